@@ -1,0 +1,1 @@
+//! Pure PCM: encode, jitter buffer, decode, mix.

@@ -1,0 +1,2 @@
+//! The voicemesh command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! One peer without a world: session and audio joined, told the time.

@@ -1,0 +1,1 @@
+//! One WebRTC connection per remote peer, behind a small trait.

@@ -1,0 +1,1 @@
+//! A seeded network that loses, delays, reorders and cuts.

@@ -1,0 +1,1 @@
+//! Integrations of the Network trait that need no signaling.

@@ -1,0 +1,20 @@
+//! Bytes to types and back, and nothing else: session packets, signaling messages, ids and limits.
+//!
+//! Decoding is total: any input gives a value or a [`DecodeError`], never a panic, and never allocates more than the
+//! input's own length justifies. Nothing here reads a clock, a socket or randomness.
+//!
+//! - [`packet`]: the binary session packets of PROTOCOL.md, "Session packets".
+//! - [`signaling`]: the JSON messages of PROTOCOL.md, "Signaling".
+//! - [`ids`], [`identity`]: who is who, and the proof behind a peer id.
+//! - [`limits`]: every bound that both ends must agree on.
+
+pub mod identity;
+pub mod ids;
+pub mod limits;
+pub mod packet;
+pub mod signaling;
+
+mod cursor;
+
+pub use ids::{ClientId, GroupId, PeerId, SessionId};
+pub use packet::DecodeError;

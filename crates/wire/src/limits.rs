@@ -1,0 +1,32 @@
+//! Every bound that both ends must agree on (DESIGN §4, "Budgets").
+
+/// A peer's display name, in bytes of UTF-8.
+pub const NAME_BYTES: usize = 64;
+/// A room's name, in bytes of UTF-8.
+pub const ROOM_NAME_BYTES: usize = 256;
+/// A talk group's name, in bytes of UTF-8.
+pub const GROUP_NAME_BYTES: usize = 256;
+/// Talk groups one client may listen to at a time.
+pub const GROUPS_PER_CLIENT: usize = 64;
+/// A text message, in bytes of UTF-8.
+pub const TEXT_BYTES: usize = 4096;
+/// Metadata keys of one peer.
+pub const METADATA_KEYS: usize = 32;
+/// Metadata of one peer, keys and values together, in bytes.
+pub const METADATA_BYTES: usize = 8192;
+/// One encoded voice frame, in bytes: what libopus calls the largest useful packet.
+pub const VOICE_FRAME_BYTES: usize = 1275;
+/// Voice targets in one VoiceData packet.
+pub const VOICE_TARGETS: usize = 64;
+/// Destinations one relay packet can list.
+pub const RELAY_DESTINATIONS: usize = 255;
+/// Listeners of one group that a HandshakeResponse can list; the rest follow as ClientState.
+pub const LISTENERS_PER_LIST: usize = 255;
+/// A session packet that may be lost.
+pub const UNRELIABLE_PACKET_BYTES: usize = 1200;
+/// A session packet that must arrive.
+pub const RELIABLE_PACKET_BYTES: usize = 16 * 1024;
+/// A binary WebSocket message: the largest session packet inside the largest relay header.
+pub const BINARY_MESSAGE_BYTES: usize = RELIABLE_PACKET_BYTES + 1024;
+/// A JSON signaling message from a peer. Metadata may double in size when it is escaped.
+pub const JSON_MESSAGE_BYTES: usize = 64 * 1024;

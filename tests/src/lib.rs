@@ -1,0 +1,1 @@
+//! What crosses crates: simulation, end to end, vectors, benchmarks.
