@@ -1,9 +1,273 @@
 //! The JSON messages between a peer and the signaling server (DESIGN §4).
+//!
+//! Every message is one WebSocket text frame: an object whose `type` names it. Unknown fields are ignored and missing
+//! optional ones have defaults, so that older and newer ends understand each other. A server answers an unknown type
+//! with an error; a client ignores it (see [`decode_server`]).
+
+use std::collections::BTreeMap;
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// A STUN or TURN server, in the shape that WebRTC stacks take.
+use crate::identity::IdentityProof;
+use crate::{ClientId, PeerId};
+
+mod decode;
+mod error_code;
+mod roster;
+
+pub use decode::{MessageError, apply_metadata, decode_client, decode_server};
+pub use error_code::ErrorCode;
+pub use roster::{RosterHash, RosterMark, roster_hash};
+
+/// What `protocol` in a join says.
+pub const PROTOCOL_VERSION: u32 = 1;
+/// The WebSocket subprotocol that both ends name (RFC 6455 §1.9).
+pub const SUBPROTOCOL: &str = "voicemesh.v1";
+/// The WebSocket's path; users give only scheme and host.
+pub const PATH: &str = "/ws";
+
+/// Keys and values that a peer publishes about itself.
+pub type Metadata = BTreeMap<String, String>;
+
+/// What a peer says to the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum ClientMessage {
+    /// The first message of every connection.
+    Join(Join),
+    /// Something for one other peer of the room.
+    Signal {
+        /// The receiver.
+        to: PeerId,
+        /// The attempt at a link that this belongs to; lower ones than the newest are dropped.
+        attempt: u32,
+        /// What is said.
+        signal: Signal,
+    },
+    /// Changes the sender's own metadata as one transaction; answered by `metadata` to everyone, or by an error.
+    SetMetadata {
+        /// `null` removes a key; keys not named stay.
+        set: BTreeMap<String, Option<String>>,
+    },
+    /// Asks for the whole roster.
+    Roster,
+    /// The peer goes; the server closes the connection.
+    Leave,
+}
+
+/// How a peer enters a room.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Join {
+    /// [`PROTOCOL_VERSION`].
+    pub protocol: u32,
+    /// Any text up to [`crate::limits::ROOM_NAME_BYTES`].
+    pub room: String,
+    /// The display name: up to [`crate::limits::NAME_BYTES`], no control characters.
+    pub name: String,
+    /// Decides the peer id.
+    pub proof: IdentityProof,
+    /// Drawn once per process: a peer that reconnects keeps it, a restarted process changes it.
+    pub run: u32,
+    /// What this peer can do.
+    #[serde(default)]
+    pub capabilities: Capabilities,
+    /// What it publishes from the start.
+    #[serde(default)]
+    pub metadata: Metadata,
+    /// What must be true of the room before.
+    #[serde(default)]
+    pub presence: Presence,
+}
+
+/// Whether a room must have peers in it when one joins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Presence {
+    /// It does not matter.
+    #[default]
+    Either,
+    /// Somebody is there already, else `room-missing`.
+    MustExist,
+    /// Nobody is there yet, else `room-exists`.
+    MustNotExist,
+}
+
+/// What a peer can do. A field that is missing has its default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Capabilities {
+    /// It takes and makes no direct links, so that nobody sees its address.
+    pub relay_only: bool,
+    /// It understands frames that carry earlier frames again.
+    pub redundancy: bool,
+    /// It acknowledges voice on links.
+    pub voice_ack: bool,
+    /// The frame lengths it can decode; empty means 20 ms only.
+    pub frame_ms: Vec<u8>,
+}
+
+/// What the server says to a peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "kebab-case")]
+pub enum ServerMessage {
+    /// The answer to a join.
+    Joined(Joined),
+    /// Somebody came. Raises the roster's version by one.
+    PeerJoined {
+        /// Who.
+        peer: PeerInfo,
+    },
+    /// Somebody is no longer here. Raises the roster's version by one.
+    PeerLeft {
+        /// Who.
+        peer: PeerId,
+        /// Why.
+        reason: LeaveReason,
+    },
+    /// Somebody's metadata is now this; also told to its owner. Raises the roster's version by one.
+    Metadata {
+        /// Whose.
+        peer: PeerId,
+        /// All of it.
+        metadata: Metadata,
+    },
+    /// Another peer says something about a link.
+    Signal {
+        /// The sender, as the server knows it.
+        from: PeerId,
+        /// The sender's attempt number.
+        attempt: u32,
+        /// What it said.
+        signal: Signal,
+    },
+    /// The roster as it is now, every few seconds: whoever computes something else asks for `roster`.
+    RosterMark(RosterMark),
+    /// The whole roster, the receiver included, in order of arrival.
+    Roster {
+        /// Its version and hash.
+        #[serde(flatten)]
+        mark: RosterMark,
+        /// Everyone.
+        peers: Vec<PeerInfo>,
+    },
+    /// Something was refused.
+    Error {
+        /// For programs.
+        code: ErrorCode,
+        /// For people.
+        message: String,
+        /// The connection ends with this message.
+        fatal: bool,
+        /// When trying again may work.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        retry_after_ms: Option<u64>,
+    },
+    /// The server is about to stop or restart.
+    GoingAway {
+        /// When to come back at the earliest.
+        retry_after_ms: u64,
+    },
+    /// Another connection joined as this peer; this one ends and should not come back by itself.
+    Replaced,
+}
+
+/// Everything a peer needs to take part.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joined {
+    /// The joiner's own peer id.
+    pub you: PeerId,
+    /// Its client id in this session.
+    pub client: ClientId,
+    /// The session's number; never 0.
+    pub session: u32,
+    /// The room, as asked for.
+    pub room: String,
+    /// The others, in order of arrival. The owner is whoever has the lowest order, the joiner included.
+    pub peers: Vec<PeerInfo>,
+    /// The joiner's own place in the order of arrival.
+    pub order: u64,
+    /// For links; empty if the server names none.
+    #[serde(default)]
+    pub ice_servers: Vec<IceServer>,
+    /// What the server holds everyone to.
+    #[serde(default)]
+    pub limits: ServerLimits,
+    /// Nobody on this server may open links.
+    #[serde(default)]
+    pub relay_only: bool,
+    /// The roster with the joiner in it.
+    pub roster: RosterMark,
+}
+
+/// What the server holds everyone to. A field that is missing has its default.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ServerLimits {
+    /// Largest text frame taken.
+    pub json_message_bytes: u32,
+    /// Largest binary frame taken.
+    pub binary_message_bytes: u32,
+    /// Peers that fit into one room.
+    pub peers_per_room: u32,
+    /// The server pings this often; a peer silent for two of them is gone.
+    pub ping_interval_ms: u32,
+    /// A roster mark comes this often; a client that misses three reconnects.
+    pub roster_interval_ms: u32,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            json_message_bytes: crate::limits::JSON_MESSAGE_BYTES as u32,
+            binary_message_bytes: crate::limits::BINARY_MESSAGE_BYTES as u32,
+            peers_per_room: 64,
+            ping_interval_ms: 15_000,
+            roster_interval_ms: 5_000,
+        }
+    }
+}
+
+/// One peer as the others see it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PeerInfo {
+    /// Its id across sessions.
+    pub peer: PeerId,
+    /// Its id in this session.
+    pub client: ClientId,
+    /// Which run of its process this is.
+    pub run: u32,
+    /// Its display name.
+    pub name: String,
+    /// What it publishes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: Metadata,
+    /// What it can do.
+    #[serde(default)]
+    pub capabilities: Capabilities,
+    /// Its place in the order of arrival, unique in its room; below 2^53.
+    pub order: u64,
+}
+
+/// Why a peer is no longer in the room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LeaveReason {
+    /// It said so.
+    Left,
+    /// The server put it out.
+    Kicked,
+    /// Its connection ended or fell silent; it may come back.
+    Lost,
+    /// It joined again on another connection; `peer-joined` follows.
+    Replaced,
+    /// A reason that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+/// A STUN or TURN server, in the shape that WebRTC stacks take.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct IceServer {
     /// `stun:`, `turn:` or `turns:` addresses.
     pub urls: Vec<String>,
@@ -13,6 +277,14 @@ pub struct IceServer {
     /// Only for TURN.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
+}
+
+impl fmt::Debug for IceServer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hidden = self.credential.as_ref().map(|_| "hidden");
+        let mut debug = f.debug_struct("IceServer");
+        debug.field("urls", &self.urls).field("username", &self.username).field("credential", &hidden).finish()
+    }
 }
 
 /// What two peers say to each other, through the server, to open a link.
@@ -44,4 +316,26 @@ pub enum Signal {
     EndOfCandidates,
     /// The answerer asks the offerer for a new attempt.
     RequestOffer,
+}
+
+impl ClientMessage {
+    /// As one text frame.
+    pub fn to_json(&self) -> String {
+        to_json(self)
+    }
+}
+
+impl ServerMessage {
+    /// As one text frame.
+    pub fn to_json(&self) -> String {
+        to_json(self)
+    }
+}
+
+fn to_json<T: Serialize>(message: &T) -> String {
+    match serde_json::to_string(message) {
+        Ok(text) => text,
+        // Serialising fails only for maps whose keys are not text and for writers that fail; there are none here.
+        Err(_) => unreachable!("a signaling message did not serialise"),
+    }
 }

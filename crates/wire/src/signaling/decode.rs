@@ -1,0 +1,192 @@
+//! From text to messages, with errors that say what was wrong and bounds that hold before anything is kept.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use thiserror::Error;
+
+use super::{Capabilities, ClientMessage, ErrorCode, Join, Metadata, ServerMessage, Signal};
+use crate::limits;
+
+const CLIENT_TYPES: [&str; 5] = ["join", "signal", "set-metadata", "roster", "leave"];
+const SERVER_TYPES: [&str; 10] = [
+    "joined",
+    "peer-joined",
+    "peer-left",
+    "metadata",
+    "signal",
+    "roster-mark",
+    "roster",
+    "error",
+    "going-away",
+    "replaced",
+];
+
+/// Why text is not a message, or not one that may be acted on.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum MessageError {
+    /// Longer than [`limits::JSON_MESSAGE_BYTES`]; not looked into.
+    #[error("{bytes} bytes are more than a message may have")]
+    TooLarge {
+        /// How long it is.
+        bytes: usize,
+    },
+    /// Not JSON, or not an object.
+    #[error("not a JSON object: {0}")]
+    BadJson(String),
+    /// A message of another version, perhaps. A client ignores it.
+    #[error("unknown message type {0:?}")]
+    UnknownType(String),
+    /// A field is missing, of the wrong kind, or out of bounds.
+    #[error("bad field: {0}")]
+    BadField(String),
+    /// The display name is longer than [`limits::NAME_BYTES`] or has control characters.
+    #[error("a name has at most 64 bytes and no control characters")]
+    BadName,
+    /// The room's name is longer than [`limits::ROOM_NAME_BYTES`].
+    #[error("a room's name has at most 256 bytes")]
+    BadRoom,
+    /// More than [`limits::METADATA_KEYS`] keys or [`limits::METADATA_BYTES`] bytes.
+    #[error("metadata has at most 32 keys and 8192 bytes")]
+    BadMetadata,
+}
+
+impl MessageError {
+    /// The code with which a server answers.
+    pub fn code(&self) -> ErrorCode {
+        match self {
+            Self::TooLarge { .. } => ErrorCode::TooLarge,
+            Self::BadJson(_) => ErrorCode::BadJson,
+            Self::UnknownType(_) => ErrorCode::UnknownType,
+            Self::BadField(_) => ErrorCode::BadField,
+            Self::BadName => ErrorCode::BadName,
+            Self::BadRoom => ErrorCode::BadRoom,
+            Self::BadMetadata => ErrorCode::BadMetadata,
+        }
+    }
+}
+
+/// Reads what a peer sent and checks it against [`limits`].
+pub fn decode_client(text: &str) -> Result<ClientMessage, MessageError> {
+    if text.len() > limits::JSON_MESSAGE_BYTES {
+        return Err(MessageError::TooLarge { bytes: text.len() });
+    }
+    let message: ClientMessage = decode(text, &CLIENT_TYPES)?;
+    message.validate()?;
+    Ok(message)
+}
+
+/// Reads what the server sent. [`MessageError::UnknownType`] is no fault: a client skips that message.
+pub fn decode_server(text: &str) -> Result<ServerMessage, MessageError> {
+    decode(text, &SERVER_TYPES)
+}
+
+/// The type is read first, alone, so that an unknown type and a bad field are told apart.
+fn decode<T: DeserializeOwned>(text: &str, types: &[&str]) -> Result<T, MessageError> {
+    #[derive(Deserialize)]
+    struct Envelope<'a> {
+        #[serde(borrow, default, rename = "type")]
+        kind: Option<Cow<'a, str>>,
+    }
+    let bad_field = |error: serde_json::Error| MessageError::BadField(error.to_string());
+    // Serde reads a struct from an array as well; a message is an object.
+    if !text.trim_start().starts_with('{') {
+        return Err(MessageError::BadJson("a message begins with {".to_owned()));
+    }
+    let envelope: Envelope<'_> = match serde_json::from_str(text) {
+        Ok(envelope) => envelope,
+        Err(error) if error.is_data() => return Err(bad_field(error)),
+        Err(error) => return Err(MessageError::BadJson(error.to_string())),
+    };
+    let Some(kind) = envelope.kind else {
+        return Err(MessageError::BadField("missing field `type`".to_owned()));
+    };
+    if !types.contains(&kind.as_ref()) {
+        return Err(MessageError::UnknownType(shortened(&kind)));
+    }
+    serde_json::from_str(text).map_err(bad_field)
+}
+
+/// Enough of a stranger's text to recognise it, and no more: it goes into an error message.
+fn shortened(text: &str) -> String {
+    text.chars().take(40).collect()
+}
+
+impl ClientMessage {
+    /// Holds the message against [`limits`]; [`decode_client`] has done so already.
+    pub fn validate(&self) -> Result<(), MessageError> {
+        match self {
+            Self::Join(join) => join.validate(),
+            Self::Signal { signal, .. } => signal.validate(),
+            Self::SetMetadata { set } => {
+                let bytes = set.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, String::len));
+                let fits = set.len() <= 2 * limits::METADATA_KEYS && bytes.sum::<usize>() <= 2 * limits::METADATA_BYTES;
+                if fits { Ok(()) } else { Err(MessageError::BadMetadata) }
+            }
+            Self::Roster | Self::Leave => Ok(()),
+        }
+    }
+}
+
+impl Join {
+    fn validate(&self) -> Result<(), MessageError> {
+        if self.room.len() > limits::ROOM_NAME_BYTES {
+            return Err(MessageError::BadRoom);
+        }
+        if self.name.len() > limits::NAME_BYTES || self.name.chars().any(char::is_control) {
+            return Err(MessageError::BadName);
+        }
+        self.capabilities.validate()?;
+        check_metadata(&self.metadata)
+    }
+}
+
+impl Capabilities {
+    fn validate(&self) -> Result<(), MessageError> {
+        if self.frame_ms.len() > limits::FRAME_LENGTHS {
+            return Err(MessageError::BadField("frame_ms lists too many lengths".to_owned()));
+        }
+        Ok(())
+    }
+}
+
+impl Signal {
+    fn validate(&self) -> Result<(), MessageError> {
+        let (field, bytes, limit) = match self {
+            Self::Offer { sdp } | Self::Answer { sdp } => ("sdp", sdp.len(), limits::SDP_BYTES),
+            Self::Candidate { candidate, sdp_mid, .. } => {
+                let mid_bytes = sdp_mid.as_ref().map_or(0, String::len);
+                ("candidate", candidate.len() + mid_bytes, limits::CANDIDATE_BYTES)
+            }
+            Self::EndOfCandidates | Self::RequestOffer => return Ok(()),
+        };
+        if bytes > limit {
+            return Err(MessageError::BadField(format!("{field} has more than {limit} bytes")));
+        }
+        Ok(())
+    }
+}
+
+/// What `current` becomes with `set` applied, or an error that leaves it as it was.
+pub fn apply_metadata(current: &Metadata, set: BTreeMap<String, Option<String>>) -> Result<Metadata, MessageError> {
+    let mut next = current.clone();
+    for (key, value) in set {
+        match value {
+            Some(value) => next.insert(key, value),
+            None => next.remove(&key),
+        };
+    }
+    check_metadata(&next)?;
+    Ok(next)
+}
+
+fn check_metadata(metadata: &Metadata) -> Result<(), MessageError> {
+    let bytes: usize = metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if metadata.len() > limits::METADATA_KEYS || bytes > limits::METADATA_BYTES {
+        return Err(MessageError::BadMetadata);
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! The codes by which a server's refusals are told apart.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+macro_rules! error_codes {
+    ($($(#[doc = $doc:literal])* $variant:ident = $text:literal,)*) => {
+        /// Why the server refused something. On the wire it is the text in parentheses.
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub enum ErrorCode {
+            $($(#[doc = $doc])* #[doc = concat!("(`", $text, "`)")] $variant,)*
+            /// A code that this version does not know.
+            Other(String),
+        }
+
+        impl ErrorCode {
+            /// The code as it is on the wire.
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$variant => $text,)*
+                    Self::Other(text) => text,
+                }
+            }
+        }
+
+        impl From<String> for ErrorCode {
+            fn from(text: String) -> Self {
+                match text.as_str() {
+                    $($text => Self::$variant,)*
+                    _ => Self::Other(text),
+                }
+            }
+        }
+    };
+}
+
+error_codes! {
+    /// The text is not JSON.
+    BadJson = "bad-json",
+    /// The message's type is not known.
+    UnknownType = "unknown-type",
+    /// A field is missing, of the wrong kind, or out of bounds.
+    BadField = "bad-field",
+    /// A frame is larger than the limits say.
+    TooLarge = "too-large",
+    /// A binary frame is not a session packet.
+    BadPacket = "bad-packet",
+    /// The first message has to be a join.
+    NotJoined = "not-joined",
+    /// No join came in time.
+    JoinTimeout = "join-timeout",
+    /// This connection has joined already.
+    AlreadyJoined = "already-joined",
+    /// The room holds no more peers; try again later.
+    RoomFull = "room-full",
+    /// The server holds no more connections or rooms; try again later.
+    ServerFull = "server-full",
+    /// Nobody is in the room, and the join asked for somebody.
+    RoomMissing = "room-missing",
+    /// Somebody is in the room, and the join asked for nobody.
+    RoomExists = "room-exists",
+    /// The display name is too long or has control characters.
+    BadName = "bad-name",
+    /// The room's name is too long.
+    BadRoom = "bad-room",
+    /// The metadata has too many keys or too many bytes; nothing was changed.
+    BadMetadata = "bad-metadata",
+    /// More than the budget allows; what was sent is dropped, and going on ends the connection.
+    TooManyMessages = "too-many-messages",
+    /// More joins from this address than the budget allows; try again later.
+    TooManyJoins = "too-many-joins",
+    /// Nobody of that id is in the room.
+    UnknownPeer = "unknown-peer",
+    /// One of the two peers, or the server, takes no direct links.
+    RelayOnly = "relay-only",
+    /// The join names another protocol version.
+    UnsupportedProtocol = "unsupported-protocol",
+    /// The peer does not take what is sent to it fast enough.
+    SlowConsumer = "slow-consumer",
+}
+
+impl Serialize for ErrorCode {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for ErrorCode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer).map(Self::from)
+    }
+}
+
+impl std::fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
