@@ -1,1 +1,25 @@
-//! Pure state machines of a voice session: server, client, who listens to what, addressing, route choice.
+//! The voice session as pure state machines: packets and time in, packets and events out.
+//!
+//! - [`server::Server`] assigns client ids, replicates who listens to what, and relays. It runs inside the signaling
+//!   server, or inside a peer.
+//! - [`client::Client`] joins a server, keeps its copy of who listens to what, addresses speech, and decides for each
+//!   pair whether speech travels directly or through the relay.
+//! - [`network::Network`] is the seam: whatever carries packets implements it, and nothing above it knows which one runs.
+//!
+//! The shape of the loop: hand every packet to `receive`, call `update(now)` at least every few milliseconds, read
+//! events. Time is a [`std::time::Duration`] since an epoch that the caller chooses once; nothing here reads a clock,
+//! and the same inputs give the same outputs.
+
+pub mod client;
+pub mod network;
+pub mod route;
+pub mod server;
+pub mod speaker;
+pub mod stream;
+pub mod table;
+
+pub use network::{Delivery, Network, Reliability};
+pub use server::{Server, ServerConfig, ServerOutput, Verdict};
+
+/// The talk group that everybody listens and speaks to until told otherwise.
+pub const GLOBAL_GROUP: &str = "Global";

@@ -1,0 +1,410 @@
+//! The session server: assigns client ids, replicates who listens to what, relays (seed 001).
+//!
+//! It never looks behind the sender's id of what it relays, and never changes it.
+
+mod ids;
+mod response;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use voicemesh_wire::limits::{GROUPS_PER_CLIENT, RELIABLE_PACKET_BYTES};
+use voicemesh_wire::packet::{
+    self, ClientState, DeltaClientState, HandshakeRequest, Kind, Recipient, Relay, RemoveClient, Routing, TextData,
+};
+use voicemesh_wire::{ClientId, DecodeError, GroupId, SessionId};
+
+use crate::network::Delivery;
+use crate::table::Table;
+use ids::IdPool;
+
+/// Connections that have not been admitted are answered about their wrong session number as long as this many are
+/// remembered; when there are more, all are forgotten, and may be answered once more.
+const STRANGERS: usize = 1024;
+
+/// What can be set for a server.
+#[derive(Clone, Debug)]
+pub struct ServerConfig {
+    /// The largest HandshakeResponse; what does not fit follows as ClientState.
+    pub reliable_packet_bytes: usize,
+    /// For how long a client id is not given to somebody else.
+    pub id_quarantine: Duration,
+    /// At most one ErrorWrongSession in this time to one connection.
+    pub wrong_session_interval: Duration,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            reliable_packet_bytes: RELIABLE_PACKET_BYTES,
+            id_quarantine: Duration::from_secs(60),
+            wrong_session_interval: Duration::from_millis(250),
+        }
+    }
+}
+
+/// Where a server's packets go. Must not call back into the server.
+pub trait ServerOutput<P> {
+    /// Sends one packet to one connection. Receivers share one copy.
+    fn send(&mut self, to: P, packet: Bytes, delivery: Delivery);
+}
+
+/// What became of a received packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It was for the server, and applied.
+    Applied,
+    /// It was passed on in so many copies.
+    Relayed {
+        /// How many receivers there were.
+        copies: usize,
+    },
+    /// It had no effect. Count it.
+    Dropped(DropReason),
+}
+
+/// Why a packet had no effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DropReason {
+    /// It is not a packet.
+    Malformed(DecodeError),
+    /// It belongs to another session; the sender was told (at most so often).
+    WrongSession,
+    /// The connection has not shaken hands.
+    NotJoined,
+    /// It names another client than the one whose connection it came by.
+    ForgedSender,
+    /// Its type is never for a server.
+    NotForServer,
+    /// Its type is never relayed.
+    NotRelayable,
+    /// No client id is free.
+    Full,
+}
+
+/// No client id is free.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the session has no free client id")]
+pub struct SessionFull;
+
+/// One session, seen from its server. `P` is how connections are known.
+#[derive(Debug)]
+pub struct Server<P> {
+    config: ServerConfig,
+    session: SessionId,
+    ids: IdPool,
+    connections: BTreeMap<P, Connection>,
+    clients: BTreeMap<ClientId, Receiver<P>>,
+    table: Table,
+    strangers: BTreeMap<P, Duration>,
+    relays: u64,
+}
+
+#[derive(Debug)]
+struct Connection {
+    client: ClientId,
+    owner: Option<u128>,
+    joined: bool,
+    wrong_session_told_at: Option<Duration>,
+}
+
+/// A joined client as a receiver.
+#[derive(Debug)]
+struct Receiver<P> {
+    peer: P,
+    /// The last relay packet that was passed to it: a destination listed twice is served once.
+    last_relay: u64,
+}
+
+impl<P: Copy + Ord> Server<P> {
+    /// `session` must be drawn at random each time a session starts.
+    pub fn new(config: ServerConfig, session: SessionId) -> Self {
+        let ids = IdPool::new(config.id_quarantine);
+        Self {
+            config,
+            session,
+            ids,
+            connections: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            table: Table::default(),
+            strangers: BTreeMap::new(),
+            relays: 0,
+        }
+    }
+
+    /// This session's number.
+    pub fn session(&self) -> SessionId {
+        self.session
+    }
+
+    /// Who is here and who listens to what.
+    pub fn table(&self) -> &Table {
+        &self.table
+    }
+
+    /// The client id of a connection, from its admission on.
+    pub fn client_of(&self, peer: P) -> Option<ClientId> {
+        self.connections.get(&peer).map(|connection| connection.client)
+    }
+
+    /// Reserves the client id that `peer`'s handshake will get. An owner that comes back while its id still rests gets
+    /// the same one. A connection that shakes hands without having been admitted is admitted then, without an owner.
+    pub fn admit(&mut self, now: Duration, peer: P, owner: u128) -> Result<ClientId, SessionFull> {
+        self.reserve(now, peer, Some(owner))
+    }
+
+    /// A connection is gone. Everyone else is told, once.
+    pub fn disconnected(&mut self, now: Duration, peer: P, out: &mut impl ServerOutput<P>) {
+        self.strangers.remove(&peer);
+        let Some(Connection { client, owner, joined, .. }) = self.connections.remove(&peer) else { return };
+        self.ids.release(now, client, owner);
+        if joined {
+            self.clients.remove(&client);
+        }
+        if self.table.remove(client).is_some() {
+            self.broadcast(None, RemoveClient { client }.encode(self.session), out);
+        }
+    }
+
+    /// A packet that arrived on a connection. What goes on is a slice of `packet`, never a copy.
+    pub fn receive(&mut self, now: Duration, peer: P, packet: &Bytes, out: &mut impl ServerOutput<P>) -> Verdict {
+        match self.try_receive(now, peer, packet, out) {
+            Ok(verdict) => verdict,
+            Err(reason) => Verdict::Dropped(reason),
+        }
+    }
+
+    fn try_receive(
+        &mut self,
+        now: Duration,
+        peer: P,
+        packet: &Bytes,
+        out: &mut impl ServerOutput<P>,
+    ) -> Result<Verdict, DropReason> {
+        let (header, body) = packet::open(packet)?;
+        if header.kind == Kind::HandshakeRequest {
+            return self.handshake(now, peer, HandshakeRequest::decode(body)?, out);
+        }
+        if header.session != Some(self.session.number()) {
+            if header.kind != Kind::ErrorWrongSession {
+                self.tell_session(now, peer, out);
+            }
+            return Err(DropReason::WrongSession);
+        }
+        let client = self.connections.get(&peer).filter(|known| known.joined).ok_or(DropReason::NotJoined)?.client;
+        match header.kind {
+            Kind::ServerRelayReliable => self.relay(client, packet, body, Delivery::Reliable, out),
+            Kind::ServerRelayUnreliable => self.relay(client, packet, body, Delivery::Voice, out),
+            Kind::ClientState => self.client_state(client, ClientState::decode(body)?, out),
+            Kind::DeltaClientState => self.delta(client, DeltaClientState::decode(body)?, out),
+            Kind::TextData => self.text(client, packet, TextData::decode(body)?, out),
+            Kind::HandshakeRequest
+            | Kind::HandshakeResponse
+            | Kind::ErrorWrongSession
+            | Kind::RemoveClient
+            | Kind::HandshakeP2P
+            | Kind::VoiceData
+            | Kind::VoiceAck
+            | Kind::Probe
+            | Kind::ProbeEcho
+            | Kind::Unassigned(_) => Err(DropReason::NotForServer),
+        }
+    }
+
+    /// From here on the client receives what is broadcast; the others learn of it by its ClientState, which is then in
+    /// the table for whoever comes later. A client that shakes hands again on the same connection keeps its id.
+    fn handshake(
+        &mut self,
+        now: Duration,
+        peer: P,
+        _request: HandshakeRequest,
+        out: &mut impl ServerOutput<P>,
+    ) -> Result<Verdict, DropReason> {
+        let client = match self.connections.get(&peer) {
+            Some(connection) => connection.client,
+            None => self.reserve(now, peer, None).map_err(|SessionFull| DropReason::Full)?,
+        };
+        for packet in response::packets(&self.table, client, self.session, self.config.reliable_packet_bytes) {
+            out.send(peer, packet.into(), Delivery::Reliable);
+        }
+        self.clients.insert(client, Receiver { peer, last_relay: 0 });
+        if let Some(connection) = self.connections.get_mut(&peer) {
+            connection.joined = true;
+        }
+        Ok(Verdict::Applied)
+    }
+
+    fn client_state(
+        &mut self,
+        client: ClientId,
+        state: ClientState,
+        out: &mut impl ServerOutput<P>,
+    ) -> Result<Verdict, DropReason> {
+        if state.client.id != client {
+            return Err(DropReason::ForgedSender);
+        }
+        self.table.insert(state.client, []);
+        for group in state.groups {
+            if self.may_join(client, &group) {
+                self.table.join(client, &group);
+            } else {
+                self.refuse_group(client, group, out);
+            }
+        }
+        if let Some(member) = self.table.member(client) {
+            let accepted = member.to_state().encode(self.session);
+            self.broadcast(Some(client), accepted, out);
+        }
+        Ok(Verdict::Applied)
+    }
+
+    fn delta(
+        &mut self,
+        client: ClientId,
+        delta: DeltaClientState,
+        out: &mut impl ServerOutput<P>,
+    ) -> Result<Verdict, DropReason> {
+        if delta.client != client {
+            return Err(DropReason::ForgedSender);
+        }
+        if delta.joins && !self.may_join(client, &delta.group) {
+            self.refuse_group(client, delta.group, out);
+            return Ok(Verdict::Applied);
+        }
+        let changed =
+            if delta.joins { self.table.join(client, &delta.group) } else { self.table.leave(client, &delta.group) };
+        if changed {
+            self.broadcast(Some(client), delta.encode(self.session), out);
+        }
+        Ok(Verdict::Applied)
+    }
+
+    fn text(
+        &mut self,
+        client: ClientId,
+        packet: &Bytes,
+        text: TextData<'_>,
+        out: &mut impl ServerOutput<P>,
+    ) -> Result<Verdict, DropReason> {
+        if text.sender != client {
+            return Err(DropReason::ForgedSender);
+        }
+        let mut copies = 0;
+        let mut pass_on = |to: ClientId| {
+            if let Some(receiver) = self.clients.get(&to).filter(|_| to != client) {
+                out.send(receiver.peer, packet.clone(), Delivery::Reliable);
+                copies += 1;
+            }
+        };
+        match text.recipient {
+            Recipient::Client(to) => pass_on(to),
+            Recipient::Group(group) => self.table.listeners(group).for_each(&mut pass_on),
+        }
+        Ok(Verdict::Relayed { copies })
+    }
+
+    /// Passes on what is inside to each listed client once: unknown ones and the sender itself are skipped
+    /// (DESIGN §4, "Relay rules").
+    fn relay(
+        &mut self,
+        client: ClientId,
+        packet: &Bytes,
+        body: &[u8],
+        delivery: Delivery,
+        out: &mut impl ServerOutput<P>,
+    ) -> Result<Verdict, DropReason> {
+        let relay = Relay::decode(body)?;
+        let routing = Routing::read(relay.packet).map_err(|error| match error {
+            DecodeError::BadValue => DropReason::NotRelayable,
+            other => DropReason::Malformed(other),
+        })?;
+        if routing.session != self.session.number() {
+            return Err(DropReason::WrongSession);
+        }
+        if routing.sender != client {
+            return Err(DropReason::ForgedSender);
+        }
+        self.relays += 1;
+        let inside = packet.slice_ref(relay.packet);
+        let mut copies = 0;
+        for to in relay.destinations.iter().filter(|to| *to != client) {
+            let Some(receiver) = self.clients.get_mut(&to) else { continue };
+            if receiver.last_relay != self.relays {
+                receiver.last_relay = self.relays;
+                out.send(receiver.peer, inside.clone(), delivery);
+                copies += 1;
+            }
+        }
+        Ok(Verdict::Relayed { copies })
+    }
+
+    fn reserve(&mut self, now: Duration, peer: P, owner: Option<u128>) -> Result<ClientId, SessionFull> {
+        if let Some(connection) = self.connections.get(&peer) {
+            return Ok(connection.client);
+        }
+        let client = self.ids.allocate(now, owner).ok_or(SessionFull)?;
+        self.strangers.remove(&peer);
+        self.connections.insert(peer, Connection { client, owner, joined: false, wrong_session_told_at: None });
+        Ok(client)
+    }
+
+    fn tell_session(&mut self, now: Duration, peer: P, out: &mut impl ServerOutput<P>) {
+        let interval = self.config.wrong_session_interval;
+        let told_at = match self.connections.get_mut(&peer) {
+            Some(connection) => &mut connection.wrong_session_told_at,
+            None => {
+                if self.strangers.len() >= STRANGERS && !self.strangers.contains_key(&peer) {
+                    self.strangers.clear();
+                }
+                let fresh = !self.strangers.contains_key(&peer);
+                let at = self.strangers.entry(peer).or_insert(now);
+                if !fresh && now < *at + interval {
+                    return;
+                }
+                *at = now;
+                out.send(peer, packet::error_wrong_session(self.session).into(), Delivery::Reliable);
+                return;
+            }
+        };
+        if told_at.is_none_or(|at| now >= at + interval) {
+            *told_at = Some(now);
+            out.send(peer, packet::error_wrong_session(self.session).into(), Delivery::Reliable);
+        }
+    }
+
+    /// Whether the name does not share its id with another name in use, and the client has room for one more.
+    fn may_join(&self, client: ClientId, group: &str) -> bool {
+        let id = GroupId::of(group);
+        let name_is_free = self.table.group_name(id).is_none_or(|name| name == group);
+        let listens_to = self.table.member(client).map_or(0, |member| member.groups.len());
+        name_is_free && (listens_to < GROUPS_PER_CLIENT || self.table.listens(client, id))
+    }
+
+    /// The client is told by a leave of the group that it asked for (DESIGN §5).
+    fn refuse_group(&self, client: ClientId, group: String, out: &mut impl ServerOutput<P>) {
+        if let Some(receiver) = self.clients.get(&client) {
+            let leave = DeltaClientState { joins: false, client, group };
+            out.send(receiver.peer, leave.encode(self.session).into(), Delivery::Reliable);
+        }
+    }
+
+    fn broadcast(&self, except: Option<ClientId>, packet: Vec<u8>, out: &mut impl ServerOutput<P>) {
+        let packet = Bytes::from(packet);
+        for (client, receiver) in &self.clients {
+            if Some(*client) != except {
+                out.send(receiver.peer, packet.clone(), Delivery::Reliable);
+            }
+        }
+    }
+}
+
+impl From<DecodeError> for DropReason {
+    fn from(error: DecodeError) -> Self {
+        Self::Malformed(error)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,287 @@
+use super::*;
+use voicemesh_wire::packet::{ClientInfo, CodecSettings, HandshakeP2P, HandshakeResponse, Probe};
+
+const CODEC: CodecSettings = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
+const NOW: Duration = Duration::from_secs(1);
+
+#[derive(Default)]
+struct Sent(Vec<(u8, Bytes, Delivery)>);
+
+impl ServerOutput<u8> for Sent {
+    fn send(&mut self, to: u8, packet: Bytes, delivery: Delivery) {
+        self.0.push((to, packet, delivery));
+    }
+}
+
+struct Room {
+    server: Server<u8>,
+    sent: Sent,
+}
+
+impl Room {
+    fn new() -> Self {
+        Self { server: Server::new(ServerConfig::default(), session()), sent: Sent::default() }
+    }
+
+    fn receive(&mut self, peer: u8, packet: Vec<u8>) -> Verdict {
+        self.server.receive(NOW, peer, &packet.into(), &mut self.sent)
+    }
+
+    fn join(&mut self, peer: u8, groups: &[&str]) -> ClientId {
+        let request = HandshakeRequest { codec: CODEC, name: format!("p{peer}") };
+        assert_eq!(self.receive(peer, request.encode()), Verdict::Applied);
+        let client = self.server.client_of(peer).unwrap();
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        let state = ClientState { client: ClientInfo { name: format!("p{peer}"), id: client, codec: CODEC }, groups };
+        assert_eq!(self.receive(peer, state.encode(session())), Verdict::Applied);
+        client
+    }
+
+    /// What was sent since the last look: receiver and kind.
+    fn sent(&mut self) -> Vec<(u8, Kind)> {
+        self.packets().iter().map(|(to, packet)| (*to, packet::open(packet).unwrap().0.kind)).collect()
+    }
+
+    fn packets(&mut self) -> Vec<(u8, Bytes)> {
+        self.sent.0.drain(..).map(|(to, packet, _)| (to, packet)).collect()
+    }
+}
+
+fn session() -> SessionId {
+    SessionId::new(77).unwrap()
+}
+
+fn probe(sender: ClientId) -> Vec<u8> {
+    Probe { sender, token: 5 }.encode(session())
+}
+
+fn relay(kind: Kind, to: &[ClientId], inside: &[u8]) -> Vec<u8> {
+    let mut packet = Vec::new();
+    Relay::encode_packet(kind, session(), to, inside, &mut packet);
+    packet
+}
+
+fn response(packet: &Bytes) -> HandshakeResponse {
+    HandshakeResponse::decode(packet::open(packet).unwrap().1).unwrap()
+}
+
+/// proves: D-08, D-12
+#[test]
+fn a_joiner_is_told_who_is_here_and_who_listens_to_what() {
+    let mut room = Room::new();
+    let ada = room.join(1, &["Lobby"]);
+    let bob = room.join(2, &["Lobby", "Voice"]);
+    room.packets();
+    let request = HandshakeRequest { codec: CODEC, name: "c".into() };
+    room.receive(3, request.encode());
+    let (to, packet) = room.packets().remove(0);
+    let response = response(&packet);
+    assert_eq!(to, 3);
+    assert_ne!(response.you, ada);
+    assert_ne!(response.you, bob);
+    assert_eq!(response.clients.iter().map(|client| client.id).collect::<Vec<_>>(), [ada, bob]);
+    assert_eq!(response.groups, ["Lobby", "Voice"]);
+    let listeners: BTreeMap<_, _> = response.listeners.into_iter().map(|l| (l.group, l.clients)).collect();
+    assert_eq!(listeners[&GroupId::of("Lobby")], [ada, bob]);
+    assert_eq!(listeners[&GroupId::of("Voice")], [bob]);
+}
+
+/// proves: D-09, D-10
+#[test]
+fn state_and_deltas_go_to_everyone_else_and_only_about_oneself() {
+    let mut room = Room::new();
+    let ada = room.join(1, &[]);
+    let bob = room.join(2, &[]);
+    assert_eq!(room.sent().last(), Some(&(1, Kind::ClientState)), "Bob's state goes to Ada, not back to Bob");
+    let delta = |client, joins| DeltaClientState { joins, client, group: "g".into() }.encode(session());
+    assert_eq!(room.receive(1, delta(ada, true)), Verdict::Applied);
+    assert_eq!(room.sent(), [(2, Kind::DeltaClientState)]);
+    assert_eq!(room.receive(1, delta(ada, true)), Verdict::Applied);
+    assert_eq!(room.sent(), [], "nothing changed, nothing is told");
+    assert_eq!(room.receive(1, delta(bob, true)), Verdict::Dropped(DropReason::ForgedSender));
+    assert_eq!(room.receive(1, delta(ada, false)), Verdict::Applied);
+    assert_eq!(room.server.table().groups().count(), 0);
+}
+
+/// proves: D-03, D-05
+#[test]
+fn a_wrong_session_number_is_answered_but_not_more_than_once_in_a_while() {
+    let mut room = Room::new();
+    let ada = room.join(1, &[]);
+    room.packets();
+    let wrong = Probe { sender: ada, token: 0 }.encode(SessionId::new(78).unwrap());
+    for peer in [1, 9] {
+        assert_eq!(room.receive(peer, wrong.clone()), Verdict::Dropped(DropReason::WrongSession));
+        assert_eq!(room.receive(peer, wrong.clone()), Verdict::Dropped(DropReason::WrongSession));
+        let answers = room.packets();
+        assert_eq!(answers.len(), 1);
+        assert_eq!(answers[0].0, peer);
+        assert_eq!(packet::open(&answers[0].1).unwrap().0.session_id(), Some(session()));
+        let later = NOW + ServerConfig::default().wrong_session_interval;
+        room.server.receive(later, peer, &wrong.clone().into(), &mut room.sent);
+        assert_eq!(room.packets().len(), 1);
+    }
+}
+
+#[test]
+fn an_error_about_a_session_is_never_answered_with_one() {
+    let mut room = Room::new();
+    room.join(1, &[]);
+    room.packets();
+    room.receive(1, packet::error_wrong_session(SessionId::new(5).unwrap()));
+    assert_eq!(room.sent(), []);
+}
+
+/// proves: D-13, D-14
+#[test]
+fn the_loss_of_a_connection_removes_its_client_everywhere_and_once() {
+    let mut room = Room::new();
+    let ada = room.join(1, &["g"]);
+    room.join(2, &["g"]);
+    room.packets();
+    room.server.disconnected(NOW, 1, &mut room.sent);
+    room.server.disconnected(NOW, 1, &mut room.sent);
+    let packets = room.packets();
+    assert_eq!(packets.len(), 1);
+    assert_eq!(packets[0].0, 2);
+    assert_eq!(RemoveClient::decode(packet::open(&packets[0].1).unwrap().1), Ok(RemoveClient { client: ada }));
+    assert!(room.server.table().member(ada).is_none());
+    assert!(!room.server.table().listens(ada, GroupId::of("g")));
+}
+
+/// proves: D-23, D-24, D-26
+#[test]
+fn a_relayed_packet_arrives_unchanged_once_at_each_known_destination() {
+    let mut room = Room::new();
+    let ada = room.join(1, &[]);
+    let bob = room.join(2, &[]);
+    let cyd = room.join(3, &[]);
+    room.packets();
+    let inside = probe(ada);
+    let to = [cyd, ClientId(999), bob, cyd, ada];
+    for (kind, delivery) in
+        [(Kind::ServerRelayReliable, Delivery::Reliable), (Kind::ServerRelayUnreliable, Delivery::Voice)]
+    {
+        assert_eq!(room.receive(1, relay(kind, &to, &inside)), Verdict::Relayed { copies: 2 });
+        let sent = std::mem::take(&mut room.sent.0);
+        assert_eq!(sent.iter().map(|(to, ..)| *to).collect::<Vec<_>>(), [3, 2]);
+        assert!(sent.iter().all(|(_, packet, how)| *packet == inside && *how == delivery));
+        assert_eq!(sent[0].1.as_ptr(), sent[1].1.as_ptr(), "one copy is shared");
+    }
+}
+
+/// proves: D-25
+#[test]
+fn the_relay_refuses_a_handshake_and_all_that_could_be_forged() {
+    let mut room = Room::new();
+    let ada = room.join(1, &[]);
+    let bob = room.join(2, &[]);
+    room.packets();
+    let handshake = HandshakeP2P { client: ada }.encode(session());
+    let remove = RemoveClient { client: bob }.encode(session());
+    let nested = relay(Kind::ServerRelayReliable, &[bob], &probe(ada));
+    for inside in [&handshake, &remove, &nested] {
+        let verdict = room.receive(1, relay(Kind::ServerRelayReliable, &[bob], inside));
+        assert_eq!(verdict, Verdict::Dropped(DropReason::NotRelayable));
+    }
+    let forged = room.receive(1, relay(Kind::ServerRelayReliable, &[bob], &probe(bob)));
+    assert_eq!(forged, Verdict::Dropped(DropReason::ForgedSender));
+    let other_session = Probe { sender: ada, token: 0 }.encode(SessionId::new(78).unwrap());
+    let foreign = room.receive(1, relay(Kind::ServerRelayReliable, &[bob], &other_session));
+    assert_eq!(foreign, Verdict::Dropped(DropReason::WrongSession));
+    assert_eq!(room.receive(1, handshake), Verdict::Dropped(DropReason::NotForServer));
+    assert_eq!(room.sent(), []);
+}
+
+/// proves: D-35
+#[test]
+fn text_reaches_its_addressees_and_nobody_else() {
+    let mut room = Room::new();
+    let ada = room.join(1, &["g"]);
+    let bob = room.join(2, &["g"]);
+    room.join(3, &[]);
+    room.packets();
+    let text = |sender, recipient| TextData { sender, recipient, text: "hi" }.encode(session());
+    let to_group = room.receive(1, text(ada, Recipient::Group(GroupId::of("g"))));
+    assert_eq!(to_group, Verdict::Relayed { copies: 1 });
+    assert_eq!(room.sent(), [(2, Kind::TextData)], "never back to the sender");
+    assert_eq!(room.receive(3, text(bob, Recipient::Client(ada))), Verdict::Dropped(DropReason::ForgedSender));
+    assert_eq!(room.receive(2, text(bob, Recipient::Client(ada))), Verdict::Relayed { copies: 1 });
+    assert_eq!(room.sent(), [(1, Kind::TextData)]);
+}
+
+/// Finds two names with one id by counting; such pairs are common in 16 bits.
+fn colliding_names() -> (String, String) {
+    let mut seen = BTreeMap::new();
+    (0..)
+        .map(|n| format!("group-{n}"))
+        .find_map(|name| Some((seen.insert(GroupId::of(&name), name.clone())?, name)))
+        .unwrap()
+}
+
+/// proves: D-17
+#[test]
+fn two_group_names_with_one_id_are_never_merged() {
+    let (first, second) = colliding_names();
+    let mut room = Room::new();
+    room.join(1, &[&first]);
+    room.packets();
+    let bob = room.join(2, &[&second, "other"]);
+    let packets = room.packets();
+    let leave =
+        packets.iter().find(|(to, packet)| *to == 2 && packet::open(packet).unwrap().0.kind == Kind::DeltaClientState);
+    let leave = DeltaClientState::decode(packet::open(&leave.unwrap().1).unwrap().1).unwrap();
+    assert_eq!(leave, DeltaClientState { joins: false, client: bob, group: second.clone() });
+    let told = packets.iter().rfind(|(to, _)| *to == 1).unwrap();
+    let state = ClientState::decode(packet::open(&told.1).unwrap().1).unwrap();
+    assert_eq!(state.groups, ["other"]);
+    let delta = DeltaClientState { joins: true, client: bob, group: second };
+    room.receive(2, delta.encode(session()));
+    assert_eq!(room.sent(), [(2, Kind::DeltaClientState)], "only the joiner hears of it");
+}
+
+#[test]
+fn a_session_larger_than_a_packet_is_told_in_several() {
+    let config = ServerConfig { reliable_packet_bytes: 400, ..ServerConfig::default() };
+    let mut room = Room { server: Server::new(config, session()), sent: Sent::default() };
+    for peer in 1..=40 {
+        room.join(peer, &["everyone"]);
+    }
+    room.packets();
+    room.receive(50, HandshakeRequest { codec: CODEC, name: "late".into() }.encode());
+    let packets = room.packets();
+    assert!(packets.iter().all(|(to, packet)| *to == 50 && packet.len() <= 400));
+    let first = response(&packets[0].1);
+    let mut told: Vec<ClientId> = first.clients.iter().map(|client| client.id).collect();
+    assert!(!told.is_empty() && told.len() < 40);
+    for (_, packet) in &packets[1..] {
+        let state = ClientState::decode(packet::open(packet).unwrap().1).unwrap();
+        assert_eq!(state.groups, ["everyone"]);
+        told.push(state.client.id);
+    }
+    told.sort();
+    told.dedup();
+    assert_eq!(told.len(), 40);
+}
+
+#[test]
+fn a_client_listens_to_at_most_so_many_groups() {
+    let mut room = Room::new();
+    let ada = room.join(1, &[]);
+    for n in 0..GROUPS_PER_CLIENT + 5 {
+        room.receive(1, DeltaClientState { joins: true, client: ada, group: format!("g{n}") }.encode(session()));
+    }
+    assert_eq!(room.server.table().member(ada).unwrap().groups.len(), GROUPS_PER_CLIENT);
+    assert_eq!(room.sent().iter().filter(|sent| **sent == (1, Kind::DeltaClientState)).count(), 5);
+}
+
+#[test]
+fn packets_before_the_handshake_have_no_effect() {
+    let mut room = Room::new();
+    let client = room.server.admit(NOW, 1, 42).unwrap();
+    assert_eq!(room.receive(1, probe(client)), Verdict::Dropped(DropReason::NotJoined));
+    assert_eq!(room.receive(1, HandshakeRequest { codec: CODEC, name: String::new() }.encode()), Verdict::Applied);
+    assert_eq!(response(&room.packets()[0].1).you, client, "the handshake gets the id that was reserved");
+    room.server.disconnected(NOW, 1, &mut room.sent);
+    assert_eq!(room.server.admit(NOW, 2, 42), Ok(client), "and so does its owner's next connection");
+}
