@@ -1,1 +1,468 @@
-//! client
+//! One member of a session: joins, replicates, addresses, and keeps its pairs (seed 001; DESIGN §4 and §5).
+//!
+//! Every call that may send takes the [`Network`]; events wait until [`Client::poll_event`] takes them.
+
+mod event;
+mod health;
+mod inbound;
+mod outbound;
+mod pairs;
+mod view;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Debug;
+use std::time::Duration;
+
+use bytes::Bytes;
+use voicemesh_wire::limits::{GROUP_NAME_BYTES, GROUPS_PER_CLIENT, TEXT_BYTES};
+use voicemesh_wire::packet::{
+    ClientInfo, ClientState, CodecSettings, DeltaClientState, HandshakeRequest, Recipient, TextData,
+};
+use voicemesh_wire::{ClientId, GroupId};
+
+use crate::network::{DisconnectReason, Network, NetworkEvent, Reliability};
+use crate::route::{LinkMeans, Means, Route, RouteState};
+use crate::speaker::{Speaker, TargetOptions, TooManyTargets, VoiceTarget};
+use crate::stream::Stream;
+use outbound::Recent;
+use pairs::Pairs;
+
+pub use event::{ClientEvent, DropCounts, Dropped, Voice, Who};
+pub use inbound::Received;
+pub use view::View;
+
+/// Events that nobody has taken yet. When there are more, new ones are dropped and counted.
+const EVENTS: usize = 4096;
+/// Speakers remembered. When there are more, those that have been silent longest are forgotten.
+const STREAMS: usize = 1024;
+/// Former sessions in which a pair may still speak. When there are more, the oldest is forgotten.
+const PREVIOUS_VIEWS: usize = 3;
+/// A former session is remembered this long even when no pair speaks it, for what is still under way.
+const RETIRED_FOR: Duration = Duration::from_secs(10);
+
+/// What a client is made from.
+#[derive(Clone, Debug)]
+pub struct ClientConfig {
+    /// Display name.
+    pub name: String,
+    /// How it encodes its voice.
+    pub codec: CodecSettings,
+    /// Where its frame counter starts; draw it at random.
+    pub first_sequence: u16,
+    /// A handshake without an answer is repeated after this.
+    pub handshake_retry: Duration,
+    /// A client that the server lost but a link reaches is kept this long.
+    pub keep_lost: Duration,
+}
+
+impl ClientConfig {
+    /// The usual times.
+    pub fn new(name: impl Into<String>, codec: CodecSettings, first_sequence: u16) -> Self {
+        let name = name.into();
+        Self {
+            name,
+            codec,
+            first_sequence,
+            handshake_retry: Duration::from_secs(5),
+            keep_lost: Duration::from_secs(120),
+        }
+    }
+}
+
+/// Where a client is on its way into a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// No connection to a server.
+    Offline,
+    /// Connected, and waiting for the server's answer.
+    Handshaking {
+        /// When it was last asked for.
+        asked_at: Duration,
+    },
+    /// In the session.
+    Joined,
+}
+
+/// A call could not be carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// Wait for [`ClientEvent::Joined`].
+    #[error("not in a session")]
+    NotJoined,
+    /// The text is over the limit.
+    #[error("text can have at most {TEXT_BYTES} bytes")]
+    TextTooLong,
+    /// The name is over the limit.
+    #[error("a group's name can have at most {GROUP_NAME_BYTES} bytes")]
+    GroupNameTooLong,
+    /// Another group is in use whose name has the same id.
+    #[error("another group in this session shares this name's id; choose another name")]
+    GroupNameTaken,
+    /// Leave another group first.
+    #[error("one can listen to at most {GROUPS_PER_CLIENT} groups")]
+    TooManyGroups,
+    /// Close another target first.
+    #[error(transparent)]
+    TooManyTargets(#[from] TooManyTargets),
+    /// No such client is in the session.
+    #[error("no such client is in the session")]
+    UnknownClient,
+}
+
+/// One member of a session.
+#[derive(Debug)]
+pub struct Client<P> {
+    config: ClientConfig,
+    phase: Phase,
+    /// The session this client is in, or was in last.
+    current: Option<View>,
+    previous: Vec<View>,
+    groups: BTreeMap<GroupId, String>,
+    speaker: Speaker<P>,
+    streams: BTreeMap<Who<P>, HeardStream>,
+    pairs: Pairs<P>,
+    routes: BTreeMap<Who<P>, RouteState>,
+    recent: VecDeque<Recent<P>>,
+    events: VecDeque<ClientEvent<P>>,
+    dropped: DropCounts,
+    closing_since: Option<Duration>,
+}
+
+#[derive(Debug, Default)]
+struct HeardStream {
+    stream: Stream,
+    heard_at: Duration,
+}
+
+impl<P: Copy + Ord + Debug> Client<P> {
+    /// A client that is nowhere yet. Groups and targets can be set before it joins.
+    pub fn new(config: ClientConfig) -> Self {
+        let speaker = Speaker::new(config.first_sequence);
+        Self {
+            config,
+            phase: Phase::Offline,
+            current: None,
+            previous: Vec::new(),
+            groups: BTreeMap::new(),
+            speaker,
+            streams: BTreeMap::new(),
+            pairs: Pairs::new(),
+            routes: BTreeMap::new(),
+            recent: VecDeque::new(),
+            events: VecDeque::new(),
+            dropped: DropCounts::new(),
+            closing_since: None,
+        }
+    }
+
+    /// Where it is.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// The session it is in, or was in last.
+    pub fn view(&self) -> Option<&View> {
+        self.current.as_ref()
+    }
+
+    /// What was received without effect, and why.
+    pub fn dropped(&self) -> &DropCounts {
+        &self.dropped
+    }
+
+    /// The way to a peer.
+    pub fn route(&self, who: Who<P>) -> Route {
+        self.routes.get(&who).map_or(Route::None, |state| state.route())
+    }
+
+    /// Everyone to whom there is a way, and which.
+    pub fn routes(&self) -> impl Iterator<Item = (Who<P>, Route)> + '_ {
+        self.routes.iter().map(|(who, state)| (*who, state.route()))
+    }
+
+    /// The smoothed round trip of the link to a peer, once measured.
+    pub fn round_trip(&self, peer: P) -> Option<Duration> {
+        self.pairs.bound(peer).and_then(|(_, link, _)| link.health.round_trip())
+    }
+
+    /// When something last came over the link to a peer.
+    pub fn heard_at(&self, peer: P) -> Option<Duration> {
+        self.pairs.bound(peer).map(|(_, link, _)| link.health.heard_at())
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<ClientEvent<P>> {
+        self.events.pop_front()
+    }
+
+    /// Something that the network reported. Events of a server's side are not for a client and have no effect.
+    pub fn network_event<N: Network<Peer = P>>(
+        &mut self,
+        now: Duration,
+        net: &mut N,
+        event: NetworkEvent<P>,
+    ) -> Received {
+        match event {
+            NetworkEvent::Connected => self.shake_hands(now, net),
+            NetworkEvent::Disconnected(reason) => self.end_session(now, net, reason),
+            NetworkEvent::FromServer(packet) => return self.from_server(now, net, packet),
+            NetworkEvent::FromLink { link, packet } => return self.from_link(now, net, link, packet),
+            NetworkEvent::LinkUp(link) => self.link_up(now, net, link),
+            NetworkEvent::LinkDown(link) => self.link_down(now, net, link),
+            NetworkEvent::RosterChanged => {
+                self.judge_waiting(now, net);
+                self.refresh_routes(now, net);
+            }
+            NetworkEvent::PeerRestarted(peer) => {
+                self.streams.remove(&Who::Peer(peer));
+            }
+            NetworkEvent::Hosting
+            | NetworkEvent::HostingFailed(_)
+            | NetworkEvent::FromClient { .. }
+            | NetworkEvent::ClientGone { .. } => {}
+        }
+        Received::default()
+    }
+
+    /// What time alone brings about. Call at least every few milliseconds.
+    pub fn update<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+        if let Phase::Handshaking { asked_at } = self.phase
+            && now >= asked_at + self.config.handshake_retry
+        {
+            self.shake_hands(now, net);
+        }
+        self.retry_handshakes(now, net);
+        self.care_for_links(now, net);
+        self.close_targets(now, net);
+        self.forget(now);
+        self.refresh_routes(now, net);
+    }
+
+    /// Begins to listen to a group, now and in every later session.
+    pub fn join_group<N: Network<Peer = P>>(
+        &mut self,
+        now: Duration,
+        net: &mut N,
+        name: &str,
+    ) -> Result<(), ClientError> {
+        let id = GroupId::of(name);
+        if name.len() > GROUP_NAME_BYTES {
+            return Err(ClientError::GroupNameTooLong);
+        }
+        if self.groups.get(&id).is_some_and(|own| own == name) {
+            return Ok(());
+        }
+        let in_use = self.joined_view().and_then(|view| view.table.group_name(id));
+        if in_use.is_some_and(|in_use| in_use != name) || self.groups.contains_key(&id) {
+            return Err(ClientError::GroupNameTaken);
+        }
+        if self.groups.len() >= GROUPS_PER_CLIENT {
+            return Err(ClientError::TooManyGroups);
+        }
+        self.groups.insert(id, name.to_owned());
+        self.tell_group(now, net, name, true);
+        Ok(())
+    }
+
+    /// Ceases to listen to a group.
+    pub fn leave_group<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, name: &str) {
+        let id = GroupId::of(name);
+        if self.groups.get(&id).is_some_and(|own| own == name) {
+            self.groups.remove(&id);
+            self.tell_group(now, net, name, false);
+        }
+    }
+
+    /// The groups it listens to.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        self.groups.values().map(String::as_str)
+    }
+
+    /// Begins to speak to a target, or changes how.
+    pub fn open_target(&mut self, target: VoiceTarget<P>, options: TargetOptions) -> Result<(), ClientError> {
+        self.speaker.open(target, options)?;
+        Ok(())
+    }
+
+    /// Ceases to speak to a target: the next frame is its last.
+    pub fn close_target(&mut self, now: Duration, target: &VoiceTarget<P>) {
+        self.speaker.close(target);
+        if self.speaker.is_closing() {
+            self.closing_since.get_or_insert(now);
+        }
+    }
+
+    /// The targets it speaks to.
+    pub fn open_targets(&self) -> impl Iterator<Item = &VoiceTarget<P>> {
+        self.speaker.open_targets()
+    }
+
+    /// Writes to a group or a client; always through the server.
+    pub fn send_text<N: Network<Peer = P>>(
+        &mut self,
+        now: Duration,
+        net: &mut N,
+        recipient: Recipient,
+        text: &str,
+    ) -> Result<(), ClientError> {
+        if text.len() > TEXT_BYTES {
+            return Err(ClientError::TextTooLong);
+        }
+        let view = self.joined_view().ok_or(ClientError::NotJoined)?;
+        if let Recipient::Client(client) = recipient
+            && view.table.member(client).is_none()
+        {
+            return Err(ClientError::UnknownClient);
+        }
+        let packet = TextData { sender: view.you, recipient, text }.encode(view.session);
+        self.tell_server(now, net, packet);
+        Ok(())
+    }
+
+    /// Leaves: the session, the pairs and all that was known of others are gone. Groups and targets stay for the next
+    /// time.
+    pub fn leave<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+        net.disconnect(now);
+        if self.phase != Phase::Offline {
+            self.push(ClientEvent::SessionEnded(DisconnectReason::Requested));
+        }
+        self.phase = Phase::Offline;
+        self.current = None;
+        self.previous.clear();
+        self.pairs = Pairs::new();
+        self.routes.clear();
+        self.streams.clear();
+        self.recent.clear();
+    }
+
+    fn joined_view(&self) -> Option<&View> {
+        self.current.as_ref().filter(|_| self.phase == Phase::Joined)
+    }
+
+    /// The best name for a client of a session.
+    fn who<N: Network<Peer = P>>(&self, net: &N, session: voicemesh_wire::SessionId, client: ClientId) -> Who<P> {
+        let named = net.peer_of(session, client).or_else(|| self.pairs.peer_bound_as(session, client));
+        named.map_or(Who::Client(session, client), Who::Peer)
+    }
+
+    fn shake_hands<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+        self.phase = Phase::Handshaking { asked_at: now };
+        let request = HandshakeRequest { codec: self.config.codec, name: self.config.name.clone() };
+        self.tell_server(now, net, request.encode());
+    }
+
+    fn own_info(&self, id: ClientId) -> ClientInfo {
+        ClientInfo { name: self.config.name.clone(), id, codec: self.config.codec }
+    }
+
+    fn own_state(&self, id: ClientId) -> ClientState {
+        ClientState { client: self.own_info(id), groups: self.groups.values().cloned().collect() }
+    }
+
+    fn tell_group<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, name: &str, joins: bool) {
+        if self.phase != Phase::Joined {
+            return;
+        }
+        let Some(view) = &mut self.current else { return };
+        let client = view.you;
+        if joins {
+            view.table.join(client, name);
+        } else {
+            view.table.leave(client, name);
+        }
+        let packet = DeltaClientState { joins, client, group: name.to_owned() }.encode(view.session);
+        self.tell_server(now, net, packet);
+    }
+
+    /// A reliable packet to the server. If it cannot be kept, the session ends at once (seed 000, "SendReliable").
+    fn tell_server<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, packet: Vec<u8>) {
+        if net.send_to_server(now, Reliability::Reliable, packet.into()).is_err() {
+            net.disconnect(now);
+            self.end_session(now, net, DisconnectReason::ReliabilityBroken);
+        }
+    }
+
+    fn end_session<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, reason: DisconnectReason) {
+        if self.phase == Phase::Offline {
+            return;
+        }
+        self.phase = Phase::Offline;
+        self.push(ClientEvent::SessionEnded(reason));
+        self.refresh_routes(now, net);
+    }
+
+    /// Chooses every pair's route anew and reports what changed.
+    fn refresh_routes<N: Network<Peer = P>>(&mut self, now: Duration, net: &N) {
+        let mut means = BTreeMap::new();
+        if let Some(view) = self.joined_view() {
+            for member in view.table.members().filter(|member| member.info.id != view.you) {
+                let who = self.who(net, view.session, member.info.id);
+                means.insert(who, Means { relay: true, link: LinkMeans::Unbound });
+            }
+        }
+        for (id, link, _) in self.pairs.all_bound() {
+            let entry = means.entry(Who::Peer(id.peer)).or_insert(Means { relay: false, link: LinkMeans::Unbound });
+            entry.link = if link.health.is_stalled() { LinkMeans::Stalled } else { LinkMeans::Sound };
+        }
+        let mut changed = Vec::new();
+        for (who, means) in &means {
+            let state = self.routes.entry(*who).or_default();
+            let next = state.next(now, *means);
+            if next.route() != state.route() {
+                changed.push((*who, next.route()));
+            }
+            *state = next;
+        }
+        self.routes.retain(|who, state| {
+            let stays = means.contains_key(who);
+            if !stays && state.route() != Route::None {
+                changed.push((*who, Route::None));
+            }
+            stays
+        });
+        for (who, route) in changed {
+            self.push(ClientEvent::RouteChanged { who, route });
+        }
+    }
+
+    /// Former sessions, kept clients and silent speakers do not stay for ever.
+    fn forget(&mut self, now: Duration) {
+        let pairs = &self.pairs;
+        self.previous
+            .retain(|view| pairs.speaks(view.session) || view.retired_at.is_some_and(|at| now < at + RETIRED_FOR));
+        for view in self.previous.iter_mut().chain(self.current.as_mut()) {
+            let over: Vec<_> =
+                view.kept_until.iter().filter(|(_, until)| **until <= now).map(|(client, _)| *client).collect();
+            for client in over {
+                view.forget_kept(client);
+            }
+        }
+        while self.streams.len() > STREAMS {
+            let oldest = self.streams.iter().min_by_key(|(_, heard)| heard.heard_at).map(|(who, _)| *who);
+            if let Some(who) = oldest {
+                self.streams.remove(&who);
+            }
+        }
+    }
+
+    fn push(&mut self, event: ClientEvent<P>) {
+        if self.events.len() < EVENTS {
+            self.events.push_back(event);
+        } else {
+            self.count(Dropped::EventOverflow);
+        }
+    }
+
+    fn count(&mut self, reason: Dropped) {
+        *self.dropped.entry(reason).or_default() += 1;
+    }
+
+    /// Everyone in the current session but oneself, for those who compare tables.
+    pub fn others(&self) -> BTreeSet<ClientId> {
+        let view = self.current.as_ref();
+        view.into_iter()
+            .flat_map(|view| view.table.members().map(|member| member.info.id).filter(|id| *id != view.you))
+            .collect()
+    }
+}

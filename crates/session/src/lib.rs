@@ -18,6 +18,7 @@ pub mod speaker;
 pub mod stream;
 pub mod table;
 
+pub use client::{Client, ClientConfig, ClientEvent};
 pub use network::{Delivery, Network, Reliability};
 pub use server::{Server, ServerConfig, ServerOutput, Verdict};
 

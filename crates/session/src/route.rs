@@ -1,1 +1,149 @@
-//! route
+//! Which way speech goes to one peer: one pure function (DESIGN §4, "Route choice").
+
+use std::time::Duration;
+
+/// How bytes reach a peer now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Route {
+    /// Nothing reaches it.
+    None,
+    /// Through the server.
+    Relayed,
+    /// Over a link.
+    Direct,
+}
+
+/// What decides a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Means {
+    /// The server relays to this peer in the session that both are in.
+    pub relay: bool,
+    /// The link to this peer.
+    pub link: LinkMeans,
+}
+
+/// What a link is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkMeans {
+    /// There is none on which HandshakeP2P has gone both ways.
+    Unbound,
+    /// It carries what it is given.
+    Sound,
+    /// What it was given is not acknowledged.
+    Stalled,
+}
+
+/// The route and, during a planned move, the route that is being left.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RouteState {
+    route: Route,
+    leaving: Option<Leaving>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Leaving {
+    route: Route,
+    until: Duration,
+}
+
+/// For this long a planned move sends on both routes, so that nothing is lost between them. Duplicates play once.
+pub const OVERLAP: Duration = Duration::from_millis(200);
+
+impl Default for RouteState {
+    fn default() -> Self {
+        Self { route: Route::None, leaving: None }
+    }
+}
+
+impl RouteState {
+    /// The route in force.
+    pub fn route(self) -> Route {
+        self.route
+    }
+
+    /// Whether a frame sent now goes over the link.
+    pub fn uses_link(self) -> bool {
+        self.uses(Route::Direct)
+    }
+
+    /// Whether a frame sent now goes through the relay.
+    pub fn uses_relay(self) -> bool {
+        self.uses(Route::Relayed)
+    }
+
+    fn uses(self, route: Route) -> bool {
+        self.route == route || self.leaving.is_some_and(|leaving| leaving.route == route)
+    }
+
+    /// The state that follows from this one.
+    ///
+    /// Direct when the link is sound, else relayed, else whatever the link still does. A route that can still be used is
+    /// left with an overlap; one that cannot is left at once.
+    #[must_use]
+    pub fn next(self, now: Duration, means: Means) -> Self {
+        let route = match (means.link, means.relay) {
+            (LinkMeans::Sound, _) | (LinkMeans::Stalled, false) => Route::Direct,
+            (LinkMeans::Stalled | LinkMeans::Unbound, true) => Route::Relayed,
+            (LinkMeans::Unbound, false) => Route::None,
+        };
+        let usable = |old: Route| match old {
+            Route::None => false,
+            Route::Relayed => means.relay,
+            Route::Direct => means.link == LinkMeans::Sound,
+        };
+        let leaving =
+            if route != self.route { Some(Leaving { route: self.route, until: now + OVERLAP }) } else { self.leaving };
+        Self { route, leaving: leaving.filter(|leaving| leaving.until > now && usable(leaving.route)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RELAY_ONLY: Means = Means { relay: true, link: LinkMeans::Unbound };
+    const BOTH: Means = Means { relay: true, link: LinkMeans::Sound };
+    const STALLED: Means = Means { relay: true, link: LinkMeans::Stalled };
+    const LINK_ONLY: Means = Means { relay: false, link: LinkMeans::Sound };
+    const NOTHING: Means = Means { relay: false, link: LinkMeans::Unbound };
+
+    fn at(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// proves: D-32
+    #[test]
+    fn a_pair_starts_relayed_and_moves_to_direct_with_an_overlap() {
+        let state = RouteState::default().next(at(0), RELAY_ONLY);
+        assert_eq!(state.route(), Route::Relayed);
+        assert!(!state.uses_link());
+        let state = state.next(at(10), BOTH);
+        assert_eq!(state.route(), Route::Direct);
+        assert!(state.uses_link() && state.uses_relay());
+        let state = state.next(at(209), BOTH);
+        assert!(state.uses_relay());
+        let state = state.next(at(210), BOTH);
+        assert!(!state.uses_relay() && state.uses_link());
+    }
+
+    #[test]
+    fn a_stalled_link_is_left_at_once_and_without_overlap() {
+        let direct = RouteState::default().next(at(0), BOTH).next(at(300), BOTH);
+        let state = direct.next(at(301), STALLED);
+        assert_eq!(state.route(), Route::Relayed);
+        assert!(!state.uses_link());
+    }
+
+    #[test]
+    fn without_a_relay_a_stalled_link_is_all_there_is() {
+        let state = RouteState::default().next(at(0), Means { relay: false, link: LinkMeans::Stalled });
+        assert_eq!(state.route(), Route::Direct);
+    }
+
+    #[test]
+    fn a_relay_that_goes_away_ends_an_overlap() {
+        let state = RouteState::default().next(at(0), RELAY_ONLY).next(at(10), BOTH).next(at(20), LINK_ONLY);
+        assert!(state.uses_link() && !state.uses_relay());
+        assert_eq!(state.next(at(30), NOTHING).route(), Route::None);
+    }
+}

@@ -1,1 +1,184 @@
-//! stream
+//! One speaker as it arrives: which frames are new, which are doubles, which belong to a burst that is over
+//! (DESIGN §5).
+
+use std::time::Duration;
+
+use voicemesh_wire::packet::BurstCounter;
+
+/// Bursts and sequence numbers are compared with the last packet only this long after it; then anything is new.
+pub const FORGET_AFTER: Duration = Duration::from_secs(2);
+/// How far behind the newest a frame can be and still be told from a double.
+const WINDOW: u64 = 128;
+/// Where counting starts, so that frames before the first can be told too.
+const ORIGIN: u64 = 1 << 32;
+
+/// A frame's place in its speaker's stream, without wrapping.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The extended sequence number: grows by one a frame, over wraps and pauses.
+    pub sequence: u64,
+    /// Grows with every burst.
+    pub burst: u64,
+}
+
+/// Why a frame is not to be heard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Stale {
+    /// It came before, perhaps by another route.
+    Duplicate,
+    /// It is what is left of a burst that is over.
+    OldBurst,
+    /// It is too far behind to be told from a double.
+    TooOld,
+}
+
+/// One speaker's stream, as one listener sees it.
+#[derive(Clone, Debug, Default)]
+pub struct Stream {
+    last: Option<Last>,
+}
+
+#[derive(Clone, Debug)]
+struct Last {
+    at: Duration,
+    newest: u64,
+    /// Bit n: `newest - n` has come.
+    seen: u128,
+    burst: u64,
+    counter: u8,
+}
+
+impl Stream {
+    /// Places a frame that arrived now.
+    pub fn accept(&mut self, now: Duration, sequence: u16, burst: BurstCounter) -> Result<Place, Stale> {
+        let Some(last) = &mut self.last else {
+            let newest = ORIGIN + u64::from(sequence);
+            self.last = Some(Last { at: now, newest, seen: 1, burst: 0, counter: burst.value() });
+            return Ok(Place { sequence: newest, burst: 0 });
+        };
+        if now > last.at + FORGET_AFTER {
+            last.start_over(sequence, burst);
+            last.at = now;
+            return Ok(Place { sequence: last.newest, burst: last.burst });
+        }
+        let burst_step = burst_step(last.counter, burst);
+        if burst_step < 0 {
+            return Err(Stale::OldBurst);
+        }
+        let extended = last.place(sequence)?;
+        if burst_step > 0 && extended > last.newest.saturating_sub(WINDOW) {
+            last.burst += burst_step.unsigned_abs();
+            last.counter = burst.value();
+        }
+        last.mark(extended);
+        last.at = now;
+        Ok(Place { sequence: extended, burst: last.burst })
+    }
+}
+
+impl Last {
+    /// The newest number with these low bits that is ahead of all that came.
+    fn start_over(&mut self, sequence: u16, burst: BurstCounter) {
+        let ahead = sequence.wrapping_sub(self.newest as u16);
+        self.newest += if ahead == 0 { 1 << 16 } else { u64::from(ahead) };
+        self.seen = 1;
+        self.burst += 1;
+        self.counter = burst.value();
+    }
+
+    fn place(&self, sequence: u16) -> Result<u64, Stale> {
+        let ahead = sequence.wrapping_sub(self.newest as u16) as i16;
+        if ahead > 0 {
+            return Ok(self.newest + u64::from(ahead.unsigned_abs()));
+        }
+        let behind = u64::from(ahead.unsigned_abs());
+        if behind >= WINDOW {
+            Err(Stale::TooOld)
+        } else if self.seen & (1 << behind) != 0 {
+            Err(Stale::Duplicate)
+        } else {
+            Ok(self.newest - behind)
+        }
+    }
+
+    fn mark(&mut self, extended: u64) {
+        if extended > self.newest {
+            let step = extended - self.newest;
+            self.seen = if step >= WINDOW { 0 } else { self.seen << step };
+            self.newest = extended;
+        }
+        self.seen |= 1 << (self.newest - extended);
+    }
+}
+
+/// How many bursts ahead (positive) or behind (negative) a counter is, by the shorter way around.
+fn burst_step(current: u8, arrived: BurstCounter) -> i64 {
+    let modulus = i64::from(arrived.modulus());
+    let ahead = (i64::from(arrived.value()) - i64::from(current)).rem_euclid(modulus);
+    if ahead > modulus / 2 { ahead - modulus } else { ahead }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: Duration = Duration::from_secs(10);
+    const BURST: BurstCounter = BurstCounter::SevenBit(5);
+
+    fn accept(stream: &mut Stream, sequence: u16) -> Result<u64, Stale> {
+        stream.accept(AT, sequence, BURST).map(|place| place.sequence)
+    }
+
+    /// proves: D-20
+    #[test]
+    fn numbers_are_extended_over_the_wrap_and_doubles_are_told() {
+        let mut stream = Stream::default();
+        let first = accept(&mut stream, 0xFFFE).unwrap();
+        assert_eq!(accept(&mut stream, 0), Ok(first + 2));
+        assert_eq!(accept(&mut stream, 0xFFFF), Ok(first + 1), "a reordered frame takes its place");
+        assert_eq!(accept(&mut stream, 0xFFFF), Err(Stale::Duplicate));
+        assert_eq!(accept(&mut stream, 0xFFFD), Ok(first - 1), "even one before the first");
+        assert_eq!(accept(&mut stream, 1), Ok(first + 3));
+        assert_eq!(accept(&mut stream, 1u16.wrapping_sub(WINDOW as u16)), Err(Stale::TooOld));
+    }
+
+    #[test]
+    fn a_window_of_frames_in_any_order_gives_each_once() {
+        let mut stream = Stream::default();
+        let mut accepted = 0;
+        for round in 0..3u16 {
+            for n in 0..100u16 {
+                let sequence = 65_500u16.wrapping_add((n * 37) % 100);
+                accepted += usize::from(accept(&mut stream, sequence).is_ok());
+                assert!(round == 0 || accepted == 100);
+            }
+        }
+        assert_eq!(accepted, 100);
+    }
+
+    /// proves: D-19
+    #[test]
+    fn what_is_left_of_an_older_burst_is_dropped() {
+        let mut stream = Stream::default();
+        stream.accept(AT, 10, BurstCounter::SevenBit(127)).unwrap();
+        let next = stream.accept(AT, 12, BurstCounter::SevenBit(0)).unwrap();
+        assert_eq!(next.burst, 1);
+        assert_eq!(stream.accept(AT, 11, BurstCounter::SevenBit(127)), Err(Stale::OldBurst));
+        let mut old_sender = Stream::default();
+        old_sender.accept(AT, 10, BurstCounter::TwoBit(3)).unwrap();
+        assert!(old_sender.accept(AT, 12, BurstCounter::TwoBit(0)).is_ok());
+        assert_eq!(old_sender.accept(AT, 11, BurstCounter::TwoBit(3)), Err(Stale::OldBurst));
+    }
+
+    #[test]
+    fn after_two_silent_seconds_anything_is_new_and_still_ahead() {
+        let mut stream = Stream::default();
+        let before = stream.accept(AT, 1000, BURST).unwrap();
+        assert_eq!(stream.accept(AT, 3, BURST), Err(Stale::TooOld));
+        let later = AT + FORGET_AFTER + Duration::from_millis(1);
+        let after = stream.accept(later, 3, BurstCounter::SevenBit(4)).unwrap();
+        assert!(after.sequence > before.sequence && after.burst > before.burst);
+        assert_eq!(after.sequence as u16, 3);
+    }
+}

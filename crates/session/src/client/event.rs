@@ -1,0 +1,152 @@
+//! What a client reports, and what it counts.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use voicemesh_wire::packet::{Kind, Priority, Recipient};
+use voicemesh_wire::{ClientId, DecodeError, SessionId};
+
+use crate::network::DisconnectReason;
+use crate::route::Route;
+
+/// Somebody else, by the best name there is: the peer where the network has a roster, which lives across sessions, else
+/// the client of one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Who<P> {
+    /// A peer.
+    Peer(P),
+    /// A client of a session.
+    Client(SessionId, ClientId),
+}
+
+/// A frame to be heard.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Voice<P> {
+    /// Who speaks.
+    pub from: Who<P>,
+    /// The extended sequence number: one more for each frame, over wraps, sessions and routes.
+    pub sequence: u64,
+    /// Grows with each burst.
+    pub burst: u64,
+    /// Whether the speaker closes all that reaches this listener.
+    pub last_of_burst: bool,
+    /// The loudest of the targets by which it reaches this listener, 0.0 to 2.0.
+    pub volume: f32,
+    /// The highest of them.
+    pub priority: Priority,
+    /// Whether one of them is positional.
+    pub positional: bool,
+    /// The way it came.
+    pub route: Route,
+    /// One encoded frame; empty when the speaker only closes.
+    pub frame: Bytes,
+}
+
+/// What happened, in order.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum ClientEvent<P> {
+    /// This client is in a session. Comes again, with other numbers, after every rejoin.
+    Joined {
+        /// Which.
+        session: SessionId,
+        /// The own id.
+        you: ClientId,
+    },
+    /// The server is in another session; this client joins that one by itself.
+    Rejoining {
+        /// The server's session, where it said so.
+        session: Option<SessionId>,
+    },
+    /// The connection to the server is gone. Links go on.
+    SessionEnded(DisconnectReason),
+    /// A client is in the session that was not.
+    MemberJoined {
+        /// Who.
+        who: Who<P>,
+        /// Its id.
+        client: ClientId,
+        /// Its display name.
+        name: String,
+    },
+    /// A client is no longer in the session.
+    MemberLeft {
+        /// Who.
+        who: Who<P>,
+        /// Its former id.
+        client: ClientId,
+        /// A link to it stands, and it goes on being heard.
+        kept: bool,
+    },
+    /// A client's groups are others now; the table has them.
+    GroupsChanged {
+        /// Whose.
+        client: ClientId,
+    },
+    /// The server refused a group that this client wanted to listen to: another group's name has the same id, or it
+    /// listens to too many.
+    GroupRefused {
+        /// Which.
+        group: String,
+    },
+    /// Somebody wrote.
+    Text {
+        /// Who.
+        from: Who<P>,
+        /// Its id.
+        client: ClientId,
+        /// To whom.
+        recipient: Recipient,
+        /// What.
+        text: String,
+    },
+    /// Somebody speaks.
+    Voice(Voice<P>),
+    /// Another way to a peer is in use.
+    RouteChanged {
+        /// Which peer.
+        who: Who<P>,
+        /// The new route.
+        route: Route,
+    },
+    /// A packet of our types that the session itself does not use.
+    Extension {
+        /// From whom.
+        from: Who<P>,
+        /// Its type.
+        kind: Kind,
+        /// The whole packet.
+        packet: Bytes,
+    },
+}
+
+/// Why something received had no effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Dropped {
+    /// It is not a packet.
+    Malformed(DecodeError),
+    /// It belongs to another session.
+    WrongSession,
+    /// Its type does not belong on the way that it came.
+    Misplaced(Kind),
+    /// It came outside of a session, or at the wrong moment.
+    Unexpected,
+    /// Its sender is not known, or is another than the link's peer.
+    WrongSender,
+    /// A HandshakeP2P names another client than the roster does.
+    WrongHandshake,
+    /// It is addressed to others.
+    NotAddressed,
+    /// The frame came before.
+    Duplicate,
+    /// The frame belongs to a burst that is over.
+    OldBurst,
+    /// The frame is too old to be told from a double.
+    TooOld,
+    /// Nobody read the events that were waiting.
+    EventOverflow,
+}
+
+/// How often each reason occurred.
+pub type DropCounts = BTreeMap<Dropped, u64>;

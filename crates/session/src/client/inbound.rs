@@ -1,0 +1,433 @@
+//! What arrives: from the server, and on links.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use bytes::Bytes;
+use voicemesh_wire::limits::GROUPS_PER_CLIENT;
+use voicemesh_wire::packet::{
+    self, ClientState, DeltaClientState, HandshakeP2P, HandshakeResponse, Kind, Priority, Probe, Recipient,
+    RemoveClient, Routing, Target, TargetKind, TextData, VoiceAck, VoiceData,
+};
+use voicemesh_wire::{ClientId, GroupId, SessionId};
+
+use super::event::{ClientEvent, Dropped, Voice, Who};
+use super::view::View;
+use super::{Client, PREVIOUS_VIEWS, Phase};
+use crate::network::{Destination, LinkId, Network, Reliability};
+use crate::route::Route;
+use crate::stream::Stale;
+
+/// A probe is answered at most once in this time, so that a link cannot be made to answer a flood.
+const ECHO_INTERVAL: Duration = Duration::from_millis(20);
+
+/// What a received packet was, for an integration that keeps its own notes (seed 000, "NetworkReceivedPacket").
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Received {
+    /// It was a HandshakeP2P, in which the sender gives itself this id. Whether that was believed is the pair's matter.
+    pub handshake_p2p: Option<ClientId>,
+}
+
+impl<P: Copy + Ord + Debug> Client<P> {
+    pub(super) fn from_server<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, packet: Bytes) -> Received {
+        if let Err(reason) = self.try_from_server(now, net, &packet) {
+            self.count(reason);
+        }
+        Received::default()
+    }
+
+    fn try_from_server<N: Network<Peer = P>>(
+        &mut self,
+        now: Duration,
+        net: &mut N,
+        packet: &Bytes,
+    ) -> Result<(), Dropped> {
+        let (header, body) = packet::open(packet)?;
+        let session = header.session_id().ok_or(Dropped::WrongSession)?;
+        match header.kind {
+            Kind::HandshakeResponse => return self.welcome(now, net, session, HandshakeResponse::decode(body)?),
+            Kind::ErrorWrongSession => return self.wrong_session(now, net, session),
+            _ => {}
+        }
+        let view = self.joined_view().ok_or(Dropped::Unexpected)?;
+        if view.session != session {
+            return Err(Dropped::WrongSession);
+        }
+        match header.kind {
+            Kind::ClientState => self.client_state(net, ClientState::decode(body)?),
+            Kind::DeltaClientState => self.delta(DeltaClientState::decode(body)?),
+            Kind::RemoveClient => self.remove_client(now, net, RemoveClient::decode(body)?),
+            Kind::TextData => self.text(net, TextData::decode(body)?),
+            Kind::VoiceData => {
+                let voice = VoiceData::decode(body)?;
+                if view.table.member(voice.header.sender).is_none() || voice.header.sender == view.you {
+                    return Err(Dropped::WrongSender);
+                }
+                let from = net
+                    .peer_of(session, voice.header.sender)
+                    .map_or(Who::Client(session, voice.header.sender), Who::Peer);
+                self.voice(now, packet, session, voice, from, Route::Relayed)
+            }
+            Kind::Unassigned(_) => {
+                let client = Routing::read(packet)?.sender;
+                if view.table.member(client).is_none() || client == view.you {
+                    return Err(Dropped::WrongSender);
+                }
+                let from = self.who(net, session, client);
+                self.push(ClientEvent::Extension { from, kind: header.kind, packet: packet.clone() });
+                Ok(())
+            }
+            kind @ (Kind::HandshakeRequest
+            | Kind::HandshakeResponse
+            | Kind::ErrorWrongSession
+            | Kind::ServerRelayReliable
+            | Kind::ServerRelayUnreliable
+            | Kind::HandshakeP2P
+            | Kind::VoiceAck
+            | Kind::Probe
+            | Kind::ProbeEcho) => Err(Dropped::Misplaced(kind)),
+        }
+    }
+
+    pub(super) fn from_link<N: Network<Peer = P>>(
+        &mut self,
+        now: Duration,
+        net: &mut N,
+        link: LinkId<P>,
+        packet: Bytes,
+    ) -> Received {
+        match self.try_from_link(now, net, link, &packet) {
+            Ok(received) => received,
+            Err(reason) => {
+                self.count(reason);
+                Received::default()
+            }
+        }
+    }
+
+    /// On a link, identity is the link's peer: a packet that names anybody else is dropped (DESIGN §4).
+    fn try_from_link<N: Network<Peer = P>>(
+        &mut self,
+        now: Duration,
+        net: &mut N,
+        id: LinkId<P>,
+        packet: &Bytes,
+    ) -> Result<Received, Dropped> {
+        let (header, body) = packet::open(packet)?;
+        let session = header.session_id().ok_or(Dropped::WrongSession)?;
+        if header.kind == Kind::HandshakeP2P {
+            let handshake = HandshakeP2P::decode(body)?;
+            if let Some(link) = self.pairs.link_mut(id) {
+                link.health.heard(now);
+            }
+            if let Err(reason) = self.handshake_p2p(now, net, id, session, handshake) {
+                self.count(reason);
+            }
+            return Ok(Received { handshake_p2p: Some(handshake.client) });
+        }
+        if !header.kind.names_its_sender() {
+            return Err(Dropped::Misplaced(header.kind));
+        }
+        self.view_of(session).ok_or(Dropped::WrongSession)?;
+        let sender = Routing::read(packet)?.sender;
+        if self.speaker_on(net, id, session) != Some(sender) {
+            return Err(Dropped::WrongSender);
+        }
+        let link = self.pairs.link_mut(id).ok_or(Dropped::Unexpected)?;
+        link.health.heard(now);
+        match header.kind {
+            Kind::VoiceData => {
+                let voice = VoiceData::decode(body)?;
+                link.ack_due.received(now, voice.header.sequence);
+                let has_roster = net.peer_of(session, sender).is_some()
+                    || !matches!(net.client_of(session, id.peer), crate::network::Naming::NoRoster);
+                let from = if has_roster { Who::Peer(id.peer) } else { Who::Client(session, sender) };
+                self.voice(now, packet, session, voice, from, Route::Direct)?;
+            }
+            Kind::VoiceAck => link.health.acknowledged(now, VoiceAck::decode(body)?),
+            Kind::ProbeEcho => link.health.answered(now, Probe::decode(body)?.token),
+            Kind::Probe => self.answer_probe(now, net, id, session, Probe::decode(body)?)?,
+            kind => {
+                let from = Who::Peer(id.peer);
+                self.push(ClientEvent::Extension { from, kind, packet: packet.clone() });
+            }
+        }
+        Ok(Received::default())
+    }
+
+    fn answer_probe<N: Network<Peer = P>>(
+        &mut self,
+        now: Duration,
+        net: &mut N,
+        id: LinkId<P>,
+        session: SessionId,
+        probe: Probe,
+    ) -> Result<(), Dropped> {
+        let you = self.view_of(session).ok_or(Dropped::WrongSession)?.you;
+        let link = self.pairs.link_mut(id).ok_or(Dropped::Unexpected)?;
+        if link.echoed_at.is_some_and(|at| now < at + ECHO_INTERVAL) {
+            return Err(Dropped::Unexpected);
+        }
+        link.echoed_at = Some(now);
+        let echo = Probe { sender: you, token: probe.token }.encode_echo(session).into();
+        net.send_to_links(
+            now,
+            &mut vec![Destination { client: probe.sender, link: id }],
+            Reliability::Unreliable,
+            &echo,
+        );
+        Ok(())
+    }
+
+    /// The server's answer: a new view. The former one stays as long as a pair speaks it.
+    fn welcome<N: Network<Peer = P>>(
+        &mut self,
+        now: Duration,
+        net: &mut N,
+        session: SessionId,
+        response: HandshakeResponse,
+    ) -> Result<(), Dropped> {
+        if !matches!(self.phase, Phase::Handshaking { .. }) {
+            return Err(Dropped::Unexpected);
+        }
+        let you = response.you;
+        let mut view = View::new(session, self.own_info(you), self.groups.values().cloned());
+        view.fill(response);
+        self.phase = Phase::Joined;
+        let members = self.retire(now, net, view);
+        self.push(ClientEvent::Joined { session, you });
+        for event in members {
+            self.push(event);
+        }
+        let state = self.own_state(you).encode(session);
+        self.tell_server(now, net, state);
+        self.greet_links(now, net);
+        self.refresh_routes(now, net);
+        Ok(())
+    }
+
+    /// Puts a new view in place of the current one, and says who is in it.
+    fn retire<N: Network<Peer = P>>(&mut self, now: Duration, net: &N, view: View) -> Vec<ClientEvent<P>> {
+        let (session, you) = (view.session, view.you);
+        let ids: Vec<_> = view.table.members().filter(|member| member.info.id != you).collect();
+        let mut joined = Vec::new();
+        for member in ids {
+            let client = member.info.id;
+            let who = net.peer_of(session, client).map_or(Who::Client(session, client), Who::Peer);
+            joined.push(ClientEvent::MemberJoined { who, client, name: member.info.name.clone() });
+        }
+        if let Some(mut old) = self.current.replace(view) {
+            if old.session == session {
+                self.keep_bound(now, old);
+            } else {
+                old.retired_at = Some(now);
+                self.previous.retain(|view| view.session != old.session);
+                self.previous.push(old);
+                if self.previous.len() > PREVIOUS_VIEWS {
+                    self.previous.remove(0);
+                }
+            }
+        }
+        joined
+    }
+
+    /// Who came back to the same session finds those who are lost to the server but bound to it still kept.
+    fn keep_bound(&mut self, now: Duration, mut old: View) {
+        let until = now + self.config.keep_lost;
+        let Some(view) = &mut self.current else { return };
+        let absent: Vec<_> = old.table.members().map(|member| member.info.id).collect();
+        for client in absent {
+            if client != old.you && self.pairs.peer_bound_as(view.session, client).is_some() {
+                old.keep(client, until);
+            }
+        }
+        for member in old.kept.members().filter(|member| view.table.member(member.info.id).is_none()) {
+            let client = member.info.id;
+            if client != view.you {
+                view.kept.insert(member.info.clone(), member.groups.values().cloned());
+                view.kept_until.insert(client, old.kept_until.get(&client).copied().unwrap_or(until));
+            }
+        }
+    }
+
+    fn wrong_session<N: Network<Peer = P>>(
+        &mut self,
+        now: Duration,
+        net: &mut N,
+        session: SessionId,
+    ) -> Result<(), Dropped> {
+        if self.phase != Phase::Joined || self.current.as_ref().is_some_and(|view| view.session == session) {
+            return Err(Dropped::Unexpected);
+        }
+        self.push(ClientEvent::Rejoining { session: Some(session) });
+        self.shake_hands(now, net);
+        self.refresh_routes(now, net);
+        Ok(())
+    }
+
+    fn client_state<N: Network<Peer = P>>(&mut self, net: &N, state: ClientState) -> Result<(), Dropped> {
+        let client = state.client.id;
+        let Some(view) = self.current.as_mut().filter(|view| view.you != client) else {
+            return Err(Dropped::Unexpected);
+        };
+        let session = view.session;
+        let is_new = view.table.member(client).is_none();
+        let name = state.client.name.clone();
+        view.forget_kept(client);
+        view.table.insert(state.client, state.groups);
+        if is_new {
+            let who = self.who(net, session, client);
+            self.push(ClientEvent::MemberJoined { who, client, name });
+        }
+        self.push(ClientEvent::GroupsChanged { client });
+        Ok(())
+    }
+
+    fn delta(&mut self, delta: DeltaClientState) -> Result<(), Dropped> {
+        let Some(view) = self.current.as_mut() else { return Err(Dropped::Unexpected) };
+        let client = delta.client;
+        if client == view.you {
+            return self.group_refused(delta);
+        }
+        let Some(member) = view.table.member(client) else { return Err(Dropped::Unexpected) };
+        if delta.joins && member.groups.len() >= GROUPS_PER_CLIENT {
+            return Err(Dropped::Unexpected);
+        }
+        let changed =
+            if delta.joins { view.table.join(client, &delta.group) } else { view.table.leave(client, &delta.group) };
+        if changed {
+            self.push(ClientEvent::GroupsChanged { client });
+        }
+        Ok(())
+    }
+
+    /// The server says that this client does not listen to a group that it asked for.
+    fn group_refused(&mut self, delta: DeltaClientState) -> Result<(), Dropped> {
+        let group = delta.group;
+        let listens = self.groups.get(&GroupId::of(&group)).is_some_and(|own| *own == group);
+        if delta.joins || !listens {
+            return Err(Dropped::Unexpected);
+        }
+        self.groups.remove(&GroupId::of(&group));
+        if let Some(view) = &mut self.current {
+            view.table.leave(view.you, &group);
+        }
+        self.push(ClientEvent::GroupRefused { group });
+        Ok(())
+    }
+
+    fn remove_client<N: Network<Peer = P>>(
+        &mut self,
+        now: Duration,
+        net: &N,
+        RemoveClient { client }: RemoveClient,
+    ) -> Result<(), Dropped> {
+        let keep_until = now + self.config.keep_lost;
+        let Some(session) = self.current.as_ref().filter(|view| view.you != client).map(View::session) else {
+            return Err(Dropped::Unexpected);
+        };
+        let who = self.who(net, session, client);
+        let kept = self.pairs.peer_bound_as(session, client).is_some();
+        let Some(view) = self.current.as_mut().filter(|view| view.table.member(client).is_some()) else {
+            return Err(Dropped::Unexpected);
+        };
+        if kept {
+            view.keep(client, keep_until);
+        } else {
+            view.table.remove(client);
+        }
+        self.push(ClientEvent::MemberLeft { who, client, kept });
+        self.refresh_routes(now, net);
+        Ok(())
+    }
+
+    fn text<N: Network<Peer = P>>(&mut self, net: &N, text: TextData<'_>) -> Result<(), Dropped> {
+        let view = self.joined_view().ok_or(Dropped::Unexpected)?;
+        if view.table.member(text.sender).is_none() || text.sender == view.you {
+            return Err(Dropped::WrongSender);
+        }
+        let is_for_us = match text.recipient {
+            Recipient::Client(client) => client == view.you,
+            Recipient::Group(group) => self.groups.contains_key(&group),
+        };
+        if !is_for_us {
+            return Err(Dropped::NotAddressed);
+        }
+        let from = self.who(net, view.session, text.sender);
+        let TextData { sender: client, recipient, text } = text;
+        self.push(ClientEvent::Text { from, client, recipient, text: text.to_owned() });
+        Ok(())
+    }
+
+    /// A frame whose sender has been established. It is heard if one of its targets is this client or a group that it
+    /// listens to, and if it is new.
+    fn voice(
+        &mut self,
+        now: Duration,
+        packet: &Bytes,
+        session: SessionId,
+        voice: VoiceData<'_>,
+        from: Who<P>,
+        route: Route,
+    ) -> Result<(), Dropped> {
+        let you = self.view_of(session).ok_or(Dropped::WrongSession)?.you;
+        let groups = &self.groups;
+        let reaches_us = |target: &Target| match target.kind {
+            TargetKind::Client(client) => client == you,
+            TargetKind::Group(group) => groups.contains_key(&group),
+        };
+        let mut last_of_burst = true;
+        let mut heard = Voice {
+            from,
+            sequence: 0,
+            burst: 0,
+            last_of_burst: false,
+            volume: 0.0,
+            priority: Priority::Low,
+            positional: false,
+            route,
+            frame: Bytes::new(),
+        };
+        let mut targets = 0;
+        for target in voice.targets.iter().filter(reaches_us) {
+            targets += 1;
+            last_of_burst &= target.closing;
+            heard.volume = heard.volume.max(target.volume_factor());
+            heard.priority = heard.priority.max(target.priority);
+            heard.positional |= target.positional;
+        }
+        if targets == 0 {
+            return Err(Dropped::NotAddressed);
+        }
+        let stream = self.streams.entry(from).or_default();
+        let place = stream.stream.accept(now, voice.header.sequence, voice.header.burst)?;
+        stream.heard_at = now;
+        heard.sequence = place.sequence;
+        heard.burst = place.burst;
+        heard.last_of_burst = last_of_burst;
+        heard.frame = packet.slice_ref(voice.frame);
+        self.push(ClientEvent::Voice(heard));
+        Ok(())
+    }
+
+    /// A session that this client is in or was in.
+    pub(super) fn view_of(&self, session: SessionId) -> Option<&View> {
+        self.current.iter().chain(&self.previous).find(|view| view.session == session)
+    }
+}
+
+impl From<voicemesh_wire::DecodeError> for Dropped {
+    fn from(error: voicemesh_wire::DecodeError) -> Self {
+        Self::Malformed(error)
+    }
+}
+
+impl From<Stale> for Dropped {
+    fn from(stale: Stale) -> Self {
+        match stale {
+            Stale::Duplicate => Self::Duplicate,
+            Stale::OldBurst => Self::OldBurst,
+            Stale::TooOld => Self::TooOld,
+        }
+    }
+}

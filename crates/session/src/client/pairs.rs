@@ -1,0 +1,281 @@
+//! Links to other peers and the handshake that binds each to a client (DESIGN §4, "HandshakeP2P"; seed 000,
+//! "Implementing P2P").
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use voicemesh_wire::packet::HandshakeP2P;
+use voicemesh_wire::{ClientId, SessionId};
+
+use super::event::{Dropped, Who};
+use super::health::{AckDue, Health};
+use super::{Client, Phase};
+use crate::network::{Destination, LinkId, Naming, Network, Reliability};
+
+/// Links to one peer at a time: one in use, one that is to replace it, and one on its way out. A network that reports
+/// more has its oldest released.
+const LINKS_PER_PEER: usize = 3;
+
+/// The links to everybody.
+#[derive(Debug)]
+pub(super) struct Pairs<P> {
+    links: BTreeMap<LinkId<P>, Link>,
+}
+
+/// One link.
+#[derive(Debug)]
+pub(super) struct Link {
+    /// As whom this client has said the link is its own.
+    sent: Option<Membership>,
+    /// As whom the peer has.
+    received: Option<Membership>,
+    /// A HandshakeP2P that cannot be judged yet; a newer one takes its place.
+    waiting: Option<Membership>,
+    /// The last session in which both have, and so the one that this pair speaks.
+    pub(super) common: Option<Common>,
+    /// The one before, in which the peer may still speak until it has bound the new one too.
+    former: Option<Common>,
+    pub(super) health: Health,
+    pub(super) ack_due: AckDue,
+    pub(super) echoed_at: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Membership {
+    session: SessionId,
+    client: ClientId,
+}
+
+/// A session that both ends of a link speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Common {
+    pub session: SessionId,
+    pub you: ClientId,
+    pub remote: ClientId,
+}
+
+impl Link {
+    fn new(now: Duration) -> Self {
+        Self {
+            sent: None,
+            received: None,
+            waiting: None,
+            common: None,
+            former: None,
+            health: Health::new(now),
+            ack_due: AckDue::default(),
+            echoed_at: None,
+        }
+    }
+
+    /// The peer's client id in a session, as far as this link knows it.
+    fn remote_in(&self, session: SessionId) -> Option<ClientId> {
+        let received = self.received.filter(|received| received.session == session).map(|received| received.client);
+        let spoken = [self.common, self.former].into_iter().flatten();
+        received.or_else(|| spoken.filter(|common| common.session == session).map(|common| common.remote).next())
+    }
+
+    /// Binds when HandshakeP2P of one session has gone both ways. True if that is new.
+    fn bind(&mut self) -> bool {
+        let (Some(sent), Some(received)) = (self.sent, self.received) else { return false };
+        let common = Common { session: sent.session, you: sent.client, remote: received.client };
+        let is_new = sent.session == received.session && self.common != Some(common);
+        if is_new {
+            self.former = self.common.replace(common);
+        }
+        is_new
+    }
+}
+
+impl<P: Copy + Ord> Pairs<P> {
+    pub(super) fn new() -> Self {
+        Self { links: BTreeMap::new() }
+    }
+
+    pub(super) fn link(&self, id: LinkId<P>) -> Option<&Link> {
+        self.links.get(&id)
+    }
+
+    pub(super) fn link_mut(&mut self, id: LinkId<P>) -> Option<&mut Link> {
+        self.links.get_mut(&id)
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (LinkId<P>, &mut Link)> {
+        self.links.iter_mut().map(|(id, link)| (*id, link))
+    }
+
+    pub(super) fn ids(&self) -> Vec<LinkId<P>> {
+        self.links.keys().copied().collect()
+    }
+
+    /// The link in use to a peer: the newest that is bound.
+    pub(super) fn bound(&self, peer: P) -> Option<(LinkId<P>, &Link, Common)> {
+        self.to(peer).rev().find_map(|(id, link)| Some((*id, link, link.common?)))
+    }
+
+    /// All links in use, one a peer.
+    pub(super) fn all_bound(&self) -> impl Iterator<Item = (LinkId<P>, &Link, Common)> {
+        self.links.keys().filter_map(|id| self.bound(id.peer).filter(|(bound, ..)| bound == id))
+    }
+
+    /// The peer whose bound link says that it is this client.
+    pub(super) fn peer_bound_as(&self, session: SessionId, client: ClientId) -> Option<P> {
+        let is_it =
+            |link: &Link| link.common.is_some_and(|common| common.session == session && common.remote == client);
+        self.links.iter().find(|(_, link)| is_it(link)).map(|(id, _)| id.peer)
+    }
+
+    pub(super) fn speaks(&self, session: SessionId) -> bool {
+        self.links.values().any(|link| link.common.is_some_and(|common| common.session == session))
+    }
+
+    fn to(&self, peer: P) -> impl DoubleEndedIterator<Item = (&LinkId<P>, &Link)> {
+        self.links.range(LinkId { peer, generation: 0 }..=LinkId { peer, generation: u32::MAX })
+    }
+}
+
+impl<P: Copy + Ord + std::fmt::Debug> Client<P> {
+    pub(super) fn link_up<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, id: LinkId<P>) {
+        self.pairs.links.entry(id).or_insert_with(|| Link::new(now));
+        let surplus: Vec<_> = self.pairs.to(id.peer).map(|(id, _)| *id).rev().skip(LINKS_PER_PEER).collect();
+        for old in surplus {
+            self.pairs.links.remove(&old);
+            net.release_link(now, old);
+        }
+        self.send_handshake(now, net, id);
+        self.refresh_routes(now, net);
+    }
+
+    pub(super) fn link_down<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, id: LinkId<P>) {
+        let Some(mut link) = self.pairs.links.remove(&id) else { return };
+        self.rescue(now, net, id.peer, link.health.take_unacknowledged().collect());
+        if let Some(common) = link.common
+            && self.pairs.bound(id.peer).is_none()
+        {
+            for view in self.previous.iter_mut().chain(self.current.as_mut()) {
+                if view.session == common.session {
+                    view.forget_kept(common.remote);
+                }
+            }
+        }
+        self.refresh_routes(now, net);
+    }
+
+    /// On every join and rejoin, each peer that can be reached directly is told (seed 000, "OnServerAssignedSessionId").
+    pub(super) fn greet_links<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+        for id in self.pairs.ids() {
+            self.send_handshake(now, net, id);
+        }
+        self.judge_waiting(now, net);
+    }
+
+    /// The roster may now name peers whose handshakes wait.
+    pub(super) fn judge_waiting<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+        for id in self.pairs.ids() {
+            let waiting = self.pairs.links.get_mut(&id).and_then(|link| link.waiting.take());
+            if let Some(Membership { session, client }) = waiting
+                && let Err(reason) = self.handshake_p2p(now, net, id, session, HandshakeP2P { client })
+            {
+                self.count(reason);
+            }
+        }
+    }
+
+    /// Once per link and session (and own id, should it change within one).
+    fn send_handshake<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, id: LinkId<P>) {
+        let (Phase::Joined, Some(view)) = (self.phase, &self.current) else { return };
+        let own = Membership { session: view.session, client: view.you };
+        let Some(link) = self.pairs.links.get_mut(&id) else { return };
+        if link.sent == Some(own) {
+            return;
+        }
+        let packet = Bytes::from(HandshakeP2P { client: own.client }.encode(own.session));
+        let mut to = vec![Destination { client: ClientId(0), link: id }];
+        net.send_to_links(now, &mut to, Reliability::Reliable, &packet);
+        if to.is_empty() {
+            link.sent = Some(own);
+            self.try_bind(now, net, id);
+        }
+    }
+
+    /// Retries what the network could not take when it was due.
+    pub(super) fn retry_handshakes<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+        let (Phase::Joined, Some(view)) = (self.phase, &self.current) else { return };
+        let own = Some(Membership { session: view.session, client: view.you });
+        let owing: Vec<_> = self.pairs.links.iter().filter(|(_, link)| link.sent != own).map(|(id, _)| *id).collect();
+        for id in owing {
+            self.send_handshake(now, net, id);
+        }
+    }
+
+    /// "This link is mine", from the peer at its other end: its client id must be the roster's for that peer.
+    pub(super) fn handshake_p2p<N: Network<Peer = P>>(
+        &mut self,
+        now: Duration,
+        net: &mut N,
+        id: LinkId<P>,
+        session: SessionId,
+        HandshakeP2P { client }: HandshakeP2P,
+    ) -> Result<(), Dropped> {
+        let joined = self.phase == Phase::Joined;
+        let current = self.current.as_ref().filter(|view| joined && view.session == session);
+        let is_past = self.previous.iter().any(|view| view.session == session);
+        let Some(link) = self.pairs.links.get_mut(&id) else { return Err(Dropped::Unexpected) };
+        let Some(view) = current else {
+            if is_past {
+                return Err(Dropped::WrongSession);
+            }
+            link.waiting = Some(Membership { session, client });
+            return Ok(());
+        };
+        let known = match net.client_of(session, id.peer) {
+            Naming::Client(named) if named == client => true,
+            Naming::Client(_) => return Err(Dropped::WrongHandshake),
+            Naming::NotYet => false,
+            Naming::NoRoster if client == view.you => return Err(Dropped::WrongHandshake),
+            Naming::NoRoster => view.table.member(client).is_some(),
+        };
+        if !known {
+            link.waiting = Some(Membership { session, client });
+            return Ok(());
+        }
+        link.received = Some(Membership { session, client });
+        self.send_handshake(now, net, id);
+        self.try_bind(now, net, id);
+        Ok(())
+    }
+
+    fn try_bind<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, id: LinkId<P>) {
+        let Some(link) = self.pairs.links.get_mut(&id) else { return };
+        if !link.bind() {
+            return;
+        }
+        if let Some(common) = link.common {
+            let route = self.routes.remove(&Who::Client(common.session, common.remote));
+            if let Some(route) = route {
+                self.routes.entry(Who::Peer(id.peer)).or_insert(route);
+            }
+        }
+        let superseded: Vec<_> =
+            self.pairs.to(id.peer).map(|(id, _)| *id).filter(|other| other.generation < id.generation).collect();
+        for old in superseded {
+            net.release_link(now, old);
+        }
+        self.refresh_routes(now, net);
+    }
+
+    /// Who may speak on a link in a session: the link's own peer under its id there, and nobody else.
+    pub(super) fn speaker_on<N: Network<Peer = P>>(
+        &self,
+        net: &N,
+        id: LinkId<P>,
+        session: SessionId,
+    ) -> Option<ClientId> {
+        let by_link = self.pairs.link(id)?.remote_in(session);
+        by_link.or_else(|| match net.client_of(session, id.peer) {
+            Naming::Client(client) => Some(client),
+            Naming::NotYet | Naming::NoRoster => None,
+        })
+    }
+}
