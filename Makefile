@@ -1,0 +1,26 @@
+# The ways in. Each is a short script in scripts/, which says more.
+
+.PHONY: help run demo test bench fuzz
+
+help:
+	@echo "make run    a server and an echo peer to talk to   PORT=8080 HOST=127.0.0.1 ROOM=lobby YES=1"
+	@echo "make demo   two peers talk without hands, and what was heard is measured   ARGS=…"
+	@echo "make test   format, lints, docs, all tests   YES=1"
+	@echo "make bench  latency, CPU and memory, on release builds   ARGS=…"
+	@echo "make fuzz   fuzz the decoders   TIME=600 TARGET=…"
+	@echo "YES=1 installs what is missing without asking."
+
+run:
+	@scripts/run.sh
+
+demo:
+	@scripts/demo.sh $(ARGS)
+
+test:
+	@scripts/test.sh
+
+bench:
+	@scripts/bench.sh $(ARGS)
+
+fuzz:
+	@scripts/fuzz.sh

@@ -1,0 +1,210 @@
+#!/usr/bin/env bash
+# Installs what building (`run`), testing (`test`) or fuzzing (`fuzz`) voicemesh needs and this machine lacks.
+#
+# Silent and quick when nothing is missing. Debian and Ubuntu: apt; macOS: Homebrew; elsewhere it names what is missing.
+# It asks first, unless YES=1 or CI=true.
+#
+# What cannot be done without is `need`ed. What is only `want`ed can stay away: the tests that use it say that they are
+# skipped (with CI=true they fail instead).
+
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+PURPOSE=${1:-run}
+SYSTEM=$(uname -s)
+RUST_WANTED=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+
+PACKAGES=""      # what the package manager shall install
+MISSING=""       # the same, in words
+CANNOT_WAIT=no   # whether anything missing is needed rather than wanted
+RUST=ok          # ok, old, incomplete or absent
+
+main() {
+    check_for_building
+    case "$PURPOSE" in
+        run) ;;
+        test) check_for_testing ;;
+        fuzz) ;;
+        *) die "usage: scripts/setup.sh run|test|fuzz" ;;
+    esac
+    check_rust
+
+    [ -z "$MISSING" ] || install_packages
+    [ "$RUST" = ok ] || install_rust
+    [ "$PURPOSE" != fuzz ] || install_cargo_fuzz
+}
+
+# --- what there is -------------------------------------------------------------------------------------------------
+
+check_for_building() {
+    have cc || need "a C compiler" build-essential ""
+    have pkg-config || need "pkg-config" pkg-config pkg-config
+    opus_can_be_had || need "the Opus codec (libopus, or cmake 3 to build it)" libopus-dev opus
+    [ "$SYSTEM" != Linux ] || pkg_config_knows alsa || need "the ALSA headers" libasound2-dev ""
+    certificates_can_be_had || need "certificate authorities" ca-certificates ""
+}
+
+check_for_testing() {
+    have shellcheck || want "shellcheck (lints the scripts)" shellcheck shellcheck
+    [ "$SYSTEM" = Linux ] || return 0
+    have pulseaudio || want "PulseAudio (virtual sound devices)" pulseaudio ""
+    have pactl || want "pactl (steers PulseAudio)" pulseaudio-utils ""
+    have ip || want "ip (network namespaces)" iproute2 ""
+    have nft || want "nft (a firewall in a namespace)" nftables ""
+}
+
+pkg_config_knows() { have pkg-config && pkg-config --exists "$1"; }
+
+# Without libopus its crate builds the codec from source, with a cmake older than 4.
+opus_can_be_had() {
+    pkg_config_knows opus && return
+    have cmake && cmake --version | head -n 1 | grep -q ' 3\.'
+}
+
+certificates_can_be_had() {
+    [ "$SYSTEM" != Linux ] || [ -n "${SSL_CERT_FILE:-}" ] || [ -e /etc/ssl/certs/ca-certificates.crt ] ||
+        [ -e /etc/pki/tls/certs/ca-bundle.crt ] || [ -e /etc/ssl/cert.pem ]
+}
+
+check_rust() {
+    local found
+    if ! have cargo || ! found=$(rustc --version 2>/dev/null | cut -d ' ' -f 2) || [ -z "$found" ]; then
+        RUST=absent
+    elif ! version_reaches "$found" "$RUST_WANTED"; then
+        RUST=old
+    elif [ "$PURPOSE" = test ] && ! { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
+        RUST=incomplete
+    fi
+    # Fetching rustup takes curl; with an older rustup there is nothing to fetch by hand.
+    if [ "$RUST" != ok ] && ! have rustup && ! have curl; then need "curl" curl ""; fi
+}
+
+# Whether version $1 (1.95.0, 1.97.0-nightly) is at least $2 (1.95).
+version_reaches() {
+    local major minor want_major want_minor
+    IFS=.- read -r major minor _ <<<"$1"
+    IFS=.- read -r want_major want_minor _ <<<"$2"
+    [ "$major" -gt "$want_major" ] || { [ "$major" -eq "$want_major" ] && [ "$minor" -ge "$want_minor" ]; }
+}
+
+# need WORDS APT-PACKAGE BREW-FORMULA ("" where that system has it otherwise)
+need() {
+    CANNOT_WAIT=yes
+    want "$@"
+}
+
+want() {
+    local package=$2
+    [ "$SYSTEM" != Darwin ] || package=$3
+    MISSING="$MISSING  $1"$'\n'
+    PACKAGES="$PACKAGES${package:+ $package}"
+}
+
+# --- installing ----------------------------------------------------------------------------------------------------
+
+install_packages() {
+    local installer
+    if is_debian; then
+        installer=install_with_apt
+    elif [ "$SYSTEM" = Darwin ] && have brew; then
+        installer=install_with_brew
+    else
+        installer=""
+    fi
+
+    warn "Missing here:"
+    printf '%s' "$MISSING" >&2
+    if [ "$SYSTEM" = Darwin ] && ! have cc; then
+        die "Install Apple's command line tools first: xcode-select --install"
+    fi
+    if [ -z "$installer" ]; then
+        cannot_install "Install these with your system's package manager (Debian calls them:$PACKAGES), then try again."
+    elif agreed "Install$PACKAGES?"; then
+        "$installer"
+    else
+        cannot_install "Not installed."
+    fi
+}
+
+# Ends where something needed is missing; what is only wanted can stay away.
+cannot_install() {
+    [ "$CANNOT_WAIT" = no ] || die "$1"
+    warn "$1"
+    warn "Going on: the tests that need them say that they are skipped."
+}
+
+is_debian() {
+    have apt-get && [ -r /etc/os-release ] && grep -Eq '^ID(_LIKE)?=.*(debian|ubuntu)' /etc/os-release
+}
+
+install_with_apt() {
+    local as_root="" quiet="-y -q -o DPkg::Lock::Timeout=300"
+    if [ "$(id -u)" != 0 ]; then
+        have sudo || die "Neither root nor sudo here. As root: apt-get update && apt-get install -y$PACKAGES"
+        as_root=sudo
+    fi
+    # A foreign source that is down must not keep Debian's own packages away.
+    # shellcheck disable=SC2086 # these are lists of words
+    $as_root apt-get $quiet update || warn "apt-get update had errors; trying with what it has."
+    # shellcheck disable=SC2086
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get $quiet install --no-install-recommends $PACKAGES ||
+        die "apt-get could not install:$PACKAGES"
+}
+
+install_with_brew() {
+    # shellcheck disable=SC2086 # a list of words
+    brew install $PACKAGES || die "brew could not install:$PACKAGES"
+}
+
+install_rust() {
+    case "$RUST" in
+        absent) warn "Missing here: Rust $RUST_WANTED or newer" ;;
+        old) warn "Rust $(rustc --version | cut -d ' ' -f 2) is here; voicemesh needs $RUST_WANTED or newer" ;;
+        incomplete) warn "Missing here: cargo fmt or cargo clippy" ;;
+    esac
+    if have rustup; then
+        agreed "Let rustup install the stable toolchain?" || die "Not installed. To do it yourself: rustup update stable"
+        rustup toolchain install stable --profile minimal --component rustfmt --component clippy ||
+            die "rustup could not install the stable toolchain."
+        [ "$RUST" != absent ] || rustup default stable
+    else
+        agreed "Fetch rustup from https://sh.rustup.rs and install Rust for $(id -un)?" ||
+            die "Not installed. See https://rustup.rs"
+        fetch_rustup
+    fi
+    RUST=ok
+    hash -r
+    check_rust
+    [ "$RUST" = ok ] || die "The Rust that is found first ($(command -v rustc || echo none)) is still not $RUST_WANTED" \
+        "or newer, with cargo fmt and clippy. A default toolchain may be pinned (rustup show), or another Rust may come" \
+        "first on the PATH."
+}
+
+fetch_rustup() {
+    local installer
+    installer=$(mktemp)
+    if ! curl --proto '=https' --tlsv1.2 -fsSL https://sh.rustup.rs -o "$installer"; then
+        rm -f "$installer"
+        die "Could not fetch rustup. Install Rust $RUST_WANTED or newer in another way (https://rustup.rs), then try again."
+    fi
+    sh "$installer" -y --profile minimal --component rustfmt --component clippy --no-modify-path ||
+        die "rustup's installer failed."
+    rm -f "$installer"
+    say "Rust is in $CARGO_BIN. To use it yourself: . \"$CARGO_BIN/../env\""
+}
+
+install_cargo_fuzz() {
+    cargo +nightly --version >/dev/null 2>&1 || die "Fuzzing needs nightly Rust: rustup toolchain install nightly"
+    cargo fuzz --version >/dev/null 2>&1 && return
+    agreed "Build and install cargo-fuzz?" || die "Not installed. To do it yourself: cargo install --locked cargo-fuzz"
+    cargo install --locked cargo-fuzz
+}
+
+agreed() {
+    local answer
+    if [ "${YES:-}" = 1 ] || in_ci; then return 0; fi
+    [ -t 0 ] || { warn "$1 There is nobody to ask here; YES=1 agrees beforehand."; return 1; }
+    read -r -p "$1 [Y/n] " answer || return 1
+    case "$answer" in '' | [Yy] | [Yy][Ee][Ss]) return 0 ;; *) return 1 ;; esac
+}
+
+main
