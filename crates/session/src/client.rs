@@ -13,7 +13,6 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
 use std::time::Duration;
 
-use bytes::Bytes;
 use voicemesh_wire::limits::{GROUP_NAME_BYTES, GROUPS_PER_CLIENT, TEXT_BYTES};
 use voicemesh_wire::packet::{
     ClientInfo, ClientState, CodecSettings, DeltaClientState, HandshakeRequest, Recipient, TextData,
@@ -206,8 +205,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
         match event {
             NetworkEvent::Connected => self.shake_hands(now, net),
             NetworkEvent::Disconnected(reason) => self.end_session(now, net, reason),
-            NetworkEvent::FromServer(packet) => return self.from_server(now, net, packet),
-            NetworkEvent::FromLink { link, packet } => return self.from_link(now, net, link, packet),
+            NetworkEvent::FromServer(packet) => return self.receive_from_server(now, net, packet),
+            NetworkEvent::FromLink { link, packet } => return self.receive_from_link(now, net, link, packet),
             NetworkEvent::LinkUp(link) => self.link_up(now, net, link),
             NetworkEvent::LinkDown(link) => self.link_down(now, net, link),
             NetworkEvent::RosterChanged => {

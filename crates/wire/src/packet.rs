@@ -103,7 +103,7 @@ impl Kind {
             32 => Self::VoiceAck,
             33 => Self::Probe,
             34 => Self::ProbeEcho,
-            FIRST_EXTENSION..=LAST_EXTENSION => Self::Unassigned(number),
+            35..=LAST_EXTENSION => Self::Unassigned(number),
             _ => return None,
         })
     }

@@ -29,7 +29,12 @@ pub struct Received {
 }
 
 impl<P: Copy + Ord + Debug> Client<P> {
-    pub(super) fn from_server<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, packet: Bytes) -> Received {
+    pub(super) fn receive_from_server<N: Network<Peer = P>>(
+        &mut self,
+        now: Duration,
+        net: &mut N,
+        packet: Bytes,
+    ) -> Received {
         if let Err(reason) = self.try_from_server(now, net, &packet) {
             self.count(reason);
         }
@@ -89,7 +94,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
     }
 
-    pub(super) fn from_link<N: Network<Peer = P>>(
+    pub(super) fn receive_from_link<N: Network<Peer = P>>(
         &mut self,
         now: Duration,
         net: &mut N,

@@ -1,6 +1,7 @@
 //! What leaves: speech to whoever listens, by each one's route, and what keeps links known (DESIGN §4; seed 001,
 //! "Voice Packets").
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -232,9 +233,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
     /// Everyone whom these targets address, once each.
     fn audience<N: Network<Peer = P>>(&self, net: &N, targets: &[(VoiceTarget<P>, Target)]) -> Vec<Remote<P>> {
         let mut remotes = Vec::new();
+        let mut present = BTreeSet::new();
         if let Some(view) = self.joined_view() {
             for client in view.table.members().map(|member| member.info.id).filter(|id| *id != view.you) {
                 let who = self.who(net, view.session, client);
+                present.insert(who);
                 let link = match who {
                     Who::Peer(peer) => self.pairs.bound(peer).map(|(id, _, common)| (id, common)),
                     Who::Client(..) => None,
@@ -247,12 +250,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
         for (id, _, common) in self.pairs.all_bound() {
             let who = Who::Peer(id.peer);
-            let is_present = self.joined_view().is_some_and(|view| {
-                view.table
-                    .members()
-                    .any(|member| member.info.id != view.you && self.who(net, view.session, member.info.id) == who)
-            });
-            let Some(view) = self.view_of(common.session).filter(|_| !is_present) else { continue };
+            let Some(view) = self.view_of(common.session).filter(|_| !present.contains(&who)) else { continue };
             let listens = |group| view.listens(common.remote, group);
             if targets.iter().any(|(target, _)| addresses(target, who, Some(common.remote), &listens)) {
                 remotes.push(Remote { who, relay: None, link: Some((id, common)) });
