@@ -1,1 +1,23 @@
-//! One peer without a world: session and audio joined, told the time.
+//! One peer without a world: [`Comms`] joins a session to its sound over any [`Network`](voicemesh_session::Network).
+//!
+//! **Does.** Owns the session's server and client and runs them in a [`Mode`]; encodes what the microphone gives and
+//! addresses it; buffers, decodes and mixes what arrives.
+//!
+//! **Never does.** It has no clock, thread, socket or device: it is told the time, handed blocks of 10 ms from the
+//! microphone, and asked for blocks of 10 ms for the speaker.
+//!
+//! **Shape of the loop**, whenever something has arrived and at least every 5 ms:
+//!
+//! ```text
+//! comms.update(now);
+//! while let Some(block) = microphone.read() { comms.capture(now, &block)?; }
+//! while speaker.wants_more() { comms.render(now, &mut block); speaker.write(&block); }
+//! while let Some(event) = comms.poll_event() { … }
+//! ```
+
+mod comms;
+mod hearing;
+mod speaking;
+
+pub use comms::{Comms, CommsConfig, CommsError, CommsEvent, Mode, PeerStatus, Status};
+pub use hearing::HearingStats;

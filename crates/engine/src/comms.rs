@@ -1,0 +1,533 @@
+//! [`Comms`]: a session and its sound over one network (seed 000).
+
+use std::collections::VecDeque;
+use std::fmt::Debug;
+use std::time::Duration;
+
+use bytes::Bytes;
+use voicemesh_audio::decode::ListenerStats;
+use voicemesh_audio::encode::SpeechConfig;
+use voicemesh_audio::{AudioError, Block, SAMPLE_RATE_HZ};
+use voicemesh_session::client::{ClientError, ClientEvent, DropCounts, Phase, View, Who};
+use voicemesh_session::network::{DisconnectReason, NetworkError, NetworkEvent};
+use voicemesh_session::route::Route;
+use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
+use voicemesh_session::{Client, ClientConfig, Delivery, GLOBAL_GROUP, Network, Server, ServerConfig, ServerOutput};
+use voicemesh_wire::packet::{CodecSettings, Recipient};
+use voicemesh_wire::{ClientId, SessionId};
+
+use crate::hearing::{Hearing, HearingStats, SpeakingChange};
+use crate::speaking::Speaking;
+
+/// Events that nobody has taken yet. When there are more, the oldest are dropped and counted.
+const EVENTS: usize = 4096;
+/// Packets handled in one update; what is more waits for the next, so that sound is never kept waiting.
+const PACKETS_PER_UPDATE: usize = 1024;
+
+/// What a [`Comms`] is made from.
+#[derive(Clone, Debug)]
+pub struct CommsConfig {
+    /// Display name.
+    pub name: String,
+    /// How speech is encoded.
+    pub speech: SpeechConfig,
+    /// Where all that must be random comes from: session numbers and the first sequence number. Draw it at random.
+    pub seed: u64,
+}
+
+/// What a [`Comms`] is at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Nothing runs.
+    #[default]
+    None,
+    /// A member of a session.
+    Client,
+    /// A session's server, without microphone and speaker.
+    DedicatedServer,
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Client => "client",
+            Self::DedicatedServer => "server",
+        })
+    }
+}
+
+/// A call could not be carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommsError {
+    /// Call `stop` first.
+    #[error("already running as {0}")]
+    AlreadyRunning(Mode),
+    /// The call is for another mode.
+    #[error("not running as a client")]
+    NotAClient,
+    /// The network cannot.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The session cannot.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The codec cannot.
+    #[error("{0}")]
+    Audio(String),
+}
+
+impl From<AudioError> for CommsError {
+    fn from(error: AudioError) -> Self {
+        Self::Audio(error.to_string())
+    }
+}
+
+/// What happened, in order.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum CommsEvent<P> {
+    /// The session's events, but for its voice, which is heard instead.
+    Session(ClientEvent<P>),
+    /// Somebody begins or ceases to be heard speaking.
+    Speaking {
+        /// Who.
+        who: Who<P>,
+        /// Which.
+        speaking: bool,
+    },
+    /// The server side serves.
+    Hosting(SessionId),
+    /// The server side has ended by itself.
+    HostingFailed(String),
+}
+
+/// Mode, connection and members, at any time (seed 000, "Testing").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// What runs.
+    pub mode: Mode,
+    /// A client: whether it is in a session. A server: whether it serves.
+    pub connected: bool,
+    /// The session.
+    pub session: Option<SessionId>,
+    /// Everyone in it, the own client included: id and name.
+    pub members: Vec<(ClientId, String)>,
+}
+
+/// One other peer, as a person would want to see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PeerStatus<P> {
+    /// Who.
+    pub who: Who<P>,
+    /// The way to it.
+    pub route: Route,
+    /// The link's smoothed round trip, once measured.
+    pub round_trip: Option<Duration>,
+    /// When something last came over the link.
+    pub link_heard_at: Option<Duration>,
+    /// Whether it is heard speaking now.
+    pub speaking: bool,
+    /// How loud, if anything was heard lately.
+    pub level_dbfs: Option<f32>,
+    /// What became of its frames.
+    pub heard: Option<ListenerStats>,
+}
+
+/// One peer: a network, and a session and its sound on top.
+#[derive(Debug)]
+pub struct Comms<N: Network> {
+    network: N,
+    config: CommsConfig,
+    random: SplitMix64,
+    role: Role<N::Peer>,
+    initialised: bool,
+    speaking: Speaking,
+    hearing: Hearing<N::Peer>,
+    changes: Vec<SpeakingChange<N::Peer>>,
+    events: VecDeque<CommsEvent<N::Peer>>,
+    events_dropped: u64,
+}
+
+#[derive(Debug)]
+enum Role<P> {
+    None,
+    Client(Box<Client<P>>),
+    DedicatedServer { server: Box<Server<P>>, serving: bool },
+}
+
+impl<N: Network> Comms<N> {
+    /// A peer that does nothing yet. Touches neither network nor device.
+    pub fn new(config: CommsConfig, network: N) -> Result<Self, CommsError> {
+        Ok(Self {
+            network,
+            random: SplitMix64(config.seed),
+            speaking: Speaking::new(config.speech)?,
+            config,
+            role: Role::None,
+            initialised: false,
+            hearing: Hearing::new(),
+            changes: Vec::new(),
+            events: VecDeque::new(),
+            events_dropped: 0,
+        })
+    }
+
+    /// Joins a session. Listens and speaks to [`GLOBAL_GROUP`] until told otherwise.
+    pub fn run_as_client(&mut self, now: Duration, parameters: N::ClientParameters) -> Result<(), CommsError> {
+        self.initialise()?;
+        let samples = self.config.speech.frame.samples() as u32;
+        let codec =
+            CodecSettings { codec: CodecSettings::OPUS, frame_samples: samples, sample_rate_hz: SAMPLE_RATE_HZ };
+        let first_sequence = self.random.next() as u16;
+        let mut client = Client::new(ClientConfig::new(self.config.name.clone(), codec, first_sequence));
+        client.join_group(now, &mut self.network, GLOBAL_GROUP)?;
+        client.open_target(VoiceTarget::Group(GLOBAL_GROUP.to_owned()), TargetOptions::default())?;
+        self.network.connect(now, parameters)?;
+        self.role = Role::Client(Box::new(client));
+        Ok(())
+    }
+
+    /// Serves a new session, without microphone and speaker.
+    pub fn run_as_dedicated_server(
+        &mut self,
+        now: Duration,
+        parameters: N::ServerParameters,
+    ) -> Result<(), CommsError> {
+        self.initialise()?;
+        self.network.host(now, parameters)?;
+        let reliable_packet_bytes = self.network.limits().reliable_bytes;
+        let config = ServerConfig { reliable_packet_bytes, ..ServerConfig::default() };
+        let server = Box::new(Server::new(config, self.random.session()));
+        self.role = Role::DedicatedServer { server, serving: false };
+        Ok(())
+    }
+
+    /// Ends whatever runs and frees it. Harmless when nothing does; starting again works.
+    pub fn stop(&mut self, now: Duration) {
+        match std::mem::replace(&mut self.role, Role::None) {
+            Role::None => {}
+            Role::Client(mut client) => {
+                client.leave(now, &mut self.network);
+                while let Some(event) = client.poll_event() {
+                    self.take_client_event(now, event);
+                }
+            }
+            Role::DedicatedServer { .. } => self.network.stop_hosting(now),
+        }
+        self.hearing.clear();
+    }
+
+    /// Handles what has arrived and what time brings about. Call whenever something may have arrived, and at least
+    /// every 5 ms.
+    pub fn update(&mut self, now: Duration) {
+        for _ in 0..PACKETS_PER_UPDATE {
+            let Some(event) = self.network.poll(now) else { break };
+            self.network_event(now, event);
+        }
+        if let Role::Client(client) = &mut self.role {
+            client.update(now, &mut self.network);
+        }
+        self.drain_client(now);
+    }
+
+    /// The next 10 ms of the microphone. A frame that is complete leaves at once, to everyone who listens.
+    pub fn capture(&mut self, now: Duration, block: &Block) -> Result<(), CommsError> {
+        let Role::Client(client) = &mut self.role else { return Ok(()) };
+        if let Some(frame) = self.speaking.push(block)? {
+            client.send_voice(now, &mut self.network, Bytes::copy_from_slice(frame));
+        }
+        Ok(())
+    }
+
+    /// The next 10 ms for the speaker.
+    pub fn render(&mut self, now: Duration, out: &mut Block) {
+        self.hearing.render(now, out, &mut self.changes);
+        for SpeakingChange { who, speaking } in std::mem::take(&mut self.changes) {
+            self.push(CommsEvent::Speaking { who, speaking });
+        }
+    }
+
+    /// The next thing that happened.
+    pub fn poll_event(&mut self) -> Option<CommsEvent<N::Peer>> {
+        self.events.pop_front()
+    }
+
+    /// What runs.
+    pub fn mode(&self) -> Mode {
+        match self.role {
+            Role::None => Mode::None,
+            Role::Client(_) => Mode::Client,
+            Role::DedicatedServer { .. } => Mode::DedicatedServer,
+        }
+    }
+
+    /// Mode, connection and members.
+    pub fn status(&self) -> Status {
+        let (connected, session, table) = match &self.role {
+            Role::None => (false, None, None),
+            Role::Client(client) => {
+                let view = client.view().filter(|_| client.phase() == Phase::Joined);
+                (view.is_some(), view.map(View::session), view.map(View::table))
+            }
+            Role::DedicatedServer { server, serving } => (*serving, Some(server.session()), Some(server.table())),
+        };
+        let members = table
+            .into_iter()
+            .flat_map(|table| table.members().map(|member| (member.info.id, member.info.name.clone())))
+            .collect();
+        Status { mode: self.mode(), connected, session, members }
+    }
+
+    /// Every other peer to whom there is, or was a moment ago, a way.
+    pub fn peers(&self) -> Vec<PeerStatus<N::Peer>> {
+        let Role::Client(client) = &self.role else { return Vec::new() };
+        client
+            .routes()
+            .map(|(who, route)| {
+                let peer = match who {
+                    Who::Peer(peer) => Some(peer),
+                    Who::Client(..) => None,
+                };
+                PeerStatus {
+                    who,
+                    route,
+                    round_trip: peer.and_then(|peer| client.round_trip(peer)),
+                    link_heard_at: peer.and_then(|peer| client.heard_at(peer)),
+                    speaking: self.hearing.is_speaking(who),
+                    level_dbfs: self.hearing.level_dbfs(who),
+                    heard: self.hearing.listener_stats(who),
+                }
+            })
+            .collect()
+    }
+
+    /// What was heard, of all speakers together.
+    pub fn hearing_stats(&self) -> HearingStats {
+        self.hearing.stats()
+    }
+
+    /// Frames that the microphone has made.
+    pub fn frames_spoken(&self) -> u64 {
+        self.speaking.frames()
+    }
+
+    /// What a client received without effect, and why.
+    pub fn dropped(&self) -> Option<&DropCounts> {
+        match &self.role {
+            Role::Client(client) => Some(client.dropped()),
+            Role::None | Role::DedicatedServer { .. } => None,
+        }
+    }
+
+    /// The network, for what only this one can do.
+    pub fn network(&self) -> &N {
+        &self.network
+    }
+
+    /// The network, for what only this one can do.
+    pub fn network_mut(&mut self) -> &mut N {
+        &mut self.network
+    }
+
+    /// The session's client.
+    pub fn client(&self) -> Option<&Client<N::Peer>> {
+        match &self.role {
+            Role::Client(client) => Some(client),
+            Role::None | Role::DedicatedServer { .. } => None,
+        }
+    }
+
+    /// The session's server.
+    pub fn server(&self) -> Option<&Server<N::Peer>> {
+        match &self.role {
+            Role::DedicatedServer { server, .. } => Some(server),
+            Role::None | Role::Client(_) => None,
+        }
+    }
+
+    /// Muted, nothing is sent; targets and burst stay as they are.
+    pub fn set_muted(&mut self, muted: bool) {
+        self.speaking.set_muted(muted);
+    }
+
+    /// Whether nothing is sent.
+    pub fn is_muted(&self) -> bool {
+        self.speaking.is_muted()
+    }
+
+    /// Deafened, nothing is heard; what others say is still received.
+    pub fn set_deafened(&mut self, deafened: bool) {
+        self.hearing.set_deafened(deafened);
+    }
+
+    /// Whether nothing is heard.
+    pub fn is_deafened(&self) -> bool {
+        self.hearing.is_deafened()
+    }
+
+    /// How loud one peer is heard: a factor, 1.0 as spoken, at most 4.0. Stays until changed, whatever the peer does.
+    pub fn set_gain(&mut self, who: Who<N::Peer>, gain: f32) {
+        self.hearing.set_gain(who, gain);
+    }
+
+    /// Whether one peer is not heard.
+    pub fn set_peer_muted(&mut self, who: Who<N::Peer>, muted: bool) {
+        self.hearing.set_peer_muted(who, muted);
+    }
+
+    /// Begins to listen to a group.
+    pub fn join_group(&mut self, now: Duration, name: &str) -> Result<(), CommsError> {
+        let (client, network) = self.as_client()?;
+        Ok(client.join_group(now, network, name)?)
+    }
+
+    /// Ceases to listen to a group.
+    pub fn leave_group(&mut self, now: Duration, name: &str) -> Result<(), CommsError> {
+        let (client, network) = self.as_client()?;
+        client.leave_group(now, network, name);
+        Ok(())
+    }
+
+    /// Begins to speak to a target, or changes how.
+    pub fn open_target(&mut self, target: VoiceTarget<N::Peer>, options: TargetOptions) -> Result<(), CommsError> {
+        Ok(self.as_client()?.0.open_target(target, options)?)
+    }
+
+    /// Ceases to speak to a target.
+    pub fn close_target(&mut self, now: Duration, target: &VoiceTarget<N::Peer>) -> Result<(), CommsError> {
+        self.as_client()?.0.close_target(now, target);
+        Ok(())
+    }
+
+    /// Writes to a group or a client.
+    pub fn send_text(&mut self, now: Duration, recipient: Recipient, text: &str) -> Result<(), CommsError> {
+        let (client, network) = self.as_client()?;
+        Ok(client.send_text(now, network, recipient, text)?)
+    }
+
+    fn as_client(&mut self) -> Result<(&mut Client<N::Peer>, &mut N), CommsError> {
+        match &mut self.role {
+            Role::Client(client) => Ok((client, &mut self.network)),
+            Role::None | Role::DedicatedServer { .. } => Err(CommsError::NotAClient),
+        }
+    }
+
+    fn initialise(&mut self) -> Result<(), CommsError> {
+        if self.mode() != Mode::None {
+            return Err(CommsError::AlreadyRunning(self.mode()));
+        }
+        if !self.initialised {
+            self.network.initialise();
+            self.initialised = true;
+        }
+        Ok(())
+    }
+
+    /// Gives an event to whichever side it is for; outside of a session it goes nowhere.
+    fn network_event(&mut self, now: Duration, event: NetworkEvent<N::Peer>) {
+        match &mut self.role {
+            Role::None => {}
+            Role::Client(client) => {
+                client.network_event(now, &mut self.network, event);
+                self.drain_client(now);
+            }
+            Role::DedicatedServer { server, serving } => {
+                let mut out = ToClients { network: &mut self.network, now };
+                match event {
+                    NetworkEvent::FromClient { peer, packet } => {
+                        server.receive(now, peer, &packet, &mut out);
+                    }
+                    NetworkEvent::ClientGone { peer } => server.disconnected(now, peer, &mut out),
+                    NetworkEvent::Hosting => {
+                        *serving = true;
+                        let session = server.session();
+                        self.push(CommsEvent::Hosting(session));
+                    }
+                    NetworkEvent::HostingFailed(why) => {
+                        self.role = Role::None;
+                        self.push(CommsEvent::HostingFailed(why));
+                    }
+                    NetworkEvent::Connected
+                    | NetworkEvent::Disconnected(_)
+                    | NetworkEvent::FromServer(_)
+                    | NetworkEvent::LinkUp(_)
+                    | NetworkEvent::LinkDown(_)
+                    | NetworkEvent::FromLink { .. }
+                    | NetworkEvent::RosterChanged
+                    | NetworkEvent::PeerRestarted(_) => {}
+                }
+            }
+        }
+    }
+
+    fn drain_client(&mut self, now: Duration) {
+        while let Role::Client(client) = &mut self.role {
+            let Some(event) = client.poll_event() else { return };
+            self.take_client_event(now, event);
+        }
+    }
+
+    fn take_client_event(&mut self, now: Duration, event: ClientEvent<N::Peer>) {
+        match event {
+            ClientEvent::Voice(voice) => {
+                // A decoder that cannot be made is the machine's fault: this speaker is not heard, the others are.
+                let _ = self.hearing.receive(now, &voice);
+            }
+            ClientEvent::SessionEnded(DisconnectReason::ReliabilityBroken) => {
+                self.push(CommsEvent::Session(event));
+                self.role = Role::None;
+                self.hearing.clear();
+            }
+            other => self.push(CommsEvent::Session(other)),
+        }
+    }
+
+    fn push(&mut self, event: CommsEvent<N::Peer>) {
+        if self.events.len() == EVENTS {
+            self.events.pop_front();
+            self.events_dropped += 1;
+        }
+        self.events.push_back(event);
+    }
+
+    /// Events that were dropped because nobody took them.
+    pub fn events_dropped(&self) -> u64 {
+        self.events_dropped
+    }
+}
+
+/// A server's packets on their way into the network. A connection that cannot take one is about to be reported gone.
+struct ToClients<'a, N> {
+    network: &'a mut N,
+    now: Duration,
+}
+
+impl<N: Network> ServerOutput<N::Peer> for ToClients<'_, N> {
+    fn send(&mut self, to: N::Peer, packet: Bytes, delivery: Delivery) {
+        let _ = self.network.send_to_client(self.now, to, delivery, packet);
+    }
+}
+
+/// Random numbers from a seed (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
+#[derive(Debug)]
+struct SplitMix64(u64);
+
+impl SplitMix64 {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+
+    fn session(&mut self) -> SessionId {
+        loop {
+            if let Some(session) = SessionId::new((self.next() >> 32) as u32) {
+                return session;
+            }
+        }
+    }
+}
