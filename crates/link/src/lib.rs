@@ -1,1 +1,233 @@
 //! One WebRTC connection per remote peer, behind a small trait.
+//!
+//! Does: opens a connection from the signals that two peers hand each other, and carries packets of three kinds over
+//! it. Never: knows who the remote is, what a packet means, or when a link should be replaced. That is the business of
+//! whoever holds the links. Only this crate names the WebRTC stack; [`LinkStack`], [`Link`] and [`LinkSink`] are all
+//! that another stack would have to offer.
+//!
+//! ```text
+//!  holder ── signal, send, close ──▶ outbox ──▶ task ──▶ WebRTC ◀─── UDP ───▶ the remote
+//!         ◀───────────── LinkEvent ── sink ◀───┘
+//! ```
+//!
+//! Nothing here blocks its caller: a handle only puts things in a bounded box, and one task per link takes them out,
+//! owns the connection, and is the only caller of the sink. So events come in order, and [`LinkEvent::Closed`] is
+//! always the last, exactly once, also when the stack itself fails.
+//!
+//! # Protocol
+//!
+//! What a peer with another WebRTC stack must do to be the other end of a link.
+//!
+//! **Negotiation.** One offer and one answer, each with a single `m=application` section and mid `0`; then candidates
+//! one by one, an empty candidate or an end-of-candidates mark meaning the last. Candidates may come before the
+//! description they belong to. Only UDP candidates are checked, and of those at most 24. There is no
+//! renegotiation and no ICE restart: a link that fails is replaced by a new one.
+//!
+//! **Channels.** Three data channels on one SCTP association, created as *negotiated* on both sides before the
+//! description, so that no side ever opens one in band; doing so ends the link.
+//!
+//! | id | stream | ordered | retransmissions |
+//! |---|---|---|---|
+//! | 0 | voice | no | none |
+//! | 1 | reliable | yes | until acknowledged |
+//! | 2 | unreliable | no | none |
+//!
+//! All messages are binary. On 0 and 2 a message is a packet, at most 1,456 bytes long. On 1 a packet of at most
+//! 16,384 bytes is cut into messages: one flag byte, then up to 1,023 bytes of the packet. The flag is 1 if more of
+//! this packet follows in the next message and 0 if this is its last (or only) one. A receiver joins the bytes
+//! after the flags. It drops a message without a flag or with another one, and drops a packet that grows beyond the
+//! limit as a whole. A sender keeps at most 16 KiB of such messages unacknowledged, so that voice never waits behind
+//! them. A message of more than 2,048 bytes is never delivered; the descriptions say so (`a=max-message-size`).
+//!
+//! **Ready.** As soon as its channels are open, the answerer sends the single byte 2 on channel 1. The offerer, whose
+//! side of the association opens first, sends nothing before it has received that or anything else: on some stacks data
+//! that comes before the channels are set up is lost, and spoils the channel it came on.
+//!
+//! # Logs
+//!
+//! This crate names addresses at DEBUG and below only. The WebRTC crates log through the `log` facade and name
+//! addresses at WARN: a program that collects `log` records must leave the targets `webrtc` and `rtc*` out of what it
+//! keeps.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use voicemesh_wire::signaling::{IceServer, Signal};
+
+mod connection;
+mod fragment;
+pub mod limits;
+mod outbox;
+mod pace;
+mod remote;
+mod runtime;
+mod stack;
+mod task;
+
+pub use stack::WebRtc;
+
+/// Who describes the connection first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// This side sends the offer as soon as the link is made.
+    Offer,
+    /// This side waits for an offer.
+    Answer,
+}
+
+/// What a packet needs of the way it takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stream {
+    /// Late is lost: never sent again, and the oldest gives way to the newest.
+    Voice,
+    /// Exact, complete, in order, as long as the link lives.
+    Reliable,
+    /// May be lost or overtaken.
+    Unreliable,
+}
+
+/// How a link is to be opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkConfig {
+    /// Who offers.
+    pub role: Role,
+    /// STUN and TURN servers to ask; with none, nobody but the remote is contacted. TURN over TCP and `turns:` are
+    /// passed over.
+    pub ice_servers: Vec<IceServer>,
+}
+
+/// What a link tells its holder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum LinkEvent {
+    /// To be handed to the remote's link through [`Link::signal`].
+    Signal(Signal),
+    /// Packets can be sent now.
+    Open,
+    /// The remote sent a packet.
+    Received {
+        /// What it was sent on.
+        stream: Stream,
+        /// The packet, as it was sent.
+        packet: Bytes,
+    },
+    /// The link is no more. Always the last event, and always told once.
+    Closed(CloseReason),
+}
+
+/// Why a link is no more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// [`Link::close`] was called or the link was dropped.
+    #[error("closed by this side")]
+    Local,
+    /// The remote closed it.
+    #[error("closed by the remote")]
+    Remote,
+    /// It did not open in 15 s: the two networks have no way to each other, or the remote is gone.
+    #[error("did not open in time")]
+    OpenTimeout,
+    /// It was open, and nothing came through any more.
+    #[error("the way to the remote is lost")]
+    Lost,
+    /// The remote's description cannot be used.
+    #[error("negotiation failed: {0}")]
+    Negotiation(String),
+    /// The remote did what the protocol forbids.
+    #[error("the remote broke the protocol: {0}")]
+    Misbehaved(&'static str),
+    /// This machine could not make a connection: no socket, no address, a fault in the stack.
+    #[error("this side failed: {0}")]
+    Internal(String),
+}
+
+/// Why a packet was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// The link is still opening: use another route until [`LinkEvent::Open`].
+    #[error("the link is not open yet")]
+    NotOpen,
+    /// The link is closing or closed: use another route.
+    #[error("the link is closed")]
+    Closed,
+    /// Too much reliable data is waiting: try again later.
+    #[error("too much reliable data is waiting")]
+    Full,
+    /// Never going to fit.
+    #[error("the packet is larger than {limit} bytes")]
+    TooLarge {
+        /// The largest packet this stream takes.
+        limit: usize,
+    },
+}
+
+/// What a link has done so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LinkStats {
+    /// From the making of the link to [`LinkEvent::Open`].
+    pub opened_after: Option<Duration>,
+    /// Smoothed round trip to the remote, measured about once a second.
+    pub round_trip: Option<Duration>,
+    /// How long the oldest voice packet that SCTP was given has been neither acknowledged nor given up. A receiver may
+    /// hold an acknowledgement back for 200 ms.
+    pub voice_unacknowledged_for: Option<Duration>,
+    /// Packets handed to the network.
+    pub voice_sent: u64,
+    /// Voice packets that gave way to newer ones before they were sent.
+    pub voice_dropped: u64,
+    /// Packets that arrived.
+    pub voice_received: u64,
+    /// Packets handed to the network.
+    pub unreliable_sent: u64,
+    /// Unreliable packets that gave way to newer ones before they were sent.
+    pub unreliable_dropped: u64,
+    /// Packets that arrived.
+    pub unreliable_received: u64,
+    /// Packets handed to the network, whole.
+    pub reliable_sent: u64,
+    /// Packets that arrived, whole.
+    pub reliable_received: u64,
+    /// Bytes of packets handed to the network, all streams together.
+    pub sent_bytes: u64,
+    /// Bytes of packets that arrived, all streams together.
+    pub received_bytes: u64,
+    /// Messages of the remote that were too large or malformed: dropped.
+    pub messages_refused: u64,
+    /// Signals of the remote that were too many, too large, malformed or out of place: dropped.
+    pub signals_refused: u64,
+}
+
+/// Takes a link's events.
+pub trait LinkSink: Send + Sync + 'static {
+    /// Called by the link's task, on the runtime: must not block.
+    fn event(&self, event: LinkEvent);
+}
+
+/// One connection to one remote. Dropping it closes it.
+pub trait Link: Send + Sync {
+    /// Applies what the remote's link said. What is wrong with it is counted or ends the link, and said by an event.
+    fn signal(&self, signal: Signal);
+
+    /// Sends a packet.
+    ///
+    /// # Errors
+    ///
+    /// When the packet was not taken. A taken voice or unreliable packet may still be dropped; that is counted.
+    fn send(&self, stream: Stream, packet: Bytes) -> Result<(), SendError>;
+
+    /// What the link has done so far.
+    fn stats(&self) -> LinkStats;
+
+    /// Closes the link; [`LinkEvent::Closed`] follows. Any number of times.
+    fn close(&self);
+}
+
+/// Makes links.
+pub trait LinkStack: Send + Sync {
+    /// Begins to open a link. Its events go to the sink from now on.
+    fn open(&self, config: LinkConfig, sink: Arc<dyn LinkSink>) -> Box<dyn Link>;
+}

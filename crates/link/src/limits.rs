@@ -1,0 +1,97 @@
+//! Every bound of a link, with what happens beyond it.
+
+use std::time::Duration;
+
+use voicemesh_wire::limits::{RELIABLE_PACKET_BYTES, UNRELIABLE_PACKET_BYTES};
+
+/// The largest packet for [`Stream::Voice`](crate::Stream::Voice) and
+/// [`Stream::Unreliable`](crate::Stream::Unreliable). Larger ones are refused when sent and dropped when received.
+pub const LOSSY_PACKET_BYTES: usize = UNRELIABLE_PACKET_BYTES + 256;
+
+/// The largest packet for [`Stream::Reliable`](crate::Stream::Reliable). Larger ones are refused when sent and dropped
+/// when received.
+pub const RELIABLE_STREAM_PACKET_BYTES: usize = RELIABLE_PACKET_BYTES;
+
+/// Reliable packets waiting to be sent, in bytes; beyond it `send` says [`SendError::Full`](crate::SendError::Full).
+pub const RELIABLE_QUEUE_BYTES: usize = 256 * 1024;
+
+/// Voice packets waiting to be sent; beyond it the oldest is dropped and counted.
+pub const VOICE_QUEUE_PACKETS: usize = 3;
+
+/// Unreliable packets waiting to be sent; beyond it the oldest is dropped and counted.
+pub const UNRELIABLE_QUEUE_PACKETS: usize = 32;
+
+/// One message on the reliable data channel, its flag byte included.
+pub(crate) const FRAGMENT_BYTES: usize = 1024;
+
+/// Reliable bytes handed to SCTP and not yet acknowledged; the rest waits in our own queue, so that it never stands
+/// before voice.
+pub(crate) const RELIABLE_IN_FLIGHT_BYTES: usize = 16 * 1024;
+
+/// The largest data channel message this side accepts (`a=max-message-size`); SCTP drops larger ones.
+pub(crate) const MESSAGE_BYTES: u32 = 2048;
+
+/// SCTP's receive window: what a remote can make us hold in reassembly.
+pub(crate) const RECEIVE_WINDOW_BYTES: u32 = 256 * 1024;
+
+/// Voice or unreliable packets handed to SCTP and not yet acknowledged; beyond it packets wait in the queue.
+pub(crate) const LOSSY_IN_FLIGHT_PACKETS: usize = 1024;
+
+/// Signals waiting for the link's task; beyond it they are dropped and counted.
+pub(crate) const SIGNAL_QUEUE: usize = 64;
+
+/// Of [`SIGNAL_QUEUE`], what is kept free for descriptions, so that a flood of candidates cannot push them out.
+pub(crate) const SIGNAL_QUEUE_FOR_DESCRIPTIONS: usize = 4;
+
+/// A remote session description; a larger one ends the link.
+pub(crate) const DESCRIPTION_BYTES: usize = 16 * 1024;
+
+/// One remote candidate line; larger ones are dropped and counted.
+pub(crate) const CANDIDATE_BYTES: usize = 512;
+
+/// Remote candidates of one link, described and trickled together; further ones are dropped and counted. Each costs a
+/// check every [`CHECK_INTERVAL`] on every local address.
+pub(crate) const REMOTE_CANDIDATES: usize = 24;
+
+/// Local addresses of each family that get a socket; the rest go without.
+pub(crate) const LOCAL_ADDRESSES_PER_FAMILY: usize = 4;
+
+/// Local candidates on their way to the link's task; beyond it they are lost, and the pair has fewer ways to meet.
+pub(crate) const LOCAL_CANDIDATE_QUEUE: usize = 64;
+
+/// A link that is not open by then is closed.
+pub(crate) const OPEN_LIMIT: Duration = Duration::from_secs(15);
+
+/// Between two rounds of connectivity checks while a link opens. The crate's own 200 ms is most of its opening time.
+pub(crate) const CHECK_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Checks of one candidate pair before it counts as failed: 3 s of them, because the other side may only begin a
+/// signaling round trip later. The crate's own 7 would end after 140 ms at [`CHECK_INTERVAL`].
+pub(crate) const CHECKS_PER_PAIR: u16 = 150;
+
+/// The crate's driver sleeps through some of its own work while a link opens; this wakes it.
+pub(crate) const NUDGE_INTERVAL: Duration = Duration::from_millis(5);
+
+/// Between two keep-alives of an open link; each also measures the round trip.
+pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Without an answer for so long a link is *disconnected*, which closes nothing.
+pub(crate) const DISCONNECTED_AFTER: Duration = Duration::from_secs(4);
+
+/// Disconnected for so long, a link has failed and closes.
+pub(crate) const FAILED_AFTER: Duration = Duration::from_secs(11);
+
+/// While packets are unacknowledged or wait, how often that is looked at again.
+pub(crate) const REFRESH_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Between two readings of the round trip.
+pub(crate) const ROUND_TRIP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// How long gathering waits for the name of a STUN or TURN server; the lookup itself goes on for the next link.
+pub(crate) const LOOKUP_PATIENCE: Duration = Duration::from_millis(400);
+
+/// How long a looked-up name is believed; a failed lookup for a tenth of it.
+pub(crate) const LOOKUP_LIFETIME: Duration = Duration::from_secs(300);
+
+/// Names kept looked up; when full, all are forgotten.
+pub(crate) const LOOKUP_ENTRIES: usize = 64;

@@ -1,0 +1,177 @@
+//! How much voice may be in flight: (round trip + 150 ms) × the rate it is spoken at.
+//!
+//! SCTP holds what its congestion window does not let out, and its retransmission timer has a floor of a second. Left
+//! alone it would collect seconds of stale voice on a path that stalls; here what does not fit waits in a queue of a
+//! few packets that drops its oldest. Told the time.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::limits::LOSSY_IN_FLIGHT_PACKETS;
+
+/// Beyond a round trip: an acknowledgement may be held back by the receiver, and timers are coarse.
+const SLACK: Duration = Duration::from_millis(150);
+/// Before anything is known of a stream's rate or a path's round trip.
+const FIRST_RATE_BYTES_PER_S: f64 = 8_000.0;
+const FIRST_ROUND_TRIP: Duration = Duration::from_millis(150);
+/// A stream of a few small packets must not be held to nothing.
+const LOWEST_RATE_BYTES_PER_S: f64 = 4_000.0;
+/// The rate is measured over so long, and only while packets keep coming: silence keeps the rate of speech.
+const RATE_WINDOW: Duration = Duration::from_millis(200);
+
+/// What is in flight of one lossy stream, and whether more may be.
+pub(crate) struct Pacer {
+    rate: Rate,
+    sent_bytes: u64,
+    /// When each packet was sent, and how many bytes had been sent with it.
+    in_flight: VecDeque<(Instant, u64)>,
+    outstanding_bytes: u64,
+}
+
+impl Pacer {
+    pub(crate) fn new(now: Instant) -> Self {
+        Self { rate: Rate::new(now), sent_bytes: 0, in_flight: VecDeque::new(), outstanding_bytes: 0 }
+    }
+
+    /// All bytes that were ever asked to be sent, those dropped before they were sent included.
+    pub(crate) fn offered(&mut self, now: Instant, offered_bytes: u64) {
+        self.rate.observe(now, offered_bytes);
+    }
+
+    /// What SCTP says is neither acknowledged nor given up.
+    pub(crate) fn outstanding(&mut self, outstanding_bytes: usize) {
+        self.outstanding_bytes = outstanding_bytes as u64;
+        let settled = self.sent_bytes.saturating_sub(self.outstanding_bytes);
+        while self.in_flight.front().is_some_and(|&(_, end)| end <= settled) {
+            self.in_flight.pop_front();
+        }
+    }
+
+    /// Whether a packet of this size may be handed to SCTP now.
+    pub(crate) fn admits(&self, bytes: usize, round_trip: Option<Duration>) -> bool {
+        let span = round_trip.unwrap_or(FIRST_ROUND_TRIP) + SLACK;
+        let allowed_bytes = (span.as_secs_f64() * self.rate.bytes_per_s) as u64;
+        self.outstanding_bytes == 0
+            || (self.outstanding_bytes + bytes as u64 <= allowed_bytes
+                && self.in_flight.len() < LOSSY_IN_FLIGHT_PACKETS)
+    }
+
+    /// A packet was handed to SCTP.
+    pub(crate) fn sent(&mut self, now: Instant, bytes: usize) {
+        self.sent_bytes += bytes as u64;
+        self.outstanding_bytes += bytes as u64;
+        self.in_flight.push_back((now, self.sent_bytes));
+    }
+
+    /// When the oldest packet that is still in flight was sent.
+    pub(crate) fn oldest(&self) -> Option<Instant> {
+        self.in_flight.front().map(|&(sent_at, _)| sent_at)
+    }
+}
+
+/// The rate of a stream while it speaks.
+struct Rate {
+    bytes_per_s: f64,
+    window_began: Instant,
+    window_bytes: u64,
+    last: Instant,
+    last_bytes: u64,
+}
+
+impl Rate {
+    fn new(now: Instant) -> Self {
+        Self { bytes_per_s: FIRST_RATE_BYTES_PER_S, window_began: now, window_bytes: 0, last: now, last_bytes: 0 }
+    }
+
+    fn observe(&mut self, now: Instant, bytes: u64) {
+        if bytes == self.last_bytes {
+            return;
+        }
+        if now.saturating_duration_since(self.last) >= RATE_WINDOW {
+            self.window_began = now;
+            self.window_bytes = bytes;
+        }
+        self.last = now;
+        self.last_bytes = bytes;
+        let span = now.saturating_duration_since(self.window_began);
+        if span >= RATE_WINDOW {
+            let measured = (bytes - self.window_bytes) as f64 / span.as_secs_f64();
+            self.bytes_per_s = ((self.bytes_per_s + measured) / 2.0).max(LOWEST_RATE_BYTES_PER_S);
+            self.window_began = now;
+            self.window_bytes = bytes;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FRAME: Duration = Duration::from_millis(20);
+
+    /// Speaks packets of `bytes` every 20 ms; the path acknowledges all but the last `held` of them.
+    fn speak(pacer: &mut Pacer, now: &mut Instant, packets: usize, bytes: usize, held: usize) -> usize {
+        let mut admitted = 0;
+        let mut offered = pacer.rate.last_bytes;
+        for _ in 0..packets {
+            *now += FRAME;
+            offered += bytes as u64;
+            pacer.offered(*now, offered);
+            let outstanding = (pacer.outstanding_bytes as usize).min(held * bytes);
+            pacer.outstanding(outstanding);
+            if pacer.admits(bytes, Some(Duration::from_millis(50))) {
+                pacer.sent(*now, bytes);
+                admitted += 1;
+            }
+        }
+        admitted
+    }
+
+    #[test]
+    fn speech_on_a_working_path_is_never_held_back() {
+        for bytes in [40, 100, 400] {
+            let mut now = Instant::now();
+            let mut pacer = Pacer::new(now);
+            // Three frames are in flight on a path of 50 ms.
+            assert_eq!(speak(&mut pacer, &mut now, 500, bytes, 3), 500, "{bytes} bytes");
+        }
+    }
+
+    #[test]
+    fn a_path_that_stalls_gets_no_more_than_a_fifth_of_a_second_of_speech() {
+        let mut now = Instant::now();
+        let mut pacer = Pacer::new(now);
+        speak(&mut pacer, &mut now, 500, 100, 2);
+        let admitted = speak(&mut pacer, &mut now, 500, 100, usize::MAX / 100);
+        // 200 ms at 20 ms a packet, two of them already in flight.
+        assert!((7..=11).contains(&admitted), "admitted {admitted}");
+    }
+
+    #[test]
+    fn the_age_of_the_oldest_packet_is_told_until_it_is_acknowledged() {
+        let start = Instant::now();
+        let mut pacer = Pacer::new(start);
+        assert_eq!(pacer.oldest(), None);
+        pacer.sent(start, 100);
+        pacer.sent(start + FRAME, 60);
+        pacer.outstanding(160);
+        assert_eq!(pacer.oldest(), Some(start));
+        pacer.outstanding(60);
+        assert_eq!(pacer.oldest(), Some(start + FRAME));
+        pacer.outstanding(0);
+        assert_eq!(pacer.oldest(), None);
+    }
+
+    #[test]
+    fn silence_does_not_shrink_what_the_next_burst_may_have_in_flight() {
+        let mut now = Instant::now();
+        let mut pacer = Pacer::new(now);
+        speak(&mut pacer, &mut now, 200, 400, 2);
+        let spoken = pacer.rate.bytes_per_s;
+        now += Duration::from_secs(60);
+        speak(&mut pacer, &mut now, 3, 400, 2);
+        assert_eq!(pacer.rate.bytes_per_s, spoken);
+    }
+}

@@ -1,0 +1,81 @@
+//! Links over the webrtc crate.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use tokio::time::Instant;
+use voicemesh_wire::signaling::Signal;
+
+use crate::outbox::Outbox;
+use crate::runtime::Lookups;
+use crate::{Link, LinkConfig, LinkSink, LinkStack, LinkStats, SendError, Stream, task};
+
+/// Opens links over the webrtc crate, on a tokio runtime with time and I/O enabled.
+pub struct WebRtc {
+    runtime: Handle,
+    addresses: Addresses,
+    lookups: Arc<Lookups>,
+}
+
+/// Which of this machine's addresses links use.
+#[derive(Clone, Debug)]
+pub(crate) enum Addresses {
+    /// Those of all interfaces when a link is opened; loopback only if there is no other.
+    OfInterfaces,
+    /// These and no others.
+    Only(Vec<IpAddr>),
+}
+
+impl WebRtc {
+    /// Links will run on this runtime and use the addresses of all interfaces: those of loopback only if there is no
+    /// other, so that two processes on a machine without a network reach each other too.
+    #[must_use]
+    pub fn new(runtime: Handle) -> Self {
+        Self { runtime, addresses: Addresses::OfInterfaces, lookups: Arc::default() }
+    }
+
+    /// Links will use these addresses of this machine and no others.
+    #[must_use]
+    pub fn on_addresses(self, addresses: Vec<IpAddr>) -> Self {
+        Self { addresses: Addresses::Only(addresses), ..self }
+    }
+}
+
+impl LinkStack for WebRtc {
+    fn open(&self, config: LinkConfig, sink: Arc<dyn LinkSink>) -> Box<dyn Link> {
+        let outbox = Arc::new(Outbox::new());
+        let setup = task::Setup { config, addresses: self.addresses.clone(), lookups: Arc::clone(&self.lookups) };
+        self.runtime.spawn(task::run(setup, Arc::clone(&outbox), sink));
+        Box::new(WebRtcLink { outbox })
+    }
+}
+
+struct WebRtcLink {
+    outbox: Arc<Outbox>,
+}
+
+impl Link for WebRtcLink {
+    fn signal(&self, signal: Signal) {
+        self.outbox.signal(signal);
+    }
+
+    fn send(&self, stream: Stream, packet: Bytes) -> Result<(), SendError> {
+        self.outbox.send(stream, packet)
+    }
+
+    fn stats(&self) -> LinkStats {
+        self.outbox.stats(Instant::now())
+    }
+
+    fn close(&self) {
+        self.outbox.close();
+    }
+}
+
+impl Drop for WebRtcLink {
+    fn drop(&mut self) {
+        self.outbox.close();
+    }
+}

@@ -1,0 +1,451 @@
+//! A link's task: owns the connection, empties the outbox, and is the only caller of the sink.
+
+use std::panic::AssertUnwindSafe;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::{FutureExt, StreamExt};
+use tokio::time::Instant;
+use voicemesh_wire::signaling::Signal;
+use webrtc::data_channel::DataChannelEvent;
+use webrtc::peer_connection::{RTCIceCandidateInit, RTCSessionDescription};
+
+use crate::connection::{Connection, Reports};
+use crate::fragment::{self, Cutter, Joined, Joiner};
+use crate::limits::{
+    LOSSY_PACKET_BYTES, NUDGE_INTERVAL, OPEN_LIMIT, REFRESH_INTERVAL, RELIABLE_IN_FLIGHT_BYTES, REMOTE_CANDIDATES,
+    ROUND_TRIP_INTERVAL,
+};
+use crate::outbox::{LossyStream, Outbox};
+use crate::pace::Pacer;
+use crate::remote::{Candidate, Description, judge_candidate};
+use crate::runtime::Lookups;
+use crate::stack::Addresses;
+use crate::{CloseReason, LinkConfig, LinkEvent, LinkSink, Role, Stream};
+
+/// What a link is made of.
+pub(crate) struct Setup {
+    pub(crate) config: LinkConfig,
+    pub(crate) addresses: Addresses,
+    pub(crate) lookups: Arc<Lookups>,
+}
+
+/// The whole life of a link.
+pub(crate) async fn run(setup: Setup, outbox: Arc<Outbox>, sink: Arc<dyn LinkSink>) {
+    let mut farewell = Farewell { outbox: Arc::clone(&outbox), sink: Arc::clone(&sink), reason: None };
+    let connected = Connection::new(&setup.config.ice_servers, &setup.addresses, &setup.lookups);
+    let (connection, reports) = match connected.await {
+        Ok(connected) => connected,
+        Err(error) => {
+            farewell.reason = Some(CloseReason::Internal(error.to_string()));
+            return;
+        }
+    };
+    // The stack reads what a remote wrote: should it panic, only this link may end.
+    let mut task = LinkTask::new(&connection, setup.config.role, outbox, sink);
+    let reason = AssertUnwindSafe(task.drive(reports)).catch_unwind().await;
+    farewell.reason = Some(reason.unwrap_or_else(|_| CloseReason::Internal("the stack panicked".to_owned())));
+    drop(farewell);
+    drop(task);
+    let closed = AssertUnwindSafe(connection.peer.close()).catch_unwind().await;
+    if !matches!(closed, Ok(Ok(()))) {
+        tracing::debug!("a connection did not close cleanly");
+    }
+}
+
+/// Says [`LinkEvent::Closed`] when it goes, whichever way that is.
+struct Farewell {
+    outbox: Arc<Outbox>,
+    sink: Arc<dyn LinkSink>,
+    reason: Option<CloseReason>,
+}
+
+impl Drop for Farewell {
+    fn drop(&mut self) {
+        self.outbox.shut();
+        let reason = self.reason.take().unwrap_or_else(|| CloseReason::Internal("the runtime ended".to_owned()));
+        tracing::debug!(%reason, "link closed");
+        self.sink.event(LinkEvent::Closed(reason));
+    }
+}
+
+struct LinkTask<'a> {
+    connection: &'a Connection,
+    role: Role,
+    outbox: Arc<Outbox>,
+    sink: Arc<dyn LinkSink>,
+    negotiation: Negotiation,
+    remote_candidates: usize,
+    progress: Progress,
+    voice: Pacer,
+    unreliable: Pacer,
+    cutter: Option<Cutter>,
+    joiner: Joiner,
+    round_trip: Option<Duration>,
+    /// Something is in flight or waits, so look again soon.
+    is_busy: bool,
+}
+
+/// How far the two descriptions have come.
+enum Negotiation {
+    /// Without the remote's description; its candidates wait for it.
+    Awaiting { held: Vec<String> },
+    /// Both sides have described themselves.
+    Described,
+}
+
+enum Progress {
+    Opening { since: Instant },
+    Open { next_round_trip: Instant },
+}
+
+impl<'a> LinkTask<'a> {
+    fn new(connection: &'a Connection, role: Role, outbox: Arc<Outbox>, sink: Arc<dyn LinkSink>) -> Self {
+        let now = Instant::now();
+        Self {
+            connection,
+            role,
+            outbox,
+            sink,
+            negotiation: Negotiation::Awaiting { held: Vec::new() },
+            remote_candidates: 0,
+            progress: Progress::Opening { since: now },
+            voice: Pacer::new(now),
+            unreliable: Pacer::new(now),
+            cutter: None,
+            joiner: Joiner::default(),
+            round_trip: None,
+            is_busy: false,
+        }
+    }
+
+    /// Runs until the link is over, and says why it is.
+    async fn drive(&mut self, mut reports: Reports) -> CloseReason {
+        let mut channels = self.connection.events();
+        if self.role == Role::Offer
+            && let Err(reason) = self.offer().await
+        {
+            return reason;
+        }
+        let mut timer = pin!(tokio::time::sleep_until(self.wake_at()));
+        loop {
+            let step = tokio::select! {
+                biased;
+                () = self.outbox.woken() => self.empty_outbox().await,
+                Ok(()) = reports.fate.changed() => match reports.fate.borrow_and_update().clone() {
+                    Some(reason) => Err(reason),
+                    None => Ok(()),
+                },
+                Ok(()) = reports.driver_ended.changed() => {
+                    Err(CloseReason::Internal("the stack's driver ended".to_owned()))
+                }
+                Some(signal) = reports.signals.recv() => {
+                    self.sink.event(LinkEvent::Signal(signal));
+                    Ok(())
+                }
+                Some((stream, event)) = channels.next() => self.channel_event(stream, event).await,
+                () = timer.as_mut() => self.tick().await,
+            };
+            if let Err(reason) = step {
+                return reason;
+            }
+            let wake_at = self.wake_at();
+            if wake_at < timer.deadline() || timer.is_elapsed() {
+                timer.as_mut().reset(wake_at);
+            }
+        }
+    }
+
+    /// When to look around even if nothing happens.
+    fn wake_at(&self) -> Instant {
+        let now = Instant::now();
+        match self.progress {
+            Progress::Opening { .. } => now + NUDGE_INTERVAL,
+            Progress::Open { next_round_trip } if self.is_busy => next_round_trip.min(now + REFRESH_INTERVAL),
+            Progress::Open { next_round_trip } => next_round_trip,
+        }
+    }
+
+    async fn tick(&mut self) -> Result<(), CloseReason> {
+        let now = Instant::now();
+        match self.progress {
+            Progress::Opening { since } if now.saturating_duration_since(since) >= OPEN_LIMIT => {
+                Err(CloseReason::OpenTimeout)
+            }
+            Progress::Opening { .. } => {
+                self.connection.nudge().await;
+                Ok(())
+            }
+            Progress::Open { next_round_trip } => {
+                if now >= next_round_trip {
+                    self.measure_round_trip(now).await;
+                }
+                self.send_waiting().await
+            }
+        }
+    }
+
+    async fn measure_round_trip(&mut self, now: Instant) {
+        self.progress = Progress::Open { next_round_trip: now + ROUND_TRIP_INTERVAL };
+        if let Some(last) = self.connection.round_trip().await {
+            let smoothed = self.round_trip.map_or(last, |smoothed| (smoothed * 7 + last) / 8);
+            self.round_trip = Some(smoothed);
+            self.outbox.count(|stats| stats.round_trip = Some(smoothed));
+        }
+    }
+
+    async fn empty_outbox(&mut self) -> Result<(), CloseReason> {
+        if self.outbox.is_closing() {
+            return Err(CloseReason::Local);
+        }
+        while let Some(signal) = self.outbox.next_signal() {
+            self.apply(signal).await?;
+        }
+        self.send_waiting().await
+    }
+
+    // Negotiation.
+
+    async fn offer(&mut self) -> Result<(), CloseReason> {
+        let description = self.connection.peer.create_offer(None).await.map_err(internal)?;
+        // Told before it is applied: candidates come as soon as it is.
+        self.sink.event(LinkEvent::Signal(Signal::Offer { sdp: description.sdp.clone() }));
+        self.connection.peer.set_local_description(description).await.map_err(internal)
+    }
+
+    async fn answer(&mut self) -> Result<(), CloseReason> {
+        let description = self.connection.peer.create_answer(None).await.map_err(negotiation)?;
+        self.sink.event(LinkEvent::Signal(Signal::Answer { sdp: description.sdp.clone() }));
+        self.connection.peer.set_local_description(description).await.map_err(negotiation)
+    }
+
+    async fn apply(&mut self, signal: Signal) -> Result<(), CloseReason> {
+        match (signal, &self.negotiation, self.role) {
+            (Signal::Answer { sdp }, Negotiation::Awaiting { .. }, Role::Offer) => {
+                self.describe_remote(&sdp, RTCSessionDescription::answer).await
+            }
+            (Signal::Offer { sdp }, Negotiation::Awaiting { .. }, Role::Answer) => {
+                self.describe_remote(&sdp, RTCSessionDescription::offer).await?;
+                self.answer().await
+            }
+            (Signal::Candidate { candidate, .. }, _, _) => {
+                self.remote_candidate(candidate).await;
+                Ok(())
+            }
+            (Signal::EndOfCandidates, _, _) => Ok(()),
+            // Meant for whoever holds the links, or said twice.
+            (Signal::Offer { .. } | Signal::Answer { .. } | Signal::RequestOffer, _, _) => {
+                self.outbox.count(|stats| stats.signals_refused += 1);
+                Ok(())
+            }
+        }
+    }
+
+    async fn describe_remote(
+        &mut self,
+        sdp: &str,
+        description: impl FnOnce(String) -> Result<RTCSessionDescription, webrtc::error::Error>,
+    ) -> Result<(), CloseReason> {
+        let Description { sdp, candidates } =
+            Description::parse(sdp).map_err(|wrong| CloseReason::Negotiation(wrong.to_owned()))?;
+        let description = description(sdp).map_err(negotiation)?;
+        self.connection.peer.set_remote_description(description).await.map_err(negotiation)?;
+        let held = match std::mem::replace(&mut self.negotiation, Negotiation::Described) {
+            Negotiation::Awaiting { held } => held,
+            Negotiation::Described => Vec::new(),
+        };
+        for candidate in held {
+            self.check_candidate(candidate).await;
+        }
+        for candidate in candidates {
+            self.remote_candidate(candidate).await;
+        }
+        Ok(())
+    }
+
+    async fn remote_candidate(&mut self, candidate: String) {
+        match judge_candidate(&candidate) {
+            Candidate::Useless => return,
+            Candidate::Usable if self.remote_candidates < REMOTE_CANDIDATES => self.remote_candidates += 1,
+            Candidate::Usable | Candidate::Refused => {
+                self.outbox.count(|stats| stats.signals_refused += 1);
+                return;
+            }
+        }
+        match &mut self.negotiation {
+            Negotiation::Awaiting { held } => held.push(candidate),
+            Negotiation::Described => self.check_candidate(candidate).await,
+        }
+    }
+
+    async fn check_candidate(&mut self, candidate: String) {
+        let candidate = RTCIceCandidateInit { candidate, ..RTCIceCandidateInit::default() };
+        if let Err(error) = self.connection.peer.add_ice_candidate(candidate).await {
+            tracing::debug!(%error, "a remote candidate cannot be used");
+            self.outbox.count(|stats| stats.signals_refused += 1);
+        }
+        self.connection.nudge().await;
+    }
+
+    // Receiving.
+
+    async fn channel_event(&mut self, stream: Stream, event: Option<DataChannelEvent>) -> Result<(), CloseReason> {
+        match event {
+            Some(DataChannelEvent::OnOpen) => self.channel_opened().await,
+            Some(DataChannelEvent::OnMessage(message)) => {
+                // The three channels open together, but tell it one by one; and only a remote that is ready sends.
+                self.channel_opened().await?;
+                self.opened().await;
+                self.received(stream, message.data);
+                Ok(())
+            }
+            Some(DataChannelEvent::OnBufferedAmountLow) => self.send_waiting().await,
+            Some(DataChannelEvent::OnClosing | DataChannelEvent::OnClose) | None => Err(CloseReason::Remote),
+            Some(_) => Ok(()),
+        }
+    }
+
+    /// An answerer is open now; an offerer once it hears that the answerer is.
+    async fn channel_opened(&mut self) -> Result<(), CloseReason> {
+        self.connection.is_set_up();
+        if self.role == Role::Answer && matches!(self.progress, Progress::Opening { .. }) {
+            self.connection.reliable.send(fragment::ready()).await.map_err(gone)?;
+            self.opened().await;
+        }
+        Ok(())
+    }
+
+    async fn opened(&mut self) {
+        let Progress::Opening { since } = self.progress else { return };
+        let now = Instant::now();
+        let opened_after = now.saturating_duration_since(since);
+        self.measure_round_trip(now).await;
+        let low = (RELIABLE_IN_FLIGHT_BYTES / 2) as u32;
+        let _ = self.connection.reliable.set_buffered_amount_low_threshold(low).await;
+        self.outbox.count(|stats| stats.opened_after = Some(opened_after));
+        self.outbox.open();
+        self.sink.event(LinkEvent::Open);
+    }
+
+    fn received(&mut self, stream: Stream, message: BytesMut) {
+        let packet = match stream {
+            Stream::Voice | Stream::Unreliable if message.len() <= LOSSY_PACKET_BYTES => message.freeze(),
+            Stream::Voice | Stream::Unreliable => return self.refuse_message(),
+            Stream::Reliable => match self.joiner.push(message) {
+                Joined::Packet(packet) => packet,
+                Joined::Incomplete | Joined::Ready => return,
+                Joined::Refused => return self.refuse_message(),
+            },
+        };
+        self.outbox.count(|stats| {
+            stats.received_bytes += packet.len() as u64;
+            *match stream {
+                Stream::Voice => &mut stats.voice_received,
+                Stream::Reliable => &mut stats.reliable_received,
+                Stream::Unreliable => &mut stats.unreliable_received,
+            } += 1;
+        });
+        self.sink.event(LinkEvent::Received { stream, packet });
+    }
+
+    fn refuse_message(&self) {
+        self.outbox.count(|stats| stats.messages_refused += 1);
+    }
+
+    // Sending.
+
+    /// Voice first: SCTP sends what is unordered before what is ordered, and in the order it was given.
+    async fn send_waiting(&mut self) -> Result<(), CloseReason> {
+        if matches!(self.progress, Progress::Opening { .. }) {
+            return Ok(());
+        }
+        let mut is_busy = self.send_lossy(LossyStream::Voice).await?;
+        self.outbox.set_oldest_voice(self.voice.oldest());
+        is_busy |= self.send_lossy(LossyStream::Unreliable).await?;
+        is_busy |= self.send_reliable().await?;
+        self.is_busy = is_busy;
+        Ok(())
+    }
+
+    /// Sends what the pace allows. True if something is still in flight or waits.
+    async fn send_lossy(&mut self, stream: LossyStream) -> Result<bool, CloseReason> {
+        let pacer = match stream {
+            LossyStream::Voice => &mut self.voice,
+            LossyStream::Unreliable => &mut self.unreliable,
+        };
+        let channel = self.connection.channel(stream.into());
+        let (mut waiting, offered_bytes) = self.outbox.peek_lossy(stream);
+        let now = Instant::now();
+        if pacer.oldest().is_some() {
+            pacer.outstanding(channel.outstanding_bytes().await.map_err(gone)?);
+        }
+        if waiting.is_some() {
+            pacer.offered(now, offered_bytes);
+        }
+        while waiting.is_some_and(|bytes| pacer.admits(bytes, self.round_trip)) {
+            let Some(packet) = self.outbox.next_lossy(stream) else { break };
+            let bytes = packet.len();
+            channel.send(writable(packet)).await.map_err(gone)?;
+            pacer.sent(now, bytes);
+            self.outbox.count(|stats| {
+                stats.sent_bytes += bytes as u64;
+                *match stream {
+                    LossyStream::Voice => &mut stats.voice_sent,
+                    LossyStream::Unreliable => &mut stats.unreliable_sent,
+                } += 1;
+            });
+            waiting = self.outbox.peek_lossy(stream).0;
+        }
+        Ok(waiting.is_some() || pacer.oldest().is_some())
+    }
+
+    /// Sends what fits beside what is unacknowledged. True if something waits.
+    async fn send_reliable(&mut self) -> Result<bool, CloseReason> {
+        let Some(mut cutter) = self.next_cutter() else { return Ok(false) };
+        let channel = &self.connection.reliable;
+        let mut outstanding = channel.outstanding_bytes().await.map_err(gone)?;
+        while outstanding < RELIABLE_IN_FLIGHT_BYTES {
+            let (message, is_last) = cutter.next();
+            outstanding += message.len();
+            let payload_bytes = message.len() as u64 - 1;
+            channel.send(message).await.map_err(gone)?;
+            self.outbox.count(|stats| {
+                stats.sent_bytes += payload_bytes;
+                stats.reliable_sent += u64::from(is_last);
+            });
+            if is_last {
+                match self.next_cutter() {
+                    Some(next) => cutter = next,
+                    None => return Ok(false),
+                }
+            }
+        }
+        self.cutter = Some(cutter);
+        Ok(true)
+    }
+
+    fn next_cutter(&mut self) -> Option<Cutter> {
+        self.cutter.take().or_else(|| self.outbox.next_reliable().map(Cutter::new))
+    }
+}
+
+/// The stack wants bytes of its own; a packet that nobody else holds is not copied.
+fn writable(packet: Bytes) -> BytesMut {
+    packet.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]))
+}
+
+fn internal(error: webrtc::error::Error) -> CloseReason {
+    CloseReason::Internal(error.to_string())
+}
+
+fn negotiation(error: webrtc::error::Error) -> CloseReason {
+    CloseReason::Negotiation(error.to_string())
+}
+
+/// A channel that cannot send any more was closed by the remote: this side closes all of them at once.
+fn gone(error: webrtc::error::Error) -> CloseReason {
+    tracing::debug!(%error, "a channel is gone");
+    CloseReason::Remote
+}

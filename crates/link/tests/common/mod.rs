@@ -1,0 +1,139 @@
+//! Two links in one process, each handing its signals to the other.
+#![allow(dead_code, reason = "every test binary uses a part")]
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Duration;
+
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+use voicemesh_link::{CloseReason, Link, LinkConfig, LinkEvent, LinkSink, LinkStack, Role, Stream, WebRtc};
+use voicemesh_wire::signaling::Signal;
+
+/// Longer than anything here may take; only a failing test waits for it.
+pub const PATIENCE: Duration = Duration::from_secs(25);
+
+/// One link and what it told.
+pub struct End {
+    pub link: Option<Arc<dyn Link>>,
+    pub events: Events,
+}
+
+/// What a link tells, but for signals that are handed on.
+pub struct Events(mpsc::UnboundedReceiver<LinkEvent>);
+
+/// Hands signals to the other link, or keeps them as events where there is none.
+pub struct Forward {
+    remote: Mutex<Remote>,
+    events: mpsc::UnboundedSender<LinkEvent>,
+}
+
+enum Remote {
+    Nobody,
+    NotYet(Vec<Signal>),
+    Known(Weak<dyn Link>),
+}
+
+impl LinkSink for Forward {
+    fn event(&self, event: LinkEvent) {
+        match (event, &mut *self.remote.lock().unwrap()) {
+            (LinkEvent::Signal(signal), Remote::NotYet(waiting)) => waiting.push(signal),
+            (LinkEvent::Signal(signal), Remote::Known(link)) => {
+                if let Some(link) = link.upgrade() {
+                    link.signal(signal);
+                }
+            }
+            (event, _) => {
+                let _ = self.events.send(event);
+            }
+        }
+    }
+}
+
+impl Forward {
+    fn meet(&self, link: &Arc<dyn Link>) {
+        let mut remote = self.remote.lock().unwrap();
+        if let Remote::NotYet(waiting) = &mut *remote {
+            waiting.drain(..).for_each(|signal| link.signal(signal));
+        }
+        *remote = Remote::Known(Arc::downgrade(link));
+    }
+}
+
+pub fn stack() -> WebRtc {
+    WebRtc::new(Handle::current()).on_addresses(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)])
+}
+
+fn open(stack: &dyn LinkStack, role: Role, remote: Remote) -> (End, Arc<Forward>) {
+    let (sender, events) = mpsc::unbounded_channel();
+    let sink = Arc::new(Forward { remote: Mutex::new(remote), events: sender });
+    let config = LinkConfig { role, ice_servers: Vec::new() };
+    let link: Arc<dyn Link> = Arc::from(stack.open(config, Arc::clone(&sink) as Arc<dyn LinkSink>));
+    (End { link: Some(link), events: Events(events) }, sink)
+}
+
+/// A link whose signals stay with it as events.
+pub fn alone(role: Role) -> End {
+    open(&stack(), role, Remote::Nobody).0
+}
+
+/// The offering and the answering end, still opening.
+pub fn pair() -> (End, End) {
+    pair_on(&stack(), &stack())
+}
+
+pub fn pair_on(offering: &dyn LinkStack, answering: &dyn LinkStack) -> (End, End) {
+    let (answering, answering_sink) = open(answering, Role::Answer, Remote::NotYet(Vec::new()));
+    let (offering, offering_sink) = open(offering, Role::Offer, Remote::NotYet(Vec::new()));
+    answering_sink.meet(offering.link());
+    offering_sink.meet(answering.link());
+    (offering, answering)
+}
+
+/// The offering and the answering end, open.
+pub async fn open_pair() -> (End, End) {
+    let (mut offering, mut answering) = pair();
+    assert_eq!(offering.events.next().await, LinkEvent::Open);
+    assert_eq!(answering.events.next().await, LinkEvent::Open);
+    (offering, answering)
+}
+
+impl End {
+    pub fn link(&self) -> &Arc<dyn Link> {
+        self.link.as_ref().expect("the link was dropped")
+    }
+
+    pub async fn received(&mut self) -> (Stream, Vec<u8>) {
+        match self.events.next().await {
+            LinkEvent::Received { stream, packet } => (stream, packet.to_vec()),
+            other => panic!("expected a packet, got {other:?}"),
+        }
+    }
+
+    pub async fn signal(&mut self) -> Signal {
+        match self.events.next().await {
+            LinkEvent::Signal(signal) => signal,
+            other => panic!("expected a signal, got {other:?}"),
+        }
+    }
+}
+
+impl Events {
+    pub async fn next(&mut self) -> LinkEvent {
+        self.last_or_next().await.expect("the link has told everything")
+    }
+
+    /// Passes over everything until the link is closed, and makes sure that this is the last event.
+    pub async fn closed(&mut self) -> CloseReason {
+        loop {
+            if let LinkEvent::Closed(reason) = self.next().await {
+                assert_eq!(self.last_or_next().await, None, "an event came after Closed");
+                return reason;
+            }
+        }
+    }
+
+    async fn last_or_next(&mut self) -> Option<LinkEvent> {
+        tokio::time::timeout(PATIENCE, self.0.recv()).await.expect("nothing happened")
+    }
+}
