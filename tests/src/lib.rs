@@ -2,11 +2,19 @@
 //!
 //! - [`hear`](mod@hear): was what one peer spoke heard by another? Figures, and a floor that they must reach.
 //! - [`speech`]: the recorded voices in `tests/speech`; [`wav`]: files of 48 kHz mono.
+//! - [`process`]: our own programs as child processes, their JSON lines as events to wait for.
+//! - [`netns`]: hosts in network namespaces, behind a router that can lose what it should pass on.
+//! - [`pulse`]: a sound server of its own with a virtual microphone and a virtual speaker.
 //! - [`skip`]: what to do where the machine lacks root or a program.
 //!
 //! Nothing here waits for a fixed time: it waits for a line, a number of samples or the end of a process, up to a limit.
 
 pub mod hear;
+#[cfg(target_os = "linux")]
+pub mod netns;
+pub mod process;
+#[cfg(target_os = "linux")]
+pub mod pulse;
 pub mod skip;
 pub mod speech;
 pub mod wav;
