@@ -1,0 +1,9 @@
+//! What each fuzz target does with its input. Included by the test that replays the committed corpus, so that both
+//! check the same.
+
+pub mod client;
+pub mod packet;
+pub mod server;
+pub mod signaling;
+
+mod input;
