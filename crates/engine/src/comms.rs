@@ -16,7 +16,7 @@ use voicemesh_session::{Client, ClientConfig, Delivery, GLOBAL_GROUP, Network, S
 use voicemesh_wire::packet::{CodecSettings, Recipient};
 use voicemesh_wire::{ClientId, SessionId};
 
-use crate::hearing::{Hearing, HearingStats, SpeakingChange};
+use crate::hearing::{Heard, Hearing, HearingStats};
 use crate::speaking::Speaking;
 
 /// Events that nobody has taken yet. When there are more, the oldest are dropped and counted.
@@ -90,6 +90,11 @@ impl From<AudioError> for CommsError {
 pub enum CommsEvent<P> {
     /// The session's events, but for its voice, which is heard instead.
     Session(ClientEvent<P>),
+    /// Somebody is heard, from whom nothing was heard for a while or ever.
+    FirstHeard {
+        /// Who.
+        who: Who<P>,
+    },
     /// Somebody begins or ceases to be heard speaking.
     Speaking {
         /// Who.
@@ -145,7 +150,7 @@ pub struct Comms<N: Network> {
     initialised: bool,
     speaking: Speaking,
     hearing: Hearing<N::Peer>,
-    changes: Vec<SpeakingChange<N::Peer>>,
+    found: Vec<Heard<N::Peer>>,
     events: VecDeque<CommsEvent<N::Peer>>,
     events_dropped: u64,
 }
@@ -168,7 +173,7 @@ impl<N: Network> Comms<N> {
             role: Role::None,
             initialised: false,
             hearing: Hearing::new(),
-            changes: Vec::new(),
+            found: Vec::new(),
             events: VecDeque::new(),
             events_dropped: 0,
         })
@@ -243,9 +248,12 @@ impl<N: Network> Comms<N> {
 
     /// The next 10 ms for the speaker.
     pub fn render(&mut self, now: Duration, out: &mut Block) {
-        self.hearing.render(now, out, &mut self.changes);
-        for SpeakingChange { who, speaking } in std::mem::take(&mut self.changes) {
-            self.push(CommsEvent::Speaking { who, speaking });
+        self.hearing.render(now, out, &mut self.found);
+        for found in std::mem::take(&mut self.found) {
+            self.push(match found {
+                Heard::First(who) => CommsEvent::FirstHeard { who },
+                Heard::Speaking(who, speaking) => CommsEvent::Speaking { who, speaking },
+            });
         }
     }
 

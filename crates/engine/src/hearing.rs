@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use voicemesh_audio::decode::{Listener, ListenerStats};
+use voicemesh_audio::decode::{Listener, ListenerStats, Rendered};
 use voicemesh_audio::mix::Mixer;
 use voicemesh_audio::{AudioError, BLOCK_SAMPLES, Block};
 use voicemesh_session::client::{Voice, Who};
@@ -38,6 +38,7 @@ struct Speaker {
     listener: Listener,
     heard_at: Duration,
     volume: f32,
+    heard: bool,
     speaking: bool,
 }
 
@@ -54,11 +55,13 @@ impl Default for Setting {
     }
 }
 
-/// Somebody begins or ceases to be heard speaking.
+/// What rendering brings to light.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct SpeakingChange<P> {
-    pub who: Who<P>,
-    pub speaking: bool,
+pub(crate) enum Heard<P> {
+    /// The first frame of somebody from whom nothing was heard for a while.
+    First(Who<P>),
+    /// Somebody begins or ceases to be heard speaking.
+    Speaking(Who<P>, bool),
 }
 
 /// Settings remembered for peers. When there are more, no new ones are kept.
@@ -82,9 +85,13 @@ impl<P: Copy + Ord> Hearing<P> {
         }
         let speaker = match self.speakers.entry(voice.from) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                entry.insert(Speaker { listener: Listener::new()?, heard_at: now, volume: 1.0, speaking: false })
-            }
+            std::collections::btree_map::Entry::Vacant(entry) => entry.insert(Speaker {
+                listener: Listener::new()?,
+                heard_at: now,
+                volume: 1.0,
+                heard: false,
+                speaking: false,
+            }),
         };
         speaker.heard_at = now;
         if !voice.frame.is_empty() {
@@ -95,23 +102,27 @@ impl<P: Copy + Ord> Hearing<P> {
     }
 
     /// The next 10 ms of everyone together.
-    pub(crate) fn render(&mut self, now: Duration, out: &mut Block, changes: &mut Vec<SpeakingChange<P>>) {
+    pub(crate) fn render(&mut self, now: Duration, out: &mut Block, found: &mut Vec<Heard<P>>) {
         for (who, speaker) in &mut self.speakers {
             let setting = self.settings.get(who).copied().unwrap_or_default();
             speaker.listener.set_gain(if setting.muted { 0.0 } else { setting.gain * speaker.volume });
-            speaker.listener.render(now, &mut self.scratch);
+            let rendered = speaker.listener.render(now, &mut self.scratch);
+            if rendered == Rendered::Speech && !speaker.heard {
+                speaker.heard = true;
+                found.push(Heard::First(*who));
+            }
             self.mixer.add(&self.scratch);
             let speaking = speaker.listener.is_speaking();
             if speaking != speaker.speaking {
                 speaker.speaking = speaking;
-                changes.push(SpeakingChange { who: *who, speaking });
+                found.push(Heard::Speaking(*who, speaking));
             }
         }
         self.mixer.finish(out);
         self.speakers.retain(|who, speaker| {
             let stays = now < speaker.heard_at + IDLE;
             if !stays && speaker.speaking {
-                changes.push(SpeakingChange { who: *who, speaking: false });
+                found.push(Heard::Speaking(*who, false));
             }
             stays
         });
