@@ -1,1 +1,30 @@
-//! The signaling server: rooms, introductions, relay.
+//! The signaling server: rooms by name, introductions between peers, and the relay for whoever has no direct link.
+//!
+//! Two halves. The first is pure: told the time, writing to an [`Outbox`], so that tests and the simulator run the real
+//! rules under a virtual clock.
+//! - [`Gate`] stands before one connection: budgets, what may come before a join, what is refused and with which words.
+//! - [`Room`] is one room: its peers, notices, introductions, and the session server that relays.
+//!
+//! The second is the shell: sockets, TLS, HTTP, one bounded mailbox and one task per connection, one mutex per room, one
+//! ticker for everything that happens by itself. It decides nothing about rooms.
+//!
+//! The server never looks behind the routing header of what it relays, keeps nothing on disk, and writes no address,
+//! name or room name to the log above DEBUG.
+//!
+//! [`run`] is the whole program; [`serve`] runs it on a listener of the caller's.
+
+mod budget;
+mod config;
+mod gate;
+mod outbox;
+mod refusal;
+mod room;
+mod shell;
+
+pub use budget::{Budget, Budgets, Rate};
+pub use config::{Config, TrustedProxy};
+pub use gate::{Gate, Passed};
+pub use outbox::{CloseReason, ConnectionId, Outbox, Text};
+pub use refusal::Refusal;
+pub use room::{Room, RoomRules};
+pub use shell::{ServeError, banner, bind, run, serve};

@@ -43,8 +43,6 @@ error_codes! {
     BadField = "bad-field",
     /// A frame is larger than the limits say.
     TooLarge = "too-large",
-    /// A binary frame is not a session packet.
-    BadPacket = "bad-packet",
     /// The first message has to be a join.
     NotJoined = "not-joined",
     /// No join came in time.

@@ -1,0 +1,165 @@
+//! What stands before one connection: budgets, what may come when, and the words of a refusal.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use voicemesh_wire::limits::BINARY_MESSAGE_BYTES;
+use voicemesh_wire::packet::{self, Kind};
+use voicemesh_wire::signaling::{
+    ClientMessage, ErrorCode, Join, PROTOCOL_VERSION, Presence, ServerMessage, decode_client,
+};
+
+use crate::budget::{Bucket, Budget, Budgets, Expense, Rate};
+use crate::outbox::CloseReason;
+use crate::refusal::Refusal;
+
+/// One connection is told at most this often that it is over its budget.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
+
+/// One connection's gate.
+#[derive(Debug)]
+pub struct Gate {
+    budget: Budget,
+    address: Option<Arc<Mutex<Budget>>>,
+    patience: Bucket,
+    patience_rate: Rate,
+    joined: bool,
+    complained_at: Option<Duration>,
+}
+
+/// What becomes of something that arrived.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Passed {
+    /// The connection wants into a room.
+    Join(Box<Join>),
+    /// For the room.
+    Message(ClientMessage),
+    /// A packet for the room.
+    Packet,
+    /// Not for the room; this is the answer.
+    Answer(ServerMessage),
+    /// Not for the room, and these are the connection's last words.
+    End(ServerMessage, CloseReason),
+    /// Over the budget; the connection was told so a moment ago.
+    Dropped,
+}
+
+impl Gate {
+    /// A connection that has just been opened. `address` is what it shares with others of its address, if that is
+    /// limited.
+    pub fn new(now: Duration, budgets: &Budgets, address: Option<Arc<Mutex<Budget>>>) -> Self {
+        Self {
+            budget: Budget::of_connection(now, budgets),
+            address,
+            patience: Bucket::full(now, budgets.patience),
+            patience_rate: budgets.patience,
+            joined: false,
+            complained_at: None,
+        }
+    }
+
+    /// A text frame.
+    pub fn text(&mut self, now: Duration, text: &str) -> Passed {
+        let message = decode_client(text);
+        let expense = match &message {
+            Ok(ClientMessage::Signal { .. }) => Expense::Signal { bytes: text.len() },
+            Ok(ClientMessage::SetMetadata { .. }) => Expense::Announcement,
+            Ok(_) | Err(_) => Expense::Message,
+        };
+        if !self.spend(now, expense) {
+            return self.over_budget(now);
+        }
+        match message {
+            Ok(message) => self.in_its_turn(message),
+            Err(error) => self.undecodable(now, error.into()),
+        }
+    }
+
+    /// A binary frame.
+    pub fn packet(&mut self, now: Duration, packet: &[u8]) -> Passed {
+        if !self.joined {
+            return Passed::End(Refusal::of(ErrorCode::NotJoined).farewell(), CloseReason::Refused);
+        }
+        if packet.len() > BINARY_MESSAGE_BYTES {
+            return Self::too_large();
+        }
+        let expense = Expense::Packet { copies: copies(packet), bytes: packet.len() };
+        if !self.spend(now, expense) {
+            return self.over_budget(now);
+        }
+        Passed::Packet
+    }
+
+    /// A frame so large that it was not even read.
+    pub fn too_large() -> Passed {
+        Passed::End(Refusal::of(ErrorCode::TooLarge).farewell(), CloseReason::TooLarge)
+    }
+
+    fn spend(&mut self, now: Duration, expense: Expense) -> bool {
+        let shared =
+            |budget: &Arc<Mutex<Budget>>| budget.lock().unwrap_or_else(PoisonError::into_inner).spend(now, expense);
+        self.budget.spend(now, expense) && self.address.as_ref().is_none_or(shared)
+    }
+
+    fn over_budget(&mut self, now: Duration) -> Passed {
+        let refusal = Refusal::of(ErrorCode::TooManyMessages);
+        if !self.patience.take(now, self.patience_rate, 1.0) {
+            return Passed::End(refusal.farewell(), CloseReason::Flooding);
+        }
+        if self.complained_at.is_some_and(|at| now < at + COMPLAINT_INTERVAL) {
+            return Passed::Dropped;
+        }
+        self.complained_at = Some(now);
+        Passed::Answer(refusal.answer())
+    }
+
+    /// Nonsense is answered, but tries the patience: it costs more than it looks.
+    fn undecodable(&mut self, now: Duration, refusal: Refusal) -> Passed {
+        if refusal.code == ErrorCode::TooLarge {
+            return Passed::End(refusal.farewell(), CloseReason::TooLarge);
+        }
+        let bearable = self.patience.take(now, self.patience_rate, 1.0);
+        match (self.joined, bearable) {
+            (true, true) => Passed::Answer(refusal.answer()),
+            (true, false) => Passed::End(Refusal::of(ErrorCode::TooManyMessages).farewell(), CloseReason::Flooding),
+            (false, _) => Passed::End(refusal.farewell(), CloseReason::Refused),
+        }
+    }
+
+    fn in_its_turn(&mut self, message: ClientMessage) -> Passed {
+        match (message, self.joined) {
+            (ClientMessage::Join(_), true) => Passed::Answer(Refusal::of(ErrorCode::AlreadyJoined).answer()),
+            (ClientMessage::Join(join), false) if join.protocol != PROTOCOL_VERSION => {
+                Passed::End(Refusal::of(ErrorCode::UnsupportedProtocol).farewell(), CloseReason::Refused)
+            }
+            (ClientMessage::Join(join), false) => {
+                self.joined = true;
+                Passed::Join(Box::new(join))
+            }
+            (message, true) => Passed::Message(message),
+            (_, false) => Passed::End(Refusal::of(ErrorCode::NotJoined).farewell(), CloseReason::Refused),
+        }
+    }
+}
+
+/// How many copies of a packet may leave the server: what a relay packet lists, or one.
+fn copies(packet: &[u8]) -> usize {
+    match packet::open(packet) {
+        Ok((header, body)) => match header.kind {
+            Kind::ServerRelayReliable | Kind::ServerRelayUnreliable => {
+                body.first().map_or(1, |count| usize::from(*count).max(1))
+            }
+            _ => 1,
+        },
+        Err(_) => 1,
+    }
+}
+
+/// Whether a room with `others` in it, the joiner itself not counted, is what a join asks for.
+pub(crate) fn check_presence(presence: Presence, others: usize) -> Result<(), Refusal> {
+    match presence {
+        Presence::MustExist if others == 0 => Err(Refusal::of(ErrorCode::RoomMissing)),
+        Presence::MustNotExist if others > 0 => Err(Refusal::of(ErrorCode::RoomExists)),
+        Presence::Either | Presence::MustExist | Presence::MustNotExist => Ok(()),
+    }
+}

@@ -1,0 +1,34 @@
+//! The signaling server as a program of its own; `voicemesh serve` is the same thing.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+use voicemesh_signaling::Config;
+
+/// Signaling server of voicemesh: rooms by name, introductions between peers, relay.
+#[derive(Parser)]
+#[command(name = "voicemesh-signaling", version)]
+struct Arguments {
+    #[command(flatten)]
+    config: Config,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    // One thread relays tens of thousands of packets a second, and waking a task costs no system call.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let result = match runtime {
+        Ok(runtime) => runtime.block_on(voicemesh_signaling::run(arguments.config)),
+        Err(error) => Err(error.into()),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("voicemesh-signaling: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

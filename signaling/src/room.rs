@@ -1,0 +1,277 @@
+//! One room: who is in it, what they are told of each other, and the session server that relays between them.
+//!
+//! Pure: told the time, writing to an [`Outbox`]. A room that everybody has left remembers its session's client ids for
+//! a while ([`Room::is_over`]), so that whoever comes back soon gets the same one.
+
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use voicemesh_session::{Delivery, Server, ServerConfig, ServerOutput, Verdict};
+use voicemesh_wire::signaling::{
+    ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, PeerInfo, RosterMark, ServerLimits, ServerMessage,
+    Signal, apply_metadata, roster_hash,
+};
+use voicemesh_wire::{PeerId, SessionId};
+
+use crate::gate::check_presence;
+use crate::outbox::{CloseReason, ConnectionId, Outbox, Text};
+use crate::refusal::Refusal;
+
+/// What holds for every room of a server.
+#[derive(Clone, Debug, Default)]
+pub struct RoomRules {
+    /// What peers are told, and held to.
+    pub limits: ServerLimits,
+    /// Nobody may open links: no signal is passed on, and no ICE server is named.
+    pub relay_only: bool,
+    /// What peers are told to use for links.
+    pub ice_servers: Vec<IceServer>,
+    /// For the session server of each room. Its quarantine of client ids is also how long an empty room is remembered.
+    pub session: ServerConfig,
+}
+
+/// One room.
+#[derive(Debug)]
+pub struct Room {
+    rules: Arc<RoomRules>,
+    session: Server<ConnectionId>,
+    members: BTreeMap<ConnectionId, PeerInfo>,
+    connections: BTreeMap<PeerId, ConnectionId>,
+    arrivals: u64,
+    version: u64,
+    mark_due: Duration,
+    emptied_at: Option<Duration>,
+}
+
+impl Room {
+    /// A room that nobody has joined yet. `session` is drawn at random by the caller.
+    pub fn new(now: Duration, rules: Arc<RoomRules>, session: SessionId) -> Self {
+        Self {
+            session: Server::new(rules.session.clone(), session),
+            rules,
+            members: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            arrivals: 0,
+            version: 0,
+            mark_due: now,
+            emptied_at: Some(now),
+        }
+    }
+
+    /// How many peers are here.
+    pub fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Nobody is here.
+    pub fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The peer that has been here longest.
+    pub fn owner(&self) -> Option<PeerId> {
+        self.members.values().min_by_key(|member| member.order).map(|member| member.peer)
+    }
+
+    /// The session and who listens to what in it.
+    pub fn session(&self) -> &Server<ConnectionId> {
+        &self.session
+    }
+
+    /// Since when nobody has been here.
+    pub fn emptied_at(&self) -> Option<Duration> {
+        self.emptied_at
+    }
+
+    /// Nobody is here, and nobody's client id rests any more: the room can be dropped.
+    pub fn is_over(&self, now: Duration) -> bool {
+        self.emptied_at.is_some_and(|at| now >= at + self.rules.session.id_quarantine)
+    }
+
+    /// A connection that has passed its gate enters, or is told why not. If the same peer is here on another
+    /// connection, that one goes, and its place in the order of arrival passes on.
+    pub fn join(
+        &mut self,
+        now: Duration,
+        connection: ConnectionId,
+        join: Join,
+        out: &mut impl Outbox,
+    ) -> Result<PeerId, Refusal> {
+        let peer = join.proof.peer_id();
+        let old = self.connections.get(&peer).copied();
+        let others = self.members.len() - usize::from(old.is_some());
+        check_presence(join.presence, others)?;
+        if others >= self.rules.limits.peers_per_room as usize {
+            return Err(Refusal::of(ErrorCode::RoomFull));
+        }
+        let order = match old.and_then(|old| self.replace(now, old, out)) {
+            Some(order) => order,
+            None => {
+                self.arrivals += 1;
+                self.arrivals
+            }
+        };
+        let Join { room, name, run, capabilities, metadata, protocol: _, proof: _, presence: _ } = join;
+        let owner = peer.0.as_u128();
+        let full = |_| Refusal::of(ErrorCode::RoomFull);
+        let client = self.session.admit(now, connection, owner).map_err(full)?;
+        let info = PeerInfo { peer, client, run, name, metadata, capabilities, order };
+        self.enter(connection, info, room, out);
+        Ok(peer)
+    }
+
+    fn enter(&mut self, connection: ConnectionId, info: PeerInfo, room: String, out: &mut impl Outbox) {
+        self.version += 1;
+        self.emptied_at = None;
+        let mut peers: Vec<PeerInfo> = self.members.values().cloned().collect();
+        peers.sort_unstable_by_key(|member| member.order);
+        let joined = ServerMessage::Joined(Joined {
+            you: info.peer,
+            client: info.client,
+            session: self.session.session().number(),
+            room,
+            order: info.order,
+            ice_servers: if self.rules.relay_only { Vec::new() } else { self.rules.ice_servers.clone() },
+            limits: self.rules.limits.clone(),
+            relay_only: self.rules.relay_only,
+            roster: RosterMark { version: self.version, hash: roster_hash(peers.iter().chain([&info])) },
+            peers,
+        });
+        out.text(connection, &Text::from(&joined));
+        self.broadcast(&ServerMessage::PeerJoined { peer: info.clone() }, out);
+        self.connections.insert(info.peer, connection);
+        self.members.insert(connection, info);
+    }
+
+    /// The order of arrival of the connection that goes.
+    fn replace(&mut self, now: Duration, old: ConnectionId, out: &mut impl Outbox) -> Option<u64> {
+        let order = self.members.get(&old).map(|member| member.order);
+        self.leave(now, old, LeaveReason::Replaced, out);
+        out.text(old, &Text::from(&ServerMessage::Replaced));
+        out.close(old, CloseReason::Replaced);
+        order
+    }
+
+    /// A signaling message of a connection that has joined.
+    pub fn message(&mut self, now: Duration, from: ConnectionId, message: ClientMessage, out: &mut impl Outbox) {
+        let Some(member) = self.members.get(&from) else { return };
+        let result = match message {
+            ClientMessage::Join(_) => Err(Refusal::of(ErrorCode::AlreadyJoined)),
+            ClientMessage::Signal { to, attempt, signal } => self.signal(member, to, attempt, signal, out),
+            ClientMessage::SetMetadata { set } => self.set_metadata(from, set, out),
+            ClientMessage::Roster => {
+                self.send_roster(from, out);
+                Ok(())
+            }
+            ClientMessage::Leave => {
+                self.leave(now, from, LeaveReason::Left, out);
+                out.close(from, CloseReason::Left);
+                Ok(())
+            }
+        };
+        if let Err(refusal) = result {
+            out.text(from, &Text::from(&refusal.answer()));
+        }
+    }
+
+    /// Relay-only peers neither make nor take links, so nothing that leads to one passes: every kind of signal either
+    /// carries an address or asks for one.
+    fn signal(
+        &self,
+        from: &PeerInfo,
+        to: PeerId,
+        attempt: u32,
+        signal: Signal,
+        out: &mut impl Outbox,
+    ) -> Result<(), Refusal> {
+        let unknown = || Refusal::of(ErrorCode::UnknownPeer);
+        let connection = *self.connections.get(&to).filter(|_| to != from.peer).ok_or_else(unknown)?;
+        let receiver = self.members.get(&connection).ok_or_else(unknown)?;
+        if self.rules.relay_only || from.capabilities.relay_only || receiver.capabilities.relay_only {
+            return Err(Refusal::of(ErrorCode::RelayOnly));
+        }
+        // Else one peer's signals could end another's slow connection.
+        if out.is_congested(connection) {
+            return Err(Refusal::of(ErrorCode::TooManyMessages));
+        }
+        out.text(connection, &Text::from(&ServerMessage::Signal { from: from.peer, attempt, signal }));
+        Ok(())
+    }
+
+    fn set_metadata(
+        &mut self,
+        from: ConnectionId,
+        set: BTreeMap<String, Option<String>>,
+        out: &mut impl Outbox,
+    ) -> Result<(), Refusal> {
+        let Some(member) = self.members.get_mut(&from) else { return Ok(()) };
+        member.metadata = apply_metadata(&member.metadata, set)?;
+        let message = ServerMessage::Metadata { peer: member.peer, metadata: member.metadata.clone() };
+        self.version += 1;
+        self.broadcast(&message, out);
+        Ok(())
+    }
+
+    fn send_roster(&self, to: ConnectionId, out: &mut impl Outbox) {
+        let mut peers: Vec<PeerInfo> = self.members.values().cloned().collect();
+        peers.sort_unstable_by_key(|member| member.order);
+        out.text(to, &Text::from(&ServerMessage::Roster { mark: self.mark(), peers }));
+    }
+
+    /// A session packet of a connection that has joined. What is relayed shares `packet`'s memory.
+    pub fn packet(&mut self, now: Duration, from: ConnectionId, packet: &Bytes, out: &mut impl Outbox) -> Verdict {
+        self.session.receive(now, from, packet, &mut Packets(out))
+    }
+
+    /// A connection is no longer part of the room. Does nothing if it was not, or is no longer.
+    pub fn leave(&mut self, now: Duration, connection: ConnectionId, reason: LeaveReason, out: &mut impl Outbox) {
+        let Some(member) = self.members.remove(&connection) else { return };
+        self.connections.remove(&member.peer);
+        self.session.disconnected(now, connection, &mut Packets(out));
+        self.version += 1;
+        if self.members.is_empty() {
+            self.emptied_at = Some(now);
+        }
+        self.broadcast(&ServerMessage::PeerLeft { peer: member.peer, reason }, out);
+    }
+
+    /// What happens by itself: every few seconds everybody is told the roster's mark.
+    pub fn tick(&mut self, now: Duration, out: &mut impl Outbox) {
+        if now < self.mark_due {
+            return;
+        }
+        self.mark_due = now + Duration::from_millis(u64::from(self.rules.limits.roster_interval_ms));
+        if !self.members.is_empty() {
+            self.broadcast(&ServerMessage::RosterMark(self.mark()), out);
+        }
+    }
+
+    /// The roster's version and hash.
+    pub fn mark(&self) -> RosterMark {
+        RosterMark { version: self.version, hash: roster_hash(self.members.values()) }
+    }
+
+    fn broadcast(&self, message: &ServerMessage, out: &mut impl Outbox) {
+        if self.members.is_empty() {
+            return;
+        }
+        let text = Text::from(message);
+        for connection in self.members.keys() {
+            out.text(*connection, &text);
+        }
+    }
+}
+
+/// The session server writes packets only.
+struct Packets<'a, O>(&'a mut O);
+
+impl<O: Outbox> ServerOutput<ConnectionId> for Packets<'_, O> {
+    fn send(&mut self, to: ConnectionId, packet: Bytes, delivery: Delivery) {
+        self.0.packet(to, packet, delivery);
+    }
+}

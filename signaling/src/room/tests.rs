@@ -1,0 +1,373 @@
+//! A room under a virtual clock, with an outbox that remembers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use voicemesh_session::{Delivery, Verdict};
+use voicemesh_wire::identity::{InstallationSecret, prove};
+use voicemesh_wire::signaling::{
+    Capabilities, ClientMessage, ErrorCode, Join, Joined, LeaveReason, PROTOCOL_VERSION, Presence, ServerMessage,
+    Signal, decode_server, roster_hash,
+};
+use voicemesh_wire::{PeerId, SessionId};
+
+use super::{Room, RoomRules};
+use crate::outbox::{CloseReason, ConnectionId, Outbox, Text};
+use crate::refusal::Refusal;
+
+#[derive(Default)]
+struct Sent {
+    texts: BTreeMap<ConnectionId, Vec<ServerMessage>>,
+    packets: Vec<(ConnectionId, Bytes, Delivery)>,
+    closed: Vec<(ConnectionId, CloseReason)>,
+    congested: Option<ConnectionId>,
+}
+
+impl Outbox for Sent {
+    fn text(&mut self, to: ConnectionId, message: &Text) {
+        let text = std::str::from_utf8(message.bytes()).expect("messages are UTF-8");
+        self.texts.entry(to).or_default().push(decode_server(text).expect("we send what we can read"));
+    }
+
+    fn packet(&mut self, to: ConnectionId, packet: Bytes, delivery: Delivery) {
+        self.packets.push((to, packet, delivery));
+    }
+
+    fn is_congested(&self, to: ConnectionId) -> bool {
+        self.congested == Some(to)
+    }
+
+    fn close(&mut self, to: ConnectionId, reason: CloseReason) {
+        self.closed.push((to, reason));
+    }
+}
+
+struct World {
+    room: Room,
+    sent: Sent,
+    now: Duration,
+}
+
+const A: ConnectionId = ConnectionId(1);
+const B: ConnectionId = ConnectionId(2);
+const C: ConnectionId = ConnectionId(3);
+
+fn join_of(person: u8) -> Join {
+    Join {
+        protocol: PROTOCOL_VERSION,
+        room: "lobby".to_owned(),
+        name: format!("person {person}"),
+        proof: prove(&InstallationSecret([person; 32]), "wss://voice.example", "lobby", 0),
+        run: u32::from(person),
+        capabilities: Capabilities::default(),
+        metadata: BTreeMap::new(),
+        presence: Presence::Either,
+    }
+}
+
+fn peer_of(person: u8) -> PeerId {
+    join_of(person).proof.peer_id()
+}
+
+impl World {
+    fn with(rules: RoomRules) -> Self {
+        let session = SessionId::new(0xABCD).expect("not zero");
+        Self { room: Room::new(Duration::ZERO, Arc::new(rules), session), sent: Sent::default(), now: Duration::ZERO }
+    }
+
+    fn new() -> Self {
+        Self::with(RoomRules::default())
+    }
+
+    fn try_join(&mut self, connection: ConnectionId, join: Join) -> Result<PeerId, Refusal> {
+        self.room.join(self.now, connection, join, &mut self.sent)
+    }
+
+    fn join(&mut self, connection: ConnectionId, person: u8) -> Joined {
+        self.try_join(connection, join_of(person)).expect("the join is in order");
+        let told = self.told(connection).into_iter().find_map(|message| match message {
+            ServerMessage::Joined(joined) => Some(joined),
+            _ => None,
+        });
+        told.expect("a join is answered")
+    }
+
+    fn say(&mut self, from: ConnectionId, message: ClientMessage) {
+        self.room.message(self.now, from, message, &mut self.sent);
+    }
+
+    fn signal(&mut self, from: ConnectionId, to: PeerId) {
+        let signal = Signal::Offer { sdp: "v=0".to_owned() };
+        self.say(from, ClientMessage::Signal { to, attempt: 1, signal });
+    }
+
+    fn leave(&mut self, connection: ConnectionId, reason: LeaveReason) {
+        self.room.leave(self.now, connection, reason, &mut self.sent);
+    }
+
+    /// What a connection was told since the last time.
+    fn told(&mut self, connection: ConnectionId) -> Vec<ServerMessage> {
+        self.sent.texts.remove(&connection).unwrap_or_default()
+    }
+
+    fn refusals(&mut self, connection: ConnectionId) -> Vec<ErrorCode> {
+        let codes = self.told(connection).into_iter().filter_map(|message| match message {
+            ServerMessage::Error { code, fatal: false, .. } => Some(code),
+            _ => None,
+        });
+        codes.collect()
+    }
+}
+
+/// proves: U-05, U-06
+#[test]
+fn a_joiner_gets_everyone_and_everyone_is_told_of_the_joiner_and_of_leavers() {
+    let mut world = World::new();
+    let first = world.join(A, 1);
+    assert!(first.peers.is_empty());
+    let second = world.join(B, 2);
+    assert_eq!(second.peers.iter().map(|peer| peer.peer).collect::<Vec<_>>(), [peer_of(1)]);
+    assert_eq!((second.peers[0].client, second.peers[0].order), (first.client, first.order));
+    assert_ne!(first.client, second.client);
+
+    let told = world.told(A);
+    let [ServerMessage::PeerJoined { peer }] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((peer.peer, peer.client, peer.order), (peer_of(2), second.client, second.order));
+    assert!(world.told(B).is_empty(), "nobody is told of itself");
+
+    world.leave(B, LeaveReason::Lost);
+    assert_eq!(world.told(A), [ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Lost }]);
+    world.leave(B, LeaveReason::Lost);
+    assert!(world.told(A).is_empty(), "once");
+}
+
+#[test]
+fn the_owner_is_whoever_has_been_there_longest() {
+    let mut world = World::new();
+    world.join(A, 1);
+    world.join(B, 2);
+    world.join(C, 3);
+    assert_eq!(world.room.owner(), Some(peer_of(1)));
+    world.leave(A, LeaveReason::Left);
+    assert_eq!(world.room.owner(), Some(peer_of(2)));
+    let back = world.join(A, 1);
+    assert_eq!(world.room.owner(), Some(peer_of(2)));
+    assert!(back.peers.iter().map(|peer| peer.order).is_sorted(), "in order of arrival");
+    assert!(back.peers.iter().all(|peer| peer.order < back.order));
+}
+
+/// proves: S-01
+#[test]
+fn a_peer_that_comes_back_has_its_peer_id_and_soon_enough_its_client_id() {
+    let mut world = World::new();
+    let first = world.join(A, 1);
+    world.join(B, 2);
+    world.leave(A, LeaveReason::Lost);
+    world.now += Duration::from_secs(59);
+    let again = world.join(C, 1);
+    assert_eq!((again.you, again.client, again.session), (first.you, first.client, first.session));
+}
+
+#[test]
+fn a_second_connection_of_a_peer_replaces_the_first() {
+    let mut world = World::new();
+    let first = world.join(A, 1);
+    world.join(B, 2);
+    world.told(A);
+    let again = world.join(C, 1);
+    assert_eq!((again.you, again.client, again.order), (first.you, first.client, first.order));
+    assert_eq!(world.told(A), [ServerMessage::Replaced]);
+    assert_eq!(world.sent.closed, [(A, CloseReason::Replaced)]);
+    let told = world.told(B);
+    let [ServerMessage::PeerLeft { reason: LeaveReason::Replaced, .. }, ServerMessage::PeerJoined { peer }] = &told[..]
+    else {
+        panic!("{told:?}")
+    };
+    assert_eq!(peer.peer, peer_of(1));
+    world.leave(A, LeaveReason::Lost);
+    assert!(world.told(B).is_empty(), "the end of the replaced connection is nobody's departure");
+    assert_eq!(world.room.len(), 2);
+}
+
+#[test]
+fn a_full_room_takes_back_its_own_but_nobody_new() {
+    let mut rules = RoomRules::default();
+    rules.limits.peers_per_room = 2;
+    let mut world = World::with(rules);
+    world.join(A, 1);
+    world.join(B, 2);
+    assert_eq!(world.try_join(C, join_of(3)).map_err(|refusal| refusal.code), Err(ErrorCode::RoomFull));
+    world.join(C, 2);
+}
+
+#[test]
+fn a_join_can_ask_for_somebody_or_for_nobody() {
+    let mut world = World::new();
+    let with = |person, presence| Join { presence, ..join_of(person) };
+    let code = |result: Result<PeerId, Refusal>| result.map_err(|refusal| refusal.code);
+    assert_eq!(code(world.try_join(A, with(1, Presence::MustExist))), Err(ErrorCode::RoomMissing));
+    assert!(world.try_join(A, with(1, Presence::MustNotExist)).is_ok());
+    assert_eq!(code(world.try_join(B, with(2, Presence::MustNotExist))), Err(ErrorCode::RoomExists));
+    assert!(world.try_join(C, with(1, Presence::MustNotExist)).is_ok(), "its own old connection is nobody else");
+    assert!(world.try_join(B, with(2, Presence::MustExist)).is_ok());
+}
+
+#[test]
+fn a_signal_reaches_one_peer_under_its_senders_true_id() {
+    let mut world = World::new();
+    for (connection, person) in [(A, 1), (B, 2), (C, 3)] {
+        world.join(connection, person);
+    }
+    for connection in [A, B, C] {
+        world.told(connection);
+    }
+    world.signal(A, peer_of(2));
+    let told = world.told(B);
+    assert!(matches!(&told[..], [ServerMessage::Signal { from, attempt: 1, .. }] if *from == peer_of(1)), "{told:?}");
+    assert!(world.told(A).is_empty() && world.told(C).is_empty());
+
+    world.signal(A, peer_of(9));
+    world.signal(A, peer_of(1));
+    assert_eq!(world.refusals(A), [ErrorCode::UnknownPeer, ErrorCode::UnknownPeer]);
+}
+
+#[test]
+fn signals_do_not_end_a_slow_connection() {
+    let mut world = World::new();
+    world.join(A, 1);
+    world.join(B, 2);
+    world.sent.congested = Some(B);
+    world.signal(A, peer_of(2));
+    assert!(world.told(B).is_empty());
+    assert_eq!(world.refusals(A), [ErrorCode::TooManyMessages]);
+}
+
+/// proves: S-14
+#[test]
+fn nothing_that_shows_an_address_passes_to_or_from_a_relay_only_peer() {
+    let mut world = World::new();
+    let hidden = Capabilities { relay_only: true, ..Capabilities::default() };
+    world.join(A, 1);
+    world.try_join(B, Join { capabilities: hidden, ..join_of(2) }).expect("the join is in order");
+    world.told(A);
+    world.told(B);
+    let signals = [
+        Signal::Offer { sdp: "v=0".to_owned() },
+        Signal::Answer { sdp: "v=0".to_owned() },
+        Signal::Candidate { candidate: "candidate:1".to_owned(), sdp_mid: None, sdp_m_line_index: None },
+        Signal::EndOfCandidates,
+        Signal::RequestOffer,
+    ];
+    for signal in signals {
+        world.say(A, ClientMessage::Signal { to: peer_of(2), attempt: 1, signal: signal.clone() });
+        world.say(B, ClientMessage::Signal { to: peer_of(1), attempt: 1, signal });
+        assert_eq!(world.refusals(A), [ErrorCode::RelayOnly]);
+        assert_eq!(world.refusals(B), [ErrorCode::RelayOnly]);
+    }
+}
+
+/// proves: S-14
+#[test]
+fn a_relay_only_server_passes_no_signal_and_names_no_ice_server() {
+    let ice = voicemesh_wire::signaling::IceServer { urls: vec!["stun:s".into()], username: None, credential: None };
+    let mut world = World::with(RoomRules { relay_only: true, ice_servers: vec![ice], ..RoomRules::default() });
+    world.join(A, 1);
+    let joined = world.join(B, 2);
+    assert!(joined.relay_only && joined.ice_servers.is_empty());
+    world.told(A);
+    world.signal(B, peer_of(1));
+    assert!(world.told(A).is_empty());
+    assert_eq!(world.refusals(B), [ErrorCode::RelayOnly]);
+}
+
+#[test]
+fn metadata_is_told_to_all_and_a_change_that_does_not_fit_changes_nothing() {
+    let mut world = World::new();
+    world.join(A, 1);
+    world.join(B, 2);
+    world.told(A);
+    let set =
+        |key: &str, value: &str| ClientMessage::SetMetadata { set: [(key.to_owned(), Some(value.to_owned()))].into() };
+    world.say(A, set("seat", "3"));
+    let metadata: BTreeMap<String, String> = [("seat".to_owned(), "3".to_owned())].into();
+    let expected = [ServerMessage::Metadata { peer: peer_of(1), metadata: metadata.clone() }];
+    assert_eq!(world.told(A), expected);
+    assert_eq!(world.told(B), expected);
+    world.say(A, set("long", &"x".repeat(8190)));
+    assert_eq!(world.refusals(A), [ErrorCode::BadMetadata]);
+    assert!(world.told(B).is_empty());
+    assert_eq!(world.join(C, 3).peers[0].metadata, metadata);
+}
+
+#[test]
+fn a_client_that_counts_and_hashes_agrees_with_every_mark() {
+    let mut world = World::new();
+    let joined = world.join(A, 1);
+    world.join(B, 2);
+    world.join(C, 3);
+    world.leave(B, LeaveReason::Lost);
+    world.say(C, ClientMessage::SetMetadata { set: [("k".to_owned(), Some("v".to_owned()))].into() });
+    world.room.tick(world.now, &mut world.sent);
+    let told = world.told(A);
+    let Some((ServerMessage::RosterMark(mark), changes)) = told.split_last() else { panic!("{told:?}") };
+    assert_eq!(mark.version, joined.roster.version + changes.len() as u64);
+
+    world.say(A, ClientMessage::Roster);
+    let told = world.told(A);
+    let [ServerMessage::Roster { mark: with_peers, peers }] = &told[..] else { panic!("{told:?}") };
+    assert_eq!(with_peers, mark);
+    assert_eq!(roster_hash(peers), mark.hash);
+    assert_eq!(peers.iter().map(|peer| peer.peer).collect::<Vec<_>>(), [peer_of(1), peer_of(3)]);
+    assert_ne!(joined.roster.hash, mark.hash);
+}
+
+#[test]
+fn the_mark_comes_every_five_seconds() {
+    let mut world = World::new();
+    world.join(A, 1);
+    world.told(A);
+    for _ in 0..600 {
+        world.now += Duration::from_millis(100);
+        world.room.tick(world.now, &mut world.sent);
+    }
+    assert_eq!(world.told(A).len(), 12);
+}
+
+#[test]
+fn leaving_is_told_with_its_reason_and_ends_the_connection() {
+    let mut world = World::new();
+    world.join(A, 1);
+    world.join(B, 2);
+    world.told(A);
+    world.say(B, ClientMessage::Leave);
+    assert_eq!(world.told(A), [ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Left }]);
+    assert_eq!(world.sent.closed, [(B, CloseReason::Left)]);
+    world.say(B, ClientMessage::Roster);
+    assert!(world.told(B).is_empty(), "who has left is not answered");
+}
+
+#[test]
+fn an_empty_room_is_over_when_no_client_id_rests_in_it_any_more() {
+    let mut world = World::new();
+    world.join(A, 1);
+    assert!(!world.room.is_over(Duration::from_secs(3_600)));
+    world.now = Duration::from_secs(100);
+    world.leave(A, LeaveReason::Lost);
+    assert!(!world.room.is_over(Duration::from_secs(159)));
+    assert!(world.room.is_over(Duration::from_secs(160)));
+    world.join(B, 2);
+    assert!(!world.room.is_over(Duration::from_secs(160)));
+}
+
+#[test]
+fn a_connection_that_is_not_in_the_room_is_not_listened_to() {
+    let mut world = World::new();
+    world.join(A, 1);
+    world.told(A);
+    world.signal(B, peer_of(1));
+    let verdict = world.room.packet(world.now, B, &Bytes::from_static(b"nonsense"), &mut world.sent);
+    assert!(matches!(verdict, Verdict::Dropped(_)));
+    assert!(world.told(A).is_empty() && world.told(B).is_empty() && world.sent.packets.is_empty());
+}

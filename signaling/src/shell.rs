@@ -1,0 +1,117 @@
+//! Sockets around the pure half: accepts, upgrades, moves bytes, keeps time, stops.
+
+mod accept;
+mod address;
+mod connection;
+mod http;
+mod hub;
+mod mailbox;
+mod metrics;
+mod stream;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use thiserror::Error;
+use tokio::net::TcpListener;
+
+use crate::config::Config;
+use hub::Hub;
+
+/// How long connections have to say goodbye when the server stops. Hosts kill a process 10 to 30 s after SIGTERM.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// Why a server did not start.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// Another program has the port, or this one may not have it.
+    #[error("cannot listen on {address}: {source}; choose another with --listen or --port")]
+    Listen {
+        /// The address asked for.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The certificate or its key cannot be used.
+    #[error("cannot use {}: {message}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The runtime or signal handlers could not be set up.
+    #[error("the system refused: {0}")]
+    System(#[from] std::io::Error),
+}
+
+/// The whole program: binds, prints the [`banner`], serves until SIGTERM or Ctrl-C.
+pub async fn run(config: Config) -> Result<(), ServeError> {
+    let listener = bind(&config).await?;
+    let signals = stop_signals()?;
+    println!("{}", banner(&config, listener.local_addr()?));
+    serve(config, listener, signals).await
+}
+
+/// Listens where the configuration says.
+pub async fn bind(config: &Config) -> Result<TcpListener, ServeError> {
+    let address = config.address();
+    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
+}
+
+/// One line for people: where the server listens, and whom peers will be told to ask for their address.
+pub fn banner(config: &Config, address: SocketAddr) -> String {
+    let scheme = if config.tls_cert.is_some() { "wss" } else { "ws" };
+    let stun = match config.stun_servers() {
+        _ if config.relay_only => "relay only, no direct links".to_owned(),
+        [] => "peers are told no STUN server".to_owned(),
+        servers => format!("peers are told to use {}", servers.join(", ")),
+    };
+    format!("voicemesh signaling server listening on {scheme}://{address} ({stun})")
+}
+
+/// Serves on `listener` until `shutdown` is ready; then tells everybody, and returns within ten seconds.
+pub async fn serve(
+    config: Config,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), ServeError> {
+    let tls = accept::tls(&config)?;
+    let hub = Arc::new(Hub::new(config));
+    let ticker = tokio::spawn(hub::tick(Arc::clone(&hub)));
+    let accepting = tokio::spawn(accept::accept(Arc::clone(&hub), listener, tls));
+    shutdown.await;
+    accepting.abort();
+    tracing::info!("stopping: telling {} connections", hub.connections());
+    hub.say_goodbye();
+    let farewell = tokio::time::timeout(FAREWELL, hub.wait_until_empty()).await;
+    if farewell.is_err() {
+        tracing::info!("stopping without {} connections that did not close", hub.connections());
+    }
+    ticker.abort();
+    Ok(())
+}
+
+/// Ready when the process is asked to stop.
+fn stop_signals() -> Result<impl Future<Output = ()>, ServeError> {
+    #[cfg(unix)]
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    Ok(async move {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        #[cfg(not(unix))]
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}
+
+/// A panic while a lock was held is a bug, but no reason to stop everybody else.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

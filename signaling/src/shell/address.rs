@@ -1,0 +1,165 @@
+//! Whose connection this is: the client's address behind trusted proxies, and the budget its connections share.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+
+use super::lock;
+use crate::budget::{Bucket, Budget, Budgets};
+use crate::config::TrustedProxy;
+
+/// An address without connections is forgotten after this time; by then its buckets are full again.
+const FORGET: Duration = Duration::from_secs(60);
+
+/// Who shares a budget. Whoever has one IPv6 address has its whole /64.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum AddressKey {
+    V4(u32),
+    V6(u64),
+}
+
+impl AddressKey {
+    /// `None` for this machine itself: either the operator, or a proxy that was not named as trusted, behind which are
+    /// many.
+    pub(super) fn of(address: IpAddr) -> Option<Self> {
+        match address.to_canonical() {
+            address if address.is_loopback() => None,
+            IpAddr::V4(v4) => Some(Self::V4(v4.to_bits())),
+            IpAddr::V6(v6) => Some(Self::V6((v6.to_bits() >> 64) as u64)),
+        }
+    }
+}
+
+/// The address of the client: the last one in X-Forwarded-For that is not itself a trusted proxy, if the connection
+/// comes from a trusted proxy; else the connection's own.
+pub(super) fn client_address(socket: IpAddr, headers: &HeaderMap, trusted: &[TrustedProxy]) -> IpAddr {
+    let is_trusted = |address: IpAddr| trusted.iter().any(|proxy| proxy.covers(address));
+    let mut client = socket;
+    let lines: Vec<&str> = headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok()).collect();
+    for entry in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+        if !is_trusted(client) {
+            break;
+        }
+        match parse_address(entry.trim()) {
+            Some(address) => client = address,
+            None => break,
+        }
+    }
+    client
+}
+
+/// Some proxies add a port.
+fn parse_address(entry: &str) -> Option<IpAddr> {
+    entry.parse().ok().or_else(|| entry.parse::<std::net::SocketAddr>().ok().map(|address| address.ip()))
+}
+
+/// One address that has, or recently had, connections.
+#[derive(Debug)]
+pub(super) struct Address {
+    pub(super) budget: Arc<Mutex<Budget>>,
+    joins: Mutex<(Bucket, Duration)>,
+}
+
+impl Address {
+    /// Whether one more join is within the budget.
+    pub(super) fn may_join(&self, now: Duration, budgets: &Budgets) -> bool {
+        let mut joins = lock(&self.joins);
+        joins.1 = now;
+        joins.0.take(now, budgets.address_joins, 1.0)
+    }
+}
+
+/// All of them. Bounded by the connections there are and those there were within [`FORGET`].
+#[derive(Debug, Default)]
+pub(super) struct Addresses(Mutex<HashMap<AddressKey, Arc<Address>>>);
+
+impl Addresses {
+    /// The address's entry, or `None` if it has too many connections already.
+    pub(super) fn enter(&self, now: Duration, key: AddressKey, budgets: &Budgets) -> Option<Arc<Address>> {
+        let mut addresses = lock(&self.0);
+        let address = addresses.entry(key).or_insert_with(|| {
+            Arc::new(Address {
+                budget: Arc::new(Mutex::new(Budget::of_address(now, budgets))),
+                joins: Mutex::new((Bucket::full(now, budgets.address_joins), now)),
+            })
+        });
+        // One reference is the table's own.
+        (Arc::strong_count(address) <= budgets.address_connections).then(|| Arc::clone(address))
+    }
+
+    /// Forgets who has gone.
+    pub(super) fn tidy(&self, now: Duration) {
+        lock(&self.0).retain(|_, address| Arc::strong_count(address) > 1 || now < lock(&address.joins).1 + FORGET);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(socket: &str, forwarded: &[&str], trusted: &[&str]) -> String {
+        let mut headers = HeaderMap::new();
+        for line in forwarded {
+            headers.append("x-forwarded-for", line.parse().expect("a header"));
+        }
+        let trusted: Vec<TrustedProxy> = trusted.iter().map(|text| text.parse().expect("a network")).collect();
+        client_address(socket.parse().expect("an address"), &headers, &trusted).to_string()
+    }
+
+    #[test]
+    fn only_a_trusted_proxy_is_believed() {
+        assert_eq!(client("203.0.113.9", &["198.51.100.1"], &[]), "203.0.113.9");
+        assert_eq!(client("203.0.113.9", &["198.51.100.1"], &["10.0.0.0/8"]), "203.0.113.9");
+        assert_eq!(client("10.0.0.1", &["198.51.100.1"], &["10.0.0.0/8"]), "198.51.100.1");
+    }
+
+    #[test]
+    fn what_the_client_itself_wrote_into_the_header_is_not_believed() {
+        assert_eq!(client("10.0.0.1", &["1.1.1.1, 198.51.100.1"], &["10.0.0.0/8"]), "198.51.100.1");
+        assert_eq!(client("10.0.0.1", &["1.1.1.1", "198.51.100.1, 10.0.0.2"], &["10.0.0.0/8"]), "198.51.100.1");
+        assert_eq!(client("10.0.0.1", &["nonsense"], &["10.0.0.0/8"]), "10.0.0.1");
+        assert_eq!(client("10.0.0.1", &["198.51.100.1:443"], &["10.0.0.0/8"]), "198.51.100.1");
+    }
+
+    #[test]
+    fn a_whole_ipv6_subnet_shares_a_budget() {
+        let key = |text: &str| AddressKey::of(text.parse().expect("an address"));
+        assert_eq!(key("2001:db8:0:1::1"), key("2001:db8:0:1:ffff::2"));
+        assert_ne!(key("2001:db8:0:1::1"), key("2001:db8:0:2::1"));
+        assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
+        assert_eq!(key("127.0.0.1"), None);
+        assert_eq!(key("::1"), None);
+    }
+
+    #[test]
+    fn joins_of_an_address_are_limited_and_come_back_with_time() {
+        let budgets = Budgets::default();
+        let addresses = Addresses::default();
+        let address = addresses.enter(Duration::ZERO, AddressKey::V4(7), &budgets).expect("the first");
+        for _ in 0..budgets.address_joins.burst as usize {
+            assert!(address.may_join(Duration::ZERO, &budgets));
+        }
+        assert!(!address.may_join(Duration::ZERO, &budgets));
+        assert!(address.may_join(Duration::from_secs(1), &budgets));
+    }
+
+    #[test]
+    fn connections_of_an_address_are_limited_and_the_gone_are_forgotten() {
+        let budgets = Budgets { address_connections: 2, ..Budgets::default() };
+        let addresses = Addresses::default();
+        let enter = || addresses.enter(Duration::ZERO, AddressKey::V4(7), &budgets);
+        let first = enter();
+        let second = enter();
+        assert!(first.is_some() && second.is_some() && enter().is_none());
+        drop(first);
+        assert!(enter().is_some());
+        addresses.tidy(FORGET);
+        assert_eq!(lock(&addresses.0).len(), 1, "somebody is still there");
+        drop(second);
+        addresses.tidy(FORGET);
+        assert_eq!(lock(&addresses.0).len(), 0);
+    }
+}

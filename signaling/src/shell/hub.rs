@@ -1,0 +1,319 @@
+//! Everything that connections share: rooms by name, mailboxes, addresses, the clock, and the ticker.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+use tokio::time::MissedTickBehavior;
+use voicemesh_session::{Delivery, Verdict};
+use voicemesh_wire::SessionId;
+use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, ServerMessage};
+
+use super::address::Addresses;
+use super::lock;
+use super::mailbox::{Checked, Mailbox, Put};
+use super::metrics::Metrics;
+use crate::config::Config;
+use crate::gate::check_presence;
+use crate::outbox::{CloseReason, ConnectionId, Outbox, Text};
+use crate::refusal::Refusal;
+use crate::room::{Room, RoomRules};
+
+/// The ticker's step; shorter if pings come very often.
+const TICK: Duration = Duration::from_millis(250);
+/// When the peers of a server that stops should come back at the earliest.
+const RETRY_AFTER_STOP_MS: u64 = 1_000;
+
+/// Lock order: `rooms`, then one room, then one mailbox. Nothing waits while it holds one.
+pub(super) struct Hub {
+    pub(super) config: Config,
+    pub(super) metrics: Metrics,
+    pub(super) addresses: Addresses,
+    rules: Arc<RoomRules>,
+    started: Instant,
+    rooms: Mutex<HashMap<String, Arc<RoomCell>>>,
+    mailboxes: Mutex<HashMap<ConnectionId, Arc<Mailbox>>>,
+    next_connection: AtomicU64,
+    stopping: AtomicBool,
+    emptied: Notify,
+    /// Every accepted connection holds one more reference.
+    places: Arc<()>,
+}
+
+/// A room with the mailboxes of those in it.
+pub(super) struct RoomCell(Mutex<Occupied>);
+
+struct Occupied {
+    room: Room,
+    mailboxes: BTreeMap<ConnectionId, Arc<Mailbox>>,
+}
+
+impl Hub {
+    pub(super) fn new(config: Config) -> Self {
+        Self {
+            rules: Arc::new(config.room_rules()),
+            config,
+            metrics: Metrics::default(),
+            addresses: Addresses::default(),
+            started: Instant::now(),
+            rooms: Mutex::default(),
+            mailboxes: Mutex::default(),
+            next_connection: AtomicU64::new(1),
+            stopping: AtomicBool::new(false),
+            emptied: Notify::new(),
+            places: Arc::new(()),
+        }
+    }
+
+    /// The time since the server started: the only clock that rooms know.
+    pub(super) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// A place for one more accepted connection.
+    pub(super) fn place(&self) -> Arc<()> {
+        Arc::clone(&self.places)
+    }
+
+    /// Accepted connections, those that speak plain HTTP included.
+    pub(super) fn places_taken(&self) -> usize {
+        Arc::strong_count(&self.places) - 1
+    }
+
+    /// Open WebSockets.
+    pub(super) fn connections(&self) -> usize {
+        lock(&self.mailboxes).len()
+    }
+
+    pub(super) fn rooms(&self) -> usize {
+        lock(&self.rooms).len()
+    }
+
+    /// A new WebSocket.
+    pub(super) fn enter(&self, now: Duration) -> (ConnectionId, Arc<Mailbox>) {
+        let id = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
+        let mailbox = Arc::new(Mailbox::new(now));
+        lock(&self.mailboxes).insert(id, Arc::clone(&mailbox));
+        // Looked at after the insertion: either we see the flag, or `say_goodbye` sees the mailbox.
+        if self.stopping.load(Ordering::SeqCst) {
+            goodbye(now, &mailbox);
+        }
+        (id, mailbox)
+    }
+
+    /// A WebSocket that is gone.
+    pub(super) fn exit(&self, id: ConnectionId) {
+        let mut mailboxes = lock(&self.mailboxes);
+        mailboxes.remove(&id);
+        if mailboxes.is_empty() {
+            self.emptied.notify_one();
+        }
+    }
+
+    /// Into a room, which is made if it must be.
+    pub(super) fn join(
+        &self,
+        now: Duration,
+        id: ConnectionId,
+        mailbox: &Arc<Mailbox>,
+        join: Join,
+    ) -> Result<Arc<RoomCell>, Refusal> {
+        let cell = self.room_for(now, &join)?;
+        let mut occupied = lock(&cell.0);
+        occupied.mailboxes.insert(id, Arc::clone(mailbox));
+        let joined = occupied.with(self, now, |room, out| room.join(now, id, join, out));
+        match joined {
+            Ok(_) => {
+                mailbox.joined();
+                self.metrics.joins.add(1);
+            }
+            Err(_) => {
+                occupied.mailboxes.remove(&id);
+                self.metrics.joins_refused.add(1);
+            }
+        }
+        drop(occupied);
+        joined.map(|_| cell)
+    }
+
+    fn room_for(&self, now: Duration, join: &Join) -> Result<Arc<RoomCell>, Refusal> {
+        let mut rooms = lock(&self.rooms);
+        if let Some(cell) = rooms.get(&join.room) {
+            return Ok(Arc::clone(cell));
+        }
+        check_presence(join.presence, 0)?;
+        if rooms.len() >= self.config.max_rooms && !make_space(&mut rooms) {
+            return Err(Refusal::of(ErrorCode::ServerFull));
+        }
+        let room = Room::new(now, Arc::clone(&self.rules), random_session()?);
+        let cell = Arc::new(RoomCell(Mutex::new(Occupied { room, mailboxes: BTreeMap::new() })));
+        rooms.insert(join.room.clone(), Arc::clone(&cell));
+        Ok(cell)
+    }
+
+    pub(super) fn message(&self, now: Duration, cell: &RoomCell, from: ConnectionId, message: ClientMessage) {
+        self.metrics.messages.add(1);
+        lock(&cell.0).with(self, now, |room, out| room.message(now, from, message, out));
+    }
+
+    pub(super) fn packet(&self, now: Duration, cell: &RoomCell, from: ConnectionId, packet: &Bytes) {
+        self.metrics.packets.add(1);
+        let verdict = lock(&cell.0).with(self, now, |room, out| room.packet(now, from, packet, out));
+        if let Verdict::Dropped(reason) = verdict {
+            self.metrics.packets_dropped.add(1);
+            tracing::trace!(?from, ?reason, "packet dropped");
+        }
+    }
+
+    pub(super) fn leave(&self, now: Duration, cell: &RoomCell, id: ConnectionId, reason: LeaveReason) {
+        let mut occupied = lock(&cell.0);
+        occupied.with(self, now, |room, out| room.leave(now, id, reason, out));
+        occupied.mailboxes.remove(&id);
+    }
+
+    /// Tells everybody that the server stops, and ends their connections.
+    pub(super) fn say_goodbye(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+        let now = self.now();
+        let mailboxes = lock(&self.mailboxes);
+        for mailbox in mailboxes.values() {
+            goodbye(now, mailbox);
+        }
+        if mailboxes.is_empty() {
+            self.emptied.notify_one();
+        }
+    }
+
+    pub(super) async fn wait_until_empty(&self) {
+        while self.connections() > 0 {
+            self.emptied.notified().await;
+        }
+    }
+
+    fn check_connections(&self, now: Duration) {
+        for mailbox in lock(&self.mailboxes).values() {
+            let checked = mailbox.check(now, self.config.ping_interval, self.config.join_timeout);
+            if checked == Checked::Lost {
+                self.metrics.lost.add(1);
+            }
+        }
+    }
+
+    fn check_rooms(&self, now: Duration) {
+        let mut rooms = lock(&self.rooms);
+        // References are made under this lock only, so nobody is on the way into a room that has just one.
+        rooms.retain(|_, cell| Arc::strong_count(cell) > 1 || !lock(&cell.0).room.is_over(now));
+        let cells: Vec<Arc<RoomCell>> = rooms.values().map(Arc::clone).collect();
+        drop(rooms);
+        for cell in cells {
+            lock(&cell.0).with(self, now, |room, out| room.tick(now, out));
+        }
+    }
+}
+
+/// Drops the room that has been empty longest. The server is full of rooms if there is none.
+fn make_space(rooms: &mut HashMap<String, Arc<RoomCell>>) -> bool {
+    let unused = rooms.iter().filter(|(_, cell)| Arc::strong_count(cell) == 1);
+    let emptied = unused.filter_map(|(name, cell)| lock(&cell.0).room.emptied_at().map(|at| (at, name)));
+    match emptied.min().map(|(_, name)| name.clone()) {
+        Some(name) => rooms.remove(&name).is_some(),
+        None => false,
+    }
+}
+
+fn random_session() -> Result<SessionId, Refusal> {
+    loop {
+        match getrandom::u32().map(SessionId::new) {
+            Ok(Some(session)) => return Ok(session),
+            Ok(None) => {}
+            Err(error) => {
+                tracing::error!("no random numbers: {error}");
+                return Err(Refusal::of(ErrorCode::ServerFull));
+            }
+        }
+    }
+}
+
+fn goodbye(now: Duration, mailbox: &Mailbox) {
+    mailbox.text(now, &Text::from(&ServerMessage::GoingAway { retry_after_ms: RETRY_AFTER_STOP_MS }));
+    mailbox.end(now, CloseReason::GoingAway);
+}
+
+/// Everything that happens by itself.
+pub(super) async fn tick(hub: Arc<Hub>) {
+    let mut interval = tokio::time::interval(TICK.min(hub.config.ping_interval / 4));
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        interval.tick().await;
+        let now = hub.now();
+        hub.check_connections(now);
+        hub.check_rooms(now);
+        hub.addresses.tidy(now);
+    }
+}
+
+impl Occupied {
+    fn with<T>(&mut self, hub: &Hub, now: Duration, act: impl FnOnce(&mut Room, &mut Desk<'_>) -> T) -> T {
+        let mut desk = Desk { mailboxes: &self.mailboxes, now, deliveries: 0, voice_dropped: 0, slow_consumers: 0 };
+        let result = act(&mut self.room, &mut desk);
+        for (counter, count) in [
+            (&hub.metrics.deliveries, desk.deliveries),
+            (&hub.metrics.voice_dropped, desk.voice_dropped),
+            (&hub.metrics.slow_consumers, desk.slow_consumers),
+        ] {
+            if count > 0 {
+                counter.add(count);
+            }
+        }
+        result
+    }
+}
+
+/// A room's output into mailboxes.
+struct Desk<'a> {
+    mailboxes: &'a BTreeMap<ConnectionId, Arc<Mailbox>>,
+    now: Duration,
+    deliveries: u64,
+    voice_dropped: u64,
+    slow_consumers: u64,
+}
+
+impl Desk<'_> {
+    fn count(&mut self, put: Put) {
+        match put {
+            Put::OldestDropped => self.voice_dropped += 1,
+            Put::Overflow => self.slow_consumers += 1,
+            Put::Queued | Put::Ended => {}
+        }
+    }
+}
+
+impl Outbox for Desk<'_> {
+    fn text(&mut self, to: ConnectionId, message: &Text) {
+        if let Some(mailbox) = self.mailboxes.get(&to) {
+            let put = mailbox.text(self.now, message);
+            self.count(put);
+        }
+    }
+
+    fn packet(&mut self, to: ConnectionId, packet: Bytes, delivery: Delivery) {
+        if let Some(mailbox) = self.mailboxes.get(&to) {
+            self.deliveries += 1;
+            let put = mailbox.packet(self.now, packet, delivery);
+            self.count(put);
+        }
+    }
+
+    fn is_congested(&self, to: ConnectionId) -> bool {
+        self.mailboxes.get(&to).is_some_and(|mailbox| mailbox.is_congested())
+    }
+
+    fn close(&mut self, to: ConnectionId, reason: CloseReason) {
+        if let Some(mailbox) = self.mailboxes.get(&to) {
+            mailbox.end(self.now, reason);
+        }
+    }
+}

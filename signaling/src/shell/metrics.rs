@@ -1,0 +1,69 @@
+//! Counters that `/metrics` shows. No labels, so nothing about rooms or peers leaves by them.
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// A number that only grows.
+#[derive(Debug, Default)]
+pub(super) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(super) fn add(&self, amount: u64) {
+        self.0.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Everything that is counted.
+#[derive(Debug, Default)]
+pub(super) struct Metrics {
+    pub(super) accepted: Counter,
+    pub(super) joins: Counter,
+    pub(super) joins_refused: Counter,
+    pub(super) messages: Counter,
+    pub(super) packets: Counter,
+    pub(super) packets_dropped: Counter,
+    pub(super) deliveries: Counter,
+    pub(super) voice_dropped: Counter,
+    pub(super) refusals: Counter,
+    pub(super) over_budget: Counter,
+    pub(super) slow_consumers: Counter,
+    pub(super) lost: Counter,
+}
+
+impl Metrics {
+    /// The text format that Prometheus reads (version 0.0.4).
+    pub(super) fn render(&self, connections: usize, rooms: usize) -> String {
+        let counters = [
+            ("connections_accepted", "Connections accepted.", &self.accepted),
+            ("joins", "Joins answered.", &self.joins),
+            ("joins_refused", "Joins refused.", &self.joins_refused),
+            ("messages", "Signaling messages received.", &self.messages),
+            ("packets", "Session packets received.", &self.packets),
+            ("packets_dropped", "Session packets that had no effect.", &self.packets_dropped),
+            ("deliveries", "Session packets handed to a receiver's queue.", &self.deliveries),
+            ("voice_dropped", "Voice packets too late to be worth sending.", &self.voice_dropped),
+            ("refusals", "Errors answered.", &self.refusals),
+            ("over_budget", "Messages and packets dropped because of a budget.", &self.over_budget),
+            ("slow_consumers", "Connections ended because they took too little.", &self.slow_consumers),
+            ("lost", "Connections ended because they fell silent.", &self.lost),
+        ];
+        let mut text = String::new();
+        for (name, help, counter) in counters {
+            let value = counter.value();
+            // Writing to a String does not fail.
+            let _ = writeln!(text, "# HELP voicemesh_{name}_total {help}\n# TYPE voicemesh_{name}_total counter");
+            let _ = writeln!(text, "voicemesh_{name}_total {value}");
+        }
+        for (name, help, value) in
+            [("connections", "Open connections.", connections), ("rooms", "Rooms, empty ones included.", rooms)]
+        {
+            let _ = writeln!(text, "# HELP voicemesh_{name} {help}\n# TYPE voicemesh_{name} gauge");
+            let _ = writeln!(text, "voicemesh_{name} {value}");
+        }
+        text
+    }
+}
