@@ -121,10 +121,10 @@ enum Protocol {
 }
 
 fn protocol(headers: &HeaderMap) -> Protocol {
-    let mut offered = tokens(headers, SEC_WEBSOCKET_PROTOCOL).peekable();
-    match offered.peek() {
+    let mut offered = tokens(headers, SEC_WEBSOCKET_PROTOCOL);
+    match offered.next() {
         None => Protocol::Unsaid,
-        Some(_) if offered.any(|protocol| protocol == SUBPROTOCOL) => Protocol::Ours,
+        Some(first) if first == SUBPROTOCOL || offered.any(|protocol| protocol == SUBPROTOCOL) => Protocol::Ours,
         Some(_) => Protocol::Other,
     }
 }
