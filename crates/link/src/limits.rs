@@ -81,8 +81,11 @@ pub(crate) const DISCONNECTED_AFTER: Duration = Duration::from_secs(4);
 /// Disconnected for so long, a link has failed and closes.
 pub(crate) const FAILED_AFTER: Duration = Duration::from_secs(11);
 
-/// While packets are unacknowledged or wait, how often that is looked at again.
-pub(crate) const REFRESH_INTERVAL: Duration = Duration::from_millis(20);
+/// While packets wait for room, how often that is looked for, if nothing else happens.
+pub(crate) const RETRY_INTERVAL: Duration = Duration::from_millis(10);
+
+/// While packets are unacknowledged, how often that is looked at. Longer than a frame, so that speech itself does it.
+pub(crate) const SETTLE_INTERVAL: Duration = Duration::from_millis(30);
 
 /// Between two readings of the round trip.
 pub(crate) const ROUND_TRIP_INTERVAL: Duration = Duration::from_secs(1);

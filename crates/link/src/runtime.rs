@@ -119,8 +119,12 @@ impl Runtime for LinkRuntime {
 
     fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
         self.gate.round();
-        let duration = if self.gate.lets_in() { duration } else { Duration::ZERO };
-        Box::pin(tokio::time::sleep(duration))
+        if self.gate.lets_in() {
+            Box::pin(tokio::time::sleep(duration))
+        } else {
+            // Not a sleep of no time, which tokio rounds up to a millisecond.
+            Box::pin(std::future::ready(()))
+        }
     }
 
     fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
@@ -181,7 +185,7 @@ impl AsyncUdpSocket for Socket {
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         if !self.gate.lets_in() {
-            // The driver's timer is due at once; then it asks again.
+            // The driver does not sleep meanwhile, and asks again in its next round.
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }

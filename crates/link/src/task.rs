@@ -15,8 +15,8 @@ use webrtc::peer_connection::{RTCIceCandidateInit, RTCSessionDescription};
 use crate::connection::{Connection, Reports};
 use crate::fragment::{self, Cutter, Joined, Joiner};
 use crate::limits::{
-    LOSSY_PACKET_BYTES, NUDGE_INTERVAL, OPEN_LIMIT, REFRESH_INTERVAL, RELIABLE_IN_FLIGHT_BYTES, REMOTE_CANDIDATES,
-    ROUND_TRIP_INTERVAL,
+    LOSSY_PACKET_BYTES, NUDGE_INTERVAL, OPEN_LIMIT, RELIABLE_IN_FLIGHT_BYTES, REMOTE_CANDIDATES, RETRY_INTERVAL,
+    ROUND_TRIP_INTERVAL, SETTLE_INTERVAL,
 };
 use crate::outbox::{LossyStream, Outbox};
 use crate::pace::Pacer;
@@ -84,8 +84,8 @@ struct LinkTask<'a> {
     cutter: Option<Cutter>,
     joiner: Joiner,
     round_trip: Option<Duration>,
-    /// Something is in flight or waits, so look again soon.
-    is_busy: bool,
+    /// When to look again at what is in flight or waits.
+    look_again: Option<Instant>,
 }
 
 /// How far the two descriptions have come.
@@ -97,8 +97,16 @@ enum Negotiation {
 }
 
 enum Progress {
-    Opening { since: Instant },
+    Opening { since: Instant, next_nudge: Instant },
     Open { next_round_trip: Instant },
+}
+
+/// What is left of a stream after sending what could be sent; the later, the sooner to look again.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Left {
+    Nothing,
+    InFlight,
+    Waiting,
 }
 
 impl<'a> LinkTask<'a> {
@@ -111,13 +119,13 @@ impl<'a> LinkTask<'a> {
             sink,
             negotiation: Negotiation::Awaiting { held: Vec::new() },
             remote_candidates: 0,
-            progress: Progress::Opening { since: now },
+            progress: Progress::Opening { since: now, next_nudge: now + NUDGE_INTERVAL },
             voice: Pacer::new(now),
             unreliable: Pacer::new(now),
             cutter: None,
             joiner: Joiner::default(),
             round_trip: None,
-            is_busy: false,
+            look_again: None,
         }
     }
 
@@ -152,7 +160,7 @@ impl<'a> LinkTask<'a> {
                 return reason;
             }
             let wake_at = self.wake_at();
-            if wake_at < timer.deadline() || timer.is_elapsed() {
+            if wake_at != timer.deadline() {
                 timer.as_mut().reset(wake_at);
             }
         }
@@ -160,21 +168,22 @@ impl<'a> LinkTask<'a> {
 
     /// When to look around even if nothing happens.
     fn wake_at(&self) -> Instant {
-        let now = Instant::now();
         match self.progress {
-            Progress::Opening { .. } => now + NUDGE_INTERVAL,
-            Progress::Open { next_round_trip } if self.is_busy => next_round_trip.min(now + REFRESH_INTERVAL),
-            Progress::Open { next_round_trip } => next_round_trip,
+            Progress::Opening { next_nudge, .. } => next_nudge,
+            Progress::Open { next_round_trip } => {
+                self.look_again.map_or(next_round_trip, |look_again| look_again.min(next_round_trip))
+            }
         }
     }
 
     async fn tick(&mut self) -> Result<(), CloseReason> {
         let now = Instant::now();
         match self.progress {
-            Progress::Opening { since } if now.saturating_duration_since(since) >= OPEN_LIMIT => {
+            Progress::Opening { since, .. } if now.saturating_duration_since(since) >= OPEN_LIMIT => {
                 Err(CloseReason::OpenTimeout)
             }
-            Progress::Opening { .. } => {
+            Progress::Opening { since, .. } => {
+                self.progress = Progress::Opening { since, next_nudge: now + NUDGE_INTERVAL };
                 self.connection.nudge().await;
                 Ok(())
             }
@@ -318,7 +327,7 @@ impl<'a> LinkTask<'a> {
     }
 
     async fn opened(&mut self) {
-        let Progress::Opening { since } = self.progress else { return };
+        let Progress::Opening { since, .. } = self.progress else { return };
         let now = Instant::now();
         let opened_after = now.saturating_duration_since(since);
         self.measure_round_trip(now).await;
@@ -361,16 +370,20 @@ impl<'a> LinkTask<'a> {
         if matches!(self.progress, Progress::Opening { .. }) {
             return Ok(());
         }
-        let mut is_busy = self.send_lossy(LossyStream::Voice).await?;
+        let voice = self.send_lossy(LossyStream::Voice).await?;
         self.outbox.set_oldest_voice(self.voice.oldest());
-        is_busy |= self.send_lossy(LossyStream::Unreliable).await?;
-        is_busy |= self.send_reliable().await?;
-        self.is_busy = is_busy;
+        let unreliable = self.send_lossy(LossyStream::Unreliable).await?;
+        let reliable = self.send_reliable().await?;
+        self.look_again = match voice.max(unreliable).max(reliable) {
+            Left::Nothing => None,
+            Left::InFlight => Some(Instant::now() + SETTLE_INTERVAL),
+            Left::Waiting => Some(Instant::now() + RETRY_INTERVAL),
+        };
         Ok(())
     }
 
-    /// Sends what the pace allows. True if something is still in flight or waits.
-    async fn send_lossy(&mut self, stream: LossyStream) -> Result<bool, CloseReason> {
+    /// Sends what the pace allows.
+    async fn send_lossy(&mut self, stream: LossyStream) -> Result<Left, CloseReason> {
         let pacer = match stream {
             LossyStream::Voice => &mut self.voice,
             LossyStream::Unreliable => &mut self.unreliable,
@@ -398,12 +411,16 @@ impl<'a> LinkTask<'a> {
             });
             waiting = self.outbox.peek_lossy(stream).0;
         }
-        Ok(waiting.is_some() || pacer.oldest().is_some())
+        Ok(match (waiting, pacer.oldest()) {
+            (Some(_), _) => Left::Waiting,
+            (None, Some(_)) => Left::InFlight,
+            (None, None) => Left::Nothing,
+        })
     }
 
-    /// Sends what fits beside what is unacknowledged. True if something waits.
-    async fn send_reliable(&mut self) -> Result<bool, CloseReason> {
-        let Some(mut cutter) = self.next_cutter() else { return Ok(false) };
+    /// Sends what fits beside what is unacknowledged.
+    async fn send_reliable(&mut self) -> Result<Left, CloseReason> {
+        let Some(mut cutter) = self.next_cutter() else { return Ok(Left::Nothing) };
         let channel = &self.connection.reliable;
         let mut outstanding = channel.outstanding_bytes().await.map_err(gone)?;
         while outstanding < RELIABLE_IN_FLIGHT_BYTES {
@@ -418,12 +435,12 @@ impl<'a> LinkTask<'a> {
             if is_last {
                 match self.next_cutter() {
                     Some(next) => cutter = next,
-                    None => return Ok(false),
+                    None => return Ok(Left::Nothing),
                 }
             }
         }
         self.cutter = Some(cutter);
-        Ok(true)
+        Ok(Left::Waiting)
     }
 
     fn next_cutter(&mut self) -> Option<Cutter> {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use common::{End, alone};
 use tokio::net::UdpSocket;
+use tokio::time::MissedTickBehavior;
 use voicemesh_link::limits::VOICE_QUEUE_PACKETS;
 use voicemesh_link::{CloseReason, LinkEvent, Role, Stream};
 use voicemesh_wire::signaling::Signal;
@@ -75,6 +76,7 @@ async fn local_socket() -> Arc<UdpSocket> {
 /// Speaks one packet every 5 ms.
 async fn speak(end: &End, packets: usize) {
     let mut frames = tokio::time::interval(Duration::from_millis(5));
+    frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
     for number in 0..packets {
         frames.tick().await;
         let _ = end.link().send(Stream::Voice, Bytes::from(vec![number as u8; 100]));

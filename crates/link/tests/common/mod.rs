@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use voicemesh_link::{CloseReason, Link, LinkConfig, LinkEvent, LinkSink, LinkStack, Role, Stream, WebRtc};
-use voicemesh_wire::signaling::Signal;
+use voicemesh_wire::signaling::{IceServer, Signal};
 
 /// Longer than anything here may take; only a failing test waits for it.
 pub const PATIENCE: Duration = Duration::from_secs(25);
@@ -64,27 +64,28 @@ pub fn stack() -> WebRtc {
     WebRtc::new(Handle::current()).on_addresses(vec![IpAddr::V4(Ipv4Addr::LOCALHOST)])
 }
 
-fn open(stack: &dyn LinkStack, role: Role, remote: Remote) -> (End, Arc<Forward>) {
+fn open(stack: &dyn LinkStack, config: LinkConfig, remote: Remote) -> (End, Arc<Forward>) {
     let (sender, events) = mpsc::unbounded_channel();
     let sink = Arc::new(Forward { remote: Mutex::new(remote), events: sender });
-    let config = LinkConfig { role, ice_servers: Vec::new() };
     let link: Arc<dyn Link> = Arc::from(stack.open(config, Arc::clone(&sink) as Arc<dyn LinkSink>));
     (End { link: Some(link), events: Events(events) }, sink)
 }
 
 /// A link whose signals stay with it as events.
 pub fn alone(role: Role) -> End {
-    open(&stack(), role, Remote::Nobody).0
+    open(&stack(), LinkConfig { role, ice_servers: Vec::new() }, Remote::Nobody).0
 }
 
 /// The offering and the answering end, still opening.
 pub fn pair() -> (End, End) {
-    pair_on(&stack(), &stack())
+    pair_with(&[])
 }
 
-pub fn pair_on(offering: &dyn LinkStack, answering: &dyn LinkStack) -> (End, End) {
-    let (answering, answering_sink) = open(answering, Role::Answer, Remote::NotYet(Vec::new()));
-    let (offering, offering_sink) = open(offering, Role::Offer, Remote::NotYet(Vec::new()));
+/// The offering and the answering end, still opening, both told of these servers.
+pub fn pair_with(ice_servers: &[IceServer]) -> (End, End) {
+    let config = |role| LinkConfig { role, ice_servers: ice_servers.to_vec() };
+    let (answering, answering_sink) = open(&stack(), config(Role::Answer), Remote::NotYet(Vec::new()));
+    let (offering, offering_sink) = open(&stack(), config(Role::Offer), Remote::NotYet(Vec::new()));
     answering_sink.meet(offering.link());
     offering_sink.meet(answering.link());
     (offering, answering)

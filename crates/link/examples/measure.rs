@@ -1,0 +1,96 @@
+//! What a link costs on this machine: time to open, memory, and processor time for a voice packet.
+//!
+//! `cargo run --release -p voicemesh-link --example measure`. Measures and prints; proves nothing.
+
+#[path = "../tests/common/mod.rs"]
+mod common;
+
+use std::time::{Duration, Instant};
+
+use common::{End, open_pair};
+use voicemesh_link::Stream;
+
+const OPENINGS: usize = 20;
+const PAIRS: usize = 50;
+const SPEAKING: Duration = Duration::from_secs(10);
+const FRAME: Duration = Duration::from_millis(20);
+const PACKET_BYTES: usize = 100;
+
+#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
+async fn main() {
+    openings().await;
+    let pairs = memory().await;
+    speech(&pairs).await;
+}
+
+async fn openings() {
+    let mut took = Vec::new();
+    for _ in 0..OPENINGS {
+        let began = Instant::now();
+        let pair = open_pair().await;
+        took.push(began.elapsed());
+        drop(pair);
+    }
+    took.sort_unstable();
+    println!("opening: median {:?} of {OPENINGS}, {:?} to {:?}", took[OPENINGS / 2], took[0], took[OPENINGS - 1]);
+}
+
+async fn memory() -> Vec<(End, End)> {
+    let before = resident_kib();
+    let mut pairs = Vec::new();
+    for _ in 0..PAIRS {
+        pairs.push(open_pair().await);
+    }
+    println!("memory: {} KiB for each of {} links", (resident_kib() - before) / (2 * PAIRS as u64), 2 * PAIRS);
+    pairs
+}
+
+async fn speech(pairs: &[(End, End)]) {
+    let idle = processor_time_while(tokio::time::sleep(SPEAKING)).await;
+    let talk = async {
+        let mut frames = tokio::time::interval(FRAME);
+        for _ in 0..SPEAKING.as_millis() / FRAME.as_millis() {
+            frames.tick().await;
+            for (a, _) in pairs {
+                let _ = a.link().send(Stream::Voice, vec![1; PACKET_BYTES].into());
+            }
+        }
+    };
+    let busy = processor_time_while(talk).await;
+    let packets: u64 = pairs.iter().map(|(_, b)| b.link().stats().voice_received).sum();
+    let dropped: u64 = pairs.iter().map(|(a, _)| a.link().stats().voice_dropped).sum();
+    println!(
+        "idle: {:.0} µs of processor time per link and second",
+        idle.as_micros() as f64 / SPEAKING.as_secs_f64() / (2 * PAIRS) as f64
+    );
+    println!(
+        "voice: {:.1} µs of processor time per packet, sent and received ({packets} packets, {dropped} dropped)",
+        busy.saturating_sub(idle).as_micros() as f64 / packets as f64
+    );
+}
+
+async fn processor_time_while(work: impl Future<Output = ()>) -> Duration {
+    let before = processor_time();
+    work.await;
+    processor_time() - before
+}
+
+fn processor_time() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").expect("only Linux tells");
+    let ticks: u64 = stat
+        .rsplit(')')
+        .next()
+        .expect("a name")
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|n| n.parse::<u64>().expect("a number"))
+        .sum();
+    Duration::from_millis(ticks * 10)
+}
+
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("only Linux tells");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a figure");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}

@@ -1,0 +1,197 @@
+//! Links between processes in network namespaces of their own: two with a cable between them, and one with nothing but
+//! loopback. Needs root and `ip`.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use bytes::Bytes;
+use common::PATIENCE;
+use tokio::runtime::Handle;
+use voicemesh_link::{LinkConfig, LinkEvent, LinkSink, LinkStack, Role, Stream, WebRtc};
+use voicemesh_wire::signaling::Signal;
+
+/// Set in the processes that this test starts of itself.
+const ROLE: &str = "VOICEMESH_LINK_TEST_ROLE";
+const GREETING: &[u8] = b"from the other namespace";
+/// What a child says on a line of its own: a signal as JSON, or one of these.
+const SAYS: &str = "link says: ";
+const HEARD: &str = "heard";
+
+#[test]
+fn two_machines_with_a_cable_between_them_link() {
+    let Some(names) = namespaces(&["a", "b"]) else { return };
+    let (a, b) = (names.0[0].as_str(), names.0[1].as_str());
+    run(&["ip", "link", "add", "vmwire", "netns", a, "type", "veth", "peer", "name", "vmwire", "netns", b]);
+    for (name, address) in [(a, "10.77.0.1/24"), (b, "10.77.0.2/24")] {
+        run(&["ip", "-n", name, "address", "add", address, "dev", "vmwire"]);
+        run(&["ip", "-n", name, "link", "set", "vmwire", "up"]);
+        run(&["ip", "-n", name, "link", "set", "lo", "up"]);
+    }
+    let candidates = link_processes(a, b);
+    assert!(candidates.iter().any(|candidate| candidate.contains(" 10.77.0.1 ")), "{candidates:?}");
+    assert!(!candidates.iter().any(|candidate| candidate.contains(" 127.")), "loopback was offered: {candidates:?}");
+}
+
+#[test]
+fn two_processes_on_a_machine_without_a_network_link() {
+    let Some(names) = namespaces(&["alone"]) else { return };
+    let name = names.0[0].as_str();
+    run(&["ip", "-n", name, "link", "set", "lo", "up"]);
+    let candidates = link_processes(name, name);
+    assert!(candidates.iter().any(|candidate| candidate.contains(" 127.0.0.1 ")), "{candidates:?}");
+}
+
+/// One end of a link, in a process of its own that the tests above started; otherwise nothing.
+#[test]
+fn one_end_of_a_link_in_its_own_process() {
+    let role = match std::env::var(ROLE).as_deref() {
+        Ok("offer") => Role::Offer,
+        Ok("answer") => Role::Answer,
+        _ => return,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    runtime.block_on(async move {
+        let (heard, when_heard) = tokio::sync::oneshot::channel();
+        let (opened, when_opened) = tokio::sync::oneshot::channel();
+        let sink = Arc::new(EndOfLink { opened: Mutex::new(Some(opened)), heard: Mutex::new(Some(heard)) });
+        let link = Arc::from(WebRtc::new(Handle::current()).open(LinkConfig { role, ice_servers: Vec::new() }, sink));
+        let reader: Arc<dyn voicemesh_link::Link> = Arc::clone(&link);
+        thread::spawn(move || {
+            for line in std::io::stdin().lines() {
+                reader.signal(serde_json::from_str(&line.unwrap()).unwrap());
+            }
+        });
+        when_opened.await.unwrap();
+        link.send(Stream::Reliable, Bytes::from_static(GREETING)).unwrap();
+        when_heard.await.unwrap();
+        say(HEARD);
+        // The parent ends it, once the other end has heard too.
+        std::future::pending::<()>().await;
+    });
+}
+
+struct EndOfLink {
+    opened: Mutex<Option<tokio::sync::oneshot::Sender<()>>>,
+    heard: Mutex<Option<tokio::sync::oneshot::Sender<()>>>,
+}
+
+impl LinkSink for EndOfLink {
+    fn event(&self, event: LinkEvent) {
+        match event {
+            LinkEvent::Signal(signal) => say(&serde_json::to_string(&signal).unwrap()),
+            LinkEvent::Open => self.opened.lock().unwrap().take().unwrap().send(()).unwrap(),
+            LinkEvent::Received { stream, packet } => {
+                assert_eq!((stream, &packet[..]), (Stream::Reliable, GREETING));
+                self.heard.lock().unwrap().take().unwrap().send(()).unwrap();
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+fn say(words: &str) {
+    println!("\n{SAYS}{words}");
+}
+
+/// Links a process in one namespace with one in another and returns the offering side's candidates.
+fn link_processes(offering: &str, answering: &str) -> Vec<String> {
+    let (offering_says, offering_lines) = channel();
+    let (answering_says, answering_lines) = channel();
+    let (mut offering, to_offering) = Process::start(offering, "offer", offering_says);
+    let (mut answering, to_answering) = Process::start(answering, "answer", answering_says);
+    let from_answering = thread::spawn(move || relay(&answering_lines, to_offering));
+    let candidates = relay(&offering_lines, to_answering);
+    from_answering.join().unwrap();
+    offering.end();
+    answering.end();
+    candidates
+}
+
+/// Hands on what one process says until it has heard the other, and returns its candidates.
+fn relay(lines: &Receiver<String>, mut to: ChildStdin) -> Vec<String> {
+    let mut candidates = Vec::new();
+    loop {
+        let line = lines.recv_timeout(PATIENCE).expect("a process fell silent");
+        if line == HEARD {
+            return candidates;
+        }
+        if let Signal::Candidate { candidate, .. } = serde_json::from_str(&line).unwrap() {
+            candidates.push(candidate);
+        }
+        writeln!(to, "{line}").unwrap();
+    }
+}
+
+struct Process(Child);
+
+impl Process {
+    fn start(namespace: &str, role: &str, says: Sender<String>) -> (Self, ChildStdin) {
+        let mut child = Command::new("ip")
+            .args(["netns", "exec", namespace])
+            .arg(std::env::current_exe().unwrap())
+            .args(["--exact", "one_end_of_a_link_in_its_own_process", "--nocapture"])
+            .env(ROLE, role)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (input, output) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+        thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if let Some(said) = line.strip_prefix(SAYS) {
+                    let _ = says.send(said.to_owned());
+                }
+            }
+        });
+        (Self(child), input)
+    }
+
+    fn end(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Namespaces that go when this does.
+struct Namespaces(Vec<String>);
+
+impl Drop for Namespaces {
+    fn drop(&mut self) {
+        for name in &self.0 {
+            let _ = Command::new("ip").args(["netns", "delete", name]).status();
+        }
+    }
+}
+
+/// Makes namespaces, or says why it cannot.
+fn namespaces(names: &[&str]) -> Option<Namespaces> {
+    let mut made = Namespaces(Vec::new());
+    for name in names {
+        let name = format!("vmlink{}{name}", std::process::id());
+        let outcome = Command::new("ip").args(["netns", "add", &name]).output();
+        if !outcome.as_ref().is_ok_and(|output| output.status.success()) {
+            let is_ci = std::env::var("CI").is_ok_and(|value| value == "true");
+            assert!(!is_ci, "no network namespace can be made: {outcome:?}");
+            println!("SKIPPED namespaces: no network namespace can be made (needs root and ip): {outcome:?}");
+            return None;
+        }
+        made.0.push(name);
+    }
+    Some(made)
+}
+
+fn run(words: &[&str]) {
+    let status = Command::new(words[0]).args(&words[1..]).status().unwrap();
+    assert!(status.success(), "{words:?}");
+}
