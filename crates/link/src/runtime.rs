@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime, TokioRuntime,
     Transmit,
@@ -202,10 +202,17 @@ impl AsyncUdpSocket for Socket {
     }
 }
 
-/// Names of STUN and TURN servers, looked up once for many links. Bounded by [`LOOKUP_ENTRIES`].
+/// Names of STUN and TURN servers, looked up once for many links, also for those that ask at the same time. Bounded by
+/// [`LOOKUP_ENTRIES`].
 #[derive(Default)]
 pub(crate) struct Lookups {
-    known: Mutex<BTreeMap<String, (Instant, Vec<SocketAddr>)>>,
+    known: Mutex<BTreeMap<String, Lookup>>,
+}
+
+struct Lookup {
+    since: Instant,
+    /// Empty while it is under way; no addresses if it failed.
+    addresses: Arc<OnceCell<Vec<SocketAddr>>>,
 }
 
 impl Lookups {
@@ -213,38 +220,37 @@ impl Lookups {
         if let Ok(address) = host.parse() {
             return Ok(vec![address]);
         }
-        if let Some(addresses) = lookups.known(&host) {
-            return answer(addresses);
-        }
+        let addresses = lookups.addresses(&host);
         // In a task of its own, so that it ends, and is remembered, even when nobody waits for it any more.
         let lookup = tokio::spawn(async move {
-            let addresses: Vec<_> =
-                tokio::net::lookup_host(host.as_str()).await.map(Iterator::collect).unwrap_or_default();
-            lookups.remember(host, addresses.clone());
-            addresses
+            let look_up =
+                || async { tokio::net::lookup_host(host.as_str()).await.map(Iterator::collect).unwrap_or_default() };
+            addresses.get_or_init(look_up).await.clone()
         });
         match tokio::time::timeout(LOOKUP_PATIENCE, lookup).await {
-            Ok(Ok(addresses)) => answer(addresses),
-            Ok(Err(_)) | Err(_) => Err(io::ErrorKind::TimedOut.into()),
+            Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses),
+            Ok(_) => Err(io::ErrorKind::NotFound.into()),
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
         }
     }
 
-    fn known(&self, host: &str) -> Option<Vec<SocketAddr>> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (since, addresses) = known.get(host)?;
-        let lifetime = if addresses.is_empty() { LOOKUP_LIFETIME / 10 } else { LOOKUP_LIFETIME };
-        (since.elapsed() < lifetime).then(|| addresses.clone())
-    }
-
-    fn remember(&self, host: String, addresses: Vec<SocketAddr>) {
+    fn addresses(&self, host: &str) -> Arc<OnceCell<Vec<SocketAddr>>> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(lookup) = known.get(host).filter(|lookup| lookup.is_believed()) {
+            return Arc::clone(&lookup.addresses);
+        }
         if known.len() >= LOOKUP_ENTRIES {
             known.clear();
         }
-        known.insert(host, (Instant::now(), addresses));
+        let addresses = Arc::default();
+        known.insert(host.to_owned(), Lookup { since: Instant::now(), addresses: Arc::clone(&addresses) });
+        addresses
     }
 }
 
-fn answer(addresses: Vec<SocketAddr>) -> io::Result<Vec<SocketAddr>> {
-    if addresses.is_empty() { Err(io::ErrorKind::NotFound.into()) } else { Ok(addresses) }
+impl Lookup {
+    fn is_believed(&self) -> bool {
+        let has_failed = self.addresses.get().is_some_and(Vec::is_empty);
+        self.since.elapsed() < if has_failed { LOOKUP_LIFETIME / 10 } else { LOOKUP_LIFETIME }
+    }
 }

@@ -32,9 +32,17 @@ pub(crate) struct Setup {
     pub(crate) lookups: Arc<Lookups>,
 }
 
-/// The whole life of a link.
-pub(crate) async fn run(setup: Setup, outbox: Arc<Outbox>, sink: Arc<dyn LinkSink>) {
-    let mut farewell = Farewell { outbox: Arc::clone(&outbox), sink: Arc::clone(&sink), reason: None };
+/// The whole life of a link. Says that it is over even if it is never polled, as on a runtime that has ended.
+pub(crate) fn run(
+    setup: Setup,
+    outbox: Arc<Outbox>,
+    sink: Arc<dyn LinkSink>,
+) -> impl Future<Output = ()> + Send + 'static {
+    let farewell = Farewell { outbox: Arc::clone(&outbox), sink: Arc::clone(&sink), reason: None };
+    live(setup, outbox, sink, farewell)
+}
+
+async fn live(setup: Setup, outbox: Arc<Outbox>, sink: Arc<dyn LinkSink>, mut farewell: Farewell) {
     let connected = Connection::new(&setup.config.ice_servers, &setup.addresses, &setup.lookups);
     let (connection, reports) = match connected.await {
         Ok(connected) => connected,

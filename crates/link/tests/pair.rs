@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{alone, open_pair, pair, pair_with};
+use common::{alone, alone_on, open_pair, pair, pair_with, stack};
 use tokio::time::MissedTickBehavior;
 use voicemesh_link::limits::{LOSSY_PACKET_BYTES, RELIABLE_STREAM_PACKET_BYTES};
 use voicemesh_link::{CloseReason, Link, LinkEvent, Role, SendError, Stream};
@@ -178,10 +178,14 @@ async fn servers_that_are_unknown_malformed_or_away_do_not_keep_a_link_from_open
 fn the_end_of_the_runtime_is_the_end_of_its_links() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let (mut a, _b) = runtime.block_on(open_pair());
+    let stack = runtime.block_on(async { stack() });
     drop(runtime);
+    let mut too_late = alone_on(&stack, Role::Offer);
     let elsewhere = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    assert!(matches!(elsewhere.block_on(a.events.closed()), CloseReason::Internal(_)));
-    assert_eq!(a.link().send(Stream::Voice, Bytes::new()), Err(SendError::Closed));
+    for end in [&mut a, &mut too_late] {
+        assert!(matches!(elsewhere.block_on(end.events.closed()), CloseReason::Internal(_)));
+        assert_eq!(end.link().send(Stream::Voice, Bytes::new()), Err(SendError::Closed));
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -73,7 +73,12 @@ fn open(stack: &dyn LinkStack, config: LinkConfig, remote: Remote) -> (End, Arc<
 
 /// A link whose signals stay with it as events.
 pub fn alone(role: Role) -> End {
-    open(&stack(), LinkConfig { role, ice_servers: Vec::new() }, Remote::Nobody).0
+    alone_on(&stack(), role)
+}
+
+/// A link on this stack, whose signals stay with it as events.
+pub fn alone_on(stack: &dyn LinkStack, role: Role) -> End {
+    open(stack, LinkConfig { role, ice_servers: Vec::new() }, Remote::Nobody).0
 }
 
 /// The offering and the answering end, still opening.
