@@ -11,10 +11,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_wire::limits::{GROUPS_PER_CLIENT, RELIABLE_PACKET_BYTES};
 use voicemesh_wire::packet::{
-    self, ClientState, DeltaClientState, HandshakeRequest, Kind, Recipient, Relay, RemoveClient, Routing, TextData,
+    self, ClientInfo, ClientState, DeltaClientState, HandshakeRequest, Kind, Recipient, Relay, RemoveClient, Routing,
+    TextData,
 };
 use voicemesh_wire::{ClientId, DecodeError, GroupId, SessionId};
 
+use crate::GLOBAL_GROUP;
 use crate::network::Delivery;
 use crate::table::Table;
 use ids::IdPool;
@@ -32,6 +34,9 @@ pub struct ServerConfig {
     pub id_quarantine: Duration,
     /// At most one ErrorWrongSession in this time to one connection.
     pub wrong_session_interval: Duration,
+    /// What a client listens to from its handshake on, until its ClientState says otherwise. So whoever speaks hears of
+    /// a joiner when the joiner hears that it is in, and the first voice comes one round trip later.
+    pub first_group: Option<String>,
 }
 
 impl Default for ServerConfig {
@@ -40,6 +45,7 @@ impl Default for ServerConfig {
             reliable_packet_bytes: RELIABLE_PACKET_BYTES,
             id_quarantine: Duration::from_secs(60),
             wrong_session_interval: Duration::from_millis(250),
+            first_group: Some(GLOBAL_GROUP.to_owned()),
         }
     }
 }
@@ -213,13 +219,13 @@ impl<P: Copy + Ord> Server<P> {
         }
     }
 
-    /// From here on the client receives what is broadcast; the others learn of it by its ClientState, which is then in
-    /// the table for whoever comes later. A client that shakes hands again on the same connection keeps its id.
+    /// From here on the client is a member. A client that shakes hands again on the same connection keeps its id and
+    /// starts over.
     fn handshake(
         &mut self,
         now: Duration,
         peer: P,
-        _request: HandshakeRequest,
+        request: HandshakeRequest,
         out: &mut impl ServerOutput<P>,
     ) -> Result<Verdict, DropReason> {
         let client = match self.connections.get(&peer) {
@@ -233,6 +239,9 @@ impl<P: Copy + Ord> Server<P> {
         if let Some(connection) = self.connections.get_mut(&peer) {
             connection.joined = true;
         }
+        let info = ClientInfo { name: request.name, id: client, codec: request.codec };
+        let groups = self.config.first_group.clone().into_iter().collect();
+        self.set_state(ClientState { client: info, groups }, out);
         Ok(Verdict::Applied)
     }
 
@@ -245,6 +254,14 @@ impl<P: Copy + Ord> Server<P> {
         if state.client.id != client {
             return Err(DropReason::ForgedSender);
         }
+        self.set_state(state, out);
+        Ok(Verdict::Applied)
+    }
+
+    /// Replaces all that is known of a client and tells the others, if that changes anything.
+    fn set_state(&mut self, state: ClientState, out: &mut impl ServerOutput<P>) {
+        let client = state.client.id;
+        let before = self.table.remove(client);
         self.table.insert(state.client, []);
         for group in state.groups {
             if self.may_join(client, &group) {
@@ -253,11 +270,10 @@ impl<P: Copy + Ord> Server<P> {
                 self.refuse_group(client, group, out);
             }
         }
-        if let Some(member) = self.table.member(client) {
+        if let Some(member) = self.table.member(client).filter(|member| before.as_ref() != Some(*member)) {
             let accepted = member.to_state().encode(self.session);
             self.broadcast(Some(client), accepted, out);
         }
-        Ok(Verdict::Applied)
     }
 
     fn delta(
