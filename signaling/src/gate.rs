@@ -163,3 +163,130 @@ pub(crate) fn check_presence(presence: Presence, others: usize) -> Result<(), Re
         Presence::Either | Presence::MustExist | Presence::MustNotExist => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use voicemesh_wire::identity::IdentityProof;
+    use voicemesh_wire::packet::Relay;
+    use voicemesh_wire::signaling::{Capabilities, Metadata};
+    use voicemesh_wire::{ClientId, SessionId};
+
+    use super::*;
+
+    const START: Duration = Duration::ZERO;
+
+    fn join() -> String {
+        let join = Join {
+            protocol: PROTOCOL_VERSION,
+            room: String::new(),
+            name: String::new(),
+            proof: IdentityProof([1; 32]),
+            run: 1,
+            capabilities: Capabilities::default(),
+            metadata: Metadata::new(),
+            presence: Presence::Either,
+        };
+        ClientMessage::Join(join).to_json()
+    }
+
+    fn joined(address: Option<Arc<Mutex<Budget>>>) -> Gate {
+        let mut gate = Gate::new(START, &Budgets::default(), address);
+        assert!(matches!(gate.text(START, &join()), Passed::Join(_)));
+        gate
+    }
+
+    fn code(passed: Passed) -> Option<ErrorCode> {
+        match passed {
+            Passed::Answer(ServerMessage::Error { code, .. }) | Passed::End(ServerMessage::Error { code, .. }, _) => {
+                Some(code)
+            }
+            _ => None,
+        }
+    }
+
+    fn relay(destinations: u16, bytes: usize) -> Vec<u8> {
+        let destinations: Vec<ClientId> = (0..destinations).map(ClientId).collect();
+        let session = SessionId::new(7).expect("not zero");
+        let mut packet = Vec::new();
+        Relay::encode_packet(Kind::ServerRelayUnreliable, session, &destinations, &vec![0; bytes], &mut packet);
+        packet
+    }
+
+    #[test]
+    fn over_the_budget_one_is_told_once_a_second_and_then_ended() {
+        let mut gate = joined(None);
+        let roster = ClientMessage::Roster.to_json();
+        let mut answers = 0;
+        let mut passed = 0;
+        let ended = (0..10_000).find(|_| match gate.text(START, &roster) {
+            Passed::Message(_) => {
+                passed += 1;
+                false
+            }
+            Passed::Answer(_) => {
+                answers += 1;
+                false
+            }
+            Passed::Dropped => false,
+            Passed::End(_, reason) => reason == CloseReason::Flooding,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!((passed, answers), (99, 1), "the join was paid for as well");
+        assert!(ended.is_some());
+
+        let mut gate = joined(None);
+        for _ in 0..150 {
+            gate.text(START, &roster);
+        }
+        let later = START + Duration::from_secs(5);
+        assert!(matches!(gate.text(later, &roster), Passed::Message(_)), "who stops is served again");
+    }
+
+    #[test]
+    fn nonsense_without_end_ends_the_connection() {
+        let mut gate = joined(None);
+        let mut now = START;
+        let ended = (0..2_000).find(|_| {
+            now += Duration::from_millis(20);
+            matches!(gate.text(now, "nonsense"), Passed::End(_, CloseReason::Flooding))
+        });
+        assert!(ended.is_some());
+    }
+
+    #[test]
+    fn a_relayed_packet_costs_what_it_makes_the_server_send() {
+        let taken = |packet: &[u8]| {
+            let mut gate = joined(None);
+            (0..100_000).take_while(|_| gate.packet(START, packet) == Passed::Packet).count()
+        };
+        let few = taken(&relay(1, 100));
+        let many = taken(&relay(250, 100));
+        assert!(few >= 250 * many && many > 0, "{few} {many}");
+        assert!(taken(&relay(1, 10_000)) * 5 < few, "bytes count as well");
+    }
+
+    #[test]
+    fn connections_of_one_address_share_a_budget() {
+        let budgets = Budgets { address_factor: 1.5, ..Budgets::default() };
+        let shared = Arc::new(Mutex::new(Budget::of_address(START, &budgets)));
+        let roster = ClientMessage::Roster.to_json();
+        let served =
+            |gate: &mut Gate| (0..100).take_while(|_| matches!(gate.text(START, &roster), Passed::Message(_))).count();
+        let mut first = joined(Some(Arc::clone(&shared)));
+        let mut second = joined(Some(Arc::clone(&shared)));
+        let mut elsewhere = joined(None);
+        assert_eq!((served(&mut first), served(&mut second)), (99, 49));
+        assert_eq!(served(&mut elsewhere), 99);
+    }
+
+    #[test]
+    fn before_a_join_nothing_else_passes_and_after_it_no_second_one() {
+        let mut gate = Gate::new(START, &Budgets::default(), None);
+        assert_eq!(code(gate.text(START, r#"{"type":"leave"}"#)), Some(ErrorCode::NotJoined));
+        assert_eq!(code(gate.packet(START, &[])), Some(ErrorCode::NotJoined));
+        assert!(matches!(gate.text(START, "{"), Passed::End(_, CloseReason::Refused)));
+        let mut gate = joined(None);
+        assert_eq!(code(gate.text(START, &join())), Some(ErrorCode::AlreadyJoined));
+        assert_eq!(code(gate.packet(START, &[0; BINARY_MESSAGE_BYTES + 1])), Some(ErrorCode::TooLarge));
+    }
+}

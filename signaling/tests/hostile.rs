@@ -7,7 +7,7 @@ use std::time::Duration;
 use common::{Person, Received, Server, join_of, request, within};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use voicemesh_signaling::Config;
+use voicemesh_signaling::{Budgets, Config, Rate};
 use voicemesh_wire::limits::{BINARY_MESSAGE_BYTES, JSON_MESSAGE_BYTES, RELIABLE_PACKET_BYTES};
 use voicemesh_wire::packet::{Kind, Probe, Relay};
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, LeaveReason, PROTOCOL_VERSION, ServerMessage};
@@ -239,9 +239,12 @@ async fn a_server_full_of_rooms_refuses_one_more_but_forgets_empty_ones() {
 
 #[tokio::test]
 async fn joins_of_one_address_are_limited_and_other_addresses_are_not() {
-    let mut config = Config::default();
-    config.trusted_proxies = vec!["127.0.0.1".parse().expect("an address")];
-    config.budgets.address_joins = voicemesh_signaling::Rate { burst: 3.0, per_second: 0.0 };
+    let three = Rate { burst: 3.0, per_second: 0.0 };
+    let config = Config {
+        trusted_proxies: vec!["127.0.0.1".parse().expect("an address")],
+        budgets: Budgets { address_joins: three, ..Budgets::default() },
+        ..Config::default()
+    };
     let server = Server::with(config).await;
     let from = async |address: &str| {
         let mut request = request(server.address);
