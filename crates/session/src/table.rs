@@ -32,6 +32,7 @@ pub struct Table {
 
 #[derive(Clone, Debug)]
 struct Listeners {
+    /// The name by which the first of `clients` listens. On the way to a refusal, two names can share an id for a moment.
     name: String,
     clients: BTreeSet<ClientId>,
 }
@@ -83,6 +84,9 @@ impl Table {
         let listeners =
             self.groups.entry(group).or_insert_with(|| Listeners { name: name.to_owned(), clients: BTreeSet::new() });
         listeners.clients.insert(client);
+        if listeners.clients.first() == Some(&client) {
+            name.clone_into(&mut listeners.name);
+        }
         true
     }
 
@@ -129,11 +133,11 @@ impl Table {
     }
 
     fn unlist(&mut self, group: GroupId, client: ClientId) {
-        if let Some(listeners) = self.groups.get_mut(&group) {
-            listeners.clients.remove(&client);
-            if listeners.clients.is_empty() {
-                self.groups.remove(&group);
-            }
+        let Some(listeners) = self.groups.get_mut(&group) else { return };
+        listeners.clients.remove(&client);
+        match listeners.clients.first().and_then(|first| self.members.get(first)?.groups.get(&group)) {
+            Some(name) => name.clone_into(&mut listeners.name),
+            None => drop(self.groups.remove(&group)),
         }
     }
 }
@@ -162,6 +166,23 @@ mod tests {
         assert_eq!(names(&table), BTreeSet::from([("a".into(), 1)]));
         table.remove(ClientId(1));
         assert_eq!(names(&table), BTreeSet::new());
+    }
+
+    /// A client may want a name whose id is in use before it knows: until the server refuses it, both are in its table.
+    ///
+    /// proves: D-12, D-17
+    #[test]
+    fn a_group_goes_by_the_name_of_those_who_still_listen() {
+        let mut seen = BTreeMap::new();
+        let colliding = (0..).map(|n| n.to_string()).find_map(|b| Some((seen.insert(GroupId::of(&b), b.clone())?, b)));
+        let (a, b) = colliding.unwrap();
+        for (refused, stays) in [(1, 2), (2, 1)] {
+            let mut table = Table::default();
+            table.insert(info(refused), [a.clone()]);
+            table.insert(info(stays), [b.clone()]);
+            table.leave(ClientId(refused), &a);
+            assert_eq!(table.groups().collect::<Vec<_>>(), [(GroupId::of(&b), &b[..], 1)]);
+        }
     }
 
     #[test]
