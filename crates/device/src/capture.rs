@@ -1,0 +1,113 @@
+//! A microphone, as its reader sees it.
+
+use rtrb::{Consumer, RingBuffer};
+
+use crate::convert::Converter;
+use crate::simulated::{self, Voice};
+use crate::worker::Worker;
+use crate::{DeviceError, DeviceEvent, InputSpec, SAMPLE_RATE, Waker, wav};
+
+/// How much captured sound waits for its reader: 1 s. When it is full the newest is dropped, because the device's end of a
+/// wait-free ring cannot take back what it gave; a reader that comes late and wants the newest reads the rest away.
+const MOST_WAITING: usize = SAMPLE_RATE as usize;
+
+/// An open microphone; closed when dropped.
+pub struct Capture {
+    feed: Feed,
+    events: Consumer<DeviceEvent>,
+    _device: Option<Worker>,
+}
+
+impl Capture {
+    /// Opens a microphone. `waker` is called whenever it has given samples.
+    ///
+    /// # Errors
+    /// A [`DeviceError`], if the device is not there or cannot be opened, or the file cannot be read.
+    pub fn open(spec: &InputSpec, waker: Waker) -> Result<Self, DeviceError> {
+        let voice = match spec {
+            InputSpec::Device(_) => return Err(DeviceError::NoMicrophone),
+            InputSpec::Wav { path, looped } => Voice::Clip { samples: wav::load(path)?, position: 0, looped: *looped },
+            InputSpec::Tone { hz } => Voice::tone(*hz),
+            InputSpec::Silence => Voice::Silence,
+            InputSpec::Null => return Ok(Self::simulated(RingBuffer::new(0).1, None)),
+        };
+        let (producer, consumer) = RingBuffer::new(MOST_WAITING);
+        Ok(Self::simulated(consumer, Some(simulated::microphone(voice, producer, waker)?)))
+    }
+
+    /// Takes up to `out.len()` samples of 48 kHz mono, the oldest first, and says how many. Never blocks. To take whole
+    /// blocks only, ask [`Self::available`] first.
+    pub fn read(&mut self, out: &mut [f32]) -> usize {
+        self.feed.read(out)
+    }
+
+    /// How many samples [`Self::read`] would give now.
+    #[must_use]
+    pub fn available(&self) -> usize {
+        self.feed.available()
+    }
+
+    /// What happened to the device, in order; `None` when there is no more news.
+    pub fn poll_event(&mut self) -> Option<DeviceEvent> {
+        self.events.pop().ok()
+    }
+
+    fn simulated(ring: Consumer<f32>, device: Option<Worker>) -> Self {
+        Self { feed: Feed { ring, conversion: None }, events: RingBuffer::new(0).1, _device: device }
+    }
+}
+
+/// The reader's end of one opened stream, at the stream's own rate.
+pub(crate) struct Feed {
+    ring: Consumer<f32>,
+    conversion: Option<Conversion>,
+}
+
+struct Conversion {
+    converter: Converter,
+    chunk: Vec<f32>,
+    ready: Vec<f32>,
+    /// How much of `ready` has been read.
+    read: usize,
+}
+
+impl Feed {
+    fn read(&mut self, out: &mut [f32]) -> usize {
+        let Some(conversion) = &mut self.conversion else {
+            return self.ring.pop_partial_slice(out).0.len();
+        };
+        let mut given = 0;
+        loop {
+            given += conversion.give(&mut out[given..]);
+            if given == out.len() || self.ring.pop_entire_slice(&mut conversion.chunk).is_err() {
+                return given;
+            }
+            conversion.convert_chunk();
+        }
+    }
+
+    fn available(&self) -> usize {
+        match &self.conversion {
+            None => self.ring.slots(),
+            Some(conversion) => conversion.available(self.ring.slots()),
+        }
+    }
+}
+
+impl Conversion {
+    fn give(&mut self, out: &mut [f32]) -> usize {
+        let length = out.len().min(self.ready.len() - self.read);
+        out[..length].copy_from_slice(&self.ready[self.read..self.read + length]);
+        self.read += length;
+        length
+    }
+
+    fn convert_chunk(&mut self) {
+        self.ready.copy_from_slice(self.converter.convert(&self.chunk));
+        self.read = 0;
+    }
+
+    fn available(&self, waiting: usize) -> usize {
+        self.ready.len() - self.read + waiting / self.chunk.len() * self.ready.len()
+    }
+}

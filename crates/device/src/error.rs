@@ -1,0 +1,81 @@
+//! What can go wrong when a device is opened, in sentences that say what to do next.
+
+use std::path::PathBuf;
+
+/// Why a device could not be opened or listed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// A text that names no device.
+    #[error("`{text}` names no device: {why}")]
+    BadSpec {
+        /// The text as given.
+        text: String,
+        /// What is wrong with it and what would be right.
+        why: &'static str,
+    },
+    /// There is no sound system, or it does not answer.
+    #[error("the sound system of this machine does not answer: {why}; start it, or use files or silence as devices")]
+    NoSoundSystem {
+        /// The sound system's own words.
+        why: String,
+    },
+    /// No device was named and there is no default microphone.
+    #[error(
+        "no microphone was found; plug one in, or use the input `silence` to listen only (the list of devices shows what \
+         there is)"
+    )]
+    NoMicrophone,
+    /// No device was named and there is no default speaker.
+    #[error(
+        "no speaker was found; plug one in, or use the output `null` to speak only (the list of devices shows what there is)"
+    )]
+    NoSpeaker,
+    /// No device has that name.
+    #[error("there is no {direction} called `{name}`; there are: {present}")]
+    NotFound {
+        /// `microphone` or `speaker`.
+        direction: &'static str,
+        /// The name asked for.
+        name: String,
+        /// The names there are, separated by commas, or `none`.
+        present: String,
+    },
+    /// The operating system refuses.
+    #[error(
+        "the system does not let this program use `{name}`; allow it in the system's privacy or group settings ({why})"
+    )]
+    Refused {
+        /// The device.
+        name: String,
+        /// The sound system's own words.
+        why: String,
+    },
+    /// The device is there and could not be opened.
+    #[error("`{name}` could not be opened: {why}; close what else uses it, or choose another device")]
+    CannotOpen {
+        /// The device.
+        name: String,
+        /// The sound system's own words.
+        why: String,
+    },
+    /// A WAV file that cannot be read.
+    #[error("{} cannot be played as a microphone: {why}", path.display())]
+    BadWav {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A WAV file that cannot be written.
+    #[error("{} cannot be written as a speaker: {why}; check the folder and its permissions", path.display())]
+    CannotWriteWav {
+        /// The file.
+        path: PathBuf,
+        /// The system's own words.
+        why: String,
+    },
+    /// No thread could be started for the device.
+    #[error("no thread could be started for the device: {0}; end other programs, or raise the limit on threads")]
+    NoThread(std::io::Error),
+}
