@@ -24,7 +24,9 @@ impl Rate {
 /// The rates of one connection. A room of 50 in normal use stays below a fifth of each.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budgets {
-    /// Text messages that are not signals. A change of metadata, which everyone is told, counts five times.
+    /// What everyone in the room is told, and questions to the server. A message counts once, a session packet for
+    /// everyone once and again for each 512 bytes, a change of metadata (which may be 8 KiB) eight times: at once, one
+    /// connection cannot make more than about 200 KiB wait for each of the others, less than their queues hold.
     pub messages: Rate,
     /// Signals. After a restart, everyone in a room of 50 sends about a dozen to each of the others within seconds.
     pub signals: Rate,
@@ -45,7 +47,7 @@ pub struct Budgets {
 impl Default for Budgets {
     fn default() -> Self {
         Self {
-            messages: Rate::new(100.0, 20.0),
+            messages: Rate::new(200.0, 20.0),
             signals: Rate::new(4_000.0, 400.0),
             copies: Rate::new(50_000.0, 25_000.0),
             bytes: Rate::new(8e6, 4e6),
@@ -88,6 +90,7 @@ pub(crate) enum Expense {
     Message,
     Announcement,
     Signal { bytes: usize },
+    Statement { bytes: usize },
     Packet { copies: usize, bytes: usize },
 }
 
@@ -140,7 +143,8 @@ impl Budget {
         let rates = self.rates;
         match expense {
             Expense::Message => self.messages.take(now, rates.messages, 1.0),
-            Expense::Announcement => self.messages.take(now, rates.messages, 5.0),
+            Expense::Announcement => self.messages.take(now, rates.messages, 8.0),
+            Expense::Statement { bytes } => self.messages.take(now, rates.messages, 1.0 + (bytes / 512) as f64),
             Expense::Signal { bytes } => {
                 self.signals.take(now, rates.signals, 1.0) && self.bytes.take(now, rates.bytes, bytes as f64)
             }

@@ -83,7 +83,7 @@ impl Gate {
         if packet.len() > BINARY_MESSAGE_BYTES {
             return Self::too_large();
         }
-        let expense = Expense::Packet { copies: copies(packet), bytes: packet.len() };
+        let expense = expense(packet);
         if !self.spend(now, expense) {
             return self.over_budget(now);
         }
@@ -142,16 +142,28 @@ impl Gate {
     }
 }
 
-/// How many copies of a packet may leave the server: what a relay packet lists, or one.
-fn copies(packet: &[u8]) -> usize {
-    match packet::open(packet) {
-        Ok((header, body)) => match header.kind {
-            Kind::ServerRelayReliable | Kind::ServerRelayUnreliable => {
-                body.first().map_or(1, |count| usize::from(*count).max(1))
-            }
-            _ => 1,
-        },
-        Err(_) => 1,
+/// What a packet makes the server do: copies for those whom a relay packet lists, a copy for everyone of what changes
+/// the session or is written, and nothing of what it will drop.
+fn expense(packet: &[u8]) -> Expense {
+    let bytes = packet.len();
+    let Ok((header, body)) = packet::open(packet) else { return Expense::Packet { copies: 1, bytes } };
+    match header.kind {
+        Kind::ServerRelayReliable | Kind::ServerRelayUnreliable => {
+            let copies = body.first().map_or(1, |count| usize::from(*count).max(1));
+            Expense::Packet { copies, bytes }
+        }
+        Kind::ClientState | Kind::DeltaClientState | Kind::TextData | Kind::HandshakeRequest => {
+            Expense::Statement { bytes }
+        }
+        Kind::HandshakeResponse
+        | Kind::ErrorWrongSession
+        | Kind::RemoveClient
+        | Kind::HandshakeP2P
+        | Kind::VoiceData
+        | Kind::VoiceAck
+        | Kind::Probe
+        | Kind::ProbeEcho
+        | Kind::Unassigned(_) => Expense::Packet { copies: 1, bytes },
     }
 }
 
@@ -167,9 +179,9 @@ pub(crate) fn check_presence(presence: Presence, others: usize) -> Result<(), Re
 #[cfg(test)]
 mod tests {
     use voicemesh_wire::identity::IdentityProof;
-    use voicemesh_wire::packet::Relay;
+    use voicemesh_wire::packet::{Recipient, Relay, TextData};
     use voicemesh_wire::signaling::{Capabilities, Metadata};
-    use voicemesh_wire::{ClientId, SessionId};
+    use voicemesh_wire::{ClientId, GroupId, SessionId};
 
     use super::*;
 
@@ -231,11 +243,11 @@ mod tests {
             Passed::End(_, reason) => reason == CloseReason::Flooding,
             other => panic!("{other:?}"),
         });
-        assert_eq!((passed, answers), (99, 1), "the join was paid for as well");
+        assert_eq!((passed, answers), (199, 1), "the join was paid for as well");
         assert!(ended.is_some());
 
         let mut gate = joined(None);
-        for _ in 0..150 {
+        for _ in 0..300 {
             gate.text(START, &roster);
         }
         let later = START + Duration::from_secs(5);
@@ -266,17 +278,31 @@ mod tests {
     }
 
     #[test]
+    fn what_everyone_is_told_is_scarce_and_long_texts_are_scarcer() {
+        let session = SessionId::new(7).expect("not zero");
+        let taken = |bytes: usize| {
+            let recipient = Recipient::Group(GroupId(1));
+            let text = TextData { sender: ClientId(1), recipient, text: &"x".repeat(bytes) }.encode(session);
+            let mut gate = joined(None);
+            (0..1_000).take_while(|_| gate.packet(START, &text) == Passed::Packet).count()
+        };
+        assert_eq!(taken(100), 199);
+        assert_eq!(taken(4_096), 22);
+        assert!(22 * 4_200 < 256 * 1024, "less than a receiver's queue holds");
+    }
+
+    #[test]
     fn connections_of_one_address_share_a_budget() {
         let budgets = Budgets { address_factor: 1.5, ..Budgets::default() };
         let shared = Arc::new(Mutex::new(Budget::of_address(START, &budgets)));
         let roster = ClientMessage::Roster.to_json();
         let served =
-            |gate: &mut Gate| (0..100).take_while(|_| matches!(gate.text(START, &roster), Passed::Message(_))).count();
+            |gate: &mut Gate| (0..300).take_while(|_| matches!(gate.text(START, &roster), Passed::Message(_))).count();
         let mut first = joined(Some(Arc::clone(&shared)));
         let mut second = joined(Some(Arc::clone(&shared)));
         let mut elsewhere = joined(None);
-        assert_eq!((served(&mut first), served(&mut second)), (99, 49));
-        assert_eq!(served(&mut elsewhere), 99);
+        assert_eq!((served(&mut first), served(&mut second)), (199, 99));
+        assert_eq!(served(&mut elsewhere), 199);
     }
 
     #[test]
