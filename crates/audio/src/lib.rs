@@ -1,1 +1,105 @@
-//! Pure PCM: encode, jitter buffer, decode, mix.
+//! Speech as numbers: process → encode on the way out, jitter → decode → mix on the way in.
+//!
+//! **Does.** Takes and gives blocks of 10 ms ([`Block`]), 48 kHz, one channel, `f32` in ±1. One [`encode::Speech`] per
+//! microphone makes Opus frames; one [`decode::Listener`] per remote speaker takes frames as they arrive, in any order
+//! and any number of times, and renders a block whenever asked; one [`mix::Mixer`] adds the listeners up.
+//!
+//! **Never does.** It has no clock, device, thread or socket: every call that depends on time is told `now`, the
+//! [`Duration`](std::time::Duration) since an epoch of the caller's choice that never runs backwards. The same calls
+//! give the same samples.
+//!
+//! **Shape of the loop**, once per 10 ms of playback:
+//!
+//! ```
+//! use std::time::Duration;
+//! use voicemesh_audio::{BLOCK_SAMPLES, decode::Listener, encode::{Speech, SpeechConfig}, mix::Mixer};
+//!
+//! # fn main() -> Result<(), voicemesh_audio::AudioError> {
+//! let mut speech = Speech::new(SpeechConfig::default())?;
+//! let mut listener = Listener::new()?;
+//! let mut mixer = Mixer::new();
+//! let (mut block, mut out) = ([0.0; BLOCK_SAMPLES], [0.0; BLOCK_SAMPLES]);
+//! for tick in 0..10u64 {
+//!     let now = Duration::from_millis(10 * tick);
+//!     let microphone = [0.1; BLOCK_SAMPLES];
+//!     if let Some(frame) = speech.push(&microphone)? {
+//!         listener.receive(now, tick / 2, 0, false, frame);
+//!     }
+//!     listener.render(now, &mut block);
+//!     mixer.add(&block);
+//!     mixer.finish(&mut out);
+//! }
+//! assert!(out.iter().any(|&sample| sample != 0.0));
+//! # Ok(())
+//! # }
+//! ```
+
+pub mod decode;
+pub mod encode;
+mod error;
+pub mod jitter;
+pub mod level;
+pub mod mix;
+pub mod process;
+
+pub use error::AudioError;
+
+/// Samples in a second, everywhere in this crate.
+pub const SAMPLE_RATE_HZ: u32 = 48_000;
+
+/// Samples in a block.
+pub const BLOCK_SAMPLES: usize = 480;
+
+/// How much time a block is.
+pub const BLOCK_DURATION: std::time::Duration = std::time::Duration::from_millis(10);
+
+/// The longest Opus packet that is accepted or made, in bytes: the codec's own limit for one frame (RFC 6716 §3.4). An
+/// unreliable packet of the network is shorter anyway.
+pub const MAX_FRAME_BYTES: usize = 1_275;
+
+/// 10 ms of sound.
+pub type Block = [f32; BLOCK_SAMPLES];
+
+/// How much speech one encoded frame carries. Short frames save delay, long ones save packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum FrameDuration {
+    /// 10 ms: 100 packets a second.
+    Ms10,
+    /// 20 ms: 50 packets a second, the usual choice.
+    #[default]
+    Ms20,
+    /// 40 ms: 25 packets a second.
+    Ms40,
+    /// 60 ms: 17 packets a second.
+    Ms60,
+}
+
+impl FrameDuration {
+    /// Every duration, shortest first.
+    pub const ALL: [Self; 4] = [Self::Ms10, Self::Ms20, Self::Ms40, Self::Ms60];
+
+    /// Samples of speech in a frame.
+    pub const fn samples(self) -> usize {
+        self.blocks() * BLOCK_SAMPLES
+    }
+
+    /// Blocks of 10 ms in a frame.
+    pub const fn blocks(self) -> usize {
+        match self {
+            Self::Ms10 => 1,
+            Self::Ms20 => 2,
+            Self::Ms40 => 4,
+            Self::Ms60 => 6,
+        }
+    }
+
+    /// Milliseconds of speech in a frame.
+    pub const fn millis(self) -> u64 {
+        self.blocks() as u64 * 10
+    }
+
+    /// The duration with so many samples at 48 kHz, if it is one of ours.
+    pub fn from_samples(samples: usize) -> Option<Self> {
+        Self::ALL.into_iter().find(|duration| duration.samples() == samples)
+    }
+}

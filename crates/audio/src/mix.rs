@@ -1,0 +1,174 @@
+//! All the speakers one hears, added up without clipping.
+
+use crate::{BLOCK_SAMPLES, Block, level};
+
+/// Up to here (−1 dBFS) samples pass unchanged, bit for bit.
+pub const LIMIT: f32 = 0.891_250_9;
+
+/// Samples over which the gain falls when a loud block begins: 1 ms.
+const ATTACK_SAMPLES: usize = 48;
+
+/// The gain recovers by this factor per block: 6 dB in about 230 ms.
+const RELEASE_PER_BLOCK: f32 = 1.03;
+
+/// Adds up one block per speaker and limits the sum.
+///
+/// While the sum stays below [`LIMIT`] it is passed on bit for bit. Above, the gain goes down within a millisecond and
+/// recovers slowly; what overshoots in that millisecond is rounded off below full scale.
+#[derive(Clone, Debug)]
+pub struct Mixer {
+    sum: Block,
+    gain: f32,
+    deafened: bool,
+    /// How open the output was at the end of the last block: 1 open, 0 deafened.
+    opening: f32,
+}
+
+impl Default for Mixer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Mixer {
+    /// A mixer with nothing in it.
+    pub fn new() -> Self {
+        Self { sum: [0.0; BLOCK_SAMPLES], gain: 1.0, deafened: false, opening: 1.0 }
+    }
+
+    /// Adds one speaker's block to the block in the making.
+    pub fn add(&mut self, block: &Block) {
+        for (sum, sample) in self.sum.iter_mut().zip(block) {
+            *sum += sample;
+        }
+    }
+
+    /// Whether the output is silent whatever is added. The change fades over one block.
+    pub fn set_deafened(&mut self, deafened: bool) {
+        self.deafened = deafened;
+    }
+
+    /// Whether the output is silent.
+    pub fn is_deafened(&self) -> bool {
+        self.deafened
+    }
+
+    /// Writes the limited sum and begins the next block.
+    pub fn finish(&mut self, out: &mut Block) {
+        *out = std::mem::replace(&mut self.sum, [0.0; BLOCK_SAMPLES]);
+        self.limit(out);
+        self.open_or_close(out);
+    }
+
+    fn limit(&mut self, block: &mut Block) {
+        let peak = level::peak(block);
+        let allowed = if peak > LIMIT { LIMIT / peak } else { 1.0 };
+        let target = (self.gain * RELEASE_PER_BLOCK).min(allowed).min(1.0);
+        if self.gain == 1.0 && target == 1.0 {
+            return;
+        }
+        let ramp = if target < self.gain { ATTACK_SAMPLES } else { BLOCK_SAMPLES };
+        let step = (target - self.gain) / ramp as f32;
+        for (index, sample) in block.iter_mut().enumerate() {
+            let gain = self.gain + step * index.min(ramp) as f32;
+            *sample = round_off(*sample * gain);
+        }
+        self.gain = target;
+    }
+
+    fn open_or_close(&mut self, block: &mut Block) {
+        let target = if self.deafened { 0.0 } else { 1.0 };
+        if self.opening == 1.0 && target == 1.0 {
+            return;
+        }
+        let step = (target - self.opening) / BLOCK_SAMPLES as f32;
+        for (index, sample) in block.iter_mut().enumerate() {
+            *sample *= self.opening + step * index as f32;
+        }
+        self.opening = target;
+    }
+}
+
+/// Bends what is above [`LIMIT`] so that it approaches full scale and never reaches it.
+fn round_off(sample: f32) -> f32 {
+    const ROOM: f32 = 1.0 - LIMIT;
+    let over = sample.abs() - LIMIT;
+    if over <= 0.0 { sample } else { (LIMIT + ROOM * (over / (over + ROOM))).copysign(sample) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tone(amplitude: f32) -> Block {
+        std::array::from_fn(|index| amplitude * (index as f32 * 0.1).sin())
+    }
+
+    #[test]
+    fn below_the_limit_the_sum_passes_bit_for_bit() {
+        let mut mixer = Mixer::new();
+        let (first, second) = (tone(0.5), tone(0.3));
+        mixer.add(&first);
+        mixer.add(&second);
+        let mut out = [1.0; BLOCK_SAMPLES];
+        mixer.finish(&mut out);
+        for index in 0..BLOCK_SAMPLES {
+            assert_eq!(out[index].to_bits(), (first[index] + second[index]).to_bits());
+        }
+        mixer.finish(&mut out);
+        assert_eq!(out, [0.0; BLOCK_SAMPLES], "a finished block is gone");
+    }
+
+    #[test]
+    fn ten_shouting_at_once_stay_below_full_scale_and_undistorted_after_the_attack() {
+        let mut mixer = Mixer::new();
+        let mut out = [0.0; BLOCK_SAMPLES];
+        for round in 0..20 {
+            for _ in 0..10 {
+                mixer.add(&tone(1.0));
+            }
+            mixer.finish(&mut out);
+            assert!(level::peak(&out) < 1.0);
+            if round > 0 {
+                let scale = out[100] / tone(1.0)[100];
+                for (heard, said) in out.iter().zip(tone(1.0)) {
+                    assert!((heard - said * scale).abs() < 1e-3, "only the gain may have changed");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn after_loudness_the_gain_comes_back_to_exactly_one() {
+        let mut mixer = Mixer::new();
+        let mut out = [0.0; BLOCK_SAMPLES];
+        mixer.add(&tone(4.0));
+        mixer.finish(&mut out);
+        let quiet = tone(0.2);
+        let rounds = (0..1_000)
+            .take_while(|_| {
+                mixer.add(&quiet);
+                mixer.finish(&mut out);
+                out != quiet
+            })
+            .count();
+        assert!((10..100).contains(&rounds), "recovered after {rounds} blocks");
+    }
+
+    #[test]
+    fn deafened_is_silent_after_one_fading_block_and_opens_again() {
+        let mut mixer = Mixer::new();
+        let mut out = [0.0; BLOCK_SAMPLES];
+        let mut play = |mixer: &mut Mixer| {
+            mixer.add(&tone(0.5));
+            mixer.finish(&mut out);
+            out
+        };
+        mixer.set_deafened(true);
+        play(&mut mixer);
+        assert_eq!(play(&mut mixer), [0.0; BLOCK_SAMPLES]);
+        mixer.set_deafened(false);
+        play(&mut mixer);
+        assert_eq!(play(&mut mixer), tone(0.5));
+    }
+}
