@@ -81,7 +81,7 @@ pub struct Config {
     #[arg(long, env = "VOICEMESH_TLS_KEY", value_name = "FILE", requires = "tls_cert")]
     pub tls_key: Option<PathBuf>,
 
-    /// Origins of web pages that may connect besides this server's own ("https://game.example"); "*" for all.
+    /// Origins of web pages that may connect besides this server's own, with scheme; "*" for all.
     #[arg(long = "allow-origin", env = "VOICEMESH_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
 
