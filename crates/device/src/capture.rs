@@ -1,19 +1,26 @@
 //! A microphone, as its reader sees it.
 
-use rtrb::{Consumer, RingBuffer};
+use std::sync::Arc;
+
+use cpal::HostId;
+use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::convert::Converter;
 use crate::simulated::{self, Voice};
+use crate::stream::{Opening, Running};
+use crate::supervise::{self, Kind, Supervised};
 use crate::worker::Worker;
-use crate::{DeviceError, DeviceEvent, InputSpec, SAMPLE_RATE, Waker, wav};
+use crate::{DeviceError, DeviceEvent, Direction, InputSpec, SAMPLE_RATE, Waker, wav};
 
 /// How much captured sound waits for its reader: 1 s. When it is full the newest is dropped, because the device's end of a
 /// wait-free ring cannot take back what it gave; a reader that comes late and wants the newest reads the rest away.
-const MOST_WAITING: usize = SAMPLE_RATE as usize;
+const MOST_WAITING_S: usize = 1;
 
 /// An open microphone; closed when dropped.
 pub struct Capture {
     feed: Feed,
+    /// Of the device after it was lost or opened again.
+    newer_feeds: Consumer<Feed>,
     events: Consumer<DeviceEvent>,
     _device: Option<Worker>,
 }
@@ -25,26 +32,29 @@ impl Capture {
     /// A [`DeviceError`], if the device is not there or cannot be opened, or the file cannot be read.
     pub fn open(spec: &InputSpec, waker: Waker) -> Result<Self, DeviceError> {
         let voice = match spec {
-            InputSpec::Device(_) => return Err(DeviceError::NoMicrophone),
+            InputSpec::Device(name) => return Self::real(name.clone(), waker),
             InputSpec::Wav { path, looped } => Voice::Clip { samples: wav::load(path)?, position: 0, looped: *looped },
             InputSpec::Tone { hz } => Voice::tone(*hz),
             InputSpec::Silence => Voice::Silence,
             InputSpec::Null => return Ok(Self::simulated(RingBuffer::new(0).1, None)),
         };
-        let (producer, consumer) = RingBuffer::new(MOST_WAITING);
+        let (producer, consumer) = RingBuffer::new(SAMPLE_RATE as usize * MOST_WAITING_S);
         Ok(Self::simulated(consumer, Some(simulated::microphone(voice, producer, waker)?)))
     }
 
     /// Takes up to `out.len()` samples of 48 kHz mono, the oldest first, and says how many. Never blocks. To take whole
     /// blocks only, ask [`Self::available`] first.
     pub fn read(&mut self, out: &mut [f32]) -> usize {
+        while let Ok(newer) = self.newer_feeds.pop() {
+            self.feed = newer;
+        }
         self.feed.read(out)
     }
 
     /// How many samples [`Self::read`] would give now.
     #[must_use]
     pub fn available(&self) -> usize {
-        self.feed.available()
+        self.newer_feeds.peek().unwrap_or(&self.feed).available()
     }
 
     /// What happened to the device, in order; `None` when there is no more news.
@@ -52,8 +62,30 @@ impl Capture {
         self.events.pop().ok()
     }
 
+    fn real(name: Option<String>, waker: Waker) -> Result<Self, DeviceError> {
+        let microphone = Microphone(Opening { direction: Direction::Input, name, waker: Arc::clone(&waker) });
+        let (feed, Supervised { feeds, events, supervisor }) = supervise::open(microphone, waker)?;
+        Ok(Self { feed, newer_feeds: feeds, events, _device: Some(supervisor) })
+    }
+
     fn simulated(ring: Consumer<f32>, device: Option<Worker>) -> Self {
-        Self { feed: Feed { ring, conversion: None }, events: RingBuffer::new(0).1, _device: device }
+        let feed = Feed { ring, conversion: None };
+        Self { feed, newer_feeds: RingBuffer::new(0).1, events: RingBuffer::new(0).1, _device: device }
+    }
+}
+
+/// A microphone of the machine.
+struct Microphone(Opening);
+
+impl Kind for Microphone {
+    type Feed = Feed;
+
+    fn open(&self, earlier: Option<HostId>) -> Result<(Running, Feed), DeviceError> {
+        self.0.open(earlier, Feed::new)
+    }
+
+    fn stand_in(&self) -> (Feed, Box<dyn FnMut()>) {
+        (Feed { ring: RingBuffer::new(0).1, conversion: None }, Box::new(|| {}))
     }
 }
 
@@ -72,6 +104,16 @@ struct Conversion {
 }
 
 impl Feed {
+    /// Of a stream at `rate_hz`, with the callback's end of its ring.
+    fn new(rate_hz: u32) -> Result<(Producer<f32>, Self), String> {
+        let (producer, ring) = RingBuffer::new(rate_hz as usize * MOST_WAITING_S);
+        let conversion = Converter::new(rate_hz, SAMPLE_RATE)?.map(|converter| {
+            let (chunk, ready) = (vec![0.0; converter.chunk_in()], vec![0.0; converter.chunk_out()]);
+            Conversion { converter, chunk, read: ready.len(), ready }
+        });
+        Ok((producer, Self { ring, conversion }))
+    }
+
     fn read(&mut self, out: &mut [f32]) -> usize {
         let Some(conversion) = &mut self.conversion else {
             return self.ring.pop_partial_slice(out).0.len();

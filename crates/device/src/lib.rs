@@ -31,10 +31,13 @@
 mod capture;
 mod convert;
 mod error;
+mod host;
 mod pace;
 mod playback;
 mod simulated;
 mod spec;
+mod stream;
+mod supervise;
 mod wav;
 mod worker;
 
@@ -98,5 +101,5 @@ pub struct DeviceInfo {
 /// # Errors
 /// [`DeviceError::NoSoundSystem`] if there is none to ask.
 pub fn devices() -> Result<Vec<DeviceInfo>, DeviceError> {
-    Ok(Vec::new())
+    supervise::patiently(host::list)
 }

@@ -3,22 +3,27 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use cpal::HostId;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::convert::Converter;
 use crate::simulated::{self, Outlet};
+use crate::stream::{Opening, Running};
+use crate::supervise::{self, Kind, Supervised};
 use crate::wav::WavSpeaker;
 use crate::worker::Worker;
-use crate::{DeviceError, DeviceEvent, OutputSpec, SAMPLE_RATE, Waker};
+use crate::{DeviceError, DeviceEvent, Direction, OutputSpec, SAMPLE_RATE, STEP_SAMPLES, Waker};
 
 /// How much written sound waits for the device: 200 ms. When it is full, [`Playback::write`] takes no more and says so.
 const MOST_WAITING_MS: usize = 200;
-/// News that nobody has asked for; the newest beyond it is dropped. A loss and a return are two, and at least 0.5 s apart.
-const MOST_EVENTS: usize = 64;
+/// A file is lost at most once.
+const MOST_EVENTS: usize = 1;
 
 /// An open speaker; closed when dropped.
 pub struct Playback {
     feed: Feed,
+    /// Of the device after it was lost or opened again.
+    newer_feeds: Consumer<Feed>,
     underruns: Arc<AtomicU64>,
     events: Consumer<DeviceEvent>,
     _device: Worker,
@@ -31,27 +36,30 @@ impl Playback {
     /// A [`DeviceError`], if the device is not there or cannot be opened, or the file cannot be written.
     pub fn open(spec: &OutputSpec, waker: Waker) -> Result<Self, DeviceError> {
         let file = match spec {
-            OutputSpec::Device(_) => return Err(DeviceError::NoSpeaker),
+            OutputSpec::Device(name) => return Self::real(name.clone(), waker),
             OutputSpec::Wav(path) => Some((path.clone(), WavSpeaker::create(path)?)),
             OutputSpec::Null => None,
         };
-        let (ring, taken) = RingBuffer::new(SAMPLE_RATE as usize * MOST_WAITING_MS / 1_000);
-        let (news, events) = RingBuffer::new(MOST_EVENTS);
         let underruns = Arc::new(AtomicU64::new(0));
-        let device = simulated::speaker(file, Outlet::new(taken, Arc::clone(&underruns)), news, waker)?;
-        Ok(Self { feed: Feed { ring, conversion: None }, underruns, events, _device: device })
+        let (outlet, feed) = Feed::unconverted(&underruns);
+        let (news, events) = RingBuffer::new(MOST_EVENTS);
+        let device = simulated::speaker(file, outlet, news, waker)?;
+        Ok(Self { feed, newer_feeds: RingBuffer::new(0).1, underruns, events, _device: device })
     }
 
     /// Hands over samples of 48 kHz mono and says how many were taken: fewer than given if 200 ms are waiting already. Never
     /// blocks.
     pub fn write(&mut self, samples: &[f32]) -> usize {
+        while let Ok(newer) = self.newer_feeds.pop() {
+            self.feed = newer;
+        }
         self.feed.write(samples)
     }
 
     /// How many samples were written and not yet taken by the device.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.feed.queued()
+        self.newer_feeds.peek().unwrap_or(&self.feed).queued()
     }
 
     /// How often the device ran dry: wanted samples and found too few after it had found enough. It then plays silence,
@@ -64,6 +72,35 @@ impl Playback {
     /// What happened to the device, in order; `None` when there is no more news.
     pub fn poll_event(&mut self) -> Option<DeviceEvent> {
         self.events.pop().ok()
+    }
+
+    fn real(name: Option<String>, waker: Waker) -> Result<Self, DeviceError> {
+        let opening = Opening { direction: Direction::Output, name, waker: Arc::clone(&waker) };
+        let underruns = Arc::new(AtomicU64::new(0));
+        let speaker = Speaker { opening, underruns: Arc::clone(&underruns) };
+        let (feed, Supervised { feeds, events, supervisor }) = supervise::open(speaker, waker)?;
+        Ok(Self { feed, newer_feeds: feeds, underruns, events, _device: supervisor })
+    }
+}
+
+/// A speaker of the machine.
+struct Speaker {
+    opening: Opening,
+    underruns: Arc<AtomicU64>,
+}
+
+impl Kind for Speaker {
+    type Feed = Feed;
+
+    fn open(&self, earlier: Option<HostId>) -> Result<(Running, Feed), DeviceError> {
+        self.opening.open(earlier, |rate_hz| Feed::new(rate_hz, &self.underruns))
+    }
+
+    /// Takes at pace what would have been played. What it misses is not the device's doing and not counted.
+    fn stand_in(&self) -> (Feed, Box<dyn FnMut()>) {
+        let (mut outlet, feed) = Feed::unconverted(&Arc::new(AtomicU64::new(0)));
+        let mut block = [0.0; STEP_SAMPLES];
+        (feed, Box::new(move || outlet.take(&mut block)))
     }
 }
 
@@ -80,6 +117,22 @@ struct Conversion {
 }
 
 impl Feed {
+    /// Of a stream at `rate_hz`, with the callback's end of its ring.
+    fn new(rate_hz: u32, underruns: &Arc<AtomicU64>) -> Result<(Outlet, Self), String> {
+        let converter = Converter::new(SAMPLE_RATE, rate_hz)?;
+        // A chunk of an odd rate must fit whole.
+        let chunk = converter.as_ref().map_or(0, Converter::chunk_out);
+        let (ring, taken) = RingBuffer::new((rate_hz as usize * MOST_WAITING_MS / 1_000).max(chunk));
+        let conversion =
+            converter.map(|converter| Conversion { gathered: Vec::with_capacity(converter.chunk_in()), converter });
+        Ok((Outlet::new(taken, Arc::clone(underruns)), Self { ring, conversion }))
+    }
+
+    fn unconverted(underruns: &Arc<AtomicU64>) -> (Outlet, Self) {
+        let (ring, taken) = RingBuffer::new(SAMPLE_RATE as usize * MOST_WAITING_MS / 1_000);
+        (Outlet::new(taken, Arc::clone(underruns)), Self { ring, conversion: None })
+    }
+
     fn write(&mut self, samples: &[f32]) -> usize {
         let Some(conversion) = &mut self.conversion else {
             return self.ring.push_partial_slice(samples).0.len();

@@ -1,0 +1,183 @@
+//! The machine's own sound system, by cpal: which devices there are, and which format to ask of one.
+
+use cpal::traits::{DeviceTrait as _, HostTrait as _};
+use cpal::{BufferSize, ErrorKind, HostId, SampleFormat, StreamConfig, SupportedBufferSize, SupportedStreamConfig};
+
+use crate::{DeviceError, DeviceInfo, Direction, SAMPLE_RATE};
+
+/// Asked for between two callbacks, as a part of a second: 10 ms. A default is not: it may be 2 s.
+const CALLBACKS_A_SECOND: u32 = 100;
+
+/// The sound system to use: the one of an earlier stream, so that a stream returns to where it was, or else the default.
+pub(crate) fn host(earlier: Option<HostId>) -> Result<cpal::Host, DeviceError> {
+    match earlier {
+        None => Ok(cpal::default_host()),
+        Some(id) => cpal::host_from_id(id).map_err(|error| DeviceError::NoSoundSystem { why: error.to_string() }),
+    }
+}
+
+/// Every device of the default sound system, defaults first.
+pub(crate) fn list() -> Result<Vec<DeviceInfo>, DeviceError> {
+    let host = host(None)?;
+    let mut listed = Vec::new();
+    for direction in [Direction::Input, Direction::Output] {
+        let default = default_device(&host, direction).and_then(|device| device.id().ok());
+        let of_direction = listed.len();
+        for device in present(&host, direction)? {
+            let is_default = default.is_some() && device.id().ok() == default;
+            let info = DeviceInfo { name: name(&device), direction, is_default, description: description(&device) };
+            listed.push(info);
+        }
+        let of_direction: &mut [DeviceInfo] = &mut listed[of_direction..];
+        of_direction.sort_by_key(|info| !info.is_default);
+        name_apart(of_direction);
+    }
+    Ok(listed)
+}
+
+/// The device of that name, or the default one.
+pub(crate) fn find(host: &cpal::Host, direction: Direction, wanted: Option<&str>) -> Result<cpal::Device, DeviceError> {
+    let Some(wanted) = wanted else {
+        return default_device(host, direction).ok_or_else(|| none_found(direction));
+    };
+    let devices = present(host, direction)?;
+    let same_id = |device: &&cpal::Device| identity(device).is_some_and(|id| id == wanted);
+    let same_name = |device: &&cpal::Device| name(device) == wanted;
+    let same_letters = |device: &&cpal::Device| name(device).eq_ignore_ascii_case(wanted);
+    let found = devices.iter().find(same_id).or_else(|| devices.iter().find(same_name));
+    found.or_else(|| devices.iter().find(same_letters)).cloned().ok_or_else(|| {
+        let names: Vec<String> = devices.iter().map(|device| format!("`{}`", name(device))).collect();
+        let present = if names.is_empty() { "none".into() } else { names.join(", ") };
+        DeviceError::NotFound { direction: word(direction), name: wanted.into(), present }
+    })
+}
+
+/// What to ask of a device, the best first; the next when it refuses.
+pub(crate) fn configurations(device: &cpal::Device, direction: Direction) -> Vec<(StreamConfig, SampleFormat)> {
+    let supported: Vec<_> = match direction {
+        Direction::Input => device.supported_input_configs().map(Iterator::collect).unwrap_or_default(),
+        Direction::Output => device.supported_output_configs().map(Iterator::collect).unwrap_or_default(),
+    };
+    let best = supported
+        .into_iter()
+        .filter(|range| format_rank(range.sample_format()).is_some())
+        .filter_map(|range| {
+            let rate = SAMPLE_RATE.clamp(range.min_sample_rate(), range.max_sample_rate());
+            range.try_with_sample_rate(rate)
+        })
+        .min_by_key(|config| {
+            (config.sample_rate().abs_diff(SAMPLE_RATE), config.channels(), format_rank(config.sample_format()))
+        });
+    let usual = match direction {
+        Direction::Input => device.default_input_config(),
+        Direction::Output => device.default_output_config(),
+    };
+    let usual = usual.ok().filter(|config| format_rank(config.sample_format()).is_some());
+    let mut asked = Vec::new();
+    for config in [best, usual].into_iter().flatten() {
+        for buffer_size in [fixed_buffer(&config), BufferSize::Default] {
+            let (channels, sample_rate) = (config.channels(), config.sample_rate());
+            let asking = (StreamConfig { channels, sample_rate, buffer_size }, config.sample_format());
+            if channels > 0 && sample_rate > 0 && !asked.contains(&asking) {
+                asked.push(asking);
+            }
+        }
+    }
+    asked
+}
+
+/// Why a device was not opened, in our words.
+pub(crate) fn cannot_open(error: &cpal::Error, direction: Direction, wanted: Option<&str>) -> DeviceError {
+    let why = error.to_string();
+    let name = wanted.map_or_else(|| format!("default {}", word(direction)), String::from);
+    match (error.kind(), wanted) {
+        (ErrorKind::HostUnavailable, _) => DeviceError::NoSoundSystem { why },
+        (ErrorKind::PermissionDenied, _) => DeviceError::Refused { name, why },
+        (ErrorKind::DeviceNotAvailable, None) => none_found(direction),
+        _ => DeviceError::CannotOpen { name, why },
+    }
+}
+
+/// There is no device of that direction to be the default.
+pub(crate) fn none_found(direction: Direction) -> DeviceError {
+    match direction {
+        Direction::Input => DeviceError::NoMicrophone,
+        Direction::Output => DeviceError::NoSpeaker,
+    }
+}
+
+pub(crate) fn word(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Input => "microphone",
+        Direction::Output => "speaker",
+    }
+}
+
+fn present(host: &cpal::Host, direction: Direction) -> Result<Vec<cpal::Device>, DeviceError> {
+    let devices = match direction {
+        Direction::Input => host.input_devices().map(Iterator::collect),
+        Direction::Output => host.output_devices().map(Iterator::collect),
+    };
+    devices.map_err(|error| DeviceError::NoSoundSystem { why: error.to_string() })
+}
+
+fn default_device(host: &cpal::Host, direction: Direction) -> Option<cpal::Device> {
+    match direction {
+        Direction::Input => host.default_input_device(),
+        Direction::Output => host.default_output_device(),
+    }
+}
+
+/// The name that people know.
+fn name(device: &cpal::Device) -> String {
+    match device.description() {
+        Ok(description) => description.name().into(),
+        Err(_) => identity(device).unwrap_or_default(),
+    }
+}
+
+/// The sound system's own name for it; not always for people.
+fn identity(device: &cpal::Device) -> Option<String> {
+    device.id().ok().map(|id| id.id().to_owned())
+}
+
+fn description(device: &cpal::Device) -> String {
+    let described = device.description().ok();
+    let maker = described.as_ref().and_then(|described| described.manufacturer()).map(String::from);
+    let more = described.iter().flat_map(|described| described.extended()).map(String::from);
+    let parts: Vec<String> = maker.into_iter().chain(more).chain(identity(device)).collect();
+    parts.join(", ")
+}
+
+/// Of several devices with one name each is told by the sound system's own, which ends its description.
+fn name_apart(devices: &mut [DeviceInfo]) {
+    let names: Vec<String> = devices.iter().map(|info| info.name.clone()).collect();
+    for info in devices {
+        if names.iter().filter(|name| **name == info.name).count() > 1
+            && let Some(identity) = info.description.rsplit(", ").next().filter(|identity| !identity.is_empty())
+        {
+            info.name = identity.into();
+        }
+    }
+}
+
+/// Floating point first, as it is what we have; one-bit streams are not understood.
+fn format_rank(format: SampleFormat) -> Option<u8> {
+    match format {
+        SampleFormat::F32 => Some(0),
+        SampleFormat::I32 | SampleFormat::I24 => Some(1),
+        SampleFormat::I16 => Some(2),
+        SampleFormat::F64 | SampleFormat::I64 | SampleFormat::U64 => Some(3),
+        SampleFormat::U32 | SampleFormat::U24 | SampleFormat::U16 => Some(4),
+        SampleFormat::U8 | SampleFormat::I8 => Some(5),
+        _ => None,
+    }
+}
+
+fn fixed_buffer(config: &SupportedStreamConfig) -> BufferSize {
+    let wanted = config.sample_rate() / CALLBACKS_A_SECOND;
+    match *config.buffer_size() {
+        SupportedBufferSize::Range { min, max } if min <= max => BufferSize::Fixed(wanted.clamp(min, max)),
+        _ => BufferSize::Fixed(wanted),
+    }
+}

@@ -1,0 +1,230 @@
+//! One opened stream of a real device: its callbacks, and what they tell its supervisor.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
+use std::time::Duration;
+
+use cpal::traits::{DeviceTrait as _, StreamTrait as _};
+use cpal::{ErrorKind, FromSample, HostId, SampleFormat, SizedSample, StreamConfig};
+use rtrb::{Consumer, Producer, RingBuffer};
+
+use crate::simulated::Outlet;
+use crate::{DeviceError, Direction, Waker, host};
+
+/// How long a sound system may take to open a stream.
+const OPEN_PATIENCE: Duration = Duration::from_secs(3);
+/// Samples that a speaker's callback handles at a time, on its stack.
+const PIECE: usize = 256;
+
+/// A running stream; ended when dropped, which may take as long as the sound system likes.
+pub(crate) struct Running {
+    /// Of the first fatal error; those after it say nothing new.
+    pub(crate) errors: Consumer<cpal::Error>,
+    /// How many callbacks there were.
+    pub(crate) callbacks: Arc<AtomicU64>,
+    /// Whom the first fatal error wakes.
+    pub(crate) supervisor: Arc<OnceLock<Thread>>,
+    /// Where it was opened.
+    pub(crate) host: HostId,
+    _stream: cpal::Stream,
+}
+
+/// What a real device is opened with.
+#[derive(Clone)]
+pub(crate) struct Opening {
+    pub(crate) direction: Direction,
+    pub(crate) name: Option<String>,
+    pub(crate) waker: Waker,
+}
+
+/// The callbacks' view of the stream.
+struct Reports {
+    errors: Producer<cpal::Error>,
+    supervisor: Arc<OnceLock<Thread>>,
+}
+
+impl Opening {
+    /// Opens the device and starts it. `ends(rate)` makes the callback's end of a ring for a stream of that rate, and the
+    /// caller's end; it is called for each format that is tried.
+    pub(crate) fn open<E: End, F>(
+        &self,
+        earlier: Option<HostId>,
+        ends: impl Fn(u32) -> Result<(E, F), String>,
+    ) -> Result<(Running, F), DeviceError> {
+        let host = host::host(earlier)?;
+        let device = host::find(&host, self.direction, self.name.as_deref())?;
+        let mut refused =
+            cpal::Error::with_message(ErrorKind::DeviceNotAvailable, "it offers no format that is understood");
+        for (config, format) in host::configurations(&device, self.direction) {
+            let (end, feed) = match ends(config.sample_rate) {
+                Ok(ends) => ends,
+                Err(why) => {
+                    refused = cpal::Error::with_message(ErrorKind::UnsupportedConfig, why);
+                    continue;
+                }
+            };
+            match self.start(&device, host.id(), config, format, end) {
+                Ok(running) => {
+                    tracing::debug!(direction = host::word(self.direction), ?config, ?format, "opened");
+                    return Ok((running, feed));
+                }
+                Err(error) => {
+                    tracing::debug!(direction = host::word(self.direction), ?config, ?format, %error, "refused");
+                    refused = error;
+                }
+            }
+        }
+        Err(host::cannot_open(&refused, self.direction, self.name.as_deref()))
+    }
+
+    fn start<E: End>(
+        &self,
+        device: &cpal::Device,
+        host: HostId,
+        config: StreamConfig,
+        format: SampleFormat,
+        end: E,
+    ) -> Result<Running, cpal::Error> {
+        let (reported, errors) = RingBuffer::new(1);
+        let supervisor = Arc::new(OnceLock::new());
+        let callbacks = Arc::new(AtomicU64::new(0));
+        let plumbing = Plumbing {
+            end,
+            channels: usize::from(config.channels),
+            callbacks: Arc::clone(&callbacks),
+            waker: Arc::clone(&self.waker),
+            reports: Reports { errors: reported, supervisor: Arc::clone(&supervisor) },
+        };
+        let stream = match format {
+            SampleFormat::F32 => E::build::<f32>(device, config, plumbing),
+            SampleFormat::F64 => E::build::<f64>(device, config, plumbing),
+            SampleFormat::I8 => E::build::<i8>(device, config, plumbing),
+            SampleFormat::I16 => E::build::<i16>(device, config, plumbing),
+            SampleFormat::I24 => E::build::<cpal::I24>(device, config, plumbing),
+            SampleFormat::I32 => E::build::<i32>(device, config, plumbing),
+            SampleFormat::I64 => E::build::<i64>(device, config, plumbing),
+            SampleFormat::U8 => E::build::<u8>(device, config, plumbing),
+            SampleFormat::U16 => E::build::<u16>(device, config, plumbing),
+            SampleFormat::U24 => E::build::<cpal::U24>(device, config, plumbing),
+            SampleFormat::U32 => E::build::<u32>(device, config, plumbing),
+            SampleFormat::U64 => E::build::<u64>(device, config, plumbing),
+            _ => Err(cpal::Error::with_message(ErrorKind::UnsupportedConfig, "its sample format is not understood")),
+        }?;
+        stream.play()?;
+        Ok(Running { errors, callbacks, supervisor, host, _stream: stream })
+    }
+}
+
+/// Everything that one stream's callbacks own.
+pub(crate) struct Plumbing<E> {
+    end: E,
+    channels: usize,
+    callbacks: Arc<AtomicU64>,
+    waker: Waker,
+    reports: Reports,
+}
+
+/// The callback's end of a ring.
+pub(crate) trait End: Send + Sized + 'static {
+    /// Builds the stream whose callback owns this end.
+    fn build<T>(
+        device: &cpal::Device,
+        config: StreamConfig,
+        plumbing: Plumbing<Self>,
+    ) -> Result<cpal::Stream, cpal::Error>
+    where
+        T: SizedSample + FromSample<f32> + Send + 'static,
+        f32: FromSample<T>;
+}
+
+/// A microphone's: what does not fit is dropped.
+impl End for Producer<f32> {
+    fn build<T>(
+        device: &cpal::Device,
+        config: StreamConfig,
+        plumbing: Plumbing<Self>,
+    ) -> Result<cpal::Stream, cpal::Error>
+    where
+        T: SizedSample + FromSample<f32> + Send + 'static,
+        f32: FromSample<T>,
+    {
+        let Plumbing { end: mut ring, channels, callbacks, waker, mut reports } = plumbing;
+        let captured = move |samples: &[T], _: &cpal::InputCallbackInfo| {
+            give(samples, channels, &mut ring);
+            callbacks.fetch_add(1, Ordering::Relaxed);
+            waker();
+        };
+        device.build_input_stream(config, captured, move |error| reports.add(error), Some(OPEN_PATIENCE))
+    }
+}
+
+/// A speaker's.
+impl End for Outlet {
+    fn build<T>(
+        device: &cpal::Device,
+        config: StreamConfig,
+        plumbing: Plumbing<Self>,
+    ) -> Result<cpal::Stream, cpal::Error>
+    where
+        T: SizedSample + FromSample<f32> + Send + 'static,
+        f32: FromSample<T>,
+    {
+        let Plumbing { end: mut outlet, channels, callbacks, waker, mut reports } = plumbing;
+        let wanted = move |samples: &mut [T], _: &cpal::OutputCallbackInfo| {
+            take(samples, channels, &mut outlet);
+            callbacks.fetch_add(1, Ordering::Relaxed);
+            waker();
+        };
+        device.build_output_stream(config, wanted, move |error| reports.add(error), Some(OPEN_PATIENCE))
+    }
+}
+
+impl Reports {
+    /// May be called hundreds of thousands of times a second when a sound server dies.
+    fn add(&mut self, error: cpal::Error) {
+        if is_fatal(error.kind())
+            && self.errors.push(error).is_ok()
+            && let Some(supervisor) = self.supervisor.get()
+        {
+            supervisor.unpark();
+        }
+    }
+}
+
+/// Whether a stream is over with that error. An unknown one is: opening again is the safer mistake.
+fn is_fatal(kind: ErrorKind) -> bool {
+    !matches!(kind, ErrorKind::DeviceChanged | ErrorKind::RealtimeDenied | ErrorKind::Xrun)
+}
+
+/// From a device's frames to mono: their mean.
+fn give<T: Copy>(samples: &[T], channels: usize, ring: &mut Producer<f32>)
+where
+    f32: FromSample<T>,
+{
+    let fits = ring.slots().min(samples.len() / channels);
+    if let Ok(room) = ring.write_chunk_uninit(fits) {
+        let share = 1.0 / channels as f32;
+        let mono = samples.chunks_exact(channels).map(|frame| {
+            let sum: f32 = frame.iter().map(|sample| f32::from_sample_(*sample)).sum();
+            sum * share
+        });
+        room.fill_from_iter(mono);
+    }
+}
+
+/// From mono to a device's frames: the first two channels (a pair of speakers) play the same, others are silent.
+fn take<T: Copy + SizedSample + FromSample<f32>>(samples: &mut [T], channels: usize, outlet: &mut Outlet) {
+    let mut mono = [0.0; PIECE];
+    for piece in samples.chunks_mut(PIECE * channels) {
+        let mono = &mut mono[..piece.len() / channels];
+        outlet.take(mono);
+        piece.fill(T::EQUILIBRIUM);
+        for (frame, sample) in piece.chunks_exact_mut(channels).zip(mono) {
+            let sample = T::from_sample(sample.clamp(-1.0, 1.0));
+            for channel in frame.iter_mut().take(2) {
+                *channel = sample;
+            }
+        }
+    }
+}

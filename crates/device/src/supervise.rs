@@ -1,0 +1,218 @@
+//! One thread per real device: it notices the loss, tells it once, and opens the device again as soon as it can.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cpal::HostId;
+use rtrb::{Consumer, Producer, PushError, RingBuffer};
+
+use crate::pace::{Pace, Pacer};
+use crate::stream::Running;
+use crate::worker::{Stop, Worker};
+use crate::{DeviceError, DeviceEvent, Waker};
+
+/// A sound system that has not opened a device by then does not answer.
+const OPEN_PATIENCE: Duration = Duration::from_secs(10);
+/// A sound system that hangs does not hold up whoever closes a device for longer.
+const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
+/// From a loss to the first attempt to open again; doubled with each that fails.
+const FIRST_RETRY: Duration = Duration::from_millis(500);
+const LAST_RETRY: Duration = Duration::from_secs(5);
+/// Without a callback for so long a device is lost, though it did not say so. Virtual speakers take 2 s of sound at once.
+const STALLED: Duration = Duration::from_secs(6);
+const WATCH: Duration = Duration::from_millis(500);
+/// New ends of streams that the caller has not taken up yet; the supervisor waits when there are more.
+const MOST_FEEDS: usize = 4;
+/// News that nobody has asked for; the newest beyond it is dropped. A loss and a return are two, at least 0.5 s apart.
+const MOST_EVENTS: usize = 64;
+
+/// A real device of either direction.
+pub(crate) trait Kind: Send + Sync + 'static {
+    /// The caller's end of a stream.
+    type Feed: Send + 'static;
+
+    /// Opens it. May take long.
+    fn open(&self, earlier: Option<HostId>) -> Result<(Running, Self::Feed), DeviceError>;
+
+    /// What stands in for it while it is lost: the caller's end, and what to do every 10 ms.
+    fn stand_in(&self) -> (Self::Feed, Box<dyn FnMut()>);
+}
+
+/// A device that is opened again after a loss, as its caller holds it.
+pub(crate) struct Supervised<F> {
+    /// Ends of newer streams, which replace older ones.
+    pub(crate) feeds: Consumer<F>,
+    pub(crate) events: Consumer<DeviceEvent>,
+    pub(crate) supervisor: Worker,
+}
+
+/// Opens a device and watches it from then on.
+pub(crate) fn open<K: Kind>(kind: K, waker: Waker) -> Result<(K::Feed, Supervised<K::Feed>), DeviceError> {
+    let kind = Arc::new(kind);
+    let opener = Arc::clone(&kind);
+    let (running, feed) = patiently(move || opener.open(None))?;
+    let (feeds, newer_feeds) = RingBuffer::new(MOST_FEEDS);
+    let (events, news) = RingBuffer::new(MOST_EVENTS);
+    let supervisor = Supervisor { kind, waker, feeds, events };
+    let supervisor = Worker::spawn("device supervisor", move |stop| supervisor.run(&stop, running))?;
+    Ok((feed, Supervised { feeds: newer_feeds, events: news, supervisor }))
+}
+
+/// Asks the sound system something in a thread of its own, because it may hang.
+pub(crate) fn patiently<T: Send + 'static>(
+    ask: impl FnOnce() -> Result<T, DeviceError> + Send + 'static,
+) -> Result<T, DeviceError> {
+    in_thread(ask)?.recv_timeout(OPEN_PATIENCE).unwrap_or_else(|error| Err(no_answer(error)))
+}
+
+struct Supervisor<K: Kind> {
+    kind: Arc<K>,
+    waker: Waker,
+    feeds: Producer<K::Feed>,
+    events: Producer<DeviceEvent>,
+}
+
+/// What an attempt to open gives.
+type Opened<K> = Result<(Running, <K as Kind>::Feed), DeviceError>;
+
+impl<K: Kind> Supervisor<K> {
+    fn run(mut self, stop: &Stop, mut running: Running) {
+        loop {
+            let Some(why) = watch(stop, &mut running) else { return close(running) };
+            tracing::warn!("a sound device was lost: {why}");
+            let (feed, step) = self.kind.stand_in();
+            self.hand_over(stop, feed);
+            self.tell(DeviceEvent::Lost { why });
+            let Some((again, feed)) = self.open_again(stop, running, step) else { return };
+            tracing::info!("the sound device is back");
+            running = again;
+            self.hand_over(stop, feed);
+            self.tell(DeviceEvent::Recovered);
+        }
+    }
+
+    /// Lets go of the lost stream and tries until it is open again; `None` if it shall end.
+    fn open_again(&self, stop: &Stop, lost: Running, mut step: Box<dyn FnMut()>) -> Option<(Running, K::Feed)> {
+        let host = lost.host;
+        let mut lost = Some(lost);
+        let mut delay = FIRST_RETRY;
+        loop {
+            // All that may hang is done in the attempt's own thread, so that the stand-in keeps its pace.
+            let (kind, lost) = (Arc::clone(&self.kind), lost.take());
+            let attempted = in_thread(move || {
+                drop(lost);
+                thread::sleep(delay);
+                kind.open(Some(host))
+            });
+            match attempted {
+                Err(error) => {
+                    tracing::debug!(%error, "no attempt to open the device again");
+                    stop.doze(delay);
+                }
+                Ok(attempted) => match self.stand_in_until(stop, &attempted, &mut step)? {
+                    Ok(opened) => return Some(opened),
+                    Err(error) => tracing::debug!(%error, "not back yet"),
+                },
+            }
+            delay = (delay * 2).min(LAST_RETRY);
+        }
+    }
+
+    /// `None` if it shall end.
+    fn stand_in_until(
+        &self,
+        stop: &Stop,
+        attempted: &Receiver<Opened<K>>,
+        step: &mut Box<dyn FnMut()>,
+    ) -> Option<Opened<K>> {
+        let epoch = Instant::now();
+        let mut pacer = Pacer::new(epoch.elapsed());
+        while !stop.is_set() {
+            match pacer.next(epoch.elapsed()) {
+                Pace::Step { .. } => {
+                    step();
+                    (self.waker)();
+                }
+                Pace::Wait(length) => match attempted.recv_timeout(length) {
+                    Ok(opened) => return Some(opened),
+                    Err(RecvTimeoutError::Timeout) => {}
+                    Err(error @ RecvTimeoutError::Disconnected) => return Some(Err(no_answer(error))),
+                },
+            }
+        }
+        None
+    }
+
+    fn hand_over(&mut self, stop: &Stop, mut feed: K::Feed) {
+        while let Err(PushError::Full(refused)) = self.feeds.push(feed) {
+            if stop.is_set() {
+                return;
+            }
+            stop.doze(WATCH);
+            feed = refused;
+        }
+    }
+
+    fn tell(&mut self, event: DeviceEvent) {
+        // A caller that never asks does not hold up the device.
+        let _ = self.events.push(event);
+        (self.waker)();
+    }
+}
+
+/// Returns why the stream is over, or `None` if it shall end.
+fn watch(stop: &Stop, running: &mut Running) -> Option<String> {
+    // An error before this line wakes nobody and is found below.
+    let _ = running.supervisor.set(thread::current());
+    let mut callbacks = running.callbacks.load(Ordering::Relaxed);
+    let mut alive_at = Instant::now();
+    while !stop.is_set() {
+        if let Ok(error) = running.errors.pop() {
+            return Some(error.to_string());
+        }
+        let now_callbacks = running.callbacks.load(Ordering::Relaxed);
+        if now_callbacks != callbacks {
+            callbacks = now_callbacks;
+            alive_at = Instant::now();
+        } else if alive_at.elapsed() > STALLED {
+            return Some(format!("it has not moved for {} s", STALLED.as_secs()));
+        }
+        stop.doze(WATCH);
+    }
+    None
+}
+
+/// The answer to a caller that has gone is dropped, and a stream that was opened with it.
+fn in_thread<T: Send + 'static>(
+    ask: impl FnOnce() -> Result<T, DeviceError> + Send + 'static,
+) -> Result<Receiver<Result<T, DeviceError>>, DeviceError> {
+    let (answer, answered) = sync_channel(1);
+    let work = move || {
+        let _ = answer.send(ask());
+    };
+    thread::Builder::new().name("device opener".into()).spawn(work).map_err(DeviceError::NoThread)?;
+    Ok(answered)
+}
+
+fn no_answer(error: RecvTimeoutError) -> DeviceError {
+    let why = match error {
+        RecvTimeoutError::Timeout => format!("nothing for {} s", OPEN_PATIENCE.as_secs()),
+        RecvTimeoutError::Disconnected => "it failed without a word".into(),
+    };
+    DeviceError::NoSoundSystem { why }
+}
+
+/// Ends a stream, but leaves it to itself if its sound system hangs.
+fn close(running: Running) {
+    let (done, ended) = sync_channel::<()>(1);
+    let work = move || {
+        drop(running);
+        drop(done);
+    };
+    if thread::Builder::new().name("device closer".into()).spawn(work).is_ok() {
+        let _ = ended.recv_timeout(CLOSE_PATIENCE);
+    }
+}
