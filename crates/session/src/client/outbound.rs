@@ -242,8 +242,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
                     Who::Peer(peer) => self.pairs.bound(peer).map(|(id, _, common)| (id, common)),
                     Who::Client(..) => None,
                 };
-                let listens = |group| view.table.listens(client, group);
-                if targets.iter().any(|(target, _)| addresses(target, who, Some(client), &listens)) {
+                let listens = |group, name: &str| view.listens(client, group, name);
+                if targets.iter().any(|target| addresses(target, who, Some(client), &listens)) {
                     remotes.push(Remote { who, relay: Some(client), link });
                 }
             }
@@ -251,12 +251,18 @@ impl<P: Copy + Ord + Debug> Client<P> {
         for (id, _, common) in self.pairs.all_bound() {
             let who = Who::Peer(id.peer);
             let Some(view) = self.view_of(common.session).filter(|_| !present.contains(&who)) else { continue };
-            let listens = |group| view.listens(common.remote, group);
-            if targets.iter().any(|(target, _)| addresses(target, who, Some(common.remote), &listens)) {
+            let listens = |group, name: &str| view.listens(common.remote, group, name);
+            // Targets that are clients are clients of the current session.
+            let client = Some(common.remote).filter(|_| self.is_current(common.session));
+            if targets.iter().any(|target| addresses(target, who, client, &listens)) {
                 remotes.push(Remote { who, relay: None, link: Some((id, common)) });
             }
         }
         remotes
+    }
+
+    fn is_current(&self, session: SessionId) -> bool {
+        self.current.as_ref().is_some_and(|view| view.session == session)
     }
 
     /// A peer's client id in a session.
@@ -270,13 +276,13 @@ impl<P: Copy + Ord + Debug> Client<P> {
 }
 
 fn addresses<P: Copy + Ord>(
-    target: &VoiceTarget<P>,
+    (target, wire): &(VoiceTarget<P>, Target),
     who: Who<P>,
     client: Option<ClientId>,
-    listens: &impl Fn(GroupId) -> bool,
+    listens: &impl Fn(GroupId, &str) -> bool,
 ) -> bool {
     match target {
-        VoiceTarget::Group(name) => listens(GroupId::of(name)),
+        VoiceTarget::Group(name) => matches!(wire.kind, TargetKind::Group(group) if listens(group, name)),
         VoiceTarget::Peer(peer) => who == Who::Peer(*peer),
         VoiceTarget::Client(target) => client == Some(*target),
     }
@@ -302,7 +308,8 @@ impl PacketCache {
         let mut targets = Vec::with_capacity(address.targets.len());
         for (target, wire) in &address.targets {
             let kind = match target {
-                VoiceTarget::Group(_) | VoiceTarget::Client(_) => Some(wire.kind),
+                VoiceTarget::Group(_) => Some(wire.kind),
+                VoiceTarget::Client(_) => Some(wire.kind).filter(|_| client.is_current(session)),
                 VoiceTarget::Peer(peer) => client.client_in(net, session, *peer).map(TargetKind::Client),
             };
             targets.extend(kind.map(|kind| Target { kind, ..*wire }));

@@ -62,9 +62,11 @@ impl View {
         &self.table
     }
 
-    /// Whether a client listens to a group, or did when the server lost it.
-    pub(super) fn listens(&self, client: ClientId, group: GroupId) -> bool {
-        self.table.listens(client, group) || self.kept.listens(client, group)
+    /// Whether a client listens to a group of this name, or did when the server lost it. Another name with the same id is
+    /// another group.
+    pub(super) fn listens(&self, client: ClientId, group: GroupId, name: &str) -> bool {
+        let member = self.table.member(client).or_else(|| self.kept.member(client));
+        member.is_some_and(|member| member.groups.get(&group).is_some_and(|own| own == name))
     }
 
     pub(super) fn keep(&mut self, client: ClientId, until: Duration) {
