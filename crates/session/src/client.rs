@@ -320,7 +320,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     /// Leaves: the session, the pairs and all that was known of others are gone. Groups and targets stay for the next
-    /// time.
+    /// time, but for targets that were clients of this session.
     pub fn leave<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
         net.disconnect(now);
         if self.phase != Phase::Offline {
@@ -328,6 +328,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
         self.phase = Phase::Offline;
         self.current = None;
+        self.speaker.forget_clients();
         self.previous.clear();
         self.pairs = Pairs::new();
         self.routes.clear();

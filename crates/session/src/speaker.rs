@@ -12,7 +12,7 @@ pub enum VoiceTarget<P> {
     Group(String),
     /// One peer, whatever its client id is.
     Peer(P),
-    /// One client of the current session, on networks without a roster.
+    /// One client of the current session, on networks without a roster. Closes when the client joins another session.
     Client(ClientId),
 }
 
@@ -127,11 +127,21 @@ impl<P: Clone + PartialEq> Speaker<P> {
         self.next_sequence = self.next_sequence.wrapping_add(1);
         self.burst_begun = true;
         self.targets.retain(|open| !open.closing);
-        if self.targets.is_empty() {
+        self.end_burst_without_targets();
+        Some(address)
+    }
+
+    /// Another session: in it, a client's id is somebody else's. Peers and groups go on being spoken to.
+    pub fn forget_clients(&mut self) {
+        self.targets.retain(|open| !matches!(open.target, VoiceTarget::Client(_)));
+        self.end_burst_without_targets();
+    }
+
+    fn end_burst_without_targets(&mut self) {
+        if self.targets.is_empty() && self.burst_begun {
             self.burst = (self.burst + 1) & 0x7F;
             self.burst_begun = false;
         }
-        Some(address)
     }
 }
 
@@ -199,6 +209,18 @@ mod tests {
         let after = speaker.next_frame().unwrap();
         assert_eq!(burst(&after), burst(&before));
         assert_ne!(after.targets[0].1.session, before.targets[0].1.session, "the target's own opening is a new one");
+    }
+
+    /// proves: D-16
+    #[test]
+    fn a_client_of_another_session_is_nobody_to_speak_to() {
+        let mut speaker = Speaker::new(0);
+        speaker.open(VoiceTarget::Client(ClientId(5)), TargetOptions::default()).unwrap();
+        let before = speaker.next_frame().unwrap();
+        speaker.forget_clients();
+        assert_eq!(speaker.next_frame(), None);
+        speaker.open(group("a"), TargetOptions::default()).unwrap();
+        assert_ne!(burst(&speaker.next_frame().unwrap()), burst(&before));
     }
 
     #[test]

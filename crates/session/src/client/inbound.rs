@@ -59,7 +59,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             return Err(Dropped::WrongSession);
         }
         match header.kind {
-            Kind::ClientState => self.client_state(net, ClientState::decode(body)?),
+            Kind::ClientState => self.client_state(now, net, ClientState::decode(body)?),
             Kind::DeltaClientState => self.delta(DeltaClientState::decode(body)?),
             Kind::RemoveClient => self.remove_client(now, net, RemoveClient::decode(body)?),
             Kind::TextData => self.text(net, TextData::decode(body)?),
@@ -133,9 +133,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
         if !header.kind.names_its_sender() {
             return Err(Dropped::Misplaced(header.kind));
         }
-        self.view_of(session).ok_or(Dropped::WrongSession)?;
+        let you = self.view_of(session).ok_or(Dropped::WrongSession)?.you;
         let sender = Routing::read(packet)?.sender;
-        if self.speaker_on(net, id, session) != Some(sender) {
+        if sender == you || self.speaker_on(net, id, session) != Some(sender) {
             return Err(Dropped::WrongSender);
         }
         let link = self.pairs.link_mut(id).ok_or(Dropped::Unexpected)?;
@@ -225,6 +225,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             if old.session == session {
                 self.keep_bound(now, old);
             } else {
+                self.speaker.forget_clients();
                 old.retired_at = Some(now);
                 self.previous.retain(|view| view.session != old.session);
                 self.previous.push(old);
@@ -270,7 +271,12 @@ impl<P: Copy + Ord + Debug> Client<P> {
         Ok(())
     }
 
-    fn client_state<N: Network<Peer = P>>(&mut self, net: &N, state: ClientState) -> Result<(), Dropped> {
+    fn client_state<N: Network<Peer = P>>(
+        &mut self,
+        now: Duration,
+        net: &mut N,
+        state: ClientState,
+    ) -> Result<(), Dropped> {
         let client = state.client.id;
         let Some(view) = self.current.as_mut().filter(|view| view.you != client) else {
             return Err(Dropped::Unexpected);
@@ -285,6 +291,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
             self.push(ClientEvent::MemberJoined { who, client, name });
         }
         self.push(ClientEvent::GroupsChanged { client });
+        if is_new {
+            // Its handshake on a link may have come first.
+            self.judge_waiting(now, net);
+            self.refresh_routes(now, net);
+        }
         Ok(())
     }
 

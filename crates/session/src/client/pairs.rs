@@ -2,16 +2,18 @@
 //! "Implementing P2P").
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_wire::packet::HandshakeP2P;
 use voicemesh_wire::{ClientId, SessionId};
 
-use super::event::{Dropped, Who};
+use super::event::{ClientEvent, Dropped, Who};
 use super::health::{AckDue, Health};
 use super::{Client, Phase};
 use crate::network::{Destination, LinkId, Naming, Network, Reliability};
+use crate::route::Route;
 
 /// Links to one peer at a time: one in use, one that is to replace it, and one on its way out. A network that reports
 /// more has its oldest released.
@@ -252,10 +254,7 @@ impl<P: Copy + Ord + std::fmt::Debug> Client<P> {
             return;
         }
         if let Some(common) = link.common {
-            let route = self.routes.remove(&Who::Client(common.session, common.remote));
-            if let Some(route) = route {
-                self.routes.entry(Who::Peer(id.peer)).or_insert(route);
-            }
+            self.name_route(Who::Client(common.session, common.remote), Who::Peer(id.peer));
         }
         let superseded: Vec<_> =
             self.pairs.to(id.peer).map(|(id, _)| *id).filter(|other| other.generation < id.generation).collect();
@@ -263,6 +262,20 @@ impl<P: Copy + Ord + std::fmt::Debug> Client<P> {
             net.release_link(now, old);
         }
         self.refresh_routes(now, net);
+    }
+
+    /// Without a roster, only the binding of a link tells which peer a client is: its route goes on under that name.
+    fn name_route(&mut self, former: Who<P>, who: Who<P>) {
+        let Some(state) = self.routes.remove(&former) else { return };
+        if state.route() != Route::None {
+            self.push(ClientEvent::RouteChanged { who: former, route: Route::None });
+        }
+        if let Entry::Vacant(unnamed) = self.routes.entry(who) {
+            unnamed.insert(state);
+            if state.route() != Route::None {
+                self.push(ClientEvent::RouteChanged { who, route: state.route() });
+            }
+        }
     }
 
     /// Who may speak on a link in a session: the link's own peer under its id there, and nobody else.
