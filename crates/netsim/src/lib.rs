@@ -72,9 +72,12 @@ impl<T: Clone> Path<T> {
         self.reliable.state()
     }
 
-    /// Packets that are on their way.
-    pub fn in_flight(&self) -> usize {
-        self.reliable.in_flight() + self.unreliable.in_flight()
+    /// Packets of one kind that are on their way.
+    pub fn in_flight(&self, mode: Mode) -> usize {
+        match mode {
+            Mode::Reliable => self.reliable.in_flight(),
+            Mode::Unreliable => self.unreliable.in_flight(),
+        }
     }
 
     /// What has happened to the packets of one kind.
