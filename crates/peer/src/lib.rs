@@ -1,1 +1,59 @@
-//! Voice between the people in a room, to embed: signaling client, links, engine and devices on a background thread.
+//! Voice between the people in a room, to embed in any program.
+//!
+//! One call joins; a background thread works; [`Peer::poll`] gives what happened and never blocks; dropping the
+//! [`Peer`] leaves the room.
+//!
+//! ```no_run
+//! use voicemesh::{Event, JoinOptions, Peer};
+//!
+//! fn main() -> Result<(), voicemesh::JoinError> {
+//!     let mut peer = Peer::join(JoinOptions::new("wss://voice.example.org", "lobby").name("Ada"))?;
+//!     loop {
+//!         while let Some(event) = peer.poll() {
+//!             match event {
+//!                 Event::PeerJoined { name, .. } => println!("{name} is here"),
+//!                 Event::Left | Event::Refused { .. } => return Ok(()),
+//!                 _ => {}
+//!             }
+//!         }
+//!         // … the rest of a frame …
+//!     }
+//! }
+//! ```
+//!
+//! **Does.** Speaks to the signaling server, opens links to the others, runs the engine and the devices. Whoever cannot
+//! be reached directly is served through the server, pair by pair.
+//!
+//! **Never does.** Block its caller; call back into the program from another thread; give up on a server that may come
+//! back.
+//!
+//! Inside: [`mesh`] is the [`Network`](voicemesh_session::Network) over signaling and links, without I/O; one engine
+//! thread owns it together with the sound; the runtime's tasks only move bytes into bounded queues.
+
+mod carrier;
+mod engine;
+mod event;
+mod identity;
+mod inbox;
+pub mod mesh;
+mod options;
+mod peer;
+mod server_url;
+mod socket;
+mod sound;
+mod tls;
+
+pub use event::{DeviceRole, ErrorCode, Event, PeerLeftReason, PeerState, Route, Snapshot, Stamped};
+pub use options::{JoinError, JoinOptions};
+pub use peer::Peer;
+
+pub use voicemesh_audio::FrameDuration;
+pub use voicemesh_audio::encode::SpeechConfig;
+pub use voicemesh_device::{DeviceInfo, InputSpec, OutputSpec, devices};
+pub use voicemesh_wire::PeerId;
+pub use voicemesh_wire::signaling::{Metadata, Presence};
+
+/// The README's example compiles.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

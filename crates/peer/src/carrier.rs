@@ -1,0 +1,113 @@
+//! What really moves a mesh's bytes: a WebSocket and WebRTC.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
+
+use bytes::Bytes;
+use tokio::runtime::Handle;
+use voicemesh_link::{Link, LinkConfig, LinkEvent, LinkSink, LinkStack, Role, SendError, Stream, WebRtc};
+use voicemesh_session::network::Reliability;
+use voicemesh_wire::signaling::{IceServer, Signal};
+
+use crate::inbox::Inbox;
+use crate::mesh::{Carrier, CarrierEvent, MeshLink};
+use crate::server_url::ServerUrl;
+use crate::socket::Socket;
+use crate::tls::Tls;
+
+/// Sockets and links of one peer. Links are only made where they are allowed; without any, no WebRTC runs.
+pub(crate) struct RealCarrier {
+    runtime: Handle,
+    url: ServerUrl,
+    tls: Tls,
+    inbox: Inbox,
+    /// Each socket's task holds a copy until it has said goodbye.
+    farewell: SyncSender<Infallible>,
+    socket: Option<Socket>,
+    stack: Option<WebRtc>,
+    links: BTreeMap<MeshLink, Box<dyn Link>>,
+}
+
+impl RealCarrier {
+    pub(crate) fn new(
+        runtime: Handle,
+        url: ServerUrl,
+        tls: Tls,
+        inbox: Inbox,
+        farewell: SyncSender<Infallible>,
+    ) -> Self {
+        Self { runtime, url, tls, inbox, farewell, socket: None, stack: None, links: BTreeMap::new() }
+    }
+}
+
+impl fmt::Debug for RealCarrier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let links: Vec<_> = self.links.keys().collect();
+        f.debug_struct("RealCarrier").field("socket", &self.socket.is_some()).field("links", &links).finish()
+    }
+}
+
+impl Carrier for RealCarrier {
+    fn open_socket(&mut self, generation: u32) {
+        let (url, tls, inbox) = (self.url.clone(), self.tls.clone(), self.inbox.clone());
+        self.socket = Some(Socket::open(&self.runtime, url, tls, generation, inbox, self.farewell.clone()));
+    }
+
+    fn close_socket(&mut self) {
+        self.socket = None;
+    }
+
+    fn send_text(&mut self, text: String) {
+        if let Some(socket) = &self.socket {
+            socket.send_text(text);
+        }
+    }
+
+    fn send_packet(&mut self, reliability: Reliability, packet: Bytes) {
+        if let Some(socket) = &self.socket {
+            socket.send_packet(reliability, packet);
+        }
+    }
+
+    fn open_link(&mut self, link: MeshLink, role: Role, ice_servers: &[IceServer]) {
+        let stack = self.stack.get_or_insert_with(|| WebRtc::new(self.runtime.clone()));
+        let sink = Arc::new(Sink { link, inbox: self.inbox.clone() });
+        let config = LinkConfig { role, ice_servers: ice_servers.to_vec() };
+        self.links.insert(link, stack.open(config, sink));
+    }
+
+    fn signal(&mut self, link: MeshLink, signal: Signal) {
+        if let Some(link) = self.links.get(&link) {
+            link.signal(signal);
+        }
+    }
+
+    fn send_link(&mut self, link: MeshLink, stream: Stream, packet: Bytes) -> Result<(), SendError> {
+        self.links.get(&link).ok_or(SendError::Closed)?.send(stream, packet)
+    }
+
+    fn close_link(&mut self, link: MeshLink) {
+        self.links.remove(&link);
+    }
+}
+
+/// Hands a link's events to the engine.
+struct Sink {
+    link: MeshLink,
+    inbox: Inbox,
+}
+
+impl LinkSink for Sink {
+    fn event(&self, event: LinkEvent) {
+        let may_be_lost = matches!(event, LinkEvent::Received { stream: Stream::Voice | Stream::Unreliable, .. });
+        let event = CarrierEvent::Link { link: self.link, event };
+        if may_be_lost {
+            let _ = self.inbox.put_lossy(event);
+        } else if !self.inbox.try_put(event) {
+            tracing::warn!("the engine does not take its links' events");
+        }
+    }
+}

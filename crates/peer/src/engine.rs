@@ -1,0 +1,299 @@
+//! The engine thread: it owns the session, the sound and the devices, and alone touches them (DESIGN §2).
+//!
+//! It runs when something has arrived, when a device wants something, and at least every 5 ms.
+
+use std::collections::BTreeSet;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use voicemesh_audio::{BLOCK_SAMPLES, Block};
+use voicemesh_engine::{Comms, CommsEvent};
+use voicemesh_session::GLOBAL_GROUP;
+use voicemesh_session::client::{ClientEvent, Who};
+use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
+use voicemesh_wire::packet::Recipient;
+use voicemesh_wire::{GroupId, PeerId};
+
+use crate::carrier::RealCarrier;
+use crate::event::{Event, PeerState, Snapshot, Stamped};
+use crate::inbox::{Arrivals, Wake};
+use crate::mesh::{Mesh, MeshEvent};
+use crate::sound::Sound;
+
+/// The thread sleeps at most this long.
+const LONGEST_NAP: Duration = Duration::from_millis(5);
+/// The snapshot is at most this old.
+const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(20);
+/// Arrivals handled before sound gets its turn.
+const ARRIVALS_PER_TURN: usize = 512;
+/// Events that the program has not taken. When there are more, new ones are dropped.
+pub(crate) const EVENTS: usize = 4096;
+/// Commands that the engine has not taken. When there are more, the caller's newest is dropped.
+pub(crate) const COMMANDS: usize = 1024;
+
+/// What a program wants of its peer.
+#[derive(Clone, Debug)]
+pub(crate) enum Command {
+    SetMuted(bool),
+    SetDeafened(bool),
+    SetGain(PeerId, f32),
+    SetPeerMuted(PeerId, bool),
+    SendText(Option<PeerId>, String),
+    JoinGroup(String),
+    LeaveGroup(String),
+    Leave,
+}
+
+/// What the handle and the thread share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    snapshot: Mutex<Snapshot>,
+}
+
+impl Shared {
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn put(&self, snapshot: Snapshot) {
+        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+    }
+}
+
+/// Everything that the thread owns.
+pub(crate) struct Engine {
+    pub(crate) comms: Comms<Mesh<RealCarrier>>,
+    pub(crate) arrivals: Arrivals,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) events: SyncSender<Stamped>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) sound: Sound,
+    pub(crate) started: Instant,
+    pub(crate) room: String,
+    /// Peers that have been heard since they joined.
+    pub(crate) heard: BTreeSet<PeerId>,
+}
+
+/// Whether to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Turn {
+    Next,
+    Last,
+}
+
+impl Engine {
+    /// Works until told to leave, or until the handle is gone.
+    pub(crate) fn run(mut self, wake: &Wake) {
+        wake.is_this_thread();
+        let mut snapshot_due = Duration::ZERO;
+        loop {
+            let now = self.started.elapsed();
+            let turn = self.take_commands(now);
+            self.take_arrivals(now);
+            self.comms.update(now);
+            self.sound(now);
+            self.take_events(now);
+            if turn == Turn::Last {
+                break;
+            }
+            if now >= snapshot_due {
+                snapshot_due = now + SNAPSHOT_INTERVAL;
+                self.shared.put(self.snapshot());
+            }
+            std::thread::park_timeout(LONGEST_NAP);
+        }
+        self.end();
+    }
+
+    fn end(mut self) {
+        let now = self.started.elapsed();
+        self.comms.stop(now);
+        self.take_events(now);
+        self.shared.put(self.snapshot());
+        self.tell(now, Event::Left);
+    }
+
+    fn take_commands(&mut self, now: Duration) -> Turn {
+        loop {
+            match self.commands.try_recv() {
+                Ok(Command::Leave) | Err(TryRecvError::Disconnected) => return Turn::Last,
+                Ok(command) => self.command(now, command),
+                Err(TryRecvError::Empty) => return Turn::Next,
+            }
+        }
+    }
+
+    fn take_arrivals(&mut self, now: Duration) {
+        for _ in 0..ARRIVALS_PER_TURN {
+            let Some(event) = self.arrivals.next() else { return };
+            self.comms.network_mut().handle(now, event);
+        }
+    }
+
+    fn sound(&mut self, now: Duration) {
+        let mut block: Block = [0.0; BLOCK_SAMPLES];
+        self.sound.begin(now);
+        loop {
+            let plays = self.sound.wants_block(now);
+            if plays {
+                self.comms.render(now, &mut block);
+                self.sound.play(&block);
+            }
+            let speaks = self.sound.read_block(&mut block);
+            if speaks && let Err(error) = self.comms.capture(now, &block) {
+                tracing::warn!(%error, "a block of speech was not sent");
+            }
+            if !plays && !speaks {
+                break;
+            }
+        }
+        while let Some(event) = self.sound.poll_event() {
+            self.tell(now, event);
+        }
+    }
+
+    fn command(&mut self, now: Duration, command: Command) {
+        let done = match command {
+            Command::SetMuted(muted) => {
+                self.comms.set_muted(muted);
+                Ok(())
+            }
+            Command::SetDeafened(deafened) => {
+                self.comms.set_deafened(deafened);
+                Ok(())
+            }
+            Command::SetGain(peer, gain) => {
+                self.comms.set_gain(Who::Peer(peer), gain);
+                Ok(())
+            }
+            Command::SetPeerMuted(peer, muted) => {
+                self.comms.set_peer_muted(Who::Peer(peer), muted);
+                Ok(())
+            }
+            Command::SendText(None, text) => {
+                self.comms.send_text(now, Recipient::Group(GroupId::of(GLOBAL_GROUP)), &text)
+            }
+            Command::SendText(Some(peer), text) => match self.comms.network().client(peer) {
+                Some(client) => self.comms.send_text(now, Recipient::Client(client), &text),
+                None => Ok(()),
+            },
+            Command::JoinGroup(name) => self.join_group(now, name),
+            Command::LeaveGroup(name) => self.leave_group(now, name),
+            Command::Leave => Ok(()),
+        };
+        if let Err(error) = done {
+            let code = crate::ErrorCode::Other("command".to_owned());
+            self.tell(now, Event::Warned { code, message: error.to_string() });
+        }
+    }
+
+    fn join_group(&mut self, now: Duration, name: String) -> Result<(), voicemesh_engine::CommsError> {
+        self.comms.join_group(now, &name)?;
+        self.comms.open_target(VoiceTarget::Group(name), TargetOptions::default())
+    }
+
+    fn leave_group(&mut self, now: Duration, name: String) -> Result<(), voicemesh_engine::CommsError> {
+        self.comms.leave_group(now, &name)?;
+        self.comms.close_target(now, &VoiceTarget::Group(name))
+    }
+
+    fn take_events(&mut self, now: Duration) {
+        while let Some(event) = self.comms.network_mut().poll_event() {
+            self.mesh_event(now, event);
+        }
+        while let Some(event) = self.comms.poll_event() {
+            self.comms_event(now, event);
+        }
+    }
+
+    fn mesh_event(&mut self, now: Duration, event: MeshEvent) {
+        let event = match event {
+            MeshEvent::Joined { you, session, others, relay_only } => {
+                Event::Joined { you, room: self.room.clone(), session, others, relay_only }
+            }
+            MeshEvent::PeerJoined(member) => {
+                if self.sound.echoes() && member.metadata.get("kind").is_some_and(|kind| kind == "echo") {
+                    // Two that say back what they hear would never stop.
+                    self.comms.set_peer_muted(Who::Peer(member.peer), true);
+                }
+                Event::PeerJoined { peer: member.peer, name: member.name, metadata: member.metadata }
+            }
+            MeshEvent::PeerLeft { member, reason } => {
+                self.heard.remove(&member.peer);
+                Event::PeerLeft { peer: member.peer, name: member.name, reason }
+            }
+            MeshEvent::MetadataChanged { peer, metadata } => Event::MetadataChanged { peer, metadata },
+            MeshEvent::ServerAway { why, retry_in } => Event::ServerAway { why, retry_in },
+            MeshEvent::Refused { code, message } => Event::Refused { code, message },
+            MeshEvent::Replaced => Event::Replaced,
+            MeshEvent::Warned { code, message } => Event::Warned { code, message },
+        };
+        self.tell(now, event);
+    }
+
+    fn comms_event(&mut self, now: Duration, event: CommsEvent<PeerId>) {
+        let event = match event {
+            CommsEvent::Speaking { who: Who::Peer(peer), speaking } => Event::Speaking { peer, speaking },
+            CommsEvent::FirstHeard { who: Who::Peer(peer) } if self.heard.insert(peer) => Event::FirstHeard { peer },
+            CommsEvent::Session(ClientEvent::Joined { .. }) => Event::Connected,
+            CommsEvent::Session(ClientEvent::RouteChanged { who: Who::Peer(peer), route })
+                if self.comms.network().member(peer).is_some() =>
+            {
+                Event::RouteChanged { peer, route }
+            }
+            CommsEvent::Session(ClientEvent::GroupRefused { group }) => Event::GroupRefused { group },
+            CommsEvent::Session(ClientEvent::Text { from: Who::Peer(from), recipient, text, .. }) => {
+                let name = self.comms.network().member(from).map(|member| member.name.clone());
+                let private = matches!(recipient, Recipient::Client(_));
+                Event::Text { from, name: name.unwrap_or_default(), private, text }
+            }
+            // Who is not in the roster is nobody to the application.
+            _ => return,
+        };
+        self.tell(now, event);
+    }
+
+    fn tell(&self, at: Duration, event: Event) {
+        if let Err(TrySendError::Full(lost)) = self.events.try_send(Stamped { at, event }) {
+            tracing::debug!(event = ?lost.event, "nobody takes the events; one was dropped");
+        }
+    }
+
+    fn snapshot(&self) -> Snapshot {
+        let mesh = self.comms.network();
+        let peers = self.comms.peers();
+        let status = |peer: PeerId| peers.iter().find(|status| status.who == Who::Peer(peer));
+        let states = mesh.members().map(|member| {
+            let status = status(member.peer);
+            let heard = status.and_then(|status| status.heard).unwrap_or_default();
+            PeerState {
+                peer: member.peer,
+                name: member.name.clone(),
+                metadata: member.metadata.clone(),
+                route: status.map_or(crate::Route::None, |status| status.route),
+                round_trip: status.and_then(|status| status.round_trip),
+                speaking: status.is_some_and(|status| status.speaking),
+                level_dbfs: status.and_then(|status| status.level_dbfs),
+                frames_received: heard.frames_received,
+                frames_heard: heard.frames_heard,
+                frames_concealed: heard.frames_concealed,
+                buffer: Duration::from_secs_f32((heard.buffer_ms / 1000.0).clamp(0.0, 60.0)),
+            }
+        });
+        let comms = self.comms.status();
+        Snapshot {
+            connected: comms.connected,
+            mode: match comms.mode {
+                voicemesh_engine::Mode::None => "none",
+                voicemesh_engine::Mode::Client => "client",
+                voicemesh_engine::Mode::DedicatedServer => "server",
+            },
+            you: Some(mesh.you()),
+            peers: states.collect(),
+            frames_spoken: self.comms.frames_spoken(),
+            muted: self.comms.is_muted(),
+            deafened: self.comms.is_deafened(),
+        }
+    }
+}

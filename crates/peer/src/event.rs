@@ -1,0 +1,205 @@
+//! What a program is told.
+
+use std::time::Duration;
+
+use voicemesh_wire::PeerId;
+use voicemesh_wire::signaling::Metadata;
+
+pub use voicemesh_session::route::Route;
+pub use voicemesh_wire::signaling::ErrorCode;
+
+/// What happened, and when.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Stamped {
+    /// Since the call that joined.
+    pub at: Duration,
+    /// What.
+    pub event: Event,
+}
+
+/// What happened. Each is told once.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Event {
+    /// The server has let this peer into the room. Comes again after every rejoin, with the same id.
+    Joined {
+        /// The own id.
+        you: PeerId,
+        /// The room.
+        room: String,
+        /// The session's number.
+        session: u32,
+        /// How many others are there.
+        others: usize,
+        /// The server carries everything itself; nobody opens links.
+        relay_only: bool,
+    },
+    /// The session is complete: speech flows from here on.
+    Connected,
+    /// Somebody is in the room.
+    PeerJoined {
+        /// Who.
+        peer: PeerId,
+        /// The name to show.
+        name: String,
+        /// What it publishes.
+        metadata: Metadata,
+    },
+    /// Somebody is no longer in the room, and not reachable in any way.
+    PeerLeft {
+        /// Who.
+        peer: PeerId,
+        /// The name that was shown.
+        name: String,
+        /// Why.
+        reason: PeerLeftReason,
+    },
+    /// Somebody publishes something else now.
+    MetadataChanged {
+        /// Who.
+        peer: PeerId,
+        /// All of it.
+        metadata: Metadata,
+    },
+    /// Another way to a peer is in use.
+    RouteChanged {
+        /// Which peer.
+        peer: PeerId,
+        /// The new route.
+        route: Route,
+    },
+    /// A peer is heard for the first time since it joined.
+    FirstHeard {
+        /// Who.
+        peer: PeerId,
+    },
+    /// Somebody begins or ceases to speak.
+    Speaking {
+        /// Who.
+        peer: PeerId,
+        /// Which.
+        speaking: bool,
+    },
+    /// Somebody wrote.
+    Text {
+        /// Who.
+        from: PeerId,
+        /// The name to show.
+        name: String,
+        /// Only to this peer, not to a group.
+        private: bool,
+        /// What.
+        text: String,
+    },
+    /// The server cannot be reached. Direct speech goes on; this peer tries again by itself.
+    ServerAway {
+        /// What was seen of it.
+        why: String,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// The server does not let this peer in, now or ever; it does not try again.
+    Refused {
+        /// For programs.
+        code: ErrorCode,
+        /// For people.
+        message: String,
+    },
+    /// This identity joined from somewhere else, and this connection ended. It does not come back by itself.
+    Replaced,
+    /// The server refused something, and goes on.
+    Warned {
+        /// For programs.
+        code: ErrorCode,
+        /// For people.
+        message: String,
+    },
+    /// The server refused a talk group: another group's name has the same id, or there are too many.
+    GroupRefused {
+        /// Which.
+        group: String,
+    },
+    /// A device is gone; the room goes on without it, and it is looked for.
+    DeviceLost {
+        /// Which: the microphone, or the speaker.
+        which: DeviceRole,
+        /// What was seen of it.
+        why: String,
+    },
+    /// A device works again.
+    DeviceRecovered {
+        /// Which.
+        which: DeviceRole,
+    },
+    /// This peer has left; nothing follows.
+    Left,
+}
+
+/// Which end of the sound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum DeviceRole {
+    /// The microphone.
+    Input,
+    /// The speaker.
+    Output,
+}
+
+/// Why a peer is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeerLeftReason {
+    /// It left.
+    Left,
+    /// The server put it out.
+    Kicked,
+    /// Neither the server nor a link reaches it.
+    Lost,
+    /// Its program was started again, and is back as a new arrival.
+    Restarted,
+}
+
+/// One other peer, as a person would want to see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PeerState {
+    /// Who.
+    pub peer: PeerId,
+    /// The name to show.
+    pub name: String,
+    /// What it publishes.
+    pub metadata: Metadata,
+    /// The way to it.
+    pub route: Route,
+    /// The link's round trip, once measured.
+    pub round_trip: Option<Duration>,
+    /// Whether it speaks.
+    pub speaking: bool,
+    /// How loud it was lately.
+    pub level_dbfs: Option<f32>,
+    /// Frames received from it, each once.
+    pub frames_received: u64,
+    /// Frames of it that were heard.
+    pub frames_heard: u64,
+    /// Frames of it that were guessed, because they did not come in time.
+    pub frames_concealed: u64,
+    /// How long its frames lately waited to be heard.
+    pub buffer: Duration,
+}
+
+/// The whole situation at a moment.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Snapshot {
+    /// Whether this peer is in the room's session.
+    pub connected: bool,
+    /// `none` or `client`.
+    pub mode: &'static str,
+    /// The own id, once known.
+    pub you: Option<PeerId>,
+    /// Everyone else.
+    pub peers: Vec<PeerState>,
+    /// Frames that the microphone has made.
+    pub frames_spoken: u64,
+    /// Whether nothing is sent.
+    pub muted: bool,
+    /// Whether nothing is heard.
+    pub deafened: bool,
+}

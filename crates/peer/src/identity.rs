@@ -1,0 +1,160 @@
+//! The installation's secret on disk, and which instance of it this process is (DESIGN §4, "Identity").
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use voicemesh_wire::identity::{IdentityProof, InstallationSecret, prove};
+
+const SECRET_FILE: &str = "identity";
+/// Processes of one installation in one room at a time; a further one joins with a secret of its own.
+const INSTANCES: u32 = 64;
+
+/// Who this process is in one room. Holds the instance as long as it lives.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub proof: IdentityProof,
+    _instance: Option<File>,
+}
+
+impl Identity {
+    /// The same installation is the same peer in the same room each time; a second process takes the next instance. If
+    /// nothing can be kept on disk, the peer is a new one each time.
+    pub(crate) fn load(state_dir: Option<&Path>, origin: &str, room: &str) -> io::Result<Self> {
+        let Some(dir) = state_dir.map(Path::to_path_buf).or_else(default_dir) else {
+            return Self::ephemeral(origin, room);
+        };
+        match Self::from_dir(&dir, origin, room) {
+            Ok(identity) => Ok(identity),
+            Err(error) => {
+                tracing::warn!(%error, "the identity cannot be kept; this peer will be a new one next time");
+                Self::ephemeral(origin, room)
+            }
+        }
+    }
+
+    fn from_dir(dir: &Path, origin: &str, room: &str) -> io::Result<Self> {
+        fs::create_dir_all(dir)?;
+        let secret = read_or_make_secret(&dir.join(SECRET_FILE))?;
+        let locks = dir.join("instances");
+        fs::create_dir_all(&locks)?;
+        let place = prove(&InstallationSecret([0; 32]), origin, room, 0).peer_id();
+        for instance in 0..INSTANCES {
+            let lock = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(locks.join(format!("{place}-{instance}")))?;
+            match lock.try_lock() {
+                Ok(()) => {
+                    return Ok(Self { proof: prove(&secret, origin, room, instance), _instance: Some(lock) });
+                }
+                Err(TryLockError::WouldBlock) => {}
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+        }
+        Self::ephemeral(origin, room)
+    }
+
+    fn ephemeral(origin: &str, room: &str) -> io::Result<Self> {
+        Ok(Self { proof: prove(&random_secret()?, origin, room, 0), _instance: None })
+    }
+}
+
+/// Two processes that start at once agree on one secret: whoever links its file first wins.
+fn read_or_make_secret(path: &Path) -> io::Result<InstallationSecret> {
+    if let Some(secret) = read_secret(path)? {
+        return Ok(secret);
+    }
+    let secret = random_secret()?;
+    let own = path.with_extension(format!("{}.new", std::process::id()));
+    write_private(&own, &secret.0)?;
+    let linked = fs::hard_link(&own, path);
+    fs::remove_file(&own)?;
+    match linked {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    read_secret(path)?.ok_or_else(|| io::Error::other("the identity file is damaged; remove it to get a new one"))
+}
+
+/// `None` if there is no file.
+fn read_secret(path: &Path) -> io::Result<Option<InstallationSecret>> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut secret = [0; 32];
+    file.read_exact(&mut secret)?;
+    Ok(Some(InstallationSecret(secret)))
+}
+
+fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut options = OpenOptions::new();
+    options.create(true).truncate(true).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+fn random_secret() -> io::Result<InstallationSecret> {
+    let mut secret = [0; 32];
+    getrandom::fill(&mut secret).map_err(io::Error::other)?;
+    Ok(InstallationSecret(secret))
+}
+
+fn default_dir() -> Option<PathBuf> {
+    let variable = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if cfg!(windows) {
+        return Some(variable("APPDATA")?.join("voicemesh"));
+    }
+    if cfg!(target_os = "macos") {
+        return Some(variable("HOME")?.join("Library/Application Support/voicemesh"));
+    }
+    let config = variable("XDG_CONFIG_HOME").or_else(|| Some(variable("HOME")?.join(".config")));
+    Some(config?.join("voicemesh"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        let dir = std::env::temp_dir().join(format!("voicemesh-identity-{}-{name}", std::process::id()));
+        let _ = fs::remove_dir_all(&dir);
+        dir
+    }
+
+    /// proves: S-01
+    #[test]
+    fn an_installation_is_the_same_peer_each_time_and_another_in_another_room() {
+        let dir = folder("same");
+        let id = |room| Identity::load(Some(&dir), "wss://a:443", room).unwrap().proof.peer_id();
+        assert_eq!(id("lobby"), id("lobby"));
+        assert_ne!(id("lobby"), id("other"));
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_second_process_takes_the_next_instance_and_gives_it_back() {
+        let dir = folder("second");
+        let load = || Identity::load(Some(&dir), "wss://a:443", "lobby").unwrap();
+        let (first, second) = (load(), load());
+        let ids = [first.proof.peer_id(), second.proof.peer_id()];
+        assert_ne!(ids[0], ids[1]);
+        drop(first);
+        assert_eq!(load().proof.peer_id(), ids[0]);
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_written_still_gives_an_identity() {
+        let dir = folder("file");
+        fs::write(&dir, "not a folder").unwrap();
+        assert!(Identity::load(Some(&dir), "wss://a:443", "lobby").is_ok());
+        fs::remove_file(dir).unwrap();
+    }
+}

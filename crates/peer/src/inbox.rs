@@ -1,0 +1,92 @@
+//! From the runtime's tasks to the engine thread: two bounded queues and a wake-up.
+
+use std::sync::{Arc, OnceLock};
+use std::thread::Thread;
+
+use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
+
+use crate::mesh::CarrierEvent;
+
+/// What must not be lost: signaling, links' lives, reliable packets. A socket that fills it is read no further until
+/// there is room; a link that does is told so by its sink.
+const CONTROL: usize = 4096;
+/// What is worthless when late: voice and other unreliable packets. When it is full the newest is dropped: the engine
+/// takes all of it every few milliseconds, so that a full queue means that it is not running.
+const LOSSY: usize = 4096;
+
+/// The tasks' end.
+#[derive(Clone, Debug)]
+pub(crate) struct Inbox {
+    control: mpsc::Sender<CarrierEvent>,
+    lossy: mpsc::Sender<CarrierEvent>,
+    wake: Wake,
+}
+
+/// The engine's end.
+#[derive(Debug)]
+pub(crate) struct Arrivals {
+    control: mpsc::Receiver<CarrierEvent>,
+    lossy: mpsc::Receiver<CarrierEvent>,
+}
+
+/// Wakes the engine thread, once that runs.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wake(Arc<OnceLock<Thread>>);
+
+impl Wake {
+    pub(crate) fn wake(&self) {
+        if let Some(thread) = self.0.get() {
+            thread.unpark();
+        }
+    }
+
+    /// Called by the engine thread itself, first of all.
+    pub(crate) fn is_this_thread(&self) {
+        let _ = self.0.set(std::thread::current());
+    }
+}
+
+pub(crate) fn queues(wake: Wake) -> (Inbox, Arrivals) {
+    let (control, control_arrivals) = mpsc::channel(CONTROL);
+    let (lossy, lossy_arrivals) = mpsc::channel(LOSSY);
+    (Inbox { control, lossy, wake }, Arrivals { control: control_arrivals, lossy: lossy_arrivals })
+}
+
+/// The engine has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct EngineGone;
+
+impl Inbox {
+    /// Waits for room.
+    pub(crate) async fn put(&self, event: CarrierEvent) -> Result<(), EngineGone> {
+        self.control.send(event).await.map_err(|_| EngineGone)?;
+        self.wake.wake();
+        Ok(())
+    }
+
+    /// Does not wait. False if there was no room; an engine that has ended misses nothing.
+    #[must_use]
+    pub(crate) fn try_put(&self, event: CarrierEvent) -> bool {
+        let overflows = matches!(self.control.try_send(event), Err(TrySendError::Full(_)));
+        self.wake.wake();
+        !overflows
+    }
+
+    /// For what may be lost.
+    pub(crate) fn put_lossy(&self, event: CarrierEvent) -> Result<(), EngineGone> {
+        let result = match self.lossy.try_send(event) {
+            Ok(()) | Err(TrySendError::Full(_)) => Ok(()),
+            Err(TrySendError::Closed(_)) => Err(EngineGone),
+        };
+        self.wake.wake();
+        result
+    }
+}
+
+impl Arrivals {
+    /// The next event; what must not be lost comes first, so that nobody's voice is known before its name.
+    pub(crate) fn next(&mut self) -> Option<CarrierEvent> {
+        self.control.try_recv().or_else(|_| self.lossy.try_recv()).ok()
+    }
+}

@@ -1,0 +1,360 @@
+//! The network over signaling and links: the [`Network`] of a peer in a room (DESIGN §4).
+//!
+//! Pure: a [`Carrier`] moves its bytes, [`Mesh::handle`] is told what the carrier saw, and time is handed in. The same
+//! mesh so runs over real sockets and WebRTC, and in a simulated room under a virtual clock.
+//!
+//! - [`roster`]: who is in the room, and who is lost but not yet given up.
+//! - [`negotiation`]: which link to whom, attempt by attempt.
+//! - [`signaling`]: the WebSocket's life and what is said on it.
+
+mod negotiation;
+mod roster;
+mod signaling;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use voicemesh_link::{LinkEvent, Role, SendError, Stream};
+use voicemesh_session::network::{
+    Delivery, Destination, LinkId, Naming, Network, NetworkError, NetworkEvent, Reliability,
+};
+use voicemesh_wire::identity::IdentityProof;
+use voicemesh_wire::packet::{self, Kind};
+use voicemesh_wire::signaling::{ErrorCode, IceServer, Metadata, Presence, Signal};
+use voicemesh_wire::{ClientId, PeerId, SessionId};
+
+use negotiation::Pair;
+use roster::Roster;
+use signaling::{Random, Socket};
+
+pub use roster::Member;
+
+/// Events of either kind that nobody has taken yet. When there are more, new ones are dropped and counted: the engine
+/// takes them after every packet, so that only a fault can fill the queue.
+const EVENTS: usize = 8192;
+
+/// A link to a peer, counted by attempts.
+pub type MeshLink = LinkId<PeerId>;
+
+/// What moves a mesh's bytes. Nothing blocks; what happens later is told by [`CarrierEvent`]s.
+pub trait Carrier {
+    /// Opens a WebSocket to the server. Only one is open at a time; the number marks its events.
+    fn open_socket(&mut self, generation: u32);
+    /// Closes it. No event follows.
+    fn close_socket(&mut self);
+    /// Sends a text frame.
+    fn send_text(&mut self, text: String);
+    /// Sends a binary frame. What must arrive and does not fit into the queue ends the socket, with an event.
+    fn send_packet(&mut self, reliability: Reliability, packet: Bytes);
+    /// Opens a link.
+    fn open_link(&mut self, link: MeshLink, role: Role, ice_servers: &[IceServer]);
+    /// Hands the remote's word to a link.
+    fn signal(&mut self, link: MeshLink, signal: Signal);
+    /// Sends a packet on a link.
+    ///
+    /// # Errors
+    ///
+    /// When the link did not take it.
+    fn send_link(&mut self, link: MeshLink, stream: Stream, packet: Bytes) -> Result<(), SendError>;
+    /// Closes a link. Its last event may still follow.
+    fn close_link(&mut self, link: MeshLink);
+}
+
+/// What a carrier saw.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CarrierEvent {
+    /// The WebSocket of that number did something.
+    Socket {
+        /// The number it was opened with.
+        generation: u32,
+        /// What.
+        event: SocketEvent,
+    },
+    /// A link did something.
+    Link {
+        /// Which.
+        link: MeshLink,
+        /// What.
+        event: LinkEvent,
+    },
+}
+
+/// What a WebSocket does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SocketEvent {
+    /// It is open.
+    Open,
+    /// A text frame came.
+    Text(String),
+    /// A binary frame came.
+    Packet(Bytes),
+    /// It is gone, or could not be opened; in words for a person.
+    Closed(String),
+}
+
+/// What a mesh is made from.
+#[derive(Clone, Debug)]
+pub struct MeshConfig {
+    /// The room to join.
+    pub room: String,
+    /// Display name.
+    pub name: String,
+    /// Decides the own peer id.
+    pub proof: IdentityProof,
+    /// Drawn once per process.
+    pub run: u32,
+    /// No links at all.
+    pub relay_only: bool,
+    /// What must be true of the room at the first join.
+    pub presence: Presence,
+    /// What to publish.
+    pub metadata: Metadata,
+    /// Frame lengths that can be decoded.
+    pub frame_ms: Vec<u8>,
+    /// For the jitter in reconnecting; draw it at random.
+    pub seed: u64,
+}
+
+/// What the session does not know of: the room, its people and its server.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum MeshEvent {
+    /// The server let this peer in.
+    Joined {
+        /// The own id.
+        you: PeerId,
+        /// The session.
+        session: u32,
+        /// How many others are there.
+        others: usize,
+        /// The server allows no links.
+        relay_only: bool,
+    },
+    /// Somebody is here.
+    PeerJoined(Member),
+    /// Somebody is gone from server and links.
+    PeerLeft {
+        /// Who.
+        member: Member,
+        /// Why.
+        reason: crate::PeerLeftReason,
+    },
+    /// Somebody publishes something else.
+    MetadataChanged {
+        /// Who.
+        peer: PeerId,
+        /// All of it.
+        metadata: Metadata,
+    },
+    /// The server cannot be reached for now.
+    ServerAway {
+        /// What was seen.
+        why: String,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// The server does not let this peer in; nothing is tried again.
+    Refused {
+        /// For programs.
+        code: ErrorCode,
+        /// For people.
+        message: String,
+    },
+    /// Somebody else joined with this identity; nothing is tried again.
+    Replaced,
+    /// The server refused something.
+    Warned {
+        /// For programs.
+        code: ErrorCode,
+        /// For people.
+        message: String,
+    },
+}
+
+/// The network of one peer in one room.
+#[derive(Debug)]
+pub struct Mesh<C> {
+    config: MeshConfig,
+    carrier: C,
+    random: Random,
+    socket: Socket,
+    roster: Roster,
+    pairs: BTreeMap<PeerId, Pair>,
+    ice_servers: Vec<IceServer>,
+    server_relay_only: bool,
+    network_events: VecDeque<NetworkEvent<PeerId>>,
+    events: VecDeque<MeshEvent>,
+    events_dropped: u64,
+    ticked_at: Option<Duration>,
+}
+
+impl<C: Carrier> Mesh<C> {
+    /// A mesh that is not connected yet.
+    pub fn new(config: MeshConfig, carrier: C) -> Self {
+        Self {
+            random: Random::new(config.seed),
+            roster: Roster::new(config.proof.peer_id()),
+            config,
+            carrier,
+            socket: Socket::Stopped,
+            pairs: BTreeMap::new(),
+            ice_servers: Vec::new(),
+            server_relay_only: false,
+            network_events: VecDeque::new(),
+            events: VecDeque::new(),
+            events_dropped: 0,
+            ticked_at: None,
+        }
+    }
+
+    /// The own peer id.
+    pub fn you(&self) -> PeerId {
+        self.roster.you()
+    }
+
+    /// Everyone else, lost ones that are not given up included.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.roster.members()
+    }
+
+    /// One of them.
+    pub fn member(&self, peer: PeerId) -> Option<&Member> {
+        self.roster.member(peer)
+    }
+
+    /// The client id of somebody in the current session.
+    pub fn client(&self, peer: PeerId) -> Option<ClientId> {
+        self.roster.client_of(peer)
+    }
+
+    /// The next thing that happened in the room.
+    pub fn poll_event(&mut self) -> Option<MeshEvent> {
+        self.events.pop_front()
+    }
+
+    /// The carrier, for whoever owns both.
+    pub fn carrier_mut(&mut self) -> &mut C {
+        &mut self.carrier
+    }
+
+    /// Events dropped because nobody took them.
+    pub fn events_dropped(&self) -> u64 {
+        self.events_dropped
+    }
+
+    /// Something that the carrier saw.
+    pub fn handle(&mut self, now: Duration, event: CarrierEvent) {
+        match event {
+            CarrierEvent::Socket { generation, event } => {
+                if self.socket.generation() == Some(generation) {
+                    self.socket_event(now, event);
+                }
+            }
+            CarrierEvent::Link { link, event } => self.link_event(now, link, event),
+        }
+    }
+
+    /// What time alone brings about.
+    fn tick(&mut self, now: Duration) {
+        if self.ticked_at == Some(now) {
+            return;
+        }
+        self.ticked_at = Some(now);
+        self.tick_socket(now);
+        self.tick_roster(now);
+        self.tick_links(now);
+    }
+
+    fn tell_network(&mut self, event: NetworkEvent<PeerId>) {
+        if self.network_events.len() < EVENTS {
+            self.network_events.push_back(event);
+        } else {
+            self.events_dropped += 1;
+        }
+    }
+
+    fn tell(&mut self, event: MeshEvent) {
+        if self.events.len() < EVENTS {
+            self.events.push_back(event);
+        } else {
+            self.events_dropped += 1;
+        }
+    }
+}
+
+impl<C: Carrier> Network for Mesh<C> {
+    type Peer = PeerId;
+    type ClientParameters = ();
+    /// A mesh cannot host: the signaling server does.
+    type ServerParameters = Infallible;
+
+    fn connect(&mut self, now: Duration, (): ()) -> Result<(), NetworkError> {
+        self.socket = Socket::waiting(now);
+        self.tick(now);
+        Ok(())
+    }
+
+    fn disconnect(&mut self, now: Duration) {
+        self.leave(now);
+    }
+
+    fn host(&mut self, _now: Duration, parameters: Infallible) -> Result<(), NetworkError> {
+        match parameters {}
+    }
+
+    fn stop_hosting(&mut self, _now: Duration) {}
+
+    fn poll(&mut self, now: Duration) -> Option<NetworkEvent<PeerId>> {
+        self.tick(now);
+        self.network_events.pop_front()
+    }
+
+    fn send_to_server(&mut self, _now: Duration, reliability: Reliability, packet: Bytes) -> Result<(), NetworkError> {
+        // Without a socket the loss has been reported, or is about to be.
+        if self.socket.is_open() {
+            self.carrier.send_packet(reliability, packet);
+        }
+        Ok(())
+    }
+
+    fn send_to_client(&mut self, _: Duration, _: PeerId, _: Delivery, _: Bytes) -> Result<(), NetworkError> {
+        Err(NetworkError::Unsupported("serve: the signaling server does"))
+    }
+
+    fn send_to_links(
+        &mut self,
+        _now: Duration,
+        destinations: &mut Vec<Destination<PeerId>>,
+        reliability: Reliability,
+        packet: &Bytes,
+    ) {
+        let stream = match (reliability, packet::open(packet)) {
+            (Reliability::Reliable, _) => Stream::Reliable,
+            (Reliability::Unreliable, Ok((header, _))) if header.kind == Kind::VoiceData => Stream::Voice,
+            (Reliability::Unreliable, _) => Stream::Unreliable,
+        };
+        destinations.retain(|to| self.carrier.send_link(to.link, stream, packet.clone()).is_err());
+    }
+
+    fn client_of(&self, session: SessionId, peer: PeerId) -> Naming {
+        self.roster.naming(session, peer)
+    }
+
+    fn peer_of(&self, session: SessionId, client: ClientId) -> Option<PeerId> {
+        self.roster.peer_of(session, client)
+    }
+
+    fn acknowledges_voice(&self, peer: PeerId) -> bool {
+        self.roster.member(peer).is_some_and(|member| member.capabilities.voice_ack)
+    }
+
+    fn release_link(&mut self, now: Duration, link: MeshLink) {
+        self.close_link_later(now, link);
+    }
+
+    fn replace_link(&mut self, now: Duration, link: MeshLink) {
+        self.replace(now, link);
+    }
+}

@@ -1,0 +1,275 @@
+//! Which link to whom, attempt by attempt (DESIGN §4, "Pairs").
+//!
+//! The peer with the smaller id offers. Every signal carries the attempt's number, which is the link's generation. A
+//! link that stalls or fails is replaced by a new attempt; the old one lives until the new one is bound.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use voicemesh_link::{CloseReason, LinkEvent, Role};
+use voicemesh_session::network::{LinkId, NetworkEvent};
+use voicemesh_wire::PeerId;
+use voicemesh_wire::signaling::{ClientMessage, Signal};
+
+use super::{Carrier, Mesh, MeshLink};
+
+/// After a failed attempt the next one waits this long, twice as long each time …
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// … up to this.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
+/// A link is replaced, or asked to be, at most this often.
+const REPLACE_INTERVAL: Duration = Duration::from_secs(5);
+/// An offer that is asked for is made at most this often.
+const REQUEST_INTERVAL: Duration = Duration::from_secs(2);
+/// An answerer without a link asks for an offer after this.
+const ASK_AFTER: Duration = Duration::from_secs(5);
+/// A link that was replaced is closed after this, for what is still under way on it.
+const LINGER: Duration = Duration::from_secs(2);
+/// Links to one peer at a time; a further attempt closes the oldest.
+const LINKS_PER_PEER: usize = 3;
+
+/// What is known of the links to one peer.
+#[derive(Debug)]
+pub(super) struct Pair {
+    attempt: u32,
+    links: BTreeMap<u32, LinkState>,
+    failures: u32,
+    next_attempt_at: Duration,
+    offered_at: Duration,
+    asked_at: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LinkState {
+    Opening,
+    Open,
+    Lingering { until: Duration },
+}
+
+impl Pair {
+    fn new(now: Duration) -> Self {
+        Self {
+            attempt: 0,
+            links: BTreeMap::new(),
+            failures: 0,
+            next_attempt_at: now,
+            offered_at: Duration::ZERO,
+            asked_at: now,
+        }
+    }
+
+    fn is_linked(&self) -> bool {
+        self.links.values().any(|state| matches!(state, LinkState::Opening | LinkState::Open))
+    }
+
+    fn is_opening(&self) -> bool {
+        self.links.values().any(|state| *state == LinkState::Opening)
+    }
+
+    fn failed(&mut self, now: Duration) {
+        let wait = FIRST_RETRY.saturating_mul(1 << self.failures.min(6)).min(LONGEST_RETRY);
+        self.failures += 1;
+        self.next_attempt_at = now + wait;
+    }
+}
+
+impl<C: Carrier> Mesh<C> {
+    pub(super) fn has_open_link(&self, peer: PeerId) -> bool {
+        self.pairs.get(&peer).is_some_and(|pair| pair.links.values().any(|state| *state == LinkState::Open))
+    }
+
+    /// Offers where it is this peer's turn, asks where it is not, and closes what has lingered.
+    pub(super) fn tick_links(&mut self, now: Duration) {
+        let over: Vec<MeshLink> = self
+            .pairs
+            .iter()
+            .flat_map(|(peer, pair)| pair.links.iter().map(|(generation, state)| (*peer, *generation, *state)))
+            .filter(|(.., state)| matches!(state, LinkState::Lingering { until } if *until <= now))
+            .map(|(peer, generation, _)| LinkId { peer, generation })
+            .collect();
+        for link in over {
+            self.close_link(link);
+        }
+        if !self.socket.is_joined() {
+            return;
+        }
+        let wanting: Vec<PeerId> = self.roster.members().map(|member| member.peer).collect();
+        for peer in wanting {
+            if !self.may_link(peer) {
+                continue;
+            }
+            let pair = self.pairs.entry(peer).or_insert_with(|| Pair::new(now));
+            if pair.is_linked() {
+                continue;
+            }
+            if self.roster.you() < peer {
+                if now >= pair.next_attempt_at {
+                    self.offer(now, peer);
+                }
+            } else if now >= pair.asked_at + ASK_AFTER && now >= pair.next_attempt_at {
+                self.ask_for_offer(now, peer);
+            }
+        }
+    }
+
+    /// What the other peer says about a link between the two.
+    pub(super) fn signaled(&mut self, now: Duration, from: PeerId, attempt: u32, signal: Signal) {
+        if !self.may_link(from) {
+            return;
+        }
+        let offers = self.roster.you() < from;
+        let pair = self.pairs.entry(from).or_insert_with(|| Pair::new(now));
+        let link = LinkId { peer: from, generation: attempt };
+        match signal {
+            Signal::RequestOffer => {
+                // Whoever gave the other up counts from the start again; the higher count holds for both.
+                let is_new = attempt >= pair.attempt;
+                pair.attempt = pair.attempt.max(attempt);
+                if offers && is_new && now >= pair.offered_at + REQUEST_INTERVAL && !pair.is_opening() {
+                    self.offer(now, from);
+                }
+            }
+            Signal::Offer { .. } => {
+                if !offers && attempt > pair.attempt {
+                    pair.attempt = attempt;
+                    self.open_link(link, Role::Answer);
+                    self.carrier.signal(link, signal);
+                }
+            }
+            Signal::Answer { .. } | Signal::Candidate { .. } | Signal::EndOfCandidates => {
+                if pair.links.contains_key(&attempt) {
+                    self.carrier.signal(link, signal);
+                }
+            }
+        }
+    }
+
+    pub(super) fn link_event(&mut self, now: Duration, link: MeshLink, event: LinkEvent) {
+        let Some(pair) = self.pairs.get_mut(&link.peer) else { return };
+        let Some(state) = pair.links.get_mut(&link.generation) else { return };
+        match event {
+            LinkEvent::Signal(signal) => self.send_signal(link.peer, link.generation, signal),
+            LinkEvent::Open => {
+                *state = LinkState::Open;
+                pair.failures = 0;
+                self.tell_network(NetworkEvent::LinkUp(link));
+            }
+            LinkEvent::Received { packet, .. } => self.tell_network(NetworkEvent::FromLink { link, packet }),
+            LinkEvent::Closed(reason) => {
+                let state = pair.links.remove(&link.generation);
+                self.carrier.close_link(link);
+                tracing::debug!(peer = %link.peer, attempt = link.generation, %reason, "link closed");
+                match state {
+                    Some(LinkState::Opening) => pair.failed(now),
+                    Some(LinkState::Open) => pair.next_attempt_at = now + retry_after(&reason),
+                    Some(LinkState::Lingering { .. }) | None => {}
+                }
+                self.tell_network(NetworkEvent::LinkDown(link));
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn close_link_later(&mut self, now: Duration, link: MeshLink) {
+        if let Some(state) = self.pairs.get_mut(&link.peer).and_then(|pair| pair.links.get_mut(&link.generation))
+            && !matches!(state, LinkState::Lingering { .. })
+        {
+            *state = LinkState::Lingering { until: now + LINGER };
+        }
+    }
+
+    /// Nothing has come through a link for a while. A lost peer that is silent too is gone; otherwise a new attempt is
+    /// made, or asked for.
+    pub(super) fn replace(&mut self, now: Duration, link: MeshLink) {
+        let peer = link.peer;
+        if self.is_lost(peer) {
+            self.close_link(link);
+            return;
+        }
+        if !self.socket.is_joined() || !self.may_link(peer) {
+            return;
+        }
+        let Some(pair) = self.pairs.get_mut(&peer) else { return };
+        if pair.is_opening() {
+            return;
+        }
+        if self.roster.you() < peer {
+            if now >= pair.next_attempt_at {
+                pair.next_attempt_at = now + REPLACE_INTERVAL;
+                self.offer(now, peer);
+            }
+        } else if now >= pair.asked_at + REPLACE_INTERVAL {
+            self.ask_for_offer(now, peer);
+        }
+    }
+
+    pub(super) fn drop_links(&mut self, peer: PeerId) {
+        let Some(pair) = self.pairs.remove(&peer) else { return };
+        for generation in pair.links.into_keys() {
+            let link = LinkId { peer, generation };
+            self.carrier.close_link(link);
+            self.tell_network(NetworkEvent::LinkDown(link));
+        }
+    }
+
+    pub(super) fn drop_all_links(&mut self) {
+        let peers: Vec<PeerId> = self.pairs.keys().copied().collect();
+        for peer in peers {
+            self.drop_links(peer);
+        }
+    }
+
+    fn may_link(&self, peer: PeerId) -> bool {
+        let allowed = !self.config.relay_only && !self.server_relay_only;
+        allowed && !self.is_lost(peer) && self.member(peer).is_some_and(|member| !member.capabilities.relay_only)
+    }
+
+    fn offer(&mut self, now: Duration, peer: PeerId) {
+        let Some(pair) = self.pairs.get_mut(&peer) else { return };
+        pair.attempt = pair.attempt.saturating_add(1);
+        pair.offered_at = now;
+        let link = LinkId { peer, generation: pair.attempt };
+        self.open_link(link, Role::Offer);
+    }
+
+    fn ask_for_offer(&mut self, now: Duration, peer: PeerId) {
+        let Some(pair) = self.pairs.get_mut(&peer) else { return };
+        pair.asked_at = now;
+        let attempt = pair.attempt;
+        self.send_signal(peer, attempt, Signal::RequestOffer);
+    }
+
+    fn open_link(&mut self, link: MeshLink, role: Role) {
+        let Some(pair) = self.pairs.get_mut(&link.peer) else { return };
+        pair.links.insert(link.generation, LinkState::Opening);
+        let surplus = pair.links.len().saturating_sub(LINKS_PER_PEER);
+        let oldest: Vec<u32> = pair.links.keys().copied().take(surplus).collect();
+        self.carrier.open_link(link, role, &self.ice_servers);
+        for generation in oldest {
+            self.close_link(LinkId { generation, ..link });
+        }
+    }
+
+    fn close_link(&mut self, link: MeshLink) {
+        if let Some(pair) = self.pairs.get_mut(&link.peer)
+            && pair.links.remove(&link.generation).is_some()
+        {
+            self.carrier.close_link(link);
+            self.tell_network(NetworkEvent::LinkDown(link));
+        }
+    }
+
+    fn send_signal(&mut self, to: PeerId, attempt: u32, signal: Signal) {
+        if self.socket.is_joined() {
+            self.carrier.send_text(ClientMessage::Signal { to, attempt, signal }.to_json());
+        }
+    }
+}
+
+/// A link that worked and broke is worth trying again soon; one that the other side closed on purpose is not.
+fn retry_after(reason: &CloseReason) -> Duration {
+    match reason {
+        CloseReason::Remote | CloseReason::Local => FIRST_RETRY,
+        _ => Duration::from_millis(100),
+    }
+}

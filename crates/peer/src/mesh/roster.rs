@@ -1,0 +1,263 @@
+//! Who is in the room. A peer that the server lost is not given up while a link reaches it (DESIGN §4, "Lost and
+//! found"), and nobody is told twice that somebody came or went (FEATURES U-09).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use voicemesh_session::network::{Naming, NetworkEvent};
+use voicemesh_wire::signaling::{Capabilities, LeaveReason, Metadata, PeerInfo, RosterMark, roster_hash};
+use voicemesh_wire::{ClientId, PeerId, SessionId};
+
+use super::{Carrier, Mesh, MeshEvent};
+use crate::PeerLeftReason;
+
+/// A peer that the server lost is kept this long if a link reaches it, and the server's own absence is borne this long.
+const KEEP_LINKED: Duration = Duration::from_secs(120);
+/// A peer that is about to come back by itself is waited for this long: it was replaced by its own new connection, or
+/// the server started anew and everyone rejoins.
+const KEEP_RETURNING: Duration = Duration::from_secs(10);
+
+/// One other peer in the room.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Member {
+    /// Its id.
+    pub peer: PeerId,
+    /// Display name.
+    pub name: String,
+    /// What it publishes.
+    pub metadata: Metadata,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// Its place in the order of arrival.
+    pub order: u64,
+    pub(super) run: u32,
+    pub(super) presence: Presence,
+    client: Option<ClientId>,
+    info: PeerInfo,
+}
+
+/// Whether the server has a peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Presence {
+    /// It does, as far as is known.
+    Here,
+    /// It does not, and the peer is given up then, or when its link is gone if that alone keeps it.
+    Lost { until: Duration, kept_by_link: bool },
+}
+
+/// Everyone else, and the current session's ids.
+#[derive(Debug)]
+pub(super) struct Roster {
+    you: PeerId,
+    own: Option<PeerInfo>,
+    session: Option<SessionId>,
+    members: BTreeMap<PeerId, Member>,
+    clients: BTreeMap<ClientId, PeerId>,
+    version: u64,
+}
+
+impl Roster {
+    pub(super) fn new(you: PeerId) -> Self {
+        Self { you, own: None, session: None, members: BTreeMap::new(), clients: BTreeMap::new(), version: 0 }
+    }
+
+    pub(super) fn you(&self) -> PeerId {
+        self.you
+    }
+
+    pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
+        self.members.values()
+    }
+
+    pub(super) fn member(&self, peer: PeerId) -> Option<&Member> {
+        self.members.get(&peer)
+    }
+
+    pub(super) fn client_of(&self, peer: PeerId) -> Option<ClientId> {
+        self.members.get(&peer).and_then(|member| member.client)
+    }
+
+    pub(super) fn naming(&self, session: SessionId, peer: PeerId) -> Naming {
+        let client = self.client_of(peer).filter(|_| self.session == Some(session));
+        client.map_or(Naming::NotYet, Naming::Client)
+    }
+
+    pub(super) fn peer_of(&self, session: SessionId, client: ClientId) -> Option<PeerId> {
+        self.clients.get(&client).copied().filter(|_| self.session == Some(session))
+    }
+
+    /// Whether the server's roster is what this one holds.
+    pub(super) fn matches(&self, mark: RosterMark) -> bool {
+        mark.version == self.version && self.present_hash() == mark.hash
+    }
+
+    fn present_hash(&self) -> voicemesh_wire::signaling::RosterHash {
+        let mut present: Vec<&PeerInfo> = self.present().map(|member| &member.info).collect();
+        present.extend(&self.own);
+        present.sort_by_key(|info| info.order);
+        roster_hash(present)
+    }
+
+    fn present(&self) -> impl Iterator<Item = &Member> {
+        self.members.values().filter(|member| member.presence == Presence::Here)
+    }
+
+    fn name(&mut self, client: ClientId, peer: PeerId) {
+        if let Some(former) = self.clients.insert(client, peer).filter(|former| *former != peer)
+            && let Some(member) = self.members.get_mut(&former)
+        {
+            member.client = None;
+        }
+    }
+}
+
+impl Member {
+    fn new(info: PeerInfo) -> Self {
+        Self {
+            peer: info.peer,
+            name: info.name.clone(),
+            metadata: info.metadata.clone(),
+            capabilities: info.capabilities.clone(),
+            order: info.order,
+            run: info.run,
+            presence: Presence::Here,
+            client: Some(info.client),
+            info,
+        }
+    }
+}
+
+impl<C: Carrier> Mesh<C> {
+    /// The server's whole word on who is here: at a join, or because something was missed.
+    pub(super) fn set_roster(
+        &mut self,
+        now: Duration,
+        session: SessionId,
+        own: PeerInfo,
+        others: Vec<PeerInfo>,
+        mark: RosterMark,
+    ) {
+        self.roster.session = Some(session);
+        self.roster.own = Some(own);
+        self.roster.clients.clear();
+        let listed: Vec<PeerId> = others.iter().map(|info| info.peer).collect();
+        for info in others {
+            self.arrive(now, info);
+        }
+        let missing: Vec<PeerId> =
+            self.roster.present().map(|member| member.peer).filter(|peer| !listed.contains(peer)).collect();
+        for peer in missing {
+            self.lose(now, peer, KEEP_RETURNING);
+        }
+        for member in self.roster.members.values_mut().filter(|member| !listed.contains(&member.peer)) {
+            member.client = None;
+        }
+        self.roster.version = mark.version;
+        self.tell_network(NetworkEvent::RosterChanged);
+    }
+
+    pub(super) fn peer_joined(&mut self, now: Duration, info: PeerInfo) {
+        self.roster.version += 1;
+        self.arrive(now, info);
+        self.tell_network(NetworkEvent::RosterChanged);
+    }
+
+    pub(super) fn peer_left(&mut self, now: Duration, peer: PeerId, reason: LeaveReason) {
+        self.roster.version += 1;
+        match reason {
+            LeaveReason::Left | LeaveReason::Unknown => self.give_up(peer, PeerLeftReason::Left),
+            LeaveReason::Kicked => self.give_up(peer, PeerLeftReason::Kicked),
+            LeaveReason::Lost => self.lose(now, peer, Duration::ZERO),
+            LeaveReason::Replaced => self.lose(now, peer, KEEP_RETURNING),
+        }
+    }
+
+    pub(super) fn metadata_changed(&mut self, peer: PeerId, metadata: Metadata) {
+        self.roster.version += 1;
+        if let Some(member) = self.roster.members.get_mut(&peer) {
+            member.metadata = metadata.clone();
+            member.info.metadata = metadata.clone();
+            self.tell(MeshEvent::MetadataChanged { peer, metadata });
+        }
+    }
+
+    pub(super) fn tick_roster(&mut self, now: Duration) {
+        if let Some(since) = self.socket.away_since()
+            && now >= since + KEEP_LINKED
+        {
+            let unreachable: Vec<PeerId> =
+                self.roster.present().map(|member| member.peer).filter(|peer| !self.has_open_link(*peer)).collect();
+            for peer in unreachable {
+                self.give_up(peer, PeerLeftReason::Lost);
+            }
+        }
+        let over = |member: &&Member| match member.presence {
+            Presence::Here => false,
+            Presence::Lost { until, kept_by_link } => {
+                now >= until || (kept_by_link && !self.has_open_link(member.peer))
+            }
+        };
+        let given_up: Vec<PeerId> = self.roster.members().filter(over).map(|member| member.peer).collect();
+        for peer in given_up {
+            self.give_up(peer, PeerLeftReason::Lost);
+        }
+    }
+
+    pub(super) fn is_lost(&self, peer: PeerId) -> bool {
+        self.roster.member(peer).is_none_or(|member| member.presence != Presence::Here)
+    }
+
+    fn arrive(&mut self, now: Duration, info: PeerInfo) {
+        if info.peer == self.roster.you {
+            return;
+        }
+        if self.roster.member(info.peer).is_some_and(|known| known.run != info.run) {
+            self.give_up(info.peer, PeerLeftReason::Restarted);
+            self.tell_network(NetworkEvent::PeerRestarted(info.peer));
+        }
+        self.roster.name(info.client, info.peer);
+        let peer = info.peer;
+        match self.roster.members.get_mut(&peer) {
+            Some(known) => {
+                let changed = known.metadata != info.metadata;
+                *known = Member::new(info);
+                let metadata = known.metadata.clone();
+                if changed {
+                    self.tell(MeshEvent::MetadataChanged { peer, metadata });
+                }
+            }
+            None => {
+                let member = Member::new(info);
+                self.roster.members.insert(peer, member.clone());
+                self.tell(MeshEvent::PeerJoined(member));
+            }
+        }
+        self.tick_links(now);
+    }
+
+    /// The server no longer has this peer. It is kept while a link reaches it, and at least for `grace`.
+    fn lose(&mut self, now: Duration, peer: PeerId, grace: Duration) {
+        let linked = self.has_open_link(peer);
+        let until = now + if linked { KEEP_LINKED } else { grace };
+        if let Some(member) = self.roster.members.get_mut(&peer) {
+            member.presence = Presence::Lost { until, kept_by_link: linked && grace.is_zero() };
+        }
+        if !linked && grace.is_zero() {
+            self.give_up(peer, PeerLeftReason::Lost);
+        }
+    }
+
+    /// The end: no link to it stays, and the application is told.
+    pub(super) fn give_up(&mut self, peer: PeerId, reason: PeerLeftReason) {
+        self.drop_links(peer);
+        if let Some(member) = self.roster.members.remove(&peer) {
+            self.roster.clients.retain(|_, named| *named != peer);
+            self.tell(MeshEvent::PeerLeft { member, reason });
+        }
+    }
+
+    /// The own departure: nobody is known any more, and that is nobody's news.
+    pub(super) fn clear_roster(&mut self) {
+        self.roster = Roster::new(self.roster.you);
+    }
+}

@@ -1,0 +1,161 @@
+//! What it takes to join a room.
+
+use std::path::PathBuf;
+
+use voicemesh_audio::encode::SpeechConfig;
+use voicemesh_device::{InputSpec, OutputSpec};
+use voicemesh_wire::limits::{NAME_BYTES, ROOM_NAME_BYTES};
+use voicemesh_wire::signaling::{Metadata, Presence};
+
+use crate::server_url::ServerUrl;
+
+/// How to join a room. A server and a room are enough; everything else has a default.
+///
+/// ```
+/// let options = voicemesh::JoinOptions::new("wss://voice.example.org", "lobby").name("Ada");
+/// ```
+#[derive(Clone, Debug)]
+pub struct JoinOptions {
+    pub(crate) server: String,
+    pub(crate) room: String,
+    pub(crate) name: String,
+    pub(crate) input: InputSpec,
+    pub(crate) output: OutputSpec,
+    pub(crate) speech: SpeechConfig,
+    pub(crate) relay_only: bool,
+    pub(crate) presence: Presence,
+    pub(crate) metadata: Metadata,
+    pub(crate) muted: bool,
+    pub(crate) echo: bool,
+    pub(crate) state_dir: Option<PathBuf>,
+    pub(crate) extra_root_pem: Option<PathBuf>,
+}
+
+/// Joining cannot even begin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The address is not one of a server.
+    #[error("“{url}” is not a server's address: {why}. Use wss://host (or ws://host:port on your own machine).")]
+    BadServer {
+        /// What was given.
+        url: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The room's name is too long.
+    #[error("a room's name can have at most {ROOM_NAME_BYTES} bytes")]
+    RoomTooLong,
+    /// The display name is too long.
+    #[error("a name can have at most {NAME_BYTES} bytes and no control characters")]
+    BadName,
+    /// The microphone cannot be opened.
+    #[error("{0}")]
+    Input(String),
+    /// The speaker cannot be opened.
+    #[error("{0}")]
+    Output(String),
+    /// A certificate that was named cannot be read.
+    #[error("the certificate cannot be used: {0}")]
+    Certificate(String),
+    /// The operating system refuses a thread, a socket or randomness.
+    #[error("this machine refuses what is needed: {0}")]
+    System(String),
+}
+
+impl JoinOptions {
+    /// Joins `room` at `server` (`wss://host`, no port or path needed) with the default microphone and speaker.
+    pub fn new(server: impl Into<String>, room: impl Into<String>) -> Self {
+        Self {
+            server: server.into(),
+            room: room.into(),
+            name: "somebody".to_owned(),
+            input: InputSpec::Device(None),
+            output: OutputSpec::Device(None),
+            speech: SpeechConfig::default(),
+            relay_only: false,
+            presence: Presence::Either,
+            metadata: Metadata::new(),
+            muted: false,
+            echo: false,
+            state_dir: None,
+            extra_root_pem: None,
+        }
+    }
+
+    /// The name that others see.
+    #[must_use]
+    pub fn name(self, name: impl Into<String>) -> Self {
+        Self { name: name.into(), ..self }
+    }
+
+    /// The microphone.
+    #[must_use]
+    pub fn input(self, input: InputSpec) -> Self {
+        Self { input, ..self }
+    }
+
+    /// The speaker.
+    #[must_use]
+    pub fn output(self, output: OutputSpec) -> Self {
+        Self { output, ..self }
+    }
+
+    /// How speech is encoded.
+    #[must_use]
+    pub fn speech(self, speech: SpeechConfig) -> Self {
+        Self { speech, ..self }
+    }
+
+    /// No direct links, so that nobody in the room sees this machine's address; all goes through the server.
+    #[must_use]
+    pub fn relay_only(self, relay_only: bool) -> Self {
+        Self { relay_only, ..self }
+    }
+
+    /// Whether somebody must, or must not, be in the room already.
+    #[must_use]
+    pub fn presence(self, presence: Presence) -> Self {
+        Self { presence, ..self }
+    }
+
+    /// What to publish about oneself.
+    #[must_use]
+    pub fn metadata(self, metadata: Metadata) -> Self {
+        Self { metadata, ..self }
+    }
+
+    /// Joins muted.
+    #[must_use]
+    pub fn muted(self, muted: bool) -> Self {
+        Self { muted, ..self }
+    }
+
+    /// Says back what it hears, instead of what a microphone gives.
+    #[must_use]
+    pub fn echo(self, echo: bool) -> Self {
+        Self { echo, ..self }
+    }
+
+    /// Where the installation's secret is kept, by which it is known again; the user's configuration folder otherwise.
+    #[must_use]
+    pub fn state_dir(self, state_dir: impl Into<PathBuf>) -> Self {
+        Self { state_dir: Some(state_dir.into()), ..self }
+    }
+
+    /// A certificate (PEM) to trust beside those the system trusts, for a server with one of its own.
+    #[must_use]
+    pub fn extra_root_pem(self, path: impl Into<PathBuf>) -> Self {
+        Self { extra_root_pem: Some(path.into()), ..self }
+    }
+
+    pub(crate) fn checked_server(&self) -> Result<ServerUrl, JoinError> {
+        if self.room.len() > ROOM_NAME_BYTES {
+            return Err(JoinError::RoomTooLong);
+        }
+        if self.name.len() > NAME_BYTES || self.name.chars().any(char::is_control) {
+            return Err(JoinError::BadName);
+        }
+        ServerUrl::parse(&self.server).map_err(|why| JoinError::BadServer { url: self.server.clone(), why })
+    }
+}

@@ -1,0 +1,221 @@
+//! The handle that a program holds.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+use voicemesh_engine::{Comms, CommsConfig};
+use voicemesh_wire::PeerId;
+
+use crate::carrier::RealCarrier;
+use crate::engine::{COMMANDS, Command, EVENTS, Engine, Shared};
+use crate::event::{Event, Snapshot, Stamped};
+use crate::identity::Identity;
+use crate::inbox::{Wake, queues};
+use crate::mesh::{Mesh, MeshConfig};
+use crate::options::{JoinError, JoinOptions};
+use crate::sound::Sound;
+use crate::tls::Tls;
+
+/// How long leaving waits for the farewell to be written.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// This program's own place in a room. Dropping it leaves.
+#[derive(Debug)]
+pub struct Peer {
+    commands: SyncSender<Command>,
+    events: Receiver<Stamped>,
+    /// Taken by `wait`, not yet by `poll`.
+    next: VecDeque<Stamped>,
+    shared: Arc<Shared>,
+    wake: Wake,
+    thread: Option<JoinHandle<()>>,
+    runtime: Option<Runtime>,
+    /// Disconnected when every socket has said goodbye.
+    farewells: Receiver<Infallible>,
+    _identity: Identity,
+}
+
+impl Peer {
+    /// Begins to join. Whether that works is told by events: [`Event::Joined`], [`Event::ServerAway`],
+    /// [`Event::Refused`].
+    ///
+    /// # Errors
+    ///
+    /// When it cannot even begin: no such device, no such address.
+    pub fn join(options: JoinOptions) -> Result<Self, JoinError> {
+        let started = Instant::now();
+        let url = options.checked_server()?;
+        let tls = Tls::new(options.extra_root_pem.as_deref())?;
+        let identity =
+            Identity::load(options.state_dir.as_deref(), &url.origin(), &options.room).map_err(refused_by_system)?;
+        let wake = Wake::default();
+        let sound = Sound::open(&options, &wake)?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("voicemesh-io")
+            .enable_all()
+            .build()
+            .map_err(refused_by_system)?;
+        let (inbox, arrivals) = queues(wake.clone());
+        let (farewell, farewells) = sync_channel(0);
+        let carrier = RealCarrier::new(runtime.handle().clone(), url, tls, inbox, farewell);
+        let mesh = Mesh::new(mesh_config(&options, &identity)?, carrier);
+        let config = CommsConfig { name: options.name.clone(), speech: options.speech, seed: random()? };
+        let system = |error: voicemesh_engine::CommsError| JoinError::System(error.to_string());
+        let mut comms = Comms::new(config, mesh).map_err(system)?;
+        comms.set_muted(options.muted);
+        comms.run_as_client(started.elapsed(), ()).map_err(system)?;
+        let (commands, command_queue) = sync_channel(COMMANDS);
+        let (event_queue, events) = sync_channel(EVENTS);
+        let shared = Arc::new(Shared::default());
+        let engine = Engine {
+            comms,
+            arrivals,
+            commands: command_queue,
+            events: event_queue,
+            shared: shared.clone(),
+            sound,
+            started,
+            room: options.room,
+            heard: BTreeSet::new(),
+        };
+        let engine_wake = wake.clone();
+        let thread = std::thread::Builder::new()
+            .name("voicemesh-engine".to_owned())
+            .spawn(move || engine.run(&engine_wake))
+            .map_err(refused_by_system)?;
+        Ok(Self {
+            commands,
+            events,
+            next: VecDeque::new(),
+            shared,
+            wake,
+            thread: Some(thread),
+            runtime: Some(runtime),
+            farewells,
+            _identity: identity,
+        })
+    }
+
+    /// The next thing that happened, if anything did. Never blocks. The order is that in which things happened.
+    pub fn poll(&mut self) -> Option<Event> {
+        self.poll_stamped().map(|stamped| stamped.event)
+    }
+
+    /// The same, with the moment at which it happened.
+    pub fn poll_stamped(&mut self) -> Option<Stamped> {
+        self.next.pop_front().or_else(|| self.events.try_recv().ok())
+    }
+
+    /// Waits until there is something to poll, at most so long. For programs without a loop of their own.
+    pub fn wait(&mut self, at_most: Duration) {
+        if self.next.is_empty() {
+            match self.events.recv_timeout(at_most) {
+                Ok(event) => self.next.push_back(event),
+                Err(RecvTimeoutError::Timeout) => {}
+                // It has left: a caller that waits in a loop must not spin.
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(at_most),
+            }
+        }
+    }
+
+    /// The situation as of a few milliseconds ago.
+    pub fn snapshot(&self) -> Snapshot {
+        self.shared.snapshot()
+    }
+
+    /// Muted, nothing is sent.
+    pub fn set_muted(&self, muted: bool) {
+        self.command(Command::SetMuted(muted));
+    }
+
+    /// Deafened, nothing is heard.
+    pub fn set_deafened(&self, deafened: bool) {
+        self.command(Command::SetDeafened(deafened));
+    }
+
+    /// How loud one peer is heard: a factor, 1.0 as spoken, at most 4.0.
+    pub fn set_gain(&self, peer: PeerId, gain: f32) {
+        self.command(Command::SetGain(peer, gain));
+    }
+
+    /// Whether one peer is not heard.
+    pub fn set_peer_muted(&self, peer: PeerId, muted: bool) {
+        self.command(Command::SetPeerMuted(peer, muted));
+    }
+
+    /// Writes to everyone in the room. What cannot be sent is told by [`Event::Warned`].
+    pub fn send_text(&self, text: &str) {
+        self.command(Command::SendText(None, text.to_owned()));
+    }
+
+    /// Writes to one peer.
+    pub fn send_private_text(&self, to: PeerId, text: &str) {
+        self.command(Command::SendText(Some(to), text.to_owned()));
+    }
+
+    /// Begins to listen and speak to a talk group.
+    pub fn join_group(&self, name: &str) {
+        self.command(Command::JoinGroup(name.to_owned()));
+    }
+
+    /// Ceases to listen and speak to a talk group. Everybody begins in the group `Global`, and may leave it.
+    pub fn leave_group(&self, name: &str) {
+        self.command(Command::LeaveGroup(name.to_owned()));
+    }
+
+    /// Leaves and waits until the others have been told, at most a second. Calling it again does nothing.
+    pub fn leave(&mut self) {
+        if let Some(thread) = self.thread.take() {
+            self.command(Command::Leave);
+            let _ = thread.join();
+            let _ = self.farewells.recv_timeout(FAREWELL);
+        }
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
+    }
+
+    fn command(&self, command: Command) {
+        // A full queue means that the engine has not run for long; what is wanted now would come too late.
+        let _ = self.commands.try_send(command);
+        self.wake.wake();
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+fn mesh_config(options: &JoinOptions, identity: &Identity) -> Result<MeshConfig, JoinError> {
+    let mut metadata = options.metadata.clone();
+    if options.echo {
+        metadata.insert("kind".to_owned(), "echo".to_owned());
+    }
+    Ok(MeshConfig {
+        room: options.room.clone(),
+        name: options.name.clone(),
+        proof: identity.proof,
+        run: random()? as u32,
+        relay_only: options.relay_only,
+        presence: options.presence,
+        metadata,
+        frame_ms: voicemesh_audio::FrameDuration::ALL.iter().map(|frame| frame.millis() as u8).collect(),
+        seed: random()?,
+    })
+}
+
+fn random() -> Result<u64, JoinError> {
+    getrandom::u64().map_err(refused_by_system)
+}
+
+fn refused_by_system(error: impl std::fmt::Display) -> JoinError {
+    JoinError::System(error.to_string())
+}

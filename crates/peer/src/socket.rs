@@ -1,0 +1,290 @@
+//! One WebSocket to the signaling server: a task that connects, writes what waits, and hands on what comes.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use voicemesh_session::network::Reliability;
+use voicemesh_wire::limits::JSON_MESSAGE_BYTES;
+use voicemesh_wire::packet::{self, Kind};
+use voicemesh_wire::signaling::SUBPROTOCOL;
+
+use crate::inbox::{EngineGone, Inbox};
+use crate::mesh::{CarrierEvent, SocketEvent};
+use crate::server_url::ServerUrl;
+use crate::tls::Tls;
+
+/// Voice waiting to be written. When there is more, the oldest is dropped.
+const VOICE_PACKETS: usize = 32;
+/// Voice older than this is not written any more.
+const VOICE_AGE: Duration = Duration::from_millis(400);
+/// What must arrive and waits to be written; a server that lets more than this pile up is as good as gone.
+const RELIABLE_BYTES: usize = 1024 * 1024;
+/// A host that does not take a TCP connection by then is not there.
+const TCP_LIMIT: Duration = Duration::from_secs(10);
+/// A sleeping host takes the connection at once and wakes within about a minute.
+const UPGRADE_LIMIT: Duration = Duration::from_secs(75);
+/// What waits when the socket is closed is still written, for so long.
+const FAREWELL: Duration = Duration::from_millis(700);
+/// A message from the server: a roster of a full room with everyone's metadata is the largest.
+const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+const BUFFER_BYTES: usize = 8 * 1024;
+
+/// The engine's end of a socket. Dropping it closes the socket after what waits has been written.
+#[derive(Debug)]
+pub(crate) struct Socket {
+    outgoing: Arc<Outgoing>,
+    /// Its end is the notice.
+    _abandon: oneshot::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Outgoing {
+    queue: Mutex<Queue>,
+    changed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    reliable: VecDeque<Message>,
+    reliable_bytes: usize,
+    voice: VecDeque<(Instant, Bytes)>,
+    end: Option<End>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Wanted,
+    Overflow,
+}
+
+impl Socket {
+    /// `farewell` is held until the socket has said all it had to say.
+    pub(crate) fn open(
+        runtime: &Handle,
+        url: ServerUrl,
+        tls: Tls,
+        generation: u32,
+        inbox: Inbox,
+        farewell: SyncSender<Infallible>,
+    ) -> Self {
+        let outgoing = Arc::new(Outgoing::default());
+        let task = Task { url, tls, generation, inbox, outgoing: outgoing.clone() };
+        let (abandon, abandoned) = oneshot::channel();
+        runtime.spawn(async move {
+            task.run(abandoned).await;
+            drop(farewell);
+        });
+        Self { outgoing, _abandon: abandon }
+    }
+
+    pub(crate) fn send_text(&self, text: String) {
+        self.send_reliable(Message::text(text));
+    }
+
+    pub(crate) fn send_packet(&self, reliability: Reliability, packet: Bytes) {
+        match reliability {
+            Reliability::Reliable => self.send_reliable(Message::binary(packet)),
+            Reliability::Unreliable => {
+                let mut queue = self.outgoing.lock();
+                if queue.voice.len() == VOICE_PACKETS {
+                    queue.voice.pop_front();
+                }
+                queue.voice.push_back((Instant::now(), packet));
+                drop(queue);
+                self.outgoing.changed.notify_one();
+            }
+        }
+    }
+
+    fn send_reliable(&self, message: Message) {
+        let mut queue = self.outgoing.lock();
+        if queue.reliable_bytes + message.len() > RELIABLE_BYTES {
+            queue.end = Some(End::Overflow);
+        } else {
+            queue.reliable_bytes += message.len();
+            queue.reliable.push_back(message);
+        }
+        drop(queue);
+        self.outgoing.changed.notify_one();
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        self.outgoing.lock().end.get_or_insert(End::Wanted);
+        self.outgoing.changed.notify_one();
+    }
+}
+
+impl Outgoing {
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Everything to be written now, and whether that is the end.
+    fn take(&self, into: &mut Vec<Message>) -> Option<End> {
+        let mut queue = self.lock();
+        into.extend(queue.reliable.drain(..));
+        queue.reliable_bytes = 0;
+        let fresh = queue.voice.drain(..).filter(|(since, _)| since.elapsed() <= VOICE_AGE);
+        into.extend(fresh.map(|(_, packet)| Message::binary(packet)));
+        queue.end
+    }
+}
+
+struct Task {
+    url: ServerUrl,
+    tls: Tls,
+    generation: u32,
+    inbox: Inbox,
+    outgoing: Arc<Outgoing>,
+}
+
+impl Task {
+    /// Ends when the connection does, or a moment after the engine has dropped its end.
+    async fn run(self, abandoned: oneshot::Receiver<()>) {
+        let abandoned = async {
+            let _ = abandoned.await;
+            tokio::time::sleep(FAREWELL).await;
+        };
+        let result = tokio::select! {
+            result = self.connect_and_serve() => result,
+            () = abandoned => Ok(()),
+        };
+        if let Err(why) = result {
+            let _ = self.tell(SocketEvent::Closed(why)).await;
+        }
+    }
+
+    async fn connect_and_serve(&self) -> Result<(), String> {
+        let address = (self.url.dial_host(), self.url.port);
+        let tcp = timeout(TCP_LIMIT, TcpStream::connect(address))
+            .await
+            .map_err(|_| "it does not answer".to_owned())?
+            .map_err(|error| reason(&error))?;
+        tcp.set_nodelay(true).map_err(|error| reason(&error))?;
+        if !self.url.tls {
+            return self.upgrade(tcp).await;
+        }
+        let name = ServerName::try_from(self.url.dial_host().to_owned())
+            .map_err(|_| "its name cannot have a certificate".to_owned())?;
+        let tls = timeout(TCP_LIMIT, TlsConnector::from(self.tls.config()).connect(name, tcp))
+            .await
+            .map_err(|_| "it does not answer".to_owned())?
+            .map_err(|error| format!("the connection cannot be secured: {error}"))?;
+        self.upgrade(tls).await
+    }
+
+    async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> Result<(), String> {
+        let mut request =
+            self.url.websocket().into_client_request().map_err(|_| "its address makes no sense".to_owned())?;
+        request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+        let config = WebSocketConfig::default()
+            .read_buffer_size(BUFFER_BYTES)
+            .write_buffer_size(BUFFER_BYTES)
+            .max_message_size(Some(MESSAGE_BYTES))
+            .max_frame_size(Some(MESSAGE_BYTES));
+        let (websocket, _) = timeout(UPGRADE_LIMIT, client_async_with_config(request, stream, Some(config)))
+            .await
+            .map_err(|_| "it does not answer".to_owned())?
+            .map_err(|error| match error {
+                Error::Http(response) => {
+                    format!("there is no voicemesh server at that address (it answered {})", response.status())
+                }
+                other => format!("it does not speak as a voicemesh server should: {other}"),
+            })?;
+        self.tell(SocketEvent::Open).await.map_err(|EngineGone| String::new())?;
+        self.serve(websocket).await
+    }
+
+    async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, websocket: WebSocketStream<S>) -> Result<(), String> {
+        let (mut sink, mut stream) = websocket.split();
+        let write = async {
+            let mut waiting = Vec::new();
+            loop {
+                let changed = self.outgoing.changed.notified();
+                let end = self.outgoing.take(&mut waiting);
+                let something = !waiting.is_empty();
+                for message in waiting.drain(..) {
+                    sink.feed(message).await.map_err(|error| ended(&error))?;
+                }
+                if something {
+                    sink.flush().await.map_err(|error| ended(&error))?;
+                }
+                match end {
+                    Some(End::Wanted) => {
+                        let _ = timeout(FAREWELL, sink.close()).await;
+                        return Ok(());
+                    }
+                    Some(End::Overflow) => return Err("it takes nothing any more".to_owned()),
+                    None => changed.await,
+                }
+            }
+        };
+        let read = async {
+            while let Some(message) = stream.next().await {
+                match message.map_err(|error| ended(&error))? {
+                    Message::Text(text) => self.tell(SocketEvent::Text(text.as_str().to_owned())).await,
+                    Message::Binary(packet) => self.packet(packet).await,
+                    Message::Close(_) => return Err("it closed the connection".to_owned()),
+                    Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
+                }
+                .map_err(|EngineGone| String::new())?;
+            }
+            Err("it closed the connection".to_owned())
+        };
+        tokio::select! {
+            result = write => result,
+            result = read => result,
+        }
+    }
+
+    async fn packet(&self, packet: Bytes) -> Result<(), EngineGone> {
+        let is_voice = packet::open(&packet).is_ok_and(|(header, _)| header.kind == Kind::VoiceData);
+        let event = CarrierEvent::Socket { generation: self.generation, event: SocketEvent::Packet(packet) };
+        if is_voice { self.inbox.put_lossy(event) } else { self.inbox.put(event).await }
+    }
+
+    async fn tell(&self, event: SocketEvent) -> Result<(), EngineGone> {
+        self.inbox.put(CarrierEvent::Socket { generation: self.generation, event }).await
+    }
+}
+
+fn reason(error: &std::io::Error) -> String {
+    match error.kind() {
+        std::io::ErrorKind::ConnectionRefused => "nothing listens there".to_owned(),
+        std::io::ErrorKind::NetworkUnreachable | std::io::ErrorKind::HostUnreachable => {
+            "there is no way to it from here".to_owned()
+        }
+        _ if error.to_string().contains("lookup") => "no host of that name is known".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn ended(error: &Error) -> String {
+    match error {
+        Error::ConnectionClosed | Error::AlreadyClosed => "it closed the connection".to_owned(),
+        Error::Io(error) => format!("the connection broke: {error}"),
+        other => format!("the connection broke: {other}"),
+    }
+}
+
+const _: () = assert!(JSON_MESSAGE_BYTES < MESSAGE_BYTES);

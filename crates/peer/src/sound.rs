@@ -1,0 +1,167 @@
+//! The two ends of the sound: devices, or an echo of what is heard.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use voicemesh_audio::{BLOCK_DURATION, BLOCK_SAMPLES, Block};
+use voicemesh_device::{Capture, DeviceEvent, Playback};
+
+use crate::event::{DeviceRole, Event};
+use crate::inbox::Wake;
+use crate::options::{JoinError, JoinOptions};
+
+/// What the speaker's queue holds at least, in samples: one block that it is about to take.
+const LEAST_QUEUED: usize = BLOCK_SAMPLES;
+/// After the speaker has run dry, it holds this much more, up to [`MOST_QUEUED`]. A machine that is that busy is so for
+/// longer.
+const QUEUE_STEP: usize = BLOCK_SAMPLES / 2;
+const MOST_QUEUED: usize = 4 * BLOCK_SAMPLES;
+/// Without having run dry for this long, the queue gives a step back.
+const CALM: Duration = Duration::from_secs(20);
+
+/// What an echo says back is this old, so that one can tell it from oneself.
+const ECHO_BLOCKS: usize = 100;
+/// An echo that was not run for longer than this goes on from now.
+const ECHO_BEHIND: Duration = Duration::from_millis(200);
+
+/// Where blocks come from and where they go.
+pub(crate) enum Sound {
+    Devices(Box<Devices>),
+    Echo(Echo),
+}
+
+/// A microphone and a speaker.
+pub(crate) struct Devices {
+    capture: Capture,
+    playback: Playback,
+    least_queued: usize,
+    underruns: u64,
+    calm_since: Duration,
+}
+
+/// What is heard is said, a second later.
+pub(crate) struct Echo {
+    due: Duration,
+    heard: VecDeque<Block>,
+    turn: EchoTurn,
+}
+
+/// Each 10 ms one block is rendered, and the one of a second ago is spoken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum EchoTurn {
+    Idle,
+    Hear,
+    Speak,
+}
+
+impl Sound {
+    pub(crate) fn open(options: &JoinOptions, wake: &Wake) -> Result<Self, JoinError> {
+        if options.echo {
+            return Ok(Self::Echo(Echo { due: Duration::ZERO, heard: VecDeque::new(), turn: EchoTurn::Idle }));
+        }
+        let waker = || {
+            let wake = wake.clone();
+            Arc::new(move || wake.wake()) as voicemesh_device::Waker
+        };
+        let playback =
+            Playback::open(&options.output, waker()).map_err(|error| JoinError::Output(error.to_string()))?;
+        let capture = Capture::open(&options.input, waker()).map_err(|error| JoinError::Input(error.to_string()))?;
+        let devices =
+            Devices { capture, playback, least_queued: LEAST_QUEUED, underruns: 0, calm_since: Duration::ZERO };
+        Ok(Self::Devices(Box::new(devices)))
+    }
+
+    /// Whether this peer says back what it hears.
+    pub(crate) fn echoes(&self) -> bool {
+        matches!(self, Self::Echo(_))
+    }
+
+    /// Once a turn, before anything else.
+    pub(crate) fn begin(&mut self, now: Duration) {
+        match self {
+            Self::Devices(devices) => devices.adapt(now),
+            Self::Echo(echo) => {
+                if now > echo.due + ECHO_BEHIND {
+                    echo.due = now;
+                }
+            }
+        }
+    }
+
+    /// Whether the speaker wants another block now.
+    pub(crate) fn wants_block(&mut self, now: Duration) -> bool {
+        match self {
+            Self::Devices(devices) => devices.playback.queued() < devices.least_queued,
+            Self::Echo(echo) => {
+                let wants = echo.turn == EchoTurn::Idle && now >= echo.due;
+                if wants {
+                    echo.turn = EchoTurn::Hear;
+                }
+                wants
+            }
+        }
+    }
+
+    /// A block for the speaker.
+    pub(crate) fn play(&mut self, block: &Block) {
+        match self {
+            Self::Devices(devices) => {
+                devices.playback.write(block);
+            }
+            Self::Echo(echo) => {
+                echo.heard.push_back(*block);
+                echo.due += BLOCK_DURATION;
+                echo.turn = EchoTurn::Speak;
+            }
+        }
+    }
+
+    /// The microphone's next block, if it has one.
+    pub(crate) fn read_block(&mut self, block: &mut Block) -> bool {
+        match self {
+            Self::Devices(devices) => {
+                let has_block = devices.capture.available() >= BLOCK_SAMPLES;
+                if has_block {
+                    devices.capture.read(block);
+                }
+                has_block
+            }
+            Self::Echo(echo) => {
+                let speaks = echo.turn == EchoTurn::Speak;
+                echo.turn = EchoTurn::Idle;
+                if speaks && echo.heard.len() > ECHO_BLOCKS {
+                    *block = echo.heard.pop_front().unwrap_or([0.0; BLOCK_SAMPLES]);
+                    return true;
+                }
+                false
+            }
+        }
+    }
+
+    /// What happened to the devices.
+    pub(crate) fn poll_event(&mut self) -> Option<Event> {
+        let Self::Devices(devices) = self else { return None };
+        let told = |which, event| match event {
+            DeviceEvent::Lost { why } => Event::DeviceLost { which, why },
+            _ => Event::DeviceRecovered { which },
+        };
+        let input = devices.capture.poll_event().map(|event| told(DeviceRole::Input, event));
+        input.or_else(|| devices.playback.poll_event().map(|event| told(DeviceRole::Output, event)))
+    }
+}
+
+impl Devices {
+    /// More is queued where the speaker runs dry, less where it has not for a while.
+    fn adapt(&mut self, now: Duration) {
+        let underruns = self.playback.underruns();
+        if underruns != self.underruns {
+            self.underruns = underruns;
+            self.least_queued = (self.least_queued + QUEUE_STEP).min(MOST_QUEUED);
+            self.calm_since = now;
+        } else if now > self.calm_since + CALM {
+            self.least_queued = self.least_queued.saturating_sub(QUEUE_STEP).max(LEAST_QUEUED);
+            self.calm_since = now;
+        }
+    }
+}

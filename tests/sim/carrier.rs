@@ -1,0 +1,336 @@
+//! The carrier of a simulated peer: its sockets and links are entries in one shared, seeded set of wires.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+use voicemesh::mesh::{Carrier, CarrierEvent, MeshLink, SocketEvent};
+use voicemesh_link::{CloseReason, LinkEvent, Role, SendError, Stream};
+use voicemesh_session::network::{LinkId, Reliability};
+use voicemesh_wire::PeerId;
+use voicemesh_wire::signaling::{IceServer, Signal};
+
+/// What the network does to packets. Times are one way.
+#[derive(Clone, Copy, Debug)]
+pub struct Conditions {
+    pub to_server: Duration,
+    pub on_links: Duration,
+    /// Up to so much more, drawn for each packet.
+    pub jitter: Duration,
+    /// Of unreliable packets on links.
+    pub loss: f64,
+}
+
+impl Default for Conditions {
+    fn default() -> Self {
+        Self {
+            to_server: Duration::from_millis(20),
+            on_links: Duration::from_millis(10),
+            jitter: Duration::ZERO,
+            loss: 0.0,
+        }
+    }
+}
+
+/// What arrives somewhere.
+#[derive(Debug)]
+pub enum Arrival {
+    /// At a peer.
+    Peer { to: usize, event: CarrierEvent },
+    /// At the server, on a socket.
+    Server { from: usize, generation: u32, word: Word },
+}
+
+/// What a socket carries to the server.
+#[derive(Debug)]
+pub enum Word {
+    Open,
+    Text(String),
+    Packet(Bytes),
+    Closed,
+}
+
+/// One end of a link.
+#[derive(Debug)]
+struct End {
+    open: bool,
+    role: Role,
+}
+
+/// All wires of a world.
+#[derive(Debug)]
+pub struct Wires {
+    pub now: Duration,
+    pub conditions: Conditions,
+    pub server_up: bool,
+    /// Links swallow everything, without anybody being told.
+    pub links_cut: BTreeSet<(usize, usize)>,
+    /// Nothing of these peers gets anywhere: neither to the server nor on links.
+    pub peers_cut: BTreeSet<usize>,
+    /// No link ever opens between these.
+    pub links_blocked: bool,
+    pub links_opened: u64,
+    pub signals: Vec<(usize, Signal)>,
+    pub voice_to_server: u64,
+    pub voice_on_links: u64,
+    random: ChaCha8Rng,
+    queue: BTreeMap<(Duration, u64), Arrival>,
+    queued: u64,
+    ordered: BTreeMap<(usize, usize, bool), Duration>,
+    ends: BTreeMap<(usize, MeshLink), End>,
+    ids: Vec<PeerId>,
+}
+
+impl Wires {
+    pub fn new(seed: u64) -> Self {
+        Self {
+            now: Duration::ZERO,
+            conditions: Conditions::default(),
+            server_up: true,
+            links_cut: BTreeSet::new(),
+            peers_cut: BTreeSet::new(),
+            links_blocked: false,
+            links_opened: 0,
+            signals: Vec::new(),
+            voice_to_server: 0,
+            voice_on_links: 0,
+            random: ChaCha8Rng::seed_from_u64(seed),
+            queue: BTreeMap::new(),
+            queued: 0,
+            ordered: BTreeMap::new(),
+            ends: BTreeMap::new(),
+            ids: Vec::new(),
+        }
+    }
+
+    pub fn add_peer(&mut self, id: PeerId) -> usize {
+        self.ids.push(id);
+        self.ids.len() - 1
+    }
+
+    /// The next thing that is due.
+    pub fn pop(&mut self) -> Option<Arrival> {
+        let (due, _) = *self.queue.keys().next()?;
+        if due > self.now {
+            return None;
+        }
+        self.queue.pop_first().map(|(_, arrival)| arrival)
+    }
+
+    /// From the server to a peer's socket, in order.
+    pub fn from_server(&mut self, to: usize, generation: u32, event: SocketEvent) {
+        if self.peers_cut.contains(&to) {
+            return;
+        }
+        let delay = self.conditions.to_server + self.jitter();
+        self.in_order((to, usize::MAX, true), delay, Arrival::Peer {
+            to,
+            event: CarrierEvent::Socket { generation, event },
+        });
+    }
+
+    /// Cuts the link between two peers without telling them.
+    pub fn cut_link(&mut self, a: usize, b: usize) {
+        self.links_cut.insert(pair(a, b));
+    }
+
+    /// Every link between the two is gone, and both are told so after a while.
+    pub fn break_links(&mut self, a: usize, b: usize) {
+        let between: Vec<_> = self
+            .ends
+            .keys()
+            .copied()
+            .filter(|(at, link)| {
+                let other = self.index(link.peer);
+                (*at, other) == (a, b) || (*at, other) == (b, a)
+            })
+            .collect();
+        for (at, link) in between {
+            self.ends.remove(&(at, link));
+            self.tell_link(at, link, Duration::from_millis(5), LinkEvent::Closed(CloseReason::Lost));
+        }
+    }
+
+    fn to_server(&mut self, from: usize, generation: u32, word: Word) {
+        if self.peers_cut.contains(&from) {
+            return;
+        }
+        let delay = self.conditions.to_server + self.jitter();
+        self.in_order((usize::MAX, from, true), delay, Arrival::Server { from, generation, word });
+    }
+
+    fn tell_link(&mut self, at: usize, link: MeshLink, delay: Duration, event: LinkEvent) {
+        self.put(delay, Arrival::Peer { to: at, event: CarrierEvent::Link { link, event } });
+    }
+
+    fn send_link(&mut self, from: usize, link: MeshLink, stream: Stream, packet: Bytes) -> Result<(), SendError> {
+        let end = self.ends.get(&(from, link)).ok_or(SendError::Closed)?;
+        if !end.open {
+            return Err(SendError::NotOpen);
+        }
+        let to = self.index(link.peer);
+        self.voice_on_links += u64::from(stream == Stream::Voice);
+        if self.links_cut.contains(&pair(from, to)) || self.peers_cut.contains(&from) || self.peers_cut.contains(&to) {
+            return Ok(());
+        }
+        let there = LinkId { peer: self.ids[from], generation: link.generation };
+        let delay = self.conditions.on_links + self.jitter();
+        let event = CarrierEvent::Link { link: there, event: LinkEvent::Received { stream, packet } };
+        let arrival = Arrival::Peer { to, event };
+        if stream == Stream::Reliable {
+            self.in_order((to, from, false), delay, arrival);
+        } else if self.fraction() >= self.conditions.loss {
+            self.put(delay, arrival);
+        }
+        Ok(())
+    }
+
+    /// The offerer has the answer: after two round trips both ends are open.
+    fn connect(&mut self, offerer: usize, link: MeshLink) {
+        let answerer = self.index(link.peer);
+        let there = LinkId { peer: self.ids[offerer], generation: link.generation };
+        let blocked = self.links_blocked
+            || self.links_cut.contains(&pair(offerer, answerer))
+            || self.peers_cut.contains(&offerer)
+            || self.peers_cut.contains(&answerer);
+        let (delay, event) = if blocked {
+            (Duration::from_secs(15), LinkEvent::Closed(CloseReason::OpenTimeout))
+        } else {
+            self.links_opened += 1;
+            (4 * self.conditions.on_links, LinkEvent::Open)
+        };
+        for (at, link) in [(offerer, link), (answerer, there)] {
+            if let Some(end) = self.ends.get_mut(&(at, link)) {
+                end.open = !blocked;
+                self.tell_link(at, link, delay, event.clone());
+            }
+        }
+    }
+
+    fn close_link(&mut self, at: usize, link: MeshLink) {
+        if self.ends.remove(&(at, link)).is_none() {
+            return;
+        }
+        let other = self.index(link.peer);
+        let there = LinkId { peer: self.ids[at], generation: link.generation };
+        let reaches = !self.links_cut.contains(&pair(at, other)) && !self.peers_cut.contains(&at);
+        if reaches && self.ends.remove(&(other, there)).is_some() {
+            let delay = self.conditions.on_links;
+            self.tell_link(other, there, delay, LinkEvent::Closed(CloseReason::Remote));
+        }
+    }
+
+    fn in_order(&mut self, wire: (usize, usize, bool), delay: Duration, arrival: Arrival) {
+        let last = self.ordered.entry(wire).or_default();
+        let due = (self.now + delay).max(*last);
+        *last = due;
+        self.queued += 1;
+        self.queue.insert((due, self.queued), arrival);
+    }
+
+    fn put(&mut self, delay: Duration, arrival: Arrival) {
+        self.queued += 1;
+        self.queue.insert((self.now + delay, self.queued), arrival);
+    }
+
+    fn jitter(&mut self) -> Duration {
+        let fraction = self.fraction();
+        self.conditions.jitter.mul_f64(fraction)
+    }
+
+    fn fraction(&mut self) -> f64 {
+        f64::from(self.random.next_u32()) / (f64::from(u32::MAX) + 1.0)
+    }
+
+    fn index(&self, peer: PeerId) -> usize {
+        self.ids.iter().position(|id| *id == peer).expect("only peers of this world are linked")
+    }
+}
+
+fn pair(a: usize, b: usize) -> (usize, usize) {
+    (a.min(b), a.max(b))
+}
+
+/// One peer's end of the wires.
+#[derive(Debug)]
+pub struct SimCarrier {
+    pub peer: usize,
+    pub wires: Rc<RefCell<Wires>>,
+    pub generation: u32,
+}
+
+impl Carrier for SimCarrier {
+    fn open_socket(&mut self, generation: u32) {
+        let mut wires = self.wires.borrow_mut();
+        self.generation = generation;
+        let round_trip = 2 * wires.conditions.to_server;
+        if wires.peers_cut.contains(&self.peer) {
+            return;
+        }
+        if wires.server_up {
+            wires.to_server(self.peer, generation, Word::Open);
+            let event = CarrierEvent::Socket { generation, event: SocketEvent::Open };
+            wires.in_order((self.peer, usize::MAX, true), round_trip, Arrival::Peer { to: self.peer, event });
+        } else {
+            let event = SocketEvent::Closed("nothing listens there".to_owned());
+            wires.put(round_trip, Arrival::Peer { to: self.peer, event: CarrierEvent::Socket { generation, event } });
+        }
+    }
+
+    fn close_socket(&mut self) {
+        self.wires.borrow_mut().to_server(self.peer, self.generation, Word::Closed);
+    }
+
+    fn send_text(&mut self, text: String) {
+        self.wires.borrow_mut().to_server(self.peer, self.generation, Word::Text(text));
+    }
+
+    fn send_packet(&mut self, reliability: Reliability, packet: Bytes) {
+        let mut wires = self.wires.borrow_mut();
+        wires.voice_to_server += u64::from(reliability == Reliability::Unreliable);
+        wires.to_server(self.peer, self.generation, Word::Packet(packet));
+    }
+
+    fn open_link(&mut self, link: MeshLink, role: Role, _ice_servers: &[IceServer]) {
+        let mut wires = self.wires.borrow_mut();
+        wires.ends.insert((self.peer, link), End { open: false, role });
+        if role == Role::Offer {
+            let signal = Signal::Offer { sdp: "an address of this peer".to_owned() };
+            wires.signals.push((self.peer, signal.clone()));
+            wires.tell_link(self.peer, link, Duration::ZERO, LinkEvent::Signal(signal));
+            // An attempt that is never answered ends by itself.
+            wires.tell_link(
+                self.peer,
+                link,
+                Duration::from_secs(16),
+                LinkEvent::Signal(Signal::EndOfCandidates),
+            );
+        }
+    }
+
+    fn signal(&mut self, link: MeshLink, signal: Signal) {
+        let mut wires = self.wires.borrow_mut();
+        let role = wires.ends.get(&(self.peer, link)).map(|end| end.role);
+        match (role, signal) {
+            (Some(Role::Answer), Signal::Offer { .. }) => {
+                let signal = Signal::Answer { sdp: "an address of this peer".to_owned() };
+                wires.signals.push((self.peer, signal.clone()));
+                wires.tell_link(self.peer, link, Duration::ZERO, LinkEvent::Signal(signal));
+            }
+            (Some(Role::Offer), Signal::Answer { .. }) => wires.connect(self.peer, link),
+            _ => {}
+        }
+    }
+
+    fn send_link(&mut self, link: MeshLink, stream: Stream, packet: Bytes) -> Result<(), SendError> {
+        self.wires.borrow_mut().send_link(self.peer, link, stream, packet)
+    }
+
+    fn close_link(&mut self, link: MeshLink) {
+        self.wires.borrow_mut().close_link(self.peer, link);
+    }
+}

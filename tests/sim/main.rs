@@ -1,0 +1,9 @@
+//! Whole rooms under a virtual clock and a seeded network: the signaling server's rooms, the peers' meshes, sessions
+//! and sound are the real ones; only sockets and links are simulated. The same seed gives the same trace.
+
+mod carrier;
+mod world;
+
+mod lost_and_found;
+mod rooms;
+mod routes;

@@ -1,0 +1,316 @@
+//! A room under a virtual clock: the real room of the signaling server, the real peers, and wires that are simulated.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use voicemesh::mesh::{Mesh, MeshConfig, MeshEvent, SocketEvent};
+use voicemesh_audio::encode::SpeechConfig;
+use voicemesh_audio::{BLOCK_SAMPLES, Block};
+use voicemesh_engine::{Comms, CommsConfig, CommsEvent, PeerStatus};
+use voicemesh_session::Delivery;
+use voicemesh_session::client::Who;
+use voicemesh_signaling::{CloseReason, ConnectionId, Outbox, Room, RoomRules, Text};
+use voicemesh_wire::identity::{InstallationSecret, prove};
+use voicemesh_wire::signaling::{ClientMessage, LeaveReason, Metadata, Presence, decode_client};
+use voicemesh_wire::{PeerId, SessionId};
+
+use crate::carrier::{Arrival, SimCarrier, Wires, Word};
+
+/// The world moves in steps of this.
+pub const STEP: Duration = Duration::from_millis(5);
+
+pub struct World {
+    pub wires: Rc<RefCell<Wires>>,
+    pub peers: Vec<SimPeer>,
+    /// Everything that anybody was told, in order.
+    pub trace: String,
+    server: Option<Server>,
+    sessions: u32,
+    connections: u64,
+    seed: u64,
+}
+
+pub struct SimPeer {
+    pub comms: Comms<Mesh<SimCarrier>>,
+    pub id: PeerId,
+    pub speaking: bool,
+    pub mesh_events: Vec<MeshEvent>,
+    pub events: Vec<(Duration, CommsEvent<PeerId>)>,
+    pub frozen: bool,
+    phase: f32,
+}
+
+struct Server {
+    room: Room,
+    sockets: BTreeMap<(usize, u32), ConnectionId>,
+}
+
+/// What one peer got of another's speech.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Heard {
+    pub received: u64,
+    pub heard: u64,
+    pub concealed: u64,
+}
+
+impl World {
+    pub fn new(seed: u64) -> Self {
+        let mut world = Self {
+            wires: Rc::new(RefCell::new(Wires::new(seed))),
+            peers: Vec::new(),
+            trace: String::new(),
+            server: None,
+            sessions: 0,
+            connections: 0,
+            seed,
+        };
+        world.start_server(RoomRules::default());
+        world
+    }
+
+    pub fn now(&self) -> Duration {
+        self.wires.borrow().now
+    }
+
+    /// Another server at the same address: a new session, and nothing remembered.
+    pub fn start_server(&mut self, rules: RoomRules) {
+        self.sessions += 1;
+        let session = SessionId::new(1000 + self.sessions).unwrap();
+        let room = Room::new(self.now(), Arc::new(rules), session);
+        self.server = Some(Server { room, sockets: BTreeMap::new() });
+        self.wires.borrow_mut().server_up = true;
+    }
+
+    /// The server is gone at once, and every socket with it.
+    pub fn kill_server(&mut self) {
+        let Some(server) = self.server.take() else { return };
+        let mut wires = self.wires.borrow_mut();
+        wires.server_up = false;
+        for (peer, generation) in server.sockets.into_keys() {
+            wires.from_server(peer, generation, SocketEvent::Closed("it closed the connection".to_owned()));
+        }
+    }
+
+    pub fn add_peer(&mut self) -> usize {
+        self.add_peer_with(|_| {})
+    }
+
+    pub fn add_peer_with(&mut self, change: impl FnOnce(&mut MeshConfig)) -> usize {
+        let number = self.peers.len() as u64 + 1;
+        let mut secret = [0; 32];
+        secret[..8].copy_from_slice(&number.to_be_bytes());
+        secret[8..16].copy_from_slice(&self.seed.to_be_bytes());
+        let proof = prove(&InstallationSecret(secret), "ws://sim:80", "room", 0);
+        let mut config = MeshConfig {
+            room: "room".to_owned(),
+            name: format!("peer {number}"),
+            proof,
+            run: number as u32,
+            relay_only: false,
+            presence: Presence::Either,
+            metadata: Metadata::new(),
+            frame_ms: vec![10, 20, 40, 60],
+            seed: self.seed ^ number,
+        };
+        change(&mut config);
+        let id = proof.peer_id();
+        let peer = self.wires.borrow_mut().add_peer(id);
+        let name = config.name.clone();
+        let carrier = SimCarrier { peer, wires: self.wires.clone(), generation: 0 };
+        let mesh = Mesh::new(config, carrier);
+        let speech = SpeechConfig { complexity: 0, ..SpeechConfig::default() };
+        let comms_config = CommsConfig { name, speech, seed: self.seed.wrapping_add(number) };
+        let mut comms = Comms::new(comms_config, mesh).unwrap();
+        comms.run_as_client(self.now(), ()).unwrap();
+        self.peers.push(SimPeer {
+            comms,
+            id,
+            speaking: false,
+            mesh_events: Vec::new(),
+            events: Vec::new(),
+            frozen: false,
+            phase: 0.0,
+        });
+        peer
+    }
+
+    pub fn run(&mut self, duration: Duration) {
+        let until = self.now() + duration;
+        while self.now() < until {
+            self.step();
+        }
+    }
+
+    /// Runs until the condition holds; panics if it does not in time.
+    pub fn run_until(&mut self, at_most: Duration, what: &str, condition: impl Fn(&Self) -> bool) -> Duration {
+        let begun = self.now();
+        while !condition(self) {
+            assert!(self.now() < begun + at_most, "{what}: not within {at_most:?} (seed {})", self.seed);
+            self.step();
+        }
+        self.now() - begun
+    }
+
+    pub fn step(&mut self) {
+        let now = self.now() + STEP;
+        self.wires.borrow_mut().now = now;
+        loop {
+            let Some(arrival) = self.wires.borrow_mut().pop() else { break };
+            match arrival {
+                Arrival::Peer { to, event } => {
+                    let peer = &mut self.peers[to];
+                    if !peer.frozen {
+                        peer.comms.network_mut().handle(now, event);
+                        peer.comms.update(now);
+                    }
+                }
+                Arrival::Server { from, generation, word } => self.at_server(now, from, generation, word),
+            }
+        }
+        if let Some(server) = &mut self.server {
+            server.room.tick(now, &mut Out { wires: &self.wires, sockets: &server.sockets });
+        }
+        for number in 0..self.peers.len() {
+            self.step_peer(now, number);
+        }
+    }
+
+    fn step_peer(&mut self, now: Duration, number: usize) {
+        let peer = &mut self.peers[number];
+        if peer.frozen {
+            return;
+        }
+        peer.comms.update(now);
+        if now.as_millis().is_multiple_of(10) {
+            let mut block: Block = [0.0; BLOCK_SAMPLES];
+            peer.comms.render(now, &mut block);
+            if peer.speaking {
+                peer.speak(&mut block);
+                peer.comms.capture(now, &block).unwrap();
+            }
+        }
+        while let Some(event) = peer.comms.network_mut().poll_event() {
+            let _ = writeln!(self.trace, "{now:?} {number} {event:?}");
+            peer.mesh_events.push(event);
+        }
+        while let Some(event) = peer.comms.poll_event() {
+            let _ = writeln!(self.trace, "{now:?} {number} {event:?}");
+            peer.events.push((now, event));
+        }
+    }
+
+    fn at_server(&mut self, now: Duration, from: usize, generation: u32, word: Word) {
+        let Some(server) = &mut self.server else { return };
+        let connection = match word {
+            Word::Open => {
+                self.connections += 1;
+                server.sockets.insert((from, generation), ConnectionId(self.connections));
+                return;
+            }
+            _ => server.sockets.get(&(from, generation)).copied(),
+        };
+        let Some(connection) = connection else { return };
+        let mut out = Out { wires: &self.wires, sockets: &server.sockets };
+        match word {
+            Word::Open => {}
+            Word::Text(text) => match decode_client(&text).expect("a peer says what the server understands") {
+                ClientMessage::Join(join) => {
+                    if let Err(refusal) = server.room.join(now, connection, join, &mut out) {
+                        out.text(connection, &Text::from(&refusal.farewell()));
+                    }
+                }
+                message => server.room.message(now, connection, message, &mut out),
+            },
+            Word::Packet(packet) => {
+                server.room.packet(now, connection, &packet, &mut out);
+            }
+            Word::Closed => {
+                server.room.leave(now, connection, LeaveReason::Lost, &mut out);
+                server.sockets.remove(&(from, generation));
+            }
+        }
+    }
+
+    /// A peer's socket breaks: the server notices at once, the peer too.
+    pub fn break_socket(&mut self, peer: usize) {
+        let now = self.now();
+        let Some(server) = &mut self.server else { return };
+        let broken: Vec<_> = server.sockets.keys().copied().filter(|(of, _)| *of == peer).collect();
+        for (of, generation) in broken {
+            let connection = server.sockets[&(of, generation)];
+            let mut out = Out { wires: &self.wires, sockets: &server.sockets };
+            server.room.leave(now, connection, LeaveReason::Lost, &mut out);
+            server.sockets.remove(&(of, generation));
+            let closed = SocketEvent::Closed("the connection broke".to_owned());
+            self.wires.borrow_mut().from_server(of, generation, closed);
+        }
+    }
+
+    pub fn status(&self, at: usize, of: usize) -> Option<PeerStatus<PeerId>> {
+        let who = Who::Peer(self.peers[of].id);
+        self.peers[at].comms.peers().into_iter().find(|status| status.who == who)
+    }
+
+    pub fn heard(&self, at: usize, of: usize) -> Heard {
+        let stats = self.status(at, of).and_then(|status| status.heard).unwrap_or_default();
+        Heard { received: stats.frames_received, heard: stats.frames_heard, concealed: stats.frames_concealed }
+    }
+
+    pub fn route(&self, at: usize, of: usize) -> voicemesh::Route {
+        self.status(at, of).map_or(voicemesh::Route::None, |status| status.route)
+    }
+
+    pub fn all_routes_are(&self, route: voicemesh::Route) -> bool {
+        let everyone = 0..self.peers.len();
+        everyone.clone().all(|at| everyone.clone().filter(|of| *of != at).all(|of| self.route(at, of) == route))
+    }
+}
+
+impl SimPeer {
+    /// A tone with syllables in it.
+    fn speak(&mut self, block: &mut Block) {
+        for sample in block {
+            self.phase += 1.0 / 48_000.0;
+            let syllable = (self.phase * std::f32::consts::TAU * 3.0).sin().abs();
+            *sample = 0.3 * syllable * (self.phase * std::f32::consts::TAU * 220.0).sin();
+        }
+    }
+}
+
+/// The server's output: wires back to the peers.
+struct Out<'a> {
+    wires: &'a Rc<RefCell<Wires>>,
+    sockets: &'a BTreeMap<(usize, u32), ConnectionId>,
+}
+
+impl Out<'_> {
+    fn send(&self, to: ConnectionId, event: SocketEvent) {
+        if let Some(((peer, generation), _)) = self.sockets.iter().find(|(_, connection)| **connection == to) {
+            self.wires.borrow_mut().from_server(*peer, *generation, event);
+        }
+    }
+}
+
+impl Outbox for Out<'_> {
+    fn text(&mut self, to: ConnectionId, message: &Text) {
+        let text = String::from_utf8(message.bytes().to_vec()).unwrap();
+        self.send(to, SocketEvent::Text(text));
+    }
+
+    fn packet(&mut self, to: ConnectionId, packet: Bytes, _delivery: Delivery) {
+        self.send(to, SocketEvent::Packet(packet));
+    }
+
+    fn is_congested(&self, _to: ConnectionId) -> bool {
+        false
+    }
+
+    fn close(&mut self, to: ConnectionId, _reason: CloseReason) {
+        self.send(to, SocketEvent::Closed("it closed the connection".to_owned()));
+    }
+}
