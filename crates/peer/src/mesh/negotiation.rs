@@ -21,6 +21,8 @@ const LONGEST_RETRY: Duration = Duration::from_secs(60);
 const REPLACE_INTERVAL: Duration = Duration::from_secs(5);
 /// An offer that is asked for is made at most this often.
 const REQUEST_INTERVAL: Duration = Duration::from_secs(2);
+/// An offer is answered at most this often; an honest offerer waits longer between two.
+const OFFER_INTERVAL: Duration = Duration::from_millis(500);
 /// An answerer without a link asks for an offer after this.
 const ASK_AFTER: Duration = Duration::from_secs(5);
 /// A link that was replaced is closed after this, for what is still under way on it.
@@ -35,7 +37,8 @@ pub(super) struct Pair {
     links: BTreeMap<u32, LinkState>,
     failures: u32,
     next_attempt_at: Duration,
-    offered_at: Duration,
+    /// When the last offer was made or answered.
+    offered_at: Option<Duration>,
     asked_at: Duration,
 }
 
@@ -64,6 +67,10 @@ impl Pair {
 
     fn is_opening(&self) -> bool {
         self.links.values().any(|state| *state == LinkState::Opening)
+    }
+
+    fn may_negotiate(&self, now: Duration, interval: Duration) -> bool {
+        self.offered_at.is_none_or(|at| now >= at + interval)
     }
 
     fn failed(&mut self, now: Duration) {
@@ -125,13 +132,15 @@ impl<C: Carrier> Mesh<C> {
                 // Whoever gave the other up counts from the start again; the higher count holds for both.
                 let is_new = attempt >= pair.attempt;
                 pair.attempt = pair.attempt.max(attempt);
-                if offers && is_new && now >= pair.offered_at + REQUEST_INTERVAL && !pair.is_opening() {
+                if offers && is_new && pair.may_negotiate(now, REQUEST_INTERVAL) && !pair.is_opening() {
                     self.offer(now, from);
                 }
             }
             Signal::Offer { .. } => {
-                if !offers && attempt > pair.attempt {
+                // A peer that offers without end would have us open links without end.
+                if !offers && attempt > pair.attempt && pair.may_negotiate(now, OFFER_INTERVAL) {
                     pair.attempt = attempt;
+                    pair.offered_at = Some(now);
                     self.open_link(link, Role::Answer);
                     self.carrier.signal(link, signal);
                 }
@@ -227,7 +236,7 @@ impl<C: Carrier> Mesh<C> {
     fn offer(&mut self, now: Duration, peer: PeerId) {
         let Some(pair) = self.pairs.get_mut(&peer) else { return };
         pair.attempt = pair.attempt.saturating_add(1);
-        pair.offered_at = now;
+        pair.offered_at = Some(now);
         let link = LinkId { peer, generation: pair.attempt };
         self.open_link(link, Role::Offer);
     }
