@@ -169,8 +169,9 @@ impl State {
         self.peers.get_mut(&key)?.inbox.poll()
     }
 
+    /// Links stay: they do not depend on the server.
     pub(super) fn connect(&mut self, key: PeerKey, address: String) {
-        self.disconnect(key);
+        self.hang_up(key, |event| !matches!(event, NetworkEvent::Connected | NetworkEvent::FromServer(_)));
         if let Some(peer) = self.peers.get_mut(&key) {
             peer.client = ClientSide::Connecting { address };
         }
@@ -201,9 +202,14 @@ impl State {
         for other in self.linked_to(key) {
             self.cut_links(key, other);
         }
+        self.hang_up(key, |event| !is_for_client_side(event));
+    }
+
+    /// Ends the connection to the server, if there is one, and forgets what waits and is not worth keeping.
+    fn hang_up(&mut self, key: PeerKey, keep: impl FnMut(&NetworkEvent<PeerKey>) -> bool) {
         let Some(peer) = self.peers.get_mut(&key) else { return };
         let client = std::mem::take(&mut peer.client);
-        peer.inbox.retain(|event| !is_for_client_side(event));
+        peer.inbox.retain(keep);
         if let ClientSide::Connected { server } = client {
             self.push(server, NetworkEvent::ClientGone { peer: key });
         }

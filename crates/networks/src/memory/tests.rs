@@ -160,6 +160,24 @@ fn links_carry_packets_between_two_and_are_replaced_by_a_higher_generation() {
     assert_eq!(events(&mut bob), [NetworkEvent::LinkUp(to(&ada, 3)), NetworkEvent::LinkDown(to(&ada, 3))]);
 }
 
+#[test]
+fn links_outlive_the_connection_to_the_server() {
+    let hub = Hub::new();
+    let mut server = serve(&hub);
+    let [mut ada, mut bob] = [join(&hub), join(&hub)];
+    hub.connect_link(ada.key(), bob.key());
+    for endpoint in [&mut server, &mut ada, &mut bob] {
+        events(endpoint);
+    }
+    hub.cut_server(ada.key());
+    ada.connect(NOW, ClientParameters { address: address() }).unwrap();
+    let lost = NetworkEvent::Disconnected(DisconnectReason::Lost);
+    assert_eq!(events(&mut ada), [lost, NetworkEvent::Connected]);
+    assert_eq!(events(&mut bob), []);
+    assert_eq!(events(&mut server), [NetworkEvent::ClientGone { peer: ada.key() }]);
+    assert_eq!(hub.cut_link(ada.key(), bob.key()), 1);
+}
+
 /// proves: D-49
 #[test]
 fn a_full_inbox_loses_what_is_unreliable_and_ends_what_is_reliable() {
