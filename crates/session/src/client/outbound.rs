@@ -317,6 +317,10 @@ impl PacketCache {
         let header = VoiceHeader { sender: view.you, burst: burst(address), sequence: address.sequence };
         let mut packet = Vec::with_capacity(32 + 4 * targets.len() + frame.len());
         header.encode_packet(session, &targets, frame, &mut packet);
+        // With one destination around it, it has to fit into what the network carries.
+        if Relay::overhead(1) + packet.len() > net.limits().unreliable_bytes {
+            return None;
+        }
         let packet = Bytes::from(packet);
         self.0.push((session, packet.clone()));
         Some(packet)
