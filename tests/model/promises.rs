@@ -124,6 +124,20 @@ fn speech_to_a_group_reaches_its_listeners_only_and_never_its_speaker() {
     }
 }
 
+/// proves: D-31
+#[test]
+fn a_frame_that_no_packet_of_the_network_holds_is_not_sent() {
+    let mut room = Room::new(2);
+    let to = room.id(1);
+    open(&mut room, 0, VoiceTarget::Client(to));
+    let most = room.guests[0].net.limits().unreliable_bytes;
+    for (bytes, copies) in [(most - 100, 1), (most - 20, 1), (1275, 1)] {
+        room.with(0, |client, now, net| client.send_voice(now, net, Bytes::from(vec![7; bytes])));
+        room.settle();
+        assert_eq!(room.heard(1).len(), copies, "after {bytes} bytes");
+    }
+}
+
 /// proves: D-16, D-22
 #[test]
 fn private_speech_arrives_without_a_subscription_and_the_server_only_routes() {
