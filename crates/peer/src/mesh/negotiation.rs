@@ -51,14 +51,7 @@ enum LinkState {
 
 impl Pair {
     fn new(now: Duration) -> Self {
-        Self {
-            attempt: 0,
-            links: BTreeMap::new(),
-            failures: 0,
-            next_attempt_at: now,
-            offered_at: Duration::ZERO,
-            asked_at: now,
-        }
+        Self { attempt: 0, links: BTreeMap::new(), failures: 0, next_attempt_at: now, offered_at: None, asked_at: now }
     }
 
     fn is_linked(&self) -> bool {
