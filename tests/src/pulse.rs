@@ -29,6 +29,9 @@ pub const MICROPHONE: &str = "microphone";
 /// What a null sink takes ahead when a stream begins, and somewhat more.
 pub const PRERENDERED: Duration = Duration::from_millis(2_500);
 
+/// Everybody may use the server, but clients that do not ask libpulse (ours) are refused if they show no cookie at all.
+const COOKIE: [u8; 256] = [0; 256];
+
 const START_PATIENCE: Duration = Duration::from_secs(20);
 /// Recorded pieces on their way; beyond that `parec` waits, then the server drops.
 const MOST_PIECES: usize = 4_096;
@@ -66,15 +69,19 @@ impl Pulse {
         let number = SERVERS.fetch_add(1, Ordering::Relaxed);
         let directory = std::env::temp_dir().join(format!("voicemesh-pulse-{}-{number}", std::process::id()));
         make_private(&directory).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
-        let script = directory.join("setup.pa");
+        let script = script(&directory);
         std::fs::write(&script, setup(&directory)).unwrap_or_else(|error| panic!("{}: {error}", script.display()));
-        let mut command = Command::new("pulseaudio");
-        command.args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm=yes"]);
-        command.args(["--log-level=info", "--log-target=stderr", "--fail=yes", "--file"]).arg(&script);
-        set_environment(&mut command, &directory);
-        let mut daemon = Program::start("pulseaudio", command);
-        daemon.wait_for_line("Daemon startup complete", START_PATIENCE);
-        Some(Self { daemon, directory })
+        std::fs::write(cookie(&directory), COOKIE).unwrap_or_else(|error| panic!("{}: {error}", directory.display()));
+        Some(Self { daemon: start_daemon(&directory, &script), directory })
+    }
+
+    /// Ends the server without warning, if it still runs, and starts it again at the same place.
+    ///
+    /// # Panics
+    /// If it does not come up.
+    pub fn restart(&mut self) {
+        self.daemon.kill();
+        self.daemon = start_daemon(&self.directory, &script(&self.directory));
     }
 
     /// Makes `command` use this server and no other, also through ALSA's PulseAudio plug-in.
@@ -210,15 +217,33 @@ fn setup(directory: &Path) -> String {
     )
 }
 
+fn start_daemon(directory: &Path, script: &Path) -> Program {
+    let mut command = Command::new("pulseaudio");
+    command.args(["-n", "--daemonize=no", "--exit-idle-time=-1", "--use-pid-file=no", "--disable-shm=yes"]);
+    command.args(["--log-level=info", "--log-target=stderr", "--fail=yes", "--file"]).arg(script);
+    set_environment(&mut command, directory);
+    let mut daemon = Program::start("pulseaudio", command);
+    daemon.wait_for_line("Daemon startup complete", START_PATIENCE);
+    daemon
+}
+
+fn script(directory: &Path) -> PathBuf {
+    directory.join("setup.pa")
+}
+
 fn socket(directory: &Path) -> PathBuf {
     directory.join("native")
+}
+
+fn cookie(directory: &Path) -> PathBuf {
+    directory.join("cookie")
 }
 
 fn set_environment(command: &mut Command, directory: &Path) {
     command.env("XDG_RUNTIME_DIR", directory).env("PULSE_RUNTIME_PATH", directory);
     command.env("HOME", directory).env("XDG_CONFIG_HOME", directory).env("PULSE_CONFIG_PATH", directory);
     command.env("PULSE_SERVER", format!("unix:{}", socket(directory).display()));
-    command.env_remove("PULSE_SINK").env_remove("PULSE_SOURCE").env_remove("PULSE_COOKIE");
+    command.env_remove("PULSE_SINK").env_remove("PULSE_SOURCE").env("PULSE_COOKIE", cookie(directory));
     command.env_remove("DBUS_SESSION_BUS_ADDRESS").env_remove("DISPLAY");
 }
 

@@ -1,5 +1,6 @@
 //! A microphone, as its reader sees it.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use cpal::HostId;
@@ -8,7 +9,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use crate::convert::Converter;
 use crate::simulated::{self, Voice};
 use crate::stream::{Opening, Running};
-use crate::supervise::{self, Kind, Supervised};
+use crate::supervise::{self, Kind, Newest, Supervised};
 use crate::worker::Worker;
 use crate::{DeviceError, DeviceEvent, Direction, InputSpec, SAMPLE_RATE, Waker, wav};
 
@@ -18,9 +19,8 @@ const MOST_WAITING_S: usize = 1;
 
 /// An open microphone; closed when dropped.
 pub struct Capture {
-    feed: Feed,
-    /// Of the device after it was lost or opened again.
-    newer_feeds: Consumer<Feed>,
+    /// In a cell so that asking about the newest needs no `&mut`; nothing is borrowed across calls.
+    feed: RefCell<Newest<Feed>>,
     events: Consumer<DeviceEvent>,
     _device: Option<Worker>,
 }
@@ -45,16 +45,13 @@ impl Capture {
     /// Takes up to `out.len()` samples of 48 kHz mono, the oldest first, and says how many. Never blocks. To take whole
     /// blocks only, ask [`Self::available`] first.
     pub fn read(&mut self, out: &mut [f32]) -> usize {
-        while let Ok(newer) = self.newer_feeds.pop() {
-            self.feed = newer;
-        }
-        self.feed.read(out)
+        self.feed.get_mut().get().read(out)
     }
 
     /// How many samples [`Self::read`] would give now.
     #[must_use]
     pub fn available(&self) -> usize {
-        self.newer_feeds.peek().unwrap_or(&self.feed).available()
+        self.feed.borrow_mut().get().available()
     }
 
     /// What happened to the device, in order; `None` when there is no more news.
@@ -64,13 +61,13 @@ impl Capture {
 
     fn real(name: Option<String>, waker: Waker) -> Result<Self, DeviceError> {
         let microphone = Microphone(Opening { direction: Direction::Input, name, waker: Arc::clone(&waker) });
-        let (feed, Supervised { feeds, events, supervisor }) = supervise::open(microphone, waker)?;
-        Ok(Self { feed, newer_feeds: feeds, events, _device: Some(supervisor) })
+        let Supervised { feed, events, supervisor } = supervise::open(microphone, waker)?;
+        Ok(Self { feed: RefCell::new(feed), events, _device: Some(supervisor) })
     }
 
     fn simulated(ring: Consumer<f32>, device: Option<Worker>) -> Self {
         let feed = Feed { ring, conversion: None };
-        Self { feed, newer_feeds: RingBuffer::new(0).1, events: RingBuffer::new(0).1, _device: device }
+        Self { feed: RefCell::new(Newest::only(feed)), events: RingBuffer::new(0).1, _device: device }
     }
 }
 

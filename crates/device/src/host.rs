@@ -145,7 +145,9 @@ fn description(device: &cpal::Device) -> String {
     let described = device.description().ok();
     let maker = described.as_ref().and_then(|described| described.manufacturer()).map(String::from);
     let more = described.iter().flat_map(|described| described.extended()).map(String::from);
-    let parts: Vec<String> = maker.into_iter().chain(more).chain(identity(device)).collect();
+    let mut parts: Vec<String> = maker.into_iter().chain(more).filter(|part| *part != name(device)).collect();
+    // Last, because a name that two devices have is replaced by it.
+    parts.extend(identity(device));
     parts.join(", ")
 }
 

@@ -1,5 +1,6 @@
 //! A speaker, as its writer sees it.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,7 +10,7 @@ use rtrb::{Consumer, Producer, RingBuffer};
 use crate::convert::Converter;
 use crate::simulated::{self, Outlet};
 use crate::stream::{Opening, Running};
-use crate::supervise::{self, Kind, Supervised};
+use crate::supervise::{self, Kind, Newest, Supervised};
 use crate::wav::WavSpeaker;
 use crate::worker::Worker;
 use crate::{DeviceError, DeviceEvent, Direction, OutputSpec, SAMPLE_RATE, STEP_SAMPLES, Waker};
@@ -21,9 +22,8 @@ const MOST_EVENTS: usize = 1;
 
 /// An open speaker; closed when dropped.
 pub struct Playback {
-    feed: Feed,
-    /// Of the device after it was lost or opened again.
-    newer_feeds: Consumer<Feed>,
+    /// In a cell so that asking about the newest needs no `&mut`; nothing is borrowed across calls.
+    feed: RefCell<Newest<Feed>>,
     underruns: Arc<AtomicU64>,
     events: Consumer<DeviceEvent>,
     _device: Worker,
@@ -44,22 +44,19 @@ impl Playback {
         let (outlet, feed) = Feed::unconverted(&underruns);
         let (news, events) = RingBuffer::new(MOST_EVENTS);
         let device = simulated::speaker(file, outlet, news, waker)?;
-        Ok(Self { feed, newer_feeds: RingBuffer::new(0).1, underruns, events, _device: device })
+        Ok(Self { feed: RefCell::new(Newest::only(feed)), underruns, events, _device: device })
     }
 
     /// Hands over samples of 48 kHz mono and says how many were taken: fewer than given if 200 ms are waiting already. Never
     /// blocks.
     pub fn write(&mut self, samples: &[f32]) -> usize {
-        while let Ok(newer) = self.newer_feeds.pop() {
-            self.feed = newer;
-        }
-        self.feed.write(samples)
+        self.feed.get_mut().get().write(samples)
     }
 
     /// How many samples were written and not yet taken by the device.
     #[must_use]
     pub fn queued(&self) -> usize {
-        self.newer_feeds.peek().unwrap_or(&self.feed).queued()
+        self.feed.borrow_mut().get().queued()
     }
 
     /// How often the device ran dry: wanted samples and found too few after it had found enough. It then plays silence,
@@ -78,8 +75,8 @@ impl Playback {
         let opening = Opening { direction: Direction::Output, name, waker: Arc::clone(&waker) };
         let underruns = Arc::new(AtomicU64::new(0));
         let speaker = Speaker { opening, underruns: Arc::clone(&underruns) };
-        let (feed, Supervised { feeds, events, supervisor }) = supervise::open(speaker, waker)?;
-        Ok(Self { feed, newer_feeds: feeds, underruns, events, _device: supervisor })
+        let Supervised { feed, events, supervisor } = supervise::open(speaker, waker)?;
+        Ok(Self { feed: RefCell::new(feed), underruns, events, _device: supervisor })
     }
 }
 

@@ -41,24 +41,43 @@ pub(crate) trait Kind: Send + Sync + 'static {
     fn stand_in(&self) -> (Self::Feed, Box<dyn FnMut()>);
 }
 
+/// The caller's end of the newest stream of a device.
+pub(crate) struct Newest<F> {
+    taken_up: F,
+    newer: Consumer<F>,
+}
+
+impl<F> Newest<F> {
+    /// Of a device that is never opened again.
+    pub(crate) fn only(feed: F) -> Self {
+        Self { taken_up: feed, newer: RingBuffer::new(0).1 }
+    }
+
+    pub(crate) fn get(&mut self) -> &mut F {
+        while let Ok(newer) = self.newer.pop() {
+            self.taken_up = newer;
+        }
+        &mut self.taken_up
+    }
+}
+
 /// A device that is opened again after a loss, as its caller holds it.
 pub(crate) struct Supervised<F> {
-    /// Ends of newer streams, which replace older ones.
-    pub(crate) feeds: Consumer<F>,
+    pub(crate) feed: Newest<F>,
     pub(crate) events: Consumer<DeviceEvent>,
     pub(crate) supervisor: Worker,
 }
 
 /// Opens a device and watches it from then on.
-pub(crate) fn open<K: Kind>(kind: K, waker: Waker) -> Result<(K::Feed, Supervised<K::Feed>), DeviceError> {
+pub(crate) fn open<K: Kind>(kind: K, waker: Waker) -> Result<Supervised<K::Feed>, DeviceError> {
     let kind = Arc::new(kind);
     let opener = Arc::clone(&kind);
     let (running, feed) = patiently(move || opener.open(None))?;
-    let (feeds, newer_feeds) = RingBuffer::new(MOST_FEEDS);
+    let (feeds, newer) = RingBuffer::new(MOST_FEEDS);
     let (events, news) = RingBuffer::new(MOST_EVENTS);
     let supervisor = Supervisor { kind, waker, feeds, events };
     let supervisor = Worker::spawn("device supervisor", move |stop| supervisor.run(&stop, running))?;
-    Ok((feed, Supervised { feeds: newer_feeds, events: news, supervisor }))
+    Ok(Supervised { feed: Newest { taken_up: feed, newer }, events: news, supervisor })
 }
 
 /// Asks the sound system something in a thread of its own, because it may hang.
