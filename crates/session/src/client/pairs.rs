@@ -150,8 +150,11 @@ impl<P: Copy + Ord + std::fmt::Debug> Client<P> {
     }
 
     pub(super) fn link_down<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, id: LinkId<P>) {
-        let Some(mut link) = self.pairs.links.remove(&id) else { return };
-        self.rescue(now, net, id.peer, link.health.take_unacknowledged().collect());
+        let Some(link) = self.pairs.links.get_mut(&id) else { return };
+        // Before it is forgotten: without a roster, only the link tells which client the relay has to serve.
+        let unacknowledged = link.health.take_unacknowledged().collect();
+        self.rescue(now, net, id.peer, unacknowledged);
+        let Some(link) = self.pairs.links.remove(&id) else { return };
         if let Some(common) = link.common
             && self.pairs.bound(id.peer).is_none()
         {
