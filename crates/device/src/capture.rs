@@ -150,3 +150,31 @@ impl Conversion {
         self.ready.len() - self.read + waiting / self.chunk.len() * self.ready.len()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_at_another_rate_gives_exactly_what_it_says_is_available() {
+        let (mut ring, mut feed) = Feed::new(44_100).unwrap();
+        let mut out = vec![0.0; 48_000];
+        let mut total = 0;
+        for step in 0..100 {
+            // Callbacks of other sizes than the converter's chunks.
+            for _ in 0..100 + step * 7 {
+                ring.push(0.5).unwrap();
+            }
+            let available = feed.available();
+            let wanted = available.min(300);
+            assert_eq!(feed.read(&mut out[..wanted]), wanted);
+            assert_eq!(feed.available(), available - wanted);
+            assert_eq!(feed.read(&mut out), available - wanted, "asked for more than there is");
+            total += available;
+        }
+        let captured: usize = (0..100).map(|step| 100 + step * 7).sum();
+        let expected = captured * 48_000 / 44_100;
+        assert!((expected - 480..=expected).contains(&total), "{total} of {expected}");
+        assert!((out[0] - 0.5).abs() < 0.001, "a constant stays what it is");
+    }
+}

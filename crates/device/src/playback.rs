@@ -164,3 +164,29 @@ impl Feed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_speaker_at_another_rate_plays_all_that_it_took_and_takes_no_more_than_fits() {
+        let underruns = Arc::new(AtomicU64::new(0));
+        let (mut outlet, mut feed) = Feed::new(44_100, &underruns).unwrap();
+        let mut written = 0;
+        let full = loop {
+            let taken = feed.write(&[0.5; 333]);
+            written += taken;
+            if taken < 333 {
+                break written;
+            }
+        };
+        assert!((9_120..=9_600 + 480).contains(&full), "200 ms: {full}");
+        assert!(feed.queued().abs_diff(full) <= 1, "{} of {full}", feed.queued());
+        let mut played = vec![0.0; 44_100 / 5];
+        outlet.take(&mut played);
+        assert!(feed.queued() < 480, "only what is too little for a chunk is left");
+        assert!((played[4_410] - 0.5).abs() < 0.001, "a constant stays what it is");
+        assert!(feed.write(&[0.5; 333]) > 0, "there is room again");
+    }
+}
