@@ -217,7 +217,10 @@ mod tests {
     fn bytes_without_the_magic_number_or_a_known_type_are_refused() {
         assert_eq!(open(&[]), Err(DecodeError::NotOurs));
         assert_eq!(open(&[0x8B]), Err(DecodeError::NotOurs));
-        assert_eq!(open(&[0x8B, 0xC8, 6, 0, 0, 0, 1]), Err(DecodeError::NotOurs));
+        for magic in (0..=u16::MAX).filter(|magic| *magic != MAGIC) {
+            let [high, low] = magic.to_be_bytes();
+            assert_eq!(open(&[high, low, 6, 0, 0, 0, 1]), Err(DecodeError::NotOurs), "{magic:#06x}");
+        }
         assert_eq!(open(&[0x8B, 0xC7, 12, 0, 0, 0, 1]), Err(DecodeError::UnknownKind(12)));
         assert_eq!(open(&[0x8B, 0xC7, 6, 0, 0, 1]), Err(DecodeError::Truncated));
         let (header, body) = open(&[0x8B, 0xC7, 6, 0, 0, 0, 1]).unwrap();
