@@ -1,0 +1,112 @@
+//! `voicemesh devices`: microphones and speakers, and what to do where there are none.
+
+use std::io::Write;
+
+use voicemesh::DeviceInfo;
+
+use crate::exit::{Exit, Failure};
+use crate::logs;
+use crate::text::harmless;
+
+const NO_MICROPHONE: &str = "join with --input silence to listen only, or --input tone to be heard";
+const NO_SPEAKER: &str = "join with --output FILE.wav to keep what is heard, or --output null without";
+const NO_SOUND_SYSTEM: &str = "Without one, join with --input silence, tone or FILE.wav and --output null or FILE.wav.";
+
+/// Longer names push their descriptions aside; in letters.
+const WIDEST_NAME: usize = 32;
+
+/// A microphone or a speaker.
+struct Listed {
+    name: String,
+    description: String,
+    is_default: bool,
+}
+
+/// Prints them all. None is no failure: the list says so, and what next.
+pub(crate) fn list() -> Result<Exit, Failure> {
+    // Sound systems complain on their own about devices that nobody asked for.
+    logs::init("off");
+    let lines = match voicemesh::devices() {
+        Ok(all) => {
+            let (inputs, outputs) = all.iter().partition::<Vec<_>, _>(|info| is_microphone(info));
+            let listed = |infos: Vec<&DeviceInfo>| infos.into_iter().map(Listed::from).collect::<Vec<_>>();
+            let mut lines = section("Microphones", "--input", &listed(inputs), NO_MICROPHONE);
+            lines.extend(section("Speakers", "--output", &listed(outputs), NO_SPEAKER));
+            lines
+        }
+        Err(error) => vec![format!("No devices: {}.", harmless(&error.to_string())), NO_SOUND_SYSTEM.to_owned()],
+    };
+    let mut stdout = std::io::stdout().lock();
+    for line in lines {
+        // Nobody reads any more, which is no failure of the list.
+        if writeln!(stdout, "{line}").is_err() {
+            break;
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// By its word, because the crate to embed passes the type's name not on.
+fn is_microphone(info: &DeviceInfo) -> bool {
+    format!("{:?}", info.direction) == "Input"
+}
+
+impl From<&DeviceInfo> for Listed {
+    fn from(info: &DeviceInfo) -> Self {
+        let (name, description) = (harmless(&info.name).into_owned(), harmless(&info.description).into_owned());
+        Self { name, description, is_default: info.is_default }
+    }
+}
+
+fn section(title: &str, option: &str, devices: &[Listed], without: &str) -> Vec<String> {
+    if devices.is_empty() {
+        return vec![format!("{title}: none was found. Plug one in, or {without}.")];
+    }
+    let width = devices.iter().map(|device| device.name.chars().count()).max().unwrap_or_default().min(WIDEST_NAME);
+    let rows = devices.iter().map(|device| {
+        let mark = if device.is_default { '*' } else { ' ' };
+        format!("{mark} {:<width$}  {}", device.name, more_about(device)).trim_end().to_owned()
+    });
+    let default = match devices.iter().any(|device| device.is_default) {
+        true => "* is used when none is named.".to_owned(),
+        false => format!("None of them is the default: name one, or {without}."),
+    };
+    std::iter::once(format!("{title} ({option} NAME):")).chain(rows).chain([default]).collect()
+}
+
+/// What the description says beyond the name.
+fn more_about(device: &Listed) -> &str {
+    let description = device.description.as_str();
+    description.strip_prefix(device.name.as_str()).unwrap_or(description).trim_start_matches([',', ' '])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(name: &str, description: &str, is_default: bool) -> Listed {
+        Listed { name: name.to_owned(), description: description.to_owned(), is_default }
+    }
+
+    #[test]
+    fn the_default_is_marked() {
+        let devices = [device("Headset", "Headset, USB", true), device("hdmi:0", "Monitor", false)];
+        let expected =
+            ["Speakers (--output NAME):", "* Headset  USB", "  hdmi:0   Monitor", "* is used when none is named."];
+        assert_eq!(section("Speakers", "--output", &devices, NO_SPEAKER), expected);
+    }
+
+    #[test]
+    fn who_has_none_is_told_how_to_do_without() {
+        let lines = section("Microphones", "--input", &[], NO_MICROPHONE);
+        assert_eq!(lines.len(), 1);
+        assert!(lines[0].starts_with("Microphones: none was found.") && lines[0].contains("--input silence"));
+    }
+
+    #[test]
+    fn a_list_without_a_default_says_so() {
+        let lines = section("Microphones", "--input", &[device("null", "null", false)], NO_MICROPHONE);
+        assert_eq!(lines[1], "  null");
+        assert!(lines[2].starts_with("None of them is the default") && lines[2].contains("--input silence"));
+    }
+}

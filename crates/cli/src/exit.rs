@@ -1,0 +1,135 @@
+//! How the command ends: a number for scripts, a sentence for people.
+
+use std::process::ExitCode;
+
+use voicemesh::JoinError;
+
+/// What the exit code says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exit {
+    /// What was asked for was done, or the user ended it.
+    Done,
+    /// Something that has no number of its own.
+    Other,
+    /// The command line is wrong, the server's address included.
+    Usage,
+    /// The server was not reached within `--give-up-after`.
+    Unreachable,
+    /// The server does not let this peer into the room.
+    Refused,
+    /// There is no such microphone or speaker.
+    Device,
+    /// The same identity joined from somewhere else.
+    Replaced,
+}
+
+/// For the end of `--help`.
+pub const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, or ended by you
+  1  anything that has no number of its own
+  2  wrong command line or server address
+  3  the server was not reached within --give-up-after
+  4  the server refused: room full, room missing, …
+  5  no such microphone or speaker
+  6  the same identity joined this room from somewhere else";
+
+/// A program that was asked to end twice ends like this, as shells expect of Ctrl-C.
+pub const INTERRUPTED_TWICE: i32 = 130;
+
+/// Why the command ends early.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// For scripts.
+    pub exit: Exit,
+    /// For people: what happened, and what next.
+    pub message: String,
+}
+
+impl Exit {
+    /// The number.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Other => 1,
+            Self::Usage => 2,
+            Self::Unreachable => 3,
+            Self::Refused => 4,
+            Self::Device => 5,
+            Self::Replaced => 6,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+impl Failure {
+    /// A failure without a number of its own.
+    pub fn other(message: impl Into<String>) -> Self {
+        Self { exit: Exit::Other, message: message.into() }
+    }
+}
+
+impl From<JoinError> for Failure {
+    fn from(error: JoinError) -> Self {
+        let (exit, next) = match &error {
+            JoinError::BadServer { .. } | JoinError::RoomTooLong | JoinError::BadName => (Exit::Usage, ""),
+            JoinError::Certificate(_) => (Exit::Usage, "Name a PEM file with --ca."),
+            JoinError::Input(_) => (Exit::Device, "`voicemesh devices` lists them; --input silence does without."),
+            JoinError::Output(_) => (Exit::Device, "`voicemesh devices` lists them; --output null does without."),
+            _ => (Exit::Other, ""),
+        };
+        Self { exit, message: two_sentences(&error.to_string(), next) }
+    }
+}
+
+fn two_sentences(what: &str, next: &str) -> String {
+    let what = what.trim_end();
+    match next {
+        "" => what.to_owned(),
+        next if what.ends_with(['.', '!', '?']) => format!("{what} {next}"),
+        next => format!("{what}. {next}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_way_to_end_has_its_own_number_and_help_names_it() {
+        let all =
+            [Exit::Done, Exit::Other, Exit::Usage, Exit::Unreachable, Exit::Refused, Exit::Device, Exit::Replaced];
+        for (number, exit) in all.into_iter().enumerate() {
+            assert_eq!(usize::from(exit.code()), number);
+            assert!(EXIT_CODES.contains(&format!("\n  {number}  ")), "{exit:?}");
+        }
+    }
+
+    #[test]
+    fn an_address_that_is_none_is_a_wrong_command_line() {
+        let error = JoinError::BadServer { url: "ftp://x".into(), why: "it must begin with wss:// or ws://" };
+        let failure = Failure::from(error);
+        assert_eq!(failure.exit, Exit::Usage);
+        assert!(failure.message.contains("ftp://x") && failure.message.contains("Use wss://"), "{failure:?}");
+    }
+
+    #[test]
+    fn who_has_no_microphone_is_told_how_to_do_without() {
+        let failure = Failure::from(JoinError::Input("there is no microphone".into()));
+        assert_eq!(failure.exit, Exit::Device);
+        assert!(failure.message.starts_with("there is no microphone. `voicemesh devices`"), "{failure:?}");
+        assert!(failure.message.contains("voicemesh devices") && failure.message.contains("--input silence"));
+        assert_eq!(Failure::from(JoinError::Output("gone".into())).exit, Exit::Device);
+    }
+
+    #[test]
+    fn a_machine_that_refuses_has_no_number_of_its_own() {
+        assert_eq!(Failure::from(JoinError::System("no threads".into())).exit, Exit::Other);
+        assert_eq!(Failure::from(JoinError::Certificate("no such file".into())).exit, Exit::Usage);
+    }
+}

@@ -1,0 +1,85 @@
+//! Typed lines, read on a thread of their own, because reading blocks.
+
+use std::io::{BufRead, IsTerminal, Read};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
+
+/// Lines that nobody has taken yet. When there are more, reading waits.
+const WAITING_LINES: usize = 64;
+/// The longest line; what is longer comes as several. More than the longest text that can be sent.
+const LINE_BYTES: u64 = 8192;
+
+/// What came in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// A line, with its end.
+    Line(String),
+    /// A person at a terminal has pressed Ctrl-D. Where nobody types (a pipe, a file, a service), the end of the input
+    /// means nothing.
+    Ended,
+}
+
+/// Begins to read standard input.
+pub(crate) fn read() -> Receiver<Input> {
+    let (sender, receiver) = sync_channel(WAITING_LINES);
+    let is_terminal = std::io::stdin().is_terminal();
+    let reader = move || pass_on(std::io::stdin().lock(), is_terminal, &sender);
+    if let Err(error) = thread::Builder::new().name("voicemesh-input".to_owned()).spawn(reader) {
+        tracing::warn!(%error, "nothing can be typed");
+    }
+    receiver
+}
+
+fn pass_on(mut source: impl BufRead, is_terminal: bool, lines: &SyncSender<Input>) {
+    loop {
+        let mut line = Vec::new();
+        match source.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line) {
+            Ok(0) => break,
+            Ok(_) => {
+                if lines.send(Input::Line(String::from_utf8_lossy(&line).into_owned())).is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                tracing::debug!(%error, "standard input cannot be read any more");
+                break;
+            }
+        }
+    }
+    if is_terminal {
+        // Nobody takes it only if the program ends anyway.
+        let _ = lines.send(Input::Ended);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn inputs(source: &[u8], is_terminal: bool) -> Vec<Input> {
+        let (sender, receiver) = sync_channel(WAITING_LINES);
+        pass_on(source, is_terminal, &sender);
+        drop(sender);
+        receiver.into_iter().collect()
+    }
+
+    #[test]
+    fn the_end_of_input_counts_only_at_a_terminal() {
+        let hello = Input::Line("hello\n".to_owned());
+        assert_eq!(inputs(b"hello\n", false), [hello.clone()]);
+        assert_eq!(inputs(b"hello\n", true), [hello, Input::Ended]);
+        assert_eq!(inputs(b"", false), []);
+    }
+
+    #[test]
+    fn a_line_without_end_takes_no_memory_without_end() {
+        let parts = inputs(&[b'x'; 20_000], false);
+        assert_eq!(parts.len(), 3);
+        assert!(parts.iter().all(|part| matches!(part, Input::Line(line) if line.len() as u64 <= LINE_BYTES)));
+    }
+
+    #[test]
+    fn what_is_no_text_is_made_one() {
+        assert_eq!(inputs(b"a\xffb\n", false), [Input::Line("a\u{fffd}b\n".to_owned())]);
+    }
+}

@@ -1,0 +1,347 @@
+//! What `--json` prints: one object a line on standard output, for tests, the demo, benchmarks and anybody's scripts.
+//!
+//! Every line has `event`, which names it, and `at_ms`. Moments and lengths of time are milliseconds, with fractions;
+//! moments count from the call that joined. What is not known (yet) is `null`. A `peer` is an id, the same across
+//! reconnects; names are as their owners wrote them, with control characters escaped. Keys may be added, never changed;
+//! so a reader passes over what it does not know, events included.
+//!
+//! | `event` | further keys | when |
+//! |---|---|---|
+//! | `joining` | `server`, `room`, `name`, `relay_only` | first line, before anything happens |
+//! | `joined` | `you`, `room`, `session`, `others`, `relay_only` | the server let this peer in; again after every rejoin |
+//! | `connected` | | the session is complete: speech flows, texts can be sent; again after every rejoin |
+//! | `peer-joined` | `peer`, `name`, `metadata` | somebody is in the room |
+//! | `peer-left` | `peer`, `name`, `reason` | `reason`: `left`, `kicked`, `lost`, `restarted` |
+//! | `metadata-changed` | `peer`, `name`, `metadata` | somebody publishes something else |
+//! | `route-changed` | `peer`, `name`, `route` | `route`: `direct`, `relayed`, `none` |
+//! | `first-heard` | `peer`, `name` | heard for the first time since it joined |
+//! | `speaking` | `peer`, `name`, `speaking` | begins (`true`) or ceases to speak |
+//! | `text` | `peer`, `name`, `private`, `text` | somebody wrote |
+//! | `server-away` | `why`, `retry_in_ms` | the server cannot be reached; tried again by itself |
+//! | `refused` | `code`, `message` | the server does not let this peer in; `error` and `summary` follow |
+//! | `replaced` | | joined from somewhere else with this identity; `error` and `summary` follow |
+//! | `warned` | `code`, `message` | something was refused; the stay goes on |
+//! | `group-refused` | `group` | a talk group was refused |
+//! | `device-lost` | `device`, `why` | `device`: `input`, `output`; it is looked for by itself |
+//! | `device-recovered` | `device` | it works again |
+//! | `left` | | this peer has left |
+//! | `notice` | `message` | the answer to a typed command |
+//! | `status` | as `summary`, without `reason` and `exit_code` | with `--status-interval`, and for `/who`; only peers that are present |
+//! | `error` | `exit_code`, `message` | the command fails; the same sentence is on standard error |
+//! | `summary` | see below | last line; missing only if joining could not even begin |
+//!
+//! `summary`: `reason` (`quit`, `interrupted`, `duration`, `input-ended`, `refused`, `replaced`, `gave-up`, `failed`),
+//! `exit_code`, `you`, `mode`, `connected`, `muted`, `deafened`, `joined_ms`, `connected_ms` (both of the first time),
+//! `joins`, `frames_spoken`, and `peers`: everyone who was ever there, as last seen, at most a tenth of a second before
+//! it left. Of each: `peer`, `name`, `present`, `route`, `round_trip_ms`, `speaking`, `level_dbfs`, `frames_received`,
+//! `frames_heard`, `frames_concealed`, `buffer_ms` (how long its frames lately waited to be heard), `first_heard_ms`,
+//! `direct_ms` (the first moments of both).
+//!
+//! With `--json`, standard input takes the same lines as without: text, or [commands](crate::slash).
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use voicemesh::{DeviceRole, Event, PeerId, PeerLeftReason, Route, Stamped};
+
+use crate::exit::Failure;
+use crate::people::People;
+use crate::talk::End;
+use crate::tally::{Seen, Tally};
+
+/// One line. `event` and `at_ms` come first, for eyes.
+#[derive(Serialize)]
+struct Line<'a> {
+    event: &'a str,
+    at_ms: f64,
+    #[serde(flatten)]
+    rest: Value,
+}
+
+fn line(event: &str, at: Duration, rest: Value) -> String {
+    let line = Line { event, at_ms: millis(at), rest };
+    // Only a map whose keys are no text can fail, and there is none.
+    serde_json::to_string(&line).unwrap_or_default()
+}
+
+/// What happened in the room.
+pub fn event(stamped: &Stamped, people: &People) -> String {
+    let (name, rest) = named(&stamped.event, people);
+    line(name, stamped.at, rest)
+}
+
+/// The first line.
+pub fn joining(server: &str, room: &str, name: &str, relay_only: bool) -> String {
+    let rest = json!({ "server": server, "room": room, "name": name, "relay_only": relay_only });
+    line("joining", Duration::ZERO, rest)
+}
+
+/// The answer to a typed command.
+pub fn notice(at: Duration, message: &str) -> String {
+    line("notice", at, json!({ "message": message }))
+}
+
+/// The command fails.
+pub fn error(at: Duration, failure: &Failure) -> String {
+    line("error", at, json!({ "exit_code": failure.exit.code(), "message": failure.message }))
+}
+
+/// The situation now.
+pub fn status(at: Duration, tally: &Tally) -> String {
+    line("status", at, Value::Object(situation(tally, |seen| seen.left_at.is_none())))
+}
+
+/// The last line.
+pub fn summary(at: Duration, tally: &Tally, end: End) -> String {
+    let mut rest = situation(tally, |_| true);
+    rest.insert("reason".to_owned(), end.as_str().into());
+    rest.insert("exit_code".to_owned(), end.exit().code().into());
+    line("summary", at, Value::Object(rest))
+}
+
+fn named(event: &Event, people: &People) -> (&'static str, Value) {
+    let of = |peer: &PeerId| json!({ "peer": peer.to_string(), "name": people.raw_name(*peer) });
+    match event {
+        Event::Joined { you, room, session, others, relay_only } => {
+            let you = you.to_string();
+            let rest =
+                json!({ "you": you, "room": room, "session": session, "others": others, "relay_only": relay_only });
+            ("joined", rest)
+        }
+        Event::Connected => ("connected", json!({})),
+        Event::PeerJoined { peer, name, metadata } => {
+            ("peer-joined", json!({ "peer": peer.to_string(), "name": name, "metadata": metadata }))
+        }
+        Event::PeerLeft { peer, name, reason } => {
+            ("peer-left", json!({ "peer": peer.to_string(), "name": name, "reason": reason_name(*reason) }))
+        }
+        Event::MetadataChanged { peer, metadata } => ("metadata-changed", with(of(peer), "metadata", json!(metadata))),
+        Event::RouteChanged { peer, route } => ("route-changed", with(of(peer), "route", route_name(*route).into())),
+        Event::FirstHeard { peer } => ("first-heard", of(peer)),
+        Event::Speaking { peer, speaking } => ("speaking", with(of(peer), "speaking", (*speaking).into())),
+        Event::Text { from, name, private, text } => {
+            ("text", json!({ "peer": from.to_string(), "name": name, "private": private, "text": text }))
+        }
+        Event::ServerAway { why, retry_in } => ("server-away", json!({ "why": why, "retry_in_ms": millis(*retry_in) })),
+        Event::Refused { code, message } => ("refused", json!({ "code": code.as_str(), "message": message })),
+        Event::Replaced => ("replaced", json!({})),
+        Event::Warned { code, message } => ("warned", json!({ "code": code.as_str(), "message": message })),
+        Event::GroupRefused { group } => ("group-refused", json!({ "group": group })),
+        Event::DeviceLost { which, why } => ("device-lost", json!({ "device": device_name(*which), "why": why })),
+        Event::DeviceRecovered { which } => ("device-recovered", json!({ "device": device_name(*which) })),
+        Event::Left => ("left", json!({})),
+        // An event that is newer than this command.
+        _ => ("unknown", json!({})),
+    }
+}
+
+fn situation(tally: &Tally, wanted: impl Fn(&Seen) -> bool) -> Map<String, Value> {
+    let snapshot = &tally.snapshot;
+    let peers = tally.peers().filter(|(_, seen)| wanted(seen)).map(|(peer, seen)| peer_state(peer, seen));
+    let value = json!({
+        "you": snapshot.you.map(|you| you.to_string()),
+        "mode": snapshot.mode,
+        "connected": snapshot.connected,
+        "muted": snapshot.muted,
+        "deafened": snapshot.deafened,
+        "joined_ms": tally.joined_at.map(millis),
+        "connected_ms": tally.connected_at.map(millis),
+        "joins": tally.joins,
+        "frames_spoken": snapshot.frames_spoken,
+        "peers": peers.collect::<Vec<Value>>(),
+    });
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+fn peer_state(peer: PeerId, seen: &Seen) -> Value {
+    let state = seen.state.as_ref();
+    json!({
+        "peer": peer.to_string(),
+        "name": seen.name,
+        "present": seen.left_at.is_none(),
+        "route": route_name(state.map_or(Route::None, |state| state.route)),
+        "round_trip_ms": state.and_then(|state| state.round_trip).map(millis),
+        "speaking": state.is_some_and(|state| state.speaking),
+        "level_dbfs": state.and_then(|state| state.level_dbfs).map(|level| (f64::from(level) * 10.0).round() / 10.0),
+        "frames_received": state.map_or(0, |state| state.frames_received),
+        "frames_heard": state.map_or(0, |state| state.frames_heard),
+        "frames_concealed": state.map_or(0, |state| state.frames_concealed),
+        "buffer_ms": state.map(|state| millis(state.buffer)),
+        "first_heard_ms": seen.first_heard_at.map(millis),
+        "direct_ms": seen.direct_at.map(millis),
+    })
+}
+
+fn with(mut object: Value, key: &str, value: Value) -> Value {
+    object[key] = value;
+    object
+}
+
+/// To the microsecond.
+fn millis(duration: Duration) -> f64 {
+    (duration.as_secs_f64() * 1e6).round() / 1e3
+}
+
+fn route_name(route: Route) -> &'static str {
+    match route {
+        Route::None => "none",
+        Route::Relayed => "relayed",
+        Route::Direct => "direct",
+    }
+}
+
+fn reason_name(reason: PeerLeftReason) -> &'static str {
+    match reason {
+        PeerLeftReason::Left => "left",
+        PeerLeftReason::Kicked => "kicked",
+        PeerLeftReason::Lost => "lost",
+        PeerLeftReason::Restarted => "restarted",
+        _ => "unknown",
+    }
+}
+
+fn device_name(which: DeviceRole) -> &'static str {
+    match which {
+        DeviceRole::Input => "input",
+        DeviceRole::Output => "output",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use voicemesh::{ErrorCode, Metadata, Snapshot};
+
+    use super::*;
+    use crate::exit::Exit;
+    use crate::people::tests::{arrival, peer, people};
+    use crate::tally::tests::{at, joined, state};
+
+    const BEN: &str = "00010000-0000-0000-0000-000000000000";
+
+    /// The line without `event` and `at_ms`, which are checked.
+    fn rest(name: &str, event: Event) -> Value {
+        let line = super::event(&at(1500, event), &people(&[(1, "Ben")]));
+        assert!(line.starts_with(&format!("{{\"event\":\"{name}\",\"at_ms\":1500.0")), "{line}");
+        assert!(!line.contains('\n'), "{line}");
+        let Value::Object(mut map) = serde_json::from_str(&line).expect("JSON") else { panic!("{line}") };
+        map.remove("event");
+        map.remove("at_ms");
+        Value::Object(map)
+    }
+
+    #[test]
+    fn joining_and_the_session() {
+        let you = "aaaa0000-0000-0000-0000-000000000000";
+        let expected = json!({ "you": you, "room": "lobby", "session": 7, "others": 1, "relay_only": false });
+        assert_eq!(rest("joined", joined()), expected);
+        assert_eq!(rest("connected", Event::Connected), json!({}));
+        assert_eq!(rest("left", Event::Left), json!({}));
+        assert_eq!(rest("replaced", Event::Replaced), json!({}));
+    }
+
+    #[test]
+    fn the_others() {
+        let metadata = Metadata::from([("kind".to_owned(), "echo".to_owned())]);
+        let came = Event::PeerJoined { peer: peer(1), name: "Ben".into(), metadata: metadata.clone() };
+        assert_eq!(rest("peer-joined", came), json!({ "peer": BEN, "name": "Ben", "metadata": { "kind": "echo" } }));
+        let changed = Event::MetadataChanged { peer: peer(1), metadata };
+        assert_eq!(
+            rest("metadata-changed", changed),
+            json!({ "peer": BEN, "name": "Ben", "metadata": { "kind": "echo" } })
+        );
+        for (reason, name) in [
+            (PeerLeftReason::Left, "left"),
+            (PeerLeftReason::Kicked, "kicked"),
+            (PeerLeftReason::Lost, "lost"),
+            (PeerLeftReason::Restarted, "restarted"),
+        ] {
+            let gone = Event::PeerLeft { peer: peer(1), name: "Ben".into(), reason };
+            assert_eq!(rest("peer-left", gone), json!({ "peer": BEN, "name": "Ben", "reason": name }));
+        }
+        for (route, name) in [(Route::Direct, "direct"), (Route::Relayed, "relayed"), (Route::None, "none")] {
+            let changed = Event::RouteChanged { peer: peer(1), route };
+            assert_eq!(rest("route-changed", changed), json!({ "peer": BEN, "name": "Ben", "route": name }));
+        }
+    }
+
+    #[test]
+    fn what_they_say_and_write() {
+        assert_eq!(rest("first-heard", Event::FirstHeard { peer: peer(1) }), json!({ "peer": BEN, "name": "Ben" }));
+        let speaking = Event::Speaking { peer: peer(1), speaking: true };
+        assert_eq!(rest("speaking", speaking), json!({ "peer": BEN, "name": "Ben", "speaking": true }));
+        let text = "two\nlines \u{1b}[2J \"quoted\"";
+        let written = Event::Text { from: peer(1), name: "Ben".into(), private: true, text: text.into() };
+        assert_eq!(rest("text", written), json!({ "peer": BEN, "name": "Ben", "private": true, "text": text }));
+    }
+
+    #[test]
+    fn troubles() {
+        let away = Event::ServerAway { why: "no route".into(), retry_in: Duration::from_millis(2500) };
+        assert_eq!(rest("server-away", away), json!({ "why": "no route", "retry_in_ms": 2500.0 }));
+        let refused = Event::Refused { code: ErrorCode::RoomFull, message: "full".into() };
+        assert_eq!(rest("refused", refused), json!({ "code": "room-full", "message": "full" }));
+        let warned = Event::Warned { code: ErrorCode::Other("new".into()), message: "odd".into() };
+        assert_eq!(rest("warned", warned), json!({ "code": "new", "message": "odd" }));
+        assert_eq!(rest("group-refused", Event::GroupRefused { group: "Red".into() }), json!({ "group": "Red" }));
+        let lost = Event::DeviceLost { which: DeviceRole::Input, why: "unplugged".into() };
+        assert_eq!(rest("device-lost", lost), json!({ "device": "input", "why": "unplugged" }));
+        let back = Event::DeviceRecovered { which: DeviceRole::Output };
+        assert_eq!(rest("device-recovered", back), json!({ "device": "output" }));
+    }
+
+    #[test]
+    fn the_commands_own_lines() {
+        let value = |line: String| serde_json::from_str::<Value>(&line).expect("JSON");
+        let failure = Failure { exit: Exit::Device, message: "there is none".into() };
+        let expected = json!({ "event": "error", "at_ms": 1.5, "exit_code": 5, "message": "there is none" });
+        assert_eq!(value(error(Duration::from_micros(1500), &failure)), expected);
+        let expected = json!({ "event": "notice", "at_ms": 2000.0, "message": "Muted." });
+        assert_eq!(value(notice(Duration::from_secs(2), "Muted.")), expected);
+        let first = value(joining("ws://x", "lobby", "Ada", true));
+        assert_eq!(
+            (&first["event"], &first["at_ms"], &first["relay_only"]),
+            (&json!("joining"), &json!(0.0), &json!(true))
+        );
+    }
+
+    #[test]
+    fn status_and_summary_say_everything_about_everyone() {
+        let mut tally = Tally::new();
+        tally.event(&at(10, joined()));
+        tally.event(&at(20, Event::Connected));
+        tally.event(&at(30, arrival(1, "Ben")));
+        tally.event(&at(30, arrival(2, "Cleo")));
+        tally.event(&at(60, Event::FirstHeard { peer: peer(1) }));
+        let snapshot = Snapshot { mode: "client", connected: true, frames_spoken: 50, ..Snapshot::default() };
+        tally.observe(Snapshot { you: Some(peer(0xaaaa)), peers: vec![state(1, "Ben"), state(2, "Cleo")], ..snapshot });
+        tally.event(&at(70, Event::PeerLeft { peer: peer(2), name: "Cleo".into(), reason: PeerLeftReason::Left }));
+
+        let now = Duration::from_millis(100);
+        let value = |line: String| serde_json::from_str::<Value>(&line).expect("JSON");
+        let (status, summary) = (value(status(now, &tally)), value(summary(now, &tally, End::Duration)));
+        assert_eq!(status["peers"].as_array().map(Vec::len), Some(1), "only who is present");
+        let ben = json!({
+            "peer": BEN, "name": "Ben", "present": true, "route": "direct", "round_trip_ms": 12.345, "speaking": true,
+            "level_dbfs": -20.0, "frames_received": 500, "frames_heard": 495, "frames_concealed": 5, "buffer_ms": 40.0,
+            "first_heard_ms": 60.0, "direct_ms": null,
+        });
+        assert_eq!(summary["peers"][0], ben);
+        assert_eq!(summary["peers"][1]["present"], json!(false));
+        for (key, expected) in [
+            ("reason", json!("duration")),
+            ("exit_code", json!(0)),
+            ("mode", json!("client")),
+            ("connected", json!(true)),
+            ("joined_ms", json!(10.0)),
+            ("connected_ms", json!(20.0)),
+            ("joins", json!(1)),
+            ("frames_spoken", json!(50)),
+        ] {
+            assert_eq!(summary[key], expected, "{key}");
+        }
+    }
+}

@@ -1,0 +1,51 @@
+//! The `voicemesh` command: talk in a room from a terminal, let an echo answer, list devices, run the server.
+//!
+//! **Does.** Turns a command line into [`voicemesh::JoinOptions`], events into lines for people ([`human`]) or programs
+//! ([`json`]), and typed lines into commands ([`slash`]). Every failure is a sentence that says what happened and what
+//! next, and an exit code ([`exit`]).
+//!
+//! **Never does.** Touch sound or the network: that is the business of the crate it stands on. Trust a terminal to what
+//! others send: everything foreign goes through [`text`] first.
+//!
+//! The shape of its loop: events are waited for on the main thread ([`talk`]); standard input is read on a thread of its
+//! own, and so are the signals that ask to end.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub mod arguments;
+mod devices;
+pub mod exit;
+pub mod human;
+mod input;
+pub mod json;
+mod logs;
+mod output;
+pub mod people;
+mod serve;
+mod signals;
+pub mod slash;
+pub mod talk;
+pub mod tally;
+pub mod text;
+mod who;
+
+use arguments::{Arguments, Command};
+
+/// The whole program.
+pub fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        Command::Join(join) => talk::join(join),
+        Command::Echo(echo) => talk::echo(echo),
+        Command::Devices => devices::list(),
+        Command::Serve(config) => serve::serve(*config),
+    };
+    match result {
+        Ok(exit) => exit.into(),
+        Err(failure) => {
+            eprintln!("voicemesh: {}", failure.message);
+            failure.exit.into()
+        }
+    }
+}

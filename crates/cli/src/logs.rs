@@ -1,0 +1,45 @@
+//! Logs, on standard error, as much as `VOICEMESH_LOG` asks for (`debug`, or `voicemesh=trace,warn`).
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+
+const VARIABLE: &str = "VOICEMESH_LOG";
+
+/// Begins to log; `default` holds where the variable says nothing.
+pub(crate) fn init(default: &str) {
+    let asked = std::env::var(VARIABLE).unwrap_or_default();
+    let filter = match asked.trim() {
+        "" => EnvFilter::new(default),
+        asked => EnvFilter::try_new(asked).unwrap_or_else(|error| {
+            eprintln!("voicemesh: {VARIABLE} is not understood ({error}); logging at {default}");
+            EnvFilter::new(default)
+        }),
+    };
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let log = tracing_subscriber::registry().with(filter).with(filter_fn(|about| may_log(about.target())));
+    // Only a program that logs already could refuse.
+    let _ = log.with(lines).try_init();
+}
+
+/// The WebRTC stack names addresses even in its warnings; nothing of it is kept, whatever is asked for.
+fn may_log(target: &str) -> bool {
+    let root = target.split("::").next().unwrap_or_default();
+    root != "webrtc" && root != "rtc" && !root.starts_with("rtc_") && !root.starts_with("webrtc_")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stack_that_names_addresses_is_left_out() {
+        for target in ["webrtc", "webrtc::peer_connection", "rtc", "rtc::ice", "rtc_ice::agent", "webrtc_util"] {
+            assert!(!may_log(target), "{target}");
+        }
+        for target in ["voicemesh", "voicemesh_link::task", "voicemesh_signaling::shell", "rtcp"] {
+            assert!(may_log(target), "{target}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! Who is in the room, by the names that a person reads and types.
+
+use std::collections::BTreeMap;
+
+use voicemesh::{Event, PeerId};
+
+use crate::text::harmless;
+
+/// Names of those who are present. Two of one name are told apart by the beginning of their id: `Ben#3f2a`.
+#[derive(Clone, Debug, Default)]
+pub struct People {
+    you: Option<PeerId>,
+    names: BTreeMap<PeerId, String>,
+}
+
+/// Letters of an id that tell two of one name apart.
+const ID_LETTERS: usize = 4;
+
+impl People {
+    /// Learns from an event who is here.
+    pub fn see(&mut self, event: &Event) {
+        match event {
+            Event::Joined { you, .. } => self.you = Some(*you),
+            Event::PeerJoined { peer, name, .. } => {
+                self.names.insert(*peer, name.clone());
+            }
+            Event::PeerLeft { peer, .. } => {
+                self.names.remove(peer);
+            }
+            _ => {}
+        }
+    }
+
+    /// The name as its owner wrote it; for programs.
+    pub fn raw_name(&self, peer: PeerId) -> &str {
+        self.names.get(&peer).map_or("", String::as_str)
+    }
+
+    /// What a person reads.
+    pub fn label(&self, peer: PeerId) -> String {
+        if self.you == Some(peer) {
+            return "You".to_owned();
+        }
+        self.label_as(peer, self.raw_name(peer))
+    }
+
+    /// The same, of somebody whose name is known from elsewhere.
+    pub fn label_as(&self, peer: PeerId, name: &str) -> String {
+        let shared = self.names.iter().any(|(other, theirs)| *other != peer && theirs == name);
+        match (name.trim().is_empty(), shared) {
+            (true, _) => format!("nameless#{}", short_id(peer)),
+            (false, true) => format!("{}#{}", harmless(name), short_id(peer)),
+            (false, false) => harmless(name).into_owned(),
+        }
+    }
+
+    /// Whom a typed name means: a label, else the only one whose name it is or begins, whatever its case.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, when it is nobody or more than one.
+    pub fn find(&self, typed: &str) -> Result<PeerId, String> {
+        let typed = typed.trim();
+        if let Some(peer) = self.names.keys().find(|peer| self.label(**peer) == typed) {
+            return Ok(*peer);
+        }
+        let lower = typed.to_lowercase();
+        let exact = self.those(|label| label == lower);
+        let found = if exact.is_empty() { self.those(|label| label.starts_with(&lower)) } else { exact };
+        match found.as_slice() {
+            [one] if !typed.is_empty() => Ok(*one),
+            [] | [_] => Err(format!("Nobody here is called “{}”. /who lists who is.", harmless(typed))),
+            several => {
+                let labels: Vec<String> = several.iter().map(|peer| self.label(*peer)).collect();
+                Err(format!("“{}” could be {}.", harmless(typed), labels.join(" or ")))
+            }
+        }
+    }
+
+    /// Parts `NAME TEXT`. The longest name that is somebody's counts, because names may contain spaces.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, when no name stands there, or no text after it.
+    pub fn addressee<'t>(&self, name_and_text: &'t str) -> Result<(PeerId, &'t str), String> {
+        let parts = name_and_text.match_indices(char::is_whitespace).map(|(at, _)| name_and_text.split_at(at));
+        let labelled = |name: &str| {
+            let lower = name.to_lowercase();
+            self.those(|label| label == lower).first().copied().filter(|_| self.find(name).is_ok())
+        };
+        let longest = parts.clone().filter_map(|(name, text)| Some((labelled(name)?, text))).last();
+        let found = match (longest, parts.clone().next()) {
+            (Some(found), _) => found,
+            (None, Some((name, text))) => (self.find(name)?, text),
+            (None, None) => return Err("A text is missing: /msg NAME TEXT".to_owned()),
+        };
+        Ok((found.0, found.1.trim_start()))
+    }
+
+    fn those(&self, wanted: impl Fn(&str) -> bool) -> Vec<PeerId> {
+        self.names.keys().copied().filter(|peer| wanted(&self.label(*peer).to_lowercase())).collect()
+    }
+}
+
+fn short_id(peer: PeerId) -> String {
+    peer.to_string().chars().take(ID_LETTERS).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use uuid::Uuid;
+    use voicemesh::Metadata;
+
+    use super::*;
+
+    /// A peer whose id begins with these four hexadecimal digits.
+    pub(crate) fn peer(id: u16) -> PeerId {
+        PeerId(Uuid::from_u128(u128::from(id) << 112))
+    }
+
+    pub(crate) fn arrival(id: u16, name: &str) -> Event {
+        Event::PeerJoined { peer: peer(id), name: name.to_owned(), metadata: Metadata::new() }
+    }
+
+    pub(crate) fn people(names: &[(u16, &str)]) -> People {
+        let mut people = People::default();
+        for (id, name) in names {
+            people.see(&arrival(*id, name));
+        }
+        people
+    }
+
+    #[test]
+    fn two_of_one_name_are_told_apart_and_one_alone_is_not_marked() {
+        let mut people = people(&[(0x3f2a, "Ben"), (0x81c0, "Ben"), (0x1111, "Ada")]);
+        assert_eq!(people.label(peer(0x3f2a)), "Ben#3f2a");
+        assert_eq!(people.label(peer(0x1111)), "Ada");
+        assert!(people.find("ben").is_err_and(|why| why == "“ben” could be Ben#3f2a or Ben#81c0."));
+        assert_eq!(people.find("Ben#81c0"), Ok(peer(0x81c0)));
+        let reason = voicemesh::PeerLeftReason::Left;
+        people.see(&Event::PeerLeft { peer: peer(0x3f2a), name: "Ben".into(), reason });
+        assert_eq!((people.label(peer(0x81c0)).as_str(), people.find("ben")), ("Ben", Ok(peer(0x81c0))));
+    }
+
+    #[test]
+    fn the_beginning_of_a_name_is_enough_if_it_is_nobody_elses() {
+        let people = people(&[(1, "Ada Lovelace"), (2, "Adam"), (3, "Ada")]);
+        assert_eq!(people.find("adam"), Ok(peer(2)));
+        assert_eq!(people.find("ada"), Ok(peer(3)), "a whole name goes before a beginning");
+        assert_eq!(people.find("ada l"), Ok(peer(1)));
+        assert!(people.find("a").is_err() && people.find("Zoe").is_err() && people.find("").is_err());
+    }
+
+    #[test]
+    fn a_text_goes_to_the_longest_name_that_stands_before_it() {
+        let people = people(&[(1, "Ada Lovelace"), (2, "Ada"), (3, "Ben")]);
+        assert_eq!(people.addressee("Ada Lovelace hi there"), Ok((peer(1), "hi there")));
+        assert_eq!(people.addressee("ada lovely day"), Ok((peer(2), "lovely day")));
+        assert_eq!(people.addressee("be  hi"), Ok((peer(3), "hi")));
+        assert!(people.addressee("Zoe hi").is_err_and(|why| why.contains("Zoe")));
+        assert!(people.addressee("Ben").is_err_and(|why| why.contains("text is missing")));
+    }
+
+    #[test]
+    fn names_are_shown_harmlessly() {
+        let people = people(&[(0x0abc, "\u{1b}[31mEve"), (0x0def, "  ")]);
+        assert_eq!(people.label(peer(0x0abc)), "␛[31mEve");
+        assert_eq!(people.label(peer(0x0def)), "nameless#0def");
+    }
+}

@@ -1,0 +1,89 @@
+//! Ctrl-C, SIGTERM and a terminal that closes: once is a request to leave, twice ends the program where it stands.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+
+use crate::exit::INTERRUPTED_TWICE;
+
+/// Set when the program is asked to end.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stop(Arc<AtomicBool>);
+
+impl Stop {
+    /// Begins to listen.
+    pub(crate) fn listen() -> Self {
+        let stop = Self::default();
+        let flag = stop.clone();
+        let spawned = thread::Builder::new().name("voicemesh-signals".to_owned()).spawn(move || {
+            if let Err(error) = flag.follow() {
+                tracing::warn!(%error, "signals cannot be heard; Ctrl-C ends without a farewell");
+            }
+        });
+        if let Err(error) = spawned {
+            tracing::warn!(%error, "signals cannot be heard; Ctrl-C ends without a farewell");
+        }
+        stop
+    }
+
+    /// Whether it was asked for.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn follow(&self) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        runtime.block_on(async {
+            let mut requests = Requests::new()?;
+            loop {
+                requests.next().await?;
+                if self.0.swap(true, Ordering::Relaxed) {
+                    std::process::exit(INTERRUPTED_TWICE);
+                }
+            }
+        })
+    }
+}
+
+#[cfg(unix)]
+struct Requests {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+}
+
+#[cfg(unix)]
+impl Requests {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> io::Result<()> {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+            _ = self.hang_up.recv() => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(not(unix))]
+struct Requests;
+
+#[cfg(not(unix))]
+impl Requests {
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) -> io::Result<()> {
+        tokio::signal::ctrl_c().await
+    }
+}

@@ -1,0 +1,159 @@
+//! What a typed line asks for. `/` begins a command, `//` a text that begins with `/`; anything else is a text.
+
+/// A typed line, understood.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Typed {
+    /// Nothing to do.
+    Nothing,
+    /// To everybody in the room.
+    Text(String),
+    /// Speak no more; or, with a name, hear that one no more.
+    Mute(Option<String>),
+    /// The opposite.
+    Unmute(Option<String>),
+    /// Hear nobody.
+    Deafen,
+    /// Hear everybody again.
+    Undeafen,
+    /// Who is here, and how they are reached.
+    Who,
+    /// How loud somebody is heard.
+    Gain {
+        /// Whom.
+        name: String,
+        /// 1.0 is as spoken.
+        factor: f32,
+    },
+    /// A text to one peer. Names can contain spaces, so that only who knows all names can part the two.
+    Message {
+        /// Name, space, text.
+        name_and_text: String,
+    },
+    /// Listen and speak to a talk group.
+    JoinGroup(String),
+    /// The opposite.
+    LeaveGroup(String),
+    /// What can be typed.
+    Help,
+    /// Leave the room.
+    Quit,
+}
+
+/// The answer to `/help`.
+pub const HELP: [&str; 11] = [
+    "TEXT              write to everybody (// for a text that begins with /)",
+    "/msg NAME TEXT    write to one",
+    "/who              who is here, how they are reached and heard",
+    "/mute, /unmute    cease or begin to speak",
+    "/mute NAME        do not hear one of them; /unmute NAME hears them again",
+    "/gain NAME 0.5    hear one softer or louder, 0 to 4; 1 is as spoken",
+    "/deafen           hear nobody; /undeafen hears all again",
+    "/join GROUP       listen and speak to a talk group as well",
+    "/leave GROUP      no longer; everybody begins in the group Global",
+    "/help             this",
+    "/quit             leave the room (Ctrl-C does the same)",
+];
+
+/// The loudest that a peer can be made.
+const MOST_GAIN: f32 = 4.0;
+
+/// Understands a line.
+///
+/// # Errors
+///
+/// A sentence that says what was expected.
+pub fn parse(line: &str) -> Result<Typed, String> {
+    let line = line.trim();
+    let Some(command) = line.strip_prefix('/') else {
+        return Ok(if line.is_empty() { Typed::Nothing } else { Typed::Text(line.to_owned()) });
+    };
+    if command.starts_with('/') {
+        return Ok(Typed::Text(command.to_owned()));
+    }
+    let (word, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
+    let rest = rest.trim();
+    let some = |rest: &str| (!rest.is_empty()).then(|| rest.to_owned());
+    let needed = |what: &str| some(rest).ok_or_else(|| format!("/{word} needs {what}."));
+    let alone = |typed: Typed| if rest.is_empty() { Ok(typed) } else { Err(format!("/{word} takes nothing more.")) };
+    match word.to_lowercase().as_str() {
+        "mute" => Ok(Typed::Mute(some(rest))),
+        "unmute" => Ok(Typed::Unmute(some(rest))),
+        "deafen" => alone(Typed::Deafen),
+        "undeafen" => alone(Typed::Undeafen),
+        "who" => alone(Typed::Who),
+        "gain" => gain(rest),
+        "msg" => Ok(Typed::Message { name_and_text: needed("a name and a text: /msg Ada hello")? }),
+        "join" => Ok(Typed::JoinGroup(needed("a group's name")?)),
+        "leave" => Ok(Typed::LeaveGroup(needed("a group's name (/quit leaves the room)")?)),
+        "help" | "?" => alone(Typed::Help),
+        "quit" | "exit" | "q" => alone(Typed::Quit),
+        _ => Err(format!("There is no command /{word}. /help lists them; // begins a text with a slash.")),
+    }
+}
+
+fn gain(rest: &str) -> Result<Typed, String> {
+    const EXPECTED: &str = "/gain needs a name and a factor from 0 to 4: /gain Ada 0.5";
+    let (name, factor) = rest.rsplit_once(char::is_whitespace).ok_or(EXPECTED)?;
+    let factor: f32 = factor.parse().map_err(|_| EXPECTED)?;
+    if !(0.0..=MOST_GAIN).contains(&factor) {
+        return Err(EXPECTED.to_owned());
+    }
+    Ok(Typed::Gain { name: name.trim().to_owned(), factor })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_begins_without_a_slash_is_a_text() {
+        assert_eq!(parse("  hello there \n"), Ok(Typed::Text("hello there".into())));
+        assert_eq!(parse("1/2"), Ok(Typed::Text("1/2".into())));
+        assert_eq!(parse("//mute is a command"), Ok(Typed::Text("/mute is a command".into())));
+        assert_eq!(parse(" \r\n"), Ok(Typed::Nothing));
+    }
+
+    #[test]
+    fn commands_without_anything_more() {
+        for (line, typed) in [
+            ("/mute", Typed::Mute(None)),
+            ("/UNMUTE ", Typed::Unmute(None)),
+            ("/deafen", Typed::Deafen),
+            ("/undeafen", Typed::Undeafen),
+            ("/who", Typed::Who),
+            ("/help", Typed::Help),
+            ("/quit\r\n", Typed::Quit),
+        ] {
+            assert_eq!(parse(line), Ok(typed), "{line}");
+        }
+        assert!(parse("/quit now").is_err() && parse("/who is").is_err());
+    }
+
+    #[test]
+    fn names_may_contain_spaces() {
+        assert_eq!(parse("/gain Ada Lovelace 0.5"), Ok(Typed::Gain { name: "Ada Lovelace".into(), factor: 0.5 }));
+        assert_eq!(parse("/mute Ada Lovelace"), Ok(Typed::Mute(Some("Ada Lovelace".into()))));
+        assert_eq!(parse("/msg Ada Lovelace hi"), Ok(Typed::Message { name_and_text: "Ada Lovelace hi".into() }));
+        assert_eq!(parse("/join Red Team"), Ok(Typed::JoinGroup("Red Team".into())));
+        assert_eq!(parse("/leave Global"), Ok(Typed::LeaveGroup("Global".into())));
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_said() {
+        for line in ["/gain", "/gain Ada", "/gain Ada loud", "/gain Ada -1", "/gain Ada 5", "/gain Ada NaN"] {
+            assert!(parse(line).is_err_and(|why| why.contains("/gain Ada 0.5")), "{line}");
+        }
+        for line in ["/msg", "/join", "/leave"] {
+            assert!(parse(line).is_err_and(|why| why.contains("needs")), "{line}");
+        }
+        assert!(parse("/dance").is_err_and(|why| why.contains("/dance") && why.contains("/help")));
+    }
+
+    #[test]
+    fn help_names_every_command() {
+        let help = HELP.join("\n");
+        for command in ["mute", "unmute", "deafen", "undeafen", "who", "gain", "msg", "join", "leave", "help", "quit"] {
+            assert!(help.contains(&format!("/{command}")), "{command}");
+        }
+    }
+}

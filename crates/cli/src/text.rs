@@ -1,0 +1,72 @@
+//! Foreign text on a terminal: what others send can contain anything, and a terminal obeys much of it.
+
+use std::borrow::Cow;
+
+/// One line in which nothing moves the cursor, changes colours, hides letters or turns their order around. Control
+/// characters become visible signs.
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    if text.chars().all(|letter| sign(letter) == letter) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(text.chars().map(sign).collect())
+}
+
+/// The letter itself, or what stands for it.
+fn sign(letter: char) -> char {
+    match letter {
+        '\t' => ' ',
+        '\n' => '⏎',
+        // The pictures of control characters stand in the same order as these.
+        '\0'..='\u{1f}' => char::from_u32(0x2400 + u32::from(letter)).unwrap_or(char::REPLACEMENT_CHARACTER),
+        '\u{7f}' => '\u{2421}',
+        '\u{80}'..='\u{9f}' => char::REPLACEMENT_CHARACTER,
+        _ if is_invisible(letter) => char::REPLACEMENT_CHARACTER,
+        _ => letter,
+    }
+}
+
+/// Line and paragraph separators, marks and overrides of direction, and letters of no width with which one name can be
+/// made to look like another. The joiners that scripts and emoji need are none of these.
+fn is_invisible(letter: char) -> bool {
+    matches!(letter,
+        '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ordinary_text_of_any_script_stays_as_it_is() {
+        for text in ["Ada", "Zoë Müller", "日本語", "مرحبا", "👩\u{200d}🚀", "क्\u{200d}ष", "a b"] {
+            assert_eq!(harmless(text), text);
+        }
+    }
+
+    #[test]
+    fn an_escape_sequence_is_shown_and_does_nothing() {
+        assert_eq!(harmless("\u{1b}[2Jgone\u{7}"), "␛[2Jgone␇");
+        assert_eq!(harmless("\u{9b}31mred"), "\u{fffd}31mred", "the one-byte form of the same");
+        assert_eq!(harmless("\u{1b}]0;title\u{7}"), "␛]0;title␇");
+    }
+
+    #[test]
+    fn nobody_writes_a_line_of_their_own() {
+        assert_eq!(harmless("hi\nBen has left"), "hi⏎Ben has left");
+        assert_eq!(harmless("hi\r\u{8}\u{b}"), "hi␍␈␋");
+        assert_eq!(harmless("hi\u{2028}there"), "hi\u{fffd}there");
+    }
+
+    #[test]
+    fn nobody_turns_the_reading_direction_around_or_hides_letters() {
+        assert_eq!(harmless("\u{202e}neB"), "\u{fffd}neB");
+        assert_eq!(harmless("Be\u{200b}n"), "Be\u{fffd}n");
+    }
+
+    #[test]
+    fn no_control_character_survives() {
+        let all: String = (0..0x3000).filter_map(char::from_u32).collect();
+        assert!(!harmless(&all).chars().any(char::is_control));
+    }
+}

@@ -1,0 +1,90 @@
+//! The answer to `/who`: the own situation, and of everyone else the route and how they are heard.
+
+use voicemesh::{PeerState, Route, Snapshot};
+
+use crate::human::short;
+use crate::people::People;
+use crate::text::harmless;
+
+const COLUMNS: [&str; 5] = ["name", "route", "round trip", "heard / guessed", ""];
+
+/// A line about oneself, then a table.
+pub fn lines(snapshot: &Snapshot, people: &People, name: &str, room: &str) -> Vec<String> {
+    let mut lines = vec![oneself(snapshot, name, room)];
+    if snapshot.peers.is_empty() {
+        lines.push("Nobody else is here.".to_owned());
+        return lines;
+    }
+    let rows: Vec<[String; 5]> = snapshot.peers.iter().map(|state| row(state, people)).collect();
+    let headings = COLUMNS.map(str::to_owned);
+    let table = std::iter::once(&headings).chain(&rows);
+    let width = |column: usize| table.clone().map(|row| row[column].chars().count()).max().unwrap_or_default();
+    let widths: [usize; 5] = std::array::from_fn(width);
+    lines.extend(table.clone().map(|row| {
+        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        format!("  {}", cells.collect::<Vec<_>>().join("  ").trim_end())
+    }));
+    lines
+}
+
+fn oneself(snapshot: &Snapshot, name: &str, room: &str) -> String {
+    let (name, room) = (harmless(name), harmless(room));
+    let state = if snapshot.connected { "connected to" } else { "not connected to" };
+    let muted = if snapshot.muted { ", muted" } else { "" };
+    let deafened = if snapshot.deafened { ", deafened" } else { "" };
+    let mode = if snapshot.mode.is_empty() { "none" } else { snapshot.mode };
+    format!("You are {name}{muted}{deafened}; mode {mode}, {state} “{room}”.")
+}
+
+fn row(state: &PeerState, people: &People) -> [String; 5] {
+    let route = match state.route {
+        Route::Direct => "direct",
+        Route::Relayed => "server",
+        Route::None => "none",
+    };
+    let round_trip = state.round_trip.map_or("–".to_owned(), short);
+    let (heard, guessed) = (state.frames_heard, state.frames_concealed);
+    let percent = match heard + guessed {
+        0 => String::new(),
+        all => format!(" ({:.1} %)", guessed as f64 * 100.0 / all as f64),
+    };
+    let speaking = if state.speaking { "speaks" } else { "" };
+    let label = people.label_as(state.peer, &state.name);
+    [label, route.to_owned(), round_trip, format!("{heard} / {guessed}{percent}"), speaking.to_owned()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::people::tests::people;
+    use crate::tally::tests::state;
+
+    /// proves: D-52
+    #[test]
+    fn mode_connection_and_everyone_are_shown() {
+        let relayed = PeerState {
+            route: Route::Relayed,
+            round_trip: None,
+            speaking: false,
+            frames_heard: 0,
+            frames_concealed: 0,
+            ..state(2, "Cleo the Long")
+        };
+        let peers = vec![state(1, "Ben"), relayed];
+        let snapshot = Snapshot { connected: true, mode: "client", muted: true, peers, ..Snapshot::default() };
+        let people = people(&[(1, "Ben"), (2, "Cleo the Long")]);
+        let expected = [
+            "You are Ada, muted; mode client, connected to “lobby”.",
+            "  name           route   round trip  heard / guessed",
+            "  Ben            direct  12 ms       495 / 5 (1.0 %)  speaks",
+            "  Cleo the Long  server  –           0 / 0",
+        ];
+        assert_eq!(lines(&snapshot, &people, "Ada", "lobby"), expected);
+    }
+
+    #[test]
+    fn who_is_alone_or_not_connected_is_told_so() {
+        let lines = lines(&Snapshot::default(), &People::default(), "Ada", "lobby");
+        assert_eq!(lines, ["You are Ada; mode none, not connected to “lobby”.", "Nobody else is here."]);
+    }
+}

@@ -1,0 +1,242 @@
+//! The command from outside: what it prints, and how it ends.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+use std::time::Duration;
+
+use serde_json::Value;
+use voicemesh_tests::process::Program;
+
+/// Long enough for a busy machine; nothing here takes a second on an idle one.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+fn voicemesh(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_voicemesh"));
+    command.args(arguments).env_remove("VOICEMESH_SERVER").env_remove("VOICEMESH_LOG").env_remove("PORT");
+    command
+}
+
+fn output(arguments: &[&str]) -> Output {
+    voicemesh(arguments).output().expect("the command starts")
+}
+
+fn code(output: &Output) -> Option<i32> {
+    output.status.code()
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8(output.stdout.clone()).expect("UTF-8")
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8(output.stderr.clone()).expect("UTF-8")
+}
+
+/// A folder for identities, so that no test touches the user's own; removed at the end.
+struct StateDir(PathBuf);
+
+impl StateDir {
+    fn new(test: &str) -> Self {
+        Self(std::env::temp_dir().join(format!("voicemesh-command-{}-{test}", std::process::id())))
+    }
+
+    fn path(&self) -> &str {
+        self.0.to_str().expect("UTF-8")
+    }
+}
+
+impl Drop for StateDir {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A server on a port of the system's choice, and its address.
+fn server(more: &[&str]) -> (Program, String) {
+    let mut command = voicemesh(&["serve", "--listen", "127.0.0.1:0", "--stun", "none"]);
+    let mut server = Program::start("server", {
+        command.args(more);
+        command
+    });
+    let url = server.wait_for_text("its address", PATIENCE, |line| {
+        let (_, rest) = line.split_once("listening on ")?;
+        rest.split(' ').next().map(str::to_owned)
+    });
+    (server, url)
+}
+
+/// Somebody in the room `lobby` without devices.
+fn peer(name: &str, server: &str, dir: &StateDir, more: &[&str]) -> Program {
+    let silent = ["--input", "silence", "--output", "null", "--state-dir", dir.path(), "--name", name];
+    let mut command = voicemesh(&["join", "lobby", "--server", server]);
+    command.args(silent).args(more);
+    Program::start(name, command)
+}
+
+fn is(event: &str) -> impl Fn(&Value) -> bool {
+    let event = event.to_owned();
+    move |line| line["event"] == event.as_str()
+}
+
+#[test]
+fn help_names_commands_and_exit_codes() {
+    let help = output(&["--help"]);
+    assert_eq!(code(&help), Some(0));
+    for word in ["join", "echo", "devices", "serve", "Exit codes", "room full"] {
+        assert!(stdout(&help).contains(word), "{word}");
+    }
+    for word in ["--server", "--relay-only", "--json", "ws://127.0.0.1:8080", "Exit codes"] {
+        assert!(stdout(&output(&["join", "--help"])).contains(word), "{word}");
+    }
+    assert!(stdout(&output(&["serve", "--help"])).contains("--max-peers-per-room"));
+}
+
+#[test]
+fn a_wrong_address_is_a_sentence_and_code_2() {
+    let arguments = ["join", "lobby", "--server", "ftp://x", "--input", "silence", "--output", "null"];
+    let failed = output(&arguments);
+    assert_eq!(code(&failed), Some(2));
+    assert!(stderr(&failed).contains("ftp://x") && stderr(&failed).contains("Use wss://"), "{}", stderr(&failed));
+
+    let failed = output(&[&arguments[..], &["--json"]].concat());
+    assert_eq!(code(&failed), Some(2));
+    let lines = stdout(&failed);
+    let last: Value = serde_json::from_str(lines.lines().last().expect("a line")).expect("JSON");
+    assert_eq!((&last["event"], &last["exit_code"]), (&Value::from("error"), &Value::from(2)));
+}
+
+#[test]
+fn a_wrong_command_line_is_code_2() {
+    assert_eq!(code(&output(&["join"])), Some(2));
+    assert_eq!(code(&output(&["join", "lobby", "--must-exist", "--must-not-exist"])), Some(2));
+}
+
+#[test]
+fn a_microphone_that_is_not_there_is_code_5_and_says_what_next() {
+    let dir = StateDir::new("microphone");
+    let file = dir.0.join("none.wav");
+    let failed = output(&[
+        "join",
+        "lobby",
+        "--server",
+        "ws://127.0.0.1:9",
+        "--state-dir",
+        dir.path(),
+        "--output",
+        "null",
+        "--input",
+        file.to_str().expect("UTF-8"),
+    ]);
+    assert_eq!(code(&failed), Some(5), "{}", stderr(&failed));
+    assert!(stderr(&failed).contains("voicemesh devices") && stderr(&failed).contains("--input silence"));
+}
+
+#[test]
+fn devices_are_listed_or_it_is_said_what_to_do_without() {
+    let list = output(&["devices"]);
+    assert_eq!(code(&list), Some(0), "{}", stderr(&list));
+    let text = stdout(&list);
+    let says_what_next = text.contains("--input silence") && text.contains("--output");
+    assert!(says_what_next || (text.contains("Microphones") && text.contains("Speakers")), "{text}");
+}
+
+#[test]
+fn a_server_that_is_away_is_told_and_given_up_with_code_3() {
+    let dir = StateDir::new("away");
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let mut ada = peer("Ada", &format!("ws://{free}"), &dir, &["--give-up-after", "0.5", "--json"]);
+    let away = ada.wait_for("the server to be away", PATIENCE, is("server-away")).json;
+    assert!(away["retry_in_ms"].is_number() && !away["why"].as_str().unwrap_or_default().is_empty(), "{away}");
+    let summary = ada.wait_for("the summary", PATIENCE, is("summary")).json;
+    assert_eq!((&summary["reason"], &summary["exit_code"]), (&Value::from("gave-up"), &Value::from(3)));
+    assert_eq!(ada.wait_for_exit(PATIENCE).code(), Some(3));
+}
+
+#[test]
+fn a_room_where_nobody_is_can_be_refused_with_code_4() {
+    let dir = StateDir::new("missing");
+    let (_server, url) = server(&[]);
+    let mut ada = peer("Ada", &url, &dir, &["--must-exist"]);
+    ada.wait_for_line("Nobody is in “lobby”", PATIENCE);
+    assert_eq!(ada.wait_for_exit(PATIENCE).code(), Some(4));
+}
+
+#[test]
+fn a_full_room_is_code_4_and_a_sentence() {
+    let dir = StateDir::new("full");
+    let (_server, url) = server(&["--max-peers-per-room", "1"]);
+    let mut ada = peer("Ada", &url, &dir, &["--json"]);
+    ada.wait_for("to be in", PATIENCE, is("joined"));
+    let mut ben = peer("Ben", &url, &dir, &[]);
+    ben.wait_for_line("The room “lobby” is full", PATIENCE);
+    assert_eq!(ben.wait_for_exit(PATIENCE).code(), Some(4));
+}
+
+/// proves: D-35, D-52, U-06
+#[test]
+fn two_write_to_each_other_and_each_sees_the_other_leave() {
+    let dir = StateDir::new("two");
+    let (_server, url) = server(&[]);
+    let mut ada = peer("Ada", &url, &dir, &["--json", "--relay-only"]);
+    ada.wait_for("to be connected", PATIENCE, is("connected"));
+    let mut ben = peer("Ben", &url, &dir, &["--relay-only"]);
+    let first = ben.wait_for_text("its first line", PATIENCE, |line| Some(line.to_owned()));
+    assert!(first.contains("nobody in the room sees this machine's network address"), "{first}");
+    ben.wait_for_line("You are in “lobby”; one other is there.", PATIENCE);
+    ben.wait_for_line("Ada is here.", PATIENCE);
+    ada.wait_for("Ben", PATIENCE, |line| line["event"] == "route-changed" && line["route"] == "relayed");
+
+    ada.type_line("/msg ben only you");
+    ben.wait_for_line("Ada (to you alone): only you", PATIENCE);
+    ada.type_line("hello \u{1b}[2J");
+    ben.wait_for_line("Ada: hello ␛[2J", PATIENCE);
+    ben.type_line("/who");
+    ben.wait_for_line("mode client, connected to “lobby”", PATIENCE);
+    ben.wait_for_line("Ada   server", PATIENCE);
+    ben.close_input();
+
+    ada.type_line("/quit");
+    let summary = ada.wait_for("the summary", PATIENCE, is("summary")).json;
+    assert_eq!((&summary["reason"], &summary["exit_code"]), (&Value::from("quit"), &Value::from(0)));
+    assert_eq!(summary["peers"][0]["name"], "Ben");
+    assert_eq!(ada.wait_for_exit(PATIENCE).code(), Some(0));
+    ben.wait_for_line("Ada left.", PATIENCE);
+}
+
+/// proves: U-18
+#[cfg(unix)]
+#[test]
+fn ctrl_c_leaves_and_so_does_sigterm_with_an_echo() {
+    let dir = StateDir::new("signals");
+    let (_server, url) = server(&[]);
+    let mut echo = Program::start("echo", voicemesh(&["echo", "lobby", "--server", &url, "--state-dir", dir.path()]));
+    echo.wait_for_line("The echo peer “echo” is in “lobby”", PATIENCE);
+    let mut ada = peer("Ada", &url, &dir, &["--json"]);
+    ada.wait_for("the echo", PATIENCE, |line| line["event"] == "peer-joined" && line["name"] == "echo");
+    echo.terminate();
+    assert_eq!(echo.wait_for_exit(PATIENCE).code(), Some(0));
+    let left = ada.wait_for("the echo to leave", PATIENCE, is("peer-left")).json;
+    assert_eq!(left["reason"], "left");
+    ada.interrupt();
+    let summary = ada.wait_for("the summary", PATIENCE, is("summary")).json;
+    assert_eq!(
+        (&summary["reason"], &summary["peers"][0]["present"]),
+        (&Value::from("interrupted"), &Value::from(false))
+    );
+    assert_eq!(ada.wait_for_exit(PATIENCE).code(), Some(0));
+}
+
+#[test]
+fn a_stay_of_a_given_length_ends_by_itself() {
+    let dir = StateDir::new("duration");
+    let (_server, url) = server(&[]);
+    let mut ada = peer("Ada", &url, &dir, &["--json", "--duration", "0.3", "--status-interval", "0.1"]);
+    let status = ada.wait_for("a status", PATIENCE, is("status")).json;
+    assert!(status["peers"].is_array() && status.get("reason").is_none(), "{status}");
+    let summary = ada.wait_for("the summary", PATIENCE, is("summary")).json;
+    assert_eq!(summary["reason"], "duration");
+    let stayed_ms = summary["at_ms"].as_f64().unwrap_or_default() - summary["joined_ms"].as_f64().unwrap_or_default();
+    assert!(stayed_ms >= 300.0, "{summary}");
+    assert_eq!(ada.wait_for_exit(PATIENCE).code(), Some(0));
+}
