@@ -66,8 +66,8 @@ mod tests {
     #[test]
     fn the_end_of_input_counts_only_at_a_terminal() {
         let hello = Input::Line("hello\n".to_owned());
-        assert_eq!(inputs(b"hello\n", false), [hello.clone()]);
-        assert_eq!(inputs(b"hello\n", true), [hello, Input::Ended]);
+        assert_eq!(inputs(b"hello\n", true), [hello.clone(), Input::Ended]);
+        assert_eq!(inputs(b"hello\n", false), [hello]);
         assert_eq!(inputs(b"", false), []);
     }
 

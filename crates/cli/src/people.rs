@@ -88,7 +88,7 @@ impl People {
             let lower = name.to_lowercase();
             self.those(|label| label == lower).first().copied().filter(|_| self.find(name).is_ok())
         };
-        let longest = parts.clone().filter_map(|(name, text)| Some((labelled(name)?, text))).last();
+        let longest = parts.clone().filter_map(|(name, text)| Some((labelled(name)?, text))).next_back();
         let found = match (longest, parts.clone().next()) {
             (Some(found), _) => found,
             (None, Some((name, text))) => (self.find(name)?, text),

@@ -4,8 +4,12 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::exit::INTERRUPTED_TWICE;
+
+/// Signals that follow each other faster are one request: `timeout` and some shells send to the process and to its group.
+const ONE_REQUEST: Duration = Duration::from_millis(500);
 
 /// Set when the program is asked to end.
 #[derive(Clone, Debug, Default)]
@@ -36,9 +40,12 @@ impl Stop {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let mut requests = Requests::new()?;
+            requests.next().await?;
+            self.0.store(true, Ordering::Relaxed);
+            let first = Instant::now();
             loop {
                 requests.next().await?;
-                if self.0.swap(true, Ordering::Relaxed) {
+                if first.elapsed() > ONE_REQUEST {
                     std::process::exit(INTERRUPTED_TWICE);
                 }
             }

@@ -214,6 +214,8 @@ fn ctrl_c_leaves_and_so_does_sigterm_with_an_echo() {
     echo.wait_for_line("The echo peer “echo” is in “lobby”", PATIENCE);
     let mut ada = peer("Ada", &url, &dir, &["--json"]);
     ada.wait_for("the echo", PATIENCE, |line| line["event"] == "peer-joined" && line["name"] == "echo");
+    // As `timeout` does it, to the process and to its group: one request, and no reason to go without a farewell.
+    echo.terminate();
     echo.terminate();
     assert_eq!(echo.wait_for_exit(PATIENCE).code(), Some(0));
     let left = ada.wait_for("the echo to leave", PATIENCE, is("peer-left")).json;
