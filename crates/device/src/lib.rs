@@ -53,7 +53,8 @@ pub const SAMPLE_RATE: u32 = 48_000;
 /// What a simulated device moves in one step, and what a real one is asked for at a time: 10 ms.
 pub const STEP_SAMPLES: usize = 480;
 
-/// Called after samples were captured or consumed, from the device's own real-time thread.
+/// Called after samples were captured (at least when another 10 ms are complete) or consumed, from the device's own real-time
+/// thread.
 ///
 /// It must not block, lock, allocate or log. Made for [`std::thread::Thread::unpark`]: one atomic exchange and, only if the
 /// thread is parked, one system call that wakes it (a futex on Linux), without lock or allocation.

@@ -17,6 +17,11 @@ const OPEN_PATIENCE: Duration = Duration::from_secs(3);
 /// Samples that a speaker's callback handles at a time, on its stack.
 const PIECE: usize = 256;
 
+/// A sound system may move single milliseconds. The caller is woken for whole blocks of 10 ms from a microphone, because it
+/// can use no less; earlier by a speaker, which may run dry before it has taken a block more.
+const CAPTURE_WAKES_A_SECOND: u32 = 100;
+const PLAYBACK_WAKES_A_SECOND: u32 = 400;
+
 /// A running stream; ended when dropped, which may take as long as the sound system likes.
 pub(crate) struct Running {
     /// Of the first fatal error; those after it say nothing new.
@@ -89,11 +94,19 @@ impl Opening {
         let (reported, errors) = RingBuffer::new(1);
         let supervisor = Arc::new(OnceLock::new());
         let callbacks = Arc::new(AtomicU64::new(0));
+        let wakes_a_second = match self.direction {
+            Direction::Input => CAPTURE_WAKES_A_SECOND,
+            Direction::Output => PLAYBACK_WAKES_A_SECOND,
+        };
         let plumbing = Plumbing {
             end,
             channels: usize::from(config.channels),
-            callbacks: Arc::clone(&callbacks),
-            waker: Arc::clone(&self.waker),
+            alarm: Alarm {
+                callbacks: Arc::clone(&callbacks),
+                waker: Arc::clone(&self.waker),
+                every: (config.sample_rate / wakes_a_second).max(1) as usize,
+                since: 0,
+            },
             reports: Reports { errors: reported, supervisor: Arc::clone(&supervisor) },
         };
         let stream = match format {
@@ -120,9 +133,28 @@ impl Opening {
 pub(crate) struct Plumbing<E> {
     end: E,
     channels: usize,
+    alarm: Alarm,
+    reports: Reports,
+}
+
+/// Tells the supervisor that the stream lives, and wakes the caller when it has something to do.
+struct Alarm {
     callbacks: Arc<AtomicU64>,
     waker: Waker,
-    reports: Reports,
+    every: usize,
+    /// Frames moved since the last whole `every`.
+    since: usize,
+}
+
+impl Alarm {
+    fn moved(&mut self, frames: usize) {
+        self.callbacks.fetch_add(1, Ordering::Relaxed);
+        self.since += frames;
+        if self.since >= self.every {
+            self.since %= self.every;
+            (self.waker)();
+        }
+    }
 }
 
 /// The callback's end of a ring.
@@ -149,11 +181,9 @@ impl End for Producer<f32> {
         T: SizedSample + FromSample<f32> + Send + 'static,
         f32: FromSample<T>,
     {
-        let Plumbing { end: mut ring, channels, callbacks, waker, mut reports } = plumbing;
+        let Plumbing { end: mut ring, channels, mut alarm, mut reports } = plumbing;
         let captured = move |samples: &[T], _: &cpal::InputCallbackInfo| {
-            give(samples, channels, &mut ring);
-            callbacks.fetch_add(1, Ordering::Relaxed);
-            waker();
+            alarm.moved(give(samples, channels, &mut ring));
         };
         device.build_input_stream(config, captured, move |error| reports.add(error), Some(OPEN_PATIENCE))
     }
@@ -170,11 +200,10 @@ impl End for Outlet {
         T: SizedSample + FromSample<f32> + Send + 'static,
         f32: FromSample<T>,
     {
-        let Plumbing { end: mut outlet, channels, callbacks, waker, mut reports } = plumbing;
+        let Plumbing { end: mut outlet, channels, mut alarm, mut reports } = plumbing;
         let wanted = move |samples: &mut [T], _: &cpal::OutputCallbackInfo| {
             take(samples, channels, &mut outlet);
-            callbacks.fetch_add(1, Ordering::Relaxed);
-            waker();
+            alarm.moved(samples.len() / channels);
         };
         device.build_output_stream(config, wanted, move |error| reports.add(error), Some(OPEN_PATIENCE))
     }
@@ -197,8 +226,8 @@ fn is_fatal(kind: ErrorKind) -> bool {
     !matches!(kind, ErrorKind::DeviceChanged | ErrorKind::RealtimeDenied | ErrorKind::Xrun)
 }
 
-/// From a device's frames to mono: their mean.
-fn give<T: Copy>(samples: &[T], channels: usize, ring: &mut Producer<f32>)
+/// From a device's frames to mono: their mean. Says how many there was room for.
+fn give<T: Copy>(samples: &[T], channels: usize, ring: &mut Producer<f32>) -> usize
 where
     f32: FromSample<T>,
 {
@@ -211,6 +240,7 @@ where
         });
         room.fill_from_iter(mono);
     }
+    fits
 }
 
 /// From mono to a device's frames: the first two channels (a pair of speakers) play the same, others are silent.
@@ -226,5 +256,55 @@ fn take<T: Copy + SizedSample + FromSample<f32>>(samples: &mut [T], channels: us
                 *channel = sample;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    #[test]
+    fn frames_of_any_format_become_mono_and_what_does_not_fit_is_dropped() {
+        let (mut ring, mut given) = RingBuffer::new(3);
+        assert_eq!(give(&[16_384_i16, 0, -16_384, -16_384], 2, &mut ring), 2);
+        assert_eq!(give(&[255_u8, 128], 1, &mut ring), 1);
+        let mut mono = [0.0; 4];
+        assert_eq!(given.pop_partial_slice(&mut mono).0, [0.25, -0.5, 127.0 / 128.0]);
+    }
+
+    #[test]
+    fn mono_becomes_frames_whose_front_pair_plays_it() {
+        let (mut ring, taken) = RingBuffer::new(4);
+        let mut outlet = Outlet::new(taken, Arc::default());
+        ring.push_entire_slice(&[0.5, -2.0]).unwrap();
+        let mut frames = [9_i16; 9];
+        take(&mut frames, 3, &mut outlet);
+        assert_eq!(
+            frames,
+            [16_384, 16_384, 0, -32_768, -32_768, 0, 0, 0, 0],
+            "clipped, and silence when there is no more"
+        );
+        let mut unsigned = [9_u8; 2];
+        take(&mut unsigned, 1, &mut outlet);
+        assert_eq!(unsigned, [128, 128], "silence of an unsigned format is its middle");
+    }
+
+    #[test]
+    fn the_caller_is_woken_for_whole_blocks_however_small_the_callbacks_are() {
+        let wakes = Arc::new(AtomicU64::new(0));
+        let woken = Arc::clone(&wakes);
+        let waker: Waker = Arc::new(move || {
+            woken.fetch_add(1, Ordering::Relaxed);
+        });
+        let mut alarm = Alarm { callbacks: Arc::default(), waker, every: 480, since: 0 };
+        for millisecond in 1..=1_000 {
+            alarm.moved(48);
+            assert_eq!(wakes.load(Ordering::Relaxed), millisecond / 10);
+        }
+        alarm.moved(48_000);
+        assert_eq!(wakes.load(Ordering::Relaxed), 101, "once for a callback of many blocks");
+        assert_eq!(alarm.callbacks.load(Ordering::Relaxed), 1_001);
     }
 }

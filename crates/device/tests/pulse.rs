@@ -51,8 +51,8 @@ fn a_sound_server_that_dies_is_told_once_and_used_again_when_it_is_back() {
     let mut child = start_child(&pulse);
     child.wait_for_text("the tone", PATIENCE, tells_of_the_tone);
     for _ in 0..2 {
-        pulse.daemon().kill();
         child.forget();
+        pulse.daemon().kill();
         child.wait_for_line("capture lost", PATIENCE);
         child.wait_for_line("playback lost", PATIENCE);
         child.forget();
@@ -113,8 +113,8 @@ fn child() {
         child.move_sound();
         child.tell_events();
         if told_at.elapsed() >= Duration::from_secs(1) {
+            child.tell_second(told_at.elapsed());
             told_at = Instant::now();
-            child.tell_second();
         }
     }
     let closing = Instant::now();
@@ -160,7 +160,7 @@ impl Child {
         }
     }
 
-    fn tell_second(&mut self) {
+    fn tell_second(&mut self, length: Duration) {
         let (mut sine, mut cosine) = (0.0, 0.0);
         for (at, sample) in self.heard.iter().enumerate() {
             let angle = TAU * (TONE_HZ * at as f32 / SAMPLE_RATE as f32).fract();
@@ -169,7 +169,7 @@ impl Child {
         }
         println!("heard {} samples, {} underruns", self.heard.len(), self.playback.underruns());
         println!("level {:.3}", 2.0 * (sine * sine + cosine * cosine).sqrt() / self.heard.len().max(1) as f32);
-        println!("consumed {}", self.consumed);
+        println!("consumed {:.0}", self.consumed as f64 / length.as_secs_f64());
         self.consumed = 0;
         self.heard.clear();
     }
