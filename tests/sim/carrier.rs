@@ -41,6 +41,8 @@ impl Default for Conditions {
 pub enum Arrival {
     /// At a peer.
     Peer { to: usize, event: CarrierEvent },
+    /// An attempt that is not answered by now ends by itself.
+    OpenLimit { at: usize, link: MeshLink },
     /// At the server, on a socket.
     Server { from: usize, generation: u32, word: Word },
 }
@@ -127,10 +129,11 @@ impl Wires {
             return;
         }
         let delay = self.conditions.to_server + self.jitter();
-        self.in_order((to, usize::MAX, true), delay, Arrival::Peer {
-            to,
-            event: CarrierEvent::Socket { generation, event },
-        });
+        self.in_order(
+            (to, usize::MAX, true),
+            delay,
+            Arrival::Peer { to, event: CarrierEvent::Socket { generation, event } },
+        );
     }
 
     /// Cuts the link between two peers without telling them.
@@ -187,6 +190,14 @@ impl Wires {
             self.put(delay, arrival);
         }
         Ok(())
+    }
+
+    /// A link that is not open by now is closed.
+    pub fn open_limit(&mut self, at: usize, link: MeshLink) {
+        if self.ends.get(&(at, link)).is_some_and(|end| !end.open) {
+            self.ends.remove(&(at, link));
+            self.tell_link(at, link, Duration::ZERO, LinkEvent::Closed(CloseReason::OpenTimeout));
+        }
     }
 
     /// The offerer has the answer: after two round trips both ends are open.
@@ -302,13 +313,7 @@ impl Carrier for SimCarrier {
             let signal = Signal::Offer { sdp: "an address of this peer".to_owned() };
             wires.signals.push((self.peer, signal.clone()));
             wires.tell_link(self.peer, link, Duration::ZERO, LinkEvent::Signal(signal));
-            // An attempt that is never answered ends by itself.
-            wires.tell_link(
-                self.peer,
-                link,
-                Duration::from_secs(16),
-                LinkEvent::Signal(Signal::EndOfCandidates),
-            );
+            wires.put(Duration::from_secs(15), Arrival::OpenLimit { at: self.peer, link });
         }
     }
 

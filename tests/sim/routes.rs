@@ -57,9 +57,7 @@ fn a_hundred_planned_moves_lose_no_frame() {
     let spoken_before = world.peers[0].comms.frames_spoken();
     let received_before = world.heard(1, 0).received;
     for _ in 0..100 {
-        // The link closes in an orderly way, as when a peer frees it; the next attempt brings it back.
-        let link = world.wires.borrow_mut();
-        drop(link);
+        // Both ends are told that the link is gone, and the next attempt brings another.
         world.wires.borrow_mut().break_links(0, 1);
         world.run_until(5 * SECOND, "relayed", |world| world.route(0, 1) == Route::Relayed);
         world.run_until(5 * SECOND, "direct again", |world| world.all_routes_are(Route::Direct));
@@ -141,9 +139,10 @@ fn text_goes_through_the_server_while_speech_is_direct() {
     let everyone = voicemesh_wire::packet::Recipient::Group(voicemesh_wire::GroupId::of("Global"));
     world.peers[0].comms.send_text(now, everyone, "hello").unwrap();
     let got_text = |world: &World| {
-        world.peers[1].events.iter().any(|(_, event)| {
-            matches!(event, CommsEvent::Session(ClientEvent::Text { text, .. }) if text == "hello")
-        })
+        world.peers[1]
+            .events
+            .iter()
+            .any(|(_, event)| matches!(event, CommsEvent::Session(ClientEvent::Text { text, .. }) if text == "hello"))
     };
     let after = world.run_until(SECOND, "text", got_text);
     assert!(after >= 2 * world.wires.borrow().conditions.to_server, "it took the way over the server: {after:?}");

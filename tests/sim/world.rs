@@ -169,6 +169,7 @@ impl World {
                         peer.comms.update(now);
                     }
                 }
+                Arrival::OpenLimit { at, link } => self.wires.borrow_mut().open_limit(at, link),
                 Arrival::Server { from, generation, word } => self.at_server(now, from, generation, word),
             }
         }

@@ -5,6 +5,7 @@
 //! - [`process`]: our own programs as child processes, their JSON lines as events to wait for.
 //! - [`netns`]: hosts in network namespaces, behind a router that can lose what it should pass on.
 //! - [`pulse`]: a sound server of its own with a virtual microphone and a virtual speaker.
+//! - [`room`]: a server and peers as people start them.
 //! - [`skip`]: what to do where the machine lacks root or a program.
 //!
 //! Nothing here waits for a fixed time: it waits for a line, a number of samples or the end of a process, up to a limit.
@@ -15,6 +16,7 @@ pub mod netns;
 pub mod process;
 #[cfg(target_os = "linux")]
 pub mod pulse;
+pub mod room;
 pub mod skip;
 pub mod speech;
 pub mod wav;

@@ -1,0 +1,74 @@
+//! From a virtual microphone to a virtual speaker, through the devices that people use.
+
+use std::process::Command;
+use std::time::Duration;
+
+use voicemesh_tests::hear::{Floor, compare};
+use voicemesh_tests::process::binary;
+use voicemesh_tests::pulse::{self, Pulse};
+use voicemesh_tests::room::{Folder, Joining, PATIENCE, Server, leave, wait_for, wait_for_route};
+use voicemesh_tests::speech;
+
+use crate::alone;
+
+fn joining(server: &Server, name: &str) -> Joining {
+    Joining::new(&server.url(), "sound", name)
+}
+
+/// What is played into a microphone comes out of a speaker, by way of two peers and a link.
+#[test]
+fn from_a_microphone_to_a_speaker() {
+    let _alone = alone();
+    let Some(pulse) = Pulse::start("from_a_microphone_to_a_speaker") else { return };
+    let folder = Folder::create("sound");
+    let server = Server::start(&[]);
+    let start = |joining: Joining| {
+        let mut command = Command::new(binary("voicemesh"));
+        pulse.use_in(&mut command);
+        joining.start_by(command, &folder)
+    };
+    let mut bob = start(Joining { output: "default".to_owned(), ..joining(&server, "bob") });
+    let mut ada = start(Joining { input: "default".to_owned(), ..joining(&server, "ada") });
+    wait_for_route(&mut bob, "ada", "direct");
+    wait_for_route(&mut ada, "bob", "direct");
+    let mut recording = pulse.record(pulse::SPEAKER_MONITOR);
+    // Sinks without hardware hold about two seconds back before they are steady.
+    let _ = recording.take(pulse::PRERENDERED);
+    let spoken = speech::load("reader");
+    let playing = pulse.play_into_microphone(&speech::path("reader"));
+    // The speech, and what it may be late.
+    let length = Duration::from_secs_f64(spoken.len() as f64 / 48_000.0);
+    let heard = recording.take(length + Duration::from_secs(3));
+    playing.wait(PATIENCE);
+    let hearing = compare(&spoken, &heard);
+    hearing.verdict(&Floor::default()).unwrap_or_else(|why| panic!("{why} ({hearing})"));
+    leave(ada);
+    leave(bob);
+}
+
+/// One loss is told once, the room goes on, and the devices come back with the sound server.
+#[test]
+fn a_dying_sound_server_does_not_end_the_stay() {
+    let _alone = alone();
+    let Some(mut pulse) = Pulse::start("a_dying_sound_server_does_not_end_the_stay") else { return };
+    let folder = Folder::create("dying");
+    let server = Server::start(&[]);
+    let mut command = Command::new(binary("voicemesh"));
+    pulse.use_in(&mut command);
+    let ada = Joining { input: "default".to_owned(), output: "default".to_owned(), ..joining(&server, "ada") };
+    let mut ada = ada.start_by(command, &folder);
+    wait_for(&mut ada, "connected");
+    pulse.daemon().kill();
+    for device in ["input", "output"] {
+        ada.wait_for(device, PATIENCE, |json| json["event"] == "device-lost" && json["device"] == device);
+    }
+    let mut bob = joining(&server, "bob").start(&folder);
+    wait_for_route(&mut bob, "ada", "direct");
+    pulse.restart();
+    for device in ["input", "output"] {
+        ada.wait_for(device, PATIENCE, |json| json["event"] == "device-recovered" && json["device"] == device);
+    }
+    assert_eq!(ada.transcript().matches("\"event\":\"device-lost\"").count(), 2, "{}", ada.transcript());
+    leave(bob);
+    leave(ada);
+}
