@@ -51,6 +51,12 @@ start_server() {
 start_echo() {
     "$VOICEMESH" echo "$ROOM" --server "$SERVER" >"$LOGS/echo.log" 2>&1 </dev/null &
     ECHO_PID=$!
+    local deadline=$((SECONDS + STARTS_WITHIN_S))
+    until grep -q "says back what it hears" "$LOGS/echo.log"; do
+        alive "$ECHO_PID" || gave_up "The echo peer ended" echo
+        [ "$SECONDS" -lt "$deadline" ] || gave_up "The echo peer did not join within $STARTS_WITHIN_S s" echo
+        sleep 0.1
+    done
 }
 
 tell_how_to_join() {

@@ -76,6 +76,31 @@ fn everyone_learns_of_everyone_once_and_of_every_leaver_once() {
     assert_eq!(stopped.comms.status().mode.to_string(), "none");
 }
 
+/// proves: U-19
+#[test]
+fn whoever_came_first_can_do_what_the_others_can_and_is_not_needed() {
+    let mut world = World::new(9);
+    for _ in 0..3 {
+        world.add_peer();
+    }
+    world.run_until(3 * SECOND, "direct", |world| world.all_routes_are(Route::Direct));
+    for (speaker, listeners) in [(0, [1, 2]), (1, [0, 2]), (2, [0, 1])] {
+        world.peers[speaker].speaking = true;
+        world.run(SECOND);
+        world.peers[speaker].speaking = false;
+        for listener in listeners {
+            assert!(world.heard(listener, speaker).heard > 40, "{listener} of {speaker}");
+        }
+    }
+    let now = world.now();
+    world.peers[0].comms.stop(now);
+    world.run(SECOND);
+    let before = world.heard(2, 1).heard;
+    world.peers[1].speaking = true;
+    world.run(SECOND);
+    assert!(world.heard(2, 1).heard > before + 40, "the room goes on without its first peer");
+}
+
 /// proves: D-39
 #[test]
 fn a_peer_that_stops_can_start_again() {

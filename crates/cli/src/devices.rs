@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use voicemesh::DeviceInfo;
+use voicemesh::{DeviceInfo, Direction};
 
 use crate::exit::{Exit, Failure};
 use crate::logs;
@@ -28,7 +28,7 @@ pub(crate) fn list() -> Result<Exit, Failure> {
     logs::init("off");
     let lines = match voicemesh::devices() {
         Ok(all) => {
-            let (inputs, outputs) = all.iter().partition::<Vec<_>, _>(|info| is_microphone(info));
+            let (inputs, outputs) = all.iter().partition::<Vec<_>, _>(|info| info.direction == Direction::Input);
             let listed = |infos: Vec<&DeviceInfo>| infos.into_iter().map(Listed::from).collect::<Vec<_>>();
             let mut lines = section("Microphones", "--input", &listed(inputs), NO_MICROPHONE);
             lines.extend(section("Speakers", "--output", &listed(outputs), NO_SPEAKER));
@@ -44,11 +44,6 @@ pub(crate) fn list() -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Done)
-}
-
-/// By its word, because the crate to embed passes the type's name not on.
-fn is_microphone(info: &DeviceInfo) -> bool {
-    format!("{:?}", info.direction) == "Input"
 }
 
 impl From<&DeviceInfo> for Listed {

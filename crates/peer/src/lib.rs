@@ -49,7 +49,7 @@ pub use peer::Peer;
 
 pub use voicemesh_audio::FrameDuration;
 pub use voicemesh_audio::encode::SpeechConfig;
-pub use voicemesh_device::{DeviceInfo, InputSpec, OutputSpec, devices};
+pub use voicemesh_device::{DeviceInfo, Direction, InputSpec, OutputSpec, devices};
 pub use voicemesh_wire::PeerId;
 pub use voicemesh_wire::signaling::{Metadata, Presence};
 

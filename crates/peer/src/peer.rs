@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,8 @@ pub struct Peer {
     events: Receiver<Stamped>,
     /// Taken by `wait`, not yet by `poll`.
     next: VecDeque<Stamped>,
+    has_left: bool,
+    started: Instant,
     shared: Arc<Shared>,
     wake: Wake,
     thread: Option<JoinHandle<()>>,
@@ -93,6 +95,8 @@ impl Peer {
             commands,
             events,
             next: VecDeque::new(),
+            has_left: false,
+            started,
             shared,
             wake,
             thread: Some(thread),
@@ -109,7 +113,19 @@ impl Peer {
 
     /// The same, with the moment at which it happened.
     pub fn poll_stamped(&mut self) -> Option<Stamped> {
-        self.next.pop_front().or_else(|| self.events.try_recv().ok())
+        let next = self.next.pop_front().map_or_else(|| self.events.try_recv(), Ok);
+        match next {
+            Ok(stamped) => {
+                self.has_left |= stamped.event == Event::Left;
+                Some(stamped)
+            }
+            // The engine ended without saying so, which it does only by a fault of ours: the caller must not wait for it.
+            Err(TryRecvError::Disconnected) if !self.has_left => {
+                self.has_left = true;
+                Some(Stamped { at: self.started.elapsed(), event: Event::Left })
+            }
+            Err(TryRecvError::Disconnected | TryRecvError::Empty) => None,
+        }
     }
 
     /// Waits until there is something to poll, at most so long. For programs without a loop of their own.
