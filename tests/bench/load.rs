@@ -55,27 +55,6 @@ pub fn runtime(threads: usize) -> Runtime {
     runtime.unwrap_or_else(|error| panic!("no runtime: {error}"))
 }
 
-/// Keeps a thread of the runtime from sleeping until dropped. On one machine, a packet wakes its listener at the server's
-/// expense; awake listeners cost it what listeners elsewhere would.
-pub struct Awake(JoinHandle<()>);
-
-impl Awake {
-    /// To be called in the runtime.
-    pub fn keep() -> Self {
-        Self(tokio::spawn(async {
-            loop {
-                tokio::task::yield_now().await;
-            }
-        }))
-    }
-}
-
-impl Drop for Awake {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// Fills so many rooms.
 ///
 /// # Panics

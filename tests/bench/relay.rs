@@ -1,7 +1,7 @@
 //! What a relayed packet costs the server: rooms of eight with two speakers each.
 //!
-//! Paced as speech is, the speakers are not in step and every packet finds the server asleep or nearly so. With listeners
-//! that sleep too, waking them is counted, which listeners on other machines would not cost. Saturated, each speaker sends as soon as an earlier packet has come back to a listener, with so few on the way that the server
+//! Paced as speech is, the speakers are not in step, and every packet finds the server asleep or nearly so. Saturated,
+//! each speaker sends as soon as an earlier packet has come back to a listener, with so few on the way that the server
 //! need not drop any.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, interval_at, timeout_at};
 
-use crate::load::{Awake, Entry, Heard, ROOM, Speaker, fill_rooms, listen, runtime};
+use crate::load::{Entry, Heard, ROOM, Speaker, fill_rooms, listen, runtime};
 use crate::machine::cpu_time;
 use crate::programs::Server;
 use crate::report::Row;
@@ -59,15 +59,13 @@ impl Run {
 #[derive(Clone, Copy)]
 enum Pace {
     Speech,
-    SpeechToTheAwake,
     Saturated,
 }
 
 /// Row 5.
 pub fn measure(scale: Scale) -> Vec<Row> {
     let name = "server CPU for a million deliveries, 2 of 8 speak";
-    let awake = "the same, listeners that need not be woken";
-    vec![row(scale, name, Some(TARGET), Pace::Speech, LENGTH), row(scale, awake, None, Pace::SpeechToTheAwake, LENGTH)]
+    vec![row(scale, name, Some(TARGET), Pace::Speech, LENGTH)]
 }
 
 /// Row 5, saturated.
@@ -87,20 +85,19 @@ fn run(rooms: usize, pace: Pace, length: Duration) -> Run {
     let mut server = Server::start();
     let process = server.program.id();
     let threads = match pace {
-        Pace::Speech | Pace::SpeechToTheAwake => 1,
+        Pace::Speech => 1,
         // One could not keep up with the server.
         Pace::Saturated => 2,
     };
     let result = runtime(threads).block_on(async {
         let rooms = fill_rooms(server.address, rooms, Entry::Session).await;
-        let _awake = matches!(pace, Pace::SpeechToTheAwake).then(Awake::keep);
         let (listening, speakers) = listen(rooms, SPEAKERS, WINDOW);
         // What the joins still cause is not counted.
         until_quiet(&listening.heard).await;
         let (before, began) = (cpu_time(process), Instant::now());
         // Those who have spoken stay until everything has been heard.
         let (sent, _speakers) = match pace {
-            Pace::Speech | Pace::SpeechToTheAwake => speak(speakers, length).await,
+            Pace::Speech => speak(speakers, length).await,
             Pace::Saturated => saturate(speakers, length).await,
         };
         let passed = began.elapsed();
