@@ -124,7 +124,7 @@ impl Wires {
     }
 
     /// From the server to a peer's socket, in order.
-    pub fn from_server(&mut self, to: usize, generation: u32, event: SocketEvent) {
+    pub fn tell_peer(&mut self, to: usize, generation: u32, event: SocketEvent) {
         if self.peers_cut.contains(&to) {
             return;
         }
@@ -158,7 +158,7 @@ impl Wires {
         }
     }
 
-    fn to_server(&mut self, from: usize, generation: u32, word: Word) {
+    fn tell_server(&mut self, from: usize, generation: u32, word: Word) {
         if self.peers_cut.contains(&from) {
             return;
         }
@@ -283,7 +283,7 @@ impl Carrier for SimCarrier {
             return;
         }
         if wires.server_up {
-            wires.to_server(self.peer, generation, Word::Open);
+            wires.tell_server(self.peer, generation, Word::Open);
             let event = CarrierEvent::Socket { generation, event: SocketEvent::Open };
             wires.in_order((self.peer, usize::MAX, true), round_trip, Arrival::Peer { to: self.peer, event });
         } else {
@@ -293,17 +293,17 @@ impl Carrier for SimCarrier {
     }
 
     fn close_socket(&mut self) {
-        self.wires.borrow_mut().to_server(self.peer, self.generation, Word::Closed);
+        self.wires.borrow_mut().tell_server(self.peer, self.generation, Word::Closed);
     }
 
     fn send_text(&mut self, text: String) {
-        self.wires.borrow_mut().to_server(self.peer, self.generation, Word::Text(text));
+        self.wires.borrow_mut().tell_server(self.peer, self.generation, Word::Text(text));
     }
 
     fn send_packet(&mut self, reliability: Reliability, packet: Bytes) {
         let mut wires = self.wires.borrow_mut();
         wires.voice_to_server += u64::from(reliability == Reliability::Unreliable);
-        wires.to_server(self.peer, self.generation, Word::Packet(packet));
+        wires.tell_server(self.peer, self.generation, Word::Packet(packet));
     }
 
     fn open_link(&mut self, link: MeshLink, role: Role, _ice_servers: &[IceServer]) {

@@ -92,7 +92,7 @@ impl World {
         let mut wires = self.wires.borrow_mut();
         wires.server_up = false;
         for (peer, generation) in server.sockets.into_keys() {
-            wires.from_server(peer, generation, SocketEvent::Closed("it closed the connection".to_owned()));
+            wires.tell_peer(peer, generation, SocketEvent::Closed("it closed the connection".to_owned()));
         }
     }
 
@@ -248,7 +248,7 @@ impl World {
             server.room.leave(now, connection, LeaveReason::Lost, &mut out);
             server.sockets.remove(&(of, generation));
             let closed = SocketEvent::Closed("the connection broke".to_owned());
-            self.wires.borrow_mut().from_server(of, generation, closed);
+            self.wires.borrow_mut().tell_peer(of, generation, closed);
         }
     }
 
@@ -292,7 +292,7 @@ struct Out<'a> {
 impl Out<'_> {
     fn send(&self, to: ConnectionId, event: SocketEvent) {
         if let Some(((peer, generation), _)) = self.sockets.iter().find(|(_, connection)| **connection == to) {
-            self.wires.borrow_mut().from_server(*peer, *generation, event);
+            self.wires.borrow_mut().tell_peer(*peer, *generation, event);
         }
     }
 }

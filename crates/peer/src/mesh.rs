@@ -3,9 +3,9 @@
 //! Pure: a [`Carrier`] moves its bytes, [`Mesh::handle`] is told what the carrier saw, and time is handed in. The same
 //! mesh so runs over real sockets and WebRTC, and in a simulated room under a virtual clock.
 //!
-//! - [`roster`]: who is in the room, and who is lost but not yet given up.
-//! - [`negotiation`]: which link to whom, attempt by attempt.
-//! - [`signaling`]: the WebSocket's life and what is said on it.
+//! - `roster`: who is in the room, and who is lost but not yet given up.
+//! - `negotiation`: which link to whom, attempt by attempt.
+//! - `signaling`: the WebSocket's life and what is said on it.
 
 mod negotiation;
 mod roster;
