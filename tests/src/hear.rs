@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The recording may begin earlier or later than the speech, be longer or shorter, and its delay may change on the way:
-//! see [`align`] for what is followed. Without a stated cut the delay may stray 60 ms from its usual value (a jitter buffer
+//! see `align` for what is followed. Without a stated cut the delay may stray 60 ms from its usual value (a jitter buffer
 //! adapts by less, a clock drifts by less); with one 250 ms, since after a cut the route may be another.
 //! Speech that the recording jumps over when its delay falls counts as unheard.
 
