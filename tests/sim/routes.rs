@@ -110,6 +110,10 @@ fn a_cut_link_costs_at_most_half_a_second_of_speech() {
         lost_ms.push(spoken.saturating_sub(heard) * 20);
     }
     lost_ms.sort_unstable();
+    println!(
+        "speech not heard in 50 cuts: median {} ms, 49th {} ms, most {} ms",
+        lost_ms[25], lost_ms[48], lost_ms[49]
+    );
     assert!(lost_ms[48] <= 500, "lost, in ms, sorted: {lost_ms:?}");
 }
 
