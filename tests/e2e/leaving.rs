@@ -62,11 +62,24 @@ fn a_relayed_peer_that_is_stopped_is_gone_after_two_pings() {
 /// proves: D-14, U-09
 #[test]
 fn a_direct_peer_that_is_killed_is_gone_when_its_link_is_silent_too() {
+    let kill = |bob: &mut Program| {
+        bob.kill();
+    };
+    a_direct_peer_is_lost(kill, "killed");
+}
+
+/// proves: D-14, U-09
+#[test]
+fn a_direct_peer_that_is_stopped_is_gone_when_its_link_is_silent_too() {
+    a_direct_peer_is_lost(Program::pause, "halted");
+}
+
+fn a_direct_peer_is_lost(by: impl Fn(&mut Program), test: &str) {
     let _alone = alone();
-    let folder = Folder::create("killed");
+    let folder = Folder::create(test);
     let server = Server::start(PING);
     let (mut ada, mut bob) = two(&server, &folder, &[], "direct");
-    bob.kill();
+    by(&mut bob);
     let began = Instant::now();
     assert_eq!(reason_of_leaving(&mut ada, "bob"), "lost");
     assert!(began.elapsed() < LINK_GIVEN_UP, "{:?}", began.elapsed());

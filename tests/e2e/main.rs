@@ -7,14 +7,19 @@ mod heard;
 mod leaving;
 #[cfg(target_os = "linux")]
 mod networks;
+mod secrecy;
 #[cfg(target_os = "linux")]
 mod sound_server;
+mod tap;
 mod words;
 
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
+use serde_json::Value;
 use voicemesh_tests::hear::{Floor, Hearing, compare, compare_with_cut};
+use voicemesh_tests::process::Program;
 use voicemesh_tests::{room, speech};
 
 /// Held by each test that runs a room.
@@ -39,4 +44,25 @@ fn assert_heard_but_for(voice: &str, file: &Path, cut_ms: f64) -> Hearing {
         panic!("{voice} was not heard: {why} ({hearing})");
     }
     hearing
+}
+
+/// How somebody finds the room now.
+fn status(program: &mut Program) -> Value {
+    program.type_line("/who");
+    room::wait_for(program, "status").json
+}
+
+/// Waits until this many more frames of a peer have been heard than now.
+fn wait_until_heard(program: &mut Program, name: &str, frames: u64) {
+    room::wait_for_peer(program, "first-heard", name);
+    wait_until_heard_more(program, name, frames);
+}
+
+/// The same of a peer that has been heard before.
+fn wait_until_heard_more(program: &mut Program, name: &str, frames: u64) {
+    let heard = |program: &mut Program| room::of_peer(&status(program), name)["frames_heard"].as_u64().unwrap();
+    let (before, deadline) = (heard(program), Instant::now() + room::PATIENCE);
+    while heard(program) < before + frames {
+        assert!(Instant::now() < deadline, "{name} is not heard\n{}", program.transcript());
+    }
 }

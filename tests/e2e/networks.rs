@@ -37,7 +37,7 @@ impl Room {
     }
 }
 
-/// proves: D-32, S-15
+/// proves: D-32
 #[test]
 fn hosts_that_reach_each_other_speak_directly() {
     let _alone = alone();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use voicemesh_tests::room::{Folder, Joining, PATIENCE, Server, leave, of_peer, wait_for, wait_for_peer};
 
-use crate::alone;
+use crate::{alone, status};
 
 /// proves: D-34, D-35
 #[test]
@@ -32,6 +32,12 @@ fn text_reaches_everyone_and_a_private_one_its_addressee_only() {
         (&"hello, everyone".into(), &false.into(), &"ada".into())
     );
     assert_eq!(text(&mut peers[2])["text"], "hello, everyone", "and nothing before it");
+    peers[1].type_line("/msg ada and this for you");
+    peers[2].type_line("hello, Ada");
+    let mut answers =
+        [text(&mut peers[0]), text(&mut peers[0])].map(|text| (text["name"].clone(), text["text"].clone()));
+    answers.sort_by_key(|(name, _)| name.to_string());
+    assert_eq!(answers, [("bob", "and this for you"), ("cyd", "hello, Ada")].map(|(a, b)| (a.into(), b.into())));
     peers.into_iter().for_each(|peer| drop(leave(peer)));
 }
 
@@ -47,8 +53,7 @@ fn muting_really_stops_sending() {
     wait_for_peer(&mut bob, "first-heard", "ada");
     ada.type_line("/mute");
     let received = |bob: &mut voicemesh_tests::process::Program| {
-        bob.type_line("/who");
-        let status = wait_for(bob, "status").json;
+        let status = status(bob);
         assert_eq!((&status["mode"], &status["connected"]), (&"client".into(), &true.into()));
         of_peer(&status, "ada")["frames_received"].as_u64().unwrap()
     };
@@ -62,6 +67,7 @@ fn muting_really_stops_sending() {
         before = now;
         assert!(std::time::Instant::now() < deadline, "frames still come");
     }
+    bob.forget();
     ada.type_line("/unmute");
     bob.wait_for("speech again", PATIENCE, |json| json["event"] == "speaking" && json["speaking"] == true);
     assert!(received(&mut bob) > before);

@@ -1,0 +1,175 @@
+//! What those see who listen in between, and what peers see of each other.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use voicemesh_tests::process::Program;
+use voicemesh_tests::room::{
+    Folder, Joining, PATIENCE, Server, finish, leave, wait_for, wait_for_peer, wait_for_route,
+};
+
+use crate::tap::Tap;
+use crate::{alone, assert_heard};
+
+const TEXT: &str = "the third bridge, at noon";
+/// The beginning of a WebRTC address as peers tell it to each other.
+const CANDIDATE: &[u8] = b"candidate:";
+/// Part of every description of a link.
+const UFRAG: &[u8] = b"a=ice-ufrag:";
+
+/// A certificate for this machine, which nobody trusts who is not told to.
+struct Certificate {
+    file: PathBuf,
+    key: PathBuf,
+}
+
+impl Certificate {
+    fn of(folder: &Folder) -> Self {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let (file, key) = (folder.file("server.pem"), folder.file("server.key"));
+        std::fs::write(&file, made.cert.pem()).unwrap();
+        std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+        Self { file, key }
+    }
+
+    fn serve(&self) -> Server {
+        Server::start(&["--tls-cert", text(&self.file), "--tls-key", text(&self.key)])
+    }
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// By this name the certificate knows the server.
+fn secured(address: SocketAddr) -> String {
+    format!("wss://localhost:{}", address.port())
+}
+
+/// The first bytes of a packet of speech in the session that a peer has joined.
+fn beginning_of_speech(program: &mut Program) -> Vec<u8> {
+    let session = wait_for(program, "joined").json["session"].as_u64().unwrap();
+    let session = u32::try_from(session).unwrap();
+    [&[0x8B, 0xC7, 2][..], &session.to_be_bytes()].concat()
+}
+
+/// Ada speaks once and writes; Bob hears and reads it. Gives the beginning of each packet of speech.
+fn converse(url: &str, folder: &Folder, more: &[&str]) -> Vec<u8> {
+    let join = |name| Joining::new(url, "secret", name).with(&["--relay-only"]).with(more);
+    let mut bob = join("bob").hearing_into(&folder.file("bob.wav")).start(folder);
+    let speech = beginning_of_speech(&mut bob);
+    wait_for(&mut bob, "connected");
+    let mut ada = join("ada").speaking("reader").with(&["--duration", "8"]).start(folder);
+    wait_for_peer(&mut bob, "first-heard", "ada");
+    ada.type_line(TEXT);
+    bob.wait_for("the text", PATIENCE, |json| json["event"] == "text" && json["text"] == TEXT);
+    finish(&mut ada);
+    leave(bob);
+    assert_heard("reader", &folder.file("bob.wav"));
+    speech
+}
+
+/// proves: S-15, U-22
+#[test]
+fn with_a_certificate_neither_text_nor_speech_shows_on_the_wire() {
+    let _alone = alone();
+    let folder = Folder::create("secured");
+    let certificate = Certificate::of(&folder);
+    let server = certificate.serve();
+    let tap = Tap::before(server.address);
+    let speech = converse(&secured(tap.address), &folder, &["--ca", text(&certificate.file)]);
+    assert_eq!((tap.count(TEXT.as_bytes()), tap.count(&speech)), (0, 0));
+    drop(server);
+
+    // The same without one: what was looked for is what would be there.
+    let folder = Folder::create("plain");
+    let server = Server::start(&[]);
+    let tap = Tap::before(server.address);
+    let speech = converse(&format!("ws://{}", tap.address), &folder, &[]);
+    assert!(tap.count(TEXT.as_bytes()) == 1 && tap.count(&speech) > 250, "{} packets", tap.count(&speech));
+}
+
+/// proves: S-15
+#[test]
+fn a_certificate_that_nobody_vouches_for_is_not_believed() {
+    let _alone = alone();
+    let folder = Folder::create("unknown");
+    let server = Certificate::of(&folder).serve();
+    let ada = Joining::new(&secured(server.address), "secret", "ada").with(&["--give-up-after", "1"]);
+    let mut ada = ada.start(&folder);
+    let why = wait_for(&mut ada, "server-away").json["why"].as_str().unwrap_or_default().to_lowercase();
+    assert!(why.contains("certificate"), "{why}");
+    assert_eq!(ada.wait_for_exit(PATIENCE).code(), Some(3));
+}
+
+/// A link is encrypted between the keys whose fingerprints the introduction names: none goes without.
+///
+/// proves: S-15
+#[test]
+fn every_introduction_names_the_key_of_its_link() {
+    let _alone = alone();
+    let folder = Folder::create("introduced");
+    let server = Server::start(&[]);
+    let tap = Tap::before(server.address);
+    let join = |name| Joining::new(&format!("ws://{}", tap.address), "keys", name).start(&folder);
+    let (mut ada, mut bob) = (join("ada"), join("bob"));
+    wait_for_route(&mut ada, "bob", "direct");
+    wait_for_route(&mut bob, "ada", "direct");
+    let descriptions = tap.count(b"v=0\\r\\n");
+    assert!(descriptions >= 2, "an offer and an answer, but {descriptions}");
+    assert_eq!(tap.count(b"a=fingerprint:sha-256 "), descriptions);
+    assert_eq!(tap.count(b"UDP/DTLS/SCTP"), descriptions);
+    // What the next test must not find is there to be found.
+    assert!(tap.count(CANDIDATE) > 0 && tap.count(UFRAG) > 0);
+    #[cfg(target_os = "linux")]
+    assert!(udp_sockets(&ada) > 0);
+    leave(ada);
+    leave(bob);
+}
+
+/// proves: S-14
+#[test]
+fn who_wants_only_the_relay_tells_nobody_an_address() {
+    let _alone = alone();
+    let relay_only = &["--relay-only"][..];
+    for (server, ada, bob) in [(&[][..], relay_only, &[][..]), (&[], relay_only, relay_only), (relay_only, &[], &[])] {
+        let folder = Folder::create("hidden");
+        let server = Server::start(server);
+        let tap = Tap::before(server.address);
+        let join = |name| Joining::new(&format!("ws://{}", tap.address), "hidden", name);
+        let mut ada = join("ada").speaking_on("reader").with(ada).start(&folder);
+        wait_for(&mut ada, "connected");
+        let mut bob = join("bob").speaking_on("numbers").with(bob).start(&folder);
+        // Either of them has been heard for a while: what there is to be told has been.
+        crate::wait_until_heard(&mut bob, "ada", 50);
+        crate::wait_until_heard(&mut ada, "bob", 50);
+        assert_eq!((tap.count(CANDIDATE), tap.count(UFRAG)), (0, 0));
+        #[cfg(target_os = "linux")]
+        assert_eq!(udp_sockets(&ada), 0, "nor does she listen for anybody");
+        for (program, other) in [(ada, "bob"), (bob, "ada")] {
+            let summary = leave(program);
+            assert!(voicemesh_tests::room::of_peer(&summary, other)["direct_ms"].is_null(), "{summary}");
+        }
+    }
+}
+
+/// How many UDP sockets a program has open.
+#[cfg(target_os = "linux")]
+fn udp_sockets(program: &Program) -> usize {
+    let process = format!("/proc/{}", program.id());
+    let tables = ["udp", "udp6"].map(|table| std::fs::read_to_string(format!("{process}/net/{table}")).unwrap());
+    let known: Vec<&str> = tables.iter().flat_map(|table| table.lines().skip(1)).filter_map(inode).collect();
+    let open = std::fs::read_dir(format!("{process}/fd")).unwrap().flatten();
+    let open = open.filter_map(|entry| std::fs::read_link(entry.path()).ok()?.into_os_string().into_string().ok());
+    open.filter(|target| {
+        let socket = target.strip_prefix("socket:[").and_then(|rest| rest.strip_suffix(']'));
+        socket.is_some_and(|socket| known.contains(&socket))
+    })
+    .count()
+}
+
+/// The tenth column of a line of a socket table.
+#[cfg(target_os = "linux")]
+fn inode(line: &str) -> Option<&str> {
+    line.split_whitespace().nth(9)
+}
