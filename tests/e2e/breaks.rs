@@ -58,6 +58,11 @@ fn a_server_killed_in_mid_speech_leaves_no_gap_in_direct_speech() {
     assert_eq!(you(&mut bob), bob_before, "the same peer id");
     assert_eq!(you(&mut ada), ada_before, "the same peer id");
     wait_until_heard_more(&mut bob, "ada", FRAMES_AFTERWARDS);
+    // Looked at while she still speaks: when she leaves, her link may end a moment before the server says that she left, and
+    // the route is the relay in between.
+    let moves = |event: &Event| event.at > killed_at && event.json["event"] == "route-changed";
+    let moved: Vec<Event> = bob.events().into_iter().filter(moves).collect();
+    assert!(moved.is_empty(), "direct all the time: {moved:?}");
 
     let ada = finish(&mut ada);
     let bob_says = finish(&mut bob);
@@ -66,9 +71,6 @@ fn a_server_killed_in_mid_speech_leaves_no_gap_in_direct_speech() {
     hearing.verdict(&Floor::default()).unwrap_or_else(|why| panic!("{why} ({hearing})"));
     let heard = of_peer(&bob_says, "ada");
     assert!(heard["frames_concealed"].as_u64().unwrap() <= 2, "{heard}");
-    let moves = |event: &Event| event.at > killed_at && event.json["event"] == "route-changed";
-    let moved: Vec<Event> = bob.events().into_iter().filter(moves).collect();
-    assert!(moved.iter().all(|event| event.json["route"] == "none"), "direct until Ada left: {moved:?}");
     drop(server);
 }
 
