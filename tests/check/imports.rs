@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Package, and the packages of ours that its product may import.
-const TABLE: [(&str, &[&str]); 14] = [
+const TABLE: [(&str, &[&str]); 15] = [
     ("voicemesh-wire", &[]),
     ("voicemesh-device", &[]),
     ("voicemesh-netsim", &[]),
@@ -32,7 +32,8 @@ const TABLE: [(&str, &[&str]); 14] = [
     ("voicemesh-signaling", &["voicemesh-wire", "voicemesh-session"]),
     // The harness sees programs from outside; the benchmarks' load speaks the protocol; tests themselves are free
     // (development dependencies).
-    ("voicemesh-tests", &["voicemesh-wire"]),
+    ("voicemesh-tests", &["voicemesh-wire", "voicemesh-quality"]),
+    ("voicemesh-quality", &["voicemesh-audio", "voicemesh-netsim"]),
 ];
 
 /// The only package that names the WebRTC stack.

@@ -1,7 +1,6 @@
 //! What the end-to-end tests, `make demo` and the benchmarks stand on.
 //!
-//! - [`hear`](mod@hear): was what one peer spoke heard by another? Figures, and a floor that they must reach.
-//! - [`speech`]: the recorded voices in `tests/speech`; [`wav`]: files of 48 kHz mono.
+//! - [`hear`](mod@hear), [`speech`], [`wav`]: what was spoken and what was heard, from `tests/quality`.
 //! - [`process`]: our own programs as child processes, their JSON lines as events to wait for.
 //! - [`netns`]: hosts in network namespaces, behind a router that can lose what it should pass on.
 //! - [`pulse`]: a sound server of its own with a virtual microphone and a virtual speaker.
@@ -10,7 +9,6 @@
 //!
 //! Nothing here waits for a fixed time: it waits for a line, a number of samples or the end of a process, up to a limit.
 
-pub mod hear;
 #[cfg(target_os = "linux")]
 pub mod netns;
 pub mod process;
@@ -18,5 +16,5 @@ pub mod process;
 pub mod pulse;
 pub mod room;
 pub mod skip;
-pub mod speech;
-pub mod wav;
+
+pub use voicemesh_quality::{hear, speech, wav};

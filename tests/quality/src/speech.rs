@@ -8,7 +8,7 @@ pub const VOICES: [&str; 5] = ["reader", "cards", "numbers", "announcer", "synth
 /// The file of a voice.
 #[must_use]
 pub fn path(voice: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("speech").join(format!("{voice}.wav"))
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../speech").join(format!("{voice}.wav"))
 }
 
 /// The samples of a voice, 48 kHz mono.

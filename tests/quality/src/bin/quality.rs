@@ -1,0 +1,3 @@
+//! The voice pipeline's figures, each beside its target.
+
+fn main() {}
