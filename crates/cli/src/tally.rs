@@ -140,6 +140,11 @@ pub(crate) mod tests {
             frames_heard: 495,
             frames_concealed: 5,
             buffer: Duration::from_millis(40),
+            loss: 0.0,
+            delay: None,
+            recording: false,
+            gain: 1.0,
+            muted: false,
         }
     }
 

@@ -32,6 +32,9 @@ pub(crate) const EVENTS: usize = 4096;
 /// Commands that the engine has not taken. When there are more, the caller's newest is dropped.
 pub(crate) const COMMANDS: usize = 1024;
 
+/// The metadata by which everyone sees that a peer records.
+pub(crate) const RECORDING: &str = "recording";
+
 /// What a program wants of its peer.
 #[derive(Clone, Debug)]
 pub(crate) enum Command {
@@ -42,6 +45,7 @@ pub(crate) enum Command {
     SendText(Option<PeerId>, String),
     JoinGroup(String),
     LeaveGroup(String),
+    SetTalking(bool),
     Leave,
 }
 
@@ -180,7 +184,7 @@ impl Engine {
             },
             Command::JoinGroup(name) => self.join_group(now, name),
             Command::LeaveGroup(name) => self.leave_group(now, name),
-            Command::Leave => Ok(()),
+            Command::SetTalking(_) | Command::Leave => Ok(()),
         };
         if let Err(error) = done {
             let code = crate::ErrorCode::Other("command".to_owned());
@@ -279,6 +283,11 @@ impl Engine {
                 frames_heard: heard.frames_heard,
                 frames_concealed: heard.frames_concealed,
                 buffer: Duration::from_secs_f32((heard.buffer_ms / 1000.0).clamp(0.0, 60.0)),
+                loss: 0.0,
+                delay: None,
+                recording: member.metadata.contains_key(RECORDING),
+                gain: 1.0,
+                muted: false,
             }
         });
         let comms = self.comms.status();
@@ -294,6 +303,10 @@ impl Engine {
             frames_spoken: self.comms.frames_spoken(),
             muted: self.comms.is_muted(),
             deafened: self.comms.is_deafened(),
+            microphone: crate::event::MicrophoneState::default(),
+            talking: false,
+            sending: crate::event::SendingState::default(),
+            recording: false,
         }
     }
 }

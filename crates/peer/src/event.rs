@@ -131,6 +131,11 @@ pub enum Event {
         /// Which.
         which: DeviceRole,
     },
+    /// A recording could not be begun, or has ended because the disk takes no more. The room goes on.
+    RecordingFailed {
+        /// In words for a person.
+        why: String,
+    },
     /// This peer has left; nothing follows.
     Left,
 }
@@ -183,6 +188,59 @@ pub struct PeerState {
     pub frames_concealed: u64,
     /// How long its frames lately waited to be heard.
     pub buffer: Duration,
+    /// Of its frames, those that were lost on the way lately, before any repair: 0.0 to 1.0.
+    pub loss: f32,
+    /// From its microphone to this speaker, measured: microphone, network, buffers and speaker. `None` until measured.
+    pub delay: Option<Duration>,
+    /// Whether it keeps a recording of the room.
+    pub recording: bool,
+    /// How loud it is heard: a factor, 1.0 as spoken.
+    pub gain: f32,
+    /// Whether it is not heard because this peer muted it.
+    pub muted: bool,
+}
+
+/// What the microphone gives.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MicrophoneState {
+    /// How loud it was lately, after processing.
+    pub level_dbfs: f32,
+    /// The loudest sample lately, as captured.
+    pub peak_dbfs: f32,
+    /// How loud it is when nobody speaks.
+    pub noise_floor_dbfs: f32,
+    /// Whether it was too loud for the device lately.
+    pub clipping: bool,
+    /// How sure the detector is that somebody speaks: 0.0 to 1.0.
+    pub speech_probability: f32,
+    /// Whether what it gives is sent now.
+    pub sending: bool,
+}
+
+impl Default for MicrophoneState {
+    fn default() -> Self {
+        Self {
+            level_dbfs: -120.0,
+            peak_dbfs: -120.0,
+            noise_floor_dbfs: -120.0,
+            clipping: false,
+            speech_probability: 0.0,
+            sending: false,
+        }
+    }
+}
+
+/// How speech is sent now.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct SendingState {
+    /// Payload of one stream, in bits per second.
+    pub bitrate_bps: u32,
+    /// The most that a listener lost lately: 0.0 to 1.0.
+    pub worst_loss: f32,
+    /// How many earlier frames each packet repeats for listeners who lose many.
+    pub copies: u8,
+    /// What all streams together take of the uplink while somebody speaks, in bits per second.
+    pub uplink_bps: u32,
 }
 
 /// The whole situation at a moment.
@@ -202,4 +260,12 @@ pub struct Snapshot {
     pub muted: bool,
     /// Whether nothing is heard.
     pub deafened: bool,
+    /// What the microphone gives.
+    pub microphone: MicrophoneState,
+    /// Whether the key to talk is held.
+    pub talking: bool,
+    /// How speech is sent.
+    pub sending: SendingState,
+    /// Whether this peer keeps a recording of the room.
+    pub recording: bool,
 }

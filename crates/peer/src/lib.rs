@@ -43,7 +43,9 @@ mod socket;
 mod sound;
 mod tls;
 
-pub use event::{DeviceRole, ErrorCode, Event, PeerLeftReason, PeerState, Route, Snapshot, Stamped};
+pub use event::{
+    DeviceRole, ErrorCode, Event, MicrophoneState, PeerLeftReason, PeerState, Route, SendingState, Snapshot, Stamped,
+};
 pub use options::{JoinError, JoinOptions};
 pub use peer::Peer;
 

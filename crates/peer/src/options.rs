@@ -27,6 +27,7 @@ pub struct JoinOptions {
     pub(crate) metadata: Metadata,
     pub(crate) muted: bool,
     pub(crate) echo: bool,
+    pub(crate) record: Option<PathBuf>,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) extra_root_pem: Option<PathBuf>,
 }
@@ -78,6 +79,7 @@ impl JoinOptions {
             metadata: Metadata::new(),
             muted: false,
             echo: false,
+            record: None,
             state_dir: None,
             extra_root_pem: None,
         }
@@ -135,6 +137,12 @@ impl JoinOptions {
     #[must_use]
     pub fn echo(self, echo: bool) -> Self {
         Self { echo, ..self }
+    }
+
+    /// Keeps a recording of the room in this folder, one file per speaker. Everyone in the room sees that it is on.
+    #[must_use]
+    pub fn record(self, folder: impl Into<PathBuf>) -> Self {
+        Self { record: Some(folder.into()), ..self }
     }
 
     /// Where the installation's secret is kept, by which it is known again; the user's configuration folder otherwise.

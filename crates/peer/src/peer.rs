@@ -150,6 +150,11 @@ impl Peer {
         self.command(Command::SetMuted(muted));
     }
 
+    /// Whether the key to talk is held. It matters with push-to-talk only.
+    pub fn set_talking(&self, talking: bool) {
+        self.command(Command::SetTalking(talking));
+    }
+
     /// Deafened, nothing is heard.
     pub fn set_deafened(&self, deafened: bool) {
         self.command(Command::SetDeafened(deafened));
