@@ -1,19 +1,47 @@
 //! Blocks of the microphone in, Opus frames out.
 
+use std::ops::RangeInclusive;
+
 use audiopus::{Application, Bitrate, Channels, SampleRate, Signal, coder::Encoder};
 
 use crate::{AudioError, BLOCK_SAMPLES, Block, FrameDuration, MAX_FRAME_BYTES};
 
 const LONGEST_FRAME_SAMPLES: usize = FrameDuration::Ms60.samples();
 
+/// The bitrates at which one voice sounds good: below, it becomes dull; above, nobody hears a difference.
+pub const RECOMMENDED_BITRATE_BPS: RangeInclusive<u32> = 16_000..=64_000;
+
+/// How much work encoding may be, where quality costs the processor's time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Profile {
+    /// For batteries and small machines.
+    Low,
+    /// The usual choice.
+    #[default]
+    Balanced,
+    /// For desktops: the last bit of quality at the same bitrate.
+    High,
+}
+
+impl Profile {
+    /// The encoder's effort for [`SpeechConfig::complexity`].
+    pub const fn complexity(self) -> u8 {
+        match self {
+            Self::Low => 2,
+            Self::Balanced => 5,
+            Self::High => 9,
+        }
+    }
+}
+
 /// How speech is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpeechConfig {
     /// Speech per frame.
     pub frame: FrameDuration,
-    /// Payload bits per second, 6,000 to 510,000.
+    /// Payload bits per second, 6,000 to 510,000; [`RECOMMENDED_BITRATE_BPS`] are those to choose from.
     pub bitrate_bps: u32,
-    /// Effort of the encoder, 0 to 10.
+    /// Effort of the encoder, 0 to 10; a [`Profile`] gives one.
     pub complexity: u8,
     /// Whether a frame also carries a coarse copy of the one before it, from which a receiver repairs a loss.
     pub fec: bool,
@@ -23,7 +51,13 @@ pub struct SpeechConfig {
 
 impl Default for SpeechConfig {
     fn default() -> Self {
-        Self { frame: FrameDuration::Ms20, bitrate_bps: 32_000, complexity: 5, fec: true, expected_loss_percent: 10 }
+        Self {
+            frame: FrameDuration::Ms20,
+            bitrate_bps: 32_000,
+            complexity: Profile::Balanced.complexity(),
+            fec: true,
+            expected_loss_percent: 10,
+        }
     }
 }
 
@@ -53,8 +87,9 @@ impl Speech {
         Ok(speech)
     }
 
-    /// Changes the settings, mid-speech if need be. Another frame duration forgets the blocks of the frame in the making.
-    /// On an error the old settings stay.
+    /// Changes the settings, mid-speech if need be: they hold from the next frame on, without a gap or a click, and without
+    /// an allocation. Only another frame duration is heard, because it forgets the blocks of the frame in the making. On an
+    /// error the old settings stay.
     pub fn configure(&mut self, config: SpeechConfig) -> Result<(), AudioError> {
         check(&config)?;
         self.encoder.set_bitrate(Bitrate::BitsPerSecond(config.bitrate_bps as i32))?;
