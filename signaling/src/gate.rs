@@ -163,6 +163,10 @@ fn expense(packet: &[u8]) -> Expense {
         | Kind::VoiceAck
         | Kind::Probe
         | Kind::ProbeEcho
+        | Kind::VoiceCopies
+        | Kind::ReceptionReport
+        | Kind::ClockProbe
+        | Kind::ClockEcho
         | Kind::Unassigned(_) => Expense::Packet { copies: 1, bytes },
     }
 }

@@ -94,7 +94,7 @@ impl<P: Copy + Ord> Hearing<P> {
             }),
         };
         speaker.heard_at = now;
-        if !voice.frame.is_empty() {
+        if !voice.frame.is_empty() && voice.behind == 0 {
             speaker.volume = voice.volume;
             speaker.listener.receive(now, voice.sequence, voice.burst, voice.last_of_burst, &voice.frame);
         }

@@ -21,7 +21,7 @@ use voicemesh_session::network::{
     Delivery, Destination, LinkId, Naming, Network, NetworkError, NetworkEvent, Reliability,
 };
 use voicemesh_wire::identity::IdentityProof;
-use voicemesh_wire::packet::{self, Kind};
+use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{ErrorCode, IceServer, Metadata, Presence, Signal};
 use voicemesh_wire::{ClientId, PeerId, SessionId};
 
@@ -332,7 +332,7 @@ impl<C: Carrier> Network for Mesh<C> {
     ) {
         let stream = match (reliability, packet::open(packet)) {
             (Reliability::Reliable, _) => Stream::Reliable,
-            (Reliability::Unreliable, Ok((header, _))) if header.kind == Kind::VoiceData => Stream::Voice,
+            (Reliability::Unreliable, Ok((header, _))) if header.kind.is_voice() => Stream::Voice,
             (Reliability::Unreliable, _) => Stream::Unreliable,
         };
         destinations.retain(|to| self.carrier.send_link(to.link, stream, packet.clone()).is_err());
@@ -348,6 +348,14 @@ impl<C: Carrier> Network for Mesh<C> {
 
     fn acknowledges_voice(&self, peer: PeerId) -> bool {
         self.roster.member(peer).is_some_and(|member| member.capabilities.voice_ack)
+    }
+
+    fn reads_copies(&self, peer: Option<PeerId>) -> bool {
+        peer.and_then(|peer| self.roster.member(peer)).is_some_and(|member| member.capabilities.redundancy)
+    }
+
+    fn takes_reports(&self, peer: Option<PeerId>) -> bool {
+        peer.and_then(|peer| self.roster.member(peer)).is_some_and(|member| member.capabilities.reports)
     }
 
     fn release_link(&mut self, now: Duration, link: MeshLink) {

@@ -8,6 +8,8 @@ mod inbound;
 mod outbound;
 mod pairs;
 mod view;
+mod voice_in;
+mod voice_out;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
@@ -23,12 +25,13 @@ use crate::network::{DisconnectReason, Network, NetworkEvent, Reliability};
 use crate::route::{LinkMeans, Means, Route, RouteState};
 use crate::speaker::{Speaker, TargetOptions, TooManyTargets, VoiceTarget};
 use crate::stream::Stream;
-use outbound::Recent;
 use pairs::Pairs;
+use voice_out::Recent;
 
 pub use event::{ClientEvent, DropCounts, Dropped, Voice, Who};
 pub use inbound::Received;
 pub use view::View;
+pub use voice_out::Spoken;
 
 /// Events that nobody has taken yet. When there are more, new ones are dropped and counted.
 const EVENTS: usize = 4096;

@@ -216,6 +216,17 @@ pub trait Network {
         true
     }
 
+    /// Whether a peer reads frames that carry earlier frames again (its capabilities). `None` is somebody whom this
+    /// network knows only as a client.
+    fn reads_copies(&self, _peer: Option<Self::Peer>) -> bool {
+        true
+    }
+
+    /// Whether a peer takes reception reports and answers clock probes (its capabilities); `None` as above.
+    fn takes_reports(&self, _peer: Option<Self::Peer>) -> bool {
+        true
+    }
+
     /// The session uses another link to this peer now; this one may be closed.
     fn release_link(&mut self, _now: Duration, _link: LinkId<Self::Peer>) {}
 

@@ -215,6 +215,10 @@ impl<P: Copy + Ord> Server<P> {
             | Kind::VoiceAck
             | Kind::Probe
             | Kind::ProbeEcho
+            | Kind::VoiceCopies
+            | Kind::ReceptionReport
+            | Kind::ClockProbe
+            | Kind::ClockEcho
             | Kind::Unassigned(_) => Err(DropReason::NotForServer),
         }
     }

@@ -112,6 +112,11 @@ impl<P: Clone + PartialEq> Speaker<P> {
         self.targets.iter().any(|open| open.closing)
     }
 
+    /// The number that the next frame gets.
+    pub fn next_sequence(&self) -> u16 {
+        self.next_sequence
+    }
+
     /// Takes the address of the next frame. `None` when there is no target: the frame is for nobody, and not counted.
     ///
     /// The burst steps only when every target has closed; nothing else moves it.

@@ -77,6 +77,16 @@ impl Stream {
     }
 }
 
+impl Stream {
+    /// Whether a frame of this extended number has been accepted, or is too old to tell.
+    pub fn has_seen(&self, sequence: u64) -> bool {
+        self.last.as_ref().is_some_and(|last| match last.newest.checked_sub(sequence) {
+            None => false,
+            Some(behind) => behind >= WINDOW || last.seen & (1 << behind) != 0,
+        })
+    }
+}
+
 impl Last {
     /// The newest number with these low bits that is ahead of all that came.
     fn start_over(&mut self, sequence: u16, burst: BurstCounter) {

@@ -30,6 +30,10 @@ impl<'a> Reader<'a> {
         Ok(u32::from_be_bytes(self.array()?))
     }
 
+    pub(crate) fn u64(&mut self) -> Result<u64, DecodeError> {
+        Ok(u64::from_be_bytes(self.array()?))
+    }
+
     /// Text as u16 length + 1, then UTF-8; 0 means there is none, which reads as empty.
     pub(crate) fn text(&mut self, most_bytes: usize) -> Result<&'a str, DecodeError> {
         let Some(length) = self.u16()?.checked_sub(1).map(usize::from) else {
@@ -70,6 +74,10 @@ impl Writer<'_> {
     }
 
     pub(crate) fn u32(&mut self, value: u32) {
+        self.0.extend_from_slice(&value.to_be_bytes());
+    }
+
+    pub(crate) fn u64(&mut self, value: u64) {
         self.0.extend_from_slice(&value.to_be_bytes());
     }
 

@@ -18,6 +18,8 @@ pub const METADATA_BYTES: usize = 8192;
 pub const VOICE_FRAME_BYTES: usize = 1275;
 /// Voice targets in one VoiceData packet.
 pub const VOICE_TARGETS: usize = 64;
+/// Earlier frames that one packet can carry again.
+pub const VOICE_COPIES: usize = 4;
 /// Destinations one relay packet can list.
 pub const RELAY_DESTINATIONS: usize = 255;
 /// Listeners of one group that a HandshakeResponse can list; the rest follow as ClientState.

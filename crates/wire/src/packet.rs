@@ -3,13 +3,17 @@
 //! A packet is read in two steps, because most of them are refused or passed on after the first: [`open`] checks the
 //! magic number and gives the [`Header`] and the body; the type for that [`Kind`] decodes the body.
 
+mod copies;
 mod extension;
+mod feedback;
 mod relay;
 mod state;
 mod text;
 mod voice;
 
+pub use copies::{Copy, CopyList, VoiceCopies};
 pub use extension::{Probe, VoiceAck};
+pub use feedback::{Captured, ClockEcho, ClockProbe, ReceptionReport};
 pub use relay::{DestinationList, Relay, Routing};
 pub use state::{
     ClientInfo, ClientState, CodecSettings, DeltaClientState, GroupListeners, HandshakeP2P, HandshakeRequest,
@@ -60,6 +64,14 @@ pub enum Kind {
     Probe,
     /// The answer to a probe.
     ProbeEcho,
+    /// One encoded frame of speech, and earlier ones again.
+    VoiceCopies,
+    /// How well a listener received a speaker.
+    ReceptionReport,
+    /// What time is it where you are?
+    ClockProbe,
+    /// The answer to a clock probe.
+    ClockEcho,
     /// A type of ours (32–63) that this version does not know.
     Unassigned(u8),
 }
@@ -82,6 +94,10 @@ impl Kind {
             Self::VoiceAck => 32,
             Self::Probe => 33,
             Self::ProbeEcho => 34,
+            Self::VoiceCopies => 35,
+            Self::ReceptionReport => 36,
+            Self::ClockProbe => 37,
+            Self::ClockEcho => 38,
             Self::Unassigned(number) => number,
         }
     }
@@ -103,7 +119,11 @@ impl Kind {
             32 => Self::VoiceAck,
             33 => Self::Probe,
             34 => Self::ProbeEcho,
-            35..=LAST_EXTENSION => Self::Unassigned(number),
+            35 => Self::VoiceCopies,
+            36 => Self::ReceptionReport,
+            37 => Self::ClockProbe,
+            38 => Self::ClockEcho,
+            39..=LAST_EXTENSION => Self::Unassigned(number),
             _ => return None,
         })
     }
@@ -111,7 +131,32 @@ impl Kind {
     /// Whether the body begins with the sender's client id, so that a relay can hold it against the connection it came
     /// by. Only these may be relayed (DESIGN §4, "Relay rules").
     pub const fn names_its_sender(self) -> bool {
-        matches!(self, Self::VoiceData | Self::VoiceAck | Self::Probe | Self::ProbeEcho | Self::Unassigned(_))
+        match self {
+            Self::VoiceData
+            | Self::VoiceAck
+            | Self::Probe
+            | Self::ProbeEcho
+            | Self::VoiceCopies
+            | Self::ReceptionReport
+            | Self::ClockProbe
+            | Self::ClockEcho
+            | Self::Unassigned(_) => true,
+            Self::ClientState
+            | Self::TextData
+            | Self::HandshakeRequest
+            | Self::HandshakeResponse
+            | Self::ErrorWrongSession
+            | Self::ServerRelayReliable
+            | Self::ServerRelayUnreliable
+            | Self::DeltaClientState
+            | Self::RemoveClient
+            | Self::HandshakeP2P => false,
+        }
+    }
+
+    /// Whether it is speech: worthless when late.
+    pub const fn is_voice(self) -> bool {
+        matches!(self, Self::VoiceData | Self::VoiceCopies)
     }
 }
 

@@ -103,6 +103,8 @@ pub struct Capabilities {
     pub redundancy: bool,
     /// It acknowledges voice on links.
     pub voice_ack: bool,
+    /// It takes reception reports and answers clock probes.
+    pub reports: bool,
     /// The frame lengths it can decode; empty means 20 ms only.
     pub frame_ms: Vec<u8>,
 }

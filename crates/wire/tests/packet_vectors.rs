@@ -2,9 +2,10 @@
 
 use serde_json::{Value, json};
 use voicemesh_wire::packet::{
-    self, BurstCounter, ClientInfo, ClientState, CodecSettings, DeltaClientState, GroupListeners, HandshakeP2P,
-    HandshakeRequest, HandshakeResponse, Kind, Priority, Probe, Recipient, Relay, RemoveClient, Target, TargetKind,
-    TextData, VoiceAck, VoiceData, VoiceHeader,
+    self, BurstCounter, Captured, ClientInfo, ClientState, ClockEcho, ClockProbe, CodecSettings, Copy,
+    DeltaClientState, GroupListeners, HandshakeP2P, HandshakeRequest, HandshakeResponse, Kind, Priority, Probe,
+    ReceptionReport, Recipient, Relay, RemoveClient, Target, TargetKind, TargetList, TextData, VoiceAck, VoiceCopies,
+    VoiceData, VoiceHeader,
 };
 use voicemesh_wire::{ClientId, DecodeError, GroupId, SessionId};
 
@@ -138,6 +139,35 @@ fn read(bytes: &[u8]) -> Result<Value, DecodeError> {
             let probe = Probe::decode(body)?;
             json!({ "sender": probe.sender.0, "token": probe.token })
         }
+        Kind::VoiceCopies => copies_json(VoiceCopies::decode(body)?),
+        Kind::ReceptionReport => {
+            let report = ReceptionReport::decode(body)?;
+            json!({
+                "sender": report.sender.0,
+                "expected": report.expected,
+                "lost": report.lost,
+                "unrepaired": report.unrepaired,
+                "loss_run_sixteenths": report.loss_run_sixteenths,
+                "jitter_ms": report.jitter_ms,
+                "buffer_ms": report.buffer_ms,
+            })
+        }
+        Kind::ClockProbe => {
+            let probe = ClockProbe::decode(body)?;
+            json!({ "sender": probe.sender.0, "asked_us": probe.asked_us })
+        }
+        Kind::ClockEcho => {
+            let echo = ClockEcho::decode(body)?;
+            let captured =
+                echo.captured.map(|Captured { sequence, ago_us }| json!({ "sequence": sequence, "ago_us": ago_us }));
+            json!({
+                "sender": echo.sender.0,
+                "asked_us": echo.asked_us,
+                "received_us": echo.received_us,
+                "sent_us": echo.sent_us,
+                "captured": captured,
+            })
+        }
         Kind::Unassigned(number) => panic!("type {number} has no layout"),
     };
     Ok(json!({ "kind": format!("{:?}", header.kind), "session": header.session, "fields": fields }))
@@ -187,6 +217,33 @@ fn write(vector: &Value) -> Vec<u8> {
         kind @ ("Probe" | "ProbeEcho") => {
             let probe = Probe { sender: ClientId(number(fields, "sender")), token: number(fields, "token") };
             if kind == "Probe" { probe.encode(session()) } else { probe.encode_echo(session()) }
+        }
+        "VoiceCopies" => write_copies(fields, session()),
+        "ReceptionReport" => ReceptionReport {
+            sender: ClientId(number(fields, "sender")),
+            expected: number(fields, "expected"),
+            lost: number(fields, "lost"),
+            unrepaired: number(fields, "unrepaired"),
+            loss_run_sixteenths: number(fields, "loss_run_sixteenths"),
+            jitter_ms: number(fields, "jitter_ms"),
+            buffer_ms: number(fields, "buffer_ms"),
+        }
+        .encode(session()),
+        "ClockProbe" => ClockProbe { sender: ClientId(number(fields, "sender")), asked_us: number(fields, "asked_us") }
+            .encode(session()),
+        "ClockEcho" => {
+            let captured = Some(&fields["captured"]).filter(|captured| !captured.is_null());
+            ClockEcho {
+                sender: ClientId(number(fields, "sender")),
+                asked_us: number(fields, "asked_us"),
+                received_us: number(fields, "received_us"),
+                sent_us: number(fields, "sent_us"),
+                captured: captured.map(|captured| Captured {
+                    sequence: number(captured, "sequence"),
+                    ago_us: number(captured, "ago_us"),
+                }),
+            }
+            .encode(session())
         }
         kind => panic!("no such type: {kind}"),
     }
@@ -239,6 +296,21 @@ fn response(fields: &Value) -> HandshakeResponse {
 }
 
 fn voice_json(voice: VoiceData<'_>) -> Value {
+    let mut fields = header_json(voice.header, voice.targets);
+    fields["frame"] = hex(voice.frame).into();
+    fields
+}
+
+fn copies_json(voice: VoiceCopies<'_>) -> Value {
+    let mut fields = header_json(voice.header, voice.targets);
+    let copies = voice.copies.iter().map(|copy| json!({ "behind": copy.behind, "frame": hex(copy.frame) }));
+    fields["pause_follows"] = voice.pause_follows.into();
+    fields["copies"] = copies.collect();
+    fields["frame"] = hex(voice.frame).into();
+    fields
+}
+
+fn header_json(header: VoiceHeader, targets: TargetList<'_>) -> Value {
     let target_json = |target: Target| {
         let (kind, id) = match target.kind {
             TargetKind::Group(GroupId(id)) => ("group", id),
@@ -250,27 +322,41 @@ fn voice_json(voice: VoiceData<'_>) -> Value {
             "session": target.session, "volume": target.volume,
         })
     };
-    let bits = if voice.header.burst.modulus() == 128 { 7 } else { 2 };
+    let bits = if header.burst.modulus() == 128 { 7 } else { 2 };
     json!({
-        "sender": voice.header.sender.0,
-        "burst": { "bits": bits, "value": voice.header.burst.value() },
-        "sequence": voice.header.sequence,
-        "targets": voice.targets.iter().map(target_json).collect::<Vec<_>>(),
-        "frame": hex(voice.frame),
+        "sender": header.sender.0,
+        "burst": { "bits": bits, "value": header.burst.value() },
+        "sequence": header.sequence,
+        "targets": targets.iter().map(target_json).collect::<Vec<_>>(),
     })
 }
 
 fn write_voice(fields: &Value, session: SessionId) -> Vec<u8> {
+    let (header, targets) = voice_header(fields);
+    let mut packet = Vec::new();
+    header.encode_packet(session, &targets, &bytes(text(fields, "frame")), &mut packet);
+    packet
+}
+
+fn write_copies(fields: &Value, session: SessionId) -> Vec<u8> {
+    let (header, targets) = voice_header(fields);
+    let frames: Vec<_> = list(fields, "copies").iter().map(|copy| bytes(text(copy, "frame"))).collect();
+    let copies = list(fields, "copies").iter().zip(&frames);
+    let copies: Vec<_> = copies.map(|(copy, frame)| Copy { behind: number(copy, "behind"), frame }).collect();
+    let (pause_follows, frame) = (flag(fields, "pause_follows"), bytes(text(fields, "frame")));
+    let mut packet = Vec::new();
+    header.encode_copies_packet(session, &targets, pause_follows, &copies, &frame, &mut packet);
+    packet
+}
+
+fn voice_header(fields: &Value) -> (VoiceHeader, Vec<Target>) {
     let value = number(&fields["burst"], "value");
     let burst = match fields["burst"]["bits"].as_u64() {
         Some(7) => BurstCounter::SevenBit(value),
         _ => BurstCounter::TwoBit(value),
     };
-    let targets: Vec<_> = list(fields, "targets").iter().map(target).collect();
-    let mut packet = Vec::new();
-    VoiceHeader { sender: ClientId(number(fields, "sender")), burst, sequence: number(fields, "sequence") }
-        .encode_packet(session, &targets, &bytes(text(fields, "frame")), &mut packet);
-    packet
+    let targets = list(fields, "targets").iter().map(target).collect();
+    (VoiceHeader { sender: ClientId(number(fields, "sender")), burst, sequence: number(fields, "sequence") }, targets)
 }
 
 fn target(value: &Value) -> Target {

@@ -1,8 +1,8 @@
 //! Any bytes as a session packet: no panic, and what can be read is written so that it reads the same.
 
 use voicemesh_wire::packet::{
-    self, ClientState, DeltaClientState, HandshakeP2P, HandshakeRequest, HandshakeResponse, Header, Kind, Probe, Relay,
-    RemoveClient, Routing, TextData, VoiceAck, VoiceData,
+    self, ClientState, ClockEcho, ClockProbe, DeltaClientState, HandshakeP2P, HandshakeRequest, HandshakeResponse,
+    Header, Kind, Probe, ReceptionReport, Relay, RemoveClient, Routing, TextData, VoiceAck, VoiceCopies, VoiceData,
 };
 use voicemesh_wire::{DecodeError, SessionId};
 
@@ -67,6 +67,17 @@ fn rewrite(header: Header, body: &[u8], session: SessionId) -> Result<Option<Vec
         }
         Kind::Probe => Probe::decode(body)?.encode(session),
         Kind::ProbeEcho => Probe::decode(body)?.encode_echo(session),
+        Kind::VoiceCopies => {
+            let voice = VoiceCopies::decode(body)?;
+            let (targets, copies): (Vec<_>, Vec<_>) = (voice.targets.iter().collect(), voice.copies.iter().collect());
+            let mut packet = Vec::new();
+            let (header, pause) = (voice.header, voice.pause_follows);
+            header.encode_copies_packet(session, &targets, pause, &copies, voice.frame, &mut packet);
+            packet
+        }
+        Kind::ReceptionReport => ReceptionReport::decode(body)?.encode(session),
+        Kind::ClockProbe => ClockProbe::decode(body)?.encode(session),
+        Kind::ClockEcho => ClockEcho::decode(body)?.encode(session),
         Kind::ErrorWrongSession | Kind::Unassigned(_) => return Ok(None),
     }))
 }
@@ -81,6 +92,14 @@ fn check_same(kind: Kind, body: &[u8], again: &[u8]) {
             assert!(first.targets.iter().eq(second.targets.iter()));
             assert_eq!(first.frame, second.frame);
         }
+        Kind::VoiceCopies => {
+            let (first, second) = (VoiceCopies::decode(body).unwrap(), VoiceCopies::decode(again).unwrap());
+            assert_eq!((first.header, first.pause_follows), (second.header, second.pause_follows));
+            assert!(first.targets.iter().eq(second.targets.iter()));
+            assert!(first.copies.iter().eq(second.copies.iter()));
+            assert_eq!(first.frame, second.frame);
+        }
+        Kind::ClockEcho => assert_eq!(ClockEcho::decode(body), ClockEcho::decode(again)),
         Kind::TextData => assert_eq!(TextData::decode(body), TextData::decode(again)),
         Kind::HandshakeRequest => assert_eq!(HandshakeRequest::decode(body), HandshakeRequest::decode(again)),
         Kind::HandshakeResponse => assert_eq!(HandshakeResponse::decode(body), HandshakeResponse::decode(again)),
@@ -92,7 +111,9 @@ fn check_same(kind: Kind, body: &[u8], again: &[u8]) {
         | Kind::HandshakeP2P
         | Kind::VoiceAck
         | Kind::Probe
-        | Kind::ProbeEcho => assert_eq!(body, again),
+        | Kind::ProbeEcho
+        | Kind::ReceptionReport
+        | Kind::ClockProbe => assert_eq!(body, again),
         Kind::ErrorWrongSession | Kind::Unassigned(_) => {}
     }
 }

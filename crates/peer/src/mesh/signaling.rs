@@ -166,8 +166,9 @@ impl<C: Carrier> Mesh<C> {
             run: self.config.run,
             capabilities: Capabilities {
                 relay_only: self.config.relay_only,
-                redundancy: false,
+                redundancy: true,
                 voice_ack: true,
+                reports: true,
                 frame_ms: self.config.frame_ms.clone(),
             },
             metadata: self.config.metadata.clone(),

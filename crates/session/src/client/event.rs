@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use voicemesh_wire::packet::{Kind, Priority, Recipient};
+use voicemesh_wire::packet::{ClockEcho, Kind, Priority, ReceptionReport, Recipient};
 use voicemesh_wire::{ClientId, DecodeError, SessionId};
 
 use crate::network::DisconnectReason;
@@ -38,6 +38,10 @@ pub struct Voice<P> {
     pub positional: bool,
     /// The way it came.
     pub route: Route,
+    /// 0 for a frame as it was sent first; else it came again, in a packet whose own frame is this many later.
+    pub behind: u8,
+    /// After this frame the speaker pauses; what would come next is not lost.
+    pub pause_follows: bool,
     /// One encoded frame; empty when the speaker only closes.
     pub frame: Bytes,
 }
@@ -102,6 +106,27 @@ pub enum ClientEvent<P> {
     },
     /// Somebody speaks.
     Voice(Voice<P>),
+    /// A listener tells how well it receives this client's speech.
+    Report {
+        /// Who.
+        from: Who<P>,
+        /// What.
+        report: ReceptionReport,
+    },
+    /// Somebody asks for this client's clock; [`ClockEcho`] is the answer.
+    ClockAsked {
+        /// Who.
+        from: Who<P>,
+        /// By the asker's clock.
+        asked_us: u64,
+    },
+    /// The answer to a question after a clock.
+    ClockTold {
+        /// Whose.
+        from: Who<P>,
+        /// The answer.
+        echo: ClockEcho,
+    },
     /// Another way to a peer is in use.
     RouteChanged {
         /// Which peer.

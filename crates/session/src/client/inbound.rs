@@ -6,13 +6,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_wire::limits::GROUPS_PER_CLIENT;
 use voicemesh_wire::packet::{
-    self, ClientState, DeltaClientState, HandshakeP2P, HandshakeResponse, Kind, Priority, Probe, Recipient,
-    RemoveClient, Routing, Target, TargetKind, TextData, VoiceAck, VoiceData,
+    self, ClientState, DeltaClientState, HandshakeP2P, HandshakeResponse, Kind, Probe, Recipient, RemoveClient,
+    Routing, TextData, VoiceAck,
 };
 use voicemesh_wire::{ClientId, GroupId, SessionId};
 
-use super::event::{ClientEvent, Dropped, Voice, Who};
+use super::event::{ClientEvent, Dropped, Who};
 use super::view::View;
+use super::voice_in::VoicePacket;
 use super::{Client, PREVIOUS_VIEWS, Phase};
 use crate::network::{Destination, LinkId, Network, Reliability};
 use crate::route::Route;
@@ -63,24 +64,29 @@ impl<P: Copy + Ord + Debug> Client<P> {
             Kind::DeltaClientState => self.delta(DeltaClientState::decode(body)?),
             Kind::RemoveClient => self.remove_client(now, net, RemoveClient::decode(body)?),
             Kind::TextData => self.text(net, TextData::decode(body)?),
-            Kind::VoiceData => {
-                let voice = VoiceData::decode(body)?;
-                if view.table.member(voice.header.sender).is_none() || voice.header.sender == view.you {
-                    return Err(Dropped::WrongSender);
-                }
-                let from = net
-                    .peer_of(session, voice.header.sender)
-                    .map_or(Who::Client(session, voice.header.sender), Who::Peer);
-                self.voice(now, packet, session, voice, from, Route::Relayed)
-            }
-            Kind::Unassigned(_) => {
+            Kind::VoiceData
+            | Kind::VoiceCopies
+            | Kind::ReceptionReport
+            | Kind::ClockProbe
+            | Kind::ClockEcho
+            | Kind::Unassigned(_) => {
                 let client = Routing::read(packet)?.sender;
                 if view.table.member(client).is_none() || client == view.you {
                     return Err(Dropped::WrongSender);
                 }
+                if header.kind.is_voice() {
+                    let from = net.peer_of(session, client).map_or(Who::Client(session, client), Who::Peer);
+                    return self.voice(
+                        now,
+                        packet,
+                        session,
+                        VoicePacket::decode(header.kind, body)?,
+                        from,
+                        Route::Relayed,
+                    );
+                }
                 let from = self.who(net, session, client);
-                self.push(ClientEvent::Extension { from, kind: header.kind, packet: packet.clone() });
-                Ok(())
+                self.extension(from, header.kind, body, packet)
             }
             kind @ (Kind::HandshakeRequest
             | Kind::HandshakeResponse
@@ -141,8 +147,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
         let link = self.pairs.link_mut(id).ok_or(Dropped::Unexpected)?;
         link.health.heard(now);
         match header.kind {
-            Kind::VoiceData => {
-                let voice = VoiceData::decode(body)?;
+            Kind::VoiceData | Kind::VoiceCopies => {
+                let voice = VoicePacket::decode(header.kind, body)?;
                 link.ack_due.received(now, voice.header.sequence);
                 let has_roster = net.peer_of(session, sender).is_some()
                     || !matches!(net.client_of(session, id.peer), crate::network::Naming::NoRoster);
@@ -152,10 +158,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             Kind::VoiceAck => link.health.acknowledged(now, VoiceAck::decode(body)?),
             Kind::ProbeEcho => link.health.answered(now, Probe::decode(body)?.token),
             Kind::Probe => self.answer_probe(now, net, id, session, Probe::decode(body)?)?,
-            kind => {
-                let from = Who::Peer(id.peer);
-                self.push(ClientEvent::Extension { from, kind, packet: packet.clone() });
-            }
+            kind => self.extension(Who::Peer(id.peer), kind, body, packet)?,
         }
         Ok(Received::default())
     }
@@ -372,57 +375,6 @@ impl<P: Copy + Ord + Debug> Client<P> {
         let from = self.who(net, view.session, text.sender);
         let TextData { sender: client, recipient, text } = text;
         self.push(ClientEvent::Text { from, client, recipient, text: text.to_owned() });
-        Ok(())
-    }
-
-    /// A frame whose sender has been established. It is heard if one of its targets is this client or a group that it
-    /// listens to, and if it is new.
-    fn voice(
-        &mut self,
-        now: Duration,
-        packet: &Bytes,
-        session: SessionId,
-        voice: VoiceData<'_>,
-        from: Who<P>,
-        route: Route,
-    ) -> Result<(), Dropped> {
-        let you = self.view_of(session).ok_or(Dropped::WrongSession)?.you;
-        let groups = &self.groups;
-        let reaches_us = |target: &Target| match target.kind {
-            TargetKind::Client(client) => client == you,
-            TargetKind::Group(group) => groups.contains_key(&group),
-        };
-        let mut last_of_burst = true;
-        let mut heard = Voice {
-            from,
-            sequence: 0,
-            burst: 0,
-            last_of_burst: false,
-            volume: 0.0,
-            priority: Priority::Low,
-            positional: false,
-            route,
-            frame: Bytes::new(),
-        };
-        let mut targets = 0;
-        for target in voice.targets.iter().filter(reaches_us) {
-            targets += 1;
-            last_of_burst &= target.closing;
-            heard.volume = heard.volume.max(target.volume_factor());
-            heard.priority = heard.priority.max(target.priority);
-            heard.positional |= target.positional;
-        }
-        if targets == 0 {
-            return Err(Dropped::NotAddressed);
-        }
-        let stream = self.streams.entry(from).or_default();
-        let place = stream.stream.accept(now, voice.header.sequence, voice.header.burst)?;
-        stream.heard_at = now;
-        heard.sequence = place.sequence;
-        heard.burst = place.burst;
-        heard.last_of_burst = last_of_burst;
-        heard.frame = packet.slice_ref(voice.frame);
-        self.push(ClientEvent::Voice(heard));
         Ok(())
     }
 

@@ -5,7 +5,7 @@ use crate::cursor::{Reader, Writer};
 use crate::limits::{VOICE_FRAME_BYTES, VOICE_TARGETS};
 use crate::{ClientId, GroupId, SessionId};
 
-const TARGET_BYTES: usize = 4;
+pub(super) const TARGET_BYTES: usize = 4;
 const SEVEN_BIT_MARK: u8 = 0x80;
 
 /// Which stretch of speech a frame belongs to. Steps when every target of the speaker has closed.
@@ -33,11 +33,11 @@ impl BurstCounter {
         }
     }
 
-    const fn from_options(options: u8) -> Self {
+    pub(super) const fn from_options(options: u8) -> Self {
         if options & SEVEN_BIT_MARK != 0 { Self::SevenBit(options & 0x7F) } else { Self::TwoBit(options & 0x03) }
     }
 
-    const fn to_options(self) -> u8 {
+    pub(super) const fn to_options(self) -> u8 {
         match self {
             Self::SevenBit(value) => SEVEN_BIT_MARK | (value & 0x7F),
             Self::TwoBit(value) => value & 0x03,
@@ -116,7 +116,7 @@ impl Target {
         f32::from(self.volume) / 127.5
     }
 
-    fn to_bytes(self) -> [u8; TARGET_BYTES] {
+    pub(super) fn to_bytes(self) -> [u8; TARGET_BYTES] {
         let (kind_bit, id) = match self.kind {
             TargetKind::Group(GroupId(id)) => (0, id),
             TargetKind::Client(ClientId(id)) => (1, id),
@@ -148,7 +148,7 @@ impl Target {
 
 /// A packet's targets, still in its bytes: reading a voice packet allocates nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct TargetList<'a>(&'a [[u8; TARGET_BYTES]]);
+pub struct TargetList<'a>(pub(super) &'a [[u8; TARGET_BYTES]]);
 
 impl<'a> TargetList<'a> {
     /// The targets in the order the sender wrote them.

@@ -1,0 +1,128 @@
+//! What arrives of others' speech, and what listeners say of ours.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use bytes::Bytes;
+use voicemesh_wire::SessionId;
+use voicemesh_wire::packet::{
+    ClockEcho, ClockProbe, Copy, CopyList, Kind, Priority, ReceptionReport, Target, TargetKind, TargetList,
+    VoiceCopies, VoiceData, VoiceHeader,
+};
+
+use super::Client;
+use super::event::{ClientEvent, Dropped, Voice, Who};
+use crate::route::Route;
+use crate::stream::Place;
+
+/// VoiceData, or VoiceCopies.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct VoicePacket<'a> {
+    pub header: VoiceHeader,
+    targets: TargetList<'a>,
+    copies: Option<CopyList<'a>>,
+    pause_follows: bool,
+    frame: &'a [u8],
+}
+
+impl<'a> VoicePacket<'a> {
+    pub(super) fn decode(kind: Kind, body: &'a [u8]) -> Result<Self, Dropped> {
+        Ok(match kind {
+            Kind::VoiceCopies => {
+                let VoiceCopies { header, targets, pause_follows, copies, frame } = VoiceCopies::decode(body)?;
+                Self { header, targets, copies: Some(copies), pause_follows, frame }
+            }
+            _ => {
+                let VoiceData { header, targets, frame } = VoiceData::decode(body)?;
+                Self { header, targets, copies: None, pause_follows: false, frame }
+            }
+        })
+    }
+
+    fn copies(&self) -> impl Iterator<Item = Copy<'a>> {
+        self.copies.into_iter().flat_map(CopyList::iter)
+    }
+}
+
+impl<P: std::marker::Copy + Ord + Debug> Client<P> {
+    /// Frames whose sender has been established. They are heard if one of the targets is this client or a group that it
+    /// listens to, and if they are new. A copy does not count as its frame's coming: should that come as well, it is
+    /// heard of, so that what was lost can be told from what was late.
+    pub(super) fn voice(
+        &mut self,
+        now: Duration,
+        packet: &Bytes,
+        session: SessionId,
+        voice: VoicePacket<'_>,
+        from: Who<P>,
+        route: Route,
+    ) -> Result<(), Dropped> {
+        let mut heard = self.addressed(session, voice.targets, from, route)?;
+        let last_of_burst = heard.last_of_burst;
+        let stream = self.streams.entry(from).or_default();
+        let Place { sequence, burst } = stream.stream.accept(now, voice.header.sequence, voice.header.burst)?;
+        stream.heard_at = now;
+        heard.burst = burst;
+        for copy in voice.copies() {
+            let Some(earlier) = sequence.checked_sub(u64::from(copy.behind)) else { continue };
+            let is_new = self.streams.get(&from).is_some_and(|stream| !stream.stream.has_seen(earlier));
+            if is_new && !copy.frame.is_empty() {
+                let frame = packet.slice_ref(copy.frame);
+                let copied =
+                    Voice { sequence: earlier, behind: copy.behind, last_of_burst: false, frame, ..heard.clone() };
+                self.push(ClientEvent::Voice(copied));
+            }
+        }
+        let (pause_follows, frame) = (voice.pause_follows, packet.slice_ref(voice.frame));
+        self.push(ClientEvent::Voice(Voice { sequence, last_of_burst, pause_follows, frame, ..heard }));
+        Ok(())
+    }
+
+    /// What of a packet is the same for all its frames.
+    fn addressed(
+        &self,
+        session: SessionId,
+        targets: TargetList<'_>,
+        from: Who<P>,
+        route: Route,
+    ) -> Result<Voice<P>, Dropped> {
+        let you = self.view_of(session).ok_or(Dropped::WrongSession)?.you;
+        let reaches_us = |target: &Target| match target.kind {
+            TargetKind::Client(client) => client == you,
+            TargetKind::Group(group) => self.groups.contains_key(&group),
+        };
+        let mut heard = Voice {
+            from,
+            sequence: 0,
+            burst: 0,
+            last_of_burst: true,
+            volume: 0.0,
+            priority: Priority::Low,
+            positional: false,
+            route,
+            behind: 0,
+            pause_follows: false,
+            frame: Bytes::new(),
+        };
+        let mut count = 0;
+        for target in targets.iter().filter(reaches_us) {
+            count += 1;
+            heard.last_of_burst &= target.closing;
+            heard.volume = heard.volume.max(target.volume_factor());
+            heard.priority = heard.priority.max(target.priority);
+            heard.positional |= target.positional;
+        }
+        if count == 0 { Err(Dropped::NotAddressed) } else { Ok(heard) }
+    }
+
+    /// One of our own types, from somebody who has been established.
+    pub(super) fn extension(&mut self, from: Who<P>, kind: Kind, body: &[u8], packet: &Bytes) -> Result<(), Dropped> {
+        self.push(match kind {
+            Kind::ReceptionReport => ClientEvent::Report { from, report: ReceptionReport::decode(body)? },
+            Kind::ClockProbe => ClientEvent::ClockAsked { from, asked_us: ClockProbe::decode(body)?.asked_us },
+            Kind::ClockEcho => ClientEvent::ClockTold { from, echo: ClockEcho::decode(body)? },
+            kind => ClientEvent::Extension { from, kind, packet: packet.clone() },
+        });
+        Ok(())
+    }
+}
