@@ -1,5 +1,7 @@
 //! One remote speaker: frames in as they arrive, a block of sound out whenever asked.
 
+mod report;
+
 use std::time::Duration;
 
 use audiopus::{Channels, MutSignals, SampleRate, coder::Decoder, packet::Packet};
@@ -9,6 +11,8 @@ use crate::{
     jitter::{self, Frame, JitterBuffer, Playout, Surplus},
     level::{SILENCE_DBFS, rms_dbfs},
 };
+
+pub use self::report::{ListenerStats, Playing, Reception, Rendered};
 
 /// The longest packet Opus knows: 120 ms.
 const LONGEST_PACKET_SAMPLES: usize = 5_760;
@@ -38,46 +42,6 @@ const LOUDNESS_FALL_DB: f32 = 0.1;
 /// A frame this far below the last words' loudness is a pause between them.
 const PAUSE_BELOW_SPEECH_DB: f32 = 25.0;
 
-/// What a rendered block is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rendered {
-    /// What the speaker said.
-    Speech,
-    /// A guess, because frames are missing.
-    Concealed,
-    /// Zeros: the speaker is silent.
-    Silence,
-}
-
-/// What happened to one speaker's frames since the listener was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct ListenerStats {
-    /// Frames that arrived for the first time and could be used.
-    pub frames_received: u64,
-    /// Frames decoded and played.
-    pub frames_heard: u64,
-    /// Frames that were never played although later ones of their burst were; guesses stood in for them.
-    pub frames_concealed: u64,
-    /// Of those, frames repaired from the copy in the frame after them.
-    pub frames_repaired: u64,
-    /// Frames that came after their time.
-    pub frames_late: u64,
-    /// Frames that came again.
-    pub frames_duplicate: u64,
-    /// Frames dropped because the buffer was full.
-    pub frames_overflow: u64,
-    /// Frames skipped to shorten the delay.
-    pub frames_skipped: u64,
-    /// Frames that are no Opus.
-    pub frames_invalid: u64,
-    /// Milliseconds of sound that were guessed, both for lost frames and while waiting for late ones.
-    pub concealed_ms: u64,
-    /// How long frames lately waited to be played, in milliseconds.
-    pub buffer_ms: f32,
-    /// How long the buffer wants them to wait, in milliseconds.
-    pub target_ms: f32,
-}
-
 /// Hears one speaker: jitter buffer, Opus decoder, gain and level.
 #[derive(Debug)]
 pub struct Listener {
@@ -100,6 +64,8 @@ pub struct Listener {
     heard: u64,
     invalid: u64,
     concealed_samples: u64,
+    frame_playing: (u64, u64),
+    playing: Option<Playing>,
 }
 
 impl Listener {
@@ -121,6 +87,8 @@ impl Listener {
             heard: 0,
             invalid: 0,
             concealed_samples: 0,
+            frame_playing: (0, 0),
+            playing: None,
         })
     }
 
@@ -135,12 +103,32 @@ impl Listener {
         }
     }
 
+    /// Takes a copy of frame `sequence` that came inside the packet of a frame `behind_frames` later.
+    pub fn receive_copy(&mut self, now: Duration, sequence: u64, burst: u64, behind_frames: u16, payload: &[u8]) {
+        if behind_frames > 0 {
+            self.receive(now, sequence, burst, false, payload);
+        }
+    }
+
+    /// What the block last rendered begins with; `None` for silence and guesses.
+    pub fn playing(&self) -> Option<Playing> {
+        self.playing
+    }
+
+    /// How the speaker's frames arrived since this was last asked; `None` if none should have come.
+    pub fn take_reception(&mut self) -> Option<Reception> {
+        None
+    }
+
     /// Writes the next 10 ms of this speaker. Allocates nothing.
     pub fn render(&mut self, now: Duration, out: &mut Block) -> Rendered {
         if self.ready.is_empty() {
             self.refill(now);
         }
         let rendered = if self.ready.is_empty() { Rendered::Silence } else { self.ready_is };
+        let (sequence, burst) = self.frame_playing;
+        let offset = Duration::from_micros(self.ready.start as u64 * 1_000 / 48);
+        self.playing = (rendered == Rendered::Speech).then_some(Playing { sequence, burst, offset });
         if rendered == Rendered::Silence {
             out.fill(0.0);
         } else {
@@ -190,6 +178,7 @@ impl Listener {
             concealed_ms: self.concealed_samples / 48,
             buffer_ms: self.jitter.buffer_ms(),
             target_ms: self.jitter.target_delay().as_secs_f32() * 1_000.0,
+            ..ListenerStats::default()
         }
     }
 
@@ -214,6 +203,7 @@ impl Listener {
                         self.finish_guess(samples);
                         return;
                     }
+                    self.frame_playing = (frame.sequence, frame.burst);
                     (frame.samples, surplus)
                 }
             };
