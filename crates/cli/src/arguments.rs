@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use voicemesh::{FrameDuration, InputSpec, OutputSpec, Presence};
 
 use crate::exit::EXIT_CODES;
@@ -78,6 +78,82 @@ pub struct JoinArguments {
     /// Bits per second of your speech.
     #[arg(long, value_name = "BITS", default_value_t = 32_000, value_parser = clap::value_parser!(u32).range(6_000..=510_000))]
     pub bitrate: u32,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub microphone: MicrophoneArguments,
+
+    /// Keep a recording in this folder, one Ogg/Opus file for each who speaks. Everyone in the room sees that it is on.
+    #[arg(long, value_name = "DIR")]
+    pub record: Option<PathBuf>,
+}
+
+/// What is done to the microphone's sound, and when it is sent.
+#[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MicrophoneArguments {
+    /// When you are heard: when you speak, always, or while a key is held (F4 in the live view).
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = ActivationChoice::Voice)]
+    pub activation: ActivationChoice,
+
+    /// How much steady noise is removed.
+    #[arg(long, value_enum, value_name = "HOW MUCH", default_value_t = NoiseChoice::High)]
+    pub noise: NoiseChoice,
+
+    /// Whether what your speaker plays is removed from what your microphone hears.
+    #[arg(long, value_enum, value_name = "ON|OFF", default_value_t = Switch::On)]
+    pub echo_cancel: Switch,
+
+    /// Whether quiet speech is made louder and loud speech softer.
+    #[arg(long, value_enum, value_name = "ON|OFF", default_value_t = Switch::On)]
+    pub gain_control: Switch,
+
+    /// Whether rumble below the voice is removed.
+    #[arg(long, value_enum, value_name = "ON|OFF", default_value_t = Switch::On)]
+    pub high_pass: Switch,
+}
+
+impl MicrophoneArguments {
+    /// Of one that is no microphone: all of it is sent as it is.
+    pub const ALWAYS: Self = Self {
+        activation: ActivationChoice::Always,
+        noise: NoiseChoice::Off,
+        echo_cancel: Switch::Off,
+        gain_control: Switch::Off,
+        high_pass: Switch::Off,
+    };
+}
+
+/// When one is heard.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActivationChoice {
+    /// When somebody speaks.
+    Voice,
+    /// Whenever there is any sound.
+    Always,
+    /// While a key is held.
+    PushToTalk,
+}
+
+/// How much steady noise is removed.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoiseChoice {
+    /// None.
+    Off,
+    /// About 6 dB.
+    Low,
+    /// About 12 dB.
+    Moderate,
+    /// About 18 dB.
+    High,
+}
+
+/// On or off.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// It is done.
+    On,
+    /// It is not.
+    Off,
 }
 
 /// For `echo`.
@@ -117,6 +193,10 @@ pub struct StayArguments {
     /// One JSON object a line, for programs.
     #[arg(long)]
     pub json: bool,
+
+    /// Lines instead of the live view of a terminal.
+    #[arg(long, conflicts_with = "json")]
+    pub plain: bool,
 
     /// With --json: a "status" line every so many seconds.
     #[arg(long, value_name = "SECONDS", value_parser = seconds, requires = "json")]
@@ -216,6 +296,21 @@ mod tests {
     }
 
     #[test]
+    fn the_microphone_is_set_by_words() {
+        let as_it_is = join("voicemesh join lobby");
+        assert_eq!(
+            (as_it_is.microphone.activation, as_it_is.microphone.noise),
+            (ActivationChoice::Voice, NoiseChoice::High)
+        );
+        let join =
+            join("voicemesh join lobby --activation push-to-talk --noise off --echo-cancel off --record talks --plain");
+        let microphone = join.microphone;
+        assert_eq!((microphone.activation, microphone.noise), (ActivationChoice::PushToTalk, NoiseChoice::Off));
+        assert_eq!((microphone.echo_cancel, microphone.gain_control), (Switch::Off, Switch::On));
+        assert_eq!((join.record, join.stay.plain), (Some(PathBuf::from("talks")), true));
+    }
+
+    #[test]
     fn what_makes_no_sense_is_refused_with_code_2() {
         for line in [
             "voicemesh",
@@ -227,6 +322,9 @@ mod tests {
             "voicemesh join lobby --duration -1",
             "voicemesh join lobby --duration NaN",
             "voicemesh join lobby --status-interval 1",
+            "voicemesh join lobby --noise some",
+            "voicemesh join lobby --activation never",
+            "voicemesh join lobby --plain --json",
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), i32::from(crate::exit::Exit::Usage.code()), "{line}");

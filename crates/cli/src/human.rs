@@ -1,9 +1,10 @@
 //! Events as lines for people.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use voicemesh::{DeviceRole, ErrorCode, Event, PeerId, PeerLeftReason, Route, Stamped};
+use voicemesh::{DeviceRole, ErrorCode, Event, Metadata, PeerId, PeerLeftReason, Route, Stamped};
 
 use crate::people::People;
 use crate::text::harmless;
@@ -12,6 +13,9 @@ use crate::text::harmless;
 const PAUSE: Duration = Duration::from_secs(3);
 /// While the server is away, tries that follow each other faster than this are not told one by one.
 const QUICK_RETRY: Duration = Duration::from_secs(1);
+
+/// The metadata by which everyone sees that a peer records.
+const RECORDING: &str = "recording";
 
 /// One line, and what it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,6 +65,8 @@ pub struct Stay {
     pub name: String,
     /// No direct connections.
     pub relay_only: bool,
+    /// Where a recording is kept, if one is.
+    pub record: Option<PathBuf>,
     /// What this program does there.
     pub part: Part,
 }
@@ -75,12 +81,15 @@ pub struct Human {
     away_told: bool,
     /// When somebody was last known to speak.
     spoke_at: BTreeMap<PeerId, Duration>,
+    /// Who keeps a recording.
+    recorders: BTreeSet<PeerId>,
 }
 
 impl Human {
     /// Nothing has been said yet.
     pub fn new(stay: Stay) -> Self {
-        Self { stay, has_joined: false, is_leaving: false, away_told: false, spoke_at: BTreeMap::new() }
+        let (spoke_at, recorders) = (BTreeMap::new(), BTreeSet::new());
+        Self { stay, has_joined: false, is_leaving: false, away_told: false, spoke_at, recorders }
     }
 
     /// What is said before anything happens.
@@ -93,7 +102,12 @@ impl Human {
         };
         let by_default = if stay.server_by_default { " (this machine; --server names another)" } else { "" };
         let (room, name, server) = (harmless(&stay.room), harmless(&stay.name), harmless(&stay.server));
-        vec![plain(addresses), plain(format!("Joining “{room}” at {server}{by_default} as {name} …"))]
+        let joining = plain(format!("Joining “{room}” at {server}{by_default} as {name} …"));
+        let recording = stay.record.as_ref().map(|folder| {
+            let folder = folder.display().to_string();
+            plain(format!("Recording into {}; everyone in the room sees that.", harmless(&folder)))
+        });
+        [plain(addresses), joining].into_iter().chain(recording).collect()
     }
 
     /// What is said once the peer works, whether or not the server has answered.
@@ -111,11 +125,24 @@ impl Human {
     pub fn event(&mut self, stamped: &Stamped, people: &People) -> Option<Line> {
         match &stamped.event {
             Event::Joined { room, others, relay_only, .. } => Some(self.joined(room, *others, *relay_only)),
-            Event::PeerJoined { peer, name, .. } => {
-                Some(line(Mood::Came, format!("{} is here.", people.label_as(*peer, name))))
+            Event::PeerJoined { peer, name, metadata } => {
+                let label = people.label_as(*peer, name);
+                let text = match self.recording_changed(*peer, metadata) {
+                    Some(true) => format!("{label} is here, and keeps a recording of the room."),
+                    _ => format!("{label} is here."),
+                };
+                Some(line(Mood::Came, text))
+            }
+            Event::MetadataChanged { peer, metadata } => {
+                let label = people.label(*peer);
+                self.recording_changed(*peer, metadata).map(|records| match records {
+                    true => trouble(format!("{label} keeps a recording of the room from now on.")),
+                    false => plain(format!("{label} no longer keeps a recording of the room.")),
+                })
             }
             Event::PeerLeft { peer, name, reason } => {
                 self.spoke_at.remove(peer);
+                self.recorders.remove(peer);
                 let label = people.label_as(*peer, name);
                 (!self.is_leaving).then(|| line(Mood::Went, format!("{label} {}.", departure(*reason))))
             }
@@ -137,15 +164,23 @@ impl Human {
             ))),
             Event::DeviceLost { which, why } => Some(device_lost(*which, why)),
             Event::DeviceRecovered { which } => Some(line(Mood::Came, format!("Your {} works again.", device(*which)))),
+            Event::RecordingFailed { why } => Some(trouble(format!("Nothing is recorded any more: {}", sentence(why)))),
             Event::Left => {
                 let room = harmless(&self.stay.room);
                 self.has_joined.then(|| plain(format!("You have left “{room}”.")))
             }
             // The session being complete is no news to a person. The others end the command with a sentence of their own.
-            Event::Connected | Event::MetadataChanged { .. } | Event::Refused { .. } | Event::Replaced => None,
+            Event::Connected | Event::Refused { .. } | Event::Replaced => None,
             // An event that is newer than this command.
             _ => None,
         }
+    }
+
+    /// Whether somebody begins (`true`) or ceases to keep a recording.
+    fn recording_changed(&mut self, peer: PeerId, metadata: &Metadata) -> Option<bool> {
+        let records = metadata.contains_key(RECORDING);
+        let changed = if records { self.recorders.insert(peer) } else { self.recorders.remove(&peer) };
+        changed.then_some(records)
     }
 
     fn joined(&mut self, room: &str, others: usize, relay_only: bool) -> Line {
@@ -291,163 +326,4 @@ fn device_lost(which: DeviceRole, why: &str) -> Line {
 }
 
 #[cfg(test)]
-mod tests {
-    use voicemesh::Metadata;
-
-    use super::*;
-    use crate::people::tests::{arrival, peer, people};
-    use crate::tally::tests::{at, joined};
-
-    fn stay(relay_only: bool, part: Part) -> Stay {
-        let (server, room, name) = ("ws://127.0.0.1:8080".to_owned(), "lobby".to_owned(), "Ada".to_owned());
-        Stay { server, server_by_default: true, room, name, relay_only, part }
-    }
-
-    fn human() -> Human {
-        Human::new(stay(false, Part::Talk))
-    }
-
-    /// What a fresh view says about one event, with Ben present.
-    fn said(event: Event) -> String {
-        human().event(&at(1000, event), &people(&[(1, "Ben")])).map_or(String::new(), |line| line.text)
-    }
-
-    fn away(retry_ms: u64) -> Event {
-        Event::ServerAway { why: "connection refused".into(), retry_in: Duration::from_millis(retry_ms) }
-    }
-
-    /// proves: S-14
-    #[test]
-    fn the_first_line_says_who_sees_addresses() {
-        let first = |relay_only| human_with(relay_only).opening()[0].text.clone();
-        assert!(first(false).contains("see each other's network addresses") && first(false).contains("--relay-only"));
-        assert!(first(true).contains("nobody in the room sees this machine's network address"));
-    }
-
-    fn human_with(relay_only: bool) -> Human {
-        Human::new(stay(relay_only, Part::Talk))
-    }
-
-    #[test]
-    fn the_opening_names_room_server_and_name() {
-        let text = human().opening()[1].text.clone();
-        assert_eq!(text, "Joining “lobby” at ws://127.0.0.1:8080 (this machine; --server names another) as Ada …");
-        assert!(human().invitation().is_some_and(|line| line.text.contains("/help")));
-        assert_eq!(Human::new(stay(false, Part::Echo)).invitation(), None, "nobody types to an echo");
-    }
-
-    #[test]
-    fn joining_and_joining_again() {
-        let mut human = human();
-        let mut say = |event| human.event(&at(0, event), &People::default()).map(|line| line.text);
-        assert_eq!(say(joined()).as_deref(), Some("You are in “lobby”; one other is there."));
-        assert_eq!(say(Event::Connected), None);
-        assert_eq!(say(joined()).as_deref(), Some("Back in “lobby”."));
-        assert_eq!(say(Event::Left).as_deref(), Some("You have left “lobby”."));
-    }
-
-    #[test]
-    fn an_echo_says_that_it_is_one() {
-        let mut echo = Human::new(Stay { name: "echo".into(), ..stay(false, Part::Echo) });
-        let line = echo.event(&at(0, joined()), &People::default()).expect("a line");
-        assert_eq!(line.text, "The echo peer “echo” is in “lobby” and says back what it hears; one other is there.");
-    }
-
-    #[test]
-    fn who_came_and_left_and_why() {
-        assert_eq!(said(arrival(1, "Ben")), "Ben is here.");
-        let left = |reason| said(Event::PeerLeft { peer: peer(1), name: "Ben".into(), reason });
-        assert_eq!(left(PeerLeftReason::Left), "Ben left.");
-        assert_eq!(left(PeerLeftReason::Kicked), "Ben was put out by the server.");
-        assert!(left(PeerLeftReason::Lost).starts_with("Ben is gone: neither the server"));
-        assert_eq!(left(PeerLeftReason::Restarted), "Ben starts anew.");
-        assert_eq!(said(Event::MetadataChanged { peer: peer(1), metadata: Metadata::new() }), "");
-    }
-
-    #[test]
-    fn which_route_each_has() {
-        let route = |route| said(Event::RouteChanged { peer: peer(1), route });
-        assert_eq!(route(Route::Direct), "Ben is connected directly.");
-        assert_eq!(route(Route::Relayed), "Ben is connected through the server.");
-        assert_eq!(route(Route::None), "Ben cannot be reached at the moment.");
-    }
-
-    #[test]
-    fn speech_is_told_once_and_not_after_every_breath() {
-        let (mut human, people) = (human(), people(&[(1, "Ben")]));
-        let mut say = |ms, event| human.event(&at(ms, event), &people).map(|line| line.text);
-        let speaks = |speaking| Event::Speaking { peer: peer(1), speaking };
-        assert_eq!(say(0, Event::FirstHeard { peer: peer(1) }).as_deref(), Some("You hear Ben."));
-        assert_eq!(say(10, speaks(true)), None, "that was said");
-        assert_eq!(say(9_000, speaks(false)), None);
-        assert_eq!(say(11_000, speaks(true)), None, "a breath");
-        assert_eq!(say(12_000, speaks(false)), None);
-        assert_eq!(say(20_000, speaks(true)).as_deref(), Some("Ben speaks."));
-    }
-
-    #[test]
-    fn texts_are_shown_harmlessly() {
-        let text = |private, text: &str| {
-            said(Event::Text { from: peer(1), name: "Ben".into(), private, text: text.to_owned() })
-        };
-        assert_eq!(text(false, "hello\n"), "Ben: hello");
-        assert_eq!(text(true, "psst"), "Ben (to you alone): psst");
-        assert_eq!(text(false, "\u{1b}[2Jhi\nAda left."), "Ben: ␛[2Jhi⏎Ada left.");
-    }
-
-    #[test]
-    fn a_server_that_is_away_is_told_with_the_next_try() {
-        let mut human = human();
-        let mut say = |event| human.event(&at(0, event), &People::default()).map_or(String::new(), |line| line.text);
-        let first = say(away(1500));
-        assert!(first.starts_with("The server at ws://127.0.0.1:8080 does not answer: connection refused."), "{first}");
-        assert!(first.contains("tried again in 1.5 s") && first.contains("voicemesh serve"), "{first}");
-        assert!(say(away(1500)).starts_with("The server is still away"), "the hint is given once");
-        say(joined());
-        let later = say(away(200));
-        assert!(later.starts_with("The server is away: connection refused.") && later.contains("go on"), "{later}");
-        assert_eq!([say(away(400)), say(away(900))], ["", ""], "quick tries are not told one by one");
-        assert!(say(away(2000)).contains("tried again in 2.0 s"));
-    }
-
-    #[test]
-    fn lost_devices_are_told_with_what_it_means() {
-        let lost = |which| said(Event::DeviceLost { which, why: "it was unplugged".into() });
-        assert!(
-            lost(DeviceRole::Input).starts_with("Your microphone does not work any more: it was unplugged. Nobody")
-        );
-        assert!(lost(DeviceRole::Output).contains("You hear nobody"));
-        assert_eq!(said(Event::DeviceRecovered { which: DeviceRole::Input }), "Your microphone works again.");
-    }
-
-    #[test]
-    fn refusals_say_what_next() {
-        let refused = |code| refusal(&code, "no", "lobby");
-        assert!(refused(ErrorCode::RoomFull).contains("“lobby” is full"));
-        assert!(refused(ErrorCode::RoomMissing).contains("--must-exist"));
-        assert!(refused(ErrorCode::RoomExists).contains("--must-not-exist"));
-        assert_eq!(refused(ErrorCode::Other("odd".into())), "The server refused: no. (odd)");
-        assert!(replaced("lobby").contains("from somewhere else"));
-        assert_eq!(
-            said(Event::Warned { code: ErrorCode::BadField, message: "too long".into() }),
-            "That did not work: too long."
-        );
-        assert!(said(Event::GroupRefused { group: "Red\u{7}".into() }).contains("“Red␇”"));
-        assert_eq!(said(Event::Refused { code: ErrorCode::RoomFull, message: "full".into() }), "");
-        assert_eq!(said(Event::Replaced), "");
-    }
-
-    #[test]
-    fn when_oneself_leaves_the_others_do_not() {
-        let mut human = human();
-        human.leaving();
-        let left = Event::PeerLeft { peer: peer(1), name: "Ben".into(), reason: PeerLeftReason::Left };
-        assert_eq!(human.event(&at(0, left), &people(&[(1, "Ben")])), None);
-    }
-
-    #[test]
-    fn lengths_of_time() {
-        let of = |millis| short(Duration::from_millis(millis));
-        assert_eq!([of(12), of(1500), of(30_000), of(600_000)], ["12 ms", "1.5 s", "30 s", "10 min"]);
-    }
-}
+mod tests;

@@ -24,6 +24,7 @@
 //! | `group-refused` | `group` | a talk group was refused |
 //! | `device-lost` | `device`, `why` | `device`: `input`, `output`; it is looked for by itself |
 //! | `device-recovered` | `device` | it works again |
+//! | `recording-failed` | `why` | a recording could not be begun, or has ended; the stay goes on |
 //! | `left` | | this peer has left |
 //! | `notice` | `message` | the answer to a typed command |
 //! | `status` | as `summary`, without `reason` and `exit_code` | with `--status-interval`, and for `/who`; only peers that are present |
@@ -32,10 +33,13 @@
 //!
 //! `summary`: `reason` (`quit`, `interrupted`, `duration`, `input-ended`, `refused`, `replaced`, `gave-up`, `failed`),
 //! `exit_code`, `you`, `mode`, `connected`, `muted`, `deafened`, `joined_ms`, `connected_ms` (both of the first time),
-//! `joins`, `frames_spoken`, and `peers`: everyone who was ever there, as last seen, at most a tenth of a second before
-//! it left. Of each: `peer`, `name`, `present`, `route`, `round_trip_ms`, `speaking`, `level_dbfs`, `frames_received`,
-//! `frames_heard`, `frames_concealed`, `buffer_ms` (how long its frames lately waited to be heard), `first_heard_ms`,
-//! `direct_ms` (the first moments of both).
+//! `joins`, `frames_spoken`, `recording`, `talking`, `microphone` (`level_dbfs`, `peak_dbfs`, `noise_floor_dbfs`,
+//! `clipping`, `speech_probability`, `sending`), `sending` (`bitrate_bps`, `worst_loss`, `copies`, `uplink_bps`), and
+//! `peers`: everyone who was ever there, as last seen, at most a tenth of a second before it left. Of each: `peer`,
+//! `name`, `present`, `route`, `round_trip_ms`, `speaking`, `level_dbfs`, `frames_received`, `frames_heard`,
+//! `frames_concealed`, `buffer_ms` (how long its frames lately waited to be heard), `loss` (lost on the way lately,
+//! before any repair, 0 to 1), `delay_ms` (from its microphone to this speaker, measured), `recording`, `gain` (1 is as
+//! spoken), `muted` (not heard, by one's own choice), `first_heard_ms`, `direct_ms` (the first moments of both).
 //!
 //! With `--json`, standard input takes the same lines as without: text, or [commands](crate::slash).
 
@@ -43,7 +47,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use voicemesh::{DeviceRole, Event, PeerId, PeerLeftReason, Route, Stamped};
+use voicemesh::{DeviceRole, Event, MicrophoneState, PeerId, PeerLeftReason, Route, Stamped};
 
 use crate::exit::Failure;
 use crate::people::People;
@@ -130,6 +134,7 @@ fn named(event: &Event, people: &People) -> (&'static str, Value) {
         Event::GroupRefused { group } => ("group-refused", json!({ "group": group })),
         Event::DeviceLost { which, why } => ("device-lost", json!({ "device": device_name(*which), "why": why })),
         Event::DeviceRecovered { which } => ("device-recovered", json!({ "device": device_name(*which) })),
+        Event::RecordingFailed { why } => ("recording-failed", json!({ "why": why })),
         Event::Left => ("left", json!({})),
         // An event that is newer than this command.
         _ => ("unknown", json!({})),
@@ -149,12 +154,38 @@ fn situation(tally: &Tally, wanted: impl Fn(&Seen) -> bool) -> Map<String, Value
         "connected_ms": tally.connected_at.map(millis),
         "joins": tally.joins,
         "frames_spoken": snapshot.frames_spoken,
+        "recording": snapshot.recording,
+        "talking": snapshot.talking,
+        "microphone": microphone(&snapshot.microphone),
+        "sending": {
+            "bitrate_bps": snapshot.sending.bitrate_bps,
+            "worst_loss": rounded(snapshot.sending.worst_loss, 3),
+            "copies": snapshot.sending.copies,
+            "uplink_bps": snapshot.sending.uplink_bps,
+        },
         "peers": peers.collect::<Vec<Value>>(),
     });
     match value {
         Value::Object(map) => map,
         _ => Map::new(),
     }
+}
+
+/// What the microphone gives; the same in `voicemesh mic --json`.
+pub fn microphone(state: &MicrophoneState) -> Value {
+    json!({
+        "level_dbfs": rounded(state.level_dbfs, 1),
+        "peak_dbfs": rounded(state.peak_dbfs, 1),
+        "noise_floor_dbfs": rounded(state.noise_floor_dbfs, 1),
+        "clipping": state.clipping,
+        "speech_probability": rounded(state.speech_probability, 3),
+        "sending": state.sending,
+    })
+}
+
+fn rounded(value: f32, digits: i32) -> f64 {
+    let unit = 10_f64.powi(digits);
+    (f64::from(value) * unit).round() / unit
 }
 
 fn peer_state(peer: PeerId, seen: &Seen) -> Value {
@@ -166,11 +197,16 @@ fn peer_state(peer: PeerId, seen: &Seen) -> Value {
         "route": route_name(state.map_or(Route::None, |state| state.route)),
         "round_trip_ms": state.and_then(|state| state.round_trip).map(millis),
         "speaking": state.is_some_and(|state| state.speaking),
-        "level_dbfs": state.and_then(|state| state.level_dbfs).map(|level| (f64::from(level) * 10.0).round() / 10.0),
+        "level_dbfs": state.and_then(|state| state.level_dbfs).map(|level| rounded(level, 1)),
         "frames_received": state.map_or(0, |state| state.frames_received),
         "frames_heard": state.map_or(0, |state| state.frames_heard),
         "frames_concealed": state.map_or(0, |state| state.frames_concealed),
         "buffer_ms": state.map(|state| millis(state.buffer)),
+        "loss": state.map(|state| rounded(state.loss, 3)),
+        "delay_ms": state.and_then(|state| state.delay).map(millis),
+        "recording": state.is_some_and(|state| state.recording),
+        "gain": state.map(|state| rounded(state.gain, 2)),
+        "muted": state.is_some_and(|state| state.muted),
         "first_heard_ms": seen.first_heard_at.map(millis),
         "direct_ms": seen.direct_at.map(millis),
     })
@@ -289,6 +325,8 @@ mod tests {
         assert_eq!(rest("group-refused", Event::GroupRefused { group: "Red".into() }), json!({ "group": "Red" }));
         let lost = Event::DeviceLost { which: DeviceRole::Input, why: "unplugged".into() };
         assert_eq!(rest("device-lost", lost), json!({ "device": "input", "why": "unplugged" }));
+        let failed = Event::RecordingFailed { why: "disk full".into() };
+        assert_eq!(rest("recording-failed", failed), json!({ "why": "disk full" }));
         let back = Event::DeviceRecovered { which: DeviceRole::Output };
         assert_eq!(rest("device-recovered", back), json!({ "device": "output" }));
     }
@@ -327,6 +365,7 @@ mod tests {
         let ben = json!({
             "peer": BEN, "name": "Ben", "present": true, "route": "direct", "round_trip_ms": 12.345, "speaking": true,
             "level_dbfs": -20.0, "frames_received": 500, "frames_heard": 495, "frames_concealed": 5, "buffer_ms": 40.0,
+            "loss": 0.0, "delay_ms": null, "recording": false, "gain": 1.0, "muted": false,
             "first_heard_ms": 60.0, "direct_ms": null,
         });
         assert_eq!(summary["peers"][0], ben);
@@ -340,6 +379,9 @@ mod tests {
             ("connected_ms", json!(20.0)),
             ("joins", json!(1)),
             ("frames_spoken", json!(50)),
+            ("recording", json!(false)),
+            ("talking", json!(false)),
+            ("sending", json!({ "bitrate_bps": 0, "worst_loss": 0.0, "copies": 0, "uplink_bps": 0 })),
         ] {
             assert_eq!(summary[key], expected, "{key}");
         }

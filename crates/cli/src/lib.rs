@@ -20,6 +20,7 @@ pub mod exit;
 pub mod human;
 mod input;
 pub mod json;
+mod live;
 mod logs;
 mod output;
 pub mod people;

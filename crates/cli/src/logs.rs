@@ -1,11 +1,22 @@
-//! Logs, on standard error, as much as `VOICEMESH_LOG` asks for (`debug`, or `voicemesh=trace,warn`).
+//! Logs, on standard error, as much as `VOICEMESH_LOG` asks for (`debug`, or `voicemesh=trace,warn`). While a view has
+//! the terminal to which standard error goes, they are held for it to show.
+
+use std::collections::VecDeque;
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
 
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::live::console;
+
 const VARIABLE: &str = "VOICEMESH_LOG";
+/// Lines that the view has not taken. When there are more, the oldest goes.
+const MOST_HELD: usize = 256;
+
+static HELD: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
 
 /// Begins to log; `default` holds where the variable says nothing.
 pub(crate) fn init(default: &str) {
@@ -17,10 +28,36 @@ pub(crate) fn init(default: &str) {
             EnvFilter::new(default)
         }),
     };
-    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt::layer().with_writer(|| Sink);
     let log = tracing_subscriber::registry().with(filter).with(filter_fn(|about| may_log(about.target())));
     // Only a program that logs already could refuse.
     let _ = log.with(lines).try_init();
+}
+
+/// What has been logged while a view has the terminal.
+pub(crate) fn held() -> Vec<String> {
+    HELD.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
+}
+
+/// Where a line goes, decided anew for each.
+struct Sink;
+
+impl Write for Sink {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if !console::is_taken() || !io::stderr().is_terminal() {
+            return io::stderr().write(line);
+        }
+        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+        if held.len() >= MOST_HELD {
+            held.pop_front();
+        }
+        held.push_back(String::from_utf8_lossy(line).into_owned());
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        io::stderr().flush()
+    }
 }
 
 /// The WebRTC stack names addresses even in its warnings; nothing of it is kept, whatever is asked for.

@@ -3,11 +3,13 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use voicemesh::Stamped;
+use voicemesh::{Snapshot, Stamped};
 
 use crate::exit::Failure;
 use crate::human::{Human, Line, Mood, plain};
 use crate::json;
+use crate::live::Live;
+use crate::live::keys::Wish;
 use crate::people::People;
 use crate::talk::End;
 use crate::tally::Tally;
@@ -20,7 +22,15 @@ pub(crate) struct Output {
 }
 
 enum Form {
-    Human { view: Human, coloured: bool },
+    Human {
+        view: Human,
+        coloured: bool,
+    },
+    /// The whole screen of a terminal.
+    Live {
+        view: Human,
+        live: Box<Live>,
+    },
     Json,
 }
 
@@ -37,9 +47,64 @@ impl Output {
         self.closed
     }
 
+    /// Takes the whole screen for the view, if that can be; lines go on otherwise.
+    pub(crate) fn go_live(&mut self, at: Duration, server: &str, room: &str, name: &str) {
+        let Form::Human { view, coloured } = &self.form else { return };
+        match Live::open(room, server, name, *coloured) {
+            Ok(mut live) => {
+                view.opening().iter().for_each(|line| live.say(at, line));
+                self.form = Form::Live { view: view.clone(), live: Box::new(live) };
+            }
+            Err(error) => tracing::warn!(%error, "no live view on this terminal"),
+        }
+    }
+
+    /// Gives the screen back; what follows is lines again.
+    pub(crate) fn end_live(&mut self) {
+        if let Form::Live { view, .. } = &self.form {
+            self.form = Form::Human { view: view.clone(), coloured: takes_colours() };
+        }
+    }
+
+    /// The view, while there is one.
+    pub(crate) fn live(&mut self) -> Option<&mut Live> {
+        match &mut self.form {
+            Form::Live { live, .. } => Some(live),
+            Form::Human { .. } | Form::Json => None,
+        }
+    }
+
+    /// Whether a key must be held to be heard.
+    pub(crate) fn set_push_to_talk(&mut self, push_to_talk: bool) {
+        if let Some(live) = self.live() {
+            live.set_push_to_talk(push_to_talk);
+        }
+    }
+
+    /// What the keys ask for, where there is a view.
+    pub(crate) fn wishes(&mut self) -> Vec<Wish> {
+        self.live().map(Live::wishes).unwrap_or_default()
+    }
+
+    /// Once a turn.
+    pub(crate) fn tick(&mut self, now: Duration) {
+        if self.live().is_some_and(|live| live.tick(now).is_err()) {
+            self.closed = true;
+        }
+    }
+
+    /// The situation, for what shows it all the time.
+    pub(crate) fn observe(&mut self, snapshot: &Snapshot, people: &People) {
+        if let Some(live) = self.live() {
+            live.observe(snapshot, people);
+        }
+    }
+
     pub(crate) fn opening(&mut self, server: &str, room: &str, name: &str, relay_only: bool) {
         match &self.form {
-            Form::Human { view, .. } => view.opening().into_iter().for_each(|line| self.say(Duration::ZERO, &line)),
+            Form::Human { view, .. } | Form::Live { view, .. } => {
+                view.opening().into_iter().for_each(|line| self.say(Duration::ZERO, &line));
+            }
             Form::Json => self.write(&json::joining(server, room, name, relay_only)),
         }
     }
@@ -54,19 +119,22 @@ impl Output {
 
     pub(crate) fn event(&mut self, stamped: &Stamped, people: &People) {
         match &mut self.form {
-            Form::Human { view, .. } => {
+            Form::Human { view, .. } | Form::Live { view, .. } => {
                 if let Some(line) = view.event(stamped, people) {
                     self.say(stamped.at, &line);
                 }
             }
             Form::Json => self.write(&json::event(stamped, people)),
         }
+        if let Some(live) = self.live() {
+            live.event(stamped);
+        }
     }
 
     /// The answer to something typed.
     pub(crate) fn notice(&mut self, at: Duration, line: &Line) {
         match self.form {
-            Form::Human { .. } => self.say(at, line),
+            Form::Human { .. } | Form::Live { .. } => self.say(at, line),
             Form::Json => self.write(&json::notice(at, &line.text)),
         }
     }
@@ -74,7 +142,7 @@ impl Output {
     /// The answer to `/who`: a table, or a status.
     pub(crate) fn who(&mut self, at: Duration, tally: &Tally, table: impl FnOnce() -> Vec<String>) {
         match self.form {
-            Form::Human { .. } => table().into_iter().for_each(|line| self.say(at, &plain(line))),
+            Form::Human { .. } | Form::Live { .. } => table().into_iter().for_each(|line| self.say(at, &plain(line))),
             Form::Json => self.write(&json::status(at, tally)),
         }
     }
@@ -86,7 +154,7 @@ impl Output {
     }
 
     pub(crate) fn leaving(&mut self) {
-        if let Form::Human { view, .. } = &mut self.form {
+        if let Form::Human { view, .. } | Form::Live { view, .. } = &mut self.form {
             view.leaving();
         }
     }
@@ -106,10 +174,14 @@ impl Output {
 
     /// Whether what is typed can be read there already.
     pub(crate) fn shows_what_is_typed(&self) -> bool {
-        io::stdin().is_terminal() && io::stdout().is_terminal()
+        matches!(self.form, Form::Human { .. } | Form::Json) && io::stdin().is_terminal() && io::stdout().is_terminal()
     }
 
     fn say(&mut self, at: Duration, line: &Line) {
+        if let Some(live) = self.live() {
+            live.say(at, line);
+            return;
+        }
         let coloured = matches!(self.form, Form::Human { coloured: true, .. });
         self.write(&rendered(at, line, coloured));
     }
@@ -122,13 +194,28 @@ impl Output {
     }
 }
 
-/// The moment, then the text.
-fn rendered(at: Duration, line: &Line, coloured: bool) -> String {
-    let seconds = at.as_secs();
-    let clock = match seconds / 3600 {
+/// A moment as people read it.
+pub(crate) fn clock(at: Duration) -> String {
+    clock_of(at.as_secs())
+}
+
+/// The same, of whole seconds.
+pub(crate) fn clock_of(seconds: u64) -> String {
+    match seconds / 3600 {
         0 => format!("{:>2}:{:02}", seconds / 60, seconds % 60),
         hours => format!("{hours}:{:02}:{:02}", seconds / 60 % 60, seconds % 60),
-    };
+    }
+}
+
+/// Whether standard input and output are one terminal that a view can be drawn on.
+pub(crate) fn can_be_live() -> bool {
+    let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty()) && cfg!(unix);
+    io::stdin().is_terminal() && io::stdout().is_terminal() && !dumb
+}
+
+/// The moment, then the text.
+fn rendered(at: Duration, line: &Line, coloured: bool) -> String {
+    let clock = clock(at);
     if !coloured {
         return format!("{clock}  {}", line.text);
     }

@@ -46,6 +46,7 @@ impl Stop {
             loop {
                 requests.next().await?;
                 if first.elapsed() > ONE_REQUEST {
+                    crate::live::console::give_back();
                     std::process::exit(INTERRUPTED_TWICE);
                 }
             }

@@ -1,28 +1,28 @@
 //! `voicemesh join` and `voicemesh echo`: one stay in a room, from joining to the summary.
 
+mod obey;
+
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use voicemesh::{Event, InputSpec, JoinOptions, OutputSpec, Peer, SpeechConfig, Stamped};
 
-use crate::arguments::{EchoArguments, JoinArguments, StayArguments, login_name};
+use crate::arguments::{
+    ActivationChoice, EchoArguments, JoinArguments, MicrophoneArguments, StayArguments, login_name,
+};
 use crate::exit::{Exit, Failure};
-use crate::human::{Human, Part, Stay, plain, refusal, replaced, short, trouble};
+use crate::human::{Human, Part, Stay, refusal, replaced, short};
 use crate::input::{self, Input};
 use crate::logs;
-use crate::output::Output;
+use crate::output::{Output, can_be_live};
 use crate::people::People;
 use crate::signals::Stop;
-use crate::slash::{HELP, Typed, parse};
 use crate::tally::Tally;
-use crate::who;
 
 /// Events are awaited at most this long, before typed lines, signals and the clock get their turn.
 const TURN: Duration = Duration::from_millis(20);
-/// A snapshot is a little old: `/who` is answered when it surely holds all that was told and asked for before.
-const SNAPSHOT_AGE: Duration = Duration::from_millis(50);
 /// The situation is looked at this often, so that the summary knows those who have left.
-const OBSERVE_EVERY: Duration = Duration::from_millis(100);
+const OBSERVE_EVERY: Duration = Duration::from_millis(60);
 
 /// Why a stay ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,13 +77,17 @@ pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
     let name = arguments.name.clone().unwrap_or_else(login_name);
     let speech = SpeechConfig { frame: arguments.frame_ms, bitrate_bps: arguments.bitrate, ..SpeechConfig::default() };
     let presence = arguments.presence();
-    let options = options(&arguments.stay, &arguments.room, &name)
+    let mut options = options(&arguments.stay, &arguments.room, &name)
         .input(arguments.input)
         .output(arguments.output)
         .speech(speech)
         .presence(presence)
         .muted(arguments.muted);
-    stay(options, arguments.stay, arguments.room, name, Part::Talk)
+    if let Some(folder) = &arguments.record {
+        options = options.record(folder);
+    }
+    let stay = described(&arguments.stay, arguments.room, name, Part::Talk);
+    begin(options, arguments.stay, arguments.microphone, Stay { record: arguments.record, ..stay })
 }
 
 /// Joins as an echo.
@@ -92,7 +96,8 @@ pub(crate) fn echo(arguments: EchoArguments) -> Result<Exit, Failure> {
         .input(InputSpec::Silence)
         .output(OutputSpec::Null)
         .echo(true);
-    stay(options, arguments.stay, arguments.room, arguments.name, Part::Echo)
+    let stay = described(&arguments.stay, arguments.room, arguments.name, Part::Echo);
+    begin(options, arguments.stay, MicrophoneArguments::ALWAYS, stay)
 }
 
 fn options(stay: &StayArguments, room: &str, name: &str) -> JoinOptions {
@@ -106,24 +111,27 @@ fn options(stay: &StayArguments, room: &str, name: &str) -> JoinOptions {
     options
 }
 
-fn stay(
+fn described(arguments: &StayArguments, room: String, name: String, part: Part) -> Stay {
+    Stay {
+        server: arguments.server().to_owned(),
+        server_by_default: arguments.server.is_none(),
+        room,
+        name,
+        relay_only: arguments.relay_only,
+        record: None,
+        part,
+    }
+}
+
+fn begin(
     options: JoinOptions,
     arguments: StayArguments,
-    room: String,
-    name: String,
-    part: Part,
+    microphone: MicrophoneArguments,
+    stay: Stay,
 ) -> Result<Exit, Failure> {
     logs::init("warn");
     let stop = Stop::listen();
-    let server = arguments.server().to_owned();
-    let stay = Stay {
-        server: server.clone(),
-        server_by_default: arguments.server.is_none(),
-        room: room.clone(),
-        name: name.clone(),
-        relay_only: arguments.relay_only,
-        part,
-    };
+    let Stay { server, room, name, part, .. } = stay.clone();
     let mut output = if arguments.json { Output::for_programs() } else { Output::for_people(Human::new(stay)) };
     output.opening(&server, &room, &name, arguments.relay_only);
     let started = Instant::now();
@@ -133,7 +141,11 @@ fn stay(
         failure
     })?;
     output.invitation(started.elapsed());
-    let typed = (part == Part::Talk).then(input::read);
+    if part == Part::Talk && !arguments.plain && can_be_live() {
+        output.go_live(started.elapsed(), &server, &room, &name);
+        output.set_push_to_talk(microphone.activation == ActivationChoice::PushToTalk);
+    }
+    let typed = (part == Part::Talk && output.live().is_none()).then(input::read);
     let talk = Talk {
         peer,
         output,
@@ -179,6 +191,7 @@ impl Talk {
         let end = self.until_the_end();
         self.tally.observe(self.peer.snapshot());
         self.output.leaving();
+        self.output.end_live();
         self.peer.leave();
         while let Some(stamped) = self.peer.poll_stamped() {
             self.tell(&stamped);
@@ -206,6 +219,7 @@ impl Talk {
             }
             let now = self.started.elapsed();
             self.look(now);
+            self.output.tick(now);
             if self.stop.is_asked() || self.output.is_closed() {
                 return End::Interrupted;
             }
@@ -261,6 +275,7 @@ impl Talk {
         if now >= self.observe_at {
             self.observe_at = now + OBSERVE_EVERY;
             self.tally.observe(self.peer.snapshot());
+            self.output.observe(&self.tally.snapshot, &self.people);
         }
         if self.who_at.is_some_and(|due| now >= due) {
             self.who_at = None;
@@ -273,117 +288,5 @@ impl Talk {
             self.tally.observe(self.peer.snapshot());
             self.output.status(now, &self.tally);
         }
-    }
-
-    fn take_typed(&mut self) -> Option<End> {
-        while let Some(input) = self.typed.as_ref().and_then(|typed| typed.try_recv().ok()) {
-            let end = match input {
-                Input::Ended => Some(End::InputEnded),
-                Input::Line(line) => match parse(&line) {
-                    Ok(Typed::Quit) => Some(End::Quit),
-                    Ok(typed) => {
-                        if let Err(why) = self.obey(typed) {
-                            self.output.notice(self.started.elapsed(), &trouble(why));
-                        }
-                        None
-                    }
-                    Err(why) => {
-                        self.output.notice(self.started.elapsed(), &trouble(why));
-                        None
-                    }
-                },
-            };
-            if end.is_some() {
-                return end;
-            }
-        }
-        None
-    }
-
-    fn obey(&mut self, typed: Typed) -> Result<(), String> {
-        match typed {
-            Typed::Nothing | Typed::Quit => {}
-            Typed::Text(text) => self.send_text(&text)?,
-            Typed::Message { name_and_text } => self.send_private_text(&name_and_text)?,
-            Typed::Mute(None) => {
-                self.peer.set_muted(true);
-                self.answer("Muted: nobody hears you. /unmute speaks again.");
-            }
-            Typed::Unmute(None) => {
-                self.peer.set_muted(false);
-                self.answer("You can be heard.");
-            }
-            Typed::Mute(Some(name)) => self.mute_peer(&name, true)?,
-            Typed::Unmute(Some(name)) => self.mute_peer(&name, false)?,
-            Typed::Deafen => {
-                self.peer.set_deafened(true);
-                self.answer("Deafened: you hear nobody, but they hear you. /undeafen hears again.");
-            }
-            Typed::Undeafen => {
-                self.peer.set_deafened(false);
-                self.answer("You hear everybody again.");
-            }
-            Typed::Who => self.who_at = Some(self.started.elapsed() + SNAPSHOT_AGE),
-            Typed::Gain { name, factor } => {
-                let peer = self.people.find(&name)?;
-                self.peer.set_gain(peer, factor);
-                self.answer(format!("You hear {} at {:.0} %.", self.people.label(peer), factor * 100.0));
-            }
-            Typed::JoinGroup(group) => {
-                self.peer.join_group(&group);
-                self.answer(format!("You listen and speak to the group “{}”.", crate::text::harmless(&group)));
-            }
-            Typed::LeaveGroup(group) => {
-                self.peer.leave_group(&group);
-                self.answer(format!("You no longer listen or speak to the group “{}”.", crate::text::harmless(&group)));
-            }
-            Typed::Help => HELP.into_iter().for_each(|line| self.answer(line)),
-        }
-        Ok(())
-    }
-
-    fn send_text(&mut self, text: &str) -> Result<(), String> {
-        self.must_be_in_session()?;
-        self.peer.send_text(text);
-        if !self.output.shows_what_is_typed() {
-            self.answer(format!("You: {}", crate::text::harmless(text)));
-        }
-        Ok(())
-    }
-
-    fn send_private_text(&mut self, name_and_text: &str) -> Result<(), String> {
-        self.must_be_in_session()?;
-        let (peer, text) = self.people.addressee(name_and_text)?;
-        self.peer.send_private_text(peer, text);
-        self.answer(format!("To {} alone: {}", self.people.label(peer), crate::text::harmless(text)));
-        Ok(())
-    }
-
-    /// Texts go through the server.
-    fn must_be_in_session(&self) -> Result<(), String> {
-        if self.tally.in_session {
-            return Ok(());
-        }
-        Err("Not sent: texts go through the server, which is out of reach. Send it again when you are back.".to_owned())
-    }
-
-    fn mute_peer(&mut self, name: &str, muted: bool) -> Result<(), String> {
-        let peer = self.people.find(name)?;
-        self.peer.set_peer_muted(peer, muted);
-        let label = self.people.label(peer);
-        self.answer(if muted { format!("You hear {label} no more.") } else { format!("You hear {label} again.") });
-        Ok(())
-    }
-
-    fn show_who(&mut self) {
-        let snapshot = self.peer.snapshot();
-        self.tally.observe(snapshot.clone());
-        let (people, name, room) = (&self.people, &self.name, &self.room);
-        let table = || who::lines(&snapshot, people, name, room);
-        self.output.who(self.started.elapsed(), &self.tally, table);
-    }
-
-    fn answer(&mut self, text: impl Into<String>) {
-        self.output.notice(self.started.elapsed(), &plain(text));
     }
 }

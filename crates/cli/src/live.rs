@@ -1,0 +1,152 @@
+//! The live view on a terminal: who is here, who speaks, how well each is heard, what was said, and oneself.
+//!
+//! What is shown is a plain value ([`screen`]), what a key does to it a function ([`keys`]), and the drawing another
+//! ([`draw`]); only this file and [`console`] touch the terminal. It is drawn when something has changed, and at most
+//! [`FRAMES_PER_SECOND`] times a second.
+
+mod cells;
+pub(crate) mod console;
+mod draw;
+mod editor;
+pub(crate) mod keys;
+mod log;
+pub(crate) mod screen;
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use ratatui::crossterm::event::{self, Event as Told};
+use voicemesh::{Event, Snapshot, Stamped};
+
+use crate::human::{Line, Mood};
+use crate::logs;
+use crate::people::People;
+use crate::text::harmless;
+use console::Console;
+use draw::Palette;
+use keys::Wish;
+use screen::{LinkWatch, Screen, TalkKey};
+
+/// Meters move smoothly enough, and a terminal over a slow line still keeps up.
+const FRAMES_PER_SECOND: u32 = 15;
+/// Keys taken in one turn; a pasted text comes as one.
+const KEYS_PER_TURN: usize = 64;
+
+/// The view.
+pub(crate) struct Live {
+    console: Console,
+    screen: Screen,
+    watch: LinkWatch,
+    palette: Palette,
+    /// Whether what is on the terminal is not what should be.
+    stale: bool,
+    drawn_at: Option<Instant>,
+}
+
+impl Live {
+    /// Takes the terminal.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be drawn on.
+    pub(crate) fn open(room: &str, server: &str, name: &str, coloured: bool) -> io::Result<Self> {
+        let console = Console::take()?;
+        let screen = Screen::new(room, server, name, TalkKey::None);
+        let palette = Palette { coloured };
+        Ok(Self { console, screen, watch: LinkWatch::default(), palette, stale: true, drawn_at: None })
+    }
+
+    /// Whether a key must be held to be heard.
+    pub(crate) fn set_push_to_talk(&mut self, push_to_talk: bool) {
+        self.screen.talk_key = match (push_to_talk, self.console.tells_releases()) {
+            (false, _) => TalkKey::None,
+            (true, true) => TalkKey::Hold,
+            (true, false) => TalkKey::Toggle,
+        };
+        self.stale = true;
+    }
+
+    /// A line for the messages.
+    pub(crate) fn say(&mut self, at: Duration, line: &Line) {
+        self.screen.say(at, line);
+        self.stale = true;
+    }
+
+    pub(crate) fn event(&mut self, stamped: &Stamped) {
+        self.watch.event(stamped);
+        if let Event::DeviceLost { .. } | Event::DeviceRecovered { .. } = stamped.event {
+            // Sound systems write to the terminal themselves when a device comes or goes.
+            self.redraw();
+        }
+    }
+
+    pub(crate) fn observe(&mut self, snapshot: &Snapshot, people: &People) {
+        let before = (std::mem::take(&mut self.screen.people), self.screen.own.clone(), self.screen.chosen);
+        self.screen.observe(snapshot, people);
+        self.stale |= before != (self.screen.people.clone(), self.screen.own.clone(), self.screen.chosen);
+    }
+
+    /// What the keys that were pressed ask for.
+    pub(crate) fn wishes(&mut self) -> Vec<Wish> {
+        let mut wishes = Vec::new();
+        for _ in 0..KEYS_PER_TURN {
+            match self.next_told() {
+                Ok(Some(told)) => {
+                    self.stale = true;
+                    let size = self.console.terminal.size().unwrap_or_default();
+                    match keys::take(&mut self.screen, told, size) {
+                        Some(Wish::Redraw) => self.redraw(),
+                        Some(Wish::Suspend) => self.suspend(&mut wishes),
+                        wish => wishes.extend(wish),
+                    }
+                }
+                Ok(None) => break,
+                // The terminal is gone.
+                Err(_) => {
+                    wishes.push(Wish::Leave);
+                    break;
+                }
+            }
+        }
+        wishes
+    }
+
+    /// Draws, if something has changed and it is time.
+    pub(crate) fn tick(&mut self, now: Duration) -> io::Result<()> {
+        for text in logs::held() {
+            self.say(now, &Line { mood: Mood::Trouble, text: harmless(text.trim_end()).into_owned() });
+        }
+        let shown = (self.screen.link, self.screen.seconds);
+        (self.screen.link, self.screen.seconds) = (self.watch.link(now), self.watch.seconds(now));
+        self.stale |= shown != (self.screen.link, self.screen.seconds);
+        let is_time = self.drawn_at.is_none_or(|at| at.elapsed() >= Duration::from_secs(1) / FRAMES_PER_SECOND);
+        if self.stale && is_time {
+            let (screen, palette) = (&self.screen, self.palette);
+            self.console.terminal.draw(|frame| draw::draw(frame, screen, palette))?;
+            (self.stale, self.drawn_at) = (false, Some(Instant::now()));
+        }
+        Ok(())
+    }
+
+    fn next_told(&self) -> io::Result<Option<Told>> {
+        if event::poll(Duration::ZERO)? { event::read().map(Some) } else { Ok(None) }
+    }
+
+    /// From an empty screen, because something else has written on it.
+    fn redraw(&mut self) {
+        // What fails here fails in the next drawing, too, which tells.
+        let _ = self.console.terminal.clear();
+        self.stale = true;
+    }
+
+    fn suspend(&mut self, wishes: &mut Vec<Wish>) {
+        if self.screen.own.talking {
+            // The release of the key would be told to the shell.
+            wishes.push(Wish::Talk(false));
+        }
+        if self.console.suspend().is_err() {
+            wishes.push(Wish::Leave);
+        }
+        self.stale = true;
+    }
+}

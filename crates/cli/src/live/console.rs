@@ -1,0 +1,120 @@
+//! The terminal while the view has it: taken, given back whatever happens, and taken again.
+
+use std::io::{self, stdout};
+use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, ThreadId};
+
+use ratatui::backend::CrosstermBackend;
+use ratatui::crossterm::event::{
+    DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange, KeyboardEnhancementFlags,
+    PopKeyboardEnhancementFlags, PushKeyboardEnhancementFlags,
+};
+use ratatui::crossterm::execute;
+use ratatui::crossterm::terminal::{
+    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode, supports_keyboard_enhancement,
+};
+use ratatui::{DefaultTerminal, Terminal};
+
+/// Whether the view has the terminal. There is one terminal, so this is one, too.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+/// Whether the terminal was asked to tell the release of keys.
+static ENHANCED: AtomicBool = AtomicBool::new(false);
+static HOOK: Once = Once::new();
+
+/// The terminal. Dropping it gives it back.
+pub(crate) struct Console {
+    pub terminal: DefaultTerminal,
+    tells_releases: bool,
+}
+
+impl Console {
+    /// Takes the terminal.
+    ///
+    /// # Errors
+    ///
+    /// When it is none that can be drawn on; it is as before then.
+    pub(crate) fn take() -> io::Result<Self> {
+        give_back_on_panic(thread::current().id());
+        TAKEN.store(true, Ordering::SeqCst);
+        Self::prepare().inspect_err(|_| give_back())
+    }
+
+    fn prepare() -> io::Result<Self> {
+        enable_raw_mode()?;
+        let tells_releases = supports_keyboard_enhancement().unwrap_or(false);
+        execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange)?;
+        if tells_releases {
+            ENHANCED.store(true, Ordering::SeqCst);
+            let flags =
+                KeyboardEnhancementFlags::DISAMBIGUATE_ESCAPE_CODES | KeyboardEnhancementFlags::REPORT_EVENT_TYPES;
+            execute!(stdout(), PushKeyboardEnhancementFlags(flags))?;
+        }
+        let mut terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
+        terminal.clear()?;
+        Ok(Self { terminal, tells_releases })
+    }
+
+    /// Whether the terminal tells when a key is released.
+    pub(crate) fn tells_releases(&self) -> bool {
+        self.tells_releases
+    }
+
+    /// Gives the terminal back, lets the shell go on, and takes it again when the shell lets this program go on.
+    pub(crate) fn suspend(&mut self) -> io::Result<()> {
+        give_back();
+        stop_this_process();
+        *self = Self::take()?;
+        Ok(())
+    }
+}
+
+impl Drop for Console {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+/// Gives the terminal back as it was, if the view has it. Whatever fails, the rest is tried.
+pub(crate) fn give_back() {
+    if !TAKEN.swap(false, Ordering::SeqCst) {
+        return;
+    }
+    if ENHANCED.swap(false, Ordering::SeqCst) {
+        let _ = execute!(stdout(), PopKeyboardEnhancementFlags);
+    }
+    let _ = execute!(stdout(), DisableFocusChange, DisableBracketedPaste, LeaveAlternateScreen);
+    let _ = execute!(stdout(), ratatui::crossterm::cursor::Show);
+    let _ = disable_raw_mode();
+}
+
+/// Whether the view has the terminal.
+pub(crate) fn is_taken() -> bool {
+    TAKEN.load(Ordering::SeqCst)
+}
+
+/// What a panic says must be readable. One on another thread does not end the view.
+fn give_back_on_panic(view: ThreadId) {
+    HOOK.call_once(|| {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if thread::current().id() == view {
+                give_back();
+            }
+            before(info);
+        }));
+    });
+}
+
+/// As a terminal that is not in raw mode does it for Ctrl-Z.
+#[cfg(unix)]
+fn stop_this_process() {
+    let process = std::process::id().to_string();
+    // The system's own command, because a signal to oneself would need code that the compiler cannot check.
+    if let Err(error) = std::process::Command::new("kill").args(["-s", "TSTP", &process]).status() {
+        tracing::debug!(%error, "this program cannot be paused");
+    }
+}
+
+#[cfg(not(unix))]
+fn stop_this_process() {}

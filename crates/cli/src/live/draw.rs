@@ -1,0 +1,254 @@
+//! The view drawn: from the same values always the same cells, whatever the terminal's size.
+//!
+//! From top to bottom: room and server; people; what was said and what happened; oneself; the line being typed; keys.
+//! What does not fit goes by importance: a small screen loses columns and separating lines first.
+
+mod help;
+mod own;
+mod people;
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::{Color, Modifier, Style};
+use ratatui::text::{Line, Span};
+
+use super::cells::{cut, fit, width};
+use super::screen::{Link, QUIETEST_DBFS, Screen, TalkKey};
+use crate::human::Mood;
+
+/// With so many rows, lines part the sections.
+const ROWS_FOR_RULES: u16 = 16;
+/// With fewer columns, the header names no server.
+const COLUMNS_FOR_SERVER: u16 = 60;
+/// Columns of a recorder's name in the header.
+const MOST_RECORDER: usize = 12;
+const PROMPT: &str = "> ";
+
+/// Where the sections stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sections {
+    pub header: Rect,
+    pub people_rule: Rect,
+    pub people: Rect,
+    pub log_rule: Rect,
+    pub log: Rect,
+    pub own_rule: Rect,
+    pub own: Rect,
+    pub input: Rect,
+    pub keys: Rect,
+}
+
+/// What the terminal can show.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Palette {
+    /// Without, everything is told by words, signs and weight alone.
+    pub coloured: bool,
+}
+
+/// Draws everything.
+pub(crate) fn draw(frame: &mut Frame, screen: &Screen, palette: Palette) {
+    let sections = layout(screen, frame.area());
+    frame.render_widget(header(screen, sections.header.width, palette), sections.header);
+    rule(frame, sections.people_rule, &people_title(screen), palette);
+    people::draw(frame, sections.people_rule, sections.people, screen, palette);
+    rule(frame, sections.log_rule, &log_title(screen), palette);
+    log(frame, sections.log, screen, palette);
+    rule(frame, sections.own_rule, "", palette);
+    own::draw(frame, sections.own, screen, palette);
+    input(frame, sections.input, screen, palette);
+    frame.render_widget(keys(screen, sections.keys.width, palette), sections.keys);
+    if let Some(offset) = screen.help {
+        help::draw(frame, frame.area(), offset, screen.talk_key, palette);
+    }
+}
+
+/// Parts the terminal.
+pub(crate) fn layout(screen: &Screen, area: Rect) -> Sections {
+    let rule = u16::from(area.height >= ROWS_FOR_RULES);
+    let fixed = 4 + 3 * rule;
+    let free = area.height.saturating_sub(fixed);
+    let wanted = u16::try_from(screen.people.len().max(1)).unwrap_or(u16::MAX);
+    let people = wanted.min((free / 2).max(1));
+    let rows = [1, rule, people, rule].map(Constraint::Length).into_iter();
+    let rows = rows.chain([Constraint::Min(0)]).chain([rule, 1, 1, 1].map(Constraint::Length));
+    let [header, people_rule, people, log_rule, log, own_rule, own, input, keys] = Layout::vertical(rows).areas(area);
+    Sections { header, people_rule, people, log_rule, log, own_rule, own, input, keys }
+}
+
+fn header(screen: &Screen, columns: u16, palette: Palette) -> Line<'static> {
+    let columns = usize::from(columns);
+    let status = status(screen);
+    let recorded = match screen.recorders().as_slice() {
+        [] => String::new(),
+        [one] => format!("REC by {}  ", cut(one, MOST_RECORDER)),
+        several => format!("REC by {} of them  ", several.len()),
+    };
+    let right = columns.saturating_sub(8).min(width(&status) + width(&recorded) + 1);
+    let recorded = cut(&recorded, right.saturating_sub(width(&status) + 1));
+    let left = columns.saturating_sub(right);
+    let room = cut(&format!(" {}", screen.room), left);
+    let server = match columns >= usize::from(COLUMNS_FOR_SERVER) {
+        true => format!("  {}", screen.server),
+        false => String::new(),
+    };
+    let server = fit(&server, left - width(&room));
+    let mood = if screen.link == Link::Connected { Mood::Came } else { Mood::Trouble };
+    let line = Line::from(vec![
+        Span::styled(room, Style::new().add_modifier(Modifier::BOLD)),
+        Span::styled(server, palette.quiet()),
+        Span::styled(recorded, palette.alarm()),
+        Span::styled(cut(&status, right), palette.mood(mood)),
+        Span::raw(" "),
+    ]);
+    line.style(Style::new().add_modifier(Modifier::REVERSED))
+}
+
+fn status(screen: &Screen) -> String {
+    let clock = screen.seconds.map(|seconds| format!("  {}", crate::output::clock_of(seconds)));
+    let link = match screen.link {
+        Link::Joining => "joining …".to_owned(),
+        Link::Connected => "connected".to_owned(),
+        Link::Away { retry_s: 0 } => "server away, trying again …".to_owned(),
+        Link::Away { retry_s } => format!("server away, trying again in {retry_s} s"),
+    };
+    format!("{link}{}", clock.unwrap_or_default())
+}
+
+fn people_title(screen: &Screen) -> String {
+    match screen.people.len() {
+        0 => "People".to_owned(),
+        1 => "1 other person".to_owned(),
+        more => format!("{more} other people"),
+    }
+}
+
+fn log_title(screen: &Screen) -> String {
+    match screen.log.scrolled() {
+        None => "Messages".to_owned(),
+        Some(0) => "Older messages (PgDn: newer)".to_owned(),
+        Some(unseen) => format!("Older messages (PgDn: newer, {unseen} unread)"),
+    }
+}
+
+fn rule(frame: &mut Frame, area: Rect, title: &str, palette: Palette) {
+    if area.height == 0 {
+        return;
+    }
+    let title = if title.is_empty() { String::new() } else { format!(" {title} ") };
+    let rest = usize::from(area.width).saturating_sub(2 + width(&title));
+    let line = format!("──{title}{}", "─".repeat(rest));
+    frame.render_widget(Span::styled(line, palette.quiet()), area);
+}
+
+fn log(frame: &mut Frame, area: Rect, screen: &Screen, palette: Palette) {
+    let (columns, rows) = (usize::from(area.width), usize::from(area.height));
+    let shown = screen.log.rows(columns, rows);
+    // The newest stands at the bottom, next to where one types.
+    let empty = rows - shown.len().min(rows);
+    for (place, row) in shown.into_iter().enumerate() {
+        let line = Line::from(vec![
+            Span::styled(format!("{}  ", row.clock), palette.quiet()),
+            Span::styled(row.text, palette.mood(row.mood)),
+        ]);
+        let y = area.y + u16::try_from(empty + place).unwrap_or(u16::MAX);
+        frame.render_widget(line, Rect { y, height: 1, ..area }.intersection(area));
+    }
+}
+
+fn input(frame: &mut Frame, area: Rect, screen: &Screen, palette: Palette) {
+    let columns = usize::from(area.width).saturating_sub(PROMPT.len());
+    let (text, cursor) = screen.editor.view(columns);
+    let text = match screen.editor.is_empty() {
+        true => Span::styled(cut("write to everybody, or /help", columns), palette.quiet()),
+        false => Span::raw(text.to_owned()),
+    };
+    frame.render_widget(Line::from(vec![Span::styled(PROMPT, palette.strong()), text]), area);
+    let column = area.x + u16::try_from(PROMPT.len() + cursor).unwrap_or(u16::MAX);
+    if area.height > 0 && column < area.right() && screen.help.is_none() {
+        frame.set_cursor_position((column, area.y));
+    }
+}
+
+/// The keys that matter now, as many as fit.
+fn keys(screen: &Screen, columns: u16, palette: Palette) -> Line<'static> {
+    let mut keys = vec![("F1", "help".to_owned())];
+    if let Some(person) = screen.chosen() {
+        let mute = if person.muted { "hear again" } else { "do not hear" };
+        keys.extend([("+ -", "loudness".to_owned()), ("F5", mute.to_owned()), ("Esc", "done".to_owned())]);
+    }
+    match screen.talk_key {
+        TalkKey::None => {}
+        TalkKey::Hold => keys.push(("F4", "hold to talk".to_owned())),
+        TalkKey::Toggle if screen.own.talking => keys.push(("F4", "stop talking".to_owned())),
+        TalkKey::Toggle => keys.push(("F4", "talk (press again to stop)".to_owned())),
+    }
+    keys.push(("F2", if screen.own.muted { "unmute" } else { "mute" }.to_owned()));
+    keys.push(("F3", if screen.own.deafened { "hear" } else { "deafen" }.to_owned()));
+    keys.push(("^C", "leave".to_owned()));
+    if screen.chosen.is_none() && !screen.people.is_empty() {
+        keys.push(("↑↓", "choose".to_owned()));
+    }
+    keys.push(("PgUp", "older".to_owned()));
+    let (mut spans, mut left) = (vec![Span::raw(" ")], usize::from(columns).saturating_sub(1));
+    for (key, does) in keys {
+        let needed = width(key) + width(&does) + 3;
+        if needed > left + 2 {
+            continue;
+        }
+        left = left.saturating_sub(needed);
+        spans.extend([Span::styled(key, palette.strong()), Span::styled(format!(" {does}  "), palette.quiet())]);
+    }
+    Line::from(spans)
+}
+
+/// A meter of so many columns: how loud, and where it is quiet (`╎`).
+fn meter(level_dbfs: i32, floor_dbfs: Option<i32>, columns: usize) -> [String; 2] {
+    let place = |level: i32| {
+        let above = usize::try_from(level.clamp(QUIETEST_DBFS, 0) - QUIETEST_DBFS).unwrap_or_default();
+        (above * columns).div_ceil(usize::try_from(-QUIETEST_DBFS).unwrap_or(1))
+    };
+    let filled = place(level_dbfs);
+    let mark = floor_dbfs.map(|floor| place(floor).min(columns.saturating_sub(1)));
+    let cell = |at: usize| match (Some(at) == mark, at < filled) {
+        (true, _) => '╎',
+        (false, true) => '━',
+        (false, false) => '─',
+    };
+    [(0..filled).map(cell).collect(), (filled..columns).map(cell).collect()]
+}
+
+impl Palette {
+    fn colour(self, colour: Color) -> Style {
+        if self.coloured { Style::new().fg(colour) } else { Style::new() }
+    }
+
+    fn quiet(self) -> Style {
+        Style::new().add_modifier(Modifier::DIM)
+    }
+
+    fn strong(self) -> Style {
+        Style::new().add_modifier(Modifier::BOLD)
+    }
+
+    fn voice(self) -> Style {
+        self.colour(Color::Green)
+    }
+
+    fn alarm(self) -> Style {
+        self.colour(Color::Red).add_modifier(Modifier::BOLD)
+    }
+
+    fn mood(self, mood: Mood) -> Style {
+        match mood {
+            Mood::Came => self.colour(Color::Green),
+            Mood::Went => self.quiet(),
+            Mood::Voice => self.colour(Color::Cyan),
+            Mood::Text => self.strong(),
+            Mood::Trouble => self.colour(Color::Yellow).add_modifier(Modifier::BOLD),
+            Mood::Plain => Style::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

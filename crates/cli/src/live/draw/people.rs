@@ -1,0 +1,216 @@
+//! Who is here: a row each, with as many columns as there is room for.
+
+use ratatui::Frame;
+use ratatui::layout::Rect;
+use ratatui::style::{Modifier, Style};
+use ratatui::text::{Line, Span};
+use voicemesh::Route;
+
+use super::{Palette, meter};
+use crate::live::cells::{fit, fit_right, width};
+use crate::live::screen::{Person, QUIETEST_DBFS, Screen};
+
+const LEAST_NAME: usize = 8;
+const MOST_NAME: usize = 28;
+const LEAST_METER: usize = 6;
+const MOST_METER: usize = 24;
+/// The mark of who is chosen, and the one of who speaks, each with a space.
+const MARKS: usize = 4;
+
+/// A column after name and meter, in the order of importance; shown in [`ORDER`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Column {
+    /// What is out of the ordinary: recording, not heard, softer or louder.
+    Notes,
+    Route,
+    Delay,
+    Loss,
+    RoundTrip,
+}
+
+const IMPORTANCE: [Column; 5] = [Column::Route, Column::Notes, Column::Delay, Column::Loss, Column::RoundTrip];
+const ORDER: [Column; 5] = [Column::Route, Column::RoundTrip, Column::Loss, Column::Delay, Column::Notes];
+
+/// Which columns there are, and how wide.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Columns {
+    name: usize,
+    meter: usize,
+    shown: Vec<(Column, usize)>,
+    /// Whether numbers have headings, and need no word beside them.
+    headed: bool,
+}
+
+/// Draws the rows that fit, the chosen one among them; `rule` is the line above, if there is one.
+pub(super) fn draw(frame: &mut Frame, rule: Rect, area: Rect, screen: &Screen, palette: Palette) {
+    let rows = usize::from(area.height);
+    if screen.people.is_empty() {
+        frame.render_widget(Span::styled("    Nobody else is here.", palette.quiet()), area);
+        return;
+    }
+    let headed = rule.height > 0;
+    let columns = columns(&screen.people, usize::from(area.width), headed);
+    if headed {
+        headings(frame, rule, &columns, palette);
+    }
+    let chosen = screen.people.iter().position(|person| Some(person.peer) == screen.chosen);
+    let (first, end) = window(screen.people.len(), rows, chosen);
+    let shown = screen.people.get(first..end).unwrap_or_default();
+    let lines = shown.iter().map(|person| row(person, &columns, Some(person.peer) == screen.chosen, palette));
+    let hidden = screen.people.iter().take(first).chain(screen.people.iter().skip(end));
+    let rest = (shown.len() < screen.people.len()).then(|| Line::styled(rest(hidden), palette.quiet()));
+    for (y, line) in (area.y..area.bottom()).zip(lines.chain(rest)) {
+        frame.render_widget(line, Rect { y, height: 1, ..area });
+    }
+}
+
+/// Which of so many are shown in so many rows; the last row tells of the others, if there are more.
+fn window(people: usize, rows: usize, chosen: Option<usize>) -> (usize, usize) {
+    if people <= rows {
+        return (0, people);
+    }
+    let room = rows.saturating_sub(1);
+    let first = chosen.map_or(0, |chosen| (chosen + 1).saturating_sub(room));
+    (first, first + room)
+}
+
+fn rest<'a>(hidden: impl Iterator<Item = &'a Person> + Clone) -> String {
+    let more = hidden.clone().count();
+    let speaking: Vec<&str> = hidden.filter(|one| one.speaking).map(|one| one.label.as_str()).collect();
+    match speaking.as_slice() {
+        [] => format!("    … and {more} more (↑↓)"),
+        some => format!("    … and {more} more (↑↓); speaking: {}", some.join(", ")),
+    }
+}
+
+fn columns(people: &[Person], room: usize, headed: bool) -> Columns {
+    let widest = |column: Column| {
+        let widest = people.iter().map(|person| width(&text(person, column, headed))).max().unwrap_or_default();
+        // A heading needs its room, but no column.
+        if headed && widest > 0 { widest.max(width(heading(column))) } else { widest }
+    };
+    let names = people.iter().map(|person| width(&person.label)).max().unwrap_or_default();
+    let least_name = names.clamp(1, LEAST_NAME.max(room / 5)).min(MOST_NAME);
+    let mut left = room.saturating_sub(MARKS + least_name + 1 + LEAST_METER);
+    let mut kept = Vec::new();
+    for column in IMPORTANCE {
+        let wanted = widest(column);
+        if wanted > 0 && left > wanted + 1 {
+            left -= wanted + 2;
+            kept.push((column, wanted));
+        }
+    }
+    let more_name = names.min(MOST_NAME).saturating_sub(least_name).min(left);
+    left -= more_name;
+    let meter = (LEAST_METER + left).min(MOST_METER);
+    let shown = ORDER.into_iter().filter_map(|column| kept.iter().copied().find(|(kept, _)| *kept == column));
+    Columns { name: least_name + more_name, meter, shown: shown.collect(), headed }
+}
+
+/// What the numbers are, over the line above them.
+fn headings(frame: &mut Frame, rule: Rect, columns: &Columns, palette: Palette) {
+    let mut x = MARKS + columns.name + 1 + columns.meter;
+    for (column, columns) in &columns.shown {
+        let heading = heading(*column);
+        if !heading.is_empty() {
+            let x = rule.x + u16::try_from(x + 1 + columns - width(heading)).unwrap_or(u16::MAX);
+            let area = Rect { x, width: u16::try_from(width(heading) + 2).unwrap_or(u16::MAX), ..rule };
+            frame.render_widget(Span::styled(format!(" {heading} "), palette.quiet()), area.intersection(rule));
+        }
+        x += 2 + columns;
+    }
+}
+
+fn heading(column: Column) -> &'static str {
+    match column {
+        Column::Notes | Column::Route => "",
+        Column::Delay => "delay",
+        Column::Loss => "loss",
+        Column::RoundTrip => "trip",
+    }
+}
+
+fn row(person: &Person, columns: &Columns, chosen: bool, palette: Palette) -> Line<'static> {
+    let speaks = person.speaking && !person.muted;
+    let marks = format!("{} {} ", if chosen { '▸' } else { ' ' }, if person.speaking { '●' } else { '·' });
+    let name = if person.speaking { palette.strong() } else { Style::new() };
+    let [full, empty] = meter(person.level_dbfs.unwrap_or(QUIETEST_DBFS), None, columns.meter);
+    let mut spans = vec![
+        Span::styled(marks, if speaks { palette.voice() } else { palette.quiet() }),
+        Span::styled(fit(&person.label, columns.name), name),
+        Span::raw(" "),
+        Span::styled(full, palette.voice()),
+        Span::styled(empty, palette.quiet()),
+    ];
+    let headed = columns.headed;
+    for (column, columns) in &columns.shown {
+        let text = text(person, *column, headed);
+        let (fitted, style) = match column {
+            Column::Route if person.route == Route::None => (fit(&text, *columns), palette.alarm()),
+            Column::Route => (fit(&text, *columns), Style::new()),
+            Column::Notes => (fit(&text, *columns), palette.alarm()),
+            Column::Delay | Column::Loss | Column::RoundTrip => (fit_right(&text, *columns), palette.quiet()),
+        };
+        spans.extend([Span::raw("  "), Span::styled(fitted, style)]);
+    }
+    let line = Line::from(spans);
+    if chosen { line.patch_style(Style::new().add_modifier(Modifier::BOLD)) } else { line }
+}
+
+fn text(person: &Person, column: Column, headed: bool) -> String {
+    let named = |value: String| if headed { value } else { format!("{} {value}", heading(column)) };
+    match column {
+        Column::Route => match person.route {
+            Route::Direct => "direct".to_owned(),
+            Route::Relayed => "relayed".to_owned(),
+            Route::None => "no way".to_owned(),
+        },
+        Column::RoundTrip => person.round_trip_ms.map(|ms| named(format!("{ms} ms"))).unwrap_or_default(),
+        Column::Loss => named(format!("{} %", tenths(person.loss_permille))),
+        Column::Delay => person.delay_ms.map(|ms| named(format!("{ms} ms"))).unwrap_or_default(),
+        Column::Notes => notes(person),
+    }
+}
+
+fn notes(person: &Person) -> String {
+    let gain = format!("{} %", person.gain_percent);
+    let notes = [
+        (person.recording, "REC"),
+        (person.muted, "not heard"),
+        (person.gain_percent != 100 && !person.muted, gain.as_str()),
+    ];
+    let notes: Vec<&str> = notes.into_iter().filter(|(applies, _)| *applies).map(|(_, note)| note).collect();
+    notes.join(" ")
+}
+
+/// Per cent with one digit below ten, without above.
+pub(super) fn tenths(permille: u32) -> String {
+    match permille {
+        0 => "0".to_owned(),
+        small if small < 100 => format!("{}.{}", small / 10, small % 10),
+        large => format!("{}", (large + 5) / 10),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chosen_one_is_always_among_those_shown() {
+        for people in 1..40 {
+            for rows in 2..12 {
+                for chosen in 0..people {
+                    let (first, end) = window(people, rows, Some(chosen));
+                    assert!((first..end).contains(&chosen), "{chosen} of {people} in {rows} rows: {first}..{end}");
+                    assert!(end - first <= rows && end <= people);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn parts_of_a_hundred() {
+        assert_eq!([0, 4, 99, 104, 1000].map(tenths), ["0", "0.4", "9.9", "10", "100"]);
+    }
+}

@@ -1,0 +1,304 @@
+//! What each key does.
+
+use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+use ratatui::layout::Size;
+use voicemesh::PeerId;
+
+use super::draw::layout;
+use super::screen::{Person, Screen, TalkKey};
+
+/// A step of how loud one is heard.
+const GAIN_STEP_PERCENT: u32 = 10;
+const MOST_GAIN_PERCENT: u32 = 400;
+/// Rows that one key scrolls the help.
+const HELP_STEP: usize = 1;
+
+/// What a key asks of the room; what it does to the view alone is done.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Wish {
+    /// A line was typed.
+    Line(String),
+    /// Speak no more, or again.
+    Mute(bool),
+    /// Hear nobody, or everybody again.
+    Deafen(bool),
+    /// The key to talk is held, or no longer.
+    Talk(bool),
+    /// Hear one no more, or again.
+    MutePeer(PeerId, bool),
+    /// How loud one is heard.
+    Gain(PeerId, f32),
+    /// Draw everything anew, whatever a program has written over it.
+    Redraw,
+    /// Give the terminal back for a while.
+    Suspend,
+    /// Leave the room.
+    Leave,
+}
+
+/// Takes one thing that the terminal tells.
+pub(crate) fn take(screen: &mut Screen, event: Event, size: Size) -> Option<Wish> {
+    match event {
+        Event::Key(key) if key.kind == KeyEventKind::Release => released(screen, key),
+        Event::Key(key) if key.kind == KeyEventKind::Repeat && is_talk_key(screen, key) => None,
+        Event::Key(key) => pressed(screen, key, size),
+        Event::Paste(text) => {
+            screen.editor.insert(&text);
+            None
+        }
+        // The release of a key is told to another window then.
+        Event::FocusLost if screen.talk_key == TalkKey::Hold && screen.own.talking => talk(screen, false),
+        Event::FocusGained | Event::FocusLost | Event::Mouse(_) | Event::Resize(..) => None,
+    }
+}
+
+fn pressed(screen: &mut Screen, key: KeyEvent, size: Size) -> Option<Wish> {
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    match key.code {
+        KeyCode::Char('c' | 'q') if control => return Some(Wish::Leave),
+        KeyCode::Char('d') if control && screen.editor.is_empty() => return Some(Wish::Leave),
+        KeyCode::Char('l') if control => return Some(Wish::Redraw),
+        KeyCode::Char('z') if control => return Some(Wish::Suspend),
+        _ => {}
+    }
+    if is_talk_key(screen, key) {
+        let held = screen.talk_key == TalkKey::Hold || !screen.own.talking;
+        return talk(screen, held);
+    }
+    if let Some(offset) = screen.help {
+        screen.help = match key.code {
+            KeyCode::Down | KeyCode::PageDown => Some(offset + HELP_STEP),
+            KeyCode::Up | KeyCode::PageUp => Some(offset.saturating_sub(HELP_STEP)),
+            _ => None,
+        };
+        return None;
+    }
+    match key.code {
+        KeyCode::F(1) => screen.help = Some(0),
+        KeyCode::F(2) => return Some(Wish::Mute(flip(&mut screen.own.muted))),
+        KeyCode::F(3) => return Some(Wish::Deafen(flip(&mut screen.own.deafened))),
+        KeyCode::F(5) => return mute_chosen(screen),
+        KeyCode::F(6) => return gain(screen, false),
+        KeyCode::F(7) => return gain(screen, true),
+        KeyCode::Up => screen.choose(false),
+        KeyCode::Down => screen.choose(true),
+        KeyCode::Esc if screen.chosen.is_some() => screen.chosen = None,
+        KeyCode::Esc => screen.log.show_newest(),
+        KeyCode::PageUp | KeyCode::PageDown => scroll(screen, key.code == KeyCode::PageUp, size),
+        KeyCode::Enter if screen.editor.is_empty() => {}
+        KeyCode::Enter => {
+            screen.log.show_newest();
+            return Some(Wish::Line(screen.editor.take()));
+        }
+        KeyCode::Char(sign @ ('+' | '-')) if screen.editor.is_empty() && screen.chosen.is_some() => {
+            return gain(screen, sign == '+');
+        }
+        _ => edit(screen, key, control),
+    }
+    None
+}
+
+fn edit(screen: &mut Screen, key: KeyEvent, control: bool) {
+    let editor = &mut screen.editor;
+    match key.code {
+        KeyCode::Char('a') if control => editor.home(),
+        KeyCode::Char('e') if control => editor.end(),
+        KeyCode::Char('u') if control => editor.delete_to_start(),
+        KeyCode::Char('w') if control => editor.delete_word(),
+        KeyCode::Char('h') if control => editor.backspace(),
+        KeyCode::Char(letter) if !control && !key.modifiers.contains(KeyModifiers::ALT) => {
+            editor.insert(letter.encode_utf8(&mut [0; 4]));
+        }
+        KeyCode::Backspace => editor.backspace(),
+        KeyCode::Delete => editor.delete(),
+        KeyCode::Left => editor.left(),
+        KeyCode::Right => editor.right(),
+        KeyCode::Home => editor.home(),
+        KeyCode::End => editor.end(),
+        _ => {}
+    }
+}
+
+fn released(screen: &mut Screen, key: KeyEvent) -> Option<Wish> {
+    // A space that was pressed to talk is released as one, whatever has been typed meanwhile.
+    let key_to_talk = matches!(key.code, KeyCode::F(4) | KeyCode::Char(' '));
+    (key_to_talk && screen.talk_key == TalkKey::Hold && screen.own.talking).then(|| talk(screen, false)).flatten()
+}
+
+/// F4, and the space bar as long as nothing is typed.
+fn is_talk_key(screen: &Screen, key: KeyEvent) -> bool {
+    let space = key.code == KeyCode::Char(' ') && screen.editor.is_empty() && key.modifiers.is_empty();
+    screen.talk_key != TalkKey::None && (key.code == KeyCode::F(4) || space)
+}
+
+fn talk(screen: &mut Screen, held: bool) -> Option<Wish> {
+    screen.own.talking = held;
+    Some(Wish::Talk(held))
+}
+
+fn mute_chosen(screen: &mut Screen) -> Option<Wish> {
+    let person = chosen(screen)?;
+    let muted = flip(&mut person.muted);
+    Some(Wish::MutePeer(person.peer, muted))
+}
+
+fn gain(screen: &mut Screen, louder: bool) -> Option<Wish> {
+    let person = chosen(screen)?;
+    let stepped = person.gain_percent.saturating_add_signed(if louder { 1 } else { -1 } * GAIN_STEP_PERCENT as i32);
+    person.gain_percent = stepped.min(MOST_GAIN_PERCENT);
+    Some(Wish::Gain(person.peer, person.gain_percent as f32 / 100.0))
+}
+
+fn chosen(screen: &mut Screen) -> Option<&mut Person> {
+    let chosen = screen.chosen?;
+    screen.people.iter_mut().find(|person| person.peer == chosen)
+}
+
+fn scroll(screen: &mut Screen, up: bool, size: Size) {
+    let log = layout(screen, size.into()).log;
+    let (columns, rows) = (usize::from(log.width), usize::from(log.height));
+    let page = rows.saturating_sub(1).max(1);
+    if up {
+        screen.log.scroll_up(page, columns, rows);
+    } else {
+        screen.log.scroll_down(page);
+    }
+}
+
+/// Shown at once; the next snapshot says how it really is.
+fn flip(switch: &mut bool) -> bool {
+    *switch = !*switch;
+    *switch
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::human::plain;
+    use crate::live::screen::tests::screen;
+    use crate::people::tests::peer;
+
+    const SIZE: Size = Size { width: 80, height: 24 };
+
+    fn press(screen: &mut Screen, code: KeyCode) -> Option<Wish> {
+        with(screen, code, KeyModifiers::NONE)
+    }
+
+    fn with(screen: &mut Screen, code: KeyCode, modifiers: KeyModifiers) -> Option<Wish> {
+        take(screen, Event::Key(KeyEvent::new(code, modifiers)), SIZE)
+    }
+
+    fn kind(screen: &mut Screen, code: KeyCode, kind: KeyEventKind) -> Option<Wish> {
+        take(screen, Event::Key(KeyEvent::new_with_kind(code, KeyModifiers::NONE, kind)), SIZE)
+    }
+
+    fn type_text(screen: &mut Screen, text: &str) {
+        for letter in text.chars() {
+            assert_eq!(press(screen, KeyCode::Char(letter)), None);
+        }
+    }
+
+    #[test]
+    fn what_is_typed_becomes_a_line() {
+        let mut screen = screen(&[]);
+        type_text(&mut screen, "helo");
+        press(&mut screen, KeyCode::Left);
+        type_text(&mut screen, "l");
+        assert_eq!(press(&mut screen, KeyCode::Enter), Some(Wish::Line("hello".into())));
+        assert_eq!(press(&mut screen, KeyCode::Enter), None, "nothing is no line");
+        take(&mut screen, Event::Paste("a\nb".into()), SIZE);
+        assert_eq!(press(&mut screen, KeyCode::Enter), Some(Wish::Line("a b".into())));
+    }
+
+    #[test]
+    fn keys_leave_mute_and_deafen() {
+        let mut screen = screen(&[]);
+        for letter in ['c', 'q', 'd'] {
+            assert_eq!(with(&mut screen, KeyCode::Char(letter), KeyModifiers::CONTROL), Some(Wish::Leave));
+        }
+        type_text(&mut screen, "x");
+        assert_eq!(with(&mut screen, KeyCode::Char('d'), KeyModifiers::CONTROL), None, "a half-typed line is not lost");
+        assert_eq!(press(&mut screen, KeyCode::F(2)), Some(Wish::Mute(true)));
+        assert_eq!(press(&mut screen, KeyCode::F(2)), Some(Wish::Mute(false)));
+        assert_eq!(press(&mut screen, KeyCode::F(3)), Some(Wish::Deafen(true)));
+    }
+
+    #[test]
+    fn a_chosen_person_is_made_softer_louder_or_mute() {
+        let mut screen = screen(&[(1, "Ben"), (2, "Cleo")]);
+        assert_eq!(press(&mut screen, KeyCode::F(5)), None, "nobody is chosen");
+        press(&mut screen, KeyCode::Down);
+        press(&mut screen, KeyCode::Down);
+        assert_eq!(press(&mut screen, KeyCode::Char('-')), Some(Wish::Gain(peer(2), 0.9)));
+        assert_eq!(press(&mut screen, KeyCode::F(6)), Some(Wish::Gain(peer(2), 0.8)));
+        assert_eq!(press(&mut screen, KeyCode::Char('+')), Some(Wish::Gain(peer(2), 0.9)));
+        assert_eq!(press(&mut screen, KeyCode::F(5)), Some(Wish::MutePeer(peer(2), true)));
+        assert_eq!(press(&mut screen, KeyCode::F(5)), Some(Wish::MutePeer(peer(2), false)));
+        press(&mut screen, KeyCode::Esc);
+        type_text(&mut screen, "+-");
+        assert_eq!(
+            press(&mut screen, KeyCode::Enter),
+            Some(Wish::Line("+-".into())),
+            "signs are text without a choice"
+        );
+    }
+
+    #[test]
+    fn gain_stays_within_its_limits() {
+        let mut screen = screen(&[(1, "Ben")]);
+        press(&mut screen, KeyCode::Down);
+        let last = (0..100).map(|_| press(&mut screen, KeyCode::F(7))).last().flatten();
+        assert_eq!(last, Some(Wish::Gain(peer(1), 4.0)));
+        let last = (0..100).map(|_| press(&mut screen, KeyCode::F(6))).last().flatten();
+        assert_eq!(last, Some(Wish::Gain(peer(1), 0.0)));
+    }
+
+    #[test]
+    fn where_releases_are_told_one_talks_while_the_key_is_held() {
+        let mut screen = screen(&[]);
+        screen.talk_key = TalkKey::Hold;
+        for code in [KeyCode::F(4), KeyCode::Char(' ')] {
+            assert_eq!(kind(&mut screen, code, KeyEventKind::Press), Some(Wish::Talk(true)));
+            assert_eq!(kind(&mut screen, code, KeyEventKind::Repeat), None);
+            assert_eq!(kind(&mut screen, code, KeyEventKind::Release), Some(Wish::Talk(false)));
+        }
+        assert_eq!(kind(&mut screen, KeyCode::Char('x'), KeyEventKind::Release), None);
+        press(&mut screen, KeyCode::F(4));
+        assert_eq!(take(&mut screen, Event::FocusLost, SIZE), Some(Wish::Talk(false)), "the release goes elsewhere");
+    }
+
+    #[test]
+    fn where_they_are_not_each_press_turns_it_over() {
+        let mut screen = screen(&[]);
+        assert_eq!(press(&mut screen, KeyCode::F(4)), None, "no key is needed to talk");
+        screen.talk_key = TalkKey::Toggle;
+        assert_eq!(press(&mut screen, KeyCode::F(4)), Some(Wish::Talk(true)));
+        assert_eq!(take(&mut screen, Event::FocusLost, SIZE), None);
+        assert_eq!(press(&mut screen, KeyCode::Char(' ')), Some(Wish::Talk(false)));
+        type_text(&mut screen, "two words");
+        assert_eq!(press(&mut screen, KeyCode::Enter), Some(Wish::Line("two words".into())));
+    }
+
+    #[test]
+    fn help_opens_scrolls_and_goes_with_any_other_key() {
+        let mut screen = screen(&[(1, "Ben")]);
+        press(&mut screen, KeyCode::F(1));
+        press(&mut screen, KeyCode::Down);
+        assert_eq!((screen.help, screen.chosen), (Some(1), None));
+        press(&mut screen, KeyCode::Char('x'));
+        assert_eq!((screen.help, screen.editor.is_empty()), (None, true));
+    }
+
+    #[test]
+    fn older_messages_are_a_page_away_and_a_text_leads_back() {
+        let mut screen = screen(&[]);
+        (0..100).for_each(|number| screen.say(Duration::ZERO, &plain(format!("{number}"))));
+        press(&mut screen, KeyCode::PageUp);
+        assert!(screen.log.scrolled().is_some());
+        type_text(&mut screen, "x");
+        press(&mut screen, KeyCode::Enter);
+        assert!(screen.log.scrolled().is_none());
+    }
+}

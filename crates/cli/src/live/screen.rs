@@ -1,0 +1,303 @@
+//! All that the live view shows, as plain values: what is equal needs no redrawing.
+
+use std::time::Duration;
+
+use voicemesh::{Event, MicrophoneState, PeerId, PeerState, Route, Snapshot, Stamped};
+
+use super::editor::Editor;
+use super::log::Log;
+use crate::human::Line;
+use crate::people::People;
+use crate::text::harmless;
+
+/// The quietest that a meter shows.
+pub(crate) const QUIETEST_DBFS: i32 = -60;
+
+/// The whole view.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Screen {
+    /// The room, as it may be shown.
+    pub room: String,
+    /// The server's address, as it may be shown.
+    pub server: String,
+    /// The own name, as it may be shown.
+    pub name: String,
+    pub link: Link,
+    /// Whole seconds in the room; `None` before the first time.
+    pub seconds: Option<u64>,
+    pub people: Vec<Person>,
+    pub own: Own,
+    pub log: Log,
+    pub editor: Editor,
+    /// Whom the keys for one person mean.
+    pub chosen: Option<PeerId>,
+    /// How far the help is scrolled, while it is open.
+    pub help: Option<usize>,
+    pub talk_key: TalkKey,
+}
+
+/// How things stand with the server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// It has not answered yet.
+    Joining,
+    /// Speech flows.
+    Connected,
+    /// It is out of reach, and tried again in so many seconds.
+    Away { retry_s: u64 },
+}
+
+/// What the key to talk does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TalkKey {
+    /// Nothing: speech needs no key.
+    None,
+    /// One talks while it is held.
+    Hold,
+    /// One press talks, the next one ceases: this terminal does not tell when a key is released.
+    Toggle,
+}
+
+/// Somebody else, in numbers as coarse as they are shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Person {
+    pub peer: PeerId,
+    /// As it may be shown.
+    pub label: String,
+    pub speaking: bool,
+    pub level_dbfs: Option<i32>,
+    pub route: Route,
+    pub round_trip_ms: Option<u128>,
+    pub loss_permille: u32,
+    pub delay_ms: Option<u128>,
+    pub recording: bool,
+    pub gain_percent: u32,
+    pub muted: bool,
+}
+
+/// Oneself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Own {
+    pub muted: bool,
+    pub deafened: bool,
+    /// Whether the key to talk counts as held.
+    pub talking: bool,
+    pub sending: bool,
+    pub recording: bool,
+    pub level_dbfs: i32,
+    pub floor_dbfs: i32,
+    pub clipping: bool,
+    pub kbps: u32,
+    pub copies: u8,
+    pub loss_permille: u32,
+}
+
+impl Screen {
+    /// Before anything has happened.
+    pub(crate) fn new(room: &str, server: &str, name: &str, talk_key: TalkKey) -> Self {
+        Self {
+            room: harmless(room).into_owned(),
+            server: harmless(server).into_owned(),
+            name: harmless(name).into_owned(),
+            link: Link::Joining,
+            seconds: None,
+            people: Vec::new(),
+            own: Own::default(),
+            log: Log::default(),
+            editor: Editor::default(),
+            chosen: None,
+            help: None,
+            talk_key,
+        }
+    }
+
+    /// The situation now.
+    pub(crate) fn observe(&mut self, snapshot: &Snapshot, people: &People) {
+        self.people = snapshot.peers.iter().map(|state| Person::new(state, people)).collect();
+        self.own = Own::new(snapshot);
+        if self.chosen.is_some_and(|chosen| !self.people.iter().any(|person| person.peer == chosen)) {
+            self.chosen = None;
+        }
+    }
+
+    pub(crate) fn say(&mut self, at: Duration, line: &Line) {
+        self.log.push(at, line.clone());
+    }
+
+    /// The one whom the keys for one person mean.
+    pub(crate) fn chosen(&self) -> Option<&Person> {
+        self.people.iter().find(|person| Some(person.peer) == self.chosen)
+    }
+
+    /// Chooses the next person, or the one before; beyond the ends nobody.
+    pub(crate) fn choose(&mut self, down: bool) {
+        let place = self.people.iter().position(|person| Some(person.peer) == self.chosen);
+        let next = match (place, down) {
+            (None, true) => Some(0),
+            (None, false) => self.people.len().checked_sub(1),
+            (Some(place), true) => Some(place + 1),
+            (Some(place), false) => place.checked_sub(1),
+        };
+        self.chosen = next.and_then(|place| self.people.get(place)).map(|person| person.peer);
+    }
+
+    /// Who keeps a recording of the room.
+    pub(crate) fn recorders(&self) -> Vec<&str> {
+        let own = self.own.recording.then_some("you");
+        own.into_iter().chain(self.people.iter().filter(|one| one.recording).map(|one| one.label.as_str())).collect()
+    }
+}
+
+impl Person {
+    fn new(state: &PeerState, people: &People) -> Self {
+        Self {
+            peer: state.peer,
+            label: people.label_as(state.peer, &state.name),
+            speaking: state.speaking,
+            level_dbfs: state.level_dbfs.filter(|_| state.speaking).map(whole_db),
+            route: state.route,
+            round_trip_ms: state.round_trip.map(|round_trip| round_trip.as_millis()),
+            loss_permille: permille(state.loss),
+            delay_ms: state.delay.map(|delay| delay.as_millis()),
+            recording: state.recording,
+            gain_percent: (state.gain * 100.0).round() as u32,
+            muted: state.muted,
+        }
+    }
+}
+
+impl Own {
+    fn new(snapshot: &Snapshot) -> Self {
+        let MicrophoneState { level_dbfs, noise_floor_dbfs, clipping, sending, .. } = snapshot.microphone;
+        Self {
+            muted: snapshot.muted,
+            deafened: snapshot.deafened,
+            talking: snapshot.talking,
+            sending,
+            recording: snapshot.recording,
+            level_dbfs: whole_db(level_dbfs),
+            floor_dbfs: whole_db(noise_floor_dbfs),
+            clipping,
+            kbps: snapshot.sending.bitrate_bps.div_ceil(1000),
+            copies: snapshot.sending.copies,
+            loss_permille: permille(snapshot.sending.worst_loss),
+        }
+    }
+}
+
+/// Follows the server's coming and going through the events.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct LinkWatch {
+    joined_at: Option<Duration>,
+    retry_at: Option<Duration>,
+    connected: bool,
+}
+
+impl LinkWatch {
+    pub(crate) fn event(&mut self, stamped: &Stamped) {
+        match &stamped.event {
+            Event::Joined { .. } => {
+                self.joined_at.get_or_insert(stamped.at);
+                self.retry_at = None;
+            }
+            Event::Connected => (self.connected, self.retry_at) = (true, None),
+            Event::ServerAway { retry_in, .. } => {
+                (self.connected, self.retry_at) = (false, Some(stamped.at + *retry_in));
+            }
+            Event::Left => self.connected = false,
+            _ => {}
+        }
+    }
+
+    /// What to show at this moment.
+    pub(crate) fn link(&self, now: Duration) -> Link {
+        match self.retry_at {
+            Some(retry_at) => Link::Away { retry_s: retry_at.saturating_sub(now).as_secs_f32().ceil() as u64 },
+            None if self.connected => Link::Connected,
+            None => Link::Joining,
+        }
+    }
+
+    /// Whole seconds since the first time in the room.
+    pub(crate) fn seconds(&self, now: Duration) -> Option<u64> {
+        self.joined_at.map(|joined_at| now.saturating_sub(joined_at).as_secs())
+    }
+}
+
+fn whole_db(level: f32) -> i32 {
+    // Nothing below the quietest is shown; what is no number is silence.
+    if level.is_finite() { (level.round() as i32).clamp(-99, 0) } else { -99 }
+}
+
+fn permille(loss: f32) -> u32 {
+    (loss.clamp(0.0, 1.0) * 1000.0).round() as u32
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::people::tests::{peer, people};
+    use crate::tally::tests::{at, joined, state};
+
+    /// A room with these people in it.
+    pub(crate) fn screen(names: &[(u16, &str)]) -> Screen {
+        let mut screen = Screen::new("lobby", "ws://127.0.0.1:8080", "Ada", TalkKey::None);
+        let peers = names.iter().map(|(id, name)| state(*id, name)).collect();
+        screen.observe(&Snapshot { peers, ..Snapshot::default() }, &people(names));
+        (screen.link, screen.seconds) = (Link::Connected, Some(754));
+        screen
+    }
+
+    #[test]
+    fn choosing_goes_through_everybody_and_then_nobody() {
+        let mut screen = screen(&[(1, "Ben"), (2, "Cleo")]);
+        let mut labels = Vec::new();
+        for down in [true, true, true, false, false, false] {
+            screen.choose(down);
+            labels.push(screen.chosen().map(|person| person.label.clone()).unwrap_or_default());
+        }
+        assert_eq!(labels, ["Ben", "Cleo", "", "Cleo", "Ben", ""]);
+    }
+
+    #[test]
+    fn who_leaves_is_no_longer_chosen() {
+        let mut screen = screen(&[(1, "Ben"), (2, "Cleo")]);
+        screen.chosen = Some(peer(2));
+        let peers = vec![state(1, "Ben")];
+        screen.observe(&Snapshot { peers, ..Snapshot::default() }, &people(&[(1, "Ben")]));
+        assert_eq!(screen.chosen, None);
+    }
+
+    #[test]
+    fn what_looks_the_same_is_the_same() {
+        let quantised = |level_dbfs, loss| {
+            let state = PeerState { level_dbfs: Some(level_dbfs), loss, ..state(1, "Ben") };
+            Person::new(&state, &People::default())
+        };
+        assert_eq!(quantised(-20.04, 0.1), quantised(-20.3, 0.1001));
+        assert_ne!(quantised(-20.0, 0.1), quantised(-21.0, 0.1));
+        assert_eq!(quantised(f32::NAN, f32::NAN).loss_permille, 0);
+        assert_eq!(quantised(f32::NEG_INFINITY, 2.0).level_dbfs, Some(-99));
+    }
+
+    #[test]
+    fn the_time_to_the_next_try_counts_down() {
+        let mut watch = LinkWatch::default();
+        assert_eq!((watch.link(Duration::ZERO), watch.seconds(Duration::ZERO)), (Link::Joining, None));
+        watch.event(&at(1000, joined()));
+        watch.event(&at(1010, Event::Connected));
+        assert_eq!(watch.link(Duration::from_secs(2)), Link::Connected);
+        watch.event(&at(5000, Event::ServerAway { why: "gone".into(), retry_in: Duration::from_millis(2500) }));
+        let away = |ms| watch.link(Duration::from_millis(ms));
+        assert_eq!([away(5000), away(6600), away(9000)], [3, 1, 0].map(|retry_s| Link::Away { retry_s }));
+        assert_eq!(watch.seconds(Duration::from_secs(61)), Some(60));
+    }
+
+    #[test]
+    fn everyone_who_records_is_named() {
+        let mut screen = screen(&[(1, "Ben"), (2, "Cleo")]);
+        screen.people[1].recording = true;
+        screen.own.recording = true;
+        assert_eq!(screen.recorders(), ["you", "Cleo"]);
+    }
+}

@@ -1,0 +1,147 @@
+//! What is typed and what keys ask for, done.
+
+use std::time::Duration;
+
+use voicemesh::PeerId;
+
+use super::{End, Talk};
+use crate::human::{plain, trouble};
+use crate::input::Input;
+use crate::live::keys::Wish;
+use crate::slash::{HELP, Typed, parse};
+use crate::text::harmless;
+use crate::who;
+
+/// A snapshot is a little old: `/who` is answered when it surely holds all that was told and asked for before.
+const SNAPSHOT_AGE: Duration = Duration::from_millis(50);
+
+impl Talk {
+    /// Everything that has been typed, by lines or by keys.
+    pub(super) fn take_typed(&mut self) -> Option<End> {
+        while let Some(input) = self.typed.as_ref().and_then(|typed| typed.try_recv().ok()) {
+            let end = match input {
+                Input::Ended => Some(End::InputEnded),
+                Input::Line(line) => self.take_line(&line),
+            };
+            if end.is_some() {
+                return end;
+            }
+        }
+        self.output.wishes().into_iter().find_map(|wish| self.grant(wish))
+    }
+
+    fn take_line(&mut self, line: &str) -> Option<End> {
+        let done = match parse(line) {
+            Ok(Typed::Quit) => return Some(End::Quit),
+            Ok(typed) => self.obey(typed),
+            Err(why) => Err(why),
+        };
+        if let Err(why) = done {
+            self.output.notice(self.started.elapsed(), &trouble(why));
+        }
+        None
+    }
+
+    /// What a key asks for is seen in the view itself, and needs no answer.
+    fn grant(&mut self, wish: Wish) -> Option<End> {
+        match wish {
+            Wish::Line(line) => return self.take_line(&line),
+            Wish::Leave => return Some(End::Interrupted),
+            Wish::Mute(muted) => self.peer.set_muted(muted),
+            Wish::Deafen(deafened) => self.peer.set_deafened(deafened),
+            Wish::Talk(held) => self.peer.set_talking(held),
+            Wish::MutePeer(peer, muted) => self.peer.set_peer_muted(peer, muted),
+            Wish::Gain(peer, factor) => self.peer.set_gain(peer, factor),
+            // The view does these itself.
+            Wish::Redraw | Wish::Suspend => {}
+        }
+        None
+    }
+
+    fn obey(&mut self, typed: Typed) -> Result<(), String> {
+        match typed {
+            Typed::Nothing | Typed::Quit => {}
+            Typed::Text(text) => self.send_text(&text)?,
+            Typed::Message { name_and_text } => self.send_private_text(&name_and_text)?,
+            Typed::Mute(None) => {
+                self.peer.set_muted(true);
+                self.answer("Muted: nobody hears you. /unmute speaks again.");
+            }
+            Typed::Unmute(None) => {
+                self.peer.set_muted(false);
+                self.answer("You can be heard.");
+            }
+            Typed::Mute(Some(name)) => self.mute_peer(&name, true)?,
+            Typed::Unmute(Some(name)) => self.mute_peer(&name, false)?,
+            Typed::Deafen => {
+                self.peer.set_deafened(true);
+                self.answer("Deafened: you hear nobody, but they hear you. /undeafen hears again.");
+            }
+            Typed::Undeafen => {
+                self.peer.set_deafened(false);
+                self.answer("You hear everybody again.");
+            }
+            Typed::Who => self.who_at = Some(self.started.elapsed() + SNAPSHOT_AGE),
+            Typed::Gain { name, factor } => {
+                let peer = self.people.find(&name)?;
+                self.peer.set_gain(peer, factor);
+                self.answer(format!("You hear {} at {:.0} %.", self.people.label(peer), factor * 100.0));
+            }
+            Typed::JoinGroup(group) => {
+                self.peer.join_group(&group);
+                self.answer(format!("You listen and speak to the group “{}”.", harmless(&group)));
+            }
+            Typed::LeaveGroup(group) => {
+                self.peer.leave_group(&group);
+                self.answer(format!("You no longer listen or speak to the group “{}”.", harmless(&group)));
+            }
+            Typed::Help => HELP.into_iter().for_each(|line| self.answer(line)),
+        }
+        Ok(())
+    }
+
+    fn send_text(&mut self, text: &str) -> Result<(), String> {
+        self.must_be_in_session()?;
+        self.peer.send_text(text);
+        if !self.output.shows_what_is_typed() {
+            self.answer(format!("You: {}", harmless(text)));
+        }
+        Ok(())
+    }
+
+    fn send_private_text(&mut self, name_and_text: &str) -> Result<(), String> {
+        self.must_be_in_session()?;
+        let (peer, text) = self.people.addressee(name_and_text)?;
+        self.peer.send_private_text(peer, text);
+        self.answer(format!("To {} alone: {}", self.people.label(peer), harmless(text)));
+        Ok(())
+    }
+
+    /// Texts go through the server.
+    fn must_be_in_session(&self) -> Result<(), String> {
+        if self.tally.in_session {
+            return Ok(());
+        }
+        Err("Not sent: texts go through the server, which is out of reach. Send it again when you are back.".to_owned())
+    }
+
+    fn mute_peer(&mut self, name: &str, muted: bool) -> Result<(), String> {
+        let peer: PeerId = self.people.find(name)?;
+        self.peer.set_peer_muted(peer, muted);
+        let label = self.people.label(peer);
+        self.answer(if muted { format!("You hear {label} no more.") } else { format!("You hear {label} again.") });
+        Ok(())
+    }
+
+    pub(super) fn show_who(&mut self) {
+        let snapshot = self.peer.snapshot();
+        self.tally.observe(snapshot.clone());
+        let (people, name, room) = (&self.people, &self.name, &self.room);
+        let table = || who::lines(&snapshot, people, name, room);
+        self.output.who(self.started.elapsed(), &self.tally, table);
+    }
+
+    fn answer(&mut self, text: impl Into<String>) {
+        self.output.notice(self.started.elapsed(), &plain(text));
+    }
+}
