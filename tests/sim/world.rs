@@ -124,7 +124,7 @@ impl World {
         let carrier = SimCarrier { peer, wires: self.wires.clone(), generation: 0 };
         let mesh = Mesh::new(config, carrier);
         let speech = SpeechConfig { complexity: 0, ..SpeechConfig::default() };
-        let comms_config = CommsConfig { name, speech, seed: self.seed.wrapping_add(number) };
+        let comms_config = CommsConfig { speech, ..CommsConfig::new(name, self.seed.wrapping_add(number)) };
         let mut comms = Comms::new(comms_config, mesh).unwrap();
         comms.run_as_client(self.now(), ()).unwrap();
         self.peers.push(SimPeer {

@@ -34,6 +34,7 @@
 //! # }
 //! ```
 
+pub mod adapt;
 pub mod decode;
 pub mod encode;
 mod error;
@@ -96,6 +97,13 @@ impl FrameDuration {
     /// Milliseconds of speech in a frame.
     pub const fn millis(self) -> u64 {
         self.blocks() as u64 * 10
+    }
+
+    /// How much speech an Opus packet carries (RFC 6716 §3.1); `None` if it is no such packet.
+    pub fn of_packet(payload: &[u8]) -> Option<std::time::Duration> {
+        let packet = audiopus::packet::Packet::try_from(payload).ok()?;
+        let samples = audiopus::packet::nb_samples(packet, audiopus::SampleRate::Hz48000).ok()?;
+        Some(std::time::Duration::from_micros(samples as u64 * 1_000_000 / u64::from(SAMPLE_RATE_HZ)))
     }
 
     /// The duration with so many samples at 48 kHz, if it is one of ours.

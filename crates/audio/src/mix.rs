@@ -89,6 +89,36 @@ impl Mixer {
     }
 }
 
+/// How much a speaker is lowered while somebody of a higher priority speaks: 12 dB.
+const DUCKED: f32 = 0.25;
+/// Lowering takes 50 ms, …
+const DUCK_STEP: f32 = (1.0 - DUCKED) / 5.0;
+/// … and 400 ms pass before the voice is back.
+const UNDUCK_STEP: f32 = (1.0 - DUCKED) / 40.0;
+
+/// One speaker's place behind those of a higher priority.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ducking {
+    gain: f32,
+}
+
+impl Default for Ducking {
+    fn default() -> Self {
+        Self { gain: 1.0 }
+    }
+}
+
+impl Ducking {
+    /// The factor at the end of the next block, if somebody of a higher priority speaks in it or not.
+    pub fn next(&mut self, somebody_above_speaks: bool) -> f32 {
+        self.gain = match somebody_above_speaks {
+            true => (self.gain - DUCK_STEP).max(DUCKED),
+            false => (self.gain + UNDUCK_STEP).min(1.0),
+        };
+        self.gain
+    }
+}
+
 /// Bends what is above [`LIMIT`] so that it approaches full scale and never reaches it.
 fn round_off(sample: f32) -> f32 {
     const ROOM: f32 = 1.0 - LIMIT;
@@ -153,6 +183,15 @@ mod tests {
             })
             .count();
         assert!((10..100).contains(&rounds), "recovered after {rounds} blocks");
+    }
+
+    #[test]
+    fn ducking_is_quick_and_coming_back_is_slow_and_complete() {
+        let mut ducking = Ducking::default();
+        assert_eq!(ducking.next(false), 1.0);
+        let down = (0..100).take_while(|_| ducking.next(true) > DUCKED).count();
+        let up = (0..100).take_while(|_| ducking.next(false) < 1.0).count();
+        assert!((3..10).contains(&down) && (30..50).contains(&up), "{down} blocks down, {up} up");
     }
 
     #[test]

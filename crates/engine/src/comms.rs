@@ -5,158 +5,59 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use bytes::Bytes;
-use voicemesh_audio::decode::ListenerStats;
-use voicemesh_audio::encode::SpeechConfig;
-use voicemesh_audio::{AudioError, Block, SAMPLE_RATE_HZ};
-use voicemesh_session::client::{ClientError, ClientEvent, DropCounts, Phase, View, Who};
-use voicemesh_session::network::{DisconnectReason, NetworkError, NetworkEvent};
-use voicemesh_session::route::Route;
+use voicemesh_audio::adapt::Allowance;
+use voicemesh_audio::{Block, SAMPLE_RATE_HZ};
+use voicemesh_session::client::{ClientEvent, DropCounts, Phase, Spoken, View, Who};
+use voicemesh_session::network::{DisconnectReason, NetworkEvent};
 use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
 use voicemesh_session::{Client, ClientConfig, Delivery, GLOBAL_GROUP, Network, Server, ServerConfig, ServerOutput};
 use voicemesh_wire::packet::{CodecSettings, Recipient};
-use voicemesh_wire::{ClientId, SessionId};
 
-use crate::hearing::{Heard, Hearing, HearingStats};
+use crate::feedback::Feedback;
+use crate::hearing::{Heard, Hearing, HearingStats, Mixing};
+use crate::random::SplitMix64;
 use crate::speaking::Speaking;
+use crate::status::{CommsConfig, CommsError, CommsEvent, Mode, PeerStatus, Status};
+use crate::tap::{Frames, TappedFrame};
+use crate::telling::Answers;
 
 /// Events that nobody has taken yet. When there are more, the oldest are dropped and counted.
 const EVENTS: usize = 4096;
 /// Packets handled in one update; what is more waits for the next, so that sound is never kept waiting.
 const PACKETS_PER_UPDATE: usize = 1024;
 
-/// What a [`Comms`] is made from.
-#[derive(Clone, Debug)]
-pub struct CommsConfig {
-    /// Display name.
-    pub name: String,
-    /// How speech is encoded.
-    pub speech: SpeechConfig,
-    /// Where all that must be random comes from: session numbers and the first sequence number. Draw it at random.
-    pub seed: u64,
-}
-
-/// What a [`Comms`] is at the moment.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Mode {
-    /// Nothing runs.
-    #[default]
-    None,
-    /// A member of a session.
-    Client,
-    /// A session's server, without microphone and speaker.
-    DedicatedServer,
-}
-
-impl std::fmt::Display for Mode {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::None => "none",
-            Self::Client => "client",
-            Self::DedicatedServer => "server",
-        })
-    }
-}
-
-/// A call could not be carried out.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum CommsError {
-    /// Call `stop` first.
-    #[error("already running as {0}")]
-    AlreadyRunning(Mode),
-    /// The call is for another mode.
-    #[error("not running as a client")]
-    NotAClient,
-    /// The network cannot.
-    #[error(transparent)]
-    Network(#[from] NetworkError),
-    /// The session cannot.
-    #[error(transparent)]
-    Client(#[from] ClientError),
-    /// The codec cannot.
-    #[error("{0}")]
-    Audio(String),
-}
-
-impl From<AudioError> for CommsError {
-    fn from(error: AudioError) -> Self {
-        Self::Audio(error.to_string())
-    }
-}
-
-/// What happened, in order.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum CommsEvent<P> {
-    /// The session's events, but for its voice, which is heard instead.
-    Session(ClientEvent<P>),
-    /// Somebody is heard, from whom nothing was heard for a while or ever.
-    FirstHeard {
-        /// Who.
-        who: Who<P>,
-    },
-    /// Somebody begins or ceases to be heard speaking.
-    Speaking {
-        /// Who.
-        who: Who<P>,
-        /// Which.
-        speaking: bool,
-    },
-    /// The server side serves.
-    Hosting(SessionId),
-    /// The server side has ended by itself.
-    HostingFailed(String),
-}
-
-/// Mode, connection and members, at any time (seed 000, "Testing").
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
-    /// What runs.
-    pub mode: Mode,
-    /// A client: whether it is in a session. A server: whether it serves.
-    pub connected: bool,
-    /// The session.
-    pub session: Option<SessionId>,
-    /// Everyone in it, the own client included: id and name.
-    pub members: Vec<(ClientId, String)>,
-}
-
-/// One other peer, as a person would want to see it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PeerStatus<P> {
-    /// Who.
-    pub who: Who<P>,
-    /// The way to it.
-    pub route: Route,
-    /// The link's smoothed round trip, once measured.
-    pub round_trip: Option<Duration>,
-    /// When something last came over the link.
-    pub link_heard_at: Option<Duration>,
-    /// Whether it is heard speaking now.
-    pub speaking: bool,
-    /// How loud, if anything was heard lately.
-    pub level_dbfs: Option<f32>,
-    /// What became of its frames.
-    pub heard: Option<ListenerStats>,
-}
-
 /// One peer: a network, and a session and its sound on top.
 #[derive(Debug)]
 pub struct Comms<N: Network> {
-    network: N,
+    pub(crate) network: N,
     config: CommsConfig,
     random: SplitMix64,
-    role: Role<N::Peer>,
+    pub(crate) role: Role<N::Peer>,
     initialised: bool,
-    speaking: Speaking,
-    hearing: Hearing<N::Peer>,
+    pub(crate) speaking: Speaking,
+    pub(crate) hearing: Hearing<N::Peer>,
+    pub(crate) feedback: Feedback<N::Peer>,
+    pub(crate) devices: Devices,
+    /// The newest frame that was sent, and when its first sample was captured.
+    pub(crate) captured: Option<(u16, Duration)>,
+    pub(crate) answers: Answers,
+    pub(crate) frames: Frames<N::Peer>,
     found: Vec<Heard<N::Peer>>,
     events: VecDeque<CommsEvent<N::Peer>>,
     events_dropped: u64,
 }
 
+/// What the devices add to the delay.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Devices {
+    /// How old the newest sample of a captured block is when it is handed over.
+    pub capture_age: Duration,
+    /// How long after being asked for a rendered block's first sample is heard.
+    pub playout_delay: Duration,
+}
+
 #[derive(Debug)]
-enum Role<P> {
+pub(crate) enum Role<P> {
     None,
     Client(Box<Client<P>>),
     DedicatedServer { server: Box<Server<P>>, serving: bool },
@@ -168,7 +69,16 @@ impl<N: Network> Comms<N> {
         Ok(Self {
             network,
             random: SplitMix64(config.seed),
-            speaking: Speaking::new(config.speech)?,
+            speaking: Speaking::new(config.speech, config.microphone)?,
+            feedback: Feedback::new(Allowance {
+                bitrate_bps: config.speech.bitrate_bps,
+                frame: config.speech.frame,
+                uplink_bps: config.uplink_bps,
+            }),
+            devices: Devices::default(),
+            captured: None,
+            answers: Answers::default(),
+            frames: Frames::default(),
             config,
             role: Role::None,
             initialised: false,
@@ -222,6 +132,7 @@ impl<N: Network> Comms<N> {
             Role::DedicatedServer { .. } => self.network.stop_hosting(now),
         }
         self.hearing.clear();
+        self.feedback.forget();
     }
 
     /// Handles what has arrived and what time brings about. Call whenever something may have arrived, and at least
@@ -235,20 +146,56 @@ impl<N: Network> Comms<N> {
             client.update(now, &mut self.network);
         }
         self.drain_client(now);
+        self.tell_speakers(now);
     }
 
     /// The next 10 ms of the microphone. A frame that is complete leaves at once, to everyone who listens.
     pub fn capture(&mut self, now: Duration, block: &Block) -> Result<(), CommsError> {
         let Role::Client(client) = &mut self.role else { return Ok(()) };
-        if let Some(frame) = self.speaking.push(block)? {
-            client.send_voice(now, &mut self.network, Bytes::copy_from_slice(frame));
+        let (network, feedback, frames) = (&mut self.network, &mut self.feedback, &mut self.frames);
+        let mut sent = None;
+        self.speaking.push(block, |spoken| {
+            let sequence = client.next_sequence();
+            frames.put(|| TappedFrame {
+                from: None,
+                sequence: sequence.into(),
+                pause_follows: spoken.pause_follows,
+                frame: Bytes::copy_from_slice(spoken.frame),
+            });
+            let plan = feedback.plan();
+            let reached = client.send_spoken(
+                now,
+                network,
+                &Spoken {
+                    frame: Bytes::copy_from_slice(spoken.frame),
+                    pause_follows: spoken.pause_follows,
+                    copies: plan.copies,
+                    wants_copies: &|who| feedback.wants_copies(who),
+                },
+            );
+            sent = Some((sequence, reached));
+        })?;
+        if let Some((sequence, reached)) = sent {
+            let age = self.speaking.newest_frame_age(self.devices.capture_age);
+            self.captured = Some((sequence, now.saturating_sub(age)));
+            let plan = self.feedback.sent(now, reached);
+            self.speaking.follow(plan);
         }
         Ok(())
     }
 
     /// The next 10 ms for the speaker.
     pub fn render(&mut self, now: Duration, out: &mut Block) {
-        self.hearing.render(now, out, &mut self.found);
+        self.render_apart(now, out, |_, _| Mixing::In);
+    }
+
+    /// The same, with each speaker's own 10 ms (volume and mute included) shown first, so that a game can place it in
+    /// space; what is not to be mixed into `out` as well is answered with [`Mixing::Out`]. The echo canceller knows only of
+    /// what is mixed.
+    pub fn render_apart(&mut self, now: Duration, out: &mut Block, each: impl FnMut(Who<N::Peer>, &Block) -> Mixing) {
+        let plays_at = now + self.devices.playout_delay;
+        self.hearing.render(now, plays_at, out, &mut self.found, each);
+        self.speaking.played(out);
         for found in std::mem::take(&mut self.found) {
             self.push(match found {
                 Heard::First(who) => CommsEvent::FirstHeard { who },
@@ -306,6 +253,11 @@ impl<N: Network> Comms<N> {
                     speaking: self.hearing.is_speaking(who),
                     level_dbfs: self.hearing.level_dbfs(who),
                     heard: self.hearing.listener_stats(who),
+                    loss: self.hearing.loss(who),
+                    delay: self.hearing.delay(who),
+                    reported_loss: self.feedback.loss(who),
+                    gain: self.hearing.setting(who).0,
+                    muted: self.hearing.setting(who).1,
                 }
             })
             .collect()
@@ -353,36 +305,6 @@ impl<N: Network> Comms<N> {
             Role::DedicatedServer { server, .. } => Some(server),
             Role::None | Role::Client(_) => None,
         }
-    }
-
-    /// Muted, nothing is sent; targets and burst stay as they are.
-    pub fn set_muted(&mut self, muted: bool) {
-        self.speaking.set_muted(muted);
-    }
-
-    /// Whether nothing is sent.
-    pub fn is_muted(&self) -> bool {
-        self.speaking.is_muted()
-    }
-
-    /// Deafened, nothing is heard; what others say is still received.
-    pub fn set_deafened(&mut self, deafened: bool) {
-        self.hearing.set_deafened(deafened);
-    }
-
-    /// Whether nothing is heard.
-    pub fn is_deafened(&self) -> bool {
-        self.hearing.is_deafened()
-    }
-
-    /// How loud one peer is heard: a factor, 1.0 as spoken, at most 4.0. Stays until changed, whatever the peer does.
-    pub fn set_gain(&mut self, who: Who<N::Peer>, gain: f32) {
-        self.hearing.set_gain(who, gain);
-    }
-
-    /// Whether one peer is not heard.
-    pub fn set_peer_muted(&mut self, who: Who<N::Peer>, muted: bool) {
-        self.hearing.set_peer_muted(who, muted);
     }
 
     /// Begins to listen to a group.
@@ -480,9 +402,18 @@ impl<N: Network> Comms<N> {
     fn take_client_event(&mut self, now: Duration, event: ClientEvent<N::Peer>) {
         match event {
             ClientEvent::Voice(voice) => {
+                self.frames.put(|| TappedFrame {
+                    from: Some(voice.from),
+                    sequence: voice.sequence,
+                    pause_follows: voice.pause_follows || voice.last_of_burst,
+                    frame: voice.frame.clone(),
+                });
                 // A decoder that cannot be made is the machine's fault: this speaker is not heard, the others are.
                 let _ = self.hearing.receive(now, &voice);
             }
+            ClientEvent::Report { from, report } => self.feedback.report(now, from, &report),
+            ClientEvent::ClockAsked { from, asked_us } => self.tell_time(now, from, asked_us),
+            ClientEvent::ClockTold { from, echo } => self.hearing.told(now, from, &echo),
             ClientEvent::SessionEnded(DisconnectReason::ReliabilityBroken) => {
                 self.push(CommsEvent::Session(event));
                 self.role = Role::None;
@@ -515,27 +446,5 @@ struct ToClients<'a, N> {
 impl<N: Network> ServerOutput<N::Peer> for ToClients<'_, N> {
     fn send(&mut self, to: N::Peer, packet: Bytes, delivery: Delivery) {
         let _ = self.network.send_to_client(self.now, to, delivery, packet);
-    }
-}
-
-/// Random numbers from a seed (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014).
-#[derive(Debug)]
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-
-    fn session(&mut self) -> SessionId {
-        loop {
-            if let Some(session) = SessionId::new((self.next() >> 32) as u32) {
-                return session;
-            }
-        }
     }
 }

@@ -1,12 +1,16 @@
 //! The way in: each speaker's frames → jitter buffer → decoder → mix.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use voicemesh_audio::decode::{Listener, ListenerStats, Rendered};
-use voicemesh_audio::mix::Mixer;
-use voicemesh_audio::{AudioError, BLOCK_SAMPLES, Block};
+use voicemesh_audio::adapt::ListenerLoss;
+use voicemesh_audio::decode::{Listener, ListenerStats, Reception, Rendered};
+use voicemesh_audio::mix::{Ducking, Mixer};
+use voicemesh_audio::{AudioError, BLOCK_SAMPLES, Block, FrameDuration};
 use voicemesh_session::client::{Voice, Who};
+use voicemesh_wire::packet::{ClockEcho, Priority};
+
+use crate::clocks::{Clock, Place};
 
 /// Speakers decoded at a time. When there are more, the one that has been silent longest makes room; if all speak, the
 /// newcomer is not heard, and counted.
@@ -33,13 +37,89 @@ pub(crate) struct Hearing<P> {
     stats: HearingStats,
 }
 
+/// A speaker is told this often how well it is received, while it is.
+const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Pauses of a speaker that are remembered; the oldest is forgotten first. Frames that come late belong before the last or
+/// the one before.
+const PAUSES: usize = 8;
+
 #[derive(Debug)]
 struct Speaker {
     listener: Listener,
     heard_at: Duration,
     volume: f32,
+    priority: Priority,
+    ducking: Ducking,
     heard: bool,
     speaking: bool,
+    stretches: Stretches,
+    newest: u64,
+    frame: Duration,
+    clock: Clock,
+    loss: ListenerLoss,
+    reported_at: Duration,
+}
+
+impl Speaker {
+    fn new(now: Duration) -> Result<Self, AudioError> {
+        Ok(Self {
+            listener: Listener::new()?,
+            heard_at: now,
+            volume: 1.0,
+            priority: Priority::Default,
+            ducking: Ducking::default(),
+            heard: false,
+            speaking: false,
+            stretches: Stretches::default(),
+            newest: 0,
+            frame: Duration::from_millis(FrameDuration::Ms20.millis()),
+            clock: Clock::default(),
+            loss: ListenerLoss::default(),
+            reported_at: now,
+        })
+    }
+
+    /// The place of a frame by the low bits of its number, near the newest.
+    fn place(&self, low: u16) -> Place {
+        let ahead = low.wrapping_sub(self.newest as u16) as i16;
+        let sequence = self.newest.wrapping_add_signed(ahead.into());
+        Place { sequence, stretch: self.stretches.of_sequence(sequence) }
+    }
+}
+
+/// Which frames follow each other without a pause. The session's burst steps only when every target closes; a pause within
+/// it is told with the frame before it.
+#[derive(Debug, Default)]
+struct Stretches {
+    burst: u64,
+    /// Pauses that are no longer remembered one by one.
+    before: u64,
+    /// The last frame before each pause, ascending.
+    pauses: VecDeque<u64>,
+}
+
+impl Stretches {
+    /// Numbers the stretch that a frame belongs to: never smaller for a later frame.
+    fn note(&mut self, sequence: u64, burst: u64, pause_follows: bool) -> u64 {
+        self.burst = self.burst.max(burst);
+        if pause_follows && !self.pauses.contains(&sequence) {
+            let place = self.pauses.partition_point(|pause| *pause < sequence);
+            self.pauses.insert(place, sequence);
+            if self.pauses.len() > PAUSES {
+                self.pauses.pop_front();
+                self.before += 1;
+            }
+        }
+        burst + self.pauses_before(sequence)
+    }
+
+    fn of_sequence(&self, sequence: u64) -> u64 {
+        self.burst + self.pauses_before(sequence)
+    }
+
+    fn pauses_before(&self, sequence: u64) -> u64 {
+        self.before + self.pauses.partition_point(|pause| *pause < sequence) as u64
+    }
 }
 
 /// What the user set for a peer; outlives the peer's speech.
@@ -64,6 +144,15 @@ pub(crate) enum Heard<P> {
     Speaking(Who<P>, bool),
 }
 
+/// Whether one speaker's part goes into the sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mixing {
+    /// It does.
+    In,
+    /// It is heard in another way.
+    Out,
+}
+
 /// Settings remembered for peers. When there are more, no new ones are kept.
 const SETTINGS: usize = 1024;
 
@@ -85,33 +174,54 @@ impl<P: Copy + Ord> Hearing<P> {
         }
         let speaker = match self.speakers.entry(voice.from) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => entry.insert(Speaker {
-                listener: Listener::new()?,
-                heard_at: now,
-                volume: 1.0,
-                heard: false,
-                speaking: false,
-            }),
+            std::collections::btree_map::Entry::Vacant(entry) => entry.insert(Speaker::new(now)?),
         };
         speaker.heard_at = now;
-        if !voice.frame.is_empty() && voice.behind == 0 {
-            speaker.volume = voice.volume;
-            speaker.listener.receive(now, voice.sequence, voice.burst, voice.last_of_burst, &voice.frame);
+        if voice.frame.is_empty() {
+            return Ok(());
         }
+        let stretch = speaker.stretches.note(voice.sequence, voice.burst, voice.pause_follows);
+        if voice.behind > 0 {
+            speaker.listener.receive_copy(now, voice.sequence, stretch, voice.behind.into(), &voice.frame);
+            return Ok(());
+        }
+        speaker.volume = voice.volume;
+        speaker.priority = voice.priority;
+        speaker.newest = speaker.newest.max(voice.sequence);
+        speaker.frame = FrameDuration::of_packet(&voice.frame).unwrap_or(speaker.frame);
+        let last = voice.last_of_burst || voice.pause_follows;
+        speaker.listener.receive(now, voice.sequence, stretch, last, &voice.frame);
         Ok(())
     }
 
-    /// The next 10 ms of everyone together.
-    pub(crate) fn render(&mut self, now: Duration, out: &mut Block, found: &mut Vec<Heard<P>>) {
+    /// The next 10 ms of everyone together, heard at `plays_at`. Each speaker's own part is shown to `each` first, and is
+    /// left out of the sum if that says so.
+    pub(crate) fn render(
+        &mut self,
+        now: Duration,
+        plays_at: Duration,
+        out: &mut Block,
+        found: &mut Vec<Heard<P>>,
+        mut each: impl FnMut(Who<P>, &Block) -> Mixing,
+    ) {
+        let speaking = self.speakers.iter().filter(|(who, speaker)| speaker.speaking && !self.is_muted(**who));
+        let highest = speaking.map(|(_, speaker)| speaker.priority).max().unwrap_or(Priority::Low);
         for (who, speaker) in &mut self.speakers {
             let setting = self.settings.get(who).copied().unwrap_or_default();
-            speaker.listener.set_gain(if setting.muted { 0.0 } else { setting.gain * speaker.volume });
+            let ducking = speaker.ducking.next(speaker.priority < highest);
+            speaker.listener.set_gain(if setting.muted { 0.0 } else { setting.gain * speaker.volume * ducking });
             let rendered = speaker.listener.render(now, &mut self.scratch);
             if rendered == Rendered::Speech && !speaker.heard {
                 speaker.heard = true;
                 found.push(Heard::First(*who));
             }
-            self.mixer.add(&self.scratch);
+            if let Some(playing) = speaker.listener.playing() {
+                let place = Place { sequence: playing.sequence, stretch: playing.burst };
+                speaker.clock.heard(plays_at, place, playing.offset, speaker.frame);
+            }
+            if each(*who, &self.scratch) == Mixing::In {
+                self.mixer.add(&self.scratch);
+            }
             let speaking = speaker.listener.is_speaking();
             if speaking != speaker.speaking {
                 speaker.speaking = speaking;
@@ -126,6 +236,61 @@ impl<P: Copy + Ord> Hearing<P> {
             }
             stays
         });
+    }
+
+    /// Whom to tell now how well they are received.
+    pub(crate) fn reports(&mut self, now: Duration) -> Vec<(Who<P>, Reception)> {
+        let mut due = Vec::new();
+        for (who, speaker) in &mut self.speakers {
+            if now < speaker.reported_at + REPORT_INTERVAL {
+                continue;
+            }
+            speaker.reported_at = now;
+            if let Some(reception) = speaker.listener.take_reception() {
+                speaker.loss.report(reception.expected, reception.lost);
+                due.push((*who, reception));
+            }
+        }
+        due
+    }
+
+    /// Whose clock to ask now, and with which time.
+    pub(crate) fn questions(&mut self, now: Duration) -> Vec<(Who<P>, u64)> {
+        let playing = self.speakers.iter_mut().filter_map(|(who, speaker)| {
+            let playing = speaker.listener.playing()?;
+            let place = Place { sequence: playing.sequence, stretch: playing.burst };
+            Some((*who, speaker.clock.ask(now, place)?))
+        });
+        playing.collect()
+    }
+
+    /// Takes the answer of somebody's clock.
+    pub(crate) fn told(&mut self, now: Duration, who: Who<P>, echo: &ClockEcho) {
+        if let Some(speaker) = self.speakers.get_mut(&who) {
+            let mut clock = std::mem::take(&mut speaker.clock);
+            clock.told(now, echo, |low| Some(speaker.place(low)));
+            speaker.clock = clock;
+        }
+    }
+
+    /// From somebody's microphone to this speaker, once measured.
+    pub(crate) fn delay(&self, who: Who<P>) -> Option<Duration> {
+        self.speakers.get(&who).and_then(|speaker| speaker.clock.delay())
+    }
+
+    /// The share of somebody's frames that was lost lately.
+    pub(crate) fn loss(&self, who: Who<P>) -> f32 {
+        self.speakers.get(&who).and_then(|speaker| speaker.loss.loss()).unwrap_or(0.0)
+    }
+
+    /// What is set for somebody.
+    pub(crate) fn setting(&self, who: Who<P>) -> (f32, bool) {
+        let Setting { gain, muted } = self.settings.get(&who).copied().unwrap_or_default();
+        (gain, muted)
+    }
+
+    fn is_muted(&self, who: Who<P>) -> bool {
+        self.settings.get(&who).is_some_and(|setting| setting.muted)
     }
 
     /// Factor on a peer's speech; 1.0 is as spoken.
@@ -182,5 +347,30 @@ impl<P: Copy + Ord> Hearing<P> {
         };
         self.speakers.remove(&who);
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn stretches_of_speech_are_told_apart_also_for_frames_that_come_late() {
+        let mut stretches = Stretches::default();
+        assert_eq!(stretches.note(100, 5, false), 5);
+        assert_eq!(stretches.note(102, 5, true), 5);
+        assert_eq!(stretches.note(103, 5, false), 6);
+        assert_eq!(stretches.note(101, 5, false), 5, "it was late");
+        assert_eq!(stretches.note(102, 5, true), 5, "and this one came twice");
+        assert_eq!(stretches.note(104, 6, false), 7, "a burst is another stretch too");
+        assert_eq!(stretches.of_sequence(105), 7);
+        let mut last = 7;
+        for sequence in 105..200 {
+            let stretch = stretches.note(sequence, 6, sequence % 3 == 0);
+            assert!(stretch >= last);
+            last = stretch;
+        }
+        assert!(stretches.pauses.len() <= PAUSES);
+        assert_eq!(last, 7 + 31);
     }
 }

@@ -15,9 +15,18 @@
 //! while let Some(event) = comms.poll_event() { … }
 //! ```
 
+mod clocks;
 mod comms;
+mod feedback;
 mod hearing;
+mod random;
+mod settings;
 mod speaking;
+mod status;
+mod tap;
+mod telling;
 
-pub use comms::{Comms, CommsConfig, CommsError, CommsEvent, Mode, PeerStatus, Status};
-pub use hearing::HearingStats;
+pub use comms::Comms;
+pub use hearing::{HearingStats, Mixing};
+pub use status::{CommsConfig, CommsError, CommsEvent, Mode, PeerStatus, SpeakingStatus, Status};
+pub use tap::TappedFrame;

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::{BLOCK_SAMPLES, Block, level};
 use voicemesh_engine::{Comms, CommsConfig, CommsError, CommsEvent, Mode};
 use voicemesh_networks::memory::{ClientParameters, Endpoint, Hub, ServerParameters};
@@ -22,7 +21,7 @@ struct House {
 }
 
 fn comms(hub: &Hub, name: &str, seed: u64) -> Comms<Endpoint> {
-    let config = CommsConfig { name: name.to_owned(), speech: SpeechConfig::default(), seed };
+    let config = CommsConfig::new(name, seed);
     Comms::new(config, hub.endpoint()).unwrap()
 }
 

@@ -31,7 +31,7 @@ use voice_out::Recent;
 pub use event::{ClientEvent, DropCounts, Dropped, Voice, Who};
 pub use inbound::Received;
 pub use view::View;
-pub use voice_out::Spoken;
+pub use voice_out::{Reached, Spoken};
 
 /// Events that nobody has taken yet. When there are more, new ones are dropped and counted.
 const EVENTS: usize = 4096;

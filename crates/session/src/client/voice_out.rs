@@ -50,6 +50,17 @@ impl<P> Spoken<'_, P> {
     }
 }
 
+/// Whom a frame reached.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reached {
+    /// Listeners, each once.
+    pub listeners: usize,
+    /// Packets that went over links.
+    pub links: usize,
+    /// Packets that went to the relay.
+    pub relay_packets: usize,
+}
+
 /// What a listener is sent of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Form {
@@ -74,12 +85,12 @@ impl<P: Copy + Ord + Debug> Client<P> {
     ///
     /// With no open target the frame is for nobody and is not counted. A frame larger than a packet is not sent.
     pub fn send_voice<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, frame: Bytes) -> usize {
-        self.send_spoken(now, net, &Spoken::plain(frame))
+        self.send_spoken(now, net, &Spoken::plain(frame)).listeners
     }
 
     /// The same, with what goes with it.
-    pub fn send_spoken<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, spoken: &Spoken<'_, P>) -> usize {
-        let Some(address) = self.speaker.next_frame() else { return 0 };
+    pub fn send_spoken<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, spoken: &Spoken<'_, P>) -> Reached {
+        let Some(address) = self.speaker.next_frame() else { return Reached::default() };
         if !self.speaker.is_closing() {
             self.closing_since = None;
         }
@@ -88,7 +99,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         let mut packets = PacketCache::default();
         let mut relayed: Vec<(Form, ClientId)> = Vec::new();
         let mut direct: Vec<((SessionId, Form), Vec<Destination<P>>)> = Vec::new();
-        let reached = audience.len();
+        let mut reached = Reached { listeners: audience.len(), ..Reached::default() };
         for remote in audience {
             let form = speech.form(net, remote.who);
             let route = self.routes.get(&remote.who).copied().unwrap_or_default();
@@ -107,11 +118,13 @@ impl<P: Copy + Ord + Debug> Client<P> {
         let sequence = speech.address.sequence;
         for ((session, form), destinations) in direct {
             if let Some(packet) = packets.get(self, net, session, form, &speech) {
+                let asked = destinations.len();
                 let unserved = self.send_direct(now, net, destinations, &packet, sequence);
+                reached.links += asked.saturating_sub(unserved.len());
                 relayed.extend(unserved.into_iter().map(|client| (form, client)));
             }
         }
-        self.relay_speech(now, net, relayed, &mut packets, &speech);
+        reached.relay_packets = self.relay_speech(now, net, relayed, &mut packets, &speech);
         if self.recent.len() == RECENT_FRAMES {
             self.recent.pop_front();
         }
@@ -127,8 +140,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
         relayed: Vec<(Form, ClientId)>,
         packets: &mut PacketCache,
         speech: &Speech<'_, P>,
-    ) {
-        let Some(session) = self.joined_view().map(View::session) else { return };
+    ) -> usize {
+        let Some(session) = self.joined_view().map(View::session) else { return 0 };
+        let mut count = 0;
         for form in [Form::Plain, Form::Marked, Form::Copies] {
             let clients: BTreeSet<_> =
                 relayed.iter().filter(|(wanted, _)| *wanted == form).map(|(_, client)| *client).collect();
@@ -137,8 +151,10 @@ impl<P: Copy + Ord + Debug> Client<P> {
             }
             if let Some(packet) = packets.get(self, net, session, form, speech) {
                 self.relay(now, net, Reliability::Unreliable, &clients.into_iter().collect::<Vec<_>>(), &packet);
+                count += 1;
             }
         }
+        count
     }
 
     /// The number of the frame that would be sent next.

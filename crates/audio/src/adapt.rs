@@ -1,0 +1,243 @@
+//! How speech is sent: bitrate, in-band FEC and copies follow what listeners report, within what the uplink carries.
+//!
+//! A copy is an earlier frame in a later packet. One that is spaced as far as losses last in a row repairs what FEC, which
+//! stands in the very next packet, cannot. Copies are paid for by the bitrate, so that a lossy network is not given more to
+//! lose: the packets stay about as large as they were.
+
+use crate::{FrameDuration, encode::RECOMMENDED_BITRATE_BPS};
+
+/// What a packet adds to its frame on a link: IP, UDP, DTLS, SCTP and our own header (measured, DESIGN §7).
+pub const LINK_OVERHEAD_BYTES: u32 = 93;
+/// The same on the relay's WebSocket.
+pub const RELAY_OVERHEAD_BYTES: u32 = 80;
+/// What one copy adds beside its bytes.
+const COPY_HEADER_BYTES: u32 = 3;
+
+/// From this loss on a listener is sent copies …
+const COPIES_FROM: f32 = 0.03;
+/// … until it is below this.
+const COPIES_UNTIL: f32 = 0.015;
+/// Below this loss nothing is spent on repair.
+const WORTH_REPAIR: f32 = 0.005;
+
+/// A loss that grows is believed by this much of the difference with each second of reports …
+const ATTACK: f32 = 0.6;
+/// … and one that falls by this much: a good second says little about the next.
+const RELEASE: f32 = 0.12;
+/// Frames in a second of the usual frames; fewer count for less.
+const FULL_REPORT_FRAMES: f32 = 50.0;
+
+/// What the encoder prepares for until the first report: a network of which nothing is known.
+const FIRST_EXPECTED_LOSS_PERCENT: u8 = 10;
+/// The encoder is told no more than this; beyond, copies help and its own cannot.
+const MOST_EXPECTED_LOSS_PERCENT: u8 = 25;
+
+/// Which copies go: how many frames behind, for each frame duration. Chosen by measurement (`voicemesh-quality --only
+/// spacing`): far enough to be outside of most bursts, near enough to keep the delay small.
+const fn spacing(frame: FrameDuration) -> &'static [u8] {
+    match frame {
+        FrameDuration::Ms10 => &[6],
+        FrameDuration::Ms20 => &[4],
+        FrameDuration::Ms40 => &[2],
+        FrameDuration::Ms60 => &[1],
+    }
+}
+
+/// What is known of one listener's losses.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct ListenerLoss {
+    loss: Option<f32>,
+    wants_copies: bool,
+}
+
+impl ListenerLoss {
+    /// Takes a report: of so many frames, so many did not come.
+    pub fn report(&mut self, expected: u32, lost: u32) {
+        if expected == 0 {
+            return;
+        }
+        let fraction = lost.min(expected) as f32 / expected as f32;
+        let weight = (expected as f32 / FULL_REPORT_FRAMES).min(1.0);
+        let loss = match self.loss {
+            None => fraction,
+            Some(before) if fraction > before => before + (fraction - before) * ATTACK * weight,
+            Some(before) => before + (fraction - before) * RELEASE * weight,
+        };
+        self.loss = Some(loss);
+        self.wants_copies = loss >= if self.wants_copies { COPIES_UNTIL } else { COPIES_FROM };
+    }
+
+    /// The smoothed loss, once reported: 0.0 to 1.0.
+    pub fn loss(&self) -> Option<f32> {
+        self.loss
+    }
+
+    /// Whether copies would help this listener.
+    pub fn wants_copies(&self) -> bool {
+        self.wants_copies
+    }
+}
+
+/// Those who are spoken to at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Audience {
+    /// Packets that go over links for each frame.
+    pub direct: u32,
+    /// Whether a packet goes to the relay, which copies it for the others.
+    pub relayed: bool,
+    /// The highest loss that one of them reported.
+    pub worst_loss: Option<f32>,
+    /// How many of the packets carry copies if there are any.
+    pub with_copies: u32,
+}
+
+/// What the user, and the uplink, allow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Payload bits per second on a network that loses nothing.
+    pub bitrate_bps: u32,
+    /// Speech per frame.
+    pub frame: FrameDuration,
+    /// What all packets together may take, headers included, in bits per second; `None` for no limit.
+    pub uplink_bps: Option<u32>,
+}
+
+/// How to send.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Payload bits per second of a frame without copies.
+    pub bitrate_bps: u32,
+    /// What the encoder is told to prepare for.
+    pub expected_loss_percent: u8,
+    /// Which earlier frames go again, to those who want them.
+    pub copies: &'static [u8],
+    /// What all packets together take, in bits per second.
+    pub uplink_bps: u32,
+}
+
+impl Plan {
+    /// How to send to these listeners.
+    ///
+    /// What is over the limit is saved in this order: bitrate down to the lowest that sounds good, then copies. What is
+    /// over even so is sent all the same: nobody is left unheard for a limit.
+    pub fn choose(allowance: Allowance, audience: Audience) -> Self {
+        let worst = audience.worst_loss;
+        let expected_loss_percent = match worst {
+            None => FIRST_EXPECTED_LOSS_PERCENT,
+            Some(loss) if loss < WORTH_REPAIR => 0,
+            Some(loss) => ((loss * 100.0).ceil() as u8).min(MOST_EXPECTED_LOSS_PERCENT),
+        };
+        let copies: &[u8] = if audience.with_copies > 0 { spacing(allowance.frame) } else { &[] };
+        let plan = |copies: &'static [u8]| {
+            let shared = allowance.bitrate_bps / (1 + copies.len() as u32);
+            let lowest = allowance.bitrate_bps.min(*RECOMMENDED_BITRATE_BPS.start());
+            let bitrate_bps = fitting(allowance, audience, copies, shared.max(lowest), lowest);
+            let uplink_bps = uplink(allowance.frame, audience, copies, bitrate_bps);
+            Self { bitrate_bps, expected_loss_percent, copies, uplink_bps }
+        };
+        let with_copies = plan(copies);
+        match allowance.uplink_bps {
+            Some(limit) if with_copies.uplink_bps > limit && !copies.is_empty() => plan(&[]),
+            _ => with_copies,
+        }
+    }
+}
+
+/// The highest bitrate from `lowest` to `highest` within the limit, in steps of 1 kbit/s.
+fn fitting(allowance: Allowance, audience: Audience, copies: &[u8], highest: u32, lowest: u32) -> u32 {
+    let Some(limit) = allowance.uplink_bps else { return highest };
+    let fits = |bitrate: &u32| uplink(allowance.frame, audience, copies, *bitrate) <= limit;
+    (lowest..=highest).rev().step_by(1_000).find(fits).unwrap_or(lowest)
+}
+
+fn uplink(frame: FrameDuration, audience: Audience, copies: &[u8], bitrate_bps: u32) -> u32 {
+    let packets_per_second = |packets: u32| packets * 1_000 / frame.millis() as u32;
+    let packets = audience.direct + u32::from(audience.relayed);
+    let copied = audience.with_copies.min(packets) * copies.len() as u32;
+    let payload = bitrate_bps.saturating_mul(packets + copied);
+    let headers = packets_per_second(audience.direct) * LINK_OVERHEAD_BYTES
+        + packets_per_second(u32::from(audience.relayed)) * RELAY_OVERHEAD_BYTES
+        + packets_per_second(copied) * COPY_HEADER_BYTES;
+    payload.saturating_add(headers.saturating_mul(8))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FREE: Allowance = Allowance { bitrate_bps: 32_000, frame: FrameDuration::Ms20, uplink_bps: None };
+
+    fn listeners(direct: u32, worst_loss: f32, with_copies: u32) -> Audience {
+        Audience { direct, relayed: false, worst_loss: Some(worst_loss), with_copies }
+    }
+
+    #[test]
+    fn a_network_that_loses_nothing_is_given_nothing_to_repair_with() {
+        let plan = Plan::choose(FREE, listeners(1, 0.0, 0));
+        assert_eq!((plan.bitrate_bps, plan.expected_loss_percent, plan.copies.len()), (32_000, 0, 0));
+    }
+
+    #[test]
+    fn before_the_first_report_frames_can_be_repaired() {
+        let plan = Plan::choose(FREE, Audience { direct: 1, ..Audience::default() });
+        assert_eq!((plan.bitrate_bps, plan.expected_loss_percent), (32_000, 10));
+    }
+
+    #[test]
+    fn copies_are_paid_for_by_the_bitrate_and_never_make_it_sound_bad() {
+        let plan = Plan::choose(FREE, listeners(1, 0.1, 1));
+        assert_eq!((plan.bitrate_bps, plan.expected_loss_percent, plan.copies), (16_000, 10, &[4][..]));
+        let rich = Plan::choose(Allowance { bitrate_bps: 64_000, ..FREE }, listeners(1, 0.1, 1));
+        assert_eq!(rich.bitrate_bps, 32_000);
+        let poor = Plan::choose(Allowance { bitrate_bps: 12_000, ..FREE }, listeners(1, 0.1, 1));
+        assert_eq!(poor.bitrate_bps, 12_000, "what the user asked for is not raised");
+    }
+
+    /// proves: D-33
+    #[test]
+    fn near_the_uplinks_limit_the_bitrate_falls_first_and_the_copies_go_next() {
+        let within = |limit, audience| Plan::choose(Allowance { uplink_bps: Some(limit), ..FREE }, audience);
+        let many = listeners(10, 0.0, 0);
+        let free = Plan::choose(FREE, many);
+        assert_eq!(free.uplink_bps, 10 * (32_000 + 50 * 93 * 8));
+        assert_eq!(within(free.uplink_bps, many), free, "what fits is left as it is");
+        let tight = within(600_000, many);
+        assert!((16_000..32_000).contains(&tight.bitrate_bps) && tight.uplink_bps <= 600_000, "{tight:?}");
+        let lossy = listeners(10, 0.1, 10);
+        let without = within(600_000, lossy);
+        assert!(without.copies.is_empty() && without.uplink_bps <= 600_000, "{without:?}");
+        assert_eq!(within(1, many).bitrate_bps, 16_000, "nobody is left unheard for a limit");
+    }
+
+    #[test]
+    fn a_relayed_packet_is_paid_for_once_however_many_hear_it() {
+        let relayed = Audience { relayed: true, worst_loss: Some(0.0), ..Audience::default() };
+        assert_eq!(Plan::choose(FREE, relayed).uplink_bps, 32_000 + 50 * 80 * 8);
+    }
+
+    #[test]
+    fn loss_is_believed_quickly_and_forgotten_slowly() {
+        let mut listener = ListenerLoss::default();
+        assert_eq!(listener.loss(), None);
+        listener.report(50, 0);
+        assert!(!listener.wants_copies());
+        listener.report(50, 10);
+        assert!(listener.wants_copies(), "{listener:?}");
+        let good_seconds = (0..100).take_while(|_| {
+            listener.report(50, 0);
+            listener.wants_copies()
+        });
+        assert!((5..40).contains(&good_seconds.count()));
+    }
+
+    #[test]
+    fn one_lost_frame_of_a_few_is_no_bad_network() {
+        let mut listener = ListenerLoss::default();
+        listener.report(50, 0);
+        listener.report(3, 1);
+        assert!(!listener.wants_copies(), "{listener:?}");
+        listener.report(0, 0);
+        listener.report(10, 1_000);
+        assert!(listener.loss() <= Some(1.0));
+    }
+}

@@ -1,0 +1,231 @@
+//! How long speech takes from a microphone to this speaker, measured (FEATURES B-08).
+//!
+//! Two machines' clocks have nothing in common. A question and its answer carry four times (RFC 5905 §8), from which
+//! follows how far the clocks are apart, wrong by at most half of what the two ways differ; of several questions the one
+//! with the shortest round trip is believed. The answer also tells when one frame was captured, and from there every frame
+//! of the same stretch of speech is known.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use voicemesh_wire::packet::ClockEcho;
+
+/// Questions remembered; the oldest is forgotten first.
+const SAMPLES: usize = 8;
+/// A question older than this says nothing any more: clocks drift by up to 0.1 ms a second.
+const SAMPLE_LIFE: Duration = Duration::from_secs(20);
+/// A clock that is not known well is asked this often …
+const ASK_SOON: Duration = Duration::from_millis(200);
+/// … until it has answered so many times; …
+const ENOUGH_SAMPLES: usize = 4;
+/// … and then this often, while its owner speaks.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+/// Of a newly measured delay, how much is believed with each block of 10 ms.
+const SMOOTHING: f32 = 0.05;
+/// A delay beyond this is a clock that jumped.
+const LONGEST_DELAY: Duration = Duration::from_secs(10);
+
+/// A place in somebody's speech.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// The frame.
+    pub sequence: u64,
+    /// The stretch of speech without a pause, in which frames follow each other in time as in number.
+    pub stretch: u64,
+}
+
+/// Somebody else's clock.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Clock {
+    samples: VecDeque<Sample>,
+    asked_at: Option<Duration>,
+    answered: bool,
+    captured: Option<Captured>,
+    delay_ms: Option<f32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    at: Duration,
+    /// Their clock minus ours.
+    offset_us: i64,
+    round_trip_us: i64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Captured {
+    place: Place,
+    /// By their clock.
+    at_us: i64,
+    told_at: Duration,
+}
+
+impl Clock {
+    /// Whether to ask now; `place` is where they are heard at the moment. Counts as asked.
+    pub fn ask(&mut self, now: Duration, place: Place) -> Option<u64> {
+        let knows = self
+            .captured
+            .is_some_and(|captured| captured.place.stretch == place.stretch && now < captured.told_at + ASK_AGAIN);
+        if knows && self.samples.len() >= ENOUGH_SAMPLES {
+            return None;
+        }
+        if self.asked_at.is_some_and(|at| now < at + ASK_SOON) {
+            return None;
+        }
+        self.asked_at = Some(now);
+        self.answered = false;
+        Some(micros(now).unsigned_abs())
+    }
+
+    /// Takes an answer; `place` gives the place of one of their frames by the low bits of its number.
+    pub fn told(&mut self, now: Duration, echo: &ClockEcho, place: impl Fn(u16) -> Option<Place>) {
+        let asked = self.asked_at.filter(|at| micros(*at).unsigned_abs() == echo.asked_us && !self.answered);
+        let Some(asked_at) = asked else { return };
+        self.answered = true;
+        let (received, sent) = (signed(echo.received_us), signed(echo.sent_us));
+        let (asked_us, now_us) = (micros(asked_at), micros(now));
+        let round_trip_us = (now_us - asked_us) - (sent - received);
+        if round_trip_us < 0 {
+            return;
+        }
+        let offset_us = ((received - asked_us) + (sent - now_us)) / 2;
+        if self.samples.len() == SAMPLES {
+            self.samples.pop_front();
+        }
+        self.samples.push_back(Sample { at: now, offset_us, round_trip_us });
+        self.samples.retain(|sample| now < sample.at + SAMPLE_LIFE);
+        self.captured = echo.captured.and_then(|captured| {
+            let place = place(captured.sequence)?;
+            Some(Captured { place, at_us: sent - i64::from(captured.ago_us), told_at: now })
+        });
+    }
+
+    /// Learns that what lies `into` the frame at `place` is heard at `plays_at`; frames last `frame`.
+    pub fn heard(&mut self, plays_at: Duration, place: Place, into: Duration, frame: Duration) {
+        let Some(captured) = self.captured.filter(|captured| captured.place.stretch == place.stretch) else { return };
+        let Some(best) = self.samples.iter().min_by_key(|sample| sample.round_trip_us) else { return };
+        let frames = place.sequence.wrapping_sub(captured.place.sequence) as i64;
+        let Some(since) = frames.checked_mul(micros(frame)) else { return };
+        let spoken_at = captured.at_us - best.offset_us + since + micros(into);
+        let delay = micros(plays_at) - spoken_at;
+        if !(0..micros(LONGEST_DELAY)).contains(&delay) {
+            return;
+        }
+        let delay_ms = delay as f32 / 1_000.0;
+        self.delay_ms = Some(match self.delay_ms {
+            Some(before) => before + (delay_ms - before) * SMOOTHING,
+            None => delay_ms,
+        });
+    }
+
+    /// From their microphone to this speaker, once measured.
+    pub fn delay(&self) -> Option<Duration> {
+        self.delay_ms.map(|delay| Duration::from_secs_f32(delay.max(0.0) / 1_000.0))
+    }
+}
+
+fn micros(duration: Duration) -> i64 {
+    i64::try_from(duration.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// A clock beyond 292,000 years is cut; it then measures nothing.
+fn signed(us: u64) -> i64 {
+    i64::try_from(us).unwrap_or(i64::MAX).min(i64::MAX / 4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use voicemesh_wire::ClientId;
+    use voicemesh_wire::packet::Captured as WireCaptured;
+
+    const FRAME: Duration = Duration::from_millis(20);
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn place(sequence: u64) -> Place {
+        Place { sequence, stretch: 1 }
+    }
+
+    /// Asks at `now` a clock that is 1,000 s ahead over ways of these lengths; frame 100 was captured at 5 s of ours.
+    fn exchange(clock: &mut Clock, now: Duration, there: Duration, back: Duration) {
+        let asked_us = clock.ask(now, place(100)).expect("it is time");
+        let received_us = (now + there + ms(1_000_000)).as_micros() as u64;
+        let sent_us = received_us + 2_000;
+        let ago_us = (now + there + ms(2) - ms(5_000)).as_micros() as u32;
+        let captured = Some(WireCaptured { sequence: 100, ago_us });
+        let echo = ClockEcho { sender: ClientId(1), asked_us, received_us, sent_us, captured };
+        clock.told(now + there + ms(2) + back, &echo, |low| Some(place(low.into())));
+    }
+
+    #[test]
+    fn the_delay_is_what_lies_between_capture_and_playing() {
+        let mut clock = Clock::default();
+        exchange(&mut clock, ms(6_000), ms(40), ms(40));
+        clock.heard(ms(5_090), place(100), Duration::ZERO, FRAME);
+        assert_eq!(clock.delay().map(|delay| delay.as_millis()), Some(90));
+        let mut clock = Clock::default();
+        exchange(&mut clock, ms(6_000), ms(40), ms(40));
+        clock.heard(ms(6_087), place(150), ms(7), FRAME);
+        assert_eq!(clock.delay().map(|delay| delay.as_millis()), Some(80), "50 frames and 7 ms later");
+    }
+
+    #[test]
+    fn the_question_with_the_shortest_round_trip_is_believed() {
+        let mut clock = Clock::default();
+        exchange(&mut clock, ms(6_000), ms(240), ms(40));
+        exchange(&mut clock, ms(6_500), ms(41), ms(40));
+        exchange(&mut clock, ms(7_000), ms(40), ms(400));
+        clock.heard(ms(5_090), place(100), Duration::ZERO, FRAME);
+        let delay = clock.delay().unwrap();
+        assert!((ms(89)..=ms(91)).contains(&delay), "{delay:?}");
+    }
+
+    #[test]
+    fn another_stretch_of_speech_is_not_reckoned_from_the_last() {
+        let mut clock = Clock::default();
+        exchange(&mut clock, ms(6_000), ms(40), ms(40));
+        clock.heard(ms(9_000), Place { sequence: 200, stretch: 2 }, Duration::ZERO, FRAME);
+        assert_eq!(clock.delay(), None);
+        assert!(clock.ask(ms(6_500), Place { sequence: 200, stretch: 2 }).is_some());
+    }
+
+    #[test]
+    fn answers_that_nobody_asked_for_or_that_come_twice_change_nothing() {
+        let mut clock = Clock::default();
+        let echo = ClockEcho {
+            sender: ClientId(1),
+            asked_us: 0,
+            received_us: 1,
+            sent_us: 1,
+            captured: Some(WireCaptured { sequence: 1, ago_us: 0 }),
+        };
+        clock.told(ms(10), &echo, |_| Some(place(1)));
+        clock.heard(ms(5), place(1), Duration::ZERO, FRAME);
+        assert_eq!(clock.delay(), None);
+        exchange(&mut clock, ms(6_000), ms(1), ms(1));
+        let again = ClockEcho { asked_us: 6_000_000, received_us: u64::MAX, sent_us: u64::MAX, ..echo };
+        clock.told(ms(6_100), &again, |_| Some(place(1)));
+        clock.heard(ms(5_090), place(100), Duration::ZERO, FRAME);
+        assert_eq!(clock.delay().map(|delay| delay.as_millis()), Some(90));
+    }
+
+    #[test]
+    fn a_clock_that_is_known_is_asked_again_only_now_and_then() {
+        let mut clock = Clock::default();
+        let mut questions = 0;
+        for step in 0..1_000 {
+            let now = ms(10_000 + step * 10);
+            if let Some(asked_us) = clock.ask(now, place(1)) {
+                questions += 1;
+                let received_us = now.as_micros() as u64;
+                let captured = Some(WireCaptured { sequence: 1, ago_us: 0 });
+                let echo = ClockEcho { sender: ClientId(1), asked_us, received_us, sent_us: received_us, captured };
+                clock.told(now, &echo, |_| Some(place(1)));
+            }
+        }
+        assert!((6..=10).contains(&questions), "{questions} in ten seconds");
+    }
+}

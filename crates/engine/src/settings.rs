@@ -1,0 +1,110 @@
+//! What the user of a [`Comms`] sets about its sound, and reads of it.
+
+use std::time::Duration;
+
+use voicemesh_audio::adapt::Allowance;
+use voicemesh_audio::process::{Activation, Processing};
+use voicemesh_session::Network;
+use voicemesh_session::client::Who;
+
+use crate::Comms;
+use crate::status::{CommsError, SpeakingStatus};
+use crate::tap::TappedFrame;
+
+impl<N: Network> Comms<N> {
+    /// Muted, nothing is sent; targets and burst stay as they are.
+    pub fn set_muted(&mut self, muted: bool) {
+        self.speaking.set_muted(muted);
+    }
+
+    /// Whether nothing is sent.
+    pub fn is_muted(&self) -> bool {
+        self.speaking.is_muted()
+    }
+
+    /// Deafened, nothing is heard; what others say is still received.
+    pub fn set_deafened(&mut self, deafened: bool) {
+        self.hearing.set_deafened(deafened);
+    }
+
+    /// Whether nothing is heard.
+    pub fn is_deafened(&self) -> bool {
+        self.hearing.is_deafened()
+    }
+
+    /// How loud one peer is heard: a factor, 1.0 as spoken, at most 4.0. Stays until changed, whatever the peer does.
+    pub fn set_gain(&mut self, who: Who<N::Peer>, gain: f32) {
+        self.hearing.set_gain(who, gain);
+    }
+
+    /// Whether one peer is not heard.
+    pub fn set_peer_muted(&mut self, who: Who<N::Peer>, muted: bool) {
+        self.hearing.set_peer_muted(who, muted);
+    }
+
+    /// What is done to the microphone's sound, from the next block on.
+    pub fn set_processing(&mut self, processing: Processing) {
+        self.speaking.set_processing(processing);
+    }
+
+    /// What is done to the microphone's sound.
+    pub fn processing(&self) -> Processing {
+        self.speaking.processing()
+    }
+
+    /// When the microphone's sound is sent.
+    ///
+    /// # Errors
+    /// A release delay that is too long; the old rule stays.
+    pub fn set_activation(&mut self, activation: Activation) -> Result<(), CommsError> {
+        Ok(self.speaking.set_activation(activation)?)
+    }
+
+    /// When the microphone's sound is sent.
+    pub fn activation(&self) -> Activation {
+        self.speaking.activation()
+    }
+
+    /// Whether the key of push-to-talk is held.
+    pub fn set_talking(&mut self, talking: bool) {
+        self.speaking.set_talking(talking);
+    }
+
+    /// What all that is sent may take of the uplink, in bits per second; `None` for no limit.
+    pub fn set_uplink_bps(&mut self, uplink_bps: Option<u32>) {
+        let allowance = self.feedback.allowance();
+        self.feedback.allow(Allowance { uplink_bps, ..allowance });
+    }
+
+    /// What the devices add to the delay: how old the newest sample of a captured block is when it is handed over, and
+    /// how long after being asked for a rendered block's first sample is heard. The measured delay counts both, and the
+    /// echo canceller begins its search with their sum.
+    pub fn set_device_delays(&mut self, capture_age: Duration, playout_delay: Duration) {
+        self.devices.capture_age = capture_age;
+        self.devices.playout_delay = playout_delay;
+        self.speaking.set_echo_delay(capture_age + playout_delay);
+    }
+
+    /// The microphone, and how its speech is sent.
+    pub fn speaking_status(&self) -> SpeakingStatus {
+        let plan = self.feedback.plan();
+        SpeakingStatus {
+            level: self.speaking.level(),
+            sending: self.speaking.is_open(),
+            bitrate_bps: plan.bitrate_bps,
+            worst_loss: self.feedback.worst_loss().unwrap_or(0.0),
+            copies: plan.copies.len() as u8,
+            uplink_bps: plan.uplink_bps,
+        }
+    }
+
+    /// Whether [`poll_frame`](Self::poll_frame) gives the frames that are sent and received.
+    pub fn set_tapped(&mut self, tapped: bool) {
+        self.frames.set_on(tapped);
+    }
+
+    /// The next frame that was sent or received.
+    pub fn poll_frame(&mut self) -> Option<TappedFrame<N::Peer>> {
+        self.frames.take()
+    }
+}

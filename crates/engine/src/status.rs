@@ -1,0 +1,173 @@
+//! What a [`Comms`](crate::Comms) is made from, and what it tells.
+
+use std::time::Duration;
+
+use voicemesh_audio::AudioError;
+use voicemesh_audio::decode::ListenerStats;
+use voicemesh_audio::encode::SpeechConfig;
+use voicemesh_audio::process::{Activation, MicrophoneConfig, MicrophoneLevel, Processing};
+use voicemesh_session::client::{ClientError, ClientEvent, Who};
+use voicemesh_session::network::NetworkError;
+use voicemesh_session::route::Route;
+use voicemesh_wire::{ClientId, SessionId};
+
+/// What a [`Comms`](crate::Comms) is made from.
+#[derive(Clone, Debug)]
+pub struct CommsConfig {
+    /// Display name.
+    pub name: String,
+    /// How speech is encoded on a network that loses nothing; bitrate and repair follow what listeners report.
+    pub speech: SpeechConfig,
+    /// What happens to the microphone's sound, and when it is sent.
+    pub microphone: MicrophoneConfig,
+    /// What all that is sent may take of the uplink, in bits per second; `None` for no limit.
+    pub uplink_bps: Option<u32>,
+    /// Where all that must be random comes from: session numbers and the first sequence number. Draw it at random.
+    pub seed: u64,
+}
+
+impl CommsConfig {
+    /// The usual settings, for sound that is sent as it is whenever there is any: a file, a game's own mix. For a
+    /// microphone set [`microphone`](Self::microphone) to its default.
+    pub fn new(name: impl Into<String>, seed: u64) -> Self {
+        Self {
+            name: name.into(),
+            speech: SpeechConfig::default(),
+            microphone: MicrophoneConfig { processing: Processing::OFF, activation: Activation::Always },
+            uplink_bps: None,
+            seed,
+        }
+    }
+}
+
+/// What a [`Comms`](crate::Comms) is at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// Nothing runs.
+    #[default]
+    None,
+    /// A member of a session.
+    Client,
+    /// A session's server, without microphone and speaker.
+    DedicatedServer,
+}
+
+impl std::fmt::Display for Mode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::None => "none",
+            Self::Client => "client",
+            Self::DedicatedServer => "server",
+        })
+    }
+}
+
+/// A call could not be carried out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum CommsError {
+    /// Call `stop` first.
+    #[error("already running as {0}")]
+    AlreadyRunning(Mode),
+    /// The call is for another mode.
+    #[error("not running as a client")]
+    NotAClient,
+    /// The network cannot.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The session cannot.
+    #[error(transparent)]
+    Client(#[from] ClientError),
+    /// The codec cannot.
+    #[error("{0}")]
+    Audio(String),
+}
+
+impl From<AudioError> for CommsError {
+    fn from(error: AudioError) -> Self {
+        Self::Audio(error.to_string())
+    }
+}
+
+/// What happened, in order.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum CommsEvent<P> {
+    /// The session's events, but for its voice, which is heard instead.
+    Session(ClientEvent<P>),
+    /// Somebody is heard, from whom nothing was heard for a while or ever.
+    FirstHeard {
+        /// Who.
+        who: Who<P>,
+    },
+    /// Somebody begins or ceases to be heard speaking.
+    Speaking {
+        /// Who.
+        who: Who<P>,
+        /// Which.
+        speaking: bool,
+    },
+    /// The server side serves.
+    Hosting(SessionId),
+    /// The server side has ended by itself.
+    HostingFailed(String),
+}
+
+/// Mode, connection and members, at any time (seed 000, "Testing").
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    /// What runs.
+    pub mode: Mode,
+    /// A client: whether it is in a session. A server: whether it serves.
+    pub connected: bool,
+    /// The session.
+    pub session: Option<SessionId>,
+    /// Everyone in it, the own client included: id and name.
+    pub members: Vec<(ClientId, String)>,
+}
+
+/// One other peer, as a person would want to see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PeerStatus<P> {
+    /// Who.
+    pub who: Who<P>,
+    /// The way to it.
+    pub route: Route,
+    /// The link's smoothed round trip, once measured.
+    pub round_trip: Option<Duration>,
+    /// When something last came over the link.
+    pub link_heard_at: Option<Duration>,
+    /// Whether it is heard speaking now.
+    pub speaking: bool,
+    /// How loud, if anything was heard lately.
+    pub level_dbfs: Option<f32>,
+    /// What became of its frames.
+    pub heard: Option<ListenerStats>,
+    /// Of its frames, those that were lost on the way lately, before any repair: 0.0 to 1.0.
+    pub loss: f32,
+    /// From its microphone to this speaker, once measured.
+    pub delay: Option<Duration>,
+    /// What it reported of this peer's frames: the share that was lost on the way, 0.0 to 1.0.
+    pub reported_loss: Option<f32>,
+    /// How loud it is heard, as set: a factor.
+    pub gain: f32,
+    /// Whether it is not heard, as set.
+    pub muted: bool,
+}
+
+/// The microphone, and how its speech is sent.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SpeakingStatus {
+    /// What it gives.
+    pub level: MicrophoneLevel,
+    /// Whether it is sent now.
+    pub sending: bool,
+    /// Payload of one stream, in bits per second.
+    pub bitrate_bps: u32,
+    /// The highest loss that a listener reports; 0.0 to 1.0.
+    pub worst_loss: f32,
+    /// Earlier frames that each packet repeats for those who lose many.
+    pub copies: u8,
+    /// What all packets together take while somebody speaks, in bits per second.
+    pub uplink_bps: u32,
+}

@@ -1,0 +1,92 @@
+//! What listeners and speakers tell each other beside speech: reports, and what time it is.
+
+use std::time::Duration;
+
+use voicemesh_audio::decode::Reception;
+use voicemesh_session::Network;
+use voicemesh_session::client::Who;
+use voicemesh_wire::packet::{Captured, ClockEcho, ClockProbe, ReceptionReport};
+
+use crate::Comms;
+use crate::comms::Role;
+
+/// A clock answers everyone together at most so often in a second, in bursts of as many: enough for a full room, and no
+/// help to who wants to flood somebody.
+const ANSWERS_PER_SECOND: u32 = 200;
+/// A frame older than this is not told of: its number may have wrapped.
+const CAPTURED_LIFE: Duration = Duration::from_secs(60);
+
+/// Bounds the answers.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Answers {
+    second: u64,
+    given: u32,
+}
+
+impl Answers {
+    fn allow(&mut self, now: Duration) -> bool {
+        if self.second != now.as_secs() {
+            *self = Self { second: now.as_secs(), given: 0 };
+        }
+        self.given += 1;
+        self.given <= ANSWERS_PER_SECOND
+    }
+}
+
+impl<N: Network> Comms<N> {
+    /// Tells speakers how well they are received, and asks for their time.
+    pub(crate) fn tell_speakers(&mut self, now: Duration) {
+        let Role::Client(client) = &mut self.role else { return };
+        for (who, reception) in self.hearing.reports(now) {
+            if self.network.takes_reports(peer(who)) {
+                client
+                    .send_to(now, &mut self.network, who, |session, sender| report(&reception, sender).encode(session));
+            }
+        }
+        for (who, asked_us) in self.hearing.questions(now) {
+            if self.network.takes_reports(peer(who)) {
+                client.send_to(now, &mut self.network, who, |session, sender| {
+                    ClockProbe { sender, asked_us }.encode(session)
+                });
+            }
+        }
+    }
+
+    /// Answers a question after the time.
+    pub(crate) fn tell_time(&mut self, now: Duration, who: Who<N::Peer>, asked_us: u64) {
+        if !self.network.takes_reports(peer(who)) || !self.answers.allow(now) {
+            return;
+        }
+        let Role::Client(client) = &mut self.role else { return };
+        let micros = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(u64::MAX);
+        let captured = self.captured.map(|(sequence, at)| (sequence, now.saturating_sub(at)));
+        let captured = captured.filter(|(_, ago)| *ago < CAPTURED_LIFE);
+        let captured = captured.map(|(sequence, ago)| Captured { sequence, ago_us: micros(ago) as u32 });
+        let (received_us, sent_us) = (micros(now), micros(now));
+        client.send_to(now, &mut self.network, who, |session, sender| {
+            ClockEcho { sender, asked_us, received_us, sent_us, captured }.encode(session)
+        });
+    }
+}
+
+fn peer<P>(who: Who<P>) -> Option<P> {
+    match who {
+        Who::Peer(peer) => Some(peer),
+        Who::Client(..) => None,
+    }
+}
+
+fn report(reception: &Reception, sender: voicemesh_wire::ClientId) -> ReceptionReport {
+    let count = |count: u32| u16::try_from(count).unwrap_or(u16::MAX);
+    let expected = count(reception.expected);
+    let lost = count(reception.lost).min(expected);
+    ReceptionReport {
+        sender,
+        expected,
+        lost,
+        unrepaired: count(reception.unrepaired).min(lost),
+        loss_run_sixteenths: (reception.mean_loss_run * 16.0).clamp(0.0, 65_535.0) as u16,
+        jitter_ms: reception.jitter_ms.clamp(0.0, 65_535.0) as u16,
+        buffer_ms: reception.buffer_ms.clamp(0.0, 65_535.0) as u16,
+    }
+}
