@@ -120,7 +120,7 @@ impl Clock {
 
     /// From their microphone to this speaker, once measured.
     pub fn delay(&self) -> Option<Duration> {
-        self.delay_ms.map(|delay| Duration::from_secs_f32(delay.max(0.0) / 1_000.0))
+        self.delay_ms.map(|delay| Duration::from_micros((delay.max(0.0) * 1_000.0).round() as u64))
     }
 }
 

@@ -371,6 +371,6 @@ mod tests {
             last = stretch;
         }
         assert!(stretches.pauses.len() <= PAUSES);
-        assert_eq!(last, 7 + 31);
+        assert_eq!(last, 7 + 32, "a pause after each third of them");
     }
 }
