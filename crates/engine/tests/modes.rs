@@ -166,9 +166,11 @@ fn a_group_hears_its_speaker_and_nobody_else_does() {
 fn muting_stops_sending_and_never_steps_the_burst() {
     let mut house = House::new(2);
     house.run_with(50, &[0]);
+    let before = house.clients[0].frames_spoken();
     house.clients[0].set_muted(true);
-    house.run(100);
+    house.run_with(100, &[0]);
     let spoken = house.clients[0].frames_spoken();
+    assert_eq!(spoken, before + 1, "one more frame, silent, says that a pause follows");
     house.loudness();
     house.run_with(50, &[0]);
     assert_eq!(house.clients[0].frames_spoken(), spoken);
