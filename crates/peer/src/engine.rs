@@ -7,7 +7,9 @@ use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use voicemesh_audio::process::{Activation, Processing};
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
+use voicemesh_device::{InputSpec, OutputSpec};
 use voicemesh_engine::{Comms, CommsEvent};
 use voicemesh_session::GLOBAL_GROUP;
 use voicemesh_session::client::{ClientEvent, Who};
@@ -16,7 +18,7 @@ use voicemesh_wire::packet::Recipient;
 use voicemesh_wire::{GroupId, PeerId};
 
 use crate::carrier::RealCarrier;
-use crate::event::{Event, PeerState, Snapshot, Stamped};
+use crate::event::{Event, MicrophoneState, PeerState, SendingState, Snapshot, Stamped};
 use crate::inbox::{Arrivals, Wake};
 use crate::mesh::{Mesh, MeshEvent};
 use crate::sound::Sound;
@@ -46,6 +48,10 @@ pub(crate) enum Command {
     JoinGroup(String),
     LeaveGroup(String),
     SetTalking(bool),
+    SetProcessing(Processing),
+    SetActivation(Activation),
+    SetInput(InputSpec),
+    SetOutput(OutputSpec),
     Leave,
 }
 
@@ -77,6 +83,7 @@ pub(crate) struct Engine {
     pub(crate) room: String,
     /// Peers that have been heard since they joined.
     pub(crate) heard: BTreeSet<PeerId>,
+    pub(crate) talking: bool,
 }
 
 /// Whether to go on.
@@ -141,10 +148,14 @@ impl Engine {
         loop {
             let plays = self.sound.wants_block(now);
             if plays {
+                self.comms.set_device_delays(self.sound.capture_age(), self.sound.playout_delay());
                 self.comms.render(now, &mut block);
                 self.sound.play(&block);
             }
             let speaks = self.sound.read_block(&mut block);
+            if speaks {
+                self.comms.set_device_delays(self.sound.capture_age(), self.sound.playout_delay());
+            }
             if speaks && let Err(error) = self.comms.capture(now, &block) {
                 tracing::warn!(%error, "a block of speech was not sent");
             }
@@ -184,7 +195,25 @@ impl Engine {
             },
             Command::JoinGroup(name) => self.join_group(now, name),
             Command::LeaveGroup(name) => self.leave_group(now, name),
-            Command::SetTalking(_) | Command::Leave => Ok(()),
+            Command::SetTalking(talking) => {
+                self.comms.set_talking(talking);
+                self.talking = talking;
+                Ok(())
+            }
+            Command::SetProcessing(processing) => {
+                self.comms.set_processing(processing);
+                Ok(())
+            }
+            Command::SetActivation(activation) => self.comms.set_activation(activation),
+            Command::SetInput(input) => {
+                self.sound.set_input(&input);
+                Ok(())
+            }
+            Command::SetOutput(output) => {
+                self.sound.set_output(&output);
+                Ok(())
+            }
+            Command::Leave => Ok(()),
         };
         if let Err(error) = done {
             let code = crate::ErrorCode::Other("command".to_owned());
@@ -283,14 +312,15 @@ impl Engine {
                 frames_heard: heard.frames_heard,
                 frames_concealed: heard.frames_concealed,
                 buffer: Duration::from_secs_f32((heard.buffer_ms / 1000.0).clamp(0.0, 60.0)),
-                loss: 0.0,
-                delay: None,
+                loss: status.map_or(0.0, |status| status.loss),
+                delay: status.and_then(|status| status.delay),
                 recording: member.metadata.contains_key(RECORDING),
-                gain: 1.0,
-                muted: false,
+                gain: status.map_or(1.0, |status| status.gain),
+                muted: status.is_some_and(|status| status.muted),
             }
         });
         let comms = self.comms.status();
+        let speaking = self.comms.speaking_status();
         Snapshot {
             connected: comms.connected,
             mode: match comms.mode {
@@ -303,9 +333,21 @@ impl Engine {
             frames_spoken: self.comms.frames_spoken(),
             muted: self.comms.is_muted(),
             deafened: self.comms.is_deafened(),
-            microphone: crate::event::MicrophoneState::default(),
-            talking: false,
-            sending: crate::event::SendingState::default(),
+            microphone: MicrophoneState {
+                level_dbfs: speaking.level.level_dbfs,
+                peak_dbfs: speaking.level.peak_dbfs,
+                noise_floor_dbfs: speaking.level.noise_floor_dbfs,
+                clipping: speaking.level.clipping,
+                speech_probability: speaking.level.speech_probability,
+                sending: speaking.sending,
+            },
+            talking: self.talking,
+            sending: SendingState {
+                bitrate_bps: speaking.bitrate_bps,
+                worst_loss: speaking.worst_loss,
+                copies: speaking.copies,
+                uplink_bps: speaking.uplink_bps,
+            },
             recording: false,
         }
     }

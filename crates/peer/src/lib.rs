@@ -50,7 +50,8 @@ pub use options::{JoinError, JoinOptions};
 pub use peer::Peer;
 
 pub use voicemesh_audio::FrameDuration;
-pub use voicemesh_audio::encode::SpeechConfig;
+pub use voicemesh_audio::encode::{Profile, SpeechConfig};
+pub use voicemesh_audio::process::{Activation, NoiseSuppression, Processing};
 pub use voicemesh_device::{DeviceInfo, Direction, InputSpec, OutputSpec, devices};
 pub use voicemesh_wire::PeerId;
 pub use voicemesh_wire::signaling::{Metadata, Presence};

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use voicemesh_audio::encode::SpeechConfig;
+use voicemesh_audio::process::{Activation, MicrophoneConfig, Processing};
 use voicemesh_device::{InputSpec, OutputSpec};
 use voicemesh_wire::limits::{NAME_BYTES, ROOM_NAME_BYTES};
 use voicemesh_wire::signaling::{Metadata, Presence};
@@ -28,6 +29,9 @@ pub struct JoinOptions {
     pub(crate) muted: bool,
     pub(crate) echo: bool,
     pub(crate) record: Option<PathBuf>,
+    pub(crate) processing: Option<Processing>,
+    pub(crate) activation: Option<Activation>,
+    pub(crate) uplink_bps: Option<u32>,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) extra_root_pem: Option<PathBuf>,
 }
@@ -80,6 +84,9 @@ impl JoinOptions {
             muted: false,
             echo: false,
             record: None,
+            processing: None,
+            activation: None,
+            uplink_bps: None,
             state_dir: None,
             extra_root_pem: None,
         }
@@ -139,6 +146,26 @@ impl JoinOptions {
         Self { echo, ..self }
     }
 
+    /// What is done to the microphone's sound. Without this: everything that helps for a microphone, and nothing for a
+    /// file or a tone.
+    #[must_use]
+    pub fn processing(self, processing: Processing) -> Self {
+        Self { processing: Some(processing), ..self }
+    }
+
+    /// When the microphone's sound is sent. Without this: when somebody speaks for a microphone, and always for a file or
+    /// a tone.
+    #[must_use]
+    pub fn activation(self, activation: Activation) -> Self {
+        Self { activation: Some(activation), ..self }
+    }
+
+    /// What all that is sent may take of the uplink, in bits per second: near it, speech is sent with fewer bits.
+    #[must_use]
+    pub fn uplink_bps(self, uplink_bps: u32) -> Self {
+        Self { uplink_bps: Some(uplink_bps), ..self }
+    }
+
     /// Keeps a recording of the room in this folder, one file per speaker. Everyone in the room sees that it is on.
     #[must_use]
     pub fn record(self, folder: impl Into<PathBuf>) -> Self {
@@ -155,6 +182,18 @@ impl JoinOptions {
     #[must_use]
     pub fn extra_root_pem(self, path: impl Into<PathBuf>) -> Self {
         Self { extra_root_pem: Some(path.into()), ..self }
+    }
+
+    /// As set, else by what the sound comes from.
+    pub(crate) fn microphone(&self, is_simulated: bool) -> MicrophoneConfig {
+        let (processing, activation) = match is_simulated {
+            true => (Processing::OFF, Activation::Always),
+            false => (Processing::default(), Activation::default()),
+        };
+        MicrophoneConfig {
+            processing: self.processing.unwrap_or(processing),
+            activation: self.activation.unwrap_or(activation),
+        }
     }
 
     pub(crate) fn checked_server(&self) -> Result<ServerUrl, JoinError> {

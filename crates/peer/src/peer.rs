@@ -8,6 +8,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
+use voicemesh_audio::process::{Activation, Processing};
+use voicemesh_device::{InputSpec, OutputSpec};
 use voicemesh_engine::{Comms, CommsConfig};
 use voicemesh_wire::PeerId;
 
@@ -67,7 +69,12 @@ impl Peer {
         let (farewell, farewells) = sync_channel(0);
         let carrier = RealCarrier::new(runtime.handle().clone(), url, tls, inbox, farewell);
         let mesh = Mesh::new(mesh_config(&options, &identity)?, carrier);
-        let config = CommsConfig { name: options.name.clone(), speech: options.speech, seed: random()? };
+        let config = CommsConfig {
+            speech: options.speech,
+            microphone: options.microphone(sound.is_simulated_input()),
+            uplink_bps: options.uplink_bps,
+            ..CommsConfig::new(options.name.clone(), random()?)
+        };
         let system = |error: voicemesh_engine::CommsError| JoinError::System(error.to_string());
         let mut comms = Comms::new(config, mesh).map_err(system)?;
         comms.set_muted(options.muted);
@@ -85,6 +92,7 @@ impl Peer {
             started,
             room: options.room,
             heard: BTreeSet::new(),
+            talking: false,
         };
         let engine_wake = wake.clone();
         let thread = std::thread::Builder::new()
@@ -153,6 +161,27 @@ impl Peer {
     /// Whether the key to talk is held. It matters with push-to-talk only.
     pub fn set_talking(&self, talking: bool) {
         self.command(Command::SetTalking(talking));
+    }
+
+    /// What is done to the microphone's sound, from now on.
+    pub fn set_processing(&self, processing: Processing) {
+        self.command(Command::SetProcessing(processing));
+    }
+
+    /// When the microphone's sound is sent, from now on.
+    pub fn set_activation(&self, activation: Activation) {
+        self.command(Command::SetActivation(activation));
+    }
+
+    /// Another microphone. The one in use goes on until it is open; one that cannot be opened is told by
+    /// [`Event::Warned`].
+    pub fn set_input(&self, input: InputSpec) {
+        self.command(Command::SetInput(input));
+    }
+
+    /// Another speaker, likewise.
+    pub fn set_output(&self, output: OutputSpec) {
+        self.command(Command::SetOutput(output));
     }
 
     /// Deafened, nothing is heard.

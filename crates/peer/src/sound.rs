@@ -77,6 +77,27 @@ impl Sound {
         matches!(self, Self::Echo(_))
     }
 
+    /// Whether what is spoken comes from anything but a microphone.
+    pub(crate) fn is_simulated_input(&self) -> bool {
+        false
+    }
+
+    /// How long ago the newest sample of the block last read was captured.
+    pub(crate) fn capture_age(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// How long until the next block's first sample is heard.
+    pub(crate) fn playout_delay(&self) -> Duration {
+        Duration::ZERO
+    }
+
+    /// Another microphone.
+    pub(crate) fn set_input(&mut self, _input: &voicemesh_device::InputSpec) {}
+
+    /// Another speaker.
+    pub(crate) fn set_output(&mut self, _output: &voicemesh_device::OutputSpec) {}
+
     /// Once a turn, before anything else.
     pub(crate) fn begin(&mut self, now: Duration) {
         match self {
