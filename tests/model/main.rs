@@ -4,6 +4,7 @@
 #[path = "../fuzz/bodies/mod.rs"]
 mod bodies;
 mod commands;
+mod copies;
 mod corpus;
 mod hostile;
 mod moves;

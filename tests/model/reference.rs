@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use voicemesh_session::client::Who;
 use voicemesh_session::network::NetworkEvent;
-use voicemesh_wire::packet::{self, Kind, Recipient, VoiceData};
+use voicemesh_wire::packet::{self, Kind, Recipient, VoiceCopies, VoiceData};
 use voicemesh_wire::{ClientId, GroupId, SessionId};
 
 use crate::net::Peer;
@@ -90,6 +90,8 @@ pub struct Reference {
     /// What has been wanted since all was last quiet: only this can have stood in somebody's way.
     recent_groups: BTreeSet<String>,
     frames: Vec<Said>,
+    /// Frames before this one cannot be heard again, but inside a later packet.
+    settled: usize,
     texts: Vec<Said>,
 }
 
@@ -171,27 +173,39 @@ impl Reference {
             Who::Peer(_) => None,
             Who::Client(session, _) => Some(session),
         };
-        let Some(frame) = self.frames.get(number as usize) else { fail(format!("{peer} heard what nobody said")) };
+        let frame = self.frames.get(number as usize).filter(|_| number as usize >= self.settled);
+        let Some(frame) = frame else { fail(format!("{peer} heard what nobody said")) };
         self.check(frame, "frame", peer, from);
         if !self.frames[number as usize].heard_by.insert((peer, known_in)) {
             fail(format!("{peer} heard frame {number} of {from} twice"));
         }
     }
 
+    /// `peer` heard a frame from `from` again, or for the first time inside a later one's packet.
+    pub fn may_hear(&self, peer: Peer, from: Peer, number: u64) {
+        let Some(frame) = self.frames.get(number as usize) else { fail(format!("{peer} heard what nobody said")) };
+        self.check(frame, "copied frame", peer, from);
+    }
+
     /// What only others are addressed by does not reach the hostile member. Which groups it listens to is its own matter.
     pub fn overheard(&self, peer: Peer, event: &NetworkEvent<Peer>) {
         let (NetworkEvent::FromServer(packet) | NetworkEvent::FromLink { packet, .. }) = event else { return };
         let Ok((header, body)) = packet::open(packet) else { return };
-        let Some(voice) =
-            Some(body).filter(|_| header.kind == Kind::VoiceData).and_then(|body| VoiceData::decode(body).ok())
-        else {
-            return;
+        let frames: Vec<&[u8]> = match header.kind {
+            Kind::VoiceData => VoiceData::decode(body).into_iter().map(|voice| voice.frame).collect(),
+            Kind::VoiceCopies => {
+                let Ok(voice) = VoiceCopies::decode(body) else { return };
+                voice.copies.iter().map(|copy| copy.frame).chain([voice.frame]).collect()
+            }
+            _ => return,
         };
-        let number = <[u8; 8]>::try_from(voice.frame).map_or(u64::MAX, u64::from_be_bytes);
-        let Some(frame) = self.frames.get(number as usize) else { return };
-        let is_group = |target: &Target| matches!(target, Target::Group(_));
-        if !frame.to.iter().any(is_group) && !self.reaches(&frame.to, peer, |_| false) {
-            fail(format!("a frame of {} to {:?} reached the hostile member {peer}", frame.by, frame.to));
+        for frame in frames {
+            let number = <[u8; 8]>::try_from(frame).map_or(u64::MAX, u64::from_be_bytes);
+            let Some(frame) = self.frames.get(number as usize) else { continue };
+            let is_group = |target: &Target| matches!(target, Target::Group(_));
+            if !frame.to.iter().any(is_group) && !self.reaches(&frame.to, peer, |_| false) {
+                fail(format!("a frame of {} to {:?} reached the hostile member {peer}", frame.by, frame.to));
+            }
         }
     }
 
@@ -245,7 +259,7 @@ impl Reference {
     /// In a quiet, lossless world: who has to have heard everything said since the last quiet moment. `present` are those
     /// in the session.
     pub fn check_all_heard(&mut self, present: &BTreeSet<Peer>) {
-        for (what, all) in [("frame", &self.frames), ("text", &self.texts)] {
+        for (what, all) in [("frame", &self.frames[self.settled..]), ("text", &self.texts)] {
             for said in all {
                 let must = &said.to - &said.perhaps;
                 let heard: BTreeSet<_> = said.heard_by.iter().map(|(peer, _)| *peer).collect();
@@ -263,7 +277,7 @@ impl Reference {
 
     /// Nothing is under way any more: what was said cannot be heard again.
     pub fn forget(&mut self) {
-        self.frames.clear();
+        self.settled = self.frames.len();
         self.texts.clear();
         self.recent_groups = self.members.iter().flat_map(|wants| wants.groups.iter().cloned()).collect();
     }

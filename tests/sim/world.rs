@@ -42,7 +42,16 @@ pub struct SimPeer {
     pub mesh_events: Vec<MeshEvent>,
     pub events: Vec<(Duration, CommsEvent<PeerId>)>,
     pub frozen: bool,
+    /// Its clock shows this much more than the world's.
+    pub clock: Duration,
+    /// What it says instead of the tone, again and again.
+    pub speech: Vec<f32>,
+    /// What it said and what it heard while it did, sample by sample from the same moment on, if `recorded`.
+    pub recorded: bool,
+    pub said: Vec<f32>,
+    pub played: Vec<f32>,
     phase: f32,
+    position: usize,
 }
 
 struct Server {
@@ -115,6 +124,7 @@ impl World {
             presence: Presence::Either,
             metadata: Metadata::new(),
             frame_ms: vec![10, 20, 40, 60],
+            redundancy: true,
             seed: self.seed ^ number,
         };
         change(&mut config);
@@ -126,7 +136,9 @@ impl World {
         let speech = SpeechConfig { complexity: 0, ..SpeechConfig::default() };
         let comms_config = CommsConfig { speech, ..CommsConfig::new(name, self.seed.wrapping_add(number)) };
         let mut comms = Comms::new(comms_config, mesh).unwrap();
-        comms.run_as_client(self.now(), ()).unwrap();
+        // No two clocks show the same.
+        let clock = Duration::from_secs(1_000) * number as u32;
+        comms.run_as_client(self.now() + clock, ()).unwrap();
         self.peers.push(SimPeer {
             comms,
             id,
@@ -134,7 +146,13 @@ impl World {
             mesh_events: Vec::new(),
             events: Vec::new(),
             frozen: false,
+            clock,
+            speech: Vec::new(),
+            recorded: false,
+            said: Vec::new(),
+            played: Vec::new(),
             phase: 0.0,
+            position: 0,
         });
         peer
     }
@@ -165,8 +183,8 @@ impl World {
                 Arrival::Peer { to, event } => {
                     let peer = &mut self.peers[to];
                     if !peer.frozen {
-                        peer.comms.network_mut().handle(now, event);
-                        peer.comms.update(now);
+                        peer.comms.network_mut().handle(now + peer.clock, event);
+                        peer.comms.update(now + peer.clock);
                     }
                 }
                 Arrival::OpenLimit { at, link } => self.wires.borrow_mut().open_limit(at, link),
@@ -186,13 +204,21 @@ impl World {
         if peer.frozen {
             return;
         }
-        peer.comms.update(now);
+        let clock = now + peer.clock;
+        peer.comms.update(clock);
         if now.as_millis().is_multiple_of(10) {
             let mut block: Block = [0.0; BLOCK_SAMPLES];
-            peer.comms.render(now, &mut block);
+            peer.comms.render(clock, &mut block);
+            if peer.recorded {
+                peer.played.extend_from_slice(&block);
+            }
+            block.fill(0.0);
             if peer.speaking {
                 peer.speak(&mut block);
-                peer.comms.capture(now, &block).unwrap();
+                peer.comms.capture(clock, &block).unwrap();
+            }
+            if peer.recorded {
+                peer.said.extend_from_slice(&block);
             }
         }
         while let Some(event) = peer.comms.network_mut().poll_event() {
@@ -273,8 +299,15 @@ impl World {
 }
 
 impl SimPeer {
-    /// A tone with syllables in it.
+    /// The speech, else a tone with syllables in it.
     fn speak(&mut self, block: &mut Block) {
+        if !self.speech.is_empty() {
+            for sample in block {
+                *sample = self.speech[self.position % self.speech.len()];
+                self.position += 1;
+            }
+            return;
+        }
         for sample in block {
             self.phase += 1.0 / 48_000.0;
             let syllable = (self.phase * std::f32::consts::TAU * 3.0).sin().abs();

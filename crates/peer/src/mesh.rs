@@ -113,6 +113,8 @@ pub struct MeshConfig {
     pub metadata: Metadata,
     /// Frame lengths that can be decoded.
     pub frame_ms: Vec<u8>,
+    /// Whether it reads frames that carry earlier frames again.
+    pub redundancy: bool,
     /// For the jitter in reconnecting; draw it at random.
     pub seed: u64,
 }

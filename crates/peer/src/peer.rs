@@ -258,6 +258,7 @@ fn mesh_config(options: &JoinOptions, identity: &Identity) -> Result<MeshConfig,
         presence: options.presence,
         metadata,
         frame_ms: voicemesh_audio::FrameDuration::ALL.iter().map(|frame| frame.millis() as u8).collect(),
+        redundancy: true,
         seed: random()?,
     })
 }

@@ -4,13 +4,13 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use voicemesh_session::client::{ClientConfig, Phase, Who};
+use voicemesh_session::client::{ClientConfig, Phase, Spoken, Who};
 use voicemesh_session::network::{
     Delivery, Destination, DisconnectReason, LinkId, Naming, Network, NetworkError, NetworkEvent, Reliability,
 };
 use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
 use voicemesh_session::{Client, ClientEvent};
-use voicemesh_wire::packet::{self, CodecSettings, Kind, Recipient, Routing};
+use voicemesh_wire::packet::{self, ClockProbe, CodecSettings, Kind, Recipient, Routing};
 use voicemesh_wire::{ClientId, GroupId, SessionId};
 
 use super::input::{Input, with_header};
@@ -206,7 +206,18 @@ impl Script {
                 let to = Recipient::Client(ClientId(u16::from(what / 4)));
                 let _ = self.client.send_text(self.now, &mut self.net, to, &String::from_utf8_lossy(&frame));
             }
-            _ => drop(self.client.send_voice(self.now, &mut self.net, frame.into())),
+            2 => drop(self.client.send_voice(self.now, &mut self.net, frame.into())),
+            _ => {
+                let copies = [what >> 2 & 7, what >> 5];
+                let wants_copies = |_| true;
+                let (frame, pause_follows) = (frame.into(), what & 0x80 != 0);
+                let spoken = Spoken { frame, pause_follows, copies: &copies, wants_copies: &wants_copies };
+                self.client.send_spoken(self.now, &mut self.net, &spoken);
+                let who = Who::Peer(what >> 6);
+                self.client.send_to(self.now, &mut self.net, who, |session, sender| {
+                    ClockProbe { sender, asked_us: 1 }.encode(session)
+                });
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use voicemesh_session::client::Spoken;
 use voicemesh_session::route::Route;
 use voicemesh_session::{Client, ClientEvent};
 
@@ -25,7 +26,13 @@ impl World {
     pub fn say(&mut self, peer: Peer) -> usize {
         let number = self.reference.speaks(peer);
         let frame = Bytes::from(number.to_be_bytes().to_vec());
-        self.with_client(peer, |client, now, port| client.send_voice(now, port, frame))
+        // Every other frame carries the two before it to some, and now and then a pause follows.
+        self.with_client(peer, |client, now, port| {
+            let copies: &[u8] = if number % 2 == 0 { &[1, 2] } else { &[] };
+            let wants_copies = |_| number % 3 != 0;
+            let spoken = Spoken { frame, pause_follows: number % 7 == 0, copies, wants_copies: &wants_copies };
+            client.send_spoken(now, port, &spoken).listeners
+        })
     }
 
     pub(super) fn with_client<T>(
@@ -76,13 +83,20 @@ impl World {
             }
             ClientEvent::Voice(voice) => {
                 let from = self.reference.peer(voice.from);
-                member.heard.push((from, voice.sequence, voice.route));
+                if voice.behind == 0 {
+                    member.heard.push((from, voice.sequence, voice.route));
+                }
                 let is_honest = usize::from(from) < self.members.len();
                 if from == peer {
                     fail(format!("{peer} heard itself"));
                 } else if is_honest && !voice.frame.is_empty() {
                     let number = <[u8; 8]>::try_from(&voice.frame[..]).map(u64::from_be_bytes);
-                    self.reference.hears(peer, voice.from, number.unwrap_or(u64::MAX));
+                    let number = number.unwrap_or(u64::MAX);
+                    if voice.behind == 0 {
+                        self.reference.hears(peer, voice.from, number);
+                    } else {
+                        self.reference.may_hear(peer, from, number);
+                    }
                 }
             }
             ClientEvent::Text { from, client, text, .. } => {

@@ -166,7 +166,7 @@ impl<C: Carrier> Mesh<C> {
             run: self.config.run,
             capabilities: Capabilities {
                 relay_only: self.config.relay_only,
-                redundancy: true,
+                redundancy: self.config.redundancy,
                 voice_ack: true,
                 reports: true,
                 frame_ms: self.config.frame_ms.clone(),
