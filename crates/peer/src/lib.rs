@@ -38,6 +38,7 @@ mod inbox;
 pub mod mesh;
 mod options;
 mod peer;
+mod record;
 mod server_url;
 mod socket;
 mod sound;
@@ -48,6 +49,7 @@ pub use event::{
 };
 pub use options::{JoinError, JoinOptions};
 pub use peer::Peer;
+pub use record::{RecordedSpeaker, Recorder};
 
 pub use voicemesh_audio::FrameDuration;
 pub use voicemesh_audio::encode::{Profile, SpeechConfig};

@@ -1,0 +1,208 @@
+//! Recordings of a room: one Ogg/Opus file for each who speaks, of the very frames that came, and all on one time.
+//!
+//! The files begin together, with the first frame of anybody; what one hears at a moment of one was spoken at that
+//! moment of the others. [`timeline`] decides what stands where and touches nothing; a thread of its own writes the
+//! files, so that no disk is waited for where speech is handled. What is lost stays lost: a later frame's copy of it
+//! comes as a frame of its own, and Opus' own repair would mean to encode again.
+
+mod file;
+mod opus;
+mod timeline;
+mod writer;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::time::Duration;
+
+use timeline::{Piece, Timeline};
+use writer::{Job, Writer};
+
+/// Speakers whose files are open. When there are more, whoever has been silent longest gets a file of its own again
+/// when it speaks.
+const MOST_OPEN: usize = 128;
+/// Pieces that the disk has not taken: about a minute of four who speak at once. When there are more, the recording ends.
+const QUEUE: usize = 12_000;
+/// Frames that wait for others are looked at this often.
+const RIPEN_EVERY: Duration = Duration::from_millis(100);
+/// How long the end waits for the disk.
+const FAREWELL: Duration = Duration::from_secs(3);
+
+/// Who speaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedSpeaker {
+    /// By which it is known; its first characters stand in the file's name.
+    pub key: String,
+    /// The display name, which stands there, too.
+    pub name: String,
+}
+
+/// A recording. Dropping it finishes all files.
+#[derive(Debug)]
+pub struct Recorder {
+    state: State,
+    failures: Receiver<String>,
+    /// Disconnected when the writer has finished.
+    done: Receiver<()>,
+    began: Option<Duration>,
+    tracks: BTreeMap<String, Track>,
+    next_file: u32,
+    ripen_at: Duration,
+    /// Reused from frame to frame.
+    pieces: Vec<Piece>,
+}
+
+#[derive(Debug)]
+enum State {
+    Running(SyncSender<Job>),
+    /// With what is to be told, until it has been.
+    Failed(Option<String>),
+}
+
+#[derive(Debug)]
+struct Track {
+    file: u32,
+    timeline: Timeline,
+    heard_at: Duration,
+}
+
+impl Recorder {
+    /// Begins a recording in a folder, which is made if it is not there.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, when nothing can be written there.
+    pub fn start(folder: &Path) -> Result<Self, String> {
+        let sentence = |error: std::io::Error| format!("nothing can be written to {}: {error}", folder.display());
+        std::fs::create_dir_all(folder).map_err(sentence)?;
+        writer::try_out(folder).map_err(sentence)?;
+        let (jobs, queue) = sync_channel(QUEUE);
+        let (failure, failures) = sync_channel(1);
+        let (finished, done) = sync_channel(0);
+        let writer = Writer::new(folder);
+        let thread = move || {
+            writer.run(&queue, &failure);
+            drop(finished);
+        };
+        std::thread::Builder::new().name("voicemesh-recorder".to_owned()).spawn(thread).map_err(sentence)?;
+        Ok(Self {
+            state: State::Running(jobs),
+            failures,
+            done,
+            began: None,
+            tracks: BTreeMap::new(),
+            next_file: 0,
+            ripen_at: Duration::ZERO,
+            pieces: Vec::new(),
+        })
+    }
+
+    /// Takes a frame as it arrives, or as the own microphone gives it: each once, in any order, copies of lost ones
+    /// included. `sequence` goes on through pauses; `pause_follows` marks the last one before a pause.
+    pub fn frame(&mut self, now: Duration, speaker: RecordedSpeaker, sequence: u64, pause_follows: bool, frame: &[u8]) {
+        let State::Running(_) = self.state else { return };
+        let Some(samples) = opus::samples(frame) else { return };
+        let length = Duration::from_nanos(samples * 1_000_000_000 / opus::RATE);
+        let began = *self.began.get_or_insert(now.saturating_sub(length));
+        let mut pieces = std::mem::take(&mut self.pieces);
+        let track = self.track(now, began, speaker);
+        track.heard_at = now;
+        track.timeline.push(now, sequence, pause_follows, frame, &mut pieces);
+        let file = track.file;
+        self.write(file, &mut pieces);
+        self.pieces = pieces;
+        self.ripen(now);
+    }
+
+    /// Why the recording has ended early, told once. Nothing is recorded from then on.
+    pub fn poll_failure(&mut self) -> Option<String> {
+        if let Ok(failure) = self.failures.try_recv() {
+            self.state = State::Failed(Some(failure));
+            self.tracks.clear();
+        }
+        match &mut self.state {
+            State::Running(_) => None,
+            State::Failed(why) => why.take(),
+        }
+    }
+
+    fn track(&mut self, now: Duration, began: Duration, speaker: RecordedSpeaker) -> &mut Track {
+        let RecordedSpeaker { key, name } = speaker;
+        if !self.tracks.contains_key(&key) {
+            if self.tracks.len() >= MOST_OPEN {
+                self.end_the_most_silent();
+            }
+            self.next_file += 1;
+            self.send(Job::Begin { file: self.next_file, key: key.clone(), name });
+        }
+        let file = self.next_file;
+        self.tracks.entry(key).or_insert_with(|| Track { file, timeline: Timeline::new(began), heard_at: now })
+    }
+
+    fn end_the_most_silent(&mut self) {
+        let Some(key) = self.tracks.iter().min_by_key(|(_, track)| track.heard_at).map(|(key, _)| key.clone()) else {
+            return;
+        };
+        if let Some(track) = self.tracks.remove(&key) {
+            self.end(track);
+        }
+    }
+
+    fn end(&mut self, mut track: Track) {
+        let mut pieces = Vec::new();
+        track.timeline.finish(&mut pieces);
+        self.write(track.file, &mut pieces);
+        self.send(Job::End { file: track.file });
+    }
+
+    /// Frames of those from whom nothing has come lately.
+    fn ripen(&mut self, now: Duration) {
+        if now < self.ripen_at {
+            return;
+        }
+        self.ripen_at = now + RIPEN_EVERY;
+        let mut tracks = std::mem::take(&mut self.tracks);
+        let mut pieces = std::mem::take(&mut self.pieces);
+        for track in tracks.values_mut() {
+            track.timeline.ripen(now, &mut pieces);
+            self.write(track.file, &mut pieces);
+        }
+        (self.tracks, self.pieces) = (tracks, pieces);
+    }
+
+    fn write(&mut self, file: u32, pieces: &mut Vec<Piece>) {
+        for piece in pieces.drain(..) {
+            self.send(Job::Piece { file, piece });
+        }
+    }
+
+    fn send(&mut self, job: Job) {
+        let State::Running(jobs) = &self.state else { return };
+        match jobs.try_send(job) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => {
+                let why = "the disk does not take it as fast as people speak".to_owned();
+                self.state = State::Failed(Some(why));
+            }
+            // The writer has told why it ended, or is about to.
+            Err(TrySendError::Disconnected(_)) => {
+                let why = self.failures.recv_timeout(FAREWELL).unwrap_or_else(|_| "its writer has ended".to_owned());
+                self.state = State::Failed(Some(why));
+            }
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        for track in std::mem::take(&mut self.tracks).into_values() {
+            self.end(track);
+        }
+        self.state = State::Failed(None);
+        // Nothing is ever sent: the writer lets go of its end when all is on the disk.
+        let _ = self.done.recv_timeout(FAREWELL);
+    }
+}
+
+#[cfg(test)]
+mod tests;

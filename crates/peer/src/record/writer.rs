@@ -1,0 +1,100 @@
+//! The thread that writes the files.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
+use std::time::{Duration, Instant};
+
+use super::file::{OggOpus, create};
+use super::timeline::Piece;
+
+/// Files are looked at this often for what has waited long enough.
+const FLUSH_EVERY: Duration = Duration::from_millis(250);
+
+/// What is to be written.
+#[derive(Debug)]
+pub(super) enum Job {
+    /// A file for a speaker.
+    Begin {
+        /// The number by which it is known from here on.
+        file: u32,
+        key: String,
+        name: String,
+    },
+    /// The next part of its stream.
+    Piece { file: u32, piece: Piece },
+    /// Nothing more comes.
+    End { file: u32 },
+}
+
+/// The open files.
+pub(super) struct Writer {
+    folder: PathBuf,
+    open: BTreeMap<u32, OggOpus<File>>,
+}
+
+impl Writer {
+    pub(super) fn new(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), open: BTreeMap::new() }
+    }
+
+    /// Works until nothing more can come, or the disk takes no more; says why in a sentence then.
+    pub(super) fn run(mut self, jobs: &Receiver<Job>, failure: &SyncSender<String>) {
+        if let Err(error) = self.work(jobs) {
+            let why = format!("{} takes no more: {error}", self.folder.display());
+            // There is room for one, and this is the only one.
+            let _ = failure.try_send(why);
+        }
+    }
+
+    fn work(&mut self, jobs: &Receiver<Job>) -> io::Result<()> {
+        let mut flush_at = Instant::now() + FLUSH_EVERY;
+        loop {
+            match jobs.recv_timeout(flush_at.saturating_duration_since(Instant::now())) {
+                Ok(job) => self.job(job)?,
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            let now = Instant::now();
+            if now >= flush_at {
+                flush_at = now + FLUSH_EVERY;
+                self.open.values_mut().try_for_each(|file| file.flush(now))?;
+            }
+        }
+        std::mem::take(&mut self.open).into_values().try_for_each(OggOpus::finish)
+    }
+
+    fn job(&mut self, job: Job) -> io::Result<()> {
+        let now = Instant::now();
+        match job {
+            Job::Begin { file, key, name } => {
+                let (path, sink) = create(&self.folder, &name, &key)?;
+                tracing::debug!(?path, "a recording begins");
+                self.open.insert(file, OggOpus::begin(sink, file, &name)?);
+            }
+            Job::Piece { file, piece } => {
+                if let Some(file) = self.open.get_mut(&file) {
+                    match piece {
+                        Piece::Silence(samples) => file.silence(now, samples)?,
+                        Piece::Packet { packet, samples } => file.packet(now, packet, samples)?,
+                    }
+                }
+            }
+            Job::End { file } => {
+                if let Some(file) = self.open.remove(&file) {
+                    file.finish()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether the folder can be written to at all, better known before anybody speaks.
+pub(super) fn try_out(folder: &Path) -> io::Result<()> {
+    let (path, file) = create(folder, "voicemesh", "writable")?;
+    drop(file);
+    std::fs::remove_file(path)
+}
