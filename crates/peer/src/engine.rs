@@ -21,6 +21,7 @@ use crate::carrier::RealCarrier;
 use crate::event::{Event, MicrophoneState, PeerState, SendingState, Snapshot, Stamped};
 use crate::inbox::{Arrivals, Wake};
 use crate::mesh::{Mesh, MeshEvent};
+use crate::record::{RecordedSpeaker, Recorder};
 use crate::sound::Sound;
 
 /// The thread sleeps at most this long.
@@ -81,9 +82,12 @@ pub(crate) struct Engine {
     pub(crate) sound: Sound,
     pub(crate) started: Instant,
     pub(crate) room: String,
+    /// The own name.
+    pub(crate) name: String,
     /// Peers that have been heard since they joined.
     pub(crate) heard: BTreeSet<PeerId>,
     pub(crate) talking: bool,
+    pub(crate) recorder: Option<Recorder>,
 }
 
 /// Whether to go on.
@@ -104,6 +108,7 @@ impl Engine {
             self.take_arrivals(now);
             self.comms.update(now);
             self.sound(now);
+            self.record(now);
             self.take_events(now);
             if turn == Turn::Last {
                 break;
@@ -165,6 +170,30 @@ impl Engine {
         }
         while let Some(event) = self.sound.poll_event() {
             self.tell(now, event);
+        }
+    }
+
+    /// Hands what was sent and received to the recording. One that has failed is told once, and to everyone in the room.
+    fn record(&mut self, now: Duration) {
+        let Some(recorder) = &mut self.recorder else { return };
+        while let Some(frame) = self.comms.poll_frame() {
+            let mesh = self.comms.network();
+            let (key, name) = match frame.from {
+                None => (mesh.you().to_string(), self.name.clone()),
+                Some(Who::Peer(peer)) => {
+                    (peer.to_string(), mesh.member(peer).map(|member| member.name.clone()).unwrap_or_default())
+                }
+                // Who is not in the roster is nobody to the application.
+                Some(Who::Client(..)) => continue,
+            };
+            let speaker = RecordedSpeaker { key, name };
+            recorder.frame(now, speaker, frame.sequence, frame.pause_follows, &frame.frame);
+        }
+        if let Some(why) = recorder.poll_failure() {
+            self.recorder = None;
+            self.comms.set_tapped(false);
+            self.comms.network_mut().set_metadata([(RECORDING.to_owned(), None)].into());
+            self.tell(now, Event::RecordingFailed { why });
         }
     }
 
@@ -348,7 +377,7 @@ impl Engine {
                 copies: speaking.copies,
                 uplink_bps: speaking.uplink_bps,
             },
-            recording: false,
+            recording: self.recorder.is_some(),
         }
     }
 }

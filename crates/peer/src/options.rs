@@ -60,6 +60,9 @@ pub enum JoinError {
     /// The speaker cannot be opened.
     #[error("{0}")]
     Output(String),
+    /// A recording cannot be begun.
+    #[error("{0}")]
+    Recording(String),
     /// A certificate that was named cannot be read.
     #[error("the certificate cannot be used: {0}")]
     Certificate(String),

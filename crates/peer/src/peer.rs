@@ -14,12 +14,13 @@ use voicemesh_engine::{Comms, CommsConfig};
 use voicemesh_wire::PeerId;
 
 use crate::carrier::RealCarrier;
-use crate::engine::{COMMANDS, Command, EVENTS, Engine, Shared};
+use crate::engine::{COMMANDS, Command, EVENTS, Engine, RECORDING, Shared};
 use crate::event::{Event, Snapshot, Stamped};
 use crate::identity::Identity;
 use crate::inbox::{Wake, queues};
 use crate::mesh::{Mesh, MeshConfig};
 use crate::options::{JoinError, JoinOptions};
+use crate::record::Recorder;
 use crate::sound::Sound;
 use crate::tls::Tls;
 
@@ -57,6 +58,7 @@ impl Peer {
         let tls = Tls::new(options.extra_root_pem.as_deref())?;
         let identity =
             Identity::load(options.state_dir.as_deref(), &url.origin(), &options.room).map_err(refused_by_system)?;
+        let recorder = options.record.as_deref().map(Recorder::start).transpose().map_err(JoinError::Recording)?;
         let wake = Wake::default();
         let sound = Sound::open(&options, &wake)?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -78,6 +80,7 @@ impl Peer {
         let system = |error: voicemesh_engine::CommsError| JoinError::System(error.to_string());
         let mut comms = Comms::new(config, mesh).map_err(system)?;
         comms.set_muted(options.muted);
+        comms.set_tapped(recorder.is_some());
         comms.run_as_client(started.elapsed(), ()).map_err(system)?;
         let (commands, command_queue) = sync_channel(COMMANDS);
         let (event_queue, events) = sync_channel(EVENTS);
@@ -91,8 +94,10 @@ impl Peer {
             sound,
             started,
             room: options.room,
+            name: options.name,
             heard: BTreeSet::new(),
             talking: false,
+            recorder,
         };
         let engine_wake = wake.clone();
         let thread = std::thread::Builder::new()
@@ -248,6 +253,9 @@ fn mesh_config(options: &JoinOptions, identity: &Identity) -> Result<MeshConfig,
     let mut metadata = options.metadata.clone();
     if options.echo {
         metadata.insert("kind".to_owned(), "echo".to_owned());
+    }
+    if options.record.is_some() {
+        metadata.insert(RECORDING.to_owned(), "on".to_owned());
     }
     Ok(MeshConfig {
         room: options.room.clone(),
