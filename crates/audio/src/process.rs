@@ -7,7 +7,7 @@
 //!                                        └─► voice detector ─► open or closed ──┘
 //! ```
 //!
-//! A [`Microphone`] takes what the loudspeaker plays and what the microphone hears, a [`Block`] each, and gives the
+//! A [`Microphone`] takes what the loudspeaker plays and what the microphone hears, a [`Block`](crate::Block) each, and gives the
 //! blocks that are to be encoded: none while nobody speaks; several at once when somebody begins, because the detector
 //! needs a moment and the first syllable is to be whole; then one for one.
 
@@ -23,6 +23,8 @@ mod settings;
 mod stage;
 
 pub use gate::{Decision, Gate};
+pub use look_back::LOOK_BACK;
 pub use meter::MicrophoneLevel;
 pub use microphone::Microphone;
+pub use opening::HANG_OVER;
 pub use settings::{Activation, LONGEST_RELEASE, MicrophoneConfig, NoiseSuppression, Processing};

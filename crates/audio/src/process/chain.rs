@@ -1,10 +1,10 @@
-//! Echo canceller, noise suppressor and gain, one after the other.
+//! Echo canceller and noise suppressor, then gain.
 
 use std::time::Duration;
 
 use super::{
-    settings::Processing,
-    stage::{Stage, echo_config, gain_config, noise_config},
+    settings::{NoiseSuppression, Processing},
+    stage::{LEARNING_BLOCKS, Stage, WARM_UP_BLOCKS, cleaning_config, gain_config},
 };
 use crate::Block;
 
@@ -14,12 +14,11 @@ const LARGEST_SAMPLE: f32 = 1.0;
 /// The longest echo delay that the canceller takes a hint about.
 const LONGEST_ECHO_DELAY: Duration = Duration::from_millis(500);
 
-/// Three stages, each switched alone, so that switching one does not make another start learning anew.
+/// Two stages, each replaced alone. The voice detector listens between them: gain would bring the pauses up, too.
 #[derive(Debug)]
 pub(super) struct Chain {
     processing: Processing,
-    echo: Stage,
-    noise: Stage,
+    cleaning: Stage,
     gain: Stage,
     echo_delay: Option<Duration>,
 }
@@ -28,8 +27,7 @@ impl Chain {
     pub fn new(processing: Processing) -> Self {
         Self {
             processing,
-            echo: Stage::new(echo_config(&processing)),
-            noise: Stage::new(noise_config(&processing)),
+            cleaning: Stage::new(cleaning_config(&processing)),
             gain: Stage::new(gain_config(&processing)),
             echo_delay: None,
         }
@@ -41,23 +39,20 @@ impl Chain {
 
     pub fn set_processing(&mut self, processing: Processing) {
         let old = std::mem::replace(&mut self.processing, processing);
-        let high_pass_alone = |processing: Processing| processing.high_pass && !processing.echo_cancellation;
-        if old.echo_cancellation != processing.echo_cancellation || high_pass_alone(old) != high_pass_alone(processing)
-        {
-            self.echo.replace(echo_config(&processing));
+        if cleaning(old) != cleaning(processing) {
+            let learnt = old.echo_cancellation && processing.echo_cancellation;
+            let unheard_blocks = if learnt { LEARNING_BLOCKS } else { WARM_UP_BLOCKS };
+            self.cleaning.replace(cleaning_config(&processing), unheard_blocks);
             self.hint_echo_delay();
         }
-        if old.noise_suppression != processing.noise_suppression {
-            self.noise.replace(noise_config(&processing));
-        }
         if old.automatic_gain != processing.automatic_gain {
-            self.gain.replace(gain_config(&processing));
+            self.gain.replace(gain_config(&processing), WARM_UP_BLOCKS);
         }
     }
 
     /// Whether blocks pass unchanged.
     pub fn is_idle(&self) -> bool {
-        self.echo.is_idle() && self.noise.is_idle() && self.gain.is_idle()
+        self.cleaning.is_idle() && self.gain.is_idle()
     }
 
     pub fn set_echo_delay(&mut self, delay: Duration) {
@@ -66,8 +61,9 @@ impl Chain {
     }
 
     pub fn played(&mut self, block: &Block) {
-        if self.processing.echo_cancellation {
-            self.echo.played(&within_full_scale(block));
+        // After cancellation was switched off it is still heard for a moment; a processor without it ignores this.
+        if !self.cleaning.is_idle() {
+            self.cleaning.played(&within_full_scale(block));
         }
     }
 
@@ -77,8 +73,7 @@ impl Chain {
             return;
         }
         *block = within_full_scale(block);
-        self.echo.process(block);
-        self.noise.process(block);
+        self.cleaning.process(block);
     }
 
     /// Brings what was cleaned to a usual level.
@@ -90,9 +85,16 @@ impl Chain {
 
     fn hint_echo_delay(&mut self) {
         if let Some(delay) = self.echo_delay {
-            self.echo.set_delay_ms(delay.as_millis() as i32);
+            self.cleaning.set_delay_ms(delay.as_millis() as i32);
         }
     }
+}
+
+/// What of the settings makes a difference to cleaning: echo cancellation and noise suppression include the high-pass.
+fn cleaning(processing: Processing) -> (bool, NoiseSuppression, bool) {
+    let Processing { echo_cancellation, noise_suppression, high_pass, .. } = processing;
+    let any = echo_cancellation || noise_suppression != NoiseSuppression::Off || high_pass;
+    (echo_cancellation, noise_suppression, any)
 }
 
 fn within_full_scale(block: &Block) -> Block {

@@ -1,9 +1,20 @@
 //! The latest processed blocks: some to be sent, the ones before them in case speech turns out to have begun.
 
-use crate::{BLOCK_SAMPLES, Block};
+use std::time::Duration;
 
-/// Blocks that are sent from before the moment speech was noticed (80 ms).
-pub(super) const LOOK_BACK_BLOCKS: usize = 8;
+use crate::{BLOCK_DURATION, BLOCK_SAMPLES, Block, level};
+
+/// At most so much is sent from before the moment speech was noticed. Measured on five voices at 10 dB over
+/// noise: the detector notices words 30 to 70 ms after their first sound, one in ten 100 ms after it.
+pub const LOOK_BACK: Duration = Duration::from_millis(100);
+
+const LOOK_BACK_BLOCKS: usize = (LOOK_BACK.as_millis() / BLOCK_DURATION.as_millis()) as usize;
+
+/// Speech began with the first block that is at most this far under the loudest of them …
+const ONSET_RANGE_DB: f32 = 25.0;
+
+/// … and so many blocks before it are sent, too: consonants are weak. What is before that would only be delay.
+const LEAD_BLOCKS: u64 = 2;
 
 /// Blocks that wait to be fetched or may still be sent. Overflow: the oldest is dropped; a caller that fetches after each
 /// push never meets it.
@@ -13,6 +24,7 @@ const CAPACITY: usize = 16;
 #[derive(Clone, Debug)]
 pub(super) struct LookBack {
     ring: Box<[Block; CAPACITY]>,
+    levels_dbfs: [f32; CAPACITY],
     /// Blocks pushed so far; the ring holds the latest.
     pushed: u64,
     /// Blocks before this one are gone.
@@ -23,11 +35,18 @@ pub(super) struct LookBack {
 
 impl LookBack {
     pub fn new() -> Self {
-        Self { ring: Box::new([[0.0; BLOCK_SAMPLES]; CAPACITY]), pushed: 0, next: 0, released: 0 }
+        Self {
+            ring: Box::new([[0.0; BLOCK_SAMPLES]; CAPACITY]),
+            levels_dbfs: [level::SILENCE_DBFS; CAPACITY],
+            pushed: 0,
+            next: 0,
+            released: 0,
+        }
     }
 
     pub fn push(&mut self, block: &Block) {
         self.ring[place(self.pushed)] = *block;
+        self.levels_dbfs[place(self.pushed)] = level::rms_dbfs(block);
         self.pushed += 1;
         let unfetched = self.released > self.next;
         let kept = if unfetched { CAPACITY } else { LOOK_BACK_BLOCKS + 1 };
@@ -35,8 +54,15 @@ impl LookBack {
         self.released = self.released.max(self.next);
     }
 
-    /// Releases what was pushed last and all that is kept from before it.
-    pub fn send_all(&mut self) {
+    /// Releases what was pushed last and what is kept from before it, from where speech seems to have begun.
+    pub fn send_from_onset(&mut self) {
+        let kept = self.released..self.pushed;
+        let level = |block: u64| self.levels_dbfs[place(block)];
+        let loudest = kept.clone().map(level).fold(level::SILENCE_DBFS, f32::max);
+        let onset = kept.clone().find(|block| level(*block) >= loudest - ONSET_RANGE_DB).unwrap_or(kept.start);
+        if self.released == self.next {
+            self.next = self.next.max(onset.saturating_sub(LEAD_BLOCKS));
+        }
         self.released = self.pushed;
     }
 

@@ -80,7 +80,8 @@ impl Microphone {
         self.chain.processing()
     }
 
-    /// Does something else to the sound; the change fades in within 40 ms. This allocates.
+    /// Does something else to the sound; the change fades in after 30 ms, or after 1.5 s if it would
+    /// otherwise interrupt echo cancellation. This allocates.
     pub fn set_processing(&mut self, processing: Processing) {
         self.chain.set_processing(processing);
     }
@@ -164,7 +165,7 @@ impl Microphone {
             return;
         }
         match self.opening.activation() {
-            Activation::Voice if !was_open => self.look_back.send_all(),
+            Activation::Voice if !was_open => self.look_back.send_from_onset(),
             Activation::Voice | Activation::Always | Activation::PushToTalk { .. } => self.look_back.send_latest(),
         }
     }

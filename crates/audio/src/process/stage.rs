@@ -6,7 +6,10 @@ use super::settings::{NoiseSuppression, Processing};
 use crate::{BLOCK_SAMPLES, Block, SAMPLE_RATE_HZ};
 
 /// A new processor runs unheard for so many blocks (30 ms), so that its delay lines are full before it is heard.
-const WARM_UP_BLOCKS: u32 = 3;
+pub(super) const WARM_UP_BLOCKS: u32 = 3;
+
+/// One that takes over from an echo canceller runs unheard for so many (1.5 s), so that it has learnt the room.
+pub(super) const LEARNING_BLOCKS: u32 = 150;
 
 /// Takes and gives blocks, or does nothing; what it does can be replaced while it runs.
 #[derive(Debug, Default)]
@@ -18,7 +21,7 @@ pub(super) struct Stage {
 #[derive(Debug)]
 struct Change {
     to: Option<Box<AudioProcessing>>,
-    blocks: u32,
+    unheard_blocks: u32,
 }
 
 impl Stage {
@@ -26,10 +29,10 @@ impl Stage {
         Self { heard: config.map(processor), change: None }
     }
 
-    /// Replaces what the stage does. A change under way is abandoned.
-    pub fn replace(&mut self, config: Option<Config>) {
+    /// Replaces what the stage does after so many blocks. A change under way is abandoned.
+    pub fn replace(&mut self, config: Option<Config>, unheard_blocks: u32) {
         let to = config.map(processor);
-        self.change = (to.is_some() || self.heard.is_some()).then_some(Change { to, blocks: 0 });
+        self.change = (to.is_some() || self.heard.is_some()).then_some(Change { to, unheard_blocks });
     }
 
     /// Whether blocks pass unchanged.
@@ -61,8 +64,9 @@ impl Stage {
         let mut new = *block;
         run(&mut self.heard, block);
         run(&mut change.to, &mut new);
-        if change.blocks < WARM_UP_BLOCKS {
-            self.change = Some(Change { blocks: change.blocks + 1, ..change });
+        if change.unheard_blocks > 0 {
+            change.unheard_blocks -= 1;
+            self.change = Some(change);
             return;
         }
         for (index, (old, new)) in block.iter_mut().zip(new).enumerate() {
@@ -77,27 +81,23 @@ impl Stage {
     }
 }
 
-/// Echo cancellation, or a high-pass alone.
-pub(super) fn echo_config(processing: &Processing) -> Option<Config> {
-    let Processing { echo_cancellation, high_pass, .. } = *processing;
-    let wanted = echo_cancellation || high_pass;
+/// Echo cancellation, noise suppression and high-pass: one processor, because each alone would split the sound into bands
+/// and delay it by 3 ms for that.
+pub(super) fn cleaning_config(processing: &Processing) -> Option<Config> {
+    let Processing { echo_cancellation, noise_suppression, high_pass, .. } = *processing;
+    let level = match noise_suppression {
+        NoiseSuppression::Off => None,
+        NoiseSuppression::Low => Some(config::NoiseSuppressionLevel::Low),
+        NoiseSuppression::Moderate => Some(config::NoiseSuppressionLevel::Moderate),
+        NoiseSuppression::High => Some(config::NoiseSuppressionLevel::High),
+    };
+    let wanted = echo_cancellation || level.is_some() || high_pass;
     wanted.then(|| Config {
         echo_canceller: echo_cancellation.then(config::EchoCanceller::default),
+        noise_suppression: level.map(|level| config::NoiseSuppression { level, ..Default::default() }),
         high_pass_filter: Some(config::HighPassFilter::default()),
         ..full_band()
     })
-}
-
-/// Noise suppression.
-pub(super) fn noise_config(processing: &Processing) -> Option<Config> {
-    let level = match processing.noise_suppression {
-        NoiseSuppression::Off => return None,
-        NoiseSuppression::Low => config::NoiseSuppressionLevel::Low,
-        NoiseSuppression::Moderate => config::NoiseSuppressionLevel::Moderate,
-        NoiseSuppression::High => config::NoiseSuppressionLevel::High,
-    };
-    let noise_suppression = config::NoiseSuppression { level, ..Default::default() };
-    Some(Config { noise_suppression: Some(noise_suppression), ..full_band() })
 }
 
 /// Automatic gain.
