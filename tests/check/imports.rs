@@ -28,7 +28,11 @@ const TABLE: [(&str, &[&str]); 15] = [
         ],
     ),
     ("voicemesh-capi", &["voicemesh"]),
-    ("voicemesh-cli", &["voicemesh", "voicemesh-signaling", "voicemesh-netsim"]),
+    // Sound and devices: `voicemesh mic` and `voicemesh loopback` run them without a room.
+    (
+        "voicemesh-cli",
+        &["voicemesh", "voicemesh-signaling", "voicemesh-netsim", "voicemesh-audio", "voicemesh-device"],
+    ),
     ("voicemesh-signaling", &["voicemesh-wire", "voicemesh-session"]),
     // The harness sees programs from outside; the benchmarks' load speaks the protocol; tests themselves are free
     // (development dependencies).

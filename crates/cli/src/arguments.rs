@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 use voicemesh::{FrameDuration, InputSpec, OutputSpec, Presence};
+use voicemesh_netsim::{Conditions, Loss};
 
 use crate::exit::EXIT_CODES;
+use crate::microphone::MicrophoneArguments;
 
 /// Where a server is looked for when nobody says.
 pub const DEFAULT_SERVER: &str = "ws://127.0.0.1:8080";
@@ -31,6 +33,12 @@ pub enum Command {
     /// Wait in a room and say back what is heard, so that one person alone can try everything.
     #[command(after_help = EXIT_CODES)]
     Echo(EchoArguments),
+    /// Show what your microphone gives, and what would help.
+    #[command(after_help = EXIT_CODES)]
+    Mic(MicArguments),
+    /// Hear yourself as others hear you, over a network as bad as you like.
+    #[command(after_help = EXIT_CODES)]
+    Loopback(LoopbackArguments),
     /// List microphones and speakers.
     Devices,
     /// Run the signaling server: rooms, introductions, relay.
@@ -88,74 +96,6 @@ pub struct JoinArguments {
     pub record: Option<PathBuf>,
 }
 
-/// What is done to the microphone's sound, and when it is sent.
-#[derive(Args, Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MicrophoneArguments {
-    /// When you are heard: when you speak, always, or while a key is held (F4 in the live view).
-    #[arg(long, value_enum, value_name = "WHEN", default_value_t = ActivationChoice::Voice)]
-    pub activation: ActivationChoice,
-
-    /// How much steady noise is removed.
-    #[arg(long, value_enum, value_name = "HOW MUCH", default_value_t = NoiseChoice::High)]
-    pub noise: NoiseChoice,
-
-    /// Whether what your speaker plays is removed from what your microphone hears.
-    #[arg(long, value_enum, value_name = "ON|OFF", default_value_t = Switch::On)]
-    pub echo_cancel: Switch,
-
-    /// Whether quiet speech is made louder and loud speech softer.
-    #[arg(long, value_enum, value_name = "ON|OFF", default_value_t = Switch::On)]
-    pub gain_control: Switch,
-
-    /// Whether rumble below the voice is removed.
-    #[arg(long, value_enum, value_name = "ON|OFF", default_value_t = Switch::On)]
-    pub high_pass: Switch,
-}
-
-impl MicrophoneArguments {
-    /// Of one that is no microphone: all of it is sent as it is.
-    pub const ALWAYS: Self = Self {
-        activation: ActivationChoice::Always,
-        noise: NoiseChoice::Off,
-        echo_cancel: Switch::Off,
-        gain_control: Switch::Off,
-        high_pass: Switch::Off,
-    };
-}
-
-/// When one is heard.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ActivationChoice {
-    /// When somebody speaks.
-    Voice,
-    /// Whenever there is any sound.
-    Always,
-    /// While a key is held.
-    PushToTalk,
-}
-
-/// How much steady noise is removed.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoiseChoice {
-    /// None.
-    Off,
-    /// About 6 dB.
-    Low,
-    /// About 12 dB.
-    Moderate,
-    /// About 18 dB.
-    High,
-}
-
-/// On or off.
-#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Switch {
-    /// It is done.
-    On,
-    /// It is not.
-    Off,
-}
-
 /// For `echo`.
 #[derive(Args, Debug)]
 pub struct EchoArguments {
@@ -169,6 +109,70 @@ pub struct EchoArguments {
     /// The name that others see.
     #[arg(long, default_value = "echo")]
     pub name: String,
+}
+
+/// For `mic`.
+#[derive(Args, Debug)]
+pub struct MicArguments {
+    /// The microphone: a name, "default", a .wav file, "tone" or "silence".
+    #[arg(long, default_value = "default")]
+    pub input: InputSpec,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub microphone: MicrophoneArguments,
+
+    /// End after so long [default: with Ctrl-C].
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub seconds: Option<Duration>,
+
+    /// One JSON object a line, ten a second, for programs.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// For `loopback`.
+#[derive(Args, Debug)]
+pub struct LoopbackArguments {
+    /// The microphone: a name, "default", a .wav file, "tone" or "silence".
+    #[arg(long, default_value = "default")]
+    pub input: InputSpec,
+
+    /// The speaker: a name, "default", a .wav file to write, or "null".
+    #[arg(long, default_value = "default")]
+    pub output: OutputSpec,
+
+    #[command(flatten)]
+    #[allow(missing_docs)]
+    pub microphone: MicrophoneArguments,
+
+    /// Milliseconds that every packet takes.
+    #[arg(long, value_name = "MS", default_value_t = 0.0, value_parser = most::<10_000>)]
+    pub delay: f64,
+
+    /// Up to so many milliseconds more, another for each packet.
+    #[arg(long, value_name = "MS", default_value_t = 0.0, value_parser = most::<10_000>)]
+    pub jitter: f64,
+
+    /// Of a hundred packets, so many are lost.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = most::<100>)]
+    pub loss: f64,
+
+    /// Losses come so many in a row, on average.
+    #[arg(long, value_name = "PACKETS", default_value_t = 1.0, value_parser = most::<1_000>)]
+    pub burst: f64,
+
+    /// Milliseconds of speech in a packet.
+    #[arg(long, value_name = "MS", default_value = "20", value_parser = frame)]
+    pub frame_ms: FrameDuration,
+
+    /// Bits per second of your speech.
+    #[arg(long, value_name = "BITS", default_value_t = 32_000, value_parser = clap::value_parser!(u32).range(6_000..=510_000))]
+    pub bitrate: u32,
+
+    /// End after so long [default: with Ctrl-C].
+    #[arg(long, value_name = "SECONDS", value_parser = seconds)]
+    pub seconds: Option<Duration>,
 }
 
 /// What every stay in a room needs.
@@ -222,6 +226,26 @@ impl JoinArguments {
     }
 }
 
+impl LoopbackArguments {
+    /// The network that was asked for.
+    pub fn conditions(&self) -> Conditions {
+        let millis = |millis: f64| Duration::from_secs_f64(millis / 1000.0);
+        let share = self.loss / 100.0;
+        let loss = if self.burst > 1.0 && share < 1.0 {
+            let to_good = 1.0 / self.burst;
+            Loss::Bursts {
+                to_bad: (to_good * share / (1.0 - share)).min(1.0),
+                to_good,
+                while_good: 0.0,
+                while_bad: 1.0,
+            }
+        } else {
+            Loss::Random(share)
+        };
+        Conditions { jitter: millis(self.jitter), loss, ..Conditions::delay(millis(self.delay)) }
+    }
+}
+
 impl StayArguments {
     /// The server's address.
     pub fn server(&self) -> &str {
@@ -243,6 +267,11 @@ fn frame(text: &str) -> Result<FrameDuration, String> {
     let millis = text.parse().unwrap_or(0_u64);
     let found = FrameDuration::ALL.into_iter().find(|frame| frame.millis() == millis);
     found.ok_or_else(|| "10, 20, 40 or 60".to_owned())
+}
+
+fn most<const MOST: u32>(text: &str) -> Result<f64, String> {
+    let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.0..=f64::from(MOST)).contains(&number) { Ok(number) } else { Err(format!("not between 0 and {MOST}")) }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -296,18 +325,23 @@ mod tests {
     }
 
     #[test]
-    fn the_microphone_is_set_by_words() {
-        let as_it_is = join("voicemesh join lobby");
-        assert_eq!(
-            (as_it_is.microphone.activation, as_it_is.microphone.noise),
-            (ActivationChoice::Voice, NoiseChoice::High)
-        );
-        let join =
-            join("voicemesh join lobby --activation push-to-talk --noise off --echo-cancel off --record talks --plain");
-        let microphone = join.microphone;
-        assert_eq!((microphone.activation, microphone.noise), (ActivationChoice::PushToTalk, NoiseChoice::Off));
-        assert_eq!((microphone.echo_cancel, microphone.gain_control), (Switch::Off, Switch::On));
+    fn a_recording_and_plain_lines_are_asked_for() {
+        let join = join("voicemesh join lobby --record talks --plain");
         assert_eq!((join.record, join.stay.plain), (Some(PathBuf::from("talks")), true));
+    }
+
+    #[test]
+    fn a_bad_network_is_described_by_delay_jitter_loss_and_bursts() {
+        let conditions = |line: &str| match parse(line).expect("a command line").command {
+            Command::Loopback(loopback) => loopback.conditions(),
+            other => panic!("{other:?}"),
+        };
+        let good = conditions("voicemesh loopback");
+        assert_eq!((good.latency, good.jitter, good.loss.share()), (Duration::ZERO, Duration::ZERO, 0.0));
+        let bad = conditions("voicemesh loopback --delay 40 --jitter 25.5 --loss 10 --burst 3 --seconds 5");
+        assert_eq!((bad.latency, bad.jitter), (Duration::from_millis(40), Duration::from_micros(25_500)));
+        assert!((bad.loss.share() - 0.1).abs() < 1e-9 && matches!(bad.loss, Loss::Bursts { .. }));
+        assert_eq!(conditions("voicemesh loopback --loss 100 --burst 3").loss, Loss::Random(1.0));
     }
 
     #[test]
@@ -323,6 +357,9 @@ mod tests {
             "voicemesh join lobby --duration NaN",
             "voicemesh join lobby --status-interval 1",
             "voicemesh join lobby --noise some",
+            "voicemesh loopback --loss 101",
+            "voicemesh loopback --delay -1",
+            "voicemesh mic --seconds 0",
             "voicemesh join lobby --activation never",
             "voicemesh join lobby --plain --json",
         ] {

@@ -81,6 +81,7 @@ impl From<JoinError> for Failure {
             JoinError::Certificate(_) => (Exit::Usage, "Name a PEM file with --ca."),
             JoinError::Input(_) => (Exit::Device, "`voicemesh devices` lists them; --input silence does without."),
             JoinError::Output(_) => (Exit::Device, "`voicemesh devices` lists them; --output null does without."),
+            JoinError::Recording(_) => (Exit::Other, "Name another folder with --record."),
             _ => (Exit::Other, ""),
         };
         Self { exit, message: two_sentences(&error.to_string(), next) }

@@ -41,6 +41,10 @@
 //! before any repair, 0 to 1), `delay_ms` (from its microphone to this speaker, measured), `recording`, `gain` (1 is as
 //! spoken), `muted` (not heard, by one's own choice), `first_heard_ms`, `direct_ms` (the first moments of both).
 //!
+//! `voicemesh mic --json` prints `microphone` with the keys of the same name above, ten times a second, `notice` when the
+//! device is lost or back, and `summary` at the end: `seconds`, `peak_dbfs`, `noise_floor_dbfs`, `speech_dbfs` (`null` if
+//! none was recognized), `clipped_seconds`, `sent_seconds` and `advice`, a list of sentences.
+//!
 //! With `--json`, standard input takes the same lines as without: text, or [commands](crate::slash).
 
 use std::time::Duration;
@@ -171,8 +175,8 @@ fn situation(tally: &Tally, wanted: impl Fn(&Seen) -> bool) -> Map<String, Value
     }
 }
 
-/// What the microphone gives; the same in `voicemesh mic --json`.
-pub fn microphone(state: &MicrophoneState) -> Value {
+/// What the microphone gives.
+fn microphone(state: &MicrophoneState) -> Value {
     json!({
         "level_dbfs": rounded(state.level_dbfs, 1),
         "peak_dbfs": rounded(state.peak_dbfs, 1),
@@ -183,7 +187,18 @@ pub fn microphone(state: &MicrophoneState) -> Value {
     })
 }
 
-fn rounded(value: f32, digits: i32) -> f64 {
+/// A line of `voicemesh mic`.
+pub(crate) fn microphone_line(at: Duration, state: &MicrophoneState) -> String {
+    line("microphone", at, microphone(state))
+}
+
+/// A line of a command's own.
+pub(crate) fn own_line(event: &str, at: Duration, rest: Value) -> String {
+    line(event, at, rest)
+}
+
+/// To so many digits behind the point.
+pub(crate) fn rounded(value: f32, digits: i32) -> f64 {
     let unit = 10_f64.powi(digits);
     (f64::from(value) * unit).round() / unit
 }

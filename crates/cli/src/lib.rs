@@ -1,10 +1,12 @@
-//! The `voicemesh` command: talk in a room from a terminal, let an echo answer, list devices, run the server.
+//! The `voicemesh` command: talk in a room from a terminal, let an echo answer, try microphone and network, list devices,
+//! run the server.
 //!
 //! **Does.** Turns a command line into [`voicemesh::JoinOptions`], events into lines for people ([`human`]) or programs
 //! ([`json`]), and typed lines into commands ([`slash`]). Every failure is a sentence that says what happened and what
 //! next, and an exit code ([`exit`]).
 //!
-//! **Never does.** Touch sound or the network: that is the business of the crate it stands on. Trust a terminal to what
+//! **Never does.** Touch the sound or the network of a room: that is the business of the crate it stands on; only [`mic`]
+//! and [`loopback`], where there is no room, run the sound themselves. Trust a terminal to what
 //! others send: everything foreign goes through [`text`] first.
 //!
 //! The shape of its loop: events are waited for on the main thread ([`talk`]); standard input is read on a thread of its
@@ -22,6 +24,9 @@ mod input;
 pub mod json;
 mod live;
 mod logs;
+mod loopback;
+mod mic;
+pub mod microphone;
 mod output;
 pub mod people;
 mod serve;
@@ -39,6 +44,8 @@ pub fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Join(join) => talk::join(join),
         Command::Echo(echo) => talk::echo(echo),
+        Command::Mic(mic) => mic::run(&mic),
+        Command::Loopback(loopback) => loopback::run(&loopback),
         Command::Devices => devices::list(),
         Command::Serve(config) => serve::serve(*config),
     };

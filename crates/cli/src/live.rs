@@ -4,7 +4,7 @@
 //! ([`draw`]); only this file and [`console`] touch the terminal. It is drawn when something has changed, and at most
 //! [`FRAMES_PER_SECOND`] times a second.
 
-mod cells;
+pub(crate) mod cells;
 pub(crate) mod console;
 mod draw;
 mod editor;
@@ -24,6 +24,7 @@ use crate::people::People;
 use crate::text::harmless;
 use console::Console;
 use draw::Palette;
+pub(crate) use draw::meter;
 use keys::Wish;
 use screen::{LinkWatch, Screen, TalkKey};
 

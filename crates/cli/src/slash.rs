@@ -1,5 +1,13 @@
 //! What a typed line asks for. `/` begins a command, `//` a text that begins with `/`; anything else is a text.
 
+use std::fmt::Display;
+use std::str::FromStr;
+
+use clap::ValueEnum;
+use voicemesh::{InputSpec, OutputSpec};
+
+use crate::microphone::{ActivationChoice, NoiseChoice};
+
 /// A typed line, understood.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Typed {
@@ -33,6 +41,14 @@ pub enum Typed {
     JoinGroup(String),
     /// The opposite.
     LeaveGroup(String),
+    /// How much steady noise is removed.
+    Noise(NoiseChoice),
+    /// When one is heard.
+    Activation(ActivationChoice),
+    /// Another microphone.
+    Input(InputSpec),
+    /// Another speaker.
+    Output(OutputSpec),
     /// What can be typed.
     Help,
     /// Leave the room.
@@ -40,7 +56,7 @@ pub enum Typed {
 }
 
 /// The answer to `/help`.
-pub const HELP: [&str; 11] = [
+pub const HELP: [&str; 15] = [
     "TEXT              write to everybody (// for a text that begins with /)",
     "/msg NAME TEXT    write to one",
     "/who              who is here, how they are reached and heard",
@@ -50,6 +66,10 @@ pub const HELP: [&str; 11] = [
     "/deafen           hear nobody; /undeafen hears all again",
     "/join GROUP       listen and speak to a talk group as well",
     "/leave GROUP      no longer; everybody begins in the group Global",
+    "/noise HOW MUCH   remove steady noise: off, low, moderate, high",
+    "/activation WHEN  be heard: voice (when you speak), always, push-to-talk",
+    "/input NAME       another microphone; default is the system's",
+    "/output NAME      another speaker, likewise",
     "/help             this",
     "/quit             leave the room (Ctrl-C does the same)",
 ];
@@ -85,10 +105,25 @@ pub fn parse(line: &str) -> Result<Typed, String> {
         "msg" => Ok(Typed::Message { name_and_text: needed("a name and a text: /msg Ada hello")? }),
         "join" => Ok(Typed::JoinGroup(needed("a group's name")?)),
         "leave" => Ok(Typed::LeaveGroup(needed("a group's name (/quit leaves the room)")?)),
+        "noise" => chosen(rest, "/noise needs off, low, moderate or high.").map(Typed::Noise),
+        "activation" => chosen(rest, "/activation needs voice, always or push-to-talk.").map(Typed::Activation),
+        "input" => device(&needed("a microphone's name, or default")?).map(Typed::Input),
+        "output" => device(&needed("a speaker's name, or default")?).map(Typed::Output),
         "help" | "?" => alone(Typed::Help),
         "quit" | "exit" | "q" => alone(Typed::Quit),
         _ => Err(format!("There is no command /{word}. /help lists them; // begins a text with a slash.")),
     }
+}
+
+fn chosen<T: ValueEnum>(word: &str, expected: &str) -> Result<T, String> {
+    T::from_str(word, true).map_err(|_| expected.to_owned())
+}
+
+fn device<T: FromStr>(name: &str) -> Result<T, String>
+where
+    T::Err: Display,
+{
+    name.parse().map_err(|error: T::Err| format!("{error}."))
 }
 
 fn gain(rest: &str) -> Result<Typed, String> {
@@ -150,9 +185,21 @@ mod tests {
     }
 
     #[test]
+    fn devices_and_their_processing_are_changed_by_words() {
+        assert_eq!(parse("/noise Low"), Ok(Typed::Noise(NoiseChoice::Low)));
+        assert_eq!(parse("/activation push-to-talk"), Ok(Typed::Activation(ActivationChoice::PushToTalk)));
+        assert_eq!(parse("/input default"), Ok(Typed::Input(InputSpec::Device(None))));
+        assert_eq!(parse("/output USB Headset"), Ok(Typed::Output(OutputSpec::Device(Some("USB Headset".into())))));
+        assert!(parse("/noise").is_err_and(|why| why.contains("off, low, moderate or high")));
+        assert!(parse("/activation never").is_err_and(|why| why.contains("push-to-talk")));
+        assert!(parse("/input").is_err_and(|why| why.contains("microphone")) && parse("/input tone:x").is_err());
+    }
+
+    #[test]
     fn help_names_every_command() {
         let help = HELP.join("\n");
-        for command in ["mute", "unmute", "deafen", "undeafen", "who", "gain", "msg", "join", "leave", "help", "quit"] {
+        let names = "mute unmute deafen undeafen who gain msg join leave noise activation input output help quit";
+        for command in names.split(' ') {
             assert!(help.contains(&format!("/{command}")), "{command}");
         }
     }

@@ -5,15 +5,14 @@ mod obey;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use voicemesh::{Event, InputSpec, JoinOptions, OutputSpec, Peer, SpeechConfig, Stamped};
+use voicemesh::{Event, InputSpec, JoinOptions, OutputSpec, Peer, Processing, SpeechConfig, Stamped};
 
-use crate::arguments::{
-    ActivationChoice, EchoArguments, JoinArguments, MicrophoneArguments, StayArguments, login_name,
-};
+use crate::arguments::{EchoArguments, JoinArguments, StayArguments, login_name};
 use crate::exit::{Exit, Failure};
 use crate::human::{Human, Part, Stay, refusal, replaced, short};
 use crate::input::{self, Input};
 use crate::logs;
+use crate::microphone::ActivationChoice;
 use crate::output::{Output, can_be_live};
 use crate::people::People;
 use crate::signals::Stop;
@@ -77,17 +76,21 @@ pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
     let name = arguments.name.clone().unwrap_or_else(login_name);
     let speech = SpeechConfig { frame: arguments.frame_ms, bitrate_bps: arguments.bitrate, ..SpeechConfig::default() };
     let presence = arguments.presence();
+    let processing = arguments.microphone.processing(&arguments.input);
+    let activation = arguments.microphone.activation(&arguments.input);
     let mut options = options(&arguments.stay, &arguments.room, &name)
         .input(arguments.input)
         .output(arguments.output)
         .speech(speech)
         .presence(presence)
+        .processing(processing)
+        .activation(activation.setting())
         .muted(arguments.muted);
     if let Some(folder) = &arguments.record {
         options = options.record(folder);
     }
     let stay = described(&arguments.stay, arguments.room, name, Part::Talk);
-    begin(options, arguments.stay, arguments.microphone, Stay { record: arguments.record, ..stay })
+    begin(options, arguments.stay, processing, activation, Stay { record: arguments.record, ..stay })
 }
 
 /// Joins as an echo.
@@ -97,7 +100,7 @@ pub(crate) fn echo(arguments: EchoArguments) -> Result<Exit, Failure> {
         .output(OutputSpec::Null)
         .echo(true);
     let stay = described(&arguments.stay, arguments.room, arguments.name, Part::Echo);
-    begin(options, arguments.stay, MicrophoneArguments::ALWAYS, stay)
+    begin(options, arguments.stay, Processing::OFF, ActivationChoice::Always, stay)
 }
 
 fn options(stay: &StayArguments, room: &str, name: &str) -> JoinOptions {
@@ -126,7 +129,8 @@ fn described(arguments: &StayArguments, room: String, name: String, part: Part) 
 fn begin(
     options: JoinOptions,
     arguments: StayArguments,
-    microphone: MicrophoneArguments,
+    processing: Processing,
+    activation: ActivationChoice,
     stay: Stay,
 ) -> Result<Exit, Failure> {
     logs::init("warn");
@@ -143,7 +147,7 @@ fn begin(
     output.invitation(started.elapsed());
     if part == Part::Talk && !arguments.plain && can_be_live() {
         output.go_live(started.elapsed(), &server, &room, &name);
-        output.set_push_to_talk(microphone.activation == ActivationChoice::PushToTalk);
+        output.set_push_to_talk(activation == ActivationChoice::PushToTalk);
     }
     let typed = (part == Part::Talk && output.live().is_none()).then(input::read);
     let talk = Talk {
@@ -155,6 +159,7 @@ fn begin(
         room,
         name,
         started,
+        processing,
         people: People::default(),
         tally: Tally::new(),
         observe_at: Duration::ZERO,
@@ -176,6 +181,8 @@ struct Talk {
     name: String,
     /// Moments count from here, as those of the events do.
     started: Instant,
+    /// What is done to the microphone's sound now.
+    processing: Processing,
     people: People,
     tally: Tally,
     observe_at: Duration,

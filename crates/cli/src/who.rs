@@ -3,6 +3,7 @@
 use voicemesh::{PeerState, Route, Snapshot};
 
 use crate::human::short;
+use crate::live::cells::{fit, width};
 use crate::people::People;
 use crate::text::harmless;
 
@@ -18,10 +19,10 @@ pub fn lines(snapshot: &Snapshot, people: &People, name: &str, room: &str) -> Ve
     let rows: Vec<[String; 5]> = snapshot.peers.iter().map(|state| row(state, people)).collect();
     let headings = COLUMNS.map(str::to_owned);
     let table = std::iter::once(&headings).chain(&rows);
-    let width = |column: usize| table.clone().map(|row| row[column].chars().count()).max().unwrap_or_default();
-    let widths: [usize; 5] = std::array::from_fn(width);
+    let widest = |column: usize| table.clone().map(|row| width(&row[column])).max().unwrap_or_default();
+    let widths: [usize; 5] = std::array::from_fn(widest);
     lines.extend(table.clone().map(|row| {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
+        let cells = row.iter().zip(widths).map(|(cell, columns)| fit(cell, columns));
         format!("  {}", cells.collect::<Vec<_>>().join("  ").trim_end())
     }));
     lines

@@ -83,7 +83,7 @@ fn is(event: &str) -> impl Fn(&Value) -> bool {
 fn help_names_commands_and_exit_codes() {
     let help = output(&["--help"]);
     assert_eq!(code(&help), Some(0));
-    for word in ["join", "echo", "devices", "serve", "Exit codes", "room full"] {
+    for word in ["join", "echo", "mic", "loopback", "devices", "serve", "Exit codes", "room full"] {
         assert!(stdout(&help).contains(word), "{word}");
     }
     for word in ["--server", "--relay-only", "--json", "ws://127.0.0.1:8080", "Exit codes"] {
@@ -241,4 +241,81 @@ fn a_stay_of_a_given_length_ends_by_itself() {
     let stayed_ms = summary["at_ms"].as_f64().unwrap_or_default() - summary["joined_ms"].as_f64().unwrap_or_default();
     assert!(stayed_ms >= 300.0, "{summary}");
     assert_eq!(ada.wait_for_exit(PATIENCE).code(), Some(0));
+}
+
+/// A recording of human speech.
+const READER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/speech/reader.wav");
+
+#[test]
+fn a_microphone_is_tried_and_judged() {
+    let tried = output(&["mic", "--input", READER, "--activation", "voice", "--seconds", "2.5", "--json"]);
+    assert_eq!(code(&tried), Some(0), "{}", stderr(&tried));
+    let lines: Vec<Value> = stdout(&tried).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    assert!(lines.iter().any(|line| line["event"] == "microphone" && line["sending"] == true), "{lines:?}");
+    let summary = lines.last().expect("a summary");
+    assert_eq!(summary["event"], "summary");
+    assert!(summary["speech_dbfs"].as_f64().is_some_and(|level| level > -45.0), "{summary}");
+    assert!(summary["sent_seconds"].as_f64() <= summary["seconds"].as_f64() && summary["seconds"].as_f64() > Some(1.0));
+    assert!(!summary["advice"].as_array().expect("a list").is_empty());
+
+    let silent = output(&["mic", "--input", "silence", "--seconds", "0.3"]);
+    assert!(stdout(&silent).contains("No sound at all"), "{}", stdout(&silent));
+    let missing = output(&["mic", "--input", "/nowhere/none.wav", "--seconds", "0.3"]);
+    assert_eq!(code(&missing), Some(5));
+    assert!(stderr(&missing).contains("voicemesh devices"));
+}
+
+#[test]
+fn oneself_is_heard_over_a_bad_network_and_the_losses_are_counted() {
+    let network = ["--delay", "20", "--jitter", "10", "--loss", "20", "--burst", "2", "--seconds", "4"];
+    let heard = output(&[&["loopback", "--input", READER, "--output", "null"], &network[..]].concat());
+    assert_eq!(code(&heard), Some(0), "{}", stderr(&heard));
+    let text = stdout(&heard);
+    for part in ["Sent: ", "Lost on the way: ", "Repaired: ", "Concealed: ", "Mouth to ear: "] {
+        assert!(text.contains(part), "{part}: {text}");
+    }
+    assert!(!text.contains("Lost on the way: 0 "), "{text}");
+}
+
+/// proves: B-09
+#[test]
+fn a_recording_is_seen_by_everyone_and_keeps_everyone() {
+    let (dir, recordings) = (StateDir::new("record"), StateDir::new("recordings"));
+    let (_server, url) = server(&[]);
+    let spoken = ["--json", "--input", READER];
+    let mut ben =
+        voicemesh(&["join", "lobby", "--server", &url, "--state-dir", dir.path(), "--name", "Ben", "--output", "null"]);
+    ben.args(spoken);
+    let mut ben = Program::start("Ben", ben);
+    ben.wait_for("to be connected", PATIENCE, is("connected"));
+    let ada = ["join", "lobby", "--server", &url, "--state-dir", dir.path(), "--name", "Ada", "--output", "null"];
+    let mut command = voicemesh(&ada);
+    command.args(["--json", "--status-interval", "0.1", "--input", "tone", "--record", recordings.path()]);
+    let mut ada = Program::start("Ada", command);
+    ben.wait_for("the one who records", PATIENCE, |line| {
+        line["event"] == "peer-joined" && line["name"] == "Ada" && !line["metadata"]["recording"].is_null()
+    });
+    let heard = |line: &Value| line["event"] == "status" && line["peers"][0]["frames_received"].as_u64() > Some(50);
+    let status = ada.wait_for("a second of Ben", PATIENCE, heard).json;
+    assert_eq!(status["recording"], true);
+    ada.type_line("/quit");
+    assert_eq!(ada.wait_for_exit(PATIENCE).code(), Some(0));
+    let files: Vec<PathBuf> =
+        std::fs::read_dir(&recordings.0).expect("files").map(|file| file.expect("one").path()).collect();
+    let of = |name: &str| {
+        files.iter().find(|path| path.file_name().is_some_and(|file| file.to_string_lossy().starts_with(name)))
+    };
+    for name in ["Ada-", "Ben-"] {
+        let bytes = std::fs::read(of(name).unwrap_or_else(|| panic!("{name}: {files:?}"))).expect("readable");
+        assert!(bytes.starts_with(b"OggS") && bytes.len() > 2_000, "{name}: {} bytes", bytes.len());
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_recorded_into_is_a_sentence() {
+    let dir = StateDir::new("unrecordable");
+    let arguments = ["join", "lobby", "--server", "ws://127.0.0.1:9", "--input", "silence", "--output", "null"];
+    let failed = output(&[&arguments[..], &["--state-dir", dir.path(), "--record", READER]].concat());
+    assert_eq!(code(&failed), Some(1));
+    assert!(stderr(&failed).contains("reader.wav") && stderr(&failed).contains("--record"), "{}", stderr(&failed));
 }

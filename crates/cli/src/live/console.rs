@@ -36,22 +36,7 @@ impl Console {
     /// When it is none that can be drawn on; it is as before then.
     pub(crate) fn take() -> io::Result<Self> {
         give_back_on_panic(thread::current().id());
-        TAKEN.store(true, Ordering::SeqCst);
-        Self::prepare().inspect_err(|_| give_back())
-    }
-
-    fn prepare() -> io::Result<Self> {
-        enable_raw_mode()?;
-        let tells_releases = supports_keyboard_enhancement().unwrap_or(false);
-        execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange)?;
-        if tells_releases {
-            ENHANCED.store(true, Ordering::SeqCst);
-            let flags =
-                KeyboardEnhancementFlags::DISAMBIGUATE_ESCAPE_CODES | KeyboardEnhancementFlags::REPORT_EVENT_TYPES;
-            execute!(stdout(), PushKeyboardEnhancementFlags(flags))?;
-        }
-        let mut terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
-        terminal.clear()?;
+        let (terminal, tells_releases) = prepare().inspect_err(|_| give_back())?;
         Ok(Self { terminal, tells_releases })
     }
 
@@ -64,9 +49,25 @@ impl Console {
     pub(crate) fn suspend(&mut self) -> io::Result<()> {
         give_back();
         stop_this_process();
-        *self = Self::take()?;
+        (self.terminal, self.tells_releases) = prepare()?;
         Ok(())
     }
+}
+
+/// The terminal ready to be drawn on, and whether it tells when a key is released.
+fn prepare() -> io::Result<(DefaultTerminal, bool)> {
+    TAKEN.store(true, Ordering::SeqCst);
+    enable_raw_mode()?;
+    let tells_releases = supports_keyboard_enhancement().unwrap_or(false);
+    execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange)?;
+    if tells_releases {
+        ENHANCED.store(true, Ordering::SeqCst);
+        let flags = KeyboardEnhancementFlags::DISAMBIGUATE_ESCAPE_CODES | KeyboardEnhancementFlags::REPORT_EVENT_TYPES;
+        execute!(stdout(), PushKeyboardEnhancementFlags(flags))?;
+    }
+    let mut terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
+    terminal.clear()?;
+    Ok((terminal, tells_releases))
 }
 
 impl Drop for Console {

@@ -104,7 +104,7 @@ fn header(screen: &Screen, columns: u16, palette: Palette) -> Line<'static> {
 }
 
 fn status(screen: &Screen) -> String {
-    let clock = screen.seconds.map(|seconds| format!("  {}", crate::output::clock_of(seconds)));
+    let clock = screen.seconds.map(|seconds| format!("  {}", crate::output::clock_of(seconds).trim_start()));
     let link = match screen.link {
         Link::Joining => "joining …".to_owned(),
         Link::Connected => "connected".to_owned(),
@@ -202,7 +202,7 @@ fn keys(screen: &Screen, columns: u16, palette: Palette) -> Line<'static> {
 }
 
 /// A meter of so many columns: how loud, and where it is quiet (`╎`).
-fn meter(level_dbfs: i32, floor_dbfs: Option<i32>, columns: usize) -> [String; 2] {
+pub(crate) fn meter(level_dbfs: i32, floor_dbfs: Option<i32>, columns: usize) -> [String; 2] {
     let place = |level: i32| {
         let above = usize::try_from(level.clamp(QUIETEST_DBFS, 0) - QUIETEST_DBFS).unwrap_or_default();
         (above * columns).div_ceil(usize::try_from(-QUIETEST_DBFS).unwrap_or(1))

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use clap::ValueEnum;
 use voicemesh::PeerId;
 
 use super::{End, Talk};
 use crate::human::{plain, trouble};
 use crate::input::Input;
 use crate::live::keys::Wish;
+use crate::microphone::ActivationChoice;
 use crate::slash::{HELP, Typed, parse};
 use crate::text::harmless;
 use crate::who;
@@ -95,6 +97,24 @@ impl Talk {
                 self.peer.leave_group(&group);
                 self.answer(format!("You no longer listen or speak to the group “{}”.", harmless(&group)));
             }
+            Typed::Noise(choice) => {
+                self.processing.noise_suppression = choice.setting();
+                self.peer.set_processing(self.processing);
+                self.answer(format!("Noise removal: {}.", word(choice)));
+            }
+            Typed::Activation(choice) => {
+                self.peer.set_activation(choice.setting());
+                self.output.set_push_to_talk(choice == ActivationChoice::PushToTalk);
+                self.answer(activated(choice));
+            }
+            Typed::Input(input) => {
+                self.answer(format!("Your microphone becomes {}.", harmless(&input.to_string())));
+                self.peer.set_input(input);
+            }
+            Typed::Output(output) => {
+                self.answer(format!("Your speaker becomes {}.", harmless(&output.to_string())));
+                self.peer.set_output(output);
+            }
             Typed::Help => HELP.into_iter().for_each(|line| self.answer(line)),
         }
         Ok(())
@@ -143,5 +163,18 @@ impl Talk {
 
     fn answer(&mut self, text: impl Into<String>) {
         self.output.notice(self.started.elapsed(), &plain(text));
+    }
+}
+
+/// As it is typed.
+fn word(choice: impl ValueEnum) -> String {
+    choice.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
+}
+
+fn activated(choice: ActivationChoice) -> &'static str {
+    match choice {
+        ActivationChoice::Voice => "You are heard when you speak.",
+        ActivationChoice::Always => "You are heard all the time.",
+        ActivationChoice::PushToTalk => "You are heard while you hold F4 in the live view, and not at all without it.",
     }
 }

@@ -39,7 +39,9 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, offset: usize, talk_key: TalkK
     let offset = offset.min(texts.len().saturating_sub(usize::from(inner.height)));
     let more = texts.len() > usize::from(inner.height);
     let title = if more { " Help (↑↓; any other key closes) " } else { " Help (any key closes) " };
-    frame.render_widget(Clear, area);
+    // A column more on the left: half of a letter of two columns would push the border aside.
+    let left = area.x.saturating_sub(1);
+    frame.render_widget(Clear, Rect { x: left, width: area.right() - left, ..area });
     frame.render_widget(Block::bordered().title(title).border_style(palette.quiet()), area);
     for (y, text) in (inner.y..inner.bottom()).zip(texts.into_iter().skip(offset)) {
         let text = cut(text, usize::from(inner.width));

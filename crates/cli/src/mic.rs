@@ -1,0 +1,309 @@
+//! `voicemesh mic`: what the microphone gives, what the detector thinks of it, and what to do about it.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ratatui::crossterm::terminal;
+use serde_json::json;
+use voicemesh::{InputSpec, MicrophoneState};
+use voicemesh_audio::process::{Microphone, MicrophoneConfig};
+use voicemesh_audio::{BLOCK_SAMPLES, Block};
+use voicemesh_device::{Capture, DeviceEvent};
+
+use crate::arguments::MicArguments;
+use crate::exit::{Exit, Failure};
+use crate::json;
+use crate::live::cells::cut;
+use crate::live::meter;
+use crate::logs;
+use crate::signals::Stop;
+use crate::text::harmless;
+
+/// The microphone is asked at least this often.
+const NAP: Duration = Duration::from_millis(20);
+/// On a terminal one row is written over itself this often; as JSON lines come as often.
+const SHOW_EVERY: Duration = Duration::from_millis(100);
+/// Elsewhere a line comes this often.
+const LINE_EVERY: Duration = Duration::from_secs(1);
+/// Columns of the meter.
+const METER: usize = 30;
+
+/// Below this there is no microphone behind the device; the quietest room is louder.
+const NOTHING_DBFS: f32 = -80.0;
+/// Speech below this is hard to hear even when it is made louder.
+const QUIET_DBFS: f32 = -45.0;
+/// A room above this is heard by everyone.
+const NOISY_DBFS: f32 = -45.0;
+/// How sure the detector must be that it was speech.
+const SURE: f32 = 0.5;
+
+/// Shows until the time is over or one has seen enough.
+pub(crate) fn run(arguments: &MicArguments) -> Result<Exit, Failure> {
+    logs::init("warn");
+    let stop = Stop::listen();
+    let thread = std::thread::current();
+    let waker = Arc::new(move || thread.unpark());
+    let mut capture = Capture::open(&arguments.input, waker).map_err(|error| Failure {
+        exit: Exit::Device,
+        message: format!("{error}. `voicemesh devices` lists them."),
+    })?;
+    let activation = arguments.microphone.activation(&arguments.input).setting();
+    let processing = arguments.microphone.processing(&arguments.input);
+    let microphone = Microphone::new(MicrophoneConfig { processing, activation });
+    let mut microphone = microphone.map_err(|error| Failure::other(error.to_string()))?;
+    // With push-to-talk: as if the key were held.
+    microphone.set_talking(true);
+    let mut show = Show::new(arguments, io::stdout().is_terminal());
+    let started = Instant::now();
+    let mut block: Block = [0.0; BLOCK_SAMPLES];
+    let mut heard = Heard::default();
+    let is_over = |now: Duration| arguments.seconds.is_some_and(|seconds| now >= seconds);
+    while !stop.is_asked() && !is_over(started.elapsed()) && !show.closed {
+        while capture.available() >= BLOCK_SAMPLES {
+            capture.read(&mut block);
+            microphone.push(&block);
+            while microphone.next_block().is_some() {}
+            heard.block(&state(&microphone));
+        }
+        while let Some(event) = capture.poll_event() {
+            show.device(started.elapsed(), &event);
+        }
+        show.state(started.elapsed(), &state(&microphone));
+        std::thread::park_timeout(NAP);
+    }
+    show.end(started.elapsed(), &heard, &arguments.input);
+    Ok(Exit::Done)
+}
+
+fn state(microphone: &Microphone) -> MicrophoneState {
+    let level = microphone.level();
+    MicrophoneState {
+        level_dbfs: level.level_dbfs,
+        peak_dbfs: level.peak_dbfs,
+        noise_floor_dbfs: level.noise_floor_dbfs,
+        clipping: level.clipping,
+        speech_probability: level.speech_probability,
+        sending: level.open,
+    }
+}
+
+/// What it came to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Heard {
+    blocks: u64,
+    clipped_blocks: u64,
+    sent_blocks: u64,
+    peak_dbfs: f32,
+    noise_floor_dbfs: f32,
+    /// The loudest that it was while somebody spoke, if somebody did.
+    speech_dbfs: Option<f32>,
+}
+
+impl Default for Heard {
+    fn default() -> Self {
+        let silence = MicrophoneState::default();
+        Self {
+            blocks: 0,
+            clipped_blocks: 0,
+            sent_blocks: 0,
+            peak_dbfs: silence.peak_dbfs,
+            noise_floor_dbfs: silence.noise_floor_dbfs,
+            speech_dbfs: None,
+        }
+    }
+}
+
+impl Heard {
+    fn block(&mut self, state: &MicrophoneState) {
+        self.blocks += 1;
+        self.clipped_blocks += u64::from(state.clipping);
+        self.sent_blocks += u64::from(state.sending);
+        self.peak_dbfs = self.peak_dbfs.max(state.peak_dbfs);
+        self.noise_floor_dbfs = state.noise_floor_dbfs;
+        if state.speech_probability >= SURE {
+            self.speech_dbfs = Some(self.speech_dbfs.map_or(state.level_dbfs, |most| most.max(state.level_dbfs)));
+        }
+    }
+
+    /// Plain words about what to do, the gravest first.
+    fn advice(&self) -> Vec<&'static str> {
+        if self.blocks == 0 {
+            return vec![
+                "No sound at all: the microphone gave nothing. `voicemesh devices` lists others; --input names one.",
+            ];
+        }
+        if self.peak_dbfs < NOTHING_DBFS {
+            return vec![
+                "No sound at all: the microphone is there and gives silence. Is it switched off or muted, or is it another one? `voicemesh devices` lists them.",
+            ];
+        }
+        let mut advice = Vec::new();
+        if self.clipped_blocks > 0 {
+            advice.push("It clips: it is too loud for the device. Turn it down, or move away from it.");
+        }
+        match self.speech_dbfs {
+            None => advice.push("No speech was recognized: speak while this runs."),
+            Some(speech) if speech < QUIET_DBFS => {
+                advice.push("It is too quiet: turn it up, or move closer. Automatic gain makes up for some of it.");
+            }
+            Some(_) => {}
+        }
+        if self.noise_floor_dbfs > NOISY_DBFS {
+            advice.push("The room is noisy, or it has music in it: move closer, and use --noise high.");
+        }
+        if advice.is_empty() {
+            advice.push("That sounds right.");
+        }
+        advice
+    }
+}
+
+/// Where it is shown.
+struct Show {
+    form: Form,
+    due: Duration,
+    closed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Json,
+    Lines,
+    /// One row of a terminal, again and again.
+    Row,
+}
+
+impl Show {
+    fn new(arguments: &MicArguments, is_terminal: bool) -> Self {
+        let form = match (arguments.json, is_terminal) {
+            (true, _) => Form::Json,
+            (false, true) => Form::Row,
+            (false, false) => Form::Lines,
+        };
+        let due = if form == Form::Lines { LINE_EVERY } else { SHOW_EVERY };
+        Self { form, due, closed: false }
+    }
+
+    fn state(&mut self, now: Duration, state: &MicrophoneState) {
+        if now < self.due {
+            return;
+        }
+        match self.form {
+            Form::Json => self.write(&json::microphone_line(now, state)),
+            Form::Lines => self.write(&row(state)),
+            Form::Row => self.overwrite(&row(state)),
+        }
+        self.due = now + if self.form == Form::Lines { LINE_EVERY } else { SHOW_EVERY };
+    }
+
+    fn device(&mut self, now: Duration, event: &DeviceEvent) {
+        let text = match event {
+            DeviceEvent::Lost { why } => format!("The microphone does not work any more: {}.", harmless(why)),
+            _ => "The microphone works again.".to_owned(),
+        };
+        self.say(now, &text);
+    }
+
+    fn end(&mut self, now: Duration, heard: &Heard, input: &InputSpec) {
+        let advice = heard.advice();
+        if self.form == Form::Json {
+            self.write(&json::own_line("summary", now, summary(heard, &advice)));
+            return;
+        }
+        let percent = (heard.sent_blocks * 100).checked_div(heard.blocks).unwrap_or_default();
+        let seconds = heard.blocks / 100;
+        let input = harmless(&input.to_string()).into_owned();
+        self.say(now, &format!("{seconds} s of “{input}”; {percent} % of it would have been sent."));
+        advice.into_iter().for_each(|line| self.say(now, line));
+    }
+
+    fn say(&mut self, now: Duration, text: &str) {
+        match self.form {
+            Form::Json => self.write(&json::notice(now, text)),
+            Form::Lines => self.write(text),
+            Form::Row => self.write(&format!("\r\u{1b}[K{text}")),
+        }
+    }
+
+    fn overwrite(&mut self, row: &str) {
+        // One column is left, because a full row would begin the next one.
+        let columns = terminal::size().map_or(80, |(columns, _)| usize::from(columns)).saturating_sub(1);
+        self.put(&format!("\r\u{1b}[K{}", cut(row, columns)));
+    }
+
+    fn write(&mut self, line: &str) {
+        self.put(&format!("{line}\n"));
+    }
+
+    fn put(&mut self, text: &str) {
+        let mut stdout = io::stdout().lock();
+        self.closed |= stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_err();
+    }
+}
+
+fn row(state: &MicrophoneState) -> String {
+    let whole = |level: f32| level.round().clamp(-99.0, 0.0) as i32;
+    let [full, empty] = meter(whole(state.level_dbfs), Some(whole(state.noise_floor_dbfs)), METER);
+    let sent = if state.sending { "SENT" } else { "not sent" };
+    let clips = if state.clipping { "  CLIPS" } else { "" };
+    format!(
+        "{full}{empty} {:>3} dB  peak {:>3}  noise {:>3}  speech {:>3.0} %  {sent}{clips}",
+        whole(state.level_dbfs),
+        whole(state.peak_dbfs),
+        whole(state.noise_floor_dbfs),
+        state.speech_probability * 100.0,
+    )
+}
+
+fn summary(heard: &Heard, advice: &[&str]) -> serde_json::Value {
+    json!({
+        "seconds": heard.blocks as f64 / 100.0,
+        "peak_dbfs": json::rounded(heard.peak_dbfs, 1),
+        "noise_floor_dbfs": json::rounded(heard.noise_floor_dbfs, 1),
+        "speech_dbfs": heard.speech_dbfs.map(|level| json::rounded(level, 1)),
+        "clipped_seconds": heard.clipped_blocks as f64 / 100.0,
+        "sent_seconds": heard.sent_blocks as f64 / 100.0,
+        "advice": advice,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn heard(states: &[MicrophoneState]) -> String {
+        let mut heard = Heard::default();
+        states.iter().for_each(|state| heard.block(state));
+        heard.advice().join(" ")
+    }
+
+    fn speech() -> MicrophoneState {
+        MicrophoneState {
+            level_dbfs: -22.0,
+            peak_dbfs: -10.0,
+            noise_floor_dbfs: -65.0,
+            clipping: false,
+            speech_probability: 0.9,
+            sending: true,
+        }
+    }
+
+    #[test]
+    fn each_trouble_has_its_advice() {
+        assert_eq!(heard(&[speech()]), "That sounds right.");
+        assert!(heard(&[]).starts_with("No sound at all: the microphone gave nothing."));
+        assert!(heard(&[MicrophoneState::default()]).contains("gives silence"));
+        assert!(heard(&[MicrophoneState { clipping: true, ..speech() }, speech()]).starts_with("It clips"));
+        assert!(heard(&[MicrophoneState { level_dbfs: -50.0, ..speech() }]).starts_with("It is too quiet"));
+        assert!(heard(&[MicrophoneState { speech_probability: 0.1, ..speech() }]).starts_with("No speech"));
+        assert!(heard(&[MicrophoneState { noise_floor_dbfs: -30.0, ..speech() }]).starts_with("The room is noisy"));
+    }
+
+    #[test]
+    fn a_row_says_all_of_it_in_words_and_numbers() {
+        let row = row(&MicrophoneState { clipping: true, ..speech() });
+        assert!(row.ends_with("-22 dB  peak -10  noise -65  speech  90 %  SENT  CLIPS"), "{row}");
+        assert!(row.starts_with("╎━━━"), "{row}");
+    }
+}

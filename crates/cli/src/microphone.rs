@@ -1,0 +1,153 @@
+//! What is done to the microphone's sound and when it is sent, in words.
+
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use voicemesh::{Activation, InputSpec, NoiseSuppression, Processing};
+
+/// With push-to-talk, sending goes on for so long after the key was let go: people let go early.
+const RELEASE: Duration = Duration::from_millis(200);
+
+/// What was said on the command line. Nothing said means: all of it for a microphone, nothing for a file or a tone.
+#[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MicrophoneArguments {
+    /// When you are heard: when you speak [default], always, or while a key is held (F4 in the live view).
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub activation: Option<ActivationChoice>,
+
+    /// How much steady noise is removed [default: high].
+    #[arg(long, value_enum, value_name = "HOW MUCH")]
+    pub noise: Option<NoiseChoice>,
+
+    /// Whether what your speaker plays is removed from what your microphone hears [default: on].
+    #[arg(long, value_enum, value_name = "ON|OFF")]
+    pub echo_cancel: Option<Switch>,
+
+    /// Whether quiet speech is made louder and loud speech softer [default: on].
+    #[arg(long, value_enum, value_name = "ON|OFF")]
+    pub gain_control: Option<Switch>,
+
+    /// Whether rumble below the voice is removed [default: on].
+    #[arg(long, value_enum, value_name = "ON|OFF")]
+    pub high_pass: Option<Switch>,
+}
+
+/// When one is heard.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ActivationChoice {
+    /// When somebody speaks.
+    Voice,
+    /// Whenever there is any sound.
+    Always,
+    /// While a key is held.
+    PushToTalk,
+}
+
+/// How much steady noise is removed.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoiseChoice {
+    /// None.
+    Off,
+    /// About 6 dB.
+    Low,
+    /// About 12 dB.
+    Moderate,
+    /// About 18 dB.
+    High,
+}
+
+/// On or off.
+#[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// It is done.
+    On,
+    /// It is not.
+    Off,
+}
+
+impl MicrophoneArguments {
+    /// What is done to the sound that comes from there.
+    pub fn processing(&self, input: &InputSpec) -> Processing {
+        let usual = if is_microphone(input) { Processing::default() } else { Processing::OFF };
+        let is_on = |switch: Option<Switch>, usual: bool| switch.map_or(usual, |switch| switch == Switch::On);
+        Processing {
+            echo_cancellation: is_on(self.echo_cancel, usual.echo_cancellation),
+            noise_suppression: self.noise.map_or(usual.noise_suppression, NoiseChoice::setting),
+            automatic_gain: is_on(self.gain_control, usual.automatic_gain),
+            high_pass: is_on(self.high_pass, usual.high_pass),
+        }
+    }
+
+    /// When it is sent.
+    pub fn activation(&self, input: &InputSpec) -> ActivationChoice {
+        let usual = if is_microphone(input) { ActivationChoice::Voice } else { ActivationChoice::Always };
+        self.activation.unwrap_or(usual)
+    }
+}
+
+impl ActivationChoice {
+    /// For the engine.
+    pub fn setting(self) -> Activation {
+        match self {
+            Self::Voice => Activation::Voice,
+            Self::Always => Activation::Always,
+            Self::PushToTalk => Activation::PushToTalk { release: RELEASE },
+        }
+    }
+}
+
+impl NoiseChoice {
+    /// For the engine.
+    pub fn setting(self) -> NoiseSuppression {
+        match self {
+            Self::Off => NoiseSuppression::Off,
+            Self::Low => NoiseSuppression::Low,
+            Self::Moderate => NoiseSuppression::Moderate,
+            Self::High => NoiseSuppression::High,
+        }
+    }
+}
+
+fn is_microphone(input: &InputSpec) -> bool {
+    match input {
+        InputSpec::Device(_) => true,
+        InputSpec::Wav { .. } | InputSpec::Tone { .. } | InputSpec::Silence | InputSpec::Null => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Only {
+        #[command(flatten)]
+        microphone: MicrophoneArguments,
+    }
+
+    fn said(line: &str) -> MicrophoneArguments {
+        Only::try_parse_from(line.split_whitespace()).expect("a command line").microphone
+    }
+
+    #[test]
+    fn a_microphone_is_cleaned_and_a_file_is_not() {
+        let nothing = said("mic");
+        assert_eq!(nothing.processing(&InputSpec::default()), Processing::default());
+        assert_eq!(nothing.activation(&InputSpec::default()), ActivationChoice::Voice);
+        assert_eq!(nothing.processing(&InputSpec::Silence), Processing::OFF);
+        assert_eq!(nothing.activation(&InputSpec::Silence), ActivationChoice::Always);
+    }
+
+    #[test]
+    fn each_setting_is_said_alone() {
+        let arguments = said("mic --activation push-to-talk --noise low --echo-cancel off");
+        assert_eq!(arguments.activation(&InputSpec::default()).setting(), Activation::PushToTalk { release: RELEASE });
+        let expected =
+            Processing { echo_cancellation: false, noise_suppression: NoiseSuppression::Low, ..Processing::default() };
+        assert_eq!(arguments.processing(&InputSpec::default()), expected);
+        let of_a_file = Processing { noise_suppression: NoiseSuppression::Low, ..Processing::OFF };
+        assert_eq!(arguments.processing(&InputSpec::Silence), of_a_file);
+    }
+}
