@@ -136,7 +136,7 @@ impl Live {
     /// From an empty screen, because something else has written on it.
     fn redraw(&mut self) {
         // What fails here fails in the next drawing, too, which tells.
-        let _ = self.console.terminal.clear();
+        let _ = self.console.clear();
         self.stale = true;
     }
 

@@ -243,6 +243,45 @@ fn a_stay_of_a_given_length_ends_by_itself() {
     assert_eq!(ada.wait_for_exit(PATIENCE).code(), Some(0));
 }
 
+/// The terminal is entered and left; the shell finds it as it was, and the reason in its last lines.
+#[cfg(target_os = "linux")]
+#[test]
+fn on_a_terminal_there_is_a_view_and_afterwards_the_terminal_is_as_before() {
+    use std::process::Stdio;
+
+    let dir = StateDir::new("view");
+    let free = TcpListener::bind("127.0.0.1:0").expect("a port").local_addr().expect("its address");
+    let program = env!("CARGO_BIN_EXE_voicemesh");
+    let arguments = "--input silence --output null --name Ada --give-up-after 0.5";
+    let join = format!("exec '{program}' join lobby --server ws://{free} --state-dir '{}' {arguments}", dir.path());
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &format!("stty cols 80 rows 24; {join}"), "/dev/null"]);
+    terminal.env("TERM", "xterm").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let started = match terminal.spawn() {
+        Ok(started) => started,
+        Err(error) => {
+            assert!(std::env::var_os("CI").is_none(), "`script`, which makes a terminal, is missing: {error}");
+            println!("SKIPPED on_a_terminal_there_is_a_view: `script` is missing: {error}");
+            return;
+        }
+    };
+    // Its end of what is typed stays open here, else it would press Ctrl-D.
+    let mut started = started;
+    let typed = started.stdin.take();
+    let ended = started.wait_with_output().expect("its end");
+    drop(typed);
+    let shown = stdout(&ended);
+    assert_eq!(code(&ended), Some(3), "{shown}");
+    let (before, view) = shown.split_once("\u{1b}[?1049h").expect("the view takes the screen");
+    let (view, after) = view.split_once("\u{1b}[?1049l").expect("and gives it back");
+    assert!(before.contains("Joining “lobby”"), "{before:?}");
+    for part in ["lobby", "server away", "Nobody else is here.", "F1", "write to everybody"] {
+        assert!(view.contains(part), "{part}: {view:?}");
+    }
+    assert!(after.contains("was out of reach for 500 ms"), "{after:?}");
+    assert!(after.contains("\u{1b}[?25h"), "the cursor is shown again: {after:?}");
+}
+
 /// A recording of human speech.
 const READER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/speech/reader.wav");
 

@@ -12,7 +12,8 @@ use ratatui::crossterm::event::{
 };
 use ratatui::crossterm::execute;
 use ratatui::crossterm::terminal::{
-    EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode, supports_keyboard_enhancement,
+    Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
+    supports_keyboard_enhancement,
 };
 use ratatui::{DefaultTerminal, Terminal};
 
@@ -45,6 +46,12 @@ impl Console {
         self.tells_releases
     }
 
+    /// Empties the screen, so that everything is drawn anew.
+    pub(crate) fn clear(&mut self) -> io::Result<()> {
+        self.terminal = blank()?;
+        Ok(())
+    }
+
     /// Gives the terminal back, lets the shell go on, and takes it again when the shell lets this program go on.
     pub(crate) fn suspend(&mut self) -> io::Result<()> {
         give_back();
@@ -65,9 +72,13 @@ fn prepare() -> io::Result<(DefaultTerminal, bool)> {
         let flags = KeyboardEnhancementFlags::DISAMBIGUATE_ESCAPE_CODES | KeyboardEnhancementFlags::REPORT_EVENT_TYPES;
         execute!(stdout(), PushKeyboardEnhancementFlags(flags))?;
     }
-    let mut terminal = Terminal::new(CrosstermBackend::new(stdout()))?;
-    terminal.clear()?;
-    Ok((terminal, tells_releases))
+    Ok((blank()?, tells_releases))
+}
+
+/// An empty screen. ([`Terminal::clear`] would ask the terminal where its cursor is, and wait for those that do not say.)
+fn blank() -> io::Result<DefaultTerminal> {
+    execute!(stdout(), Clear(ClearType::All))?;
+    Terminal::new(CrosstermBackend::new(stdout()))
 }
 
 impl Drop for Console {

@@ -171,20 +171,19 @@ fn input(frame: &mut Frame, area: Rect, screen: &Screen, palette: Palette) {
 
 /// The keys that matter now, as many as fit.
 fn keys(screen: &Screen, columns: u16, palette: Palette) -> Line<'static> {
-    let mut keys = vec![("F1", "help".to_owned())];
-    if let Some(person) = screen.chosen() {
-        let mute = if person.muted { "hear again" } else { "do not hear" };
-        keys.extend([("+ -", "loudness".to_owned()), ("F5", mute.to_owned()), ("Esc", "done".to_owned())]);
-    }
+    let mut keys = vec![("F1", "help".to_owned()), ("^C", "leave".to_owned())];
     match screen.talk_key {
         TalkKey::None => {}
         TalkKey::Hold => keys.push(("F4", "hold to talk".to_owned())),
         TalkKey::Toggle if screen.own.talking => keys.push(("F4", "stop talking".to_owned())),
-        TalkKey::Toggle => keys.push(("F4", "talk (press again to stop)".to_owned())),
+        TalkKey::Toggle => keys.push(("F4", "talk (on/off)".to_owned())),
+    }
+    if let Some(person) = screen.chosen() {
+        let mute = if person.muted { "hear again" } else { "do not hear" };
+        keys.extend([("+ -", "loudness".to_owned()), ("F5", mute.to_owned()), ("Esc", "done".to_owned())]);
     }
     keys.push(("F2", if screen.own.muted { "unmute" } else { "mute" }.to_owned()));
     keys.push(("F3", if screen.own.deafened { "hear" } else { "deafen" }.to_owned()));
-    keys.push(("^C", "leave".to_owned()));
     if screen.chosen.is_none() && !screen.people.is_empty() {
         keys.push(("↑↓", "choose".to_owned()));
     }
