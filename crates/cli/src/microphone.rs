@@ -11,7 +11,7 @@ const RELEASE: Duration = Duration::from_millis(200);
 /// What was said on the command line. Nothing said means: all of it for a microphone, nothing for a file or a tone.
 #[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MicrophoneArguments {
-    /// When you are heard: when you speak [default], always, or while a key is held (F4 in the live view).
+    /// When you are heard: when you speak, always, or while a key is held (F4 in the live view) [default: voice].
     #[arg(long, value_enum, value_name = "WHEN")]
     pub activation: Option<ActivationChoice>,
 

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use clap::ValueEnum;
 use voicemesh::{InputSpec, OutputSpec};
 
-use crate::microphone::{ActivationChoice, NoiseChoice};
+use crate::microphone::{ActivationChoice, NoiseChoice, Switch};
 
 /// A typed line, understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -45,6 +45,8 @@ pub enum Typed {
     Noise(NoiseChoice),
     /// When one is heard.
     Activation(ActivationChoice),
+    /// With push-to-talk: as if the key were held, or no longer.
+    Talk(bool),
     /// Another microphone.
     Input(InputSpec),
     /// Another speaker.
@@ -56,7 +58,7 @@ pub enum Typed {
 }
 
 /// The answer to `/help`.
-pub const HELP: [&str; 15] = [
+pub const HELP: [&str; 16] = [
     "TEXT              write to everybody (// for a text that begins with /)",
     "/msg NAME TEXT    write to one",
     "/who              who is here, how they are reached and heard",
@@ -68,6 +70,7 @@ pub const HELP: [&str; 15] = [
     "/leave GROUP      no longer; everybody begins in the group Global",
     "/noise HOW MUCH   remove steady noise: off, low, moderate, high",
     "/activation WHEN  be heard: voice (when you speak), always, push-to-talk",
+    "/talk on, off     with push-to-talk: what its key does",
     "/input NAME       another microphone; default is the system's",
     "/output NAME      another speaker, likewise",
     "/help             this",
@@ -107,6 +110,7 @@ pub fn parse(line: &str) -> Result<Typed, String> {
         "leave" => Ok(Typed::LeaveGroup(needed("a group's name (/quit leaves the room)")?)),
         "noise" => chosen(rest, "/noise needs off, low, moderate or high.").map(Typed::Noise),
         "activation" => chosen(rest, "/activation needs voice, always or push-to-talk.").map(Typed::Activation),
+        "talk" => chosen(rest, "/talk needs on or off.").map(|switch: Switch| Typed::Talk(switch == Switch::On)),
         "input" => device(&needed("a microphone's name, or default")?).map(Typed::Input),
         "output" => device(&needed("a speaker's name, or default")?).map(Typed::Output),
         "help" | "?" => alone(Typed::Help),
@@ -188,6 +192,7 @@ mod tests {
     fn devices_and_their_processing_are_changed_by_words() {
         assert_eq!(parse("/noise Low"), Ok(Typed::Noise(NoiseChoice::Low)));
         assert_eq!(parse("/activation push-to-talk"), Ok(Typed::Activation(ActivationChoice::PushToTalk)));
+        assert_eq!([parse("/talk on"), parse("/talk off")], [true, false].map(|held| Ok(Typed::Talk(held))));
         assert_eq!(parse("/input default"), Ok(Typed::Input(InputSpec::Device(None))));
         assert_eq!(parse("/output USB Headset"), Ok(Typed::Output(OutputSpec::Device(Some("USB Headset".into())))));
         assert!(parse("/noise").is_err_and(|why| why.contains("off, low, moderate or high")));
@@ -198,7 +203,7 @@ mod tests {
     #[test]
     fn help_names_every_command() {
         let help = HELP.join("\n");
-        let names = "mute unmute deafen undeafen who gain msg join leave noise activation input output help quit";
+        let names = "mute unmute deafen undeafen who gain msg join leave noise activation talk input output help quit";
         for command in names.split(' ') {
             assert!(help.contains(&format!("/{command}")), "{command}");
         }

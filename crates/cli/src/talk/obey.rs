@@ -107,6 +107,14 @@ impl Talk {
                 self.output.set_push_to_talk(choice == ActivationChoice::PushToTalk);
                 self.answer(activated(choice));
             }
+            Typed::Talk(held) => {
+                self.peer.set_talking(held);
+                self.answer(if held {
+                    "You talk, with push-to-talk."
+                } else {
+                    "You no longer talk, with push-to-talk."
+                });
+            }
             Typed::Input(input) => {
                 self.answer(format!("Your microphone becomes {}.", harmless(&input.to_string())));
                 self.peer.set_input(input);
@@ -175,6 +183,6 @@ fn activated(choice: ActivationChoice) -> &'static str {
     match choice {
         ActivationChoice::Voice => "You are heard when you speak.",
         ActivationChoice::Always => "You are heard all the time.",
-        ActivationChoice::PushToTalk => "You are heard while you hold F4 in the live view, and not at all without it.",
+        ActivationChoice::PushToTalk => "You are heard while you hold F4 in the live view, or after /talk on.",
     }
 }
