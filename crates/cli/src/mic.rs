@@ -26,8 +26,12 @@ const NAP: Duration = Duration::from_millis(20);
 const SHOW_EVERY: Duration = Duration::from_millis(100);
 /// Elsewhere a line comes this often.
 const LINE_EVERY: Duration = Duration::from_secs(1);
-/// Columns of the meter.
-const METER: usize = 30;
+/// Columns of the meter, as long as there is room for them beside the words.
+const LEAST_METER: usize = 8;
+const MOST_METER: usize = 30;
+const WORDS: usize = 56;
+/// A full row would begin the next one, and Ctrl-C shows itself with two letters.
+const SPARE: usize = 3;
 
 /// Below this there is no microphone behind the device; the quietest room is louder.
 const NOTHING_DBFS: f32 = -80.0;
@@ -191,8 +195,8 @@ impl Show {
         }
         match self.form {
             Form::Json => self.write(&json::microphone_line(now, state)),
-            Form::Lines => self.write(&row(state)),
-            Form::Row => self.overwrite(&row(state)),
+            Form::Lines => self.write(&row(state, MOST_METER)),
+            Form::Row => self.overwrite(state),
         }
         self.due = now + if self.form == Form::Lines { LINE_EVERY } else { SHOW_EVERY };
     }
@@ -226,10 +230,10 @@ impl Show {
         }
     }
 
-    fn overwrite(&mut self, row: &str) {
-        // One column is left, because a full row would begin the next one.
-        let columns = terminal::size().map_or(80, |(columns, _)| usize::from(columns)).saturating_sub(1);
-        self.put(&format!("\r\u{1b}[K{}", cut(row, columns)));
+    fn overwrite(&mut self, state: &MicrophoneState) {
+        let columns = terminal::size().map_or(80, |(columns, _)| usize::from(columns)).saturating_sub(SPARE);
+        let meter = columns.saturating_sub(WORDS).clamp(LEAST_METER, MOST_METER);
+        self.put(&format!("\r\u{1b}[K{}", cut(&row(state, meter), columns)));
     }
 
     fn write(&mut self, line: &str) {
@@ -242,17 +246,17 @@ impl Show {
     }
 }
 
-fn row(state: &MicrophoneState) -> String {
+fn row(state: &MicrophoneState, columns: usize) -> String {
     let whole = |level: f32| level.round().clamp(-99.0, 0.0) as i32;
-    let [full, empty] = meter(whole(state.level_dbfs), Some(whole(state.noise_floor_dbfs)), METER);
-    let sent = if state.sending { "SENT" } else { "not sent" };
+    let [full, empty] = meter(whole(state.level_dbfs), Some(whole(state.noise_floor_dbfs)), columns);
+    let sent = if state.sending { "SENT    " } else { "not sent" };
     let clips = if state.clipping { "  CLIPS" } else { "" };
     format!(
-        "{full}{empty} {:>3} dB  peak {:>3}  noise {:>3}  speech {:>3.0} %  {sent}{clips}",
+        "{full}{empty} {:>3} dB  {sent}{clips}  speech {:>3.0} %  peak {:>3}  noise {:>3}",
         whole(state.level_dbfs),
+        state.speech_probability * 100.0,
         whole(state.peak_dbfs),
         whole(state.noise_floor_dbfs),
-        state.speech_probability * 100.0,
     )
 }
 
@@ -302,8 +306,8 @@ mod tests {
 
     #[test]
     fn a_row_says_all_of_it_in_words_and_numbers() {
-        let row = row(&MicrophoneState { clipping: true, ..speech() });
-        assert!(row.ends_with("-22 dB  peak -10  noise -65  speech  90 %  SENT  CLIPS"), "{row}");
+        let row = row(&MicrophoneState { clipping: true, ..speech() }, 30);
+        assert!(row.ends_with(" -22 dB  SENT      CLIPS  speech  90 %  peak -10  noise -65"), "{row}");
         assert!(row.starts_with("╎━━━"), "{row}");
     }
 }

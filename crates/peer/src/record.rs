@@ -85,7 +85,11 @@ impl Recorder {
             drop(finished);
         };
         std::thread::Builder::new().name("voicemesh-recorder".to_owned()).spawn(thread).map_err(sentence)?;
-        Ok(Self {
+        Ok(Self::over(jobs, failures, done))
+    }
+
+    fn over(jobs: SyncSender<Job>, failures: Receiver<String>, done: Receiver<()>) -> Self {
+        Self {
             state: State::Running(jobs),
             failures,
             done,
@@ -94,7 +98,7 @@ impl Recorder {
             next_file: 0,
             ripen_at: Duration::ZERO,
             pieces: Vec::new(),
-        })
+        }
     }
 
     /// Takes a frame as it arrives, or as the own microphone gives it: each once, in any order, copies of lost ones

@@ -196,3 +196,20 @@ fn of_very_many_speakers_each_has_a_file_and_few_are_open() {
     drop(recorder);
     assert_eq!(folder.files().len(), speakers as usize);
 }
+
+#[test]
+fn a_disk_that_is_too_slow_ends_the_recording_and_holds_up_nobody() {
+    let (jobs, queue) = sync_channel(8);
+    let (failure, failures) = sync_channel(1);
+    let (finished, done) = sync_channel(0);
+    let mut recorder = Recorder::over(jobs, failures, done);
+    let frame = &tone(1)[0];
+    let told = (0..20).find_map(|number| {
+        recorder.frame(Duration::from_secs(number), speaker(1, "Ada"), number, true, frame);
+        recorder.poll_failure().map(|why| (number, why))
+    });
+    let (number, why) = told.expect("told");
+    assert!(number >= 2 && why.contains("as fast as people speak"), "{number}: {why}");
+    assert_eq!((recorder.poll_failure(), queue.try_iter().count()), (None, 8), "told once, and no more than fits");
+    drop((finished, failure));
+}
