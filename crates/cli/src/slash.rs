@@ -41,6 +41,17 @@ pub enum Typed {
     JoinGroup(String),
     /// The opposite.
     LeaveGroup(String),
+    /// Something about the own microphone or speaker.
+    Change(Change),
+    /// What can be typed.
+    Help,
+    /// Leave the room.
+    Quit,
+}
+
+/// What one changes about the own microphone or speaker.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Change {
     /// How much steady noise is removed.
     Noise(NoiseChoice),
     /// When one is heard.
@@ -51,10 +62,6 @@ pub enum Typed {
     Input(InputSpec),
     /// Another speaker.
     Output(OutputSpec),
-    /// What can be typed.
-    Help,
-    /// Leave the room.
-    Quit,
 }
 
 /// The answer to `/help`.
@@ -108,11 +115,15 @@ pub fn parse(line: &str) -> Result<Typed, String> {
         "msg" => Ok(Typed::Message { name_and_text: needed("a name and a text: /msg Ada hello")? }),
         "join" => Ok(Typed::JoinGroup(needed("a group's name")?)),
         "leave" => Ok(Typed::LeaveGroup(needed("a group's name (/quit leaves the room)")?)),
-        "noise" => chosen(rest, "/noise needs off, low, moderate or high.").map(Typed::Noise),
-        "activation" => chosen(rest, "/activation needs voice, always or push-to-talk.").map(Typed::Activation),
-        "talk" => chosen(rest, "/talk needs on or off.").map(|switch: Switch| Typed::Talk(switch == Switch::On)),
-        "input" => device(&needed("a microphone's name, or default")?).map(Typed::Input),
-        "output" => device(&needed("a speaker's name, or default")?).map(Typed::Output),
+        "noise" => chosen(rest, "/noise needs off, low, moderate or high.").map(Change::Noise).map(Typed::Change),
+        "activation" => {
+            chosen(rest, "/activation needs voice, always or push-to-talk.").map(Change::Activation).map(Typed::Change)
+        }
+        "talk" => chosen(rest, "/talk needs on or off.")
+            .map(|switch: Switch| Change::Talk(switch == Switch::On))
+            .map(Typed::Change),
+        "input" => device(&needed("a microphone's name, or default")?).map(Change::Input).map(Typed::Change),
+        "output" => device(&needed("a speaker's name, or default")?).map(Change::Output).map(Typed::Change),
         "help" | "?" => alone(Typed::Help),
         "quit" | "exit" | "q" => alone(Typed::Quit),
         _ => Err(format!("There is no command /{word}. /help lists them; // begins a text with a slash.")),
@@ -190,11 +201,20 @@ mod tests {
 
     #[test]
     fn devices_and_their_processing_are_changed_by_words() {
-        assert_eq!(parse("/noise Low"), Ok(Typed::Noise(NoiseChoice::Low)));
-        assert_eq!(parse("/activation push-to-talk"), Ok(Typed::Activation(ActivationChoice::PushToTalk)));
-        assert_eq!([parse("/talk on"), parse("/talk off")], [true, false].map(|held| Ok(Typed::Talk(held))));
-        assert_eq!(parse("/input default"), Ok(Typed::Input(InputSpec::Device(None))));
-        assert_eq!(parse("/output USB Headset"), Ok(Typed::Output(OutputSpec::Device(Some("USB Headset".into())))));
+        assert_eq!(parse("/noise Low"), Ok(Typed::Change(Change::Noise(NoiseChoice::Low))));
+        assert_eq!(
+            parse("/activation push-to-talk"),
+            Ok(Typed::Change(Change::Activation(ActivationChoice::PushToTalk)))
+        );
+        assert_eq!(
+            [parse("/talk on"), parse("/talk off")],
+            [true, false].map(|held| Ok(Typed::Change(Change::Talk(held))))
+        );
+        assert_eq!(parse("/input default"), Ok(Typed::Change(Change::Input(InputSpec::Device(None)))));
+        assert_eq!(
+            parse("/output USB Headset"),
+            Ok(Typed::Change(Change::Output(OutputSpec::Device(Some("USB Headset".into())))))
+        );
         assert!(parse("/noise").is_err_and(|why| why.contains("off, low, moderate or high")));
         assert!(parse("/activation never").is_err_and(|why| why.contains("push-to-talk")));
         assert!(parse("/input").is_err_and(|why| why.contains("microphone")) && parse("/input tone:x").is_err());

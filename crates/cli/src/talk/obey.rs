@@ -10,7 +10,7 @@ use crate::human::{plain, trouble};
 use crate::input::Input;
 use crate::live::keys::Wish;
 use crate::microphone::ActivationChoice;
-use crate::slash::{HELP, Typed, parse};
+use crate::slash::{Change, HELP, Typed, parse};
 use crate::text::harmless;
 use crate::who;
 
@@ -97,17 +97,25 @@ impl Talk {
                 self.peer.leave_group(&group);
                 self.answer(format!("You no longer listen or speak to the group “{}”.", harmless(&group)));
             }
-            Typed::Noise(choice) => {
+            Typed::Change(change) => self.change(change),
+            Typed::Help => HELP.into_iter().for_each(|line| self.answer(line)),
+        }
+        Ok(())
+    }
+
+    fn change(&mut self, change: Change) {
+        match change {
+            Change::Noise(choice) => {
                 self.processing.noise_suppression = choice.setting();
                 self.peer.set_processing(self.processing);
                 self.answer(format!("Noise removal: {}.", word(choice)));
             }
-            Typed::Activation(choice) => {
+            Change::Activation(choice) => {
                 self.peer.set_activation(choice.setting());
                 self.output.set_push_to_talk(choice == ActivationChoice::PushToTalk);
                 self.answer(activated(choice));
             }
-            Typed::Talk(held) => {
+            Change::Talk(held) => {
                 self.peer.set_talking(held);
                 self.answer(if held {
                     "You talk, with push-to-talk."
@@ -115,17 +123,15 @@ impl Talk {
                     "You no longer talk, with push-to-talk."
                 });
             }
-            Typed::Input(input) => {
+            Change::Input(input) => {
                 self.answer(format!("Your microphone becomes {}.", harmless(&input.to_string())));
                 self.peer.set_input(input);
             }
-            Typed::Output(output) => {
+            Change::Output(output) => {
                 self.answer(format!("Your speaker becomes {}.", harmless(&output.to_string())));
                 self.peer.set_output(output);
             }
-            Typed::Help => HELP.into_iter().for_each(|line| self.answer(line)),
         }
-        Ok(())
     }
 
     fn send_text(&mut self, text: &str) -> Result<(), String> {

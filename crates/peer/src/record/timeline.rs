@@ -15,8 +15,9 @@ const WINDOW: Duration = Duration::from_millis(250);
 const MOST_WAITING: usize = 64;
 /// What is lost in a row is concealed for so long, and silent from there on, as decoders would end it, too: 200 ms.
 const CONCEALED: u64 = RATE / 5;
-/// When more time has passed than the missing frames can fill, and more than this, there was a pause: 400 ms.
-const PAUSE: i64 = RATE as i64 * 2 / 5;
+/// When nothing came for longer than this, and the missing frames do not fill it, there was a pause: 400 ms.
+const PAUSE: Duration = Duration::from_millis(400);
+const PAUSE_SAMPLES: i64 = RATE as i64 * 2 / 5;
 /// When more frames are missing than can have been spoken, by more than this, the numbering has jumped: 1 s.
 const JUMP: i64 = RATE as i64;
 /// Of a pause whose beginning was lost, so many frames are concealed, so that speech does not end like cut off.
@@ -49,6 +50,8 @@ pub(super) struct Timeline {
     /// The number that comes next; unknown before the first frame.
     next: Option<u64>,
     waiting: BTreeMap<u64, Waiting>,
+    /// When the last of the frames came that have been placed.
+    arrived: Duration,
     late: u32,
 }
 
@@ -71,7 +74,8 @@ struct Waiting {
 impl Timeline {
     /// Of a speaker who has said nothing since the recording began.
     pub(super) fn new(began: Duration) -> Self {
-        Self { began, position: 0, state: State::Paused, next: None, waiting: BTreeMap::new(), late: 0 }
+        let (waiting, arrived) = (BTreeMap::new(), began);
+        Self { began, position: 0, state: State::Paused, next: None, waiting, arrived, late: 0 }
     }
 
     /// A frame has arrived. What is no Opus packet is not there.
@@ -115,8 +119,13 @@ impl Timeline {
     /// Whether the first frame that waits goes on where the last one ended, on time.
     fn follows(&self) -> bool {
         let Some((sequence, first)) = self.waiting.first_key_value() else { return false };
-        let is_late = self.begins(first, 0) - self.position as i64 > PAUSE;
-        self.state == State::Running && Some(*sequence) == self.next && !is_late
+        let is_late = self.begins(first, 0) - self.position as i64 > PAUSE_SAMPLES;
+        self.state == State::Running && Some(*sequence) == self.next && !(is_late && self.comes_after_a_pause(first))
+    }
+
+    /// A clock that has run too slow for long makes frames late, too, but not all at once.
+    fn comes_after_a_pause(&self, frame: &Waiting) -> bool {
+        frame.arrived.saturating_sub(self.arrived) > PAUSE
     }
 
     /// Whether the first frame that waits need not wait any longer for what tells its place.
@@ -143,6 +152,7 @@ impl Timeline {
             self.next = Some(sequence.saturating_add(1));
             self.state = if first.pause_follows { State::Paused } else { State::Running };
             self.position += first.samples;
+            self.arrived = self.arrived.max(first.arrived);
             out.push(Piece::Packet { packet: first.packet, samples: first.samples });
         }
     }
@@ -156,16 +166,17 @@ impl Timeline {
         let passed = self.earliest_begin() - self.position as i64;
         let beyond = passed - i64::try_from(lost).unwrap_or(i64::MAX);
         let until_then = u64::try_from(passed).unwrap_or(0);
+        let was_pause = beyond > PAUSE_SAMPLES && self.comes_after_a_pause(first);
         match self.state {
-            State::Running if (-JUMP..=PAUSE).contains(&beyond) => {
-                let concealed = missing.min(CONCEALED / length);
-                self.lose(concealed, length, &like, out);
-                self.rest(lost - concealed * length, out);
-            }
-            State::Running if beyond > PAUSE => {
+            State::Running if was_pause => {
                 let concealed = missing.min(FADE);
                 self.lose(concealed, length, &like, out);
                 self.rest(until_then - concealed * length, out);
+            }
+            State::Running if beyond >= -JUMP => {
+                let concealed = missing.min(CONCEALED / length);
+                self.lose(concealed, length, &like, out);
+                self.rest(lost - concealed * length, out);
             }
             State::Running | State::Paused => self.rest(until_then, out),
         }

@@ -146,6 +146,17 @@ fn a_clock_that_is_too_fast_is_set_right_in_the_pause_and_only_there() {
 }
 
 #[test]
+fn a_clock_that_is_too_slow_makes_no_holes_in_speech_however_long_it_lasts() {
+    let mut room = Room::new();
+    // 1 % too slow for two minutes, which makes 1.2 s; every hundredth frame is lost.
+    let spoken = (0..6_000).filter(|number| number % 100 != 50);
+    spoken.for_each(|number| room.push(20 + number * 101 / 5, number));
+    let written = room.written();
+    assert!(!written.contains('_'), "{written}");
+    assert_eq!((room.out.len(), written.matches('x').count()), (6_000, 60));
+}
+
+#[test]
 fn what_came_in_a_heap_after_a_stall_is_no_pause() {
     let mut room = Room::new();
     (0..10).for_each(|number| room.push(20 + 20 * number, number));
