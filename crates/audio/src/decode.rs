@@ -1,27 +1,32 @@
 //! One remote speaker: frames in as they arrive, a block of sound out whenever asked.
+//!
+//! ```text
+//! receive ─ jitter buffer ─ next: frame, repair, guess ─ Opus ─┐
+//!                 └──────── pace: faster, slower ──────────── queue ─ stretch ─ gain ─ block
+//! ```
 
+mod opus;
+mod queue;
 mod report;
 
 use std::time::Duration;
 
-use audiopus::{Channels, MutSignals, SampleRate, coder::Decoder, packet::Packet};
-
-use crate::{
-    AudioError, BLOCK_SAMPLES, Block, MAX_FRAME_BYTES,
-    jitter::{self, Frame, JitterBuffer, Playout, Surplus},
-    level::{SILENCE_DBFS, rms_dbfs},
-};
+use audiopus::{Channels, SampleRate, coder::Decoder};
 
 pub use self::report::{ListenerStats, Playing, Reception, Rendered};
+use self::{
+    opus::{decode, guess, packet_samples, repairs_the_one_before},
+    queue::{Place, Queue},
+};
+use crate::{
+    AudioError, BLOCK_SAMPLES, Block,
+    jitter::{self, Frame, JitterBuffer, Pace, Playout, When},
+    level::{SILENCE_DBFS, rms_dbfs},
+    stretch::{self, Join, SHORTEST},
+};
 
-/// The longest packet Opus knows: 120 ms.
-const LONGEST_PACKET_SAMPLES: usize = 5_760;
-
-/// Frames that may be skipped for one block; the rest of a surplus waits for the next.
-const MOST_SKIPPED_AT_ONCE: usize = 2;
-
-/// Over this many samples (5 ms) a skipped frame blends into the one after it.
-const SPLICE_SAMPLES: usize = 240;
+/// Over this many samples (5 ms) speech fades in after concealment that had faded away.
+const FADE_IN_SAMPLES: usize = 240;
 
 /// Concealment fades from full after 60 ms to nothing at its end.
 const FADE_START_SAMPLES: u32 = 2_880;
@@ -42,30 +47,51 @@ const LOUDNESS_FALL_DB: f32 = 0.1;
 /// A frame this far below the last words' loudness is a pause between them.
 const PAUSE_BELOW_SPEECH_DB: f32 = 25.0;
 
-/// Hears one speaker: jitter buffer, Opus decoder, gain and level.
+/// To cut running speech, so much of it must be decoded (30 ms).
+const ENOUGH_TO_SHORTEN: usize = 1_440;
+
+/// Between two changes of running speech at leisure lie so many samples (50 ms), in haste so many (20 ms).
+const CALM_INTERVAL: usize = 2_400;
+const URGENT_INTERVAL: usize = 960;
+
+/// Running speech is joined where it is at least this much alike, at leisure and in haste.
+const ALIKE_CALMLY: f32 = 0.8;
+const ALIKE_URGENTLY: f32 = 0.4;
+
+/// While a frame is waited for, what is here is made longer by at most this (20 ms).
+const LONGEST_WAIT_BY_STRETCHING: usize = 960;
+
+/// Hears one speaker: jitter buffer, Opus decoder, stretching, gain and level.
 #[derive(Debug)]
 pub struct Listener {
     jitter: JitterBuffer,
     decoder: Decoder,
-    pcm: Box<[f32; LONGEST_PACKET_SAMPLES]>,
-    /// What of `pcm` is decoded and not yet rendered.
-    ready: std::ops::Range<usize>,
-    ready_is: Rendered,
-    /// The beginning of a skipped frame, to be blended into the next.
-    splice: Option<[f32; SPLICE_SAMPLES]>,
+    queue: Queue,
+    /// The frame last decoded, to know whether the next follows it.
+    decoded: Option<(u64, u64)>,
     /// Samples guessed in a row.
     concealed_in_a_row: u32,
+    /// Samples rendered since speech was last stretched, and by how much it was since a frame was decoded.
+    since_stretch: usize,
+    lengthened_since_frame: usize,
+    playing: Option<Playing>,
     gain: f32,
     gain_before: f32,
     level_dbfs: f32,
     /// The loudness of the last words, which pauses are compared with.
     loudness_dbfs: f32,
     speaking_blocks_left: u32,
+    counts: Counts,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
     heard: u64,
+    skipped: u64,
     invalid: u64,
     concealed_samples: u64,
-    frame_playing: (u64, u64),
-    playing: Option<Playing>,
+    shortened_samples: u64,
+    lengthened_samples: u64,
 }
 
 impl Listener {
@@ -74,40 +100,53 @@ impl Listener {
         Ok(Self {
             jitter: JitterBuffer::new(),
             decoder: Decoder::new(SampleRate::Hz48000, Channels::Mono)?,
-            pcm: Box::new([0.0; LONGEST_PACKET_SAMPLES]),
-            ready: 0..0,
-            ready_is: Rendered::Silence,
-            splice: None,
+            queue: Queue::new(),
+            decoded: None,
             concealed_in_a_row: 0,
+            since_stretch: 0,
+            lengthened_since_frame: 0,
+            playing: None,
             gain: 1.0,
             gain_before: 1.0,
             level_dbfs: SILENCE_DBFS,
             loudness_dbfs: SILENCE_DBFS,
             speaking_blocks_left: 0,
-            heard: 0,
-            invalid: 0,
-            concealed_samples: 0,
-            frame_playing: (0, 0),
-            playing: None,
+            counts: Counts::default(),
         })
     }
 
     /// Takes a frame that arrived, in any order and any number of times. `sequence` and `burst` are extended: they never
-    /// wrap. What is no Opus of 10 to 120 ms is counted and otherwise as if it were lost.
+    /// wrap. What is no Opus of 10 to 120 ms is counted and otherwise as if it were lost. Allocates nothing.
     pub fn receive(&mut self, now: Duration, sequence: u64, burst: u64, last_of_burst: bool, payload: &[u8]) {
-        match packet_samples(payload) {
-            Some(samples) => {
-                self.jitter.insert(now, Frame { sequence, burst, last_of_burst, samples, payload });
-            }
-            None => self.invalid += 1,
+        self.insert(now, sequence, burst, last_of_burst, false, payload);
+    }
+
+    /// Takes a copy of the frame `sequence` that came inside the packet of a frame `behind_frames` later (the packet's
+    /// own frame, with 0, is an original and belongs into [`receive`](Self::receive)). The copy is played if the original
+    /// has not come when it is time. Allocates nothing.
+    pub fn receive_copy(&mut self, now: Duration, sequence: u64, burst: u64, behind_frames: u16, payload: &[u8]) {
+        if behind_frames > 0 {
+            self.insert(now, sequence, burst, false, true, payload);
         }
     }
 
-    /// Takes a copy of frame `sequence` that came inside the packet of a frame `behind_frames` later.
-    pub fn receive_copy(&mut self, now: Duration, sequence: u64, burst: u64, behind_frames: u16, payload: &[u8]) {
-        if behind_frames > 0 {
-            self.receive(now, sequence, burst, false, payload);
+    /// Writes the next 10 ms of this speaker. Allocates nothing.
+    pub fn render(&mut self, now: Duration, out: &mut Block) -> Rendered {
+        while self.queue.len() < BLOCK_SAMPLES {
+            if !self.decode_next(now) {
+                self.queue.finish_with_silence();
+            }
         }
+        self.keep_pace(now);
+        let (rendered, playing) = self.queue.take(out);
+        self.since_stretch = self.since_stretch.saturating_add(BLOCK_SAMPLES);
+        self.playing = match rendered {
+            Rendered::Speech | Rendered::Stretched => playing,
+            Rendered::Concealed | Rendered::Silence => None,
+        };
+        self.measure(out);
+        self.amplify(out);
+        rendered
     }
 
     /// What the block last rendered begins with; `None` for silence and guesses.
@@ -115,30 +154,18 @@ impl Listener {
         self.playing
     }
 
-    /// How the speaker's frames arrived since this was last asked; `None` if none should have come.
+    /// How the speaker's frames arrived since this was last asked; `None` if none should have come. A frame is judged
+    /// about 300 ms after those around it came, so that one that was overtaken is not called lost.
     pub fn take_reception(&mut self) -> Option<Reception> {
-        None
-    }
-
-    /// Writes the next 10 ms of this speaker. Allocates nothing.
-    pub fn render(&mut self, now: Duration, out: &mut Block) -> Rendered {
-        if self.ready.is_empty() {
-            self.refill(now);
-        }
-        let rendered = if self.ready.is_empty() { Rendered::Silence } else { self.ready_is };
-        let (sequence, burst) = self.frame_playing;
-        let offset = Duration::from_micros(self.ready.start as u64 * 1_000 / 48);
-        self.playing = (rendered == Rendered::Speech).then_some(Playing { sequence, burst, offset });
-        if rendered == Rendered::Silence {
-            out.fill(0.0);
-        } else {
-            // Whatever is decoded is whole blocks.
-            out.copy_from_slice(&self.pcm[self.ready.start..self.ready.start + BLOCK_SAMPLES]);
-            self.ready.start += BLOCK_SAMPLES;
-        }
-        self.measure(out);
-        self.amplify(out);
-        rendered
+        let report = self.jitter.take_losses();
+        (report.expected > 0).then(|| Reception {
+            expected: report.expected,
+            lost: report.lost,
+            unrepaired: report.unrepaired,
+            mean_loss_run: if report.lost > 0 { report.lost as f32 / report.runs.max(1) as f32 } else { 0.0 },
+            jitter_ms: report.jitter_ms,
+            buffer_ms: self.jitter.buffer_ms(),
+        })
     }
 
     /// Sets how loud this speaker is heard: 1 as sent, 0 not at all. The change spreads over one block. What is not a
@@ -165,102 +192,136 @@ impl Listener {
     /// The counters.
     pub fn stats(&self) -> ListenerStats {
         let jitter = self.jitter.stats();
+        let Counts { heard, skipped, invalid, concealed_samples, shortened_samples, lengthened_samples } = self.counts;
         ListenerStats {
             frames_received: jitter.accepted,
-            frames_heard: self.heard,
+            frames_heard: heard,
             frames_concealed: jitter.given_up,
             frames_repaired: jitter.repaired,
+            frames_from_copies: jitter.from_copies,
             frames_late: jitter.late,
             frames_duplicate: jitter.duplicate,
             frames_overflow: jitter.overflow,
-            frames_skipped: jitter.skipped,
-            frames_invalid: self.invalid,
-            concealed_ms: self.concealed_samples / 48,
+            frames_skipped: skipped,
+            frames_invalid: invalid,
+            concealed_ms: concealed_samples / 48,
+            stretched_ms: (shortened_samples + lengthened_samples) / 48,
+            accelerated_ms: shortened_samples / 48,
+            decelerated_ms: lengthened_samples / 48,
             buffer_ms: self.jitter.buffer_ms(),
             target_ms: self.jitter.target_delay().as_secs_f32() * 1_000.0,
-            ..ListenerStats::default()
         }
     }
 
-    /// Decodes what is to be played next into `pcm`; leaves nothing ready for silence.
-    fn refill(&mut self, now: Duration) {
-        for attempt in 0..=MOST_SKIPPED_AT_ONCE {
-            let (samples, surplus) = match self.jitter.next(now) {
-                Playout::Silence => {
-                    self.splice = None;
+    fn insert(&mut self, now: Duration, sequence: u64, burst: u64, last_of_burst: bool, is_copy: bool, payload: &[u8]) {
+        match packet_samples(payload) {
+            Some(samples) => {
+                let repairs = repairs_the_one_before(payload);
+                let frame = Frame { sequence, burst, last_of_burst, samples, is_copy, repairs, payload };
+                self.jitter.insert(now, frame);
+            }
+            None => self.counts.invalid += 1,
+        }
+    }
+
+    /// Decodes what is to be played next into the queue; false if that is silence.
+    fn decode_next(&mut self, now: Duration) -> bool {
+        match self.jitter.next(now, self.queue.len() as u32) {
+            Playout::Silence => return false,
+            Playout::Conceal { samples } => {
+                let pcm = self.queue.append(samples as usize, Rendered::Concealed, None);
+                guess(&mut self.decoder, None, pcm);
+                finish_guess(pcm, &mut self.concealed_in_a_row);
+                self.counts.concealed_samples += u64::from(samples);
+            }
+            Playout::Repair { sequence, burst, samples, next } => {
+                let place = place(&mut self.decoded, sequence, burst, samples);
+                let pcm = self.queue.append(samples as usize, Rendered::Speech, Some(place));
+                guess(&mut self.decoder, Some(next), pcm);
+                begin_softly(pcm, std::mem::take(&mut self.concealed_in_a_row));
+            }
+            Playout::Frame(Frame { sequence, burst, samples, payload, .. }) => {
+                let place = place(&mut self.decoded, sequence, burst, samples);
+                let pcm = self.queue.append(samples as usize, Rendered::Speech, Some(place));
+                if decode(&mut self.decoder, payload, pcm) {
+                    self.counts.heard += 1;
+                } else {
+                    self.counts.invalid += 1;
+                    guess(&mut self.decoder, None, pcm);
+                }
+                begin_softly(pcm, std::mem::take(&mut self.concealed_in_a_row));
+                self.loudness_dbfs = rms_dbfs(pcm).max(self.loudness_dbfs - LOUDNESS_FALL_DB);
+                self.lengthened_since_frame = 0;
+            }
+        }
+        true
+    }
+
+    /// Makes what waits shorter or longer, if the depth should change and it can be done well.
+    fn keep_pace(&mut self, now: Duration) {
+        match self.jitter.pace(now, self.queue.len() as u32) {
+            Pace::Keep => {}
+            Pace::Shorten { most, when } => {
+                let most = most as usize;
+                let is_quiet = self.is_quiet();
+                if !is_quiet && !self.may_stretch(when) {
                     return;
                 }
-                Playout::Conceal { samples, fec } => {
-                    guess(&mut self.decoder, fec, &mut self.pcm[..samples as usize]);
-                    self.finish_guess(samples);
-                    return;
+                let enough = if is_quiet { (most + BLOCK_SAMPLES).max(ENOUGH_TO_SHORTEN) } else { ENOUGH_TO_SHORTEN };
+                while self.queue.len() < enough && self.jitter.has_next() && self.queue.has_room() {
+                    self.decode_next(now);
                 }
-                Playout::Frame { frame, surplus } => {
-                    if !decode(&mut self.decoder, frame.payload, &mut self.pcm[..frame.samples as usize]) {
-                        let samples = frame.samples;
-                        self.invalid += 1;
-                        guess(&mut self.decoder, None, &mut self.pcm[..samples as usize]);
-                        self.finish_guess(samples);
-                        return;
-                    }
-                    self.frame_playing = (frame.sequence, frame.burst);
-                    (frame.samples, surplus)
+                self.shorten(most, when);
+            }
+            Pace::Lengthen { most, when } => {
+                if self.is_quiet() || self.may_stretch(when) {
+                    self.lengthen(most as usize, when);
                 }
-            };
-            self.finish_frame(samples);
-            if attempt == MOST_SKIPPED_AT_ONCE || !self.should_skip(samples, surplus) {
-                self.heard += 1;
-                return;
-            }
-            let mut head = [0.0; SPLICE_SAMPLES];
-            head.copy_from_slice(&self.pcm[..SPLICE_SAMPLES]);
-            self.splice = Some(head);
-            self.ready = 0..0;
-            self.jitter.skipped(now, samples);
-        }
-    }
-
-    fn finish_guess(&mut self, samples: u32) {
-        self.make_ready(samples, Rendered::Concealed);
-        let span = (FADE_END_SAMPLES - FADE_START_SAMPLES) as f32;
-        for (sample, age) in self.pcm[..samples as usize].iter_mut().zip(self.concealed_in_a_row..) {
-            *sample *= 1.0 - (age.saturating_sub(FADE_START_SAMPLES) as f32 / span).min(1.0);
-        }
-        self.concealed_in_a_row = self.concealed_in_a_row.saturating_add(samples);
-        self.concealed_samples += u64::from(samples);
-    }
-
-    fn finish_frame(&mut self, samples: u32) {
-        self.make_ready(samples, Rendered::Speech);
-        let loudness = rms_dbfs(&self.pcm[..samples as usize]);
-        self.loudness_dbfs = loudness.max(self.loudness_dbfs - LOUDNESS_FALL_DB);
-        if self.concealed_in_a_row >= FADE_END_SAMPLES {
-            // The guess had faded away: do not begin with a click.
-            fade_in(&mut self.pcm[..SPLICE_SAMPLES]);
-        }
-        self.concealed_in_a_row = 0;
-    }
-
-    fn make_ready(&mut self, samples: u32, what: Rendered) {
-        self.ready = 0..samples as usize;
-        self.ready_is = what;
-        if let Some(skipped) = self.splice.take() {
-            fade_in(&mut self.pcm[..SPLICE_SAMPLES]);
-            for (index, (sample, old)) in self.pcm.iter_mut().zip(skipped).enumerate() {
-                *sample += old * (1.0 - index as f32 / SPLICE_SAMPLES as f32);
             }
         }
     }
 
-    fn should_skip(&self, samples: u32, surplus: Surplus) -> bool {
-        match surplus {
-            Surplus::None => false,
-            Surplus::Skip => true,
-            Surplus::SkipIfQuiet => {
-                let loudness = rms_dbfs(&self.pcm[..samples as usize]);
-                loudness < SPEAKING_DBFS.max(self.loudness_dbfs - PAUSE_BELOW_SPEECH_DB)
-            }
+    fn shorten(&mut self, most: usize, when: When) {
+        let join = if self.is_quiet() {
+            let samples = most.min(self.queue.len().saturating_sub(BLOCK_SAMPLES));
+            (samples >= SHORTEST).then_some(Join { samples, likeness: 0.0 })
+        } else {
+            self.queue.find_shortening(most).filter(|join| is_alike(join, when))
+        };
+        if let Some(join) = join {
+            self.queue.shorten(join);
+            self.counts.shortened_samples += join.samples as u64;
+            self.since_stretch = 0;
         }
+    }
+
+    fn lengthen(&mut self, most: usize, when: When) {
+        let most = most.min(LONGEST_WAIT_BY_STRETCHING.saturating_sub(self.lengthened_since_frame));
+        let join = if self.is_quiet() {
+            let samples = most.min(stretch::LONGEST);
+            (samples >= SHORTEST).then_some(Join { samples, likeness: 0.0 })
+        } else {
+            self.queue.find_lengthening(most).filter(|join| is_alike(join, when))
+        };
+        if let Some(join) = join {
+            self.queue.lengthen(join);
+            self.counts.lengthened_samples += join.samples as u64;
+            self.lengthened_since_frame += join.samples;
+            self.since_stretch = 0;
+        }
+    }
+
+    fn may_stretch(&self, when: When) -> bool {
+        match when {
+            When::Quiet => false,
+            When::Calmly => self.since_stretch >= CALM_INTERVAL,
+            When::Urgently => self.since_stretch >= URGENT_INTERVAL,
+        }
+    }
+
+    /// Whether all that waits is a pause.
+    fn is_quiet(&self) -> bool {
+        rms_dbfs(self.queue.waiting()) < SPEAKING_DBFS.max(self.loudness_dbfs - PAUSE_BELOW_SPEECH_DB)
     }
 
     fn measure(&mut self, block: &Block) {
@@ -285,40 +346,36 @@ impl Listener {
     }
 }
 
-/// How many samples a packet decodes to, if it is one we take: whole blocks of 10 ms, up to 120 ms.
-fn packet_samples(payload: &[u8]) -> Option<u32> {
-    if payload.len() > MAX_FRAME_BYTES {
-        return None;
-    }
-    let packet = Packet::try_from(payload).ok()?;
-    let samples = audiopus::packet::nb_samples(packet, SampleRate::Hz48000).ok()?;
-    let whole_blocks = samples > 0 && samples <= LONGEST_PACKET_SAMPLES && samples % BLOCK_SAMPLES == 0;
-    whole_blocks.then_some(samples as u32)
+/// Where a frame about to be decoded lies; remembers it for the next.
+fn place(decoded: &mut Option<(u64, u64)>, sequence: u64, burst: u64, frame_samples: u32) -> Place {
+    let before = decoded.replace((sequence, burst));
+    // A burst's first frame follows nothing; after a loss within a burst, what was lost was spoken all the same.
+    let follows = before.is_some_and(|(_, burst_before)| burst_before == burst);
+    Place { sequence, burst, frame_samples, follows, offset: 0 }
 }
 
-/// Decodes a packet that fills `pcm` exactly; false if it is broken.
-fn decode(decoder: &mut Decoder, payload: &[u8], pcm: &mut [f32]) -> bool {
-    let expected = pcm.len();
-    let (Ok(packet), Ok(signals)) = (Packet::try_from(payload), MutSignals::try_from(pcm)) else { return false };
-    decoder.decode_float(Some(packet), signals, false).is_ok_and(|samples| samples == expected)
+fn is_alike(join: &Join, when: When) -> bool {
+    join.likeness >= if when == When::Urgently { ALIKE_URGENTLY } else { ALIKE_CALMLY }
 }
 
-/// Fills `pcm` with the copy that `next` carries of the lost frame, else with Opus' own guess, else with zeros.
-fn guess(decoder: &mut Decoder, next: Option<&[u8]>, pcm: &mut [f32]) {
-    let expected = pcm.len();
-    let packet = next.and_then(|payload| Packet::try_from(payload).ok());
-    let fec = packet.is_some();
-    let guessed = MutSignals::try_from(&mut *pcm)
-        .and_then(|signals| decoder.decode_float(packet, signals, fec))
-        .is_ok_and(|samples| samples == expected);
-    if !guessed {
-        pcm.fill(0.0);
+/// Lets a guess fade, the more the longer guesses last.
+fn finish_guess(pcm: &mut [f32], concealed_in_a_row: &mut u32) {
+    for (sample, age) in pcm.iter_mut().zip(*concealed_in_a_row..) {
+        *sample *= share_of_guess(age);
+    }
+    *concealed_in_a_row = concealed_in_a_row.saturating_add(pcm.len() as u32);
+}
+
+/// Takes the sound from what a guess had faded to, back to full.
+fn begin_softly(pcm: &mut [f32], concealed_in_a_row: u32) {
+    let from = share_of_guess(concealed_in_a_row);
+    if from < 1.0 {
+        for (index, sample) in pcm.iter_mut().take(FADE_IN_SAMPLES).enumerate() {
+            *sample *= from + (1.0 - from) * index as f32 / FADE_IN_SAMPLES as f32;
+        }
     }
 }
 
-fn fade_in(samples: &mut [f32]) {
-    let count = samples.len() as f32;
-    for (index, sample) in samples.iter_mut().enumerate() {
-        *sample *= index as f32 / count;
-    }
+fn share_of_guess(age: u32) -> f32 {
+    1.0 - (age.saturating_sub(FADE_START_SAMPLES) as f32 / (FADE_END_SAMPLES - FADE_START_SAMPLES) as f32).min(1.0)
 }

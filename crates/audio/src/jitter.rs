@@ -1,39 +1,56 @@
 //! The jitter buffer of one speaker: frames in as the network delivers them, frames out as playback needs them.
 //!
 //! It knows sequence numbers, bursts and durations, and nothing of what is in a frame. Playback *pulls*: whenever the
-//! decoder has run dry it calls [`JitterBuffer::next`]. The rules:
+//! decoder has less than a block left it calls [`JitterBuffer::next`], and before each block it asks
+//! [`JitterBuffer::pace`] whether to speak faster or slower. The rules:
 //!
-//! - A burst's first frame waits for the target delay, which follows the arrival statistics (`delay`).
-//! - A missing frame is concealed for as long as it lasts. If it comes in the meantime it is played after all, so that a
-//!   route that became slower costs a pause and no words; the delay has grown by that pause.
-//! - If the frame behind the missing one is there, its in-band copy repairs the loss.
+//! - *Depth* is how far playback is behind the fastest frames of late; it should be the target that the log of arrivals
+//!   says is worth it (`arrivals`, `cost`). A burst begins at the target, or deeper if its first frames come late or
+//!   together. After that the depth changes by stretching, in pauses first.
+//! - A frame may come as the original or as a copy in a later packet, which is as good; whichever comes first is played.
+//! - A missing frame is waited for up to the target. If the frame behind it is there, its coarse in-band copy repairs the
+//!   loss, else it is concealed for as long as it lasts. If nothing at all is there, concealment lasts until it comes, so
+//!   that a route that became slower costs a pause and no words.
 //! - Concealment ends after [`LONGEST_CONCEALMENT`]; then there is silence until frames come again.
-//! - A delay that stays deeper than the target is reported with each frame as a [`Surplus`], which the decoder turns into
-//!   a skipped frame where nobody notices. Each new burst starts at the target anyway.
 
-mod delay;
-mod wait;
+mod arrivals;
+mod cost;
+mod report;
+mod slots;
 
 use std::time::Duration;
 
 use self::{
-    delay::{Arrival, DelayEstimator, duration_of},
-    wait::{Wait, Waits},
+    arrivals::{Arrival, Arrivals, Form, LARGEST_LOSS, Losses, micros, micros_of},
+    slots::{Content, Head, Slots},
 };
 use crate::BLOCK_SAMPLES;
 
-/// Frames a buffer holds. Overflow: the oldest frames are dropped and counted, so that a late but large delivery ends
-/// with the newest speech.
-pub const CAPACITY: usize = 64;
+pub use self::{
+    report::{JitterStats, LossReport},
+    slots::CAPACITY,
+};
 
 /// After this much concealment in a row (120 ms) there is silence: longer guesses sound like a machine.
 pub const LONGEST_CONCEALMENT: Duration = Duration::from_millis(120);
 
-/// How playback's steps of 10 ms are rounded: a frame may start this much before its delay is over.
-const EARLY_START: Duration = Duration::from_millis(5);
+/// How playback's steps of 10 ms are rounded: a frame may start this much before its delay is over. Not more than a bin of
+/// the histogram, whose end the target is.
+const EARLY_US: i64 = 2_000;
 
-/// A hole in a burst's numbers that is larger (10 s at 20 ms) is no loss: the speaker talked to others in the meantime.
-const LARGEST_LOSS: u64 = 500;
+/// The depth may be so much more than the target before a pause is cut, and before running speech is.
+const PAUSE_TOO_DEEP_US: i64 = 2_500;
+const SPEECH_TOO_DEEP_US: i64 = 17_000;
+
+/// From here on haste is better than delay.
+const URGENT_US: i64 = 50_000;
+
+/// Of what the latest frames waited, so much stays when the depth is reduced, and how many these are.
+const KEPT_US: i64 = 5_000;
+const RECENT_WAITS: usize = 4;
+
+/// Playback's step.
+const BLOCK_US: i64 = 10_000;
 
 /// Bursts are compared only within this time of the last frame; after it, any burst is new (DESIGN §5).
 const BURST_MEMORY: Duration = Duration::from_secs(2);
@@ -49,6 +66,10 @@ pub struct Frame<'a> {
     pub last_of_burst: bool,
     /// How many samples of speech it is.
     pub samples: u32,
+    /// Whether it came inside the packet of a later frame.
+    pub is_copy: bool,
+    /// Whether it carries a coarse copy of the frame before it.
+    pub repairs: bool,
     /// The encoded speech.
     pub payload: &'a [u8],
 }
@@ -58,7 +79,7 @@ pub struct Frame<'a> {
 pub enum Inserted {
     /// It waits to be played.
     Accepted,
-    /// It was there already, or has been played: two routes carried it.
+    /// It was there already, or has been played: two routes carried it, or a copy and the original.
     Duplicate,
     /// Its time is over, or a later burst has begun.
     Late,
@@ -68,70 +89,72 @@ pub enum Inserted {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Playout<'a> {
     /// This frame.
-    Frame {
-        /// The frame.
-        frame: Frame<'a>,
-        /// Whether the buffer would rather have it skipped; say so with [`JitterBuffer::skipped`] if it was.
-        surplus: Surplus,
+    Frame(Frame<'a>),
+    /// The frame before `next`, which is lost, from the coarse copy that `next` carries.
+    Repair {
+        /// The lost frame.
+        sequence: u64,
+        /// Its burst.
+        burst: u64,
+        /// How many samples it has.
+        samples: u32,
+        /// The payload of the frame behind it.
+        next: &'a [u8],
     },
     /// A guess of so many samples, because the frame for it is not here.
     Conceal {
         /// How many samples are missing.
         samples: u32,
-        /// The frame right behind the missing one, which may carry a copy of it.
-        fec: Option<&'a [u8]>,
     },
     /// Nothing for the next 10 ms.
     Silence,
 }
 
-/// Whether the delay is longer than it has to be.
+/// Whether playback should be faster or slower.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Surplus {
-    /// It is not.
-    None,
-    /// It is: skip this frame if it is quiet.
-    SkipIfQuiet,
-    /// It has been for long: skip this frame whatever it is.
-    Skip,
+pub enum Pace {
+    /// As spoken.
+    Keep,
+    /// Shorter by up to so many samples.
+    Shorten {
+        /// The most to take out.
+        most: u32,
+        /// When that may be done.
+        when: When,
+    },
+    /// Longer by up to so many samples.
+    Lengthen {
+        /// The most to put in.
+        most: u32,
+        /// When that may be done.
+        when: When,
+    },
 }
 
-/// Counters of a buffer since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct JitterStats {
-    /// Frames that were accepted.
-    pub accepted: u64,
-    /// Frames that came again.
-    pub duplicate: u64,
-    /// Frames that came after their time.
-    pub late: u64,
-    /// Frames dropped because the buffer was full.
-    pub overflow: u64,
-    /// Frames given out to be played, skipped ones included.
-    pub played: u64,
-    /// Frames of a burst that were never played although later ones of it were.
-    pub given_up: u64,
-    /// Of those, frames whose copy in the next frame was given out.
-    pub repaired: u64,
-    /// Frames skipped to shorten the delay.
-    pub skipped: u64,
+/// How much it matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum When {
+    /// In a pause only.
+    Quiet,
+    /// In running speech, where it can be done well.
+    Calmly,
+    /// At once.
+    Urgently,
 }
 
 /// Orders one speaker's frames and decides when each is played.
 #[derive(Clone, Debug)]
 pub struct JitterBuffer {
-    /// A frame's place is its sequence modulo the capacity; all that wait are less than the capacity apart.
-    slots: Vec<Slot>,
-    waiting: usize,
+    slots: Slots,
     /// Frames before this one have had their time.
     next_sequence: u64,
     newest: Option<Newest>,
     played_burst: Option<u64>,
     state: State,
-    delay: DelayEstimator,
-    waits: Waits,
-    /// Since when the frame `next_sequence` has been missing with nothing behind it.
-    starved_since: Option<Duration>,
+    arrivals: Arrivals,
+    mean_wait_ms: Option<f32>,
+    /// How long the latest frames waited to be asked for, in turn.
+    recent_waits_us: [i64; RECENT_WAITS],
     stats: JitterStats,
 }
 
@@ -139,8 +162,8 @@ pub struct JitterBuffer {
 enum State {
     /// Nothing waits and nothing plays.
     Idle,
-    /// Frames wait for the delay to pass, counted from `since`.
-    Filling { since: Duration },
+    /// Frames wait for the delay to pass.
+    Filling,
     /// One frame after another is played.
     Playing(Playing),
 }
@@ -156,42 +179,11 @@ struct Playing {
     guessed: u32,
 }
 
-#[derive(Clone, Debug, Default)]
-struct Slot {
-    sequence: u64,
-    content: Content,
-    /// Kept for its memory when the frame is gone.
-    payload: Vec<u8>,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Content {
-    #[default]
-    Empty,
-    Waiting {
-        burst: u64,
-        last_of_burst: bool,
-        samples: u32,
-        arrived: Duration,
-        lateness: Duration,
-    },
-    Played,
-}
-
 /// The latest burst anything came from, and when it came.
 #[derive(Clone, Copy, Debug)]
 struct Newest {
     burst: u64,
     at: Duration,
-}
-
-/// The first frame in line.
-#[derive(Clone, Copy, Debug)]
-struct Head {
-    sequence: u64,
-    burst: u64,
-    arrived: Duration,
-    lateness: Duration,
 }
 
 impl Default for JitterBuffer {
@@ -204,94 +196,131 @@ impl JitterBuffer {
     /// An empty buffer.
     pub fn new() -> Self {
         Self {
-            slots: vec![Slot::default(); CAPACITY],
-            waiting: 0,
+            slots: Slots::new(),
             next_sequence: 0,
             newest: None,
             played_burst: None,
             state: State::Idle,
-            delay: DelayEstimator::new(),
-            waits: Waits::default(),
-            starved_since: None,
+            arrivals: Arrivals::new(),
+            mean_wait_ms: None,
+            recent_waits_us: [0; RECENT_WAITS],
             stats: JitterStats::default(),
         }
     }
 
-    /// Takes a frame that arrived. The payload is copied; once every place has held a frame, nothing is allocated.
+    /// Takes a frame that arrived. The payload is copied; nothing is allocated for one of ordinary length.
     pub fn insert(&mut self, now: Duration, frame: Frame<'_>) -> Inserted {
-        let slot = &self.slots[place(frame.sequence)];
-        if slot.sequence == frame.sequence && slot.content != Content::Empty {
-            self.stats.duplicate += 1;
-            return Inserted::Duplicate;
+        let is_old = self
+            .newest
+            .is_some_and(|newest| frame.burst < newest.burst && now.saturating_sub(newest.at) <= BURST_MEMORY);
+        let is_again = !is_old && !frame.is_copy && self.arrivals.has_original(frame.sequence, frame.burst);
+        if !is_old {
+            let form = if frame.is_copy { Form::Copy } else { Form::Original { repairs: frame.repairs } };
+            let Frame { sequence, burst, samples, .. } = frame;
+            self.arrivals.note(Arrival { now, sequence, burst, samples, form });
         }
-        if self.is_too_late(now, &frame) {
-            self.stats.late += 1;
-            return Inserted::Late;
-        }
-        let lateness = self.observe(now, &frame);
-        self.make_room(frame.sequence);
-        let slot = &mut self.slots[place(frame.sequence)];
-        slot.sequence = frame.sequence;
-        slot.content = Content::Waiting {
-            burst: frame.burst,
-            last_of_burst: frame.last_of_burst,
-            samples: frame.samples,
-            arrived: now,
-            lateness,
+        let mut only_copies_before = false;
+        let inserted = if is_again || self.slots.has(frame.sequence) {
+            only_copies_before = self.slots.has(frame.sequence) && self.slots.merge(&frame);
+            Inserted::Duplicate
+        } else if is_old || frame.sequence < self.next_sequence || self.slots.is_beyond_reach(frame.sequence) {
+            Inserted::Late
+        } else {
+            Inserted::Accepted
         };
-        slot.payload.clear();
-        slot.payload.extend_from_slice(frame.payload);
-        self.waiting += 1;
-        self.newest = Some(Newest { burst: frame.burst, at: now });
-        self.stats.accepted += 1;
-        if matches!(self.state, State::Idle) {
-            self.state = State::Filling { since: now };
+        match inserted {
+            Inserted::Accepted => {
+                self.stats.overflow += self.slots.put(now, &frame);
+                self.newest = Some(Newest { burst: frame.burst, at: now });
+                self.stats.accepted += 1;
+                if matches!(self.state, State::Idle) {
+                    self.state = State::Filling;
+                }
+            }
+            // Copies are meant to come after what they copy.
+            Inserted::Duplicate => {
+                self.stats.duplicate += u64::from(!frame.is_copy && (is_again || !only_copies_before))
+            }
+            Inserted::Late => self.stats.late += u64::from(!frame.is_copy),
         }
-        Inserted::Accepted
+        inserted
     }
 
-    /// Says what to play now. Call it again when as many samples as it gave have been played: after 10 ms for
-    /// [`Playout::Silence`].
-    pub fn next(&mut self, now: Duration) -> Playout<'_> {
+    /// Says what to play next, when `left` samples are still to be played before it. Call it again as soon as less than a
+    /// block is left, or after 10 ms for [`Playout::Silence`].
+    pub fn next(&mut self, now: Duration, left: u32) -> Playout<'_> {
+        self.arrivals.judge(now);
         match self.state {
             State::Idle => Playout::Silence,
-            State::Filling { since } => self.start(now, since),
-            State::Playing(playing) => match self.head() {
-                None => self.starve(now, playing),
+            State::Filling => self.start(now, left),
+            State::Playing(playing) => match self.slots.head() {
+                None => self.starve(playing),
                 // The old burst ended with a frame that never came.
                 Some(head) if head.burst != playing.burst => {
-                    self.state = State::Filling { since: head.arrived };
-                    self.start(now, head.arrived)
+                    self.state = State::Filling;
+                    self.start(now, left)
                 }
-                Some(head) => self.bridge(now, head, playing),
+                Some(head) => self.bridge(now, left, head, playing),
             },
         }
     }
 
-    /// Tells that the frame just given out was skipped because of its [`Surplus`].
-    pub fn skipped(&mut self, now: Duration, samples: u32) {
-        self.stats.skipped += 1;
-        self.waits.shorten(now, duration_of(samples));
+    /// Says how the depth should change, when `left` samples are still to be played before the next frame.
+    pub fn pace(&self, now: Duration, left: u32) -> Pace {
+        let State::Playing(playing) = self.state else { return Pace::Keep };
+        let next_at_us = micros(now).saturating_add(micros_of(left));
+        let Some(depth_us) = self.arrivals.depth_us(next_at_us, self.next_sequence, playing.burst) else {
+            return Pace::Keep;
+        };
+        let is_next_here = self.has_next();
+        if !is_next_here && playing.guessed == 0 && self.is_overdue(depth_us, left) {
+            return Pace::Lengthen { most: LONGEST_LENGTHENING, when: When::Urgently };
+        }
+        // The next frame is asked for when less than a block is left, and that moment must not come too early: what counts
+        // are whole blocks.
+        let fraction_us = micros_of(left % BLOCK_SAMPLES as u32);
+        let asked_us = depth_us.saturating_sub(fraction_us);
+        let target_us = micros(self.arrivals.target());
+        let missing_us = target_us.saturating_sub(asked_us) - EARLY_US;
+        if missing_us > 0 {
+            let most = samples_of((missing_us.saturating_add(BLOCK_US - 1)) / BLOCK_US * BLOCK_US - fraction_us);
+            let when = if is_next_here { urgency(missing_us, 0) } else { When::Quiet };
+            return Pace::Lengthen { most: most.max(SHORTEST), when };
+        }
+        let blocks_us = (asked_us.saturating_sub(target_us)).max(0) / BLOCK_US * BLOCK_US;
+        let waiting_us = micros_of(self.slots.content_from(self.next_sequence, playing.burst) + left);
+        let least_us = self.recent_waits_us.iter().copied().min().unwrap_or(0);
+        let removable_us = (blocks_us + fraction_us).min(waiting_us - BLOCK_US).min(least_us - KEPT_US);
+        if removable_us > PAUSE_TOO_DEEP_US {
+            return Pace::Shorten { most: samples_of(removable_us), when: urgency(removable_us, SPEECH_TOO_DEEP_US) };
+        }
+        Pace::Keep
     }
 
-    /// How long frames waited lately, in milliseconds.
+    /// Whether the frame that comes next is here.
+    pub fn has_next(&self) -> bool {
+        let State::Playing(playing) = self.state else { return false };
+        self.slots.head().is_some_and(|head| head.sequence == self.next_sequence && head.burst == playing.burst)
+    }
+
+    /// How long frames waited lately from their arrival to being played, in milliseconds.
     pub fn buffer_ms(&self) -> f32 {
-        self.waits.mean_ms
+        self.mean_wait_ms.unwrap_or_default()
     }
 
-    /// How long the buffer wants frames to wait.
+    /// How far playback should be behind the fastest frames.
     pub fn target_delay(&self) -> Duration {
-        self.delay.target()
+        self.arrivals.target()
     }
 
     /// How many frames wait.
     pub fn len(&self) -> usize {
-        self.waiting
+        self.slots.len()
     }
 
     /// Whether no frame waits.
     pub fn is_empty(&self) -> bool {
-        self.waiting == 0
+        self.slots.len() == 0
     }
 
     /// Whether a burst is being played or about to be.
@@ -304,25 +333,30 @@ impl JitterBuffer {
         &self.stats
     }
 
+    /// How originals fared since this was last asked.
+    pub fn take_losses(&mut self) -> LossReport {
+        let Losses { expected, lost, unrepaired, runs } = self.arrivals.take_losses();
+        LossReport { expected, lost, unrepaired, runs, jitter_ms: self.arrivals.jitter_ms() }
+    }
+
     /// Begins a burst, or what is left of one after a stall, once its first frame has waited long enough.
-    fn start(&mut self, now: Duration, since: Duration) -> Playout<'_> {
-        let Some(head) = self.head() else {
+    fn start(&mut self, now: Duration, left: u32) -> Playout<'_> {
+        let Some(head) = self.slots.head() else {
             self.state = State::Idle;
             return Playout::Silence;
         };
-        let Content::Waiting { samples, .. } = self.slots[place(head.sequence)].content else {
-            return Playout::Silence;
-        };
-        let target = self.delay.target();
-        // After a stall many come at once: that is depth enough.
-        let deep_enough = duration_of(samples * self.waiting as u32) > target + duration_of(samples);
-        let waited = now.saturating_sub(since) + EARLY_START;
-        if waited >= target || deep_enough { self.play(now, head.sequence) } else { Playout::Silence }
+        let target_us = micros(self.arrivals.target());
+        let waited_us = micros(now.saturating_sub(head.arrived));
+        let depth_us = self.arrivals.depth_us(micros(now), head.sequence, head.burst).unwrap_or(waited_us);
+        if depth_us.max(waited_us) + EARLY_US >= target_us {
+            self.play(now, left, head.sequence)
+        } else {
+            Playout::Silence
+        }
     }
 
     /// Nothing is here: guess for a while, then be silent.
-    fn starve(&mut self, now: Duration, playing: Playing) -> Playout<'_> {
-        self.starved_since.get_or_insert(now);
+    fn starve(&mut self, playing: Playing) -> Playout<'_> {
         if duration_of(playing.guessed) >= LONGEST_CONCEALMENT {
             self.state = State::Idle;
             return Playout::Silence;
@@ -331,120 +365,106 @@ impl JitterBuffer {
     }
 
     /// Plays the first frame in line, after filling the time of those missing before it.
-    fn bridge(&mut self, now: Duration, head: Head, playing: Playing) -> Playout<'_> {
+    fn bridge(&mut self, now: Duration, left: u32, head: Head, playing: Playing) -> Playout<'_> {
         let missing = head.sequence - self.next_sequence;
         if missing == 0 || duration_of(playing.guessed) >= LONGEST_CONCEALMENT {
-            return self.play(now, head.sequence);
+            return self.play(now, left, head.sequence);
         }
         // All that wait are less than CAPACITY apart, but the one expected may be far behind them.
         let missing_samples = missing.min(CAPACITY as u64) as u32 * playing.frame_samples;
         let remaining = missing_samples.saturating_sub(playing.bridged);
-        // A gap is the moment to grow: what is missing may be late rather than lost.
-        let depth = now.saturating_sub(head.arrived) + head.lateness + duration_of(remaining);
-        if depth + EARLY_START < self.delay.target() {
+        // A gap is the moment to grow: what is missing may be late, or come as a copy, rather than be lost.
+        let head_at_us = micros(now).saturating_add(micros_of(left + remaining));
+        let depth_us = self.arrivals.depth_us(head_at_us, head.sequence, head.burst).unwrap_or(i64::MAX);
+        if depth_us.saturating_add(EARLY_US) < micros(self.arrivals.target()) {
             return self.guess(playing, 0);
         }
         if remaining == 0 {
-            return self.play(now, head.sequence);
+            return self.play(now, left, head.sequence);
         }
-        if remaining != playing.frame_samples {
+        if remaining != playing.frame_samples || !head.repairs {
             return self.guess(playing, BLOCK_SAMPLES as u32);
         }
-        self.give_up_until(head.sequence);
+        let sequence = head.sequence - 1;
+        self.give_up_until(sequence);
+        self.next_sequence = head.sequence;
         self.stats.repaired += 1;
-        let samples = playing.frame_samples;
-        self.state = State::Playing(Playing { bridged: 0, guessed: playing.guessed + samples, ..playing });
-        Playout::Conceal { samples, fec: Some(&self.slots[place(head.sequence)].payload) }
+        self.arrivals.played(sequence, head.burst);
+        self.state = State::Playing(Playing { bridged: 0, guessed: 0, ..playing });
+        let (burst, samples) = (head.burst, playing.frame_samples);
+        Playout::Repair { sequence, burst, samples, next: self.slots.payload(head.sequence) }
     }
 
     /// Guesses 10 ms, of which `bridged` samples stand for the missing frames and the rest adds to the delay.
     fn guess(&mut self, playing: Playing, bridged: u32) -> Playout<'_> {
         let samples = BLOCK_SAMPLES as u32;
-        let (bridged, guessed) = (playing.bridged + bridged, playing.guessed + samples);
+        let (bridged, guessed) = (playing.bridged.saturating_add(bridged), playing.guessed + samples);
         self.state = State::Playing(Playing { bridged, guessed, ..playing });
-        Playout::Conceal { samples, fec: None }
+        Playout::Conceal { samples }
     }
 
-    fn play(&mut self, now: Duration, sequence: u64) -> Playout<'_> {
-        let index = place(sequence);
-        let Content::Waiting { burst, last_of_burst, samples, arrived, lateness } = self.slots[index].content else {
-            return Playout::Silence;
-        };
-        self.slots[index].content = Content::Played;
-        self.waiting -= 1;
+    fn play(&mut self, now: Duration, left: u32, sequence: u64) -> Playout<'_> {
+        let Some(content) = self.slots.take(sequence) else { return Playout::Silence };
+        let Content { burst, last_of_burst, samples, arrived, is_copy, .. } = content;
         if self.played_burst == Some(burst) {
             self.give_up_until(sequence);
         }
-        self.delay.count_outcome(false);
         self.next_sequence = sequence.saturating_add(1);
         self.played_burst = Some(burst);
-        self.starved_since = None;
         self.stats.played += 1;
-        let wait = now.saturating_sub(arrived);
-        self.waits.record(now, Wait { wait, depth: wait + lateness });
-        self.state = match self.head() {
+        self.stats.from_copies += u64::from(is_copy);
+        self.arrivals.played(sequence, burst);
+        self.recent_waits_us[(self.stats.played % RECENT_WAITS as u64) as usize] = micros(now.saturating_sub(arrived));
+        let wait_ms = (now.saturating_sub(arrived) + duration_of(left)).as_secs_f32() * 1_000.0;
+        let mean_ms = self.mean_wait_ms.unwrap_or(wait_ms);
+        self.mean_wait_ms = Some(mean_ms + (wait_ms - mean_ms) * 0.1);
+        self.state = match self.slots.head() {
             _ if !last_of_burst => State::Playing(Playing { burst, frame_samples: samples, bridged: 0, guessed: 0 }),
-            Some(next) => State::Filling { since: next.arrived },
+            Some(_) => State::Filling,
             None => State::Idle,
         };
-        let surplus = self.waits.surplus(now, self.delay.target(), duration_of(samples));
-        let payload = &self.slots[index].payload;
-        Playout::Frame { frame: Frame { sequence, burst, last_of_burst, samples, payload }, surplus }
+        Playout::Frame(self.slots.frame(sequence, content))
     }
 
     fn give_up_until(&mut self, sequence: u64) {
         let lost = sequence.saturating_sub(self.next_sequence);
         if lost <= LARGEST_LOSS {
             self.stats.given_up += lost;
-            (0..lost).for_each(|_| self.delay.count_outcome(true));
         }
-        self.next_sequence = sequence;
+        self.next_sequence = self.next_sequence.max(sequence);
     }
 
-    fn is_too_late(&self, now: Duration, frame: &Frame<'_>) -> bool {
-        let highest = self.waiting_slots().map(|slot| slot.sequence).max();
-        frame.sequence < self.next_sequence
-            || self
-                .newest
-                .is_some_and(|newest| frame.burst < newest.burst && now.saturating_sub(newest.at) <= BURST_MEMORY)
-            || highest.is_some_and(|highest| highest.saturating_sub(frame.sequence) >= CAPACITY as u64)
-    }
-
-    /// Feeds the statistics; gives how much later than the fastest frame this one came.
-    fn observe(&mut self, now: Duration, frame: &Frame<'_>) -> Duration {
-        let expected = frame.sequence == self.next_sequence && self.played_burst == Some(frame.burst);
-        let missed_by = self
-            .starved_since
-            .filter(|_| expected)
-            .map(|since| now.saturating_sub(since) + self.waits.latest.unwrap_or_default());
-        let Frame { sequence, burst, samples, .. } = *frame;
-        self.delay.observe(Arrival { now, sequence, burst, samples, missed_by })
-    }
-
-    /// Drops the oldest so that `sequence` is less than the capacity ahead of every frame that waits.
-    fn make_room(&mut self, sequence: u64) {
-        let oldest_kept = sequence.saturating_sub(CAPACITY as u64 - 1);
-        for slot in &mut self.slots {
-            if slot.sequence < oldest_kept && matches!(slot.content, Content::Waiting { .. }) {
-                slot.content = Content::Empty;
-                self.waiting -= 1;
-                self.stats.overflow += 1;
-            }
-        }
-    }
-
-    fn head(&self) -> Option<Head> {
-        let slot = self.waiting_slots().min_by_key(|slot| slot.sequence)?;
-        let Content::Waiting { burst, arrived, lateness, .. } = slot.content else { return None };
-        Some(Head { sequence: slot.sequence, burst, arrived, lateness })
-    }
-
-    fn waiting_slots(&self) -> impl Iterator<Item = &Slot> {
-        let slots = if self.waiting == 0 { &[] } else { self.slots.as_slice() };
-        slots.iter().filter(|slot| matches!(slot.content, Content::Waiting { .. }))
+    /// Whether the next frame, not here although the last block before it is about to be played, is worth slowing down for.
+    fn is_overdue(&self, depth_us: i64, left: u32) -> bool {
+        let late_us = depth_us - micros_of(left);
+        left < 2 * BLOCK_SAMPLES as u32
+            && self.slots.len() == 0
+            && late_us > OVERDUE_US
+            && self.arrivals.is_likely_late(late_us)
     }
 }
 
-fn place(sequence: u64) -> usize {
-    (sequence % CAPACITY as u64) as usize
+/// The least and the most that speech is lengthened at a time.
+const SHORTEST: u32 = crate::stretch::SHORTEST as u32;
+const LONGEST_LENGTHENING: u32 = crate::stretch::LONGEST as u32;
+
+/// A frame that much later than the fastest is no longer expected any moment.
+const OVERDUE_US: i64 = 4_000;
+
+fn urgency(by_us: i64, calm_us: i64) -> When {
+    if by_us > URGENT_US {
+        When::Urgently
+    } else if by_us > calm_us {
+        When::Calmly
+    } else {
+        When::Quiet
+    }
+}
+
+fn samples_of(us: i64) -> u32 {
+    u32::try_from(us.max(0) * 48 / 1_000).unwrap_or(u32::MAX)
+}
+
+fn duration_of(samples: u32) -> Duration {
+    Duration::from_micros(micros_of(samples) as u64)
 }

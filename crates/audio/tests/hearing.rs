@@ -156,8 +156,9 @@ fn at_ten_percent_loss_speech_is_repaired_from_the_next_frames() {
     let lost = |sequence| sequence % 10 == 7;
     let (heard, listener) = converse(&said, SpeechConfig::default(), lost);
     let stats = listener.stats();
-    assert_eq!(stats.frames_concealed, 50);
-    assert!(stats.frames_repaired >= 35, "{stats:?}");
+    assert_eq!(stats.frames_concealed + stats.frames_repaired, 50, "{stats:?}");
+    // Frames in which nobody speaks carry no copy, and need none.
+    assert!(stats.frames_repaired >= 25, "{stats:?}");
     // After the delay has grown by the frame that repairs take, what is heard resembles what was said again.
     let later = 500..1_000;
     let (likeness, _) = correlation(&said[later.clone()], &heard[later.start..]);
@@ -223,7 +224,7 @@ fn a_surplus_of_delay_is_removed_in_the_pauses_between_syllables() {
         }
     }
     let stats = listener.stats();
-    assert!(stats.frames_skipped >= 12, "{stats:?}");
+    assert!((240..=320).contains(&stats.accelerated_ms), "{stats:?}");
     assert!(stats.buffer_ms <= 60.0, "{stats:?}");
     assert_eq!(stats.frames_late, 0);
     let natural = said.as_flattened().windows(2).map(|pair| (pair[1] - pair[0]).abs()).fold(0.0, f32::max);
