@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use voicemesh_audio::{BLOCK_DURATION, BLOCK_SAMPLES, Block};
-use voicemesh_device::{Capture, DeviceEvent, Playback};
+use voicemesh_device::{Capture, DeviceEvent, InputSpec, Playback, SAMPLE_RATE};
 
 use crate::event::{DeviceRole, Event};
 use crate::inbox::Wake;
@@ -34,6 +34,7 @@ pub(crate) enum Sound {
 /// A microphone and a speaker.
 pub(crate) struct Devices {
     capture: Capture,
+    is_simulated_input: bool,
     playback: Playback,
     least_queued: usize,
     underruns: u64,
@@ -67,8 +68,14 @@ impl Sound {
         let playback =
             Playback::open(&options.output, waker()).map_err(|error| JoinError::Output(error.to_string()))?;
         let capture = Capture::open(&options.input, waker()).map_err(|error| JoinError::Input(error.to_string()))?;
-        let devices =
-            Devices { capture, playback, least_queued: LEAST_QUEUED, underruns: 0, calm_since: Duration::ZERO };
+        let devices = Devices {
+            capture,
+            is_simulated_input: !matches!(options.input, InputSpec::Device(_)),
+            playback,
+            least_queued: LEAST_QUEUED,
+            underruns: 0,
+            calm_since: Duration::ZERO,
+        };
         Ok(Self::Devices(Box::new(devices)))
     }
 
@@ -79,17 +86,28 @@ impl Sound {
 
     /// Whether what is spoken comes from anything but a microphone.
     pub(crate) fn is_simulated_input(&self) -> bool {
-        false
+        match self {
+            Self::Devices(devices) => devices.is_simulated_input,
+            Self::Echo(_) => true,
+        }
     }
 
-    /// How long ago the newest sample of the block last read was captured.
+    /// How long ago the newest sample of the block last read was captured, by the samples that wait behind it; what the
+    /// device itself adds is not in it.
     pub(crate) fn capture_age(&self) -> Duration {
-        Duration::ZERO
+        match self {
+            Self::Devices(devices) => length(devices.capture.available()),
+            Self::Echo(_) => Duration::ZERO,
+        }
     }
 
-    /// How long until the next block's first sample is heard.
+    /// How long until the next block's first sample is heard, by the samples that wait before it; what the device itself
+    /// adds is not in it.
     pub(crate) fn playout_delay(&self) -> Duration {
-        Duration::ZERO
+        match self {
+            Self::Devices(devices) => length(devices.playback.queued()),
+            Self::Echo(_) => Duration::ZERO,
+        }
     }
 
     /// Another microphone.
@@ -170,6 +188,11 @@ impl Sound {
         let input = devices.capture.poll_event().map(|event| told(DeviceRole::Input, event));
         input.or_else(|| devices.playback.poll_event().map(|event| told(DeviceRole::Output, event)))
     }
+}
+
+/// How long so many samples last.
+fn length(samples: usize) -> Duration {
+    Duration::from_micros(samples as u64 * 1_000_000 / u64::from(SAMPLE_RATE))
 }
 
 impl Devices {
