@@ -29,10 +29,7 @@ const TABLE: [(&str, &[&str]); 15] = [
     ),
     ("voicemesh-capi", &["voicemesh"]),
     // Sound and devices: `voicemesh mic` and `voicemesh loopback` run them without a room.
-    (
-        "voicemesh-cli",
-        &["voicemesh", "voicemesh-signaling", "voicemesh-netsim", "voicemesh-audio", "voicemesh-device"],
-    ),
+    ("voicemesh-cli", &["voicemesh", "voicemesh-signaling", "voicemesh-netsim", "voicemesh-audio", "voicemesh-device"]),
     ("voicemesh-signaling", &["voicemesh-wire", "voicemesh-session"]),
     // The harness sees programs from outside; the benchmarks' load speaks the protocol; tests themselves are free
     // (development dependencies).
