@@ -2,6 +2,7 @@
 //! check the same.
 
 pub mod client;
+pub mod jitter;
 pub mod packet;
 pub mod server;
 pub mod signaling;
