@@ -7,3 +7,4 @@ mod world;
 mod lost_and_found;
 mod rooms;
 mod routes;
+mod sound;

@@ -1,0 +1,88 @@
+//! Recordings of a room, as their files are played afterwards.
+
+use std::fs::File;
+use std::path::Path;
+
+use audiopus::coder::Decoder;
+use audiopus::packet::Packet;
+use audiopus::{Channels, MutSignals, SampleRate};
+use ogg::PacketReader;
+use voicemesh_tests::hear::{Floor, compare};
+use voicemesh_tests::process::Program;
+use voicemesh_tests::room::{Folder, Joining, Server, finish, heard, leave, of_peer, wait_for, wait_for_route};
+use voicemesh_tests::speech;
+
+use crate::{alone, status};
+
+/// The head and the comments come before sound.
+const HEADERS: usize = 2;
+/// The longest Opus packet, 120 ms.
+const LONGEST: usize = 5_760;
+
+/// What a player plays of an Ogg/Opus file.
+fn played(file: &Path) -> Vec<f32> {
+    let mut reader = PacketReader::new(File::open(file).unwrap_or_else(|error| panic!("{}: {error}", file.display())));
+    let mut decoder = Decoder::new(SampleRate::Hz48000, Channels::Mono).unwrap();
+    let (mut samples, mut number) = (Vec::new(), 0);
+    while let Some(packet) = reader.read_packet().unwrap() {
+        number += 1;
+        if number > HEADERS {
+            let mut block = vec![0.0; LONGEST];
+            let packet = Packet::try_from(&packet.data[..]).unwrap();
+            let length =
+                decoder.decode_float(Some(packet), MutSignals::try_from(&mut block[..]).unwrap(), false).unwrap();
+            samples.extend_from_slice(&block[..length]);
+        }
+    }
+    samples
+}
+
+/// The only file of a speaker.
+fn file_of(folder: &Path, speaker: &str) -> std::path::PathBuf {
+    let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let own = |path: &std::path::PathBuf| path.file_name().unwrap().to_string_lossy().starts_with(speaker);
+    let found: Vec<_> = files.filter(own).collect();
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0].clone()
+}
+
+fn sees_recording(program: &mut Program, name: &str) -> bool {
+    of_peer(&status(program), name)["recording"] == true
+}
+
+/// proves: B-09
+#[test]
+fn a_recording_holds_each_speaker_apart_and_everyone_sees_that_it_is_kept() {
+    let _alone = alone();
+    let folder = Folder::create("recording");
+    let kept = folder.file("kept");
+    let server = Server::start(&[]);
+    let join = |name: &str| Joining::new(&server.url(), "recording", name);
+    let mut bob = join("bob").hearing_into(&folder.file("bob.wav")).start(&folder);
+    wait_for(&mut bob, "connected");
+    let arguments = ["--record", kept.to_str().unwrap()];
+    let mut ada = join("ada").with(&arguments).start(&folder);
+    wait_for_route(&mut bob, "ada", "direct");
+    assert!(sees_recording(&mut bob, "ada") && !sees_recording(&mut ada, "bob"));
+    let mut cyd = join("cyd").speaking("cards").with(&["--duration", "9"]).start(&folder);
+    wait_for_route(&mut cyd, "ada", "direct");
+    assert!(sees_recording(&mut cyd, "ada"), "who comes later sees it too");
+    let mut dan = join("dan").speaking("announcer").with(&["--duration", "9"]).start(&folder);
+    finish(&mut cyd);
+    finish(&mut dan);
+    leave(ada);
+    leave(bob);
+
+    let mut begins = Vec::new();
+    for (speaker, voice) in [("cyd", "cards"), ("dan", "announcer")] {
+        let spoken = speech::load(voice);
+        let hearing = compare(&spoken, &played(&file_of(&kept, speaker)));
+        hearing.verdict(&Floor::default()).unwrap_or_else(|why| panic!("{speaker}: {why} ({hearing})"));
+        begins.push(hearing.delay_ms);
+    }
+    // Cyd's words begin as far before Dan's in the files as they did in the room, where Bob heard both at once.
+    let room = heard(&folder.file("bob.wav"));
+    let in_room = compare(&speech::load("announcer"), &room).delay_ms - compare(&speech::load("cards"), &room).delay_ms;
+    let in_files = begins[1] - begins[0];
+    assert!((in_room - in_files).abs() < 150.0, "{in_room} ms apart in the room, {in_files} ms in the files");
+}
