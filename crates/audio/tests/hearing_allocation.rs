@@ -16,8 +16,11 @@ fn voice(block: usize) -> Block {
     })
 }
 
+/// Sequence, burst, how far behind its packet's own frame, payload.
+type Arrival = (u64, u64, u16, Vec<u8>);
+
 /// The packets that arrive at each block: own frame and its copy two packets later, with loss, jitter, pauses and a stall.
-fn arrivals(blocks: usize) -> Vec<Vec<(u64, u64, u16, Vec<u8>)>> {
+fn arrivals(blocks: usize) -> Vec<Vec<Arrival>> {
     let mut speech = Speech::new(SpeechConfig::default()).expect("valid settings");
     let mut frames: Vec<Vec<u8>> = Vec::new();
     let mut arrivals = vec![Vec::new(); blocks + 60];
@@ -28,7 +31,7 @@ fn arrivals(blocks: usize) -> Vec<Vec<(u64, u64, u16, Vec<u8>)>> {
         let dice = sequence.wrapping_mul(2_654_435_761) >> 7;
         let stall = if (400..430).contains(&block) { 430 - block } else { 0 };
         let at = block + (dice % 5) as usize + stall;
-        if dice % 9 == 0 {
+        if dice.is_multiple_of(9) {
             continue;
         }
         let burst = sequence / 200;

@@ -16,11 +16,11 @@ const BIN_US: i64 = 2_000;
 const BINS: usize = 120;
 
 /// Delay that it is worth to have all late frames in time rather than none, in milliseconds.
-const ALL_LATE_MS: f32 = 1_000.0;
+const ALL_LATE_MS: f32 = 850.0;
 
 /// Delay that it is worth to have all lost frames repaired. More than for late ones: a late frame can be waited for, a
 /// lost one cannot, and losses come in rows.
-const ALL_LOST_MS: f32 = 4_000.0;
+const ALL_LOST_MS: f32 = 6_000.0;
 
 /// What of those remains to be won when there is a coarse repair: little for late frames, more for lost ones, since a
 /// whole copy sounds better and the copies' delay should not come and go.
@@ -31,7 +31,7 @@ const COARSE_SHARE_LOST: f32 = 0.4;
 const LOSS_WORTH_WAITING_FOR: f32 = 0.012;
 
 /// Observations of lateness older than about this no longer count: jitter comes and goes.
-const MEMORY_US: f32 = 2_500_000.0;
+const MEMORY_US: f32 = 2_000_000.0;
 
 /// The same for losses, which are rare, so that fewer are seen in the same time.
 const LOSS_MEMORY_US: f32 = 8_000_000.0;

@@ -98,7 +98,7 @@ impl Path {
             Weather::Perfect | Weather::Lossy(_) => Duration::ZERO,
             Weather::Jitter(mean_ms) => exponential(mean_ms),
             Weather::Alternating(first_ms, second_ms) => {
-                exponential(if now.as_secs() / 20 % 2 == 0 { first_ms } else { second_ms })
+                exponential(if (now.as_secs() / 20).is_multiple_of(2) { first_ms } else { second_ms })
             }
             Weather::Detour(from, to) if (from..to).contains(&now) => Duration::from_millis(200),
             Weather::Detour(..) => Duration::ZERO,

@@ -17,7 +17,7 @@ use crate::pesq::Pairs;
 use crate::report::{Options, Row};
 
 /// Layouts that are compared: how far behind the copies are, and the loss that in-band repair is made for.
-const LAYOUTS: [(&[u16], u8); 14] = [
+const LAYOUTS: [(&[u16], u8); 15] = [
     (&[], 10),
     (&[], 20),
     (&[1], 0),
@@ -32,6 +32,7 @@ const LAYOUTS: [(&[u16], u8); 14] = [
     (&[5], 10),
     (&[1, 3], 0),
     (&[2, 4], 0),
+    (&[2, 5], 0),
 ];
 
 /// The table of layouts, for each kind of loss.

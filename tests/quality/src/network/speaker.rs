@@ -50,7 +50,7 @@ impl Sending {
     #[must_use]
     pub fn wire_bps(&self, voice: &[f32]) -> f64 {
         let packets = self.packets(voice);
-        let bytes: usize = packets.iter().map(|packet| packet_bytes(packet)).sum();
+        let bytes: usize = packets.iter().map(packet_bytes).sum();
         8.0 * bytes as f64 / (packets.len() as f64 * self.frame.millis() as f64 / 1_000.0)
     }
 
