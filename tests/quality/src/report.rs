@@ -125,8 +125,10 @@ pub fn short(value: f64) -> String {
         0
     } else if value.abs() >= 10.0 {
         1
-    } else {
+    } else if value.abs() >= 1.0 || value == 0.0 {
         2
+    } else {
+        3
     };
     format!("{value:.places$}")
 }
