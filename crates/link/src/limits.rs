@@ -15,8 +15,9 @@ pub const RELIABLE_STREAM_PACKET_BYTES: usize = RELIABLE_PACKET_BYTES;
 /// Reliable packets waiting to be sent, in bytes; beyond it `send` says [`SendError::Full`](crate::SendError::Full).
 pub const RELIABLE_QUEUE_BYTES: usize = 256 * 1024;
 
-/// Voice packets waiting to be sent; beyond it the oldest is dropped and counted.
-pub const VOICE_QUEUE_PACKETS: usize = 3;
+/// Voice packets waiting to be sent; beyond it the oldest is dropped and counted. As many as come at once when somebody
+/// begins to speak, whose first syllable is sent with what follows.
+pub const VOICE_QUEUE_PACKETS: usize = 8;
 
 /// Unreliable packets waiting to be sent; beyond it the oldest is dropped and counted.
 pub const UNRELIABLE_QUEUE_PACKETS: usize = 32;

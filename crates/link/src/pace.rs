@@ -1,8 +1,10 @@
-//! How much voice may be in flight: (round trip + 150 ms) × the rate it is spoken at.
+//! How much voice may be in flight: (round trip + 250 ms) × the rate it is spoken at, and beyond it now and then a packet.
 //!
 //! SCTP holds what its congestion window does not let out, and its retransmission timer has a floor of a second. Left
 //! alone it would collect seconds of stale voice on a path that stalls; here what does not fit waits in a queue of a
-//! few packets that drops its oldest. Told the time.
+//! few packets that drops its oldest. Nothing in flight is acknowledged but by what comes after it, so a stream that waited
+//! for acknowledgements alone would stand still for seconds when a few of them are lost: every 60 ms one packet goes in any
+//! case, and what it brings back tells whether the path lives. Told the time.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -11,8 +13,12 @@ use tokio::time::Instant;
 
 use crate::limits::LOSSY_IN_FLIGHT_PACKETS;
 
-/// Beyond a round trip: an acknowledgement may be held back by the receiver, and timers are coarse.
-const SLACK: Duration = Duration::from_millis(150);
+/// Beyond a round trip: the receiver may hold an acknowledgement back for 200 ms (RFC 9260 §6.2), and timers are coarse.
+const SLACK: Duration = Duration::from_millis(250);
+/// After so long without a packet one goes, whatever is in flight …
+const PROBE_INTERVAL: Duration = Duration::from_millis(60);
+/// … up to so many times what may be: a path that is really gone is not fed for ever.
+const MOST_PROBED: u64 = 3;
 /// Before anything is known of a stream's rate or a path's round trip.
 const FIRST_RATE_BYTES_PER_S: f64 = 8_000.0;
 const FIRST_ROUND_TRIP: Duration = Duration::from_millis(150);
@@ -50,12 +56,13 @@ impl Pacer {
     }
 
     /// Whether a packet of this size may be handed to SCTP now.
-    pub(crate) fn admits(&self, bytes: usize, round_trip: Option<Duration>) -> bool {
+    pub(crate) fn admits(&self, now: Instant, bytes: usize, round_trip: Option<Duration>) -> bool {
         let span = round_trip.unwrap_or(FIRST_ROUND_TRIP) + SLACK;
         let allowed_bytes = (span.as_secs_f64() * self.rate.bytes_per_s) as u64;
+        let quiet = self.in_flight.back().map(|&(sent_at, _)| now.saturating_duration_since(sent_at));
+        let limit = if quiet >= Some(PROBE_INTERVAL) { allowed_bytes * MOST_PROBED } else { allowed_bytes };
         self.outstanding_bytes == 0
-            || (self.outstanding_bytes + bytes as u64 <= allowed_bytes
-                && self.in_flight.len() < LOSSY_IN_FLIGHT_PACKETS)
+            || (self.outstanding_bytes + bytes as u64 <= limit && self.in_flight.len() < LOSSY_IN_FLIGHT_PACKETS)
     }
 
     /// A packet was handed to SCTP.
@@ -121,7 +128,7 @@ mod tests {
             pacer.offered(*now, offered);
             let outstanding = (pacer.outstanding_bytes as usize).min(held * bytes);
             pacer.outstanding(outstanding);
-            if pacer.admits(bytes, Some(Duration::from_millis(50))) {
+            if pacer.admits(*now, bytes, Some(Duration::from_millis(50))) {
                 pacer.sent(*now, bytes);
                 admitted += 1;
             }
@@ -140,13 +147,19 @@ mod tests {
     }
 
     #[test]
-    fn a_path_that_stalls_gets_no_more_than_a_fifth_of_a_second_of_speech() {
+    fn a_path_that_stalls_gets_a_third_of_a_second_of_speech_and_then_a_packet_now_and_then() {
         let mut now = Instant::now();
         let mut pacer = Pacer::new(now);
         speak(&mut pacer, &mut now, 500, 100, 2);
-        let admitted = speak(&mut pacer, &mut now, 500, 100, usize::MAX / 100);
-        // 200 ms at 20 ms a packet, two of them already in flight.
-        assert!((7..=11).contains(&admitted), "admitted {admitted}");
+        let stalled = usize::MAX / 100;
+        // 300 ms at 20 ms a packet, two of them already in flight.
+        let at_once = speak(&mut pacer, &mut now, 16, 100, stalled);
+        assert!((11..=14).contains(&at_once), "admitted {at_once}");
+        let probes = speak(&mut pacer, &mut now, 30, 100, stalled);
+        assert_eq!(probes, 10, "one in 60 ms");
+        speak(&mut pacer, &mut now, 500, 100, stalled);
+        assert_eq!(speak(&mut pacer, &mut now, 500, 100, stalled), 0, "not for ever");
+        assert_eq!(speak(&mut pacer, &mut now, 50, 100, 3), 50, "and as before when the path is");
     }
 
     #[test]

@@ -405,7 +405,7 @@ impl<'a> LinkTask<'a> {
         if waiting.is_some() {
             pacer.offered(now, offered_bytes);
         }
-        while waiting.is_some_and(|bytes| pacer.admits(bytes, self.round_trip)) {
+        while waiting.is_some_and(|bytes| pacer.admits(now, bytes, self.round_trip)) {
             let Some(packet) = self.outbox.next_lossy(stream) else { break };
             let bytes = packet.len();
             channel.send(writable(packet)).await.map_err(gone)?;
