@@ -20,7 +20,9 @@ const COPIES_UNTIL: f32 = 0.015;
 /// Below this loss nothing is spent on repair.
 const WORTH_REPAIR: f32 = 0.005;
 
-/// A loss that grows is believed by this much of the difference with each second of reports …
+/// Of the loss that is shown, how much a second of reports changes.
+const SMOOTHING: f32 = 0.2;
+/// Whoever decides about copies believes a loss that grows by this much of the difference …
 const ATTACK: f32 = 0.6;
 /// … and one that falls by this much: a good second says little about the next.
 const RELEASE: f32 = 0.12;
@@ -46,7 +48,9 @@ const fn spacing(frame: FrameDuration) -> &'static [u8] {
 /// What is known of one listener's losses.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct ListenerLoss {
-    loss: Option<f32>,
+    mean: Option<f32>,
+    /// Quick to rise and slow to fall.
+    feared: f32,
     wants_copies: bool,
 }
 
@@ -58,18 +62,15 @@ impl ListenerLoss {
         }
         let fraction = lost.min(expected) as f32 / expected as f32;
         let weight = (expected as f32 / FULL_REPORT_FRAMES).min(1.0);
-        let loss = match self.loss {
-            None => fraction,
-            Some(before) if fraction > before => before + (fraction - before) * ATTACK * weight,
-            Some(before) => before + (fraction - before) * RELEASE * weight,
-        };
-        self.loss = Some(loss);
-        self.wants_copies = loss >= if self.wants_copies { COPIES_UNTIL } else { COPIES_FROM };
+        let toward = |before: f32, share: f32| before + (fraction - before) * share * weight;
+        self.mean = Some(self.mean.map_or(fraction, |mean| toward(mean, SMOOTHING)));
+        self.feared = toward(self.feared, if fraction > self.feared { ATTACK } else { RELEASE });
+        self.wants_copies = self.feared >= if self.wants_copies { COPIES_UNTIL } else { COPIES_FROM };
     }
 
     /// The smoothed loss, once reported: 0.0 to 1.0.
     pub fn loss(&self) -> Option<f32> {
-        self.loss
+        self.mean
     }
 
     /// Whether copies would help this listener.
