@@ -3,8 +3,8 @@
 //! The plain one is Opus with in-band repair and a fixed buffer. Delays are from mouth to ear, without the network's own
 //! latency and without devices: the frame's 20 ms, the codec's 6.5 ms, and the buffer.
 //!
-//! Of the jitter that alternates between 5 and 40 ms a buffer that knew each change beforehand would have, at 1 % guessed,
-//! a mean delay of a little over 60 % of the fixed buffer's: in-band repair makes the fixed buffer cheap (two frames in a
+//! Of the jitter that alternates between 5 and 40 ms a buffer that knew each change beforehand would have, at 1 % guessed
+//! and by a rough calculation (not measured), a mean delay of about 60 % of the fixed buffer's: in-band repair makes the fixed buffer cheap (two frames in a
 //! row must be late), and the frame and the codec are in both. Ours also needs about a second to notice each change. So
 //! that row is missed; its curve stands beside it.
 
