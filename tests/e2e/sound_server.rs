@@ -1,15 +1,20 @@
 //! From a virtual microphone to a virtual speaker, through the devices that people use.
 
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use voicemesh_tests::hear::{Floor, compare};
+use voicemesh_tests::netns::{Lab, Loss};
 use voicemesh_tests::process::binary;
 use voicemesh_tests::pulse::{self, Pulse};
-use voicemesh_tests::room::{Folder, Joining, PATIENCE, Server, leave, wait_for, wait_for_route};
+use voicemesh_tests::room::{Folder, Joining, PATIENCE, Server, leave, of_peer, wait_for, wait_for_route};
 use voicemesh_tests::speech;
 
-use crate::alone;
+use crate::{alone, status};
+
+/// Nothing is done to the microphone's sound, and all of it is sent: what is heard can be compared with what was spoken.
+const AS_IT_IS: [&str; 10] =
+    ["--activation", "always", "--noise", "off", "--echo-cancel", "off", "--gain-control", "off", "--high-pass", "off"];
 
 fn joining(server: &Server, name: &str) -> Joining {
     Joining::new(&server.url(), "sound", name)
@@ -28,7 +33,8 @@ fn from_a_microphone_to_a_speaker() {
         joining.start_by(command, &folder)
     };
     let mut bob = start(Joining { output: "default".to_owned(), ..joining(&server, "bob") });
-    let mut ada = start(Joining { input: "default".to_owned(), ..joining(&server, "ada") });
+    let ada = Joining { input: "default".to_owned(), ..joining(&server, "ada") };
+    let mut ada = start(ada.with(&AS_IT_IS));
     wait_for_route(&mut bob, "ada", "direct");
     wait_for_route(&mut ada, "bob", "direct");
     let mut recording = pulse.record(pulse::SPEAKER_MONITOR);
@@ -44,6 +50,53 @@ fn from_a_microphone_to_a_speaker() {
     hearing.verdict(&Floor::default()).unwrap_or_else(|why| panic!("{why} ({hearing})"));
     leave(ada);
     leave(bob);
+}
+
+/// What every tenth packet takes with it is repaired on the way from a microphone to a speaker.
+///
+/// proves: B-12
+#[test]
+fn from_a_microphone_to_a_speaker_over_a_network_that_loses_every_tenth_packet() {
+    const TEST: &str = "from_a_microphone_to_a_speaker_over_a_network_that_loses";
+    let _alone = alone();
+    let Some(pulse) = Pulse::start(TEST) else { return };
+    let Some(mut lab) = Lab::new(TEST, 3) else { return };
+    let folder = Folder::create("lossy");
+    let there = lab.host(0);
+    let server = Server::start_by(there.command(binary("voicemesh-signaling")), there.address, 0, &[]);
+    let start = |host: usize, joining: Joining| {
+        let mut command = lab.host(host).command(binary("voicemesh"));
+        pulse.use_in(&mut command);
+        joining.start_by(command, &folder)
+    };
+    let mut bob = start(2, Joining { output: "default".to_owned(), ..joining(&server, "bob") });
+    let ada = Joining { input: "default".to_owned(), ..joining(&server, "ada") };
+    let mut ada = start(1, ada.with(&AS_IT_IS));
+    wait_for_route(&mut bob, "ada", "direct");
+    wait_for_route(&mut ada, "bob", "direct");
+    lab.lose(Loss::SomeUdp(lab.host(1), lab.host(2), 10));
+    // The listener has to hear some of it before it can report what is lost of it.
+    let mut recording = pulse.record(pulse::SPEAKER_MONITOR);
+    let _ = recording.take(pulse::PRERENDERED);
+    let playing = pulse.play_into_microphone(&speech::path("cards"));
+    let deadline = Instant::now() + PATIENCE;
+    while status(&mut ada)["sending"]["copies"].as_u64() == Some(0) {
+        assert!(Instant::now() < deadline, "nothing is repeated\n{}", ada.transcript());
+    }
+    playing.wait(PATIENCE);
+    recording.drop_what_is_there();
+    let spoken = speech::load("reader");
+    let playing = pulse.play_into_microphone(&speech::path("reader"));
+    // Sinks without hardware hold some of it back.
+    let length = Duration::from_secs_f64(spoken.len() as f64 / 48_000.0);
+    let heard = recording.take(length + Duration::from_secs(7));
+    playing.wait(PATIENCE);
+    let hearing = compare(&spoken, &heard);
+    let (ada, bob) = (leave(ada), leave(bob));
+    println!("{hearing}\n{ada}\n{bob}");
+    hearing.verdict(&Floor::default()).unwrap_or_else(|why| panic!("{why} ({hearing})"));
+    let ada = of_peer(&bob, "ada");
+    assert!(ada["frames_from_copies"].as_u64() > Some(0), "{ada}");
 }
 
 /// One loss is told once, the room goes on, and the devices come back with the sound server.

@@ -41,6 +41,8 @@ pub struct Host {
 pub enum Loss {
     /// UDP between two hosts, both ways; TCP passes.
     Udp(Host, Host),
+    /// So many of a hundred UDP packets between two hosts, each at random, both ways.
+    SomeUdp(Host, Host, u8),
     /// Everything between two hosts, both ways.
     Between(Host, Host),
     /// Everything from and to one host.
@@ -131,6 +133,9 @@ impl Lab {
         for loss in &self.losses {
             let pairs = match loss {
                 Loss::Udp(a, b) => pair_rules(a, b, " meta l4proto udp"),
+                Loss::SomeUdp(a, b, percent) => {
+                    pair_rules(a, b, &format!(" meta l4proto udp numgen random mod 100 < {percent}"))
+                }
                 Loss::Between(a, b) => pair_rules(a, b, ""),
                 Loss::All(host) => format!("  ip saddr {0} drop\n  ip daddr {0} drop\n", host.address),
             };

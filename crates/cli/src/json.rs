@@ -37,8 +37,8 @@
 //! `clipping`, `speech_probability`, `sending`), `sending` (`bitrate_bps`, `worst_loss`, `copies`, `uplink_bps`), and
 //! `peers`: everyone who was ever there, as last seen, at most a tenth of a second before it left. Of each: `peer`,
 //! `name`, `present`, `route`, `round_trip_ms`, `speaking`, `level_dbfs`, `frames_received`, `frames_heard`,
-//! `frames_concealed`, `buffer_ms` (how long its frames lately waited to be heard), `loss` (lost on the way lately,
-//! before any repair, 0 to 1), `delay_ms` (from its microphone to this speaker, measured), `recording`, `gain` (1 is as
+//! `frames_concealed`, `frames_from_copies` and `frames_repaired` (lost, and heard all the same), `buffer_ms` (how long
+//! its frames lately waited to be heard), `loss` (lost on the way lately, before any repair, 0 to 1), `delay_ms` (from its microphone to this speaker, measured), `recording`, `gain` (1 is as
 //! spoken), `muted` (not heard, by one's own choice), `first_heard_ms`, `direct_ms` (the first moments of both).
 //!
 //! `voicemesh mic --json` prints `microphone` with the keys of the same name above, ten times a second, `notice` when the
@@ -216,6 +216,8 @@ fn peer_state(peer: PeerId, seen: &Seen) -> Value {
         "frames_received": state.map_or(0, |state| state.frames_received),
         "frames_heard": state.map_or(0, |state| state.frames_heard),
         "frames_concealed": state.map_or(0, |state| state.frames_concealed),
+        "frames_from_copies": state.map_or(0, |state| state.frames_from_copies),
+        "frames_repaired": state.map_or(0, |state| state.frames_repaired),
         "buffer_ms": state.map(|state| millis(state.buffer)),
         "loss": state.map(|state| rounded(state.loss, 3)),
         "delay_ms": state.and_then(|state| state.delay).map(millis),
@@ -379,7 +381,7 @@ mod tests {
         assert_eq!(status["peers"].as_array().map(Vec::len), Some(1), "only who is present");
         let ben = json!({
             "peer": BEN, "name": "Ben", "present": true, "route": "direct", "round_trip_ms": 12.345, "speaking": true,
-            "level_dbfs": -20.0, "frames_received": 500, "frames_heard": 495, "frames_concealed": 5, "buffer_ms": 40.0,
+            "level_dbfs": -20.0, "frames_received": 500, "frames_heard": 495, "frames_concealed": 5, "frames_from_copies": 2, "frames_repaired": 1, "buffer_ms": 40.0,
             "loss": 0.0, "delay_ms": null, "recording": false, "gain": 1.0, "muted": false,
             "first_heard_ms": 60.0, "direct_ms": null,
         });

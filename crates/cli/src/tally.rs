@@ -139,6 +139,8 @@ pub(crate) mod tests {
             frames_received: 500,
             frames_heard: 495,
             frames_concealed: 5,
+            frames_from_copies: 2,
+            frames_repaired: 1,
             buffer: Duration::from_millis(40),
             loss: 0.0,
             delay: None,

@@ -69,6 +69,8 @@ mod tests {
             speaking: false,
             frames_heard: 0,
             frames_concealed: 0,
+            frames_from_copies: 0,
+            frames_repaired: 0,
             ..state(2, "Cleo the Long")
         };
         let peers = vec![state(1, "Ben"), relayed];

@@ -340,6 +340,8 @@ impl Engine {
                 frames_received: heard.frames_received,
                 frames_heard: heard.frames_heard,
                 frames_concealed: heard.frames_concealed,
+                frames_from_copies: heard.frames_from_copies,
+                frames_repaired: heard.frames_repaired,
                 buffer: Duration::from_secs_f32((heard.buffer_ms / 1000.0).clamp(0.0, 60.0)),
                 loss: status.map_or(0.0, |status| status.loss),
                 delay: status.and_then(|status| status.delay),

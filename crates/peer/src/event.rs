@@ -186,6 +186,10 @@ pub struct PeerState {
     pub frames_heard: u64,
     /// Frames of it that were guessed, because they did not come in time.
     pub frames_concealed: u64,
+    /// Frames of it that were lost, and heard because a later packet carried them again.
+    pub frames_from_copies: u64,
+    /// Frames of it that were lost, and heard in the coarser form that the next frame carries.
+    pub frames_repaired: u64,
     /// How long its frames lately waited to be heard.
     pub buffer: Duration,
     /// Of its frames, those that were lost on the way lately, before any repair: 0.0 to 1.0.
