@@ -40,7 +40,8 @@ impl<P: Copy + Ord> Feedback<P> {
         let fresh = Listener { loss: ListenerLoss::default(), reported_at: now };
         let listener = self.listeners.entry(from).or_insert(fresh);
         listener.reported_at = now;
-        listener.loss.report(report.expected.into(), report.lost.into());
+        let mean_run = f32::from(report.loss_run_sixteenths) / 16.0;
+        listener.loss.report(report.expected.into(), report.lost.into(), mean_run);
     }
 
     pub fn allow(&mut self, allowance: Allowance) {
@@ -56,10 +57,12 @@ impl<P: Copy + Ord> Feedback<P> {
         self.listeners.retain(|_, listener| now < listener.reported_at + REPORT_LIFE);
         self.reached = reached;
         let with_copies = self.listeners.values().filter(|listener| listener.loss.wants_copies()).count();
+        let worst = self.worst();
         let audience = Audience {
             direct: reached.links as u32,
             relayed: reached.relay_packets > 0,
-            worst_loss: self.worst_loss(),
+            worst_loss: worst.and_then(|loss| loss.loss()),
+            loss_run: worst.map_or(0.0, |loss| loss.run()),
             with_copies: with_copies.min(reached.links + reached.relay_packets) as u32,
         };
         self.plan = Plan::choose(self.allowance, audience);
@@ -79,7 +82,12 @@ impl<P: Copy + Ord> Feedback<P> {
     }
 
     pub fn worst_loss(&self) -> Option<f32> {
-        self.listeners.values().filter_map(|listener| listener.loss.loss()).reduce(f32::max)
+        self.worst().and_then(|loss| loss.loss())
+    }
+
+    fn worst(&self) -> Option<ListenerLoss> {
+        let known = self.listeners.values().map(|listener| listener.loss).filter(|loss| loss.loss().is_some());
+        known.max_by(|a, b| f32::total_cmp(&a.loss().unwrap_or(0.0), &b.loss().unwrap_or(0.0)))
     }
 
     pub fn forget(&mut self) {

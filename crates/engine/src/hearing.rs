@@ -247,7 +247,7 @@ impl<P: Copy + Ord> Hearing<P> {
             }
             speaker.reported_at = now;
             if let Some(reception) = speaker.listener.take_reception() {
-                speaker.loss.report(reception.expected, reception.lost);
+                speaker.loss.report(reception.expected, reception.lost, reception.mean_loss_run);
                 due.push((*who, reception));
             }
         }
