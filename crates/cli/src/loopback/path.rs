@@ -273,7 +273,7 @@ impl Path {
     /// The speaker follows what the listener reports.
     fn report(&mut self) {
         let Some(reception) = self.listener.take_reception() else { return };
-        self.loss.report(reception.expected, reception.lost);
+        self.loss.report(reception.expected, reception.lost, reception.mean_loss_run);
         self.plan = plan(&self.settings, self.loss);
         if let Err(error) = self.speech.configure(config(&self.settings, &self.plan)) {
             tracing::debug!(%error, "the encoder goes on as before");
@@ -321,7 +321,10 @@ impl Totals {
 fn plan(settings: &Settings, loss: ListenerLoss) -> Plan {
     let allowance = Allowance { bitrate_bps: settings.bitrate_bps, frame: settings.frame, uplink_bps: None };
     let with_copies = u32::from(loss.wants_copies());
-    Plan::choose(allowance, Audience { direct: 1, relayed: false, worst_loss: loss.loss(), with_copies })
+    Plan::choose(
+        allowance,
+        Audience { direct: 1, relayed: false, worst_loss: loss.loss(), loss_run: loss.run(), with_copies },
+    )
 }
 
 fn config(settings: &Settings, plan: &Plan) -> SpeechConfig {
