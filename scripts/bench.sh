@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The benchmarks, on release builds. Arguments go to the benchmark; --help lists them.
+# The benchmarks, on release builds: how fast (arguments go there; --help lists them), then how good it sounds.
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -7,4 +7,11 @@ scripts/setup.sh run
 cargo build --release --workspace --bins --locked
 # Thousands of sockets in one process; where the hard limit is lower, the benchmark says so itself.
 ulimit -n 16384 2>/dev/null || ulimit -n "$(ulimit -Hn)"
-exec "$(target_dir)/release/voicemesh-bench" "$@"
+status=0
+"$(target_dir)/release/voicemesh-bench" "$@" || status=$?
+case " $* " in
+    *" --help "* | *" --only "*) exit "$status" ;;
+    *" --quick "*) "$(target_dir)/release/voicemesh-quality" --quick || status=$? ;;
+    *) "$(target_dir)/release/voicemesh-quality" || status=$? ;;
+esac
+exit "$status"
