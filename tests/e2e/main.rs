@@ -38,12 +38,16 @@ fn assert_heard(voice: &str, file: &Path) -> Hearing {
     hearing
 }
 
-/// The same, with one stated cut.
+/// The same, but for a cut: what is not heard because of it, the gap itself and what is hurried through after it, is at most
+/// so long in all.
 fn assert_heard_but_for(voice: &str, file: &Path, cut_ms: f64) -> Hearing {
     let hearing = compare_with_cut(&speech::load(voice), &room::heard(file), cut_ms);
-    if let Err(why) = hearing.verdict(&Floor::default()) {
+    let unheard_ms = hearing.cut_found_ms + hearing.unheard_total_ms;
+    let floor = Floor { unheard_ms: cut_ms, ..Floor::default() };
+    if let Err(why) = hearing.verdict(&floor) {
         panic!("{voice} was not heard: {why} ({hearing})");
     }
+    assert!(unheard_ms <= cut_ms, "{unheard_ms} ms of {voice} were not heard ({hearing})");
     hearing
 }
 
