@@ -155,3 +155,27 @@ fn who_joins_hears_a_speaker_at_once() {
     assert!(first_heard_ms > joined_ms, "{bob}");
     leave(ada);
 }
+
+/// The room goes on while devices change, and one that is not there leaves the one in use where it is.
+#[test]
+fn microphone_and_speaker_can_be_changed_while_talking() {
+    let _alone = alone();
+    let folder = Folder::create("changed");
+    let server = Server::start(&[]);
+    let join = |name: &str| Joining::new(&server.url(), "changed", name).start(&folder);
+    let (mut ada, mut bob) = (join("ada"), join("bob"));
+    wait_for_route(&mut ada, "bob", "direct");
+    wait_for_route(&mut bob, "ada", "direct");
+    let file = folder.file("bob.wav");
+    bob.type_line(&format!("/output {}", file.display()));
+    ada.type_line("/input no-such-folder/no-such-voice.wav");
+    let refused = wait_for(&mut ada, "warned");
+    assert!(refused.json["message"].as_str().unwrap().contains("stays as it is"), "{}", refused.json);
+    ada.type_line(&format!("/input {}", speech::path("cards").display()));
+    wait_for_peer(&mut bob, "first-heard", "ada");
+    let spoken = speech::load("cards").len() as u64 / 960;
+    crate::wait_until_heard_more(&mut bob, "ada", spoken - 20);
+    leave(ada);
+    leave(bob);
+    assert_heard("cards", &file);
+}

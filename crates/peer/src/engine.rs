@@ -18,11 +18,12 @@ use voicemesh_wire::packet::Recipient;
 use voicemesh_wire::{GroupId, PeerId};
 
 use crate::carrier::RealCarrier;
-use crate::event::{Event, MicrophoneState, PeerState, SendingState, Snapshot, Stamped};
+use crate::event::{DeviceRole, Event, MicrophoneState, PeerState, SendingState, Snapshot, Stamped};
 use crate::inbox::{Arrivals, Wake};
 use crate::mesh::{Mesh, MeshEvent};
+use crate::options::MicrophoneChoice;
 use crate::record::{RecordedSpeaker, Recorder};
-use crate::sound::Sound;
+use crate::sound::{Sound, Switched};
 
 /// The thread sleeps at most this long.
 const LONGEST_NAP: Duration = Duration::from_millis(5);
@@ -87,6 +88,8 @@ pub(crate) struct Engine {
     /// Peers that have been heard since they joined.
     pub(crate) heard: BTreeSet<PeerId>,
     pub(crate) talking: bool,
+    /// What was set of the microphone's sound.
+    pub(crate) microphone: MicrophoneChoice,
     pub(crate) recorder: Option<Recorder>,
 }
 
@@ -171,6 +174,36 @@ impl Engine {
         while let Some(event) = self.sound.poll_event() {
             self.tell(now, event);
         }
+        while let Some(Switched { which, told }) = self.sound.poll_switch() {
+            match told {
+                Ok(()) if which == DeviceRole::Input => self.follow_input(),
+                Ok(()) => {}
+                Err(why) => self.device_refused(now, which, why),
+            }
+        }
+    }
+
+    /// Another microphone is in use: what nobody has set follows from what it is.
+    fn follow_input(&mut self) {
+        let wanted = self.microphone.config(self.sound.is_simulated_input());
+        self.comms.set_processing(wanted.processing);
+        // It was valid when it was set.
+        let _ = self.comms.set_activation(wanted.activation);
+    }
+
+    fn begun(&mut self, now: Duration, which: DeviceRole, begin: impl FnOnce(&mut Sound) -> Result<(), String>) {
+        if let Err(why) = begin(&mut self.sound) {
+            self.device_refused(now, which, why);
+        }
+    }
+
+    fn device_refused(&self, now: Duration, which: DeviceRole, why: String) {
+        let what = match which {
+            DeviceRole::Input => "microphone",
+            DeviceRole::Output => "speaker",
+        };
+        let code = crate::ErrorCode::Other("device".to_owned());
+        self.tell(now, Event::Warned { code, message: format!("the {what} stays as it is: {why}") });
     }
 
     /// Hands what was sent and received to the recording. One that has failed is told once, and to everyone in the room.
@@ -230,16 +263,23 @@ impl Engine {
                 Ok(())
             }
             Command::SetProcessing(processing) => {
+                self.microphone.processing = Some(processing);
                 self.comms.set_processing(processing);
                 Ok(())
             }
-            Command::SetActivation(activation) => self.comms.set_activation(activation),
+            Command::SetActivation(activation) => {
+                let done = self.comms.set_activation(activation);
+                if done.is_ok() {
+                    self.microphone.activation = Some(activation);
+                }
+                done
+            }
             Command::SetInput(input) => {
-                self.sound.set_input(&input);
+                self.begun(now, DeviceRole::Input, |sound| sound.set_input(input));
                 Ok(())
             }
             Command::SetOutput(output) => {
-                self.sound.set_output(&output);
+                self.begun(now, DeviceRole::Output, |sound| sound.set_output(output));
                 Ok(())
             }
             Command::Leave => Ok(()),

@@ -42,6 +42,7 @@ mod record;
 mod server_url;
 mod socket;
 mod sound;
+mod switch;
 mod tls;
 
 pub use event::{

@@ -187,16 +187,8 @@ impl JoinOptions {
         Self { extra_root_pem: Some(path.into()), ..self }
     }
 
-    /// As set, else by what the sound comes from.
-    pub(crate) fn microphone(&self, is_simulated: bool) -> MicrophoneConfig {
-        let (processing, activation) = match is_simulated {
-            true => (Processing::OFF, Activation::Always),
-            false => (Processing::default(), Activation::default()),
-        };
-        MicrophoneConfig {
-            processing: self.processing.unwrap_or(processing),
-            activation: self.activation.unwrap_or(activation),
-        }
+    pub(crate) fn microphone(&self) -> MicrophoneChoice {
+        MicrophoneChoice { processing: self.processing, activation: self.activation }
     }
 
     pub(crate) fn checked_server(&self) -> Result<ServerUrl, JoinError> {
@@ -207,5 +199,25 @@ impl JoinOptions {
             return Err(JoinError::BadName);
         }
         ServerUrl::parse(&self.server).map_err(|why| JoinError::BadServer { url: self.server.clone(), why })
+    }
+}
+
+/// What somebody has set of the microphone's sound; the rest follows from what the microphone is.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct MicrophoneChoice {
+    pub(crate) processing: Option<Processing>,
+    pub(crate) activation: Option<Activation>,
+}
+
+impl MicrophoneChoice {
+    pub(crate) fn config(self, is_simulated: bool) -> MicrophoneConfig {
+        let (processing, activation) = match is_simulated {
+            true => (Processing::OFF, Activation::Always),
+            false => (Processing::default(), Activation::default()),
+        };
+        MicrophoneConfig {
+            processing: self.processing.unwrap_or(processing),
+            activation: self.activation.unwrap_or(activation),
+        }
     }
 }

@@ -73,7 +73,7 @@ impl Peer {
         let mesh = Mesh::new(mesh_config(&options, &identity)?, carrier);
         let config = CommsConfig {
             speech: options.speech,
-            microphone: options.microphone(sound.is_simulated_input()),
+            microphone: options.microphone().config(sound.is_simulated_input()),
             uplink_bps: options.uplink_bps,
             ..CommsConfig::new(options.name.clone(), random()?)
         };
@@ -93,6 +93,7 @@ impl Peer {
             shared: shared.clone(),
             sound,
             started,
+            microphone: options.microphone(),
             room: options.room,
             name: options.name,
             heard: BTreeSet::new(),

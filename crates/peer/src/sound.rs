@@ -5,11 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use voicemesh_audio::{BLOCK_DURATION, BLOCK_SAMPLES, Block};
-use voicemesh_device::{Capture, DeviceEvent, InputSpec, Playback, SAMPLE_RATE};
+use voicemesh_device::{Capture, DeviceEvent, InputSpec, OutputSpec, Playback, SAMPLE_RATE};
 
 use crate::event::{DeviceRole, Event};
 use crate::inbox::Wake;
 use crate::options::{JoinError, JoinOptions};
+use crate::switch::{Switch, close};
 
 /// What the speaker's queue holds at least, in samples: one block that it is about to take.
 const LEAST_QUEUED: usize = BLOCK_SAMPLES;
@@ -39,6 +40,18 @@ pub(crate) struct Devices {
     least_queued: usize,
     underruns: u64,
     calm_since: Duration,
+    wake: Wake,
+    inputs: Switch<Capture>,
+    outputs: Switch<Playback>,
+    /// Whether the microphone that is being opened is none.
+    next_is_simulated: bool,
+}
+
+/// A device was to be changed.
+pub(crate) struct Switched {
+    pub(crate) which: DeviceRole,
+    /// Whether it was, or why not.
+    pub(crate) told: Result<(), String>,
 }
 
 /// What is heard is said, a second later.
@@ -61,13 +74,10 @@ impl Sound {
         if options.echo {
             return Ok(Self::Echo(Echo { due: Duration::ZERO, heard: VecDeque::new(), turn: EchoTurn::Idle }));
         }
-        let waker = || {
-            let wake = wake.clone();
-            Arc::new(move || wake.wake()) as voicemesh_device::Waker
-        };
         let playback =
-            Playback::open(&options.output, waker()).map_err(|error| JoinError::Output(error.to_string()))?;
-        let capture = Capture::open(&options.input, waker()).map_err(|error| JoinError::Input(error.to_string()))?;
+            Playback::open(&options.output, waker(wake)).map_err(|error| JoinError::Output(error.to_string()))?;
+        let capture =
+            Capture::open(&options.input, waker(wake)).map_err(|error| JoinError::Input(error.to_string()))?;
         let devices = Devices {
             capture,
             is_simulated_input: !matches!(options.input, InputSpec::Device(_)),
@@ -75,6 +85,10 @@ impl Sound {
             least_queued: LEAST_QUEUED,
             underruns: 0,
             calm_since: Duration::ZERO,
+            wake: wake.clone(),
+            inputs: Switch::default(),
+            outputs: Switch::default(),
+            next_is_simulated: false,
         };
         Ok(Self::Devices(Box::new(devices)))
     }
@@ -110,11 +124,37 @@ impl Sound {
         }
     }
 
-    /// Another microphone.
-    pub(crate) fn set_input(&mut self, _input: &voicemesh_device::InputSpec) {}
+    /// Begins to change the microphone; the one in use stays until the other is open. An echo has none.
+    pub(crate) fn set_input(&mut self, input: InputSpec) -> Result<(), String> {
+        let Self::Devices(devices) = self else { return Ok(()) };
+        devices.next_is_simulated = !matches!(input, InputSpec::Device(_));
+        let waker = waker(&devices.wake);
+        devices.inputs.begin(move || Capture::open(&input, waker))
+    }
 
-    /// Another speaker.
-    pub(crate) fn set_output(&mut self, _output: &voicemesh_device::OutputSpec) {}
+    /// Begins to change the speaker, likewise.
+    pub(crate) fn set_output(&mut self, output: OutputSpec) -> Result<(), String> {
+        let Self::Devices(devices) = self else { return Ok(()) };
+        let waker = waker(&devices.wake);
+        devices.outputs.begin(move || Playback::open(&output, waker))
+    }
+
+    /// Takes up devices that are open now; tells what happened to each.
+    pub(crate) fn poll_switch(&mut self) -> Option<Switched> {
+        let Self::Devices(devices) = self else { return None };
+        if let Some(opened) = devices.inputs.poll() {
+            let told = opened.map(|capture| {
+                close(std::mem::replace(&mut devices.capture, capture));
+                devices.is_simulated_input = devices.next_is_simulated;
+            });
+            return Some(Switched { which: DeviceRole::Input, told });
+        }
+        let told = devices.outputs.poll()?.map(|playback| {
+            close(std::mem::replace(&mut devices.playback, playback));
+            (devices.least_queued, devices.underruns) = (LEAST_QUEUED, 0);
+        });
+        Some(Switched { which: DeviceRole::Output, told })
+    }
 
     /// Once a turn, before anything else.
     pub(crate) fn begin(&mut self, now: Duration) {
@@ -188,6 +228,12 @@ impl Sound {
         let input = devices.capture.poll_event().map(|event| told(DeviceRole::Input, event));
         input.or_else(|| devices.playback.poll_event().map(|event| told(DeviceRole::Output, event)))
     }
+}
+
+/// What a device wakes the engine with.
+fn waker(wake: &Wake) -> voicemesh_device::Waker {
+    let wake = wake.clone();
+    Arc::new(move || wake.wake())
 }
 
 /// How long so many samples last.
