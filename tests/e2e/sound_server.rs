@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use voicemesh_tests::hear::{Floor, compare};
 use voicemesh_tests::netns::{Lab, Loss};
-use voicemesh_tests::process::binary;
+use voicemesh_tests::process::{Program, binary};
 use voicemesh_tests::pulse::{self, Pulse};
 use voicemesh_tests::room::{Folder, Joining, PATIENCE, Server, leave, of_peer, wait_for, wait_for_route};
 use voicemesh_tests::speech;
@@ -121,6 +121,34 @@ fn a_dying_sound_server_does_not_end_the_stay() {
     for device in ["input", "output"] {
         ada.wait_for(device, PATIENCE, |json| json["event"] == "device-recovered" && json["device"] == device);
     }
+    assert_eq!(ada.transcript().matches("\"event\":\"device-lost\"").count(), 2, "{}", ada.transcript());
+    leave(bob);
+    leave(ada);
+}
+
+/// Without any sound there is still a room to read, write and be in; and sound when it comes.
+#[test]
+fn a_peer_that_finds_no_sound_system_joins_all_the_same_and_uses_it_when_it_comes() {
+    let _alone = alone();
+    let Some(mut pulse) = Pulse::start("a_peer_that_finds_no_sound_system_joins_all_the_same") else { return };
+    pulse.daemon().kill();
+    let folder = Folder::create("soundless");
+    let server = Server::start(&[]);
+    let mut command = Command::new(binary("voicemesh"));
+    pulse.use_in(&mut command);
+    let ada = Joining { input: "default".to_owned(), output: "default".to_owned(), ..joining(&server, "ada") };
+    let mut ada = ada.start_by(command, &folder);
+    wait_for(&mut ada, "connected");
+    let of_both = |ada: &mut Program, event: &str| {
+        for device in ["input", "output"] {
+            ada.wait_for(event, PATIENCE, |json| json["event"] == event && json["device"] == device);
+        }
+    };
+    of_both(&mut ada, "device-lost");
+    let mut bob = joining(&server, "bob").start(&folder);
+    wait_for_route(&mut bob, "ada", "direct");
+    pulse.restart();
+    of_both(&mut ada, "device-recovered");
     assert_eq!(ada.transcript().matches("\"event\":\"device-lost\"").count(), 2, "{}", ada.transcript());
     leave(bob);
     leave(ada);

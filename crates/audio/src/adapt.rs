@@ -89,7 +89,9 @@ impl ListenerLoss {
         if lost > 0 {
             // Runs say more the more of them there are.
             let weight = (lost as f32 / FULL_REPORT_LOSSES).min(1.0);
-            self.run = self.run.max(1.0) + (mean_run.max(1.0).min(100.0) - self.run.max(1.0)) * SMOOTHING * weight;
+            let (before, mean_run) =
+                (self.run.max(1.0), if mean_run.is_finite() { mean_run.clamp(1.0, 100.0) } else { 1.0 });
+            self.run = before + (mean_run - before) * SMOOTHING * weight;
         }
         self.feared = toward(self.feared, if fraction > self.feared { ATTACK } else { RELEASE });
         self.wants_copies = self.feared >= if self.wants_copies { COPIES_UNTIL } else { COPIES_FROM };

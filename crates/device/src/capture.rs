@@ -31,8 +31,22 @@ impl Capture {
     /// # Errors
     /// A [`DeviceError`], if the device is not there or cannot be opened, or the file cannot be read.
     pub fn open(spec: &InputSpec, waker: Waker) -> Result<Self, DeviceError> {
+        Self::begin(spec, waker, |_| false)
+    }
+
+    /// The same, but a machine without a microphone or a sound system is no error: the microphone is lost from the
+    /// beginning, which is told as an event, and recovers when there is one. A name that no device has stays an error.
+    ///
+    /// # Errors
+    /// A [`DeviceError`], if the name or the file is wrong.
+    pub fn open_or_wait(spec: &InputSpec, waker: Waker) -> Result<Self, DeviceError> {
+        let unnamed = *spec == InputSpec::Device(None);
+        Self::begin(spec, waker, move |error| error.may_pass(unnamed))
+    }
+
+    fn begin(spec: &InputSpec, waker: Waker, waits: impl Fn(&DeviceError) -> bool) -> Result<Self, DeviceError> {
         let voice = match spec {
-            InputSpec::Device(name) => return Self::real(name.clone(), waker),
+            InputSpec::Device(name) => return Self::real(name.clone(), waker, waits),
             InputSpec::Wav { path, looped } => Voice::Clip { samples: wav::load(path)?, position: 0, looped: *looped },
             InputSpec::Tone { hz } => Voice::tone(*hz),
             InputSpec::Silence => Voice::Silence,
@@ -59,9 +73,9 @@ impl Capture {
         self.events.pop().ok()
     }
 
-    fn real(name: Option<String>, waker: Waker) -> Result<Self, DeviceError> {
+    fn real(name: Option<String>, waker: Waker, waits: impl Fn(&DeviceError) -> bool) -> Result<Self, DeviceError> {
         let microphone = Microphone(Opening { direction: Direction::Input, name, waker: Arc::clone(&waker) });
-        let Supervised { feed, events, supervisor } = supervise::open(microphone, waker)?;
+        let Supervised { feed, events, supervisor } = supervise::open(microphone, waker, waits)?;
         Ok(Self { feed: RefCell::new(feed), events, _device: Some(supervisor) })
     }
 
@@ -81,7 +95,7 @@ impl Kind for Microphone {
         self.0.open(earlier, Feed::new)
     }
 
-    fn stand_in(&self) -> (Feed, Box<dyn FnMut()>) {
+    fn stand_in(&self) -> (Feed, Box<dyn FnMut() + Send>) {
         (Feed { ring: RingBuffer::new(0).1, conversion: None }, Box::new(|| {}))
     }
 }

@@ -79,3 +79,19 @@ pub enum DeviceError {
     #[error("no thread could be started for the device: {0}; end other programs, or raise the limit on threads")]
     NoThread(std::io::Error),
 }
+
+impl DeviceError {
+    /// Whether it may be otherwise when somebody plugs something in or starts a sound system. A device that was named and
+    /// cannot be opened is for who named it to know.
+    pub(crate) fn may_pass(&self, unnamed: bool) -> bool {
+        match self {
+            Self::NoSoundSystem { .. } | Self::NoMicrophone | Self::NoSpeaker => true,
+            Self::Refused { .. } | Self::CannotOpen { .. } => unnamed,
+            Self::BadSpec { .. }
+            | Self::NotFound { .. }
+            | Self::BadWav { .. }
+            | Self::CannotWriteWav { .. }
+            | Self::NoThread(_) => false,
+        }
+    }
+}

@@ -35,8 +35,22 @@ impl Playback {
     /// # Errors
     /// A [`DeviceError`], if the device is not there or cannot be opened, or the file cannot be written.
     pub fn open(spec: &OutputSpec, waker: Waker) -> Result<Self, DeviceError> {
+        Self::begin(spec, waker, |_| false)
+    }
+
+    /// The same, but a machine without a speaker or a sound system is no error: the speaker is lost from the beginning,
+    /// which is told as an event, and recovers when there is one. A name that no device has stays an error.
+    ///
+    /// # Errors
+    /// A [`DeviceError`], if the name or the file is wrong.
+    pub fn open_or_wait(spec: &OutputSpec, waker: Waker) -> Result<Self, DeviceError> {
+        let unnamed = *spec == OutputSpec::Device(None);
+        Self::begin(spec, waker, move |error| error.may_pass(unnamed))
+    }
+
+    fn begin(spec: &OutputSpec, waker: Waker, waits: impl Fn(&DeviceError) -> bool) -> Result<Self, DeviceError> {
         let file = match spec {
-            OutputSpec::Device(name) => return Self::real(name.clone(), waker),
+            OutputSpec::Device(name) => return Self::real(name.clone(), waker, waits),
             OutputSpec::Wav(path) => Some((path.clone(), WavSpeaker::create(path)?)),
             OutputSpec::Null => None,
         };
@@ -71,11 +85,11 @@ impl Playback {
         self.events.pop().ok()
     }
 
-    fn real(name: Option<String>, waker: Waker) -> Result<Self, DeviceError> {
+    fn real(name: Option<String>, waker: Waker, waits: impl Fn(&DeviceError) -> bool) -> Result<Self, DeviceError> {
         let opening = Opening { direction: Direction::Output, name, waker: Arc::clone(&waker) };
         let underruns = Arc::new(AtomicU64::new(0));
         let speaker = Speaker { opening, underruns: Arc::clone(&underruns) };
-        let Supervised { feed, events, supervisor } = supervise::open(speaker, waker)?;
+        let Supervised { feed, events, supervisor } = supervise::open(speaker, waker, waits)?;
         Ok(Self { feed: RefCell::new(feed), underruns, events, _device: supervisor })
     }
 }
@@ -94,7 +108,7 @@ impl Kind for Speaker {
     }
 
     /// Takes at pace what would have been played. What it misses is not the device's doing and not counted.
-    fn stand_in(&self) -> (Feed, Box<dyn FnMut()>) {
+    fn stand_in(&self) -> (Feed, Box<dyn FnMut() + Send>) {
         let (mut outlet, feed) = Feed::unconverted(&Arc::new(AtomicU64::new(0)));
         let mut block = [0.0; STEP_SAMPLES];
         (feed, Box::new(move || outlet.take(&mut block)))

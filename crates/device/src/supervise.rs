@@ -21,6 +21,8 @@ const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 /// From a loss to the first attempt to open again; doubled with each that fails.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
 const LAST_RETRY: Duration = Duration::from_secs(5);
+/// The same for a device that has never been there: some sound systems write a page of complaints at each attempt.
+const LAST_RETRY_OF_NOTHING: Duration = Duration::from_secs(15);
 /// Without a callback for so long a device is lost, though it did not say so. Virtual speakers take 2 s of sound at once.
 const STALLED: Duration = Duration::from_secs(6);
 const WATCH: Duration = Duration::from_millis(500);
@@ -38,7 +40,7 @@ pub(crate) trait Kind: Send + Sync + 'static {
     fn open(&self, earlier: Option<HostId>) -> Result<(Running, Self::Feed), DeviceError>;
 
     /// What stands in for it while it is lost: the caller's end, and what to do every 10 ms.
-    fn stand_in(&self) -> (Self::Feed, Box<dyn FnMut()>);
+    fn stand_in(&self) -> (Self::Feed, Box<dyn FnMut() + Send>);
 }
 
 /// The caller's end of the newest stream of a device.
@@ -68,17 +70,38 @@ pub(crate) struct Supervised<F> {
     pub(crate) supervisor: Worker,
 }
 
-/// Opens a device and watches it from then on.
-pub(crate) fn open<K: Kind>(kind: K, waker: Waker) -> Result<Supervised<K::Feed>, DeviceError> {
+/// Opens a device and watches it from then on. One that is not there is an error, or, if `waits` says so of it, lost from
+/// the beginning.
+pub(crate) fn open<K: Kind>(
+    kind: K,
+    waker: Waker,
+    waits: impl Fn(&DeviceError) -> bool,
+) -> Result<Supervised<K::Feed>, DeviceError> {
     let kind = Arc::new(kind);
     let opener = Arc::clone(&kind);
-    let (running, feed) = patiently(move || opener.open(None))?;
+    let (beginning, feed) = match patiently(move || opener.open(None)) {
+        Ok((running, feed)) => (Beginning::Running(running), feed),
+        Err(error) if waits(&error) => {
+            let (feed, step) = kind.stand_in();
+            (Beginning::Lost { why: error.to_string(), step: StandIn(step) }, feed)
+        }
+        Err(error) => return Err(error),
+    };
     let (feeds, newer) = RingBuffer::new(MOST_FEEDS);
     let (events, news) = RingBuffer::new(MOST_EVENTS);
     let supervisor = Supervisor { kind, waker, feeds, events };
-    let supervisor = Worker::spawn("device supervisor", move |stop| supervisor.run(&stop, running))?;
+    let supervisor = Worker::spawn("device supervisor", move |stop| supervisor.run(&stop, beginning))?;
     Ok(Supervised { feed: Newest { taken_up: feed, newer }, events: news, supervisor })
 }
+
+/// How a device is when its supervisor takes over.
+enum Beginning {
+    Running(Running),
+    Lost { why: String, step: StandIn },
+}
+
+/// What to do every 10 ms in place of a device.
+struct StandIn(Box<dyn FnMut() + Send>);
 
 /// Asks the sound system something in a thread of its own, because it may hang.
 pub(crate) fn patiently<T: Send + 'static>(
@@ -98,14 +121,25 @@ struct Supervisor<K: Kind> {
 type Opened<K> = Result<(Running, <K as Kind>::Feed), DeviceError>;
 
 impl<K: Kind> Supervisor<K> {
-    fn run(mut self, stop: &Stop, mut running: Running) {
+    fn run(mut self, stop: &Stop, beginning: Beginning) {
+        let mut running = match beginning {
+            Beginning::Running(running) => running,
+            Beginning::Lost { why, step } => {
+                tracing::warn!("a sound device is not there: {why}");
+                self.tell(DeviceEvent::Lost { why });
+                let Some((first, feed)) = self.open_again(stop, None, step.0) else { return };
+                self.hand_over(stop, feed);
+                self.tell(DeviceEvent::Recovered);
+                first
+            }
+        };
         loop {
             let Some(why) = watch(stop, &mut running) else { return close(running) };
             tracing::warn!("a sound device was lost: {why}");
             let (feed, step) = self.kind.stand_in();
             self.hand_over(stop, feed);
             self.tell(DeviceEvent::Lost { why });
-            let Some((again, feed)) = self.open_again(stop, running, step) else { return };
+            let Some((again, feed)) = self.open_again(stop, Some(running), step) else { return };
             tracing::info!("the sound device is back");
             running = again;
             self.hand_over(stop, feed);
@@ -113,10 +147,15 @@ impl<K: Kind> Supervisor<K> {
         }
     }
 
-    /// Lets go of the lost stream and tries until it is open again; `None` if it shall end.
-    fn open_again(&self, stop: &Stop, lost: Running, mut step: Box<dyn FnMut()>) -> Option<(Running, K::Feed)> {
-        let host = lost.host;
-        let mut lost = Some(lost);
+    /// Lets go of the lost stream, if there was one, and tries until it is open again; `None` if it shall end.
+    fn open_again(
+        &self,
+        stop: &Stop,
+        mut lost: Option<Running>,
+        mut step: Box<dyn FnMut() + Send>,
+    ) -> Option<(Running, K::Feed)> {
+        let host = lost.as_ref().map(|lost| lost.host);
+        let last_retry = if lost.is_some() { LAST_RETRY } else { LAST_RETRY_OF_NOTHING };
         let mut delay = FIRST_RETRY;
         loop {
             // All that may hang is done in the attempt's own thread, so that the stand-in keeps its pace.
@@ -124,7 +163,7 @@ impl<K: Kind> Supervisor<K> {
             let attempted = in_thread(move || {
                 drop(lost);
                 thread::sleep(delay);
-                kind.open(Some(host))
+                kind.open(host)
             });
             match attempted {
                 Err(error) => {
@@ -136,7 +175,7 @@ impl<K: Kind> Supervisor<K> {
                     Err(error) => tracing::debug!(%error, "not back yet"),
                 },
             }
-            delay = (delay * 2).min(LAST_RETRY);
+            delay = (delay * 2).min(last_retry);
         }
     }
 
@@ -145,7 +184,7 @@ impl<K: Kind> Supervisor<K> {
         &self,
         stop: &Stop,
         attempted: &Receiver<Opened<K>>,
-        step: &mut Box<dyn FnMut()>,
+        step: &mut Box<dyn FnMut() + Send>,
     ) -> Option<Opened<K>> {
         let epoch = Instant::now();
         let mut pacer = Pacer::new(epoch.elapsed());

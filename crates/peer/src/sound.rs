@@ -74,10 +74,10 @@ impl Sound {
         if options.echo {
             return Ok(Self::Echo(Echo { due: Duration::ZERO, heard: VecDeque::new(), turn: EchoTurn::Idle }));
         }
-        let playback =
-            Playback::open(&options.output, waker(wake)).map_err(|error| JoinError::Output(error.to_string()))?;
+        let playback = Playback::open_or_wait(&options.output, waker(wake))
+            .map_err(|error| JoinError::Output(error.to_string()))?;
         let capture =
-            Capture::open(&options.input, waker(wake)).map_err(|error| JoinError::Input(error.to_string()))?;
+            Capture::open_or_wait(&options.input, waker(wake)).map_err(|error| JoinError::Input(error.to_string()))?;
         let devices = Devices {
             capture,
             is_simulated_input: !matches!(options.input, InputSpec::Device(_)),
