@@ -22,16 +22,11 @@ pub struct TappedFrame<P> {
     pub frame: Bytes,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) enum Frames<P> {
+    #[default]
     Off,
     On(VecDeque<TappedFrame<P>>),
-}
-
-impl<P> Default for Frames<P> {
-    fn default() -> Self {
-        Self::Off
-    }
 }
 
 impl<P> Frames<P> {

@@ -28,9 +28,9 @@ impl World {
         let frame = Bytes::from(number.to_be_bytes().to_vec());
         // Every other frame carries the two before it to some, and now and then a pause follows.
         self.with_client(peer, |client, now, port| {
-            let copies: &[u8] = if number % 2 == 0 { &[1, 2] } else { &[] };
-            let wants_copies = |_| number % 3 != 0;
-            let spoken = Spoken { frame, pause_follows: number % 7 == 0, copies, wants_copies: &wants_copies };
+            let copies: &[u8] = if number.is_multiple_of(2) { &[1, 2] } else { &[] };
+            let wants_copies = |_| !number.is_multiple_of(3);
+            let spoken = Spoken { frame, pause_follows: number.is_multiple_of(7), copies, wants_copies: &wants_copies };
             client.send_spoken(now, port, &spoken).listeners
         })
     }

@@ -72,6 +72,13 @@ enum Form {
     Copies,
 }
 
+/// Those who are sent the same packet over links.
+struct Batch<P> {
+    session: SessionId,
+    form: Form,
+    to: Vec<Destination<P>>,
+}
+
 /// Somebody whom a frame may be for.
 struct Remote<P> {
     who: Who<P>,
@@ -98,17 +105,17 @@ impl<P: Copy + Ord + Debug> Client<P> {
         let speech = Speech { spoken, earlier: self.earlier(&address, spoken.copies), address };
         let mut packets = PacketCache::default();
         let mut relayed: Vec<(Form, ClientId)> = Vec::new();
-        let mut direct: Vec<((SessionId, Form), Vec<Destination<P>>)> = Vec::new();
+        let mut direct: Vec<Batch<P>> = Vec::new();
         let mut reached = Reached { listeners: audience.len(), ..Reached::default() };
         for remote in audience {
             let form = speech.form(net, remote.who);
             let route = self.routes.get(&remote.who).copied().unwrap_or_default();
             if let Some((link, common)) = remote.link.filter(|_| route.uses_link()) {
                 let destination = Destination { client: common.remote, link };
-                let key = (common.session, form);
-                match direct.iter_mut().find(|(same, _)| *same == key) {
-                    Some((_, destinations)) => destinations.push(destination),
-                    None => direct.push((key, vec![destination])),
+                let session = common.session;
+                match direct.iter_mut().find(|batch| (batch.session, batch.form) == (session, form)) {
+                    Some(batch) => batch.to.push(destination),
+                    None => direct.push(Batch { session, form, to: vec![destination] }),
                 }
             }
             if let Some(client) = remote.relay.filter(|_| route.uses_relay() || remote.link.is_none()) {
@@ -116,10 +123,10 @@ impl<P: Copy + Ord + Debug> Client<P> {
             }
         }
         let sequence = speech.address.sequence;
-        for ((session, form), destinations) in direct {
+        for Batch { session, form, to } in direct {
             if let Some(packet) = packets.get(self, net, session, form, &speech) {
-                let asked = destinations.len();
-                let unserved = self.send_direct(now, net, destinations, &packet, sequence);
+                let asked = to.len();
+                let unserved = self.send_direct(now, net, to, &packet, sequence);
                 reached.links += asked.saturating_sub(unserved.len());
                 relayed.extend(unserved.into_iter().map(|client| (form, client)));
             }
