@@ -184,6 +184,51 @@ mod tests {
     }
 
     #[test]
+    fn changing_bitrate_fec_and_expected_loss_in_mid_speech_neither_clicks_nor_loses_a_frame() {
+        use audiopus::coder::Decoder;
+        let mut speech = Speech::new(SpeechConfig::default()).expect("default settings");
+        let mut decoder = Decoder::new(SampleRate::Hz48000, Channels::Mono).expect("a decoder");
+        let mut heard = Vec::new();
+        for index in 0..600 {
+            let change = index / 6;
+            let config = SpeechConfig {
+                bitrate_bps: [16_000, 24_000, 64_000][change % 3],
+                fec: change % 2 == 0,
+                expected_loss_percent: [0, 10, 30, 5][change % 4],
+                ..SpeechConfig::default()
+            };
+            speech.configure(config).expect("valid settings");
+            let tone = |sample: usize| 0.3 * (std::f32::consts::TAU * 440.0 * sample as f32 / 48_000.0).sin();
+            let block = std::array::from_fn(|at| tone(index * BLOCK_SAMPLES + at));
+            let frame = speech.push(&block).expect("encodes");
+            assert_eq!(frame.is_some(), index % 2 == 1);
+            if let Some(frame) = frame {
+                let mut pcm = [0.0; 960];
+                let packet = frame.try_into().expect("not empty");
+                decoder.decode_float(Some(packet), (&mut pcm[..]).try_into().expect("fits"), false).expect("decodes");
+                heard.extend(pcm);
+            }
+        }
+        let steps = heard[4_800..].windows(2).map(|pair| (pair[1] - pair[0]).abs());
+        let steepest = steps.fold(0.0, f32::max);
+        assert!(steepest < 0.035, "a step of {steepest} in a tone whose own are at most 0.017");
+    }
+
+    #[test]
+    fn every_frame_duration_is_encoded_at_both_ends_of_the_recommended_bitrates() {
+        for frame in FrameDuration::ALL {
+            for bitrate_bps in [*RECOMMENDED_BITRATE_BPS.start(), *RECOMMENDED_BITRATE_BPS.end()] {
+                let mut speech = Speech::new(SpeechConfig { frame, bitrate_bps, ..SpeechConfig::default() })
+                    .expect("valid settings");
+                for index in 1..=60 {
+                    let is_frame = speech.push(&[0.1; BLOCK_SAMPLES]).expect("encodes").is_some();
+                    assert_eq!(is_frame, index % frame.blocks() == 0);
+                }
+            }
+        }
+    }
+
+    #[test]
     fn what_is_not_a_number_does_not_break_the_encoder() {
         let mut speech = Speech::new(SpeechConfig::default()).expect("default settings");
         for block in [[f32::NAN; BLOCK_SAMPLES], [f32::INFINITY; BLOCK_SAMPLES], [1e30; BLOCK_SAMPLES]] {

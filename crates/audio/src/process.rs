@@ -14,7 +14,6 @@
 mod chain;
 mod decimate;
 mod detector;
-mod gate;
 mod look_back;
 mod meter;
 mod microphone;
@@ -22,7 +21,6 @@ mod opening;
 mod settings;
 mod stage;
 
-pub use gate::{Decision, Gate};
 pub use look_back::LOOK_BACK;
 pub use meter::MicrophoneLevel;
 pub use microphone::Microphone;

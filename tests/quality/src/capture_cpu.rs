@@ -103,3 +103,26 @@ fn processor_time() -> Duration {
     let ticks: u64 = after_name.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     Duration::from_millis(ticks * 10)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_microphone_tells_the_delay_that_its_processing_has() {
+        let off = Processing::OFF;
+        for processing in [
+            off,
+            Processing { high_pass: true, ..off },
+            Processing { noise_suppression: NoiseSuppression::Low, ..off },
+            Processing { echo_cancellation: true, ..off },
+            Processing { automatic_gain: true, ..off },
+            Processing::default(),
+        ] {
+            let config = MicrophoneConfig { processing, activation: Activation::Always };
+            let told_ms = Microphone::new(config).expect("valid settings").delay().as_secs_f64() * 1_000.0;
+            let found_ms = delay_ms(processing);
+            assert!((told_ms - found_ms).abs() < 0.5, "{processing:?}: {found_ms} ms, not {told_ms} ms");
+        }
+    }
+}

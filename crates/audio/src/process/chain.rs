@@ -14,6 +14,15 @@ const LARGEST_SAMPLE: f32 = 1.0;
 /// The longest echo delay that the canceller takes a hint about.
 const LONGEST_ECHO_DELAY: Duration = Duration::from_millis(500);
 
+/// What splitting into bands and joining them delays.
+const BANDS_DELAY: Duration = Duration::from_micros(3_270);
+
+/// What echo cancellation adds: its blocks of 4 ms, twice.
+const ECHO_DELAY: Duration = Duration::from_millis(8);
+
+/// What noise suppression adds: the overlap of its windows.
+const NOISE_DELAY: Duration = Duration::from_micros(3_670);
+
 /// Two stages, each replaced alone. The voice detector listens between them: gain would bring the pauses up, too.
 #[derive(Debug)]
 pub(super) struct Chain {
@@ -53,6 +62,18 @@ impl Chain {
     /// Whether blocks pass unchanged.
     pub fn is_idle(&self) -> bool {
         self.cleaning.is_idle() && self.gain.is_idle()
+    }
+
+    /// How much later sound leaves than it came; the gain adds nothing.
+    pub fn delay(&self) -> Duration {
+        let Processing { echo_cancellation, noise_suppression, high_pass, .. } = self.processing;
+        match (echo_cancellation, noise_suppression != NoiseSuppression::Off) {
+            (true, true) => BANDS_DELAY + ECHO_DELAY + NOISE_DELAY,
+            (true, false) => BANDS_DELAY + ECHO_DELAY,
+            (false, true) => BANDS_DELAY + NOISE_DELAY,
+            (false, false) if high_pass => BANDS_DELAY,
+            (false, false) => Duration::ZERO,
+        }
     }
 
     pub fn set_echo_delay(&mut self, delay: Duration) {

@@ -86,6 +86,11 @@ impl Microphone {
         self.chain.set_processing(processing);
     }
 
+    /// By how much the processing delays sound; what is sent from before the opening is later still.
+    pub fn delay(&self) -> Duration {
+        self.chain.delay()
+    }
+
     /// When sound is sent.
     pub fn activation(&self) -> Activation {
         self.opening.activation()
