@@ -99,7 +99,8 @@ fn row(noise: Noise, level: NoiseSuppression, seeds: u64) -> Row {
         .collect();
     let mean = |of: fn(&Suppression) -> f64| runs.iter().map(of).sum::<f64>() / runs.len() as f64;
     let least = runs.iter().map(|run| run.pauses_db).fold(f64::INFINITY, f64::min);
-    let condition = format!("{noise} noise 5 dB under five voices, suppression {level:?}").to_lowercase();
+    let suppression = format!("{level:?}").to_lowercase();
+    let condition = format!("{noise} noise 5 dB under five voices, suppression {suppression}");
     let row = Row::new("pauses quieter", &condition, mean(|run| run.pauses_db), "dB")
         .with("least", format!("{least:.1} dB"))
         .with("STOI", format!("{:.3} → {:.3}", mean(|run| run.stoi.0), mean(|run| run.stoi.1)));
