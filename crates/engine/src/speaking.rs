@@ -95,10 +95,11 @@ impl Speaking {
         }
     }
 
-    /// How old the newest frame's first sample is, if the newest sample of the microphone is `age` old.
+    /// How old the newest frame's first sample is, if the newest sample of the microphone is `age` old: processing has held
+    /// it back, too.
     pub(crate) fn newest_frame_age(&self, age: Duration) -> Duration {
         let waiting = BLOCK_DURATION * self.speech.partial_blocks() as u32;
-        age + waiting + Duration::from_millis(self.speech.config().frame.millis())
+        age + self.microphone.delay() + waiting + Duration::from_millis(self.speech.config().frame.millis())
     }
 
     /// The next 10 ms; gives the frames that are complete and are to be sent. When somebody begins to speak that can be
