@@ -7,7 +7,9 @@ use voicemesh_tests::hear::{Floor, compare};
 use voicemesh_tests::netns::{Lab, Loss};
 use voicemesh_tests::process::{Program, binary};
 use voicemesh_tests::pulse::{self, Pulse};
-use voicemesh_tests::room::{Folder, Joining, PATIENCE, Server, leave, of_peer, wait_for, wait_for_route};
+use voicemesh_tests::room::{
+    Folder, Joining, PATIENCE, Server, leave, of_peer, wait_for, wait_for_peer, wait_for_route,
+};
 use voicemesh_tests::speech;
 
 use crate::{alone, status};
@@ -152,4 +154,29 @@ fn a_peer_that_finds_no_sound_system_joins_all_the_same_and_uses_it_when_it_come
     assert_eq!(ada.transcript().matches("\"event\":\"device-lost\"").count(), 2, "{}", ada.transcript());
     leave(bob);
     leave(ada);
+}
+
+/// Whoever uses the default microphone goes on with the new one when another becomes the default.
+#[test]
+fn a_peer_follows_the_default_microphone() {
+    let _alone = alone();
+    let Some(pulse) = Pulse::start("a_peer_follows_the_default_microphone") else { return };
+    pulse.control(&["load-module", "module-null-sink", "sink_name=feed2", "rate=48000", "channels=1"]);
+    pulse.control(&["load-module", "module-remap-source", "source_name=microphone2", "master=feed2.monitor"]);
+    pulse.control(&["set-default-source", pulse::MICROPHONE]);
+    let folder = Folder::create("follows");
+    let server = Server::start(&[]);
+    let mut bob = joining(&server, "bob").start(&folder);
+    let mut command = Command::new(binary("voicemesh"));
+    pulse.use_in(&mut command);
+    let ada = Joining { input: "default".to_owned(), ..joining(&server, "ada") };
+    let mut ada = ada.with(&AS_IT_IS).start_by(command, &folder);
+    wait_for_route(&mut ada, "bob", "direct");
+    wait_for_route(&mut bob, "ada", "direct");
+    pulse.control(&["set-default-source", "microphone2"]);
+    let playing = pulse.play_into(&speech::path("cards"), "feed2");
+    wait_for_peer(&mut bob, "first-heard", "ada");
+    playing.wait(PATIENCE);
+    leave(ada);
+    leave(bob);
 }

@@ -62,7 +62,7 @@ impl Pulse {
     /// With `CI=true` where PulseAudio is not installed; and if it is but does not come up.
     #[must_use]
     pub fn start(test: &str) -> Option<Self> {
-        if !skip::can_run(test, false, &["pulseaudio", "paplay", "parec"]) {
+        if !skip::can_run(test, false, &["pulseaudio", "paplay", "parec", "pactl"]) {
             return None;
         }
         static SERVERS: AtomicU32 = AtomicU32::new(0);
@@ -92,6 +92,24 @@ impl Pulse {
     /// The server itself: kill it, or pause it, to see what a program does then.
     pub fn daemon(&mut self) -> &mut Program {
         &mut self.daemon
+    }
+
+    /// Tells the server to change something, as `pactl` does.
+    ///
+    /// # Panics
+    /// If it refuses.
+    pub fn control(&self, arguments: &[&str]) {
+        let mut command = Command::new("pactl");
+        command.args(arguments);
+        self.use_in(&mut command);
+        let output = command.output().unwrap_or_else(|error| panic!("pactl: {error}"));
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    /// Plays a file into a sink that was made with [`control`](Self::control), once.
+    #[must_use]
+    pub fn play_into(&self, file: &Path, sink: &str) -> Playing {
+        self.play(file, sink)
     }
 
     /// Plays a file into the virtual microphone, once.

@@ -2,13 +2,14 @@
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::time::Duration;
 
 use cpal::HostId;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::convert::Converter;
 use crate::simulated::{self, Voice};
-use crate::stream::{Opening, Running};
+use crate::stream::{Latency, Opening, Running};
 use crate::supervise::{self, Kind, Newest, Supervised};
 use crate::worker::Worker;
 use crate::{DeviceError, DeviceEvent, Direction, InputSpec, SAMPLE_RATE, Waker, wav};
@@ -22,6 +23,7 @@ pub struct Capture {
     /// In a cell so that asking about the newest needs no `&mut`; nothing is borrowed across calls.
     feed: RefCell<Newest<Feed>>,
     events: Consumer<DeviceEvent>,
+    latency: Arc<Latency>,
     _device: Option<Worker>,
 }
 
@@ -68,20 +70,30 @@ impl Capture {
         self.feed.borrow_mut().get().available()
     }
 
+    /// How old the newest sample was when the device handed it over, as its sound system says; zero for what is simulated.
+    #[must_use]
+    pub fn latency(&self) -> Duration {
+        self.latency.get()
+    }
+
     /// What happened to the device, in order; `None` when there is no more news.
     pub fn poll_event(&mut self) -> Option<DeviceEvent> {
         self.events.pop().ok()
     }
 
     fn real(name: Option<String>, waker: Waker, waits: impl Fn(&DeviceError) -> bool) -> Result<Self, DeviceError> {
-        let microphone = Microphone(Opening { direction: Direction::Input, name, waker: Arc::clone(&waker) });
+        let latency = Arc::new(Latency::default());
+        let opening =
+            Opening { direction: Direction::Input, name, waker: Arc::clone(&waker), latency: Arc::clone(&latency) };
+        let microphone = Microphone(opening);
         let Supervised { feed, events, supervisor } = supervise::open(microphone, waker, waits)?;
-        Ok(Self { feed: RefCell::new(feed), events, _device: Some(supervisor) })
+        Ok(Self { feed: RefCell::new(feed), events, latency, _device: Some(supervisor) })
     }
 
     fn simulated(ring: Consumer<f32>, device: Option<Worker>) -> Self {
         let feed = Feed { ring, conversion: None };
-        Self { feed: RefCell::new(Newest::only(feed)), events: RingBuffer::new(0).1, _device: device }
+        let (events, latency) = (RingBuffer::new(0).1, Arc::default());
+        Self { feed: RefCell::new(Newest::only(feed)), events, latency, _device: device }
     }
 }
 

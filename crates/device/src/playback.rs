@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use cpal::HostId;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::convert::Converter;
 use crate::simulated::{self, Outlet};
-use crate::stream::{Opening, Running};
+use crate::stream::{Latency, Opening, Running};
 use crate::supervise::{self, Kind, Newest, Supervised};
 use crate::wav::WavSpeaker;
 use crate::worker::Worker;
@@ -26,6 +27,7 @@ pub struct Playback {
     feed: RefCell<Newest<Feed>>,
     underruns: Arc<AtomicU64>,
     events: Consumer<DeviceEvent>,
+    latency: Arc<Latency>,
     _device: Worker,
 }
 
@@ -58,7 +60,8 @@ impl Playback {
         let (outlet, feed) = Feed::unconverted(&underruns);
         let (news, events) = RingBuffer::new(MOST_EVENTS);
         let device = simulated::speaker(file, outlet, news, waker)?;
-        Ok(Self { feed: RefCell::new(Newest::only(feed)), underruns, events, _device: device })
+        let latency = Arc::default();
+        Ok(Self { feed: RefCell::new(Newest::only(feed)), underruns, events, latency, _device: device })
     }
 
     /// Hands over samples of 48 kHz mono and says how many were taken: fewer than given if 200 ms are waiting already. Never
@@ -80,17 +83,26 @@ impl Playback {
         self.underruns.load(Ordering::Relaxed)
     }
 
+    /// How long the device takes from asking for a sample to playing it, as its sound system says; zero for what is
+    /// simulated.
+    #[must_use]
+    pub fn latency(&self) -> Duration {
+        self.latency.get()
+    }
+
     /// What happened to the device, in order; `None` when there is no more news.
     pub fn poll_event(&mut self) -> Option<DeviceEvent> {
         self.events.pop().ok()
     }
 
     fn real(name: Option<String>, waker: Waker, waits: impl Fn(&DeviceError) -> bool) -> Result<Self, DeviceError> {
-        let opening = Opening { direction: Direction::Output, name, waker: Arc::clone(&waker) };
+        let latency = Arc::new(Latency::default());
+        let opening =
+            Opening { direction: Direction::Output, name, waker: Arc::clone(&waker), latency: Arc::clone(&latency) };
         let underruns = Arc::new(AtomicU64::new(0));
         let speaker = Speaker { opening, underruns: Arc::clone(&underruns) };
         let Supervised { feed, events, supervisor } = supervise::open(speaker, waker, waits)?;
-        Ok(Self { feed: RefCell::new(feed), underruns, events, _device: supervisor })
+        Ok(Self { feed: RefCell::new(feed), underruns, events, latency, _device: supervisor })
     }
 }
 

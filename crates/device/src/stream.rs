@@ -41,6 +41,32 @@ pub(crate) struct Opening {
     pub(crate) direction: Direction,
     pub(crate) name: Option<String>,
     pub(crate) waker: Waker,
+    pub(crate) latency: Arc<Latency>,
+}
+
+/// What a device itself adds to the delay, as its sound system tells it with each callback.
+#[derive(Debug, Default)]
+pub(crate) struct Latency(AtomicU64);
+
+/// Of a newly told latency, one part in so many is believed.
+const LATENCY_SMOOTHING: u64 = 16;
+/// A sound system that tells more than this tells nonsense.
+const LONGEST_LATENCY: Duration = Duration::from_secs(5);
+
+impl Latency {
+    pub(crate) fn get(&self) -> Duration {
+        Duration::from_micros(self.0.load(Ordering::Relaxed))
+    }
+
+    /// Only one callback at a time does this; whoever reads in between reads the value before.
+    fn told(&self, latency: Duration) {
+        if latency <= LONGEST_LATENCY {
+            let (before, told) = (self.0.load(Ordering::Relaxed), latency.as_micros() as u64);
+            let smoothed =
+                if before == 0 { told } else { (before * (LATENCY_SMOOTHING - 1) + told).div_ceil(LATENCY_SMOOTHING) };
+            self.0.store(smoothed, Ordering::Relaxed);
+        }
+    }
 }
 
 /// The callbacks' view of the stream.
@@ -101,6 +127,8 @@ impl Opening {
         let plumbing = Plumbing {
             end,
             channels: usize::from(config.channels),
+            rate_hz: config.sample_rate,
+            latency: Arc::clone(&self.latency),
             alarm: Alarm {
                 callbacks: Arc::clone(&callbacks),
                 waker: Arc::clone(&self.waker),
@@ -133,6 +161,8 @@ impl Opening {
 pub(crate) struct Plumbing<E> {
     end: E,
     channels: usize,
+    rate_hz: u32,
+    latency: Arc<Latency>,
     alarm: Alarm,
     reports: Reports,
 }
@@ -181,8 +211,12 @@ impl End for Producer<f32> {
         T: SizedSample + FromSample<f32> + Send + 'static,
         f32: FromSample<T>,
     {
-        let Plumbing { end: mut ring, channels, mut alarm, mut reports } = plumbing;
-        let captured = move |samples: &[T], _: &cpal::InputCallbackInfo| {
+        let Plumbing { end: mut ring, channels, rate_hz, latency, mut alarm, mut reports } = plumbing;
+        let captured = move |samples: &[T], info: &cpal::InputCallbackInfo| {
+            // What is told is the age of the first sample; that of the last is as much less as there are samples.
+            let (first, frames) = (info.timestamp(), samples.len() / channels);
+            let length = Duration::from_micros(frames as u64 * 1_000_000 / u64::from(rate_hz.max(1)));
+            latency.told(first.callback.duration_since(first.capture).saturating_sub(length));
             alarm.moved(give(samples, channels, &mut ring));
         };
         device.build_input_stream(config, captured, move |error| reports.add(error), Some(OPEN_PATIENCE))
@@ -200,8 +234,10 @@ impl End for Outlet {
         T: SizedSample + FromSample<f32> + Send + 'static,
         f32: FromSample<T>,
     {
-        let Plumbing { end: mut outlet, channels, mut alarm, mut reports } = plumbing;
-        let wanted = move |samples: &mut [T], _: &cpal::OutputCallbackInfo| {
+        let Plumbing { end: mut outlet, channels, latency, mut alarm, mut reports, .. } = plumbing;
+        let wanted = move |samples: &mut [T], info: &cpal::OutputCallbackInfo| {
+            let told = info.timestamp();
+            latency.told(told.playback.duration_since(told.callback));
             take(samples, channels, &mut outlet);
             alarm.moved(samples.len() / channels);
         };
@@ -264,6 +300,18 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
+
+    #[test]
+    fn latency_is_smoothed_and_nonsense_is_not_believed() {
+        let latency = Latency::default();
+        assert_eq!(latency.get(), Duration::ZERO);
+        latency.told(Duration::from_millis(40));
+        assert_eq!(latency.get(), Duration::from_millis(40), "the first is believed at once");
+        latency.told(Duration::from_secs(4_000));
+        assert_eq!(latency.get(), Duration::from_millis(40));
+        (0..200).for_each(|_| latency.told(Duration::from_millis(20)));
+        assert!((20_000..20_100).contains(&latency.get().as_micros()), "{:?}", latency.get());
+    }
 
     #[test]
     fn frames_of_any_format_become_mono_and_what_does_not_fit_is_dropped() {

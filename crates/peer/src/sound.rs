@@ -106,20 +106,20 @@ impl Sound {
         }
     }
 
-    /// How long ago the newest sample of the block last read was captured, by the samples that wait behind it; what the
-    /// device itself adds is not in it.
+    /// How long ago the newest sample of the block last read was captured: the samples that wait behind it, and what the
+    /// device itself adds.
     pub(crate) fn capture_age(&self) -> Duration {
         match self {
-            Self::Devices(devices) => length(devices.capture.available()),
+            Self::Devices(devices) => length(devices.capture.available()) + devices.capture.latency(),
             Self::Echo(_) => Duration::ZERO,
         }
     }
 
-    /// How long until the next block's first sample is heard, by the samples that wait before it; what the device itself
-    /// adds is not in it.
+    /// How long until the next block's first sample is heard: the samples that wait before it, and what the device itself
+    /// adds.
     pub(crate) fn playout_delay(&self) -> Duration {
         match self {
-            Self::Devices(devices) => length(devices.playback.queued()),
+            Self::Devices(devices) => length(devices.playback.queued()) + devices.playback.latency(),
             Self::Echo(_) => Duration::ZERO,
         }
     }
