@@ -1,13 +1,16 @@
 //! A microphone, as its reader sees it.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use cpal::HostId;
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::convert::Converter;
+use crate::convert::{CORRECTED_AT_A_TIME, Converter, Corrector, HISTORY};
+use crate::count::Counter;
 use crate::simulated::{self, Voice};
 use crate::stream::{Latency, Opening, Running};
 use crate::supervise::{self, Kind, Newest, Supervised};
@@ -17,6 +20,8 @@ use crate::{DeviceError, DeviceEvent, Direction, InputSpec, SAMPLE_RATE, Waker, 
 /// How much captured sound waits for its reader: 1 s. When it is full the newest is dropped, because the device's end of a
 /// wait-free ring cannot take back what it gave; a reader that comes late and wants the newest reads the rest away.
 const MOST_WAITING_S: usize = 1;
+/// How much is corrected ahead of its reader: 1 s too. When there is more, the rest waits uncorrected.
+const MOST_READY: usize = SAMPLE_RATE as usize;
 
 /// An open microphone; closed when dropped.
 pub struct Capture {
@@ -24,6 +29,8 @@ pub struct Capture {
     feed: RefCell<Newest<Feed>>,
     events: Consumer<DeviceEvent>,
     latency: Arc<Latency>,
+    captured: Arc<AtomicU64>,
+    correction_ppm: f64,
     _device: Option<Worker>,
 }
 
@@ -52,22 +59,50 @@ impl Capture {
             InputSpec::Wav { path, looped } => Voice::Clip { samples: wav::load(path)?, position: 0, looped: *looped },
             InputSpec::Tone { hz } => Voice::tone(*hz),
             InputSpec::Silence => Voice::Silence,
-            InputSpec::Null => return Ok(Self::simulated(RingBuffer::new(0).1, None)),
+            InputSpec::Null => return Ok(Self::simulated(RingBuffer::new(0).1, Arc::default(), None)),
         };
         let (producer, consumer) = RingBuffer::new(SAMPLE_RATE as usize * MOST_WAITING_S);
-        Ok(Self::simulated(consumer, Some(simulated::microphone(voice, producer, waker)?)))
+        let captured = Arc::default();
+        let counter = Counter::new(&captured, SAMPLE_RATE);
+        let device = simulated::microphone(voice, producer, counter, waker)?;
+        Ok(Self::simulated(consumer, captured, Some(device)))
     }
 
     /// Takes up to `out.len()` samples of 48 kHz mono, the oldest first, and says how many. Never blocks. To take whole
     /// blocks only, ask [`Self::available`] first.
     pub fn read(&mut self, out: &mut [f32]) -> usize {
-        self.feed.get_mut().get().read(out)
+        self.with_feed(|feed| feed.read(out))
     }
 
     /// How many samples [`Self::read`] would give now.
     #[must_use]
     pub fn available(&self) -> usize {
-        self.feed.borrow_mut().get().available()
+        self.with_feed(Feed::available)
+    }
+
+    /// Makes what [`Self::read`] gives from now on slower by `ppm` parts per million (faster if negative), at most 1000: to
+    /// the pace of a speaker whose clock is that much slower than the microphone's, as [`DriftEstimator`] tells it. Without
+    /// a click, and also after the device was opened again.
+    ///
+    /// Until it is first told anything but 0, a device of 48 kHz gives exactly what it has captured.
+    ///
+    /// [`DriftEstimator`]: crate::DriftEstimator
+    pub fn set_rate_correction(&mut self, ppm: f64) {
+        self.correction_ppm = ppm;
+    }
+
+    /// How late samples are because of the conversion from the device's rate and to the corrected one.
+    #[must_use]
+    pub fn conversion_delay(&self) -> Duration {
+        let samples = self.with_feed(|feed| feed.delay());
+        Duration::from_micros(samples as u64 * 1_000_000 / u64::from(SAMPLE_RATE))
+    }
+
+    /// How many samples the device has given since it was opened, before any correction, whatever its own rate; it goes on
+    /// when the device is lost and opened again. One atomic load.
+    #[must_use]
+    pub fn samples_captured(&self) -> u64 {
+        self.captured.load(Ordering::Relaxed)
     }
 
     /// How old the newest sample was when the device handed it over, as its sound system says; zero for what is simulated.
@@ -82,18 +117,31 @@ impl Capture {
     }
 
     fn real(name: Option<String>, waker: Waker, waits: impl Fn(&DeviceError) -> bool) -> Result<Self, DeviceError> {
-        let latency = Arc::new(Latency::default());
-        let opening =
-            Opening { direction: Direction::Input, name, waker: Arc::clone(&waker), latency: Arc::clone(&latency) };
-        let microphone = Microphone(opening);
+        let (latency, captured) = (Arc::new(Latency::default()), Arc::new(AtomicU64::new(0)));
+        let microphone = Microphone(Opening {
+            direction: Direction::Input,
+            name,
+            waker: Arc::clone(&waker),
+            latency: Arc::clone(&latency),
+            moved: Arc::clone(&captured),
+        });
         let Supervised { feed, events, supervisor } = supervise::open(microphone, waker, waits)?;
-        Ok(Self { feed: RefCell::new(feed), events, latency, _device: Some(supervisor) })
+        let feed = RefCell::new(feed);
+        Ok(Self { feed, events, latency, captured, correction_ppm: 0.0, _device: Some(supervisor) })
     }
 
-    fn simulated(ring: Consumer<f32>, device: Option<Worker>) -> Self {
-        let feed = Feed { ring, conversion: None };
+    fn simulated(ring: Consumer<f32>, captured: Arc<AtomicU64>, device: Option<Worker>) -> Self {
+        let feed = RefCell::new(Newest::only(Feed::unconverted(ring)));
         let (events, latency) = (RingBuffer::new(0).1, Arc::default());
-        Self { feed: RefCell::new(Newest::only(feed)), events, latency, _device: device }
+        Self { feed, events, latency, captured, correction_ppm: 0.0, _device: device }
+    }
+
+    /// The newest stream, corrected as all are.
+    fn with_feed<R>(&self, act: impl FnOnce(&mut Feed) -> R) -> R {
+        let mut newest = self.feed.borrow_mut();
+        let feed = newest.get();
+        feed.set_correction(self.correction_ppm);
+        act(feed)
     }
 }
 
@@ -108,12 +156,131 @@ impl Kind for Microphone {
     }
 
     fn stand_in(&self) -> (Feed, Box<dyn FnMut() + Send>) {
-        (Feed { ring: RingBuffer::new(0).1, conversion: None }, Box::new(|| {}))
+        (Feed::unconverted(RingBuffer::new(0).1), Box::new(|| {}))
     }
 }
 
-/// The reader's end of one opened stream, at the stream's own rate.
+/// The reader's end of one opened stream: at 48 kHz, and at another clock's pace if it is corrected.
 pub(crate) struct Feed {
+    source: Source,
+    pace: Pace,
+}
+
+/// Whether a stream has ever been corrected.
+enum Pace {
+    /// What was read last, so that a correction can begin where it ends.
+    Own {
+        history: Box<[f32; HISTORY]>,
+    },
+    Corrected(Box<Correction>),
+}
+
+struct Correction {
+    corrector: Corrector,
+    ppm: f64,
+    /// Corrected and not read yet: what waits is corrected whenever anyone looks, so that it is known how much it makes.
+    ready: VecDeque<f32>,
+}
+
+impl Feed {
+    /// Of a stream at `rate_hz`, with the callback's end of its ring.
+    fn new(rate_hz: u32) -> Result<(Producer<f32>, Self), String> {
+        let (producer, ring) = RingBuffer::new(rate_hz as usize * MOST_WAITING_S);
+        let conversion = Converter::new(rate_hz, SAMPLE_RATE)?.map(|converter| {
+            let (chunk, ready) = (vec![0.0; converter.chunk_in()], vec![0.0; converter.chunk_out()]);
+            Conversion { converter, chunk, read: ready.len(), ready }
+        });
+        Ok((producer, Self::over(Source { ring, conversion })))
+    }
+
+    fn unconverted(ring: Consumer<f32>) -> Self {
+        Self::over(Source { ring, conversion: None })
+    }
+
+    fn over(source: Source) -> Self {
+        Self { source, pace: Pace::Own { history: Box::new([0.0; HISTORY]) } }
+    }
+
+    fn set_correction(&mut self, ppm: f64) {
+        match &mut self.pace {
+            Pace::Own { history } if ppm != 0.0 => match Corrector::after(history) {
+                Ok(mut corrector) => {
+                    corrector.set_ppm(ppm);
+                    let ready = VecDeque::with_capacity(MOST_READY + 2 * CORRECTED_AT_A_TIME);
+                    self.pace = Pace::Corrected(Box::new(Correction { corrector, ppm, ready }));
+                }
+                Err(why) => debug_assert!(false, "the corrector's parameters are always the same: {why}"),
+            },
+            Pace::Corrected(correction) if correction.ppm != ppm => {
+                correction.ppm = ppm;
+                correction.corrector.set_ppm(ppm);
+            }
+            Pace::Own { .. } | Pace::Corrected(_) => {}
+        }
+    }
+
+    fn read(&mut self, out: &mut [f32]) -> usize {
+        match &mut self.pace {
+            Pace::Own { history } => {
+                let given = self.source.read(out);
+                remember(history, &out[..given]);
+                given
+            }
+            Pace::Corrected(correction) => {
+                correction.correct_waiting(&mut self.source);
+                correction.give(out)
+            }
+        }
+    }
+
+    fn available(&mut self) -> usize {
+        match &mut self.pace {
+            Pace::Own { .. } => self.source.available(),
+            Pace::Corrected(correction) => {
+                correction.correct_waiting(&mut self.source);
+                correction.ready.len()
+            }
+        }
+    }
+
+    /// In samples of 48 kHz.
+    fn delay(&self) -> usize {
+        let corrector = match &self.pace {
+            Pace::Own { .. } => 0,
+            Pace::Corrected(correction) => correction.corrector.delay(),
+        };
+        corrector + self.source.conversion.as_ref().map_or(0, |conversion| conversion.converter.delay())
+    }
+}
+
+/// Adds to what was read last, and forgets the oldest.
+fn remember(history: &mut [f32; HISTORY], read: &[f32]) {
+    let newest = &read[read.len().saturating_sub(HISTORY)..];
+    history.copy_within(newest.len().., 0);
+    history[HISTORY - newest.len()..].copy_from_slice(newest);
+}
+
+impl Correction {
+    fn correct_waiting(&mut self, source: &mut Source) {
+        let mut chunk = [0.0; CORRECTED_AT_A_TIME];
+        while self.ready.len() < MOST_READY && source.available() >= chunk.len() {
+            source.read(&mut chunk);
+            self.corrector.correct(&chunk, &mut self.ready);
+        }
+    }
+
+    fn give(&mut self, out: &mut [f32]) -> usize {
+        let length = out.len().min(self.ready.len());
+        for (out, sample) in out.iter_mut().zip(self.ready.drain(..length)) {
+            *out = sample;
+        }
+        length
+    }
+}
+
+/// One opened stream at 48 kHz, by its own clock.
+struct Source {
+    /// At the stream's own rate.
     ring: Consumer<f32>,
     conversion: Option<Conversion>,
 }
@@ -126,17 +293,7 @@ struct Conversion {
     read: usize,
 }
 
-impl Feed {
-    /// Of a stream at `rate_hz`, with the callback's end of its ring.
-    fn new(rate_hz: u32) -> Result<(Producer<f32>, Self), String> {
-        let (producer, ring) = RingBuffer::new(rate_hz as usize * MOST_WAITING_S);
-        let conversion = Converter::new(rate_hz, SAMPLE_RATE)?.map(|converter| {
-            let (chunk, ready) = (vec![0.0; converter.chunk_in()], vec![0.0; converter.chunk_out()]);
-            Conversion { converter, chunk, read: ready.len(), ready }
-        });
-        Ok((producer, Self { ring, conversion }))
-    }
-
+impl Source {
     fn read(&mut self, out: &mut [f32]) -> usize {
         let Some(conversion) = &mut self.conversion else {
             return self.ring.pop_partial_slice(out).0.len();
@@ -202,5 +359,123 @@ mod tests {
         let expected = captured * 48_000 / 44_100;
         assert!((expected - 480..=expected).contains(&total), "{total} of {expected}");
         assert!((out[0] - 0.5).abs() < 0.001, "a constant stays what it is");
+    }
+
+    /// A tone through a corrected stream, in uneven pieces; `ppm(at)` is told before the piece that begins there.
+    fn corrected_tone(hz: f64, seconds: usize, ppm: impl Fn(usize) -> f64) -> Vec<f32> {
+        let (mut ring, mut feed) = Feed::new(48_000).unwrap();
+        let (mut heard, mut captured) = (Vec::new(), 0);
+        let mut out = vec![0.0; 4_800];
+        for piece in 0.. {
+            if captured >= seconds * 48_000 {
+                break;
+            }
+            feed.set_correction(ppm(captured));
+            for _ in 0..100 + piece % 7 * 131 {
+                ring.push((captured as f64 * hz / 48_000.0 * std::f64::consts::TAU).sin() as f32).unwrap();
+                captured += 1;
+            }
+            let available = feed.available();
+            let wanted = available.min(480 + piece % 5);
+            assert_eq!(feed.read(&mut out[..wanted]), wanted);
+            heard.extend_from_slice(&out[..wanted]);
+            assert_eq!(feed.available(), available - wanted);
+            assert_eq!(feed.read(&mut out), available - wanted, "asked for more than there is");
+            heard.extend_from_slice(&out[..available - wanted]);
+        }
+        heard
+    }
+
+    /// The largest second difference, which is `amplitude * (TAU * hz / rate)^2` for a tone and more for a click.
+    fn roughest(samples: &[f32]) -> f64 {
+        let bend = |three: &[f32]| f64::from(three[0] - 2.0 * three[1] + three[2]).abs();
+        samples.windows(3).map(bend).fold(0.0, f64::max)
+    }
+
+    #[test]
+    fn a_stream_that_was_never_corrected_is_what_was_captured_to_the_bit() {
+        let heard = corrected_tone(997.0, 3, |_| 0.0);
+        let spoken = |at: usize| (at as f64 * 997.0 / 48_000.0 * std::f64::consts::TAU).sin() as f32;
+        assert!(heard.len() >= 3 * 48_000, "without delay");
+        assert!(heard.iter().enumerate().all(|(at, sample)| *sample == spoken(at)));
+    }
+
+    #[test]
+    fn going_over_to_a_corrected_pace_and_changing_it_makes_no_click() {
+        for hz in [100.0, 440.0, 1_000.0, 4_000.0] {
+            let heard = corrected_tone(hz, 20, |at| match at / 48_000 {
+                0 => 0.0,
+                1..5 => 6.0 * (at - 48_000) as f64 / 24_000.0,
+                5..10 => -500.0,
+                10..15 => 500.0,
+                _ => 0.0,
+            });
+            let tone = (std::f64::consts::TAU * hz / 48_000.0).powi(2);
+            let found = roughest(&heard);
+            assert!(found < tone * 1.01 + 2e-5, "{hz} Hz: {found}, a tone alone {tone}");
+            let loudest = heard[48_000..].chunks_exact(4_800).map(|piece| {
+                (piece.iter().map(|sample| f64::from(*sample).powi(2)).sum::<f64>() / piece.len() as f64).sqrt()
+            });
+            for level in loudest {
+                assert!((level * std::f64::consts::SQRT_2 - 1.0).abs() < 0.002, "{hz} Hz: level {level}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_heard_before_and_after_a_correction_begins_fits_to_the_sample() {
+        // So little that nothing moves in a second.
+        let heard = corrected_tone(1_000.0, 2, |at| if at < 48_000 { 0.0 } else { 1e-3 });
+        for (at, sample) in heard.iter().enumerate() {
+            let spoken = (at as f64 * 1_000.0 / 48_000.0 * std::f64::consts::TAU).sin() as f32;
+            assert!((sample - spoken).abs() < 2e-3, "{sample} for {spoken} at {at}");
+        }
+    }
+
+    #[test]
+    fn a_corrected_stream_has_the_length_and_the_pitch_of_the_other_clock() {
+        for ppm in [-500.0, -100.0, 100.0, 500.0] {
+            let heard = corrected_tone(1_000.0, 20, |_| ppm);
+            let expected = 20.0 * 48_000.0 / (1.0 + ppm * 1e-6);
+            assert!((heard.len() as f64 - expected).abs() < 900.0, "{ppm} ppm: {} for {expected}", heard.len());
+            let rising = |at: &usize| heard[at - 1] < 0.0 && heard[*at] >= 0.0;
+            let crossing = |at: usize| at as f64 - f64::from(heard[at] / (heard[at] - heard[at - 1]));
+            let begins: Vec<usize> = (480..heard.len()).filter(rising).collect();
+            let (first, last) = (crossing(begins[0]), crossing(begins[begins.len() - 1]));
+            let period = (last - first) / (begins.len() - 1) as f64;
+            let found = (48.0 / period - 1.0) * 1e6;
+            assert!((found - ppm).abs() < 1.0, "{found} for {ppm} ppm");
+        }
+    }
+
+    #[test]
+    fn a_corrected_stream_of_another_rate_gives_exactly_what_it_says_and_its_delay_is_small() {
+        let (mut ring, mut feed) = Feed::new(44_100).unwrap();
+        let converted = feed.delay();
+        feed.set_correction(250.0);
+        assert!((1..48).contains(&(feed.delay() - converted)), "within a millisecond: {}", feed.delay() - converted);
+        let mut out = vec![0.0; 48_000];
+        for step in 0..100 {
+            (0..100 + step * 7).for_each(|_| ring.push(0.5).unwrap());
+            let available = feed.available();
+            let wanted = available.min(300);
+            assert_eq!(feed.read(&mut out[..wanted]), wanted);
+            assert_eq!(feed.available(), available - wanted);
+            assert_eq!(feed.read(&mut out), available - wanted);
+        }
+        assert!((out[0] - 0.5).abs() < 0.001, "a constant stays what it is: {}", out[0]);
+    }
+
+    #[test]
+    fn a_reader_that_only_asks_lets_no_more_than_two_seconds_wait() {
+        let (mut ring, mut feed) = Feed::new(48_000).unwrap();
+        feed.set_correction(100.0);
+        while ring.push(0.5).is_ok() {
+            feed.available();
+        }
+        let available = feed.available();
+        assert!((48_000..48_100).contains(&available), "{available} ready");
+        assert_eq!(feed.read(&mut vec![0.0; 200_000]), available);
+        assert!(feed.available() > 47_000, "the other second");
     }
 }

@@ -30,6 +30,8 @@
 
 mod capture;
 mod convert;
+mod count;
+mod drift;
 mod error;
 mod host;
 mod pace;
@@ -44,6 +46,7 @@ mod worker;
 use std::sync::Arc;
 
 pub use capture::Capture;
+pub use drift::DriftEstimator;
 pub use error::DeviceError;
 pub use playback::Playback;
 pub use spec::{InputSpec, OutputSpec};

@@ -9,6 +9,7 @@ use cpal::HostId;
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::convert::Converter;
+use crate::count::Counter;
 use crate::simulated::{self, Outlet};
 use crate::stream::{Latency, Opening, Running};
 use crate::supervise::{self, Kind, Newest, Supervised};
@@ -26,6 +27,7 @@ pub struct Playback {
     /// In a cell so that asking about the newest needs no `&mut`; nothing is borrowed across calls.
     feed: RefCell<Newest<Feed>>,
     underruns: Arc<AtomicU64>,
+    played: Arc<AtomicU64>,
     events: Consumer<DeviceEvent>,
     latency: Arc<Latency>,
     _device: Worker,
@@ -59,9 +61,9 @@ impl Playback {
         let underruns = Arc::new(AtomicU64::new(0));
         let (outlet, feed) = Feed::unconverted(&underruns);
         let (news, events) = RingBuffer::new(MOST_EVENTS);
-        let device = simulated::speaker(file, outlet, news, waker)?;
-        let latency = Arc::default();
-        Ok(Self { feed: RefCell::new(Newest::only(feed)), underruns, events, latency, _device: device })
+        let (latency, played) = Default::default();
+        let device = simulated::speaker(file, outlet, Counter::new(&played, SAMPLE_RATE), news, waker)?;
+        Ok(Self { feed: RefCell::new(Newest::only(feed)), underruns, played, events, latency, _device: device })
     }
 
     /// Hands over samples of 48 kHz mono and says how many were taken: fewer than given if 200 ms are waiting already. Never
@@ -83,6 +85,13 @@ impl Playback {
         self.underruns.load(Ordering::Relaxed)
     }
 
+    /// How many samples the device has taken since it was opened, silence included, whatever its own rate; it goes on when
+    /// the device is lost and opened again. One atomic load.
+    #[must_use]
+    pub fn samples_played(&self) -> u64 {
+        self.played.load(Ordering::Relaxed)
+    }
+
     /// How long the device takes from asking for a sample to playing it, as its sound system says; zero for what is
     /// simulated.
     #[must_use]
@@ -96,13 +105,18 @@ impl Playback {
     }
 
     fn real(name: Option<String>, waker: Waker, waits: impl Fn(&DeviceError) -> bool) -> Result<Self, DeviceError> {
-        let latency = Arc::new(Latency::default());
-        let opening =
-            Opening { direction: Direction::Output, name, waker: Arc::clone(&waker), latency: Arc::clone(&latency) };
+        let (latency, played) = (Arc::new(Latency::default()), Arc::new(AtomicU64::new(0)));
+        let opening = Opening {
+            direction: Direction::Output,
+            name,
+            waker: Arc::clone(&waker),
+            latency: Arc::clone(&latency),
+            moved: Arc::clone(&played),
+        };
         let underruns = Arc::new(AtomicU64::new(0));
         let speaker = Speaker { opening, underruns: Arc::clone(&underruns) };
         let Supervised { feed, events, supervisor } = supervise::open(speaker, waker, waits)?;
-        Ok(Self { feed: RefCell::new(feed), underruns, events, latency, _device: supervisor })
+        Ok(Self { feed: RefCell::new(feed), underruns, played, events, latency, _device: supervisor })
     }
 }
 
@@ -122,8 +136,13 @@ impl Kind for Speaker {
     /// Takes at pace what would have been played. What it misses is not the device's doing and not counted.
     fn stand_in(&self) -> (Feed, Box<dyn FnMut() + Send>) {
         let (mut outlet, feed) = Feed::unconverted(&Arc::new(AtomicU64::new(0)));
+        let mut counter = Counter::new(&self.opening.moved, SAMPLE_RATE);
         let mut block = [0.0; STEP_SAMPLES];
-        (feed, Box::new(move || outlet.take(&mut block)))
+        let step = move || {
+            outlet.take(&mut block);
+            counter.moved(block.len());
+        };
+        (feed, Box::new(step))
     }
 }
 

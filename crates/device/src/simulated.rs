@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use rtrb::{Consumer, Producer};
 
+use crate::count::Counter;
 use crate::pace::{Pace, Pacer};
 use crate::wav::WavSpeaker;
 use crate::worker::{Stop, Worker};
@@ -54,7 +55,12 @@ impl Voice {
 }
 
 /// Starts a microphone. Time that is skipped (the machine slept) is not spoken: a clip goes on where it was.
-pub(crate) fn microphone(mut voice: Voice, mut ring: Producer<f32>, waker: Waker) -> Result<Worker, DeviceError> {
+pub(crate) fn microphone(
+    mut voice: Voice,
+    mut ring: Producer<f32>,
+    mut counter: Counter,
+    waker: Waker,
+) -> Result<Worker, DeviceError> {
     Worker::spawn("simulated microphone", move |stop| {
         let mut block = [0.0; STEP_SAMPLES];
         // The benchmark of mouth to ear reads both files' moment zero from these lines.
@@ -63,6 +69,7 @@ pub(crate) fn microphone(mut voice: Voice, mut ring: Producer<f32>, waker: Waker
             voice.speak(&mut block);
             // What a reader that stays away leaves no room for is dropped.
             let _ = ring.push_partial_slice(&block);
+            counter.moved(block.len());
             waker();
         });
     })
@@ -72,6 +79,7 @@ pub(crate) fn microphone(mut voice: Voice, mut ring: Producer<f32>, waker: Waker
 pub(crate) fn speaker(
     file: Option<(PathBuf, WavSpeaker)>,
     mut outlet: Outlet,
+    mut counter: Counter,
     mut events: Producer<DeviceEvent>,
     waker: Waker,
 ) -> Result<Worker, DeviceError> {
@@ -87,6 +95,7 @@ pub(crate) fn speaker(
         tracing::debug!("the simulated speaker begins");
         pace(&stop, || {
             outlet.take(&mut block);
+            counter.moved(block.len());
             if let Some(Err(why)) = file.as_mut().map(|file| file.play(&block)) {
                 file = None;
                 lost(why);

@@ -9,6 +9,7 @@ use cpal::traits::{DeviceTrait as _, StreamTrait as _};
 use cpal::{ErrorKind, FromSample, HostId, SampleFormat, SizedSample, StreamConfig};
 use rtrb::{Consumer, Producer, RingBuffer};
 
+use crate::count::Counter;
 use crate::simulated::Outlet;
 use crate::{DeviceError, Direction, Waker, host};
 
@@ -42,6 +43,8 @@ pub(crate) struct Opening {
     pub(crate) name: Option<String>,
     pub(crate) waker: Waker,
     pub(crate) latency: Arc<Latency>,
+    /// Samples of 48 kHz that all its streams have moved.
+    pub(crate) moved: Arc<AtomicU64>,
 }
 
 /// What a device itself adds to the delay, as its sound system tells it with each callback.
@@ -131,6 +134,7 @@ impl Opening {
             latency: Arc::clone(&self.latency),
             alarm: Alarm {
                 callbacks: Arc::clone(&callbacks),
+                counter: Counter::new(&self.moved, config.sample_rate),
                 waker: Arc::clone(&self.waker),
                 every: (config.sample_rate / wakes_a_second).max(1) as usize,
                 since: 0,
@@ -170,6 +174,7 @@ pub(crate) struct Plumbing<E> {
 /// Tells the supervisor that the stream lives, and wakes the caller when it has something to do.
 struct Alarm {
     callbacks: Arc<AtomicU64>,
+    counter: Counter,
     waker: Waker,
     every: usize,
     /// Frames moved since the last whole `every`.
@@ -179,6 +184,7 @@ struct Alarm {
 impl Alarm {
     fn moved(&mut self, frames: usize) {
         self.callbacks.fetch_add(1, Ordering::Relaxed);
+        self.counter.moved(frames);
         self.since += frames;
         if self.since >= self.every {
             self.since %= self.every;
@@ -217,7 +223,8 @@ impl End for Producer<f32> {
             let (first, frames) = (info.timestamp(), samples.len() / channels);
             let length = Duration::from_micros(frames as u64 * 1_000_000 / u64::from(rate_hz.max(1)));
             latency.told(first.callback.duration_since(first.capture).saturating_sub(length));
-            alarm.moved(give(samples, channels, &mut ring));
+            give(samples, channels, &mut ring);
+            alarm.moved(frames);
         };
         device.build_input_stream(config, captured, move |error| reports.add(error), Some(OPEN_PATIENCE))
     }
@@ -262,8 +269,8 @@ fn is_fatal(kind: ErrorKind) -> bool {
     !matches!(kind, ErrorKind::DeviceChanged | ErrorKind::RealtimeDenied | ErrorKind::Xrun)
 }
 
-/// From a device's frames to mono: their mean. Says how many there was room for.
-fn give<T: Copy>(samples: &[T], channels: usize, ring: &mut Producer<f32>) -> usize
+/// From a device's frames to mono: their mean.
+fn give<T: Copy>(samples: &[T], channels: usize, ring: &mut Producer<f32>)
 where
     f32: FromSample<T>,
 {
@@ -276,7 +283,6 @@ where
         });
         room.fill_from_iter(mono);
     }
-    fits
 }
 
 /// From mono to a device's frames: the first two channels (a pair of speakers) play the same, others are silent.
@@ -316,8 +322,8 @@ mod tests {
     #[test]
     fn frames_of_any_format_become_mono_and_what_does_not_fit_is_dropped() {
         let (mut ring, mut given) = RingBuffer::new(3);
-        assert_eq!(give(&[16_384_i16, 0, -16_384, -16_384], 2, &mut ring), 2);
-        assert_eq!(give(&[255_u8, 128], 1, &mut ring), 1);
+        give(&[16_384_i16, 0, -16_384, -16_384], 2, &mut ring);
+        give(&[255_u8, 128], 1, &mut ring);
         let mut mono = [0.0; 4];
         assert_eq!(given.pop_partial_slice(&mut mono).0, [0.25, -0.5, 127.0 / 128.0]);
     }
@@ -346,7 +352,8 @@ mod tests {
         let waker: Waker = Arc::new(move || {
             woken.fetch_add(1, Ordering::Relaxed);
         });
-        let mut alarm = Alarm { callbacks: Arc::default(), waker, every: 480, since: 0 };
+        let counter = Counter::new(&Arc::default(), 48_000);
+        let mut alarm = Alarm { callbacks: Arc::default(), counter, waker, every: 480, since: 0 };
         for millisecond in 1..=1_000 {
             alarm.moved(48);
             assert_eq!(wakes.load(Ordering::Relaxed), millisecond / 10);

@@ -282,3 +282,30 @@ fn what_cannot_be_opened_is_told_in_a_sentence() {
     let error = Playback::open(&OutputSpec::Wav("/nowhere/at/all.wav".into()), nothing()).err().unwrap();
     assert!(matches!(error, DeviceError::CannotWriteWav { .. }), "{error:?}");
 }
+
+#[test]
+fn simulated_devices_count_what_they_move_and_a_corrected_one_gives_what_it_says() {
+    let wakes = Arc::new(Wakes::default());
+    let mut microphone = Capture::open(&InputSpec::Tone { hz: 440.0 }, wakes.waker()).unwrap();
+    let speaker = Playback::open(&OutputSpec::Null, wakes.waker()).unwrap();
+    let mut read = vec![0.0; SAMPLE_RATE as usize];
+    let mut total = 0;
+    wakes.wait_until("300 ms of both", || {
+        total += microphone.read(&mut read) as u64;
+        assert!(total <= microphone.samples_captured());
+        microphone.samples_captured() >= 14_400 && speaker.samples_played() >= 14_400
+    });
+    assert_eq!(microphone.samples_captured() % STEP_SAMPLES as u64, 0);
+    assert_eq!(speaker.samples_played() % STEP_SAMPLES as u64, 0);
+    assert_eq!(microphone.conversion_delay(), Duration::ZERO);
+    microphone.set_rate_correction(300.0);
+    assert!(microphone.conversion_delay() > Duration::ZERO);
+    assert!(microphone.conversion_delay() < Duration::from_millis(1));
+    wakes.wait_until("300 ms at another pace", || {
+        // More may come between the two calls, never less.
+        let available = microphone.available();
+        let given = microphone.read(&mut read);
+        assert!(given >= available, "{given} of {available}");
+        microphone.samples_captured() >= 28_800
+    });
+}
