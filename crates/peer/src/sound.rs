@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use voicemesh_audio::{BLOCK_DURATION, BLOCK_SAMPLES, Block};
-use voicemesh_device::{Capture, DeviceEvent, InputSpec, OutputSpec, Playback, SAMPLE_RATE};
+use voicemesh_device::{Capture, DeviceEvent, DriftEstimator, InputSpec, OutputSpec, Playback, SAMPLE_RATE};
 
 use crate::event::{DeviceRole, Event};
 use crate::inbox::Wake;
@@ -45,6 +45,7 @@ pub(crate) struct Devices {
     outputs: Switch<Playback>,
     /// Whether the microphone that is being opened is none.
     next_is_simulated: bool,
+    drift: DriftEstimator,
 }
 
 /// A device was to be changed.
@@ -89,6 +90,7 @@ impl Sound {
             inputs: Switch::default(),
             outputs: Switch::default(),
             next_is_simulated: false,
+            drift: DriftEstimator::new(),
         };
         Ok(Self::Devices(Box::new(devices)))
     }
@@ -110,7 +112,10 @@ impl Sound {
     /// device itself adds.
     pub(crate) fn capture_age(&self) -> Duration {
         match self {
-            Self::Devices(devices) => length(devices.capture.available()) + devices.capture.latency(),
+            Self::Devices(devices) => {
+                let capture = &devices.capture;
+                length(capture.available()) + capture.conversion_delay() + capture.latency()
+            }
             Self::Echo(_) => Duration::ZERO,
         }
     }
@@ -146,12 +151,14 @@ impl Sound {
             let told = opened.map(|capture| {
                 close(std::mem::replace(&mut devices.capture, capture));
                 devices.is_simulated_input = devices.next_is_simulated;
+                devices.drift = DriftEstimator::new();
             });
             return Some(Switched { which: DeviceRole::Input, told });
         }
         let told = devices.outputs.poll()?.map(|playback| {
             close(std::mem::replace(&mut devices.playback, playback));
             (devices.least_queued, devices.underruns) = (LEAST_QUEUED, 0);
+            devices.drift = DriftEstimator::new();
         });
         Some(Switched { which: DeviceRole::Output, told })
     }
@@ -159,7 +166,10 @@ impl Sound {
     /// Once a turn, before anything else.
     pub(crate) fn begin(&mut self, now: Duration) {
         match self {
-            Self::Devices(devices) => devices.adapt(now),
+            Self::Devices(devices) => {
+                devices.adapt(now);
+                devices.follow_clocks(now);
+            }
             Self::Echo(echo) => {
                 if now > echo.due + ECHO_BEHIND {
                     echo.due = now;
@@ -226,7 +236,11 @@ impl Sound {
             _ => Event::DeviceRecovered { which },
         };
         let input = devices.capture.poll_event().map(|event| told(DeviceRole::Input, event));
-        input.or_else(|| devices.playback.poll_event().map(|event| told(DeviceRole::Output, event)))
+        let event = input.or_else(|| devices.playback.poll_event().map(|event| told(DeviceRole::Output, event)));
+        if event.is_some() {
+            devices.drift.restart();
+        }
+        event
     }
 }
 
@@ -252,6 +266,15 @@ impl Devices {
         } else if now > self.calm_since + CALM {
             self.least_queued = self.least_queued.saturating_sub(QUEUE_STEP).max(LEAST_QUEUED);
             self.calm_since = now;
+        }
+    }
+
+    /// The microphone is read at the speaker's pace, so that the echo of what is played keeps its distance. What comes from
+    /// a file stays as it is.
+    fn follow_clocks(&mut self, now: Duration) {
+        self.drift.observe(now, self.capture.samples_captured(), self.playback.samples_played());
+        if !self.is_simulated_input {
+            self.capture.set_rate_correction(self.drift.ppm());
         }
     }
 }
