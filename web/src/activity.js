@@ -1,0 +1,64 @@
+/**
+ * Whether somebody speaks: the level of each frame against the noise floor, with hang-over, so that words are not cut, and a
+ * look-back, so that the first syllable is whole. Pure.
+ */
+
+const HANG_OVER_FRAMES = 15;
+const LOOK_BACK_FRAMES = 5;
+/** A frame is speech when it is so far above the floor, twice in a row, and not almost inaudible. */
+const ABOVE_FLOOR_DB = 9;
+const FAR_ABOVE_FLOOR_DB = 15;
+const LEAST_DB = -56;
+const FLOOR_FALLS_DB = 1.5;
+/** The floor climbs slowly, so that speech does not become its own noise: 3 dB a second. */
+const FLOOR_RISES_DB = 0.06;
+const FIRST_FLOOR_DB = -60;
+
+/** The level of a frame above about 150 Hz, in dB of full scale. @param {Float32Array} pcm */
+export function levelDb(pcm) {
+  let energy = 0;
+  let low = pcm[0] ?? 0;
+  for (const sample of pcm) {
+    low += 0.02 * (sample - low);
+    energy += (sample - low) ** 2;
+  }
+  return 10 * Math.log10(energy / Math.max(pcm.length, 1) + 1e-10);
+}
+
+export class Activity {
+  #floorDb = FIRST_FLOOR_DB;
+  #run = 0;
+  #hangOver = 0;
+  /** @type {any[]} frames before speech began */
+  #before = [];
+
+  get speaks() {
+    return this.#hangOver > 0;
+  }
+
+  /**
+   * Takes a frame and gives those that are to be sent now, oldest first; none in a pause.
+   * @template {{pcm: Float32Array}} T
+   * @param {T} frame
+   * @returns {T[]}
+   */
+  push(frame) {
+    const db = levelDb(frame.pcm);
+    const above = db - this.#floorDb;
+    this.#floorDb += Math.max(Math.min(above, FLOOR_RISES_DB), -FLOOR_FALLS_DB);
+    this.#run = above > ABOVE_FLOOR_DB && db > LEAST_DB ? this.#run + 1 : 0;
+    const loud = this.#run >= 2 || (this.#run === 1 && above > FAR_ABOVE_FLOOR_DB);
+    if (loud) this.#hangOver = HANG_OVER_FRAMES;
+    else this.#hangOver = Math.max(this.#hangOver - 1, 0);
+    if (this.speaks) return [...this.#before.splice(0), frame];
+    this.#before.push(frame);
+    if (this.#before.length > LOOK_BACK_FRAMES) this.#before.shift();
+    return [];
+  }
+
+  /** Another way of activation, or a muted microphone: nothing said before counts. */
+  reset() {
+    this.#run = this.#hangOver = 0;
+    this.#before.length = 0;
+  }
+}

@@ -1,0 +1,229 @@
+/**
+ * From a microphone to Opus frames: getUserMedia → worklet → activity → encoder (WebCodecs).
+ *
+ * @typedef {{echo: boolean, noise: boolean, gain: boolean}} Processing
+ * @typedef {{pcm: Float32Array, capturedAt: number}} Captured `capturedAt`: when its first sample was, in ms of the page's clock
+ * @typedef {{frame: Uint8Array, capturedAt: number, pauseFollows: boolean}} Encoded
+ */
+
+import { Activity, levelDb } from './activity.js';
+
+const FRAME = 960;
+const RELEASE_MS = 200;
+/** More than the encoder ever has before it; then it has stopped, and frames are dropped. */
+const MOST_ENCODING = 25;
+
+export class Encoder {
+  /** @type {AudioEncoder | null} */
+  #encoder = null;
+  /** @type {{capturedAt: number, pauseFollows: boolean}[]} what is being encoded, in order */
+  #about = [];
+  #timestamp = 0;
+
+  /** @param {(encoded: Encoded) => void} encoded */
+  constructor(encoded) {
+    this.encoded = encoded;
+    this.bitrate = 32_000;
+  }
+
+  /** @param {number} bitrate */
+  setBitrate(bitrate) {
+    if (bitrate === this.bitrate) return;
+    this.bitrate = bitrate;
+    if (this.#encoder?.state === 'configured') this.#encoder.configure(config(bitrate));
+  }
+
+  /** @param {Float32Array} pcm @param {number} capturedAt @param {boolean} pauseFollows */
+  encode(pcm, capturedAt, pauseFollows) {
+    if (this.#about.length >= MOST_ENCODING) return;
+    if (this.#encoder?.state !== 'configured') this.#start();
+    this.#about.push({ capturedAt, pauseFollows });
+    const data = new AudioData({
+      format: 'f32-planar', sampleRate: 48_000, numberOfFrames: FRAME, numberOfChannels: 1,
+      timestamp: this.#timestamp, data: /** @type {Float32Array<ArrayBuffer>} */ (pcm),
+    });
+    this.#timestamp += 20_000;
+    try {
+      this.#encoder?.encode(data);
+    } catch {
+      this.#about.pop();
+    } finally {
+      data.close();
+    }
+  }
+
+  close() {
+    if (this.#encoder && this.#encoder.state !== 'closed') this.#encoder.close();
+    this.#encoder = null;
+    this.#about.length = 0;
+  }
+
+  #start() {
+    this.#about.length = 0;
+    const encoder = new AudioEncoder({
+      output: (chunk) => {
+        const about = this.#about.shift();
+        if (!about || this.#encoder !== encoder) return;
+        const frame = new Uint8Array(chunk.byteLength);
+        chunk.copyTo(frame);
+        this.encoded({ frame, ...about });
+      },
+      // The next frame begins with a new one.
+      error: () => this.close(),
+    });
+    encoder.configure(config(this.bitrate));
+    this.#encoder = encoder;
+  }
+}
+
+/** @param {number} bitrate @returns {AudioEncoderConfig} */
+function config(bitrate) {
+  // `application` is newer than the types; in-band repair needs it.
+  const opus = { application: 'voip', signal: 'voice', frameDuration: 20_000, complexity: 5, packetlossperc: 10, useinbandfec: true };
+  return { codec: 'opus', sampleRate: 48_000, numberOfChannels: 1, bitrate, opus };
+}
+
+export class Capture {
+  /** @type {MediaStream | null} */
+  #stream = null;
+  /** @type {MediaStreamAudioSourceNode | null} */
+  #source = null;
+  /** @type {AudioWorkletNode | null} */
+  #node = null;
+  #activity = new Activity();
+  #talkedAt = -Infinity;
+  #opening = 0;
+  #sending = false;
+  level = 0;
+  muted = false;
+  talking = false;
+  /** @type {'voice' | 'push-to-talk' | 'always'} */
+  activation = 'voice';
+  /** @type {Processing} */
+  processing = { echo: true, noise: true, gain: true };
+
+  /**
+   * @param {AudioContext} context with the worklet loaded
+   * @param {() => number} clock ms
+   * @param {{encoded: (encoded: Encoded) => void, lost: () => void}} events
+   */
+  constructor(context, clock, events) {
+    this.context = context;
+    this.clock = clock;
+    this.events = events;
+    this.encoder = new Encoder(events.encoded);
+  }
+
+  get isOpen() {
+    return this.#stream !== null;
+  }
+
+  get sending() {
+    return this.#sending;
+  }
+
+  get label() {
+    return this.#stream?.getAudioTracks()[0]?.label ?? '';
+  }
+
+  /**
+   * Opens a microphone in place of the one before.
+   * @param {string} deviceId '' for the default
+   * @throws {DOMException} as getUserMedia does
+   */
+  async open(deviceId) {
+    const opening = ++this.#opening;
+    const { echo, noise, gain } = this.processing;
+    const stream = await navigator.mediaDevices.getUserMedia({
+      audio: {
+        ...(deviceId ? { deviceId: { exact: deviceId } } : {}),
+        echoCancellation: echo, noiseSuppression: noise, autoGainControl: gain, channelCount: 1,
+      },
+    });
+    if (opening !== this.#opening) {
+      stop(stream);
+      return;
+    }
+    this.#release();
+    this.#stream = stream;
+    stream.getAudioTracks()[0].onended = () => {
+      if (this.#stream !== stream) return;
+      this.close();
+      this.events.lost();
+    };
+    this.#source = this.context.createMediaStreamSource(stream);
+    this.#node = new AudioWorkletNode(this.context, 'voicemesh-capture', {
+      numberOfInputs: 1, numberOfOutputs: 0, channelCount: 1, channelCountMode: 'explicit',
+    });
+    this.#node.port.onmessage = ({ data }) => this.#frame(data.pcm, data.began);
+    this.#source.connect(this.#node);
+  }
+
+  /** Closes the microphone; what was being said ends as before a pause. */
+  close() {
+    this.#opening += 1;
+    this.#pause(this.clock());
+    this.#release();
+    this.level = 0;
+  }
+
+  /** @param {boolean} talking push-to-talk */
+  setTalking(talking) {
+    if (this.talking && !talking) this.#talkedAt = this.clock();
+    this.talking = talking;
+  }
+
+  #release() {
+    this.#source?.disconnect();
+    if (this.#node) {
+      this.#node.port.onmessage = null;
+      this.#node.port.close();
+      this.#node.disconnect();
+    }
+    if (this.#stream) stop(this.#stream);
+    this.#source = this.#node = this.#stream = null;
+    this.#activity.reset();
+  }
+
+  /** @param {Float32Array} pcm @param {number} began in seconds of the context */
+  #frame(pcm, began) {
+    const now = this.clock();
+    const ageMs = (this.context.currentTime - began) * 1000;
+    const capturedAt = now - Math.min(Math.max(ageMs, 20), 200);
+    const db = levelDb(pcm);
+    this.level = this.muted ? 0 : Math.max(this.level * 0.8, Math.min(Math.max((db + 60) / 50, 0), 1));
+    for (const frame of this.#wanted({ pcm, capturedAt }, now)) {
+      this.#sending = true;
+      this.encoder.encode(frame.pcm, frame.capturedAt, false);
+    }
+  }
+
+  /** What of this frame and those before it is to be sent now. @param {Captured} frame @param {number} now @returns {Captured[]} */
+  #wanted(frame, now) {
+    if (this.muted) {
+      this.#activity.reset();
+      return this.#pause(frame.capturedAt);
+    }
+    if (this.activation === 'always') return [frame];
+    if (this.activation === 'push-to-talk') {
+      return this.talking || now < this.#talkedAt + RELEASE_MS ? [frame] : this.#pause(frame.capturedAt);
+    }
+    const frames = this.#activity.push(frame);
+    return frames.length > 0 ? frames : this.#pause(frame.capturedAt);
+  }
+
+  /** One silent frame that says so ends what was being sent. @param {number} capturedAt @returns {Captured[]} */
+  #pause(capturedAt) {
+    if (this.#sending) this.encoder.encode(new Float32Array(FRAME), capturedAt, true);
+    this.#sending = false;
+    return [];
+  }
+}
+
+/** @param {MediaStream} stream */
+function stop(stream) {
+  for (const track of stream.getTracks()) {
+    track.onended = null;
+    track.stop();
+  }
+}

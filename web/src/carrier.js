@@ -1,0 +1,109 @@
+/** What moves a mesh's bytes in a browser: one WebSocket, and a WebRTC connection for each link. */
+
+import { RtcLink } from './link.js';
+
+const SUBPROTOCOL = 'voicemesh.v1';
+/** Late speech is worthless: while so much waits in the socket, packets that may be lost are. */
+const LOSSY_BUFFERED = 32 * 1024;
+const RELIABLE_BUFFERED = 1024 * 1024;
+
+/** @typedef {import('./mesh.js').Carrier} Carrier */
+
+/** @implements {Carrier} */
+export class BrowserCarrier {
+  /** @type {WebSocket | null} */
+  #socket = null;
+  /** @type {Map<string, RtcLink>} */
+  #links = new Map();
+
+  /**
+   * @param {string} url of the server's WebSocket
+   * @param {() => number} clock ms
+   */
+  constructor(url, clock) {
+    this.url = url;
+    this.clock = clock;
+    /** @type {import('./mesh.js').Mesh | null} told what is seen here; set by the owner */
+    this.mesh = null;
+  }
+
+  /** @param {number} generation */
+  openSocket(generation) {
+    this.closeSocket();
+    const socket = new WebSocket(this.url, SUBPROTOCOL);
+    this.#socket = socket;
+    socket.binaryType = 'arraybuffer';
+    const signaling = () => (this.#socket === socket ? this.mesh?.signaling : undefined);
+    socket.onopen = () => signaling()?.opened(this.clock(), generation);
+    socket.onclose = ({ code }) => signaling()?.closed(this.clock(), generation, `the connection ended (${code})`);
+    socket.onmessage = ({ data }) => {
+      if (typeof data === 'string') signaling()?.text(this.clock(), generation, data);
+      else signaling()?.packet(this.clock(), generation, new Uint8Array(data));
+    };
+  }
+
+  closeSocket() {
+    const socket = this.#socket;
+    this.#socket = null;
+    if (!socket) return;
+    socket.onopen = socket.onclose = socket.onmessage = null;
+    socket.close();
+  }
+
+  /** @param {string} text */
+  sendText(text) {
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(text);
+  }
+
+  /** @param {Uint8Array} packet @param {boolean} reliable */
+  sendPacket(packet, reliable) {
+    const socket = this.#socket;
+    if (socket?.readyState !== WebSocket.OPEN) return;
+    if (socket.bufferedAmount > (reliable ? RELIABLE_BUFFERED : LOSSY_BUFFERED)) {
+      // What must arrive and cannot ends the socket: the next one begins with the whole state.
+      if (reliable) socket.close();
+      return;
+    }
+    socket.send(/** @type {Uint8Array<ArrayBuffer>} */ (packet));
+  }
+
+  /** @param {string} peer @param {number} generation @param {'offer' | 'answer'} role @param {RTCIceServer[]} iceServers */
+  openLink(peer, generation, role, iceServers) {
+    const key = `${peer} ${generation}`;
+    try {
+      const link = new RtcLink(role, iceServers, {
+        signal: (signal) => this.mesh?.pairs.linkSignal(peer, generation, signal),
+        open: () => this.mesh?.pairs.linkOpen(this.clock(), peer, generation),
+        packet: (packet) => this.mesh?.session.fromLink(this.clock(), peer, generation, packet),
+        closed: (onPurpose) => this.#closed(key, peer, generation, onPurpose),
+      });
+      this.#links.set(key, link);
+    } catch {
+      // No WebRTC here, or too many connections: the relay carries on.
+      queueMicrotask(() => this.#closed(key, peer, generation, false));
+    }
+  }
+
+  /** @param {string} peer @param {number} generation @param {import('./messages.js').Signal} signal */
+  signalLink(peer, generation, signal) {
+    this.#links.get(`${peer} ${generation}`)?.signal(signal);
+  }
+
+  /** @param {string} peer @param {number} generation @param {'voice' | 'reliable' | 'unreliable'} stream @param {Uint8Array} packet */
+  sendLink(peer, generation, stream, packet) {
+    return this.#links.get(`${peer} ${generation}`)?.send(stream, packet) ?? false;
+  }
+
+  /** @param {string} peer @param {number} generation */
+  closeLink(peer, generation) {
+    const key = `${peer} ${generation}`;
+    this.#links.get(key)?.close();
+    this.#links.delete(key);
+  }
+
+  /** @param {string} key @param {string} peer @param {number} generation @param {boolean} onPurpose */
+  #closed(key, peer, generation, onPurpose) {
+    this.#links.delete(key);
+    this.mesh?.pairs.linkClosed(this.clock(), peer, generation, onPurpose);
+  }
+}

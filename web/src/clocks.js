@@ -1,0 +1,77 @@
+/**
+ * How long speech takes from a peer's microphone to one's own ear, measured: four times of a question and its answer (RFC
+ * 5905, section 8) tell how far the clocks are apart, and the answer when one frame was captured. Pure.
+ *
+ * @typedef {{sequence: number, stretch: number}} Place `stretch`: of speech between two pauses
+ */
+
+const SAMPLES = 40;
+const SAMPLE_LIFE_MS = 20_000;
+const ASK_SOON_MS = 200;
+const ENOUGH_SAMPLES = 4;
+const ASK_AGAIN_MS = 500;
+const SMOOTHING = 0.05;
+const LONGEST_DELAY_MS = 10_000;
+
+export class Clock {
+  /** @type {{at: number, offsetMs: number, roundTripMs: number}[]} */
+  #samples = [];
+  #offsetMs = 0;
+  #askedAt = -Infinity;
+  #answered = true;
+  /** @type {{place: Place, atMs: number, toldAt: number} | null} by their clock */
+  #captured = null;
+  /** @type {number | null} */
+  delayMs = null;
+
+  /**
+   * Whether to ask now, while they are heard at `place`. Counts as asked.
+   * @param {number} now ms
+   * @param {Place} place
+   * @returns {number | null} the question's time, in µs
+   */
+  ask(now, place) {
+    const captured = this.#captured;
+    const knows = captured !== null && captured.place.stretch === place.stretch && now < captured.toldAt + ASK_AGAIN_MS;
+    if ((knows && this.#samples.length >= ENOUGH_SAMPLES) || now < this.#askedAt + ASK_SOON_MS) return null;
+    this.#askedAt = now;
+    this.#answered = false;
+    return Math.round(now * 1000);
+  }
+
+  /**
+   * @param {number} now
+   * @param {import('./wire.js').ClockEcho} echo
+   * @param {(sequence: number) => Place | null} place
+   */
+  told(now, { askedUs, receivedUs, sentUs, captured }, place) {
+    if (this.#answered || askedUs !== Math.round(this.#askedAt * 1000)) return;
+    this.#answered = true;
+    const roundTripMs = now - this.#askedAt - (sentUs - receivedUs) / 1000;
+    if (roundTripMs < 0) return;
+    const offsetMs = (receivedUs / 1000 - this.#askedAt + (sentUs / 1000 - now)) / 2;
+    this.#samples = this.#samples.filter((sample) => now < sample.at + SAMPLE_LIFE_MS).slice(1 - SAMPLES);
+    this.#samples.push({ at: now, offsetMs, roundTripMs });
+    // What delayed those least is most alike there and back.
+    const best = [...this.#samples].sort((a, b) => a.roundTripMs - b.roundTripMs).slice(0, Math.ceil(this.#samples.length / 4));
+    this.#offsetMs = best.reduce((sum, sample) => sum + sample.offsetMs, 0) / best.length;
+    const at = captured && place(captured.sequence);
+    this.#captured = at ? { place: at, atMs: (sentUs - captured.agoUs) / 1000, toldAt: now } : null;
+  }
+
+  /**
+   * What lies `offsetMs` into the frame at `place` is heard at `playsAt`.
+   * @param {number} playsAt
+   * @param {Place} place
+   * @param {number} offsetMs
+   * @param {number} frameMs
+   */
+  heard(playsAt, place, offsetMs, frameMs) {
+    const captured = this.#captured;
+    if (!captured || captured.place.stretch !== place.stretch || this.#samples.length === 0) return;
+    const saidAt = captured.atMs + (place.sequence - captured.place.sequence) * frameMs + offsetMs - this.#offsetMs;
+    const delayMs = playsAt - saidAt;
+    if (delayMs < 0 || delayMs > LONGEST_DELAY_MS) return;
+    this.delayMs = this.delayMs === null ? delayMs : this.delayMs + SMOOTHING * (delayMs - this.delayMs);
+  }
+}

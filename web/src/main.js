@@ -1,0 +1,28 @@
+/** The page's beginning: what this browser lacks is said, and the rest is shown. */
+
+import { Peer } from './peer.js';
+import { show } from './view/view.js';
+
+/** Why this page cannot talk here, or null. */
+function support() {
+  if (!isSecureContext) return 'insecure';
+  if (!('AudioEncoder' in globalThis) || !('AudioDecoder' in globalThis)) return 'no-webcodecs';
+  if (!('AudioWorkletNode' in globalThis)) return 'no-worklet';
+  if (!('RTCPeerConnection' in globalThis)) return 'no-webrtc';
+  return null;
+}
+
+/** The room that the address names: `/r/ROOM`. */
+function roomOf() {
+  const match = /^\/r\/(.+?)\/?$/.exec(location.pathname);
+  try {
+    return match ? decodeURIComponent(match[1]) : '';
+  } catch {
+    return '';
+  }
+}
+
+const root = document.getElementById('app') ?? document.body;
+const lacking = support();
+const peer = lacking === null ? new Peer() : null;
+show(peer, { root, room: roomOf(), support: lacking, storage: localStorage });

@@ -1,0 +1,68 @@
+/**
+ * One peer in one room: signaling, roster, links and session as one machine. Pure: a carrier moves its bytes, it is told what
+ * the carrier saw, and the time (ms) is handed in; so it runs the same over real sockets and in a test.
+ *
+ * @typedef {import('./messages.js').Capabilities} Capabilities
+ * @typedef {import('./messages.js').Signal} Signal
+ * @typedef {{room: string, name: string, peer: string, proof: string, run: number, capabilities: Capabilities,
+ *   metadata: Record<string, string>, firstSequence: number}} Config
+ *
+ * @typedef {object} Carrier
+ * @property {(generation: number) => void} openSocket
+ * @property {() => void} closeSocket
+ * @property {(text: string) => void} sendText
+ * @property {(packet: Uint8Array, reliable: boolean) => void} sendPacket
+ * @property {(peer: string, generation: number, role: 'offer' | 'answer', iceServers: RTCIceServer[]) => void} openLink
+ * @property {(peer: string, generation: number, signal: Signal) => void} signalLink
+ * @property {(peer: string, generation: number, stream: 'voice' | 'reliable' | 'unreliable', packet: Uint8Array) => boolean} sendLink
+ * @property {(peer: string, generation: number) => void} closeLink
+ *
+ * @typedef {{type: 'joined', again: boolean, others: number} | {type: 'server-away', why: string, retryInMs: number}
+ *   | {type: 'refused', code: string, message: string} | {type: 'warned', code: string, message: string}
+ *   | {type: 'replaced'} | {type: 'members'} | {type: 'group-refused', group: string}
+ *   | {type: 'peer-joined', peer: string} | {type: 'metadata', peer: string}
+ *   | {type: 'peer-left', peer: string, name: string, reason: string}
+ *   | {type: 'route', peer: string, route: import('./route.js').Route}
+ *   | {type: 'voice', heard: import('./session.js').Heard}
+ *   | {type: 'report', peer: string, report: import('./wire.js').Report}
+ *   | {type: 'clock-asked', peer: string, askedUs: number}
+ *   | {type: 'clock-told', peer: string, echo: import('./wire.js').ClockEcho}
+ *   | {type: 'text', peer: string, group: string | null | undefined, text: string}} MeshEvent
+ */
+
+import { Pairs } from './pairs.js';
+import { Roster } from './roster.js';
+import { Session } from './session.js';
+import { Signaling } from './signaling.js';
+
+export class Mesh {
+  /** @type {RTCIceServer[]} */
+  iceServers = [];
+  serverRelayOnly = false;
+
+  /**
+   * @param {Config} config
+   * @param {Carrier} carrier
+   * @param {(event: MeshEvent) => void} emit
+   * @param {() => number} random from 0 to 1
+   */
+  constructor(config, carrier, emit, random) {
+    this.config = config;
+    this.carrier = carrier;
+    this.emit = emit;
+    this.random = random;
+    this.roster = new Roster(this);
+    this.pairs = new Pairs(this);
+    this.session = new Session(this, config.firstSequence);
+    this.signaling = new Signaling(this);
+  }
+
+  /** What time alone brings about. Call every few tens of milliseconds. @param {number} now */
+  tick(now) {
+    this.signaling.tick(now);
+    this.roster.tick(now);
+    this.pairs.tick(now);
+    this.pairs.care(now);
+    this.session.tick(now);
+  }
+}

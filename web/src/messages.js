@@ -1,0 +1,182 @@
+/**
+ * Signaling messages: JSON ⇄ objects (PROTOCOL.md, section 4). What the server sends is checked field by field, since a
+ * page believes nobody.
+ *
+ * @typedef {{relay_only: boolean, redundancy: boolean, voice_ack: boolean, reports: boolean, frame_ms: number[]}} Capabilities
+ * @typedef {{peer: string, client: number, run: number, name: string, metadata: Record<string, string>,
+ *   capabilities: Capabilities, order: number}} PeerInfo
+ * @typedef {{kind: 'offer' | 'answer', sdp: string} | {kind: 'end-of-candidates' | 'request-offer'}
+ *   | {kind: 'candidate', candidate: string, sdpMid: string | null, sdpMLineIndex: number | null}} Signal
+ */
+
+/** @type {Capabilities} */
+const NO_CAPABILITIES = { relay_only: false, redundancy: false, voice_ack: false, reports: false, frame_ms: [] };
+const LIMITS = {
+  json_message_bytes: 65536, binary_message_bytes: 17408, peers_per_room: 64, ping_interval_ms: 15000,
+  roster_interval_ms: 5000,
+};
+const PEER_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+
+class Unreadable extends Error {}
+
+/** @param {any} holds */
+function must(holds) {
+  if (!holds) throw new Unreadable();
+}
+
+/** @param {any} value @returns {string} */
+function text(value) {
+  must(typeof value === 'string');
+  return value;
+}
+
+/** @param {any} value */
+function integer(value, most = Number.MAX_SAFE_INTEGER) {
+  must(Number.isInteger(value) && value >= 0 && value <= most);
+  return /** @type {number} */ (value);
+}
+
+/** @param {any} value */
+function peerId(value) {
+  const id = text(value).toLowerCase();
+  must(PEER_ID.test(id));
+  return id;
+}
+
+/** @param {any} value @returns {any} */
+function object(value) {
+  must(value !== null && typeof value === 'object' && !Array.isArray(value));
+  return value;
+}
+
+/** @param {any} value @returns {Record<string, string>} */
+function metadata(value) {
+  const entries = Object.entries(object(value ?? {}));
+  must(entries.length <= 64);
+  return Object.fromEntries(entries.map(([key, item]) => [key, text(item)]));
+}
+
+/** @param {any} value @returns {Capabilities} */
+function capabilities(value) {
+  const given = { ...NO_CAPABILITIES, ...object(value ?? {}) };
+  const flag = (/** @type {any} */ item) => item === true;
+  must(Array.isArray(given.frame_ms) && given.frame_ms.length <= 8);
+  return {
+    relay_only: flag(given.relay_only), redundancy: flag(given.redundancy), voice_ack: flag(given.voice_ack),
+    reports: flag(given.reports), frame_ms: given.frame_ms.map((/** @type {any} */ ms) => integer(ms, 255)),
+  };
+}
+
+/** @param {any} value @returns {PeerInfo} */
+function peerInfo(value) {
+  const { peer, client, run, name, order, ...rest } = object(value);
+  return {
+    peer: peerId(peer), client: integer(client, 0xffff), run: integer(run, 0xffffffff), name: text(name),
+    metadata: metadata(rest.metadata), capabilities: capabilities(rest.capabilities), order: integer(order),
+  };
+}
+
+/** @param {any} value @returns {PeerInfo[]} */
+function peers(value) {
+  must(Array.isArray(value) && value.length <= 10_000);
+  return value.map(peerInfo);
+}
+
+/** @param {any} value */
+function mark(value) {
+  must(/^[0-9a-f]{16}$/.test(text(value?.hash)));
+  return { version: integer(value.version), hash: /** @type {string} */ (value.hash) };
+}
+
+/** @param {any} value @returns {Signal} */
+function signal(value) {
+  const { kind, ...rest } = object(value);
+  switch (kind) {
+    case 'offer':
+    case 'answer':
+      return { kind, sdp: text(rest.sdp) };
+    case 'candidate': {
+      const { candidate, sdpMid = null, sdpMLineIndex = null } = rest;
+      must(sdpMid === null || typeof sdpMid === 'string');
+      if (sdpMLineIndex !== null) integer(sdpMLineIndex, 0xffff);
+      return { kind, candidate: text(candidate), sdpMid, sdpMLineIndex };
+    }
+    case 'end-of-candidates':
+    case 'request-offer':
+      return { kind };
+    default:
+      throw new Unreadable();
+  }
+}
+
+/** @param {any} value @returns {RTCIceServer[]} */
+function iceServers(value) {
+  must(Array.isArray(value) && value.length <= 32);
+  return value.map((/** @type {any} */ server) => {
+    const { urls, username, credential } = object(server);
+    must(Array.isArray(urls));
+    const read = /** @type {RTCIceServer} */ ({ urls: urls.map(text) });
+    if (username !== undefined && username !== null) read.username = text(username);
+    if (credential !== undefined && credential !== null) read.credential = text(credential);
+    return read;
+  });
+}
+
+/** @param {any} value */
+function limits(value) {
+  const given = object(value ?? {});
+  return Object.fromEntries(Object.entries(LIMITS).map(([name, usual]) => [name, integer(given[name] ?? usual)]));
+}
+
+/** @type {Record<string, (message: any) => object>} */
+const READ = {
+  joined: (m) => ({
+    you: peerId(m.you), client: integer(m.client, 0xffff), session: integer(m.session, 0xffffffff), room: text(m.room),
+    peers: peers(m.peers), order: integer(m.order), ice_servers: iceServers(m.ice_servers ?? []), limits: limits(m.limits),
+    relay_only: m.relay_only === true, roster: mark(m.roster),
+  }),
+  'peer-joined': (m) => ({ peer: peerInfo(m.peer) }),
+  'peer-left': (m) => ({ peer: peerId(m.peer), reason: text(m.reason) }),
+  metadata: (m) => ({ peer: peerId(m.peer), metadata: metadata(m.metadata) }),
+  signal: (m) => ({ from: peerId(m.from), attempt: integer(m.attempt, 0xffffffff), signal: signal(m.signal) }),
+  'roster-mark': mark,
+  roster: (m) => ({ ...mark(m), peers: peers(m.peers) }),
+  error(m) {
+    const error = { code: text(m.code), message: text(m.message), fatal: m.fatal === true };
+    return m.retry_after_ms === undefined ? error : { ...error, retry_after_ms: integer(m.retry_after_ms) };
+  },
+  'going-away': (m) => ({ retry_after_ms: integer(m.retry_after_ms ?? 0) }),
+  replaced: () => ({}),
+};
+
+/**
+ * Reads what the server says; null for what this page does not understand, which it skips.
+ * @param {string} json
+ * @returns {any}
+ */
+export function readServer(json) {
+  try {
+    const message = object(JSON.parse(json));
+    const read = Object.hasOwn(READ, message.type) ? READ[message.type] : null;
+    return read && { type: message.type, ...read(message) };
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * What a page says to the server.
+ * @param {{room: string, name: string, proof: string, run: number, capabilities: Capabilities,
+ *   metadata: Record<string, string>, presence: 'either' | 'must-exist' | 'must-not-exist'}} about
+ */
+export const join = (about) => ({ type: 'join', protocol: 1, ...about });
+/**
+ * @param {string} to
+ * @param {number} attempt
+ * @param {Signal} what
+ */
+export const signalTo = (to, attempt, what) => ({ type: 'signal', to, attempt, signal: what });
+/** @param {Record<string, string | null>} set */
+export const setMetadata = (set) => ({ type: 'set-metadata', set });
+export const roster = () => ({ type: 'roster' });
+export const leave = () => ({ type: 'leave' });

@@ -1,0 +1,338 @@
+/**
+ * Links to others, attempt by attempt, and the handshake that binds each to a client (PROTOCOL.md, sections 5, 9 and 10).
+ * The peer with the smaller id offers; a link that stalls or fails is replaced, never repaired. Pure: told the time in ms.
+ *
+ * @typedef {import('./mesh.js').Mesh} Mesh
+ * @typedef {import('./messages.js').Signal} Signal
+ * @typedef {{session: number, client: number}} Membership
+ * @typedef {{session: number, you: number, remote: number}} Common
+ */
+
+import { signalTo } from './messages.js';
+import { AckDue, Health } from './route.js';
+import { encode } from './wire.js';
+
+const FIRST_RETRY_MS = 1000;
+const LONGEST_RETRY_MS = 60_000;
+const REPLACE_INTERVAL_MS = 5000;
+const REQUEST_INTERVAL_MS = 2000;
+const OFFER_INTERVAL_MS = 500;
+const ASK_AFTER_MS = 5000;
+const LINGER_MS = 2000;
+const LINKS_PER_PEER = 3;
+const RETRY_BROKEN_MS = 100;
+
+/** One connection to one peer. */
+export class Link {
+  /** @type {'opening' | 'open' | 'lingering'} */
+  state = 'opening';
+  lingersUntil = 0;
+  /** @type {Membership | null} as whom we have said the link is ours */
+  sent = null;
+  /** @type {Membership | null} as whom the peer has */
+  received = null;
+  /** @type {Membership | null} a handshake that cannot be judged yet */
+  waiting = null;
+  /** @type {Common | null} the session that this pair speaks */
+  common = null;
+  /** @type {Common | null} the one before */
+  former = null;
+  ack = new AckDue();
+  echoedAt = -Infinity;
+
+  /** @param {string} peer @param {number} generation @param {number} now */
+  constructor(peer, generation, now) {
+    this.peer = peer;
+    this.generation = generation;
+    this.health = new Health(now);
+  }
+
+  /** The peer's client id in a session, as far as this link knows. @param {number} session */
+  remoteIn(session) {
+    if (this.received?.session === session) return this.received.client;
+    return [this.common, this.former].find((common) => common?.session === session)?.remote ?? null;
+  }
+
+  /** Binds when HandshakeP2P of one session has gone both ways. True if that is new. */
+  bind() {
+    const { sent, received, common } = this;
+    if (!sent || !received || sent.session !== received.session) return false;
+    const next = { session: sent.session, you: sent.client, remote: received.client };
+    if (common && common.session === next.session && common.you === next.you && common.remote === next.remote) return false;
+    this.former = common;
+    this.common = next;
+    return true;
+  }
+}
+
+class Pair {
+  attempt = 0;
+  /** @type {Map<number, Link>} oldest first */
+  links = new Map();
+  failures = 0;
+  offeredAt = -Infinity;
+
+  /** @param {number} now */
+  constructor(now) {
+    this.nextAttemptAt = now;
+    this.askedAt = now;
+  }
+
+  get isLinked() {
+    return [...this.links.values()].some((link) => link.state !== 'lingering');
+  }
+
+  get isOpening() {
+    return [...this.links.values()].some((link) => link.state === 'opening');
+  }
+}
+
+export class Pairs {
+  /** @type {Map<string, Pair>} */
+  #pairs = new Map();
+
+  /** @param {Mesh} mesh */
+  constructor(mesh) {
+    this.mesh = mesh;
+  }
+
+  /** @param {string} peer */
+  hasOpenLink(peer) {
+    return [...(this.#pairs.get(peer)?.links.values() ?? [])].some((link) => link.state === 'open');
+  }
+
+  /** The link in use to a peer: the newest that is bound. @param {string} peer */
+  bound(peer) {
+    return [...(this.#pairs.get(peer)?.links.values() ?? [])].findLast((link) => link.common !== null) ?? null;
+  }
+
+  *all() {
+    for (const pair of this.#pairs.values()) yield* [...pair.links.values()];
+  }
+
+  /** @param {string} peer @param {number} generation */
+  get(peer, generation) {
+    return this.#pairs.get(peer)?.links.get(generation) ?? null;
+  }
+
+  /** @param {number} now */
+  tick(now) {
+    for (const link of [...this.all()]) {
+      if (link.state === 'lingering' && now >= link.lingersUntil) this.#close(now, link);
+    }
+    if (!this.mesh.signaling.isJoined) return;
+    for (const peer of this.mesh.roster.members.keys()) {
+      if (!this.#mayLink(peer)) continue;
+      const pair = this.#pair(now, peer);
+      if (pair.isLinked || now < pair.nextAttemptAt) continue;
+      if (this.mesh.config.peer < peer) this.#offer(now, peer, pair);
+      else if (now >= pair.askedAt + ASK_AFTER_MS) this.#askForOffer(now, peer, pair);
+    }
+  }
+
+  /** @param {number} now @param {string} from @param {number} attempt @param {Signal} signal */
+  signaled(now, from, attempt, signal) {
+    if (!this.#mayLink(from)) return;
+    const offers = this.mesh.config.peer < from;
+    const pair = this.#pair(now, from);
+    if (signal.kind === 'request-offer') {
+      const isNew = attempt >= pair.attempt;
+      pair.attempt = Math.max(pair.attempt, attempt);
+      if (offers && isNew && now >= pair.offeredAt + REQUEST_INTERVAL_MS && !pair.isOpening) this.#offer(now, from, pair);
+    } else if (signal.kind === 'offer') {
+      // A peer that offers without end would have us open links without end.
+      if (offers || attempt <= pair.attempt || now < pair.offeredAt + OFFER_INTERVAL_MS) return;
+      pair.attempt = attempt;
+      pair.offeredAt = now;
+      this.#open(now, pair, new Link(from, attempt, now), 'answer');
+      this.mesh.carrier.signalLink(from, attempt, signal);
+    } else if (pair.links.has(attempt)) {
+      this.mesh.carrier.signalLink(from, attempt, signal);
+    }
+  }
+
+  /** What a link wants its other end to know. @param {string} peer @param {number} generation @param {Signal} signal */
+  linkSignal(peer, generation, signal) {
+    if (this.get(peer, generation) && this.mesh.signaling.isJoined) {
+      this.mesh.signaling.send(signalTo(peer, generation, signal));
+    }
+  }
+
+  /** @param {number} now @param {string} peer @param {number} generation */
+  linkOpen(now, peer, generation) {
+    const link = this.get(peer, generation);
+    if (!link || link.state !== 'opening') return;
+    link.state = 'open';
+    link.health = new Health(now);
+    this.#pair(now, peer).failures = 0;
+    this.#sendHandshake(now, link);
+    this.mesh.session.refreshRoutes(now);
+  }
+
+  /** @param {number} now @param {string} peer @param {number} generation @param {boolean} onPurpose */
+  linkClosed(now, peer, generation, onPurpose) {
+    const pair = this.#pairs.get(peer);
+    const link = pair?.links.get(generation);
+    if (!pair || !link) return;
+    if (link.state === 'opening') {
+      pair.nextAttemptAt = now + Math.min(FIRST_RETRY_MS * 2 ** Math.min(pair.failures, 6), LONGEST_RETRY_MS);
+      pair.failures += 1;
+    } else if (link.state === 'open') {
+      pair.nextAttemptAt = now + (onPurpose ? FIRST_RETRY_MS : RETRY_BROKEN_MS);
+    }
+    this.#close(now, link);
+  }
+
+  /** On every join each peer that can be reached directly is told. @param {number} now */
+  greet(now) {
+    for (const link of this.all()) if (link.state !== 'opening') this.#sendHandshake(now, link);
+    this.judgeWaiting(now);
+  }
+
+  /** The roster may now name peers whose handshakes wait. @param {number} now */
+  judgeWaiting(now) {
+    for (const link of this.all()) {
+      const { waiting } = link;
+      link.waiting = null;
+      if (waiting) this.handshake(now, link, waiting.session, waiting.client);
+    }
+  }
+
+  /**
+   * "This link is mine", from its other end: the id must be the roster's for that peer.
+   * @param {number} now @param {Link} link @param {number} session @param {number} client
+   */
+  handshake(now, link, session, client) {
+    const { mesh } = this;
+    if (mesh.session.current?.session !== session || !mesh.session.isJoined) {
+      if (!mesh.session.wasIn(session)) link.waiting = { session, client };
+      return;
+    }
+    const named = mesh.roster.clientOf(session, link.peer);
+    if (named === null) {
+      link.waiting = { session, client };
+    } else if (named === client) {
+      link.received = { session, client };
+      this.#sendHandshake(now, link);
+      this.#tryBind(now, link);
+    }
+  }
+
+  /** Acknowledges, probes, and leaves what has stalled. @param {number} now */
+  care(now) {
+    const { mesh } = this;
+    for (const link of [...this.all()]) {
+      // What the link could not take when it was due.
+      if (link.state !== 'opening') this.#sendHandshake(now, link);
+      const { common, peer, generation } = link;
+      if (!common || !mesh.roster.capabilities(peer)?.voice_ack) continue;
+      const send = (/** @type {Uint8Array} */ packet) => mesh.carrier.sendLink(peer, generation, 'unreliable', packet);
+      const due = link.ack.take(now);
+      if (due) send(encode('VoiceAck', common.session, { sender: common.you, ...due }));
+      const { probe, stalledNow, replace } = link.health.update(now);
+      if (probe !== null) send(encode('Probe', common.session, { sender: common.you, token: probe }));
+      if (replace) this.#replace(now, link);
+      if (stalledNow) {
+        const unsettled = link.health.takeUnacknowledged();
+        mesh.session.refreshRoutes(now);
+        mesh.session.rescue(now, peer, unsettled);
+      }
+    }
+  }
+
+  /** @param {number} now @param {string} peer */
+  drop(now, peer) {
+    for (const link of [...(this.#pairs.get(peer)?.links.values() ?? [])]) this.#close(now, link);
+    this.#pairs.delete(peer);
+  }
+
+  /** @param {number} now */
+  dropAll(now) {
+    for (const peer of [...this.#pairs.keys()]) this.drop(now, peer);
+  }
+
+  /** @param {number} now @param {string} peer */
+  #pair(now, peer) {
+    let pair = this.#pairs.get(peer);
+    if (!pair) this.#pairs.set(peer, pair = new Pair(now));
+    return pair;
+  }
+
+  /** @param {string} peer */
+  #mayLink(peer) {
+    const { config, serverRelayOnly, roster } = this.mesh;
+    return !config.capabilities.relay_only && !serverRelayOnly && !roster.isLost(peer)
+      && !roster.capabilities(peer)?.relay_only;
+  }
+
+  /** @param {number} now @param {string} peer @param {Pair} pair */
+  #offer(now, peer, pair) {
+    pair.attempt = Math.min(pair.attempt + 1, 0xffffffff);
+    pair.offeredAt = now;
+    this.#open(now, pair, new Link(peer, pair.attempt, now), 'offer');
+  }
+
+  /** @param {number} now @param {string} peer @param {Pair} pair */
+  #askForOffer(now, peer, pair) {
+    pair.askedAt = now;
+    this.mesh.signaling.send(signalTo(peer, pair.attempt, { kind: 'request-offer' }));
+  }
+
+  /** @param {number} now @param {Pair} pair @param {Link} link @param {'offer' | 'answer'} role */
+  #open(now, pair, link, role) {
+    pair.links.set(link.generation, link);
+    this.mesh.carrier.openLink(link.peer, link.generation, role, this.mesh.iceServers);
+    for (const old of [...pair.links.values()].slice(0, -LINKS_PER_PEER)) this.#close(now, old);
+  }
+
+  /** @param {number} now @param {Link} link */
+  #close(now, link) {
+    const unsettled = link.health.takeUnacknowledged();
+    this.#pairs.get(link.peer)?.links.delete(link.generation);
+    this.mesh.carrier.closeLink(link.peer, link.generation);
+    if (link.common) this.mesh.session.rescue(now, link.peer, unsettled);
+    this.mesh.session.refreshRoutes(now);
+  }
+
+  /** @param {number} now @param {Link} link */
+  #sendHandshake(now, link) {
+    const { current, isJoined } = this.mesh.session;
+    if (!current || !isJoined) return;
+    const { session, you } = current;
+    if (link.sent?.session === session && link.sent.client === you) return;
+    const packet = encode('HandshakeP2P', session, { client: you });
+    if (!this.mesh.carrier.sendLink(link.peer, link.generation, 'reliable', packet)) return;
+    link.sent = { session, client: you };
+    this.#tryBind(now, link);
+  }
+
+  /** @param {number} now @param {Link} link */
+  #tryBind(now, link) {
+    if (!link.bind()) return;
+    for (const old of this.#pair(now, link.peer).links.values()) {
+      if (old.generation < link.generation && old.state !== 'lingering') {
+        old.state = 'lingering';
+        old.lingersUntil = now + LINGER_MS;
+      }
+    }
+    this.mesh.session.refreshRoutes(now);
+  }
+
+  /** Nothing has come through a link for a while. @param {number} now @param {Link} link */
+  #replace(now, link) {
+    const { peer } = link;
+    if (this.mesh.roster.isLost(peer)) {
+      this.#close(now, link);
+      return;
+    }
+    const pair = this.#pair(now, peer);
+    if (!this.mesh.signaling.isJoined || !this.#mayLink(peer) || pair.isOpening) return;
+    if (this.mesh.config.peer < peer) {
+      if (now < pair.nextAttemptAt) return;
+      pair.nextAttemptAt = now + REPLACE_INTERVAL_MS;
+      this.#offer(now, peer, pair);
+    } else if (now >= pair.askedAt + REPLACE_INTERVAL_MS) {
+      this.#askForOffer(now, peer, pair);
+    }
+  }
+}

@@ -1,0 +1,626 @@
+/**
+ * One person in one room, as the page shows and steers it: the mesh, the microphone and the speaker joined together.
+ *
+ * @typedef {import('./mesh.js').MeshEvent} MeshEvent
+ * @typedef {'lobby' | 'joining' | 'joined' | 'reconnecting' | 'left' | 'refused' | 'replaced'} Phase
+ * @typedef {'none' | 'asking' | 'on' | 'denied' | 'missing' | 'lost' | 'failed'} MicrophoneState
+ * @typedef {{from: string, to: string, mine: boolean, text: string, at: number}} Message
+ */
+
+import { BrowserCarrier } from './carrier.js';
+import { Capture } from './capture.js';
+import { Clock } from './clocks.js';
+import { Feedback } from './feedback.js';
+import { prove, secret, serverOrigin, takeInstance } from './identity.js';
+import { Mesh } from './mesh.js';
+import { Playback } from './playback.js';
+import { GLOBAL } from './session.js';
+import { cut, LIMITS, utf8Length } from './wire.js';
+
+const CHANGE_EVERY_MS = 100;
+const TICK_EVERY_MS = 20;
+const WAKING_AFTER_MS = 5000;
+const MESSAGES = 500;
+const VOLUMES_KEPT = 200;
+const CLOCK_ANSWERS_PER_SECOND = 200;
+const CAPTURED_LIFE_MS = 60_000;
+const VOLUMES_KEY = 'voicemesh.volumes';
+
+/** The page's clock, in ms. It goes on while the page sleeps or is frozen. */
+const clock = () => performance.now();
+
+export class Peer extends EventTarget {
+  /** @type {Phase} */
+  #phase = 'lobby';
+  /** @type {Mesh | null} */
+  #mesh = null;
+  /** @type {AudioContext | null} */
+  #context = null;
+  /** @type {Promise<AudioContext> | null} */
+  #opening = null;
+  /** @type {Capture | null} */
+  #capture = null;
+  /** @type {Playback | null} */
+  #playback = null;
+  #feedback = new Feedback();
+  /** @type {Map<string, Clock>} */
+  #clocks = new Map();
+  #answers = { second: 0, given: 0 };
+  /** The frame sent last, and when it was captured. @type {{sequence: number, at: number} | null} */
+  #captured = null;
+  /** @type {Message[]} */
+  #messages = [];
+  /** @type {Map<string, {volume: number, muted: boolean}>} */
+  #volumes = new Map();
+  #deafened = false;
+  #inputId = '';
+  #outputId = '';
+  #wantsMicrophone = false;
+  /** @type {MicrophoneState} */
+  #microphone = 'none';
+  /** @type {{code: string, message: string} | null} */
+  #refusal = null;
+  #joiningSince = 0;
+  #joins = 0;
+  #release = () => {};
+  #room = '';
+  #name = '';
+  #relayOnly = false;
+  #tickedAt = 0;
+  #changedAt = 0;
+  #changed = true;
+  /** @type {ReturnType<typeof setInterval> | undefined} */
+  #timer;
+  /** @type {any} */
+  #state = null;
+
+  /** @param {{storage?: Storage, url?: string}} [options] */
+  constructor({ storage = localStorage, url } = {}) {
+    super();
+    this.storage = storage;
+    const { protocol, host } = location;
+    this.url = url ?? `${protocol === 'https:' ? 'wss' : 'ws'}://${host}/ws`;
+    this.#volumes = new Map(this.#kept(VOLUMES_KEY) ?? []);
+    this.controls = {
+      muted: false, activation: /** @type {'voice' | 'push-to-talk' | 'always'} */ ('voice'),
+      processing: { echo: true, noise: true, gain: true },
+    };
+    addEventListener('pagehide', () => this.leave());
+    addEventListener('online', () => this.#mesh?.signaling.hurry(clock()));
+    document.addEventListener('visibilitychange', () => {
+      if (document.visibilityState === 'visible') this.#mesh?.signaling.hurry(clock());
+    });
+    navigator.mediaDevices?.addEventListener('devicechange', () => this.#devicesChanged());
+  }
+
+  /** What there is to show. */
+  get state() {
+    this.#state ??= this.#snapshot();
+    return this.#state;
+  }
+
+  /** @param {{room: string, name: string, relayOnly: boolean, microphone: boolean}} options */
+  async join({ room, name, relayOnly, microphone }) {
+    if (this.#phase === 'joining' || this.#phase === 'joined' || this.#phase === 'reconnecting') return;
+    const joins = ++this.#joins;
+    this.#phase = 'joining';
+    this.#refusal = null;
+    this.#messages = [];
+    [this.#room, this.#name, this.#relayOnly] = [room, cut(name.trim() || 'Guest', LIMITS.nameBytes), relayOnly];
+    this.#joiningSince = clock();
+    this.#wantsMicrophone = microphone;
+    this.#show();
+    // Sound is opened within the click, since browsers want one; the server is asked meanwhile.
+    const sound = this.#openSound();
+    if (microphone) void this.#openMicrophone();
+    else this.#closeMicrophone('none');
+    try {
+      const taken = await takeInstance(room, navigator.locks);
+      if (joins !== this.#joins) return taken.release();
+      this.#release = taken.release;
+      const { proof, peer } = await prove(secret(this.storage), serverOrigin(this.url), room, taken.instance);
+      await sound;
+      if (joins === this.#joins) this.#start(proof, peer);
+    } catch (error) {
+      if (joins === this.#joins) this.#refuse('failed', error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  leave() {
+    if (this.#phase === 'lobby' || this.#phase === 'left') return;
+    this.#end('left');
+  }
+
+  /** @param {boolean} muted */
+  setMuted(muted) {
+    this.controls.muted = muted;
+    if (this.#capture) this.#capture.muted = muted;
+    this.#show();
+  }
+
+  /** @param {boolean} deafened */
+  setDeafened(deafened) {
+    this.#deafened = deafened;
+    this.#playback?.setDeafened(deafened);
+    this.#show();
+  }
+
+  /** @param {'voice' | 'push-to-talk' | 'always'} activation */
+  setActivation(activation) {
+    this.controls.activation = activation;
+    if (this.#capture) this.#capture.activation = activation;
+    this.#show();
+  }
+
+  /** @param {boolean} talking */
+  setTalking(talking) {
+    this.#capture?.setTalking(talking);
+    this.#show();
+  }
+
+  /** @param {string} id @param {number} volume */
+  setVolume(id, volume) {
+    this.#setPerson(id, { volume: Math.min(Math.max(volume, 0), 2) });
+  }
+
+  /** @param {string} id @param {boolean} muted */
+  setPersonMuted(id, muted) {
+    this.#setPerson(id, { muted });
+  }
+
+  /** @param {string} text @param {string | null} personId null: the room */
+  sendText(text, personId = null) {
+    if (utf8Length(text) > LIMITS.textBytes) throw new Error(`A message can have at most ${LIMITS.textBytes} bytes.`);
+    const session = this.#mesh?.session;
+    const person = personId === null ? undefined : this.#mesh?.roster.members.get(personId);
+    if (personId !== null && !person) throw new Error('This person has left.');
+    if (!session?.sendText(text, personId === null ? { group: GLOBAL } : { peer: personId })) {
+      throw new Error('The server is away: messages can be sent when it is back.');
+    }
+    this.#message({ from: this.#name, to: person ? person.info.name : 'room', mine: true, text, at: Date.now() });
+  }
+
+  /** @param {string} name */
+  joinGroup(name) {
+    const problems = {
+      'too-long': 'A group\u2019s name can have at most 256 bytes.',
+      taken: 'Another group here is too much like this one. Please choose another name.',
+      'too-many': 'You can listen to at most 64 groups.',
+    };
+    const result = this.#mesh?.session.joinGroup(name) ?? 'ok';
+    if (result !== 'ok') throw new Error(problems[result]);
+    this.#show();
+  }
+
+  /** @param {string} name */
+  leaveGroup(name) {
+    this.#mesh?.session.leaveGroup(name);
+    this.#show();
+  }
+
+  /** @param {string} name @param {boolean} speak */
+  speakTo(name, speak) {
+    if (!(this.#mesh?.session.address(clock(), 'group', name, speak) ?? true)) {
+      throw new Error('You can speak to at most 64 groups at a time.');
+    }
+    this.#show();
+  }
+
+  /** @param {{echo: boolean, noise: boolean, gain: boolean}} processing */
+  setProcessing(processing) {
+    this.controls.processing = { ...processing };
+    if (this.#capture) this.#capture.processing = this.controls.processing;
+    if (this.#capture?.isOpen) void this.#openMicrophone();
+    this.#show();
+  }
+
+  /** @returns {Promise<{inputs: {id: string, label: string}[], outputs: {id: string, label: string}[], canChooseOutput: boolean}>} */
+  async devices() {
+    const found = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
+    const list = (/** @type {string} */ kind) => found.filter((device) => device.kind === kind && device.deviceId !== '')
+      .map(({ deviceId, label }) => ({ id: deviceId, label }));
+    const canChooseOutput = 'setSinkId' in AudioContext.prototype;
+    return { inputs: list('audioinput'), outputs: canChooseOutput ? list('audiooutput') : [], canChooseOutput };
+  }
+
+  /** @param {string} id */
+  async setInput(id) {
+    this.#inputId = id;
+    this.#wantsMicrophone = true;
+    await this.#openMicrophone();
+  }
+
+  /** @param {string} id */
+  async setOutput(id) {
+    this.#outputId = id;
+    await this.#useOutput();
+  }
+
+  async startPreview() {
+    await this.#openMicrophone();
+  }
+
+  stopPreview() {
+    if (this.#phase === 'lobby' || this.#phase === 'left') this.#closeMicrophone('none');
+  }
+
+  levels() {
+    const people = new Map([...(this.#playback?.ears ?? [])].map(([id, ear]) => [id, ear.level]));
+    return { own: this.#capture?.level ?? 0, people };
+  }
+
+  resumePlayback() {
+    void this.#context?.resume().then(() => this.#show());
+  }
+
+  // --- the room -----------------------------------------------------------------------------------------------------
+
+  /** @param {string} proof @param {string} peer */
+  #start(proof, peer) {
+    const [run, first] = crypto.getRandomValues(new Uint32Array(2));
+    const carrier = new BrowserCarrier(this.url, clock);
+    const capabilities = {
+      relay_only: this.#relayOnly, redundancy: true, voice_ack: true, reports: true, frame_ms: [10, 20, 40, 60],
+    };
+    const config = {
+      room: this.#room, name: this.#name, peer, proof, run, capabilities, metadata: {}, firstSequence: first & 0xffff,
+    };
+    const mesh = new Mesh(config, carrier, (event) => this.#happened(event), Math.random);
+    carrier.mesh = mesh;
+    this.#mesh = mesh;
+    this.#feedback = new Feedback();
+    // Beside the audio thread's ticks, which stop where sound may not play.
+    this.#timer = setInterval(() => this.#tick(clock()), TICK_EVERY_MS);
+    mesh.signaling.start(clock());
+  }
+
+  /** @param {Phase} phase */
+  #end(phase) {
+    this.#joins += 1;
+    this.#phase = phase;
+    clearInterval(this.#timer);
+    this.#mesh?.signaling.leave(clock());
+    this.#mesh = null;
+    this.#clocks.clear();
+    this.#captured = null;
+    this.#closeMicrophone('none');
+    this.#playback?.close();
+    this.#playback = null;
+    void this.#context?.close();
+    this.#context = this.#opening = null;
+    this.#capture = null;
+    this.#release();
+    this.#release = () => {};
+    this.#show();
+  }
+
+  /** @param {string} code @param {string} message */
+  #refuse(code, message) {
+    this.#refusal = { code, message };
+    this.#end('refused');
+  }
+
+  /** @param {MeshEvent} event */
+  #happened(event) {
+    switch (event.type) {
+      case 'voice': return this.#hear(event.heard);
+      case 'report': return this.#feedback.told(clock(), event.peer, event.report);
+      case 'clock-asked': return this.#tellTime(event.peer, event.askedUs);
+      case 'clock-told': return this.#timeTold(event.peer, event.echo);
+      case 'text': return this.#textCame(event);
+      case 'joined':
+        this.#phase = 'joined';
+        if (event.again) this.#notice('server-back', 'The server is back.');
+        return this.#show();
+      case 'server-away':
+        if (this.#phase === 'joined') {
+          this.#phase = 'reconnecting';
+          this.#joiningSince = clock();
+          this.#notice('server-away', 'The server cannot be reached for now.');
+        }
+        return this.#show();
+      case 'refused': return this.#refuse(event.code, event.message);
+      case 'replaced': return this.#end('replaced');
+      case 'peer-joined': {
+        const { volume, muted } = this.#person(event.peer);
+        this.#playback?.setGain(event.peer, muted ? 0 : volume);
+        this.#notice('joined', `${this.#nameOf(event.peer)} is here.`);
+        return this.#show();
+      }
+      case 'peer-left':
+        this.#playback?.remove(event.peer);
+        this.#clocks.delete(event.peer);
+        this.#feedback.forget(event.peer);
+        if (event.reason !== 'restarted') this.#notice('left', `${event.name} has left.`);
+        return this.#show();
+      case 'group-refused':
+        this.#notice('group-refused', `The server did not let you listen to “${event.group}”.`);
+        return this.#show();
+      default: return this.#show();
+    }
+  }
+
+  /** Called by the audio thread's ticks and by a timer. @param {number} now */
+  #tick(now) {
+    if (now >= this.#tickedAt + TICK_EVERY_MS - 5) {
+      this.#tickedAt = now;
+      this.#playback?.tick(now);
+      this.#mesh?.tick(now);
+      this.#listen(now);
+    }
+    if (now >= this.#changedAt + CHANGE_EVERY_MS && (this.#changed || this.#mesh)) {
+      this.#changedAt = now;
+      this.#changed = false;
+      this.#state = null;
+      this.dispatchEvent(new Event('change'));
+    }
+  }
+
+  /** At once what people do, else with the next tick. */
+  #show() {
+    this.#changed = true;
+    this.#state = null;
+    queueMicrotask(() => {
+      if (!this.#changed) return;
+      this.#changed = false;
+      this.#changedAt = clock();
+      this.dispatchEvent(new Event('change'));
+    });
+  }
+
+  /** @param {string} kind @param {string} text */
+  #notice(kind, text) {
+    this.dispatchEvent(new CustomEvent('notice', { detail: { kind, text } }));
+  }
+
+  // --- hearing ------------------------------------------------------------------------------------------------------
+
+  /** @param {import('./session.js').Heard} heard */
+  #hear(heard) {
+    if (!this.#playback) return;
+    const isNew = !this.#playback.ears.has(heard.peer);
+    this.#playback.receive(clock(), heard);
+    if (isNew) this.#applyVolume(heard.peer);
+  }
+
+  /** Reports to speakers, and asks for their time. @param {number} now */
+  #listen(now) {
+    const { session, roster } = this.#mesh ?? {};
+    if (!session || !roster || !this.#playback) return;
+    for (const [id, ear] of this.#playback.ears) {
+      const report = ear.report(now);
+      if (!roster.capabilities(id)?.reports) continue;
+      if (report) session.sendTo(id, 'ReceptionReport', report);
+      if (!ear.playing || !ear.speaks(now)) continue;
+      let known = this.#clocks.get(id);
+      if (!known) this.#clocks.set(id, known = new Clock());
+      const place = ear.place(ear.playing.sequence);
+      known.heard(now + this.#playback.outputLatencyMs, place, ear.playing.offsetMs, ear.playing.frameMs);
+      const askedUs = known.ask(now, place);
+      if (askedUs !== null) session.sendTo(id, 'ClockProbe', { askedUs });
+    }
+    this.#capture?.encoder.setBitrate(this.#feedback.bitrate(now));
+  }
+
+  /** @param {string} peer @param {number} askedUs */
+  #tellTime(peer, askedUs) {
+    const now = clock();
+    const second = Math.floor(now / 1000);
+    if (this.#answers.second !== second) this.#answers = { second, given: 0 };
+    if (++this.#answers.given > CLOCK_ANSWERS_PER_SECOND || !this.#mesh?.roster.capabilities(peer)?.reports) return;
+    const nowUs = Math.round(now * 1000);
+    const last = this.#captured;
+    const captured = last && now < last.at + CAPTURED_LIFE_MS
+      ? { sequence: last.sequence, agoUs: Math.round((now - last.at) * 1000) } : null;
+    this.#mesh.session.sendTo(peer, 'ClockEcho', { askedUs, receivedUs: nowUs, sentUs: nowUs, captured });
+  }
+
+  /** @param {string} peer @param {import('./wire.js').ClockEcho} echo */
+  #timeTold(peer, echo) {
+    const ear = this.#playback?.ears.get(peer);
+    if (!ear) return;
+    this.#clocks.get(peer)?.told(clock(), echo, (sequence) => {
+      const extended = this.#mesh?.session.extend(peer, sequence) ?? null;
+      return extended === null ? null : ear.place(extended);
+    });
+  }
+
+  /** @param {string} id */
+  #person(id) {
+    return this.#volumes.get(id) ?? { volume: 1, muted: false };
+  }
+
+  /** @param {string} id @param {Partial<{volume: number, muted: boolean}>} change */
+  #setPerson(id, change) {
+    const person = { ...this.#person(id), ...change };
+    this.#volumes.delete(id);
+    this.#volumes.set(id, person);
+    this.#keep(VOLUMES_KEY, [...this.#volumes].slice(-VOLUMES_KEPT));
+    this.#applyVolume(id);
+    this.#show();
+  }
+
+  /** @param {string} id */
+  #applyVolume(id) {
+    const { volume, muted } = this.#person(id);
+    this.#playback?.setGain(id, muted ? 0 : volume);
+  }
+
+  // --- text ---------------------------------------------------------------------------------------------------------
+
+  /** @param {Extract<MeshEvent, {type: 'text'}>} event */
+  #textCame({ peer, group, text }) {
+    const to = group === null ? 'me' : group === GLOBAL || group === undefined ? 'room' : group;
+    this.#message({ from: this.#nameOf(peer), to, mine: false, text, at: Date.now() });
+  }
+
+  /** @param {Message} message */
+  #message(message) {
+    this.#messages = [...this.#messages, message].slice(-MESSAGES);
+    this.#show();
+  }
+
+  // --- sound --------------------------------------------------------------------------------------------------------
+
+  /** One context for microphone and speaker, made at the first need. */
+  #openSound() {
+    this.#opening ??= this.#makeSound();
+    return this.#opening;
+  }
+
+  async #makeSound() {
+    const context = new AudioContext({ sampleRate: 48_000, latencyHint: 'interactive' });
+    this.#context = context;
+    context.onstatechange = () => this.#show();
+    await Promise.all(['capture-worklet.js', 'playback-worklet.js'].map((module) =>
+      context.audioWorklet.addModule(new URL(module, import.meta.url))));
+    if (this.#context !== context) return context;
+    this.#playback = new Playback(context, clock, (now) => this.#tick(now));
+    this.#playback.setDeafened(this.#deafened);
+    this.#capture = new Capture(context, clock, {
+      encoded: (encoded) => this.#speak(encoded),
+      lost: () => this.#microphoneLost(),
+    });
+    Object.assign(this.#capture, this.controls);
+    await this.#useOutput();
+    return context;
+  }
+
+  async #useOutput() {
+    const context = /** @type {(AudioContext & {setSinkId?: (id: string) => Promise<void>}) | null} */ (this.#context);
+    if (!context?.setSinkId || (this.#outputId === '' && !('sinkId' in context && context.sinkId))) return;
+    await context.setSinkId(this.#outputId === 'default' ? '' : this.#outputId).catch(() => {
+      this.#notice('output-failed', 'This speaker cannot be used. Sound stays where it was.');
+    });
+  }
+
+  /** @param {import('./capture.js').Encoded} encoded */
+  #speak({ frame, capturedAt, pauseFollows }) {
+    const session = this.#mesh?.session;
+    if (!session) return;
+    const sequence = session.speaker.nextSequence;
+    session.speak(clock(), frame, pauseFollows, (peer) => this.#feedback.copiesFor(peer));
+    this.#captured = { sequence, at: capturedAt };
+  }
+
+  /** @returns {Promise<void>} */
+  async #openMicrophone() {
+    if (!navigator.mediaDevices) return this.#closeMicrophone('failed');
+    if (this.#microphone !== 'on') this.#microphone = 'asking';
+    this.#show();
+    try {
+      await this.#openSound();
+      await this.#capture?.open(this.#inputId);
+      if (this.#capture?.isOpen) this.#microphone = 'on';
+    } catch (error) {
+      const name = error instanceof DOMException ? error.name : '';
+      if (name === 'OverconstrainedError' && this.#inputId !== '') {
+        // The one chosen is gone: the default will do.
+        this.#inputId = '';
+        return this.#openMicrophone();
+      }
+      const denied = name === 'NotAllowedError' || name === 'SecurityError';
+      this.#closeMicrophone(denied ? 'denied' : ['NotFoundError', 'OverconstrainedError'].includes(name) ? 'missing' : 'failed');
+    }
+    this.#show();
+    return undefined;
+  }
+
+  /** @param {MicrophoneState} state */
+  #closeMicrophone(state) {
+    this.#capture?.close();
+    this.#microphone = state;
+    this.#show();
+  }
+
+  #microphoneLost() {
+    this.#microphone = 'lost';
+    this.#notice('microphone-lost', 'The microphone is gone. Plug it in again, or choose another.');
+    this.#show();
+    this.#devicesChanged();
+  }
+
+  async #devicesChanged() {
+    this.#show();
+    if (!this.#wantsMicrophone || !['lost', 'missing'].includes(this.#microphone)) return;
+    const { inputs } = await this.devices();
+    if (inputs.length === 0 || !['lost', 'missing'].includes(this.#microphone)) return;
+    await this.#openMicrophone();
+    if (/** @type {string} */ (this.#microphone) === 'on') this.#notice('microphone-back', 'The microphone works again.');
+  }
+
+  // --- what is shown ------------------------------------------------------------------------------------------------
+
+  #snapshot() {
+    const now = clock();
+    const mesh = this.#mesh;
+    const { muted, activation, processing } = this.controls;
+    const busy = this.#phase === 'joining' || this.#phase === 'reconnecting';
+    const retryAt = mesh?.signaling.retryAt ?? null;
+    return {
+      phase: this.#phase, refusal: this.#refusal, room: this.#room, name: this.#name,
+      waking: busy && now > this.#joiningSince + WAKING_AFTER_MS,
+      retryInMs: retryAt === null ? null : Math.max(retryAt - now, 0),
+      relayOnly: this.#relayOnly, serverRelayOnly: mesh?.serverRelayOnly ?? false,
+      microphone: this.#microphone, microphoneLabel: this.#capture?.label ?? '',
+      muted, activation, processing, deafened: this.#deafened, talking: this.#capture?.talking ?? false,
+      speaking: this.#capture?.sending ?? false,
+      people: this.#people(now), groups: this.#groups(), messages: this.#messages,
+      playbackBlocked: this.#context?.state === 'suspended' && this.#phase !== 'lobby',
+    };
+  }
+
+  /** @param {number} now */
+  #people(now) {
+    if (!this.#mesh) return [];
+    const { roster, session, pairs } = this.#mesh;
+    const members = [...roster.members.values()].sort((a, b) => a.info.order - b.info.order);
+    return members.map(({ info, client, lost }) => {
+      const ear = this.#playback?.ears.get(info.peer);
+      const round = (/** @type {number | null | undefined} */ ms) => (ms === null || ms === undefined ? null : Math.round(ms));
+      return {
+        id: info.peer, name: info.name, speaking: ear?.speaks(now) ?? false, route: session.route(info.peer),
+        roundTripMs: round(pairs.bound(info.peer)?.health.roundTripMs),
+        lossPercent: ear && ear.loss !== null ? Math.round(ear.loss * 1000) / 10 : null,
+        delayMs: round(this.#clocks.get(info.peer)?.delayMs),
+        ...this.#person(info.peer), recording: info.metadata.recording !== undefined,
+        groups: client === null ? [] : [...(session.current?.members.get(client)?.groups ?? [])], away: lost !== null,
+      };
+    });
+  }
+
+  #groups() {
+    const session = this.#mesh?.session;
+    if (!session) return [];
+    const spoken = new Set(session.speaker.openTargets.map((target) => target.name));
+    const members = new Map([[GLOBAL, 0], ...[...session.groups, ...spoken].map((name) => /** @type {const} */ ([name, 0]))]);
+    for (const { groups } of session.current?.members.values() ?? []) {
+      for (const name of groups) members.set(name, (members.get(name) ?? 0) + 1);
+    }
+    return [...members].map(([name, count]) =>
+      ({ name, members: count, listening: session.groups.has(name), speaking: spoken.has(name) }));
+  }
+
+  /** @param {string} peer */
+  #nameOf(peer) {
+    return this.#mesh?.roster.members.get(peer)?.info.name ?? 'Somebody';
+  }
+
+  /** @param {string} key @returns {any} */
+  #kept(key) {
+    try {
+      return JSON.parse(this.storage.getItem(key) ?? 'null');
+    } catch {
+      return null;
+    }
+  }
+
+  /** @param {string} key @param {unknown} value */
+  #keep(key, value) {
+    try {
+      this.storage.setItem(key, JSON.stringify(value));
+    } catch {
+      // Then it is forgotten with the page.
+    }
+  }
+}

@@ -1,0 +1,260 @@
+/**
+ * From packets to the speaker: jitter buffer → decoder (WebCodecs) → worklet, one of each for each speaker.
+ *
+ * @typedef {import('./session.js').Heard} Heard
+ * @typedef {{sequence: number, offsetMs: number, frameMs: number}} Playing
+ * @typedef {{kind: 'frame' | 'lost' | 'pause', sequence: number, frameMs: number, pcm: Float32Array | null}} Entry
+ */
+
+import { JitterBuffer } from './jitter.js';
+
+const MOST_EARS = 64;
+/** Frames before a decoder at most; beyond, it has stopped and is made anew. */
+const MOST_DECODING = 64;
+const SPEAKS_FOR_MS = 250;
+const REPORT_EVERY_MS = 1000;
+const PAUSES = 8;
+const LOSS_SMOOTHING = 0.2;
+
+/** How long an Opus packet lasts, in ms (RFC 6716, section 3.1). @param {Uint8Array} packet */
+export function opusMs(packet) {
+  const [toc, second = 0] = packet;
+  const config = toc >> 3;
+  const one = config < 12 ? [10, 20, 40, 60][config & 3] : config < 16 ? [10, 20][config & 1] : [2.5, 5, 10, 20][config & 3];
+  return one * ([1, 2, 2][toc & 3] ?? second & 0x3f);
+}
+
+/** One speaker's way to the worklet. */
+export class Ear {
+  #jitter = new JitterBuffer({ frameMs: 20 });
+  /** @type {AudioDecoder | null} */
+  #decoder = null;
+  /** @type {Entry[]} in order; what is being decoded holds up what comes after */
+  #entries = [];
+  /** @type {number[]} frames after which there was a pause */
+  #pauses = [];
+  #stretch = 0;
+  #targetMs = 0;
+  #reportedAt = 0;
+  heardAt = -Infinity;
+  frameMs = 20;
+  level = 0;
+  bufferedMs = 0;
+  concealedMs = 0;
+  /** @type {number | null} 0 to 1, smoothed */
+  loss = null;
+  /** @type {Playing | null} */
+  playing = null;
+
+  /** @param {string} id @param {(message: object, transfer?: Transferable[]) => void} post to the worklet */
+  constructor(id, post) {
+    this.id = id;
+    this.post = post;
+  }
+
+  /** @param {number} now */
+  speaks(now) {
+    return now < this.heardAt + SPEAKS_FOR_MS;
+  }
+
+  get stats() {
+    return this.#jitter.stats;
+  }
+
+  /** @param {number} now @param {Heard} heard */
+  receive(now, { sequence, burst, behind, pauseFollows, frame }) {
+    if (behind === 0 && frame.length > 0) {
+      this.frameMs = opusMs(frame);
+      this.heardAt = pauseFollows ? -Infinity : now;
+      if (pauseFollows && !this.#pauses.includes(sequence)) {
+        this.#pauses.push(sequence);
+        if (this.#pauses.length > PAUSES) {
+          this.#pauses.shift();
+          this.#stretch += 1;
+        }
+      }
+    }
+    const { frameMs } = this;
+    if (frameMs >= 10 && frameMs <= 120) this.#jitter.insert(now, { sequence, burst, behind, pauseFollows, frame, frameMs });
+    this.tick(now);
+  }
+
+  /** @param {number} now */
+  tick(now) {
+    for (const release of this.#jitter.take(now)) this.#take(release);
+    const targetMs = Math.round(this.#jitter.targetMs);
+    if (targetMs !== this.#targetMs) {
+      this.#targetMs = targetMs;
+      this.post({ type: 'target', id: this.id, ms: targetMs });
+    }
+  }
+
+  /** How well they are received, about every second while they are heard. @param {number} now */
+  report(now) {
+    if (now < this.#reportedAt + REPORT_EVERY_MS) return null;
+    this.#reportedAt = now;
+    const report = this.#jitter.takeReport();
+    if (report.expected === 0) return null;
+    const loss = report.lost / report.expected;
+    this.loss = this.loss === null ? loss : this.loss + LOSS_SMOOTHING * (loss - this.loss);
+    return { ...report, bufferMs: Math.round(Math.min(this.bufferedMs, 65_535)) };
+  }
+
+  /** @param {number} sequence @returns {import('./clocks.js').Place} */
+  place(sequence) {
+    return { sequence, stretch: this.#stretch + this.#pauses.filter((pause) => pause < sequence).length };
+  }
+
+  close() {
+    this.#stop();
+    this.post({ type: 'remove', id: this.id });
+  }
+
+  /** @param {import('./jitter.js').Release} release */
+  #take(release) {
+    const { kind, sequence } = release;
+    if (kind !== 'frame' || release.frame.length === 0) {
+      const frameMs = 'frameMs' in release ? release.frameMs : this.frameMs;
+      this.#entries.push({ kind: kind === 'frame' ? 'pause' : kind, sequence, frameMs, pcm: null });
+      this.#flush();
+      return;
+    }
+    if (this.#entries.length >= MOST_DECODING) this.#stop();
+    if (this.#decoder?.state !== 'configured') this.#start();
+    this.#entries.push({ kind, sequence, frameMs: release.frameMs, pcm: null });
+    const data = /** @type {Uint8Array<ArrayBuffer>} */ (release.frame);
+    try {
+      this.#decoder?.decode(new EncodedAudioChunk({ type: 'key', timestamp: sequence * 20_000, data }));
+    } catch {
+      this.#stop();
+    }
+  }
+
+  #start() {
+    const decoder = new AudioDecoder({
+      output: (data) => {
+        if (this.#decoder === decoder) this.#decoded(data);
+        data.close();
+      },
+      // What cannot be decoded is guessed; the next frame begins with a new decoder.
+      error: () => {
+        if (this.#decoder === decoder) this.#stop();
+      },
+    });
+    decoder.configure({ codec: 'opus', sampleRate: 48_000, numberOfChannels: 1 });
+    this.#decoder = decoder;
+  }
+
+  #stop() {
+    if (this.#decoder && this.#decoder.state !== 'closed') this.#decoder.close();
+    this.#decoder = null;
+    for (const entry of this.#entries) if (entry.kind === 'frame' && !entry.pcm) entry.kind = 'lost';
+    this.#flush();
+  }
+
+  /** @param {AudioData} data */
+  #decoded(data) {
+    const entry = this.#entries.find((waiting) => waiting.kind === 'frame' && !waiting.pcm);
+    if (!entry) return;
+    const pcm = new Float32Array(data.numberOfFrames);
+    data.copyTo(pcm, { planeIndex: 0, format: 'f32-planar' });
+    entry.pcm = pcm;
+    this.#flush();
+  }
+
+  #flush() {
+    while (this.#entries.length > 0) {
+      const { kind, sequence, frameMs, pcm } = this.#entries[0];
+      if (kind === 'frame' && !pcm) return;
+      this.#entries.shift();
+      this.post({ type: kind, id: this.id, sequence, frameMs, pcm }, pcm ? [pcm.buffer] : []);
+    }
+  }
+}
+
+export class Playback {
+  /** @type {Map<string, Ear>} */
+  ears = new Map();
+
+  /**
+   * @param {AudioContext} context with the worklet loaded
+   * @param {() => number} clock ms
+   * @param {(now: number) => void} ticked every 10 to 20 ms, in hidden pages too
+   */
+  constructor(context, clock, ticked) {
+    this.context = context;
+    this.clock = clock;
+    this.node = new AudioWorkletNode(context, 'voicemesh-playback', { numberOfInputs: 0, numberOfOutputs: 1, outputChannelCount: [1] });
+    this.node.port.onmessage = ({ data }) => {
+      if (data.type !== 'tick') return;
+      this.#played(data.people);
+      ticked(this.clock());
+    };
+    this.node.connect(context.destination);
+  }
+
+  /** @param {number} now @param {Heard} heard */
+  receive(now, heard) {
+    let ear = this.ears.get(heard.peer);
+    if (!ear) {
+      if (this.ears.size >= MOST_EARS) this.#makeRoom(now);
+      if (this.ears.size >= MOST_EARS) return;
+      ear = new Ear(heard.peer, (message, transfer = []) => this.node.port.postMessage(message, transfer));
+      this.ears.set(heard.peer, ear);
+    }
+    ear.receive(now, heard);
+  }
+
+  /** @param {number} now */
+  tick(now) {
+    for (const ear of this.ears.values()) ear.tick(now);
+  }
+
+  /** @param {string} id @param {number} gain */
+  setGain(id, gain) {
+    this.node.port.postMessage({ type: 'gain', id, gain });
+  }
+
+  /** @param {boolean} on */
+  setDeafened(on) {
+    this.node.port.postMessage({ type: 'deafen', on });
+  }
+
+  /** From a sample leaving the worklet until it is heard, in ms, as the browser tells. */
+  get outputLatencyMs() {
+    return 1000 * ((this.context.baseLatency || 0) + (this.context.outputLatency || 0));
+  }
+
+  /** @param {string} id */
+  remove(id) {
+    this.ears.get(id)?.close();
+    this.ears.delete(id);
+  }
+
+  close() {
+    for (const id of [...this.ears.keys()]) this.remove(id);
+    this.node.port.onmessage = null;
+    this.node.port.close();
+    this.node.disconnect();
+  }
+
+  /** Whoever has been silent longest makes room. @param {number} now */
+  #makeRoom(now) {
+    const [oldest] = [...this.ears.values()].sort((a, b) => a.heardAt - b.heardAt);
+    if (!oldest.speaks(now)) this.remove(oldest.id);
+  }
+
+  /** @param {{id: string, level: number, bufferedMs: number, playingSequence: number | null, playingOffsetMs: number, concealedMs: number}[]} people */
+  #played(people) {
+    for (const person of people) {
+      const ear = this.ears.get(person.id);
+      if (!ear) continue;
+      ear.level = Math.max(ear.level * 0.85, person.level);
+      ear.bufferedMs = person.bufferedMs;
+      ear.concealedMs = person.concealedMs;
+      const sequence = person.playingSequence;
+      ear.playing = typeof sequence === 'number' && sequence >= 0
+        ? { sequence, offsetMs: person.playingOffsetMs, frameMs: ear.frameMs } : null;
+    }
+  }
+}

@@ -1,0 +1,166 @@
+/**
+ * Who is in the room. A peer that the server lost is kept while a link reaches it, and nobody is told twice that somebody
+ * came or went (PROTOCOL.md, sections 4 and 10). Pure: told the time in ms.
+ *
+ * @typedef {import('./mesh.js').Mesh} Mesh
+ * @typedef {import('./messages.js').PeerInfo} PeerInfo
+ * @typedef {{info: PeerInfo, client: number | null, lost: {until: number, byLink: boolean} | null}} Member
+ */
+
+const KEEP_LINKED_MS = 120_000;
+const KEEP_RETURNING_MS = 10_000;
+/** More than any server lets into a room; beyond, newcomers are not taken in. */
+const MOST_MEMBERS = 10_000;
+
+export class Roster {
+  /** @type {Map<string, Member>} everyone else */
+  members = new Map();
+  /** @type {Map<number, string>} client id → peer id in the current session */
+  #clients = new Map();
+  /** @type {PeerInfo | null} */
+  #own = null;
+  #version = 0;
+  session = 0;
+
+  /** @param {Mesh} mesh */
+  constructor(mesh) {
+    this.mesh = mesh;
+  }
+
+  /** @param {string} peer */
+  isLost(peer) {
+    const member = this.members.get(peer);
+    return !member || member.lost !== null;
+  }
+
+  /** A peer's client id in a session. @param {number} session @param {string} peer */
+  clientOf(session, peer) {
+    return session === this.session ? (this.members.get(peer)?.client ?? null) : null;
+  }
+
+  /** @param {number} session @param {number} client */
+  peerOf(session, client) {
+    return session === this.session ? (this.#clients.get(client) ?? null) : null;
+  }
+
+  /** @param {string} peer */
+  capabilities(peer) {
+    return this.members.get(peer)?.info.capabilities ?? null;
+  }
+
+  /** Whether the server's roster is what this one holds. @param {{version: number, hash: string}} mark */
+  matches(mark) {
+    const present = [...this.members.values()].filter((member) => !member.lost).map((member) => member.info);
+    return mark.version === this.#version && mark.hash === rosterHash(this.#own ? [...present, this.#own] : present);
+  }
+
+  /**
+   * The server's whole word on who is here.
+   * @param {number} now
+   * @param {PeerInfo[]} infos oneself included
+   * @param {{version: number}} mark
+   */
+  set(now, infos, mark) {
+    this.#own = infos.find((info) => info.peer === this.mesh.config.peer) ?? this.#own;
+    this.#clients.clear();
+    for (const info of infos) this.#arrive(now, info);
+    const listed = new Set(infos.map((info) => info.peer));
+    for (const [peer, member] of [...this.members]) {
+      if (listed.has(peer)) continue;
+      member.client = null;
+      if (!member.lost) this.#lose(now, peer, KEEP_RETURNING_MS);
+    }
+    this.#version = mark.version;
+    this.mesh.session.rosterChanged(now);
+  }
+
+  /** @param {number} now @param {PeerInfo} info */
+  joined(now, info) {
+    this.#version += 1;
+    this.#arrive(now, info);
+    this.mesh.session.rosterChanged(now);
+  }
+
+  /** @param {number} now @param {string} peer @param {string} reason */
+  left(now, peer, reason) {
+    this.#version += 1;
+    if (reason === 'lost') this.#lose(now, peer, 0);
+    else if (reason === 'replaced') this.#lose(now, peer, KEEP_RETURNING_MS);
+    else this.giveUp(now, peer, reason);
+  }
+
+  /** @param {string} peer @param {Record<string, string>} metadata */
+  metadata(peer, metadata) {
+    this.#version += 1;
+    const member = this.members.get(peer);
+    if (!member) return;
+    member.info.metadata = metadata;
+    this.mesh.emit({ type: 'metadata', peer });
+  }
+
+  /** @param {number} now */
+  tick(now) {
+    const { awaySince } = this.mesh.signaling;
+    const unreachable = awaySince !== null && now >= awaySince + KEEP_LINKED_MS;
+    for (const [peer, { lost }] of [...this.members]) {
+      const linked = this.mesh.pairs.hasOpenLink(peer);
+      if (lost ? now >= lost.until || (lost.byLink && !linked) : unreachable && !linked) this.giveUp(now, peer, 'lost');
+    }
+  }
+
+  /** Gone from server and links, and told so. @param {number} now @param {string} peer @param {string} reason */
+  giveUp(now, peer, reason) {
+    this.mesh.pairs.drop(now, peer);
+    const member = this.members.get(peer);
+    if (!member) return;
+    this.members.delete(peer);
+    for (const [client, named] of this.#clients) if (named === peer) this.#clients.delete(client);
+    this.mesh.session.forgetPeer(peer);
+    this.mesh.emit({ type: 'peer-left', peer, name: member.info.name, reason });
+  }
+
+  /** @param {number} now @param {PeerInfo} info */
+  #arrive(now, info) {
+    const { peer } = info;
+    if (peer === this.mesh.config.peer) return;
+    const known = this.members.get(peer);
+    if (known && known.info.run !== info.run) this.giveUp(now, peer, 'restarted');
+    if (!this.members.has(peer) && this.members.size >= MOST_MEMBERS) return;
+    const former = this.#clients.get(info.client);
+    const nameless = former === undefined || former === peer ? undefined : this.members.get(former);
+    if (nameless) nameless.client = null;
+    this.#clients.set(info.client, peer);
+    const isNew = !this.members.has(peer);
+    this.members.set(peer, { info, client: info.client, lost: null });
+    this.mesh.emit({ type: isNew ? 'peer-joined' : 'metadata', peer });
+  }
+
+  /** @param {number} now @param {string} peer @param {number} graceMs */
+  #lose(now, peer, graceMs) {
+    const linked = this.mesh.pairs.hasOpenLink(peer);
+    const member = this.members.get(peer);
+    if (!member) return;
+    member.lost = { until: now + (linked ? KEEP_LINKED_MS : graceMs), byLink: linked && graceMs === 0 };
+    if (!linked && graceMs === 0) this.giveUp(now, peer, 'lost');
+    else this.mesh.emit({ type: 'metadata', peer });
+  }
+}
+
+const FNV_BASIS = 0xcbf29ce484222325n;
+const FNV_PRIME = 0x100000001b3n;
+
+/** @param {PeerInfo[]} infos everyone, in any order */
+export function rosterHash(infos) {
+  let hash = FNV_BASIS;
+  const sorted = [...infos].sort((a, b) => a.order - b.order);
+  for (const { peer, client, run, order } of sorted) {
+    const text = peer.replaceAll('-', '') + digits(client, 4) + digits(run, 8) + digits(order, 16);
+    for (let at = 0; at < text.length; at += 2) {
+      hash = BigInt.asUintN(64, (hash ^ BigInt(parseInt(text.slice(at, at + 2), 16))) * FNV_PRIME);
+    }
+  }
+  return hash.toString(16).padStart(16, '0');
+}
+
+/** @param {number} value @param {number} length */
+const digits = (value, length) => value.toString(16).padStart(length, '0');

@@ -1,0 +1,146 @@
+/** One speaker's frames in order: sequence numbers extended beyond 16 bits, doubles and old bursts told (PROTOCOL.md, section 8). */
+
+const FORGET_AFTER_MS = 2000;
+const WINDOW = 128;
+/** So that frames before the first can have a number too. */
+const ORIGIN = 1 << 20;
+
+export class Stream {
+  /** @type {{at: number, newest: number, seen: Set<number>, burst: number, counter: number} | null} */
+  #last = null;
+
+  /**
+   * Places a frame that arrived now; null if it is a duplicate, too old, or of an older burst.
+   * @param {number} now ms
+   * @param {number} sequence
+   * @param {{bits: number, value: number}} burst
+   * @returns {{sequence: number, burst: number} | null}
+   */
+  accept(now, sequence, burst) {
+    const last = this.#last;
+    if (!last) {
+      const newest = ORIGIN + sequence;
+      this.#last = { at: now, newest, seen: new Set([newest]), burst: 0, counter: burst.value };
+      return { sequence: newest, burst: 0 };
+    }
+    if (now > last.at + FORGET_AFTER_MS) {
+      const ahead = (sequence - last.newest) & 0xffff;
+      last.newest += ahead === 0 ? 65536 : ahead;
+      last.seen = new Set([last.newest]);
+      last.burst += 1;
+      last.counter = burst.value;
+      last.at = now;
+      return { sequence: last.newest, burst: last.burst };
+    }
+    const step = burstStep(last.counter, burst);
+    if (step < 0) return null;
+    const ahead = ((sequence - last.newest) << 16) >> 16;
+    const extended = last.newest + ahead;
+    if (ahead <= -WINDOW || last.seen.has(extended)) return null;
+    if (step > 0) {
+      last.burst += step;
+      last.counter = burst.value;
+    }
+    last.seen.add(extended);
+    if (ahead > 0) {
+      last.newest = extended;
+      for (const old of last.seen) if (old <= extended - WINDOW) last.seen.delete(old);
+    }
+    last.at = now;
+    return { sequence: extended, burst: last.burst };
+  }
+
+  /** @param {number} extended */
+  hasSeen(extended) {
+    return this.#last !== null && (extended <= this.#last.newest - WINDOW || this.#last.seen.has(extended));
+  }
+
+  /** The extended number of a frame near the newest. @param {number} sequence */
+  extend(sequence) {
+    return this.#last ? this.#last.newest + (((sequence - this.#last.newest) << 16) >> 16) : null;
+  }
+}
+
+/**
+ * How many bursts ahead (positive) or behind (negative), by the shorter way around.
+ * @param {number} current
+ * @param {{bits: number, value: number}} arrived
+ */
+function burstStep(current, arrived) {
+  const modulus = 1 << arrived.bits;
+  const ahead = (((arrived.value - current) % modulus) + modulus) % modulus;
+  return ahead > modulus / 2 ? ahead - modulus : ahead;
+}
+
+const MOST_TARGETS = 64;
+
+/** What one is saying and to whom: open targets, frame counter, bursts. */
+export class Speaker {
+  /** @type {{key: string, kind: 'group' | 'peer', name: string, closing: boolean, session: number}[]} */
+  #targets = [];
+  #burst = 0;
+  #begun = false;
+  #openings = 0;
+
+  /** @param {number} firstSequence drawn at random */
+  constructor(firstSequence) {
+    this.nextSequence = firstSequence;
+  }
+
+  /**
+   * @param {'group' | 'peer'} kind
+   * @param {string} name the group's name, or the peer's id
+   * @returns {boolean} false if too many are open
+   */
+  open(kind, name) {
+    const key = `${kind} ${name}`;
+    const known = this.#targets.find((target) => target.key === key);
+    if (known && !known.closing) return true;
+    this.#openings += 1;
+    if (known) {
+      known.closing = false;
+      known.session = this.#openings & 3;
+      return true;
+    }
+    if (this.#targets.length >= MOST_TARGETS) return false;
+    this.#targets.push({ key, kind, name, closing: false, session: this.#openings & 3 });
+    return true;
+  }
+
+  /**
+   * The next frame is its last; a target that never carried one goes at once.
+   * @param {'group' | 'peer'} kind
+   * @param {string} name
+   */
+  close(kind, name) {
+    const key = `${kind} ${name}`;
+    if (!this.#begun) this.#targets = this.#targets.filter((target) => target.key !== key);
+    const known = this.#targets.find((target) => target.key === key);
+    if (known) known.closing = true;
+  }
+
+  get openTargets() {
+    return this.#targets.filter((target) => !target.closing);
+  }
+
+  get isClosing() {
+    return this.#targets.some((target) => target.closing);
+  }
+
+  /** Takes the address of the next frame; null when there is no target: it is for nobody, and not counted. */
+  nextFrame() {
+    if (this.#targets.length === 0) return null;
+    const address = {
+      sequence: this.nextSequence, burst: { bits: 7, value: this.#burst },
+      targets: this.#targets.map((target) => ({ ...target })),
+    };
+    this.nextSequence = (this.nextSequence + 1) & 0xffff;
+    this.#begun = true;
+    this.#targets = this.#targets.filter((target) => !target.closing);
+    if (this.#targets.length === 0) {
+      this.#burst = (this.#burst + 1) & 0x7f;
+      this.#begun = false;
+    }
+    return address;
+  }
+}
