@@ -1,0 +1,307 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+
+import { join, leave, readServer, roster, setMetadata, signalTo } from '../src/messages.js';
+import { rosterHash } from '../src/roster.js';
+import { encode } from '../src/wire.js';
+import { World } from './world.js';
+
+const vectors = JSON.parse(readFileSync(new URL('../../tests/vectors/signaling.json', import.meta.url), 'utf8'));
+
+function pair() {
+  const world = new World();
+  const ada = world.join('Ada');
+  const bo = world.join('Bo');
+  return { world, ada, bo };
+}
+
+/** Both speak every 20 ms; gives what each said. @param {World} world @param {import('./world.js').FakePeer[]} speakers @param {number} ms */
+function talk(world, speakers, ms, from = 0) {
+  let said = from;
+  let next = world.now;
+  world.run(ms, () => {
+    if (world.now < next) return;
+    next += 20;
+    for (const peer of speakers) peer.say(said & 0xff);
+    said += 1;
+  });
+  return said;
+}
+
+test('every message of the server reads as the vectors say', () => {
+  // What a writer may leave out, a reader fills in.
+  const filled = (/** @type {any} */ message) => (message.type === 'peer-joined' ? { ...message, peer: { metadata: {}, ...message.peer } } : message);
+  for (const { name, message } of vectors.server) {
+    const whole = { ...filled(message), ...(message.peers && { peers: message.peers.map((/** @type {any} */ peer) => ({ metadata: {}, ...peer })) }) };
+    assert.deepEqual(readServer(JSON.stringify(message)), whole, name);
+  }
+  for (const { name, side, text, means } of vectors.lenient) {
+    if (side === 'server') assert.deepEqual(readServer(text), means, name);
+  }
+});
+
+test('what a page says is what the vectors say', () => {
+  for (const { name, message } of vectors.client) {
+    const { type, protocol, to, attempt, signal, set, ...rest } = message;
+    const made = {
+      join: () => join(rest), signal: () => signalTo(to, attempt, signal), 'set-metadata': () => setMetadata(set),
+      roster, leave,
+    }[/** @type {string} */ (type)];
+    assert.deepEqual(made?.(), message, name);
+  }
+});
+
+test('a roster has the hash of the vectors', () => {
+  for (const { peers, hash } of vectors.roster) assert.equal(rosterHash(peers), hash);
+});
+
+test('what the server may not say is skipped', () => {
+  for (const text of ['', '[]', '{"type":"joined"}', '{"type":"constructor"}', '{"type":"peer-left","peer":"x","reason":"left"}',
+    '{"type":"roster-mark","version":-1,"hash":"0000000000000000"}', '{"type":"signal","from":1}']) {
+    assert.equal(readServer(text), null, text);
+  }
+});
+
+test('two meet, are relayed first and direct soon after, and lose no frame on the way', () => {
+  const { world, ada, bo } = pair();
+  world.run(45);
+  assert.equal(ada.route(bo), 'relayed');
+  const said = talk(world, [ada, bo], 1000);
+  assert.equal(ada.route(bo), 'direct');
+  assert.equal(bo.route(ada), 'direct');
+  world.run(100);
+  for (const peer of [ada, bo]) {
+    assert.deepEqual(peer.heard, Array.from({ length: said }, (_, n) => n), `${peer.name} hears each frame once, in order`);
+    assert.equal(peer.count('peer-joined'), 1);
+  }
+});
+
+test('a link that swallows speech is left within a third of a second, and what it swallowed comes by the relay', () => {
+  const { world, ada, bo } = pair();
+  world.run(1000);
+  assert.equal(ada.route(bo), 'direct');
+  world.linksWork = false;
+  const before = world.now;
+  let leftAfter = 0;
+  let said = 0;
+  world.run(1000, () => {
+    if (world.now % 20 === 0) ada.say(said++);
+    if (leftAfter === 0 && ada.route(bo) === 'relayed') leftAfter = world.now - before;
+  });
+  assert.ok(leftAfter > 0 && leftAfter <= 340, `left after ${leftAfter} ms`);
+  world.run(100);
+  assert.deepEqual([...bo.heard].sort((a, b) => a - b), Array.from({ length: said }, (_, n) => n));
+  world.linksWork = true;
+  world.run(10_000);
+  assert.equal(ada.route(bo), 'direct', 'a new link takes its place');
+});
+
+test('direct talk goes on while the server is away, and everyone is back by itself as who they were', () => {
+  const { world, ada, bo } = pair();
+  world.run(1000);
+  const half = talk(world, [ada, bo], 500);
+  world.restartServer(10_000, 99);
+  const said = talk(world, [ada, bo], 20_000, half);
+  world.run(200);
+  assert.equal(ada.count('server-away') > 0, true);
+  assert.equal(ada.count('joined'), 2);
+  for (const peer of [ada, bo]) {
+    assert.deepEqual(peer.heard, Array.from({ length: said }, (_, n) => n & 0xff), `${peer.name} misses nothing`);
+    assert.equal(peer.count('peer-left'), 0, 'nobody left');
+    assert.equal(peer.mesh.session.current?.session, 99);
+  }
+});
+
+test('who never could be reached directly is heard again when the server is back', () => {
+  const world = new World();
+  const ada = world.join('Ada', { relay_only: true });
+  const bo = world.join('Bo');
+  world.run(1000);
+  assert.equal(bo.route(ada), 'relayed');
+  world.restartServer(1000);
+  world.run(500);
+  assert.equal(bo.route(ada), 'none');
+  world.run(10_000);
+  assert.equal(bo.route(ada), 'relayed');
+  ada.say(5);
+  world.run(100);
+  assert.deepEqual(bo.heard, [5]);
+  assert.equal(ada.sent.link, 0, 'relay-only peers open no link');
+});
+
+test('a peer that the server lost is kept while its link lives, and told as gone once', () => {
+  const { world, ada, bo } = pair();
+  world.run(1000);
+  world.server.gone(bo, 'lost');
+  bo.connected = false;
+  world.run(500);
+  assert.equal(ada.count('peer-left'), 0);
+  ada.say(1);
+  world.run(100);
+  assert.deepEqual(bo.heard, [1], 'the link still carries speech');
+  ada.mesh.pairs.linkClosed(world.now, bo.id, 1, false);
+  world.run(500);
+  assert.equal(ada.count('peer-left'), 1);
+  world.run(130_000);
+  assert.equal(ada.count('peer-left'), 1);
+});
+
+test('who leaves is gone at once', () => {
+  const { world, ada, bo } = pair();
+  world.run(1000);
+  bo.mesh.signaling.leave(world.now);
+  world.run(100);
+  assert.deepEqual(ada.events.filter((event) => event.type === 'peer-left').map(({ name, reason }) => [name, reason]), [['Bo', 'left']]);
+});
+
+test('a missed arrival is noticed by the roster’s mark', () => {
+  const { world, ada, bo } = pair();
+  world.run(1000);
+  ada.mesh.roster.giveUp(world.now, bo.id, 'forgotten');
+  world.run(6000);
+  assert.ok(ada.mesh.roster.members.has(bo.id));
+});
+
+test('speech goes to whom it is for, and to nobody else', () => {
+  const world = new World();
+  const [ada, bo, cy] = ['Ada', 'Bo', 'Cy'].map((name) => world.join(name));
+  world.run(1000);
+  assert.equal(bo.mesh.session.joinGroup('team'), 'ok');
+  world.run(100);
+  ada.mesh.session.address(world.now, 'group', 'Global', false);
+  ada.mesh.session.address(world.now, 'group', 'team', true);
+  assert.equal(ada.say(1), 1);
+  world.run(100);
+  assert.deepEqual([bo.heard, cy.heard], [[1], []]);
+  ada.mesh.session.address(world.now, 'group', 'team', false);
+  ada.mesh.session.address(world.now, 'peer', cy.id, true);
+  ada.say(2);
+  ada.say(3);
+  world.run(100);
+  assert.deepEqual([bo.heard, cy.heard], [[1, 2], [2, 3]], 'the frame that closes a target still goes to it');
+});
+
+test('text reaches the room or one person', () => {
+  const world = new World();
+  const [ada, bo, cy] = ['Ada', 'Bo', 'Cy'].map((name) => world.join(name));
+  world.run(1000);
+  assert.ok(ada.mesh.session.sendText('to all', { group: 'Global' }));
+  assert.ok(ada.mesh.session.sendText('to you', { peer: bo.id }));
+  world.run(100);
+  assert.deepEqual(bo.texts, [['Global', 'to all'], [null, 'to you']]);
+  assert.deepEqual(cy.texts, [['Global', 'to all']]);
+});
+
+test('a group that the server refuses is not listened to', () => {
+  const { world, ada } = pair();
+  world.run(1000);
+  ada.mesh.session.joinGroup('forbidden');
+  world.run(100);
+  assert.equal(ada.count('group-refused'), 1);
+  assert.deepEqual([...ada.mesh.session.groups], ['Global']);
+  assert.equal(ada.mesh.session.joinGroup('x'.repeat(257)), 'too-long');
+});
+
+test('copies and pause marks go to those who read them, and a lost frame is heard from a copy', () => {
+  const world = new World();
+  const ada = world.join('Ada', { relay_only: true });
+  const bo = world.join('Bo');
+  const cy = world.join('Cy', { redundancy: false });
+  world.run(1000);
+  world.server.packet = ((real) => function packet(peer, bytes) {
+    // The server loses one packet.
+    if (bytes[2] === 8 && world.now === lostAt) return;
+    real.call(world.server, peer, bytes);
+  })(world.server.packet);
+  let lostAt = 0;
+  for (let n = 0; n < 6; n++) {
+    if (n === 2) lostAt = world.now + 10;
+    ada.say(n, n === 5, [3]);
+    world.run(20);
+  }
+  world.run(100);
+  const all = bo.events.filter((event) => event.type === 'voice').map(({ heard }) => [heard.frame[0], heard.behind, heard.pauseFollows]);
+  assert.deepEqual(all.filter(([, behind]) => behind === 3), [[2, 3, false]], 'only what is missing is taken from a copy');
+  assert.deepEqual(bo.heard, [0, 1, 3, 4, 5]);
+  assert.equal(all.at(-1)?.[2], true);
+  assert.deepEqual(cy.heard, [0, 1, 3, 4, 5]);
+  assert.ok(cy.events.every((event) => event.type !== 'voice' || (event.heard.behind === 0 && !event.heard.pauseFollows)));
+});
+
+test('nobody speaks for another on a link', () => {
+  const world = new World();
+  const [ada, bo, cy] = ['Ada', 'Bo', 'Cy'].map((name) => world.join(name));
+  world.run(1000);
+  const { session, you } = /** @type {import('../src/session.js').View} */ (cy.mesh.session.current);
+  const target = { kind: 'group', id: 29976, positional: false, closing: false, priority: 'default', session: 0, volume: 128 };
+  const voice = { sender: you, burst: { bits: 7, value: 0 }, sequence: 1, targets: [target], frame: new Uint8Array([9]) };
+  const link = /** @type {import('../src/pairs.js').Link} */ (ada.mesh.pairs.bound(bo.id));
+  for (const packet of [encode('VoiceData', session, voice), encode('RemoveClient', session, { client: you }),
+    encode('HandshakeP2P', session, { client: you }), encode('VoiceData', session + 1, { ...voice, sender: 2 }), new Uint8Array(40)]) {
+    ada.mesh.session.fromLink(world.now, bo.id, link.generation, packet);
+  }
+  world.run(100);
+  assert.deepEqual(ada.heard, []);
+  assert.ok(ada.mesh.session.dropped.WrongSender >= 1 && ada.mesh.session.dropped.Misplaced >= 1);
+  assert.equal(ada.route(bo), 'direct');
+});
+
+test('any bytes from anywhere leave a peer standing', () => {
+  const { world, ada, bo } = pair();
+  world.run(1000);
+  for (let n = 0; n < 5000; n++) {
+    const bytes = Uint8Array.from({ length: Math.floor(world.random() * 60) }, () => world.random() * 256);
+    const header = encode('HandshakeP2P', 7, { client: 1 }).subarray(0, 7);
+    bytes.set(header.subarray(0, bytes.length));
+    if (bytes.length > 2) bytes[2] = world.random() * 40;
+    ada.mesh.session.fromLink(world.now, bo.id, 1, bytes);
+    ada.mesh.session.fromServer(world.now, bytes);
+  }
+  world.run(20_000);
+  bo.say(77);
+  world.run(200);
+  assert.equal(ada.heard.at(-1), 77);
+});
+
+test('a full room is told at once; who was in keeps trying', () => {
+  const { world, ada, bo } = pair();
+  world.run(1000);
+  const full = { type: 'error', code: 'room-full', message: 'The room is full.', fatal: true, retry_after_ms: 5000 };
+  ada.mesh.signaling.text(world.now, ada.generation, JSON.stringify(full));
+  assert.equal(ada.count('refused'), 0);
+  assert.equal(ada.mesh.signaling.phase, 'waiting');
+  const cy = world.join('Cy');
+  world.run(11);
+  cy.mesh.signaling.text(world.now, cy.generation, JSON.stringify(full));
+  assert.equal(cy.count('refused'), 1);
+  assert.equal(cy.mesh.signaling.phase, 'stopped');
+  assert.ok(bo);
+});
+
+test('reconnecting waits longer each time, and never above five seconds', () => {
+  const world = new World();
+  world.server.isUp = false;
+  const ada = world.join('Ada');
+  world.run(60_000);
+  const waits = ada.events.filter((event) => event.type === 'server-away').map((event) => event.retryInMs);
+  assert.ok(waits.length > 10);
+  assert.ok(waits[0] <= 250 && waits[1] <= 500 && Math.max(...waits) <= 5000 && Math.max(...waits.slice(-3)) >= 2500, waits.join(' '));
+});
+
+test('a server that falls silent is left after three missed marks', () => {
+  const { world, ada } = pair();
+  world.run(6000);
+  world.server.mark = () => {};
+  world.run(18_000);
+  assert.ok(ada.count('server-away') > 0);
+});
+
+test('who is replaced stays away', () => {
+  const { world, ada } = pair();
+  world.run(1000);
+  ada.mesh.signaling.text(world.now, ada.generation, '{"type":"replaced"}');
+  world.run(10_000);
+  assert.equal(ada.count('replaced'), 1);
+  assert.equal(ada.mesh.signaling.phase, 'stopped');
+});

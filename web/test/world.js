@@ -1,0 +1,308 @@
+/** A room for tests: a server that does what PROTOCOL.md says, links between meshes, and a clock that only moves when told. */
+
+import { Mesh } from '../src/mesh.js';
+import { rosterHash } from '../src/roster.js';
+import { decode, encode } from '../src/wire.js';
+
+export const DELAY_MS = 10;
+const STEP_MS = 5;
+
+export class World {
+  now = 1000;
+  /** @type {{at: number, act: () => void}[]} */
+  #queue = [];
+  /** @type {FakePeer[]} */
+  peers = [];
+  /** Whether packets on links arrive. */
+  linksWork = true;
+  seed = 1;
+
+  constructor() {
+    this.server = new FakeServer(this, 7);
+  }
+
+  random() {
+    this.seed = (Math.imul(this.seed, 1664525) + 1013904223) >>> 0;
+    return this.seed / 2 ** 32;
+  }
+
+  /** @param {() => void} act @param {number} delayMs */
+  later(act, delayMs = DELAY_MS) {
+    this.#queue.push({ at: this.now + delayMs, act });
+  }
+
+  /** Lets time pass; `each` is called after each step. @param {number} ms @param {() => void} [each] */
+  run(ms, each = () => {}) {
+    const end = this.now + ms;
+    while (this.now < end) {
+      this.now += STEP_MS;
+      for (;;) {
+        const due = this.#queue.filter((item) => item.at <= this.now).sort((a, b) => a.at - b.at)[0];
+        if (!due) break;
+        this.#queue.splice(this.#queue.indexOf(due), 1);
+        due.act();
+      }
+      if ((this.now / STEP_MS) % 4 === 0) for (const peer of this.peers) peer.mesh.tick(this.now);
+      if (this.now % 5000 === 0) this.server.mark();
+      each();
+    }
+  }
+
+  /** @param {string} name @param {object} [more] capabilities, … */
+  join(name, more = {}) {
+    const peer = new FakePeer(this, name, more);
+    this.peers.push(peer);
+    peer.mesh.signaling.start(this.now);
+    return peer;
+  }
+
+  /** The server ends, and another begins in its place. @param {number} awayMs */
+  restartServer(awayMs, session = this.server.session + 1) {
+    const old = this.server;
+    this.server = new FakeServer(this, session);
+    this.server.isUp = false;
+    old.isUp = false;
+    for (const peer of this.peers) peer.socketEnds();
+    this.later(() => { this.server.isUp = true; }, awayMs);
+  }
+}
+
+export class FakePeer {
+  /** @type {any[]} */
+  events = [];
+  generation = 0;
+  connected = false;
+  /** Voice packets sent on links and to the relay. */
+  sent = { link: 0, relay: 0 };
+
+  /** @param {World} world @param {string} name @param {any} more */
+  constructor(world, name, more) {
+    this.world = world;
+    this.id = `${name.toLowerCase().codePointAt(0)?.toString(16).padStart(8, '0')}-0000-8000-8000-000000000000`;
+    this.name = name;
+    const capabilities = {
+      relay_only: false, redundancy: true, voice_ack: true, reports: true, frame_ms: [10, 20, 40, 60], ...more,
+    };
+    const config = {
+      room: 'r', name, peer: this.id, proof: this.id, run: more.run ?? 1, capabilities, metadata: {}, firstSequence: 65_500,
+    };
+    this.mesh = new Mesh(config, this, (event) => this.events.push(event), () => world.random());
+  }
+
+  /** @param {string} type */
+  count(type) {
+    return this.events.filter((event) => event.type === type).length;
+  }
+
+  /** First bytes of the frames heard, of their own packets, in order. */
+  get heard() {
+    return this.events.filter((event) => event.type === 'voice' && event.heard.behind === 0).map((event) => event.heard.frame[0]);
+  }
+
+  get texts() {
+    return this.events.filter((event) => event.type === 'text').map(({ group, text }) => [group, text]);
+  }
+
+  /** @param {FakePeer} other */
+  route(other) {
+    return this.mesh.session.route(other.id);
+  }
+
+  /** @param {number} byte */
+  say(byte, pauseFollows = false, copies = /** @type {number[]} */ ([])) {
+    return this.mesh.session.speak(this.world.now, new Uint8Array([byte, 1, 2]), pauseFollows, () => copies);
+  }
+
+  socketEnds() {
+    const { generation } = this;
+    this.connected = false;
+    this.world.later(() => this.mesh.signaling.closed(this.world.now, generation, 'it ended'));
+  }
+
+  // --- what the mesh asks of its carrier ---
+
+  /** @param {number} generation */
+  openSocket(generation) {
+    this.generation = generation;
+    this.world.later(() => {
+      if (this.generation !== generation) return;
+      this.connected = this.world.server.isUp;
+      if (this.connected) this.mesh.signaling.opened(this.world.now, generation);
+      else this.mesh.signaling.closed(this.world.now, generation, 'refused');
+    });
+  }
+
+  closeSocket() {
+    const { server } = this.world;
+    if (this.connected) this.world.later(() => server.gone(this, 'lost'));
+    this.connected = false;
+  }
+
+  /** @param {string} text */
+  sendText(text) {
+    const { server } = this.world;
+    if (this.connected) this.world.later(() => server.text(this, JSON.parse(text)));
+  }
+
+  /** @param {Uint8Array} packet */
+  sendPacket(packet) {
+    const { server } = this.world;
+    if (!this.connected) return;
+    if (packet[2] === 8) this.sent.relay += 1;
+    this.world.later(() => server.packet(this, packet));
+  }
+
+  /** @param {string} peer @param {number} generation @param {string} role */
+  openLink(peer, generation, role) {
+    if (role === 'offer') {
+      this.world.later(() => this.mesh.pairs.linkSignal(peer, generation, { kind: 'offer', sdp: 'offer' }));
+    }
+  }
+
+  /** @param {string} peer @param {number} generation @param {import('../src/messages.js').Signal} signal */
+  signalLink(peer, generation, signal) {
+    if (signal.kind === 'offer') this.mesh.pairs.linkSignal(peer, generation, { kind: 'answer', sdp: 'answer' });
+    // Whether it opens is up to the network between the two.
+    if (this.world.linksWork) this.world.later(() => this.mesh.pairs.linkOpen(this.world.now, peer, generation), 30);
+  }
+
+  /** @param {string} peer @param {number} generation @param {string} stream @param {Uint8Array} packet */
+  sendLink(peer, generation, stream, packet) {
+    if (stream === 'voice') this.sent.link += 1;
+    const other = this.world.peers.find((candidate) => candidate.id === peer);
+    if (!this.world.linksWork) return true;
+    this.world.later(() => other?.mesh.session.fromLink(this.world.now, this.id, generation, packet));
+    return true;
+  }
+
+  /** @param {string} peer @param {number} generation */
+  closeLink(peer, generation) {
+    const other = this.world.peers.find((candidate) => candidate.id === peer);
+    if (!this.world.linksWork) return;
+    this.world.later(() => other?.mesh.pairs.linkClosed(this.world.now, this.id, generation, true));
+  }
+}
+
+/** Rooms, introductions and relay of one room, as far as the tests need them. */
+class FakeServer {
+  isUp = true;
+  version = 0;
+  order = 0;
+  nextClient = 1;
+  /** @type {Map<FakePeer, {info: any, listens: Set<string>, member: boolean}>} */
+  members = new Map();
+  /** @type {Map<string, number>} */
+  clients = new Map();
+
+  /** @param {World} world @param {number} session */
+  constructor(world, session) {
+    this.world = world;
+    this.session = session;
+  }
+
+  mark() {
+    for (const peer of this.members.keys()) this.tell(peer, { type: 'roster-mark', ...this.#roster() });
+  }
+
+  #roster() {
+    return { version: this.version, hash: rosterHash([...this.members.values()].map(({ info }) => info)) };
+  }
+
+  /** @param {FakePeer} peer @param {object} message */
+  tell(peer, message) {
+    const { generation } = peer;
+    this.world.later(() => peer.mesh.signaling.text(this.world.now, generation, JSON.stringify(message)));
+  }
+
+  /** @param {FakePeer} peer @param {Uint8Array} packet */
+  send(peer, packet) {
+    const { generation } = peer;
+    this.world.later(() => peer.mesh.signaling.packet(this.world.now, generation, packet));
+  }
+
+  /** @param {FakePeer} but */
+  others(but) {
+    return [...this.members.keys()].filter((peer) => peer !== but);
+  }
+
+  /** @param {FakePeer} peer @param {string} reason */
+  gone(peer, reason) {
+    const member = this.members.get(peer);
+    if (!member || !this.isUp) return;
+    this.members.delete(peer);
+    this.version += 1;
+    for (const other of this.members.keys()) {
+      this.tell(other, { type: 'peer-left', peer: peer.id, reason });
+      this.send(other, encode('RemoveClient', this.session, { client: member.info.client }));
+    }
+  }
+
+  /** @param {FakePeer} peer @param {any} message */
+  text(peer, message) {
+    if (!this.isUp) return;
+    if (message.type === 'join') {
+      const client = this.clients.get(peer.id) ?? this.nextClient++;
+      this.clients.set(peer.id, client);
+      const { run, name, metadata, capabilities } = message;
+      const info = { peer: peer.id, client, run, name, metadata, capabilities, order: ++this.order };
+      const peers = this.others(peer).map((other) => this.members.get(other)?.info);
+      this.members.set(peer, { info, listens: new Set(), member: false });
+      this.version += 1;
+      const joined = { you: peer.id, client, session: this.session, room: message.room, peers, order: info.order };
+      this.tell(peer, { type: 'joined', ...joined, roster: this.#roster() });
+      for (const other of this.others(peer)) this.tell(other, { type: 'peer-joined', peer: info });
+    } else if (message.type === 'signal') {
+      const to = this.others(peer).find((other) => other.id === message.to);
+      if (to) this.tell(to, { type: 'signal', from: peer.id, attempt: message.attempt, signal: message.signal });
+    } else if (message.type === 'roster') {
+      this.tell(peer, { type: 'roster', ...this.#roster(), peers: [...this.members.values()].map(({ info }) => info) });
+    } else if (message.type === 'leave') {
+      this.gone(peer, 'left');
+    }
+  }
+
+  /** @param {FakePeer} peer @param {Uint8Array} bytes */
+  packet(peer, bytes) {
+    const own = this.members.get(peer);
+    if (!own || !this.isUp) return;
+    const { kind, session, fields } = decode(bytes);
+    const codec = { codec: 1, frameSamples: 960, sampleRateHz: 48000 };
+    const info = { name: own.info.name, id: own.info.client, codec };
+    if (kind !== 'HandshakeRequest' && session !== this.session) {
+      this.send(peer, encode('ErrorWrongSession', this.session, {}));
+    } else if (kind === 'HandshakeRequest') {
+      own.member = true;
+      own.listens = new Set(['Global']);
+      const others = this.others(peer).map((other) => this.members.get(other)).filter((member) => member?.member);
+      const clients = others.map((member) => ({ name: member?.info.name, id: member?.info.client, codec }));
+      this.send(peer, encode('HandshakeResponse', this.session, { you: info.id, clients, groups: [], listeners: [] }));
+      for (const member of others) {
+        const client = { name: member?.info.name, id: member?.info.client, codec };
+        this.send(peer, encode('ClientState', this.session, { client, groups: [...(member?.listens ?? [])] }));
+      }
+      this.#state(peer, info, own.listens);
+    } else if (kind === 'ClientState') {
+      own.listens = new Set(fields.groups);
+      this.#state(peer, info, own.listens);
+    } else if (kind === 'DeltaClientState') {
+      if (fields.group === 'forbidden') {
+        this.send(peer, encode(kind, session, { ...fields, joins: false }));
+        return;
+      }
+      if (fields.joins) own.listens.add(fields.group);
+      else own.listens.delete(fields.group);
+      for (const other of this.others(peer)) this.send(other, bytes);
+    } else if (kind === 'TextData') {
+      for (const other of this.others(peer)) this.send(other, bytes);
+    } else if (kind === 'ServerRelayUnreliable') {
+      for (const other of this.others(peer)) {
+        if (fields.destinations.includes(this.members.get(other)?.info.client)) this.send(other, fields.packet.slice());
+      }
+    }
+  }
+
+  /** @param {FakePeer} peer @param {any} client @param {Set<string>} listens */
+  #state(peer, client, listens) {
+    for (const other of this.others(peer)) this.send(other, encode('ClientState', this.session, { client, groups: [...listens] }));
+  }
+}
