@@ -161,7 +161,10 @@ impl<K: Kind> Supervisor<K> {
             // All that may hang is done in the attempt's own thread, so that the stand-in keeps its pace.
             let (kind, lost) = (Arc::clone(&self.kind), lost.take());
             let attempted = in_thread(move || {
-                drop(lost);
+                // A stream whose device was unplugged may never end by itself.
+                if let Some(lost) = lost {
+                    close(lost);
+                }
                 thread::sleep(delay);
                 kind.open(host)
             });

@@ -76,6 +76,34 @@ fn a_sound_server_that_dies_is_told_once_and_used_again_when_it_is_back() {
 }
 
 #[test]
+fn a_named_device_that_is_unplugged_is_told_once_and_used_again_when_it_is_back() {
+    let name = "a_named_device_that_is_unplugged_is_told_once_and_used_again_when_it_is_back";
+    let Some(pulse) = Pulse::start(name) else { return };
+    let mut child = start_child(&pulse);
+    child.wait_for_text("the tone", PATIENCE, tells_of_the_tone);
+    for _ in 0..2 {
+        child.forget();
+        pulse.control(&["unload-module", "module-null-sink"]);
+        child.wait_for_line("capture lost", PATIENCE);
+        child.wait_for_line("playback lost", PATIENCE);
+        child.forget();
+        // It is looked for in vain meanwhile, and told no more.
+        child.wait_for_line("consumed ", PATIENCE);
+        child.wait_for_line("consumed ", PATIENCE);
+        let sink = format!("sink_name={SPEAKER}");
+        pulse.control(&["load-module", "module-null-sink", &sink, "rate=48000", "channels=1"]);
+        child.wait_for_line("capture recovered", PATIENCE);
+        child.wait_for_line("playback recovered", PATIENCE);
+        child.forget();
+        child.wait_for_text("the tone", PATIENCE, tells_of_the_tone);
+    }
+    let transcript = child.transcript();
+    for told in ["capture lost", "playback lost", "capture recovered", "playback recovered"] {
+        assert_eq!(transcript.matches(told).count(), 2, "{told}, once per unplugging:\n{transcript}");
+    }
+}
+
+#[test]
 fn a_sound_server_that_hangs_does_not_hold_up_who_closes_its_devices() {
     let name = "a_sound_server_that_hangs_does_not_hold_up_who_closes_its_devices";
     let Some(mut pulse) = Pulse::start(name) else { return };
