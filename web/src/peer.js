@@ -5,6 +5,18 @@
  * @typedef {'lobby' | 'joining' | 'joined' | 'reconnecting' | 'left' | 'refused' | 'replaced'} Phase
  * @typedef {'none' | 'asking' | 'on' | 'denied' | 'missing' | 'lost' | 'failed'} MicrophoneState
  * @typedef {{from: string, to: string, mine: boolean, text: string, at: number}} Message
+ *   `to`: 'room', 'me' (from one person to this one), or the name of a group or person
+ * @typedef {{echo: boolean, noise: boolean, gain: boolean}} Processing
+ * @typedef {'voice' | 'push-to-talk' | 'always'} Activation
+ * @typedef {{id: string, name: string, speaking: boolean, route: import('./route.js').Route, roundTripMs: number | null,
+ *   lossPercent: number | null, delayMs: number | null, volume: number, muted: boolean, recording: boolean,
+ *   groups: string[], away: boolean}} PersonState
+ * @typedef {{name: string, members: number, listening: boolean, speaking: boolean}} GroupState
+ * @typedef {{phase: Phase, refusal: {code: string, message: string} | null, room: string, name: string, waking: boolean,
+ *   retryInMs: number | null, relayOnly: boolean, serverRelayOnly: boolean, microphone: MicrophoneState,
+ *   microphoneLabel: string, muted: boolean, activation: Activation, processing: Processing, deafened: boolean,
+ *   talking: boolean, speaking: boolean, people: PersonState[], groups: GroupState[], messages: Message[],
+ *   playbackBlocked: boolean}} PeerState
  */
 
 import { BrowserCarrier } from './carrier.js';
@@ -71,7 +83,7 @@ export class Peer extends EventTarget {
   #changed = true;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #timer;
-  /** @type {any} */
+  /** @type {PeerState | null} made anew when something changed */
   #state = null;
 
   /** @param {{storage?: Storage, url?: string}} [options] */
@@ -95,8 +107,7 @@ export class Peer extends EventTarget {
 
   /** What there is to show. */
   get state() {
-    this.#state ??= this.#snapshot();
-    return this.#state;
+    return (this.#state ??= this.#snapshot());
   }
 
   /** @param {{room: string, name: string, relayOnly: boolean, microphone: boolean}} options */
@@ -112,8 +123,8 @@ export class Peer extends EventTarget {
     this.#show();
     // Sound is opened within the click, since browsers want one; the server is asked meanwhile.
     const sound = this.#openSound();
-    if (microphone) void this.#openMicrophone();
-    else this.#closeMicrophone('none');
+    if (microphone && !this.#capture?.isOpen) void this.#openMicrophone();
+    else if (!microphone) this.#closeMicrophone('none');
     try {
       const taken = await takeInstance(room, navigator.locks);
       if (joins !== this.#joins) return taken.release();
@@ -124,6 +135,18 @@ export class Peer extends EventTarget {
     } catch (error) {
       if (joins === this.#joins) this.#refuse('failed', error instanceof Error ? error.message : String(error));
     }
+  }
+
+  /** One's own id in this room; '' before joining. */
+  get ownId() {
+    return this.#mesh?.config.peer ?? '';
+  }
+
+  /** Back to before joining. */
+  reset() {
+    if (this.#mesh) this.leave();
+    this.#phase = 'lobby';
+    this.#show();
   }
 
   leave() {
@@ -228,6 +251,11 @@ export class Peer extends EventTarget {
     this.#inputId = id;
     this.#wantsMicrophone = true;
     await this.#openMicrophone();
+  }
+
+  /** Which microphone is opened when one is. @param {string} id */
+  preferInput(id) {
+    this.#inputId = id;
   }
 
   /** @param {string} id */
@@ -551,6 +579,7 @@ export class Peer extends EventTarget {
 
   // --- what is shown ------------------------------------------------------------------------------------------------
 
+  /** @returns {PeerState} */
   #snapshot() {
     const now = clock();
     const mesh = this.#mesh;

@@ -127,19 +127,32 @@ class Writer {
     return at;
   }
 
+  // What grows makes another buffer, and so comes first.
   /** @param {number} value */
-  u8(value) { this.view.setUint8(this.grow(1), value); }
+  u8(value) {
+    const at = this.grow(1);
+    this.view.setUint8(at, value);
+  }
   /** @param {number} value */
-  u16(value) { this.view.setUint16(this.grow(2), value); }
+  u16(value) {
+    const at = this.grow(2);
+    this.view.setUint16(at, value);
+  }
   /** @param {number} value */
-  u32(value) { this.view.setUint32(this.grow(4), value); }
+  u32(value) {
+    const at = this.grow(4);
+    this.view.setUint32(at, value);
+  }
   /** @param {number} value */
   u64(value) {
     this.u32(Math.floor(value / 2 ** 32));
     this.u32(value % 2 ** 32);
   }
   /** @param {Uint8Array} bytes */
-  bytes(bytes) { this.buffer.set(bytes, this.grow(bytes.length)); }
+  bytes(bytes) {
+    const at = this.grow(bytes.length);
+    this.buffer.set(bytes, at);
+  }
   /**
    * @param {string} text
    * @param {number} most

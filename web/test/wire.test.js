@@ -56,6 +56,16 @@ test('cutting a text leaves whole characters', () => {
   assert.equal(cut('abc', 64), 'abc');
 });
 
+test('packets of every length are written whole', () => {
+  for (let length = 0; length <= 1275; length++) {
+    const frame = Uint8Array.from({ length }, (_, at) => at);
+    const voice = { sender: 1, burst: { bits: 7, value: 0 }, sequence: 2, targets: [], pauseFollows: true, copies: [{ behind: 1, frame }], frame };
+    assert.deepEqual(decode(encode('VoiceCopies', 3, voice)).fields, voice);
+    const text = 'é'.repeat(length);
+    assert.equal(decode(encode('TextData', 3, { sender: 1, recipient: { kind: 'group', id: 2 }, text })).fields.text, text);
+  }
+});
+
 test('any bytes are read or refused, and never more than that', () => {
   let state = 12345;
   const random = () => (state = (Math.imul(state, 1103515245) + 12345) >>> 0) / 2 ** 32;
