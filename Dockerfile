@@ -1,4 +1,5 @@
-# The signaling server and nothing else: rooms, introductions, relay. It has no sound, so neither libopus nor ALSA is here.
+# The signaling server and nothing else: rooms, introductions, relay, web page. It has no sound, so neither libopus nor
+# ALSA is here.
 #
 #   docker build -t voicemesh .
 #   docker run --rm -p 8080:8080 voicemesh

@@ -90,6 +90,14 @@ pub struct Config {
     #[arg(long = "trusted-proxy", env = "VOICEMESH_TRUSTED_PROXY", value_name = "NETWORK", value_delimiter = ',')]
     pub trusted_proxies: Vec<TrustedProxy>,
 
+    /// Folder to serve the web page from, read anew for every request; without it, the page is the one in this program.
+    #[arg(long, env = "VOICEMESH_WEB_DIR", value_name = "FOLDER")]
+    pub web_dir: Option<PathBuf>,
+
+    /// Serve no web page, only what programs need.
+    #[arg(long, env = "VOICEMESH_NO_WEB")]
+    pub no_web: bool,
+
     /// How much one connection or address may ask of the server.
     #[arg(skip)]
     pub budgets: Budgets,
@@ -116,6 +124,8 @@ impl Default for Config {
             tls_key: None,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            web_dir: None,
+            no_web: false,
             budgets: Budgets::default(),
         }
     }

@@ -1,4 +1,5 @@
-//! The signaling server: rooms by name, introductions between peers, and the relay for whoever has no direct link.
+//! The signaling server: rooms by name, introductions between peers, and the relay for whoever has no direct link. It also
+//! serves the web page with which a browser takes part.
 //!
 //! Two halves. The first is pure: told the time, writing to an [`Outbox`], so that tests and the simulator run the real
 //! rules under a virtual clock.
@@ -6,7 +7,8 @@
 //! - [`Room`] is one room: its peers, notices, introductions, and the session server that relays.
 //!
 //! The second is the shell: sockets, TLS, HTTP, one bounded mailbox and one task per connection, one mutex per room, one
-//! ticker for everything that happens by itself. It decides nothing about rooms.
+//! ticker for everything that happens by itself. It decides nothing about rooms. The page in it is what `web/src` held when
+//! the library was built.
 //!
 //! The server never looks behind the routing header of what it relays, keeps nothing on disk, and writes no address,
 //! name or room name to the log above DEBUG.

@@ -6,7 +6,7 @@ use clap::Parser;
 use tracing_subscriber::EnvFilter;
 use voicemesh_signaling::Config;
 
-/// Signaling server of voicemesh: rooms by name, introductions between peers, relay.
+/// Signaling server of voicemesh: rooms by name, introductions between peers, relay, web page.
 #[derive(Parser)]
 #[command(name = "voicemesh-signaling", version)]
 struct Arguments {

@@ -7,6 +7,7 @@ mod http;
 mod hub;
 mod mailbox;
 mod metrics;
+mod page;
 mod stream;
 
 use std::future::Future;
@@ -20,6 +21,7 @@ use tokio::net::TcpListener;
 
 use crate::config::Config;
 use hub::Hub;
+use page::Page;
 
 /// How long connections have to say goodbye when the server stops. Hosts kill a process 10 to 30 s after SIGTERM.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -43,6 +45,14 @@ pub enum ServeError {
         path: PathBuf,
         /// What is wrong with it.
         message: String,
+    },
+    /// The folder that the page should come from holds none.
+    #[error("cannot read {}: {source}; --web-dir wants the folder of the page", path.display())]
+    Page {
+        /// The file that was looked for.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// The runtime or signal handlers could not be set up.
     #[error("the system refused: {0}")]
@@ -81,9 +91,10 @@ pub async fn serve(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
     let tls = accept::tls(&config)?;
+    let page = Page::of(&config)?;
     let hub = Arc::new(Hub::new(config));
     let ticker = tokio::spawn(hub::tick(Arc::clone(&hub)));
-    let accepting = tokio::spawn(accept::accept(Arc::clone(&hub), listener, tls));
+    let accepting = tokio::spawn(accept::accept(Arc::clone(&hub), page, listener, tls));
     shutdown.await;
     accepting.abort();
     tracing::info!("stopping: telling {} connections", hub.connections());

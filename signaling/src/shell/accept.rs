@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use tokio_rustls::TlsAcceptor;
 use super::ServeError;
 use super::http::{SocketAddress, router};
 use super::hub::Hub;
+use super::page::Page;
 use super::stream::Stream;
 use crate::config::Config;
 
@@ -31,6 +33,9 @@ const OPENING: Duration = Duration::from_secs(10);
 /// is looked at.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT_BYTES: u32 = 16 * 1024;
+/// How long one connection may speak HTTP, and then as long again for the answer that is under way, so that nobody keeps
+/// its place by reading the page slowly or not at all. Who is not done by then connects again.
+const HTTP: Duration = Duration::from_secs(30);
 /// After an error that is the machine's (no more descriptors), before accepting again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The head of a request; hyper's smallest.
@@ -55,8 +60,8 @@ fn certificate(path: &Path, error: impl std::fmt::Display) -> ServeError {
 }
 
 /// Accepts until it is dropped.
-pub(super) async fn accept(hub: Arc<Hub>, listener: TcpListener, tls: Option<TlsAcceptor>) {
-    let router = router(Arc::clone(&hub));
+pub(super) async fn accept(hub: Arc<Hub>, page: Option<Page>, listener: TcpListener, tls: Option<TlsAcceptor>) {
+    let router = router(Arc::clone(&hub), page);
     loop {
         let (socket, address) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -92,19 +97,56 @@ async fn serve(hub: Arc<Hub>, router: Router, tls: Option<TlsAcceptor>, socket: 
             Ok(Err(_)) | Err(_) => return,
         },
     };
-    let ip: IpAddr = address.ip();
+    speak_http(stream, router, address.ip(), HTTP).await;
+}
+
+/// Until the client is done, the connection has become a WebSocket, or `limit` is over twice.
+async fn speak_http(stream: Stream, router: Router, client: IpAddr, limit: Duration) {
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
-        request.extensions_mut().insert(SocketAddress(ip));
+        request.extensions_mut().insert(SocketAddress(client));
         TowerToHyperService::new(router.clone()).call(request)
     });
-    let served = http1::Builder::new()
+    let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(OPENING)
         .max_buf_size(REQUEST_HEAD_BYTES)
         .serve_connection(TokioIo::new(stream), service)
-        .with_upgrades()
-        .await;
-    if let Err(error) = served {
-        tracing::debug!("HTTP: {error}");
+        .with_upgrades();
+    let mut connection = pin!(connection);
+    let mut served = tokio::time::timeout(limit, connection.as_mut()).await;
+    if served.is_err() {
+        connection.as_mut().graceful_shutdown();
+        served = tokio::time::timeout(limit, connection).await;
+    }
+    match served {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!("HTTP: {error}"),
+        Err(_) => tracing::debug!("HTTP: an answer was not read in time"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::get;
+    use bytes::Bytes;
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_does_not_read_an_answer_loses_the_place() {
+        // More than the system keeps between the two ends.
+        let large = Bytes::from(vec![0; 64 << 20]);
+        let router = Router::new().route("/", get(async move || large));
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let mut client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("it listens");
+        let (socket, address) = listener.accept().await.expect("a connection");
+        let place = Arc::new(());
+        let stream = Stream::plain(socket, Arc::clone(&place));
+        client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it fits");
+        let served = speak_http(stream, router, address.ip(), Duration::from_millis(100));
+        tokio::time::timeout(OPENING, served).await.expect("it ends by itself");
+        assert_eq!(Arc::strong_count(&place), 1);
+        drop(client);
     }
 }

@@ -19,23 +19,29 @@ use voicemesh_wire::signaling::{ErrorCode, PATH, SUBPROTOCOL};
 use super::address::{AddressKey, client_address};
 use super::connection::Connection;
 use super::hub::Hub;
+use super::page::Page;
 use crate::refusal::Refusal;
 
 /// Where a request's connection comes from.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct SocketAddress(pub(super) IpAddr);
 
-const PAGE: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>voicemesh</title>\
+/// What a server without the page says of itself.
+const NO_PAGE: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>voicemesh</title>\
 <h1>voicemesh</h1><p>This is a voicemesh signaling server: people meet here in rooms by name and talk to each other. \
 Join with <code>voicemesh join ROOM --server THIS-ADDRESS</code>.</p></html>\n";
 
-pub(super) fn router(hub: Arc<Hub>) -> Router {
+pub(super) fn router(hub: Arc<Hub>, page: Option<Page>) -> Router {
+    let page = match page {
+        Some(page) => page.routes(),
+        None => Router::new().route("/", get(async || Html(NO_PAGE))),
+    };
     Router::new()
-        .route("/", get(async || Html(PAGE)))
         .route("/healthz", get(async || "ok\n"))
         .route("/metrics", get(metrics))
         .route(PATH, any(websocket))
         .with_state(hub)
+        .merge(page)
 }
 
 async fn metrics(State(hub): State<Arc<Hub>>) -> impl IntoResponse {

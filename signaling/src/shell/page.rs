@@ -1,0 +1,172 @@
+//! The browser client over HTTP: one page for every room, its assets, and the headers that bound what it may do.
+//!
+//! The page asks anew each time and names the version of its assets, which may be kept for ever. Assets of any other
+//! version are not found: served instead, files of two versions would run together and fail later and less clearly. Who
+//! meets that has an old page open from before an update, and reloading it mends it.
+//!
+//! The room stands in the page's address for its scripts to read. The server does not look at it, and puts nothing of a
+//! request into an answer.
+
+mod files;
+mod plain;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+
+use super::ServeError;
+use crate::config::Config;
+use files::{Files, INDEX};
+
+/// The page's own server is the only place that it loads from and connects to. `'self'` covers the WebSocket of the same
+/// host in Chromium 70, Firefox, and Safari 16; what else the page needs, WebCodecs for sound, came to each of them later.
+/// Connections between peers are not bound by it.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+    media-src 'self' blob:; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
+    frame-ancestors 'none'";
+
+/// What a voice needs, and nothing else that a browser asks people about. Only names that Chromium knows: of others it
+/// complains in the console.
+const PERMISSIONS: &str = "microphone=(self), speaker-selection=(self), screen-wake-lock=(self), accelerometer=(), \
+    camera=(), clipboard-read=(), display-capture=(), encrypted-media=(), geolocation=(), gyroscope=(), hid=(), \
+    idle-detection=(), local-fonts=(), magnetometer=(), midi=(), payment=(), serial=(), usb=(), xr-spatial-tracking=()";
+
+/// Told with every answer of the page's routes.
+const BOUNDS: [(HeaderName, HeaderValue); 6] = [
+    (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+    (HeaderName::from_static("permissions-policy"), HeaderValue::from_static(PERMISSIONS)),
+    // A room's name is nobody else's business.
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+];
+
+const ASK_ANEW: HeaderValue = HeaderValue::from_static("no-cache");
+const KEEP_FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
+const DO_NOT_KEEP: HeaderValue = HeaderValue::from_static("no-store");
+
+/// The page as this server serves it.
+#[derive(Debug)]
+pub(super) struct Page {
+    files: Files,
+}
+
+impl Page {
+    /// The page that the configuration wants, if it wants one.
+    pub(super) fn of(config: &Config) -> Result<Option<Self>, ServeError> {
+        let files = match &config.web_dir {
+            _ if config.no_web => return Ok(None),
+            None => Files::embedded(),
+            Some(folder) => {
+                let index = folder.join(INDEX);
+                std::fs::metadata(&index).map_err(|source| ServeError::Page { path: index, source })?;
+                Files::Folder(folder.clone())
+            }
+        };
+        Ok(Some(Self { files }))
+    }
+
+    /// The page and everything that it loads.
+    pub(super) fn routes(self) -> Router {
+        Router::new()
+            .route("/", get(index))
+            .route("/r/{room}", get(index))
+            .route("/assets/{*path}", get(asset))
+            .layer(map_response(bound))
+            .with_state(Arc::new(self))
+    }
+
+    /// Changes when the page or anything that it loads does.
+    fn etag(&self) -> Option<HeaderValue> {
+        let quoted = format!("\"{}\"", self.files.version());
+        self.files.are_fixed().then(|| HeaderValue::try_from(quoted).ok())?
+    }
+}
+
+async fn index(State(page): State<Arc<Page>>, headers: HeaderMap) -> Response {
+    let etag = page.etag();
+    if etag.as_ref().is_some_and(|etag| matches(&headers, etag)) {
+        return with_etag((StatusCode::NOT_MODIFIED, [(CACHE_CONTROL, ASK_ANEW)]).into_response(), etag);
+    }
+    let Some(contents) = page.files.index().await else { return not_found("There is no page here.\n") };
+    let caching = if page.files.are_fixed() { ASK_ANEW } else { DO_NOT_KEEP };
+    let html = HeaderValue::from_static("text/html; charset=utf-8");
+    with_etag(([(CONTENT_TYPE, html), (CACHE_CONTROL, caching)], contents).into_response(), etag)
+}
+
+/// Looks at the path as it was sent: no asset has a name that needs an escape.
+async fn asset(State(page): State<Arc<Page>>, uri: Uri) -> Response {
+    let named = uri.path().strip_prefix("/assets/").and_then(|path| path.split_once('/'));
+    let Some((version, name)) = named else { return not_found("There is no such file.\n") };
+    if version != page.files.version() {
+        return not_found("This page belongs to another version of the server; reload it.\n");
+    }
+    let Some((contents, media_type)) = page.files.asset(name).await else {
+        return not_found("There is no such file.\n");
+    };
+    let caching = if page.files.are_fixed() { KEEP_FOR_EVER } else { DO_NOT_KEEP };
+    let told = [(CONTENT_TYPE, HeaderValue::from_static(media_type)), (CACHE_CONTROL, caching)];
+    (told, contents).into_response()
+}
+
+fn not_found(why: &'static str) -> Response {
+    (StatusCode::NOT_FOUND, [(CACHE_CONTROL, DO_NOT_KEEP)], why).into_response()
+}
+
+fn with_etag(mut response: Response, etag: Option<HeaderValue>) -> Response {
+    if let Some(etag) = etag {
+        response.headers_mut().insert(ETAG, etag);
+    }
+    response
+}
+
+async fn bound(mut response: Response) -> Response {
+    response.headers_mut().extend(BOUNDS);
+    response
+}
+
+/// RFC 9110 §13.1.2: whether the client has this version already. Proxies that compress make our tag a weak one.
+fn matches(headers: &HeaderMap, etag: &HeaderValue) -> bool {
+    let Ok(etag) = etag.to_str() else { return false };
+    let values = headers.get_all(IF_NONE_MATCH).into_iter().filter_map(|value| value.to_str().ok());
+    let mut tags = values.flat_map(|value| value.split(',')).map(str::trim);
+    tags.any(|tag| tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(sent: &[&str]) -> bool {
+        let mut headers = HeaderMap::new();
+        for value in sent {
+            headers.append(IF_NONE_MATCH, value.parse().expect("a header"));
+        }
+        matches(&headers, &HeaderValue::from_static("\"abc\""))
+    }
+
+    #[test]
+    fn a_tag_is_known_weak_or_in_a_list() {
+        assert!(known(&["\"abc\""]) && known(&["W/\"abc\""]) && known(&["*"]));
+        assert!(known(&["\"x\", \"abc\""]) && known(&["\"x\"", "W/\"abc\""]));
+        assert!(!known(&[]) && !known(&["\"abcd\""]) && !known(&["abc"]) && !known(&["w/\"abc\""]));
+    }
+
+    #[test]
+    fn a_server_without_a_page_has_none_whatever_the_folder() {
+        let none = Config { no_web: true, web_dir: Some("/nowhere".into()), ..Config::default() };
+        assert!(Page::of(&none).expect("nothing is read").is_none());
+        let missing = Config { web_dir: Some("/nowhere".into()), ..Config::default() };
+        let Err(error) = Page::of(&missing) else { panic!("there is no such folder") };
+        assert!(error.to_string().contains("/nowhere"), "{error}");
+    }
+}

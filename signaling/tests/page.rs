@@ -1,0 +1,287 @@
+//! The web page over a real socket: what it is made of, how long it may be kept, and what bounds it.
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{Person, Server, http};
+use voicemesh_signaling::{Config, ServeError};
+
+/// What a server answered.
+struct Answer {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Answer {
+    fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.head.lines().filter_map(|line| line.split_once(": "));
+        headers.find(|(found, _)| found.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
+
+    /// Where the page says that its assets are.
+    fn assets(&self) -> &str {
+        let (_, rest) = self.body.split_once("\"/assets/").expect("the page names an asset");
+        let (version, _) = rest.split_once('/').expect("the asset has a name");
+        version
+    }
+}
+
+async fn ask(server: &Server, method: &str, path: &str, headers: &str) -> Answer {
+    let address = server.address;
+    let request = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n{headers}\r\n");
+    let text = http(address, &request).await;
+    let (head, body) = text.split_once("\r\n\r\n").expect("a head and a body");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    Answer { status, head: head.to_owned(), body: body.to_owned() }
+}
+
+async fn get(server: &Server, path: &str) -> Answer {
+    ask(server, "GET", path, "").await
+}
+
+fn web() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/src")
+}
+
+/// Every file below, relative to the top.
+fn files(folder: &Path, prefix: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder").flatten() {
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        match entry.path().is_dir() {
+            true => found.extend(files(&entry.path(), &format!("{name}/"))),
+            false => found.push(name),
+        }
+    }
+    found
+}
+
+/// A folder that goes with the test.
+struct Folder(PathBuf);
+
+impl Folder {
+    fn new() -> Self {
+        let mut number = [0; 8];
+        getrandom::fill(&mut number).expect("random numbers");
+        let path = std::env::temp_dir().join(format!("voicemesh-page-{:016x}", u64::from_ne_bytes(number)));
+        std::fs::create_dir(&path).expect("a new folder");
+        Self(path)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.0.join(name), text).expect("a file");
+    }
+
+    fn config(&self) -> Config {
+        Config { web_dir: Some(self.0.clone()), ..Config::default() }
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+#[tokio::test]
+async fn every_room_has_the_same_page_which_names_the_version_of_its_assets() {
+    let server = Server::start().await;
+    let page = get(&server, "/").await;
+    assert_eq!((page.status, page.header("content-type")), (200, Some("text/html; charset=utf-8")));
+    assert!(page.body.contains("voicemesh") && !page.body.contains("{{"), "{}", page.body);
+    let version = page.assets();
+    assert!(version.len() == 16 && version.chars().all(|digit| digit.is_ascii_hexdigit()), "{version}");
+    for room in ["/r/lobby", "/r/a%2Fb", "/r/%3Cscript%3Ealert(1)%3C%2Fscript%3E", "/r/%FF%00", "/r/lobby?mute=1"] {
+        let room = get(&server, room).await;
+        assert_eq!((room.status, &room.body), (200, &page.body), "no answer holds anything of its request");
+    }
+}
+
+#[tokio::test]
+async fn every_file_of_the_page_is_served_as_it_is_and_kept_for_ever() {
+    let server = Server::start().await;
+    let page = get(&server, "/").await;
+    let types = [
+        (".js", "text/javascript; charset=utf-8"),
+        (".css", "text/css; charset=utf-8"),
+        (".svg", "image/svg+xml"),
+        (".json", "application/json"),
+        (".webmanifest", "application/manifest+json"),
+    ];
+    let mut served = 0;
+    for name in files(&web(), "") {
+        let Some((_, media_type)) = types.iter().find(|(ending, _)| name.ends_with(ending)) else { continue };
+        let asset = get(&server, &format!("/assets/{}/{name}", page.assets())).await;
+        assert_eq!((asset.status, asset.header("content-type")), (200, Some(*media_type)), "{name}");
+        assert_eq!(asset.header("cache-control"), Some("public, max-age=31536000, immutable"), "{name}");
+        assert!(asset.body == std::fs::read_to_string(web().join(&name)).expect("a text"), "{name} is another");
+        served += 1;
+    }
+    assert!(served > 0, "the page has scripts");
+}
+
+#[tokio::test]
+async fn everything_that_the_page_names_is_there() {
+    let server = Server::start().await;
+    let page = get(&server, "/").await;
+    let base = format!("/assets/{}/", page.assets());
+    let named: Vec<&str> = page.body.split('"').filter(|text| text.starts_with(&base)).collect();
+    assert!(!named.is_empty());
+    for path in named {
+        assert_eq!(get(&server, path).await.status, 200, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_page_that_has_not_changed_is_not_sent_again() {
+    let server = Server::start().await;
+    let page = get(&server, "/r/lobby").await;
+    assert_eq!(page.header("cache-control"), Some("no-cache"));
+    let etag = page.header("etag").expect("it has a tag");
+    let again = ask(&server, "GET", "/r/other", &format!("If-None-Match: W/{etag}\r\n")).await;
+    assert_eq!((again.status, again.body.as_str(), again.header("etag")), (304, "", Some(etag)));
+    assert_eq!(again.header("cache-control"), Some("no-cache"));
+    let changed = ask(&server, "GET", "/r/lobby", "If-None-Match: \"0123456789abcdef\"\r\n").await;
+    assert_eq!((changed.status, &changed.body), (200, &page.body));
+}
+
+#[tokio::test]
+async fn the_head_of_a_page_or_an_asset_comes_alone() {
+    let server = Server::start().await;
+    let page = get(&server, "/").await;
+    let base = format!("/assets/{}/", page.assets());
+    let asset = page.body.split('"').find(|text| text.starts_with(&base)).expect("the page names an asset");
+    for path in ["/", "/r/lobby", asset] {
+        let (whole, head) = (get(&server, path).await, ask(&server, "HEAD", path, "").await);
+        assert_eq!((head.status, head.body.as_str()), (200, ""), "{path}");
+        for name in ["content-length", "content-type", "cache-control", "etag", "content-security-policy"] {
+            assert_eq!(head.header(name), whole.header(name), "{path}: {name}");
+        }
+        assert_eq!(whole.header("content-length"), Some(whole.body.len().to_string().as_str()));
+    }
+    assert_eq!(ask(&server, "POST", "/r/lobby", "Content-Length: 0\r\n").await.status, 405);
+}
+
+#[tokio::test]
+async fn assets_of_another_version_and_unknown_ones_are_not_found_and_that_is_not_kept() {
+    let server = Server::start().await;
+    let page = get(&server, "/").await;
+    let version = page.assets();
+    let other = get(&server, "/assets/0123456789abcdef/main.js").await;
+    assert_eq!(other.status, 404);
+    assert!(other.body.contains("another version"), "{}", other.body);
+    let mut unknown = vec!["/assets/".to_owned() + version];
+    for name in ["nothing.js", "index.html", "../signaling/Cargo.toml", "%2e%2e/package.json", "view/", "..%5cmain.js"]
+    {
+        unknown.push(format!("/assets/{version}/{name}"));
+    }
+    for path in unknown {
+        let missing = get(&server, &path).await;
+        assert_eq!((missing.status, missing.header("cache-control")), (404, Some("no-store")), "{path}");
+        assert!(!missing.body.contains("another version"), "{path}");
+    }
+    assert_eq!(other.header("cache-control"), Some("no-store"));
+}
+
+#[tokio::test]
+async fn every_answer_of_the_page_bounds_what_it_may_do() {
+    let server = Server::start().await;
+    let page = get(&server, "/").await;
+    let tag = page.header("etag").expect("it has a tag");
+    let not_modified = ask(&server, "GET", "/", &format!("If-None-Match: {tag}\r\n")).await;
+    let script = get(&server, &format!("/assets/{}/wire.js", page.assets())).await;
+    let missing = get(&server, "/assets/0/main.js").await;
+    for answer in [&page, &get(&server, "/r/lobby").await, &not_modified, &script, &missing] {
+        let policy = answer.header("content-security-policy").expect("a policy");
+        let directives: Vec<&str> = policy.split("; ").collect();
+        for wanted in [
+            "default-src 'none'",
+            "script-src 'self'",
+            "style-src 'self'",
+            "connect-src 'self'",
+            "base-uri 'none'",
+            "form-action 'none'",
+            "frame-ancestors 'none'",
+        ] {
+            assert!(directives.contains(&wanted), "{wanted} in {policy}");
+        }
+        assert!(!policy.contains("unsafe") && !policy.contains('*') && !policy.contains("  "), "{policy}");
+        let permissions = answer.header("permissions-policy").expect("permissions");
+        for wanted in ["microphone=(self)", "screen-wake-lock=(self)", "camera=()", "geolocation=()"] {
+            assert!(permissions.split(", ").any(|one| one == wanted), "{wanted} in {permissions}");
+        }
+        for (name, value) in [
+            ("referrer-policy", "no-referrer"),
+            ("x-content-type-options", "nosniff"),
+            ("cross-origin-opener-policy", "same-origin"),
+            ("cross-origin-resource-policy", "same-origin"),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{name}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_folder_is_served_as_it_is_at_that_moment() {
+    let folder = Folder::new();
+    folder.write("index.html", "<script type=\"module\" src=\"{{assets}}/main.js\"></script>");
+    folder.write("main.js", "one");
+    folder.write("notes.md", "not for the page");
+    let server = Server::with(folder.config()).await;
+    let page = get(&server, "/r/lobby").await;
+    assert_eq!((page.assets(), page.header("cache-control"), page.header("etag")), ("dev", Some("no-store"), None));
+    assert_eq!(get(&server, "/assets/dev/main.js").await.body, "one");
+    folder.write("main.js", "two");
+    let changed = get(&server, "/assets/dev/main.js").await;
+    assert_eq!((changed.body.as_str(), changed.header("cache-control")), ("two", Some("no-store")));
+    folder.write("index.html", "<p>another page</p>");
+    assert_eq!(get(&server, "/").await.body, "<p>another page</p>");
+    for path in ["notes.md", "index.html", "../Cargo.toml", "%2e%2e/%2e%2e/etc/passwd", "/etc/passwd", ".", ""] {
+        assert_eq!(get(&server, &format!("/assets/dev/{path}")).await.status, 404, "{path}");
+    }
+    std::fs::remove_file(folder.0.join("index.html")).expect("the file is there");
+    assert_eq!(get(&server, "/").await.status, 404);
+}
+
+#[tokio::test]
+async fn a_folder_without_a_page_is_named() {
+    let folder = Folder::new();
+    let Err(error) = Server::with(folder.config()).await.stop().await else { panic!("it started") };
+    assert!(matches!(&error, ServeError::Page { path, .. } if path.starts_with(&folder.0)), "{error}");
+}
+
+#[tokio::test]
+async fn a_server_without_a_page_still_says_what_it_is_and_serves_programs() {
+    let server = Server::with(Config { no_web: true, ..Config::default() }).await;
+    let page = get(&server, "/").await;
+    assert!(page.status == 200 && page.body.contains("voicemesh join") && !page.body.contains("<script"));
+    assert_eq!(get(&server, "/r/lobby").await.status, 404);
+    assert_eq!(get(&server, "/assets/dev/main.js").await.status, 404);
+    assert_eq!(get(&server, "/healthz").await.status, 200);
+    let (mut ana, _) = Person::join(&server, "lobby", "ana").await;
+    assert_eq!(ana.expect_answer().await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_page_takes_nothing_from_the_servers_own_routes() {
+    let server = Server::start().await;
+    assert_eq!(get(&server, "/ws").await.status, 426);
+    let health = get(&server, "/healthz").await;
+    assert_eq!((health.status, health.body.as_str(), health.header("cache-control")), (200, "ok\n", None));
+    assert!(get(&server, "/metrics").await.body.contains("voicemesh_connections 0"));
+    for path in ["/r", "/r/", "/r/a/b", "/index.html", "/assets", "/favicon.ico"] {
+        assert_eq!(get(&server, path).await.status, 404, "{path}");
+    }
+}
+
+#[test]
+fn the_program_has_the_flags() {
+    let help = Command::new(env!("CARGO_BIN_EXE_voicemesh-signaling")).arg("--help").output().expect("it runs");
+    let help = String::from_utf8(help.stdout).expect("text");
+    for flag in ["--web-dir <FOLDER>", "VOICEMESH_WEB_DIR", "--no-web", "VOICEMESH_NO_WEB"] {
+        assert!(help.contains(flag), "{flag} in {help}");
+    }
+}
