@@ -27,16 +27,16 @@ import { prove, secret, serverOrigin, takeInstance } from './identity.js';
 import { Mesh } from './mesh.js';
 import { Playback } from './playback.js';
 import { GLOBAL } from './session.js';
+import { groups, people } from './snapshot.js';
+import { Volumes } from './volumes.js';
 import { cut, LIMITS, utf8Length } from './wire.js';
 
 const CHANGE_EVERY_MS = 100;
 const TICK_EVERY_MS = 20;
 const WAKING_AFTER_MS = 5000;
 const MESSAGES = 500;
-const VOLUMES_KEPT = 200;
 const CLOCK_ANSWERS_PER_SECOND = 200;
 const CAPTURED_LIFE_MS = 60_000;
-const VOLUMES_KEY = 'voicemesh.volumes';
 
 /** The page's clock, in ms. It goes on while the page sleeps or is frozen. */
 const clock = () => performance.now();
@@ -62,8 +62,6 @@ export class Peer extends EventTarget {
   #captured = null;
   /** @type {Message[]} */
   #messages = [];
-  /** @type {Map<string, {volume: number, muted: boolean}>} */
-  #volumes = new Map();
   #deafened = false;
   #inputId = '';
   #outputId = '';
@@ -92,7 +90,7 @@ export class Peer extends EventTarget {
     this.storage = storage;
     const { protocol, host } = location;
     this.url = url ?? `${protocol === 'https:' ? 'wss' : 'ws'}://${host}/ws`;
-    this.#volumes = new Map(this.#kept(VOLUMES_KEY) ?? []);
+    this.volumes = new Volumes(storage);
     this.controls = {
       muted: false, activation: /** @type {'voice' | 'push-to-talk' | 'always'} */ ('voice'),
       processing: { echo: true, noise: true, gain: true },
@@ -349,12 +347,9 @@ export class Peer extends EventTarget {
         return this.#show();
       case 'refused': return this.#refuse(event.code, event.message);
       case 'replaced': return this.#end('replaced');
-      case 'peer-joined': {
-        const { volume, muted } = this.#person(event.peer);
-        this.#playback?.setGain(event.peer, muted ? 0 : volume);
+      case 'peer-joined':
         this.#notice('joined', `${this.#nameOf(event.peer)} is here.`);
         return this.#show();
-      }
       case 'peer-left':
         this.#playback?.remove(event.peer);
         this.#clocks.delete(event.peer);
@@ -453,25 +448,16 @@ export class Peer extends EventTarget {
     });
   }
 
-  /** @param {string} id */
-  #person(id) {
-    return this.#volumes.get(id) ?? { volume: 1, muted: false };
-  }
-
   /** @param {string} id @param {Partial<{volume: number, muted: boolean}>} change */
   #setPerson(id, change) {
-    const person = { ...this.#person(id), ...change };
-    this.#volumes.delete(id);
-    this.#volumes.set(id, person);
-    this.#keep(VOLUMES_KEY, [...this.#volumes].slice(-VOLUMES_KEPT));
+    this.volumes.set(id, change);
     this.#applyVolume(id);
     this.#show();
   }
 
   /** @param {string} id */
   #applyVolume(id) {
-    const { volume, muted } = this.#person(id);
-    this.#playback?.setGain(id, muted ? 0 : volume);
+    this.#playback?.setGain(id, this.volumes.gain(id));
   }
 
   // --- text ---------------------------------------------------------------------------------------------------------
@@ -594,62 +580,14 @@ export class Peer extends EventTarget {
       microphone: this.#microphone, microphoneLabel: this.#capture?.label ?? '',
       muted, activation, processing, deafened: this.#deafened, talking: this.#capture?.talking ?? false,
       speaking: this.#capture?.sending ?? false,
-      people: this.#people(now), groups: this.#groups(), messages: this.#messages,
+      people: mesh ? people(mesh, this.#playback, this.#clocks, this.volumes, now) : [],
+      groups: mesh ? groups(mesh.session) : [], messages: this.#messages,
       playbackBlocked: this.#context?.state === 'suspended' && this.#phase !== 'lobby',
     };
-  }
-
-  /** @param {number} now */
-  #people(now) {
-    if (!this.#mesh) return [];
-    const { roster, session, pairs } = this.#mesh;
-    const members = [...roster.members.values()].sort((a, b) => a.info.order - b.info.order);
-    return members.map(({ info, client, lost }) => {
-      const ear = this.#playback?.ears.get(info.peer);
-      const round = (/** @type {number | null | undefined} */ ms) => (ms === null || ms === undefined ? null : Math.round(ms));
-      return {
-        id: info.peer, name: info.name, speaking: ear?.speaks(now) ?? false, route: session.route(info.peer),
-        roundTripMs: round(pairs.bound(info.peer)?.health.roundTripMs),
-        lossPercent: ear && ear.loss !== null ? Math.round(ear.loss * 1000) / 10 : null,
-        delayMs: round(this.#clocks.get(info.peer)?.delayMs),
-        ...this.#person(info.peer), recording: info.metadata.recording !== undefined,
-        groups: client === null ? [] : [...(session.current?.members.get(client)?.groups ?? [])], away: lost !== null,
-      };
-    });
-  }
-
-  #groups() {
-    const session = this.#mesh?.session;
-    if (!session) return [];
-    const spoken = new Set(session.speaker.openTargets.map((target) => target.name));
-    const members = new Map([[GLOBAL, 0], ...[...session.groups, ...spoken].map((name) => /** @type {const} */ ([name, 0]))]);
-    for (const { groups } of session.current?.members.values() ?? []) {
-      for (const name of groups) members.set(name, (members.get(name) ?? 0) + 1);
-    }
-    return [...members].map(([name, count]) =>
-      ({ name, members: count, listening: session.groups.has(name), speaking: spoken.has(name) }));
   }
 
   /** @param {string} peer */
   #nameOf(peer) {
     return this.#mesh?.roster.members.get(peer)?.info.name ?? 'Somebody';
-  }
-
-  /** @param {string} key @returns {any} */
-  #kept(key) {
-    try {
-      return JSON.parse(this.storage.getItem(key) ?? 'null');
-    } catch {
-      return null;
-    }
-  }
-
-  /** @param {string} key @param {unknown} value */
-  #keep(key, value) {
-    try {
-      this.storage.setItem(key, JSON.stringify(value));
-    } catch {
-      // Then it is forgotten with the page.
-    }
   }
 }

@@ -5,7 +5,6 @@
  * @typedef {import('./mesh.js').Mesh} Mesh
  * @typedef {import('./wire.js').ClientInfo} ClientInfo
  * @typedef {import('./route.js').RouteState} RouteState
- * @typedef {{name: string, groups: Set<string>}} Member
  * @typedef {{kind: 'group' | 'peer', name: string, closing: boolean, session: number}} OpenTarget
  * @typedef {{sequence: number, burst: {bits: number, value: number}, targets: OpenTarget[]}} Address
  * @typedef {{at: number, address: Address, frame: Uint8Array}} Recent
@@ -15,6 +14,7 @@
 
 import { NO_ROUTE, nextRoute, uses } from './route.js';
 import { Speaker, Stream } from './stream.js';
+import { View } from './table.js';
 import { decode, encode, groupId, LIMITS, utf8Length, WireError } from './wire.js';
 
 export const GLOBAL = 'Global';
@@ -30,33 +30,6 @@ const STREAMS = 1024;
 const CODEC = { codec: 1, frameSamples: 960, sampleRateHz: 48000 };
 const RELAYED_KINDS = ['VoiceData', 'VoiceCopies', 'ReceptionReport', 'ClockProbe', 'ClockEcho'];
 const PRIORITIES = ['low', 'default', 'medium', 'high'];
-
-/** A session as this client sees it, or last saw it. */
-export class View {
-  /** @type {Map<number, Member>} client id → member, oneself included */
-  members = new Map();
-  /** @type {Map<number, Member & {until: number}>} whom the server lost but a link still reaches */
-  kept = new Map();
-  /** @type {number | null} */
-  retiredAt = null;
-
-  /** @param {number} session @param {number} you */
-  constructor(session, you) {
-    this.session = session;
-    this.you = you;
-  }
-
-  /** @param {number} client @param {string} group */
-  listens(client, group) {
-    return (this.members.get(client) ?? this.kept.get(client))?.groups.has(group) ?? false;
-  }
-
-  /** The name under which a group id is in use. @param {number} id */
-  nameOf(id) {
-    for (const { groups } of this.members.values()) for (const name of groups) if (groupId(name) === id) return name;
-    return null;
-  }
-}
 
 export class Session {
   /** @type {'offline' | 'handshaking' | 'joined'} */

@@ -233,7 +233,7 @@ test('nobody speaks for another on a link', () => {
   const world = new World();
   const [ada, bo, cy] = ['Ada', 'Bo', 'Cy'].map((name) => world.join(name));
   world.run(1000);
-  const { session, you } = /** @type {import('../src/session.js').View} */ (cy.mesh.session.current);
+  const { session, you } = /** @type {import('../src/table.js').View} */ (cy.mesh.session.current);
   const target = { kind: 'group', id: 29976, positional: false, closing: false, priority: 'default', session: 0, volume: 128 };
   const voice = { sender: you, burst: { bits: 7, value: 0 }, sequence: 1, targets: [target], frame: new Uint8Array([9]) };
   const link = /** @type {import('../src/pairs.js').Link} */ (ada.mesh.pairs.bound(bo.id));
