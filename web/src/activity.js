@@ -6,13 +6,14 @@
 const HANG_OVER_FRAMES = 15;
 const LOOK_BACK_FRAMES = 5;
 /** A frame is speech when it is so far above the floor, twice in a row, and not almost inaudible. */
-const ABOVE_FLOOR_DB = 9;
+const ABOVE_FLOOR_DB = 8;
 const FAR_ABOVE_FLOOR_DB = 15;
-const LEAST_DB = -56;
-const FLOOR_FALLS_DB = 1.5;
-/** The floor climbs slowly, so that speech does not become its own noise: 3 dB a second. */
-const FLOOR_RISES_DB = 0.06;
-const FIRST_FLOOR_DB = -60;
+const LEAST_DB = -58;
+/** The floor is the least level of some seconds, since even quick speech has dips, and noise has none as deep. */
+const WINDOW_FRAMES = 25;
+const WINDOWS = 8;
+/** Of steady noise the quietest frames are about so much below its mean. */
+const LEAST_TO_MEAN_DB = 2;
 
 /** The level of a frame above about 150 Hz, in dB of full scale. @param {Float32Array} pcm */
 export function levelDb(pcm) {
@@ -26,7 +27,9 @@ export function levelDb(pcm) {
 }
 
 export class Activity {
-  #floorDb = FIRST_FLOOR_DB;
+  /** The least level of each of the last windows, the current one last. */
+  #least = [Infinity];
+  #inWindow = 0;
   #run = 0;
   #hangOver = 0;
   /** @type {any[]} frames before speech began */
@@ -44,8 +47,7 @@ export class Activity {
    */
   push(frame) {
     const db = levelDb(frame.pcm);
-    const above = db - this.#floorDb;
-    this.#floorDb += Math.max(Math.min(above, FLOOR_RISES_DB), -FLOOR_FALLS_DB);
+    const above = db - this.#floor(db);
     this.#run = above > ABOVE_FLOOR_DB && db > LEAST_DB ? this.#run + 1 : 0;
     const loud = this.#run >= 2 || (this.#run === 1 && above > FAR_ABOVE_FLOOR_DB);
     if (loud) this.#hangOver = HANG_OVER_FRAMES;
@@ -54,6 +56,18 @@ export class Activity {
     this.#before.push(frame);
     if (this.#before.length > LOOK_BACK_FRAMES) this.#before.shift();
     return [];
+  }
+
+  /** @param {number} db */
+  #floor(db) {
+    if (this.#inWindow++ === WINDOW_FRAMES) {
+      this.#inWindow = 1;
+      this.#least.push(Infinity);
+      if (this.#least.length > WINDOWS) this.#least.shift();
+    }
+    const newest = this.#least.length - 1;
+    this.#least[newest] = Math.min(this.#least[newest], db);
+    return Math.min(...this.#least) + LEAST_TO_MEAN_DB;
   }
 
   /** Another way of activation, or a muted microphone: nothing said before counts. */
