@@ -1,7 +1,10 @@
-//! Lists what `web/src` holds, so that the binary carries the page: the library includes the list that is written here.
+//! Makes `web/src` ready to be carried by the binary: scripts and styles without what only people read, and a list of all files,
+//! which the library includes.
 
 #[path = "src/shell/page/plain.rs"]
 mod plain;
+#[path = "src/shell/page/private_names.rs"]
+mod private_names;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -20,13 +23,34 @@ fn main() -> io::Result<()> {
     collect(&folder, "", &mut names)?;
     // Names are looked up by halving, and the version must not depend on the order that a file system tells them in.
     names.sort();
+    let out = PathBuf::from(env::var("OUT_DIR").unwrap_or_default());
     let mut list = String::from("&[\n");
     for name in &names {
+        let carried = out.join("page").join(name);
+        fs::create_dir_all(carried.parent().unwrap_or(&out))?;
+        fs::write(&carried, shrunk(name, fs::read(folder.join(name))?)?)?;
         // Writing to a String does not fail.
-        let _ = writeln!(list, "    ({name:?}, include_bytes!({:?})),", folder.join(name));
+        let _ = writeln!(list, "    ({name:?}, include_bytes!({carried:?})),");
     }
     list.push_str("]\n");
-    fs::write(PathBuf::from(env::var("OUT_DIR").unwrap_or_default()).join("page.rs"), list)
+    fs::write(out.join("page.rs"), list)
+}
+
+/// The same in fewer bytes. Names that other files know stay as they are.
+fn shrunk(name: &str, contents: Vec<u8>) -> io::Result<Vec<u8>> {
+    let text = |contents| String::from_utf8(contents).map_err(|error| io::Error::other(format!("{name}: {error}")));
+    Ok(match name.rsplit_once('.') {
+        Some((_, "js")) => {
+            let script = minifier::js::minify(&text(contents)?).to_string();
+            private_names::shortened(&script).into_bytes()
+        }
+        Some((_, "css")) => {
+            let style = text(contents)?;
+            let style = minifier::css::minify(&style).map_err(|error| io::Error::other(format!("{name}: {error}")))?;
+            style.to_string().into_bytes()
+        }
+        _ => contents,
+    })
 }
 
 /// The files below `folder`, their names relative to the top, with `/` on every system.

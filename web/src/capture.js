@@ -167,6 +167,12 @@ export class Capture {
     this.level = 0;
   }
 
+  /** For good. */
+  dispose() {
+    this.close();
+    this.encoder.close();
+  }
+
   /** @param {boolean} talking push-to-talk */
   setTalking(talking) {
     if (this.talking && !talking) this.#talkedAt = this.clock();

@@ -312,9 +312,13 @@ export class Peer extends EventTarget {
     this.#closeMicrophone('none');
     this.#playback?.close();
     this.#playback = null;
-    void this.#context?.close();
-    this.#context = this.#opening = null;
+    this.#capture?.dispose();
     this.#capture = null;
+    if (this.#context) {
+      this.#context.onstatechange = null;
+      void this.#context.close();
+    }
+    this.#context = this.#opening = null;
     this.#release();
     this.#release = () => {};
     this.#show();

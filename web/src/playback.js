@@ -3,7 +3,7 @@
  *
  * @typedef {import('./session.js').Heard} Heard
  * @typedef {{sequence: number, offsetMs: number, frameMs: number}} Playing
- * @typedef {{kind: 'frame' | 'lost' | 'pause', sequence: number, frameMs: number, pcm: Float32Array | null}} Entry
+ * @typedef {{kind: 'frame' | 'lost' | 'pause', sequence: number, frameMs: number, heldMs: number, pcm: Float32Array | null}} Entry
  */
 
 import { JitterBuffer } from './jitter.js';
@@ -115,13 +115,13 @@ export class Ear {
     const { kind, sequence } = release;
     if (kind !== 'frame' || release.frame.length === 0) {
       const frameMs = 'frameMs' in release ? release.frameMs : this.frameMs;
-      this.#entries.push({ kind: kind === 'frame' ? 'pause' : kind, sequence, frameMs, pcm: null });
+      this.#entries.push({ kind: kind === 'frame' ? 'pause' : kind, sequence, frameMs, heldMs: 0, pcm: null });
       this.#flush();
       return;
     }
     if (this.#entries.length >= MOST_DECODING) this.#stop();
     if (this.#decoder?.state !== 'configured') this.#start();
-    this.#entries.push({ kind, sequence, frameMs: release.frameMs, pcm: null });
+    this.#entries.push({ kind, sequence, frameMs: release.frameMs, heldMs: release.heldMs, pcm: null });
     const data = /** @type {Uint8Array<ArrayBuffer>} */ (release.frame);
     try {
       this.#decoder?.decode(new EncodedAudioChunk({ type: 'key', timestamp: sequence * 20_000, data }));
@@ -164,10 +164,10 @@ export class Ear {
 
   #flush() {
     while (this.#entries.length > 0) {
-      const { kind, sequence, frameMs, pcm } = this.#entries[0];
+      const { kind, sequence, frameMs, heldMs, pcm } = this.#entries[0];
       if (kind === 'frame' && !pcm) return;
       this.#entries.shift();
-      this.post({ type: kind, id: this.id, sequence, frameMs, pcm }, pcm ? [pcm.buffer] : []);
+      this.post({ type: kind, id: this.id, sequence, frameMs, heldMs, pcm }, pcm ? [pcm.buffer] : []);
     }
   }
 }

@@ -1,11 +1,12 @@
-// Decoded sound of each speaker, kept for as long as it should wait, and the sum of all: the work of the playback worklet.
-//
-// The delay is how long the fastest frames of late wait from their arrival until they are heard. It changes by cutting or
-// repeating whole pitch periods, in pauses first. What is missing is guessed by repeating the last periods.
-// 48 kHz mono; lengths are in samples unless a name says otherwise. `render` allocates nothing while all goes well.
+/**
+ * Decoded sound of each speaker, kept for as long as it should wait, and the sum of all: the playback worklet's work.
+ *
+ * The delay is how long the fastest frames of late wait until they are heard. It changes by cutting or repeating whole
+ * pitch periods, in pauses first; what is missing is guessed by repeating the last ones. 48 kHz mono; lengths are in
+ * samples unless a name says otherwise. `render` allocates nothing while all goes well.
+ */
 
 const MS = 48;
-
 /** What was played stays for so long, to be repeated; so much waits at most. */
 const HISTORY = 40 * MS;
 const MOST_WAITING = 1000 * MS;
@@ -31,41 +32,39 @@ const URGENT = 50 * MS;
 /** How often speech is changed at most, and how alike the pieces must be. */
 const CALM = { interval: 50 * MS, likeness: 0.8 };
 const HASTE = { interval: 20 * MS, likeness: 0.4 };
-/** Of what the latest frames waited at least, so much stays when the delay is reduced. */
+/** Of what the latest frames waited at least, so much stays; how many these are, and what each tells of the longest wait. */
 const KEPT = 5 * MS;
-/** What a frame takes from the memory of those before it: of 2 s, and of 0.5 s. */
-const LONGEST_FORGOTTEN = 0.01;
-const SHORTEST_FORGOTTEN = 0.04;
+const LATEST = 8;
+const WEIGHT = 0.006;
 
 /** A pause is below −50 dBFS, or 25 dB below the last words. */
 const PAUSE = 0.00316;
 const PAUSE_BELOW_SPEECH = 0.056;
 const LOUDNESS_KEPT = 0.9885;
-
 /** What Opus hands out late. */
 const CODEC_DELAY = 6.5 * MS;
-
-/** What there is at the end of what waits. @typedef {'silence' | 'speech' | 'guess'} Tail */
 
 /** One speaker. */
 export class Player {
   isPlaying = false;
-  concealed = 0;
-  stretched = 0;
+  #concealed = 0;
+  #stretched = 0;
   #pcm = new Float32Array(HISTORY + MOST_WAITING + 3 * LONGEST_FRAME);
   #start = HISTORY;
   #end = HISTORY;
-  /** Where frames begin; −1: what is no frame's. @type {{at: number, sequence: number}[]} */
+  /** Where each frame begins, and what is none. @type {{at: number, sequence: number | null}[]} */
   #marks = [];
   #newest = -Infinity;
   #hasEnded = true;
-  /** @type {Tail} */
+  /** What there is at the end. @type {'silence' | 'speech' | 'guess'} */
   #tail = 'silence';
 
   #target = 20 * MS;
   /** How long frames lately waited at most and at least, less what was added to the delay since. */
   #longest = 0;
-  #shortest = 0;
+  #shortest = Infinity;
+  #shortestBefore = Infinity;
+  #arrived = 0;
   #added = 0;
   /** Guessed while nothing was here, perhaps in place of something lost. */
   #waited = 0;
@@ -86,10 +85,7 @@ export class Player {
     if (ms >= 0) this.#target = Math.round(Math.min(ms, 500) * MS);
   }
 
-  /**
-   * Takes a decoded frame, in order. `heldMs`: since it arrived.
-   * @param {{sequence: number, pcm: Float32Array, heldMs?: number}} frame
-   */
+  /** Takes a decoded frame, in order; it arrived `heldMs` ago. @param {{sequence: number, pcm: Float32Array, heldMs?: number}} frame */
   push({ sequence, pcm, heldMs = 0 }) {
     if (!Number.isFinite(sequence) || !(pcm instanceof Float32Array && pcm.length > 0 && pcm.length <= LONGEST_FRAME)) return;
     if (sequence <= this.#newest && sequence > this.#newest - 1000) return;
@@ -100,9 +96,10 @@ export class Player {
     const isFirst = this.#hasEnded;
     if (isFirst) this.#begin(held);
     const wait = this.#waiting() + held - this.#added;
-    if (isFirst) this.#longest = this.#shortest = wait;
-    this.#longest = Math.max(wait, this.#longest + (wait - this.#longest) * LONGEST_FORGOTTEN);
-    this.#shortest = Math.min(wait, this.#shortest + (wait - this.#shortest) * SHORTEST_FORGOTTEN);
+    this.#longest = isFirst ? wait : Math.max(wait, this.#longest + (wait - this.#longest) * WEIGHT);
+    this.#arrived += 1;
+    if (isFirst || this.#arrived % LATEST === 0) [this.#shortestBefore, this.#shortest] = [isFirst ? wait : this.#shortest, wait];
+    this.#shortest = Math.min(this.#shortest, wait);
     this.#waited = 0;
     this.#append(sequence, pcm);
     this.#loudness = Math.max(rms(pcm, 0, pcm.length), this.#loudness * LOUDNESS_KEPT);
@@ -130,10 +127,7 @@ export class Player {
     this.#tail = 'silence';
   }
 
-  /**
-   * Writes what is heard next; tells whether anything is.
-   * @param {Float32Array} out
-   */
+  /** Writes what is heard next; tells whether anything is. @param {Float32Array} out */
   render(out) {
     let done = 0;
     while (done < out.length && this.isPlaying) {
@@ -153,17 +147,16 @@ export class Player {
   }
 
   get stats() {
-    // What is heard now, and how far into it; null in pauses and guesses.
     const at = this.#start - CODEC_DELAY;
-    const mark = this.isPlaying ? this.#marks.findLast((each) => each.at <= at) : undefined;
-    const isSpeech = mark !== undefined && mark.sequence !== -1;
+    const mark = this.isPlaying ? this.#marks.findLast((each) => each.at <= at) : null;
     return {
       bufferedMs: this.isPlaying ? this.#waiting() / MS : 0,
       delayMs: this.isPlaying ? this.#delay() / MS : 0,
-      concealedMs: this.concealed / MS,
-      stretchedMs: this.stretched / MS,
-      playingSequence: isSpeech ? mark.sequence : null,
-      playingOffset: isSpeech ? (at - mark.at) / MS : 0,
+      concealedMs: this.#concealed / MS,
+      stretchedMs: this.#stretched / MS,
+      /** The frame that is heard, null in pauses and guesses; and how far into it, in ms. */
+      playingSequence: mark ? mark.sequence : null,
+      playingOffset: mark ? (at - mark.at) / MS : 0,
     };
   }
 
@@ -197,20 +190,18 @@ export class Player {
     this.#makeRoom(LONGEST_FRAME);
     let [faded, likeness] = [0, 0];
     if (this.#tail !== 'speech') {
-      faded = Math.min(OVERLAP, pcm.length);
-      const end = this.#end;
-      const concealed = this.concealed;
-      this.#extend(LONGEST + OVERLAP);
-      this.concealed = concealed;
       // The guess goes over into the frame where it resembles it most.
+      faded = Math.min(OVERLAP, pcm.length);
+      const [end, concealed, least] = [this.#end, this.#concealed, -Math.min(this.#period >> 1, this.#age, this.#waiting())];
+      const most = this.#age < GUESS_END && faded === OVERLAP ? least + this.#period : -Infinity;
+      this.#extend(LONGEST + OVERLAP);
       buffer.set(pcm.subarray(0, faded), this.#end);
-      const least = -Math.min(this.#period >> 1, this.#age - LONGEST - OVERLAP, end - this.#start);
-      const most = this.#age < GUESS_END && faded === OVERLAP ? least + Math.min(this.#period, LONGEST) : -Infinity;
       const shift = find(least, most, (at) => alike(buffer, this.#end, end + at, OVERLAP));
       likeness = found.likeness;
-      const isAlike = likeness >= HASTE.likeness;
-      this.#end = isAlike ? end + shift : end;
-      this.#added += isAlike ? shift : 0;
+      const by = likeness >= HASTE.likeness ? shift : 0;
+      this.#end = end + by;
+      this.#added += by;
+      this.#concealed = concealed + by;
     }
     this.#mark(sequence);
     for (let i = 0; i < pcm.length; i += 1) {
@@ -226,8 +217,8 @@ export class Player {
   #extend(samples) {
     this.#makeRoom(samples);
     if (this.#tail === 'speech') this.#prepareGuess();
-    if (this.#tail !== 'guess') this.#mark(-1);
-    if (this.#age < GUESS_END) this.concealed += samples;
+    if (this.#tail !== 'guess') this.#mark(null);
+    if (this.#age < GUESS_END) this.#concealed += samples;
     this.#tail = 'guess';
     for (let i = 0; i < samples; i += 1) {
       const share = Math.max(0, Math.min(1, (GUESS_END - this.#age) / (GUESS_END - GUESS_FULL)));
@@ -270,14 +261,15 @@ export class Player {
   #keepPace() {
     if (this.#hasEnded || this.#rendered < this.#changeAt) return;
     const excess = this.#delay() - this.#target;
-    const [start, waiting] = [this.#start, this.#waiting()];
+    const start = this.#start;
+    const waiting = this.#waiting();
     if (-excess > TOO_LITTLE && waiting >= OVERLAP) {
       const most = Math.min(LONGEST, Math.max(2 * SHORTEST, Math.ceil(-excess)));
       if (this.#isQuiet(start - LONGEST, start + WINDOW)) this.#cut(-most, 0);
       else this.#changeSpeech(-excess > URGENT ? HASTE : CALM, -1, most);
       return;
     }
-    const most = Math.floor(Math.min(excess, waiting - WINDOW, this.#shortest + this.#added - KEPT));
+    const most = Math.floor(Math.min(excess, waiting - WINDOW, Math.min(this.#shortest, this.#shortestBefore) + this.#added - KEPT));
     if (most > TOO_MUCH && this.#isQuiet(start, start + most + OVERLAP)) this.#cut(most, 0);
     else if (most > TOO_MUCH_IN_SPEECH) this.#changeSpeech(most > URGENT ? HASTE : CALM, 1, Math.min(most, LONGEST));
   }
@@ -298,7 +290,8 @@ export class Player {
     return rms(this.#pcm, from, Math.min(to, this.#end)) < Math.max(PAUSE, this.#loudness * PAUSE_BELOW_SPEECH);
   }
 
-  /** Takes out so much of what comes next; or, if negative, repeats what was last. @param {number} samples @param {number} likeness */
+  /** Takes out so much of what comes next; repeats what was last if it is negative. */
+  /** @param {number} samples @param {number} likeness */
   #cut(samples, likeness) {
     this.#makeRoom(-samples);
     const [buffer, start, end] = [this.#pcm, this.#start, this.#end];
@@ -310,10 +303,10 @@ export class Player {
     this.#end -= samples;
     for (const mark of this.#marks) mark.at -= samples;
     this.#added -= samples;
-    this.stretched += Math.abs(samples);
+    this.#stretched += Math.abs(samples);
   }
 
-  /** So that this and a bit more can be appended. @param {number} samples */
+  /** For this and a frame more. @param {number} samples */
   #makeRoom(samples) {
     if (this.#end + samples + LONGEST_FRAME <= this.#pcm.length) return;
     const by = this.#start - HISTORY;
@@ -323,7 +316,7 @@ export class Player {
     for (const mark of this.#marks) mark.at -= by;
   }
 
-  /** What is appended now is of this frame. @param {number} sequence */
+  /** What is appended now is of this frame. @param {number | null} sequence */
   #mark(sequence) {
     while (this.#marks.length > 0 && this.#marks[this.#marks.length - 1].at >= this.#end) this.#marks.pop();
     this.#marks.push({ at: this.#end, sequence });
@@ -333,7 +326,7 @@ export class Player {
 const scratch = new Float32Array(OVERLAP);
 const found = { likeness: 0 };
 
-/** The whole number at which something is most alike; how much, is in `found`. */
+/** Where something is most alike; how much, is in `found`. */
 /** @param {number} from @param {number} to @param {(at: number) => number} likenessAt */
 function find(from, to, likenessAt) {
   let [best, most] = [from, -1];

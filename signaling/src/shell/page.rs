@@ -9,6 +9,8 @@
 
 mod files;
 mod plain;
+#[cfg(test)]
+mod private_names;
 
 use std::sync::Arc;
 

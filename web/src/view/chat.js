@@ -11,7 +11,8 @@ const time = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-di
 export function chat(peer, problem) {
   /** @type {readonly Message[]} */
   let shown = [];
-  const list = h('div', { class: 'messages', 'data-test': 'messages', role: 'log', 'aria-label': 'Messages', tabIndex: 0 });
+  const list = h('ol', { class: 'plain-list' });
+  const log = h('div', { class: 'messages', 'data-test': 'messages', role: 'log', 'aria-label': 'Messages', tabIndex: 0 }, list);
   const empty = h('p', { class: 'hint empty' }, 'Nothing has been written yet. Messages are not kept anywhere.');
   const input = h('input', { id: 'message', 'data-test': 'chat-input', autocomplete: 'off', maxLength: 4096, placeholder: 'Write a message', 'aria-label': 'Message' });
   const to = h('select', { 'aria-label': 'To whom' }, h('option', { value: '' }, 'Everyone'));
@@ -34,13 +35,13 @@ export function chat(peer, problem) {
   /** @param {Message} message */
   function row({ from, to: whom, mine, text, at }) {
     const about = whom === 'room' ? '' : whom === 'me' ? ' to you' : ` to ${whom}`;
-    return h('div', { class: mine ? 'message mine' : 'message' },
+    return h('li', { class: mine ? 'message mine' : 'message' },
       h('div', { class: 'about' }, h('strong', {}, mine ? 'You' : from), about, ' ', h('time', {}, time.format(at))),
       h('p', {}, text));
   }
 
   return {
-    element: h('section', { class: 'chat card', 'aria-label': 'Chat' }, h('h2', {}, 'Chat'), empty, list, form),
+    element: h('section', { class: 'chat card', 'aria-label': 'Chat' }, h('h2', {}, 'Chat'), empty, log, form),
     /** How many messages of others have come since the last time. */
     update() {
       const { messages, people } = peer.state;
@@ -52,10 +53,10 @@ export function chat(peer, problem) {
       }
       if (messages === shown) return 0;
       const fresh = messages.slice(messages.indexOf(shown[shown.length - 1]) + 1);
-      const atEnd = list.scrollHeight - list.scrollTop - list.clientHeight < 40;
+      const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
       list.append(...fresh.map(row));
       while (list.children.length > messages.length) list.firstElementChild?.remove();
-      if (atEnd || fresh.some(({ mine }) => mine)) list.scrollTop = list.scrollHeight;
+      if (atEnd || fresh.some(({ mine }) => mine)) log.scrollTop = log.scrollHeight;
       empty.hidden = messages.length > 0;
       shown = messages;
       return fresh.filter(({ mine }) => !mine).length;
