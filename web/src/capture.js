@@ -88,8 +88,6 @@ export class Capture {
   #stream = null;
   /** @type {MediaStreamAudioSourceNode | null} */
   #source = null;
-  /** @type {AudioWorkletNode | null} */
-  #node = null;
   #activity = new Activity();
   #talkedAt = -Infinity;
   #opening = 0;
@@ -112,6 +110,13 @@ export class Capture {
     this.clock = clock;
     this.events = events;
     this.encoder = new Encoder(events.encoded);
+    // One for good, as browsers keep some of each; without a microphone it hears silence, which goes nowhere.
+    this.node = new AudioWorkletNode(context, 'voicemesh-capture', {
+      numberOfInputs: 1, numberOfOutputs: 0, channelCount: 1, channelCountMode: 'explicit',
+    });
+    this.node.port.onmessage = ({ data }) => {
+      if (this.isOpen) this.#frame(data.pcm, data.began);
+    };
   }
 
   get isOpen() {
@@ -152,11 +157,7 @@ export class Capture {
       this.events.lost();
     };
     this.#source = this.context.createMediaStreamSource(stream);
-    this.#node = new AudioWorkletNode(this.context, 'voicemesh-capture', {
-      numberOfInputs: 1, numberOfOutputs: 0, channelCount: 1, channelCountMode: 'explicit',
-    });
-    this.#node.port.onmessage = ({ data }) => this.#frame(data.pcm, data.began);
-    this.#source.connect(this.#node);
+    this.#source.connect(this.node);
   }
 
   /** Closes the microphone; what was being said ends as before a pause. */
@@ -167,8 +168,8 @@ export class Capture {
     this.level = 0;
   }
 
-  /** For good. */
-  dispose() {
+  /** The room is left. */
+  end() {
     this.close();
     this.encoder.close();
   }
@@ -181,13 +182,8 @@ export class Capture {
 
   #release() {
     this.#source?.disconnect();
-    if (this.#node) {
-      this.#node.port.onmessage = null;
-      this.#node.port.close();
-      this.#node.disconnect();
-    }
     if (this.#stream) stop(this.#stream);
-    this.#source = this.#node = this.#stream = null;
+    this.#source = this.#stream = null;
     this.#activity.reset();
   }
 

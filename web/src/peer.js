@@ -310,15 +310,9 @@ export class Peer extends EventTarget {
     this.#clocks.clear();
     this.#captured = null;
     this.#closeMicrophone('none');
-    this.#playback?.close();
-    this.#playback = null;
-    this.#capture?.dispose();
-    this.#capture = null;
-    if (this.#context) {
-      this.#context.onstatechange = null;
-      void this.#context.close();
-    }
-    this.#context = this.#opening = null;
+    this.#playback?.end();
+    this.#capture?.end();
+    void this.#context?.suspend();
     this.#release();
     this.#release = () => {};
     this.#show();
@@ -480,19 +474,11 @@ export class Peer extends EventTarget {
 
   // --- sound --------------------------------------------------------------------------------------------------------
 
-  /** One context for microphone and speaker, made at the first need. */
-  #openSound() {
-    this.#opening ??= this.#makeSound();
-    return this.#opening;
-  }
-
-  async #makeSound() {
-    const context = new AudioContext({ sampleRate: 48_000, latencyHint: 'interactive' });
-    this.#context = context;
-    context.onstatechange = () => this.#show();
-    await Promise.all(['capture-worklet.js', 'playback-worklet.js'].map((module) =>
-      context.audioWorklet.addModule(new URL(module, import.meta.url))));
-    if (this.#context !== context) return context;
+  /** What microphone and speaker need, made at the first need. */
+  async #openSound() {
+    const context = await (this.#opening ??= this.#makeContext());
+    void context.resume();
+    if (this.#playback) return;
     this.#playback = new Playback(context, clock, (now) => this.#tick(now));
     this.#playback.setDeafened(this.#deafened);
     this.#capture = new Capture(context, clock, {
@@ -501,6 +487,15 @@ export class Peer extends EventTarget {
     });
     Object.assign(this.#capture, this.controls);
     await this.#useOutput();
+  }
+
+  /** One for the page's whole life: a browser keeps some of each that is closed. */
+  async #makeContext() {
+    const context = new AudioContext({ sampleRate: 48_000, latencyHint: 'interactive' });
+    this.#context = context;
+    context.onstatechange = () => this.#show();
+    await Promise.all(['capture-worklet.js', 'playback-worklet.js'].map((module) =>
+      context.audioWorklet.addModule(new URL(module, import.meta.url))));
     return context;
   }
 
@@ -586,7 +581,7 @@ export class Peer extends EventTarget {
       speaking: this.#capture?.sending ?? false,
       people: mesh ? people(mesh, this.#playback, this.#clocks, this.volumes, now) : [],
       groups: mesh ? groups(mesh.session) : [], messages: this.#messages,
-      playbackBlocked: this.#context?.state === 'suspended' && this.#phase !== 'lobby',
+      playbackBlocked: this.#context?.state === 'suspended' && this.#phase === 'joined',
     };
   }
 

@@ -231,11 +231,9 @@ export class Playback {
     this.ears.delete(id);
   }
 
-  close() {
+  /** The room is left. */
+  end() {
     for (const id of [...this.ears.keys()]) this.remove(id);
-    this.node.port.onmessage = null;
-    this.node.port.close();
-    this.node.disconnect();
   }
 
   /** Whoever has been silent longest makes room. @param {number} now */
