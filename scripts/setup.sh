@@ -12,6 +12,7 @@
 PURPOSE=${1:-run}
 SYSTEM=$(uname -s)
 RUST_WANTED=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+NODE_WANTED=$(sed -n 's/.*"node": ">=\([0-9]*\)".*/\1/p' web/package.json)
 
 PACKAGES=""      # what the package manager shall install
 MISSING=""       # the same, in words
@@ -45,11 +46,33 @@ check_for_building() {
 
 check_for_testing() {
     have shellcheck || want "shellcheck (lints the scripts)" shellcheck shellcheck
+    check_node
+    chromium_can_be_had || want "Chromium (the page's tests)" chromium ""
     [ "$SYSTEM" = Linux ] || return 0
     have pulseaudio || want "PulseAudio (virtual sound devices)" pulseaudio ""
     have pactl || want "pactl (steers PulseAudio)" pulseaudio-utils ""
     have ip || want "ip (network namespaces)" iproute2 ""
     have nft || want "nft (a firewall in a namespace)" nftables ""
+}
+
+# A Node.js that is here but old is left alone: the system's own package would be the same, or stand in its way.
+check_node() {
+    local found
+    if ! have node; then
+        want "Node.js $NODE_WANTED or newer, with npm (the page's tests)" "nodejs npm" node
+        return
+    fi
+    found=$(node --version)
+    if ! version_reaches "${found#v}" "$NODE_WANTED.0"; then
+        warn "Node.js ${found#v} is here; the page's tests need $NODE_WANTED or newer (https://nodejs.org)."
+    elif ! have npm; then
+        want "npm (the page's tests)" npm ""
+    fi
+}
+
+chromium_can_be_had() {
+    [ -z "${VOICEMESH_CHROMIUM:-}" ] || return 0
+    have chromium || have chromium-browser || have google-chrome
 }
 
 pkg_config_knows() { have pkg-config && pkg-config --exists "$1"; }
@@ -137,7 +160,7 @@ is_debian() {
 }
 
 install_with_apt() {
-    local as_root="" quiet="-y -q -o DPkg::Lock::Timeout=300"
+    local as_root="" quiet="-y -q -o DPkg::Lock::Timeout=300" package available=""
     if [ "$(id -u)" != 0 ]; then
         have sudo || die "Neither root nor sudo here. As root: apt-get update && apt-get install -y$PACKAGES"
         as_root=sudo
@@ -145,9 +168,15 @@ install_with_apt() {
     # A foreign source that is down must not keep Debian's own packages away.
     # shellcheck disable=SC2086 # these are lists of words
     $as_root apt-get $quiet update || warn "apt-get update had errors; trying with what it has."
+    # What this release does not have must not keep the others away.
+    for package in $PACKAGES; do
+        if apt-cache show "$package" >/dev/null 2>&1; then available="$available $package"
+        else warn "There is no package $package here."; fi
+    done
+    [ -n "$available" ] || return 0
     # shellcheck disable=SC2086
-    $as_root env DEBIAN_FRONTEND=noninteractive apt-get $quiet install --no-install-recommends $PACKAGES ||
-        die "apt-get could not install:$PACKAGES"
+    $as_root env DEBIAN_FRONTEND=noninteractive apt-get $quiet install --no-install-recommends $available ||
+        die "apt-get could not install:$available"
 }
 
 install_with_brew() {

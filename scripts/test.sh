@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # Everything that must hold before a change is taken: format, lints, licences, docs, all tests. Cheap checks first.
 # Every step runs even where an earlier one failed, except that nothing is tested which does not build.
+# What this machine cannot run says SKIPPED and why; with CI=true it fails instead.
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 FAILED=""
+LOG=$(mktemp)    # what all tests said, to be counted at the end
+trap 'rm -f "$LOG"' EXIT
 
 main() {
     scripts/setup.sh test
@@ -19,8 +22,15 @@ main() {
     step "docs" env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --lib --no-deps --locked
     # All targets at once, so that the binaries that tests start share one set of features, and one build, with the tests.
     step "build" cargo build --workspace --all-targets --locked
-    case "$FAILED" in *build*) ;; *) step "tests" run_tests ;; esac
+    case "$FAILED" in *build*) ;; *) step "tests" cargo_tests ;; esac
 
+    step "web packages" web_packages
+    step "web types" web_types
+    step "web tests" web_tests
+    # These start the server and the command that were built above.
+    case "$FAILED" in *build*) ;; *) step "browser tests" browser_tests ;; esac
+
+    sum_up
     [ -z "$FAILED" ] || die "FAILED:$FAILED"
 }
 
@@ -59,22 +69,71 @@ check_dependencies() {
     fi
 }
 
-run_tests() {
-    local log status=0
-    log=$(mktemp)
-    cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log" || status=1
-    sum_up "$log"
-    rm -f "$log"
-    return "$status"
+# counted COMMAND…: what it says is counted at the end.
+counted() { "$@" 2>&1 | tee -a "$LOG"; }
+
+cargo_tests() { counted cargo test --workspace --locked --no-fail-fast; }
+
+# --- the page ------------------------------------------------------------------------------------------------------
+
+WEB_STAMP=web/node_modules/.installed-lock
+NODE_WANTED=$(sed -n 's/.*"node": ">=\([0-9]*\)".*/\1/p' web/package.json)
+
+web_packages() {
+    node_will_do || { skip "web packages" "$(why_no_node)"; return; }
+    have npm || { skip "web packages" "npm is not installed"; return; }
+    ! web_is_installed || return 0
+    (cd web && npm ci --loglevel=error) && cp web/package-lock.json "$WEB_STAMP"
 }
 
-# One line for all test binaries together. A test that said SKIPPED counts as that, not as passed.
+web_types() {
+    node_will_do || { skip "web types" "$(why_no_node)"; return; }
+    web_is_installed || { skip "web types" "the packages of web/ are not installed"; return; }
+    (cd web && npm run --silent check)
+}
+
+web_tests() {
+    node_will_do || { skip "web tests" "$(why_no_node)"; return; }
+    counted node --test --test-reporter=spec web/test/*.test.js
+}
+
+# Without Chromium they skip themselves.
+browser_tests() {
+    node_will_do || { skip "browser tests" "$(why_no_node)"; return; }
+    web_is_installed || { skip "browser tests" "the packages of web/ are not installed"; return; }
+    # One at a time: several at once would measure how busy the machine is.
+    counted node --test --test-concurrency=1 --test-reporter=spec tests/browser/*.test.js
+}
+
+node_will_do() { have node && node -e "process.exit(parseInt(process.versions.node) >= $NODE_WANTED ? 0 : 1)"; }
+
+# Nothing is fetched again while the lock file is the same.
+web_is_installed() { cmp -s web/package-lock.json "$WEB_STAMP"; }
+
+why_no_node() { say "Node.js $NODE_WANTED or newer is not installed"; }
+
+# skip WHAT WHY: loud, and a failure where nothing may be left out.
+skip() {
+    say "SKIPPED $1: $2" | tee -a "$LOG"
+    ! in_ci
+}
+
+# One line for all tests together. A test that said SKIPPED counts as that, not as passed; so does a step.
 sum_up() {
     awk '
         /^test result:/ { passed += $4; failed += $6; skipped += $8 }
+        /^SKIPPED (web|browser) [a-z]+:/ { skipped += 1; next }
+        # A file of browser tests says why; node counts what it holds.
+        /^SKIPPED [a-z]+\.test\.js:/ { next }
         /^SKIPPED / && !($2 in seen) { seen[$2]; said += 1 }
+        # The summary of node --test.
+        NF == 3 && ($1 == "#" || $1 == "ℹ") && $3 ~ /^[0-9]+$/ {
+            if ($2 == "pass") passed += $3
+            if ($2 == "fail" || $2 == "cancelled") failed += $3
+            if ($2 == "skipped" || $2 == "todo") skipped += $3
+        }
         END { printf "tests: %d passed, %d failed, %d skipped\n", passed - said, failed, skipped + said }
-    ' "$1"
+    ' "$LOG"
 }
 
 main

@@ -1,0 +1,171 @@
+/** What one test has: a folder, servers, browsers and people, all gone when it ends; what they said is shown when it fails. */
+
+import { mkdtempSync, rmSync } from 'node:fs';
+import { loadavg, tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+import { findChromium, launch, launchUntouched, packagesAreInstalled, Person } from './browser.js';
+import { binary, Program, Server } from './program.js';
+import { speechFile, spoken, writeWav } from './sound.js';
+
+/** Until the page has joined and its route is settled, its microphone hears nothing. */
+export const LEAD_S = 3;
+
+/** Why the tests of this folder cannot run here, or false; where CI=true they must. */
+function reasonToSkip() {
+  const why = !packagesAreInstalled() ? 'the packages of web/ are not installed (cd web && npm ci)'
+    : findChromium() === null ? 'Chromium is not installed (VOICEMESH_CHROMIUM names one elsewhere)'
+      : false;
+  if (why && ['true', '1'].includes(process.env.CI ?? '')) throw new Error(`the browser tests must run where CI=true, but: ${why}`);
+  if (why) console.log(`SKIPPED ${process.argv[1]?.split('/').pop()}: ${why}`);
+  return why;
+}
+
+export const skip = reasonToSkip();
+
+/** Options of a test that takes about so long. @param {number} [seconds] */
+export const within = (seconds = 60) => ({ skip, timeout: seconds * 1000 });
+
+export class Stage {
+  folder = mkdtempSync(join(tmpdir(), 'voicemesh-browser-'));
+  /** @type {(() => unknown)[]} */
+  #endings = [() => rmSync(this.folder, { recursive: true, force: true })];
+  /** @type {Program[]} */
+  #programs = [];
+  /** @type {Person[]} */
+  #people = [];
+  #voices = 0;
+
+  /** @param {import('node:test').TestContext} context */
+  constructor(context) {
+    this.context = context;
+  }
+
+  /** @param {string} name */
+  file(name) {
+    return join(this.folder, name);
+  }
+
+  /** A line for who reads the outcome. @param {string} text */
+  tell(text) {
+    this.context.diagnostic(text);
+  }
+
+  /** Speech and silence as a file. @param {string} name @param {(string | number)[]} parts see `spoken` */
+  speech(name, ...parts) {
+    const file = this.file(name);
+    writeWav(file, spoken(...parts));
+    return file;
+  }
+
+  /** @param {string[]} parameters */
+  async server(...parameters) {
+    const server = await Server.start(parameters);
+    this.#programs.push(server.program);
+    this.#endings.push(() => server.program.kill());
+    return server;
+  }
+
+  /**
+   * Somebody at the command line, who hears into `<name>.wav`.
+   * @param {Server} server
+   * @param {string} name
+   * @param {{room?: string, input?: string, more?: string[]}} [joining]
+   */
+  cli(server, name, { room = 'room', input = 'silence', more = [] } = {}) {
+    const program = new Program(name, binary('voicemesh'), [
+      'join', room, '--json', '--server', server.socketUrl, '--name', name, '--input', input,
+      '--output', this.file(`${name}.wav`), '--state-dir', this.file(`${name}.state`), ...more,
+    ]);
+    this.#programs.push(program);
+    this.#endings.push(() => program.kill());
+    return program;
+  }
+
+  /** A browser whose microphone hears these parts, once, after a lead of silence. @param {(string | number)[]} parts */
+  browser(...parts) {
+    return this.#launch(`${this.speech(`voice-${this.#voices++}.wav`, LEAD_S, ...parts, 1)}%noloop`);
+  }
+
+  /** A browser whose microphone hears a voice without end; without one, a beep every second. @param {string} [voice] */
+  browserSpeakingOn(voice) {
+    return this.#launch(voice === undefined ? null : speechFile(voice));
+  }
+
+  /** As people have it: tabs can be hidden and frozen. Its microphone hears a voice without end. @param {string} voice */
+  async untouchedBrowser(voice) {
+    const { browser, close } = await launchUntouched(speechFile(voice), this.file('profile'));
+    this.#endings.push(close);
+    return browser;
+  }
+
+  /** @param {string | null} voice */
+  async #launch(voice) {
+    const { browser, close } = await launch(voice);
+    this.#endings.push(close);
+    return browser;
+  }
+
+  /** Opens the page. @param {import('playwright-core').Browser} browser @param {string} url @param {string} name @param {import('./browser.js').Using} [using] */
+  async open(browser, url, name, using) {
+    const person = await Person.open(browser, url, name, using);
+    this.#people.push(person);
+    this.#endings.push(() => person.context.close());
+    return person;
+  }
+
+  /** Opens the page, joins and waits for it. @param {import('playwright-core').Browser} browser @param {Server} server @param {string} name @param {import('./browser.js').Using} [using] */
+  async person(browser, server, name, using) {
+    const person = await this.open(browser, server.url, name, using);
+    await person.join(using);
+    await person.waitForPhase('joined');
+    return person;
+  }
+
+  /** Nothing went wrong in anybody's page. */
+  assertNoFaults() {
+    for (const person of this.#people) person.assertNoFaults();
+  }
+
+  /** What everybody said, and how it looked. @param {string} title */
+  async #tellFailure(title) {
+    const lines = this.#programs.map((program) => program.transcript);
+    for (const [at, person] of this.#people.entries()) {
+      lines.push(`--- ${person.name}'s page said:`, ...person.said, ...person.faults);
+      await person.picture(`failed-${title.replaceAll(/\W+/g, '-')}-${at}`).catch(() => {});
+    }
+    // Sound that is late or has holes may be the machine's doing.
+    const load = loadavg().map((one) => one.toFixed(1)).join(', ');
+    console.error(`=== ${title} (load of the machine: ${load})\n${lines.join('\n')}`);
+  }
+
+  async #end() {
+    while (this.#endings.length > 0) {
+      const end = this.#endings.pop();
+      // One that cannot be ended must not keep the others.
+      await Promise.resolve().then(end).catch((error) => console.error(`ending: ${error}`));
+    }
+  }
+
+  /**
+   * The body of a test that has a stage of its own.
+   * @param {(stage: Stage) => Promise<void>} play
+   * @returns {(context: import('node:test').TestContext) => Promise<void>}
+   */
+  static for(play) {
+    return async (context) => {
+      const stage = new Stage(context);
+      // A test that runs out of time is not waited for: it ends here.
+      context.signal.addEventListener('abort', () => void stage.#end());
+      try {
+        await play(stage);
+        stage.assertNoFaults();
+      } catch (error) {
+        await stage.#tellFailure(context.name);
+        throw error;
+      } finally {
+        await stage.#end();
+      }
+    };
+  }
+}

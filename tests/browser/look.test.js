@@ -1,0 +1,102 @@
+/** How the page looks in its main states (out/browser/), that everybody can use it, and that it stays small and by itself. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { axe } from './harness/browser.js';
+import { speechFile } from './harness/sound.js';
+import { Stage, within } from './harness/stage.js';
+
+/** @typedef {import('./harness/browser.js').Person} Person */
+
+const MOST_BYTES = 150_000;
+const SCREENS = [
+  { name: 'wide', context: { viewport: { width: 1280, height: 800 } } },
+  { name: 'wide-dark', context: { viewport: { width: 1280, height: 800 }, colorScheme: /** @type {const} */ ('dark') } },
+  { name: 'phone', context: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true } },
+];
+
+/**
+ * A picture of a state, in which nothing serious may be in anybody's way and nothing may stick out sideways.
+ * @param {Person} person
+ * @param {string} name
+ */
+async function look(person, name) {
+  const { page } = person;
+  await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished.catch(() => {}))));
+  await person.picture(name);
+  await page.evaluate(axe().source);
+  const { violations } = await page.evaluate(() => /** @type {any} */ (globalThis).axe.run(document, { resultTypes: ['violations'] }));
+  const grave = /** @type {import('axe-core').Result[]} */ (violations)
+    .filter(({ impact }) => impact === 'serious' || impact === 'critical')
+    .map(({ id, help, nodes }) => `${id}: ${help}: ${nodes.map(({ html }) => html).join(' | ')}`);
+  assert.deepEqual(grave, [], name);
+  const overhang = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  assert.ok(overhang <= 0, `${name}: ${overhang} pixels stick out`);
+}
+
+for (const { name, context } of SCREENS) {
+  test(`everybody can use the page: ${name}`, within(90), Stage.for(async (stage) => {
+    const server = await stage.server();
+    const browser = await stage.browserSpeakingOn('reader');
+    const ada = await stage.open(browser, server.url, 'ada', { recorded: false, context });
+    await look(ada, `${name}-1-lobby`);
+    await ada.join({ room: 'Kitchen table' });
+    await ada.waitForPhase('joined');
+    await look(ada, `${name}-2-alone`);
+    const room = 'Kitchen table';
+    const bob = stage.cli(server, 'Bob', { room, input: `${speechFile('cards')}:loop` });
+    stage.cli(server, 'Somebody with a name that is rather long for a list', { room, more: ['--relay-only'] });
+    await ada.sees('Bob', '[data-speaking="true"]').waitFor();
+    bob.type('Can you hear me?');
+    await ada.at('messages').getByText('Can you hear me?', { exact: true }).waitFor({ state: 'attached' });
+    await look(ada, `${name}-3-people`);
+    for (const tab of await ada.page.locator('nav button:visible').all()) {
+      await tab.click();
+      await look(ada, `${name}-4-${(await tab.innerText()).toLowerCase().replaceAll(/\W+/g, '')}`);
+    }
+    await ada.at('settings').click();
+    await look(ada, `${name}-5-settings`);
+    await ada.page.keyboard.press('Escape');
+    await server.program.kill();
+    await ada.waitForPhase('reconnecting');
+    await look(ada, `${name}-6-server-away`);
+    await ada.at('leave').click();
+    await ada.waitForPhase('left');
+    await look(ada, `${name}-7-left`);
+  }));
+}
+
+test('a full room says so', within(), Stage.for(async (stage) => {
+  const server = await stage.server('--max-peers-per-room', '1');
+  const bob = stage.cli(server, 'bob');
+  await bob.waitFor('connected');
+  const browser = await stage.browserSpeakingOn();
+  const ada = await stage.open(browser, server.url, 'ada');
+  await ada.join();
+  await ada.waitForPhase('refused');
+  assert.match(await ada.page.innerText('body'), /full/i);
+  await look(ada, 'refused');
+}));
+
+test('the page is small and loads nothing from elsewhere', within(), Stage.for(async (stage) => {
+  const server = await stage.server();
+  const browser = await stage.browserSpeakingOn();
+  const ada = await stage.open(browser, server.url, 'ada', { recorded: false });
+  // An answer that is still on its way when the page is loaded anew has no body.
+  await ada.page.waitForLoadState('networkidle');
+  /** @type {Map<string, number>} */
+  const sizes = new Map();
+  /** @type {Promise<unknown>[]} */
+  const bodies = [];
+  ada.page.on('response', (response) => bodies.push(response.body().then((body) => sizes.set(response.url(), body.length))));
+  // Anew, since what it loaded first was not counted; what is asked of anybody else is a fault of its own.
+  await ada.page.reload();
+  await ada.join();
+  await ada.waitForPhase('joined');
+  await Promise.all(bodies);
+  const bytes = [...sizes.values()].reduce((sum, size) => sum + size, 0);
+  stage.tell(`${bytes} bytes in ${sizes.size} files`);
+  assert.ok(sizes.has(`${server.url}/`) && sizes.size > 10, [...sizes.keys()].join('\n'));
+  assert.ok(bytes <= MOST_BYTES, `${bytes} bytes`);
+}));

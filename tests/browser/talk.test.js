@@ -1,0 +1,81 @@
+/** Rooms in which nothing goes wrong: who speaks in a browser is heard, and hears. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { assertHeard, speechFile } from './harness/sound.js';
+import { LEAD_S, Stage, within } from './harness/stage.js';
+
+/** The longest voice, its lead, and a moment for the last of it to arrive. */
+const WHOLE_S = LEAD_S + 7.1 + 1.5;
+/** What a browser's own processing of a microphone leaves of a noisy voice; another voice stays under 0.4. */
+const PROCESSED = { envelope: 0.7, unheardMs: 200, stoi: 0.6 };
+
+/**
+ * Ada in a browser and Bob at the command line, who say something each at the same time.
+ * @param {Stage} stage
+ * @param {'direct' | 'relayed'} route
+ */
+async function browserAndCommandLine(stage, route) {
+  const server = await stage.server();
+  const browser = await stage.browser('reader');
+  const ada = await stage.person(browser, server, 'ada', { relayOnly: route === 'relayed' });
+  const bob = stage.cli(server, 'bob', { input: speechFile('announcer'), more: ['--duration', String(WHOLE_S)] });
+  await Promise.all([
+    ada.waitForRoute('bob', route),
+    bob.waitFor('route-changed', (json) => json.name === 'ada' && json.route === route),
+  ]);
+  await bob.waitFor('summary');
+  await ada.heard(stage.file('ada.wav'));
+  const toBob = await assertHeard('ada, to bob', speechFile('reader'), stage.file('bob.wav'));
+  stage.tell(`browser to command line: ${toBob.line}`);
+  const toAda = await assertHeard('bob, to ada', speechFile('announcer'), stage.file('ada.wav'));
+  stage.tell(`command line to browser: ${toAda.line}`);
+  return ada;
+}
+
+test('a browser and a command line hear each other directly', within(), Stage.for(async (stage) => {
+  await browserAndCommandLine(stage, 'direct');
+}));
+
+test('a browser that wants the relay only is heard and hears, and opens no connection', within(), Stage.for(async (stage) => {
+  const ada = await browserAndCommandLine(stage, 'relayed');
+  assert.equal(await ada.connectionsEver(), 0);
+}));
+
+test('two browsers hear each other', within(), Stage.for(async (stage) => {
+  const server = await stage.server();
+  const [hers, his] = await Promise.all([stage.browser('reader'), stage.browser('announcer')]);
+  const [ada, bob] = await Promise.all([stage.person(hers, server, 'ada'), stage.person(his, server, 'bob')]);
+  await Promise.all([ada.waitForRoute('bob', 'direct'), bob.waitForRoute('ada', 'direct')]);
+  await Promise.all([ada, bob].map(async (person) => {
+    await person.waitUntilRecorded(WHOLE_S);
+    await person.heard(stage.file(`${person.name}.wav`));
+  }));
+  stage.tell((await assertHeard('ada, to bob', speechFile('reader'), stage.file('bob.wav'))).line);
+  stage.tell((await assertHeard('bob, to ada', speechFile('announcer'), stage.file('ada.wav'))).line);
+}));
+
+test('a browser and two at the command line hear each other', within(), Stage.for(async (stage) => {
+  const server = await stage.server();
+  const cyd = stage.cli(server, 'cyd');
+  await cyd.waitFor('connected');
+  const browser = await stage.browser('reader');
+  // As people have it: the browser suppresses noise and evens out loudness, which changes a clean recording.
+  const ada = await stage.person(browser, server, 'ada', { processed: true });
+  // Bob waits until Ada has spoken.
+  const input = stage.speech('bob-says.wav', WHOLE_S, 'announcer');
+  const bob = stage.cli(server, 'bob', { input, more: ['--duration', String(WHOLE_S + 7.5)] });
+  await Promise.all([ada.waitForRoute('bob', 'direct'), ada.waitForRoute('cyd', 'direct')]);
+  await bob.waitFor('summary');
+  await ada.waitUntilGone('bob');
+  await cyd.leave();
+  await ada.heard(stage.file('ada.wav'));
+  for (const [speaker, voice, listener] of [
+    ['ada', 'reader', 'bob'], ['ada', 'reader', 'cyd'], ['bob', 'announcer', 'ada'], ['bob', 'announcer', 'cyd'],
+  ]) {
+    const hearing = await assertHeard(`${speaker}, to ${listener}`, speechFile(voice), stage.file(`${listener}.wav`),
+      speaker === 'ada' ? PROCESSED : {});
+    stage.tell(`${speaker} to ${listener}: ${hearing.line}`);
+  }
+}));
