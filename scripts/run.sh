@@ -65,7 +65,11 @@ tell_how_to_join() {
     cat <<END
 
 A server runs at $SERVER, and an echo peer waits in room "$ROOM".
-In another terminal, join and speak; the echo peer says back what it hears (wear headphones):
+It says back what it hears (wear headphones). Join in a browser:
+
+    http://$NEAR:$PORT/r/$(url_encoded "$ROOM")
+
+or in another terminal:
 
     $join $SERVER
 
@@ -78,9 +82,23 @@ END
         say "From another machine, with voicemesh built there, and this machine's address:"
         say
         say "    voicemesh join $(printf '%q' "$ROOM") --server ws://ADDRESS:$PORT"
+        say
+        say "Browsers of other machines talk only to https://: see --tls-cert, or put the server behind a host that has it."
     fi
     say
     say "Logs are in $LOGS. Ctrl-C ends both."
+}
+
+# What a room's name is in an address: every byte but the plainest as %XX.
+url_encoded() {
+    local LC_ALL=C text=$1 at byte
+    for ((at = 0; at < ${#text}; at++)); do
+        byte=${text:at:1}
+        case "$byte" in
+            [a-zA-Z0-9._~-]) printf '%s' "$byte" ;;
+            *) printf '%%%02X' "'$byte" ;;
+        esac
+    done
 }
 
 # Waits until one of the two ends, which neither does by itself.

@@ -32,6 +32,7 @@ async function waitForFrames(bob, name, more) {
   while (await heardOf(bob, name) < enough) assert.ok(Date.now() < deadline, `no ${more} more frames of ${name}`);
 }
 
+// proves: B-03
 test('a server killed in mid-speech leaves no gap in what a browser says directly', within(90), Stage.for(async (stage) => {
   const server = await stage.server();
   const browser = await stage.browser(...WORDS);
@@ -57,6 +58,7 @@ test('a server killed in mid-speech leaves no gap in what a browser says directl
   stage.tell((await assertHeard('ada, to bob', stage.file('spoken.wav'), stage.file('bob.wav'))).line);
 }));
 
+// proves: D-32
 test('a link cut in mid-speech is replaced, and little is lost meanwhile', within(90), Stage.for(async (stage) => {
   const server = await stage.server();
   const browser = await stage.browserSpeakingOn();

@@ -34,10 +34,12 @@ async function browserAndCommandLine(stage, route) {
   return ada;
 }
 
+// proves: D-15, D-31, U-01, U-05
 test('a browser and a command line hear each other directly', within(), Stage.for(async (stage) => {
   await browserAndCommandLine(stage, 'direct');
 }));
 
+// proves: S-14, D-24
 test('a browser that wants the relay only is heard and hears, and opens no connection', within(), Stage.for(async (stage) => {
   const ada = await browserAndCommandLine(stage, 'relayed');
   assert.equal(await ada.connectionsEver(), 0);
@@ -56,26 +58,25 @@ test('two browsers hear each other', within(), Stage.for(async (stage) => {
   stage.tell((await assertHeard('bob, to ada', speechFile('announcer'), stage.file('ada.wav'))).line);
 }));
 
-test('a browser and two at the command line hear each other', within(), Stage.for(async (stage) => {
+// proves: B-07
+test('a browser, a command line and a program with a frame loop hear each other', within(90), Stage.for(async (stage) => {
   const server = await stage.server();
-  const cyd = stage.cli(server, 'cyd');
-  await cyd.waitFor('connected');
   const browser = await stage.browser('reader');
-  // As people have it: the browser suppresses noise and evens out loudness, which changes a clean recording.
-  const ada = await stage.person(browser, server, 'ada', { processed: true });
-  // Bob waits until Ada has spoken.
-  const input = stage.speech('bob-says.wav', WHOLE_S, 'announcer');
-  const bob = stage.cli(server, 'bob', { input, more: ['--duration', String(WHOLE_S + 7.5)] });
-  await Promise.all([ada.waitForRoute('bob', 'direct'), ada.waitForRoute('cyd', 'direct')]);
-  await bob.waitFor('summary');
-  await ada.waitUntilGone('bob');
-  await cyd.leave();
+  const ada = await stage.person(browser, server, 'ada');
+  // One after the other: Ada, then Bob, then the program.
+  const [bobs, games] = [WHOLE_S, WHOLE_S + 6];
+  const length = games + 8.5;
+  const bob = stage.cli(server, 'bob', { input: stage.speech('bob-says.wav', bobs, 'announcer'), more: ['--duration', String(length)] });
+  const game = stage.game(server, 'game', stage.speech('game-says.wav', games, 'cards'), length);
+  await Promise.all([ada.waitForRoute('bob', 'direct'), ada.waitForRoute('game', 'direct')]);
+  await Promise.all([bob.waitFor('summary'), game.ended]);
+  await Promise.all([ada.waitUntilGone('bob'), ada.waitUntilGone('game')]);
   await ada.heard(stage.file('ada.wav'));
   for (const [speaker, voice, listener] of [
-    ['ada', 'reader', 'bob'], ['ada', 'reader', 'cyd'], ['bob', 'announcer', 'ada'], ['bob', 'announcer', 'cyd'],
+    ['ada', 'reader', 'bob'], ['ada', 'reader', 'game'], ['bob', 'announcer', 'ada'], ['bob', 'announcer', 'game'],
+    ['game', 'cards', 'ada'], ['game', 'cards', 'bob'],
   ]) {
-    const hearing = await assertHeard(`${speaker}, to ${listener}`, speechFile(voice), stage.file(`${listener}.wav`),
-      speaker === 'ada' ? PROCESSED : {});
+    const hearing = await assertHeard(`${speaker}, to ${listener}`, speechFile(voice), stage.file(`${listener}.wav`));
     stage.tell(`${speaker} to ${listener}: ${hearing.line}`);
   }
 }));

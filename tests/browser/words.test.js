@@ -15,6 +15,7 @@ async function write(person, text) {
   await person.at('chat-send').click();
 }
 
+// proves: D-35
 test('text goes both ways and is shown as it was written', within(), Stage.for(async (stage) => {
   const server = await stage.server();
   const browser = await stage.browserSpeakingOn();
@@ -34,6 +35,7 @@ test('text goes both ways and is shown as it was written', within(), Stage.for(a
   assert.match(await ada.at('messages').innerText(), /bob to you/);
 }));
 
+// proves: D-19
 test('who mutes sends nothing, and is heard again when they unmute', within(), Stage.for(async (stage) => {
   const server = await stage.server();
   const browser = await stage.browserSpeakingOn('reader');

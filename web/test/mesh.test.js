@@ -63,6 +63,7 @@ test('what the server may not say is skipped', () => {
   }
 });
 
+// proves: B-02, D-32
 test('two meet, are relayed first and direct soon after, and lose no frame on the way', () => {
   const { world, ada, bo } = pair();
   world.run(45);
@@ -130,6 +131,7 @@ test('who never could be reached directly is heard again when the server is back
   assert.equal(ada.sent.link, 0, 'relay-only peers open no link');
 });
 
+// proves: U-09, D-13
 test('a peer that the server lost is kept while its link lives, and told as gone once', () => {
   const { world, ada, bo } = pair();
   world.run(1000);
@@ -163,6 +165,7 @@ test('a missed arrival is noticed by the roster’s mark', () => {
   assert.ok(ada.mesh.roster.members.has(bo.id));
 });
 
+// proves: D-15, D-16, D-19
 test('speech goes to whom it is for, and to nobody else', () => {
   const world = new World();
   const [ada, bo, cy] = ['Ada', 'Bo', 'Cy'].map((name) => world.join(name));
@@ -229,6 +232,7 @@ test('copies and pause marks go to those who read them, and a lost frame is hear
   assert.ok(cy.events.every((event) => event.type !== 'voice' || (event.heard.behind === 0 && !event.heard.pauseFollows)));
 });
 
+// proves: D-27
 test('nobody speaks for another on a link', () => {
   const world = new World();
   const [ada, bo, cy] = ['Ada', 'Bo', 'Cy'].map((name) => world.join(name));

@@ -51,6 +51,11 @@ export class Program {
     });
   }
 
+  /** When it has ended by itself. */
+  get ended() {
+    return this.#ended;
+  }
+
   get running() {
     return this.child.exitCode === null && this.child.signalCode === null;
   }

@@ -82,6 +82,16 @@ export class Stage {
     return program;
   }
 
+  /** A program that embeds the peer, says a file and hears into `<name>.wav`. @param {Server} server @param {string} name @param {string} input @param {number} seconds */
+  game(server, name, input, seconds) {
+    const program = new Program(name, binary('examples/frame_loop'), [
+      server.socketUrl, 'room', name, input, this.file(`${name}.wav`), String(seconds),
+    ]);
+    this.#programs.push(program);
+    this.#endings.push(() => program.kill());
+    return program;
+  }
+
   /** A browser whose microphone hears these parts, once, after a lead of silence. @param {(string | number)[]} parts */
   browser(...parts) {
     return this.#launch(`${this.speech(`voice-${this.#voices++}.wav`, LEAD_S, ...parts, 1)}%noloop`);
