@@ -15,7 +15,7 @@ const MOST_LINES = 20_000;
 
 /** @param {string} name of a program that was built beforehand */
 export function binary(name) {
-  const path = join(resolve(ROOT, process.env.CARGO_TARGET_DIR || 'target'), 'debug', name);
+  const path = join(resolve(ROOT, process.env.CARGO_TARGET_DIR || 'target'), process.env.VOICEMESH_PROFILE ?? 'debug', name);
   if (!existsSync(path)) throw new Error(`${path} is not built: run \`cargo build --workspace --all-targets\` first`);
   return path;
 }

@@ -64,7 +64,14 @@ export function keyed(list, key, create) {
 export function meter(label) {
   const bar = h('i');
   const element = h('div', { class: 'meter', role: 'img', 'aria-label': label }, bar);
-  return { element, set: (/** @type {number} */ level) => { bar.style.transform = `scaleX(${level.toFixed(3)})`; } };
+  let shown = '';
+  return {
+    element,
+    set(/** @type {number} */ level) {
+      const next = `scaleX(${level.toFixed(2)})`;
+      if (next !== shown) bar.style.transform = shown = next;
+    },
+  };
 }
 
 /** A switch with its words. @param {string} words @param {boolean} checked @param {(on: boolean) => void} changed @param {Record<string, any>} [properties] */

@@ -11,6 +11,8 @@ import { ending, UNSUPPORTED } from './words.js';
 /** @typedef {{element: HTMLElement, focus: () => void, update: () => void, frame?: () => void, close?: () => void}} Screen */
 
 const NOTICE_MS = 6000;
+/** Each drawing of a meter costs, and more of them in a second are not seen. */
+const METERS_EVERY_MS = 45;
 
 /**
  * @param {Peer | null} peer null where this browser cannot talk
@@ -92,8 +94,12 @@ export function show(peer, { root, room, support, storage }) {
     const button = event.target instanceof Element ? event.target.closest('button') : null;
     if (event.detail > 0 && button && button === document.activeElement) button.blur();
   });
-  const frame = () => {
-    screen?.frame?.();
+  let drawnAt = 0;
+  const frame = (/** @type {number} */ now) => {
+    if (now >= drawnAt + METERS_EVERY_MS) {
+      drawnAt = now;
+      screen?.frame?.();
+    }
     requestAnimationFrame(frame);
   };
   requestAnimationFrame(frame);
