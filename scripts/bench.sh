@@ -11,6 +11,16 @@ status=0
 "$(target_dir)/release/voicemesh-bench" "$@" || status=$?
 case " $* " in
     *" --help "* | *" --only "*) exit "$status" ;;
+esac
+if have node && [ -d web/node_modules ] && { have chromium || [ -n "${VOICEMESH_CHROMIUM:-}" ]; }; then
+    quick=""
+    case " $* " in *" --quick "*) quick=--quick ;; esac
+    # shellcheck disable=SC2086 # nothing, or one word
+    VOICEMESH_PROFILE=release node tests/browser/bench.js $quick || status=$?
+else
+    warn "SKIPPED the page: it takes Node.js, Chromium, and the packages of web/ (cd web && npm ci)"
+fi
+case " $* " in
     *" --quick "*) "$(target_dir)/release/voicemesh-quality" --quick || status=$? ;;
     *) "$(target_dir)/release/voicemesh-quality" || status=$? ;;
 esac
