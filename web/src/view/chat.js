@@ -1,65 +1,89 @@
 /** What is written, to the room or to one person. */
 
-import { h } from './dom.js';
+import { button, h, setAttribute, writer } from './dom.js';
 
-/** @typedef {import('../peer.js').Peer} Peer */
-/** @typedef {import('../peer.js').Message} Message */
+/** @import { Message, PersonState } from '../peer.js' */
+/** @import { App } from './view.js' */
 
-const time = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit' });
+/** Those that came after `last`. @param {readonly Message[]} messages @param {Message | undefined} last */
+export function newerThan(messages, last) {
+  return messages.slice(last ? messages.lastIndexOf(last) + 1 : 0);
+}
 
-/** @param {Peer} peer @param {(problem: string) => void} problem */
-export function chat(peer, problem) {
+/** @param {App} app */
+export function chat({ peer, tell }) {
   /** @type {readonly Message[]} */
   let shown = [];
-  const list = h('ol', { class: 'plain-list' });
-  const log = h('div', { class: 'messages', 'data-test': 'messages', role: 'log', 'aria-label': 'Messages', tabIndex: 0 }, list);
-  const empty = h('p', { class: 'hint empty' }, 'Nothing has been written yet. Messages are not kept anywhere.');
-  const input = h('input', { id: 'message', 'data-test': 'chat-input', autocomplete: 'off', maxLength: 4096, placeholder: 'Write a message', 'aria-label': 'Message' });
-  const to = h('select', { 'aria-label': 'To whom' }, h('option', { value: '' }, 'Everyone'));
-  const send = h('button', { type: 'submit', class: 'primary', 'data-test': 'chat-send' }, 'Send');
-  const form = h('form', {
-    class: 'write',
-    onsubmit: (/** @type {Event} */ event) => {
-      event.preventDefault();
-      const text = input.value.trim();
-      if (text === '') return;
-      try {
-        peer.sendText(text, to.value || null);
-        input.value = '';
-      } catch (error) {
-        problem(error instanceof Error ? error.message : String(error));
-      }
+  let atEnd = true;
+  let listed = '';
+  const list = h('ol');
+  const scroller = h('div', {
+    className: 'messages', test: 'messages', role: 'log', ariaLabel: 'Messages', tabIndex: 0,
+    onscroll: () => {
+      if (scroller.clientHeight > 0) atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 40;
+      if (atEnd) newest.hidden = true;
     },
-  }, to, input, send);
+  }, list);
+  const newest = button('primary newest', () => toEnd(), { hidden: true }, 'New messages ↓');
+  const empty = h('p', 'hint', 'Nothing yet. Who comes later does not see what was written before.');
+  const input = h('input', {
+    test: 'chat-input', autocomplete: 'off', maxLength: 4096, placeholder: 'Write a message', ariaLabel: 'Message', enterKeyHint: 'send',
+  });
+  const to = h('select', { ariaLabel: 'To whom', onchange: () => mark() });
+  const form = writer(tell, (text) => peer.sendText(text, to.value || null), input, to, input, h('button', { type: 'submit', className: 'primary', test: 'chat-send' }, 'Send'));
+
+  /** What only one person will see looks different before it is sent. */
+  function mark() {
+    setAttribute(form, 'data-private', to.value !== '');
+  }
+
+  function toEnd() {
+    atEnd = newest.hidden = true;
+    scroller.scrollTop = scroller.scrollHeight;
+  }
+
+  /** @param {PersonState[]} people */
+  function listPeople(people) {
+    const chosen = to.value;
+    const options = [['', 'To everyone'], ...people.map(({ id, name }) => [id, `Only to ${name}`])];
+    // Who left stays chosen: what was meant for one must not go to everyone.
+    if (!options.some(([id]) => id === chosen)) options.push([chosen, 'Who has left']);
+    const now = JSON.stringify(options);
+    if (now === listed) return;
+    listed = now;
+    to.replaceChildren(...options.map(([value, words]) => h('option', { value }, words)));
+    to.value = chosen;
+    mark();
+  }
 
   /** @param {Message} message */
   function row({ from, to: whom, mine, text, at }) {
-    const about = whom === 'room' ? '' : whom === 'me' ? ' to you' : ` to ${whom}`;
-    return h('li', { class: mine ? 'message mine' : 'message' },
-      h('div', { class: 'about' }, h('strong', {}, mine ? 'You' : from), about, ' ', h('time', {}, time.format(at))),
-      h('p', {}, text));
+    const about = whom === 'room' ? ' ' : whom === 'me' ? ' to you only, ' : ` to ${whom}, `;
+    return h('li', mine ? 'mine' : whom === 'me' ? 'private' : '',
+      h('div', 'about', h('bdi', {}, mine ? 'You' : from), about, new Date(at).toLocaleTimeString([], { timeStyle: 'short' })),
+      h('p', { dir: 'auto' }, text));
   }
 
   return {
-    element: h('section', { class: 'chat card', 'aria-label': 'Chat' }, h('h2', {}, 'Chat'), empty, log, form),
-    /** How many messages of others have come since the last time. */
+    element: h('section', { className: 'chat card', ariaLabel: 'Chat' }, h('h2', {}, 'Chat'), empty, scroller, newest, form),
+    /** It can be seen again: its end is where one left it. */
+    seen() {
+      if (atEnd) toEnd();
+    },
+    /** Those of others that have come since the last time. */
     update() {
       const { messages, people } = peer.state;
-      const known = [...to.options].slice(1).map((option) => option.value).join();
-      if (known !== people.map(({ id }) => id).join()) {
-        const chosen = to.value;
-        to.replaceChildren(h('option', { value: '' }, 'Everyone'), ...people.map(({ id, name }) => h('option', { value: id }, name)));
-        to.value = people.some(({ id }) => id === chosen) ? chosen : '';
-      }
-      if (messages === shown) return 0;
-      const fresh = messages.slice(messages.indexOf(shown[shown.length - 1]) + 1);
-      const atEnd = log.scrollHeight - log.scrollTop - log.clientHeight < 40;
+      listPeople(people);
+      if (messages === shown) return [];
+      const fresh = newerThan(messages, shown[shown.length - 1]);
+      shown = messages;
+      if (fresh.length === 0) return [];
       list.append(...fresh.map(row));
       while (list.children.length > messages.length) list.firstElementChild?.remove();
-      if (atEnd || fresh.some(({ mine }) => mine)) log.scrollTop = log.scrollHeight;
-      empty.hidden = messages.length > 0;
-      shown = messages;
-      return fresh.filter(({ mine }) => !mine).length;
+      if (atEnd || fresh.some(({ mine }) => mine)) toEnd();
+      else newest.hidden = false;
+      empty.hidden = true;
+      return fresh.filter(({ mine }) => !mine);
     },
   };
 }

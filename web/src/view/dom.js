@@ -1,34 +1,43 @@
-/** Elements without markup: what others say only ever becomes text. */
+/**
+ * Elements without markup: what others say only ever becomes text.
+ *
+ * @typedef {Record<string, any> & {onkeydown?: (event: KeyboardEvent) => void, onsubmit?: (event: Event) => void,
+ *   onclick?: (event: MouseEvent) => void, onpointerdown?: (event: PointerEvent) => void}} Properties
+ */
 
 /**
- * An element. Properties that begin with `on` are listeners, those with a dash or an `aria`, `data` or `role` attributes.
+ * An element with its classes, or with properties: those with a dash are attributes, and `test` is what tests find it by.
  * @template {keyof HTMLElementTagNameMap} K
  * @param {K} tag
- * @param {Record<string, any>} [properties]
- * @param {(Node | string | null | undefined)[]} children
+ * @param {Properties | string} [properties]
+ * @param {(Node | string | null)[]} children
  * @returns {HTMLElementTagNameMap[K]}
  */
 export function h(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
+  if (typeof properties === 'string') properties = { className: properties };
   for (const [name, value] of Object.entries(properties)) {
-    if (name === 'class') element.className = value;
-    else if (name.startsWith('on')) element.addEventListener(name.slice(2), value);
-    else if (name.includes('-') || name === 'role' || name === 'for' || name === 'list') element.setAttribute(name, value);
+    if (name === 'test') element.setAttribute('data-test', value);
+    else if (name.includes('-')) element.setAttribute(name, value);
     else /** @type {any} */ (element)[name] = value;
   }
-  for (const child of children) if (child !== null && child !== undefined) element.append(child);
+  for (const child of children) if (child !== null) element.append(child);
   return element;
 }
 
-/** Sets a text or an attribute only where it changes, so that nothing is announced or laid out for nothing. @param {Element} element @param {string} text */
+/** A button that sends no form. @param {string} look @param {() => unknown} act @param {Properties} properties @param {(Node | string | null)[]} children */
+export function button(look, act, properties, ...children) {
+  return h('button', { type: 'button', className: look, onclick: act, ...properties }, ...children);
+}
+
+/** Only where it changes: nothing is announced or laid out for nothing. @param {Element} element @param {string} text */
 export function setText(element, text) {
   if (element.textContent !== text) element.textContent = text;
 }
 
-/** @param {Element} element @param {string} name @param {string | boolean | null} value null removes it */
+/** @param {Element} element @param {string} name @param {string | boolean} value */
 export function setAttribute(element, name, value) {
-  if (value === null) element.removeAttribute(name);
-  else if (element.getAttribute(name) !== String(value)) element.setAttribute(name, String(value));
+  if (element.getAttribute(name) !== String(value)) element.setAttribute(name, String(value));
 }
 
 /**
@@ -60,46 +69,73 @@ export function keyed(list, key, create) {
   };
 }
 
-/** A meter that moves without a new layout. @param {string} label */
-export function meter(label) {
+/** A bar that moves without a new layout. Who cannot see it is told in words elsewhere. */
+export function meter() {
   const bar = h('i');
-  const element = h('div', { class: 'meter', role: 'img', 'aria-label': label }, bar);
   let shown = '';
   return {
-    element,
-    set(/** @type {number} */ level) {
-      const next = `scaleX(${level.toFixed(2)})`;
-      if (next !== shown) bar.style.transform = shown = next;
+    element: h('div', { className: 'meter', ariaHidden: 'true' }, bar),
+    /** @param {number} level from 0 to 1 */
+    set(level) {
+      const scale = level.toFixed(2);
+      if (scale === shown) return;
+      shown = scale;
+      bar.style.transform = `scaleX(${scale})`;
     },
   };
 }
 
-/** A switch with its words. @param {string} words @param {boolean} checked @param {(on: boolean) => void} changed @param {Record<string, any>} [properties] */
+/** A switch with its words. @param {string} words @param {boolean} checked @param {(on: boolean) => void} changed @param {Properties} [properties] */
 export function toggle(words, checked, changed, properties = {}) {
-  const input = h('input', { type: 'checkbox', checked, onchange: () => changed(input.checked), ...properties });
-  return { element: h('label', { class: 'check' }, input, h('span', {}, words)), input };
+  const input = h('input', { type: 'checkbox', className: 'switch', checked, onchange: () => changed(input.checked), ...properties });
+  return h('label', 'check', h('span', {}, words), input);
+}
+
+/** @param {number} size in px */
+export const logo = (size) => h('img', { src: new URL('../icon.svg', import.meta.url).href, alt: '', width: size, height: size });
+
+/** Does what may not be possible, and tells why it is not. @param {(problem: string) => void} tell @param {() => void} act */
+export function trying(tell, act) {
+  try {
+    act();
+  } catch (error) {
+    tell(error instanceof Error ? error.message : String(error));
+  }
+}
+
+/** A form that sends what was written. @param {(text: string) => void} tell @param {(text: string) => void} send @param {HTMLInputElement} input @param {Node[]} children */
+export function writer(tell, send, input, ...children) {
+  return h('form', {
+    className: 'write',
+    onsubmit: (event) => {
+      event.preventDefault();
+      const text = input.value.trim();
+      if (text === '') return;
+      trying(tell, () => {
+        send(text);
+        input.value = '';
+      });
+    },
+  }, ...children);
 }
 
 const PATHS = {
-  microphone: 'M12 15a3 3 0 0 0 3-3V6a3 3 0 0 0-6 0v6a3 3 0 0 0 3 3Zm6-3a6 6 0 0 1-12 0M12 18v3',
+  microphone: 'M12 15a3 3 0 0 0 3-3V6a3 3 0 0 0-6 0v6a3 3 0 0 0 3 3Zm6-3a6 6 0 0 1-12 0m6 6v3',
   headphones: 'M4 15v-3a8 8 0 0 1 16 0v3M4 15a2 2 0 0 1 4 0v3a2 2 0 0 1-4 0Zm12 0a2 2 0 0 1 4 0v3a2 2 0 0 1-4 0Z',
-  settings: 'M4 7h9m5 0h2M4 17h2m5 0h9M15 9.5a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5ZM8.500 19.500a2.500 2.500 0 1 0 0-5 2.500 2.500 0 0 0 0 5Z',
-  leave: 'M14 8V5a1 1 0 0 0-1-1H6a1 1 0 0 0-1 1v14a1 1 0 0 0 1 1h7a1 1 0 0 0 1-1v-3M10 12h10m-3-3 3 3-3 3',
-  link: 'M10 14a4 4 0 0 0 6 .4l3-3a4 4 0 0 0-5.700-5.700L12 7m2 3a4 4 0 0 0-6-.4l-3 3a4 4 0 0 0 5.700 5.700L12 17',
-  speaker: 'M5 10v4h3l4 4V6l-4 4Zm11-1a4 4 0 0 1 0 6m2.500-9a8 8 0 0 1 0 12',
-  off: 'M4 4l16 16',
+  settings: 'M4 7h8m6 0h2M4 17h2m6 0h8M12 7a3 3 0 1 0 6 0 3 3 0 0 0-6 0ZM6 17a3 3 0 1 0 6 0 3 3 0 0 0-6 0Z',
+  leave: 'M14 8V5a1 1 0 0 0-1-1H6a1 1 0 0 0-1 1v14a1 1 0 0 0 1 1h7a1 1 0 0 0 1-1v-3m-4-4h10m-3-3 3 3-3 3',
+  link: 'M10 14a4 4 0 0 0 6 .4l3-3a4 4 0 0 0-6-6L12 7m2 3a4 4 0 0 0-6-.4l-3 3a4 4 0 0 0 6 6L12 17',
+  speaker: 'M5 10v4h3l4 4V6l-4 4Zm11-1a4 4 0 0 1 0 6m3-9a8 8 0 0 1 0 12',
 };
 
-/** @param {keyof typeof PATHS} name */
+/** A picture; pressed buttons show it struck out. @param {keyof typeof PATHS} name */
 export function icon(name) {
-  const svg = document.createElementNS('http://www.w3.org/2000/svg', 'svg');
-  svg.setAttribute('viewBox', '0 0 24 24');
-  svg.setAttribute('aria-hidden', 'true');
-  for (const [part, d] of [['', PATHS[name]], ['off', PATHS.off]]) {
-    const path = document.createElementNS('http://www.w3.org/2000/svg', 'path');
-    path.setAttribute('d', d);
-    if (part) path.setAttribute('class', part);
-    svg.append(path);
-  }
+  const draw = (/** @type {string} */ tag, /** @type {Record<string, string>} */ attributes) => {
+    const element = document.createElementNS('http://www.w3.org/2000/svg', tag);
+    for (const name in attributes) element.setAttribute(name, attributes[name]);
+    return element;
+  };
+  const svg = draw('svg', { viewBox: '0 0 24 24', 'aria-hidden': 'true' });
+  svg.append(draw('path', { d: PATHS[name] }), draw('path', { d: 'M4 4l16 16', class: 'off' }));
   return svg;
 }

@@ -1,75 +1,72 @@
 /** Before joining: who one is, which room, and whether one can be heard. */
 
-import { h, toggle } from './dom.js';
-import { soundSettings } from './settings.js';
-import { banner } from './words.js';
+import { button, h, logo, setText, toggle } from './dom.js';
+import { devices, voice } from './sound.js';
+import { microphoneWords, serverWords } from './words.js';
 
-/** @typedef {import('../peer.js').Peer} Peer */
-/** @typedef {import('./settings.js').Settings} Settings */
+/** @import { App } from './view.js' */
 
-/**
- * @param {Peer} peer
- * @param {Settings} settings
- * @param {string} room the address's; '' lets one choose
- */
-export function lobby(peer, settings, room) {
-  const nameInput = h('input', {
-    id: 'name', 'data-test': 'name', value: settings.name, required: true, maxLength: 64, autocomplete: 'nickname', placeholder: 'What others see',
-  });
-  const roomInput = h('input', {
-    id: 'room', 'data-test': 'room', value: room, required: true, maxLength: 256, autocomplete: 'off', placeholder: 'Any name that you agree on',
-  });
-  const relayOnly = toggle('Talk through the server only', settings.relayOnly, (on) => settings.change({ relayOnly: on }),
-    { 'data-test': 'relay-only', 'aria-describedby': 'relay-hint' });
-  const sound = soundSettings(peer, settings, { preview: true });
-  const status = h('p', { class: 'banner', role: 'status' });
-  const join = h('button', { type: 'submit', class: 'primary', 'data-test': 'join' }, 'Join');
-  const silent = h('button', { type: 'button', class: 'quiet', 'data-test': 'join-silent', onclick: () => enter(false) }, 'Join without a microphone');
+/** @param {App} app @param {string} room @param {boolean} invited the address names the room: no need to ask */
+export function lobby(app, room, invited) {
+  const { peer, settings } = app;
+  const name = h('input', { test: 'name', value: settings.name, required: true, maxLength: 64, autocomplete: 'nickname', placeholder: 'What the others see' });
+  const where = h('input', { test: 'room', value: room, required: true, maxLength: 256, autocomplete: 'off', autocapitalize: 'none', placeholder: 'Any name that you agree on' });
+  const found = devices(app, true);
+  const how = voice(app, 'lobby');
+  const join = h('button', { type: 'submit', className: 'primary', test: 'join' }, 'Join');
+  const silent = button('quiet', () => enter(false), { test: 'join-silent' }, 'Join without a microphone', h('small', {}, '(listen and write)'));
+  const cancel = button('quiet', () => peer.reset(), { test: 'cancel', 'aria-describedby': 'wait' }, 'Cancel');
+  const words = h('p', { id: 'wait', role: 'status' });
 
   /** @param {boolean} microphone */
   function enter(microphone) {
+    // A name of blanks is none.
+    name.value = name.value.trim();
     if (!form.reportValidity()) return;
-    const name = nameInput.value.trim();
-    settings.change({ name });
-    history.replaceState(null, '', `/r/${encodeURIComponent(roomInput.value)}`);
-    void peer.join({ room: roomInput.value, name, relayOnly: settings.relayOnly, microphone });
+    settings.change({ name: name.value, silent: !microphone });
+    history.replaceState(null, '', `/r/${encodeURIComponent(where.value)}`);
+    void peer.join({ room: where.value, name: name.value, relayOnly: settings.relayOnly, microphone });
   }
 
+  const fields = h('fieldset', 'stack',
+    h('div', 'field', h('label', {}, 'Your name', name)),
+    h('div', { className: 'field', hidden: invited }, h('label', {}, 'Room', where)), found.element,
+    h('details', { test: 'settings' }, h('summary', {}, 'Voice and processing'), how.element),
+    h('div', 'privacy',
+      toggle('Through the server only', settings.relayOnly, (on) => settings.change({ relayOnly: on }), { test: 'relay-only', 'aria-describedby': 'relay' }),
+      h('p', { className: 'hint', id: 'relay' },
+        'Direct talk is fastest, and shows your network address to the others in the room. Through the server, they do not see it.')),
+    h('div', 'stack tight', join, silent));
+  const waiting = h('div', { className: 'wait', hidden: true }, words, cancel);
   const form = h('form', {
-    class: 'card stack',
-    onsubmit: (/** @type {Event} */ event) => {
+    className: 'card',
+    onsubmit: (event) => {
       event.preventDefault();
       enter(true);
     },
-  },
-  h('div', { class: 'field' }, h('label', { for: 'name' }, 'Your name'), nameInput),
-  h('div', { class: 'field' }, h('label', { for: 'room' }, 'Room'), roomInput),
-  h('div', { class: 'actions' }, join, silent),
-  status,
-  h('details', { 'data-test': 'settings' }, h('summary', {}, 'Sound and microphone'), sound.element),
-  h('div', { class: 'privacy' }, relayOnly.element,
-    h('p', { class: 'hint', id: 'relay-hint' },
-      'People who talk directly see each other’s network address. Through the server only, nobody in the room sees yours; it takes a little longer.')));
-
-  const element = h('main', { class: 'lobby' },
-    h('header', { class: 'brand' }, h('img', { src: new URL('../icon.svg', import.meta.url).href, alt: '', width: 56, height: 56 }),
-      h('h1', {}, room ? `Join “${room}”` : 'voicemesh'),
-      h('p', {}, 'Talk to the people in a room, directly from browser to browser.')),
-    form,
-    h('p', { class: 'hint foot' }, 'At a terminal the same room is ', h('code', {}, `voicemesh join ${room || 'ROOM'} --server ${location.origin.replace(/^http/, 'ws')}`), '.'));
+  }, fields, waiting);
 
   return {
-    element,
-    focus: () => (nameInput.value ? join : nameInput).focus(),
+    element: h('main', 'lobby',
+      h('header', 'brand', logo(56),
+        h('h1', {}, ...(invited ? ['Join ', h('bdi', {}, room)] : ['voicemesh'])),
+        h('p', {}, 'Talk to the people in a room, directly from one to the other.')),
+      form,
+      invited ? h('a', { href: '/' }, 'Another room') : null,
+      h('p', 'hint', 'At a terminal: ', h('code', {}, `voicemesh join ${room || 'ROOM'} --server ${location.origin.replace(/^http/, 'ws')}`))),
+    focus: () => (name.value ? join : name).focus(),
     update() {
-      const { phase } = peer.state;
-      sound.update();
-      join.disabled = silent.disabled = phase === 'joining';
-      const words = phase === 'joining' ? banner(peer.state) : '';
-      if (status.textContent !== words) status.textContent = words;
-      status.hidden = words === '';
+      const { state } = peer;
+      const joining = state.phase === 'joining';
+      found.update();
+      how.update();
+      setText(words, `${serverWords(state)} ${microphoneWords(state.microphone)}`);
+      if (fields.hidden === joining) return;
+      fields.hidden = joining;
+      waiting.hidden = !joining;
+      (joining ? cancel : join).focus();
     },
-    frame: () => sound.frame(),
-    close: () => sound.close(),
+    frame: found.frame,
+    close: found.close,
   };
 }

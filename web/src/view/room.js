@@ -1,179 +1,108 @@
-/** In the room: people, groups, chat, and what one does oneself. */
+/** In the room: people, chat, talk groups, and what one has to know or do. */
 
+import { bar } from './bar.js';
 import { chat } from './chat.js';
-import { h, icon, keyed, meter, setAttribute, setText, toggle } from './dom.js';
+import { button, h, icon, keyed, setAttribute, setText } from './dom.js';
 import { groups } from './groups.js';
-import { avatar, personRow } from './person.js';
-import { soundSettings } from './settings.js';
-import { banner, keyName } from './words.js';
+import { personCard } from './person.js';
+import { microphoneWords, privacyWords, serverWords } from './words.js';
 
-/** @typedef {import('../peer.js').Peer} Peer */
-/** @typedef {import('../peer.js').PersonState} PersonState */
-/** @typedef {import('./settings.js').Settings} Settings */
+/** @import { Message, PersonState } from '../peer.js' */
+/** @import { App } from './view.js' */
 
-const TABS = /** @type {const} */ ([['people', 'People'], ['chat', 'Chat'], ['groups', 'Groups']]);
+/** @param {App} app */
+export function room(app) {
+  const { peer, settings, tell } = app;
+  const { room: roomName } = peer.state;
+  const list = h('ul', 'cards');
+  const showPeople = keyed(list, (/** @type {PersonState} */ person) => person.id, (person) => personCard(peer, person));
+  /** @type {ReturnType<typeof showPeople>} */
+  let cards = new Map();
+  const count = h('small');
+  const copy = (/** @type {string} */ look, /** @type {string} */ hook) => button(look, copyLink, { test: hook }, icon('link'), 'Copy invite link');
+  const alone = h('div', 'alone', 'Nobody else is here yet.', h('p', 'hint', 'Send somebody the invite link.'), copy('primary', 'invite'));
+  const talk = chat(app);
+  const groupList = groups(app);
+  const own = bar(app);
 
-/** @param {Peer} peer @param {Settings} settings @param {(text: string) => void} tell */
-export function room(peer, settings, tell) {
-  const { room: roomName, name } = peer.state;
-  const list = h('ul', { class: 'plain-list people-list' });
-  const showPeople = keyed(list, (/** @type {PersonState} */ person) => person.id, (person) => personRow(peer, person));
-  /** @type {Map<string, ReturnType<typeof personRow>>} */
-  let rows = new Map();
-  const alone = h('p', { class: 'hint empty' }, 'Nobody else is here yet. Send somebody the link.');
-  const talk = chat(peer, tell);
-  const groupList = groups(peer, tell);
-  const status = h('div', { class: 'banner', role: 'status' });
-  const statusText = h('span', {});
-  const resume = h('button', { type: 'button', class: 'primary', onclick: () => peer.resumePlayback() }, 'Play sound');
-  const retry = h('button', { type: 'button', class: 'quiet', onclick: () => void peer.setInput(settings.input) }, 'Try the microphone again');
-  status.append(statusText, resume, retry);
+  const server = alert();
+  const sound = alert(button('primary', () => peer.resumePlayback(), { test: 'resume' }, 'Start sound'));
+  const choose = button('quiet', own.showSettings, {}, 'Choose another');
+  const microphone = alert(button('primary', () => peer.setInput(settings.input), {}, 'Try again'), choose);
 
-  const mine = meter('Your own level');
-  const ownTag = h('span', { class: 'tag speaking' }, 'you are heard');
-  const mute = control('mute', 'microphone', () => peer.setMuted(!peer.state.muted));
-  const deafen = control('deafen', 'headphones', () => peer.setDeafened(!peer.state.deafened));
-  const ptt = h('button', {
-    type: 'button', class: 'ptt', 'data-test': 'ptt',
-    onpointerdown: (/** @type {PointerEvent} */ event) => {
-      ptt.setPointerCapture(event.pointerId);
-      peer.setTalking(true);
-    },
-    onpointerup: () => peer.setTalking(false),
-    onpointercancel: () => peer.setTalking(false),
-    onkeydown: (/** @type {KeyboardEvent} */ event) => [' ', 'Enter'].includes(event.key) && !event.repeat && peer.setTalking(true),
-    onkeyup: (/** @type {KeyboardEvent} */ event) => [' ', 'Enter'].includes(event.key) && peer.setTalking(false),
-    onblur: () => peer.setTalking(false),
-  });
-  const dialog = settingsDialog(peer, settings);
-  const open = h('button', { type: 'button', class: 'icon', 'data-test': 'settings', 'aria-label': 'Settings', title: 'Settings', onclick: () => dialog.show() }, icon('settings'));
-  const leave = h('button', { type: 'button', class: 'icon danger', 'data-test': 'leave', 'aria-label': 'Leave the room', title: 'Leave', onclick: () => peer.leave() }, icon('leave'));
-  const copy = h('button', { type: 'button', class: 'quiet', 'data-test': 'copy-link', onclick: () => void copyLink() }, icon('link'), h('span', {}, 'Copy invite link'));
-  const privacy = h('span', { class: 'hint privacy-word' });
-
-  const unread = h('span', { class: 'unread', hidden: true });
-  let unreadCount = 0;
-  const tabs = h('nav', { class: 'tabs', 'aria-label': 'Parts of the room' }, ...TABS.map(([id, words]) =>
-    h('button', { type: 'button', 'data-tab': id, 'aria-pressed': String(id === 'people'), onclick: () => showTab(id) }, words, id === 'chat' ? unread : null)));
-  const element = h('div', { class: 'room', 'data-tab': 'people' },
-    h('header', { class: 'top' }, h('h1', { tabIndex: -1 }, roomName), privacy, copy),
-    status, tabs,
-    h('main', { class: 'parts' },
-      h('section', { class: 'people card', 'aria-label': 'People' }, h('h2', {}, 'People'), alone, list),
-      groupList.element, talk.element),
-    h('footer', { class: 'bar', 'aria-label': 'You' },
-      h('div', { class: 'me' }, avatar(name, peer.ownId), h('div', {}, h('div', { class: 'name' }, h('strong', {}, name), ownTag), mine.element)),
-      ptt, mute, deafen, open, leave),
-    dialog.element);
-
-  /** @param {'mute' | 'deafen'} hook @param {'microphone' | 'headphones'} picture @param {() => void} act */
-  function control(hook, picture, act) {
-    return h('button', { type: 'button', class: 'icon', 'data-test': hook, 'aria-pressed': 'false', onclick: act }, icon(picture));
-  }
+  const privacy = h('p', 'hint');
+  const heading = h('h1', { tabIndex: -1, dir: 'auto' }, roomName);
+  const unread = h('span', { className: 'unread', hidden: true });
+  let missed = 0;
+  const tabs = h('nav', { className: 'tabs', ariaLabel: 'Parts of the room' }, ...['People', 'Chat', 'Groups'].map((words, at) =>
+    button('', () => showTab(words.toLowerCase()), { 'data-tab': words.toLowerCase(), ariaPressed: String(at === 0) }, words, at === 1 ? unread : null)));
+  const element = h('div', { className: 'room', 'data-tab': 'people' },
+    h('header', 'top', heading, privacy, copy('quiet', 'copy-link')),
+    server.element, sound.element, microphone.element, tabs,
+    h('main', 'parts',
+      h('section', { className: 'people', ariaLabel: 'People' }, h('h2', {}, 'People ', count), alone, list),
+      h('div', 'side', talk.element, groupList.element)),
+    own.element);
 
   /** @param {string} id */
   function showTab(id) {
     element.setAttribute('data-tab', id);
-    for (const button of tabs.children) setAttribute(button, 'aria-pressed', button.getAttribute('data-tab') === id);
-    if (id === 'chat') unreadCount = 0;
-    unread.hidden = true;
+    for (const tab of tabs.children) setAttribute(tab, 'aria-pressed', tab.getAttribute('data-tab') === id);
+    if (id === 'chat') talk.seen();
+    countMissed([]);
+  }
+
+  /** @param {Message[]} fresh from others */
+  function countMissed(fresh) {
+    if (fresh.length + missed === 0) return;
+    const isSeen = talk.element.offsetParent !== null && document.visibilityState === 'visible';
+    const last = fresh[fresh.length - 1];
+    if (last && !isSeen) tell(`${last.from}: ${last.text.slice(0, 200)}`);
+    missed = isSeen ? 0 : missed + fresh.length;
+    unread.hidden = missed === 0;
+    setText(unread, `${missed} new`);
+    document.title = `${missed ? `(${missed}) ` : ''}${roomName} · voicemesh`;
   }
 
   async function copyLink() {
     const link = `${location.origin}/r/${encodeURIComponent(roomName)}`;
     try {
       await navigator.clipboard.writeText(link);
-      tell('The link is copied. Whoever opens it is in this room.');
+      tell('The invite link is copied. Whoever opens it is in this room.');
     } catch {
-      tell(`The link is ${link}`);
+      prompt('Copy this invite link:', link);
     }
   }
-
-  /** @param {KeyboardEvent} event @param {boolean} down */
-  function key(event, down) {
-    const target = event.target instanceof Element ? event.target : document.body;
-    if (target.closest('input:not([type=checkbox]):not([type=range]), textarea, select, dialog') || event.ctrlKey || event.metaKey || event.altKey) return;
-    const { activation, muted, deafened } = peer.state;
-    if (activation === 'push-to-talk' && event.code === settings.key) {
-      // A key that a focused button takes for itself stays the button's.
-      if (['Space', 'Enter'].includes(event.code) && target.closest('button, summary, input')) return;
-      event.preventDefault();
-      if (!event.repeat) peer.setTalking(down);
-    } else if (down && !event.repeat && event.code === 'KeyM') {
-      peer.setMuted(!muted);
-    } else if (down && !event.repeat && event.code === 'KeyD') {
-      peer.setDeafened(!deafened);
-    }
-  }
-  const keyDown = (/** @type {KeyboardEvent} */ event) => key(event, true);
-  const keyUp = (/** @type {KeyboardEvent} */ event) => key(event, false);
-  const released = () => peer.setTalking(false);
-  addEventListener('keydown', keyDown);
-  addEventListener('keyup', keyUp);
-  addEventListener('blur', released);
 
   return {
     element,
-    focus: () => element.querySelector('h1')?.focus(),
+    focus: () => heading.focus(),
     update() {
-      const state = peer.state;
-      rows = showPeople(state.people);
+      const { state } = peer;
+      cards = showPeople(state.people);
       alone.hidden = state.people.length > 0;
+      setText(count, String(state.people.length + 1));
       groupList.update();
-      const fresh = talk.update();
-      if (element.getAttribute('data-tab') !== 'chat') unreadCount += fresh;
-      unread.hidden = unreadCount === 0 || element.getAttribute('data-tab') === 'chat';
-      setText(unread, String(unreadCount));
-      setText(statusText, banner(state));
-      status.hidden = statusText.textContent === '';
-      resume.hidden = !state.playbackBlocked;
-      retry.hidden = !['denied', 'missing', 'lost', 'failed'].includes(state.microphone) || state.phase !== 'joined' || state.playbackBlocked;
-      setText(privacy, state.serverRelayOnly ? 'Everyone talks through the server here'
-        : state.relayOnly ? 'Nobody here sees your network address' : 'Directly connected people see your network address');
-      ownTag.hidden = !state.speaking;
-      setAttribute(mute, 'aria-pressed', state.muted);
-      label(mute, state.muted ? 'Unmute (M)' : 'Mute (M)');
-      setAttribute(deafen, 'aria-pressed', state.deafened);
-      label(deafen, state.deafened ? 'Hear the others again (D)' : 'Hear nobody (D)');
-      ptt.hidden = state.activation !== 'push-to-talk';
-      setAttribute(ptt, 'aria-pressed', state.talking);
-      setText(ptt, state.talking ? 'Talking' : `Hold to talk (${keyName(settings.key)})`);
-      dialog.update();
+      countMissed(talk.update());
+      server.say(serverWords(state));
+      sound.say(state.playbackBlocked ? 'Your browser waits for a click before it plays sound.' : '');
+      microphone.say(microphoneWords(state.microphone));
+      choose.hidden = state.microphone === 'denied' || state.microphone === 'asking';
+      setText(privacy, privacyWords(state));
+      own.update();
     },
     frame() {
-      const { own, people } = peer.levels();
-      mine.set(own);
-      for (const [id, row] of rows) row.level.set(people.get(id) ?? 0);
-      dialog.frame();
+      const { people } = peer.levels();
+      for (const [id, card] of cards) card.level.set(people.get(id) ?? 0);
+      own.frame();
     },
-    close() {
-      removeEventListener('keydown', keyDown);
-      removeEventListener('keyup', keyUp);
-      removeEventListener('blur', released);
-      dialog.close();
-    },
+    close: own.close,
   };
 }
 
-/** @param {HTMLElement} button @param {string} words */
-function label(button, words) {
-  setAttribute(button, 'aria-label', words);
-  setAttribute(button, 'title', words);
-}
-
-/** @param {Peer} peer @param {Settings} settings */
-function settingsDialog(peer, settings) {
-  const sound = soundSettings(peer, settings, { preview: false });
-  const chimes = toggle('Play a sound when somebody comes or goes', settings.sounds, (on) => settings.change({ sounds: on }), { 'data-test': 'sounds' });
-  const close = h('button', { type: 'button', class: 'primary', onclick: () => element.close() }, 'Done');
-  const element = h('dialog', { 'aria-label': 'Settings' },
-    h('div', { class: 'stack' }, h('h2', {}, 'Settings'), sound.element, chimes.element,
-      h('p', { class: 'hint' }, 'Keys: M mutes, D deafens, and the key you chose talks while you hold it.'), close));
-  return {
-    element,
-    show: () => element.showModal(),
-    update: () => { if (element.open) sound.update(); },
-    frame: () => { if (element.open) sound.frame(); },
-    close: () => sound.close(),
-  };
+/** A line that appears when there is something to say, with what one can do about it. @param {HTMLElement[]} actions */
+function alert(...actions) {
+  const words = h('p', { role: 'status' });
+  const element = h('div', 'alert', words, ...actions);
+  return { element, say: (/** @type {string} */ text) => setText(words, text) };
 }

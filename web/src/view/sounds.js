@@ -1,15 +1,19 @@
 /** Two notes when somebody comes, the same backwards when somebody goes. */
 
+/** @type {Record<string, number[]>} */
 const NOTES = { joined: [523, 784], left: [784, 523] };
 
-/** @type {AudioContext | null} */
+/** @type {any} Not every browser can choose its speaker. */
 let context = null;
 
-/** @param {'joined' | 'left'} kind */
-export function chime(kind) {
-  context ??= new AudioContext();
-  const sound = context;
-  NOTES[kind].forEach((frequency, at) => {
+/** @param {string} kind others are silent @param {string} output the speaker's id; '' is the system's */
+export async function chime(kind, output) {
+  const notes = NOTES[kind];
+  if (!notes) return;
+  const sound = context ??= new AudioContext();
+  // From the system's speaker if the chosen one is gone.
+  await sound.setSinkId?.(output).catch(() => {});
+  notes.forEach((frequency, at) => {
     const begins = sound.currentTime + 0.02 + at * 0.09;
     const tone = new OscillatorNode(sound, { frequency });
     const loudness = new GainNode(sound, { gain: 0 });

@@ -1,18 +1,17 @@
 /** Everything that is seen: one screen for each phase, kept in step with the peer. */
 
-import { h } from './dom.js';
+import { button, h, logo } from './dom.js';
 import { lobby } from './lobby.js';
 import { room as roomScreen } from './room.js';
 import { Settings } from './settings.js';
 import { chime } from './sounds.js';
-import { ending, UNSUPPORTED } from './words.js';
+import { ending, unsupported } from './words.js';
 
-/** @typedef {import('../peer.js').Peer} Peer */
+/** @import { Peer } from '../peer.js' */
+/** @typedef {{peer: Peer, settings: Settings, tell: (text: string) => void}} App `tell`: says something for a moment */
 /** @typedef {{element: HTMLElement, focus: () => void, update: () => void, frame?: () => void, close?: () => void}} Screen */
 
 const NOTICE_MS = 6000;
-/** Each drawing of a meter costs, and more of them in a second are not seen. */
-const METERS_EVERY_MS = 45;
 
 /**
  * @param {Peer | null} peer null where this browser cannot talk
@@ -20,95 +19,81 @@ const METERS_EVERY_MS = 45;
  */
 export function show(peer, { root, room, support, storage }) {
   root.setAttribute('data-test', 'phase');
-  if (!peer || support !== null) {
-    root.setAttribute('data-phase', 'unsupported');
-    const [title, words] = UNSUPPORTED[support ?? ''] ?? UNSUPPORTED['no-worklet'];
-    root.replaceChildren(message(title, words, null).element);
-    return;
-  }
+  if (peer && support === null) return run(peer, root, room, storage);
+  root.setAttribute('data-phase', 'unsupported');
+  root.replaceChildren(message(unsupported(support), null).element);
+}
+
+/** @param {Peer} peer @param {HTMLElement} root @param {string} room @param {Storage} storage */
+function run(peer, root, room, storage) {
   const settings = new Settings(storage);
   peer.preferInput(settings.input);
   void peer.setOutput(settings.output);
   peer.setActivation(settings.activation);
   peer.setProcessing(settings.processing);
 
-  const notice = h('div', { class: 'notice', 'data-test': 'notice', role: 'status', 'aria-live': 'polite' });
-  const place = h('div', { class: 'screen' });
-  root.replaceChildren(place, notice);
-  /** @type {ReturnType<typeof setTimeout> | undefined} */
-  let noticeEnds;
+  const notices = h('div', { className: 'notices', test: 'notice', role: 'status' });
+  const place = h('div', 'screen');
+  root.replaceChildren(place, notices);
   const tell = (/** @type {string} */ text) => {
-    notice.textContent = text;
-    clearTimeout(noticeEnds);
-    noticeEnds = setTimeout(() => { notice.textContent = ''; }, NOTICE_MS);
+    const notice = h('p', { dir: 'auto' }, text);
+    notices.append(notice);
+    if (notices.children.length > 3) notices.firstElementChild?.remove();
+    setTimeout(() => notice.remove(), NOTICE_MS);
   };
 
+  const app = { peer, settings, tell };
   /** @type {Screen | null} */
   let screen = null;
   let shown = '';
-  /** @param {string} phase */
-  const kindOf = (phase) => {
-    if (phase === 'lobby' || phase === 'joining') return 'lobby';
-    return phase === 'joined' || phase === 'reconnecting' ? 'room' : 'ended';
-  };
 
   function update() {
-    const { phase } = /** @type {Peer} */ (peer).state;
-    const kind = kindOf(phase);
-    if (kind !== shown || (kind === 'ended' && root.getAttribute('data-phase') !== phase)) {
+    const { phase } = peer.state;
+    const kind = phase === 'lobby' || phase === 'joining' ? 'lobby' : phase === 'joined' || phase === 'reconnecting' ? 'room' : phase;
+    const before = shown;
+    if (kind !== before) {
       screen?.close?.();
-      const first = shown === '';
-      shown = kind;
-      screen = make(kind);
+      screen = make(kind, before === '');
       place.replaceChildren(screen.element);
-      if (!first) screen.focus();
+      shown = kind;
     }
-    root.setAttribute('data-phase', phase);
     screen?.update();
+    if (kind !== before && before !== '') screen?.focus();
+    root.setAttribute('data-phase', phase);
   }
 
-  /** @param {string} kind @returns {Screen} */
-  function make(kind) {
-    const here = /** @type {Peer} */ (peer);
-    if (kind === 'lobby') return lobby(here, settings, here.state.room || room);
-    document.title = kind === 'room' ? `${here.state.room} · voicemesh` : 'voicemesh';
-    if (kind === 'room') return roomScreen(here, settings, tell);
-    const [title, words] = ending(here.state);
-    const { room: left, name } = here.state;
-    const again = h('button', {
-      type: 'button', class: 'primary', 'data-test': 'rejoin',
-      onclick: () => void here.join({ room: left, name, relayOnly: settings.relayOnly, microphone: true }),
-    }, here.state.phase === 'replaced' ? 'Take it back here' : 'Join again');
-    const other = h('button', { type: 'button', class: 'quiet', 'data-test': 'back', onclick: () => here.reset() }, 'Change name or room');
-    return message(title, words, h('div', { class: 'actions' }, again, other));
+  /** @param {string} kind @param {boolean} isFirst @returns {Screen} */
+  function make(kind, isFirst) {
+    const { state } = peer;
+    document.title = kind === 'room' ? `${state.room} · voicemesh` : 'voicemesh';
+    if (kind === 'lobby') return lobby(app, state.room || room, isFirst && room !== '');
+    if (kind === 'room') return roomScreen(app);
+    const again = () => peer.join({ room: state.room, name: state.name, relayOnly: settings.relayOnly, microphone: !settings.silent });
+    return message(ending(state), h('div', 'stack tight',
+      button('primary', again, { test: 'rejoin' }, kind === 'replaced' ? 'Take it back' : 'Join again'),
+      button('quiet', () => peer.reset(), { test: 'back' }, 'Change name or room')));
   }
 
   peer.addEventListener('change', update);
   peer.addEventListener('notice', (event) => {
     const { kind, text } = /** @type {CustomEvent} */ (event).detail;
     tell(text);
-    if (settings.sounds && (kind === 'joined' || kind === 'left') && peer.state.phase === 'joined') chime(kind);
+    if (settings.sounds && !peer.state.deafened) void chime(kind, settings.output);
   });
-  // A button that was clicked does not keep the focus, so that the key to talk is not its own.
-  root.addEventListener('click', (event) => {
-    const button = event.target instanceof Element ? event.target.closest('button') : null;
-    if (event.detail > 0 && button && button === document.activeElement) button.blur();
-  });
-  let drawnAt = 0;
-  const frame = (/** @type {number} */ now) => {
-    if (now >= drawnAt + METERS_EVERY_MS) {
-      drawnAt = now;
-      screen?.frame?.();
-    }
+  const frame = () => {
+    screen?.frame?.();
     requestAnimationFrame(frame);
   };
   requestAnimationFrame(frame);
   update();
 }
 
-/** @param {string} title @param {string} words @param {HTMLElement | null} actions @returns {Screen} */
-function message(title, words, actions) {
+/** @param {[string, string]} words @param {HTMLElement | null} actions @returns {Screen} */
+function message([title, text], actions) {
   const heading = h('h1', { tabIndex: -1 }, title);
-  const element = h('main', { class: 'lobby' }, h('div', { class: 'card stack ending' }, heading, h('p', {}, words), actions));
-  return { element, focus: () => heading.focus(), update: () => {} };
+  return {
+    element: h('main', 'lobby', h('div', 'card ending', logo(48), heading, h('p', {}, text), actions)),
+    focus: () => heading.focus(),
+    update: () => {},
+  };
 }

@@ -1,94 +1,99 @@
 /** What the page says, all in one place. */
 
-/** @typedef {import('../peer.js').PeerState} PeerState */
-/** @typedef {import('../peer.js').PersonState} PersonState */
+/** @import { PeerState, PersonState } from '../peer.js' */
 
 /** Why this browser cannot talk here. @type {Record<string, [string, string]>} */
-export const UNSUPPORTED = {
-  insecure: ['This page is not secure', 'Browsers give a microphone only to pages with https:// (or on localhost). Open the same address with https:// in front, or ask whoever runs this server for one.'],
-  'no-webcodecs': ['This browser cannot encode speech yet', 'It lacks WebCodecs for sound. Please use a current Chrome, Edge, Firefox (130 or newer, on a computer) or Safari 26.'],
-  'no-worklet': ['This browser is too old', 'It lacks AudioWorklet. Please use a current Chrome, Edge, Firefox or Safari.'],
-  'no-webrtc': ['This browser does not allow WebRTC', 'An extension or a setting has switched it off. Allow it for this page, or use another browser.'],
+const UNSUPPORTED = {
+  insecure: ['This page is not secure', 'Browsers give a microphone only to pages with https:// (or on localhost). Open this address with https:// in front, or ask for one that has it.'],
+  'no-webrtc': ['This browser does not allow WebRTC', 'Allow it in the browser’s settings or extensions, or use another browser.'],
 };
 
-/** @type {Record<string, string>} */
-const REFUSALS = {
-  'room-full': 'This room is full. Try again when somebody has left, or meet in another room.',
-  'server-full': 'The server is full at the moment. Try again in a while.',
-  'room-missing': 'Nobody is in this room.',
-  'room-exists': 'Somebody is in this room already.',
-  'bad-name': 'The server does not accept this name. Please choose a shorter or plainer one.',
-  'bad-room': 'The server does not accept this room’s name. Please choose a shorter one.',
+/** @param {string | null} support @returns {[string, string]} */
+export const unsupported = (support) => UNSUPPORTED[support ?? ''] ?? ['This browser cannot carry your voice yet',
+  `It lacks ${support === 'no-webcodecs' ? 'WebCodecs' : 'AudioWorklet'}. Open this page in a current Chrome, Edge, Safari (26) or Firefox (130, on a computer).`];
+
+const REFUSALS = new Map(Object.entries({
+  'room-full': 'This room is full. Try again later, or meet in another room.',
+  'server-full': 'The server is full. Try again in a few minutes.',
+  'bad-name': 'The server does not accept your name. Choose a shorter one.',
+  'bad-room': 'The server does not accept this room’s name. Choose a shorter one.',
+  'too-many-joins': 'Too many have joined from your network just now. Wait a minute, then try again.',
   'unsupported-protocol': 'This page is older or newer than the server. Reload it.',
-};
+}));
 
 /** Why the room is over, and what to do. @param {PeerState} state @returns {[string, string]} */
 export function ending({ phase, refusal }) {
   if (phase === 'replaced') {
-    return ['This room was opened somewhere else', 'Another tab or window joined it as you, and this one has stopped. Go on there, or take the room back here.'];
+    return ['You are here twice', 'This room was opened in another tab or window with the same identity, and has stopped here. Go on there, or take it back.'];
   }
   if (phase === 'refused') {
-    const code = refusal?.code ?? '';
-    return ['You could not join', REFUSALS[code] ?? `The server said: ${refusal?.message ?? 'no'}`];
+    return ['You could not join', REFUSALS.get(refusal?.code ?? '') ?? `It was said: “${refusal?.message}”. Try again, or tell who runs this server.`];
   }
   return ['You have left the room', 'Nobody hears you any more, and the microphone is closed.'];
 }
 
-/** @param {PeerState} state */
-export function banner({ phase, waking, people, playbackBlocked, microphone }) {
-  if (phase === 'joining') {
-    return waking
-      ? 'The server is waking up. A free server sleeps when nobody is there; this can take a minute.'
-      : 'Joining…';
-  }
-  if (phase === 'reconnecting') {
-    const linked = people.some((person) => person.route === 'direct');
-    const who = linked ? 'People you are directly connected to still hear you' : 'Until it is back nobody hears you';
-    return `The server cannot be reached. ${who}; it is tried again by itself${waking ? ', and may take a minute to wake' : ''}.`;
-  }
-  if (playbackBlocked) return 'The browser waits for a click before it plays sound.';
-  return microphoneWords(microphone);
+/** What there is to know about the server. @param {PeerState} state */
+export function serverWords({ phase, waking, people }) {
+  if (phase === 'joining') return waking ? 'The server was asleep and is waking up. This can take a minute.' : 'Joining…';
+  if (phase !== 'reconnecting') return '';
+  const who = people.some((person) => person.route === 'direct')
+    ? 'People you are directly connected to still hear you.' : 'Until it is back, nobody hears you.';
+  return `The server is away. ${who} Stay here: it is tried again${waking ? ', and may take a minute to wake' : ''}.`;
 }
 
 /** @param {PeerState['microphone']} state */
 export function microphoneWords(state) {
   switch (state) {
-    case 'asking': return 'The browser asks whether this page may use your microphone. Please allow it.';
-    case 'denied': return 'The microphone is not allowed here. Allow it beside the page’s address, then try again; until then you can listen and write.';
-    case 'missing': return 'No microphone was found. Plug one in, and it is used by itself; until then you can listen and write.';
-    case 'lost': return 'The microphone is gone. Plug it in again, or choose another in the settings.';
-    case 'failed': return 'The microphone could not be opened. Another program may be using it.';
+    case 'asking': return 'Your browser asks for the microphone. Allow it, so that the others can hear you.';
+    case 'denied': return 'The microphone is not allowed. Allow it beside the page’s address, then try again. You can listen and write.';
+    case 'missing': return 'No microphone was found. Plug one in, then try again. You can listen and write.';
+    case 'lost': return 'Your microphone is gone. Plug it in again, or choose another.';
+    case 'failed': return 'The microphone does not open. Close other programs that use it, then try again.';
     default: return '';
   }
 }
 
-/** @param {PersonState} person */
-export function routeWords({ route, away }) {
-  if (route === 'direct') return away ? 'directly, without the server' : 'directly';
-  return route === 'relayed' ? 'through the server' : 'not reachable now';
+/** @param {PeerState} state */
+export function privacyWords({ relayOnly, serverRelayOnly }) {
+  if (serverRelayOnly) return 'Everybody here talks through the server';
+  return relayOnly ? 'Nobody here sees your network address' : 'Who talks to you directly sees your network address';
 }
 
-/** How well somebody comes through, in a word. @param {PersonState} person @returns {'good' | 'fair' | 'poor' | 'gone'} */
+export const ROUTE = { direct: 'direct', relayed: 'through the server', none: 'not reachable now' };
+
+/** How well somebody comes through. @param {PersonState} person @returns {'good' | 'fair' | 'poor' | 'gone'} */
 export function quality({ route, lossPercent, delayMs, roundTripMs }) {
   if (route === 'none') return 'gone';
   const loss = lossPercent ?? 0;
-  const delay = delayMs ?? (roundTripMs ?? 0) / 2;
+  // Until it is measured: half the round trip, and what both ends take.
+  const delay = delayMs ?? (roundTripMs ?? 0) / 2 + 80;
   if (loss < 3 && delay < 200) return 'good';
   return loss < 12 && delay < 400 ? 'fair' : 'poor';
 }
 
-export const QUALITY = { good: 'good connection', fair: 'fair connection', poor: 'poor connection', gone: 'no connection' };
+export const QUALITY = { good: 'Good connection', fair: 'Fair connection', poor: 'Poor connection', gone: 'No connection' };
 
-/** @param {PersonState} person */
+/** Each number beside its word. @param {PersonState} person @returns {[string, string][]} */
 export function figures({ roundTripMs, lossPercent, delayMs }) {
-  const parts = [];
-  if (delayMs !== null) parts.push(`heard ${delayMs} ms after they speak`);
-  if (roundTripMs !== null) parts.push(`round trip ${roundTripMs} ms`);
-  if (lossPercent !== null) parts.push(`${lossPercent} % lost on the way`);
-  return parts.join(' · ');
+  const said = (/** @type {number | null} */ value, /** @type {string} */ unit) => (value === null ? '–' : `${value} ${unit}`);
+  return [['Round trip', said(roundTripMs, 'ms')], ['Lost', said(lossPercent, '%')], ['Mouth to ear', said(delayMs, 'ms')]];
 }
 
-/** A key's name on the keyboard. @param {string} code */
-export function keyName(code) {
-  return code.replace(/^Key|^Digit/, '').replace(/([a-z])([A-Z])/g, '$1 $2');
+/** What stands on a key, or its name. @param {{key: string, code: string}} event */
+export function keyName({ key, code }) {
+  if (/^\S$/u.test(key)) return key.toUpperCase();
+  return code.replace(/^(Key|Digit)/, '').replace(/([a-z])([A-Z0-9])/g, '$1 $2') || key;
+}
+
+/** Up to two letters for a name. @param {string} name */
+export function initials(name) {
+  const first = [...name.matchAll(/(?<![\p{L}\p{N}])[\p{L}\p{N}]/gu)].map(([letter]) => letter.toUpperCase());
+  return (first.length > 1 ? first[0] + first[first.length - 1] : first[0]) ?? '·';
+}
+
+/** The same colour for the same id, wherever it is seen. @param {string} id */
+export function hue(id) {
+  let sum = 0;
+  for (const character of id) sum = (sum * 31 + character.charCodeAt(0)) % 360;
+  return sum;
 }

@@ -1,0 +1,166 @@
+/** What one does oneself: mute, deafen, hold to talk, settings, leave; by button and by key. */
+
+import { button, h, icon, meter, setAttribute, setText, toggle } from './dom.js';
+import { avatar } from './person.js';
+import { devices, voice } from './sound.js';
+
+/** @import { App } from './view.js' */
+
+const TYPING = 'input:not([type]), select, dialog';
+const PRESSES = 'button, summary';
+
+/** @param {App} app */
+export function bar(app) {
+  const { peer, settings, tell } = app;
+  const { name } = peer.state;
+  const level = meter();
+  const tag = h('span');
+  const enable = button('text', () => peer.setInput(settings.input), {}, 'Turn on my microphone');
+  const mute = control('Mute', 'microphone', () => peer.setMuted(!peer.state.muted));
+  const deafen = control('Deafen', 'headphones', () => peer.setDeafened(!peer.state.deafened));
+  const dialog = settingsDialog(app);
+  const open = control('Settings', 'settings', dialog.show);
+  const leave = control('Leave', 'leave', () => peer.leave());
+  let byPointer = false;
+  let held = '';
+
+  /** @param {string} by what is held; '' when it is let go */
+  function talk(by) {
+    if (held === by) return;
+    held = by;
+    if (by !== '' && peer.state.muted) tell('You are muted. Unmute to be heard.');
+    peer.setTalking(by !== '');
+  }
+  const release = () => talk('');
+  const key = h('span', 'key');
+  const words = h('span');
+  const ptt = h('button', {
+    type: 'button', className: 'ptt', test: 'ptt',
+    onpointerdown: (event) => {
+      if (event.button !== 0) return;
+      ptt.setPointerCapture(event.pointerId);
+      talk('pointer');
+    },
+    onlostpointercapture: release,
+    oncontextmenu: (/** @type {Event} */ event) => event.preventDefault(),
+    // Screen readers and the like can click but not hold: for them it stays pressed until the next click.
+    onclick: (event) => event.detail === 0 && talk(held ? '' : 'click'),
+  }, words, key);
+
+  /** @param {KeyboardEvent} event */
+  function keyDown(event) {
+    const { code, key: letters, ctrlKey, metaKey, altKey, repeat } = event;
+    if (code === 'Tab') byPointer = false;
+    const target = event.target instanceof Element ? event.target : document.body;
+    if (target.closest(TYPING) || ((ctrlKey || metaKey || altKey) && !/^(Control|Meta|Alt)/.test(code))) return;
+    const presses = code === 'Space' || code === 'Enter';
+    if (!ptt.hidden && (code === settings.key || (presses && target === ptt))) {
+      // A button that was reached by keys is pressed; one that was merely clicked last is not.
+      if (presses && target !== ptt && !byPointer && target.closest(PRESSES)) return;
+      event.preventDefault();
+      if (!repeat) talk(code);
+    } else if (settings.shortcuts && !repeat) {
+      // Other alphabets have the letters on the same keys.
+      const letter = letters > '\x7f' ? code.replace('Key', '') : letters.toUpperCase();
+      if (letter === 'M') mute.click();
+      else if (letter === 'D') deafen.click();
+    }
+  }
+
+  /** Wherever it is let go: the focus may have moved on meanwhile. @param {KeyboardEvent} event */
+  function keyUp(event) {
+    if (held !== event.code) return;
+    event.preventDefault();
+    release();
+  }
+
+  const ends = new AbortController();
+  const { signal } = ends;
+  addEventListener('pointerdown', () => { byPointer = true; }, { signal, capture: true });
+  addEventListener('keydown', keyDown, { signal });
+  addEventListener('keyup', keyUp, { signal });
+  addEventListener('blur', release, { signal });
+  keepAwake(signal);
+
+  return {
+    element: h('footer', { className: 'bar', ariaLabel: 'You' }, dialog.element,
+      h('div', 'me', avatar(name, peer.ownId),
+        h('div', 'who', h('div', 'name', h('strong', { dir: 'auto' }, name), tag), level.element, enable)),
+      h('div', 'acts', ptt, mute, deafen, open, leave)),
+    showSettings: dialog.show,
+    update() {
+      const { microphone, muted, deafened, activation, talking, speaking } = peer.state;
+      const silent = microphone !== 'on';
+      const doing = deafened ? 'hears nobody' : silent ? 'listening only' : muted ? 'muted' : speaking ? 'speaking' : '';
+      setText(tag, doing);
+      tag.className = `tag ${doing}`;
+      tag.hidden = doing === '';
+      level.element.hidden = silent;
+      enable.hidden = microphone !== 'none';
+      setAttribute(mute, 'aria-pressed', muted);
+      setAttribute(deafen, 'aria-pressed', deafened);
+      mute.title = settings.shortcuts ? 'Mute (M)' : 'Mute';
+      deafen.title = settings.shortcuts ? 'Deafen (D)' : 'Deafen';
+      ptt.hidden = activation !== 'push-to-talk' || silent;
+      if (ptt.hidden) release();
+      setAttribute(ptt, 'aria-pressed', talking);
+      setText(words, talking ? 'Talking…' : 'Hold to talk');
+      setText(key, settings.keyName);
+      dialog.update();
+    },
+    frame() {
+      level.set(peer.levels().own);
+      dialog.frame();
+    },
+    close() {
+      release();
+      ends.abort();
+      dialog.close();
+    },
+  };
+}
+
+/** @param {string} words @param {'microphone' | 'headphones' | 'settings' | 'leave'} picture @param {() => void} act */
+function control(words, picture, act) {
+  return button('control', act, { test: words.toLowerCase() }, icon(picture), h('span', {}, words));
+}
+
+/** Phones lock themselves, and may take the microphone away. @param {AbortSignal} signal */
+function keepAwake(signal) {
+  // Where it is not possible, or the battery is low, the screen goes dark as ever.
+  const ask = () => navigator.wakeLock?.request('screen').then((lock) => {
+    if (signal.aborted) void lock.release();
+    else signal.addEventListener('abort', () => lock.release());
+  }, () => {});
+  document.addEventListener('visibilitychange', ask, { signal });
+  void ask();
+}
+
+/** @param {App} app */
+function settingsDialog(app) {
+  const { settings } = app;
+  const found = devices(app, false);
+  const how = voice(app, 'room');
+  const done = button('primary', () => element.close(), {}, 'Done');
+  /** @type {HTMLDialogElement} */
+  const element = h('dialog', { ariaLabel: 'Settings' },
+    h('div', 'stack', h('div', 'check', h('h2', {}, 'Settings'), done), found.element, how.element,
+      h('fieldset', {}, h('legend', {}, 'This page'),
+        toggle('A sound when somebody comes or goes', settings.sounds, (sounds) => settings.change({ sounds }), { test: 'sounds' }),
+        toggle('Keys: M mutes, D deafens', settings.shortcuts, (shortcuts) => settings.change({ shortcuts })))));
+  const update = () => {
+    if (!element.open) return;
+    found.update();
+    how.update();
+  };
+  return {
+    element,
+    update,
+    show() {
+      if (!element.open) element.showModal();
+      update();
+    },
+    frame: () => { if (element.open) found.frame(); },
+    close: found.close,
+  };
+}

@@ -1,0 +1,140 @@
+/** Microphone, speaker, and how one's voice is sent: before joining and in the room. */
+
+import { button, h, meter, setText, toggle } from './dom.js';
+import { chime } from './sounds.js';
+import { keyName, microphoneWords } from './words.js';
+
+/** @import { App } from './view.js' */
+
+/** A level that a voice reaches and a quiet room does not. */
+const HEARD = 0.45;
+
+/** @param {App} app @param {boolean} preview before joining, where the microphone is opened only when asked for */
+export function devices({ peer, settings }, preview) {
+  const level = meter();
+  const words = h('p', { className: 'hint', role: 'status' });
+  const isOn = () => peer.state.microphone === 'on';
+  const input = h('select', { onchange: () => choose('input', input.value) });
+  const output = h('select', { onchange: () => choose('output', output.value) });
+  const check = button('quiet', () => (!preview ? peer.setInput(settings.input) : isOn() ? peer.stopPreview() : peer.startPreview()), { test: 'check' });
+  const play = button('quiet', () => chime('joined', settings.output), {}, 'Play a sound');
+  let heard = false;
+  let listed = '';
+  let listedFor = '';
+
+  /** @param {'input' | 'output'} which @param {string} device */
+  function choose(which, device) {
+    settings.change({ [which]: device });
+    heard = false;
+    if (which === 'output') void peer.setOutput(device);
+    else if (!preview || isOn()) void peer.setInput(device);
+    else peer.preferInput(device);
+  }
+
+  async function list() {
+    const found = await peer.devices();
+    const now = JSON.stringify(found);
+    // A list that is open in front of somebody is not filled anew for nothing.
+    if (now === listed) return;
+    listed = now;
+    fill(input, found.inputs, settings.input, 'Default microphone');
+    fill(output, found.outputs, settings.output, 'Default speaker');
+    output.disabled = !found.canChooseOutput;
+  }
+  navigator.mediaDevices?.addEventListener('devicechange', list);
+
+  return {
+    element: h('div', 'stack',
+      h('div', 'field', h('label', {}, 'Microphone', input), check, level.element, words),
+      h('div', 'field', h('label', {}, 'Speaker', output), play)),
+    update() {
+      const { microphone } = peer.state;
+      if (microphone !== listedFor) {
+        listedFor = microphone;
+        heard = false;
+        // The names of devices are told only once the microphone is allowed.
+        void list();
+      }
+      setText(check, !preview ? 'Turn on' : isOn() ? 'Stop' : 'Test');
+      check.hidden = !preview && isOn();
+      level.element.hidden = !isOn();
+    },
+    frame() {
+      const { own } = peer.levels();
+      heard ||= own > HEARD;
+      level.set(own);
+      setText(words, !isOn() ? microphoneWords(peer.state.microphone)
+        : peer.state.muted ? 'You are muted.' : heard ? 'Your microphone works.' : 'Say something.');
+    },
+    close: () => navigator.mediaDevices?.removeEventListener('devicechange', list),
+  };
+}
+
+/** @param {HTMLSelectElement} select @param {{id: string, label: string}[]} found @param {string} chosen @param {string} first */
+function fill(select, found, chosen, first) {
+  const named = found.filter(({ id }) => id !== 'default' && id !== 'communications');
+  select.replaceChildren(h('option', { value: '' }, first),
+    ...named.map(({ id, label }, at) => h('option', { value: id }, label || `${first.replace('Default ', '')} ${at + 1}`)));
+  select.value = named.some(({ id }) => id === chosen) ? chosen : '';
+}
+
+const ACTIVATIONS = /** @type {const} */ ([
+  ['voice', 'When I speak', 'Voice activation'], ['push-to-talk', 'While I hold a key', 'Push-to-talk'], ['always', 'Always', ''],
+]);
+const PROCESSING = /** @type {const} */ ([
+  ['echo', 'Remove the echo of my speakers'], ['noise', 'Suppress background noise'], ['gain', 'Even out my loudness'],
+]);
+
+/** When one's voice is sent, and what is done to it before. @param {App} app @param {string} place */
+export function voice({ peer, settings }, place) {
+  const choices = ACTIVATIONS.map(([value, label, more]) => {
+    const radio = h('input', {
+      type: 'radio', name: `${place}-activation`, value,
+      onchange: () => {
+        settings.change({ activation: value });
+        peer.setActivation(value);
+      },
+    });
+    return { radio, element: h('label', 'choice', radio, label, h('small', {}, more)) };
+  });
+  const processing = PROCESSING.map(([name, label]) => toggle(label, settings.processing[name], (on) => {
+    settings.change({ processing: { ...settings.processing, [name]: on } });
+    peer.setProcessing(settings.processing);
+  }));
+  const key = keyChooser(settings);
+  return {
+    element: h('div', 'stack',
+      h('fieldset', {}, h('legend', {}, 'My voice is sent'), ...choices.map((choice) => choice.element)),
+      key,
+      h('fieldset', {}, h('legend', {}, 'My microphone'), ...processing)),
+    update() {
+      const { activation } = peer.state;
+      for (const { radio } of choices) radio.checked = radio.value === activation;
+      key.hidden = activation !== 'push-to-talk';
+    },
+  };
+}
+
+/** @param {App['settings']} settings */
+function keyChooser(settings) {
+  let listening = false;
+  const listen = (/** @type {boolean} */ on) => {
+    listening = on;
+    setText(choose, on ? 'Press the key…' : `Key: ${settings.keyName} (change)`);
+  };
+  const choose = button('quiet', () => listen(!listening), {
+    test: 'key', ariaLive: 'polite',
+    onblur: () => listen(false),
+    onkeydown: (event) => {
+      if (!listening || event.code === 'Tab') return;
+      event.preventDefault();
+      event.stopPropagation();
+      if (event.code !== 'Escape' && event.code !== '') settings.change({ key: event.code, keyName: keyName(event) });
+      listen(false);
+      // Some browsers press a button when the space bar is let go.
+      choose.addEventListener('keyup', (up) => up.preventDefault(), { once: true });
+    },
+  });
+  listen(false);
+  return choose;
+}

@@ -1,0 +1,137 @@
+/** What the page says and remembers, without a page. What it shows is looked at in tests/browser. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { newerThan } from '../src/view/chat.js';
+import { Settings } from '../src/view/settings.js';
+import { ending, figures, hue, initials, keyName, microphoneWords, privacyWords, quality, serverWords, unsupported } from '../src/view/words.js';
+
+/** @typedef {import('../src/peer.js').PeerState} PeerState */
+/** @typedef {import('../src/peer.js').PersonState} PersonState */
+
+/** @param {Partial<PersonState>} [more] @returns {PersonState} */
+const person = (more) => ({
+  id: 'a', name: 'Ada', speaking: false, route: 'direct', roundTripMs: 20, lossPercent: 0, delayMs: 90, volume: 1, muted: false,
+  recording: false, groups: [], away: false, ...more,
+});
+
+/** @param {Partial<PeerState>} more @returns {PeerState} */
+const state = (more) => ({
+  phase: 'joined', refusal: null, room: 'r', name: 'me', waking: false, retryInMs: null, relayOnly: false, serverRelayOnly: false,
+  microphone: 'on', microphoneLabel: '', muted: false, activation: 'voice', processing: { echo: true, noise: true, gain: true },
+  deafened: false, talking: false, speaking: false, people: [], groups: [], messages: [], playbackBlocked: false, ...more,
+});
+
+/** @param {string | null} kept */
+function storage(kept) {
+  const saved = { value: kept };
+  return { saved, getItem: () => saved.value, setItem: (/** @type {string} */ _, /** @type {string} */ value) => { saved.value = value; } };
+}
+
+test('wishes are remembered', () => {
+  const kept = storage(null);
+  new Settings(kept).change({ name: 'Ada', activation: 'push-to-talk', key: 'KeyB', keyName: 'B', processing: { echo: false, noise: true, gain: true }, sounds: false });
+  const again = new Settings(kept);
+  assert.deepEqual(
+    [again.name, again.activation, again.key, again.keyName, again.processing, again.sounds, again.relayOnly],
+    ['Ada', 'push-to-talk', 'KeyB', 'B', { echo: false, noise: true, gain: true }, false, false],
+  );
+});
+
+test('what is kept may be anything', () => {
+  for (const text of ['', '{', 'null', '3', '"x"', '[]', '{"name":3,"activation":"shout","processing":7,"sounds":"no","storage":"x","change":1}', '{"processing":null}']) {
+    const settings = new Settings(storage(text));
+    assert.deepEqual([settings.name, settings.activation, settings.processing, settings.sounds],
+      ['', 'voice', { echo: true, noise: true, gain: true }, true], text);
+    settings.change({ name: 'Ada' });
+    assert.equal(settings.name, 'Ada', text);
+  }
+});
+
+test('a storage that refuses is forgotten with the page', () => {
+  const refusing = () => { throw new Error('no'); };
+  const settings = new Settings({ getItem: refusing, setItem: refusing });
+  settings.change({ name: 'Ada' });
+  assert.equal(settings.name, 'Ada');
+});
+
+test('a connection is as good as what is lost and how late it comes', () => {
+  assert.equal(quality(person()), 'good');
+  assert.equal(quality(person({ lossPercent: 3 })), 'fair');
+  assert.equal(quality(person({ delayMs: 200 })), 'fair');
+  assert.equal(quality(person({ lossPercent: 12 })), 'poor');
+  assert.equal(quality(person({ delayMs: 400 })), 'poor');
+  assert.equal(quality(person({ route: 'none' })), 'gone');
+  assert.equal(quality(person({ delayMs: null, lossPercent: null, roundTripMs: null })), 'good');
+  assert.equal(quality(person({ delayMs: null, roundTripMs: 300 })), 'fair');
+});
+
+test('numbers that are not known yet are not made up', () => {
+  assert.deepEqual(figures(person({ lossPercent: null })).map(([, number]) => number), ['20 ms', '–', '90 ms']);
+});
+
+test('each end of a room has its own words, and a refusal that is not known says what the server said', () => {
+  const phases = /** @type {const} */ (['left', 'refused', 'replaced']);
+  assert.equal(new Set(phases.map((phase) => ending(state({ phase }))[0])).size, phases.length);
+  const refused = (/** @type {string} */ code) => ending(state({ phase: 'refused', refusal: { code, message: 'the moon' } }))[1];
+  assert.match(refused('room-full'), /full/);
+  assert.match(refused('odd'), /the moon/);
+  // Names that every object has are no codes.
+  for (const code of ['constructor', 'toString', '__proto__']) assert.match(refused(code), /the moon/, code);
+  assert.match(ending(state({ phase: 'replaced' }))[1], /another tab or window with the same identity/);
+});
+
+test('every lack of a browser is told with what to do', () => {
+  const said = ['insecure', 'no-webcodecs', 'no-worklet', 'no-webrtc'].map((lack) => unsupported(lack)[1]);
+  assert.equal(new Set(said).size, 4);
+  assert.match(said[0], /https:\/\//);
+  assert.match(said[1], /WebCodecs/);
+});
+
+test('while the server is away, it is told who still hears one', () => {
+  const phase = 'reconnecting';
+  assert.match(serverWords(state({ phase, people: [person({ route: 'relayed' }), person()] })), /directly connected to still hear you/);
+  assert.match(serverWords(state({ phase, people: [person({ route: 'relayed' })] })), /nobody hears you/);
+  assert.match(serverWords(state({ phase, waking: true })), /minute/);
+  assert.match(serverWords(state({ phase: 'joining', waking: true })), /waking up/);
+  assert.equal(serverWords(state({})), '');
+});
+
+test('a microphone that does not work has a sentence, one that does has none', () => {
+  const without = /** @type {const} */ (['asking', 'denied', 'missing', 'lost', 'failed']);
+  assert.equal(new Set(without.map(microphoneWords).filter((words) => words !== '')).size, without.length);
+  assert.equal(microphoneWords('on') + microphoneWords('none'), '');
+});
+
+test('who sees the network address is said as it is', () => {
+  assert.match(privacyWords(state({})), /sees your network address/);
+  assert.match(privacyWords(state({ relayOnly: true })), /Nobody/);
+  assert.match(privacyWords(state({ serverRelayOnly: true })), /through the server/);
+});
+
+test('a key is called what stands on it', () => {
+  assert.deepEqual([
+    { key: 'a', code: 'KeyQ' }, { key: ' ', code: 'Space' }, { key: 'Control', code: 'ControlLeft' }, { key: 'F8', code: 'F8' },
+    { key: 'ф', code: 'KeyA' }, { key: 'Unidentified', code: '' },
+  ].map(keyName), ['A', 'Space', 'Control Left', 'F8', 'Ф', 'Unidentified']);
+});
+
+test('a face has one or two letters of any alphabet', () => {
+  assert.deepEqual(['Ada Lovelace', 'ada', 'Łukasz Jan Nowak', 'يوسف العربي', '7 of 9', '', '☎ ☎', '<b>'].map(initials),
+    ['AL', 'A', 'ŁN', 'يا', '79', '·', '·', 'B']);
+});
+
+test('a colour goes with the id', () => {
+  assert.equal(hue('abc'), hue('abc'));
+  assert.notEqual(hue('abc'), hue('abd'));
+  for (const id of ['', 'abc', '\u{1f600}', 'x'.repeat(1000)]) assert.ok(hue(id) >= 0 && hue(id) < 360, id.slice(0, 5));
+});
+
+test('messages are shown once each, also when the oldest were dropped', () => {
+  const [a, b, c] = ['a', 'b', 'c'].map((text) => ({ from: 'x', to: 'room', mine: false, text, at: 0 }));
+  assert.deepEqual(newerThan([a, b], undefined), [a, b]);
+  assert.deepEqual(newerThan([a, b, c], b), [c]);
+  assert.deepEqual(newerThan([b, c], a), [b, c]);
+  assert.deepEqual(newerThan([a], a), []);
+});
