@@ -12,6 +12,8 @@ import { ending, unsupported } from './words.js';
 /** @typedef {{element: HTMLElement, focus: () => void, update: () => void, frame?: () => void, close?: () => void}} Screen */
 
 const NOTICE_MS = 6000;
+/** Each drawing of a meter costs, and more of them in a second are not seen. */
+const METERS_EVERY_MS = 45;
 
 /**
  * @param {Peer | null} peer null where this browser cannot talk
@@ -80,8 +82,12 @@ function run(peer, root, room, storage) {
     tell(text);
     if (settings.sounds && !peer.state.deafened) void chime(kind, settings.output);
   });
-  const frame = () => {
-    screen?.frame?.();
+  let drawnAt = 0;
+  const frame = (/** @type {number} */ now) => {
+    if (now >= drawnAt + METERS_EVERY_MS) {
+      drawnAt = now;
+      screen?.frame?.();
+    }
     requestAnimationFrame(frame);
   };
   requestAnimationFrame(frame);
