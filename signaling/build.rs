@@ -1,10 +1,10 @@
 //! Makes `web/src` ready to be carried by the binary: scripts and styles without what only people read, and a list of all files,
 //! which the library includes.
 
+#[path = "src/shell/page/names.rs"]
+mod names;
 #[path = "src/shell/page/plain.rs"]
 mod plain;
-#[path = "src/shell/page/private_names.rs"]
-mod private_names;
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -42,7 +42,7 @@ fn shrunk(name: &str, contents: Vec<u8>) -> io::Result<Vec<u8>> {
     Ok(match name.rsplit_once('.') {
         Some((_, "js")) => {
             let script = minifier::js::minify(&text(contents)?).to_string();
-            private_names::shortened(&script).into_bytes()
+            names::shortened(&script).into_bytes()
         }
         Some((_, "css")) => {
             let style = text(contents)?;

@@ -8,9 +8,9 @@
 //! request into an answer.
 
 mod files;
-mod plain;
 #[cfg(test)]
-mod private_names;
+mod names;
+mod plain;
 
 use std::sync::Arc;
 
