@@ -1,0 +1,195 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { Clock } from '../src/clocks.js';
+import { Feedback } from '../src/feedback.js';
+import { opusMs } from '../src/playback.js';
+import { AckDue, Health, nextRoute, NO_ROUTE, OVERLAP_MS, uses } from '../src/route.js';
+import { Speaker, Stream } from '../src/stream.js';
+import { Volumes } from '../src/volumes.js';
+
+const BURST = { bits: 7, value: 5 };
+
+// proves: D-20
+test('numbers are extended over the wrap, and each frame is taken once', () => {
+  const stream = new Stream();
+  const first = stream.accept(0, 0xfffe, BURST)?.sequence ?? NaN;
+  const at = (/** @type {number} */ sequence) => stream.accept(0, sequence, BURST)?.sequence;
+  assert.equal(at(0), first + 2);
+  assert.equal(at(0xffff), first + 1, 'a reordered frame takes its place');
+  assert.equal(at(0xffff), undefined);
+  assert.equal(at(0xfffd), first - 1, 'even one before the first');
+  assert.equal(at((0 - 128) & 0xffff), undefined, 'too old to tell');
+  assert.ok(stream.hasSeen(first + 1) && !stream.hasSeen(first + 3));
+  assert.equal(stream.extend(1), first + 3);
+});
+
+test('what is left of an older burst is dropped, and after two silent seconds anything is new', () => {
+  const stream = new Stream();
+  stream.accept(0, 10, { bits: 7, value: 127 });
+  assert.equal(stream.accept(0, 12, { bits: 7, value: 0 })?.burst, 1);
+  assert.equal(stream.accept(0, 11, { bits: 7, value: 127 }), null);
+  const later = stream.accept(2001, 3, { bits: 2, value: 3 });
+  assert.ok(later && later.sequence > (1 << 20) + 12 && (later.sequence & 0xffff) === 3);
+});
+
+// proves: D-19
+test('the burst steps only when every target has closed', () => {
+  const speaker = new Speaker(0xffff);
+  assert.equal(speaker.nextFrame(), null);
+  speaker.open('group', 'a');
+  speaker.open('group', 'b');
+  assert.deepEqual([speaker.nextFrame()].map((frame) => [frame?.sequence, frame?.burst.value]), [[0xffff, 0]]);
+  speaker.close('group', 'a');
+  const last = speaker.nextFrame();
+  assert.deepEqual([last?.sequence, last?.targets.map(({ closing }) => closing)], [0, [true, false]]);
+  speaker.close('group', 'b');
+  assert.equal(speaker.nextFrame()?.burst.value, 0, 'the last frame still belongs to the burst');
+  assert.equal(speaker.nextFrame(), null);
+  speaker.open('group', 'a');
+  assert.deepEqual([speaker.nextFrame()].map((frame) => [frame?.sequence, frame?.burst.value]), [[2, 1]]);
+  for (let n = 1; n < 64; n++) assert.ok(speaker.open('group', String(n)));
+  assert.ok(!speaker.open('group', 'one more'));
+});
+
+// proves: D-32
+test('a pair moves to direct with an overlap, and leaves a stalled link at once', () => {
+  let state = nextRoute(NO_ROUTE, 0, { relay: true, link: 'unbound' });
+  assert.equal(state.route, 'relayed');
+  state = nextRoute(state, 10, { relay: true, link: 'sound' });
+  assert.ok(state.route === 'direct' && uses(state, 'relayed'));
+  state = nextRoute(state, 10 + OVERLAP_MS, { relay: true, link: 'sound' });
+  assert.ok(!uses(state, 'relayed'));
+  state = nextRoute(state, 400, { relay: true, link: 'stalled' });
+  assert.ok(state.route === 'relayed' && !uses(state, 'direct'));
+  assert.equal(nextRoute(NO_ROUTE, 0, { relay: false, link: 'stalled' }).route, 'direct', 'it is all there is');
+  assert.equal(nextRoute(state, 500, { relay: false, link: 'unbound' }).route, 'none');
+});
+
+test('a link that swallows voice is stalled within the threshold, and to be replaced two seconds later', () => {
+  const health = new Health(0);
+  let [stalledAt, replacedAt] = [NaN, NaN];
+  for (let now = 0; now < 3000; now += 5) {
+    if (now % 20 === 0) health.sent(now, now / 20);
+    const care = health.update(now);
+    if (care.stalledNow) {
+      assert.ok(Number.isNaN(stalledAt), 'told once');
+      stalledAt = now;
+      assert.ok(health.takeUnacknowledged().length >= 15);
+    }
+    if (care.replace && Number.isNaN(replacedAt)) replacedAt = now;
+  }
+  assert.deepEqual([stalledAt, replacedAt], [305, 2305]);
+});
+
+test('a lost tail of speech is no stall where the link answers, and answers make a stalled one sound', () => {
+  const health = new Health(0);
+  health.sent(0, 1);
+  for (let now = 5; now < 2000; now += 5) {
+    const care = health.update(now);
+    assert.ok(!care.stalledNow);
+    if (care.probe !== null) {
+      health.heardAt = now;
+      health.answered(now + 30, care.probe);
+    }
+  }
+  const stalled = new Health(0);
+  stalled.sent(0, 1);
+  assert.ok(stalled.update(301).stalledNow);
+  let answers = 0;
+  for (let now = 305; stalled.stalled; now += 5) {
+    const { probe } = stalled.update(now);
+    stalled.heardAt = now;
+    if (probe !== null) {
+      stalled.answered(now, probe);
+      answers += 1;
+    }
+    assert.ok(answers <= 3);
+  }
+  assert.equal(answers, 3);
+});
+
+test('acknowledgements tell what came across the wrap', () => {
+  const due = new AckDue();
+  for (const sequence of [0xfffe, 0, 0xffff]) due.received(0, sequence);
+  assert.deepEqual(due.take(0), { newest: 0, earlier: 0b11 });
+  assert.equal(due.take(1000), null);
+  due.received(1000, 2);
+  assert.equal(due.take(1039), null);
+  assert.deepEqual(due.take(1040), { newest: 2, earlier: 0b1110 });
+  due.received(1040, 34);
+  assert.deepEqual(due.take(2000), { newest: 34, earlier: 0x80000000 });
+  due.received(2000, 80);
+  assert.deepEqual(due.take(3000), { newest: 80, earlier: 0 });
+});
+
+test('the measured delay is the true one, though the clocks differ and answers take their time', () => {
+  const [offsetMs, wayMs, delayMs] = [123_456, 30, 95];
+  const clock = new Clock();
+  let seed = 1;
+  const random = () => (seed = (Math.imul(seed, 1664525) + 1013904223) >>> 0) / 2 ** 32;
+  for (let now = 1000; now < 6000; now += 20) {
+    const sequence = Math.floor(now / 20);
+    const place = { sequence, stretch: 0 };
+    clock.heard(now, place, 0, 20);
+    const askedUs = clock.ask(now, place);
+    if (askedUs === null) continue;
+    const [there, back] = [wayMs + 20 * random(), wayMs + 20 * random()];
+    const theirs = (now + there + offsetMs) * 1000;
+    // The frame that is heard now was captured so long ago; the answer tells of one later by some frames.
+    const captured = { sequence: (sequence + 2) & 0xffff, agoUs: Math.round((delayMs + there - 40) * 1000) };
+    const echo = { sender: 1, askedUs, receivedUs: theirs, sentUs: theirs, captured };
+    clock.told(now + there + back, echo, (low) => ({ sequence: low, stretch: 0 }));
+  }
+  assert.ok(Math.abs((clock.delayMs ?? NaN) - delayMs) <= 5, `${clock.delayMs} ms`);
+});
+
+test('copies follow what listeners report, and the bitrate pays for them', () => {
+  const feedback = new Feedback();
+  const report = (/** @type {number} */ lost, run = 1) => ({
+    sender: 1, expected: 50, lost, unrepaired: 0, lossRunSixteenths: 16 * run, jitterMs: 0, bufferMs: 0,
+  });
+  const tell = (/** @type {number} */ lost, /** @type {number} */ times, run = 1) => {
+    for (let n = 0; n < times; n++) feedback.told(n * 1000, 'ada', report(lost, run));
+  };
+  tell(0, 5);
+  assert.deepEqual([feedback.copiesFor('ada'), feedback.bitrate(4000)], [[], 32_000]);
+  tell(5, 5);
+  assert.deepEqual([feedback.copiesFor('ada'), feedback.bitrate(4000)], [[3], 24_000]);
+  tell(6, 30, 3);
+  assert.deepEqual(feedback.copiesFor('ada'), [4]);
+  tell(15, 5);
+  assert.deepEqual([feedback.copiesFor('ada'), feedback.bitrate(4000)], [[2, 4], 19_200]);
+  tell(0, 30);
+  assert.deepEqual(feedback.copiesFor('ada'), []);
+  assert.equal(feedback.bitrate(100_000), 32_000, 'who reports no more counts no more');
+});
+
+test('the length of an Opus packet is read off its first bytes', () => {
+  for (const [first, ms] of [[0x78, 20], [0x08, 20], [0x00, 10], [0x18, 60], [0xe0, 2.5], [0xf8, 20], [0x79, 40], [0x60, 10]]) {
+    assert.equal(opusMs(new Uint8Array([first])), ms, first.toString(16));
+  }
+  assert.equal(opusMs(new Uint8Array([0x7b, 3])), 60);
+  assert.ok(Number.isNaN(opusMs(new Uint8Array(0))) || opusMs(new Uint8Array(0)) >= 0);
+});
+
+test('volumes are remembered, within bounds, and storage may hold or do anything', () => {
+  /** @type {Map<string, string>} */
+  const kept = new Map();
+  const storage = /** @type {Storage} */ (/** @type {unknown} */ ({
+    getItem: (/** @type {string} */ key) => kept.get(key) ?? null, setItem: (/** @type {string} */ key, /** @type {string} */ value) => kept.set(key, value),
+  }));
+  const volumes = new Volumes(storage);
+  for (let n = 0; n < 300; n++) volumes.set(`id${n}`, { volume: 0.5 });
+  volumes.set('id299', { muted: true });
+  const again = new Volumes(storage);
+  assert.deepEqual([again.get('id0'), again.get('id299'), again.gain('id299')], [{ volume: 1, muted: false }, { volume: 0.5, muted: true }, 0]);
+  for (const nonsense of ['', '{', '7', '[[1]]', '[["a",{"volume":99}]]', 'null']) {
+    kept.set('voicemesh.volumes', nonsense);
+    assert.equal(new Volumes(storage).gain('a'), 1, nonsense);
+  }
+  const broken = /** @type {Storage} */ (/** @type {unknown} */ ({ getItem() { throw new Error('off'); }, setItem() { throw new Error('full'); } }));
+  const forgetful = new Volumes(broken);
+  forgetful.set('a', { volume: 2 });
+  assert.equal(forgetful.gain('a'), 2);
+});
