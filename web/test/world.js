@@ -42,7 +42,7 @@ export class World {
         this.#queue.splice(this.#queue.indexOf(due), 1);
         due.act();
       }
-      if ((this.now / STEP_MS) % 4 === 0) for (const peer of this.peers) peer.mesh.tick(this.now);
+      if ((this.now / STEP_MS) % 4 === 0) for (const peer of this.peers) if (!peer.asleep) peer.mesh.tick(this.now);
       if (this.now % 5000 === 0) this.server.mark();
       each();
     }
@@ -72,6 +72,8 @@ export class FakePeer {
   events = [];
   generation = 0;
   connected = false;
+  /** A machine that sleeps: nothing runs there, and nothing arrives. */
+  asleep = false;
   /** Voice packets sent on links and to the relay. */
   sent = { link: 0, relay: 0 };
 
@@ -154,6 +156,9 @@ export class FakePeer {
 
   /** @param {string} peer @param {number} generation @param {string} role */
   openLink(peer, generation, role) {
+    this.world.later(() => {
+      if (this.mesh.pairs.get(peer, generation)?.state === 'opening') this.mesh.pairs.linkClosed(this.world.now, peer, generation, false);
+    }, 15_000);
     if (role === 'offer') {
       this.world.later(() => this.mesh.pairs.linkSignal(peer, generation, { kind: 'offer', sdp: 'offer' }));
     }
@@ -171,7 +176,7 @@ export class FakePeer {
     if (stream === 'voice') this.sent.link += 1;
     const other = this.world.peers.find((candidate) => candidate.id === peer);
     if (!this.world.linksWork) return true;
-    this.world.later(() => other?.mesh.session.fromLink(this.world.now, this.id, generation, packet));
+    this.world.later(() => !other?.asleep && other?.mesh.session.fromLink(this.world.now, this.id, generation, packet));
     return true;
   }
 
@@ -211,13 +216,13 @@ class FakeServer {
   /** @param {FakePeer} peer @param {object} message */
   tell(peer, message) {
     const { generation } = peer;
-    this.world.later(() => peer.mesh.signaling.text(this.world.now, generation, JSON.stringify(message)));
+    this.world.later(() => !peer.asleep && peer.mesh.signaling.text(this.world.now, generation, JSON.stringify(message)));
   }
 
   /** @param {FakePeer} peer @param {Uint8Array} packet */
   send(peer, packet) {
     const { generation } = peer;
-    this.world.later(() => peer.mesh.signaling.packet(this.world.now, generation, packet));
+    this.world.later(() => !peer.asleep && peer.mesh.signaling.packet(this.world.now, generation, packet));
   }
 
   /** @param {FakePeer} but */
