@@ -37,6 +37,9 @@ export class Ear {
   #targetMs = 0;
   #reportedAt = 0;
   heardAt = -Infinity;
+  /** The listener's wish, and the speaker's. */
+  gain = 1;
+  volume = 1;
   frameMs = 20;
   level = 0;
   bufferedMs = 0;
@@ -202,6 +205,10 @@ export class Playback {
       ear = new Ear(heard.peer, (message, transfer = []) => this.node.port.postMessage(message, transfer));
       this.ears.set(heard.peer, ear);
     }
+    if (ear.volume !== heard.volume) {
+      ear.volume = heard.volume;
+      this.#setGain(heard.peer);
+    }
     ear.receive(now, heard);
   }
 
@@ -210,9 +217,18 @@ export class Playback {
     for (const ear of this.ears.values()) ear.tick(now);
   }
 
-  /** @param {string} id @param {number} gain */
+  /** How loud somebody shall be heard here. @param {string} id @param {number} gain */
   setGain(id, gain) {
-    this.node.port.postMessage({ type: 'gain', id, gain });
+    const ear = this.ears.get(id);
+    if (!ear) return;
+    ear.gain = gain;
+    this.#setGain(id);
+  }
+
+  /** That, and how loud the speaker wants to be heard. @param {string} id */
+  #setGain(id) {
+    const ear = this.ears.get(id);
+    if (ear) this.node.port.postMessage({ type: 'gain', id, gain: ear.gain * ear.volume });
   }
 
   /** @param {boolean} on */
