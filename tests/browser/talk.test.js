@@ -58,6 +58,18 @@ test('two browsers hear each other', within(), Stage.for(async (stage) => {
   stage.tell((await assertHeard('bob, to ada', speechFile('announcer'), stage.file('ada.wav'))).line);
 }));
 
+test('the echo peer says back what a browser says', within(), Stage.for(async (stage) => {
+  const server = await stage.server();
+  const echo = stage.echo(server);
+  await echo.waitForLine('that it is ready', ({ text }) => text.includes('says back what it hears'));
+  const browser = await stage.browser('reader');
+  const ada = await stage.person(browser, server, 'ada');
+  await ada.waitForRoute('echo', 'direct');
+  await ada.waitUntilRecorded(WHOLE_S + 2);
+  await ada.heard(stage.file('ada.wav'));
+  stage.tell((await assertHeard('ada, to herself', speechFile('reader'), stage.file('ada.wav'))).line);
+}));
+
 // proves: B-07
 test('a browser, a command line and a program with a frame loop hear each other', within(90), Stage.for(async (stage) => {
   const server = await stage.server();

@@ -75,3 +75,28 @@ export class Clock {
     this.delayMs = this.delayMs === null ? delayMs : this.delayMs + SMOOTHING * (delayMs - this.delayMs);
   }
 }
+
+/** So many questions after the time are answered in a second: enough for a full room, and no help to who wants to flood somebody. */
+const ANSWERS_PER_SECOND = 200;
+/** A frame older than this is not told of: its number may have wrapped. */
+const CAPTURED_LIFE_MS = 60_000;
+
+/** Answers others' questions. */
+export class Answers {
+  #second = 0;
+  #given = 0;
+  /** The frame sent last, and when it was captured. @type {{sequence: number, at: number} | null} */
+  captured = null;
+
+  /** What a ClockEcho says, or null where enough has been answered. @param {number} now ms @param {number} askedUs */
+  tell(now, askedUs) {
+    const second = Math.floor(now / 1000);
+    if (this.#second !== second) [this.#second, this.#given] = [second, 0];
+    if (++this.#given > ANSWERS_PER_SECOND) return null;
+    const nowUs = Math.round(now * 1000);
+    const last = this.captured;
+    const captured = last && now < last.at + CAPTURED_LIFE_MS
+      ? { sequence: last.sequence, agoUs: Math.round((now - last.at) * 1000) } : null;
+    return { askedUs, receivedUs: nowUs, sentUs: nowUs, captured };
+  }
+}

@@ -21,7 +21,7 @@
 
 import { BrowserCarrier } from './carrier.js';
 import { Capture } from './capture.js';
-import { Clock } from './clocks.js';
+import { Answers, Clock } from './clocks.js';
 import { Feedback } from './feedback.js';
 import { prove, secret, serverOrigin, takeInstance } from './identity.js';
 import { Mesh } from './mesh.js';
@@ -35,11 +35,11 @@ const CHANGE_EVERY_MS = 100;
 const TICK_EVERY_MS = 20;
 const WAKING_AFTER_MS = 5000;
 const MESSAGES = 500;
-const CLOCK_ANSWERS_PER_SECOND = 200;
-const CAPTURED_LIFE_MS = 60_000;
 
-/** The page's clock, in ms. It goes on while the page sleeps or is frozen. */
+/** The page's clock, in ms. It goes on while the page is frozen; while the machine sleeps it may stand still. */
 const clock = () => performance.now();
+/** By so much more does the time of day move on than that clock when the machine has slept longer than any server waits. */
+const SLEPT_MS = 20_000;
 
 export class Peer extends EventTarget {
   /** @type {Phase} */
@@ -57,9 +57,7 @@ export class Peer extends EventTarget {
   #feedback = new Feedback();
   /** @type {Map<string, Clock>} */
   #clocks = new Map();
-  #answers = { second: 0, given: 0 };
-  /** The frame sent last, and when it was captured. @type {{sequence: number, at: number} | null} */
-  #captured = null;
+  #answers = new Answers();
   /** @type {Message[]} */
   #messages = [];
   #deafened = false;
@@ -77,6 +75,8 @@ export class Peer extends EventTarget {
   #name = '';
   #relayOnly = false;
   #tickedAt = 0;
+  /** By how much the time of day is ahead of the page's clock. */
+  #ahead = Infinity;
   #changedAt = 0;
   #changed = true;
   /** @type {ReturnType<typeof setInterval> | undefined} */
@@ -121,6 +121,7 @@ export class Peer extends EventTarget {
     this.#show();
     // Sound is opened within the click, since browsers want one; the server is asked meanwhile.
     const sound = this.#openSound();
+    sound.catch(() => {}); // It is waited for below.
     if (microphone && !this.#capture?.isOpen) void this.#openMicrophone();
     else if (!microphone) this.#closeMicrophone('none');
     try {
@@ -142,9 +143,7 @@ export class Peer extends EventTarget {
 
   /** Back to before joining. */
   reset() {
-    if (this.#mesh) this.leave();
-    this.#phase = 'lobby';
-    this.#show();
+    this.#end('lobby');
   }
 
   leave() {
@@ -308,7 +307,7 @@ export class Peer extends EventTarget {
     this.#mesh?.signaling.leave(clock());
     this.#mesh = null;
     this.#clocks.clear();
-    this.#captured = null;
+    this.#answers.captured = null;
     this.#closeMicrophone('none');
     this.#playback?.end();
     this.#capture?.end();
@@ -346,7 +345,8 @@ export class Peer extends EventTarget {
       case 'refused': return this.#refuse(event.code, event.message);
       case 'replaced': return this.#end('replaced');
       case 'peer-joined':
-        this.#notice('joined', `${this.#nameOf(event.peer)} is here.`);
+        // Who was there already is no news.
+        if (this.#phase !== 'joining') this.#notice('joined', `${this.#nameOf(event.peer)} is here.`);
         return this.#show();
       case 'peer-left':
         this.#playback?.remove(event.peer);
@@ -365,6 +365,9 @@ export class Peer extends EventTarget {
   #tick(now) {
     if (now >= this.#tickedAt + TICK_EVERY_MS - 5) {
       this.#tickedAt = now;
+      const ahead = Date.now() - now;
+      if (ahead > this.#ahead + SLEPT_MS) this.#mesh?.signaling.woke(now);
+      this.#ahead = ahead;
       this.#playback?.tick(now);
       this.#mesh?.tick(now);
       this.#listen(now);
@@ -425,15 +428,9 @@ export class Peer extends EventTarget {
 
   /** @param {string} peer @param {number} askedUs */
   #tellTime(peer, askedUs) {
-    const now = clock();
-    const second = Math.floor(now / 1000);
-    if (this.#answers.second !== second) this.#answers = { second, given: 0 };
-    if (++this.#answers.given > CLOCK_ANSWERS_PER_SECOND || !this.#mesh?.roster.capabilities(peer)?.reports) return;
-    const nowUs = Math.round(now * 1000);
-    const last = this.#captured;
-    const captured = last && now < last.at + CAPTURED_LIFE_MS
-      ? { sequence: last.sequence, agoUs: Math.round((now - last.at) * 1000) } : null;
-    this.#mesh.session.sendTo(peer, 'ClockEcho', { askedUs, receivedUs: nowUs, sentUs: nowUs, captured });
+    if (!this.#mesh?.roster.capabilities(peer)?.reports) return;
+    const echo = this.#answers.tell(clock(), askedUs);
+    if (echo) this.#mesh.session.sendTo(peer, 'ClockEcho', echo);
   }
 
   /** @param {string} peer @param {import('./wire.js').ClockEcho} echo */
@@ -476,7 +473,12 @@ export class Peer extends EventTarget {
 
   /** What microphone and speaker need, made at the first need. */
   async #openSound() {
-    const context = await (this.#opening ??= this.#makeContext());
+    this.#opening ??= this.#makeContext();
+    const context = await this.#opening.catch(() => {
+      // Tried anew the next time; what is gone with an older version of the page is not.
+      this.#opening = null;
+      throw new Error('The page\u2019s sound could not be started. Please reload the page.');
+    });
     void context.resume();
     if (this.#playback) return;
     this.#playback = new Playback(context, clock, (now) => this.#tick(now));
@@ -494,8 +496,13 @@ export class Peer extends EventTarget {
     const context = new AudioContext({ sampleRate: 48_000, latencyHint: 'interactive' });
     this.#context = context;
     context.onstatechange = () => this.#show();
-    await Promise.all(['capture-worklet.js', 'playback-worklet.js'].map((module) =>
-      context.audioWorklet.addModule(new URL(module, import.meta.url))));
+    try {
+      await Promise.all(['capture-worklet.js', 'playback-worklet.js'].map((module) =>
+        context.audioWorklet.addModule(new URL(module, import.meta.url))));
+    } catch (error) {
+      void context.close();
+      throw error;
+    }
     return context;
   }
 
@@ -513,7 +520,7 @@ export class Peer extends EventTarget {
     if (!session) return;
     const sequence = session.speaker.nextSequence;
     session.speak(clock(), frame, pauseFollows, (peer) => this.#feedback.copiesFor(peer));
-    this.#captured = { sequence, at: capturedAt };
+    this.#answers.captured = { sequence, at: capturedAt };
   }
 
   /** @returns {Promise<void>} */

@@ -116,13 +116,13 @@ export class Ear {
   /** @param {import('./jitter.js').Release} release */
   #take(release) {
     const { kind, sequence } = release;
+    if (this.#entries.length >= MOST_DECODING) this.#stop();
     if (kind !== 'frame' || release.frame.length === 0) {
       const frameMs = 'frameMs' in release ? release.frameMs : this.frameMs;
       this.#entries.push({ kind: kind === 'frame' ? 'pause' : kind, sequence, frameMs, heldMs: 0, pcm: null });
       this.#flush();
       return;
     }
-    if (this.#entries.length >= MOST_DECODING) this.#stop();
     if (this.#decoder?.state !== 'configured') this.#start();
     this.#entries.push({ kind, sequence, frameMs: release.frameMs, heldMs: release.heldMs, pcm: null });
     const data = /** @type {Uint8Array<ArrayBuffer>} */ (release.frame);

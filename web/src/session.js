@@ -5,7 +5,7 @@
  * @typedef {import('./mesh.js').Mesh} Mesh
  * @typedef {import('./wire.js').ClientInfo} ClientInfo
  * @typedef {import('./route.js').RouteState} RouteState
- * @typedef {{kind: 'group' | 'peer', name: string, closing: boolean, session: number}} OpenTarget
+ * @typedef {{kind: 'group' | 'peer', name: string, group: number, closing: boolean, session: number}} OpenTarget
  * @typedef {{sequence: number, burst: {bits: number, value: number}, targets: OpenTarget[]}} Address
  * @typedef {{at: number, address: Address, frame: Uint8Array}} Recent
  * @typedef {{peer: string, sequence: number, burst: number, behind: number, pauseFollows: boolean, frame: Uint8Array,
@@ -41,6 +41,8 @@ export class Session {
   #previous = [];
   /** @type {Set<string>} groups one listens to, now and in every later session */
   groups = new Set([GLOBAL]);
+  /** Their ids: asked for with every packet. */
+  #groupIds = new Set([groupId(GLOBAL)]);
   /** @type {Map<string, {stream: Stream, heardAt: number}>} */
   #streams = new Map();
   /** @type {Map<string, RouteState>} by peer */
@@ -115,13 +117,16 @@ export class Session {
     if ((inUse !== null && inUse !== name) || [...this.groups].some((own) => groupId(own) === id)) return 'taken';
     if (this.groups.size >= LIMITS.groups) return 'too-many';
     this.groups.add(name);
+    this.#groupIds.add(id);
     this.#tellGroup(name, true);
     return 'ok';
   }
 
   /** @param {string} name */
   leaveGroup(name) {
-    if (this.groups.delete(name)) this.#tellGroup(name, false);
+    if (!this.groups.delete(name)) return;
+    this.#groupIds.delete(groupId(name));
+    this.#tellGroup(name, false);
   }
 
   /** @param {number} now @param {'group' | 'peer'} kind @param {string} name @param {boolean} open */
@@ -355,9 +360,8 @@ export class Session {
    * @param {number} now @param {string} peer @param {View} view @param {any} fields @returns {string | void}
    */
   #voice(now, peer, view, fields) {
-    const own = new Set([...this.groups].map(groupId));
     const reaches = fields.targets.filter((/** @type {import('./wire.js').Target} */ target) =>
-      target.kind === 'client' ? target.id === view.you : own.has(target.id));
+      target.kind === 'client' ? target.id === view.you : this.#groupIds.has(target.id));
     if (reaches.length === 0) return 'NotAddressed';
     const heard = this.#stream(peer);
     const place = heard.stream.accept(now, fields.sequence, fields.burst);
@@ -460,6 +464,7 @@ export class Session {
   #delta(view, { joins, client, group }) {
     if (client === view.you) {
       if (joins || !this.groups.delete(group)) return 'Unexpected';
+      this.#groupIds.delete(groupId(group));
       return this.mesh.emit({ type: 'group-refused', group });
     }
     const groups = view.members.get(client)?.groups;
@@ -544,8 +549,8 @@ export class Session {
     const view = this.#viewOf(session);
     if (!view) return null;
     const isCurrent = view === this.current;
-    const targets = address.targets.flatMap(({ kind, name, closing, session: opening }) => {
-      const id = kind === 'group' ? groupId(name) : isCurrent ? this.mesh.roster.clientOf(session, name) : null;
+    const targets = address.targets.flatMap(({ kind, name, group, closing, session: opening }) => {
+      const id = kind === 'group' ? group : isCurrent ? this.mesh.roster.clientOf(session, name) : null;
       const link = kind === 'peer' && id === null ? this.mesh.pairs.bound(name) : null;
       const known = id ?? (link?.common?.session === session ? link.common.remote : null);
       return known === null ? [] : [{

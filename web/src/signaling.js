@@ -79,6 +79,12 @@ export class Signaling {
     this.tick(now);
   }
 
+  /** The machine slept: the server has given this connection up. @param {number} now */
+  woke(now) {
+    if (this.isOpen) this.lost(now, 'the machine slept');
+    this.hurry(now);
+  }
+
   /** @param {number} now @param {number} generation */
   opened(now, generation) {
     if (generation !== this.#generation || this.phase !== 'opening') return;
@@ -191,7 +197,6 @@ export class Signaling {
     mesh.iceServers = joined.ice_servers;
     mesh.serverRelayOnly = joined.relay_only;
     if (joined.relay_only) mesh.pairs.dropAll(now);
-    mesh.emit({ type: 'joined', again: wasAway, others: joined.peers.length });
     const { config } = mesh;
     const own = {
       peer: joined.you, client: joined.client, run: config.run, name: config.name, metadata: config.metadata,
@@ -199,6 +204,7 @@ export class Signaling {
     };
     mesh.roster.session = joined.session;
     mesh.roster.set(now, [...joined.peers, own], joined.roster);
+    mesh.emit({ type: 'joined', again: wasAway, others: joined.peers.length });
     mesh.pairs.tick(now);
   }
 

@@ -1,5 +1,7 @@
 /** One speaker's frames in order: sequence numbers extended beyond 16 bits, doubles and old bursts told (PROTOCOL.md, section 8). */
 
+import { groupId } from './wire.js';
+
 const FORGET_AFTER_MS = 2000;
 const WINDOW = 128;
 /** So that frames before the first can have a number too. */
@@ -76,7 +78,7 @@ const MOST_TARGETS = 64;
 
 /** What one is saying and to whom: open targets, frame counter, bursts. */
 export class Speaker {
-  /** @type {{key: string, kind: 'group' | 'peer', name: string, closing: boolean, session: number}[]} */
+  /** @type {{key: string, kind: 'group' | 'peer', name: string, group: number, closing: boolean, session: number}[]} `group`: its id */
   #targets = [];
   #burst = 0;
   #begun = false;
@@ -103,7 +105,7 @@ export class Speaker {
       return true;
     }
     if (this.#targets.length >= MOST_TARGETS) return false;
-    this.#targets.push({ key, kind, name, closing: false, session: this.#openings & 3 });
+    this.#targets.push({ key, kind, name, group: groupId(name), closing: false, session: this.#openings & 3 });
     return true;
   }
 

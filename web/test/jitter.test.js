@@ -2,24 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { CAPACITY, JitterBuffer } from '../src/jitter.js';
+import { exponential, random } from './random.js';
 
 const FRAME_MS = 20;
 /** Of a network that is nothing but far away. */
 const TRIP_MS = 30;
-
-/** Mulberry32: the same numbers in every run. @param {number} seed */
-function random(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-/** @param {() => number} next @param {number} mean */
-const exponential = (next, mean) => -Math.log(1 - next()) * mean;
 
 /**
  * @typedef {import('../src/jitter.js').Release & {at: number}} Released

@@ -329,3 +329,25 @@ test('a machine that slept for ten minutes is back within seconds, as who it was
   world.run(20_000);
   assert.equal(ada.route(bo), 'direct');
 });
+
+test('a machine that woke does not wait for the silence to be noticed', () => {
+  const { world, ada, bo } = pair();
+  world.run(1000);
+  ada.mesh.signaling.woke(world.now);
+  assert.equal(ada.mesh.signaling.phase, 'opening', 'at once');
+  world.run(200);
+  assert.equal(ada.mesh.signaling.phase, 'joined');
+  assert.equal(bo.count('peer-left'), 0);
+});
+
+test('who is there already is told before one has joined, and who comes later after it', () => {
+  const world = new World();
+  world.join('Ada');
+  world.run(500);
+  const bo = world.join('Bo');
+  world.run(500);
+  world.join('Cy');
+  world.run(500);
+  const order = bo.events.map(({ type }) => type).filter((type) => ['joined', 'peer-joined'].includes(type));
+  assert.deepEqual(order, ['peer-joined', 'joined', 'peer-joined']);
+});

@@ -3,24 +3,11 @@ import { test } from 'node:test';
 
 import { JitterBuffer } from '../src/jitter.js';
 import { Mixer, MOST_PLAYERS, Player } from '../src/playout.js';
+import { exponential, random } from './random.js';
 
 const FRAME = 960;
 const QUANTUM = 128;
 const RATE = 48_000;
-
-/** Mulberry32: the same numbers in every run. @param {number} seed */
-function random(seed) {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
-
-/** @param {() => number} next @param {number} mean */
-const exponential = (next, mean) => -Math.log(1 - next()) * mean;
 
 /** @param {number} hz @param {number} index @param {number} [amplitude] */
 const tone = (hz, index, amplitude = 0.5) => {

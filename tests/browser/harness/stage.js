@@ -82,6 +82,14 @@ export class Stage {
     return program;
   }
 
+  /** Who says back what is heard, as `make run` starts it. @param {Server} server */
+  echo(server) {
+    const program = new Program('echo', binary('voicemesh'), ['echo', 'room', '--server', server.socketUrl, '--state-dir', this.file('echo.state')]);
+    this.#programs.push(program);
+    this.#endings.push(() => program.kill());
+    return program;
+  }
+
   /** A program that embeds the peer, says a file and hears into `<name>.wav`. @param {Server} server @param {string} name @param {string} input @param {number} seconds */
   game(server, name, input, seconds) {
     const program = new Program(name, binary('examples/frame_loop'), [
