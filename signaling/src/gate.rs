@@ -167,6 +167,10 @@ fn expense(packet: &[u8]) -> Expense {
         | Kind::ReceptionReport
         | Kind::ClockProbe
         | Kind::ClockEcho
+        | Kind::DataSegment
+        | Kind::DataAck
+        | Kind::DataMessage
+        | Kind::DataReset
         | Kind::Unassigned(_) => Expense::Packet { copies: 1, bytes },
     }
 }

@@ -2,11 +2,14 @@
 //!
 //! It runs when something has arrived, when a device wants something, and at least every 5 ms.
 
-use std::collections::BTreeSet;
+mod data;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use voicemesh_audio::process::{Activation, Processing};
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_device::{InputSpec, OutputSpec};
@@ -18,6 +21,7 @@ use voicemesh_wire::packet::Recipient;
 use voicemesh_wire::{GroupId, PeerId};
 
 use crate::carrier::RealCarrier;
+use crate::data::{Desk, Order};
 use crate::event::{DeviceRole, Event, MicrophoneState, PeerState, SendingState, Snapshot, Stamped};
 use crate::inbox::{Arrivals, Wake};
 use crate::mesh::{Mesh, MeshEvent};
@@ -91,6 +95,12 @@ pub(crate) struct Engine {
     /// What was set of the microphone's sound.
     pub(crate) microphone: MicrophoneChoice,
     pub(crate) recorder: Option<Recorder>,
+    pub(crate) desk: Arc<Desk>,
+    /// Wakes whoever awaits an event.
+    pub(crate) told: Arc<Notify>,
+    /// Empty between turns.
+    pub(crate) orders: VecDeque<Order>,
+    pub(crate) leaving_since: Option<Duration>,
 }
 
 /// Whether to go on.
@@ -108,12 +118,13 @@ impl Engine {
         loop {
             let now = self.started.elapsed();
             let turn = self.take_commands(now);
+            self.take_orders(now);
             self.take_arrivals(now);
             self.comms.update(now);
             self.sound(now);
             self.record(now);
             self.take_events(now);
-            if turn == Turn::Last {
+            if turn == Turn::Last && self.may_go(now) {
                 break;
             }
             if now >= snapshot_due {
@@ -131,13 +142,18 @@ impl Engine {
         self.take_events(now);
         self.shared.put(self.snapshot());
         self.tell(now, Event::Left);
+        self.told.notify_one();
     }
 
     fn take_commands(&mut self, now: Duration) -> Turn {
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Leave) | Err(TryRecvError::Disconnected) => return Turn::Last,
+                Ok(Command::Leave) | Err(TryRecvError::Disconnected) => {
+                    self.leaving_since.get_or_insert(now);
+                    return Turn::Last;
+                }
                 Ok(command) => self.command(now, command),
+                Err(TryRecvError::Empty) if self.leaving_since.is_some() => return Turn::Last,
                 Err(TryRecvError::Empty) => return Turn::Next,
             }
         }
@@ -307,6 +323,7 @@ impl Engine {
         while let Some(event) = self.comms.poll_event() {
             self.comms_event(now, event);
         }
+        self.take_data(now);
     }
 
     fn mesh_event(&mut self, now: Duration, event: MeshEvent) {
@@ -319,10 +336,12 @@ impl Engine {
                     // Two that say back what they hear would never stop.
                     self.comms.set_peer_muted(Who::Peer(member.peer), true);
                 }
+                self.desk.joined(member.peer, member.capabilities.data);
                 Event::PeerJoined { peer: member.peer, name: member.name, metadata: member.metadata }
             }
             MeshEvent::PeerLeft { member, reason } => {
                 self.heard.remove(&member.peer);
+                self.last_data_of(now, member.peer);
                 Event::PeerLeft { peer: member.peer, name: member.name, reason }
             }
             MeshEvent::MetadataChanged { peer, metadata } => Event::MetadataChanged { peer, metadata },
@@ -357,9 +376,13 @@ impl Engine {
     }
 
     fn tell(&self, at: Duration, event: Event) {
-        if let Err(TrySendError::Full(lost)) = self.events.try_send(Stamped { at, event }) {
+        if !self.desk.tells(&event, EVENTS) {
+            tracing::debug!(?event, "nobody takes the events; one was dropped");
+        } else if let Err(TrySendError::Full(lost)) = self.events.try_send(Stamped { at, event }) {
+            self.desk.polled(&lost.event);
             tracing::debug!(event = ?lost.event, "nobody takes the events; one was dropped");
         }
+        self.told.notify_one();
     }
 
     fn snapshot(&self) -> Snapshot {

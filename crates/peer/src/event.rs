@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use voicemesh_session::Reliability;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::Metadata;
 
@@ -90,6 +92,61 @@ pub enum Event {
         private: bool,
         /// What.
         text: String,
+    },
+    /// Somebody sent a message outside of channels.
+    Message {
+        /// Who.
+        from: PeerId,
+        /// The message. It is not copied on its way to the program, unless it came in parts.
+        data: Bytes,
+        /// How it was sent.
+        reliability: Reliability,
+    },
+    /// Somebody sent a message on a data channel.
+    ChannelMessage {
+        /// Who.
+        from: PeerId,
+        /// On which.
+        channel: u8,
+        /// The message.
+        data: Bytes,
+        /// Of which kind the channel is.
+        reliability: Reliability,
+    },
+    /// Both sides have opened a data channel alike: data flows.
+    ChannelOpened {
+        /// With whom.
+        peer: PeerId,
+        /// Which.
+        channel: u8,
+        /// Of which kind.
+        reliability: Reliability,
+    },
+    /// Both sides have opened a data channel, each as another kind. Both are told; nothing flows, and what waited on it is
+    /// gone, until one side closes the channel and opens it like the other.
+    ChannelMismatch {
+        /// With whom.
+        peer: PeerId,
+        /// Which.
+        channel: u8,
+        /// As what this side opened it.
+        ours: Reliability,
+        /// As what the other side did.
+        theirs: Reliability,
+    },
+    /// The other side has closed a data channel.
+    ChannelClosed {
+        /// Who.
+        peer: PeerId,
+        /// Which.
+        channel: u8,
+    },
+    /// The other side has disconnected: every data channel with it is closed. It is still in the room, and heard.
+    Disconnected {
+        /// Who.
+        peer: PeerId,
+        /// Reliable bytes of this side's of which it is not known that they arrived, each message with a few more.
+        undelivered_bytes: usize,
     },
     /// The server cannot be reached. Direct speech goes on; this peer tries again by itself.
     ServerAway {

@@ -31,6 +31,7 @@
 //! thread owns it together with the sound; the runtime's tasks only move bytes into bounded queues.
 
 mod carrier;
+mod data;
 mod engine;
 mod event;
 mod identity;
@@ -45,6 +46,7 @@ mod sound;
 mod switch;
 mod tls;
 
+pub use data::SendError;
 pub use event::{
     DeviceRole, ErrorCode, Event, MicrophoneState, PeerLeftReason, PeerState, Route, SendingState, Snapshot, Stamped,
 };
@@ -52,10 +54,12 @@ pub use options::{JoinError, JoinOptions};
 pub use peer::Peer;
 pub use record::{RecordedSpeaker, Recorder};
 
+pub use bytes::Bytes;
 pub use voicemesh_audio::FrameDuration;
 pub use voicemesh_audio::encode::{Profile, SpeechConfig};
 pub use voicemesh_audio::process::{Activation, NoiseSuppression, Processing};
 pub use voicemesh_device::{DeviceInfo, Direction, InputSpec, OutputSpec, devices};
+pub use voicemesh_session::Reliability;
 pub use voicemesh_wire::PeerId;
 pub use voicemesh_wire::signaling::{Metadata, Presence};
 

@@ -360,6 +360,10 @@ impl<C: Carrier> Network for Mesh<C> {
         peer.and_then(|peer| self.roster.member(peer)).is_some_and(|member| member.capabilities.reports)
     }
 
+    fn takes_data(&self, peer: PeerId) -> bool {
+        self.roster.member(peer).is_some_and(|member| member.capabilities.data)
+    }
+
     fn release_link(&mut self, now: Duration, link: MeshLink) {
         self.close_link_later(now, link);
     }

@@ -32,6 +32,7 @@ pub struct JoinOptions {
     pub(crate) processing: Option<Processing>,
     pub(crate) activation: Option<Activation>,
     pub(crate) uplink_bps: Option<u32>,
+    pub(crate) manual_flush: bool,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) extra_root_pem: Option<PathBuf>,
 }
@@ -90,6 +91,7 @@ impl JoinOptions {
             processing: None,
             activation: None,
             uplink_bps: None,
+            manual_flush: false,
             state_dir: None,
             extra_root_pem: None,
         }
@@ -173,6 +175,13 @@ impl JoinOptions {
     #[must_use]
     pub fn record(self, folder: impl Into<PathBuf>) -> Self {
         Self { record: Some(folder.into()), ..self }
+    }
+
+    /// What the program sends (messages, data channels) stays here until it calls [`Peer::flush`](crate::Peer::flush), as at
+    /// the end of a frame. Without this it leaves at once. Speech does not wait for it.
+    #[must_use]
+    pub fn manual_flush(self, manual_flush: bool) -> Self {
+        Self { manual_flush, ..self }
     }
 
     /// Where the installation's secret is kept, by which it is known again; the user's configuration folder otherwise.

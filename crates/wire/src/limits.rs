@@ -38,3 +38,9 @@ pub const SDP_BYTES: usize = 32 * 1024;
 pub const CANDIDATE_BYTES: usize = 1024;
 /// Frame lengths that a peer's capabilities can list.
 pub const FRAME_LENGTHS: usize = 8;
+/// Bytes of a message in one segment of reliable data.
+pub const DATA_PAYLOAD_BYTES: usize = 1000;
+/// A reliable message of a game.
+pub const RELIABLE_DATA_BYTES: usize = 256 * 1024;
+/// A message of a game that may be lost: it travels in one packet, relayed or not.
+pub const UNRELIABLE_DATA_BYTES: usize = 1100;

@@ -105,6 +105,9 @@ pub struct Capabilities {
     pub voice_ack: bool,
     /// It takes reception reports and answers clock probes.
     pub reports: bool,
+    /// It takes a game's own bytes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub data: bool,
     /// The frame lengths it can decode; empty means 20 ms only.
     pub frame_ms: Vec<u8>,
 }

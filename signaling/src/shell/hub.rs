@@ -257,11 +257,19 @@ pub(super) async fn tick(hub: Arc<Hub>) {
 
 impl Occupied {
     fn with<T>(&mut self, hub: &Hub, now: Duration, act: impl FnOnce(&mut Room, &mut Desk<'_>) -> T) -> T {
-        let mut desk = Desk { mailboxes: &self.mailboxes, now, deliveries: 0, voice_dropped: 0, slow_consumers: 0 };
+        let mut desk = Desk {
+            mailboxes: &self.mailboxes,
+            now,
+            deliveries: 0,
+            voice_dropped: 0,
+            data_dropped: 0,
+            slow_consumers: 0,
+        };
         let result = act(&mut self.room, &mut desk);
         for (counter, count) in [
             (&hub.metrics.deliveries, desk.deliveries),
             (&hub.metrics.voice_dropped, desk.voice_dropped),
+            (&hub.metrics.data_dropped, desk.data_dropped),
             (&hub.metrics.slow_consumers, desk.slow_consumers),
         ] {
             if count > 0 {
@@ -278,6 +286,7 @@ struct Desk<'a> {
     now: Duration,
     deliveries: u64,
     voice_dropped: u64,
+    data_dropped: u64,
     slow_consumers: u64,
 }
 
@@ -285,6 +294,7 @@ impl Desk<'_> {
     fn count(&mut self, put: Put) {
         match put {
             Put::OldestDropped => self.voice_dropped += 1,
+            Put::Refused => self.data_dropped += 1,
             Put::Overflow => self.slow_consumers += 1,
             Put::Queued | Put::Ended => {}
         }

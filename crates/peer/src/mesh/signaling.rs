@@ -169,6 +169,7 @@ impl<C: Carrier> Mesh<C> {
                 redundancy: self.config.redundancy,
                 voice_ack: true,
                 reports: true,
+                data: true,
                 frame_ms: self.config.frame_ms.clone(),
             },
             metadata: self.config.metadata.clone(),
