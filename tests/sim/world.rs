@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use voicemesh::mesh::{Mesh, MeshConfig, MeshEvent, SocketEvent};
+use voicemesh::mesh::{Connections, Mesh, MeshConfig, MeshEvent, SocketEvent};
 use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_engine::{Comms, CommsConfig, CommsEvent, PeerStatus};
@@ -122,6 +122,8 @@ impl World {
             run: number as u32,
             relay_only: false,
             presence: Presence::Either,
+            password: None,
+            connections: Connections::Automatic,
             metadata: Metadata::new(),
             frame_ms: vec![10, 20, 40, 60],
             redundancy: true,

@@ -35,9 +35,11 @@ mod engine;
 mod event;
 mod identity;
 mod inbox;
+mod lobby;
 pub mod mesh;
 mod options;
 mod peer;
+mod reachability;
 mod record;
 mod server_url;
 mod socket;
@@ -48,8 +50,11 @@ mod tls;
 pub use event::{
     DeviceRole, ErrorCode, Event, MicrophoneState, PeerLeftReason, PeerState, Route, SendingState, Snapshot, Stamped,
 };
+pub use lobby::{ConnectError, MetadataTransaction};
+pub use mesh::{ChoiceError, Connections, TransactionError, TransactionId};
 pub use options::{JoinError, JoinOptions};
 pub use peer::Peer;
+pub use reachability::{REACHABILITY_KEY, TokenError};
 pub use record::{RecordedSpeaker, Recorder};
 
 pub use voicemesh_audio::FrameDuration;
@@ -57,7 +62,7 @@ pub use voicemesh_audio::encode::{Profile, SpeechConfig};
 pub use voicemesh_audio::process::{Activation, NoiseSuppression, Processing};
 pub use voicemesh_device::{DeviceInfo, Direction, InputSpec, OutputSpec, devices};
 pub use voicemesh_wire::PeerId;
-pub use voicemesh_wire::signaling::{Metadata, Presence};
+pub use voicemesh_wire::signaling::{Metadata, Password, Presence};
 
 /// The README's example compiles.
 #[cfg(doctest)]

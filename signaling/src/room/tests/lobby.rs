@@ -155,7 +155,7 @@ fn only_the_owner_changes_what_the_room_publishes_and_it_outlasts_the_owner() {
     world.say(A, change(2, Some("harbour")));
     let metadata: Metadata = [("map".to_owned(), "harbour".to_owned())].into();
     let told = ServerMessage::RoomMetadata { metadata: metadata.clone() };
-    assert_eq!(world.told(B), [told.clone()]);
+    assert_eq!(world.told(B), std::slice::from_ref(&told));
     assert_eq!(world.told(A), [told, ServerMessage::MetadataSet { request: 2 }]);
     let mark = world.room.mark();
 
