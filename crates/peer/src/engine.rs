@@ -24,6 +24,7 @@ use crate::carrier::RealCarrier;
 use crate::data::{Desk, Order};
 use crate::event::{DeviceRole, Event, MicrophoneState, PeerState, SendingState, Snapshot, Stamped};
 use crate::inbox::{Arrivals, Wake};
+use crate::lobby::{self, LobbyCommand};
 use crate::mesh::{Mesh, MeshEvent};
 use crate::options::MicrophoneChoice;
 use crate::record::{RecordedSpeaker, Recorder};
@@ -58,6 +59,7 @@ pub(crate) enum Command {
     SetActivation(Activation),
     SetInput(InputSpec),
     SetOutput(OutputSpec),
+    Lobby(LobbyCommand),
     Leave,
 }
 
@@ -241,7 +243,7 @@ impl Engine {
         if let Some(why) = recorder.poll_failure() {
             self.recorder = None;
             self.comms.set_tapped(false);
-            self.comms.network_mut().set_metadata([(RECORDING.to_owned(), None)].into());
+            self.comms.network_mut().publish(now, [(RECORDING.to_owned(), None)].into());
             self.tell(now, Event::RecordingFailed { why });
         }
     }
@@ -298,6 +300,10 @@ impl Engine {
                 self.begun(now, DeviceRole::Output, |sound| sound.set_output(output));
                 Ok(())
             }
+            Command::Lobby(command) => {
+                self.lobby(now, command);
+                Ok(())
+            }
             Command::Leave => Ok(()),
         };
         if let Err(error) = done {
@@ -327,6 +333,10 @@ impl Engine {
     }
 
     fn mesh_event(&mut self, now: Duration, event: MeshEvent) {
+        let event = match lobby::told(event) {
+            Ok(told) => return self.tell(now, told),
+            Err(other) => other,
+        };
         let event = match event {
             MeshEvent::Joined { you, session, others, relay_only } => {
                 Event::Joined { you, room: self.room.clone(), session, others, relay_only }
@@ -346,9 +356,11 @@ impl Engine {
             }
             MeshEvent::MetadataChanged { peer, metadata } => Event::MetadataChanged { peer, metadata },
             MeshEvent::ServerAway { why, retry_in } => Event::ServerAway { why, retry_in },
-            MeshEvent::Refused { code, message } => Event::Refused { code, message },
+            MeshEvent::Refused { code, message, retry_after } => Event::Refused { code, message, retry_after },
             MeshEvent::Replaced => Event::Replaced,
             MeshEvent::Warned { code, message } => Event::Warned { code, message },
+            // The lobby's have been told.
+            _ => return,
         };
         self.tell(now, event);
     }
@@ -375,7 +387,7 @@ impl Engine {
         self.tell(now, event);
     }
 
-    fn tell(&self, at: Duration, event: Event) {
+    pub(crate) fn tell(&self, at: Duration, event: Event) {
         if !self.desk.tells(&event, EVENTS) {
             tracing::debug!(?event, "nobody takes the events; one was dropped");
         } else if let Err(TrySendError::Full(lost)) = self.events.try_send(Stamped { at, event }) {
@@ -396,6 +408,7 @@ impl Engine {
                 peer: member.peer,
                 name: member.name.clone(),
                 metadata: member.metadata.clone(),
+                order: member.order,
                 route: status.map_or(crate::Route::None, |status| status.route),
                 round_trip: status.and_then(|status| status.round_trip),
                 speaking: status.is_some_and(|status| status.speaking),
@@ -415,7 +428,7 @@ impl Engine {
         });
         let comms = self.comms.status();
         let speaking = self.comms.speaking_status();
-        Snapshot {
+        let mut snapshot = Snapshot {
             connected: comms.connected,
             mode: match comms.mode {
                 voicemesh_engine::Mode::None => "none",
@@ -443,6 +456,10 @@ impl Engine {
                 uplink_bps: speaking.uplink_bps,
             },
             recording: self.recorder.is_some(),
-        }
+            name: self.name.clone(),
+            ..Snapshot::default()
+        };
+        lobby::fill(&mut snapshot, mesh);
+        snapshot
     }
 }

@@ -7,6 +7,8 @@ use voicemesh_session::Reliability;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::Metadata;
 
+use crate::mesh::{TransactionError, TransactionId};
+
 pub use voicemesh_session::route::Route;
 pub use voicemesh_wire::signaling::ErrorCode;
 
@@ -161,6 +163,36 @@ pub enum Event {
         code: ErrorCode,
         /// For people.
         message: String,
+        /// When trying again may work, if the server said so: with a back-off, or another password.
+        retry_after: Option<Duration>,
+    },
+    /// The room's owner is whoever has been in it longest. Told after every [`Event::Joined`], and when it changes.
+    OwnerChanged {
+        /// Perhaps oneself.
+        owner: PeerId,
+    },
+    /// A change of metadata is made, or has failed. Each is told once.
+    TransactionDone {
+        /// As [`Peer::set_metadata`](crate::Peer::set_metadata) or its like returned it.
+        transaction: TransactionId,
+        /// How it went.
+        result: Result<(), TransactionError>,
+    },
+    /// The room publishes something else now.
+    RoomMetadataChanged {
+        /// All of it.
+        metadata: Metadata,
+    },
+    /// The way to this peer has changed: a new session, or another network. The token is in its metadata already, or on
+    /// its way there.
+    ReachabilityChanged {
+        /// The own token.
+        token: String,
+    },
+    /// Somebody wants a direct link and has none, because this program has not connected to it.
+    ConnectionRequested {
+        /// Who.
+        peer: PeerId,
     },
     /// This identity joined from somewhere else, and this connection ended. It does not come back by itself.
     Replaced,
@@ -229,6 +261,8 @@ pub struct PeerState {
     pub name: String,
     /// What it publishes.
     pub metadata: Metadata,
+    /// Its place in the order of arrival.
+    pub order: u64,
     /// The way to it.
     pub route: Route,
     /// The link's round trip, once measured.
@@ -313,7 +347,15 @@ pub struct Snapshot {
     pub mode: &'static str,
     /// The own id, once known.
     pub you: Option<PeerId>,
-    /// Everyone else.
+    /// The own name.
+    pub name: String,
+    /// What this peer publishes, as the server last had it.
+    pub metadata: Metadata,
+    /// Whoever has been in the room longest, once known.
+    pub owner: Option<PeerId>,
+    /// What the room publishes.
+    pub room_metadata: Metadata,
+    /// Everyone else, in order of arrival.
     pub peers: Vec<PeerState>,
     /// Frames that the microphone has made.
     pub frames_spoken: u64,

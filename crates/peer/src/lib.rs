@@ -36,9 +36,11 @@ mod engine;
 mod event;
 mod identity;
 mod inbox;
+mod lobby;
 pub mod mesh;
 mod options;
 mod peer;
+mod reachability;
 mod record;
 mod server_url;
 mod socket;
@@ -50,8 +52,11 @@ pub use data::SendError;
 pub use event::{
     DeviceRole, ErrorCode, Event, MicrophoneState, PeerLeftReason, PeerState, Route, SendingState, Snapshot, Stamped,
 };
+pub use lobby::{ConnectError, MetadataTransaction};
+pub use mesh::{ChoiceError, Connections, TransactionError, TransactionId};
 pub use options::{JoinError, JoinOptions};
 pub use peer::Peer;
+pub use reachability::{REACHABILITY_KEY, TokenError};
 pub use record::{RecordedSpeaker, Recorder};
 
 pub use bytes::Bytes;
@@ -61,7 +66,7 @@ pub use voicemesh_audio::process::{Activation, NoiseSuppression, Processing};
 pub use voicemesh_device::{DeviceInfo, Direction, InputSpec, OutputSpec, devices};
 pub use voicemesh_session::Reliability;
 pub use voicemesh_wire::PeerId;
-pub use voicemesh_wire::signaling::{Metadata, Presence};
+pub use voicemesh_wire::signaling::{Metadata, Password, Presence};
 
 /// The README's example compiles.
 #[cfg(doctest)]

@@ -3,7 +3,8 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -21,7 +22,8 @@ use crate::engine::{COMMANDS, Command, EVENTS, Engine, RECORDING, Shared};
 use crate::event::{Event, Snapshot, Stamped};
 use crate::identity::Identity;
 use crate::inbox::{Wake, queues};
-use crate::mesh::{Mesh, MeshConfig};
+use crate::lobby::ConnectError;
+use crate::mesh::{Mesh, MeshConfig, TransactionId};
 use crate::options::{JoinError, JoinOptions};
 use crate::record::Recorder;
 use crate::sound::Sound;
@@ -51,6 +53,7 @@ pub struct Peer {
     /// Disconnected when every socket has said goodbye.
     farewells: Receiver<Infallible>,
     _identity: Identity,
+    transactions: AtomicU64,
 }
 
 impl Peer {
@@ -134,6 +137,7 @@ impl Peer {
             runtime: Some(runtime),
             farewells,
             _identity: identity,
+            transactions: AtomicU64::new(1),
         })
     }
 
@@ -374,6 +378,21 @@ impl Peer {
         if self.has_left || self.thread.is_none() { Err(SendError::Left) } else { Ok(()) }
     }
 
+    /// Drawn anew for each transaction.
+    pub(crate) fn next_transaction(&self) -> TransactionId {
+        TransactionId(self.transactions.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// For what the caller has to know the fate of.
+    pub(crate) fn try_command(&self, command: Command) -> Result<(), ConnectError> {
+        let sent = self.commands.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => ConnectError::Busy,
+            TrySendError::Disconnected(_) => ConnectError::Left,
+        });
+        self.wake.wake();
+        sent
+    }
+
     fn command(&self, command: Command) {
         // A full queue means that the engine has not run for long; what is wanted now would come too late.
         let _ = self.commands.try_send(command);
@@ -402,6 +421,8 @@ fn mesh_config(options: &JoinOptions, identity: &Identity) -> Result<MeshConfig,
         run: random()? as u32,
         relay_only: options.relay_only,
         presence: options.presence,
+        password: options.password.clone(),
+        connections: options.connections,
         metadata,
         frame_ms: voicemesh_audio::FrameDuration::ALL.iter().map(|frame| frame.millis() as u8).collect(),
         redundancy: true,

@@ -10,9 +10,11 @@ pub const GROUP_NAME_BYTES: usize = 256;
 pub const GROUPS_PER_CLIENT: usize = 64;
 /// A text message, in bytes of UTF-8.
 pub const TEXT_BYTES: usize = 4096;
-/// Metadata keys of one peer.
+/// A room's password, in bytes of UTF-8.
+pub const PASSWORD_BYTES: usize = 128;
+/// Metadata keys of one peer, or of a room.
 pub const METADATA_KEYS: usize = 32;
-/// Metadata of one peer, keys and values together, in bytes.
+/// Metadata of one peer or of a room, keys and values together, in bytes.
 pub const METADATA_BYTES: usize = 8192;
 /// One encoded voice frame, in bytes: what libopus calls the largest useful packet.
 pub const VOICE_FRAME_BYTES: usize = 1275;

@@ -110,7 +110,7 @@ impl Mailbox {
         }
     }
 
-    /// The peer is in a room: no more join is waited for.
+    /// The peer is in a room, or its password is looked at: no more join is waited for.
     pub(super) fn joined(&self) {
         let mut queues = lock(&self.queues);
         if let Phase::Waiting { .. } = queues.phase {
