@@ -19,6 +19,7 @@ mod clocks;
 mod comms;
 mod feedback;
 mod hearing;
+mod placing;
 mod random;
 mod settings;
 mod speaking;
