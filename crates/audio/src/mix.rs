@@ -258,8 +258,8 @@ mod tests {
         let mut out = StereoBlock::SILENCE;
         fill(&mut mixer, 1.0);
         assert_eq!(mixer.finish_stereo(&mut out), Width::Stereo);
-        for index in 0..BLOCK_SAMPLES {
-            let unit = said[index] / 0.3;
+        for (index, said) in said.iter().enumerate() {
+            let unit = said / 0.3;
             assert!((out.left[index] - unit * (0.1 + 0.36 + 0.06)).abs() < 1e-5);
             assert!((out.right[index] - unit * (0.1 + 0.09 + 0.24)).abs() < 1e-5);
         }

@@ -94,7 +94,10 @@ impl Square {
     fn ears(&mut self, humming: &[usize]) -> (f32, f32) {
         self.run(100, &[]);
         self.run(30, humming);
-        (self.left.clear(), self.right.clear(), self.apart.clear(), self.widths.clear());
+        self.left.clear();
+        self.right.clear();
+        self.apart.clear();
+        self.widths.clear();
         self.run(50, humming);
         (level::rms_dbfs(&self.left), level::rms_dbfs(&self.right))
     }
