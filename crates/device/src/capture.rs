@@ -9,7 +9,7 @@ use std::time::Duration;
 use cpal::HostId;
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::convert::{CORRECTED_AT_A_TIME, Converter, Corrector, HISTORY};
+use crate::convert::{self, CORRECTED_AT_A_TIME, Converter, Corrector, HISTORY};
 use crate::count::Counter;
 use crate::simulated::{self, Voice};
 use crate::stream::{Latency, Opening, Running};
@@ -76,11 +76,8 @@ impl Capture {
     /// # Errors
     /// A rate outside of 8 to 192 kHz.
     pub fn of_program(rate_hz: u32, waker: Waker) -> Result<(Self, MicrophoneFeed), DeviceError> {
-        let refused = |why| DeviceError::BadSpec { text: format!("a microphone of {rate_hz} Hz"), why };
-        if !(8_000..=192_000).contains(&rate_hz) {
-            return Err(refused("a rate is 8000 to 192000 samples a second"));
-        }
-        let (ring, feed) = Feed::new(rate_hz).map_err(|_| refused("this rate cannot be converted"))?;
+        convert::checked(rate_hz)?;
+        let (ring, feed) = Feed::new(rate_hz).map_err(|_| convert::bad_rate(rate_hz))?;
         let captured = Arc::default();
         let writer = MicrophoneFeed {
             ring,

@@ -46,6 +46,7 @@ mod worker;
 use std::sync::Arc;
 
 pub use capture::{Capture, MicrophoneFeed};
+pub use convert::Resampler;
 pub use drift::DriftEstimator;
 pub use error::DeviceError;
 pub use playback::Playback;

@@ -33,6 +33,7 @@
 mod carrier;
 mod engine;
 mod event;
+mod game;
 mod identity;
 mod inbox;
 pub mod mesh;
@@ -48,6 +49,7 @@ mod tls;
 pub use event::{
     DeviceRole, ErrorCode, Event, MicrophoneState, PeerLeftReason, PeerState, Route, SendingState, Snapshot, Stamped,
 };
+pub use game::{GridAxes, GridChange, MixVoice, PeerVoice, ProximityGrid, SpeakOptions, SpeakingTo, VoiceAudience};
 pub use options::{JoinError, JoinOptions};
 pub use peer::Peer;
 pub use record::{RecordedSpeaker, Recorder};
@@ -55,8 +57,10 @@ pub use record::{RecordedSpeaker, Recorder};
 pub use voicemesh_audio::FrameDuration;
 pub use voicemesh_audio::encode::{Profile, SpeechConfig};
 pub use voicemesh_audio::process::{Activation, NoiseSuppression, Processing};
-pub use voicemesh_device::{DeviceInfo, Direction, InputSpec, OutputSpec, devices};
+pub use voicemesh_audio::space::{Attenuation, Curve, Handedness, Pose};
+pub use voicemesh_device::{DeviceError, DeviceInfo, Direction, InputSpec, MicrophoneFeed, OutputSpec, devices};
 pub use voicemesh_wire::PeerId;
+pub use voicemesh_wire::packet::Priority;
 pub use voicemesh_wire::signaling::{Metadata, Presence};
 
 /// The README's example compiles.

@@ -16,6 +16,7 @@ use voicemesh_wire::PeerId;
 use crate::carrier::RealCarrier;
 use crate::engine::{COMMANDS, Command, EVENTS, Engine, RECORDING, Shared};
 use crate::event::{Event, Snapshot, Stamped};
+use crate::game::{Game, GameHandle};
 use crate::identity::Identity;
 use crate::inbox::{Wake, queues};
 use crate::mesh::{Mesh, MeshConfig};
@@ -30,14 +31,15 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// This program's own place in a room. Dropping it leaves.
 #[derive(Debug)]
 pub struct Peer {
-    commands: SyncSender<Command>,
+    pub(crate) commands: SyncSender<Command>,
     events: Receiver<Stamped>,
     /// Taken by `wait`, not yet by `poll`.
     next: VecDeque<Stamped>,
     has_left: bool,
-    started: Instant,
-    shared: Arc<Shared>,
-    wake: Wake,
+    pub(crate) started: Instant,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) wake: Wake,
+    pub(crate) game: GameHandle,
     thread: Option<JoinHandle<()>>,
     runtime: Option<Runtime>,
     /// Disconnected when every socket has said goodbye.
@@ -85,6 +87,7 @@ impl Peer {
         let (commands, command_queue) = sync_channel(COMMANDS);
         let (event_queue, events) = sync_channel(EVENTS);
         let shared = Arc::new(Shared::default());
+        let game = GameHandle::default();
         let engine = Engine {
             comms,
             arrivals,
@@ -99,6 +102,7 @@ impl Peer {
             heard: BTreeSet::new(),
             talking: false,
             recorder,
+            game: Game::new(options.positional, options.handedness, &game),
         };
         let engine_wake = wake.clone();
         let thread = std::thread::Builder::new()
@@ -113,6 +117,7 @@ impl Peer {
             started,
             shared,
             wake,
+            game,
             thread: Some(thread),
             runtime: Some(runtime),
             farewells,
@@ -156,7 +161,7 @@ impl Peer {
 
     /// The situation as of a few milliseconds ago.
     pub fn snapshot(&self) -> Snapshot {
-        self.shared.snapshot()
+        Snapshot::clone(&self.shared.snapshot())
     }
 
     /// Muted, nothing is sent.
@@ -237,7 +242,7 @@ impl Peer {
         }
     }
 
-    fn command(&self, command: Command) {
+    pub(crate) fn command(&self, command: Command) {
         // A full queue means that the engine has not run for long; what is wanted now would come too late.
         let _ = self.commands.try_send(command);
         self.wake.wake();
