@@ -20,6 +20,7 @@ mod comms;
 mod data;
 mod feedback;
 mod hearing;
+mod placing;
 mod random;
 mod settings;
 mod speaking;

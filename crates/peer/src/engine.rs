@@ -16,13 +16,14 @@ use voicemesh_device::{InputSpec, OutputSpec};
 use voicemesh_engine::{Comms, CommsEvent};
 use voicemesh_session::GLOBAL_GROUP;
 use voicemesh_session::client::{ClientEvent, Who};
-use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
+use voicemesh_session::speaker::VoiceTarget;
 use voicemesh_wire::packet::Recipient;
 use voicemesh_wire::{GroupId, PeerId};
 
 use crate::carrier::RealCarrier;
 use crate::data::{Desk, Order};
 use crate::event::{DeviceRole, Event, MicrophoneState, PeerState, SendingState, Snapshot, Stamped};
+use crate::game::{Game, GameCommand, JOINED};
 use crate::inbox::{Arrivals, Wake};
 use crate::lobby::{self, LobbyCommand};
 use crate::mesh::{Mesh, MeshEvent};
@@ -45,7 +46,7 @@ pub(crate) const COMMANDS: usize = 1024;
 pub(crate) const RECORDING: &str = "recording";
 
 /// What a program wants of its peer.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Command {
     SetMuted(bool),
     SetDeafened(bool),
@@ -60,22 +61,26 @@ pub(crate) enum Command {
     SetInput(InputSpec),
     SetOutput(OutputSpec),
     Lobby(LobbyCommand),
+    Game(GameCommand),
     Leave,
 }
 
 /// What the handle and the thread share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    snapshot: Mutex<Snapshot>,
+    /// Shared, so that nobody holds the lock for longer than it takes to count one more.
+    snapshot: Mutex<Arc<Snapshot>>,
 }
 
 impl Shared {
-    pub(crate) fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn put(&self, snapshot: Snapshot) {
-        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+        let snapshot = Arc::new(snapshot);
+        let before = std::mem::replace(&mut *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner), snapshot);
+        drop(before);
     }
 }
 
@@ -103,6 +108,7 @@ pub(crate) struct Engine {
     /// Empty between turns.
     pub(crate) orders: VecDeque<Order>,
     pub(crate) leaving_since: Option<Duration>,
+    pub(crate) game: Game,
 }
 
 /// Whether to go on.
@@ -116,6 +122,7 @@ impl Engine {
     /// Works until told to leave, or until the handle is gone.
     pub(crate) fn run(mut self, wake: &Wake) {
         wake.is_this_thread();
+        self.begin_game(self.started.elapsed());
         let mut snapshot_due = Duration::ZERO;
         loop {
             let now = self.started.elapsed();
@@ -172,11 +179,10 @@ impl Engine {
         let mut block: Block = [0.0; BLOCK_SAMPLES];
         self.sound.begin(now);
         loop {
-            let plays = self.sound.wants_block(now);
+            let plays = self.wants_block(now);
             if plays {
                 self.comms.set_device_delays(self.sound.capture_age(), self.sound.playout_delay());
-                self.comms.render(now, &mut block);
-                self.sound.play(&block);
+                self.render(now);
             }
             let speaks = self.sound.read_block(&mut block);
             if speaks {
@@ -202,7 +208,7 @@ impl Engine {
     }
 
     /// Another microphone is in use: what nobody has set follows from what it is.
-    fn follow_input(&mut self) {
+    pub(crate) fn follow_input(&mut self) {
         let wanted = self.microphone.config(self.sound.is_simulated_input());
         self.comms.set_processing(wanted.processing);
         // It was valid when it was set.
@@ -304,6 +310,7 @@ impl Engine {
                 self.lobby(now, command);
                 Ok(())
             }
+            Command::Game(command) => self.game_command(now, command),
             Command::Leave => Ok(()),
         };
         if let Err(error) = done {
@@ -314,12 +321,12 @@ impl Engine {
 
     fn join_group(&mut self, now: Duration, name: String) -> Result<(), voicemesh_engine::CommsError> {
         self.comms.join_group(now, &name)?;
-        self.comms.open_target(VoiceTarget::Group(name), TargetOptions::default())
+        self.speak(now, JOINED, VoiceTarget::Group(name))
     }
 
     fn leave_group(&mut self, now: Duration, name: String) -> Result<(), voicemesh_engine::CommsError> {
         self.comms.leave_group(now, &name)?;
-        self.comms.close_target(now, &VoiceTarget::Group(name))
+        self.hush(now, JOINED, &VoiceTarget::Group(name))
     }
 
     fn take_events(&mut self, now: Duration) {
@@ -352,6 +359,7 @@ impl Engine {
             MeshEvent::PeerLeft { member, reason } => {
                 self.heard.remove(&member.peer);
                 self.last_data_of(now, member.peer);
+                self.comms.set_placement(Who::Peer(member.peer), None);
                 Event::PeerLeft { peer: member.peer, name: member.name, reason }
             }
             MeshEvent::MetadataChanged { peer, metadata } => Event::MetadataChanged { peer, metadata },

@@ -34,6 +34,7 @@ mod carrier;
 mod data;
 mod engine;
 mod event;
+mod game;
 mod identity;
 mod inbox;
 mod lobby;
@@ -52,6 +53,7 @@ pub use data::SendError;
 pub use event::{
     DeviceRole, ErrorCode, Event, MicrophoneState, PeerLeftReason, PeerState, Route, SendingState, Snapshot, Stamped,
 };
+pub use game::{GridAxes, GridChange, MixVoice, PeerVoice, ProximityGrid, SpeakOptions, SpeakingTo, VoiceAudience};
 pub use lobby::{ConnectError, MetadataTransaction};
 pub use mesh::{ChoiceError, Connections, TransactionError, TransactionId};
 pub use options::{JoinError, JoinOptions};
@@ -63,9 +65,11 @@ pub use bytes::Bytes;
 pub use voicemesh_audio::FrameDuration;
 pub use voicemesh_audio::encode::{Profile, SpeechConfig};
 pub use voicemesh_audio::process::{Activation, NoiseSuppression, Processing};
-pub use voicemesh_device::{DeviceInfo, Direction, InputSpec, OutputSpec, devices};
+pub use voicemesh_audio::space::{Attenuation, Curve, Handedness, Pose};
+pub use voicemesh_device::{DeviceError, DeviceInfo, Direction, InputSpec, MicrophoneFeed, OutputSpec, devices};
 pub use voicemesh_session::Reliability;
 pub use voicemesh_wire::PeerId;
+pub use voicemesh_wire::packet::Priority;
 pub use voicemesh_wire::signaling::{Metadata, Password, Presence};
 
 /// The README's example compiles.

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::process::{Activation, MicrophoneConfig, Processing};
+use voicemesh_audio::space::Handedness;
 use voicemesh_device::{InputSpec, OutputSpec};
 use voicemesh_wire::limits::{NAME_BYTES, PASSWORD_BYTES, ROOM_NAME_BYTES};
 use voicemesh_wire::signaling::{Metadata, Password, Presence};
@@ -38,6 +39,8 @@ pub struct JoinOptions {
     pub(crate) manual_flush: bool,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) extra_root_pem: Option<PathBuf>,
+    pub(crate) positional: bool,
+    pub(crate) handedness: Handedness,
 }
 
 /// Joining cannot even begin.
@@ -102,6 +105,8 @@ impl JoinOptions {
             manual_flush: false,
             state_dir: None,
             extra_root_pem: None,
+            positional: false,
+            handedness: Handedness::default(),
         }
     }
 
@@ -214,6 +219,20 @@ impl JoinOptions {
     #[must_use]
     pub fn extra_root_pem(self, path: impl Into<PathBuf>) -> Self {
         Self { extra_root_pem: Some(path.into()), ..self }
+    }
+
+    /// A game with places: the own speech to groups is to be heard from where this peer stands, and the speaker plays two
+    /// sides. See [`Peer::set_position`](crate::Peer::set_position).
+    #[must_use]
+    pub fn positional(self, positional: bool) -> Self {
+        Self { positional, ..self }
+    }
+
+    /// Which way the game's axes lie: [`Handedness::Left`] for Unity; [`Handedness::Right`], which is the default, for Godot
+    /// and Bevy.
+    #[must_use]
+    pub fn handedness(self, handedness: Handedness) -> Self {
+        Self { handedness, ..self }
     }
 
     pub(crate) fn microphone(&self) -> MicrophoneChoice {

@@ -20,6 +20,7 @@ use crate::carrier::RealCarrier;
 use crate::data::{Desk, MESSAGES, Order, SendError};
 use crate::engine::{COMMANDS, Command, EVENTS, Engine, RECORDING, Shared};
 use crate::event::{Event, Snapshot, Stamped};
+use crate::game::{Game, GameHandle};
 use crate::identity::Identity;
 use crate::inbox::{Wake, queues};
 use crate::lobby::ConnectError;
@@ -35,19 +36,20 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// This program's own place in a room. Dropping it leaves.
 #[derive(Debug)]
 pub struct Peer {
-    commands: SyncSender<Command>,
+    pub(crate) commands: SyncSender<Command>,
     events: Receiver<Stamped>,
     /// Taken by `wait`, not yet by `poll`.
     next: VecDeque<Stamped>,
     has_left: bool,
-    started: Instant,
-    shared: Arc<Shared>,
-    wake: Wake,
     desk: Arc<Desk>,
     told: Arc<Notify>,
     /// Orders that wait for [`flush`](Self::flush).
     held: VecDeque<Order>,
     manual_flush: bool,
+    pub(crate) started: Instant,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) wake: Wake,
+    pub(crate) game: GameHandle,
     thread: Option<JoinHandle<()>>,
     runtime: Option<Runtime>,
     /// Disconnected when every socket has said goodbye.
@@ -97,6 +99,7 @@ impl Peer {
         let (event_queue, events) = sync_channel(EVENTS + 2 * MESSAGES);
         let shared = Arc::new(Shared::default());
         let (desk, told) = (Arc::new(Desk::default()), Arc::new(Notify::new()));
+        let game = GameHandle::default();
         let engine = Engine {
             comms,
             arrivals,
@@ -115,6 +118,7 @@ impl Peer {
             told: told.clone(),
             orders: VecDeque::new(),
             leaving_since: None,
+            game: Game::new(options.positional, options.handedness, &game),
         };
         let engine_wake = wake.clone();
         let thread = std::thread::Builder::new()
@@ -133,6 +137,7 @@ impl Peer {
             told,
             held: VecDeque::new(),
             manual_flush: options.manual_flush,
+            game,
             thread: Some(thread),
             runtime: Some(runtime),
             farewells,
@@ -280,7 +285,7 @@ impl Peer {
 
     /// The situation as of a few milliseconds ago.
     pub fn snapshot(&self) -> Snapshot {
-        self.shared.snapshot()
+        Snapshot::clone(&self.shared.snapshot())
     }
 
     /// Muted, nothing is sent.
@@ -393,7 +398,7 @@ impl Peer {
         sent
     }
 
-    fn command(&self, command: Command) {
+    pub(crate) fn command(&self, command: Command) {
         // A full queue means that the engine has not run for long; what is wanted now would come too late.
         let _ = self.commands.try_send(command);
         self.wake.wake();
