@@ -127,7 +127,9 @@ fn a_game_without_devices_writes_its_microphone_and_reads_each_voice() {
                     *sample = 0.25 * (TAU * hz * ((steps * 441 + at) % 44_100) as f32 / 44_100.0).sin();
                 }
             }
-            microphones.iter_mut().zip(&speech).for_each(|(microphone, speech)| drop(microphone.write(speech)));
+            for (microphone, speech) in microphones.iter_mut().zip(&speech) {
+                assert_eq!(microphone.write(speech), speech.len());
+            }
             let samples = voice.read(&mut sound[..160]);
             apart.extend_from_slice(&sound[..samples]);
             let frames = mix.read(&mut sound);
@@ -144,7 +146,8 @@ fn a_game_without_devices_writes_its_microphone_and_reads_each_voice() {
     assert!((0.15..0.35).contains(&ada_apart) && cyd_apart < 0.01, "the voice is Ada's alone");
     assert!((0.15..0.35).contains(&cyd_mixed) && ada_mixed < 0.01, "who is read apart is in no mix");
     bob.leave();
-    assert_eq!(voice.read(&mut [0.0; 20_000]), 0);
+    voice.read(&mut [0.0; 20_000]);
+    assert_eq!(voice.read(&mut sound), 0, "what was left has been read");
     assert!(ada.own_level() > -30.0, "{}", ada.own_level());
 }
 
