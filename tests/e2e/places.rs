@@ -88,7 +88,14 @@ fn two_who_stand_left_and_right_are_heard_left_and_right() {
     cyd.leave();
     let sides = [0, 1].map(|channel| wav::read_channel(&file, channel).unwrap());
     let last = sides.each_ref().map(|side| &side[side.len() - 48_000..side.len() - 9_600]);
-    let db = |hz| last.map(|side| 20.0 * amplitude(side, hz, 48_000.0).log10());
+    // Of pieces of 50 ms the middle one: on a busy machine a piece is guessed or missing now and then.
+    let db = |hz| {
+        last.map(|side| {
+            let mut pieces: Vec<f32> = side.chunks_exact(2_400).map(|piece| amplitude(piece, hz, 48_000.0)).collect();
+            pieces.sort_by(f32::total_cmp);
+            20.0 * pieces[pieces.len() / 2].log10()
+        })
+    };
     let ([ada_left, ada_right], [bob_left, bob_right]) = (db(440.0), db(1_000.0));
     println!("ada {ada_left:.1} and {ada_right:.1} dB, bob {bob_left:.1} and {bob_right:.1} dB");
     assert!((ada_left - ada_right - 14.0).abs() < 1.5, "{ada_left} and {ada_right}");
