@@ -88,7 +88,14 @@ fn two_who_stand_left_and_right_are_heard_left_and_right() {
     cyd.leave();
     let sides = [0, 1].map(|channel| wav::read_channel(&file, channel).unwrap());
     let last = sides.each_ref().map(|side| &side[side.len() - 48_000..side.len() - 9_600]);
-    let db = |hz| last.map(|side| 20.0 * amplitude(side, hz, 48_000.0).log10());
+    // Of pieces of 50 ms the middle one: on a busy machine a piece is guessed or missing now and then.
+    let db = |hz| {
+        last.map(|side| {
+            let mut pieces: Vec<f32> = side.chunks_exact(2_400).map(|piece| amplitude(piece, hz, 48_000.0)).collect();
+            pieces.sort_by(f32::total_cmp);
+            20.0 * pieces[pieces.len() / 2].log10()
+        })
+    };
     let ([ada_left, ada_right], [bob_left, bob_right]) = (db(440.0), db(1_000.0));
     println!("ada {ada_left:.1} and {ada_right:.1} dB, bob {bob_left:.1} and {bob_right:.1} dB");
     assert!((ada_left - ada_right - 14.0).abs() < 1.5, "{ada_left} and {ada_right}");
@@ -127,9 +134,9 @@ fn a_game_without_devices_writes_its_microphone_and_reads_each_voice() {
                     *sample = 0.25 * (TAU * hz * ((steps * 441 + at) % 44_100) as f32 / 44_100.0).sin();
                 }
             }
-            microphones.iter_mut().zip(&speech).for_each(|(microphone, speech)| {
-                microphone.write(speech);
-            });
+            for (microphone, speech) in microphones.iter_mut().zip(&speech) {
+                assert_eq!(microphone.write(speech), speech.len());
+            }
             let samples = voice.read(&mut sound[..160]);
             apart.extend_from_slice(&sound[..samples]);
             let frames = mix.read(&mut sound);
@@ -146,7 +153,8 @@ fn a_game_without_devices_writes_its_microphone_and_reads_each_voice() {
     assert!((0.15..0.35).contains(&ada_apart) && cyd_apart < 0.01, "the voice is Ada's alone");
     assert!((0.15..0.35).contains(&cyd_mixed) && ada_mixed < 0.01, "who is read apart is in no mix");
     bob.leave();
-    assert_eq!(voice.read(&mut [0.0; 20_000]), 0);
+    voice.read(&mut [0.0; 20_000]);
+    assert_eq!(voice.read(&mut sound), 0, "what was left has been read");
     assert!(ada.own_level() > -30.0, "{}", ada.own_level());
 }
 

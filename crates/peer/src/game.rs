@@ -42,8 +42,8 @@ pub(crate) enum GameCommand {
     Speak(u64, VoiceTarget<PeerId>, Arc<Token>),
     Listen(String),
     Unlisten(String),
-    OpenVoice(PeerId, Source),
-    OpenMix(Source),
+    OpenVoice(PeerId, Box<Source>),
+    OpenMix(Box<Source>),
     UseMicrophone(Box<Capture>),
     /// Somebody let go of a handle.
     LookRound,
@@ -139,11 +139,11 @@ impl Engine {
             GameCommand::Listen(group) => self.comms.join_group(now, &group),
             GameCommand::Unlisten(group) => self.comms.leave_group(now, &group),
             GameCommand::OpenVoice(peer, source) => {
-                self.game.taps.open_voice(peer, source);
+                self.game.taps.open_voice(peer, *source);
                 Ok(())
             }
             GameCommand::OpenMix(source) => {
-                self.game.taps.open_mix(source);
+                self.game.taps.open_mix(*source);
                 Ok(())
             }
             GameCommand::UseMicrophone(capture) => {

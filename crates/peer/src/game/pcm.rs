@@ -334,7 +334,7 @@ impl Peer {
     /// A rate outside of the range.
     pub fn open_voice_at(&self, peer: PeerId, rate_hz: u32) -> Result<PeerVoice, DeviceError> {
         let (source, reader) = ring(rate_hz, 1, &self.wake)?;
-        self.command(Command::Game(GameCommand::OpenVoice(peer, source)));
+        self.command(Command::Game(GameCommand::OpenVoice(peer, Box::new(source))));
         Ok(PeerVoice { reader, peer, rate_hz })
     }
 
@@ -344,7 +344,7 @@ impl Peer {
     /// A rate outside of the range.
     pub fn open_mix(&self, rate_hz: u32) -> Result<MixVoice, DeviceError> {
         let (source, reader) = ring(rate_hz, 2, &self.wake)?;
-        self.command(Command::Game(GameCommand::OpenMix(source)));
+        self.command(Command::Game(GameCommand::OpenMix(Box::new(source))));
         Ok(MixVoice { reader, rate_hz })
     }
 }

@@ -268,7 +268,7 @@ mod tests {
         assert_eq!(audiences.wanted(&target), Some(options(1.0, Priority::High, false)));
         assert_eq!(audiences.let_go(), []);
         drop(near);
-        assert_eq!(audiences.let_go(), [target.clone()]);
+        assert_eq!(audiences.let_go(), std::slice::from_ref(&target));
         radio.set(options(9.0, Priority::Medium, true));
         assert_eq!(audiences.wanted(&target), Some(options(2.0, Priority::Medium, true)));
         audiences.put(JOINED, target.clone(), Arc::new(Token::new(SpeakOptions::default())));
