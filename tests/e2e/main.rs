@@ -5,6 +5,7 @@
 mod breaks;
 mod heard;
 mod leaving;
+mod lobby;
 #[cfg(target_os = "linux")]
 mod networks;
 mod places;

@@ -131,6 +131,7 @@ fn a_claim_holds_for_the_first_join_and_coming_back_is_no_second_one() {
     assert_eq!((refused(&world, claimer), refused(&world, second)), (vec![], vec![ErrorCode::RoomExists]));
     // Again with a back-off, and now somebody is there.
     let now = world.now() + world.peers[0].clock;
+    world.peers[0].comms.stop(now);
     world.peers[0].comms.run_as_client(now, ()).unwrap();
     world.run(SECOND);
     assert_eq!(world.peers[0].comms.network().members().count(), 1);
@@ -237,10 +238,10 @@ fn what_the_connections_end_left_unanswered_is_done_with_the_next_and_none_waits
     world.run(5 * SECOND);
     assert_eq!(done(&world, 0).len(), 1, "nothing is known yet");
     // The other is back first, and owns the room.
-    world.wires.borrow_mut().peers_cut.insert(0);
+    world.peers[0].frozen = true;
     world.start_server(RoomRules::default());
     world.run_until(15 * SECOND, "one is back", |world| world.peers[1].comms.status().connected);
-    world.wires.borrow_mut().peers_cut.clear();
+    world.peers[0].frozen = false;
     world.run_until(15 * SECOND, "all is answered", |world| done(world, 0).len() == 5);
     assert_eq!(done(&world, 0)[&4], [None]);
     assert_eq!(done(&world, 0)[&5], [Some(ErrorCode::NotOwner)]);

@@ -251,6 +251,8 @@ impl World {
                 ClientMessage::Join(join) => {
                     if let Err(refusal) = join_room(&mut server.room, now, connection, join, &mut out) {
                         out.text(connection, &Text::from(&refusal.farewell()));
+                        // What it still says is not listened to.
+                        server.sockets.remove(&(from, generation));
                     }
                 }
                 message => server.room.message(now, connection, message, &mut out),

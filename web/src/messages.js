@@ -134,15 +134,21 @@ const READ = {
     you: peerId(m.you), client: integer(m.client, 0xffff), session: integer(m.session, 0xffffffff), room: text(m.room),
     peers: peers(m.peers), order: integer(m.order), ice_servers: iceServers(m.ice_servers ?? []), limits: limits(m.limits),
     relay_only: m.relay_only === true, roster: mark(m.roster),
+    ...(m.room_metadata && { room_metadata: metadata(m.room_metadata) }),
   }),
   'peer-joined': (m) => ({ peer: peerInfo(m.peer) }),
   'peer-left': (m) => ({ peer: peerId(m.peer), reason: text(m.reason) }),
   metadata: (m) => ({ peer: peerId(m.peer), metadata: metadata(m.metadata) }),
+  'metadata-set': (m) => ({ request: integer(m.request, 0xffffffff) }),
+  'room-metadata': (m) => ({ metadata: metadata(m.metadata) }),
   signal: (m) => ({ from: peerId(m.from), attempt: integer(m.attempt, 0xffffffff), signal: signal(m.signal) }),
   'roster-mark': mark,
   roster: (m) => ({ ...mark(m), peers: peers(m.peers) }),
   error(m) {
-    const error = { code: text(m.code), message: text(m.message), fatal: m.fatal === true };
+    const error = {
+      code: text(m.code), message: text(m.message), fatal: m.fatal === true,
+      ...(m.request !== undefined && { request: integer(m.request, 0xffffffff) }),
+    };
     return m.retry_after_ms === undefined ? error : { ...error, retry_after_ms: integer(m.retry_after_ms) };
   },
   'going-away': (m) => ({ retry_after_ms: integer(m.retry_after_ms ?? 0) }),
@@ -167,7 +173,7 @@ export function readServer(json) {
 /**
  * What a page says to the server.
  * @param {{room: string, name: string, proof: string, run: number, capabilities: Capabilities,
- *   metadata: Record<string, string>, presence: 'either' | 'must-exist' | 'must-not-exist'}} about
+ *   metadata: Record<string, string>, presence: 'either' | 'must-exist' | 'must-not-exist', password?: string}} about
  */
 export const join = (about) => ({ type: 'join', protocol: 1, ...about });
 /**

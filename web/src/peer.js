@@ -74,6 +74,7 @@ export class Peer extends EventTarget {
   #room = '';
   #name = '';
   #relayOnly = false;
+  #password = '';
   #tickedAt = 0;
   /** By how much the time of day is ahead of the page's clock. */
   #ahead = Infinity;
@@ -108,14 +109,15 @@ export class Peer extends EventTarget {
     return (this.#state ??= this.#snapshot());
   }
 
-  /** @param {{room: string, name: string, relayOnly: boolean, microphone: boolean}} options */
-  async join({ room, name, relayOnly, microphone }) {
+  /** @param {{room: string, name: string, relayOnly: boolean, microphone: boolean, password?: string}} options */
+  async join({ room, name, relayOnly, microphone, password = room === this.#room ? this.#password : '' }) {
     if (this.#phase === 'joining' || this.#phase === 'joined' || this.#phase === 'reconnecting') return;
     const joins = ++this.#joins;
     this.#phase = 'joining';
     this.#refusal = null;
     this.#messages = [];
     [this.#room, this.#name, this.#relayOnly] = [room, cut(name.trim() || 'Guest', LIMITS.nameBytes), relayOnly];
+    this.#password = password;
     this.#joiningSince = clock();
     this.#wantsMicrophone = microphone;
     this.#show();
@@ -288,7 +290,7 @@ export class Peer extends EventTarget {
       relay_only: this.#relayOnly, redundancy: true, voice_ack: true, reports: true, frame_ms: [10, 20, 40, 60],
     };
     const config = {
-      room: this.#room, name: this.#name, peer, proof, run, capabilities, metadata: {}, firstSequence: first & 0xffff,
+      room: this.#room, name: this.#name, peer, proof, run, capabilities, metadata: {}, firstSequence: first & 0xffff, password: this.#password,
     };
     const mesh = new Mesh(config, carrier, (event) => this.#happened(event), Math.random);
     carrier.mesh = mesh;

@@ -16,7 +16,9 @@ const LONGEST_WAIT_ASKED_MS = 60_000;
 
 /** Refusals that trying again does not change, and those that do not matter to who has been in the room before. */
 const FINAL = ['bad-name', 'bad-room', 'bad-metadata', 'bad-field', 'bad-json', 'unsupported-protocol'];
-const FINAL_AT_FIRST = ['room-full', 'server-full', 'room-missing', 'room-exists'];
+const FINAL_AT_FIRST = [
+  'room-full', 'server-full', 'room-missing', 'room-exists', 'password-required', 'password-wrong', 'password-wait',
+];
 
 export class Signaling {
   /** @type {'stopped' | 'waiting' | 'opening' | 'joining' | 'joined'} */
@@ -90,8 +92,8 @@ export class Signaling {
     if (generation !== this.#generation || this.phase !== 'opening') return;
     this.phase = 'joining';
     this.#until = now + JOIN_LIMIT_MS;
-    const { room, name, proof, run, capabilities, metadata } = this.mesh.config;
-    this.send(join({ room, name, proof, run, capabilities, metadata, presence: 'either' }));
+    const { room, name, proof, run, capabilities, metadata, password } = this.mesh.config;
+    this.send(join({ room, name, proof, run, capabilities, metadata, presence: 'either', ...(password && { password }) }));
     this.mesh.session.connected(now);
   }
 

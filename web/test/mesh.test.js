@@ -43,6 +43,8 @@ test('every message of the server reads as the vectors say', () => {
 
 test('what a page says is what the vectors say', () => {
   for (const { name, message } of vectors.client) {
+    // A page changes its metadata without waiting for the answer, and a room's not at all.
+    if (message.request !== undefined) continue;
     const { type, protocol, to, attempt, signal, set, ...rest } = message;
     const made = {
       join: () => join(rest), signal: () => signalTo(to, attempt, signal), 'set-metadata': () => setMetadata(set),

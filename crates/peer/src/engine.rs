@@ -340,10 +340,6 @@ impl Engine {
     }
 
     fn mesh_event(&mut self, now: Duration, event: MeshEvent) {
-        let event = match lobby::told(event) {
-            Ok(told) => return self.tell(now, told),
-            Err(other) => other,
-        };
         let event = match event {
             MeshEvent::Joined { you, session, others, relay_only } => {
                 Event::Joined { you, room: self.room.clone(), session, others, relay_only }
@@ -367,8 +363,11 @@ impl Engine {
             MeshEvent::Refused { code, message, retry_after } => Event::Refused { code, message, retry_after },
             MeshEvent::Replaced => Event::Replaced,
             MeshEvent::Warned { code, message } => Event::Warned { code, message },
-            // The lobby's have been told.
-            _ => return,
+            MeshEvent::OwnerChanged { owner } => Event::OwnerChanged { owner },
+            MeshEvent::TransactionDone { transaction, result } => Event::TransactionDone { transaction, result },
+            MeshEvent::RoomMetadataChanged { metadata } => Event::RoomMetadataChanged { metadata },
+            MeshEvent::ReachabilityChanged { token } => Event::ReachabilityChanged { token },
+            MeshEvent::ConnectionRequested { peer } => Event::ConnectionRequested { peer },
         };
         self.tell(now, event);
     }

@@ -9,7 +9,7 @@ use crate::ErrorCode;
 use crate::engine::{Command, Engine};
 use crate::event::{Event, Snapshot};
 use crate::mesh::Carrier;
-use crate::mesh::{ChoiceError, Mesh, MeshEvent, TransactionId, Whose};
+use crate::mesh::{ChoiceError, Mesh, TransactionId, Whose};
 use crate::peer::Peer;
 use crate::reachability::{Reachability, TokenError};
 
@@ -168,18 +168,6 @@ fn code(error: ChoiceError) -> ErrorCode {
         ChoiceError::NotHere => ErrorCode::UnknownPeer,
         ChoiceError::Outdated => ErrorCode::Other("outdated-token".to_owned()),
         ChoiceError::NotConnected => ErrorCode::Other("not-connected".to_owned()),
-    }
-}
-
-/// What a program is told of a lobby's events; the others are not this module's.
-pub(crate) fn told(event: MeshEvent) -> Result<Event, MeshEvent> {
-    match event {
-        MeshEvent::OwnerChanged { owner } => Ok(Event::OwnerChanged { owner }),
-        MeshEvent::TransactionDone { transaction, result } => Ok(Event::TransactionDone { transaction, result }),
-        MeshEvent::RoomMetadataChanged { metadata } => Ok(Event::RoomMetadataChanged { metadata }),
-        MeshEvent::ReachabilityChanged { token } => Ok(Event::ReachabilityChanged { token }),
-        MeshEvent::ConnectionRequested { peer } => Ok(Event::ConnectionRequested { peer }),
-        other => Err(other),
     }
 }
 

@@ -70,8 +70,13 @@ function run(peer, root, room, storage) {
     document.title = kind === 'room' ? `${state.room} · voicemesh` : 'voicemesh';
     if (kind === 'lobby') return lobby(app, state.room || room, isFirst && room !== '');
     if (kind === 'room') return roomScreen(app);
-    const again = () => peer.join({ room: state.room, name: state.name, relayOnly: settings.relayOnly, microphone: !settings.silent });
-    return message(ending(state), h('div', 'stack tight',
+    const asks = kind !== 'replaced' && state.refusal?.code.startsWith('password');
+    const secret = asks ? h('input', { type: 'password', ariaLabel: 'Password', placeholder: 'Password', maxLength: 128, test: 'password' }) : null;
+    const again = () => peer.join({
+      room: state.room, name: state.name, relayOnly: settings.relayOnly, microphone: !settings.silent,
+      ...(secret && { password: secret.value }),
+    });
+    return message(ending(state), h('div', 'stack tight', secret,
       button('primary', again, { test: 'rejoin' }, kind === 'replaced' ? 'Take it back' : 'Join again'),
       button('quiet', () => peer.reset(), { test: 'back' }, 'Change name or room')));
   }

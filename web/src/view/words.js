@@ -17,6 +17,9 @@ const REFUSALS = new Map(Object.entries({
   'server-full': 'The server is full. Try again in a few minutes.',
   'bad-name': 'The server does not accept your name. Choose a shorter one.',
   'bad-room': 'The server does not accept this room’s name. Choose a shorter one.',
+  'password-required': 'This room has a password.',
+  'password-wrong': 'That is not this room’s password.',
+  'password-wait': 'Too many wrong passwords. Wait a while, then try again.',
   'too-many-joins': 'Too many have joined from your network just now. Wait a minute, then try again.',
   'unsupported-protocol': 'This page is older or newer than the server. Reload it.',
 }));

@@ -63,7 +63,7 @@ impl<C: Carrier> Mesh<C> {
         self.check_token(token)?;
         self.choices.chosen.insert(token.peer, Choice::Connected(token.serial));
         self.choices.told.remove(&token.peer);
-        self.try_anew(now, token.peer);
+        self.try_anew(now, token.peer, true);
         Ok(())
     }
 
@@ -80,7 +80,7 @@ impl<C: Carrier> Mesh<C> {
         if self.choices.chosen.insert(token.peer, Choice::Connected(token.serial))
             != Some(Choice::Connected(token.serial))
         {
-            self.try_anew(now, token.peer);
+            self.try_anew(now, token.peer, true);
         }
         Ok(())
     }
@@ -115,7 +115,7 @@ impl<C: Carrier> Mesh<C> {
         let serial = |metadata: &Metadata| token_of(metadata, peer).map(|token| token.serial);
         let newest = self.roster.member(peer).and_then(|member| serial(&member.metadata));
         if newest > serial(former) {
-            self.try_anew(now, peer);
+            self.try_anew(now, peer, false);
         }
     }
 

@@ -40,6 +40,8 @@ pub(super) struct Pair {
     /// When the last offer was made or answered.
     offered_at: Option<Duration>,
     asked_at: Duration,
+    /// The other side will not answer the attempt under way, and wants the next.
+    asked_beyond: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +53,15 @@ enum LinkState {
 
 impl Pair {
     fn new(now: Duration) -> Self {
-        Self { attempt: 0, links: BTreeMap::new(), failures: 0, next_attempt_at: now, offered_at: None, asked_at: now }
+        Self {
+            attempt: 0,
+            links: BTreeMap::new(),
+            failures: 0,
+            next_attempt_at: now,
+            offered_at: None,
+            asked_at: now,
+            asked_beyond: false,
+        }
     }
 
     fn is_linked(&self) -> bool {
@@ -99,11 +109,12 @@ impl<C: Carrier> Mesh<C> {
                 continue;
             }
             let pair = self.pairs.entry(peer).or_insert_with(|| Pair::new(now));
-            if pair.is_linked() {
+            let is_awaited = pair.asked_beyond && pair.may_negotiate(now, REQUEST_INTERVAL);
+            if pair.is_linked() && !is_awaited {
                 continue;
             }
             if self.roster.you() < peer {
-                if now >= pair.next_attempt_at {
+                if is_awaited || now >= pair.next_attempt_at {
                     self.offer(now, peer);
                 }
             } else if now >= pair.asked_at + ASK_AFTER && now >= pair.next_attempt_at {
@@ -117,6 +128,11 @@ impl<C: Carrier> Mesh<C> {
         if !self.may_link(from) {
             if matches!(signal, Signal::Offer { .. } | Signal::RequestOffer) {
                 self.tell_request(from);
+                // Should it be wanted later, an attempt beyond this one is asked for.
+                if self.member(from).is_some() {
+                    let pair = self.pairs.entry(from).or_insert_with(|| Pair::new(now));
+                    pair.attempt = pair.attempt.max(attempt);
+                }
             }
             return;
         }
@@ -128,9 +144,9 @@ impl<C: Carrier> Mesh<C> {
                 // Whoever gave the other up counts from the start again; the higher count holds for both.
                 let is_new = attempt >= pair.attempt;
                 // Whoever asks for one beyond the attempt under way will not answer that.
-                let is_beyond = attempt > pair.attempt;
+                pair.asked_beyond |= attempt > pair.attempt;
                 pair.attempt = pair.attempt.max(attempt);
-                let is_free = is_beyond || !pair.is_opening();
+                let is_free = pair.asked_beyond || !pair.is_opening();
                 if offers && is_new && is_free && pair.may_negotiate(now, REQUEST_INTERVAL) {
                     self.offer(now, from);
                 }
@@ -233,18 +249,18 @@ impl<C: Carrier> Mesh<C> {
     }
 
     /// The way to a peer without a link may be another now: an attempt at once, unless one was made a moment ago.
-    pub(super) fn try_anew(&mut self, now: Duration, peer: PeerId) {
+    /// Where the offer is the other's, it is asked for as often as the program wants, else now and then.
+    pub(super) fn try_anew(&mut self, now: Duration, peer: PeerId, by_program: bool) {
         if !self.socket.is_joined() || !self.may_link(peer) || self.has_open_link(peer) {
             return;
         }
         let offers = self.roster.you() < peer;
-        let is_new = !self.pairs.contains_key(&peer);
         let pair = self.pairs.entry(peer).or_insert_with(|| Pair::new(now));
         pair.failures = 0;
         pair.next_attempt_at = now;
         if offers && pair.may_negotiate(now, REQUEST_INTERVAL) {
             self.offer(now, peer);
-        } else if !offers && (is_new || now >= pair.asked_at + REQUEST_INTERVAL) {
+        } else if !offers && (by_program || now >= pair.asked_at + REQUEST_INTERVAL) {
             pair.attempt = pair.attempt.saturating_add(1);
             self.ask_for_offer(now, peer);
         }
@@ -263,6 +279,7 @@ impl<C: Carrier> Mesh<C> {
         let Some(pair) = self.pairs.get_mut(&peer) else { return };
         pair.attempt = pair.attempt.saturating_add(1);
         pair.offered_at = Some(now);
+        pair.asked_beyond = false;
         let link = LinkId { peer, generation: pair.attempt };
         self.open_link(link, Role::Offer);
     }
