@@ -43,7 +43,7 @@ fn the_unity_package_talks_under_mono() {
     mono.arg(program).args([&server.url(), "engines", "bob"]).arg(folder.file("bob"));
     mono.arg(format!("{}:loop", speech::path("numbers").display())).arg("null");
     let mut bob = Program::start("bob", mono);
-    assert_talks(&mut ada, &mut bob);
+    assert_eq!(assert_talks(&mut ada, &mut bob), "left");
     leave(ada);
 }
 

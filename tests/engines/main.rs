@@ -18,7 +18,8 @@ fn alone() -> MutexGuard<'static, ()> {
 }
 
 /// A peer of ours, "ada", meets a program, "bob": they hear each other, it answers what she writes, and leaves when she says so.
-fn assert_talks(ada: &mut Program, bob: &mut Program) {
+/// Gives why it left, as she was told.
+fn assert_talks(ada: &mut Program, bob: &mut Program) -> String {
     for event in ["joined", "connected"] {
         wait_for(bob, event);
     }
@@ -37,6 +38,5 @@ fn assert_talks(ada: &mut Program, bob: &mut Program) {
     wait_for(bob, "done");
     let status = bob.wait_for_exit(PATIENCE);
     assert!(status.success(), "{status}\n{}", bob.transcript());
-    // Its farewell is waited for a second, which valgrind does not keep: "lost" is right as well.
-    wait_for_peer(ada, "peer-left", "bob");
+    wait_for_peer(ada, "peer-left", "bob").json["reason"].as_str().unwrap_or_default().to_owned()
 }
