@@ -7,6 +7,7 @@ mod heard;
 mod leaving;
 #[cfg(target_os = "linux")]
 mod networks;
+mod places;
 mod recording;
 mod secrecy;
 #[cfg(target_os = "linux")]

@@ -42,6 +42,7 @@ pub mod jitter;
 pub mod level;
 pub mod mix;
 pub mod process;
+pub mod space;
 pub mod stretch;
 
 pub use error::AudioError;

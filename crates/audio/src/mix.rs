@@ -1,5 +1,6 @@
 //! All the speakers one hears, added up without clipping.
 
+use crate::space::{Gains, StereoBlock};
 use crate::{BLOCK_SAMPLES, Block, level};
 
 /// Up to here (−1 dBFS) samples pass unchanged, bit for bit.
@@ -15,9 +16,15 @@ const RELEASE_PER_BLOCK: f32 = 1.03;
 ///
 /// While the sum stays below [`LIMIT`] it is passed on bit for bit. Above, the gain goes down within a millisecond and
 /// recovers slowly; what overshoots in that millisecond is rounded off below full scale.
+///
+/// Speakers that stand somewhere ([`add_placed`](Self::add_placed)) are summed for each ear; without any, nothing of that
+/// is touched. One gain limits both ears, so that nobody moves when it is loud.
 #[derive(Clone, Debug)]
 pub struct Mixer {
     sum: Block,
+    /// What is in one ear more than in the other; silence unless `is_placed`.
+    sides: StereoBlock,
+    is_placed: bool,
     gain: f32,
     deafened: bool,
     /// How open the output was at the end of the last block: 1 open, 0 deafened.
@@ -33,7 +40,14 @@ impl Default for Mixer {
 impl Mixer {
     /// A mixer with nothing in it.
     pub fn new() -> Self {
-        Self { sum: [0.0; BLOCK_SAMPLES], gain: 1.0, deafened: false, opening: 1.0 }
+        Self {
+            sum: [0.0; BLOCK_SAMPLES],
+            sides: StereoBlock::SILENCE,
+            is_placed: false,
+            gain: 1.0,
+            deafened: false,
+            opening: 1.0,
+        }
     }
 
     /// Adds one speaker's block to the block in the making.
@@ -41,6 +55,12 @@ impl Mixer {
         for (sum, sample) in self.sum.iter_mut().zip(block) {
             *sum += sample;
         }
+    }
+
+    /// The same for a speaker that stands somewhere, with gains that go from one pair to the other within the block.
+    pub fn add_placed(&mut self, block: &Block, from: Gains, to: Gains) {
+        self.sides.add(block, from, to);
+        self.is_placed = true;
     }
 
     /// Whether the output is silent whatever is added. The change fades over one block.
@@ -53,15 +73,41 @@ impl Mixer {
         self.deafened
     }
 
-    /// Writes the limited sum and begins the next block.
+    /// Writes the limited sum and begins the next block. Of those who stand somewhere, the mean of both ears.
     pub fn finish(&mut self, out: &mut Block) {
         *out = std::mem::replace(&mut self.sum, [0.0; BLOCK_SAMPLES]);
-        self.limit(out);
-        self.open_or_close(out);
+        if self.is_placed {
+            let sides = self.take_sides().mean();
+            out.iter_mut().zip(sides).for_each(|(sum, side)| *sum += side);
+        }
+        self.limit(&mut [&mut *out]);
+        self.open_or_close(&mut [out]);
     }
 
-    fn limit(&mut self, block: &mut Block) {
-        let peak = level::peak(block);
+    /// The same for two ears; says whether they differ.
+    pub fn finish_stereo(&mut self, out: &mut StereoBlock) -> Width {
+        if !self.is_placed {
+            self.finish(&mut out.left);
+            out.right = out.left;
+            return Width::Mono;
+        }
+        *out = self.take_sides();
+        let sum = std::mem::replace(&mut self.sum, [0.0; BLOCK_SAMPLES]);
+        for side in [&mut out.left, &mut out.right] {
+            side.iter_mut().zip(sum).for_each(|(side, sum)| *side += sum);
+        }
+        self.limit(&mut [&mut out.left, &mut out.right]);
+        self.open_or_close(&mut [&mut out.left, &mut out.right]);
+        Width::Stereo
+    }
+
+    fn take_sides(&mut self) -> StereoBlock {
+        self.is_placed = false;
+        std::mem::replace(&mut self.sides, StereoBlock::SILENCE)
+    }
+
+    fn limit(&mut self, ears: &mut [&mut Block]) {
+        let peak = ears.iter().map(|ear| level::peak(&ear[..])).fold(0.0, f32::max);
         let allowed = if peak > LIMIT { LIMIT / peak } else { 1.0 };
         let target = (self.gain * RELEASE_PER_BLOCK).min(allowed).min(1.0);
         if self.gain == 1.0 && target == 1.0 {
@@ -69,24 +115,37 @@ impl Mixer {
         }
         let ramp = if target < self.gain { ATTACK_SAMPLES } else { BLOCK_SAMPLES };
         let step = (target - self.gain) / ramp as f32;
-        for (index, sample) in block.iter_mut().enumerate() {
-            let gain = self.gain + step * index.min(ramp) as f32;
-            *sample = round_off(*sample * gain);
+        for ear in ears {
+            for (index, sample) in ear.iter_mut().enumerate() {
+                let gain = self.gain + step * index.min(ramp) as f32;
+                *sample = round_off(*sample * gain);
+            }
         }
         self.gain = target;
     }
 
-    fn open_or_close(&mut self, block: &mut Block) {
+    fn open_or_close(&mut self, ears: &mut [&mut Block]) {
         let target = if self.deafened { 0.0 } else { 1.0 };
         if self.opening == 1.0 && target == 1.0 {
             return;
         }
         let step = (target - self.opening) / BLOCK_SAMPLES as f32;
-        for (index, sample) in block.iter_mut().enumerate() {
-            *sample *= self.opening + step * index as f32;
+        for ear in ears {
+            for (index, sample) in ear.iter_mut().enumerate() {
+                *sample *= self.opening + step * index as f32;
+            }
         }
         self.opening = target;
     }
+}
+
+/// Whether both ears hear the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Width {
+    /// They do.
+    Mono,
+    /// They do not.
+    Stereo,
 }
 
 /// How much a speaker is lowered while somebody of a higher priority speaks: 12 dB.
@@ -183,6 +242,43 @@ mod tests {
             })
             .count();
         assert!((10..100).contains(&rounds), "recovered after {rounds} blocks");
+    }
+
+    /// proves: B-11
+    #[test]
+    fn both_ears_are_limited_by_one_gain_and_one_speaker_plays_their_mean() {
+        let (left, right) = (Gains { left: 1.2, right: 0.3 }, Gains { left: 0.3, right: 1.2 });
+        let said = tone(0.3);
+        let mut mixer = Mixer::new();
+        let fill = |mixer: &mut Mixer, factor: f32| {
+            mixer.add(&tone(0.1 * factor));
+            mixer.add_placed(&tone(0.3 * factor), left, left);
+            mixer.add_placed(&tone(0.2 * factor), right, right);
+        };
+        let mut out = StereoBlock::SILENCE;
+        fill(&mut mixer, 1.0);
+        assert_eq!(mixer.finish_stereo(&mut out), Width::Stereo);
+        for (index, said) in said.iter().enumerate() {
+            let unit = said / 0.3;
+            assert!((out.left[index] - unit * (0.1 + 0.36 + 0.06)).abs() < 1e-5);
+            assert!((out.right[index] - unit * (0.1 + 0.09 + 0.24)).abs() < 1e-5);
+        }
+        let mean = out.mean();
+        let mut mono = [0.0; BLOCK_SAMPLES];
+        fill(&mut mixer, 1.0);
+        mixer.finish(&mut mono);
+        assert!(mono.iter().zip(mean).all(|(mono, mean)| (mono - mean).abs() < 1e-6));
+        for _ in 0..5 {
+            fill(&mut mixer, 10.0);
+            mixer.finish_stereo(&mut out);
+        }
+        assert!(level::peak(&out.left) < 1.0);
+        let balance = out.left[100] / out.right[100];
+        assert!((balance - 0.52 / 0.43).abs() < 1e-3, "nobody moves when it is loud: {balance}");
+        mixer = Mixer::new();
+        mixer.add(&said);
+        assert_eq!(mixer.finish_stereo(&mut out), Width::Mono);
+        assert_eq!((out.left, out.right), (said, said));
     }
 
     #[test]

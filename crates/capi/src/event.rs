@@ -153,7 +153,7 @@ impl Current {
                 wait_us: u64::try_from(retry_in.as_micros()).unwrap_or(u64::MAX),
                 ..told(of::VM_EVENT_SERVER_AWAY)
             },
-            Event::Refused { code, message } => self.with_code(&code, &message, told(of::VM_EVENT_REFUSED)),
+            Event::Refused { code, message, .. } => self.with_code(&code, &message, told(of::VM_EVENT_REFUSED)),
             Event::Replaced => told(of::VM_EVENT_REPLACED),
             Event::Warned { code, message } => self.with_code(&code, &message, told(of::VM_EVENT_WARNED)),
             Event::GroupRefused { group } => {

@@ -111,7 +111,9 @@ impl NoiseChoice {
 fn is_microphone(input: &InputSpec) -> bool {
     match input {
         InputSpec::Device(_) => true,
-        InputSpec::Wav { .. } | InputSpec::Tone { .. } | InputSpec::Silence | InputSpec::Null => false,
+        InputSpec::Wav { .. } | InputSpec::Tone { .. } | InputSpec::Silence | InputSpec::Null | InputSpec::Program => {
+            false
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use cpal::HostId;
 use rtrb::{Consumer, Producer, RingBuffer};
 
-use crate::convert::{CORRECTED_AT_A_TIME, Converter, Corrector, HISTORY};
+use crate::convert::{self, CORRECTED_AT_A_TIME, Converter, Corrector, HISTORY};
 use crate::count::Counter;
 use crate::simulated::{self, Voice};
 use crate::stream::{Latency, Opening, Running};
@@ -59,13 +59,36 @@ impl Capture {
             InputSpec::Wav { path, looped } => Voice::Clip { samples: wav::load(path)?, position: 0, looped: *looped },
             InputSpec::Tone { hz } => Voice::tone(*hz),
             InputSpec::Silence => Voice::Silence,
-            InputSpec::Null => return Ok(Self::simulated(RingBuffer::new(0).1, Arc::default(), None)),
+            InputSpec::Null | InputSpec::Program => {
+                return Ok(Self::simulated(RingBuffer::new(0).1, Arc::default(), None));
+            }
         };
         let (producer, consumer) = RingBuffer::new(SAMPLE_RATE as usize * MOST_WAITING_S);
         let captured = Arc::default();
         let counter = Counter::new(&captured, SAMPLE_RATE);
         let device = simulated::microphone(voice, producer, counter, waker)?;
         Ok(Self::simulated(consumer, captured, Some(device)))
+    }
+
+    /// A microphone whose samples, mono at `rate_hz`, the program writes itself, and the end to write them to. `waker` is
+    /// called whenever another 10 ms are complete.
+    ///
+    /// # Errors
+    /// A rate outside of 8 to 192 kHz.
+    pub fn of_program(rate_hz: u32, waker: Waker) -> Result<(Self, MicrophoneFeed), DeviceError> {
+        convert::checked(rate_hz)?;
+        let (ring, feed) = Feed::new(rate_hz).map_err(|_| convert::bad_rate(rate_hz))?;
+        let captured = Arc::default();
+        let writer = MicrophoneFeed {
+            ring,
+            counter: Counter::new(&captured, rate_hz),
+            waker,
+            every: (rate_hz / 100) as usize,
+            since: 0,
+        };
+        let (events, latency) = (RingBuffer::new(0).1, Arc::default());
+        let feed = RefCell::new(Newest::only(feed));
+        Ok((Self { feed, events, latency, captured, correction_ppm: 0.0, _device: None }, writer))
     }
 
     /// Takes up to `out.len()` samples of 48 kHz mono, the oldest first, and says how many. Never blocks. To take whole
@@ -120,6 +143,7 @@ impl Capture {
         let (latency, captured) = (Arc::new(Latency::default()), Arc::new(AtomicU64::new(0)));
         let microphone = Microphone(Opening {
             direction: Direction::Input,
+            channels: 1,
             name,
             waker: Arc::clone(&waker),
             latency: Arc::clone(&latency),
@@ -142,6 +166,41 @@ impl Capture {
         let feed = newest.get();
         feed.set_correction(self.correction_ppm);
         act(feed)
+    }
+}
+
+/// Where a program puts what it has captured itself. It may move to the program's audio thread.
+pub struct MicrophoneFeed {
+    ring: Producer<f32>,
+    counter: Counter,
+    waker: Waker,
+    every: usize,
+    /// Samples since the last whole `every`.
+    since: usize,
+}
+
+impl MicrophoneFeed {
+    /// Hands over samples of the rate it was opened with and says how many were taken: fewer if a second of them waits
+    /// already, because nobody takes them. What is not a finite number becomes silence. Wait-free; allocates nothing.
+    pub fn write(&mut self, samples: &[f32]) -> usize {
+        let taken = samples.len().min(self.ring.slots());
+        if let Ok(room) = self.ring.write_chunk_uninit(taken) {
+            let clean = |sample: &f32| if sample.is_finite() { *sample } else { 0.0 };
+            room.fill_from_iter(samples[..taken].iter().map(clean));
+        }
+        self.counter.moved(taken);
+        self.since += taken;
+        if self.since >= self.every {
+            self.since %= self.every;
+            (self.waker)();
+        }
+        taken
+    }
+}
+
+impl std::fmt::Debug for MicrophoneFeed {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MicrophoneFeed").field("room", &self.ring.slots()).finish_non_exhaustive()
     }
 }
 

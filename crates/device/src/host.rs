@@ -52,8 +52,12 @@ pub(crate) fn find(host: &cpal::Host, direction: Direction, wanted: Option<&str>
     })
 }
 
-/// What to ask of a device, the best first; the next when it refuses.
-pub(crate) fn configurations(device: &cpal::Device, direction: Direction) -> Vec<(StreamConfig, SampleFormat)> {
+/// What to ask of a device that should have so many channels, the best first; the next when it refuses.
+pub(crate) fn configurations(
+    device: &cpal::Device,
+    direction: Direction,
+    channels: usize,
+) -> Vec<(StreamConfig, SampleFormat)> {
     let supported: Vec<_> = match direction {
         Direction::Input => device.supported_input_configs().map(Iterator::collect).unwrap_or_default(),
         Direction::Output => device.supported_output_configs().map(Iterator::collect).unwrap_or_default(),
@@ -66,7 +70,8 @@ pub(crate) fn configurations(device: &cpal::Device, direction: Direction) -> Vec
             range.try_with_sample_rate(rate)
         })
         .min_by_key(|config| {
-            (config.sample_rate().abs_diff(SAMPLE_RATE), config.channels(), format_rank(config.sample_format()))
+            let (rate_off, has) = (config.sample_rate().abs_diff(SAMPLE_RATE), usize::from(config.channels()));
+            (rate_off, has < channels, has, format_rank(config.sample_format()))
         });
     let usual = match direction {
         Direction::Input => device.default_input_config(),

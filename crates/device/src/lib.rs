@@ -1,6 +1,6 @@
 //! Microphones and speakers, WAV files, a tone, silence.
 //!
-//! **Does**: gives [`Capture`] and [`Playback`], both 48 kHz mono f32 whatever the device behind them takes, and tells by
+//! **Does**: gives [`Capture`] (mono) and [`Playback`] (mono, or stereo on demand), 48 kHz f32 whatever the device behind them takes, and tells by
 //! [`DeviceEvent`] when a device is lost and when it is back. **Never does**: speech processing, coding, mixing; it imports
 //! nothing of ours.
 //!
@@ -45,7 +45,8 @@ mod worker;
 
 use std::sync::Arc;
 
-pub use capture::Capture;
+pub use capture::{Capture, MicrophoneFeed};
+pub use convert::Resampler;
 pub use drift::DriftEstimator;
 pub use error::DeviceError;
 pub use playback::Playback;
@@ -84,6 +85,25 @@ pub enum Direction {
     Input,
     /// A speaker, or whatever else takes sound.
     Output,
+}
+
+/// How many sides the sound of a speaker has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Channels {
+    /// One, which both of a pair of speakers play.
+    #[default]
+    Mono,
+    /// Left and right.
+    Stereo,
+}
+
+impl Channels {
+    fn count(self) -> usize {
+        match self {
+            Self::Mono => 1,
+            Self::Stereo => 2,
+        }
+    }
 }
 
 /// A device of this machine, as [`devices`] lists it.

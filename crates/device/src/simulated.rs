@@ -91,12 +91,13 @@ pub(crate) fn speaker(
             tracing::warn!("{why}");
             let _ = events.push(DeviceEvent::Lost { why });
         };
-        let mut block = [0.0; STEP_SAMPLES];
+        let mut block = [0.0; 2 * STEP_SAMPLES];
+        let block = &mut block[..STEP_SAMPLES * outlet.channels()];
         tracing::debug!("the simulated speaker begins");
         pace(&stop, || {
-            outlet.take(&mut block);
-            counter.moved(block.len());
-            if let Some(Err(why)) = file.as_mut().map(|file| file.play(&block)) {
+            outlet.take(block);
+            counter.moved(STEP_SAMPLES);
+            if let Some(Err(why)) = file.as_mut().map(|file| file.play(block)) {
                 file = None;
                 lost(why);
             }
@@ -127,14 +128,21 @@ pub(crate) fn pace(stop: &Stop, mut step: impl FnMut()) {
 
 /// The device's end of a playback ring: takes what there is, silence for the rest, and counts how often it ran dry.
 pub(crate) struct Outlet {
+    /// Whole frames: of two channels, left and right take turns.
     ring: Consumer<f32>,
+    channels: usize,
     underruns: Arc<AtomicU64>,
     dry: bool,
 }
 
 impl Outlet {
-    pub(crate) fn new(ring: Consumer<f32>, underruns: Arc<AtomicU64>) -> Self {
-        Self { ring, underruns, dry: true }
+    pub(crate) fn new(ring: Consumer<f32>, channels: usize, underruns: Arc<AtomicU64>) -> Self {
+        Self { ring, channels, underruns, dry: true }
+    }
+
+    /// One or two.
+    pub(crate) fn channels(&self) -> usize {
+        self.channels
     }
 
     /// Wait-free: for real-time callbacks too.

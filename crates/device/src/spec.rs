@@ -47,6 +47,11 @@ pub enum InputSpec {
     Silence,
     /// No microphone: never a sample.
     Null,
+    /// The program that embeds this hands over what it has captured itself ([`Capture::of_program`]); until then nothing. No
+    /// text names it.
+    ///
+    /// [`Capture::of_program`]: crate::Capture::of_program
+    Program,
 }
 
 /// A speaker, or what stands in for one.
@@ -61,6 +66,8 @@ pub enum OutputSpec {
     Wav(PathBuf),
     /// Takes samples at pace and plays nothing.
     Null,
+    /// The program that embeds this plays what it is given itself. Here the same as [`Null`](Self::Null); no text names it.
+    Program,
 }
 
 impl Default for InputSpec {
@@ -122,6 +129,7 @@ impl fmt::Display for InputSpec {
             Self::Tone { hz } => write!(f, "tone:{hz}"),
             Self::Silence => f.write_str("silence"),
             Self::Null => f.write_str("null"),
+            Self::Program => f.write_str("(the program's own)"),
         }
     }
 }
@@ -133,6 +141,7 @@ impl fmt::Display for OutputSpec {
             Self::Device(Some(name)) => write_device(f, name, name.parse::<Self>().is_ok_and(|read| read == *self)),
             Self::Wav(path) => write!(f, "{}", path.display()),
             Self::Null => f.write_str("null"),
+            Self::Program => f.write_str("(the program's own)"),
         }
     }
 }

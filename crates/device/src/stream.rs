@@ -40,6 +40,8 @@ pub(crate) struct Running {
 #[derive(Clone)]
 pub(crate) struct Opening {
     pub(crate) direction: Direction,
+    /// Of the caller's sound; the device may have others.
+    pub(crate) channels: usize,
     pub(crate) name: Option<String>,
     pub(crate) waker: Waker,
     pub(crate) latency: Arc<Latency>,
@@ -90,7 +92,7 @@ impl Opening {
         let device = host::find(&host, self.direction, self.name.as_deref())?;
         let mut refused =
             cpal::Error::with_message(ErrorKind::DeviceNotAvailable, "it offers no format that is understood");
-        for (config, format) in host::configurations(&device, self.direction) {
+        for (config, format) in host::configurations(&device, self.direction, self.channels) {
             let (end, feed) = match ends(config.sample_rate) {
                 Ok(ends) => ends,
                 Err(why) => {
@@ -285,17 +287,22 @@ where
     }
 }
 
-/// From mono to a device's frames: the first two channels (a pair of speakers) play the same, others are silent.
+/// To a device's frames: the first two channels (a pair of speakers) play both sides, or the same if there is one; others
+/// are silent. A device with one channel plays the mean.
 fn take<T: Copy + SizedSample + FromSample<f32>>(samples: &mut [T], channels: usize, outlet: &mut Outlet) {
-    let mut mono = [0.0; PIECE];
+    let mut waiting = [0.0; 2 * PIECE];
     for piece in samples.chunks_mut(PIECE * channels) {
-        let mono = &mut mono[..piece.len() / channels];
-        outlet.take(mono);
+        let waiting = &mut waiting[..piece.len() / channels * outlet.channels()];
+        outlet.take(waiting);
         piece.fill(T::EQUILIBRIUM);
-        for (frame, sample) in piece.chunks_exact_mut(channels).zip(mono) {
-            let sample = T::from_sample(sample.clamp(-1.0, 1.0));
-            for channel in frame.iter_mut().take(2) {
-                *channel = sample;
+        for (frame, sides) in piece.chunks_exact_mut(channels).zip(waiting.chunks_exact(outlet.channels())) {
+            let pair = match *sides {
+                [left, right] if channels == 1 => [(left + right) / 2.0; 2],
+                [left, right] => [left, right],
+                _ => [sides[0]; 2],
+            };
+            for (channel, sample) in frame.iter_mut().zip(pair) {
+                *channel = T::from_sample(sample.clamp(-1.0, 1.0));
             }
         }
     }
@@ -331,7 +338,7 @@ mod tests {
     #[test]
     fn mono_becomes_frames_whose_front_pair_plays_it() {
         let (mut ring, taken) = RingBuffer::new(4);
-        let mut outlet = Outlet::new(taken, Arc::default());
+        let mut outlet = Outlet::new(taken, 1, Arc::default());
         ring.push_entire_slice(&[0.5, -2.0]).unwrap();
         let mut frames = [9_i16; 9];
         take(&mut frames, 3, &mut outlet);
@@ -343,6 +350,22 @@ mod tests {
         let mut unsigned = [9_u8; 2];
         take(&mut unsigned, 1, &mut outlet);
         assert_eq!(unsigned, [128, 128], "silence of an unsigned format is its middle");
+    }
+
+    /// proves: B-11
+    #[test]
+    fn two_sides_become_frames_of_any_number_of_channels() {
+        let sides = [0.5, -0.25, 0.25, 0.75];
+        for (channels, frames) in
+            [(1, &[0.125, 0.5][..]), (2, &[0.5, -0.25, 0.25, 0.75]), (3, &[0.5, -0.25, 0.0, 0.25, 0.75, 0.0])]
+        {
+            let (mut ring, taken) = RingBuffer::new(4);
+            let mut outlet = Outlet::new(taken, 2, Arc::default());
+            ring.push_entire_slice(&sides).unwrap();
+            let mut played = vec![9.0_f32; frames.len()];
+            take(&mut played, channels, &mut outlet);
+            assert_eq!(played, frames);
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
 
-use crate::{DeviceError, SAMPLE_RATE, STEP_SAMPLES, convert};
+use crate::{DeviceError, SAMPLE_RATE, convert};
 
 /// The longest file that is played; it is held in memory, 11.5 MB a minute. A longer one is refused.
 const MOST_SECONDS: u32 = 30 * 60;
@@ -61,17 +61,17 @@ pub(crate) struct WavSpeaker {
 
 impl WavSpeaker {
     /// Creates or replaces the file; it is a valid, empty WAV file from then on.
-    pub(crate) fn create(path: &Path) -> Result<Self, DeviceError> {
-        let spec =
-            WavSpec { channels: 1, sample_rate: SAMPLE_RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
+    pub(crate) fn create(path: &Path, channels: usize) -> Result<Self, DeviceError> {
+        let (channels, sample_format) = (channels as u16, SampleFormat::Int);
+        let spec = WavSpec { channels, sample_rate: SAMPLE_RATE, bits_per_sample: 16, sample_format };
         let created = WavWriter::create(path, spec).and_then(|mut writer| writer.flush().map(|()| writer));
         let writer = created.map_err(|error| DeviceError::CannotWriteWav { path: path.into(), why: plain(&error) })?;
         Ok(Self { writer, steps_unflushed: 0 })
     }
 
-    /// Writes 10 ms. After an error the speaker is to be dropped.
-    pub(crate) fn play(&mut self, step: &[f32; STEP_SAMPLES]) -> Result<(), String> {
-        if self.writer.len() > MOST_WRITTEN - STEP_SAMPLES as u32 {
+    /// Writes 10 ms of all channels. After an error the speaker is to be dropped.
+    pub(crate) fn play(&mut self, step: &[f32]) -> Result<(), String> {
+        if self.writer.len() > MOST_WRITTEN - step.len() as u32 {
             return Err("a WAV file cannot be longer".into());
         }
         for sample in step {

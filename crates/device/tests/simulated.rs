@@ -7,7 +7,9 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
-use voicemesh_device::{Capture, DeviceError, InputSpec, OutputSpec, Playback, SAMPLE_RATE, STEP_SAMPLES, Waker};
+use voicemesh_device::{
+    Capture, Channels, DeviceError, InputSpec, OutputSpec, Playback, SAMPLE_RATE, STEP_SAMPLES, Waker,
+};
 
 const PATIENCE: Duration = Duration::from_secs(20);
 const MONO: WavSpec =
@@ -308,4 +310,43 @@ fn simulated_devices_count_what_they_move_and_a_corrected_one_gives_what_it_says
         assert!(given >= available, "{given} of {available}");
         microphone.samples_captured() >= 28_800
     });
+}
+
+/// proves: B-11
+#[test]
+fn a_stereo_file_has_both_sides() {
+    let file = File::named("stereo");
+    let wakes = Arc::new(Wakes::default());
+    let mut speaker = Playback::open_with(&file.as_speaker(), Channels::Stereo, wakes.waker()).unwrap();
+    let (left, right) = ([0.5; STEP_SAMPLES], [-0.25; STEP_SAMPLES]);
+    assert_eq!(speaker.write_stereo(&left, &right), STEP_SAMPLES);
+    assert_eq!(speaker.write(&left), STEP_SAMPLES);
+    wakes.wait_until("both blocks", || speaker.queued() == 0);
+    drop(speaker);
+    let reader = WavReader::open(&file.0).unwrap();
+    assert_eq!(reader.spec().channels, 2);
+    let samples: Vec<i16> = reader.into_samples().map(Result::unwrap).collect();
+    let played: Vec<(i16, i16)> = samples.chunks_exact(2).map(|frame| (frame[0], frame[1])).collect();
+    let begin = played.iter().position(|frame| *frame != (0, 0)).unwrap();
+    assert!(played[begin..begin + STEP_SAMPLES].iter().all(|frame| *frame == (16_384, -8_192)));
+    assert!(played[begin + STEP_SAMPLES..begin + 2 * STEP_SAMPLES].iter().all(|frame| *frame == (16_384, 16_384)));
+}
+
+/// proves: B-11
+#[test]
+fn what_a_program_captured_itself_comes_out_at_48_khz_and_no_more_than_fits() {
+    let wakes = Arc::new(Wakes::default());
+    let (mut microphone, mut feed) = Capture::of_program(44_100, wakes.waker()).unwrap();
+    let tone: Vec<f32> = (0..22_050).map(|at| 0.5 * (TAU * 441.0 * at as f32 / 44_100.0).sin()).collect();
+    assert!(tone.chunks(100).all(|piece| feed.write(piece) == piece.len()));
+    assert_eq!(*wakes.count.lock().unwrap(), 50, "once for each 10 ms");
+    let mut heard = vec![0.0; microphone.available()];
+    assert!((23_000..=24_000).contains(&heard.len()), "{}", heard.len());
+    microphone.read(&mut heard);
+    assert!((level(&heard[4_800..19_200], 441.0) - 0.5).abs() < 0.01);
+    assert_eq!(feed.write(&[f32::NAN; 100_000]), 44_100, "a second waits, and no more");
+    let mut silence = vec![1.0; 24_000];
+    microphone.read(&mut silence);
+    assert!(silence[4_800..].iter().all(|sample| sample.abs() < 1e-3), "no number is silence");
+    assert!(Capture::of_program(7_999, wakes.waker()).is_err() && Capture::of_program(0, wakes.waker()).is_err());
 }

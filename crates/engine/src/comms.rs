@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_audio::adapt::Allowance;
+use voicemesh_audio::mix::Width;
+use voicemesh_audio::space::StereoBlock;
 use voicemesh_audio::{Block, SAMPLE_RATE_HZ};
 use voicemesh_session::client::{ClientEvent, DropCounts, Phase, Spoken, View, Who};
 use voicemesh_session::network::{DisconnectReason, NetworkEvent};
@@ -96,7 +98,9 @@ impl<N: Network> Comms<N> {
         let codec =
             CodecSettings { codec: CodecSettings::OPUS, frame_samples: samples, sample_rate_hz: SAMPLE_RATE_HZ };
         let first_sequence = self.random.next() as u16;
-        let mut client = Client::new(ClientConfig::new(self.config.name.clone(), codec, first_sequence));
+        let data_seed = self.random.next();
+        let config = ClientConfig { data_seed, ..ClientConfig::new(self.config.name.clone(), codec, first_sequence) };
+        let mut client = Client::new(config);
         client.join_group(now, &mut self.network, GLOBAL_GROUP)?;
         client.open_target(VoiceTarget::Group(GLOBAL_GROUP.to_owned()), TargetOptions::default())?;
         self.network.connect(now, parameters)?;
@@ -193,9 +197,30 @@ impl<N: Network> Comms<N> {
     /// space; what is not to be mixed into `out` as well is answered with [`Mixing::Out`]. The echo canceller knows only of
     /// what is mixed.
     pub fn render_apart(&mut self, now: Duration, out: &mut Block, each: impl FnMut(Who<N::Peer>, &Block) -> Mixing) {
-        let plays_at = now + self.devices.playout_delay;
-        self.hearing.render(now, plays_at, out, &mut self.found, each);
+        self.render_speakers(now, each);
+        self.hearing.mix(out);
         self.speaking.played(out);
+    }
+
+    /// The same for two ears; says whether they differ. The echo canceller is shown their mean.
+    pub fn render_stereo_apart(
+        &mut self,
+        now: Duration,
+        out: &mut StereoBlock,
+        each: impl FnMut(Who<N::Peer>, &Block) -> Mixing,
+    ) -> Width {
+        self.render_speakers(now, each);
+        let width = self.hearing.mix_stereo(out);
+        match width {
+            Width::Mono => self.speaking.played(&out.left),
+            Width::Stereo => self.speaking.played(&out.mean()),
+        }
+        width
+    }
+
+    fn render_speakers(&mut self, now: Duration, each: impl FnMut(Who<N::Peer>, &Block) -> Mixing) {
+        let plays_at = now + self.devices.playout_delay;
+        self.hearing.render(now, plays_at, &mut self.found, each);
         for found in std::mem::take(&mut self.found) {
             self.push(match found {
                 Heard::First(who) => CommsEvent::FirstHeard { who },

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use voicemesh_audio::adapt::ListenerLoss;
 use voicemesh_audio::decode::{Listener, ListenerStats, Reception, Rendered};
-use voicemesh_audio::mix::{Ducking, Mixer};
+use voicemesh_audio::mix::{Ducking, Mixer, Width};
+use voicemesh_audio::space::{Gains, Panner, Panning, Placement, Space, StereoBlock};
 use voicemesh_audio::{AudioError, BLOCK_SAMPLES, Block, FrameDuration};
 use voicemesh_session::client::{Voice, Who};
 use voicemesh_wire::packet::{ClockEcho, Priority};
@@ -32,6 +33,8 @@ pub struct HearingStats {
 pub(crate) struct Hearing<P> {
     speakers: BTreeMap<Who<P>, Speaker>,
     settings: BTreeMap<Who<P>, Setting>,
+    pub(crate) space: Space,
+    placements: BTreeMap<Who<P>, Placement>,
     mixer: Mixer,
     scratch: Block,
     stats: HearingStats,
@@ -50,6 +53,9 @@ struct Speaker {
     volume: f32,
     priority: Priority,
     ducking: Ducking,
+    /// Whether its speech is to be placed in space.
+    positional: bool,
+    panner: Panner,
     heard: bool,
     speaking: bool,
     stretches: Stretches,
@@ -68,6 +74,8 @@ impl Speaker {
             volume: 1.0,
             priority: Priority::Default,
             ducking: Ducking::default(),
+            positional: false,
+            panner: Panner::default(),
             heard: false,
             speaking: false,
             stretches: Stretches::default(),
@@ -161,6 +169,8 @@ impl<P: Copy + Ord> Hearing<P> {
         Self {
             speakers: BTreeMap::new(),
             settings: BTreeMap::new(),
+            space: Space::default(),
+            placements: BTreeMap::new(),
             mixer: Mixer::new(),
             scratch: [0.0; BLOCK_SAMPLES],
             stats: HearingStats::default(),
@@ -187,6 +197,7 @@ impl<P: Copy + Ord> Hearing<P> {
         }
         speaker.volume = voice.volume;
         speaker.priority = voice.priority;
+        speaker.positional = voice.positional;
         speaker.newest = speaker.newest.max(voice.sequence);
         speaker.frame = FrameDuration::of_packet(&voice.frame).unwrap_or(speaker.frame);
         let last = voice.last_of_burst || voice.pause_follows;
@@ -194,13 +205,12 @@ impl<P: Copy + Ord> Hearing<P> {
         Ok(())
     }
 
-    /// The next 10 ms of everyone together, heard at `plays_at`. Each speaker's own part is shown to `each` first, and is
-    /// left out of the sum if that says so.
+    /// Makes the next 10 ms of everyone, heard at `plays_at`; [`mix`](Self::mix) gives their sum. Each speaker's own part is
+    /// shown to `each` first, and is left out of the sum if that says so.
     pub(crate) fn render(
         &mut self,
         now: Duration,
         plays_at: Duration,
-        out: &mut Block,
         found: &mut Vec<Heard<P>>,
         mut each: impl FnMut(Who<P>, &Block) -> Mixing,
     ) {
@@ -220,7 +230,13 @@ impl<P: Copy + Ord> Hearing<P> {
                 speaker.clock.heard(plays_at, place, playing.offset, speaker.frame);
             }
             if each(*who, &self.scratch) == Mixing::In {
-                self.mixer.add(&self.scratch);
+                let placed = self.placements.get(who).filter(|_| speaker.positional);
+                let gains = placed.map_or(Gains::UNPLACED, |placed| self.space.gains(placed.at(now)));
+                match speaker.panner.next(gains, rendered == Rendered::Silence) {
+                    Panning::Unplaced => self.mixer.add(&self.scratch),
+                    Panning::Silent => {}
+                    Panning::Between(from, to) => self.mixer.add_placed(&self.scratch, from, to),
+                }
             }
             let speaking = speaker.listener.is_speaking();
             if speaking != speaker.speaking {
@@ -228,7 +244,6 @@ impl<P: Copy + Ord> Hearing<P> {
                 found.push(Heard::Speaking(*who, speaking));
             }
         }
-        self.mixer.finish(out);
         self.speakers.retain(|who, speaker| {
             let stays = now < speaker.heard_at + IDLE;
             if !stays && speaker.speaking {
@@ -236,6 +251,27 @@ impl<P: Copy + Ord> Hearing<P> {
             }
             stays
         });
+    }
+
+    /// The sum of what was rendered last.
+    pub(crate) fn mix(&mut self, out: &mut Block) {
+        self.mixer.finish(out);
+    }
+
+    /// The same for two ears; says whether they differ.
+    pub(crate) fn mix_stereo(&mut self, out: &mut StereoBlock) -> Width {
+        self.mixer.finish_stereo(out)
+    }
+
+    /// Where somebody stands. More than [`SETTINGS`] are not kept.
+    pub(crate) fn set_placement(&mut self, who: Who<P>, placement: Option<Placement>) {
+        match placement {
+            Some(placement) if self.placements.len() < SETTINGS || self.placements.contains_key(&who) => {
+                self.placements.insert(who, placement);
+            }
+            Some(_) => {}
+            None => drop(self.placements.remove(&who)),
+        }
     }
 
     /// Whom to tell now how well they are received.

@@ -17,8 +17,10 @@
 
 mod clocks;
 mod comms;
+mod data;
 mod feedback;
 mod hearing;
+mod placing;
 mod random;
 mod settings;
 mod speaking;

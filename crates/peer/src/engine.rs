@@ -2,24 +2,30 @@
 //!
 //! It runs when something has arrived, when a device wants something, and at least every 5 ms.
 
-use std::collections::BTreeSet;
+mod data;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use voicemesh_audio::process::{Activation, Processing};
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_device::{InputSpec, OutputSpec};
 use voicemesh_engine::{Comms, CommsEvent};
 use voicemesh_session::GLOBAL_GROUP;
 use voicemesh_session::client::{ClientEvent, Who};
-use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
+use voicemesh_session::speaker::VoiceTarget;
 use voicemesh_wire::packet::Recipient;
 use voicemesh_wire::{GroupId, PeerId};
 
 use crate::carrier::RealCarrier;
+use crate::data::{Desk, Order};
 use crate::event::{DeviceRole, Event, MicrophoneState, PeerState, SendingState, Snapshot, Stamped};
+use crate::game::{Game, GameCommand, JOINED};
 use crate::inbox::{Arrivals, Wake};
+use crate::lobby::{self, LobbyCommand};
 use crate::mesh::{Mesh, MeshEvent};
 use crate::options::MicrophoneChoice;
 use crate::record::{RecordedSpeaker, Recorder};
@@ -40,7 +46,7 @@ pub(crate) const COMMANDS: usize = 1024;
 pub(crate) const RECORDING: &str = "recording";
 
 /// What a program wants of its peer.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(crate) enum Command {
     SetMuted(bool),
     SetDeafened(bool),
@@ -54,22 +60,27 @@ pub(crate) enum Command {
     SetActivation(Activation),
     SetInput(InputSpec),
     SetOutput(OutputSpec),
+    Lobby(LobbyCommand),
+    Game(GameCommand),
     Leave,
 }
 
 /// What the handle and the thread share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    snapshot: Mutex<Snapshot>,
+    /// Shared, so that nobody holds the lock for longer than it takes to count one more.
+    snapshot: Mutex<Arc<Snapshot>>,
 }
 
 impl Shared {
-    pub(crate) fn snapshot(&self) -> Snapshot {
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn put(&self, snapshot: Snapshot) {
-        *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner) = snapshot;
+        let snapshot = Arc::new(snapshot);
+        let before = std::mem::replace(&mut *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner), snapshot);
+        drop(before);
     }
 }
 
@@ -91,6 +102,13 @@ pub(crate) struct Engine {
     /// What was set of the microphone's sound.
     pub(crate) microphone: MicrophoneChoice,
     pub(crate) recorder: Option<Recorder>,
+    pub(crate) desk: Arc<Desk>,
+    /// Wakes whoever awaits an event.
+    pub(crate) told: Arc<Notify>,
+    /// Empty between turns.
+    pub(crate) orders: VecDeque<Order>,
+    pub(crate) leaving_since: Option<Duration>,
+    pub(crate) game: Game,
 }
 
 /// Whether to go on.
@@ -104,16 +122,18 @@ impl Engine {
     /// Works until told to leave, or until the handle is gone.
     pub(crate) fn run(mut self, wake: &Wake) {
         wake.is_this_thread();
+        self.begin_game(self.started.elapsed());
         let mut snapshot_due = Duration::ZERO;
         loop {
             let now = self.started.elapsed();
             let turn = self.take_commands(now);
+            self.take_orders(now);
             self.take_arrivals(now);
             self.comms.update(now);
             self.sound(now);
             self.record(now);
             self.take_events(now);
-            if turn == Turn::Last {
+            if turn == Turn::Last && self.may_go(now) {
                 break;
             }
             if now >= snapshot_due {
@@ -131,13 +151,18 @@ impl Engine {
         self.take_events(now);
         self.shared.put(self.snapshot());
         self.tell(now, Event::Left);
+        self.told.notify_one();
     }
 
     fn take_commands(&mut self, now: Duration) -> Turn {
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Leave) | Err(TryRecvError::Disconnected) => return Turn::Last,
+                Ok(Command::Leave) | Err(TryRecvError::Disconnected) => {
+                    self.leaving_since.get_or_insert(now);
+                    return Turn::Last;
+                }
                 Ok(command) => self.command(now, command),
+                Err(TryRecvError::Empty) if self.leaving_since.is_some() => return Turn::Last,
                 Err(TryRecvError::Empty) => return Turn::Next,
             }
         }
@@ -154,11 +179,10 @@ impl Engine {
         let mut block: Block = [0.0; BLOCK_SAMPLES];
         self.sound.begin(now);
         loop {
-            let plays = self.sound.wants_block(now);
+            let plays = self.wants_block(now);
             if plays {
                 self.comms.set_device_delays(self.sound.capture_age(), self.sound.playout_delay());
-                self.comms.render(now, &mut block);
-                self.sound.play(&block);
+                self.render(now);
             }
             let speaks = self.sound.read_block(&mut block);
             if speaks {
@@ -184,7 +208,7 @@ impl Engine {
     }
 
     /// Another microphone is in use: what nobody has set follows from what it is.
-    fn follow_input(&mut self) {
+    pub(crate) fn follow_input(&mut self) {
         let wanted = self.microphone.config(self.sound.is_simulated_input());
         self.comms.set_processing(wanted.processing);
         // It was valid when it was set.
@@ -225,7 +249,7 @@ impl Engine {
         if let Some(why) = recorder.poll_failure() {
             self.recorder = None;
             self.comms.set_tapped(false);
-            self.comms.network_mut().set_metadata([(RECORDING.to_owned(), None)].into());
+            self.comms.network_mut().publish(now, [(RECORDING.to_owned(), None)].into());
             self.tell(now, Event::RecordingFailed { why });
         }
     }
@@ -282,6 +306,11 @@ impl Engine {
                 self.begun(now, DeviceRole::Output, |sound| sound.set_output(output));
                 Ok(())
             }
+            Command::Lobby(command) => {
+                self.lobby(now, command);
+                Ok(())
+            }
+            Command::Game(command) => self.game_command(now, command),
             Command::Leave => Ok(()),
         };
         if let Err(error) = done {
@@ -292,12 +321,12 @@ impl Engine {
 
     fn join_group(&mut self, now: Duration, name: String) -> Result<(), voicemesh_engine::CommsError> {
         self.comms.join_group(now, &name)?;
-        self.comms.open_target(VoiceTarget::Group(name), TargetOptions::default())
+        self.speak(now, JOINED, VoiceTarget::Group(name))
     }
 
     fn leave_group(&mut self, now: Duration, name: String) -> Result<(), voicemesh_engine::CommsError> {
         self.comms.leave_group(now, &name)?;
-        self.comms.close_target(now, &VoiceTarget::Group(name))
+        self.hush(now, JOINED, &VoiceTarget::Group(name))
     }
 
     fn take_events(&mut self, now: Duration) {
@@ -307,9 +336,14 @@ impl Engine {
         while let Some(event) = self.comms.poll_event() {
             self.comms_event(now, event);
         }
+        self.take_data(now);
     }
 
     fn mesh_event(&mut self, now: Duration, event: MeshEvent) {
+        let event = match lobby::told(event) {
+            Ok(told) => return self.tell(now, told),
+            Err(other) => other,
+        };
         let event = match event {
             MeshEvent::Joined { you, session, others, relay_only } => {
                 Event::Joined { you, room: self.room.clone(), session, others, relay_only }
@@ -319,17 +353,22 @@ impl Engine {
                     // Two that say back what they hear would never stop.
                     self.comms.set_peer_muted(Who::Peer(member.peer), true);
                 }
+                self.desk.joined(member.peer, member.capabilities.data);
                 Event::PeerJoined { peer: member.peer, name: member.name, metadata: member.metadata }
             }
             MeshEvent::PeerLeft { member, reason } => {
                 self.heard.remove(&member.peer);
+                self.last_data_of(now, member.peer);
+                self.comms.set_placement(Who::Peer(member.peer), None);
                 Event::PeerLeft { peer: member.peer, name: member.name, reason }
             }
             MeshEvent::MetadataChanged { peer, metadata } => Event::MetadataChanged { peer, metadata },
             MeshEvent::ServerAway { why, retry_in } => Event::ServerAway { why, retry_in },
-            MeshEvent::Refused { code, message } => Event::Refused { code, message },
+            MeshEvent::Refused { code, message, retry_after } => Event::Refused { code, message, retry_after },
             MeshEvent::Replaced => Event::Replaced,
             MeshEvent::Warned { code, message } => Event::Warned { code, message },
+            // The lobby's have been told.
+            _ => return,
         };
         self.tell(now, event);
     }
@@ -356,10 +395,14 @@ impl Engine {
         self.tell(now, event);
     }
 
-    fn tell(&self, at: Duration, event: Event) {
-        if let Err(TrySendError::Full(lost)) = self.events.try_send(Stamped { at, event }) {
+    pub(crate) fn tell(&self, at: Duration, event: Event) {
+        if !self.desk.tells(&event, EVENTS) {
+            tracing::debug!(?event, "nobody takes the events; one was dropped");
+        } else if let Err(TrySendError::Full(lost)) = self.events.try_send(Stamped { at, event }) {
+            self.desk.polled(&lost.event);
             tracing::debug!(event = ?lost.event, "nobody takes the events; one was dropped");
         }
+        self.told.notify_one();
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -373,6 +416,7 @@ impl Engine {
                 peer: member.peer,
                 name: member.name.clone(),
                 metadata: member.metadata.clone(),
+                order: member.order,
                 route: status.map_or(crate::Route::None, |status| status.route),
                 round_trip: status.and_then(|status| status.round_trip),
                 speaking: status.is_some_and(|status| status.speaking),
@@ -392,7 +436,7 @@ impl Engine {
         });
         let comms = self.comms.status();
         let speaking = self.comms.speaking_status();
-        Snapshot {
+        let mut snapshot = Snapshot {
             connected: comms.connected,
             mode: match comms.mode {
                 voicemesh_engine::Mode::None => "none",
@@ -420,6 +464,10 @@ impl Engine {
                 uplink_bps: speaking.uplink_bps,
             },
             recording: self.recorder.is_some(),
-        }
+            name: self.name.clone(),
+            ..Snapshot::default()
+        };
+        lobby::fill(&mut snapshot, mesh);
+        snapshot
     }
 }

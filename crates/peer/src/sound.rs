@@ -4,8 +4,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use voicemesh_audio::mix::Width;
+use voicemesh_audio::space::StereoBlock;
 use voicemesh_audio::{BLOCK_DURATION, BLOCK_SAMPLES, Block};
-use voicemesh_device::{Capture, DeviceEvent, DriftEstimator, InputSpec, OutputSpec, Playback, SAMPLE_RATE};
+use voicemesh_device::{Capture, Channels, DeviceEvent, DriftEstimator, InputSpec, OutputSpec, Playback, SAMPLE_RATE};
 
 use crate::event::{DeviceRole, Event};
 use crate::inbox::Wake;
@@ -37,6 +39,9 @@ pub(crate) struct Devices {
     capture: Capture,
     is_simulated_input: bool,
     playback: Playback,
+    channels: Channels,
+    /// Whether the program plays everything itself.
+    is_program_output: bool,
     least_queued: usize,
     underruns: u64,
     calm_since: Duration,
@@ -45,6 +50,7 @@ pub(crate) struct Devices {
     outputs: Switch<Playback>,
     /// Whether the microphone that is being opened is none.
     next_is_simulated: bool,
+    next_is_program: bool,
     drift: DriftEstimator,
 }
 
@@ -75,14 +81,17 @@ impl Sound {
         if options.echo {
             return Ok(Self::Echo(Echo { due: Duration::ZERO, heard: VecDeque::new(), turn: EchoTurn::Idle }));
         }
-        let playback = Playback::open_or_wait(&options.output, waker(wake))
+        let channels = if options.positional { Channels::Stereo } else { Channels::Mono };
+        let playback = Playback::open_or_wait(&options.output, channels, waker(wake))
             .map_err(|error| JoinError::Output(error.to_string()))?;
         let capture =
             Capture::open_or_wait(&options.input, waker(wake)).map_err(|error| JoinError::Input(error.to_string()))?;
         let devices = Devices {
             capture,
-            is_simulated_input: !matches!(options.input, InputSpec::Device(_)),
+            is_simulated_input: is_simulated(&options.input),
             playback,
+            channels,
+            is_program_output: options.output == OutputSpec::Program,
             least_queued: LEAST_QUEUED,
             underruns: 0,
             calm_since: Duration::ZERO,
@@ -90,6 +99,7 @@ impl Sound {
             inputs: Switch::default(),
             outputs: Switch::default(),
             next_is_simulated: false,
+            next_is_program: false,
             drift: DriftEstimator::new(),
         };
         Ok(Self::Devices(Box::new(devices)))
@@ -132,7 +142,7 @@ impl Sound {
     /// Begins to change the microphone; the one in use stays until the other is open. An echo has none.
     pub(crate) fn set_input(&mut self, input: InputSpec) -> Result<(), String> {
         let Self::Devices(devices) = self else { return Ok(()) };
-        devices.next_is_simulated = !matches!(input, InputSpec::Device(_));
+        devices.next_is_simulated = is_simulated(&input);
         let waker = waker(&devices.wake);
         devices.inputs.begin(move || Capture::open(&input, waker))
     }
@@ -140,8 +150,22 @@ impl Sound {
     /// Begins to change the speaker, likewise.
     pub(crate) fn set_output(&mut self, output: OutputSpec) -> Result<(), String> {
         let Self::Devices(devices) = self else { return Ok(()) };
-        let waker = waker(&devices.wake);
-        devices.outputs.begin(move || Playback::open(&output, waker))
+        devices.next_is_program = output == OutputSpec::Program;
+        let (waker, channels) = (waker(&devices.wake), devices.channels);
+        devices.outputs.begin(move || Playback::open_with(&output, channels, waker))
+    }
+
+    /// Takes up a microphone that is open already. An echo has none.
+    pub(crate) fn use_input(&mut self, capture: Capture) {
+        let Self::Devices(devices) = self else { return };
+        close(std::mem::replace(&mut devices.capture, capture));
+        devices.is_simulated_input = false;
+        devices.drift = DriftEstimator::new();
+    }
+
+    /// Whether the program plays everything itself.
+    pub(crate) fn is_program_output(&self) -> bool {
+        matches!(self, Self::Devices(devices) if devices.is_program_output)
     }
 
     /// Takes up devices that are open now; tells what happened to each.
@@ -157,6 +181,7 @@ impl Sound {
         }
         let told = devices.outputs.poll()?.map(|playback| {
             close(std::mem::replace(&mut devices.playback, playback));
+            devices.is_program_output = devices.next_is_program;
             (devices.least_queued, devices.underruns) = (LEAST_QUEUED, 0);
             devices.drift = DriftEstimator::new();
         });
@@ -206,6 +231,17 @@ impl Sound {
         }
     }
 
+    /// A block for the speaker's two sides.
+    pub(crate) fn play_stereo(&mut self, block: &StereoBlock, width: Width) {
+        match (&mut *self, width) {
+            (Self::Devices(devices), Width::Stereo) => {
+                devices.playback.write_stereo(&block.left, &block.right);
+            }
+            (Self::Devices(_) | Self::Echo(_), Width::Mono) => self.play(&block.left),
+            (Self::Echo(_), Width::Stereo) => self.play(&block.mean()),
+        }
+    }
+
     /// The microphone's next block, if it has one.
     pub(crate) fn read_block(&mut self, block: &mut Block) -> bool {
         match self {
@@ -244,8 +280,13 @@ impl Sound {
     }
 }
 
+/// Whether what is spoken comes from anything but a microphone.
+fn is_simulated(input: &InputSpec) -> bool {
+    !matches!(input, InputSpec::Device(_) | InputSpec::Program)
+}
+
 /// What a device wakes the engine with.
-fn waker(wake: &Wake) -> voicemesh_device::Waker {
+pub(crate) fn waker(wake: &Wake) -> voicemesh_device::Waker {
     let wake = wake.clone();
     Arc::new(move || wake.wake())
 }

@@ -72,16 +72,33 @@ pub struct GroupId(pub u16);
 impl GroupId {
     /// FNV-1a over the name's UTF-16 code units, high byte before low, folded to 16 bits (DESIGN §5; seed 001, "Room").
     pub fn of(name: &str) -> Self {
+        GroupHash::of(name).id()
+    }
+}
+
+/// A name's hash while the name is being made, for whoever looks for one with a certain id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupHash(u32);
+
+impl GroupHash {
+    /// Of a name so far.
+    pub fn of(name: &str) -> Self {
         const OFFSET_BASIS: u32 = 2_166_136_261;
+        name.encode_utf16().fold(Self(OFFSET_BASIS), Self::then)
+    }
+
+    /// Of the same name with one more UTF-16 code unit.
+    #[must_use]
+    pub const fn then(self, unit: u16) -> Self {
         const PRIME: u32 = 16_777_619;
-        let mut hash = OFFSET_BASIS;
-        for unit in name.encode_utf16() {
-            for byte in unit.to_be_bytes() {
-                hash = (hash ^ u32::from(byte)).wrapping_mul(PRIME);
-            }
-        }
-        let folded = (hash >> 16).wrapping_mul(5791).wrapping_add((hash & 0xFFFF).wrapping_mul(7639));
-        Self((folded & 0xFFFF) as u16)
+        let [high, low] = unit.to_be_bytes();
+        Self(((self.0 ^ high as u32).wrapping_mul(PRIME) ^ low as u32).wrapping_mul(PRIME))
+    }
+
+    /// The id of the name so far.
+    pub const fn id(self) -> GroupId {
+        let folded = (self.0 >> 16).wrapping_mul(5791).wrapping_add((self.0 & 0xFFFF).wrapping_mul(7639));
+        GroupId((folded & 0xFFFF) as u16)
     }
 }
 

@@ -16,5 +16,5 @@ pub mod signaling;
 
 mod cursor;
 
-pub use ids::{ClientId, GroupId, PeerId, SessionId};
+pub use ids::{ClientId, GroupHash, GroupId, PeerId, SessionId};
 pub use packet::DecodeError;

@@ -12,6 +12,14 @@ pub const SAMPLE_RATE: u32 = 48_000;
 /// # Errors
 /// A sentence with the path, if the file cannot be read, is damaged or has another rate.
 pub fn read(path: &Path) -> Result<Vec<f32>, String> {
+    read_channel(path, 0)
+}
+
+/// Reads one channel of a 48 kHz file, counted from 0.
+///
+/// # Errors
+/// As [`read`], or if it has no such channel.
+pub fn read_channel(path: &Path, channel: usize) -> Result<Vec<f32>, String> {
     let complain = |error: hound::Error| format!("{}: {error}", path.display());
     let mut reader = WavReader::open(path).map_err(complain)?;
     let spec = reader.spec();
@@ -19,12 +27,16 @@ pub fn read(path: &Path) -> Result<Vec<f32>, String> {
         return Err(format!("{}: {} Hz where {SAMPLE_RATE} Hz is needed", path.display(), spec.sample_rate));
     }
     let channels = usize::from(spec.channels);
+    if channel >= channels {
+        return Err(format!("{}: {channels} channels where {} are needed", path.display(), channel + 1));
+    }
     let all: Result<Vec<f32>, hound::Error> = match spec.sample_format {
-        SampleFormat::Float => reader.samples::<f32>().step_by(channels).collect(),
+        SampleFormat::Float => reader.samples::<f32>().skip(channel).step_by(channels).collect(),
         SampleFormat::Int => {
             let full_scale = (1_i64 << (spec.bits_per_sample - 1)) as f32;
             reader
                 .samples::<i32>()
+                .skip(channel)
                 .step_by(channels)
                 .map(|sample| sample.map(|value| value as f32 / full_scale))
                 .collect()

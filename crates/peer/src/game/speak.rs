@@ -1,0 +1,291 @@
+//! Handles to speak by: as long as one is held, its audience is spoken to.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::sync::{Arc, Weak};
+
+use voicemesh_session::speaker::VoiceTarget;
+use voicemesh_wire::PeerId;
+use voicemesh_wire::packet::Priority;
+
+use super::GameCommand;
+use crate::Peer;
+use crate::engine::Command;
+use crate::inbox::Wake;
+
+/// The handle of groups that were joined; it is let go of by name.
+pub(crate) const JOINED: u64 = 0;
+/// Handles at a time. More are refused: nobody is spoken to by them.
+const HANDLES: usize = 1024;
+
+/// Whom to speak to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum VoiceAudience {
+    /// Everyone who listens to this group.
+    Group(String),
+    /// One peer.
+    Peer(PeerId),
+}
+
+impl From<VoiceAudience> for VoiceTarget<PeerId> {
+    fn from(audience: VoiceAudience) -> Self {
+        match audience {
+            VoiceAudience::Group(name) => Self::Group(name),
+            VoiceAudience::Peer(peer) => Self::Peer(peer),
+        }
+    }
+}
+
+/// How speech to an audience is to be heard. Where several handles speak to one audience, the loudest, the most urgent, and
+/// from its place only if all say so.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SpeakOptions {
+    /// A factor of 0.0 to 2.0.
+    pub volume: f32,
+    /// Against other speech: what is less urgent is lowered by 12 dB meanwhile.
+    pub priority: Priority,
+    /// Whether those who know where this peer stands hear it from there.
+    pub positional: bool,
+}
+
+impl Default for SpeakOptions {
+    /// As loud as spoken, as urgent as all speech, and without a place.
+    fn default() -> Self {
+        Self { volume: 1.0, priority: Priority::Default, positional: false }
+    }
+}
+
+/// What a handle and the engine share: the options in one word. Held by the handle alone; the engine sees it go.
+#[derive(Debug)]
+pub(crate) struct Token(AtomicU32);
+
+impl Token {
+    pub(super) fn new(options: SpeakOptions) -> Self {
+        let token = Self(AtomicU32::new(0));
+        token.set(options);
+        token
+    }
+
+    /// Volume in thousandths, then priority, then whether it has a place.
+    fn set(&self, SpeakOptions { volume, priority, positional }: SpeakOptions) {
+        let volume = if volume.is_nan() { 1.0 } else { volume.clamp(0.0, 2.0) };
+        let word = (volume * 1_000.0).round() as u32 | (priority as u32) << 16 | u32::from(positional) << 24;
+        self.0.store(word, Ordering::Release);
+    }
+
+    fn get(&self) -> SpeakOptions {
+        let word = self.0.load(Ordering::Acquire);
+        let ranks = [Priority::Low, Priority::Default, Priority::Medium, Priority::High];
+        let rank = |priority: &Priority| *priority as u32 == word >> 16 & 0xFF;
+        SpeakOptions {
+            volume: (word & 0xFFFF) as f32 / 1_000.0,
+            priority: ranks.into_iter().find(rank).unwrap_or_default(),
+            positional: word >> 24 != 0,
+        }
+    }
+}
+
+/// An audience is spoken to as long as this is held. Dropping it closes; after leaving the room it does nothing.
+#[derive(Debug)]
+pub struct SpeakingTo {
+    audience: VoiceAudience,
+    options: SpeakOptions,
+    handle: u64,
+    /// `None` once it is being dropped.
+    token: Option<Arc<Token>>,
+    commands: SyncSender<Command>,
+    wake: Wake,
+}
+
+impl SpeakingTo {
+    /// Whom it speaks to.
+    pub fn audience(&self) -> &VoiceAudience {
+        &self.audience
+    }
+
+    /// How.
+    pub fn options(&self) -> SpeakOptions {
+        self.options
+    }
+
+    /// From the next frame on, another factor: 0.0 to 2.0.
+    pub fn set_volume(&mut self, volume: f32) {
+        self.set(SpeakOptions { volume, ..self.options });
+    }
+
+    /// From the next frame on, more or less urgent.
+    pub fn set_priority(&mut self, priority: Priority) {
+        self.set(SpeakOptions { priority, ..self.options });
+    }
+
+    /// From the next frame on, from this peer's place or not.
+    pub fn set_positional(&mut self, positional: bool) {
+        self.set(SpeakOptions { positional, ..self.options });
+    }
+
+    fn set(&mut self, options: SpeakOptions) {
+        if self.options != options {
+            self.options = options;
+            if let Some(token) = &self.token {
+                token.set(options);
+            }
+            self.tell();
+        }
+    }
+
+    fn tell(&self) {
+        if let Some(token) = self.token.clone() {
+            let command = GameCommand::Speak(self.handle, self.audience.clone().into(), token);
+            let _ = self.commands.try_send(Command::Game(command));
+            self.wake.wake();
+        }
+    }
+}
+
+impl Drop for SpeakingTo {
+    fn drop(&mut self) {
+        self.token = None;
+        // Should the queue be full, the engine sees at its next look that nobody holds the token.
+        let _ = self.commands.try_send(Command::Game(GameCommand::LookRound));
+        self.wake.wake();
+    }
+}
+
+/// # Groups and handles
+impl Peer {
+    /// Speaks to somebody for as long as the handle is held, beside whatever else is spoken to. What cannot be done (more
+    /// than 64 audiences at a time) is told by [`Event::Warned`](crate::Event::Warned).
+    #[must_use = "dropping the handle closes it"]
+    pub fn speak_to(&self, audience: VoiceAudience, options: SpeakOptions) -> SpeakingTo {
+        let speaking = SpeakingTo {
+            audience,
+            options,
+            handle: JOINED + 1 + self.game.handles.fetch_add(1, Ordering::Relaxed),
+            token: Some(Arc::new(Token::new(options))),
+            commands: self.commands.clone(),
+            wake: self.wake.clone(),
+        };
+        speaking.tell();
+        speaking
+    }
+
+    /// Begins to listen to a talk group, without speaking to it: at most 64 of them.
+    pub fn listen(&self, group: &str) {
+        self.command(Command::Game(GameCommand::Listen(group.to_owned())));
+    }
+
+    /// Ceases to listen to a talk group; whoever speaks to it goes on.
+    pub fn unlisten(&self, group: &str) {
+        self.command(Command::Game(GameCommand::Unlisten(group.to_owned())));
+    }
+}
+
+/// Whom the handles speak to, all together.
+#[derive(Debug, Default)]
+pub(super) struct Audiences(BTreeMap<VoiceTarget<PeerId>, BTreeMap<u64, Held>>);
+
+#[derive(Debug)]
+enum Held {
+    /// By the engine itself.
+    Here(Arc<Token>),
+    /// By a handle of the program.
+    There(Weak<Token>),
+}
+
+impl Held {
+    fn options(&self) -> Option<SpeakOptions> {
+        match self {
+            Self::Here(token) => Some(token.get()),
+            Self::There(token) => token.upgrade().map(|token| token.get()),
+        }
+    }
+}
+
+impl Audiences {
+    /// Adds a handle, or takes up its new options; says whether there was room.
+    pub(super) fn put(&mut self, handle: u64, target: VoiceTarget<PeerId>, token: Arc<Token>) -> bool {
+        let held: usize = self.0.values().map(BTreeMap::len).sum();
+        let known = self.0.get(&target).is_some_and(|handles| handles.contains_key(&handle));
+        if held >= HANDLES && !known {
+            return false;
+        }
+        let held = if handle == JOINED { Held::Here(token) } else { Held::There(Arc::downgrade(&token)) };
+        self.0.entry(target).or_default().insert(handle, held);
+        true
+    }
+
+    pub(super) fn remove(&mut self, handle: u64, target: &VoiceTarget<PeerId>) {
+        if let Some(handles) = self.0.get_mut(target) {
+            handles.remove(&handle);
+        }
+    }
+
+    /// How a target is to be spoken to, if it is.
+    pub(super) fn wanted(&mut self, target: &VoiceTarget<PeerId>) -> Option<SpeakOptions> {
+        let handles = self.0.get(target)?;
+        let wanted = handles.values().filter_map(Held::options).reduce(|one, other| SpeakOptions {
+            volume: one.volume.max(other.volume),
+            priority: one.priority.max(other.priority),
+            positional: one.positional && other.positional,
+        });
+        if wanted.is_none() {
+            self.0.remove(target);
+        }
+        wanted
+    }
+
+    /// Forgets handles that nobody holds; gives their targets.
+    pub(super) fn let_go(&mut self) -> Vec<VoiceTarget<PeerId>> {
+        let mut changed = Vec::new();
+        for (target, handles) in &mut self.0 {
+            let before = handles.len();
+            handles.retain(|_, held| held.options().is_some());
+            if handles.len() < before {
+                changed.push(target.clone());
+            }
+        }
+        changed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// proves: B-11
+    #[test]
+    fn handles_to_one_audience_add_up_and_the_last_to_go_closes_it() {
+        let target = VoiceTarget::Group("team".to_owned());
+        let mut audiences = Audiences::default();
+        let options = |volume, priority, positional| SpeakOptions { volume, priority, positional };
+        let near = Arc::new(Token::new(options(0.5, Priority::High, true)));
+        let radio = Arc::new(Token::new(options(f32::NAN, Priority::Low, false)));
+        assert_eq!(audiences.wanted(&target), None);
+        assert!(audiences.put(7, target.clone(), near.clone()));
+        assert_eq!(audiences.wanted(&target), Some(options(0.5, Priority::High, true)));
+        assert!(audiences.put(8, target.clone(), radio.clone()));
+        assert_eq!(audiences.wanted(&target), Some(options(1.0, Priority::High, false)));
+        assert_eq!(audiences.let_go(), []);
+        drop(near);
+        assert_eq!(audiences.let_go(), [target.clone()]);
+        radio.set(options(9.0, Priority::Medium, true));
+        assert_eq!(audiences.wanted(&target), Some(options(2.0, Priority::Medium, true)));
+        audiences.put(JOINED, target.clone(), Arc::new(Token::new(SpeakOptions::default())));
+        drop(radio);
+        assert_eq!(audiences.wanted(&target), Some(SpeakOptions::default()), "it was joined as well");
+        audiences.remove(JOINED, &target);
+        assert_eq!(audiences.wanted(&target), None);
+        assert!(audiences.0.is_empty());
+    }
+
+    #[test]
+    fn the_number_of_handles_is_bounded() {
+        let mut audiences = Audiences::default();
+        let target = VoiceTarget::Group("team".to_owned());
+        let token = Arc::new(Token::new(SpeakOptions::default()));
+        assert!((1..=HANDLES as u64).all(|handle| audiences.put(handle, target.clone(), token.clone())));
+        assert!(!audiences.put(HANDLES as u64 + 1, target.clone(), token.clone()));
+        assert!(audiences.put(1, target, token), "one that is known may change");
+    }
+}
