@@ -26,7 +26,7 @@ main() {
 
 # build SANITIZER, leaving the PROGRAM
 build() {
-    local target
+    local target runtime
     target=$(target_dir)/sanitize/$1
     local cargo=(cargo +nightly build --locked -p voicemesh-capi --target "$HOST" --target-dir "$target")
     # The thread sanitizer must see the standard library's locks and queues as well.
@@ -36,9 +36,12 @@ build() {
     PROGRAM=$target/room
     local libraries
     read -ra libraries <<<"$(pkg-config --libs alsa) $(! pkg-config --exists opus || pkg-config --libs opus)"
-    # The runtime is Rust's own: the compiler's might be older than the code that calls it.
+    # The runtime is Rust's own: the C compiler's may be older than the code that calls it.
+    runtime=$(rustc +nightly --print target-libdir --target "$HOST")/librustc-nightly_rt.${1:0:1}san.a
     cc -std=c99 -g "-fsanitize=$1" -c -I crates/capi/include crates/capi/examples/room.c -o "$PROGRAM.o"
-    cc "-fsanitize=$1" "$PROGRAM.o" "$target/$HOST/debug/libvoicemesh_capi.a" "${libraries[@]}" -lpthread -ldl -lm -o "$PROGRAM"
+    cc "$PROGRAM.o" "$target/$HOST/debug/libvoicemesh_capi.a" \
+        -Wl,--whole-archive "$runtime" -Wl,--no-whole-archive \
+        "${libraries[@]}" -lpthread -ldl -lrt -lm -lgcc_s -o "$PROGRAM"
 }
 
 main

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use voicemesh_tests::process::Program;
-use voicemesh_tests::room::{Folder, Joining, Server, leave};
+use voicemesh_tests::room::{Folder, Joining, PATIENCE, Server, leave, wait_for};
 use voicemesh_tests::{skip, speech};
 
 use crate::prefix::{Prefix, root, run};
@@ -43,6 +43,26 @@ fn the_unity_package_talks_under_mono() {
     mono.arg(program).args([&server.url(), "engines", "bob"]).arg(folder.file("bob"));
     mono.arg(format!("{}:loop", speech::path("numbers").display())).arg("null");
     let mut bob = Program::start("bob", mono);
-    assert_talks(&mut ada, &mut bob);
+    assert_eq!(assert_talks(&mut ada, &mut bob), "left");
     leave(ada);
+}
+
+/// proves: B-14, U-19
+#[test]
+fn servers_and_clients_as_in_unityp2p_meet_under_mono() {
+    let _alone = alone();
+    if !skip::can_run("servers_and_clients_as_in_unityp2p_meet_under_mono", false, &["mcs", "mono"]) {
+        return;
+    }
+    let prefix = Prefix::install();
+    let program = compile(&prefix, "Walk");
+    let folder = Folder::create("walk");
+    let server = Server::start(&[]);
+    let mut mono = Command::new("mono");
+    prefix.lend(&mut mono);
+    mono.arg(program).arg(server.url()).arg(folder.file("state"));
+    let mut walk = Program::start("walk", mono);
+    wait_for(&mut walk, "done");
+    let status = walk.wait_for_exit(PATIENCE);
+    assert!(status.success(), "{status}\n{}", walk.transcript());
 }

@@ -1,0 +1,113 @@
+// A server and two clients in one program, as in UnityP2P's example scene: they meet, talk, and leave. Prints what happens as lines
+// of JSON, and ends by itself.
+
+using System;
+using System.Collections.Generic;
+using System.Threading;
+using Voicemesh;
+
+internal sealed class Walk
+{
+    private const int FrameMs = 16;
+    private const int PatienceMs = 20000;
+
+    private readonly List<P2PClient> clients = new List<P2PClient>();
+    private P2PServer server;
+    private int connected;
+    private int disconnected;
+    private string refusal;
+    private readonly List<string> texts = new List<string>();
+
+    private static int Main(string[] arguments)
+    {
+        new Walk().Play(arguments[0], arguments[1]);
+        Console.WriteLine("{\"event\":\"done\"}");
+        return 0;
+    }
+
+    private void Play(string url, string stateDir)
+    {
+        Func<string, JoinOptions> quiet = name => new JoinOptions
+        {
+            Server = url, Room = "walk", Name = name, StateDir = stateDir, Input = "silence", Output = "null"
+        };
+        // A client that is there before the room is waits for it.
+        AddClient(quiet("early"));
+        Until("the early client has looked for its room", () => clients[0].Voice == null);
+
+        server = new P2PServer(quiet("server"));
+        server.OnConnection += Connected;
+        server.OnDisconnection += Disconnected;
+        server.OnText += (from, text) => texts.Add(text);
+        Until("the early client is in", () => server.Connections.Count == 1 && clients[0].Connections.Count == 1);
+
+        AddClient(quiet("late"));
+        Until("everyone sees everyone", () => connected == 6 && clients[1].Connections.Count == 2);
+
+        // A room has one server.
+        var second = new P2PServer(quiet("second"));
+        second.OnFailure += (code, why) => refusal = code;
+        Until("the second server is refused", () => { second.UpdateServer(); return refusal == "room-exists"; });
+        second.Dispose();
+
+        clients[1].Voice.SendTextToAll("hello, all");
+        Until("texts have come", () => texts.Contains("hello, all"));
+
+        // Who leaves is gone for everyone, once.
+        clients[1].Dispose();
+        clients[1].Dispose();
+        Until("two have seen one leave", () => disconnected == 2);
+        Require("one is left", server.Connections.Count == 1 && clients[1].Connections.Count == 0);
+        clients[0].Dispose();
+        Until("the server is alone", () => server.Connections.Count == 0);
+        server.Dispose();
+        server.Dispose();
+        server.UpdateServer();
+    }
+
+    private void AddClient(JoinOptions options)
+    {
+        var client = new P2PClient(options);
+        client.OnConnection += Connected;
+        client.OnDisconnection += Disconnected;
+        clients.Add(client);
+    }
+
+    private void Connected(ConnectionId connection)
+    {
+        connected++;
+        Console.WriteLine("{{\"event\":\"connection\",\"id\":\"{0}\"}}", connection);
+    }
+
+    private void Disconnected(ConnectionId connection)
+    {
+        disconnected++;
+        Console.WriteLine("{{\"event\":\"disconnection\",\"id\":\"{0}\"}}", connection);
+    }
+
+    /// Goes on with the game, frame by frame, until something is so.
+    private void Until(string what, Func<bool> isSo)
+    {
+        for (var waited = 0; !isSo(); waited += FrameMs)
+        {
+            Require(what, waited < PatienceMs);
+            if (server != null)
+            {
+                server.UpdateServer();
+            }
+            foreach (var client in clients)
+            {
+                client.UpdateClient();
+            }
+            Thread.Sleep(FrameMs);
+        }
+    }
+
+    private static void Require(string what, bool isSo)
+    {
+        if (!isSo)
+        {
+            throw new Exception("not so: " + what);
+        }
+    }
+}

@@ -1,0 +1,198 @@
+// For those who come from UnityP2P: a server that owns a room, clients that join it, and events that the update of a frame
+// raises. All of them are peers; none is needed by the others once they have met.
+
+using System;
+using System.Collections.Generic;
+
+namespace Voicemesh
+{
+    /// <summary>Somebody else in the room.</summary>
+    public struct ConnectionId : IEquatable<ConnectionId>
+    {
+        public readonly PeerId Peer;
+
+        public ConnectionId(PeerId peer) { Peer = peer; }
+
+        public bool Equals(ConnectionId other) { return Peer == other.Peer; }
+
+        public override bool Equals(object other) { return other is ConnectionId && Equals((ConnectionId)other); }
+
+        public override int GetHashCode() { return Peer.GetHashCode(); }
+
+        public static bool operator ==(ConnectionId left, ConnectionId right) { return left.Equals(right); }
+
+        public static bool operator !=(ConnectionId left, ConnectionId right) { return !left.Equals(right); }
+
+        public override string ToString() { return Peer.ToString(); }
+    }
+
+    /// <summary>What a server and a client have in common, which is everything but how they join.</summary>
+    public abstract class P2PPeer : IDisposable
+    {
+        /// <summary>How long a client waits before it looks for its room again, at first and at most.</summary>
+        private const int FirstWaitMs = 250;
+        private const int LongestWaitMs = 8000;
+
+        private readonly JoinOptions options;
+        private readonly List<ConnectionId> connections = new List<ConnectionId>();
+        private readonly bool waitsForTheRoom;
+        private Peer peer;
+        private bool isDisposed;
+        private int waitMs = FirstWaitMs;
+        private int triedAt;
+
+        protected P2PPeer(JoinOptions options, bool waitsForTheRoom)
+        {
+            this.options = options;
+            this.waitsForTheRoom = waitsForTheRoom;
+            peer = new Peer(options);
+        }
+
+        /// <summary>Somebody is there: told once for each, also for those who were there before.</summary>
+        public event Action<ConnectionId> OnConnection;
+
+        /// <summary>Somebody is there no more.</summary>
+        public event Action<ConnectionId> OnDisconnection;
+
+        /// <summary>Somebody wrote: who, and what.</summary>
+        public event Action<ConnectionId, string> OnText;
+
+        /// <summary>The room cannot be joined, now or ever: a code ("room-exists"), and a sentence.</summary>
+        public event Action<string, string> OnFailure;
+
+        /// <summary>Whoever is there, in the order of arrival.</summary>
+        public IList<ConnectionId> Connections { get { return connections.AsReadOnly(); } }
+
+        /// <summary>The voice: mute, volumes, groups. Null while a client waits for its room, and after Dispose.</summary>
+        public Peer Voice { get { return peer; } }
+
+        /// <summary>Leaves; nothing is raised any more. May be called again.</summary>
+        public void Dispose()
+        {
+            isDisposed = true;
+            connections.Clear();
+            Leave();
+        }
+
+        /// <summary>Raises what happened since the last frame. Handlers may dispose.</summary>
+        protected void Update()
+        {
+            if (peer == null && !isDisposed && Environment.TickCount - triedAt >= waitMs)
+            {
+                waitMs = Math.Min(waitMs * 2, LongestWaitMs);
+                peer = new Peer(options);
+            }
+            Event happened;
+            while (peer != null && peer.Poll(out happened))
+            {
+                Raise(happened);
+            }
+        }
+
+        private void Raise(Event happened)
+        {
+            var connection = new ConnectionId(happened.Peer);
+            switch (happened.Type)
+            {
+                case EventType.Joined:
+                    waitMs = FirstWaitMs;
+                    break;
+                case EventType.PeerJoined:
+                    if (!connections.Contains(connection))
+                    {
+                        connections.Add(connection);
+                        Tell(OnConnection, connection);
+                    }
+                    break;
+                case EventType.PeerLeft:
+                    if (connections.Remove(connection))
+                    {
+                        Tell(OnDisconnection, connection);
+                    }
+                    break;
+                case EventType.Text:
+                    if (OnText != null)
+                    {
+                        OnText(connection, happened.Text);
+                    }
+                    break;
+                case EventType.Refused:
+                    Leave();
+                    if (waitsForTheRoom && happened.Code == "room-missing")
+                    {
+                        triedAt = Environment.TickCount;
+                    }
+                    else
+                    {
+                        isDisposed = true;
+                        if (OnFailure != null)
+                        {
+                            OnFailure(happened.Code, happened.Text);
+                        }
+                    }
+                    break;
+            }
+        }
+
+        private void Leave()
+        {
+            if (peer != null)
+            {
+                peer.Dispose();
+                peer = null;
+            }
+        }
+
+        private static void Tell(Action<ConnectionId> handlers, ConnectionId connection)
+        {
+            if (handlers != null)
+            {
+                handlers(connection);
+            }
+        }
+    }
+
+    /// <summary>Opens a room. If somebody has opened it already, OnFailure tells "room-exists".</summary>
+    public sealed class P2PServer : P2PPeer
+    {
+        /// <summary>Opens the room of that name at a server: wss://host.</summary>
+        public P2PServer(string signalingServer, string roomName)
+            : this(new JoinOptions { Server = signalingServer, Room = roomName, Name = "server" })
+        {
+        }
+
+        /// <summary>The same with more to choose.</summary>
+        public P2PServer(JoinOptions options) : base(Opening(options), false) { }
+
+        /// <summary>Once a frame.</summary>
+        public void UpdateServer() { Update(); }
+
+        private static JoinOptions Opening(JoinOptions options)
+        {
+            options.Presence = Presence.MustNotExist;
+            return options;
+        }
+    }
+
+    /// <summary>Joins a room that a P2PServer has opened, and waits for it if there is none yet.</summary>
+    public sealed class P2PClient : P2PPeer
+    {
+        /// <summary>Joins the room of that name at a server: wss://host.</summary>
+        public P2PClient(string signalingServer, string roomName)
+            : this(new JoinOptions { Server = signalingServer, Room = roomName, Name = "client" })
+        {
+        }
+
+        /// <summary>The same with more to choose.</summary>
+        public P2PClient(JoinOptions options) : base(Joining(options), true) { }
+
+        /// <summary>Once a frame.</summary>
+        public void UpdateClient() { Update(); }
+
+        private static JoinOptions Joining(JoinOptions options)
+        {
+            options.Presence = Presence.MustExist;
+            return options;
+        }
+    }
+}
