@@ -117,8 +117,7 @@ export class Peer extends EventTarget {
     this.#refusal = null;
     this.#messages = [];
     [this.#room, this.#name, this.#relayOnly] = [room, cut(name.trim() || 'Guest', LIMITS.nameBytes), relayOnly];
-    this.#password = password;
-    this.#joiningSince = clock();
+    [this.#password, this.#joiningSince] = [password, clock()];
     this.#wantsMicrophone = microphone;
     this.#show();
     // Sound is opened within the click, since browsers want one; the server is asked meanwhile.
