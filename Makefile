@@ -1,6 +1,6 @@
 # The ways in. Each is a short script in scripts/, which says more.
 
-.PHONY: help run demo test bench fuzz
+.PHONY: help run demo test bench fuzz sanitize
 
 help:
 	@echo "make run    a server and an echo peer to talk to   PORT=8080 HOST=127.0.0.1 ROOM=lobby YES=1"
@@ -8,6 +8,7 @@ help:
 	@echo "make test   format, lints, docs, all tests   YES=1"
 	@echo "make bench  latency, CPU and memory, on release builds   ARGS=…"
 	@echo "make fuzz   fuzz the decoders   TIME=600 TARGET=…"
+	@echo "make sanitize  the C example under the address and thread sanitizers   SANITIZER=…"
 	@echo "YES=1 installs what is missing without asking."
 
 run:
@@ -24,3 +25,6 @@ bench:
 
 fuzz:
 	@scripts/fuzz.sh
+
+sanitize:
+	@scripts/sanitize.sh

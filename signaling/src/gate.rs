@@ -6,7 +6,7 @@ use std::time::Duration;
 use voicemesh_wire::limits::BINARY_MESSAGE_BYTES;
 use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{
-    ClientMessage, ErrorCode, Join, PROTOCOL_VERSION, Presence, ServerMessage, decode_client,
+    ClientMessage, ErrorCode, Join, PROTOCOL_VERSION, Presence, ServerMessage, decode_client, request_of,
 };
 
 use crate::budget::{Bucket, Budget, Budgets, Expense, Rate};
@@ -63,15 +63,16 @@ impl Gate {
         let message = decode_client(text);
         let expense = match &message {
             Ok(ClientMessage::Signal { .. }) => Expense::Signal { bytes: text.len() },
-            Ok(ClientMessage::SetMetadata { .. }) => Expense::Announcement,
+            Ok(ClientMessage::SetMetadata { .. } | ClientMessage::SetRoomMetadata { .. }) => Expense::Announcement,
             Ok(_) | Err(_) => Expense::Message,
         };
         if !self.spend(now, expense) {
-            return self.over_budget(now);
+            let request = message.as_ref().ok().and_then(ClientMessage::request);
+            return self.over_budget(now, request);
         }
         match message {
             Ok(message) => self.in_its_turn(message),
-            Err(error) => self.undecodable(now, error.into()),
+            Err(error) => self.undecodable(now, Refusal::from(error).of_request(request_of(text))),
         }
     }
 
@@ -85,7 +86,7 @@ impl Gate {
         }
         let expense = expense(packet);
         if !self.spend(now, expense) {
-            return self.over_budget(now);
+            return self.over_budget(now, None);
         }
         Passed::Packet
     }
@@ -101,12 +102,13 @@ impl Gate {
         self.budget.spend(now, expense) && self.address.as_ref().is_none_or(shared)
     }
 
-    fn over_budget(&mut self, now: Duration) -> Passed {
-        let refusal = Refusal::of(ErrorCode::TooManyMessages);
+    /// Whoever waits for the answer to a request is told each time; the patience bounds that as well.
+    fn over_budget(&mut self, now: Duration, request: Option<u32>) -> Passed {
+        let refusal = Refusal::of(ErrorCode::TooManyMessages).of_request(request);
         if !self.patience.take(now, self.patience_rate, 1.0) {
             return Passed::End(refusal.farewell(), CloseReason::Flooding);
         }
-        if self.complained_at.is_some_and(|at| now < at + COMPLAINT_INTERVAL) {
+        if request.is_none() && self.complained_at.is_some_and(|at| now < at + COMPLAINT_INTERVAL) {
             return Passed::Dropped;
         }
         self.complained_at = Some(now);
@@ -167,6 +169,10 @@ fn expense(packet: &[u8]) -> Expense {
         | Kind::ReceptionReport
         | Kind::ClockProbe
         | Kind::ClockEcho
+        | Kind::DataSegment
+        | Kind::DataAck
+        | Kind::DataMessage
+        | Kind::DataReset
         | Kind::Unassigned(_) => Expense::Packet { copies: 1, bytes },
     }
 }
@@ -201,6 +207,8 @@ mod tests {
             capabilities: Capabilities::default(),
             metadata: Metadata::new(),
             presence: Presence::Either,
+            password: None,
+            room_metadata: Metadata::new(),
         };
         ClientMessage::Join(join).to_json()
     }
@@ -256,6 +264,29 @@ mod tests {
         }
         let later = START + Duration::from_secs(5);
         assert!(matches!(gate.text(later, &roster), Passed::Message(_)), "who stops is served again");
+    }
+
+    #[test]
+    fn who_waits_for_an_answer_gets_one_even_over_the_budget() {
+        let mut gate = joined(None);
+        let request = |request| ClientMessage::SetMetadata { request: Some(request), set: [].into() }.to_json();
+        let answers = (0..60).filter(|number| match gate.text(START, &request(*number)) {
+            Passed::Answer(ServerMessage::Error { code, request, .. }) => {
+                assert_eq!((code, request), (ErrorCode::TooManyMessages, Some(*number)));
+                true
+            }
+            passed => {
+                assert!(matches!(passed, Passed::Message(_)), "{passed:?}");
+                false
+            }
+        });
+        assert_eq!(answers.count(), 60 - 199 / 8);
+
+        let mut gate = joined(None);
+        let many: Vec<String> = (0..65).map(|key| format!("\"{key}\":null")).collect();
+        let text = format!(r#"{{"type":"set-metadata","request":9,"set":{{{}}}}}"#, many.join(","));
+        let Passed::Answer(ServerMessage::Error { code, request, .. }) = gate.text(START, &text) else { panic!() };
+        assert_eq!((code, request), (ErrorCode::BadMetadata, Some(9)));
     }
 
     #[test]

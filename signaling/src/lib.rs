@@ -18,6 +18,7 @@
 mod budget;
 mod config;
 mod gate;
+mod guesses;
 mod outbox;
 mod refusal;
 mod room;
@@ -26,7 +27,8 @@ mod shell;
 pub use budget::{Budget, Budgets, Rate};
 pub use config::{Config, TrustedProxy};
 pub use gate::{Gate, Passed};
+pub use guesses::Guesses;
 pub use outbox::{CloseReason, ConnectionId, Outbox, Text};
 pub use refusal::Refusal;
-pub use room::{Room, RoomRules};
+pub use room::{Digest, Knock, Question, Room, RoomRules, Salt, digest};
 pub use shell::{ServeError, banner, bind, run, serve};

@@ -1,5 +1,7 @@
 //! The words with which things are refused.
 
+use std::time::Duration;
+
 use voicemesh_wire::signaling::{ErrorCode, MessageError, PROTOCOL_VERSION, ServerMessage};
 
 /// Why something was not done: becomes an `error` message.
@@ -11,6 +13,8 @@ pub struct Refusal {
     pub message: String,
     /// When trying again may work.
     pub retry_after_ms: Option<u64>,
+    /// Which change of metadata was refused.
+    pub request: Option<u32>,
 }
 
 impl Refusal {
@@ -24,6 +28,10 @@ impl Refusal {
             ErrorCode::ServerFull => ("The server is full.", Some(10_000)),
             ErrorCode::RoomMissing => ("Nobody is in that room.", Some(2_000)),
             ErrorCode::RoomExists => ("Somebody is in that room already.", None),
+            ErrorCode::PasswordRequired => ("The room has a password.", None),
+            ErrorCode::PasswordWrong => ("That is not the room's password.", None),
+            ErrorCode::PasswordWait => ("Wrong passwords came from this address; wait before the next.", None),
+            ErrorCode::NotOwner => ("Only the room's owner may.", None),
             ErrorCode::TooManyMessages => ("Too much is sent; what is over the budget is dropped.", Some(1_000)),
             ErrorCode::TooManyJoins => ("Too many joins from this address.", Some(10_000)),
             ErrorCode::UnknownPeer => ("Nobody of that id is in the room.", None),
@@ -35,11 +43,28 @@ impl Refusal {
                     message: format!("This server speaks protocol {PROTOCOL_VERSION}."),
                     code,
                     retry_after_ms: None,
+                    request: None,
                 };
             }
             _ => ("Refused.", None),
         };
-        Self { code, message: message.to_owned(), retry_after_ms }
+        Self { code, message: message.to_owned(), retry_after_ms, request: None }
+    }
+
+    /// A password was named where there is none: whoever means a room of friends is not let in among strangers.
+    pub fn no_password() -> Self {
+        Self { message: "The room has no password.".to_owned(), ..Self::of(ErrorCode::PasswordWrong) }
+    }
+
+    /// After a wrong password, or because of one before.
+    pub fn after_guess(code: ErrorCode, wait: Duration) -> Self {
+        Self { retry_after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)), ..Self::of(code) }
+    }
+
+    /// Of one change of metadata.
+    #[must_use]
+    pub fn of_request(self, request: Option<u32>) -> Self {
+        Self { request, ..self }
     }
 
     /// As a message after which the connection goes on.
@@ -53,13 +78,13 @@ impl Refusal {
     }
 
     fn message_with(self, fatal: bool) -> ServerMessage {
-        let Self { code, message, retry_after_ms } = self;
-        ServerMessage::Error { code, message, fatal, retry_after_ms }
+        let Self { code, message, retry_after_ms, request } = self;
+        ServerMessage::Error { code, message, fatal, retry_after_ms, request }
     }
 }
 
 impl From<MessageError> for Refusal {
     fn from(error: MessageError) -> Self {
-        Self { code: error.code(), message: error.to_string(), retry_after_ms: None }
+        Self { code: error.code(), message: error.to_string(), retry_after_ms: None, request: None }
     }
 }

@@ -3,6 +3,7 @@
 //! Pure: told the time, writing to an [`Outbox`]. A room that everybody has left remembers its session's client ids for
 //! a while ([`Room::is_over`]), so that whoever comes back soon gets the same one.
 
+mod password;
 #[cfg(test)]
 mod tests;
 
@@ -13,14 +14,16 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_session::{Delivery, Server, ServerConfig, ServerOutput, Verdict};
 use voicemesh_wire::signaling::{
-    ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, PeerInfo, RosterMark, ServerLimits, ServerMessage,
-    Signal, apply_metadata, roster_hash,
+    ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, MetadataChanges, PeerInfo, RosterMark,
+    ServerLimits, ServerMessage, Signal, apply_metadata, roster_hash,
 };
 use voicemesh_wire::{PeerId, SessionId};
 
 use crate::gate::check_presence;
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Text};
 use crate::refusal::Refusal;
+
+pub use password::{Digest, Knock, Question, Salt, digest};
 
 /// What holds for every room of a server.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +49,9 @@ pub struct Room {
     version: u64,
     mark_due: Duration,
     emptied_at: Option<Duration>,
+    /// Of the password, if there is one.
+    lock: Option<Digest>,
+    metadata: Metadata,
 }
 
 impl Room {
@@ -60,6 +66,8 @@ impl Room {
             version: 0,
             mark_due: now,
             emptied_at: Some(now),
+            lock: None,
+            metadata: Metadata::new(),
         }
     }
 
@@ -93,22 +101,55 @@ impl Room {
         self.emptied_at.is_some_and(|at| now >= at + self.rules.session.id_quarantine)
     }
 
+    /// What a joiner has to do before [`join`](Self::join) takes it. Whoever comes into an empty room decides its password;
+    /// `fresh` is the salt for that. Who is in the room already, on another connection, is known by its proof.
+    ///
+    /// # Errors
+    ///
+    /// When it may not join: presence, a full room, a wrong password or none.
+    pub fn knock(&self, join: &Join, shown: Option<&Digest>, fresh: Salt) -> Result<Knock, Refusal> {
+        let returns = self.connections.contains_key(&join.proof.peer_id());
+        let others = self.members.len() - usize::from(returns);
+        check_presence(join.presence, others)?;
+        if others >= self.rules.limits.peers_per_room as usize {
+            return Err(Refusal::of(ErrorCode::RoomFull));
+        }
+        let named = join.password.as_ref().is_some_and(|password| !password.is_empty());
+        if others == 0 {
+            let ready = !named || shown.is_some();
+            return Ok(if ready { Knock::Enter } else { Knock::Hash(Question { salt: fresh, expected: None }) });
+        }
+        match (self.lock, named, shown) {
+            _ if returns => Ok(Knock::Enter),
+            (None, false, _) => Ok(Knock::Enter),
+            (None, true, _) => Err(Refusal::no_password()),
+            (Some(_), false, _) => Err(Refusal::of(ErrorCode::PasswordRequired)),
+            (Some(lock), true, Some(shown)) if *shown == lock => Ok(Knock::Enter),
+            (Some(lock), true, Some(shown)) if shown.salt() == lock.salt() => {
+                Err(Refusal::of(ErrorCode::PasswordWrong))
+            }
+            (Some(lock), true, _) => Ok(Knock::Hash(Question { salt: lock.salt(), expected: Some(lock) })),
+        }
+    }
+
     /// A connection that has passed its gate enters, or is told why not. If the same peer is here on another
-    /// connection, that one goes, and its place in the order of arrival passes on.
+    /// connection, that one goes, and its place in the order of arrival passes on. `shown` is its password's digest, if
+    /// [`knock`](Self::knock) asked for one.
     pub fn join(
         &mut self,
         now: Duration,
         connection: ConnectionId,
         join: Join,
+        shown: Option<Digest>,
         out: &mut impl Outbox,
     ) -> Result<PeerId, Refusal> {
+        if self.knock(&join, shown.as_ref(), Salt([0; 16]))? != Knock::Enter {
+            return Err(Refusal::of(ErrorCode::PasswordRequired));
+        }
         let peer = join.proof.peer_id();
         let old = self.connections.get(&peer).copied();
-        let others = self.members.len() - usize::from(old.is_some());
-        check_presence(join.presence, others)?;
-        if others >= self.rules.limits.peers_per_room as usize {
-            return Err(Refusal::of(ErrorCode::RoomFull));
-        }
+        let is_first = self.members.len() == usize::from(old.is_some());
+        let is_anew = self.members.is_empty();
         let order = match old.and_then(|old| self.replace(now, old, out)) {
             Some(order) => order,
             None => {
@@ -116,10 +157,16 @@ impl Room {
                 self.arrivals
             }
         };
-        let Join { room, name, run, capabilities, metadata, protocol: _, proof: _, presence: _ } = join;
+        let Join { room, name, run, capabilities, metadata, password, room_metadata, .. } = join;
         let owner = peer.0.as_u128();
         let full = |_| Refusal::of(ErrorCode::RoomFull);
         let client = self.session.admit(now, connection, owner).map_err(full)?;
+        if is_first {
+            self.lock = shown.filter(|_| password.is_some_and(|password| !password.is_empty()));
+        }
+        if is_anew {
+            self.metadata = room_metadata;
+        }
         let info = PeerInfo { peer, client, run, name, metadata, capabilities, order };
         self.enter(connection, info, room, out);
         Ok(peer)
@@ -141,6 +188,7 @@ impl Room {
             relay_only: self.rules.relay_only,
             roster: RosterMark { version: self.version, hash: roster_hash(peers.iter().chain([&info])) },
             peers,
+            room_metadata: self.metadata.clone(),
         });
         out.text(connection, &Text::from(&joined));
         self.broadcast(&ServerMessage::PeerJoined { peer: info.clone() }, out);
@@ -163,7 +211,12 @@ impl Room {
         let result = match message {
             ClientMessage::Join(_) => Err(Refusal::of(ErrorCode::AlreadyJoined)),
             ClientMessage::Signal { to, attempt, signal } => self.signal(member, to, attempt, signal, out),
-            ClientMessage::SetMetadata { set } => self.set_metadata(from, set, out),
+            ClientMessage::SetMetadata { request, set } => {
+                self.set_metadata(from, request, set, out).map_err(|refusal| refusal.of_request(request))
+            }
+            ClientMessage::SetRoomMetadata { request, set } => {
+                self.set_room_metadata(from, request, set, out).map_err(|refusal| refusal.of_request(request))
+            }
             ClientMessage::Roster => {
                 self.send_roster(from, out);
                 Ok(())
@@ -206,7 +259,8 @@ impl Room {
     fn set_metadata(
         &mut self,
         from: ConnectionId,
-        set: BTreeMap<String, Option<String>>,
+        request: Option<u32>,
+        set: MetadataChanges,
         out: &mut impl Outbox,
     ) -> Result<(), Refusal> {
         let Some(member) = self.members.get_mut(&from) else { return Ok(()) };
@@ -214,6 +268,24 @@ impl Room {
         let message = ServerMessage::Metadata { peer: member.peer, metadata: member.metadata.clone() };
         self.version += 1;
         self.broadcast(&message, out);
+        confirm(from, request, out);
+        Ok(())
+    }
+
+    fn set_room_metadata(
+        &mut self,
+        from: ConnectionId,
+        request: Option<u32>,
+        set: MetadataChanges,
+        out: &mut impl Outbox,
+    ) -> Result<(), Refusal> {
+        let Some(member) = self.members.get(&from) else { return Ok(()) };
+        if self.owner() != Some(member.peer) {
+            return Err(Refusal::of(ErrorCode::NotOwner));
+        }
+        self.metadata = apply_metadata(&self.metadata, set)?;
+        self.broadcast(&ServerMessage::RoomMetadata { metadata: self.metadata.clone() }, out);
+        confirm(from, request, out);
         Ok(())
     }
 
@@ -236,6 +308,11 @@ impl Room {
         self.version += 1;
         if self.members.is_empty() {
             self.emptied_at = Some(now);
+        }
+        if self.members.is_empty() && reason != LeaveReason::Replaced {
+            // An empty room keeps no secret and says nothing; who comes next decides.
+            self.lock = None;
+            self.metadata = Metadata::new();
         }
         self.broadcast(&ServerMessage::PeerLeft { peer: member.peer, reason }, out);
     }
@@ -264,6 +341,12 @@ impl Room {
         for connection in self.members.keys() {
             out.text(*connection, &text);
         }
+    }
+}
+
+fn confirm(to: ConnectionId, request: Option<u32>, out: &mut impl Outbox) {
+    if let Some(request) = request {
+        out.text(to, &Text::from(&ServerMessage::MetadataSet { request }));
     }
 }
 

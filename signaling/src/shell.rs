@@ -8,6 +8,7 @@ mod hub;
 mod mailbox;
 mod metrics;
 mod page;
+mod passwords;
 mod stream;
 
 use std::future::Future;

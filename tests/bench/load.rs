@@ -120,6 +120,8 @@ fn join(server: SocketAddr, number: usize) -> Join {
         capabilities: Capabilities::default(),
         metadata: Metadata::new(),
         presence: Presence::Either,
+        password: None,
+        room_metadata: Metadata::new(),
     }
 }
 

@@ -243,7 +243,7 @@ impl ServerOutput<Connection> for FromServer<'_> {
     fn send(&mut self, to: Connection, packet: Bytes, delivery: Delivery) {
         let mode = match delivery {
             Delivery::Reliable => Mode::Reliable,
-            Delivery::Voice => Mode::Unreliable,
+            Delivery::Voice | Delivery::Data => Mode::Unreliable,
         };
         assert!(packet.len() <= BINARY_MESSAGE_BYTES);
         if let Some(socket) = self.net.connections.get_mut(&to) {

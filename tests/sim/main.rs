@@ -4,6 +4,7 @@
 mod carrier;
 mod world;
 
+mod lobby;
 mod lost_and_found;
 mod rooms;
 mod routes;

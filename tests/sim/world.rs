@@ -8,15 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use voicemesh::mesh::{Mesh, MeshConfig, MeshEvent, SocketEvent};
+use voicemesh::mesh::{Connections, Mesh, MeshConfig, MeshEvent, SocketEvent};
 use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_engine::{Comms, CommsConfig, CommsEvent, PeerStatus};
 use voicemesh_session::Delivery;
 use voicemesh_session::client::Who;
-use voicemesh_signaling::{CloseReason, ConnectionId, Outbox, Room, RoomRules, Text};
+use voicemesh_signaling::{CloseReason, ConnectionId, Knock, Outbox, Refusal, Room, RoomRules, Salt, Text, digest};
 use voicemesh_wire::identity::{InstallationSecret, prove};
-use voicemesh_wire::signaling::{ClientMessage, LeaveReason, Metadata, Presence, decode_client};
+use voicemesh_wire::signaling::{ClientMessage, Join, LeaveReason, Metadata, Presence, decode_client};
 use voicemesh_wire::{PeerId, SessionId};
 
 use crate::carrier::{Arrival, SimCarrier, Wires, Word};
@@ -122,6 +122,8 @@ impl World {
             run: number as u32,
             relay_only: false,
             presence: Presence::Either,
+            password: None,
+            connections: Connections::Automatic,
             metadata: Metadata::new(),
             frame_ms: vec![10, 20, 40, 60],
             redundancy: true,
@@ -247,7 +249,7 @@ impl World {
             Word::Open => {}
             Word::Text(text) => match decode_client(&text).expect("a peer says what the server understands") {
                 ClientMessage::Join(join) => {
-                    if let Err(refusal) = server.room.join(now, connection, join, &mut out) {
+                    if let Err(refusal) = join_room(&mut server.room, now, connection, join, &mut out) {
                         out.text(connection, &Text::from(&refusal.farewell()));
                     }
                 }
@@ -314,6 +316,21 @@ impl SimPeer {
             *sample = 0.3 * syllable * (self.phase * std::f32::consts::TAU * 220.0).sin();
         }
     }
+}
+
+/// As the server does, with the password hashed at once.
+fn join_room(
+    room: &mut Room,
+    now: Duration,
+    connection: ConnectionId,
+    join: Join,
+    out: &mut Out<'_>,
+) -> Result<PeerId, Refusal> {
+    let shown = match (room.knock(&join, None, Salt([7; 16]))?, &join.password) {
+        (Knock::Hash(question), Some(password)) => digest(password, question.salt),
+        (Knock::Enter | Knock::Hash(_), _) => None,
+    };
+    room.join(now, connection, join, shown, out)
 }
 
 /// The server's output: wires back to the peers.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use voicemesh::{FrameDuration, InputSpec, OutputSpec, Presence};
+use voicemesh::{FrameDuration, InputSpec, OutputSpec, Password, Presence};
 use voicemesh_netsim::{Conditions, Loss};
 
 use crate::exit::EXIT_CODES;
@@ -76,7 +76,7 @@ pub struct JoinArguments {
     pub must_exist: bool,
 
     /// Only join if nobody is in the room yet.
-    #[arg(long)]
+    #[arg(long, visible_alias = "exclusive")]
     pub must_not_exist: bool,
 
     /// Milliseconds of speech in a packet: 10 is quicker, 40 sends less.
@@ -181,6 +181,10 @@ pub struct StayArguments {
     /// The server, such as wss://voice.example.org [default: ws://127.0.0.1:8080, this machine].
     #[arg(long, env = "VOICEMESH_SERVER", value_name = "URL")]
     pub server: Option<String>,
+
+    /// The room's password; whoever comes first decides it. In the environment it does not show among the processes.
+    #[arg(long, env = "VOICEMESH_PASSWORD", hide_env_values = true)]
+    pub password: Option<Password>,
 
     /// Leave after so long in the room.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
@@ -316,8 +320,10 @@ mod tests {
     #[test]
     fn all_settings_arrive() {
         let join = join(
-            "voicemesh join lobby --duration 1.5 --give-up-after 30 --json --status-interval 0.5 --must-exist --frame-ms 10 --bitrate 24000",
+            "voicemesh join lobby --duration 1.5 --give-up-after 30 --json --status-interval 0.5 --must-exist --frame-ms 10 --bitrate 24000 --password sesame",
         );
+        assert_eq!(join.stay.password, Some("sesame".into()));
+        assert!(!format!("{join:?}").contains("sesame"), "nothing prints it");
         assert_eq!(join.stay.duration, Some(Duration::from_millis(1500)));
         assert_eq!(join.stay.give_up_after, Some(Duration::from_secs(30)));
         assert_eq!(join.stay.status_interval, Some(Duration::from_millis(500)));

@@ -77,7 +77,9 @@ impl Failure {
 impl From<JoinError> for Failure {
     fn from(error: JoinError) -> Self {
         let (exit, next) = match &error {
-            JoinError::BadServer { .. } | JoinError::RoomTooLong | JoinError::BadName => (Exit::Usage, ""),
+            JoinError::BadServer { .. } | JoinError::RoomTooLong | JoinError::BadName | JoinError::PasswordTooLong => {
+                (Exit::Usage, "")
+            }
             JoinError::Certificate(_) => (Exit::Usage, "Name a PEM file with --ca."),
             JoinError::Input(_) => (Exit::Device, "`voicemesh devices` lists them; --input silence does without."),
             JoinError::Output(_) => (Exit::Device, "`voicemesh devices` lists them; --output null does without."),

@@ -171,6 +171,7 @@ impl Human {
             }
             // The session being complete is no news to a person. The others end the command with a sentence of their own.
             Event::Connected | Event::Refused { .. } | Event::Replaced => None,
+            Event::OwnerChanged { .. } | Event::RoomMetadataChanged { .. } | Event::ReachabilityChanged { .. } => None,
             // An event that is newer than this command.
             _ => None,
         }
@@ -242,6 +243,13 @@ pub fn refusal(code: &ErrorCode, message: &str, room: &str) -> String {
         }
         ErrorCode::RoomExists => {
             format!("Somebody is in “{room}” already. Take another name, or join without --must-not-exist.")
+        }
+        ErrorCode::PasswordRequired => {
+            format!("“{room}” has a password. Name it with VOICEMESH_PASSWORD or --password.")
+        }
+        ErrorCode::PasswordWrong => format!("“{room}” is not open to this password: {}", sentence(message)),
+        ErrorCode::PasswordWait => {
+            "The server has had wrong passwords from here. Wait a while, then try again with the right one.".to_owned()
         }
         ErrorCode::TooManyJoins => {
             "The server has had too many joins from here. Wait a minute and try again.".to_owned()

@@ -132,7 +132,13 @@ fn named(event: &Event, people: &People) -> (&'static str, Value) {
             ("text", json!({ "peer": from.to_string(), "name": name, "private": private, "text": text }))
         }
         Event::ServerAway { why, retry_in } => ("server-away", json!({ "why": why, "retry_in_ms": millis(*retry_in) })),
-        Event::Refused { code, message } => ("refused", json!({ "code": code.as_str(), "message": message })),
+        Event::Refused { code, message, retry_after } => {
+            let retry_after_ms = retry_after.map(millis);
+            ("refused", json!({ "code": code.as_str(), "message": message, "retry_after_ms": retry_after_ms }))
+        }
+        Event::OwnerChanged { owner } => ("owner-changed", of(owner)),
+        Event::RoomMetadataChanged { metadata } => ("room-metadata-changed", json!({ "metadata": metadata })),
+        Event::ReachabilityChanged { token } => ("reachability-changed", json!({ "token": token })),
         Event::Replaced => ("replaced", json!({})),
         Event::Warned { code, message } => ("warned", json!({ "code": code.as_str(), "message": message })),
         Event::GroupRefused { group } => ("group-refused", json!({ "group": group })),
@@ -335,7 +341,7 @@ mod tests {
     fn troubles() {
         let away = Event::ServerAway { why: "no route".into(), retry_in: Duration::from_millis(2500) };
         assert_eq!(rest("server-away", away), json!({ "why": "no route", "retry_in_ms": 2500.0 }));
-        let refused = Event::Refused { code: ErrorCode::RoomFull, message: "full".into() };
+        let refused = Event::Refused { code: ErrorCode::RoomFull, message: "full".into(), retry_after: None };
         assert_eq!(rest("refused", refused), json!({ "code": "room-full", "message": "full" }));
         let warned = Event::Warned { code: ErrorCode::Other("new".into()), message: "odd".into() };
         assert_eq!(rest("warned", warned), json!({ "code": "new", "message": "odd" }));

@@ -108,6 +108,9 @@ fn options(stay: &StayArguments, room: &str, name: &str) -> JoinOptions {
     if let Some(dir) = &stay.state_dir {
         options = options.state_dir(dir);
     }
+    if let Some(password) = &stay.password {
+        options = options.password(password.clone());
+    }
     if let Some(file) = &stay.ca {
         options = options.extra_root_pem(file);
     }
@@ -251,7 +254,7 @@ impl Talk {
     /// Whether nothing can follow, and the sentence about it.
     fn end_by(&mut self, event: &Event) -> Option<End> {
         let (end, failure) = match event {
-            Event::Refused { code, message } => (End::Refused, refusal(code, message, &self.room)),
+            Event::Refused { code, message, .. } => (End::Refused, refusal(code, message, &self.room)),
             Event::Replaced => (End::Replaced, replaced(&self.room)),
             Event::Left => (End::Failed, "The peer ended by itself. VOICEMESH_LOG=debug says more.".to_owned()),
             _ => return None,

@@ -132,6 +132,7 @@ pub(crate) mod tests {
             peer: peer(id),
             name: name.to_owned(),
             metadata: Metadata::new(),
+            order: 1,
             route: Route::Direct,
             round_trip: Some(Duration::from_micros(12_345)),
             speaking: true,

@@ -98,7 +98,9 @@ impl<N: Network> Comms<N> {
         let codec =
             CodecSettings { codec: CodecSettings::OPUS, frame_samples: samples, sample_rate_hz: SAMPLE_RATE_HZ };
         let first_sequence = self.random.next() as u16;
-        let mut client = Client::new(ClientConfig::new(self.config.name.clone(), codec, first_sequence));
+        let data_seed = self.random.next();
+        let config = ClientConfig { data_seed, ..ClientConfig::new(self.config.name.clone(), codec, first_sequence) };
+        let mut client = Client::new(config);
         client.join_group(now, &mut self.network, GLOBAL_GROUP)?;
         client.open_target(VoiceTarget::Group(GLOBAL_GROUP.to_owned()), TargetOptions::default())?;
         self.network.connect(now, parameters)?;

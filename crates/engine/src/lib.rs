@@ -17,6 +17,7 @@
 
 mod clocks;
 mod comms;
+mod data;
 mod feedback;
 mod hearing;
 mod placing;

@@ -20,7 +20,7 @@ pub const RELIABLE_QUEUE_BYTES: usize = 256 * 1024;
 pub const VOICE_QUEUE_PACKETS: usize = 8;
 
 /// Unreliable packets waiting to be sent; beyond it the oldest is dropped and counted.
-pub const UNRELIABLE_QUEUE_PACKETS: usize = 32;
+pub const UNRELIABLE_QUEUE_PACKETS: usize = 128;
 
 /// One message on the reliable data channel, its flag byte included.
 pub(crate) const FRAGMENT_BYTES: usize = 1024;

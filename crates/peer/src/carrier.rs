@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use voicemesh_link::{Link, LinkConfig, LinkEvent, LinkSink, LinkStack, Role, SendError, Stream, WebRtc};
 use voicemesh_session::network::Reliability;
+use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{IceServer, Signal};
 
 use crate::inbox::Inbox;
@@ -103,8 +104,12 @@ struct Sink {
 impl LinkSink for Sink {
     fn event(&self, event: LinkEvent) {
         let may_be_lost = matches!(event, LinkEvent::Received { stream: Stream::Voice | Stream::Unreliable, .. });
+        let is_data = matches!(&event, LinkEvent::Received { packet, .. }
+            if packet::open(packet).is_ok_and(|(header, _)| header.kind.is_data()));
         let event = CarrierEvent::Link { link: self.link, event };
-        if may_be_lost {
+        if is_data {
+            let _ = self.inbox.put_data(event);
+        } else if may_be_lost {
             let _ = self.inbox.put_lossy(event);
         } else if !self.inbox.try_put(event) {
             tracing::warn!("the engine does not take its links' events");

@@ -2,11 +2,14 @@
 //!
 //! It runs when something has arrived, when a device wants something, and at least every 5 ms.
 
-use std::collections::BTreeSet;
+mod data;
+
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
 use voicemesh_audio::process::{Activation, Processing};
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_device::{InputSpec, OutputSpec};
@@ -18,9 +21,11 @@ use voicemesh_wire::packet::Recipient;
 use voicemesh_wire::{GroupId, PeerId};
 
 use crate::carrier::RealCarrier;
+use crate::data::{Desk, Order};
 use crate::event::{DeviceRole, Event, MicrophoneState, PeerState, SendingState, Snapshot, Stamped};
 use crate::game::{Game, GameCommand, JOINED};
 use crate::inbox::{Arrivals, Wake};
+use crate::lobby::{self, LobbyCommand};
 use crate::mesh::{Mesh, MeshEvent};
 use crate::options::MicrophoneChoice;
 use crate::record::{RecordedSpeaker, Recorder};
@@ -55,6 +60,7 @@ pub(crate) enum Command {
     SetActivation(Activation),
     SetInput(InputSpec),
     SetOutput(OutputSpec),
+    Lobby(LobbyCommand),
     Game(GameCommand),
     Leave,
 }
@@ -96,6 +102,12 @@ pub(crate) struct Engine {
     /// What was set of the microphone's sound.
     pub(crate) microphone: MicrophoneChoice,
     pub(crate) recorder: Option<Recorder>,
+    pub(crate) desk: Arc<Desk>,
+    /// Wakes whoever awaits an event.
+    pub(crate) told: Arc<Notify>,
+    /// Empty between turns.
+    pub(crate) orders: VecDeque<Order>,
+    pub(crate) leaving_since: Option<Duration>,
     pub(crate) game: Game,
 }
 
@@ -115,12 +127,13 @@ impl Engine {
         loop {
             let now = self.started.elapsed();
             let turn = self.take_commands(now);
+            self.take_orders(now);
             self.take_arrivals(now);
             self.comms.update(now);
             self.sound(now);
             self.record(now);
             self.take_events(now);
-            if turn == Turn::Last {
+            if turn == Turn::Last && self.may_go(now) {
                 break;
             }
             if now >= snapshot_due {
@@ -138,13 +151,18 @@ impl Engine {
         self.take_events(now);
         self.shared.put(self.snapshot());
         self.tell(now, Event::Left);
+        self.told.notify_one();
     }
 
     fn take_commands(&mut self, now: Duration) -> Turn {
         loop {
             match self.commands.try_recv() {
-                Ok(Command::Leave) | Err(TryRecvError::Disconnected) => return Turn::Last,
+                Ok(Command::Leave) | Err(TryRecvError::Disconnected) => {
+                    self.leaving_since.get_or_insert(now);
+                    return Turn::Last;
+                }
                 Ok(command) => self.command(now, command),
+                Err(TryRecvError::Empty) if self.leaving_since.is_some() => return Turn::Last,
                 Err(TryRecvError::Empty) => return Turn::Next,
             }
         }
@@ -231,7 +249,7 @@ impl Engine {
         if let Some(why) = recorder.poll_failure() {
             self.recorder = None;
             self.comms.set_tapped(false);
-            self.comms.network_mut().set_metadata([(RECORDING.to_owned(), None)].into());
+            self.comms.network_mut().publish(now, [(RECORDING.to_owned(), None)].into());
             self.tell(now, Event::RecordingFailed { why });
         }
     }
@@ -288,6 +306,10 @@ impl Engine {
                 self.begun(now, DeviceRole::Output, |sound| sound.set_output(output));
                 Ok(())
             }
+            Command::Lobby(command) => {
+                self.lobby(now, command);
+                Ok(())
+            }
             Command::Game(command) => self.game_command(now, command),
             Command::Leave => Ok(()),
         };
@@ -314,9 +336,14 @@ impl Engine {
         while let Some(event) = self.comms.poll_event() {
             self.comms_event(now, event);
         }
+        self.take_data(now);
     }
 
     fn mesh_event(&mut self, now: Duration, event: MeshEvent) {
+        let event = match lobby::told(event) {
+            Ok(told) => return self.tell(now, told),
+            Err(other) => other,
+        };
         let event = match event {
             MeshEvent::Joined { you, session, others, relay_only } => {
                 Event::Joined { you, room: self.room.clone(), session, others, relay_only }
@@ -326,18 +353,22 @@ impl Engine {
                     // Two that say back what they hear would never stop.
                     self.comms.set_peer_muted(Who::Peer(member.peer), true);
                 }
+                self.desk.joined(member.peer, member.capabilities.data);
                 Event::PeerJoined { peer: member.peer, name: member.name, metadata: member.metadata }
             }
             MeshEvent::PeerLeft { member, reason } => {
                 self.heard.remove(&member.peer);
+                self.last_data_of(now, member.peer);
                 self.comms.set_placement(Who::Peer(member.peer), None);
                 Event::PeerLeft { peer: member.peer, name: member.name, reason }
             }
             MeshEvent::MetadataChanged { peer, metadata } => Event::MetadataChanged { peer, metadata },
             MeshEvent::ServerAway { why, retry_in } => Event::ServerAway { why, retry_in },
-            MeshEvent::Refused { code, message } => Event::Refused { code, message },
+            MeshEvent::Refused { code, message, retry_after } => Event::Refused { code, message, retry_after },
             MeshEvent::Replaced => Event::Replaced,
             MeshEvent::Warned { code, message } => Event::Warned { code, message },
+            // The lobby's have been told.
+            _ => return,
         };
         self.tell(now, event);
     }
@@ -364,10 +395,14 @@ impl Engine {
         self.tell(now, event);
     }
 
-    fn tell(&self, at: Duration, event: Event) {
-        if let Err(TrySendError::Full(lost)) = self.events.try_send(Stamped { at, event }) {
+    pub(crate) fn tell(&self, at: Duration, event: Event) {
+        if !self.desk.tells(&event, EVENTS) {
+            tracing::debug!(?event, "nobody takes the events; one was dropped");
+        } else if let Err(TrySendError::Full(lost)) = self.events.try_send(Stamped { at, event }) {
+            self.desk.polled(&lost.event);
             tracing::debug!(event = ?lost.event, "nobody takes the events; one was dropped");
         }
+        self.told.notify_one();
     }
 
     fn snapshot(&self) -> Snapshot {
@@ -381,6 +416,7 @@ impl Engine {
                 peer: member.peer,
                 name: member.name.clone(),
                 metadata: member.metadata.clone(),
+                order: member.order,
                 route: status.map_or(crate::Route::None, |status| status.route),
                 round_trip: status.and_then(|status| status.round_trip),
                 speaking: status.is_some_and(|status| status.speaking),
@@ -400,7 +436,7 @@ impl Engine {
         });
         let comms = self.comms.status();
         let speaking = self.comms.speaking_status();
-        Snapshot {
+        let mut snapshot = Snapshot {
             connected: comms.connected,
             mode: match comms.mode {
                 voicemesh_engine::Mode::None => "none",
@@ -428,6 +464,10 @@ impl Engine {
                 uplink_bps: speaking.uplink_bps,
             },
             recording: self.recorder.is_some(),
-        }
+            name: self.name.clone(),
+            ..Snapshot::default()
+        };
+        lobby::fill(&mut snapshot, mesh);
+        snapshot
     }
 }

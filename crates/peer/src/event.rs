@@ -2,8 +2,12 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use voicemesh_session::Reliability;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::Metadata;
+
+use crate::mesh::{TransactionError, TransactionId};
 
 pub use voicemesh_session::route::Route;
 pub use voicemesh_wire::signaling::ErrorCode;
@@ -91,6 +95,61 @@ pub enum Event {
         /// What.
         text: String,
     },
+    /// Somebody sent a message outside of channels.
+    Message {
+        /// Who.
+        from: PeerId,
+        /// The message. It is not copied on its way to the program, unless it came in parts.
+        data: Bytes,
+        /// How it was sent.
+        reliability: Reliability,
+    },
+    /// Somebody sent a message on a data channel.
+    ChannelMessage {
+        /// Who.
+        from: PeerId,
+        /// On which.
+        channel: u8,
+        /// The message.
+        data: Bytes,
+        /// Of which kind the channel is.
+        reliability: Reliability,
+    },
+    /// Both sides have opened a data channel alike: data flows.
+    ChannelOpened {
+        /// With whom.
+        peer: PeerId,
+        /// Which.
+        channel: u8,
+        /// Of which kind.
+        reliability: Reliability,
+    },
+    /// Both sides have opened a data channel, each as another kind. Both are told; nothing flows, and what waited on it is
+    /// gone, until one side closes the channel and opens it like the other.
+    ChannelMismatch {
+        /// With whom.
+        peer: PeerId,
+        /// Which.
+        channel: u8,
+        /// As what this side opened it.
+        ours: Reliability,
+        /// As what the other side did.
+        theirs: Reliability,
+    },
+    /// The other side has closed a data channel.
+    ChannelClosed {
+        /// Who.
+        peer: PeerId,
+        /// Which.
+        channel: u8,
+    },
+    /// The other side has disconnected: every data channel with it is closed. It is still in the room, and heard.
+    Disconnected {
+        /// Who.
+        peer: PeerId,
+        /// Reliable bytes of this side's of which it is not known that they arrived, each message with a few more.
+        undelivered_bytes: usize,
+    },
     /// The server cannot be reached. Direct speech goes on; this peer tries again by itself.
     ServerAway {
         /// What was seen of it.
@@ -104,6 +163,36 @@ pub enum Event {
         code: ErrorCode,
         /// For people.
         message: String,
+        /// When trying again may work, if the server said so: with a back-off, or another password.
+        retry_after: Option<Duration>,
+    },
+    /// The room's owner is whoever has been in it longest. Told after every [`Event::Joined`], and when it changes.
+    OwnerChanged {
+        /// Perhaps oneself.
+        owner: PeerId,
+    },
+    /// A change of metadata is made, or has failed. Each is told once.
+    TransactionDone {
+        /// As [`Peer::set_metadata`](crate::Peer::set_metadata) or its like returned it.
+        transaction: TransactionId,
+        /// How it went.
+        result: Result<(), TransactionError>,
+    },
+    /// The room publishes something else now.
+    RoomMetadataChanged {
+        /// All of it.
+        metadata: Metadata,
+    },
+    /// The way to this peer has changed: a new session, or another network. The token is in its metadata already, or on
+    /// its way there.
+    ReachabilityChanged {
+        /// The own token.
+        token: String,
+    },
+    /// Somebody wants a direct link and has none, because this program has not connected to it.
+    ConnectionRequested {
+        /// Who.
+        peer: PeerId,
     },
     /// This identity joined from somewhere else, and this connection ended. It does not come back by itself.
     Replaced,
@@ -172,6 +261,8 @@ pub struct PeerState {
     pub name: String,
     /// What it publishes.
     pub metadata: Metadata,
+    /// Its place in the order of arrival.
+    pub order: u64,
     /// The way to it.
     pub route: Route,
     /// The link's round trip, once measured.
@@ -256,7 +347,15 @@ pub struct Snapshot {
     pub mode: &'static str,
     /// The own id, once known.
     pub you: Option<PeerId>,
-    /// Everyone else.
+    /// The own name.
+    pub name: String,
+    /// What this peer publishes, as the server last had it.
+    pub metadata: Metadata,
+    /// Whoever has been in the room longest, once known.
+    pub owner: Option<PeerId>,
+    /// What the room publishes.
+    pub room_metadata: Metadata,
+    /// Everyone else, in order of arrival.
     pub peers: Vec<PeerState>,
     /// Frames that the microphone has made.
     pub frames_spoken: u64,

@@ -14,12 +14,15 @@ const CONTROL: usize = 4096;
 /// What is worthless when late: voice and other unreliable packets. When it is full the newest is dropped: the engine
 /// takes all of it every few milliseconds, so that a full queue means that it is not running.
 const LOSSY: usize = 4096;
+/// A game's own bytes, in packets of at most 1.2 KB. When it is full the newest is dropped: what must arrive comes again.
+const DATA: usize = 4096;
 
 /// The tasks' end.
 #[derive(Clone, Debug)]
 pub(crate) struct Inbox {
     control: mpsc::Sender<CarrierEvent>,
     lossy: mpsc::Sender<CarrierEvent>,
+    data: mpsc::Sender<CarrierEvent>,
     wake: Wake,
 }
 
@@ -28,6 +31,7 @@ pub(crate) struct Inbox {
 pub(crate) struct Arrivals {
     control: mpsc::Receiver<CarrierEvent>,
     lossy: mpsc::Receiver<CarrierEvent>,
+    data: mpsc::Receiver<CarrierEvent>,
 }
 
 /// Wakes the engine thread, once that runs.
@@ -50,7 +54,9 @@ impl Wake {
 pub(crate) fn queues(wake: Wake) -> (Inbox, Arrivals) {
     let (control, control_arrivals) = mpsc::channel(CONTROL);
     let (lossy, lossy_arrivals) = mpsc::channel(LOSSY);
-    (Inbox { control, lossy, wake }, Arrivals { control: control_arrivals, lossy: lossy_arrivals })
+    let (data, data_arrivals) = mpsc::channel(DATA);
+    let arrivals = Arrivals { control: control_arrivals, lossy: lossy_arrivals, data: data_arrivals };
+    (Inbox { control, lossy, data, wake }, arrivals)
 }
 
 /// The engine has ended.
@@ -75,7 +81,16 @@ impl Inbox {
 
     /// For what may be lost.
     pub(crate) fn put_lossy(&self, event: CarrierEvent) -> Result<(), EngineGone> {
-        let result = match self.lossy.try_send(event) {
+        self.put_or_drop(&self.lossy, event)
+    }
+
+    /// For a game's own bytes.
+    pub(crate) fn put_data(&self, event: CarrierEvent) -> Result<(), EngineGone> {
+        self.put_or_drop(&self.data, event)
+    }
+
+    fn put_or_drop(&self, queue: &mpsc::Sender<CarrierEvent>, event: CarrierEvent) -> Result<(), EngineGone> {
+        let result = match queue.try_send(event) {
             Ok(()) | Err(TrySendError::Full(_)) => Ok(()),
             Err(TrySendError::Closed(_)) => Err(EngineGone),
         };
@@ -85,8 +100,9 @@ impl Inbox {
 }
 
 impl Arrivals {
-    /// The next event; what must not be lost comes first, so that nobody's voice is known before its name.
+    /// The next event; what must not be lost comes first, so that nobody's voice is known before its name;
+    /// data comes last, so that speech never waits for it.
     pub(crate) fn next(&mut self) -> Option<CarrierEvent> {
-        self.control.try_recv().or_else(|_| self.lossy.try_recv()).ok()
+        self.control.try_recv().or_else(|_| self.lossy.try_recv()).or_else(|_| self.data.try_recv()).ok()
     }
 }

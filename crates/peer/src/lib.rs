@@ -31,14 +31,17 @@
 //! thread owns it together with the sound; the runtime's tasks only move bytes into bounded queues.
 
 mod carrier;
+mod data;
 mod engine;
 mod event;
 mod game;
 mod identity;
 mod inbox;
+mod lobby;
 pub mod mesh;
 mod options;
 mod peer;
+mod reachability;
 mod record;
 mod server_url;
 mod socket;
@@ -46,22 +49,28 @@ mod sound;
 mod switch;
 mod tls;
 
+pub use data::SendError;
 pub use event::{
     DeviceRole, ErrorCode, Event, MicrophoneState, PeerLeftReason, PeerState, Route, SendingState, Snapshot, Stamped,
 };
 pub use game::{GridAxes, GridChange, MixVoice, PeerVoice, ProximityGrid, SpeakOptions, SpeakingTo, VoiceAudience};
+pub use lobby::{ConnectError, MetadataTransaction};
+pub use mesh::{ChoiceError, Connections, TransactionError, TransactionId};
 pub use options::{JoinError, JoinOptions};
 pub use peer::Peer;
+pub use reachability::{REACHABILITY_KEY, TokenError};
 pub use record::{RecordedSpeaker, Recorder};
 
+pub use bytes::Bytes;
 pub use voicemesh_audio::FrameDuration;
 pub use voicemesh_audio::encode::{Profile, SpeechConfig};
 pub use voicemesh_audio::process::{Activation, NoiseSuppression, Processing};
 pub use voicemesh_audio::space::{Attenuation, Curve, Handedness, Pose};
 pub use voicemesh_device::{DeviceError, DeviceInfo, Direction, InputSpec, MicrophoneFeed, OutputSpec, devices};
+pub use voicemesh_session::Reliability;
 pub use voicemesh_wire::PeerId;
 pub use voicemesh_wire::packet::Priority;
-pub use voicemesh_wire::signaling::{Metadata, Presence};
+pub use voicemesh_wire::signaling::{Metadata, Password, Presence};
 
 /// The README's example compiles.
 #[cfg(doctest)]

@@ -5,8 +5,12 @@
 //!
 //! - `roster`: who is in the room, and who is lost but not yet given up.
 //! - `negotiation`: which link to whom, attempt by attempt.
+//! - `choice`: to whom links are wanted at all.
+//! - `lobby`: what is published, and the room's owner.
 //! - `signaling`: the WebSocket's life and what is said on it.
 
+mod choice;
+mod lobby;
 mod negotiation;
 mod roster;
 mod signaling;
@@ -22,13 +26,18 @@ use voicemesh_session::network::{
 };
 use voicemesh_wire::identity::IdentityProof;
 use voicemesh_wire::packet;
-use voicemesh_wire::signaling::{ErrorCode, IceServer, Metadata, Presence, Signal};
+use voicemesh_wire::signaling::{ErrorCode, IceServer, Metadata, Password, Presence, Signal};
 use voicemesh_wire::{ClientId, PeerId, SessionId};
 
+use choice::Choices;
+use lobby::Lobby;
 use negotiation::Pair;
 use roster::Roster;
 use signaling::{Random, Socket};
 
+pub use crate::reachability::Reachability;
+pub use choice::{ChoiceError, Connections};
+pub use lobby::{TransactionError, TransactionId, Whose};
 pub use roster::Member;
 
 /// Events of either kind that nobody has taken yet. When there are more, new ones are dropped and counted: the engine
@@ -109,6 +118,10 @@ pub struct MeshConfig {
     pub relay_only: bool,
     /// What must be true of the room at the first join.
     pub presence: Presence,
+    /// The room's password, if it has one.
+    pub password: Option<Password>,
+    /// To whom links are made.
+    pub connections: Connections,
     /// What to publish.
     pub metadata: Metadata,
     /// Frame lengths that can be decoded.
@@ -163,6 +176,35 @@ pub enum MeshEvent {
         code: ErrorCode,
         /// For people.
         message: String,
+        /// When trying again may work.
+        retry_after: Option<Duration>,
+    },
+    /// Another peer is the room's owner now; also told after every [`MeshEvent::Joined`].
+    OwnerChanged {
+        /// Who has been there longest.
+        owner: PeerId,
+    },
+    /// A change of metadata is made, or has failed.
+    TransactionDone {
+        /// Which.
+        transaction: TransactionId,
+        /// How it went.
+        result: Result<(), TransactionError>,
+    },
+    /// The room publishes something else.
+    RoomMetadataChanged {
+        /// All of it.
+        metadata: Metadata,
+    },
+    /// The way to this peer has changed.
+    ReachabilityChanged {
+        /// The own token, as it is published.
+        token: String,
+    },
+    /// Somebody wants a link that this peer's program has not asked for.
+    ConnectionRequested {
+        /// Who.
+        peer: PeerId,
     },
     /// Somebody else joined with this identity; nothing is tried again.
     Replaced,
@@ -184,6 +226,8 @@ pub struct Mesh<C> {
     socket: Socket,
     roster: Roster,
     pairs: BTreeMap<PeerId, Pair>,
+    choices: Choices,
+    lobby: Lobby,
     ice_servers: Vec<IceServer>,
     server_relay_only: bool,
     network_events: VecDeque<NetworkEvent<PeerId>>,
@@ -198,6 +242,8 @@ impl<C: Carrier> Mesh<C> {
         Self {
             random: Random::new(config.seed),
             roster: Roster::new(config.proof.peer_id()),
+            choices: Choices::default(),
+            lobby: Lobby::new(config.metadata.clone()),
             config,
             carrier,
             socket: Socket::Stopped,
@@ -267,6 +313,7 @@ impl<C: Carrier> Mesh<C> {
         self.tick_socket(now);
         self.tick_roster(now);
         self.tick_links(now);
+        self.tick_lobby(now);
     }
 
     fn tell_network(&mut self, event: NetworkEvent<PeerId>) {
@@ -358,6 +405,10 @@ impl<C: Carrier> Network for Mesh<C> {
 
     fn takes_reports(&self, peer: Option<PeerId>) -> bool {
         peer.and_then(|peer| self.roster.member(peer)).is_some_and(|member| member.capabilities.reports)
+    }
+
+    fn takes_data(&self, peer: PeerId) -> bool {
+        self.roster.member(peer).is_some_and(|member| member.capabilities.data)
     }
 
     fn release_link(&mut self, now: Duration, link: MeshLink) {

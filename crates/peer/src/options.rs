@@ -6,9 +6,10 @@ use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::process::{Activation, MicrophoneConfig, Processing};
 use voicemesh_audio::space::Handedness;
 use voicemesh_device::{InputSpec, OutputSpec};
-use voicemesh_wire::limits::{NAME_BYTES, ROOM_NAME_BYTES};
-use voicemesh_wire::signaling::{Metadata, Presence};
+use voicemesh_wire::limits::{NAME_BYTES, PASSWORD_BYTES, ROOM_NAME_BYTES};
+use voicemesh_wire::signaling::{Metadata, Password, Presence};
 
+use crate::mesh::Connections;
 use crate::server_url::ServerUrl;
 
 /// How to join a room. A server and a room are enough; everything else has a default.
@@ -26,6 +27,8 @@ pub struct JoinOptions {
     pub(crate) speech: SpeechConfig,
     pub(crate) relay_only: bool,
     pub(crate) presence: Presence,
+    pub(crate) password: Option<Password>,
+    pub(crate) connections: Connections,
     pub(crate) metadata: Metadata,
     pub(crate) muted: bool,
     pub(crate) echo: bool,
@@ -33,6 +36,7 @@ pub struct JoinOptions {
     pub(crate) processing: Option<Processing>,
     pub(crate) activation: Option<Activation>,
     pub(crate) uplink_bps: Option<u32>,
+    pub(crate) manual_flush: bool,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) extra_root_pem: Option<PathBuf>,
     pub(crate) positional: bool,
@@ -57,6 +61,9 @@ pub enum JoinError {
     /// The display name is too long.
     #[error("a name can have at most {NAME_BYTES} bytes and no control characters")]
     BadName,
+    /// The password is too long.
+    #[error("a password can have at most {PASSWORD_BYTES} bytes")]
+    PasswordTooLong,
     /// The microphone cannot be opened.
     #[error("{0}")]
     Input(String),
@@ -86,6 +93,8 @@ impl JoinOptions {
             speech: SpeechConfig::default(),
             relay_only: false,
             presence: Presence::Either,
+            password: None,
+            connections: Connections::default(),
             metadata: Metadata::new(),
             muted: false,
             echo: false,
@@ -93,6 +102,7 @@ impl JoinOptions {
             processing: None,
             activation: None,
             uplink_bps: None,
+            manual_flush: false,
             state_dir: None,
             extra_root_pem: None,
             positional: false,
@@ -134,6 +144,18 @@ impl JoinOptions {
     #[must_use]
     pub fn presence(self, presence: Presence) -> Self {
         Self { presence, ..self }
+    }
+
+    /// The room's password, at most 128 bytes. Whoever comes into an empty room decides it; without one, the room has none.
+    #[must_use]
+    pub fn password(self, password: impl Into<Password>) -> Self {
+        Self { password: Some(password.into()).filter(|password| !password.is_empty()), ..self }
+    }
+
+    /// To whom direct links are made. Without this: to everyone.
+    #[must_use]
+    pub fn connections(self, connections: Connections) -> Self {
+        Self { connections, ..self }
     }
 
     /// What to publish about oneself.
@@ -180,6 +202,13 @@ impl JoinOptions {
         Self { record: Some(folder.into()), ..self }
     }
 
+    /// What the program sends (messages, data channels) stays here until it calls [`Peer::flush`](crate::Peer::flush), as at
+    /// the end of a frame. Without this it leaves at once. Speech does not wait for it.
+    #[must_use]
+    pub fn manual_flush(self, manual_flush: bool) -> Self {
+        Self { manual_flush, ..self }
+    }
+
     /// Where the installation's secret is kept, by which it is known again; the user's configuration folder otherwise.
     #[must_use]
     pub fn state_dir(self, state_dir: impl Into<PathBuf>) -> Self {
@@ -216,6 +245,9 @@ impl JoinOptions {
         }
         if self.name.len() > NAME_BYTES || self.name.chars().any(char::is_control) {
             return Err(JoinError::BadName);
+        }
+        if self.password.as_ref().is_some_and(|password| password.len() > PASSWORD_BYTES) {
+            return Err(JoinError::PasswordTooLong);
         }
         ServerUrl::parse(&self.server).map_err(|why| JoinError::BadServer { url: self.server.clone(), why })
     }

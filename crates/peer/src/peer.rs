@@ -3,23 +3,28 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
+use tokio::sync::Notify;
 use voicemesh_audio::process::{Activation, Processing};
 use voicemesh_device::{InputSpec, OutputSpec};
 use voicemesh_engine::{Comms, CommsConfig};
+use voicemesh_session::Reliability;
 use voicemesh_wire::PeerId;
 
 use crate::carrier::RealCarrier;
+use crate::data::{Desk, MESSAGES, Order, SendError};
 use crate::engine::{COMMANDS, Command, EVENTS, Engine, RECORDING, Shared};
 use crate::event::{Event, Snapshot, Stamped};
 use crate::game::{Game, GameHandle};
 use crate::identity::Identity;
 use crate::inbox::{Wake, queues};
-use crate::mesh::{Mesh, MeshConfig};
+use crate::lobby::ConnectError;
+use crate::mesh::{Mesh, MeshConfig, TransactionId};
 use crate::options::{JoinError, JoinOptions};
 use crate::record::Recorder;
 use crate::sound::Sound;
@@ -36,6 +41,11 @@ pub struct Peer {
     /// Taken by `wait`, not yet by `poll`.
     next: VecDeque<Stamped>,
     has_left: bool,
+    desk: Arc<Desk>,
+    told: Arc<Notify>,
+    /// Orders that wait for [`flush`](Self::flush).
+    held: VecDeque<Order>,
+    manual_flush: bool,
     pub(crate) started: Instant,
     pub(crate) shared: Arc<Shared>,
     pub(crate) wake: Wake,
@@ -45,6 +55,7 @@ pub struct Peer {
     /// Disconnected when every socket has said goodbye.
     farewells: Receiver<Infallible>,
     _identity: Identity,
+    transactions: AtomicU64,
 }
 
 impl Peer {
@@ -85,8 +96,9 @@ impl Peer {
         comms.set_tapped(recorder.is_some());
         comms.run_as_client(started.elapsed(), ()).map_err(system)?;
         let (commands, command_queue) = sync_channel(COMMANDS);
-        let (event_queue, events) = sync_channel(EVENTS);
+        let (event_queue, events) = sync_channel(EVENTS + 2 * MESSAGES);
         let shared = Arc::new(Shared::default());
+        let (desk, told) = (Arc::new(Desk::default()), Arc::new(Notify::new()));
         let game = GameHandle::default();
         let engine = Engine {
             comms,
@@ -102,6 +114,10 @@ impl Peer {
             heard: BTreeSet::new(),
             talking: false,
             recorder,
+            desk: desk.clone(),
+            told: told.clone(),
+            orders: VecDeque::new(),
+            leaving_since: None,
             game: Game::new(options.positional, options.handedness, &game),
         };
         let engine_wake = wake.clone();
@@ -117,11 +133,16 @@ impl Peer {
             started,
             shared,
             wake,
+            desk,
+            told,
+            held: VecDeque::new(),
+            manual_flush: options.manual_flush,
             game,
             thread: Some(thread),
             runtime: Some(runtime),
             farewells,
             _identity: identity,
+            transactions: AtomicU64::new(1),
         })
     }
 
@@ -135,6 +156,7 @@ impl Peer {
         let next = self.next.pop_front().map_or_else(|| self.events.try_recv(), Ok);
         match next {
             Ok(stamped) => {
+                self.desk.polled(&stamped.event);
                 self.has_left |= stamped.event == Event::Left;
                 Some(stamped)
             }
@@ -144,6 +166,108 @@ impl Peer {
                 Some(Stamped { at: self.started.elapsed(), event: Event::Left })
             }
             Err(TryRecvError::Disconnected | TryRecvError::Empty) => None,
+        }
+    }
+
+    /// The next thing that happens, as soon as it does; `None` once this peer has left. For servers and bots; on any executor.
+    /// Dropping the future loses nothing.
+    pub async fn next_event(&mut self) -> Option<Event> {
+        loop {
+            let told = self.told.clone();
+            let told = told.notified();
+            if let Some(event) = self.poll() {
+                return Some(event);
+            }
+            if self.has_left {
+                return None;
+            }
+            told.await;
+        }
+    }
+
+    /// Sends a message to one peer, directly where a link carries it, else through the server. A reliable one (at most
+    /// 256 KiB) arrives exact, complete and in order as long as both stay in the room, over any change of route; an unreliable
+    /// one (at most 1,100 bytes) may be lost, doubled or overtaken. The bytes are copied.
+    ///
+    /// # Errors
+    ///
+    /// When the message is not taken; see [`SendError`]. Nothing that was taken is dropped without a word, but for
+    /// unreliable messages.
+    pub fn send(&mut self, to: PeerId, data: &[u8], how: Reliability) -> Result<(), SendError> {
+        self.check_here()?;
+        let order = self.desk.send(to, how, data)?;
+        self.order(order);
+        Ok(())
+    }
+
+    /// Sends a message to everyone in the room who takes messages, once each.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send); then nobody is sent it.
+    pub fn send_to_all(&mut self, data: &[u8], how: Reliability) -> Result<(), SendError> {
+        self.check_here()?;
+        self.desk.send_to_all(how, data, &mut self.held)?;
+        self.flush_automatically();
+        Ok(())
+    }
+
+    /// Opens a data channel to a peer from this side. Data flows once the other side has opened the same number alike
+    /// ([`Event::ChannelOpened`]); until then it waits here. Opening it as another kind closes it first.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`].
+    pub fn open_channel(&mut self, peer: PeerId, channel: u8, how: Reliability) -> Result<(), SendError> {
+        self.check_here()?;
+        let order = self.desk.open(peer, channel, how)?;
+        self.order(order);
+        Ok(())
+    }
+
+    /// Closes a data channel to a peer; what it sent before arrives. Harmless when it is not open.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`].
+    pub fn close_channel(&mut self, peer: PeerId, channel: u8) -> Result<(), SendError> {
+        self.check_here()?;
+        let order = self.desk.close(peer, channel)?;
+        self.order(order);
+        Ok(())
+    }
+
+    /// Sends a message on a data channel that this side has open.
+    ///
+    /// # Errors
+    ///
+    /// See [`SendError`].
+    pub fn send_on(&mut self, peer: PeerId, channel: u8, data: &[u8]) -> Result<(), SendError> {
+        self.check_here()?;
+        let order = self.desk.send_on(peer, channel, data)?;
+        self.order(order);
+        Ok(())
+    }
+
+    /// Closes every data channel with a peer, and drops what waits to be sent to it. It stays in the room, and is heard; the
+    /// other side is told by [`Event::Disconnected`].
+    pub fn disconnect(&mut self, peer: PeerId) {
+        if let Some(order) = self.desk.disconnect(peer) {
+            self.order(order);
+        }
+    }
+
+    /// Reliable bytes that wait to be sent to a peer, or of which it has not said that they arrived. Each message counts 64
+    /// more.
+    pub fn queued_bytes(&self, peer: PeerId) -> usize {
+        self.desk.queued_bytes(peer)
+    }
+
+    /// Lets what was sent since the last time leave; see [`JoinOptions::manual_flush`]. Otherwise it does nothing.
+    pub fn flush(&mut self) {
+        if !self.held.is_empty() {
+            self.desk.give(self.held.drain(..));
+            self.wake.wake();
         }
     }
 
@@ -230,8 +354,10 @@ impl Peer {
         self.command(Command::LeaveGroup(name.to_owned()));
     }
 
-    /// Leaves and waits until the others have been told, at most a second. Calling it again does nothing.
+    /// Leaves and waits until the others have been told and what must arrive has been taken, at most a second and a half.
+    /// Calling it again does nothing.
     pub fn leave(&mut self) {
+        self.flush();
         if let Some(thread) = self.thread.take() {
             self.command(Command::Leave);
             let _ = thread.join();
@@ -240,6 +366,36 @@ impl Peer {
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
+    }
+
+    fn order(&mut self, order: Order) {
+        self.held.push_back(order);
+        self.flush_automatically();
+    }
+
+    fn flush_automatically(&mut self) {
+        if !self.manual_flush {
+            self.flush();
+        }
+    }
+
+    fn check_here(&self) -> Result<(), SendError> {
+        if self.has_left || self.thread.is_none() { Err(SendError::Left) } else { Ok(()) }
+    }
+
+    /// Drawn anew for each transaction.
+    pub(crate) fn next_transaction(&self) -> TransactionId {
+        TransactionId(self.transactions.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// For what the caller has to know the fate of.
+    pub(crate) fn try_command(&self, command: Command) -> Result<(), ConnectError> {
+        let sent = self.commands.try_send(command).map_err(|error| match error {
+            TrySendError::Full(_) => ConnectError::Busy,
+            TrySendError::Disconnected(_) => ConnectError::Left,
+        });
+        self.wake.wake();
+        sent
     }
 
     pub(crate) fn command(&self, command: Command) {
@@ -270,6 +426,8 @@ fn mesh_config(options: &JoinOptions, identity: &Identity) -> Result<MeshConfig,
         run: random()? as u32,
         relay_only: options.relay_only,
         presence: options.presence,
+        password: options.password.clone(),
+        connections: options.connections,
         metadata,
         frame_ms: voicemesh_audio::FrameDuration::ALL.iter().map(|frame| frame.millis() as u8).collect(),
         redundancy: true,

@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use voicemesh_session::network::Reliability;
-use voicemesh_wire::limits::JSON_MESSAGE_BYTES;
+use voicemesh_wire::limits::{JSON_MESSAGE_BYTES, UNRELIABLE_PACKET_BYTES};
 use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::SUBPROTOCOL;
 
@@ -33,6 +33,10 @@ use crate::tls::Tls;
 
 /// Voice waiting to be written. When there is more, the oldest is dropped.
 const VOICE_PACKETS: usize = 32;
+/// Packets of games' own bytes that wait to be written. One more is dropped: what must arrive is sent again.
+const DATA_PACKETS: usize = 128;
+/// Of these, so many are written before what else has come meanwhile.
+const DATA_PACKETS_AT_ONCE: usize = 8;
 /// Voice older than this is not written any more.
 const VOICE_AGE: Duration = Duration::from_millis(400);
 /// What must arrive and waits to be written; a server that lets more than this pile up is as good as gone.
@@ -66,6 +70,7 @@ struct Queue {
     reliable: VecDeque<Message>,
     reliable_bytes: usize,
     voice: VecDeque<(Instant, Bytes)>,
+    data: VecDeque<Bytes>,
     end: Option<End>,
 }
 
@@ -102,6 +107,14 @@ impl Socket {
     pub(crate) fn send_packet(&self, reliability: Reliability, packet: Bytes) {
         match reliability {
             Reliability::Reliable => self.send_reliable(Message::binary(packet)),
+            Reliability::Unreliable if packet::is_relayed_data(&packet) => {
+                let mut queue = self.outgoing.lock();
+                if queue.data.len() < DATA_PACKETS {
+                    queue.data.push_back(packet);
+                }
+                drop(queue);
+                self.outgoing.changed.notify_one();
+            }
             Reliability::Unreliable => {
                 let mut queue = self.outgoing.lock();
                 if queue.voice.len() == VOICE_PACKETS {
@@ -146,6 +159,11 @@ impl Outgoing {
         queue.reliable_bytes = 0;
         let fresh = queue.voice.drain(..).filter(|(since, _)| since.elapsed() <= VOICE_AGE);
         into.extend(fresh.map(|(_, packet)| Message::binary(packet)));
+        let data = queue.data.len().min(DATA_PACKETS_AT_ONCE);
+        into.extend(queue.data.drain(..data).map(Message::binary));
+        if !queue.data.is_empty() {
+            self.changed.notify_one();
+        }
         queue.end
     }
 }
@@ -258,9 +276,17 @@ impl Task {
     }
 
     async fn packet(&self, packet: Bytes) -> Result<(), EngineGone> {
-        let is_voice = packet::open(&packet).is_ok_and(|(header, _)| header.kind == Kind::VoiceData);
+        let kind = packet::open(&packet).map(|(header, _)| header.kind);
+        let (is_voice, is_data) = (kind.is_ok_and(Kind::is_voice), kind.is_ok_and(Kind::is_data));
+        if is_data && packet.len() > UNRELIABLE_PACKET_BYTES {
+            return Ok(());
+        }
         let event = CarrierEvent::Socket { generation: self.generation, event: SocketEvent::Packet(packet) };
-        if is_voice { self.inbox.put_lossy(event) } else { self.inbox.put(event).await }
+        match (is_voice, is_data) {
+            (true, _) => self.inbox.put_lossy(event),
+            (_, true) => self.inbox.put_data(event),
+            _ => self.inbox.put(event).await,
+        }
     }
 
     async fn tell(&self, event: SocketEvent) -> Result<(), EngineGone> {

@@ -2,6 +2,7 @@
 //!
 //! Every call that may send takes the [`Network`]; events wait until [`Client::poll_event`] takes them.
 
+mod data;
 mod event;
 mod health;
 mod inbound;
@@ -28,6 +29,7 @@ use crate::stream::Stream;
 use pairs::Pairs;
 use voice_out::Recent;
 
+pub use data::DataEvent;
 pub use event::{ClientEvent, DropCounts, Dropped, Voice, Who};
 pub use inbound::Received;
 pub use view::View;
@@ -51,6 +53,8 @@ pub struct ClientConfig {
     pub codec: CodecSettings,
     /// Where its frame counter starts; draw it at random.
     pub first_sequence: u16,
+    /// Names this end of what is open to others; draw it at random.
+    pub data_seed: u64,
     /// A handshake without an answer is repeated after this.
     pub handshake_retry: Duration,
     /// A client that the server lost but a link reaches is kept this long.
@@ -65,6 +69,7 @@ impl ClientConfig {
             name,
             codec,
             first_sequence,
+            data_seed: first_sequence.into(),
             handshake_retry: Duration::from_secs(5),
             keep_lost: Duration::from_secs(120),
         }
@@ -124,6 +129,7 @@ pub struct Client<P> {
     speaker: Speaker<P>,
     streams: BTreeMap<Who<P>, HeardStream>,
     pairs: Pairs<P>,
+    data: data::Pipes<P>,
     routes: BTreeMap<Who<P>, RouteState>,
     recent: VecDeque<Recent<P>>,
     events: VecDeque<ClientEvent<P>>,
@@ -141,6 +147,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     /// A client that is nowhere yet. Groups and targets can be set before it joins.
     pub fn new(config: ClientConfig) -> Self {
         let speaker = Speaker::new(config.first_sequence);
+        let data = data::Pipes::new(config.data_seed);
         Self {
             config,
             phase: Phase::Offline,
@@ -150,6 +157,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             speaker,
             streams: BTreeMap::new(),
             pairs: Pairs::new(),
+            data,
             routes: BTreeMap::new(),
             recent: VecDeque::new(),
             events: VecDeque::new(),
@@ -239,6 +247,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.close_targets(now, net);
         self.forget(now);
         self.refresh_routes(now, net);
+        self.flush_data(now, net);
     }
 
     /// Begins to listen to a group, now and in every later session.
@@ -334,6 +343,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.speaker.forget_clients();
         self.previous.clear();
         self.pairs = Pairs::new();
+        self.data.clear();
         self.routes.clear();
         self.streams.clear();
         self.recent.clear();

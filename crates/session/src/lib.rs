@@ -11,6 +11,7 @@
 //! and the same inputs give the same outputs.
 
 pub mod client;
+pub mod data;
 pub mod network;
 pub mod route;
 pub mod server;

@@ -23,6 +23,9 @@ pub enum Delivery {
     Reliable,
     /// Late is worthless: the oldest may be dropped.
     Voice,
+    /// A game's own bytes: what of them must arrive is sent again by the peers, so that the newest may be dropped when a
+    /// receiver is slow.
+    Data,
 }
 
 /// The largest packets that a network carries whole.
@@ -224,6 +227,11 @@ pub trait Network {
 
     /// Whether a peer takes reception reports and answers clock probes (its capabilities); `None` as above.
     fn takes_reports(&self, _peer: Option<Self::Peer>) -> bool {
+        true
+    }
+
+    /// Whether a peer takes a game's own bytes (its capabilities).
+    fn takes_data(&self, _peer: Self::Peer) -> bool {
         true
     }
 

@@ -219,6 +219,10 @@ impl<P: Copy + Ord> Server<P> {
             | Kind::ReceptionReport
             | Kind::ClockProbe
             | Kind::ClockEcho
+            | Kind::DataSegment
+            | Kind::DataAck
+            | Kind::DataMessage
+            | Kind::DataReset
             | Kind::Unassigned(_) => Err(DropReason::NotForServer),
         }
     }
@@ -346,6 +350,7 @@ impl<P: Copy + Ord> Server<P> {
         if routing.sender != client {
             return Err(DropReason::ForgedSender);
         }
+        let delivery = if routing.kind.is_data() { Delivery::Data } else { delivery };
         self.relays += 1;
         let inside = packet.slice_ref(relay.packet);
         let mut copies = 0;

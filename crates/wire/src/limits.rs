@@ -10,9 +10,11 @@ pub const GROUP_NAME_BYTES: usize = 256;
 pub const GROUPS_PER_CLIENT: usize = 64;
 /// A text message, in bytes of UTF-8.
 pub const TEXT_BYTES: usize = 4096;
-/// Metadata keys of one peer.
+/// A room's password, in bytes of UTF-8.
+pub const PASSWORD_BYTES: usize = 128;
+/// Metadata keys of one peer, or of a room.
 pub const METADATA_KEYS: usize = 32;
-/// Metadata of one peer, keys and values together, in bytes.
+/// Metadata of one peer or of a room, keys and values together, in bytes.
 pub const METADATA_BYTES: usize = 8192;
 /// One encoded voice frame, in bytes: what libopus calls the largest useful packet.
 pub const VOICE_FRAME_BYTES: usize = 1275;
@@ -38,3 +40,9 @@ pub const SDP_BYTES: usize = 32 * 1024;
 pub const CANDIDATE_BYTES: usize = 1024;
 /// Frame lengths that a peer's capabilities can list.
 pub const FRAME_LENGTHS: usize = 8;
+/// Bytes of a message in one segment of reliable data.
+pub const DATA_PAYLOAD_BYTES: usize = 1000;
+/// A reliable message of a game.
+pub const RELIABLE_DATA_BYTES: usize = 256 * 1024;
+/// A message of a game that may be lost: it travels in one packet, relayed or not.
+pub const UNRELIABLE_DATA_BYTES: usize = 1100;

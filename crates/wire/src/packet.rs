@@ -4,6 +4,7 @@
 //! magic number and gives the [`Header`] and the body; the type for that [`Kind`] decodes the body.
 
 mod copies;
+mod data;
 mod extension;
 mod feedback;
 mod relay;
@@ -12,9 +13,10 @@ mod text;
 mod voice;
 
 pub use copies::{Copy, CopyList, VoiceCopies};
+pub use data::{DataAck, DataMessage, DataReset, DataSegment, PipeEnd, Record};
 pub use extension::{Probe, VoiceAck};
 pub use feedback::{Captured, ClockEcho, ClockProbe, ReceptionReport};
-pub use relay::{DestinationList, Relay, Routing};
+pub use relay::{DestinationList, Relay, Routing, is_relayed_data};
 pub use state::{
     ClientInfo, ClientState, CodecSettings, DeltaClientState, GroupListeners, HandshakeP2P, HandshakeRequest,
     HandshakeResponse, RemoveClient,
@@ -72,6 +74,14 @@ pub enum Kind {
     ClockProbe,
     /// The answer to a clock probe.
     ClockEcho,
+    /// A numbered part of the reliable data from one peer to another.
+    DataSegment,
+    /// Which segments have come.
+    DataAck,
+    /// The game's own bytes, which may be lost.
+    DataMessage,
+    /// A pipe for data is no more.
+    DataReset,
     /// A type of ours (32–63) that this version does not know.
     Unassigned(u8),
 }
@@ -98,6 +108,10 @@ impl Kind {
             Self::ReceptionReport => 36,
             Self::ClockProbe => 37,
             Self::ClockEcho => 38,
+            Self::DataSegment => 39,
+            Self::DataAck => 40,
+            Self::DataMessage => 41,
+            Self::DataReset => 42,
             Self::Unassigned(number) => number,
         }
     }
@@ -123,7 +137,11 @@ impl Kind {
             36 => Self::ReceptionReport,
             37 => Self::ClockProbe,
             38 => Self::ClockEcho,
-            39..=LAST_EXTENSION => Self::Unassigned(number),
+            39 => Self::DataSegment,
+            40 => Self::DataAck,
+            41 => Self::DataMessage,
+            42 => Self::DataReset,
+            43..=LAST_EXTENSION => Self::Unassigned(number),
             _ => return None,
         })
     }
@@ -140,6 +158,10 @@ impl Kind {
             | Self::ReceptionReport
             | Self::ClockProbe
             | Self::ClockEcho
+            | Self::DataSegment
+            | Self::DataAck
+            | Self::DataMessage
+            | Self::DataReset
             | Self::Unassigned(_) => true,
             Self::ClientState
             | Self::TextData
@@ -157,6 +179,11 @@ impl Kind {
     /// Whether it is speech: worthless when late.
     pub const fn is_voice(self) -> bool {
         matches!(self, Self::VoiceData | Self::VoiceCopies)
+    }
+
+    /// Whether it belongs to the game's own bytes: what of it must arrive is sent again by the peers themselves.
+    pub const fn is_data(self) -> bool {
+        matches!(self, Self::DataSegment | Self::DataAck | Self::DataMessage | Self::DataReset)
     }
 }
 

@@ -14,10 +14,12 @@ use crate::{ClientId, PeerId};
 
 mod decode;
 mod error_code;
+mod password;
 mod roster;
 
-pub use decode::{MessageError, apply_metadata, decode_client, decode_server};
+pub use decode::{MessageError, apply_metadata, decode_client, decode_server, request_of};
 pub use error_code::ErrorCode;
+pub use password::Password;
 pub use roster::{RosterHash, RosterMark, roster_hash};
 
 /// What `protocol` in a join says.
@@ -27,8 +29,10 @@ pub const SUBPROTOCOL: &str = "voicemesh.v1";
 /// The WebSocket's path; users give only scheme and host.
 pub const PATH: &str = "/ws";
 
-/// Keys and values that a peer publishes about itself.
+/// Keys and values that a peer publishes about itself, or an owner about its room.
 pub type Metadata = BTreeMap<String, String>;
+/// Changes of metadata, all or none: `None` removes a key; keys not named stay.
+pub type MetadataChanges = BTreeMap<String, Option<String>>;
 
 /// What a peer says to the server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -47,8 +51,19 @@ pub enum ClientMessage {
     },
     /// Changes the sender's own metadata as one transaction; answered by `metadata` to everyone, or by an error.
     SetMetadata {
+        /// Comes back in `metadata-set` or in the error.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<u32>,
         /// `null` removes a key; keys not named stay.
-        set: BTreeMap<String, Option<String>>,
+        set: MetadataChanges,
+    },
+    /// Changes the room's metadata, likewise; answered by `room-metadata` to everyone. Only the owner may.
+    SetRoomMetadata {
+        /// Comes back in `metadata-set` or in the error.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<u32>,
+        /// `null` removes a key; keys not named stay.
+        set: MetadataChanges,
     },
     /// Asks for the whole roster.
     Roster,
@@ -78,6 +93,12 @@ pub struct Join {
     /// What must be true of the room before.
     #[serde(default)]
     pub presence: Presence,
+    /// The room's password. Whoever comes into an empty room decides with it whether the room has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<Password>,
+    /// What the room published when this peer was last in it; taken if the room is empty, as after a restart.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub room_metadata: Metadata,
 }
 
 /// Whether a room must have peers in it when one joins.
@@ -105,6 +126,9 @@ pub struct Capabilities {
     pub voice_ack: bool,
     /// It takes reception reports and answers clock probes.
     pub reports: bool,
+    /// It takes a game's own bytes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub data: bool,
     /// The frame lengths it can decode; empty means 20 ms only.
     pub frame_ms: Vec<u8>,
 }
@@ -131,6 +155,16 @@ pub enum ServerMessage {
     Metadata {
         /// Whose.
         peer: PeerId,
+        /// All of it.
+        metadata: Metadata,
+    },
+    /// A change of metadata is made; `metadata` or `room-metadata` came before.
+    MetadataSet {
+        /// The asker's number.
+        request: u32,
+    },
+    /// The room's metadata is now this.
+    RoomMetadata {
         /// All of it.
         metadata: Metadata,
     },
@@ -164,6 +198,9 @@ pub enum ServerMessage {
         /// When trying again may work.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_after_ms: Option<u64>,
+        /// Which change of metadata, if that is what was refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<u32>,
     },
     /// The server is about to stop or restart.
     GoingAway {
@@ -200,6 +237,9 @@ pub struct Joined {
     pub relay_only: bool,
     /// The roster with the joiner in it.
     pub roster: RosterMark,
+    /// What the room publishes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub room_metadata: Metadata,
 }
 
 /// What the server holds everyone to. A field that is missing has its default.

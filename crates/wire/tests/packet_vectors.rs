@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 use voicemesh_wire::packet::{
-    self, BurstCounter, Captured, ClientInfo, ClientState, ClockEcho, ClockProbe, CodecSettings, Copy,
-    DeltaClientState, GroupListeners, HandshakeP2P, HandshakeRequest, HandshakeResponse, Kind, Priority, Probe,
-    ReceptionReport, Recipient, Relay, RemoveClient, Target, TargetKind, TargetList, TextData, VoiceAck, VoiceCopies,
-    VoiceData, VoiceHeader,
+    self, BurstCounter, Captured, ClientInfo, ClientState, ClockEcho, ClockProbe, CodecSettings, Copy, DataAck,
+    DataMessage, DataReset, DataSegment, DeltaClientState, GroupListeners, HandshakeP2P, HandshakeRequest,
+    HandshakeResponse, Kind, PipeEnd, Priority, Probe, ReceptionReport, Recipient, Record, Relay, RemoveClient, Target,
+    TargetKind, TargetList, TextData, VoiceAck, VoiceCopies, VoiceData, VoiceHeader,
 };
 use voicemesh_wire::{ClientId, DecodeError, GroupId, SessionId};
 
@@ -168,6 +168,47 @@ fn read(bytes: &[u8]) -> Result<Value, DecodeError> {
                 "captured": captured,
             })
         }
+        Kind::DataSegment => {
+            let segment = DataSegment::decode(body)?;
+            let (record, channel) = match segment.record {
+                Record::Message => ("message", Value::Null),
+                Record::OnChannel(channel) => ("on-channel", channel.into()),
+                Record::OpenReliable(channel) => ("open-reliable", channel.into()),
+                Record::OpenUnreliable(channel) => ("open-unreliable", channel.into()),
+                Record::Close(channel) => ("close", channel.into()),
+            };
+            json!({
+                "sender": segment.sender.0,
+                "from": segment.from,
+                "to": segment.to,
+                "number": segment.number,
+                "record": record,
+                "channel": channel,
+                "first": segment.is_first,
+                "last": segment.is_last,
+                "payload": hex(segment.payload),
+            })
+        }
+        Kind::DataAck => {
+            let ack = DataAck::decode(body)?;
+            json!({
+                "sender": ack.sender.0, "from": ack.from, "to": ack.to, "next": ack.next, "later": ack.later,
+                "window": ack.window,
+            })
+        }
+        Kind::DataMessage => {
+            let message = DataMessage::decode(body)?;
+            json!({
+                "sender": message.sender.0,
+                "to": message.on.map(|(to, _)| to),
+                "channel": message.on.map(|(_, channel)| channel),
+                "payload": hex(message.payload),
+            })
+        }
+        Kind::DataReset => {
+            let reset = DataReset::decode(body)?;
+            json!({ "sender": reset.sender.0, "to": reset.to })
+        }
         Kind::Unassigned(number) => panic!("type {number} has no layout"),
     };
     Ok(json!({ "kind": format!("{:?}", header.kind), "session": header.session, "fields": fields }))
@@ -244,6 +285,49 @@ fn write(vector: &Value) -> Vec<u8> {
                 }),
             }
             .encode(session())
+        }
+        "DataSegment" => {
+            let channel = || number(fields, "channel");
+            let record = match text(fields, "record") {
+                "message" => Record::Message,
+                "on-channel" => Record::OnChannel(channel()),
+                "open-reliable" => Record::OpenReliable(channel()),
+                "open-unreliable" => Record::OpenUnreliable(channel()),
+                _ => Record::Close(channel()),
+            };
+            DataSegment {
+                sender: ClientId(number(fields, "sender")),
+                from: PipeEnd::new(number(fields, "from")).unwrap(),
+                to: fields["to"].as_u64().and_then(|to| PipeEnd::new(to as u32)),
+                number: number(fields, "number"),
+                record,
+                is_first: flag(fields, "first"),
+                is_last: flag(fields, "last"),
+                payload: &bytes(text(fields, "payload")),
+            }
+            .encode(session())
+        }
+        "DataAck" => DataAck {
+            sender: ClientId(number(fields, "sender")),
+            from: PipeEnd::new(number(fields, "from")).unwrap(),
+            to: PipeEnd::new(number(fields, "to")).unwrap(),
+            next: number(fields, "next"),
+            later: number(fields, "later"),
+            window: number(fields, "window"),
+        }
+        .encode(session()),
+        "DataMessage" => {
+            let to = fields["to"].as_u64().and_then(|to| PipeEnd::new(to as u32));
+            DataMessage {
+                sender: ClientId(number(fields, "sender")),
+                on: to.map(|to| (to, number(fields, "channel"))),
+                payload: &bytes(text(fields, "payload")),
+            }
+            .encode(session())
+        }
+        "DataReset" => {
+            let to = PipeEnd::new(number(fields, "to")).unwrap();
+            DataReset { sender: ClientId(number(fields, "sender")), to }.encode(session())
         }
         kind => panic!("no such type: {kind}"),
     }

@@ -1,5 +1,7 @@
 //! A room under a virtual clock, with an outbox that remembers.
 
+mod lobby;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -64,6 +66,8 @@ fn join_of(person: u8) -> Join {
         capabilities: Capabilities::default(),
         metadata: BTreeMap::new(),
         presence: Presence::Either,
+        password: None,
+        room_metadata: BTreeMap::new(),
     }
 }
 
@@ -82,7 +86,7 @@ impl World {
     }
 
     fn try_join(&mut self, connection: ConnectionId, join: Join) -> Result<PeerId, Refusal> {
-        self.room.join(self.now, connection, join, &mut self.sent)
+        self.room.join(self.now, connection, join, None, &mut self.sent)
     }
 
     fn join(&mut self, connection: ConnectionId, person: u8) -> Joined {
@@ -288,8 +292,10 @@ fn metadata_is_told_to_all_and_a_change_that_does_not_fit_changes_nothing() {
     world.join(A, 1);
     world.join(B, 2);
     world.told(A);
-    let set =
-        |key: &str, value: &str| ClientMessage::SetMetadata { set: [(key.to_owned(), Some(value.to_owned()))].into() };
+    let set = |key: &str, value: &str| ClientMessage::SetMetadata {
+        request: None,
+        set: [(key.to_owned(), Some(value.to_owned()))].into(),
+    };
     world.say(A, set("seat", "3"));
     let metadata: BTreeMap<String, String> = [("seat".to_owned(), "3".to_owned())].into();
     let expected = [ServerMessage::Metadata { peer: peer_of(1), metadata: metadata.clone() }];
@@ -308,7 +314,7 @@ fn a_client_that_counts_and_hashes_agrees_with_every_mark() {
     world.join(B, 2);
     world.join(C, 3);
     world.leave(B, LeaveReason::Lost);
-    world.say(C, ClientMessage::SetMetadata { set: [("k".to_owned(), Some("v".to_owned()))].into() });
+    world.say(C, ClientMessage::SetMetadata { request: None, set: [("k".to_owned(), Some("v".to_owned()))].into() });
     world.room.tick(world.now, &mut world.sent);
     let told = world.told(A);
     let Some((ServerMessage::RosterMark(mark), changes)) = told.split_last() else { panic!("{told:?}") };

@@ -15,7 +15,7 @@ use crate::config::TrustedProxy;
 const FORGET: Duration = Duration::from_secs(60);
 
 /// Who shares a budget. Whoever has one IPv6 address has its whole /64.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum AddressKey {
     V4(u32),
     V6(u64),

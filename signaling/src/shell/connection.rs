@@ -18,13 +18,15 @@ use tokio_tungstenite::tungstenite::{self, Message};
 use voicemesh_wire::limits::{BINARY_MESSAGE_BYTES, JSON_MESSAGE_BYTES};
 use voicemesh_wire::signaling::{ErrorCode, Join, LeaveReason, ServerMessage};
 
-use super::address::Address;
-use super::hub::{Hub, RoomCell};
+use super::address::{Address, AddressKey};
+use super::hub::{Admission, Hub, RoomCell};
 use super::mailbox::Mailbox;
+use super::passwords::{self, Answer, Guesser};
 use super::stream::Stream;
 use crate::gate::{Gate, Passed};
 use crate::outbox::{CloseReason, ConnectionId, Text};
 use crate::refusal::Refusal;
+use crate::room::Digest;
 
 /// What an idle connection holds for reading.
 const READ_BUFFER_BYTES: usize = 1024;
@@ -33,6 +35,13 @@ const READ_BUFFER_BYTES: usize = 1024;
 const WRITE_BUFFER_BYTES: usize = 4096;
 /// Messages read in one go before others get their turn.
 const MESSAGES_PER_TURN: usize = 32;
+
+/// What a peer sends while its password is looked at is kept, up to so many messages …
+const HELD_MESSAGES: usize = 8;
+/// … or until there are so many bytes; then its socket is read no further. A client sends one, its handshake.
+const HELD_BYTES: usize = 4096;
+/// A room whose password changes each time that somebody has it hashed is left alone after so many hashes.
+const HASHES_PER_JOIN: u32 = 3;
 
 const MAX_MESSAGE_BYTES: usize =
     if JSON_MESSAGE_BYTES > BINARY_MESSAGE_BYTES { JSON_MESSAGE_BYTES } else { BINARY_MESSAGE_BYTES };
@@ -45,9 +54,26 @@ pub(super) struct Connection {
     gate: Gate,
     address: Option<Arc<Address>>,
     room: Option<Arc<RoomCell>>,
+    guesser_address: Option<AddressKey>,
+    hashing: Option<Hashing>,
     socket: WebSocketStream<Stream>,
     unflushed: bool,
     stage: Stage,
+}
+
+/// A join that waits for its password's hash.
+struct Hashing {
+    join: Box<Join>,
+    answer: Answer,
+    hashes: u32,
+    /// What came after the join.
+    held: Vec<Message>,
+}
+
+impl Hashing {
+    fn is_full(&self) -> bool {
+        self.held.len() >= HELD_MESSAGES || self.held.iter().map(Message::len).sum::<usize>() >= HELD_BYTES
+    }
 }
 
 /// How far a connection is with ending.
@@ -68,6 +94,7 @@ impl Connection {
         hub: Arc<Hub>,
         upgraded: hyper::upgrade::Upgraded,
         address: Option<Arc<Address>>,
+        guesser_address: Option<AddressKey>,
         refusal: Option<Refusal>,
     ) -> Option<Self> {
         let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
@@ -87,12 +114,18 @@ impl Connection {
         }
         let shared = address.as_ref().map(|address| Arc::clone(&address.budget));
         let gate = Gate::new(now, &hub.config.budgets, shared);
-        Some(Self { id, hub, mailbox, gate, address, room: None, socket, unflushed: false, stage: Stage::Open })
+        let (room, hashing) = (None, None);
+        let (unflushed, stage) = (false, Stage::Open);
+        Some(Self { id, hub, mailbox, gate, address, room, guesser_address, hashing, socket, unflushed, stage })
     }
 
     /// Ready when the socket is at its end.
     fn poll_incoming(&mut self, cx: &mut Context<'_>, now: Duration) -> Poll<()> {
+        self.poll_hashing(cx, now);
         for _ in 0..MESSAGES_PER_TURN {
+            if self.hashing.as_ref().is_some_and(Hashing::is_full) {
+                return Poll::Pending;
+            }
             if self.stage == Stage::DrainingRaw {
                 return self.poll_drain_raw(cx);
             }
@@ -100,7 +133,9 @@ impl Connection {
                 Some(Ok(message)) => {
                     self.mailbox.heard(now);
                     if self.stage == Stage::Open && self.mailbox.ending().is_none() {
-                        self.take_in(now, message);
+                        self.take_in_order(now, message);
+                        // A join may have begun to wait: its waker is registered by asking.
+                        self.poll_hashing(cx, now);
                     }
                 }
                 Some(Err(tungstenite::Error::Capacity(_))) => self.act(now, Gate::too_large()),
@@ -113,6 +148,39 @@ impl Connection {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// What follows a join that waits, waits with it; a goodbye takes it back.
+    fn take_in_order(&mut self, now: Duration, message: Message) {
+        match (&mut self.hashing, &message) {
+            (Some(_), Message::Close(_)) => self.hashing = None,
+            (Some(hashing), Message::Text(_) | Message::Binary(_)) => hashing.held.push(message),
+            (Some(_), Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
+            (None, _) => self.take_in(now, message),
+        }
+    }
+
+    /// Goes on with a join whose password has been hashed, and with what came after it.
+    fn poll_hashing(&mut self, cx: &mut Context<'_>, now: Duration) {
+        if self.mailbox.ending().is_some() {
+            self.hashing = None;
+        }
+        let Some(hashing) = &mut self.hashing else { return };
+        let Poll::Ready(answer) = Pin::new(&mut hashing.answer).poll(cx) else { return };
+        let Some(Hashing { join, hashes, held, .. }) = self.hashing.take() else { return };
+        // A worker that ended without a word has failed.
+        match answer.unwrap_or_else(|_| Err(Refusal::of(ErrorCode::ServerFull))) {
+            Ok(shown) => self.enter(now, join, Some(shown), hashes),
+            Err(refusal) => self.refuse(now, refusal),
+        }
+        match &mut self.hashing {
+            Some(hashing) => {
+                hashing.held = held;
+                cx.waker().wake_by_ref();
+            }
+            None if self.mailbox.ending().is_none() => held.into_iter().for_each(|message| self.take_in(now, message)),
+            None => {}
+        }
     }
 
     fn take_in(&mut self, now: Duration, message: Message) {
@@ -139,7 +207,7 @@ impl Connection {
 
     fn act(&mut self, now: Duration, passed: Passed) {
         match passed {
-            Passed::Join(join) => self.join(now, *join),
+            Passed::Join(join) => self.join(now, join),
             Passed::Message(message) => {
                 if let Some(room) = &self.room {
                     self.hub.message(now, room, self.id, message);
@@ -167,16 +235,43 @@ impl Connection {
         }
     }
 
-    fn join(&mut self, now: Duration, join: Join) {
+    fn join(&mut self, now: Duration, join: Box<Join>) {
         let budgets = &self.hub.config.budgets;
         let allowed = self.address.as_ref().is_none_or(|address| address.may_join(now, budgets));
-        let joined = match allowed {
-            true => self.hub.join(now, self.id, &self.mailbox, join),
-            false => Err(Refusal::of(ErrorCode::TooManyJoins)),
-        };
-        match joined {
-            Ok(room) => self.room = Some(room),
-            Err(refusal) => self.act(now, Passed::End(refusal.farewell(), CloseReason::Refused)),
+        if allowed {
+            self.enter(now, join, None, 0);
+        } else {
+            self.refuse(now, Refusal::of(ErrorCode::TooManyJoins));
+        }
+    }
+
+    fn refuse(&mut self, now: Duration, refusal: Refusal) {
+        self.hub.metrics.joins_refused.add(1);
+        self.act(now, Passed::End(refusal.farewell(), CloseReason::Refused));
+    }
+
+    /// Into the room, or into the queue of passwords.
+    fn enter(&mut self, now: Duration, join: Box<Join>, shown: Option<Digest>, hashes: u32) {
+        let begun = self.hub.join(now, self.id, &self.mailbox, join, shown).and_then(|admission| match admission {
+            Admission::In(room) => {
+                self.room = Some(room);
+                Ok(None)
+            }
+            Admission::Hash(..) if hashes >= HASHES_PER_JOIN => Err(Refusal::of(ErrorCode::TooManyJoins)),
+            Admission::Hash(join, question) => {
+                let guesser = Guesser::of(self.guesser_address, &join.room);
+                let password = join.password.clone().unwrap_or_else(|| "".into());
+                let answer = passwords::ask(&self.hub, &guesser, password, question)?;
+                Ok(Some(Hashing { join, answer, hashes: hashes + 1, held: Vec::new() }))
+            }
+        });
+        match begun {
+            Ok(None) => {}
+            Ok(Some(hashing)) => {
+                self.mailbox.joined();
+                self.hashing = Some(hashing);
+            }
+            Err(refusal) => self.refuse(now, refusal),
         }
     }
 

@@ -80,7 +80,8 @@ async fn websocket(State(hub): State<Arc<Hub>>, mut request: Request) -> Respons
 async fn open(hub: Arc<Hub>, upgraded: hyper::upgrade::Upgraded, client: IpAddr) {
     let full = hub.connections() >= hub.config.max_connections;
     let mut refusal = full.then(|| Refusal::of(ErrorCode::ServerFull));
-    let address = match AddressKey::of(client) {
+    let key = AddressKey::of(client);
+    let address = match key {
         Some(key) => {
             let address = hub.addresses.enter(hub.now(), key, &hub.config.budgets);
             if address.is_none() {
@@ -90,7 +91,7 @@ async fn open(hub: Arc<Hub>, upgraded: hyper::upgrade::Upgraded, client: IpAddr)
         }
         None => None,
     };
-    if let Some(connection) = Connection::new(hub, upgraded, address, refusal).await {
+    if let Some(connection) = Connection::new(hub, upgraded, address, key, refusal).await {
         // A task of its own: this one has the size of everything that an upgrade needs.
         tokio::spawn(connection);
     }

@@ -16,11 +16,12 @@ use super::address::Addresses;
 use super::lock;
 use super::mailbox::{Checked, Mailbox, Put};
 use super::metrics::Metrics;
+use super::passwords::Passwords;
 use crate::config::Config;
 use crate::gate::check_presence;
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Text};
 use crate::refusal::Refusal;
-use crate::room::{Room, RoomRules};
+use crate::room::{Digest, Knock, Question, Room, RoomRules, Salt};
 
 /// The ticker's step; shorter if pings come very often.
 const TICK: Duration = Duration::from_millis(250);
@@ -32,6 +33,7 @@ pub(super) struct Hub {
     pub(super) config: Config,
     pub(super) metrics: Metrics,
     pub(super) addresses: Addresses,
+    pub(super) passwords: Passwords,
     rules: Arc<RoomRules>,
     started: Instant,
     rooms: Mutex<HashMap<String, Arc<RoomCell>>>,
@@ -46,6 +48,14 @@ pub(super) struct Hub {
 /// A room with the mailboxes of those in it.
 pub(super) struct RoomCell(Mutex<Occupied>);
 
+/// What became of a join.
+pub(super) enum Admission {
+    /// It is in.
+    In(Arc<RoomCell>),
+    /// Its password has to be hashed first.
+    Hash(Box<Join>, Question),
+}
+
 struct Occupied {
     room: Room,
     mailboxes: BTreeMap<ConnectionId, Arc<Mailbox>>,
@@ -58,6 +68,7 @@ impl Hub {
             config,
             metrics: Metrics::default(),
             addresses: Addresses::default(),
+            passwords: Passwords::default(),
             started: Instant::now(),
             rooms: Mutex::default(),
             mailboxes: Mutex::default(),
@@ -113,18 +124,23 @@ impl Hub {
         }
     }
 
-    /// Into a room, which is made if it must be.
+    /// Into a room, which is made if it must be. `shown` is the password's digest, if the room has asked for one.
     pub(super) fn join(
         &self,
         now: Duration,
         id: ConnectionId,
         mailbox: &Arc<Mailbox>,
-        join: Join,
-    ) -> Result<Arc<RoomCell>, Refusal> {
+        join: Box<Join>,
+        shown: Option<Digest>,
+    ) -> Result<Admission, Refusal> {
+        let fresh = fresh_salt(&join)?;
         let cell = self.room_for(now, &join)?;
         let mut occupied = lock(&cell.0);
+        if let Knock::Hash(question) = occupied.room.knock(&join, shown.as_ref(), fresh)? {
+            return Ok(Admission::Hash(join, question));
+        }
         occupied.mailboxes.insert(id, Arc::clone(mailbox));
-        let joined = occupied.with(self, now, |room, out| room.join(now, id, join, out));
+        let joined = occupied.with(self, now, |room, out| room.join(now, id, *join, shown, out));
         match joined {
             Ok(_) => {
                 mailbox.joined();
@@ -132,11 +148,10 @@ impl Hub {
             }
             Err(_) => {
                 occupied.mailboxes.remove(&id);
-                self.metrics.joins_refused.add(1);
             }
         }
         drop(occupied);
-        joined.map(|_| cell)
+        joined.map(|_| Admission::In(cell))
     }
 
     fn room_for(&self, now: Duration, join: &Join) -> Result<Arc<RoomCell>, Refusal> {
@@ -224,6 +239,18 @@ fn make_space(rooms: &mut HashMap<String, Arc<RoomCell>>) -> bool {
     }
 }
 
+/// Only whoever names a password may need one.
+fn fresh_salt(join: &Join) -> Result<Salt, Refusal> {
+    let mut salt = Salt([0; 16]);
+    if join.password.is_some()
+        && let Err(error) = getrandom::fill(&mut salt.0)
+    {
+        tracing::error!("no random numbers: {error}");
+        return Err(Refusal::of(ErrorCode::ServerFull));
+    }
+    Ok(salt)
+}
+
 fn random_session() -> Result<SessionId, Refusal> {
     loop {
         match getrandom::u32().map(SessionId::new) {
@@ -257,11 +284,19 @@ pub(super) async fn tick(hub: Arc<Hub>) {
 
 impl Occupied {
     fn with<T>(&mut self, hub: &Hub, now: Duration, act: impl FnOnce(&mut Room, &mut Desk<'_>) -> T) -> T {
-        let mut desk = Desk { mailboxes: &self.mailboxes, now, deliveries: 0, voice_dropped: 0, slow_consumers: 0 };
+        let mut desk = Desk {
+            mailboxes: &self.mailboxes,
+            now,
+            deliveries: 0,
+            voice_dropped: 0,
+            data_dropped: 0,
+            slow_consumers: 0,
+        };
         let result = act(&mut self.room, &mut desk);
         for (counter, count) in [
             (&hub.metrics.deliveries, desk.deliveries),
             (&hub.metrics.voice_dropped, desk.voice_dropped),
+            (&hub.metrics.data_dropped, desk.data_dropped),
             (&hub.metrics.slow_consumers, desk.slow_consumers),
         ] {
             if count > 0 {
@@ -278,6 +313,7 @@ struct Desk<'a> {
     now: Duration,
     deliveries: u64,
     voice_dropped: u64,
+    data_dropped: u64,
     slow_consumers: u64,
 }
 
@@ -285,6 +321,7 @@ impl Desk<'_> {
     fn count(&mut self, put: Put) {
         match put {
             Put::OldestDropped => self.voice_dropped += 1,
+            Put::Refused => self.data_dropped += 1,
             Put::Overflow => self.slow_consumers += 1,
             Put::Queued | Put::Ended => {}
         }

@@ -19,6 +19,8 @@ use crate::refusal::Refusal;
 const VOICE_PACKETS: usize = 32;
 /// Voice that waited longer than this is not sent.
 const VOICE_AGE: Duration = Duration::from_millis(400);
+/// Packets of games' own bytes that wait for one receiver; one more is not taken. The peers send again what must arrive.
+const DATA_PACKETS: usize = 128;
 /// Messages and reliable packets that wait for one receiver; one more, and its connection ends (`slow-consumer`).
 const RELIABLE_MESSAGES: usize = 512;
 /// Their bytes together; of each, no more than [`COUNTED_BYTES`] are counted.
@@ -45,6 +47,8 @@ struct Queues {
     reliable_bytes: usize,
     voice: VecDeque<(Duration, Bytes)>,
     voice_next: bool,
+    data: VecDeque<Bytes>,
+    data_next: bool,
     phase: Phase,
     pinged_at: Duration,
 }
@@ -73,6 +77,8 @@ pub(super) enum Put {
     Queued,
     /// An older voice packet had to go.
     OldestDropped,
+    /// There is no room for it.
+    Refused,
     /// The connection ends: slow consumer.
     Overflow,
     /// The connection is ending already.
@@ -94,6 +100,8 @@ impl Mailbox {
                 reliable_bytes: 0,
                 voice: VecDeque::new(),
                 voice_next: false,
+                data: VecDeque::new(),
+                data_next: false,
                 phase: Phase::Waiting { since: now },
                 pinged_at: now,
             }),
@@ -102,7 +110,7 @@ impl Mailbox {
         }
     }
 
-    /// The peer is in a room: no more join is waited for.
+    /// The peer is in a room, or its password is looked at: no more join is waited for.
     pub(super) fn joined(&self) {
         let mut queues = lock(&self.queues);
         if let Phase::Waiting { .. } = queues.phase {
@@ -124,6 +132,7 @@ impl Mailbox {
         match delivery {
             Delivery::Reliable => self.put_reliable(now, Message::Binary(packet)),
             Delivery::Voice => self.put_voice(now, packet),
+            Delivery::Data => self.put_data(packet),
         }
     }
 
@@ -166,6 +175,21 @@ impl Mailbox {
         put
     }
 
+    fn put_data(&self, packet: Bytes) -> Put {
+        {
+            let mut queues = lock(&self.queues);
+            if queues.is_ending() {
+                return Put::Ended;
+            }
+            if queues.data.len() >= DATA_PACKETS {
+                return Put::Refused;
+            }
+            queues.data.push_back(packet);
+        }
+        self.waker.wake();
+        Put::Queued
+    }
+
     /// More than half of what may wait does: nothing that can be done without should be added.
     pub(super) fn is_congested(&self) -> bool {
         let queues = lock(&self.queues);
@@ -178,8 +202,8 @@ impl Mailbox {
         self.waker.wake();
     }
 
-    /// The next thing to write, and how many voice packets were dropped because they had become too old. Voice and
-    /// reliable messages take turns, so that neither waits behind a queue of the other.
+    /// The next thing to write, and how many voice packets were dropped because they had become too old. Voice takes
+    /// turns with the rest, and in that reliable messages with data, so that none waits behind a queue of another.
     pub(super) fn take(&self, now: Duration) -> (Option<Message>, usize) {
         let mut queues = lock(&self.queues);
         let mut dropped = 0;
@@ -187,17 +211,20 @@ impl Mailbox {
             queues.voice.pop_front();
             dropped += 1;
         }
-        let voice_next = !queues.voice.is_empty() && (queues.voice_next || queues.reliable.is_empty());
+        let voice_next =
+            !queues.voice.is_empty() && (queues.voice_next || queues.reliable.is_empty() && queues.data.is_empty());
         queues.voice_next = !voice_next;
-        let message = match voice_next {
-            true => queues.voice.pop_front().map(|(_, packet)| Message::Binary(packet)),
-            false => queues.reliable.pop_front(),
-        };
+        if voice_next {
+            return (queues.voice.pop_front().map(|(_, packet)| Message::Binary(packet)), dropped);
+        }
+        let data_next = !queues.data.is_empty() && (queues.data_next || queues.reliable.is_empty());
+        queues.data_next = !data_next;
+        if data_next {
+            return (queues.data.pop_front().map(Message::Binary), dropped);
+        }
+        let message = queues.reliable.pop_front();
         match &message {
-            Some(message) if !voice_next => {
-                queues.reliable_bytes = queues.reliable_bytes.saturating_sub(counted(message));
-            }
-            Some(_) => {}
+            Some(message) => queues.reliable_bytes = queues.reliable_bytes.saturating_sub(counted(message)),
             None => queues.give_memory_back(),
         }
         (message, dropped)
@@ -261,6 +288,7 @@ impl Queues {
         if !self.is_ending() {
             self.phase = Phase::Ending { reason, since: now };
             self.voice.clear();
+            self.data.clear();
         }
     }
 
@@ -270,6 +298,9 @@ impl Queues {
         }
         if self.voice.capacity() > KEPT_CAPACITY {
             self.voice = VecDeque::new();
+        }
+        if self.data.capacity() > KEPT_CAPACITY {
+            self.data = VecDeque::new();
         }
     }
 }
@@ -318,6 +349,20 @@ mod tests {
         assert_eq!(taken.len(), VOICE_PACKETS);
         assert_eq!(taken[0], Message::binary(vec![1]));
         assert_eq!(taken[VOICE_PACKETS - 1], Message::binary(vec![99]));
+    }
+
+    #[test]
+    fn data_for_a_slow_receiver_is_refused_and_waits_behind_nothing() {
+        let mailbox = Mailbox::new(ms(0));
+        let put = |number: u8| mailbox.packet(ms(0), Bytes::from(vec![number]), Delivery::Data);
+        assert_eq!((0..DATA_PACKETS).map(|_| put(1)).filter(|put| *put == Put::Queued).count(), DATA_PACKETS);
+        assert_eq!(put(1), Put::Refused);
+        voice(&mailbox, ms(0), 2);
+        mailbox.packet(ms(0), Bytes::from(vec![3]), Delivery::Reliable);
+        let first: Vec<_> = drain(&mailbox, ms(0)).into_iter().take(4).collect();
+        for number in 1..=3 {
+            assert!(first.contains(&Message::binary(vec![number])), "{first:?}");
+        }
     }
 
     /// proves: D-24

@@ -113,6 +113,8 @@ pub fn join_of(room: &str, name: &str) -> Join {
         capabilities: Capabilities::default(),
         metadata: Default::default(),
         presence: Presence::Either,
+        password: None,
+        room_metadata: Default::default(),
     }
 }
 

@@ -1,8 +1,9 @@
 //! Any bytes as a session packet: no panic, and what can be read is written so that it reads the same.
 
 use voicemesh_wire::packet::{
-    self, ClientState, ClockEcho, ClockProbe, DeltaClientState, HandshakeP2P, HandshakeRequest, HandshakeResponse,
-    Header, Kind, Probe, ReceptionReport, Relay, RemoveClient, Routing, TextData, VoiceAck, VoiceCopies, VoiceData,
+    self, ClientState, ClockEcho, ClockProbe, DataAck, DataMessage, DataReset, DataSegment, DeltaClientState,
+    HandshakeP2P, HandshakeRequest, HandshakeResponse, Header, Kind, Probe, ReceptionReport, Relay, RemoveClient,
+    Routing, TextData, VoiceAck, VoiceCopies, VoiceData,
 };
 use voicemesh_wire::{DecodeError, SessionId};
 
@@ -78,6 +79,10 @@ fn rewrite(header: Header, body: &[u8], session: SessionId) -> Result<Option<Vec
         Kind::ReceptionReport => ReceptionReport::decode(body)?.encode(session),
         Kind::ClockProbe => ClockProbe::decode(body)?.encode(session),
         Kind::ClockEcho => ClockEcho::decode(body)?.encode(session),
+        Kind::DataSegment => DataSegment::decode(body)?.encode(session),
+        Kind::DataAck => DataAck::decode(body)?.encode(session),
+        Kind::DataMessage => DataMessage::decode(body)?.encode(session),
+        Kind::DataReset => DataReset::decode(body)?.encode(session),
         Kind::ErrorWrongSession | Kind::Unassigned(_) => return Ok(None),
     }))
 }
@@ -113,7 +118,11 @@ fn check_same(kind: Kind, body: &[u8], again: &[u8]) {
         | Kind::Probe
         | Kind::ProbeEcho
         | Kind::ReceptionReport
-        | Kind::ClockProbe => assert_eq!(body, again),
+        | Kind::ClockProbe
+        | Kind::DataSegment
+        | Kind::DataAck
+        | Kind::DataMessage
+        | Kind::DataReset => assert_eq!(body, again),
         Kind::ErrorWrongSession | Kind::Unassigned(_) => {}
     }
 }

@@ -23,7 +23,7 @@ fn check_client(message: ClientMessage) {
     if again.len() <= JSON_MESSAGE_BYTES {
         assert_eq!(decode_client(&again).as_ref(), Ok(&message));
     }
-    if let ClientMessage::SetMetadata { set } = message
+    if let ClientMessage::SetMetadata { set, .. } | ClientMessage::SetRoomMetadata { set, .. } = message
         && let Ok(metadata) = apply_metadata(&Metadata::new(), set)
     {
         let bytes: usize = metadata.iter().map(|(key, value)| key.len() + value.len()).sum();

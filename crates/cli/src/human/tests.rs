@@ -145,6 +145,8 @@ fn refusals_say_what_next() {
     assert!(refused(ErrorCode::RoomFull).contains("“lobby” is full"));
     assert!(refused(ErrorCode::RoomMissing).contains("--must-exist"));
     assert!(refused(ErrorCode::RoomExists).contains("--must-not-exist"));
+    assert!(refused(ErrorCode::PasswordRequired).contains("VOICEMESH_PASSWORD"));
+    assert!(refused(ErrorCode::PasswordWrong).contains("“lobby”"));
     assert_eq!(refused(ErrorCode::Other("odd".into())), "The server refused: no. (odd)");
     assert!(replaced("lobby").contains("from somewhere else"));
     assert_eq!(
@@ -152,7 +154,7 @@ fn refusals_say_what_next() {
         "That did not work: too long."
     );
     assert!(said(Event::GroupRefused { group: "Red\u{7}".into() }).contains("“Red␇”"));
-    assert_eq!(said(Event::Refused { code: ErrorCode::RoomFull, message: "full".into() }), "");
+    assert_eq!(said(Event::Refused { code: ErrorCode::RoomFull, message: "full".into(), retry_after: None }), "");
     assert_eq!(said(Event::Replaced), "");
 }
 

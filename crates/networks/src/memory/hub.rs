@@ -273,7 +273,7 @@ impl State {
                 self.end_connection(to, DisconnectReason::ReliabilityBroken);
                 Err(NetworkError::ReliabilityBroken)
             }
-            Delivery::Reliable | Delivery::Voice => Ok(()),
+            Delivery::Reliable | Delivery::Voice | Delivery::Data => Ok(()),
         }
     }
 

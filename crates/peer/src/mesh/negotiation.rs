@@ -115,6 +115,9 @@ impl<C: Carrier> Mesh<C> {
     /// What the other peer says about a link between the two.
     pub(super) fn signaled(&mut self, now: Duration, from: PeerId, attempt: u32, signal: Signal) {
         if !self.may_link(from) {
+            if matches!(signal, Signal::Offer { .. } | Signal::RequestOffer) {
+                self.tell_request(from);
+            }
             return;
         }
         let offers = self.roster.you() < from;
@@ -124,8 +127,11 @@ impl<C: Carrier> Mesh<C> {
             Signal::RequestOffer => {
                 // Whoever gave the other up counts from the start again; the higher count holds for both.
                 let is_new = attempt >= pair.attempt;
+                // Whoever asks for one beyond the attempt under way will not answer that.
+                let is_beyond = attempt > pair.attempt;
                 pair.attempt = pair.attempt.max(attempt);
-                if offers && is_new && pair.may_negotiate(now, REQUEST_INTERVAL) && !pair.is_opening() {
+                let is_free = is_beyond || !pair.is_opening();
+                if offers && is_new && is_free && pair.may_negotiate(now, REQUEST_INTERVAL) {
                     self.offer(now, from);
                 }
             }
@@ -222,8 +228,35 @@ impl<C: Carrier> Mesh<C> {
     }
 
     fn may_link(&self, peer: PeerId) -> bool {
-        let allowed = !self.config.relay_only && !self.server_relay_only;
+        let allowed = !self.config.relay_only && !self.server_relay_only && self.is_wanted(peer);
         allowed && !self.is_lost(peer) && self.member(peer).is_some_and(|member| !member.capabilities.relay_only)
+    }
+
+    /// The way to a peer without a link may be another now: an attempt at once, unless one was made a moment ago.
+    pub(super) fn try_anew(&mut self, now: Duration, peer: PeerId) {
+        if !self.socket.is_joined() || !self.may_link(peer) || self.has_open_link(peer) {
+            return;
+        }
+        let offers = self.roster.you() < peer;
+        let is_new = !self.pairs.contains_key(&peer);
+        let pair = self.pairs.entry(peer).or_insert_with(|| Pair::new(now));
+        pair.failures = 0;
+        pair.next_attempt_at = now;
+        if offers && pair.may_negotiate(now, REQUEST_INTERVAL) {
+            self.offer(now, peer);
+        } else if !offers && (is_new || now >= pair.asked_at + REQUEST_INTERVAL) {
+            pair.attempt = pair.attempt.saturating_add(1);
+            self.ask_for_offer(now, peer);
+        }
+    }
+
+    /// Closes every link to a peer that stays in the room; the attempts go on being counted.
+    pub(super) fn close_links(&mut self, peer: PeerId) {
+        let Some(pair) = self.pairs.get(&peer) else { return };
+        let generations: Vec<u32> = pair.links.keys().copied().collect();
+        for generation in generations {
+            self.close_link(LinkId { peer, generation });
+        }
     }
 
     fn offer(&mut self, now: Duration, peer: PeerId) {

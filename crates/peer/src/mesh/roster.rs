@@ -102,6 +102,12 @@ impl Roster {
         self.members.values().filter(|member| member.presence == Presence::Here)
     }
 
+    /// The server's owner of the room.
+    pub(super) fn longest_present(&self) -> Option<PeerId> {
+        let present = self.present().map(|member| &member.info).chain(&self.own);
+        present.min_by_key(|info| info.order).map(|info| info.peer)
+    }
+
     fn name(&mut self, client: ClientId, peer: PeerId) {
         if let Some(former) = self.clients.insert(client, peer).filter(|former| *former != peer)
             && let Some(member) = self.members.get_mut(&former)
@@ -160,6 +166,7 @@ impl<C: Carrier> Mesh<C> {
         self.roster.version += 1;
         self.arrive(now, info);
         self.tell_network(NetworkEvent::RosterChanged);
+        self.tell_owner(false);
     }
 
     pub(super) fn peer_left(&mut self, now: Duration, peer: PeerId, reason: LeaveReason) {
@@ -170,14 +177,21 @@ impl<C: Carrier> Mesh<C> {
             LeaveReason::Lost => self.lose(now, peer, Duration::ZERO),
             LeaveReason::Replaced => self.lose(now, peer, KEEP_RETURNING),
         }
+        // Whoever was replaced comes back at once, in its old place.
+        if reason != LeaveReason::Replaced {
+            self.tell_owner(false);
+        }
     }
 
-    pub(super) fn metadata_changed(&mut self, peer: PeerId, metadata: Metadata) {
+    pub(super) fn metadata_changed(&mut self, now: Duration, peer: PeerId, metadata: Metadata) {
         self.roster.version += 1;
-        if let Some(member) = self.roster.members.get_mut(&peer) {
-            member.metadata = metadata.clone();
+        if peer == self.roster.you {
+            self.own_metadata_changed(metadata);
+        } else if let Some(member) = self.roster.members.get_mut(&peer) {
+            let former = std::mem::replace(&mut member.metadata, metadata.clone());
             member.info.metadata = metadata.clone();
             self.tell(MeshEvent::MetadataChanged { peer, metadata });
+            self.token_changed(now, peer, &former);
         }
     }
 
@@ -219,11 +233,11 @@ impl<C: Carrier> Mesh<C> {
         let peer = info.peer;
         match self.roster.members.get_mut(&peer) {
             Some(known) => {
-                let changed = known.metadata != info.metadata;
-                *known = Member::new(info);
+                let former = std::mem::replace(known, Member::new(info)).metadata;
                 let metadata = known.metadata.clone();
-                if changed {
+                if metadata != former {
                     self.tell(MeshEvent::MetadataChanged { peer, metadata });
+                    self.token_changed(now, peer, &former);
                 }
             }
             None => {
@@ -250,6 +264,7 @@ impl<C: Carrier> Mesh<C> {
     /// The end: no link to it stays, and the application is told.
     pub(super) fn give_up(&mut self, peer: PeerId, reason: PeerLeftReason) {
         self.drop_links(peer);
+        self.forget_choice(peer);
         if let Some(member) = self.roster.members.remove(&peer) {
             self.roster.clients.retain(|_, named| *named != peer);
             self.tell(MeshEvent::PeerLeft { member, reason });

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use voicemesh_session::network::{DisconnectReason, NetworkEvent};
 use voicemesh_wire::SessionId;
 use voicemesh_wire::signaling::{
-    Capabilities, ClientMessage, ErrorCode, Join, Joined, PROTOCOL_VERSION, PeerInfo, Presence, ServerLimits,
+    Capabilities, ClientMessage, ErrorCode, Join, Joined, Metadata, PROTOCOL_VERSION, PeerInfo, Presence, ServerLimits,
     ServerMessage, decode_server,
 };
 
-use super::{Carrier, Mesh, MeshEvent, SocketEvent};
+use super::{Carrier, Mesh, MeshEvent, SocketEvent, TransactionError};
 
 /// The first reconnection waits about this long, the next ones twice as long each …
 const FIRST_RETRY: Duration = Duration::from_millis(250);
@@ -77,6 +77,10 @@ impl Socket {
         matches!(self, Self::Joining { .. } | Self::Joined { .. })
     }
 
+    pub(super) fn is_stopped(&self) -> bool {
+        matches!(self, Self::Stopped)
+    }
+
     pub(super) fn is_joined(&self) -> bool {
         matches!(self, Self::Joined { .. })
     }
@@ -140,24 +144,12 @@ impl<C: Carrier> Mesh<C> {
         self.network_events.clear();
     }
 
-    /// Publishes something else.
-    pub fn set_metadata(&mut self, set: std::collections::BTreeMap<String, Option<String>>) {
-        for (key, value) in &set {
-            match value {
-                Some(value) => self.config.metadata.insert(key.clone(), value.clone()),
-                None => self.config.metadata.remove(key),
-            };
-        }
-        if self.socket.is_joined() {
-            self.carrier.send_text(ClientMessage::SetMetadata { set }.to_json());
-        }
-    }
-
     /// Join and HandshakeRequest go back to back, so that speech can flow one round trip later.
     fn socket_open(&mut self, now: Duration) {
         let Socket::Opening { memory, .. } = &self.socket else { return };
         let memory = *memory;
         self.socket = Socket::Joining { since: now, memory };
+        let metadata = self.metadata_to_join();
         let join = Join {
             protocol: PROTOCOL_VERSION,
             room: self.config.room.clone(),
@@ -169,11 +161,14 @@ impl<C: Carrier> Mesh<C> {
                 redundancy: self.config.redundancy,
                 voice_ack: true,
                 reports: true,
+                data: true,
                 frame_ms: self.config.frame_ms.clone(),
             },
-            metadata: self.config.metadata.clone(),
+            metadata,
             // Whoever comes back finds the room as it is.
             presence: if memory.has_joined { Presence::Either } else { self.config.presence },
+            password: self.config.password.clone(),
+            room_metadata: self.room_metadata().clone(),
         };
         self.carrier.send_text(ClientMessage::Join(join).to_json());
         self.tell_network(NetworkEvent::Connected);
@@ -191,7 +186,9 @@ impl<C: Carrier> Mesh<C> {
             ServerMessage::Joined(joined) => self.joined(now, joined),
             ServerMessage::PeerJoined { peer } => self.peer_joined(now, peer),
             ServerMessage::PeerLeft { peer, reason } => self.peer_left(now, peer, reason),
-            ServerMessage::Metadata { peer, metadata } => self.metadata_changed(peer, metadata),
+            ServerMessage::Metadata { peer, metadata } => self.metadata_changed(now, peer, metadata),
+            ServerMessage::MetadataSet { request } => self.request_done(now, request, Ok(())),
+            ServerMessage::RoomMetadata { metadata } => self.room_metadata_changed(metadata),
             ServerMessage::Signal { from, attempt, signal } => self.signaled(now, from, attempt, signal),
             ServerMessage::RosterMark(mark) => {
                 if self.socket.is_joined() && !self.roster.matches(mark) {
@@ -205,8 +202,12 @@ impl<C: Carrier> Mesh<C> {
                     own = peers.remove(index);
                 }
                 self.set_roster(now, session, own, peers, mark);
+                self.tell_owner(false);
             }
-            ServerMessage::Error { code, message, fatal, retry_after_ms } => {
+            ServerMessage::Error { code, message, fatal: false, request: Some(request), .. } => {
+                self.request_done(now, request, Err(TransactionError { code, message }));
+            }
+            ServerMessage::Error { code, message, fatal, retry_after_ms, .. } => {
                 self.refused(now, code, message, fatal, retry_after_ms);
             }
             ServerMessage::GoingAway { retry_after_ms } => {
@@ -240,7 +241,8 @@ impl<C: Carrier> Mesh<C> {
             client: joined.client,
             run: self.config.run,
             name: self.config.name.clone(),
-            metadata: self.config.metadata.clone(),
+            // Of oneself, the roster's hash needs the rest only.
+            metadata: Metadata::new(),
             capabilities: Capabilities::default(),
             order: joined.order,
         };
@@ -263,6 +265,8 @@ impl<C: Carrier> Mesh<C> {
             relay_only: joined.relay_only,
         });
         self.set_roster(now, session, own, joined.peers, joined.roster);
+        self.tell_owner(true);
+        self.lobby_joined(now, joined.room_metadata);
         self.tick_links(now);
     }
 
@@ -275,7 +279,8 @@ impl<C: Carrier> Mesh<C> {
             self.end_connection(DisconnectReason::Refused(message.clone()));
             self.drop_all_links();
             self.stop();
-            self.tell(MeshEvent::Refused { code, message });
+            let retry_after = retry_after_ms.map(Duration::from_millis);
+            self.tell(MeshEvent::Refused { code, message, retry_after });
         } else {
             self.socket_lost(now, message, retry_after);
         }
@@ -287,6 +292,7 @@ impl<C: Carrier> Mesh<C> {
         let Some(memory) = self.socket.memory() else { return };
         let away_since = self.socket.away_since().unwrap_or(now);
         self.end_connection(DisconnectReason::Lost);
+        self.lobby_lost();
         self.carrier.close_socket();
         let longest = FIRST_RETRY.saturating_mul(1 << memory.failures.min(8)).min(LONGEST_RETRY);
         let retry_in = longest.mul_f64(0.5 + 0.5 * self.random.fraction()).max(at_least);
@@ -304,6 +310,7 @@ impl<C: Carrier> Mesh<C> {
     fn stop(&mut self) {
         self.carrier.close_socket();
         self.socket = Socket::Stopped;
+        self.lobby_ended();
     }
 }
 
@@ -315,7 +322,13 @@ fn silence_limit(limits: &ServerLimits) -> Duration {
 /// Refusals that trying again does not change. Who has been in the room before keeps trying where room may come free.
 fn is_final(code: &ErrorCode, has_joined: bool) -> bool {
     match code {
-        ErrorCode::RoomFull | ErrorCode::ServerFull | ErrorCode::RoomMissing | ErrorCode::RoomExists => !has_joined,
+        ErrorCode::RoomFull
+        | ErrorCode::ServerFull
+        | ErrorCode::RoomMissing
+        | ErrorCode::RoomExists
+        | ErrorCode::PasswordRequired
+        | ErrorCode::PasswordWrong
+        | ErrorCode::PasswordWait => !has_joined,
         ErrorCode::BadName
         | ErrorCode::BadRoom
         | ErrorCode::BadMetadata

@@ -69,6 +69,10 @@ impl<P: Copy + Ord + Debug> Client<P> {
             | Kind::ReceptionReport
             | Kind::ClockProbe
             | Kind::ClockEcho
+            | Kind::DataSegment
+            | Kind::DataAck
+            | Kind::DataMessage
+            | Kind::DataReset
             | Kind::Unassigned(_) => {
                 let client = Routing::read(packet)?.sender;
                 if view.table.member(client).is_none() || client == view.you {
@@ -86,6 +90,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
                     );
                 }
                 let from = self.who(net, session, client);
+                if header.kind.is_data() {
+                    return self.data(now, net, from, header.kind, packet, body);
+                }
                 self.extension(from, header.kind, body, packet)
             }
             kind @ (Kind::HandshakeRequest
@@ -158,6 +165,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             Kind::VoiceAck => link.health.acknowledged(now, VoiceAck::decode(body)?),
             Kind::ProbeEcho => link.health.answered(now, Probe::decode(body)?.token),
             Kind::Probe => self.answer_probe(now, net, id, session, Probe::decode(body)?)?,
+            kind if kind.is_data() => self.data(now, net, Who::Peer(id.peer), kind, packet, body)?,
             kind => self.extension(Who::Peer(id.peer), kind, body, packet)?,
         }
         Ok(Received::default())

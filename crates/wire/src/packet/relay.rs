@@ -60,6 +60,13 @@ impl<'a> Relay<'a> {
     }
 }
 
+/// Whether a relay packet holds a game's own bytes, which its sender may lose where much waits.
+pub fn is_relayed_data(packet: &[u8]) -> bool {
+    let Ok((Header { kind: Kind::ServerRelayUnreliable, .. }, body)) = open(packet) else { return false };
+    let inside = Relay::decode(body).and_then(|relay| open(relay.packet));
+    inside.is_ok_and(|(header, _)| header.kind.is_data())
+}
+
 /// What a relay or a link looks at in a packet that is not for itself: nothing behind the sender's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Routing {

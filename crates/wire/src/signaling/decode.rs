@@ -1,21 +1,21 @@
 //! From text to messages, with errors that say what was wrong and bounds that hold before anything is kept.
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::borrow::Cow;
 use thiserror::Error;
 
-use super::{Capabilities, ClientMessage, ErrorCode, Join, Metadata, ServerMessage, Signal};
+use super::{Capabilities, ClientMessage, ErrorCode, Join, Metadata, MetadataChanges, ServerMessage, Signal};
 use crate::limits;
 
-const CLIENT_TYPES: [&str; 5] = ["join", "signal", "set-metadata", "roster", "leave"];
-const SERVER_TYPES: [&str; 10] = [
+const CLIENT_TYPES: [&str; 6] = ["join", "signal", "set-metadata", "set-room-metadata", "roster", "leave"];
+const SERVER_TYPES: [&str; 12] = [
     "joined",
     "peer-joined",
     "peer-left",
     "metadata",
+    "metadata-set",
+    "room-metadata",
     "signal",
     "roster-mark",
     "roster",
@@ -52,6 +52,9 @@ pub enum MessageError {
     /// More than [`limits::METADATA_KEYS`] keys or [`limits::METADATA_BYTES`] bytes.
     #[error("metadata has at most 32 keys and 8192 bytes")]
     BadMetadata,
+    /// The password is longer than [`limits::PASSWORD_BYTES`].
+    #[error("a password has at most 128 bytes")]
+    BadPassword,
 }
 
 impl MessageError {
@@ -65,6 +68,7 @@ impl MessageError {
             Self::BadName => ErrorCode::BadName,
             Self::BadRoom => ErrorCode::BadRoom,
             Self::BadMetadata => ErrorCode::BadMetadata,
+            Self::BadPassword => ErrorCode::BadField,
         }
     }
 }
@@ -110,18 +114,37 @@ fn decode<T: DeserializeOwned>(text: &str, types: &[&str]) -> Result<T, MessageE
     serde_json::from_str(text).map_err(bad_field)
 }
 
+/// The number of a request in a message that [`decode_client`] refused, if it can be read.
+pub fn request_of(text: &str) -> Option<u32> {
+    #[derive(Deserialize)]
+    struct Numbered {
+        request: Option<u32>,
+    }
+    let numbered: Option<Numbered> =
+        (text.len() <= limits::JSON_MESSAGE_BYTES).then(|| serde_json::from_str(text).ok())?;
+    numbered?.request
+}
+
 /// Enough of a stranger's text to recognise it, and no more: it goes into an error message.
 fn shortened(text: &str) -> String {
     text.chars().take(40).collect()
 }
 
 impl ClientMessage {
+    /// The number by which its answer is known, if it asks for one.
+    pub fn request(&self) -> Option<u32> {
+        match self {
+            Self::SetMetadata { request, .. } | Self::SetRoomMetadata { request, .. } => *request,
+            Self::Join(_) | Self::Signal { .. } | Self::Roster | Self::Leave => None,
+        }
+    }
+
     /// Holds the message against [`limits`]; [`decode_client`] has done so already.
     pub fn validate(&self) -> Result<(), MessageError> {
         match self {
             Self::Join(join) => join.validate(),
             Self::Signal { signal, .. } => signal.validate(),
-            Self::SetMetadata { set } => {
+            Self::SetMetadata { set, .. } | Self::SetRoomMetadata { set, .. } => {
                 let bytes = set.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, String::len));
                 let fits = set.len() <= 2 * limits::METADATA_KEYS && bytes.sum::<usize>() <= 2 * limits::METADATA_BYTES;
                 if fits { Ok(()) } else { Err(MessageError::BadMetadata) }
@@ -139,8 +162,12 @@ impl Join {
         if self.name.len() > limits::NAME_BYTES || self.name.chars().any(char::is_control) {
             return Err(MessageError::BadName);
         }
+        if self.password.as_ref().is_some_and(|password| password.len() > limits::PASSWORD_BYTES) {
+            return Err(MessageError::BadPassword);
+        }
         self.capabilities.validate()?;
-        check_metadata(&self.metadata)
+        check_metadata(&self.metadata)?;
+        check_metadata(&self.room_metadata)
     }
 }
 
@@ -171,7 +198,7 @@ impl Signal {
 }
 
 /// What `current` becomes with `set` applied, or an error that leaves it as it was.
-pub fn apply_metadata(current: &Metadata, set: BTreeMap<String, Option<String>>) -> Result<Metadata, MessageError> {
+pub fn apply_metadata(current: &Metadata, set: MetadataChanges) -> Result<Metadata, MessageError> {
     let mut next = current.clone();
     for (key, value) in set {
         match value {

@@ -63,6 +63,14 @@ error_codes! {
     BadRoom = "bad-room",
     /// The metadata has too many keys or too many bytes; nothing was changed.
     BadMetadata = "bad-metadata",
+    /// The room has a password, and the join named none.
+    PasswordRequired = "password-required",
+    /// It is another password, or the room has none.
+    PasswordWrong = "password-wrong",
+    /// Wrong passwords came from this address; none is looked at until the time given is over.
+    PasswordWait = "password-wait",
+    /// Only the room's owner may.
+    NotOwner = "not-owner",
     /// More than the budget allows; what was sent is dropped, and going on ends the connection.
     TooManyMessages = "too-many-messages",
     /// More joins from this address than the budget allows; try again later.

@@ -1,0 +1,650 @@
+/* voicemesh: voice between the people in a room. Written by cbindgen from crates/capi/src; see the guide in docs/.
+ *
+ * Rules that hold for every function:
+ *
+ * - Nothing is called back and nothing is thrown. What happens is polled.
+ * - Every function may be called from every thread. Calls on one handle wait for each other, never long; vm_poll on
+ *   one handle belongs to one thread at a time, because the event it fills points into the handle.
+ * - A handle is a number. One that was closed, or never was one, gives VM_ERROR_CLOSED or VM_ERROR_BAD_HANDLE.
+ * - A pointer is either null, which is an error unless the function says otherwise, or points to as much as the function
+ *   says. Nothing that is handed in is kept after the call.
+ * - Texts are UTF-8 with a length in bytes; VM_NUL_TERMINATED as a length stands for "up to the first NUL". Texts that are
+ *   handed out end in a NUL that their length does not count.
+ * - A structure that can grow begins with its size, as the program knows it: sizeof.
+ * - Truths are int32_t: 0 is no, anything else is yes.
+ * - A negative result is an error, and vm_last_error says it in a sentence.
+ */
+
+#ifndef VOICEMESH_H
+#define VOICEMESH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* As a length: the text ends before its first NUL. */
+#define VM_NUL_TERMINATED ((size_t)-1)
+
+
+
+// Counts changes that break programs which were built before; see vm_abi_version.
+#define VM_ABI_VERSION 0
+
+// What a call came to. Errors are negative.
+enum vm_result
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // It worked.
+  VM_OK = 0,
+  // It worked, and there is nothing (more) to give.
+  VM_EMPTY = 1,
+  // A pointer is null that must not be.
+  VM_ERROR_NULL = -1,
+  // The handle was never given out, or is of another kind.
+  VM_ERROR_BAD_HANDLE = -2,
+  // The handle was closed.
+  VM_ERROR_CLOSED = -3,
+  // A structure's size is one that no version of this library knows.
+  VM_ERROR_BAD_SIZE = -4,
+  // A text is not UTF-8.
+  VM_ERROR_BAD_TEXT = -5,
+  // A number stands for no choice, or is out of bounds.
+  VM_ERROR_BAD_VALUE = -6,
+  // The address is not one of a server.
+  VM_ERROR_BAD_SERVER = -7,
+  // The name, or the room's name, is too long or has control characters.
+  VM_ERROR_BAD_NAME = -8,
+  // A microphone or speaker cannot be opened.
+  VM_ERROR_DEVICE = -9,
+  // A recording cannot be begun.
+  VM_ERROR_RECORDING = -10,
+  // A certificate cannot be read.
+  VM_ERROR_CERTIFICATE = -11,
+  // The operating system refuses a thread, a socket or randomness.
+  VM_ERROR_SYSTEM = -12,
+  // Too many handles are open.
+  VM_ERROR_TOO_MANY = -13,
+  // There is no such peer in the room.
+  VM_ERROR_UNKNOWN_PEER = -14,
+  // A buffer is too small; the size it needs was told.
+  VM_ERROR_BUFFER = -15,
+  // A fault of this library. The handle should be closed.
+  VM_ERROR_INTERNAL = -100,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum vm_result vm_result;
+#else
+typedef int32_t vm_result;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// What an event tells. A number that the program does not know is to be passed over.
+enum vm_event_type
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Nothing: left by a vm_poll that gave VM_EMPTY.
+  VM_EVENT_NONE = 0,
+  // The server has let this peer in: peer (the own id), name (the room), count (how many others), session. Comes again
+  // after every rejoin.
+  VM_EVENT_JOINED = 1,
+  // The session is complete: speech flows from here on.
+  VM_EVENT_CONNECTED = 2,
+  // Somebody is in the room: peer, name, metadata.
+  VM_EVENT_PEER_JOINED = 3,
+  // Somebody is no longer in the room: peer, name, reason (vm_leave_reason).
+  VM_EVENT_PEER_LEFT = 4,
+  // Somebody publishes something else now: peer, metadata (all of it).
+  VM_EVENT_METADATA_CHANGED = 5,
+  // Another way to a peer is in use: peer, route (vm_route).
+  VM_EVENT_ROUTE_CHANGED = 6,
+  // A peer is heard for the first time: peer.
+  VM_EVENT_FIRST_HEARD = 7,
+  // Somebody begins or ceases to speak: peer, on.
+  VM_EVENT_SPEAKING = 8,
+  // Somebody wrote: peer, name, text, on (only to this peer).
+  VM_EVENT_TEXT = 9,
+  // The server cannot be reached, and is tried again: text (why), wait_us (when).
+  VM_EVENT_SERVER_AWAY = 10,
+  // The server does not let this peer in, and it does not try again: code, text.
+  VM_EVENT_REFUSED = 11,
+  // This identity joined from somewhere else. It does not come back by itself.
+  VM_EVENT_REPLACED = 12,
+  // Something was refused, and the room goes on: code, text.
+  VM_EVENT_WARNED = 13,
+  // The server refused a talk group: name.
+  VM_EVENT_GROUP_REFUSED = 14,
+  // A device is gone, and looked for: device (vm_device_role), text (why).
+  VM_EVENT_DEVICE_LOST = 15,
+  // A device works again: device.
+  VM_EVENT_DEVICE_RECOVERED = 16,
+  // A recording could not be begun, or has ended: text (why).
+  VM_EVENT_RECORDING_FAILED = 17,
+  // This peer has left; nothing follows.
+  VM_EVENT_LEFT = 18,
+  // Something that this library knows and this header does not.
+  VM_EVENT_OTHER = 1000,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum vm_event_type vm_event_type;
+#else
+typedef int32_t vm_event_type;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// How a peer is reached.
+enum vm_route
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Not now.
+  VM_ROUTE_NONE = 0,
+  // Through the server.
+  VM_ROUTE_RELAYED = 1,
+  // Over a link of its own.
+  VM_ROUTE_DIRECT = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum vm_route vm_route;
+#else
+typedef int32_t vm_route;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Why a peer is gone.
+enum vm_leave_reason
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // It left.
+  VM_LEAVE_LEFT = 0,
+  // The server put it out.
+  VM_LEAVE_KICKED = 1,
+  // Nothing reaches it.
+  VM_LEAVE_LOST = 2,
+  // Its program was started again, and is back as a new arrival.
+  VM_LEAVE_RESTARTED = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum vm_leave_reason vm_leave_reason;
+#else
+typedef int32_t vm_leave_reason;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Which end of the sound.
+enum vm_device_role
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // The microphone.
+  VM_DEVICE_INPUT = 0,
+  // The speaker.
+  VM_DEVICE_OUTPUT = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum vm_device_role vm_device_role;
+#else
+typedef int32_t vm_device_role;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Whom a join wants to find in the room.
+enum vm_presence
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // It does not matter.
+  VM_PRESENCE_EITHER = 0,
+  // Somebody; else VM_EVENT_REFUSED with the code "room-missing".
+  VM_PRESENCE_MUST_EXIST = 1,
+  // Nobody; else "room-exists".
+  VM_PRESENCE_MUST_NOT_EXIST = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum vm_presence vm_presence;
+#else
+typedef int32_t vm_presence;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// When the microphone's sound is sent.
+enum vm_activation
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // As fits the microphone: when somebody speaks for a real one, always for a file or a tone.
+  VM_ACTIVATION_DEFAULT = 0,
+  // Whenever there is any sound.
+  VM_ACTIVATION_ALWAYS = 1,
+  // When somebody speaks.
+  VM_ACTIVATION_VOICE = 2,
+  // While vm_set_talking says so.
+  VM_ACTIVATION_PUSH_TO_TALK = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum vm_activation vm_activation;
+#else
+typedef int32_t vm_activation;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// How much steady noise is removed from the microphone's sound.
+enum vm_noise
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // None.
+  VM_NOISE_OFF = 0,
+  // About 6 dB.
+  VM_NOISE_LOW = 1,
+  // About 12 dB.
+  VM_NOISE_MODERATE = 2,
+  // About 18 dB.
+  VM_NOISE_HIGH = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum vm_noise vm_noise;
+#else
+typedef int32_t vm_noise;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// A text that is handed in or out.
+typedef struct vm_string {
+  // UTF-8; null stands for the empty text.
+  const char *data;
+  // In bytes; handed in, it may be VM_NUL_TERMINATED.
+  size_t length;
+} vm_string;
+
+// One entry of what a peer publishes about itself.
+typedef struct vm_pair {
+  // Its name.
+  struct vm_string key;
+  // Its value.
+  struct vm_string value;
+} vm_pair;
+
+// How to join a room. vm_options_init fills in what is left open; a server and a room are enough.
+typedef struct vm_options {
+  // sizeof(vm_options), set by vm_options_init.
+  uint32_t size;
+  // No direct links, so that nobody in the room sees this machine's address.
+  int32_t relay_only;
+  // The server: wss://host, or ws://host:port.
+  struct vm_string server;
+  // The room's name, at most 256 bytes.
+  struct vm_string room;
+  // The name that others see, at most 64 bytes; "somebody" if empty.
+  struct vm_string name;
+  // The microphone: the default one if empty; the name of a device; FILE.wav, FILE.wav:loop, tone:HZ, silence, null.
+  struct vm_string input;
+  // The speaker: the default one if empty; the name of a device; FILE.wav, null.
+  struct vm_string output;
+  // Where the installation's secret is kept, by which it is known again; the user's configuration folder if empty.
+  struct vm_string state_dir;
+  // A folder to keep a recording in, which everyone in the room sees; none if empty.
+  struct vm_string record;
+  // A file with a certificate (PEM) to trust beside those the system trusts; none if empty.
+  struct vm_string extra_root_pem;
+  // What to publish about oneself; null if metadata_count is 0.
+  const struct vm_pair *metadata;
+  // How many pairs that are.
+  size_t metadata_count;
+  // A vm_presence.
+  int32_t presence;
+  // A vm_activation.
+  int32_t activation;
+  // With push-to-talk, for how long sending goes on after the key is let go: at most 5000.
+  uint32_t release_ms;
+  // What all that is sent may take of the uplink, in bits per second; 0: no limit.
+  uint32_t uplink_bps;
+  // Joins muted.
+  int32_t muted;
+  // Says back what it hears.
+  int32_t echo;
+  // Whether the four that follow count. Otherwise everything that helps is done for a microphone, and nothing for a file.
+  int32_t has_processing;
+  // Removes what the loudspeaker plays.
+  int32_t echo_cancellation;
+  // A vm_noise.
+  int32_t noise_suppression;
+  // Makes quiet people louder.
+  int32_t automatic_gain;
+  // Removes rumble below the voice.
+  int32_t high_pass;
+  // Zero.
+  int32_t reserved;
+} vm_options;
+
+// This program's own place in a room. 0 is none.
+typedef uint64_t vm_peer;
+
+// A machine in a room: the same across reconnects. All zeros is nobody.
+typedef struct vm_peer_id {
+  // Its bytes, in the order in which it is written.
+  uint8_t bytes[16];
+} vm_peer_id;
+
+// What happened. Which fields count stands at the vm_event_type; the others are 0, empty or null.
+//
+// The program owns the structure. What its texts and data point to belongs to the handle, and stays as it is until the next
+// vm_poll on that handle, or vm_close.
+typedef struct vm_event {
+  // sizeof(vm_event), set by the program before the first vm_poll; it stays.
+  uint32_t size;
+  // A vm_event_type.
+  int32_t type;
+  // When, in microseconds since vm_join.
+  uint64_t at_us;
+  // Whom it is about or from.
+  struct vm_peer_id peer;
+  // The name that is shown of a peer; a room's or a group's name.
+  struct vm_string name;
+  // What was written; why something happened, for people.
+  struct vm_string text;
+  // Why something was refused, for programs: "room-missing", "room-full" and so on.
+  struct vm_string code;
+  // Bytes of a message; null if there are none.
+  const uint8_t *data;
+  // How many.
+  size_t data_length;
+  // What a peer publishes, ordered by key; null if there is nothing.
+  const struct vm_pair *metadata;
+  // How many pairs.
+  size_t metadata_count;
+  // When something is tried again, in microseconds from the event.
+  uint64_t wait_us;
+  // The session's number.
+  uint32_t session;
+  // How many.
+  uint32_t count;
+  // Whether: see the event's type.
+  int32_t on;
+  // A vm_route.
+  int32_t route;
+  // A vm_leave_reason.
+  int32_t reason;
+  // A vm_device_role.
+  int32_t device;
+} vm_event;
+
+// One's own situation, as of a few milliseconds ago.
+typedef struct vm_state {
+  // sizeof(vm_state), set by the program.
+  uint32_t size;
+  // Whether this peer is in the room's session.
+  int32_t connected;
+  // The own id; zeros until VM_EVENT_JOINED.
+  struct vm_peer_id you;
+  // Frames that the microphone has made.
+  uint64_t frames_spoken;
+  // How many others there are.
+  uint32_t peer_count;
+  // Nothing is sent.
+  int32_t muted;
+  // Nothing is heard.
+  int32_t deafened;
+  // The key to talk is held.
+  int32_t talking;
+  // This peer keeps a recording of the room.
+  int32_t recording;
+  // What the microphone gives is sent now.
+  int32_t sending;
+  // How loud the microphone was lately, after processing: -120 is silence.
+  float level_dbfs;
+  // The loudest sample lately, as captured.
+  float peak_dbfs;
+  // How loud it is when nobody speaks.
+  float noise_floor_dbfs;
+  // How sure the detector is that somebody speaks: 0.0 to 1.0.
+  float speech_probability;
+  // Payload of one stream, in bits per second.
+  uint32_t bitrate_bps;
+  // What all streams together take while somebody speaks, in bits per second.
+  uint32_t uplink_bps;
+  // The most that a listener lost lately: 0.0 to 1.0.
+  float worst_loss;
+  // Whether the microphone was too loud for the device lately.
+  int32_t clipping;
+} vm_state;
+
+// Another peer, as of a few milliseconds ago.
+typedef struct vm_remote {
+  // sizeof(vm_remote).
+  uint32_t size;
+  // A vm_route.
+  int32_t route;
+  // Who.
+  struct vm_peer_id peer;
+  // The name to show.
+  char name[72];
+  // It speaks.
+  int32_t speaking;
+  // It is not heard because this peer muted it.
+  int32_t muted;
+  // It keeps a recording of the room.
+  int32_t recording;
+  // How loud it was lately: -120 is silence.
+  float level_dbfs;
+  // How loud it is heard: a factor.
+  float gain;
+  // Of its frames, those lost on the way lately: 0.0 to 1.0.
+  float loss;
+  // The link's round trip in microseconds; negative until measured.
+  int64_t round_trip_us;
+  // From its microphone to this speaker, in microseconds; negative until measured.
+  int64_t delay_us;
+  // How long its frames lately waited to be heard, in microseconds.
+  int64_t buffer_us;
+  // Frames received from it, each once.
+  uint64_t frames_received;
+  // Frames of it that were heard.
+  uint64_t frames_heard;
+  // Frames of it that were guessed.
+  uint64_t frames_concealed;
+} vm_remote;
+
+// A microphone or a speaker.
+typedef struct vm_device {
+  // sizeof(vm_device).
+  uint32_t size;
+  // A vm_device_role; a device that is both is listed twice.
+  int32_t role;
+  // It is opened when no name is given.
+  int32_t is_default;
+  // What vm_options and vm_set_input or vm_set_output open it by.
+  char name[256];
+  // A line for people, perhaps cut off.
+  char description[256];
+} vm_device;
+
+#ifdef __cplusplus
+extern "C" {
+#endif // __cplusplus
+
+// The last error of a call on this thread, as a sentence for people that ends in a NUL; the empty text if there was none.
+//
+// It is the library's, and stays as it is until the next call of this thread fails, or the thread ends. A call that succeeds
+// does not change it.
+const char *vm_last_error(void);
+
+// What a result means, as a sentence for people that ends in a NUL. It is the library's, and constant.
+//
+// Takes any number; one that is no vm_result is said to be unknown.
+const char *vm_result_text(int32_t result);
+
+// Sets every option to its default, and every text to the empty one with the length VM_NUL_TERMINATED.
+//
+// `size` is sizeof(vm_options), and options points to that many bytes. Errors: VM_ERROR_NULL, VM_ERROR_BAD_SIZE.
+vm_result vm_options_init(struct vm_options *options,
+                          uint32_t size);
+
+// The number VM_ABI_VERSION of the header that this library was built with. A program that was built with another should not
+// go on.
+uint32_t vm_abi_version(void);
+
+// The library's version, "0.1.0" for example; constant.
+const char *vm_version(void);
+
+// Begins to join a room, and gives the handle. Whether it works is told by events: VM_EVENT_JOINED, VM_EVENT_SERVER_AWAY,
+// VM_EVENT_REFUSED.
+//
+// The handle is the program's to close, with vm_close. Returns at once but for opening devices. Errors: VM_ERROR_NULL,
+// VM_ERROR_BAD_SIZE, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE, VM_ERROR_BAD_SERVER, VM_ERROR_BAD_NAME, VM_ERROR_DEVICE,
+// VM_ERROR_RECORDING, VM_ERROR_CERTIFICATE, VM_ERROR_SYSTEM, VM_ERROR_TOO_MANY; *peer is then 0.
+vm_result vm_join(const struct vm_options *options,
+                  vm_peer *peer);
+
+// The next thing that happened: VM_OK and an event, or VM_EMPTY and one of the type VM_EVENT_NONE. Never blocks. The order
+// is that in which things happened.
+//
+// event->size must be set. What the event points to stays as it is until the next vm_poll on this handle, or vm_close; so one
+// thread at a time polls a handle. Errors: VM_ERROR_NULL, VM_ERROR_BAD_SIZE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_poll(vm_peer peer,
+                  struct vm_event *event);
+
+// Waits until there is something to poll, at most so long: VM_OK if there is, VM_EMPTY if not. For programs without a frame
+// loop of their own.
+//
+// Other threads can use the handle meanwhile, and closing it ends the waiting. Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_wait(vm_peer peer,
+                  uint32_t at_most_ms);
+
+// Leaves the room, waits until the others have been told (at most a second), and closes the handle.
+//
+// Closing it again, or closing 0, does nothing and gives VM_OK. Calls that other threads make with the handle give
+// VM_ERROR_CLOSED from now on. A program that ends without it is noticed by the others after some seconds. Error:
+// VM_ERROR_BAD_HANDLE.
+vm_result vm_close(vm_peer peer);
+
+// Muted, nothing is sent. Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_set_muted(vm_peer peer, int32_t muted);
+
+// Deafened, nothing is heard. Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_set_deafened(vm_peer peer, int32_t deafened);
+
+// Whether the key to talk is held; it matters with VM_ACTIVATION_PUSH_TO_TALK only. Errors: VM_ERROR_BAD_HANDLE,
+// VM_ERROR_CLOSED.
+vm_result vm_set_talking(vm_peer peer,
+                         int32_t talking);
+
+// When the microphone's sound is sent, from now on: a vm_activation, but not the default; release_ms as in vm_options.
+//
+// Errors: VM_ERROR_BAD_VALUE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_set_activation(vm_peer peer,
+                            int32_t activation,
+                            uint32_t release_ms);
+
+// What is done to the microphone's sound, from now on; the four as in vm_options.
+//
+// Errors: VM_ERROR_BAD_VALUE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_set_processing(vm_peer peer,
+                            int32_t echo_cancellation,
+                            int32_t noise_suppression,
+                            int32_t automatic_gain,
+                            int32_t high_pass);
+
+// Another microphone, named as in vm_options; the one in use goes on until it is open. One that cannot be opened is told by
+// VM_EVENT_WARNED.
+//
+// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_DEVICE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_set_input(vm_peer peer,
+                       const char *input,
+                       size_t length);
+
+// Another speaker, likewise.
+vm_result vm_set_output(vm_peer peer, const char *output, size_t length);
+
+// How loud a peer is heard: a factor from 0.0 to 4.0, 1.0 as spoken. A peer that is not in the room is passed over.
+//
+// Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_set_gain(vm_peer peer,
+                      const struct vm_peer_id *of,
+                      float gain);
+
+// Whether a peer is not heard. A peer that is not in the room is passed over.
+//
+// Errors: VM_ERROR_NULL, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_set_peer_muted(vm_peer peer, const struct vm_peer_id *of, int32_t muted);
+
+// Writes to one peer, or to everyone in the room if `to` is null: at most 4096 bytes. What cannot be sent is told by
+// VM_EVENT_WARNED.
+//
+// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_send_text(vm_peer peer,
+                       const struct vm_peer_id *to,
+                       const char *text,
+                       size_t length);
+
+// Begins to listen and speak to a talk group, whose name has at most 256 bytes. Everybody begins in "Global".
+//
+// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_join_group(vm_peer peer, const char *name, size_t length);
+
+// Ceases to listen and speak to a talk group. Errors as vm_join_group.
+vm_result vm_leave_group(vm_peer peer, const char *name, size_t length);
+
+// Tells one's own situation. state->size must be set.
+//
+// Errors: VM_ERROR_NULL, VM_ERROR_BAD_SIZE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_get_state(vm_peer peer, struct vm_state *state);
+
+// Tells of everyone else, ordered by id: at most `capacity` of them, one behind the other. *count becomes the number of all,
+// which may be more.
+//
+// `size` is sizeof(vm_remote); peers may be null if capacity is 0. Errors: VM_ERROR_NULL, VM_ERROR_BAD_SIZE,
+// VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_get_peers(vm_peer peer,
+                       struct vm_remote *peers,
+                       uint32_t size,
+                       size_t capacity,
+                       size_t *count);
+
+// Copies one value of what another peer publishes, with a NUL behind it, into the program's buffer. *needed, unless it is
+// null, becomes the bytes that takes; with VM_ERROR_BUFFER nothing was copied. VM_EMPTY: it publishes no such key.
+//
+// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BUFFER, VM_ERROR_UNKNOWN_PEER, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_get_metadata(vm_peer peer,
+                          const struct vm_peer_id *of,
+                          const char *key,
+                          size_t key_length,
+                          char *buffer,
+                          size_t capacity,
+                          size_t *needed);
+
+// Writes a peer's id as people see it: 36 characters and a NUL. Errors: VM_ERROR_NULL, VM_ERROR_BUFFER.
+vm_result vm_peer_id_text(const struct vm_peer_id *id, char *buffer, size_t capacity);
+
+// Tells the microphones and speakers of this machine, defaults first: at most `capacity` of them. *count becomes the number
+// of all. It asks the sound system, which may take a moment.
+//
+// `size` is sizeof(vm_device); devices may be null if capacity is 0. Errors: VM_ERROR_NULL, VM_ERROR_BAD_SIZE,
+// VM_ERROR_DEVICE (there is no sound system).
+vm_result vm_get_devices(struct vm_device *devices,
+                         uint32_t size,
+                         size_t capacity,
+                         size_t *count);
+
+#ifdef __cplusplus
+}  // extern "C"
+#endif  // __cplusplus
+
+#endif  /* VOICEMESH_H */

@@ -1,0 +1,238 @@
+//! What happened, in a structure that the caller owns; its texts belong to the handle, until the next poll.
+
+use std::ffi::c_char;
+use std::mem::{offset_of, size_of};
+
+use voicemesh::{DeviceRole, ErrorCode, Event, Metadata, PeerId, PeerLeftReason, Route, Stamped};
+
+use crate::memory::{Plain, Sized32};
+use crate::vm_event_type as of;
+use crate::{vm_device_role, vm_leave_reason, vm_pair, vm_peer_id, vm_route, vm_string};
+
+/// What happened. Which fields count stands at the vm_event_type; the others are 0, empty or null.
+///
+/// The program owns the structure. What its texts and data point to belongs to the handle, and stays as it is until the next
+/// vm_poll on that handle, or vm_close.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vm_event {
+    /// sizeof(vm_event), set by the program before the first vm_poll; it stays.
+    pub size: u32,
+    /// A vm_event_type.
+    pub r#type: i32,
+    /// When, in microseconds since vm_join.
+    pub at_us: u64,
+    /// Whom it is about or from.
+    pub peer: vm_peer_id,
+    /// The name that is shown of a peer; a room's or a group's name.
+    pub name: vm_string,
+    /// What was written; why something happened, for people.
+    pub text: vm_string,
+    /// Why something was refused, for programs: "room-missing", "room-full" and so on.
+    pub code: vm_string,
+    /// Bytes of a message; null if there are none.
+    pub data: *const u8,
+    /// How many.
+    pub data_length: usize,
+    /// What a peer publishes, ordered by key; null if there is nothing.
+    pub metadata: *const vm_pair,
+    /// How many pairs.
+    pub metadata_count: usize,
+    /// When something is tried again, in microseconds from the event.
+    pub wait_us: u64,
+    /// The session's number.
+    pub session: u32,
+    /// How many.
+    pub count: u32,
+    /// Whether: see the event's type.
+    pub on: i32,
+    /// A vm_route.
+    pub route: i32,
+    /// A vm_leave_reason.
+    pub reason: i32,
+    /// A vm_device_role.
+    pub device: i32,
+}
+
+// SAFETY: numbers and raw pointers.
+unsafe impl Plain for vm_event {}
+// SAFETY: repr(C), and size comes first.
+unsafe impl Sized32 for vm_event {
+    const FIRST: usize = offset_of!(vm_event, device) + size_of::<i32>();
+}
+
+const NOTHING: vm_string = vm_string { data: c"".as_ptr(), length: 0 };
+
+pub(crate) const NONE: vm_event = vm_event {
+    size: size_of::<vm_event>() as u32,
+    r#type: of::VM_EVENT_NONE as i32,
+    at_us: 0,
+    peer: vm_peer_id { bytes: [0; 16] },
+    name: NOTHING,
+    text: NOTHING,
+    code: NOTHING,
+    data: std::ptr::null(),
+    data_length: 0,
+    metadata: std::ptr::null(),
+    metadata_count: 0,
+    wait_us: 0,
+    session: 0,
+    count: 0,
+    on: 0,
+    route: 0,
+    reason: 0,
+    device: 0,
+};
+
+/// What the event that was given last points to. Its memory is used again for the next one.
+#[derive(Default)]
+pub(crate) struct Current {
+    name: Vec<u8>,
+    text: Vec<u8>,
+    code: Vec<u8>,
+    /// Keys and values, each with its NUL.
+    entries: Vec<u8>,
+    pairs: Vec<vm_pair>,
+}
+
+// SAFETY: the pairs point into `entries` of the same Current, which only `&mut self` changes.
+unsafe impl Send for Current {}
+
+impl Current {
+    /// Keeps what the event consists of, and gives it as the caller shall see it.
+    pub(crate) fn keep(&mut self, stamped: Stamped) -> vm_event {
+        let at_us = u64::try_from(stamped.at.as_micros()).unwrap_or(u64::MAX);
+        self.fill(stamped.event, vm_event { at_us, ..NONE })
+    }
+
+    /// Nothing: what was kept can go.
+    pub(crate) fn clear(&mut self) -> vm_event {
+        self.pairs.clear();
+        NONE
+    }
+
+    fn fill(&mut self, event: Event, blank: vm_event) -> vm_event {
+        let told = |what: of| vm_event { r#type: what as i32, ..blank };
+        let about = |what: of, peer: PeerId| vm_event { peer: peer.into(), ..told(what) };
+        match event {
+            Event::Joined { you, room, session, others, relay_only } => vm_event {
+                name: hold(&mut self.name, &room),
+                session,
+                count: u32::try_from(others).unwrap_or(u32::MAX),
+                on: relay_only.into(),
+                ..about(of::VM_EVENT_JOINED, you)
+            },
+            Event::Connected => told(of::VM_EVENT_CONNECTED),
+            Event::PeerJoined { peer, name, metadata } => {
+                let event = vm_event { name: hold(&mut self.name, &name), ..about(of::VM_EVENT_PEER_JOINED, peer) };
+                self.with_metadata(&metadata, event)
+            }
+            Event::PeerLeft { peer, name, reason } => vm_event {
+                name: hold(&mut self.name, &name),
+                reason: reason_number(reason) as i32,
+                ..about(of::VM_EVENT_PEER_LEFT, peer)
+            },
+            Event::MetadataChanged { peer, metadata } => {
+                self.with_metadata(&metadata, about(of::VM_EVENT_METADATA_CHANGED, peer))
+            }
+            Event::RouteChanged { peer, route } => {
+                vm_event { route: route_number(route) as i32, ..about(of::VM_EVENT_ROUTE_CHANGED, peer) }
+            }
+            Event::FirstHeard { peer } => about(of::VM_EVENT_FIRST_HEARD, peer),
+            Event::Speaking { peer, speaking } => {
+                vm_event { on: speaking.into(), ..about(of::VM_EVENT_SPEAKING, peer) }
+            }
+            Event::Text { from, name, private, text } => vm_event {
+                name: hold(&mut self.name, &name),
+                text: hold(&mut self.text, &text),
+                on: private.into(),
+                ..about(of::VM_EVENT_TEXT, from)
+            },
+            Event::ServerAway { why, retry_in } => vm_event {
+                text: hold(&mut self.text, &why),
+                wait_us: u64::try_from(retry_in.as_micros()).unwrap_or(u64::MAX),
+                ..told(of::VM_EVENT_SERVER_AWAY)
+            },
+            Event::Refused { code, message, .. } => self.with_code(&code, &message, told(of::VM_EVENT_REFUSED)),
+            Event::Replaced => told(of::VM_EVENT_REPLACED),
+            Event::Warned { code, message } => self.with_code(&code, &message, told(of::VM_EVENT_WARNED)),
+            Event::GroupRefused { group } => {
+                vm_event { name: hold(&mut self.name, &group), ..told(of::VM_EVENT_GROUP_REFUSED) }
+            }
+            Event::DeviceLost { which, why } => vm_event {
+                device: device_number(which) as i32,
+                text: hold(&mut self.text, &why),
+                ..told(of::VM_EVENT_DEVICE_LOST)
+            },
+            Event::DeviceRecovered { which } => {
+                vm_event { device: device_number(which) as i32, ..told(of::VM_EVENT_DEVICE_RECOVERED) }
+            }
+            Event::RecordingFailed { why } => {
+                vm_event { text: hold(&mut self.text, &why), ..told(of::VM_EVENT_RECORDING_FAILED) }
+            }
+            Event::Left => told(of::VM_EVENT_LEFT),
+            // The enum of the crate below may grow before this one does.
+            other => vm_event { text: hold(&mut self.text, &format!("{other:?}")), ..told(of::VM_EVENT_OTHER) },
+        }
+    }
+
+    fn with_code(&mut self, code: &ErrorCode, message: &str, event: vm_event) -> vm_event {
+        vm_event { code: hold(&mut self.code, code.as_str()), text: hold(&mut self.text, message), ..event }
+    }
+
+    fn with_metadata(&mut self, metadata: &Metadata, event: vm_event) -> vm_event {
+        self.entries.clear();
+        self.pairs.clear();
+        // All first: what is pointed to must not move any more.
+        for text in metadata.iter().flat_map(|(key, value)| [key, value]) {
+            self.entries.extend_from_slice(text.as_bytes());
+            self.entries.push(0);
+        }
+        let mut rest = self.entries.as_slice();
+        for (key, value) in metadata {
+            let pair = [key, value].map(|text| {
+                let string = vm_string { data: rest.as_ptr().cast::<c_char>(), length: text.len() };
+                rest = rest.get(text.len() + 1..).unwrap_or_default();
+                string
+            });
+            self.pairs.push(vm_pair { key: pair[0], value: pair[1] });
+        }
+        if self.pairs.is_empty() {
+            return event;
+        }
+        vm_event { metadata: self.pairs.as_ptr(), metadata_count: self.pairs.len(), ..event }
+    }
+}
+
+/// Keeps a text with its NUL.
+fn hold(place: &mut Vec<u8>, text: &str) -> vm_string {
+    place.clear();
+    place.extend_from_slice(text.as_bytes());
+    place.push(0);
+    vm_string { data: place.as_ptr().cast(), length: text.len() }
+}
+
+pub(crate) fn route_number(route: Route) -> vm_route {
+    match route {
+        Route::None => vm_route::VM_ROUTE_NONE,
+        Route::Relayed => vm_route::VM_ROUTE_RELAYED,
+        Route::Direct => vm_route::VM_ROUTE_DIRECT,
+    }
+}
+
+fn reason_number(reason: PeerLeftReason) -> vm_leave_reason {
+    match reason {
+        PeerLeftReason::Left => vm_leave_reason::VM_LEAVE_LEFT,
+        PeerLeftReason::Kicked => vm_leave_reason::VM_LEAVE_KICKED,
+        PeerLeftReason::Restarted => vm_leave_reason::VM_LEAVE_RESTARTED,
+        // `Lost`, and what a later version may add.
+        _ => vm_leave_reason::VM_LEAVE_LOST,
+    }
+}
+
+fn device_number(which: DeviceRole) -> vm_device_role {
+    match which {
+        DeviceRole::Input => vm_device_role::VM_DEVICE_INPUT,
+        DeviceRole::Output => vm_device_role::VM_DEVICE_OUTPUT,
+    }
+}

@@ -1,0 +1,100 @@
+//! The frame of every function: a panic becomes a result, and the last error of a thread keeps its sentence.
+
+use std::cell::RefCell;
+use std::ffi::{CString, c_char};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use crate::vm_result;
+
+/// Why a call failed: for programs, and for people.
+#[derive(Debug)]
+pub struct Fault {
+    pub(crate) result: vm_result,
+    pub(crate) why: String,
+}
+
+impl Fault {
+    pub(crate) fn new(result: vm_result, why: impl Into<String>) -> Self {
+        Self { result, why: why.into() }
+    }
+
+    pub(crate) fn null(what: &str) -> Self {
+        Self::new(vm_result::VM_ERROR_NULL, format!("{what} is a null pointer"))
+    }
+
+    pub(crate) fn value(what: &str, value: impl std::fmt::Display) -> Self {
+        Self::new(vm_result::VM_ERROR_BAD_VALUE, format!("{what} cannot be {value}"))
+    }
+}
+
+/// What a function's body gives.
+pub(crate) type Outcome = Result<vm_result, Fault>;
+
+thread_local! {
+    static LAST: RefCell<Option<CString>> = const { RefCell::new(None) };
+}
+
+/// Runs the body of a function. What it left half done behind a panic is behind locks that forget their poison, and belongs
+/// to a handle that the caller is told to close.
+pub(crate) fn guarded(body: impl FnOnce() -> Outcome) -> vm_result {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(result)) => result,
+        Ok(Err(fault)) => {
+            remember(fault.why);
+            fault.result
+        }
+        Err(payload) => {
+            let text = payload.downcast_ref::<&str>().map(|text| (*text).to_owned());
+            let text = text.or_else(|| payload.downcast_ref::<String>().cloned()).unwrap_or_default();
+            // Whatever else it is could panic again as it is dropped.
+            std::mem::forget(payload);
+            remember(format!("a fault of voicemesh: {text}"));
+            vm_result::VM_ERROR_INTERNAL
+        }
+    }
+}
+
+fn remember(why: String) {
+    let why = CString::new(why.replace('\0', " ")).unwrap_or_default();
+    // A thread that is ending has no place for it any more.
+    let _ = LAST.try_with(|last| last.replace(Some(why)));
+}
+
+/// The last error of a call on this thread, as a sentence for people that ends in a NUL; the empty text if there was none.
+///
+/// It is the library's, and stays as it is until the next call of this thread fails, or the thread ends. A call that succeeds
+/// does not change it.
+#[unsafe(no_mangle)]
+pub extern "C" fn vm_last_error() -> *const c_char {
+    let last = LAST.try_with(|last| last.borrow().as_ref().map(|why| why.as_ptr()));
+    last.ok().flatten().unwrap_or(c"".as_ptr())
+}
+
+/// What a result means, as a sentence for people that ends in a NUL. It is the library's, and constant.
+///
+/// Takes any number; one that is no vm_result is said to be unknown.
+#[unsafe(no_mangle)]
+pub extern "C" fn vm_result_text(result: i32) -> *const c_char {
+    let text = match result {
+        0 => c"it worked",
+        1 => c"there is nothing more",
+        -1 => c"a pointer is null that must not be",
+        -2 => c"the handle was never given out, or is of another kind",
+        -3 => c"the handle was closed",
+        -4 => c"a structure's size is none that is known",
+        -5 => c"a text is not UTF-8",
+        -6 => c"a number stands for no choice, or is out of bounds",
+        -7 => c"the address is not one of a server",
+        -8 => c"a name is too long or has control characters",
+        -9 => c"a microphone or speaker cannot be opened",
+        -10 => c"a recording cannot be begun",
+        -11 => c"a certificate cannot be read",
+        -12 => c"the operating system refuses what is needed",
+        -13 => c"too many handles are open",
+        -14 => c"there is no such peer in the room",
+        -15 => c"a buffer is too small",
+        -100 => c"a fault of voicemesh",
+        _ => c"an unknown result",
+    };
+    text.as_ptr()
+}

@@ -1,0 +1,35 @@
+//! The C ABI: what `include/voicemesh.h` declares, for C, C++, C# and every engine that can call C.
+//!
+//! **Does.** Translates: handles into [`voicemesh::Peer`]s, structures into options, events into a structure that the caller
+//! owns. **Never does.** Anything of its own; call back; let a panic out; trust a pointer's structure to be of its own
+//! version.
+//!
+//! Its loop is the caller's: `vm_join`, then each frame `vm_poll` until it gives `VM_EMPTY`, then `vm_close`.
+//!
+//! - [`guard`]: every function's frame: catches panics, keeps the sentence of the last error.
+//! - [`handles`]: numbers for open things, each used once, so that a closed one is known for ever.
+//! - [`memory`]: the only place that reads and writes the caller's memory.
+//! - [`options`], [`event`], [`peer`], [`state`], [`devices`]: the functions.
+//!
+//! `unsafe` of this house is here alone. Each block rests on one promise, which is the header's: a pointer is null or points to
+//! as much as its function says.
+
+#![deny(missing_docs)]
+// The header's names.
+#![allow(non_camel_case_types)]
+// One rule for all, above, and in the header's first lines.
+#![allow(clippy::missing_safety_doc)]
+
+pub mod devices;
+pub mod event;
+pub mod guard;
+pub mod handles;
+pub mod memory;
+pub mod options;
+pub mod peer;
+pub mod state;
+#[cfg(test)]
+mod tests;
+mod values;
+
+pub use values::*;

@@ -1,0 +1,238 @@
+//! How to join.
+
+use std::mem::size_of;
+use std::time::Duration;
+
+use voicemesh::{Activation, InputSpec, JoinError, JoinOptions, NoiseSuppression, OutputSpec, Presence, Processing};
+
+use crate::guard::{Fault, guarded};
+use crate::memory::{self, Plain, Sized32};
+use crate::{VM_NUL_TERMINATED, vm_pair, vm_result, vm_string};
+
+/// How to join a room. vm_options_init fills in what is left open; a server and a room are enough.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vm_options {
+    /// sizeof(vm_options), set by vm_options_init.
+    pub size: u32,
+    /// No direct links, so that nobody in the room sees this machine's address.
+    pub relay_only: i32,
+    /// The server: wss://host, or ws://host:port.
+    pub server: vm_string,
+    /// The room's name, at most 256 bytes.
+    pub room: vm_string,
+    /// The name that others see, at most 64 bytes; "somebody" if empty.
+    pub name: vm_string,
+    /// The microphone: the default one if empty; the name of a device; FILE.wav, FILE.wav:loop, tone:HZ, silence, null.
+    pub input: vm_string,
+    /// The speaker: the default one if empty; the name of a device; FILE.wav, null.
+    pub output: vm_string,
+    /// Where the installation's secret is kept, by which it is known again; the user's configuration folder if empty.
+    pub state_dir: vm_string,
+    /// A folder to keep a recording in, which everyone in the room sees; none if empty.
+    pub record: vm_string,
+    /// A file with a certificate (PEM) to trust beside those the system trusts; none if empty.
+    pub extra_root_pem: vm_string,
+    /// What to publish about oneself; null if metadata_count is 0.
+    pub metadata: *const vm_pair,
+    /// How many pairs that are.
+    pub metadata_count: usize,
+    /// A vm_presence.
+    pub presence: i32,
+    /// A vm_activation.
+    pub activation: i32,
+    /// With push-to-talk, for how long sending goes on after the key is let go: at most 5000.
+    pub release_ms: u32,
+    /// What all that is sent may take of the uplink, in bits per second; 0: no limit.
+    pub uplink_bps: u32,
+    /// Joins muted.
+    pub muted: i32,
+    /// Says back what it hears.
+    pub echo: i32,
+    /// Whether the four that follow count. Otherwise everything that helps is done for a microphone, and nothing for a file.
+    pub has_processing: i32,
+    /// Removes what the loudspeaker plays.
+    pub echo_cancellation: i32,
+    /// A vm_noise.
+    pub noise_suppression: i32,
+    /// Makes quiet people louder.
+    pub automatic_gain: i32,
+    /// Removes rumble below the voice.
+    pub high_pass: i32,
+    /// Zero.
+    pub reserved: i32,
+}
+
+// SAFETY: numbers and raw pointers.
+unsafe impl Plain for vm_options {}
+// SAFETY: repr(C), and size comes first.
+unsafe impl Sized32 for vm_options {
+    const FIRST: usize = size_of::<Self>();
+}
+
+/// A text that a C program sets by its pointer alone.
+const OPEN: vm_string = vm_string { data: std::ptr::null(), length: VM_NUL_TERMINATED };
+
+pub(crate) const DEFAULTS: vm_options = vm_options {
+    size: size_of::<vm_options>() as u32,
+    relay_only: 0,
+    server: OPEN,
+    room: OPEN,
+    name: OPEN,
+    input: OPEN,
+    output: OPEN,
+    state_dir: OPEN,
+    record: OPEN,
+    extra_root_pem: OPEN,
+    metadata: std::ptr::null(),
+    metadata_count: 0,
+    presence: 0,
+    activation: 0,
+    release_ms: 200,
+    uplink_bps: 0,
+    muted: 0,
+    echo: 0,
+    has_processing: 0,
+    echo_cancellation: 1,
+    noise_suppression: 3,
+    automatic_gain: 1,
+    high_pass: 1,
+    reserved: 0,
+};
+
+/// Sets every option to its default, and every text to the empty one with the length VM_NUL_TERMINATED.
+///
+/// `size` is sizeof(vm_options), and options points to that many bytes. Errors: VM_ERROR_NULL, VM_ERROR_BAD_SIZE.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_options_init(options: *mut vm_options, size: u32) -> vm_result {
+    guarded(|| {
+        if options.is_null() {
+            return Err(Fault::null("options"));
+        }
+        memory::check_size::<vm_options>(size as usize, "options")?;
+        // SAFETY: not null, so there is room for `size` bytes; what lies behind ours is made zero.
+        unsafe {
+            options.cast::<u8>().write_bytes(0, size as usize);
+            memory::write_part(options.cast(), DEFAULTS, size as usize);
+        }
+        Ok(vm_result::VM_OK)
+    })
+}
+
+/// The caller's options in our terms.
+///
+/// # Safety
+///
+/// `options` is null or points to options whose texts and pairs are as their fields say.
+pub(crate) unsafe fn read(options: *const vm_options) -> Result<JoinOptions, Fault> {
+    // SAFETY: our caller's promise.
+    let given = unsafe { memory::read_sized(options, DEFAULTS, "options")? };
+    if given.reserved != 0 {
+        return Err(Fault::value("reserved", given.reserved));
+    }
+    // SAFETY: our caller's promise, for each of them.
+    let text = |string, what| unsafe { memory::string(string, what) };
+    let mut options = JoinOptions::new(text(given.server, "server")?, text(given.room, "room")?)
+        .relay_only(given.relay_only != 0)
+        .muted(given.muted != 0)
+        .echo(given.echo != 0)
+        .presence(presence(given.presence)?)
+        // SAFETY: our caller's promise.
+        .metadata(unsafe { memory::metadata(given.metadata, given.metadata_count)? });
+    if let name @ [_, ..] = text(given.name, "name")?.as_bytes() {
+        options = options.name(String::from_utf8_lossy(name));
+    }
+    let (input, output) = (text(given.input, "input")?, text(given.output, "output")?);
+    if !input.is_empty() {
+        options = options.input(input_spec(input)?);
+    }
+    if !output.is_empty() {
+        options = options.output(output_spec(output)?);
+    }
+    for (folder, what) in
+        [(given.state_dir, "state_dir"), (given.record, "record"), (given.extra_root_pem, "extra_root_pem")]
+    {
+        let path = text(folder, what)?;
+        options = match what {
+            _ if path.is_empty() => options,
+            "state_dir" => options.state_dir(path),
+            "record" => options.record(path),
+            _ => options.extra_root_pem(path),
+        };
+    }
+    if given.uplink_bps != 0 {
+        options = options.uplink_bps(given.uplink_bps);
+    }
+    if let Some(activation) = activation(given.activation, given.release_ms)? {
+        options = options.activation(activation);
+    }
+    if given.has_processing != 0 {
+        options = options.processing(processing(
+            given.echo_cancellation,
+            given.noise_suppression,
+            given.automatic_gain,
+            given.high_pass,
+        )?);
+    }
+    Ok(options)
+}
+
+pub(crate) fn input_spec(text: &str) -> Result<InputSpec, Fault> {
+    text.parse().map_err(|error| Fault::new(vm_result::VM_ERROR_DEVICE, format!("{error}")))
+}
+
+pub(crate) fn output_spec(text: &str) -> Result<OutputSpec, Fault> {
+    text.parse().map_err(|error| Fault::new(vm_result::VM_ERROR_DEVICE, format!("{error}")))
+}
+
+fn presence(value: i32) -> Result<Presence, Fault> {
+    match value {
+        0 => Ok(Presence::Either),
+        1 => Ok(Presence::MustExist),
+        2 => Ok(Presence::MustNotExist),
+        _ => Err(Fault::value("presence", value)),
+    }
+}
+
+/// `None` for the default.
+pub(crate) fn activation(value: i32, release_ms: u32) -> Result<Option<Activation>, Fault> {
+    if release_ms > 5_000 {
+        return Err(Fault::value("release_ms", release_ms));
+    }
+    match value {
+        0 => Ok(None),
+        1 => Ok(Some(Activation::Always)),
+        2 => Ok(Some(Activation::Voice)),
+        3 => Ok(Some(Activation::PushToTalk { release: Duration::from_millis(release_ms.into()) })),
+        _ => Err(Fault::value("activation", value)),
+    }
+}
+
+pub(crate) fn processing(echo: i32, noise: i32, gain: i32, high_pass: i32) -> Result<Processing, Fault> {
+    let noise_suppression = match noise {
+        0 => NoiseSuppression::Off,
+        1 => NoiseSuppression::Low,
+        2 => NoiseSuppression::Moderate,
+        3 => NoiseSuppression::High,
+        _ => return Err(Fault::value("noise_suppression", noise)),
+    };
+    Ok(Processing {
+        echo_cancellation: echo != 0,
+        noise_suppression,
+        automatic_gain: gain != 0,
+        high_pass: high_pass != 0,
+    })
+}
+
+/// What keeps a join from beginning.
+pub(crate) fn refused(error: &JoinError) -> Fault {
+    let result = match error {
+        JoinError::BadServer { .. } => vm_result::VM_ERROR_BAD_SERVER,
+        JoinError::RoomTooLong | JoinError::BadName => vm_result::VM_ERROR_BAD_NAME,
+        JoinError::Input(_) | JoinError::Output(_) => vm_result::VM_ERROR_DEVICE,
+        JoinError::Recording(_) => vm_result::VM_ERROR_RECORDING,
+        JoinError::Certificate(_) => vm_result::VM_ERROR_CERTIFICATE,
+        _ => vm_result::VM_ERROR_SYSTEM,
+    };
+    Fault::new(result, error.to_string())
+}

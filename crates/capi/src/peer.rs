@@ -1,0 +1,355 @@
+//! A place in a room: joining, polling, and what is said to it.
+
+use std::ffi::c_char;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use voicemesh::{Peer, Stamped};
+
+use crate::event::{self, Current, vm_event};
+use crate::guard::{Fault, Outcome, guarded};
+use crate::handles::Table;
+use crate::options::{self, vm_options};
+use crate::{VM_ABI_VERSION, memory, vm_peer_id, vm_result};
+
+/// This program's own place in a room. 0 is none.
+pub type vm_peer = u64;
+
+/// How often vm_wait looks. It holds no lock in between, so that other threads can use the handle.
+const LOOK: Duration = Duration::from_millis(2);
+/// The highest volume of a peer, as a factor.
+const MOST_GAIN: f32 = 4.0;
+
+pub(crate) static PEERS: Table<OpenPeer> = Table::new(1);
+
+/// What a handle stands for.
+pub(crate) struct OpenPeer {
+    place: Mutex<Place>,
+    /// What the last event points to; apart, because whoever reads an event must not hinder calls from other threads.
+    current: Mutex<Current>,
+}
+
+struct Place {
+    /// `None` while and after it is closed.
+    peer: Option<Peer>,
+    /// Taken by vm_wait, not yet by vm_poll.
+    next: Option<Stamped>,
+}
+
+impl OpenPeer {
+    fn lock(&self) -> MutexGuard<'_, Place> {
+        self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs a call on an open handle.
+pub(crate) fn with<T>(peer: vm_peer, call: impl FnOnce(&mut Peer) -> Result<T, Fault>) -> Result<T, Fault> {
+    let open = PEERS.find(peer)?;
+    let mut place = open.lock();
+    call(place.peer.as_mut().ok_or_else(closed)?)
+}
+
+fn closed() -> Fault {
+    Fault::new(vm_result::VM_ERROR_CLOSED, "the handle was closed")
+}
+
+/// A call that can only fail by its handle.
+fn done(peer: vm_peer, call: impl FnOnce(&Peer)) -> vm_result {
+    guarded(|| {
+        with(peer, |peer| {
+            call(peer);
+            Ok(vm_result::VM_OK)
+        })
+    })
+}
+
+/// The number VM_ABI_VERSION of the header that this library was built with. A program that was built with another should not
+/// go on.
+#[unsafe(no_mangle)]
+pub extern "C" fn vm_abi_version() -> u32 {
+    VM_ABI_VERSION
+}
+
+/// The library's version, "0.1.0" for example; constant.
+#[unsafe(no_mangle)]
+pub extern "C" fn vm_version() -> *const c_char {
+    concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
+}
+
+/// Begins to join a room, and gives the handle. Whether it works is told by events: VM_EVENT_JOINED, VM_EVENT_SERVER_AWAY,
+/// VM_EVENT_REFUSED.
+///
+/// The handle is the program's to close, with vm_close. Returns at once but for opening devices. Errors: VM_ERROR_NULL,
+/// VM_ERROR_BAD_SIZE, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE, VM_ERROR_BAD_SERVER, VM_ERROR_BAD_NAME, VM_ERROR_DEVICE,
+/// VM_ERROR_RECORDING, VM_ERROR_CERTIFICATE, VM_ERROR_SYSTEM, VM_ERROR_TOO_MANY; *peer is then 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_join(options: *const vm_options, peer: *mut vm_peer) -> vm_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        unsafe { memory::write(peer, 0, "peer")? };
+        // SAFETY: the header's promise.
+        let options = unsafe { options::read(options)? };
+        let joined = Peer::join(options).map_err(|error| options::refused(&error))?;
+        let place = Mutex::new(Place { peer: Some(joined), next: None });
+        let handle = PEERS.open(OpenPeer { place, current: Mutex::default() })?;
+        // SAFETY: as above.
+        unsafe { memory::write(peer, handle, "peer")? };
+        Ok(vm_result::VM_OK)
+    })
+}
+
+/// The next thing that happened: VM_OK and an event, or VM_EMPTY and one of the type VM_EVENT_NONE. Never blocks. The order
+/// is that in which things happened.
+///
+/// event->size must be set. What the event points to stays as it is until the next vm_poll on this handle, or vm_close; so one
+/// thread at a time polls a handle. Errors: VM_ERROR_NULL, VM_ERROR_BAD_SIZE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_poll(peer: vm_peer, event: *mut vm_event) -> vm_result {
+    guarded(|| {
+        // Before anything is taken: an event must not be lost to a wrong size.
+        // SAFETY: the header's promise.
+        unsafe { memory::write_sized(event, event::NONE, "event")? };
+        let open = PEERS.find(peer)?;
+        let stamped = {
+            let mut place = open.lock();
+            match place.next.take() {
+                Some(stamped) => Some(stamped),
+                None => place.peer.as_mut().ok_or_else(closed)?.poll_stamped(),
+            }
+        };
+        let mut current = open.current.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(stamped) = stamped else {
+            current.clear();
+            return Ok(vm_result::VM_EMPTY);
+        };
+        // SAFETY: the header's promise.
+        unsafe { memory::write_sized(event, current.keep(stamped), "event")? };
+        Ok(vm_result::VM_OK)
+    })
+}
+
+/// Waits until there is something to poll, at most so long: VM_OK if there is, VM_EMPTY if not. For programs without a frame
+/// loop of their own.
+///
+/// Other threads can use the handle meanwhile, and closing it ends the waiting. Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub extern "C" fn vm_wait(peer: vm_peer, at_most_ms: u32) -> vm_result {
+    guarded(|| {
+        let deadline = Instant::now() + Duration::from_millis(at_most_ms.into());
+        let open = PEERS.find(peer)?;
+        loop {
+            if is_pending(&open)? {
+                return Ok(vm_result::VM_OK);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(vm_result::VM_EMPTY);
+            }
+            thread::sleep(left.min(LOOK));
+        }
+    })
+}
+
+fn is_pending(open: &Arc<OpenPeer>) -> Result<bool, Fault> {
+    let mut place = open.lock();
+    let Place { peer, next } = &mut *place;
+    let peer = peer.as_mut().ok_or_else(closed)?;
+    if next.is_none() {
+        *next = peer.poll_stamped();
+    }
+    Ok(next.is_some())
+}
+
+/// Leaves the room, waits until the others have been told (at most a second), and closes the handle.
+///
+/// Closing it again, or closing 0, does nothing and gives VM_OK. Calls that other threads make with the handle give
+/// VM_ERROR_CLOSED from now on. A program that ends without it is noticed by the others after some seconds. Error:
+/// VM_ERROR_BAD_HANDLE.
+#[unsafe(no_mangle)]
+pub extern "C" fn vm_close(peer: vm_peer) -> vm_result {
+    guarded(|| {
+        if peer == 0 {
+            return Ok(vm_result::VM_OK);
+        }
+        if let Some(open) = PEERS.close(peer)? {
+            // In a statement of its own: the lock must not be held while leaving.
+            let taken = open.lock().peer.take();
+            drop(taken);
+        }
+        Ok(vm_result::VM_OK)
+    })
+}
+
+/// Muted, nothing is sent. Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub extern "C" fn vm_set_muted(peer: vm_peer, muted: i32) -> vm_result {
+    done(peer, |peer| peer.set_muted(muted != 0))
+}
+
+/// Deafened, nothing is heard. Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub extern "C" fn vm_set_deafened(peer: vm_peer, deafened: i32) -> vm_result {
+    done(peer, |peer| peer.set_deafened(deafened != 0))
+}
+
+/// Whether the key to talk is held; it matters with VM_ACTIVATION_PUSH_TO_TALK only. Errors: VM_ERROR_BAD_HANDLE,
+/// VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub extern "C" fn vm_set_talking(peer: vm_peer, talking: i32) -> vm_result {
+    done(peer, |peer| peer.set_talking(talking != 0))
+}
+
+/// When the microphone's sound is sent, from now on: a vm_activation, but not the default; release_ms as in vm_options.
+///
+/// Errors: VM_ERROR_BAD_VALUE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub extern "C" fn vm_set_activation(peer: vm_peer, activation: i32, release_ms: u32) -> vm_result {
+    guarded(|| {
+        let chosen = options::activation(activation, release_ms)?;
+        let chosen = chosen.ok_or_else(|| Fault::value("activation", "the default once the room is joined"))?;
+        with(peer, |peer| {
+            peer.set_activation(chosen);
+            Ok(vm_result::VM_OK)
+        })
+    })
+}
+
+/// What is done to the microphone's sound, from now on; the four as in vm_options.
+///
+/// Errors: VM_ERROR_BAD_VALUE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub extern "C" fn vm_set_processing(
+    peer: vm_peer,
+    echo_cancellation: i32,
+    noise_suppression: i32,
+    automatic_gain: i32,
+    high_pass: i32,
+) -> vm_result {
+    guarded(|| {
+        let chosen = options::processing(echo_cancellation, noise_suppression, automatic_gain, high_pass)?;
+        with(peer, |peer| {
+            peer.set_processing(chosen);
+            Ok(vm_result::VM_OK)
+        })
+    })
+}
+
+/// Another microphone, named as in vm_options; the one in use goes on until it is open. One that cannot be opened is told by
+/// VM_EVENT_WARNED.
+///
+/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_DEVICE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_set_input(peer: vm_peer, input: *const c_char, length: usize) -> vm_result {
+    // SAFETY: the header's promise.
+    let text = || unsafe { memory::text(input, length, "input") };
+    guarded(|| {
+        let input = options::input_spec(or_default(text()?))?;
+        with(peer, |peer| {
+            peer.set_input(input);
+            Ok(vm_result::VM_OK)
+        })
+    })
+}
+
+/// Another speaker, likewise.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_set_output(peer: vm_peer, output: *const c_char, length: usize) -> vm_result {
+    // SAFETY: the header's promise.
+    let text = || unsafe { memory::text(output, length, "output") };
+    guarded(|| {
+        let output = options::output_spec(or_default(text()?))?;
+        with(peer, |peer| {
+            peer.set_output(output);
+            Ok(vm_result::VM_OK)
+        })
+    })
+}
+
+fn or_default(text: &str) -> &str {
+    if text.is_empty() { "default" } else { text }
+}
+
+/// How loud a peer is heard: a factor from 0.0 to 4.0, 1.0 as spoken. A peer that is not in the room is passed over.
+///
+/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_set_gain(peer: vm_peer, of: *const vm_peer_id, gain: f32) -> vm_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        let of = unsafe { memory::read(of, "of")? };
+        if !(0.0..=MOST_GAIN).contains(&gain) {
+            return Err(Fault::value("gain", gain));
+        }
+        with(peer, |peer| {
+            peer.set_gain(of.into(), gain);
+            Ok(vm_result::VM_OK)
+        })
+    })
+}
+
+/// Whether a peer is not heard. A peer that is not in the room is passed over.
+///
+/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_set_peer_muted(peer: vm_peer, of: *const vm_peer_id, muted: i32) -> vm_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        let of = unsafe { memory::read(of, "of")? };
+        with(peer, |peer| {
+            peer.set_peer_muted(of.into(), muted != 0);
+            Ok(vm_result::VM_OK)
+        })
+    })
+}
+
+/// Writes to one peer, or to everyone in the room if `to` is null: at most 4096 bytes. What cannot be sent is told by
+/// VM_EVENT_WARNED.
+///
+/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_send_text(
+    peer: vm_peer,
+    to: *const vm_peer_id,
+    text: *const c_char,
+    length: usize,
+) -> vm_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        let text = unsafe { memory::text(text, length, "text")? };
+        // SAFETY: the header's promise.
+        let to = if to.is_null() { None } else { Some(unsafe { memory::read(to, "to")? }) };
+        with(peer, |peer| {
+            match to {
+                None => peer.send_text(text),
+                Some(to) => peer.send_private_text(to.into(), text),
+            }
+            Ok(vm_result::VM_OK)
+        })
+    })
+}
+
+/// Begins to listen and speak to a talk group, whose name has at most 256 bytes. Everybody begins in "Global".
+///
+/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_join_group(peer: vm_peer, name: *const c_char, length: usize) -> vm_result {
+    // SAFETY: the header's promise.
+    let name = || unsafe { memory::text(name, length, "name") };
+    guarded(|| group(peer, name()?, Peer::join_group))
+}
+
+/// Ceases to listen and speak to a talk group. Errors as vm_join_group.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_leave_group(peer: vm_peer, name: *const c_char, length: usize) -> vm_result {
+    // SAFETY: the header's promise.
+    let name = || unsafe { memory::text(name, length, "name") };
+    guarded(|| group(peer, name()?, Peer::leave_group))
+}
+
+fn group(peer: vm_peer, name: &str, call: fn(&Peer, &str)) -> Outcome {
+    with(peer, |peer| {
+        call(peer, name);
+        Ok(vm_result::VM_OK)
+    })
+}

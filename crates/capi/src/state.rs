@@ -1,0 +1,244 @@
+//! The situation, asked for: one's own, and everyone else's.
+
+use std::ffi::c_char;
+use std::mem::size_of;
+use std::time::Duration;
+
+use voicemesh::{PeerState, Snapshot};
+
+use crate::event::route_number;
+use crate::guard::{Fault, guarded};
+use crate::memory::{self, Plain, Sized32};
+use crate::peer::{vm_peer, with};
+use crate::{vm_peer_id, vm_result};
+
+/// How quiet nothing is.
+const SILENCE_DBFS: f32 = -120.0;
+
+/// One's own situation, as of a few milliseconds ago.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vm_state {
+    /// sizeof(vm_state), set by the program.
+    pub size: u32,
+    /// Whether this peer is in the room's session.
+    pub connected: i32,
+    /// The own id; zeros until VM_EVENT_JOINED.
+    pub you: vm_peer_id,
+    /// Frames that the microphone has made.
+    pub frames_spoken: u64,
+    /// How many others there are.
+    pub peer_count: u32,
+    /// Nothing is sent.
+    pub muted: i32,
+    /// Nothing is heard.
+    pub deafened: i32,
+    /// The key to talk is held.
+    pub talking: i32,
+    /// This peer keeps a recording of the room.
+    pub recording: i32,
+    /// What the microphone gives is sent now.
+    pub sending: i32,
+    /// How loud the microphone was lately, after processing: -120 is silence.
+    pub level_dbfs: f32,
+    /// The loudest sample lately, as captured.
+    pub peak_dbfs: f32,
+    /// How loud it is when nobody speaks.
+    pub noise_floor_dbfs: f32,
+    /// How sure the detector is that somebody speaks: 0.0 to 1.0.
+    pub speech_probability: f32,
+    /// Payload of one stream, in bits per second.
+    pub bitrate_bps: u32,
+    /// What all streams together take while somebody speaks, in bits per second.
+    pub uplink_bps: u32,
+    /// The most that a listener lost lately: 0.0 to 1.0.
+    pub worst_loss: f32,
+    /// Whether the microphone was too loud for the device lately.
+    pub clipping: i32,
+}
+
+// SAFETY: numbers.
+unsafe impl Plain for vm_state {}
+// SAFETY: repr(C), and size comes first.
+unsafe impl Sized32 for vm_state {
+    const FIRST: usize = size_of::<Self>();
+}
+
+/// Another peer, as of a few milliseconds ago.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vm_remote {
+    /// sizeof(vm_remote).
+    pub size: u32,
+    /// A vm_route.
+    pub route: i32,
+    /// Who.
+    pub peer: vm_peer_id,
+    /// The name to show.
+    pub name: [c_char; 72],
+    /// It speaks.
+    pub speaking: i32,
+    /// It is not heard because this peer muted it.
+    pub muted: i32,
+    /// It keeps a recording of the room.
+    pub recording: i32,
+    /// How loud it was lately: -120 is silence.
+    pub level_dbfs: f32,
+    /// How loud it is heard: a factor.
+    pub gain: f32,
+    /// Of its frames, those lost on the way lately: 0.0 to 1.0.
+    pub loss: f32,
+    /// The link's round trip in microseconds; negative until measured.
+    pub round_trip_us: i64,
+    /// From its microphone to this speaker, in microseconds; negative until measured.
+    pub delay_us: i64,
+    /// How long its frames lately waited to be heard, in microseconds.
+    pub buffer_us: i64,
+    /// Frames received from it, each once.
+    pub frames_received: u64,
+    /// Frames of it that were heard.
+    pub frames_heard: u64,
+    /// Frames of it that were guessed.
+    pub frames_concealed: u64,
+}
+
+// SAFETY: numbers and an array of them.
+unsafe impl Plain for vm_remote {}
+// SAFETY: repr(C), and size comes first.
+unsafe impl Sized32 for vm_remote {
+    const FIRST: usize = size_of::<Self>();
+}
+
+/// Tells one's own situation. state->size must be set.
+///
+/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_SIZE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_get_state(peer: vm_peer, state: *mut vm_state) -> vm_result {
+    guarded(|| {
+        let snapshot = with(peer, |peer| Ok(peer.snapshot()))?;
+        // SAFETY: the header's promise.
+        unsafe { memory::write_sized(state, own(&snapshot), "state")? };
+        Ok(vm_result::VM_OK)
+    })
+}
+
+/// Tells of everyone else, ordered by id: at most `capacity` of them, one behind the other. *count becomes the number of all,
+/// which may be more.
+///
+/// `size` is sizeof(vm_remote); peers may be null if capacity is 0. Errors: VM_ERROR_NULL, VM_ERROR_BAD_SIZE,
+/// VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_get_peers(
+    peer: vm_peer,
+    peers: *mut vm_remote,
+    size: u32,
+    capacity: usize,
+    count: *mut usize,
+) -> vm_result {
+    guarded(|| {
+        let size = size as usize;
+        memory::check_size::<vm_remote>(size, "vm_remote")?;
+        if peers.is_null() && capacity != 0 {
+            return Err(Fault::null("peers"));
+        }
+        let snapshot = with(peer, |peer| Ok(peer.snapshot()))?;
+        // SAFETY: the header's promise.
+        unsafe { memory::write(count, snapshot.peers.len(), "count")? };
+        for (number, state) in snapshot.peers.iter().take(capacity).enumerate() {
+            // SAFETY: the caller has room for `capacity` structures of `size` bytes, and `number` is below that.
+            unsafe { memory::write_part(peers.cast::<u8>().add(number * size), remote(state), size) };
+        }
+        Ok(vm_result::VM_OK)
+    })
+}
+
+/// Copies one value of what another peer publishes, with a NUL behind it, into the program's buffer. *needed, unless it is
+/// null, becomes the bytes that takes; with VM_ERROR_BUFFER nothing was copied. VM_EMPTY: it publishes no such key.
+///
+/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BUFFER, VM_ERROR_UNKNOWN_PEER, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_get_metadata(
+    peer: vm_peer,
+    of: *const vm_peer_id,
+    key: *const c_char,
+    key_length: usize,
+    buffer: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+) -> vm_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        let (of, key) = unsafe { (memory::read(of, "of")?, memory::text(key, key_length, "key")?) };
+        let snapshot = with(peer, |peer| Ok(peer.snapshot()))?;
+        let unknown = || Fault::new(vm_result::VM_ERROR_UNKNOWN_PEER, "there is no such peer in the room");
+        let state = snapshot.peers.iter().find(|state| vm_peer_id::from(state.peer) == of).ok_or_else(unknown)?;
+        match state.metadata.get(key) {
+            // SAFETY: the header's promise.
+            Some(value) => unsafe { memory::copy_out(value, buffer, capacity, needed) },
+            None => Ok(vm_result::VM_EMPTY),
+        }
+    })
+}
+
+/// Writes a peer's id as people see it: 36 characters and a NUL. Errors: VM_ERROR_NULL, VM_ERROR_BUFFER.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_peer_id_text(id: *const vm_peer_id, buffer: *mut c_char, capacity: usize) -> vm_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        let id = unsafe { memory::read(id, "id")? };
+        let text = voicemesh::PeerId::from(id).to_string();
+        if buffer.is_null() {
+            return Err(Fault::null("buffer"));
+        }
+        // SAFETY: the header's promise.
+        unsafe { memory::copy_out(&text, buffer, capacity, std::ptr::null_mut()) }
+    })
+}
+
+fn own(snapshot: &Snapshot) -> vm_state {
+    vm_state {
+        size: 0,
+        connected: snapshot.connected.into(),
+        you: snapshot.you.map(vm_peer_id::from).unwrap_or_default(),
+        frames_spoken: snapshot.frames_spoken,
+        peer_count: u32::try_from(snapshot.peers.len()).unwrap_or(u32::MAX),
+        muted: snapshot.muted.into(),
+        deafened: snapshot.deafened.into(),
+        talking: snapshot.talking.into(),
+        recording: snapshot.recording.into(),
+        sending: snapshot.microphone.sending.into(),
+        level_dbfs: snapshot.microphone.level_dbfs,
+        peak_dbfs: snapshot.microphone.peak_dbfs,
+        noise_floor_dbfs: snapshot.microphone.noise_floor_dbfs,
+        speech_probability: snapshot.microphone.speech_probability,
+        bitrate_bps: snapshot.sending.bitrate_bps,
+        uplink_bps: snapshot.sending.uplink_bps,
+        worst_loss: snapshot.sending.worst_loss,
+        clipping: snapshot.microphone.clipping.into(),
+    }
+}
+
+fn remote(state: &PeerState) -> vm_remote {
+    vm_remote {
+        size: 0,
+        route: route_number(state.route) as i32,
+        peer: state.peer.into(),
+        name: memory::array(&state.name),
+        speaking: state.speaking.into(),
+        muted: state.muted.into(),
+        recording: state.recording.into(),
+        level_dbfs: state.level_dbfs.unwrap_or(SILENCE_DBFS),
+        gain: state.gain,
+        loss: state.loss,
+        round_trip_us: micros(state.round_trip),
+        delay_us: micros(state.delay),
+        buffer_us: micros(Some(state.buffer)),
+        frames_received: state.frames_received,
+        frames_heard: state.frames_heard,
+        frames_concealed: state.frames_concealed,
+    }
+}
+
+fn micros(duration: Option<Duration>) -> i64 {
+    duration.map_or(-1, |duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX))
+}

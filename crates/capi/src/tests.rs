@@ -1,0 +1,264 @@
+//! The edge as hostile or careless callers meet it.
+
+use std::ffi::{CStr, c_char};
+use std::mem::size_of;
+use std::ptr::{null, null_mut};
+
+use voicemesh::{Event, Metadata, Stamped};
+
+use crate::devices::*;
+use crate::event::*;
+use crate::guard::*;
+use crate::memory::Sized32;
+use crate::options::*;
+use crate::peer::*;
+use crate::state::*;
+use crate::vm_result::*;
+use crate::*;
+
+/// A server that nobody is at: joining begins, and waits.
+const NOWHERE: &CStr = c"ws://127.0.0.1:1";
+
+struct Folder(std::path::PathBuf);
+
+impl Folder {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("voicemesh-capi-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).unwrap();
+        Self(path)
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn in_c(text: &CStr) -> vm_string {
+    vm_string { data: text.as_ptr(), length: VM_NUL_TERMINATED }
+}
+
+fn filled() -> vm_options {
+    let mut options = DEFAULTS;
+    // SAFETY: a structure of its size.
+    assert_eq!(unsafe { vm_options_init(&raw mut options, size_of::<vm_options>() as u32) }, VM_OK);
+    vm_options {
+        server: in_c(NOWHERE),
+        room: in_c(c"room"),
+        name: in_c(c"Ada"),
+        input: in_c(c"silence"),
+        output: in_c(c"null"),
+        ..options
+    }
+}
+
+fn joined(folder: &Folder) -> vm_peer {
+    let state_dir = folder.0.to_str().unwrap();
+    let state_dir = vm_string { data: state_dir.as_ptr().cast(), length: state_dir.len() };
+    let (options, mut peer) = (vm_options { state_dir, ..filled() }, 0);
+    // SAFETY: options as they must be, and a place for the handle.
+    let result = unsafe { vm_join(&raw const options, &raw mut peer) };
+    assert_eq!(result, VM_OK, "{}", last_error());
+    peer
+}
+
+fn join(options: &vm_options) -> vm_result {
+    let mut peer = 1;
+    // SAFETY: a reference is a pointer, and a place for the handle.
+    let result = unsafe { vm_join(options, &raw mut peer) };
+    assert_eq!(peer, 0);
+    result
+}
+
+fn poll(peer: vm_peer, event: &mut vm_event) -> vm_result {
+    // SAFETY: a structure with its size.
+    unsafe { vm_poll(peer, event) }
+}
+
+fn last_error() -> &'static str {
+    // SAFETY: a text that ends in a NUL, read before the next call of this thread.
+    unsafe { CStr::from_ptr(vm_last_error()) }.to_str().unwrap()
+}
+
+fn read(string: vm_string) -> String {
+    // SAFETY: a text that the library gave, with a NUL behind it.
+    let (bytes, nul) = unsafe {
+        let data = string.data.cast::<u8>();
+        (std::slice::from_raw_parts(data, string.length), data.add(string.length).read())
+    };
+    assert_eq!(nul, 0);
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn a_handle_is_of_use_until_it_is_closed_and_harmless_after() {
+    let folder = Folder::new("closed");
+    let peer = joined(&folder);
+    let mut event = NONE;
+    assert_eq!(vm_wait(peer, 10_000), VM_OK, "that nobody is there is told");
+    assert_eq!(poll(peer, &mut event), VM_OK);
+    assert_eq!(event.r#type, vm_event_type::VM_EVENT_SERVER_AWAY as i32);
+    assert!(!read(event.text).is_empty() && event.wait_us > 0);
+    assert_eq!(vm_set_muted(peer, 1), VM_OK);
+    let waiting = std::thread::spawn(move || while vm_wait(peer, 50) as i32 >= 0 {});
+    assert_eq!(vm_close(peer), VM_OK);
+    waiting.join().unwrap();
+    assert_eq!((vm_close(peer), vm_close(0)), (VM_OK, VM_OK));
+    assert_eq!(poll(peer, &mut event), VM_ERROR_CLOSED);
+    assert_eq!(event.r#type, vm_event_type::VM_EVENT_NONE as i32);
+    assert_eq!((vm_set_muted(peer, 0), vm_wait(peer, 0)), (VM_ERROR_CLOSED, VM_ERROR_CLOSED));
+    assert_eq!(last_error(), "the handle was closed");
+    assert_eq!(vm_close(peer + 1), VM_ERROR_BAD_HANDLE);
+}
+
+#[test]
+fn null_is_an_error_wherever_it_is_none() {
+    let folder = Folder::new("null");
+    let peer = joined(&folder);
+    let (mut event, mut handle, mut count) = (NONE, 0, 0);
+    let id = vm_peer_id::default();
+    // SAFETY: null where a pointer is asked for, and else as it must be.
+    unsafe {
+        for result in [
+            vm_options_init(null_mut(), size_of::<vm_options>() as u32),
+            vm_join(null(), &raw mut handle),
+            vm_join(&DEFAULTS, null_mut()),
+            vm_poll(peer, null_mut()),
+            vm_get_state(peer, null_mut()),
+            vm_get_peers(peer, null_mut(), size_of::<vm_remote>() as u32, 1, &raw mut count),
+            vm_get_peers(peer, null_mut(), size_of::<vm_remote>() as u32, 0, null_mut()),
+            vm_get_devices(null_mut(), size_of::<vm_device>() as u32, 1, &raw mut count),
+            vm_set_gain(peer, null(), 1.0),
+            vm_set_peer_muted(peer, null(), 1),
+            vm_send_text(peer, null(), null(), 5),
+            vm_join_group(peer, null(), 5),
+            vm_get_metadata(peer, null(), c"a".as_ptr(), 1, null_mut(), 0, null_mut()),
+            vm_get_metadata(peer, &raw const id, null(), 1, null_mut(), 0, null_mut()),
+            vm_peer_id_text(null(), null_mut(), 0),
+            vm_peer_id_text(&raw const id, null_mut(), 37),
+        ] {
+            assert_eq!(result, VM_ERROR_NULL);
+            assert!(last_error().ends_with("is a null pointer"), "{}", last_error());
+        }
+        assert_eq!(vm_get_peers(peer, null_mut(), size_of::<vm_remote>() as u32, 0, &raw mut count), VM_OK);
+    }
+    assert_ne!(poll(peer, &mut event), VM_ERROR_NULL);
+    assert_eq!(vm_close(peer), VM_OK);
+}
+
+#[test]
+fn what_stands_for_no_choice_is_refused() {
+    let good = filled();
+    let not_utf8 = vm_string { data: c"\xFF".as_ptr(), length: 1 };
+    let endless = vm_string { data: NOWHERE.as_ptr(), length: usize::MAX / 2 };
+    let long = "x".repeat(300);
+    let too_long = vm_string { data: long.as_ptr().cast(), length: long.len() };
+    for (options, expected) in [
+        (vm_options { presence: 3, ..good }, VM_ERROR_BAD_VALUE),
+        (vm_options { activation: -1, ..good }, VM_ERROR_BAD_VALUE),
+        (vm_options { activation: 3, release_ms: 5_001, ..good }, VM_ERROR_BAD_VALUE),
+        (vm_options { has_processing: 1, noise_suppression: 4, ..good }, VM_ERROR_BAD_VALUE),
+        (vm_options { reserved: 1, ..good }, VM_ERROR_BAD_VALUE),
+        (vm_options { server: endless, ..good }, VM_ERROR_BAD_VALUE),
+        (vm_options { room: not_utf8, ..good }, VM_ERROR_BAD_TEXT),
+        (vm_options { room: too_long, ..good }, VM_ERROR_BAD_NAME),
+        (vm_options { name: in_c(c"a\nb"), ..good }, VM_ERROR_BAD_NAME),
+        (vm_options { server: in_c(c"ftp://x"), ..good }, VM_ERROR_BAD_SERVER),
+        (vm_options { server: vm_string { data: null(), length: 3 }, ..good }, VM_ERROR_NULL),
+        (vm_options { metadata_count: 1, ..good }, VM_ERROR_NULL),
+        (vm_options { input: in_c(c"tone:x"), ..good }, VM_ERROR_DEVICE),
+        (vm_options { extra_root_pem: in_c(c"/nowhere.pem"), ..good }, VM_ERROR_CERTIFICATE),
+        (vm_options { size: 4, ..good }, VM_ERROR_BAD_SIZE),
+        (vm_options { size: u32::MAX, ..good }, VM_ERROR_BAD_SIZE),
+    ] {
+        assert_eq!(join(&options), expected, "{}", last_error());
+        assert!(!last_error().is_empty());
+    }
+}
+
+#[test]
+fn structures_of_other_versions_are_understood() {
+    // One that is longer than ours: what we do not know must be zero.
+    #[repr(C)]
+    struct Longer {
+        ours: vm_options,
+        more: u64,
+    }
+    let size = size_of::<Longer>() as u32;
+    let mut longer = Longer { ours: filled(), more: 9 };
+    // SAFETY: a structure of that size.
+    assert_eq!(unsafe { vm_options_init((&raw mut longer).cast(), size) }, VM_OK);
+    assert_eq!((longer.ours.size, longer.more), (size, 0), "all of it is initialised");
+    longer.ours.server = in_c(c"ftp://x");
+    let mut peer = 0;
+    // SAFETY: as above.
+    let mut join = |longer: &Longer| unsafe { vm_join((&raw const *longer).cast(), &raw mut peer) };
+    assert_eq!(join(&longer), VM_ERROR_BAD_SERVER, "it was read");
+    longer.more = 1;
+    assert_eq!(join(&longer), VM_ERROR_BAD_SIZE);
+    assert!(last_error().contains("does not have"), "{}", last_error());
+
+    // One that is shorter: nothing is written behind it.
+    let folder = Folder::new("versions");
+    let peer = joined(&folder);
+    let mut memory = [0xAA_u8; size_of::<vm_event>() + 64];
+    let (event, size) = (memory.as_mut_ptr().cast::<vm_event>(), vm_event::FIRST);
+    // SAFETY: bytes enough, and their first four are the size.
+    unsafe { event.cast::<u32>().write_unaligned(size as u32) };
+    // SAFETY: as above.
+    while unsafe { vm_poll(peer, event) } == VM_OK {}
+    assert!(memory[size..].iter().all(|byte| *byte == 0xAA));
+    assert_eq!(memory[..4], (size as u32).to_ne_bytes());
+    // SAFETY: as above, with a size that is too small.
+    unsafe { event.cast::<u32>().write_unaligned(8) };
+    // SAFETY: as above.
+    assert_eq!(unsafe { vm_poll(peer, event) }, VM_ERROR_BAD_SIZE);
+    assert_eq!(vm_close(peer), VM_OK);
+}
+
+#[test]
+fn an_event_points_to_what_happened() {
+    let mut current = Current::default();
+    let metadata = Metadata::from([("a".to_owned(), String::new()), ("team".to_owned(), "röd".to_owned())]);
+    let id = vm_peer_id { bytes: [7; 16] };
+    let joined = |metadata| Stamped {
+        at: std::time::Duration::from_millis(3),
+        event: Event::PeerJoined { peer: id.into(), name: "Ada\0!".to_owned(), metadata },
+    };
+    let event = current.keep(joined(metadata));
+    assert_eq!((event.r#type, event.at_us, event.peer), (vm_event_type::VM_EVENT_PEER_JOINED as i32, 3_000, id));
+    assert_eq!((read(event.name), read(event.text)), ("Ada\0!".to_owned(), String::new()));
+    // SAFETY: so many pairs, until the next event.
+    let pairs = unsafe { std::slice::from_raw_parts(event.metadata, event.metadata_count) };
+    let pairs: Vec<_> = pairs.iter().map(|pair| (read(pair.key), read(pair.value))).collect();
+    assert_eq!(pairs, [("a", ""), ("team", "röd")].map(|(a, b)| (a.to_owned(), b.to_owned())));
+    let event = current.keep(joined(Metadata::new()));
+    assert!(event.metadata.is_null() && event.metadata_count == 0);
+}
+
+#[test]
+fn texts_fit_the_buffer_or_say_what_they_need() {
+    let id = vm_peer_id { bytes: [0xAB; 16] };
+    let mut buffer: [c_char; 37] = [1; 37];
+    // SAFETY: buffers of their size.
+    unsafe {
+        assert_eq!(vm_peer_id_text(&raw const id, buffer.as_mut_ptr(), 36), VM_ERROR_BUFFER);
+        assert_eq!(buffer, [1; 37]);
+        assert_eq!(vm_peer_id_text(&raw const id, buffer.as_mut_ptr(), 37), VM_OK);
+        assert_eq!(CStr::from_ptr(buffer.as_ptr()).to_str(), Ok("abababab-abab-abab-abab-abababababab"));
+    }
+    let cut: [c_char; 4] = memory::array("aöö");
+    assert_eq!(cut.map(|byte| byte as u8), [b'a', 0xC3, 0xB6, 0], "never within a character");
+}
+
+#[test]
+fn a_panic_stays_inside() {
+    let result = guarded(|| panic!("number {}", 5));
+    assert_eq!((result, last_error()), (VM_ERROR_INTERNAL, "a fault of voicemesh: number 5"));
+    let meaning = |result| {
+        // SAFETY: a constant text that ends in a NUL.
+        unsafe { CStr::from_ptr(vm_result_text(result)) }.to_str().unwrap()
+    };
+    assert_eq!((meaning(-3), meaning(77)), ("the handle was closed", "an unknown result"));
+}

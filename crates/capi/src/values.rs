@@ -1,0 +1,217 @@
+//! Results, ids, and the numbers that stand for choices.
+
+use std::ffi::c_char;
+
+use voicemesh::PeerId;
+
+/// What a call came to. Errors are negative.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum vm_result {
+    /// It worked.
+    VM_OK = 0,
+    /// It worked, and there is nothing (more) to give.
+    VM_EMPTY = 1,
+    /// A pointer is null that must not be.
+    VM_ERROR_NULL = -1,
+    /// The handle was never given out, or is of another kind.
+    VM_ERROR_BAD_HANDLE = -2,
+    /// The handle was closed.
+    VM_ERROR_CLOSED = -3,
+    /// A structure's size is one that no version of this library knows.
+    VM_ERROR_BAD_SIZE = -4,
+    /// A text is not UTF-8.
+    VM_ERROR_BAD_TEXT = -5,
+    /// A number stands for no choice, or is out of bounds.
+    VM_ERROR_BAD_VALUE = -6,
+    /// The address is not one of a server.
+    VM_ERROR_BAD_SERVER = -7,
+    /// The name, or the room's name, is too long or has control characters.
+    VM_ERROR_BAD_NAME = -8,
+    /// A microphone or speaker cannot be opened.
+    VM_ERROR_DEVICE = -9,
+    /// A recording cannot be begun.
+    VM_ERROR_RECORDING = -10,
+    /// A certificate cannot be read.
+    VM_ERROR_CERTIFICATE = -11,
+    /// The operating system refuses a thread, a socket or randomness.
+    VM_ERROR_SYSTEM = -12,
+    /// Too many handles are open.
+    VM_ERROR_TOO_MANY = -13,
+    /// There is no such peer in the room.
+    VM_ERROR_UNKNOWN_PEER = -14,
+    /// A buffer is too small; the size it needs was told.
+    VM_ERROR_BUFFER = -15,
+    /// A fault of this library. The handle should be closed.
+    VM_ERROR_INTERNAL = -100,
+}
+
+/// A machine in a room: the same across reconnects. All zeros is nobody.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct vm_peer_id {
+    /// Its bytes, in the order in which it is written.
+    pub bytes: [u8; 16],
+}
+
+impl From<PeerId> for vm_peer_id {
+    fn from(peer: PeerId) -> Self {
+        Self { bytes: *peer.0.as_bytes() }
+    }
+}
+
+impl From<vm_peer_id> for PeerId {
+    fn from(id: vm_peer_id) -> Self {
+        Self(uuid::Uuid::from_bytes(id.bytes))
+    }
+}
+
+/// A text that is handed in or out.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vm_string {
+    /// UTF-8; null stands for the empty text.
+    pub data: *const c_char,
+    /// In bytes; handed in, it may be VM_NUL_TERMINATED.
+    pub length: usize,
+}
+
+/// One entry of what a peer publishes about itself.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vm_pair {
+    /// Its name.
+    pub key: vm_string,
+    /// Its value.
+    pub value: vm_string,
+}
+
+/// As a length: the text ends before its first NUL.
+///
+/// cbindgen:ignore (it stands in cbindgen.toml, in terms of C)
+pub const VM_NUL_TERMINATED: usize = usize::MAX;
+/// Counts changes that break programs which were built before; see vm_abi_version.
+pub const VM_ABI_VERSION: u32 = 0;
+
+/// What an event tells. A number that the program does not know is to be passed over.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum vm_event_type {
+    /// Nothing: left by a vm_poll that gave VM_EMPTY.
+    VM_EVENT_NONE = 0,
+    /// The server has let this peer in: peer (the own id), name (the room), count (how many others), session. Comes again
+    /// after every rejoin.
+    VM_EVENT_JOINED = 1,
+    /// The session is complete: speech flows from here on.
+    VM_EVENT_CONNECTED = 2,
+    /// Somebody is in the room: peer, name, metadata.
+    VM_EVENT_PEER_JOINED = 3,
+    /// Somebody is no longer in the room: peer, name, reason (vm_leave_reason).
+    VM_EVENT_PEER_LEFT = 4,
+    /// Somebody publishes something else now: peer, metadata (all of it).
+    VM_EVENT_METADATA_CHANGED = 5,
+    /// Another way to a peer is in use: peer, route (vm_route).
+    VM_EVENT_ROUTE_CHANGED = 6,
+    /// A peer is heard for the first time: peer.
+    VM_EVENT_FIRST_HEARD = 7,
+    /// Somebody begins or ceases to speak: peer, on.
+    VM_EVENT_SPEAKING = 8,
+    /// Somebody wrote: peer, name, text, on (only to this peer).
+    VM_EVENT_TEXT = 9,
+    /// The server cannot be reached, and is tried again: text (why), wait_us (when).
+    VM_EVENT_SERVER_AWAY = 10,
+    /// The server does not let this peer in, and it does not try again: code, text.
+    VM_EVENT_REFUSED = 11,
+    /// This identity joined from somewhere else. It does not come back by itself.
+    VM_EVENT_REPLACED = 12,
+    /// Something was refused, and the room goes on: code, text.
+    VM_EVENT_WARNED = 13,
+    /// The server refused a talk group: name.
+    VM_EVENT_GROUP_REFUSED = 14,
+    /// A device is gone, and looked for: device (vm_device_role), text (why).
+    VM_EVENT_DEVICE_LOST = 15,
+    /// A device works again: device.
+    VM_EVENT_DEVICE_RECOVERED = 16,
+    /// A recording could not be begun, or has ended: text (why).
+    VM_EVENT_RECORDING_FAILED = 17,
+    /// This peer has left; nothing follows.
+    VM_EVENT_LEFT = 18,
+    /// Something that this library knows and this header does not.
+    VM_EVENT_OTHER = 1000,
+}
+
+/// How a peer is reached.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum vm_route {
+    /// Not now.
+    VM_ROUTE_NONE = 0,
+    /// Through the server.
+    VM_ROUTE_RELAYED = 1,
+    /// Over a link of its own.
+    VM_ROUTE_DIRECT = 2,
+}
+
+/// Why a peer is gone.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum vm_leave_reason {
+    /// It left.
+    VM_LEAVE_LEFT = 0,
+    /// The server put it out.
+    VM_LEAVE_KICKED = 1,
+    /// Nothing reaches it.
+    VM_LEAVE_LOST = 2,
+    /// Its program was started again, and is back as a new arrival.
+    VM_LEAVE_RESTARTED = 3,
+}
+
+/// Which end of the sound.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum vm_device_role {
+    /// The microphone.
+    VM_DEVICE_INPUT = 0,
+    /// The speaker.
+    VM_DEVICE_OUTPUT = 1,
+}
+
+/// Whom a join wants to find in the room.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum vm_presence {
+    /// It does not matter.
+    VM_PRESENCE_EITHER = 0,
+    /// Somebody; else VM_EVENT_REFUSED with the code "room-missing".
+    VM_PRESENCE_MUST_EXIST = 1,
+    /// Nobody; else "room-exists".
+    VM_PRESENCE_MUST_NOT_EXIST = 2,
+}
+
+/// When the microphone's sound is sent.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum vm_activation {
+    /// As fits the microphone: when somebody speaks for a real one, always for a file or a tone.
+    VM_ACTIVATION_DEFAULT = 0,
+    /// Whenever there is any sound.
+    VM_ACTIVATION_ALWAYS = 1,
+    /// When somebody speaks.
+    VM_ACTIVATION_VOICE = 2,
+    /// While vm_set_talking says so.
+    VM_ACTIVATION_PUSH_TO_TALK = 3,
+}
+
+/// How much steady noise is removed from the microphone's sound.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum vm_noise {
+    /// None.
+    VM_NOISE_OFF = 0,
+    /// About 6 dB.
+    VM_NOISE_LOW = 1,
+    /// About 12 dB.
+    VM_NOISE_MODERATE = 2,
+    /// About 18 dB.
+    VM_NOISE_HIGH = 3,
+}

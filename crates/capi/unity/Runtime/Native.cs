@@ -1,0 +1,236 @@
+// The C library as C# sees it: voicemesh.h, structure by structure. Everything here is blittable, and nothing is called back, so
+// that it works the same under Mono and IL2CPP.
+
+using System;
+using System.Runtime.InteropServices;
+
+namespace Voicemesh
+{
+    /// <summary>What a call came to; errors are negative.</summary>
+    public enum Result
+    {
+        Ok = 0,
+        Empty = 1,
+        Null = -1,
+        BadHandle = -2,
+        Closed = -3,
+        BadSize = -4,
+        BadText = -5,
+        BadValue = -6,
+        BadServer = -7,
+        BadName = -8,
+        Device = -9,
+        Recording = -10,
+        Certificate = -11,
+        System = -12,
+        TooMany = -13,
+        UnknownPeer = -14,
+        Buffer = -15,
+        Internal = -100
+    }
+
+    /// <summary>What an event tells. More may come; a number without a name is to be passed over.</summary>
+    public enum EventType
+    {
+        None = 0,
+        Joined = 1,
+        Connected = 2,
+        PeerJoined = 3,
+        PeerLeft = 4,
+        MetadataChanged = 5,
+        RouteChanged = 6,
+        FirstHeard = 7,
+        Speaking = 8,
+        Text = 9,
+        ServerAway = 10,
+        Refused = 11,
+        Replaced = 12,
+        Warned = 13,
+        GroupRefused = 14,
+        DeviceLost = 15,
+        DeviceRecovered = 16,
+        RecordingFailed = 17,
+        Left = 18
+    }
+
+    /// <summary>How a peer is reached.</summary>
+    public enum Route
+    {
+        None = 0,
+        Relayed = 1,
+        Direct = 2
+    }
+
+    /// <summary>Whom a join wants to find in the room.</summary>
+    public enum Presence
+    {
+        Either = 0,
+        MustExist = 1,
+        MustNotExist = 2
+    }
+
+    /// <summary>A machine in a room: the same across reconnects.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    public struct PeerId : IEquatable<PeerId>
+    {
+        // The id's bytes, eight and eight.
+        private readonly ulong first;
+        private readonly ulong second;
+
+        public bool Equals(PeerId other) { return first == other.first && second == other.second; }
+
+        public override bool Equals(object other) { return other is PeerId && Equals((PeerId)other); }
+
+        public override int GetHashCode() { return first.GetHashCode() ^ second.GetHashCode(); }
+
+        public static bool operator ==(PeerId left, PeerId right) { return left.Equals(right); }
+
+        public static bool operator !=(PeerId left, PeerId right) { return !left.Equals(right); }
+
+        public override string ToString()
+        {
+            var text = new byte[37];
+            var id = this;
+            Native.vm_peer_id_text(ref id, text, (UIntPtr)text.Length);
+            return System.Text.Encoding.ASCII.GetString(text, 0, 36);
+        }
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    internal struct NativeString
+    {
+        public IntPtr Data;
+        public UIntPtr Length;
+
+        public override string ToString()
+        {
+            if (Data == IntPtr.Zero || Length == UIntPtr.Zero)
+            {
+                return "";
+            }
+            var bytes = new byte[(int)Length];
+            Marshal.Copy(Data, bytes, 0, bytes.Length);
+            return System.Text.Encoding.UTF8.GetString(bytes);
+        }
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    internal struct NativePair
+    {
+        public NativeString Key;
+        public NativeString Value;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    internal struct NativeOptions
+    {
+        public uint Size;
+        public int RelayOnly;
+        public NativeString Server;
+        public NativeString Room;
+        public NativeString Name;
+        public NativeString Input;
+        public NativeString Output;
+        public NativeString StateDir;
+        public NativeString Record;
+        public NativeString ExtraRootPem;
+        public IntPtr Metadata;
+        public UIntPtr MetadataCount;
+        public int Presence;
+        public int Activation;
+        public uint ReleaseMs;
+        public uint UplinkBps;
+        public int Muted;
+        public int Echo;
+        public int HasProcessing;
+        public int EchoCancellation;
+        public int NoiseSuppression;
+        public int AutomaticGain;
+        public int HighPass;
+        public int Reserved;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    internal struct NativeEvent
+    {
+        public uint Size;
+        public int Type;
+        public ulong AtUs;
+        public PeerId Peer;
+        public NativeString Name;
+        public NativeString Text;
+        public NativeString Code;
+        public IntPtr Data;
+        public UIntPtr DataLength;
+        public IntPtr Metadata;
+        public UIntPtr MetadataCount;
+        public ulong WaitUs;
+        public uint Session;
+        public uint Count;
+        public int On;
+        public int Route;
+        public int Reason;
+        public int Device;
+    }
+
+    internal static class Native
+    {
+#if UNITY_IOS && !UNITY_EDITOR
+        // Linked into the program.
+        private const string Library = "__Internal";
+#else
+        private const string Library = "voicemesh";
+#endif
+
+        /// VM_ABI_VERSION of the header that this file was written after.
+        public const uint AbiVersion = 0;
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern uint vm_abi_version();
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern IntPtr vm_last_error();
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vm_options_init(ref NativeOptions options, uint size);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vm_join(ref NativeOptions options, out ulong peer);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vm_poll(ulong peer, ref NativeEvent happened);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vm_close(ulong peer);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vm_set_muted(ulong peer, int muted);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vm_set_deafened(ulong peer, int deafened);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vm_set_talking(ulong peer, int talking);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vm_set_gain(ulong peer, ref PeerId of, float gain);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vm_set_peer_muted(ulong peer, ref PeerId of, int muted);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vm_send_text(ulong peer, ref PeerId to, byte[] text, UIntPtr length);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl, EntryPoint = "vm_send_text")]
+        public static extern Result vm_send_text_to_all(ulong peer, IntPtr to, byte[] text, UIntPtr length);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vm_join_group(ulong peer, byte[] name, UIntPtr length);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vm_leave_group(ulong peer, byte[] name, UIntPtr length);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vm_peer_id_text(ref PeerId id, byte[] buffer, UIntPtr capacity);
+    }
+}

@@ -1,0 +1,237 @@
+// One's own place in a room: the C library's handle with what C# expects around it.
+
+using System;
+using System.Collections.Generic;
+using System.Runtime.InteropServices;
+using System.Text;
+
+namespace Voicemesh
+{
+    /// <summary>A call failed; the message says why.</summary>
+    public sealed class VoicemeshException : Exception
+    {
+        public VoicemeshException(Result result, string message) : base(message) { Result = result; }
+
+        public Result Result { get; private set; }
+    }
+
+    /// <summary>How to join. A server and a room are enough; null or an empty text is the default.</summary>
+    public sealed class JoinOptions
+    {
+        public string Server = "";
+        public string Room = "";
+        public string Name = "";
+        /// <summary>A device's name, FILE.wav, tone:HZ, silence, null.</summary>
+        public string Input = "";
+        /// <summary>A device's name, FILE.wav, null.</summary>
+        public string Output = "";
+        /// <summary>Where the installation's secret is kept; in Unity, Application.persistentDataPath.</summary>
+        public string StateDir = "";
+        public string ExtraRootPem = "";
+        public Presence Presence = Presence.Either;
+        public bool RelayOnly;
+        public bool Muted;
+        public readonly Dictionary<string, string> Metadata = new Dictionary<string, string>();
+    }
+
+    /// <summary>What happened; which properties count depends on the type, as voicemesh.h says.</summary>
+    public struct Event
+    {
+        public EventType Type;
+        public PeerId Peer;
+        public string Name;
+        public string Text;
+        public string Code;
+        public bool On;
+        public Route Route;
+        /// <summary>What a peer publishes; null if there is nothing.</summary>
+        public Dictionary<string, string> Metadata;
+    }
+
+    /// <summary>One's own place in a room. For one thread at a time; Dispose leaves, and may be called again.</summary>
+    public sealed class Peer : IDisposable
+    {
+        private ulong handle;
+
+        /// <summary>Begins to join. Whether that works is told by events.</summary>
+        public Peer(JoinOptions options)
+        {
+            if (Native.vm_abi_version() != Native.AbiVersion)
+            {
+                throw new VoicemeshException(Result.System, "libvoicemesh is of another version than these scripts");
+            }
+            var native = new NativeOptions();
+            Check(Native.vm_options_init(ref native, (uint)Marshal.SizeOf(typeof(NativeOptions))));
+            using (var texts = new Texts())
+            {
+                native.Server = texts.Add(options.Server);
+                native.Room = texts.Add(options.Room);
+                native.Name = texts.Add(options.Name);
+                native.Input = texts.Add(options.Input);
+                native.Output = texts.Add(options.Output);
+                native.StateDir = texts.Add(options.StateDir);
+                native.ExtraRootPem = texts.Add(options.ExtraRootPem);
+                native.Metadata = texts.Add(options.Metadata);
+                native.MetadataCount = (UIntPtr)options.Metadata.Count;
+                native.Presence = (int)options.Presence;
+                native.RelayOnly = options.RelayOnly ? 1 : 0;
+                native.Muted = options.Muted ? 1 : 0;
+                Check(Native.vm_join(ref native, out handle));
+            }
+        }
+
+        ~Peer() { Native.vm_close(handle); }
+
+        /// <summary>The next thing that happened, if anything did. Never blocks; nothing comes after Dispose.</summary>
+        public bool Poll(out Event happened)
+        {
+            NativeEvent native;
+            happened = new Event();
+            if (!PollNative(out native))
+            {
+                return false;
+            }
+            happened.Type = (EventType)native.Type;
+            happened.Peer = native.Peer;
+            happened.Name = native.Name.ToString();
+            happened.Text = native.Text.ToString();
+            happened.Code = native.Code.ToString();
+            happened.On = native.On != 0;
+            happened.Route = (Route)native.Route;
+            happened.Metadata = Pairs(native.Metadata, (int)native.MetadataCount);
+            return true;
+        }
+
+        public void SetMuted(bool muted) { Check(Native.vm_set_muted(handle, muted ? 1 : 0)); }
+
+        public void SetDeafened(bool deafened) { Check(Native.vm_set_deafened(handle, deafened ? 1 : 0)); }
+
+        public void SetTalking(bool talking) { Check(Native.vm_set_talking(handle, talking ? 1 : 0)); }
+
+        /// <summary>How loud a peer is heard: 0 to 4, 1 as spoken.</summary>
+        public void SetGain(PeerId of, float gain) { Check(Native.vm_set_gain(handle, ref of, gain)); }
+
+        public void SetPeerMuted(PeerId of, bool muted) { Check(Native.vm_set_peer_muted(handle, ref of, muted ? 1 : 0)); }
+
+        public void SendText(PeerId to, string text)
+        {
+            var bytes = Encoding.UTF8.GetBytes(text);
+            Check(Native.vm_send_text(handle, ref to, bytes, (UIntPtr)bytes.Length));
+        }
+
+        public void SendTextToAll(string text)
+        {
+            var bytes = Encoding.UTF8.GetBytes(text);
+            Check(Native.vm_send_text_to_all(handle, IntPtr.Zero, bytes, (UIntPtr)bytes.Length));
+        }
+
+        public void JoinGroup(string name)
+        {
+            var bytes = Encoding.UTF8.GetBytes(name);
+            Check(Native.vm_join_group(handle, bytes, (UIntPtr)bytes.Length));
+        }
+
+        public void LeaveGroup(string name)
+        {
+            var bytes = Encoding.UTF8.GetBytes(name);
+            Check(Native.vm_leave_group(handle, bytes, (UIntPtr)bytes.Length));
+        }
+
+        /// <summary>Leaves the room, and waits until the others were told, at most a second.</summary>
+        public void Dispose()
+        {
+            Native.vm_close(handle);
+            GC.SuppressFinalize(this);
+        }
+
+        internal bool PollNative(out NativeEvent native)
+        {
+            native = new NativeEvent { Size = (uint)Marshal.SizeOf(typeof(NativeEvent)) };
+            var result = Native.vm_poll(handle, ref native);
+            if (result != Result.Closed)
+            {
+                Check(result);
+            }
+            return result == Result.Ok;
+        }
+
+        private static void Check(Result result)
+        {
+            if (result < 0)
+            {
+                throw new VoicemeshException(result, LastError());
+            }
+        }
+
+        private static string LastError()
+        {
+            var text = Native.vm_last_error();
+            var length = 0;
+            while (Marshal.ReadByte(text, length) != 0)
+            {
+                length++;
+            }
+            return new NativeString { Data = text, Length = (UIntPtr)length }.ToString();
+        }
+
+        private static Dictionary<string, string> Pairs(IntPtr pairs, int count)
+        {
+            if (count == 0)
+            {
+                return null;
+            }
+            var found = new Dictionary<string, string>(count);
+            var size = Marshal.SizeOf(typeof(NativePair));
+            for (var at = 0; at < count; at++)
+            {
+                var pair = (NativePair)Marshal.PtrToStructure(IntPtr.Add(pairs, at * size), typeof(NativePair));
+                found[pair.Key.ToString()] = pair.Value.ToString();
+            }
+            return found;
+        }
+
+        /// Texts outside of the collector's reach, for the time of one call.
+        private sealed class Texts : IDisposable
+        {
+            private readonly List<IntPtr> taken = new List<IntPtr>();
+
+            public NativeString Add(string text)
+            {
+                var bytes = Encoding.UTF8.GetBytes(text ?? "");
+                var data = Take(bytes.Length + 1);
+                Marshal.Copy(bytes, 0, data, bytes.Length);
+                return new NativeString { Data = data, Length = (UIntPtr)bytes.Length };
+            }
+
+            public IntPtr Add(Dictionary<string, string> pairs)
+            {
+                var size = Marshal.SizeOf(typeof(NativePair));
+                var data = Take(pairs.Count * size + 1);
+                var at = 0;
+                foreach (var pair in pairs)
+                {
+                    var native = new NativePair { Key = Add(pair.Key), Value = Add(pair.Value) };
+                    Marshal.StructureToPtr(native, IntPtr.Add(data, at * size), false);
+                    at++;
+                }
+                return data;
+            }
+
+            public void Dispose()
+            {
+                foreach (var data in taken)
+                {
+                    Marshal.FreeHGlobal(data);
+                }
+                taken.Clear();
+            }
+
+            private IntPtr Take(int size)
+            {
+                var data = Marshal.AllocHGlobal(size);
+                taken.Add(data);
+                return data;
+            }
+        }
+    }
+}

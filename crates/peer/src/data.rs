@@ -1,0 +1,331 @@
+//! The game's own bytes between the handle and the engine: orders go down, messages come up, and both are bounded.
+//!
+//! The handle answers at once whether a message is taken; for that it keeps, under a lock that is held for moments, what
+//! the engine last said of each peer.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use voicemesh_session::Reliability;
+use voicemesh_session::data::{MESSAGE_COST, QUEUE_BYTES, message_limit};
+use voicemesh_wire::PeerId;
+
+use crate::event::Event;
+
+/// Lossy messages to one peer that the engine has not taken yet; the next is refused.
+const LOSSY_ORDERS: usize = 128;
+/// Messages, and events of channels, that the program has not polled; what is more stays with its sender, if it must
+/// arrive.
+pub(crate) const MESSAGES: usize = 1024;
+/// Their bytes; one message may go beyond.
+const MESSAGE_BYTES: usize = 1024 * 1024;
+
+/// A message is not taken, or a channel cannot be opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum SendError {
+    /// So much waits to be sent to that peer that no more is taken. Try again in a later frame.
+    #[error("{queued_bytes} bytes wait to be sent already; try again later")]
+    WouldBlock {
+        /// What waits.
+        queued_bytes: usize,
+    },
+    /// A message of this kind cannot be that large.
+    #[error("a message of this kind can have at most {limit} bytes")]
+    TooLarge {
+        /// The largest, in bytes.
+        limit: usize,
+    },
+    /// Nobody of that id is in the room.
+    #[error("nobody of that id is in the room")]
+    UnknownPeer,
+    /// That peer takes no messages: a browser, or a program of an older version.
+    #[error("that peer takes no messages")]
+    Unsupported,
+    /// The channel is not open on this side; open it first.
+    #[error("the channel is not open")]
+    ChannelClosed,
+    /// The two sides have opened the channel in different ways. One of them has to close it and open it like the other.
+    #[error("the other side opened the channel as {theirs:?}")]
+    ChannelMismatch {
+        /// How the other side did.
+        theirs: Reliability,
+    },
+    /// This peer has left the room.
+    #[error("this peer has left the room")]
+    Left,
+}
+
+/// What the engine is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    Send { to: PeerId, how: Reliability, bytes: Bytes },
+    SendOn { to: PeerId, channel: u8, how: Reliability, bytes: Bytes },
+    Open { to: PeerId, channel: u8, how: Reliability },
+    Close { to: PeerId, channel: u8 },
+    Disconnect { peer: PeerId },
+}
+
+impl Order {
+    /// Whom it concerns, and what it costs of that peer's queue.
+    fn cost(&self) -> (PeerId, usize, usize) {
+        match self {
+            Self::Send { to, how, bytes } | Self::SendOn { to, how, bytes, .. } => match how {
+                Reliability::Reliable => (*to, bytes.len() + MESSAGE_COST, 0),
+                Reliability::Unreliable => (*to, 0, 1),
+            },
+            Self::Open { to, .. } | Self::Close { to, .. } => (*to, MESSAGE_COST, 0),
+            Self::Disconnect { peer } => (*peer, 0, 0),
+        }
+    }
+}
+
+/// Shared by the handle and the engine.
+#[derive(Debug, Default)]
+pub(crate) struct Desk {
+    inner: Mutex<Inner>,
+    /// Told to the program and not polled.
+    messages: AtomicUsize,
+    message_bytes: AtomicUsize,
+    /// All other events, likewise.
+    others: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    orders: VecDeque<Order>,
+    peers: BTreeMap<PeerId, Account>,
+}
+
+/// What is known of one peer.
+#[derive(Debug, Default)]
+struct Account {
+    takes_data: bool,
+    /// In the engine, as it last said.
+    queued_bytes: usize,
+    /// In orders that the engine has not taken, those that the program holds back included.
+    ordered_bytes: usize,
+    ordered_lossy: usize,
+    channels: BTreeMap<u8, Opened>,
+}
+
+/// A channel that this side has open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Opened {
+    how: Reliability,
+    mismatch: Option<Reliability>,
+}
+
+impl Account {
+    fn queued(&self) -> usize {
+        self.queued_bytes + self.ordered_bytes
+    }
+
+    fn check(&self, how: Reliability, bytes: usize) -> Result<(), SendError> {
+        let limit = message_limit(how);
+        if bytes > limit {
+            return Err(SendError::TooLarge { limit });
+        }
+        let queued_bytes = self.queued();
+        let is_full = match how {
+            Reliability::Reliable => queued_bytes + bytes + MESSAGE_COST > QUEUE_BYTES,
+            Reliability::Unreliable => self.ordered_lossy >= LOSSY_ORDERS,
+        };
+        if is_full { Err(SendError::WouldBlock { queued_bytes }) } else { Ok(()) }
+    }
+}
+
+/// The program's side. What is ordered is charged at once, and takes effect when it is given to the engine.
+impl Desk {
+    pub(crate) fn send(&self, to: PeerId, how: Reliability, data: &[u8]) -> Result<Order, SendError> {
+        let mut inner = self.lock();
+        let account = inner.account(to)?;
+        account.check(how, data.len())?;
+        Ok(account.charge(Order::Send { to, how, bytes: Bytes::copy_from_slice(data) }))
+    }
+
+    /// To everyone who takes messages, or to nobody. The bytes are held once.
+    pub(crate) fn send_to_all(
+        &self,
+        how: Reliability,
+        data: &[u8],
+        into: &mut VecDeque<Order>,
+    ) -> Result<(), SendError> {
+        let mut inner = self.lock();
+        let bytes = Bytes::copy_from_slice(data);
+        let limit = message_limit(how);
+        if data.len() > limit {
+            return Err(SendError::TooLarge { limit });
+        }
+        for account in inner.peers.values().filter(|account| account.takes_data) {
+            account.check(how, data.len())?;
+        }
+        for (to, account) in inner.peers.iter_mut().filter(|(_, account)| account.takes_data) {
+            into.push_back(account.charge(Order::Send { to: *to, how, bytes: bytes.clone() }));
+        }
+        Ok(())
+    }
+
+    pub(crate) fn send_on(&self, to: PeerId, channel: u8, data: &[u8]) -> Result<Order, SendError> {
+        let mut inner = self.lock();
+        let account = inner.account(to)?;
+        let opened = *account.channels.get(&channel).ok_or(SendError::ChannelClosed)?;
+        if let Some(theirs) = opened.mismatch {
+            return Err(SendError::ChannelMismatch { theirs });
+        }
+        account.check(opened.how, data.len())?;
+        let bytes = Bytes::copy_from_slice(data);
+        Ok(account.charge(Order::SendOn { to, channel, how: opened.how, bytes }))
+    }
+
+    pub(crate) fn open(&self, to: PeerId, channel: u8, how: Reliability) -> Result<Order, SendError> {
+        let mut inner = self.lock();
+        let account = inner.account(to)?;
+        account.check(Reliability::Reliable, 0)?;
+        account.channels.insert(channel, Opened { how, mismatch: None });
+        Ok(account.charge(Order::Open { to, channel, how }))
+    }
+
+    pub(crate) fn close(&self, to: PeerId, channel: u8) -> Result<Order, SendError> {
+        let mut inner = self.lock();
+        let account = inner.account(to)?;
+        account.channels.remove(&channel);
+        Ok(account.charge(Order::Close { to, channel }))
+    }
+
+    pub(crate) fn disconnect(&self, peer: PeerId) -> Option<Order> {
+        let mut inner = self.lock();
+        let account = inner.peers.get_mut(&peer)?;
+        account.channels.clear();
+        Some(account.charge(Order::Disconnect { peer }))
+    }
+
+    pub(crate) fn queued_bytes(&self, peer: PeerId) -> usize {
+        self.lock().peers.get(&peer).map_or(0, Account::queued)
+    }
+
+    /// Passes orders on to the engine, which is to be woken then.
+    pub(crate) fn give(&self, orders: impl IntoIterator<Item = Order>) {
+        self.lock().orders.extend(orders);
+    }
+
+    /// The program has polled an event, or will never be told of it.
+    pub(crate) fn polled(&self, event: &Event) {
+        match data_bytes(event) {
+            Some(bytes) => {
+                self.messages.fetch_sub(1, Ordering::Relaxed);
+                self.message_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            }
+            None => {
+                self.others.fetch_sub(1, Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// The engine's side.
+impl Desk {
+    /// Somebody is in the room.
+    pub(crate) fn joined(&self, peer: PeerId, takes_data: bool) {
+        self.lock().peers.entry(peer).or_default().takes_data = takes_data;
+    }
+
+    /// Somebody is not any more.
+    pub(crate) fn left(&self, peer: PeerId) {
+        self.lock().peers.remove(&peer);
+    }
+
+    /// What the program has ordered since the last time, into an empty queue.
+    pub(crate) fn take_orders(&self, into: &mut VecDeque<Order>) {
+        std::mem::swap(&mut self.lock().orders, into);
+    }
+
+    /// So much waits in the engine for each peer now; `done` are the orders that were carried out.
+    pub(crate) fn settle(&self, done: &VecDeque<Order>, queued: impl Iterator<Item = (PeerId, usize)>) {
+        let mut inner = self.lock();
+        for order in done {
+            let (peer, bytes, lossy) = order.cost();
+            if let Some(account) = inner.peers.get_mut(&peer) {
+                account.ordered_bytes = account.ordered_bytes.saturating_sub(bytes);
+                account.ordered_lossy = account.ordered_lossy.saturating_sub(lossy);
+            }
+        }
+        for (peer, queued_bytes) in queued {
+            if let Some(account) = inner.peers.get_mut(&peer) {
+                account.queued_bytes = queued_bytes;
+            }
+        }
+    }
+
+    /// A channel that both have open is not open alike, or is now.
+    pub(crate) fn set_mismatch(&self, peer: PeerId, channel: u8, theirs: Option<Reliability>) {
+        let mut inner = self.lock();
+        let account = inner.peers.get_mut(&peer);
+        if let Some(opened) = account.and_then(|account| account.channels.get_mut(&channel)) {
+            opened.mismatch = theirs;
+        }
+    }
+
+    /// The other side has ended everything.
+    pub(crate) fn disconnected(&self, peer: PeerId) {
+        if let Some(account) = self.lock().peers.get_mut(&peer) {
+            account.channels.clear();
+            account.queued_bytes = 0;
+        }
+    }
+
+    /// Whether the program may be told of one more message.
+    pub(crate) fn has_room(&self) -> bool {
+        self.messages.load(Ordering::Relaxed) < MESSAGES && self.message_bytes.load(Ordering::Relaxed) < MESSAGE_BYTES
+    }
+
+    /// Whether the program is to be told of an event. What others sent was asked after before ([`has_room`](Self::has_room)).
+    pub(crate) fn tells(&self, event: &Event, most_others: usize) -> bool {
+        match data_bytes(event) {
+            Some(bytes) => {
+                self.messages.fetch_add(1, Ordering::Relaxed);
+                self.message_bytes.fetch_add(bytes, Ordering::Relaxed);
+                true
+            }
+            None if self.others.load(Ordering::Relaxed) >= most_others => false,
+            None => {
+                self.others.fetch_add(1, Ordering::Relaxed);
+                true
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// How many bytes of others' an event holds, if it is one that comes with them.
+fn data_bytes(event: &Event) -> Option<usize> {
+    match event {
+        Event::Message { data, .. } | Event::ChannelMessage { data, .. } => Some(data.len()),
+        Event::ChannelOpened { .. }
+        | Event::ChannelMismatch { .. }
+        | Event::ChannelClosed { .. }
+        | Event::Disconnected { .. } => Some(0),
+        _ => None,
+    }
+}
+
+impl Account {
+    fn charge(&mut self, order: Order) -> Order {
+        let (_, bytes, lossy) = order.cost();
+        self.ordered_bytes += bytes;
+        self.ordered_lossy += lossy;
+        order
+    }
+}
+
+impl Inner {
+    fn account(&mut self, peer: PeerId) -> Result<&mut Account, SendError> {
+        let account = self.peers.get_mut(&peer).ok_or(SendError::UnknownPeer)?;
+        if account.takes_data { Ok(account) } else { Err(SendError::Unsupported) }
+    }
+}

@@ -1,0 +1,92 @@
+//! The game's own bytes in the engine: orders are carried out, and what came is told as far as the program takes it.
+
+use std::time::Duration;
+
+use voicemesh_session::client::DataEvent;
+use voicemesh_session::data::PipeEvent;
+use voicemesh_wire::PeerId;
+
+use super::Engine;
+use crate::data::Order;
+use crate::event::Event;
+
+/// Who leaves stays so long at most for others to take what must arrive.
+const LAST_WORDS: Duration = Duration::from_millis(400);
+
+impl Engine {
+    /// What the program wants sent.
+    pub(super) fn take_orders(&mut self, now: Duration) {
+        self.desk.take_orders(&mut self.orders);
+        for order in &self.orders {
+            let done = match order {
+                Order::Send { to, how, bytes } => self.comms.send_data(*to, *how, bytes.clone()),
+                Order::SendOn { to, channel, bytes, .. } => self.comms.send_on(*to, *channel, bytes.clone()),
+                Order::Open { to, channel, how } => self.comms.open_channel(*to, *channel, *how),
+                Order::Close { to, channel } => {
+                    self.comms.close_channel(*to, *channel);
+                    Ok(())
+                }
+                Order::Disconnect { peer } => {
+                    self.comms.disconnect_data(now, *peer);
+                    Ok(())
+                }
+            };
+            // The desk has checked it; what changed since then is told by an event.
+            if let Err(error) = done {
+                tracing::debug!(%error, "an order came too late");
+            }
+        }
+    }
+
+    /// What came of it, and how much waits now.
+    pub(super) fn take_data(&mut self, now: Duration) {
+        while self.desk.has_room()
+            && let Some((peer, event)) = self.comms.poll_data(now)
+        {
+            self.data_event(now, peer, event);
+        }
+        self.desk.settle(&self.orders, self.comms.data_pipes().map(|(peer, pipe)| (peer, pipe.queued_bytes())));
+        self.orders.clear();
+    }
+
+    /// Somebody is gone: what it said before is told first.
+    pub(super) fn last_data_of(&mut self, now: Duration, peer: PeerId) {
+        while let Some(event) = self.comms.poll_data_of(now, peer) {
+            self.data_event(now, peer, event);
+        }
+        self.comms.forget_data(peer);
+        self.desk.left(peer);
+    }
+
+    /// Whether this peer can leave: everyone who can be reached has taken what must arrive, or had the time.
+    pub(super) fn may_go(&self, now: Duration) -> bool {
+        let had_time = self.leaving_since.is_none_or(|since| now >= since + LAST_WORDS);
+        had_time || self.comms.data_pipes().all(|(_, pipe)| pipe.queued_bytes() == 0)
+    }
+
+    fn data_event(&mut self, now: Duration, peer: PeerId, event: DataEvent) {
+        let event = match event {
+            DataEvent::Pipe(PipeEvent::Message { channel, reliability, bytes }) => match channel {
+                None => Event::Message { from: peer, data: bytes, reliability },
+                Some(channel) => Event::ChannelMessage { from: peer, channel, data: bytes, reliability },
+            },
+            DataEvent::Pipe(PipeEvent::Opened { channel, reliability }) => {
+                self.desk.set_mismatch(peer, channel, None);
+                Event::ChannelOpened { peer, channel, reliability }
+            }
+            DataEvent::Pipe(PipeEvent::Mismatch { channel, ours, theirs }) => {
+                self.desk.set_mismatch(peer, channel, Some(theirs));
+                Event::ChannelMismatch { peer, channel, ours, theirs }
+            }
+            DataEvent::Pipe(PipeEvent::Closed { channel }) => {
+                self.desk.set_mismatch(peer, channel, None);
+                Event::ChannelClosed { peer, channel }
+            }
+            DataEvent::Disconnected { undelivered_bytes } => {
+                self.desk.disconnected(peer);
+                Event::Disconnected { peer, undelivered_bytes }
+            }
+        };
+        self.tell(now, event);
+    }
+}

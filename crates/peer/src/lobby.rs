@@ -1,0 +1,192 @@
+//! The room as a lobby: metadata as transactions, and connections to peers by their tokens.
+
+use std::time::Duration;
+
+use voicemesh_wire::PeerId;
+use voicemesh_wire::signaling::MetadataChanges;
+
+use crate::ErrorCode;
+use crate::engine::{Command, Engine};
+use crate::event::{Event, Snapshot};
+use crate::mesh::Carrier;
+use crate::mesh::{ChoiceError, Mesh, MeshEvent, TransactionId, Whose};
+use crate::peer::Peer;
+use crate::reachability::{Reachability, TokenError};
+
+/// Changes of metadata that are made together or not at all.
+///
+/// ```
+/// let seat = voicemesh::MetadataTransaction::new().set("seat", "3").remove("ready");
+/// ```
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MetadataTransaction(MetadataChanges);
+
+/// Why a call about the lobby did nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The token does not lead to that peer.
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    /// The engine has more to do than it manages; try again in the next frame.
+    #[error("too many commands wait")]
+    Busy,
+    /// This peer has left.
+    #[error("this peer has left the room")]
+    Left,
+}
+
+/// What the engine does for a lobby.
+#[derive(Clone, Debug)]
+pub(crate) enum LobbyCommand {
+    Transact(TransactionId, Whose, MetadataTransaction),
+    Connect(Reachability),
+    Update(Reachability),
+    Disconnect(PeerId),
+    NetworkChanged,
+}
+
+impl MetadataTransaction {
+    /// One that changes nothing.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Sets a key.
+    #[must_use]
+    pub fn set(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.0.insert(key.into(), Some(value.into()));
+        self
+    }
+
+    /// Removes a key.
+    #[must_use]
+    pub fn remove(mut self, key: impl Into<String>) -> Self {
+        self.0.insert(key.into(), None);
+        self
+    }
+}
+
+impl Peer {
+    /// Changes what this peer publishes about itself: at most 31 keys and 8 KiB, beside its token.
+    /// [`Event::TransactionDone`] tells how it went, also if the connection is lost meanwhile: the change is then made with
+    /// the next join.
+    ///
+    /// # Errors
+    ///
+    /// When the engine does not take it: nothing follows.
+    pub fn set_metadata(&self, changes: MetadataTransaction) -> Result<TransactionId, ConnectError> {
+        self.transact(Whose::Own, changes)
+    }
+
+    /// Changes what the room publishes, likewise. Only the owner may; others are told `not-owner`.
+    ///
+    /// # Errors
+    ///
+    /// As for [`set_metadata`](Self::set_metadata).
+    pub fn set_room_metadata(&self, changes: MetadataTransaction) -> Result<TransactionId, ConnectError> {
+        self.transact(Whose::Room, changes)
+    }
+
+    /// Wants a direct link to a peer, by the token that it publishes ([`crate::REACHABILITY_KEY`]). With
+    /// [`Connections::Explicit`](crate::Connections::Explicit) both sides connect; the other side is told by
+    /// [`Event::ConnectionRequested`] if it has not. It holds until the peer leaves the room or is disconnected. A token
+    /// that is not the newest, or of somebody who is not here, is told by [`Event::Warned`].
+    ///
+    /// # Errors
+    ///
+    /// When the token is none of that peer's.
+    pub fn connect_peer(&self, peer: PeerId, token: &str) -> Result<(), ConnectError> {
+        self.lobby(LobbyCommand::Connect(Reachability::parse(token, peer)?))
+    }
+
+    /// A newer token of a connected peer. A link that works goes on; without one, it is tried at once.
+    ///
+    /// # Errors
+    ///
+    /// As for [`connect_peer`](Self::connect_peer).
+    pub fn update_peer(&self, peer: PeerId, token: &str) -> Result<(), ConnectError> {
+        self.lobby(LobbyCommand::Update(Reachability::parse(token, peer)?))
+    }
+
+    /// Closes the link to a peer; there is none until [`connect_peer`](Self::connect_peer). Speech goes on, through the
+    /// server.
+    ///
+    /// # Errors
+    ///
+    /// When the engine does not take it.
+    pub fn disconnect_peer(&self, peer: PeerId) -> Result<(), ConnectError> {
+        self.lobby(LobbyCommand::Disconnect(peer))
+    }
+
+    /// Says that this machine's network is another than before. A lost connection to the server is noticed without this.
+    ///
+    /// # Errors
+    ///
+    /// When the engine does not take it.
+    pub fn network_changed(&self) -> Result<(), ConnectError> {
+        self.lobby(LobbyCommand::NetworkChanged)
+    }
+
+    fn transact(&self, whose: Whose, changes: MetadataTransaction) -> Result<TransactionId, ConnectError> {
+        let id = self.next_transaction();
+        self.lobby(LobbyCommand::Transact(id, whose, changes)).map(|()| id)
+    }
+
+    fn lobby(&self, command: LobbyCommand) -> Result<(), ConnectError> {
+        self.try_command(Command::Lobby(command))
+    }
+}
+
+impl Engine {
+    pub(crate) fn lobby(&mut self, now: Duration, command: LobbyCommand) {
+        let mesh = self.comms.network_mut();
+        let result = match command {
+            LobbyCommand::Transact(id, whose, MetadataTransaction(changes)) => {
+                mesh.transact(now, id, whose, changes);
+                Ok(())
+            }
+            LobbyCommand::Connect(token) => mesh.connect_peer(now, token),
+            LobbyCommand::Update(token) => mesh.update_peer(now, token),
+            LobbyCommand::Disconnect(peer) => {
+                mesh.disconnect_peer(peer);
+                Ok(())
+            }
+            LobbyCommand::NetworkChanged => {
+                mesh.network_changed(now);
+                Ok(())
+            }
+        };
+        if let Err(error) = result {
+            self.tell(now, Event::Warned { code: code(error), message: error.to_string() });
+        }
+    }
+}
+
+fn code(error: ChoiceError) -> ErrorCode {
+    match error {
+        ChoiceError::NotHere => ErrorCode::UnknownPeer,
+        ChoiceError::Outdated => ErrorCode::Other("outdated-token".to_owned()),
+        ChoiceError::NotConnected => ErrorCode::Other("not-connected".to_owned()),
+    }
+}
+
+/// What a program is told of a lobby's events; the others are not this module's.
+pub(crate) fn told(event: MeshEvent) -> Result<Event, MeshEvent> {
+    match event {
+        MeshEvent::OwnerChanged { owner } => Ok(Event::OwnerChanged { owner }),
+        MeshEvent::TransactionDone { transaction, result } => Ok(Event::TransactionDone { transaction, result }),
+        MeshEvent::RoomMetadataChanged { metadata } => Ok(Event::RoomMetadataChanged { metadata }),
+        MeshEvent::ReachabilityChanged { token } => Ok(Event::ReachabilityChanged { token }),
+        MeshEvent::ConnectionRequested { peer } => Ok(Event::ConnectionRequested { peer }),
+        other => Err(other),
+    }
+}
+
+/// What a snapshot says of the lobby.
+pub(crate) fn fill<C: Carrier>(snapshot: &mut Snapshot, mesh: &Mesh<C>) {
+    snapshot.owner = mesh.owner();
+    snapshot.metadata = mesh.own_metadata().clone();
+    snapshot.room_metadata = mesh.room_metadata().clone();
+    snapshot.peers.sort_by_key(|peer| peer.order);
+}

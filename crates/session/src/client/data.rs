@@ -1,0 +1,416 @@
+//! The game's own bytes: which pipe a packet belongs to, and by which way what leaves it travels.
+//!
+//! Data takes the route that speech takes. On a link it goes on the stream that repeats nothing; through the relay in
+//! packets that the server may drop when a receiver is slow. What must arrive is sent again by the [`Pipe`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt::Debug;
+use std::time::Duration;
+
+use bytes::Bytes;
+use voicemesh_wire::packet::{DataAck, DataMessage, DataReset, DataSegment, Kind, PipeEnd};
+use voicemesh_wire::{ClientId, SessionId};
+
+use super::Client;
+use super::event::{Dropped, Who};
+use crate::data::{DataError, Inward, Outward, Pipe, PipeEvent};
+use crate::network::{Destination, LinkId, Network, Reliability};
+use crate::route::Route;
+
+/// Pipes at a time: more peers than a room takes.
+const PIPES: usize = 256;
+/// Ends of former pipes that are remembered, so that what is left of one does not begin another; the oldest is forgotten
+/// first.
+const FORMER_ENDS: usize = 128;
+/// What all pipes together send through the relay: so much a second, a quarter of the server's limit, …
+const RELAYED_BYTES_PER_S: f64 = 1_000_000.0;
+/// … and so much at once.
+const RELAYED_BURST_BYTES: f64 = 64_000.0;
+/// Packets of one pipe in a row, before the next has its turn.
+const PACKETS_PER_TURN: usize = 64;
+
+/// What came of the game's own bytes, in order for each peer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataEvent {
+    /// Something of the pipe.
+    Pipe(PipeEvent),
+    /// The other side has ended the pipe, or began anew: every channel with it is closed.
+    Disconnected {
+        /// Reliable bytes of this side's of which it is not known that they arrived.
+        undelivered_bytes: usize,
+    },
+}
+
+/// Everyone's pipes.
+#[derive(Debug)]
+pub(super) struct Pipes<P> {
+    pipes: BTreeMap<P, Carried>,
+    /// Peer and its end of a pipe that is over.
+    former: VecDeque<(P, PipeEnd)>,
+    ended: VecDeque<(P, usize)>,
+    resets: VecDeque<(P, PipeEnd)>,
+    random: u64,
+    relayed: Budget,
+    /// Whose turn it is to be asked for events.
+    polled: Option<P>,
+}
+
+#[derive(Debug)]
+struct Carried {
+    pipe: Pipe,
+    way: Option<Way>,
+}
+
+/// By what a pipe's packets travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    Link { generation: u32 },
+    Relay { session: SessionId },
+}
+
+/// A token bucket.
+#[derive(Debug)]
+struct Budget {
+    bytes: f64,
+    at: Duration,
+}
+
+impl Budget {
+    fn fill(&mut self, now: Duration) {
+        let seconds = now.saturating_sub(self.at).as_secs_f64();
+        self.bytes = (self.bytes + seconds * RELAYED_BYTES_PER_S).min(RELAYED_BURST_BYTES);
+        self.at = now;
+    }
+}
+
+impl<P: Copy + Ord> Pipes<P> {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            pipes: BTreeMap::new(),
+            former: VecDeque::new(),
+            ended: VecDeque::new(),
+            resets: VecDeque::new(),
+            random: seed,
+            relayed: Budget { bytes: RELAYED_BURST_BYTES, at: Duration::ZERO },
+            polled: None,
+        }
+    }
+
+    /// Everything is over at once.
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.random);
+    }
+
+    /// SplitMix64: names of ends need only differ.
+    fn draw(&mut self) -> PipeEnd {
+        loop {
+            self.random = self.random.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mut mixed = self.random;
+            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            if let Some(end) = PipeEnd::new((mixed >> 32) as u32) {
+                return end;
+            }
+        }
+    }
+
+    fn begin(&mut self, peer: P, remote: Option<PipeEnd>) -> Option<&mut Pipe> {
+        if !self.pipes.contains_key(&peer) {
+            if self.pipes.len() >= PIPES {
+                return None;
+            }
+            let pipe = Pipe::new(self.draw(), remote);
+            self.pipes.insert(peer, Carried { pipe, way: None });
+        }
+        self.pipes.get_mut(&peer).map(|carried| &mut carried.pipe)
+    }
+
+    /// Forgets a pipe and remembers the other side's end of it.
+    fn end(&mut self, peer: P) -> Option<Pipe> {
+        let Carried { pipe, .. } = self.pipes.remove(&peer)?;
+        if let Some(remote) = pipe.remote() {
+            if self.former.len() >= FORMER_ENDS {
+                self.former.pop_front();
+            }
+            self.former.push_back((peer, remote));
+        }
+        Some(pipe)
+    }
+
+    /// The other side has ended it.
+    fn ended_by_remote(&mut self, peer: P) {
+        let Some(pipe) = self.end(peer) else { return };
+        if self.ended.len() < PIPES {
+            self.ended.push_back((peer, pipe.queued_bytes()));
+        }
+    }
+
+    fn reset(&mut self, peer: P, to: PipeEnd) {
+        if self.resets.len() < PIPES {
+            self.resets.push_back((peer, to));
+        }
+    }
+
+    /// The pipe that a segment belongs to; none if it is of a former one.
+    fn of_segment(&mut self, peer: P, segment: &DataSegment<'_>) -> Result<&mut Pipe, Dropped> {
+        let known = self.pipes.get(&peer).map(|carried| (carried.pipe.end(), carried.pipe.remote()));
+        let is_former = self.former.contains(&(peer, segment.from));
+        match (known, segment.to) {
+            (Some((end, remote)), Some(to)) if to == end && remote.is_none_or(|remote| remote == segment.from) => {}
+            (Some((_, remote)), None) if !is_former && remote.is_none_or(|remote| remote == segment.from) => {}
+            // It began anew, and does not know that there was something.
+            (Some(_), None) if !is_former => self.ended_by_remote(peer),
+            (None, None) if !is_former => {}
+            _ => {
+                self.reset(peer, segment.from);
+                return Err(Dropped::Unexpected);
+            }
+        }
+        let pipe = self.begin(peer, Some(segment.from)).ok_or(Dropped::Unexpected)?;
+        pipe.met(segment.from);
+        Ok(pipe)
+    }
+}
+
+impl<P: Copy + Ord + Debug> Client<P> {
+    /// Sends a message to a peer outside of channels.
+    ///
+    /// # Errors
+    ///
+    /// See [`DataError`].
+    pub fn send_data(&mut self, peer: P, reliability: Reliability, bytes: Bytes) -> Result<(), DataError> {
+        self.pipe(peer)?.send(reliability, bytes)
+    }
+
+    /// Opens a data channel to a peer from this side.
+    ///
+    /// # Errors
+    ///
+    /// See [`DataError`].
+    pub fn open_channel(&mut self, peer: P, channel: u8, reliability: Reliability) -> Result<(), DataError> {
+        self.pipe(peer)?.open(channel, reliability)
+    }
+
+    /// Closes a data channel to a peer. Harmless when it is not open.
+    pub fn close_channel(&mut self, peer: P, channel: u8) {
+        if let Some(carried) = self.data.pipes.get_mut(&peer) {
+            // Closing needs no room.
+            let _ = carried.pipe.close(channel);
+        }
+    }
+
+    /// Sends a message on a data channel.
+    ///
+    /// # Errors
+    ///
+    /// See [`DataError`].
+    pub fn send_on(&mut self, peer: P, channel: u8, bytes: Bytes) -> Result<(), DataError> {
+        self.data.pipes.get_mut(&peer).ok_or(DataError::ChannelClosed)?.pipe.send_on(channel, bytes)
+    }
+
+    /// Ends all that is open to a peer: what waits is gone, and every channel is closed on both sides.
+    pub fn disconnect_data<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, peer: P) {
+        if let Some(pipe) = self.data.end(peer)
+            && let Some(remote) = pipe.remote()
+        {
+            self.data.reset(peer, remote);
+        }
+        self.send_resets(now, net);
+    }
+
+    /// A peer is no longer there: what was open to it is forgotten without a word. What it had sent was polled before.
+    pub fn forget_data(&mut self, peer: P) {
+        self.data.end(peer);
+        self.data.ended.retain(|(ended, _)| *ended != peer);
+    }
+
+    /// The pipe to a peer, to look at.
+    pub fn data_pipe(&self, peer: P) -> Option<&Pipe> {
+        self.data.pipes.get(&peer).map(|carried| &carried.pipe)
+    }
+
+    /// Everyone to whom something is or was open, and the pipe.
+    pub fn data_pipes(&self) -> impl Iterator<Item = (P, &Pipe)> {
+        self.data.pipes.iter().map(|(peer, carried)| (*peer, &carried.pipe))
+    }
+
+    /// The next thing that came from anybody; each peer in its turn.
+    pub fn poll_data(&mut self, now: Duration) -> Option<(P, DataEvent)> {
+        if let Some((peer, undelivered_bytes)) = self.data.ended.pop_front() {
+            return Some((peer, DataEvent::Disconnected { undelivered_bytes }));
+        }
+        let after = |last: P| (std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded);
+        let has = |(peer, carried): (&P, &Carried)| carried.pipe.has_events().then_some(*peer);
+        let pipes = &self.data.pipes;
+        let next = self.data.polled.and_then(|last| pipes.range(after(last)).find_map(has));
+        let peer = next.or_else(|| pipes.iter().find_map(has))?;
+        self.data.polled = Some(peer);
+        self.poll_data_of(now, peer).map(|event| (peer, event))
+    }
+
+    /// The next thing that came from one peer.
+    pub fn poll_data_of(&mut self, now: Duration, peer: P) -> Option<DataEvent> {
+        self.data.pipes.get_mut(&peer)?.pipe.poll_event(now).map(DataEvent::Pipe)
+    }
+
+    /// Lets what waits leave, as far as there is a way and the other side has room. [`update`](Self::update) does it too.
+    pub fn flush_data<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+        if self.data.pipes.is_empty() {
+            return;
+        }
+        self.data.relayed.fill(now);
+        let busy = self.data.pipes.iter().filter(|(_, carried)| !carried.pipe.is_idle());
+        let ways: Vec<_> = busy.map(|(peer, _)| (*peer, self.way_of(net, *peer))).collect();
+        for (peer, way) in ways {
+            let Some(carried) = self.data.pipes.get_mut(&peer) else { continue };
+            let way = way.filter(|_| net.takes_data(peer));
+            let kind = way.as_ref().map(WayOut::kind);
+            if let Some(kind) = kind
+                && carried.way != Some(kind)
+            {
+                if carried.way.is_some_and(|former| is_break(former, kind)) {
+                    carried.pipe.rerouted();
+                }
+                carried.way = Some(kind);
+            }
+            let Some(way) = way else { continue };
+            carried.pipe.update(now);
+            for _ in 0..PACKETS_PER_TURN {
+                if matches!(way, WayOut::Relay { .. }) && self.data.relayed.bytes <= 0.0 {
+                    break;
+                }
+                let Some(carried) = self.data.pipes.get_mut(&peer) else { break };
+                let Some(outward) = carried.pipe.poll_outward(now) else { break };
+                self.send_by(now, net, way, &outward);
+            }
+        }
+        self.send_resets(now, net);
+    }
+
+    /// A packet of the game's own bytes, from somebody who has been established.
+    pub(super) fn data<N: Network<Peer = P>>(
+        &mut self,
+        now: Duration,
+        net: &mut N,
+        from: Who<P>,
+        kind: Kind,
+        packet: &Bytes,
+        body: &[u8],
+    ) -> Result<(), Dropped> {
+        // A pipe lives longer than a session's ids do.
+        let Who::Peer(peer) = from else { return Err(Dropped::Unexpected) };
+        let mut violation = false;
+        match kind {
+            Kind::DataSegment => {
+                let segment = DataSegment::decode(body)?;
+                let payload = packet.slice_ref(segment.payload);
+                let pipe = self.data.of_segment(peer, &segment)?;
+                violation = pipe.receive(now, Inward::Segment(segment, payload)).is_err();
+            }
+            Kind::DataAck => {
+                let ack = DataAck::decode(body)?;
+                let carried = self.data.pipes.get_mut(&peer).ok_or(Dropped::Unexpected)?;
+                let is_its = carried.pipe.remote().is_none_or(|remote| remote == ack.from);
+                if carried.pipe.end() != ack.to || !is_its {
+                    return Err(Dropped::Unexpected);
+                }
+                carried.pipe.met(ack.from);
+                violation = carried.pipe.receive(now, Inward::Ack(ack)).is_err();
+            }
+            Kind::DataMessage => {
+                let message = DataMessage::decode(body)?;
+                let payload = packet.slice_ref(message.payload);
+                let pipe = match message.on {
+                    None => self.data.begin(peer, None).ok_or(Dropped::Unexpected)?,
+                    Some((to, _)) => {
+                        let carried = self.data.pipes.get_mut(&peer).filter(|carried| carried.pipe.end() == to);
+                        &mut carried.ok_or(Dropped::Unexpected)?.pipe
+                    }
+                };
+                violation = pipe.receive(now, Inward::Lossy(message.on.map(|(_, channel)| channel), payload)).is_err();
+            }
+            Kind::DataReset => {
+                let reset = DataReset::decode(body)?;
+                if self.data.pipes.get(&peer).is_none_or(|carried| carried.pipe.end() != reset.to) {
+                    return Err(Dropped::Unexpected);
+                }
+                self.data.ended_by_remote(peer);
+            }
+            other => return Err(Dropped::Misplaced(other)),
+        }
+        if violation {
+            // Whoever breaks the protocol gets a new pipe when it wants one, and nothing else is touched.
+            if let Some(remote) = self.data.pipes.get(&peer).and_then(|carried| carried.pipe.remote()) {
+                self.data.reset(peer, remote);
+            }
+            self.data.ended_by_remote(peer);
+            self.send_resets(now, net);
+            return Err(Dropped::Unexpected);
+        }
+        Ok(())
+    }
+
+    fn pipe(&mut self, peer: P) -> Result<&mut Pipe, DataError> {
+        self.data.begin(peer, None).ok_or(DataError::WouldBlock { queued_bytes: 0 })
+    }
+
+    /// The way that speech to a peer takes.
+    fn way_of<N: Network<Peer = P>>(&self, net: &N, peer: P) -> Option<WayOut<P>> {
+        match self.route(Who::Peer(peer)) {
+            Route::None => None,
+            Route::Direct => {
+                let (link, _, common) = self.pairs.bound(peer)?;
+                Some(WayOut::Link { link, session: common.session, you: common.you, remote: common.remote })
+            }
+            Route::Relayed => {
+                let client = self.relay_address(net, peer)?;
+                let view = self.joined_view()?;
+                Some(WayOut::Relay { session: view.session, you: view.you, client })
+            }
+        }
+    }
+
+    fn send_by<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, way: WayOut<P>, outward: &Outward) {
+        match way {
+            WayOut::Link { link, session, you, remote } => {
+                let packet = outward.encode(session, you).into();
+                // What the link does not take is lost, and found to be.
+                let mut to = vec![Destination { client: remote, link }];
+                net.send_to_links(now, &mut to, Reliability::Unreliable, &packet);
+            }
+            WayOut::Relay { session, you, client } => {
+                let packet: Bytes = outward.encode(session, you).into();
+                self.data.relayed.bytes -= packet.len() as f64;
+                self.relay(now, net, Reliability::Unreliable, &[client], &packet);
+            }
+        }
+    }
+
+    fn send_resets<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+        while let Some((peer, to)) = self.data.resets.pop_front() {
+            if let Some(way) = self.way_of(net, peer) {
+                self.send_by(now, net, way, &Outward::Reset(to));
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+enum WayOut<P> {
+    Link { link: LinkId<P>, session: SessionId, you: ClientId, remote: ClientId },
+    Relay { session: SessionId, you: ClientId, client: ClientId },
+}
+
+impl<P> WayOut<P> {
+    fn kind(&self) -> Way {
+        match self {
+            Self::Link { link, .. } => Way::Link { generation: link.generation },
+            Self::Relay { session, .. } => Way::Relay { session: *session },
+        }
+    }
+}
+
+/// Whether what was under way on the former way may be lost. A relay that is left for a link goes on.
+fn is_break(former: Way, next: Way) -> bool {
+    !matches!((former, next), (Way::Relay { .. }, Way::Link { .. }))
+}

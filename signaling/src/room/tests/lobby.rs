@@ -1,0 +1,187 @@
+//! Passwords, owners, and what a room publishes.
+
+use voicemesh_wire::signaling::{Metadata, MetadataChanges, Password};
+
+use super::*;
+use crate::room::{Digest, Knock, Salt, digest};
+
+fn with_password(person: u8, password: &str) -> Join {
+    Join { password: Some(Password::from(password)), ..join_of(person) }
+}
+
+fn fresh(number: u8) -> Salt {
+    Salt([number; 16])
+}
+
+impl World {
+    /// Knocks, hashes what is asked for, and says what it showed; as the shell does, without another in between.
+    fn shown(&self, join: &Join, salt: Salt) -> Result<Option<Digest>, ErrorCode> {
+        match self.room.knock(join, None, salt).map_err(|refusal| refusal.code)? {
+            Knock::Enter => Ok(None),
+            Knock::Hash(question) => {
+                let password = join.password.as_ref().expect("only a password is hashed");
+                Ok(digest(password, question.salt))
+            }
+        }
+    }
+
+    fn join_with(&mut self, connection: ConnectionId, join: Join) -> Result<Joined, ErrorCode> {
+        let shown = self.shown(&join, fresh(connection.0 as u8))?;
+        self.enter(connection, join, shown)
+    }
+
+    fn enter(&mut self, connection: ConnectionId, join: Join, shown: Option<Digest>) -> Result<Joined, ErrorCode> {
+        self.room.join(self.now, connection, join, shown, &mut self.sent).map_err(|refusal| refusal.code)?;
+        let told = self.told(connection).into_iter().find_map(|message| match message {
+            ServerMessage::Joined(joined) => Some(joined),
+            _ => None,
+        });
+        Ok(told.expect("a join is answered"))
+    }
+
+    fn requests(&mut self, connection: ConnectionId) -> Vec<(u32, Option<ErrorCode>)> {
+        let told = self.told(connection).into_iter().filter_map(|message| match message {
+            ServerMessage::MetadataSet { request } => Some((request, None)),
+            ServerMessage::Error { code, request: Some(request), .. } => Some((request, Some(code))),
+            _ => None,
+        });
+        told.collect()
+    }
+}
+
+/// proves: S-16
+#[test]
+fn whoever_comes_first_decides_the_password_and_a_wrong_one_or_none_is_refused() {
+    let mut world = World::new();
+    world.join_with(A, with_password(1, "sesame")).expect("the first decides");
+    assert_eq!(world.join_with(B, join_of(2)).unwrap_err(), ErrorCode::PasswordRequired);
+    assert_eq!(world.join_with(B, with_password(2, "")).unwrap_err(), ErrorCode::PasswordRequired);
+    assert_eq!(world.join_with(B, with_password(2, "Sesame")).unwrap_err(), ErrorCode::PasswordWrong);
+    assert!(world.told(A).is_empty(), "the refused were never here");
+    assert_eq!(world.join_with(B, with_password(2, "sesame")).expect("it is right").peers.len(), 1);
+
+    world.leave(A, LeaveReason::Left);
+    assert_eq!(world.join_with(C, with_password(3, "other")).unwrap_err(), ErrorCode::PasswordWrong);
+    world.leave(B, LeaveReason::Lost);
+    world.join_with(C, with_password(3, "other")).expect("an empty room is anybody's");
+    assert_eq!(world.join_with(A, with_password(1, "sesame")).unwrap_err(), ErrorCode::PasswordWrong);
+}
+
+/// proves: S-16
+#[test]
+fn a_room_without_a_password_hashes_nothing_and_takes_none() {
+    let mut world = World::new();
+    world.join(A, 1);
+    assert_eq!(world.room.knock(&join_of(2), None, fresh(1)), Ok(Knock::Enter));
+    assert_eq!(world.join_with(B, with_password(2, "sesame")).unwrap_err(), ErrorCode::PasswordWrong);
+    world.join(B, 2);
+}
+
+/// proves: S-16
+#[test]
+fn of_two_first_joiners_with_different_passwords_one_wins() {
+    let mut world = World::new();
+    let (one, other) = (with_password(1, "one"), with_password(2, "other"));
+    let both = [world.shown(&one, fresh(1)).unwrap(), world.shown(&other, fresh(2)).unwrap()];
+    world.enter(A, one, both[0]).expect("the first to be ready");
+    let Ok(Knock::Hash(again)) = world.room.knock(&other, both[1].as_ref(), fresh(3)) else { panic!() };
+    assert!(again.expected.is_some(), "its password is held against the winner's");
+    let shown = digest(other.password.as_ref().unwrap(), again.salt);
+    assert_eq!(world.room.knock(&other, shown.as_ref(), fresh(3)).unwrap_err().code, ErrorCode::PasswordWrong);
+    assert_eq!(world.enter(B, other.clone(), both[1]).unwrap_err(), ErrorCode::PasswordRequired, "nobody slips past");
+
+    // Had it named the same, it would be in; and a room that became empty meanwhile takes what was hashed for another.
+    let late = world.shown(&with_password(2, "one"), fresh(2)).unwrap();
+    world.leave(A, LeaveReason::Left);
+    world.enter(B, with_password(2, "one"), late).expect("now it is the first");
+    world.join_with(A, with_password(1, "one")).expect("and that is the password");
+}
+
+/// proves: S-16
+#[test]
+fn who_is_here_on_another_connection_is_known_and_a_lone_ghost_decides_anew() {
+    let mut world = World::new();
+    world.join_with(A, with_password(1, "sesame")).unwrap();
+    world.join_with(B, with_password(2, "sesame")).unwrap();
+    assert_eq!(world.room.knock(&join_of(2), None, fresh(9)), Ok(Knock::Enter));
+    world.leave(B, LeaveReason::Left);
+    world.join_with(C, with_password(1, "changed")).expect("nobody else is here");
+    assert_eq!(world.join_with(B, with_password(2, "sesame")).unwrap_err(), ErrorCode::PasswordWrong);
+    world.join_with(B, with_password(2, "changed")).expect("it is right");
+}
+
+/// proves: U-03, U-04
+#[test]
+fn a_claim_is_exclusive_but_not_against_ones_own_ghost() {
+    let claim = |person| Join { presence: Presence::MustNotExist, ..join_of(person) };
+    let mut world = World::new();
+    world.join_with(A, claim(1)).expect("nobody is here");
+    assert_eq!(world.join_with(B, claim(2)).unwrap_err(), ErrorCode::RoomExists);
+    world.join_with(C, claim(1)).expect("only oneself was here");
+    let missing = Join { presence: Presence::MustExist, ..join_of(1) };
+    let refusal = World::new().try_join(A, missing).unwrap_err();
+    assert_eq!((refusal.code, refusal.retry_after_ms), (ErrorCode::RoomMissing, Some(2_000)));
+}
+
+fn set(key: &str, value: Option<&str>) -> MetadataChanges {
+    [(key.to_owned(), value.map(str::to_owned))].into()
+}
+
+/// proves: S-17, S-18
+#[test]
+fn a_numbered_change_is_answered_after_everyone_was_told() {
+    let mut world = World::new();
+    world.join(A, 1);
+    world.join(B, 2);
+    world.say(B, ClientMessage::SetMetadata { request: Some(7), set: set("seat", Some("3")) });
+    let metadata: Metadata = [("seat".to_owned(), "3".to_owned())].into();
+    let told = ServerMessage::Metadata { peer: peer_of(2), metadata };
+    assert_eq!(world.told(B), [told.clone(), ServerMessage::MetadataSet { request: 7 }]);
+    assert_eq!(world.told(A).last(), Some(&told));
+    world.say(B, ClientMessage::SetMetadata { request: Some(8), set: set("long", Some(&"v".repeat(8192))) });
+    assert_eq!(world.requests(B), [(8, Some(ErrorCode::BadMetadata))]);
+}
+
+/// proves: S-17
+#[test]
+fn only_the_owner_changes_what_the_room_publishes_and_it_outlasts_the_owner() {
+    let mut world = World::new();
+    world.join(A, 1);
+    world.join(B, 2);
+    let change = |request, value| ClientMessage::SetRoomMetadata { request: Some(request), set: set("map", value) };
+    world.say(B, change(1, Some("castle")));
+    assert_eq!(world.requests(B), [(1, Some(ErrorCode::NotOwner))]);
+    world.told(A);
+    world.say(A, change(2, Some("harbour")));
+    let metadata: Metadata = [("map".to_owned(), "harbour".to_owned())].into();
+    let told = ServerMessage::RoomMetadata { metadata: metadata.clone() };
+    assert_eq!(world.told(B), std::slice::from_ref(&told));
+    assert_eq!(world.told(A), [told, ServerMessage::MetadataSet { request: 2 }]);
+    let mark = world.room.mark();
+
+    world.leave(A, LeaveReason::Left);
+    assert_eq!(world.join(C, 3).room_metadata, metadata);
+    let long = "v".repeat(8190);
+    world.say(B, change(3, Some(&long)));
+    assert_eq!(world.requests(B), [(3, Some(ErrorCode::BadMetadata))]);
+    world.say(B, change(4, None));
+    assert_eq!(world.requests(B), [(4, None)], "the owner is now whoever came next");
+    assert_eq!(world.room.mark().version, mark.version + 2, "the room's words are no part of the roster");
+}
+
+/// proves: S-17
+#[test]
+fn whoever_comes_first_after_a_restart_brings_what_the_room_published() {
+    let mut world = World::new();
+    let known: Metadata = [("map".to_owned(), "harbour".to_owned())].into();
+    let stale: Metadata = [("map".to_owned(), "castle".to_owned())].into();
+    let first = Join { room_metadata: known.clone(), ..join_of(1) };
+    assert_eq!(world.join_with(A, first).unwrap().room_metadata, known);
+    let second = Join { room_metadata: stale.clone(), ..join_of(2) };
+    assert_eq!(world.join_with(B, second).unwrap().room_metadata, known);
+    let ghost = Join { room_metadata: stale, ..join_of(1) };
+    world.leave(B, LeaveReason::Left);
+    assert_eq!(world.join_with(C, ghost).unwrap().room_metadata, known, "the room was not empty");
+    world.leave(C, LeaveReason::Left);
+    assert!(world.join(A, 1).room_metadata.is_empty(), "nobody is left, nothing is left");
+}

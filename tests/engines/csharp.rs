@@ -1,0 +1,48 @@
+//! C# as Unity has it: the package's sources, compiled and run by Mono.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use voicemesh_tests::process::Program;
+use voicemesh_tests::room::{Folder, Joining, Server, leave};
+use voicemesh_tests::{skip, speech};
+
+use crate::prefix::{Prefix, root, run};
+use crate::{alone, assert_talks};
+
+const PACKAGE: &str = "crates/capi/unity";
+
+/// Compiles a program of the package's examples together with the package.
+fn compile(prefix: &Prefix, example: &str) -> PathBuf {
+    let program = prefix.file(&format!("{example}.exe"));
+    let mut compiler = Command::new("mcs");
+    // What the oldest Unity of the package compiles.
+    compiler.args(["-langversion:7.2", "-warnaserror+"]).arg(format!("-out:{}", program.display()));
+    compiler.arg(root().join(PACKAGE).join(format!("Example/{example}.cs")));
+    let runtime = std::fs::read_dir(root().join(PACKAGE).join("Runtime")).expect("the package is there");
+    let sources = runtime.map(|entry| entry.expect("a file").path());
+    compiler.args(sources.filter(|path| path.extension().is_some_and(|extension| extension == "cs")));
+    run(&mut compiler);
+    program
+}
+
+/// proves: B-14
+#[test]
+fn the_unity_package_talks_under_mono() {
+    let _alone = alone();
+    if !skip::can_run("the_unity_package_talks_under_mono", false, &["mcs", "mono"]) {
+        return;
+    }
+    let prefix = Prefix::install();
+    let program = compile(&prefix, "Room");
+    let folder = Folder::create("mono");
+    let server = Server::start(&[]);
+    let mut ada = Joining::new(&server.url(), "engines", "ada").speaking_on("reader").start(&folder);
+    let mut mono = Command::new("mono");
+    prefix.lend(&mut mono);
+    mono.arg(program).args([&server.url(), "engines", "bob"]).arg(folder.file("bob"));
+    mono.arg(format!("{}:loop", speech::path("numbers").display())).arg("null");
+    let mut bob = Program::start("bob", mono);
+    assert_talks(&mut ada, &mut bob);
+    leave(ada);
+}

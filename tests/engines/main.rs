@@ -1,0 +1,39 @@
+//! Programs in other languages, built as their authors would build them, in a room with a peer of ours.
+//!
+//! One room runs at a time ([`alone`]).
+
+mod c;
+mod csharp;
+mod prefix;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use voicemesh_tests::process::Program;
+use voicemesh_tests::room::{PATIENCE, wait_for, wait_for_peer};
+
+/// Held by each test that runs a room.
+fn alone() -> MutexGuard<'static, ()> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A peer of ours, "ada", meets a program, "bob": they hear each other, it answers what she writes, and leaves when she says so.
+fn assert_talks(ada: &mut Program, bob: &mut Program) {
+    for event in ["joined", "connected"] {
+        wait_for(bob, event);
+    }
+    wait_for_peer(bob, "peer-joined", "ada");
+    wait_for_peer(ada, "peer-joined", "bob");
+    wait_for_peer(ada, "first-heard", "bob");
+    wait_for(bob, "first-heard");
+    ada.type_line("grüß \"dich\" \\");
+    let text = |program: &mut Program| program.wait_for("a text", PATIENCE, |json| json["event"] == "text").json;
+    let heard = text(bob);
+    assert_eq!((&heard["name"], &heard["text"]), (&"ada".into(), &"grüß \"dich\" \\".into()));
+    assert_eq!(text(ada)["text"], "you said: grüß \"dich\" \\");
+    ada.type_line("leave, bob");
+    wait_for(bob, "done");
+    let status = bob.wait_for_exit(PATIENCE);
+    assert!(status.success(), "{status}\n{}", bob.transcript());
+    assert_eq!(wait_for_peer(ada, "peer-left", "bob").json["reason"], "left");
+}
