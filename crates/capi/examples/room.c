@@ -85,6 +85,13 @@ static int play(vm_peer peer, const char *own_name) {
         return 0;
       }
       break;
+    case VM_EVENT_MESSAGE:
+      print_event("message", &event);
+      /* Back to where it came from, the same way. */
+      if (vm_send(peer, &event.peer, event.data, event.data_length, event.reliability) != VM_OK) {
+        failed("vm_send");
+      }
+      break;
     case VM_EVENT_REFUSED: print_event("refused", &event); return 0;
     case VM_EVENT_REPLACED: print_event("replaced", &event); return 0;
     case VM_EVENT_LEFT: return 0;

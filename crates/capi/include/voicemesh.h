@@ -69,6 +69,18 @@ enum vm_result
   VM_ERROR_UNKNOWN_PEER = -14,
   // A buffer is too small; the size it needs was told.
   VM_ERROR_BUFFER = -15,
+  // So much waits to be sent to that peer that no more is taken; try again in a later frame.
+  VM_ERROR_WOULD_BLOCK = -16,
+  // A message of this kind cannot be that large.
+  VM_ERROR_TOO_LARGE = -17,
+  // That peer takes no messages: a browser, or an older version.
+  VM_ERROR_UNSUPPORTED = -18,
+  // The channel is not open on this side.
+  VM_ERROR_CHANNEL_CLOSED = -19,
+  // The other side opened the channel as another kind.
+  VM_ERROR_CHANNEL_MISMATCH = -20,
+  // This peer has left the room.
+  VM_ERROR_LEFT = -21,
   // A fault of this library. The handle should be closed.
   VM_ERROR_INTERNAL = -100,
 };
@@ -125,6 +137,18 @@ enum vm_event_type
   VM_EVENT_RECORDING_FAILED = 17,
   // This peer has left; nothing follows.
   VM_EVENT_LEFT = 18,
+  // A message: peer (from), data, reliability (vm_reliability).
+  VM_EVENT_MESSAGE = 19,
+  // A message on a data channel: peer (from), channel, data, reliability.
+  VM_EVENT_CHANNEL_MESSAGE = 20,
+  // Both sides have opened a data channel alike: peer, channel, reliability.
+  VM_EVENT_CHANNEL_OPENED = 21,
+  // Both sides have opened a data channel, each as another kind: peer, channel, reliability (this side's), theirs.
+  VM_EVENT_CHANNEL_MISMATCH = 22,
+  // The other side has closed a data channel: peer, channel.
+  VM_EVENT_CHANNEL_CLOSED = 23,
+  // The other side has closed every data channel: peer, undelivered_bytes.
+  VM_EVENT_DISCONNECTED = 24,
   // Something that this library knows and this header does not.
   VM_EVENT_OTHER = 1000,
 };
@@ -266,6 +290,25 @@ typedef int32_t vm_noise;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// How a message travels.
+enum vm_reliability
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // It may be lost, doubled or overtaken, but comes whole if it comes.
+  VM_UNRELIABLE = 0,
+  // It comes exact, complete and in order.
+  VM_RELIABLE = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum vm_reliability vm_reliability;
+#else
+typedef int32_t vm_reliability;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // A text that is handed in or out.
 typedef struct vm_string {
   // UTF-8; null stands for the empty text.
@@ -330,8 +373,8 @@ typedef struct vm_options {
   int32_t automatic_gain;
   // Removes rumble below the voice.
   int32_t high_pass;
-  // Zero.
-  int32_t reserved;
+  // Messages leave with vm_flush alone, at the end of a frame, and not by themselves.
+  int32_t manual_flush;
 } vm_options;
 
 // This program's own place in a room. 0 is none.
@@ -372,6 +415,8 @@ typedef struct vm_event {
   size_t metadata_count;
   // When something is tried again, in microseconds from the event.
   uint64_t wait_us;
+  // Reliable bytes of which it is not known that they arrived.
+  uint64_t undelivered_bytes;
   // The session's number.
   uint32_t session;
   // How many.
@@ -384,6 +429,14 @@ typedef struct vm_event {
   int32_t reason;
   // A vm_device_role.
   int32_t device;
+  // A data channel's number.
+  int32_t channel;
+  // A vm_reliability.
+  int32_t reliability;
+  // The other side's vm_reliability.
+  int32_t theirs;
+  // Zero.
+  int32_t reserved;
 } vm_event;
 
 // One's own situation, as of a few milliseconds ago.
@@ -601,6 +654,61 @@ vm_result vm_join_group(vm_peer peer, const char *name, size_t length);
 
 // Ceases to listen and speak to a talk group. Errors as vm_join_group.
 vm_result vm_leave_group(vm_peer peer, const char *name, size_t length);
+
+// Sends a message to one peer. A reliable one (at most 256 KiB) arrives exact, complete and in order as long as both stay in
+// the room; an unreliable one (at most 1,100 bytes) may be lost, doubled or overtaken. The bytes are copied.
+//
+// `reliability` is a vm_reliability; data may be null if length is 0. Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE,
+// VM_ERROR_WOULD_BLOCK, VM_ERROR_TOO_LARGE, VM_ERROR_UNKNOWN_PEER, VM_ERROR_UNSUPPORTED, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE,
+// VM_ERROR_CLOSED.
+vm_result vm_send(vm_peer peer,
+                  const struct vm_peer_id *to,
+                  const uint8_t *data,
+                  size_t length,
+                  int32_t reliability);
+
+// Sends a message to everyone in the room, once each; if it is not taken, nobody is sent it. Otherwise as vm_send.
+vm_result vm_send_to_all(vm_peer peer,
+                         const uint8_t *data,
+                         size_t length,
+                         int32_t reliability);
+
+// Opens a data channel (0 to 255) to a peer from this side. Data flows once the other side has opened the same number alike,
+// which VM_EVENT_CHANNEL_OPENED tells; until then it waits. VM_EVENT_CHANNEL_MISMATCH tells that it did so otherwise.
+//
+// Errors: as vm_send.
+vm_result vm_open_channel(vm_peer peer,
+                          const struct vm_peer_id *with_peer,
+                          uint8_t channel,
+                          int32_t reliability);
+
+// Closes a data channel; what was sent before arrives. Harmless when it is not open. Errors: as vm_send.
+vm_result vm_close_channel(vm_peer peer, const struct vm_peer_id *with_peer, uint8_t channel);
+
+// Sends a message on a data channel that this side has open.
+//
+// Errors: as vm_send, and VM_ERROR_CHANNEL_CLOSED, VM_ERROR_CHANNEL_MISMATCH.
+vm_result vm_send_on(vm_peer peer,
+                     const struct vm_peer_id *to,
+                     uint8_t channel,
+                     const uint8_t *data,
+                     size_t length);
+
+// Closes every data channel with a peer, and drops what waits to be sent to it. It stays in the room, and is heard.
+//
+// Errors: VM_ERROR_NULL, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_disconnect(vm_peer peer,
+                        const struct vm_peer_id *from);
+
+// How many reliable bytes wait to be sent to a peer, or are not known to have arrived.
+//
+// Errors: VM_ERROR_NULL, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_queued_bytes(vm_peer peer, const struct vm_peer_id *to, size_t *count);
+
+// With vm_options.manual_flush: lets what was sent since the last time leave, at the end of a frame. Otherwise it does nothing.
+//
+// Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_flush(vm_peer peer);
 
 // Tells one's own situation. state->size must be set.
 //

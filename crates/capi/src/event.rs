@@ -3,8 +3,9 @@
 use std::ffi::c_char;
 use std::mem::{offset_of, size_of};
 
-use voicemesh::{DeviceRole, ErrorCode, Event, Metadata, PeerId, PeerLeftReason, Route, Stamped};
+use voicemesh::{Bytes, DeviceRole, ErrorCode, Event, Metadata, PeerId, PeerLeftReason, Reliability, Route, Stamped};
 
+use crate::data::number;
 use crate::memory::{Plain, Sized32};
 use crate::vm_event_type as of;
 use crate::{vm_device_role, vm_leave_reason, vm_pair, vm_peer_id, vm_route, vm_string};
@@ -40,6 +41,8 @@ pub struct vm_event {
     pub metadata_count: usize,
     /// When something is tried again, in microseconds from the event.
     pub wait_us: u64,
+    /// Reliable bytes of which it is not known that they arrived.
+    pub undelivered_bytes: u64,
     /// The session's number.
     pub session: u32,
     /// How many.
@@ -52,13 +55,21 @@ pub struct vm_event {
     pub reason: i32,
     /// A vm_device_role.
     pub device: i32,
+    /// A data channel's number.
+    pub channel: i32,
+    /// A vm_reliability.
+    pub reliability: i32,
+    /// The other side's vm_reliability.
+    pub theirs: i32,
+    /// Zero.
+    pub reserved: i32,
 }
 
 // SAFETY: numbers and raw pointers.
 unsafe impl Plain for vm_event {}
 // SAFETY: repr(C), and size comes first.
 unsafe impl Sized32 for vm_event {
-    const FIRST: usize = offset_of!(vm_event, device) + size_of::<i32>();
+    const FIRST: usize = offset_of!(vm_event, reserved) + size_of::<i32>();
 }
 
 const NOTHING: vm_string = vm_string { data: c"".as_ptr(), length: 0 };
@@ -76,12 +87,17 @@ pub(crate) const NONE: vm_event = vm_event {
     metadata: std::ptr::null(),
     metadata_count: 0,
     wait_us: 0,
+    undelivered_bytes: 0,
     session: 0,
     count: 0,
     on: 0,
     route: 0,
     reason: 0,
     device: 0,
+    channel: 0,
+    reliability: 0,
+    theirs: 0,
+    reserved: 0,
 };
 
 /// What the event that was given last points to. Its memory is used again for the next one.
@@ -93,6 +109,8 @@ pub(crate) struct Current {
     /// Keys and values, each with its NUL.
     entries: Vec<u8>,
     pairs: Vec<vm_pair>,
+    /// A message as it came; not copied.
+    data: Bytes,
 }
 
 // SAFETY: the pairs point into `entries` of the same Current, which only `&mut self` changes.
@@ -108,6 +126,7 @@ impl Current {
     /// Nothing: what was kept can go.
     pub(crate) fn clear(&mut self) -> vm_event {
         self.pairs.clear();
+        self.data = Bytes::new();
         NONE
     }
 
@@ -170,10 +189,40 @@ impl Current {
             Event::RecordingFailed { why } => {
                 vm_event { text: hold(&mut self.text, &why), ..told(of::VM_EVENT_RECORDING_FAILED) }
             }
+            Event::Message { from, data, reliability } => {
+                self.with_data(data, reliability, about(of::VM_EVENT_MESSAGE, from))
+            }
+            Event::ChannelMessage { from, channel, data, reliability } => {
+                let event = vm_event { channel: channel.into(), ..about(of::VM_EVENT_CHANNEL_MESSAGE, from) };
+                self.with_data(data, reliability, event)
+            }
+            Event::ChannelOpened { peer, channel, reliability } => vm_event {
+                channel: channel.into(),
+                reliability: number(reliability),
+                ..about(of::VM_EVENT_CHANNEL_OPENED, peer)
+            },
+            Event::ChannelMismatch { peer, channel, ours, theirs } => vm_event {
+                channel: channel.into(),
+                reliability: number(ours),
+                theirs: number(theirs),
+                ..about(of::VM_EVENT_CHANNEL_MISMATCH, peer)
+            },
+            Event::ChannelClosed { peer, channel } => {
+                vm_event { channel: channel.into(), ..about(of::VM_EVENT_CHANNEL_CLOSED, peer) }
+            }
+            Event::Disconnected { peer, undelivered_bytes } => vm_event {
+                undelivered_bytes: u64::try_from(undelivered_bytes).unwrap_or(u64::MAX),
+                ..about(of::VM_EVENT_DISCONNECTED, peer)
+            },
             Event::Left => told(of::VM_EVENT_LEFT),
             // The enum of the crate below may grow before this one does.
             other => vm_event { text: hold(&mut self.text, &format!("{other:?}")), ..told(of::VM_EVENT_OTHER) },
         }
+    }
+
+    fn with_data(&mut self, data: Bytes, how: Reliability, event: vm_event) -> vm_event {
+        self.data = data;
+        vm_event { data: self.data.as_ptr(), data_length: self.data.len(), reliability: number(how), ..event }
     }
 
     fn with_code(&mut self, code: &ErrorCode, message: &str, event: vm_event) -> vm_event {

@@ -93,6 +93,12 @@ pub extern "C" fn vm_result_text(result: i32) -> *const c_char {
         -13 => c"too many handles are open",
         -14 => c"there is no such peer in the room",
         -15 => c"a buffer is too small",
+        -16 => c"so much waits to be sent that no more is taken",
+        -17 => c"a message of this kind cannot be that large",
+        -18 => c"that peer takes no messages",
+        -19 => c"the channel is not open",
+        -20 => c"the other side opened the channel as another kind",
+        -21 => c"this peer has left the room",
         -100 => c"a fault of voicemesh",
         _ => c"an unknown result",
     };

@@ -9,7 +9,7 @@
 //! - [`guard`]: every function's frame: catches panics, keeps the sentence of the last error.
 //! - [`handles`]: numbers for open things, each used once, so that a closed one is known for ever.
 //! - [`memory`]: the only place that reads and writes the caller's memory.
-//! - [`options`], [`event`], [`peer`], [`state`], [`devices`]: the functions.
+//! - [`options`], [`event`], [`peer`], [`data`], [`state`], [`devices`]: the functions.
 //!
 //! `unsafe` of this house is here alone. Each block rests on one promise, which is the header's: a pointer is null or points to
 //! as much as its function says.
@@ -20,6 +20,7 @@
 // One rule for all, above, and in the header's first lines.
 #![allow(clippy::missing_safety_doc)]
 
+pub mod data;
 pub mod devices;
 pub mod event;
 pub mod guard;

@@ -59,8 +59,8 @@ pub struct vm_options {
     pub automatic_gain: i32,
     /// Removes rumble below the voice.
     pub high_pass: i32,
-    /// Zero.
-    pub reserved: i32,
+    /// Messages leave with vm_flush alone, at the end of a frame, and not by themselves.
+    pub manual_flush: i32,
 }
 
 // SAFETY: numbers and raw pointers.
@@ -97,7 +97,7 @@ pub(crate) const DEFAULTS: vm_options = vm_options {
     noise_suppression: 3,
     automatic_gain: 1,
     high_pass: 1,
-    reserved: 0,
+    manual_flush: 0,
 };
 
 /// Sets every option to its default, and every text to the empty one with the length VM_NUL_TERMINATED.
@@ -127,15 +127,13 @@ pub unsafe extern "C" fn vm_options_init(options: *mut vm_options, size: u32) ->
 pub(crate) unsafe fn read(options: *const vm_options) -> Result<JoinOptions, Fault> {
     // SAFETY: our caller's promise.
     let given = unsafe { memory::read_sized(options, DEFAULTS, "options")? };
-    if given.reserved != 0 {
-        return Err(Fault::value("reserved", given.reserved));
-    }
     // SAFETY: our caller's promise, for each of them.
     let text = |string, what| unsafe { memory::string(string, what) };
     let mut options = JoinOptions::new(text(given.server, "server")?, text(given.room, "room")?)
         .relay_only(given.relay_only != 0)
         .muted(given.muted != 0)
         .echo(given.echo != 0)
+        .manual_flush(given.manual_flush != 0)
         .presence(presence(given.presence)?)
         // SAFETY: our caller's promise.
         .metadata(unsafe { memory::metadata(given.metadata, given.metadata_count)? });

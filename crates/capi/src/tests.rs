@@ -6,6 +6,7 @@ use std::ptr::{null, null_mut};
 
 use voicemesh::{Event, Metadata, Stamped};
 
+use crate::data::*;
 use crate::devices::*;
 use crate::event::*;
 use crate::guard::*;
@@ -133,6 +134,15 @@ fn null_is_an_error_wherever_it_is_none() {
             vm_set_peer_muted(peer, null(), 1),
             vm_send_text(peer, null(), null(), 5),
             vm_join_group(peer, null(), 5),
+            vm_send(peer, null(), null(), 0, 1),
+            vm_send(peer, &raw const id, null(), 5, 1),
+            vm_send_to_all(peer, null(), 5, 0),
+            vm_send_on(peer, &raw const id, 0, null(), 5),
+            vm_open_channel(peer, null(), 0, 1),
+            vm_close_channel(peer, null(), 0),
+            vm_disconnect(peer, null()),
+            vm_queued_bytes(peer, null(), &raw mut count),
+            vm_queued_bytes(peer, &raw const id, null_mut()),
             vm_get_metadata(peer, null(), c"a".as_ptr(), 1, null_mut(), 0, null_mut()),
             vm_get_metadata(peer, &raw const id, null(), 1, null_mut(), 0, null_mut()),
             vm_peer_id_text(null(), null_mut(), 0),
@@ -142,6 +152,9 @@ fn null_is_an_error_wherever_it_is_none() {
             assert!(last_error().ends_with("is a null pointer"), "{}", last_error());
         }
         assert_eq!(vm_get_peers(peer, null_mut(), size_of::<vm_remote>() as u32, 0, &raw mut count), VM_OK);
+        assert_eq!(vm_send(peer, &raw const id, null(), 0, 2), VM_ERROR_BAD_VALUE);
+        assert_eq!(vm_send(peer, &raw const id, null(), 0, 1), VM_ERROR_UNKNOWN_PEER);
+        assert_eq!(vm_send_on(peer, &raw const id, 9, null(), 0), VM_ERROR_UNKNOWN_PEER);
     }
     assert_ne!(poll(peer, &mut event), VM_ERROR_NULL);
     assert_eq!(vm_close(peer), VM_OK);
@@ -159,7 +172,6 @@ fn what_stands_for_no_choice_is_refused() {
         (vm_options { activation: -1, ..good }, VM_ERROR_BAD_VALUE),
         (vm_options { activation: 3, release_ms: 5_001, ..good }, VM_ERROR_BAD_VALUE),
         (vm_options { has_processing: 1, noise_suppression: 4, ..good }, VM_ERROR_BAD_VALUE),
-        (vm_options { reserved: 1, ..good }, VM_ERROR_BAD_VALUE),
         (vm_options { server: endless, ..good }, VM_ERROR_BAD_VALUE),
         (vm_options { room: not_utf8, ..good }, VM_ERROR_BAD_TEXT),
         (vm_options { room: too_long, ..good }, VM_ERROR_BAD_NAME),
@@ -233,6 +245,19 @@ fn an_event_points_to_what_happened() {
     let pairs = unsafe { std::slice::from_raw_parts(event.metadata, event.metadata_count) };
     let pairs: Vec<_> = pairs.iter().map(|pair| (read(pair.key), read(pair.value))).collect();
     assert_eq!(pairs, [("a", ""), ("team", "röd")].map(|(a, b)| (a.to_owned(), b.to_owned())));
+    let message = voicemesh::Bytes::from_static(b"\0\x01\x02");
+    let sent = message.as_ptr();
+    let event = current.keep(Stamped {
+        at: std::time::Duration::ZERO,
+        event: Event::ChannelMessage {
+            from: id.into(),
+            channel: 255,
+            data: message,
+            reliability: voicemesh::Reliability::Reliable,
+        },
+    });
+    assert_eq!((event.data, event.data_length), (sent, 3), "not copied");
+    assert_eq!((event.channel, event.reliability), (255, vm_reliability::VM_RELIABLE as i32));
     let event = current.keep(joined(Metadata::new()));
     assert!(event.metadata.is_null() && event.metadata_count == 0);
 }

@@ -42,6 +42,18 @@ pub enum vm_result {
     VM_ERROR_UNKNOWN_PEER = -14,
     /// A buffer is too small; the size it needs was told.
     VM_ERROR_BUFFER = -15,
+    /// So much waits to be sent to that peer that no more is taken; try again in a later frame.
+    VM_ERROR_WOULD_BLOCK = -16,
+    /// A message of this kind cannot be that large.
+    VM_ERROR_TOO_LARGE = -17,
+    /// That peer takes no messages: a browser, or an older version.
+    VM_ERROR_UNSUPPORTED = -18,
+    /// The channel is not open on this side.
+    VM_ERROR_CHANNEL_CLOSED = -19,
+    /// The other side opened the channel as another kind.
+    VM_ERROR_CHANNEL_MISMATCH = -20,
+    /// This peer has left the room.
+    VM_ERROR_LEFT = -21,
     /// A fault of this library. The handle should be closed.
     VM_ERROR_INTERNAL = -100,
 }
@@ -136,6 +148,18 @@ pub enum vm_event_type {
     VM_EVENT_RECORDING_FAILED = 17,
     /// This peer has left; nothing follows.
     VM_EVENT_LEFT = 18,
+    /// A message: peer (from), data, reliability (vm_reliability).
+    VM_EVENT_MESSAGE = 19,
+    /// A message on a data channel: peer (from), channel, data, reliability.
+    VM_EVENT_CHANNEL_MESSAGE = 20,
+    /// Both sides have opened a data channel alike: peer, channel, reliability.
+    VM_EVENT_CHANNEL_OPENED = 21,
+    /// Both sides have opened a data channel, each as another kind: peer, channel, reliability (this side's), theirs.
+    VM_EVENT_CHANNEL_MISMATCH = 22,
+    /// The other side has closed a data channel: peer, channel.
+    VM_EVENT_CHANNEL_CLOSED = 23,
+    /// The other side has closed every data channel: peer, undelivered_bytes.
+    VM_EVENT_DISCONNECTED = 24,
     /// Something that this library knows and this header does not.
     VM_EVENT_OTHER = 1000,
 }
@@ -150,6 +174,16 @@ pub enum vm_route {
     VM_ROUTE_RELAYED = 1,
     /// Over a link of its own.
     VM_ROUTE_DIRECT = 2,
+}
+
+/// How a message travels.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum vm_reliability {
+    /// It may be lost, doubled or overtaken, but comes whole if it comes.
+    VM_UNRELIABLE = 0,
+    /// It comes exact, complete and in order.
+    VM_RELIABLE = 1,
 }
 
 /// Why a peer is gone.

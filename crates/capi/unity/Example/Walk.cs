@@ -3,6 +3,7 @@
 
 using System;
 using System.Collections.Generic;
+using System.Text;
 using System.Threading;
 using Voicemesh;
 
@@ -52,6 +53,35 @@ internal sealed class Walk
 
         clients[1].Voice.SendTextToAll("hello, all");
         Until("texts have come", () => texts.Contains("hello, all"));
+
+        // Messages: a part of an array to one, a whole one to all.
+        var data = Encoding.UTF8.GetBytes("..hello, server..");
+        server.OnReceivedMessage += message =>
+        {
+            var said = Encoding.UTF8.GetString(message.MessageData.Buffer, message.MessageData.Offset,
+                message.MessageData.ContentLength);
+            texts.Add(said + " " + message.Type);
+            server.SendMessage(message.ConnectionId, Encoding.UTF8.GetBytes("hello back"), true);
+            server.SendMessageToAll(new byte[] { 1, 2, 3 }, true);
+        };
+        var answers = 0;
+        var toAll = 0;
+        foreach (var client in clients)
+        {
+            client.OnReceivedMessage += message =>
+            {
+                var said = Encoding.UTF8.GetString(message.MessageData.Buffer, message.MessageData.Offset,
+                    message.MessageData.ContentLength);
+                answers += said == "hello back" ? 1 : 0;
+                toAll += said == "\x01\x02\x03" ? 1 : 0;
+            };
+        }
+        foreach (var other in clients[1].Connections)
+        {
+            clients[1].SendMessage(other, data, 2, 13, true);
+        }
+        Until("the server has answered", () => answers == 1 && toAll == 2);
+        Require("it came as it was sent", texts.Contains("hello, server ReliableMessageReceived"));
 
         // Who leaves is gone for everyone, once.
         clients[1].Dispose();

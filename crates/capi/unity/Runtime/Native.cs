@@ -26,6 +26,12 @@ namespace Voicemesh
         TooMany = -13,
         UnknownPeer = -14,
         Buffer = -15,
+        WouldBlock = -16,
+        TooLarge = -17,
+        Unsupported = -18,
+        ChannelClosed = -19,
+        ChannelMismatch = -20,
+        Left = -21,
         Internal = -100
     }
 
@@ -50,7 +56,13 @@ namespace Voicemesh
         DeviceLost = 15,
         DeviceRecovered = 16,
         RecordingFailed = 17,
-        Left = 18
+        Left = 18,
+        Message = 19,
+        ChannelMessage = 20,
+        ChannelOpened = 21,
+        ChannelMismatch = 22,
+        ChannelClosed = 23,
+        Disconnected = 24
     }
 
     /// <summary>How a peer is reached.</summary>
@@ -147,7 +159,7 @@ namespace Voicemesh
         public int NoiseSuppression;
         public int AutomaticGain;
         public int HighPass;
-        public int Reserved;
+        public int ManualFlush;
     }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -165,12 +177,17 @@ namespace Voicemesh
         public IntPtr Metadata;
         public UIntPtr MetadataCount;
         public ulong WaitUs;
+        public ulong UndeliveredBytes;
         public uint Session;
         public uint Count;
         public int On;
         public int Route;
         public int Reason;
         public int Device;
+        public int Channel;
+        public int Reliability;
+        public int Theirs;
+        public int Reserved;
     }
 
     internal static class Native
@@ -223,6 +240,12 @@ namespace Voicemesh
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl, EntryPoint = "vm_send_text")]
         public static extern Result vm_send_text_to_all(ulong peer, IntPtr to, byte[] text, UIntPtr length);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vm_send(ulong peer, ref PeerId to, IntPtr data, UIntPtr length, int reliability);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vm_send_to_all(ulong peer, IntPtr data, UIntPtr length, int reliability);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         public static extern Result vm_join_group(ulong peer, byte[] name, UIntPtr length);

@@ -26,6 +26,31 @@ namespace Voicemesh
         public override string ToString() { return Peer.ToString(); }
     }
 
+    /// <summary>How a message came.</summary>
+    public enum NetEventType
+    {
+        UnreliableMessageReceived,
+        ReliableMessageReceived
+    }
+
+    /// <summary>The bytes of a message within a buffer: ContentLength of them, from Offset on.</summary>
+    public struct MessageBuffer
+    {
+        public byte[] Buffer;
+        public int Offset;
+        public int ContentLength;
+
+        public static implicit operator byte[](MessageBuffer message) { return message.Buffer; }
+    }
+
+    /// <summary>A message: from whom, how, and what.</summary>
+    public struct NetworkEvent
+    {
+        public NetEventType Type;
+        public ConnectionId ConnectionId;
+        public MessageBuffer MessageData;
+    }
+
     /// <summary>What a server and a client have in common, which is everything but how they join.</summary>
     public abstract class P2PPeer : IDisposable
     {
@@ -54,6 +79,9 @@ namespace Voicemesh
         /// <summary>Somebody is there no more.</summary>
         public event Action<ConnectionId> OnDisconnection;
 
+        /// <summary>Somebody sent a message.</summary>
+        public event Action<NetworkEvent> OnReceivedMessage;
+
         /// <summary>Somebody wrote: who, and what.</summary>
         public event Action<ConnectionId, string> OnText;
 
@@ -65,6 +93,27 @@ namespace Voicemesh
 
         /// <summary>The voice: mute, volumes, groups. Null while a client waits for its room, and after Dispose.</summary>
         public Peer Voice { get { return peer; } }
+
+        /// <summary>Sends a message to one of the connections. Throws what cannot be sent; with Result.WouldBlock, later.</summary>
+        public void SendMessage(ConnectionId to, byte[] data, bool isReliable)
+        {
+            SendMessage(to, data, 0, data.Length, isReliable);
+        }
+
+        /// <summary>The same with a part of an array.</summary>
+        public void SendMessage(ConnectionId to, byte[] data, int offset, int length, bool isReliable)
+        {
+            Joined().Send(to.Peer, data, offset, length, isReliable);
+        }
+
+        /// <summary>Sends a message to everyone in the room, once each.</summary>
+        public void SendMessageToAll(byte[] data, bool isReliable) { SendMessageToAll(data, 0, data.Length, isReliable); }
+
+        /// <summary>The same with a part of an array.</summary>
+        public void SendMessageToAll(byte[] data, int offset, int length, bool isReliable)
+        {
+            Joined().SendToAll(data, offset, length, isReliable);
+        }
 
         /// <summary>Leaves; nothing is raised any more. May be called again.</summary>
         public void Dispose()
@@ -116,6 +165,12 @@ namespace Voicemesh
                         OnText(connection, happened.Text);
                     }
                     break;
+                case EventType.Message:
+                    if (OnReceivedMessage != null)
+                    {
+                        OnReceivedMessage(Message(connection, happened));
+                    }
+                    break;
                 case EventType.Refused:
                     Leave();
                     if (waitsForTheRoom && happened.Code == "room-missing")
@@ -132,6 +187,26 @@ namespace Voicemesh
                     }
                     break;
             }
+        }
+
+        private static NetworkEvent Message(ConnectionId from, Event happened)
+        {
+            return new NetworkEvent
+            {
+                Type = happened.IsReliable
+                    ? NetEventType.ReliableMessageReceived : NetEventType.UnreliableMessageReceived,
+                ConnectionId = from,
+                MessageData = new MessageBuffer { Buffer = happened.Data, ContentLength = happened.Data.Length }
+            };
+        }
+
+        private Peer Joined()
+        {
+            if (peer == null)
+            {
+                throw new VoicemeshException(Result.Closed, "it is not in a room");
+            }
+            return peer;
         }
 
         private void Leave()

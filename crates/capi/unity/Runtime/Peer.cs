@@ -44,6 +44,10 @@ namespace Voicemesh
         public string Code;
         public bool On;
         public Route Route;
+        /// <summary>A message's bytes, in an array of their own; null if there is none.</summary>
+        public byte[] Data;
+        public bool IsReliable;
+        public int Channel;
         /// <summary>What a peer publishes; null if there is nothing.</summary>
         public Dictionary<string, string> Metadata;
     }
@@ -98,6 +102,13 @@ namespace Voicemesh
             happened.Code = native.Code.ToString();
             happened.On = native.On != 0;
             happened.Route = (Route)native.Route;
+            happened.IsReliable = native.Reliability != 0;
+            happened.Channel = native.Channel;
+            if (happened.Type == EventType.Message || happened.Type == EventType.ChannelMessage)
+            {
+                happened.Data = new byte[(int)native.DataLength];
+                Marshal.Copy(native.Data, happened.Data, 0, happened.Data.Length);
+            }
             happened.Metadata = Pairs(native.Metadata, (int)native.MetadataCount);
             return true;
         }
@@ -123,6 +134,20 @@ namespace Voicemesh
         {
             var bytes = Encoding.UTF8.GetBytes(text);
             Check(Native.vm_send_text_to_all(handle, IntPtr.Zero, bytes, (UIntPtr)bytes.Length));
+        }
+
+        /// <summary>Sends a part of an array to one peer.</summary>
+        public void Send(PeerId to, byte[] data, int offset, int length, bool isReliable)
+        {
+            WithPinned(data, offset, length, start =>
+                Native.vm_send(handle, ref to, start, (UIntPtr)length, isReliable ? 1 : 0));
+        }
+
+        /// <summary>Sends a part of an array to everyone, once each.</summary>
+        public void SendToAll(byte[] data, int offset, int length, bool isReliable)
+        {
+            WithPinned(data, offset, length, start =>
+                Native.vm_send_to_all(handle, start, (UIntPtr)length, isReliable ? 1 : 0));
         }
 
         public void JoinGroup(string name)
@@ -153,6 +178,23 @@ namespace Voicemesh
                 Check(result);
             }
             return result == Result.Ok;
+        }
+
+        private static void WithPinned(byte[] data, int offset, int length, Func<IntPtr, Result> call)
+        {
+            if (offset < 0 || length < 0 || offset > data.Length - length)
+            {
+                throw new ArgumentOutOfRangeException("offset", "the part lies outside of the array");
+            }
+            var pin = GCHandle.Alloc(data, GCHandleType.Pinned);
+            try
+            {
+                Check(call(IntPtr.Add(pin.AddrOfPinnedObject(), offset)));
+            }
+            finally
+            {
+                pin.Free();
+            }
         }
 
         private static void Check(Result result)
