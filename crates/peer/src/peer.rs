@@ -359,7 +359,9 @@ impl Peer {
     pub fn leave(&mut self) {
         self.flush();
         if let Some(thread) = self.thread.take() {
-            self.command(Command::Leave);
+            // The engine empties the queue every few milliseconds, or has ended.
+            let _ = self.commands.send(Command::Leave);
+            self.wake.wake();
             let _ = thread.join();
             let _ = self.farewells.recv_timeout(FAREWELL);
         }

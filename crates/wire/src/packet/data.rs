@@ -100,7 +100,8 @@ impl<'a> DataSegment<'a> {
         if payload.len() > DATA_PAYLOAD_BYTES {
             return Err(DecodeError::TooLong);
         }
-        if !record.is_message() && !(is_first && is_last && payload.is_empty()) {
+        let is_whole = is_first && is_last && payload.is_empty();
+        if !record.is_message() && !is_whole {
             return Err(DecodeError::BadValue);
         }
         Ok(Self { sender, from, to, number, record, is_first, is_last, payload })
