@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use voicemesh_tests::netns::{Lab, Loss};
+use voicemesh_tests::netns::{Host, Lab, Loss};
 use voicemesh_tests::process::{Program, binary};
 use voicemesh_tests::room::{Folder, Joining, Server, finish, of_peer, wait_for_peer, wait_for_route};
 
@@ -87,4 +87,44 @@ fn a_peer_that_is_cut_off_is_gone_for_the_others_and_once() {
     assert_eq!(left.json["reason"], "lost");
     finish(&mut room.bob);
     assert_eq!(room.bob.transcript().matches("\"event\":\"peer-left\"").count(), 1);
+}
+
+/// Messages both ways between two hosts, while one packet in ten is lost and the direct way is cut and comes back.
+///
+/// proves: U-13, D-32
+#[test]
+fn messages_are_exact_over_loss_and_over_cuts_of_the_link() {
+    const MESSAGES: usize = 1_500;
+    let _alone = alone();
+    let Some(mut lab) = Lab::new("messages_over_loss_and_cuts", 3) else { return };
+    let (there, ada, bob) = (lab.host(0), lab.host(1), lab.host(2));
+    let folder = Folder::create("courier");
+    let server =
+        Server::start_by(there.command(binary("voicemesh-signaling")), there.address, 0, &["--ping-interval", "1"]);
+    let start = |name: &str, host: &Host| {
+        let mut command = host.command(binary("examples/courier"));
+        command.args([&server.url(), "couriers", name, &MESSAGES.to_string()]).arg(folder.file(name));
+        Program::start(name, command)
+    };
+    let (mut first, mut second) = (start("ada", &ada), start("bob", &bob));
+    let says = |program: &mut Program, what: &str| {
+        program.wait_for_text(what, Duration::from_secs(60), |line| line.contains(what).then_some(()));
+    };
+    says(&mut first, "direct");
+    says(&mut second, "direct");
+    lab.lose(Loss::SomeUdp(ada.clone(), bob.clone(), 10));
+    says(&mut second, "received 300");
+    lab.lose(Loss::Udp(ada.clone(), bob.clone()));
+    says(&mut first, "relayed");
+    says(&mut second, "received 600");
+    lab.restore(&Loss::Udp(ada.clone(), bob.clone()));
+    // How soon a link opens over such loss is chance; whichever way is in use now is cut once more, or is the relay.
+    says(&mut second, "received 1000");
+    lab.lose(Loss::Udp(ada.clone(), bob.clone()));
+    says(&mut second, "received 1200");
+    lab.restore(&Loss::Udp(ada.clone(), bob.clone()));
+    for program in [&mut first, &mut second] {
+        says(program, "done");
+        assert!(program.wait_for_exit(Duration::from_secs(10)).success(), "{}", program.transcript());
+    }
 }

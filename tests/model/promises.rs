@@ -208,7 +208,7 @@ fn each_destination_gets_one_copy_over_its_link_or_through_the_relay() {
     open(&mut room, 0, group("g"));
     room.forget();
     assert_eq!(speak(&mut room, 0, b"frame"), 2);
-    let extension = Bytes::from([&[0x8B, 0xC7, 40, 0, 0, 0, 7][..], &room.id(0).0.to_be_bytes(), b"data"].concat());
+    let extension = Bytes::from([&[0x8B, 0xC7, 60, 0, 0, 0, 7][..], &room.id(0).0.to_be_bytes(), b"data"].concat());
     for how in [Reliability::Reliable, Reliability::Unreliable] {
         room.with(0, |client, now, net| client.send_to_clients(now, net, &ids, how, &extension)).unwrap();
     }
