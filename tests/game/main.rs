@@ -4,6 +4,7 @@
 mod channels;
 mod frames;
 mod friends;
+mod seeds;
 
 use voicemesh_tests::room::Server;
 
