@@ -4,7 +4,8 @@
 //! expects. An attempt of one alone is told to the other ([`MeshEvent::ConnectionRequested`]) and waits for it. Speech
 //! does not wait: without a link, the server relays.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use voicemesh_wire::PeerId;
@@ -42,8 +43,8 @@ pub enum ChoiceError {
 #[derive(Debug, Default)]
 pub(super) struct Choices {
     chosen: BTreeMap<PeerId, Choice>,
-    /// Those whose wish for a link has been told.
-    told: BTreeSet<PeerId>,
+    /// Those whose wish for a link has been told, and their latest attempt, which nobody here answers.
+    told: BTreeMap<PeerId, u32>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +63,6 @@ impl<C: Carrier> Mesh<C> {
     pub fn connect_peer(&mut self, now: Duration, token: Reachability) -> Result<(), ChoiceError> {
         self.check_token(token)?;
         self.choices.chosen.insert(token.peer, Choice::Connected(token.serial));
-        self.choices.told.remove(&token.peer);
         self.try_anew(now, token.peer);
         Ok(())
     }
@@ -103,11 +103,25 @@ impl<C: Carrier> Mesh<C> {
     }
 
     /// A peer wants a link that is not wanted here. Told once, until the program decides.
-    pub(super) fn tell_request(&mut self, peer: PeerId) {
-        let here = self.roster.member(peer).is_some();
-        if here && !self.is_wanted(peer) && self.choices.told.insert(peer) {
-            self.tell(MeshEvent::ConnectionRequested { peer });
+    pub(super) fn tell_request(&mut self, peer: PeerId, attempt: u32) {
+        if self.roster.member(peer).is_none() || self.is_wanted(peer) {
+            return;
         }
+        match self.choices.told.entry(peer) {
+            Entry::Occupied(mut told) => {
+                let latest = attempt.max(*told.get());
+                told.insert(latest);
+            }
+            Entry::Vacant(first) => {
+                first.insert(attempt);
+                self.tell(MeshEvent::ConnectionRequested { peer });
+            }
+        }
+    }
+
+    /// The latest attempt of a peer that nobody here has answered; the next has to go beyond it.
+    pub(super) fn take_unanswered(&mut self, peer: PeerId) -> u32 {
+        self.choices.told.remove(&peer).unwrap_or(0)
     }
 
     /// A peer publishes something else than `former`: if that is a newer token, it may be reached now.

@@ -116,7 +116,7 @@ impl<C: Carrier> Mesh<C> {
     pub(super) fn signaled(&mut self, now: Duration, from: PeerId, attempt: u32, signal: Signal) {
         if !self.may_link(from) {
             if matches!(signal, Signal::Offer { .. } | Signal::RequestOffer) {
-                self.tell_request(from);
+                self.tell_request(from, attempt);
             }
             return;
         }
@@ -131,8 +131,12 @@ impl<C: Carrier> Mesh<C> {
                 let is_beyond = attempt > pair.attempt;
                 pair.attempt = pair.attempt.max(attempt);
                 let is_free = is_beyond || !pair.is_opening();
-                if offers && is_new && is_free && pair.may_negotiate(now, REQUEST_INTERVAL) {
-                    self.offer(now, from);
+                if offers && is_new && is_free {
+                    if pair.may_negotiate(now, REQUEST_INTERVAL) {
+                        self.offer(now, from);
+                    } else if is_beyond {
+                        self.give_up_opening(now, from);
+                    }
                 }
             }
             Signal::Offer { .. } => {
@@ -239,7 +243,9 @@ impl<C: Carrier> Mesh<C> {
         }
         let offers = self.roster.you() < peer;
         let is_new = !self.pairs.contains_key(&peer);
+        let unanswered = self.take_unanswered(peer);
         let pair = self.pairs.entry(peer).or_insert_with(|| Pair::new(now));
+        pair.attempt = pair.attempt.max(unanswered);
         pair.failures = 0;
         pair.next_attempt_at = now;
         if offers && pair.may_negotiate(now, REQUEST_INTERVAL) {
@@ -254,6 +260,17 @@ impl<C: Carrier> Mesh<C> {
     pub(super) fn close_links(&mut self, peer: PeerId) {
         let Some(pair) = self.pairs.get(&peer) else { return };
         let generations: Vec<u32> = pair.links.keys().copied().collect();
+        for generation in generations {
+            self.close_link(LinkId { peer, generation });
+        }
+    }
+
+    /// An attempt that will not be answered makes way for the next, as soon as that may be made.
+    fn give_up_opening(&mut self, now: Duration, peer: PeerId) {
+        let Some(pair) = self.pairs.get_mut(&peer) else { return };
+        pair.next_attempt_at = pair.offered_at.map_or(now, |at| at + REQUEST_INTERVAL);
+        let opening = pair.links.iter().filter(|(_, state)| **state == LinkState::Opening);
+        let generations: Vec<u32> = opening.map(|(generation, _)| *generation).collect();
         for generation in generations {
             self.close_link(LinkId { peer, generation });
         }
