@@ -4,6 +4,8 @@
 mod channels;
 mod frames;
 mod friends;
+mod many;
+mod player;
 mod seeds;
 
 use voicemesh_tests::room::Server;

@@ -312,9 +312,11 @@ fn discords_two_players_connect_in_a_lobby() {
     });
     assert_eq!((ada.other, ben.other), (ben.me, ada.me));
     let (ada_id, ben_id) = (ada.me.unwrap(), ben.me.unwrap());
-    let mine = ben.peer.snapshot();
-    assert_eq!((mine.you, mine.name.as_str()), (Some(ben_id), "Ben"));
-    assert_eq!(mine.metadata["peer_id"], ben_id.to_string());
+    turn(&mut [&mut ada, &mut ben], "Ben knows who he is", &|p| {
+        let mine = p[1].peer.snapshot();
+        let published = mine.metadata.get("peer_id") == Some(&ben_id.to_string());
+        published && mine.you == Some(ben_id) && mine.name == "Ben"
+    });
 
     ben.send(b"loot: a sword");
     let deadline = Instant::now() + PATIENCE;
@@ -341,7 +343,10 @@ fn discords_two_players_connect_in_a_lobby() {
     turn(&mut [&mut ada, &mut ben], "the newest route is published", &|p| {
         let own = p[0].peer.snapshot().metadata;
         let seen = p[1].member(ada_id).unwrap().1;
-        p[0].unanswered == 0 && seen != former && seen == own["route"] && seen == own[voicemesh::REACHABILITY_KEY]
+        p[0].unanswered == 0
+            && seen != former
+            && Some(&seen) == own.get("route")
+            && own.get("route") == own.get(voicemesh::REACHABILITY_KEY)
     });
     ada.send(b"loot: a shield");
     turn(&mut [&mut ada, &mut ben], "the shield is there", &|p| !p[1].received.is_empty());
