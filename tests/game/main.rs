@@ -4,6 +4,8 @@
 mod channels;
 mod frames;
 mod friends;
+#[cfg(target_os = "linux")]
+mod hostile;
 mod many;
 mod player;
 mod seeds;
