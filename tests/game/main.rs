@@ -4,6 +4,11 @@
 mod channels;
 mod frames;
 mod friends;
+#[cfg(target_os = "linux")]
+mod hostile;
+mod many;
+mod player;
+mod seeds;
 
 use voicemesh_tests::room::Server;
 

@@ -337,6 +337,22 @@ fn with_explicit_connections_a_link_takes_both_and_speech_does_not_wait_for_it()
     }
 }
 
+/// proves: S-02
+#[test]
+fn two_that_connect_a_moment_apart_are_linked_soon() {
+    for (first, second) in [(0, 1), (1, 0)] {
+        let mut world = World::new(9);
+        world.add_peer_with(explicit);
+        world.add_peer_with(explicit);
+        world.run(SECOND);
+        connect(&mut world, first, second).unwrap();
+        world.run(SECOND / 5);
+        connect(&mut world, second, first).unwrap();
+        let took = world.run_until(20 * SECOND, "direct", |world| world.all_routes_are(Route::Direct));
+        assert!(took < 4 * SECOND, "{took:?}");
+    }
+}
+
 /// proves: S-02, S-03
 #[test]
 fn a_newer_token_is_tried_at_once_and_an_older_one_is_refused() {
