@@ -69,7 +69,7 @@ fn walk(mut voice: ResMut<Voice>, mut own: Single<&mut Place, With<VoiceListener
     let _ = voice.send_to_all(&message, Reliability::Unreliable);
 }
 
-/// Says hello to whoever comes. A player without messages, at a terminal or in a browser, is one to talk with all the same.
+/// Says hello to whoever comes. A player in a browser takes no messages, and is one to talk with all the same.
 fn greet(mut voice: ResMut<Voice>, mut events: MessageReader<VoiceEvent>) {
     for VoiceEvent(event) in events.read() {
         if let Event::PeerJoined { peer, name, .. } = event {

@@ -73,7 +73,7 @@ impl Game {
             Event::PeerJoined { peer, name, .. } => {
                 println!(r#"{{"event":"peer-joined","name":{name:?}}}"#);
                 match self.voice.send(peer, format!("hello, {name}").as_bytes(), Reliability::Reliable) {
-                    // A player without messages, at a terminal or in a browser, is one to talk with all the same.
+                    // A player in a browser takes no messages, and is one to talk with all the same.
                     Ok(()) | Err(SendError::Unsupported) => {}
                     Err(error) => eprintln!("{name}: {error}"),
                 }
