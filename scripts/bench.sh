@@ -5,6 +5,15 @@
 
 scripts/setup.sh run
 cargo build --release --workspace --bins --locked
+cargo build --release -p voicemesh --example message_speed --locked
+case " $* " in
+    *" --only "*) [[ " $* " != *" messages "* ]] || build_matchbox=yes ;;
+    *) build_matchbox=yes ;;
+esac
+if [ "${build_matchbox:-no}" = yes ]; then
+    cargo build --release --locked --manifest-path tests/bench/matchbox/Cargo.toml --target-dir "$(target_dir)/matchbox" ||
+        warn "SKIPPED matchbox_socket beside ours: it cannot be built here"
+fi
 # Thousands of sockets in one process; where the hard limit is lower, the benchmark says so itself.
 ulimit -n 16384 2>/dev/null || ulimit -n "$(ulimit -Hn)"
 status=0

@@ -19,6 +19,8 @@ mod load;
 #[cfg(target_os = "linux")]
 mod machine;
 #[cfg(target_os = "linux")]
+mod messages;
+#[cfg(target_os = "linux")]
 mod mouth_to_ear;
 #[cfg(target_os = "linux")]
 mod programs;

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::report::{Report, Row};
-use crate::{eight, idle, joining, machine, mouth_to_ear, relay};
+use crate::{eight, idle, joining, machine, messages, mouth_to_ear, relay};
 
 const USAGE: &str = "usage: voicemesh-bench [--quick] [--strict] [--only NAME]…
 
@@ -57,7 +57,7 @@ struct Benchmark {
     measure: fn(Scale) -> Vec<Row>,
 }
 
-const BENCHMARKS: [Benchmark; 6] = [
+const BENCHMARKS: [Benchmark; 7] = [
     Benchmark {
         name: "join",
         about: "from joining to the first voice, and to a direct link",
@@ -75,6 +75,11 @@ const BENCHMARKS: [Benchmark; 6] = [
         name: "idle",
         about: "CPU of 2,000 joins, and memory of those who have joined",
         measure: idle::measure,
+    },
+    Benchmark {
+        name: "messages",
+        about: "messages by route and size, beside matchbox_socket; the cost of a frame",
+        measure: messages::measure,
     },
 ];
 

@@ -160,10 +160,10 @@ fn exchange(mut world: World, count: usize, most: u64, mut each_ms: impl FnMut(&
     let limit = Duration::from_secs(600);
     while expected.iter().any(|expected| !expected.is_empty()) {
         assert!(world.now < limit, "not all there: {:?}", expected.map(|expected| expected.len()));
-        for from in 0..2 {
-            while let Some(bytes) = left[from].front() {
-                match world.ends[from].send(Reliability::Reliable, bytes.clone()) {
-                    Ok(()) => left[from].pop_front(),
+        for (left, end) in left.iter_mut().zip(&mut world.ends) {
+            while let Some(bytes) = left.front() {
+                match end.send(Reliability::Reliable, bytes.clone()) {
+                    Ok(()) => left.pop_front(),
                     Err(DataError::WouldBlock { queued_bytes }) => {
                         assert!(queued_bytes > QUEUE_BYTES / 2);
                         break;

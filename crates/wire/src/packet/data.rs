@@ -8,7 +8,7 @@ use std::num::NonZeroU32;
 
 use super::{DecodeError, Kind, begin};
 use crate::cursor::{Reader, Writer};
-use crate::limits::DATA_PAYLOAD_BYTES;
+use crate::limits::{DATA_PAYLOAD_BYTES, UNRELIABLE_DATA_BYTES, UNRELIABLE_PACKET_BYTES};
 use crate::{ClientId, SessionId};
 
 /// One end of a pipe; never zero.
@@ -241,6 +241,11 @@ impl DataReset {
     }
 }
 
+/// One message of a link's reliable stream, though it travels on another: as small as DESIGN §4 wants it.
+const _: () = assert!(DataSegment::OVERHEAD + DATA_PAYLOAD_BYTES <= 1023);
+const _: () =
+    assert!(DataMessage::OVERHEAD + UNRELIABLE_DATA_BYTES + super::Relay::overhead(1) <= UNRELIABLE_PACKET_BYTES);
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,15 +279,5 @@ mod tests {
         }
         let long = DataSegment { record: Record::Message, payload: &[0; DATA_PAYLOAD_BYTES + 1], ..segment };
         assert_eq!(DataSegment::decode(open(&long.encode(session)).unwrap().1), Err(DecodeError::TooLong));
-    }
-
-    #[test]
-    fn the_largest_packets_fit_where_they_travel() {
-        let relay = super::super::Relay::overhead(1);
-        assert!(DataSegment::OVERHEAD + DATA_PAYLOAD_BYTES <= 1023, "one message of the reliable stream");
-        assert!(
-            DataMessage::OVERHEAD + crate::limits::UNRELIABLE_DATA_BYTES + relay
-                <= crate::limits::UNRELIABLE_PACKET_BYTES
-        );
     }
 }
