@@ -115,15 +115,22 @@ pub struct VoiceOf(pub PeerId);
 pub struct VoiceListener;
 
 /// Voices come from where entities stand, as their component `C` says; whoever joins with [`JoinOptions::positional`] hears
-/// and is heard so. With Bevy's own transforms:
+/// and is heard so.
 ///
-/// ```ignore
-/// app.add_plugins(VoicePlaces::new(|at: &GlobalTransform| Pose {
-///     position: at.translation().to_array(),
-///     forward: at.forward().to_array(),
-///     up: at.up().to_array(),
-/// }));
+/// ```no_run
+/// use bevy_app::App;
+/// use bevy_ecs::prelude::*;
+/// use voicemesh_bevy::{Pose, VoicePlaces, VoicePlugin};
+///
+/// #[derive(Component)]
+/// struct Place([f32; 3]);
+///
+/// let places = VoicePlaces::new(|place: &Place| Pose { position: place.0, ..Pose::default() });
+/// App::new().add_plugins((VoicePlugin, places));
 /// ```
+///
+/// Of Bevy's own `GlobalTransform`, which has moved on by then, take `translation()`, `forward()` and `up()`, each with
+/// `to_array()`.
 ///
 /// An entity with [`VoiceOf`] and `C` is a mouth, one with [`VoiceListener`] and `C` the ears. A mouth that is despawned, or
 /// has no [`VoiceOf`] any more, stands nowhere: its peer is heard as it is.
@@ -169,5 +176,53 @@ fn flush(mut voice: ResMut<Voice>) {
 fn unplace(gone: On<Discard<VoiceOf>>, mouths: Query<&VoiceOf>, voice: Option<Res<Voice>>) {
     if let (Ok(VoiceOf(peer)), Some(voice)) = (mouths.get(gone.entity), voice) {
         voice.clear_position(*peer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use voicemesh::{InputSpec, OutputSpec};
+
+    use super::*;
+
+    #[derive(Component)]
+    struct Place([f32; 3]);
+
+    #[derive(Default, Resource)]
+    struct Seen(Vec<Event>);
+
+    fn see(mut events: MessageReader<VoiceEvent>, mut seen: ResMut<Seen>) {
+        seen.0.extend(events.read().map(|VoiceEvent(event)| event.clone()));
+    }
+
+    /// Without a room there is nothing to do; without a server the game is told so.
+    #[test]
+    fn what_happens_is_told_for_as_long_as_there_is_a_voice() {
+        let folder = std::env::temp_dir().join(format!("voicemesh-bevy-{}", std::process::id()));
+        let mut app = App::new();
+        let places = VoicePlaces::new(|place: &Place| Pose { position: place.0, ..Pose::default() });
+        app.add_plugins((VoicePlugin, places)).init_resource::<Seen>().add_systems(Last, see);
+        let mouth = app.world_mut().spawn((VoiceOf(PeerId(Default::default())), Place([1.0; 3]))).id();
+        app.update();
+        assert_eq!(app.world().resource::<Seen>().0, []);
+
+        let nobody_listens = JoinOptions::new("ws://127.0.0.1:1", "room").state_dir(&folder);
+        let voice = Voice::join(nobody_listens.input(InputSpec::Null).output(OutputSpec::Null)).unwrap();
+        app.insert_resource(voice);
+        let deadline = Instant::now() + Duration::from_secs(30);
+        let is_away = |event: &Event| matches!(event, Event::ServerAway { .. });
+        while !app.world().resource::<Seen>().0.iter().any(is_away) {
+            assert!(Instant::now() < deadline, "{:?}", app.world().resource::<Seen>().0);
+            app.world_mut().resource_mut::<Voice>().wait(Duration::from_millis(50));
+            app.update();
+        }
+        app.world_mut().despawn(mouth);
+        app.world_mut().remove_resource::<Voice>();
+        app.world_mut().resource_mut::<Seen>().0.clear();
+        app.update();
+        assert_eq!(app.world().resource::<Seen>().0, []);
+        let _ = std::fs::remove_dir_all(folder);
     }
 }
