@@ -5,6 +5,7 @@
 mod c;
 mod csharp;
 mod prefix;
+mod rust;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

@@ -72,7 +72,12 @@ pub use voicemesh_wire::PeerId;
 pub use voicemesh_wire::packet::Priority;
 pub use voicemesh_wire::signaling::{Metadata, Password, Presence};
 
-/// The README's example compiles.
+/// The README's examples compile.
 #[cfg(doctest)]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// So does the guide for games.
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/game.md")]
+struct GameGuide;

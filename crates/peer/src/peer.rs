@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -37,7 +37,8 @@ const FAREWELL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Peer {
     pub(crate) commands: SyncSender<Command>,
-    events: Receiver<Stamped>,
+    /// Locked by nobody: so that a program may share the handle between threads.
+    events: Mutex<Receiver<Stamped>>,
     /// Taken by `wait`, not yet by `poll`.
     next: VecDeque<Stamped>,
     has_left: bool,
@@ -53,7 +54,7 @@ pub struct Peer {
     thread: Option<JoinHandle<()>>,
     runtime: Option<Runtime>,
     /// Disconnected when every socket has said goodbye.
-    farewells: Receiver<Infallible>,
+    farewells: Mutex<Receiver<Infallible>>,
     _identity: Identity,
     transactions: AtomicU64,
 }
@@ -127,7 +128,7 @@ impl Peer {
             .map_err(refused_by_system)?;
         Ok(Self {
             commands,
-            events,
+            events: Mutex::new(events),
             next: VecDeque::new(),
             has_left: false,
             started,
@@ -140,7 +141,7 @@ impl Peer {
             game,
             thread: Some(thread),
             runtime: Some(runtime),
-            farewells,
+            farewells: Mutex::new(farewells),
             _identity: identity,
             transactions: AtomicU64::new(1),
         })
@@ -153,7 +154,7 @@ impl Peer {
 
     /// The same, with the moment at which it happened.
     pub fn poll_stamped(&mut self) -> Option<Stamped> {
-        let next = self.next.pop_front().map_or_else(|| self.events.try_recv(), Ok);
+        let next = self.next.pop_front().map_or_else(|| alone(&mut self.events).try_recv(), Ok);
         match next {
             Ok(stamped) => {
                 self.desk.polled(&stamped.event);
@@ -274,7 +275,7 @@ impl Peer {
     /// Waits until there is something to poll, at most so long. For programs without a loop of their own.
     pub fn wait(&mut self, at_most: Duration) {
         if self.next.is_empty() {
-            match self.events.recv_timeout(at_most) {
+            match alone(&mut self.events).recv_timeout(at_most) {
                 Ok(event) => self.next.push_back(event),
                 Err(RecvTimeoutError::Timeout) => {}
                 // It has left: a caller that waits in a loop must not spin.
@@ -363,7 +364,7 @@ impl Peer {
             let _ = self.commands.send(Command::Leave);
             self.wake.wake();
             let _ = thread.join();
-            let _ = self.farewells.recv_timeout(FAREWELL);
+            let _ = alone(&mut self.farewells).recv_timeout(FAREWELL);
         }
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
@@ -411,6 +412,11 @@ impl Drop for Peer {
     fn drop(&mut self) {
         self.leave();
     }
+}
+
+/// What a lock holds, without locking it.
+fn alone<T>(lock: &mut Mutex<T>) -> &mut T {
+    lock.get_mut().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn mesh_config(options: &JoinOptions, identity: &Identity) -> Result<MeshConfig, JoinError> {
