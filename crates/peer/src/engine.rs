@@ -4,6 +4,7 @@
 
 mod data;
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -108,7 +109,25 @@ pub(crate) struct Engine {
     /// Empty between turns.
     pub(crate) orders: VecDeque<Order>,
     pub(crate) leaving_since: Option<Duration>,
+    /// What happened in this turn.
+    pub(crate) untold: RefCell<Vec<Stamped>>,
+    pub(crate) snapshot_due: Duration,
     pub(crate) game: Game,
+}
+
+/// Whether an event tells of something that a snapshot shows and that is worth showing at once.
+fn changes_situation(event: &Event) -> bool {
+    !matches!(
+        event,
+        Event::Message { .. }
+            | Event::ChannelMessage { .. }
+            | Event::ChannelOpened { .. }
+            | Event::ChannelMismatch { .. }
+            | Event::ChannelClosed { .. }
+            | Event::Disconnected { .. }
+            | Event::Text { .. }
+            | Event::Speaking { .. }
+    )
 }
 
 /// Whether to go on.
@@ -123,7 +142,6 @@ impl Engine {
     pub(crate) fn run(mut self, wake: &Wake) {
         wake.is_this_thread();
         self.begin_game(self.started.elapsed());
-        let mut snapshot_due = Duration::ZERO;
         loop {
             let now = self.started.elapsed();
             let turn = self.take_commands(now);
@@ -136,10 +154,7 @@ impl Engine {
             if turn == Turn::Last && self.may_go(now) {
                 break;
             }
-            if now >= snapshot_due {
-                snapshot_due = now + SNAPSHOT_INTERVAL;
-                self.shared.put(self.snapshot());
-            }
+            self.publish(now);
             std::thread::park_timeout(LONGEST_NAP);
         }
         self.end();
@@ -149,9 +164,8 @@ impl Engine {
         let now = self.started.elapsed();
         self.comms.stop(now);
         self.take_events(now);
-        self.shared.put(self.snapshot());
         self.tell(now, Event::Left);
-        self.told.notify_one();
+        self.publish(now);
     }
 
     fn take_commands(&mut self, now: Duration) -> Turn {
@@ -394,14 +408,34 @@ impl Engine {
         self.tell(now, event);
     }
 
+    /// Tells the program something, at the end of this turn: by then the snapshot knows of it.
     pub(crate) fn tell(&self, at: Duration, event: Event) {
-        if !self.desk.tells(&event, EVENTS) {
+        if self.desk.tells(&event, EVENTS) {
+            self.untold.borrow_mut().push(Stamped { at, event });
+        } else {
             tracing::debug!(?event, "nobody takes the events; one was dropped");
-        } else if let Err(TrySendError::Full(lost)) = self.events.try_send(Stamped { at, event }) {
-            self.desk.polled(&lost.event);
-            tracing::debug!(event = ?lost.event, "nobody takes the events; one was dropped");
+        }
+    }
+
+    /// Puts the situation where the program sees it, if it is time or something happened, and then says what did.
+    fn publish(&mut self, now: Duration) {
+        let mut untold = self.untold.take();
+        if now >= self.snapshot_due || untold.iter().any(|stamped| changes_situation(&stamped.event)) {
+            self.snapshot_due = now + SNAPSHOT_INTERVAL;
+            self.shared.put(self.snapshot());
+        }
+        if untold.is_empty() {
+            return;
+        }
+        for stamped in untold.drain(..) {
+            if let Err(TrySendError::Full(lost)) = self.events.try_send(stamped) {
+                self.desk.polled(&lost.event);
+                tracing::debug!(event = ?lost.event, "nobody takes the events; one was dropped");
+            }
         }
         self.told.notify_one();
+        // Its memory is used again.
+        self.untold.replace(untold);
     }
 
     fn snapshot(&self) -> Snapshot {

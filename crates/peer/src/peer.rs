@@ -1,5 +1,6 @@
 //! The handle that a program holds.
 
+use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -119,6 +120,8 @@ impl Peer {
             told: told.clone(),
             orders: VecDeque::new(),
             leaving_since: None,
+            untold: RefCell::default(),
+            snapshot_due: Duration::ZERO,
             game: Game::new(options.positional, options.handedness, &game),
         };
         let engine_wake = wake.clone();
@@ -284,7 +287,7 @@ impl Peer {
         }
     }
 
-    /// The situation as of a few milliseconds ago.
+    /// The situation as of a few milliseconds ago. It knows of everyone whom an event has told of before.
     pub fn snapshot(&self) -> Snapshot {
         Snapshot::clone(&self.shared.snapshot())
     }
