@@ -395,6 +395,10 @@ impl Engine {
     }
 
     pub(crate) fn tell(&self, at: Duration, event: Event) {
+        if event.changes_the_room() {
+            // Whoever is told of it, and then looks, finds it.
+            self.shared.put(self.snapshot());
+        }
         if !self.desk.tells(&event, EVENTS) {
             tracing::debug!(?event, "nobody takes the events; one was dropped");
         } else if let Err(TrySendError::Full(lost)) = self.events.try_send(Stamped { at, event }) {

@@ -229,6 +229,22 @@ pub enum Event {
     Left,
 }
 
+impl Event {
+    /// Whether it is about who is here or what is published: rare, and to be seen in the snapshot at once.
+    pub(crate) fn changes_the_room(&self) -> bool {
+        matches!(
+            self,
+            Self::Joined { .. }
+                | Self::PeerJoined { .. }
+                | Self::PeerLeft { .. }
+                | Self::MetadataChanged { .. }
+                | Self::OwnerChanged { .. }
+                | Self::RoomMetadataChanged { .. }
+                | Self::TransactionDone { result: Ok(()), .. }
+        )
+    }
+}
+
 /// Which end of the sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum DeviceRole {
