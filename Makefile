@@ -8,7 +8,7 @@ help:
 	@echo "make test   format, lints, docs, all tests   YES=1"
 	@echo "make bench  latency, CPU and memory, on release builds   ARGS=…"
 	@echo "make fuzz   fuzz the decoders   TIME=600 TARGET=…"
-	@echo "make sanitize  the C example under the address and thread sanitizers   SANITIZER=…"
+	@echo "make sanitize  the C examples under the address and thread sanitizers   SANITIZER=…"
 	@echo "YES=1 installs what is missing without asking."
 
 run:

@@ -7,9 +7,10 @@ use voicemesh_tests::room::{Folder, Joining, Server, leave};
 use voicemesh_tests::{skip, speech};
 
 use crate::prefix::{Prefix, root};
-use crate::{alone, assert_talks};
+use crate::{alone, assert_talks, places};
 
 const EXAMPLE: &str = "crates/capi/examples/room.c";
+const PLACES: &str = "crates/capi/examples/places.c";
 
 /// Lets the example, as `command` runs it, talk with a peer of ours.
 fn talk(mut command: Command) -> (Program, String) {
@@ -40,33 +41,54 @@ fn the_c_example_talks_linked_either_way() {
     assert_eq!(talk(Command::new(with_it_inside)).1, "left");
 }
 
-/// proves: B-14
+/// proves: B-11, B-14
 #[test]
-#[cfg(target_os = "linux")]
-fn valgrind_finds_no_fault_in_the_c_example() {
+fn a_game_in_c_has_places_its_own_sound_and_a_lobby() {
     let _alone = alone();
-    if !skip::can_run("valgrind_finds_no_fault_in_the_c_example", false, &["cc", "pkg-config", "valgrind"]) {
+    if !skip::can_run("a_game_in_c_has_places_its_own_sound_and_a_lobby", false, &["cc", "pkg-config"]) {
         return;
     }
     let prefix = Prefix::install();
-    let program = prefix.compile(EXAMPLE, "room", false);
+    let mut command = Command::new(prefix.compile(PLACES, "places", false));
+    prefix.lend(&mut command);
+    places::play(command);
+}
+
+/// proves: B-14
+#[test]
+#[cfg(target_os = "linux")]
+fn valgrind_finds_no_fault_in_the_c_examples() {
+    let _alone = alone();
+    if !skip::can_run("valgrind_finds_no_fault_in_the_c_examples", false, &["cc", "pkg-config", "valgrind"]) {
+        return;
+    }
+    let prefix = Prefix::install();
+    // Leaving waits a second for the farewell; under valgrind that can be too short, and "lost" is right as well.
+    talk(valgrind(&prefix, EXAMPLE, "room"));
+    places::play(valgrind(&prefix, PLACES, "places"));
+}
+
+/// An example under valgrind's eyes, which ends it with an error if there is a fault.
+#[cfg(target_os = "linux")]
+fn valgrind(prefix: &Prefix, example: &str, name: &str) -> Command {
+    let program = prefix.compile(example, name, false);
     let mut valgrind = Command::new("valgrind");
     // Lost memory counts where nothing points to it any more: what lives as long as the program is no leak.
     valgrind.args(["--quiet", "--error-exitcode=99", "--leak-check=full", "--show-leak-kinds=definite"]);
     valgrind.args(["--errors-for-leak-kinds=definite", "--fair-sched=yes"]);
     valgrind.arg(format!("--suppressions={}", root().join("tests/engines/valgrind.supp").display())).arg(program);
     prefix.lend(&mut valgrind);
-    // Leaving waits a second for the farewell; under valgrind that can be too short, and "lost" is right as well.
-    talk(valgrind);
+    valgrind
 }
 
 /// Run by scripts/sanitize.sh, which builds the example for it. The sanitizers end a program in which they find a fault with a
 /// result of their own.
 #[test]
 #[ignore = "needs a build of its own: make sanitize"]
-fn a_sanitizer_finds_no_fault_in_the_c_example() {
+fn a_sanitizer_finds_no_fault_in_the_c_examples() {
     let _alone = alone();
-    let program = std::env::var_os("VOICEMESH_ROOM").expect("VOICEMESH_ROOM names the example");
-    let (bob, _) = talk(Command::new(program));
-    assert!(!bob.transcript().contains("Sanitizer"), "{}", bob.transcript());
+    let built = |name: &str| Command::new(std::env::var_os(name).unwrap_or_else(|| panic!("{name} names an example")));
+    for bob in [talk(built("VOICEMESH_ROOM")).0, places::play(built("VOICEMESH_PLACES"))] {
+        assert!(!bob.transcript().contains("Sanitizer"), "{}", bob.transcript());
+    }
 }

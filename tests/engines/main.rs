@@ -4,6 +4,7 @@
 
 mod c;
 mod csharp;
+mod places;
 mod prefix;
 mod rust;
 

@@ -40,7 +40,9 @@ impl Prefix {
         }
         let flags = run(&mut asked);
         let mut compiler = Command::new("cc");
-        compiler.args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-g"]).arg(root().join(source));
+        compiler
+            .args(["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-g", "-pthread"])
+            .arg(root().join(source));
         run(compiler.args(flags.split_whitespace()).arg("-o").arg(&program));
         program
     }

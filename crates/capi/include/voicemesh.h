@@ -23,6 +23,11 @@
 
 /* As a length: the text ends before its first NUL. */
 #define VM_NUL_TERMINATED ((size_t)-1)
+/* The key of metadata under which every peer publishes its own reachability token by itself. */
+#define VM_REACHABILITY_KEY "reachability"
+/* Everybody begins in this talk group. */
+#define VM_GLOBAL_GROUP "Global"
+
 
 
 
@@ -81,6 +86,10 @@ enum vm_result
   VM_ERROR_CHANNEL_MISMATCH = -20,
   // This peer has left the room.
   VM_ERROR_LEFT = -21,
+  // The reachability token is none of that peer's.
+  VM_ERROR_BAD_TOKEN = -22,
+  // The password is too long.
+  VM_ERROR_BAD_PASSWORD = -23,
   // A fault of this library. The handle should be closed.
   VM_ERROR_INTERNAL = -100,
 };
@@ -121,7 +130,8 @@ enum vm_event_type
   VM_EVENT_TEXT = 9,
   // The server cannot be reached, and is tried again: text (why), wait_us (when).
   VM_EVENT_SERVER_AWAY = 10,
-  // The server does not let this peer in, and it does not try again: code, text.
+  // The server does not let this peer in, and it does not try again: code, text, on (the server said when trying again may
+  // work), wait_us (when).
   VM_EVENT_REFUSED = 11,
   // This identity joined from somewhere else. It does not come back by itself.
   VM_EVENT_REPLACED = 12,
@@ -149,6 +159,17 @@ enum vm_event_type
   VM_EVENT_CHANNEL_CLOSED = 23,
   // The other side has closed every data channel: peer, undelivered_bytes.
   VM_EVENT_DISCONNECTED = 24,
+  // The room's owner is whoever has been in it longest: peer, perhaps oneself. Comes after every VM_EVENT_JOINED, and when
+  // it changes.
+  VM_EVENT_OWNER_CHANGED = 25,
+  // A change of metadata is made, or has failed: transaction, on (it is made), else code, text.
+  VM_EVENT_TRANSACTION_DONE = 26,
+  // The room publishes something else now: metadata (all of it).
+  VM_EVENT_ROOM_METADATA_CHANGED = 27,
+  // The way to this peer has changed: text (the own token, which its metadata has too, as VM_REACHABILITY_KEY).
+  VM_EVENT_REACHABILITY_CHANGED = 28,
+  // Somebody wants a direct link, and this program has not called vm_connect_peer: peer.
+  VM_EVENT_CONNECTION_REQUESTED = 29,
   // Something that this library knows and this header does not.
   VM_EVENT_OTHER = 1000,
 };
@@ -309,6 +330,111 @@ typedef int32_t vm_reliability;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// To whom direct links are made.
+enum vm_connections
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // To everyone in the room.
+  VM_CONNECTIONS_AUTOMATIC = 0,
+  // To those whom the program connects to with vm_connect_peer, if they connect as well.
+  VM_CONNECTIONS_EXPLICIT = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum vm_connections vm_connections;
+#else
+typedef int32_t vm_connections;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Which way the game's axes lie, with x to the right and y up.
+enum vm_handedness
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Forward is -z: OpenGL, OpenAL, Godot, Bevy.
+  VM_HANDEDNESS_RIGHT = 0,
+  // Forward is +z: Unity, Direct3D.
+  VM_HANDEDNESS_LEFT = 1,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum vm_handedness vm_handedness;
+#else
+typedef int32_t vm_handedness;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// How a voice gets softer with its distance d; see vm_set_attenuation.
+enum vm_attenuation
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Not at all.
+  VM_ATTENUATION_NONE = 0,
+  // reference / (reference + rolloff * (d - reference)).
+  VM_ATTENUATION_INVERSE = 1,
+  // 1 - rolloff * (d - reference) / (max - reference).
+  VM_ATTENUATION_LINEAR = 2,
+  // (d / reference) ^ -rolloff.
+  VM_ATTENUATION_EXPONENTIAL = 3,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum vm_attenuation vm_attenuation;
+#else
+typedef int32_t vm_attenuation;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// How urgent speech is: what is less urgent is lowered by 12 dB meanwhile.
+enum vm_priority
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Below ordinary speech.
+  VM_PRIORITY_LOW = -1,
+  // Ordinary speech.
+  VM_PRIORITY_DEFAULT = 0,
+  // Above ordinary speech.
+  VM_PRIORITY_MEDIUM = 1,
+  // Above all.
+  VM_PRIORITY_HIGH = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum vm_priority vm_priority;
+#else
+typedef int32_t vm_priority;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// Which axes of a position a proximity grid counts.
+enum vm_axes
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // x and z: people on the ground of a world whose y points up.
+  VM_AXES_GROUND = 0,
+  // x and y: a flat world.
+  VM_AXES_FLAT = 1,
+  // All three, at three times as many groups.
+  VM_AXES_SPACE = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum vm_axes vm_axes;
+#else
+typedef int32_t vm_axes;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // A text that is handed in or out.
 typedef struct vm_string {
   // UTF-8; null stands for the empty text.
@@ -347,6 +473,9 @@ typedef struct vm_options {
   struct vm_string record;
   // A file with a certificate (PEM) to trust beside those the system trusts; none if empty.
   struct vm_string extra_root_pem;
+  // The room's password, at most 128 bytes, checked by the server: whoever comes into an empty room decides it. None if
+  // empty.
+  struct vm_string password;
   // What to publish about oneself; null if metadata_count is 0.
   const struct vm_pair *metadata;
   // How many pairs that are.
@@ -375,6 +504,19 @@ typedef struct vm_options {
   int32_t high_pass;
   // Messages leave with vm_flush alone, at the end of a frame, and not by themselves.
   int32_t manual_flush;
+  // A vm_connections.
+  int32_t connections;
+  // A game with places: the own speech is heard from where this peer stands, and the speaker plays two sides. See
+  // vm_set_position.
+  int32_t positional;
+  // A vm_handedness.
+  int32_t handedness;
+  // There is no microphone but the one that vm_open_microphone makes; input does not count.
+  int32_t program_input;
+  // There is no speaker: the program plays what vm_open_mix or vm_open_voice gives; output does not count.
+  int32_t program_output;
+  // Zero.
+  int32_t reserved;
 } vm_options;
 
 // This program's own place in a room. 0 is none.
@@ -417,6 +559,8 @@ typedef struct vm_event {
   uint64_t wait_us;
   // Reliable bytes of which it is not known that they arrived.
   uint64_t undelivered_bytes;
+  // The number that vm_set_metadata or vm_set_room_metadata gave.
+  uint64_t transaction;
   // The session's number.
   uint32_t session;
   // How many.
@@ -438,6 +582,61 @@ typedef struct vm_event {
   // Zero.
   int32_t reserved;
 } vm_event;
+
+// One change of metadata.
+typedef struct vm_change {
+  // Of which key.
+  struct vm_string key;
+  // The new value; does not count with remove.
+  struct vm_string value;
+  // The key is removed.
+  int32_t remove;
+  // Zero.
+  int32_t reserved;
+} vm_change;
+
+// A place, a direction or a velocity: in metres, or metres a second.
+typedef struct vm_vector {
+  // To the right.
+  float x;
+  // Up.
+  float y;
+  // Backward or forward; see vm_handedness.
+  float z;
+} vm_vector;
+
+// Where somebody stands and looks.
+typedef struct vm_pose {
+  // Where.
+  struct vm_vector position;
+  // Where the nose points; of any length.
+  struct vm_vector forward;
+  // Where the top of the head points; of any length, and not along forward.
+  struct vm_vector up;
+} vm_pose;
+
+// A point of a curve.
+typedef struct vm_point {
+  // In metres.
+  float distance;
+  // A factor of 0.0 to 2.0.
+  float gain;
+} vm_point;
+
+// A proximity grid. 0 is none.
+typedef uint64_t vm_grid;
+
+// Somebody who is spoken to. 0 is nobody.
+typedef uint64_t vm_speaking;
+
+// One peer's voice, to be read. 0 is none.
+typedef uint64_t vm_voice;
+
+// Everyone together, to be read. 0 is none.
+typedef uint64_t vm_mix;
+
+// A microphone that the program writes. 0 is none.
+typedef uint64_t vm_microphone;
 
 // One's own situation, as of a few milliseconds ago.
 typedef struct vm_state {
@@ -513,6 +712,8 @@ typedef struct vm_remote {
   uint64_t frames_heard;
   // Frames of it that were guessed.
   uint64_t frames_concealed;
+  // Its place in the order of arrival; whoever came earlier has a lower one.
+  uint64_t order;
 } vm_remote;
 
 // A microphone or a speaker.
@@ -710,12 +911,265 @@ vm_result vm_queued_bytes(vm_peer peer, const struct vm_peer_id *to, size_t *cou
 // Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
 vm_result vm_flush(vm_peer peer);
 
+// Tells the room's owner: whoever has been in it longest, perhaps oneself. VM_EMPTY: it is not known yet.
+//
+// Errors: VM_ERROR_NULL, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_get_owner(vm_peer peer, struct vm_peer_id *owner);
+
+// Changes what this peer publishes about itself, all of it together or none: at most 31 keys and 8 KiB, beside its token.
+// VM_EVENT_TRANSACTION_DONE tells how it went, with the number that *transaction becomes, which may be null.
+//
+// Errors, after which nothing follows: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE, VM_ERROR_WOULD_BLOCK,
+// VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_set_metadata(vm_peer peer,
+                          const struct vm_change *changes,
+                          size_t count,
+                          uint64_t *transaction);
+
+// Changes what the room publishes, likewise. Only the owner may; others are told "not-owner".
+vm_result vm_set_room_metadata(vm_peer peer,
+                               const struct vm_change *changes,
+                               size_t count,
+                               uint64_t *transaction);
+
+// Copies one value of what a peer publishes, oneself if `of` is null, with a NUL behind it, into the program's buffer.
+// *needed, unless it is null, becomes the bytes that takes; with VM_ERROR_BUFFER nothing was copied. VM_EMPTY: it publishes no
+// such key.
+//
+// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BUFFER, VM_ERROR_UNKNOWN_PEER, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_get_metadata(vm_peer peer,
+                          const struct vm_peer_id *of,
+                          const char *key,
+                          size_t key_length,
+                          char *buffer,
+                          size_t capacity,
+                          size_t *needed);
+
+// Copies one value of what the room publishes, likewise.
+vm_result vm_get_room_metadata(vm_peer peer,
+                               const char *key,
+                               size_t key_length,
+                               char *buffer,
+                               size_t capacity,
+                               size_t *needed);
+
+// Copies the key with that number, from 0 on and ordered, of what a peer publishes; otherwise as vm_get_metadata. VM_EMPTY:
+// there are not so many.
+vm_result vm_get_metadata_key(vm_peer peer,
+                              const struct vm_peer_id *of,
+                              size_t number,
+                              char *buffer,
+                              size_t capacity,
+                              size_t *needed);
+
+// Copies a key of what the room publishes, likewise.
+vm_result vm_get_room_metadata_key(vm_peer peer,
+                                   size_t number,
+                                   char *buffer,
+                                   size_t capacity,
+                                   size_t *needed);
+
+// Wants a direct link to a peer, by the token that it publishes as VM_REACHABILITY_KEY. With VM_CONNECTIONS_EXPLICIT both
+// sides do this; the other side is told by VM_EVENT_CONNECTION_REQUESTED if it has not. It holds until the peer leaves the
+// room or vm_disconnect_peer. A token that is not the newest, or of somebody who is not here, is told by VM_EVENT_WARNED.
+//
+// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_TOKEN, VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE,
+// VM_ERROR_CLOSED.
+vm_result vm_connect_peer(vm_peer peer,
+                          const struct vm_peer_id *to,
+                          const char *token,
+                          size_t length);
+
+// Takes up a newer token of a connected peer. A link that works goes on; without one, it is tried at once.
+//
+// Errors: as vm_connect_peer.
+vm_result vm_update_peer(vm_peer peer, const struct vm_peer_id *to, const char *token, size_t length);
+
+// Closes the link to a peer; there is none until vm_connect_peer. Speech goes on, through the server.
+//
+// Errors: VM_ERROR_NULL, VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_disconnect_peer(vm_peer peer, const struct vm_peer_id *from);
+
+// Says that this machine's network is another than before. A lost connection to the server is noticed without this.
+//
+// Errors: VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_network_changed(vm_peer peer);
+
+// Where this peer's ears are. To be called each frame, as the next two; only the latest counts.
+//
+// Places need vm_options.positional. A peer is heard from its place if the program has told it, and if it says itself that
+// what it says has one: by vm_options.positional, or as vm_speak_to_group and vm_speak_to_peer ask. Errors: VM_ERROR_NULL,
+// VM_ERROR_BAD_VALUE (a number is none), VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_set_listener(vm_peer peer,
+                          const struct vm_pose *pose);
+
+// Where another peer's mouth is, and how it moves; null for one that stands still. Between two calls it is believed to go on
+// for at most a quarter of a second. Somebody who is not in the room is passed over, and who leaves it has no place any more.
+//
+// Errors: as vm_set_listener.
+vm_result vm_set_position(vm_peer peer,
+                          const struct vm_peer_id *of,
+                          const struct vm_vector *position,
+                          const struct vm_vector *velocity);
+
+// Another peer stands nowhere: it is heard as it is. Errors: VM_ERROR_NULL, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_clear_position(vm_peer peer,
+                            const struct vm_peer_id *of);
+
+// How voices get softer with distance: a vm_attenuation, the distance up to which they are as loud as spoken, the one beyond
+// which they are silent, and how fast. At first VM_ATTENUATION_INVERSE, 1.0, 50.0, 1.0. Numbers that make no sense are taken
+// to be the nearest that do.
+//
+// Errors: VM_ERROR_BAD_VALUE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_set_attenuation(vm_peer peer,
+                             int32_t kind,
+                             float reference,
+                             float max,
+                             float rolloff);
+
+// The same by straight lines between points, of which there are 1 to 16, nearest first. The first gain holds before its point
+// and the last behind; let that be 0.0 for silence.
+//
+// Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_set_attenuation_points(vm_peer peer,
+                                    const struct vm_point *points,
+                                    size_t count);
+
+// Makes a grid: who is near hears each other, by talk groups called by `prefix` (at most 128 bytes) and their cell. Along each
+// of the axes that count (a vm_axes), two who are within `range` metres of each other always hear each other, and two who are
+// further apart than 2.25 times that never do. Everyone in a room uses the same prefix, range and axes, and leaves "Global".
+//
+// The grid is the program's to close, with vm_close_grid. Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE,
+// VM_ERROR_TOO_MANY; *grid is then 0.
+vm_result vm_create_grid(const char *prefix,
+                         size_t length,
+                         float range,
+                         int32_t axes,
+                         vm_grid *grid);
+
+// Listens to those around this position, and speaks to them, positionally. To be called each frame: only in another cell is
+// there anything to do. A grid is of one peer.
+//
+// Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE (a number is none), VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_move_in_grid(vm_peer peer,
+                          vm_grid grid,
+                          const struct vm_vector *position);
+
+// Ceases to listen and to speak to a grid's groups. It can be moved in again. Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_leave_grid(vm_peer peer,
+                        vm_grid grid);
+
+// Closes a grid, which ends the speaking; vm_leave_grid before it also ends the listening. Closing it again, or closing 0,
+// does nothing. Error: VM_ERROR_BAD_HANDLE.
+vm_result vm_close_grid(vm_grid grid);
+
+// Speaks to a talk group until vm_stop_speaking, beside whatever else is spoken to. Where several handles speak to one
+// audience, the loudest counts, the most urgent, and a place only if all say so. What cannot be done (more than 64 audiences
+// at a time) is told by VM_EVENT_WARNED.
+//
+// `volume` is a factor of 0.0 to 2.0; `priority` a vm_priority; `positional` says whether those who know where this peer stands
+// hear it from there. The handle is the program's to close. Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE,
+// VM_ERROR_TOO_MANY, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED; *speaking is then 0.
+vm_result vm_speak_to_group(vm_peer peer,
+                            const char *name,
+                            size_t length,
+                            float volume,
+                            int32_t priority,
+                            int32_t positional,
+                            vm_speaking *speaking);
+
+// Speaks to one peer, likewise.
+vm_result vm_speak_to_peer(vm_peer peer,
+                           const struct vm_peer_id *to,
+                           float volume,
+                           int32_t priority,
+                           int32_t positional,
+                           vm_speaking *speaking);
+
+// From the next frame on, otherwise; the three as in vm_speak_to_group.
+//
+// Errors: VM_ERROR_BAD_VALUE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_set_speaking(vm_speaking speaking, float volume, int32_t priority, int32_t positional);
+
+// Ceases to speak by this handle. Closing it again, or closing 0, does nothing. Error: VM_ERROR_BAD_HANDLE.
+vm_result vm_stop_speaking(vm_speaking speaking);
+
+// Begins to listen to a talk group, without speaking to it: at most 64 of them.
+//
+// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_listen(vm_peer peer, const char *group, size_t length);
+
+// Ceases to listen to a talk group; whoever speaks to it goes on. Errors: as vm_listen.
+vm_result vm_unlisten(vm_peer peer, const char *group, size_t length);
+
+// Opens one peer's voice, for a game that has its own place for it: mono, at rate_hz of 8000 to 192000. While it is open, the
+// peer is in no mix and no speaker. Mute and gain of the peer count; its position does not. Opened again, it goes to the new
+// handle, and the old one reads silence; so it does after vm_close.
+//
+// The handle is the program's to close, with vm_close_voice; 256 are open at most. Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE
+// (the rate), VM_ERROR_TOO_MANY, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED; *voice is then 0.
+vm_result vm_open_voice(vm_peer peer,
+                        const struct vm_peer_id *of,
+                        uint32_t rate_hz,
+                        vm_voice *voice);
+
+// Opens everyone together, in two sides, at rate_hz of 8000 to 192000. One is fed at a time: another takes its place.
+//
+// The handle is the program's to close, with vm_close_mix. Errors: as vm_open_voice.
+vm_result vm_open_mix(vm_peer peer,
+                      uint32_t rate_hz,
+                      vm_mix *mix);
+
+// Opens a microphone that the program writes itself: mono, at rate_hz of 8000 to 192000. It takes the place of the one in use
+// and is processed like one; vm_set_input takes its place again. To have no other before it, join with
+// vm_options.program_input.
+//
+// The handle is the program's to close, with vm_close_microphone. Errors: as vm_open_voice.
+vm_result vm_open_microphone(vm_peer peer,
+                             uint32_t rate_hz,
+                             vm_microphone *microphone);
+
+// Fills `samples` with the next `count` of a voice. *given, unless it is null, becomes how many of them are sound; silence is
+// behind them, and all is silence after an error.
+//
+// Made for an audio thread, as the next two: it waits for nothing, takes no memory, and shares no lock with any other handle;
+// an error leaves vm_last_error as it is. One thread at a time reads a voice. VM_EMPTY: another thread reads or closes it just
+// now. Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE (not aligned, or too many), VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_read_voice(vm_voice voice,
+                        float *samples,
+                        size_t count,
+                        size_t *given);
+
+// Fills `samples` with the next frames, which are two samples each: left and right. Otherwise as vm_read_voice, but that *given
+// counts frames as well.
+vm_result vm_read_mix(vm_mix mix,
+                      float *samples,
+                      size_t frames,
+                      size_t *given);
+
+// Hands over `count` samples. *taken, unless it is null, becomes how many there was room for: fewer if a second of them waits
+// already, because nobody takes them. What is no number becomes silence. Otherwise as vm_read_voice.
+vm_result vm_write_microphone(vm_microphone microphone,
+                              const float *samples,
+                              size_t count,
+                              size_t *taken);
+
+// Closes a voice, from any thread: the peer is in the mix again. Closing it again, or closing 0, does nothing. Error:
+// VM_ERROR_BAD_HANDLE.
+vm_result vm_close_voice(vm_voice voice);
+
+// Closes a mix, likewise.
+vm_result vm_close_mix(vm_mix mix);
+
+// Closes a microphone, likewise: from then on it is silent, until vm_set_input or another one.
+vm_result vm_close_microphone(vm_microphone microphone);
+
 // Tells one's own situation. state->size must be set.
 //
 // Errors: VM_ERROR_NULL, VM_ERROR_BAD_SIZE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
 vm_result vm_get_state(vm_peer peer, struct vm_state *state);
 
-// Tells of everyone else, ordered by id: at most `capacity` of them, one behind the other. *count becomes the number of all,
+// Tells of everyone else, in order of arrival: at most `capacity` of them, one behind the other. *count becomes the number of all,
 // which may be more.
 //
 // `size` is sizeof(vm_remote); peers may be null if capacity is 0. Errors: VM_ERROR_NULL, VM_ERROR_BAD_SIZE,
@@ -726,17 +1180,15 @@ vm_result vm_get_peers(vm_peer peer,
                        size_t capacity,
                        size_t *count);
 
-// Copies one value of what another peer publishes, with a NUL behind it, into the program's buffer. *needed, unless it is
-// null, becomes the bytes that takes; with VM_ERROR_BUFFER nothing was copied. VM_EMPTY: it publishes no such key.
+// How loud a peer is, and whether it speaks; for mouths and lamps, each frame, at the least cost. `of` null is oneself:
+// *speaking is then whether what the microphone gives is sent. Either of the two may be null.
 //
-// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BUFFER, VM_ERROR_UNKNOWN_PEER, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_get_metadata(vm_peer peer,
-                          const struct vm_peer_id *of,
-                          const char *key,
-                          size_t key_length,
-                          char *buffer,
-                          size_t capacity,
-                          size_t *needed);
+// *level_dbfs becomes -120 (silence) to 0, also for somebody who is not in the room; speech begins at about -50. Errors:
+// VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_get_level(vm_peer peer,
+                       const struct vm_peer_id *of,
+                       float *level_dbfs,
+                       int32_t *speaking);
 
 // Writes a peer's id as people see it: 36 characters and a NUL. Errors: VM_ERROR_NULL, VM_ERROR_BUFFER.
 vm_result vm_peer_id_text(const struct vm_peer_id *id, char *buffer, size_t capacity);

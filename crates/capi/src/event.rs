@@ -2,6 +2,7 @@
 
 use std::ffi::c_char;
 use std::mem::{offset_of, size_of};
+use std::time::Duration;
 
 use voicemesh::{Bytes, DeviceRole, ErrorCode, Event, Metadata, PeerId, PeerLeftReason, Reliability, Route, Stamped};
 
@@ -43,6 +44,8 @@ pub struct vm_event {
     pub wait_us: u64,
     /// Reliable bytes of which it is not known that they arrived.
     pub undelivered_bytes: u64,
+    /// The number that vm_set_metadata or vm_set_room_metadata gave.
+    pub transaction: u64,
     /// The session's number.
     pub session: u32,
     /// How many.
@@ -88,6 +91,7 @@ pub(crate) const NONE: vm_event = vm_event {
     metadata_count: 0,
     wait_us: 0,
     undelivered_bytes: 0,
+    transaction: 0,
     session: 0,
     count: 0,
     on: 0,
@@ -119,8 +123,7 @@ unsafe impl Send for Current {}
 impl Current {
     /// Keeps what the event consists of, and gives it as the caller shall see it.
     pub(crate) fn keep(&mut self, stamped: Stamped) -> vm_event {
-        let at_us = u64::try_from(stamped.at.as_micros()).unwrap_or(u64::MAX);
-        self.fill(stamped.event, vm_event { at_us, ..NONE })
+        self.fill(stamped.event, vm_event { at_us: micros(stamped.at), ..NONE })
     }
 
     /// Nothing: what was kept can go.
@@ -169,10 +172,32 @@ impl Current {
             },
             Event::ServerAway { why, retry_in } => vm_event {
                 text: hold(&mut self.text, &why),
-                wait_us: u64::try_from(retry_in.as_micros()).unwrap_or(u64::MAX),
+                wait_us: micros(retry_in),
                 ..told(of::VM_EVENT_SERVER_AWAY)
             },
-            Event::Refused { code, message, .. } => self.with_code(&code, &message, told(of::VM_EVENT_REFUSED)),
+            Event::Refused { code, message, retry_after } => {
+                let refused = vm_event {
+                    on: retry_after.is_some().into(),
+                    wait_us: retry_after.map_or(0, micros),
+                    ..told(of::VM_EVENT_REFUSED)
+                };
+                self.with_code(&code, &message, refused)
+            }
+            Event::OwnerChanged { owner } => about(of::VM_EVENT_OWNER_CHANGED, owner),
+            Event::TransactionDone { transaction, result } => {
+                let done = vm_event { transaction: transaction.0, ..told(of::VM_EVENT_TRANSACTION_DONE) };
+                match result {
+                    Ok(()) => vm_event { on: 1, ..done },
+                    Err(error) => self.with_code(&error.code, &error.message, done),
+                }
+            }
+            Event::RoomMetadataChanged { metadata } => {
+                self.with_metadata(&metadata, told(of::VM_EVENT_ROOM_METADATA_CHANGED))
+            }
+            Event::ReachabilityChanged { token } => {
+                vm_event { text: hold(&mut self.text, &token), ..told(of::VM_EVENT_REACHABILITY_CHANGED) }
+            }
+            Event::ConnectionRequested { peer } => about(of::VM_EVENT_CONNECTION_REQUESTED, peer),
             Event::Replaced => told(of::VM_EVENT_REPLACED),
             Event::Warned { code, message } => self.with_code(&code, &message, told(of::VM_EVENT_WARNED)),
             Event::GroupRefused { group } => {
@@ -251,6 +276,10 @@ impl Current {
         }
         vm_event { metadata: self.pairs.as_ptr(), metadata_count: self.pairs.len(), ..event }
     }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Keeps a text with its NUL.

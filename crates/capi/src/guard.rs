@@ -54,6 +54,14 @@ pub(crate) fn guarded(body: impl FnOnce() -> Outcome) -> vm_result {
     }
 }
 
+/// The same for audio threads: what fails leaves no sentence, which would take memory.
+pub(crate) fn guarded_quietly(body: impl FnOnce() -> vm_result) -> vm_result {
+    catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
+        std::mem::forget(payload);
+        vm_result::VM_ERROR_INTERNAL
+    })
+}
+
 fn remember(why: String) {
     let why = CString::new(why.replace('\0', " ")).unwrap_or_default();
     // A thread that is ending has no place for it any more.
@@ -99,6 +107,8 @@ pub extern "C" fn vm_result_text(result: i32) -> *const c_char {
         -19 => c"the channel is not open",
         -20 => c"the other side opened the channel as another kind",
         -21 => c"this peer has left the room",
+        -22 => c"the reachability token is none of that peer's",
+        -23 => c"the password is too long",
         -100 => c"a fault of voicemesh",
         _ => c"an unknown result",
     };

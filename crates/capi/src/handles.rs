@@ -8,7 +8,7 @@ use crate::vm_result;
 /// Open handles of one kind at a time; one more is refused.
 const MOST_OPEN: usize = 1_024;
 /// A slot that was used so often is never used again. 24 bits of a handle.
-const LAST_GENERATION: u32 = (1 << 24) - 1;
+pub(crate) const LAST_GENERATION: u32 = (1 << 24) - 1;
 
 /// The open things of one kind. A handle is, from its highest byte: the kind, the slot's generation (three bytes), the
 /// slot's number (four bytes).
@@ -45,8 +45,7 @@ impl<T> Table<T> {
                 slots.len() - 1
             }
         };
-        let number = u64::try_from(index).map_err(|_| Fault::value("a handle", index))?;
-        Ok(u64::from(self.kind) << 56 | u64::from(slots[index].generation) << 32 | number)
+        Ok(handle(self.kind, slots[index].generation, index))
     }
 
     pub(crate) fn find(&self, handle: u64) -> Result<Arc<T>, Fault> {
@@ -73,16 +72,27 @@ impl<T> Table<T> {
     }
 
     fn parts(&self, handle: u64) -> Result<(u32, usize), Fault> {
-        let [kind, g2, g1, g0, number @ ..] = handle.to_be_bytes();
-        let index = usize::try_from(u32::from_be_bytes(number)).map_err(|_| never_given(handle))?;
-        if kind != self.kind {
-            return Err(never_given(handle));
+        match parts(handle) {
+            (kind, generation, index) if kind == self.kind => Ok((generation, index)),
+            _ => Err(never_given(handle)),
         }
-        Ok((u32::from_be_bytes([0, g2, g1, g0]), index))
     }
 }
 
-fn never_given(handle: u64) -> Fault {
+/// `index` is far below 2³².
+pub(crate) fn handle(kind: u8, generation: u32, index: usize) -> u64 {
+    u64::from(kind) << 56 | u64::from(generation) << 32 | index as u64 & 0xFFFF_FFFF
+}
+
+/// The kind, the slot's generation, the slot's number.
+pub(crate) fn parts(handle: u64) -> (u8, u32, usize) {
+    let [kind, g2, g1, g0, number @ ..] = handle.to_be_bytes();
+    // Where a usize is shorter, no slot has such a number.
+    let index = usize::try_from(u32::from_be_bytes(number)).unwrap_or(usize::MAX);
+    (kind, u32::from_be_bytes([0, g2, g1, g0]), index)
+}
+
+pub(crate) fn never_given(handle: u64) -> Fault {
     Fault::new(vm_result::VM_ERROR_BAD_HANDLE, format!("{handle:#x} is no handle of this kind"))
 }
 

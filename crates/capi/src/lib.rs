@@ -8,8 +8,10 @@
 //!
 //! - [`guard`]: every function's frame: catches panics, keeps the sentence of the last error.
 //! - [`handles`]: numbers for open things, each used once, so that a closed one is known for ever.
+//! - [`seats`]: the same for what audio threads read: nobody waits there.
 //! - [`memory`]: the only place that reads and writes the caller's memory.
-//! - [`options`], [`event`], [`peer`], [`data`], [`state`], [`devices`]: the functions.
+//! - [`options`], [`event`], [`peer`], [`data`], [`lobby`], [`places`], [`speak`], [`pcm`], [`state`], [`devices`]: the
+//!   functions.
 //!
 //! `unsafe` of this house is here alone. Each block rests on one promise, which is the header's: a pointer is null or points to
 //! as much as its function says.
@@ -25,9 +27,14 @@ pub mod devices;
 pub mod event;
 pub mod guard;
 pub mod handles;
+pub mod lobby;
 pub mod memory;
 pub mod options;
+pub mod pcm;
 pub mod peer;
+pub mod places;
+pub mod seats;
+pub mod speak;
 pub mod state;
 #[cfg(test)]
 mod tests;

@@ -26,6 +26,12 @@ unsafe impl Plain for u64 {}
 unsafe impl Plain for usize {}
 // SAFETY: a number.
 unsafe impl Plain for u8 {}
+// SAFETY: a number.
+unsafe impl Plain for i32 {}
+// SAFETY: a number.
+unsafe impl Plain for f32 {}
+// SAFETY: numbers.
+unsafe impl Plain for crate::vm_vector {}
 // SAFETY: numbers and raw pointers.
 unsafe impl Plain for vm_pair {}
 
@@ -184,6 +190,48 @@ pub(crate) unsafe fn bytes<'a, T: Plain>(data: *const T, count: usize, what: &st
     }
     // SAFETY: not null, aligned, and of that many items, by our caller's promise; bounded far below isize::MAX.
     Ok(unsafe { std::slice::from_raw_parts(data, count) })
+}
+
+/// Where the caller wants samples, silent at first.
+///
+/// # Safety
+///
+/// `data` is null or points to memory for `count` samples, which nobody else touches for `'a`.
+pub(crate) unsafe fn samples<'a>(data: *mut f32, count: usize) -> Result<&'a mut [f32], vm_result> {
+    if count == 0 {
+        return Ok(&mut []);
+    }
+    check_samples(data, count)?;
+    // SAFETY: not null, aligned, of that many samples, and bounded; zeros are samples, so that all of it is initialised.
+    unsafe {
+        data.write_bytes(0, count);
+        Ok(std::slice::from_raw_parts_mut(data, count))
+    }
+}
+
+/// Samples that the caller hands over.
+///
+/// # Safety
+///
+/// `data` is null or points to `count` samples, which stay as they are for `'a`.
+pub(crate) unsafe fn heard<'a>(data: *const f32, count: usize) -> Result<&'a [f32], vm_result> {
+    if count == 0 {
+        return Ok(&[]);
+    }
+    check_samples(data, count)?;
+    // SAFETY: not null, aligned, of that many samples, and bounded.
+    Ok(unsafe { std::slice::from_raw_parts(data, count) })
+}
+
+/// Without a sentence: [`guarded_quietly`](crate::guard::guarded_quietly).
+fn check_samples(data: *const f32, count: usize) -> Result<(), vm_result> {
+    if data.is_null() {
+        Err(vm_result::VM_ERROR_NULL)
+    } else if !data.is_aligned() || count > MOST_BYTES / size_of::<f32>() {
+        Err(vm_result::VM_ERROR_BAD_VALUE)
+    } else {
+        Ok(())
+    }
 }
 
 /// A text within a structure.

@@ -3,7 +3,10 @@
 use std::mem::size_of;
 use std::time::Duration;
 
-use voicemesh::{Activation, InputSpec, JoinError, JoinOptions, NoiseSuppression, OutputSpec, Presence, Processing};
+use voicemesh::{
+    Activation, Connections, Handedness, InputSpec, JoinError, JoinOptions, NoiseSuppression, OutputSpec, Presence,
+    Processing,
+};
 
 use crate::guard::{Fault, guarded};
 use crate::memory::{self, Plain, Sized32};
@@ -33,6 +36,9 @@ pub struct vm_options {
     pub record: vm_string,
     /// A file with a certificate (PEM) to trust beside those the system trusts; none if empty.
     pub extra_root_pem: vm_string,
+    /// The room's password, at most 128 bytes, checked by the server: whoever comes into an empty room decides it. None if
+    /// empty.
+    pub password: vm_string,
     /// What to publish about oneself; null if metadata_count is 0.
     pub metadata: *const vm_pair,
     /// How many pairs that are.
@@ -61,6 +67,19 @@ pub struct vm_options {
     pub high_pass: i32,
     /// Messages leave with vm_flush alone, at the end of a frame, and not by themselves.
     pub manual_flush: i32,
+    /// A vm_connections.
+    pub connections: i32,
+    /// A game with places: the own speech is heard from where this peer stands, and the speaker plays two sides. See
+    /// vm_set_position.
+    pub positional: i32,
+    /// A vm_handedness.
+    pub handedness: i32,
+    /// There is no microphone but the one that vm_open_microphone makes; input does not count.
+    pub program_input: i32,
+    /// There is no speaker: the program plays what vm_open_mix or vm_open_voice gives; output does not count.
+    pub program_output: i32,
+    /// Zero.
+    pub reserved: i32,
 }
 
 // SAFETY: numbers and raw pointers.
@@ -84,6 +103,7 @@ pub(crate) const DEFAULTS: vm_options = vm_options {
     state_dir: OPEN,
     record: OPEN,
     extra_root_pem: OPEN,
+    password: OPEN,
     metadata: std::ptr::null(),
     metadata_count: 0,
     presence: 0,
@@ -98,6 +118,12 @@ pub(crate) const DEFAULTS: vm_options = vm_options {
     automatic_gain: 1,
     high_pass: 1,
     manual_flush: 0,
+    connections: 0,
+    positional: 0,
+    handedness: 0,
+    program_input: 0,
+    program_output: 0,
+    reserved: 0,
 };
 
 /// Sets every option to its default, and every text to the empty one with the length VM_NUL_TERMINATED.
@@ -135,16 +161,24 @@ pub(crate) unsafe fn read(options: *const vm_options) -> Result<JoinOptions, Fau
         .echo(given.echo != 0)
         .manual_flush(given.manual_flush != 0)
         .presence(presence(given.presence)?)
+        .connections(connections(given.connections)?)
+        .positional(given.positional != 0)
+        .handedness(handedness(given.handedness)?)
+        .password(text(given.password, "password")?)
         // SAFETY: our caller's promise.
         .metadata(unsafe { memory::metadata(given.metadata, given.metadata_count)? });
     if let name @ [_, ..] = text(given.name, "name")?.as_bytes() {
         options = options.name(String::from_utf8_lossy(name));
     }
     let (input, output) = (text(given.input, "input")?, text(given.output, "output")?);
-    if !input.is_empty() {
+    if given.program_input != 0 {
+        options = options.input(InputSpec::Program);
+    } else if !input.is_empty() {
         options = options.input(input_spec(input)?);
     }
-    if !output.is_empty() {
+    if given.program_output != 0 {
+        options = options.output(OutputSpec::Program);
+    } else if !output.is_empty() {
         options = options.output(output_spec(output)?);
     }
     for (folder, what) in
@@ -192,6 +226,22 @@ fn presence(value: i32) -> Result<Presence, Fault> {
     }
 }
 
+fn connections(value: i32) -> Result<Connections, Fault> {
+    match value {
+        0 => Ok(Connections::Automatic),
+        1 => Ok(Connections::Explicit),
+        _ => Err(Fault::value("connections", value)),
+    }
+}
+
+fn handedness(value: i32) -> Result<Handedness, Fault> {
+    match value {
+        0 => Ok(Handedness::Right),
+        1 => Ok(Handedness::Left),
+        _ => Err(Fault::value("handedness", value)),
+    }
+}
+
 /// `None` for the default.
 pub(crate) fn activation(value: i32, release_ms: u32) -> Result<Option<Activation>, Fault> {
     if release_ms > 5_000 {
@@ -227,6 +277,7 @@ pub(crate) fn refused(error: &JoinError) -> Fault {
     let result = match error {
         JoinError::BadServer { .. } => vm_result::VM_ERROR_BAD_SERVER,
         JoinError::RoomTooLong | JoinError::BadName => vm_result::VM_ERROR_BAD_NAME,
+        JoinError::PasswordTooLong => vm_result::VM_ERROR_BAD_PASSWORD,
         JoinError::Input(_) | JoinError::Output(_) => vm_result::VM_ERROR_DEVICE,
         JoinError::Recording(_) => vm_result::VM_ERROR_RECORDING,
         JoinError::Certificate(_) => vm_result::VM_ERROR_CERTIFICATE,

@@ -13,7 +13,7 @@ use crate::peer::{vm_peer, with};
 use crate::{vm_peer_id, vm_result};
 
 /// How quiet nothing is.
-const SILENCE_DBFS: f32 = -120.0;
+pub(crate) const SILENCE_DBFS: f32 = -120.0;
 
 /// One's own situation, as of a few milliseconds ago.
 #[repr(C)]
@@ -100,6 +100,8 @@ pub struct vm_remote {
     pub frames_heard: u64,
     /// Frames of it that were guessed.
     pub frames_concealed: u64,
+    /// Its place in the order of arrival; whoever came earlier has a lower one.
+    pub order: u64,
 }
 
 // SAFETY: numbers and an array of them.
@@ -122,7 +124,7 @@ pub unsafe extern "C" fn vm_get_state(peer: vm_peer, state: *mut vm_state) -> vm
     })
 }
 
-/// Tells of everyone else, ordered by id: at most `capacity` of them, one behind the other. *count becomes the number of all,
+/// Tells of everyone else, in order of arrival: at most `capacity` of them, one behind the other. *count becomes the number of all,
 /// which may be more.
 ///
 /// `size` is sizeof(vm_remote); peers may be null if capacity is 0. Errors: VM_ERROR_NULL, VM_ERROR_BAD_SIZE,
@@ -152,31 +154,39 @@ pub unsafe extern "C" fn vm_get_peers(
     })
 }
 
-/// Copies one value of what another peer publishes, with a NUL behind it, into the program's buffer. *needed, unless it is
-/// null, becomes the bytes that takes; with VM_ERROR_BUFFER nothing was copied. VM_EMPTY: it publishes no such key.
+/// How loud a peer is, and whether it speaks; for mouths and lamps, each frame, at the least cost. `of` null is oneself:
+/// *speaking is then whether what the microphone gives is sent. Either of the two may be null.
 ///
-/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BUFFER, VM_ERROR_UNKNOWN_PEER, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// *level_dbfs becomes -120 (silence) to 0, also for somebody who is not in the room; speech begins at about -50. Errors:
+/// VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_get_metadata(
+pub unsafe extern "C" fn vm_get_level(
     peer: vm_peer,
     of: *const vm_peer_id,
-    key: *const c_char,
-    key_length: usize,
-    buffer: *mut c_char,
-    capacity: usize,
-    needed: *mut usize,
+    level_dbfs: *mut f32,
+    speaking: *mut i32,
 ) -> vm_result {
     guarded(|| {
         // SAFETY: the header's promise.
-        let (of, key) = unsafe { (memory::read(of, "of")?, memory::text(key, key_length, "key")?) };
-        let snapshot = with(peer, |peer| Ok(peer.snapshot()))?;
-        let unknown = || Fault::new(vm_result::VM_ERROR_UNKNOWN_PEER, "there is no such peer in the room");
-        let state = snapshot.peers.iter().find(|state| vm_peer_id::from(state.peer) == of).ok_or_else(unknown)?;
-        match state.metadata.get(key) {
+        let of = if of.is_null() { None } else { Some(unsafe { memory::read(of, "of")? }) };
+        let (level, speaks) = with(peer, |peer| {
+            Ok(peer.read_snapshot(|now| match of.map(voicemesh::PeerId::from) {
+                None => (Some(now.microphone.level_dbfs), now.microphone.sending),
+                Some(of) => {
+                    let state = now.peers.iter().find(|state| state.peer == of);
+                    state.map_or((None, false), |state| (state.level_dbfs, state.speaking))
+                }
+            }))
+        })?;
+        if !level_dbfs.is_null() {
             // SAFETY: the header's promise.
-            Some(value) => unsafe { memory::copy_out(value, buffer, capacity, needed) },
-            None => Ok(vm_result::VM_EMPTY),
+            unsafe { memory::write(level_dbfs, level.unwrap_or(SILENCE_DBFS), "level_dbfs")? };
         }
+        if !speaking.is_null() {
+            // SAFETY: the header's promise.
+            unsafe { memory::write(speaking, speaks.into(), "speaking")? };
+        }
+        Ok(vm_result::VM_OK)
     })
 }
 
@@ -236,6 +246,7 @@ fn remote(state: &PeerState) -> vm_remote {
         frames_received: state.frames_received,
         frames_heard: state.frames_heard,
         frames_concealed: state.frames_concealed,
+        order: state.order,
     }
 }
 

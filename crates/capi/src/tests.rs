@@ -1,5 +1,7 @@
 //! The edge as hostile or careless callers meet it.
 
+mod game;
+
 use std::ffi::{CStr, c_char};
 use std::mem::size_of;
 use std::ptr::{null, null_mut};
@@ -143,8 +145,6 @@ fn null_is_an_error_wherever_it_is_none() {
             vm_disconnect(peer, null()),
             vm_queued_bytes(peer, null(), &raw mut count),
             vm_queued_bytes(peer, &raw const id, null_mut()),
-            vm_get_metadata(peer, null(), c"a".as_ptr(), 1, null_mut(), 0, null_mut()),
-            vm_get_metadata(peer, &raw const id, null(), 1, null_mut(), 0, null_mut()),
             vm_peer_id_text(null(), null_mut(), 0),
             vm_peer_id_text(&raw const id, null_mut(), 37),
         ] {
@@ -169,6 +169,9 @@ fn what_stands_for_no_choice_is_refused() {
     let too_long = vm_string { data: long.as_ptr().cast(), length: long.len() };
     for (options, expected) in [
         (vm_options { presence: 3, ..good }, VM_ERROR_BAD_VALUE),
+        (vm_options { connections: 2, ..good }, VM_ERROR_BAD_VALUE),
+        (vm_options { handedness: -1, ..good }, VM_ERROR_BAD_VALUE),
+        (vm_options { password: too_long, ..good }, VM_ERROR_BAD_PASSWORD),
         (vm_options { activation: -1, ..good }, VM_ERROR_BAD_VALUE),
         (vm_options { activation: 3, release_ms: 5_001, ..good }, VM_ERROR_BAD_VALUE),
         (vm_options { has_processing: 1, noise_suppression: 4, ..good }, VM_ERROR_BAD_VALUE),

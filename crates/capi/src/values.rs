@@ -54,6 +54,10 @@ pub enum vm_result {
     VM_ERROR_CHANNEL_MISMATCH = -20,
     /// This peer has left the room.
     VM_ERROR_LEFT = -21,
+    /// The reachability token is none of that peer's.
+    VM_ERROR_BAD_TOKEN = -22,
+    /// The password is too long.
+    VM_ERROR_BAD_PASSWORD = -23,
     /// A fault of this library. The handle should be closed.
     VM_ERROR_INTERNAL = -100,
 }
@@ -98,6 +102,18 @@ pub struct vm_pair {
     pub value: vm_string,
 }
 
+/// A place, a direction or a velocity: in metres, or metres a second.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct vm_vector {
+    /// To the right.
+    pub x: f32,
+    /// Up.
+    pub y: f32,
+    /// Backward or forward; see vm_handedness.
+    pub z: f32,
+}
+
 /// As a length: the text ends before its first NUL.
 ///
 /// cbindgen:ignore (it stands in cbindgen.toml, in terms of C)
@@ -132,7 +148,8 @@ pub enum vm_event_type {
     VM_EVENT_TEXT = 9,
     /// The server cannot be reached, and is tried again: text (why), wait_us (when).
     VM_EVENT_SERVER_AWAY = 10,
-    /// The server does not let this peer in, and it does not try again: code, text.
+    /// The server does not let this peer in, and it does not try again: code, text, on (the server said when trying again may
+    /// work), wait_us (when).
     VM_EVENT_REFUSED = 11,
     /// This identity joined from somewhere else. It does not come back by itself.
     VM_EVENT_REPLACED = 12,
@@ -160,6 +177,17 @@ pub enum vm_event_type {
     VM_EVENT_CHANNEL_CLOSED = 23,
     /// The other side has closed every data channel: peer, undelivered_bytes.
     VM_EVENT_DISCONNECTED = 24,
+    /// The room's owner is whoever has been in it longest: peer, perhaps oneself. Comes after every VM_EVENT_JOINED, and when
+    /// it changes.
+    VM_EVENT_OWNER_CHANGED = 25,
+    /// A change of metadata is made, or has failed: transaction, on (it is made), else code, text.
+    VM_EVENT_TRANSACTION_DONE = 26,
+    /// The room publishes something else now: metadata (all of it).
+    VM_EVENT_ROOM_METADATA_CHANGED = 27,
+    /// The way to this peer has changed: text (the own token, which its metadata has too, as VM_REACHABILITY_KEY).
+    VM_EVENT_REACHABILITY_CHANGED = 28,
+    /// Somebody wants a direct link, and this program has not called vm_connect_peer: peer.
+    VM_EVENT_CONNECTION_REQUESTED = 29,
     /// Something that this library knows and this header does not.
     VM_EVENT_OTHER = 1000,
 }
@@ -220,6 +248,66 @@ pub enum vm_presence {
     VM_PRESENCE_MUST_EXIST = 1,
     /// Nobody; else "room-exists".
     VM_PRESENCE_MUST_NOT_EXIST = 2,
+}
+
+/// To whom direct links are made.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum vm_connections {
+    /// To everyone in the room.
+    VM_CONNECTIONS_AUTOMATIC = 0,
+    /// To those whom the program connects to with vm_connect_peer, if they connect as well.
+    VM_CONNECTIONS_EXPLICIT = 1,
+}
+
+/// Which way the game's axes lie, with x to the right and y up.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum vm_handedness {
+    /// Forward is -z: OpenGL, OpenAL, Godot, Bevy.
+    VM_HANDEDNESS_RIGHT = 0,
+    /// Forward is +z: Unity, Direct3D.
+    VM_HANDEDNESS_LEFT = 1,
+}
+
+/// How a voice gets softer with its distance d; see vm_set_attenuation.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum vm_attenuation {
+    /// Not at all.
+    VM_ATTENUATION_NONE = 0,
+    /// reference / (reference + rolloff * (d - reference)).
+    VM_ATTENUATION_INVERSE = 1,
+    /// 1 - rolloff * (d - reference) / (max - reference).
+    VM_ATTENUATION_LINEAR = 2,
+    /// (d / reference) ^ -rolloff.
+    VM_ATTENUATION_EXPONENTIAL = 3,
+}
+
+/// How urgent speech is: what is less urgent is lowered by 12 dB meanwhile.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum vm_priority {
+    /// Below ordinary speech.
+    VM_PRIORITY_LOW = -1,
+    /// Ordinary speech.
+    VM_PRIORITY_DEFAULT = 0,
+    /// Above ordinary speech.
+    VM_PRIORITY_MEDIUM = 1,
+    /// Above all.
+    VM_PRIORITY_HIGH = 2,
+}
+
+/// Which axes of a position a proximity grid counts.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum vm_axes {
+    /// x and z: people on the ground of a world whose y points up.
+    VM_AXES_GROUND = 0,
+    /// x and y: a flat world.
+    VM_AXES_FLAT = 1,
+    /// All three, at three times as many groups.
+    VM_AXES_SPACE = 2,
 }
 
 /// When the microphone's sound is sent.

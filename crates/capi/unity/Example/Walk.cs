@@ -42,7 +42,10 @@ internal sealed class Walk
         server.OnText += (from, text) => texts.Add(text);
         Until("the early client is in", () => server.Connections.Count == 1 && clients[0].Connections.Count == 1);
 
-        AddClient(quiet("late"));
+        var late = quiet("late");
+        late.Input = "tone:500";
+        late.Metadata["team"] = "red";
+        AddClient(late);
         Until("everyone sees everyone", () => connected == 6 && clients[1].Connections.Count == 2);
 
         // A room has one server.
@@ -83,6 +86,8 @@ internal sealed class Walk
         Until("the server has answered", () => answers == 1 && toAll == 2);
         Require("it came as it was sent", texts.Contains("hello, server ReliableMessageReceived"));
 
+        PlayGame();
+
         // Who leaves is gone for everyone, once.
         clients[1].Dispose();
         clients[1].Dispose();
@@ -93,6 +98,102 @@ internal sealed class Walk
         server.Dispose();
         server.Dispose();
         server.UpdateServer();
+    }
+
+    /// The server as a game: a channel, what the room publishes, where somebody stands, and its voice on a thread of its own.
+    private void PlayGame()
+    {
+        var voice = server.Voice;
+        var late = default(PeerId);
+        foreach (var connection in server.Connections)
+        {
+            if (voice.Metadata(connection.Peer, "team") == "red")
+            {
+                late = connection.Peer;
+            }
+        }
+        Require("the keys are told", voice.MetadataKeys(late).Contains(Peer.ReachabilityKey));
+        Require("there is no such key", voice.Metadata(late, "nothing") == null);
+
+        var isMade = new Dictionary<ulong, bool>();
+        var reached = "";
+        server.OnEvent += happened =>
+        {
+            if (happened.Type == EventType.TransactionDone)
+            {
+                isMade[happened.Transaction] = happened.On;
+            }
+            if (happened.Type == EventType.ChannelMessage)
+            {
+                reached = happened.Channel + " " + Encoding.UTF8.GetString(happened.Data);
+            }
+        };
+        var changes = new Dictionary<string, string> { { "map", "ice" }, { "weather", null } };
+        // Whoever opened the room owns it.
+        var own = voice.SetMetadata(changes);
+        var room = voice.SetRoomMetadata(changes);
+        Until("both are answered", () => isMade.Count == 2);
+        Require("the owner publishes both", isMade[own] && isMade[room]);
+        Until("and reads them", () => voice.Metadata(null, "map") == "ice" && voice.RoomMetadata("map") == "ice");
+
+        var guest = clients[1].Voice;
+        var self = default(PeerId);
+        foreach (var connection in clients[1].Connections)
+        {
+            self = guest.Metadata(connection.Peer, "map") == "ice" ? connection.Peer : self;
+        }
+        Require("all know the owner", guest.Owner == self && voice.Owner == self);
+        voice.OpenChannel(late, 5, true);
+        guest.OpenChannel(self, 5, true);
+        guest.SendOn(self, 5, Encoding.UTF8.GetBytes("..over the channel"), 2, 16);
+        Until("it came over the channel", () => reached == "5 over the channel");
+
+        voice.SetListener(new Vector(0, 0, 0), new Vector(0, 0, 1), new Vector(0, 1, 0));
+        voice.SetPosition(late, new Vector(1, 0, 0), new Vector(0, 0, 0));
+        voice.SetAttenuation(Attenuation.Linear, 1, 20, 1);
+        using (var grid = new ProximityGrid("walk", 20, GridAxes.Ground))
+        using (var speaking = voice.SpeakToPeer(late, 1, Priority.High, true))
+        using (var microphone = voice.OpenMicrophone(16000))
+        using (var spoken = voice.OpenVoice(late, 44100))
+        using (var everyone = voice.OpenMix(48000))
+        {
+            voice.MoveIn(grid, new Vector(5, 0, 5));
+            speaking.Set(0.5f, Priority.Default, false);
+            Require("there is room", microphone.Write(new float[160], 160) == 160);
+            var isHeard = false;
+            var isOver = false;
+            var audio = new Thread(() =>
+            {
+                var data = new float[2 * 441];
+                while (!Volatile.Read(ref isOver))
+                {
+                    // What an AudioSource with a clip of ones hands over.
+                    for (var at = 0; at < data.Length; at++)
+                    {
+                        data[at] = 1;
+                    }
+                    spoken.Shape(data, 2);
+                    everyone.Add(data, 2);
+                    foreach (var sample in data)
+                    {
+                        if (Math.Abs(sample) > 0.05f)
+                        {
+                            Volatile.Write(ref isHeard, true);
+                        }
+                    }
+                    Thread.Sleep(10);
+                }
+            });
+            audio.Start();
+            Until("the voice is heard", () => Volatile.Read(ref isHeard));
+            bool isSpeaking;
+            Until("and is loud", () => voice.Level(late, out isSpeaking) > -50 && isSpeaking);
+            // It may go while it is read.
+            spoken.Dispose();
+            Volatile.Write(ref isOver, true);
+            audio.Join();
+            voice.LeaveGrid(grid);
+        }
     }
 
     private void AddClient(JoinOptions options)

@@ -32,6 +32,8 @@ namespace Voicemesh
         ChannelClosed = -19,
         ChannelMismatch = -20,
         Left = -21,
+        BadToken = -22,
+        BadPassword = -23,
         Internal = -100
     }
 
@@ -62,7 +64,12 @@ namespace Voicemesh
         ChannelOpened = 21,
         ChannelMismatch = 22,
         ChannelClosed = 23,
-        Disconnected = 24
+        Disconnected = 24,
+        OwnerChanged = 25,
+        TransactionDone = 26,
+        RoomMetadataChanged = 27,
+        ReachabilityChanged = 28,
+        ConnectionRequested = 29
     }
 
     /// <summary>How a peer is reached.</summary>
@@ -79,6 +86,64 @@ namespace Voicemesh
         Either = 0,
         MustExist = 1,
         MustNotExist = 2
+    }
+
+    /// <summary>To whom direct links are made.</summary>
+    public enum Connections
+    {
+        /// <summary>To everyone in the room.</summary>
+        Automatic = 0,
+        /// <summary>To those whom both sides connect to, with ConnectPeer.</summary>
+        Explicit = 1
+    }
+
+    /// <summary>Which way the game's axes lie; Unity's are left-handed.</summary>
+    public enum Handedness
+    {
+        Right = 0,
+        Left = 1
+    }
+
+    /// <summary>How a voice gets softer with its distance.</summary>
+    public enum Attenuation
+    {
+        None = 0,
+        Inverse = 1,
+        Linear = 2,
+        Exponential = 3
+    }
+
+    /// <summary>How urgent speech is: what is less urgent is lowered meanwhile.</summary>
+    public enum Priority
+    {
+        Low = -1,
+        Default = 0,
+        Medium = 1,
+        High = 2
+    }
+
+    /// <summary>Which axes of a position a grid counts.</summary>
+    public enum GridAxes
+    {
+        Ground = 0,
+        Flat = 1,
+        Space = 2
+    }
+
+    /// <summary>A place, a direction or a velocity: laid out as Unity's Vector3, in metres.</summary>
+    [StructLayout(LayoutKind.Sequential)]
+    public struct Vector
+    {
+        public float X;
+        public float Y;
+        public float Z;
+
+        public Vector(float x, float y, float z)
+        {
+            X = x;
+            Y = y;
+            Z = z;
+        }
     }
 
     /// <summary>A machine in a room: the same across reconnects.</summary>
@@ -134,6 +199,23 @@ namespace Voicemesh
     }
 
     [StructLayout(LayoutKind.Sequential)]
+    internal struct NativeChange
+    {
+        public NativeString Key;
+        public NativeString Value;
+        public int Remove;
+        public int Reserved;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
+    internal struct NativePose
+    {
+        public Vector Position;
+        public Vector Forward;
+        public Vector Up;
+    }
+
+    [StructLayout(LayoutKind.Sequential)]
     internal struct NativeOptions
     {
         public uint Size;
@@ -146,6 +228,7 @@ namespace Voicemesh
         public NativeString StateDir;
         public NativeString Record;
         public NativeString ExtraRootPem;
+        public NativeString Password;
         public IntPtr Metadata;
         public UIntPtr MetadataCount;
         public int Presence;
@@ -160,6 +243,12 @@ namespace Voicemesh
         public int AutomaticGain;
         public int HighPass;
         public int ManualFlush;
+        public int Connections;
+        public int Positional;
+        public int Handedness;
+        public int ProgramInput;
+        public int ProgramOutput;
+        public int Reserved;
     }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -178,6 +267,7 @@ namespace Voicemesh
         public UIntPtr MetadataCount;
         public ulong WaitUs;
         public ulong UndeliveredBytes;
+        public ulong Transaction;
         public uint Session;
         public uint Count;
         public int On;
@@ -190,13 +280,13 @@ namespace Voicemesh
         public int Reserved;
     }
 
-    internal static class Native
+    internal static partial class Native
     {
 #if UNITY_IOS && !UNITY_EDITOR
         // Linked into the program.
-        private const string Library = "__Internal";
+        public const string Library = "__Internal";
 #else
-        private const string Library = "voicemesh";
+        public const string Library = "voicemesh";
 #endif
 
         /// VM_ABI_VERSION of the header that this file was written after.

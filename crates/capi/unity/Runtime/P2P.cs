@@ -85,6 +85,9 @@ namespace Voicemesh
         /// <summary>Somebody wrote: who, and what.</summary>
         public event Action<ConnectionId, string> OnText;
 
+        /// <summary>Everything that happens, first and as it is: channels, metadata, the owner and so on.</summary>
+        public event Action<Event> OnEvent;
+
         /// <summary>The room cannot be joined, now or ever: a code ("room-exists"), and a sentence.</summary>
         public event Action<string, string> OnFailure;
 
@@ -140,6 +143,10 @@ namespace Voicemesh
 
         private void Raise(Event happened)
         {
+            if (OnEvent != null)
+            {
+                OnEvent(happened);
+            }
             var connection = new ConnectionId(happened.Peer);
             switch (happened.Type)
             {

@@ -28,7 +28,19 @@ namespace Voicemesh
         /// <summary>Where the installation's secret is kept; in Unity, Application.persistentDataPath.</summary>
         public string StateDir = "";
         public string ExtraRootPem = "";
+        /// <summary>The room's password; whoever comes into an empty room decides it.</summary>
+        public string Password = "";
         public Presence Presence = Presence.Either;
+        public Connections Connections = Connections.Automatic;
+        /// <summary>A game with places; see Peer.SetPosition.</summary>
+        public bool Positional;
+        public Handedness Handedness = Handedness.Left;
+        /// <summary>There is no microphone but the one of Peer.OpenMicrophone.</summary>
+        public bool ProgramInput;
+        /// <summary>There is no speaker: the game plays what Peer.OpenVoice or Peer.OpenMix gives.</summary>
+        public bool ProgramOutput;
+        /// <summary>Messages leave with Peer.Flush alone.</summary>
+        public bool ManualFlush;
         public bool RelayOnly;
         public bool Muted;
         public readonly Dictionary<string, string> Metadata = new Dictionary<string, string>();
@@ -48,12 +60,14 @@ namespace Voicemesh
         public byte[] Data;
         public bool IsReliable;
         public int Channel;
+        /// <summary>Whose end TransactionDone tells; On says whether it is made.</summary>
+        public ulong Transaction;
         /// <summary>What a peer publishes; null if there is nothing.</summary>
         public Dictionary<string, string> Metadata;
     }
 
     /// <summary>One's own place in a room. For one thread at a time; Dispose leaves, and may be called again.</summary>
-    public sealed class Peer : IDisposable
+    public sealed partial class Peer : IDisposable
     {
         private ulong handle;
 
@@ -75,11 +89,18 @@ namespace Voicemesh
                 native.Output = texts.Add(options.Output);
                 native.StateDir = texts.Add(options.StateDir);
                 native.ExtraRootPem = texts.Add(options.ExtraRootPem);
+                native.Password = texts.Add(options.Password);
                 native.Metadata = texts.Add(options.Metadata);
                 native.MetadataCount = (UIntPtr)options.Metadata.Count;
                 native.Presence = (int)options.Presence;
                 native.RelayOnly = options.RelayOnly ? 1 : 0;
                 native.Muted = options.Muted ? 1 : 0;
+                native.Connections = (int)options.Connections;
+                native.Positional = options.Positional ? 1 : 0;
+                native.Handedness = (int)options.Handedness;
+                native.ProgramInput = options.ProgramInput ? 1 : 0;
+                native.ProgramOutput = options.ProgramOutput ? 1 : 0;
+                native.ManualFlush = options.ManualFlush ? 1 : 0;
                 Check(Native.vm_join(ref native, out handle));
             }
         }
@@ -104,6 +125,7 @@ namespace Voicemesh
             happened.Route = (Route)native.Route;
             happened.IsReliable = native.Reliability != 0;
             happened.Channel = native.Channel;
+            happened.Transaction = native.Transaction;
             if (happened.Type == EventType.Message || happened.Type == EventType.ChannelMessage)
             {
                 happened.Data = new byte[(int)native.DataLength];
@@ -197,7 +219,7 @@ namespace Voicemesh
             }
         }
 
-        private static void Check(Result result)
+        internal static void Check(Result result)
         {
             if (result < 0)
             {
@@ -253,6 +275,23 @@ namespace Voicemesh
                 foreach (var pair in pairs)
                 {
                     var native = new NativePair { Key = Add(pair.Key), Value = Add(pair.Value) };
+                    Marshal.StructureToPtr(native, IntPtr.Add(data, at * size), false);
+                    at++;
+                }
+                return data;
+            }
+
+            public IntPtr AddChanges(IDictionary<string, string> changes)
+            {
+                var size = Marshal.SizeOf(typeof(NativeChange));
+                var data = Take(changes.Count * size + 1);
+                var at = 0;
+                foreach (var change in changes)
+                {
+                    var native = new NativeChange
+                    {
+                        Key = Add(change.Key), Value = Add(change.Value), Remove = change.Value == null ? 1 : 0
+                    };
                     Marshal.StructureToPtr(native, IntPtr.Add(data, at * size), false);
                     at++;
                 }

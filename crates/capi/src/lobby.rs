@@ -1,0 +1,287 @@
+//! The room as a lobby: its owner, metadata as transactions, and connections to peers by their tokens.
+
+use std::ffi::c_char;
+
+use voicemesh::{ConnectError, Metadata, MetadataTransaction, Peer, Snapshot, TransactionId};
+
+use crate::guard::{Fault, Outcome, guarded};
+use crate::memory::{self, Plain};
+use crate::peer::{vm_peer, with};
+use crate::{vm_peer_id, vm_result, vm_string};
+
+/// One change of metadata.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct vm_change {
+    /// Of which key.
+    pub key: vm_string,
+    /// The new value; does not count with remove.
+    pub value: vm_string,
+    /// The key is removed.
+    pub remove: i32,
+    /// Zero.
+    pub reserved: i32,
+}
+
+// SAFETY: numbers and raw pointers.
+unsafe impl Plain for vm_change {}
+
+/// Tells the room's owner: whoever has been in it longest, perhaps oneself. VM_EMPTY: it is not known yet.
+///
+/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_get_owner(peer: vm_peer, owner: *mut vm_peer_id) -> vm_result {
+    guarded(|| {
+        let known = with(peer, |peer| Ok(peer.read_snapshot(|now| now.owner)))?;
+        // SAFETY: the header's promise.
+        unsafe { memory::write(owner, known.map(vm_peer_id::from).unwrap_or_default(), "owner")? };
+        Ok(if known.is_some() { vm_result::VM_OK } else { vm_result::VM_EMPTY })
+    })
+}
+
+/// Changes what this peer publishes about itself, all of it together or none: at most 31 keys and 8 KiB, beside its token.
+/// VM_EVENT_TRANSACTION_DONE tells how it went, with the number that *transaction becomes, which may be null.
+///
+/// Errors, after which nothing follows: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE, VM_ERROR_WOULD_BLOCK,
+/// VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_set_metadata(
+    peer: vm_peer,
+    changes: *const vm_change,
+    count: usize,
+    transaction: *mut u64,
+) -> vm_result {
+    // SAFETY: the header's promise.
+    guarded(|| unsafe { transact(peer, changes, count, transaction, Peer::set_metadata) })
+}
+
+/// Changes what the room publishes, likewise. Only the owner may; others are told "not-owner".
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_set_room_metadata(
+    peer: vm_peer,
+    changes: *const vm_change,
+    count: usize,
+    transaction: *mut u64,
+) -> vm_result {
+    // SAFETY: the header's promise.
+    guarded(|| unsafe { transact(peer, changes, count, transaction, Peer::set_room_metadata) })
+}
+
+/// # Safety
+///
+/// As [`vm_set_metadata`].
+unsafe fn transact(
+    peer: vm_peer,
+    changes: *const vm_change,
+    count: usize,
+    transaction: *mut u64,
+    call: fn(&Peer, MetadataTransaction) -> Result<TransactionId, ConnectError>,
+) -> Outcome {
+    let mut wanted = MetadataTransaction::new();
+    // SAFETY: our caller's promise.
+    for change in unsafe { memory::bytes(changes, count, "changes")? } {
+        // SAFETY: our caller's promise.
+        let key = unsafe { memory::string(change.key, "a key")? };
+        wanted = match change.remove {
+            // SAFETY: our caller's promise.
+            0 => wanted.set(key, unsafe { memory::string(change.value, "a value")? }),
+            _ => wanted.remove(key),
+        };
+    }
+    let number = with(peer, |peer| call(peer, wanted).map_err(refused))?;
+    if !transaction.is_null() {
+        // SAFETY: our caller's promise.
+        unsafe { memory::write(transaction, number.0, "transaction")? };
+    }
+    Ok(vm_result::VM_OK)
+}
+
+/// Copies one value of what a peer publishes, oneself if `of` is null, with a NUL behind it, into the program's buffer.
+/// *needed, unless it is null, becomes the bytes that takes; with VM_ERROR_BUFFER nothing was copied. VM_EMPTY: it publishes no
+/// such key.
+///
+/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BUFFER, VM_ERROR_UNKNOWN_PEER, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_get_metadata(
+    peer: vm_peer,
+    of: *const vm_peer_id,
+    key: *const c_char,
+    key_length: usize,
+    buffer: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+) -> vm_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        let (whose, key) = unsafe { (of_peer(of)?, memory::text(key, key_length, "key")?) };
+        // SAFETY: the header's promise.
+        unsafe { tell(peer, whose, |metadata| metadata.get(key), buffer, capacity, needed) }
+    })
+}
+
+/// Copies one value of what the room publishes, likewise.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_get_room_metadata(
+    peer: vm_peer,
+    key: *const c_char,
+    key_length: usize,
+    buffer: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+) -> vm_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        let key = unsafe { memory::text(key, key_length, "key")? };
+        // SAFETY: the header's promise.
+        unsafe { tell(peer, Whose::Room, |metadata| metadata.get(key), buffer, capacity, needed) }
+    })
+}
+
+/// Copies the key with that number, from 0 on and ordered, of what a peer publishes; otherwise as vm_get_metadata. VM_EMPTY:
+/// there are not so many.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_get_metadata_key(
+    peer: vm_peer,
+    of: *const vm_peer_id,
+    number: usize,
+    buffer: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+) -> vm_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        let whose = unsafe { of_peer(of)? };
+        // SAFETY: the header's promise.
+        unsafe { tell(peer, whose, |metadata| metadata.keys().nth(number), buffer, capacity, needed) }
+    })
+}
+
+/// Copies a key of what the room publishes, likewise.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_get_room_metadata_key(
+    peer: vm_peer,
+    number: usize,
+    buffer: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+) -> vm_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        unsafe { tell(peer, Whose::Room, |metadata| metadata.keys().nth(number), buffer, capacity, needed) }
+    })
+}
+
+/// Whose metadata is read.
+#[derive(Clone, Copy)]
+enum Whose {
+    Own,
+    Peer(vm_peer_id),
+    Room,
+}
+
+/// # Safety
+///
+/// `of` is null or points to an id.
+unsafe fn of_peer(of: *const vm_peer_id) -> Result<Whose, Fault> {
+    // SAFETY: our caller's promise.
+    if of.is_null() { Ok(Whose::Own) } else { unsafe { memory::read(of, "of") }.map(Whose::Peer) }
+}
+
+/// # Safety
+///
+/// As [`memory::copy_out`].
+unsafe fn tell(
+    peer: vm_peer,
+    whose: Whose,
+    which: impl FnOnce(&Metadata) -> Option<&String>,
+    buffer: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+) -> Outcome {
+    let found = |now: &Snapshot| match whose {
+        Whose::Own => Some(which(&now.metadata).cloned()),
+        Whose::Room => Some(which(&now.room_metadata).cloned()),
+        Whose::Peer(of) => {
+            let state = now.peers.iter().find(|state| vm_peer_id::from(state.peer) == of)?;
+            Some(which(&state.metadata).cloned())
+        }
+    };
+    let unknown = || Fault::new(vm_result::VM_ERROR_UNKNOWN_PEER, "there is no such peer in the room");
+    match with(peer, |peer| peer.read_snapshot(found).ok_or_else(unknown))? {
+        // SAFETY: our caller's promise.
+        Some(text) => unsafe { memory::copy_out(&text, buffer, capacity, needed) },
+        None => Ok(vm_result::VM_EMPTY),
+    }
+}
+
+/// Wants a direct link to a peer, by the token that it publishes as VM_REACHABILITY_KEY. With VM_CONNECTIONS_EXPLICIT both
+/// sides do this; the other side is told by VM_EVENT_CONNECTION_REQUESTED if it has not. It holds until the peer leaves the
+/// room or vm_disconnect_peer. A token that is not the newest, or of somebody who is not here, is told by VM_EVENT_WARNED.
+///
+/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_TOKEN, VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE,
+/// VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_connect_peer(
+    peer: vm_peer,
+    to: *const vm_peer_id,
+    token: *const c_char,
+    length: usize,
+) -> vm_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        let (to, token) = unsafe { (memory::read(to, "to")?, memory::text(token, length, "token")?) };
+        done(peer, |peer| peer.connect_peer(to.into(), token))
+    })
+}
+
+/// Takes up a newer token of a connected peer. A link that works goes on; without one, it is tried at once.
+///
+/// Errors: as vm_connect_peer.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_update_peer(
+    peer: vm_peer,
+    to: *const vm_peer_id,
+    token: *const c_char,
+    length: usize,
+) -> vm_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        let (to, token) = unsafe { (memory::read(to, "to")?, memory::text(token, length, "token")?) };
+        done(peer, |peer| peer.update_peer(to.into(), token))
+    })
+}
+
+/// Closes the link to a peer; there is none until vm_connect_peer. Speech goes on, through the server.
+///
+/// Errors: VM_ERROR_NULL, VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_disconnect_peer(peer: vm_peer, from: *const vm_peer_id) -> vm_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        let from = unsafe { memory::read(from, "from")? };
+        done(peer, |peer| peer.disconnect_peer(from.into()))
+    })
+}
+
+/// Says that this machine's network is another than before. A lost connection to the server is noticed without this.
+///
+/// Errors: VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub extern "C" fn vm_network_changed(peer: vm_peer) -> vm_result {
+    guarded(|| done(peer, Peer::network_changed))
+}
+
+fn done(peer: vm_peer, call: impl FnOnce(&Peer) -> Result<(), ConnectError>) -> Outcome {
+    with(peer, |peer| call(peer).map(|()| vm_result::VM_OK).map_err(refused))
+}
+
+fn refused(error: ConnectError) -> Fault {
+    let result = match error {
+        ConnectError::Token(_) => vm_result::VM_ERROR_BAD_TOKEN,
+        ConnectError::Busy => vm_result::VM_ERROR_WOULD_BLOCK,
+        ConnectError::Left => vm_result::VM_ERROR_LEFT,
+        // What a later version may add.
+        _ => vm_result::VM_ERROR_INTERNAL,
+    };
+    Fault::new(result, error.to_string())
+}

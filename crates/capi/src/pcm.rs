@@ -1,0 +1,182 @@
+//! Sound for the game's own audio engine, and from its own microphone: made on one thread, read on another.
+
+use voicemesh::{DeviceError, MicrophoneFeed, MixVoice, PeerVoice};
+
+use crate::guard::{Fault, Outcome, guarded, guarded_quietly};
+use crate::memory;
+use crate::peer::{vm_peer, with};
+use crate::seats::Seats;
+use crate::{vm_peer_id, vm_result};
+
+/// One peer's voice, to be read. 0 is none.
+pub type vm_voice = u64;
+/// Everyone together, to be read. 0 is none.
+pub type vm_mix = u64;
+/// A microphone that the program writes. 0 is none.
+pub type vm_microphone = u64;
+
+/// As many as the crate below reads at a time.
+static VOICES: Seats<PeerVoice, 256> = Seats::new(2);
+static MIXES: Seats<MixVoice, 64> = Seats::new(3);
+static MICROPHONES: Seats<MicrophoneFeed, 64> = Seats::new(4);
+
+/// Opens one peer's voice, for a game that has its own place for it: mono, at rate_hz of 8000 to 192000. While it is open, the
+/// peer is in no mix and no speaker. Mute and gain of the peer count; its position does not. Opened again, it goes to the new
+/// handle, and the old one reads silence; so it does after vm_close.
+///
+/// The handle is the program's to close, with vm_close_voice; 256 are open at most. Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE
+/// (the rate), VM_ERROR_TOO_MANY, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED; *voice is then 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_open_voice(
+    peer: vm_peer,
+    of: *const vm_peer_id,
+    rate_hz: u32,
+    voice: *mut vm_voice,
+) -> vm_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        unsafe { memory::write(voice, 0, "voice")? };
+        // SAFETY: the header's promise.
+        let of = unsafe { memory::read(of, "of")? };
+        let opened = with(peer, |peer| peer.open_voice_at(of.into(), rate_hz).map_err(|error| bad_rate(&error)))?;
+        // SAFETY: as above.
+        unsafe { memory::write(voice, VOICES.open(opened)?, "voice")? };
+        Ok(vm_result::VM_OK)
+    })
+}
+
+/// Opens everyone together, in two sides, at rate_hz of 8000 to 192000. One is fed at a time: another takes its place.
+///
+/// The handle is the program's to close, with vm_close_mix. Errors: as vm_open_voice.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_open_mix(peer: vm_peer, rate_hz: u32, mix: *mut vm_mix) -> vm_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        unsafe { memory::write(mix, 0, "mix")? };
+        let opened = with(peer, |peer| peer.open_mix(rate_hz).map_err(|error| bad_rate(&error)))?;
+        // SAFETY: as above.
+        unsafe { memory::write(mix, MIXES.open(opened)?, "mix")? };
+        Ok(vm_result::VM_OK)
+    })
+}
+
+/// Opens a microphone that the program writes itself: mono, at rate_hz of 8000 to 192000. It takes the place of the one in use
+/// and is processed like one; vm_set_input takes its place again. To have no other before it, join with
+/// vm_options.program_input.
+///
+/// The handle is the program's to close, with vm_close_microphone. Errors: as vm_open_voice.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_open_microphone(peer: vm_peer, rate_hz: u32, microphone: *mut vm_microphone) -> vm_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        unsafe { memory::write(microphone, 0, "microphone")? };
+        let opened = with(peer, |peer| peer.open_microphone(rate_hz).map_err(|error| bad_rate(&error)))?;
+        // SAFETY: as above.
+        unsafe { memory::write(microphone, MICROPHONES.open(opened)?, "microphone")? };
+        Ok(vm_result::VM_OK)
+    })
+}
+
+/// Fills `samples` with the next `count` of a voice. *given, unless it is null, becomes how many of them are sound; silence is
+/// behind them, and all is silence after an error.
+///
+/// Made for an audio thread, as the next two: it waits for nothing, takes no memory, and shares no lock with any other handle;
+/// an error leaves vm_last_error as it is. One thread at a time reads a voice. VM_EMPTY: another thread reads or closes it just
+/// now. Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE (not aligned, or too many), VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_read_voice(
+    voice: vm_voice,
+    samples: *mut f32,
+    count: usize,
+    given: *mut usize,
+) -> vm_result {
+    guarded_quietly(|| {
+        // SAFETY: the header's promise.
+        unsafe { reading(samples, count, given, |out| VOICES.with(voice, |voice| voice.read(out))) }
+    })
+}
+
+/// Fills `samples` with the next frames, which are two samples each: left and right. Otherwise as vm_read_voice, but that *given
+/// counts frames as well.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_read_mix(mix: vm_mix, samples: *mut f32, frames: usize, given: *mut usize) -> vm_result {
+    guarded_quietly(|| {
+        let count = frames.saturating_mul(2);
+        // SAFETY: the header's promise.
+        unsafe { reading(samples, count, given, |out| MIXES.with(mix, |mix| mix.read(out))) }
+    })
+}
+
+/// Hands over `count` samples. *taken, unless it is null, becomes how many there was room for: fewer if a second of them waits
+/// already, because nobody takes them. What is no number becomes silence. Otherwise as vm_read_voice.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_write_microphone(
+    microphone: vm_microphone,
+    samples: *const f32,
+    count: usize,
+    taken: *mut usize,
+) -> vm_result {
+    guarded_quietly(|| {
+        // SAFETY: the header's promise.
+        let samples = unsafe { memory::heard(samples, count) };
+        let written = samples.and_then(|samples| MICROPHONES.with(microphone, |feed| feed.write(samples)));
+        // SAFETY: the header's promise.
+        unsafe { counted(taken, written) }
+    })
+}
+
+/// Closes a voice, from any thread: the peer is in the mix again. Closing it again, or closing 0, does nothing. Error:
+/// VM_ERROR_BAD_HANDLE.
+#[unsafe(no_mangle)]
+pub extern "C" fn vm_close_voice(voice: vm_voice) -> vm_result {
+    guarded(|| closed(&VOICES, voice))
+}
+
+/// Closes a mix, likewise.
+#[unsafe(no_mangle)]
+pub extern "C" fn vm_close_mix(mix: vm_mix) -> vm_result {
+    guarded(|| closed(&MIXES, mix))
+}
+
+/// Closes a microphone, likewise: from then on it is silent, until vm_set_input or another one.
+#[unsafe(no_mangle)]
+pub extern "C" fn vm_close_microphone(microphone: vm_microphone) -> vm_result {
+    guarded(|| closed(&MICROPHONES, microphone))
+}
+
+fn closed<T, const N: usize>(seats: &Seats<T, N>, handle: u64) -> Outcome {
+    if handle != 0 {
+        seats.close(handle)?;
+    }
+    Ok(vm_result::VM_OK)
+}
+
+/// # Safety
+///
+/// As [`memory::samples`], and `given` is null or points to a number.
+unsafe fn reading(
+    samples: *mut f32,
+    count: usize,
+    given: *mut usize,
+    read: impl FnOnce(&mut [f32]) -> Result<usize, vm_result>,
+) -> vm_result {
+    // SAFETY: our caller's promise.
+    let read = unsafe { memory::samples(samples, count) }.and_then(read);
+    // SAFETY: our caller's promise.
+    unsafe { counted(given, read) }
+}
+
+/// # Safety
+///
+/// `to` is null or points to a number.
+unsafe fn counted(to: *mut usize, moved: Result<usize, vm_result>) -> vm_result {
+    if !to.is_null() {
+        // SAFETY: our caller's promise.
+        unsafe { to.write_unaligned(*moved.as_ref().unwrap_or(&0)) };
+    }
+    moved.err().unwrap_or(vm_result::VM_OK)
+}
+
+fn bad_rate(error: &DeviceError) -> Fault {
+    Fault::new(vm_result::VM_ERROR_BAD_VALUE, error.to_string())
+}

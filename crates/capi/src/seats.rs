@@ -1,0 +1,132 @@
+//! Handles for audio threads: each thing has a lock of its own, which only its reader and its closer ever take.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+
+use crate::guard::Fault;
+use crate::handles::{LAST_GENERATION, handle, never_given, parts};
+use crate::vm_result;
+
+/// At most `N` things of one kind. Numbers are as in [`Table`](crate::handles::Table).
+pub(crate) struct Seats<T, const N: usize> {
+    kind: u8,
+    seats: [Seat<T>; N],
+}
+
+struct Seat<T> {
+    /// Looked at before the lock, so that opening one thing never touches the lock of another.
+    is_taken: AtomicBool,
+    inside: Mutex<Inside<T>>,
+}
+
+struct Inside<T> {
+    /// How often it was taken.
+    generation: u32,
+    entry: Option<T>,
+}
+
+impl<T, const N: usize> Seats<T, N> {
+    pub(crate) const fn new(kind: u8) -> Self {
+        let seats = [const {
+            Seat { is_taken: AtomicBool::new(false), inside: Mutex::new(Inside { generation: 0, entry: None }) }
+        }; N];
+        Self { kind, seats }
+    }
+
+    pub(crate) fn open(&self, entry: T) -> Result<u64, Fault> {
+        for (index, seat) in self.seats.iter().enumerate() {
+            if seat.is_taken.swap(true, Ordering::Acquire) {
+                continue;
+            }
+            let mut inside = lock(&seat.inside);
+            // A seat whose numbers are used up stays taken.
+            if inside.generation < LAST_GENERATION {
+                inside.generation += 1;
+                inside.entry = Some(entry);
+                return Ok(handle(self.kind, inside.generation, index));
+            }
+        }
+        Err(Fault::new(vm_result::VM_ERROR_TOO_MANY, format!("{N} handles of this kind are open")))
+    }
+
+    /// Runs a call on an open thing, without waiting and without memory: `VM_EMPTY` while another thread has it.
+    pub(crate) fn with<R>(&self, handle: u64, call: impl FnOnce(&mut T) -> R) -> Result<R, vm_result> {
+        let (seat, generation) = self.seat(handle).ok_or(vm_result::VM_ERROR_BAD_HANDLE)?;
+        let mut inside = match seat.inside.try_lock() {
+            Ok(inside) => inside,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(vm_result::VM_EMPTY),
+        };
+        match &mut *inside {
+            Inside { generation: now, entry: Some(entry) } if *now == generation => Ok(call(entry)),
+            Inside { generation: now, .. } if (1..=*now).contains(&generation) => Err(vm_result::VM_ERROR_CLOSED),
+            Inside { .. } => Err(vm_result::VM_ERROR_BAD_HANDLE),
+        }
+    }
+
+    /// Waits for the call that runs on it, and drops it here, not on the thread of that call. Closing again does nothing.
+    pub(crate) fn close(&self, handle: u64) -> Result<(), Fault> {
+        let (seat, generation) = self.seat(handle).ok_or_else(|| never_given(handle))?;
+        let mut inside = lock(&seat.inside);
+        let taken = match inside.generation {
+            now if now == generation => inside.entry.take(),
+            now if (1..now).contains(&generation) => None,
+            _ => return Err(never_given(handle)),
+        };
+        drop(inside);
+        if taken.is_some() {
+            seat.is_taken.store(false, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    fn seat(&self, handle: u64) -> Option<(&Seat<T>, u32)> {
+        let (kind, generation, index) = parts(handle);
+        (kind == self.kind && generation != 0).then_some(())?;
+        Some((self.seats.get(index)?, generation))
+    }
+}
+
+fn lock<T>(inside: &Mutex<Inside<T>>) -> MutexGuard<'_, Inside<T>> {
+    inside.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Seats;
+    use crate::vm_result::*;
+
+    #[test]
+    fn a_seat_is_taken_again_under_another_number() {
+        let seats = Seats::<u32, 2>::new(9);
+        let (first, second) = (seats.open(1).unwrap(), seats.open(2).unwrap());
+        assert_eq!(seats.open(3).unwrap_err().result, VM_ERROR_TOO_MANY);
+        assert_eq!((seats.with(first, |held| *held), seats.with(second, |held| *held)), (Ok(1), Ok(2)));
+        assert!(seats.close(first).is_ok() && seats.close(first).is_ok(), "closing is idempotent");
+        let third = seats.open(3).unwrap();
+        assert_ne!(first, third);
+        assert_eq!(seats.with(first, |held| *held), Err(VM_ERROR_CLOSED));
+        assert!(seats.close(first).is_ok(), "and does not close another's");
+        assert_eq!(seats.with(third, |held| *held), Ok(3));
+        for wrong in
+            [0, u64::MAX, third + 2, third + (1 << 32), second - (1 << 32), Seats::<u32, 2>::new(8).open(0).unwrap()]
+        {
+            assert_eq!(seats.with(wrong, |held| *held), Err(VM_ERROR_BAD_HANDLE), "{wrong:x}");
+            assert_eq!(seats.close(wrong).unwrap_err().result, VM_ERROR_BAD_HANDLE, "{wrong:x}");
+        }
+    }
+
+    #[test]
+    fn whoever_finds_it_in_use_does_not_wait_and_closing_does() {
+        let seats = Seats::<u32, 1>::new(9);
+        let handle = seats.open(1).unwrap();
+        std::thread::scope(|scope| {
+            let closing = seats.with(handle, |_| {
+                assert_eq!(seats.with(handle, |_| ()), Err(VM_EMPTY));
+                scope.spawn(|| seats.close(handle).map_err(|fault| fault.result))
+            });
+            assert_eq!(closing.unwrap().join().unwrap(), Ok(()));
+        });
+        assert_eq!(seats.with(handle, |_| ()), Err(VM_ERROR_CLOSED));
+    }
+}

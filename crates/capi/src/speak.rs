@@ -1,0 +1,142 @@
+//! Handles to speak by: as long as one is open, its audience is spoken to.
+
+use std::ffi::c_char;
+use std::sync::{Mutex, PoisonError};
+
+use voicemesh::{Peer, Priority, SpeakOptions, SpeakingTo, VoiceAudience};
+
+use crate::guard::{Fault, Outcome, guarded};
+use crate::handles::Table;
+use crate::peer::{vm_peer, with};
+use crate::{memory, vm_peer_id, vm_result};
+
+/// Somebody who is spoken to. 0 is nobody.
+pub type vm_speaking = u64;
+
+/// As many as the crate below takes.
+static SPEAKING: Table<Mutex<SpeakingTo>> = Table::new(5);
+
+/// The highest volume of speech to an audience, as a factor.
+const MOST_VOLUME: f32 = 2.0;
+
+/// Speaks to a talk group until vm_stop_speaking, beside whatever else is spoken to. Where several handles speak to one
+/// audience, the loudest counts, the most urgent, and a place only if all say so. What cannot be done (more than 64 audiences
+/// at a time) is told by VM_EVENT_WARNED.
+///
+/// `volume` is a factor of 0.0 to 2.0; `priority` a vm_priority; `positional` says whether those who know where this peer stands
+/// hear it from there. The handle is the program's to close. Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE,
+/// VM_ERROR_TOO_MANY, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED; *speaking is then 0.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_speak_to_group(
+    peer: vm_peer,
+    name: *const c_char,
+    length: usize,
+    volume: f32,
+    priority: i32,
+    positional: i32,
+    speaking: *mut vm_speaking,
+) -> vm_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        unsafe { memory::write(speaking, 0, "speaking")? };
+        // SAFETY: the header's promise.
+        let name = unsafe { memory::text(name, length, "name")? };
+        let handle = open(peer, VoiceAudience::Group(name.to_owned()), chosen(volume, priority, positional)?)?;
+        // SAFETY: as above.
+        unsafe { memory::write(speaking, handle, "speaking")? };
+        Ok(vm_result::VM_OK)
+    })
+}
+
+/// Speaks to one peer, likewise.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_speak_to_peer(
+    peer: vm_peer,
+    to: *const vm_peer_id,
+    volume: f32,
+    priority: i32,
+    positional: i32,
+    speaking: *mut vm_speaking,
+) -> vm_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        unsafe { memory::write(speaking, 0, "speaking")? };
+        // SAFETY: the header's promise.
+        let to = unsafe { memory::read(to, "to")? };
+        let handle = open(peer, VoiceAudience::Peer(to.into()), chosen(volume, priority, positional)?)?;
+        // SAFETY: as above.
+        unsafe { memory::write(speaking, handle, "speaking")? };
+        Ok(vm_result::VM_OK)
+    })
+}
+
+/// From the next frame on, otherwise; the three as in vm_speak_to_group.
+///
+/// Errors: VM_ERROR_BAD_VALUE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub extern "C" fn vm_set_speaking(speaking: vm_speaking, volume: f32, priority: i32, positional: i32) -> vm_result {
+    guarded(|| {
+        let options = chosen(volume, priority, positional)?;
+        let open = SPEAKING.find(speaking)?;
+        let mut open = open.lock().unwrap_or_else(PoisonError::into_inner);
+        open.set_volume(options.volume);
+        open.set_priority(options.priority);
+        open.set_positional(options.positional);
+        Ok(vm_result::VM_OK)
+    })
+}
+
+/// Ceases to speak by this handle. Closing it again, or closing 0, does nothing. Error: VM_ERROR_BAD_HANDLE.
+#[unsafe(no_mangle)]
+pub extern "C" fn vm_stop_speaking(speaking: vm_speaking) -> vm_result {
+    guarded(|| {
+        if speaking != 0 {
+            SPEAKING.close(speaking)?;
+        }
+        Ok(vm_result::VM_OK)
+    })
+}
+
+/// Begins to listen to a talk group, without speaking to it: at most 64 of them.
+///
+/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_listen(peer: vm_peer, group: *const c_char, length: usize) -> vm_result {
+    // SAFETY: the header's promise.
+    let group = || unsafe { memory::text(group, length, "group") };
+    guarded(|| listening(peer, group()?, Peer::listen))
+}
+
+/// Ceases to listen to a talk group; whoever speaks to it goes on. Errors: as vm_listen.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_unlisten(peer: vm_peer, group: *const c_char, length: usize) -> vm_result {
+    // SAFETY: the header's promise.
+    let group = || unsafe { memory::text(group, length, "group") };
+    guarded(|| listening(peer, group()?, Peer::unlisten))
+}
+
+fn listening(peer: vm_peer, group: &str, call: fn(&Peer, &str)) -> Outcome {
+    with(peer, |peer| {
+        call(peer, group);
+        Ok(vm_result::VM_OK)
+    })
+}
+
+fn open(peer: vm_peer, audience: VoiceAudience, options: SpeakOptions) -> Result<vm_speaking, Fault> {
+    let speaking = with(peer, |peer| Ok(peer.speak_to(audience, options)))?;
+    SPEAKING.open(Mutex::new(speaking))
+}
+
+fn chosen(volume: f32, priority: i32, positional: i32) -> Result<SpeakOptions, Fault> {
+    if !(0.0..=MOST_VOLUME).contains(&volume) {
+        return Err(Fault::value("volume", volume));
+    }
+    let priority = match priority {
+        -1 => Priority::Low,
+        0 => Priority::Default,
+        1 => Priority::Medium,
+        2 => Priority::High,
+        _ => return Err(Fault::value("priority", priority)),
+    };
+    Ok(SpeakOptions { volume, priority, positional: positional != 0 })
+}
