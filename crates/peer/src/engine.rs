@@ -37,6 +37,9 @@ const LONGEST_NAP: Duration = Duration::from_millis(5);
 const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(20);
 /// Arrivals handled before sound gets its turn.
 const ARRIVALS_PER_TURN: usize = 512;
+/// Blocks of sound handled before the network gets its turn: half a second. A program may write its microphone faster than they
+/// can be.
+const BLOCKS_PER_TURN: usize = 50;
 /// Events that the program has not taken. When there are more, new ones are dropped.
 pub(crate) const EVENTS: usize = 4096;
 /// Commands that the engine has not taken. When there are more, the caller's newest is dropped.
@@ -178,7 +181,7 @@ impl Engine {
     fn sound(&mut self, now: Duration) {
         let mut block: Block = [0.0; BLOCK_SAMPLES];
         self.sound.begin(now);
-        loop {
+        for _ in 0..BLOCKS_PER_TURN {
             let plays = self.wants_block(now);
             if plays {
                 self.comms.set_device_delays(self.sound.capture_age(), self.sound.playout_delay());
