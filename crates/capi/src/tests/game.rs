@@ -221,25 +221,6 @@ fn a_voice_may_be_closed_while_another_thread_reads_it() {
 }
 
 #[test]
-fn a_microphone_that_is_written_without_end_holds_nothing_up() {
-    let folder = Folder::new("flood-game");
-    let peer = joined(&folder);
-    let mut microphone = 0;
-    // SAFETY: as it must be.
-    assert_eq!(unsafe { vm_open_microphone(peer, 48_000, &raw mut microphone) }, VM_OK);
-    let flood = std::thread::spawn(move || {
-        let samples = [0.25; 480];
-        // SAFETY: a buffer of its size.
-        while unsafe { vm_write_microphone(microphone, samples.as_ptr(), 480, null_mut()) } == VM_OK {}
-    });
-    let told = (0..2).map(|_| vm_wait(peer, 10_000) == VM_OK && poll(peer, &mut { NONE }) == VM_OK);
-    assert!(told.into_iter().all(|told| told), "that nobody is at the server is told again and again");
-    assert_eq!(vm_close_microphone(microphone), VM_OK);
-    flood.join().unwrap();
-    assert_eq!(vm_close(peer), VM_OK);
-}
-
-#[test]
 fn events_of_a_lobby_carry_what_they_say() {
     let mut current = Current::default();
     let mut told = |event| {
