@@ -249,7 +249,13 @@ impl Task {
                 }
                 match end {
                     Some(End::Wanted) => {
-                        let _ = timeout(FAREWELL, sink.close()).await;
+                        // The server's answer is read: closed with something unread, the connection would be torn down, and
+                        // the farewell lost with it.
+                        let closing = async {
+                            let _ = sink.close().await;
+                            std::future::pending::<()>().await;
+                        };
+                        let _ = timeout(FAREWELL, closing).await;
                         return Ok(());
                     }
                     Some(End::Overflow) => return Err("it takes nothing any more".to_owned()),
@@ -259,19 +265,21 @@ impl Task {
         };
         let read = async {
             while let Some(message) = stream.next().await {
-                match message.map_err(|error| ended(&error))? {
+                let told = match message.map_err(|error| ended(&error))? {
                     Message::Text(text) => self.tell(SocketEvent::Text(text.as_str().to_owned())).await,
                     Message::Binary(packet) => self.packet(packet).await,
                     Message::Close(_) => return Err("it closed the connection".to_owned()),
                     Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
-                }
-                .map_err(|EngineGone| String::new())?;
+                };
+                // Without an engine nobody wants it any more, and what is being written goes on.
+                let (Ok(()) | Err(EngineGone)) = told;
             }
             Err("it closed the connection".to_owned())
         };
         tokio::select! {
             result = write => result,
-            result = read => result,
+            // The server's answer to this side's end is no fault.
+            result = read => if self.outgoing.lock().end == Some(End::Wanted) { Ok(()) } else { result },
         }
     }
 
