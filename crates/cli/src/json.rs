@@ -342,7 +342,12 @@ mod tests {
         let away = Event::ServerAway { why: "no route".into(), retry_in: Duration::from_millis(2500) };
         assert_eq!(rest("server-away", away), json!({ "why": "no route", "retry_in_ms": 2500.0 }));
         let refused = Event::Refused { code: ErrorCode::RoomFull, message: "full".into(), retry_after: None };
-        assert_eq!(rest("refused", refused), json!({ "code": "room-full", "message": "full" }));
+        let full = json!({ "code": "room-full", "message": "full", "retry_after_ms": null });
+        assert_eq!(rest("refused", refused), full);
+        let retry_after = Some(Duration::from_secs(4));
+        let guessed = Event::Refused { code: ErrorCode::PasswordWait, message: "wait".into(), retry_after };
+        let wait = json!({ "code": "password-wait", "message": "wait", "retry_after_ms": 4000.0 });
+        assert_eq!(rest("refused", guessed), wait);
         let warned = Event::Warned { code: ErrorCode::Other("new".into()), message: "odd".into() };
         assert_eq!(rest("warned", warned), json!({ "code": "new", "message": "odd" }));
         assert_eq!(rest("group-refused", Event::GroupRefused { group: "Red".into() }), json!({ "group": "Red" }));
