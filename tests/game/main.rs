@@ -10,15 +10,26 @@ mod many;
 mod player;
 mod seeds;
 
-use voicemesh_tests::room::Server;
+use std::sync::OnceLock;
+use std::sync::mpsc::sync_channel;
+use std::thread;
 
-/// One server for all the tests of this file; each has a room of its own.
+use voicemesh_signaling::{Config, serve};
+
+/// One server for all the tests of this file, in this process and as long as it; each test has a room of its own.
 fn server() -> &'static str {
-    static SERVER: std::sync::OnceLock<(std::sync::Mutex<Server>, String)> = std::sync::OnceLock::new();
-    let (_, url) = SERVER.get_or_init(|| {
-        let server = Server::start(&[]);
-        let url = server.url();
-        (std::sync::Mutex::new(server), url)
-    });
-    url
+    static URL: OnceLock<String> = OnceLock::new();
+    URL.get_or_init(|| {
+        let (tell, told) = sync_channel(1);
+        thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                tell.send(format!("ws://{}", listener.local_addr().unwrap())).unwrap();
+                let config = Config::default();
+                serve(config, listener, std::future::pending()).await.unwrap();
+            });
+        });
+        told.recv().unwrap()
+    })
 }
