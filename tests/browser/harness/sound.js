@@ -94,6 +94,14 @@ export async function compare(spokenFile, heardFile, cutMs = 0) {
 
 /** @typedef {Awaited<ReturnType<typeof compare>>} Hearing */
 
+/** What was heard has holes, or is not what was spoken. It may be the machine's doing, where more wants to run than can. */
+export class UnheardError extends assert.AssertionError {}
+
+/** @param {boolean} holds @param {string} message */
+function demand(holds, message) {
+  if (!holds) throw new UnheardError({ message, actual: false, expected: true, operator: 'demand' });
+}
+
 /**
  * What was heard is what was spoken.
  * @param {string} who stands in the message
@@ -105,8 +113,8 @@ export async function compare(spokenFile, heardFile, cutMs = 0) {
 export async function assertHeard(who, spokenFile, heardFile, floor = {}) {
   const { cutMs = 0, envelope = 0.9, unheardMs = 100, stoi = 0.7 } = floor;
   const hearing = await compare(spokenFile, heardFile, cutMs);
-  assert.ok(hearing.envelope >= envelope, `${who}: the envelope differs: ${hearing.line}`);
-  assert.ok(hearing.longestUnheardMs <= unheardMs, `${who}: a stretch is unheard: ${hearing.line}`);
-  assert.ok(hearing.stoi >= stoi, `${who}: the words are unintelligible: ${hearing.line}`);
+  demand(hearing.envelope >= envelope, `${who}: the envelope differs: ${hearing.line}`);
+  demand(hearing.longestUnheardMs <= unheardMs, `${who}: a stretch is unheard: ${hearing.line}`);
+  demand(hearing.stoi >= stoi, `${who}: the words are unintelligible: ${hearing.line}`);
   return hearing;
 }
