@@ -8,7 +8,7 @@
  * @typedef {{behind: number, frame: Uint8Array}} Copy
  * @typedef {{sender: number, burst: {bits: number, value: number}, sequence: number, targets: Target[],
  *   frame: Uint8Array}} Voice
- * @typedef {Voice & {pauseFollows: boolean, copies: Copy[]}} VoiceCopies
+ * @typedef {Voice & {pauseFollows: boolean, bundled?: number, copies: Copy[]}} VoiceCopies
  * @typedef {{sender: number, expected: number, lost: number, unrepaired: number, lossRunSixteenths: number,
  *   jitterMs: number, bufferMs: number}} Report
  * @typedef {{sender: number, askedUs: number, receivedUs: number, sentUs: number,
@@ -27,6 +27,7 @@ export const KINDS = Object.freeze({
   ClientState: 1, VoiceData: 2, TextData: 3, HandshakeRequest: 4, HandshakeResponse: 5, ErrorWrongSession: 6,
   ServerRelayReliable: 7, ServerRelayUnreliable: 8, DeltaClientState: 9, RemoveClient: 10, HandshakeP2P: 11,
   VoiceAck: 32, Probe: 33, ProbeEcho: 34, VoiceCopies: 35, ReceptionReport: 36, ClockProbe: 37, ClockEcho: 38,
+  BandwidthProbe: 43, BandwidthReport: 44,
 });
 
 /** @typedef {keyof typeof KINDS} Kind */
@@ -58,6 +59,9 @@ class Reader {
     this.source = bytes;
     this.at = 0;
   }
+
+  /** Bytes not read yet. */
+  get left() { return this.source.length - this.at; }
 
   /** @param {number} count */
   skip(count) {
@@ -293,11 +297,14 @@ const READ = {
     const marks = r.u8();
     if ((marks & 7) > LIMITS.copies) throw new WireError('TooLong');
     const heads = r.list(marks & 7, () => ({ behind: r.u8(), length: r.u16() }));
-    if (heads.some((head) => head.behind === 0)) throw new WireError('BadValue');
+    const bundled = (marks >> 3) & 3;
+    const has = (/** @type {number} */ behind) => heads.some((head) => head.behind === behind);
+    if (has(0) || [1, 2, 3].slice(0, bundled).some((behind) => !has(behind))) throw new WireError('BadValue');
     const length = frameLength(r);
     if (heads.some((head) => head.length > LIMITS.frameBytes)) throw new WireError('TooLong');
     const copies = heads.map((head) => ({ behind: head.behind, frame: r.bytes(head.length) }));
-    return { ...header, pauseFollows: (marks & 0x80) !== 0, copies, frame: r.bytes(length) };
+    const more = bundled > 0 ? { bundled } : {};
+    return { ...header, pauseFollows: (marks & 0x80) !== 0, ...more, copies, frame: r.bytes(length) };
   },
   TextData(r) {
     const kind = r.u8();
@@ -323,7 +330,21 @@ const READ = {
   },
   RemoveClient: (r) => ({ client: r.u16() }),
   HandshakeP2P: (r) => ({ client: r.u16() }),
-  VoiceAck: (r) => ({ sender: r.u16(), newest: r.u16(), earlier: r.u32() }),
+  VoiceAck: (r) => ({
+    sender: r.u16(), newest: r.u16(), earlier: r.u32(), ...(r.left > 0 ? { receivedMs: r.u32() } : {}),
+  }),
+  BandwidthProbe(r) {
+    const probe = { sender: r.u16(), train: r.u16(), packets: r.u8(), padding: r.left };
+    if (probe.packets < 2 || probe.packets > 8) throw new WireError('BadValue');
+    if (probe.padding > 1100) throw new WireError('TooLong');
+    r.bytes(probe.padding);
+    return probe;
+  },
+  BandwidthReport(r) {
+    const report = { sender: r.u16(), train: r.u16(), received: r.u8(), spanUs: r.u32() };
+    if (report.received < 1 || report.received > 8) throw new WireError('BadValue');
+    return report;
+  },
   Probe: readProbe,
   ProbeEcho: readProbe,
   ReceptionReport(r) {
@@ -357,7 +378,7 @@ const WRITE = {
   },
   VoiceCopies(w, voice) {
     writeVoiceHeader(w, voice);
-    w.u8(voice.copies.length | (voice.pauseFollows ? 0x80 : 0));
+    w.u8(voice.copies.length | (voice.pauseFollows ? 0x80 : 0) | ((voice.bundled ?? 0) << 3));
     for (const { behind, frame } of voice.copies) {
       w.u8(behind);
       w.u16(frame.length);
@@ -399,10 +420,23 @@ const WRITE = {
   },
   RemoveClient: (w, { client }) => w.u16(client),
   HandshakeP2P: (w, { client }) => w.u16(client),
-  VoiceAck(w, { sender, newest, earlier }) {
+  VoiceAck(w, { sender, newest, earlier, receivedMs }) {
     w.u16(sender);
     w.u16(newest);
     w.u32(earlier);
+    if (receivedMs !== undefined) w.u32(receivedMs);
+  },
+  BandwidthProbe(w, { sender, train, packets, padding }) {
+    w.u16(sender);
+    w.u16(train);
+    w.u8(packets);
+    w.bytes(new Uint8Array(padding));
+  },
+  BandwidthReport(w, { sender, train, received, spanUs }) {
+    w.u16(sender);
+    w.u16(train);
+    w.u8(received);
+    w.u32(spanUs);
   },
   Probe: writeProbe,
   ProbeEcho: writeProbe,

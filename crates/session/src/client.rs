@@ -2,12 +2,14 @@
 //!
 //! Every call that may send takes the [`Network`]; events wait until [`Client::poll_event`] takes them.
 
+mod bandwidth;
 mod data;
 mod event;
 mod health;
 mod inbound;
 mod outbound;
 mod pairs;
+mod path;
 mod view;
 mod voice_in;
 mod voice_out;
@@ -27,13 +29,15 @@ use crate::route::{LinkMeans, Means, Route, RouteState};
 use crate::speaker::{Speaker, TargetOptions, TooManyTargets, VoiceTarget};
 use crate::stream::Stream;
 use pairs::Pairs;
-use voice_out::Recent;
+use path::RelayPath;
+use voice_out::{Bundling, Recent};
 
 pub use data::DataEvent;
 pub use event::{ClientEvent, DropCounts, Dropped, Voice, Who};
 pub use inbound::Received;
 pub use view::View;
-pub use voice_out::{Reached, Spoken};
+pub use path::PathCounts;
+pub use voice_out::{AudienceMember, FRAMES_PER_PACKET, Reached, Spoken};
 
 /// Events that nobody has taken yet. When there are more, new ones are dropped and counted.
 const EVENTS: usize = 4096;
@@ -132,6 +136,11 @@ pub struct Client<P> {
     data: data::Pipes<P>,
     routes: BTreeMap<Who<P>, RouteState>,
     recent: VecDeque<Recent<P>>,
+    bundling: Bundling<P>,
+    audience: Vec<AudienceMember<P>>,
+    relay_path: RelayPath,
+    /// Whose speech is relayed although a link could carry it.
+    relayed_by_choice: BTreeSet<Who<P>>,
     events: VecDeque<ClientEvent<P>>,
     dropped: DropCounts,
     closing_since: Option<Duration>,
@@ -160,6 +169,10 @@ impl<P: Copy + Ord + Debug> Client<P> {
             data,
             routes: BTreeMap::new(),
             recent: VecDeque::new(),
+            bundling: Bundling::default(),
+            audience: Vec::new(),
+            relay_path: RelayPath::new(),
+            relayed_by_choice: BTreeSet::new(),
             events: VecDeque::new(),
             dropped: DropCounts::new(),
             closing_since: None,
@@ -201,6 +214,30 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.pairs.bound(peer).map(|(_, link, _)| link.health.heard_at())
     }
 
+    /// What happened to the voice packets on the link to a peer, and how long they queue on the way.
+    pub fn link_traffic(&self, now: Duration, peer: P) -> Option<(PathCounts, Option<Duration>)> {
+        self.pairs.bound(peer).map(|(_, link, _)| (link.path.counts(), link.path.queueing(now)))
+    }
+
+    /// The generation of the link in use to a peer: another number means another path.
+    pub fn link_generation(&self, peer: P) -> Option<u32> {
+        self.pairs.bound(peer).map(|(id, ..)| id.generation)
+    }
+
+    /// The same of the voice packets on the way to the server.
+    pub fn relay_traffic(&self, now: Duration) -> (PathCounts, Option<Duration>) {
+        (self.relay_path.monitor().counts(), self.relay_path.monitor().queueing(now))
+    }
+
+    /// Speech to these goes through the relay, where there is one, although a link could carry it: one relayed copy costs
+    /// the uplink less than several direct ones. Nothing else changes its way.
+    pub fn relay_speech_to<N: Network<Peer = P>>(&mut self, now: Duration, net: &N, relayed: BTreeSet<Who<P>>) {
+        if self.relayed_by_choice != relayed {
+            self.relayed_by_choice = relayed;
+            self.refresh_routes(now, net);
+        }
+    }
+
     /// The next thing that happened.
     pub fn poll_event(&mut self) -> Option<ClientEvent<P>> {
         self.events.pop_front()
@@ -214,7 +251,10 @@ impl<P: Copy + Ord + Debug> Client<P> {
         event: NetworkEvent<P>,
     ) -> Received {
         match event {
-            NetworkEvent::Connected => self.shake_hands(now, net),
+            NetworkEvent::Connected => {
+                self.relay_path = RelayPath::new();
+                self.shake_hands(now, net);
+            }
             NetworkEvent::Disconnected(reason) => self.end_session(now, net, reason),
             NetworkEvent::FromServer(packet) => return self.receive_from_server(now, net, packet),
             NetworkEvent::FromLink { link, packet } => return self.receive_from_link(now, net, link, packet),
@@ -224,6 +264,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 self.judge_waiting(now, net);
                 self.refresh_routes(now, net);
             }
+            NetworkEvent::ServerPong(number) => self.relay_path.answered(now, number),
             NetworkEvent::PeerRestarted(peer) => {
                 self.streams.remove(&Who::Peer(peer));
             }
@@ -245,6 +286,10 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.retry_handshakes(now, net);
         self.care_for_links(now, net);
         self.close_targets(now, net);
+        self.flush_late_bundles(now, net);
+        if let Some(number) = self.relay_path.ping_due(now) {
+            net.ping_server(now, number);
+        }
         self.forget(now);
         self.refresh_routes(now, net);
         self.flush_data(now, net);
@@ -347,6 +392,10 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.routes.clear();
         self.streams.clear();
         self.recent.clear();
+        self.bundling = Bundling::default();
+        self.audience.clear();
+        self.relay_path = RelayPath::new();
+        self.relayed_by_choice.clear();
     }
 
     fn joined_view(&self) -> Option<&View> {
@@ -411,11 +460,16 @@ impl<P: Copy + Ord + Debug> Client<P> {
         if let Some(view) = self.joined_view() {
             for member in view.table.members().filter(|member| member.info.id != view.you) {
                 let who = self.who(net, view.session, member.info.id);
-                means.insert(who, Means { relay: true, link: LinkMeans::Unbound });
+                let prefer_relay = self.relayed_by_choice.contains(&who);
+                means.insert(who, Means { relay: true, link: LinkMeans::Unbound, prefer_relay });
             }
         }
         for (id, link, _) in self.pairs.all_bound() {
-            let entry = means.entry(Who::Peer(id.peer)).or_insert(Means { relay: false, link: LinkMeans::Unbound });
+            let entry = means.entry(Who::Peer(id.peer)).or_insert(Means {
+                relay: false,
+                link: LinkMeans::Unbound,
+                prefer_relay: false,
+            });
             entry.link = if link.health.is_stalled() { LinkMeans::Stalled } else { LinkMeans::Sound };
         }
         let mut changed = Vec::new();

@@ -124,6 +124,8 @@ pub enum NetworkEvent<P> {
     },
     /// [`Network::client_of`] may answer differently now.
     RosterChanged,
+    /// The server answered a [`Network::ping_server`] of this number.
+    ServerPong(u16),
     /// A peer's program started anew: its frames count from somewhere else.
     PeerRestarted(P),
 }
@@ -234,6 +236,21 @@ pub trait Network {
     fn takes_data(&self, _peer: Self::Peer) -> bool {
         true
     }
+
+    /// Whether a peer says in acknowledgements when packets arrived, and answers trains of probes (its capabilities).
+    fn takes_path_feedback(&self, _peer: Self::Peer) -> bool {
+        true
+    }
+
+    /// Whether a peer reads packets that carry several new frames (its capabilities); `None` is somebody whom this
+    /// network knows only as a client.
+    fn reads_bundles(&self, _peer: Option<Self::Peer>) -> bool {
+        true
+    }
+
+    /// Client side: sends a ping to the server behind all voice that was sent to it before, so that its answer tells how
+    /// long that took. A network that cannot do so gives no answer.
+    fn ping_server(&mut self, _now: Duration, _number: u16) {}
 
     /// The session uses another link to this peer now; this one may be closed.
     fn release_link(&mut self, _now: Duration, _link: LinkId<Self::Peer>) {}

@@ -20,6 +20,8 @@ pub struct Means {
     pub relay: bool,
     /// The link to this peer.
     pub link: LinkMeans,
+    /// The relay is used even if the link could carry what is sent: the uplink has no room for one more direct copy.
+    pub prefer_relay: bool,
 }
 
 /// What a link is worth.
@@ -78,10 +80,12 @@ impl RouteState {
     /// The state that follows from this one.
     ///
     /// Direct when the link is sound, else relayed, else whatever the link still does. A route that can still be used is
-    /// left with an overlap; one that cannot is left at once.
+    /// left with an overlap; one that cannot is left at once, and so is a link whose packets the uplink has no room for:
+    /// what it was given is on its way.
     #[must_use]
     pub fn next(self, now: Duration, means: Means) -> Self {
         let route = match (means.link, means.relay) {
+            (LinkMeans::Sound, true) if means.prefer_relay => Route::Relayed,
             (LinkMeans::Sound, _) | (LinkMeans::Stalled, false) => Route::Direct,
             (LinkMeans::Stalled | LinkMeans::Unbound, true) => Route::Relayed,
             (LinkMeans::Unbound, false) => Route::None,
@@ -89,7 +93,7 @@ impl RouteState {
         let usable = |old: Route| match old {
             Route::None => false,
             Route::Relayed => means.relay,
-            Route::Direct => means.link == LinkMeans::Sound,
+            Route::Direct => means.link == LinkMeans::Sound && !means.prefer_relay,
         };
         let leaving =
             if route != self.route { Some(Leaving { route: self.route, until: now + OVERLAP }) } else { self.leaving };
@@ -101,11 +105,11 @@ impl RouteState {
 mod tests {
     use super::*;
 
-    const RELAY_ONLY: Means = Means { relay: true, link: LinkMeans::Unbound };
-    const BOTH: Means = Means { relay: true, link: LinkMeans::Sound };
-    const STALLED: Means = Means { relay: true, link: LinkMeans::Stalled };
-    const LINK_ONLY: Means = Means { relay: false, link: LinkMeans::Sound };
-    const NOTHING: Means = Means { relay: false, link: LinkMeans::Unbound };
+    const RELAY_ONLY: Means = Means { relay: true, link: LinkMeans::Unbound, prefer_relay: false };
+    const BOTH: Means = Means { relay: true, link: LinkMeans::Sound, prefer_relay: false };
+    const STALLED: Means = Means { relay: true, link: LinkMeans::Stalled, prefer_relay: false };
+    const LINK_ONLY: Means = Means { relay: false, link: LinkMeans::Sound, prefer_relay: false };
+    const NOTHING: Means = Means { relay: false, link: LinkMeans::Unbound, prefer_relay: false };
 
     fn at(ms: u64) -> Duration {
         Duration::from_millis(ms)
@@ -134,9 +138,23 @@ mod tests {
         assert!(!state.uses_link());
     }
 
+    /// proves: D-33
+    #[test]
+    fn a_listener_without_room_on_the_uplink_is_relayed_at_once_and_direct_again_with_an_overlap() {
+        let crowded = Means { prefer_relay: true, ..BOTH };
+        let direct = RouteState::default().next(at(0), BOTH).next(at(300), BOTH);
+        let state = direct.next(at(301), crowded);
+        assert_eq!(state.route(), Route::Relayed);
+        assert!(!state.uses_link());
+        let state = state.next(at(400), BOTH);
+        assert!(state.route() == Route::Direct && state.uses_link() && state.uses_relay());
+        let alone = Means { prefer_relay: true, ..LINK_ONLY };
+        assert_eq!(state.next(at(700), alone).route(), Route::Direct, "without a relay the link is all there is");
+    }
+
     #[test]
     fn without_a_relay_a_stalled_link_is_all_there_is() {
-        let state = RouteState::default().next(at(0), Means { relay: false, link: LinkMeans::Stalled });
+        let state = RouteState::default().next(at(0), Means { relay: false, ..STALLED });
         assert_eq!(state.route(), Route::Direct);
     }
 

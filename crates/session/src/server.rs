@@ -223,6 +223,8 @@ impl<P: Copy + Ord> Server<P> {
             | Kind::DataAck
             | Kind::DataMessage
             | Kind::DataReset
+            | Kind::BandwidthProbe
+            | Kind::BandwidthReport
             | Kind::Unassigned(_) => Err(DropReason::NotForServer),
         }
     }

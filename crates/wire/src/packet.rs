@@ -12,9 +12,9 @@ mod state;
 mod text;
 mod voice;
 
-pub use copies::{Copy, CopyList, VoiceCopies};
+pub use copies::{CopiesMarks, Copy, CopyList, VoiceCopies};
 pub use data::{DataAck, DataMessage, DataReset, DataSegment, PipeEnd, Record};
-pub use extension::{Probe, VoiceAck};
+pub use extension::{BandwidthProbe, BandwidthReport, Probe, VoiceAck};
 pub use feedback::{Captured, ClockEcho, ClockProbe, ReceptionReport};
 pub use relay::{DestinationList, Relay, Routing, is_relayed_data};
 pub use state::{
@@ -82,6 +82,10 @@ pub enum Kind {
     DataMessage,
     /// A pipe for data is no more.
     DataReset,
+    /// One packet of a train that measures how fast a link carries packets.
+    BandwidthProbe,
+    /// What arrived of such a train.
+    BandwidthReport,
     /// A type of ours (32–63) that this version does not know.
     Unassigned(u8),
 }
@@ -112,6 +116,8 @@ impl Kind {
             Self::DataAck => 40,
             Self::DataMessage => 41,
             Self::DataReset => 42,
+            Self::BandwidthProbe => 43,
+            Self::BandwidthReport => 44,
             Self::Unassigned(number) => number,
         }
     }
@@ -141,7 +147,9 @@ impl Kind {
             40 => Self::DataAck,
             41 => Self::DataMessage,
             42 => Self::DataReset,
-            43..=LAST_EXTENSION => Self::Unassigned(number),
+            43 => Self::BandwidthProbe,
+            44 => Self::BandwidthReport,
+            45..=LAST_EXTENSION => Self::Unassigned(number),
             _ => return None,
         })
     }
@@ -162,6 +170,8 @@ impl Kind {
             | Self::DataAck
             | Self::DataMessage
             | Self::DataReset
+            | Self::BandwidthProbe
+            | Self::BandwidthReport
             | Self::Unassigned(_) => true,
             Self::ClientState
             | Self::TextData

@@ -129,6 +129,12 @@ pub struct Capabilities {
     /// It takes a game's own bytes.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub data: bool,
+    /// It says in a VoiceAck when the newest packet arrived, and answers trains of BandwidthProbes.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub path_feedback: bool,
+    /// It reads packets that carry several new frames (the bundle mark of VoiceCopies).
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub bundles: bool,
     /// The frame lengths it can decode; empty means 20 ms only.
     pub frame_ms: Vec<u8>,
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 use voicemesh_wire::packet::{
-    self, BurstCounter, Captured, ClientInfo, ClientState, ClockEcho, ClockProbe, CodecSettings, Copy, DataAck,
+    BandwidthProbe, BandwidthReport, CopiesMarks, self, BurstCounter, Captured, ClientInfo, ClientState, ClockEcho, ClockProbe, CodecSettings, Copy, DataAck,
     DataMessage, DataReset, DataSegment, DeltaClientState, GroupListeners, HandshakeP2P, HandshakeRequest,
     HandshakeResponse, Kind, PipeEnd, Priority, Probe, ReceptionReport, Recipient, Record, Relay, RemoveClient, Target,
     TargetKind, TargetList, TextData, VoiceAck, VoiceCopies, VoiceData, VoiceHeader,
@@ -133,7 +133,24 @@ fn read(bytes: &[u8]) -> Result<Value, DecodeError> {
         Kind::HandshakeP2P => json!({ "client": HandshakeP2P::decode(body)?.client.0 }),
         Kind::VoiceAck => {
             let ack = VoiceAck::decode(body)?;
-            json!({ "sender": ack.sender.0, "newest": ack.newest, "earlier": ack.earlier })
+            let mut fields = json!({ "sender": ack.sender.0, "newest": ack.newest, "earlier": ack.earlier });
+            if let Some(received_ms) = ack.received_ms {
+                fields["received_ms"] = received_ms.into();
+            }
+            fields
+        }
+        Kind::BandwidthProbe => {
+            let probe = BandwidthProbe::decode(body)?;
+            json!({
+                "sender": probe.sender.0, "train": probe.train, "packets": probe.packets, "padding": probe.padding,
+            })
+        }
+        Kind::BandwidthReport => {
+            let report = BandwidthReport::decode(body)?;
+            json!({
+                "sender": report.sender.0, "train": report.train, "received": report.received,
+                "span_us": report.span_us,
+            })
         }
         Kind::Probe | Kind::ProbeEcho => {
             let probe = Probe::decode(body)?;
@@ -253,8 +270,23 @@ fn write(vector: &Value) -> Vec<u8> {
         "HandshakeP2P" => HandshakeP2P { client: ClientId(number(fields, "client")) }.encode(session()),
         "VoiceAck" => {
             let (newest, earlier) = (number(fields, "newest"), number(fields, "earlier"));
-            VoiceAck { sender: ClientId(number(fields, "sender")), newest, earlier }.encode(session())
+            let received_ms = fields.get("received_ms").and_then(Value::as_u64).map(|ms| ms as u32);
+            VoiceAck { sender: ClientId(number(fields, "sender")), newest, earlier, received_ms }.encode(session())
         }
+        "BandwidthProbe" => BandwidthProbe {
+            sender: ClientId(number(fields, "sender")),
+            train: number(fields, "train"),
+            packets: number(fields, "packets"),
+            padding: number(fields, "padding"),
+        }
+        .encode(session()),
+        "BandwidthReport" => BandwidthReport {
+            sender: ClientId(number(fields, "sender")),
+            train: number(fields, "train"),
+            received: number(fields, "received"),
+            span_us: number(fields, "span_us"),
+        }
+        .encode(session()),
         kind @ ("Probe" | "ProbeEcho") => {
             let probe = Probe { sender: ClientId(number(fields, "sender")), token: number(fields, "token") };
             if kind == "Probe" { probe.encode(session()) } else { probe.encode_echo(session()) }
@@ -389,6 +421,9 @@ fn copies_json(voice: VoiceCopies<'_>) -> Value {
     let mut fields = header_json(voice.header, voice.targets);
     let copies = voice.copies.iter().map(|copy| json!({ "behind": copy.behind, "frame": hex(copy.frame) }));
     fields["pause_follows"] = voice.pause_follows.into();
+    if voice.bundled > 0 {
+        fields["bundled"] = voice.bundled.into();
+    }
     fields["copies"] = copies.collect();
     fields["frame"] = hex(voice.frame).into();
     fields
@@ -428,8 +463,10 @@ fn write_copies(fields: &Value, session: SessionId) -> Vec<u8> {
     let copies = list(fields, "copies").iter().zip(&frames);
     let copies: Vec<_> = copies.map(|(copy, frame)| Copy { behind: number(copy, "behind"), frame }).collect();
     let (pause_follows, frame) = (flag(fields, "pause_follows"), bytes(text(fields, "frame")));
+    let bundled = fields.get("bundled").and_then(Value::as_u64).unwrap_or(0) as u8;
+    let marks = CopiesMarks { pause_follows, bundled };
     let mut packet = Vec::new();
-    header.encode_copies_packet(session, &targets, pause_follows, &copies, &frame, &mut packet);
+    header.encode_copies_packet(session, &targets, marks, &copies, &frame, &mut packet);
     packet
 }
 

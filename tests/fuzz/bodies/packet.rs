@@ -1,7 +1,7 @@
 //! Any bytes as a session packet: no panic, and what can be read is written so that it reads the same.
 
 use voicemesh_wire::packet::{
-    self, ClientState, ClockEcho, ClockProbe, DataAck, DataMessage, DataReset, DataSegment, DeltaClientState,
+    self, BandwidthProbe, BandwidthReport, ClientState, ClockEcho, ClockProbe, CopiesMarks, DataAck, DataMessage, DataReset, DataSegment, DeltaClientState,
     HandshakeP2P, HandshakeRequest, HandshakeResponse, Header, Kind, Probe, ReceptionReport, Relay, RemoveClient,
     Routing, TextData, VoiceAck, VoiceCopies, VoiceData,
 };
@@ -72,8 +72,8 @@ fn rewrite(header: Header, body: &[u8], session: SessionId) -> Result<Option<Vec
             let voice = VoiceCopies::decode(body)?;
             let (targets, copies): (Vec<_>, Vec<_>) = (voice.targets.iter().collect(), voice.copies.iter().collect());
             let mut packet = Vec::new();
-            let (header, pause) = (voice.header, voice.pause_follows);
-            header.encode_copies_packet(session, &targets, pause, &copies, voice.frame, &mut packet);
+            let marks = CopiesMarks { pause_follows: voice.pause_follows, bundled: voice.bundled };
+            voice.header.encode_copies_packet(session, &targets, marks, &copies, voice.frame, &mut packet);
             packet
         }
         Kind::ReceptionReport => ReceptionReport::decode(body)?.encode(session),
@@ -83,6 +83,8 @@ fn rewrite(header: Header, body: &[u8], session: SessionId) -> Result<Option<Vec
         Kind::DataAck => DataAck::decode(body)?.encode(session),
         Kind::DataMessage => DataMessage::decode(body)?.encode(session),
         Kind::DataReset => DataReset::decode(body)?.encode(session),
+        Kind::BandwidthProbe => BandwidthProbe::decode(body)?.encode(session),
+        Kind::BandwidthReport => BandwidthReport::decode(body)?.encode(session),
         Kind::ErrorWrongSession | Kind::Unassigned(_) => return Ok(None),
     }))
 }
@@ -99,12 +101,14 @@ fn check_same(kind: Kind, body: &[u8], again: &[u8]) {
         }
         Kind::VoiceCopies => {
             let (first, second) = (VoiceCopies::decode(body).unwrap(), VoiceCopies::decode(again).unwrap());
-            assert_eq!((first.header, first.pause_follows), (second.header, second.pause_follows));
+            let marks = |voice: &VoiceCopies<'_>| (voice.header, voice.pause_follows, voice.bundled);
+            assert_eq!(marks(&first), marks(&second));
             assert!(first.targets.iter().eq(second.targets.iter()));
             assert!(first.copies.iter().eq(second.copies.iter()));
             assert_eq!(first.frame, second.frame);
         }
         Kind::ClockEcho => assert_eq!(ClockEcho::decode(body), ClockEcho::decode(again)),
+        Kind::BandwidthProbe => assert_eq!(BandwidthProbe::decode(body), BandwidthProbe::decode(again)),
         Kind::TextData => assert_eq!(TextData::decode(body), TextData::decode(again)),
         Kind::HandshakeRequest => assert_eq!(HandshakeRequest::decode(body), HandshakeRequest::decode(again)),
         Kind::HandshakeResponse => assert_eq!(HandshakeResponse::decode(body), HandshakeResponse::decode(again)),
@@ -122,7 +126,8 @@ fn check_same(kind: Kind, body: &[u8], again: &[u8]) {
         | Kind::DataSegment
         | Kind::DataAck
         | Kind::DataMessage
-        | Kind::DataReset => assert_eq!(body, again),
+        | Kind::DataReset
+        | Kind::BandwidthReport => assert_eq!(body, again),
         Kind::ErrorWrongSession | Kind::Unassigned(_) => {}
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use voicemesh_wire::packet::{ClockEcho, Kind, Priority, ReceptionReport, Recipient};
+use voicemesh_wire::packet::{BandwidthReport, ClockEcho, Kind, Priority, ReceptionReport, Recipient};
 use voicemesh_wire::{ClientId, DecodeError, SessionId};
 
 use crate::network::DisconnectReason;
@@ -17,6 +17,16 @@ pub enum Who<P> {
     Peer(P),
     /// A client of a session.
     Client(SessionId, ClientId),
+}
+
+impl<P> Who<P> {
+    /// The peer, where there is a roster.
+    pub fn peer(self) -> Option<P> {
+        match self {
+            Self::Peer(peer) => Some(peer),
+            Self::Client(..) => None,
+        }
+    }
 }
 
 /// A frame to be heard.
@@ -126,6 +136,13 @@ pub enum ClientEvent<P> {
         from: Who<P>,
         /// The answer.
         echo: ClockEcho,
+    },
+    /// What arrived of a train of probes that [`Client::probe_bandwidth`](super::Client::probe_bandwidth) sent.
+    Bandwidth {
+        /// From whom.
+        from: Who<P>,
+        /// The answer.
+        report: BandwidthReport,
     },
     /// Another way to a peer is in use.
     RouteChanged {

@@ -10,13 +10,23 @@ use voicemesh_wire::packet::VoiceAck;
 const UNACKED_FRAMES: usize = 64;
 /// A link is stalled when its oldest unacknowledged voice is older than this, or than three round trips.
 const STALL_AFTER: Duration = Duration::from_millis(300);
-/// Unacknowledged voice of this age is asked after, so that a lost tail of speech is not taken for a stall.
-const ASK_AFTER: Duration = Duration::from_millis(100);
-/// A link on which nothing is said is asked this often.
-const IDLE_PROBE: Duration = Duration::from_secs(1);
+/// Unacknowledged voice of this age, beyond a round trip, is asked after, so that a lost tail of speech is not taken for a
+/// stall. Longer than an acknowledgement may wait.
+const ASK_AFTER: Duration = Duration::from_millis(150);
+/// While unacknowledged voice is asked after, it is asked this often.
+const ASK_INTERVAL: Duration = Duration::from_millis(100);
+/// A link on which nothing is said is asked this often: seldom enough to cost next to nothing, often enough to keep a NAT's
+/// binding (RFC 4787 REQ-5 allows no less than two minutes, many boxes 30 s).
+const IDLE_PROBE: Duration = Duration::from_secs(8);
+/// A new link is asked this often …
+const FIRST_PROBES: Duration = Duration::from_secs(1);
+/// … for so long, so that its round trip is known.
+const IS_NEW_FOR: Duration = Duration::from_millis(3_500);
+/// A probe without an answer is followed by another after this.
+const REPEAT_PROBE: Duration = Duration::from_secs(1);
 /// A stalled link is asked this often.
 const STALLED_PROBE: Duration = Duration::from_millis(250);
-/// A link from which nothing has come for this long, though it was asked, is stalled.
+/// A link from which nothing has come for this long since it was asked is stalled.
 const SILENT_AFTER: Duration = Duration::from_secs(4);
 /// So many answers in a row make a stalled link sound again.
 const ANSWERS_TO_RECOVER: u8 = 3;
@@ -43,8 +53,11 @@ pub(super) struct Health {
     round_trip: Option<Duration>,
     probes: VecDeque<ProbeSent>,
     next_token: u32,
-    last_probe_at: Duration,
+    last_probe_at: Option<Duration>,
     heard_at: Duration,
+    made_at: Duration,
+    /// When the first probe was sent since something last came.
+    asked_since: Option<Duration>,
     stall: Option<Stall>,
 }
 
@@ -76,8 +89,10 @@ impl Health {
             round_trip: None,
             probes: VecDeque::with_capacity(PROBES),
             next_token: 1,
-            last_probe_at: Duration::ZERO,
+            last_probe_at: None,
             heard_at: now,
+            made_at: now,
+            asked_since: None,
             stall: None,
         }
     }
@@ -104,6 +119,7 @@ impl Health {
 
     pub(super) fn heard(&mut self, now: Duration) {
         self.heard_at = now;
+        self.asked_since = None;
     }
 
     /// Everything up to the newest acknowledged frame is settled: what is missing in it was lost on the way, which is
@@ -138,7 +154,7 @@ impl Health {
     pub(super) fn update(&mut self, now: Duration) -> Care {
         let mut care = Care::default();
         let oldest = self.unacked.front().map_or(Duration::ZERO, |sent| now.saturating_sub(sent.at));
-        let asked_in_vain = !self.probes.is_empty() && now > self.heard_at + SILENT_AFTER;
+        let asked_in_vain = self.asked_since.is_some_and(|since| now > since + SILENT_AFTER);
         if self.stall.is_none() && (oldest > self.stall_threshold() || asked_in_vain) {
             self.stall = Some(Stall { answers: 0, replace_at: now + REPLACE_AFTER });
             care.stalled_now = true;
@@ -152,7 +168,7 @@ impl Health {
                 care.replace = true;
             }
         }
-        if now >= self.last_probe_at + self.probe_interval(oldest) {
+        if self.last_probe_at.is_none_or(|at| now >= at + self.probe_interval(now, oldest)) {
             care.probe = Some(self.next_probe(now));
         }
         care
@@ -162,11 +178,15 @@ impl Health {
         STALL_AFTER.max(3 * self.round_trip.unwrap_or(FIRST_ROUND_TRIP))
     }
 
-    fn probe_interval(&self, oldest_unacked: Duration) -> Duration {
+    fn probe_interval(&self, now: Duration, oldest_unacked: Duration) -> Duration {
         if self.stall.is_some() {
             STALLED_PROBE
-        } else if oldest_unacked > ASK_AFTER {
-            ASK_AFTER
+        } else if oldest_unacked > ASK_AFTER + self.round_trip.unwrap_or_default() {
+            ASK_INTERVAL
+        } else if now < self.made_at + IS_NEW_FOR {
+            FIRST_PROBES
+        } else if self.asked_since.is_some() {
+            REPEAT_PROBE
         } else {
             IDLE_PROBE
         }
@@ -175,7 +195,8 @@ impl Health {
     fn next_probe(&mut self, now: Duration) -> u32 {
         let token = self.next_token;
         self.next_token = self.next_token.wrapping_add(1);
-        self.last_probe_at = now;
+        self.last_probe_at = Some(now);
+        self.asked_since.get_or_insert(now);
         if self.probes.len() == PROBES {
             self.probes.pop_front();
         }
@@ -197,44 +218,59 @@ impl Health {
 pub(super) struct AckDue {
     newest: Option<u16>,
     earlier: u32,
-    waiting: u8,
-    waiting_since: Duration,
+    /// When the first and the last packet arrived that are not acknowledged yet.
+    waiting: Option<Waiting>,
+    newest_at: Duration,
 }
 
-/// An acknowledgement goes after so many frames …
-const ACK_FRAMES: u8 = 3;
-/// … or when the first of them has waited so long.
-const ACK_DELAY: Duration = Duration::from_millis(40);
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    since: Duration,
+    until: Duration,
+}
+
+/// What to acknowledge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Received {
+    pub newest: u16,
+    /// Bit n: `newest - 1 - n` came too.
+    pub earlier: u32,
+    /// When the newest arrived.
+    pub at: Duration,
+}
+
+/// A packet that arrives this long after the first that is not acknowledged is acknowledged at once, with all before it: an
+/// acknowledgement in 80 ms of 20 ms packets, or in 120 ms of longer ones.
+const ACK_INTERVAL: Duration = Duration::from_millis(60);
+/// When no packet follows, an acknowledgement goes so long after the first that waits.
+const ACK_DELAY: Duration = Duration::from_millis(110);
 
 impl AckDue {
     pub(super) fn received(&mut self, now: Duration, sequence: u16) {
         match self.newest {
-            None => self.newest = Some(sequence),
+            None => (self.newest, self.newest_at) = (Some(sequence), now),
             Some(newest) => {
                 let ahead = sequence.wrapping_sub(newest) as i16;
                 if ahead > 0 {
                     let shifted = u64::from(self.earlier) << ahead.min(63) | 1 << (ahead.min(63) - 1);
                     self.earlier = if ahead <= 32 { shifted as u32 } else { 0 };
-                    self.newest = Some(sequence);
+                    (self.newest, self.newest_at) = (Some(sequence), now);
                 } else if (-32..0).contains(&ahead) {
                     self.earlier |= 1 << (-ahead - 1);
                 }
             }
         }
-        if self.waiting == 0 {
-            self.waiting_since = now;
-        }
-        self.waiting = self.waiting.saturating_add(1);
+        self.waiting = Some(Waiting { since: self.waiting.map_or(now, |waiting| waiting.since), until: now });
     }
 
-    /// Newest and the mask of those before it, when it is time to send them.
-    pub(super) fn take(&mut self, now: Duration) -> Option<(u16, u32)> {
-        let due = self.waiting >= ACK_FRAMES || (self.waiting > 0 && now >= self.waiting_since + ACK_DELAY);
-        if !due {
+    /// What to acknowledge, when it is time to.
+    pub(super) fn take(&mut self, now: Duration) -> Option<Received> {
+        let Waiting { since, until } = self.waiting?;
+        if until < since + ACK_INTERVAL && now < since + ACK_DELAY {
             return None;
         }
-        self.waiting = 0;
-        Some((self.newest?, self.earlier))
+        self.waiting = None;
+        Some(Received { newest: self.newest?, earlier: self.earlier, at: self.newest_at })
     }
 }
 
@@ -248,7 +284,7 @@ mod tests {
     }
 
     fn ack(newest: u16) -> VoiceAck {
-        VoiceAck { sender: ClientId(1), newest, earlier: 0 }
+        VoiceAck { sender: ClientId(1), newest, earlier: 0, received_ms: None }
     }
 
     #[test]
@@ -335,18 +371,33 @@ mod tests {
     #[test]
     fn acknowledgements_tell_what_came_across_the_wrap() {
         let mut due = AckDue::default();
-        for sequence in [0xFFFE, 0, 0xFFFF] {
-            due.received(ms(0), sequence);
+        let mut take = |arrivals: &[(u64, u16)], at: u64| {
+            for (at, sequence) in arrivals {
+                due.received(ms(*at), *sequence);
+            }
+            due.take(ms(at)).map(|received| (received.newest, received.earlier, received.at))
+        };
+        assert_eq!(take(&[(0, 0xFFFE), (20, 0), (60, 0xFFFF)], 60), Some((0, 0b11, ms(20))));
+        assert_eq!(take(&[], 1000), None);
+        assert_eq!(take(&[(1000, 2)], 1109), None);
+        assert_eq!(take(&[], 1110), Some((2, 0b1110, ms(1000))));
+        assert_eq!(take(&[(1200, 40)], 2000), Some((40, 0, ms(1200))));
+        assert!(take(&[(2000, 41), (2000, 41u16.wrapping_add(0x7FFF))], 3000).is_some());
+    }
+
+    #[test]
+    fn packets_of_any_length_are_acknowledged_as_they_arrive() {
+        for (packet_ms, expected) in [(10, 16), (20, 12), (40, 8), (60, 8)] {
+            let mut due = AckDue::default();
+            let mut acknowledged = 0;
+            for at in (0..1_000).step_by(packet_ms) {
+                due.received(ms(at as u64), (at / packet_ms) as u16);
+                if let Some(received) = due.take(ms(at as u64)) {
+                    assert_eq!(received.at, ms(at as u64), "nothing waits before it is acknowledged");
+                    acknowledged += 1;
+                }
+            }
+            assert!((expected - 2..=expected + 1).contains(&acknowledged), "{packet_ms}: {acknowledged}");
         }
-        assert_eq!(due.take(ms(0)), Some((0, 0b11)));
-        assert_eq!(due.take(ms(1000)), None);
-        due.received(ms(1000), 2);
-        assert_eq!(due.take(ms(1039)), None);
-        assert_eq!(due.take(ms(1040)), Some((2, 0b1110)));
-        due.received(ms(1040), 40);
-        assert_eq!(due.take(ms(2000)), Some((40, 0)));
-        due.received(ms(2000), 41);
-        due.received(ms(2000), 41u16.wrapping_add(0x7FFF));
-        assert!(due.take(ms(3000)).is_some());
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_wire::limits::GROUPS_PER_CLIENT;
 use voicemesh_wire::packet::{
-    self, ClientState, DeltaClientState, HandshakeP2P, HandshakeResponse, Kind, Probe, Recipient, RemoveClient,
+    self, BandwidthProbe, ClientState, DeltaClientState, HandshakeP2P, HandshakeResponse, Kind, Probe, Recipient, RemoveClient,
     Routing, TextData, VoiceAck,
 };
 use voicemesh_wire::{ClientId, GroupId, SessionId};
@@ -103,7 +103,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
             | Kind::HandshakeP2P
             | Kind::VoiceAck
             | Kind::Probe
-            | Kind::ProbeEcho) => Err(Dropped::Misplaced(kind)),
+            | Kind::ProbeEcho
+            | Kind::BandwidthProbe
+            | Kind::BandwidthReport) => Err(Dropped::Misplaced(kind)),
         }
     }
 
@@ -162,7 +164,12 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 let from = if has_roster { Who::Peer(id.peer) } else { Who::Client(session, sender) };
                 self.voice(now, packet, session, voice, from, Route::Direct)?;
             }
-            Kind::VoiceAck => link.health.acknowledged(now, VoiceAck::decode(body)?),
+            Kind::VoiceAck => {
+                let ack = VoiceAck::decode(body)?;
+                link.health.acknowledged(now, ack);
+                link.path.acknowledged(now, ack.newest, ack.received_ms, |number| ack.covers(number));
+            }
+            Kind::BandwidthProbe => link.train.received(now, BandwidthProbe::decode(body)?),
             Kind::ProbeEcho => link.health.answered(now, Probe::decode(body)?.token),
             Kind::Probe => self.answer_probe(now, net, id, session, Probe::decode(body)?)?,
             kind if kind.is_data() => self.data(now, net, Who::Peer(id.peer), kind, packet, body)?,

@@ -9,6 +9,7 @@ use voicemesh_wire::packet::{Kind, Probe, Relay, VoiceAck};
 use voicemesh_wire::{ClientId, SessionId};
 
 use super::event::Who;
+use super::health::Received;
 use super::view::View;
 use super::{Client, ClientError};
 use crate::network::{Destination, Network, Reliability};
@@ -109,12 +110,17 @@ impl<P: Copy + Ord + Debug> Client<P> {
         let mut stalled = Vec::new();
         for (id, link) in self.pairs.iter_mut() {
             let Some(common) = link.common.filter(|_| net.acknowledges_voice(id.peer)) else { continue };
+            let times_acks = net.takes_path_feedback(id.peer);
             let mut send = |packet: Vec<u8>| {
                 let to = &mut vec![Destination { client: common.remote, link: id }];
                 net.send_to_links(now, to, Reliability::Unreliable, &packet.into());
             };
-            if let Some((newest, earlier)) = link.ack_due.take(now) {
-                send(VoiceAck { sender: common.you, newest, earlier }.encode(common.session));
+            if let Some(Received { newest, earlier, at }) = link.ack_due.take(now) {
+                let received_ms = Some(at.as_millis() as u32).filter(|_| times_acks);
+                send(VoiceAck { sender: common.you, newest, earlier, received_ms }.encode(common.session));
+            }
+            if let Some(report) = link.train.report(now, common.you) {
+                send(report.encode(common.session));
             }
             let care = link.health.update(now);
             if let Some(token) = care.probe {

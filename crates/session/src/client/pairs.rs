@@ -10,7 +10,9 @@ use voicemesh_wire::packet::HandshakeP2P;
 use voicemesh_wire::{ClientId, SessionId};
 
 use super::event::{ClientEvent, Dropped, Who};
+use super::bandwidth::TrainReceiver;
 use super::health::{AckDue, Health};
+use super::path::PathMonitor;
 use super::{Client, Phase};
 use crate::network::{Destination, LinkId, Naming, Network, Reliability};
 use crate::route::Route;
@@ -39,7 +41,9 @@ pub(super) struct Link {
     /// The one before, in which the peer may still speak until it has bound the new one too.
     former: Option<Common>,
     pub(super) health: Health,
+    pub(super) path: PathMonitor,
     pub(super) ack_due: AckDue,
+    pub(super) train: TrainReceiver,
     pub(super) echoed_at: Option<Duration>,
 }
 
@@ -66,7 +70,9 @@ impl Link {
             common: None,
             former: None,
             health: Health::new(now),
+            path: PathMonitor::new(),
             ack_due: AckDue::default(),
+            train: TrainReceiver::default(),
             echoed_at: None,
         }
     }

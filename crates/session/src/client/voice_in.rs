@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_wire::SessionId;
 use voicemesh_wire::packet::{
-    ClockEcho, ClockProbe, Copy, CopyList, Kind, Priority, ReceptionReport, Target, TargetKind, TargetList,
+    BandwidthReport, ClockEcho, ClockProbe, Copy, CopyList, Kind, Priority, ReceptionReport, Target, TargetKind, TargetList,
     VoiceCopies, VoiceData, VoiceHeader,
 };
 
@@ -21,6 +21,7 @@ pub(super) struct VoicePacket<'a> {
     pub header: VoiceHeader,
     targets: TargetList<'a>,
     copies: Option<CopyList<'a>>,
+    bundled: u8,
     pause_follows: bool,
     frame: &'a [u8],
 }
@@ -29,18 +30,27 @@ impl<'a> VoicePacket<'a> {
     pub(super) fn decode(kind: Kind, body: &'a [u8]) -> Result<Self, Dropped> {
         Ok(match kind {
             Kind::VoiceCopies => {
-                let VoiceCopies { header, targets, pause_follows, copies, frame } = VoiceCopies::decode(body)?;
-                Self { header, targets, copies: Some(copies), pause_follows, frame }
+                let VoiceCopies { header, targets, pause_follows, bundled, copies, frame } =
+                    VoiceCopies::decode(body)?;
+                Self { header, targets, copies: Some(copies), bundled, pause_follows, frame }
             }
             _ => {
                 let VoiceData { header, targets, frame } = VoiceData::decode(body)?;
-                Self { header, targets, copies: None, pause_follows: false, frame }
+                Self { header, targets, copies: None, bundled: 0, pause_follows: false, frame }
             }
         })
     }
 
+    /// Frames that came before, or should have.
     fn copies(&self) -> impl Iterator<Item = Copy<'a>> {
-        self.copies.into_iter().flat_map(CopyList::iter)
+        let bundled = self.bundled;
+        self.copies.into_iter().flat_map(CopyList::iter).filter(move |copy| copy.behind > bundled)
+    }
+
+    /// The frame this far behind the newest, which is sent in this packet for the first time.
+    fn bundled(&self, behind: u8) -> Option<&'a [u8]> {
+        let found = self.copies.into_iter().flat_map(CopyList::iter).find(|copy| copy.behind == behind);
+        found.map(|copy| copy.frame)
     }
 }
 
@@ -59,6 +69,14 @@ impl<P: std::marker::Copy + Ord + Debug> Client<P> {
     ) -> Result<(), Dropped> {
         let mut heard = self.addressed(session, voice.targets, from, route)?;
         let last_of_burst = heard.last_of_burst;
+        for behind in (1..=voice.bundled).rev() {
+            let Some(frame) = voice.bundled(behind) else { continue };
+            let number = voice.header.sequence.wrapping_sub(u16::from(behind));
+            let stream = self.streams.entry(from).or_default();
+            let Ok(Place { sequence, burst }) = stream.stream.accept(now, number, voice.header.burst) else { continue };
+            let frame = packet.slice_ref(frame);
+            self.push(ClientEvent::Voice(Voice { sequence, burst, last_of_burst: false, frame, ..heard.clone() }));
+        }
         let stream = self.streams.entry(from).or_default();
         let Place { sequence, burst } = stream.stream.accept(now, voice.header.sequence, voice.header.burst)?;
         stream.heard_at = now;
@@ -121,6 +139,7 @@ impl<P: std::marker::Copy + Ord + Debug> Client<P> {
             Kind::ReceptionReport => ClientEvent::Report { from, report: ReceptionReport::decode(body)? },
             Kind::ClockProbe => ClientEvent::ClockAsked { from, asked_us: ClockProbe::decode(body)?.asked_us },
             Kind::ClockEcho => ClientEvent::ClockTold { from, echo: ClockEcho::decode(body)? },
+            Kind::BandwidthReport => ClientEvent::Bandwidth { from, report: BandwidthReport::decode(body)? },
             kind => ClientEvent::Extension { from, kind, packet: packet.clone() },
         });
         Ok(())

@@ -1,12 +1,12 @@
 //! Speech on its way to whoever listens, by each one's route (DESIGN §4 and §5; seed 001, "Voice Packets").
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_wire::limits::VOICE_COPIES;
-use voicemesh_wire::packet::{self, Relay, Target, TargetKind, VoiceHeader};
+use voicemesh_wire::packet::{self, CopiesMarks, Relay, Target, TargetKind, VoiceHeader};
 use voicemesh_wire::{ClientId, GroupId, SessionId};
 
 use super::Client;
@@ -20,6 +20,8 @@ use crate::speaker::{FrameAddress, VoiceTarget};
 const RECENT_FRAMES: usize = 64;
 /// What is older than this is not worth hearing any more.
 const RESCUE_AGE: Duration = Duration::from_millis(1000);
+/// A frame that waits to share a packet leaves alone after this.
+const LONGEST_BUNDLE_WAIT: Duration = Duration::from_millis(100);
 /// A target that closes while nothing is said is closed by an empty frame after this.
 const CLOSE_WITHOUT_FRAME: Duration = Duration::from_millis(60);
 
@@ -41,12 +43,18 @@ pub struct Spoken<'a, P> {
     pub copies: &'a [u8],
     /// Who is sent them.
     pub wants_copies: &'a dyn Fn(Who<P>) -> bool,
+    /// How many frames share a packet to this listener (1 to [`FRAMES_PER_PACKET`]). Listeners that do not read bundles get
+    /// one frame in each packet; a bundle carries no copies.
+    pub frames_per_packet: &'a dyn Fn(Who<P>) -> u8,
 }
+
+/// The most frames that share a packet.
+pub const FRAMES_PER_PACKET: u8 = 4;
 
 impl<P> Spoken<'_, P> {
     /// A frame alone.
     pub fn plain(frame: Bytes) -> Self {
-        Self { frame, pause_follows: false, copies: &[], wants_copies: &|_| false }
+        Self { frame, pause_follows: false, copies: &[], wants_copies: &|_| false, frames_per_packet: &|_| 1 }
     }
 }
 
@@ -61,21 +69,34 @@ pub struct Reached {
     pub relay_packets: usize,
 }
 
-/// What a listener is sent of a frame.
+/// A listener of the last frame, and the ways to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+pub struct AudienceMember<P> {
+    /// Who listens.
+    pub who: Who<P>,
+    /// There is a bound link to it that is not stalled.
+    pub has_link: bool,
+    /// The server can relay to it.
+    pub has_relay: bool,
+}
+
+/// What a listener is sent of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum VoiceEncoding {
     /// VoiceData.
     Plain,
     /// VoiceCopies without a copy: it says that a pause follows.
     Marked,
     /// VoiceCopies.
     Copies,
+    /// VoiceCopies with so many frames before it that have not been sent yet.
+    Bundle(u8),
 }
 
 /// Those who are sent the same packet over links.
 struct Batch<P> {
     session: SessionId,
-    form: Form,
+    encoding: VoiceEncoding,
     to: Vec<Destination<P>>,
 }
 
@@ -85,6 +106,31 @@ struct Remote<P> {
     /// Its id in the current session, through whose server it can be reached.
     relay: Option<ClientId>,
     link: Option<(LinkId<P>, Common)>,
+}
+
+/// How many of the latest frames wait to share a packet with the next, by listener.
+#[derive(Debug)]
+pub(super) struct Bundling<P> {
+    waiting: BTreeMap<Who<P>, u8>,
+}
+
+impl<P> Default for Bundling<P> {
+    fn default() -> Self {
+        Self { waiting: BTreeMap::new() }
+    }
+}
+
+impl<P: Copy + Ord> Bundling<P> {
+    /// The frame may wait (`None`), or leaves now with so many frames before it.
+    fn next(&mut self, who: Who<P>, frames_per_packet: u8, must_leave: bool) -> Option<u8> {
+        let waiting = self.waiting.get(&who).copied().unwrap_or(0);
+        if waiting + 1 < frames_per_packet.min(FRAMES_PER_PACKET) && !must_leave {
+            self.waiting.insert(who, waiting + 1);
+            return None;
+        }
+        self.waiting.remove(&who);
+        Some(waiting)
+    }
 }
 
 impl<P: Copy + Ord + Debug> Client<P> {
@@ -101,37 +147,28 @@ impl<P: Copy + Ord + Debug> Client<P> {
         if !self.speaker.is_closing() {
             self.closing_since = None;
         }
+        if self.recent.back().is_some_and(|recent| !same_address(&recent.address, &address)) {
+            self.flush_bundles(now, net);
+        }
         let audience = self.audience(net, &address.targets);
-        let speech = Speech { spoken, earlier: self.earlier(&address, spoken.copies), address };
-        let mut packets = PacketCache::default();
-        let mut relayed: Vec<(Form, ClientId)> = Vec::new();
-        let mut direct: Vec<Batch<P>> = Vec::new();
-        let mut reached = Reached { listeners: audience.len(), ..Reached::default() };
+        self.note_audience(&audience);
+        let must_leave = spoken.pause_follows
+            || spoken.frame.is_empty()
+            || address.targets.iter().any(|(_, target)| target.closing);
+        let earlier = self.earlier(&address, spoken.copies);
+        let speech = Speech { frame: &spoken.frame, pause_follows: spoken.pause_follows, earlier, address };
+        let mut to = Vec::with_capacity(audience.len());
         for remote in audience {
-            let form = speech.form(net, remote.who);
-            let route = self.routes.get(&remote.who).copied().unwrap_or_default();
-            if let Some((link, common)) = remote.link.filter(|_| route.uses_link()) {
-                let destination = Destination { client: common.remote, link };
-                let session = common.session;
-                match direct.iter_mut().find(|batch| (batch.session, batch.form) == (session, form)) {
-                    Some(batch) => batch.to.push(destination),
-                    None => direct.push(Batch { session, form, to: vec![destination] }),
-                }
-            }
-            if let Some(client) = remote.relay.filter(|_| route.uses_relay() || remote.link.is_none()) {
-                relayed.push((form, client));
-            }
+            let peer = remote.who.peer();
+            let reads_bundles = net.reads_bundles(peer);
+            let frames_per_packet = if reads_bundles { (spoken.frames_per_packet)(remote.who) } else { 1 };
+            let Some(waiting) = self.bundling.next(remote.who, frames_per_packet, must_leave) else { continue };
+            let wants_copies = frames_per_packet <= 1 && (spoken.wants_copies)(remote.who);
+            let encoding = speech.encoding(net.reads_copies(peer), wants_copies, waiting);
+            to.push((remote, encoding));
         }
-        let sequence = speech.address.sequence;
-        for Batch { session, form, to } in direct {
-            if let Some(packet) = packets.get(self, net, session, form, &speech) {
-                let asked = to.len();
-                let unserved = self.send_direct(now, net, to, &packet, sequence);
-                reached.links += asked.saturating_sub(unserved.len());
-                relayed.extend(unserved.into_iter().map(|client| (form, client)));
-            }
-        }
-        reached.relay_packets = self.relay_speech(now, net, relayed, &mut packets, &speech);
+        let listeners = self.audience.len();
+        let reached = Reached { listeners, ..self.transmit(now, net, to, &speech) };
         if self.recent.len() == RECENT_FRAMES {
             self.recent.pop_front();
         }
@@ -140,24 +177,109 @@ impl<P: Copy + Ord + Debug> Client<P> {
         reached
     }
 
+    /// Sends frames that wait for others to share a packet with: no other comes, or to other listeners.
+    pub(super) fn flush_bundles<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+        let waiting = std::mem::take(&mut self.bundling.waiting);
+        let Some(Recent { address, frame, .. }) = self.recent.back().cloned() else { return };
+        if waiting.is_empty() {
+            return;
+        }
+        let audience = self.audience(net, &address.targets).into_iter();
+        let to = audience.filter_map(|remote| {
+            let frames = *waiting.get(&remote.who)?;
+            let encoding = if frames > 1 { VoiceEncoding::Bundle(frames - 1) } else { VoiceEncoding::Plain };
+            Some((remote, encoding))
+        });
+        let to = to.collect();
+        let speech = Speech { frame: &frame, pause_follows: false, earlier: Vec::new(), address };
+        self.transmit(now, net, to, &speech);
+    }
+
+    /// Sends frames that have waited for the next one for too long.
+    pub(super) fn flush_late_bundles<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+        if !self.bundling.waiting.is_empty()
+            && self.recent.back().is_none_or(|recent| now >= recent.at + LONGEST_BUNDLE_WAIT)
+        {
+            self.flush_bundles(now, net);
+        }
+    }
+
+    /// The listeners of the last frame.
+    pub fn last_audience(&self) -> &[AudienceMember<P>] {
+        &self.audience
+    }
+
+    fn note_audience(&mut self, audience: &[Remote<P>]) {
+        self.audience.clear();
+        for remote in audience {
+            let link = remote.link.and_then(|(id, _)| self.pairs.link(id));
+            self.audience.push(AudienceMember {
+                who: remote.who,
+                has_link: link.is_some_and(|link| !link.health.is_stalled()),
+                has_relay: remote.relay.is_some(),
+            });
+        }
+    }
+
+    /// Sends one frame, by each listener's route.
+    fn transmit<N: Network<Peer = P>>(
+        &mut self,
+        now: Duration,
+        net: &mut N,
+        to: Vec<(Remote<P>, VoiceEncoding)>,
+        speech: &Speech<'_, P>,
+    ) -> Reached {
+        let mut packets = PacketCache::default();
+        let mut relayed: Vec<(VoiceEncoding, ClientId)> = Vec::new();
+        let mut direct: Vec<Batch<P>> = Vec::new();
+        let mut reached = Reached::default();
+        for (remote, encoding) in to {
+            let route = self.routes.get(&remote.who).copied().unwrap_or_default();
+            if let Some((link, common)) = remote.link.filter(|_| route.uses_link()) {
+                let destination = Destination { client: common.remote, link };
+                let session = common.session;
+                match direct.iter_mut().find(|batch| (batch.session, batch.encoding) == (session, encoding)) {
+                    Some(batch) => batch.to.push(destination),
+                    None => direct.push(Batch { session, encoding, to: vec![destination] }),
+                }
+            }
+            if let Some(client) = remote.relay.filter(|_| route.uses_relay() || remote.link.is_none()) {
+                relayed.push((encoding, client));
+            }
+        }
+        let sequence = speech.address.sequence;
+        for Batch { session, encoding, mut to } in direct {
+            // A full queue on the way drops the last packets of a burst: it is another listener's turn each time.
+            let first = usize::from(sequence) % to.len().max(1);
+            to.rotate_left(first);
+            if let Some(packet) = packets.get(self, net, session, encoding, speech) {
+                let asked = to.len();
+                let unserved = self.send_direct(now, net, to, &packet, sequence);
+                reached.links += asked.saturating_sub(unserved.len());
+                relayed.extend(unserved.into_iter().map(|client| (encoding, client)));
+            }
+        }
+        reached.relay_packets = self.relay_speech(now, net, relayed, &mut packets, speech);
+        reached
+    }
+
     fn relay_speech<N: Network<Peer = P>>(
         &mut self,
         now: Duration,
         net: &mut N,
-        relayed: Vec<(Form, ClientId)>,
+        mut relayed: Vec<(VoiceEncoding, ClientId)>,
         packets: &mut PacketCache,
         speech: &Speech<'_, P>,
     ) -> usize {
         let Some(session) = self.joined_view().map(View::session) else { return 0 };
+        relayed.sort_unstable();
+        relayed.dedup();
         let mut count = 0;
-        for form in [Form::Plain, Form::Marked, Form::Copies] {
-            let clients: BTreeSet<_> =
-                relayed.iter().filter(|(wanted, _)| *wanted == form).map(|(_, client)| *client).collect();
-            if clients.is_empty() {
-                continue;
-            }
-            if let Some(packet) = packets.get(self, net, session, form, speech) {
-                self.relay(now, net, Reliability::Unreliable, &clients.into_iter().collect::<Vec<_>>(), &packet);
+        for group in relayed.chunk_by(|a, b| a.0 == b.0) {
+            let clients: Vec<_> = group.iter().map(|(_, client)| *client).collect();
+            if let Some(packet) = packets.get(self, net, session, group[0].0, speech) {
+                self.relay(now, net, Reliability::Unreliable, &clients, &packet);
+                self.relay_path.voice_sent(packet.len() + Relay::overhead(clients.len()));
                 count += 1;
             }
         }
@@ -176,7 +298,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             let sequence = address.sequence.wrapping_sub(u16::from(behind));
             let mut recent = self.recent.iter().rev();
             let found = recent.find(|recent| recent.address.sequence == sequence)?;
-            let same = found.address.burst == address.burst && found.address.targets == address.targets;
+            let same = same_address(&found.address, address);
             (same && !found.frame.is_empty()).then(|| (behind, found.frame.clone()))
         };
         behind.filter_map(find).collect()
@@ -199,6 +321,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 net.acknowledges_voice(destination.link.peer)
             }) {
                 link.health.sent(now, sequence);
+                link.path.sent(now, sequence, packet.len());
             }
         }
         unserved.iter().filter_map(|destination| self.relay_address(net, destination.link.peer)).collect()
@@ -220,9 +343,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
             .cloned()
             .collect();
         for Recent { address, frame, .. } in lost {
-            let spoken = Spoken::plain(frame);
-            let speech = Speech { spoken: &spoken, earlier: Vec::new(), address };
-            if let Some(packet) = PacketCache::default().get(self, net, session, Form::Plain, &speech) {
+            let speech = Speech { frame: &frame, pause_follows: false, earlier: Vec::new(), address };
+            if let Some(packet) = PacketCache::default().get(self, net, session, VoiceEncoding::Plain, &speech) {
                 self.relay(now, net, Reliability::Unreliable, &[client], &packet);
             }
         }
@@ -290,33 +412,36 @@ fn addresses<P: Copy + Ord>(
     }
 }
 
+/// Whether two frames are said to the same people in one talkspurt, so that they may share a packet.
+fn same_address<P: PartialEq>(a: &FrameAddress<P>, b: &FrameAddress<P>) -> bool {
+    a.burst == b.burst && a.targets == b.targets
+}
+
 /// A frame with its address and what goes with it.
 struct Speech<'a, P> {
-    spoken: &'a Spoken<'a, P>,
+    frame: &'a Bytes,
+    pause_follows: bool,
     earlier: Vec<(u8, Bytes)>,
     address: FrameAddress<P>,
 }
 
-impl<P: Copy + Ord + Debug> Speech<'_, P> {
-    fn form<N: Network<Peer = P>>(&self, net: &N, who: Who<P>) -> Form {
-        let peer = match who {
-            Who::Peer(peer) => Some(peer),
-            Who::Client(..) => None,
-        };
-        let wants = !self.earlier.is_empty() && (self.spoken.wants_copies)(who);
-        if !(wants || self.spoken.pause_follows) || !net.reads_copies(peer) {
-            Form::Plain
-        } else if wants {
-            Form::Copies
+impl<P> Speech<'_, P> {
+    fn encoding(&self, reads_copies: bool, wants_copies: bool, waiting: u8) -> VoiceEncoding {
+        if waiting > 0 {
+            VoiceEncoding::Bundle(waiting)
+        } else if reads_copies && wants_copies && !self.earlier.is_empty() {
+            VoiceEncoding::Copies
+        } else if reads_copies && self.pause_follows {
+            VoiceEncoding::Marked
         } else {
-            Form::Marked
+            VoiceEncoding::Plain
         }
     }
 }
 
 /// One frame's packets: pairs may speak different sessions, and each packet is made once.
 #[derive(Default)]
-struct PacketCache(Vec<(SessionId, Form, Bytes)>);
+struct PacketCache(Vec<(SessionId, VoiceEncoding, Bytes)>);
 
 impl PacketCache {
     fn get<P: Copy + Ord + Debug, N: Network<Peer = P>>(
@@ -324,10 +449,10 @@ impl PacketCache {
         client: &Client<P>,
         net: &N,
         session: SessionId,
-        form: Form,
+        encoding: VoiceEncoding,
         speech: &Speech<'_, P>,
     ) -> Option<Bytes> {
-        if let Some((.., packet)) = self.0.iter().find(|(to, made, _)| (*to, *made) == (session, form)) {
+        if let Some((.., packet)) = self.0.iter().find(|(to, made, _)| (*to, *made) == (session, encoding)) {
             return Some(packet.clone());
         }
         let view = client.view_of(session)?;
@@ -344,33 +469,37 @@ impl PacketCache {
         let header = VoiceHeader { sender: view.you, burst: address.burst, sequence: address.sequence };
         // With one destination around it, it has to fit into what the network carries.
         let room = net.limits().unreliable_bytes.saturating_sub(Relay::overhead(1));
-        let packet = write(header, session, &targets, form, speech, room)?;
-        self.0.push((session, form, packet.clone()));
+        let earlier = match encoding {
+            VoiceEncoding::Plain | VoiceEncoding::Marked => Vec::new(),
+            VoiceEncoding::Copies => speech.earlier.clone(),
+            VoiceEncoding::Bundle(frames) => client.earlier(address, &[1, 2, 3][..usize::from(frames).min(3)]),
+        };
+        let packet = write(header, session, &targets, encoding, speech, earlier, room)?;
+        self.0.push((session, encoding, packet.clone()));
         Some(packet)
     }
 }
 
-/// Writes a packet of at most `room` bytes: where copies make it too large, the last of them stay away.
+/// Writes a packet of at most `room` bytes: where earlier frames make it too large, the last of them stay away.
 fn write<P>(
     header: VoiceHeader,
     session: SessionId,
     targets: &[Target],
-    form: Form,
+    encoding: VoiceEncoding,
     speech: &Speech<'_, P>,
+    earlier: Vec<(u8, Bytes)>,
     room: usize,
 ) -> Option<Bytes> {
-    let Spoken { frame, pause_follows, .. } = speech.spoken;
-    let mut copies: Vec<_> = match form {
-        Form::Plain | Form::Marked => Vec::new(),
-        Form::Copies => speech.earlier.iter().map(|(behind, frame)| packet::Copy { behind: *behind, frame }).collect(),
-    };
+    let mut copies: Vec<_> = earlier.iter().map(|(behind, frame)| packet::Copy { behind: *behind, frame }).collect();
     loop {
         let bytes: usize = copies.iter().map(|copy| copy.frame.len() + 3).sum();
-        let mut packet = Vec::with_capacity(32 + 4 * targets.len() + frame.len() + bytes);
-        match form {
-            Form::Plain => header.encode_packet(session, targets, frame, &mut packet),
-            Form::Marked | Form::Copies => {
-                header.encode_copies_packet(session, targets, *pause_follows, &copies, frame, &mut packet);
+        let mut packet = Vec::with_capacity(32 + 4 * targets.len() + speech.frame.len() + bytes);
+        let bundled = if matches!(encoding, VoiceEncoding::Bundle(_)) { copies.len() as u8 } else { 0 };
+        match encoding {
+            VoiceEncoding::Plain => header.encode_packet(session, targets, speech.frame, &mut packet),
+            VoiceEncoding::Marked | VoiceEncoding::Copies | VoiceEncoding::Bundle(_) => {
+                let marks = CopiesMarks { pause_follows: speech.pause_follows, bundled };
+                header.encode_copies_packet(session, targets, marks, &copies, speech.frame, &mut packet);
             }
         }
         if packet.len() <= room {

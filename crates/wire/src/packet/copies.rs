@@ -9,6 +9,9 @@ use crate::{ClientId, SessionId};
 
 const COUNT_MASK: u8 = 0b0000_0111;
 const PAUSE_FOLLOWS: u8 = 0b1000_0000;
+/// Bits 3 and 4: how many of the frames right before the newest are sent here for the first time.
+const BUNDLED_SHIFT: u8 = 3;
+const BUNDLED_MASK: u8 = 0b0000_0011;
 /// A copy's header: how far behind, and how long.
 const COPY_HEADER_BYTES: usize = 3;
 
@@ -19,6 +22,16 @@ pub struct Copy<'a> {
     pub behind: u8,
     /// The frame, exactly as it was sent first.
     pub frame: &'a [u8],
+}
+
+/// What a VoiceCopies packet says of its frames.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CopiesMarks {
+    /// After the newest frame the speaker pauses.
+    pub pause_follows: bool,
+    /// How many frames right before the newest one are sent for the first time (0 to 3). Only for peers whose
+    /// capabilities say `bundles`.
+    pub bundled: u8,
 }
 
 /// The copies in a packet, still in its bytes.
@@ -49,6 +62,9 @@ pub struct VoiceCopies<'a> {
     pub targets: TargetList<'a>,
     /// After this frame the speaker pauses; what would come next is not lost.
     pub pause_follows: bool,
+    /// How many of the frames right before the newest one are no repetition: they are sent in this packet for the first
+    /// time, so that several frames share one packet's headers. At most 3; each is among `copies`, as 1 to `bundled` behind.
+    pub bundled: u8,
     /// Earlier frames.
     pub copies: CopyList<'a>,
     /// The newest frame.
@@ -73,7 +89,9 @@ impl<'a> VoiceCopies<'a> {
             return Err(DecodeError::TooLong);
         }
         let (headers, _) = reader.bytes(copy_count * COPY_HEADER_BYTES)?.as_chunks::<COPY_HEADER_BYTES>();
-        if headers.iter().any(|header| header[0] == 0) {
+        let bundled = (marks >> BUNDLED_SHIFT) & BUNDLED_MASK;
+        let has = |behind: u8| headers.iter().any(|header| header[0] == behind);
+        if has(0) || !(1..=bundled).all(has) {
             return Err(DecodeError::BadValue);
         }
         let length = usize::from(reader.u16()?);
@@ -87,6 +105,7 @@ impl<'a> VoiceCopies<'a> {
             header: VoiceHeader { sender, burst, sequence },
             targets: TargetList(targets),
             pause_follows: marks & PAUSE_FOLLOWS != 0,
+            bundled,
             copies: CopyList { headers, frames },
             frame,
         })
@@ -100,7 +119,7 @@ impl VoiceHeader {
         self,
         session: SessionId,
         targets: &[Target],
-        pause_follows: bool,
+        marks: CopiesMarks,
         copies: &[Copy<'_>],
         frame: &[u8],
         packet: &mut Vec<u8>,
@@ -117,7 +136,8 @@ impl VoiceHeader {
         for target in targets {
             writer.bytes(&target.to_bytes());
         }
-        writer.u8(copies.len() as u8 | if pause_follows { PAUSE_FOLLOWS } else { 0 });
+        let pause = if marks.pause_follows { PAUSE_FOLLOWS } else { 0 };
+        writer.u8(copies.len() as u8 | pause | marks.bundled.min(BUNDLED_MASK) << BUNDLED_SHIFT);
         for copy in copies {
             writer.u8(copy.behind);
             writer.u16(cut(copy.frame) as u16);
@@ -147,7 +167,7 @@ mod tests {
     fn a_packet_with_copies_is_the_bytes_of_the_table() {
         let copies = [Copy { behind: 2, frame: &[4, 5] }, Copy { behind: 5, frame: &[6] }];
         let mut packet = Vec::new();
-        HEADER.encode_copies_packet(SessionId::new(0xAABBCCDD).unwrap(), &[], true, &copies, &[7, 8, 9], &mut packet);
+        HEADER.encode_copies_packet(SessionId::new(0xAABBCCDD).unwrap(), &[], CopiesMarks { pause_follows: true, bundled: 0 }, &copies, &[7, 8, 9], &mut packet);
         #[rustfmt::skip]
         let expected = [
             0x8B, 0xC7, 35, 0xAA, 0xBB, 0xCC, 0xDD,
@@ -173,6 +193,9 @@ mod tests {
         assert_eq!(refused(&[0x01, 1, 0xFF, 0xFF, 0, 0]), DecodeError::TooLong);
         assert_eq!(refused(&[0x01, 1, 0, 2, 0, 0, 9]), DecodeError::Truncated);
         assert_eq!(refused(&[0x00, 0, 1, 9, 9]), DecodeError::TrailingBytes);
-        assert!(VoiceCopies::decode(&body(&[0x78, 0, 1, 9])).is_ok(), "marks of later versions are ignored");
+        assert!(VoiceCopies::decode(&body(&[0x60, 0, 1, 9])).is_ok(), "marks of later versions are ignored");
+        assert_eq!(refused(&[0x10, 0, 1, 9]), DecodeError::BadValue, "a bundled frame that is not there");
+        let bundle = body(&[0x12, 2, 0, 1, 1, 0, 1, 0, 1, 7, 8, 9]);
+        assert_eq!(VoiceCopies::decode(&bundle).unwrap().bundled, 2);
     }
 }

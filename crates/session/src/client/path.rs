@@ -1,0 +1,302 @@
+//! What a path to a peer does to packets: how long they queue, and which are lost. Congestion control reads it.
+//!
+//! The queueing delay is the difference between the delay of the last moments and the least delay of the last half
+//! minute (the base), as in LEDBAT (RFC 6817 §3.4.2). The delay is one way where the receiver says when a packet
+//! arrived, so that a busy way back is not mistaken for a busy way there; otherwise it is the round trip.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Packets remembered until they are acknowledged or lost: 2.5 s of 20 ms frames. The oldest counts as lost first.
+const OUTSTANDING: usize = 128;
+/// A packet that an acknowledgement of a packet sent this much later does not cover is lost.
+const REORDERING: Duration = Duration::from_millis(30);
+/// The base delay is the least of this and the previous period.
+const BASE_PERIOD: Duration = Duration::from_secs(30);
+/// The current delay is the least of this long: jitter is not a queue.
+const CURRENT_WINDOW: Duration = Duration::from_millis(300);
+/// A delay measured longer ago says nothing about now.
+const STALE: Duration = Duration::from_millis(900);
+/// Samples kept of the last moments.
+const SAMPLES: usize = 32;
+
+/// What happened to the packets on one path since it came up. All values only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathCounts {
+    /// Packets handed to the network.
+    pub sent_packets: u64,
+    /// Their bytes, headers below the session included.
+    pub sent_bytes: u64,
+    /// Packets known to have arrived.
+    pub delivered_packets: u64,
+    /// Their bytes, as above.
+    pub delivered_bytes: u64,
+    /// Packets known to be lost.
+    pub lost_packets: u64,
+}
+
+/// One path's delays and losses, measured at its sending end.
+#[derive(Clone, Debug)]
+pub(super) struct PathMonitor {
+    outstanding: VecDeque<Outstanding>,
+    counts: PathCounts,
+    delay: QueueingDelay,
+    /// What was added to the receiver's clock to make its modular times a growing one.
+    clock: ReceiverClock,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Outstanding {
+    number: u16,
+    at: Duration,
+    packets: u32,
+    bytes: usize,
+}
+
+impl PathMonitor {
+    pub(super) fn new() -> Self {
+        Self {
+            outstanding: VecDeque::with_capacity(16),
+            counts: PathCounts::default(),
+            delay: QueueingDelay::default(),
+            clock: ReceiverClock::default(),
+        }
+    }
+
+    pub(super) fn counts(&self) -> PathCounts {
+        self.counts
+    }
+
+    /// How long packets queue on the way, if it was measured within the last second.
+    pub(super) fn queueing(&self, now: Duration) -> Option<Duration> {
+        self.delay.queueing(now)
+    }
+
+    /// A packet left. Numbers wrap.
+    pub(super) fn sent(&mut self, now: Duration, number: u16, bytes: usize) {
+        self.sent_together(now, number, 1, bytes);
+    }
+
+    /// Packets left that are acknowledged together, under one number.
+    fn sent_together(&mut self, now: Duration, number: u16, packets: u32, bytes: usize) {
+        self.counts.sent_packets += u64::from(packets);
+        self.counts.sent_bytes += bytes as u64;
+        if self.outstanding.len() == OUTSTANDING
+            && let Some(oldest) = self.outstanding.pop_front()
+        {
+            self.counts.lost_packets += u64::from(oldest.packets);
+        }
+        self.outstanding.push_back(Outstanding { number, at: now, packets, bytes });
+    }
+
+    /// The receiver has `newest`, and of the packets before it those that `covers` says. `received_ms` is when the
+    /// newest arrived by the receiver's clock, if it says so.
+    pub(super) fn acknowledged(
+        &mut self,
+        now: Duration,
+        newest: u16,
+        received_ms: Option<u32>,
+        covers: impl Fn(u16) -> bool,
+    ) {
+        let Some(index) = self.outstanding.iter().rposition(|packet| packet.number == newest) else { return };
+        let newest_at = self.outstanding[index].at;
+        match received_ms {
+            Some(ms) => {
+                let received_us = self.clock.extend(ms) * 1_000;
+                self.delay.sample(now, received_us - newest_at.as_micros() as i64);
+            }
+            None => self.delay.sample(now, now.saturating_sub(newest_at).as_micros() as i64),
+        }
+        let counts = &mut self.counts;
+        self.outstanding.retain(|packet| {
+            if packet.at > newest_at {
+                return true;
+            }
+            if packet.number == newest || covers(packet.number) {
+                counts.delivered_packets += u64::from(packet.packets);
+                counts.delivered_bytes += packet.bytes as u64;
+                return false;
+            }
+            let is_lost = packet.at + REORDERING <= newest_at;
+            counts.lost_packets += if is_lost { u64::from(packet.packets) } else { 0 };
+            !is_lost
+        });
+    }
+
+}
+
+/// The way to the server, which relays. Pings behind the voice on the same connection tell when all before them has
+/// left this side's queues and the uplink.
+#[derive(Clone, Debug)]
+pub(super) struct RelayPath {
+    monitor: PathMonitor,
+    /// Voice since the last ping.
+    packets: u32,
+    bytes: usize,
+    next_ping: u16,
+    pinged_at: Option<Duration>,
+}
+
+/// While voice is relayed, a ping follows it this often.
+const PING_INTERVAL: Duration = Duration::from_millis(200);
+
+impl RelayPath {
+    pub(super) fn new() -> Self {
+        Self { monitor: PathMonitor::new(), packets: 0, bytes: 0, next_ping: 0, pinged_at: None }
+    }
+
+    pub(super) fn voice_sent(&mut self, bytes: usize) {
+        self.packets += 1;
+        self.bytes += bytes;
+    }
+
+    /// The number of a ping that is to be sent now.
+    pub(super) fn ping_due(&mut self, now: Duration) -> Option<u16> {
+        if self.packets == 0 || self.pinged_at.is_some_and(|at| now < at + PING_INTERVAL) {
+            return None;
+        }
+        self.pinged_at = Some(now);
+        self.next_ping = self.next_ping.wrapping_add(1);
+        self.monitor.sent_together(now, self.next_ping, self.packets, self.bytes);
+        (self.packets, self.bytes) = (0, 0);
+        Some(self.next_ping)
+    }
+
+    /// The server answered a ping.
+    pub(super) fn answered(&mut self, now: Duration, number: u16) {
+        self.monitor.acknowledged(now, number, None, |_| true);
+    }
+
+    pub(super) fn monitor(&self) -> &PathMonitor {
+        &self.monitor
+    }
+}
+
+/// Extends a 32-bit count of milliseconds that wraps.
+#[derive(Clone, Copy, Debug, Default)]
+struct ReceiverClock {
+    last: Option<(u32, i64)>,
+}
+
+impl ReceiverClock {
+    fn extend(&mut self, ms: u32) -> i64 {
+        let extended = match self.last {
+            None => i64::from(ms),
+            Some((last, extended)) => extended + i64::from(ms.wrapping_sub(last) as i32),
+        };
+        self.last = Some((ms, extended));
+        extended
+    }
+}
+
+/// The delay of the last moments above the least of the last half minute.
+#[derive(Clone, Debug, Default)]
+struct QueueingDelay {
+    samples: VecDeque<(Duration, i64)>,
+    /// The least delay of the current period and of the one before, in microseconds.
+    base: [Option<i64>; 2],
+    period_began: Duration,
+}
+
+impl QueueingDelay {
+    fn sample(&mut self, now: Duration, delay_us: i64) {
+        if now >= self.period_began + BASE_PERIOD {
+            self.base = [None, self.base[0]];
+            self.period_began = now;
+        }
+        self.base[0] = Some(self.base[0].map_or(delay_us, |least| least.min(delay_us)));
+        if self.samples.len() == SAMPLES {
+            self.samples.pop_front();
+        }
+        self.samples.push_back((now, delay_us));
+    }
+
+    fn queueing(&self, now: Duration) -> Option<Duration> {
+        let newest_at = self.samples.back().map(|(at, _)| *at)?;
+        if now > newest_at + STALE {
+            return None;
+        }
+        let recent = self.samples.iter().filter(|(at, _)| *at + CURRENT_WINDOW >= newest_at);
+        let current = recent.map(|(_, delay_us)| *delay_us).min()?;
+        let base = self.base.iter().flatten().min()?;
+        Some(Duration::from_micros(u64::try_from(current - base).unwrap_or(0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ms(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    /// Packets of 100 bytes every 20 ms; every third is acknowledged when it has arrived after `delay`.
+    fn run(path: &mut PathMonitor, from: u64, packets: u64, delay: impl Fn(u64) -> u64, timed: bool) {
+        for n in from..from + packets {
+            let sent = ms(n * 20);
+            path.sent(sent, n as u16, 100);
+            if n % 3 == 0 {
+                let arrived = n * 20 + delay(n);
+                // The receiver's clock started somewhere else, and wraps.
+                let received = timed.then(|| (arrived as u32).wrapping_add(u32::MAX - 2_000));
+                path.acknowledged(ms(arrived + 50), n as u16, received, |_| true);
+            }
+        }
+    }
+
+    #[test]
+    fn a_queue_that_grows_is_seen_one_way_and_by_round_trip() {
+        for timed in [true, false] {
+            let mut path = PathMonitor::new();
+            run(&mut path, 0, 300, |_| 30, timed);
+            assert_eq!(path.queueing(ms(6_050)), Some(ms(0)), "{timed}");
+            run(&mut path, 300, 60, |n| 30 + (n - 300) * 5, timed);
+            let queueing = path.queueing(ms(360 * 20 + 300)).unwrap();
+            assert!((ms(180)..=ms(300)).contains(&queueing), "{queueing:?}");
+        }
+    }
+
+    #[test]
+    fn jitter_is_no_queue_and_a_busy_way_back_is_none_of_this_path() {
+        let mut path = PathMonitor::new();
+        run(&mut path, 0, 600, |n| 30 + (n * 7919) % 60, true);
+        assert!(path.queueing(ms(12_060)).unwrap() < ms(45));
+        let mut path = PathMonitor::new();
+        for n in 0..300u64 {
+            path.sent(ms(n * 20), n as u16, 100);
+            let way_back = if n > 150 { 500 } else { 10 };
+            path.acknowledged(ms(n * 20 + 20 + way_back), n as u16, Some((n * 20 + 20) as u32), |_| true);
+        }
+        assert_eq!(path.queueing(ms(6_500)), Some(ms(0)));
+    }
+
+    #[test]
+    fn the_base_is_forgotten_after_a_minute() {
+        let mut path = PathMonitor::new();
+        run(&mut path, 0, 100, |_| 30, true);
+        run(&mut path, 100, 1_000, |_| 130, true);
+        assert!(path.queueing(ms(22_200)).unwrap() >= ms(99));
+        run(&mut path, 1_100, 3_200, |_| 130, true);
+        assert_eq!(path.queueing(ms(86_200)), Some(ms(0)));
+    }
+
+    #[test]
+    fn what_an_acknowledgement_of_a_later_packet_leaves_out_is_lost_once() {
+        let mut path = PathMonitor::new();
+        for n in 0..10u16 {
+            path.sent(ms(u64::from(n) * 20), n.wrapping_add(65_530), 100);
+        }
+        path.acknowledged(ms(300), 9u16.wrapping_add(65_530), None, |number| number.is_multiple_of(2));
+        let counts = path.counts();
+        assert_eq!((counts.sent_packets, counts.delivered_packets, counts.lost_packets), (10, 6, 4));
+        assert_eq!(counts.delivered_bytes, 600);
+        path.acknowledged(ms(310), 9u16.wrapping_add(65_530), None, |_| false);
+        assert_eq!(path.counts(), counts);
+        for n in 0..1_000u16 {
+            path.sent(ms(400), n, 100);
+        }
+        assert!(path.outstanding.len() <= OUTSTANDING);
+        assert_eq!(path.queueing(ms(5_000)), None, "too long ago");
+    }
+}
