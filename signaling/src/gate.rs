@@ -173,6 +173,8 @@ fn expense(packet: &[u8]) -> Expense {
         | Kind::DataAck
         | Kind::DataMessage
         | Kind::DataReset
+        | Kind::BandwidthProbe
+        | Kind::BandwidthReport
         | Kind::Unassigned(_) => Expense::Packet { copies: 1, bytes },
     }
 }

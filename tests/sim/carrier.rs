@@ -9,10 +9,15 @@ use bytes::Bytes;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use voicemesh::mesh::{Carrier, CarrierEvent, MeshLink, SocketEvent};
-use voicemesh_link::{CloseReason, LinkEvent, Role, SendError, Stream};
+use voicemesh_link::Stream as LinkStream;
+use voicemesh_link::{CloseReason, LinkEvent, Role, SendError};
+use voicemesh_netsim::Bottleneck;
 use voicemesh_session::network::{LinkId, Reliability};
 use voicemesh_wire::PeerId;
+use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{IceServer, Signal};
+
+use crate::narrow::{LINK_OVERHEAD_BYTES, SACK_BYTES, Stream};
 
 /// What the network does to packets. Times are one way.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +58,7 @@ pub enum Word {
     Open,
     Text(String),
     Packet(Bytes),
+    Ping(u16),
     Closed,
 }
 
@@ -79,6 +85,14 @@ pub struct Wires {
     pub signals: Vec<(usize, Signal)>,
     pub voice_to_server: u64,
     pub voice_on_links: u64,
+    /// Narrow ways of peers to and from everyone else.
+    pub uplinks: BTreeMap<usize, Bottleneck>,
+    pub downlinks: BTreeMap<usize, Bottleneck>,
+    /// What waits for a narrow way: of a peer's socket to the server, and the server's to the peer.
+    to_server: BTreeMap<usize, Stream<(u32, Word)>>,
+    from_server: BTreeMap<usize, Stream<(u32, SocketEvent)>>,
+    /// Packets on links since a SACK went back, by direction.
+    unsacked: BTreeMap<(usize, usize), u32>,
     random: ChaCha8Rng,
     queue: BTreeMap<(Duration, u64), Arrival>,
     queued: u64,
@@ -100,6 +114,11 @@ impl Wires {
             signals: Vec::new(),
             voice_to_server: 0,
             voice_on_links: 0,
+            uplinks: BTreeMap::new(),
+            downlinks: BTreeMap::new(),
+            to_server: BTreeMap::new(),
+            from_server: BTreeMap::new(),
+            unsacked: BTreeMap::new(),
             random: ChaCha8Rng::seed_from_u64(seed),
             queue: BTreeMap::new(),
             queued: 0,
@@ -128,12 +147,45 @@ impl Wires {
         if self.peers_cut.contains(&to) {
             return;
         }
-        let delay = self.conditions.to_server + self.jitter();
-        self.in_order(
-            (to, usize::MAX, true),
-            delay,
-            Arrival::Peer { to, event: CarrierEvent::Socket { generation, event } },
-        );
+        if self.downlinks.contains_key(&to) {
+            let (bytes, is_voice) = match &event {
+                SocketEvent::Packet(packet) => (packet.len(), is_voice(packet)),
+                SocketEvent::Text(text) => (text.len(), false),
+                SocketEvent::Open | SocketEvent::Closed(_) | SocketEvent::Pong(_) => (2, false),
+            };
+            let now = self.now;
+            self.from_server.entry(to).or_default().put(now, bytes, is_voice, (generation, event));
+            self.pump();
+        } else {
+            self.reach_peer(to, self.now, generation, event);
+        }
+    }
+
+    fn reach_peer(&mut self, to: usize, left_at: Duration, generation: u32, event: SocketEvent) {
+        let delay = left_at - self.now + self.conditions.to_server + self.jitter();
+        let arrival = Arrival::Peer { to, event: CarrierEvent::Socket { generation, event } };
+        self.in_order((to, usize::MAX, true), delay, arrival);
+    }
+
+    /// What waited for a narrow way and has room there now.
+    pub fn pump(&mut self) {
+        let now = self.now;
+        let (mut up, mut down) = (Vec::new(), Vec::new());
+        for (peer, stream) in &mut self.to_server {
+            let Some(way) = self.uplinks.get_mut(peer) else { continue };
+            up.extend(stream.pump(now, way).into_iter().map(|(at, (generation, word))| (*peer, at, generation, word)));
+        }
+        for (peer, stream) in &mut self.from_server {
+            let Some(way) = self.downlinks.get_mut(peer) else { continue };
+            let passed = stream.pump(now, way).into_iter();
+            down.extend(passed.map(|(at, (generation, event))| (*peer, at, generation, event)));
+        }
+        for (peer, at, generation, word) in up {
+            self.reach_server(peer, at, generation, word);
+        }
+        for (peer, at, generation, event) in down {
+            self.reach_peer(peer, at, generation, event);
+        }
     }
 
     /// Cuts the link between two peers without telling them.
@@ -162,29 +214,70 @@ impl Wires {
         if self.peers_cut.contains(&from) {
             return;
         }
-        let delay = self.conditions.to_server + self.jitter();
+        if self.uplinks.contains_key(&from) {
+            let (bytes, is_voice) = match &word {
+                Word::Packet(packet) => (
+                    packet.len(),
+                    packet::open(packet).is_ok_and(|(header, _)| header.kind == Kind::ServerRelayUnreliable),
+                ),
+                Word::Text(text) => (text.len(), false),
+                Word::Open | Word::Ping(_) | Word::Closed => (2, false),
+            };
+            let now = self.now;
+            self.to_server.entry(from).or_default().put(now, bytes, is_voice, (generation, word));
+            self.pump();
+        } else {
+            self.reach_server(from, self.now, generation, word);
+        }
+    }
+
+    fn reach_server(&mut self, from: usize, left_at: Duration, generation: u32, word: Word) {
+        let delay = left_at - self.now + self.conditions.to_server + self.jitter();
         self.in_order((usize::MAX, from, true), delay, Arrival::Server { from, generation, word });
+    }
+
+    /// How long a packet on a link takes through the narrow ways, beside the latency; `None` if it is lost there.
+    fn through_narrow_ways(&mut self, from: usize, to: usize, bytes: usize) -> Option<Duration> {
+        let now = self.now;
+        let left_at = self.uplinks.get_mut(&from).map_or(Some(now), |way| way.pass(now, bytes))?;
+        let comes_at = left_at + self.conditions.on_links;
+        let arrives_at = self.downlinks.get_mut(&to).map_or(Some(comes_at), |way| way.pass(comes_at, bytes))?;
+        Some(arrives_at - now - self.conditions.on_links)
+    }
+
+    /// A link's acknowledgement on its way back takes room, too.
+    fn sack(&mut self, from: usize, to: usize) {
+        let unsacked = self.unsacked.entry((from, to)).or_default();
+        *unsacked += 1;
+        if unsacked.is_multiple_of(2) {
+            self.through_narrow_ways(to, from, SACK_BYTES);
+        }
     }
 
     fn tell_link(&mut self, at: usize, link: MeshLink, delay: Duration, event: LinkEvent) {
         self.put(delay, Arrival::Peer { to: at, event: CarrierEvent::Link { link, event } });
     }
 
-    fn send_link(&mut self, from: usize, link: MeshLink, stream: Stream, packet: Bytes) -> Result<(), SendError> {
+    fn send_link(&mut self, from: usize, link: MeshLink, stream: LinkStream, packet: Bytes) -> Result<(), SendError> {
         let end = self.ends.get(&(from, link)).ok_or(SendError::Closed)?;
         if !end.open {
             return Err(SendError::NotOpen);
         }
         let to = self.index(link.peer);
-        self.voice_on_links += u64::from(stream == Stream::Voice);
+        self.voice_on_links += u64::from(stream == LinkStream::Voice);
         if self.links_cut.contains(&pair(from, to)) || self.peers_cut.contains(&from) || self.peers_cut.contains(&to) {
             return Ok(());
         }
         let there = LinkId { peer: self.ids[from], generation: link.generation };
-        let delay = self.conditions.on_links + self.jitter();
+        let through = self.through_narrow_ways(from, to, packet.len() + LINK_OVERHEAD_BYTES);
+        let Some(waited) = through.or((stream == LinkStream::Reliable).then_some(ONE_RETRANSMISSION)) else {
+            return Ok(());
+        };
+        self.sack(from, to);
+        let delay = waited + self.conditions.on_links + self.jitter();
         let event = CarrierEvent::Link { link: there, event: LinkEvent::Received { stream, packet } };
         let arrival = Arrival::Peer { to, event };
-        if stream == Stream::Reliable {
+        if stream == LinkStream::Reliable {
             self.in_order((to, from, false), delay, arrival);
         } else if self.fraction() >= self.conditions.loss {
             self.put(delay, arrival);
@@ -262,6 +355,13 @@ impl Wires {
     }
 }
 
+/// What a reliable packet on a link costs that was lost once.
+const ONE_RETRANSMISSION: Duration = Duration::from_secs(1);
+
+fn is_voice(packet: &[u8]) -> bool {
+    packet::open(packet).is_ok_and(|(header, _)| header.kind.is_voice())
+}
+
 fn pair(a: usize, b: usize) -> (usize, usize) {
     (a.min(b), a.max(b))
 }
@@ -306,6 +406,10 @@ impl Carrier for SimCarrier {
         wires.tell_server(self.peer, self.generation, Word::Packet(packet));
     }
 
+    fn ping(&mut self, number: u16) {
+        self.wires.borrow_mut().tell_server(self.peer, self.generation, Word::Ping(number));
+    }
+
     fn open_link(&mut self, link: MeshLink, role: Role, _ice_servers: &[IceServer]) {
         let mut wires = self.wires.borrow_mut();
         wires.ends.insert((self.peer, link), End { open: false, role });
@@ -331,7 +435,7 @@ impl Carrier for SimCarrier {
         }
     }
 
-    fn send_link(&mut self, link: MeshLink, stream: Stream, packet: Bytes) -> Result<(), SendError> {
+    fn send_link(&mut self, link: MeshLink, stream: LinkStream, packet: Bytes) -> Result<(), SendError> {
         self.wires.borrow_mut().send_link(self.peer, link, stream, packet)
     }
 

@@ -2,6 +2,7 @@
 //! and sound are the real ones; only sockets and links are simulated. The same seed gives the same trace.
 
 mod carrier;
+mod narrow;
 mod world;
 
 mod data;
@@ -10,3 +11,4 @@ mod lost_and_found;
 mod rooms;
 mod routes;
 mod sound;
+mod uplinks;

@@ -50,6 +50,9 @@ pub struct SimPeer {
     pub recorded: bool,
     pub said: Vec<f32>,
     pub played: Vec<f32>,
+    /// Blocks of 10 ms without sound in a row: now, and the most since [`World::forget_silence`].
+    silent_blocks: u32,
+    longest_silence: u32,
     phase: f32,
     position: usize,
 }
@@ -153,6 +156,8 @@ impl World {
             recorded: false,
             said: Vec::new(),
             played: Vec::new(),
+            silent_blocks: 0,
+            longest_silence: 0,
             phase: 0.0,
             position: 0,
         });
@@ -179,6 +184,7 @@ impl World {
     pub fn step(&mut self) {
         let now = self.now() + STEP;
         self.wires.borrow_mut().now = now;
+        self.wires.borrow_mut().pump();
         loop {
             let Some(arrival) = self.wires.borrow_mut().pop() else { break };
             match arrival {
@@ -211,6 +217,9 @@ impl World {
         if now.as_millis().is_multiple_of(10) {
             let mut block: Block = [0.0; BLOCK_SAMPLES];
             peer.comms.render(clock, &mut block);
+            let is_silent = block.iter().all(|sample| sample.abs() < 0.001);
+            peer.silent_blocks = if is_silent { peer.silent_blocks + 1 } else { 0 };
+            peer.longest_silence = peer.longest_silence.max(peer.silent_blocks);
             if peer.recorded {
                 peer.played.extend_from_slice(&block);
             }
@@ -260,6 +269,7 @@ impl World {
             Word::Packet(packet) => {
                 server.room.packet(now, connection, &packet, &mut out);
             }
+            Word::Ping(number) => out.send(connection, SocketEvent::Pong(number)),
             Word::Closed => {
                 server.room.leave(now, connection, LeaveReason::Lost, &mut out);
                 server.sockets.remove(&(from, generation));
@@ -280,6 +290,17 @@ impl World {
             let closed = SocketEvent::Closed("the connection broke".to_owned());
             self.wires.borrow_mut().tell_peer(of, generation, closed);
         }
+    }
+
+    pub fn forget_silence(&mut self) {
+        for peer in &mut self.peers {
+            (peer.silent_blocks, peer.longest_silence) = (0, 0);
+        }
+    }
+
+    /// The longest time without any sound that a peer has played.
+    pub fn longest_silence(&self, at: usize) -> Duration {
+        Duration::from_millis(10) * self.peers[at].longest_silence
     }
 
     pub fn status(&self, at: usize, of: usize) -> Option<PeerStatus<PeerId>> {

@@ -1,4 +1,5 @@
-//! How speech is sent: bitrate, in-band FEC and copies follow what listeners report, within what the uplink carries.
+//! How speech is sent: bitrate, in-band FEC, copies and the length of packets follow what listeners report, within what the
+//! uplink carries.
 //!
 //! A copy is an earlier frame in a later packet. One that is spaced as far as losses last in a row repairs what FEC, which
 //! stands in the very next packet, cannot. Half of what copies cost is saved in the bitrate: with headers, a stream of
@@ -6,10 +7,21 @@
 
 use crate::{FrameDuration, encode::RECOMMENDED_BITRATE_BPS};
 
-/// What a packet adds to its frame on a link: IP, UDP, DTLS, SCTP and our own header (measured, DESIGN §7).
+/// What a packet adds to its frame on a link, in bytes: IPv4, UDP, DTLS, SCTP and the session header.
 pub const LINK_OVERHEAD_BYTES: u32 = 93;
-/// The same on the relay's WebSocket.
+/// The same on the relay's WebSocket: IPv4, TCP, WebSocket, relay and session header.
 pub const RELAY_OVERHEAD_BYTES: u32 = 80;
+/// What a link costs the speaker beside its packets, in bits per second: acknowledgements of the listener's
+/// acknowledgements (measured: 61 packets a second for 50 of speech).
+pub const LINK_BACKGROUND_BPS: u32 = 8_000;
+/// With one frame of 20 ms in a packet the bitrate falls no lower than this before packets get longer …
+const LOWEST_IN_SHORT_PACKETS_BPS: u32 = 24_000;
+/// … and with 40 ms in a packet no lower than this.
+const LOWEST_IN_MIDDLE_PACKETS_BPS: u32 = 20_000;
+/// Speech in the longest packets.
+const LONGEST_PACKET_MS: u64 = 60;
+/// Frames in the longest packets, if they are short (PROTOCOL.md §8).
+const MOST_FRAMES_PER_PACKET: u64 = 4;
 /// What one copy adds beside its bytes.
 const COPY_HEADER_BYTES: u32 = 3;
 
@@ -116,7 +128,7 @@ impl ListenerLoss {
 /// Those who are spoken to at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Audience {
-    /// Packets that go over links for each frame.
+    /// Listeners that are sent a packet of their own, over a link.
     pub direct: u32,
     /// Whether a packet goes to the relay, which copies it for the others.
     pub relayed: bool,
@@ -137,6 +149,8 @@ pub struct Allowance {
     pub frame: FrameDuration,
     /// What all packets together may take, headers included, in bits per second; `None` for no limit.
     pub uplink_bps: Option<u32>,
+    /// Earlier frames may be sent again. Not while loss comes from sending too much.
+    pub redundancy: bool,
 }
 
 /// How to send.
@@ -148,6 +162,8 @@ pub struct Plan {
     pub expected_loss_percent: u8,
     /// Which earlier frames go again, to those who want them.
     pub copies: &'static [u8],
+    /// How many frames share a packet.
+    pub frames_per_packet: u8,
     /// What all packets together take, in bits per second.
     pub uplink_bps: u32,
 }
@@ -155,8 +171,8 @@ pub struct Plan {
 impl Plan {
     /// How to send to these listeners.
     ///
-    /// What is over the limit is saved in this order: bitrate down to the lowest that sounds good, then copies. What is
-    /// over even so is sent all the same: nobody is left unheard for a limit.
+    /// What is over the limit is saved in this order: bitrate, redundancy, headers (more speech in a packet), bitrate again
+    /// down to the lowest that sounds good. What is over even so is sent all the same: see [`Plan::is_within`].
     pub fn choose(allowance: Allowance, audience: Audience) -> Self {
         let worst = audience.worst_loss;
         let expected_loss_percent = match worst {
@@ -165,51 +181,106 @@ impl Plan {
             Some(loss) => ((loss * 100.0).ceil() as u8).min(MOST_EXPECTED_LOSS_PERCENT),
         };
         let copies: &[u8] = match worst {
-            Some(loss) if audience.with_copies > 0 => spacing(allowance.frame, loss, audience.loss_run),
+            Some(loss) if allowance.redundancy && audience.with_copies > 0 => {
+                spacing(allowance.frame, loss, audience.loss_run)
+            }
             _ => &[],
         };
-        let plan = |copies: &'static [u8]| {
-            let shared = shared(allowance.bitrate_bps, copies.len());
+        if !copies.is_empty() {
+            let highest = shared(allowance.bitrate_bps, copies.len());
             let lowest = allowance.bitrate_bps.min(*RECOMMENDED_BITRATE_BPS.start());
-            let bitrate_bps = fitting(allowance, audience, copies, shared.max(lowest), lowest);
-            let uplink_bps = uplink(allowance.frame, audience, copies, bitrate_bps);
+            let form = Form { copies, frames_per_packet: 1 };
+            let bitrate_bps = fitting(allowance, audience, form, highest.max(lowest), lowest);
+            let uplink_bps = uplink(allowance.frame, audience, form, bitrate_bps);
             // One copy repairs what FEC would, and FEC takes its bits from the frame (measured: worse at 10 % loss, better
             // at 20 %). It stays for those who are sent no copies.
             let everyone = audience.with_copies >= audience.direct + u32::from(audience.relayed);
             let expected_loss_percent = if copies.len() == 1 && everyone { 0 } else { expected_loss_percent };
-            Self { bitrate_bps, expected_loss_percent, copies, uplink_bps }
-        };
-        let with_copies = plan(copies);
-        match allowance.uplink_bps {
-            Some(limit) if with_copies.uplink_bps > limit && !copies.is_empty() => plan(&[]),
-            _ => with_copies,
+            let plan = Self { bitrate_bps, expected_loss_percent, copies, frames_per_packet: 1, uplink_bps };
+            if plan.is_within(allowance.uplink_bps) {
+                return plan;
+            }
         }
+        Self::without_copies(allowance, audience, expected_loss_percent)
+    }
+
+    fn without_copies(allowance: Allowance, audience: Audience, expected_loss_percent: u8) -> Self {
+        let highest = allowance.bitrate_bps;
+        let frames_in = |ms: u64| ms.div_ceil(allowance.frame.millis()).clamp(1, MOST_FRAMES_PER_PACKET) as u8;
+        let (middle, longest) = (frames_in(LONGEST_PACKET_MS * 2 / 3), frames_in(LONGEST_PACKET_MS));
+        let steps = [
+            (1, LOWEST_IN_SHORT_PACKETS_BPS),
+            (middle, LOWEST_IN_MIDDLE_PACKETS_BPS),
+            (longest, *RECOMMENDED_BITRATE_BPS.start()),
+        ];
+        let mut plan = None;
+        for (frames_per_packet, lowest) in steps {
+            let form = Form { copies: &[], frames_per_packet };
+            let bitrate_bps = fitting(allowance, audience, form, highest, highest.min(lowest));
+            let uplink_bps = uplink(allowance.frame, audience, form, bitrate_bps);
+            let step = Self { bitrate_bps, expected_loss_percent, copies: &[], frames_per_packet, uplink_bps };
+            plan = Some(step);
+            if step.is_within(allowance.uplink_bps) {
+                break;
+            }
+        }
+        plan.expect("there are three steps")
+    }
+
+    /// As little as sounds good enough for a moment: the lowest bitrate in packets of 40 ms.
+    pub fn sparse(allowance: Allowance, audience: Audience, expected_loss_percent: u8) -> Self {
+        let frames_per_packet = (LONGEST_PACKET_MS * 2 / 3).div_ceil(allowance.frame.millis());
+        let frames_per_packet = frames_per_packet.clamp(1, MOST_FRAMES_PER_PACKET) as u8;
+        let form = Form { copies: &[], frames_per_packet };
+        let bitrate_bps = allowance.bitrate_bps.min(*RECOMMENDED_BITRATE_BPS.start());
+        let uplink_bps = uplink(allowance.frame, audience, form, bitrate_bps);
+        Self { bitrate_bps, expected_loss_percent, copies: &[], frames_per_packet, uplink_bps }
+    }
+
+    /// Whether all packets together take no more than this many bits per second.
+    pub fn is_within(&self, limit_bps: Option<u32>) -> bool {
+        limit_bps.is_none_or(|limit| self.uplink_bps <= limit)
+    }
+
+    /// Whether speech sounds as it should, so that direct links are worth their headers: packets of at most 40 ms.
+    pub fn is_good(&self, frame: FrameDuration) -> bool {
+        u64::from(self.frames_per_packet) * frame.millis() < LONGEST_PACKET_MS
     }
 }
 
+/// How frames are put into packets.
+#[derive(Clone, Copy)]
+struct Form {
+    copies: &'static [u8],
+    frames_per_packet: u8,
+}
+
 /// The highest bitrate from `lowest` to `highest` within the limit, in steps of 1 kbit/s.
-fn fitting(allowance: Allowance, audience: Audience, copies: &[u8], highest: u32, lowest: u32) -> u32 {
+fn fitting(allowance: Allowance, audience: Audience, form: Form, highest: u32, lowest: u32) -> u32 {
     let Some(limit) = allowance.uplink_bps else { return highest };
-    let fits = |bitrate: &u32| uplink(allowance.frame, audience, copies, *bitrate) <= limit;
+    let fits = |bitrate: &u32| uplink(allowance.frame, audience, form, *bitrate) <= limit;
     (lowest..=highest).rev().step_by(1_000).find(fits).unwrap_or(lowest)
 }
 
-fn uplink(frame: FrameDuration, audience: Audience, copies: &[u8], bitrate_bps: u32) -> u32 {
-    let packets_per_second = |packets: u32| packets * 1_000 / frame.millis() as u32;
+fn uplink(frame: FrameDuration, audience: Audience, form: Form, bitrate_bps: u32) -> u32 {
+    let packet_ms = frame.millis() as u32 * u32::from(form.frames_per_packet);
+    let packets_per_second = |packets: u32| packets * 1_000 / packet_ms;
     let packets = audience.direct + u32::from(audience.relayed);
-    let copied = audience.with_copies.min(packets) * copies.len() as u32;
+    let copied = audience.with_copies.min(packets) * form.copies.len() as u32;
     let payload = bitrate_bps.saturating_mul(packets + copied);
+    let bundled = packets * u32::from(form.frames_per_packet - 1);
     let headers = packets_per_second(audience.direct) * LINK_OVERHEAD_BYTES
         + packets_per_second(u32::from(audience.relayed)) * RELAY_OVERHEAD_BYTES
-        + packets_per_second(copied) * COPY_HEADER_BYTES;
-    payload.saturating_add(headers.saturating_mul(8))
+        + packets_per_second(copied + bundled) * COPY_HEADER_BYTES;
+    payload.saturating_add(headers.saturating_mul(8)).saturating_add(audience.direct * LINK_BACKGROUND_BPS)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const FREE: Allowance = Allowance { bitrate_bps: 32_000, frame: FrameDuration::Ms20, uplink_bps: None };
+    const FREE: Allowance =
+        Allowance { bitrate_bps: 32_000, frame: FrameDuration::Ms20, uplink_bps: None, redundancy: true };
 
     fn listeners(direct: u32, worst_loss: f32, with_copies: u32) -> Audience {
         Audience { direct, relayed: false, worst_loss: Some(worst_loss), loss_run: 1.1, with_copies }
@@ -254,18 +325,38 @@ mod tests {
 
     /// proves: D-33
     #[test]
-    fn near_the_uplinks_limit_the_bitrate_falls_first_and_the_copies_go_next() {
+    fn near_the_uplinks_limit_bitrate_redundancy_and_headers_are_saved_in_turn() {
         let within = |limit, audience| Plan::choose(Allowance { uplink_bps: Some(limit), ..FREE }, audience);
         let many = listeners(10, 0.0, 0);
         let free = Plan::choose(FREE, many);
-        assert_eq!(free.uplink_bps, 10 * (32_000 + 50 * 93 * 8));
+        assert_eq!(free.uplink_bps, 10 * (32_000 + 50 * 93 * 8 + LINK_BACKGROUND_BPS));
         assert_eq!(within(free.uplink_bps, many), free, "what fits is left as it is");
-        let tight = within(600_000, many);
-        assert!((16_000..32_000).contains(&tight.bitrate_bps) && tight.uplink_bps <= 600_000, "{tight:?}");
+        let tight = within(720_000, many);
+        assert!((24_000..32_000).contains(&tight.bitrate_bps) && tight.frames_per_packet == 1, "{tight:?}");
+        let tighter = within(600_000, many);
+        assert_eq!(tighter.frames_per_packet, 2, "{tighter:?}");
+        assert!(tighter.uplink_bps <= 600_000 && tighter.bitrate_bps > 24_000, "{tighter:?}");
         let lossy = listeners(10, 0.1, 10);
         let without = within(600_000, lossy);
         assert!(without.copies.is_empty() && without.uplink_bps <= 600_000, "{without:?}");
-        assert_eq!(within(1, many).bitrate_bps, 16_000, "nobody is left unheard for a limit");
+        let none = within(1, many);
+        assert_eq!((none.bitrate_bps, none.frames_per_packet), (16_000, 3), "sent all the same");
+        assert!(!none.is_within(Some(1)) && !none.is_good(FrameDuration::Ms20));
+    }
+
+    #[test]
+    fn while_too_much_is_sent_nothing_is_sent_twice() {
+        let plan = Plan::choose(Allowance { redundancy: false, ..FREE }, listeners(1, 0.1, 1));
+        assert_eq!((plan.copies.len(), plan.bitrate_bps, plan.expected_loss_percent), (0, 32_000, 10));
+    }
+
+    #[test]
+    fn one_relayed_copy_goes_through_28_kilobits_a_second() {
+        let relayed = Audience { relayed: true, ..Audience::default() };
+        for frame in [FrameDuration::Ms20, FrameDuration::Ms40, FrameDuration::Ms60] {
+            let plan = Plan::choose(Allowance { uplink_bps: Some(28_000), frame, ..FREE }, relayed);
+            assert!(plan.is_within(Some(28_000)), "{frame:?}: {plan:?}");
+        }
     }
 
     #[test]

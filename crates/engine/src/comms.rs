@@ -9,19 +9,20 @@ use voicemesh_audio::adapt::Allowance;
 use voicemesh_audio::mix::Width;
 use voicemesh_audio::space::StereoBlock;
 use voicemesh_audio::{Block, SAMPLE_RATE_HZ};
-use voicemesh_session::client::{ClientEvent, DropCounts, Phase, Spoken, View, Who};
+use voicemesh_session::client::{AudienceMember, ClientEvent, DropCounts, PathCounts, Phase, Spoken, View, Who};
 use voicemesh_session::network::{DisconnectReason, NetworkEvent};
 use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
 use voicemesh_session::{Client, ClientConfig, Delivery, GLOBAL_GROUP, Network, Server, ServerConfig, ServerOutput};
 use voicemesh_wire::packet::{CodecSettings, Recipient};
 
-use crate::feedback::Feedback;
+use crate::feedback::{Feedback, Paths};
 use crate::hearing::{Heard, Hearing, HearingStats, Mixing};
 use crate::random::SplitMix64;
 use crate::speaking::Speaking;
 use crate::status::{CommsConfig, CommsError, CommsEvent, Mode, PeerStatus, Status};
 use crate::tap::{Frames, TappedFrame};
 use crate::telling::Answers;
+use crate::uplink::Train;
 
 /// Events that nobody has taken yet. When there are more, the oldest are dropped and counted.
 const EVENTS: usize = 4096;
@@ -76,6 +77,7 @@ impl<N: Network> Comms<N> {
                 bitrate_bps: config.speech.bitrate_bps,
                 frame: config.speech.frame,
                 uplink_bps: config.uplink_bps,
+                redundancy: true,
             }),
             devices: Devices::default(),
             captured: None,
@@ -150,7 +152,22 @@ impl<N: Network> Comms<N> {
             client.update(now, &mut self.network);
         }
         self.drain_client(now);
+        self.adapt(now);
         self.tell_speakers(now);
+    }
+
+    /// Follows what the paths carry: how the next frames are sent, and by which routes.
+    fn adapt(&mut self, now: Duration) {
+        let Role::Client(client) = &mut self.role else { return };
+        let Some(decision) = self.feedback.update(now, &ClientPaths(client)) else { return };
+        client.relay_speech_to(now, &self.network, decision.relayed);
+        if let Some((Who::Peer(peer), train)) = decision.train {
+            let Train { number, packets, padding } = train;
+            if client.probe_bandwidth(now, &mut self.network, peer, number, packets, padding) {
+                self.feedback.train_sent(train, PROBE_HEADER_BYTES + u32::from(padding));
+            }
+        }
+        self.speaking.follow(self.feedback.plan());
     }
 
     /// The next 10 ms of the microphone. A frame that is complete leaves at once, to everyone who listens.
@@ -175,6 +192,7 @@ impl<N: Network> Comms<N> {
                     pause_follows: spoken.pause_follows,
                     copies: plan.copies,
                     wants_copies: &|who| feedback.wants_copies(who),
+                    frames_per_packet: &|who| feedback.frames_per_packet(who),
                 },
             );
             sent = Some((sequence, reached));
@@ -182,8 +200,7 @@ impl<N: Network> Comms<N> {
         if let Some((sequence, reached)) = sent {
             let age = self.speaking.newest_frame_age(self.devices.capture_age);
             self.captured = Some((sequence, now.saturating_sub(age)));
-            let plan = self.feedback.sent(now, reached);
-            self.speaking.follow(plan);
+            self.feedback.sent(now, reached);
         }
         Ok(())
     }
@@ -411,6 +428,7 @@ impl<N: Network> Comms<N> {
                     | NetworkEvent::LinkDown(_)
                     | NetworkEvent::FromLink { .. }
                     | NetworkEvent::RosterChanged
+                    | NetworkEvent::ServerPong(_)
                     | NetworkEvent::PeerRestarted(_) => {}
                 }
             }
@@ -437,6 +455,7 @@ impl<N: Network> Comms<N> {
                 let _ = self.hearing.receive(now, &voice);
             }
             ClientEvent::Report { from, report } => self.feedback.report(now, from, &report),
+            ClientEvent::Bandwidth { report, .. } => self.feedback.bandwidth(now, &report),
             ClientEvent::ClockAsked { from, asked_us } => self.tell_time(now, from, asked_us),
             ClientEvent::ClockTold { from, echo } => self.hearing.told(now, from, &echo),
             ClientEvent::SessionEnded(DisconnectReason::ReliabilityBroken) => {
@@ -459,6 +478,28 @@ impl<N: Network> Comms<N> {
     /// Events that were dropped because nobody took them.
     pub fn events_dropped(&self) -> u64 {
         self.events_dropped
+    }
+}
+
+/// Session bytes of a probe beside its padding.
+const PROBE_HEADER_BYTES: u32 = 12;
+
+/// What the session knows of its paths.
+struct ClientPaths<'a, P>(&'a Client<P>);
+
+impl<P: Copy + Ord + Debug> Paths<P> for ClientPaths<'_, P> {
+    fn audience(&self) -> &[AudienceMember<P>] {
+        self.0.last_audience()
+    }
+
+    fn link(&self, now: Duration, who: Who<P>) -> Option<(u32, PathCounts, Option<Duration>)> {
+        let peer = who.peer()?;
+        let (counts, queueing) = self.0.link_traffic(now, peer)?;
+        Some((self.0.link_generation(peer)?, counts, queueing))
+    }
+
+    fn relay(&self, now: Duration) -> (PathCounts, Option<Duration>) {
+        self.0.relay_traffic(now)
     }
 }
 

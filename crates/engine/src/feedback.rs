@@ -1,16 +1,50 @@
-//! What listeners report of this peer's speech, and how it is sent because of that.
+//! How speech is sent, and by which routes: what listeners report and what paths do to packets, weighed against the uplink.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Debug;
 use std::time::Duration;
 
-use voicemesh_audio::adapt::{Allowance, Audience, ListenerLoss, Plan};
-use voicemesh_session::client::{Reached, Who};
-use voicemesh_wire::packet::ReceptionReport;
+use voicemesh_audio::adapt::{Allowance, Audience, LINK_OVERHEAD_BYTES, ListenerLoss, Plan, RELAY_OVERHEAD_BYTES};
+use voicemesh_session::client::{AudienceMember, PathCounts, Reached, Who};
+use voicemesh_wire::packet::{BandwidthReport, ReceptionReport};
+
+use crate::listener_path::{ListenerPath, Seen};
+use crate::path_history::PathHistory;
+use crate::uplink::{Observation, Train, UplinkEstimate};
 
 /// A report that was not renewed for this long says nothing any more. Reports come only while this peer speaks.
 const REPORT_LIFE: Duration = Duration::from_secs(60);
 /// Listeners of whom reports are kept. When there are more, new ones are not.
 const LISTENERS: usize = 1024;
+/// Paths are looked at this often while speech is sent …
+const INTERVAL: Duration = Duration::from_millis(100);
+/// … and for this long after it.
+const AFTER_SPEECH: Duration = Duration::from_millis(800);
+/// Rates and losses are those of the last moments.
+const RATE_SPAN: Duration = Duration::from_millis(700);
+const LOSS_SPAN: Duration = Duration::from_millis(1_200);
+/// A link's loss is known from this many packets on.
+const LEAST_PACKETS: u64 = 10;
+/// There must be this much more room than a listener needs, for so long, before its speech goes directly again.
+const ROOM: f64 = 1.5;
+const ROOM_FOR: Duration = Duration::from_secs(5);
+/// Between two such moves.
+const MOVE_INTERVAL: Duration = Duration::from_millis(500);
+/// A listener's speech goes directly again at most once in this time.
+const RETURN_INTERVAL: Duration = Duration::from_secs(60);
+/// What does not fit for this long is said.
+const TOO_SLOW_AFTER: Duration = Duration::from_secs(3);
+/// Redundancy has this long to show that it helps.
+const REDUNDANCY_TRIAL: Duration = Duration::from_secs(3);
+
+/// What the uplink is worth, for people.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UplinkStatus {
+    /// What it carries, in bits per second; `None` while no limit was met.
+    pub estimate_bps: Option<u32>,
+    /// Not even one copy of speech at the lowest setting fits.
+    pub is_too_slow: bool,
+}
 
 #[derive(Debug)]
 pub(crate) struct Feedback<P> {
@@ -18,18 +52,92 @@ pub(crate) struct Feedback<P> {
     allowance: Allowance,
     reached: Reached,
     plan: Plan,
+    uplink: UplinkEstimate,
+    relay: PathHistory,
+    /// Whose speech is relayed although there is a link: for want of room, or because of its own path.
+    relayed: BTreeSet<Who<P>>,
+    sent_at: Option<Duration>,
+    updated_at: Option<Duration>,
+    room_since: Option<Duration>,
+    moved_at: Duration,
+    slow_since: Option<Duration>,
+    is_too_slow: bool,
+    trial: Option<RedundancyTrial>,
+    probed: Option<Who<P>>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Listener {
     loss: ListenerLoss,
+    /// The share of frames that could not be repaired, smoothed.
+    unrepaired: f32,
     reported_at: Duration,
+    /// The share lost of the newest report, until it is looked at.
+    newly_lost: Option<f32>,
+    path: ListenerPath,
+    returned_at: Option<Duration>,
 }
 
-impl<P: Copy + Ord> Feedback<P> {
+impl Listener {
+    fn new(now: Duration) -> Self {
+        Self {
+            loss: ListenerLoss::default(),
+            unrepaired: 0.0,
+            reported_at: now,
+            newly_lost: None,
+            path: ListenerPath::default(),
+            returned_at: None,
+        }
+    }
+}
+
+/// Redundancy was begun, and is to show that it helps.
+#[derive(Clone, Copy, Debug)]
+struct RedundancyTrial {
+    until: Duration,
+    loss: f32,
+    unrepaired: f32,
+}
+
+/// What the session is asked for.
+#[derive(Debug)]
+pub(crate) struct Decision<P> {
+    /// Speech to these goes through the relay.
+    pub relayed: BTreeSet<Who<P>>,
+    /// A train of probes to one of them.
+    pub train: Option<(Who<P>, Train)>,
+}
+
+/// What the session knows of the paths.
+pub(crate) trait Paths<P> {
+    /// The listeners of the last frame.
+    fn audience(&self) -> &[AudienceMember<P>];
+    /// The link in use to a listener: its generation, counts and queueing delay.
+    fn link(&self, now: Duration, who: Who<P>) -> Option<(u32, PathCounts, Option<Duration>)>;
+    /// The same of the way to the server.
+    fn relay(&self, now: Duration) -> (PathCounts, Option<Duration>);
+}
+
+impl<P: Copy + Ord + Debug> Feedback<P> {
     pub fn new(allowance: Allowance) -> Self {
         let plan = Plan::choose(allowance, Audience::default());
-        Self { listeners: BTreeMap::new(), allowance, reached: Reached::default(), plan }
+        Self {
+            listeners: BTreeMap::new(),
+            allowance,
+            reached: Reached::default(),
+            plan,
+            uplink: UplinkEstimate::new(),
+            relay: PathHistory::default(),
+            relayed: BTreeSet::new(),
+            sent_at: None,
+            updated_at: None,
+            room_since: None,
+            moved_at: Duration::ZERO,
+            slow_since: None,
+            is_too_slow: false,
+            trial: None,
+            probed: None,
+        }
     }
 
     /// Takes a report. It counts for the plan from the next frame on.
@@ -37,11 +145,36 @@ impl<P: Copy + Ord> Feedback<P> {
         if self.listeners.len() >= LISTENERS && !self.listeners.contains_key(&from) {
             return;
         }
-        let fresh = Listener { loss: ListenerLoss::default(), reported_at: now };
-        let listener = self.listeners.entry(from).or_insert(fresh);
+        let listener = self.listeners.entry(from).or_insert_with(|| Listener::new(now));
         listener.reported_at = now;
         let mean_run = f32::from(report.loss_run_sixteenths) / 16.0;
         listener.loss.report(report.expected.into(), report.lost.into(), mean_run);
+        if report.expected > 0 {
+            let share = |frames: u16| f32::from(frames) / f32::from(report.expected);
+            listener.newly_lost = Some(share(report.lost));
+            listener.unrepaired += (share(report.unrepaired) - listener.unrepaired) * 0.4;
+        }
+    }
+
+    /// What arrived of a train of probes.
+    pub fn bandwidth(&mut self, now: Duration, report: &BandwidthReport) {
+        let span = Duration::from_micros(report.span_us.into());
+        self.uplink.train_arrived(now, report.train, report.received, span);
+    }
+
+    /// A train was sent whole; each packet has so many bytes of its own.
+    pub fn train_sent(&mut self, train: Train, packet_bytes: u32) {
+        self.uplink.train_sent(train, packet_bytes + LINK_OVERHEAD_BYTES);
+    }
+
+    /// Another network: nothing is known of its uplink.
+    pub fn network_changed(&mut self) {
+        self.uplink = UplinkEstimate::new();
+        self.relay.clear();
+        self.relayed.clear();
+        for listener in self.listeners.values_mut() {
+            (listener.path, listener.returned_at) = (ListenerPath::default(), None);
+        }
     }
 
     pub fn allow(&mut self, allowance: Allowance) {
@@ -52,25 +185,267 @@ impl<P: Copy + Ord> Feedback<P> {
         self.allowance
     }
 
-    /// Learns whom the last frame reached, and chooses how the next goes.
-    pub fn sent(&mut self, now: Duration, reached: Reached) -> Plan {
-        self.listeners.retain(|_, listener| now < listener.reported_at + REPORT_LIFE);
-        self.reached = reached;
-        let with_copies = self.listeners.values().filter(|listener| listener.loss.wants_copies()).count();
+    /// Learns whom the last frame reached.
+    pub fn sent(&mut self, now: Duration, reached: Reached) {
+        self.sent_at = Some(now);
+        if reached.links + reached.relay_packets > 0 {
+            self.reached = reached;
+        }
+    }
+
+    /// Looks at the paths, and chooses how the next frames go. `None` while it is not time to.
+    pub fn update(&mut self, now: Duration, paths: &impl Paths<P>) -> Option<Decision<P>> {
+        let speaks = self.sent_at.is_some_and(|at| now < at + AFTER_SPEECH);
+        if !speaks || self.updated_at.is_some_and(|at| now < at + INTERVAL) {
+            return None;
+        }
+        self.updated_at = Some(now);
+        let audience = paths.audience();
+        self.listeners.retain(|who, listener| {
+            now < listener.reported_at + REPORT_LIFE || audience.iter().any(|member| member.who == *who)
+        });
+        let seen = self.look(now, paths, audience);
+        self.uplink.update(now, seen);
+        if !self.uplink.is_testing() {
+            self.choose_routes(now, audience);
+        }
+        self.choose_plan(now, audience, seen);
+        let wanted_bps = self.wanted_bps(audience);
+        let train = self.uplink.train(now, wanted_bps).and_then(|train| Some((self.next_probed(audience)?, train)));
+        Some(Decision { relayed: self.relayed.clone(), train })
+    }
+
+    /// Reads all paths; what concerns one of them alone is settled with it.
+    fn look(&mut self, now: Duration, paths: &impl Paths<P>, audience: &[AudienceMember<P>]) -> Observation {
+        let (relay_counts, relay_queueing) = paths.relay(now);
+        self.relay.read(now, relay_counts);
+        let relay = self.relay.over(now, RATE_SPAN, RELAY_OVERHEAD_BYTES);
+        let (mut sent_bps, mut delivered_bps) = (relay.sent_bps, relay.delivered_bps);
+        let mut queues: Vec<Duration> = relay_queueing.into_iter().collect();
+        let mut losses = Vec::new();
+        let mut seen = BTreeMap::new();
+        for member in audience {
+            let Some((generation, counts, queueing)) = paths.link(now, member.who) else { continue };
+            if self.listeners.len() >= LISTENERS && !self.listeners.contains_key(&member.who) {
+                continue;
+            }
+            let listener = self.listeners.entry(member.who).or_insert_with(|| Listener::new(now));
+            let history = listener.path.read(now, generation, counts);
+            let traffic = history.over(now, RATE_SPAN, LINK_OVERHEAD_BYTES);
+            sent_bps += traffic.sent_bps;
+            delivered_bps += traffic.delivered_bps;
+            let loss = history.over(now, LOSS_SPAN, 0).loss(LEAST_PACKETS);
+            queues.extend(queueing);
+            losses.extend(loss);
+            seen.insert(member.who, Seen { queueing, loss });
+        }
+        losses.sort_by(f32::total_cmp);
+        // A queue on the uplink delays all paths, so the shortest is its measure.
+        let shared = Observation {
+            sent_bps,
+            delivered_bps,
+            queueing: queues.iter().min().copied(),
+            loss: losses.get(losses.len().saturating_sub(1) / 2).copied(),
+        };
+        let are_several = queues.len() + usize::from(losses.len() > queues.len()) > 1;
+        let relay_is_clear = relay_queueing.is_none_or(|queueing| queueing < Duration::from_millis(100));
+        for member in audience {
+            let Some(listener) = self.listeners.get_mut(&member.who) else { continue };
+            let newly_lost = listener.newly_lost.take().filter(|_| relay_is_clear);
+            match seen.get(&member.who) {
+                Some(seen) if are_several && !self.relayed.contains(&member.who) => {
+                    listener.path.update(now, *seen, shared.queueing.unwrap_or_default(), shared.loss.unwrap_or(0.0));
+                }
+                _ => listener.path.update_relayed(now, newly_lost),
+            }
+        }
+        shared
+    }
+
+    /// Who is sent speech directly: as many as the uplink has room for.
+    fn choose_routes(&mut self, now: Duration, audience: &[AudienceMember<P>]) {
+        self.relayed.retain(|who| audience.iter().any(|member| member.who == *who));
+        let limit_bps = self.limit_bps(self.uplink.bps());
+        let is_free = |member: &&AudienceMember<P>| member.has_link && member.has_relay;
+        for member in audience.iter().filter(is_free) {
+            if self.listeners.get(&member.who).is_some_and(|listener| listener.path.wants_relay(now)) {
+                self.relayed.insert(member.who);
+            }
+        }
+        let mut was_dropped = false;
+        loop {
+            let counts = self.counts(audience);
+            let plan = Plan::choose(self.allowed(limit_bps, false), counts);
+            let is_good = plan.is_good(self.allowance.frame) || audience.len() == 1;
+            if plan.is_within(Some(limit_bps)) && is_good {
+                break;
+            }
+            let direct = audience.iter().filter(is_free).filter(|member| !self.relayed.contains(&member.who));
+            let Some(worst) = direct.max_by(|a, b| f32::total_cmp(&self.badness(a.who), &self.badness(b.who))) else {
+                break;
+            };
+            self.relayed.insert(worst.who);
+            was_dropped = true;
+        }
+        if was_dropped {
+            self.room_since = None;
+            return;
+        }
+        self.move_back(now, audience, limit_bps);
+    }
+
+    fn move_back(&mut self, now: Duration, audience: &[AudienceMember<P>], limit_bps: u32) {
+        loop {
+            let waiting = self.relayed.iter().filter(|who| {
+                audience.iter().any(|member| member.who == **who && member.has_link)
+                    && self.listeners.get(who).is_none_or(|listener| {
+                        !listener.path.wants_relay(now)
+                            && listener.returned_at.is_none_or(|at| now >= at + RETURN_INTERVAL)
+                    })
+            });
+            let Some(best) = waiting.min_by(|a, b| f32::total_cmp(&self.badness(**a), &self.badness(**b))).copied()
+            else {
+                self.room_since = None;
+                return;
+            };
+            let full = |counts: Audience| f64::from(Plan::choose(self.allowed(u32::MAX, false), counts).uplink_bps);
+            let counts = self.counts(audience);
+            let relayed = self.counts_relayed(audience) > 1;
+            let after = Audience { direct: counts.direct + 1, relayed, ..counts };
+            let (before_bps, after_bps) = (full(counts), full(after));
+            if self.uplink.is_starting() {
+                if after_bps > f64::from(limit_bps) {
+                    return;
+                }
+                self.relayed.remove(&best);
+                continue;
+            }
+            let needed_bps = before_bps + (after_bps - before_bps).max(0.0) * ROOM;
+            if f64::from(limit_bps) < needed_bps {
+                self.room_since = None;
+                return;
+            }
+            let since = *self.room_since.get_or_insert(now);
+            if now < since + ROOM_FOR || now < self.moved_at + MOVE_INTERVAL {
+                return;
+            }
+            self.moved_at = now;
+            self.relayed.remove(&best);
+            if let Some(listener) = self.listeners.get_mut(&best) {
+                listener.returned_at = Some(now);
+            }
+            return;
+        }
+    }
+
+    fn choose_plan(&mut self, now: Duration, audience: &[AudienceMember<P>], seen: Observation) {
+        let counts = self.counts(audience);
+        let budget_bps = self.limit_bps(self.uplink.budget_bps());
+        let is_congested = self.uplink.is_congested(now);
+        let plan = Plan::choose(self.allowed(budget_bps, !is_congested), counts);
+        self.try_redundancy(now, plan, seen);
+        self.plan = if self.uplink.is_testing() {
+            Plan::sparse(self.allowance, counts, plan.expected_loss_percent)
+        } else {
+            plan
+        };
+        let is_full = seen.queueing.is_some_and(|queueing| queueing > Duration::from_millis(300))
+            || seen.loss.is_some_and(|loss| loss > 0.1) && !self.uplink.is_testing() && is_congested;
+        let is_lowest = !self.plan.is_within(Some(budget_bps))
+            || is_full && !self.plan.is_good(self.allowance.frame) && counts.direct <= 1;
+        if is_lowest == self.is_too_slow {
+            self.slow_since = None;
+        } else if now >= *self.slow_since.get_or_insert(now) + TOO_SLOW_AFTER {
+            (self.is_too_slow, self.slow_since) = (is_lowest, None);
+        }
+    }
+
+    /// Redundancy that leaves as much unrepaired while more is lost makes matters worse: that loss is congestion.
+    fn try_redundancy(&mut self, now: Duration, plan: Plan, seen: Observation) {
+        let worst = self.listeners.values().max_by(|a, b| f32::total_cmp(&a.unrepaired, &b.unrepaired));
+        let (unrepaired, loss) = (worst.map_or(0.0, |worst| worst.unrepaired), seen.loss.unwrap_or(0.0));
+        match self.trial {
+            None if !plan.copies.is_empty() => {
+                self.trial = Some(RedundancyTrial { until: now + REDUNDANCY_TRIAL, loss, unrepaired });
+            }
+            Some(_) if plan.copies.is_empty() => self.trial = None,
+            Some(trial) if now >= trial.until => {
+                if unrepaired > trial.unrepaired.max(0.02) && loss > trial.loss * 1.25 + 0.01 {
+                    self.uplink.redundancy_failed(now, seen);
+                }
+                self.trial = Some(RedundancyTrial { until: Duration::MAX, ..trial });
+            }
+            _ => {}
+        }
+    }
+
+    fn limit_bps(&self, estimate_bps: u32) -> u32 {
+        self.allowance.uplink_bps.map_or(estimate_bps, |limit| limit.min(estimate_bps))
+    }
+
+    fn allowed(&self, uplink_bps: u32, redundancy: bool) -> Allowance {
+        Allowance { uplink_bps: Some(uplink_bps), redundancy, ..self.allowance }
+    }
+
+    fn counts_relayed(&self, audience: &[AudienceMember<P>]) -> usize {
+        let is_relayed =
+            |member: &&AudienceMember<P>| member.has_relay && (!member.has_link || self.relayed.contains(&member.who));
+        audience.iter().filter(is_relayed).count()
+    }
+
+    fn counts(&self, audience: &[AudienceMember<P>]) -> Audience {
+        let relayed = self.counts_relayed(audience);
+        let with_link = |member: &&AudienceMember<P>| member.has_link;
+        let with_relay =
+            |member: &&AudienceMember<P>| member.has_link && member.has_relay && self.relayed.contains(&member.who);
+        let direct = audience.iter().filter(with_link).count() - audience.iter().filter(with_relay).count();
+        let wants = |listener: &&Listener| listener.loss.wants_copies();
+        let with_copies = self.listeners.values().filter(wants).count();
         let worst = self.worst();
-        let audience = Audience {
-            direct: reached.links as u32,
-            relayed: reached.relay_packets > 0,
+        Audience {
+            direct: direct as u32,
+            relayed: relayed > 0,
             worst_loss: worst.and_then(|loss| loss.loss()),
             loss_run: worst.map_or(0.0, |loss| loss.run()),
-            with_copies: with_copies.min(reached.links + reached.relay_packets) as u32,
-        };
-        self.plan = Plan::choose(self.allowance, audience);
-        self.plan
+            with_copies: with_copies.min(direct + usize::from(relayed > 0)) as u32,
+        }
+    }
+
+    /// What everyone together would take over links, with room to spare.
+    fn wanted_bps(&self, audience: &[AudienceMember<P>]) -> u32 {
+        let direct = audience.iter().filter(|member| member.has_link).count() as u32;
+        let all = Audience { direct, relayed: self.counts_relayed(audience) > direct as usize, ..Audience::default() };
+        let full = Plan::choose(self.allowed(u32::MAX, false), all).uplink_bps;
+        let wanted = (f64::from(full) * ROOM) as u32;
+        self.allowance.uplink_bps.map_or(wanted, |limit| wanted.min(limit))
+    }
+
+    /// Whom to send a train: each with a link in turn, since any of them may have a narrow downlink.
+    fn next_probed(&mut self, audience: &[AudienceMember<P>]) -> Option<Who<P>> {
+        let linked = || audience.iter().filter(|member| member.has_link).map(|member| member.who);
+        let next = linked().filter(|who| self.probed.is_none_or(|last| *who > last)).min().or_else(|| linked().min());
+        self.probed = next;
+        next
+    }
+
+    /// How much worse than others the path to a listener is.
+    fn badness(&self, who: Who<P>) -> f32 {
+        self.listeners.get(&who).map_or(0.0, |listener| listener.path.badness() + listener.loss.loss().unwrap_or(0.0))
     }
 
     pub fn plan(&self) -> Plan {
         self.plan
+    }
+
+    pub fn uplink(&self) -> UplinkStatus {
+        let estimate_bps = (!self.uplink.is_starting()).then(|| self.uplink.bps());
+        UplinkStatus { estimate_bps, is_too_slow: self.is_too_slow }
+    }
+
+    /// How many frames share a packet to this listener.
+    pub fn frames_per_packet(&self, who: Who<P>) -> u8 {
+        let own = self.listeners.get(&who).map_or(1, |listener| listener.path.frames_per_packet(self.allowance.frame));
+        own.max(self.plan.frames_per_packet)
     }
 
     pub fn wants_copies(&self, who: Who<P>) -> bool {
@@ -92,5 +467,7 @@ impl<P: Copy + Ord> Feedback<P> {
 
     pub fn forget(&mut self) {
         self.listeners.clear();
+        self.relayed.clear();
+        self.sent_at = None;
     }
 }

@@ -95,6 +95,8 @@ impl<N: Network> Comms<N> {
             worst_loss: self.feedback.worst_loss().unwrap_or(0.0),
             copies: plan.copies.len() as u8,
             uplink_bps: plan.uplink_bps,
+            frames_per_packet: plan.frames_per_packet,
+            uplink: self.feedback.uplink(),
         }
     }
 

@@ -11,6 +11,8 @@ use voicemesh_session::network::NetworkError;
 use voicemesh_session::route::Route;
 use voicemesh_wire::{ClientId, SessionId};
 
+use crate::feedback::UplinkStatus;
+
 /// What a [`Comms`](crate::Comms) is made from.
 #[derive(Clone, Debug)]
 pub struct CommsConfig {
@@ -170,4 +172,8 @@ pub struct SpeakingStatus {
     pub copies: u8,
     /// What all packets together take while somebody speaks, in bits per second.
     pub uplink_bps: u32,
+    /// How many frames share a packet.
+    pub frames_per_packet: u8,
+    /// What the uplink carries.
+    pub uplink: UplinkStatus,
 }

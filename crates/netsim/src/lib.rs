@@ -1,17 +1,20 @@
 //! A seeded network that loses, delays, doubles, reorders and cuts: for tests, benchmarks and demonstrations.
 //!
 //! - [`Pipe`] carries payloads of any type in one direction, reliably or not, under [`Conditions`].
+//! - [`Bottleneck`] is a rate limit with a queue or a policer, shared by all that passes it.
 //! - [`Path`] is one direction between two machines: a reliable pipe and an unreliable one, cut together.
 //!
 //! The shape of the loop: `send` what leaves, `poll` until it gives `None`, sleep until `next_at`. Time is a
 //! [`Duration`] since an epoch that the caller chooses once. It never reads a clock and never draws a number that the
 //! seed does not decide: the same seed and the same calls give the same trace.
 
+mod bottleneck;
 mod conditions;
 mod pipe;
 
 use std::time::Duration;
 
+pub use bottleneck::{Bottleneck, Excess};
 pub use conditions::{Conditions, Loss};
 pub use pipe::{Counts, Mode, Pipe, SendError, State};
 

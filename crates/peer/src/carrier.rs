@@ -73,6 +73,12 @@ impl Carrier for RealCarrier {
         }
     }
 
+    fn ping(&mut self, number: u16) {
+        if let Some(socket) = &self.socket {
+            socket.ping(number);
+        }
+    }
+
     fn open_link(&mut self, link: MeshLink, role: Role, ice_servers: &[IceServer]) {
         let stack = self.stack.get_or_insert_with(|| WebRtc::new(self.runtime.clone()));
         let sink = Arc::new(Sink { link, inbox: self.inbox.clone() });

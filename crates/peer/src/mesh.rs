@@ -57,6 +57,8 @@ pub trait Carrier {
     fn send_text(&mut self, text: String);
     /// Sends a binary frame. What must arrive and does not fit into the queue ends the socket, with an event.
     fn send_packet(&mut self, reliability: Reliability, packet: Bytes);
+    /// Sends a WebSocket ping behind all voice that was given before it; [`SocketEvent::Pong`] is its answer.
+    fn ping(&mut self, number: u16);
     /// Opens a link.
     fn open_link(&mut self, link: MeshLink, role: Role, ice_servers: &[IceServer]);
     /// Hands the remote's word to a link.
@@ -99,6 +101,8 @@ pub enum SocketEvent {
     Text(String),
     /// A binary frame came.
     Packet(Bytes),
+    /// The server answered a ping of this number.
+    Pong(u16),
     /// It is gone, or could not be opened; in words for a person.
     Closed(String),
 }
@@ -405,6 +409,20 @@ impl<C: Carrier> Network for Mesh<C> {
 
     fn takes_reports(&self, peer: Option<PeerId>) -> bool {
         peer.and_then(|peer| self.roster.member(peer)).is_some_and(|member| member.capabilities.reports)
+    }
+
+    fn takes_path_feedback(&self, peer: PeerId) -> bool {
+        self.roster.member(peer).is_some_and(|member| member.capabilities.path_feedback)
+    }
+
+    fn reads_bundles(&self, peer: Option<PeerId>) -> bool {
+        peer.and_then(|peer| self.roster.member(peer)).is_some_and(|member| member.capabilities.bundles)
+    }
+
+    fn ping_server(&mut self, _now: Duration, number: u16) {
+        if self.socket.is_open() {
+            self.carrier.ping(number);
+        }
     }
 
     fn takes_data(&self, peer: PeerId) -> bool {

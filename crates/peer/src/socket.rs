@@ -69,7 +69,7 @@ struct Outgoing {
 struct Queue {
     reliable: VecDeque<Message>,
     reliable_bytes: usize,
-    voice: VecDeque<(Instant, Bytes)>,
+    voice: VecDeque<(Instant, Message)>,
     data: VecDeque<Bytes>,
     end: Option<End>,
 }
@@ -115,16 +115,23 @@ impl Socket {
                 drop(queue);
                 self.outgoing.changed.notify_one();
             }
-            Reliability::Unreliable => {
-                let mut queue = self.outgoing.lock();
-                if queue.voice.len() == VOICE_PACKETS {
-                    queue.voice.pop_front();
-                }
-                queue.voice.push_back((Instant::now(), packet));
-                drop(queue);
-                self.outgoing.changed.notify_one();
-            }
+            Reliability::Unreliable => self.send_voice(Message::binary(packet)),
         }
+    }
+
+    /// Asks the server for an answer behind the voice that waits.
+    pub(crate) fn ping(&self, number: u16) {
+        self.send_voice(Message::Ping(Bytes::copy_from_slice(&number.to_be_bytes())));
+    }
+
+    fn send_voice(&self, message: Message) {
+        let mut queue = self.outgoing.lock();
+        if queue.voice.len() == VOICE_PACKETS {
+            queue.voice.pop_front();
+        }
+        queue.voice.push_back((Instant::now(), message));
+        drop(queue);
+        self.outgoing.changed.notify_one();
     }
 
     fn send_reliable(&self, message: Message) {
@@ -157,8 +164,9 @@ impl Outgoing {
         let mut queue = self.lock();
         into.extend(queue.reliable.drain(..));
         queue.reliable_bytes = 0;
-        let fresh = queue.voice.drain(..).filter(|(since, _)| since.elapsed() <= VOICE_AGE);
-        into.extend(fresh.map(|(_, packet)| Message::binary(packet)));
+        // A ping is of use however long it waited: that is what its answer tells.
+        let fresh = |(since, message): &(Instant, Message)| message.is_ping() || since.elapsed() <= VOICE_AGE;
+        into.extend(queue.voice.drain(..).filter(fresh).map(|(_, message)| message));
         let data = queue.data.len().min(DATA_PACKETS_AT_ONCE);
         into.extend(queue.data.drain(..data).map(Message::binary));
         if !queue.data.is_empty() {
@@ -199,6 +207,7 @@ impl Task {
             .map_err(|_| "it does not answer".to_owned())?
             .map_err(|error| reason(&error))?;
         tcp.set_nodelay(true).map_err(|error| reason(&error))?;
+        limit_unsent(&tcp);
         if !self.url.tls {
             return self.upgrade(tcp).await;
         }
@@ -269,7 +278,11 @@ impl Task {
                     Message::Text(text) => self.tell(SocketEvent::Text(text.as_str().to_owned())).await,
                     Message::Binary(packet) => self.packet(packet).await,
                     Message::Close(_) => return Err("it closed the connection".to_owned()),
-                    Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
+                    Message::Pong(payload) => match <[u8; 2]>::try_from(&payload[..]) {
+                        Ok(number) => self.tell(SocketEvent::Pong(u16::from_be_bytes(number))).await,
+                        Err(_) => Ok(()),
+                    },
+                    Message::Ping(_) | Message::Frame(_) => Ok(()),
                 };
                 // Without an engine nobody wants it any more, and what is being written goes on.
                 let (Ok(()) | Err(EngineGone)) = told;
@@ -301,6 +314,20 @@ impl Task {
         self.inbox.put(CarrierEvent::Socket { generation: self.generation, event }).await
     }
 }
+
+/// What the kernel takes before it has sent it goes out however old it is by then; what waits here is dropped when it is too
+/// old to be heard, and its age shows that the way is full.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn limit_unsent(tcp: &TcpStream) {
+    /// About two packets of speech.
+    const UNSENT_BYTES: u32 = 512;
+    if let Err(error) = socket2::SockRef::from(tcp).set_tcp_notsent_lowat(UNSENT_BYTES) {
+        tracing::debug!(%error, "the kernel keeps its own limit of unsent bytes");
+    }
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn limit_unsent(_tcp: &TcpStream) {}
 
 fn reason(error: &std::io::Error) -> String {
     match error.kind() {

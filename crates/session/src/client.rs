@@ -35,8 +35,8 @@ use voice_out::{Bundling, Recent};
 pub use data::DataEvent;
 pub use event::{ClientEvent, DropCounts, Dropped, Voice, Who};
 pub use inbound::Received;
-pub use view::View;
 pub use path::PathCounts;
+pub use view::View;
 pub use voice_out::{AudienceMember, FRAMES_PER_PACKET, Reached, Spoken};
 
 /// Events that nobody has taken yet. When there are more, new ones are dropped and counted.

@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 use voicemesh_wire::packet::{
-    BandwidthProbe, BandwidthReport, CopiesMarks, self, BurstCounter, Captured, ClientInfo, ClientState, ClockEcho, ClockProbe, CodecSettings, Copy, DataAck,
-    DataMessage, DataReset, DataSegment, DeltaClientState, GroupListeners, HandshakeP2P, HandshakeRequest,
-    HandshakeResponse, Kind, PipeEnd, Priority, Probe, ReceptionReport, Recipient, Record, Relay, RemoveClient, Target,
-    TargetKind, TargetList, TextData, VoiceAck, VoiceCopies, VoiceData, VoiceHeader,
+    self, BandwidthProbe, BandwidthReport, BurstCounter, Captured, ClientInfo, ClientState, ClockEcho, ClockProbe,
+    CodecSettings, CopiesMarks, Copy, DataAck, DataMessage, DataReset, DataSegment, DeltaClientState, GroupListeners,
+    HandshakeP2P, HandshakeRequest, HandshakeResponse, Kind, PipeEnd, Priority, Probe, ReceptionReport, Recipient,
+    Record, Relay, RemoveClient, Target, TargetKind, TargetList, TextData, VoiceAck, VoiceCopies, VoiceData,
+    VoiceHeader,
 };
 use voicemesh_wire::{ClientId, DecodeError, GroupId, SessionId};
 

@@ -32,7 +32,7 @@ const OPENING: Duration = Duration::from_secs(10);
 /// What the kernel may hold unsent of one connection: voice that waits longer belongs into our own queue, where its age
 /// is looked at.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const UNSENT_BYTES: u32 = 16 * 1024;
+const UNSENT_BYTES: u32 = 2 * 1024;
 /// How long one connection may speak HTTP, and then as long again for the answer that is under way, so that nobody keeps
 /// its place by reading the page slowly or not at all. Who is not done by then connects again.
 const HTTP: Duration = Duration::from_secs(30);

@@ -1,9 +1,9 @@
 //! Any bytes as a session packet: no panic, and what can be read is written so that it reads the same.
 
 use voicemesh_wire::packet::{
-    self, BandwidthProbe, BandwidthReport, ClientState, ClockEcho, ClockProbe, CopiesMarks, DataAck, DataMessage, DataReset, DataSegment, DeltaClientState,
-    HandshakeP2P, HandshakeRequest, HandshakeResponse, Header, Kind, Probe, ReceptionReport, Relay, RemoveClient,
-    Routing, TextData, VoiceAck, VoiceCopies, VoiceData,
+    self, BandwidthProbe, BandwidthReport, ClientState, ClockEcho, ClockProbe, CopiesMarks, DataAck, DataMessage,
+    DataReset, DataSegment, DeltaClientState, HandshakeP2P, HandshakeRequest, HandshakeResponse, Header, Kind, Probe,
+    ReceptionReport, Relay, RemoveClient, Routing, TextData, VoiceAck, VoiceCopies, VoiceData,
 };
 use voicemesh_wire::{DecodeError, SessionId};
 

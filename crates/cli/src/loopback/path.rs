@@ -319,7 +319,8 @@ impl Totals {
 }
 
 fn plan(settings: &Settings, loss: ListenerLoss) -> Plan {
-    let allowance = Allowance { bitrate_bps: settings.bitrate_bps, frame: settings.frame, uplink_bps: None };
+    let allowance =
+        Allowance { bitrate_bps: settings.bitrate_bps, frame: settings.frame, uplink_bps: None, redundancy: true };
     let with_copies = u32::from(loss.wants_copies());
     Plan::choose(
         allowance,

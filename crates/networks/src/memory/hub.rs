@@ -156,6 +156,7 @@ fn is_for_client_side(event: &NetworkEvent<PeerKey>) -> bool {
         | NetworkEvent::LinkDown(_)
         | NetworkEvent::FromLink { .. }
         | NetworkEvent::RosterChanged
+        | NetworkEvent::ServerPong(_)
         | NetworkEvent::PeerRestarted(_) => true,
         NetworkEvent::Hosting
         | NetworkEvent::HostingFailed(_)

@@ -130,6 +130,7 @@ impl<C: Carrier> Mesh<C> {
             SocketEvent::Closed(why) => self.socket_lost(now, why, Duration::ZERO),
             SocketEvent::Text(text) => self.text(now, &text),
             SocketEvent::Packet(packet) => self.packet(packet),
+            SocketEvent::Pong(number) => self.tell_network(NetworkEvent::ServerPong(number)),
         }
     }
 
@@ -162,6 +163,8 @@ impl<C: Carrier> Mesh<C> {
                 voice_ack: true,
                 reports: true,
                 data: true,
+                path_feedback: true,
+                bundles: self.config.redundancy,
                 frame_ms: self.config.frame_ms.clone(),
             },
             metadata,

@@ -77,7 +77,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
         let Some((link, _, common)) = self.pairs.bound(peer).filter(|_| net.takes_path_feedback(peer)) else {
             return false;
         };
-        let packet: Bytes = BandwidthProbe { sender: common.you, train, packets, padding }.encode(common.session).into();
+        let packet: Bytes =
+            BandwidthProbe { sender: common.you, train, packets, padding }.encode(common.session).into();
         (0..packets).all(|_| {
             let mut to = vec![Destination { client: common.remote, link }];
             net.send_to_links(now, &mut to, Reliability::Unreliable, &packet);

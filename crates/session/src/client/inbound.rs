@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_wire::limits::GROUPS_PER_CLIENT;
 use voicemesh_wire::packet::{
-    self, BandwidthProbe, ClientState, DeltaClientState, HandshakeP2P, HandshakeResponse, Kind, Probe, Recipient, RemoveClient,
-    Routing, TextData, VoiceAck,
+    self, BandwidthProbe, ClientState, DeltaClientState, HandshakeP2P, HandshakeResponse, Kind, Probe, Recipient,
+    RemoveClient, Routing, TextData, VoiceAck,
 };
 use voicemesh_wire::{ClientId, GroupId, SessionId};
 

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use voicemesh_wire::packet::HandshakeP2P;
 use voicemesh_wire::{ClientId, SessionId};
 
-use super::event::{ClientEvent, Dropped, Who};
 use super::bandwidth::TrainReceiver;
+use super::event::{ClientEvent, Dropped, Who};
 use super::health::{AckDue, Health};
 use super::path::PathMonitor;
 use super::{Client, Phase};

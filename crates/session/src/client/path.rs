@@ -122,7 +122,6 @@ impl PathMonitor {
             !is_lost
         });
     }
-
 }
 
 /// The way to the server, which relays. Pings behind the voice on the same connection tell when all before them has

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_wire::SessionId;
 use voicemesh_wire::packet::{
-    BandwidthReport, ClockEcho, ClockProbe, Copy, CopyList, Kind, Priority, ReceptionReport, Target, TargetKind, TargetList,
-    VoiceCopies, VoiceData, VoiceHeader,
+    BandwidthReport, ClockEcho, ClockProbe, Copy, CopyList, Kind, Priority, ReceptionReport, Target, TargetKind,
+    TargetList, VoiceCopies, VoiceData, VoiceHeader,
 };
 
 use super::Client;
@@ -30,8 +30,7 @@ impl<'a> VoicePacket<'a> {
     pub(super) fn decode(kind: Kind, body: &'a [u8]) -> Result<Self, Dropped> {
         Ok(match kind {
             Kind::VoiceCopies => {
-                let VoiceCopies { header, targets, pause_follows, bundled, copies, frame } =
-                    VoiceCopies::decode(body)?;
+                let VoiceCopies { header, targets, pause_follows, bundled, copies, frame } = VoiceCopies::decode(body)?;
                 Self { header, targets, copies: Some(copies), bundled, pause_follows, frame }
             }
             _ => {

@@ -152,9 +152,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
         let audience = self.audience(net, &address.targets);
         self.note_audience(&audience);
-        let must_leave = spoken.pause_follows
-            || spoken.frame.is_empty()
-            || address.targets.iter().any(|(_, target)| target.closing);
+        let must_leave =
+            spoken.pause_follows || spoken.frame.is_empty() || address.targets.iter().any(|(_, target)| target.closing);
         let earlier = self.earlier(&address, spoken.copies);
         let speech = Speech { frame: &spoken.frame, pause_follows: spoken.pause_follows, earlier, address };
         let mut to = Vec::with_capacity(audience.len());

@@ -167,7 +167,14 @@ mod tests {
     fn a_packet_with_copies_is_the_bytes_of_the_table() {
         let copies = [Copy { behind: 2, frame: &[4, 5] }, Copy { behind: 5, frame: &[6] }];
         let mut packet = Vec::new();
-        HEADER.encode_copies_packet(SessionId::new(0xAABBCCDD).unwrap(), &[], CopiesMarks { pause_follows: true, bundled: 0 }, &copies, &[7, 8, 9], &mut packet);
+        HEADER.encode_copies_packet(
+            SessionId::new(0xAABBCCDD).unwrap(),
+            &[],
+            CopiesMarks { pause_follows: true, bundled: 0 },
+            &copies,
+            &[7, 8, 9],
+            &mut packet,
+        );
         #[rustfmt::skip]
         let expected = [
             0x8B, 0xC7, 35, 0xAA, 0xBB, 0xCC, 0xDD,

@@ -1,0 +1,221 @@
+//! One listener's own path: a narrow downlink is answered for this listener alone.
+//!
+//! First more speech shares a packet, which costs half as much in headers; if the path is still full its speech goes
+//! through the relay, whose TCP fits itself to the path. Loss that stays the same is the path's own and is left to
+//! redundancy.
+
+use std::time::Duration;
+
+use voicemesh_audio::FrameDuration;
+use voicemesh_session::client::PathCounts;
+
+use crate::path_history::PathHistory;
+
+/// A queue this much longer than that of the other paths …
+const OWN_QUEUE: Duration = Duration::from_millis(80);
+/// … or so much more loss is this path's own trouble …
+const OWN_LOSS: f32 = 0.08;
+/// … when it lasts this long.
+const TROUBLE_AFTER: Duration = Duration::from_millis(300);
+/// What was changed shows after this.
+const SETTLE: Duration = Duration::from_millis(1_500);
+/// A relayed listener that loses this much of a report is too slow for what it is sent.
+const RELAYED_LOSS: f32 = 0.03;
+/// Without trouble for this long, one step back; twice as long each time that it was too early.
+const FIRST_RECOVERY: Duration = Duration::from_secs(20);
+const LONGEST_RECOVERY: Duration = Duration::from_secs(160);
+/// Loss that did not change with what is sent is the path's own for this long.
+const PATH_LOSS_LIFE: Duration = Duration::from_secs(60);
+/// Speech that shares a packet, at most.
+const LONGEST_PACKET_MS: u64 = 60;
+
+/// What was seen of a path in the last moments.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seen {
+    pub queueing: Option<Duration>,
+    pub loss: Option<f32>,
+}
+
+/// What is sent to this listener because of its own path.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Step {
+    /// What everyone is sent.
+    #[default]
+    Usual,
+    /// As much speech in a packet as there may be.
+    LongPackets,
+    /// The same, through the relay.
+    Relayed,
+}
+
+#[derive(Clone, Debug)]
+pub(crate) struct ListenerPath {
+    generation: Option<u32>,
+    history: PathHistory,
+    step: Step,
+    step_at: Duration,
+    trouble_since: Option<Duration>,
+    troubled_at: Duration,
+    loss_before: Option<f32>,
+    own_loss_until: Duration,
+    recovery: Duration,
+    /// When a step was last taken back.
+    recovered_at: Option<Duration>,
+    seen: Seen,
+}
+
+impl Default for ListenerPath {
+    fn default() -> Self {
+        Self {
+            generation: None,
+            history: PathHistory::default(),
+            step: Step::Usual,
+            step_at: Duration::ZERO,
+            trouble_since: None,
+            troubled_at: Duration::ZERO,
+            loss_before: None,
+            own_loss_until: Duration::ZERO,
+            recovery: FIRST_RECOVERY,
+            recovered_at: None,
+            seen: Seen::default(),
+        }
+    }
+}
+
+impl ListenerPath {
+    /// Takes a reading of the link's counts. A new link is a new path.
+    pub(crate) fn read(&mut self, now: Duration, generation: u32, counts: PathCounts) -> &PathHistory {
+        if self.generation != Some(generation) {
+            self.generation = Some(generation);
+            self.history.clear();
+        }
+        self.history.read(now, counts);
+        &self.history
+    }
+
+    /// Compares a direct path with what all paths have in common.
+    pub(crate) fn update(&mut self, now: Duration, seen: Seen, shared_queue: Duration, shared_loss: f32) {
+        self.seen = seen;
+        let has_queue = seen.queueing.is_some_and(|queueing| queueing >= shared_queue + OWN_QUEUE);
+        let loss = seen.loss.unwrap_or(0.0);
+        let loses = loss >= shared_loss + OWN_LOSS && now >= self.own_loss_until;
+        if !has_queue && !loses {
+            self.trouble_since = None;
+            return self.recover(now);
+        }
+        self.troubled_at = now;
+        let since = *self.trouble_since.get_or_insert(now);
+        if now < since + TROUBLE_AFTER || now < self.step_at + SETTLE && self.step != Step::Usual {
+            return;
+        }
+        match self.step {
+            Step::Usual => {
+                self.loss_before = seen.loss;
+                self.go(now, Step::LongPackets);
+            }
+            Step::LongPackets if !has_queue && self.loss_before.is_some_and(|before| loss > before * 0.6) => {
+                // Less is sent, and as much is lost: it is not the amount.
+                self.own_loss_until = now + PATH_LOSS_LIFE;
+                self.go(now, Step::Usual);
+            }
+            Step::LongPackets => self.go(now, Step::Relayed),
+            Step::Relayed => {}
+        }
+    }
+
+    /// The same for a listener whose speech is relayed; `lost` is what it newly reported to be lost.
+    pub(crate) fn update_relayed(&mut self, now: Duration, lost: Option<f32>) {
+        self.trouble_since = None;
+        self.seen = Seen::default();
+        if lost.is_some_and(|lost| lost >= RELAYED_LOSS) {
+            self.troubled_at = now;
+            if self.step == Step::Usual {
+                self.go(now, Step::LongPackets);
+            }
+        } else {
+            self.recover(now);
+        }
+    }
+
+    fn go(&mut self, now: Duration, step: Step) {
+        if step > self.step && self.recovered_at.take().is_some_and(|at| now < at + self.recovery) {
+            self.recovery = (self.recovery * 2).min(LONGEST_RECOVERY);
+        }
+        (self.step, self.step_at, self.trouble_since) = (step, now, None);
+    }
+
+    fn recover(&mut self, now: Duration) {
+        if self.step != Step::Usual && now >= self.troubled_at.max(self.step_at) + self.recovery {
+            self.step = match self.step {
+                Step::Relayed => Step::LongPackets,
+                Step::LongPackets | Step::Usual => Step::Usual,
+            };
+            self.step_at = now;
+            self.recovered_at = Some(now);
+        }
+    }
+
+    /// Its link carries less than is sent even so.
+    pub(crate) fn wants_relay(&self, _now: Duration) -> bool {
+        self.step == Step::Relayed
+    }
+
+    pub(crate) fn frames_per_packet(&self, frame: FrameDuration) -> u8 {
+        match self.step {
+            Step::Usual => 1,
+            Step::LongPackets | Step::Relayed => LONGEST_PACKET_MS.div_ceil(frame.millis()) as u8,
+        }
+    }
+
+    /// For comparing paths: loss, and a tenth of it for each 100 ms of queue.
+    pub(crate) fn badness(&self) -> f32 {
+        self.seen.loss.unwrap_or(0.0) + self.seen.queueing.unwrap_or_default().as_secs_f32()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn run(path: &mut ListenerPath, from: u64, until: u64, seen: impl Fn(&ListenerPath) -> Seen) {
+        for ms in (from..until).step_by(100) {
+            let seen = seen(path);
+            path.update(at(ms), seen, Duration::ZERO, 0.0);
+        }
+    }
+
+    #[test]
+    fn a_narrow_downlink_gets_longer_packets_and_then_the_relay() {
+        let full = |_: &ListenerPath| Seen { queueing: Some(at(300)), loss: Some(0.0) };
+        let mut path = ListenerPath::default();
+        run(&mut path, 1_000, 1_600, full);
+        assert_eq!((path.frames_per_packet(FrameDuration::Ms20), path.wants_relay(at(0))), (3, false));
+        run(&mut path, 1_600, 4_000, full);
+        assert!(path.wants_relay(at(4_000)));
+        for ms in (4_000..60_000).step_by(100) {
+            path.update_relayed(at(ms), Some(0.0));
+        }
+        assert_eq!(path.frames_per_packet(FrameDuration::Ms20), 1, "it recovers");
+    }
+
+    #[test]
+    fn loss_that_does_not_depend_on_what_is_sent_is_left_to_redundancy() {
+        let mut path = ListenerPath::default();
+        run(&mut path, 1_000, 8_000, |_| Seen { queueing: Some(at(5)), loss: Some(0.15) });
+        assert_eq!((path.frames_per_packet(FrameDuration::Ms20), path.wants_relay(at(0))), (1, false));
+    }
+
+    #[test]
+    fn a_queue_that_longer_packets_drain_is_enough() {
+        let mut path = ListenerPath::default();
+        run(&mut path, 1_000, 15_000, |path| {
+            let queueing = if path.step == Step::Usual { at(300) } else { at(5) };
+            Seen { queueing: Some(queueing), loss: Some(0.0) }
+        });
+        assert_eq!((path.frames_per_packet(FrameDuration::Ms20), path.wants_relay(at(0))), (3, false));
+    }
+}

@@ -1,0 +1,96 @@
+//! What happened on one path within the last second.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use voicemesh_session::client::PathCounts;
+
+/// Readings kept: 1.5 s of one each 100 ms.
+const READINGS: usize = 15;
+
+/// Readings of a path's counts.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct PathHistory {
+    readings: VecDeque<(Duration, PathCounts)>,
+}
+
+/// A path's traffic over a while.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Traffic {
+    pub sent_bps: f64,
+    pub delivered_bps: f64,
+    /// Packets whose fate is known.
+    pub settled: u64,
+    pub lost: u64,
+}
+
+impl Traffic {
+    /// The share of packets lost; `None` while fewer than `least` are known.
+    pub(crate) fn loss(&self, least: u64) -> Option<f32> {
+        (self.settled >= least).then(|| self.lost as f32 / self.settled as f32)
+    }
+}
+
+impl PathHistory {
+    pub(crate) fn read(&mut self, now: Duration, counts: PathCounts) {
+        if self.readings.len() == READINGS {
+            self.readings.pop_front();
+        }
+        self.readings.push_back((now, counts));
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.readings.clear();
+    }
+
+    /// The traffic of at most the last `span`, leaving out the time before anything was sent or arrived. Each packet is
+    /// counted with `overhead` bytes below the session.
+    pub(crate) fn over(&self, now: Duration, span: Duration, overhead: u32) -> Traffic {
+        let recent: Vec<_> = self.readings.iter().filter(|(at, _)| now <= *at + span).collect();
+        let Some((ended_at, last)) = recent.last() else { return Traffic::default() };
+        // The rate of arrivals: from the first of them, so that a pause before is not counted.
+        let rate = |count: &dyn Fn(&PathCounts) -> (u64, u64)| {
+            let began = recent.windows(2).position(|pair| count(&pair[0].1) != count(&pair[1].1))?;
+            let (began_at, first) = recent[began];
+            let ((packets, bytes), (packets_before, bytes_before)) = (count(last), count(first));
+            let bytes = (bytes - bytes_before) + u64::from(overhead) * (packets - packets_before);
+            let seconds = ended_at.saturating_sub(*began_at).as_secs_f64().max(0.05);
+            Some(bytes as f64 * 8.0 / seconds)
+        };
+        let first = &recent[0].1;
+        let lost = last.lost_packets - first.lost_packets;
+        Traffic {
+            sent_bps: rate(&|counts| (counts.sent_packets, counts.sent_bytes)).unwrap_or(0.0),
+            delivered_bps: rate(&|counts| (counts.delivered_packets, counts.delivered_bytes)).unwrap_or(0.0),
+            settled: last.delivered_packets - first.delivered_packets + lost,
+            lost,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_leave_out_the_pause_before_speech_and_count_headers() {
+        let ms = Duration::from_millis;
+        let mut history = PathHistory::default();
+        let mut counts = PathCounts::default();
+        for tick in 0..12u64 {
+            if tick > 6 {
+                counts.sent_packets += 5;
+                counts.sent_bytes += 500;
+                counts.delivered_packets += 4;
+                counts.delivered_bytes += 400;
+                counts.lost_packets += 1;
+            }
+            history.read(ms(tick * 100), counts);
+        }
+        let traffic = history.over(ms(1_100), ms(800), 100);
+        assert_eq!((traffic.sent_bps, traffic.delivered_bps), (80_000.0, 64_000.0));
+        assert_eq!((traffic.loss(25), traffic.loss(26)), (Some(0.2), None));
+        history.clear();
+        assert_eq!(history.over(ms(1_100), ms(800), 100).settled, 0);
+    }
+}

@@ -1,0 +1,400 @@
+//! How much the uplink carries: one estimate for all links of a peer and for the relay.
+//!
+//! Delay-based, at the sender, as in Google's congestion control (draft-ietf-rmcat-gcc-02) with LEDBAT's measure of the
+//! queue (RFC 6817): a queue that stands above its threshold lowers the estimate to 0.85 of what still arrives, and until
+//! it has drained less than that is sent. An estimate that was never exceeded doubles while packets arrive as fast as they
+//! are sent (slow start); later it grows slowly, or at once when a train of probes shows that there is room.
+//!
+//! Queues of a few packets and policers lose packets without delaying them. Loss alone is therefore tested: less is sent
+//! for a moment. If the loss falls, or as much arrives as before, it is congestion; if the same share is lost, it is the
+//! path, and redundancy helps against it.
+
+use std::time::Duration;
+
+/// Assumed of an uplink of which nothing is known: three direct copies of speech.
+const FIRST_ESTIMATE_BPS: f64 = 300_000.0;
+const LOWEST_ESTIMATE_BPS: f64 = 20_000.0;
+const HIGHEST_ESTIMATE_BPS: f64 = 100_000_000.0;
+/// A queue longer than this, for longer than [`OVERUSE_AFTER`], is congestion.
+const QUEUE_LIMIT: Duration = Duration::from_millis(60);
+const OVERUSE_AFTER: Duration = Duration::from_millis(150);
+/// A queue shorter than this has drained.
+const QUEUE_DRAINED: Duration = Duration::from_millis(25);
+/// Of what still arrives, what is sent after congestion; and until the queue has drained.
+const BACK_OFF: f64 = 0.85;
+const DRAIN: f64 = 0.7;
+/// What was lowered shows after this and the time that packets queue.
+const SETTLE: Duration = Duration::from_millis(500);
+/// Growth per second once the limit was met.
+const GROWTH_PER_S: f64 = 0.05;
+/// Between two doublings in slow start.
+const START_STEP: Duration = Duration::from_millis(100);
+/// After congestion the estimate stands still for this long, twice as long each time it had grown before.
+const FIRST_HOLD: Duration = Duration::from_secs(4);
+const LONGEST_HOLD: Duration = Duration::from_secs(60);
+/// Without congestion for this long, the next one begins with [`FIRST_HOLD`].
+const CALM: Duration = Duration::from_secs(60);
+/// Loss above this, without a queue, is tested.
+const LOSS_TESTED: f32 = 0.03;
+/// Loss above this is congestion without a test.
+const LOSS_OVERWHELMING: f32 = 0.3;
+/// In a test, less is sent for this long; the last part of it is looked at.
+const TEST: Duration = Duration::from_millis(2_000);
+/// What is believed of the path's own loss is believed for this long.
+const PATH_LOSS_LIFE: Duration = Duration::from_secs(45);
+/// Between two trains of probes when the last one showed room, and when it did not.
+const TRAIN_INTERVAL: Duration = Duration::from_secs(1);
+const TRAIN_RETRY: Duration = Duration::from_secs(5);
+/// A train adds at most this much queue if the estimate is right.
+const TRAIN_SECONDS: f64 = 0.1;
+/// Packets in a train: what a link's congestion window lets out at once.
+const TRAIN_PACKETS: u8 = 4;
+const LEAST_PADDING: f64 = 120.0;
+const MOST_PADDING: f64 = 1_000.0;
+
+/// What was seen of all paths together in the last moments.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Observation {
+    /// Sent, and known to have arrived, in bits per second; headers included.
+    pub sent_bps: f64,
+    pub delivered_bps: f64,
+    /// The queue that all paths have in common; `None` while nothing is measured.
+    pub queueing: Option<Duration>,
+    /// The loss that all links have in common; `None` while too little was sent.
+    pub loss: Option<f32>,
+}
+
+/// A train of probes to be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Train {
+    pub number: u16,
+    pub packets: u8,
+    /// Bytes of padding in each.
+    pub padding: u16,
+}
+
+/// The estimate, and how it came about.
+#[derive(Clone, Debug)]
+pub(crate) struct UplinkEstimate {
+    estimate_bps: f64,
+    /// No limit was met yet.
+    is_starting: bool,
+    doubled_at: Duration,
+    updated_at: Option<Duration>,
+    overused_since: Option<Duration>,
+    is_draining: bool,
+    lowered_at: Option<Duration>,
+    lower_again_at: Duration,
+    has_grown: bool,
+    hold: Duration,
+    hold_until: Duration,
+    test: Option<LossTest>,
+    path_loss: Option<PathLoss>,
+    next_train: u16,
+    train_at: Duration,
+    train: Option<SentTrain>,
+}
+
+/// Less is sent for a moment, to see what becomes of the loss.
+#[derive(Clone, Copy, Debug)]
+struct LossTest {
+    until: Duration,
+    before: Observation,
+    estimate_bps: f64,
+}
+
+/// The share that the path itself loses, whatever is sent.
+#[derive(Clone, Copy, Debug)]
+struct PathLoss {
+    share: f32,
+    until: Duration,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct SentTrain {
+    train: Train,
+    bytes: f64,
+}
+
+impl UplinkEstimate {
+    pub(crate) fn new() -> Self {
+        Self {
+            estimate_bps: FIRST_ESTIMATE_BPS,
+            is_starting: true,
+            doubled_at: Duration::ZERO,
+            updated_at: None,
+            overused_since: None,
+            is_draining: false,
+            lowered_at: None,
+            lower_again_at: Duration::ZERO,
+            has_grown: false,
+            hold: FIRST_HOLD,
+            hold_until: Duration::ZERO,
+            test: None,
+            path_loss: None,
+            next_train: 0,
+            train_at: Duration::ZERO,
+            train: None,
+        }
+    }
+
+    /// What the uplink carries, in bits per second.
+    pub(crate) fn bps(&self) -> u32 {
+        self.estimate_bps as u32
+    }
+
+    /// What may be sent now: less than the estimate while a queue drains.
+    pub(crate) fn budget_bps(&self) -> u32 {
+        (self.estimate_bps * if self.is_draining { DRAIN } else { 1.0 }) as u32
+    }
+
+    /// No limit was met yet.
+    pub(crate) fn is_starting(&self) -> bool {
+        self.is_starting
+    }
+
+    /// Packets are few and small for a moment, to tell congestion from a lossy path.
+    pub(crate) fn is_testing(&self) -> bool {
+        self.test.is_some()
+    }
+
+    /// Whether more packets would be a mistake: a limit was met lately, or one is being looked for.
+    pub(crate) fn is_congested(&self, now: Duration) -> bool {
+        self.is_testing() || self.is_draining || self.lowered_at.is_some_and(|at| now < at + 2 * FIRST_HOLD)
+    }
+
+    /// Redundancy was tried and has not helped: the loss is congestion.
+    pub(crate) fn redundancy_failed(&mut self, now: Duration, seen: Observation) {
+        self.path_loss = None;
+        self.lower(now, seen);
+    }
+
+    /// Takes what was seen. Call about every 100 ms while speech is sent.
+    pub(crate) fn update(&mut self, now: Duration, seen: Observation) {
+        let elapsed = self.updated_at.map_or(0.0, |at| now.saturating_sub(at).as_secs_f64().min(1.0));
+        self.updated_at = Some(now);
+        let queueing = seen.queueing.unwrap_or_default();
+        if queueing > QUEUE_LIMIT {
+            self.overused_since.get_or_insert(now);
+        } else {
+            self.overused_since = None;
+        }
+        if queueing < QUEUE_DRAINED && now >= self.lower_again_at {
+            self.is_draining = false;
+        }
+        if self.path_loss.is_some_and(|path| now >= path.until) {
+            self.path_loss = None;
+        }
+        if self.lowered_at.is_some_and(|at| now >= at + CALM) {
+            (self.hold, self.lowered_at) = (FIRST_HOLD, None);
+        }
+        let loss = seen.loss.unwrap_or(0.0);
+        if self.overused_since.is_some_and(|since| now >= since + OVERUSE_AFTER) {
+            self.test = None;
+            if now >= self.lower_again_at {
+                self.lower(now, seen);
+            }
+        } else if let Some(test) = self.test {
+            if now >= test.until {
+                self.finish_test(now, test, seen);
+            }
+        } else if self.is_unexplained(loss) && now >= self.lower_again_at {
+            if loss >= LOSS_OVERWHELMING {
+                self.lower(now, seen);
+            } else {
+                self.test = Some(LossTest { until: now + TEST, before: seen, estimate_bps: self.estimate_bps });
+            }
+        } else if queueing < QUEUE_DRAINED {
+            self.grow(now, seen, elapsed);
+        }
+    }
+
+    fn is_unexplained(&self, loss: f32) -> bool {
+        let explained = self.path_loss.map_or(0.0, |path| path.share);
+        loss >= LOSS_TESTED.max(explained * 1.6 + LOSS_TESTED)
+    }
+
+    fn finish_test(&mut self, now: Duration, test: LossTest, seen: Observation) {
+        self.test = None;
+        let (before, after) = (test.before.loss.unwrap_or(0.0), seen.loss.unwrap_or(0.0));
+        let ratio = |after: f64, before: f64| after / before.max(1.0);
+        let sent = ratio(seen.sent_bps, test.before.sent_bps);
+        let delivered = ratio(seen.delivered_bps, test.before.delivered_bps);
+        // As much arrives though less is sent: the path was full.
+        let was_full = sent < 0.9 && delivered > f64::midpoint(sent, 1.0);
+        if after <= before * 0.5 || was_full {
+            self.estimate_bps = test.estimate_bps;
+            let carried = test.before.delivered_bps.max(seen.delivered_bps);
+            self.lower(now, Observation { delivered_bps: carried, ..seen });
+            self.is_draining = false;
+        } else {
+            self.path_loss = Some(PathLoss { share: before.max(after), until: now + PATH_LOSS_LIFE });
+        }
+    }
+
+    fn lower(&mut self, now: Duration, seen: Observation) {
+        if self.has_grown {
+            self.hold = (self.hold * 2).min(LONGEST_HOLD);
+        }
+        let carried = if seen.delivered_bps > 0.0 { seen.delivered_bps } else { self.estimate_bps * 0.5 };
+        self.estimate_bps = self.estimate_bps.min((carried * BACK_OFF).max(LOWEST_ESTIMATE_BPS));
+        self.is_starting = false;
+        self.has_grown = false;
+        self.is_draining = true;
+        self.lowered_at = Some(now);
+        self.lower_again_at = now + SETTLE + seen.queueing.unwrap_or_default();
+        self.hold_until = now + self.hold;
+        self.train_at = self.hold_until;
+        self.train = None;
+    }
+
+    fn grow(&mut self, now: Duration, seen: Observation, elapsed: f64) {
+        let arrives = seen.delivered_bps >= 0.7 * seen.sent_bps;
+        if self.is_starting {
+            if arrives && seen.sent_bps >= 0.35 * self.estimate_bps && now >= self.doubled_at + START_STEP {
+                self.doubled_at = now;
+                self.estimate_bps = (self.estimate_bps * 2.0).min(HIGHEST_ESTIMATE_BPS);
+            }
+        } else if now >= self.hold_until && arrives && seen.sent_bps >= 0.6 * self.estimate_bps {
+            self.estimate_bps *= 1.0 + GROWTH_PER_S * elapsed;
+            self.has_grown = true;
+        }
+    }
+
+    /// A train of probes to send, if more than the estimate is wanted and it is time to look for it.
+    pub(crate) fn train(&mut self, now: Duration, wanted_bps: u32) -> Option<Train> {
+        let is_calm = self.test.is_none() && !self.is_draining && self.overused_since.is_none();
+        if self.is_starting || !is_calm || f64::from(wanted_bps) <= self.estimate_bps || now < self.train_at {
+            return None;
+        }
+        self.train_at = now + TRAIN_RETRY;
+        self.next_train = self.next_train.wrapping_add(1);
+        let gaps = f64::from(TRAIN_PACKETS - 1);
+        let padding = (self.estimate_bps * TRAIN_SECONDS / 8.0 / gaps).clamp(LEAST_PADDING, MOST_PADDING) as u16;
+        Some(Train { number: self.next_train, packets: TRAIN_PACKETS, padding })
+    }
+
+    /// The train was sent; each of its packets has `bytes`, headers included.
+    pub(crate) fn train_sent(&mut self, train: Train, bytes: u32) {
+        self.train = Some(SentTrain { train, bytes: bytes.into() });
+    }
+
+    /// What arrived of a train.
+    pub(crate) fn train_arrived(&mut self, now: Duration, number: u16, received: u8, span: Duration) {
+        let Some(SentTrain { bytes, .. }) =
+            self.train.filter(|sent| sent.train.number == number && received == sent.train.packets)
+        else {
+            return;
+        };
+        self.train = None;
+        let seconds = span.as_secs_f64().max(0.000_5);
+        let measured_bps = f64::from(received - 1) * bytes * 8.0 / seconds;
+        if measured_bps >= 1.3 * self.estimate_bps {
+            self.estimate_bps = (2.0 * self.estimate_bps).min(0.9 * measured_bps).min(HIGHEST_ESTIMATE_BPS);
+            self.has_grown = true;
+            self.train_at = now + TRAIN_INTERVAL;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TICK: Duration = Duration::from_millis(100);
+
+    /// An uplink of `rate` with a queue; `offered` is sent into it.
+    struct Link {
+        rate_bps: f64,
+        queue_bits: f64,
+        longest_queue: Duration,
+        path_loss: f32,
+    }
+
+    impl Link {
+        fn carry(&mut self, offered_bps: f64) -> Observation {
+            let seconds = TICK.as_secs_f64();
+            let room = self.longest_queue.as_secs_f64() * self.rate_bps;
+            let arriving = offered_bps * seconds;
+            let leaving = (self.queue_bits + arriving).min(self.rate_bps * seconds);
+            let kept = (self.queue_bits + arriving - leaving).min(room);
+            let dropped = self.queue_bits + arriving - leaving - kept;
+            self.queue_bits = kept;
+            let loss = (dropped / arriving.max(1.0)) as f32;
+            let loss = loss + (1.0 - loss) * self.path_loss;
+            Observation {
+                sent_bps: offered_bps,
+                delivered_bps: leaving / seconds * f64::from(1.0 - self.path_loss),
+                queueing: Some(Duration::from_secs_f64(self.queue_bits / self.rate_bps)),
+                loss: Some(loss),
+            }
+        }
+    }
+
+    /// Sends what may be sent, at most `wanted`, for so long; tests halve it.
+    fn run(estimate: &mut UplinkEstimate, link: &mut Link, from: Duration, seconds: u64, wanted: f64) -> (f64, f32) {
+        let (mut sent, mut loss) = (0.0, 0.0);
+        let ticks = seconds * 10;
+        for tick in 0..ticks {
+            let budget = f64::from(estimate.budget_bps()) * if estimate.is_testing() { 0.5 } else { 1.0 };
+            let seen = link.carry(budget.min(wanted));
+            estimate.update(from + TICK * tick as u32, seen);
+            if tick >= ticks / 2 {
+                sent += seen.sent_bps / (ticks - ticks / 2) as f64;
+                loss += seen.loss.unwrap() / (ticks - ticks / 2) as f32;
+            }
+        }
+        (sent, loss)
+    }
+
+    #[test]
+    fn a_wide_uplink_is_found_within_a_second_and_a_narrow_one_is_not_overfilled() {
+        let wide = Link { rate_bps: 1e8, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.0 };
+        let mut estimate = UplinkEstimate::new();
+        run(&mut estimate, &mut { wide }, Duration::ZERO, 1, 1_200_000.0);
+        assert!(estimate.bps() > 1_200_000 && estimate.is_starting());
+        for rate_bps in [64_000.0, 100_000.0, 200_000.0, 512_000.0] {
+            for queue_ms in [0, 30, 400, 2_000] {
+                let longest_queue = Duration::from_millis(queue_ms);
+                let mut link = Link { rate_bps, queue_bits: 0.0, longest_queue, path_loss: 0.0 };
+                let mut estimate = UplinkEstimate::new();
+                run(&mut estimate, &mut link, Duration::ZERO, 5, 1_200_000.0);
+                let (sent, loss) = run(&mut estimate, &mut link, Duration::from_secs(5), 20, 1_200_000.0);
+                let case = format!("{rate_bps} bit/s, {queue_ms} ms: {sent} bit/s, loss {loss}");
+                assert!((0.55 * rate_bps..1.05 * rate_bps).contains(&sent) && loss < 0.02, "{case}");
+            }
+        }
+    }
+
+    #[test]
+    fn loss_of_the_path_itself_is_told_from_congestion() {
+        let mut link = Link { rate_bps: 2e6, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.1 };
+        let mut estimate = UplinkEstimate::new();
+        run(&mut estimate, &mut link, Duration::ZERO, 4, 100_000.0);
+        assert!(estimate.bps() >= 200_000, "{}", estimate.bps());
+        assert!(!estimate.is_congested(Duration::from_secs(4)));
+    }
+
+    #[test]
+    fn a_train_finds_an_uplink_that_became_wider() {
+        let mut link =
+            Link { rate_bps: 64_000.0, queue_bits: 0.0, longest_queue: Duration::from_millis(400), path_loss: 0.0 };
+        let mut estimate = UplinkEstimate::new();
+        run(&mut estimate, &mut link, Duration::ZERO, 5, 600_000.0);
+        assert!(estimate.bps() < 64_000);
+        let mut found_at = None;
+        for second in 10..30 {
+            let now = Duration::from_secs(second);
+            let Some(train) = estimate.train(now, 900_000) else { continue };
+            assert!(f64::from(train.padding) * 3.0 * 8.0 <= f64::from(estimate.bps()) * 0.11 || train.padding <= 120);
+            estimate.train_sent(train, u32::from(train.padding) + 100);
+            let span = Duration::from_secs_f64(3.0 * f64::from(train.padding + 100) * 8.0 / 2e6);
+            estimate.train_arrived(now, train.number, train.packets, span);
+            if estimate.bps() > 900_000 {
+                found_at.get_or_insert(second);
+            }
+        }
+        assert!(found_at.is_some_and(|at| at < 20), "{found_at:?}");
+        estimate.train_arrived(Duration::from_secs(31), 9_999, 4, Duration::ZERO);
+    }
+}
