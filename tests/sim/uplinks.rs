@@ -113,6 +113,21 @@ fn matrix(at: At, rates_kbps: &[u32]) {
 }
 
 #[test]
-fn a_narrow_uplink_of_64_and_100_kilobits_carries_speech_whole() {
-    matrix(At::SpeakersUplink, &[64, 100]);
+fn narrow_uplinks_from_64_to_128_kilobits_carry_speech_whole() {
+    matrix(At::SpeakersUplink, &[64, 100, 128]);
+}
+
+#[test]
+fn uplinks_of_200_and_512_kilobits_carry_speech_whole() {
+    matrix(At::SpeakersUplink, &[200, 512]);
+}
+
+#[test]
+fn one_listeners_narrow_downlink_from_64_to_128_kilobits_carries_speech_whole() {
+    matrix(At::OneDownlink, &[64, 100, 128]);
+}
+
+#[test]
+fn one_listeners_downlink_of_200_and_512_kilobits_carries_speech_whole() {
+    matrix(At::OneDownlink, &[200, 512]);
 }

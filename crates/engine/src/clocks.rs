@@ -13,13 +13,15 @@ use voicemesh_wire::packet::ClockEcho;
 /// Questions remembered; the oldest is forgotten first.
 const SAMPLES: usize = 40;
 /// A question older than this says nothing any more: clocks drift by up to 0.1 ms a second.
-const SAMPLE_LIFE: Duration = Duration::from_secs(20);
-/// A clock that is not known well is asked this often …
+const SAMPLE_LIFE: Duration = Duration::from_secs(30);
+/// A clock that is not known well is asked this often, half as often after each question that is not answered …
 const ASK_SOON: Duration = Duration::from_millis(200);
 /// … until it has answered so many times; …
 const ENOUGH_SAMPLES: usize = 4;
 /// … and then this often, while its owner speaks.
-const ASK_AGAIN: Duration = Duration::from_millis(500);
+const ASK_AGAIN: Duration = Duration::from_secs(1);
+/// Questions without an answer; the oldest is forgotten first.
+const UNANSWERED: usize = 5;
 /// Of a newly measured delay, how much is believed with each block of 10 ms.
 const SMOOTHING: f32 = 0.05;
 /// A delay beyond this is a clock that jumped.
@@ -40,8 +42,9 @@ pub(crate) struct Clock {
     samples: VecDeque<Sample>,
     /// Their clock minus ours, as believed.
     offset_us: Option<i64>,
+    /// When questions were asked that have no answer yet: answers may take longer than the next question.
+    unanswered: VecDeque<Duration>,
     asked_at: Option<Duration>,
-    answered: bool,
     captured: Option<Captured>,
     delay_ms: Option<f32>,
 }
@@ -71,19 +74,24 @@ impl Clock {
         if knows && self.samples.len() >= ENOUGH_SAMPLES {
             return None;
         }
-        if self.asked_at.is_some_and(|at| now < at + ASK_SOON) {
+        let interval = ASK_SOON * (1 << self.unanswered.len().min(UNANSWERED));
+        if self.asked_at.is_some_and(|at| now < at + interval) {
             return None;
         }
+        if self.unanswered.len() == UNANSWERED {
+            self.unanswered.pop_front();
+        }
+        self.unanswered.push_back(now);
         self.asked_at = Some(now);
-        self.answered = false;
         Some(micros(now).unsigned_abs())
     }
 
     /// Takes an answer; `place` gives the place of one of their frames by the low bits of its number.
     pub fn told(&mut self, now: Duration, echo: &ClockEcho, place: impl Fn(u16) -> Option<Place>) {
-        let asked = self.asked_at.filter(|at| micros(*at).unsigned_abs() == echo.asked_us && !self.answered);
-        let Some(asked_at) = asked else { return };
-        self.answered = true;
+        let is_asked = |at: &Duration| micros(*at).unsigned_abs() == echo.asked_us;
+        let Some(index) = self.unanswered.iter().position(is_asked) else { return };
+        let asked_at = self.unanswered[index];
+        self.unanswered.drain(..=index);
         let (received, sent) = (signed(echo.received_us), signed(echo.sent_us));
         let (asked_us, now_us) = (micros(asked_at), micros(now));
         let round_trip_us = (now_us - asked_us) - (sent - received);
@@ -240,6 +248,22 @@ mod tests {
                 clock.told(now, &echo, |_| Some(place(1)));
             }
         }
-        assert!((20..=25).contains(&questions), "{questions} in ten seconds");
+        assert!((10..=15).contains(&questions), "{questions} in ten seconds");
+    }
+
+    #[test]
+    fn an_answer_that_takes_longer_than_the_next_question_counts_and_silence_is_asked_less() {
+        let mut clock = Clock::default();
+        let mut asked = Vec::new();
+        for step in 0..400 {
+            asked.extend(clock.ask(ms(step * 10), place(1)).map(|_| ms(step * 10)));
+        }
+        assert!(asked.len() <= 5, "{asked:?}");
+        let asked_us = asked[1].as_micros() as u64;
+        let captured = Some(WireCaptured { sequence: 1, ago_us: 0 });
+        let echo = ClockEcho { sender: ClientId(1), asked_us, received_us: asked_us, sent_us: asked_us, captured };
+        clock.told(asked[1] + ms(700), &echo, |_| Some(place(1)));
+        clock.heard(ms(1_000), place(1), Duration::ZERO, FRAME);
+        assert!(clock.delay().is_some());
     }
 }

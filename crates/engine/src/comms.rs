@@ -9,7 +9,7 @@ use voicemesh_audio::adapt::Allowance;
 use voicemesh_audio::mix::Width;
 use voicemesh_audio::space::StereoBlock;
 use voicemesh_audio::{Block, SAMPLE_RATE_HZ};
-use voicemesh_session::client::{AudienceMember, ClientEvent, DropCounts, PathCounts, Phase, Spoken, View, Who};
+use voicemesh_session::client::{AudienceMember, ClientEvent, DropCounts, PathState, Phase, Spoken, View, Who};
 use voicemesh_session::network::{DisconnectReason, NetworkEvent};
 use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
 use voicemesh_session::{Client, ClientConfig, Delivery, GLOBAL_GROUP, Network, Server, ServerConfig, ServerOutput};
@@ -43,7 +43,7 @@ pub struct Comms<N: Network> {
     pub(crate) devices: Devices,
     /// The newest frame that was sent, and when its first sample was captured.
     pub(crate) captured: Option<(u16, Duration)>,
-    pub(crate) answers: Answers,
+    pub(crate) answers: Answers<N::Peer>,
     pub(crate) frames: Frames<N::Peer>,
     found: Vec<Heard<N::Peer>>,
     events: VecDeque<CommsEvent<N::Peer>>,
@@ -183,6 +183,11 @@ impl<N: Network> Comms<N> {
                 pause_follows: spoken.pause_follows,
                 frame: Bytes::copy_from_slice(spoken.frame),
             });
+            if feedback.is_silent(now) {
+                client.look_at_audience(network);
+                let relayed = feedback.begin(now, &ClientPaths(client));
+                client.relay_speech_to(now, network, relayed);
+            }
             let plan = feedback.plan();
             let reached = client.send_spoken(
                 now,
@@ -492,13 +497,11 @@ impl<P: Copy + Ord + Debug> Paths<P> for ClientPaths<'_, P> {
         self.0.last_audience()
     }
 
-    fn link(&self, now: Duration, who: Who<P>) -> Option<(u32, PathCounts, Option<Duration>)> {
-        let peer = who.peer()?;
-        let (counts, queueing) = self.0.link_traffic(now, peer)?;
-        Some((self.0.link_generation(peer)?, counts, queueing))
+    fn link(&self, now: Duration, who: Who<P>) -> Option<PathState> {
+        self.0.link_traffic(now, who.peer()?)
     }
 
-    fn relay(&self, now: Duration) -> (PathCounts, Option<Duration>) {
+    fn relay(&self, now: Duration) -> PathState {
         self.0.relay_traffic(now)
     }
 }

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use voicemesh_audio::adapt::{Allowance, Audience, LINK_OVERHEAD_BYTES, ListenerLoss, Plan, RELAY_OVERHEAD_BYTES};
-use voicemesh_session::client::{AudienceMember, PathCounts, Reached, Who};
+use voicemesh_session::client::{AudienceMember, PathState, Reached, Who};
 use voicemesh_wire::packet::{BandwidthReport, ReceptionReport};
 
 use crate::listener_path::{ListenerPath, Seen};
@@ -23,6 +23,8 @@ const AFTER_SPEECH: Duration = Duration::from_millis(800);
 /// Rates and losses are those of the last moments.
 const RATE_SPAN: Duration = Duration::from_millis(700);
 const LOSS_SPAN: Duration = Duration::from_millis(1_200);
+/// With a queue shorter than this on the way to the server, a relayed listener's loss is its own.
+const RELAY_IS_CLEAR: Duration = Duration::from_millis(60);
 /// A link's loss is known from this many packets on.
 const LEAST_PACKETS: u64 = 10;
 /// There must be this much more room than a listener needs, for so long, before its speech goes directly again.
@@ -56,6 +58,10 @@ pub(crate) struct Feedback<P> {
     relay: PathHistory,
     /// Whose speech is relayed although there is a link: for want of room, or because of its own path.
     relayed: BTreeSet<Who<P>>,
+    /// Who has no link.
+    unlinked: BTreeSet<Who<P>>,
+    /// How many frames share a relayed packet at least.
+    relayed_frames: u8,
     sent_at: Option<Duration>,
     updated_at: Option<Duration>,
     room_since: Option<Duration>,
@@ -112,10 +118,10 @@ pub(crate) struct Decision<P> {
 pub(crate) trait Paths<P> {
     /// The listeners of the last frame.
     fn audience(&self) -> &[AudienceMember<P>];
-    /// The link in use to a listener: its generation, counts and queueing delay.
-    fn link(&self, now: Duration, who: Who<P>) -> Option<(u32, PathCounts, Option<Duration>)>;
-    /// The same of the way to the server.
-    fn relay(&self, now: Duration) -> (PathCounts, Option<Duration>);
+    /// The link in use to a listener.
+    fn link(&self, now: Duration, who: Who<P>) -> Option<PathState>;
+    /// The way to the server.
+    fn relay(&self, now: Duration) -> PathState;
 }
 
 impl<P: Copy + Ord + Debug> Feedback<P> {
@@ -129,6 +135,8 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             uplink: UplinkEstimate::new(),
             relay: PathHistory::default(),
             relayed: BTreeSet::new(),
+            unlinked: BTreeSet::new(),
+            relayed_frames: 1,
             sent_at: None,
             updated_at: None,
             room_since: None,
@@ -193,10 +201,22 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         }
     }
 
+    /// Nothing was sent for a while.
+    pub fn is_silent(&self, now: Duration) -> bool {
+        self.sent_at.is_none_or(|at| now >= at + AFTER_SPEECH)
+    }
+
+    /// Speech begins: chooses whose speech is relayed from its first frame on.
+    pub fn begin(&mut self, now: Duration, paths: &impl Paths<P>) -> BTreeSet<Who<P>> {
+        let audience = paths.audience();
+        self.choose_routes(now, audience);
+        self.choose_plan(now, audience, Observation::default());
+        self.relayed.clone()
+    }
+
     /// Looks at the paths, and chooses how the next frames go. `None` while it is not time to.
     pub fn update(&mut self, now: Duration, paths: &impl Paths<P>) -> Option<Decision<P>> {
-        let speaks = self.sent_at.is_some_and(|at| now < at + AFTER_SPEECH);
-        if !speaks || self.updated_at.is_some_and(|at| now < at + INTERVAL) {
+        if self.is_silent(now) || self.updated_at.is_some_and(|at| now < at + INTERVAL) {
             return None;
         }
         self.updated_at = Some(now);
@@ -217,27 +237,29 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
 
     /// Reads all paths; what concerns one of them alone is settled with it.
     fn look(&mut self, now: Duration, paths: &impl Paths<P>, audience: &[AudienceMember<P>]) -> Observation {
-        let (relay_counts, relay_queueing) = paths.relay(now);
-        self.relay.read(now, relay_counts);
+        let PathState { counts, queueing: relay_queueing, least_round_trip, .. } = paths.relay(now);
+        self.relay.read(now, counts);
+        let mut round_trips: Vec<Duration> = least_round_trip.into_iter().collect();
         let relay = self.relay.over(now, RATE_SPAN, RELAY_OVERHEAD_BYTES);
         let (mut sent_bps, mut delivered_bps) = (relay.sent_bps, relay.delivered_bps);
         let mut queues: Vec<Duration> = relay_queueing.into_iter().collect();
         let mut losses = Vec::new();
         let mut seen = BTreeMap::new();
         for member in audience {
-            let Some((generation, counts, queueing)) = paths.link(now, member.who) else { continue };
+            let Some(path) = paths.link(now, member.who) else { continue };
             if self.listeners.len() >= LISTENERS && !self.listeners.contains_key(&member.who) {
                 continue;
             }
             let listener = self.listeners.entry(member.who).or_insert_with(|| Listener::new(now));
-            let history = listener.path.read(now, generation, counts);
+            let history = listener.path.read(now, path.generation, path.counts);
             let traffic = history.over(now, RATE_SPAN, LINK_OVERHEAD_BYTES);
             sent_bps += traffic.sent_bps;
             delivered_bps += traffic.delivered_bps;
             let loss = history.over(now, LOSS_SPAN, 0).loss(LEAST_PACKETS);
-            queues.extend(queueing);
+            queues.extend(path.queueing);
             losses.extend(loss);
-            seen.insert(member.who, Seen { queueing, loss });
+            round_trips.extend(path.least_round_trip.filter(|_| path.queueing.is_some()));
+            seen.insert(member.who, Seen { queueing: path.queueing, loss });
         }
         losses.sort_by(f32::total_cmp);
         // A queue on the uplink delays all paths, so the shortest is its measure.
@@ -246,12 +268,17 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             delivered_bps,
             queueing: queues.iter().min().copied(),
             loss: losses.get(losses.len().saturating_sub(1) / 2).copied(),
+            round_trip: round_trips.into_iter().min().unwrap_or_default(),
         };
         let are_several = queues.len() + usize::from(losses.len() > queues.len()) > 1;
-        let relay_is_clear = relay_queueing.is_none_or(|queueing| queueing < Duration::from_millis(100));
+        // What most relayed listeners lose was lost before the server.
+        let relay_is_clear = relay_queueing.is_some_and(|queueing| queueing < RELAY_IS_CLEAR);
+        let reports = audience.iter().filter_map(|member| self.listeners.get(&member.who)?.newly_lost);
+        let (few, all) = reports.fold((0, 0), |(few, all), lost| (few + usize::from(lost >= 0.03), all + 1));
+        let is_own = relay_is_clear && (few * 2 <= all || all == 1);
         for member in audience {
             let Some(listener) = self.listeners.get_mut(&member.who) else { continue };
-            let newly_lost = listener.newly_lost.take().filter(|_| relay_is_clear);
+            let newly_lost = listener.newly_lost.take().filter(|_| is_own);
             match seen.get(&member.who) {
                 Some(seen) if are_several && !self.relayed.contains(&member.who) => {
                     listener.path.update(now, *seen, shared.queueing.unwrap_or_default(), shared.loss.unwrap_or(0.0));
@@ -344,6 +371,13 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let is_congested = self.uplink.is_congested(now);
         let plan = Plan::choose(self.allowed(budget_bps, !is_congested), counts);
         self.try_redundancy(now, plan, seen);
+        self.unlinked = audience.iter().filter(|member| !member.has_link).map(|member| member.who).collect();
+        let own =
+            audience.iter().filter(|member| self.is_relayed(member.who)).map(|member| self.own_frames(member.who));
+        let (least, most) = own.fold((u8::MAX, 1), |(least, most), frames| (least.min(frames), most.max(frames)));
+        let another_bps = plan.uplink_bps / (counts.direct + 1).max(1);
+        let has_room = self.uplink.is_starting() || plan.uplink_bps + another_bps <= budget_bps;
+        self.relayed_frames = if least < most && !has_room { most } else { 1 };
         self.plan = if self.uplink.is_testing() {
             Plan::sparse(self.allowance, counts, plan.expected_loss_percent)
         } else {
@@ -444,8 +478,17 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
 
     /// How many frames share a packet to this listener.
     pub fn frames_per_packet(&self, who: Who<P>) -> u8 {
-        let own = self.listeners.get(&who).map_or(1, |listener| listener.path.frames_per_packet(self.allowance.frame));
-        own.max(self.plan.frames_per_packet)
+        // Near the limit one relayed copy serves all, those with narrow downlinks included.
+        let shared = if self.is_relayed(who) { self.relayed_frames } else { 1 };
+        self.own_frames(who).max(self.plan.frames_per_packet).max(shared)
+    }
+
+    fn own_frames(&self, who: Who<P>) -> u8 {
+        self.listeners.get(&who).map_or(1, |listener| listener.path.frames_per_packet(self.allowance.frame))
+    }
+
+    fn is_relayed(&self, who: Who<P>) -> bool {
+        self.relayed.contains(&who) || self.unlinked.contains(&who)
     }
 
     pub fn wants_copies(&self, who: Who<P>) -> bool {

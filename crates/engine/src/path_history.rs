@@ -33,6 +33,10 @@ impl Traffic {
 
 impl PathHistory {
     pub(crate) fn read(&mut self, now: Duration, counts: PathCounts) {
+        // Another path counts from the beginning.
+        if self.readings.back().is_some_and(|(_, before)| counts.sent_packets < before.sent_packets) {
+            self.readings.clear();
+        }
         if self.readings.len() == READINGS {
             self.readings.pop_front();
         }
@@ -53,16 +57,17 @@ impl PathHistory {
             let began = recent.windows(2).position(|pair| count(&pair[0].1) != count(&pair[1].1))?;
             let (began_at, first) = recent[began];
             let ((packets, bytes), (packets_before, bytes_before)) = (count(last), count(first));
-            let bytes = (bytes - bytes_before) + u64::from(overhead) * (packets - packets_before);
+            let packets = packets.saturating_sub(packets_before);
+            let bytes = bytes.saturating_sub(bytes_before) + u64::from(overhead) * packets;
             let seconds = ended_at.saturating_sub(*began_at).as_secs_f64().max(0.05);
             Some(bytes as f64 * 8.0 / seconds)
         };
         let first = &recent[0].1;
-        let lost = last.lost_packets - first.lost_packets;
+        let lost = last.lost_packets.saturating_sub(first.lost_packets);
         Traffic {
             sent_bps: rate(&|counts| (counts.sent_packets, counts.sent_bytes)).unwrap_or(0.0),
             delivered_bps: rate(&|counts| (counts.delivered_packets, counts.delivered_bytes)).unwrap_or(0.0),
-            settled: last.delivered_packets - first.delivered_packets + lost,
+            settled: last.delivered_packets.saturating_sub(first.delivered_packets) + lost,
             lost,
         }
     }

@@ -1,5 +1,6 @@
 //! What listeners and speakers tell each other beside speech: reports, and what time it is.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use voicemesh_audio::decode::Reception;
@@ -17,21 +18,47 @@ const ANSWERS_PER_SECOND: u32 = 200;
 const CAPTURED_LIFE: Duration = Duration::from_secs(60);
 
 /// Bounds the answers.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Answers {
+#[derive(Clone, Debug)]
+pub(crate) struct Answers<P> {
     second: u64,
     given: u32,
+    /// Who was answered last, the latest last: with few answers everyone has a turn.
+    answered: VecDeque<Who<P>>,
 }
 
-impl Answers {
-    fn allow(&mut self, now: Duration) -> bool {
-        if self.second != now.as_secs() {
-            *self = Self { second: now.as_secs(), given: 0 };
-        }
-        self.given += 1;
-        self.given <= ANSWERS_PER_SECOND
+/// Askers remembered.
+const ASKERS: usize = 64;
+
+impl<P> Default for Answers<P> {
+    fn default() -> Self {
+        Self { second: 0, given: 0, answered: VecDeque::new() }
     }
 }
+
+impl<P: Copy + Ord> Answers<P> {
+    /// `listeners` ask in turns.
+    fn allow(&mut self, now: Duration, who: Who<P>, most_per_second: u32, listeners: usize) -> bool {
+        if self.second != now.as_secs() {
+            (self.second, self.given) = (now.as_secs(), 0);
+        }
+        let turns = listeners.min(ASKERS).saturating_sub(most_per_second as usize);
+        let was_lately = self.answered.iter().rev().take(turns).any(|answered| *answered == who);
+        if was_lately || self.given >= most_per_second {
+            return false;
+        }
+        self.given += 1;
+        if self.answered.len() == ASKERS {
+            self.answered.pop_front();
+        }
+        self.answered.push_back(who);
+        true
+    }
+}
+
+/// Answers take at most this share of an uplink that is known to be narrow.
+const ANSWERS_SHARE: u32 = 25;
+/// An answer on the wire, with its acknowledgement.
+const ANSWER_BITS: u32 = 1_600;
 
 impl<N: Network> Comms<N> {
     /// Tells speakers how well they are received, and asks for their time.
@@ -54,7 +81,12 @@ impl<N: Network> Comms<N> {
 
     /// Answers a question after the time.
     pub(crate) fn tell_time(&mut self, now: Duration, who: Who<N::Peer>, asked_us: u64) {
-        if !self.network.takes_reports(peer(who)) || !self.answers.allow(now) {
+        let listeners = self.client().map_or(0, |client| client.last_audience().len());
+        let narrow = self.feedback.uplink().estimate_bps;
+        let most = narrow.map_or(ANSWERS_PER_SECOND, |bps| (bps / ANSWERS_SHARE / ANSWER_BITS).max(1));
+        if !self.network.takes_reports(peer(who))
+            || !self.answers.allow(now, who, most.min(ANSWERS_PER_SECOND), listeners)
+        {
             return;
         }
         let Role::Client(client) = &mut self.role else { return };

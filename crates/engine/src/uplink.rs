@@ -11,8 +11,8 @@
 
 use std::time::Duration;
 
-/// Assumed of an uplink of which nothing is known: three direct copies of speech.
-const FIRST_ESTIMATE_BPS: f64 = 300_000.0;
+/// Assumed of an uplink of which nothing is known: one copy of speech, directly or through the relay.
+const FIRST_ESTIMATE_BPS: f64 = 100_000.0;
 const LOWEST_ESTIMATE_BPS: f64 = 20_000.0;
 const HIGHEST_ESTIMATE_BPS: f64 = 100_000_000.0;
 /// A queue longer than this, for longer than [`OVERUSE_AFTER`], is congestion.
@@ -23,11 +23,18 @@ const QUEUE_DRAINED: Duration = Duration::from_millis(25);
 /// Of what still arrives, what is sent after congestion; and until the queue has drained.
 const BACK_OFF: f64 = 0.85;
 const DRAIN: f64 = 0.7;
+/// The same for a queue longer than [`LONG_QUEUE`].
+const DRAIN_FAST: f64 = 0.5;
+const LONG_QUEUE: Duration = Duration::from_millis(400);
+/// Of what is sent, what is taken to arrive at least, with a long queue and without.
+const SURELY_CARRIED: f64 = 0.3;
+const LIKELY_CARRIED: f64 = 0.6;
 /// What was lowered shows after this and the time that packets queue.
 const SETTLE: Duration = Duration::from_millis(500);
 /// Growth per second once the limit was met.
 const GROWTH_PER_S: f64 = 0.05;
-/// Between two doublings in slow start.
+/// Between two doublings in slow start: what was sent more must have had time to show in acknowledgements.
+/// This, and two round trips.
 const START_STEP: Duration = Duration::from_millis(100);
 /// After congestion the estimate stands still for this long, twice as long each time it had grown before.
 const FIRST_HOLD: Duration = Duration::from_secs(4);
@@ -40,6 +47,9 @@ const LOSS_TESTED: f32 = 0.03;
 const LOSS_OVERWHELMING: f32 = 0.3;
 /// In a test, less is sent for this long; the last part of it is looked at.
 const TEST: Duration = Duration::from_millis(2_000);
+/// Loss that falls to this share in a test came from sending too much. Few packets are sent in a test, so that less of a
+/// fall may be chance.
+const LOSS_FELL: f32 = 0.35;
 /// What is believed of the path's own loss is believed for this long.
 const PATH_LOSS_LIFE: Duration = Duration::from_secs(45);
 /// Between two trains of probes when the last one showed room, and when it did not.
@@ -62,6 +72,8 @@ pub(crate) struct Observation {
     pub queueing: Option<Duration>,
     /// The loss that all links have in common; `None` while too little was sent.
     pub loss: Option<f32>,
+    /// The shortest round trip of a path in use.
+    pub round_trip: Duration,
 }
 
 /// A train of probes to be sent.
@@ -83,6 +95,7 @@ pub(crate) struct UplinkEstimate {
     updated_at: Option<Duration>,
     overused_since: Option<Duration>,
     is_draining: bool,
+    queueing: Duration,
     lowered_at: Option<Duration>,
     lower_again_at: Duration,
     has_grown: bool,
@@ -125,6 +138,7 @@ impl UplinkEstimate {
             updated_at: None,
             overused_since: None,
             is_draining: false,
+            queueing: Duration::ZERO,
             lowered_at: None,
             lower_again_at: Duration::ZERO,
             has_grown: false,
@@ -145,7 +159,12 @@ impl UplinkEstimate {
 
     /// What may be sent now: less than the estimate while a queue drains.
     pub(crate) fn budget_bps(&self) -> u32 {
-        (self.estimate_bps * if self.is_draining { DRAIN } else { 1.0 }) as u32
+        let share = match self.is_draining {
+            true if self.queueing > LONG_QUEUE => DRAIN_FAST,
+            true => DRAIN,
+            false => 1.0,
+        };
+        (self.estimate_bps * share) as u32
     }
 
     /// No limit was met yet.
@@ -174,6 +193,7 @@ impl UplinkEstimate {
         let elapsed = self.updated_at.map_or(0.0, |at| now.saturating_sub(at).as_secs_f64().min(1.0));
         self.updated_at = Some(now);
         let queueing = seen.queueing.unwrap_or_default();
+        self.queueing = queueing;
         if queueing > QUEUE_LIMIT {
             self.overused_since.get_or_insert(now);
         } else {
@@ -204,7 +224,7 @@ impl UplinkEstimate {
             } else {
                 self.test = Some(LossTest { until: now + TEST, before: seen, estimate_bps: self.estimate_bps });
             }
-        } else if queueing < QUEUE_DRAINED {
+        } else if seen.queueing.is_some_and(|queueing| queueing < QUEUE_DRAINED) {
             self.grow(now, seen, elapsed);
         }
     }
@@ -222,12 +242,15 @@ impl UplinkEstimate {
         let delivered = ratio(seen.delivered_bps, test.before.delivered_bps);
         // As much arrives though less is sent: the path was full.
         let was_full = sent < 0.9 && delivered > f64::midpoint(sent, 1.0);
-        if after <= before * 0.5 || was_full {
+        if after <= before * LOSS_FELL || was_full {
             self.estimate_bps = test.estimate_bps;
             let carried = test.before.delivered_bps.max(seen.delivered_bps);
             self.lower(now, Observation { delivered_bps: carried, ..seen });
             self.is_draining = false;
         } else {
+            // What was taken for congestion before was none.
+            self.estimate_bps = self.estimate_bps.max(test.before.sent_bps * 1.5);
+            (self.lowered_at, self.is_draining) = (None, false);
             self.path_loss = Some(PathLoss { share: before.max(after), until: now + PATH_LOSS_LIFE });
         }
     }
@@ -236,7 +259,10 @@ impl UplinkEstimate {
         if self.has_grown {
             self.hold = (self.hold * 2).min(LONGEST_HOLD);
         }
-        let carried = if seen.delivered_bps > 0.0 { seen.delivered_bps } else { self.estimate_bps * 0.5 };
+        // What arrives within a moment is an uncertain measure; a long queue makes it a better one.
+        let sent = seen.sent_bps.min(self.estimate_bps);
+        let least = if seen.queueing > Some(LONG_QUEUE) { SURELY_CARRIED } else { LIKELY_CARRIED };
+        let carried = seen.delivered_bps.max(sent * least);
         self.estimate_bps = self.estimate_bps.min((carried * BACK_OFF).max(LOWEST_ESTIMATE_BPS));
         self.is_starting = false;
         self.has_grown = false;
@@ -251,7 +277,10 @@ impl UplinkEstimate {
     fn grow(&mut self, now: Duration, seen: Observation, elapsed: f64) {
         let arrives = seen.delivered_bps >= 0.7 * seen.sent_bps;
         if self.is_starting {
-            if arrives && seen.sent_bps >= 0.35 * self.estimate_bps && now >= self.doubled_at + START_STEP {
+            if arrives
+                && seen.sent_bps >= 0.35 * self.estimate_bps
+                && now >= self.doubled_at + START_STEP + 2 * seen.round_trip
+            {
                 self.doubled_at = now;
                 self.estimate_bps = (self.estimate_bps * 2.0).min(HIGHEST_ESTIMATE_BPS);
             }
@@ -327,6 +356,7 @@ mod tests {
                 delivered_bps: leaving / seconds * f64::from(1.0 - self.path_loss),
                 queueing: Some(Duration::from_secs_f64(self.queue_bits / self.rate_bps)),
                 loss: Some(loss),
+                round_trip: Duration::from_millis(20),
             }
         }
     }

@@ -78,6 +78,11 @@ impl Bottleneck {
         }
     }
 
+    /// How long a packet that comes now would wait.
+    pub fn queueing(&self, now: Duration) -> Duration {
+        self.free_at.saturating_sub(now)
+    }
+
     /// Packets dropped so far.
     pub fn dropped(&self) -> u64 {
         self.dropped

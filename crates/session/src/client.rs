@@ -35,7 +35,7 @@ use voice_out::{Bundling, Recent};
 pub use data::DataEvent;
 pub use event::{ClientEvent, DropCounts, Dropped, Voice, Who};
 pub use inbound::Received;
-pub use path::PathCounts;
+pub use path::{PathCounts, PathState};
 pub use view::View;
 pub use voice_out::{AudienceMember, FRAMES_PER_PACKET, Reached, Spoken};
 
@@ -214,19 +214,14 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.pairs.bound(peer).map(|(_, link, _)| link.health.heard_at())
     }
 
-    /// What happened to the voice packets on the link to a peer, and how long they queue on the way.
-    pub fn link_traffic(&self, now: Duration, peer: P) -> Option<(PathCounts, Option<Duration>)> {
-        self.pairs.bound(peer).map(|(_, link, _)| (link.path.counts(), link.path.queueing(now)))
+    /// What happened to the voice packets on the link to a peer.
+    pub fn link_traffic(&self, now: Duration, peer: P) -> Option<PathState> {
+        self.pairs.bound(peer).map(|(id, link, _)| link.path.state(now, id.generation))
     }
 
-    /// The generation of the link in use to a peer: another number means another path.
-    pub fn link_generation(&self, peer: P) -> Option<u32> {
-        self.pairs.bound(peer).map(|(id, ..)| id.generation)
-    }
-
-    /// The same of the voice packets on the way to the server.
-    pub fn relay_traffic(&self, now: Duration) -> (PathCounts, Option<Duration>) {
-        (self.relay_path.monitor().counts(), self.relay_path.monitor().queueing(now))
+    /// What happened to the voice packets on the way to the server.
+    pub fn relay_traffic(&self, now: Duration) -> PathState {
+        self.relay_path.monitor().state(now, 0)
     }
 
     /// Speech to these goes through the relay, where there is one, although a link could carry it: one relayed copy costs

@@ -127,13 +127,18 @@ impl<P: Clone + PartialEq> Speaker<P> {
         let address = FrameAddress {
             sequence: self.next_sequence,
             burst: BurstCounter::SevenBit(self.burst),
-            targets: self.targets.iter().map(|open| (open.target.clone(), open.to_wire())).collect(),
+            targets: self.next_targets(),
         };
         self.next_sequence = self.next_sequence.wrapping_add(1);
         self.burst_begun = true;
         self.targets.retain(|open| !open.closing);
         self.end_burst_without_targets();
         Some(address)
+    }
+
+    /// The targets of a frame that would be sent now; none when there is no target.
+    pub fn next_targets(&self) -> Vec<(VoiceTarget<P>, Target)> {
+        self.targets.iter().map(|open| (open.target.clone(), open.to_wire())).collect()
     }
 
     /// Another session: in it, a client's id is somebody else's. Peers and groups go on being spoken to.

@@ -13,18 +13,22 @@ const STALL_AFTER: Duration = Duration::from_millis(300);
 /// Unacknowledged voice of this age, beyond a round trip, is asked after, so that a lost tail of speech is not taken for a
 /// stall. Longer than an acknowledgement may wait.
 const ASK_AFTER: Duration = Duration::from_millis(150);
-/// While unacknowledged voice is asked after, it is asked this often.
+/// While unacknowledged voice is asked after, it is asked this often at first, and half as often after each question that
+/// is not answered: a full queue is not to be filled with questions.
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
 /// A link on which nothing is said is asked this often: seldom enough to cost next to nothing, often enough to keep a NAT's
 /// binding (RFC 4787 REQ-5 allows no less than two minutes, many boxes 30 s).
 const IDLE_PROBE: Duration = Duration::from_secs(8);
+/// Links take turns, so that their probes do not fill a narrow uplink at once.
+const TURN: Duration = Duration::from_millis(113);
+const TURNS: u32 = 16;
 /// A new link is asked this often …
 const FIRST_PROBES: Duration = Duration::from_secs(1);
 /// … for so long, so that its round trip is known.
 const IS_NEW_FOR: Duration = Duration::from_millis(3_500);
 /// A probe without an answer is followed by another after this.
 const REPEAT_PROBE: Duration = Duration::from_secs(1);
-/// A stalled link is asked this often.
+/// A stalled link is asked this often at first, and less often the more probes have no answer.
 const STALLED_PROBE: Duration = Duration::from_millis(250);
 /// A link from which nothing has come for this long since it was asked is stalled.
 const SILENT_AFTER: Duration = Duration::from_secs(4);
@@ -49,6 +53,7 @@ pub(super) struct Care {
 /// One link's health.
 #[derive(Clone, Debug)]
 pub(super) struct Health {
+    turn: Duration,
     unacked: VecDeque<Sent>,
     round_trip: Option<Duration>,
     probes: VecDeque<ProbeSent>,
@@ -58,6 +63,8 @@ pub(super) struct Health {
     made_at: Duration,
     /// When the first probe was sent since something last came.
     asked_since: Option<Duration>,
+    /// When something sent was last found to have arrived. A full queue delays acknowledgements but does not stop them.
+    progressed_at: Duration,
     stall: Option<Stall>,
 }
 
@@ -83,8 +90,10 @@ struct Stall {
 const PROBES: usize = 8;
 
 impl Health {
-    pub(super) fn new(now: Duration) -> Self {
+    /// Links with different `turn`s are not all probed at the same moment.
+    pub(super) fn new(now: Duration, turn: u32) -> Self {
         Self {
+            turn: TURN * (turn % TURNS),
             unacked: VecDeque::with_capacity(UNACKED_FRAMES),
             round_trip: None,
             probes: VecDeque::with_capacity(PROBES),
@@ -93,6 +102,7 @@ impl Health {
             heard_at: now,
             made_at: now,
             asked_since: None,
+            progressed_at: now,
             stall: None,
         }
     }
@@ -128,6 +138,7 @@ impl Health {
         if let Some(newest) = self.unacked.iter().rposition(|sent| sent.sequence == ack.newest) {
             self.measured(now.saturating_sub(self.unacked[newest].at));
             self.unacked.drain(..=newest);
+            self.progressed_at = now;
         }
     }
 
@@ -138,6 +149,7 @@ impl Health {
         self.probes.drain(..=index);
         self.measured(now.saturating_sub(asked_at));
         self.unacked.retain(|sent| sent.at > asked_at);
+        self.progressed_at = now;
         if let Some(stall) = &mut self.stall {
             stall.answers += 1;
             if stall.answers >= ANSWERS_TO_RECOVER {
@@ -155,7 +167,9 @@ impl Health {
         let mut care = Care::default();
         let oldest = self.unacked.front().map_or(Duration::ZERO, |sent| now.saturating_sub(sent.at));
         let asked_in_vain = self.asked_since.is_some_and(|since| now > since + SILENT_AFTER);
-        if self.stall.is_none() && (oldest > self.stall_threshold() || asked_in_vain) {
+        let threshold = self.stall_threshold();
+        let is_stuck = oldest > threshold && now > self.progressed_at + threshold;
+        if self.stall.is_none() && (is_stuck || asked_in_vain) {
             self.stall = Some(Stall { answers: 0, replace_at: now + REPLACE_AFTER });
             care.stalled_now = true;
         }
@@ -180,15 +194,15 @@ impl Health {
 
     fn probe_interval(&self, now: Duration, oldest_unacked: Duration) -> Duration {
         if self.stall.is_some() {
-            STALLED_PROBE
+            STALLED_PROBE * (1 + self.probes.len() as u32)
         } else if oldest_unacked > ASK_AFTER + self.round_trip.unwrap_or_default() {
-            ASK_INTERVAL
+            ASK_INTERVAL * (1 << self.probes.len().min(4))
         } else if now < self.made_at + IS_NEW_FOR {
             FIRST_PROBES
         } else if self.asked_since.is_some() {
             REPEAT_PROBE
         } else {
-            IDLE_PROBE
+            IDLE_PROBE + self.turn
         }
     }
 
@@ -289,7 +303,7 @@ mod tests {
 
     #[test]
     fn voice_that_is_acknowledged_never_stalls_a_link() {
-        let mut health = Health::new(ms(0));
+        let mut health = Health::new(ms(0), 0);
         for n in 0..500u16 {
             let now = ms(u64::from(n) * 20);
             health.sent(now, n);
@@ -303,8 +317,24 @@ mod tests {
     }
 
     #[test]
+    fn a_full_queue_that_delays_acknowledgements_is_no_stall() {
+        let mut health = Health::new(ms(0), 0);
+        for n in 0..500u64 {
+            let now = ms(n * 20);
+            health.sent(now, n as u16);
+            // The delay grows by 4 ms in each 20 ms, up to two seconds.
+            let delay = 100.min(n / 6);
+            if n % 4 == 0 && n > delay {
+                health.acknowledged(now, ack((n - delay) as u16));
+                health.heard(now);
+            }
+            assert!(!health.update(now).stalled_now, "{n}");
+        }
+    }
+
+    #[test]
     fn a_link_that_swallows_voice_is_stalled_within_the_threshold_and_then_to_be_replaced() {
-        let mut health = Health::new(ms(0));
+        let mut health = Health::new(ms(0), 0);
         let mut stalled_at = None;
         let mut replaced_at = None;
         for step in 0..600u64 {
@@ -328,7 +358,7 @@ mod tests {
 
     #[test]
     fn the_lost_tail_of_speech_is_not_a_stall_when_the_link_answers() {
-        let mut health = Health::new(ms(0));
+        let mut health = Health::new(ms(0), 0);
         health.sent(ms(0), 1);
         for step in 1..400 {
             let now = ms(step * 5);
@@ -343,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_stalled_link_is_sound_again_after_some_answers() {
-        let mut health = Health::new(ms(0));
+        let mut health = Health::new(ms(0), 0);
         health.sent(ms(0), 1);
         assert!(health.update(ms(301)).stalled_now);
         let mut answers = 0;
@@ -363,7 +393,7 @@ mod tests {
 
     #[test]
     fn a_silent_link_is_found_without_speech() {
-        let mut health = Health::new(ms(0));
+        let mut health = Health::new(ms(0), 0);
         let stalled_at = (0..2000).map(|step| ms(step * 5)).find(|now| health.update(*now).stalled_now);
         assert!(stalled_at.is_some_and(|at| at > SILENT_AFTER && at < SILENT_AFTER + ms(100)), "{stalled_at:?}");
     }

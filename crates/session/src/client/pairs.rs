@@ -62,14 +62,14 @@ pub(super) struct Common {
 }
 
 impl Link {
-    fn new(now: Duration) -> Self {
+    fn new(now: Duration, turn: u32) -> Self {
         Self {
             sent: None,
             received: None,
             waiting: None,
             common: None,
             former: None,
-            health: Health::new(now),
+            health: Health::new(now, turn),
             path: PathMonitor::new(),
             ack_due: AckDue::default(),
             train: TrainReceiver::default(),
@@ -145,7 +145,8 @@ impl<P: Copy + Ord> Pairs<P> {
 
 impl<P: Copy + Ord + std::fmt::Debug> Client<P> {
     pub(super) fn link_up<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, id: LinkId<P>) {
-        self.pairs.links.entry(id).or_insert_with(|| Link::new(now));
+        let turn = self.pairs.links.len() as u32;
+        self.pairs.links.entry(id).or_insert_with(|| Link::new(now, turn));
         let surplus: Vec<_> = self.pairs.to(id.peer).map(|(id, _)| *id).rev().skip(LINKS_PER_PEER).collect();
         for old in surplus {
             self.pairs.links.remove(&old);

@@ -17,6 +17,8 @@ const BASE_PERIOD: Duration = Duration::from_secs(30);
 const CURRENT_WINDOW: Duration = Duration::from_millis(300);
 /// A delay measured longer ago says nothing about now.
 const STALE: Duration = Duration::from_millis(900);
+/// A packet is acknowledged within a round trip and this: acknowledgements wait for further packets, and timers are coarse.
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(140);
 /// Samples kept of the last moments.
 const SAMPLES: usize = 32;
 
@@ -35,6 +37,19 @@ pub struct PathCounts {
     pub lost_packets: u64,
 }
 
+/// What is known of a path to a peer, or to the server.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct PathState {
+    /// Another number means another path.
+    pub generation: u32,
+    /// What happened to its packets.
+    pub counts: PathCounts,
+    /// How long packets queue on the way; `None` if it was not measured within the last second.
+    pub queueing: Option<Duration>,
+    /// The shortest round trip seen.
+    pub least_round_trip: Option<Duration>,
+}
+
 /// One path's delays and losses, measured at its sending end.
 #[derive(Clone, Debug)]
 pub(super) struct PathMonitor {
@@ -43,6 +58,7 @@ pub(super) struct PathMonitor {
     delay: QueueingDelay,
     /// What was added to the receiver's clock to make its modular times a growing one.
     clock: ReceiverClock,
+    least_round_trip: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -60,16 +76,30 @@ impl PathMonitor {
             counts: PathCounts::default(),
             delay: QueueingDelay::default(),
             clock: ReceiverClock::default(),
+            least_round_trip: None,
         }
     }
 
-    pub(super) fn counts(&self) -> PathCounts {
-        self.counts
+    pub(super) fn state(&self, now: Duration, generation: u32) -> PathState {
+        let (counts, least_round_trip) = (self.counts, self.least_round_trip);
+        PathState { generation, counts, queueing: self.queueing(now), least_round_trip }
     }
 
-    /// How long packets queue on the way, if it was measured within the last second.
-    pub(super) fn queueing(&self, now: Duration) -> Option<Duration> {
-        self.delay.queueing(now)
+    /// How long packets queue on the way, if it was measured within the last second. An acknowledgement that stays away
+    /// is a measurement, too.
+    fn queueing(&self, now: Duration) -> Option<Duration> {
+        let measured = self.delay.queueing(now);
+        let expected = self.least_round_trip.map(|round_trip| round_trip + ACKNOWLEDGED_WITHIN);
+        let overdue = self
+            .outstanding
+            .front()
+            .zip(expected)
+            .map(|(oldest, expected)| now.saturating_sub(oldest.at).saturating_sub(expected));
+        match (measured, overdue) {
+            (Some(measured), Some(overdue)) => Some(measured.max(overdue)),
+            (None, Some(overdue)) if !overdue.is_zero() => Some(overdue),
+            (measured, _) => measured,
+        }
     }
 
     /// A packet left. Numbers wrap.
@@ -100,12 +130,14 @@ impl PathMonitor {
     ) {
         let Some(index) = self.outstanding.iter().rposition(|packet| packet.number == newest) else { return };
         let newest_at = self.outstanding[index].at;
+        let round_trip = now.saturating_sub(newest_at);
+        self.least_round_trip = Some(self.least_round_trip.map_or(round_trip, |least| least.min(round_trip)));
         match received_ms {
             Some(ms) => {
                 let received_us = self.clock.extend(ms) * 1_000;
                 self.delay.sample(now, received_us - newest_at.as_micros() as i64);
             }
-            None => self.delay.sample(now, now.saturating_sub(newest_at).as_micros() as i64),
+            None => self.delay.sample(now, round_trip.as_micros() as i64),
         }
         let counts = &mut self.counts;
         self.outstanding.retain(|packet| {
@@ -287,15 +319,15 @@ mod tests {
             path.sent(ms(u64::from(n) * 20), n.wrapping_add(65_530), 100);
         }
         path.acknowledged(ms(300), 9u16.wrapping_add(65_530), None, |number| number.is_multiple_of(2));
-        let counts = path.counts();
+        let counts = path.counts;
         assert_eq!((counts.sent_packets, counts.delivered_packets, counts.lost_packets), (10, 6, 4));
         assert_eq!(counts.delivered_bytes, 600);
         path.acknowledged(ms(310), 9u16.wrapping_add(65_530), None, |_| false);
-        assert_eq!(path.counts(), counts);
+        assert_eq!(path.counts, counts);
         for n in 0..1_000u16 {
             path.sent(ms(400), n, 100);
         }
         assert!(path.outstanding.len() <= OUTSTANDING);
-        assert_eq!(path.queueing(ms(5_000)), None, "too long ago");
+        assert!(path.queueing(ms(5_000)) > Some(ms(4_000)), "nothing is acknowledged");
     }
 }

@@ -203,6 +203,12 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
     }
 
+    /// Finds who would hear a frame that is sent now; [`last_audience`](Self::last_audience) has them.
+    pub fn look_at_audience<N: Network<Peer = P>>(&mut self, net: &N) {
+        let audience = self.audience(net, &self.speaker.next_targets());
+        self.note_audience(&audience);
+    }
+
     /// The listeners of the last frame.
     pub fn last_audience(&self) -> &[AudienceMember<P>] {
         &self.audience
