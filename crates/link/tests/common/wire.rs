@@ -124,7 +124,7 @@ impl Wire {
                         tally.lock().unwrap().count(&buffer[..bytes]);
                         let lose_every = lose_every.load(Ordering::Relaxed);
                         let unlucky = draws.random_range(0..100) < lose_percent.load(Ordering::Relaxed);
-                        if !unlucky && (lose_every == 0 || number % lose_every != 0) {
+                        if !unlucky && !number.is_multiple_of(lose_every) {
                             let delay = Duration::from_millis(delay_ms.load(Ordering::Relaxed));
                             delayed.push_back((Instant::now() + delay, buffer[..bytes].to_vec()));
                         }
