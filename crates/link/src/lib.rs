@@ -55,6 +55,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_wire::signaling::{IceServer, Signal};
 
+mod acks;
+mod addresses;
 mod connection;
 mod fragment;
 pub mod limits;
@@ -64,6 +66,7 @@ mod remote;
 mod runtime;
 mod socket;
 mod stack;
+mod stand_in;
 mod task;
 
 pub use stack::WebRtc;
