@@ -2,7 +2,7 @@
 # The tests that take long or need much: whole tables of networks, the check for Windows, a soak.
 #
 #   PART=name,name  only these parts (default: all); a prefix such as "nets" takes all parts that begin with it
-#   CASES=a,b       of the nets tables, only these cases
+#   CASES="a; b"    of the nets tables, only these cases
 #   SOAK_MINUTES=10 length of the soak
 #
 # Each part writes its result to docs/measured/YYYY-MM-DD-PART.md, where it belongs into the repository. Ends with 1 if a
