@@ -53,9 +53,9 @@ run_part() {
 # nets TEST: an ignored test that appends its table to the report.
 nets() {
     [ "$(id -u)" = 0 ] || { warn "Network namespaces need root."; return 1; }
-    cargo build --locked -p voicemesh-cli -p voicemesh-signaling -p voicemesh-tests --bins &&
-        CI=true VOICEMESH_REPORT=$REPORT cargo test --locked -p voicemesh-tests --test nets -- \
-            --ignored --exact --nocapture "$1"
+    # The whole workspace, so that its features, and what `make test` has built, stay the same.
+    cargo build --locked --workspace --bins &&
+        CI=true VOICEMESH_REPORT=$REPORT cargo test --locked --workspace --test nets -- --ignored --exact --nocapture "$1"
 }
 
 windows() {
@@ -68,9 +68,8 @@ windows() {
 }
 
 soak() {
-    cargo build --locked -p voicemesh-cli -p voicemesh-signaling -p voicemesh-tests --bins &&
-        CI=true VOICEMESH_REPORT=$REPORT SOAK_MINUTES=$SOAK_MINUTES cargo test --locked -p voicemesh-tests --test nets -- \
-            --ignored --exact --nocapture soak::eight_peers_for_a_long_time
+    export SOAK_MINUTES
+    nets soak::eight_peers_for_a_long_time
 }
 
 # --- reports ---------------------------------------------------------------------------------------------------------

@@ -103,7 +103,8 @@ impl<C> Table<C> {
     }
 }
 
-fn write_report(text: &str) {
+/// Appends to the report, and prints.
+pub fn write_report(text: &str) {
     print!("{text}");
     let Some(path) = std::env::var_os(REPORT) else { return };
     let file = OpenOptions::new().create(true).append(true).open(&path);
