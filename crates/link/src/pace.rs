@@ -1,4 +1,5 @@
-//! How much voice may be in flight: (round trip + 250 ms) × the rate it is spoken at, and beyond it now and then a packet.
+//! How much voice may be in flight: (a round trip + 250 ms) × the rate it is spoken at, more on a long way, and beyond it
+//! now and then a packet.
 //!
 //! SCTP holds what its congestion window does not let out, and its retransmission timer has a floor of a second. Left
 //! alone it would collect seconds of stale voice on a path that stalls; here what does not fit waits in a queue of a
@@ -15,6 +16,10 @@ use crate::limits::LOSSY_IN_FLIGHT_PACKETS;
 
 /// Beyond a round trip: the receiver may hold an acknowledgement back for 200 ms (RFC 9260 §6.2), and timers are coarse.
 const SLACK: Duration = Duration::from_millis(250);
+/// A lost packet stays in flight until the stack gives it up, which takes so many more round trips: one to learn of it, and
+/// one for each loss before it. On a short way that is within [`SLACK`].
+const GIVING_UP: u32 = 3;
+const SHORT_ROUND_TRIP: Duration = Duration::from_millis(60);
 /// After so long without a packet one goes, whatever is in flight …
 const PROBE_INTERVAL: Duration = Duration::from_millis(60);
 /// … up to so many times what may be: a path that is really gone is not fed for ever.
@@ -34,11 +39,13 @@ pub(crate) struct Pacer {
     /// When each packet was sent, and how many bytes had been sent with it.
     in_flight: VecDeque<(Instant, u64)>,
     outstanding_bytes: u64,
+    /// The fastest acknowledgement since the last reading.
+    fastest: Option<Duration>,
 }
 
 impl Pacer {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { rate: Rate::new(now), sent_bytes: 0, in_flight: VecDeque::new(), outstanding_bytes: 0 }
+        Self { rate: Rate::new(now), sent_bytes: 0, in_flight: VecDeque::new(), outstanding_bytes: 0, fastest: None }
     }
 
     /// All bytes that were ever asked to be sent, those dropped before they were sent included.
@@ -47,17 +54,33 @@ impl Pacer {
     }
 
     /// What SCTP says is neither acknowledged nor given up.
-    pub(crate) fn outstanding(&mut self, outstanding_bytes: usize) {
+    pub(crate) fn outstanding(&mut self, now: Instant, outstanding_bytes: usize) {
         self.outstanding_bytes = outstanding_bytes as u64;
         let settled = self.sent_bytes.saturating_sub(self.outstanding_bytes);
-        while self.in_flight.front().is_some_and(|&(_, end)| end <= settled) {
+        while let Some(&(sent_at, end)) = self.in_flight.front()
+            && end <= settled
+        {
             self.in_flight.pop_front();
+            let took = now.saturating_duration_since(sent_at);
+            self.fastest = Some(self.fastest.map_or(took, |fastest| fastest.min(took)));
         }
+    }
+
+    /// What SCTP last said is neither acknowledged nor given up.
+    pub(crate) fn outstanding_bytes(&self) -> usize {
+        self.outstanding_bytes as usize
+    }
+
+    /// The shortest time from sending a packet to seeing its acknowledgement since the last call: a round trip, and up to
+    /// an interval between two looks.
+    pub(crate) fn take_fastest_acknowledgement(&mut self) -> Option<Duration> {
+        self.fastest.take()
     }
 
     /// Whether a packet of this size may be handed to SCTP now.
     pub(crate) fn admits(&self, now: Instant, bytes: usize, round_trip: Option<Duration>) -> bool {
-        let span = round_trip.unwrap_or(FIRST_ROUND_TRIP) + SLACK;
+        let round_trip = round_trip.unwrap_or(FIRST_ROUND_TRIP);
+        let span = round_trip + SLACK + GIVING_UP * round_trip.saturating_sub(SHORT_ROUND_TRIP);
         let allowed_bytes = (span.as_secs_f64() * self.rate.bytes_per_s) as u64;
         let quiet = self.in_flight.back().map(|&(sent_at, _)| now.saturating_duration_since(sent_at));
         let limit = if quiet >= Some(PROBE_INTERVAL) { allowed_bytes * MOST_PROBED } else { allowed_bytes };
@@ -127,7 +150,7 @@ mod tests {
             offered += bytes as u64;
             pacer.offered(*now, offered);
             let outstanding = (pacer.outstanding_bytes as usize).min(held * bytes);
-            pacer.outstanding(outstanding);
+            pacer.outstanding(*now, outstanding);
             if pacer.admits(*now, bytes, Some(Duration::from_millis(50))) {
                 pacer.sent(*now, bytes);
                 admitted += 1;
@@ -163,17 +186,33 @@ mod tests {
     }
 
     #[test]
+    fn on_a_long_way_a_second_of_lost_packets_in_flight_does_not_hold_speech_back() {
+        let now = Instant::now();
+        let mut pacer = Pacer::new(now);
+        let packets = 40;
+        for packet in 0..packets {
+            pacer.offered(now + packet * FRAME, u64::from(packet + 1) * 200);
+            pacer.sent(now + packet * FRAME, 200);
+        }
+        let later = now + packets * FRAME;
+        // A round trip's worth and every tenth packet of the last second and a half are not acknowledged.
+        pacer.outstanding(later, (15 + 25) * 200);
+        assert!(pacer.admits(later, 200, Some(Duration::from_millis(300))));
+        assert!(!pacer.admits(later, 200, Some(Duration::from_millis(50))));
+    }
+
+    #[test]
     fn the_age_of_the_oldest_packet_is_told_until_it_is_acknowledged() {
         let start = Instant::now();
         let mut pacer = Pacer::new(start);
         assert_eq!(pacer.oldest(), None);
         pacer.sent(start, 100);
         pacer.sent(start + FRAME, 60);
-        pacer.outstanding(160);
+        pacer.outstanding(start, 160);
         assert_eq!(pacer.oldest(), Some(start));
-        pacer.outstanding(60);
+        pacer.outstanding(start, 60);
         assert_eq!(pacer.oldest(), Some(start + FRAME));
-        pacer.outstanding(0);
+        pacer.outstanding(start, 0);
         assert_eq!(pacer.oldest(), None);
     }
 
