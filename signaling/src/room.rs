@@ -3,6 +3,7 @@
 //! Pure: told the time, writing to an [`Outbox`]. A room that everybody has left remembers its session's client ids for
 //! a while ([`Room::is_over`]), so that whoever comes back soon gets the same one.
 
+mod ice;
 mod password;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use crate::gate::check_presence;
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Text};
 use crate::refusal::Refusal;
 
+pub use ice::{IceRules, SharedSecret};
 pub use password::{Digest, Knock, Question, Salt, digest};
 
 /// What holds for every room of a server.
@@ -33,7 +35,7 @@ pub struct RoomRules {
     /// Nobody may open links: no signal is passed on, and no ICE server is named.
     pub relay_only: bool,
     /// What peers are told to use for links.
-    pub ice_servers: Vec<IceServer>,
+    pub ice: IceRules,
     /// For the session server of each room. Its quarantine of client ids is also how long an empty room is remembered.
     pub session: ServerConfig,
 }
@@ -52,6 +54,7 @@ pub struct Room {
     /// Of the password, if there is one.
     lock: Option<Digest>,
     metadata: Metadata,
+    credentials: ice::IssuedCredentials,
 }
 
 impl Room {
@@ -68,7 +71,13 @@ impl Room {
             emptied_at: Some(now),
             lock: None,
             metadata: Metadata::new(),
+            credentials: ice::IssuedCredentials::default(),
         }
+    }
+
+    /// The time of day, in seconds since 1970, from which TURN credentials count. Set it before a join and before a tick.
+    pub fn set_unix_time(&mut self, seconds: u64) {
+        self.credentials.set_unix_time(seconds);
     }
 
     /// How many peers are here.
@@ -183,7 +192,7 @@ impl Room {
             session: self.session.session().number(),
             room,
             order: info.order,
-            ice_servers: if self.rules.relay_only { Vec::new() } else { self.rules.ice_servers.clone() },
+            ice_servers: self.ice_servers_for(connection, info.peer),
             limits: self.rules.limits.clone(),
             relay_only: self.rules.relay_only,
             roster: RosterMark { version: self.version, hash: roster_hash(peers.iter().chain([&info])) },
@@ -194,6 +203,19 @@ impl Room {
         self.broadcast(&ServerMessage::PeerJoined { peer: info.clone() }, out);
         self.connections.insert(info.peer, connection);
         self.members.insert(connection, info);
+    }
+
+    fn ice_servers_for(&mut self, connection: ConnectionId, peer: PeerId) -> Vec<IceServer> {
+        if self.rules.relay_only { Vec::new() } else { self.credentials.issue(&self.rules.ice, connection, peer) }
+    }
+
+    /// Sends new credentials to members whose old ones will expire.
+    fn renew_credentials(&mut self, out: &mut impl Outbox) {
+        for connection in self.credentials.due(&self.rules.ice) {
+            let Some(peer) = self.members.get(&connection).map(|member| member.peer) else { continue };
+            let ice_servers = self.ice_servers_for(connection, peer);
+            out.text(connection, &Text::from(&ServerMessage::IceServers { ice_servers }));
+        }
     }
 
     /// The order of arrival of the connection that goes.
@@ -304,6 +326,7 @@ impl Room {
     pub fn leave(&mut self, now: Duration, connection: ConnectionId, reason: LeaveReason, out: &mut impl Outbox) {
         let Some(member) = self.members.remove(&connection) else { return };
         self.connections.remove(&member.peer);
+        self.credentials.forget(connection);
         self.session.disconnected(now, connection, &mut Packets(out));
         self.version += 1;
         if self.members.is_empty() {
@@ -317,8 +340,9 @@ impl Room {
         self.broadcast(&ServerMessage::PeerLeft { peer: member.peer, reason }, out);
     }
 
-    /// What happens by itself: every few seconds everybody is told the roster's mark.
+    /// What happens by itself: every few seconds everybody is told the roster's mark, and credentials are renewed.
     pub fn tick(&mut self, now: Duration, out: &mut impl Outbox) {
+        self.renew_credentials(out);
         if now < self.mark_due {
             return;
         }

@@ -9,7 +9,10 @@
  * @property {() => void} open
  * @property {(packet: Uint8Array) => void} packet
  * @property {(onPurpose: boolean) => void} closed once, and nothing after it
+ * @property {(code: number) => void} turnFailed no TURN server gives an address
  */
+
+import { TurnWatch } from './ice.js';
 
 const OPEN_LIMIT_MS = 15_000;
 const DESCRIPTION_BYTES = 16_384;
@@ -40,6 +43,7 @@ export class RtcLink {
   #queue = [];
   /** @type {number[] | null} a packet in pieces; null when it grew too large and is skipped */
   #pieces = [];
+  #turn = new TurnWatch();
 
   /**
    * @param {'offer' | 'answer'} role
@@ -67,6 +71,7 @@ export class RtcLink {
     // A channel that the other end opens in band is none of ours.
     this.pc.ondatachannel = () => this.#end(false);
     this.pc.onicecandidate = ({ candidate }) => this.#candidate(candidate);
+    this.pc.onicecandidateerror = (event) => this.#turn.error(event);
     this.pc.onconnectionstatechange = () => {
       if (['failed', 'closed'].includes(this.pc.connectionState)) this.#end(false);
     };
@@ -150,6 +155,8 @@ export class RtcLink {
   /** @param {RTCIceCandidate | null} candidate */
   #candidate(candidate) {
     if (this.#closed) return;
+    const turnError = this.#turn.candidate(candidate);
+    if (turnError !== null) this.events.turnFailed(turnError);
     if (!candidate || candidate.candidate === '') {
       this.events.signal({ kind: 'end-of-candidates' });
     } else if (candidate.protocol !== 'tcp') {
@@ -224,7 +231,7 @@ export class RtcLink {
       channel.onopen = channel.onclose = channel.onmessage = channel.onbufferedamountlow = null;
       channel.close();
     }
-    this.pc.ondatachannel = this.pc.onicecandidate = this.pc.onconnectionstatechange = null;
+    this.pc.ondatachannel = this.pc.onicecandidate = this.pc.onicecandidateerror = this.pc.onconnectionstatechange = null;
     this.pc.close();
     if (tell) this.events.closed(onPurpose);
   }

@@ -127,6 +127,9 @@ export class Signaling {
       case 'roster':
         if (this.isJoined) mesh.roster.set(now, message.peers, message);
         return undefined;
+      case 'ice-servers':
+        if (this.isJoined) mesh.iceServers = message.ice_servers;
+        return undefined;
       case 'error': return this.#refused(now, message);
       case 'going-away': return this.lost(now, 'it is going away', message.retry_after_ms);
       case 'replaced':

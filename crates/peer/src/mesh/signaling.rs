@@ -210,6 +210,11 @@ impl<C: Carrier> Mesh<C> {
             ServerMessage::Error { code, message, fatal, retry_after_ms, .. } => {
                 self.refused(now, code, message, fatal, retry_after_ms);
             }
+            ServerMessage::IceServers { ice_servers } => {
+                if self.socket.is_joined() {
+                    self.ice_servers = ice_servers;
+                }
+            }
             ServerMessage::GoingAway { retry_after_ms } => {
                 let at_least = Duration::from_millis(retry_after_ms.min(60_000));
                 self.socket_lost(now, "it is going away".to_owned(), at_least);
