@@ -54,7 +54,7 @@ check_for_testing() {
     have ip || want "ip (network namespaces)" iproute2 ""
     have valgrind || want "valgrind (watches the C example)" valgrind ""
     { have mono && have mcs; } || want "Mono (the C# package for Unity)" "mono-runtime mono-mcs" ""
-    have nft || want "nft (a firewall in a namespace)" nftables ""
+|| want "nft (a firewall in a namespace)" nftables ""
 }
 
 # A Node.js that is here but old is left alone: the system's own package would be the same, or stand in its way.

@@ -2,8 +2,8 @@
  * Why the server's WebSocket did not open. A browser does not say it, so the page asks over HTTP what became of its attempt:
  * `connect-check` tells a refusal, a proxy that does not pass WebSockets on, and a server that is away apart.
  *
- * @typedef {'offline' | 'unreachable' | 'slow' | 'gateway' | 'busy' | 'cookies' | 'origin' | 'no-upgrade' | 'protocol' | 'blocked'
- *   | 'blocked-check'} ProblemKind
+ * @typedef {'offline' | 'unreachable' | 'slow' | 'gateway' | 'busy' | 'cookies' | 'origin' | 'no-upgrade' | 'protocol' | 'redirect'
+ *   | 'blocked' | 'stranger'} ProblemKind
  * @typedef {{kind: ProblemKind, host?: string, status?: number}} Problem
  */
 
@@ -18,7 +18,7 @@ export function problemOf(status, answer) {
   if (status === 503) return { kind: 'busy', status };
   if (status === 431 || status === 400) return { kind: 'cookies', status };
   // It may be an older server, or a page of something in between.
-  if (answer?.server !== 'voicemesh') return { kind: 'blocked-check', status };
+  if (answer?.server !== 'voicemesh') return { kind: 'stranger', status };
   if (answer.attempt === 'no-upgrade' || answer.attempt === 'protocol') return { kind: answer.attempt };
   if (answer.origin === 'refused') return { kind: 'origin', host: String(answer.host) };
   // It came and was answered, and closed afterwards: that is said elsewhere.
@@ -71,8 +71,9 @@ export class ConnectCheck {
     try {
       // POST, because only then a browser names the page's origin to its own server.
       const url = new URL(`connect-check?attempt=${this.#attempt}`, this.base);
-      const response = await this.fetch(url, { method: 'POST', cache: 'no-store', credentials: 'same-origin', signal: abort.signal });
-      problem = problemOf(response.status, await response.json().catch(() => null));
+      const response = await this.fetch(url, { method: 'POST', cache: 'no-store', redirect: 'manual', signal: abort.signal });
+      problem = response.type === 'opaqueredirect' ? { kind: 'redirect' }
+        : problemOf(response.status, await response.json().catch(() => null));
     } catch {
       problem = { kind: abort.signal.aborted ? 'slow' : 'unreachable' };
     }

@@ -50,6 +50,7 @@ export function problemWords({ kind, host, status }, origin = globalThis.locatio
     case 'origin': return `The server refuses the address of this page, ${origin} (403): to it, its own is ${host}. Whoever runs it must pass the Host header on, or start it with --allow-origin ${origin}`;
     case 'no-upgrade': return 'The proxy in front of the server does not let WebSockets through (426): it drops the Upgrade header. Whoever runs it must pass Upgrade and Connection on.';
     case 'protocol': return 'This page is older or newer than the server. Reload it.';
+    case 'redirect': return 'The server has moved to another address. Reload the page.';
     case 'blocked': return 'The server answers, but its WebSocket does not get through: a proxy, a firewall or an extension on the way blocks it.';
     default: return `Something else answers at this address than the server (${status}).`;
   }
