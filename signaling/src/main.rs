@@ -17,7 +17,12 @@ struct Arguments {
 fn main() -> ExitCode {
     let matches = without_empty_variables(Arguments::command()).get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|error| {
+        if std::env::var_os(EnvFilter::DEFAULT_ENV).is_some_and(|filter| !filter.is_empty()) {
+            eprintln!("voicemesh-signaling: {} is not used: {error}", EnvFilter::DEFAULT_ENV);
+        }
+        EnvFilter::new("info")
+    });
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     // One thread relays tens of thousands of packets a second, and waking a task costs no system call.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

@@ -88,10 +88,10 @@ pub async fn bind(config: &Config) -> Result<TcpListener, ServeError> {
 /// One line for people: where the server listens, and which STUN and TURN servers peers are told to use.
 pub fn banner(config: &Config, address: SocketAddr) -> String {
     let scheme = if config.tls_cert.is_some() { "wss" } else { "ws" };
-    let families = if listen::is_every_address(address) { ", IPv6 and IPv4" } else { "" };
+    let families = if listen::is_every_address(address) { "IPv6 and IPv4; " } else { "" };
     let base = config.base();
-    let under = if base.is_empty() { String::new() } else { format!(", also under {base}/") };
-    format!("voicemesh signaling server listening on {scheme}://{address}{families}{under} ({})", ice(config))
+    let below = if base.is_empty() { String::new() } else { format!("also below {base}/; ") };
+    format!("voicemesh signaling server listening on {scheme}://{address} ({families}{below}{})", ice(config))
 }
 
 fn ice(config: &Config) -> String {

@@ -172,7 +172,7 @@ async fn the_start_line_names_families_stun_and_turn() {
     };
     let listener = bind(&config).await.expect("a free port");
     let line = banner(&config, listener.local_addr().expect("it is bound"));
-    for part in ["STUN: stun:stun.example", "TURN: turn:turn.example", "14400 s", "also under /voice/"] {
+    for part in ["STUN: stun:stun.example", "TURN: turn:turn.example", "14400 s", "also below /voice/"] {
         assert!(line.contains(part), "{line}");
     }
     assert!(!line.contains("secret"), "{line}");
@@ -199,4 +199,31 @@ async fn credentials_expire_and_new_ones_come_without_a_rejoin() {
         .await;
     let expiry = |name: &str| name.split(':').next().and_then(|time| time.parse::<u64>().ok()).expect("a time");
     assert!(expiry(&renewed) > expiry(&first), "{first} {renewed}");
+}
+
+/// What the program says at its end, and its exit code.
+fn run(arguments: &[&str], variables: &[(&str, &str)]) -> (Option<i32>, String) {
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_voicemesh-signaling"));
+    let output = command.args(arguments).envs(variables.iter().copied()).output().expect("it runs");
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[test]
+fn the_program_names_the_setting_that_cannot_be_meant_and_ends_with_2() {
+    let (code, said) = run(&[], &[("VOICEMESH_TURN", "turn.example:3478")]);
+    assert!(code == Some(2) && said.contains("--turn (VOICEMESH_TURN)") && said.contains("turn:HOST"), "{said}");
+    let (code, said) = run(&["--turn", "turn:turn.example"], &[]);
+    assert!(code == Some(2) && said.contains("--turn-secret"), "{said}");
+    let (code, said) = run(&[], &[("VOICEMESH_RELAY_ONLY", "perhaps")]);
+    assert!(code == Some(2) && said.contains("--relay-only"), "{said}");
+}
+
+#[test]
+fn an_empty_variable_is_as_if_not_set_and_a_switch_takes_yes() {
+    let names = ["PORT", "VOICEMESH_LISTEN", "VOICEMESH_TRUSTED_PROXY", "VOICEMESH_PING_INTERVAL", "VOICEMESH_NO_WEB"];
+    let mut variables = names.map(|name| (name, "")).to_vec();
+    variables.push(("VOICEMESH_RELAY_ONLY", "yes"));
+    // Everything is read before this is refused.
+    let (code, said) = run(&["--turn", "here"], &variables);
+    assert!(code == Some(2) && said.contains("--turn (VOICEMESH_TURN)"), "{said}");
 }

@@ -55,9 +55,14 @@ impl Config {
             }
         }
         self.check_credentials()?;
-        if self.max_peers_per_room == 0 {
-            let problem = "0 lets nobody join; write at least 1".to_owned();
-            return error("--max-peers-per-room", "VOICEMESH_MAX_PEERS_PER_ROOM", problem);
+        for (is_zero, option, variable) in [
+            (self.max_peers_per_room == 0, "--max-peers-per-room", "VOICEMESH_MAX_PEERS_PER_ROOM"),
+            (self.max_rooms == 0, "--max-rooms", "VOICEMESH_MAX_ROOMS"),
+            (self.max_connections == 0, "--max-connections", "VOICEMESH_MAX_CONNECTIONS"),
+        ] {
+            if is_zero {
+                return error(option, variable, "0 lets nobody join; write at least 1".to_owned());
+            }
         }
         for origin in self.allowed_origins.iter().map(|origin| origin.trim()).filter(|origin| !origin.is_empty()) {
             if let Err(problem) = check_origin(origin) {
