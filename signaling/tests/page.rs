@@ -161,7 +161,8 @@ async fn the_head_of_a_page_or_an_asset_comes_alone() {
     let page = get(&server, "/").await;
     let base = format!("assets/{}/", page.assets());
     let asset = page.body.split('"').find(|text| text.starts_with(&base)).expect("the page names an asset");
-    for path in ["/", "/r/lobby", asset] {
+    let asset = format!("/{asset}");
+    for path in ["/", "/r/lobby", &asset] {
         let (whole, head) = (get(&server, path).await, ask(&server, "HEAD", path, "").await);
         assert_eq!((head.status, head.body.as_str()), (200, ""), "{path}");
         for name in ["content-length", "content-type", "cache-control", "etag", "content-security-policy"] {

@@ -62,7 +62,8 @@ impl Proxy {
         fs::create_dir_all(&home).expect("a folder");
         let site = documented(name, upstream).replace("voice.example", &format!("http://:{port}"));
         let file = home.join("Caddyfile");
-        fs::write(&file, format!("{{\n\tadmin off\n\tauto_https off\n\tdefault_bind 127.0.0.1\n}}\n{site}")).expect("a file");
+        fs::write(&file, format!("{{\n\tadmin off\n\tauto_https off\n\tdefault_bind 127.0.0.1\n}}\n{site}"))
+            .expect("a file");
         let mut command = Command::new(skip::find_program("caddy").expect("caddy is installed"));
         command.args(["run", "--adapter", "caddyfile", "--config"]).arg(&file);
         command.env("HOME", &home).env("XDG_DATA_HOME", &home).env("XDG_CONFIG_HOME", &home);
@@ -254,8 +255,11 @@ fn a_named_proxy_that_sends_its_own_host_says_the_browsers() {
     let config = documented("nginx root", &upstream).replace("proxy_set_header Host $http_host;", "");
     let proxy = Proxy::nginx(&folder, &upstream, &config);
     proxy.assert_serves("");
-    let forged = format!("X-Forwarded-Host: evil.example\r\nForwarded: host=evil.example\r\nConnection: close\r\n\
-        Content-Length: 0\r\nOrigin: {}\r\n", proxy.origin());
+    let forged = format!(
+        "X-Forwarded-Host: evil.example\r\nForwarded: host=evil.example\r\nConnection: close\r\n\
+        Content-Length: 0\r\nOrigin: {}\r\n",
+        proxy.origin()
+    );
     let (_, answer) = proxy.ask("POST", "/connect-check", &forged);
     assert!(answer.contains("\"origin\":\"allowed\""), "what a client sends is overwritten: {answer}");
 }

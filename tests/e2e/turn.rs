@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use voicemesh_tests::netns::Lab;
 use voicemesh_tests::process::{Program, binary};
-use voicemesh_tests::room::{Folder, Joining, PATIENCE, Server, finish, of_peer, wait_for, wait_for_peer, wait_for_route};
+use voicemesh_tests::room::{
+    Folder, Joining, PATIENCE, Server, finish, of_peer, wait_for, wait_for_peer, wait_for_route,
+};
 use voicemesh_tests::skip;
 
 use crate::{alone, assert_heard};
@@ -18,7 +20,15 @@ const LIFETIME_S: u32 = 10;
 
 /// coturn with a shared secret.
 fn coturn(mut command: Command, address: Ipv4Addr, port: u16, folder: &Folder) -> Program {
-    command.args(["-n", "--no-cli", "--no-tls", "--no-dtls", "--log-file=stdout", "--verbose", "--allow-loopback-peers"]);
+    command.args([
+        "-n",
+        "--no-cli",
+        "--no-tls",
+        "--no-dtls",
+        "--log-file=stdout",
+        "--verbose",
+        "--allow-loopback-peers",
+    ]);
     command.args(["--use-auth-secret", &format!("--static-auth-secret={SECRET}"), "--realm=voicemesh.test"]);
     command.args([&format!("--listening-ip={address}"), &format!("--relay-ip={address}")]);
     command.arg(format!("--listening-port={port}"));

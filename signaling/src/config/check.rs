@@ -143,7 +143,10 @@ fn base_path(text: &str) -> Result<String, String> {
         return Ok(String::new());
     }
     let is_plain = |part: &str| {
-        !part.is_empty() && part != "." && part != ".." && part.chars().all(|c| c.is_ascii_alphanumeric() || "-._~".contains(c))
+        !part.is_empty()
+            && part != "."
+            && part != ".."
+            && part.chars().all(|c| c.is_ascii_alphanumeric() || "-._~".contains(c))
     };
     if !trimmed.split('/').all(is_plain) {
         return Err(format!("{text:?} is no path: write letters, digits and -._~ between slashes, as in /voice"));
@@ -163,7 +166,11 @@ fn check_origin(origin: &str) -> Result<(), String> {
     let authority = authority.trim_end_matches('/');
     let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
         && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
-    if !is_scheme || authority.is_empty() || authority.contains(['/', '?', '#', '@']) || authority.contains(char::is_whitespace) {
+    if !is_scheme
+        || authority.is_empty()
+        || authority.contains(['/', '?', '#', '@'])
+        || authority.contains(char::is_whitespace)
+    {
         return Err(format!("{origin:?} is no origin: scheme, host and perhaps port; {example}"));
     }
     Ok(())
@@ -255,9 +262,19 @@ mod tests {
             assert_eq!(turn(url).check(), Ok(()), "{url}");
         }
         for url in [
-            "turn.example", "turn.example:3478", "turn://turn.example", "turn:", "turn:turn.example:0",
-            "turn:turn.example:99999", "turn:turn.example:port", "turn:2001:db8::1", "turn:[2001:db8::1", "turn:a b",
-            "turn:turn.example?transport=sctp", "stun:stun.example", "https://turn.example",
+            "turn.example",
+            "turn.example:3478",
+            "turn://turn.example",
+            "turn:",
+            "turn:turn.example:0",
+            "turn:turn.example:99999",
+            "turn:turn.example:port",
+            "turn:2001:db8::1",
+            "turn:[2001:db8::1",
+            "turn:a b",
+            "turn:turn.example?transport=sctp",
+            "stun:stun.example",
+            "https://turn.example",
         ] {
             let error = turn(url).check().expect_err(url);
             assert_eq!((error.option, error.variable), ("--turn", "VOICEMESH_TURN"), "{url}");

@@ -9,7 +9,8 @@ pub fn without_empty_variables(command: Command) -> Command {
     command
         .mut_args(|argument| {
             let name = argument.get_env().map(std::ffi::OsStr::to_owned);
-            let is_empty = name.and_then(std::env::var_os).is_some_and(|value| value.to_string_lossy().trim().is_empty());
+            let is_empty =
+                name.and_then(std::env::var_os).is_some_and(|value| value.to_string_lossy().trim().is_empty());
             if is_empty { argument.env(None::<&'static str>) } else { argument }
         })
         .mut_subcommands(without_empty_variables)

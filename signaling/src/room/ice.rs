@@ -53,7 +53,10 @@ impl SharedSecret {
 
 impl fmt::Debug for SharedSecret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SharedSecret").field("urls", &self.urls).field("lifetime", &self.lifetime).finish_non_exhaustive()
+        f.debug_struct("SharedSecret")
+            .field("urls", &self.urls)
+            .field("lifetime", &self.lifetime)
+            .finish_non_exhaustive()
     }
 }
 

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use voicemesh_session::{Delivery, Verdict};
 use voicemesh_wire::identity::{InstallationSecret, prove};
 use voicemesh_wire::signaling::{
-    Capabilities, ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, PROTOCOL_VERSION, Presence, ServerMessage,
-    Signal, decode_server, roster_hash,
+    Capabilities, ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, PROTOCOL_VERSION, Presence,
+    ServerMessage, Signal, decode_server, roster_hash,
 };
 use voicemesh_wire::{PeerId, SessionId};
 
@@ -276,7 +276,11 @@ fn nothing_that_shows_an_address_passes_to_or_from_a_relay_only_peer() {
 #[test]
 fn a_relay_only_server_passes_no_signal_and_names_no_ice_server() {
     let ice = voicemesh_wire::signaling::IceServer { urls: vec!["stun:s".into()], username: None, credential: None };
-    let mut world = World::with(RoomRules { relay_only: true, ice: IceRules { fixed: vec![ice], shared: None }, ..RoomRules::default() });
+    let mut world = World::with(RoomRules {
+        relay_only: true,
+        ice: IceRules { fixed: vec![ice], shared: None },
+        ..RoomRules::default()
+    });
     world.join(A, 1);
     let joined = world.join(B, 2);
     assert!(joined.relay_only && joined.ice_servers.is_empty());

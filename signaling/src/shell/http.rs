@@ -3,17 +3,17 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, UPGRADE,
 };
 use axum::http::uri::PathAndQuery;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{any, get};
-use axum::Router;
 use hyper::body::Incoming;
 use hyper::service::Service as _;
 use hyper_util::service::TowerToHyperService;
@@ -92,7 +92,8 @@ fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
 /// From `/voice` to `/voice/`, relative, because a proxy may show another path to the browser.
 fn to_folder(base: &str) -> Response {
     let name = base.rsplit('/').next().unwrap_or_default();
-    (StatusCode::PERMANENT_REDIRECT, [(LOCATION, format!("{name}/"))], "The slash at the end is missing.\n").into_response()
+    (StatusCode::PERMANENT_REDIRECT, [(LOCATION, format!("{name}/"))], "The slash at the end is missing.\n")
+        .into_response()
 }
 
 fn router(hub: Arc<Hub>, page: Option<Page>) -> Router {
@@ -138,7 +139,8 @@ fn missing_base(path: &str, wants_socket: bool, through_proxy: bool) -> Option<&
         Some(base) if wants_socket => base,
         _ => path.strip_suffix('/').filter(|_| through_proxy)?,
     };
-    let is_plain = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let is_plain =
+        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
     let mut parts = base.strip_prefix('/')?.split('/');
     // No name of a room is to be logged.
     (base.len() <= HINT_BYTES && parts.all(|part| is_plain(part) && part != "r")).then_some(base)

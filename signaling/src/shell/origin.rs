@@ -36,7 +36,8 @@ impl UsedAddress {
             return Self { host: host(), scheme: None };
         }
         let (forwarded_host, forwarded_scheme) = forwarded(headers);
-        let scheme = forwarded_scheme.or_else(|| last_element(headers, FORWARDED_PROTO)).map(|s| s.to_ascii_lowercase());
+        let scheme =
+            forwarded_scheme.or_else(|| last_element(headers, FORWARDED_PROTO)).map(|s| s.to_ascii_lowercase());
         Self {
             host: forwarded_host.or_else(|| last_element(headers, FORWARDED_HOST)).unwrap_or_else(host),
             scheme: scheme.filter(|scheme| matches!(scheme.as_str(), "http" | "https")),
@@ -186,7 +187,10 @@ mod tests {
             ("x-forwarded-host", "evil.example, voice.example"),
             ("x-forwarded-host", "voice.example:443"),
             ("forwarded", "host=voice.example;proto=https"),
-            ("forwarded", "for=192.0.2.1;host=evil.example, for=\"[2001:db8::1]:1\";Host=\"voice.example:443\";proto=https"),
+            (
+                "forwarded",
+                "for=192.0.2.1;host=evil.example, for=\"[2001:db8::1]:1\";Host=\"voice.example:443\";proto=https",
+            ),
             ("forwarded", "by=\"a,b;host=evil.example\";host=voice.example"),
         ] {
             let list = [("host", "127.0.0.1:8080"), said];

@@ -104,7 +104,9 @@ async fn index(State(page): State<Arc<Page>>, uri: Uri, headers: HeaderMap) -> R
     if etag.as_ref().is_some_and(|etag| matches(&headers, etag)) {
         return with_etag((StatusCode::NOT_MODIFIED, [(CACHE_CONTROL, ASK_ANEW)]).into_response(), etag);
     }
-    let Some(contents) = page.files.index(to_lobby(uri.path())).await else { return not_found("There is no page here.\n") };
+    let Some(contents) = page.files.index(to_lobby(uri.path())).await else {
+        return not_found("There is no page here.\n");
+    };
     let caching = if page.files.are_fixed() { ASK_ANEW } else { DO_NOT_KEEP };
     let html = HeaderValue::from_static("text/html; charset=utf-8");
     with_etag(([(CONTENT_TYPE, html), (CACHE_CONTROL, caching)], contents).into_response(), etag)
@@ -140,7 +142,8 @@ fn to_lobby(path: &str) -> Cow<'static, str> {
 /// The answer for an address that is neither a room nor a file, with a way to the lobby.
 pub(super) fn no_room(page: Option<&Page>, path: &str) -> Response {
     let lobby = to_lobby(path);
-    let style = page.map(|page| format!("<link rel=stylesheet href=\"{lobby}assets/{}/style.css\">", page.files.version()));
+    let style =
+        page.map(|page| format!("<link rel=stylesheet href=\"{lobby}assets/{}/style.css\">", page.files.version()));
     let text = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
          <meta name=color-scheme content=\"light dark\"><title>No room here · voicemesh</title>{}\
@@ -200,7 +203,9 @@ mod tests {
 
     #[test]
     fn every_path_leads_to_the_lobby_within_bounds() {
-        for (path, lobby) in [("/", ""), ("/x", ""), ("/r/lobby", "../"), ("/r/lobby/", "../../"), ("/a/b/c/d", "../../../")] {
+        for (path, lobby) in
+            [("/", ""), ("/x", ""), ("/r/lobby", "../"), ("/r/lobby/", "../../"), ("/a/b/c/d", "../../../")]
+        {
             assert_eq!(to_lobby(path), lobby, "{path}");
         }
         assert_eq!(to_lobby(&"/".repeat(9_000)).len(), 3 * DEEPEST);

@@ -171,7 +171,13 @@ impl<'a> Asker<'a> {
 
 /// What the server says to a page whose WebSocket did not open: what became of the attempt that the request names, and
 /// what would become of another one from this origin.
-pub(super) fn connect_check(upgrades: &Upgrades, now: Duration, uri: &Uri, asker: &Asker<'_>, config: &Config) -> Value {
+pub(super) fn connect_check(
+    upgrades: &Upgrades,
+    now: Duration,
+    uri: &Uri,
+    asker: &Asker<'_>,
+    config: &Config,
+) -> Value {
     let attempt = upgrades.find(now, uri).map_or("unknown", Outcome::name);
     let allowed = asker.is_allowed(config);
     let mut answer = json!({
