@@ -13,6 +13,10 @@ function support() {
   return null;
 }
 
+// The page's address changes with the room, and a relative address of the icon would change with it.
+const icon = /** @type {HTMLLinkElement | null} */ (document.querySelector('link[rel=icon]'));
+if (icon) icon.href = icon.href;
+
 const root = document.getElementById('app') ?? document.body;
 const lacking = support();
 const peer = lacking === null ? new Peer() : null;

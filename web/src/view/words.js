@@ -47,7 +47,7 @@ export function problemWords({ kind, host, status }, origin = globalThis.locatio
     case 'gateway': return `Something in front of the server answers (${status}), the server itself does not: it is stopped, or starting.`;
     case 'busy': return `The server is not available right now (${status}).`;
     case 'cookies': return `This browser sends more than the server takes (${status}): delete this site’s cookies, or use a private window.`;
-    case 'origin': return `The server refuses the address of this page, ${origin} (403): to it, its own is ${host}. Whoever runs it must pass the Host header on, or start it with --allow-origin ${origin}`;
+    case 'origin': return `The server refuses the address of this page, ${origin} (403): to it, its own is ${host}. Whoever runs it must start it with --allow-origin ${origin} or have its proxy pass the Host header on.`;
     case 'no-upgrade': return 'The proxy in front of the server does not let WebSockets through (426): it drops the Upgrade header. Whoever runs it must pass Upgrade and Connection on.';
     case 'protocol': return 'This page is older or newer than the server. Reload it.';
     case 'redirect': return 'The server has moved to another address. Reload the page.';
