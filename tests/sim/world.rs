@@ -363,6 +363,9 @@ impl Outbox for Out<'_> {
         false
     }
 
+    /// Nothing waits here: what is sent is on its way.
+    fn hand_over(&mut self, _from: ConnectionId, _to: ConnectionId) {}
+
     fn close(&mut self, to: ConnectionId, _reason: CloseReason) {
         self.send(to, SocketEvent::Closed("it closed the connection".to_owned()));
     }
