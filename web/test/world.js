@@ -171,7 +171,7 @@ export class FakePeer {
   sendPacket(generation, packet) {
     const { server } = this.world;
     if (packet[2] === 8) this.sent.relay += 1;
-    if (this.works(generation)) this.world.later(() => server.packet(this, packet, generation));
+    if (this.works(generation)) this.world.later(() => server.packet(this, packet));
   }
 
   /** @param {string} peer @param {number} generation @param {string} role */
@@ -252,7 +252,7 @@ class FakeServer {
     return [...this.members.keys()].filter((peer) => peer !== but);
   }
 
-  /** @param {FakePeer} peer @param {string} reason */
+  /** @param {FakePeer} peer @param {string} reason @param {number | undefined} generation of the connection that ended */
   gone(peer, reason, generation = this.members.get(peer)?.generation) {
     const member = this.members.get(peer);
     if (!member || !this.isUp || member.generation !== generation) return;
@@ -268,7 +268,7 @@ class FakeServer {
   text(peer, message, generation) {
     if (!this.isUp) return;
     const present = this.members.get(peer);
-    if (message.type === 'join' && present?.info.run === message.run) {
+    if (message.type === 'join' && present && present.info.run === message.run) {
       present.generation = generation;
       present.resumed = present.member;
       const peers = this.others(peer).map((other) => this.members.get(other)?.info);
