@@ -28,6 +28,7 @@ use crate::lobby::ConnectError;
 use crate::mesh::{Mesh, MeshConfig, TransactionId};
 use crate::options::{JoinError, JoinOptions};
 use crate::record::Recorder;
+use crate::sleep_watch::SleepWatch;
 use crate::sound::Sound;
 use crate::tls::Tls;
 
@@ -123,6 +124,7 @@ impl Peer {
             untold: RefCell::default(),
             snapshot_due: Duration::ZERO,
             game: Game::new(options.positional, options.handedness, &game),
+            sleep: SleepWatch::start(),
         };
         let engine_wake = wake.clone();
         let thread = std::thread::Builder::new()

@@ -24,10 +24,11 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use voicemesh_session::network::Reliability;
 use voicemesh_wire::limits::{JSON_MESSAGE_BYTES, UNRELIABLE_PACKET_BYTES};
 use voicemesh_wire::packet::{self, Kind};
-use voicemesh_wire::signaling::SUBPROTOCOL;
+use voicemesh_wire::signaling::{CLOSE_TAKEN_OVER, SUBPROTOCOL};
 
 use crate::inbox::{EngineGone, Inbox};
 use crate::mesh::{CarrierEvent, SocketEvent};
+use crate::network_watch::NetworkWatch;
 use crate::server_url::ServerUrl;
 use crate::tls::Tls;
 
@@ -45,6 +46,9 @@ const RELIABLE_BYTES: usize = 1024 * 1024;
 const TCP_LIMIT: Duration = Duration::from_secs(10);
 /// A sleeping host takes the connection at once and wakes within about a minute.
 const UPGRADE_LIMIT: Duration = Duration::from_secs(75);
+/// What the server's machine has not acknowledged after this ends the connection.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(15);
 /// What waits when the socket is closed is still written, for so long.
 const FAREWELL: Duration = Duration::from_millis(700);
 /// A message from the server: a roster of a full room with everyone's metadata is the largest.
@@ -88,10 +92,11 @@ impl Socket {
         tls: Tls,
         generation: u32,
         inbox: Inbox,
+        watch: NetworkWatch,
         farewell: SyncSender<Infallible>,
     ) -> Self {
         let outgoing = Arc::new(Outgoing::default());
-        let task = Task { url, tls, generation, inbox, outgoing: outgoing.clone() };
+        let task = Task { url, tls, generation, inbox, watch, outgoing: outgoing.clone() };
         let (abandon, abandoned) = oneshot::channel();
         runtime.spawn(async move {
             task.run(abandoned).await;
@@ -173,6 +178,7 @@ struct Task {
     tls: Tls,
     generation: u32,
     inbox: Inbox,
+    watch: NetworkWatch,
     outgoing: Arc<Outgoing>,
 }
 
@@ -199,6 +205,7 @@ impl Task {
             .map_err(|_| "it does not answer".to_owned())?
             .map_err(|error| reason(&error))?;
         tcp.set_nodelay(true).map_err(|error| reason(&error))?;
+        self.connected(&tcp);
         if !self.url.tls {
             return self.upgrade(tcp).await;
         }
@@ -209,6 +216,15 @@ impl Task {
             .map_err(|_| "it does not answer".to_owned())?
             .map_err(|error| format!("the connection cannot be secured: {error}"))?;
         self.upgrade(tls).await
+    }
+
+    fn connected(&self, tcp: &TcpStream) {
+        if let Ok(server) = tcp.peer_addr() {
+            self.watch.reached(server);
+        }
+        // Not needed for correctness: whether the server answers is asked of it.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let _ = socket2::SockRef::from(tcp).set_tcp_user_timeout(Some(UNACKNOWLEDGED_LIMIT));
     }
 
     async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> Result<(), String> {
@@ -268,7 +284,14 @@ impl Task {
                 let told = match message.map_err(|error| ended(&error))? {
                     Message::Text(text) => self.tell(SocketEvent::Text(text.as_str().to_owned())).await,
                     Message::Binary(packet) => self.packet(packet).await,
-                    Message::Close(_) => return Err("it closed the connection".to_owned()),
+                    Message::Close(frame) => {
+                        let code = frame.map(|frame| u16::from(frame.code));
+                        if code == Some(CLOSE_TAKEN_OVER) {
+                            let _ = self.tell(SocketEvent::TakenOver).await;
+                            return Ok(());
+                        }
+                        return Err("it closed the connection".to_owned());
+                    }
                     Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
                 };
                 // Without an engine nobody wants it any more, and what is being written goes on.
