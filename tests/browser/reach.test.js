@@ -6,6 +6,7 @@ import { test } from 'node:test';
 import { assertHeard, spoken, writeWav } from './harness/sound.js';
 import { Proxy } from './harness/proxy.js';
 import { Stage, within } from './harness/stage.js';
+import { refusingTurn } from './harness/turn.js';
 
 /** @param {Stage} stage @param {import('./harness/program.js').Server} server @param {import('./harness/proxy.js').Behaviour} behaviour */
 async function proxied(stage, server, behaviour) {
@@ -110,14 +111,16 @@ test('one entry of the ICE servers that a browser refuses costs no link, and is 
   await ada.waitForRoute('bob', 'direct');
 }));
 
-test('TURN that does not answer is said, and the talk goes on', within(60), Stage.for(async (stage) => {
-  const server = await stage.server('--turn', 'turn:127.0.0.1:9', '--turn-secret', 'secret');
+test('TURN that refuses is said once, by page and command line, and the talk goes on', within(60), Stage.for(async (stage) => {
+  const turn = await refusingTurn();
+  stage.atEnd(turn.close);
+  const server = await stage.server('--turn', turn.url, '--turn-secret', 'secret');
   const browser = await stage.browserSpeakingOn();
   const bob = stage.cli(server, 'bob');
   await bob.waitFor('connected');
   const ada = await stage.open(browser, server.url, 'ada', { recorded: false });
   await ada.join({ silent: true });
-  await reads(ada, /TURN does not answer/);
+  await reads(ada, /TURN refuses this page \(401\)/);
   await ada.picture('turn-failed');
   await ada.waitForRoute('bob', 'direct');
   await bob.waitFor('warned', (json) => json.code === 'turn-failed');
