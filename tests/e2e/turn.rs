@@ -1,6 +1,7 @@
 //! TURN with coturn: two peers behind NATs that let nothing directly through, credentials that expire during the call, and
 //! a TURN server that refuses.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::process::Command;
 use std::time::Duration;
@@ -62,7 +63,7 @@ fn symmetric_nats_on_both_sides_meet_by_turn_and_credentials_are_renewed_in_the_
     let (public, gates) = (lab.host(0), [lab.host(1), lab.host(2), lab.host(3)]);
     let [first, second, third] = gates.map(|gate| lab.behind(&gate));
     let folder = Folder::create("turn");
-    let _coturn = coturn(public.command(turnserver()), public.address, 3478, &folder);
+    let coturn = coturn(public.command(turnserver()), public.address, 3478, &folder);
     let (turn, lifetime) = (format!("turn:{}:3478", public.address), LIFETIME_S.to_string());
     let options = ["--turn", &turn, "--turn-secret", SECRET, "--turn-lifetime", &lifetime];
     let server = Server::start_by(public.command(binary("voicemesh-signaling")), public.address, 0, &options);
@@ -90,6 +91,20 @@ fn symmetric_nats_on_both_sides_meet_by_turn_and_credentials_are_renewed_in_the_
     }
     assert_eq!(ada.transcript().matches("\"event\":\"connected\"").count(), 1, "nobody joined again");
     assert_heard("reader", &folder.file("bob.wav"));
+    let names = names_that_allocated(&coturn.transcript());
+    assert!(names.values().any(|expiries| expiries.len() > 1), "only the first credentials were used: {names:?}");
+}
+
+/// The times at which the credentials expire with which each peer has got an address.
+fn names_that_allocated(log: &str) -> BTreeMap<String, BTreeSet<String>> {
+    let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for line in log.lines().filter(|line| line.contains("ALLOCATE processed, success")) {
+        let name = line.split_once("user <").and_then(|(_, rest)| rest.split_once('>')).map(|(name, _)| name);
+        if let Some((expiry, peer)) = name.and_then(|name| name.split_once(':')) {
+            names.entry(peer.to_owned()).or_default().insert(expiry.to_owned());
+        }
+    }
+    names
 }
 
 #[test]
