@@ -39,17 +39,23 @@ export class TurnWatch {
   #error = 0;
   #hasAddress = false;
 
-  /** @param {RTCPeerConnectionIceErrorEvent} event */
+  /**
+   * @param {RTCPeerConnectionIceErrorEvent} event
+   * @returns {boolean} whether this is the first error of TURN: look at `failure` a little later
+   */
   error({ url, errorCode }) {
-    if (/^turns?:/i.test(url ?? '') && errorCode >= 400) this.#error ||= errorCode;
+    if (this.#error > 0 || !/^turns?:/i.test(url ?? '') || errorCode < 400) return false;
+    this.#error = errorCode;
+    return true;
   }
 
-  /**
-   * @param {RTCIceCandidate | null} candidate null when the gathering has ended
-   * @returns {number | null} the error's code (RFC 8656, or 701 for no answer) if it has ended without an address of TURN
-   */
+  /** @param {RTCIceCandidate | null} candidate */
   candidate(candidate) {
     if (candidate?.type === 'relay') this.#hasAddress = true;
-    return !candidate && this.#error > 0 && !this.#hasAddress ? this.#error : null;
+  }
+
+  /** The error's code (RFC 8656, or 701 for no answer) if no TURN server has given an address. */
+  get failure() {
+    return this.#error > 0 && !this.#hasAddress ? this.#error : null;
   }
 }

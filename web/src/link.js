@@ -15,6 +15,8 @@
 import { TurnWatch } from './ice.js';
 
 const OPEN_LIMIT_MS = 15_000;
+/** After the first error of TURN, until it counts: another interface may still get an address. */
+const TURN_PATIENCE_MS = 2000;
 const DESCRIPTION_BYTES = 16_384;
 const CANDIDATE_BYTES = 512;
 const SIGNALS_HELD = 64;
@@ -71,7 +73,9 @@ export class RtcLink {
     // A channel that the other end opens in band is none of ours.
     this.pc.ondatachannel = () => this.#end(false);
     this.pc.onicecandidate = ({ candidate }) => this.#candidate(candidate);
-    this.pc.onicecandidateerror = (event) => this.#turn.error(event);
+    this.pc.onicecandidateerror = (event) => {
+      if (this.#turn.error(event)) setTimeout(() => this.#tellTurn(), TURN_PATIENCE_MS);
+    };
     this.pc.onconnectionstatechange = () => {
       if (['failed', 'closed'].includes(this.pc.connectionState)) this.#end(false);
     };
@@ -155,14 +159,19 @@ export class RtcLink {
   /** @param {RTCIceCandidate | null} candidate */
   #candidate(candidate) {
     if (this.#closed) return;
-    const turnError = this.#turn.candidate(candidate);
-    if (turnError !== null) this.events.turnFailed(turnError);
+    this.#turn.candidate(candidate);
     if (!candidate || candidate.candidate === '') {
       this.events.signal({ kind: 'end-of-candidates' });
     } else if (candidate.protocol !== 'tcp') {
       const { sdpMid, sdpMLineIndex } = candidate;
       this.events.signal({ kind: 'candidate', candidate: candidate.candidate, sdpMid: sdpMid ?? '0', sdpMLineIndex });
     }
+  }
+
+  /** Also of a link that is over by now: the next one meets the same servers. */
+  #tellTurn() {
+    const { failure } = this.#turn;
+    if (failure !== null) this.events.turnFailed(failure);
   }
 
   /** The answerer says that its channels are there; the offerer sends nothing before it has heard that. */

@@ -102,17 +102,20 @@ test('an entry that is none is left out of the list', () => {
   assert.deepEqual(readServer(json).ice_servers, [{ urls: ['stun:b'] }]);
 });
 
-test('TURN has failed when the gathering ends without an address of it', () => {
+test('TURN has failed when there was an error and no address', () => {
   const event = (/** @type {string} */ url, /** @type {number} */ errorCode) => /** @type {RTCPeerConnectionIceErrorEvent} */ ({ url, errorCode });
   const relay = /** @type {RTCIceCandidate} */ ({ type: 'relay' });
   const failing = new TurnWatch();
-  failing.error(event('turn:a', 401));
-  assert.equal(failing.candidate(null), 401);
+  assert.equal(failing.failure, null);
+  assert.equal(failing.error(event('turn:a', 401)), true);
+  assert.equal(failing.error(event('turn:a', 701)), false, 'the first one counts');
+  failing.candidate(null);
+  assert.equal(failing.failure, 401);
   const stun = new TurnWatch();
-  stun.error(event('stun:a', 701));
-  assert.equal(stun.candidate(null), null);
+  assert.equal(stun.error(event('stun:a', 701)), false);
+  assert.equal(stun.failure, null);
   const working = new TurnWatch();
   working.error(event('turn:a', 701));
-  assert.equal(working.candidate(relay), null);
-  assert.equal(working.candidate(null), null, 'another interface had a way');
+  working.candidate(relay);
+  assert.equal(working.failure, null, 'another interface had a way');
 });
