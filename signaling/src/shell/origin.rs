@@ -91,7 +91,7 @@ pub(super) fn came_through_proxy(headers: &HeaderMap) -> bool {
 
 /// `host` and `proto` of the last element of `Forwarded` (RFC 7239 §4).
 fn forwarded(headers: &HeaderMap) -> (Option<String>, Option<String>) {
-    let last = headers.get_all(FORWARDED).iter().filter_map(|value| value.to_str().ok()).last();
+    let last = headers.get_all(FORWARDED).iter().filter_map(|value| value.to_str().ok()).next_back();
     let Some(element) = last.and_then(|value| split_quoted(value, ',').pop()) else { return (None, None) };
     let pairs: Vec<(String, String)> = split_quoted(element, ';').into_iter().filter_map(pair).collect();
     let find = |name: &str| pairs.iter().find(|(found, _)| found == name).map(|(_, value)| value.clone());
@@ -129,7 +129,7 @@ fn pair(text: &str) -> Option<(String, String)> {
 
 /// The last element of a list header.
 fn last_element(headers: &HeaderMap, name: HeaderName) -> Option<String> {
-    let last = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).last()?;
+    let last = headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).next_back()?;
     let element = last.rsplit(',').next().unwrap_or(last).trim();
     (!element.is_empty()).then(|| element.to_owned())
 }
