@@ -115,8 +115,12 @@ impl World {
             seed: 1,
         };
         let you = config.proof.peer_id();
-        let other = if role == "offers" { u128::MAX } else { 0 };
-        let other: PeerId = format!("{other:032x}").parse().expect("an id");
+        let other = if role == "offers" {
+            "ffffffff-ffff-8fff-8fff-ffffffffffff"
+        } else {
+            "00000000-0000-8000-8000-000000000000"
+        };
+        let other: PeerId = serde_json::from_value(other.into()).expect("an id");
         let mut mesh = Mesh::new(config, Recorder(log.clone()));
         mesh.connect(Duration::ZERO, ()).expect("it begins");
         let mut world = Self { mesh, log, other };

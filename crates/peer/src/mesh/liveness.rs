@@ -391,7 +391,7 @@ impl<C: Carrier> Mesh<C> {
             self.carrier.close_socket(oldest.generation);
         }
         let generation = self.next_generation();
-        let is_long = !self.socket.is_joined() || self.beside.attempts % LONG_ATTEMPT_EVERY == 0;
+        let is_long = !self.socket.is_joined() || self.beside.attempts.is_multiple_of(LONG_ATTEMPT_EVERY);
         self.beside.opening.push_back(Attempt { generation, since: now, is_long });
         self.carrier.open_socket(generation);
     }
