@@ -444,7 +444,7 @@ impl<C: Carrier> Mesh<C> {
             },
             (None, _) => return self.socket_lost(now, why, Duration::ZERO),
         };
-        let Attempt { generation, since } = next;
+        let Attempt { generation, since, .. } = next;
         let was_open = self.socket.is_open();
         self.end_connection(DisconnectReason::Lost);
         self.lobby_lost();
