@@ -2,7 +2,7 @@
 # The tests that take long or need much: whole tables of networks, the check for Windows, a soak.
 #
 #   PART=name,name  only these parts (default: all); a prefix such as "nets" takes all parts that begin with it
-#   CASES=a,b       of the nets tables, only these cases
+#   CASES="a; b"    of the nets tables, only these cases
 #   SOAK_MINUTES=10 length of the soak
 #
 # Each part writes its result to docs/measured/YYYY-MM-DD-PART.md, where it belongs into the repository. Ends with 1 if a
@@ -53,9 +53,9 @@ run_part() {
 # nets TEST: an ignored test that appends its table to the report.
 nets() {
     [ "$(id -u)" = 0 ] || { warn "Network namespaces need root."; return 1; }
-    cargo build --locked -p voicemesh-cli -p voicemesh-signaling -p voicemesh-tests --bins &&
-        CI=true VOICEMESH_REPORT=$REPORT cargo test --locked -p voicemesh-tests --test nets -- \
-            --ignored --exact --nocapture "$1"
+    # The whole workspace, so that its features, and what `make test` has built, stay the same.
+    cargo build --locked --workspace --bins &&
+        CI=true VOICEMESH_REPORT=$REPORT cargo test --locked --workspace --test nets -- --ignored --exact --nocapture "$1"
 }
 
 windows() {
@@ -68,9 +68,8 @@ windows() {
 }
 
 soak() {
-    cargo build --locked -p voicemesh-cli -p voicemesh-signaling -p voicemesh-tests --bins &&
-        CI=true VOICEMESH_REPORT=$REPORT SOAK_MINUTES=$SOAK_MINUTES cargo test --locked -p voicemesh-tests --test nets -- \
-            --ignored --exact --nocapture soak::eight_peers_for_a_long_time
+    export SOAK_MINUTES
+    nets soak::eight_peers_for_a_long_time
 }
 
 # --- reports ---------------------------------------------------------------------------------------------------------

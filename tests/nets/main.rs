@@ -1,7 +1,7 @@
 //! Calls over networks as people have them (Linux, root): real programs in network namespaces, judged by what was heard.
 //!
 //! Each file is a table of cases with their bounds. One case of each kind runs with `cargo test`; the whole tables are ignored
-//! tests, which `make test-long PART=nets` runs and writes to `docs/measured`. `CASES=name,name` picks from a table.
+//! tests, which `make test-long PART=nets` runs and writes to `docs/measured`. `CASES="name; name"` picks from a table.
 //!
 //! - `uplinks`: narrow uplinks and downlinks.
 //! - `moving`: networks that change during a call.

@@ -65,6 +65,10 @@ const NAT_CASES: Table<Meeting> = Table {
         ("public address, port restricted", arranged(public_address, SOON)),
         ("one LAN", arranged(one_lan, SOON)),
         ("one LAN with client isolation", arranged(isolated_lan, Way::Relayed)),
+        (
+            "one LAN with client isolation, hairpin",
+            Meeting { nats: (Nat::Hairpin, Nat::PortRestricted), ..arranged(isolated_lan, SOON) },
+        ),
     ],
     run: meet,
 };

@@ -6,6 +6,7 @@ use voicemesh_tests::nets::{Ended, Joining, Nat, Speaker, now};
 use voicemesh_tests::process::Program;
 
 use crate::alone;
+use crate::table::write_report;
 use crate::two_homes::{TwoHomes, server_url, speech};
 
 /// Length in minutes; the variable sets another.
@@ -59,16 +60,20 @@ fn eight_peers_for_a_long_time() {
     drop(peers.pop().map(Speaker::leave));
     let ada = peers.remove(0).leave();
     let listeners: Vec<Ended> = peers.into_iter().map(Speaker::leave).collect();
+    write_report("\n| process | memory | grown since the first minute |\n|---|---|---|\n");
     for (name, mib) in &after {
         let grown = before.iter().find(|(known, _)| known == name).map(|(_, earlier)| mib - earlier);
-        println!("{name}: {mib:.0} MiB, {:+.1} MiB since the first minute", grown.unwrap_or(0.0));
+        let shown = grown.map_or("–".to_owned(), |grown| format!("{grown:+.1} MiB"));
+        write_report(&format!("| {name} | {mib:.0} MiB | {shown} |\n"));
         assert!(grown.is_none_or(|grown| grown < MAX_GROWTH_MIB), "{name} grew to {mib:.0} MiB: {before:?}");
     }
+    write_report("\n| listener | lost | gaps | concealed |\n|---|---|---|---|\n");
     for listener in &listeners {
         let exchange = listener.exchange_with(&ada, from);
         let (lost, concealed) = (exchange.heard.lost_after(from), exchange.concealed.unwrap_or(1.0));
         let gaps = exchange.heard.gaps.len();
-        println!("{}: {lost:.2} s lost in {gaps} gaps, {:.2} % concealed", listener.name(), concealed * 100.0);
+        let (name, percent) = (listener.name(), concealed * 100.0);
+        write_report(&format!("| {name} | {lost:.2} s | {gaps} | {percent:.2} % |\n"));
         assert!(
             lost <= MAX_LOST_S && concealed <= MAX_CONCEALED,
             "{} lost {lost} s: {:?}",

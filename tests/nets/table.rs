@@ -9,7 +9,7 @@ use crate::alone;
 
 /// The file to which a table is appended, as `make test-long` sets it.
 const REPORT: &str = "VOICEMESH_REPORT";
-/// Names of the cases to run, separated by commas; all of them without it.
+/// Names of the cases to run, separated by semicolons; all of them without it.
 const CASES: &str = "CASES";
 
 /// Cases of one kind.
@@ -64,7 +64,7 @@ impl<C> Table<C> {
     pub fn run_all(&self) {
         let _alone = alone();
         let wanted = std::env::var(CASES).unwrap_or_default();
-        let is_wanted = |name: &str| wanted.is_empty() || wanted.split(',').any(|one| one == name);
+        let is_wanted = |name: &str| wanted.is_empty() || wanted.split(';').any(|one| one.trim() == name);
         let mut failed = Vec::new();
         write_report(&format!(
             "\n## {}\n\n| case | {} | verdict |\n|---|{}---|\n",
@@ -103,7 +103,8 @@ impl<C> Table<C> {
     }
 }
 
-fn write_report(text: &str) {
+/// Appends to the report, and prints.
+pub fn write_report(text: &str) {
     print!("{text}");
     let Some(path) = std::env::var_os(REPORT) else { return };
     let file = OpenOptions::new().create(true).append(true).open(&path);

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use voicemesh_tests::nets::{Ended, Exchange, Impairment, Joining, Nat, Speaker};
 
+use crate::alone;
 use crate::table::{Outcome, Table};
 use crate::two_homes::{TwoHomes, server_url, speech};
 
@@ -65,11 +66,36 @@ const CASES: Table<Uplink> = Table {
         ("200 kbit/s up, 4 listeners, policer", uplink(200, 4, Bottleneck::Policer)),
         ("512 kbit/s up, 7 listeners, queue 400 ms", uplink(512, 7, Bottleneck::Queue(400))),
         ("512 kbit/s up, 15 listeners, queue 30 ms", uplink(512, 15, Bottleneck::Queue(30))),
+        // Short enough for every run of the tests.
+        ("100 kbit/s up, 1 listener, queue 400 ms", Uplink { seconds: 15.0, ..uplink(100, 1, Bottleneck::Queue(400)) }),
         ("64 kbit/s down at one of 4 listeners, queue 400 ms", downlink(64, 4, Bottleneck::Queue(400))),
         ("100 kbit/s down at one of 4 listeners, policer", downlink(100, 4, Bottleneck::Policer)),
     ],
     run,
 };
+
+/// The impaired link itself, seen by a call.
+#[test]
+fn a_link_of_40_ms_each_way_delays_speech_by_40_ms_and_answers_by_80() {
+    let _alone = alone();
+    let Some(mut lab) = TwoHomes::with_uplink("a_link_of_40_ms", (Nat::PortRestricted, Nat::PortRestricted), Some(1))
+    else {
+        return;
+    };
+    let delay = Impairment::delay(Duration::from_millis(40));
+    let link = lab.uplink.as_mut().unwrap_or_else(|| unreachable!("asked for"));
+    link.set_up(delay);
+    link.set_down(delay);
+    lab.serve(&[]);
+    let (ada, bob) = lab.call(5.0, &[]);
+    let from = ada.joined_at().into_iter().chain(bob.joined_at()).fold(0.0, f64::max) + 1.0;
+    let trip_ms = bob.statuses().last().and_then(|(_, status)| status["peers"][0]["round_trip_ms"].as_f64());
+    assert!(trip_ms.is_some_and(|ms| (80.0..140.0).contains(&ms)), "{trip_ms:?}");
+    for exchange in [ada.exchange_with(&bob, from), bob.exchange_with(&ada, from)] {
+        let delay_ms = exchange.heard.median_delay_after(from);
+        assert!(delay_ms.is_some_and(|ms| (60.0..300.0).contains(&ms)), "{delay_ms:?}");
+    }
+}
 
 #[test]
 #[ignore = "the whole table: make test-long PART=nets-uplinks"]

@@ -21,6 +21,9 @@ const SOCKS_NO_PASSWORD: u8 = 0;
 const SOCKS_PASSWORD: u8 = 2;
 const SOCKS_NONE_ACCEPTABLE: u8 = 0xff;
 
+/// Reads a client's request; gives its destination, and the answer once that is connected.
+type Accept = fn(&mut TcpStream, Option<&str>) -> io::Result<(String, &'static [u8])>;
+
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let (kind, address, password) = match arguments.as_slice() {
@@ -28,7 +31,7 @@ fn main() {
         [kind, address, password] => (kind.as_str(), address, Some(password.clone())),
         _ => fail("takes http|socks5 ADDRESS [USER:PASSWORD]"),
     };
-    let accept: fn(&mut TcpStream, Option<&str>) -> io::Result<(String, &'static [u8])> = match kind {
+    let accept: Accept = match kind {
         "http" => accept_http,
         "socks5" => accept_socks,
         _ => fail("knows http and socks5"),
@@ -50,11 +53,7 @@ fn fail(why: &str) -> ! {
     exit(1)
 }
 
-fn serve(
-    mut client: TcpStream,
-    accept: fn(&mut TcpStream, Option<&str>) -> io::Result<(String, &'static [u8])>,
-    password: Option<&str>,
-) -> io::Result<()> {
+fn serve(mut client: TcpStream, accept: Accept, password: Option<&str>) -> io::Result<()> {
     client.set_read_timeout(Some(TIMEOUT))?;
     let (destination, answer) = accept(&mut client, password)?;
     println!("CONNECT {destination}");

@@ -19,7 +19,10 @@ impl Host {
     pub(super) fn new(lab: &str, name: &str) -> Result<Self, String> {
         let namespace = format!("{lab}-{name}");
         add_namespace(&namespace)?;
-        Ok(Self { namespace, name: name.to_owned() })
+        let host = Self { namespace, name: name.to_owned() };
+        // Link-local addresses are usable at once: no two machines of a lab have the same.
+        host.try_run("sysctl -qw net.ipv6.conf.all.accept_dad=0 net.ipv6.conf.default.accept_dad=0")?;
+        Ok(host)
     }
 
     /// Its short name.

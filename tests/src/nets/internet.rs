@@ -124,4 +124,6 @@ impl Internet {
 /// Lets a host forward between its interfaces.
 pub(super) fn forward(host: &Host) {
     host.run("sysctl -qw net.ipv4.ip_forward=1 net.ipv6.conf.all.forwarding=1");
+    // Where the kernel has br_netfilter, bridged frames would go through the rules for routed packets.
+    let _ = host.try_run("sysctl -qw net.bridge.bridge-nf-call-iptables=0");
 }

@@ -30,6 +30,8 @@ const GAP_FRAME_S: f64 = 0.01;
 const GAP_DBFS: f64 = -52.0;
 /// The speech has to be this loud for a quiet recording to be a gap.
 const SPOKEN_DBFS: f64 = -46.0;
+/// A comparison that is right agrees with the one before or after it.
+const AGREEMENT_MS: f64 = 60.0;
 /// Delays this near tell what was spoken during a gap.
 const NEAR_S: f64 = 4.0;
 
@@ -102,7 +104,8 @@ impl Heard {
     /// Length of all gaps after a moment, in seconds.
     #[must_use]
     pub fn lost_after(&self, at: f64) -> f64 {
-        self.gaps_after(at).map(|gap| gap.seconds).sum()
+        // Not a negative zero, which is the sum of nothing.
+        self.gaps_after(at).map(|gap| gap.seconds).sum::<f64>() + 0.0
     }
 
     /// The longest of them.
@@ -177,7 +180,19 @@ fn delays(spoken: &Track, heard: &Track, from: f64, until: f64) -> Vec<Delay> {
         let ms = delay as f64 * STEP_S * 1e3 + DEVICE_MS;
         (correlation > MIN_CORRELATION).then_some(Delay { at: middle, ms })
     });
-    windows.collect()
+    confirmed(&windows.collect::<Vec<Delay>>())
+}
+
+/// Without chance matches: those that neither neighbour agrees with.
+fn confirmed(delays: &[Delay]) -> Vec<Delay> {
+    let agrees =
+        |a: &Delay, b: &Delay| (a.ms - b.ms).abs() <= AGREEMENT_MS && (a.at - b.at).abs() <= 2.0 * HOP as f64 * STEP_S;
+    let before = |index: usize| index.checked_sub(1).and_then(|index| delays.get(index));
+    let kept = delays.iter().enumerate().filter(|(index, delay)| {
+        before(*index).is_some_and(|other| agrees(other, delay))
+            || delays.get(index + 1).is_some_and(|other| agrees(other, delay))
+    });
+    kept.map(|(_, delay)| *delay).collect()
 }
 
 /// Logarithm of the RMS of every step.
