@@ -73,6 +73,7 @@ impl End {
 
 /// Joins as a person.
 pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
+    let arguments = arguments.follow_link()?;
     let name = arguments.name.clone().unwrap_or_else(login_name);
     let speech = SpeechConfig { frame: arguments.frame_ms, bitrate_bps: arguments.bitrate, ..SpeechConfig::default() };
     let presence = arguments.presence();
@@ -113,6 +114,9 @@ fn options(stay: &StayArguments, room: &str, name: &str) -> JoinOptions {
     }
     if let Some(file) = &stay.ca {
         options = options.extra_root_pem(file);
+    }
+    if let Some(proxy) = &stay.proxy {
+        options = options.proxy(proxy);
     }
     options
 }

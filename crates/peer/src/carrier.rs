@@ -13,17 +13,15 @@ use voicemesh_session::network::Reliability;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{IceServer, Signal};
 
+use crate::connect::Connector;
 use crate::inbox::Inbox;
 use crate::mesh::{Carrier, CarrierEvent, MeshLink};
-use crate::server_url::ServerUrl;
 use crate::socket::Socket;
-use crate::tls::Tls;
 
 /// Sockets and links of one peer. Links are only made where they are allowed; without any, no WebRTC runs.
 pub(crate) struct RealCarrier {
     runtime: Handle,
-    url: ServerUrl,
-    tls: Tls,
+    connector: Arc<Connector>,
     inbox: Inbox,
     /// Each socket's task holds a copy until it has said goodbye.
     farewell: SyncSender<Infallible>,
@@ -35,12 +33,11 @@ pub(crate) struct RealCarrier {
 impl RealCarrier {
     pub(crate) fn new(
         runtime: Handle,
-        url: ServerUrl,
-        tls: Tls,
+        connector: Arc<Connector>,
         inbox: Inbox,
         farewell: SyncSender<Infallible>,
     ) -> Self {
-        Self { runtime, url, tls, inbox, farewell, socket: None, stack: None, links: BTreeMap::new() }
+        Self { runtime, connector, inbox, farewell, socket: None, stack: None, links: BTreeMap::new() }
     }
 }
 
@@ -53,8 +50,8 @@ impl fmt::Debug for RealCarrier {
 
 impl Carrier for RealCarrier {
     fn open_socket(&mut self, generation: u32) {
-        let (url, tls, inbox) = (self.url.clone(), self.tls.clone(), self.inbox.clone());
-        self.socket = Some(Socket::open(&self.runtime, url, tls, generation, inbox, self.farewell.clone()));
+        let (connector, inbox) = (self.connector.clone(), self.inbox.clone());
+        self.socket = Some(Socket::open(&self.runtime, connector, generation, inbox, self.farewell.clone()));
     }
 
     fn close_socket(&mut self) {

@@ -10,6 +10,10 @@ use voicemesh_wire::signaling::{
     ServerMessage, decode_server,
 };
 
+use crate::connect::ConnectFailure;
+use crate::event::ServerConnection;
+
+use super::roster::Roster;
 use super::{Carrier, Mesh, MeshEvent, SocketEvent, TransactionError};
 
 /// The first reconnection waits about this long, the next ones twice as long each …
@@ -127,6 +131,8 @@ impl<C: Carrier> Mesh<C> {
         }
         match event {
             SocketEvent::Open => self.socket_open(now),
+            SocketEvent::Connected(connection) => self.server_connected(connection),
+            SocketEvent::Failed(failure) => self.not_connected(now, failure),
             SocketEvent::Closed(why) => self.socket_lost(now, why, Duration::ZERO),
             SocketEvent::Text(text) => self.text(now, &text),
             SocketEvent::Packet(packet) => self.packet(packet),
@@ -286,9 +292,31 @@ impl<C: Carrier> Mesh<C> {
         }
     }
 
+    /// Before the first join the own identity may still become that of a server without TLS.
+    fn server_connected(&mut self, connection: ServerConnection) {
+        let has_joined = self.socket.memory().is_some_and(|memory| memory.has_joined);
+        if !connection.encrypted
+            && !has_joined
+            && let Some(proof) = self.config.proof_without_tls.take()
+        {
+            self.config.proof = proof;
+            self.roster = Roster::new(proof.peer_id());
+        }
+        self.server_connection = Some(connection.clone());
+        self.tell(MeshEvent::ServerConnected(connection));
+    }
+
+    fn not_connected(&mut self, now: Duration, failure: ConnectFailure) {
+        self.try_again_later(now, failure.to_string(), Some(failure), Duration::ZERO);
+    }
+
+    fn socket_lost(&mut self, now: Duration, why: String, at_least: Duration) {
+        self.try_again_later(now, why, None, at_least);
+    }
+
     /// The socket is gone; the next is opened after a while, longer each time, and not at the same moment as everyone
     /// else's.
-    fn socket_lost(&mut self, now: Duration, why: String, at_least: Duration) {
+    fn try_again_later(&mut self, now: Duration, why: String, failure: Option<ConnectFailure>, at_least: Duration) {
         let Some(memory) = self.socket.memory() else { return };
         let away_since = self.socket.away_since().unwrap_or(now);
         self.end_connection(DisconnectReason::Lost);
@@ -298,7 +326,7 @@ impl<C: Carrier> Mesh<C> {
         let retry_in = longest.mul_f64(0.5 + 0.5 * self.random.fraction()).max(at_least);
         let memory = Memory { failures: memory.failures + 1, away_since, ..memory };
         self.socket = Socket::Waiting { until: now + retry_in, memory };
-        self.tell(MeshEvent::ServerAway { why, retry_in });
+        self.tell(MeshEvent::ServerAway { why, failure, retry_in });
     }
 
     fn end_connection(&mut self, reason: DisconnectReason) {
