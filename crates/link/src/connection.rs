@@ -22,7 +22,8 @@ use crate::limits::{
     CHECK_INTERVAL, CHECKS_PER_PAIR, DISCONNECTED_AFTER, FAILED_AFTER, KEEP_ALIVE_INTERVAL, LOCAL_ADDRESSES_PER_FAMILY,
     LOCAL_CANDIDATE_QUEUE, MESSAGE_BYTES, RECEIVE_WINDOW_BYTES,
 };
-use crate::runtime::{Gate, LinkRuntime, Lookups};
+use crate::runtime::{LinkRuntime, Lookups};
+use crate::socket::{StartupThrottle, WireCounters};
 use crate::stack::Addresses;
 use crate::{CloseReason, Stream};
 
@@ -35,7 +36,7 @@ pub(crate) struct Connection {
     pub(crate) voice: Arc<dyn DataChannel>,
     pub(crate) reliable: Arc<dyn DataChannel>,
     pub(crate) unreliable: Arc<dyn DataChannel>,
-    gate: Arc<Gate>,
+    throttle: Arc<StartupThrottle>,
 }
 
 /// What a connection tells its task. It holds nothing of the connection, so that neither keeps the other alive.
@@ -56,12 +57,17 @@ impl Connection {
         ice_servers: &[IceServer],
         addresses: &Addresses,
         lookups: &Arc<Lookups>,
+        counters: &Arc<WireCounters>,
     ) -> Result<(Self, Reports), Error> {
         let addresses = sockets(addresses);
         // Browsers hide their addresses behind mDNS names. Where there is no multicast, as on a machine with nothing
         // but loopback, asking for such names fails as a whole: then do without.
-        let gate = Arc::new(Gate::default());
-        let setup = |mdns| build(ice_servers, &addresses, lookups, &gate, mdns);
+        let throttle = Arc::new(StartupThrottle::default());
+        let setup = |mdns| {
+            let (runtime, driver_ended) =
+                LinkRuntime::new(Arc::clone(lookups), Arc::clone(&throttle), Arc::clone(counters));
+            build(ice_servers, &addresses, runtime, driver_ended, mdns)
+        };
         let (peer, reports) = match setup(MulticastDnsMode::QueryOnly).await {
             Ok(built) => built,
             Err(error) => {
@@ -70,7 +76,7 @@ impl Connection {
             }
         };
         match channels(peer.as_ref()).await {
-            Ok([voice, reliable, unreliable]) => Ok((Self { peer, voice, reliable, unreliable, gate }, reports)),
+            Ok([voice, reliable, unreliable]) => Ok((Self { peer, voice, reliable, unreliable, throttle }, reports)),
             Err(error) => {
                 let _ = peer.close().await;
                 Err(error)
@@ -88,7 +94,7 @@ impl Connection {
 
     /// The channels are set up: nothing can come too early any more.
     pub(crate) fn is_set_up(&self) {
-        self.gate.open();
+        self.throttle.lift();
     }
 
     /// What all three channels tell, together.
@@ -116,11 +122,10 @@ impl Connection {
 async fn build(
     ice_servers: &[IceServer],
     addresses: &[SocketAddr],
-    lookups: &Arc<Lookups>,
-    gate: &Arc<Gate>,
+    runtime: LinkRuntime,
+    driver_ended: watch::Receiver<bool>,
     mdns: MulticastDnsMode,
 ) -> Result<(Box<dyn PeerConnection>, Reports), Error> {
-    let (runtime, driver_ended) = LinkRuntime::new(Arc::clone(lookups), Arc::clone(gate));
     let (signal_sender, signals) = mpsc::channel(LOCAL_CANDIDATE_QUEUE);
     let (fate_sender, fate) = watch::channel(None);
     let configuration = RTCConfigurationBuilder::default()

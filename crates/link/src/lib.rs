@@ -62,6 +62,7 @@ mod outbox;
 mod pace;
 mod remote;
 mod runtime;
+mod socket;
 mod stack;
 mod task;
 
@@ -195,6 +196,14 @@ pub struct LinkStats {
     pub sent_bytes: u64,
     /// Bytes of packets that arrived, all streams together.
     pub received_bytes: u64,
+    /// UDP datagrams that the link's sockets sent: voice and data, acknowledgements, keep-alives, opening the link.
+    pub wire_sent_packets: u64,
+    /// Bytes of these, IP and UDP headers included.
+    pub wire_sent_bytes: u64,
+    /// UDP datagrams that the link's sockets received.
+    pub wire_received_packets: u64,
+    /// Bytes of these, IP and UDP headers included.
+    pub wire_received_bytes: u64,
     /// Messages of the remote that were too large or malformed: dropped.
     pub messages_refused: u64,
     /// Signals of the remote that were too many, too large, malformed or out of place: dropped.

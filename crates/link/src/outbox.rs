@@ -2,7 +2,7 @@
 //! figures that the handle shows.
 
 use std::collections::VecDeque;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -13,12 +13,14 @@ use crate::limits::{
     DESCRIPTION_BYTES, LOSSY_PACKET_BYTES, RELIABLE_QUEUE_BYTES, RELIABLE_STREAM_PACKET_BYTES, SIGNAL_QUEUE,
     SIGNAL_QUEUE_FOR_DESCRIPTIONS, UNRELIABLE_QUEUE_PACKETS, VOICE_QUEUE_PACKETS,
 };
+use crate::socket::WireCounters;
 use crate::{LinkStats, SendError, Stream};
 
 /// Shared by the handle and the task. The lock is held for a few instructions at a time.
 pub(crate) struct Outbox {
     inner: Mutex<Inner>,
     wake: Notify,
+    wire: Arc<WireCounters>,
 }
 
 struct Inner {
@@ -60,7 +62,13 @@ impl Outbox {
                 oldest_voice: None,
             }),
             wake: Notify::new(),
+            wire: Arc::default(),
         }
+    }
+
+    /// What the link's sockets count into.
+    pub(crate) fn wire(&self) -> &Arc<WireCounters> {
+        &self.wire
     }
 
     // What the handle does.
@@ -121,6 +129,7 @@ impl Outbox {
         let inner = self.lock();
         let mut stats = inner.stats.clone();
         stats.voice_unacknowledged_for = inner.oldest_voice.map(|sent_at| now.saturating_duration_since(sent_at));
+        self.wire.fill(&mut stats);
         stats
     }
 

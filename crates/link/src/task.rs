@@ -43,7 +43,7 @@ pub(crate) fn run(
 }
 
 async fn live(setup: Setup, outbox: Arc<Outbox>, sink: Arc<dyn LinkSink>, mut farewell: Farewell) {
-    let connected = Connection::new(&setup.config.ice_servers, &setup.addresses, &setup.lookups);
+    let connected = Connection::new(&setup.config.ice_servers, &setup.addresses, &setup.lookups, outbox.wire());
     let (connection, reports) = match connected.await {
         Ok(connected) => connected,
         Err(error) => {

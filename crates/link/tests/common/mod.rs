@@ -1,12 +1,16 @@
 //! Two links in one process, each handing its signals to the other.
 #![allow(dead_code, reason = "every test binary uses a part")]
 
+pub mod wire;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
 use voicemesh_link::{CloseReason, Link, LinkConfig, LinkEvent, LinkSink, LinkStack, Role, Stream, WebRtc};
 use voicemesh_wire::signaling::{IceServer, Signal};
 
@@ -141,5 +145,15 @@ impl Events {
 
     async fn last_or_next(&mut self) -> Option<LinkEvent> {
         tokio::time::timeout(PATIENCE, self.0.recv()).await.expect("nothing happened")
+    }
+}
+
+/// Speaks one packet of `bytes` in each interval.
+pub async fn speak(end: &End, packets: usize, interval: Duration, bytes: usize) {
+    let mut frames = tokio::time::interval(interval);
+    frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    for number in 0..packets {
+        frames.tick().await;
+        let _ = end.link().send(Stream::Voice, Bytes::from(vec![number as u8; bytes]));
     }
 }
