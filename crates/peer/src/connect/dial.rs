@@ -121,11 +121,11 @@ mod tests {
         };
         let refused = Some(ErrorKind::ConnectionRefused);
         let alike = unreached(vec![attempt("192.0.2.1", refused), attempt("2001:db8::1", refused)]);
-        assert_eq!(alike.to_string(), "it refuses the connection, so nothing listens on that port");
+        assert_eq!(alike.to_string(), "it refuses the connection; nothing seems to listen on that port");
         let different = unreached(vec![attempt("192.0.2.1", refused), attempt("2001:db8::1", None)]);
         assert_eq!(
             different.to_string(),
-            "none of its addresses works: 192.0.2.1 refuses the connection, so nothing listens on that port; 2001:db8::1 does not answer"
+            "none of its addresses works: 192.0.2.1 refuses the connection; nothing seems to listen on that port; 2001:db8::1 does not answer"
         );
     }
 }

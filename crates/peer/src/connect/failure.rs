@@ -112,7 +112,7 @@ pub enum AddressFailure {
     #[error("does not answer")]
     Silent,
     /// The host refuses connections to that port.
-    #[error("refuses the connection, so nothing listens on that port")]
+    #[error("refuses the connection; nothing seems to listen on that port")]
     Refused,
     /// No route leads there.
     #[error("cannot be reached from this network")]

@@ -77,10 +77,12 @@ fn what_answers_instead_of_a_server_is_named() {
 #[test]
 fn where_nothing_listens_that_is_said() {
     run(async {
-        let address = World::start(Answer::WebSocket).await.address;
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = free.local_addr().expect("its address");
+        drop(free);
         let failure = World::connector(&format!("ws://{address}"), |_| {}).connect(WebSocketConfig::default()).await;
         let failure = failure.map(|_| ()).expect_err("the listener is gone");
-        assert_eq!(failure.to_string(), "it refuses the connection, so nothing listens on that port");
+        assert_eq!(failure.to_string(), "it refuses the connection; nothing seems to listen on that port");
         let failure = World::connector("ws://[fe80::1]:8080", |_| {}).connect(WebSocketConfig::default()).await;
         assert_eq!(failure.map(|_| ()).expect_err("no interface"), ConnectFailure::ZoneMissing);
         let failure = World::connector("ws://[fe80::1%nosuch0]:8080", |_| {}).connect(WebSocketConfig::default()).await;

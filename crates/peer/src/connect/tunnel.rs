@@ -102,7 +102,7 @@ where
         | Error::ConnectionRefused
         | Error::TtlExpired => ProxyFailure::TargetUnreachable(named.to_owned()),
         Error::Io(error) => broken(error),
-        other => ProxyFailure::NotAProxy(other.to_string()),
+        _ => ProxyFailure::NotAProxy("it is no SOCKS 5 proxy".to_owned()),
     })
 }
 

@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, IsCa, KeyPair, date_time_ymd};
+use rcgen::{BasicConstraints, Certificate, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 
 use super::*;
 
@@ -12,6 +12,7 @@ fn now() -> UnixTime {
 /// As `openssl req -x509` makes them: signed by itself, and CA:TRUE.
 fn params(name: &str, is_ca: bool) -> CertificateParams {
     let mut params = CertificateParams::new([name.to_owned()]).expect("a name");
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = if is_ca { IsCa::Ca(BasicConstraints::Unconstrained) } else { IsCa::NoCa };
     params
 }
