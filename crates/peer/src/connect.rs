@@ -61,6 +61,9 @@ const MAX_SOCKS_TARGETS: usize = 4;
 /// A connection to the server, whatever it goes through.
 pub(crate) type ServerStream = Box<dyn ByteStream>;
 
+/// Told of a TCP connection.
+pub(crate) type OnTcp<'a> = &'a (dyn Fn(&TcpStream) + Send + Sync);
+
 /// Bytes both ways.
 pub(crate) trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for S {}
@@ -107,21 +110,23 @@ impl Connector {
         self.url.tls && self.plain_not_tried().is_none()
     }
 
-    /// Opens a WebSocket. The future may be dropped at any time.
+    /// Opens a WebSocket. The future may be dropped at any time. `on_tcp` gets the TCP connection, to the server or to the
+    /// proxy, as soon as it is there: for socket options.
     pub(crate) async fn connect(
         &self,
         config: WebSocketConfig,
+        on_tcp: OnTcp<'_>,
     ) -> Result<(WebSocketStream<ServerStream>, ServerConnection), ConnectFailure> {
         if self.url.lacks_zone() {
             return Err(ConnectFailure::ZoneMissing);
         }
         let plain = self.url.without_tls();
         if self.learnt().without_tls {
-            return self.open(&plain, config).await;
+            return self.open(&plain, config, on_tcp).await;
         }
-        match self.open(&self.url, config).await {
+        match self.open(&self.url, config, on_tcp).await {
             Err(ConnectFailure::NotTls { .. }) if self.plain_not_tried().is_none() => {
-                let opened = self.open(&plain, config).await?;
+                let opened = self.open(&plain, config, on_tcp).await?;
                 self.learnt().without_tls = true;
                 Ok(opened)
             }
@@ -163,16 +168,18 @@ impl Connector {
         &self,
         url: &ServerUrl,
         config: WebSocketConfig,
+        on_tcp: OnTcp<'_>,
     ) -> Result<(WebSocketStream<ServerStream>, ServerConnection), ConnectFailure> {
         let (stream, address) = match &self.proxy {
             None => {
                 let suspects = self.learnt().suspects.clone();
                 let (address, stream) = dial::dial(&url.dial_host(), url.port, &suspects).await?;
+                on_tcp(&stream);
                 (Box::new(stream) as ServerStream, Some(address))
             }
             Some(proxy) => {
                 let failed = |failure| ConnectFailure::Proxy { proxy: proxy.written(), failure };
-                (self.through(proxy, url).await.map_err(failed)?, None)
+                (self.through(proxy, url, on_tcp).await.map_err(failed)?, None)
             }
         };
         let opened = self.secure_and_upgrade(url, stream, config).await;
@@ -199,17 +206,17 @@ impl Connector {
         }
     }
 
-    async fn through(&self, proxy: &Proxy, url: &ServerUrl) -> Result<ServerStream, ProxyFailure> {
+    async fn through(&self, proxy: &Proxy, url: &ServerUrl, on_tcp: OnTcp<'_>) -> Result<ServerStream, ProxyFailure> {
         let named = proxy::with_port(&url.host(), url.port);
         let (host, port, user) = (url.host(), url.port, proxy.user.as_ref());
         match proxy.kind {
             ProxyKind::Http => {
-                let mut stream = reach(proxy).await?;
+                let mut stream = reach(proxy, on_tcp).await?;
                 limited(tunnel::connect(&mut stream, &host, port, user)).await?;
                 Ok(Box::new(stream))
             }
             ProxyKind::Https => {
-                let stream = reach(proxy).await?;
+                let stream = reach(proxy, on_tcp).await?;
                 let secured = self.secure(&proxy.host, stream).await;
                 let mut stream = secured.map_err(|(failure, _)| ProxyFailure::Unreached(Box::new(failure)))?;
                 limited(tunnel::connect(&mut stream, &host, port, user)).await?;
@@ -220,14 +227,14 @@ impl Connector {
                     Some(address) => TargetAddr::Ip(SocketAddr::new(address, port)),
                     None => TargetAddr::Domain(host.into(), port),
                 };
-                limited(socks(proxy, target, &named)).await
+                limited(socks(proxy, target, &named, on_tcp)).await
             }
             ProxyKind::Socks5 => {
                 let addresses = dial::lookup(&host, port).await;
                 let addresses = addresses.map_err(|failure| ProxyFailure::NoAddress(Box::new(failure)))?;
                 let mut last = ProxyFailure::Silent;
                 for address in addresses::ordered(&addresses, &[]).into_iter().take(MAX_SOCKS_TARGETS) {
-                    match limited(socks(proxy, TargetAddr::Ip(address), &named)).await {
+                    match limited(socks(proxy, TargetAddr::Ip(address), &named, on_tcp)).await {
                         Err(failure @ ProxyFailure::TargetUnreachable(_)) => last = failure,
                         other => return other,
                     }
@@ -297,13 +304,20 @@ async fn limited<T>(answer: impl Future<Output = Result<T, ProxyFailure>>) -> Re
 }
 
 /// A connection to a proxy.
-async fn reach(proxy: &Proxy) -> Result<TcpStream, ProxyFailure> {
+async fn reach(proxy: &Proxy, on_tcp: OnTcp<'_>) -> Result<TcpStream, ProxyFailure> {
     let reached = dial::dial(&proxy.host, proxy.port, &[]).await;
-    reached.map(|(_, stream)| stream).map_err(|failure| ProxyFailure::Unreached(Box::new(failure)))
+    let (_, stream) = reached.map_err(|failure| ProxyFailure::Unreached(Box::new(failure)))?;
+    on_tcp(&stream);
+    Ok(stream)
 }
 
-async fn socks(proxy: &Proxy, target: TargetAddr<'_>, named: &str) -> Result<ServerStream, ProxyFailure> {
-    let stream = reach(proxy).await?;
+async fn socks(
+    proxy: &Proxy,
+    target: TargetAddr<'_>,
+    named: &str,
+    on_tcp: OnTcp<'_>,
+) -> Result<ServerStream, ProxyFailure> {
+    let stream = reach(proxy, on_tcp).await?;
     Ok(Box::new(tunnel::socks(stream, target, named, proxy.user.as_ref()).await?))
 }
 

@@ -184,7 +184,7 @@ impl Task {
             .max_frame_size(Some(MESSAGE_BYTES))
             .read_buffer_size(BUFFER_BYTES)
             .write_buffer_size(BUFFER_BYTES);
-        let (websocket, connection) = self.connector.connect(config).await.map_err(SocketEvent::Failed)?;
+        let (websocket, connection) = self.connector.connect(config, &|_| {}).await.map_err(SocketEvent::Failed)?;
         for event in [SocketEvent::Connected(connection), SocketEvent::Open] {
             self.tell(event).await.map_err(|EngineGone| SocketEvent::Closed(String::new()))?;
         }

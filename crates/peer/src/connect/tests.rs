@@ -80,12 +80,15 @@ fn where_nothing_listens_that_is_said() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = free.local_addr().expect("its address");
         drop(free);
-        let failure = World::connector(&format!("ws://{address}"), |_| {}).connect(WebSocketConfig::default()).await;
+        let failure =
+            World::connector(&format!("ws://{address}"), |_| {}).connect(WebSocketConfig::default(), &|_| {}).await;
         let failure = failure.map(|_| ()).expect_err("the listener is gone");
         assert_eq!(failure.to_string(), "it refuses the connection; nothing seems to listen on that port");
-        let failure = World::connector("ws://[fe80::1]:8080", |_| {}).connect(WebSocketConfig::default()).await;
+        let failure =
+            World::connector("ws://[fe80::1]:8080", |_| {}).connect(WebSocketConfig::default(), &|_| {}).await;
         assert_eq!(failure.map(|_| ()).expect_err("no interface"), ConnectFailure::ZoneMissing);
-        let failure = World::connector("ws://[fe80::1%nosuch0]:8080", |_| {}).connect(WebSocketConfig::default()).await;
+        let failure =
+            World::connector("ws://[fe80::1%nosuch0]:8080", |_| {}).connect(WebSocketConfig::default(), &|_| {}).await;
         assert_eq!(failure.map(|_| ()).expect_err("no interface"), ConnectFailure::UnknownZone("nosuch0".into()));
     });
 }
@@ -150,7 +153,7 @@ fn a_bare_local_address_falls_back_to_plain_and_keeps_to_it() {
         let connector = World::connector(&bare(&world), |given| given.state_dir = Some(folder.clone()));
         assert!(connector.may_go_without_tls());
         for _ in 0..2 {
-            let (_, connection) = connector.connect(WebSocketConfig::default()).await.expect("a connection");
+            let (_, connection) = connector.connect(WebSocketConfig::default(), &|_| {}).await.expect("a connection");
             assert!(!connection.encrypted);
         }
         assert_eq!(world.requests(), ["GET /ws HTTP/1.1", "GET /ws HTTP/1.1"]);
@@ -169,7 +172,7 @@ fn no_secret_and_no_public_name_goes_without_tls_by_itself() {
                 change(given);
             });
             assert!(!connector.may_go_without_tls());
-            match connector.connect(WebSocketConfig::default()).await.map(|_| ()) {
+            match connector.connect(WebSocketConfig::default(), &|_| {}).await.map(|_| ()) {
                 Err(ConnectFailure::NotTls { plain_not_tried, .. }) => plain_not_tried,
                 other => panic!("{other:?}"),
             }
@@ -191,11 +194,11 @@ fn a_server_that_spoke_tls_is_never_joined_without_it_again() {
         let connector = || World::connector(&url, |given| given.state_dir = Some(folder.clone()));
         assert!(connector().may_go_without_tls());
         // That its certificate is not trusted makes no difference: it spoke TLS.
-        assert!(connector().connect(WebSocketConfig::default()).await.is_err());
+        assert!(connector().connect(WebSocketConfig::default(), &|_| {}).await.is_err());
         let impostor = world.replaced_by(Answer::WebSocket).await;
         let connector = connector();
         assert!(!connector.may_go_without_tls());
-        match connector.connect(WebSocketConfig::default()).await.map(|_| ()) {
+        match connector.connect(WebSocketConfig::default(), &|_| {}).await.map(|_| ()) {
             Err(ConnectFailure::NotTls { plain_not_tried, .. }) => {
                 assert_eq!(plain_not_tried, PlainNotTried::SpokeTlsBefore);
             }

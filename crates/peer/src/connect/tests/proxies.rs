@@ -137,7 +137,7 @@ async fn socks5(stream: &mut TcpStream, asks: Asks) -> Option<String> {
 
 async fn through(url: &str, proxy: Proxy) -> Result<ServerConnection, ConnectFailure> {
     let connector = World::connector(url, |given| given.proxy = Some(proxy));
-    connector.connect(WebSocketConfig::default()).await.map(|(_, connection)| connection)
+    connector.connect(WebSocketConfig::default(), &|_| {}).await.map(|(_, connection)| connection)
 }
 
 fn failed(result: Result<ServerConnection, ConnectFailure>) -> ProxyFailure {
@@ -173,7 +173,7 @@ fn tls_through_a_proxy_is_between_this_peer_and_the_server() {
             given.ca = Some(certified.file());
             given.proxy = Some(proxy.proxy("http", ""));
         });
-        let (_, connection) = connector.connect(WebSocketConfig::default()).await.expect("a connection");
+        let (_, connection) = connector.connect(WebSocketConfig::default(), &|_| {}).await.expect("a connection");
         assert!(connection.encrypted);
         assert_eq!(proxy.asked(), ["voice.example:443"]);
     });
@@ -223,7 +223,7 @@ fn a_bare_address_never_goes_without_tls_through_a_proxy() {
             given.state_dir = Some(server.folder());
             given.proxy = Some(proxy.proxy("http", ""));
         });
-        match connector.connect(WebSocketConfig::default()).await.map(|_| ()) {
+        match connector.connect(WebSocketConfig::default(), &|_| {}).await.map(|_| ()) {
             Err(ConnectFailure::NotTls { plain_not_tried, .. }) => assert_eq!(plain_not_tried, PlainNotTried::Proxy),
             other => panic!("{other:?}"),
         }

@@ -111,7 +111,7 @@ impl World {
         ca: Option<&Path>,
     ) -> Result<ServerConnection, ConnectFailure> {
         let connector = Self::connector(url, |given| given.ca = ca.map(Path::to_owned));
-        connector.connect(WebSocketConfig::default()).await.map(|(_, connection)| connection)
+        connector.connect(WebSocketConfig::default(), &|_| {}).await.map(|(_, connection)| connection)
     }
 
     /// The first lines of the requests for WebSockets that came.
