@@ -22,12 +22,35 @@ pub const VOICE_QUEUE_PACKETS: usize = 8;
 /// Unreliable packets waiting to be sent; beyond it the oldest is dropped and counted.
 pub const UNRELIABLE_QUEUE_PACKETS: usize = 128;
 
-/// One message on the reliable data channel, its flag byte included.
-pub(crate) const FRAGMENT_BYTES: usize = 1024;
+/// SCTP's idea of the path MTU, which is the only handle the crate gives on the congestion window: after a retransmission
+/// time-out the window is one MTU, and after a fast retransmission four. With a true MTU that is less than voice with
+/// redundancy has in flight on a round trip of 300 ms, and speech would wait or be dropped for seconds. No datagram becomes
+/// as large: what is handed to SCTP at once fits [`DATAGRAM_CHUNK_BYTES`].
+pub(crate) const SCTP_MTU_BYTES: u32 = 12_000;
 
-/// Reliable bytes handed to SCTP and not yet acknowledged; the rest waits in our own queue, so that it never stands
-/// before voice.
-pub(crate) const RELIABLE_IN_FLIGHT_BYTES: usize = 16 * 1024;
+/// Bytes of all channels handed to SCTP and not yet acknowledged. Never more than its smallest window, so that SCTP sends
+/// at once what it is given and nothing grows old in it.
+pub(crate) const IN_FLIGHT_BYTES: usize = SCTP_MTU_BYTES as usize;
+
+/// Of [`IN_FLIGHT_BYTES`], what is kept free for voice.
+pub(crate) const IN_FLIGHT_FOR_VOICE_BYTES: usize = 4_000;
+
+/// DATA chunks handed to SCTP between two rounds of its driver, which it may bundle in one datagram: 1,280 bytes with the
+/// headers of SCTP (12), DTLS (37), TURN (4), UDP (8) and IPv6 (40).
+pub(crate) const DATAGRAM_CHUNK_BYTES: usize = 1_179;
+
+/// Header of a DATA chunk.
+pub(crate) const CHUNK_HEADER_BYTES: usize = 16;
+
+/// How long the driver may take to send what it was handed; after that the next packet is handed over in any case.
+pub(crate) const FLUSH_PATIENCE: Duration = Duration::from_millis(20);
+
+/// One message on the reliable data channel, its flag byte included. Two fit in a datagram: SCTP sends them again together.
+pub(crate) const FRAGMENT_BYTES: usize = 568;
+
+/// Reliable bytes handed to SCTP and not yet acknowledged; the rest waits in our own queue. Two messages, because the
+/// receiver acknowledges every second packet at once and a single one after 200 ms.
+pub(crate) const RELIABLE_IN_FLIGHT_BYTES: usize = 2 * FRAGMENT_BYTES;
 
 /// The largest data channel message this side accepts (`a=max-message-size`); SCTP drops larger ones.
 pub(crate) const MESSAGE_BYTES: u32 = 2048;
@@ -54,8 +77,8 @@ pub(crate) const CANDIDATE_BYTES: usize = 512;
 /// check every [`CHECK_INTERVAL`] on every local address.
 pub(crate) const REMOTE_CANDIDATES: usize = 24;
 
-/// Local addresses of each family that get a socket; the rest go without.
-pub(crate) const LOCAL_ADDRESSES_PER_FAMILY: usize = 4;
+/// Local addresses of each family that get a socket, best first; the rest go without.
+pub(crate) const LOCAL_ADDRESSES_PER_FAMILY: usize = 8;
 
 /// Local candidates on their way to the link's task; beyond it they are lost, and the pair has fewer ways to meet.
 pub(crate) const LOCAL_CANDIDATE_QUEUE: usize = 64;
@@ -73,14 +96,16 @@ pub(crate) const CHECKS_PER_PAIR: u16 = 150;
 /// The crate's driver sleeps through some of its own work while a link opens; this wakes it.
 pub(crate) const NUDGE_INTERVAL: Duration = Duration::from_millis(5);
 
-/// Between two keep-alives of an open link; each also measures the round trip.
-pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
+/// Between two keep-alives of an open link: consent to send (RFC 7675) and NAT bindings, of which the shortest last 15 s
+/// or more. Both ends send them, 0.3 kbit/s each way. Each also measures the round trip; while speech flows,
+/// acknowledgements do that more often.
+pub(crate) const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(6);
 
-/// Without an answer for so long a link is *disconnected*, which closes nothing.
-pub(crate) const DISCONNECTED_AFTER: Duration = Duration::from_secs(4);
+/// Without any packet for so long a link is *disconnected*, which closes nothing.
+pub(crate) const DISCONNECTED_AFTER: Duration = Duration::from_secs(8);
 
 /// Disconnected for so long, a link has failed and closes.
-pub(crate) const FAILED_AFTER: Duration = Duration::from_secs(11);
+pub(crate) const FAILED_AFTER: Duration = Duration::from_secs(7);
 
 /// While packets wait for room, how often that is looked for, if nothing else happens.
 pub(crate) const RETRY_INTERVAL: Duration = Duration::from_millis(10);
@@ -91,8 +116,9 @@ pub(crate) const SETTLE_INTERVAL: Duration = Duration::from_millis(30);
 /// Between two readings of the round trip.
 pub(crate) const ROUND_TRIP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// How long gathering waits for the name of a STUN or TURN server; the lookup itself goes on for the next link.
-pub(crate) const LOOKUP_PATIENCE: Duration = Duration::from_millis(400);
+/// By how much the fastest acknowledgement of a second may exceed the round trip: [`SETTLE_INTERVAL`] and the receiver's
+/// own work. More than that is a longer round trip.
+pub(crate) const ACKNOWLEDGEMENT_DELAY: Duration = Duration::from_millis(60);
 
 /// How long a looked-up name is believed; a failed lookup for a tenth of it.
 pub(crate) const LOOKUP_LIFETIME: Duration = Duration::from_secs(300);

@@ -1,4 +1,5 @@
-//! How much voice may be in flight: (round trip + 250 ms) × the rate it is spoken at, and beyond it now and then a packet.
+//! How much voice may be in flight: (2 round trips + 250 ms) × the rate it is spoken at, and beyond it now and then a
+//! packet. A lost packet stays in flight until the stack has found out and given it up, which takes another round trip.
 //!
 //! SCTP holds what its congestion window does not let out, and its retransmission timer has a floor of a second. Left
 //! alone it would collect seconds of stale voice on a path that stalls; here what does not fit waits in a queue of a
@@ -34,11 +35,13 @@ pub(crate) struct Pacer {
     /// When each packet was sent, and how many bytes had been sent with it.
     in_flight: VecDeque<(Instant, u64)>,
     outstanding_bytes: u64,
+    /// The fastest acknowledgement since the last reading.
+    fastest: Option<Duration>,
 }
 
 impl Pacer {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { rate: Rate::new(now), sent_bytes: 0, in_flight: VecDeque::new(), outstanding_bytes: 0 }
+        Self { rate: Rate::new(now), sent_bytes: 0, in_flight: VecDeque::new(), outstanding_bytes: 0, fastest: None }
     }
 
     /// All bytes that were ever asked to be sent, those dropped before they were sent included.
@@ -47,17 +50,32 @@ impl Pacer {
     }
 
     /// What SCTP says is neither acknowledged nor given up.
-    pub(crate) fn outstanding(&mut self, outstanding_bytes: usize) {
+    pub(crate) fn outstanding(&mut self, now: Instant, outstanding_bytes: usize) {
         self.outstanding_bytes = outstanding_bytes as u64;
         let settled = self.sent_bytes.saturating_sub(self.outstanding_bytes);
-        while self.in_flight.front().is_some_and(|&(_, end)| end <= settled) {
+        while let Some(&(sent_at, end)) = self.in_flight.front()
+            && end <= settled
+        {
             self.in_flight.pop_front();
+            let took = now.saturating_duration_since(sent_at);
+            self.fastest = Some(self.fastest.map_or(took, |fastest| fastest.min(took)));
         }
+    }
+
+    /// What SCTP last said is neither acknowledged nor given up.
+    pub(crate) fn outstanding_bytes(&self) -> usize {
+        self.outstanding_bytes as usize
+    }
+
+    /// The shortest time from sending a packet to seeing its acknowledgement since the last call: a round trip, and up to
+    /// an interval between two looks.
+    pub(crate) fn take_fastest_acknowledgement(&mut self) -> Option<Duration> {
+        self.fastest.take()
     }
 
     /// Whether a packet of this size may be handed to SCTP now.
     pub(crate) fn admits(&self, now: Instant, bytes: usize, round_trip: Option<Duration>) -> bool {
-        let span = round_trip.unwrap_or(FIRST_ROUND_TRIP) + SLACK;
+        let span = 2 * round_trip.unwrap_or(FIRST_ROUND_TRIP) + SLACK;
         let allowed_bytes = (span.as_secs_f64() * self.rate.bytes_per_s) as u64;
         let quiet = self.in_flight.back().map(|&(sent_at, _)| now.saturating_duration_since(sent_at));
         let limit = if quiet >= Some(PROBE_INTERVAL) { allowed_bytes * MOST_PROBED } else { allowed_bytes };
@@ -127,7 +145,7 @@ mod tests {
             offered += bytes as u64;
             pacer.offered(*now, offered);
             let outstanding = (pacer.outstanding_bytes as usize).min(held * bytes);
-            pacer.outstanding(outstanding);
+            pacer.outstanding(*now, outstanding);
             if pacer.admits(*now, bytes, Some(Duration::from_millis(50))) {
                 pacer.sent(*now, bytes);
                 admitted += 1;
@@ -169,11 +187,11 @@ mod tests {
         assert_eq!(pacer.oldest(), None);
         pacer.sent(start, 100);
         pacer.sent(start + FRAME, 60);
-        pacer.outstanding(160);
+        pacer.outstanding(start, 160);
         assert_eq!(pacer.oldest(), Some(start));
-        pacer.outstanding(60);
+        pacer.outstanding(start, 60);
         assert_eq!(pacer.oldest(), Some(start + FRAME));
-        pacer.outstanding(0);
+        pacer.outstanding(start, 0);
         assert_eq!(pacer.oldest(), None);
     }
 

@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use crate::limits::{CANDIDATE_BYTES, DESCRIPTION_BYTES};
+use crate::stand_in;
 
 /// A description without its candidates, and the candidates.
 #[derive(Debug)]
@@ -85,6 +86,7 @@ pub(crate) fn judge_candidate(line: &str) -> Candidate {
 
 fn is_one_machine(address: &str) -> bool {
     match address.parse::<IpAddr>() {
+        Ok(ip) if stand_in::is_reserved(ip) => false,
         Ok(IpAddr::V4(ip)) => !(ip.is_unspecified() || ip.is_multicast() || ip.is_broadcast()),
         Ok(IpAddr::V6(ip)) => !(ip.is_unspecified() || ip.is_multicast()),
         // A browser hides its host addresses behind names that only its own network resolves (mDNS).
@@ -122,6 +124,8 @@ mod tests {
             "candidate:1 1 udp 1 224.0.0.251 5353 typ host",
             "candidate:1 1 udp 1 255.255.255.255 9 typ host",
             "candidate:1 1 udp 1 0.0.0.0 9 typ host",
+            "candidate:1 1 udp 1 0.0.0.1 9 typ host",
+            "candidate:1 1 udp 1 100::1 9 typ host",
             "candidate:1 1 udp 1 ff02::1 9 typ host",
             "candidate:1 1 udp 1 victim.example 53 typ host",
             "candidate:1 1 udp 1 192.0.2.7 0 typ host",

@@ -2,8 +2,8 @@
 //!
 //! - A connection's driver tells when it ends, however it ends: a panic in the stack must close its link.
 //! - Sockets are [`LinkSocket`]s. They do without segmentation offload, whose receive buffers would cost 96 KB for each.
-//! - Names are looked up with limited patience, because a driver that looks up a name does nothing else meanwhile;
-//!   and TCP, which a remote's candidate could aim anywhere, is refused.
+//! - Names are looked up beside the driver, which does nothing else while it waits for one: see [`crate::stand_in`].
+//! - TCP, which a remote's candidate could aim anywhere, is refused.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,28 +19,23 @@ use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, Runtime, TokioRuntime,
 };
 
-use crate::limits::{LOOKUP_ENTRIES, LOOKUP_LIFETIME, LOOKUP_PATIENCE};
-use crate::socket::{LinkSocket, StartupThrottle, WireCounters};
+use crate::limits::{LOOKUP_ENTRIES, LOOKUP_LIFETIME};
+use crate::socket::{LinkSocket, LinkSockets, SocketHandle};
 
 type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// The runtime of one connection.
 pub(crate) struct LinkRuntime {
     lookups: Arc<Lookups>,
-    throttle: Arc<StartupThrottle>,
-    counters: Arc<WireCounters>,
+    sockets: Arc<LinkSockets>,
     ended: watch::Sender<bool>,
 }
 
 impl LinkRuntime {
     /// Also returns what turns true when the connection's driver has ended.
-    pub(crate) fn new(
-        lookups: Arc<Lookups>,
-        throttle: Arc<StartupThrottle>,
-        counters: Arc<WireCounters>,
-    ) -> (Self, watch::Receiver<bool>) {
+    pub(crate) fn new(lookups: Arc<Lookups>, sockets: Arc<LinkSockets>) -> (Self, watch::Receiver<bool>) {
         let (ended, has_ended) = watch::channel(false);
-        (Self { lookups, throttle, counters, ended }, has_ended)
+        (Self { lookups, sockets, ended }, has_ended)
     }
 }
 
@@ -60,7 +55,7 @@ impl Runtime for LinkRuntime {
     }
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
-        Ok(Arc::new(LinkSocket::new(socket, Arc::clone(&self.throttle), &self.counters)?))
+        Ok(Arc::new(SocketHandle(Arc::new(LinkSocket::new(socket, Arc::clone(&self.sockets))?))))
     }
 
     fn wrap_tcp_listener(&self, _: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
@@ -72,7 +67,8 @@ impl Runtime for LinkRuntime {
     }
 
     fn resolve_host<'a>(&'a self, host: &'a str) -> Boxed<'a, io::Result<Vec<SocketAddr>>> {
-        Box::pin(Lookups::resolve(Arc::clone(&self.lookups), host.to_owned()))
+        let resolved = self.lookups.resolve(host, &self.sockets);
+        Box::pin(std::future::ready(resolved))
     }
 
     /// Tokio's clock, so that a test may move it.
@@ -81,8 +77,8 @@ impl Runtime for LinkRuntime {
     }
 
     fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
-        self.throttle.round();
-        if self.throttle.admits() {
+        self.sockets.driver_sleeps();
+        if self.sockets.throttle().admits() {
             Box::pin(tokio::time::sleep(duration))
         } else {
             // Not a sleep of no time, which tokio rounds up to a millisecond.
@@ -135,22 +131,32 @@ struct Lookup {
 }
 
 impl Lookups {
-    async fn resolve(lookups: Arc<Self>, host: String) -> io::Result<Vec<SocketAddr>> {
+    /// The addresses of a name that is known, or stand-ins for them while it is looked up. Waits for nothing.
+    fn resolve(&self, host: &str, sockets: &Arc<LinkSockets>) -> io::Result<Vec<SocketAddr>> {
         if let Ok(address) = host.parse() {
             return Ok(vec![address]);
         }
-        let addresses = lookups.addresses(&host);
-        // In a task of its own, so that it ends, and is remembered, even when nobody waits for it any more.
-        let lookup = tokio::spawn(async move {
+        let addresses = self.addresses(host);
+        match addresses.get() {
+            Some(known) if known.is_empty() => return Err(io::ErrorKind::NotFound.into()),
+            Some(known) => return Ok(known.clone()),
+            None => {}
+        }
+        let stand_in = sockets.stand_ins().add().ok_or(io::ErrorKind::QuotaExceeded)?;
+        let (host, sockets) = (host.to_owned(), Arc::downgrade(sockets));
+        tokio::spawn(async move {
             let look_up =
                 || async { tokio::net::lookup_host(host.as_str()).await.map(Iterator::collect).unwrap_or_default() };
-            addresses.get_or_init(look_up).await.clone()
+            let found = addresses.get_or_init(look_up).await.clone();
+            if let Some(sockets) = sockets.upgrade() {
+                for (waiting, to) in sockets.stand_ins().found(stand_in, found) {
+                    if let Some(sender) = waiting.sender.upgrade() {
+                        sender.send_kept(&waiting.datagram, to);
+                    }
+                }
+            }
         });
-        match tokio::time::timeout(LOOKUP_PATIENCE, lookup).await {
-            Ok(Ok(addresses)) if !addresses.is_empty() => Ok(addresses),
-            Ok(_) => Err(io::ErrorKind::NotFound.into()),
-            Err(_) => Err(io::ErrorKind::TimedOut.into()),
-        }
+        Ok(stand_in.addresses().to_vec())
     }
 
     fn addresses(&self, host: &str) -> Arc<OnceCell<Vec<SocketAddr>>> {

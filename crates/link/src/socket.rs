@@ -1,17 +1,22 @@
-//! A link's UDP sockets as the webrtc crate sees them: counted, and throttled while the link opens.
+//! A link's UDP sockets as the webrtc crate sees them: counted, throttled while the link opens, with fewer
+//! acknowledgements, and with stand-ins for servers whose names are being looked up.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, ready};
 
 use tokio::io::ReadBuf;
 use tokio::net::UdpSocket;
+use tokio::sync::Notify;
+use tokio::time::Instant;
 use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
 use crate::LinkStats;
+use crate::acks::{AckThinner, Outgoing, RecordExpansion};
+use crate::stand_in::{Destination, StandIns};
 
 /// IP and UDP headers of a datagram without options or extension headers.
 const fn header_bytes(is_ipv4: bool) -> u64 {
@@ -55,6 +60,7 @@ impl WireCounters {
 #[derive(Default)]
 pub(crate) struct StartupThrottle {
     is_lifted: AtomicBool,
+    /// The driver sleeps once in every round, after its work.
     rounds: AtomicU64,
     blocked_until: AtomicU64,
 }
@@ -76,31 +82,100 @@ impl StartupThrottle {
     fn delivered(&self) {
         self.blocked_until.store(self.rounds.load(Ordering::Relaxed) + ROUNDS_PER_DATAGRAM, Ordering::Relaxed);
     }
+}
 
-    /// The driver sleeps once in every round, after its work.
-    pub(crate) fn round(&self) {
-        self.rounds.fetch_add(1, Ordering::Relaxed);
+/// What the sockets of one link share.
+#[derive(Default)]
+pub(crate) struct LinkSockets {
+    throttle: StartupThrottle,
+    counters: Arc<WireCounters>,
+    expansion: RecordExpansion,
+    stand_ins: StandIns<LinkSocket>,
+    /// Told of every round of the driver.
+    round: Notify,
+}
+
+impl LinkSockets {
+    pub(crate) fn new(counters: Arc<WireCounters>) -> Arc<Self> {
+        Arc::new(Self { counters, ..Self::default() })
+    }
+
+    pub(crate) fn throttle(&self) -> &StartupThrottle {
+        &self.throttle
+    }
+
+    pub(crate) fn stand_ins(&self) -> &StandIns<LinkSocket> {
+        &self.stand_ins
+    }
+
+    /// The driver has done its work and goes to sleep.
+    pub(crate) fn driver_sleeps(&self) {
+        self.throttle.rounds.fetch_add(1, Ordering::Release);
+        self.round.notify_one();
+    }
+
+    /// How often the driver has gone to sleep.
+    pub(crate) fn rounds(&self) -> u64 {
+        self.throttle.rounds.load(Ordering::Acquire)
+    }
+
+    /// Returns when the driver goes to sleep, or has since the last call.
+    pub(crate) async fn round(&self) {
+        self.round.notified().await;
     }
 }
 
 /// One socket of a link.
 pub(crate) struct LinkSocket {
     socket: UdpSocket,
-    throttle: Arc<StartupThrottle>,
-    /// `None` for the socket that asks for mDNS names: it hears the whole local network's questions.
-    counters: Option<Arc<WireCounters>>,
+    shared: Arc<LinkSockets>,
+    acks: Mutex<AckThinner>,
+    /// Asks for mDNS names, and hears the whole local network's questions: not counted.
+    is_mdns: bool,
 }
 
 impl LinkSocket {
-    pub(crate) fn new(
-        socket: std::net::UdpSocket,
-        throttle: Arc<StartupThrottle>,
-        counters: &Arc<WireCounters>,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(socket: std::net::UdpSocket, shared: Arc<LinkSockets>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let is_mdns = socket.local_addr()?.port() == rtc::mdns::MDNS_PORT;
-        let counters = (!is_mdns).then(|| Arc::clone(counters));
-        Ok(Self { socket: UdpSocket::from_std(socket)?, throttle, counters })
+        Ok(Self { socket: UdpSocket::from_std(socket)?, shared, acks: Mutex::default(), is_mdns })
+    }
+
+    /// Sends what was kept or held back. UDP may lose it as well.
+    pub(crate) fn send_kept(&self, datagram: &[u8], to: SocketAddr) {
+        if self.socket.try_send_to(datagram, to).is_ok() {
+            self.count_sent(to, datagram.len());
+        }
+    }
+
+    fn count_sent(&self, to: SocketAddr, bytes: usize) {
+        if !self.is_mdns {
+            self.shared.counters.sent(to, bytes);
+        }
+    }
+
+    fn acks(&self) -> MutexGuard<'_, AckThinner> {
+        self.acks.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends the held acknowledgement when its time has come.
+    fn release_at(socket: Weak<Self>, mut due: Instant) {
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep_until(due).await;
+                let Some(socket) = socket.upgrade() else { return };
+                let outcome = socket.acks().due(Instant::now());
+                match outcome {
+                    Some(Ok((datagram, to))) => socket.send_kept(&datagram, to),
+                    Some(Err(later)) => {
+                        due = later;
+                        continue;
+                    }
+                    None => {}
+                }
+                return;
+            }
+        });
     }
 }
 
@@ -110,16 +185,36 @@ impl fmt::Debug for LinkSocket {
     }
 }
 
-impl AsyncUdpSocket for LinkSocket {
+/// A link's socket as the webrtc crate holds it.
+#[derive(Debug)]
+pub(crate) struct SocketHandle(pub(crate) Arc<LinkSocket>);
+
+impl AsyncUdpSocket for SocketHandle {
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        self.0.socket.local_addr()
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-        let sent = ready!(self.socket.poll_send_to(cx, transmit.contents, transmit.destination))?;
-        if let Some(counters) = &self.counters {
-            counters.sent(transmit.destination, sent);
+        let (socket, datagram) = (&self.0, transmit.contents);
+        let to = match socket.shared.stand_ins.destination(transmit.destination, socket, datagram)? {
+            Destination::Address(to) => to,
+            Destination::Kept => return Poll::Ready(Ok(datagram.len())),
+        };
+        let shared = &socket.shared;
+        shared.expansion.observe(datagram);
+        let held = {
+            let mut acks = socket.acks();
+            let was_held = acks.is_holding();
+            (acks.outgoing(Instant::now(), datagram, to, &shared.expansion), was_held)
+        };
+        if let (Outgoing::Held(due), was_held) = held {
+            if !was_held {
+                LinkSocket::release_at(Arc::downgrade(socket), due);
+            }
+            return Poll::Ready(Ok(datagram.len()));
         }
+        let sent = ready!(socket.socket.poll_send_to(cx, datagram, to))?;
+        socket.count_sent(to, sent);
         Poll::Ready(Ok(sent))
     }
 
@@ -129,7 +224,8 @@ impl AsyncUdpSocket for LinkSocket {
         buffers: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        if !self.throttle.admits() {
+        let (socket, shared) = (&self.0, &self.0.shared);
+        if !shared.throttle.admits() {
             // The driver does not sleep meanwhile, and asks again in its next round.
             cx.waker().wake_by_ref();
             return Poll::Pending;
@@ -138,15 +234,17 @@ impl AsyncUdpSocket for LinkSocket {
             return Poll::Ready(Ok(0));
         };
         let mut buffer = ReadBuf::new(buffer);
-        let source = ready!(self.socket.poll_recv_from(cx, &mut buffer))?;
-        let received = buffer.filled().len();
-        self.throttle.delivered();
-        if let Some(counters) = &self.counters {
-            counters.received(source, received);
+        let source = ready!(socket.socket.poll_recv_from(cx, &mut buffer))?;
+        let datagram = buffer.filled();
+        shared.throttle.delivered();
+        if !socket.is_mdns {
+            shared.counters.received(source, datagram.len());
         }
-        meta.addr = source;
-        meta.len = received;
-        meta.stride = received.max(1);
+        shared.expansion.observe(datagram);
+        socket.acks().received(datagram.len());
+        meta.addr = shared.stand_ins.source(source);
+        meta.len = datagram.len();
+        meta.stride = meta.len.max(1);
         Poll::Ready(Ok(1))
     }
 }

@@ -1,6 +1,6 @@
 //! Links over the webrtc crate.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use voicemesh_wire::signaling::Signal;
 
 use crate::outbox::Outbox;
 use crate::runtime::Lookups;
-use crate::{Link, LinkConfig, LinkSink, LinkStack, LinkStats, SendError, Stream, task};
+use crate::{Link, LinkConfig, LinkSink, LinkStack, LinkStats, SendError, Stream, addresses, task};
 
 /// Opens links over the webrtc crate, on a tokio runtime with time and I/O enabled.
 pub struct WebRtc {
@@ -22,8 +22,8 @@ pub struct WebRtc {
 /// Which of this machine's addresses links use.
 #[derive(Clone, Debug)]
 pub(crate) enum Addresses {
-    /// Those of all interfaces when a link is opened; loopback only if there is no other.
-    OfInterfaces,
+    /// Those of all interfaces when a link is opened, best first: see [`addresses`].
+    OfInterfaces { server: Option<IpAddr> },
     /// These and no others.
     Only(Vec<IpAddr>),
 }
@@ -33,13 +33,29 @@ impl WebRtc {
     /// other, so that two processes on a machine without a network reach each other too.
     #[must_use]
     pub fn new(runtime: Handle) -> Self {
-        Self { runtime, addresses: Addresses::OfInterfaces, lookups: Arc::default() }
+        Self { runtime, addresses: Addresses::OfInterfaces { server: None }, lookups: Arc::default() }
+    }
+
+    /// The server at which peers meet. Links opened from now on prefer the local address that leads to it.
+    pub fn set_server(&mut self, address: Option<IpAddr>) {
+        if let Addresses::OfInterfaces { server } = &mut self.addresses {
+            *server = address;
+        }
     }
 
     /// Links will use these addresses of this machine and no others.
     #[must_use]
     pub fn on_addresses(self, addresses: Vec<IpAddr>) -> Self {
         Self { addresses: Addresses::Only(addresses), ..self }
+    }
+}
+
+impl Addresses {
+    pub(crate) fn to_bind(&self) -> Vec<SocketAddr> {
+        match self {
+            Self::OfInterfaces { server } => addresses::of_interfaces(*server),
+            Self::Only(addresses) => addresses.iter().map(|&ip| SocketAddr::new(ip, 0)).collect(),
+        }
     }
 }
 

@@ -12,11 +12,12 @@ use voicemesh_wire::signaling::Signal;
 use webrtc::data_channel::DataChannelEvent;
 use webrtc::peer_connection::{RTCIceCandidateInit, RTCSessionDescription};
 
-use crate::connection::{Connection, Reports};
+use crate::connection::{Connection, ROUNDS_TO_FLUSH, Reports};
 use crate::fragment::{self, Cutter, Joined, Joiner};
 use crate::limits::{
-    LOSSY_PACKET_BYTES, NUDGE_INTERVAL, OPEN_LIMIT, RELIABLE_IN_FLIGHT_BYTES, REMOTE_CANDIDATES, RETRY_INTERVAL,
-    ROUND_TRIP_INTERVAL, SETTLE_INTERVAL,
+    ACKNOWLEDGEMENT_DELAY, CHUNK_HEADER_BYTES, DATAGRAM_CHUNK_BYTES, FRAGMENT_BYTES, IN_FLIGHT_BYTES,
+    IN_FLIGHT_FOR_VOICE_BYTES, LOSSY_PACKET_BYTES, NUDGE_INTERVAL, OPEN_LIMIT, RELIABLE_IN_FLIGHT_BYTES,
+    REMOTE_CANDIDATES, RETRY_INTERVAL, ROUND_TRIP_INTERVAL, SETTLE_INTERVAL,
 };
 use crate::outbox::{LossyStream, Outbox};
 use crate::pace::Pacer;
@@ -89,11 +90,23 @@ struct LinkTask<'a> {
     progress: Progress,
     voice: Pacer,
     unreliable: Pacer,
+    reliable_outstanding: usize,
+    datagram: Datagram,
     cutter: Option<Cutter>,
     joiner: Joiner,
     round_trip: Option<Duration>,
+    /// The stack's latest measurement, to know a new one by.
+    last_stun_round_trip: Option<Duration>,
     /// When to look again at what is in flight or waits.
     look_again: Option<Instant>,
+}
+
+/// What SCTP has been handed and may bundle in one datagram.
+#[derive(Default)]
+struct Datagram {
+    chunk_bytes: usize,
+    /// The driver's rounds when the latest part was handed over.
+    round: u64,
 }
 
 /// How far the two descriptions have come.
@@ -130,9 +143,12 @@ impl<'a> LinkTask<'a> {
             progress: Progress::Opening { since: now, next_nudge: now + NUDGE_INTERVAL },
             voice: Pacer::new(now),
             unreliable: Pacer::new(now),
+            reliable_outstanding: 0,
+            datagram: Datagram::default(),
             cutter: None,
             joiner: Joiner::default(),
             round_trip: None,
+            last_stun_round_trip: None,
             look_again: None,
         }
     }
@@ -204,13 +220,21 @@ impl<'a> LinkTask<'a> {
         }
     }
 
+    /// STUN measures with every keep-alive; in between, the acknowledgements of voice bound the round trip from above.
     async fn measure_round_trip(&mut self, now: Instant) {
         self.progress = Progress::Open { next_round_trip: now + ROUND_TRIP_INTERVAL };
-        if let Some(last) = self.connection.round_trip().await {
-            let smoothed = self.round_trip.map_or(last, |smoothed| (smoothed * 7 + last) / 8);
-            self.round_trip = Some(smoothed);
-            self.outbox.count(|stats| stats.round_trip = Some(smoothed));
+        let last = self.connection.round_trip().await;
+        if last.is_some() && last != self.last_stun_round_trip {
+            self.last_stun_round_trip = last;
+            self.round_trip = smoothed(self.round_trip, last);
         }
+        if let Some(acknowledged) = self.voice.take_fastest_acknowledgement()
+            && self.round_trip.is_none_or(|known| acknowledged < known || acknowledged > known + ACKNOWLEDGEMENT_DELAY)
+        {
+            self.round_trip = Some(acknowledged);
+        }
+        let round_trip = self.round_trip;
+        self.outbox.count(|stats| stats.round_trip = round_trip);
     }
 
     async fn empty_outbox(&mut self) -> Result<(), CloseReason> {
@@ -392,24 +416,28 @@ impl<'a> LinkTask<'a> {
 
     /// Sends what the pace allows.
     async fn send_lossy(&mut self, stream: LossyStream) -> Result<Left, CloseReason> {
-        let pacer = match stream {
-            LossyStream::Voice => &mut self.voice,
-            LossyStream::Unreliable => &mut self.unreliable,
-        };
-        let channel = self.connection.channel(stream.into());
+        let connection = self.connection;
+        let channel = connection.channel(stream.into());
         let (mut waiting, offered_bytes) = self.outbox.peek_lossy(stream);
         let now = Instant::now();
+        let pacer = self.pacer(stream);
         if pacer.oldest().is_some() {
-            pacer.outstanding(channel.outstanding_bytes().await.map_err(gone)?);
+            pacer.outstanding(now, channel.outstanding_bytes().await.map_err(gone)?);
         }
         if waiting.is_some() {
             pacer.offered(now, offered_bytes);
         }
-        while waiting.is_some_and(|bytes| pacer.admits(now, bytes, self.round_trip)) {
+        while let Some(bytes) = waiting
+            && self.has_room(stream.into(), bytes)
+            && let round_trip = self.round_trip
+            && self.pacer(stream).admits(now, bytes, round_trip)
+        {
             let Some(packet) = self.outbox.next_lossy(stream) else { break };
             let bytes = packet.len();
+            self.begin_chunk(bytes).await;
             channel.send(writable(packet)).await.map_err(gone)?;
-            pacer.sent(now, bytes);
+            self.datagram.round = connection.rounds();
+            self.pacer(stream).sent(now, bytes);
             self.outbox.count(|stats| {
                 stats.sent_bytes += bytes as u64;
                 *match stream {
@@ -419,23 +447,64 @@ impl<'a> LinkTask<'a> {
             });
             waiting = self.outbox.peek_lossy(stream).0;
         }
-        Ok(match (waiting, pacer.oldest()) {
+        Ok(match (waiting, self.pacer(stream).oldest()) {
             (Some(_), _) => Left::Waiting,
             (None, Some(_)) => Left::InFlight,
             (None, None) => Left::Nothing,
         })
     }
 
+    fn pacer(&mut self, stream: LossyStream) -> &mut Pacer {
+        match stream {
+            LossyStream::Voice => &mut self.voice,
+            LossyStream::Unreliable => &mut self.unreliable,
+        }
+    }
+
+    /// Whether SCTP's smallest window has room for a message.
+    fn has_room(&self, stream: Stream, bytes: usize) -> bool {
+        let in_flight =
+            self.voice.outstanding_bytes() + self.unreliable.outstanding_bytes() + self.reliable_outstanding;
+        let limit = match stream {
+            Stream::Voice => IN_FLIGHT_BYTES,
+            Stream::Reliable | Stream::Unreliable => IN_FLIGHT_BYTES - IN_FLIGHT_FOR_VOICE_BYTES,
+        };
+        in_flight + bytes <= limit
+    }
+
+    /// SCTP bundles what it is handed at once. Waits until it has sent that if this message would make the datagram too
+    /// large.
+    async fn begin_chunk(&mut self, bytes: usize) {
+        let chunk_bytes = (CHUNK_HEADER_BYTES + bytes).next_multiple_of(4);
+        if self.connection.rounds() >= self.datagram.round + ROUNDS_TO_FLUSH {
+            self.datagram.chunk_bytes = 0;
+        }
+        if self.datagram.chunk_bytes > 0 && self.datagram.chunk_bytes + chunk_bytes > DATAGRAM_CHUNK_BYTES {
+            self.connection.flushed().await;
+            self.datagram.chunk_bytes = 0;
+        }
+        self.datagram.chunk_bytes += chunk_bytes;
+    }
+
     /// Sends what fits beside what is unacknowledged.
     async fn send_reliable(&mut self) -> Result<Left, CloseReason> {
         let Some(mut cutter) = self.next_cutter() else { return Ok(Left::Nothing) };
-        let channel = &self.connection.reliable;
-        let mut outstanding = channel.outstanding_bytes().await.map_err(gone)?;
-        while outstanding < RELIABLE_IN_FLIGHT_BYTES {
+        let connection = self.connection;
+        let channel = &connection.reliable;
+        self.reliable_outstanding = channel.outstanding_bytes().await.map_err(gone)?;
+        while self.reliable_outstanding + FRAGMENT_BYTES <= RELIABLE_IN_FLIGHT_BYTES
+            && self.has_room(Stream::Reliable, FRAGMENT_BYTES)
+        {
             let (message, is_last) = cutter.next();
-            outstanding += message.len();
+            self.reliable_outstanding += message.len();
             let payload_bytes = message.len() as u64 - 1;
+            if payload_bytes > FRAGMENT_BYTES as u64 / 2 {
+                // In datagrams of their own, two are acknowledged at once.
+                self.connection.flushed().await;
+            }
+            self.begin_chunk(message.len()).await;
             channel.send(message).await.map_err(gone)?;
+            self.datagram.round = connection.rounds();
             self.outbox.count(|stats| {
                 stats.sent_bytes += payload_bytes;
                 stats.reliable_sent += u64::from(is_last);
@@ -453,6 +522,14 @@ impl<'a> LinkTask<'a> {
 
     fn next_cutter(&mut self) -> Option<Cutter> {
         self.cutter.take().or_else(|| self.outbox.next_reliable().map(Cutter::new))
+    }
+}
+
+/// A new sample counts for a half: with one every few seconds, more smoothing would show the path of a minute ago.
+fn smoothed(known: Option<Duration>, sample: Option<Duration>) -> Option<Duration> {
+    match (known, sample) {
+        (Some(known), Some(sample)) => Some((known + sample) / 2),
+        (known, sample) => sample.or(known),
     }
 }
 

@@ -8,8 +8,10 @@
 //! - `choice`: to whom links are wanted at all.
 //! - `lobby`: what is published, and the room's owner.
 //! - `signaling`: the WebSocket's life and what is said on it.
+//! - `liveness`: whether the server answers, and the connections opened beside one that does not.
 
 mod choice;
+mod liveness;
 mod lobby;
 mod negotiation;
 mod roster;
@@ -32,6 +34,7 @@ use voicemesh_wire::{ClientId, PeerId, SessionId};
 use crate::connect::ConnectFailure;
 use crate::event::ServerConnection;
 use choice::Choices;
+use liveness::{Beside, Path, Texts};
 use lobby::Lobby;
 use negotiation::Pair;
 use roster::Roster;
@@ -51,14 +54,14 @@ pub type MeshLink = LinkId<PeerId>;
 
 /// What moves a mesh's bytes. Nothing blocks; what happens later is told by [`CarrierEvent`]s.
 pub trait Carrier {
-    /// Opens a WebSocket to the server. Only one is open at a time; the number marks its events.
+    /// Opens a WebSocket to the server, beside those that are open. The number, never used twice, marks its events.
     fn open_socket(&mut self, generation: u32);
-    /// Closes it. No event follows.
-    fn close_socket(&mut self);
-    /// Sends a text frame.
-    fn send_text(&mut self, text: String);
-    /// Sends a binary frame. What must arrive and does not fit into the queue ends the socket, with an event.
-    fn send_packet(&mut self, reliability: Reliability, packet: Bytes);
+    /// Closes one. No event follows; what it was given before is still sent, if that can be.
+    fn close_socket(&mut self, generation: u32);
+    /// Sends a text frame on one.
+    fn send_text(&mut self, generation: u32, text: String);
+    /// Sends a binary frame on one. What must arrive and does not fit into the queue ends the socket, with an event.
+    fn send_packet(&mut self, generation: u32, reliability: Reliability, packet: Bytes);
     /// Opens a link.
     fn open_link(&mut self, link: MeshLink, role: Role, ice_servers: &[IceServer]);
     /// Hands the remote's word to a link.
@@ -90,6 +93,19 @@ pub enum CarrierEvent {
         /// What.
         event: LinkEvent,
     },
+    /// The machine's network did something.
+    Path(PathChange),
+}
+
+/// What happens to the network under all connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathChange {
+    /// No address of this machine leads to the server any more.
+    Lost,
+    /// Another address or another way leads to the server than before, or one does again.
+    Changed,
+    /// The machine slept: what is connected may be dead, and what arrives first may be old.
+    Woke,
 }
 
 /// What a WebSocket does.
@@ -107,6 +123,8 @@ pub enum SocketEvent {
     Failed(ConnectFailure),
     /// It is gone, or could not be opened; in words for a person.
     Closed(String),
+    /// The server closed it because another connection of this peer and run took over (close code 4001).
+    TakenOver,
 }
 
 /// What a mesh is made from.
@@ -237,6 +255,11 @@ pub struct Mesh<C> {
     carrier: C,
     random: Random,
     socket: Socket,
+    beside: Beside,
+    /// Of connections; see [`Carrier::open_socket`].
+    generations: u32,
+    path: Path,
+    texts: Texts,
     roster: Roster,
     pairs: BTreeMap<PeerId, Pair>,
     choices: Choices,
@@ -261,6 +284,10 @@ impl<C: Carrier> Mesh<C> {
             config,
             carrier,
             socket: Socket::Stopped,
+            beside: Beside::default(),
+            generations: 0,
+            path: Path::default(),
+            texts: Texts::default(),
             pairs: BTreeMap::new(),
             server_connection: None,
             ice_servers: Vec::new(),
@@ -315,11 +342,8 @@ impl<C: Carrier> Mesh<C> {
     /// Something that the carrier saw.
     pub fn handle(&mut self, now: Duration, event: CarrierEvent) {
         match event {
-            CarrierEvent::Socket { generation, event } => {
-                if self.socket.generation() == Some(generation) {
-                    self.socket_event(now, event);
-                }
-            }
+            CarrierEvent::Socket { generation, event } => self.socket_event(now, generation, event),
+            CarrierEvent::Path(change) => self.path_changed(now, change),
             CarrierEvent::Link { link, event } => self.link_event(now, link, event),
         }
     }
@@ -380,12 +404,28 @@ impl<C: Carrier> Network for Mesh<C> {
         self.network_events.pop_front()
     }
 
-    fn send_to_server(&mut self, _now: Duration, reliability: Reliability, packet: Bytes) -> Result<(), NetworkError> {
+    fn send_to_server(&mut self, now: Duration, reliability: Reliability, packet: Bytes) -> Result<(), NetworkError> {
         // Without a socket the loss has been reported, or is about to be.
-        if self.socket.is_open() {
-            self.carrier.send_packet(reliability, packet);
+        if let Some(generation) = self.socket.generation().filter(|_| self.socket.is_open()) {
+            match reliability {
+                Reliability::Reliable => self.keep_text(now, &packet),
+                Reliability::Unreliable => self.relay_used(now),
+            }
+            self.carrier.send_packet(generation, reliability, packet);
         }
         Ok(())
+    }
+
+    fn reaches_server(&self) -> bool {
+        self.server_is_reached()
+    }
+
+    fn server_answered_since(&self, since: Duration) -> bool {
+        self.has_answered_since(since)
+    }
+
+    fn link_stalled(&mut self, now: Duration, _link: MeshLink) {
+        self.ask_server(now);
     }
 
     fn send_to_client(&mut self, _: Duration, _: PeerId, _: Delivery, _: Bytes) -> Result<(), NetworkError> {

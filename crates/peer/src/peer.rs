@@ -30,6 +30,7 @@ use crate::mesh::{Mesh, MeshConfig, TransactionId};
 use crate::options::{JoinError, JoinOptions};
 use crate::record::Recorder;
 use crate::server_url::ServerUrl;
+use crate::sleep_watch::SleepWatch;
 use crate::sound::Sound;
 use crate::tls::Tls;
 
@@ -132,6 +133,7 @@ impl Peer {
             untold: RefCell::default(),
             snapshot_due: Duration::ZERO,
             game: Game::new(options.positional, options.handedness, &game),
+            sleep: SleepWatch::start(),
         };
         let engine_wake = wake.clone();
         let thread = std::thread::Builder::new()

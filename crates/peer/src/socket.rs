@@ -9,6 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout};
@@ -18,10 +19,12 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 use voicemesh_session::network::Reliability;
 use voicemesh_wire::limits::{JSON_MESSAGE_BYTES, UNRELIABLE_PACKET_BYTES};
 use voicemesh_wire::packet::{self, Kind};
+use voicemesh_wire::signaling::CLOSE_TAKEN_OVER;
 
 use crate::connect::Connector;
 use crate::inbox::{EngineGone, Inbox};
 use crate::mesh::{CarrierEvent, SocketEvent};
+use crate::network_watch::NetworkWatch;
 
 /// Voice waiting to be written. When there is more, the oldest is dropped.
 const VOICE_PACKETS: usize = 32;
@@ -33,6 +36,9 @@ const DATA_PACKETS_AT_ONCE: usize = 8;
 const VOICE_AGE: Duration = Duration::from_millis(400);
 /// What must arrive and waits to be written; a server that lets more than this pile up is as good as gone.
 const RELIABLE_BYTES: usize = 1024 * 1024;
+/// What the server's machine has not acknowledged after this ends the connection.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(15);
 /// What waits when the socket is closed is still written, for so long.
 const FAREWELL: Duration = Duration::from_millis(700);
 /// A message from the server: a roster of a full room with everyone's metadata is the largest.
@@ -75,10 +81,11 @@ impl Socket {
         connector: Arc<Connector>,
         generation: u32,
         inbox: Inbox,
+        watch: NetworkWatch,
         farewell: SyncSender<Infallible>,
     ) -> Self {
         let outgoing = Arc::new(Outgoing::default());
-        let task = Task { connector, generation, inbox, outgoing: outgoing.clone() };
+        let task = Task { connector, generation, inbox, watch, outgoing: outgoing.clone() };
         let (abandon, abandoned) = oneshot::channel();
         runtime.spawn(async move {
             task.run(abandoned).await;
@@ -159,6 +166,7 @@ struct Task {
     connector: Arc<Connector>,
     generation: u32,
     inbox: Inbox,
+    watch: NetworkWatch,
     outgoing: Arc<Outgoing>,
 }
 
@@ -178,13 +186,23 @@ impl Task {
         }
     }
 
+    fn connected(&self, tcp: &TcpStream) {
+        if let Ok(server) = tcp.peer_addr() {
+            self.watch.reached(server);
+        }
+        // Not needed for correctness: whether the server answers is asked of it.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let _ = socket2::SockRef::from(tcp).set_tcp_user_timeout(Some(UNACKNOWLEDGED_LIMIT));
+    }
+
     async fn connect_and_serve(&self) -> Result<(), SocketEvent> {
         let config = WebSocketConfig::default()
             .max_message_size(Some(MESSAGE_BYTES))
             .max_frame_size(Some(MESSAGE_BYTES))
             .read_buffer_size(BUFFER_BYTES)
             .write_buffer_size(BUFFER_BYTES);
-        let (websocket, connection) = self.connector.connect(config, &|_| {}).await.map_err(SocketEvent::Failed)?;
+        let (websocket, connection) =
+            self.connector.connect(config, &|tcp| self.connected(tcp)).await.map_err(SocketEvent::Failed)?;
         for event in [SocketEvent::Connected(connection), SocketEvent::Open] {
             self.tell(event).await.map_err(|EngineGone| SocketEvent::Closed(String::new()))?;
         }
@@ -226,7 +244,14 @@ impl Task {
                 let told = match message.map_err(|error| ended(&error))? {
                     Message::Text(text) => self.tell(SocketEvent::Text(text.as_str().to_owned())).await,
                     Message::Binary(packet) => self.packet(packet).await,
-                    Message::Close(_) => return Err("it closed the connection".to_owned()),
+                    Message::Close(frame) => {
+                        let code = frame.map(|frame| u16::from(frame.code));
+                        if code == Some(CLOSE_TAKEN_OVER) {
+                            let _ = self.tell(SocketEvent::TakenOver).await;
+                            return Ok(());
+                        }
+                        return Err("it closed the connection".to_owned());
+                    }
                     Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
                 };
                 // Without an engine nobody wants it any more, and what is being written goes on.

@@ -38,6 +38,8 @@ pub struct Tally {
     /// Of these, DTLS records too short to hold a voice packet of a test: acknowledgements and FORWARD-TSN.
     pub control_packets: u64,
     pub control_bytes: u64,
+    /// UDP payload of the largest datagram.
+    pub largest: usize,
 }
 
 impl Tally {
@@ -45,6 +47,7 @@ impl Tally {
         let bytes = datagram.len() as u64 + HEADER_BYTES;
         self.packets += 1;
         self.bytes += bytes;
+        self.largest = self.largest.max(datagram.len());
         if datagram.first().is_some_and(|&first| first < 4) {
             self.stun_packets += 1;
             self.stun_bytes += bytes;
@@ -63,6 +66,7 @@ impl Tally {
             stun_bytes: self.stun_bytes - earlier.stun_bytes,
             control_packets: self.control_packets - earlier.control_packets,
             control_bytes: self.control_bytes - earlier.control_bytes,
+            largest: self.largest,
         }
     }
 
@@ -113,7 +117,7 @@ impl Wire {
         static WIRES: AtomicU64 = AtomicU64::new(0);
         let mut draws = ChaCha8Rng::seed_from_u64(WIRES.fetch_add(1, Ordering::Relaxed));
         tokio::spawn(async move {
-            let mut buffer = [0; 2048];
+            let mut buffer = [0; 64 * 1024];
             let mut delayed: VecDeque<(Instant, Vec<u8>)> = VecDeque::new();
             let mut number = 0_usize;
             loop {

@@ -14,13 +14,13 @@ impl Carrier for Recorded {
         self.sockets.push(generation);
     }
 
-    fn close_socket(&mut self) {}
+    fn close_socket(&mut self, _: u32) {}
 
-    fn send_text(&mut self, text: String) {
+    fn send_text(&mut self, _: u32, text: String) {
         self.texts.push(text);
     }
 
-    fn send_packet(&mut self, _: Reliability, _: Bytes) {}
+    fn send_packet(&mut self, _: u32, _: Reliability, _: Bytes) {}
 
     fn open_link(&mut self, _: MeshLink, _: Role, _: &[IceServer]) {}
 
