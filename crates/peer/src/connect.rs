@@ -1,7 +1,7 @@
 //! From a server's address to an open WebSocket: proxy, addresses, TLS, upgrade; and what to say when one of them fails.
 //!
 //! - `proxy`, `tunnel`: whether the connection goes through a proxy, and how.
-//! - `dial`, `addresses`, `race`, `nat64`: a TCP connection by any address of a host (RFC 8305).
+//! - `dial`, `resolve`, `addresses`, `race`, `nat64`: a TCP connection by any address of a host (RFC 8305).
 //! - `answer`, `first_bytes`: what answered in place of a server.
 //! - `tls_servers`: which servers are never connected to without TLS again.
 
@@ -13,6 +13,7 @@ mod first_bytes;
 mod nat64;
 mod proxy;
 mod race;
+mod resolve;
 mod tls_servers;
 mod tunnel;
 
@@ -230,8 +231,8 @@ impl Connector {
                 limited(socks(proxy, target, &named, on_tcp)).await
             }
             ProxyKind::Socks5 => {
-                let addresses = dial::lookup(&host, port).await;
-                let addresses = addresses.map_err(|failure| ProxyFailure::NoAddress(Box::new(failure)))?;
+                let addresses = resolve::lookup(&host, port).await;
+                let (addresses, _) = addresses.map_err(|failure| ProxyFailure::NoAddress(Box::new(failure)))?;
                 let mut last = ProxyFailure::Silent;
                 for address in addresses::ordered(&addresses, &[]).into_iter().take(MAX_SOCKS_TARGETS) {
                     match limited(socks(proxy, TargetAddr::Ip(address), &named, on_tcp)).await {

@@ -4,16 +4,14 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tokio::net::{TcpStream, lookup_host};
-use tokio::time::timeout;
+use tokio::net::TcpStream;
 
 use super::addresses::ordered;
 use super::failure::{AddressFailure, ConnectFailure, Unreached};
+use super::nat64;
 use super::race::{Attempt, race};
-use super::{nat64, proxy};
+use super::resolve::{lookup, lookup_ipv6};
 
-/// The system's resolver has this long. It asks each name server twice, five seconds each, before it gives up on one.
-const LOOKUP_LIMIT: Duration = Duration::from_secs(15);
 /// All attempts to connect together have this long.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
 
@@ -24,46 +22,19 @@ pub(super) async fn dial(
     port: u16,
     suspects: &[IpAddr],
 ) -> Result<(SocketAddr, TcpStream), ConnectFailure> {
-    let addresses = ordered(&lookup(host, port).await?, suspects);
-    let failed = match race(&addresses, CONNECT_LIMIT, TcpStream::connect).await {
+    let (resolved, later) = lookup(host, port).await?;
+    let order = |addresses: &[SocketAddr]| ordered(addresses, suspects);
+    let failed = match race(&order(&resolved), later, order, CONNECT_LIMIT, TcpStream::connect).await {
         Ok(connected) => return connected_to(connected),
         Err(failed) => failed,
     };
     let translated = through_nat64(&failed).await;
-    if let Ok(connected) = race(&translated, CONNECT_LIMIT, TcpStream::connect).await {
+    let nothing = std::future::ready(Vec::new());
+    if let Ok(connected) = race(&translated, nothing, <[SocketAddr]>::to_vec, CONNECT_LIMIT, TcpStream::connect).await {
         return connected_to(connected);
     }
     Err(ConnectFailure::Unreached(unreached(failed)))
 }
-
-/// All addresses of a host, in the order in which the system would try them (RFC 6724).
-pub(super) async fn lookup(host: &str, port: u16) -> Result<Vec<SocketAddr>, ConnectFailure> {
-    let name = proxy::with_port(host, port);
-    match timeout(LOOKUP_LIMIT, lookup_host((host, port))).await {
-        Err(_) => Err(ConnectFailure::LookupFailed("this machine's name server does not answer".to_owned())),
-        Ok(Ok(addresses)) => {
-            let addresses: Vec<SocketAddr> = addresses.collect();
-            tracing::debug!(%name, ?addresses, "looked up");
-            if addresses.is_empty() { Err(ConnectFailure::UnknownHost) } else { Ok(addresses) }
-        }
-        Ok(Err(error)) => Err(match host.split_once('%') {
-            Some((_, zone)) => ConnectFailure::UnknownZone(zone.to_owned()),
-            None => not_looked_up(&error),
-        }),
-    }
-}
-
-/// The resolver's own codes are not passed on by the standard library; its texts are.
-fn not_looked_up(error: &io::Error) -> ConnectFailure {
-    let text = error.to_string();
-    if text.contains("emporary failure") || error.raw_os_error() == Some(WSATRY_AGAIN) {
-        return ConnectFailure::LookupFailed("this machine's name server does not answer, or it is offline".to_owned());
-    }
-    ConnectFailure::UnknownHost
-}
-
-/// What Windows says where others say "temporary failure".
-const WSATRY_AGAIN: i32 = 11_002;
 
 fn connected_to((address, stream): (SocketAddr, TcpStream)) -> Result<(SocketAddr, TcpStream), ConnectFailure> {
     stream.set_nodelay(true).map_err(|error| ConnectFailure::Io(error.to_string()))?;
@@ -83,7 +54,7 @@ async fn through_nat64(failed: &[Attempt]) -> Vec<SocketAddr> {
     if unrouted.is_empty() {
         return Vec::new();
     }
-    let Ok(known) = lookup(nat64::WELL_KNOWN_NAME, 0).await else { return Vec::new() };
+    let Ok(known) = lookup_ipv6(nat64::WELL_KNOWN_NAME).await else { return Vec::new() };
     let prefixes = nat64::prefixes(known.into_iter().filter_map(|address| match address.ip() {
         IpAddr::V6(address) => Some(address),
         IpAddr::V4(_) => None,

@@ -15,14 +15,16 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// An attempt that came to nothing; `None` if it was still under way at the end.
 pub(super) type Attempt = (SocketAddr, Option<io::Error>);
 
-/// Connects to the first of `addresses` that answers, within `limit` for all together. `addresses` are in the order in which
-/// they are tried.
+/// Connects to the first of `addresses` that answers, within `limit` for all together. They are in the order in which they are
+/// tried; those that come `later` are put before the ones not yet tried, and all of these into `order`.
 ///
 /// # Errors
 ///
 /// What became of each attempt. Addresses that were never tried are not among them.
 pub(super) async fn race<T, D, F>(
     addresses: &[SocketAddr],
+    later: impl Future<Output = Vec<SocketAddr>>,
+    order: impl Fn(&[SocketAddr]) -> Vec<SocketAddr>,
     limit: Duration,
     dial: D,
 ) -> Result<(SocketAddr, T), Vec<Attempt>>
@@ -33,6 +35,7 @@ where
     let began = Instant::now();
     let mut attempts = Attempts::new(addresses, limit);
     let mut running = FuturesUnordered::new();
+    tokio::pin!(later);
     loop {
         let now = began.elapsed();
         while let Some(address) = attempts.poll_start(now) {
@@ -46,6 +49,7 @@ where
                 Ok(connection) => return Ok((address, connection)),
                 Err(error) => attempts.handle_failure(began.elapsed(), address, error),
             },
+            more = &mut later, if attempts.is_expecting => attempts.handle_more(&more, &order),
             () = sleep(timeout.saturating_sub(now)) => {}
         }
     }
@@ -55,6 +59,8 @@ where
 #[derive(Debug)]
 struct Attempts {
     untried: VecDeque<SocketAddr>,
+    /// More addresses may come.
+    is_expecting: bool,
     next_at: Duration,
     deadline: Duration,
     under_way: Vec<SocketAddr>,
@@ -64,7 +70,24 @@ struct Attempts {
 impl Attempts {
     fn new(addresses: &[SocketAddr], limit: Duration) -> Self {
         let untried = addresses.iter().copied().collect();
-        Self { untried, next_at: Duration::ZERO, deadline: limit, under_way: Vec::new(), failed: Vec::new() }
+        Self {
+            untried,
+            is_expecting: true,
+            next_at: Duration::ZERO,
+            deadline: limit,
+            under_way: Vec::new(),
+            failed: Vec::new(),
+        }
+    }
+
+    fn handle_more(&mut self, more: &[SocketAddr], order: impl Fn(&[SocketAddr]) -> Vec<SocketAddr>) {
+        self.is_expecting = false;
+        let known = |address: &SocketAddr| {
+            self.under_way.contains(address) || self.failed.iter().any(|(failed, _)| failed == address)
+        };
+        let new = more.iter().copied().filter(|address| !known(address));
+        let all: Vec<SocketAddr> = new.chain(self.untried.iter().copied()).collect();
+        self.untried = order(&all).into();
     }
 
     /// An address to try now.
@@ -80,7 +103,8 @@ impl Attempts {
 
     /// When to look again if no attempt ends before; `None` if the race is over.
     fn poll_timeout(&self, now: Duration) -> Option<Duration> {
-        if now >= self.deadline || (self.untried.is_empty() && self.under_way.is_empty()) {
+        let is_done = self.untried.is_empty() && self.under_way.is_empty() && !self.is_expecting;
+        if now >= self.deadline || is_done {
             return None;
         }
         Some(if self.untried.is_empty() { self.deadline } else { self.next_at.min(self.deadline) })
@@ -131,6 +155,7 @@ mod tests {
         let addresses: Vec<SocketAddr> = (0..fates.len()).map(address).collect();
         let number = |of: SocketAddr| addresses.iter().position(|one| *one == of).expect("one of them");
         let mut attempts = Attempts::new(&addresses, LIMIT);
+        attempts.handle_more(&[], <[SocketAddr]>::to_vec);
         let mut running: Vec<(Duration, usize, bool)> = Vec::new();
         let (mut now, mut began) = (Duration::ZERO, Vec::new());
         let ended = |winner, now: Duration, began, attempts: Attempts| {
@@ -193,6 +218,22 @@ mod tests {
         assert_eq!(outcome.failed, [(1, true), (0, false), (2, false)]);
         let many = run(&[Fate::Silence; 64]);
         assert_eq!((many.took, many.began.len()), (LIMIT.as_millis(), 40));
+    }
+
+    #[test]
+    fn addresses_that_come_later_are_tried_next_and_waited_for() {
+        let mut attempts = Attempts::new(&[address(0), address(1)], LIMIT);
+        assert_eq!(attempts.poll_start(Duration::ZERO), Some(address(0)));
+        attempts.handle_more(&[address(0), address(2)], <[SocketAddr]>::to_vec);
+        assert_eq!(attempts.poll_start(ATTEMPT_DELAY), Some(address(2)));
+        assert_eq!(attempts.poll_start(2 * ATTEMPT_DELAY), Some(address(1)));
+
+        let mut attempts = Attempts::new(&[address(0)], LIMIT);
+        assert_eq!(attempts.poll_start(Duration::ZERO), Some(address(0)));
+        attempts.handle_failure(Duration::ZERO, address(0), io::ErrorKind::ConnectionRefused.into());
+        assert_eq!(attempts.poll_timeout(Duration::ZERO), Some(LIMIT), "more may come");
+        attempts.handle_more(&[], <[SocketAddr]>::to_vec);
+        assert_eq!(attempts.poll_timeout(Duration::ZERO), None);
     }
 
     #[test]
