@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use voicemesh_session::server::DropReason;
 use voicemesh_session::{Delivery, Server, ServerConfig, ServerOutput, Verdict};
+use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{
     ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, MetadataChanges, PeerInfo, RosterMark,
     ServerLimits, ServerMessage, Signal, TakenOver, apply_metadata, roster_hash,
@@ -27,6 +29,8 @@ pub use password::{Digest, Knock, Question, Salt, digest};
 
 /// A connection from which another has taken over is still read for this long, for what was on its way.
 const TAKEN_OVER_GRACE: Duration = Duration::from_secs(2);
+/// What is unreliable is passed on from it for this long: later it has waited in a connection that was dead.
+const TAKEN_OVER_VOICE: Duration = Duration::from_millis(500);
 
 /// What holds for every room of a server.
 #[derive(Clone, Debug, Default)]
@@ -364,6 +368,12 @@ impl Room {
 
     /// A session packet of a connection that has joined. What is relayed shares `packet`'s memory.
     pub fn packet(&mut self, now: Duration, from: ConnectionId, packet: &Bytes, out: &mut impl Outbox) -> Verdict {
+        if let Some(former) = self.former.get(&from)
+            && now + TAKEN_OVER_GRACE >= former.closes_at + TAKEN_OVER_VOICE
+            && packet::open(packet).is_ok_and(|(header, _)| header.kind == Kind::ServerRelayUnreliable)
+        {
+            return Verdict::Dropped(DropReason::NotJoined);
+        }
         self.session.receive(now, self.present(from), packet, &mut Packets(out))
     }
 

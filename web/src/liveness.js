@@ -9,6 +9,7 @@ const ANSWER_LIMIT_MS = 1500;
 const BESIDE_AFTER_MS = 2000;
 const ASK_INTERVAL_MS = 100;
 const ASK_AGAIN_MS = 1000;
+const ASK_IN_USE_MS = 2000;
 const PINGS = 16;
 
 export class Liveness {
@@ -19,6 +20,8 @@ export class Liveness {
   #inUseUntil = -Infinity;
   /** Nothing is known to reach the server. */
   silent = false;
+  /** The browser says that there is no network. */
+  lost = false;
   /** The server does not know the question. */
   unsupported = false;
 
@@ -33,7 +36,6 @@ export class Liveness {
   /** @param {number} now */
   heard(now) {
     this.heardAt = now;
-    this.silent = false;
   }
 
   /** The relay carries speech, one way or the other. @param {number} now */
@@ -58,6 +60,7 @@ export class Liveness {
     if (index < 0) return null;
     const { at } = this.#pings[index];
     this.#pings.splice(0, index + 1);
+    this.silent = this.lost = false;
     this.answered = at;
     this.roundTripMs = this.roundTripMs === 0 ? now - at : (7 * this.roundTripMs + now - at) / 8;
     return at;
@@ -76,10 +79,13 @@ export class Liveness {
    */
   update(now) {
     const first = this.#pings[0];
-    const unansweredMs = first ? now - Math.max(first.at, this.heardAt) : 0;
-    this.silent ||= unansweredMs >= ANSWER_LIMIT_MS;
-    const quietMs = now < this.#inUseUntil ? QUIET_IN_USE_MS : QUIET_MS;
-    const ask = first ? now >= this.#askedAt + ASK_AGAIN_MS : now >= this.heardAt + quietMs;
+    // What else comes is no answer: only one direction may work.
+    const unansweredMs = first ? now - first.at : 0;
+    this.silent = this.lost || unansweredMs >= ANSWER_LIMIT_MS;
+    const inUse = now < this.#inUseUntil;
+    const quietMs = inUse ? QUIET_IN_USE_MS : QUIET_MS;
+    const due = now >= this.heardAt + quietMs || (inUse && now >= this.#askedAt + ASK_IN_USE_MS);
+    const ask = first ? now >= this.#askedAt + ASK_AGAIN_MS : due;
     return { ask, beside: unansweredMs >= BESIDE_AFTER_MS };
   }
 }

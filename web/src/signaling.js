@@ -131,7 +131,7 @@ export class Signaling {
 
   /** There is no network: nothing is known to arrive. @param {number} now */
   pathLost(now) {
-    if (this.#liveness) this.#liveness.silent = true;
+    if (this.#liveness) this.#liveness.silent = this.#liveness.lost = true;
     this.ask(now);
   }
 

@@ -136,7 +136,11 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.outgoing.lock().end.get_or_insert(End::Wanted);
+        let mut queue = self.outgoing.lock();
+        queue.end.get_or_insert(End::Wanted);
+        // Speech that could not be written by now goes by another connection, or is old.
+        queue.voice.clear();
+        drop(queue);
         self.outgoing.changed.notify_one();
     }
 }

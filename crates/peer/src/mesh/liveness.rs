@@ -15,6 +15,8 @@ use super::{Carrier, Mesh, PathChange};
 const QUIET_IN_USE: Duration = Duration::from_millis(700);
 /// Otherwise after this: a little more than the usual interval of its roster marks.
 const QUIET: Duration = Duration::from_secs(6);
+/// So often even if something comes: only what is answered shows that what is said arrives.
+const ASK_IN_USE: Duration = Duration::from_secs(2);
 /// For so long after a relayed packet the relay counts as in use.
 const IN_USE: Duration = Duration::from_secs(2);
 /// A server that has not answered for this long is not counted on.
@@ -34,6 +36,11 @@ const PINGS: usize = 16;
 const ATTEMPT_INTERVAL: Duration = Duration::from_millis(1200);
 /// Where there is no connection in use, the intervals grow up to this.
 const LONGEST_ATTEMPT_INTERVAL: Duration = Duration::from_secs(5);
+/// Most attempts are given up after this and four round trips, before the system repeats what it sent first: a TCP connection that
+/// begins so waits 3 s for anything that is lost later (RFC 6298 §5.7). …
+const SHORT_ATTEMPT: Duration = Duration::from_millis(950);
+/// … One of so many may take longer, for servers that are slow.
+const LONG_ATTEMPT_EVERY: u32 = 4;
 /// Attempts that are being opened at a time, besides a first one that may wait for a sleeping host.
 const ATTEMPTS: usize = 3;
 /// A join on a connection opened beside is given up after this.
@@ -75,7 +82,6 @@ impl Liveness {
 
     pub(super) fn heard(&mut self, now: Duration) {
         self.heard_at = now;
-        self.is_silent = false;
     }
 
     pub(super) fn heard_at(&self) -> Duration {
@@ -107,15 +113,19 @@ impl Liveness {
         Some(asked_at)
     }
 
-    /// For how long it has been asked and silent.
+    /// For how long a question has had no answer. What else comes is none: only one direction may work.
     fn unanswered_for(&self, now: Duration) -> Duration {
-        self.pings.front().map_or(Duration::ZERO, |ping| now.saturating_sub(ping.at.max(self.heard_at)))
+        self.pings.front().map_or(Duration::ZERO, |ping| now.saturating_sub(ping.at))
     }
 
     fn wants_question(&self, now: Duration) -> bool {
-        let quiet = if now < self.in_use_until { QUIET_IN_USE } else { QUIET };
-        let is_quiet = self.pings.is_empty() && now >= self.heard_at + quiet;
-        is_quiet || (!self.pings.is_empty() && now >= self.asked_at + ASK_AGAIN)
+        if !self.pings.is_empty() {
+            return now >= self.asked_at + ASK_AGAIN;
+        }
+        if now < self.in_use_until {
+            return now >= self.heard_at + QUIET_IN_USE || now >= self.asked_at + ASK_IN_USE;
+        }
+        now >= self.heard_at + QUIET
     }
 }
 
@@ -135,6 +145,8 @@ pub(super) struct Beside {
 pub(super) struct Attempt {
     pub(super) generation: u32,
     pub(super) since: Duration,
+    /// It has the time of several attempts.
+    is_long: bool,
 }
 
 impl Beside {
@@ -322,7 +334,7 @@ impl<C: Carrier> Mesh<C> {
             Socket::Opening { memory, .. } => memory.has_joined,
             Socket::Joined { liveness, .. } => {
                 let unanswered_for = liveness.unanswered_for(now);
-                liveness.is_silent |= unanswered_for >= ANSWER_LIMIT;
+                liveness.is_silent = unanswered_for >= ANSWER_LIMIT;
                 round_trip = liveness.round_trip.unwrap_or_default();
                 self.beside.urgent_since.is_some() || unanswered_for >= BESIDE_AFTER
             }
@@ -346,6 +358,7 @@ impl<C: Carrier> Mesh<C> {
         if self.beside.joining.is_some() {
             return;
         }
+        self.close_late(now, round_trip);
         let due = match self.beside.next_at {
             Some(due) => due,
             None => now + self.first_attempt_after(),
@@ -378,7 +391,8 @@ impl<C: Carrier> Mesh<C> {
             self.carrier.close_socket(oldest.generation);
         }
         let generation = self.next_generation();
-        self.beside.opening.push_back(Attempt { generation, since: now });
+        let is_long = !self.socket.is_joined() || self.beside.attempts.is_multiple_of(LONG_ATTEMPT_EVERY);
+        self.beside.opening.push_back(Attempt { generation, since: now, is_long });
         self.carrier.open_socket(generation);
     }
 
@@ -386,7 +400,7 @@ impl<C: Carrier> Mesh<C> {
     pub(super) fn beside_open(&mut self, now: Duration, generation: u32) {
         self.beside.opening.retain(|attempt| attempt.generation != generation);
         self.close_opening();
-        self.beside.joining = Some(Attempt { generation, since: now });
+        self.beside.joining = Some(Attempt { generation, since: now, is_long: false });
     }
 
     /// An attempt has failed. The next one begins at its time.
@@ -396,6 +410,16 @@ impl<C: Carrier> Mesh<C> {
             self.beside.joining = None;
         }
         self.carrier.close_socket(generation);
+    }
+
+    fn close_late(&mut self, now: Duration, round_trip: Duration) {
+        let limit = SHORT_ATTEMPT + 4 * round_trip;
+        let is_late = |attempt: &Attempt| !attempt.is_long && now >= attempt.since + limit;
+        let late: Vec<u32> =
+            self.beside.opening.iter().filter(|attempt| is_late(attempt)).map(|attempt| attempt.generation).collect();
+        for generation in late {
+            self.beside_closed(generation);
+        }
     }
 
     fn close_opening(&mut self) {

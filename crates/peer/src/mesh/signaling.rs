@@ -462,7 +462,7 @@ impl<C: Carrier> Mesh<C> {
             },
             (None, _) => return self.try_again_later(now, why, failure, Duration::ZERO),
         };
-        let Attempt { generation, since } = next;
+        let Attempt { generation, since, .. } = next;
         let was_open = self.socket.is_open();
         self.end_connection(DisconnectReason::Lost);
         self.lobby_lost();
