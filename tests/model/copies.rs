@@ -11,7 +11,7 @@ use crate::room::Room;
 fn say(room: &mut Room, frame: &'static [u8], copies: &[u8], pause_follows: bool) -> Reached {
     let frame = Bytes::from_static(frame);
     room.with(0, |client, now, net| {
-        client.send_spoken(now, net, &Spoken { frame, pause_follows, copies, wants_copies: &|_| true })
+        client.send_spoken(now, net, &Spoken { pause_follows, copies, wants_copies: &|_| true, ..Spoken::plain(frame) })
     })
 }
 

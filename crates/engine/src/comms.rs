@@ -160,6 +160,7 @@ impl<N: Network> Comms<N> {
     fn adapt(&mut self, now: Duration) {
         let Role::Client(client) = &mut self.role else { return };
         let Some(decision) = self.feedback.update(now, &ClientPaths(client)) else { return };
+        client.set_congested(decision.is_congested);
         client.relay_speech_to(now, &self.network, decision.relayed);
         if let Some((Who::Peer(peer), train)) = decision.train {
             let Train { number, packets, padding } = train;
@@ -407,6 +408,9 @@ impl<N: Network> Comms<N> {
         match &mut self.role {
             Role::None => {}
             Role::Client(client) => {
+                if event == NetworkEvent::PathChanged {
+                    self.feedback.network_changed();
+                }
                 client.network_event(now, &mut self.network, event);
                 self.drain_client(now);
             }
@@ -428,6 +432,8 @@ impl<N: Network> Comms<N> {
                     }
                     NetworkEvent::Connected
                     | NetworkEvent::Disconnected(_)
+                    | NetworkEvent::Resumed
+                    | NetworkEvent::PathChanged
                     | NetworkEvent::FromServer(_)
                     | NetworkEvent::LinkUp(_)
                     | NetworkEvent::LinkDown(_)

@@ -110,6 +110,8 @@ struct RedundancyTrial {
 pub(crate) struct Decision<P> {
     /// Speech to these goes through the relay.
     pub relayed: BTreeSet<Who<P>>,
+    /// More is sent than the uplink carries, or was a moment ago.
+    pub is_congested: bool,
     /// A train of probes to one of them.
     pub train: Option<(Who<P>, Train)>,
 }
@@ -232,7 +234,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         self.choose_plan(now, audience, seen);
         let wanted_bps = self.wanted_bps(audience);
         let train = self.uplink.train(now, wanted_bps).and_then(|train| Some((self.next_probed(audience)?, train)));
-        Some(Decision { relayed: self.relayed.clone(), train })
+        Some(Decision { relayed: self.relayed.clone(), is_congested: self.uplink.is_congested(now), train })
     }
 
     /// Reads all paths; what concerns one of them alone is settled with it.

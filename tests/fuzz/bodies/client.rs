@@ -211,7 +211,10 @@ impl Script {
                 let copies = [what >> 2 & 7, what >> 5];
                 let wants_copies = |_| true;
                 let (frame, pause_follows) = (frame.into(), what & 0x80 != 0);
-                let spoken = Spoken { frame, pause_follows, copies: &copies, wants_copies: &wants_copies };
+                let per_packet = input.u8() % 6;
+                let frames_per_packet = &|_| per_packet;
+                let wants_copies = &wants_copies;
+                let spoken = Spoken { frame, pause_follows, copies: &copies, wants_copies, frames_per_packet };
                 self.client.send_spoken(self.now, &mut self.net, &spoken);
                 let who = Who::Peer(what >> 6);
                 self.client.send_to(self.now, &mut self.net, who, |session, sender| {

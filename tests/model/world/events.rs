@@ -30,7 +30,8 @@ impl World {
         self.with_client(peer, |client, now, port| {
             let copies: &[u8] = if number.is_multiple_of(2) { &[1, 2] } else { &[] };
             let wants_copies = |_| !number.is_multiple_of(3);
-            let spoken = Spoken { frame, pause_follows: number.is_multiple_of(7), copies, wants_copies: &wants_copies };
+            let pause_follows = number.is_multiple_of(7);
+            let spoken = Spoken { pause_follows, copies, wants_copies: &wants_copies, ..Spoken::plain(frame) };
             client.send_spoken(now, port, &spoken).listeners
         })
     }

@@ -82,8 +82,10 @@ struct ProbeSent {
 
 #[derive(Clone, Copy, Debug)]
 struct Stall {
+    since: Duration,
     answers: u8,
     replace_at: Duration,
+    congested: bool,
 }
 
 /// Probes whose answer is still awaited; the oldest is given up first.
@@ -109,6 +111,25 @@ impl Health {
 
     pub(super) fn is_stalled(&self) -> bool {
         self.stall.is_some()
+    }
+
+    /// Since when the link is stalled, unless congestion is the reason: more packets would make that worse.
+    pub(super) fn dead_since(&self) -> Option<Duration> {
+        self.stall.filter(|stall| !stall.congested).map(|stall| stall.since)
+    }
+
+    /// Whether a stall is congestion by the uplink's estimate. Holds until the link is sound again.
+    pub(super) fn set_congested(&mut self, congested: bool) {
+        if let Some(stall) = &mut self.stall {
+            stall.congested = congested;
+        }
+    }
+
+    /// Takes the link for stalled until it answers. What it has not acknowledged stays remembered.
+    pub(super) fn doubt(&mut self, now: Duration) {
+        self.stall.get_or_insert(Stall { since: now, answers: 0, replace_at: now + REPLACE_AFTER, congested: false });
+        // The next probe is due at once.
+        self.last_probe_at = None;
     }
 
     /// Smoothed; `None` until measured.
@@ -170,7 +191,7 @@ impl Health {
         let threshold = self.stall_threshold();
         let is_stuck = oldest > threshold && now > self.progressed_at + threshold;
         if self.stall.is_none() && (is_stuck || asked_in_vain) {
-            self.stall = Some(Stall { answers: 0, replace_at: now + REPLACE_AFTER });
+            self.stall = Some(Stall { since: now, answers: 0, replace_at: now + REPLACE_AFTER, congested: false });
             care.stalled_now = true;
         }
         if let Some(stall) = &mut self.stall {

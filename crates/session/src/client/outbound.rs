@@ -108,6 +108,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     /// Acknowledges, probes, and leaves what has stalled.
     pub(super) fn care_for_links<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
         let mut stalled = Vec::new();
+        let is_congested = self.is_congested;
         for (id, link) in self.pairs.iter_mut() {
             let Some(common) = link.common.filter(|_| net.acknowledges_voice(id.peer)) else { continue };
             let times_acks = net.takes_path_feedback(id.peer);
@@ -126,11 +127,17 @@ impl<P: Copy + Ord + Debug> Client<P> {
             if let Some(token) = care.probe {
                 send(Probe { sender: common.you, token }.encode(common.session));
             }
-            if care.replace {
+            if care.replace && !is_congested {
                 net.replace_link(now, id);
             }
             if care.stalled_now {
-                stalled.push((id.peer, link.health.take_unacknowledged().collect::<Vec<_>>()));
+                let unacknowledged: Vec<_> = link.health.take_unacknowledged().collect();
+                link.health.set_congested(is_congested);
+                // What a full queue holds arrives, or was dropped for want of room: it is not sent again.
+                if !is_congested {
+                    net.link_stalled(now, id);
+                }
+                stalled.push((id.peer, if is_congested { Vec::new() } else { unacknowledged }));
             }
         }
         if !stalled.is_empty() {
