@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::skip;
 
 /// Every namespace of ours begins with this.
-const PREFIX: &str = "voicemesh";
+pub(crate) const PREFIX: &str = "voicemesh";
 
 /// Some hosts and the router between them; removed when dropped. Drop the programs inside first.
 pub struct Lab {
@@ -204,19 +204,19 @@ fn pair_rules(a: &Host, b: &Host, what: &str) -> String {
     rules
 }
 
-fn add_namespace(name: &str) -> Result<(), String> {
+pub(crate) fn add_namespace(name: &str) -> Result<(), String> {
     run(Command::new("ip").args(["netns", "add", name]))?;
     run(Command::new("ip").args(["-n", name, "link", "set", "lo", "up"]))
 }
 
-fn remove_namespace(name: &str) {
+pub(crate) fn remove_namespace(name: &str) {
     if let Err(error) = run(Command::new("ip").args(["netns", "delete", name])) {
         eprintln!("network namespace {name} stays behind: {error}");
     }
 }
 
 /// Removes what a killed test left behind.
-fn remove_abandoned() {
+pub(crate) fn remove_abandoned() {
     let Ok(entries) = std::fs::read_dir("/run/netns") else { return };
     for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
         let process =

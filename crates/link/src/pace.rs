@@ -1,5 +1,5 @@
-//! How much voice may be in flight: (2 round trips + 250 ms) × the rate it is spoken at, and beyond it now and then a
-//! packet. A lost packet stays in flight until the stack has found out and given it up, which takes another round trip.
+//! How much voice may be in flight: (a round trip + 250 ms) × the rate it is spoken at, more on a long way, and beyond it
+//! now and then a packet.
 //!
 //! SCTP holds what its congestion window does not let out, and its retransmission timer has a floor of a second. Left
 //! alone it would collect seconds of stale voice on a path that stalls; here what does not fit waits in a queue of a
@@ -16,6 +16,10 @@ use crate::limits::LOSSY_IN_FLIGHT_PACKETS;
 
 /// Beyond a round trip: the receiver may hold an acknowledgement back for 200 ms (RFC 9260 §6.2), and timers are coarse.
 const SLACK: Duration = Duration::from_millis(250);
+/// A lost packet stays in flight until the stack gives it up, which takes so many more round trips: one to learn of it, and
+/// one for each loss before it. On a short way that is within [`SLACK`].
+const GIVING_UP: u32 = 3;
+const SHORT_ROUND_TRIP: Duration = Duration::from_millis(60);
 /// After so long without a packet one goes, whatever is in flight …
 const PROBE_INTERVAL: Duration = Duration::from_millis(60);
 /// … up to so many times what may be: a path that is really gone is not fed for ever.
@@ -75,7 +79,8 @@ impl Pacer {
 
     /// Whether a packet of this size may be handed to SCTP now.
     pub(crate) fn admits(&self, now: Instant, bytes: usize, round_trip: Option<Duration>) -> bool {
-        let span = 2 * round_trip.unwrap_or(FIRST_ROUND_TRIP) + SLACK;
+        let round_trip = round_trip.unwrap_or(FIRST_ROUND_TRIP);
+        let span = round_trip + SLACK + GIVING_UP * round_trip.saturating_sub(SHORT_ROUND_TRIP);
         let allowed_bytes = (span.as_secs_f64() * self.rate.bytes_per_s) as u64;
         let quiet = self.in_flight.back().map(|&(sent_at, _)| now.saturating_duration_since(sent_at));
         let limit = if quiet >= Some(PROBE_INTERVAL) { allowed_bytes * MOST_PROBED } else { allowed_bytes };
@@ -178,6 +183,22 @@ mod tests {
         speak(&mut pacer, &mut now, 500, 100, stalled);
         assert_eq!(speak(&mut pacer, &mut now, 500, 100, stalled), 0, "not for ever");
         assert_eq!(speak(&mut pacer, &mut now, 50, 100, 3), 50, "and as before when the path is");
+    }
+
+    #[test]
+    fn on_a_long_way_a_second_of_lost_packets_in_flight_does_not_hold_speech_back() {
+        let now = Instant::now();
+        let mut pacer = Pacer::new(now);
+        let packets = 40;
+        for packet in 0..packets {
+            pacer.offered(now + packet * FRAME, u64::from(packet + 1) * 200);
+            pacer.sent(now + packet * FRAME, 200);
+        }
+        let later = now + packets * FRAME;
+        // A round trip's worth and every tenth packet of the last second and a half are not acknowledged.
+        pacer.outstanding(later, (15 + 25) * 200);
+        assert!(pacer.admits(later, 200, Some(Duration::from_millis(300))));
+        assert!(!pacer.admits(later, 200, Some(Duration::from_millis(50))));
     }
 
     #[test]
