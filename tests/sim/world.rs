@@ -119,6 +119,7 @@ impl World {
             room: "room".to_owned(),
             name: format!("peer {number}"),
             proof,
+            proof_without_tls: None,
             run: number as u32,
             relay_only: false,
             presence: Presence::Either,

@@ -13,18 +13,16 @@ use voicemesh_session::network::Reliability;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{IceServer, Signal};
 
+use crate::connect::Connector;
 use crate::inbox::Inbox;
 use crate::mesh::{Carrier, CarrierEvent, MeshLink};
 use crate::network_watch::NetworkWatch;
-use crate::server_url::ServerUrl;
 use crate::socket::Socket;
-use crate::tls::Tls;
 
 /// Sockets and links of one peer. Links are only made where they are allowed; without any, no WebRTC runs.
 pub(crate) struct RealCarrier {
     runtime: Handle,
-    url: ServerUrl,
-    tls: Tls,
+    connector: Arc<Connector>,
     inbox: Inbox,
     watch: NetworkWatch,
     /// Each socket's task holds a copy until it has said goodbye.
@@ -37,16 +35,14 @@ pub(crate) struct RealCarrier {
 impl RealCarrier {
     pub(crate) fn new(
         runtime: Handle,
-        url: ServerUrl,
-        tls: Tls,
+        connector: Arc<Connector>,
         inbox: Inbox,
         farewell: SyncSender<Infallible>,
     ) -> Self {
         let watch = NetworkWatch::start(&runtime, inbox.clone());
         Self {
             runtime,
-            url,
-            tls,
+            connector,
             inbox,
             watch,
             farewell,
@@ -66,9 +62,9 @@ impl fmt::Debug for RealCarrier {
 
 impl Carrier for RealCarrier {
     fn open_socket(&mut self, generation: u32) {
-        let (url, tls, inbox) = (self.url.clone(), self.tls.clone(), self.inbox.clone());
+        let (connector, inbox) = (self.connector.clone(), self.inbox.clone());
         let watch = self.watch.clone();
-        let socket = Socket::open(&self.runtime, url, tls, generation, inbox, watch, self.farewell.clone());
+        let socket = Socket::open(&self.runtime, connector, generation, inbox, watch, self.farewell.clone());
         self.sockets.insert(generation, socket);
     }
 

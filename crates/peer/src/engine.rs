@@ -389,7 +389,8 @@ impl Engine {
                 Event::PeerLeft { peer: member.peer, name: member.name, reason }
             }
             MeshEvent::MetadataChanged { peer, metadata } => Event::MetadataChanged { peer, metadata },
-            MeshEvent::ServerAway { why, retry_in } => Event::ServerAway { why, retry_in },
+            MeshEvent::ServerAway { why, failure, retry_in } => Event::ServerAway { why, failure, retry_in },
+            MeshEvent::ServerConnected(connection) => Event::ServerConnected(connection),
             MeshEvent::Refused { code, message, retry_after } => Event::Refused { code, message, retry_after },
             MeshEvent::Replaced => Event::Replaced,
             MeshEvent::Warned { code, message } => Event::Warned { code, message },
@@ -514,6 +515,7 @@ impl Engine {
             },
             recording: self.recorder.is_some(),
             name: self.name.clone(),
+            server_connection: mesh.server_connection().cloned(),
             ..Snapshot::default()
         };
         lobby::fill(&mut snapshot, mesh);

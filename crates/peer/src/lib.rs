@@ -31,6 +31,7 @@
 //! thread owns it together with the sound; the runtime's tasks only move bytes into bounded queues.
 
 mod carrier;
+mod connect;
 mod data;
 mod engine;
 mod event;
@@ -51,9 +52,11 @@ mod sound;
 mod switch;
 mod tls;
 
+pub use connect::{AddressFailure, ConnectFailure, PlainNotTried, ProxyFailure, Unreached};
 pub use data::SendError;
 pub use event::{
-    DeviceRole, ErrorCode, Event, MicrophoneState, PeerLeftReason, PeerState, Route, SendingState, Snapshot, Stamped,
+    DeviceRole, ErrorCode, Event, MicrophoneState, PeerLeftReason, PeerState, Route, SendingState, ServerConnection,
+    Snapshot, Stamped,
 };
 pub use game::{GridAxes, GridChange, MixVoice, PeerVoice, ProximityGrid, SpeakOptions, SpeakingTo, VoiceAudience};
 pub use lobby::{ConnectError, MetadataTransaction};

@@ -31,6 +31,8 @@ use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{ErrorCode, IceServer, Metadata, Password, Presence, Signal};
 use voicemesh_wire::{ClientId, PeerId, SessionId};
 
+use crate::connect::ConnectFailure;
+use crate::event::ServerConnection;
 use choice::Choices;
 use liveness::{Beside, Path, Texts};
 use lobby::Lobby;
@@ -109,12 +111,16 @@ pub enum PathChange {
 /// What a WebSocket does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SocketEvent {
+    /// The server is connected to, in this way; [`SocketEvent::Open`] follows.
+    Connected(ServerConnection),
     /// It is open.
     Open,
     /// A text frame came.
     Text(String),
     /// A binary frame came.
     Packet(Bytes),
+    /// It could not be opened.
+    Failed(ConnectFailure),
     /// It is gone, or could not be opened; in words for a person.
     Closed(String),
     /// The server closed it because another connection of this peer and run took over (close code 4001).
@@ -130,6 +136,9 @@ pub struct MeshConfig {
     pub name: String,
     /// Decides the own peer id.
     pub proof: IdentityProof,
+    /// Decides it if the server turns out to speak no TLS, although that was tried first (PROTOCOL.md §2). Without it no such
+    /// server is joined.
+    pub proof_without_tls: Option<IdentityProof>,
     /// Drawn once per process.
     pub run: u32,
     /// No links at all.
@@ -185,9 +194,13 @@ pub enum MeshEvent {
     ServerAway {
         /// What was seen.
         why: String,
+        /// The same for programs, if it could not be connected to.
+        failure: Option<ConnectFailure>,
         /// When it is tried again.
         retry_in: Duration,
     },
+    /// The server is connected to.
+    ServerConnected(ServerConnection),
     /// The server does not let this peer in; nothing is tried again.
     Refused {
         /// For programs.
@@ -251,6 +264,7 @@ pub struct Mesh<C> {
     pairs: BTreeMap<PeerId, Pair>,
     choices: Choices,
     lobby: Lobby,
+    server_connection: Option<ServerConnection>,
     ice_servers: Vec<IceServer>,
     server_relay_only: bool,
     network_events: VecDeque<NetworkEvent<PeerId>>,
@@ -275,6 +289,7 @@ impl<C: Carrier> Mesh<C> {
             path: Path::default(),
             texts: Texts::default(),
             pairs: BTreeMap::new(),
+            server_connection: None,
             ice_servers: Vec::new(),
             server_relay_only: false,
             network_events: VecDeque::new(),
@@ -297,6 +312,11 @@ impl<C: Carrier> Mesh<C> {
     /// One of them.
     pub fn member(&self, peer: PeerId) -> Option<&Member> {
         self.roster.member(peer)
+    }
+
+    /// The connection to the server: the present one, or the last.
+    pub fn server_connection(&self) -> Option<&ServerConnection> {
+        self.server_connection.as_ref()
     }
 
     /// The client id of somebody in the current session.
@@ -459,3 +479,6 @@ impl<C: Carrier> Network for Mesh<C> {
         self.replace(now, link);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -104,6 +104,7 @@ impl World {
             room: "room".to_owned(),
             name: "this".to_owned(),
             proof: prove(&InstallationSecret([7; 32]), "ws://test:80", "room", 0),
+            proof_without_tls: None,
             run: 1,
             relay_only: false,
             presence: Presence::Either,

@@ -11,7 +11,11 @@ use voicemesh_wire::signaling::{
     ServerMessage, decode_server,
 };
 
+use crate::connect::ConnectFailure;
+use crate::event::ServerConnection;
+
 use super::liveness::{Attempt, Liveness, Texts};
+use super::roster::Roster;
 use super::{Carrier, Mesh, MeshEvent, SocketEvent, TransactionError};
 
 /// The first reconnection waits up to this long, so that not everyone comes back at the same moment after a common outage;
@@ -124,7 +128,7 @@ impl<C: Carrier> Mesh<C> {
                 self.socket_lost(now, "it does not answer the join".to_owned(), Duration::ZERO);
             }
             Socket::Joined { liveness, silence_limit, .. } if now >= liveness.heard_at() + *silence_limit => {
-                self.socket_closed(now, "nothing comes from it any more".to_owned());
+                self.socket_closed(now, "nothing comes from it any more".to_owned(), None);
             }
             Socket::Stopped
             | Socket::Waiting { .. }
@@ -149,8 +153,11 @@ impl<C: Carrier> Mesh<C> {
             self.joining_event(now, generation, event);
         } else if self.beside.is_opening(generation) {
             match event {
+                SocketEvent::Connected(connection) => self.server_connected(connection),
                 SocketEvent::Open => self.open_beside_first(now, generation),
-                SocketEvent::Closed(_) | SocketEvent::TakenOver => self.beside_closed(generation),
+                SocketEvent::Failed(_) | SocketEvent::Closed(_) | SocketEvent::TakenOver => {
+                    self.beside_closed(generation);
+                }
                 SocketEvent::Text(_) | SocketEvent::Packet(_) => {}
             }
         }
@@ -162,7 +169,9 @@ impl<C: Carrier> Mesh<C> {
         }
         match event {
             SocketEvent::Open => self.socket_open(now),
-            SocketEvent::Closed(why) => self.socket_closed(now, why),
+            SocketEvent::Connected(connection) => self.server_connected(connection),
+            SocketEvent::Failed(failure) => self.socket_closed(now, failure.to_string(), Some(failure)),
+            SocketEvent::Closed(why) => self.socket_closed(now, why, None),
             // The answer to the join that took over is on its way on the other connection.
             SocketEvent::TakenOver if self.beside.has_joining() => {}
             SocketEvent::TakenOver => self.socket_lost(now, "another connection took over".to_owned(), Duration::ZERO),
@@ -174,8 +183,8 @@ impl<C: Carrier> Mesh<C> {
     /// A connection beside the one in use, on which the join has been sent.
     fn joining_event(&mut self, now: Duration, generation: u32, event: SocketEvent) {
         match event {
-            SocketEvent::Open | SocketEvent::Packet(_) => {}
-            SocketEvent::Closed(_) | SocketEvent::TakenOver => self.beside_closed(generation),
+            SocketEvent::Connected(_) | SocketEvent::Open | SocketEvent::Packet(_) => {}
+            SocketEvent::Failed(_) | SocketEvent::Closed(_) | SocketEvent::TakenOver => self.beside_closed(generation),
             SocketEvent::Text(text) => match decode_server(&text) {
                 Ok(ServerMessage::Joined(joined)) => self.joined_beside(now, generation, joined),
                 Ok(ServerMessage::Error { fatal: true, .. } | ServerMessage::GoingAway { .. }) => {
@@ -427,17 +436,31 @@ impl<C: Carrier> Mesh<C> {
         }
     }
 
+    /// Before the first join the own identity may still become that of a server without TLS.
+    fn server_connected(&mut self, connection: ServerConnection) {
+        let has_joined = self.socket.memory().is_some_and(|memory| memory.has_joined);
+        if !connection.encrypted
+            && !has_joined
+            && let Some(proof) = self.config.proof_without_tls.take()
+        {
+            self.config.proof = proof;
+            self.roster = Roster::new(proof.peer_id());
+        }
+        self.server_connection = Some(connection.clone());
+        self.tell(MeshEvent::ServerConnected(connection));
+    }
+
     /// The connection in use has ended. A further one that is being opened or joins already goes on in its place.
-    fn socket_closed(&mut self, now: Duration, why: String) {
+    fn socket_closed(&mut self, now: Duration, why: String, failure: Option<ConnectFailure>) {
         let Some(memory) = self.socket.memory() else { return };
         let away_since = self.socket.away_since().unwrap_or(now);
         let (next, joins) = match (self.beside.take_joining(), &self.socket) {
             (Some(attempt), _) => (attempt, true),
             (None, Socket::Opening { .. } | Socket::Joined { .. }) => match self.beside.take_oldest() {
                 Some(attempt) => (attempt, false),
-                None => return self.socket_lost(now, why, Duration::ZERO),
+                None => return self.try_again_later(now, why, failure, Duration::ZERO),
             },
-            (None, _) => return self.socket_lost(now, why, Duration::ZERO),
+            (None, _) => return self.try_again_later(now, why, failure, Duration::ZERO),
         };
         let Attempt { generation, since, .. } = next;
         let was_open = self.socket.is_open();
@@ -451,13 +474,17 @@ impl<C: Carrier> Mesh<C> {
             self.tell_network(NetworkEvent::Connected);
         }
         if was_open {
-            self.tell(MeshEvent::ServerAway { why, retry_in: Duration::ZERO });
+            self.tell(MeshEvent::ServerAway { why, failure, retry_in: Duration::ZERO });
         }
+    }
+
+    fn socket_lost(&mut self, now: Duration, why: String, at_least: Duration) {
+        self.try_again_later(now, why, None, at_least);
     }
 
     /// The socket is gone; the next is opened after a while, longer each time, and not at the same moment as everyone
     /// else's.
-    fn socket_lost(&mut self, now: Duration, why: String, at_least: Duration) {
+    fn try_again_later(&mut self, now: Duration, why: String, failure: Option<ConnectFailure>, at_least: Duration) {
         let Some(memory) = self.socket.memory() else { return };
         let away_since = self.socket.away_since().unwrap_or(now);
         self.end_connection(DisconnectReason::Lost);
@@ -475,7 +502,7 @@ impl<C: Carrier> Mesh<C> {
         let retry_in = retry_in.max(at_least);
         let memory = Memory { failures: memory.failures + 1, away_since, ..memory };
         self.socket = Socket::Waiting { until: now + retry_in, memory };
-        self.tell(MeshEvent::ServerAway { why, retry_in });
+        self.tell(MeshEvent::ServerAway { why, failure, retry_in });
     }
 
     fn end_connection(&mut self, reason: DisconnectReason) {
