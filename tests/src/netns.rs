@@ -161,8 +161,8 @@ impl Lab {
         inside(&["ip", "link", "add", "up1", "type", "veth", "peer", "name", &far, "netns", &self.router]);
         router(&["ip", "address", "add", &format!("10.78.{number}.1/24"), "dev", &far]);
         router(&["ip", "link", "set", &far, "up"]);
-        let translation = "table ip translation { chain post { type nat hook postrouting priority 100; \
-                           ip saddr 10.78.0.0/16 masquerade; } }";
+        let translation = "table ip translation {\n chain post {\n type nat hook postrouting priority 100;\n \
+                           ip saddr 10.78.0.0/16 masquerade\n }\n}";
         router(&["nft", translation]);
         inside(&["ip", "address", "add", &format!("10.78.{number}.2/24"), "dev", "up1"]);
         inside(&["ip", "link", "set", "up1", "up"]);
