@@ -188,8 +188,13 @@ impl Malice<'_> {
                 };
                 TextData { sender: id, recipient: to, text: "0" }.encode(session)
             }
-            7 => VoiceAck { sender: id, newest: self.rng.next_u32() as u16, earlier: self.rng.next_u32(), received_ms: None }
-                .encode(session),
+            7 => VoiceAck {
+                sender: id,
+                newest: self.rng.next_u32() as u16,
+                earlier: self.rng.next_u32(),
+                received_ms: None,
+            }
+            .encode(session),
             8 => Probe { sender: id, token: self.below(8) }.encode(session),
             9 => Probe { sender: id, token: self.below(8) }.encode_echo(session),
             _ => self.voice(session, id, &group),

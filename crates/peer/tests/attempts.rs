@@ -61,6 +61,7 @@ impl Carrier for Recorder {
         self.0.borrow_mut().2.push(text);
     }
 
+    fn ping(&mut self, _: u32, _: u16) {}
     fn send_packet(&mut self, _: u32, _: Reliability, _: Bytes) {}
 
     fn open_link(&mut self, link: MeshLink, role: Role, _: &[IceServer]) {
