@@ -109,6 +109,33 @@ impl Lab {
         in_namespace(&self.router, &["ip", "link", "set", &interface, if plugged { "up" } else { "down" }]);
     }
 
+    /// Gives a host another address of its network: the old one goes, and with it every route.
+    pub fn renumber(&self, host: &Host, last: u8) {
+        let [a, b, c, _] = host.address.octets();
+        let inside = |command: &[&str]| in_namespace(&host.namespace, command);
+        inside(&["ip", "address", "delete", &format!("{}/24", host.address), "dev", "up0"]);
+        inside(&["ip", "address", "add", &format!("{a}.{b}.{c}.{last}/24"), "dev", "up0"]);
+        inside(&["ip", "route", "replace", "default", "via", &format!("{a}.{b}.{c}.1")]);
+    }
+
+    /// Moves a host to another interface, behind a router that translates its addresses. The first interface is gone.
+    pub fn move_behind_nat(&self, host: &Host) {
+        let inside = |command: &[&str]| in_namespace(&host.namespace, command);
+        let router = |command: &[&str]| in_namespace(&self.router, command);
+        let (number, far) = (host.number, format!("nat{}", host.number));
+        inside(&["ip", "address", "flush", "dev", "up0"]);
+        inside(&["ip", "link", "set", "up0", "down"]);
+        inside(&["ip", "link", "add", "up1", "type", "veth", "peer", "name", &far, "netns", &self.router]);
+        router(&["ip", "address", "add", &format!("10.78.{number}.1/24"), "dev", &far]);
+        router(&["ip", "link", "set", &far, "up"]);
+        let translation = "table ip translation { chain post { type nat hook postrouting priority 100; \
+                           ip saddr 10.78.0.0/16 masquerade; } }";
+        router(&["nft", translation]);
+        inside(&["ip", "address", "add", &format!("10.78.{number}.2/24"), "dev", "up1"]);
+        inside(&["ip", "link", "set", "up1", "up"]);
+        inside(&["ip", "route", "replace", "default", "via", &format!("10.78.{number}.1")]);
+    }
+
     fn add_host(&mut self, lab: &str, number: usize) {
         let namespace = format!("{lab}-{number}");
         add_namespace(&namespace).unwrap_or_else(|error| panic!("{error}"));

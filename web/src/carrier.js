@@ -3,6 +3,8 @@
 import { RtcLink } from './link.js';
 
 const SUBPROTOCOL = 'voicemesh.v1';
+/** The close code of a connection from which another of this page took over. */
+const TAKEN_OVER = 4001;
 /** Late speech is worthless: while so much waits in the socket, packets that may be lost are. */
 const LOSSY_BUFFERED = 32 * 1024;
 const RELIABLE_BUFFERED = 1024 * 1024;
@@ -11,8 +13,8 @@ const RELIABLE_BUFFERED = 1024 * 1024;
 
 /** @implements {Carrier} */
 export class BrowserCarrier {
-  /** @type {WebSocket | null} */
-  #socket = null;
+  /** @type {Map<number, WebSocket>} by generation */
+  #sockets = new Map();
   /** @type {Map<string, RtcLink>} */
   #links = new Map();
 
@@ -29,35 +31,37 @@ export class BrowserCarrier {
 
   /** @param {number} generation */
   openSocket(generation) {
-    this.closeSocket();
     const socket = new WebSocket(this.url, SUBPROTOCOL);
-    this.#socket = socket;
+    this.#sockets.set(generation, socket);
     socket.binaryType = 'arraybuffer';
-    const signaling = () => (this.#socket === socket ? this.mesh?.signaling : undefined);
+    const signaling = () => (this.#sockets.get(generation) === socket ? this.mesh?.signaling : undefined);
     socket.onopen = () => signaling()?.opened(this.clock(), generation);
-    socket.onclose = ({ code }) => signaling()?.closed(this.clock(), generation, `the connection ended (${code})`);
+    socket.onclose = ({ code }) =>
+      signaling()?.closed(this.clock(), generation, `the connection ended (${code})`, code === TAKEN_OVER);
     socket.onmessage = ({ data }) => {
       if (typeof data === 'string') signaling()?.text(this.clock(), generation, data);
       else signaling()?.packet(this.clock(), generation, new Uint8Array(data));
     };
   }
 
-  closeSocket() {
-    const socket = this.#socket;
-    this.#socket = null;
+  /** @param {number} generation */
+  closeSocket(generation) {
+    const socket = this.#sockets.get(generation);
+    this.#sockets.delete(generation);
     if (!socket) return;
     socket.onopen = socket.onclose = socket.onmessage = null;
     socket.close();
   }
 
-  /** @param {string} text */
-  sendText(text) {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(text);
+  /** @param {number} generation @param {string} text */
+  sendText(generation, text) {
+    const socket = this.#sockets.get(generation);
+    if (socket?.readyState === WebSocket.OPEN) socket.send(text);
   }
 
-  /** @param {Uint8Array} packet @param {boolean} reliable */
-  sendPacket(packet, reliable) {
-    const socket = this.#socket;
+  /** @param {number} generation @param {Uint8Array} packet @param {boolean} reliable */
+  sendPacket(generation, packet, reliable) {
+    const socket = this.#sockets.get(generation);
     if (socket?.readyState !== WebSocket.OPEN) return;
     if (socket.bufferedAmount > (reliable ? RELIABLE_BUFFERED : LOSSY_BUFFERED)) {
       // What must arrive and cannot ends the socket: the next one begins with the whole state.

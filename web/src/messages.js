@@ -135,6 +135,7 @@ const READ = {
     peers: peers(m.peers), order: integer(m.order), ice_servers: iceServers(m.ice_servers ?? []), limits: limits(m.limits),
     relay_only: m.relay_only === true, roster: mark(m.roster),
     ...(m.room_metadata && { room_metadata: metadata(m.room_metadata) }),
+    ...(m.taken_over && { taken_over: { metadata: metadata(object(m.taken_over).metadata) } }),
   }),
   'peer-joined': (m) => ({ peer: peerInfo(m.peer) }),
   'peer-left': (m) => ({ peer: peerId(m.peer), reason: text(m.reason) }),
@@ -153,6 +154,7 @@ const READ = {
   },
   'going-away': (m) => ({ retry_after_ms: integer(m.retry_after_ms ?? 0) }),
   replaced: () => ({}),
+  pong: (m) => ({ token: integer(m.token, 0xffffffff) }),
 };
 
 /**
@@ -185,4 +187,6 @@ export const signalTo = (to, attempt, what) => ({ type: 'signal', to, attempt, s
 /** @param {Record<string, string | null>} set */
 export const setMetadata = (set) => ({ type: 'set-metadata', set });
 export const roster = () => ({ type: 'roster' });
+/** @param {number} token */
+export const ping = (token) => ({ type: 'ping', token });
 export const leave = () => ({ type: 'leave' });

@@ -25,6 +25,7 @@ import { Answers, Clock } from './clocks.js';
 import { Feedback } from './feedback.js';
 import { prove, secret, serverOrigin, takeInstance } from './identity.js';
 import { Mesh } from './mesh.js';
+import { watchNetwork } from './network.js';
 import { Playback } from './playback.js';
 import { GLOBAL } from './session.js';
 import { groups, people } from './snapshot.js';
@@ -97,10 +98,9 @@ export class Peer extends EventTarget {
       processing: { echo: true, noise: true, gain: true },
     };
     addEventListener('pagehide', () => this.leave());
-    addEventListener('online', () => this.#mesh?.signaling.hurry(clock()));
-    document.addEventListener('visibilitychange', () => {
-      if (document.visibilityState === 'visible') this.#mesh?.signaling.hurry(clock());
-    });
+    const mesh = () => this.#mesh;
+    const [changed, lost] = [() => mesh()?.pathChanged(clock()), () => mesh()?.pathLost(clock())];
+    watchNetwork({ changed, lost, shown: () => mesh()?.signaling.shown(clock()) });
     navigator.mediaDevices?.addEventListener('devicechange', () => this.#devicesChanged());
   }
 
@@ -195,7 +195,7 @@ export class Peer extends EventTarget {
     const session = this.#mesh?.session;
     const person = personId === null ? undefined : this.#mesh?.roster.members.get(personId);
     if (personId !== null && !person) throw new Error('This person has left.');
-    if (!session?.sendText(text, personId === null ? { group: GLOBAL } : { peer: personId })) {
+    if (!session?.sendText(clock(), text, personId === null ? { group: GLOBAL } : { peer: personId })) {
       throw new Error('The server is away: messages can be sent when it is back.');
     }
     this.#message({ from: this.#name, to: person ? person.info.name : 'room', mine: true, text, at: Date.now() });
@@ -367,7 +367,7 @@ export class Peer extends EventTarget {
     if (now >= this.#tickedAt + TICK_EVERY_MS - 5) {
       this.#tickedAt = now;
       const ahead = Date.now() - now;
-      if (ahead > this.#ahead + SLEPT_MS) this.#mesh?.signaling.woke(now);
+      if (ahead > this.#ahead + SLEPT_MS) this.#mesh?.pathChanged(now, true);
       this.#ahead = ahead;
       this.#playback?.tick(now);
       this.#mesh?.tick(now);

@@ -29,6 +29,7 @@ mod mic;
 pub mod microphone;
 mod output;
 pub mod people;
+mod reach;
 mod serve;
 mod signals;
 pub mod slash;

@@ -1,6 +1,7 @@
 //! A room under a virtual clock, with an outbox that remembers.
 
 mod lobby;
+mod taking_over;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ struct Sent {
     texts: BTreeMap<ConnectionId, Vec<ServerMessage>>,
     packets: Vec<(ConnectionId, Bytes, Delivery)>,
     closed: Vec<(ConnectionId, CloseReason)>,
+    handed_over: Vec<(ConnectionId, ConnectionId)>,
     congested: Option<ConnectionId>,
 }
 
@@ -39,6 +41,10 @@ impl Outbox for Sent {
 
     fn is_congested(&self, to: ConnectionId) -> bool {
         self.congested == Some(to)
+    }
+
+    fn hand_over(&mut self, from: ConnectionId, to: ConnectionId) {
+        self.handed_over.push((from, to));
     }
 
     fn close(&mut self, to: ConnectionId, reason: CloseReason) {
@@ -90,7 +96,11 @@ impl World {
     }
 
     fn join(&mut self, connection: ConnectionId, person: u8) -> Joined {
-        self.try_join(connection, join_of(person)).expect("the join is in order");
+        self.join_as(connection, join_of(person))
+    }
+
+    fn join_as(&mut self, connection: ConnectionId, join: Join) -> Joined {
+        self.try_join(connection, join).expect("the join is in order");
         let told = self.told(connection).into_iter().find_map(|message| match message {
             ServerMessage::Joined(joined) => Some(joined),
             _ => None,
@@ -175,12 +185,12 @@ fn a_peer_that_comes_back_has_its_peer_id_and_soon_enough_its_client_id() {
 }
 
 #[test]
-fn a_second_connection_of_a_peer_replaces_the_first() {
+fn another_run_of_a_peer_replaces_the_first() {
     let mut world = World::new();
     let first = world.join(A, 1);
     world.join(B, 2);
     world.told(A);
-    let again = world.join(C, 1);
+    let again = world.join_as(C, Join { run: 77, ..join_of(1) });
     assert_eq!((again.you, again.client, again.order), (first.you, first.client, first.order));
     assert_eq!(world.told(A), [ServerMessage::Replaced]);
     assert_eq!(world.sent.closed, [(A, CloseReason::Replaced)]);

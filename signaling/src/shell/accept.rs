@@ -33,6 +33,9 @@ const OPENING: Duration = Duration::from_secs(10);
 /// is looked at.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT_BYTES: u32 = 16 * 1024;
+/// What a peer's machine has not acknowledged after this ends the connection.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(15);
 /// How long one connection may speak HTTP, and then as long again for the answer that is under way, so that nobody keeps
 /// its place by reading the page slowly or not at all. Who is not done by then connects again.
 const HTTP: Duration = Duration::from_secs(30);
@@ -84,7 +87,11 @@ fn set_options(socket: &TcpStream) {
     // Neither is needed for correctness, and a connection that is gone already refuses both.
     let _ = socket.set_nodelay(true);
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES);
+    {
+        let socket = socket2::SockRef::from(socket);
+        let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
+        let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_LIMIT));
+    }
 }
 
 async fn serve(hub: Arc<Hub>, router: Router, tls: Option<TlsAcceptor>, socket: TcpStream, address: SocketAddr) {

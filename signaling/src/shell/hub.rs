@@ -348,6 +348,15 @@ impl Outbox for Desk<'_> {
         self.mailboxes.get(&to).is_some_and(|mailbox| mailbox.is_congested())
     }
 
+    fn hand_over(&mut self, from: ConnectionId, to: ConnectionId) {
+        if let (Some(old), Some(new)) = (self.mailboxes.get(&from), self.mailboxes.get(&to)) {
+            for packet in old.take_texts() {
+                let put = new.packet(self.now, packet, Delivery::Reliable);
+                self.count(put);
+            }
+        }
+    }
+
     fn close(&mut self, to: ConnectionId, reason: CloseReason) {
         if let Some(mailbox) = self.mailboxes.get(&to) {
             mailbox.end(self.now, reason);
