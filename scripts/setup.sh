@@ -60,6 +60,7 @@ check_for_testing() {
     have conntrack || want "conntrack (a router that forgets its mappings)" conntrack ""
     have turnserver || want "coturn (STUN and TURN in a namespace)" coturn ""
     have nginx || want "nginx (a reverse proxy in a namespace)" nginx-light ""
+    have caddy || want "Caddy (another reverse proxy)" caddy ""
     have openssl || want "openssl (certificates for it)" openssl ""
 }
 

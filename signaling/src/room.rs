@@ -3,6 +3,7 @@
 //! Pure: told the time, writing to an [`Outbox`]. A room that everybody has left remembers its session's client ids for
 //! a while ([`Room::is_over`]), so that whoever comes back soon gets the same one.
 
+mod ice;
 mod password;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use crate::gate::check_presence;
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Text};
 use crate::refusal::Refusal;
 
+pub use ice::{IceRules, SharedSecret};
 pub use password::{Digest, Knock, Question, Salt, digest};
 
 /// A connection from which another has taken over is still read for this long, for what was on its way.
@@ -40,7 +42,7 @@ pub struct RoomRules {
     /// Nobody may open links: no signal is passed on, and no ICE server is named.
     pub relay_only: bool,
     /// What peers are told to use for links.
-    pub ice_servers: Vec<IceServer>,
+    pub ice: IceRules,
     /// For the session server of each room. Its quarantine of client ids is also how long an empty room is remembered.
     pub session: ServerConfig,
 }
@@ -61,6 +63,7 @@ pub struct Room {
     /// Of the password, if there is one.
     lock: Option<Digest>,
     metadata: Metadata,
+    credentials: ice::IssuedCredentials,
 }
 
 /// A connection whose peer has joined again on another.
@@ -85,7 +88,13 @@ impl Room {
             emptied_at: Some(now),
             lock: None,
             metadata: Metadata::new(),
+            credentials: ice::IssuedCredentials::default(),
         }
+    }
+
+    /// The time of day, in seconds since 1970, from which TURN credentials count. Set it before a join and before a tick.
+    pub fn set_unix_time(&mut self, seconds: u64) {
+        self.credentials.set_unix_time(seconds);
     }
 
     /// How many peers are here.
@@ -215,7 +224,8 @@ impl Room {
         let Some(info) = self.members.remove(&old) else { return };
         self.session.hand_over(old, connection);
         let taken_over = TakenOver { metadata: info.metadata.clone() };
-        let joined = self.joined(&info, room, Some(taken_over));
+        self.credentials.forget(old);
+        let joined = self.joined(connection, &info, room, Some(taken_over));
         out.text(connection, &Text::from(&joined));
         out.hand_over(old, connection);
         self.connections.insert(info.peer, connection);
@@ -229,7 +239,7 @@ impl Room {
     fn enter(&mut self, connection: ConnectionId, info: PeerInfo, room: String, out: &mut impl Outbox) {
         self.version += 1;
         self.emptied_at = None;
-        let joined = self.joined(&info, room, None);
+        let joined = self.joined(connection, &info, room, None);
         out.text(connection, &Text::from(&joined));
         self.broadcast(&ServerMessage::PeerJoined { peer: info.clone() }, out);
         self.connections.insert(info.peer, connection);
@@ -237,7 +247,13 @@ impl Room {
     }
 
     /// The answer to the join of `info`, which is not among the members at this moment.
-    fn joined(&self, info: &PeerInfo, room: String, taken_over: Option<TakenOver>) -> ServerMessage {
+    fn joined(
+        &mut self,
+        connection: ConnectionId,
+        info: &PeerInfo,
+        room: String,
+        taken_over: Option<TakenOver>,
+    ) -> ServerMessage {
         let mut peers: Vec<PeerInfo> = self.members.values().cloned().collect();
         peers.sort_unstable_by_key(|member| member.order);
         ServerMessage::Joined(Joined {
@@ -246,7 +262,7 @@ impl Room {
             session: self.session.session().number(),
             room,
             order: info.order,
-            ice_servers: if self.rules.relay_only { Vec::new() } else { self.rules.ice_servers.clone() },
+            ice_servers: self.ice_servers_for(connection, info.peer),
             limits: self.rules.limits.clone(),
             relay_only: self.rules.relay_only,
             roster: RosterMark { version: self.version, hash: roster_hash(peers.iter().chain([info])) },
@@ -259,6 +275,19 @@ impl Room {
     /// The connection under which the peer of `connection` is known now.
     fn present(&self, connection: ConnectionId) -> ConnectionId {
         self.former.get(&connection).map_or(connection, |former| former.now)
+    }
+
+    fn ice_servers_for(&mut self, connection: ConnectionId, peer: PeerId) -> Vec<IceServer> {
+        if self.rules.relay_only { Vec::new() } else { self.credentials.issue(&self.rules.ice, connection, peer) }
+    }
+
+    /// Sends new credentials to members whose old ones will expire.
+    fn renew_credentials(&mut self, out: &mut impl Outbox) {
+        for connection in self.credentials.due(&self.rules.ice) {
+            let Some(peer) = self.members.get(&connection).map(|member| member.peer) else { continue };
+            let ice_servers = self.ice_servers_for(connection, peer);
+            out.text(connection, &Text::from(&ServerMessage::IceServers { ice_servers }));
+        }
     }
 
     /// The order of arrival of the connection that goes.
@@ -385,6 +414,7 @@ impl Room {
         let Some(member) = self.members.remove(&connection) else { return };
         self.close_former(out, |former| former.now == connection);
         self.connections.remove(&member.peer);
+        self.credentials.forget(connection);
         self.session.disconnected(now, connection, &mut Packets(out));
         self.version += 1;
         if self.members.is_empty() {
@@ -398,8 +428,9 @@ impl Room {
         self.broadcast(&ServerMessage::PeerLeft { peer: member.peer, reason }, out);
     }
 
-    /// What happens by itself: every few seconds everybody is told the roster's mark.
+    /// What happens by itself: every few seconds everybody is told the roster's mark, and credentials are renewed.
     pub fn tick(&mut self, now: Duration, out: &mut impl Outbox) {
+        self.renew_credentials(out);
         self.close_former(out, |former| now >= former.closes_at);
         if now < self.mark_due {
             return;

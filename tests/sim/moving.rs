@@ -171,7 +171,7 @@ fn a_server_that_was_dark_for_ten_seconds_is_used_again_within_a_second() {
     after.sort_unstable();
     println!("heard again after: {after:?}");
     // Both ends have to be back; in a real network the system's own repetitions come on top of the attempts counted here.
-    assert!(after[after.len() / 2] <= ms(1000) && after[after.len() - 1] <= ms(1700), "{after:?}");
+    assert!(after[after.len() / 2] <= ms(1000) && after[after.len() - 1] <= ms(1300), "{after:?}");
 }
 
 /// proves: B-16
@@ -231,7 +231,7 @@ fn assert_spread(world: &World, since: Duration) {
     assert_eq!(first.len(), 40, "everyone came back");
     first.sort_unstable();
     println!("first connections: {first:?}");
-    assert!(first[39] - first[0] >= ms(900), "{first:?}");
+    assert!(first[39] - first[0] >= ms(700), "{first:?}");
     let crowd = first.windows(14).map(|some| some[13] - some[0]).min();
     assert!(crowd >= Some(ms(100)), "a third of them came within {crowd:?}");
 }

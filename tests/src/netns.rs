@@ -87,6 +87,39 @@ impl Lab {
         self.hosts[index].clone()
     }
 
+    /// One more machine, behind `gate`, which becomes a NAT router for it: each destination sees another port (endpoint-
+    /// dependent mapping, "symmetric"; RFC 4787 §4.1), and nothing comes in that was not asked for.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn behind(&mut self, gate: &Host) -> Host {
+        let namespace = format!("{}-inside", gate.namespace);
+        add_namespace(&namespace).unwrap_or_else(|error| panic!("{error}"));
+        let octet = u8::try_from(gate.number).unwrap_or_else(|_| panic!("{} is too many", gate.number));
+        let (address, gateway) = (Ipv4Addr::new(192, 168, octet, 2), Ipv4Addr::new(192, 168, octet, 1));
+        let inside = |command: &[&str]| in_namespace(&namespace, command);
+        inside(&["ip", "link", "add", "up0", "type", "veth", "peer", "name", "inside0", "netns", &gate.namespace]);
+        inside(&["ip", "address", "add", &format!("{address}/24"), "dev", "up0"]);
+        inside(&["ip", "link", "set", "up0", "up"]);
+        let outside = |command: &[&str]| in_namespace(&gate.namespace, command);
+        outside(&["ip", "address", "add", &format!("{gateway}/24"), "dev", "inside0"]);
+        outside(&["ip", "link", "set", "inside0", "up"]);
+        inside(&["ip", "route", "add", "default", "via", &gateway.to_string()]);
+        outside(&["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
+        for rules in [
+            "add table ip nat",
+            "add chain ip nat post { type nat hook postrouting priority 100; }",
+            "add rule ip nat post oifname \"up0\" masquerade random,fully-random",
+            "add chain ip nat forward { type filter hook forward priority 0; }",
+            "add rule ip nat forward iifname \"up0\" ct state new drop",
+        ] {
+            outside(&["nft", rules]);
+        }
+        let host = Host { namespace, number: gate.number, address };
+        self.hosts.push(host.clone());
+        host
+    }
+
     /// Begins to lose something; packets of connections that exist are lost too.
     pub fn lose(&mut self, loss: Loss) {
         self.losses.push(loss);

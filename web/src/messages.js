@@ -109,16 +109,16 @@ function signal(value) {
   }
 }
 
-/** @param {any} value @returns {RTCIceServer[]} */
+/** Entries that cannot be read are left out: links can do without. @param {any} value @returns {RTCIceServer[]} */
 function iceServers(value) {
   must(Array.isArray(value) && value.length <= 32);
-  return value.map((/** @type {any} */ server) => {
-    const { urls, username, credential } = object(server);
-    must(Array.isArray(urls));
-    const read = /** @type {RTCIceServer} */ ({ urls: urls.map(text) });
-    if (username !== undefined && username !== null) read.username = text(username);
-    if (credential !== undefined && credential !== null) read.credential = text(credential);
-    return read;
+  return value.flatMap((/** @type {any} */ server) => {
+    const { urls, username, credential } = server ?? {};
+    if (!Array.isArray(urls) || !urls.every((url) => typeof url === 'string')) return [];
+    const read = /** @type {RTCIceServer} */ ({ urls });
+    if (typeof username === 'string') read.username = username;
+    if (typeof credential === 'string') read.credential = credential;
+    return [read];
   });
 }
 
@@ -152,6 +152,7 @@ const READ = {
     };
     return m.retry_after_ms === undefined ? error : { ...error, retry_after_ms: integer(m.retry_after_ms) };
   },
+  'ice-servers': (m) => ({ ice_servers: iceServers(m.ice_servers) }),
   'going-away': (m) => ({ retry_after_ms: integer(m.retry_after_ms ?? 0) }),
   replaced: () => ({}),
   pong: (m) => ({ token: integer(m.token, 0xffffffff) }),

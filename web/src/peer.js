@@ -16,16 +16,19 @@
  *   retryInMs: number | null, relayOnly: boolean, serverRelayOnly: boolean, microphone: MicrophoneState,
  *   microphoneLabel: string, muted: boolean, activation: Activation, processing: Processing, deafened: boolean,
  *   talking: boolean, speaking: boolean, people: PersonState[], groups: GroupState[], messages: Message[],
- *   playbackBlocked: boolean}} PeerState
+ *   playbackBlocked: boolean, problem: import('./connect-check.js').Problem | null}} PeerState
  */
 
 import { BrowserCarrier } from './carrier.js';
 import { Capture } from './capture.js';
 import { Answers, Clock } from './clocks.js';
+import { ConnectCheck } from './connect-check.js';
+import { soundDevices } from './devices.js';
 import { Feedback } from './feedback.js';
 import { prove, secret, serverOrigin, takeInstance } from './identity.js';
 import { Mesh } from './mesh.js';
 import { watchNetwork } from './network.js';
+import { BASE, socketUrl } from './place.js';
 import { Playback } from './playback.js';
 import { GLOBAL } from './session.js';
 import { groups, people } from './snapshot.js';
@@ -90,8 +93,8 @@ export class Peer extends EventTarget {
   constructor({ storage = localStorage, url } = {}) {
     super();
     this.storage = storage;
-    const { protocol, host } = location;
-    this.url = url ?? `${protocol === 'https:' ? 'wss' : 'ws'}://${host}/ws`;
+    this.url = url ?? socketUrl();
+    this.check = new ConnectCheck(BASE, { clock, changed: () => this.#show() });
     this.volumes = new Volumes(storage);
     this.controls = {
       muted: false, activation: /** @type {'voice' | 'push-to-talk' | 'always'} */ ('voice'),
@@ -235,13 +238,8 @@ export class Peer extends EventTarget {
     this.#show();
   }
 
-  /** @returns {Promise<{inputs: {id: string, label: string}[], outputs: {id: string, label: string}[], canChooseOutput: boolean}>} */
-  async devices() {
-    const found = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
-    const list = (/** @type {string} */ kind) => found.filter((device) => device.kind === kind && device.deviceId !== '')
-      .map(({ deviceId, label }) => ({ id: deviceId, label }));
-    const canChooseOutput = 'setSinkId' in AudioContext.prototype;
-    return { inputs: list('audioinput'), outputs: canChooseOutput ? list('audiooutput') : [], canChooseOutput };
+  devices() {
+    return soundDevices();
   }
 
   /** @param {string} id */
@@ -284,7 +282,7 @@ export class Peer extends EventTarget {
   /** @param {string} proof @param {string} peer */
   #start(proof, peer) {
     const [run, first] = crypto.getRandomValues(new Uint32Array(2));
-    const carrier = new BrowserCarrier(this.url, clock);
+    const carrier = new BrowserCarrier(this.url, clock, this.check);
     const capabilities = {
       relay_only: this.#relayOnly, redundancy: true, voice_ack: true, reports: true, frame_ms: [10, 20, 40, 60],
     };
@@ -358,6 +356,7 @@ export class Peer extends EventTarget {
       case 'group-refused':
         this.#notice('group-refused', `The server did not let you listen to “${event.group}”.`);
         return this.#show();
+      case 'remark': return this.#notice('remark', event.text);
       default: return this.#show();
     }
   }
@@ -578,10 +577,11 @@ export class Peer extends EventTarget {
     const mesh = this.#mesh;
     const { muted, activation, processing } = this.controls;
     const busy = this.#phase === 'joining' || this.#phase === 'reconnecting';
+    const problem = busy ? this.check.problem : null;
     const retryAt = mesh?.signaling.retryAt ?? null;
     return {
       phase: this.#phase, refusal: this.#refusal, room: this.#room, name: this.#name,
-      waking: busy && now > this.#joiningSince + WAKING_AFTER_MS,
+      waking: busy && now > this.#joiningSince + WAKING_AFTER_MS && (problem?.kind ?? 'slow') === 'slow',
       retryInMs: retryAt === null ? null : Math.max(retryAt - now, 0),
       relayOnly: this.#relayOnly, serverRelayOnly: mesh?.serverRelayOnly ?? false,
       microphone: this.#microphone, microphoneLabel: this.#capture?.label ?? '',
@@ -589,7 +589,7 @@ export class Peer extends EventTarget {
       speaking: this.#capture?.sending ?? false,
       people: mesh ? people(mesh, this.#playback, this.#clocks, this.volumes, now) : [],
       groups: mesh ? groups(mesh.session) : [], messages: this.#messages,
-      playbackBlocked: this.#context?.state === 'suspended' && this.#phase === 'joined',
+      playbackBlocked: this.#context?.state === 'suspended' && this.#phase === 'joined', problem,
     };
   }
 

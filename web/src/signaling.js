@@ -16,7 +16,7 @@ const JOIN_LIMIT_MS = 15_000;
 const MARKS_MISSED = 3;
 const LONGEST_WAIT_ASKED_MS = 60_000;
 /** Attempts beside a connection that does not answer: the next begins after this, or up to half of it earlier. */
-const ATTEMPT_INTERVAL_MS = 1200;
+const ATTEMPT_INTERVAL_MS = 1000;
 const ATTEMPTS = 3;
 const BESIDE_SPREAD_MS = 500;
 const BESIDE_JOIN_LIMIT_MS = 4000;
@@ -235,6 +235,9 @@ export class Signaling {
         return undefined;
       case 'roster':
         if (this.isJoined) mesh.roster.set(now, message.peers, message);
+        return undefined;
+      case 'ice-servers':
+        if (this.isJoined) mesh.iceServers = message.ice_servers;
         return undefined;
       case 'pong': return this.#answered(now, message.token);
       case 'error': return this.#refused(now, message);

@@ -210,6 +210,11 @@ pub enum ServerMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         request: Option<u32>,
     },
+    /// The ICE servers for links that are opened from now on, in place of those of `joined`: their credentials expire.
+    IceServers {
+        /// All of them.
+        ice_servers: Vec<IceServer>,
+    },
     /// The server is about to stop or restart.
     GoingAway {
         /// When to come back at the earliest.

@@ -33,7 +33,7 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 const PINGS: usize = 16;
 /// The next attempt begins after this or up to half of it earlier, so that a server that is back is found soon, and not by
 /// everyone at the same moment. An attempt has the time of several intervals, for the sake of long round trips.
-const ATTEMPT_INTERVAL: Duration = Duration::from_millis(1200);
+const ATTEMPT_INTERVAL: Duration = Duration::from_secs(1);
 /// Where there is no connection in use, the intervals grow up to this.
 const LONGEST_ATTEMPT_INTERVAL: Duration = Duration::from_secs(5);
 /// Most attempts are given up after this and four round trips, before the system repeats what it sent first: a TCP connection that

@@ -9,9 +9,9 @@ use std::time::Duration;
 use voicemesh_link::{CloseReason, LinkEvent, Role, Stream};
 use voicemesh_session::network::{LinkId, NetworkEvent};
 use voicemesh_wire::PeerId;
-use voicemesh_wire::signaling::{ClientMessage, Signal};
+use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Signal};
 
-use super::{Carrier, Mesh, MeshLink};
+use super::{Carrier, Mesh, MeshEvent, MeshLink};
 
 /// After a failed attempt the next one waits this long, twice as long each time …
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -192,6 +192,7 @@ impl<C: Carrier> Mesh<C> {
                 pair.failures = 0;
                 self.tell_network(NetworkEvent::LinkUp(link));
             }
+            LinkEvent::TurnFailed => self.turn_failed(),
             LinkEvent::Received { stream: Stream::Voice, .. } if is_stale => {}
             LinkEvent::Received { packet, .. } => self.tell_network(NetworkEvent::FromLink { link, packet }),
             LinkEvent::Closed(reason) => {
@@ -207,6 +208,18 @@ impl<C: Carrier> Mesh<C> {
             }
             _ => {}
         }
+    }
+
+    /// Said once: every further link meets the same servers.
+    fn turn_failed(&mut self) {
+        if self.turn_has_failed {
+            return;
+        }
+        self.turn_has_failed = true;
+        let message = "the TURN server gives no address: it does not answer, or refuses the credentials. Peers that \
+                       only it could connect are heard through the signaling server";
+        tracing::warn!("{message}");
+        self.tell(MeshEvent::Warned { code: ErrorCode::Other("turn-failed".to_owned()), message: message.to_owned() });
     }
 
     pub(super) fn close_link_later(&mut self, now: Duration, link: MeshLink) {

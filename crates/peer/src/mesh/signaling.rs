@@ -353,6 +353,11 @@ impl<C: Carrier> Mesh<C> {
             ServerMessage::Error { code, message, fatal, retry_after_ms, .. } => {
                 self.refused(now, code, message, fatal, retry_after_ms);
             }
+            ServerMessage::IceServers { ice_servers } => {
+                if self.socket.is_joined() {
+                    self.ice_servers = ice_servers;
+                }
+            }
             ServerMessage::GoingAway { retry_after_ms } => {
                 let at_least = Duration::from_millis(retry_after_ms.min(60_000));
                 self.socket_lost(now, "it is going away".to_owned(), at_least);
@@ -552,8 +557,12 @@ fn is_final(code: &ErrorCode, has_joined: bool) -> bool {
 pub(super) struct Random(u64);
 
 impl Random {
+    /// Neighbouring seeds give unlike numbers (the finalizer of SplitMix64, Steele 2014).
     pub(super) fn new(seed: u64) -> Self {
-        Self(seed | 1)
+        let mut mixed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        Self((mixed ^ (mixed >> 31)) | 1)
     }
 
     /// From 0 to 1 (xorshift64*, Marsaglia 2003 and Vigna 2016).

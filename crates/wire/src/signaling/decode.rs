@@ -9,7 +9,7 @@ use super::{Capabilities, ClientMessage, ErrorCode, Join, Metadata, MetadataChan
 use crate::limits;
 
 const CLIENT_TYPES: [&str; 7] = ["join", "signal", "set-metadata", "set-room-metadata", "roster", "ping", "leave"];
-const SERVER_TYPES: [&str; 13] = [
+const SERVER_TYPES: [&str; 14] = [
     "joined",
     "peer-joined",
     "peer-left",
@@ -20,6 +20,7 @@ const SERVER_TYPES: [&str; 13] = [
     "roster-mark",
     "roster",
     "error",
+    "ice-servers",
     "going-away",
     "replaced",
     "pong",
