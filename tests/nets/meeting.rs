@@ -103,8 +103,8 @@ fn dual_stack_meets_ipv6_only() {
 }
 
 #[test]
-fn bridges_and_tunnels_do_not_keep_two_homes_apart() {
-    PATH_CASES.run_one("Docker bridge and tunnel");
+fn five_bridges_do_not_keep_two_homes_apart() {
+    PATH_CASES.run_one("five bridges before the card");
 }
 
 #[test]

@@ -74,6 +74,11 @@ const CASES: Table<Change> = Table {
 };
 
 #[test]
+fn a_new_address_costs_at_most_two_seconds() {
+    CASES.run_one("new address in the same LAN");
+}
+
+#[test]
 fn a_router_that_forgets_its_mappings_costs_little() {
     CASES.run_one("router forgets its mappings");
 }

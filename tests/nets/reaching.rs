@@ -103,6 +103,16 @@ const CASES: Table<Reach> = Table {
 };
 
 #[test]
+fn a_proxy_leads_to_the_server() {
+    CASES.run_one("HTTP proxy");
+}
+
+#[test]
+fn a_family_that_leads_nowhere_is_passed_over() {
+    CASES.run_one("name, IPv6 leads nowhere");
+}
+
+#[test]
 #[ignore = "the whole table: make test-long PART=nets-reaching"]
 fn reaching_table() {
     CASES.run_all();
