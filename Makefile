@@ -1,11 +1,13 @@
 # The ways in. Each is a short script in scripts/, which says more.
 
-.PHONY: help run demo test bench fuzz sanitize
+.PHONY: help run demo test test-long check-windows bench fuzz sanitize
 
 help:
 	@echo "make run    a server and an echo peer to talk to   PORT=8080 HOST=127.0.0.1 ROOM=lobby YES=1"
 	@echo "make demo   two peers talk without hands, and what was heard is measured   ARGS=…"
 	@echo "make test   format, lints, docs, all tests   YES=1"
+	@echo "make test-long  whole tables of networks, the check for Windows, a soak; results in docs/measured   PART=… CASES=…"
+	@echo "make check-windows  the command compiles for Windows"
 	@echo "make bench  latency, CPU and memory, on release builds   ARGS=…"
 	@echo "make fuzz   fuzz the decoders   TIME=600 TARGET=…"
 	@echo "make sanitize  the C examples under the address and thread sanitizers   SANITIZER=…"
@@ -19,6 +21,12 @@ demo:
 
 test:
 	@scripts/test.sh
+
+test-long:
+	@scripts/test-long.sh
+
+check-windows:
+	@scripts/check-windows.sh
 
 bench:
 	@scripts/bench.sh $(ARGS)

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what building (`run`), testing (`test`) or fuzzing (`fuzz`) voicemesh needs and this machine lacks.
+# Installs what building (`run`), testing (`test`), fuzzing (`fuzz`) or checking for Windows (`windows`) needs and this machine
+# lacks.
 #
 # Silent and quick when nothing is missing. Debian and Ubuntu: apt; macOS: Homebrew; elsewhere it names what is missing.
 # It asks first, unless YES=1 or CI=true.
@@ -25,7 +26,8 @@ main() {
         run) ;;
         test) check_for_testing ;;
         fuzz) ;;
-        *) die "usage: scripts/setup.sh run|test|fuzz" ;;
+        windows) check_for_windows ;;
+        *) die "usage: scripts/setup.sh run|test|fuzz|windows" ;;
     esac
     check_rust
 
@@ -55,6 +57,21 @@ check_for_testing() {
     have valgrind || want "valgrind (watches the C example)" valgrind ""
     { have mono && have mcs; } || want "Mono (the C# package for Unity)" "mono-runtime mono-mcs" ""
     have nft || want "nft (a firewall in a namespace)" nftables ""
+    have conntrack || want "conntrack (a router that forgets its mappings)" conntrack ""
+    have turnserver || want "coturn (STUN and TURN in a namespace)" coturn ""
+    have nginx || want "nginx (a reverse proxy in a namespace)" nginx-light ""
+    have caddy || want "Caddy (another reverse proxy)" caddy ""
+    have openssl || want "openssl (certificates for it)" openssl ""
+}
+
+# Either rustup has the target, or Debian's compiler builds the standard library for it.
+check_for_windows() {
+    have cmake || need "cmake (builds the Opus codec)" cmake cmake
+    have x86_64-w64-mingw32-gcc || need "a C compiler for Windows" gcc-mingw-w64-x86-64 mingw-w64
+    have x86_64-w64-mingw32-g++ || need "a C++ compiler for Windows" g++-mingw-w64-x86-64 mingw-w64
+    ! rustup target list --installed 2>/dev/null | grep -qx x86_64-pc-windows-gnu || return 0
+    { [ -x /usr/bin/rustc ] && ls -d /usr/src/rustc-*/library >/dev/null 2>&1; } ||
+        need "Rust's standard library for Windows (or: rustup target add x86_64-pc-windows-gnu)" "rustc-web rust-web-src" ""
 }
 
 # A Node.js that is here but old is left alone: the system's own package would be the same, or stand in its way.

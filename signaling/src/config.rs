@@ -1,15 +1,22 @@
 //! What an operator can set, by flag or environment.
 
-use std::net::{IpAddr, SocketAddr};
+mod check;
+mod environment;
+mod proxy;
+
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 use voicemesh_wire::signaling::{IceServer, ServerLimits};
 
 use crate::budget::Budgets;
-use crate::room::RoomRules;
+use crate::room::{IceRules, RoomRules, SharedSecret};
+
+pub use check::ConfigError;
+pub use environment::{on_off, without_empty_variables};
+pub use proxy::TrustedProxy;
 
 /// Asked for a peer's own public address when nobody says otherwise.
 const DEFAULT_STUN: [&str; 2] = ["stun:stun.l.google.com:19302", "stun:stun.cloudflare.com:3478"];
@@ -18,7 +25,7 @@ const DEFAULT_PORT: u16 = 8080;
 /// The settings of a signaling server.
 #[derive(Args, Clone, Debug)]
 pub struct Config {
-    /// Address to listen on, with port (default: 0.0.0.0 and --port).
+    /// Address to listen on, with port (default: IPv6 and IPv4, on --port).
     #[arg(long, env = "VOICEMESH_LISTEN", value_name = "ADDRESS")]
     pub listen: Option<SocketAddr>,
 
@@ -33,9 +40,17 @@ pub struct Config {
     )]
     pub stun: Vec<String>,
 
-    /// TURN servers that peers are told to use.
+    /// TURN servers that peers are told to use; they need --turn-secret, or a user name and a password.
     #[arg(long, env = "VOICEMESH_TURN", value_name = "URL", value_delimiter = ',')]
     pub turn: Vec<String>,
+
+    /// Secret shared with the TURN servers (coturn: static-auth-secret); each peer gets credentials that expire.
+    #[arg(long, env = "VOICEMESH_TURN_SECRET", value_name = "SECRET", hide_env_values = true)]
+    pub turn_secret: Option<String>,
+
+    /// Seconds until credentials made from --turn-secret expire; peers get new ones after half of that.
+    #[arg(long, env = "VOICEMESH_TURN_LIFETIME", value_name = "SECONDS", default_value = "14400", value_parser = lifetime)]
+    pub turn_lifetime: Duration,
 
     /// User name for the TURN servers.
     #[arg(long, env = "VOICEMESH_TURN_USERNAME", value_name = "NAME")]
@@ -46,7 +61,7 @@ pub struct Config {
     pub turn_credential: Option<String>,
 
     /// Nobody may open direct links, so that no peer learns another's address.
-    #[arg(long, env = "VOICEMESH_RELAY_ONLY")]
+    #[arg(long, env = "VOICEMESH_RELAY_ONLY", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = on_off, value_name = "on|off", hide_default_value = true, hide_possible_values = true)]
     pub relay_only: bool,
 
     /// Peers that fit into one room.
@@ -85,17 +100,21 @@ pub struct Config {
     #[arg(long = "allow-origin", env = "VOICEMESH_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
 
-    /// Proxies whose X-Forwarded-For is believed: addresses, networks (10.0.0.0/8), or "private" for every address that
-    /// is not public.
+    /// Reverse proxies whose Forwarded and X-Forwarded-For, -Host and -Proto headers are used: addresses, networks
+    /// (10.0.0.0/8), or "private" for every address that is not public.
     #[arg(long = "trusted-proxy", env = "VOICEMESH_TRUSTED_PROXY", value_name = "NETWORK", value_delimiter = ',')]
     pub trusted_proxies: Vec<TrustedProxy>,
+
+    /// Path under which a reverse proxy passes requests on without removing it ("/voice"); the root is served as well.
+    #[arg(long, env = "VOICEMESH_BASE_PATH", value_name = "PATH")]
+    pub base_path: Option<String>,
 
     /// Folder to serve the web page from, read anew for every request; without it, the page is the one in this program.
     #[arg(long, env = "VOICEMESH_WEB_DIR", value_name = "FOLDER")]
     pub web_dir: Option<PathBuf>,
 
     /// Serve no web page, only what programs need.
-    #[arg(long, env = "VOICEMESH_NO_WEB")]
+    #[arg(long, env = "VOICEMESH_NO_WEB", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = on_off, value_name = "on|off", hide_default_value = true, hide_possible_values = true)]
     pub no_web: bool,
 
     /// How much one connection or address may ask of the server.
@@ -111,6 +130,8 @@ impl Default for Config {
             port: DEFAULT_PORT,
             stun: Vec::new(),
             turn: Vec::new(),
+            turn_secret: None,
+            turn_lifetime: Duration::from_secs(14_400),
             turn_username: None,
             turn_credential: None,
             relay_only: false,
@@ -124,6 +145,7 @@ impl Default for Config {
             tls_key: None,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            base_path: None,
             web_dir: None,
             no_web: false,
             budgets: Budgets::default(),
@@ -132,15 +154,15 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The address to bind.
-    pub fn address(&self) -> SocketAddr {
-        self.listen.unwrap_or(SocketAddr::from(([0, 0, 0, 0], self.port)))
-    }
-
     /// The STUN servers that peers are told: none if one of them is "none".
     pub fn stun_servers(&self) -> &[String] {
-        let nobody = self.stun.iter().any(|url| url.eq_ignore_ascii_case("none"));
+        let nobody = self.stun.iter().any(|url| url.trim().eq_ignore_ascii_case("none"));
         if nobody || self.relay_only { &[] } else { &self.stun }
+    }
+
+    /// The TURN servers that peers are told: none if nobody may open links.
+    pub fn turn_servers(&self) -> &[String] {
+        if self.relay_only { &[] } else { &self.turn }
     }
 
     /// What holds for every room.
@@ -151,23 +173,40 @@ impl Config {
             roster_interval_ms: millis(self.roster_interval),
             ..ServerLimits::default()
         };
-        RoomRules { limits, relay_only: self.relay_only, ice_servers: self.ice_servers(), ..RoomRules::default() }
+        RoomRules { limits, relay_only: self.relay_only, ice: self.ice_rules(), ..RoomRules::default() }
     }
 
-    fn ice_servers(&self) -> Vec<IceServer> {
-        let stun = self.stun_servers().to_vec();
-        let stun = IceServer { urls: stun, username: None, credential: None };
+    fn ice_rules(&self) -> IceRules {
+        let stun = IceServer { urls: urls(self.stun_servers()), username: None, credential: None };
         let turn = IceServer {
-            urls: if self.relay_only { Vec::new() } else { self.turn.clone() },
+            urls: urls(self.turn_servers()),
             username: self.turn_username.clone(),
             credential: self.turn_credential.clone(),
         };
-        [stun, turn].into_iter().filter(|server| !server.urls.is_empty()).collect()
+        let secret = self.turn_secret.as_ref().filter(|_| !turn.urls.is_empty());
+        let shared = secret.map(|secret| SharedSecret::new(turn.urls.clone(), secret, self.turn_lifetime));
+        let fixed_turn = Some(turn).filter(|_| shared.is_none());
+        let fixed = std::iter::once(stun).chain(fixed_turn).filter(|server| !server.urls.is_empty()).collect();
+        IceRules { fixed, shared }
     }
+}
+
+/// Entries of a list of URLs without what separates them.
+fn urls(list: &[String]) -> Vec<String> {
+    list.iter().map(|url| url.trim().to_owned()).filter(|url| !url.is_empty()).collect()
 }
 
 fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
+}
+
+/// How long credentials of TURN may last: long enough that a new one arrives in time.
+fn lifetime(text: &str) -> Result<Duration, String> {
+    let seconds: u64 = text.parse().map_err(|_| "not a whole number of seconds".to_owned())?;
+    if !(4..=604_800).contains(&seconds) {
+        return Err("between 4 seconds and 7 days".to_owned());
+    }
+    Ok(Duration::from_secs(seconds))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
@@ -179,94 +218,19 @@ fn seconds(text: &str) -> Result<Duration, String> {
     Ok(duration)
 }
 
-/// A proxy, or a network of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TrustedProxy {
-    /// Every address that the public internet does not route.
-    Private,
-    /// Addresses that share their first bits with this one.
-    Network {
-        /// Any address of the network.
-        address: IpAddr,
-        /// How many bits are shared.
-        bits: u8,
-    },
-}
-
-impl TrustedProxy {
-    /// Whether `address` is such a proxy.
-    pub fn covers(&self, address: IpAddr) -> bool {
-        match (self, address.to_canonical()) {
-            (Self::Private, IpAddr::V4(v4)) => {
-                // RFC 6598: shared address space, where some hosts put their own proxies.
-                let shared = v4.octets()[0] == 100 && v4.octets()[1] & 0xC0 == 64;
-                v4.is_private() || v4.is_loopback() || v4.is_link_local() || shared
-            }
-            (Self::Private, IpAddr::V6(v6)) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
-            (Self::Network { address: IpAddr::V4(network), bits }, IpAddr::V4(v4)) => {
-                let shift = 32 - u32::from(*bits);
-                (u64::from(network.to_bits()) >> shift) == (u64::from(v4.to_bits()) >> shift)
-            }
-            (Self::Network { address: IpAddr::V6(network), bits }, IpAddr::V6(v6)) => {
-                let differing = network.to_bits() ^ v6.to_bits();
-                differing.leading_zeros() >= u32::from(*bits)
-            }
-            (Self::Network { .. }, _) => false,
-        }
-    }
-}
-
-impl FromStr for TrustedProxy {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "private" {
-            return Ok(Self::Private);
-        }
-        let (address, bits) = match text.split_once('/') {
-            Some((address, bits)) => (address, Some(bits)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| format!("{address:?} is not an address"))?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let bits = match bits {
-            None => most,
-            Some(bits) => {
-                bits.parse().ok().filter(|bits| *bits <= most).ok_or("a network has at most 32 or 128 bits")?
-            }
-        };
-        Ok(Self::Network { address, bits })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_trusted_network_covers_its_own_addresses_only() {
-        let covers = |network: &str, address: &str| {
-            let network: TrustedProxy = network.parse().expect("a network");
-            network.covers(address.parse().expect("an address"))
-        };
-        assert!(covers("10.1.0.0/16", "10.1.200.3") && !covers("10.1.0.0/16", "10.2.0.1"));
-        assert!(covers("192.0.2.7", "192.0.2.7") && !covers("192.0.2.7", "192.0.2.8"));
-        assert!(covers("0.0.0.0/0", "8.8.8.8") && !covers("0.0.0.0/0", "2001:db8::1"));
-        assert!(covers("2001:db8::/32", "2001:db8:9::1") && !covers("2001:db8::/32", "2001:db9::1"));
-        assert!(covers("10.0.0.0/8", "::ffff:10.0.0.1"), "an IPv4 address in IPv6 clothes");
-        assert!(covers("private", "172.16.0.1") && covers("private", "fd00::1") && !covers("private", "8.8.8.8"));
-        assert!("10.0.0.0/33".parse::<TrustedProxy>().is_err() && "proxy".parse::<TrustedProxy>().is_err());
-    }
-
-    #[test]
     fn stun_none_names_nobody_and_neither_does_relay_only() {
         let stun = vec!["stun:stun.example:3478".to_owned()];
         let named = Config { stun: stun.clone(), ..Config::default() };
-        assert_eq!(named.room_rules().ice_servers.len(), 1);
+        assert_eq!(named.room_rules().ice.fixed.len(), 1);
         let none = Config { stun: vec!["none".to_owned()], ..Config::default() };
-        assert!(none.room_rules().ice_servers.is_empty());
+        assert!(none.room_rules().ice.fixed.is_empty());
         let turn = vec!["turn:turn.example".to_owned()];
         let relay_only = Config { stun, turn, relay_only: true, ..Config::default() };
-        assert!(relay_only.room_rules().ice_servers.is_empty());
+        assert!(relay_only.room_rules().ice.fixed.is_empty());
     }
 }

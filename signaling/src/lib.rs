@@ -25,10 +25,10 @@ mod room;
 mod shell;
 
 pub use budget::{Budget, Budgets, Rate};
-pub use config::{Config, TrustedProxy};
+pub use config::{Config, ConfigError, TrustedProxy, on_off, without_empty_variables};
 pub use gate::{Gate, Passed};
 pub use guesses::Guesses;
 pub use outbox::{CloseReason, ConnectionId, Outbox, Text};
 pub use refusal::Refusal;
-pub use room::{Digest, Knock, Question, Room, RoomRules, Salt, digest};
+pub use room::{Digest, IceRules, Knock, Question, Room, RoomRules, Salt, SharedSecret, digest};
 pub use shell::{ServeError, banner, bind, run, serve};

@@ -2,9 +2,9 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches, Parser};
 use tracing_subscriber::EnvFilter;
-use voicemesh_signaling::Config;
+use voicemesh_signaling::{Config, ServeError, without_empty_variables};
 
 /// Signaling server of voicemesh: rooms by name, introductions between peers, relay, web page.
 #[derive(Parser)]
@@ -15,8 +15,14 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = Arguments::parse();
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    let matches = without_empty_variables(Arguments::command()).get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|error| {
+        if std::env::var_os(EnvFilter::DEFAULT_ENV).is_some_and(|filter| !filter.is_empty()) {
+            eprintln!("voicemesh-signaling: {} is not used: {error}", EnvFilter::DEFAULT_ENV);
+        }
+        EnvFilter::new("info")
+    });
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     // One thread relays tens of thousands of packets a second, and waking a task costs no system call.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -28,7 +34,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("voicemesh-signaling: {error}");
-            ExitCode::FAILURE
+            // As for an option that cannot be parsed.
+            if matches!(error, ServeError::Config(_)) { ExitCode::from(2) } else { ExitCode::FAILURE }
         }
     }
 }

@@ -38,8 +38,10 @@ pub enum CloseReason {
     Flooding,
     /// It takes less than it is sent.
     SlowConsumer,
-    /// The same peer joined on another connection.
+    /// Another run of the same peer joined on another connection.
     Replaced,
+    /// Another connection of the same peer and run has taken over.
+    TakenOver,
     /// The server stops.
     GoingAway,
     /// Nothing was heard of it for two ping periods; nobody is there to say goodbye to.
@@ -53,7 +55,8 @@ impl CloseReason {
             Self::Left => LeaveReason::Left,
             Self::Refused | Self::TooLarge | Self::Flooding | Self::SlowConsumer => LeaveReason::Kicked,
             Self::Replaced => LeaveReason::Replaced,
-            Self::GoingAway | Self::Silent => LeaveReason::Lost,
+            // The room knows the peer under its other connection.
+            Self::GoingAway | Self::Silent | Self::TakenOver => LeaveReason::Lost,
         }
     }
 }
@@ -66,6 +69,8 @@ pub trait Outbox {
     fn packet(&mut self, to: ConnectionId, packet: Bytes, delivery: Delivery);
     /// So much waits for this connection already that it should get nothing that another peer alone decides about.
     fn is_congested(&self, to: ConnectionId) -> bool;
+    /// Another connection of the same peer takes over: what waits for `from` and is repeated by no snapshot goes to `to`.
+    fn hand_over(&mut self, from: ConnectionId, to: ConnectionId);
     /// The connection ends once what was written to it before has been sent. The room has forgotten it already.
     fn close(&mut self, to: ConnectionId, reason: CloseReason);
 }

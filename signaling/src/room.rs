@@ -3,6 +3,7 @@
 //! Pure: told the time, writing to an [`Outbox`]. A room that everybody has left remembers its session's client ids for
 //! a while ([`Room::is_over`]), so that whoever comes back soon gets the same one.
 
+mod ice;
 mod password;
 #[cfg(test)]
 mod tests;
@@ -12,10 +13,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use voicemesh_session::server::DropReason;
 use voicemesh_session::{Delivery, Server, ServerConfig, ServerOutput, Verdict};
+use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{
     ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, MetadataChanges, PeerInfo, RosterMark,
-    ServerLimits, ServerMessage, Signal, apply_metadata, roster_hash,
+    ServerLimits, ServerMessage, Signal, TakenOver, apply_metadata, roster_hash,
 };
 use voicemesh_wire::{PeerId, SessionId};
 
@@ -23,7 +26,13 @@ use crate::gate::check_presence;
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Text};
 use crate::refusal::Refusal;
 
+pub use ice::{IceRules, SharedSecret};
 pub use password::{Digest, Knock, Question, Salt, digest};
+
+/// A connection from which another has taken over is still read for this long, for what was on its way.
+const TAKEN_OVER_GRACE: Duration = Duration::from_secs(2);
+/// What is unreliable is passed on from it for this long: later it has waited in a connection that was dead.
+const TAKEN_OVER_VOICE: Duration = Duration::from_millis(500);
 
 /// What holds for every room of a server.
 #[derive(Clone, Debug, Default)]
@@ -33,7 +42,7 @@ pub struct RoomRules {
     /// Nobody may open links: no signal is passed on, and no ICE server is named.
     pub relay_only: bool,
     /// What peers are told to use for links.
-    pub ice_servers: Vec<IceServer>,
+    pub ice: IceRules,
     /// For the session server of each room. Its quarantine of client ids is also how long an empty room is remembered.
     pub session: ServerConfig,
 }
@@ -45,6 +54,8 @@ pub struct Room {
     session: Server<ConnectionId>,
     members: BTreeMap<ConnectionId, PeerInfo>,
     connections: BTreeMap<PeerId, ConnectionId>,
+    /// Connections from which others have taken over.
+    former: BTreeMap<ConnectionId, Former>,
     arrivals: u64,
     version: u64,
     mark_due: Duration,
@@ -52,6 +63,14 @@ pub struct Room {
     /// Of the password, if there is one.
     lock: Option<Digest>,
     metadata: Metadata,
+    credentials: ice::IssuedCredentials,
+}
+
+/// A connection whose peer has joined again on another.
+#[derive(Clone, Copy, Debug)]
+struct Former {
+    now: ConnectionId,
+    closes_at: Duration,
 }
 
 impl Room {
@@ -62,13 +81,20 @@ impl Room {
             rules,
             members: BTreeMap::new(),
             connections: BTreeMap::new(),
+            former: BTreeMap::new(),
             arrivals: 0,
             version: 0,
             mark_due: now,
             emptied_at: Some(now),
             lock: None,
             metadata: Metadata::new(),
+            credentials: ice::IssuedCredentials::default(),
         }
+    }
+
+    /// The time of day, in seconds since 1970, from which TURN credentials count. Set it before a join and before a tick.
+    pub fn set_unix_time(&mut self, seconds: u64) {
+        self.credentials.set_unix_time(seconds);
     }
 
     /// How many peers are here.
@@ -108,6 +134,9 @@ impl Room {
     ///
     /// When it may not join: presence, a full room, a wrong password or none.
     pub fn knock(&self, join: &Join, shown: Option<&Digest>, fresh: Salt) -> Result<Knock, Refusal> {
+        if self.taken_over_by(join).is_some() {
+            return Ok(Knock::Enter);
+        }
         let returns = self.connections.contains_key(&join.proof.peer_id());
         let others = self.members.len() - usize::from(returns);
         check_presence(join.presence, others)?;
@@ -133,7 +162,9 @@ impl Room {
     }
 
     /// A connection that has passed its gate enters, or is told why not. If the same peer is here on another
-    /// connection, that one goes, and its place in the order of arrival passes on. `shown` is its password's digest, if
+    /// connection, there are two cases. The same run takes over: its client id, order, groups and metadata stay, and the
+    /// others are sent nothing. Another run replaces it: the old connection goes, and its place in the order of arrival
+    /// passes on. `shown` is its password's digest, if
     /// [`knock`](Self::knock) asked for one.
     pub fn join(
         &mut self,
@@ -147,6 +178,10 @@ impl Room {
             return Err(Refusal::of(ErrorCode::PasswordRequired));
         }
         let peer = join.proof.peer_id();
+        if let Some(old) = self.taken_over_by(&join) {
+            self.take_over(now, old, connection, join.room, out);
+            return Ok(peer);
+        }
         let old = self.connections.get(&peer).copied();
         let is_first = self.members.len() == usize::from(old.is_some());
         let is_anew = self.members.is_empty();
@@ -172,28 +207,87 @@ impl Room {
         Ok(peer)
     }
 
+    /// The connection from which a join takes over: that of the same peer and run.
+    fn taken_over_by(&self, join: &Join) -> Option<ConnectionId> {
+        let old = *self.connections.get(&join.proof.peer_id())?;
+        self.members.get(&old).filter(|member| member.run == join.run).map(|_| old)
+    }
+
+    fn take_over(
+        &mut self,
+        now: Duration,
+        old: ConnectionId,
+        connection: ConnectionId,
+        room: String,
+        out: &mut impl Outbox,
+    ) {
+        let Some(info) = self.members.remove(&old) else { return };
+        self.session.hand_over(old, connection);
+        let taken_over = TakenOver { metadata: info.metadata.clone() };
+        self.credentials.forget(old);
+        let joined = self.joined(connection, &info, room, Some(taken_over));
+        out.text(connection, &Text::from(&joined));
+        out.hand_over(old, connection);
+        self.connections.insert(info.peer, connection);
+        self.members.insert(connection, info);
+        for former in self.former.values_mut().filter(|former| former.now == old) {
+            former.now = connection;
+        }
+        self.former.insert(old, Former { now: connection, closes_at: now + TAKEN_OVER_GRACE });
+    }
+
     fn enter(&mut self, connection: ConnectionId, info: PeerInfo, room: String, out: &mut impl Outbox) {
         self.version += 1;
         self.emptied_at = None;
+        let joined = self.joined(connection, &info, room, None);
+        out.text(connection, &Text::from(&joined));
+        self.broadcast(&ServerMessage::PeerJoined { peer: info.clone() }, out);
+        self.connections.insert(info.peer, connection);
+        self.members.insert(connection, info);
+    }
+
+    /// The answer to the join of `info`, which is not among the members at this moment.
+    fn joined(
+        &mut self,
+        connection: ConnectionId,
+        info: &PeerInfo,
+        room: String,
+        taken_over: Option<TakenOver>,
+    ) -> ServerMessage {
         let mut peers: Vec<PeerInfo> = self.members.values().cloned().collect();
         peers.sort_unstable_by_key(|member| member.order);
-        let joined = ServerMessage::Joined(Joined {
+        ServerMessage::Joined(Joined {
             you: info.peer,
             client: info.client,
             session: self.session.session().number(),
             room,
             order: info.order,
-            ice_servers: if self.rules.relay_only { Vec::new() } else { self.rules.ice_servers.clone() },
+            ice_servers: self.ice_servers_for(connection, info.peer),
             limits: self.rules.limits.clone(),
             relay_only: self.rules.relay_only,
-            roster: RosterMark { version: self.version, hash: roster_hash(peers.iter().chain([&info])) },
+            roster: RosterMark { version: self.version, hash: roster_hash(peers.iter().chain([info])) },
             peers,
             room_metadata: self.metadata.clone(),
-        });
-        out.text(connection, &Text::from(&joined));
-        self.broadcast(&ServerMessage::PeerJoined { peer: info.clone() }, out);
-        self.connections.insert(info.peer, connection);
-        self.members.insert(connection, info);
+            taken_over,
+        })
+    }
+
+    /// The connection under which the peer of `connection` is known now.
+    fn present(&self, connection: ConnectionId) -> ConnectionId {
+        self.former.get(&connection).map_or(connection, |former| former.now)
+    }
+
+    fn ice_servers_for(&mut self, connection: ConnectionId, peer: PeerId) -> Vec<IceServer> {
+        if self.rules.relay_only { Vec::new() } else { self.credentials.issue(&self.rules.ice, connection, peer) }
+    }
+
+    /// Sends new credentials to members whose old ones will expire.
+    fn renew_credentials(&mut self, out: &mut impl Outbox) {
+        for connection in self.credentials.due(&self.rules.ice) {
+            let Some(peer) = self.members.get(&connection).map(|member| member.peer) else { continue };
+            let ice_servers = self.ice_servers_for(connection, peer);
+            out.text(connection, &Text::from(&ServerMessage::IceServers { ice_servers }));
+        }
     }
 
     /// The order of arrival of the connection that goes.
@@ -207,6 +301,7 @@ impl Room {
 
     /// A signaling message of a connection that has joined.
     pub fn message(&mut self, now: Duration, from: ConnectionId, message: ClientMessage, out: &mut impl Outbox) {
+        let (answer_to, from) = (from, self.present(from));
         let Some(member) = self.members.get(&from) else { return };
         let result = match message {
             ClientMessage::Join(_) => Err(Refusal::of(ErrorCode::AlreadyJoined)),
@@ -219,6 +314,11 @@ impl Room {
             }
             ClientMessage::Roster => {
                 self.send_roster(from, out);
+                Ok(())
+            }
+            // Asked of one connection, it is answered on that one.
+            ClientMessage::Ping { token } => {
+                out.text(answer_to, &Text::from(&ServerMessage::Pong { token }));
                 Ok(())
             }
             ClientMessage::Leave => {
@@ -297,13 +397,24 @@ impl Room {
 
     /// A session packet of a connection that has joined. What is relayed shares `packet`'s memory.
     pub fn packet(&mut self, now: Duration, from: ConnectionId, packet: &Bytes, out: &mut impl Outbox) -> Verdict {
-        self.session.receive(now, from, packet, &mut Packets(out))
+        if let Some(former) = self.former.get(&from)
+            && now + TAKEN_OVER_GRACE >= former.closes_at + TAKEN_OVER_VOICE
+            && packet::open(packet).is_ok_and(|(header, _)| header.kind == Kind::ServerRelayUnreliable)
+        {
+            return Verdict::Dropped(DropReason::NotJoined);
+        }
+        self.session.receive(now, self.present(from), packet, &mut Packets(out))
     }
 
     /// A connection is no longer part of the room. Does nothing if it was not, or is no longer.
     pub fn leave(&mut self, now: Duration, connection: ConnectionId, reason: LeaveReason, out: &mut impl Outbox) {
+        if self.former.remove(&connection).is_some() {
+            return;
+        }
         let Some(member) = self.members.remove(&connection) else { return };
+        self.close_former(out, |former| former.now == connection);
         self.connections.remove(&member.peer);
+        self.credentials.forget(connection);
         self.session.disconnected(now, connection, &mut Packets(out));
         self.version += 1;
         if self.members.is_empty() {
@@ -317,8 +428,10 @@ impl Room {
         self.broadcast(&ServerMessage::PeerLeft { peer: member.peer, reason }, out);
     }
 
-    /// What happens by itself: every few seconds everybody is told the roster's mark.
+    /// What happens by itself: every few seconds everybody is told the roster's mark, and credentials are renewed.
     pub fn tick(&mut self, now: Duration, out: &mut impl Outbox) {
+        self.renew_credentials(out);
+        self.close_former(out, |former| now >= former.closes_at);
         if now < self.mark_due {
             return;
         }
@@ -326,6 +439,16 @@ impl Room {
         if !self.members.is_empty() {
             self.broadcast(&ServerMessage::RosterMark(self.mark()), out);
         }
+    }
+
+    fn close_former(&mut self, out: &mut impl Outbox, which: impl Fn(&Former) -> bool) {
+        self.former.retain(|connection, former| {
+            let closes = which(former);
+            if closes {
+                out.close(*connection, CloseReason::TakenOver);
+            }
+            !closes
+        });
     }
 
     /// The roster's version and hash.

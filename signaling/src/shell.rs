@@ -5,10 +5,13 @@ mod address;
 mod connection;
 mod http;
 mod hub;
+mod listen;
 mod mailbox;
 mod metrics;
+mod origin;
 mod page;
 mod passwords;
+mod refused;
 mod stream;
 
 use std::future::Future;
@@ -20,7 +23,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError};
 use hub::Hub;
 use page::Page;
 
@@ -31,6 +34,9 @@ const FAREWELL: Duration = Duration::from_secs(5);
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum ServeError {
+    /// A setting cannot be meant; nothing was started.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
     /// Another program has the port, or this one may not have it.
     #[error("cannot listen on {address}: {source}; choose another with --listen or --port")]
     Listen {
@@ -68,29 +74,56 @@ pub async fn run(config: Config) -> Result<(), ServeError> {
     serve(config, listener, signals).await
 }
 
-/// Listens where the configuration says.
+/// Checks the configuration and listens where it says: at the address of `--listen`, else on IPv6 and IPv4 where the
+/// system has both.
+///
+/// # Errors
+///
+/// A setting that cannot be meant, or an address that cannot be bound.
 pub async fn bind(config: &Config) -> Result<TcpListener, ServeError> {
-    let address = config.address();
-    TcpListener::bind(address).await.map_err(|source| ServeError::Listen { address, source })
+    config.check()?;
+    listen::bind(config)
 }
 
-/// One line for people: where the server listens, and whom peers will be told to ask for their address.
+/// One line for people: where the server listens, and which STUN and TURN servers peers are told to use.
 pub fn banner(config: &Config, address: SocketAddr) -> String {
     let scheme = if config.tls_cert.is_some() { "wss" } else { "ws" };
-    let stun = match config.stun_servers() {
-        _ if config.relay_only => "relay only, no direct links".to_owned(),
-        [] => "peers are told no STUN server".to_owned(),
-        servers => format!("peers are told to use {}", servers.join(", ")),
+    let families = if listen::is_every_address(address) { "IPv6 and IPv4; " } else { "" };
+    let base = config.base();
+    let below = if base.is_empty() { String::new() } else { format!("also below {base}/; ") };
+    format!("voicemesh signaling server listening on {scheme}://{address} ({families}{below}{})", ice(config))
+}
+
+fn ice(config: &Config) -> String {
+    if config.relay_only {
+        return "relay only, no direct links".to_owned();
+    }
+    let list = |urls: &[String]| match urls {
+        [] => "none".to_owned(),
+        urls => urls.iter().map(|url| url.trim()).filter(|url| !url.is_empty()).collect::<Vec<_>>().join(", "),
     };
-    format!("voicemesh signaling server listening on {scheme}://{address} ({stun})")
+    let credentials = match (config.turn_servers(), &config.turn_secret) {
+        ([], _) => String::new(),
+        (_, None) => " with one password for all".to_owned(),
+        (_, Some(_)) => format!(" with credentials for {} s each", config.turn_lifetime.as_secs()),
+    };
+    format!("STUN: {}; TURN: {}{credentials}", list(config.stun_servers()), list(config.turn_servers()))
 }
 
 /// Serves on `listener` until `shutdown` is ready; then tells everybody, and returns within ten seconds.
+///
+/// # Errors
+///
+/// A setting that cannot be meant, or a certificate or page that cannot be read.
 pub async fn serve(
     config: Config,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    config.check()?;
+    for remark in config.remarks() {
+        tracing::warn!("{remark}");
+    }
     let tls = accept::tls(&config)?;
     let page = Page::of(&config)?;
     let hub = Arc::new(Hub::new(config));

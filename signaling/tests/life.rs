@@ -186,8 +186,10 @@ impl Program {
         let mut banner = String::new();
         let stdout = child.stdout.take().expect("it is piped");
         BufReader::new(stdout).read_line(&mut banner).expect("it says where it listens");
-        let port = banner.split("://").nth(1).and_then(|rest| rest.split([':', ' ']).nth(1)).expect("an address");
-        let address = SocketAddr::from(([127, 0, 0, 1], port.parse().expect("a port")));
+        let address = banner.split("://").nth(1).and_then(|rest| rest.split(' ').next()).expect("an address");
+        let port = address.parse::<SocketAddr>().expect("an address with a port").port();
+        // Whichever family it was told, IPv4 is taken.
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
         Self { child, banner, address }
     }
 

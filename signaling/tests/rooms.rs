@@ -102,12 +102,13 @@ async fn a_peer_that_comes_back_is_the_same_even_at_another_server() {
 }
 
 #[tokio::test]
-async fn a_second_connection_replaces_the_first_which_is_told_so() {
+async fn another_run_replaces_the_first_which_is_told_so() {
     let server = Server::start().await;
     let (mut ana, _) = Person::join(&server, "lobby", "ana").await;
     let (mut old, first) = Person::join(&server, "lobby", "bo").await;
     ana.expect_joined().await;
-    let (mut new, second) = Person::join(&server, "lobby", "bo").await;
+    let mut new = Person::connect(&server).await;
+    let second = new.enter(Join { run: 2, ..join_of("lobby", "bo") }).await;
     assert_eq!((second.you, second.client), (first.you, first.client));
     old.expect("replaced", |message| (message == ServerMessage::Replaced).then_some(())).await;
     old.expect_end().await;
@@ -115,6 +116,49 @@ async fn a_second_connection_replaces_the_first_which_is_told_so() {
     assert_eq!(ana.expect_joined().await.peer, first.you);
     drop(old);
     assert_eq!(new.expect_answer().await.len(), 2);
+}
+
+#[tokio::test]
+async fn a_second_connection_of_the_same_run_takes_over_in_silence() {
+    let server = Server::start().await;
+    let (mut ana, met) = Person::join(&server, "lobby", "ana").await;
+    let session = ana.take_part(&met).await;
+    let (mut old, first) = Person::join(&server, "lobby", "bo").await;
+    old.take_part(&first).await;
+    ana.expect_joined().await;
+    let mut new = Person::connect(&server).await;
+    let second = new.enter(join_of("lobby", "bo")).await;
+    assert_eq!((second.you, second.client, second.order), (first.you, first.client, first.order));
+    assert!(second.taken_over.is_some());
+    new.take_part(&second).await;
+    // Anything else that she was sent before the answer would fail this.
+    ana.say(&ClientMessage::Ping { token: 5 }).await;
+    ana.expect("pong", |message| (message == ServerMessage::Pong { token: 5 }).then_some(())).await;
+
+    // Speech to it takes the new connection, and what it still says on the old one is passed on.
+    let to_bo = [second.client];
+    let voice = |client: ClientId| {
+        let mut packet = Vec::new();
+        let burst = voicemesh_wire::packet::BurstCounter::TwoBit(0);
+        voicemesh_wire::packet::VoiceHeader { sender: client, burst, sequence: 1 }.encode_packet(
+            session,
+            &[],
+            &[7],
+            &mut packet,
+        );
+        packet
+    };
+    ana.relay(session, Kind::ServerRelayUnreliable, &to_bo, &voice(met.client)).await;
+    new.expect_packet(Kind::VoiceData).await;
+    old.relay(session, Kind::ServerRelayUnreliable, &[met.client], &voice(first.client)).await;
+    ana.expect_packet(Kind::VoiceData).await;
+
+    let ended = old.expect_end().await;
+    assert_eq!(ended, Some(CloseCode::from(voicemesh_wire::signaling::CLOSE_TAKEN_OVER)));
+    drop(old);
+    ana.say(&ClientMessage::Ping { token: 6 }).await;
+    ana.expect("pong", |message| (message == ServerMessage::Pong { token: 6 }).then_some(())).await;
+    assert_eq!(ana.expect_answer().await.len(), 2);
 }
 
 /// proves: U-04

@@ -32,9 +32,9 @@ const TABLE: [(&str, &[&str]); 16] = [
     // Sound and devices: `voicemesh mic` and `voicemesh loopback` run them without a room.
     ("voicemesh-cli", &["voicemesh", "voicemesh-signaling", "voicemesh-netsim", "voicemesh-audio", "voicemesh-device"]),
     ("voicemesh-signaling", &["voicemesh-wire", "voicemesh-session"]),
-    // The harness sees programs from outside; the benchmarks' load speaks the protocol; tests themselves are free
-    // (development dependencies).
-    ("voicemesh-tests", &["voicemesh-wire", "voicemesh-quality"]),
+    // The harness sees programs from outside; the benchmarks' load speaks the protocol; the impaired link does to frames what
+    // the simulator does to packets; tests themselves are free (development dependencies).
+    ("voicemesh-tests", &["voicemesh-wire", "voicemesh-quality", "voicemesh-netsim"]),
     ("voicemesh-quality", &["voicemesh-audio", "voicemesh-netsim"]),
 ];
 

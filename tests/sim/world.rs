@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use voicemesh::mesh::{Connections, Mesh, MeshConfig, MeshEvent, SocketEvent};
+use voicemesh::mesh::{CarrierEvent, Connections, Mesh, MeshConfig, MeshEvent, PathChange, SocketEvent};
 use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_engine::{Comms, CommsConfig, CommsEvent, PeerStatus};
@@ -119,6 +119,7 @@ impl World {
             room: "room".to_owned(),
             name: format!("peer {number}"),
             proof,
+            proof_without_tls: None,
             run: number as u32,
             relay_only: false,
             presence: Presence::Either,
@@ -133,7 +134,7 @@ impl World {
         let id = proof.peer_id();
         let peer = self.wires.borrow_mut().add_peer(id);
         let name = config.name.clone();
-        let carrier = SimCarrier { peer, wires: self.wires.clone(), generation: 0 };
+        let carrier = SimCarrier { peer, wires: self.wires.clone() };
         let mesh = Mesh::new(config, carrier);
         let speech = SpeechConfig { complexity: 0, ..SpeechConfig::default() };
         let comms_config = CommsConfig { speech, ..CommsConfig::new(name, self.seed.wrapping_add(number)) };
@@ -267,6 +268,18 @@ impl World {
         }
     }
 
+    /// The system of a peer notices that its network is another one.
+    pub fn path_changes(&mut self, peer: usize, change: PathChange) {
+        let now = self.now();
+        let peer = &mut self.peers[peer];
+        peer.comms.network_mut().handle(now + peer.clock, CarrierEvent::Path(change));
+    }
+
+    /// How many connections the server has of a peer.
+    pub fn connections_of(&self, peer: usize) -> usize {
+        self.server.as_ref().map_or(0, |server| server.sockets.keys().filter(|(of, _)| *of == peer).count())
+    }
+
     /// A peer's socket breaks: the server notices at once, the peer too.
     pub fn break_socket(&mut self, peer: usize) {
         let now = self.now();
@@ -363,7 +376,16 @@ impl Outbox for Out<'_> {
         false
     }
 
-    fn close(&mut self, to: ConnectionId, _reason: CloseReason) {
-        self.send(to, SocketEvent::Closed("it closed the connection".to_owned()));
+    /// Nothing waits here: what is sent is on its way.
+    fn hand_over(&mut self, _from: ConnectionId, _to: ConnectionId) {}
+
+    fn close(&mut self, to: ConnectionId, reason: CloseReason) {
+        self.send(
+            to,
+            match reason {
+                CloseReason::TakenOver => SocketEvent::TakenOver,
+                _ => SocketEvent::Closed("it closed the connection".to_owned()),
+            },
+        );
     }
 }

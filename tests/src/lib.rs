@@ -3,6 +3,7 @@
 //! - [`hear`](mod@hear), [`speech`], [`wav`]: what was spoken and what was heard, from `tests/quality`.
 //! - [`process`]: our own programs as child processes, their JSON lines as events to wait for.
 //! - [`netns`]: hosts in network namespaces, behind a router that can lose what it should pass on.
+//! - [`nets`]: an internet of namespaces: homes behind NAT, STUN and TURN, IPv6, an impaired link; what a call sounds like there.
 //! - [`pulse`]: a sound server of its own with a virtual microphone and a virtual speaker.
 //! - [`room`]: a server and peers as people start them.
 //! - [`skip`]: what to do where the machine lacks root or a program.
@@ -11,6 +12,8 @@
 
 #[cfg(target_os = "linux")]
 pub mod netns;
+#[cfg(target_os = "linux")]
+pub mod nets;
 pub mod process;
 #[cfg(target_os = "linux")]
 pub mod pulse;

@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use crate::skip;
 
 /// Every namespace of ours begins with this.
-const PREFIX: &str = "voicemesh";
+pub(crate) const PREFIX: &str = "voicemesh";
 
 /// Some hosts and the router between them; removed when dropped. Drop the programs inside first.
 pub struct Lab {
@@ -87,6 +87,39 @@ impl Lab {
         self.hosts[index].clone()
     }
 
+    /// One more machine, behind `gate`, which becomes a NAT router for it: each destination sees another port (endpoint-
+    /// dependent mapping, "symmetric"; RFC 4787 §4.1), and nothing comes in that was not asked for.
+    ///
+    /// # Panics
+    /// If it cannot be made.
+    pub fn behind(&mut self, gate: &Host) -> Host {
+        let namespace = format!("{}-inside", gate.namespace);
+        add_namespace(&namespace).unwrap_or_else(|error| panic!("{error}"));
+        let octet = u8::try_from(gate.number).unwrap_or_else(|_| panic!("{} is too many", gate.number));
+        let (address, gateway) = (Ipv4Addr::new(192, 168, octet, 2), Ipv4Addr::new(192, 168, octet, 1));
+        let inside = |command: &[&str]| in_namespace(&namespace, command);
+        inside(&["ip", "link", "add", "up0", "type", "veth", "peer", "name", "inside0", "netns", &gate.namespace]);
+        inside(&["ip", "address", "add", &format!("{address}/24"), "dev", "up0"]);
+        inside(&["ip", "link", "set", "up0", "up"]);
+        let outside = |command: &[&str]| in_namespace(&gate.namespace, command);
+        outside(&["ip", "address", "add", &format!("{gateway}/24"), "dev", "inside0"]);
+        outside(&["ip", "link", "set", "inside0", "up"]);
+        inside(&["ip", "route", "add", "default", "via", &gateway.to_string()]);
+        outside(&["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
+        for rules in [
+            "add table ip nat",
+            "add chain ip nat post { type nat hook postrouting priority 100; }",
+            "add rule ip nat post oifname \"up0\" masquerade random,fully-random",
+            "add chain ip nat forward { type filter hook forward priority 0; }",
+            "add rule ip nat forward iifname \"up0\" ct state new drop",
+        ] {
+            outside(&["nft", rules]);
+        }
+        let host = Host { namespace, number: gate.number, address };
+        self.hosts.push(host.clone());
+        host
+    }
+
     /// Begins to lose something; packets of connections that exist are lost too.
     pub fn lose(&mut self, loss: Loss) {
         self.losses.push(loss);
@@ -107,6 +140,33 @@ impl Lab {
     pub fn plug(&self, host: &Host, plugged: bool) {
         let interface = format!("to{}", host.number);
         in_namespace(&self.router, &["ip", "link", "set", &interface, if plugged { "up" } else { "down" }]);
+    }
+
+    /// Gives a host another address of its network: the old one goes, and with it every route.
+    pub fn renumber(&self, host: &Host, last: u8) {
+        let [a, b, c, _] = host.address.octets();
+        let inside = |command: &[&str]| in_namespace(&host.namespace, command);
+        inside(&["ip", "address", "delete", &format!("{}/24", host.address), "dev", "up0"]);
+        inside(&["ip", "address", "add", &format!("{a}.{b}.{c}.{last}/24"), "dev", "up0"]);
+        inside(&["ip", "route", "replace", "default", "via", &format!("{a}.{b}.{c}.1")]);
+    }
+
+    /// Moves a host to another interface, behind a router that translates its addresses. The first interface is gone.
+    pub fn move_behind_nat(&self, host: &Host) {
+        let inside = |command: &[&str]| in_namespace(&host.namespace, command);
+        let router = |command: &[&str]| in_namespace(&self.router, command);
+        let (number, far) = (host.number, format!("nat{}", host.number));
+        inside(&["ip", "address", "flush", "dev", "up0"]);
+        inside(&["ip", "link", "set", "up0", "down"]);
+        inside(&["ip", "link", "add", "up1", "type", "veth", "peer", "name", &far, "netns", &self.router]);
+        router(&["ip", "address", "add", &format!("10.78.{number}.1/24"), "dev", &far]);
+        router(&["ip", "link", "set", &far, "up"]);
+        let translation = "table ip translation { chain post { type nat hook postrouting priority 100; \
+                           ip saddr 10.78.0.0/16 masquerade; } }";
+        router(&["nft", translation]);
+        inside(&["ip", "address", "add", &format!("10.78.{number}.2/24"), "dev", "up1"]);
+        inside(&["ip", "link", "set", "up1", "up"]);
+        inside(&["ip", "route", "replace", "default", "via", &format!("10.78.{number}.1")]);
     }
 
     fn add_host(&mut self, lab: &str, number: usize) {
@@ -177,19 +237,19 @@ fn pair_rules(a: &Host, b: &Host, what: &str) -> String {
     rules
 }
 
-fn add_namespace(name: &str) -> Result<(), String> {
+pub(crate) fn add_namespace(name: &str) -> Result<(), String> {
     run(Command::new("ip").args(["netns", "add", name]))?;
     run(Command::new("ip").args(["-n", name, "link", "set", "lo", "up"]))
 }
 
-fn remove_namespace(name: &str) {
+pub(crate) fn remove_namespace(name: &str) {
     if let Err(error) = run(Command::new("ip").args(["netns", "delete", name])) {
         eprintln!("network namespace {name} stays behind: {error}");
     }
 }
 
 /// Removes what a killed test left behind.
-fn remove_abandoned() {
+pub(crate) fn remove_abandoned() {
     let Ok(entries) = std::fs::read_dir("/run/netns") else { return };
     for name in entries.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
         let process =

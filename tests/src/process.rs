@@ -58,6 +58,7 @@ pub struct Program {
     started: Instant,
     messages: Receiver<Message>,
     waiting: VecDeque<Line>,
+    history: VecDeque<Event>,
     transcript: VecDeque<String>,
     status: Option<ExitStatus>,
     input: Option<ChildStdin>,
@@ -99,8 +100,15 @@ impl Program {
             drop(readers);
             let _ = sender.send(Message::Exited(status));
         });
-        let (waiting, transcript) = (VecDeque::new(), VecDeque::new());
-        Self { name: name.to_owned(), id, started: Instant::now(), messages, waiting, transcript, status: None, input }
+        let (waiting, history, transcript) = (VecDeque::new(), VecDeque::new(), VecDeque::new());
+        let (name, started) = (name.to_owned(), Instant::now());
+        Self { name, id, started, messages, waiting, history, transcript, status: None, input }
+    }
+
+    /// Its name in messages.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
     }
 
     /// The process id.
@@ -143,6 +151,12 @@ impl Program {
             self.note(message);
         }
         self.waiting.iter().filter_map(|line| line.json.clone().map(|json| Event { at: line.at, json })).collect()
+    }
+
+    /// All events that have come, taken or not.
+    pub fn history(&mut self) -> impl Iterator<Item = &Event> {
+        let _ = self.events();
+        self.history.iter()
     }
 
     /// Drops what has come so far, so that waits see only what comes from now on.
@@ -241,7 +255,10 @@ impl Program {
                 let mark = if stream == Stream::Err { "!" } else { " " };
                 let seconds = at.saturating_duration_since(self.started).as_secs_f64();
                 push_bounded(&mut self.transcript, format!("{seconds:8.3}{mark} {text}"));
-                let json = if stream == Stream::Out { serde_json::from_str(&text).ok() } else { None };
+                let json: Option<Value> = if stream == Stream::Out { serde_json::from_str(&text).ok() } else { None };
+                if let Some(json) = &json {
+                    push_bounded(&mut self.history, Event { at, json: json.clone() });
+                }
                 push_bounded(&mut self.waiting, Line { at, text, json });
             }
         }

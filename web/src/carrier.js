@@ -1,8 +1,11 @@
 /** What moves a mesh's bytes in a browser: one WebSocket, and a WebRTC connection for each link. */
 
+import { usableServers } from './ice.js';
 import { RtcLink } from './link.js';
 
 const SUBPROTOCOL = 'voicemesh.v1';
+/** The close code of a connection from which another of this page took over. */
+const TAKEN_OVER = 4001;
 /** Late speech is worthless: while so much waits in the socket, packets that may be lost are. */
 const LOSSY_BUFFERED = 32 * 1024;
 const RELIABLE_BUFFERED = 1024 * 1024;
@@ -11,53 +14,68 @@ const RELIABLE_BUFFERED = 1024 * 1024;
 
 /** @implements {Carrier} */
 export class BrowserCarrier {
-  /** @type {WebSocket | null} */
-  #socket = null;
+  /** @type {Map<number, WebSocket>} by generation */
+  #sockets = new Map();
   /** @type {Map<string, RtcLink>} */
   #links = new Map();
+  /** @type {{named: RTCIceServer[], usable: RTCIceServer[]} | null} */
+  #ice = null;
+  /** @type {Set<string>} remarks that were made */
+  #remarks = new Set();
 
   /**
    * @param {string} url of the server's WebSocket
    * @param {() => number} clock ms
+   * @param {import('./connect-check.js').ConnectCheck} check asks why a socket did not open
    */
-  constructor(url, clock) {
+  constructor(url, clock, check) {
     this.url = url;
     this.clock = clock;
+    this.check = check;
     /** @type {import('./mesh.js').Mesh | null} told what is seen here; set by the owner */
     this.mesh = null;
   }
 
   /** @param {number} generation */
   openSocket(generation) {
-    this.closeSocket();
-    const socket = new WebSocket(this.url, SUBPROTOCOL);
-    this.#socket = socket;
+    const socket = new WebSocket(this.check.begin(this.url), SUBPROTOCOL);
+    let isOpen = false;
+    this.#sockets.set(generation, socket);
     socket.binaryType = 'arraybuffer';
-    const signaling = () => (this.#socket === socket ? this.mesh?.signaling : undefined);
-    socket.onopen = () => signaling()?.opened(this.clock(), generation);
-    socket.onclose = ({ code }) => signaling()?.closed(this.clock(), generation, `the connection ended (${code})`);
+    const signaling = () => (this.#sockets.get(generation) === socket ? this.mesh?.signaling : undefined);
+    socket.onopen = () => {
+      isOpen = true;
+      this.check.opened();
+      signaling()?.opened(this.clock(), generation);
+    };
+    socket.onclose = ({ code }) => {
+      if (!isOpen) void this.check.failed();
+      signaling()?.closed(this.clock(), generation, `the connection ended (${code})`, code === TAKEN_OVER);
+    };
     socket.onmessage = ({ data }) => {
       if (typeof data === 'string') signaling()?.text(this.clock(), generation, data);
       else signaling()?.packet(this.clock(), generation, new Uint8Array(data));
     };
   }
 
-  closeSocket() {
-    const socket = this.#socket;
-    this.#socket = null;
+  /** @param {number} generation */
+  closeSocket(generation) {
+    const socket = this.#sockets.get(generation);
+    this.#sockets.delete(generation);
     if (!socket) return;
     socket.onopen = socket.onclose = socket.onmessage = null;
     socket.close();
   }
 
-  /** @param {string} text */
-  sendText(text) {
-    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(text);
+  /** @param {number} generation @param {string} text */
+  sendText(generation, text) {
+    const socket = this.#sockets.get(generation);
+    if (socket?.readyState === WebSocket.OPEN) socket.send(text);
   }
 
-  /** @param {Uint8Array} packet @param {boolean} reliable */
-  sendPacket(packet, reliable) {
-    const socket = this.#socket;
+  /** @param {number} generation @param {Uint8Array} packet @param {boolean} reliable */
+  sendPacket(generation, packet, reliable) {
+    const socket = this.#sockets.get(generation);
     if (socket?.readyState !== WebSocket.OPEN) return;
     if (socket.bufferedAmount > (reliable ? RELIABLE_BUFFERED : LOSSY_BUFFERED)) {
       // What must arrive and cannot ends the socket: the next one begins with the whole state.
@@ -71,11 +89,14 @@ export class BrowserCarrier {
   openLink(peer, generation, role, iceServers) {
     const key = `${peer} ${generation}`;
     try {
-      const link = new RtcLink(role, iceServers, {
+      const link = new RtcLink(role, this.#usable(iceServers), {
         signal: (signal) => this.mesh?.pairs.linkSignal(peer, generation, signal),
         open: () => this.mesh?.pairs.linkOpen(this.clock(), peer, generation),
         packet: (packet) => this.mesh?.session.fromLink(this.clock(), peer, generation, packet),
         closed: (onPurpose) => this.#closed(key, peer, generation, onPurpose),
+        turnFailed: (code) => this.#remark(code === 701
+          ? 'The server’s TURN does not answer. Whom you cannot reach directly, you talk to through the server.'
+          : `The server’s TURN refuses this page (${code}). Whom you cannot reach directly, you talk to through the server.`),
       });
       this.#links.set(key, link);
     } catch {
@@ -99,6 +120,25 @@ export class BrowserCarrier {
     const key = `${peer} ${generation}`;
     this.#links.get(key)?.close();
     this.#links.delete(key);
+  }
+
+  /** Looked through once for each list. @param {RTCIceServer[]} named */
+  #usable(named) {
+    if (this.#ice?.named !== named) {
+      const { usable, dropped } = usableServers(named);
+      this.#ice = { named, usable };
+      if (dropped.length > 0) {
+        this.#remark(`The server names STUN or TURN that this browser cannot use: ${dropped.join(', ')}. It does without.`);
+      }
+    }
+    return this.#ice.usable;
+  }
+
+  /** Each only once. @param {string} text */
+  #remark(text) {
+    if (this.#remarks.has(text)) return;
+    this.#remarks.add(text);
+    this.mesh?.emit({ type: 'remark', text });
   }
 
   /** @param {string} key @param {string} peer @param {number} generation @param {boolean} onPurpose */

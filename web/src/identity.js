@@ -9,12 +9,13 @@ export const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padS
 export const unhex = (text) => Uint8Array.from(text.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 
 /**
- * A server's origin as every client of this browser writes it: what `URL.origin` would be for http.
+ * A server's origin as every client of this browser writes it: what `URL.origin` would be for http, and the path that the
+ * server is below, if it is not the root.
  * @param {string} url of the server's WebSocket
  */
 export function serverOrigin(url) {
-  const { protocol, host } = new URL(url);
-  return `${protocol}//${host}`;
+  const { protocol, host, pathname } = new URL(url);
+  return `${protocol}//${host}${pathname.replace(/\/ws$/, '')}`;
 }
 
 /**

@@ -9,9 +9,14 @@
  * @property {() => void} open
  * @property {(packet: Uint8Array) => void} packet
  * @property {(onPurpose: boolean) => void} closed once, and nothing after it
+ * @property {(code: number) => void} turnFailed no TURN server gives an address
  */
 
+import { TurnWatch } from './ice.js';
+
 const OPEN_LIMIT_MS = 15_000;
+/** After the first error of TURN, until it counts: another interface may still get an address. */
+const TURN_PATIENCE_MS = 2000;
 const DESCRIPTION_BYTES = 16_384;
 const CANDIDATE_BYTES = 512;
 const SIGNALS_HELD = 64;
@@ -40,6 +45,7 @@ export class RtcLink {
   #queue = [];
   /** @type {number[] | null} a packet in pieces; null when it grew too large and is skipped */
   #pieces = [];
+  #turn = new TurnWatch();
 
   /**
    * @param {'offer' | 'answer'} role
@@ -67,6 +73,9 @@ export class RtcLink {
     // A channel that the other end opens in band is none of ours.
     this.pc.ondatachannel = () => this.#end(false);
     this.pc.onicecandidate = ({ candidate }) => this.#candidate(candidate);
+    this.pc.onicecandidateerror = (event) => {
+      if (this.#turn.error(event)) setTimeout(() => this.#tellTurn(), TURN_PATIENCE_MS);
+    };
     this.pc.onconnectionstatechange = () => {
       if (['failed', 'closed'].includes(this.pc.connectionState)) this.#end(false);
     };
@@ -150,12 +159,19 @@ export class RtcLink {
   /** @param {RTCIceCandidate | null} candidate */
   #candidate(candidate) {
     if (this.#closed) return;
+    this.#turn.candidate(candidate);
     if (!candidate || candidate.candidate === '') {
       this.events.signal({ kind: 'end-of-candidates' });
     } else if (candidate.protocol !== 'tcp') {
       const { sdpMid, sdpMLineIndex } = candidate;
       this.events.signal({ kind: 'candidate', candidate: candidate.candidate, sdpMid: sdpMid ?? '0', sdpMLineIndex });
     }
+  }
+
+  /** Also of a link that is over by now: the next one meets the same servers. */
+  #tellTurn() {
+    const { failure } = this.#turn;
+    if (failure !== null) this.events.turnFailed(failure);
   }
 
   /** The answerer says that its channels are there; the offerer sends nothing before it has heard that. */
@@ -224,7 +240,7 @@ export class RtcLink {
       channel.onopen = channel.onclose = channel.onmessage = channel.onbufferedamountlow = null;
       channel.close();
     }
-    this.pc.ondatachannel = this.pc.onicecandidate = this.pc.onconnectionstatechange = null;
+    this.pc.ondatachannel = this.pc.onicecandidate = this.pc.onicecandidateerror = this.pc.onconnectionstatechange = null;
     this.pc.close();
     if (tell) this.events.closed(onPurpose);
   }

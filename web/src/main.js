@@ -1,6 +1,7 @@
 /** The page's beginning: what this browser lacks is said, and the rest is shown. */
 
 import { Peer } from './peer.js';
+import { roomOf } from './place.js';
 import { show } from './view/view.js';
 
 /** Why this page cannot talk here, or null. */
@@ -12,17 +13,11 @@ function support() {
   return null;
 }
 
-/** The room that the address names: `/r/ROOM`. */
-function roomOf() {
-  const match = /^\/r\/(.+?)\/?$/.exec(location.pathname);
-  try {
-    return match ? decodeURIComponent(match[1]) : '';
-  } catch {
-    return '';
-  }
-}
+// The page's address changes with the room, and a relative address of the icon would change with it.
+const icon = /** @type {HTMLLinkElement | null} */ (document.querySelector('link[rel=icon]'));
+if (icon) icon.href = icon.href;
 
 const root = document.getElementById('app') ?? document.body;
 const lacking = support();
 const peer = lacking === null ? new Peer() : null;
-show(peer, { root, room: roomOf(), support: lacking, storage: localStorage });
+show(peer, { root, room: roomOf(location.pathname), support: lacking, storage: localStorage });

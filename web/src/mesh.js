@@ -9,9 +9,9 @@
  *
  * @typedef {object} Carrier
  * @property {(generation: number) => void} openSocket
- * @property {() => void} closeSocket
- * @property {(text: string) => void} sendText
- * @property {(packet: Uint8Array, reliable: boolean) => void} sendPacket
+ * @property {(generation: number) => void} closeSocket
+ * @property {(generation: number, text: string) => void} sendText
+ * @property {(generation: number, packet: Uint8Array, reliable: boolean) => void} sendPacket
  * @property {(peer: string, generation: number, role: 'offer' | 'answer', iceServers: RTCIceServer[]) => void} openLink
  * @property {(peer: string, generation: number, signal: Signal) => void} signalLink
  * @property {(peer: string, generation: number, stream: 'voice' | 'reliable' | 'unreliable', packet: Uint8Array) => boolean} sendLink
@@ -19,7 +19,7 @@
  *
  * @typedef {{type: 'joined', again: boolean, others: number} | {type: 'server-away', why: string, retryInMs: number}
  *   | {type: 'refused', code: string, message: string} | {type: 'warned', code: string, message: string}
- *   | {type: 'replaced'} | {type: 'members'} | {type: 'group-refused', group: string}
+ *   | {type: 'remark', text: string} | {type: 'replaced'} | {type: 'members'} | {type: 'group-refused', group: string}
  *   | {type: 'peer-joined', peer: string} | {type: 'metadata', peer: string}
  *   | {type: 'peer-left', peer: string, name: string, reason: string}
  *   | {type: 'route', peer: string, route: import('./route.js').Route}
@@ -55,6 +55,25 @@ export class Mesh {
     this.pairs = new Pairs(this);
     this.session = new Session(this, config.firstSequence);
     this.signaling = new Signaling(this);
+  }
+
+  /**
+   * The machine has another network, or slept: connections may be dead, and attempts at links in vain.
+   * @param {number} now
+   * @param {boolean} slept what arrives first may be old
+   */
+  pathChanged(now, slept = false) {
+    for (const link of this.pairs.all()) link.health.doubt(now);
+    this.signaling.pathChanged(now, slept);
+    this.pairs.renewAll(now);
+    this.tick(now);
+  }
+
+  /** There is no network. @param {number} now */
+  pathLost(now) {
+    for (const link of this.pairs.all()) link.health.doubt(now);
+    this.signaling.pathLost(now);
+    this.session.refreshRoutes(now);
   }
 
   /** What time alone brings about. Call every few tens of milliseconds. @param {number} now */

@@ -109,16 +109,16 @@ function signal(value) {
   }
 }
 
-/** @param {any} value @returns {RTCIceServer[]} */
+/** Entries that cannot be read are left out: links can do without. @param {any} value @returns {RTCIceServer[]} */
 function iceServers(value) {
   must(Array.isArray(value) && value.length <= 32);
-  return value.map((/** @type {any} */ server) => {
-    const { urls, username, credential } = object(server);
-    must(Array.isArray(urls));
-    const read = /** @type {RTCIceServer} */ ({ urls: urls.map(text) });
-    if (username !== undefined && username !== null) read.username = text(username);
-    if (credential !== undefined && credential !== null) read.credential = text(credential);
-    return read;
+  return value.flatMap((/** @type {any} */ server) => {
+    const { urls, username, credential } = server ?? {};
+    if (!Array.isArray(urls) || !urls.every((url) => typeof url === 'string')) return [];
+    const read = /** @type {RTCIceServer} */ ({ urls });
+    if (typeof username === 'string') read.username = username;
+    if (typeof credential === 'string') read.credential = credential;
+    return [read];
   });
 }
 
@@ -135,6 +135,7 @@ const READ = {
     peers: peers(m.peers), order: integer(m.order), ice_servers: iceServers(m.ice_servers ?? []), limits: limits(m.limits),
     relay_only: m.relay_only === true, roster: mark(m.roster),
     ...(m.room_metadata && { room_metadata: metadata(m.room_metadata) }),
+    ...(m.taken_over && { taken_over: { metadata: metadata(object(m.taken_over).metadata) } }),
   }),
   'peer-joined': (m) => ({ peer: peerInfo(m.peer) }),
   'peer-left': (m) => ({ peer: peerId(m.peer), reason: text(m.reason) }),
@@ -151,8 +152,10 @@ const READ = {
     };
     return m.retry_after_ms === undefined ? error : { ...error, retry_after_ms: integer(m.retry_after_ms) };
   },
+  'ice-servers': (m) => ({ ice_servers: iceServers(m.ice_servers) }),
   'going-away': (m) => ({ retry_after_ms: integer(m.retry_after_ms ?? 0) }),
   replaced: () => ({}),
+  pong: (m) => ({ token: integer(m.token, 0xffffffff) }),
 };
 
 /**
@@ -185,4 +188,6 @@ export const signalTo = (to, attempt, what) => ({ type: 'signal', to, attempt, s
 /** @param {Record<string, string | null>} set */
 export const setMetadata = (set) => ({ type: 'set-metadata', set });
 export const roster = () => ({ type: 'roster' });
+/** @param {number} token */
+export const ping = (token) => ({ type: 'ping', token });
 export const leave = () => ({ type: 'leave' });

@@ -71,6 +71,11 @@ class Pair {
   links = new Map();
   failures = 0;
   offeredAt = -Infinity;
+  /** The other side will not answer the attempt under way, and wants the next. */
+  askedBeyond = false;
+  /** A new attempt is due: this machine's path has changed, or what was said of the last one did not arrive. */
+  renew = false;
+  signaledAt = -Infinity;
 
   /** @param {number} now */
   constructor(now) {
@@ -90,6 +95,8 @@ class Pair {
 export class Pairs {
   /** @type {Map<string, Pair>} */
   #pairs = new Map();
+  /** As of the last tick. */
+  #now = 0;
 
   /** @param {Mesh} mesh */
   constructor(mesh) {
@@ -117,14 +124,22 @@ export class Pairs {
 
   /** @param {number} now */
   tick(now) {
+    this.#now = now;
     for (const link of [...this.all()]) {
       if (link.state === 'lingering' && now >= link.lingersUntil) this.#close(now, link);
     }
-    if (!this.mesh.signaling.isJoined) return;
+    // After a change of path the connection in use may be a dead one: what is said waits for the next.
+    if (!this.mesh.signaling.isJoined || this.mesh.signaling.isUrgent) return;
     for (const peer of this.mesh.roster.members.keys()) {
       if (!this.#mayLink(peer)) continue;
       const pair = this.#pair(now, peer);
-      if (pair.isLinked || now < pair.nextAttemptAt) continue;
+      if (pair.renew) {
+        pair.renew = false;
+        this.#renew(now, peer, pair);
+        continue;
+      }
+      const isAwaited = pair.askedBeyond && now >= pair.offeredAt + REQUEST_INTERVAL_MS;
+      if ((pair.isLinked || now < pair.nextAttemptAt) && !isAwaited) continue;
       if (this.mesh.config.peer < peer) this.#offer(now, peer, pair);
       else if (now >= pair.askedAt + ASK_AFTER_MS) this.#askForOffer(now, peer, pair);
     }
@@ -137,13 +152,17 @@ export class Pairs {
     const pair = this.#pair(now, from);
     if (signal.kind === 'request-offer') {
       const isNew = attempt >= pair.attempt;
+      // Who asks for one beyond the attempt under way, or asks while it is, will not answer that.
+      if (attempt > pair.attempt || (attempt === pair.attempt && pair.isOpening)) pair.askedBeyond = true;
       pair.attempt = Math.max(pair.attempt, attempt);
-      if (offers && isNew && now >= pair.offeredAt + REQUEST_INTERVAL_MS && !pair.isOpening) this.#offer(now, from, pair);
+      const isFree = pair.askedBeyond || !pair.isOpening;
+      if (offers && isNew && isFree && now >= pair.offeredAt + REQUEST_INTERVAL_MS) this.#offer(now, from, pair);
     } else if (signal.kind === 'offer') {
       // A peer that offers without end would have us open links without end.
       if (offers || attempt <= pair.attempt || now < pair.offeredAt + OFFER_INTERVAL_MS) return;
       pair.attempt = attempt;
       pair.offeredAt = now;
+      this.#closeOpening(now, pair);
       this.#open(now, pair, new Link(from, attempt, now), 'answer');
       this.mesh.carrier.signalLink(from, attempt, signal);
     } else if (pair.links.has(attempt)) {
@@ -153,6 +172,8 @@ export class Pairs {
 
   /** What a link wants its other end to know. @param {string} peer @param {number} generation @param {Signal} signal */
   linkSignal(peer, generation, signal) {
+    const pair = this.#pairs.get(peer);
+    if (pair?.links.has(generation)) pair.signaledAt = this.#now;
     if (this.get(peer, generation) && this.mesh.signaling.isJoined) {
       this.mesh.signaling.send(signalTo(peer, generation, signal));
     }
@@ -234,10 +255,47 @@ export class Pairs {
       if (replace) this.#replace(now, link);
       if (stalledNow) {
         const unsettled = link.health.takeUnacknowledged();
+        mesh.signaling.ask(now);
         mesh.session.refreshRoutes(now);
         mesh.session.rescue(now, peer, unsettled);
       }
     }
+  }
+
+  /** This machine has another network: attempts under way are in vain, and every pair needs a new link. @param {number} now */
+  renewAll(now) {
+    for (const pair of this.#pairs.values()) {
+      this.#closeOpening(now, pair);
+      pair.renew = true;
+      pair.failures = 0;
+      pair.nextAttemptAt = now;
+    }
+  }
+
+  /** What was said since then did not arrive. @param {number} now @param {number} since */
+  renewUnreached(now, since) {
+    for (const pair of this.#pairs.values()) {
+      if (pair.signaledAt <= since) continue;
+      pair.renew = true;
+      pair.nextAttemptAt = now;
+    }
+  }
+
+  /** @param {number} now @param {string} peer @param {Pair} pair */
+  #renew(now, peer, pair) {
+    if (this.mesh.config.peer < peer) {
+      this.#offer(now, peer, pair);
+      return;
+    }
+    // One beyond whatever was under way, which this side does not answer any more.
+    pair.attempt = Math.min(pair.attempt + 1, 0xffffffff);
+    this.#closeOpening(now, pair);
+    this.#askForOffer(now, peer, pair);
+  }
+
+  /** Another attempt takes the place of those under way. @param {number} now @param {Pair} pair */
+  #closeOpening(now, pair) {
+    for (const link of [...pair.links.values()]) if (link.state === 'opening') this.#close(now, link);
   }
 
   /** @param {number} now @param {string} peer */
@@ -267,14 +325,18 @@ export class Pairs {
 
   /** @param {number} now @param {string} peer @param {Pair} pair */
   #offer(now, peer, pair) {
+    // The other end answers the newest only.
+    this.#closeOpening(now, pair);
     pair.attempt = Math.min(pair.attempt + 1, 0xffffffff);
     pair.offeredAt = now;
+    pair.askedBeyond = false;
     this.#open(now, pair, new Link(peer, pair.attempt, now), 'offer');
   }
 
   /** @param {number} now @param {string} peer @param {Pair} pair */
   #askForOffer(now, peer, pair) {
     pair.askedAt = now;
+    pair.signaledAt = now;
     this.mesh.signaling.send(signalTo(peer, pair.attempt, { kind: 'request-offer' }));
   }
 
@@ -321,6 +383,7 @@ export class Pairs {
   /** Nothing has come through a link for a while. @param {number} now @param {Link} link */
   #replace(now, link) {
     const { peer } = link;
+    this.mesh.signaling.ask(now);
     if (this.mesh.roster.isLost(peer)) {
       this.#close(now, link);
       return;

@@ -16,15 +16,19 @@
  *   retryInMs: number | null, relayOnly: boolean, serverRelayOnly: boolean, microphone: MicrophoneState,
  *   microphoneLabel: string, muted: boolean, activation: Activation, processing: Processing, deafened: boolean,
  *   talking: boolean, speaking: boolean, people: PersonState[], groups: GroupState[], messages: Message[],
- *   playbackBlocked: boolean}} PeerState
+ *   playbackBlocked: boolean, problem: import('./connect-check.js').Problem | null}} PeerState
  */
 
 import { BrowserCarrier } from './carrier.js';
 import { Capture } from './capture.js';
 import { Answers, Clock } from './clocks.js';
+import { ConnectCheck } from './connect-check.js';
+import { soundDevices } from './devices.js';
 import { Feedback } from './feedback.js';
 import { prove, secret, serverOrigin, takeInstance } from './identity.js';
 import { Mesh } from './mesh.js';
+import { watchNetwork } from './network.js';
+import { BASE, socketUrl } from './place.js';
 import { Playback } from './playback.js';
 import { GLOBAL } from './session.js';
 import { groups, people } from './snapshot.js';
@@ -89,18 +93,17 @@ export class Peer extends EventTarget {
   constructor({ storage = localStorage, url } = {}) {
     super();
     this.storage = storage;
-    const { protocol, host } = location;
-    this.url = url ?? `${protocol === 'https:' ? 'wss' : 'ws'}://${host}/ws`;
+    this.url = url ?? socketUrl();
+    this.check = new ConnectCheck(BASE, { clock, changed: () => this.#show() });
     this.volumes = new Volumes(storage);
     this.controls = {
       muted: false, activation: /** @type {'voice' | 'push-to-talk' | 'always'} */ ('voice'),
       processing: { echo: true, noise: true, gain: true },
     };
     addEventListener('pagehide', () => this.leave());
-    addEventListener('online', () => this.#mesh?.signaling.hurry(clock()));
-    document.addEventListener('visibilitychange', () => {
-      if (document.visibilityState === 'visible') this.#mesh?.signaling.hurry(clock());
-    });
+    const mesh = () => this.#mesh;
+    const [changed, lost] = [() => mesh()?.pathChanged(clock()), () => mesh()?.pathLost(clock())];
+    watchNetwork({ changed, lost, shown: () => mesh()?.signaling.shown(clock()) });
     navigator.mediaDevices?.addEventListener('devicechange', () => this.#devicesChanged());
   }
 
@@ -195,7 +198,7 @@ export class Peer extends EventTarget {
     const session = this.#mesh?.session;
     const person = personId === null ? undefined : this.#mesh?.roster.members.get(personId);
     if (personId !== null && !person) throw new Error('This person has left.');
-    if (!session?.sendText(text, personId === null ? { group: GLOBAL } : { peer: personId })) {
+    if (!session?.sendText(clock(), text, personId === null ? { group: GLOBAL } : { peer: personId })) {
       throw new Error('The server is away: messages can be sent when it is back.');
     }
     this.#message({ from: this.#name, to: person ? person.info.name : 'room', mine: true, text, at: Date.now() });
@@ -235,13 +238,8 @@ export class Peer extends EventTarget {
     this.#show();
   }
 
-  /** @returns {Promise<{inputs: {id: string, label: string}[], outputs: {id: string, label: string}[], canChooseOutput: boolean}>} */
-  async devices() {
-    const found = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
-    const list = (/** @type {string} */ kind) => found.filter((device) => device.kind === kind && device.deviceId !== '')
-      .map(({ deviceId, label }) => ({ id: deviceId, label }));
-    const canChooseOutput = 'setSinkId' in AudioContext.prototype;
-    return { inputs: list('audioinput'), outputs: canChooseOutput ? list('audiooutput') : [], canChooseOutput };
+  devices() {
+    return soundDevices();
   }
 
   /** @param {string} id */
@@ -284,7 +282,7 @@ export class Peer extends EventTarget {
   /** @param {string} proof @param {string} peer */
   #start(proof, peer) {
     const [run, first] = crypto.getRandomValues(new Uint32Array(2));
-    const carrier = new BrowserCarrier(this.url, clock);
+    const carrier = new BrowserCarrier(this.url, clock, this.check);
     const capabilities = {
       relay_only: this.#relayOnly, redundancy: true, voice_ack: true, reports: true, frame_ms: [10, 20, 40, 60],
     };
@@ -358,6 +356,7 @@ export class Peer extends EventTarget {
       case 'group-refused':
         this.#notice('group-refused', `The server did not let you listen to “${event.group}”.`);
         return this.#show();
+      case 'remark': return this.#notice('remark', event.text);
       default: return this.#show();
     }
   }
@@ -367,7 +366,7 @@ export class Peer extends EventTarget {
     if (now >= this.#tickedAt + TICK_EVERY_MS - 5) {
       this.#tickedAt = now;
       const ahead = Date.now() - now;
-      if (ahead > this.#ahead + SLEPT_MS) this.#mesh?.signaling.woke(now);
+      if (ahead > this.#ahead + SLEPT_MS) this.#mesh?.pathChanged(now, true);
       this.#ahead = ahead;
       this.#playback?.tick(now);
       this.#mesh?.tick(now);
@@ -578,10 +577,11 @@ export class Peer extends EventTarget {
     const mesh = this.#mesh;
     const { muted, activation, processing } = this.controls;
     const busy = this.#phase === 'joining' || this.#phase === 'reconnecting';
+    const problem = busy ? this.check.problem : null;
     const retryAt = mesh?.signaling.retryAt ?? null;
     return {
       phase: this.#phase, refusal: this.#refusal, room: this.#room, name: this.#name,
-      waking: busy && now > this.#joiningSince + WAKING_AFTER_MS,
+      waking: busy && now > this.#joiningSince + WAKING_AFTER_MS && (problem?.kind ?? 'slow') === 'slow',
       retryInMs: retryAt === null ? null : Math.max(retryAt - now, 0),
       relayOnly: this.#relayOnly, serverRelayOnly: mesh?.serverRelayOnly ?? false,
       microphone: this.#microphone, microphoneLabel: this.#capture?.label ?? '',
@@ -589,7 +589,7 @@ export class Peer extends EventTarget {
       speaking: this.#capture?.sending ?? false,
       people: mesh ? people(mesh, this.#playback, this.#clocks, this.volumes, now) : [],
       groups: mesh ? groups(mesh.session) : [], messages: this.#messages,
-      playbackBlocked: this.#context?.state === 'suspended' && this.#phase === 'joined',
+      playbackBlocked: this.#context?.state === 'suspended' && this.#phase === 'joined', problem,
     };
   }
 

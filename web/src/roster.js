@@ -27,6 +27,11 @@ export class Roster {
     this.mesh = mesh;
   }
 
+  /** This page, as the others see it. */
+  get own() {
+    return this.#own;
+  }
+
   /** @param {string} peer */
   isLost(peer) {
     const member = this.members.get(peer);

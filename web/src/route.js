@@ -2,15 +2,16 @@
  * Which way speech goes to one peer, and what a link is worth (PROTOCOL.md, section 9). Pure: told the time in ms.
  *
  * @typedef {'none' | 'relayed' | 'direct'} Route
- * @typedef {{route: Route, leaving: {route: Route, until: number} | null}} RouteState
- * @typedef {{relay: boolean, link: 'unbound' | 'sound' | 'stalled'}} Means
+ * @typedef {{route: Route, leaving: {route: Route, until: number} | null, both: boolean, arrives: boolean}} RouteState
+ * `both`: a stalled link is used beside the relay. `arrives`: whether what is sent is known to arrive.
+ * @typedef {{relay: boolean, serverAnswers: boolean, both: boolean, link: 'unbound' | 'sound' | 'stalled'}} Means
  */
 
 /** A planned move sends on both routes for so long; duplicates play once. */
 export const OVERLAP_MS = 200;
 
 /** @type {RouteState} */
-export const NO_ROUTE = Object.freeze({ route: 'none', leaving: null });
+export const NO_ROUTE = Object.freeze({ route: 'none', leaving: null, both: false, arrives: false });
 
 /**
  * Direct when the link is sound, else relayed, else whatever the link still does.
@@ -26,15 +27,22 @@ export function nextRoute(state, now, means) {
   const leaving = route === state.route ? state.leaving : { route: state.route, until: now + OVERLAP_MS };
   const usable = leaving !== null && leaving.until > now
     && ((leaving.route === 'relayed' && means.relay) || (leaving.route === 'direct' && means.link === 'sound'));
-  if (route === state.route && (usable || state.leaving === null)) return state;
-  return { route, leaving: usable ? leaving : null };
+  const both = means.both && means.link === 'stalled';
+  const arrives = route === 'relayed' ? means.serverAnswers : route === 'direct' && means.link === 'sound';
+  const isSame = route === state.route && both === state.both && arrives === state.arrives;
+  if (isSame && (usable || state.leaving === null)) return state;
+  return { route, leaving: usable ? leaving : null, both, arrives };
 }
+
+/** The route to show: none while nothing is known to arrive. @param {RouteState} state */
+export const shown = (state) => (state.arrives ? state.route : 'none');
 
 /**
  * @param {RouteState} state
  * @param {Route} route
  */
-export const uses = (state, route) => state.route === route || state.leaving?.route === route;
+export const uses = (state, route) =>
+  state.route === route || state.leaving?.route === route || (state.both && route === 'direct');
 
 const UNACKED_FRAMES = 64;
 const STALL_AFTER_MS = 300;
@@ -55,7 +63,7 @@ export class Health {
   #probes = [];
   #nextToken = 1;
   #lastProbeAt = -Infinity;
-  /** @type {{answers: number, replaceAt: number} | null} */
+  /** @type {{since: number, answers: number, replaceAt: number} | null} */
   #stall = null;
   /** @type {number | null} smoothed */
   roundTripMs = null;
@@ -67,6 +75,17 @@ export class Health {
 
   get stalled() {
     return this.#stall !== null;
+  }
+
+  /** Since when the link is stalled. */
+  get stalledSince() {
+    return this.#stall?.since ?? null;
+  }
+
+  /** Takes the link for stalled until it answers. @param {number} now */
+  doubt(now) {
+    this.#stall ??= { since: now, answers: 0, replaceAt: now + REPLACE_AFTER_MS };
+    this.#lastProbeAt = -Infinity;
   }
 
   /**
@@ -119,7 +138,7 @@ export class Health {
     const thresholdMs = Math.max(STALL_AFTER_MS, 3 * (this.roundTripMs ?? FIRST_ROUND_TRIP_MS));
     const askedInVain = this.#probes.length > 0 && now > this.heardAt + SILENT_AFTER_MS;
     if (!this.#stall && (oldestMs > thresholdMs || askedInVain)) {
-      this.#stall = { answers: 0, replaceAt: now + REPLACE_AFTER_MS };
+      this.#stall = { since: now, answers: 0, replaceAt: now + REPLACE_AFTER_MS };
       care.stalledNow = true;
     }
     if (this.#stall) {

@@ -12,8 +12,8 @@
  *   volume: number, priority: number}} Heard
  */
 
-import { NO_ROUTE, nextRoute, uses } from './route.js';
-import { Speaker, Stream } from './stream.js';
+import { NO_ROUTE, nextRoute, shown, uses } from './route.js';
+import { earlierFrame, Speaker, Stream } from './stream.js';
 import { View } from './table.js';
 import { decode, encode, groupId, LIMITS, utf8Length, WireError } from './wire.js';
 
@@ -51,6 +51,8 @@ export class Session {
   #recent = [];
   /** @type {number | null} */
   #closingSince = null;
+  /** Another connection took over, and the state that was asked for on it has not come. */
+  #resuming = false;
   /** What came without effect, by reason. @type {Record<string, number>} */
   dropped = {};
 
@@ -72,18 +74,25 @@ export class Session {
 
   /** @param {string} peer */
   route(peer) {
-    return (this.#routes.get(peer) ?? NO_ROUTE).route;
+    return shown(this.#routes.get(peer) ?? NO_ROUTE);
   }
 
   /** @param {number} now */
   connected(now) {
     this.phase = 'handshaking';
     this.#askedAt = now;
-    this.mesh.carrier.sendPacket(encode('HandshakeRequest', null, { codec: CODEC, name: this.mesh.config.name }), true);
+    this.mesh.signaling.sendPacket(encode('HandshakeRequest', null, { codec: CODEC, name: this.mesh.config.name }), true);
+  }
+
+  /** Another connection took over: the state is asked for anew, and until it comes the old one holds. */
+  resumed() {
+    this.#resuming = true;
+    this.mesh.signaling.sendPacket(encode('HandshakeRequest', null, { codec: CODEC, name: this.mesh.config.name }), true);
   }
 
   /** @param {number} now */
   disconnected(now) {
+    this.#resuming = false;
     this.phase = 'offline';
     this.refreshRoutes(now);
   }
@@ -104,11 +113,7 @@ export class Session {
 
   // --- what one does ------------------------------------------------------------------------------------------------
 
-  /**
-   * Begins to listen to a group.
-   * @param {string} name
-   * @returns {'ok' | 'too-long' | 'taken' | 'too-many'}
-   */
+  /** Begins to listen to a group. @param {string} name @returns {'ok' | 'too-long' | 'taken' | 'too-many'} */
   joinGroup(name) {
     if (this.groups.has(name)) return 'ok';
     if (utf8Length(name) > LIMITS.groupNameBytes) return 'too-long';
@@ -137,19 +142,15 @@ export class Session {
     return true;
   }
 
-  /**
-   * @param {string} text
-   * @param {{group: string} | {peer: string}} to
-   * @returns {boolean} false if there is no way now
-   */
-  sendText(text, to) {
+  /** False if there is no way now. @param {number} now @param {string} text @param {{group: string} | {peer: string}} to */
+  sendText(now, text, to) {
     const view = this.current;
     if (!view || !this.isJoined) return false;
     const client = 'peer' in to ? this.mesh.roster.clientOf(view.session, to.peer) : null;
     if ('peer' in to && client === null) return false;
     const recipient = 'peer' in to ? { kind: 'client', id: client } : { kind: 'group', id: groupId(to.group) };
     const packet = encode('TextData', view.session, { sender: view.you, recipient, text });
-    this.mesh.carrier.sendPacket(packet, true);
+    this.mesh.signaling.sendText(now, packet);
     return true;
   }
 
@@ -254,17 +255,19 @@ export class Session {
 
   /** @param {number} now */
   refreshRoutes(now) {
-    const { pairs, roster } = this.mesh;
+    const { pairs, roster, signaling } = this.mesh;
     for (const peer of roster.members.keys()) {
       const link = pairs.bound(peer);
       const before = this.#routes.get(peer) ?? NO_ROUTE;
       const after = nextRoute(before, now, {
         relay: this.#relayAddress(peer) !== null,
+        serverAnswers: signaling.reachesServer,
+        both: link !== null && link.health.stalledSince !== null && !signaling.answeredSince(link.health.stalledSince),
         link: link === null ? 'unbound' : link.health.stalled ? 'stalled' : 'sound',
       });
       if (after === before) continue;
       this.#routes.set(peer, after);
-      if (after.route !== before.route) this.mesh.emit({ type: 'route', peer, route: after.route });
+      if (shown(after) !== shown(before)) this.mesh.emit({ type: 'route', peer, route: shown(after) });
     }
   }
 
@@ -401,7 +404,9 @@ export class Session {
 
   /** @param {number} now @param {number} session @param {any} response @returns {string | void} */
   #welcome(now, session, { you, clients, groups, listeners }) {
-    if (this.phase !== 'handshaking') return 'Unexpected';
+    const former = this.#resuming && this.current?.session === session && this.current.you === you ? this.current : null;
+    if (this.phase !== 'handshaking' && !former) return 'Unexpected';
+    this.#resuming = false;
     const view = new View(session, you);
     view.members.set(you, { name: this.mesh.config.name, groups: this.groups });
     for (const info of clients) if (info.id !== you) view.members.set(info.id, { name: info.name, groups: new Set() });
@@ -411,10 +416,14 @@ export class Session {
       if (name === undefined) continue;
       for (const id of ids) if (id !== you) view.members.get(id)?.groups.add(name);
     }
+    // After a takeover: whom the answer does not list follows, if the roster knows it.
+    for (const [id, member] of former?.members ?? []) {
+      if (!view.members.has(id) && this.mesh.roster.peerOf(session, id) !== null) view.members.set(id, member);
+    }
     this.#retire(now, view);
     this.phase = 'joined';
     const client = { name: this.mesh.config.name, id: you, codec: CODEC };
-    this.mesh.carrier.sendPacket(encode('ClientState', session, { client, groups: [...this.groups] }), true);
+    this.mesh.signaling.sendPacket(encode('ClientState', session, { client, groups: [...this.groups] }), true);
     this.mesh.pairs.greet(now);
     this.refreshRoutes(now);
     this.mesh.emit({ type: 'members' });
@@ -561,7 +570,7 @@ export class Session {
     const voice = { sender: view.you, burst: address.burst, sequence: address.sequence, targets, frame };
     if (form === '') return encode('VoiceData', session, voice);
     let copies = form.slice(0, -1).split(',').filter(Boolean).map(Number).flatMap((behind) => {
-      const earlier = this.#earlier(address, behind);
+      const earlier = earlierFrame(this.#recent, address, behind);
       return earlier ? [{ behind, frame: earlier }] : [];
     });
     for (;;) {
@@ -572,21 +581,12 @@ export class Session {
     }
   }
 
-  /** An earlier frame of the same burst to the same targets: what was said to others is nobody else's. @param {Address} address @param {number} behind */
-  #earlier(address, behind) {
-    const sequence = (address.sequence - behind) & 0xffff;
-    const found = this.#recent.findLast((recent) => recent.address.sequence === sequence);
-    const names = (/** @type {Address} */ of) => of.targets.map((target) => `${target.kind} ${target.name} ${target.closing}`).join('\n');
-    const same = found && found.address.burst.value === address.burst.value && names(found.address) === names(address);
-    return same && found.frame.length > 0 ? found.frame : null;
-  }
-
   /** @param {number} session @param {number[]} clients @param {Uint8Array} packet */
   #relay(session, clients, packet) {
     const room = Math.min(Math.max(Math.floor((LIMITS.unreliableBytes - 10 - packet.length) / 2), 1), LIMITS.relayDestinations);
     for (let at = 0; at < clients.length; at += room) {
       const relay = { destinations: clients.slice(at, at + room), packet };
-      this.mesh.carrier.sendPacket(encode('ServerRelayUnreliable', session, relay), false);
+      this.mesh.signaling.sendPacket(encode('ServerRelayUnreliable', session, relay), false);
     }
   }
 
@@ -594,7 +594,7 @@ export class Session {
   #tellGroup(group, joins) {
     if (!this.isJoined || !this.current) return;
     const { session, you } = this.current;
-    this.mesh.carrier.sendPacket(encode('DeltaClientState', session, { joins, client: you, group }), true);
+    this.mesh.signaling.sendPacket(encode('DeltaClientState', session, { joins, client: you, group }), true);
     this.mesh.emit({ type: 'members' });
   }
 }

@@ -5,14 +5,24 @@
  * @typedef {import('./mesh.js').Mesh} Mesh
  */
 
-import { join, leave, readServer, roster } from './messages.js';
+import { Liveness } from './liveness.js';
+import { join, leave, ping, readServer, roster } from './messages.js';
 
-const FIRST_RETRY_MS = 250;
+const FIRST_RETRY_MS = 1000;
+const NEXT_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 5000;
 const OPEN_LIMIT_MS = 90_000;
 const JOIN_LIMIT_MS = 15_000;
 const MARKS_MISSED = 3;
 const LONGEST_WAIT_ASKED_MS = 60_000;
+/** Attempts beside a connection that does not answer: the next begins after this, or up to half of it earlier. */
+const ATTEMPT_INTERVAL_MS = 1000;
+const ATTEMPTS = 3;
+const BESIDE_SPREAD_MS = 500;
+const BESIDE_JOIN_LIMIT_MS = 4000;
+const TEXTS = 128;
+/** VoiceData and VoiceCopies. */
+const VOICE_KINDS = [2, 35];
 
 /** Refusals that trying again does not change, and those that do not matter to who has been in the room before. */
 const FINAL = ['bad-name', 'bad-room', 'bad-metadata', 'bad-field', 'bad-json', 'unsupported-protocol'];
@@ -26,11 +36,25 @@ export class Signaling {
   /** When `phase` ends by itself: the next try, or the end of patience. */
   #until = 0;
   #silenceLimitMs = 16_000;
+  /** The connection in use. */
   #generation = 0;
+  #generations = 0;
   #failures = 0;
   hasJoined = false;
   /** @type {number | null} */
   awaySince = null;
+  /** @type {Liveness | null} while joined */
+  #liveness = null;
+  /** @type {{opening: number[], joining: {generation: number, since: number} | null, nextAt: number | null}} */
+  #beside = { opening: [], joining: null, nextAt: null };
+  /** @type {number | null} when the path changed; until the connection in use has answered since, it is taken for dead */
+  #urgentSince = null;
+  /** @type {number | null} when the machine woke, until the server has answered since */
+  #wokeAt = null;
+  /** As of the last tick. */
+  #now = 0;
+  /** @type {{at: number, packet: Uint8Array}[]} written messages of which it is not known that they arrived */
+  #texts = [];
 
   /** @param {Mesh} mesh */
   constructor(mesh) {
@@ -43,6 +67,22 @@ export class Signaling {
 
   get isJoined() {
     return this.phase === 'joined';
+  }
+
+  /** Whether what is relayed is known to arrive. */
+  get reachesServer() {
+    return this.#liveness === null || !this.#liveness.silent;
+  }
+
+  /** The path has changed and the connection in use has not answered since. */
+  get isUrgent() {
+    return this.#urgentSince !== null;
+  }
+
+  /** Whether the server has answered something that was sent at `since` or later. @param {number} since */
+  answeredSince(since) {
+    const liveness = this.#liveness;
+    return liveness !== null && (liveness.unsupported || liveness.answered >= since);
   }
 
   /** When the next connection is tried, if one waits. */
@@ -60,9 +100,11 @@ export class Signaling {
 
   /** @param {number} now */
   tick(now) {
+    this.#now = now;
+    this.#tickLiveness(now);
     if (this.phase === 'stopped' || now < this.#until) return;
     if (this.phase === 'waiting') {
-      this.#generation += 1;
+      this.#generation = ++this.#generations;
       this.phase = 'opening';
       this.#until = now + OPEN_LIMIT_MS;
       this.mesh.carrier.openSocket(this.#generation);
@@ -81,24 +123,85 @@ export class Signaling {
     this.tick(now);
   }
 
-  /** The machine slept: the server has given this connection up. @param {number} now */
-  woke(now) {
-    if (this.isOpen) this.lost(now, 'the machine slept');
+  /** The page is looked at again: it may have slept, and its connection with it. @param {number} now */
+  shown(now) {
     this.hurry(now);
+    this.ask(now);
+  }
+
+  /** There is no network: nothing is known to arrive. @param {number} now */
+  pathLost(now) {
+    if (this.#liveness) this.#liveness.silent = this.#liveness.lost = true;
+    this.ask(now);
+  }
+
+  /** Another network, or a machine that slept: another connection is opened at once. @param {number} now @param {boolean} slept */
+  pathChanged(now, slept) {
+    this.hurry(now);
+    if (!this.isJoined) return;
+    this.#urgentSince = now;
+    if (slept) this.#wokeAt = now;
+    this.#beside.nextAt = now;
+    this.ask(now);
+  }
+
+  /** Asks whether the server answers. @param {number} now */
+  ask(now) {
+    const token = this.#liveness?.ask(now) ?? null;
+    if (token !== null) this.send(ping(token));
+  }
+
+  /** A written message: kept until it is known to have arrived. @param {number} now @param {Uint8Array} packet */
+  sendText(now, packet) {
+    this.sendPacket(packet, true);
+    if (!this.isJoined) return;
+    this.#texts.push({ at: now, packet });
+    if (this.#texts.length > TEXTS) this.#texts.shift();
+    this.ask(now);
+  }
+
+  /** @param {Uint8Array} packet @param {boolean} reliable */
+  sendPacket(packet, reliable) {
+    if (!this.isOpen) return;
+    if (!reliable) this.#liveness?.used(this.#now);
+    this.mesh.carrier.sendPacket(this.#generation, packet, reliable);
   }
 
   /** @param {number} now @param {number} generation */
   opened(now, generation) {
+    if (this.#beside.opening.includes(generation)) {
+      this.#beside.opening = this.#beside.opening.filter((other) => other !== generation);
+      this.#closeOpening();
+      this.#beside.joining = { generation, since: now };
+      this.#join(generation);
+      return;
+    }
     if (generation !== this.#generation || this.phase !== 'opening') return;
     this.phase = 'joining';
     this.#until = now + JOIN_LIMIT_MS;
-    const { room, name, proof, run, capabilities, metadata, password } = this.mesh.config;
-    this.send(join({ room, name, proof, run, capabilities, metadata, presence: 'either', ...(password && { password }) }));
+    this.#join(generation);
     this.mesh.session.connected(now);
   }
 
-  /** @param {number} now @param {number} generation @param {string} why */
-  closed(now, generation, why) {
+  /** @param {number} generation */
+  #join(generation) {
+    const { room, name, proof, run, capabilities, metadata, password } = this.mesh.config;
+    const about = { room, name, proof, run, capabilities, metadata, presence: /** @type {const} */ ('either') };
+    this.mesh.carrier.sendText(generation, JSON.stringify(join({ ...about, ...(password && { password }) })));
+  }
+
+  /**
+   * @param {number} now @param {number} generation @param {string} why
+   * @param {boolean} takenOver by another connection of this page
+   */
+  closed(now, generation, why, takenOver = false) {
+    const beside = this.#beside;
+    if (beside.opening.includes(generation) || beside.joining?.generation === generation) {
+      this.#besideClosed(generation);
+      return;
+    }
+    // The answer to the join that took over is on its way on the other connection.
+    if (takenOver && beside.joining) return;
     if (generation === this.#generation && this.phase !== 'stopped' && this.phase !== 'waiting') this.lost(now, why);
   }
 
@@ -106,12 +209,18 @@ export class Signaling {
   packet(now, generation, packet) {
     if (generation !== this.#generation || !this.isOpen) return;
     this.#heard(now);
+    if (VOICE_KINDS.includes(packet[2])) {
+      // After sleep, speech that comes before the answer to a question has waited since before.
+      if (this.#wokeAt !== null) return;
+      this.#liveness?.used(now);
+    }
     this.mesh.session.fromServer(now, packet);
   }
 
   /** @param {number} now @param {number} generation @param {string} json */
   text(now, generation, json) {
-    if (generation !== this.#generation || !this.isOpen) return;
+    if (this.#beside.joining?.generation === generation) return this.#textBeside(now, generation, json);
+    if (generation !== this.#generation || !this.isOpen) return undefined;
     this.#heard(now);
     const message = readServer(json);
     const { mesh } = this;
@@ -127,6 +236,10 @@ export class Signaling {
       case 'roster':
         if (this.isJoined) mesh.roster.set(now, message.peers, message);
         return undefined;
+      case 'ice-servers':
+        if (this.isJoined) mesh.iceServers = message.ice_servers;
+        return undefined;
+      case 'pong': return this.#answered(now, message.token);
       case 'error': return this.#refused(now, message);
       case 'going-away': return this.lost(now, 'it is going away', message.retry_after_ms);
       case 'replaced':
@@ -139,7 +252,7 @@ export class Signaling {
 
   /** @param {object} message */
   send(message) {
-    if (this.isOpen) this.mesh.carrier.sendText(JSON.stringify(message));
+    if (this.isOpen) this.mesh.carrier.sendText(this.#generation, JSON.stringify(message));
   }
 
   /** For good. @param {number} now */
@@ -152,7 +265,7 @@ export class Signaling {
   /** @param {number} now */
   stop(now) {
     if (this.isOpen) this.mesh.session.disconnected(now);
-    this.mesh.carrier.closeSocket();
+    this.#closeAll();
     this.phase = 'stopped';
     this.awaySince = null;
   }
@@ -164,19 +277,119 @@ export class Signaling {
    */
   lost(now, why, atLeastMs = 0) {
     if (this.isOpen) this.mesh.session.disconnected(now);
-    this.mesh.carrier.closeSocket();
+    this.#closeAll();
     this.awaySince ??= now;
-    const longest = Math.min(FIRST_RETRY_MS * 2 ** Math.min(this.#failures, 8), LONGEST_RETRY_MS);
+    const longest = Math.min(NEXT_RETRY_MS * 2 ** Math.min(this.#failures, 8), LONGEST_RETRY_MS);
     const asked = Math.min(atLeastMs, LONGEST_WAIT_ASKED_MS);
-    const retryInMs = Math.max(longest * (0.5 + 0.5 * this.mesh.random()), asked);
+    const random = this.mesh.random();
+    const waitMs = this.#failures === 0 ? FIRST_RETRY_MS * random : longest * (0.5 + 0.5 * random);
+    const retryInMs = Math.max(waitMs, asked);
     this.#failures += 1;
     this.phase = 'waiting';
     this.#until = now + retryInMs;
     this.mesh.emit({ type: 'server-away', why, retryInMs });
   }
 
+  /** Everything that is open, and all that was known of it. */
+  #closeAll() {
+    this.#closeBeside();
+    if (this.#generation !== 0) this.mesh.carrier.closeSocket(this.#generation);
+    this.#liveness = null;
+    this.#wokeAt = null;
+    this.#texts = [];
+  }
+
+  #closeOpening() {
+    for (const generation of this.#beside.opening.splice(0)) this.mesh.carrier.closeSocket(generation);
+  }
+
+  #closeBeside() {
+    this.#closeOpening();
+    if (this.#beside.joining) this.mesh.carrier.closeSocket(this.#beside.joining.generation);
+    this.#beside = { opening: [], joining: null, nextAt: null };
+    this.#urgentSince = null;
+  }
+
+  /** @param {number} generation */
+  #besideClosed(generation) {
+    const beside = this.#beside;
+    beside.opening = beside.opening.filter((other) => other !== generation);
+    if (beside.joining?.generation === generation) beside.joining = null;
+    this.mesh.carrier.closeSocket(generation);
+  }
+
+  /** Asks where it is due, and opens connections beside one that does not answer. @param {number} now */
+  #tickLiveness(now) {
+    const liveness = this.#liveness;
+    if (!liveness || !this.isJoined) return;
+    const { ask, beside: silent } = liveness.update(now);
+    if (ask) this.ask(now);
+    const beside = this.#beside;
+    if (beside.joining && now >= beside.joining.since + BESIDE_JOIN_LIMIT_MS + 4 * liveness.roundTripMs) {
+      this.#besideClosed(beside.joining.generation);
+    }
+    if (!silent && !this.isUrgent) {
+      this.#closeOpening();
+      beside.nextAt = null;
+      return;
+    }
+    if (beside.joining) return;
+    beside.nextAt ??= now + BESIDE_SPREAD_MS * this.mesh.random();
+    if (now < beside.nextAt) return;
+    const interval = Math.max(ATTEMPT_INTERVAL_MS, 2 * liveness.roundTripMs);
+    beside.nextAt = now + interval * (0.5 + 0.5 * this.mesh.random());
+    if (beside.opening.length >= ATTEMPTS) this.#besideClosed(beside.opening[0]);
+    beside.opening.push(++this.#generations);
+    this.mesh.carrier.openSocket(this.#generations);
+  }
+
+  /** @param {number} now @param {number} token */
+  #answered(now, token) {
+    const askedAt = this.#liveness?.answer(now, token) ?? null;
+    if (askedAt === null) return;
+    this.#texts = this.#texts.filter(({ at }) => at > askedAt);
+    if (this.#urgentSince !== null && askedAt >= this.#urgentSince) this.#urgentSince = null;
+    if (this.#wokeAt !== null && askedAt >= this.#wokeAt) this.#wokeAt = null;
+  }
+
+  /**
+   * On a connection beside the one in use, whose join is sent.
+   * @param {number} now @param {number} generation @param {string} json
+   */
+  #textBeside(now, generation, json) {
+    const message = readServer(json);
+    if (message?.type === 'joined') return this.#joinedBeside(now, generation, message);
+    if ((message?.type === 'error' && message.fatal) || message?.type === 'going-away') this.#besideClosed(generation);
+    return undefined;
+  }
+
+  /** @param {number} now @param {number} generation @param {any} joined */
+  #joinedBeside(now, generation, joined) {
+    const { mesh } = this;
+    const isSame = joined.session === mesh.roster.session && joined.client === mesh.roster.own?.client;
+    const texts = this.#texts;
+    const unreachedSince = this.#liveness?.answered ?? now;
+    this.#beside.joining = null;
+    if (!joined.taken_over || !isSame) mesh.session.disconnected(now);
+    this.#closeAll();
+    this.#generation = generation;
+    this.phase = 'joining';
+    if (!joined.taken_over || !isSame) {
+      this.awaySince ??= now;
+      mesh.session.connected(now);
+      this.#joined(now, joined);
+      return;
+    }
+    this.#enter(now, joined);
+    for (const { packet } of texts) this.sendPacket(packet, true);
+    mesh.session.resumed();
+    mesh.pairs.renewUnreached(now, unreachedSince);
+    mesh.pairs.tick(now);
+  }
+
   /** @param {number} now */
   #heard(now) {
+    this.#liveness?.heard(now);
     if (this.isJoined) this.#until = now + this.#silenceLimitMs;
   }
 
@@ -188,6 +401,14 @@ export class Signaling {
       return;
     }
     const wasAway = this.hasJoined;
+    this.#enter(now, joined);
+    this.mesh.emit({ type: 'joined', again: wasAway, others: joined.peers.length });
+    this.mesh.pairs.tick(now);
+  }
+
+  /** What a join's answer says is so from now on. @param {number} now @param {any} joined */
+  #enter(now, joined) {
+    this.#liveness = new Liveness(now);
     this.phase = 'joined';
     this.#failures = 0;
     this.hasJoined = true;
@@ -206,12 +427,11 @@ export class Signaling {
     };
     mesh.roster.session = joined.session;
     mesh.roster.set(now, [...joined.peers, own], joined.roster);
-    mesh.emit({ type: 'joined', again: wasAway, others: joined.peers.length });
-    mesh.pairs.tick(now);
   }
 
   /** @param {number} now @param {any} error */
   #refused(now, { code, message, fatal, retry_after_ms: retryAfterMs = 0 }) {
+    if (!fatal && code === 'unknown-type' && this.#liveness?.refused()) return;
     if (!fatal) {
       this.mesh.emit({ type: 'warned', code, message });
     } else if (FINAL.includes(code) || (!this.hasJoined && FINAL_AT_FIRST.includes(code))) {

@@ -146,3 +146,18 @@ export class Speaker {
     return address;
   }
 }
+
+/**
+ * An earlier frame of the same burst to the same targets: what was said to others is nobody else's.
+ * @param {import('./session.js').Recent[]} recents
+ * @param {import('./session.js').Address} address
+ * @param {number} behind
+ */
+export function earlierFrame(recents, address, behind) {
+  const sequence = (address.sequence - behind) & 0xffff;
+  const found = recents.findLast((recent) => recent.address.sequence === sequence);
+  const names = (/** @type {import('./session.js').Address} */ of) =>
+    of.targets.map((target) => `${target.kind} ${target.name} ${target.closing}`).join('\n');
+  const same = found && found.address.burst.value === address.burst.value && names(found.address) === names(address);
+  return same && found.frame.length > 0 ? found.frame : null;
+}

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { join, leave, readServer, roster, setMetadata, signalTo } from '../src/messages.js';
+import { join, leave, ping, readServer, roster, setMetadata, signalTo } from '../src/messages.js';
 import { rosterHash } from '../src/roster.js';
 import { encode } from '../src/wire.js';
 import { World } from './world.js';
@@ -45,10 +45,10 @@ test('what a page says is what the vectors say', () => {
   for (const { name, message } of vectors.client) {
     // A page changes its metadata without waiting for the answer, and a room's not at all.
     if (message.request !== undefined) continue;
-    const { type, protocol, to, attempt, signal, set, ...rest } = message;
+    const { type, protocol, to, attempt, signal, set, token, ...rest } = message;
     const made = {
       join: () => join(rest), signal: () => signalTo(to, attempt, signal), 'set-metadata': () => setMetadata(set),
-      roster, leave,
+      roster, leave, ping: () => ping(token),
     }[/** @type {string} */ (type)];
     assert.deepEqual(made?.(), message, name);
   }
@@ -138,7 +138,7 @@ test('a peer that the server lost is kept while its link lives, and told as gone
   const { world, ada, bo } = pair();
   world.run(1000);
   world.server.gone(bo, 'lost');
-  bo.connected = false;
+  bo.socketsDie();
   world.run(500);
   assert.equal(ada.count('peer-left'), 0);
   ada.say(1);
@@ -191,8 +191,8 @@ test('text reaches the room or one person', () => {
   const world = new World();
   const [ada, bo, cy] = ['Ada', 'Bo', 'Cy'].map((name) => world.join(name));
   world.run(1000);
-  assert.ok(ada.mesh.session.sendText('to all', { group: 'Global' }));
-  assert.ok(ada.mesh.session.sendText('to you', { peer: bo.id }));
+  assert.ok(ada.mesh.session.sendText(world.now, 'to all', { group: 'Global' }));
+  assert.ok(ada.mesh.session.sendText(world.now, 'to you', { peer: bo.id }));
   world.run(100);
   assert.deepEqual(bo.texts, [['Global', 'to all'], [null, 'to you']]);
   assert.deepEqual(cy.texts, [['Global', 'to all']]);
@@ -292,15 +292,99 @@ test('reconnecting waits longer each time, and never above five seconds', () => 
   world.run(60_000);
   const waits = ada.events.filter((event) => event.type === 'server-away').map((event) => event.retryInMs);
   assert.ok(waits.length > 10);
-  assert.ok(waits[0] <= 250 && waits[1] <= 500 && Math.max(...waits) <= 5000 && Math.max(...waits.slice(-3)) >= 2500, waits.join(' '));
+  assert.ok(waits[0] <= 1000 && waits[1] <= 500 && Math.max(...waits) <= 5000 && Math.max(...waits.slice(-3)) >= 2500, waits.join(' '));
 });
 
-test('a server that falls silent is left after three missed marks', () => {
+test('a server that stays silent is given up after three missed marks, and until then asked', () => {
   const { world, ada } = pair();
   world.run(6000);
-  world.server.mark = () => {};
-  world.run(18_000);
+  ada.dark = true;
+  world.run(9000);
+  assert.equal(ada.count('server-away'), 0);
+  world.run(10_000);
   assert.ok(ada.count('server-away') > 0);
+});
+
+/** Two who only reach each other through the server. */
+function relayedPair() {
+  const world = new World();
+  const ada = world.join('Ada', { relay_only: true });
+  const bo = world.join('Bo', { relay_only: true });
+  talk(world, [ada], 2000);
+  return { world, ada, bo };
+}
+
+/** Nobody was seen to come or go, and no server to be away. @param {import('./world.js').FakePeer[]} peers */
+function assertUnnoticed(peers) {
+  for (const peer of peers) {
+    for (const type of ['peer-left', 'server-away', 'replaced']) assert.equal(peer.count(type), 0, `${peer.name}: ${type}`);
+    assert.ok(peer.count('joined') === 1 && peer.count('peer-joined') === 1, peer.name);
+  }
+}
+
+// proves: B-16
+test('another network costs a few round trips, and nobody notices', () => {
+  const { world, ada, bo } = relayedPair();
+  const before = bo.heard.length;
+  ada.socketsDie();
+  ada.mesh.pathChanged(world.now);
+  const said = talk(world, [ada], 1000);
+  world.run(100);
+  assert.ok(bo.heard.length - before >= said - 5, `${said - (bo.heard.length - before)} frames were lost`);
+  assert.equal(ada.sockets.size, 1, 'the former connection is closed');
+  assertUnnoticed([ada, bo]);
+});
+
+// proves: B-16
+test('a connection that dies in silence is found by asking, and what was written meanwhile arrives once', () => {
+  const { world, ada, bo } = relayedPair();
+  ada.socketsDie();
+  ada.mesh.session.sendText(world.now, 'are you there?', { group: 'Global' });
+  talk(world, [ada], 1900);
+  assert.equal(ada.route(bo), 'none', 'nothing comes through, and that is shown');
+  talk(world, [ada], 1500);
+  assert.equal(ada.route(bo), 'relayed');
+  assert.deepEqual(bo.texts, [['Global', 'are you there?']]);
+  ada.mesh.session.joinGroup('red');
+  const before = bo.heard.length;
+  const said = talk(world, [ada], 1000);
+  world.run(100);
+  assert.ok(bo.heard.length - before >= said);
+  assertUnnoticed([ada, bo]);
+});
+
+// proves: B-16
+test('a server that was dark for ten seconds is used again about a second later', () => {
+  const { world, ada, bo } = relayedPair();
+  for (const peer of [ada, bo]) {
+    peer.dark = true;
+    peer.socketsDie();
+  }
+  talk(world, [ada], 10_000);
+  assert.deepEqual([ada.route(bo), bo.route(ada)], ['none', 'none'], 'both ends show it');
+  ada.dark = bo.dark = false;
+  const before = bo.heard.length;
+  talk(world, [ada], 1400);
+  assert.ok(bo.heard.length > before, 'it is heard again');
+  assertUnnoticed([ada, bo]);
+});
+
+// proves: B-16
+test('a hiccup of a link while the server is dark costs no more than itself', () => {
+  const { world, ada, bo } = pair();
+  talk(world, [ada], 2000);
+  for (const peer of [ada, bo]) {
+    peer.dark = true;
+    peer.socketsDie();
+  }
+  talk(world, [ada], 3000);
+  world.linksWork = false;
+  talk(world, [ada], 500);
+  world.linksWork = true;
+  const before = bo.heard.length;
+  const said = talk(world, [ada], 1000);
+  world.run(50);
+  assert.ok(bo.heard.length - before >= said - 1, `${bo.heard.length - before} of ${said}`);
 });
 
 test('who is replaced stays away', () => {
@@ -335,11 +419,12 @@ test('a machine that slept for ten minutes is back within seconds, as who it was
 test('a machine that woke does not wait for the silence to be noticed', () => {
   const { world, ada, bo } = pair();
   world.run(1000);
-  ada.mesh.signaling.woke(world.now);
-  assert.equal(ada.mesh.signaling.phase, 'opening', 'at once');
+  ada.socketsDie();
+  ada.mesh.pathChanged(world.now, true);
+  assert.equal(ada.sockets.size, 2, 'at once');
   world.run(200);
-  assert.equal(ada.mesh.signaling.phase, 'joined');
-  assert.equal(bo.count('peer-left'), 0);
+  assert.equal(ada.sockets.size, 1);
+  assertUnnoticed([ada, bo]);
 });
 
 test('who is there already is told before one has joined, and who comes later after it', () => {

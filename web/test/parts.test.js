@@ -54,16 +54,16 @@ test('the burst steps only when every target has closed', () => {
 
 // proves: D-32
 test('a pair moves to direct with an overlap, and leaves a stalled link at once', () => {
-  let state = nextRoute(NO_ROUTE, 0, { relay: true, link: 'unbound' });
+  let state = nextRoute(NO_ROUTE, 0, { relay: true, serverAnswers: true, both: false, link: 'unbound' });
   assert.equal(state.route, 'relayed');
-  state = nextRoute(state, 10, { relay: true, link: 'sound' });
+  state = nextRoute(state, 10, { relay: true, serverAnswers: true, both: false, link: 'sound' });
   assert.ok(state.route === 'direct' && uses(state, 'relayed'));
-  state = nextRoute(state, 10 + OVERLAP_MS, { relay: true, link: 'sound' });
+  state = nextRoute(state, 10 + OVERLAP_MS, { relay: true, serverAnswers: true, both: false, link: 'sound' });
   assert.ok(!uses(state, 'relayed'));
-  state = nextRoute(state, 400, { relay: true, link: 'stalled' });
+  state = nextRoute(state, 400, { relay: true, serverAnswers: true, both: false, link: 'stalled' });
   assert.ok(state.route === 'relayed' && !uses(state, 'direct'));
-  assert.equal(nextRoute(NO_ROUTE, 0, { relay: false, link: 'stalled' }).route, 'direct', 'it is all there is');
-  assert.equal(nextRoute(state, 500, { relay: false, link: 'unbound' }).route, 'none');
+  assert.equal(nextRoute(NO_ROUTE, 0, { relay: false, serverAnswers: true, both: false, link: 'stalled' }).route, 'direct', 'it is all there is');
+  assert.equal(nextRoute(state, 500, { relay: false, serverAnswers: true, both: false, link: 'unbound' }).route, 'none');
 });
 
 test('a link that swallows voice is stalled within the threshold, and to be replaced two seconds later', () => {

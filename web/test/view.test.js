@@ -20,7 +20,7 @@ const person = (more) => ({
 const state = (more) => ({
   phase: 'joined', refusal: null, room: 'r', name: 'me', waking: false, retryInMs: null, relayOnly: false, serverRelayOnly: false,
   microphone: 'on', microphoneLabel: '', muted: false, activation: 'voice', processing: { echo: true, noise: true, gain: true },
-  deafened: false, talking: false, speaking: false, people: [], groups: [], messages: [], playbackBlocked: false, ...more,
+  deafened: false, talking: false, speaking: false, people: [], groups: [], messages: [], playbackBlocked: false, problem: null, ...more,
 });
 
 /** @param {string | null} kept */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { hex, prove, unhex } from '../src/identity.js';
+import { hex, prove, serverOrigin, unhex } from '../src/identity.js';
 import { cut, decode, encode, groupId, WireError } from '../src/wire.js';
 
 const vectors = JSON.parse(readFileSync(new URL('../../tests/vectors/packets.json', import.meta.url), 'utf8'));
@@ -48,6 +48,12 @@ for (const { name, hex: text, error } of vectors.refused) {
 test('group names have the ids of the vectors', () => {
   for (const { name, id } of vectors.group_ids) assert.equal(groupId(name), id, name);
 });
+
+for (const { socket, origin } of signaling.origins) {
+  test(`the origin of ${socket} is ${origin}`, () => {
+    assert.equal(serverOrigin(socket), origin);
+  });
+}
 
 for (const { secret, origin, room, instance, proof, peer } of signaling.identity) {
   test(`proves ${instance} in ${room} at ${origin}`, async () => {

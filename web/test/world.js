@@ -70,8 +70,10 @@ export class World {
 export class FakePeer {
   /** @type {any[]} */
   events = [];
-  generation = 0;
-  connected = false;
+  /** @type {Map<number, {open: boolean, dead: boolean}>} its connections to the server */
+  sockets = new Map();
+  /** Nothing passes between it and the server: neither on new connections nor, ever again, on those open when it began. */
+  dark = false;
   /** A machine that sleeps: nothing runs there, and nothing arrives. */
   asleep = false;
   /** Voice packets sent on links and to the relay. */
@@ -115,43 +117,61 @@ export class FakePeer {
     return this.mesh.session.speak(this.world.now, new Uint8Array([byte, 1, 2]), pauseFollows, () => copies);
   }
 
+  /** The newest connection. */
+  get generation() {
+    return Math.max(...this.sockets.keys());
+  }
+
   socketEnds() {
-    const { generation } = this;
-    this.connected = false;
-    this.world.later(() => this.mesh.signaling.closed(this.world.now, generation, 'it ended'));
+    for (const [generation, socket] of this.sockets) {
+      socket.dead = true;
+      this.world.later(() => this.mesh.signaling.closed(this.world.now, generation, 'it ended'));
+    }
+  }
+
+  /** What is open dies without an end. */
+  socketsDie() {
+    for (const socket of this.sockets.values()) socket.dead = true;
+  }
+
+  /** @param {number} generation */
+  works(generation) {
+    const socket = this.sockets.get(generation);
+    return socket !== undefined && socket.open && !socket.dead && !this.dark;
   }
 
   // --- what the mesh asks of its carrier ---
 
   /** @param {number} generation */
   openSocket(generation) {
-    this.generation = generation;
+    const socket = { open: false, dead: this.dark };
+    this.sockets.set(generation, socket);
     this.world.later(() => {
-      if (this.generation !== generation) return;
-      this.connected = this.world.server.isUp;
-      if (this.connected) this.mesh.signaling.opened(this.world.now, generation);
+      if (this.sockets.get(generation) !== socket || socket.dead || this.dark) return;
+      socket.open = this.world.server.isUp;
+      if (socket.open) this.mesh.signaling.opened(this.world.now, generation);
       else this.mesh.signaling.closed(this.world.now, generation, 'refused');
     });
   }
 
-  closeSocket() {
+  /** @param {number} generation */
+  closeSocket(generation) {
     const { server } = this.world;
-    if (this.connected) this.world.later(() => server.gone(this, 'lost'));
-    this.connected = false;
+    if (this.works(generation)) this.world.later(() => server.gone(this, 'lost', generation));
+    this.sockets.delete(generation);
   }
 
-  /** @param {string} text */
-  sendText(text) {
+  /** @param {number} generation @param {string} text */
+  sendText(generation, text) {
     const { server } = this.world;
-    if (this.connected) this.world.later(() => server.text(this, JSON.parse(text)));
+    if (this.works(generation)) this.world.later(() => server.text(this, JSON.parse(text), generation));
   }
 
-  /** @param {Uint8Array} packet */
-  sendPacket(packet) {
+  /** @param {number} generation @param {Uint8Array} packet */
+  sendPacket(generation, packet) {
     const { server } = this.world;
-    if (!this.connected) return;
     if (packet[2] === 8) this.sent.relay += 1;
-    this.world.later(() => server.packet(this, packet));
+    if (this.works(generation)) this.world.later(() => server.packet(this, packet));
   }
 
   /** @param {string} peer @param {number} generation @param {string} role */
@@ -194,7 +214,7 @@ class FakeServer {
   version = 0;
   order = 0;
   nextClient = 1;
-  /** @type {Map<FakePeer, {info: any, listens: Set<string>, member: boolean}>} */
+  /** @type {Map<FakePeer, {info: any, listens: Set<string>, member: boolean, generation: number, resumed: boolean}>} */
   members = new Map();
   /** @type {Map<string, number>} */
   clients = new Map();
@@ -215,14 +235,16 @@ class FakeServer {
 
   /** @param {FakePeer} peer @param {object} message */
   tell(peer, message) {
-    const { generation } = peer;
-    this.world.later(() => !peer.asleep && peer.mesh.signaling.text(this.world.now, generation, JSON.stringify(message)));
+    const generation = this.members.get(peer)?.generation ?? 0;
+    this.world.later(() => !peer.asleep && peer.works(generation)
+      && peer.mesh.signaling.text(this.world.now, generation, JSON.stringify(message)));
   }
 
   /** @param {FakePeer} peer @param {Uint8Array} packet */
   send(peer, packet) {
-    const { generation } = peer;
-    this.world.later(() => !peer.asleep && peer.mesh.signaling.packet(this.world.now, generation, packet));
+    const generation = this.members.get(peer)?.generation ?? 0;
+    this.world.later(() => !peer.asleep && peer.works(generation)
+      && peer.mesh.signaling.packet(this.world.now, generation, packet));
   }
 
   /** @param {FakePeer} but */
@@ -230,10 +252,10 @@ class FakeServer {
     return [...this.members.keys()].filter((peer) => peer !== but);
   }
 
-  /** @param {FakePeer} peer @param {string} reason */
-  gone(peer, reason) {
+  /** @param {FakePeer} peer @param {string} reason @param {number | undefined} generation of the connection that ended */
+  gone(peer, reason, generation = this.members.get(peer)?.generation) {
     const member = this.members.get(peer);
-    if (!member || !this.isUp) return;
+    if (!member || !this.isUp || member.generation !== generation) return;
     this.members.delete(peer);
     this.version += 1;
     for (const other of this.members.keys()) {
@@ -242,16 +264,26 @@ class FakeServer {
     }
   }
 
-  /** @param {FakePeer} peer @param {any} message */
-  text(peer, message) {
+  /** @param {FakePeer} peer @param {any} message @param {number} generation */
+  text(peer, message, generation) {
     if (!this.isUp) return;
-    if (message.type === 'join') {
+    const present = this.members.get(peer);
+    if (message.type === 'join' && present && present.info.run === message.run) {
+      present.generation = generation;
+      present.resumed = present.member;
+      const peers = this.others(peer).map((other) => this.members.get(other)?.info);
+      const { client, order, metadata } = present.info;
+      const joined = { you: peer.id, client, session: this.session, room: message.room, peers, order };
+      this.tell(peer, { type: 'joined', ...joined, roster: this.#roster(), taken_over: { metadata } });
+    } else if (message.type === 'ping') {
+      this.tell(peer, { type: 'pong', token: message.token });
+    } else if (message.type === 'join') {
       const client = this.clients.get(peer.id) ?? this.nextClient++;
       this.clients.set(peer.id, client);
       const { run, name, metadata, capabilities } = message;
       const info = { peer: peer.id, client, run, name, metadata, capabilities, order: ++this.order };
       const peers = this.others(peer).map((other) => this.members.get(other)?.info);
-      this.members.set(peer, { info, listens: new Set(), member: false });
+      this.members.set(peer, { info, listens: new Set(), member: false, generation, resumed: false });
       this.version += 1;
       const joined = { you: peer.id, client, session: this.session, room: message.room, peers, order: info.order };
       this.tell(peer, { type: 'joined', ...joined, roster: this.#roster() });
@@ -276,8 +308,10 @@ class FakeServer {
     if (kind !== 'HandshakeRequest' && session !== this.session) {
       this.send(peer, encode('ErrorWrongSession', this.session, {}));
     } else if (kind === 'HandshakeRequest') {
+      const { resumed } = own;
       own.member = true;
-      own.listens = new Set(['Global']);
+      own.resumed = false;
+      if (!resumed) own.listens = new Set(['Global']);
       const others = this.others(peer).map((other) => this.members.get(other)).filter((member) => member?.member);
       const clients = others.map((member) => ({ name: member?.info.name, id: member?.info.client, codec }));
       this.send(peer, encode('HandshakeResponse', this.session, { you: info.id, clients, groups: [], listeners: [] }));
@@ -285,7 +319,7 @@ class FakeServer {
         const client = { name: member?.info.name, id: member?.info.client, codec };
         this.send(peer, encode('ClientState', this.session, { client, groups: [...(member?.listens ?? [])] }));
       }
-      this.#state(peer, info, own.listens);
+      if (!resumed) this.#state(peer, info, own.listens);
     } else if (kind === 'ClientState') {
       own.listens = new Set(fields.groups);
       this.#state(peer, info, own.listens);

@@ -128,7 +128,8 @@ enum vm_event_type
   VM_EVENT_SPEAKING = 8,
   // Somebody wrote: peer, name, text, on (only to this peer).
   VM_EVENT_TEXT = 9,
-  // The server cannot be reached, and is tried again: text (why), wait_us (when).
+  // The server cannot be reached, and is tried again: text (why), code (what failed, if it could not be connected to),
+  // wait_us (when).
   VM_EVENT_SERVER_AWAY = 10,
   // The server does not let this peer in, and it does not try again: code, text, on (the server said when trying again may
   // work), wait_us (when).
@@ -170,6 +171,10 @@ enum vm_event_type
   VM_EVENT_REACHABILITY_CHANGED = 28,
   // Somebody wants a direct link, and this program has not called vm_connect_peer: peer.
   VM_EVENT_CONNECTION_REQUESTED = 29,
+  // The server is connected to: on (others on the network can read what goes there, because it is not encrypted and the
+  // server not on this machine), name (the proxy it goes through, as host:port; empty without one). VM_EVENT_JOINED follows
+  // if the server lets this peer in.
+  VM_EVENT_SERVER_CONNECTED = 30,
   // Something that this library knows and this header does not.
   VM_EVENT_OTHER = 1000,
 };
@@ -471,8 +476,12 @@ typedef struct vm_options {
   struct vm_string state_dir;
   // A folder to keep a recording in, which everyone in the room sees; none if empty.
   struct vm_string record;
-  // A file with a certificate (PEM) to trust beside those the system trusts; none if empty.
+  // A file with certificates (PEM) to trust beside those the system trusts: the server's own, or its authority's; none if
+  // empty.
   struct vm_string extra_root_pem;
+  // The proxy to the server: http://[user:password@]host:port, https://, socks5:// or socks5h://, or "none"; what the
+  // environment names (https_proxy, http_proxy, all_proxy, no_proxy) if empty.
+  struct vm_string proxy;
   // The room's password, at most 128 bytes, checked by the server: whoever comes into an empty room decides it. None if
   // empty.
   struct vm_string password;

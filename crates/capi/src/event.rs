@@ -170,7 +170,13 @@ impl Current {
                 on: private.into(),
                 ..about(of::VM_EVENT_TEXT, from)
             },
-            Event::ServerAway { why, retry_in } => vm_event {
+            Event::ServerConnected(connection) => vm_event {
+                name: hold(&mut self.name, connection.proxy.as_deref().unwrap_or_default()),
+                on: connection.is_exposed().into(),
+                ..told(of::VM_EVENT_SERVER_CONNECTED)
+            },
+            Event::ServerAway { why, failure, retry_in } => vm_event {
+                code: hold(&mut self.code, failure.as_ref().map(voicemesh::ConnectFailure::code).unwrap_or_default()),
                 text: hold(&mut self.text, &why),
                 wait_us: micros(retry_in),
                 ..told(of::VM_EVENT_SERVER_AWAY)

@@ -34,8 +34,12 @@ pub struct vm_options {
     pub state_dir: vm_string,
     /// A folder to keep a recording in, which everyone in the room sees; none if empty.
     pub record: vm_string,
-    /// A file with a certificate (PEM) to trust beside those the system trusts; none if empty.
+    /// A file with certificates (PEM) to trust beside those the system trusts: the server's own, or its authority's; none if
+    /// empty.
     pub extra_root_pem: vm_string,
+    /// The proxy to the server: http://[user:password@]host:port, https://, socks5:// or socks5h://, or "none"; what the
+    /// environment names (https_proxy, http_proxy, all_proxy, no_proxy) if empty.
+    pub proxy: vm_string,
     /// The room's password, at most 128 bytes, checked by the server: whoever comes into an empty room decides it. None if
     /// empty.
     pub password: vm_string,
@@ -103,6 +107,7 @@ pub(crate) const DEFAULTS: vm_options = vm_options {
     state_dir: OPEN,
     record: OPEN,
     extra_root_pem: OPEN,
+    proxy: OPEN,
     password: OPEN,
     metadata: std::ptr::null(),
     metadata_count: 0,
@@ -192,6 +197,9 @@ pub(crate) unsafe fn read(options: *const vm_options) -> Result<JoinOptions, Fau
             _ => options.extra_root_pem(path),
         };
     }
+    if let proxy @ [_, ..] = text(given.proxy, "proxy")?.as_bytes() {
+        options = options.proxy(String::from_utf8_lossy(proxy));
+    }
     if given.uplink_bps != 0 {
         options = options.uplink_bps(given.uplink_bps);
     }
@@ -275,7 +283,7 @@ pub(crate) fn processing(echo: i32, noise: i32, gain: i32, high_pass: i32) -> Re
 /// What keeps a join from beginning.
 pub(crate) fn refused(error: &JoinError) -> Fault {
     let result = match error {
-        JoinError::BadServer { .. } => vm_result::VM_ERROR_BAD_SERVER,
+        JoinError::BadServer { .. } | JoinError::BadProxy { .. } => vm_result::VM_ERROR_BAD_SERVER,
         JoinError::RoomTooLong | JoinError::BadName => vm_result::VM_ERROR_BAD_NAME,
         JoinError::PasswordTooLong => vm_result::VM_ERROR_BAD_PASSWORD,
         JoinError::Input(_) | JoinError::Output(_) => vm_result::VM_ERROR_DEVICE,

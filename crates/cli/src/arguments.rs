@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use voicemesh::{FrameDuration, InputSpec, OutputSpec, Password, Presence};
+use voicemesh::{FrameDuration, InputSpec, JoinError, JoinOptions, OutputSpec, Password, Presence};
 use voicemesh_netsim::{Conditions, Loss};
 
 use crate::exit::EXIT_CODES;
@@ -48,7 +48,7 @@ pub enum Command {
 /// For `join`.
 #[derive(Args, Debug)]
 pub struct JoinArguments {
-    /// The room's name.
+    /// The room's name, or a link to it, such as https://voice.example.org/r/lobby.
     pub room: String,
 
     #[command(flatten)]
@@ -214,12 +214,31 @@ pub struct StayArguments {
     #[arg(long, value_name = "DIR")]
     pub state_dir: Option<PathBuf>,
 
-    /// Certificate (PEM) to trust beside those that the system trusts.
+    /// Certificates (PEM) to trust beside those that the system trusts: the server's own, or its authority's.
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+
+    /// Reach the server through this proxy: http://[user:password@]host:port, socks5h://…, or "none" [default: what
+    /// https_proxy, http_proxy, all_proxy and no_proxy say, except on this machine and in private networks].
+    #[arg(long, value_name = "URL")]
+    pub proxy: Option<String>,
 }
 
 impl JoinArguments {
+    /// If the room is a link, takes server and room from it.
+    ///
+    /// # Errors
+    ///
+    /// When it is a link to something else.
+    pub fn follow_link(mut self) -> Result<Self, JoinError> {
+        if self.room.contains("://") {
+            let options = JoinOptions::from_link(&self.room)?;
+            self.stay.server = Some(options.server().to_owned());
+            self.room = options.room().to_owned();
+        }
+        Ok(self)
+    }
+
     /// What must be true of the room.
     pub fn presence(&self) -> Presence {
         match (self.must_exist, self.must_not_exist) {
@@ -328,6 +347,17 @@ mod tests {
         assert_eq!(join.stay.give_up_after, Some(Duration::from_secs(30)));
         assert_eq!(join.stay.status_interval, Some(Duration::from_millis(500)));
         assert_eq!((join.presence(), join.frame_ms, join.bitrate), (Presence::MustExist, FrameDuration::Ms10, 24_000));
+    }
+
+    #[test]
+    fn a_link_names_server_and_room() {
+        let followed = |line: &str| join(line).follow_link();
+        let link = followed("voicemesh join https://voice.example.org/voice/r/tea%20time --server wss://other");
+        let link = link.expect("a link");
+        assert_eq!((link.room.as_str(), link.stay.server()), ("tea time", "wss://voice.example.org/voice"));
+        let name = followed("voicemesh join a/r/b --server wss://other").expect("a name");
+        assert_eq!((name.room.as_str(), name.stay.server()), ("a/r/b", "wss://other"));
+        assert!(followed("voicemesh join https://voice.example.org/").is_err());
     }
 
     #[test]

@@ -80,6 +80,7 @@ impl From<JoinError> for Failure {
             JoinError::BadServer { .. } | JoinError::RoomTooLong | JoinError::BadName | JoinError::PasswordTooLong => {
                 (Exit::Usage, "")
             }
+            JoinError::BadProxy { .. } | JoinError::NoRoomInLink(_) => (Exit::Usage, ""),
             JoinError::Certificate(_) => (Exit::Usage, "Name a PEM file with --ca."),
             JoinError::Input(_) => (Exit::Device, "`voicemesh devices` lists them; --input silence does without."),
             JoinError::Output(_) => (Exit::Device, "`voicemesh devices` lists them; --output null does without."),

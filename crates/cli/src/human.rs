@@ -4,9 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use voicemesh::{DeviceRole, ErrorCode, Event, Metadata, PeerId, PeerLeftReason, Route, Stamped};
+use voicemesh::{
+    ConnectFailure, DeviceRole, ErrorCode, Event, Metadata, PeerId, PeerLeftReason, Route, ServerConnection, Stamped,
+};
 
 use crate::people::People;
+use crate::reach::{next_step, remarks};
 use crate::text::harmless;
 
 /// Who speaks again after a shorter pause than this gets no new line.
@@ -77,8 +80,10 @@ pub struct Human {
     stay: Stay,
     has_joined: bool,
     is_leaving: bool,
-    /// Whether the outage that lasts now has been told.
-    away_told: bool,
+    /// What was said of the outage that lasts now.
+    away_told: Option<String>,
+    /// What was said of the connection to the server.
+    remarked: Vec<String>,
     /// When somebody was last known to speak.
     spoke_at: BTreeMap<PeerId, Duration>,
     /// Who keeps a recording.
@@ -89,7 +94,8 @@ impl Human {
     /// Nothing has been said yet.
     pub fn new(stay: Stay) -> Self {
         let (spoke_at, recorders) = (BTreeMap::new(), BTreeSet::new());
-        Self { stay, has_joined: false, is_leaving: false, away_told: false, spoke_at, recorders }
+        let (away_told, remarked) = (None, Vec::new());
+        Self { stay, has_joined: false, is_leaving: false, away_told, remarked, spoke_at, recorders }
     }
 
     /// What is said before anything happens.
@@ -156,7 +162,8 @@ impl Human {
                 let to = if *private { " (to you alone)" } else { "" };
                 Some(line(Mood::Text, format!("{}{to}: {}", people.label_as(*from, name), harmless(text.trim_end()))))
             }
-            Event::ServerAway { why, retry_in } => self.server_away(why, *retry_in),
+            Event::ServerAway { why, failure, retry_in } => self.server_away(why, failure.as_ref(), *retry_in),
+            Event::ServerConnected(connection) => self.server_connected(connection),
             Event::Warned { message, .. } => Some(trouble(format!("That did not work: {}", sentence(message)))),
             Event::GroupRefused { group } => Some(trouble(format!(
                 "The server refuses the group “{}”: another group has its number, or there are too many. Take another name.",
@@ -186,7 +193,7 @@ impl Human {
 
     fn joined(&mut self, room: &str, others: usize, relay_only: bool) -> Line {
         let again = std::mem::replace(&mut self.has_joined, true);
-        self.away_told = false;
+        self.away_told = None;
         let room = harmless(room);
         let others = match others {
             0 => "nobody else is there".to_owned(),
@@ -213,22 +220,41 @@ impl Human {
         (speaking && is_news).then(|| line(Mood::Voice, format!("{} speaks.", people.label(peer))))
     }
 
-    fn server_away(&mut self, why: &str, retry_in: Duration) -> Option<Line> {
+    /// What is not as one would expect of the connection, each said once.
+    fn server_connected(&mut self, connection: &ServerConnection) -> Option<Line> {
+        let new: Vec<String> = remarks(connection, self.stay.relay_only)
+            .into_iter()
+            .filter(|remark| !self.remarked.contains(remark))
+            .collect();
+        let text = new.join(" ");
+        self.remarked.extend(new);
+        let mood = if connection.is_exposed() { Mood::Trouble } else { Mood::Plain };
+        (!text.is_empty()).then(|| line(mood, text))
+    }
+
+    fn server_away(&mut self, why: &str, failure: Option<&ConnectFailure>, retry_in: Duration) -> Option<Line> {
         let why = harmless(why.trim_end_matches('.')).into_owned();
         let retry = format!("It is tried again in {}.", short(retry_in));
-        if std::mem::replace(&mut self.away_told, true) {
+        let before = self.away_told.replace(why.clone());
+        if before.as_deref() == Some(&why) {
+            return (retry_in >= QUICK_RETRY).then(|| trouble(format!("The server is still away: {why}. {retry}")));
+        }
+        // A step is worth a line whenever the reason is a new one.
+        let step = failure.and_then(next_step);
+        if before.is_some() && step.is_none() {
             return (retry_in >= QUICK_RETRY).then(|| trouble(format!("The server is still away: {why}. {retry}")));
         }
         if self.has_joined {
-            return Some(trouble(format!("The server is away: {why}. Direct connections go on. {retry}")));
+            let step = step.map(|step| format!("{step} ")).unwrap_or_default();
+            return Some(trouble(format!("The server is away: {why}. {step}Direct connections go on. {retry}")));
         }
-        let hint = if self.stay.server_by_default {
-            "Start one with `voicemesh serve`, or name another with --server."
-        } else {
-            "Is the address right, and does the server run?"
+        let hint = match self.stay.server_by_default {
+            true => "Start one with `voicemesh serve`, or name another with --server.",
+            false => "Is the address right, and does the server run?",
         };
+        let step = step.unwrap_or_else(|| hint.to_owned());
         let server = harmless(&self.stay.server);
-        Some(trouble(format!("The server at {server} does not answer: {why}. {retry} {hint}")))
+        Some(trouble(format!("The server at {server} cannot be reached: {why}. {step} {retry}")))
     }
 }
 

@@ -17,7 +17,8 @@
 //! | `first-heard` | `peer`, `name` | heard for the first time since it joined |
 //! | `speaking` | `peer`, `name`, `speaking` | begins (`true`) or ceases to speak |
 //! | `text` | `peer`, `name`, `private`, `text` | somebody wrote |
-//! | `server-away` | `why`, `retry_in_ms` | the server cannot be reached; tried again by itself |
+//! | `server-connected` | `encrypted`, `local`, `proxy` | the server is connected to; `local`: it is on this machine; `proxy`: `null`, or `host:port` |
+//! | `server-away` | `why`, `code`, `next_step`, `retry_in_ms` | the server cannot be reached; tried again by itself. `code` and `next_step` are `null` unless connecting failed and, for the step, something is known to help |
 //! | `refused` | `code`, `message` | the server does not let this peer in; `error` and `summary` follow |
 //! | `replaced` | | joined from somewhere else with this identity; `error` and `summary` follow |
 //! | `warned` | `code`, `message` | something was refused; the stay goes on |
@@ -33,7 +34,7 @@
 //!
 //! `summary`: `reason` (`quit`, `interrupted`, `duration`, `input-ended`, `refused`, `replaced`, `gave-up`, `failed`),
 //! `exit_code`, `you`, `mode`, `connected`, `muted`, `deafened`, `joined_ms`, `connected_ms` (both of the first time),
-//! `joins`, `frames_spoken`, `recording`, `talking`, `microphone` (`level_dbfs`, `peak_dbfs`, `noise_floor_dbfs`,
+//! `joins`, `frames_spoken`, `server_connection` (as `server-connected`, or `null` before the first), `recording`, `talking`, `microphone` (`level_dbfs`, `peak_dbfs`, `noise_floor_dbfs`,
 //! `clipping`, `speech_probability`, `sending`), `sending` (`bitrate_bps`, `worst_loss`, `copies`, `uplink_bps`), and
 //! `peers`: everyone who was ever there, as last seen, at most a tenth of a second before it left. Of each: `peer`,
 //! `name`, `present`, `route`, `round_trip_ms`, `speaking`, `level_dbfs`, `frames_received`, `frames_heard`,
@@ -51,10 +52,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use voicemesh::{DeviceRole, Event, MicrophoneState, PeerId, PeerLeftReason, Route, Stamped};
+use voicemesh::{
+    ConnectFailure, DeviceRole, Event, MicrophoneState, PeerId, PeerLeftReason, Route, ServerConnection, Stamped,
+};
 
 use crate::exit::Failure;
 use crate::people::People;
+use crate::reach::next_step;
 use crate::talk::End;
 use crate::tally::{Seen, Tally};
 
@@ -131,7 +135,14 @@ fn named(event: &Event, people: &People) -> (&'static str, Value) {
         Event::Text { from, name, private, text } => {
             ("text", json!({ "peer": from.to_string(), "name": name, "private": private, "text": text }))
         }
-        Event::ServerAway { why, retry_in } => ("server-away", json!({ "why": why, "retry_in_ms": millis(*retry_in) })),
+        Event::ServerConnected(connection) => ("server-connected", server_connection(connection)),
+        Event::ServerAway { why, failure, retry_in } => {
+            let code = failure.as_ref().map(ConnectFailure::code);
+            let next_step = failure.as_ref().and_then(next_step);
+            let retry_in_ms = millis(*retry_in);
+            let rest = json!({ "why": why, "code": code, "next_step": next_step, "retry_in_ms": retry_in_ms });
+            ("server-away", rest)
+        }
         Event::Refused { code, message, retry_after } => {
             let retry_after_ms = retry_after.map(millis);
             ("refused", json!({ "code": code.as_str(), "message": message, "retry_after_ms": retry_after_ms }))
@@ -164,6 +175,7 @@ fn situation(tally: &Tally, wanted: impl Fn(&Seen) -> bool) -> Map<String, Value
         "connected_ms": tally.connected_at.map(millis),
         "joins": tally.joins,
         "frames_spoken": snapshot.frames_spoken,
+        "server_connection": snapshot.server_connection.as_ref().map(server_connection),
         "recording": snapshot.recording,
         "talking": snapshot.talking,
         "microphone": microphone(&snapshot.microphone),
@@ -179,6 +191,10 @@ fn situation(tally: &Tally, wanted: impl Fn(&Seen) -> bool) -> Map<String, Value
         Value::Object(map) => map,
         _ => Map::new(),
     }
+}
+
+fn server_connection(connection: &ServerConnection) -> Value {
+    json!({ "encrypted": connection.encrypted, "local": connection.local, "proxy": connection.proxy })
 }
 
 /// What the microphone gives.
@@ -339,8 +355,19 @@ mod tests {
 
     #[test]
     fn troubles() {
-        let away = Event::ServerAway { why: "no route".into(), retry_in: Duration::from_millis(2500) };
-        assert_eq!(rest("server-away", away), json!({ "why": "no route", "retry_in_ms": 2500.0 }));
+        let retry_in = Duration::from_millis(2500);
+        let away = Event::ServerAway { why: "no route".into(), failure: None, retry_in };
+        let expected = json!({ "why": "no route", "code": null, "next_step": null, "retry_in_ms": 2500.0 });
+        assert_eq!(rest("server-away", away), expected);
+        let failure = Some(ConnectFailure::SignInRequired);
+        let away = Event::ServerAway { why: "sign in".into(), failure, retry_in };
+        let step = "Open any page in a browser and sign in.";
+        let expected =
+            json!({ "why": "sign in", "code": "sign-in-required", "next_step": step, "retry_in_ms": 2500.0 });
+        assert_eq!(rest("server-away", away), expected);
+        let connected = Event::ServerConnected(ServerConnection::new(false, true, Some("proxy:1".into())));
+        let expected = json!({ "encrypted": false, "local": true, "proxy": "proxy:1" });
+        assert_eq!(rest("server-connected", connected), expected);
         let refused = Event::Refused { code: ErrorCode::RoomFull, message: "full".into(), retry_after: None };
         let full = json!({ "code": "room-full", "message": "full", "retry_after_ms": null });
         assert_eq!(rest("refused", refused), full);
@@ -408,6 +435,7 @@ mod tests {
             ("joins", json!(1)),
             ("frames_spoken", json!(50)),
             ("recording", json!(false)),
+            ("server_connection", json!(null)),
             ("talking", json!(false)),
             ("sending", json!({ "bitrate_bps": 0, "worst_loss": 0.0, "copies": 0, "uplink_bps": 0 })),
         ] {

@@ -14,7 +14,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 pub mod arguments;
 mod devices;
@@ -29,6 +29,7 @@ mod mic;
 pub mod microphone;
 mod output;
 pub mod people;
+mod reach;
 mod serve;
 mod signals;
 pub mod slash;
@@ -41,7 +42,9 @@ use arguments::{Arguments, Command};
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    let matches = voicemesh_signaling::without_empty_variables(Arguments::command()).get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    let result = match arguments.command {
         Command::Join(join) => talk::join(join),
         Command::Echo(echo) => talk::echo(echo),
         Command::Mic(mic) => mic::run(&mic),

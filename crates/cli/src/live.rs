@@ -82,9 +82,12 @@ impl Live {
     }
 
     pub(crate) fn observe(&mut self, snapshot: &Snapshot, people: &People) {
-        let before = (std::mem::take(&mut self.screen.people), self.screen.own.clone(), self.screen.chosen);
+        let Screen { own, chosen, exposed, .. } = &self.screen;
+        let before = (own.clone(), *chosen, *exposed);
+        let before = (std::mem::take(&mut self.screen.people), before);
         self.screen.observe(snapshot, people);
-        self.stale |= before != (self.screen.people.clone(), self.screen.own.clone(), self.screen.chosen);
+        let Screen { people, own, chosen, exposed, .. } = &self.screen;
+        self.stale |= before != (people.clone(), (own.clone(), *chosen, *exposed));
     }
 
     /// What the keys that were pressed ask for.

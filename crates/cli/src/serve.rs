@@ -1,6 +1,6 @@
 //! `voicemesh serve`: the signaling server, the same as the program of its own.
 
-use voicemesh_signaling::Config;
+use voicemesh_signaling::{Config, ServeError};
 
 use crate::exit::{Exit, Failure};
 use crate::logs;
@@ -11,6 +11,9 @@ pub(crate) fn serve(config: Config) -> Result<Exit, Failure> {
     // One thread relays tens of thousands of packets a second, and waking a task costs no system call.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::other(format!("the system refused: {error}")))?;
-    runtime.block_on(voicemesh_signaling::run(config)).map_err(|error| Failure::other(error.to_string()))?;
+    runtime.block_on(voicemesh_signaling::run(config)).map_err(|error| {
+        let exit = if matches!(error, ServeError::Config(_)) { Exit::Usage } else { Exit::Other };
+        Failure { exit, message: error.to_string() }
+    })?;
     Ok(Exit::Done)
 }

@@ -15,8 +15,10 @@ use crate::logs;
 use crate::microphone::ActivationChoice;
 use crate::output::{Output, can_be_live};
 use crate::people::People;
+use crate::reach::next_step;
 use crate::signals::Stop;
 use crate::tally::Tally;
+use crate::text::harmless;
 
 /// Events are awaited at most this long, before typed lines, signals and the clock get their turn.
 const TURN: Duration = Duration::from_millis(20);
@@ -73,6 +75,7 @@ impl End {
 
 /// Joins as a person.
 pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
+    let arguments = arguments.follow_link()?;
     let name = arguments.name.clone().unwrap_or_else(login_name);
     let speech = SpeechConfig { frame: arguments.frame_ms, bitrate_bps: arguments.bitrate, ..SpeechConfig::default() };
     let presence = arguments.presence();
@@ -113,6 +116,9 @@ fn options(stay: &StayArguments, room: &str, name: &str) -> JoinOptions {
     }
     if let Some(file) = &stay.ca {
         options = options.extra_root_pem(file);
+    }
+    if let Some(proxy) = &stay.proxy {
+        options = options.proxy(proxy);
     }
     options
 }
@@ -168,9 +174,20 @@ fn begin(
         observe_at: Duration::ZERO,
         status_at: Duration::ZERO,
         who_at: None,
+        trouble: None,
         failure: None,
     };
     talk.run()
+}
+
+fn gave_up(server: &str, limit: &str, trouble: Option<&str>) -> String {
+    let (server, patience) = (harmless(server), "Leave out --give-up-after to wait for it.");
+    match trouble {
+        Some(trouble) => {
+            format!("The server at {server} was out of reach for {limit}: {} {patience}", harmless(trouble))
+        }
+        None => format!("The server at {server} has not answered for {limit}. {patience}"),
+    }
 }
 
 /// One stay.
@@ -192,6 +209,8 @@ struct Talk {
     status_at: Duration,
     /// When the last `/who` is to be answered.
     who_at: Option<Duration>,
+    /// Why the server was out of reach the last time, and what would help.
+    trouble: Option<String>,
     /// The sentence that goes with the end, if it is not what was wanted.
     failure: Option<String>,
 }
@@ -241,6 +260,10 @@ impl Talk {
 
     fn tell(&mut self, stamped: &Stamped) {
         self.tally.event(stamped);
+        if let Event::ServerAway { why, failure, .. } = &stamped.event {
+            let step = failure.as_ref().and_then(next_step).map(|step| format!(" {step}"));
+            self.trouble = Some(format!("{}.{}", why.trim_end_matches('.'), step.unwrap_or_default()));
+        }
         let leaves = matches!(stamped.event, Event::PeerLeft { .. });
         if !leaves {
             self.people.see(&stamped.event);
@@ -272,10 +295,7 @@ impl Talk {
         }
         if is_over(self.tally.away_since, self.arguments.give_up_after) {
             let limit = short(self.arguments.give_up_after.unwrap_or_default());
-            self.failure = Some(format!(
-                "The server at {} was out of reach for {limit}. Check its address and your network, or leave out --give-up-after to wait for it.",
-                self.arguments.server()
-            ));
+            self.failure = Some(gave_up(self.arguments.server(), &limit, self.trouble.as_deref()));
             return Some(End::GaveUp);
         }
         None

@@ -164,7 +164,7 @@ pub(crate) mod tests {
             at(20, arrival(1, "Ben")),
             at(50, Event::FirstHeard { peer: peer(1) }),
             at(90, Event::RouteChanged { peer: peer(1), route: Route::Direct }),
-            at(500, Event::ServerAway { why: "gone".into(), retry_in: Duration::ZERO }),
+            at(500, Event::ServerAway { why: "gone".into(), failure: None, retry_in: Duration::ZERO }),
             at(600, joined()),
             at(700, Event::RouteChanged { peer: peer(1), route: Route::Direct }),
             at(800, Event::FirstHeard { peer: peer(1) }),
@@ -182,7 +182,7 @@ pub(crate) mod tests {
     #[test]
     fn the_server_is_out_of_reach_from_the_first_failure_to_the_next_join() {
         let mut tally = Tally::new();
-        let away = || Event::ServerAway { why: "refused".into(), retry_in: Duration::from_secs(1) };
+        let away = || Event::ServerAway { why: "refused".into(), failure: None, retry_in: Duration::from_secs(1) };
         tally.event(&at(5, away()));
         assert_eq!(tally.away_since, Some(Duration::ZERO));
         tally.event(&at(10, joined()));

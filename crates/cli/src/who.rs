@@ -1,10 +1,11 @@
 //! The answer to `/who`: the own situation, and of everyone else the route and how they are heard.
 
-use voicemesh::{PeerState, Route, Snapshot};
+use voicemesh::{PeerState, Route, ServerConnection, Snapshot};
 
 use crate::human::short;
 use crate::live::cells::{fit, width};
 use crate::people::People;
+use crate::reach::EXPOSED;
 use crate::text::harmless;
 
 const COLUMNS: [&str; 5] = ["name", "route", "round trip", "heard / guessed", ""];
@@ -34,7 +35,11 @@ fn oneself(snapshot: &Snapshot, name: &str, room: &str) -> String {
     let muted = if snapshot.muted { ", muted" } else { "" };
     let deafened = if snapshot.deafened { ", deafened" } else { "" };
     let mode = if snapshot.mode.is_empty() { "none" } else { snapshot.mode };
-    format!("You are {name}{muted}{deafened}; mode {mode}, {state} “{room}”.")
+    let exposed = match snapshot.server_connection.as_ref().is_some_and(ServerConnection::is_exposed) {
+        true => format!(" This connection is {EXPOSED}."),
+        false => String::new(),
+    };
+    format!("You are {name}{muted}{deafened}; mode {mode}, {state} “{room}”.{exposed}")
 }
 
 fn row(state: &PeerState, people: &People) -> [String; 5] {

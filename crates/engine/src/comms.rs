@@ -406,6 +406,8 @@ impl<N: Network> Comms<N> {
                     }
                     NetworkEvent::Connected
                     | NetworkEvent::Disconnected(_)
+                    | NetworkEvent::Resumed
+                    | NetworkEvent::PathChanged
                     | NetworkEvent::FromServer(_)
                     | NetworkEvent::LinkUp(_)
                     | NetworkEvent::LinkDown(_)

@@ -23,6 +23,7 @@ pub(crate) struct LocalAddress {
 
 /// What an interface is, from the most to the least promising.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(not(target_os = "linux"), allow(dead_code, reason = "only Linux tells these kinds apart"))]
 pub(crate) enum InterfaceKind {
     /// A card, or anything not known to be one of the following.
     Card,

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::stream::{self, BoxStream, StreamExt};
@@ -57,6 +58,8 @@ pub(crate) struct Reports {
     pub(crate) signals: mpsc::Receiver<Signal>,
     /// Turns into a reason when the connection is beyond repair.
     pub(crate) fate: watch::Receiver<Option<CloseReason>>,
+    /// Turns true when the gathering has ended and no TURN server has given an address, though there are such servers.
+    pub(crate) turn_failed: watch::Receiver<bool>,
     /// Turns true when the connection's driver has ended.
     pub(crate) driver_ended: watch::Receiver<bool>,
 }
@@ -161,18 +164,20 @@ async fn build(
 ) -> Result<(Box<dyn PeerConnection>, Reports), Error> {
     let (signal_sender, signals) = mpsc::channel(LOCAL_CANDIDATE_QUEUE);
     let (fate_sender, fate) = watch::channel(None);
-    let configuration = RTCConfigurationBuilder::default()
-        .with_ice_servers(ice_servers.iter().filter_map(usable_server).collect())
-        .build();
+    let (turn_sender, turn_failed) = watch::channel(false);
+    let servers: Vec<_> = ice_servers.iter().filter_map(usable_server).collect();
+    let has_turn = servers.iter().any(|server| server.urls.iter().any(|url| is_turn_over_udp(url)));
+    let turn = TurnWatch { has_turn, has_address: AtomicBool::new(false), failed: turn_sender };
+    let configuration = RTCConfigurationBuilder::default().with_ice_servers(servers).build();
     let peer = PeerConnectionBuilder::new()
         .with_configuration(configuration)
         .with_setting_engine(settings(mdns))
         .with_runtime(Arc::new(runtime))
-        .with_handler(Arc::new(Handler { signals: signal_sender, fate: fate_sender }))
+        .with_handler(Arc::new(Handler { signals: signal_sender, fate: fate_sender, turn }))
         .with_udp_addrs(addresses.to_vec())
         .build()
         .await?;
-    Ok((Box::new(peer), Reports { signals, fate, driver_ended }))
+    Ok((Box::new(peer), Reports { signals, fate, turn_failed, driver_ended }))
 }
 
 fn settings(mdns: MulticastDnsMode) -> SettingEngine {
@@ -232,10 +237,39 @@ fn usable_server(server: &IceServer) -> Option<RTCIceServer> {
     (!urls.is_empty()).then_some(RTCIceServer { urls, username, credential })
 }
 
+/// The only kind of TURN that the crate speaks.
+fn is_turn_over_udp(url: &str) -> bool {
+    let url = url.trim().to_ascii_lowercase();
+    url.starts_with("turn:") && !url.contains("transport=tcp")
+}
+
 /// Runs on the connection's driver: must not wait.
 struct Handler {
     signals: mpsc::Sender<Signal>,
     fate: watch::Sender<Option<CloseReason>>,
+    turn: TurnWatch,
+}
+
+/// Sees whether TURN works: the crate reports no `icecandidateerror`, only candidates and the end of the gathering, which
+/// waits for every TURN server's answer or silence (7.8 s).
+struct TurnWatch {
+    has_turn: bool,
+    has_address: AtomicBool,
+    failed: watch::Sender<bool>,
+}
+
+impl TurnWatch {
+    fn candidate(&self, candidate: &str) {
+        if candidate.contains(" typ relay") {
+            self.has_address.store(true, Ordering::Relaxed);
+        }
+    }
+
+    fn gathered(&self) {
+        if self.has_turn && !self.has_address.load(Ordering::Relaxed) {
+            self.failed.send_replace(true);
+        }
+    }
 }
 
 impl Handler {
@@ -253,6 +287,7 @@ impl PeerConnectionEventHandler for Handler {
     async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
         match event.candidate.to_json() {
             Ok(json) if !json.candidate.is_empty() => {
+                self.turn.candidate(&json.candidate);
                 let signal = Signal::Candidate {
                     candidate: json.candidate,
                     // The crate leaves it empty, which browsers refuse.
@@ -268,6 +303,7 @@ impl PeerConnectionEventHandler for Handler {
 
     async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
         if state == RTCIceGatheringState::Complete {
+            self.turn.gathered();
             let _ = self.signals.try_send(Signal::EndOfCandidates);
         }
     }

@@ -113,6 +113,9 @@ pub struct LinkConfig {
 pub enum LinkEvent {
     /// To be handed to the remote's link through [`Link::signal`].
     Signal(Signal),
+    /// TURN servers were named, and none of them gave an address: they do not answer, or refuse the credentials. The
+    /// link may still open without them.
+    TurnFailed,
     /// Packets can be sent now.
     Open,
     /// The remote sent a packet.

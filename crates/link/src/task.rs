@@ -178,6 +178,10 @@ impl<'a> LinkTask<'a> {
                     self.sink.event(LinkEvent::Signal(signal));
                     Ok(())
                 }
+                Ok(()) = reports.turn_failed.changed() => {
+                    self.sink.event(LinkEvent::TurnFailed);
+                    Ok(())
+                }
                 Some((stream, event)) = channels.next() => self.channel_event(stream, event).await,
                 () = timer.as_mut() => self.tick().await,
             };

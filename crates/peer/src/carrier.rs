@@ -13,21 +13,21 @@ use voicemesh_session::network::Reliability;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{IceServer, Signal};
 
+use crate::connect::Connector;
 use crate::inbox::Inbox;
 use crate::mesh::{Carrier, CarrierEvent, MeshLink};
-use crate::server_url::ServerUrl;
+use crate::network_watch::NetworkWatch;
 use crate::socket::Socket;
-use crate::tls::Tls;
 
 /// Sockets and links of one peer. Links are only made where they are allowed; without any, no WebRTC runs.
 pub(crate) struct RealCarrier {
     runtime: Handle,
-    url: ServerUrl,
-    tls: Tls,
+    connector: Arc<Connector>,
     inbox: Inbox,
+    watch: NetworkWatch,
     /// Each socket's task holds a copy until it has said goodbye.
     farewell: SyncSender<Infallible>,
-    socket: Option<Socket>,
+    sockets: BTreeMap<u32, Socket>,
     stack: Option<WebRtc>,
     links: BTreeMap<MeshLink, Box<dyn Link>>,
 }
@@ -35,40 +35,51 @@ pub(crate) struct RealCarrier {
 impl RealCarrier {
     pub(crate) fn new(
         runtime: Handle,
-        url: ServerUrl,
-        tls: Tls,
+        connector: Arc<Connector>,
         inbox: Inbox,
         farewell: SyncSender<Infallible>,
     ) -> Self {
-        Self { runtime, url, tls, inbox, farewell, socket: None, stack: None, links: BTreeMap::new() }
+        let watch = NetworkWatch::start(&runtime, inbox.clone());
+        Self {
+            runtime,
+            connector,
+            inbox,
+            watch,
+            farewell,
+            sockets: BTreeMap::new(),
+            stack: None,
+            links: BTreeMap::new(),
+        }
     }
 }
 
 impl fmt::Debug for RealCarrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let links: Vec<_> = self.links.keys().collect();
-        f.debug_struct("RealCarrier").field("socket", &self.socket.is_some()).field("links", &links).finish()
+        let (sockets, links): (Vec<_>, Vec<_>) = (self.sockets.keys().collect(), self.links.keys().collect());
+        f.debug_struct("RealCarrier").field("sockets", &sockets).field("links", &links).finish()
     }
 }
 
 impl Carrier for RealCarrier {
     fn open_socket(&mut self, generation: u32) {
-        let (url, tls, inbox) = (self.url.clone(), self.tls.clone(), self.inbox.clone());
-        self.socket = Some(Socket::open(&self.runtime, url, tls, generation, inbox, self.farewell.clone()));
+        let (connector, inbox) = (self.connector.clone(), self.inbox.clone());
+        let watch = self.watch.clone();
+        let socket = Socket::open(&self.runtime, connector, generation, inbox, watch, self.farewell.clone());
+        self.sockets.insert(generation, socket);
     }
 
-    fn close_socket(&mut self) {
-        self.socket = None;
+    fn close_socket(&mut self, generation: u32) {
+        self.sockets.remove(&generation);
     }
 
-    fn send_text(&mut self, text: String) {
-        if let Some(socket) = &self.socket {
+    fn send_text(&mut self, generation: u32, text: String) {
+        if let Some(socket) = self.sockets.get(&generation) {
             socket.send_text(text);
         }
     }
 
-    fn send_packet(&mut self, reliability: Reliability, packet: Bytes) {
-        if let Some(socket) = &self.socket {
+    fn send_packet(&mut self, generation: u32, reliability: Reliability, packet: Bytes) {
+        if let Some(socket) = self.sockets.get(&generation) {
             socket.send_packet(reliability, packet);
         }
     }

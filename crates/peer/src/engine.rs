@@ -27,9 +27,10 @@ use crate::event::{DeviceRole, Event, MicrophoneState, PeerState, SendingState, 
 use crate::game::{Game, GameCommand, JOINED};
 use crate::inbox::{Arrivals, Wake};
 use crate::lobby::{self, LobbyCommand};
-use crate::mesh::{Mesh, MeshEvent};
+use crate::mesh::{CarrierEvent, Mesh, MeshEvent, PathChange};
 use crate::options::MicrophoneChoice;
 use crate::record::{RecordedSpeaker, Recorder};
+use crate::sleep_watch::SleepWatch;
 use crate::sound::{Sound, Switched};
 
 /// The thread sleeps at most this long.
@@ -116,6 +117,7 @@ pub(crate) struct Engine {
     pub(crate) untold: RefCell<Vec<Stamped>>,
     pub(crate) snapshot_due: Duration,
     pub(crate) game: Game,
+    pub(crate) sleep: SleepWatch,
 }
 
 /// Whether an event tells of something that a snapshot shows and that is worth showing at once.
@@ -147,6 +149,7 @@ impl Engine {
         self.begin_game(self.started.elapsed());
         loop {
             let now = self.started.elapsed();
+            self.look_for_sleep(now);
             let turn = self.take_commands(now);
             self.take_orders(now);
             self.take_arrivals(now);
@@ -182,6 +185,16 @@ impl Engine {
                 Err(TryRecvError::Empty) if self.leaving_since.is_some() => return Turn::Last,
                 Err(TryRecvError::Empty) => return Turn::Next,
             }
+        }
+    }
+
+    /// After sleep, sound and speech that waited in between are old.
+    fn look_for_sleep(&mut self, now: Duration) {
+        if self.sleep.woke() {
+            tracing::info!("the machine slept, or this process stood still");
+            self.arrivals.drop_voice();
+            self.sound.drop_captured();
+            self.comms.network_mut().handle(now, CarrierEvent::Path(PathChange::Woke));
         }
     }
 
@@ -376,7 +389,8 @@ impl Engine {
                 Event::PeerLeft { peer: member.peer, name: member.name, reason }
             }
             MeshEvent::MetadataChanged { peer, metadata } => Event::MetadataChanged { peer, metadata },
-            MeshEvent::ServerAway { why, retry_in } => Event::ServerAway { why, retry_in },
+            MeshEvent::ServerAway { why, failure, retry_in } => Event::ServerAway { why, failure, retry_in },
+            MeshEvent::ServerConnected(connection) => Event::ServerConnected(connection),
             MeshEvent::Refused { code, message, retry_after } => Event::Refused { code, message, retry_after },
             MeshEvent::Replaced => Event::Replaced,
             MeshEvent::Warned { code, message } => Event::Warned { code, message },
@@ -501,6 +515,7 @@ impl Engine {
             },
             recording: self.recorder.is_some(),
             name: self.name.clone(),
+            server_connection: mesh.server_connection().cloned(),
             ..Snapshot::default()
         };
         lobby::fill(&mut snapshot, mesh);

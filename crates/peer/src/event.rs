@@ -7,6 +7,7 @@ use voicemesh_session::Reliability;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::Metadata;
 
+use crate::connect::ConnectFailure;
 use crate::mesh::{TransactionError, TransactionId};
 
 pub use voicemesh_session::route::Route;
@@ -152,11 +153,16 @@ pub enum Event {
     },
     /// The server cannot be reached. Direct speech goes on; this peer tries again by itself.
     ServerAway {
-        /// What was seen of it.
+        /// What was seen of it, for a person.
         why: String,
+        /// The same for programs, if it could not even be connected to.
+        failure: Option<ConnectFailure>,
         /// When it is tried again.
         retry_in: Duration,
     },
+    /// The server is connected to. [`Event::Joined`] follows if it lets this peer into the room; comes again with every
+    /// connection.
+    ServerConnected(ServerConnection),
     /// The server does not let this peer in, now or ever; it does not try again.
     Refused {
         /// For programs.
@@ -338,6 +344,30 @@ pub struct SendingState {
     pub uplink_bps: u32,
 }
 
+/// How the connection to the server goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ServerConnection {
+    /// Whether it is encrypted on its way (TLS).
+    pub encrypted: bool,
+    /// Whether the server is on this machine, so that nothing leaves it.
+    pub local: bool,
+    /// Host and port of the proxy that it goes through, if it does. Direct links to others never do.
+    pub proxy: Option<String>,
+}
+
+impl ServerConnection {
+    /// For programs that show one.
+    pub fn new(encrypted: bool, local: bool, proxy: Option<String>) -> Self {
+        Self { encrypted, local, proxy }
+    }
+
+    /// Whether others on the network can read what goes to the server.
+    pub fn is_exposed(&self) -> bool {
+        !self.encrypted && !self.local
+    }
+}
+
 /// The whole situation at a moment.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Snapshot {
@@ -371,4 +401,6 @@ pub struct Snapshot {
     pub sending: SendingState,
     /// Whether this peer keeps a recording of the room.
     pub recording: bool,
+    /// The connection to the server: the present one, or the last; `None` before the first.
+    pub server_connection: Option<ServerConnection>,
 }

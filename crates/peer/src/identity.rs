@@ -21,7 +21,7 @@ impl Identity {
     /// The same installation is the same peer in the same room each time; a second process takes the next instance. If
     /// nothing can be kept on disk, the peer is a new one each time.
     pub(crate) fn load(state_dir: Option<&Path>, origin: &str, room: &str) -> io::Result<Self> {
-        let Some(dir) = state_dir.map(Path::to_path_buf).or_else(default_dir) else {
+        let Some(dir) = state_dir_or_default(state_dir) else {
             return Self::ephemeral(origin, room);
         };
         match Self::from_dir(&dir, origin, room) {
@@ -104,6 +104,11 @@ fn random_secret() -> io::Result<InstallationSecret> {
     let mut secret = [0; 32];
     getrandom::fill(&mut secret).map_err(io::Error::other)?;
     Ok(InstallationSecret(secret))
+}
+
+/// The folder for what is kept between runs; `None` if there is none on this machine.
+pub(crate) fn state_dir_or_default(state_dir: Option<&Path>) -> Option<PathBuf> {
+    state_dir.map(Path::to_path_buf).or_else(default_dir)
 }
 
 fn default_dir() -> Option<PathBuf> {

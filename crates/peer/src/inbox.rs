@@ -100,6 +100,16 @@ impl Inbox {
 }
 
 impl Arrivals {
+    /// Drops what is worthless when late.
+    pub(crate) fn drop_voice(&mut self) {
+        // No more than the queue holds: more may be coming in.
+        for _ in 0..LOSSY {
+            if self.lossy.try_recv().is_err() {
+                return;
+            }
+        }
+    }
+
     /// The next event; what must not be lost comes first, so that nobody's voice is known before its name;
     /// data comes last, so that speech never waits for it.
     pub(crate) fn next(&mut self) -> Option<CarrierEvent> {

@@ -31,6 +31,7 @@
 //! thread owns it together with the sound; the runtime's tasks only move bytes into bounded queues.
 
 mod carrier;
+mod connect;
 mod data;
 mod engine;
 mod event;
@@ -39,19 +40,23 @@ mod identity;
 mod inbox;
 mod lobby;
 pub mod mesh;
+mod network_watch;
 mod options;
 mod peer;
 mod reachability;
 mod record;
 mod server_url;
+mod sleep_watch;
 mod socket;
 mod sound;
 mod switch;
 mod tls;
 
+pub use connect::{AddressFailure, ConnectFailure, PlainNotTried, ProxyFailure, Unreached};
 pub use data::SendError;
 pub use event::{
-    DeviceRole, ErrorCode, Event, MicrophoneState, PeerLeftReason, PeerState, Route, SendingState, Snapshot, Stamped,
+    DeviceRole, ErrorCode, Event, MicrophoneState, PeerLeftReason, PeerState, Route, SendingState, ServerConnection,
+    Snapshot, Stamped,
 };
 pub use game::{GridAxes, GridChange, MixVoice, PeerVoice, ProximityGrid, SpeakOptions, SpeakingTo, VoiceAudience};
 pub use lobby::{ConnectError, MetadataTransaction};

@@ -8,8 +8,10 @@
 //! - `choice`: to whom links are wanted at all.
 //! - `lobby`: what is published, and the room's owner.
 //! - `signaling`: the WebSocket's life and what is said on it.
+//! - `liveness`: whether the server answers, and the connections opened beside one that does not.
 
 mod choice;
+mod liveness;
 mod lobby;
 mod negotiation;
 mod roster;
@@ -29,7 +31,10 @@ use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{ErrorCode, IceServer, Metadata, Password, Presence, Signal};
 use voicemesh_wire::{ClientId, PeerId, SessionId};
 
+use crate::connect::ConnectFailure;
+use crate::event::ServerConnection;
 use choice::Choices;
+use liveness::{Beside, Path, Texts};
 use lobby::Lobby;
 use negotiation::Pair;
 use roster::Roster;
@@ -49,14 +54,14 @@ pub type MeshLink = LinkId<PeerId>;
 
 /// What moves a mesh's bytes. Nothing blocks; what happens later is told by [`CarrierEvent`]s.
 pub trait Carrier {
-    /// Opens a WebSocket to the server. Only one is open at a time; the number marks its events.
+    /// Opens a WebSocket to the server, beside those that are open. The number, never used twice, marks its events.
     fn open_socket(&mut self, generation: u32);
-    /// Closes it. No event follows.
-    fn close_socket(&mut self);
-    /// Sends a text frame.
-    fn send_text(&mut self, text: String);
-    /// Sends a binary frame. What must arrive and does not fit into the queue ends the socket, with an event.
-    fn send_packet(&mut self, reliability: Reliability, packet: Bytes);
+    /// Closes one. No event follows; what it was given before is still sent, if that can be.
+    fn close_socket(&mut self, generation: u32);
+    /// Sends a text frame on one.
+    fn send_text(&mut self, generation: u32, text: String);
+    /// Sends a binary frame on one. What must arrive and does not fit into the queue ends the socket, with an event.
+    fn send_packet(&mut self, generation: u32, reliability: Reliability, packet: Bytes);
     /// Opens a link.
     fn open_link(&mut self, link: MeshLink, role: Role, ice_servers: &[IceServer]);
     /// Hands the remote's word to a link.
@@ -88,19 +93,38 @@ pub enum CarrierEvent {
         /// What.
         event: LinkEvent,
     },
+    /// The machine's network did something.
+    Path(PathChange),
+}
+
+/// What happens to the network under all connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PathChange {
+    /// No address of this machine leads to the server any more.
+    Lost,
+    /// Another address or another way leads to the server than before, or one does again.
+    Changed,
+    /// The machine slept: what is connected may be dead, and what arrives first may be old.
+    Woke,
 }
 
 /// What a WebSocket does.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SocketEvent {
+    /// The server is connected to, in this way; [`SocketEvent::Open`] follows.
+    Connected(ServerConnection),
     /// It is open.
     Open,
     /// A text frame came.
     Text(String),
     /// A binary frame came.
     Packet(Bytes),
+    /// It could not be opened.
+    Failed(ConnectFailure),
     /// It is gone, or could not be opened; in words for a person.
     Closed(String),
+    /// The server closed it because another connection of this peer and run took over (close code 4001).
+    TakenOver,
 }
 
 /// What a mesh is made from.
@@ -112,6 +136,9 @@ pub struct MeshConfig {
     pub name: String,
     /// Decides the own peer id.
     pub proof: IdentityProof,
+    /// Decides it if the server turns out to speak no TLS, although that was tried first (PROTOCOL.md §2). Without it no such
+    /// server is joined.
+    pub proof_without_tls: Option<IdentityProof>,
     /// Drawn once per process.
     pub run: u32,
     /// No links at all.
@@ -167,9 +194,13 @@ pub enum MeshEvent {
     ServerAway {
         /// What was seen.
         why: String,
+        /// The same for programs, if it could not be connected to.
+        failure: Option<ConnectFailure>,
         /// When it is tried again.
         retry_in: Duration,
     },
+    /// The server is connected to.
+    ServerConnected(ServerConnection),
     /// The server does not let this peer in; nothing is tried again.
     Refused {
         /// For programs.
@@ -224,12 +255,19 @@ pub struct Mesh<C> {
     carrier: C,
     random: Random,
     socket: Socket,
+    beside: Beside,
+    /// Of connections; see [`Carrier::open_socket`].
+    generations: u32,
+    path: Path,
+    texts: Texts,
     roster: Roster,
     pairs: BTreeMap<PeerId, Pair>,
     choices: Choices,
     lobby: Lobby,
+    server_connection: Option<ServerConnection>,
     ice_servers: Vec<IceServer>,
     server_relay_only: bool,
+    turn_has_failed: bool,
     network_events: VecDeque<NetworkEvent<PeerId>>,
     events: VecDeque<MeshEvent>,
     events_dropped: u64,
@@ -247,9 +285,15 @@ impl<C: Carrier> Mesh<C> {
             config,
             carrier,
             socket: Socket::Stopped,
+            beside: Beside::default(),
+            generations: 0,
+            path: Path::default(),
+            texts: Texts::default(),
             pairs: BTreeMap::new(),
+            server_connection: None,
             ice_servers: Vec::new(),
             server_relay_only: false,
+            turn_has_failed: false,
             network_events: VecDeque::new(),
             events: VecDeque::new(),
             events_dropped: 0,
@@ -270,6 +314,11 @@ impl<C: Carrier> Mesh<C> {
     /// One of them.
     pub fn member(&self, peer: PeerId) -> Option<&Member> {
         self.roster.member(peer)
+    }
+
+    /// The connection to the server: the present one, or the last.
+    pub fn server_connection(&self) -> Option<&ServerConnection> {
+        self.server_connection.as_ref()
     }
 
     /// The client id of somebody in the current session.
@@ -295,11 +344,8 @@ impl<C: Carrier> Mesh<C> {
     /// Something that the carrier saw.
     pub fn handle(&mut self, now: Duration, event: CarrierEvent) {
         match event {
-            CarrierEvent::Socket { generation, event } => {
-                if self.socket.generation() == Some(generation) {
-                    self.socket_event(now, event);
-                }
-            }
+            CarrierEvent::Socket { generation, event } => self.socket_event(now, generation, event),
+            CarrierEvent::Path(change) => self.path_changed(now, change),
             CarrierEvent::Link { link, event } => self.link_event(now, link, event),
         }
     }
@@ -360,12 +406,28 @@ impl<C: Carrier> Network for Mesh<C> {
         self.network_events.pop_front()
     }
 
-    fn send_to_server(&mut self, _now: Duration, reliability: Reliability, packet: Bytes) -> Result<(), NetworkError> {
+    fn send_to_server(&mut self, now: Duration, reliability: Reliability, packet: Bytes) -> Result<(), NetworkError> {
         // Without a socket the loss has been reported, or is about to be.
-        if self.socket.is_open() {
-            self.carrier.send_packet(reliability, packet);
+        if let Some(generation) = self.socket.generation().filter(|_| self.socket.is_open()) {
+            match reliability {
+                Reliability::Reliable => self.keep_text(now, &packet),
+                Reliability::Unreliable => self.relay_used(now),
+            }
+            self.carrier.send_packet(generation, reliability, packet);
         }
         Ok(())
+    }
+
+    fn reaches_server(&self) -> bool {
+        self.server_is_reached()
+    }
+
+    fn server_answered_since(&self, since: Duration) -> bool {
+        self.has_answered_since(since)
+    }
+
+    fn link_stalled(&mut self, now: Duration, _link: MeshLink) {
+        self.ask_server(now);
     }
 
     fn send_to_client(&mut self, _: Duration, _: PeerId, _: Delivery, _: Bytes) -> Result<(), NetworkError> {
@@ -419,3 +481,6 @@ impl<C: Carrier> Network for Mesh<C> {
         self.replace(now, link);
     }
 }
+
+#[cfg(test)]
+mod tests;

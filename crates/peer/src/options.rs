@@ -9,6 +9,7 @@ use voicemesh_device::{InputSpec, OutputSpec};
 use voicemesh_wire::limits::{NAME_BYTES, PASSWORD_BYTES, ROOM_NAME_BYTES};
 use voicemesh_wire::signaling::{Metadata, Password, Presence};
 
+use crate::connect::{BadProxy, Proxy};
 use crate::mesh::Connections;
 use crate::server_url::ServerUrl;
 
@@ -39,6 +40,7 @@ pub struct JoinOptions {
     pub(crate) manual_flush: bool,
     pub(crate) state_dir: Option<PathBuf>,
     pub(crate) extra_root_pem: Option<PathBuf>,
+    pub(crate) proxy: Option<String>,
     pub(crate) positional: bool,
     pub(crate) handedness: Handedness,
 }
@@ -55,6 +57,17 @@ pub enum JoinError {
         /// What is wrong with it.
         why: &'static str,
     },
+    /// The proxy's address makes no sense. The address itself is not repeated: it may hold a password.
+    #[error("{} is not usable: {why}. Use http://host:port, socks5h://host:port, or none", proxy_setting(*.variable))]
+    BadProxy {
+        /// The environment variable that holds it; `None` for [`JoinOptions::proxy`].
+        variable: Option<&'static str>,
+        /// What is wrong with it.
+        why: &'static str,
+    },
+    /// The link names no room.
+    #[error("“{0}” is not a link to a room: it has no /r/ROOM at its end")]
+    NoRoomInLink(String),
     /// The room's name is too long.
     #[error("a room's name can have at most {ROOM_NAME_BYTES} bytes")]
     RoomTooLong,
@@ -105,9 +118,35 @@ impl JoinOptions {
             manual_flush: false,
             state_dir: None,
             extra_root_pem: None,
+            proxy: None,
             positional: false,
             handedness: Handedness::default(),
         }
+    }
+
+    /// Joins the room of a link, as invitations have it: `https://host/r/ROOM`, or with a path before `/r/` if the server is
+    /// below one.
+    ///
+    /// # Errors
+    ///
+    /// When the link is no server's address, or names no room.
+    pub fn from_link(link: &str) -> Result<Self, JoinError> {
+        let (url, room) =
+            ServerUrl::parse_link(link).map_err(|why| JoinError::BadServer { url: link.to_owned(), why })?;
+        let room = room.ok_or_else(|| JoinError::NoRoomInLink(link.to_owned()))?;
+        // Whether a scheme was written decides whether plain connections may be tried.
+        let server = if url.is_bare() { link.to_owned() } else { url.written() };
+        Ok(Self::new(server, room))
+    }
+
+    /// The server's address.
+    pub fn server(&self) -> &str {
+        &self.server
+    }
+
+    /// The room's name.
+    pub fn room(&self) -> &str {
+        &self.room
     }
 
     /// The name that others see.
@@ -215,7 +254,18 @@ impl JoinOptions {
         Self { state_dir: Some(state_dir.into()), ..self }
     }
 
-    /// A certificate (PEM) to trust beside those the system trusts, for a server with one of its own.
+    /// Connects to the server through this proxy, whatever the environment says and wherever the server is:
+    /// `http://[user:password@]host[:port]`, `https://…`, `socks5://…` or `socks5h://…`; `none` for no proxy. Without this, the
+    /// environment names one (`https_proxy`, `http_proxy`, `all_proxy`, `no_proxy`, as for curl) for servers outside of this
+    /// machine and of private networks. Direct links to others do not go through it; see
+    /// [`relay_only`](Self::relay_only).
+    #[must_use]
+    pub fn proxy(self, proxy: impl Into<String>) -> Self {
+        Self { proxy: Some(proxy.into()), ..self }
+    }
+
+    /// Certificates (PEM) to trust beside those the system trusts: of the authority that signed the server's, or the
+    /// server's own.
     #[must_use]
     pub fn extra_root_pem(self, path: impl Into<PathBuf>) -> Self {
         Self { extra_root_pem: Some(path.into()), ..self }
@@ -239,6 +289,18 @@ impl JoinOptions {
         MicrophoneChoice { processing: self.processing, activation: self.activation }
     }
 
+    /// The proxy to the server, if one is to be used.
+    pub(crate) fn chosen_proxy(&self, url: &ServerUrl) -> Result<Option<Proxy>, JoinError> {
+        let variable = |name: &str| std::env::var(name).ok();
+        let bad = |BadProxy { variable, why }| JoinError::BadProxy { variable, why };
+        Proxy::choose(self.proxy.as_deref(), url, variable).map_err(bad)
+    }
+
+    /// Whether the join carries what must not be read on the way to the server.
+    pub(crate) fn has_secret(&self) -> bool {
+        self.password.is_some()
+    }
+
     pub(crate) fn checked_server(&self) -> Result<ServerUrl, JoinError> {
         if self.room.len() > ROOM_NAME_BYTES {
             return Err(JoinError::RoomTooLong);
@@ -250,6 +312,13 @@ impl JoinOptions {
             return Err(JoinError::PasswordTooLong);
         }
         ServerUrl::parse(&self.server).map_err(|why| JoinError::BadServer { url: self.server.clone(), why })
+    }
+}
+
+fn proxy_setting(variable: Option<&'static str>) -> String {
+    match variable {
+        Some(variable) => format!("the proxy in the variable {variable}"),
+        None => "the proxy that was named".to_owned(),
     }
 }
 

@@ -18,16 +18,19 @@ use voicemesh_session::Reliability;
 use voicemesh_wire::PeerId;
 
 use crate::carrier::RealCarrier;
+use crate::connect::Connector;
 use crate::data::{Desk, MESSAGES, Order, SendError};
 use crate::engine::{COMMANDS, Command, EVENTS, Engine, RECORDING, Shared};
 use crate::event::{Event, Snapshot, Stamped};
 use crate::game::{Game, GameHandle};
-use crate::identity::Identity;
+use crate::identity::{Identity, state_dir_or_default};
 use crate::inbox::{Wake, queues};
 use crate::lobby::ConnectError;
 use crate::mesh::{Mesh, MeshConfig, TransactionId};
 use crate::options::{JoinError, JoinOptions};
 use crate::record::Recorder;
+use crate::server_url::ServerUrl;
+use crate::sleep_watch::SleepWatch;
 use crate::sound::Sound;
 use crate::tls::Tls;
 
@@ -56,7 +59,8 @@ pub struct Peer {
     runtime: Option<Runtime>,
     /// Disconnected when every socket has said goodbye.
     farewells: Mutex<Receiver<Infallible>>,
-    _identity: Identity,
+    /// Held while this peer lives: that of the server, and that of the same one without TLS, if it may come to that.
+    _identities: (Identity, Option<Identity>),
     transactions: AtomicU64,
 }
 
@@ -71,8 +75,14 @@ impl Peer {
         let started = Instant::now();
         let url = options.checked_server()?;
         let tls = Tls::new(options.extra_root_pem.as_deref())?;
-        let identity =
-            Identity::load(options.state_dir.as_deref(), &url.origin(), &options.room).map_err(refused_by_system)?;
+        let proxy = options.chosen_proxy(&url)?;
+        let state_dir = state_dir_or_default(options.state_dir.as_deref());
+        let connector = Connector::new(url.clone(), tls, proxy, options.has_secret(), state_dir);
+        let load = |url: &ServerUrl| {
+            Identity::load(options.state_dir.as_deref(), &url.origin(), &options.room).map_err(refused_by_system)
+        };
+        let identity = load(&url)?;
+        let without_tls = connector.may_go_without_tls().then(|| load(&url.without_tls())).transpose()?;
         let recorder = options.record.as_deref().map(Recorder::start).transpose().map_err(JoinError::Recording)?;
         let wake = Wake::default();
         let sound = Sound::open(&options, &wake)?;
@@ -84,8 +94,8 @@ impl Peer {
             .map_err(refused_by_system)?;
         let (inbox, arrivals) = queues(wake.clone());
         let (farewell, farewells) = sync_channel(0);
-        let carrier = RealCarrier::new(runtime.handle().clone(), url, tls, inbox, farewell);
-        let mesh = Mesh::new(mesh_config(&options, &identity)?, carrier);
+        let carrier = RealCarrier::new(runtime.handle().clone(), Arc::new(connector), inbox, farewell);
+        let mesh = Mesh::new(mesh_config(&options, &identity, without_tls.as_ref())?, carrier);
         let config = CommsConfig {
             speech: options.speech,
             microphone: options.microphone().config(sound.is_simulated_input()),
@@ -123,6 +133,7 @@ impl Peer {
             untold: RefCell::default(),
             snapshot_due: Duration::ZERO,
             game: Game::new(options.positional, options.handedness, &game),
+            sleep: SleepWatch::start(),
         };
         let engine_wake = wake.clone();
         let thread = std::thread::Builder::new()
@@ -145,7 +156,7 @@ impl Peer {
             thread: Some(thread),
             runtime: Some(runtime),
             farewells: Mutex::new(farewells),
-            _identity: identity,
+            _identities: (identity, without_tls),
             transactions: AtomicU64::new(1),
         })
     }
@@ -422,7 +433,11 @@ fn alone<T>(lock: &mut Mutex<T>) -> &mut T {
     lock.get_mut().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn mesh_config(options: &JoinOptions, identity: &Identity) -> Result<MeshConfig, JoinError> {
+fn mesh_config(
+    options: &JoinOptions,
+    identity: &Identity,
+    without_tls: Option<&Identity>,
+) -> Result<MeshConfig, JoinError> {
     let mut metadata = options.metadata.clone();
     if options.echo {
         metadata.insert("kind".to_owned(), "echo".to_owned());
@@ -434,6 +449,7 @@ fn mesh_config(options: &JoinOptions, identity: &Identity) -> Result<MeshConfig,
         room: options.room.clone(),
         name: options.name.clone(),
         proof: identity.proof,
+        proof_without_tls: without_tls.map(|identity| identity.proof),
         run: random()? as u32,
         relay_only: options.relay_only,
         presence: options.presence,

@@ -13,23 +13,18 @@ use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout};
-use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::http::header::SEC_WEBSOCKET_PROTOCOL;
+use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use voicemesh_session::network::Reliability;
 use voicemesh_wire::limits::{JSON_MESSAGE_BYTES, UNRELIABLE_PACKET_BYTES};
 use voicemesh_wire::packet::{self, Kind};
-use voicemesh_wire::signaling::SUBPROTOCOL;
+use voicemesh_wire::signaling::CLOSE_TAKEN_OVER;
 
+use crate::connect::Connector;
 use crate::inbox::{EngineGone, Inbox};
 use crate::mesh::{CarrierEvent, SocketEvent};
-use crate::server_url::ServerUrl;
-use crate::tls::Tls;
+use crate::network_watch::NetworkWatch;
 
 /// Voice waiting to be written. When there is more, the oldest is dropped.
 const VOICE_PACKETS: usize = 32;
@@ -41,10 +36,9 @@ const DATA_PACKETS_AT_ONCE: usize = 8;
 const VOICE_AGE: Duration = Duration::from_millis(400);
 /// What must arrive and waits to be written; a server that lets more than this pile up is as good as gone.
 const RELIABLE_BYTES: usize = 1024 * 1024;
-/// A host that does not take a TCP connection by then is not there.
-const TCP_LIMIT: Duration = Duration::from_secs(10);
-/// A sleeping host takes the connection at once and wakes within about a minute.
-const UPGRADE_LIMIT: Duration = Duration::from_secs(75);
+/// What the server's machine has not acknowledged after this ends the connection.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(15);
 /// What waits when the socket is closed is still written, for so long.
 const FAREWELL: Duration = Duration::from_millis(700);
 /// A message from the server: a roster of a full room with everyone's metadata is the largest.
@@ -84,14 +78,14 @@ impl Socket {
     /// `farewell` is held until the socket has said all it had to say.
     pub(crate) fn open(
         runtime: &Handle,
-        url: ServerUrl,
-        tls: Tls,
+        connector: Arc<Connector>,
         generation: u32,
         inbox: Inbox,
+        watch: NetworkWatch,
         farewell: SyncSender<Infallible>,
     ) -> Self {
         let outgoing = Arc::new(Outgoing::default());
-        let task = Task { url, tls, generation, inbox, outgoing: outgoing.clone() };
+        let task = Task { connector, generation, inbox, watch, outgoing: outgoing.clone() };
         let (abandon, abandoned) = oneshot::channel();
         runtime.spawn(async move {
             task.run(abandoned).await;
@@ -142,7 +136,11 @@ impl Socket {
 
 impl Drop for Socket {
     fn drop(&mut self) {
-        self.outgoing.lock().end.get_or_insert(End::Wanted);
+        let mut queue = self.outgoing.lock();
+        queue.end.get_or_insert(End::Wanted);
+        // Speech that could not be written by now goes by another connection, or is old.
+        queue.voice.clear();
+        drop(queue);
         self.outgoing.changed.notify_one();
     }
 }
@@ -169,10 +167,10 @@ impl Outgoing {
 }
 
 struct Task {
-    url: ServerUrl,
-    tls: Tls,
+    connector: Arc<Connector>,
     generation: u32,
     inbox: Inbox,
+    watch: NetworkWatch,
     outgoing: Arc<Outgoing>,
 }
 
@@ -187,50 +185,32 @@ impl Task {
             result = self.connect_and_serve() => result,
             () = abandoned => Ok(()),
         };
-        if let Err(why) = result {
-            let _ = self.tell(SocketEvent::Closed(why)).await;
+        if let Err(event) = result {
+            let _ = self.tell(event).await;
         }
     }
 
-    async fn connect_and_serve(&self) -> Result<(), String> {
-        let address = (self.url.dial_host(), self.url.port);
-        let tcp = timeout(TCP_LIMIT, TcpStream::connect(address))
-            .await
-            .map_err(|_| "it does not answer".to_owned())?
-            .map_err(|error| reason(&error))?;
-        tcp.set_nodelay(true).map_err(|error| reason(&error))?;
-        if !self.url.tls {
-            return self.upgrade(tcp).await;
+    fn connected(&self, tcp: &TcpStream) {
+        if let Ok(server) = tcp.peer_addr() {
+            self.watch.reached(server);
         }
-        let name = ServerName::try_from(self.url.dial_host().to_owned())
-            .map_err(|_| "its name cannot have a certificate".to_owned())?;
-        let tls = timeout(TCP_LIMIT, TlsConnector::from(self.tls.config()).connect(name, tcp))
-            .await
-            .map_err(|_| "it does not answer".to_owned())?
-            .map_err(|error| format!("the connection cannot be secured: {error}"))?;
-        self.upgrade(tls).await
+        // Not needed for correctness: whether the server answers is asked of it.
+        #[cfg(any(target_os = "linux", target_os = "android"))]
+        let _ = socket2::SockRef::from(tcp).set_tcp_user_timeout(Some(UNACKNOWLEDGED_LIMIT));
     }
 
-    async fn upgrade<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S) -> Result<(), String> {
-        let mut request =
-            self.url.websocket().into_client_request().map_err(|_| "its address makes no sense".to_owned())?;
-        request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+    async fn connect_and_serve(&self) -> Result<(), SocketEvent> {
         let config = WebSocketConfig::default()
-            .read_buffer_size(BUFFER_BYTES)
-            .write_buffer_size(BUFFER_BYTES)
             .max_message_size(Some(MESSAGE_BYTES))
-            .max_frame_size(Some(MESSAGE_BYTES));
-        let (websocket, _) = timeout(UPGRADE_LIMIT, client_async_with_config(request, stream, Some(config)))
-            .await
-            .map_err(|_| "it does not answer".to_owned())?
-            .map_err(|error| match error {
-                Error::Http(response) => {
-                    format!("there is no voicemesh server at that address (it answered {})", response.status())
-                }
-                other => format!("it does not speak as a voicemesh server should: {other}"),
-            })?;
-        self.tell(SocketEvent::Open).await.map_err(|EngineGone| String::new())?;
-        self.serve(websocket).await
+            .max_frame_size(Some(MESSAGE_BYTES))
+            .read_buffer_size(BUFFER_BYTES)
+            .write_buffer_size(BUFFER_BYTES);
+        let (websocket, connection) =
+            self.connector.connect(config, &|tcp| self.connected(tcp)).await.map_err(SocketEvent::Failed)?;
+        for event in [SocketEvent::Connected(connection), SocketEvent::Open] {
+            self.tell(event).await.map_err(|EngineGone| SocketEvent::Closed(String::new()))?;
+        }
+        self.serve(websocket).await.map_err(SocketEvent::Closed)
     }
 
     async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, websocket: WebSocketStream<S>) -> Result<(), String> {
@@ -268,7 +248,14 @@ impl Task {
                 let told = match message.map_err(|error| ended(&error))? {
                     Message::Text(text) => self.tell(SocketEvent::Text(text.as_str().to_owned())).await,
                     Message::Binary(packet) => self.packet(packet).await,
-                    Message::Close(_) => return Err("it closed the connection".to_owned()),
+                    Message::Close(frame) => {
+                        let code = frame.map(|frame| u16::from(frame.code));
+                        if code == Some(CLOSE_TAKEN_OVER) {
+                            let _ = self.tell(SocketEvent::TakenOver).await;
+                            return Ok(());
+                        }
+                        return Err("it closed the connection".to_owned());
+                    }
                     Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => Ok(()),
                 };
                 // Without an engine nobody wants it any more, and what is being written goes on.
@@ -299,17 +286,6 @@ impl Task {
 
     async fn tell(&self, event: SocketEvent) -> Result<(), EngineGone> {
         self.inbox.put(CarrierEvent::Socket { generation: self.generation, event }).await
-    }
-}
-
-fn reason(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::ConnectionRefused => "nothing listens there".to_owned(),
-        std::io::ErrorKind::NetworkUnreachable | std::io::ErrorKind::HostUnreachable => {
-            "there is no way to it from here".to_owned()
-        }
-        _ if error.to_string().contains("lookup") => "no host of that name is known".to_owned(),
-        _ => error.to_string(),
     }
 }
 

@@ -264,6 +264,15 @@ impl Sound {
         }
     }
 
+    /// Drops what the microphone has captured and was not read.
+    pub(crate) fn drop_captured(&mut self) {
+        let Self::Devices(devices) = self else { return };
+        let mut block: Block = [0.0; BLOCK_SAMPLES];
+        for _ in 0..devices.capture.available() / BLOCK_SAMPLES {
+            devices.capture.read(&mut block);
+        }
+    }
+
     /// What happened to the devices.
     pub(crate) fn poll_event(&mut self) -> Option<Event> {
         let Self::Devices(devices) = self else { return None };

@@ -3,18 +3,33 @@
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
-use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use tokio_rustls::rustls::client::verify_server_name;
+use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
+use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use tokio_rustls::rustls::server::ParsedCertificate;
+use tokio_rustls::rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
+};
 
 use crate::options::JoinError;
 
-/// The system's certificates, and one more if asked for. They are read when the first secured connection is made: on
-/// some systems that takes a while, and a plain connection never needs them.
+/// The system's certificates, and those of one file more if asked for. They are read when the first secured connection is
+/// made: on some systems that takes a while, and a plain connection never needs them.
 #[derive(Clone, Debug)]
 pub(crate) struct Tls {
     extra: Vec<CertificateDer<'static>>,
-    config: Arc<OnceLock<Arc<ClientConfig>>>,
+    read: Arc<OnceLock<Trust>>,
+}
+
+/// What was read.
+#[derive(Clone, Debug)]
+pub(crate) struct Trust {
+    pub(crate) config: Arc<ClientConfig>,
+    /// Whether there is no certificate at all that could vouch for a server.
+    pub(crate) is_empty: bool,
 }
 
 impl Tls {
@@ -30,14 +45,14 @@ impl Tls {
                 return Err(unusable("it holds no certificate".to_owned()));
             }
         }
-        Ok(Self { extra, config: Arc::default() })
+        Ok(Self { extra, read: Arc::default() })
     }
 
-    pub(crate) fn config(&self) -> Arc<ClientConfig> {
-        self.config.get_or_init(|| Arc::new(self.read())).clone()
+    pub(crate) fn trust(&self) -> Trust {
+        self.read.get_or_init(|| self.read()).clone()
     }
 
-    fn read(&self) -> ClientConfig {
+    fn read(&self) -> Trust {
         let mut roots = RootCertStore::empty();
         let system = rustls_native_certs::load_native_certs();
         for error in &system.errors {
@@ -45,6 +60,84 @@ impl Tls {
         }
         roots.add_parsable_certificates(system.certs);
         roots.add_parsable_certificates(self.extra.iter().cloned());
-        ClientConfig::builder().with_root_certificates(roots).with_no_client_auth()
+        let is_empty = roots.is_empty();
+        let provider = Arc::new(ring::default_provider());
+        let webpki = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone()).build().ok();
+        let verifier = Verifier { webpki, named: self.extra.clone(), provider: provider.clone() };
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = match builder {
+            Ok(builder) => builder,
+            // The provider has suites for both versions of TLS.
+            Err(error) => unreachable!("{error}"),
+        };
+        let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
+        Trust { config: Arc::new(builder.with_no_client_auth()), is_empty }
     }
 }
+
+/// Checks a server's certificate as usual, and accepts besides a certificate that was itself named: one that says of itself
+/// that it signs others (`openssl req -x509` makes such), or whose issuer is not known. Name, dates and the handshake's
+/// signature are checked for it all the same.
+#[derive(Debug)]
+struct Verifier {
+    /// `None` if nothing at all is trusted.
+    webpki: Option<Arc<WebPkiServerVerifier>>,
+    named: Vec<CertificateDer<'static>>,
+    provider: Arc<CryptoProvider>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let Some(webpki) = &self.webpki else { return Err(CertificateError::UnknownIssuer.into()) };
+        match webpki.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            // The dates come first, so that they were found right where only the issuer is missing.
+            Err(error) if lacks_an_issuer_only(&error) && self.named.iter().any(|named| named == end_entity) => {
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls12_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        verify_tls13_signature(message, certificate, signature, &self.provider.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.provider.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+fn lacks_an_issuer_only(error: &Error) -> bool {
+    match error {
+        Error::InvalidCertificate(CertificateError::UnknownIssuer) => true,
+        Error::InvalidCertificate(CertificateError::Other(OtherError(cause))) => {
+            matches!(cause.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity))
+        }
+        _ => false,
+    }
+}
+
+#[cfg(test)]
+mod tests;

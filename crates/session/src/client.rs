@@ -135,6 +135,8 @@ pub struct Client<P> {
     events: VecDeque<ClientEvent<P>>,
     dropped: DropCounts,
     closing_since: Option<Duration>,
+    /// Another connection has taken over, and the state that was asked for on it has not come.
+    resuming: bool,
 }
 
 #[derive(Debug, Default)]
@@ -163,6 +165,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             events: VecDeque::new(),
             dropped: DropCounts::new(),
             closing_since: None,
+            resuming: false,
         }
     }
 
@@ -216,6 +219,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
         match event {
             NetworkEvent::Connected => self.shake_hands(now, net),
             NetworkEvent::Disconnected(reason) => self.end_session(now, net, reason),
+            NetworkEvent::Resumed => self.resume(now, net),
+            NetworkEvent::PathChanged => self.doubt_links(now, net),
             NetworkEvent::FromServer(packet) => return self.receive_from_server(now, net, packet),
             NetworkEvent::FromLink { link, packet } => return self.receive_from_link(now, net, link, packet),
             NetworkEvent::LinkUp(link) => self.link_up(now, net, link),
@@ -359,6 +364,26 @@ impl<P: Copy + Ord + Debug> Client<P> {
         named.map_or(Who::Client(session, client), Who::Peer)
     }
 
+    /// Asks for the state anew, on a connection that has taken over. Until it comes the old one holds.
+    fn resume<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+        match self.phase {
+            Phase::Joined => {
+                self.resuming = true;
+                let request = HandshakeRequest { codec: self.config.codec, name: self.config.name.clone() };
+                self.tell_server(now, net, request.encode());
+            }
+            Phase::Offline | Phase::Handshaking { .. } => self.shake_hands(now, net),
+        }
+    }
+
+    /// No link is relied on until it answers.
+    fn doubt_links<N: Network<Peer = P>>(&mut self, now: Duration, net: &N) {
+        for (_, link) in self.pairs.iter_mut() {
+            link.health.doubt(now);
+        }
+        self.refresh_routes(now, net);
+    }
+
     fn shake_hands<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
         self.phase = Phase::Handshaking { asked_at: now };
         let request = HandshakeRequest { codec: self.config.codec, name: self.config.name.clone() };
@@ -401,6 +426,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             return;
         }
         self.phase = Phase::Offline;
+        self.resuming = false;
         self.push(ClientEvent::SessionEnded(reason));
         self.refresh_routes(now, net);
     }
@@ -408,14 +434,16 @@ impl<P: Copy + Ord + Debug> Client<P> {
     /// Chooses every pair's route anew and reports what changed.
     fn refresh_routes<N: Network<Peer = P>>(&mut self, now: Duration, net: &N) {
         let mut means = BTreeMap::new();
+        let none = Means { relay: false, server_answers: net.reaches_server(), both: false, link: LinkMeans::Unbound };
         if let Some(view) = self.joined_view() {
             for member in view.table.members().filter(|member| member.info.id != view.you) {
                 let who = self.who(net, view.session, member.info.id);
-                means.insert(who, Means { relay: true, link: LinkMeans::Unbound });
+                means.insert(who, Means { relay: true, ..none });
             }
         }
         for (id, link, _) in self.pairs.all_bound() {
-            let entry = means.entry(Who::Peer(id.peer)).or_insert(Means { relay: false, link: LinkMeans::Unbound });
+            let entry = means.entry(Who::Peer(id.peer)).or_insert(none);
+            entry.both = link.health.dead_since().is_some_and(|since| !net.server_answered_since(since));
             entry.link = if link.health.is_stalled() { LinkMeans::Stalled } else { LinkMeans::Sound };
         }
         let mut changed = Vec::new();

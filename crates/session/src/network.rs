@@ -93,6 +93,11 @@ pub enum NetworkEvent<P> {
     Connected,
     /// The client side has lost it.
     Disconnected(DisconnectReason),
+    /// Another connection to the same server has taken over; session and client id are the same, and what the server sent
+    /// in between may be missing.
+    Resumed,
+    /// The machine's addresses or routes changed, or it slept: links cannot be relied on until they answer.
+    PathChanged,
     /// A packet from the server to this client.
     FromServer(Bytes),
     /// The server side serves.
@@ -203,6 +208,19 @@ pub trait Network {
         _packet: &Bytes,
     ) {
     }
+
+    /// Whether the server answers. While it does not, nothing is known to arrive through the relay.
+    fn reaches_server(&self) -> bool {
+        true
+    }
+
+    /// Whether the server has answered something that was sent to it at `since` or later.
+    fn server_answered_since(&self, _since: Duration) -> bool {
+        true
+    }
+
+    /// Nothing comes back on this link, and its traffic moves to the relay: a good moment to ask whether the server answers.
+    fn link_stalled(&mut self, _now: Duration, _link: LinkId<Self::Peer>) {}
 
     /// Which client a peer is in a session.
     fn client_of(&self, _session: SessionId, _peer: Self::Peer) -> Naming {

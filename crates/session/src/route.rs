@@ -18,6 +18,11 @@ pub enum Route {
 pub struct Means {
     /// The server relays to this peer in the session that both are in.
     pub relay: bool,
+    /// The server answers. What is relayed while it does not is not known to arrive.
+    pub server_answers: bool,
+    /// A stalled link is sent frames beside the relay: the server has not answered since the link stalled, so that
+    /// either may be the one that works. Not set for a link that is stalled by congestion.
+    pub both: bool,
     /// The link to this peer.
     pub link: LinkMeans,
 }
@@ -38,6 +43,10 @@ pub enum LinkMeans {
 pub struct RouteState {
     route: Route,
     leaving: Option<Leaving>,
+    /// Frames also go over the stalled link.
+    both: bool,
+    /// Whether what is sent is known to arrive.
+    arrives: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,19 +60,19 @@ pub const OVERLAP: Duration = Duration::from_millis(200);
 
 impl Default for RouteState {
     fn default() -> Self {
-        Self { route: Route::None, leaving: None }
+        Self { route: Route::None, leaving: None, both: false, arrives: false }
     }
 }
 
 impl RouteState {
-    /// The route in force.
+    /// The route in force; none while nothing is known to arrive, even if frames are still sent.
     pub fn route(self) -> Route {
-        self.route
+        if self.arrives { self.route } else { Route::None }
     }
 
     /// Whether a frame sent now goes over the link.
     pub fn uses_link(self) -> bool {
-        self.uses(Route::Direct)
+        self.both || self.uses(Route::Direct)
     }
 
     /// Whether a frame sent now goes through the relay.
@@ -78,7 +87,8 @@ impl RouteState {
     /// The state that follows from this one.
     ///
     /// Direct when the link is sound, else relayed, else whatever the link still does. A route that can still be used is
-    /// left with an overlap; one that cannot is left at once.
+    /// left with an overlap; one that cannot is left at once. A link that has stalled without congestion is used beside the
+    /// relay until the server has answered.
     #[must_use]
     pub fn next(self, now: Duration, means: Means) -> Self {
         let route = match (means.link, means.relay) {
@@ -93,7 +103,13 @@ impl RouteState {
         };
         let leaving =
             if route != self.route { Some(Leaving { route: self.route, until: now + OVERLAP }) } else { self.leaving };
-        Self { route, leaving: leaving.filter(|leaving| leaving.until > now && usable(leaving.route)) }
+        let leaving = leaving.filter(|leaving| leaving.until > now && usable(leaving.route));
+        let arrives = match route {
+            Route::None => false,
+            Route::Relayed => means.server_answers,
+            Route::Direct => means.link == LinkMeans::Sound,
+        };
+        Self { route, leaving, both: means.both && means.link == LinkMeans::Stalled, arrives }
     }
 }
 
@@ -101,11 +117,11 @@ impl RouteState {
 mod tests {
     use super::*;
 
-    const RELAY_ONLY: Means = Means { relay: true, link: LinkMeans::Unbound };
-    const BOTH: Means = Means { relay: true, link: LinkMeans::Sound };
-    const STALLED: Means = Means { relay: true, link: LinkMeans::Stalled };
-    const LINK_ONLY: Means = Means { relay: false, link: LinkMeans::Sound };
-    const NOTHING: Means = Means { relay: false, link: LinkMeans::Unbound };
+    const NOTHING: Means = Means { relay: false, server_answers: true, both: false, link: LinkMeans::Unbound };
+    const RELAY_ONLY: Means = Means { relay: true, ..NOTHING };
+    const BOTH: Means = Means { relay: true, link: LinkMeans::Sound, ..NOTHING };
+    const STALLED: Means = Means { relay: true, link: LinkMeans::Stalled, ..NOTHING };
+    const LINK_ONLY: Means = Means { link: LinkMeans::Sound, ..NOTHING };
 
     fn at(ms: u64) -> Duration {
         Duration::from_millis(ms)
@@ -135,9 +151,31 @@ mod tests {
     }
 
     #[test]
-    fn without_a_relay_a_stalled_link_is_all_there_is() {
-        let state = RouteState::default().next(at(0), Means { relay: false, link: LinkMeans::Stalled });
-        assert_eq!(state.route(), Route::Direct);
+    fn without_a_relay_a_stalled_link_is_all_there_is_and_is_not_called_a_route() {
+        let state = RouteState::default().next(at(0), Means { relay: false, ..STALLED });
+        assert!(state.uses_link());
+        assert_eq!(state.route(), Route::None);
+    }
+
+    /// proves: B-16
+    #[test]
+    fn a_stalled_link_is_used_beside_a_relay_that_has_not_answered_yet() {
+        let direct = RouteState::default().next(at(0), BOTH).next(at(300), BOTH);
+        let state = direct.next(at(301), Means { both: true, ..STALLED });
+        assert!(state.uses_link() && state.uses_relay());
+        assert_eq!(state.route(), Route::Relayed);
+        let state = state.next(at(340), STALLED);
+        assert!(!state.uses_link() && state.uses_relay());
+    }
+
+    /// proves: B-16
+    #[test]
+    fn a_relay_whose_server_does_not_answer_is_used_and_not_called_a_route() {
+        let silent = Means { server_answers: false, ..RELAY_ONLY };
+        let state = RouteState::default().next(at(0), silent);
+        assert!(state.uses_relay());
+        assert_eq!(state.route(), Route::None);
+        assert_eq!(state.next(at(5), RELAY_ONLY).route(), Route::Relayed);
     }
 
     #[test]

@@ -113,6 +113,9 @@ struct Connection {
     client: ClientId,
     owner: Option<u128>,
     joined: bool,
+    /// It took over from another connection and has not shaken hands itself: its next handshake asks for the state and
+    /// changes none.
+    resumed: bool,
     wrong_session_told_at: Option<Duration>,
 }
 
@@ -172,6 +175,23 @@ impl<P: Copy + Ord> Server<P> {
         if self.table.remove(client).is_some() {
             self.broadcast(None, RemoveClient { client }.encode(self.session), out);
         }
+    }
+
+    /// Connection `new` takes the place of `old`: client id, membership and groups stay, and no other client is sent
+    /// anything. The next HandshakeRequest on `new` is answered with the state and changes nothing. False, and without
+    /// effect, if `old` is not a connection or `new` is one already.
+    pub fn hand_over(&mut self, old: P, new: P) -> bool {
+        if self.connections.contains_key(&new) {
+            return false;
+        }
+        let Some(connection) = self.connections.remove(&old) else { return false };
+        if let Some(receiver) = self.clients.get_mut(&connection.client) {
+            receiver.peer = new;
+        }
+        self.strangers.remove(&new);
+        let resumed = connection.joined;
+        self.connections.insert(new, Connection { resumed, wrong_session_told_at: None, ..connection });
+        true
     }
 
     /// A packet that arrived on a connection. What goes on is a slice of `packet`, never a copy.
@@ -242,6 +262,9 @@ impl<P: Copy + Ord> Server<P> {
         };
         for packet in response::packets(&self.table, client, self.session, self.config.reliable_packet_bytes) {
             out.send(peer, packet.into(), Delivery::Reliable);
+        }
+        if self.connections.get_mut(&peer).is_some_and(|connection| std::mem::take(&mut connection.resumed)) {
+            return Ok(Verdict::Applied);
         }
         self.clients.insert(client, Receiver { peer, last_relay: 0 });
         if let Some(connection) = self.connections.get_mut(&peer) {
@@ -371,7 +394,8 @@ impl<P: Copy + Ord> Server<P> {
         }
         let client = self.ids.allocate(now, owner).ok_or(SessionFull)?;
         self.strangers.remove(&peer);
-        self.connections.insert(peer, Connection { client, owner, joined: false, wrong_session_told_at: None });
+        self.connections
+            .insert(peer, Connection { client, owner, joined: false, resumed: false, wrong_session_told_at: None });
         Ok(client)
     }
 

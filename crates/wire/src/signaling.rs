@@ -24,6 +24,9 @@ pub use roster::{RosterHash, RosterMark, roster_hash};
 
 /// What `protocol` in a join says.
 pub const PROTOCOL_VERSION: u32 = 1;
+/// The close code of a connection from which another of the same peer and run has taken over (RFC 6455 §7.4.2, private
+/// use). The peer itself opened the other one, so that nothing is to be done.
+pub const CLOSE_TAKEN_OVER: u16 = 4001;
 /// The WebSocket subprotocol that both ends name (RFC 6455 §1.9).
 pub const SUBPROTOCOL: &str = "voicemesh.v1";
 /// The WebSocket's path; users give only scheme and host.
@@ -67,6 +70,11 @@ pub enum ClientMessage {
     },
     /// Asks for the whole roster.
     Roster,
+    /// Asks whether the connection carries anything; answered by `pong`.
+    Ping {
+        /// Comes back in the answer.
+        token: u32,
+    },
     /// The peer goes; the server closes the connection.
     Leave,
 }
@@ -202,6 +210,11 @@ pub enum ServerMessage {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         request: Option<u32>,
     },
+    /// The ICE servers for links that are opened from now on, in place of those of `joined`: their credentials expire.
+    IceServers {
+        /// All of them.
+        ice_servers: Vec<IceServer>,
+    },
     /// The server is about to stop or restart.
     GoingAway {
         /// When to come back at the earliest.
@@ -209,6 +222,11 @@ pub enum ServerMessage {
     },
     /// Another connection joined as this peer; this one ends and should not come back by itself.
     Replaced,
+    /// The answer to `ping`. Everything the peer sent before that ping has arrived.
+    Pong {
+        /// The token of the ping.
+        token: u32,
+    },
 }
 
 /// Everything a peer needs to take part.
@@ -240,6 +258,18 @@ pub struct Joined {
     /// What the room publishes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub room_metadata: Metadata,
+    /// Present if this connection takes over from an earlier one of the same peer and run: client id, order, groups and
+    /// metadata stay, and the others are sent nothing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_over: Option<TakenOver>,
+}
+
+/// What the server keeps for a peer whose second connection takes over from its first.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TakenOver {
+    /// What the peer publishes; the metadata of the join is not used.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: Metadata,
 }
 
 /// What the server holds everyone to. A field that is missing has its default.

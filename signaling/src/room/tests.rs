@@ -1,6 +1,7 @@
 //! A room under a virtual clock, with an outbox that remembers.
 
 mod lobby;
+mod taking_over;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,12 +11,12 @@ use bytes::Bytes;
 use voicemesh_session::{Delivery, Verdict};
 use voicemesh_wire::identity::{InstallationSecret, prove};
 use voicemesh_wire::signaling::{
-    Capabilities, ClientMessage, ErrorCode, Join, Joined, LeaveReason, PROTOCOL_VERSION, Presence, ServerMessage,
-    Signal, decode_server, roster_hash,
+    Capabilities, ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, PROTOCOL_VERSION, Presence,
+    ServerMessage, Signal, decode_server, roster_hash,
 };
 use voicemesh_wire::{PeerId, SessionId};
 
-use super::{Room, RoomRules};
+use super::{IceRules, Room, RoomRules, SharedSecret};
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Text};
 use crate::refusal::Refusal;
 
@@ -24,6 +25,7 @@ struct Sent {
     texts: BTreeMap<ConnectionId, Vec<ServerMessage>>,
     packets: Vec<(ConnectionId, Bytes, Delivery)>,
     closed: Vec<(ConnectionId, CloseReason)>,
+    handed_over: Vec<(ConnectionId, ConnectionId)>,
     congested: Option<ConnectionId>,
 }
 
@@ -39,6 +41,10 @@ impl Outbox for Sent {
 
     fn is_congested(&self, to: ConnectionId) -> bool {
         self.congested == Some(to)
+    }
+
+    fn hand_over(&mut self, from: ConnectionId, to: ConnectionId) {
+        self.handed_over.push((from, to));
     }
 
     fn close(&mut self, to: ConnectionId, reason: CloseReason) {
@@ -90,7 +96,11 @@ impl World {
     }
 
     fn join(&mut self, connection: ConnectionId, person: u8) -> Joined {
-        self.try_join(connection, join_of(person)).expect("the join is in order");
+        self.join_as(connection, join_of(person))
+    }
+
+    fn join_as(&mut self, connection: ConnectionId, join: Join) -> Joined {
+        self.try_join(connection, join).expect("the join is in order");
         let told = self.told(connection).into_iter().find_map(|message| match message {
             ServerMessage::Joined(joined) => Some(joined),
             _ => None,
@@ -175,12 +185,12 @@ fn a_peer_that_comes_back_has_its_peer_id_and_soon_enough_its_client_id() {
 }
 
 #[test]
-fn a_second_connection_of_a_peer_replaces_the_first() {
+fn another_run_of_a_peer_replaces_the_first() {
     let mut world = World::new();
     let first = world.join(A, 1);
     world.join(B, 2);
     world.told(A);
-    let again = world.join(C, 1);
+    let again = world.join_as(C, Join { run: 77, ..join_of(1) });
     assert_eq!((again.you, again.client, again.order), (first.you, first.client, first.order));
     assert_eq!(world.told(A), [ServerMessage::Replaced]);
     assert_eq!(world.sent.closed, [(A, CloseReason::Replaced)]);
@@ -276,7 +286,11 @@ fn nothing_that_shows_an_address_passes_to_or_from_a_relay_only_peer() {
 #[test]
 fn a_relay_only_server_passes_no_signal_and_names_no_ice_server() {
     let ice = voicemesh_wire::signaling::IceServer { urls: vec!["stun:s".into()], username: None, credential: None };
-    let mut world = World::with(RoomRules { relay_only: true, ice_servers: vec![ice], ..RoomRules::default() });
+    let mut world = World::with(RoomRules {
+        relay_only: true,
+        ice: IceRules { fixed: vec![ice], shared: None },
+        ..RoomRules::default()
+    });
     world.join(A, 1);
     let joined = world.join(B, 2);
     assert!(joined.relay_only && joined.ice_servers.is_empty());
@@ -376,4 +390,36 @@ fn a_connection_that_is_not_in_the_room_is_not_listened_to() {
     let verdict = world.room.packet(world.now, B, &Bytes::from_static(b"nonsense"), &mut world.sent);
     assert!(matches!(verdict, Verdict::Dropped(_)));
     assert!(world.told(A).is_empty() && world.told(B).is_empty() && world.sent.packets.is_empty());
+}
+
+#[test]
+fn credentials_are_renewed_for_each_member_before_they_expire() {
+    let shared = SharedSecret::new(vec!["turn:turn.example".to_owned()], "secret", Duration::from_secs(100));
+    let stun = IceServer { urls: vec!["stun:stun.example".to_owned()], username: None, credential: None };
+    let ice = IceRules { fixed: vec![stun.clone()], shared: Some(shared) };
+    let mut world = World::with(RoomRules { ice, ..RoomRules::default() });
+    let username = |servers: &[IceServer]| servers[1].username.clone().expect("it is named");
+    world.room.set_unix_time(1_000);
+    let first = world.join(A, 1);
+    let second = world.join(B, 2);
+    let name = username(&first.ice_servers);
+    assert!(name.starts_with("1100:") && name.ends_with(&first.you.to_string()), "{name}");
+    assert_ne!(username(&second.ice_servers), name, "each has its own");
+    let mut tick = |unix: u64| {
+        world.sent.texts.clear();
+        world.room.set_unix_time(unix);
+        world.room.tick(world.now, &mut world.sent);
+        let renewed = |message: &ServerMessage| match message {
+            ServerMessage::IceServers { ice_servers } => Some(ice_servers.clone()),
+            _ => None,
+        };
+        [A, B].map(|to| world.sent.texts.get(&to).and_then(|texts| texts.iter().find_map(renewed)))
+    };
+    assert_eq!(tick(1_049), [None, None], "half of the lifetime is not over");
+    let [renewed, other] = tick(1_050);
+    let renewed = renewed.expect("new ones");
+    assert_eq!(renewed[0], stun);
+    assert!(username(&renewed).starts_with("1150:") && other.is_some());
+    assert_eq!(tick(1_060), [None, None], "once");
+    assert!(tick(500).iter().all(Option::is_some), "the clock was set back");
 }

@@ -6,19 +6,17 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper::service::{Service, service_fn};
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 
 use super::ServeError;
-use super::http::{SocketAddress, router};
+use super::http::{Site, SocketAddress};
 use super::hub::Hub;
 use super::page::Page;
 use super::stream::Stream;
@@ -33,13 +31,17 @@ const OPENING: Duration = Duration::from_secs(10);
 /// is looked at.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNSENT_BYTES: u32 = 16 * 1024;
+/// What a peer's machine has not acknowledged after this ends the connection.
+#[cfg(any(target_os = "linux", target_os = "android"))]
+const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(15);
 /// How long one connection may speak HTTP, and then as long again for the answer that is under way, so that nobody keeps
 /// its place by reading the page slowly or not at all. Who is not done by then connects again.
 const HTTP: Duration = Duration::from_secs(30);
 /// After an error that is the machine's (no more descriptors), before accepting again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// The head of a request; hyper's smallest.
-const REQUEST_HEAD_BYTES: usize = 8 * 1024;
+/// The head of a request: browsers send the cookies of every application on the same host, which can be 16 KiB and
+/// more. A longer one is answered with 431.
+const REQUEST_HEAD_BYTES: usize = 48 * 1024;
 
 /// What TLS needs, if the configuration wants it.
 pub(super) fn tls(config: &Config) -> Result<Option<TlsAcceptor>, ServeError> {
@@ -61,7 +63,7 @@ fn certificate(path: &Path, error: impl std::fmt::Display) -> ServeError {
 
 /// Accepts until it is dropped.
 pub(super) async fn accept(hub: Arc<Hub>, page: Option<Page>, listener: TcpListener, tls: Option<TlsAcceptor>) {
-    let router = router(Arc::clone(&hub), page);
+    let site = Site::new(Arc::clone(&hub), page);
     loop {
         let (socket, address) = match listener.accept().await {
             Ok(accepted) => accepted,
@@ -76,7 +78,7 @@ pub(super) async fn accept(hub: Arc<Hub>, page: Option<Page>, listener: TcpListe
             continue;
         }
         set_options(&socket);
-        tokio::spawn(serve(Arc::clone(&hub), router.clone(), tls.clone(), socket, address));
+        tokio::spawn(serve(Arc::clone(&hub), site.clone(), tls.clone(), socket, address));
     }
 }
 
@@ -84,10 +86,14 @@ fn set_options(socket: &TcpStream) {
     // Neither is needed for correctness, and a connection that is gone already refuses both.
     let _ = socket.set_nodelay(true);
     #[cfg(any(target_os = "linux", target_os = "android"))]
-    let _ = socket2::SockRef::from(socket).set_tcp_notsent_lowat(UNSENT_BYTES);
+    {
+        let socket = socket2::SockRef::from(socket);
+        let _ = socket.set_tcp_notsent_lowat(UNSENT_BYTES);
+        let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_LIMIT));
+    }
 }
 
-async fn serve(hub: Arc<Hub>, router: Router, tls: Option<TlsAcceptor>, socket: TcpStream, address: SocketAddr) {
+async fn serve(hub: Arc<Hub>, site: Site, tls: Option<TlsAcceptor>, socket: TcpStream, address: SocketAddr) {
     let place = hub.place();
     drop(hub);
     let stream = match tls {
@@ -97,14 +103,15 @@ async fn serve(hub: Arc<Hub>, router: Router, tls: Option<TlsAcceptor>, socket: 
             Ok(Err(_)) | Err(_) => return,
         },
     };
-    speak_http(stream, router, address.ip(), HTTP).await;
+    speak_http(stream, site, address.ip(), HTTP).await;
 }
 
 /// Until the client is done, the connection has become a WebSocket, or `limit` is over twice.
-async fn speak_http(stream: Stream, router: Router, client: IpAddr, limit: Duration) {
+async fn speak_http(stream: Stream, site: Site, client: IpAddr, limit: Duration) {
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(SocketAddress(client));
-        TowerToHyperService::new(router.clone()).call(request)
+        let site = site.clone();
+        async move { site.answer(request).await }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -127,6 +134,7 @@ async fn speak_http(stream: Stream, router: Router, client: IpAddr, limit: Durat
 
 #[cfg(test)]
 mod tests {
+    use axum::Router;
     use axum::routing::get;
     use bytes::Bytes;
     use tokio::io::AsyncWriteExt;
@@ -137,14 +145,14 @@ mod tests {
     async fn who_does_not_read_an_answer_loses_the_place() {
         // More than the system keeps between the two ends.
         let large = Bytes::from(vec![0; 64 << 20]);
-        let router = Router::new().route("/", get(async move || large));
+        let site = Site::of(Router::new().route("/", get(async move || large)));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let mut client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("it listens");
         let (socket, address) = listener.accept().await.expect("a connection");
         let place = Arc::new(());
         let stream = Stream::plain(socket, Arc::clone(&place));
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it fits");
-        let served = speak_http(stream, router, address.ip(), Duration::from_millis(100));
+        let served = speak_http(stream, site, address.ip(), Duration::from_millis(100));
         tokio::time::timeout(OPENING, served).await.expect("it ends by itself");
         assert_eq!(Arc::strong_count(&place), 1);
         drop(client);

@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{self, Message};
 use voicemesh_wire::limits::{BINARY_MESSAGE_BYTES, JSON_MESSAGE_BYTES};
-use voicemesh_wire::signaling::{ErrorCode, Join, LeaveReason, ServerMessage};
+use voicemesh_wire::signaling::{CLOSE_TAKEN_OVER, ErrorCode, Join, LeaveReason, ServerMessage};
 
 use super::address::{Address, AddressKey};
 use super::hub::{Admission, Hub, RoomCell};
@@ -372,6 +372,7 @@ fn close_code(reason: CloseReason) -> CloseCode {
         CloseReason::Left => CloseCode::Normal,
         CloseReason::TooLarge => CloseCode::Size,
         CloseReason::GoingAway => CloseCode::Restart,
+        CloseReason::TakenOver => CloseCode::from(CLOSE_TAKEN_OVER),
         CloseReason::Refused
         | CloseReason::Flooding
         | CloseReason::SlowConsumer

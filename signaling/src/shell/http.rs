@@ -7,19 +7,24 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::header::{
-    CONNECTION, CONTENT_TYPE, HOST, ORIGIN, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, LOCATION, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use axum::http::uri::PathAndQuery;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{any, get};
+use hyper::body::Incoming;
+use hyper::service::Service as _;
+use hyper_util::service::TowerToHyperService;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use voicemesh_wire::signaling::{ErrorCode, PATH, SUBPROTOCOL};
 
 use super::address::{AddressKey, client_address};
 use super::connection::Connection;
 use super::hub::Hub;
-use super::page::Page;
+use super::page::{Page, no_room};
+use super::refused::{Asker, Outcome, connect_check};
 use crate::refusal::Refusal;
 
 /// Where a request's connection comes from.
@@ -30,18 +35,125 @@ pub(super) struct SocketAddress(pub(super) IpAddr);
 const NO_PAGE: &str = "<!doctype html><html lang=en><meta charset=utf-8><title>voicemesh</title>\
 <h1>voicemesh</h1><p>This is a voicemesh signaling server: people meet here in rooms by name and talk to each other. \
 Join with <code>voicemesh join ROOM --server THIS-ADDRESS</code>.</p></html>\n";
+/// Longest path that is looked at for a base path that the operator may have forgotten.
+const HINT_BYTES: usize = 64;
 
-pub(super) fn router(hub: Arc<Hub>, page: Option<Page>) -> Router {
-    let page = match page {
-        Some(page) => page.routes(),
+/// Everything that is answered, at the root and under the base path.
+#[derive(Clone)]
+pub(super) struct Site {
+    router: Router,
+    /// Without a slash at its end; empty for none.
+    base: Arc<str>,
+}
+
+impl Site {
+    pub(super) fn new(hub: Arc<Hub>, page: Option<Page>) -> Self {
+        let base = hub.config.base().into();
+        Self { router: router(hub, page), base }
+    }
+
+    /// A site of these routes alone.
+    #[cfg(test)]
+    pub(super) fn of(router: Router) -> Self {
+        Self { router, base: "".into() }
+    }
+
+    /// Answers a request; a base path in front of its path is taken off before anything else looks at it.
+    pub(super) async fn answer(
+        &self,
+        mut request: hyper::Request<Incoming>,
+    ) -> Result<Response, std::convert::Infallible> {
+        let path = request.uri().path();
+        match path.strip_prefix(&*self.base) {
+            _ if self.base.is_empty() => {}
+            // Relative addresses in the page need the slash.
+            Some("") => return Ok(to_folder(&self.base)),
+            Some(rest) if rest.starts_with('/') => {
+                if let Some(uri) = with_path(request.uri(), rest) {
+                    *request.uri_mut() = uri;
+                }
+            }
+            Some(_) | None => {}
+        }
+        TowerToHyperService::new(self.router.clone()).call(request).await
+    }
+}
+
+fn with_path(uri: &Uri, path: &str) -> Option<Uri> {
+    let text = match uri.query() {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let mut parts = uri.clone().into_parts();
+    parts.path_and_query = Some(PathAndQuery::try_from(text).ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+/// From `/voice` to `/voice/`, relative, because a proxy may show another path to the browser.
+fn to_folder(base: &str) -> Response {
+    let name = base.rsplit('/').next().unwrap_or_default();
+    (StatusCode::PERMANENT_REDIRECT, [(LOCATION, format!("{name}/"))], "The slash at the end is missing.\n")
+        .into_response()
+}
+
+fn router(hub: Arc<Hub>, page: Option<Page>) -> Router {
+    let page = page.map(Arc::new);
+    let routes = match &page {
+        Some(page) => Page::routes(page),
         None => Router::new().route("/", get(async || Html(NO_PAGE))),
     };
+    let state = Arc::clone(&hub);
+    let missing = async move |request: Request| not_found(&state, page.as_deref(), &request);
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/metrics", get(metrics))
+        .route("/connect-check", any(check))
         .route(PATH, any(websocket))
         .with_state(hub)
-        .merge(page)
+        .merge(routes)
+        .fallback(missing)
+}
+
+/// A page that says so, with a way to the lobby; and a line for the operator where a base path seems to be missing.
+fn not_found(hub: &Hub, page: Option<&Page>, request: &Request) -> Response {
+    let path = request.uri().path();
+    if let Some(SocketAddress(socket)) = request.extensions().get::<SocketAddress>().copied() {
+        let asker = Asker::of(socket, request.headers(), &hub.config);
+        let wants_socket = upgrade_key(request.method(), request.headers()).is_some();
+        if let Some(base) = missing_base(path, wants_socket, asker.through_proxy) {
+            hub.upgrades.log(
+                hub.now(),
+                &format!(
+                    "requests arrive under {base}/, where nothing is. If a reverse proxy passes that path on as it is, \
+                     add --base-path {base}"
+                ),
+            );
+        }
+    }
+    no_room(page, path)
+}
+
+/// The base path under which a request came, if it looks as if a proxy had left one.
+fn missing_base(path: &str, wants_socket: bool, through_proxy: bool) -> Option<&str> {
+    let base = match path.strip_suffix(PATH) {
+        Some(base) if wants_socket => base,
+        _ => path.strip_suffix('/').filter(|_| through_proxy)?,
+    };
+    let is_plain =
+        |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    let mut parts = base.strip_prefix('/')?.split('/');
+    // No name of a room is to be logged.
+    (base.len() <= HINT_BYTES && parts.all(|part| is_plain(part) && part != "r")).then_some(base)
+}
+
+/// Tells a page why its WebSocket did not open.
+async fn check(State(hub): State<Arc<Hub>>, request: Request) -> Response {
+    let Some(SocketAddress(socket)) = request.extensions().get::<SocketAddress>().copied() else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let asker = Asker::of(socket, request.headers(), &hub.config);
+    let answer = connect_check(&hub.upgrades, hub.now(), request.uri(), &asker, &hub.config);
+    ([(CACHE_CONTROL, "no-store"), (CONTENT_TYPE, "application/json")], answer.to_string()).into_response()
 }
 
 async fn metrics(State(hub): State<Arc<Hub>>) -> impl IntoResponse {
@@ -50,22 +162,36 @@ async fn metrics(State(hub): State<Arc<Hub>>) -> impl IntoResponse {
 }
 
 async fn websocket(State(hub): State<Arc<Hub>>, mut request: Request) -> Response {
-    let headers = request.headers();
-    let Some(key) = upgrade_key(request.method(), headers) else { return no_upgrade() };
+    let (now, headers) = (hub.now(), request.headers());
     let Some(SocketAddress(socket)) = request.extensions().get::<SocketAddress>().copied() else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
-    let trusted = hub.config.trusted_proxies.iter().any(|proxy| proxy.covers(socket));
-    if !origin_allowed(headers, &hub.config.allowed_origins, trusted) {
+    let asker = Asker::of(socket, headers, &hub.config);
+    if let Some(line) = asker.proxy_line() {
+        hub.upgrades.log(now, &line);
+    }
+    let refuse = |outcome, line: &str| {
+        hub.metrics.upgrades_refused.add(1);
+        hub.upgrades.note(now, request.uri(), outcome);
+        hub.upgrades.log(now, line);
+    };
+    let Some(key) = upgrade_key(request.method(), headers) else {
+        refuse(Outcome::NoUpgrade, &asker.upgrade_line());
+        return no_upgrade();
+    };
+    if !asker.is_allowed(&hub.config) {
+        refuse(Outcome::Origin, &asker.origin_line());
         return (StatusCode::FORBIDDEN, "This page may not connect here; see --allow-origin.\n").into_response();
     }
     let protocol = match protocol(headers) {
         Protocol::Ours => Some(HeaderValue::from_static(SUBPROTOCOL)),
         Protocol::Unsaid => None,
         Protocol::Other => {
+            refuse(Outcome::Protocol, "refused a WebSocket: it offers other subprotocols than voicemesh.v1");
             return (StatusCode::BAD_REQUEST, "This server speaks voicemesh.v1.\n").into_response();
         }
     };
+    hub.upgrades.note(now, request.uri(), Outcome::Upgraded);
     let client = client_address(socket, headers, &hub.config.trusted_proxies);
     let upgrade = hyper::upgrade::on(&mut request);
     tokio::spawn(async move {
@@ -136,26 +262,6 @@ fn protocol(headers: &HeaderMap) -> Protocol {
     }
 }
 
-/// Only browsers send an origin; a page may connect to the host that it came from, and from those that the operator
-/// named.
-fn origin_allowed(headers: &HeaderMap, allowed: &[String], behind_trusted_proxy: bool) -> bool {
-    let Some(origin) = headers.get(ORIGIN) else { return true };
-    let Ok(origin) = origin.to_str() else { return false };
-    if allowed.iter().any(|one| one == "*" || one.trim_end_matches('/').eq_ignore_ascii_case(origin)) {
-        return true;
-    }
-    let forwarded = headers.get("x-forwarded-host").filter(|_| behind_trusted_proxy);
-    let host = forwarded.or(headers.get(HOST)).and_then(|host| host.to_str().ok());
-    let (Some((scheme, authority)), Some(host)) = (origin.split_once("://"), host) else { return false };
-    let default_port = match scheme {
-        "https" => ":443",
-        "http" => ":80",
-        _ => return false,
-    };
-    let without_port = |text: &str| text.strip_suffix(default_port).unwrap_or(text).to_ascii_lowercase();
-    without_port(authority) == without_port(host)
-}
-
 fn switching(key: &str, protocol: Option<HeaderValue>) -> Response {
     let told = [(CONNECTION, "upgrade"), (UPGRADE, "websocket")];
     let accept = [(SEC_WEBSOCKET_ACCEPT, derive_accept_key(key.as_bytes()))];
@@ -170,32 +276,23 @@ fn switching(key: &str, protocol: Option<HeaderValue>) -> Response {
 mod tests {
     use super::*;
 
-    fn allowed(origin: Option<&str>, host: &str, list: &[&str]) -> bool {
-        let mut headers = HeaderMap::new();
-        headers.insert(HOST, host.parse().expect("a header"));
-        if let Some(origin) = origin {
-            headers.insert(ORIGIN, origin.parse().expect("a header"));
+    #[test]
+    fn a_base_path_is_taken_off_with_the_query_kept() {
+        let uri: Uri = "/voice/ws?attempt=1".parse().expect("a URI");
+        assert_eq!(with_path(&uri, "/ws").expect("a path").to_string(), "/ws?attempt=1");
+        let uri: Uri = "/voice//".parse().expect("a URI");
+        assert_eq!(with_path(&uri, "//").expect("a path").to_string(), "//");
+    }
+
+    #[test]
+    fn a_forgotten_base_path_is_seen_and_no_room_is_named() {
+        assert_eq!(missing_base("/voice/ws", true, false), Some("/voice"));
+        assert_eq!(missing_base("/a/b/ws", true, false), Some("/a/b"));
+        assert_eq!(missing_base("/voice/", false, true), Some("/voice"));
+        assert_eq!(missing_base("/voice/", false, false), None, "no proxy is seen");
+        assert_eq!(missing_base("/voice/ws", false, false), None, "no WebSocket");
+        for path in ["/ws", "/", "/r/lobby/", "/x/r/lobby/ws", "/voice/r/lobby/ws", "/%41/ws", "//ws", "//"] {
+            assert_eq!(missing_base(path, true, true), None, "{path}");
         }
-        let list: Vec<String> = list.iter().map(|one| (*one).to_owned()).collect();
-        origin_allowed(&headers, &list, false)
-    }
-
-    #[test]
-    fn a_page_may_connect_to_its_own_host_only() {
-        assert!(allowed(None, "voice.example", &[]), "not a browser");
-        assert!(allowed(Some("https://voice.example"), "voice.example", &[]));
-        assert!(allowed(Some("https://Voice.example"), "voice.example:443", &[]));
-        assert!(allowed(Some("http://localhost:8080"), "localhost:8080", &[]));
-        assert!(!allowed(Some("http://localhost:8081"), "localhost:8080", &[]));
-        assert!(!allowed(Some("https://evil.example"), "voice.example", &[]));
-        assert!(!allowed(Some("null"), "voice.example", &[]));
-    }
-
-    #[test]
-    fn a_page_of_a_named_origin_may_connect() {
-        let list = ["https://game.example/"];
-        assert!(allowed(Some("https://game.example"), "voice.example", &list));
-        assert!(!allowed(Some("https://game.example.evil.example"), "voice.example", &list));
-        assert!(allowed(Some("https://evil.example"), "voice.example", &["*"]));
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
@@ -17,6 +17,7 @@ use super::lock;
 use super::mailbox::{Checked, Mailbox, Put};
 use super::metrics::Metrics;
 use super::passwords::Passwords;
+use super::refused::Upgrades;
 use crate::config::Config;
 use crate::gate::check_presence;
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Text};
@@ -34,6 +35,7 @@ pub(super) struct Hub {
     pub(super) metrics: Metrics,
     pub(super) addresses: Addresses,
     pub(super) passwords: Passwords,
+    pub(super) upgrades: Upgrades,
     rules: Arc<RoomRules>,
     started: Instant,
     rooms: Mutex<HashMap<String, Arc<RoomCell>>>,
@@ -69,6 +71,7 @@ impl Hub {
             metrics: Metrics::default(),
             addresses: Addresses::default(),
             passwords: Passwords::default(),
+            upgrades: Upgrades::default(),
             started: Instant::now(),
             rooms: Mutex::default(),
             mailboxes: Mutex::default(),
@@ -140,6 +143,7 @@ impl Hub {
             return Ok(Admission::Hash(join, question));
         }
         occupied.mailboxes.insert(id, Arc::clone(mailbox));
+        occupied.room.set_unix_time(unix_time());
         let joined = occupied.with(self, now, |room, out| room.join(now, id, *join, shown, out));
         match joined {
             Ok(_) => {
@@ -223,10 +227,19 @@ impl Hub {
         rooms.retain(|_, cell| Arc::strong_count(cell) > 1 || !lock(&cell.0).room.is_over(now));
         let cells: Vec<Arc<RoomCell>> = rooms.values().map(Arc::clone).collect();
         drop(rooms);
+        let unix = unix_time();
         for cell in cells {
-            lock(&cell.0).with(self, now, |room, out| room.tick(now, out));
+            lock(&cell.0).with(self, now, |room, out| {
+                room.set_unix_time(unix);
+                room.tick(now, out);
+            });
         }
     }
+}
+
+/// Seconds since 1970. Read anew each time, because the server's own clock stands still while the machine sleeps.
+fn unix_time() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 /// Drops the room that has been empty longest. The server is full of rooms if there is none.
@@ -346,6 +359,15 @@ impl Outbox for Desk<'_> {
 
     fn is_congested(&self, to: ConnectionId) -> bool {
         self.mailboxes.get(&to).is_some_and(|mailbox| mailbox.is_congested())
+    }
+
+    fn hand_over(&mut self, from: ConnectionId, to: ConnectionId) {
+        if let (Some(old), Some(new)) = (self.mailboxes.get(&from), self.mailboxes.get(&to)) {
+            for packet in old.take_texts() {
+                let put = new.packet(self.now, packet, Delivery::Reliable);
+                self.count(put);
+            }
+        }
     }
 
     fn close(&mut self, to: ConnectionId, reason: CloseReason) {

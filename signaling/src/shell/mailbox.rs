@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use voicemesh_session::Delivery;
+use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{ErrorCode, ServerMessage};
 
 use super::lock;
@@ -190,6 +191,25 @@ impl Mailbox {
         Put::Queued
     }
 
+    /// Takes out the written messages of other clients (TextData) that wait. Unlike the rest of what waits they are part
+    /// of no snapshot, so that a connection that takes over has to be sent them.
+    pub(super) fn take_texts(&self) -> Vec<Bytes> {
+        let mut queues = lock(&self.queues);
+        let mut texts = Vec::new();
+        let mut stays = VecDeque::with_capacity(queues.reliable.len());
+        for message in std::mem::take(&mut queues.reliable) {
+            match message {
+                Message::Binary(packet) if is_text(&packet) => {
+                    queues.reliable_bytes = queues.reliable_bytes.saturating_sub(packet.len().min(COUNTED_BYTES));
+                    texts.push(packet);
+                }
+                message => stays.push_back(message),
+            }
+        }
+        queues.reliable = stays;
+        texts
+    }
+
     /// More than half of what may wait does: nothing that can be done without should be added.
     pub(super) fn is_congested(&self) -> bool {
         let queues = lock(&self.queues);
@@ -303,6 +323,10 @@ impl Queues {
             self.data = VecDeque::new();
         }
     }
+}
+
+fn is_text(packet: &[u8]) -> bool {
+    packet::open(packet).is_ok_and(|(header, _)| header.kind == Kind::TextData)
 }
 
 fn counted(message: &Message) -> usize {

@@ -21,6 +21,7 @@ impl Counter {
 #[derive(Debug, Default)]
 pub(super) struct Metrics {
     pub(super) accepted: Counter,
+    pub(super) upgrades_refused: Counter,
     pub(super) joins: Counter,
     pub(super) joins_refused: Counter,
     pub(super) password_hashes: Counter,
@@ -41,6 +42,7 @@ impl Metrics {
     pub(super) fn render(&self, connections: usize, rooms: usize) -> String {
         let counters = [
             ("connections_accepted", "Connections accepted.", &self.accepted),
+            ("upgrades_refused", "Requests for a WebSocket that did not become one.", &self.upgrades_refused),
             ("joins", "Joins answered.", &self.joins),
             ("joins_refused", "Joins refused.", &self.joins_refused),
             ("password_hashes", "Passwords hashed.", &self.password_hashes),

@@ -5,13 +5,14 @@
 //! meets that has an old page open from before an update, and reloading it mends it.
 //!
 //! The room stands in the page's address for its scripts to read. The server does not look at it, and puts nothing of a
-//! request into an answer.
+//! request into an answer. All addresses in the page are relative, so that a proxy may serve it under any path.
 
 mod files;
 #[cfg(test)]
 mod names;
 mod plain;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::Router;
@@ -21,7 +22,7 @@ use axum::http::header::{
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::map_response;
-use axum::response::{IntoResponse, Response};
+use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
 use super::ServeError;
@@ -52,6 +53,9 @@ const BOUNDS: [(HeaderName, HeaderValue); 6] = [
     (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
 ];
 
+/// As far up as an address leads to the lobby.
+const DEEPEST: usize = 16;
+
 const ASK_ANEW: HeaderValue = HeaderValue::from_static("no-cache");
 const KEEP_FOR_EVER: HeaderValue = HeaderValue::from_static("public, max-age=31536000, immutable");
 const DO_NOT_KEEP: HeaderValue = HeaderValue::from_static("no-store");
@@ -78,13 +82,14 @@ impl Page {
     }
 
     /// The page and everything that it loads.
-    pub(super) fn routes(self) -> Router {
+    pub(super) fn routes(page: &Arc<Self>) -> Router {
         Router::new()
             .route("/", get(index))
             .route("/r/{room}", get(index))
+            .route("/r/{room}/", get(index))
             .route("/assets/{*path}", get(asset))
             .layer(map_response(bound))
-            .with_state(Arc::new(self))
+            .with_state(Arc::clone(page))
     }
 
     /// Changes when the page or anything that it loads does.
@@ -94,12 +99,14 @@ impl Page {
     }
 }
 
-async fn index(State(page): State<Arc<Page>>, headers: HeaderMap) -> Response {
+async fn index(State(page): State<Arc<Page>>, uri: Uri, headers: HeaderMap) -> Response {
     let etag = page.etag();
     if etag.as_ref().is_some_and(|etag| matches(&headers, etag)) {
         return with_etag((StatusCode::NOT_MODIFIED, [(CACHE_CONTROL, ASK_ANEW)]).into_response(), etag);
     }
-    let Some(contents) = page.files.index().await else { return not_found("There is no page here.\n") };
+    let Some(contents) = page.files.index(to_lobby(uri.path())).await else {
+        return not_found("There is no page here.\n");
+    };
     let caching = if page.files.are_fixed() { ASK_ANEW } else { DO_NOT_KEEP };
     let html = HeaderValue::from_static("text/html; charset=utf-8");
     with_etag(([(CONTENT_TYPE, html), (CACHE_CONTROL, caching)], contents).into_response(), etag)
@@ -118,6 +125,37 @@ async fn asset(State(page): State<Arc<Page>>, uri: Uri) -> Response {
     let caching = if page.files.are_fixed() { KEEP_FOR_EVER } else { DO_NOT_KEEP };
     let told = [(CONTENT_TYPE, HeaderValue::from_static(media_type)), (CACHE_CONTROL, caching)];
     (told, contents).into_response()
+}
+
+/// From a path to the lobby, relative: a proxy may show the browser another path in front of it, which neither the page
+/// nor the server needs to know.
+fn to_lobby(path: &str) -> Cow<'static, str> {
+    match path.bytes().filter(|byte| *byte == b'/').count() {
+        0 | 1 => Cow::Borrowed(""),
+        2 => Cow::Borrowed("../"),
+        3 => Cow::Borrowed("../../"),
+        // Nobody is up there by accident, and the answer is not to grow with the question.
+        deep => Cow::Owned("../".repeat((deep - 1).min(DEEPEST))),
+    }
+}
+
+/// The answer for an address that is neither a room nor a file, with a way to the lobby.
+pub(super) fn no_room(page: Option<&Page>, path: &str) -> Response {
+    let lobby = to_lobby(path);
+    let style =
+        page.map(|page| format!("<link rel=stylesheet href=\"{lobby}assets/{}/style.css\">", page.files.version()));
+    let text = format!(
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport content=\"width=device-width\">\
+         <meta name=color-scheme content=\"light dark\"><title>No room here · voicemesh</title>{}\
+         <main class=lobby><div class=\"card ending\"><h1>There is no room at this address</h1>\
+         <p>An invitation ends in <code>/r/</code> and the name of a room. Perhaps a part of it got lost.</p>\
+         <p><a href=\"{}\">Go to the lobby</a></p></div></main></html>\n",
+        style.unwrap_or_default(),
+        if lobby.is_empty() { "./" } else { &lobby },
+    );
+    let mut response = (StatusCode::NOT_FOUND, [(CACHE_CONTROL, DO_NOT_KEEP)], Html(text)).into_response();
+    response.headers_mut().extend(BOUNDS);
+    response
 }
 
 fn not_found(why: &'static str) -> Response {
@@ -161,6 +199,16 @@ mod tests {
         assert!(known(&["\"abc\""]) && known(&["W/\"abc\""]) && known(&["*"]));
         assert!(known(&["\"x\", \"abc\""]) && known(&["\"x\"", "W/\"abc\""]));
         assert!(!known(&[]) && !known(&["\"abcd\""]) && !known(&["abc"]) && !known(&["w/\"abc\""]));
+    }
+
+    #[test]
+    fn every_path_leads_to_the_lobby_within_bounds() {
+        for (path, lobby) in
+            [("/", ""), ("/x", ""), ("/r/lobby", "../"), ("/r/lobby/", "../../"), ("/a/b/c/d", "../../../")]
+        {
+            assert_eq!(to_lobby(path), lobby, "{path}");
+        }
+        assert_eq!(to_lobby(&"/".repeat(9_000)).len(), 3 * DEEPEST);
     }
 
     #[test]

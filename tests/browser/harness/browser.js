@@ -19,7 +19,7 @@ export const PICTURES = join(ROOT, 'out/browser');
 const require = createRequire(join(ROOT, 'web/package.json'));
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
 /** What the browser itself says on its console when a server is away; everything else there is a fault. */
-const SERVER_AWAY = /^WebSocket connection to .* failed|^Failed to load resource: net::ERR_(CONNECTION_REFUSED|INTERNET_DISCONNECTED)/;
+const SERVER_AWAY = /^WebSocket connection to .* failed|^Failed to load resource: (net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|INTERNET_DISCONNECTED)|the server responded with a status of 50[234])/;
 
 /** A Chromium of this machine. */
 export function findChromium() {

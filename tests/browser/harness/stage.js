@@ -46,6 +46,11 @@ export class Stage {
     return join(this.folder, name);
   }
 
+  /** Done when the test is over. @param {() => unknown} ending */
+  atEnd(ending) {
+    this.#endings.push(ending);
+  }
+
   /** A line for who reads the outcome. @param {string} text */
   tell(text) {
     this.context.diagnostic(text);

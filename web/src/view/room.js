@@ -1,5 +1,6 @@
 /** In the room: people, chat, talk groups, and what one has to know or do. */
 
+import { roomUrl } from '../place.js';
 import { bar } from './bar.js';
 import { chat } from './chat.js';
 import { button, h, icon, keyed, setAttribute, setText } from './dom.js';
@@ -65,7 +66,7 @@ export function room(app) {
   }
 
   async function copyLink() {
-    const link = `${location.origin}/r/${encodeURIComponent(roomName)}`;
+    const link = roomUrl(roomName);
     try {
       await navigator.clipboard.writeText(link);
       tell('The invite link is copied. Whoever opens it is in this room.');

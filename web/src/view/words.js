@@ -35,13 +35,35 @@ export function ending({ phase, refusal }) {
   return ['You have left the room', 'Nobody hears you any more, and the microphone is closed.'];
 }
 
+/**
+ * Why the server is not reached, and who can change it.
+ * @param {NonNullable<PeerState['problem']>} problem
+ */
+export function problemWords({ kind, host, status }, origin = globalThis.location?.origin ?? '') {
+  switch (kind) {
+    case 'offline': return 'This device is offline.';
+    case 'slow': return 'The server was asleep and is waking up. This can take a minute.';
+    case 'unreachable': return 'The server cannot be reached from here.';
+    case 'gateway': return `Something in front of the server answers (${status}), the server itself does not: it is stopped, or starting.`;
+    case 'busy': return `The server is not available right now (${status}).`;
+    case 'cookies': return `This browser sends more than the server takes (${status}): delete this site’s cookies, or use a private window.`;
+    case 'origin': return `The server refuses the address of this page, ${origin} (403): to it, its own is ${host}. Whoever runs it must start it with --allow-origin ${origin} or have its proxy pass the Host header on.`;
+    case 'no-upgrade': return 'The proxy in front of the server does not let WebSockets through (426): it drops the Upgrade header. Whoever runs it must pass Upgrade and Connection on.';
+    case 'protocol': return 'This page is older or newer than the server. Reload it.';
+    case 'redirect': return 'The server has moved to another address. Reload the page.';
+    case 'blocked': return 'The server answers, but its WebSocket does not get through: a proxy, a firewall or an extension on the way blocks it.';
+    default: return `Something else answers at this address than the server (${status}).`;
+  }
+}
+
 /** What there is to know about the server. @param {PeerState} state */
-export function serverWords({ phase, waking, people }) {
-  if (phase === 'joining') return waking ? 'The server was asleep and is waking up. This can take a minute.' : 'Joining…';
+export function serverWords({ phase, waking, people, problem }) {
+  const why = problem && problem.kind !== 'slow' ? problemWords(problem) : '';
+  if (phase === 'joining') return why ? `${why} It is tried again.` : waking ? 'The server was asleep and is waking up. This can take a minute.' : 'Joining…';
   if (phase !== 'reconnecting') return '';
   const who = people.some((person) => person.route === 'direct')
     ? 'People you are directly connected to still hear you.' : 'Until it is back, nobody hears you.';
-  return `The server is away. ${who} Stay here: it is tried again${waking ? ', and may take a minute to wake' : ''}.`;
+  return `${why || 'The server is away.'} ${who} Stay here: it is tried again${waking ? ', and may take a minute to wake' : ''}.`;
 }
 
 /** @param {PeerState['microphone']} state */

@@ -69,7 +69,8 @@ namespace Voicemesh
         TransactionDone = 26,
         RoomMetadataChanged = 27,
         ReachabilityChanged = 28,
-        ConnectionRequested = 29
+        ConnectionRequested = 29,
+        ServerConnected = 30
     }
 
     /// <summary>How a peer is reached.</summary>
@@ -228,6 +229,7 @@ namespace Voicemesh
         public NativeString StateDir;
         public NativeString Record;
         public NativeString ExtraRootPem;
+        public NativeString Proxy;
         public NativeString Password;
         public IntPtr Metadata;
         public UIntPtr MetadataCount;

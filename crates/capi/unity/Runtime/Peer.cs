@@ -28,6 +28,8 @@ namespace Voicemesh
         /// <summary>Where the installation's secret is kept; in Unity, Application.persistentDataPath.</summary>
         public string StateDir = "";
         public string ExtraRootPem = "";
+        /// <summary>The proxy to the server, or "none"; what the environment names if empty.</summary>
+        public string Proxy = "";
         /// <summary>The room's password; whoever comes into an empty room decides it.</summary>
         public string Password = "";
         public Presence Presence = Presence.Either;
@@ -89,6 +91,7 @@ namespace Voicemesh
                 native.Output = texts.Add(options.Output);
                 native.StateDir = texts.Add(options.StateDir);
                 native.ExtraRootPem = texts.Add(options.ExtraRootPem);
+                native.Proxy = texts.Add(options.Proxy);
                 native.Password = texts.Add(options.Password);
                 native.Metadata = texts.Add(options.Metadata);
                 native.MetadataCount = (UIntPtr)options.Metadata.Count;

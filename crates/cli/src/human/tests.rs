@@ -17,7 +17,7 @@ fn said(event: Event) -> String {
 }
 
 fn away(retry_ms: u64) -> Event {
-    Event::ServerAway { why: "connection refused".into(), retry_in: Duration::from_millis(retry_ms) }
+    Event::ServerAway { why: "connection refused".into(), failure: None, retry_in: Duration::from_millis(retry_ms) }
 }
 
 /// proves: S-14
@@ -121,7 +121,7 @@ fn a_server_that_is_away_is_told_with_the_next_try() {
     let mut human = human();
     let mut say = |event| human.event(&at(0, event), &People::default()).map_or(String::new(), |line| line.text);
     let first = say(away(1500));
-    assert!(first.starts_with("The server at ws://127.0.0.1:8080 does not answer: connection refused."), "{first}");
+    assert!(first.starts_with("The server at ws://127.0.0.1:8080 cannot be reached: connection refused."), "{first}");
     assert!(first.contains("tried again in 1.5 s") && first.contains("voicemesh serve"), "{first}");
     assert!(say(away(1500)).starts_with("The server is still away"), "the hint is given once");
     say(joined());
@@ -129,6 +129,38 @@ fn a_server_that_is_away_is_told_with_the_next_try() {
     assert!(later.starts_with("The server is away: connection refused.") && later.contains("go on"), "{later}");
     assert_eq!([say(away(400)), say(away(900))], ["", ""], "quick tries are not told one by one");
     assert!(say(away(2000)).contains("tried again in 2.0 s"));
+}
+
+#[test]
+fn a_reason_with_a_remedy_is_told_whenever_it_is_a_new_one() {
+    let mut human = Human::new(Stay { server_by_default: false, ..stay(false, Part::Talk) });
+    let mut say = |event| human.event(&at(0, event), &People::default()).map_or(String::new(), |line| line.text);
+    let failed = |failure: ConnectFailure| Event::ServerAway {
+        why: failure.to_string(),
+        failure: Some(failure),
+        retry_in: Duration::from_millis(300),
+    };
+    let first = say(failed(ConnectFailure::Status(502)));
+    assert!(first.contains("(502). It may be starting") && !first.contains("address right"), "{first}");
+    assert_eq!(say(failed(ConnectFailure::Status(502))), "", "told, and tried again at once");
+    let next = say(failed(ConnectFailure::CertificateNotTrusted));
+    assert!(next.contains("its certificate is not trusted here.") && next.contains("--ca FILE"), "{next}");
+}
+
+#[test]
+fn an_exposed_or_proxied_connection_is_told_once() {
+    let mut human = human();
+    let mut say = |encrypted, local, proxy: Option<&str>| {
+        let connection = ServerConnection::new(encrypted, local, proxy.map(str::to_owned));
+        human.event(&at(0, Event::ServerConnected(connection)), &People::default()).map(|line| line.text)
+    };
+    assert_eq!(say(true, false, None), None);
+    assert_eq!(say(false, true, None), None, "what never leaves this machine cannot be read on the way");
+    assert!(say(false, false, None).is_some_and(|text| text.contains("not encrypted on the way to the server")));
+    assert_eq!(say(false, false, None), None, "told once");
+    let proxied = say(true, false, Some("proxy:3128")).expect("a line");
+    assert!(proxied.contains("proxy proxy:3128") && proxied.contains("--relay-only"), "{proxied}");
+    assert_eq!(say(true, false, Some("proxy:3128")), None, "told once");
 }
 
 #[test]

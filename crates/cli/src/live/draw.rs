@@ -15,11 +15,14 @@ use ratatui::text::{Line, Span};
 use super::cells::{cut, fit, width};
 use super::screen::{Link, QUIETEST_DBFS, Screen, TalkKey};
 use crate::human::Mood;
+use crate::reach::EXPOSED;
 
 /// With so many rows, lines part the sections.
 const ROWS_FOR_RULES: u16 = 16;
 /// With fewer columns, the header names no server.
 const COLUMNS_FOR_SERVER: u16 = 60;
+/// With fewer columns, what is said of an unencrypted connection is shorter.
+const COLUMNS_FOR_EXPOSED: u16 = 80;
 /// Columns of a recorder's name in the header.
 const MOST_RECORDER: usize = 12;
 const PROMPT: &str = "> ";
@@ -83,18 +86,25 @@ fn header(screen: &Screen, columns: u16, palette: Palette) -> Line<'static> {
         [one] => format!("REC by {}  ", cut(one, MOST_RECORDER)),
         several => format!("REC by {} of them  ", several.len()),
     };
-    let right = columns.saturating_sub(8).min(width(&status) + width(&recorded) + 1);
+    let exposed = match (screen.exposed, columns >= usize::from(COLUMNS_FOR_EXPOSED)) {
+        (false, _) => String::new(),
+        (true, true) => format!("  {EXPOSED}"),
+        (true, false) => "  not encrypted".to_owned(),
+    };
+    let right = columns.saturating_sub(8 + width(&exposed)).min(width(&status) + width(&recorded) + 1);
     let recorded = cut(&recorded, right.saturating_sub(width(&status) + 1));
     let left = columns.saturating_sub(right);
-    let room = cut(&format!(" {}", screen.room), left);
+    let room = cut(&format!(" {}", screen.room), left.saturating_sub(width(&exposed)));
+    let exposed = cut(&exposed, left - width(&room));
     let server = match columns >= usize::from(COLUMNS_FOR_SERVER) {
         true => format!("  {}", screen.server),
         false => String::new(),
     };
-    let server = fit(&server, left - width(&room));
+    let server = fit(if screen.exposed { "" } else { &server }, left - width(&room) - width(&exposed));
     let mood = if screen.link == Link::Connected { Mood::Came } else { Mood::Trouble };
     let line = Line::from(vec![
         Span::styled(room, Style::new().add_modifier(Modifier::BOLD)),
+        Span::styled(exposed, palette.alarm()),
         Span::styled(server, palette.quiet()),
         Span::styled(recorded, palette.alarm()),
         Span::styled(cut(&status, right), palette.mood(mood)),

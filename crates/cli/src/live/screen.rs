@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use voicemesh::{Event, MicrophoneState, PeerId, PeerState, Route, Snapshot, Stamped};
+use voicemesh::{Event, MicrophoneState, PeerId, PeerState, Route, ServerConnection, Snapshot, Stamped};
 
 use super::editor::Editor;
 use super::log::Log;
@@ -34,6 +34,8 @@ pub(crate) struct Screen {
     /// How far the help is scrolled, while it is open.
     pub help: Option<usize>,
     pub talk_key: TalkKey,
+    /// Whether others on the network can read what goes to the server.
+    pub exposed: bool,
 }
 
 /// How things stand with the server.
@@ -108,6 +110,7 @@ impl Screen {
             chosen: None,
             help: None,
             talk_key,
+            exposed: false,
         }
     }
 
@@ -115,6 +118,7 @@ impl Screen {
     pub(crate) fn observe(&mut self, snapshot: &Snapshot, people: &People) {
         self.people = snapshot.peers.iter().map(|state| Person::new(state, people)).collect();
         self.own = Own::new(snapshot);
+        self.exposed = snapshot.server_connection.as_ref().is_some_and(ServerConnection::is_exposed);
         if self.chosen.is_some_and(|chosen| !self.people.iter().any(|person| person.peer == chosen)) {
             self.chosen = None;
         }
@@ -287,7 +291,10 @@ pub(crate) mod tests {
         watch.event(&at(1000, joined()));
         watch.event(&at(1010, Event::Connected));
         assert_eq!(watch.link(Duration::from_secs(2)), Link::Connected);
-        watch.event(&at(5000, Event::ServerAway { why: "gone".into(), retry_in: Duration::from_millis(2500) }));
+        watch.event(&at(
+            5000,
+            Event::ServerAway { why: "gone".into(), failure: None, retry_in: Duration::from_millis(2500) },
+        ));
         let away = |ms| watch.link(Duration::from_millis(ms));
         assert_eq!([away(5000), away(6600), away(9000)], [3, 1, 0].map(|retry_s| Link::Away { retry_s }));
         assert_eq!(watch.seconds(Duration::from_secs(61)), Some(60));

@@ -151,6 +151,8 @@ fn is_for_client_side(event: &NetworkEvent<PeerKey>) -> bool {
     match event {
         NetworkEvent::Connected
         | NetworkEvent::Disconnected(_)
+        | NetworkEvent::Resumed
+        | NetworkEvent::PathChanged
         | NetworkEvent::FromServer(_)
         | NetworkEvent::LinkUp(_)
         | NetworkEvent::LinkDown(_)

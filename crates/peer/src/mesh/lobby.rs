@@ -223,6 +223,30 @@ impl<C: Carrier> Mesh<C> {
         metadata
     }
 
+    /// What a join says beside a connection in use. If that goes on, the server keeps what it has; else what is under way is
+    /// sent again.
+    pub(super) fn metadata_beside(&self) -> Metadata {
+        let mut metadata = self.lobby.own.clone();
+        metadata.insert(REACHABILITY_KEY.to_owned(), self.own_token());
+        metadata
+    }
+
+    /// Another connection has taken over: the server has kept what this peer publishes. What it has not answered is sent
+    /// again.
+    pub(super) fn lobby_resumed(&mut self, now: Duration, own: Metadata, room: Metadata) {
+        self.lobby.take_back();
+        if own.get(REACHABILITY_KEY) != Some(&self.own_token()) {
+            let token = self.own_token();
+            self.lobby.words.entry(REACHABILITY_KEY.to_owned()).or_insert(Some(token));
+        }
+        self.lobby.own = own;
+        if self.lobby.room != room {
+            self.room_metadata_changed(room);
+        }
+        self.lobby.not_before = now;
+        self.tick_lobby(now);
+    }
+
     /// The server let this peer in.
     pub(super) fn lobby_joined(&mut self, now: Duration, room: Metadata) {
         let token = self.own_token();
@@ -338,7 +362,7 @@ impl<C: Carrier> Mesh<C> {
             Whose::Own => ClientMessage::SetMetadata { request, set },
             Whose::Room => ClientMessage::SetRoomMetadata { request, set },
         };
-        self.carrier.send_text(message.to_json());
+        self.say(&message);
     }
 
     fn done(&mut self, transaction: TransactionId, result: Result<(), TransactionError>) {

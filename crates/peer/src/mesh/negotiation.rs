@@ -6,12 +6,12 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use voicemesh_link::{CloseReason, LinkEvent, Role};
+use voicemesh_link::{CloseReason, LinkEvent, Role, Stream};
 use voicemesh_session::network::{LinkId, NetworkEvent};
 use voicemesh_wire::PeerId;
-use voicemesh_wire::signaling::{ClientMessage, Signal};
+use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Signal};
 
-use super::{Carrier, Mesh, MeshLink};
+use super::{Carrier, Mesh, MeshEvent, MeshLink};
 
 /// After a failed attempt the next one waits this long, twice as long each time …
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -42,6 +42,11 @@ pub(super) struct Pair {
     asked_at: Duration,
     /// The other side will not answer the attempt under way, and wants the next.
     asked_beyond: bool,
+    /// A new attempt is due as soon as the server can be spoken to: this machine's path has changed, or what was said of
+    /// the last attempt did not arrive.
+    renew: bool,
+    /// When something was last said of an attempt.
+    signaled_at: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +66,8 @@ impl Pair {
             offered_at: None,
             asked_at: now,
             asked_beyond: false,
+            renew: false,
+            signaled_at: now,
         }
     }
 
@@ -100,7 +107,8 @@ impl<C: Carrier> Mesh<C> {
         for link in over {
             self.close_link(link);
         }
-        if !self.socket.is_joined() {
+        // After a change of path the connection in use is a dead one: what is said waits for the next.
+        if !self.socket.is_joined() || self.beside.is_urgent() {
             return;
         }
         let wanting: Vec<PeerId> = self.roster.members().map(|member| member.peer).collect();
@@ -109,6 +117,10 @@ impl<C: Carrier> Mesh<C> {
                 continue;
             }
             let pair = self.pairs.entry(peer).or_insert_with(|| Pair::new(now));
+            if std::mem::take(&mut pair.renew) {
+                self.renew(now, peer);
+                continue;
+            }
             let is_awaited = pair.asked_beyond && pair.may_negotiate(now, REQUEST_INTERVAL);
             if pair.is_linked() && !is_awaited {
                 continue;
@@ -143,8 +155,8 @@ impl<C: Carrier> Mesh<C> {
             Signal::RequestOffer => {
                 // Whoever gave the other up counts from the start again; the higher count holds for both.
                 let is_new = attempt >= pair.attempt;
-                // Whoever asks for one beyond the attempt under way will not answer that.
-                pair.asked_beyond |= attempt > pair.attempt;
+                // Whoever asks for one beyond the attempt under way, or asks while it is, will not answer that.
+                pair.asked_beyond |= attempt > pair.attempt || (attempt == pair.attempt && pair.is_opening());
                 pair.attempt = pair.attempt.max(attempt);
                 let is_free = pair.asked_beyond || !pair.is_opening();
                 if offers && is_new && is_free && pair.may_negotiate(now, REQUEST_INTERVAL) {
@@ -156,6 +168,7 @@ impl<C: Carrier> Mesh<C> {
                 if !offers && attempt > pair.attempt && pair.may_negotiate(now, OFFER_INTERVAL) {
                     pair.attempt = attempt;
                     pair.offered_at = Some(now);
+                    self.close_opening_links(from);
                     self.open_link(link, Role::Answer);
                     self.carrier.signal(link, signal);
                 }
@@ -169,15 +182,18 @@ impl<C: Carrier> Mesh<C> {
     }
 
     pub(super) fn link_event(&mut self, now: Duration, link: MeshLink, event: LinkEvent) {
+        let is_stale = self.is_stale_on_links(now);
         let Some(pair) = self.pairs.get_mut(&link.peer) else { return };
         let Some(state) = pair.links.get_mut(&link.generation) else { return };
         match event {
-            LinkEvent::Signal(signal) => self.send_signal(link.peer, link.generation, signal),
+            LinkEvent::Signal(signal) => self.send_signal(now, link.peer, link.generation, signal),
             LinkEvent::Open => {
                 *state = LinkState::Open;
                 pair.failures = 0;
                 self.tell_network(NetworkEvent::LinkUp(link));
             }
+            LinkEvent::TurnFailed => self.turn_failed(),
+            LinkEvent::Received { stream: Stream::Voice, .. } if is_stale => {}
             LinkEvent::Received { packet, .. } => self.tell_network(NetworkEvent::FromLink { link, packet }),
             LinkEvent::Closed(reason) => {
                 let state = pair.links.remove(&link.generation);
@@ -194,6 +210,18 @@ impl<C: Carrier> Mesh<C> {
         }
     }
 
+    /// Said once: every further link meets the same servers.
+    fn turn_failed(&mut self) {
+        if self.turn_has_failed {
+            return;
+        }
+        self.turn_has_failed = true;
+        let message = "the TURN server gives no address: it does not answer, or refuses the credentials. Peers that \
+                       only it could connect are heard through the signaling server";
+        tracing::warn!("{message}");
+        self.tell(MeshEvent::Warned { code: ErrorCode::Other("turn-failed".to_owned()), message: message.to_owned() });
+    }
+
     pub(super) fn close_link_later(&mut self, now: Duration, link: MeshLink) {
         if let Some(state) = self.pairs.get_mut(&link.peer).and_then(|pair| pair.links.get_mut(&link.generation))
             && !matches!(state, LinkState::Lingering { .. })
@@ -206,6 +234,7 @@ impl<C: Carrier> Mesh<C> {
     /// made, or asked for.
     pub(super) fn replace(&mut self, now: Duration, link: MeshLink) {
         let peer = link.peer;
+        self.ask_server(now);
         if self.is_lost(peer) {
             self.close_link(link);
             return;
@@ -275,7 +304,54 @@ impl<C: Carrier> Mesh<C> {
         }
     }
 
+    /// This machine's path has changed: attempts under way cannot succeed, and every pair needs a new link. The links in use
+    /// stay until those are there.
+    pub(super) fn renew_links(&mut self, now: Duration) {
+        let peers: Vec<PeerId> = self.pairs.keys().copied().collect();
+        for peer in peers {
+            self.close_opening_links(peer);
+            if let Some(pair) = self.pairs.get_mut(&peer) {
+                pair.renew = true;
+                pair.failures = 0;
+                pair.next_attempt_at = now;
+            }
+        }
+    }
+
+    /// What was said since then did not arrive: the attempts that it was about are made anew.
+    pub(super) fn renew_unreached(&mut self, now: Duration, since: Duration) {
+        for pair in self.pairs.values_mut().filter(|pair| pair.signaled_at > since) {
+            pair.renew = true;
+            pair.next_attempt_at = now;
+        }
+    }
+
+    fn renew(&mut self, now: Duration, peer: PeerId) {
+        if self.roster.you() < peer {
+            self.offer(now, peer);
+        } else {
+            // One beyond whatever was under way, which this side does not answer any more.
+            if let Some(pair) = self.pairs.get_mut(&peer) {
+                pair.attempt = pair.attempt.saturating_add(1);
+            }
+            self.close_opening_links(peer);
+            self.ask_for_offer(now, peer);
+        }
+    }
+
+    /// Ends the attempts under way to a peer: another one takes their place.
+    fn close_opening_links(&mut self, peer: PeerId) {
+        let Some(pair) = self.pairs.get(&peer) else { return };
+        let opening: Vec<u32> =
+            pair.links.iter().filter(|(_, state)| **state == LinkState::Opening).map(|(link, _)| *link).collect();
+        for generation in opening {
+            self.close_link(LinkId { peer, generation });
+        }
+    }
+
     fn offer(&mut self, now: Duration, peer: PeerId) {
+        // The other end answers the newest only.
+        self.close_opening_links(peer);
         let Some(pair) = self.pairs.get_mut(&peer) else { return };
         pair.attempt = pair.attempt.saturating_add(1);
         pair.offered_at = Some(now);
@@ -288,7 +364,7 @@ impl<C: Carrier> Mesh<C> {
         let Some(pair) = self.pairs.get_mut(&peer) else { return };
         pair.asked_at = now;
         let attempt = pair.attempt;
-        self.send_signal(peer, attempt, Signal::RequestOffer);
+        self.send_signal(now, peer, attempt, Signal::RequestOffer);
     }
 
     fn open_link(&mut self, link: MeshLink, role: Role) {
@@ -311,9 +387,12 @@ impl<C: Carrier> Mesh<C> {
         }
     }
 
-    fn send_signal(&mut self, to: PeerId, attempt: u32, signal: Signal) {
+    fn send_signal(&mut self, now: Duration, to: PeerId, attempt: u32, signal: Signal) {
+        if let Some(pair) = self.pairs.get_mut(&to) {
+            pair.signaled_at = now;
+        }
         if self.socket.is_joined() {
-            self.carrier.send_text(ClientMessage::Signal { to, attempt, signal }.to_json());
+            self.say(&ClientMessage::Signal { to, attempt, signal });
         }
     }
 }

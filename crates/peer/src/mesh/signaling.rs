@@ -3,17 +3,26 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use voicemesh_session::network::{DisconnectReason, NetworkEvent};
+use voicemesh_session::network::{DisconnectReason, NetworkEvent, Reliability};
 use voicemesh_wire::SessionId;
+use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{
     Capabilities, ClientMessage, ErrorCode, Join, Joined, Metadata, PROTOCOL_VERSION, PeerInfo, Presence, ServerLimits,
     ServerMessage, decode_server,
 };
 
+use crate::connect::ConnectFailure;
+use crate::event::ServerConnection;
+
+use super::liveness::{Attempt, Liveness, Texts};
+use super::roster::Roster;
 use super::{Carrier, Mesh, MeshEvent, SocketEvent, TransactionError};
 
-/// The first reconnection waits about this long, the next ones twice as long each …
-const FIRST_RETRY: Duration = Duration::from_millis(250);
+/// The first reconnection waits up to this long, so that not everyone comes back at the same moment after a common outage;
+/// the next ones wait longer each time …
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// … from this on, twice as long each …
+const NEXT_RETRY: Duration = Duration::from_millis(250);
 /// … up to this, so that a server that is back is found soon, and a sleeping one is not hammered.
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// A socket that is not open by then is given up; a sleeping host takes a minute to wake.
@@ -35,15 +44,15 @@ pub(super) enum Socket {
     /// It is open, and the join is sent.
     Joining { since: Duration, memory: Memory },
     /// The server has let this peer in.
-    Joined { heard_at: Duration, silence_limit: Duration, you: Box<PeerInfo>, session: SessionId, memory: Memory },
+    Joined { liveness: Box<Liveness>, silence_limit: Duration, you: Box<PeerInfo>, session: SessionId, memory: Memory },
 }
 
 /// What lives longer than one socket.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Memory {
-    generation: u32,
+    pub(super) generation: u32,
     failures: u32,
-    has_joined: bool,
+    pub(super) has_joined: bool,
     away_since: Duration,
 }
 
@@ -70,6 +79,13 @@ impl Socket {
             Self::Opening { memory, .. } | Self::Joining { memory, .. } | Self::Joined { memory, .. } => {
                 Some(memory.generation)
             }
+        }
+    }
+
+    /// The machine has another network: a retry that waits begins at once.
+    pub(super) fn hurry(&mut self, now: Duration) {
+        if let Self::Waiting { until, .. } = self {
+            *until = now;
         }
     }
 
@@ -100,7 +116,8 @@ impl<C: Carrier> Mesh<C> {
     pub(super) fn tick_socket(&mut self, now: Duration) {
         match &self.socket {
             Socket::Waiting { until, memory } if now >= *until => {
-                let memory = Memory { generation: memory.generation + 1, ..*memory };
+                let memory = *memory;
+                let memory = Memory { generation: self.next_generation(), ..memory };
                 self.socket = Socket::Opening { since: now, memory };
                 self.carrier.open_socket(memory.generation);
             }
@@ -110,8 +127,8 @@ impl<C: Carrier> Mesh<C> {
             Socket::Joining { since, .. } if now >= *since + JOIN_LIMIT => {
                 self.socket_lost(now, "it does not answer the join".to_owned(), Duration::ZERO);
             }
-            Socket::Joined { heard_at, silence_limit, .. } if now >= *heard_at + *silence_limit => {
-                self.socket_lost(now, "nothing comes from it any more".to_owned(), Duration::ZERO);
+            Socket::Joined { liveness, silence_limit, .. } if now >= liveness.heard_at() + *silence_limit => {
+                self.socket_closed(now, "nothing comes from it any more".to_owned(), None);
             }
             Socket::Stopped
             | Socket::Waiting { .. }
@@ -119,24 +136,135 @@ impl<C: Carrier> Mesh<C> {
             | Socket::Joining { .. }
             | Socket::Joined { .. } => {}
         }
+        self.tick_liveness(now);
     }
 
-    pub(super) fn socket_event(&mut self, now: Duration, event: SocketEvent) {
-        if let Socket::Joined { heard_at, .. } = &mut self.socket {
-            *heard_at = now;
+    /// The number of a connection that has not been one before.
+    pub(super) fn next_generation(&mut self) -> u32 {
+        self.generations = self.generations.wrapping_add(1);
+        self.generations
+    }
+
+    /// Something on the connection in use, or on one that is opened beside it.
+    pub(super) fn socket_event(&mut self, now: Duration, generation: u32, event: SocketEvent) {
+        if self.socket.generation() == Some(generation) {
+            self.primary_event(now, event);
+        } else if self.beside.is_joining(generation) {
+            self.joining_event(now, generation, event);
+        } else if self.beside.is_opening(generation) {
+            match event {
+                SocketEvent::Connected(connection) => self.server_connected(connection),
+                SocketEvent::Open => self.open_beside_first(now, generation),
+                SocketEvent::Failed(_) | SocketEvent::Closed(_) | SocketEvent::TakenOver => {
+                    self.beside_closed(generation);
+                }
+                SocketEvent::Text(_) | SocketEvent::Packet(_) => {}
+            }
+        }
+    }
+
+    fn primary_event(&mut self, now: Duration, event: SocketEvent) {
+        if let Socket::Joined { liveness, .. } = &mut self.socket {
+            liveness.heard(now);
         }
         match event {
             SocketEvent::Open => self.socket_open(now),
-            SocketEvent::Closed(why) => self.socket_lost(now, why, Duration::ZERO),
+            SocketEvent::Connected(connection) => self.server_connected(connection),
+            SocketEvent::Failed(failure) => self.socket_closed(now, failure.to_string(), Some(failure)),
+            SocketEvent::Closed(why) => self.socket_closed(now, why, None),
+            // The answer to the join that took over is on its way on the other connection.
+            SocketEvent::TakenOver if self.beside.has_joining() => {}
+            SocketEvent::TakenOver => self.socket_lost(now, "another connection took over".to_owned(), Duration::ZERO),
             SocketEvent::Text(text) => self.text(now, &text),
-            SocketEvent::Packet(packet) => self.packet(packet),
+            SocketEvent::Packet(packet) => self.packet(now, packet),
         }
+    }
+
+    /// A connection beside the one in use, on which the join has been sent.
+    fn joining_event(&mut self, now: Duration, generation: u32, event: SocketEvent) {
+        match event {
+            SocketEvent::Connected(_) | SocketEvent::Open | SocketEvent::Packet(_) => {}
+            SocketEvent::Failed(_) | SocketEvent::Closed(_) | SocketEvent::TakenOver => self.beside_closed(generation),
+            SocketEvent::Text(text) => match decode_server(&text) {
+                Ok(ServerMessage::Joined(joined)) => self.joined_beside(now, generation, joined),
+                Ok(ServerMessage::Error { fatal: true, .. } | ServerMessage::GoingAway { .. }) => {
+                    self.beside_closed(generation);
+                }
+                Ok(_) | Err(_) => {}
+            },
+        }
+    }
+
+    /// A further attempt is open. Beside a connection in use it joins; beside a first one that has not opened it takes its
+    /// place.
+    fn open_beside_first(&mut self, now: Duration, generation: u32) {
+        self.beside_open(now, generation);
+        match &self.socket {
+            Socket::Opening { since, memory } => {
+                let (since, memory) = (*since, *memory);
+                self.carrier.close_socket(memory.generation);
+                self.close_beside_but_joining();
+                self.socket = Socket::Opening { since, memory: Memory { generation, ..memory } };
+                self.socket_open(now);
+            }
+            Socket::Joined { .. } => {
+                let join = self.join_message(self.metadata_beside());
+                self.carrier.send_text(generation, join);
+            }
+            Socket::Stopped | Socket::Waiting { .. } | Socket::Joining { .. } => self.close_beside(),
+        }
+    }
+
+    /// The join beside is answered: the connection takes the place of the one in use, in silence if the server knows both as
+    /// one peer.
+    fn joined_beside(&mut self, now: Duration, generation: u32, joined: Joined) {
+        let Socket::Joined { you, session, memory, .. } = &self.socket else { return };
+        let (you, session, memory) = (you.clone(), *session, *memory);
+        let is_same = (joined.session, joined.client) == (session.number(), you.client);
+        let Some(taken_over) = joined.taken_over.clone().filter(|_| is_same) else {
+            self.end_connection(DisconnectReason::Lost);
+            self.lobby_lost();
+            self.carrier.close_socket(memory.generation);
+            self.close_beside_but_joining();
+            let memory = Memory { generation, away_since: now, ..memory };
+            self.socket = Socket::Joining { since: now, memory };
+            self.tell_network(NetworkEvent::Connected);
+            self.joined(now, joined);
+            return;
+        };
+        tracing::info!("another connection to the server took over");
+        let unreached_since = self.answered_at().unwrap_or_default();
+        self.carrier.close_socket(memory.generation);
+        self.close_beside_but_joining();
+        self.connection_renewed();
+        let own = PeerInfo { order: joined.order, ..*you };
+        self.socket = Socket::Joined {
+            liveness: Box::new(Liveness::new(now)),
+            silence_limit: silence_limit(&joined.limits),
+            you: Box::new(own.clone()),
+            session,
+            memory: Memory { generation, failures: 0, ..memory },
+        };
+        self.ice_servers = joined.ice_servers;
+        self.server_relay_only = joined.relay_only;
+        if joined.relay_only {
+            self.drop_all_links();
+        }
+        for packet in self.texts.take() {
+            self.carrier.send_packet(generation, Reliability::Reliable, packet);
+        }
+        self.set_roster(now, session, own, joined.peers, joined.roster);
+        self.tell_owner(false);
+        self.lobby_resumed(now, taken_over.metadata, joined.room_metadata);
+        self.tell_network(NetworkEvent::Resumed);
+        self.renew_unreached(now, unreached_since);
+        self.tick_links(now);
     }
 
     /// Leaves the room for good.
     pub(super) fn leave(&mut self, _now: Duration) {
         if self.socket.is_open() {
-            self.carrier.send_text(ClientMessage::Leave.to_json());
+            self.say(&ClientMessage::Leave);
         }
         self.drop_all_links();
         self.stop();
@@ -150,6 +278,20 @@ impl<C: Carrier> Mesh<C> {
         let memory = *memory;
         self.socket = Socket::Joining { since: now, memory };
         let metadata = self.metadata_to_join();
+        let join = self.join_message(metadata);
+        self.carrier.send_text(memory.generation, join);
+        self.tell_network(NetworkEvent::Connected);
+    }
+
+    /// A message on the connection in use.
+    pub(super) fn say(&mut self, message: &ClientMessage) {
+        if let Some(generation) = self.socket.generation() {
+            self.carrier.send_text(generation, message.to_json());
+        }
+    }
+
+    fn join_message(&self, metadata: Metadata) -> String {
+        let has_joined = self.socket.memory().is_some_and(|memory| memory.has_joined);
         let join = Join {
             protocol: PROTOCOL_VERSION,
             room: self.config.room.clone(),
@@ -166,12 +308,11 @@ impl<C: Carrier> Mesh<C> {
             },
             metadata,
             // Whoever comes back finds the room as it is.
-            presence: if memory.has_joined { Presence::Either } else { self.config.presence },
+            presence: if has_joined { Presence::Either } else { self.config.presence },
             password: self.config.password.clone(),
             room_metadata: self.room_metadata().clone(),
         };
-        self.carrier.send_text(ClientMessage::Join(join).to_json());
-        self.tell_network(NetworkEvent::Connected);
+        ClientMessage::Join(join).to_json()
     }
 
     fn text(&mut self, now: Duration, text: &str) {
@@ -192,7 +333,7 @@ impl<C: Carrier> Mesh<C> {
             ServerMessage::Signal { from, attempt, signal } => self.signaled(now, from, attempt, signal),
             ServerMessage::RosterMark(mark) => {
                 if self.socket.is_joined() && !self.roster.matches(mark) {
-                    self.carrier.send_text(ClientMessage::Roster.to_json());
+                    self.say(&ClientMessage::Roster);
                 }
             }
             ServerMessage::Roster { mark, mut peers } => {
@@ -207,8 +348,15 @@ impl<C: Carrier> Mesh<C> {
             ServerMessage::Error { code, message, fatal: false, request: Some(request), .. } => {
                 self.request_done(now, request, Err(TransactionError { code, message }));
             }
+            ServerMessage::Error { code: ErrorCode::UnknownType, fatal: false, .. } if self.question_refused() => {}
+            ServerMessage::Pong { token } => self.server_answered(now, token),
             ServerMessage::Error { code, message, fatal, retry_after_ms, .. } => {
                 self.refused(now, code, message, fatal, retry_after_ms);
+            }
+            ServerMessage::IceServers { ice_servers } => {
+                if self.socket.is_joined() {
+                    self.ice_servers = ice_servers;
+                }
             }
             ServerMessage::GoingAway { retry_after_ms } => {
                 let at_least = Duration::from_millis(retry_after_ms.min(60_000));
@@ -223,7 +371,13 @@ impl<C: Carrier> Mesh<C> {
         }
     }
 
-    fn packet(&mut self, packet: Bytes) {
+    fn packet(&mut self, now: Duration, packet: Bytes) {
+        if packet::open(&packet).is_ok_and(|(header, _)| header.kind.is_voice()) {
+            if self.is_stale_from_server() {
+                return;
+            }
+            self.relay_used(now);
+        }
         if self.socket.is_open() {
             self.tell_network(NetworkEvent::FromServer(packet));
         }
@@ -247,12 +401,13 @@ impl<C: Carrier> Mesh<C> {
             order: joined.order,
         };
         self.socket = Socket::Joined {
-            heard_at: now,
+            liveness: Box::new(Liveness::new(now)),
             silence_limit: silence_limit(&joined.limits),
             you: Box::new(own.clone()),
             session,
             memory,
         };
+        self.connection_renewed();
         self.ice_servers = joined.ice_servers;
         self.server_relay_only = joined.relay_only;
         if joined.relay_only {
@@ -286,19 +441,73 @@ impl<C: Carrier> Mesh<C> {
         }
     }
 
+    /// Before the first join the own identity may still become that of a server without TLS.
+    fn server_connected(&mut self, connection: ServerConnection) {
+        let has_joined = self.socket.memory().is_some_and(|memory| memory.has_joined);
+        if !connection.encrypted
+            && !has_joined
+            && let Some(proof) = self.config.proof_without_tls.take()
+        {
+            self.config.proof = proof;
+            self.roster = Roster::new(proof.peer_id());
+        }
+        self.server_connection = Some(connection.clone());
+        self.tell(MeshEvent::ServerConnected(connection));
+    }
+
+    /// The connection in use has ended. A further one that is being opened or joins already goes on in its place.
+    fn socket_closed(&mut self, now: Duration, why: String, failure: Option<ConnectFailure>) {
+        let Some(memory) = self.socket.memory() else { return };
+        let away_since = self.socket.away_since().unwrap_or(now);
+        let (next, joins) = match (self.beside.take_joining(), &self.socket) {
+            (Some(attempt), _) => (attempt, true),
+            (None, Socket::Opening { .. } | Socket::Joined { .. }) => match self.beside.take_oldest() {
+                Some(attempt) => (attempt, false),
+                None => return self.try_again_later(now, why, failure, Duration::ZERO),
+            },
+            (None, _) => return self.try_again_later(now, why, failure, Duration::ZERO),
+        };
+        let Attempt { generation, since, .. } = next;
+        let was_open = self.socket.is_open();
+        self.end_connection(DisconnectReason::Lost);
+        self.lobby_lost();
+        self.texts = Texts::default();
+        self.carrier.close_socket(memory.generation);
+        let memory = Memory { generation, away_since, ..memory };
+        self.socket = if joins { Socket::Joining { since, memory } } else { Socket::Opening { since, memory } };
+        if joins {
+            self.tell_network(NetworkEvent::Connected);
+        }
+        if was_open {
+            self.tell(MeshEvent::ServerAway { why, failure, retry_in: Duration::ZERO });
+        }
+    }
+
+    fn socket_lost(&mut self, now: Duration, why: String, at_least: Duration) {
+        self.try_again_later(now, why, None, at_least);
+    }
+
     /// The socket is gone; the next is opened after a while, longer each time, and not at the same moment as everyone
     /// else's.
-    fn socket_lost(&mut self, now: Duration, why: String, at_least: Duration) {
+    fn try_again_later(&mut self, now: Duration, why: String, failure: Option<ConnectFailure>, at_least: Duration) {
         let Some(memory) = self.socket.memory() else { return };
         let away_since = self.socket.away_since().unwrap_or(now);
         self.end_connection(DisconnectReason::Lost);
         self.lobby_lost();
-        self.carrier.close_socket();
-        let longest = FIRST_RETRY.saturating_mul(1 << memory.failures.min(8)).min(LONGEST_RETRY);
-        let retry_in = longest.mul_f64(0.5 + 0.5 * self.random.fraction()).max(at_least);
+        self.texts = Texts::default();
+        self.close_beside();
+        self.carrier.close_socket(memory.generation);
+        let retry_in = match memory.failures {
+            0 => FIRST_RETRY.mul_f64(self.random.fraction()),
+            failures => {
+                let longest = NEXT_RETRY.saturating_mul(1 << failures.min(8)).min(LONGEST_RETRY);
+                longest.mul_f64(0.5 + 0.5 * self.random.fraction())
+            }
+        };
+        let retry_in = retry_in.max(at_least);
         let memory = Memory { failures: memory.failures + 1, away_since, ..memory };
         self.socket = Socket::Waiting { until: now + retry_in, memory };
-        self.tell(MeshEvent::ServerAway { why, retry_in });
+        self.tell(MeshEvent::ServerAway { why, failure, retry_in });
     }
 
     fn end_connection(&mut self, reason: DisconnectReason) {
@@ -308,7 +517,11 @@ impl<C: Carrier> Mesh<C> {
     }
 
     fn stop(&mut self) {
-        self.carrier.close_socket();
+        self.close_beside();
+        self.texts = Texts::default();
+        if let Some(generation) = self.socket.generation() {
+            self.carrier.close_socket(generation);
+        }
         self.socket = Socket::Stopped;
         self.lobby_ended();
     }
@@ -344,12 +557,16 @@ fn is_final(code: &ErrorCode, has_joined: bool) -> bool {
 pub(super) struct Random(u64);
 
 impl Random {
+    /// Neighbouring seeds give unlike numbers (the finalizer of SplitMix64, Steele 2014).
     pub(super) fn new(seed: u64) -> Self {
-        Self(seed | 1)
+        let mut mixed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        Self((mixed ^ (mixed >> 31)) | 1)
     }
 
     /// From 0 to 1 (xorshift64*, Marsaglia 2003 and Vigna 2016).
-    fn fraction(&mut self) -> f64 {
+    pub(super) fn fraction(&mut self) -> f64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

@@ -62,8 +62,10 @@ struct ProbeSent {
 
 #[derive(Clone, Copy, Debug)]
 struct Stall {
+    since: Duration,
     answers: u8,
     replace_at: Duration,
+    congested: bool,
 }
 
 /// Probes whose answer is still awaited; the oldest is given up first.
@@ -84,6 +86,26 @@ impl Health {
 
     pub(super) fn is_stalled(&self) -> bool {
         self.stall.is_some()
+    }
+
+    /// Since when the link is stalled, unless congestion is the reason: more packets would make that worse.
+    pub(super) fn dead_since(&self) -> Option<Duration> {
+        self.stall.filter(|stall| !stall.congested).map(|stall| stall.since)
+    }
+
+    /// Whether a stall is congestion by the uplink's estimate. Holds until the link is sound again.
+    #[allow(dead_code, reason = "the uplink's estimate sets it")]
+    pub(super) fn set_congested(&mut self, congested: bool) {
+        if let Some(stall) = &mut self.stall {
+            stall.congested = congested;
+        }
+    }
+
+    /// Takes the link for stalled until it answers. What it has not acknowledged stays remembered.
+    pub(super) fn doubt(&mut self, now: Duration) {
+        self.stall.get_or_insert(Stall { since: now, answers: 0, replace_at: now + REPLACE_AFTER, congested: false });
+        // The next probe is due at once.
+        self.last_probe_at = now.saturating_sub(STALLED_PROBE);
     }
 
     /// Smoothed; `None` until measured.
@@ -140,7 +162,7 @@ impl Health {
         let oldest = self.unacked.front().map_or(Duration::ZERO, |sent| now.saturating_sub(sent.at));
         let asked_in_vain = !self.probes.is_empty() && now > self.heard_at + SILENT_AFTER;
         if self.stall.is_none() && (oldest > self.stall_threshold() || asked_in_vain) {
-            self.stall = Some(Stall { answers: 0, replace_at: now + REPLACE_AFTER });
+            self.stall = Some(Stall { since: now, answers: 0, replace_at: now + REPLACE_AFTER, congested: false });
             care.stalled_now = true;
         }
         if let Some(stall) = &mut self.stall {

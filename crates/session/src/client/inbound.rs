@@ -203,6 +203,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
         session: SessionId,
         response: HandshakeResponse,
     ) -> Result<(), Dropped> {
+        if self.resuming
+            && self.current.as_ref().is_some_and(|view| (view.session, view.you) == (session, response.you))
+        {
+            return self.resync(now, net, session, response);
+        }
         if !matches!(self.phase, Phase::Handshaking { .. }) {
             return Err(Dropped::Unexpected);
         }
@@ -215,6 +220,42 @@ impl<P: Copy + Ord + Debug> Client<P> {
         for event in members {
             self.push(event);
         }
+        let state = self.own_state(you).encode(session);
+        self.tell_server(now, net, state);
+        self.greet_links(now, net);
+        self.refresh_routes(now, net);
+        Ok(())
+    }
+
+    /// The state after another connection has taken over: only what differs from the known one is an event. A member that
+    /// the response does not list either follows as ClientState or is gone, which the roster knows.
+    fn resync<N: Network<Peer = P>>(
+        &mut self,
+        now: Duration,
+        net: &mut N,
+        session: SessionId,
+        response: HandshakeResponse,
+    ) -> Result<(), Dropped> {
+        self.resuming = false;
+        let you = response.you;
+        let mut fresh = View::new(session, self.own_info(you), self.groups.values().cloned());
+        fresh.fill(response);
+        let Some(view) = &self.current else { return Err(Dropped::Unexpected) };
+        let listed = fresh.table.members().filter(|member| member.info.id != you);
+        let changed: Vec<_> = listed
+            .filter(|member| view.table.member(member.info.id) != Some(*member))
+            .map(|member| member.to_state())
+            .collect();
+        let gone: Vec<_> = view.table.members().map(|member| member.info.id).collect();
+        for state in changed {
+            self.client_state(now, net, state)?;
+        }
+        for client in gone.into_iter().filter(|client| fresh.table.member(*client).is_none()) {
+            if net.peer_of(session, client).is_none() {
+                self.remove_client(now, net, RemoveClient { client })?;
+            }
+        }
+        // What was sent on the former connection may not have arrived.
         let state = self.own_state(you).encode(session);
         self.tell_server(now, net, state);
         self.greet_links(now, net);

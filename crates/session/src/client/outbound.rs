@@ -124,6 +124,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 net.replace_link(now, id);
             }
             if care.stalled_now {
+                net.link_stalled(now, id);
                 stalled.push((id.peer, link.health.take_unacknowledged().collect::<Vec<_>>()));
             }
         }

@@ -8,8 +8,8 @@ use thiserror::Error;
 use super::{Capabilities, ClientMessage, ErrorCode, Join, Metadata, MetadataChanges, ServerMessage, Signal};
 use crate::limits;
 
-const CLIENT_TYPES: [&str; 6] = ["join", "signal", "set-metadata", "set-room-metadata", "roster", "leave"];
-const SERVER_TYPES: [&str; 12] = [
+const CLIENT_TYPES: [&str; 7] = ["join", "signal", "set-metadata", "set-room-metadata", "roster", "ping", "leave"];
+const SERVER_TYPES: [&str; 14] = [
     "joined",
     "peer-joined",
     "peer-left",
@@ -20,8 +20,10 @@ const SERVER_TYPES: [&str; 12] = [
     "roster-mark",
     "roster",
     "error",
+    "ice-servers",
     "going-away",
     "replaced",
+    "pong",
 ];
 
 /// Why text is not a message, or not one that may be acted on.
@@ -135,7 +137,7 @@ impl ClientMessage {
     pub fn request(&self) -> Option<u32> {
         match self {
             Self::SetMetadata { request, .. } | Self::SetRoomMetadata { request, .. } => *request,
-            Self::Join(_) | Self::Signal { .. } | Self::Roster | Self::Leave => None,
+            Self::Join(_) | Self::Signal { .. } | Self::Roster | Self::Ping { .. } | Self::Leave => None,
         }
     }
 
@@ -149,7 +151,7 @@ impl ClientMessage {
                 let fits = set.len() <= 2 * limits::METADATA_KEYS && bytes.sum::<usize>() <= 2 * limits::METADATA_BYTES;
                 if fits { Ok(()) } else { Err(MessageError::BadMetadata) }
             }
-            Self::Roster | Self::Leave => Ok(()),
+            Self::Roster | Self::Ping { .. } | Self::Leave => Ok(()),
         }
     }
 }

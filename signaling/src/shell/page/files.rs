@@ -1,5 +1,6 @@
 //! The page's files: in the binary, or in a folder that somebody is working in.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
@@ -26,8 +27,8 @@ pub(super) enum Files {
     Embedded {
         /// Changes when any file does.
         version: String,
-        /// With the places of its assets filled in.
-        index: Bytes,
+        /// As it stands in `/`, `/r/ROOM` and `/r/ROOM/`, by the number of steps up to its assets.
+        index: [Bytes; 3],
     },
     /// This folder, read anew for every request.
     Folder(PathBuf),
@@ -36,7 +37,8 @@ pub(super) enum Files {
 impl Files {
     pub(super) fn embedded() -> Self {
         let version = version(EMBEDDED);
-        let index = Bytes::from(with_assets(find(EMBEDDED, INDEX).unwrap_or_default(), &version));
+        let index = find(EMBEDDED, INDEX).unwrap_or_default();
+        let index = ["", "../", "../../"].map(|up| with_assets(index, up, &version).into());
         Self::Embedded { version, index }
     }
 
@@ -56,12 +58,13 @@ impl Files {
         }
     }
 
-    pub(super) async fn index(&self) -> Option<Bytes> {
+    /// The page, for an address from which `up` leads to the lobby.
+    pub(super) async fn index(&self, up: Cow<'static, str>) -> Option<Bytes> {
         match self {
-            Self::Embedded { index, .. } => Some(index.clone()),
+            Self::Embedded { index, .. } => index.get(up.len() / "../".len()).cloned(),
             Self::Folder(folder) => {
                 let text = read(folder.join(INDEX)).await?;
-                Some(with_assets(&text, UNVERSIONED).into())
+                Some(with_assets(&text, &up, UNVERSIONED).into())
             }
         }
     }
@@ -96,8 +99,8 @@ async fn read(path: PathBuf) -> Option<Bytes> {
     read.ok()?.ok().map(Bytes::from)
 }
 
-fn with_assets(index: &[u8], version: &str) -> String {
-    String::from_utf8_lossy(index).replace(ASSETS, &format!("/assets/{version}"))
+fn with_assets(index: &[u8], up: &str, version: &str) -> String {
+    String::from_utf8_lossy(index).replace(ASSETS, &format!("{up}assets/{version}"))
 }
 
 /// What a browser is told of a file; what has no media type here is no part of the page.
@@ -166,8 +169,8 @@ mod tests {
     #[test]
     fn the_index_learns_where_its_assets_are() {
         let index = br#"<link href="{{assets}}/style.css"><script src="{{assets}}/main.js">"#;
-        let told = with_assets(index, "0123");
-        assert_eq!(told, r#"<link href="/assets/0123/style.css"><script src="/assets/0123/main.js">"#);
+        let told = with_assets(index, "../", "0123");
+        assert_eq!(told, r#"<link href="../assets/0123/style.css"><script src="../assets/0123/main.js">"#);
     }
 
     #[test]

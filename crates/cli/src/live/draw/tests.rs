@@ -101,6 +101,26 @@ fn a_server_that_is_away_is_in_the_header_with_the_next_try() {
 }
 
 #[test]
+fn a_connection_that_others_can_read_is_in_the_header_all_the_time() {
+    let mut screen = busy();
+    screen.exposed = true;
+    screen.room = "a room with a name that is far too long for any header at all".to_owned();
+    for link in [Link::Connected, Link::Away { retry_s: 3 }] {
+        screen.link = link;
+        for (columns, expected) in [
+            (120, "  not encrypted on the way to the server"),
+            (80, "  not encrypted on the way to the server"),
+            (40, "  not encrypted"),
+        ] {
+            let header = &rows(&screen, columns, 24)[0];
+            assert!(header.contains(expected), "{columns}: {header}");
+        }
+    }
+    screen.exposed = false;
+    assert!(!rows(&screen, 120, 24)[0].contains("encrypted"));
+}
+
+#[test]
 fn of_many_people_those_who_do_not_fit_are_counted_and_speakers_among_them_named() {
     let names: Vec<String> = (0..50).map(|number| format!("Guest {number}")).collect();
     let named: Vec<(u16, &str)> = names.iter().enumerate().map(|(id, name)| (id as u16 + 1, name.as_str())).collect();

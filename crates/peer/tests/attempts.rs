@@ -1,0 +1,228 @@
+//! The scripted cases of `tests/vectors/attempts.json`, which the page's tests run as well.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use voicemesh::mesh::{Carrier, CarrierEvent, Connections, Mesh, MeshConfig, MeshLink, PathChange, SocketEvent};
+use voicemesh::{Metadata, PeerId, Presence};
+use voicemesh_link::{CloseReason, LinkEvent, Role, SendError, Stream};
+use voicemesh_session::Network;
+use voicemesh_session::network::{LinkId, Reliability};
+use voicemesh_wire::ClientId;
+use voicemesh_wire::identity::{InstallationSecret, prove};
+use voicemesh_wire::signaling::{
+    Capabilities, ClientMessage, IceServer, Joined, PeerInfo, RosterMark, ServerLimits, ServerMessage, Signal,
+    decode_client, roster_hash,
+};
+
+/// How much later than expected is on time: the mesh is ticked every 20 ms, as the page's is.
+const LATE: u64 = 60;
+const TICK: u64 = 20;
+
+#[derive(Deserialize)]
+struct Cases {
+    cases: Vec<Case>,
+}
+
+#[derive(Deserialize)]
+struct Case {
+    name: String,
+    role: String,
+    until: u64,
+    given: Vec<(u64, String, u32)>,
+    expected: Vec<(u64, String, u32)>,
+}
+
+/// What the mesh did, by the time at which it did.
+type Log = Rc<RefCell<(u64, Vec<(u64, String, u32)>, Vec<String>)>>;
+
+#[derive(Debug)]
+struct Recorder(Log);
+
+impl Recorder {
+    fn note(&self, what: &str, attempt: u32) {
+        let mut log = self.0.borrow_mut();
+        let now = log.0;
+        log.1.push((now, what.to_owned(), attempt));
+    }
+}
+
+impl Carrier for Recorder {
+    fn open_socket(&mut self, _: u32) {}
+    fn close_socket(&mut self, _: u32) {}
+
+    fn send_text(&mut self, _: u32, text: String) {
+        if let Ok(ClientMessage::Signal { attempt, signal: Signal::RequestOffer, .. }) = decode_client(&text) {
+            self.note("request-offer", attempt);
+        }
+        self.0.borrow_mut().2.push(text);
+    }
+
+    fn send_packet(&mut self, _: u32, _: Reliability, _: Bytes) {}
+
+    fn open_link(&mut self, link: MeshLink, role: Role, _: &[IceServer]) {
+        self.note(if role == Role::Offer { "offer" } else { "answer" }, link.generation);
+    }
+
+    fn signal(&mut self, _: MeshLink, _: Signal) {}
+
+    fn send_link(&mut self, _: MeshLink, _: Stream, _: Bytes) -> Result<(), SendError> {
+        Ok(())
+    }
+
+    fn close_link(&mut self, link: MeshLink) {
+        self.note("close", link.generation);
+    }
+}
+
+struct World {
+    mesh: Mesh<Recorder>,
+    log: Log,
+    other: PeerId,
+}
+
+fn info(peer: PeerId, client: u16) -> PeerInfo {
+    PeerInfo {
+        peer,
+        client: ClientId(client),
+        run: 1,
+        name: String::new(),
+        metadata: Metadata::new(),
+        capabilities: Capabilities { voice_ack: true, ..Capabilities::default() },
+        order: client.into(),
+    }
+}
+
+impl World {
+    /// Joined at 0, with the other in the room.
+    fn new(role: &str) -> Self {
+        let log = Log::default();
+        let config = MeshConfig {
+            room: "room".to_owned(),
+            name: "this".to_owned(),
+            proof: prove(&InstallationSecret([7; 32]), "ws://test:80", "room", 0),
+            proof_without_tls: None,
+            run: 1,
+            relay_only: false,
+            presence: Presence::Either,
+            password: None,
+            connections: Connections::Automatic,
+            metadata: Metadata::new(),
+            frame_ms: vec![20],
+            redundancy: true,
+            seed: 1,
+        };
+        let you = config.proof.peer_id();
+        let other = if role == "offers" {
+            "ffffffff-ffff-8fff-8fff-ffffffffffff"
+        } else {
+            "00000000-0000-8000-8000-000000000000"
+        };
+        let other: PeerId = serde_json::from_value(other.into()).expect("an id");
+        let mut mesh = Mesh::new(config, Recorder(log.clone()));
+        mesh.connect(Duration::ZERO, ()).expect("it begins");
+        let mut world = Self { mesh, log, other };
+        world.socket(SocketEvent::Open);
+        let own = info(you, 2);
+        let peers = vec![info(other, 1)];
+        let joined = Joined {
+            you,
+            client: ClientId(2),
+            session: 5,
+            room: "room".to_owned(),
+            order: 2,
+            ice_servers: Vec::new(),
+            limits: ServerLimits::default(),
+            relay_only: false,
+            roster: RosterMark { version: 1, hash: roster_hash(peers.iter().chain([&own])) },
+            peers,
+            room_metadata: Metadata::new(),
+            taken_over: None,
+        };
+        world.socket(SocketEvent::Text(ServerMessage::Joined(joined).to_json()));
+        world
+    }
+
+    fn now(&self) -> Duration {
+        Duration::from_millis(self.log.borrow().0)
+    }
+
+    fn socket(&mut self, event: SocketEvent) {
+        let now = self.now();
+        self.mesh.handle(now, CarrierEvent::Socket { generation: 1, event });
+    }
+
+    fn given(&mut self, what: &str, attempt: u32) {
+        let now = self.now();
+        let link = LinkId { peer: self.other, generation: attempt };
+        let from = self.other;
+        let mut link_event = |event| self.mesh.handle(now, CarrierEvent::Link { link, event });
+        match what {
+            "open" => link_event(LinkEvent::Open),
+            "failed" => link_event(LinkEvent::Closed(CloseReason::OpenTimeout)),
+            "broken" => link_event(LinkEvent::Closed(CloseReason::Lost)),
+            "path" => self.mesh.handle(now, CarrierEvent::Path(PathChange::Changed)),
+            "request-offer" | "offer" => {
+                let sdp = "v=0".to_owned();
+                let signal = if what == "offer" { Signal::Offer { sdp } } else { Signal::RequestOffer };
+                self.socket(SocketEvent::Text(ServerMessage::Signal { from, attempt, signal }.to_json()));
+            }
+            other => panic!("{other} is not known"),
+        }
+    }
+
+    /// The server answers what it is asked, at once.
+    fn answer(&mut self) {
+        let said = std::mem::take(&mut self.log.borrow_mut().2);
+        for text in said {
+            if let Ok(ClientMessage::Ping { token }) = decode_client(&text) {
+                self.socket(SocketEvent::Text(ServerMessage::Pong { token }.to_json()));
+            }
+        }
+    }
+}
+
+/// proves: B-16
+#[test]
+fn attempts_follow_the_scripted_cases() {
+    let text = std::fs::read_to_string("../../tests/vectors/attempts.json").expect("the cases");
+    let cases: Cases = serde_json::from_str(&text).expect("the cases");
+    for case in cases.cases {
+        let mut world = World::new(&case.role);
+        let mut given = case.given.iter().peekable();
+        for now in (0..=case.until).step_by(usize::try_from(TICK).expect("small")) {
+            world.log.borrow_mut().0 = now;
+            while let Some((_, what, attempt)) = given.next_if(|(at, ..)| *at <= now) {
+                world.given(what, *attempt);
+            }
+            world.answer();
+            let at = world.now();
+            while world.mesh.poll(at).is_some() {}
+            // A roster mark now and then, as from a server that is well.
+            world.answer();
+        }
+        // The links that were closed because they failed or broke are not this peer's doing.
+        let ended: Vec<u32> = case
+            .given
+            .iter()
+            .filter(|(_, what, _)| what == "failed" || what == "broken")
+            .map(|(.., attempt)| *attempt)
+            .collect();
+        let done: Vec<_> = world
+            .log
+            .borrow()
+            .1
+            .iter()
+            .filter(|(_, what, attempt)| what != "close" || !ended.contains(attempt))
+            .cloned()
+            .collect();
+        let on_time = done.len() == case.expected.len()
+            && done.iter().zip(&case.expected).all(|((at, what, attempt), (due, expected, number))| {
+                (what, attempt) == (expected, number) && (*due..=due + LATE).contains(at)
+            });
+        assert!(on_time, "{}:\nexpected {:?}\ngot      {done:?}", case.name, case.expected);
+    }
+}

@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# The tests that take long or need much: whole tables of networks, the check for Windows, a soak.
+#
+#   PART=name,name  only these parts (default: all); a prefix such as "nets" takes all parts that begin with it
+#   CASES="a; b"    of the nets tables, only these cases
+#   SOAK_MINUTES=10 length of the soak
+#
+# Each part writes its result to docs/measured/YYYY-MM-DD-PART.md, where it belongs into the repository. Ends with 1 if a
+# part failed; the others run all the same. `make fuzz`, `make sanitize` and `make bench` have commands of their own.
+
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+PARTS="nets-nat nets-paths nets-uplinks nets-changes nets-reaching windows soak"
+MEASURED=$REPO/docs/measured
+SOAK_MINUTES=${SOAK_MINUTES:-10}
+
+main() {
+    local part failed="" ran=""
+    scripts/setup.sh test
+    mkdir -p "$MEASURED"
+    for part in $PARTS; do
+        is_wanted "$part" || continue
+        ran="$ran $part"
+        say "== $part"
+        begin_report "$part"
+        if run_part "$part"; then end_report ok; else end_report failed; failed="$failed $part"; fi
+    done
+    [ -n "$ran" ] || die "There is no part ${PART:-}. Parts: $PARTS"
+    [ -z "$failed" ] || die "FAILED:$failed"
+}
+
+is_wanted() {
+    local wanted
+    [ -n "${PART:-}" ] || return 0
+    for wanted in ${PART//,/ }; do
+        case "$1" in "$wanted" | "$wanted"-*) return 0 ;; esac
+    done
+    return 1
+}
+
+run_part() {
+    case "$1" in
+        nets-nat) nets meeting::nat_table ;;
+        nets-paths) nets meeting::paths_table ;;
+        nets-uplinks) nets uplinks::uplinks_table ;;
+        nets-changes) nets moving::changes_table ;;
+        nets-reaching) nets reaching::reaching_table ;;
+        windows) windows ;;
+        soak) soak ;;
+    esac
+}
+
+# nets TEST: an ignored test that appends its table to the report.
+nets() {
+    [ "$(id -u)" = 0 ] || { warn "Network namespaces need root."; return 1; }
+    # The whole workspace, so that its features, and what `make test` has built, stay the same.
+    cargo build --locked --workspace --bins &&
+        CI=true VOICEMESH_REPORT=$REPORT cargo test --locked --workspace --test nets -- --ignored --exact --nocapture "$1"
+}
+
+windows() {
+    local log status=0
+    log=$(mktemp)
+    scripts/check-windows.sh 2>&1 | tee "$log" || status=1
+    { printf '\n'; sed -n 's/^ *\(Finished.*\)/\1/p; /^error/p' "$log"; } >>"$REPORT"
+    rm -f "$log"
+    return "$status"
+}
+
+soak() {
+    export SOAK_MINUTES
+    nets soak::eight_peers_for_a_long_time
+}
+
+# --- reports ---------------------------------------------------------------------------------------------------------
+
+begin_report() {
+    BEGAN=$SECONDS
+    REPORT=$MEASURED/$(date -u +%F)-$1.md
+    {
+        printf '# %s, %s\n\n' "$1" "$(date -u +%F)"
+        # shellcheck disable=SC2016 # Markdown
+        printf -- '- Command: `make test-long PART=%s%s`\n' "$1" "${CASES:+ CASES=\"$CASES\"}"
+        # shellcheck disable=SC2016
+        printf -- '- Commit: `%s`\n' "$(git rev-parse --short HEAD)$(git diff --quiet HEAD || printf ' and changes')"
+        printf -- '- Machine: %s cores, load %s when it began, %s\n' "$(nproc)" "$(load)" "$(uname -sm)"
+    } >"$REPORT"
+}
+
+end_report() {
+    printf '\nResult: %s, after %s s, load %s at the end.\n' "$1" "$((SECONDS - BEGAN))" "$(load)" >>"$REPORT"
+    say "== $(basename "$REPORT"): $1, $((SECONDS - BEGAN)) s"
+}
+
+load() { cut -d ' ' -f 1 /proc/loadavg 2>/dev/null || printf unknown; }
+
+main

@@ -1,0 +1,177 @@
+//! Narrow access links: one peer speaks, and either its uplink or the downlink of one listener is limited.
+//!
+//! The whole matrix runs in the simulator (`tests/sim`); these cases are its corners on real sockets.
+
+use std::time::Duration;
+
+use voicemesh_tests::nets::{Ended, Exchange, Impairment, Joining, Nat, Speaker};
+
+use crate::alone;
+use crate::table::{Outcome, Table};
+use crate::two_homes::{TwoHomes, server_url, speech};
+
+/// A call begins to count after this.
+const SETTLING_S: f64 = 5.0;
+const MAX_CONCEALED: f64 = 0.02;
+const MAX_GAP_S: f64 = 0.15;
+const MAX_DELAY_MS: f64 = 300.0;
+/// A delay that the narrow link has anyway, one way.
+const LINK_DELAY: Duration = Duration::from_millis(5);
+/// Bucket of a policer.
+const POLICER_BURST: u32 = 4_000;
+
+/// One limited link.
+pub struct Uplink {
+    kbit: u32,
+    listeners: u8,
+    bottleneck: Bottleneck,
+    side: Side,
+    /// Length of the call after it has settled.
+    seconds: f64,
+}
+
+#[derive(Clone, Copy)]
+enum Bottleneck {
+    Queue(u64),
+    Policer,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Side {
+    /// The uplink of the one who speaks.
+    Speaker,
+    /// The downlink of the first listener.
+    Listener,
+}
+
+const fn uplink(kbit: u32, listeners: u8, bottleneck: Bottleneck) -> Uplink {
+    Uplink { kbit, listeners, bottleneck, side: Side::Speaker, seconds: 60.0 }
+}
+
+const fn downlink(kbit: u32, listeners: u8, bottleneck: Bottleneck) -> Uplink {
+    Uplink { side: Side::Listener, ..uplink(kbit, listeners, bottleneck) }
+}
+
+const CASES: Table<Uplink> = Table {
+    title: "Narrow uplinks and downlinks",
+    columns: &["routes at the end", "longest gap", "concealed", "mouth to ear", "sent by the home"],
+    cases: &[
+        ("64 kbit/s up, 1 listener, queue 30 ms", uplink(64, 1, Bottleneck::Queue(30))),
+        ("64 kbit/s up, 1 listener, queue 400 ms", uplink(64, 1, Bottleneck::Queue(400))),
+        ("64 kbit/s up, 1 listener, queue 2 s", uplink(64, 1, Bottleneck::Queue(2_000))),
+        ("64 kbit/s up, 1 listener, policer", uplink(64, 1, Bottleneck::Policer)),
+        ("64 kbit/s up, 7 listeners, queue 400 ms", uplink(64, 7, Bottleneck::Queue(400))),
+        ("100 kbit/s up, 4 listeners, queue 400 ms", uplink(100, 4, Bottleneck::Queue(400))),
+        ("128 kbit/s up, 1 listener, queue 2 s", uplink(128, 1, Bottleneck::Queue(2_000))),
+        ("200 kbit/s up, 4 listeners, policer", uplink(200, 4, Bottleneck::Policer)),
+        ("512 kbit/s up, 7 listeners, queue 400 ms", uplink(512, 7, Bottleneck::Queue(400))),
+        ("512 kbit/s up, 15 listeners, queue 30 ms", uplink(512, 15, Bottleneck::Queue(30))),
+        // Short enough for every run of the tests.
+        ("100 kbit/s up, 1 listener, queue 400 ms", Uplink { seconds: 15.0, ..uplink(100, 1, Bottleneck::Queue(400)) }),
+        ("64 kbit/s down at one of 4 listeners, queue 400 ms", downlink(64, 4, Bottleneck::Queue(400))),
+        ("100 kbit/s down at one of 4 listeners, policer", downlink(100, 4, Bottleneck::Policer)),
+    ],
+    run,
+};
+
+/// The impaired link itself, seen by a call.
+#[test]
+fn a_link_of_40_ms_each_way_delays_speech_by_40_ms_and_answers_by_80() {
+    let _alone = alone();
+    let Some(mut lab) = TwoHomes::with_uplink("a_link_of_40_ms", (Nat::PortRestricted, Nat::PortRestricted), Some(1))
+    else {
+        return;
+    };
+    let delay = Impairment::delay(Duration::from_millis(40));
+    let link = lab.uplink.as_mut().unwrap_or_else(|| unreachable!("asked for"));
+    link.set_up(delay);
+    link.set_down(delay);
+    lab.serve(&[]);
+    let (ada, bob) = lab.call(5.0, &[]);
+    let from = ada.joined_at().into_iter().chain(bob.joined_at()).fold(0.0, f64::max) + 1.0;
+    let trip_ms = bob.statuses().last().and_then(|(_, status)| status["peers"][0]["round_trip_ms"].as_f64());
+    assert!(trip_ms.is_some_and(|ms| (80.0..140.0).contains(&ms)), "{trip_ms:?}");
+    for exchange in [ada.exchange_with(&bob, from), bob.exchange_with(&ada, from)] {
+        let delay_ms = exchange.heard.median_delay_after(from);
+        assert!(delay_ms.is_some_and(|ms| (60.0..300.0).contains(&ms)), "{delay_ms:?}");
+    }
+}
+
+#[test]
+#[ignore = "the whole table: make test-long PART=nets-uplinks"]
+fn uplinks_table() {
+    CASES.run_all();
+}
+
+fn run(name: &str, case: &Uplink) -> Option<Outcome> {
+    let mut lab = TwoHomes::with_uplink(name, (Nat::PortRestricted, Nat::PortRestricted), Some(1))?;
+    lab.serve(&[]);
+    let limited = Impairment { delay: LINK_DELAY, ..case.bottleneck.impairment(case.kbit) };
+    let free = Impairment::delay(LINK_DELAY);
+    let link = lab.uplink.as_mut().unwrap_or_else(|| unreachable!("asked for"));
+    // The limited home is Ada's: she speaks into it or listens behind it.
+    let (up, down) = if case.side == Side::Speaker { (limited, free) } else { (free, limited) };
+    link.set_up(up);
+    link.set_down(down);
+
+    let url = server_url();
+    let speaking = Joining::new(&url, "lab", Some(speech(1)));
+    let listening = Joining::new(&url, "lab", None);
+    let (ada_does, bob_does) =
+        if case.side == Side::Speaker { (&speaking, &listening) } else { (&listening, &speaking) };
+    let ada = Speaker::join(&lab.ada, "ada", &lab.folder, ada_does);
+    let bob = Speaker::join(&lab.bob, "bob", &lab.folder, bob_does);
+    let office = lab.internet.public_host("office", 60);
+    let (speaker, first) = if case.side == Side::Speaker { (ada, bob) } else { (bob, ada) };
+    let others =
+        (1..case.listeners).map(|number| Speaker::join(&office, &format!("guest{number}"), &lab.folder, &listening));
+    let mut listeners: Vec<Speaker> = std::iter::once(first).chain(others).collect();
+    lab.others.push(office);
+    let mut joined_at = 0.0;
+    for listener in &mut listeners {
+        joined_at = listener.wait_for("connected").max(joined_at);
+    }
+    listeners[0].go_on_for(SETTLING_S + case.seconds);
+
+    let (sent, _) = lab.uplink.as_mut().map(|link| link.counts()).unwrap_or_default();
+    let speaker = speaker.leave();
+    let listeners: Vec<Ended> = listeners.into_iter().map(Speaker::leave).collect();
+    let rate_kbit = sent.bytes as f64 * 8.0 / 1e3 / (SETTLING_S + case.seconds);
+    Some(judge(&speaker, &listeners, joined_at + SETTLING_S, rate_kbit))
+}
+
+impl Bottleneck {
+    fn impairment(self, kbit: u32) -> Impairment {
+        match self {
+            Self::Queue(ms) => Impairment::rate(kbit, Duration::from_millis(ms)),
+            Self::Policer => Impairment::policed(kbit, POLICER_BURST),
+        }
+    }
+}
+
+/// The worst of all listeners.
+fn judge(speaker: &Ended, listeners: &[Ended], from: f64, rate_kbit: f64) -> Outcome {
+    let all: Vec<Exchange> = listeners.iter().map(|listener| listener.exchange_with(speaker, from)).collect();
+    let count = |route: &str| all.iter().filter(|exchange| exchange.route == route).count();
+    let gap_s = all.iter().map(|exchange| exchange.heard.longest_gap_after(from)).fold(0.0, f64::max);
+    let concealed = all.iter().filter_map(|exchange| exchange.concealed).fold(0.0, f64::max);
+    let delay_ms = all.iter().filter_map(|exchange| exchange.heard.median_delay_after(from)).fold(0.0, f64::max);
+    let silent = all.iter().filter(|exchange| exchange.heard.delays.is_empty()).count();
+    let held_up = std::iter::once(speaker).chain(listeners).map(|peer| peer.held_up_ms).sum();
+    let mut outcome = Outcome {
+        figures: vec![
+            format!("{} direct, {} relayed", count("direct"), count("relayed")),
+            format!("{:.0} ms", gap_s * 1e3),
+            format!("{:.1} %", concealed * 100.0),
+            format!("{delay_ms:.0} ms"),
+            format!("{rate_kbit:.0} kbit/s"),
+        ],
+        held_up_ms: held_up,
+        ..Outcome::default()
+    };
+    outcome.check(silent == 0, || format!("{silent} listeners heard nothing"));
+    outcome.check(gap_s <= MAX_GAP_S, || "a gap above 150 ms".to_owned());
+    outcome.check(concealed <= MAX_CONCEALED, || "more than 2 % concealed".to_owned());
+    outcome.check(delay_ms <= MAX_DELAY_MS, || "mouth to ear above 300 ms".to_owned());
+    outcome
+}

@@ -1,0 +1,328 @@
+//! Networks that change under a call, and servers that fall silent without an end of the connection.
+
+use std::time::Duration;
+
+use voicemesh::Route;
+use voicemesh::mesh::{MeshEvent, PathChange};
+use voicemesh_engine::CommsEvent;
+use voicemesh_session::client::ClientEvent;
+
+use crate::world::World;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+/// Three peers of whom the first speaks.
+fn room(seed: u64, relay_only: bool) -> World {
+    let mut world = World::new(seed);
+    for _ in 0..3 {
+        world.add_peer_with(|config| config.relay_only = relay_only);
+    }
+    let route = if relay_only { Route::Relayed } else { Route::Direct };
+    world.peers[0].speaking = true;
+    world.run_until(5 * SECOND, "a route", |world| world.all_routes_are(route));
+    world.run(2 * SECOND);
+    for peer in &mut world.peers {
+        peer.mesh_events.clear();
+        peer.events.clear();
+    }
+    world
+}
+
+/// How much of the first peer's speech the second misses while `during` happens.
+fn missed(world: &mut World, during: impl FnOnce(&mut World)) -> Duration {
+    let spoken = world.peers[0].comms.frames_spoken();
+    let heard = world.heard(1, 0).heard;
+    during(world);
+    let spoken = world.peers[0].comms.frames_spoken() - spoken;
+    let heard = world.heard(1, 0).heard - heard;
+    Duration::from_millis(20) * u32::try_from(spoken.saturating_sub(heard)).unwrap()
+}
+
+/// No peer has seen another come or go, nor a session end.
+fn assert_unnoticed(world: &World, seed: u64) {
+    for (number, peer) in world.peers.iter().enumerate() {
+        let seen = peer.mesh_events.iter().find(|event| {
+            matches!(
+                event,
+                MeshEvent::PeerJoined(_)
+                    | MeshEvent::PeerLeft { .. }
+                    | MeshEvent::OwnerChanged { .. }
+                    | MeshEvent::ServerAway { .. }
+                    | MeshEvent::Joined { .. }
+                    | MeshEvent::Replaced
+            )
+        });
+        assert_eq!(seen, None, "seed {seed}, peer {number}");
+        let ended = |event: &CommsEvent<_>| {
+            matches!(
+                event,
+                CommsEvent::Session(
+                    ClientEvent::SessionEnded(_) | ClientEvent::MemberLeft { .. } | ClientEvent::MemberJoined { .. }
+                )
+            )
+        };
+        assert!(!peer.events.iter().any(|(_, event)| ended(event)), "seed {seed}, peer {number}: {:?}", peer.events);
+    }
+}
+
+/// The most of some measurements, printed for the reader of the test's output.
+fn most(what: &str, mut of: Vec<Duration>) -> Duration {
+    of.sort_unstable();
+    println!("{what}: median {:?}, most {:?}", of[of.len() / 2], of[of.len() - 1]);
+    of[of.len() - 1]
+}
+
+/// proves: B-16
+#[test]
+fn another_address_costs_a_relayed_pair_a_few_round_trips_and_nobody_notices() {
+    let mut lost = Vec::new();
+    for seed in 0..8 {
+        let mut world = room(100 + seed, true);
+        let moved = usize::try_from(seed).unwrap() % 2;
+        lost.push(missed(&mut world, |world| {
+            world.wires.borrow_mut().move_peer(moved);
+            world.run(ms(40 + seed));
+            world.path_changes(moved, PathChange::Changed);
+            world.run(3 * SECOND);
+        }));
+        assert_unnoticed(&world, seed);
+        assert!(world.all_routes_are(Route::Relayed));
+        assert_eq!(world.peers[1].comms.status().members.len(), 3);
+    }
+    assert!(most("speech lost by a relayed pair", lost) <= ms(400));
+}
+
+/// proves: B-16
+#[test]
+fn another_address_costs_a_direct_pair_little_and_it_is_direct_again_soon() {
+    let (mut lost, mut direct) = (Vec::new(), Vec::new());
+    for seed in 0..8 {
+        let mut world = room(200 + seed, false);
+        let moved: Vec<usize> = match seed % 3 {
+            0 => vec![0],
+            1 => vec![1],
+            _ => vec![0, 1],
+        };
+        lost.push(missed(&mut world, |world| {
+            for peer in &moved {
+                world.wires.borrow_mut().move_peer(*peer);
+            }
+            world.run(ms(40 + seed));
+            for peer in &moved {
+                world.path_changes(*peer, PathChange::Changed);
+                world.run(ms(seed));
+            }
+            let again = |world: &World| world.all_routes_are(Route::Direct);
+            world.run_until(5 * SECOND, "relayed at least", |world| {
+                world.route(0, 1) != Route::None && world.route(1, 0) != Route::None
+            });
+            direct.push(world.run_until(8 * SECOND, "direct again", again));
+            world.run(SECOND);
+        }));
+        assert_unnoticed(&world, seed);
+    }
+    assert!(most("speech lost by a direct pair", lost) <= ms(700));
+    assert!(most("direct again after", direct) <= 5 * SECOND);
+}
+
+/// A way that dies without any notice of the system, as behind a router that forgets.
+///
+/// proves: B-16
+#[test]
+fn a_socket_that_dies_in_silence_is_found_by_asking() {
+    let mut lost = Vec::new();
+    for seed in 0..8 {
+        let mut world = room(300 + seed, true);
+        lost.push(missed(&mut world, |world| {
+            world.wires.borrow_mut().move_peer(0);
+            world.run(6 * SECOND);
+        }));
+        assert_unnoticed(&world, seed);
+        assert!(world.all_routes_are(Route::Relayed), "seed {seed}");
+    }
+    assert!(most("speech lost by silence", lost) <= ms(3600));
+}
+
+/// proves: B-16
+#[test]
+fn a_server_that_was_dark_for_ten_seconds_is_used_again_within_a_second() {
+    let mut after = Vec::new();
+    for seed in 0..8 {
+        let mut world = room(400 + seed, true);
+        for peer in 0..3 {
+            world.wires.borrow_mut().darken(peer);
+        }
+        world.run(4 * SECOND);
+        for at in 0..2 {
+            assert_eq!(world.route(at, 1 - at), Route::None, "seed {seed}: nothing comes through, and that is shown");
+        }
+        world.run(6 * SECOND + ms(seed * 37));
+        world.wires.borrow_mut().server_dark.clear();
+        let heard = world.heard(1, 0).heard;
+        after.push(world.run_until(3 * SECOND, "heard again", |world| world.heard(1, 0).heard > heard + 5));
+        world.run(2 * SECOND);
+        assert_unnoticed(&world, seed);
+        assert!(world.all_routes_are(Route::Relayed), "seed {seed}");
+    }
+    after.sort_unstable();
+    println!("heard again after: {after:?}");
+    // Both ends have to be back; in a real network the system's own repetitions come on top of the attempts counted here.
+    assert!(after[after.len() / 2] <= ms(1000) && after[after.len() - 1] <= ms(1300), "{after:?}");
+}
+
+/// proves: B-16
+#[test]
+fn a_hiccup_of_a_link_while_the_server_is_dark_costs_little_more_than_itself() {
+    let mut lost = Vec::new();
+    for seed in 0..8 {
+        let mut world = room(500 + seed, false);
+        for peer in 0..3 {
+            world.wires.borrow_mut().darken(peer);
+        }
+        world.run(ms(100 * seed));
+        lost.push(missed(&mut world, |world| {
+            world.wires.borrow_mut().cut_link(0, 1);
+            world.run(ms(500));
+            world.wires.borrow_mut().links_cut.clear();
+            world.run(3 * SECOND);
+        }));
+        assert_eq!(world.route(0, 1), Route::Direct, "seed {seed}");
+    }
+    assert!(most("speech lost by a hiccup of 0.5 s", lost) <= ms(800));
+}
+
+/// proves: B-16
+#[test]
+fn those_who_come_back_after_a_common_outage_do_not_come_at_once() {
+    let mut world = World::new(600);
+    for _ in 0..40 {
+        world.add_peer_with(|config| config.relay_only = true);
+    }
+    world.peers[0].speaking = true;
+    world.run(3 * SECOND);
+    for peer in 0..40 {
+        world.wires.borrow_mut().darken(peer);
+    }
+    world.run(10 * SECOND);
+    let since = world.now();
+    world.wires.borrow_mut().server_dark.clear();
+    world.wires.borrow_mut().opened.clear();
+    world.run(3 * SECOND);
+    assert!(world.all_routes_are(Route::Relayed));
+    assert_spread(&world, since);
+
+    let since = world.now();
+    world.wires.borrow_mut().opened.clear();
+    world.kill_server();
+    world.start_server(voicemesh_signaling::RoomRules::default());
+    world.run(3 * SECOND);
+    assert_spread(&world, since);
+}
+
+/// The first connections of everyone since then lie apart.
+fn assert_spread(world: &World, since: Duration) {
+    let wires = world.wires.borrow();
+    let first = |peer: usize| wires.opened.iter().find(|(_, of)| *of == peer).map(|(at, _)| *at - since);
+    let mut first: Vec<Duration> = (0..40).filter_map(first).collect();
+    assert_eq!(first.len(), 40, "everyone came back");
+    first.sort_unstable();
+    println!("first connections: {first:?}");
+    assert!(first[39] - first[0] >= ms(700), "{first:?}");
+    let crowd = first.windows(14).map(|some| some[13] - some[0]).min();
+    assert!(crowd >= Some(ms(100)), "a third of them came within {crowd:?}");
+}
+
+/// proves: B-16
+#[test]
+fn the_old_socket_is_used_until_the_new_one_has_joined_and_then_closed() {
+    let mut world = room(700, true);
+    world.wires.borrow_mut().conditions.to_server = ms(60);
+    world.run(2 * SECOND);
+    // Its way still works, so that nothing at all may be lost.
+    let lost = missed(&mut world, |world| {
+        world.path_changes(0, PathChange::Changed);
+        world.run(3 * SECOND);
+    });
+    assert!(lost <= ms(20), "{lost:?}");
+    assert_eq!(world.connections_of(0), 1);
+    assert_unnoticed(&world, 700);
+}
+
+/// A written message that the dead connection swallowed arrives once on the next.
+///
+/// proves: B-16
+#[test]
+fn what_was_written_while_the_way_was_dead_arrives_once() {
+    let mut world = room(800, true);
+    world.wires.borrow_mut().move_peer(0);
+    let now = world.now() + world.peers[0].clock;
+    let everyone = voicemesh_wire::packet::Recipient::Group(voicemesh_wire::GroupId::of("Global"));
+    world.peers[0].comms.send_text(now, everyone, "are you there?").unwrap();
+    world.run(6 * SECOND);
+    let texts = world.peers[1].events.iter().filter(
+        |(_, event)| matches!(event, CommsEvent::Session(ClientEvent::Text { text, .. }) if text == "are you there?"),
+    );
+    assert_eq!(texts.count(), 1);
+}
+
+/// What others did in between is known after a takeover: one left, one joined a group.
+///
+/// proves: B-16
+#[test]
+fn a_connection_that_takes_over_brings_the_state_up_to_date() {
+    let mut world = room(900, true);
+    world.wires.borrow_mut().darken(0);
+    world.run(SECOND);
+    let clock = world.peers[1].clock;
+    let now = world.now() + clock;
+    world.peers[1].comms.join_group(now, "red").unwrap();
+    let now = world.now() + world.peers[2].clock;
+    world.peers[2].comms.stop(now);
+    let new = world.add_peer_with(|config| config.relay_only = true);
+    world.run(SECOND);
+    world.wires.borrow_mut().server_dark.clear();
+    world.run(15 * SECOND);
+    let status = world.peers[0].comms.status();
+    assert_eq!(status.members.len(), 3, "{:?}", status.members);
+    assert_eq!(world.route(0, new), Route::Relayed);
+    let left = world.peers[0].mesh_events.iter().filter(|event| matches!(event, MeshEvent::PeerLeft { .. })).count();
+    assert_eq!(left, 1);
+    let changed = |event: &CommsEvent<_>| matches!(event, CommsEvent::Session(ClientEvent::GroupsChanged { .. }));
+    assert!(world.peers[0].events.iter().any(|(_, event)| changed(event)), "the group that one joined meanwhile");
+}
+
+/// 30 s, 10 min and 8 h of sleep: the clock of the sleeper stands still.
+///
+/// proves: B-16
+#[test]
+fn a_laptop_that_wakes_is_heard_soon_and_plays_nothing_old() {
+    for (seed, asleep) in [(1, 30), (2, 600), (3, 28_800)] {
+        for relay_only in [true, false] {
+            let mut world = room(1000 + seed, relay_only);
+            world.peers[1].frozen = true;
+            world.wires.borrow_mut().peers_cut.insert(1);
+            // Eight hours of a room are not simulated second by second: only what the server notices of them counts.
+            let simulated = asleep.min(40);
+            if asleep > 30 {
+                world.run(16 * SECOND);
+                world.break_socket(1);
+            }
+            world.run(SECOND * simulated);
+            let slept = world.now();
+            world.peers[1].frozen = false;
+            world.peers[1].clock = world.peers[1].clock.saturating_sub(SECOND * simulated);
+            world.wires.borrow_mut().move_peer(1);
+            world.wires.borrow_mut().peers_cut.clear();
+            world.path_changes(1, PathChange::Woke);
+            let before = world.heard(1, 0);
+            let back = world
+                .run_until(3 * SECOND, "heard after waking", |world| world.heard(1, 0).received > before.received + 10);
+            println!("asleep for {asleep} s, relay only {relay_only}: heard again after {back:?}");
+            assert!(world.now() - slept <= 3 * SECOND);
+        }
+    }
+}

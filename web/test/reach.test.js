@@ -1,0 +1,121 @@
+/** Where the page stands, and what it says when the server is not reached. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { ConnectCheck, problemOf } from '../src/connect-check.js';
+import { TurnWatch, usableServers } from '../src/ice.js';
+import { readServer } from '../src/messages.js';
+import { roomOf, roomUrl, serverUrl, socketUrl } from '../src/place.js';
+import { problemWords } from '../src/view/words.js';
+
+const ROOT = new URL('https://voice.example/');
+const BELOW = new URL('http://host.example:8080/voice/');
+
+test('every address is made from the page’s own', () => {
+  assert.equal(socketUrl(ROOT), 'wss://voice.example/ws');
+  assert.equal(socketUrl(BELOW), 'ws://host.example:8080/voice/ws');
+  assert.equal(serverUrl(ROOT), 'wss://voice.example');
+  assert.equal(serverUrl(BELOW), 'ws://host.example:8080/voice/');
+  assert.equal(roomUrl('a/b c', ROOT), 'https://voice.example/r/a%2Fb%20c');
+  assert.equal(roomUrl('lobby', BELOW), 'http://host.example:8080/voice/r/lobby');
+  assert.equal(roomOf('/r/a%2Fb', ROOT), 'a/b');
+  assert.equal(roomOf('/voice/r/lobby/', BELOW), 'lobby');
+  for (const path of ['/', '/r/', '/r/%ff', '/x/r/lobby']) assert.equal(roomOf(path, ROOT), '', path);
+  assert.equal(roomOf('/r/lobby', BELOW), '', 'another page of the same host');
+});
+
+test('each way not to be reached has a sentence of its own', () => {
+  const ours = { server: 'voicemesh', attempt: 'unknown', origin: 'allowed', host: '127.0.0.1:8080' };
+  const said = [
+    [problemOf(200, { ...ours, attempt: 'origin', origin: 'refused' }), /refuses the address of this page, https:\/\/voice\.example.*127\.0\.0\.1:8080.*--allow-origin https:\/\/voice\.example/],
+    [problemOf(200, { ...ours, attempt: 'no-upgrade' }), /does not let WebSockets through/],
+    [problemOf(200, { ...ours, attempt: 'protocol' }), /Reload/],
+    [problemOf(200, ours), /does not get through/],
+    [problemOf(502, null), /\(502\), the server itself does not/],
+    [problemOf(504, null), /\(504\)/],
+    [problemOf(503, null), /not available right now \(503\)/],
+    [problemOf(431, null), /cookies/],
+    [problemOf(404, null), /Something else answers.*404/],
+    [problemOf(200, { server: 'other' }), /Something else answers/],
+  ];
+  for (const [problem, words] of said) {
+    assert.ok(problem && 'kind' in problem);
+    assert.match(problemWords(problem, 'https://voice.example'), /** @type {RegExp} */ (words));
+  }
+});
+
+test('a socket that does not open is asked after, and one that opens is forgotten', async () => {
+  /** @type {string[]} */
+  const asked = [];
+  let [now, changes, offline] = [0, 0, false];
+  const ask = /** @type {typeof fetch} */ (async (url) => {
+    asked.push(String(url));
+    return new Response(JSON.stringify({ server: 'voicemesh', attempt: 'no-upgrade', origin: 'allowed', host: 'x' }));
+  });
+  const check = new ConnectCheck(BELOW, { changed: () => { changes += 1; }, clock: () => now, fetch: ask, isOffline: () => offline });
+  const url = check.begin('ws://host.example:8080/voice/ws');
+  const name = /\?attempt=([0-9a-f-]{36})$/.exec(url)?.[1];
+  assert.ok(name, url);
+  await check.failed();
+  assert.deepEqual(asked, [`http://host.example:8080/voice/connect-check?attempt=${name}`]);
+  assert.equal(check.problem?.kind, 'no-upgrade');
+  now = 100;
+  await check.failed();
+  assert.equal(asked.length, 1, 'not at every attempt');
+  check.opened();
+  assert.equal(check.problem, null);
+  offline = true;
+  await check.failed();
+  assert.equal(/** @type {any} */ (check.problem)?.kind, 'offline');
+  assert.equal(changes, 3);
+});
+
+test('an answer that comes after the socket has opened is nothing any more', async () => {
+  /** @type {(response: Response) => void} */
+  let answer = () => {};
+  const ask = /** @type {typeof fetch} */ (() => new Promise((resolve) => { answer = resolve; }));
+  const check = new ConnectCheck(ROOT, { changed: () => {}, clock: () => 0, fetch: ask, isOffline: () => false });
+  const failed = check.failed();
+  check.opened();
+  answer(new Response('', { status: 502 }));
+  await failed;
+  assert.equal(check.problem, null);
+  const broken = new ConnectCheck(ROOT, { changed: () => {}, clock: () => 0, fetch: () => Promise.reject(new Error('no')), isOffline: () => false });
+  await broken.failed();
+  assert.equal(broken.problem?.kind, 'unreachable');
+});
+
+test('one entry that a browser refuses does not cost the others', () => {
+  const attempt = (/** @type {RTCIceServer[]} */ servers) => {
+    for (const { urls } of servers) for (const url of urls) if (!/^(stun|turn):/.test(url)) throw new SyntaxError(url);
+  };
+  const good = [{ urls: ['stun:a'] }, { urls: ['turn:b'], username: 'u', credential: 'p' }];
+  assert.deepEqual(usableServers(good, attempt), { usable: good, dropped: [] });
+  const { usable, dropped } = usableServers([{ urls: ['stun:a', 'b'] }, ...good, { urls: ['http:c'] }], attempt);
+  assert.deepEqual(usable, [{ urls: ['stun:a'] }, ...good]);
+  assert.deepEqual(dropped, ['b', 'http:c']);
+});
+
+test('an entry that is none is left out of the list', () => {
+  const json = JSON.stringify({ type: 'ice-servers', ice_servers: [7, null, { urls: 'stun:a' }, { urls: ['stun:b'], username: null }] });
+  assert.deepEqual(readServer(json).ice_servers, [{ urls: ['stun:b'] }]);
+});
+
+test('TURN has failed when there was an error and no address', () => {
+  const event = (/** @type {string} */ url, /** @type {number} */ errorCode) => /** @type {RTCPeerConnectionIceErrorEvent} */ ({ url, errorCode });
+  const relay = /** @type {RTCIceCandidate} */ ({ type: 'relay' });
+  const failing = new TurnWatch();
+  assert.equal(failing.failure, null);
+  assert.equal(failing.error(event('turn:a', 401)), true);
+  assert.equal(failing.error(event('turn:a', 701)), false, 'the first one counts');
+  failing.candidate(null);
+  assert.equal(failing.failure, 401);
+  const stun = new TurnWatch();
+  assert.equal(stun.error(event('stun:a', 701)), false);
+  assert.equal(stun.failure, null);
+  const working = new TurnWatch();
+  working.error(event('turn:a', 701));
+  working.candidate(relay);
+  assert.equal(working.failure, null, 'another interface had a way');
+});
