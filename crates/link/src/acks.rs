@@ -6,6 +6,10 @@
 //! back for up to [`HOLD`], and sends only the latest. Not held back is an acknowledgement that reports missing packets,
 //! nor one of much or large data, whose sender waits for it.
 //!
+//! The same goes for FORWARD TSN (RFC 3758), 20 bytes: the stack answers every acknowledgement with one while a lost packet
+//! is given up, and every outdated one with an acknowledgement, so that on a long lossy way they would beget each other by
+//! the hundred a second. One each [`FORWARD_HOLD`] is sent.
+//!
 //! Datagrams are encrypted, so an acknowledgement is recognized by its size: an SCTP packet of 28 bytes is a SACK without
 //! gaps. (A HEARTBEAT ACK or the response to a stream reset can be as large; holding one back does no harm, and both are
 //! asked for again if lost.) What the cipher adds to it is read from the DTLS ServerHello.
@@ -18,6 +22,8 @@ use tokio::time::Instant;
 
 /// How long after an acknowledgement the next one may be held back.
 pub(crate) const HOLD: Duration = Duration::from_millis(120);
+/// How long after a FORWARD TSN the next one is held back.
+pub(crate) const FORWARD_HOLD: Duration = Duration::from_millis(60);
 /// UDP payload received after which an acknowledgement is not held back …
 const MUCH_BYTES: usize = 2_000;
 /// … or a datagram larger than those of voice.
@@ -25,6 +31,8 @@ const LARGE_BYTES: usize = 500;
 
 /// SCTP common header and a SACK chunk without gap blocks and duplicates.
 const SACK_BYTES: usize = 12 + 16;
+/// SCTP common header and a FORWARD TSN chunk without ordered streams.
+const FORWARD_TSN_BYTES: usize = 12 + 8;
 const RECORD_HEADER_BYTES: usize = 13;
 const HANDSHAKE_HEADER_BYTES: usize = 12;
 const CONTENT_HANDSHAKE: u8 = 22;
@@ -69,8 +77,8 @@ fn expansion(datagram: &[u8]) -> Option<usize> {
     }
 }
 
-fn is_plain_sack(datagram: &[u8], expansion: usize) -> bool {
-    let record_bytes = SACK_BYTES + expansion;
+fn carries(datagram: &[u8], packet_bytes: usize, expansion: usize) -> bool {
+    let record_bytes = packet_bytes + expansion;
     datagram.len() == RECORD_HEADER_BYTES + record_bytes
         && datagram[0] == CONTENT_APPLICATION_DATA
         && usize::from(u16::from_be_bytes([datagram[11], datagram[12]])) == record_bytes
@@ -82,14 +90,31 @@ pub(crate) enum Outgoing {
     Send,
     /// It was kept; ask [`AckThinner::due`] for it at the given time.
     Held(Instant),
+    /// It was kept in place of an earlier one.
+    Replaced,
 }
 
 /// The acknowledgements of one socket.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct AckThinner {
-    sent_at: Option<Instant>,
+    sacks: Latest,
+    forwards: Latest,
     received_bytes: usize,
+}
+
+/// Datagrams of which the latest makes all before it superfluous.
+#[derive(Debug)]
+struct Latest {
+    hold: Duration,
+    sent_at: Option<Instant>,
     held: Option<(Vec<u8>, SocketAddr)>,
+}
+
+impl Default for AckThinner {
+    fn default() -> Self {
+        let latest = |hold| Latest { hold, sent_at: None, held: None };
+        Self { sacks: latest(HOLD), forwards: latest(FORWARD_HOLD), received_bytes: 0 }
+    }
 }
 
 impl AckThinner {
@@ -97,11 +122,6 @@ impl AckThinner {
     pub(crate) fn received(&mut self, bytes: usize) {
         let counted = if bytes > LARGE_BYTES { MUCH_BYTES } else { bytes };
         self.received_bytes = self.received_bytes.saturating_add(counted);
-    }
-
-    /// Whether an acknowledgement is held back.
-    pub(crate) fn is_holding(&self) -> bool {
-        self.held.is_some()
     }
 
     /// Decides about a datagram that the stack wants to send.
@@ -112,38 +132,66 @@ impl AckThinner {
         to: SocketAddr,
         expansion: &RecordExpansion,
     ) -> Outgoing {
-        if !expansion.bytes().is_some_and(|bytes| is_plain_sack(datagram, bytes)) {
-            return Outgoing::Send;
-        }
-        match self.sent_at.map(|sent_at| sent_at + HOLD) {
-            Some(due) if now < due && self.received_bytes < MUCH_BYTES => {
-                let (held, destination) = self.held.get_or_insert_with(|| (Vec::with_capacity(datagram.len()), to));
-                held.clear();
-                held.extend_from_slice(datagram);
-                *destination = to;
-                Outgoing::Held(due)
+        let Some(expansion) = expansion.bytes() else { return Outgoing::Send };
+        if carries(datagram, FORWARD_TSN_BYTES, expansion) {
+            self.forwards.outgoing(now, datagram, to)
+        } else if carries(datagram, SACK_BYTES, expansion) {
+            let outgoing = if self.received_bytes >= MUCH_BYTES {
+                self.sacks.sent(now);
+                Outgoing::Send
+            } else {
+                self.sacks.outgoing(now, datagram, to)
+            };
+            if outgoing == Outgoing::Send {
+                self.received_bytes = 0;
             }
+            outgoing
+        } else {
+            Outgoing::Send
+        }
+    }
+
+    /// A held datagram whose time has come; or when to ask again; or nothing if none is held.
+    pub(crate) fn due(&mut self, now: Instant) -> Option<Result<(Vec<u8>, SocketAddr), Instant>> {
+        match (self.forwards.due(now), self.sacks.due(now)) {
+            (Some(Err(forward)), Some(Err(sack))) => Some(Err(forward.min(sack))),
+            (Some(Ok(forward)), _) => Some(Ok(forward)),
+            (_, Some(Ok(sack))) => {
+                self.received_bytes = 0;
+                Some(Ok(sack))
+            }
+            (forward, sack) => forward.or(sack),
+        }
+    }
+}
+
+impl Latest {
+    fn outgoing(&mut self, now: Instant, datagram: &[u8], to: SocketAddr) -> Outgoing {
+        match self.sent_at.map(|sent_at| sent_at + self.hold) {
+            Some(due) if now < due => match self.held.replace((datagram.to_vec(), to)) {
+                None => Outgoing::Held(due),
+                Some(_) => Outgoing::Replaced,
+            },
             _ => {
-                self.acknowledged(now);
+                self.sent(now);
                 Outgoing::Send
             }
         }
     }
 
-    /// The held acknowledgement, once its time has come; or when to ask again; or nothing if none is held.
-    pub(crate) fn due(&mut self, now: Instant) -> Option<Result<(Vec<u8>, SocketAddr), Instant>> {
-        let due = self.sent_at? + HOLD;
+    /// Takes the held datagram only if its time has come.
+    fn due(&mut self, now: Instant) -> Option<Result<(Vec<u8>, SocketAddr), Instant>> {
+        let due = self.sent_at? + self.hold;
         if self.held.is_some() && now < due {
             return Some(Err(due));
         }
         let held = self.held.take()?;
-        self.acknowledged(now);
+        self.sent(now);
         Some(Ok(held))
     }
 
-    fn acknowledged(&mut self, now: Instant) {
+    fn sent(&mut self, now: Instant) {
         self.sent_at = Some(now);
-        self.received_bytes = 0;
         self.held = None;
     }
 }
@@ -187,7 +235,8 @@ mod tests {
             for after in [40, 80] {
                 ack[10] = after;
                 let now = start + Duration::from_millis(after.into());
-                assert_eq!(acks.outgoing(now, &ack, TO, &expansion), Outgoing::Held(start + HOLD));
+                let expected = if after == 40 { Outgoing::Held(start + HOLD) } else { Outgoing::Replaced };
+                assert_eq!(acks.outgoing(now, &ack, TO, &expansion), expected);
                 assert_eq!(acks.due(now), Some(Err(start + HOLD)));
             }
             assert_eq!(acks.due(start + HOLD), Some(Ok((ack.clone(), TO))));
@@ -215,9 +264,11 @@ mod tests {
         let mut acks = AckThinner::default();
         let unknown = RecordExpansion::default();
         let known = negotiated(0xcca9);
-        acks.acknowledged(now);
+        acks.sacks.sent(now);
+        acks.forwards.sent(now);
         assert_eq!(acks.outgoing(now, &record(SACK_BYTES, 16), TO, &unknown), Outgoing::Send);
-        for plaintext in [20, 24, 32, 36, 100] {
+        assert!(matches!(acks.outgoing(now, &record(FORWARD_TSN_BYTES, 16), TO, &known), Outgoing::Held(_)));
+        for plaintext in [16, 24, 32, 36, 100] {
             assert_eq!(acks.outgoing(now, &record(plaintext, 16), TO, &known), Outgoing::Send, "{plaintext}");
         }
         // AES-CBC pads: sizes say nothing. And a ServerHello that is cut off names no cipher.

@@ -126,6 +126,11 @@ impl Connection {
         Duration::try_from_secs_f64(pair.current_round_trip_time).ok().filter(|round_trip| !round_trip.is_zero())
     }
 
+    /// Everything the stack wants to send goes out at once from now on.
+    pub(crate) fn is_closing(&self) {
+        self.sockets.close();
+    }
+
     /// How often the driver has done all its work.
     pub(crate) fn rounds(&self) -> u64 {
         self.sockets.rounds()

@@ -20,6 +20,8 @@ const SLACK: Duration = Duration::from_millis(250);
 /// one for each loss before it. On a short way that is within [`SLACK`].
 const GIVING_UP: u32 = 3;
 const SHORT_ROUND_TRIP: Duration = Duration::from_millis(60);
+/// An acknowledgement may be late for another reason.
+const LONGEST_ROUND_TRIP: Duration = Duration::from_millis(600);
 /// After so long without a packet one goes, whatever is in flight …
 const PROBE_INTERVAL: Duration = Duration::from_millis(60);
 /// … up to so many times what may be: a path that is really gone is not fed for ever.
@@ -41,11 +43,20 @@ pub(crate) struct Pacer {
     outstanding_bytes: u64,
     /// The fastest acknowledgement since the last reading.
     fastest: Option<Duration>,
+    /// How long the latest acknowledgement took, for a way that has just become longer.
+    latest: Duration,
 }
 
 impl Pacer {
     pub(crate) fn new(now: Instant) -> Self {
-        Self { rate: Rate::new(now), sent_bytes: 0, in_flight: VecDeque::new(), outstanding_bytes: 0, fastest: None }
+        Self {
+            rate: Rate::new(now),
+            sent_bytes: 0,
+            in_flight: VecDeque::new(),
+            outstanding_bytes: 0,
+            fastest: None,
+            latest: Duration::ZERO,
+        }
     }
 
     /// All bytes that were ever asked to be sent, those dropped before they were sent included.
@@ -63,6 +74,7 @@ impl Pacer {
             self.in_flight.pop_front();
             let took = now.saturating_duration_since(sent_at);
             self.fastest = Some(self.fastest.map_or(took, |fastest| fastest.min(took)));
+            self.latest = took.min(LONGEST_ROUND_TRIP);
         }
     }
 
@@ -79,7 +91,7 @@ impl Pacer {
 
     /// Whether a packet of this size may be handed to SCTP now.
     pub(crate) fn admits(&self, now: Instant, bytes: usize, round_trip: Option<Duration>) -> bool {
-        let round_trip = round_trip.unwrap_or(FIRST_ROUND_TRIP);
+        let round_trip = round_trip.unwrap_or(FIRST_ROUND_TRIP).max(self.latest);
         let span = round_trip + SLACK + GIVING_UP * round_trip.saturating_sub(SHORT_ROUND_TRIP);
         let allowed_bytes = (span.as_secs_f64() * self.rate.bytes_per_s) as u64;
         let quiet = self.in_flight.back().map(|&(sent_at, _)| now.saturating_duration_since(sent_at));
@@ -199,6 +211,21 @@ mod tests {
         pacer.outstanding(later, (15 + 25) * 200);
         assert!(pacer.admits(later, 200, Some(Duration::from_millis(300))));
         assert!(!pacer.admits(later, 200, Some(Duration::from_millis(50))));
+    }
+
+    #[test]
+    fn a_way_that_becomes_longer_is_known_by_its_first_acknowledgement() {
+        let now = Instant::now();
+        let mut pacer = Pacer::new(now);
+        let known = Some(Duration::from_millis(10));
+        for packet in 0..20 {
+            pacer.sent(now + packet * FRAME, 200);
+        }
+        let later = now + 20 * FRAME;
+        assert!(!pacer.admits(later, 200, known));
+        // The first five are acknowledged, the latest of them after 320 ms.
+        pacer.outstanding(later, 15 * 200);
+        assert!(pacer.admits(later, 200, known));
     }
 
     #[test]

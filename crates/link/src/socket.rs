@@ -90,6 +90,8 @@ pub(crate) struct LinkSockets {
     throttle: StartupThrottle,
     counters: Arc<WireCounters>,
     expansion: RecordExpansion,
+    /// From now on nothing is held back.
+    is_closing: AtomicBool,
     stand_ins: StandIns<LinkSocket>,
     /// Told of every round of the driver.
     round: Notify,
@@ -106,6 +108,11 @@ impl LinkSockets {
 
     pub(crate) fn stand_ins(&self) -> &StandIns<LinkSocket> {
         &self.stand_ins
+    }
+
+    /// The link is about to close.
+    pub(crate) fn close(&self) {
+        self.is_closing.store(true, Ordering::Release);
     }
 
     /// The driver has done its work and goes to sleep.
@@ -167,13 +174,9 @@ impl LinkSocket {
                 let outcome = socket.acks().due(Instant::now());
                 match outcome {
                     Some(Ok((datagram, to))) => socket.send_kept(&datagram, to),
-                    Some(Err(later)) => {
-                        due = later;
-                        continue;
-                    }
-                    None => {}
+                    Some(Err(later)) => due = later,
+                    None => return,
                 }
-                return;
             }
         });
     }
@@ -202,16 +205,17 @@ impl AsyncUdpSocket for SocketHandle {
         };
         let shared = &socket.shared;
         shared.expansion.observe(datagram);
-        let held = {
-            let mut acks = socket.acks();
-            let was_held = acks.is_holding();
-            (acks.outgoing(Instant::now(), datagram, to, &shared.expansion), was_held)
-        };
-        if let (Outgoing::Held(due), was_held) = held {
-            if !was_held {
-                LinkSocket::release_at(Arc::downgrade(socket), due);
+        // An ABORT is as long as a FORWARD TSN.
+        if !shared.is_closing.load(Ordering::Acquire) {
+            let outgoing = socket.acks().outgoing(Instant::now(), datagram, to, &shared.expansion);
+            match outgoing {
+                Outgoing::Send => {}
+                Outgoing::Replaced => return Poll::Ready(Ok(datagram.len())),
+                Outgoing::Held(due) => {
+                    LinkSocket::release_at(Arc::downgrade(socket), due);
+                    return Poll::Ready(Ok(datagram.len()));
+                }
             }
-            return Poll::Ready(Ok(datagram.len()));
         }
         let sent = ready!(socket.socket.poll_send_to(cx, datagram, to))?;
         socket.count_sent(to, sent);

@@ -58,6 +58,7 @@ async fn live(setup: Setup, outbox: Arc<Outbox>, sink: Arc<dyn LinkSink>, mut fa
     farewell.reason = Some(reason.unwrap_or_else(|_| CloseReason::Internal("the stack panicked".to_owned())));
     drop(farewell);
     drop(task);
+    connection.is_closing();
     let closed = AssertUnwindSafe(connection.peer.close()).catch_unwind().await;
     if !matches!(closed, Ok(Ok(()))) {
         tracing::debug!("a connection did not close cleanly");
