@@ -20,6 +20,8 @@ impl Carrier for Recorded {
         self.texts.push(text);
     }
 
+    fn ping(&mut self, _: u32, _: u16) {}
+
     fn send_packet(&mut self, _: u32, _: Reliability, _: Bytes) {}
 
     fn open_link(&mut self, _: MeshLink, _: Role, _: &[IceServer]) {}
