@@ -131,3 +131,68 @@ fn one_listeners_narrow_downlink_from_64_to_128_kilobits_carries_speech_whole() 
 fn one_listeners_downlink_of_200_and_512_kilobits_carries_speech_whole() {
     matrix(At::OneDownlink, &[200, 512]);
 }
+
+fn direct(world: &World) -> usize {
+    (1..world.peers.len()).filter(|peer| world.route(0, *peer) == Route::Direct).count()
+}
+
+/// proves: D-33
+#[test]
+fn with_two_megabits_seven_listeners_are_direct_within_a_second_of_speech() {
+    let mut world = room(3, 7);
+    narrow(&mut world, At::SpeakersUplink, 2_000_000, Excess::Queue(ms(400)));
+    world.peers[0].speaking = true;
+    world.run(ms(50));
+    assert!(direct(&world) < 7, "the first copies go through the relay");
+    let took = world.run_until(SECOND, "all direct", |world| direct(world) == 7);
+    println!("direct after {took:?}");
+    world.run(10 * SECOND);
+    assert_eq!(direct(&world), 7);
+    assert_eq!(world.peers[0].comms.speaking_status().bitrate_bps, 32_000);
+}
+
+/// proves: D-33
+#[test]
+fn listeners_return_to_direct_within_30_seconds_of_an_uplink_becoming_wide() {
+    let mut world = room(4, 7);
+    narrow(&mut world, At::SpeakersUplink, 64_000, Excess::Queue(ms(400)));
+    world.peers[0].speaking = true;
+    world.run(15 * SECOND);
+    assert_eq!(direct(&world), 0, "one relayed copy is all there is room for");
+    world.wires.borrow_mut().uplinks.get_mut(&0).unwrap().set_rate_bps(2_000_000);
+    let before: Vec<_> = (1..8).map(|peer| world.heard(peer, 0)).collect();
+    let took = world.run_until(30 * SECOND, "all direct", |world| direct(world) == 7);
+    println!("direct again after {took:?}");
+    world.run(SECOND);
+    for (peer, before) in (1..8).zip(before) {
+        assert_eq!(world.heard(peer, 0).concealed, before.concealed, "a move loses no frame");
+    }
+}
+
+#[test]
+fn what_is_too_slow_for_one_copy_is_said_and_taken_back() {
+    let mut world = room(5, 2);
+    narrow(&mut world, At::SpeakersUplink, 20_000, Excess::Queue(ms(400)));
+    world.peers[0].speaking = true;
+    let is_too_slow = |world: &World| world.peers[0].comms.speaking_status().uplink.is_too_slow;
+    world.run_until(15 * SECOND, "said", is_too_slow);
+    world.wires.borrow_mut().uplinks.get_mut(&0).unwrap().set_rate_bps(1_000_000);
+    world.run_until(60 * SECOND, "taken back", |world| !is_too_slow(world));
+}
+
+/// proves: D-33
+#[test]
+fn another_listeners_narrow_downlink_changes_nothing_for_the_rest() {
+    let mut world = room(6, 4);
+    world.peers[0].speaking = true;
+    world.run(2 * SECOND);
+    narrow(&mut world, At::OneDownlink, 64_000, Excess::Queue(ms(2_000)));
+    world.run(20 * SECOND);
+    assert!((2..5).all(|peer| world.route(0, peer) == Route::Direct));
+    let sending = world.peers[0].comms.speaking_status();
+    assert_eq!((sending.bitrate_bps, sending.frames_per_packet), (32_000, 1));
+    let before = world.heard(1, 0);
+    world.run(20 * SECOND);
+    let after = world.heard(1, 0);
+    assert!(after.heard - before.heard >= 980 && after.concealed - before.concealed <= 10, "{before:?} {after:?}");
+}

@@ -35,7 +35,8 @@
 //! `summary`: `reason` (`quit`, `interrupted`, `duration`, `input-ended`, `refused`, `replaced`, `gave-up`, `failed`),
 //! `exit_code`, `you`, `mode`, `connected`, `muted`, `deafened`, `joined_ms`, `connected_ms` (both of the first time),
 //! `joins`, `frames_spoken`, `server_connection` (as `server-connected`, or `null` before the first), `recording`, `talking`, `microphone` (`level_dbfs`, `peak_dbfs`, `noise_floor_dbfs`,
-//! `clipping`, `speech_probability`, `sending`), `sending` (`bitrate_bps`, `worst_loss`, `copies`, `uplink_bps`), and
+//! `clipping`, `speech_probability`, `sending`), `sending` (`bitrate_bps`, `worst_loss`, `copies`, `uplink_bps`,
+//! `frames_per_packet`, `uplink_estimate_bps` (null while no limit was met), `upload_too_slow`), and
 //! `peers`: everyone who was ever there, as last seen, at most a tenth of a second before it left. Of each: `peer`,
 //! `name`, `present`, `route`, `round_trip_ms`, `speaking`, `level_dbfs`, `frames_received`, `frames_heard`,
 //! `frames_concealed`, `frames_from_copies` and `frames_repaired` (lost, and heard all the same), `buffer_ms` (how long
@@ -184,6 +185,9 @@ fn situation(tally: &Tally, wanted: impl Fn(&Seen) -> bool) -> Map<String, Value
             "worst_loss": rounded(snapshot.sending.worst_loss, 3),
             "copies": snapshot.sending.copies,
             "uplink_bps": snapshot.sending.uplink_bps,
+            "frames_per_packet": snapshot.sending.frames_per_packet,
+            "uplink_estimate_bps": snapshot.sending.uplink_estimate_bps,
+            "upload_too_slow": snapshot.sending.upload_too_slow,
         },
         "peers": peers.collect::<Vec<Value>>(),
     });
@@ -437,7 +441,13 @@ mod tests {
             ("recording", json!(false)),
             ("server_connection", json!(null)),
             ("talking", json!(false)),
-            ("sending", json!({ "bitrate_bps": 0, "worst_loss": 0.0, "copies": 0, "uplink_bps": 0 })),
+            (
+                "sending",
+                json!({
+                    "bitrate_bps": 0, "worst_loss": 0.0, "copies": 0, "uplink_bps": 0, "frames_per_packet": 0,
+                    "uplink_estimate_bps": null, "upload_too_slow": false,
+                }),
+            ),
         ] {
             assert_eq!(summary[key], expected, "{key}");
         }

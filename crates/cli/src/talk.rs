@@ -9,7 +9,7 @@ use voicemesh::{Event, InputSpec, JoinOptions, OutputSpec, Peer, Processing, Spe
 
 use crate::arguments::{EchoArguments, JoinArguments, StayArguments, login_name};
 use crate::exit::{Exit, Failure};
-use crate::human::{Human, Part, Stay, refusal, replaced, short};
+use crate::human::{Human, Line, Part, Stay, plain, refusal, replaced, short, trouble};
 use crate::input::{self, Input};
 use crate::logs;
 use crate::microphone::ActivationChoice;
@@ -304,7 +304,12 @@ impl Talk {
     fn look(&mut self, now: Duration) {
         if now >= self.observe_at {
             self.observe_at = now + OBSERVE_EVERY;
+            let was_too_slow = self.tally.snapshot.sending.upload_too_slow;
             self.tally.observe(self.peer.snapshot());
+            let is_too_slow = self.tally.snapshot.sending.upload_too_slow;
+            if is_too_slow != was_too_slow {
+                self.output.notice(now, &upload(is_too_slow));
+            }
             self.output.observe(&self.tally.snapshot, &self.people);
         }
         if self.who_at.is_some_and(|due| now >= due) {
@@ -318,5 +323,16 @@ impl Talk {
             self.tally.observe(self.peer.snapshot());
             self.output.status(now, &self.tally);
         }
+    }
+}
+
+/// What is said when the uplink is found to be too slow for speech, or to have become fast enough.
+fn upload(is_too_slow: bool) -> Line {
+    if is_too_slow {
+        trouble(
+            "Your upload is too slow: others hear you with gaps. Something else on this network may be using it up.",
+        )
+    } else {
+        plain("Your upload is fast enough again.")
     }
 }

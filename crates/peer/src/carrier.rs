@@ -92,6 +92,7 @@ impl Carrier for RealCarrier {
 
     fn open_link(&mut self, link: MeshLink, role: Role, ice_servers: &[IceServer]) {
         let stack = self.stack.get_or_insert_with(|| WebRtc::new(self.runtime.clone()));
+        stack.set_server(self.watch.server());
         let sink = Arc::new(Sink { link, inbox: self.inbox.clone() });
         let config = LinkConfig { role, ice_servers: ice_servers.to_vec() };
         self.links.insert(link, stack.open(config, sink));

@@ -342,6 +342,12 @@ pub struct SendingState {
     pub copies: u8,
     /// What all streams together take of the uplink while somebody speaks, in bits per second.
     pub uplink_bps: u32,
+    /// How many frames share a packet: more than one saves headers where the uplink is narrow.
+    pub frames_per_packet: u8,
+    /// What the uplink was found to carry, in bits per second; `None` while no limit was met.
+    pub uplink_estimate_bps: Option<u32>,
+    /// Not even one copy of speech at the lowest setting fits through the uplink: listeners hear gaps.
+    pub upload_too_slow: bool,
 }
 
 /// How the connection to the server goes.

@@ -50,6 +50,11 @@ impl NetworkWatch {
         *self.lock() = Some(Watched { server, source: source_address(server) });
     }
 
+    /// The address of the server that was reached last.
+    pub(crate) fn server(&self) -> Option<IpAddr> {
+        self.lock().as_ref().map(|watched| watched.server.ip())
+    }
+
     async fn run(self, inbox: Inbox) {
         let mut notices = Notices::open();
         let poll = if notices.is_some() { POLL_WITH_NOTICES } else { POLL };
