@@ -63,7 +63,7 @@ fn symmetric_nats_on_both_sides_meet_by_turn_and_credentials_are_renewed_in_the_
     let (public, gates) = (lab.host(0), [lab.host(1), lab.host(2), lab.host(3)]);
     let [first, second, third] = gates.map(|gate| lab.behind(&gate));
     let folder = Folder::create("turn");
-    let coturn = coturn(public.command(turnserver()), public.address, 3478, &folder);
+    let mut coturn = coturn(public.command(turnserver()), public.address, 3478, &folder);
     let (turn, lifetime) = (format!("turn:{}:3478", public.address), LIFETIME_S.to_string());
     let options = ["--turn", &turn, "--turn-secret", SECRET, "--turn-lifetime", &lifetime];
     let server = Server::start_by(public.command(binary("voicemesh-signaling")), public.address, 0, &options);
@@ -91,6 +91,10 @@ fn symmetric_nats_on_both_sides_meet_by_turn_and_credentials_are_renewed_in_the_
     }
     assert_eq!(ada.transcript().matches("\"event\":\"connected\"").count(), 1, "nobody joined again");
     assert_heard("reader", &folder.file("bob.wav"));
+    // Three links, with an address for each end.
+    for _ in 0..6 {
+        coturn.wait_for_line("ALLOCATE processed, success", PATIENCE);
+    }
     let names = names_that_allocated(&coturn.transcript());
     assert!(names.values().any(|expiries| expiries.len() > 1), "only the first credentials were used: {names:?}");
 }

@@ -256,8 +256,9 @@ impl World {
         for peer in 0..self.members.len() as Peer {
             self.write_to_group(peer, "nobody");
         }
-        // A stalled link on which nobody speaks is found out in four seconds, a recovered one in one.
-        self.run(Duration::from_millis(if keep_stalls { 6500 } else { 1500 }), COARSE_TICK);
+        // A silent link is probed every ten seconds at most and stalled after four more; three answers, asked for at most
+        // 750 ms apart, make it sound again.
+        self.run(Duration::from_millis(if keep_stalls { 15_000 } else { 4_000 }), COARSE_TICK);
         let since = self.now;
         while !self.is_settled() {
             if self.now > since + SETTLES_WITHIN {
@@ -265,7 +266,8 @@ impl World {
             }
             self.run(Duration::from_millis(200), COARSE_TICK);
         }
-        self.run(Duration::from_millis(600), COARSE_TICK);
+        // Who joined last is asked within 750 ms by those whose links to it had stalled, and answers three times.
+        self.run(Duration::from_millis(1_600), COARSE_TICK);
     }
 
     /// Server and clients hold what the reference says, and nothing else.

@@ -160,7 +160,7 @@ impl<N: Network> Comms<N> {
     fn adapt(&mut self, now: Duration) {
         let Role::Client(client) = &mut self.role else { return };
         let Some(decision) = self.feedback.update(now, &ClientPaths(client)) else { return };
-        client.set_congested(decision.is_congested);
+        client.set_congested(decision.is_full);
         client.relay_speech_to(now, &self.network, decision.relayed);
         if let Some((Who::Peer(peer), train)) = decision.train {
             let Train { number, packets, padding } = train;

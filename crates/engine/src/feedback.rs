@@ -110,8 +110,8 @@ struct RedundancyTrial {
 pub(crate) struct Decision<P> {
     /// Speech to these goes through the relay.
     pub relayed: BTreeSet<Who<P>>,
-    /// More is sent than the uplink carries, or was a moment ago.
-    pub is_congested: bool,
+    /// Packets queue on the uplink.
+    pub is_full: bool,
     /// A train of probes to one of them.
     pub train: Option<(Who<P>, Train)>,
 }
@@ -234,12 +234,13 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         self.choose_plan(now, audience, seen);
         let wanted_bps = self.wanted_bps(audience);
         let train = self.uplink.train(now, wanted_bps).and_then(|train| Some((self.next_probed(audience)?, train)));
-        Some(Decision { relayed: self.relayed.clone(), is_congested: self.uplink.is_congested(now), train })
+        Some(Decision { relayed: self.relayed.clone(), is_full: self.uplink.is_full(), train })
     }
 
     /// Reads all paths; what concerns one of them alone is settled with it.
     fn look(&mut self, now: Duration, paths: &impl Paths<P>, audience: &[AudienceMember<P>]) -> Observation {
-        let PathState { counts, queueing: relay_queueing, least_round_trip, .. } = paths.relay(now);
+        let PathState { counts, queueing: relay_queueing, overdue, least_round_trip, .. } = paths.relay(now);
+        let mut overdues: Vec<Duration> = relay_queueing.map(|_| overdue).into_iter().collect();
         self.relay.read(now, counts);
         let mut round_trips: Vec<Duration> = least_round_trip.into_iter().collect();
         let relay = self.relay.over(now, RATE_SPAN, RELAY_OVERHEAD_BYTES);
@@ -259,6 +260,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             delivered_bps += traffic.delivered_bps;
             let loss = history.over(now, LOSS_SPAN, 0).loss(LEAST_PACKETS);
             queues.extend(path.queueing);
+            overdues.extend(path.queueing.map(|_| path.overdue));
             losses.extend(loss);
             round_trips.extend(path.least_round_trip.filter(|_| path.queueing.is_some()));
             seen.insert(member.who, Seen { queueing: path.queueing, loss });
@@ -271,6 +273,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             queueing: queues.iter().min().copied(),
             loss: losses.get(losses.len().saturating_sub(1) / 2).copied(),
             round_trip: round_trips.into_iter().min().unwrap_or_default(),
+            overdue: overdues.into_iter().min().unwrap_or_default(),
         };
         let are_several = queues.len() + usize::from(losses.len() > queues.len()) > 1;
         // What most relayed listeners lose was lost before the server.

@@ -74,6 +74,8 @@ pub(crate) struct Observation {
     pub loss: Option<f32>,
     /// The shortest round trip of a path in use.
     pub round_trip: Duration,
+    /// For how long an acknowledgement has been missing on every path.
+    pub overdue: Duration,
 }
 
 /// A train of probes to be sent.
@@ -182,6 +184,11 @@ impl UplinkEstimate {
         self.is_testing() || self.is_draining || self.lowered_at.is_some_and(|at| now < at + 2 * FIRST_HOLD)
     }
 
+    /// Whether packets queue now. A link that stalls then is full rather than dead.
+    pub(crate) fn is_full(&self) -> bool {
+        self.is_draining || self.overused_since.is_some()
+    }
+
     /// Redundancy was tried and has not helped: the loss is congestion.
     pub(crate) fn redundancy_failed(&mut self, now: Duration, seen: Observation) {
         self.path_loss = None;
@@ -275,7 +282,7 @@ impl UplinkEstimate {
     }
 
     fn grow(&mut self, now: Duration, seen: Observation, elapsed: f64) {
-        let arrives = seen.delivered_bps >= 0.7 * seen.sent_bps;
+        let arrives = seen.delivered_bps >= 0.7 * seen.sent_bps && seen.overdue < QUEUE_DRAINED;
         if self.is_starting {
             if arrives
                 && seen.sent_bps >= 0.35 * self.estimate_bps
@@ -357,6 +364,7 @@ mod tests {
                 queueing: Some(Duration::from_secs_f64(self.queue_bits / self.rate_bps)),
                 loss: Some(loss),
                 round_trip: Duration::from_millis(20),
+                overdue: Duration::ZERO,
             }
         }
     }

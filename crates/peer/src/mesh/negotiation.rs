@@ -47,6 +47,14 @@ pub(super) struct Pair {
     renew: bool,
     /// When something was last said of an attempt.
     signaled_at: Duration,
+    /// An offer that came too soon after the last: it is asked for again.
+    ignored: Option<IgnoredOffer>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct IgnoredOffer {
+    attempt: u32,
+    ask_at: Duration,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +76,7 @@ impl Pair {
             asked_beyond: false,
             renew: false,
             signaled_at: now,
+            ignored: None,
         }
     }
 
@@ -121,6 +130,11 @@ impl<C: Carrier> Mesh<C> {
                 self.renew(now, peer);
                 continue;
             }
+            if let Some(IgnoredOffer { attempt, .. }) = pair.ignored.take_if(|ignored| now >= ignored.ask_at) {
+                pair.attempt = pair.attempt.max(attempt);
+                self.ask_for_offer(now, peer);
+                continue;
+            }
             let is_awaited = pair.asked_beyond && pair.may_negotiate(now, REQUEST_INTERVAL);
             if pair.is_linked() && !is_awaited {
                 continue;
@@ -165,8 +179,12 @@ impl<C: Carrier> Mesh<C> {
             }
             Signal::Offer { .. } => {
                 // A peer that offers without end would have us open links without end.
-                if !offers && attempt > pair.attempt && pair.may_negotiate(now, OFFER_INTERVAL) {
+                if !offers && attempt > pair.attempt && !pair.may_negotiate(now, OFFER_INTERVAL) {
+                    let ask_at = pair.offered_at.map_or(now, |at| at + OFFER_INTERVAL);
+                    pair.ignored = Some(IgnoredOffer { attempt, ask_at });
+                } else if !offers && attempt > pair.attempt {
                     pair.attempt = attempt;
+                    pair.ignored = None;
                     pair.offered_at = Some(now);
                     self.close_opening_links(from);
                     self.open_link(link, Role::Answer);

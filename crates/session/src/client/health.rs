@@ -215,7 +215,7 @@ impl Health {
 
     fn probe_interval(&self, now: Duration, oldest_unacked: Duration) -> Duration {
         if self.stall.is_some() {
-            STALLED_PROBE * (1 + self.probes.len() as u32)
+            STALLED_PROBE * (1 + self.probes.len().min(2) as u32)
         } else if oldest_unacked > ASK_AFTER + self.round_trip.unwrap_or_default() {
             ASK_INTERVAL * (1 << self.probes.len().min(4))
         } else if now < self.made_at + IS_NEW_FOR {

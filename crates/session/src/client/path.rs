@@ -19,6 +19,8 @@ const CURRENT_WINDOW: Duration = Duration::from_millis(300);
 const STALE: Duration = Duration::from_millis(900);
 /// A packet is acknowledged within a round trip and this: acknowledgements wait for further packets, and timers are coarse.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(140);
+/// From this on a measured queue is one.
+const MEASURED_QUEUE: Duration = Duration::from_millis(25);
 /// Samples kept of the last moments.
 const SAMPLES: usize = 32;
 
@@ -46,6 +48,8 @@ pub struct PathState {
     pub counts: PathCounts,
     /// How long packets queue on the way; `None` if it was not measured within the last second.
     pub queueing: Option<Duration>,
+    /// For how long an acknowledgement has been missing; zero while they come.
+    pub overdue: Duration,
     /// The shortest round trip seen.
     pub least_round_trip: Option<Duration>,
 }
@@ -82,24 +86,21 @@ impl PathMonitor {
 
     pub(super) fn state(&self, now: Duration, generation: u32) -> PathState {
         let (counts, least_round_trip) = (self.counts, self.least_round_trip);
-        PathState { generation, counts, queueing: self.queueing(now), least_round_trip }
+        PathState { generation, counts, queueing: self.queueing(now), overdue: self.overdue(now), least_round_trip }
     }
 
-    /// How long packets queue on the way, if it was measured within the last second. An acknowledgement that stays away
-    /// is a measurement, too.
+    /// How long packets queue on the way, if it was measured within the last second. Where a queue was measured, an
+    /// acknowledgement that stays away shows that it grows; elsewhere it may be the path that is dead.
     fn queueing(&self, now: Duration) -> Option<Duration> {
-        let measured = self.delay.queueing(now);
+        let measured = self.delay.queueing(now)?;
+        Some(if measured >= MEASURED_QUEUE { measured.max(self.overdue(now)) } else { measured })
+    }
+
+    /// For how long an acknowledgement has been missing.
+    fn overdue(&self, now: Duration) -> Duration {
         let expected = self.least_round_trip.map(|round_trip| round_trip + ACKNOWLEDGED_WITHIN);
-        let overdue = self
-            .outstanding
-            .front()
-            .zip(expected)
-            .map(|(oldest, expected)| now.saturating_sub(oldest.at).saturating_sub(expected));
-        match (measured, overdue) {
-            (Some(measured), Some(overdue)) => Some(measured.max(overdue)),
-            (None, Some(overdue)) if !overdue.is_zero() => Some(overdue),
-            (measured, _) => measured,
-        }
+        let overdue = self.outstanding.front().zip(expected);
+        overdue.map_or(Duration::ZERO, |(oldest, expected)| now.saturating_sub(oldest.at).saturating_sub(expected))
     }
 
     /// A packet left. Numbers wrap.
@@ -328,6 +329,7 @@ mod tests {
             path.sent(ms(400), n, 100);
         }
         assert!(path.outstanding.len() <= OUTSTANDING);
-        assert!(path.queueing(ms(5_000)) > Some(ms(4_000)), "nothing is acknowledged");
+        assert_eq!(path.queueing(ms(5_000)), None, "too long ago");
+        assert!(path.overdue(ms(5_000)) > ms(4_000), "nothing is acknowledged");
     }
 }
