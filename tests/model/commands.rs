@@ -258,7 +258,8 @@ impl World {
         }
         // A silent link is probed every ten seconds at most and stalled after four more; three answers, asked for at most
         // 750 ms apart, make it sound again.
-        self.run(Duration::from_millis(if keep_stalls { 15_000 } else { 4_000 }), COARSE_TICK);
+        let stays_stalled = keep_stalls && !self.net.stalled.is_empty();
+        self.run(Duration::from_millis(if stays_stalled { 15_000 } else { 2_500 }), COARSE_TICK);
         let since = self.now;
         while !self.is_settled() {
             if self.now > since + SETTLES_WITHIN {

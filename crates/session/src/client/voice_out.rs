@@ -29,8 +29,16 @@ const CLOSE_WITHOUT_FRAME: Duration = Duration::from_millis(60);
 #[derive(Clone, Debug)]
 pub(super) struct Recent<P> {
     at: Duration,
+    /// In which session: in another, its targets that are clients are others.
+    session: Option<SessionId>,
     address: FrameAddress<P>,
     frame: Bytes,
+}
+
+impl<P> Recent<P> {
+    fn names_clients(&self) -> bool {
+        self.address.targets.iter().any(|(target, _)| matches!(target, VoiceTarget::Client(_)))
+    }
 }
 
 /// A frame of the microphone, and what goes with it to those who can make use of it.
@@ -172,7 +180,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
             self.recent.pop_front();
         }
         let Speech { address, .. } = speech;
-        self.recent.push_back(Recent { at: now, address, frame: spoken.frame.clone() });
+        let session = self.joined_view().map(View::session);
+        self.recent.push_back(Recent { at: now, session, address, frame: spoken.frame.clone() });
         reached
     }
 
@@ -345,6 +354,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             .recent
             .iter()
             .filter(|recent| now <= recent.at + RESCUE_AGE && sequences.contains(&recent.address.sequence))
+            .filter(|recent| recent.session == Some(session) || !recent.names_clients())
             .cloned()
             .collect();
         for Recent { address, frame, .. } in lost {
