@@ -48,7 +48,8 @@ pub enum Command {
 /// For `join`.
 #[derive(Args, Debug)]
 pub struct JoinArguments {
-    /// The room's name, or a link to it, such as https://voice.example.org/r/lobby.
+    /// The room's name, or a link to it.
+    #[arg(help = "The room's name, or a link to it, such as https://voice.example.org/r/lobby")]
     pub room: String,
 
     #[command(flatten)]
@@ -218,9 +219,13 @@ pub struct StayArguments {
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
 
-    /// Reach the server through this proxy: http://[user:password@]host:port, socks5h://…, or "none" [default: what
-    /// https_proxy, http_proxy, all_proxy and no_proxy say, except on this machine and in private networks].
-    #[arg(long, value_name = "URL")]
+    /// Reach the server through this proxy, or through none.
+    #[arg(
+        long,
+        value_name = "URL",
+        help = "Reach the server through this proxy: http://[user:password@]host:port, socks5h://…, or \"none\" [default: \
+                what https_proxy, http_proxy, all_proxy and no_proxy say, except on this machine and in private networks]"
+    )]
     pub proxy: Option<String>,
 }
 
