@@ -479,7 +479,7 @@ typedef struct vm_options {
   // A file with certificates (PEM) to trust beside those the system trusts: the server's own, or its authority's; none if
   // empty.
   struct vm_string extra_root_pem;
-  // The proxy to the server: http://[user:password@]host:port, https://, socks5:// or socks5h://, or "none"; what the
+  // The proxy to the server: `http://user:password@host:port`, https, socks5 or socks5h, or "none"; what the
   // environment names (https_proxy, http_proxy, all_proxy, no_proxy) if empty.
   struct vm_string proxy;
   // The room's password, at most 128 bytes, checked by the server: whoever comes into an empty room decides it. None if
