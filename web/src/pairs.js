@@ -76,6 +76,8 @@ class Pair {
   /** A new attempt is due: this machine's path has changed, or what was said of the last one did not arrive. */
   renew = false;
   signaledAt = -Infinity;
+  /** @type {{attempt: number, askAt: number} | null} an offer that came too soon after the last: it is asked for again */
+  ignored = null;
 
   /** @param {number} now */
   constructor(now) {
@@ -138,6 +140,12 @@ export class Pairs {
         this.#renew(now, peer, pair);
         continue;
       }
+      if (pair.ignored && now >= pair.ignored.askAt) {
+        pair.attempt = Math.max(pair.attempt, pair.ignored.attempt);
+        pair.ignored = null;
+        this.#askForOffer(now, peer, pair);
+        continue;
+      }
       const isAwaited = pair.askedBeyond && now >= pair.offeredAt + REQUEST_INTERVAL_MS;
       if ((pair.isLinked || now < pair.nextAttemptAt) && !isAwaited) continue;
       if (this.mesh.config.peer < peer) this.#offer(now, peer, pair);
@@ -159,8 +167,13 @@ export class Pairs {
       if (offers && isNew && isFree && now >= pair.offeredAt + REQUEST_INTERVAL_MS) this.#offer(now, from, pair);
     } else if (signal.kind === 'offer') {
       // A peer that offers without end would have us open links without end.
-      if (offers || attempt <= pair.attempt || now < pair.offeredAt + OFFER_INTERVAL_MS) return;
+      if (offers || attempt <= pair.attempt) return;
+      if (now < pair.offeredAt + OFFER_INTERVAL_MS) {
+        pair.ignored = { attempt, askAt: pair.offeredAt + OFFER_INTERVAL_MS };
+        return;
+      }
       pair.attempt = attempt;
+      pair.ignored = null;
       pair.offeredAt = now;
       this.#closeOpening(now, pair);
       this.#open(now, pair, new Link(from, attempt, now), 'answer');
