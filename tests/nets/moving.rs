@@ -61,7 +61,7 @@ const CASES: Table<Change> = Table {
         ),
         (
             "symmetric router restarts in 3 s",
-            Change { nats: (Nat::Symmetric, Nat::FullCone), ..change(restart_router, 5.0, 5.0) },
+            Change { nats: (Nat::Symmetric, Nat::FullCone), ..change(restart_router, 4.0, 5.0) },
         ),
         ("cable unplugged for 3 s", change(|lab, ada| unplug(lab, ada, 3.0), 4.0, 5.0)),
         ("cable unplugged for 3 s, relayed", relayed(|lab, ada| unplug(lab, ada, 3.0), 4.0)),

@@ -86,6 +86,8 @@ export class Liveness {
     const quietMs = inUse ? QUIET_IN_USE_MS : QUIET_MS;
     const due = now >= this.heardAt + quietMs || (inUse && now >= this.#askedAt + ASK_IN_USE_MS);
     const ask = first ? now >= this.#askedAt + ASK_AGAIN_MS : due;
-    return { ask, beside: unansweredMs >= BESIDE_AFTER_MS };
+    // Nothing at all has come for as long.
+    const isMute = now >= this.heardAt + BESIDE_AFTER_MS;
+    return { ask, beside: unansweredMs >= (isMute ? ANSWER_LIMIT_MS : BESIDE_AFTER_MS) };
   }
 }

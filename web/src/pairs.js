@@ -16,6 +16,8 @@ const FIRST_RETRY_MS = 1000;
 const LONGEST_RETRY_MS = 60_000;
 const REPLACE_INTERVAL_MS = 5000;
 const REQUEST_INTERVAL_MS = 2000;
+/** A request for an offer is repeated so many times, until an offer comes. */
+const REQUEST_REPEATS = 3;
 const OFFER_INTERVAL_MS = 500;
 const ASK_AFTER_MS = 5000;
 const LINGER_MS = 2000;
@@ -73,9 +75,10 @@ class Pair {
   offeredAt = -Infinity;
   /** The other side will not answer the attempt under way, and wants the next. */
   askedBeyond = false;
-  /** A new attempt is due: this machine's path has changed, or what was said of the last one did not arrive. */
+  /** A new attempt is due: this machine's path has changed, or what was said of the last one may not have arrived. */
   renew = false;
-  signaledAt = -Infinity;
+  /** @type {{attempt: number, repeats: number} | null} an offer beyond this attempt was asked for and has not come */
+  requested = null;
   /** @type {{attempt: number, askAt: number} | null} an offer that came too soon after the last: it is asked for again */
   ignored = null;
 
@@ -97,8 +100,6 @@ class Pair {
 export class Pairs {
   /** @type {Map<string, Pair>} */
   #pairs = new Map();
-  /** As of the last tick. */
-  #now = 0;
 
   /** @param {Mesh} mesh */
   constructor(mesh) {
@@ -126,7 +127,6 @@ export class Pairs {
 
   /** @param {number} now */
   tick(now) {
-    this.#now = now;
     for (const link of [...this.all()]) {
       if (link.state === 'lingering' && now >= link.lingersUntil) this.#close(now, link);
     }
@@ -141,15 +141,24 @@ export class Pairs {
         continue;
       }
       if (pair.ignored && now >= pair.ignored.askAt) {
-        pair.attempt = Math.max(pair.attempt, pair.ignored.attempt);
+        const { attempt } = pair.ignored;
+        pair.attempt = Math.max(pair.attempt, attempt);
         pair.ignored = null;
-        this.#askForOffer(now, peer, pair);
+        this.#askForOffer(now, peer, pair, attempt);
+        continue;
+      }
+      const { requested } = pair;
+      if (requested && requested.repeats < REQUEST_REPEATS && now >= pair.askedAt + REQUEST_INTERVAL_MS) {
+        // The request, or the offer, may have been lost.
+        requested.repeats += 1;
+        pair.askedAt = now;
+        this.mesh.signaling.send(signalTo(peer, requested.attempt, { kind: 'request-offer' }));
         continue;
       }
       const isAwaited = pair.askedBeyond && now >= pair.offeredAt + REQUEST_INTERVAL_MS;
       if ((pair.isLinked || now < pair.nextAttemptAt) && !isAwaited) continue;
       if (this.mesh.config.peer < peer) this.#offer(now, peer, pair);
-      else if (now >= pair.askedAt + ASK_AFTER_MS) this.#askForOffer(now, peer, pair);
+      else if (now >= pair.askedAt + ASK_AFTER_MS) this.#askForOffer(now, peer, pair, pair.attempt);
     }
   }
 
@@ -166,14 +175,19 @@ export class Pairs {
       const isFree = pair.askedBeyond || !pair.isOpening;
       if (offers && isNew && isFree && now >= pair.offeredAt + REQUEST_INTERVAL_MS) this.#offer(now, from, pair);
     } else if (signal.kind === 'offer') {
+      if (offers) return;
+      if (attempt <= pair.attempt) {
+        this.#offeredAgain(now, from, pair);
+        return;
+      }
       // A peer that offers without end would have us open links without end.
-      if (offers || attempt <= pair.attempt) return;
       if (now < pair.offeredAt + OFFER_INTERVAL_MS) {
         pair.ignored = { attempt, askAt: pair.offeredAt + OFFER_INTERVAL_MS };
         return;
       }
       pair.attempt = attempt;
       pair.ignored = null;
+      pair.requested = null;
       pair.offeredAt = now;
       this.#closeOpening(now, pair);
       this.#open(now, pair, new Link(from, attempt, now), 'answer');
@@ -185,8 +199,6 @@ export class Pairs {
 
   /** What a link wants its other end to know. @param {string} peer @param {number} generation @param {Signal} signal */
   linkSignal(peer, generation, signal) {
-    const pair = this.#pairs.get(peer);
-    if (pair?.links.has(generation)) pair.signaledAt = this.#now;
     if (this.get(peer, generation) && this.mesh.signaling.isJoined) {
       this.mesh.signaling.send(signalTo(peer, generation, signal));
     }
@@ -198,7 +210,10 @@ export class Pairs {
     if (!link || link.state !== 'opening') return;
     link.state = 'open';
     link.health = new Health(now);
-    this.#pair(now, peer).failures = 0;
+    const pair = this.#pair(now, peer);
+    pair.failures = 0;
+    // A request that crossed the offer is answered by it.
+    pair.askedBeyond = false;
     this.#sendHandshake(now, link);
     this.mesh.session.refreshRoutes(now);
   }
@@ -285,10 +300,14 @@ export class Pairs {
     }
   }
 
-  /** What was said since then did not arrive. @param {number} now @param {number} since */
-  renewUnreached(now, since) {
+  /**
+   * Another connection to the server is in use: what was said on the former one, by either side, may not have arrived. The
+   * attempts that it was about are made anew.
+   * @param {number} now
+   */
+  renewUnsettled(now) {
     for (const pair of this.#pairs.values()) {
-      if (pair.signaledAt <= since) continue;
+      if (!pair.isOpening && !pair.requested) continue;
       pair.renew = true;
       pair.nextAttemptAt = now;
     }
@@ -300,10 +319,20 @@ export class Pairs {
       this.#offer(now, peer, pair);
       return;
     }
-    // One beyond whatever was under way, which this side does not answer any more.
-    pair.attempt = Math.min(pair.attempt + 1, 0xffffffff);
     this.#closeOpening(now, pair);
-    this.#askForOffer(now, peer, pair);
+    // One beyond whatever was under way, which this side does not answer any more. An offer of that number that crosses the
+    // request is as good.
+    this.#askForOffer(now, peer, pair, Math.min(pair.attempt + 1, 0xffffffff));
+  }
+
+  /**
+   * An offer of a number that is known already. If the attempt of that number is not under way, the offerer has given this peer
+   * up meanwhile and counts anew: it is told where to go on.
+   * @param {number} now @param {string} peer @param {Pair} pair
+   */
+  #offeredAgain(now, peer, pair) {
+    if (pair.isOpening || pair.requested || now < pair.askedAt + REQUEST_INTERVAL_MS) return;
+    this.#askForOffer(now, peer, pair, pair.attempt);
   }
 
   /** Another attempt takes the place of those under way. @param {number} now @param {Pair} pair */
@@ -346,11 +375,11 @@ export class Pairs {
     this.#open(now, pair, new Link(peer, pair.attempt, now), 'offer');
   }
 
-  /** @param {number} now @param {string} peer @param {Pair} pair */
-  #askForOffer(now, peer, pair) {
+  /** @param {number} now @param {string} peer @param {Pair} pair @param {number} attempt */
+  #askForOffer(now, peer, pair, attempt) {
     pair.askedAt = now;
-    pair.signaledAt = now;
-    this.mesh.signaling.send(signalTo(peer, pair.attempt, { kind: 'request-offer' }));
+    pair.requested = { attempt, repeats: 0 };
+    this.mesh.signaling.send(signalTo(peer, attempt, { kind: 'request-offer' }));
   }
 
   /** @param {number} now @param {Pair} pair @param {Link} link @param {'offer' | 'answer'} role */
@@ -403,12 +432,14 @@ export class Pairs {
     }
     const pair = this.#pair(now, peer);
     if (!this.mesh.signaling.isJoined || !this.#mayLink(peer) || pair.isOpening) return;
+    // Another link is in use already.
+    if ([...pair.links.values()].some((other) => other.generation > link.generation && other.state === 'open')) return;
     if (this.mesh.config.peer < peer) {
       if (now < pair.nextAttemptAt) return;
       pair.nextAttemptAt = now + REPLACE_INTERVAL_MS;
       this.#offer(now, peer, pair);
     } else if (now >= pair.askedAt + REPLACE_INTERVAL_MS) {
-      this.#askForOffer(now, peer, pair);
+      this.#askForOffer(now, peer, pair, pair.attempt);
     }
   }
 }

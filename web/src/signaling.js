@@ -368,7 +368,6 @@ export class Signaling {
     const { mesh } = this;
     const isSame = joined.session === mesh.roster.session && joined.client === mesh.roster.own?.client;
     const texts = this.#texts;
-    const unreachedSince = this.#liveness?.answered ?? now;
     this.#beside.joining = null;
     if (!joined.taken_over || !isSame) mesh.session.disconnected(now);
     this.#closeAll();
@@ -383,7 +382,7 @@ export class Signaling {
     this.#enter(now, joined);
     for (const { packet } of texts) this.sendPacket(packet, true);
     mesh.session.resumed();
-    mesh.pairs.renewUnreached(now, unreachedSince);
+    mesh.pairs.renewUnsettled(now);
     mesh.pairs.tick(now);
   }
 
@@ -403,6 +402,7 @@ export class Signaling {
     const wasAway = this.hasJoined;
     this.#enter(now, joined);
     this.mesh.emit({ type: 'joined', again: wasAway, others: joined.peers.length });
+    this.mesh.pairs.renewUnsettled(now);
     this.mesh.pairs.tick(now);
   }
 

@@ -18,12 +18,14 @@ for (const { name, role, until, given, expected } of cases) {
   test(`attempts: ${name}`, () => {
     const other = role === 'offers' ? 'ffffffff-ffff-8fff-8fff-ffffffffffff' : '00000000-0000-8000-8000-000000000000';
     let now = START;
+    // The connection that was opened last, and the one in use.
+    let [opened, socket] = [0, 0];
     /** @type {[number, string, number][]} */
     const done = [];
     const note = (/** @type {string} */ what, /** @type {number} */ attempt) => done.push([now - START, what, attempt]);
     /** @type {import('../src/mesh.js').Carrier} */
     const carrier = {
-      openSocket() {},
+      openSocket(generation) { opened = generation; },
       closeSocket() {},
       sendText(generation, text) {
         const message = JSON.parse(text);
@@ -38,16 +40,20 @@ for (const { name, role, until, given, expected } of cases) {
     };
     const config = { room: 'r', name: 'this', peer: YOU, proof: YOU, run: 1, capabilities, metadata: {}, firstSequence: 1 };
     const mesh = new Mesh(config, carrier, () => {}, () => 0.5);
-    const say = (/** @type {object} */ message, generation = 1) =>
+    const say = (/** @type {object} */ message, generation = socket) =>
       queue.push(() => mesh.signaling.text(now, generation, JSON.stringify(message)));
     /** @type {(() => void)[]} */
     const queue = [];
     const drain = () => { while (queue.length > 0) queue.shift()?.(); };
-    mesh.signaling.start(now);
-    mesh.signaling.opened(now, 1);
     const peers = [{ peer: other, client: 1, run: 1, name: '', metadata: {}, capabilities, order: 1 }];
     const roster = { version: 1, hash: '0000000000000000' };
-    say({ type: 'joined', you: YOU, client: 2, session: 5, room: 'r', peers, order: 2, roster });
+    const join = () => {
+      socket = opened;
+      mesh.signaling.opened(now, socket);
+      say({ type: 'joined', you: YOU, client: 2, session: 5, room: 'r', peers, order: 2, roster });
+    };
+    mesh.signaling.start(now);
+    join();
     drain();
     const steps = [...given];
     for (; now <= START + until; now += TICK_MS) {
@@ -56,6 +62,8 @@ for (const { name, role, until, given, expected } of cases) {
         if (what === 'open') mesh.pairs.linkOpen(now, other, attempt);
         else if (what === 'failed' || what === 'broken') mesh.pairs.linkClosed(now, other, attempt, false);
         else if (what === 'path') mesh.pathChanged(now);
+        else if (what === 'closed') mesh.signaling.closed(now, socket, 'it is gone');
+        else if (what === 'joined') join();
         else say({ type: 'signal', from: other, attempt, signal: what === 'offer' ? { kind: what, sdp: 'v=0' } : { kind: what } });
       }
       drain();

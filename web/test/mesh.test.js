@@ -340,9 +340,9 @@ test('a connection that dies in silence is found by asking, and what was written
   const { world, ada, bo } = relayedPair();
   ada.socketsDie();
   ada.mesh.session.sendText(world.now, 'are you there?', { group: 'Global' });
-  talk(world, [ada], 1900);
+  talk(world, [ada], 1600);
   assert.equal(ada.route(bo), 'none', 'nothing comes through, and that is shown');
-  talk(world, [ada], 1500);
+  talk(world, [ada], 1800);
   assert.equal(ada.route(bo), 'relayed');
   assert.deepEqual(bo.texts, [['Global', 'are you there?']]);
   ada.mesh.session.joinGroup('red');

@@ -37,7 +37,16 @@ struct Case {
 }
 
 /// What the mesh did, by the time at which it did.
-type Log = Rc<RefCell<(u64, Vec<(u64, String, u32)>, Vec<String>)>>;
+type Log = Rc<RefCell<Done>>;
+
+#[derive(Debug, Default)]
+struct Done {
+    now: u64,
+    noted: Vec<(u64, String, u32)>,
+    texts: Vec<String>,
+    /// The number of the connection that was opened last.
+    socket: u32,
+}
 
 #[derive(Debug)]
 struct Recorder(Log);
@@ -45,20 +54,23 @@ struct Recorder(Log);
 impl Recorder {
     fn note(&self, what: &str, attempt: u32) {
         let mut log = self.0.borrow_mut();
-        let now = log.0;
-        log.1.push((now, what.to_owned(), attempt));
+        let now = log.now;
+        log.noted.push((now, what.to_owned(), attempt));
     }
 }
 
 impl Carrier for Recorder {
-    fn open_socket(&mut self, _: u32) {}
+    fn open_socket(&mut self, generation: u32) {
+        self.0.borrow_mut().socket = generation;
+    }
+
     fn close_socket(&mut self, _: u32) {}
 
     fn send_text(&mut self, _: u32, text: String) {
         if let Ok(ClientMessage::Signal { attempt, signal: Signal::RequestOffer, .. }) = decode_client(&text) {
             self.note("request-offer", attempt);
         }
-        self.0.borrow_mut().2.push(text);
+        self.0.borrow_mut().texts.push(text);
     }
 
     fn ping(&mut self, _: u32, _: u16) {}
@@ -82,7 +94,10 @@ impl Carrier for Recorder {
 struct World {
     mesh: Mesh<Recorder>,
     log: Log,
+    you: PeerId,
     other: PeerId,
+    /// The connection whose events count.
+    socket: u32,
 }
 
 fn info(peer: PeerId, client: u16) -> PeerInfo {
@@ -125,8 +140,16 @@ impl World {
         let other: PeerId = serde_json::from_value(other.into()).expect("an id");
         let mut mesh = Mesh::new(config, Recorder(log.clone()));
         mesh.connect(Duration::ZERO, ()).expect("it begins");
-        let mut world = Self { mesh, log, other };
-        world.socket(SocketEvent::Open);
+        let mut world = Self { mesh, log, you, other, socket: 0 };
+        world.join();
+        world
+    }
+
+    /// The connection that was opened last is open, and its join is answered as a first one.
+    fn join(&mut self) {
+        self.socket = self.log.borrow().socket;
+        self.socket(SocketEvent::Open);
+        let (you, other) = (self.you, self.other);
         let own = info(you, 2);
         let peers = vec![info(other, 1)];
         let joined = Joined {
@@ -143,17 +166,16 @@ impl World {
             room_metadata: Metadata::new(),
             taken_over: None,
         };
-        world.socket(SocketEvent::Text(ServerMessage::Joined(joined).to_json()));
-        world
+        self.socket(SocketEvent::Text(ServerMessage::Joined(joined).to_json()));
     }
 
     fn now(&self) -> Duration {
-        Duration::from_millis(self.log.borrow().0)
+        Duration::from_millis(self.log.borrow().now)
     }
 
     fn socket(&mut self, event: SocketEvent) {
         let now = self.now();
-        self.mesh.handle(now, CarrierEvent::Socket { generation: 1, event });
+        self.mesh.handle(now, CarrierEvent::Socket { generation: self.socket, event });
     }
 
     fn given(&mut self, what: &str, attempt: u32) {
@@ -165,6 +187,8 @@ impl World {
             "open" => link_event(LinkEvent::Open),
             "failed" => link_event(LinkEvent::Closed(CloseReason::OpenTimeout)),
             "broken" => link_event(LinkEvent::Closed(CloseReason::Lost)),
+            "closed" => self.socket(SocketEvent::Closed("it is gone".to_owned())),
+            "joined" => self.join(),
             "path" => self.mesh.handle(now, CarrierEvent::Path(PathChange::Changed)),
             "request-offer" | "offer" => {
                 let sdp = "v=0".to_owned();
@@ -177,13 +201,31 @@ impl World {
 
     /// The server answers what it is asked, at once.
     fn answer(&mut self) {
-        let said = std::mem::take(&mut self.log.borrow_mut().2);
+        let said = std::mem::take(&mut self.log.borrow_mut().texts);
         for text in said {
             if let Ok(ClientMessage::Ping { token }) = decode_client(&text) {
                 self.socket(SocketEvent::Text(ServerMessage::Pong { token }.to_json()));
             }
         }
     }
+}
+
+/// The old link of a pair goes on for a while, and its health is judged until it is closed.
+#[test]
+fn a_link_that_was_replaced_is_not_replaced_again() {
+    let mut world = World::new("offers");
+    let old = LinkId { peer: world.other, generation: 1 };
+    world.given("open", 1);
+    for (at, opened) in [(6_000, Some(2)), (12_000, None)] {
+        world.log.borrow_mut().now = at;
+        let now = world.now();
+        world.mesh.replace_link(now, old);
+        if let Some(attempt) = opened {
+            world.given("open", attempt);
+        }
+    }
+    let offers: Vec<u32> = world.log.borrow().noted.iter().map(|(.., attempt)| *attempt).collect();
+    assert_eq!(offers, [1, 2]);
 }
 
 /// proves: B-16
@@ -195,7 +237,7 @@ fn attempts_follow_the_scripted_cases() {
         let mut world = World::new(&case.role);
         let mut given = case.given.iter().peekable();
         for now in (0..=case.until).step_by(usize::try_from(TICK).expect("small")) {
-            world.log.borrow_mut().0 = now;
+            world.log.borrow_mut().now = now;
             while let Some((_, what, attempt)) = given.next_if(|(at, ..)| *at <= now) {
                 world.given(what, *attempt);
             }
@@ -215,7 +257,7 @@ fn attempts_follow_the_scripted_cases() {
         let done: Vec<_> = world
             .log
             .borrow()
-            .1
+            .noted
             .iter()
             .filter(|(_, what, attempt)| what != "close" || !ended.contains(attempt))
             .cloned()

@@ -209,10 +209,12 @@ impl Ended {
         let until = self.last_status_at().min(other.last_status_at()) - TAIL_S;
         let of_other = |event: &&Event| event.json["name"] == other.name.as_str();
         let changes = self.events.iter().filter(of_other).filter(|event| event.json["event"] == "route-changed");
+        // Who leaves first changes the other's route.
         let routes: Vec<(f64, String)> = changes
+            .filter(|event| CLOCK.at(event.at) < until)
             .map(|event| (CLOCK.at(event.at), event.json["route"].as_str().unwrap_or_default().to_owned()))
             .collect();
-        let before_end = routes.iter().rev().find(|(at, _)| *at < until);
+        let before_end = routes.last();
         Exchange {
             heard: listen(spoken, &self.heard, from, until),
             concealed: self.concealed(&other.name, from, until),

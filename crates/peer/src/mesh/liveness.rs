@@ -21,7 +21,8 @@ const ASK_IN_USE: Duration = Duration::from_secs(2);
 const IN_USE: Duration = Duration::from_secs(2);
 /// A server that has not answered for this long is not counted on.
 const ANSWER_LIMIT: Duration = Duration::from_millis(1500);
-/// After this another connection is opened beside …
+/// After this without an answer another connection is opened beside, and after [`ANSWER_LIMIT`] if nothing at all has come for
+/// this long, …
 const BESIDE_AFTER: Duration = Duration::from_secs(2);
 /// … or up to so much later, so that not everyone comes back at the same moment.
 const BESIDE_SPREAD: Duration = Duration::from_millis(500);
@@ -116,6 +117,12 @@ impl Liveness {
     /// For how long a question has had no answer. What else comes is none: only one direction may work.
     fn unanswered_for(&self, now: Duration) -> Duration {
         self.pings.front().map_or(Duration::ZERO, |ping| now.saturating_sub(ping.at))
+    }
+
+    fn wants_another(&self, now: Duration) -> bool {
+        let unanswered_for = self.unanswered_for(now);
+        let is_mute = now >= self.heard_at + BESIDE_AFTER;
+        unanswered_for >= if is_mute { ANSWER_LIMIT } else { BESIDE_AFTER }
     }
 
     fn wants_question(&self, now: Duration) -> bool {
@@ -298,7 +305,7 @@ impl<C: Carrier> Mesh<C> {
         now < self.path.links_stale_until
     }
 
-    pub(super) fn server_is_reached(&self) -> bool {
+    pub(crate) fn server_is_reached(&self) -> bool {
         match &self.socket {
             Socket::Joined { liveness, .. } => !self.path.is_lost && !liveness.is_silent,
             Socket::Stopped | Socket::Waiting { .. } | Socket::Opening { .. } | Socket::Joining { .. } => true,
@@ -311,14 +318,6 @@ impl<C: Carrier> Mesh<C> {
                 liveness.is_unsupported || liveness.answered.is_some_and(|answered| answered >= since)
             }
             Socket::Stopped | Socket::Waiting { .. } | Socket::Opening { .. } | Socket::Joining { .. } => false,
-        }
-    }
-
-    /// When the server was last known to get what is sent to it.
-    pub(super) fn answered_at(&self) -> Option<Duration> {
-        match &self.socket {
-            Socket::Joined { liveness, .. } => liveness.answered,
-            Socket::Stopped | Socket::Waiting { .. } | Socket::Opening { .. } | Socket::Joining { .. } => None,
         }
     }
 
@@ -336,7 +335,7 @@ impl<C: Carrier> Mesh<C> {
                 let unanswered_for = liveness.unanswered_for(now);
                 liveness.is_silent = unanswered_for >= ANSWER_LIMIT;
                 round_trip = liveness.round_trip.unwrap_or_default();
-                self.beside.urgent_since.is_some() || unanswered_for >= BESIDE_AFTER
+                self.beside.urgent_since.is_some() || liveness.wants_another(now)
             }
         };
         if let Socket::Joined { liveness, .. } = &self.socket

@@ -23,6 +23,8 @@ const REPLACE_INTERVAL: Duration = Duration::from_secs(5);
 const REQUEST_INTERVAL: Duration = Duration::from_secs(2);
 /// An offer is answered at most this often; an honest offerer waits longer between two.
 const OFFER_INTERVAL: Duration = Duration::from_millis(500);
+/// A request for an offer is repeated after [`REQUEST_INTERVAL`] so many times, until an offer comes.
+const REQUEST_REPEATS: u32 = 3;
 /// An answerer without a link asks for an offer after this.
 const ASK_AFTER: Duration = Duration::from_secs(5);
 /// A link that was replaced is closed after this, for what is still under way on it.
@@ -40,15 +42,22 @@ pub(super) struct Pair {
     /// When the last offer was made or answered.
     offered_at: Option<Duration>,
     asked_at: Duration,
+    /// An offer that was asked for and has not come.
+    requested: Option<Requested>,
     /// The other side will not answer the attempt under way, and wants the next.
     asked_beyond: bool,
     /// A new attempt is due as soon as the server can be spoken to: this machine's path has changed, or what was said of
-    /// the last attempt did not arrive.
+    /// the last attempt may not have arrived.
     renew: bool,
-    /// When something was last said of an attempt.
-    signaled_at: Duration,
     /// An offer that came too soon after the last: it is asked for again.
     ignored: Option<IgnoredOffer>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Requested {
+    /// The newest attempt that will not be answered any more.
+    attempt: u32,
+    repeats: u32,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -73,9 +82,9 @@ impl Pair {
             next_attempt_at: now,
             offered_at: None,
             asked_at: now,
+            requested: None,
             asked_beyond: false,
             renew: false,
-            signaled_at: now,
             ignored: None,
         }
     }
@@ -86,6 +95,12 @@ impl Pair {
 
     fn is_opening(&self) -> bool {
         self.links.values().any(|state| *state == LinkState::Opening)
+    }
+
+    /// Another link is in use already.
+    fn is_superseded(&self, attempt: u32) -> bool {
+        let later = self.links.iter().filter(|(number, _)| **number > attempt);
+        later.into_iter().any(|(_, state)| *state == LinkState::Open)
     }
 
     fn may_negotiate(&self, now: Duration, interval: Duration) -> bool {
@@ -132,9 +147,13 @@ impl<C: Carrier> Mesh<C> {
             }
             if let Some(IgnoredOffer { attempt, .. }) = pair.ignored.take_if(|ignored| now >= ignored.ask_at) {
                 pair.attempt = pair.attempt.max(attempt);
-                self.ask_for_offer(now, peer);
+                self.ask_for_offer(now, peer, attempt);
                 continue;
             }
+            if self.repeat_request(now, peer) {
+                continue;
+            }
+            let Some(pair) = self.pairs.get(&peer) else { continue };
             let is_awaited = pair.asked_beyond && pair.may_negotiate(now, REQUEST_INTERVAL);
             if pair.is_linked() && !is_awaited {
                 continue;
@@ -144,9 +163,25 @@ impl<C: Carrier> Mesh<C> {
                     self.offer(now, peer);
                 }
             } else if now >= pair.asked_at + ASK_AFTER && now >= pair.next_attempt_at {
-                self.ask_for_offer(now, peer);
+                let attempt = pair.attempt;
+                self.ask_for_offer(now, peer, attempt);
             }
         }
+    }
+
+    /// What was asked for and does not come is asked for again: the request, or the offer, may have been lost.
+    fn repeat_request(&mut self, now: Duration, peer: PeerId) -> bool {
+        let Some(pair) = self.pairs.get_mut(&peer) else { return false };
+        let asked_at = pair.asked_at;
+        let is_due = |requested: &&mut Requested| {
+            requested.repeats < REQUEST_REPEATS && now >= asked_at + REQUEST_INTERVAL
+        };
+        let Some(Requested { attempt, repeats }) = pair.requested.as_mut().filter(is_due) else { return false };
+        *repeats += 1;
+        pair.asked_at = now;
+        let attempt = *attempt;
+        self.send_signal(peer, attempt, Signal::RequestOffer);
+        true
     }
 
     /// What the other peer says about a link between the two.
@@ -179,12 +214,15 @@ impl<C: Carrier> Mesh<C> {
             }
             Signal::Offer { .. } => {
                 // A peer that offers without end would have us open links without end.
-                if !offers && attempt > pair.attempt && !pair.may_negotiate(now, OFFER_INTERVAL) {
+                if !offers && attempt <= pair.attempt {
+                    self.offered_again(now, from);
+                } else if !offers && !pair.may_negotiate(now, OFFER_INTERVAL) {
                     let ask_at = pair.offered_at.map_or(now, |at| at + OFFER_INTERVAL);
                     pair.ignored = Some(IgnoredOffer { attempt, ask_at });
-                } else if !offers && attempt > pair.attempt {
+                } else if !offers {
                     pair.attempt = attempt;
                     pair.ignored = None;
+                    pair.requested = None;
                     pair.offered_at = Some(now);
                     self.close_opening_links(from);
                     self.open_link(link, Role::Answer);
@@ -199,15 +237,27 @@ impl<C: Carrier> Mesh<C> {
         }
     }
 
+    /// An offer of a number that is known already. If the attempt of that number is not under way, the offerer has given this
+    /// peer up meanwhile and counts anew: it is told where to go on.
+    fn offered_again(&mut self, now: Duration, from: PeerId) {
+        let Some(pair) = self.pairs.get(&from) else { return };
+        if !pair.is_opening() && pair.requested.is_none() && now >= pair.asked_at + REQUEST_INTERVAL {
+            let attempt = pair.attempt;
+            self.ask_for_offer(now, from, attempt);
+        }
+    }
+
     pub(super) fn link_event(&mut self, now: Duration, link: MeshLink, event: LinkEvent) {
         let is_stale = self.is_stale_on_links(now);
         let Some(pair) = self.pairs.get_mut(&link.peer) else { return };
         let Some(state) = pair.links.get_mut(&link.generation) else { return };
         match event {
-            LinkEvent::Signal(signal) => self.send_signal(now, link.peer, link.generation, signal),
+            LinkEvent::Signal(signal) => self.send_signal(link.peer, link.generation, signal),
             LinkEvent::Open => {
                 *state = LinkState::Open;
                 pair.failures = 0;
+                // A request that crossed the offer is answered by it.
+                pair.asked_beyond = false;
                 self.tell_network(NetworkEvent::LinkUp(link));
             }
             LinkEvent::TurnFailed => self.turn_failed(),
@@ -261,7 +311,7 @@ impl<C: Carrier> Mesh<C> {
             return;
         }
         let Some(pair) = self.pairs.get_mut(&peer) else { return };
-        if pair.is_opening() {
+        if pair.is_opening() || pair.is_superseded(link.generation) {
             return;
         }
         if self.roster.you() < peer {
@@ -270,7 +320,8 @@ impl<C: Carrier> Mesh<C> {
                 self.offer(now, peer);
             }
         } else if now >= pair.asked_at + REPLACE_INTERVAL {
-            self.ask_for_offer(now, peer);
+            let attempt = pair.attempt;
+            self.ask_for_offer(now, peer, attempt);
         }
     }
 
@@ -308,8 +359,8 @@ impl<C: Carrier> Mesh<C> {
         if offers && pair.may_negotiate(now, REQUEST_INTERVAL) {
             self.offer(now, peer);
         } else if !offers && (by_program || now >= pair.asked_at + REQUEST_INTERVAL) {
-            pair.attempt = pair.attempt.saturating_add(1);
-            self.ask_for_offer(now, peer);
+            let beyond = pair.attempt.saturating_add(1);
+            self.ask_for_offer(now, peer, beyond);
         }
     }
 
@@ -336,9 +387,10 @@ impl<C: Carrier> Mesh<C> {
         }
     }
 
-    /// What was said since then did not arrive: the attempts that it was about are made anew.
-    pub(super) fn renew_unreached(&mut self, now: Duration, since: Duration) {
-        for pair in self.pairs.values_mut().filter(|pair| pair.signaled_at > since) {
+    /// Another connection to the server is in use: what was said on the former one, by either side, may not have arrived. The
+    /// attempts that it was about are made anew.
+    pub(super) fn renew_unsettled(&mut self, now: Duration) {
+        for pair in self.pairs.values_mut().filter(|pair| pair.is_opening() || pair.requested.is_some()) {
             pair.renew = true;
             pair.next_attempt_at = now;
         }
@@ -348,12 +400,11 @@ impl<C: Carrier> Mesh<C> {
         if self.roster.you() < peer {
             self.offer(now, peer);
         } else {
-            // One beyond whatever was under way, which this side does not answer any more.
-            if let Some(pair) = self.pairs.get_mut(&peer) {
-                pair.attempt = pair.attempt.saturating_add(1);
-            }
             self.close_opening_links(peer);
-            self.ask_for_offer(now, peer);
+            // One beyond whatever was under way, which this side does not answer any more. An offer of that number that
+            // crosses the request is as good.
+            let beyond = self.pairs.get(&peer).map_or(0, |pair| pair.attempt.saturating_add(1));
+            self.ask_for_offer(now, peer, beyond);
         }
     }
 
@@ -378,11 +429,11 @@ impl<C: Carrier> Mesh<C> {
         self.open_link(link, Role::Offer);
     }
 
-    fn ask_for_offer(&mut self, now: Duration, peer: PeerId) {
+    fn ask_for_offer(&mut self, now: Duration, peer: PeerId, attempt: u32) {
         let Some(pair) = self.pairs.get_mut(&peer) else { return };
         pair.asked_at = now;
-        let attempt = pair.attempt;
-        self.send_signal(now, peer, attempt, Signal::RequestOffer);
+        pair.requested = Some(Requested { attempt, repeats: 0 });
+        self.send_signal(peer, attempt, Signal::RequestOffer);
     }
 
     fn open_link(&mut self, link: MeshLink, role: Role) {
@@ -405,10 +456,7 @@ impl<C: Carrier> Mesh<C> {
         }
     }
 
-    fn send_signal(&mut self, now: Duration, to: PeerId, attempt: u32, signal: Signal) {
-        if let Some(pair) = self.pairs.get_mut(&to) {
-            pair.signaled_at = now;
-        }
+    fn send_signal(&mut self, to: PeerId, attempt: u32, signal: Signal) {
         if self.socket.is_joined() {
             self.say(&ClientMessage::Signal { to, attempt, signal });
         }

@@ -234,7 +234,6 @@ impl<C: Carrier> Mesh<C> {
             return;
         };
         tracing::info!("another connection to the server took over");
-        let unreached_since = self.answered_at().unwrap_or_default();
         self.carrier.close_socket(memory.generation);
         self.close_beside_but_joining();
         self.connection_renewed();
@@ -254,11 +253,11 @@ impl<C: Carrier> Mesh<C> {
         for packet in self.texts.take() {
             self.carrier.send_packet(generation, Reliability::Reliable, packet);
         }
+        self.renew_unsettled(now);
         self.set_roster(now, session, own, joined.peers, joined.roster);
         self.tell_owner(false);
         self.lobby_resumed(now, taken_over.metadata, joined.room_metadata);
         self.tell_network(NetworkEvent::Resumed);
-        self.renew_unreached(now, unreached_since);
         self.tick_links(now);
     }
 
@@ -422,6 +421,7 @@ impl<C: Carrier> Mesh<C> {
             others: joined.peers.len(),
             relay_only: joined.relay_only,
         });
+        self.renew_unsettled(now);
         self.set_roster(now, session, own, joined.peers, joined.roster);
         self.tell_owner(true);
         self.lobby_joined(now, joined.room_metadata);
