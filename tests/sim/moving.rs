@@ -174,6 +174,31 @@ fn a_server_that_was_dark_for_ten_seconds_is_used_again_within_a_second() {
     assert!(after[after.len() / 2] <= ms(1000) && after[after.len() - 1] <= ms(1300), "{after:?}");
 }
 
+/// Nothing of one peer gets anywhere any more, and no notice of the system tells it so. The server does not know yet.
+///
+/// proves: B-16
+#[test]
+fn a_peer_whose_network_is_gone_is_shown_as_such_at_both_ends() {
+    for relay_only in [true, false] {
+        for (seed, speaker) in [(1, 0), (2, 1)] {
+            let mut world = room(450 + seed, relay_only);
+            world.peers[0].speaking = speaker == 0;
+            world.peers[speaker].speaking = true;
+            world.run(2 * SECOND);
+            world.wires.borrow_mut().peers_cut.insert(0);
+            let shown = |world: &World| world.route(0, 1) == Route::None && world.route(1, 0) == Route::None;
+            let limit = if relay_only { 7 } else { 9 };
+            let after = world.run_until(limit * SECOND, "shown at both ends", shown);
+            println!("relay only {relay_only}, {speaker} speaks: shown after {after:?}");
+            assert_eq!(world.route(1, 2), world.route(2, 1), "the others reach each other");
+            assert_ne!(world.route(1, 2), Route::None);
+            world.wires.borrow_mut().peers_cut.clear();
+            let again = |world: &World| world.route(0, 1) != Route::None && world.route(1, 0) != Route::None;
+            world.run_until(6 * SECOND, "reached again", again);
+        }
+    }
+}
+
 /// proves: B-16
 #[test]
 fn a_hiccup_of_a_link_while_the_server_is_dark_costs_little_more_than_itself() {

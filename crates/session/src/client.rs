@@ -2,6 +2,7 @@
 //!
 //! Every call that may send takes the [`Network`]; events wait until [`Client::poll_event`] takes them.
 
+mod answering;
 mod bandwidth;
 mod data;
 mod event;
@@ -28,6 +29,7 @@ use crate::network::{DisconnectReason, Network, NetworkEvent, Reliability};
 use crate::route::{LinkMeans, Means, Route, RouteState};
 use crate::speaker::{Speaker, TargetOptions, TooManyTargets, VoiceTarget};
 use crate::stream::Stream;
+use answering::Answering;
 use pairs::Pairs;
 use path::RelayPath;
 use voice_out::{Bundling, Recent};
@@ -139,6 +141,7 @@ pub struct Client<P> {
     bundling: Bundling<P>,
     audience: Vec<AudienceMember<P>>,
     relay_path: RelayPath,
+    answering: Answering<P>,
     /// Whose speech is relayed although a link could carry it.
     relayed_by_choice: BTreeSet<Who<P>>,
     /// More is sent than the uplink carries, or was a moment ago.
@@ -176,6 +179,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             bundling: Bundling::default(),
             audience: Vec::new(),
             relay_path: RelayPath::new(),
+            answering: Answering::new(),
             relayed_by_choice: BTreeSet::new(),
             is_congested: false,
             events: VecDeque::new(),
@@ -294,6 +298,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
         self.retry_handshakes(now, net);
         self.care_for_links(now, net);
+        self.ask_relayed(now, net);
         self.close_targets(now, net);
         self.flush_late_bundles(now, net);
         if let Some(number) = self.relay_path.ping_due(now) {
@@ -404,6 +409,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.bundling = Bundling::default();
         self.audience.clear();
         self.relay_path = RelayPath::new();
+        self.answering.clear();
         self.relayed_by_choice.clear();
     }
 
@@ -498,7 +504,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
             for member in view.table.members().filter(|member| member.info.id != view.you) {
                 let who = self.who(net, view.session, member.info.id);
                 let prefer_relay = self.relayed_by_choice.contains(&who);
-                means.insert(who, Means { relay: true, prefer_relay, ..none });
+                let is_silent = who.peer().is_some_and(|peer| self.answering.is_silent(now, peer));
+                let server_answers = none.server_answers && !is_silent;
+                means.insert(who, Means { relay: true, server_answers, prefer_relay, ..none });
             }
         }
         for (id, link, _) in self.pairs.all_bound() {

@@ -30,6 +30,8 @@ const IS_NEW_FOR: Duration = Duration::from_millis(3_500);
 const REPEAT_PROBE: Duration = Duration::from_secs(1);
 /// A stalled link is asked this often at first, and less often the more probes have no answer.
 const STALLED_PROBE: Duration = Duration::from_millis(250);
+/// Speech that stopped this long ago without announcing a pause is asked after.
+const BROKEN_OFF: Duration = Duration::from_secs(1);
 /// A link from which nothing has come for this long since it was asked is stalled.
 const SILENT_AFTER: Duration = Duration::from_secs(4);
 /// So many answers in a row make a stalled link sound again.
@@ -60,6 +62,8 @@ pub(super) struct Health {
     next_token: u32,
     last_probe_at: Option<Duration>,
     heard_at: Duration,
+    /// When speech last came, if it did not say that a pause follows.
+    speech_at: Option<Duration>,
     made_at: Duration,
     /// When the first probe was sent since something last came.
     asked_since: Option<Duration>,
@@ -102,6 +106,7 @@ impl Health {
             next_token: 1,
             last_probe_at: None,
             heard_at: now,
+            speech_at: None,
             made_at: now,
             asked_since: None,
             progressed_at: now,
@@ -153,6 +158,11 @@ impl Health {
         self.asked_since = None;
     }
 
+    /// Speech came.
+    pub(super) fn spoke(&mut self, now: Duration, pause_follows: bool) {
+        self.speech_at = Some(now).filter(|_| !pause_follows);
+    }
+
     /// Everything up to the newest acknowledged frame is settled: what is missing in it was lost on the way, which is
     /// not a stall.
     pub(super) fn acknowledged(&mut self, now: Duration, ack: VoiceAck) {
@@ -171,6 +181,8 @@ impl Health {
         self.measured(now.saturating_sub(asked_at));
         self.unacked.retain(|sent| sent.at > asked_at);
         self.progressed_at = now;
+        // The link works: whoever spoke has fallen silent.
+        self.speech_at = None;
         if let Some(stall) = &mut self.stall {
             stall.answers += 1;
             if stall.answers >= ANSWERS_TO_RECOVER {
@@ -220,7 +232,7 @@ impl Health {
             ASK_INTERVAL * (1 << self.probes.len().min(4))
         } else if now < self.made_at + IS_NEW_FOR {
             FIRST_PROBES
-        } else if self.asked_since.is_some() {
+        } else if self.asked_since.is_some() || self.speech_at.is_some_and(|at| now >= at + BROKEN_OFF) {
             REPEAT_PROBE
         } else {
             IDLE_PROBE + self.turn
@@ -389,6 +401,30 @@ mod tests {
                 health.heard(now);
                 health.answered(now + ms(30), token);
             }
+        }
+    }
+
+    #[test]
+    fn speech_that_breaks_off_is_asked_after_and_a_pause_is_not() {
+        for (pause_follows, expected) in [(false, Some(9_000..=9_600)), (true, None)] {
+            let mut health = Health::new(ms(0), 0);
+            let mut stalled_at = None;
+            for now in (0..11_000).step_by(20) {
+                if (4_000..=4_200).contains(&now) {
+                    health.heard(ms(now));
+                    health.spoke(ms(now), pause_follows && now == 4_200);
+                }
+                let care = health.update(ms(now));
+                if let Some(token) = care.probe.filter(|_| now < 4_200) {
+                    health.heard(ms(now));
+                    health.answered(ms(now), token);
+                }
+                if care.stalled_now {
+                    stalled_at = Some(now);
+                }
+            }
+            assert_eq!(stalled_at.is_some(), expected.is_some(), "{stalled_at:?}");
+            assert!(expected.is_none_or(|range| stalled_at.is_some_and(|at| range.contains(&at))), "{stalled_at:?}");
         }
     }
 

@@ -78,16 +78,16 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 if view.table.member(client).is_none() || client == view.you {
                     return Err(Dropped::WrongSender);
                 }
+                if let Who::Peer(peer) = self.who(net, session, client) {
+                    self.answering.heard(now, peer);
+                }
                 if header.kind.is_voice() {
                     let from = net.peer_of(session, client).map_or(Who::Client(session, client), Who::Peer);
-                    return self.voice(
-                        now,
-                        packet,
-                        session,
-                        VoicePacket::decode(header.kind, body)?,
-                        from,
-                        Route::Relayed,
-                    );
+                    let voice = VoicePacket::decode(header.kind, body)?;
+                    if let Who::Peer(peer) = from {
+                        self.answering.spoke(now, peer, voice.ends_speech());
+                    }
+                    return self.voice(now, packet, session, voice, from, Route::Relayed);
                 }
                 let from = self.who(net, session, client);
                 if header.kind.is_data() {
@@ -155,10 +155,12 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
         let link = self.pairs.link_mut(id).ok_or(Dropped::Unexpected)?;
         link.health.heard(now);
+        self.answering.heard(now, id.peer);
         match header.kind {
             Kind::VoiceData | Kind::VoiceCopies => {
                 let voice = VoicePacket::decode(header.kind, body)?;
                 link.ack_due.received(now, voice.header.sequence);
+                link.health.spoke(now, voice.ends_speech());
                 let has_roster = net.peer_of(session, sender).is_some()
                     || !matches!(net.client_of(session, id.peer), crate::network::Naming::NoRoster);
                 let from = if has_roster { Who::Peer(id.peer) } else { Who::Client(session, sender) };

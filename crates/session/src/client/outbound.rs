@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_wire::limits::RELAY_DESTINATIONS;
-use voicemesh_wire::packet::{Kind, Probe, Relay, VoiceAck};
+use voicemesh_wire::packet::{ClockProbe, Kind, Probe, Relay, VoiceAck};
 use voicemesh_wire::{ClientId, SessionId};
 
 use super::event::Who;
 use super::health::Received;
 use super::view::View;
-use super::{Client, ClientError};
+use super::{Client, ClientError, Phase};
 use crate::network::{Destination, Network, Reliability};
 
 impl<P: Copy + Ord + Debug> Client<P> {
@@ -135,6 +135,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 link.health.set_congested(is_congested);
                 // What a full queue holds arrives, or was dropped for want of room: it is not sent again.
                 if !is_congested {
+                    link.path.forget_outstanding();
                     net.link_stalled(now, id);
                 }
                 stalled.push((id.peer, if is_congested { Vec::new() } else { unacknowledged }));
@@ -145,6 +146,26 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
         for (peer, sequences) in stalled {
             self.rescue(now, net, peer, sequences);
+        }
+    }
+
+    /// Asks those to whom speech is relayed, or could only be relayed, and from whom nothing comes. The answers count when they
+    /// arrive, as everything does that comes from a peer.
+    pub(super) fn ask_relayed<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+        if self.phase != Phase::Joined || !net.reaches_server() {
+            self.answering.excuse_all(now);
+            return;
+        }
+        let stalled = self.pairs.all_bound().filter(|(_, link, _)| link.health.is_stalled());
+        for (peer, heard_at) in stalled.map(|(id, link, _)| (id.peer, link.health.heard_at())).collect::<Vec<_>>() {
+            self.answering.stalled(now, peer, heard_at);
+        }
+        let asked_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
+        for peer in self.answering.questions(now, |peer| net.takes_reports(Some(peer))) {
+            let Some(client) = self.relay_address(net, peer) else { continue };
+            let Some(view) = self.joined_view() else { return };
+            let packet = ClockProbe { sender: view.you, asked_us }.encode(view.session).into();
+            self.relay(now, net, Reliability::Unreliable, &[client], &packet);
         }
     }
 

@@ -120,6 +120,11 @@ impl PathMonitor {
         self.outstanding.push_back(Outstanding { number, at: now, packets, bytes });
     }
 
+    /// The path is dead: what became of the last packets says nothing about it.
+    pub(super) fn forget_outstanding(&mut self) {
+        self.outstanding.clear();
+    }
+
     /// The receiver has `newest`, and of the packets before it those that `covers` says. `received_ms` is when the
     /// newest arrived by the receiver's clock, if it says so.
     pub(super) fn acknowledged(
@@ -301,6 +306,17 @@ mod tests {
             path.acknowledged(ms(n * 20 + 20 + way_back), n as u16, Some((n * 20 + 20) as u32), |_| true);
         }
         assert_eq!(path.queueing(ms(6_500)), Some(ms(0)));
+    }
+
+    #[test]
+    fn what_a_dead_path_swallowed_is_not_counted_as_lost() {
+        let mut path = PathMonitor::new();
+        run(&mut path, 0, 30, |_| 30, true);
+        let counts = path.counts;
+        path.forget_outstanding();
+        assert_eq!(path.overdue(ms(5_000)), ms(0));
+        path.acknowledged(ms(5_000), 29, None, |_| false);
+        assert_eq!(path.counts, counts);
     }
 
     #[test]

@@ -40,6 +40,11 @@ impl<'a> VoicePacket<'a> {
         })
     }
 
+    /// Nothing is said after it for now.
+    pub(super) fn ends_speech(&self) -> bool {
+        self.pause_follows || self.frame.is_empty()
+    }
+
     /// Frames that came before, or should have.
     fn copies(&self) -> impl Iterator<Item = Copy<'a>> {
         let bundled = self.bundled;

@@ -259,6 +259,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
             }
             if let Some(client) = remote.relay.filter(|_| route.uses_relay() || remote.link.is_none()) {
                 relayed.push((encoding, client));
+                if let Who::Peer(peer) = remote.who {
+                    self.answering.used(now, peer);
+                }
             }
         }
         let sequence = speech.address.sequence;
@@ -335,7 +338,10 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 net.acknowledges_voice(destination.link.peer)
             }) {
                 link.health.sent(now, sequence);
-                link.path.sent(now, sequence, packet.len());
+                // What a dead link loses is no congestion.
+                if link.health.dead_since().is_none() {
+                    link.path.sent(now, sequence, packet.len());
+                }
             }
         }
         unserved.iter().filter_map(|destination| self.relay_address(net, destination.link.peer)).collect()
