@@ -329,7 +329,7 @@ fn route_line(label: &str, route: Route) -> Line {
     match route {
         Route::Direct => line(Mood::Plain, format!("{label} is connected directly.")),
         Route::Relayed => line(Mood::Plain, format!("{label} is connected through the server.")),
-        Route::None => trouble(format!("{label} cannot be reached at the moment.")),
+        Route::None => trouble(format!("Nothing comes through between you and {label} at the moment.")),
     }
 }
 

@@ -33,7 +33,7 @@
 //! | `summary` | see below | last line; missing only if joining could not even begin |
 //!
 //! `summary`: `reason` (`quit`, `interrupted`, `duration`, `input-ended`, `refused`, `replaced`, `gave-up`, `failed`),
-//! `exit_code`, `you`, `mode`, `connected`, `muted`, `deafened`, `joined_ms`, `connected_ms` (both of the first time),
+//! `exit_code`, `you`, `mode`, `connected`, `server_answers` (while it does not, nothing is known to arrive through it), `muted`, `deafened`, `joined_ms`, `connected_ms` (both of the first time),
 //! `joins`, `frames_spoken`, `server_connection` (as `server-connected`, or `null` before the first), `recording`, `talking`, `microphone` (`level_dbfs`, `peak_dbfs`, `noise_floor_dbfs`,
 //! `clipping`, `speech_probability`, `sending`), `sending` (`bitrate_bps`, `worst_loss`, `copies`, `uplink_bps`,
 //! `frames_per_packet`, `uplink_estimate_bps` (null while no limit was met), `upload_too_slow`), and
@@ -170,6 +170,7 @@ fn situation(tally: &Tally, wanted: impl Fn(&Seen) -> bool) -> Map<String, Value
         "you": snapshot.you.map(|you| you.to_string()),
         "mode": snapshot.mode,
         "connected": snapshot.connected,
+        "server_answers": snapshot.server_answers,
         "muted": snapshot.muted,
         "deafened": snapshot.deafened,
         "joined_ms": tally.joined_at.map(millis),
@@ -434,6 +435,7 @@ mod tests {
             ("exit_code", json!(0)),
             ("mode", json!("client")),
             ("connected", json!(true)),
+            ("server_answers", json!(false)),
             ("joined_ms", json!(10.0)),
             ("connected_ms", json!(20.0)),
             ("joins", json!(1)),

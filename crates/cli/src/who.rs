@@ -32,6 +32,7 @@ pub fn lines(snapshot: &Snapshot, people: &People, name: &str, room: &str) -> Ve
 fn oneself(snapshot: &Snapshot, name: &str, room: &str) -> String {
     let (name, room) = (harmless(name), harmless(room));
     let state = if snapshot.connected { "connected to" } else { "not connected to" };
+    let silent = if snapshot.connected && !snapshot.server_answers { ", but the server does not answer" } else { "" };
     let muted = if snapshot.muted { ", muted" } else { "" };
     let deafened = if snapshot.deafened { ", deafened" } else { "" };
     let mode = if snapshot.mode.is_empty() { "none" } else { snapshot.mode };
@@ -39,14 +40,14 @@ fn oneself(snapshot: &Snapshot, name: &str, room: &str) -> String {
         true => format!(" This connection is {EXPOSED}."),
         false => String::new(),
     };
-    format!("You are {name}{muted}{deafened}; mode {mode}, {state} “{room}”.{exposed}")
+    format!("You are {name}{muted}{deafened}; mode {mode}, {state} “{room}”{silent}.{exposed}")
 }
 
 fn row(state: &PeerState, people: &People) -> [String; 5] {
     let route = match state.route {
         Route::Direct => "direct",
         Route::Relayed => "server",
-        Route::None => "none",
+        Route::None => "nothing comes through",
     };
     let round_trip = state.round_trip.map_or("–".to_owned(), short);
     let (heard, guessed) = (state.frames_heard, state.frames_concealed);
@@ -79,7 +80,14 @@ mod tests {
             ..state(2, "Cleo the Long")
         };
         let peers = vec![state(1, "Ben"), relayed];
-        let snapshot = Snapshot { connected: true, mode: "client", muted: true, peers, ..Snapshot::default() };
+        let snapshot = Snapshot {
+            connected: true,
+            server_answers: true,
+            mode: "client",
+            muted: true,
+            peers,
+            ..Snapshot::default()
+        };
         let people = people(&[(1, "Ben"), (2, "Cleo the Long")]);
         let expected = [
             "You are Ada, muted; mode client, connected to “lobby”.",
@@ -88,6 +96,15 @@ mod tests {
             "  Cleo the Long  server  –           0 / 0",
         ];
         assert_eq!(lines(&snapshot, &people, "Ada", "lobby"), expected);
+    }
+
+    #[test]
+    fn a_server_that_does_not_answer_and_people_whom_nothing_reaches_are_named() {
+        let peers = vec![PeerState { route: Route::None, round_trip: None, speaking: false, ..state(1, "Ben") }];
+        let snapshot = Snapshot { connected: true, mode: "client", peers, ..Snapshot::default() };
+        let lines = lines(&snapshot, &people(&[(1, "Ben")]), "Ada", "lobby");
+        assert_eq!(lines[0], "You are Ada; mode client, connected to “lobby”, but the server does not answer.");
+        assert!(lines[2].contains("nothing comes through"), "{}", lines[2]);
     }
 
     #[test]

@@ -488,6 +488,7 @@ impl Engine {
         let speaking = self.comms.speaking_status();
         let mut snapshot = Snapshot {
             connected: comms.connected,
+            server_answers: comms.connected && mesh.server_is_reached(),
             mode: match comms.mode {
                 voicemesh_engine::Mode::None => "none",
                 voicemesh_engine::Mode::Client => "client",

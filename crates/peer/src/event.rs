@@ -379,6 +379,8 @@ impl ServerConnection {
 pub struct Snapshot {
     /// Whether this peer is in the room's session.
     pub connected: bool,
+    /// Whether the server answers what it is asked. While it does not, nothing is known to arrive through it.
+    pub server_answers: bool,
     /// `none` or `client`.
     pub mode: &'static str,
     /// The own id, once known.

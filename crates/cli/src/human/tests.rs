@@ -91,7 +91,7 @@ fn which_route_each_has() {
     let route = |route| said(Event::RouteChanged { peer: peer(1), route });
     assert_eq!(route(Route::Direct), "Ben is connected directly.");
     assert_eq!(route(Route::Relayed), "Ben is connected through the server.");
-    assert_eq!(route(Route::None), "Ben cannot be reached at the moment.");
+    assert_eq!(route(Route::None), "Nothing comes through between you and Ben at the moment.");
 }
 
 #[test]

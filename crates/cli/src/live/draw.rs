@@ -101,7 +101,7 @@ fn header(screen: &Screen, columns: u16, palette: Palette) -> Line<'static> {
         false => String::new(),
     };
     let server = fit(if screen.exposed { "" } else { &server }, left - width(&room) - width(&exposed));
-    let mood = if screen.link == Link::Connected { Mood::Came } else { Mood::Trouble };
+    let mood = if screen.link == Link::Connected && !screen.is_server_silent { Mood::Came } else { Mood::Trouble };
     let line = Line::from(vec![
         Span::styled(room, Style::new().add_modifier(Modifier::BOLD)),
         Span::styled(exposed, palette.alarm()),
@@ -117,6 +117,7 @@ fn status(screen: &Screen) -> String {
     let clock = screen.seconds.map(|seconds| format!("  {}", crate::output::clock_of(seconds).trim_start()));
     let link = match screen.link {
         Link::Joining => "joining …".to_owned(),
+        Link::Connected if screen.is_server_silent => "server does not answer".to_owned(),
         Link::Connected => "connected".to_owned(),
         Link::Away { retry_s: 0 } => "server away, trying again …".to_owned(),
         Link::Away { retry_s } => format!("server away, trying again in {retry_s} s"),

@@ -36,6 +36,8 @@ pub(crate) struct Screen {
     pub talk_key: TalkKey,
     /// Whether others on the network can read what goes to the server.
     pub exposed: bool,
+    /// The server does not answer at the moment.
+    pub is_server_silent: bool,
 }
 
 /// How things stand with the server.
@@ -111,6 +113,7 @@ impl Screen {
             help: None,
             talk_key,
             exposed: false,
+            is_server_silent: false,
         }
     }
 
@@ -118,6 +121,7 @@ impl Screen {
     pub(crate) fn observe(&mut self, snapshot: &Snapshot, people: &People) {
         self.people = snapshot.peers.iter().map(|state| Person::new(state, people)).collect();
         self.own = Own::new(snapshot);
+        self.is_server_silent = snapshot.connected && !snapshot.server_answers;
         self.exposed = snapshot.server_connection.as_ref().is_some_and(ServerConnection::is_exposed);
         if self.chosen.is_some_and(|chosen| !self.people.iter().any(|person| person.peer == chosen)) {
             self.chosen = None;

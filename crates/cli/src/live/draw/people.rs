@@ -163,7 +163,7 @@ fn text(person: &Person, column: Column, headed: bool) -> String {
         Column::Route => match person.route {
             Route::Direct => "direct".to_owned(),
             Route::Relayed => "relayed".to_owned(),
-            Route::None => "no way".to_owned(),
+            Route::None => "nothing".to_owned(),
         },
         Column::RoundTrip => person.round_trip_ms.map(|ms| named(format!("{ms} ms"))).unwrap_or_default(),
         Column::Loss => named(format!("{} %", tenths(person.loss_permille))),

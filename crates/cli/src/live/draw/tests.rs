@@ -101,6 +101,13 @@ fn a_server_that_is_away_is_in_the_header_with_the_next_try() {
 }
 
 #[test]
+fn a_server_that_does_not_answer_is_in_the_header() {
+    let mut screen = busy();
+    screen.is_server_silent = true;
+    assert!(rows(&screen, 80, 24)[0].contains("server does not answer"), "{:#?}", rows(&screen, 80, 24));
+}
+
+#[test]
 fn a_connection_that_others_can_read_is_in_the_header_all_the_time() {
     let mut screen = busy();
     screen.exposed = true;
