@@ -59,6 +59,7 @@ check_for_testing() {
     have nft || want "nft (a firewall in a namespace)" nftables ""
     have conntrack || want "conntrack (a router that forgets its mappings)" conntrack ""
     have turnserver || want "coturn (STUN and TURN in a namespace)" coturn ""
+    have tayga || want "tayga (a translator from IPv6 to IPv4 in a namespace)" tayga ""
     have nginx || want "nginx (a reverse proxy in a namespace)" nginx-light ""
     have caddy || want "Caddy (another reverse proxy)" caddy ""
     have openssl || want "openssl (certificates for it)" openssl ""

@@ -1,6 +1,6 @@
 //! Reaching each other: by kind of NAT, address family, MTU and interfaces.
 
-use voicemesh_tests::nets::{Ended, Nat, servers};
+use voicemesh_tests::nets::{Ended, Host, Nat, servers};
 
 use crate::table::{Outcome, Table};
 use crate::two_homes::{TwoHomes, server_url_v6};
@@ -81,10 +81,12 @@ const PATH_CASES: Table<Meeting> = Table {
         ("dual stack, IPv6 only", arranged(dual_stack_and_ipv6_only, SOON)),
         ("IPv4 only, IPv6 only", arranged(ipv4_only_and_ipv6_only, Way::Relayed)),
         ("MTU 1280 on the way", arranged(small_mtu, SOON)),
-        ("UDP above 1200 bytes lost", arranged(|lab| black_hole(lab, "meta l4proto udp "), SOON)),
-        ("everything above 1200 bytes lost", arranged(|lab| black_hole(lab, ""), SOON)),
+        ("UDP above 1200 bytes lost", arranged(|lab| lab.lose_long_packets("meta l4proto udp "), SOON)),
+        ("everything above 1200 bytes lost", arranged(|lab| lab.lose_long_packets(""), SOON)),
         ("Docker bridge and tunnel", arranged(bridge_and_tunnel, SOON)),
         ("five bridges before the card", arranged(|lab| five_bridges(lab, false), SOON)),
+        ("one cable, addresses of 169.254.0.0/16", arranged(cable_with_ipv4_link_local, SOON)),
+        ("one cable, IPv6 link-local addresses only", arranged(cable_with_ipv6_link_local, Way::Relayed)),
         ("five bridges with masquerading", arranged(|lab| five_bridges(lab, true), SOON)),
     ],
     run: meet,
@@ -183,6 +185,36 @@ fn one_lan(lab: &mut TwoHomes) {
     lab.bob = lab.ada_home.host("guest", 3);
 }
 
+/// Two machines and a server on one switch, without a router.
+fn one_cable(lab: &mut TwoHomes, server_address: fn(&Host) -> String) {
+    one_lan(lab);
+    let nas = lab.ada_home.host("nas", 10);
+    for (host, last) in [(&lab.ada, 2), (&lab.bob, 3), (&nas, 10)] {
+        host.run("ip -4 address flush dev eth0");
+        host.run(&format!("ip address add 169.254.7.{last}/16 dev eth0"));
+    }
+    let address = server_address(&nas);
+    lab.urls = [0, 1].map(|_| format!("ws://{address}:{}", servers::PORT));
+    let listen = format!("[::]:{}", servers::PORT);
+    lab.programs.push(servers::signaling_as_given(&nas, &["--listen", &listen, "--stun", "none"]));
+    lab.others.push(nas);
+}
+
+fn cable_with_ipv4_link_local(lab: &mut TwoHomes) {
+    one_cable(lab, |_| "169.254.7.10".to_owned());
+}
+
+fn cable_with_ipv6_link_local(lab: &mut TwoHomes) {
+    one_cable(lab, |nas| {
+        let addresses = nas.run("ip -6 -brief address show dev eth0 scope link");
+        let address = addresses.split_whitespace().find_map(|word| word.strip_suffix("/64")).unwrap_or_default();
+        format!("[{address}%eth0]")
+    });
+    for host in [&lab.ada, &lab.bob] {
+        host.run("ip -4 address flush dev eth0");
+    }
+}
+
 fn isolated_lan(lab: &mut TwoHomes) {
     one_lan(lab);
     lab.ada_home.isolate(&lab.ada);
@@ -215,14 +247,6 @@ fn make_ipv6_only(lab: &mut TwoHomes) {
 fn small_mtu(lab: &mut TwoHomes) {
     lab.internet.core().run("ip link set to-router1 mtu 1280");
     lab.ada_home.router().run("ip link set wan mtu 1280");
-}
-
-/// Packets above 1200 bytes vanish in Ada's router, without a word.
-fn black_hole(lab: &mut TwoHomes, only: &str) {
-    let rules = format!(
-        "table ip hole {{\n chain forward {{\n  type filter hook forward priority -5;\n  {only}ip length > 1200 drop\n }}\n}}\n"
-    );
-    lab.ada_home.set_nat_and(Nat::PortRestricted, &rules);
 }
 
 /// As a machine with Docker and a VPN of its company has them.

@@ -1,8 +1,10 @@
 //! Reaching the server: address families, proxies, reverse proxies, certificates, LANs; and the sentence where it cannot be.
 
+use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use voicemesh_tests::nets::{Host, Joining, Nat, SERVER, SERVER_V6, servers};
+use voicemesh_tests::skip;
 
 use crate::table::{Outcome, Table};
 use crate::two_homes::{TwoHomes, server_url, server_url_v6};
@@ -17,6 +19,8 @@ pub struct Reach {
     /// Starts servers and sets up the network; returns how Ada joins.
     arrange: fn(&mut TwoHomes) -> Attempt,
     expect: Expect,
+    /// A program that is needed beside those of every lab.
+    needs: Option<&'static str>,
 }
 
 enum Expect {
@@ -50,11 +54,15 @@ impl Attempt {
 }
 
 const fn joined(within_ms: f64, arrange: fn(&mut TwoHomes) -> Attempt) -> Reach {
-    Reach { arrange, expect: Expect::Joined(within_ms) }
+    Reach { arrange, expect: Expect::Joined(within_ms), needs: None }
 }
 
 const fn says(codes: &'static [&'static str], arrange: fn(&mut TwoHomes) -> Attempt) -> Reach {
-    Reach { arrange, expect: Expect::Says(codes) }
+    Reach { arrange, expect: Expect::Says(codes), needs: None }
+}
+
+const fn needing(program: &'static str, reach: Reach) -> Reach {
+    Reach { needs: Some(program), ..reach }
 }
 
 const CASES: Table<Reach> = Table {
@@ -90,6 +98,19 @@ const CASES: Table<Reach> = Table {
         ),
         ("nginx under another path", says(&["http-status"], |lab| by_nginx(lab, "/voice/", "/elsewhere/", UPGRADE))),
         ("nginx whose server is down (502)", says(&["http-status"], nginx_without_server)),
+        (
+            "everything above 1200 bytes lost, TLS",
+            joined(1_000.0, |lab| short_packets(lab, |lab| own_certificate(lab, true))),
+        ),
+        (
+            "everything above 1200 bytes lost, nginx",
+            joined(1_000.0, |lab| short_packets(lab, |lab| by_nginx(lab, "/", "/", UPGRADE))),
+        ),
+        ("IPv6 only, NAT64: name", needing("tayga", joined(2_000.0, |lab| by_nat64(lab, NAME)))),
+        (
+            "IPv6 only, NAT64: IPv4 address",
+            needing("tayga", joined(2_000.0, |lab| by_nat64(lab, &SERVER.to_string()))),
+        ),
         ("captive portal", says(&["web-page", "sign-in-required", "redirected"], captive_portal)),
         (
             "TLS spoken to a plain server",
@@ -113,12 +134,25 @@ fn a_family_that_leads_nowhere_is_passed_over() {
 }
 
 #[test]
+fn an_ipv4_address_is_reached_from_a_network_with_ipv6_only() {
+    CASES.run_one("IPv6 only, NAT64: IPv4 address");
+}
+
+#[test]
+fn a_way_that_swallows_long_packets_leads_to_the_server() {
+    CASES.run_one("everything above 1200 bytes lost, nginx");
+}
+
+#[test]
 #[ignore = "the whole table: make test-long PART=nets-reaching"]
 fn reaching_table() {
     CASES.run_all();
 }
 
 fn run(name: &str, case: &Reach) -> Option<Outcome> {
+    if !skip::can_run(name, true, case.needs.as_slice()) {
+        return None;
+    }
     let mut lab = TwoHomes::new(name, (Nat::PortRestricted, Nat::PortRestricted))?;
     let attempt = (case.arrange)(&mut lab);
     let mut joining = Joining::new(&attempt.server, "lab", None).with(&["--give-up-after", GIVE_UP]);
@@ -270,6 +304,25 @@ fn nginx(lab: &mut TwoHomes, location: &str, path: &str) -> Attempt {
     lab.programs.push(servers::nginx(lab.internet.server(), &lab.folder, &text));
     lab.ada.set_names(&[(&SERVER.to_string(), NAME)]);
     Attempt::to(format!("https://{NAME}{path}")).with("--ca", certificate.display())
+}
+
+/// A way on which long packets vanish. The server's certificate fills some.
+fn short_packets(lab: &mut TwoHomes, arrange: fn(&mut TwoHomes) -> Attempt) -> Attempt {
+    let attempt = arrange(lab);
+    lab.lose_long_packets("");
+    attempt
+}
+
+/// Ada has IPv6 only. Her router translates to IPv4, and its name server writes IPv4 addresses as IPv6 ones (DNS64).
+fn by_nat64(lab: &mut TwoHomes, host: &str) -> Attempt {
+    lab.serve(&[]);
+    lab.ada_home.enable_ipv6();
+    lab.ada_home.give_ipv6(&lab.ada, 2);
+    lab.ada.run("ip -4 address flush dev eth0");
+    lab.programs.push(servers::nat64(&lab.ada_home, &lab.folder));
+    let translated = |address: Ipv4Addr| servers::translated(address).to_string();
+    lab.ada.set_names(&[(&translated(SERVER), NAME), (&translated(Ipv4Addr::new(192, 0, 0, 170)), "ipv4only.arpa")]);
+    Attempt::to(format!("ws://{host}:{}", servers::PORT))
 }
 
 /// A network that answers every request with its own page.

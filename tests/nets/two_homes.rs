@@ -67,6 +67,14 @@ impl TwoHomes {
         self.programs.push(servers::signaling(self.internet.server(), arguments));
     }
 
+    /// Packets above 1200 bytes vanish in Ada's router without a notice: all, or those that match `only`, in nftables' words.
+    pub fn lose_long_packets(&self, only: &str) {
+        let rules = format!(
+            "table ip hole {{\n chain forward {{\n  type filter hook forward priority -5;\n  {only}ip length > 1200 drop\n }}\n}}\n"
+        );
+        self.ada_home.set_nat_and(Nat::PortRestricted, &rules);
+    }
+
     /// Both join, speak for this long after the later of both has joined, and leave.
     pub fn call(&mut self, seconds: f64, arguments: &[&str]) -> (Ended, Ended) {
         let (ada, mut bob) = self.join(arguments);

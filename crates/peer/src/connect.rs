@@ -2,6 +2,7 @@
 //!
 //! - `proxy`, `tunnel`: whether the connection goes through a proxy, and how.
 //! - `dial`, `resolve`, `addresses`, `race`, `nat64`: a TCP connection by any address of a host (RFC 8305).
+//! - `segments`: its packets fit through any path.
 //! - `answer`, `first_bytes`: what answered in place of a server.
 //! - `tls_servers`: which servers are never connected to without TLS again.
 
@@ -14,6 +15,7 @@ mod nat64;
 mod proxy;
 mod race;
 mod resolve;
+mod segments;
 mod tls_servers;
 mod tunnel;
 

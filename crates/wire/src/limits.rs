@@ -46,3 +46,7 @@ pub const DATA_PAYLOAD_BYTES: usize = 1000;
 pub const RELIABLE_DATA_BYTES: usize = 256 * 1024;
 /// A message of a game that may be lost: it travels in one packet, relayed or not.
 pub const UNRELIABLE_DATA_BYTES: usize = 1100;
+/// TCP segments between a peer and the server, as both ends announce them: with the headers of TCP and IPv4 such a packet has
+/// at most 1,200 bytes, as those of links have. On some paths longer packets vanish without a notice (RFC 2923 §2.1), and a
+/// connection hangs as soon as one end sends a full segment.
+pub const TCP_SEGMENT_BYTES: u32 = 1160;

@@ -41,11 +41,25 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     // On Windows this option would let another program take the port over.
     #[cfg(not(windows))]
     socket.set_reuse_address(true)?;
+    limit_segments(&socket);
     socket.bind(&SockAddr::from(address))?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     TcpListener::from_std(socket.into())
 }
+
+/// Accepted connections inherit the limit. Browsers set none of their own. Not needed for correctness: without it the path has
+/// to say how long packets may be.
+#[cfg(unix)]
+fn limit_segments(socket: &Socket) {
+    if let Err(error) = socket.set_tcp_mss(voicemesh_wire::limits::TCP_SEGMENT_BYTES) {
+        tracing::debug!("segments are as long as the system makes them: {error}");
+    }
+}
+
+/// Windows has no such option.
+#[cfg(not(unix))]
+fn limit_segments(_socket: &Socket) {}
 
 /// The family is switched off, or no interface has an address of it.
 fn lacks_ipv6(error: &io::Error) -> bool {
@@ -76,6 +90,19 @@ mod tests {
         TcpStream::connect((Ipv4Addr::LOCALHOST, address.port())).await.expect("IPv4 is taken");
         if is_every_address(address) {
             TcpStream::connect((Ipv6Addr::LOCALHOST, address.port())).await.expect("IPv6 is taken");
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn accepted_connections_have_short_segments_both_ways() {
+        let config = Config { listen: Some((Ipv4Addr::LOCALHOST, 0).into()), ..Config::default() };
+        let listener = bind(&config).expect("a free port");
+        let address = listener.local_addr().expect("it is bound");
+        let (near, far) = tokio::join!(TcpStream::connect(address), listener.accept());
+        for stream in [near.expect("connected"), far.expect("accepted").0] {
+            let bytes = socket2::SockRef::from(&stream).tcp_mss().expect("a connection has one");
+            assert!(bytes <= voicemesh_wire::limits::TCP_SEGMENT_BYTES, "{bytes}");
         }
     }
 

@@ -1,10 +1,11 @@
 //! The programs of a server's host.
 
+use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use super::{Host, STUN};
+use super::{Home, Host, Nat, STUN};
 use crate::process::{Program, binary};
 use crate::room::Folder;
 
@@ -70,6 +71,40 @@ pub fn coturn(host: &Host, folder: &Folder) -> Program {
     program
 }
 
+/// The first 96 bits of IPv6 addresses behind which the router of [`nat64`] has IPv4.
+const NAT64_PREFIX: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0x64, 0, 0, 0, 0, 0);
+
+/// An IPv4 address as hosts behind [`nat64`] reach it.
+#[must_use]
+pub fn translated(address: Ipv4Addr) -> Ipv6Addr {
+    Ipv6Addr::from_bits(NAT64_PREFIX.to_bits() | u128::from(address.to_bits()))
+}
+
+/// tayga: a translator from IPv6 to IPv4 on a home's router. The folder keeps its files and must outlive it.
+///
+/// # Panics
+/// If its interface cannot be made.
+#[must_use]
+pub fn nat64(home: &Home, folder: &Folder) -> Program {
+    let router = home.router();
+    let place = folder.file("tayga");
+    std::fs::create_dir_all(&place).unwrap_or_else(|error| panic!("{}: {error}", place.display()));
+    let text = format!(
+        "tun-device nat64\nipv4-addr 192.168.255.1\nipv6-addr 2001:db8:6464::1\nprefix {NAT64_PREFIX}/96\ndynamic-pool 192.168.255.0/24\ndata-dir {}\n",
+        place.display()
+    );
+    let file = write(folder, "tayga.conf", &text);
+    router.run("ip tuntap add nat64 mode tun");
+    router.run("ip link set nat64 up");
+    router.run("ip route add 192.168.255.0/24 dev nat64");
+    router.run(&format!("ip route add {NAT64_PREFIX}/96 dev nat64"));
+    // Without a filter, which would know the translated packets only by their interface.
+    home.set_nat(Nat::FullCone);
+    let mut command = router.command("tayga");
+    command.arg("--config").arg(file).arg("--nodetach");
+    Program::start("tayga", command)
+}
+
 /// nginx with this configuration inside its `http` block; stays in the foreground. The folder keeps its files.
 ///
 /// # Panics
@@ -118,7 +153,8 @@ pub fn proxy(host: &Host, kind: &str, password: Option<&str>) -> Program {
     program
 }
 
-/// A self-signed certificate for `voice.test`, as `openssl req -x509` makes it (CA:TRUE): certificate and key.
+/// A self-signed certificate for `voice.test`, as `openssl req -x509` makes it (CA:TRUE): certificate and key. It has further
+/// names, so that it is as long as a usual chain of certificates.
 ///
 /// # Panics
 /// If openssl fails.
@@ -137,7 +173,8 @@ pub fn self_signed_certificate(folder: &Folder) -> (PathBuf, PathBuf) {
         "-days",
         "30",
     ]);
-    openssl.args(["-subj", "/CN=voice.test", "-addext", "subjectAltName=DNS:voice.test"]);
+    let others: String = (0..60).map(|n| format!(",DNS:another-name-of-this-server-{n}.voice.test")).collect();
+    openssl.args(["-subj", "/CN=voice.test", "-addext", &format!("subjectAltName=DNS:voice.test{others}")]);
     openssl.arg("-keyout").arg(&key).arg("-out").arg(&certificate);
     let output = openssl.output().unwrap_or_else(|error| panic!("openssl: {error}"));
     assert!(output.status.success(), "openssl: {}", String::from_utf8_lossy(&output.stderr));

@@ -4,13 +4,14 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::addresses::ordered;
 use super::failure::{AddressFailure, ConnectFailure, Unreached};
 use super::nat64;
 use super::race::{Attempt, race};
 use super::resolve::{lookup, lookup_ipv6};
+use super::segments;
 
 /// All attempts to connect together have this long.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -24,16 +25,22 @@ pub(super) async fn dial(
 ) -> Result<(SocketAddr, TcpStream), ConnectFailure> {
     let (resolved, later) = lookup(host, port).await?;
     let order = |addresses: &[SocketAddr]| ordered(addresses, suspects);
-    let failed = match race(&order(&resolved), later, order, CONNECT_LIMIT, TcpStream::connect).await {
+    let failed = match race(&order(&resolved), later, order, CONNECT_LIMIT, connect).await {
         Ok(connected) => return connected_to(connected),
         Err(failed) => failed,
     };
     let translated = through_nat64(&failed).await;
     let nothing = std::future::ready(Vec::new());
-    if let Ok(connected) = race(&translated, nothing, <[SocketAddr]>::to_vec, CONNECT_LIMIT, TcpStream::connect).await {
+    if let Ok(connected) = race(&translated, nothing, <[SocketAddr]>::to_vec, CONNECT_LIMIT, connect).await {
         return connected_to(connected);
     }
     Err(ConnectFailure::Unreached(unreached(failed)))
+}
+
+async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    segments::limit(&socket);
+    socket.connect(address).await
 }
 
 fn connected_to((address, stream): (SocketAddr, TcpStream)) -> Result<(SocketAddr, TcpStream), ConnectFailure> {
