@@ -2,7 +2,7 @@
  * Whether the server answers on the connection in use (PROTOCOL.md, section 3). Pure: told the time in ms.
  */
 
-const QUIET_IN_USE_MS = 700;
+const QUIET_IN_USE_MS = 500;
 const QUIET_MS = 6000;
 const IN_USE_MS = 2000;
 const ANSWER_LIMIT_MS = 1500;

@@ -12,7 +12,7 @@ use super::signaling::Socket;
 use super::{Carrier, Mesh, PathChange};
 
 /// While speech goes through the relay, the server is asked when nothing has come from it for this long.
-const QUIET_IN_USE: Duration = Duration::from_millis(700);
+const QUIET_IN_USE: Duration = Duration::from_millis(500);
 /// Otherwise after this: a little more than the usual interval of its roster marks.
 const QUIET: Duration = Duration::from_secs(6);
 /// So often even if something comes: only what is answered shows that what is said arrives.
