@@ -107,10 +107,7 @@ const CASES: Table<Reach> = Table {
             joined(1_000.0, |lab| short_packets(lab, |lab| by_nginx(lab, "/", "/", UPGRADE))),
         ),
         ("IPv6 only, NAT64: name", needing("tayga", joined(2_000.0, |lab| by_nat64(lab, NAME)))),
-        (
-            "IPv6 only, NAT64: IPv4 address",
-            needing("tayga", joined(2_000.0, |lab| by_nat64(lab, &SERVER.to_string()))),
-        ),
+        ("IPv6 only, NAT64: IPv4 address", needing("tayga", joined(2_000.0, |lab| by_nat64(lab, &SERVER.to_string())))),
         ("captive portal", says(&["web-page", "sign-in-required", "redirected"], captive_portal)),
         (
             "TLS spoken to a plain server",

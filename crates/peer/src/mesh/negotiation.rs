@@ -173,9 +173,8 @@ impl<C: Carrier> Mesh<C> {
     fn repeat_request(&mut self, now: Duration, peer: PeerId) -> bool {
         let Some(pair) = self.pairs.get_mut(&peer) else { return false };
         let asked_at = pair.asked_at;
-        let is_due = |requested: &&mut Requested| {
-            requested.repeats < REQUEST_REPEATS && now >= asked_at + REQUEST_INTERVAL
-        };
+        let is_due =
+            |requested: &&mut Requested| requested.repeats < REQUEST_REPEATS && now >= asked_at + REQUEST_INTERVAL;
         let Some(Requested { attempt, repeats }) = pair.requested.as_mut().filter(is_due) else { return false };
         *repeats += 1;
         pair.asked_at = now;
