@@ -25,6 +25,7 @@
  *   | {type: 'route', peer: string, route: import('./route.js').Route}
  *   | {type: 'voice', heard: import('./session.js').Heard}
  *   | {type: 'report', peer: string, report: import('./wire.js').Report}
+ *   | {type: 'bandwidth', peer: string, report: import('./wire.js').BandwidthReport}
  *   | {type: 'clock-asked', peer: string, askedUs: number}
  *   | {type: 'clock-told', peer: string, echo: import('./wire.js').ClockEcho}
  *   | {type: 'text', peer: string, group: string | null | undefined, text: string}} MeshEvent

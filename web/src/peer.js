@@ -284,7 +284,8 @@ export class Peer extends EventTarget {
     const [run, first] = crypto.getRandomValues(new Uint32Array(2));
     const carrier = new BrowserCarrier(this.url, clock, this.check);
     const capabilities = {
-      relay_only: this.#relayOnly, redundancy: true, voice_ack: true, reports: true, frame_ms: [10, 20, 40, 60],
+      relay_only: this.#relayOnly, redundancy: true, voice_ack: true, reports: true, path_feedback: true, bundles: true,
+      frame_ms: [10, 20, 40, 60],
     };
     const config = {
       room: this.#room, name: this.#name, peer, proof, run, capabilities, metadata: {}, firstSequence: first & 0xffff, password: this.#password,
@@ -357,6 +358,7 @@ export class Peer extends EventTarget {
         this.#notice('group-refused', `The server did not let you listen to “${event.group}”.`);
         return this.#show();
       case 'remark': return this.#notice('remark', event.text);
+      case 'bandwidth': return undefined;
       default: return this.#show();
     }
   }

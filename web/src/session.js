@@ -262,7 +262,7 @@ export class Session {
       const after = nextRoute(before, now, {
         relay: this.#relayAddress(peer) !== null,
         serverAnswers: signaling.reachesServer,
-        both: link !== null && link.health.stalledSince !== null && !signaling.answeredSince(link.health.stalledSince),
+        both: (link?.health.deadSince ?? null) !== null && !signaling.answeredSince(link?.health.deadSince ?? 0),
         link: link === null ? 'unbound' : link.health.stalled ? 'stalled' : 'sound',
       });
       if (after === before) continue;
@@ -316,7 +316,7 @@ export class Session {
     const { kind, session, fields } = decode(bytes);
     if (session === null) return 'WrongSession';
     if (kind === 'HandshakeP2P') {
-      link.health.heardAt = now;
+      link.health.heard();
       return this.mesh.pairs.handshake(now, link, session, fields.client);
     }
     if (fields.sender === undefined || kind === 'TextData') return 'Misplaced';
@@ -324,7 +324,7 @@ export class Session {
     if (!view) return 'WrongSession';
     const speaker = link.remoteIn(session) ?? this.mesh.roster.clientOf(session, peer);
     if (fields.sender === view.you || fields.sender !== speaker) return 'WrongSender';
-    link.health.heardAt = now;
+    link.health.heard();
     switch (kind) {
       case 'VoiceAck': return link.health.acknowledged(now, fields.newest);
       case 'ProbeEcho': return link.health.answered(now, fields.token);
@@ -335,6 +335,8 @@ export class Session {
         this.mesh.carrier.sendLink(peer, generation, 'unreliable', echo);
         return undefined;
       }
+      case 'BandwidthProbe': return link.train.received(now, fields);
+      case 'BandwidthReport': return this.mesh.emit({ type: 'bandwidth', peer, report: fields });
       case 'VoiceData':
       case 'VoiceCopies':
         link.ack.received(now, fields.sequence);
@@ -367,15 +369,22 @@ export class Session {
       target.kind === 'client' ? target.id === view.you : this.#groupIds.has(target.id));
     if (reaches.length === 0) return 'NotAddressed';
     const heard = this.#stream(peer);
+    const volume = Math.max(...reaches.map((/** @type {any} */ target) => target.volume)) / 127.5;
+    const priority = Math.max(...reaches.map((/** @type {any} */ target) => PRIORITIES.indexOf(target.priority)));
+    const { copies = [], bundled = 0 } = /** @type {import('./wire.js').VoiceCopies} */ (fields);
+    // Sent in this packet for the first time, oldest first.
+    for (let behind = bundled; behind > 0; behind--) {
+      const frame = copies.find((copy) => copy.behind === behind)?.frame;
+      const place = frame && heard.stream.accept(now, (fields.sequence - behind) & 0xffff, fields.burst);
+      if (place) this.mesh.emit({ type: 'voice', heard: { peer, ...place, volume, priority, behind: 0, pauseFollows: false, frame } });
+    }
     const place = heard.stream.accept(now, fields.sequence, fields.burst);
     if (!place) return 'Stale';
     heard.heardAt = now;
-    const volume = Math.max(...reaches.map((/** @type {any} */ target) => target.volume)) / 127.5;
-    const priority = Math.max(...reaches.map((/** @type {any} */ target) => PRIORITIES.indexOf(target.priority)));
     const common = { peer, burst: place.burst, volume, priority };
-    for (const { behind, frame } of fields.copies ?? []) {
+    for (const { behind, frame } of copies) {
       const sequence = place.sequence - behind;
-      if (frame.length > 0 && !heard.stream.hasSeen(sequence)) {
+      if (behind > bundled && frame.length > 0 && !heard.stream.hasSeen(sequence)) {
         this.mesh.emit({ type: 'voice', heard: { ...common, sequence, behind, pauseFollows: false, frame } });
       }
     }

@@ -85,7 +85,8 @@ export class FakePeer {
     this.id = `${name.toLowerCase().codePointAt(0)?.toString(16).padStart(8, '0')}-0000-8000-8000-000000000000`;
     this.name = name;
     const capabilities = {
-      relay_only: false, redundancy: true, voice_ack: true, reports: true, frame_ms: [10, 20, 40, 60], ...more,
+      relay_only: false, redundancy: true, voice_ack: true, reports: true, path_feedback: true, bundles: true,
+      frame_ms: [10, 20, 40, 60], ...more,
     };
     const config = {
       room: 'r', name, peer: this.id, proof: this.id, run: more.run ?? 1, capabilities, metadata: {}, firstSequence: 65_500,

@@ -7,6 +7,8 @@ mod data;
 mod event;
 mod health;
 mod inbound;
+#[cfg(test)]
+mod link_vectors;
 mod outbound;
 mod pairs;
 mod path;
