@@ -20,6 +20,7 @@ use webrtc::peer_connection::{
     StatsSelector,
 };
 
+use crate::checks::SharedChecks;
 use crate::limits::{
     CHECK_INTERVAL, CHECKS_PER_PAIR, DISCONNECTED_AFTER, FAILED_AFTER, FLUSH_PATIENCE, KEEP_ALIVE_INTERVAL,
     LOCAL_CANDIDATE_QUEUE, MESSAGE_BYTES, RECEIVE_WINDOW_BYTES, SCTP_MTU_BYTES,
@@ -72,12 +73,13 @@ impl Connection {
         ice_servers: &[IceServer],
         addresses: &Addresses,
         lookups: &Arc<Lookups>,
+        checks: &Arc<SharedChecks>,
         counters: &Arc<WireCounters>,
     ) -> Result<(Self, Reports), Error> {
         let addresses = addresses.to_bind();
         // Browsers hide their addresses behind mDNS names. Where there is no multicast, as on a machine with nothing
         // but loopback, asking for such names fails as a whole: then do without.
-        let sockets = LinkSockets::new(Arc::clone(counters));
+        let sockets = LinkSockets::new(Arc::clone(counters), checks);
         let setup = |mdns| {
             let (runtime, driver_ended) = LinkRuntime::new(Arc::clone(lookups), Arc::clone(&sockets));
             build(ice_servers, &addresses, runtime, driver_ended, mdns)

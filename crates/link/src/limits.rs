@@ -73,9 +73,9 @@ pub(crate) const DESCRIPTION_BYTES: usize = 16 * 1024;
 /// One remote candidate line; larger ones are dropped and counted.
 pub(crate) const CANDIDATE_BYTES: usize = 512;
 
-/// Remote candidates of one link, described and trickled together; further ones are dropped and counted. Each costs a
-/// check every [`CHECK_INTERVAL`] on every local address.
-pub(crate) const REMOTE_CANDIDATES: usize = 24;
+/// Remote candidates of one link, described and trickled together; further ones are dropped and counted. Peers send their
+/// best first.
+pub(crate) const REMOTE_CANDIDATES: usize = 10;
 
 /// Local addresses of each family that get a socket, best first; the rest go without.
 pub(crate) const LOCAL_ADDRESSES_PER_FAMILY: usize = 8;

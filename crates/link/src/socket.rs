@@ -1,5 +1,5 @@
-//! A link's UDP sockets as the webrtc crate sees them: counted, throttled while the link opens, with fewer
-//! acknowledgements, and with stand-ins for servers whose names are being looked up.
+//! A link's UDP sockets as the webrtc crate sees them: counted, throttled while the link opens, with fewer connectivity
+//! checks and acknowledgements, and with stand-ins for servers whose names are being looked up.
 
 use std::fmt;
 use std::io::{self, IoSliceMut};
@@ -16,6 +16,7 @@ use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
 use crate::LinkStats;
 use crate::acks::{AckThinner, Outgoing, RecordExpansion};
+use crate::checks::{CheckLimiter, SharedChecks};
 use crate::stand_in::{Destination, StandIns};
 
 /// IP and UDP headers of a datagram without options or extension headers.
@@ -90,6 +91,7 @@ pub(crate) struct LinkSockets {
     throttle: StartupThrottle,
     counters: Arc<WireCounters>,
     expansion: RecordExpansion,
+    checks: Mutex<CheckLimiter>,
     /// From now on nothing is held back.
     is_closing: AtomicBool,
     stand_ins: StandIns<LinkSocket>,
@@ -98,8 +100,13 @@ pub(crate) struct LinkSockets {
 }
 
 impl LinkSockets {
-    pub(crate) fn new(counters: Arc<WireCounters>) -> Arc<Self> {
-        Arc::new(Self { counters, ..Self::default() })
+    pub(crate) fn new(counters: Arc<WireCounters>, checks: &Arc<SharedChecks>) -> Arc<Self> {
+        let checks = Mutex::new(CheckLimiter::new(Arc::clone(checks)));
+        Arc::new(Self { counters, checks, ..Self::default() })
+    }
+
+    fn checks(&self) -> MutexGuard<'_, CheckLimiter> {
+        self.checks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn throttle(&self) -> &StartupThrottle {
@@ -136,6 +143,7 @@ impl LinkSockets {
 pub(crate) struct LinkSocket {
     socket: UdpSocket,
     shared: Arc<LinkSockets>,
+    local: SocketAddr,
     acks: Mutex<AckThinner>,
     /// Asks for mDNS names, and hears the whole local network's questions: not counted.
     is_mdns: bool,
@@ -144,8 +152,9 @@ pub(crate) struct LinkSocket {
 impl LinkSocket {
     pub(crate) fn new(socket: std::net::UdpSocket, shared: Arc<LinkSockets>) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
-        let is_mdns = socket.local_addr()?.port() == rtc::mdns::MDNS_PORT;
-        Ok(Self { socket: UdpSocket::from_std(socket)?, shared, acks: Mutex::default(), is_mdns })
+        let local = socket.local_addr()?;
+        let is_mdns = local.port() == rtc::mdns::MDNS_PORT;
+        Ok(Self { socket: UdpSocket::from_std(socket)?, shared, local, acks: Mutex::default(), is_mdns })
     }
 
     /// Sends what was kept or held back. UDP may lose it as well.
@@ -204,6 +213,9 @@ impl AsyncUdpSocket for SocketHandle {
             Destination::Kept => return Poll::Ready(Ok(datagram.len())),
         };
         let shared = &socket.shared;
+        if !shared.checks().admits(Instant::now(), socket.local, to, datagram) {
+            return Poll::Ready(Ok(datagram.len()));
+        }
         shared.expansion.observe(datagram);
         // An ABORT is as long as a FORWARD TSN.
         if !shared.is_closing.load(Ordering::Acquire) {
@@ -245,6 +257,7 @@ impl AsyncUdpSocket for SocketHandle {
             shared.counters.received(source, datagram.len());
         }
         shared.expansion.observe(datagram);
+        shared.checks().received(Instant::now(), socket.local, source, datagram);
         socket.acks().received(datagram.len());
         meta.addr = shared.stand_ins.source(source);
         meta.len = datagram.len();

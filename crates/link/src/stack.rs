@@ -8,6 +8,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use voicemesh_wire::signaling::Signal;
 
+use crate::checks::SharedChecks;
 use crate::outbox::Outbox;
 use crate::runtime::Lookups;
 use crate::{Link, LinkConfig, LinkSink, LinkStack, LinkStats, SendError, Stream, addresses, task};
@@ -17,6 +18,7 @@ pub struct WebRtc {
     runtime: Handle,
     addresses: Addresses,
     lookups: Arc<Lookups>,
+    checks: Arc<SharedChecks>,
 }
 
 /// Which of this machine's addresses links use.
@@ -33,7 +35,12 @@ impl WebRtc {
     /// other, so that two processes on a machine without a network reach each other too.
     #[must_use]
     pub fn new(runtime: Handle) -> Self {
-        Self { runtime, addresses: Addresses::OfInterfaces { server: None }, lookups: Arc::default() }
+        Self {
+            runtime,
+            addresses: Addresses::OfInterfaces { server: None },
+            lookups: Arc::default(),
+            checks: Arc::default(),
+        }
     }
 
     /// The server at which peers meet. Links opened from now on prefer the local address that leads to it.
@@ -62,7 +69,12 @@ impl Addresses {
 impl LinkStack for WebRtc {
     fn open(&self, config: LinkConfig, sink: Arc<dyn LinkSink>) -> Box<dyn Link> {
         let outbox = Arc::new(Outbox::new());
-        let setup = task::Setup { config, addresses: self.addresses.clone(), lookups: Arc::clone(&self.lookups) };
+        let setup = task::Setup {
+            config,
+            addresses: self.addresses.clone(),
+            lookups: Arc::clone(&self.lookups),
+            checks: Arc::clone(&self.checks),
+        };
         self.runtime.spawn(task::run(setup, Arc::clone(&outbox), sink));
         Box::new(WebRtcLink { outbox })
     }

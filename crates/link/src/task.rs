@@ -12,6 +12,7 @@ use voicemesh_wire::signaling::Signal;
 use webrtc::data_channel::DataChannelEvent;
 use webrtc::peer_connection::{RTCIceCandidateInit, RTCSessionDescription};
 
+use crate::checks::SharedChecks;
 use crate::connection::{Connection, ROUNDS_TO_FLUSH, Reports};
 use crate::fragment::{self, Cutter, Joined, Joiner};
 use crate::limits::{
@@ -31,6 +32,7 @@ pub(crate) struct Setup {
     pub(crate) config: LinkConfig,
     pub(crate) addresses: Addresses,
     pub(crate) lookups: Arc<Lookups>,
+    pub(crate) checks: Arc<SharedChecks>,
 }
 
 /// The whole life of a link. Says that it is over even if it is never polled, as on a runtime that has ended.
@@ -44,7 +46,8 @@ pub(crate) fn run(
 }
 
 async fn live(setup: Setup, outbox: Arc<Outbox>, sink: Arc<dyn LinkSink>, mut farewell: Farewell) {
-    let connected = Connection::new(&setup.config.ice_servers, &setup.addresses, &setup.lookups, outbox.wire());
+    let Setup { config, addresses, lookups, checks } = &setup;
+    let connected = Connection::new(&config.ice_servers, addresses, lookups, checks, outbox.wire());
     let (connection, reports) = match connected.await {
         Ok(connected) => connected,
         Err(error) => {

@@ -17,6 +17,9 @@ const STATUS_INTERVAL: &str = "0.25";
 /// The last moments of a recording: the speaker may have ended before the listener.
 const TAIL_S: f64 = 0.5;
 
+/// Names a folder in which what each peer printed is kept, for a look at a case that fails.
+const KEEP: &str = "VOICEMESH_KEEP";
+
 /// A running `voicemesh join`.
 pub struct Speaker {
     /// The process.
@@ -169,6 +172,11 @@ impl Speaker {
             .lines()
             .filter_map(|line| line.split_once("skipped_ms=")?.1.parse::<u64>().ok())
             .sum();
+        if let Some(folder) = std::env::var_os(KEEP) {
+            let file = PathBuf::from(folder).join(format!("{}.log", self.name));
+            std::fs::write(&file, self.program.transcript())
+                .unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        }
         let events = self.program.history().cloned().collect();
         Ended { name: self.name, summary, events, spoken, heard, held_up_ms: held_up }
     }

@@ -1,0 +1,336 @@
+//! Limits the connectivity checks (RFC 8445 §7) that a link sends to addresses which have not answered yet.
+//!
+//! The stack sends a check every 20 ms on every candidate pair, so that a pair that works is found within a few
+//! milliseconds. On a narrow uplink the checks of a few links would be the congestion that keeps all of them from
+//! opening, and a hostile peer could aim them at a third machine by naming its address as a candidate. Here the checks
+//! of a pair are therefore sent at growing intervals, and those of a link, and of all links together, within token
+//! buckets. A dropped check is one that the network lost: the stack sends the next one anyway.
+//!
+//! An address has answered when it has sent a success response to a check of ours, told by its transaction id of 96
+//! random bits. From then on nothing to it is limited.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Between the first two checks of a pair: the next round of the stack's checks, which come every 20 ms.
+const FIRST_GAP: Duration = Duration::from_millis(12);
+/// Each further gap is longer by a half, up to this one.
+const LONGEST_GAP: Duration = Duration::from_millis(400);
+/// A check that arrives from an address is a reason to send one there at once, this often.
+const ENCOURAGED_INTERVAL: Duration = Duration::from_millis(100);
+/// A pair that was refused and did not ask again for this long no longer waits for its turn.
+const WAITS_FOR: Duration = Duration::from_millis(60);
+/// Checks of one link: at once, and per second.
+const OF_A_LINK: Rate = Rate { burst: 20.0, per_second: 20.0 };
+/// Checks of all links together.
+const OF_ALL_LINKS: Rate = Rate { burst: 300.0, per_second: 100.0 };
+/// The first checks of a link never wait for those of other links.
+const FIRST_CHECKS: u32 = 5;
+/// Candidate pairs of a link of which checks are counted. Further ones are not checked.
+const PAIRS: usize = 128;
+/// Transaction ids remembered of a pair: those of its last checks.
+const TRANSACTIONS: usize = 8;
+
+const MAGIC_COOKIE: [u8; 4] = 0x2112_a442_u32.to_be_bytes();
+const STUN_HEADER_BYTES: usize = 20;
+const BINDING_REQUEST: u16 = 0x0001;
+const BINDING_SUCCESS: u16 = 0x0101;
+/// Only checks carry it, not the requests to a STUN server (RFC 8445 §7.2.2).
+const USERNAME: u16 = 0x0006;
+
+type TransactionId = [u8; 12];
+
+#[derive(Clone, Copy)]
+struct Rate {
+    burst: f64,
+    per_second: f64,
+}
+
+#[derive(Debug)]
+struct Bucket {
+    tokens: f64,
+    filled_at: Instant,
+}
+
+impl Bucket {
+    fn new(now: Instant, rate: Rate) -> Self {
+        Self { tokens: rate.burst, filled_at: now }
+    }
+
+    fn has_one(&mut self, now: Instant, rate: Rate) -> bool {
+        let elapsed = now.saturating_duration_since(self.filled_at);
+        self.tokens = (self.tokens + elapsed.as_secs_f64() * rate.per_second).min(rate.burst);
+        self.filled_at = now;
+        self.tokens >= 1.0
+    }
+}
+
+/// What all links of a peer share.
+#[derive(Debug, Default)]
+pub(crate) struct SharedChecks(Mutex<Option<Bucket>>);
+
+impl SharedChecks {
+    fn take(&self, now: Instant) -> bool {
+        let mut bucket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = bucket.get_or_insert_with(|| Bucket::new(now, OF_ALL_LINKS));
+        let has_one = bucket.has_one(now, OF_ALL_LINKS);
+        if has_one {
+            bucket.tokens -= 1.0;
+        }
+        has_one
+    }
+}
+
+/// The checks of one link.
+#[derive(Debug, Default)]
+pub(crate) struct CheckLimiter {
+    shared: Arc<SharedChecks>,
+    bucket: Option<Bucket>,
+    sent: u32,
+    /// By local and remote address.
+    pairs: BTreeMap<(SocketAddr, SocketAddr), Pair>,
+}
+
+#[derive(Debug)]
+struct Pair {
+    next_at: Instant,
+    gap: Duration,
+    has_answered: bool,
+    encouraged_at: Option<Instant>,
+    /// Since when, and when last, a check was refused for want of a token.
+    waiting: Option<(Instant, Instant)>,
+    /// A ring.
+    transactions: [TransactionId; TRANSACTIONS],
+    checks: usize,
+}
+
+impl CheckLimiter {
+    pub(crate) fn new(shared: Arc<SharedChecks>) -> Self {
+        Self { shared, ..Self::default() }
+    }
+
+    /// Whether this datagram may be sent now.
+    pub(crate) fn admits(&mut self, now: Instant, local: SocketAddr, remote: SocketAddr, datagram: &[u8]) -> bool {
+        let Some(transaction) = check(datagram) else { return true };
+        let key = (local, remote);
+        if self.pairs.len() >= PAIRS && !self.pairs.contains_key(&key) {
+            return false;
+        }
+        let pair = self.pairs.entry(key).or_insert_with(|| Pair::new(now));
+        if pair.has_answered {
+            return true;
+        }
+        if now < pair.next_at {
+            return false;
+        }
+        let waits_since = pair.waiting.map_or(now, |(since, _)| since);
+        // Tokens go to the pair that has waited longest.
+        let is_first = self.pairs.iter().all(|(other, pair)| {
+            *other == key || pair.waiting.is_none_or(|(since, asked)| since >= waits_since || now > asked + WAITS_FOR)
+        });
+        let has_token = is_first && self.take_token(now);
+        let Some(pair) = self.pairs.get_mut(&key) else { return false };
+        if has_token {
+            pair.sent(now, transaction);
+        } else {
+            pair.waiting = Some((waits_since, now));
+        }
+        has_token
+    }
+
+    fn take_token(&mut self, now: Instant) -> bool {
+        let bucket = self.bucket.get_or_insert_with(|| Bucket::new(now, OF_A_LINK));
+        if !bucket.has_one(now, OF_A_LINK) || (!self.shared.take(now) && self.sent >= FIRST_CHECKS) {
+            return false;
+        }
+        bucket.tokens -= 1.0;
+        self.sent = self.sent.saturating_add(1);
+        true
+    }
+
+    /// Learns who answers, and who is there.
+    pub(crate) fn received(&mut self, now: Instant, local: SocketAddr, remote: SocketAddr, datagram: &[u8]) {
+        let Some((kind, transaction)) = stun(datagram) else { return };
+        let Some(pair) = self.pairs.get_mut(&(local, remote)) else { return };
+        match kind {
+            BINDING_SUCCESS => pair.has_answered |= pair.transactions.contains(&transaction),
+            BINDING_REQUEST if pair.encouraged_at.is_none_or(|at| now >= at + ENCOURAGED_INTERVAL) => {
+                (pair.encouraged_at, pair.next_at) = (Some(now), now);
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Pair {
+    fn new(now: Instant) -> Self {
+        Self {
+            next_at: now,
+            gap: FIRST_GAP,
+            has_answered: false,
+            encouraged_at: None,
+            waiting: None,
+            transactions: [TransactionId::default(); TRANSACTIONS],
+            checks: 0,
+        }
+    }
+
+    fn sent(&mut self, now: Instant, transaction: TransactionId) {
+        self.transactions[self.checks % TRANSACTIONS] = transaction;
+        self.checks += 1;
+        self.waiting = None;
+        self.next_at = now + self.gap;
+        self.gap = (self.gap + self.gap / 2).min(LONGEST_GAP);
+    }
+}
+
+/// Type and transaction id of a STUN message (RFC 8489 §5).
+fn stun(datagram: &[u8]) -> Option<(u16, TransactionId)> {
+    let header = datagram.first_chunk::<STUN_HEADER_BYTES>()?;
+    let is_stun = header[0] < 4 && header[4..8] == MAGIC_COOKIE;
+    let transaction = header[8..].try_into().ok()?;
+    is_stun.then_some((u16::from_be_bytes([header[0], header[1]]), transaction))
+}
+
+/// The transaction id of a connectivity check.
+fn check(datagram: &[u8]) -> Option<TransactionId> {
+    let (kind, transaction) = stun(datagram)?;
+    if kind != BINDING_REQUEST {
+        return None;
+    }
+    let mut attributes = datagram.get(STUN_HEADER_BYTES..)?;
+    while let Some((header, rest)) = attributes.split_first_chunk::<4>() {
+        if u16::from_be_bytes([header[0], header[1]]) == USERNAME {
+            return Some(transaction);
+        }
+        let value_bytes = usize::from(u16::from_be_bytes([header[2], header[3]]));
+        attributes = rest.get(value_bytes.next_multiple_of(4)..).unwrap_or_default();
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(kind: u16, transaction: u8, with_username: bool) -> Vec<u8> {
+        let mut message = kind.to_be_bytes().to_vec();
+        message.extend([0, if with_username { 20 } else { 8 }]);
+        message.extend(MAGIC_COOKIE);
+        message.extend([transaction; 12]);
+        // PRIORITY comes first.
+        message.extend([0, 0x24, 0, 4, 1, 2, 3, 4]);
+        if with_username {
+            message.extend([0, 6, 0, 7]);
+            message.extend(*b"abc:def\0");
+        }
+        message
+    }
+
+    fn address(host: u8, port: u16) -> SocketAddr {
+        SocketAddr::from(([192, 0, 2, host], port))
+    }
+
+    fn limiter() -> CheckLimiter {
+        CheckLimiter::new(Arc::default())
+    }
+
+    /// Rounds of checks every 20 ms on these pairs; how many were let through for each.
+    fn rounds(limiter: &mut CheckLimiter, from: Instant, rounds: u32, remotes: &[SocketAddr]) -> Vec<u32> {
+        let mut admitted = vec![0; remotes.len()];
+        for round in 0..rounds {
+            for (count, remote) in admitted.iter_mut().zip(remotes) {
+                let now = from + Duration::from_millis(20) * round;
+                let check = message(BINDING_REQUEST, round as u8, true);
+                *count += u32::from(limiter.admits(now, address(1, 1), *remote, &check));
+            }
+        }
+        admitted
+    }
+
+    #[test]
+    fn checks_of_a_pair_come_at_growing_intervals() {
+        let (mut limiter, began) = (limiter(), Instant::now());
+        assert_eq!(rounds(&mut limiter, began, 3, &[address(2, 2)]), [3], "the first ones at once");
+        let first_second = 3 + rounds(&mut limiter, began + Duration::from_millis(60), 47, &[address(2, 2)])[0];
+        assert!((7..=10).contains(&first_second), "{first_second}");
+        let tenth_second = rounds(&mut limiter, began + Duration::from_secs(10), 50, &[address(2, 2)])[0];
+        assert_eq!(tenth_second, 3);
+    }
+
+    #[test]
+    fn what_has_answered_is_not_limited() {
+        let (mut limiter, now) = (limiter(), Instant::now());
+        let (local, remote) = (address(1, 1), address(2, 2));
+        assert!(limiter.admits(now, local, remote, &message(BINDING_REQUEST, 7, true)));
+        limiter.received(now, local, remote, &message(BINDING_SUCCESS, 8, false));
+        assert!(!limiter.admits(now, local, remote, &message(BINDING_REQUEST, 9, true)), "not an answer to a check");
+        limiter.received(now, local, address(3, 3), &message(BINDING_SUCCESS, 7, false));
+        assert!(!limiter.admits(now, local, remote, &message(BINDING_REQUEST, 9, true)), "from elsewhere");
+        limiter.received(now, local, remote, &message(BINDING_SUCCESS, 7, false));
+        assert_eq!(rounds(&mut limiter, now, 50, &[remote]), [50]);
+    }
+
+    #[test]
+    fn a_check_from_an_address_is_answered_with_one_at_once() {
+        let (mut limiter, began) = (limiter(), Instant::now());
+        rounds(&mut limiter, began, 100, &[address(2, 2)]);
+        let now = began + Duration::from_secs(2);
+        let check = message(BINDING_REQUEST, 1, true);
+        let mut admitted = 0;
+        for _ in 0..100 {
+            limiter.received(now, address(1, 1), address(2, 2), &check);
+            admitted += u32::from(limiter.admits(now, address(1, 1), address(2, 2), &check));
+        }
+        assert_eq!(admitted, 1);
+    }
+
+    #[test]
+    fn many_candidates_share_the_checks_of_a_link_in_turn() {
+        let (mut limiter, began) = (limiter(), Instant::now());
+        let remotes: Vec<_> = (0..40).map(|port| address(2, 1_000 + port)).collect();
+        let admitted = rounds(&mut limiter, began, 250, &remotes);
+        let all: u32 = admitted.iter().sum();
+        assert!((100..=120).contains(&all), "{all} in 5 s");
+        assert!(admitted.iter().all(|checks| (2..=4).contains(checks)), "{admitted:?}");
+    }
+
+    #[test]
+    fn all_links_share_a_limit_beyond_their_first_checks() {
+        let (shared, now) = (Arc::<SharedChecks>::default(), Instant::now());
+        let remotes: Vec<_> = (0..30).map(|port| address(2, 1_000 + port)).collect();
+        let of_links: Vec<u32> = (0..40)
+            .map(|_| rounds(&mut CheckLimiter::new(Arc::clone(&shared)), now, 1, &remotes).iter().sum())
+            .collect();
+        assert_eq!(of_links[0], 20);
+        assert_eq!(of_links[39], FIRST_CHECKS);
+        assert_eq!(of_links.iter().sum::<u32>(), 300 + 25 * FIRST_CHECKS);
+    }
+
+    #[test]
+    fn other_datagrams_and_damaged_ones_pass() {
+        let (mut limiter, now) = (limiter(), Instant::now());
+        let whole = message(BINDING_REQUEST, 1, true);
+        let others =
+            [&message(BINDING_REQUEST, 1, false)[..], &[22; 200], &[], &whole[..whole.len() - 12], &whole[..25]];
+        for datagram in others {
+            for _ in 0..100 {
+                assert!(limiter.admits(now, address(1, 1), address(2, 2), datagram));
+                limiter.received(now, address(1, 1), address(2, 2), datagram);
+            }
+        }
+    }
+
+    #[test]
+    fn no_more_pairs_are_kept_than_allowed() {
+        let (mut limiter, now) = (limiter(), Instant::now());
+        for port in 1..2_000 {
+            limiter.admits(now, address(1, 1), address(2, port), &message(BINDING_REQUEST, 1, true));
+        }
+        assert_eq!(limiter.pairs.len(), PAIRS);
+    }
+}
