@@ -39,6 +39,7 @@ const CHANGE_EVERY_MS = 100;
 const TICK_EVERY_MS = 20;
 const WAKING_AFTER_MS = 5000;
 const MESSAGES = 500;
+const CAPABILITIES = { redundancy: true, voice_ack: true, reports: true, path_feedback: true, bundles: true, frame_ms: [10, 20, 40, 60] };
 
 /** The page's clock, in ms. It goes on while the page is frozen; while the machine sleeps it may stand still. */
 const clock = () => performance.now();
@@ -283,10 +284,7 @@ export class Peer extends EventTarget {
   #start(proof, peer) {
     const [run, first] = crypto.getRandomValues(new Uint32Array(2));
     const carrier = new BrowserCarrier(this.url, clock, this.check);
-    const capabilities = {
-      relay_only: this.#relayOnly, redundancy: true, voice_ack: true, reports: true, path_feedback: true, bundles: true,
-      frame_ms: [10, 20, 40, 60],
-    };
+    const capabilities = { ...CAPABILITIES, relay_only: this.#relayOnly };
     const config = {
       room: this.#room, name: this.#name, peer, proof, run, capabilities, metadata: {}, firstSequence: first & 0xffff, password: this.#password,
     };

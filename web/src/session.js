@@ -13,7 +13,7 @@
  */
 
 import { NO_ROUTE, nextRoute, shown, uses } from './route.js';
-import { earlierFrame, Speaker, Stream } from './stream.js';
+import { earlierFrame, Speaker, Streams } from './stream.js';
 import { View } from './table.js';
 import { decode, encode, groupId, LIMITS, utf8Length, WireError } from './wire.js';
 
@@ -26,7 +26,6 @@ const RECENT_FRAMES = 64;
 const RESCUE_AGE_MS = 1000;
 const CLOSE_WITHOUT_FRAME_MS = 60;
 const ECHO_INTERVAL_MS = 20;
-const STREAMS = 1024;
 const CODEC = { codec: 1, frameSamples: 960, sampleRateHz: 48000 };
 const RELAYED_KINDS = ['VoiceData', 'VoiceCopies', 'ReceptionReport', 'ClockProbe', 'ClockEcho'];
 const PRIORITIES = ['low', 'default', 'medium', 'high'];
@@ -43,8 +42,7 @@ export class Session {
   groups = new Set([GLOBAL]);
   /** Their ids: asked for with every packet. */
   #groupIds = new Set([groupId(GLOBAL)]);
-  /** @type {Map<string, {stream: Stream, heardAt: number}>} */
-  #streams = new Map();
+  #streams = new Streams();
   /** @type {Map<string, RouteState>} by peer */
   #routes = new Map();
   /** @type {Recent[]} */
@@ -248,7 +246,7 @@ export class Session {
 
   /** @param {string} peer */
   forgetPeer(peer) {
-    this.#streams.delete(peer);
+    this.#streams.forget(peer);
     this.#routes.delete(peer);
     this.speaker.close('peer', peer);
   }
@@ -332,8 +330,7 @@ export class Session {
         if (now < link.echoedAt + ECHO_INTERVAL_MS) return 'TooManyProbes';
         link.echoedAt = now;
         const echo = encode('ProbeEcho', session, { sender: view.you, token: fields.token });
-        this.mesh.carrier.sendLink(peer, generation, 'unreliable', echo);
-        return undefined;
+        return void this.mesh.carrier.sendLink(peer, generation, 'unreliable', echo);
       }
       case 'BandwidthProbe': return link.train.received(now, fields);
       case 'BandwidthReport': return this.mesh.emit({ type: 'bandwidth', peer, report: fields });
@@ -368,23 +365,22 @@ export class Session {
     const reaches = fields.targets.filter((/** @type {import('./wire.js').Target} */ target) =>
       target.kind === 'client' ? target.id === view.you : this.#groupIds.has(target.id));
     if (reaches.length === 0) return 'NotAddressed';
-    const heard = this.#stream(peer);
+    const stream = this.#streams.of(peer);
     const volume = Math.max(...reaches.map((/** @type {any} */ target) => target.volume)) / 127.5;
     const priority = Math.max(...reaches.map((/** @type {any} */ target) => PRIORITIES.indexOf(target.priority)));
     const { copies = [], bundled = 0 } = /** @type {import('./wire.js').VoiceCopies} */ (fields);
     // Sent in this packet for the first time, oldest first.
     for (let behind = bundled; behind > 0; behind--) {
       const frame = copies.find((copy) => copy.behind === behind)?.frame;
-      const place = frame && heard.stream.accept(now, (fields.sequence - behind) & 0xffff, fields.burst);
+      const place = frame && stream.accept(now, (fields.sequence - behind) & 0xffff, fields.burst);
       if (place) this.mesh.emit({ type: 'voice', heard: { peer, ...place, volume, priority, behind: 0, pauseFollows: false, frame } });
     }
-    const place = heard.stream.accept(now, fields.sequence, fields.burst);
+    const place = stream.accept(now, fields.sequence, fields.burst);
     if (!place) return 'Stale';
-    heard.heardAt = now;
     const common = { peer, burst: place.burst, volume, priority };
     for (const { behind, frame } of copies) {
       const sequence = place.sequence - behind;
-      if (behind > bundled && frame.length > 0 && !heard.stream.hasSeen(sequence)) {
+      if (behind > bundled && frame.length > 0 && !stream.hasSeen(sequence)) {
         this.mesh.emit({ type: 'voice', heard: { ...common, sequence, behind, pauseFollows: false, frame } });
       }
     }
@@ -395,20 +391,7 @@ export class Session {
 
   /** The extended number of a peer's frame. @param {string} peer @param {number} sequence */
   extend(peer, sequence) {
-    return this.#streams.get(peer)?.stream.extend(sequence) ?? null;
-  }
-
-  /** @param {string} peer */
-  #stream(peer) {
-    let heard = this.#streams.get(peer);
-    if (!heard) {
-      if (this.#streams.size >= STREAMS) {
-        const [[oldest]] = [...this.#streams].sort((a, b) => a[1].heardAt - b[1].heardAt);
-        this.#streams.delete(oldest);
-      }
-      this.#streams.set(peer, heard = { stream: new Stream(), heardAt: 0 });
-    }
-    return heard;
+    return this.#streams.extend(peer, sequence);
   }
 
   /** @param {number} now @param {number} session @param {any} response @returns {string | void} */
@@ -519,8 +502,7 @@ export class Session {
 
   /** @param {number} session */
   #viewOf(session) {
-    if (this.current?.session === session) return this.current;
-    return this.#previous.find((view) => view.session === session) ?? null;
+    return [this.current, ...this.#previous].find((view) => view?.session === session) ?? null;
   }
 
   /** A peer's id at the server that relays to it now. @param {string} peer */

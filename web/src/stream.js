@@ -63,6 +63,33 @@ export class Stream {
   }
 }
 
+const STREAMS = 1024;
+
+/** The streams of all speakers, in the order in which they were heard last. When there are too many, the first is forgotten. */
+export class Streams {
+  /** @type {Map<string, Stream>} */
+  #streams = new Map();
+
+  /** A speaker's stream, of which something came. @param {string} peer */
+  of(peer) {
+    const stream = this.#streams.get(peer) ?? new Stream();
+    this.#streams.delete(peer);
+    if (this.#streams.size >= STREAMS) this.#streams.delete([...this.#streams.keys()][0]);
+    this.#streams.set(peer, stream);
+    return stream;
+  }
+
+  /** The extended number of a speaker's frame. @param {string} peer @param {number} sequence */
+  extend(peer, sequence) {
+    return this.#streams.get(peer)?.extend(sequence) ?? null;
+  }
+
+  /** @param {string} peer */
+  forget(peer) {
+    this.#streams.delete(peer);
+  }
+}
+
 /**
  * How many bursts ahead (positive) or behind (negative), by the shorter way around.
  * @param {number} current
