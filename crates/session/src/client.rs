@@ -11,7 +11,6 @@ mod inbound;
 mod link_vectors;
 mod outbound;
 mod pairs;
-mod path;
 mod view;
 mod voice_in;
 mod voice_out;
@@ -20,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
 use std::time::Duration;
 
+use voicemesh_uplink::path::{PathState, RelayPath};
 use voicemesh_wire::limits::{GROUP_NAME_BYTES, GROUPS_PER_CLIENT, TEXT_BYTES};
 use voicemesh_wire::packet::{
     ClientInfo, ClientState, CodecSettings, DeltaClientState, HandshakeRequest, Recipient, TextData,
@@ -31,13 +31,11 @@ use crate::route::{LinkMeans, Means, Route, RouteState};
 use crate::speaker::{Speaker, TargetOptions, TooManyTargets, VoiceTarget};
 use crate::stream::Stream;
 use pairs::Pairs;
-use path::RelayPath;
 use voice_out::{Bundling, Recent};
 
 pub use data::DataEvent;
 pub use event::{ClientEvent, DropCounts, Dropped, Voice, Who};
 pub use inbound::Received;
-pub use path::{PathCounts, PathState};
 pub use view::View;
 pub use voice_out::{AudienceMember, FRAMES_PER_PACKET, Reached, Spoken};
 
