@@ -6,7 +6,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Package, and the packages of ours that its product may import.
-const TABLE: [(&str, &[&str]); 17] = [
+const TABLE: [(&str, &[&str]); 18] = [
     ("voicemesh-wire", &[]),
     ("voicemesh-device", &[]),
     ("voicemesh-netsim", &[]),
@@ -28,6 +28,7 @@ const TABLE: [(&str, &[&str]); 17] = [
             "voicemesh-device",
         ],
     ),
+    ("voicemesh-page", &["voicemesh-uplink"]),
     ("voicemesh-capi", &["voicemesh"]),
     ("voicemesh-bevy", &["voicemesh"]),
     // Sound and devices: `voicemesh mic` and `voicemesh loopback` run them without a room.

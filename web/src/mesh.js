@@ -25,7 +25,6 @@
  *   | {type: 'route', peer: string, route: import('./route.js').Route}
  *   | {type: 'voice', heard: import('./session.js').Heard}
  *   | {type: 'report', peer: string, report: import('./wire.js').Report}
- *   | {type: 'bandwidth', peer: string, report: import('./wire.js').BandwidthReport}
  *   | {type: 'clock-asked', peer: string, askedUs: number}
  *   | {type: 'clock-told', peer: string, echo: import('./wire.js').ClockEcho}
  *   | {type: 'text', peer: string, group: string | null | undefined, text: string}} MeshEvent
@@ -40,6 +39,8 @@ export class Mesh {
   /** @type {RTCIceServer[]} */
   iceServers = [];
   serverRelayOnly = false;
+  /** What speech follows; null where there is none: then it is sent as if there were room. @type {import('./uplink.js').Uplink | null} */
+  uplink = null;
 
   /**
    * @param {Config} config
@@ -65,6 +66,7 @@ export class Mesh {
    */
   pathChanged(now, slept = false) {
     for (const link of this.pairs.all()) link.health.doubt(now);
+    this.uplink?.networkChanged();
     this.signaling.pathChanged(now, slept);
     this.pairs.renewAll(now);
     this.tick(now);

@@ -276,12 +276,15 @@ export class Pairs {
       if (report) send(encode('BandwidthReport', common.session, { sender: common.you, ...report }));
       const { probe, stalledNow, replace } = link.health.update(now);
       if (probe !== null) send(encode('Probe', common.session, { sender: common.you, token: probe }));
-      if (replace) this.#replace(now, link);
+      const { speech } = mesh.session;
+      if (replace && !speech.isFull) this.#replace(now, link);
       if (stalledNow) {
         const unsettled = link.health.takeUnacknowledged();
-        mesh.signaling.ask(now);
+        // What a full queue holds arrives, or was dropped for want of room: it is not sent again.
+        if (speech.isFull) link.health.setCongested();
+        else mesh.signaling.ask(now);
         mesh.session.refreshRoutes(now);
-        mesh.session.rescue(now, peer, unsettled);
+        if (!speech.isFull) speech.rescue(now, peer, unsettled);
       }
     }
   }
@@ -376,7 +379,7 @@ export class Pairs {
     const unsettled = link.health.takeUnacknowledged();
     this.#pairs.get(link.peer)?.links.delete(link.generation);
     this.mesh.carrier.closeLink(link.peer, link.generation);
-    if (link.common) this.mesh.session.rescue(now, link.peer, unsettled);
+    if (link.common) this.mesh.session.speech.rescue(now, link.peer, unsettled);
     this.mesh.session.refreshRoutes(now);
   }
 

@@ -4,7 +4,8 @@
  * @typedef {'none' | 'relayed' | 'direct'} Route
  * @typedef {{route: Route, leaving: {route: Route, until: number} | null, both: boolean, arrives: boolean}} RouteState
  * `both`: a stalled link is used beside the relay. `arrives`: whether what is sent is known to arrive.
- * @typedef {{relay: boolean, serverAnswers: boolean, both: boolean, link: 'unbound' | 'sound' | 'stalled'}} Means
+ * @typedef {{relay: boolean, serverAnswers: boolean, both: boolean, link: 'unbound' | 'sound' | 'stalled', preferRelay?: boolean}} Means
+ * `preferRelay`: the uplink has no room for one more direct copy.
  */
 
 /** A planned move sends on both routes for so long; duplicates play once. */
@@ -23,10 +24,11 @@ export const NO_ROUTE = Object.freeze({ route: 'none', leaving: null, both: fals
 export function nextRoute(state, now, means) {
   /** @type {Route} */
   let route = means.relay ? 'relayed' : 'none';
-  if (means.link === 'sound' || (means.link === 'stalled' && !means.relay)) route = 'direct';
+  const prefersRelay = (means.preferRelay ?? false) && means.relay;
+  if ((means.link === 'sound' && !prefersRelay) || (means.link === 'stalled' && !means.relay)) route = 'direct';
   const leaving = route === state.route ? state.leaving : { route: state.route, until: now + OVERLAP_MS };
   const usable = leaving !== null && leaving.until > now
-    && ((leaving.route === 'relayed' && means.relay) || (leaving.route === 'direct' && means.link === 'sound'));
+    && ((leaving.route === 'relayed' && means.relay) || (leaving.route === 'direct' && means.link === 'sound' && !means.preferRelay));
   const both = means.both && means.link === 'stalled';
   const arrives = route === 'relayed' ? means.serverAnswers : route === 'direct' && means.link === 'sound';
   const isSame = route === state.route && both === state.both && arrives === state.arrives;

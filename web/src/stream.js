@@ -156,6 +156,11 @@ export class Speaker {
     return this.#targets.some((target) => target.closing);
   }
 
+  /** Whom the next frame is for. */
+  get nextTargets() {
+    return this.#targets;
+  }
+
   /** Takes the address of the next frame; null when there is no target: it is for nobody, and not counted. */
   nextFrame() {
     if (this.#targets.length === 0) return null;
@@ -176,15 +181,22 @@ export class Speaker {
 
 /**
  * An earlier frame of the same burst to the same targets: what was said to others is nobody else's.
- * @param {import('./session.js').Recent[]} recents
- * @param {import('./session.js').Address} address
+ * @param {import('./speech.js').Recent[]} recents
+ * @param {import('./speech.js').Address} address
  * @param {number} behind
  */
 export function earlierFrame(recents, address, behind) {
   const sequence = (address.sequence - behind) & 0xffff;
   const found = recents.findLast((recent) => recent.address.sequence === sequence);
-  const names = (/** @type {import('./session.js').Address} */ of) =>
-    of.targets.map((target) => `${target.kind} ${target.name} ${target.closing}`).join('\n');
-  const same = found && found.address.burst.value === address.burst.value && names(found.address) === names(address);
-  return same && found.frame.length > 0 ? found.frame : null;
+  return found && sameAddress(found.address, address) && found.frame.length > 0 ? found.frame : null;
+}
+
+/**
+ * Whether two frames are said to the same people in one talkspurt, so that they may share a packet.
+ * @param {import('./speech.js').Address} one @param {import('./speech.js').Address} other
+ */
+export function sameAddress(one, other) {
+  const names = (/** @type {import('./speech.js').Address} */ { targets }) =>
+    targets.map((target) => `${target.kind} ${target.name} ${target.closing}`).join('\n');
+  return one.burst.value === other.burst.value && names(one) === names(other);
 }
