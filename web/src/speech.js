@@ -103,7 +103,10 @@ export class Speech {
       const { peer } = remote;
       const frames = this.mesh.roster.capabilities(peer)?.bundles ? (uplink?.framesPerPacket(peer) ?? 1) : 1;
       const waiting = this.#waiting.get(peer) ?? 0;
-      if (waiting + 1 < Math.min(frames, FRAMES_PER_PACKET) && !mustLeave) {
+      const length = Math.min(frames, FRAMES_PER_PACKET);
+      // Packets end at multiples of their length, whenever a listener was added, so that one relayed packet serves all.
+      const isLast = address.sequence % length === length - 1;
+      if (waiting + 1 < length && !isLast && !mustLeave) {
         this.#waiting.set(peer, waiting + 1);
         continue;
       }

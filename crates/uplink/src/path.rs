@@ -73,6 +73,12 @@ struct Outstanding {
     bytes: usize,
 }
 
+impl Default for PathMonitor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl PathMonitor {
     /// A path on which nothing was sent yet.
     pub fn new() -> Self {
@@ -167,6 +173,12 @@ pub struct RelayPath {
 
 /// While voice is relayed, a ping follows it this often.
 const PING_INTERVAL: Duration = Duration::from_millis(200);
+
+impl Default for RelayPath {
+    fn default() -> Self {
+        Self::new()
+    }
+}
 
 impl RelayPath {
     /// A connection on which nothing was sent yet.
