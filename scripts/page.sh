@@ -12,7 +12,7 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 TARGET=wasm32-unknown-unknown
-MODULE=web/src/uplink.wasm
+MODULE=web/src/uplink.wasm.gz
 STAMP=crates/page/stamp.txt
 
 main() {
@@ -43,9 +43,9 @@ build() {
             CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$(linker) CARGO_PROFILE_RELEASE_PANIC=unwind \
             cargo "${arguments[@]}" -Z build-std=std,panic_abort
     fi
-    cp "$out/$TARGET/release/voicemesh_page.wasm" "$1"
-    chmod 644 "$1"
-    say "$1: $(wc -c <"$1") bytes, $(gzip -9 -c "$1" | wc -c) compressed"
+    # The page unpacks it.
+    gzip -9 -n -c "$out/$TARGET/release/voicemesh_page.wasm" >"$1"
+    say "$1: $(wc -c <"$1") bytes"
 }
 
 rustup_has_target() { rustup target list --installed 2>/dev/null | grep -qx "$TARGET"; }

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 
 use super::source::{files, root};
 
-const MODULE: &str = "web/src/uplink.wasm";
+const MODULE: &str = "web/src/uplink.wasm.gz";
 const STAMP: &str = "crates/page/stamp.txt";
 
 fn digits(hash: Sha256) -> String {

@@ -26,7 +26,11 @@ let compiled = null;
 
 /** Fetches and compiles the module; null where that is not possible: the page goes on without. */
 export function loadUplink() {
-  const compile = async () => WebAssembly.compile(await (await fetch(new URL('uplink.wasm', import.meta.url))).arrayBuffer());
+  const compile = async () => {
+    const { body } = await fetch(new URL('uplink.wasm.gz', import.meta.url));
+    if (!body) return null;
+    return WebAssembly.compile(await new Response(body.pipeThrough(new DecompressionStream('gzip'))).arrayBuffer());
+  };
   return (compiled ??= compile().catch(() => null));
 }
 

@@ -4,6 +4,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { gunzipSync } from 'node:zlib';
 
 import { Uplink } from '../src/uplink.js';
 
@@ -12,7 +13,7 @@ import { Uplink } from '../src/uplink.js';
  * @typedef {{at: number, act: (now: number) => void}} Later */
 
 const { cases } = JSON.parse(readFileSync(new URL('../../tests/vectors/uplink.json', import.meta.url), 'utf8'));
-const module = new WebAssembly.Module(readFileSync(process.env.UPLINK_WASM ?? new URL('../src/uplink.wasm', import.meta.url)));
+const module = new WebAssembly.Module(gunzipSync(readFileSync(process.env.UPLINK_WASM ?? new URL('../src/uplink.wasm.gz', import.meta.url))));
 
 const STEP_MS = 20;
 const WAY_MS = 10;
