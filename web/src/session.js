@@ -369,6 +369,7 @@ export class Session {
   #welcome(now, session, { you, clients, groups, listeners }) {
     const former = this.#resuming && this.current?.session === session && this.current.you === you ? this.current : null;
     if (this.phase !== 'handshaking' && !former) return 'Unexpected';
+    if (!former) this.mesh.uplink?.shookHands(now, this.#askedAt);
     this.#resuming = false;
     const view = new View(session, you);
     view.members.set(you, { name: this.mesh.config.name, groups: this.groups });

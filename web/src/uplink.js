@@ -10,7 +10,7 @@
  *   sent(now: number, who: number, generation: number, sequence: number, bytes: number): void,
  *   acknowledged(now: number, who: number, generation: number, newest: number, earlier: number, receivedMs: number): void,
  *   relay_sent(bytes: number): void, relay_changed(): void, ping_due(now: number): number,
- *   answered(now: number, number: number): void, train_arrived(...fields: number[]): void, train_sent(bytes: number): void,
+ *   answered(now: number, number: number): void, shook_hands(now: number, askedAt: number): void, train_arrived(...fields: number[]): void, train_sent(bytes: number): void,
  *   frame_sent(now: number): void, is_silent(now: number): number, network_changed(): void, forget(who: number): void,
  *   begin(now: number, listeners: number): void, update(now: number, listeners: number): number,
  *   memory: WebAssembly.Memory}} Exports
@@ -98,6 +98,11 @@ export class Uplink {
   /** There is another connection to the server. */
   relayChanged() {
     this.#wasm.relay_changed();
+  }
+
+  /** The server answered a handshake. @param {number} now @param {number} askedAt */
+  shookHands(now, askedAt) {
+    this.#wasm.shook_hands(now, askedAt);
   }
 
   /** The number of a ping that is to follow the speech on its way to the server. @param {number} now */

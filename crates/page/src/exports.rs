@@ -83,6 +83,11 @@ extern "C" fn relay_changed() {
 }
 
 #[unsafe(no_mangle)]
+extern "C" fn shook_hands(now: f64, asked_at: f64) {
+    with(|sender| sender.shook_hands(time(now), time(asked_at)));
+}
+
+#[unsafe(no_mangle)]
 extern "C" fn report(now: f64, who: u32, expected: u32, lost: u32, unrepaired: u32, run_sixteenths: u32) {
     let (expected, lost, unrepaired) = (expected as u16, lost as u16, unrepaired as u16);
     let mean_run = run_sixteenths as f32 / 16.0;

@@ -128,6 +128,11 @@ impl Sender {
         self.relay = RelayPath::new();
     }
 
+    /// The server answered a handshake.
+    pub fn shook_hands(&mut self, now: Duration, asked_at: Duration) {
+        self.relay.shook_hands(now, asked_at);
+    }
+
     /// A ReceptionReport came.
     pub fn report(&mut self, now: Duration, who: u32, report: LossReport) {
         self.policy.report(now, who, report);

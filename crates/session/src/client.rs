@@ -3,6 +3,7 @@
 //! Every call that may send takes the [`Network`]; events wait until [`Client::poll_event`] takes them.
 
 mod bandwidth;
+mod bundling;
 mod data;
 mod event;
 mod health;
@@ -30,8 +31,9 @@ use crate::network::{DisconnectReason, Network, NetworkEvent, Reliability};
 use crate::route::{LinkMeans, Means, Route, RouteState};
 use crate::speaker::{Speaker, TargetOptions, TooManyTargets, VoiceTarget};
 use crate::stream::Stream;
+use bundling::Bundling;
 use pairs::Pairs;
-use voice_out::{Bundling, Recent};
+use voice_out::Recent;
 
 pub use data::DataEvent;
 pub use event::{ClientEvent, DropCounts, Dropped, Voice, Who};

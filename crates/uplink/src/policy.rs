@@ -18,6 +18,8 @@ const LISTENERS: usize = 1024;
 const INTERVAL: Duration = Duration::from_millis(100);
 /// … and for this long after it.
 const AFTER_SPEECH: Duration = Duration::from_millis(800);
+/// What was measured for this long is as good as older measurements.
+const KNOWN_AFTER: Duration = Duration::from_secs(6);
 /// Rates and losses are those of the last moments.
 const RATE_SPAN: Duration = Duration::from_millis(700);
 const LOSS_SPAN: Duration = Duration::from_millis(1_200);
@@ -36,6 +38,14 @@ const RETURN_INTERVAL: Duration = Duration::from_secs(60);
 const TOO_SLOW_AFTER: Duration = Duration::from_secs(3);
 /// Redundancy has this long to show that it helps.
 const REDUNDANCY_TRIAL: Duration = Duration::from_secs(3);
+
+/// The queue that paths have in common, from what each measured and for how long: a queue on the uplink delays all of them,
+/// so the shortest is its measure. A path that came up while packets queued takes that delay for its least; paths that
+/// have been measured for less than half as long as another one are left out.
+fn shared_queue(queues: &[(Duration, Duration)]) -> Option<Duration> {
+    let longest = queues.iter().map(|(measured_for, _)| *measured_for).max()?.min(KNOWN_AFTER);
+    queues.iter().filter(|(measured_for, _)| *measured_for * 2 >= longest).map(|(_, queueing)| *queueing).min()
+}
 
 /// What the uplink is worth, for people.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -258,13 +268,15 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
 
     /// Reads all paths; what concerns one of them alone is settled with it.
     fn look(&mut self, now: Duration, paths: &impl Paths<P>, audience: &[AudienceMember<P>]) -> Observation {
-        let PathState { counts, queueing: relay_queueing, overdue, least_round_trip, .. } = paths.relay(now);
+        let PathState { counts, queueing: relay_queueing, measured_for, overdue, least_round_trip, .. } =
+            paths.relay(now);
         let mut overdues: Vec<Duration> = relay_queueing.map(|_| overdue).into_iter().collect();
         self.relay.read(now, counts);
         let mut round_trips: Vec<Duration> = least_round_trip.into_iter().collect();
         let relay = self.relay.over(now, RATE_SPAN, RELAY_OVERHEAD_BYTES);
         let (mut sent_bps, mut delivered_bps) = (relay.sent_bps, relay.delivered_bps);
-        let mut queues: Vec<Duration> = relay_queueing.into_iter().collect();
+        let mut queues: Vec<(Duration, Duration)> =
+            relay_queueing.map(|queueing| (measured_for, queueing)).into_iter().collect();
         let mut losses = Vec::new();
         let mut seen = BTreeMap::new();
         for member in audience {
@@ -278,18 +290,17 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             sent_bps += traffic.sent_bps;
             delivered_bps += traffic.delivered_bps;
             let loss = history.over(now, LOSS_SPAN, 0).loss(LEAST_PACKETS);
-            queues.extend(path.queueing);
+            queues.extend(path.queueing.map(|queueing| (path.measured_for, queueing)));
             overdues.extend(path.queueing.map(|_| path.overdue));
             losses.extend(loss);
             round_trips.extend(path.least_round_trip.filter(|_| path.queueing.is_some()));
             seen.insert(member.who, Seen { queueing: path.queueing, loss });
         }
         losses.sort_by(f32::total_cmp);
-        // A queue on the uplink delays all paths, so the shortest is its measure.
         let shared = Observation {
             sent_bps,
             delivered_bps,
-            queueing: queues.iter().min().copied(),
+            queueing: shared_queue(&queues),
             loss: losses.get(losses.len().saturating_sub(1) / 2).copied(),
             round_trip: round_trips.into_iter().min().unwrap_or_default(),
             overdue: overdues.into_iter().min().unwrap_or_default(),
