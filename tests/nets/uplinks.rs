@@ -153,7 +153,7 @@ impl Bottleneck {
 /// The worst of all listeners.
 fn judge(speaker: &Ended, listeners: &[Ended], from: f64, rate_kbit: f64) -> Outcome {
     let all: Vec<Exchange> = listeners.iter().map(|listener| listener.exchange_with(speaker, from)).collect();
-    let count = |route: &str| all.iter().filter(|exchange| exchange.route == route).count();
+    let count = |route: &str| listeners.iter().filter(|listener| speaker.route_to(listener.name()) == route).count();
     let gap_s = all.iter().map(|exchange| exchange.heard.longest_gap_after(from)).fold(0.0, f64::max);
     let concealed = all.iter().filter_map(|exchange| exchange.concealed).fold(0.0, f64::max);
     let delay_ms = all.iter().filter_map(|exchange| exchange.heard.median_delay_after(from)).fold(0.0, f64::max);

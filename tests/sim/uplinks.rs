@@ -89,7 +89,21 @@ fn check(at: At, rate_kbps: u32, listeners: usize, excess: Excess) -> Option<Str
     let mut world = room(seed, listeners);
     narrow(&mut world, at, rate_kbps * 1_000, excess);
     world.peers[0].speaking = true;
-    world.run(5 * SECOND);
+    for _ in 0..20 {
+        world.run(ms(250));
+        if std::env::var_os(ONE_CASE).is_some() {
+            let sending = world.peers[0].comms.speaking_status();
+            println!(
+                "{:?} {} bit/s in packets of {}, {} copies, {:?}, {} direct",
+                world.now(),
+                sending.bitrate_bps,
+                sending.frames_per_packet,
+                sending.copies,
+                sending.uplink,
+                direct(&world)
+            );
+        }
+    }
     let heard = listen(&mut world, 60);
     let sending = world.peers[0].comms.speaking_status();
     let case = format!(
@@ -113,11 +127,18 @@ const MISSED: [(At, u32, usize, usize); 8] = [
     (At::OneDownlink, 64, 1, 2),
 ];
 
+/// Names one case of the matrix, as "128 4 0": rate in kbit/s, listeners, and which of [`QUEUES`].
+const ONE_CASE: &str = "UPLINK_CASE";
+
 fn matrix(at: At, rates_kbps: &[u32]) {
     let mut failed = Vec::new();
+    let only = std::env::var(ONE_CASE).ok();
     for rate in rates_kbps {
         for listeners in [1, 4, 7, 15] {
             for (queue, excess) in QUEUES.into_iter().enumerate() {
+                if only.as_ref().is_some_and(|only| *only != format!("{rate} {listeners} {queue}")) {
+                    continue;
+                }
                 let missed = check(at, *rate, listeners, excess);
                 if !MISSED.contains(&(at, *rate, listeners, queue)) {
                     failed.extend(missed);

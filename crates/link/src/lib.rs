@@ -67,6 +67,7 @@ mod checks;
 mod connection;
 mod fragment;
 pub mod limits;
+mod openings;
 mod outbox;
 mod pace;
 mod remote;

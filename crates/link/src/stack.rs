@@ -9,6 +9,7 @@ use tokio::time::Instant;
 use voicemesh_wire::signaling::Signal;
 
 use crate::checks::SharedChecks;
+use crate::openings::Openings;
 use crate::outbox::Outbox;
 use crate::runtime::Lookups;
 use crate::{Link, LinkConfig, LinkSink, LinkStack, LinkStats, SendError, Stream, addresses, task};
@@ -19,6 +20,7 @@ pub struct WebRtc {
     addresses: Addresses,
     lookups: Arc<Lookups>,
     checks: Arc<SharedChecks>,
+    openings: Arc<Openings>,
 }
 
 /// Which of this machine's addresses links use.
@@ -40,6 +42,7 @@ impl WebRtc {
             addresses: Addresses::OfInterfaces { server: None },
             lookups: Arc::default(),
             checks: Arc::default(),
+            openings: Arc::default(),
         }
     }
 
@@ -48,6 +51,12 @@ impl WebRtc {
         if let Addresses::OfInterfaces { server } = &mut self.addresses {
             *server = address;
         }
+    }
+
+    /// What the uplink is known to carry, in bits per second; `None` while no limit was met. On a narrow one fewer links open
+    /// at the same time.
+    pub fn set_uplink(&self, bps: Option<u32>) {
+        self.openings.set_uplink(bps);
     }
 
     /// Links will use these addresses of this machine and no others.
@@ -74,6 +83,7 @@ impl LinkStack for WebRtc {
             addresses: self.addresses.clone(),
             lookups: Arc::clone(&self.lookups),
             checks: Arc::clone(&self.checks),
+            openings: Arc::clone(&self.openings),
         };
         self.runtime.spawn(task::run(setup, Arc::clone(&outbox), sink));
         Box::new(WebRtcLink { outbox })

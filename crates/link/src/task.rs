@@ -20,6 +20,7 @@ use crate::limits::{
     IN_FLIGHT_FOR_VOICE_BYTES, LOSSY_PACKET_BYTES, NUDGE_INTERVAL, OPEN_LIMIT, RELIABLE_IN_FLIGHT_BYTES,
     REMOTE_CANDIDATES, RETRY_INTERVAL, ROUND_TRIP_INTERVAL, SETTLE_INTERVAL,
 };
+use crate::openings::{Openings, Turn};
 use crate::outbox::{LossyStream, Outbox};
 use crate::pace::Pacer;
 use crate::remote::{Candidate, Description, judge_candidate};
@@ -33,6 +34,7 @@ pub(crate) struct Setup {
     pub(crate) addresses: Addresses,
     pub(crate) lookups: Arc<Lookups>,
     pub(crate) checks: Arc<SharedChecks>,
+    pub(crate) openings: Arc<Openings>,
 }
 
 /// The whole life of a link. Says that it is over even if it is never polled, as on a runtime that has ended.
@@ -46,7 +48,11 @@ pub(crate) fn run(
 }
 
 async fn live(setup: Setup, outbox: Arc<Outbox>, sink: Arc<dyn LinkSink>, mut farewell: Farewell) {
-    let Setup { config, addresses, lookups, checks } = &setup;
+    let Setup { config, addresses, lookups, checks, openings } = &setup;
+    let Some(turn) = turn(openings, config.role, &outbox).await else {
+        farewell.reason = Some(CloseReason::Local);
+        return;
+    };
     let connected = Connection::new(&config.ice_servers, addresses, lookups, checks, outbox.wire());
     let (connection, reports) = match connected.await {
         Ok(connected) => connected,
@@ -56,7 +62,7 @@ async fn live(setup: Setup, outbox: Arc<Outbox>, sink: Arc<dyn LinkSink>, mut fa
         }
     };
     // The stack reads what a remote wrote: should it panic, only this link may end.
-    let mut task = LinkTask::new(&connection, setup.config.role, outbox, sink);
+    let mut task = LinkTask::new(&connection, setup.config.role, turn, outbox, sink);
     let reason = AssertUnwindSafe(task.drive(reports)).catch_unwind().await;
     farewell.reason = Some(reason.unwrap_or_else(|_| CloseReason::Internal("the stack panicked".to_owned())));
     drop(farewell);
@@ -66,6 +72,19 @@ async fn live(setup: Setup, outbox: Arc<Outbox>, sink: Arc<dyn LinkSink>, mut fa
     if !matches!(closed, Ok(Ok(()))) {
         tracing::debug!("a connection did not close cleanly");
     }
+}
+
+/// Waits for a turn to open, unless the link is closed before.
+async fn turn(openings: &Openings, role: Role, outbox: &Outbox) -> Option<Turn> {
+    let mut turn = pin!(openings.turn(role));
+    while !outbox.is_closing() {
+        tokio::select! {
+            turn = turn.as_mut() => return Some(turn),
+            // Signals wait in the outbox.
+            () = outbox.woken() => {}
+        }
+    }
+    None
 }
 
 /// Says [`LinkEvent::Closed`] when it goes, whichever way that is.
@@ -91,6 +110,8 @@ struct LinkTask<'a> {
     sink: Arc<dyn LinkSink>,
     negotiation: Negotiation,
     remote_candidates: usize,
+    /// While the link opens.
+    turn: Option<Turn>,
     progress: Progress,
     voice: Pacer,
     unreliable: Pacer,
@@ -135,7 +156,7 @@ enum Left {
 }
 
 impl<'a> LinkTask<'a> {
-    fn new(connection: &'a Connection, role: Role, outbox: Arc<Outbox>, sink: Arc<dyn LinkSink>) -> Self {
+    fn new(connection: &'a Connection, role: Role, turn: Turn, outbox: Arc<Outbox>, sink: Arc<dyn LinkSink>) -> Self {
         let now = Instant::now();
         Self {
             connection,
@@ -144,6 +165,7 @@ impl<'a> LinkTask<'a> {
             sink,
             negotiation: Negotiation::Awaiting { held: Vec::new() },
             remote_candidates: 0,
+            turn: Some(turn),
             progress: Progress::Opening { since: now, next_nudge: now + NUDGE_INTERVAL },
             voice: Pacer::new(now),
             unreliable: Pacer::new(now),
@@ -163,6 +185,10 @@ impl<'a> LinkTask<'a> {
         if self.role == Role::Offer
             && let Err(reason) = self.offer().await
         {
+            return reason;
+        }
+        // What came before the link's turn.
+        if let Err(reason) = self.empty_outbox().await {
             return reason;
         }
         let mut timer = pin!(tokio::time::sleep_until(self.wake_at()));
@@ -370,6 +396,9 @@ impl<'a> LinkTask<'a> {
         let Progress::Opening { since, .. } = self.progress else { return };
         let now = Instant::now();
         let opened_after = now.saturating_duration_since(since);
+        if let Some(turn) = self.turn.take() {
+            turn.opened();
+        }
         self.measure_round_trip(now).await;
         let low = (RELIABLE_IN_FLIGHT_BYTES / 2) as u32;
         let _ = self.connection.reliable.set_buffered_amount_low_threshold(low).await;

@@ -53,6 +53,15 @@ impl RealCarrier {
     }
 }
 
+impl RealCarrier {
+    /// What the uplink is known to carry, in bits per second.
+    pub(crate) fn set_uplink(&self, bps: Option<u32>) {
+        if let Some(stack) = &self.stack {
+            stack.set_uplink(bps);
+        }
+    }
+}
+
 impl fmt::Debug for RealCarrier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (sockets, links): (Vec<_>, Vec<_>) = (self.sockets.keys().collect(), self.links.keys().collect());

@@ -154,6 +154,8 @@ impl Engine {
             self.take_orders(now);
             self.take_arrivals(now);
             self.comms.update(now);
+            let uplink_bps = self.comms.speaking_status().uplink.estimate_bps;
+            self.comms.network_mut().carrier_mut().set_uplink(uplink_bps);
             self.sound(now);
             self.record(now);
             self.take_events(now);

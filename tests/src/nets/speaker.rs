@@ -207,6 +207,14 @@ impl Ended {
         self.events.iter().filter(status).map(|event| (CLOCK.at(event.at), &event.json))
     }
 
+    /// How what this peer said reached another one at the end: "direct", "relayed" or "none".
+    #[must_use]
+    pub fn route_to(&self, name: &str) -> &str {
+        let mut changes = self.events.iter().rev().map(|event| &event.json);
+        let last = changes.find(|json| json["event"] == "route-changed" && json["name"] == name);
+        last.and_then(|json| json["route"].as_str()).unwrap_or("none")
+    }
+
     /// What this peer heard of another one from a moment on, until shortly before the first of both ended.
     ///
     /// # Panics

@@ -1,6 +1,6 @@
 //! Speech on its way to whoever listens, by each one's route (DESIGN §4 and §5; seed 001, "Voice Packets").
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -78,15 +78,7 @@ pub struct Reached {
 }
 
 /// A listener of the last frame, and the ways to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AudienceMember<P> {
-    /// Who listens.
-    pub who: Who<P>,
-    /// There is a bound link to it that is not stalled.
-    pub has_link: bool,
-    /// The server can relay to it.
-    pub has_relay: bool,
-}
+pub type AudienceMember<P> = voicemesh_uplink::policy::AudienceMember<Who<P>>;
 
 /// What a listener is sent of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,31 +106,6 @@ struct Remote<P> {
     /// Its id in the current session, through whose server it can be reached.
     relay: Option<ClientId>,
     link: Option<(LinkId<P>, Common)>,
-}
-
-/// How many of the latest frames wait to share a packet with the next, by listener.
-#[derive(Debug)]
-pub(super) struct Bundling<P> {
-    waiting: BTreeMap<Who<P>, u8>,
-}
-
-impl<P> Default for Bundling<P> {
-    fn default() -> Self {
-        Self { waiting: BTreeMap::new() }
-    }
-}
-
-impl<P: Copy + Ord> Bundling<P> {
-    /// The frame may wait (`None`), or leaves now with so many frames before it.
-    fn next(&mut self, who: Who<P>, frames_per_packet: u8, must_leave: bool) -> Option<u8> {
-        let waiting = self.waiting.get(&who).copied().unwrap_or(0);
-        if waiting + 1 < frames_per_packet.min(FRAMES_PER_PACKET) && !must_leave {
-            self.waiting.insert(who, waiting + 1);
-            return None;
-        }
-        self.waiting.remove(&who);
-        Some(waiting)
-    }
 }
 
 impl<P: Copy + Ord + Debug> Client<P> {
@@ -169,7 +136,10 @@ impl<P: Copy + Ord + Debug> Client<P> {
             let peer = remote.who.peer();
             let reads_bundles = net.reads_bundles(peer);
             let frames_per_packet = if reads_bundles { (spoken.frames_per_packet)(remote.who) } else { 1 };
-            let Some(waiting) = self.bundling.next(remote.who, frames_per_packet, must_leave) else { continue };
+            let Some(waiting) = self.bundling.next(remote.who, speech.address.sequence, frames_per_packet, must_leave)
+            else {
+                continue;
+            };
             let wants_copies = frames_per_packet <= 1 && (spoken.wants_copies)(remote.who);
             let encoding = speech.encoding(net.reads_copies(peer), wants_copies, waiting);
             to.push((remote, encoding));
@@ -187,7 +157,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
 
     /// Sends frames that wait for others to share a packet with: no other comes, or to other listeners.
     pub(super) fn flush_bundles<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
-        let waiting = std::mem::take(&mut self.bundling.waiting);
+        let waiting = self.bundling.take();
         let Some(Recent { address, frame, .. }) = self.recent.back().cloned() else { return };
         if waiting.is_empty() {
             return;
@@ -205,9 +175,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
 
     /// Sends frames that have waited for the next one for too long.
     pub(super) fn flush_late_bundles<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
-        if !self.bundling.waiting.is_empty()
-            && self.recent.back().is_none_or(|recent| now >= recent.at + LONGEST_BUNDLE_WAIT)
-        {
+        if !self.bundling.is_empty() && self.recent.back().is_none_or(|recent| now >= recent.at + LONGEST_BUNDLE_WAIT) {
             self.flush_bundles(now, net);
         }
     }

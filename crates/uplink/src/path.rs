@@ -17,6 +17,10 @@ const BASE_PERIOD: Duration = Duration::from_secs(30);
 const CURRENT_WINDOW: Duration = Duration::from_millis(300);
 /// A delay measured longer ago says nothing about now.
 const STALE: Duration = Duration::from_millis(900);
+/// A queue that was measured, and whose packets have not been acknowledged since, is believed to grow for this long.
+const GROWING: Duration = Duration::from_secs(4);
+/// A path to which packets went within this time is in use.
+const IN_USE: Duration = Duration::from_millis(400);
 /// A packet is acknowledged within a round trip and this: acknowledgements wait for further packets, and timers are coarse.
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(140);
 /// From this on a measured queue is one.
@@ -48,6 +52,8 @@ pub struct PathState {
     pub counts: PathCounts,
     /// How long packets queue on the way; `None` if it was not measured within the last second.
     pub queueing: Option<Duration>,
+    /// For how long delays have been measured. The least of a short time may itself be that of a queue.
+    pub measured_for: Duration,
     /// For how long an acknowledgement has been missing; zero while they come.
     pub overdue: Duration,
     /// The shortest round trip seen.
@@ -56,8 +62,9 @@ pub struct PathState {
 
 /// One path's delays and losses, measured at its sending end.
 #[derive(Clone, Debug)]
-pub(super) struct PathMonitor {
+pub struct PathMonitor {
     outstanding: VecDeque<Outstanding>,
+    sent_at: Option<Duration>,
     counts: PathCounts,
     delay: QueueingDelay,
     /// What was added to the receiver's clock to make its modular times a growing one.
@@ -73,10 +80,18 @@ struct Outstanding {
     bytes: usize,
 }
 
+impl Default for PathMonitor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl PathMonitor {
-    pub(super) fn new() -> Self {
+    /// A path on which nothing was sent yet.
+    pub fn new() -> Self {
         Self {
             outstanding: VecDeque::with_capacity(16),
+            sent_at: None,
             counts: PathCounts::default(),
             delay: QueueingDelay::default(),
             clock: ReceiverClock::default(),
@@ -84,16 +99,28 @@ impl PathMonitor {
         }
     }
 
-    pub(super) fn state(&self, now: Duration, generation: u32) -> PathState {
+    /// What is known of the path now; `generation` is passed on.
+    pub fn state(&self, now: Duration, generation: u32) -> PathState {
         let (counts, least_round_trip) = (self.counts, self.least_round_trip);
-        PathState { generation, counts, queueing: self.queueing(now), overdue: self.overdue(now), least_round_trip }
+        PathState {
+            generation,
+            counts,
+            queueing: self.queueing(now),
+            measured_for: self.delay.began.map_or(Duration::ZERO, |began| now.saturating_sub(began)),
+            overdue: self.overdue(now),
+            least_round_trip,
+        }
     }
 
     /// How long packets queue on the way, if it was measured within the last second. Where a queue was measured, an
-    /// acknowledgement that stays away shows that it grows; elsewhere it may be the path that is dead.
+    /// acknowledgement that stays away shows that it grows, for a while; elsewhere it may be the path that is dead.
     fn queueing(&self, now: Duration) -> Option<Duration> {
-        let measured = self.delay.queueing(now)?;
-        Some(if measured >= MEASURED_QUEUE { measured.max(self.overdue(now)) } else { measured })
+        let (measured_at, measured) = self.delay.latest()?;
+        let overdue = self.overdue(now);
+        let is_in_use = self.sent_at.is_some_and(|at| now <= at + IN_USE);
+        let grows = is_in_use && measured >= MEASURED_QUEUE && !overdue.is_zero();
+        let believed_for = if grows { GROWING } else { STALE };
+        (now <= measured_at + believed_for).then(|| if grows { measured.max(overdue) } else { measured })
     }
 
     /// For how long an acknowledgement has been missing.
@@ -104,7 +131,7 @@ impl PathMonitor {
     }
 
     /// A packet left. Numbers wrap.
-    pub(super) fn sent(&mut self, now: Duration, number: u16, bytes: usize) {
+    pub fn sent(&mut self, now: Duration, number: u16, bytes: usize) {
         self.sent_together(now, number, 1, bytes);
     }
 
@@ -112,6 +139,7 @@ impl PathMonitor {
     fn sent_together(&mut self, now: Duration, number: u16, packets: u32, bytes: usize) {
         self.counts.sent_packets += u64::from(packets);
         self.counts.sent_bytes += bytes as u64;
+        self.sent_at = Some(now);
         if self.outstanding.len() == OUTSTANDING
             && let Some(oldest) = self.outstanding.pop_front()
         {
@@ -120,20 +148,9 @@ impl PathMonitor {
         self.outstanding.push_back(Outstanding { number, at: now, packets, bytes });
     }
 
-    /// The path is dead: what became of the last packets says nothing about it.
-    pub(super) fn forget_outstanding(&mut self) {
-        self.outstanding.clear();
-    }
-
     /// The receiver has `newest`, and of the packets before it those that `covers` says. `received_ms` is when the
     /// newest arrived by the receiver's clock, if it says so.
-    pub(super) fn acknowledged(
-        &mut self,
-        now: Duration,
-        newest: u16,
-        received_ms: Option<u32>,
-        covers: impl Fn(u16) -> bool,
-    ) {
+    pub fn acknowledged(&mut self, now: Duration, newest: u16, received_ms: Option<u32>, covers: impl Fn(u16) -> bool) {
         let Some(index) = self.outstanding.iter().rposition(|packet| packet.number == newest) else { return };
         let newest_at = self.outstanding[index].at;
         let round_trip = now.saturating_sub(newest_at);
@@ -165,7 +182,7 @@ impl PathMonitor {
 /// The way to the server, which relays. Pings behind the voice on the same connection tell when all before them has
 /// left this side's queues and the uplink.
 #[derive(Clone, Debug)]
-pub(super) struct RelayPath {
+pub struct RelayPath {
     monitor: PathMonitor,
     /// Voice since the last ping.
     packets: u32,
@@ -177,18 +194,26 @@ pub(super) struct RelayPath {
 /// While voice is relayed, a ping follows it this often.
 const PING_INTERVAL: Duration = Duration::from_millis(200);
 
+impl Default for RelayPath {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl RelayPath {
-    pub(super) fn new() -> Self {
+    /// A connection on which nothing was sent yet.
+    pub fn new() -> Self {
         Self { monitor: PathMonitor::new(), packets: 0, bytes: 0, next_ping: 0, pinged_at: None }
     }
 
-    pub(super) fn voice_sent(&mut self, bytes: usize) {
+    /// Speech was given to the connection to the server; its bytes.
+    pub fn voice_sent(&mut self, bytes: usize) {
         self.packets += 1;
         self.bytes += bytes;
     }
 
     /// The number of a ping that is to be sent now.
-    pub(super) fn ping_due(&mut self, now: Duration) -> Option<u16> {
+    pub fn ping_due(&mut self, now: Duration) -> Option<u16> {
         if self.packets == 0 || self.pinged_at.is_some_and(|at| now < at + PING_INTERVAL) {
             return None;
         }
@@ -199,12 +224,20 @@ impl RelayPath {
         Some(self.next_ping)
     }
 
+    /// The server answered a handshake. Little was sent before, so its round trip is one without a queue, mostly.
+    pub fn shook_hands(&mut self, now: Duration, asked_at: Duration) {
+        let round_trip = now.saturating_sub(asked_at);
+        self.monitor.least_round_trip = Some(round_trip);
+        self.monitor.delay.sample(now, round_trip.as_micros() as i64);
+    }
+
     /// The server answered a ping.
-    pub(super) fn answered(&mut self, now: Duration, number: u16) {
+    pub fn answered(&mut self, now: Duration, number: u16) {
         self.monitor.acknowledged(now, number, None, |_| true);
     }
 
-    pub(super) fn monitor(&self) -> &PathMonitor {
+    /// What is known of the way.
+    pub fn monitor(&self) -> &PathMonitor {
         &self.monitor
     }
 }
@@ -233,10 +266,13 @@ struct QueueingDelay {
     /// The least delay of the current period and of the one before, in microseconds.
     base: [Option<i64>; 2],
     period_began: Duration,
+    /// When the first delay was measured.
+    began: Option<Duration>,
 }
 
 impl QueueingDelay {
     fn sample(&mut self, now: Duration, delay_us: i64) {
+        self.began.get_or_insert(now);
         if now >= self.period_began + BASE_PERIOD {
             self.base = [None, self.base[0]];
             self.period_began = now;
@@ -248,15 +284,13 @@ impl QueueingDelay {
         self.samples.push_back((now, delay_us));
     }
 
-    fn queueing(&self, now: Duration) -> Option<Duration> {
+    /// The latest measurement and its time.
+    fn latest(&self) -> Option<(Duration, Duration)> {
         let newest_at = self.samples.back().map(|(at, _)| *at)?;
-        if now > newest_at + STALE {
-            return None;
-        }
         let recent = self.samples.iter().filter(|(at, _)| *at + CURRENT_WINDOW >= newest_at);
         let current = recent.map(|(_, delay_us)| *delay_us).min()?;
         let base = self.base.iter().flatten().min()?;
-        Some(Duration::from_micros(u64::try_from(current - base).unwrap_or(0)))
+        Some((newest_at, Duration::from_micros(u64::try_from(current - base).unwrap_or(0))))
     }
 }
 
@@ -306,17 +340,6 @@ mod tests {
             path.acknowledged(ms(n * 20 + 20 + way_back), n as u16, Some((n * 20 + 20) as u32), |_| true);
         }
         assert_eq!(path.queueing(ms(6_500)), Some(ms(0)));
-    }
-
-    #[test]
-    fn what_a_dead_path_swallowed_is_not_counted_as_lost() {
-        let mut path = PathMonitor::new();
-        run(&mut path, 0, 30, |_| 30, true);
-        let counts = path.counts;
-        path.forget_outstanding();
-        assert_eq!(path.overdue(ms(5_000)), ms(0));
-        path.acknowledged(ms(5_000), 29, None, |_| false);
-        assert_eq!(path.counts, counts);
     }
 
     #[test]

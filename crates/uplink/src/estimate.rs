@@ -33,9 +33,16 @@ const LIKELY_CARRIED: f64 = 0.6;
 const SETTLE: Duration = Duration::from_millis(500);
 /// Growth per second once the limit was met.
 const GROWTH_PER_S: f64 = 0.05;
+/// The estimate grows by itself up to this share of what arrived when the limit was met; beyond, a train must show room.
+const BELOW_CEILING: f64 = 0.92;
 /// Between two doublings in slow start: what was sent more must have had time to show in acknowledgements.
 /// This, and two round trips.
 const START_STEP: Duration = Duration::from_millis(100);
+/// In the first moments, and after each doubling, nothing is proved: acknowledgements that stay away for so long then mean
+/// that too much was sent, rather than that the path is dead.
+const UNPROVED: Duration = Duration::from_secs(2);
+const STALLED: Duration = Duration::from_millis(250);
+const STALL_BACK_OFF: f64 = 0.5;
 /// After congestion the estimate stands still for this long, twice as long each time it had grown before.
 const FIRST_HOLD: Duration = Duration::from_secs(4);
 const LONGEST_HOLD: Duration = Duration::from_secs(60);
@@ -80,8 +87,10 @@ pub(crate) struct Observation {
 
 /// A train of probes to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Train {
+pub struct Train {
+    /// Its number, which the report names.
     pub number: u16,
+    /// How many probes it has.
     pub packets: u8,
     /// Bytes of padding in each.
     pub padding: u16,
@@ -94,11 +103,17 @@ pub(crate) struct UplinkEstimate {
     /// No limit was met yet.
     is_starting: bool,
     doubled_at: Duration,
+    /// Until then a stall is taken for congestion.
+    unproved_until: Option<Duration>,
     updated_at: Option<Duration>,
     overused_since: Option<Duration>,
     is_draining: bool,
     queueing: Duration,
+    /// The queue when the estimate was lowered last.
+    lowered_with: Duration,
     lowered_at: Option<Duration>,
+    /// What arrived when the limit was met last.
+    ceiling_bps: Option<f64>,
     lower_again_at: Duration,
     has_grown: bool,
     hold: Duration,
@@ -137,11 +152,14 @@ impl UplinkEstimate {
             estimate_bps: FIRST_ESTIMATE_BPS,
             is_starting: true,
             doubled_at: Duration::ZERO,
+            unproved_until: None,
             updated_at: None,
             overused_since: None,
             is_draining: false,
             queueing: Duration::ZERO,
+            lowered_with: Duration::ZERO,
             lowered_at: None,
+            ceiling_bps: None,
             lower_again_at: Duration::ZERO,
             has_grown: false,
             hold: FIRST_HOLD,
@@ -213,10 +231,15 @@ impl UplinkEstimate {
             self.path_loss = None;
         }
         if self.lowered_at.is_some_and(|at| now >= at + CALM) {
-            (self.hold, self.lowered_at) = (FIRST_HOLD, None);
+            (self.hold, self.lowered_at, self.ceiling_bps) = (FIRST_HOLD, None, None);
         }
         let loss = seen.loss.unwrap_or(0.0);
-        if self.overused_since.is_some_and(|since| now >= since + OVERUSE_AFTER) {
+        let unproved_until = *self.unproved_until.get_or_insert(now + UNPROVED);
+        if self.is_starting && now < unproved_until && seen.overdue >= STALLED {
+            // Not congestion for certain, so that speech may still look for another path.
+            self.estimate_bps = (self.estimate_bps * STALL_BACK_OFF).max(LOWEST_ESTIMATE_BPS);
+            self.unproved_until = Some(now);
+        } else if self.overused_since.is_some_and(|since| now >= since + OVERUSE_AFTER) {
             self.test = None;
             if now >= self.lower_again_at {
                 self.lower(now, seen);
@@ -257,7 +280,7 @@ impl UplinkEstimate {
         } else {
             // What was taken for congestion before was none.
             self.estimate_bps = self.estimate_bps.max(test.before.sent_bps * 1.5);
-            (self.lowered_at, self.is_draining) = (None, false);
+            (self.lowered_at, self.ceiling_bps, self.is_draining) = (None, None, false);
             self.path_loss = Some(PathLoss { share: before.max(after), until: now + PATH_LOSS_LIFE });
         }
     }
@@ -270,7 +293,14 @@ impl UplinkEstimate {
         let sent = seen.sent_bps.min(self.estimate_bps);
         let least = if seen.queueing > Some(LONG_QUEUE) { SURELY_CARRIED } else { LIKELY_CARRIED };
         let carried = seen.delivered_bps.max(sent * least);
-        self.estimate_bps = self.estimate_bps.min((carried * BACK_OFF).max(LOWEST_ESTIMATE_BPS));
+        // What seems to arrive may be old packets in a lump. A queue that has not become shorter since the last time says
+        // that it was too much.
+        let queueing = seen.queueing.unwrap_or_default();
+        let is_stuck = self.is_draining && queueing >= self.lowered_with && !queueing.is_zero();
+        let most = if is_stuck { self.estimate_bps * BACK_OFF } else { self.estimate_bps };
+        self.estimate_bps = most.min(carried * BACK_OFF).max(LOWEST_ESTIMATE_BPS).min(self.estimate_bps);
+        self.lowered_with = queueing;
+        self.ceiling_bps = Some(carried);
         self.is_starting = false;
         self.has_grown = false;
         self.is_draining = true;
@@ -289,11 +319,15 @@ impl UplinkEstimate {
                 && now >= self.doubled_at + START_STEP + 2 * seen.round_trip
             {
                 self.doubled_at = now;
+                self.unproved_until = Some(now + UNPROVED);
                 self.estimate_bps = (self.estimate_bps * 2.0).min(HIGHEST_ESTIMATE_BPS);
             }
         } else if now >= self.hold_until && arrives && seen.sent_bps >= 0.6 * self.estimate_bps {
-            self.estimate_bps *= 1.0 + GROWTH_PER_S * elapsed;
-            self.has_grown = true;
+            let most = self.ceiling_bps.map_or(f64::INFINITY, |ceiling| ceiling * BELOW_CEILING);
+            if self.estimate_bps < most {
+                self.estimate_bps *= 1.0 + GROWTH_PER_S * elapsed;
+                self.has_grown = true;
+            }
         }
     }
 
@@ -327,6 +361,7 @@ impl UplinkEstimate {
         let measured_bps = f64::from(received - 1) * bytes * 8.0 / seconds;
         if measured_bps >= 1.3 * self.estimate_bps {
             self.estimate_bps = (2.0 * self.estimate_bps).min(0.9 * measured_bps).min(HIGHEST_ESTIMATE_BPS);
+            self.ceiling_bps = self.ceiling_bps.map(|ceiling| ceiling.max(self.estimate_bps));
             self.has_grown = true;
             self.train_at = now + TRAIN_INTERVAL;
         }
@@ -402,6 +437,30 @@ mod tests {
                 assert!((0.55 * rate_bps..1.05 * rate_bps).contains(&sent) && loss < 0.02, "{case}");
             }
         }
+    }
+
+    #[test]
+    fn a_stall_in_the_first_moments_halves_the_estimate_once() {
+        let stalled = Observation {
+            sent_bps: 70_000.0,
+            round_trip: Duration::from_millis(20),
+            overdue: Duration::from_millis(300),
+            ..Observation::default()
+        };
+        let mut estimate = UplinkEstimate::new();
+        for tick in 0..20 {
+            estimate.update(TICK * tick, stalled);
+        }
+        assert_eq!(estimate.bps(), FIRST_ESTIMATE_BPS as u32 / 2);
+        assert!(!estimate.is_full(), "the path may as well be dead");
+        let mut wide = Link { rate_bps: 1e8, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.0 };
+        let mut estimate = UplinkEstimate::new();
+        run(&mut estimate, &mut wide, Duration::ZERO, 10, 1_200_000.0);
+        let before = estimate.bps();
+        for tick in 0..20 {
+            estimate.update(Duration::from_secs(10) + TICK * tick, stalled);
+        }
+        assert_eq!(estimate.bps(), before, "later a stall is the path's");
     }
 
     #[test]
