@@ -49,6 +49,8 @@ check_for_building() {
 check_for_testing() {
     have shellcheck || want "shellcheck (lints the scripts)" shellcheck shellcheck
     check_node
+    webassembly_can_be_built ||
+        want "Rust for WebAssembly (the page's module, built afresh by the tests)" "rustc-web rust-web-src" ""
     chromium_can_be_had || want "Chromium (the page's tests)" chromium ""
     [ "$SYSTEM" = Linux ] || return 0
     have pulseaudio || want "PulseAudio (virtual sound devices)" pulseaudio ""
@@ -62,6 +64,12 @@ check_for_testing() {
     have nginx || want "nginx (a reverse proxy in a namespace)" nginx-light ""
     have caddy || want "Caddy (another reverse proxy)" caddy ""
     have openssl || want "openssl (certificates for it)" openssl ""
+}
+
+# As scripts/page.sh does it.
+webassembly_can_be_built() {
+    rustup target list --installed 2>/dev/null | grep -qx wasm32-unknown-unknown ||
+        { [ -x /usr/bin/rustc ] && ls -d /usr/src/rustc-*/library >/dev/null 2>&1; }
 }
 
 # Either rustup has the target, or Debian's compiler builds the standard library for it.

@@ -27,6 +27,7 @@ main() {
     step "web packages" web_packages
     step "web types" web_types
     step "web tests" web_tests
+    step "web module" web_module
     # These start the server and the command that were built above.
     case "$FAILED" in *build*) ;; *) step "browser tests" browser_tests ;; esac
 
@@ -95,6 +96,18 @@ web_types() {
 web_tests() {
     node_will_do || { skip "web tests" "$(why_no_node)"; return; }
     counted node --test --test-reporter=spec web/test/*.test.js
+}
+
+# The module is built afresh, and must decide as the one that the page carries.
+web_module() {
+    local built
+    node_will_do || { skip "web module" "$(why_no_node)"; return; }
+    scripts/page.sh can-build || { skip "web module" "no Rust for WebAssembly is installed"; return; }
+    built=$(mktemp) && scripts/page.sh build "$built" &&
+        UPLINK_WASM=$built counted node --test --test-reporter=spec web/test/uplink.test.js web/test/speaker.test.js
+    local result=$?
+    rm -f "$built"
+    return $result
 }
 
 # Without Chromium they skip themselves.

@@ -207,7 +207,7 @@ async fn every_answer_of_the_page_bounds_what_it_may_do() {
         let directives: Vec<&str> = policy.split("; ").collect();
         for wanted in [
             "default-src 'none'",
-            "script-src 'self'",
+            "script-src 'self' 'wasm-unsafe-eval'",
             "style-src 'self'",
             "connect-src 'self'",
             "base-uri 'none'",

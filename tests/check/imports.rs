@@ -6,14 +6,15 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Package, and the packages of ours that its product may import.
-const TABLE: [(&str, &[&str]); 16] = [
+const TABLE: [(&str, &[&str]); 18] = [
     ("voicemesh-wire", &[]),
     ("voicemesh-device", &[]),
     ("voicemesh-netsim", &[]),
-    ("voicemesh-session", &["voicemesh-wire"]),
-    ("voicemesh-audio", &["voicemesh-wire"]),
+    ("voicemesh-uplink", &[]),
+    ("voicemesh-session", &["voicemesh-wire", "voicemesh-uplink"]),
+    ("voicemesh-audio", &["voicemesh-wire", "voicemesh-uplink"]),
     ("voicemesh-link", &["voicemesh-wire"]),
-    ("voicemesh-engine", &["voicemesh-wire", "voicemesh-session", "voicemesh-audio"]),
+    ("voicemesh-engine", &["voicemesh-wire", "voicemesh-session", "voicemesh-audio", "voicemesh-uplink"]),
     ("voicemesh-networks", &["voicemesh-wire", "voicemesh-session"]),
     ("voicemesh-conformance", &["voicemesh-wire", "voicemesh-session", "voicemesh-engine", "voicemesh-netsim"]),
     (
@@ -27,10 +28,21 @@ const TABLE: [(&str, &[&str]); 16] = [
             "voicemesh-device",
         ],
     ),
+    ("voicemesh-page", &["voicemesh-uplink"]),
     ("voicemesh-capi", &["voicemesh"]),
     ("voicemesh-bevy", &["voicemesh"]),
     // Sound and devices: `voicemesh mic` and `voicemesh loopback` run them without a room.
-    ("voicemesh-cli", &["voicemesh", "voicemesh-signaling", "voicemesh-netsim", "voicemesh-audio", "voicemesh-device"]),
+    (
+        "voicemesh-cli",
+        &[
+            "voicemesh",
+            "voicemesh-signaling",
+            "voicemesh-netsim",
+            "voicemesh-audio",
+            "voicemesh-device",
+            "voicemesh-uplink",
+        ],
+    ),
     ("voicemesh-signaling", &["voicemesh-wire", "voicemesh-session"]),
     // The harness sees programs from outside; the benchmarks' load speaks the protocol; the impaired link does to frames what
     // the simulator does to packets; tests themselves are free (development dependencies).

@@ -2,6 +2,7 @@
 //! a proof, and how files are kept. Each check is first shown a planted offence.
 
 mod imports;
+mod module;
 mod purity;
 mod rows;
 mod source;

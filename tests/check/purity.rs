@@ -4,8 +4,15 @@ use super::imports::metadata;
 use super::source::{Source, files, mentions, root};
 
 /// Folder of every crate that is pure.
-const PURE: [&str; 6] =
-    ["crates/wire/", "crates/session/", "crates/audio/", "crates/engine/", "crates/netsim/", "crates/networks/"];
+const PURE: [&str; 7] = [
+    "crates/wire/",
+    "crates/uplink/",
+    "crates/session/",
+    "crates/audio/",
+    "crates/engine/",
+    "crates/netsim/",
+    "crates/networks/",
+];
 
 /// What their product code never names, and what it does instead.
 const BANNED: [(&str, &str); 25] = [

@@ -12,6 +12,8 @@ const FRAME = 960;
 const RELEASE_MS = 200;
 /** More than the encoder ever has before it; then it has stopped, and frames are dropped. */
 const MOST_ENCODING = 25;
+/** Steps of what the encoder is told, and the lowest bitrate that sounds good. */
+const [BITRATE_STEP, LOSS_STEP, LOWEST_BITRATE, UP_EVERY_MS] = [2000, 5, 16_000, 2000];
 
 export class Encoder {
   /** @type {AudioEncoder | null} */
@@ -19,18 +21,29 @@ export class Encoder {
   /** @type {{capturedAt: number, pauseFollows: boolean}[]} what is being encoded, in order */
   #about = [];
   #timestamp = 0;
+  #changedAt = -Infinity;
 
   /** @param {(encoded: Encoded) => void} encoded */
   constructor(encoded) {
     this.encoded = encoded;
-    this.bitrate = 32_000;
+    this.plan = { bitrate: 32_000, loss: 10 };
   }
 
-  /** @param {number} bitrate */
-  setBitrate(bitrate) {
-    if (bitrate === this.bitrate) return;
-    this.bitrate = bitrate;
-    if (this.#encoder?.state === 'configured') this.#encoder.configure(config(bitrate));
+  /**
+   * Follows how speech is to be sent. Configuring the encoder anew can be heard, so that small steps are left out, and the
+   * way up goes in steps of two seconds.
+   * @param {number} now ms @param {{bitrate: number, expectedLossPercent: number}} plan
+   */
+  follow(now, { bitrate, expectedLossPercent }) {
+    const next = {
+      bitrate: Math.max(Math.floor(bitrate / BITRATE_STEP) * BITRATE_STEP, LOWEST_BITRATE),
+      loss: Math.min(Math.ceil(expectedLossPercent / LOSS_STEP) * LOSS_STEP, 100),
+    };
+    const isSame = next.bitrate === this.plan.bitrate && next.loss === this.plan.loss;
+    if (isSame || (next.bitrate >= this.plan.bitrate && now < this.#changedAt + UP_EVERY_MS)) return;
+    this.plan = next;
+    this.#changedAt = now;
+    if (this.#encoder?.state === 'configured') this.#encoder.configure(config(next));
   }
 
   /** @param {Float32Array} pcm @param {number} capturedAt @param {boolean} pauseFollows */
@@ -71,15 +84,15 @@ export class Encoder {
       // The next frame begins with a new one.
       error: () => this.close(),
     });
-    encoder.configure(config(this.bitrate));
+    encoder.configure(config(this.plan));
     this.#encoder = encoder;
   }
 }
 
-/** @param {number} bitrate @returns {AudioEncoderConfig} */
-function config(bitrate) {
+/** @param {{bitrate: number, loss: number}} plan @returns {AudioEncoderConfig} */
+function config({ bitrate, loss }) {
   // `application` is newer than the types; in-band repair needs it.
-  const opus = { application: 'voip', signal: 'voice', frameDuration: 20_000, complexity: 5, packetlossperc: 10, useinbandfec: true };
+  const opus = { application: 'voip', signal: 'voice', frameDuration: 20_000, complexity: 5, packetlossperc: loss, useinbandfec: true };
   return { codec: 'opus', sampleRate: 48_000, numberOfChannels: 1, bitrate, opus };
 }
 

@@ -7,7 +7,7 @@ const SUBPROTOCOL = 'voicemesh.v1';
 /** The close code of a connection from which another of this page took over. */
 const TAKEN_OVER = 4001;
 /** Late speech is worthless: while so much waits in the socket, packets that may be lost are. */
-const LOSSY_BUFFERED = 32 * 1024;
+const LOSSY_BUFFERED = 8 * 1024;
 const RELIABLE_BUFFERED = 1024 * 1024;
 
 /** @typedef {import('./mesh.js').Carrier} Carrier */

@@ -76,8 +76,13 @@ export class Clock {
   }
 }
 
-/** So many questions after the time are answered in a second: enough for a full room, and no help to who wants to flood somebody. */
+/** Questions after the time that are answered in a second: enough for a full room, and no help to who wants to flood somebody. */
 const ANSWERS_PER_SECOND = 200;
+/** Of an uplink that is known to be narrow, answers take at most this part. */
+const ANSWERS_SHARE = 25;
+/** An answer on the wire, with its acknowledgement. */
+const ANSWER_BITS = 1600;
+const ASKERS = 64;
 /** A frame older than this is not told of: its number may have wrapped. */
 const CAPTURED_LIFE_MS = 60_000;
 
@@ -85,14 +90,26 @@ const CAPTURED_LIFE_MS = 60_000;
 export class Answers {
   #second = 0;
   #given = 0;
+  /** Who was answered, the last one last. @type {string[]} */
+  #answered = [];
   /** The frame sent last, and when it was captured. @type {{sequence: number, at: number} | null} */
   captured = null;
 
-  /** What a ClockEcho says, or null where enough has been answered. @param {number} now ms @param {number} askedUs */
-  tell(now, askedUs) {
+  /**
+   * What a ClockEcho says, or null where enough has been answered: listeners take turns on a narrow uplink.
+   * @param {number} now ms @param {number} askedUs @param {{peer: string, listeners: number, estimate: number | null}} asked
+   *   `estimate`: what the uplink carries, in bit/s
+   */
+  tell(now, askedUs, { peer, listeners, estimate }) {
     const second = Math.floor(now / 1000);
     if (this.#second !== second) [this.#second, this.#given] = [second, 0];
-    if (++this.#given > ANSWERS_PER_SECOND) return null;
+    const affordable = estimate === null ? ANSWERS_PER_SECOND : Math.floor(estimate / ANSWERS_SHARE / ANSWER_BITS);
+    const most = Math.min(Math.max(affordable, 1), ANSWERS_PER_SECOND);
+    const turns = Math.max(Math.min(listeners, ASKERS) - most, 0);
+    const wasLately = turns > 0 && this.#answered.slice(-turns).includes(peer);
+    if (wasLately || this.#given >= most) return null;
+    this.#given += 1;
+    this.#answered = [...this.#answered, peer].slice(-ASKERS);
     const nowUs = Math.round(now * 1000);
     const last = this.captured;
     const captured = last && now < last.at + CAPTURED_LIFE_MS

@@ -1,4 +1,7 @@
-/** What listeners report, and how speech is sent to them for it: copies of earlier frames, and the bitrate that pays for them. Pure. */
+/**
+ * What listeners report, and how speech is sent to them for it: copies of earlier frames, and the bitrate that pays for them.
+ * Only where there is no WebAssembly: elsewhere `uplink.js` decides. Pure.
+ */
 
 const COPIES_FROM = 0.03;
 const COPIES_UNTIL = 0.015;
@@ -42,12 +45,12 @@ export class Feedback {
   }
 
   /** @param {number} now */
-  bitrate(now) {
+  plan(now) {
     let most = 0;
     for (const [peer, { at, copies }] of this.#listeners) {
       if (now > at + REPORT_LIFE_MS) this.#listeners.delete(peer);
       else most = Math.max(most, copies.length);
     }
-    return BITRATE * SHARES[most];
+    return { bitrate: BITRATE * SHARES[most], expectedLossPercent: 10 };
   }
 }

@@ -39,6 +39,8 @@ export class Mesh {
   /** @type {RTCIceServer[]} */
   iceServers = [];
   serverRelayOnly = false;
+  /** What speech follows; null where there is none: then it is sent as if there were room. @type {import('./uplink.js').Uplink | null} */
+  uplink = null;
 
   /**
    * @param {Config} config
@@ -64,6 +66,7 @@ export class Mesh {
    */
   pathChanged(now, slept = false) {
     for (const link of this.pairs.all()) link.health.doubt(now);
+    this.uplink?.networkChanged();
     this.signaling.pathChanged(now, slept);
     this.pairs.renewAll(now);
     this.tick(now);

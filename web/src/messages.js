@@ -2,7 +2,8 @@
  * Signaling messages: JSON ⇄ objects (PROTOCOL.md, section 4). What the server sends is checked field by field, since a
  * page believes nobody.
  *
- * @typedef {{relay_only: boolean, redundancy: boolean, voice_ack: boolean, reports: boolean, frame_ms: number[]}} Capabilities
+ * @typedef {{relay_only: boolean, redundancy: boolean, voice_ack: boolean, reports: boolean, path_feedback?: boolean,
+ *   bundles?: boolean, frame_ms: number[]}} Capabilities
  * @typedef {{peer: string, client: number, run: number, name: string, metadata: Record<string, string>,
  *   capabilities: Capabilities, order: number}} PeerInfo
  * @typedef {{kind: 'offer' | 'answer', sdp: string} | {kind: 'end-of-candidates' | 'request-offer'}
@@ -63,7 +64,8 @@ function capabilities(value) {
   must(Array.isArray(given.frame_ms) && given.frame_ms.length <= 8);
   return {
     relay_only: flag(given.relay_only), redundancy: flag(given.redundancy), voice_ack: flag(given.voice_ack),
-    reports: flag(given.reports), frame_ms: given.frame_ms.map((/** @type {any} */ ms) => integer(ms, 255)),
+    reports: flag(given.reports), ...(flag(given.path_feedback) && { path_feedback: true }),
+    ...(flag(given.bundles) && { bundles: true }), frame_ms: given.frame_ms.map((/** @type {any} */ ms) => integer(ms, 255)),
   };
 }
 

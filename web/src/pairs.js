@@ -8,8 +8,9 @@
  * @typedef {{session: number, you: number, remote: number}} Common
  */
 
+import { Health } from './health.js';
 import { signalTo } from './messages.js';
-import { AckDue, Health } from './route.js';
+import { AckDue, TrainReceiver } from './receipts.js';
 import { encode } from './wire.js';
 
 const FIRST_RETRY_MS = 1000;
@@ -38,6 +39,7 @@ export class Link {
   /** @type {Common | null} the one before */
   former = null;
   ack = new AckDue();
+  train = new TrainReceiver();
   echoedAt = -Infinity;
 
   /** @param {string} peer @param {number} generation @param {number} now */
@@ -99,6 +101,8 @@ export class Pairs {
   #pairs = new Map();
   /** As of the last tick. */
   #now = 0;
+  /** Links that have opened. */
+  #turns = 0;
 
   /** @param {Mesh} mesh */
   constructor(mesh) {
@@ -197,7 +201,7 @@ export class Pairs {
     const link = this.get(peer, generation);
     if (!link || link.state !== 'opening') return;
     link.state = 'open';
-    link.health = new Health(now);
+    link.health = new Health(now, this.#turns++);
     this.#pair(now, peer).failures = 0;
     this.#sendHandshake(now, link);
     this.mesh.session.refreshRoutes(now);
@@ -259,18 +263,28 @@ export class Pairs {
       // What the link could not take when it was due.
       if (link.state !== 'opening') this.#sendHandshake(now, link);
       const { common, peer, generation } = link;
-      if (!common || !mesh.roster.capabilities(peer)?.voice_ack) continue;
+      const capabilities = mesh.roster.capabilities(peer);
+      if (!common || !capabilities?.voice_ack) continue;
       const send = (/** @type {Uint8Array} */ packet) => mesh.carrier.sendLink(peer, generation, 'unreliable', packet);
       const due = link.ack.take(now);
-      if (due) send(encode('VoiceAck', common.session, { sender: common.you, ...due }));
+      if (due) {
+        const { newest, earlier, at } = due;
+        const receivedMs = capabilities.path_feedback ? Math.floor(at) >>> 0 : undefined;
+        send(encode('VoiceAck', common.session, { sender: common.you, newest, earlier, receivedMs }));
+      }
+      const report = link.train.report(now);
+      if (report) send(encode('BandwidthReport', common.session, { sender: common.you, ...report }));
       const { probe, stalledNow, replace } = link.health.update(now);
       if (probe !== null) send(encode('Probe', common.session, { sender: common.you, token: probe }));
-      if (replace) this.#replace(now, link);
+      const { speech } = mesh.session;
+      if (replace && !speech.isFull) this.#replace(now, link);
       if (stalledNow) {
         const unsettled = link.health.takeUnacknowledged();
-        mesh.signaling.ask(now);
+        // What a full queue holds arrives, or was dropped for want of room: it is not sent again.
+        if (speech.isFull) link.health.setCongested();
+        else mesh.signaling.ask(now);
         mesh.session.refreshRoutes(now);
-        mesh.session.rescue(now, peer, unsettled);
+        if (!speech.isFull) speech.rescue(now, peer, unsettled);
       }
     }
   }
@@ -365,7 +379,7 @@ export class Pairs {
     const unsettled = link.health.takeUnacknowledged();
     this.#pairs.get(link.peer)?.links.delete(link.generation);
     this.mesh.carrier.closeLink(link.peer, link.generation);
-    if (link.common) this.mesh.session.rescue(now, link.peer, unsettled);
+    if (link.common) this.mesh.session.speech.rescue(now, link.peer, unsettled);
     this.mesh.session.refreshRoutes(now);
   }
 

@@ -10,13 +10,14 @@
  * @typedef {'voice' | 'push-to-talk' | 'always'} Activation
  * @typedef {{id: string, name: string, speaking: boolean, route: import('./route.js').Route, roundTripMs: number | null,
  *   lossPercent: number | null, delayMs: number | null, volume: number, muted: boolean, recording: boolean,
- *   groups: string[], away: boolean}} PersonState
+ *   groups: string[], away: boolean,
+ *   silentMs: number}} PersonState `silentMs`: for how long nothing has come through, neither from nor to this person
  * @typedef {{name: string, members: number, listening: boolean, speaking: boolean}} GroupState
  * @typedef {{phase: Phase, refusal: {code: string, message: string} | null, room: string, name: string, waking: boolean,
  *   retryInMs: number | null, relayOnly: boolean, serverRelayOnly: boolean, microphone: MicrophoneState,
  *   microphoneLabel: string, muted: boolean, activation: Activation, processing: Processing, deafened: boolean,
  *   talking: boolean, speaking: boolean, people: PersonState[], groups: GroupState[], messages: Message[],
- *   playbackBlocked: boolean, problem: import('./connect-check.js').Problem | null}} PeerState
+ *   playbackBlocked: boolean, uploadTooSlow: boolean, problem: import('./connect-check.js').Problem | null}} PeerState
  */
 
 import { BrowserCarrier } from './carrier.js';
@@ -30,8 +31,9 @@ import { Mesh } from './mesh.js';
 import { watchNetwork } from './network.js';
 import { BASE, socketUrl } from './place.js';
 import { Playback } from './playback.js';
-import { GLOBAL } from './session.js';
+import { GLOBAL, GROUP_PROBLEMS } from './session.js';
 import { groups, people } from './snapshot.js';
+import { loadUplink, Uplink } from './uplink.js';
 import { Volumes } from './volumes.js';
 import { cut, LIMITS, utf8Length } from './wire.js';
 
@@ -39,6 +41,8 @@ const CHANGE_EVERY_MS = 100;
 const TICK_EVERY_MS = 20;
 const WAKING_AFTER_MS = 5000;
 const MESSAGES = 500;
+const BITRATE = 32_000;
+const CAPABILITIES = { redundancy: true, voice_ack: true, reports: true, path_feedback: true, bundles: true, frame_ms: [10, 20, 40, 60] };
 
 /** The page's clock, in ms. It goes on while the page is frozen; while the machine sleeps it may stand still. */
 const clock = () => performance.now();
@@ -124,7 +128,7 @@ export class Peer extends EventTarget {
     this.#wantsMicrophone = microphone;
     this.#show();
     // Sound is opened within the click, since browsers want one; the server is asked meanwhile.
-    const sound = this.#openSound();
+    const [sound, module] = [this.#openSound(), loadUplink()];
     sound.catch(() => {}); // It is waited for below.
     if (microphone && !this.#capture?.isOpen) void this.#openMicrophone();
     else if (!microphone) this.#closeMicrophone('none');
@@ -133,8 +137,8 @@ export class Peer extends EventTarget {
       if (joins !== this.#joins) return taken.release();
       this.#release = taken.release;
       const { proof, peer } = await prove(secret(this.storage), serverOrigin(this.url), room, taken.instance);
-      await sound;
-      if (joins === this.#joins) this.#start(proof, peer);
+      const [uplink] = await Promise.all([module, sound]);
+      if (joins === this.#joins) this.#start(proof, peer, uplink);
     } catch (error) {
       if (joins === this.#joins) this.#refuse('failed', error instanceof Error ? error.message : String(error));
     }
@@ -206,13 +210,8 @@ export class Peer extends EventTarget {
 
   /** @param {string} name */
   joinGroup(name) {
-    const problems = {
-      'too-long': 'A group\u2019s name can have at most 256 bytes.',
-      taken: 'Another group here is too much like this one. Please choose another name.',
-      'too-many': 'You can listen to at most 64 groups.',
-    };
     const result = this.#mesh?.session.joinGroup(name) ?? 'ok';
-    if (result !== 'ok') throw new Error(problems[result]);
+    if (result !== 'ok') throw new Error(GROUP_PROBLEMS[result]);
     this.#show();
   }
 
@@ -279,18 +278,16 @@ export class Peer extends EventTarget {
 
   // --- the room -----------------------------------------------------------------------------------------------------
 
-  /** @param {string} proof @param {string} peer */
-  #start(proof, peer) {
+  /** @param {string} proof @param {string} peer @param {WebAssembly.Module | null} uplink */
+  #start(proof, peer, uplink) {
     const [run, first] = crypto.getRandomValues(new Uint32Array(2));
     const carrier = new BrowserCarrier(this.url, clock, this.check);
-    const capabilities = {
-      relay_only: this.#relayOnly, redundancy: true, voice_ack: true, reports: true, frame_ms: [10, 20, 40, 60],
-    };
-    const config = {
-      room: this.#room, name: this.#name, peer, proof, run, capabilities, metadata: {}, firstSequence: first & 0xffff, password: this.#password,
-    };
+    const capabilities = { ...CAPABILITIES, relay_only: this.#relayOnly };
+    const about = { room: this.#room, name: this.#name, peer, proof, run, metadata: {}, password: this.#password };
+    const config = { ...about, capabilities, firstSequence: first & 0xffff };
     const mesh = new Mesh(config, carrier, (event) => this.#happened(event), Math.random);
     carrier.mesh = mesh;
+    if (uplink) mesh.uplink = new Uplink(uplink, BITRATE, () => { mesh.uplink = null; });
     this.#mesh = mesh;
     this.#feedback = new Feedback();
     // Beside the audio thread's ticks, which stop where sound may not play.
@@ -423,14 +420,16 @@ export class Peer extends EventTarget {
       const askedUs = known.ask(now, place);
       if (askedUs !== null) session.sendTo(id, 'ClockProbe', { askedUs });
     }
-    this.#capture?.encoder.setBitrate(this.#feedback.bitrate(now));
+    this.#capture?.encoder.follow(now, this.#mesh?.uplink ?? this.#feedback.plan(now));
   }
 
   /** @param {string} peer @param {number} askedUs */
   #tellTime(peer, askedUs) {
-    if (!this.#mesh?.roster.capabilities(peer)?.reports) return;
-    const echo = this.#answers.tell(clock(), askedUs);
-    if (echo) this.#mesh.session.sendTo(peer, 'ClockEcho', echo);
+    const { roster, session, uplink } = this.#mesh ?? {};
+    if (!session || !roster?.capabilities(peer)?.reports) return;
+    const { listeners } = session.speech;
+    const echo = this.#answers.tell(clock(), askedUs, { peer, listeners, estimate: uplink?.estimate ?? null });
+    if (echo) session.sendTo(peer, 'ClockEcho', echo);
   }
 
   /** @param {string} peer @param {import('./wire.js').ClockEcho} echo */
@@ -589,7 +588,8 @@ export class Peer extends EventTarget {
       speaking: this.#capture?.sending ?? false,
       people: mesh ? people(mesh, this.#playback, this.#clocks, this.volumes, now) : [],
       groups: mesh ? groups(mesh.session) : [], messages: this.#messages,
-      playbackBlocked: this.#context?.state === 'suspended' && this.#phase === 'joined', problem,
+      playbackBlocked: this.#context?.state === 'suspended' && this.#phase === 'joined',
+      uploadTooSlow: mesh?.uplink?.isTooSlow ?? false, problem,
     };
   }
 

@@ -5,28 +5,28 @@
  * @typedef {import('./mesh.js').Mesh} Mesh
  * @typedef {import('./wire.js').ClientInfo} ClientInfo
  * @typedef {import('./route.js').RouteState} RouteState
- * @typedef {{kind: 'group' | 'peer', name: string, group: number, closing: boolean, session: number}} OpenTarget
- * @typedef {{sequence: number, burst: {bits: number, value: number}, targets: OpenTarget[]}} Address
- * @typedef {{at: number, address: Address, frame: Uint8Array}} Recent
  * @typedef {{peer: string, sequence: number, burst: number, behind: number, pauseFollows: boolean, frame: Uint8Array,
  *   volume: number, priority: number}} Heard
  */
 
-import { NO_ROUTE, nextRoute, shown, uses } from './route.js';
-import { earlierFrame, Speaker, Stream } from './stream.js';
+import { NO_ROUTE, nextRoute, shown } from './route.js';
+import { Speech } from './speech.js';
+import { Streams } from './stream.js';
 import { View } from './table.js';
 import { decode, encode, groupId, LIMITS, utf8Length, WireError } from './wire.js';
 
 export const GLOBAL = 'Global';
+/** Why a group is not joined, in words. */
+export const GROUP_PROBLEMS = {
+  'too-long': 'A group\u2019s name can have at most 256 bytes.',
+  taken: 'Another group here is too much like this one. Please choose another name.',
+  'too-many': 'You can listen to at most 64 groups.',
+};
 const HANDSHAKE_RETRY_MS = 5000;
 const KEEP_LOST_MS = 120_000;
 const PREVIOUS_VIEWS = 3;
 const RETIRED_FOR_MS = 10_000;
-const RECENT_FRAMES = 64;
-const RESCUE_AGE_MS = 1000;
-const CLOSE_WITHOUT_FRAME_MS = 60;
 const ECHO_INTERVAL_MS = 20;
-const STREAMS = 1024;
 const CODEC = { codec: 1, frameSamples: 960, sampleRateHz: 48000 };
 const RELAYED_KINDS = ['VoiceData', 'VoiceCopies', 'ReceptionReport', 'ClockProbe', 'ClockEcho'];
 const PRIORITIES = ['low', 'default', 'medium', 'high'];
@@ -43,14 +43,11 @@ export class Session {
   groups = new Set([GLOBAL]);
   /** Their ids: asked for with every packet. */
   #groupIds = new Set([groupId(GLOBAL)]);
-  /** @type {Map<string, {stream: Stream, heardAt: number}>} */
-  #streams = new Map();
+  #streams = new Streams();
   /** @type {Map<string, RouteState>} by peer */
   #routes = new Map();
-  /** @type {Recent[]} */
-  #recent = [];
-  /** @type {number | null} */
-  #closingSince = null;
+  /** Since when the shown route is what it is, by peer. @type {Map<string, number>} */
+  #shownSince = new Map();
   /** Another connection took over, and the state that was asked for on it has not come. */
   #resuming = false;
   /** What came without effect, by reason. @type {Record<string, number>} */
@@ -59,8 +56,12 @@ export class Session {
   /** @param {Mesh} mesh @param {number} firstSequence */
   constructor(mesh, firstSequence) {
     this.mesh = mesh;
-    this.speaker = new Speaker(firstSequence);
+    this.speech = new Speech(this, firstSequence);
     this.speaker.open('group', GLOBAL);
+  }
+
+  get speaker() {
+    return this.speech.speaker;
   }
 
   get isJoined() {
@@ -74,19 +75,31 @@ export class Session {
 
   /** @param {string} peer */
   route(peer) {
-    return shown(this.#routes.get(peer) ?? NO_ROUTE);
+    return shown(this.routeState(peer) ?? NO_ROUTE);
+  }
+
+  /** Since when nothing has been known to come through to a peer, and from it; null while something is. @param {string} peer */
+  silentSince(peer) {
+    return this.route(peer) === 'none' ? (this.#shownSince.get(peer) ?? null) : null;
+  }
+
+  /** @param {string} peer */
+  routeState(peer) {
+    return this.#routes.get(peer) ?? null;
   }
 
   /** @param {number} now */
   connected(now) {
     this.phase = 'handshaking';
     this.#askedAt = now;
+    this.mesh.uplink?.relayChanged();
     this.mesh.signaling.sendPacket(encode('HandshakeRequest', null, { codec: CODEC, name: this.mesh.config.name }), true);
   }
 
   /** Another connection took over: the state is asked for anew, and until it comes the old one holds. */
   resumed() {
     this.#resuming = true;
+    this.mesh.uplink?.relayChanged();
     this.mesh.signaling.sendPacket(encode('HandshakeRequest', null, { codec: CODEC, name: this.mesh.config.name }), true);
   }
 
@@ -100,9 +113,7 @@ export class Session {
   /** @param {number} now */
   tick(now) {
     if (this.phase === 'handshaking' && now >= this.#askedAt + HANDSHAKE_RETRY_MS) this.connected(now);
-    if (this.#closingSince !== null && now >= this.#closingSince + CLOSE_WITHOUT_FRAME_MS) {
-      this.speak(now, new Uint8Array(0));
-    }
+    this.speech.tick(now);
     const spoken = new Set();
     for (const { common } of this.mesh.pairs.all()) if (common) spoken.add(common.session);
     this.#previous = this.#previous.filter((view) =>
@@ -136,10 +147,7 @@ export class Session {
 
   /** @param {number} now @param {'group' | 'peer'} kind @param {string} name @param {boolean} open */
   address(now, kind, name, open) {
-    if (open) return this.speaker.open(kind, name);
-    this.speaker.close(kind, name);
-    if (this.speaker.isClosing) this.#closingSince ??= now;
-    return true;
+    return this.speech.address(now, kind, name, open);
   }
 
   /** False if there is no way now. @param {number} now @param {string} text @param {{group: string} | {peer: string}} to */
@@ -154,47 +162,9 @@ export class Session {
     return true;
   }
 
-  /**
-   * Sends one frame to everyone whom the open targets address, each by its route. Says how many those are.
-   * @param {number} now
-   * @param {Uint8Array} frame
-   * @param {boolean} pauseFollows
-   * @param {(peer: string) => number[]} copiesFor how far behind the frames are that a listener is sent again
-   */
-  speak(now, frame, pauseFollows = false, copiesFor = () => []) {
-    const address = this.speaker.nextFrame();
-    if (!address) return 0;
-    if (!this.speaker.isClosing) this.#closingSince = null;
-    const audience = this.#audience(address.targets);
-    /** @type {Map<string, Uint8Array | null>} */
-    const packets = new Map();
-    /** @type {Map<string, number[]>} form → clients of the relay */
-    const relayed = new Map();
-    for (const { peer, relay, link } of audience) {
-      const form = this.#form(peer, pauseFollows, copiesFor(peer));
-      const state = this.#routes.get(peer) ?? NO_ROUTE;
-      let served = false;
-      if (link?.common && uses(state, 'direct')) {
-        const packet = this.#packet(packets, link.common.session, form, address, frame, pauseFollows);
-        if (packet && this.mesh.carrier.sendLink(peer, link.generation, 'voice', packet)) {
-          served = true;
-          if (this.mesh.roster.capabilities(peer)?.voice_ack) link.health.sent(now, address.sequence);
-        }
-      }
-      if (relay !== null && (uses(state, 'relayed') || !served)) {
-        relayed.set(form, [...(relayed.get(form) ?? []), relay]);
-      }
-    }
-    const session = this.isJoined ? this.current?.session : undefined;
-    if (session !== undefined) {
-      for (const [form, clients] of relayed) {
-        const packet = this.#packet(packets, session, form, address, frame, pauseFollows);
-        if (packet) this.#relay(session, clients, packet);
-      }
-    }
-    this.#recent.push({ at: now, address, frame });
-    if (this.#recent.length > RECENT_FRAMES) this.#recent.shift();
-    return audience.length;
+  /** @param {number} now @param {Uint8Array} frame @param {boolean} [pauseFollows] @param {import('./speech.js').CopiesFor} [copiesFor] */
+  speak(now, frame, pauseFollows, copiesFor) {
+    return this.speech.speak(now, frame, pauseFollows, copiesFor);
   }
 
   /**
@@ -210,21 +180,10 @@ export class Session {
       const packet = encode(kind, session, { ...fields, sender: you });
       if (this.mesh.carrier.sendLink(peer, link.generation, 'unreliable', packet)) return;
     }
-    const client = this.#relayAddress(peer);
+    const client = this.relayAddress(peer);
     if (client === null || !this.current) return;
     const { session, you } = this.current;
-    this.#relay(session, [client], encode(kind, session, { ...fields, sender: you }));
-  }
-
-  /** A link did not deliver these frames: they go through the relay. @param {number} now @param {string} peer @param {number[]} sequences */
-  rescue(now, peer, sequences) {
-    const client = this.#relayAddress(peer);
-    if (client === null || !this.current || sequences.length === 0) return;
-    for (const { at, address, frame } of this.#recent) {
-      if (now > at + RESCUE_AGE_MS || !sequences.includes(address.sequence)) continue;
-      const packet = this.#packet(new Map(), this.current.session, '', address, frame, false);
-      if (packet) this.#relay(this.current.session, [client], packet);
-    }
+    this.speech.relay(session, [client], encode(kind, session, { ...fields, sender: you }));
   }
 
   // --- what arrives -------------------------------------------------------------------------------------------------
@@ -248,8 +207,10 @@ export class Session {
 
   /** @param {string} peer */
   forgetPeer(peer) {
-    this.#streams.delete(peer);
+    this.#streams.forget(peer);
     this.#routes.delete(peer);
+    this.#shownSince.delete(peer);
+    this.mesh.uplink?.forget(peer);
     this.speaker.close('peer', peer);
   }
 
@@ -259,15 +220,19 @@ export class Session {
     for (const peer of roster.members.keys()) {
       const link = pairs.bound(peer);
       const before = this.#routes.get(peer) ?? NO_ROUTE;
+      if (!this.#shownSince.has(peer)) this.#shownSince.set(peer, now);
       const after = nextRoute(before, now, {
-        relay: this.#relayAddress(peer) !== null,
+        relay: this.relayAddress(peer) !== null,
         serverAnswers: signaling.reachesServer,
-        both: link !== null && link.health.stalledSince !== null && !signaling.answeredSince(link.health.stalledSince),
+        both: (link?.health.deadSince ?? null) !== null && !signaling.answeredSince(link?.health.deadSince ?? 0),
+        preferRelay: this.speech.relayed.has(peer),
         link: link === null ? 'unbound' : link.health.stalled ? 'stalled' : 'sound',
       });
       if (after === before) continue;
       this.#routes.set(peer, after);
-      if (shown(after) !== shown(before)) this.mesh.emit({ type: 'route', peer, route: shown(after) });
+      if (shown(after) === shown(before)) continue;
+      this.#shownSince.set(peer, now);
+      this.mesh.emit({ type: 'route', peer, route: shown(after) });
     }
   }
 
@@ -316,25 +281,28 @@ export class Session {
     const { kind, session, fields } = decode(bytes);
     if (session === null) return 'WrongSession';
     if (kind === 'HandshakeP2P') {
-      link.health.heardAt = now;
+      link.health.heard();
       return this.mesh.pairs.handshake(now, link, session, fields.client);
     }
     if (fields.sender === undefined || kind === 'TextData') return 'Misplaced';
-    const view = this.#viewOf(session);
+    const view = this.viewOf(session);
     if (!view) return 'WrongSession';
     const speaker = link.remoteIn(session) ?? this.mesh.roster.clientOf(session, peer);
     if (fields.sender === view.you || fields.sender !== speaker) return 'WrongSender';
-    link.health.heardAt = now;
+    link.health.heard();
     switch (kind) {
-      case 'VoiceAck': return link.health.acknowledged(now, fields.newest);
+      case 'VoiceAck':
+        this.mesh.uplink?.acknowledged(now, peer, generation, fields);
+        return link.health.acknowledged(now, fields.newest);
       case 'ProbeEcho': return link.health.answered(now, fields.token);
       case 'Probe': {
         if (now < link.echoedAt + ECHO_INTERVAL_MS) return 'TooManyProbes';
         link.echoedAt = now;
         const echo = encode('ProbeEcho', session, { sender: view.you, token: fields.token });
-        this.mesh.carrier.sendLink(peer, generation, 'unreliable', echo);
-        return undefined;
+        return void this.mesh.carrier.sendLink(peer, generation, 'unreliable', echo);
       }
+      case 'BandwidthProbe': return link.train.received(now, fields);
+      case 'BandwidthReport': return this.mesh.uplink?.trainArrived(now, fields);
       case 'VoiceData':
       case 'VoiceCopies':
         link.ack.received(now, fields.sequence);
@@ -351,7 +319,9 @@ export class Session {
     switch (kind) {
       case 'VoiceData':
       case 'VoiceCopies': return this.#voice(now, peer, view, fields);
-      case 'ReceptionReport': return this.mesh.emit({ type: 'report', peer, report: fields });
+      case 'ReceptionReport':
+        this.mesh.uplink?.reported(now, peer, fields);
+        return this.mesh.emit({ type: 'report', peer, report: fields });
       case 'ClockProbe': return this.mesh.emit({ type: 'clock-asked', peer, askedUs: fields.askedUs });
       case 'ClockEcho': return this.mesh.emit({ type: 'clock-told', peer, echo: fields });
       default: return 'Misplaced';
@@ -366,16 +336,22 @@ export class Session {
     const reaches = fields.targets.filter((/** @type {import('./wire.js').Target} */ target) =>
       target.kind === 'client' ? target.id === view.you : this.#groupIds.has(target.id));
     if (reaches.length === 0) return 'NotAddressed';
-    const heard = this.#stream(peer);
-    const place = heard.stream.accept(now, fields.sequence, fields.burst);
-    if (!place) return 'Stale';
-    heard.heardAt = now;
+    const stream = this.#streams.of(peer);
     const volume = Math.max(...reaches.map((/** @type {any} */ target) => target.volume)) / 127.5;
     const priority = Math.max(...reaches.map((/** @type {any} */ target) => PRIORITIES.indexOf(target.priority)));
+    const { copies = [], bundled = 0 } = /** @type {import('./wire.js').VoiceCopies} */ (fields);
+    // Sent in this packet for the first time, oldest first.
+    for (let behind = bundled; behind > 0; behind--) {
+      const frame = copies.find((copy) => copy.behind === behind)?.frame;
+      const place = frame && stream.accept(now, (fields.sequence - behind) & 0xffff, fields.burst);
+      if (place) this.mesh.emit({ type: 'voice', heard: { peer, ...place, volume, priority, behind: 0, pauseFollows: false, frame } });
+    }
+    const place = stream.accept(now, fields.sequence, fields.burst);
+    if (!place) return 'Stale';
     const common = { peer, burst: place.burst, volume, priority };
-    for (const { behind, frame } of fields.copies ?? []) {
+    for (const { behind, frame } of copies) {
       const sequence = place.sequence - behind;
-      if (frame.length > 0 && !heard.stream.hasSeen(sequence)) {
+      if (behind > bundled && frame.length > 0 && !stream.hasSeen(sequence)) {
         this.mesh.emit({ type: 'voice', heard: { ...common, sequence, behind, pauseFollows: false, frame } });
       }
     }
@@ -386,20 +362,7 @@ export class Session {
 
   /** The extended number of a peer's frame. @param {string} peer @param {number} sequence */
   extend(peer, sequence) {
-    return this.#streams.get(peer)?.stream.extend(sequence) ?? null;
-  }
-
-  /** @param {string} peer */
-  #stream(peer) {
-    let heard = this.#streams.get(peer);
-    if (!heard) {
-      if (this.#streams.size >= STREAMS) {
-        const [[oldest]] = [...this.#streams].sort((a, b) => a[1].heardAt - b[1].heardAt);
-        this.#streams.delete(oldest);
-      }
-      this.#streams.set(peer, heard = { stream: new Stream(), heardAt: 0 });
-    }
-    return heard;
+    return this.#streams.extend(peer, sequence);
   }
 
   /** @param {number} now @param {number} session @param {any} response @returns {string | void} */
@@ -407,6 +370,7 @@ export class Session {
     const isMember = this.#resuming || this.phase === 'joined';
     const former = isMember && this.current?.session === session && this.current.you === you ? this.current : null;
     if (this.phase !== 'handshaking' && !former) return 'Unexpected';
+    if (!former) this.mesh.uplink?.shookHands(now, this.#askedAt);
     this.#resuming = false;
     const view = new View(session, you);
     view.members.set(you, { name: this.mesh.config.name, groups: this.groups });
@@ -509,85 +473,15 @@ export class Session {
   // --- helpers ------------------------------------------------------------------------------------------------------
 
   /** @param {number} session */
-  #viewOf(session) {
-    if (this.current?.session === session) return this.current;
-    return this.#previous.find((view) => view.session === session) ?? null;
+  viewOf(session) {
+    return [this.current, ...this.#previous].find((view) => view?.session === session) ?? null;
   }
 
   /** A peer's id at the server that relays to it now. @param {string} peer */
-  #relayAddress(peer) {
+  relayAddress(peer) {
     if (!this.isJoined || !this.current) return null;
     const client = this.mesh.roster.clientOf(this.current.session, peer);
     return client !== null && this.current.members.has(client) ? client : null;
-  }
-
-  /** Everyone whom these targets address, once each. @param {OpenTarget[]} targets */
-  #audience(targets) {
-    const audience = [];
-    for (const peer of this.mesh.roster.members.keys()) {
-      const link = this.mesh.pairs.bound(peer);
-      const relay = this.#relayAddress(peer);
-      const view = relay === null ? (link?.common && this.#viewOf(link.common.session)) : this.current;
-      const client = relay ?? link?.common?.remote ?? null;
-      if (!view || client === null) continue;
-      const addressed = targets.some(({ kind, name }) => kind === 'peer' ? name === peer : view.listens(client, name));
-      if (addressed) audience.push({ peer, relay, link });
-    }
-    return audience;
-  }
-
-  /** What a listener is sent: '' VoiceData, '|' with the pause mark only, '2,4|' with copies. @param {string} peer @param {boolean} pauseFollows @param {number[]} copies */
-  #form(peer, pauseFollows, copies) {
-    if (!this.mesh.roster.capabilities(peer)?.redundancy) return '';
-    return copies.length > 0 ? `${copies.join()}|` : pauseFollows ? '|' : '';
-  }
-
-  /**
-   * @param {Map<string, Uint8Array | null>} made
-   * @param {number} session @param {string} form @param {Address} address @param {Uint8Array} frame @param {boolean} pauseFollows
-   */
-  #packet(made, session, form, address, frame, pauseFollows) {
-    const key = `${session} ${form}`;
-    let packet = made.get(key);
-    if (packet === undefined) made.set(key, packet = this.#write(session, form, address, frame, pauseFollows));
-    return packet;
-  }
-
-  /** @param {number} session @param {string} form @param {Address} address @param {Uint8Array} frame @param {boolean} pauseFollows */
-  #write(session, form, address, frame, pauseFollows) {
-    const view = this.#viewOf(session);
-    if (!view) return null;
-    const isCurrent = view === this.current;
-    const targets = address.targets.flatMap(({ kind, name, group, closing, session: opening }) => {
-      const id = kind === 'group' ? group : isCurrent ? this.mesh.roster.clientOf(session, name) : null;
-      const link = kind === 'peer' && id === null ? this.mesh.pairs.bound(name) : null;
-      const known = id ?? (link?.common?.session === session ? link.common.remote : null);
-      return known === null ? [] : [{
-        kind: kind === 'group' ? 'group' : 'client', id: known, positional: false, closing, priority: 'default',
-        session: opening, volume: 128,
-      }];
-    });
-    const voice = { sender: view.you, burst: address.burst, sequence: address.sequence, targets, frame };
-    if (form === '') return encode('VoiceData', session, voice);
-    let copies = form.slice(0, -1).split(',').filter(Boolean).map(Number).flatMap((behind) => {
-      const earlier = earlierFrame(this.#recent, address, behind);
-      return earlier ? [{ behind, frame: earlier }] : [];
-    });
-    for (;;) {
-      const packet = encode('VoiceCopies', session, { ...voice, pauseFollows, copies });
-      // With one destination around it, it has to fit into what the relay carries.
-      if (packet.length + 12 <= LIMITS.unreliableBytes || copies.length === 0) return packet;
-      copies = copies.slice(0, -1);
-    }
-  }
-
-  /** @param {number} session @param {number[]} clients @param {Uint8Array} packet */
-  #relay(session, clients, packet) {
-    const room = Math.min(Math.max(Math.floor((LIMITS.unreliableBytes - 10 - packet.length) / 2), 1), LIMITS.relayDestinations);
-    for (let at = 0; at < clients.length; at += room) {
-      const relay = { destinations: clients.slice(at, at + room), packet };
-      this.mesh.signaling.sendPacket(encode('ServerRelayUnreliable', session, relay), false);
-    }
   }
 
   /** @param {string} group @param {boolean} joins */

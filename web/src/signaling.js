@@ -21,6 +21,8 @@ const ATTEMPTS = 3;
 const BESIDE_SPREAD_MS = 500;
 const BESIDE_JOIN_LIMIT_MS = 4000;
 const TEXTS = 128;
+/** Tokens of pings that measure the way to the server begin here. */
+const PATH_PINGS = 2 ** 31;
 /** VoiceData and VoiceCopies. */
 const VOICE_KINDS = [2, 35];
 
@@ -149,6 +151,11 @@ export class Signaling {
   ask(now) {
     const token = this.#liveness?.ask(now) ?? null;
     if (token !== null) this.send(ping(token));
+  }
+
+  /** Follows speech on its way to the server, to see how long it takes. @param {number} number */
+  pingPath(number) {
+    if (this.isJoined && !this.#liveness?.unsupported) this.send(ping(PATH_PINGS + number));
   }
 
   /** A written message: kept until it is known to have arrived. @param {number} now @param {Uint8Array} packet */
@@ -345,6 +352,10 @@ export class Signaling {
 
   /** @param {number} now @param {number} token */
   #answered(now, token) {
+    if (token >= PATH_PINGS) {
+      this.mesh.uplink?.answered(now, token - PATH_PINGS);
+      return;
+    }
     const askedAt = this.#liveness?.answer(now, token) ?? null;
     if (askedAt === null) return;
     this.#texts = this.#texts.filter(({ at }) => at > askedAt);

@@ -28,6 +28,7 @@ export function people({ roster, session, pairs }, playback, clocks, volumes, no
       delayMs: rounded(clocks.get(info.peer)?.delayMs),
       ...volumes.get(info.peer), recording: info.metadata.recording !== undefined,
       groups: client === null ? [] : [...(session.current?.members.get(client)?.groups ?? [])], away: lost !== null,
+      silentMs: Math.max(now - (session.silentSince(info.peer) ?? now), 0),
     };
   });
 }

@@ -95,6 +95,33 @@ export class Stream {
   }
 }
 
+const STREAMS = 1024;
+
+/** The streams of all speakers, in the order in which they were heard last. When there are too many, the first is forgotten. */
+export class Streams {
+  /** @type {Map<string, Stream>} */
+  #streams = new Map();
+
+  /** A speaker's stream, of which something came. @param {string} peer */
+  of(peer) {
+    const stream = this.#streams.get(peer) ?? new Stream();
+    this.#streams.delete(peer);
+    if (this.#streams.size >= STREAMS) this.#streams.delete([...this.#streams.keys()][0]);
+    this.#streams.set(peer, stream);
+    return stream;
+  }
+
+  /** The extended number of a speaker's frame. @param {string} peer @param {number} sequence */
+  extend(peer, sequence) {
+    return this.#streams.get(peer)?.extend(sequence) ?? null;
+  }
+
+  /** @param {string} peer */
+  forget(peer) {
+    this.#streams.delete(peer);
+  }
+}
+
 /**
  * How many bursts ahead (positive) or behind (negative), by the shorter way around.
  * @param {number} current
@@ -161,6 +188,11 @@ export class Speaker {
     return this.#targets.some((target) => target.closing);
   }
 
+  /** Whom the next frame is for. */
+  get nextTargets() {
+    return this.#targets;
+  }
+
   /** Takes the address of the next frame; null when there is no target: it is for nobody, and not counted. */
   nextFrame() {
     if (this.#targets.length === 0) return null;
@@ -181,15 +213,22 @@ export class Speaker {
 
 /**
  * An earlier frame of the same burst to the same targets: what was said to others is nobody else's.
- * @param {import('./session.js').Recent[]} recents
- * @param {import('./session.js').Address} address
+ * @param {import('./speech.js').Recent[]} recents
+ * @param {import('./speech.js').Address} address
  * @param {number} behind
  */
 export function earlierFrame(recents, address, behind) {
   const sequence = (address.sequence - behind) & 0xffff;
   const found = recents.findLast((recent) => recent.address.sequence === sequence);
-  const names = (/** @type {import('./session.js').Address} */ of) =>
-    of.targets.map((target) => `${target.kind} ${target.name} ${target.closing}`).join('\n');
-  const same = found && found.address.burst.value === address.burst.value && names(found.address) === names(address);
-  return same && found.frame.length > 0 ? found.frame : null;
+  return found && sameAddress(found.address, address) && found.frame.length > 0 ? found.frame : null;
+}
+
+/**
+ * Whether two frames are said to the same people in one talkspurt, so that they may share a packet.
+ * @param {import('./speech.js').Address} one @param {import('./speech.js').Address} other
+ */
+export function sameAddress(one, other) {
+  const names = (/** @type {import('./speech.js').Address} */ { targets }) =>
+    targets.map((target) => `${target.kind} ${target.name} ${target.closing}`).join('\n');
+  return one.burst.value === other.burst.value && names(one) === names(other);
 }

@@ -11,6 +11,7 @@
  * @typedef {Voice & {pauseFollows: boolean, bundled?: number, copies: Copy[]}} VoiceCopies
  * @typedef {{sender: number, expected: number, lost: number, unrepaired: number, lossRunSixteenths: number,
  *   jitterMs: number, bufferMs: number}} Report
+ * @typedef {{sender: number, train: number, received: number, spanUs: number}} BandwidthReport
  * @typedef {{sender: number, askedUs: number, receivedUs: number, sentUs: number,
  *   captured: {sequence: number, agoUs: number} | null}} ClockEcho
  */

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { Clock } from '../src/clocks.js';
+import { Answers, Clock } from '../src/clocks.js';
 import { Feedback } from '../src/feedback.js';
+import { Health } from '../src/health.js';
 import { opusMs } from '../src/playback.js';
-import { AckDue, Health, nextRoute, NO_ROUTE, OVERLAP_MS, uses } from '../src/route.js';
+import { nextRoute, NO_ROUTE, OVERLAP_MS, uses } from '../src/route.js';
 import { Speaker, Stream } from '../src/stream.js';
 import { Volumes } from '../src/volumes.js';
 
@@ -103,7 +104,7 @@ test('a lost tail of speech is no stall where the link answers, and answers make
     const care = health.update(now);
     assert.ok(!care.stalledNow);
     if (care.probe !== null) {
-      health.heardAt = now;
+      health.heard();
       health.answered(now + 30, care.probe);
     }
   }
@@ -113,7 +114,7 @@ test('a lost tail of speech is no stall where the link answers, and answers make
   let answers = 0;
   for (let now = 305; stalled.stalled; now += 5) {
     const { probe } = stalled.update(now);
-    stalled.heardAt = now;
+    stalled.heard();
     if (probe !== null) {
       stalled.answered(now, probe);
       answers += 1;
@@ -123,18 +124,16 @@ test('a lost tail of speech is no stall where the link answers, and answers make
   assert.equal(answers, 3);
 });
 
-test('acknowledgements tell what came across the wrap', () => {
-  const due = new AckDue();
-  for (const sequence of [0xfffe, 0, 0xffff]) due.received(0, sequence);
-  assert.deepEqual(due.take(0), { newest: 0, earlier: 0b11 });
-  assert.equal(due.take(1000), null);
-  due.received(1000, 2);
-  assert.equal(due.take(1039), null);
-  assert.deepEqual(due.take(1040), { newest: 2, earlier: 0b1110 });
-  due.received(1040, 34);
-  assert.deepEqual(due.take(2000), { newest: 34, earlier: 0x80000000 });
-  due.received(2000, 80);
-  assert.deepEqual(due.take(3000), { newest: 80, earlier: 0 });
+test('a clock answers as often as the uplink affords, and its askers in turns', () => {
+  const answers = new Answers();
+  const asked = (/** @type {number} */ now, /** @type {number} */ peer, /** @type {number | null} */ estimate) =>
+    answers.tell(now, 1, { peer: `${peer}`, listeners: 7, estimate }) !== null;
+  const given = (/** @type {number} */ second, /** @type {number | null} */ estimate) =>
+    Array.from({ length: 400 }, (_, n) => asked(second * 1000 + n, n % 7, estimate)).filter(Boolean).length;
+  assert.equal(given(1, null), 200);
+  assert.equal(given(2, 120_000), 3);
+  const lately = Array.from({ length: 7 }, (_, n) => [0, 1, 2, 3, 4, 5, 6].filter((peer) => asked(10_000 + n * 1000 + peer, peer, 50_000)));
+  assert.deepEqual(lately.flat().sort(), [0, 1, 2, 3, 4, 5, 6], 'each has a turn');
 });
 
 test('the measured delay is the true one, though the clocks differ and answers take their time', () => {
@@ -167,16 +166,16 @@ test('copies follow what listeners report, and the bitrate pays for them', () =>
     for (let n = 0; n < times; n++) feedback.told(n * 1000, 'ada', report(lost, run));
   };
   tell(0, 5);
-  assert.deepEqual([feedback.copiesFor('ada'), feedback.bitrate(4000)], [[], 32_000]);
+  assert.deepEqual([feedback.copiesFor('ada'), feedback.plan(4000).bitrate], [[], 32_000]);
   tell(5, 5);
-  assert.deepEqual([feedback.copiesFor('ada'), feedback.bitrate(4000)], [[3], 24_000]);
+  assert.deepEqual([feedback.copiesFor('ada'), feedback.plan(4000).bitrate], [[3], 24_000]);
   tell(6, 30, 3);
   assert.deepEqual(feedback.copiesFor('ada'), [4]);
   tell(15, 5);
-  assert.deepEqual([feedback.copiesFor('ada'), feedback.bitrate(4000)], [[2, 4], 19_200]);
+  assert.deepEqual([feedback.copiesFor('ada'), feedback.plan(4000).bitrate], [[2, 4], 19_200]);
   tell(0, 30);
   assert.deepEqual(feedback.copiesFor('ada'), []);
-  assert.equal(feedback.bitrate(100_000), 32_000, 'who reports no more counts no more');
+  assert.equal(feedback.plan(100_000).bitrate, 32_000, 'who reports no more counts no more');
 });
 
 test('the length of an Opus packet is read off its first bytes', () => {

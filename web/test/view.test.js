@@ -5,7 +5,7 @@ import { test } from 'node:test';
 
 import { newerThan } from '../src/view/chat.js';
 import { Settings } from '../src/view/settings.js';
-import { ending, figures, hue, initials, keyName, microphoneWords, privacyWords, quality, serverWords, unsupported } from '../src/view/words.js';
+import { ending, figures, hue, initials, keyName, microphoneWords, privacyWords, quality, serverWords, silenceWords, unsupported, uploadWords } from '../src/view/words.js';
 
 /** @typedef {import('../src/peer.js').PeerState} PeerState */
 /** @typedef {import('../src/peer.js').PersonState} PersonState */
@@ -13,14 +13,15 @@ import { ending, figures, hue, initials, keyName, microphoneWords, privacyWords,
 /** @param {Partial<PersonState>} [more] @returns {PersonState} */
 const person = (more) => ({
   id: 'a', name: 'Ada', speaking: false, route: 'direct', roundTripMs: 20, lossPercent: 0, delayMs: 90, volume: 1, muted: false,
-  recording: false, groups: [], away: false, ...more,
+  recording: false, groups: [], away: false, silentMs: 0, ...more,
 });
 
 /** @param {Partial<PeerState>} more @returns {PeerState} */
 const state = (more) => ({
   phase: 'joined', refusal: null, room: 'r', name: 'me', waking: false, retryInMs: null, relayOnly: false, serverRelayOnly: false,
   microphone: 'on', microphoneLabel: '', muted: false, activation: 'voice', processing: { echo: true, noise: true, gain: true },
-  deafened: false, talking: false, speaking: false, people: [], groups: [], messages: [], playbackBlocked: false, problem: null, ...more,
+  deafened: false, talking: false, speaking: false, people: [], groups: [], messages: [], playbackBlocked: false,
+  uploadTooSlow: false, problem: null, ...more,
 });
 
 /** @param {string | null} kept */
@@ -96,6 +97,22 @@ test('while the server is away, it is told who still hears one', () => {
   assert.match(serverWords(state({ phase, waking: true })), /minute/);
   assert.match(serverWords(state({ phase: 'joining', waking: true })), /waking up/);
   assert.equal(serverWords(state({})), '');
+});
+
+test('when nothing comes through, it is said between whom, once it has lasted', () => {
+  const silent = (/** @type {string} */ name, silentMs = 5000) => person({ name, route: 'none', silentMs });
+  assert.equal(silenceWords(state({ people: [person({})] })), '');
+  assert.equal(silenceWords(state({ people: [silent('Bo', 300), person({})] })), '', 'a way that changes is no news');
+  assert.match(silenceWords(state({ people: [silent('Bo'), person({})] })), /^Nothing comes through between you and Bo right now/);
+  assert.match(silenceWords(state({ people: [...['Bo', 'Cy', 'Di', 'Ed'].map((name) => silent(name)), person({})] })), /you and Bo, Cy, Di and 1 more right/);
+  assert.match(silenceWords(state({ people: [silent('Bo'), silent('Cy')] })), /^Nothing comes through right now: neither what you say nor what the others say/);
+  assert.equal(silenceWords(state({ phase: 'reconnecting', people: [silent('Bo')] })), '', 'the server\u2019s own line says so');
+  assert.equal(silenceWords(state({ people: [{ ...silent('Bo'), away: true }] })), '');
+});
+
+test('an upload that is too slow is said', () => {
+  assert.match(uploadWords(state({ uploadTooSlow: true })), /^Your upload is too slow/);
+  assert.equal(uploadWords(state({})), '');
 });
 
 test('a microphone that does not work has a sentence, one that does has none', () => {

@@ -36,6 +36,7 @@ export class World {
     const end = this.now + ms;
     while (this.now < end) {
       this.now += STEP_MS;
+      for (const { uplink } of this.peers) uplink?.pump();
       for (;;) {
         const due = this.#queue.filter((item) => item.at <= this.now).sort((a, b) => a.at - b.at)[0];
         if (!due) break;
@@ -67,6 +68,60 @@ export class World {
   }
 }
 
+/** What every packet costs below the session: on a link, and on the connection to the server. */
+const [LINK_BYTES, SERVER_BYTES] = [85, 75];
+/** An acknowledgement of the transport below a link, for each second packet. */
+const SACK_BYTES = 100;
+/** What a page's connection to the server holds before packets that may be lost are. */
+const HELD_BYTES = 8192;
+
+/** A narrow way up: what it cannot send at once waits, and what finds the queue full is dropped, or waits before it (TCP). */
+export class Bottleneck {
+  /** When all that was taken is sent. */
+  #freeAt = 0;
+  /** @type {{bytes: number, act: () => void}[]} */
+  #held = [];
+  /** Packets dropped. */
+  dropped = 0;
+
+  /** @param {World} world @param {number} bps @param {number} queueMs */
+  constructor(world, bps, queueMs) {
+    this.world = world;
+    this.bps = bps;
+    this.queueMs = queueMs;
+  }
+
+  get queuedMs() {
+    return Math.max(this.#freeAt - this.world.now, 0);
+  }
+
+  /** @param {number} bytes @param {() => void} act when it arrives */
+  packet(bytes, act) {
+    if (this.queuedMs > this.queueMs) this.dropped += 1;
+    else this.#send(bytes + LINK_BYTES, act);
+  }
+
+  /** @param {number} bytes @param {() => void} act when it arrives @param {boolean} isLossy */
+  stream(bytes, act, isLossy) {
+    if (isLossy && this.#held.reduce((sum, item) => sum + item.bytes, 0) > HELD_BYTES) this.dropped += 1;
+    else this.#held.push({ bytes: bytes + SERVER_BYTES, act });
+    this.pump();
+  }
+
+  pump() {
+    while (this.#held.length > 0 && this.queuedMs <= this.queueMs) {
+      const { bytes, act } = /** @type {{bytes: number, act: () => void}} */ (this.#held.shift());
+      this.#send(bytes, act);
+    }
+  }
+
+  /** @param {number} bytes @param {() => void} act */
+  #send(bytes, act) {
+    this.#freeAt = Math.max(this.#freeAt, this.world.now) + (bytes * 8000) / this.bps;
+    this.world.later(act, this.#freeAt - this.world.now + DELAY_MS);
+  }
+}
+
 export class FakePeer {
   /** @type {any[]} */
   events = [];
@@ -76,6 +131,9 @@ export class FakePeer {
   dark = false;
   /** A machine that sleeps: nothing runs there, and nothing arrives. */
   asleep = false;
+  /** Its way up, if that is narrow. @type {Bottleneck | null} */
+  uplink = null;
+  #sacks = 0;
   /** Voice packets sent on links and to the relay. */
   sent = { link: 0, relay: 0 };
 
@@ -85,7 +143,8 @@ export class FakePeer {
     this.id = `${name.toLowerCase().codePointAt(0)?.toString(16).padStart(8, '0')}-0000-8000-8000-000000000000`;
     this.name = name;
     const capabilities = {
-      relay_only: false, redundancy: true, voice_ack: true, reports: true, frame_ms: [10, 20, 40, 60], ...more,
+      relay_only: false, redundancy: true, voice_ack: true, reports: true, path_feedback: true, bundles: true,
+      frame_ms: [10, 20, 40, 60], ...more,
     };
     const config = {
       room: 'r', name, peer: this.id, proof: this.id, run: more.run ?? 1, capabilities, metadata: {}, firstSequence: 65_500,
@@ -164,14 +223,21 @@ export class FakePeer {
   /** @param {number} generation @param {string} text */
   sendText(generation, text) {
     const { server } = this.world;
-    if (this.works(generation)) this.world.later(() => server.text(this, JSON.parse(text), generation));
+    if (this.works(generation)) this.#up(text.length, () => server.text(this, JSON.parse(text), generation), true);
   }
 
-  /** @param {number} generation @param {Uint8Array} packet */
-  sendPacket(generation, packet) {
+  /** @param {number} bytes @param {() => void} act @param {boolean} isStream in order and without loss */
+  #up(bytes, act, isStream, isLossy = false) {
+    if (!this.uplink) this.world.later(act);
+    else if (isStream) this.uplink.stream(bytes, act, isLossy);
+    else this.uplink.packet(bytes, act);
+  }
+
+  /** @param {number} generation @param {Uint8Array} packet @param {boolean} reliable */
+  sendPacket(generation, packet, reliable) {
     const { server } = this.world;
     if (packet[2] === 8) this.sent.relay += 1;
-    if (this.works(generation)) this.world.later(() => server.packet(this, packet));
+    if (this.works(generation)) this.#up(packet.length, () => server.packet(this, packet), true, !reliable);
   }
 
   /** @param {string} peer @param {number} generation @param {string} role */
@@ -196,8 +262,15 @@ export class FakePeer {
     if (stream === 'voice') this.sent.link += 1;
     const other = this.world.peers.find((candidate) => candidate.id === peer);
     if (!this.world.linksWork) return true;
-    this.world.later(() => !other?.asleep && other?.mesh.session.fromLink(this.world.now, this.id, generation, packet));
+    this.#up(packet.length, () => other?.fromLink(this.id, generation, packet), stream === 'reliable');
     return true;
+  }
+
+  /** @param {string} peer @param {number} generation @param {Uint8Array} packet */
+  fromLink(peer, generation, packet) {
+    if (this.asleep) return;
+    if (this.#sacks++ % 2 === 1) this.uplink?.packet(SACK_BYTES - LINK_BYTES, () => {});
+    this.mesh.session.fromLink(this.world.now, peer, generation, packet);
   }
 
   /** @param {string} peer @param {number} generation */

@@ -1,15 +1,12 @@
 //! Blocks of the microphone in, Opus frames out.
 
-use std::ops::RangeInclusive;
-
 use audiopus::{Application, Bitrate, Channels, SampleRate, Signal, coder::Encoder};
 
 use crate::{AudioError, BLOCK_SAMPLES, Block, FrameDuration, MAX_FRAME_BYTES};
 
 const LONGEST_FRAME_SAMPLES: usize = FrameDuration::Ms60.samples();
 
-/// The bitrates at which one voice sounds good: below, it becomes dull; above, nobody hears a difference.
-pub const RECOMMENDED_BITRATE_BPS: RangeInclusive<u32> = 16_000..=64_000;
+pub use voicemesh_uplink::plan::RECOMMENDED_BITRATE_BPS;
 
 /// How much work encoding may be, where quality costs the processor's time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

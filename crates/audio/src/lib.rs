@@ -34,7 +34,6 @@
 //! # }
 //! ```
 
-pub mod adapt;
 pub mod decode;
 pub mod encode;
 mod error;
@@ -46,6 +45,7 @@ pub mod space;
 pub mod stretch;
 
 pub use error::AudioError;
+pub use voicemesh_uplink::FrameDuration;
 
 /// Samples in a second, everywhere in this crate.
 pub const SAMPLE_RATE_HZ: u32 = 48_000;
@@ -63,53 +63,9 @@ pub const MAX_FRAME_BYTES: usize = 1_275;
 /// 10 ms of sound.
 pub type Block = [f32; BLOCK_SAMPLES];
 
-/// How much speech one encoded frame carries. Short frames save delay, long ones save packets.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum FrameDuration {
-    /// 10 ms: 100 packets a second.
-    Ms10,
-    /// 20 ms: 50 packets a second, the usual choice.
-    #[default]
-    Ms20,
-    /// 40 ms: 25 packets a second.
-    Ms40,
-    /// 60 ms: 17 packets a second.
-    Ms60,
-}
-
-impl FrameDuration {
-    /// Every duration, shortest first.
-    pub const ALL: [Self; 4] = [Self::Ms10, Self::Ms20, Self::Ms40, Self::Ms60];
-
-    /// Samples of speech in a frame.
-    pub const fn samples(self) -> usize {
-        self.blocks() * BLOCK_SAMPLES
-    }
-
-    /// Blocks of 10 ms in a frame.
-    pub const fn blocks(self) -> usize {
-        match self {
-            Self::Ms10 => 1,
-            Self::Ms20 => 2,
-            Self::Ms40 => 4,
-            Self::Ms60 => 6,
-        }
-    }
-
-    /// Milliseconds of speech in a frame.
-    pub const fn millis(self) -> u64 {
-        self.blocks() as u64 * 10
-    }
-
-    /// How much speech an Opus packet carries (RFC 6716 §3.1); `None` if it is no such packet.
-    pub fn of_packet(payload: &[u8]) -> Option<std::time::Duration> {
-        let packet = audiopus::packet::Packet::try_from(payload).ok()?;
-        let samples = audiopus::packet::nb_samples(packet, audiopus::SampleRate::Hz48000).ok()?;
-        Some(std::time::Duration::from_micros(samples as u64 * 1_000_000 / u64::from(SAMPLE_RATE_HZ)))
-    }
-
-    /// The duration with so many samples at 48 kHz, if it is one of ours.
-    pub fn from_samples(samples: usize) -> Option<Self> {
-        Self::ALL.into_iter().find(|duration| duration.samples() == samples)
-    }
+/// How much speech an Opus packet carries (RFC 6716 §3.1); `None` if it is no such packet.
+pub fn packet_duration(payload: &[u8]) -> Option<std::time::Duration> {
+    let packet = audiopus::packet::Packet::try_from(payload).ok()?;
+    let samples = audiopus::packet::nb_samples(packet, audiopus::SampleRate::Hz48000).ok()?;
+    Some(std::time::Duration::from_micros(samples as u64 * 1_000_000 / u64::from(SAMPLE_RATE_HZ)))
 }

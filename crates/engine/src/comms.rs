@@ -5,24 +5,25 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use bytes::Bytes;
-use voicemesh_audio::adapt::Allowance;
 use voicemesh_audio::mix::Width;
 use voicemesh_audio::space::StereoBlock;
 use voicemesh_audio::{Block, SAMPLE_RATE_HZ};
-use voicemesh_session::client::{AudienceMember, ClientEvent, DropCounts, PathState, Phase, Spoken, View, Who};
+use voicemesh_session::client::{AudienceMember, ClientEvent, DropCounts, Phase, Spoken, View, Who};
 use voicemesh_session::network::{DisconnectReason, NetworkEvent};
 use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
 use voicemesh_session::{Client, ClientConfig, Delivery, GLOBAL_GROUP, Network, Server, ServerConfig, ServerOutput};
-use voicemesh_wire::packet::{CodecSettings, Recipient};
+use voicemesh_uplink::Train;
+use voicemesh_uplink::path::PathState;
+use voicemesh_uplink::plan::Allowance;
+use voicemesh_uplink::policy::{Feedback, LossReport, Paths};
+use voicemesh_wire::packet::{CodecSettings, ReceptionReport, Recipient};
 
-use crate::feedback::{Feedback, Paths};
 use crate::hearing::{Heard, Hearing, HearingStats, Mixing};
 use crate::random::SplitMix64;
 use crate::speaking::Speaking;
 use crate::status::{CommsConfig, CommsError, CommsEvent, Mode, PeerStatus, Status};
 use crate::tap::{Frames, TappedFrame};
 use crate::telling::Answers;
-use crate::uplink::Train;
 
 /// Events that nobody has taken yet. When there are more, the oldest are dropped and counted.
 const EVENTS: usize = 4096;
@@ -39,7 +40,7 @@ pub struct Comms<N: Network> {
     initialised: bool,
     pub(crate) speaking: Speaking,
     pub(crate) hearing: Hearing<N::Peer>,
-    pub(crate) feedback: Feedback<N::Peer>,
+    pub(crate) feedback: Feedback<Who<N::Peer>>,
     pub(crate) devices: Devices,
     /// The newest frame that was sent, and when its first sample was captured.
     pub(crate) captured: Option<(u16, Duration)>,
@@ -190,7 +191,7 @@ impl<N: Network> Comms<N> {
                 client.relay_speech_to(now, network, relayed);
             }
             let plan = feedback.plan();
-            let reached = client.send_spoken(
+            client.send_spoken(
                 now,
                 network,
                 &Spoken {
@@ -201,12 +202,12 @@ impl<N: Network> Comms<N> {
                     frames_per_packet: &|who| feedback.frames_per_packet(who),
                 },
             );
-            sent = Some((sequence, reached));
+            sent = Some(sequence);
         })?;
-        if let Some((sequence, reached)) = sent {
+        if let Some(sequence) = sent {
             let age = self.speaking.newest_frame_age(self.devices.capture_age);
             self.captured = Some((sequence, now.saturating_sub(age)));
-            self.feedback.sent(now, reached);
+            self.feedback.sent(now);
         }
         Ok(())
     }
@@ -465,8 +466,11 @@ impl<N: Network> Comms<N> {
                 // A decoder that cannot be made is the machine's fault: this speaker is not heard, the others are.
                 let _ = self.hearing.receive(now, &voice);
             }
-            ClientEvent::Report { from, report } => self.feedback.report(now, from, &report),
-            ClientEvent::Bandwidth { report, .. } => self.feedback.bandwidth(now, &report),
+            ClientEvent::Report { from, report } => self.feedback.report(now, from, loss_of(&report)),
+            ClientEvent::Bandwidth { report, .. } => {
+                let span = Duration::from_micros(report.span_us.into());
+                self.feedback.train_arrived(now, report.train, report.received, span);
+            }
             ClientEvent::ClockAsked { from, asked_us } => self.tell_time(now, from, asked_us),
             ClientEvent::ClockTold { from, echo } => self.hearing.told(now, from, &echo),
             ClientEvent::SessionEnded(DisconnectReason::ReliabilityBroken) => {
@@ -495,10 +499,15 @@ impl<N: Network> Comms<N> {
 /// Session bytes of a probe beside its padding.
 const PROBE_HEADER_BYTES: u32 = 12;
 
+fn loss_of(report: &ReceptionReport) -> LossReport {
+    let mean_run = f32::from(report.loss_run_sixteenths) / 16.0;
+    LossReport { expected: report.expected, lost: report.lost, unrepaired: report.unrepaired, mean_run }
+}
+
 /// What the session knows of its paths.
 struct ClientPaths<'a, P>(&'a Client<P>);
 
-impl<P: Copy + Ord + Debug> Paths<P> for ClientPaths<'_, P> {
+impl<P: Copy + Ord + Debug> Paths<Who<P>> for ClientPaths<'_, P> {
     fn audience(&self) -> &[AudienceMember<P>] {
         self.0.last_audience()
     }

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use voicemesh_audio::adapt::ListenerLoss;
 use voicemesh_audio::decode::{Listener, ListenerStats, Reception, Rendered};
 use voicemesh_audio::mix::{Ducking, Mixer, Width};
 use voicemesh_audio::space::{Gains, Panner, Panning, Placement, Space, StereoBlock};
 use voicemesh_audio::{AudioError, BLOCK_SAMPLES, Block, FrameDuration};
 use voicemesh_session::client::{Voice, Who};
+use voicemesh_uplink::plan::ListenerLoss;
 use voicemesh_wire::packet::{ClockEcho, Priority};
 
 use crate::clocks::{Clock, Place};
@@ -199,7 +199,7 @@ impl<P: Copy + Ord> Hearing<P> {
         speaker.priority = voice.priority;
         speaker.positional = voice.positional;
         speaker.newest = speaker.newest.max(voice.sequence);
-        speaker.frame = FrameDuration::of_packet(&voice.frame).unwrap_or(speaker.frame);
+        speaker.frame = voicemesh_audio::packet_duration(&voice.frame).unwrap_or(speaker.frame);
         let last = voice.last_of_burst || voice.pause_follows;
         speaker.listener.receive(now, voice.sequence, stretch, last, &voice.frame);
         Ok(())

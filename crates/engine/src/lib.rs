@@ -18,10 +18,7 @@
 mod clocks;
 mod comms;
 mod data;
-mod feedback;
 mod hearing;
-mod listener_path;
-mod path_history;
 mod placing;
 mod random;
 mod settings;
@@ -29,10 +26,9 @@ mod speaking;
 mod status;
 mod tap;
 mod telling;
-mod uplink;
 
 pub use comms::Comms;
-pub use feedback::UplinkStatus;
 pub use hearing::{HearingStats, Mixing};
 pub use status::{CommsConfig, CommsError, CommsEvent, Mode, PeerStatus, SpeakingStatus, Status};
 pub use tap::TappedFrame;
+pub use voicemesh_uplink::policy::UplinkStatus;

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use voicemesh_audio::adapt::Allowance;
 use voicemesh_audio::process::{Activation, Processing};
 use voicemesh_session::Network;
 use voicemesh_session::client::Who;
+use voicemesh_uplink::plan::Allowance;
 
 use crate::Comms;
 use crate::status::{CommsError, SpeakingStatus};

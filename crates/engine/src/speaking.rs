@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use voicemesh_audio::adapt::Plan;
 use voicemesh_audio::encode::{Speech, SpeechConfig};
 use voicemesh_audio::process::{Activation, Microphone, MicrophoneConfig, MicrophoneLevel, Processing};
 use voicemesh_audio::{AudioError, BLOCK_DURATION, BLOCK_SAMPLES, Block};
+use voicemesh_uplink::plan::Plan;
 
 const SILENCE: Block = [0.0; BLOCK_SAMPLES];
 

@@ -9,9 +9,8 @@ use voicemesh_audio::process::{Activation, MicrophoneConfig, MicrophoneLevel, Pr
 use voicemesh_session::client::{ClientError, ClientEvent, Who};
 use voicemesh_session::network::NetworkError;
 use voicemesh_session::route::Route;
+use voicemesh_uplink::policy::UplinkStatus;
 use voicemesh_wire::{ClientId, SessionId};
-
-use crate::feedback::UplinkStatus;
 
 /// What a [`Comms`](crate::Comms) is made from.
 #[derive(Clone, Debug)]

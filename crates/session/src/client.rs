@@ -8,9 +8,10 @@ mod data;
 mod event;
 mod health;
 mod inbound;
+#[cfg(test)]
+mod link_vectors;
 mod outbound;
 mod pairs;
-mod path;
 mod view;
 mod voice_in;
 mod voice_out;
@@ -19,6 +20,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::fmt::Debug;
 use std::time::Duration;
 
+use voicemesh_uplink::path::{PathState, RelayPath};
 use voicemesh_wire::limits::{GROUP_NAME_BYTES, GROUPS_PER_CLIENT, TEXT_BYTES};
 use voicemesh_wire::packet::{
     ClientInfo, ClientState, CodecSettings, DeltaClientState, HandshakeRequest, Recipient, TextData,
@@ -31,13 +33,11 @@ use crate::speaker::{Speaker, TargetOptions, TooManyTargets, VoiceTarget};
 use crate::stream::Stream;
 use bundling::Bundling;
 use pairs::Pairs;
-use path::RelayPath;
 use voice_out::Recent;
 
 pub use data::DataEvent;
 pub use event::{ClientEvent, DropCounts, Dropped, Voice, Who};
 pub use inbound::Received;
-pub use path::{PathCounts, PathState};
 pub use view::View;
 pub use voice_out::{AudienceMember, FRAMES_PER_PACKET, Reached, Spoken};
 

@@ -31,8 +31,9 @@ use files::{Files, INDEX};
 
 /// The page's own server is the only place that it loads from and connects to. `'self'` covers the WebSocket of the same
 /// host in Chromium 70, Firefox, and Safari 16; what else the page needs, WebCodecs for sound, came to each of them later.
-/// Connections between peers are not bound by it.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+/// Connections between peers are not bound by it. `'wasm-unsafe-eval'` allows WebAssembly and nothing else; a browser that does
+/// not know it goes without.
+const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self'; connect-src 'self'; \
     media-src 'self' blob:; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
     frame-ancestors 'none'";
 

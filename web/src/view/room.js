@@ -6,7 +6,7 @@ import { chat } from './chat.js';
 import { button, h, icon, keyed, setAttribute, setText } from './dom.js';
 import { groups } from './groups.js';
 import { personCard } from './person.js';
-import { microphoneWords, privacyWords, serverWords } from './words.js';
+import { microphoneWords, privacyWords, serverWords, silenceWords, uploadWords } from './words.js';
 
 /** @import { Message, PersonState } from '../peer.js' */
 /** @import { App } from './view.js' */
@@ -26,7 +26,7 @@ export function room(app) {
   const groupList = groups(app);
   const own = bar(app);
 
-  const server = alert();
+  const [server, silence, upload] = [alert(), alert(), alert()];
   const sound = alert(button('primary', () => peer.resumePlayback(), { test: 'resume' }, 'Start sound'));
   const choose = button('quiet', own.showSettings, {}, 'Choose another');
   const microphone = alert(button('primary', () => peer.setInput(settings.input), {}, 'Try again'), choose);
@@ -39,7 +39,7 @@ export function room(app) {
     button('', () => showTab(words.toLowerCase()), { 'data-tab': words.toLowerCase(), ariaPressed: String(at === 0) }, words, at === 1 ? unread : null)));
   const element = h('div', { className: 'room', 'data-tab': 'people' },
     h('header', 'top', heading, privacy, copy('quiet', 'copy-link')),
-    server.element, sound.element, microphone.element, tabs,
+    server.element, silence.element, upload.element, sound.element, microphone.element, tabs,
     h('main', 'parts',
       h('section', { className: 'people', ariaLabel: 'People' }, h('h2', {}, 'People ', count), alone, list),
       h('div', 'side', talk.element, groupList.element)),
@@ -86,6 +86,8 @@ export function room(app) {
       groupList.update();
       countMissed(talk.update());
       server.say(serverWords(state));
+      silence.say(silenceWords(state));
+      upload.say(uploadWords(state));
       sound.say(state.playbackBlocked ? 'Your browser waits for a click before it plays sound.' : '');
       microphone.say(microphoneWords(state.microphone));
       choose.hidden = state.microphone === 'denied' || state.microphone === 'asking';

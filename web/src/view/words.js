@@ -66,6 +66,27 @@ export function serverWords({ phase, waking, people, problem }) {
   return `${why || 'The server is away.'} ${who} Stay here: it is tried again${waking ? ', and may take a minute to wake' : ''}.`;
 }
 
+/** Shorter than this, nothing comes through while a room is entered or a way changes. */
+const SILENT_MS = 1000;
+
+/** Between whom nothing comes through, as long as it is not the server that is away. @param {PeerState} state */
+export function silenceWords({ phase, people }) {
+  if (phase !== 'joined') return '';
+  const present = people.filter((person) => !person.away);
+  const silent = present.filter((person) => person.route === 'none' && person.silentMs >= SILENT_MS);
+  if (silent.length === 0) return '';
+  if (silent.length === present.length) return 'Nothing comes through right now: neither what you say nor what the others say. It is tried again.';
+  const names = silent.slice(0, 3).map((person) => person.name);
+  const more = silent.length - names.length;
+  if (more > 0) names.push(`${more} more`);
+  const all = names.length > 1 ? `${names.slice(0, -1).join(', ')} and ${names[names.length - 1]}` : names[0];
+  return `Nothing comes through between you and ${all} right now. It is tried again.`;
+}
+
+/** @param {PeerState} state */
+export const uploadWords = ({ phase, uploadTooSlow }) => (phase === 'joined' && uploadTooSlow
+  ? 'Your upload is too slow: others hear you with gaps. Something else on this network may be using it up.' : '');
+
 /** @param {PeerState['microphone']} state */
 export function microphoneWords(state) {
   switch (state) {
@@ -84,7 +105,7 @@ export function privacyWords({ relayOnly, serverRelayOnly }) {
   return relayOnly ? 'Nobody here sees your network address' : 'Who talks to you directly sees your network address';
 }
 
-export const ROUTE = { direct: 'direct', relayed: 'through the server', none: 'not reachable now' };
+export const ROUTE = { direct: 'direct', relayed: 'through the server', none: 'nothing comes through right now' };
 
 /** How well somebody comes through. @param {PersonState} person @returns {'good' | 'fair' | 'poor' | 'gone'} */
 export function quality({ route, lossPercent, delayMs, roundTripMs }) {

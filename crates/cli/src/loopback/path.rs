@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use voicemesh_audio::adapt::{Allowance, Audience, LINK_OVERHEAD_BYTES, ListenerLoss, Plan};
 use voicemesh_audio::decode::{Listener, Playing, Rendered};
 use voicemesh_audio::encode::{Speech, SpeechConfig};
 use voicemesh_audio::mix::Mixer;
 use voicemesh_audio::process::{Microphone, MicrophoneConfig};
 use voicemesh_audio::{AudioError, BLOCK_DURATION, BLOCK_SAMPLES, Block, FrameDuration};
 use voicemesh_netsim::{Conditions, Mode, Pipe};
+use voicemesh_uplink::plan::{Allowance, Audience, LINK_OVERHEAD_BYTES, ListenerLoss, Plan};
 
 use crate::output::clock;
 

@@ -6,13 +6,13 @@ use std::collections::btree_map::Entry;
 use std::time::Duration;
 
 use bytes::Bytes;
+use voicemesh_uplink::path::PathMonitor;
 use voicemesh_wire::packet::HandshakeP2P;
 use voicemesh_wire::{ClientId, SessionId};
 
 use super::bandwidth::TrainReceiver;
 use super::event::{ClientEvent, Dropped, Who};
 use super::health::{AckDue, Health};
-use super::path::PathMonitor;
 use super::{Client, Phase};
 use crate::network::{Destination, LinkId, Naming, Network, Reliability};
 use crate::route::Route;

@@ -78,15 +78,7 @@ pub struct Reached {
 }
 
 /// A listener of the last frame, and the ways to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AudienceMember<P> {
-    /// Who listens.
-    pub who: Who<P>,
-    /// There is a bound link to it that is not stalled.
-    pub has_link: bool,
-    /// The server can relay to it.
-    pub has_relay: bool,
-}
+pub type AudienceMember<P> = voicemesh_uplink::policy::AudienceMember<Who<P>>;
 
 /// What a listener is sent of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

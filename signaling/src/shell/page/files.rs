@@ -115,6 +115,7 @@ fn media_type(name: &str) -> Option<&'static str> {
         "png" => "image/png",
         "ico" => "image/x-icon",
         "wasm" => "application/wasm",
+        "gz" => "application/gzip",
         "txt" => "text/plain; charset=utf-8",
         _ => return None,
     })

@@ -6,9 +6,8 @@
 
 use std::time::Duration;
 
-use voicemesh_audio::FrameDuration;
-use voicemesh_session::client::PathCounts;
-
+use crate::FrameDuration;
+use crate::path::PathCounts;
 use crate::path_history::PathHistory;
 
 /// A queue this much longer than that of the other paths …

@@ -62,7 +62,7 @@ pub struct PathState {
 
 /// One path's delays and losses, measured at its sending end.
 #[derive(Clone, Debug)]
-pub(super) struct PathMonitor {
+pub struct PathMonitor {
     outstanding: VecDeque<Outstanding>,
     sent_at: Option<Duration>,
     counts: PathCounts,
@@ -80,8 +80,15 @@ struct Outstanding {
     bytes: usize,
 }
 
+impl Default for PathMonitor {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl PathMonitor {
-    pub(super) fn new() -> Self {
+    /// A path on which nothing was sent yet.
+    pub fn new() -> Self {
         Self {
             outstanding: VecDeque::with_capacity(16),
             sent_at: None,
@@ -92,7 +99,8 @@ impl PathMonitor {
         }
     }
 
-    pub(super) fn state(&self, now: Duration, generation: u32) -> PathState {
+    /// What is known of the path now; `generation` is passed on.
+    pub fn state(&self, now: Duration, generation: u32) -> PathState {
         let (counts, least_round_trip) = (self.counts, self.least_round_trip);
         PathState {
             generation,
@@ -123,7 +131,7 @@ impl PathMonitor {
     }
 
     /// A packet left. Numbers wrap.
-    pub(super) fn sent(&mut self, now: Duration, number: u16, bytes: usize) {
+    pub fn sent(&mut self, now: Duration, number: u16, bytes: usize) {
         self.sent_together(now, number, 1, bytes);
     }
 
@@ -142,13 +150,7 @@ impl PathMonitor {
 
     /// The receiver has `newest`, and of the packets before it those that `covers` says. `received_ms` is when the
     /// newest arrived by the receiver's clock, if it says so.
-    pub(super) fn acknowledged(
-        &mut self,
-        now: Duration,
-        newest: u16,
-        received_ms: Option<u32>,
-        covers: impl Fn(u16) -> bool,
-    ) {
+    pub fn acknowledged(&mut self, now: Duration, newest: u16, received_ms: Option<u32>, covers: impl Fn(u16) -> bool) {
         let Some(index) = self.outstanding.iter().rposition(|packet| packet.number == newest) else { return };
         let newest_at = self.outstanding[index].at;
         let round_trip = now.saturating_sub(newest_at);
@@ -180,7 +182,7 @@ impl PathMonitor {
 /// The way to the server, which relays. Pings behind the voice on the same connection tell when all before them has
 /// left this side's queues and the uplink.
 #[derive(Clone, Debug)]
-pub(super) struct RelayPath {
+pub struct RelayPath {
     monitor: PathMonitor,
     /// Voice since the last ping.
     packets: u32,
@@ -192,18 +194,26 @@ pub(super) struct RelayPath {
 /// While voice is relayed, a ping follows it this often.
 const PING_INTERVAL: Duration = Duration::from_millis(200);
 
+impl Default for RelayPath {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl RelayPath {
-    pub(super) fn new() -> Self {
+    /// A connection on which nothing was sent yet.
+    pub fn new() -> Self {
         Self { monitor: PathMonitor::new(), packets: 0, bytes: 0, next_ping: 0, pinged_at: None }
     }
 
-    pub(super) fn voice_sent(&mut self, bytes: usize) {
+    /// Speech was given to the connection to the server; its bytes.
+    pub fn voice_sent(&mut self, bytes: usize) {
         self.packets += 1;
         self.bytes += bytes;
     }
 
     /// The number of a ping that is to be sent now.
-    pub(super) fn ping_due(&mut self, now: Duration) -> Option<u16> {
+    pub fn ping_due(&mut self, now: Duration) -> Option<u16> {
         if self.packets == 0 || self.pinged_at.is_some_and(|at| now < at + PING_INTERVAL) {
             return None;
         }
@@ -215,18 +225,19 @@ impl RelayPath {
     }
 
     /// The server answered a handshake. Little was sent before, so its round trip is one without a queue, mostly.
-    pub(super) fn shook_hands(&mut self, now: Duration, asked_at: Duration) {
+    pub fn shook_hands(&mut self, now: Duration, asked_at: Duration) {
         let round_trip = now.saturating_sub(asked_at);
         self.monitor.least_round_trip = Some(round_trip);
         self.monitor.delay.sample(now, round_trip.as_micros() as i64);
     }
 
     /// The server answered a ping.
-    pub(super) fn answered(&mut self, now: Duration, number: u16) {
+    pub fn answered(&mut self, now: Duration, number: u16) {
         self.monitor.acknowledged(now, number, None, |_| true);
     }
 
-    pub(super) fn monitor(&self) -> &PathMonitor {
+    /// What is known of the way.
+    pub fn monitor(&self) -> &PathMonitor {
         &self.monitor
     }
 }

@@ -4,13 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 
-use voicemesh_audio::adapt::{Allowance, Audience, LINK_OVERHEAD_BYTES, ListenerLoss, Plan, RELAY_OVERHEAD_BYTES};
-use voicemesh_session::client::{AudienceMember, PathState, Reached, Who};
-use voicemesh_wire::packet::{BandwidthReport, ReceptionReport};
-
+use crate::estimate::{Observation, Train, UplinkEstimate};
 use crate::listener_path::{ListenerPath, Seen};
+use crate::path::PathState;
 use crate::path_history::PathHistory;
-use crate::uplink::{Observation, Train, UplinkEstimate};
+use crate::plan::{Allowance, Audience, LINK_OVERHEAD_BYTES, ListenerLoss, Plan, RELAY_OVERHEAD_BYTES};
 
 /// A report that was not renewed for this long says nothing any more. Reports come only while this peer speaks.
 const REPORT_LIFE: Duration = Duration::from_secs(60);
@@ -58,18 +56,18 @@ pub struct UplinkStatus {
     pub is_too_slow: bool,
 }
 
+/// Decides how speech is sent. `P` names a listener.
 #[derive(Debug)]
-pub(crate) struct Feedback<P> {
-    listeners: BTreeMap<Who<P>, Listener>,
+pub struct Feedback<P> {
+    listeners: BTreeMap<P, Listener>,
     allowance: Allowance,
-    reached: Reached,
     plan: Plan,
     uplink: UplinkEstimate,
     relay: PathHistory,
     /// Whose speech is relayed although there is a link: for want of room, or because of its own path.
-    relayed: BTreeSet<Who<P>>,
+    relayed: BTreeSet<P>,
     /// Who has no link.
-    unlinked: BTreeSet<Who<P>>,
+    unlinked: BTreeSet<P>,
     /// How many frames share a relayed packet at least.
     relayed_frames: u8,
     sent_at: Option<Duration>,
@@ -79,7 +77,7 @@ pub(crate) struct Feedback<P> {
     slow_since: Option<Duration>,
     is_too_slow: bool,
     trial: Option<RedundancyTrial>,
-    probed: Option<Who<P>>,
+    probed: Option<P>,
 }
 
 #[derive(Clone, Debug)]
@@ -115,34 +113,58 @@ struct RedundancyTrial {
     unrepaired: f32,
 }
 
+/// A listener of the last frame, and the ways to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AudienceMember<P> {
+    /// Who listens.
+    pub who: P,
+    /// There is a bound link to it that is not stalled.
+    pub has_link: bool,
+    /// The server can relay to it.
+    pub has_relay: bool,
+}
+
+/// What a listener reports of the packets of about a second (PROTOCOL.md, section 8).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct LossReport {
+    /// Frames that it should have received.
+    pub expected: u16,
+    /// Frames whose own packets did not come.
+    pub lost: u16,
+    /// Frames that could not be repaired either.
+    pub unrepaired: u16,
+    /// How many frames were lost in a row, on average.
+    pub mean_run: f32,
+}
+
 /// What the session is asked for.
 #[derive(Debug)]
-pub(crate) struct Decision<P> {
+pub struct Decision<P> {
     /// Speech to these goes through the relay.
-    pub relayed: BTreeSet<Who<P>>,
+    pub relayed: BTreeSet<P>,
     /// Packets queue on the uplink.
     pub is_full: bool,
     /// A train of probes to one of them.
-    pub train: Option<(Who<P>, Train)>,
+    pub train: Option<(P, Train)>,
 }
 
 /// What the session knows of the paths.
-pub(crate) trait Paths<P> {
+pub trait Paths<P> {
     /// The listeners of the last frame.
     fn audience(&self) -> &[AudienceMember<P>];
     /// The link in use to a listener.
-    fn link(&self, now: Duration, who: Who<P>) -> Option<PathState>;
+    fn link(&self, now: Duration, who: P) -> Option<PathState>;
     /// The way to the server.
     fn relay(&self, now: Duration) -> PathState;
 }
 
 impl<P: Copy + Ord + Debug> Feedback<P> {
+    /// Nothing is known of the uplink, and nothing was said yet.
     pub fn new(allowance: Allowance) -> Self {
         let plan = Plan::choose(allowance, Audience::default());
         Self {
             listeners: BTreeMap::new(),
             allowance,
-            reached: Reached::default(),
             plan,
             uplink: UplinkEstimate::new(),
             relay: PathHistory::default(),
@@ -161,14 +183,13 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
     }
 
     /// Takes a report. It counts for the plan from the next frame on.
-    pub fn report(&mut self, now: Duration, from: Who<P>, report: &ReceptionReport) {
+    pub fn report(&mut self, now: Duration, from: P, report: LossReport) {
         if self.listeners.len() >= LISTENERS && !self.listeners.contains_key(&from) {
             return;
         }
         let listener = self.listeners.entry(from).or_insert_with(|| Listener::new(now));
         listener.reported_at = now;
-        let mean_run = f32::from(report.loss_run_sixteenths) / 16.0;
-        listener.loss.report(report.expected.into(), report.lost.into(), mean_run);
+        listener.loss.report(report.expected.into(), report.lost.into(), report.mean_run);
         if report.expected > 0 {
             let share = |frames: u16| f32::from(frames) / f32::from(report.expected);
             listener.newly_lost = Some(share(report.lost));
@@ -177,9 +198,8 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
     }
 
     /// What arrived of a train of probes.
-    pub fn bandwidth(&mut self, now: Duration, report: &BandwidthReport) {
-        let span = Duration::from_micros(report.span_us.into());
-        self.uplink.train_arrived(now, report.train, report.received, span);
+    pub fn train_arrived(&mut self, now: Duration, number: u16, received: u8, span: Duration) {
+        self.uplink.train_arrived(now, number, received, span);
     }
 
     /// A train was sent whole; each packet has so many bytes of its own.
@@ -197,20 +217,19 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         }
     }
 
+    /// Changes what is allowed, from the next decision on.
     pub fn allow(&mut self, allowance: Allowance) {
         self.allowance = allowance;
     }
 
+    /// What is allowed.
     pub fn allowance(&self) -> Allowance {
         self.allowance
     }
 
-    /// Learns whom the last frame reached.
-    pub fn sent(&mut self, now: Duration, reached: Reached) {
+    /// A frame was sent.
+    pub fn sent(&mut self, now: Duration) {
         self.sent_at = Some(now);
-        if reached.links + reached.relay_packets > 0 {
-            self.reached = reached;
-        }
     }
 
     /// Nothing was sent for a while.
@@ -219,7 +238,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
     }
 
     /// Speech begins: chooses whose speech is relayed from its first frame on.
-    pub fn begin(&mut self, now: Duration, paths: &impl Paths<P>) -> BTreeSet<Who<P>> {
+    pub fn begin(&mut self, now: Duration, paths: &impl Paths<P>) -> BTreeSet<P> {
         let audience = paths.audience();
         self.choose_routes(now, audience);
         self.choose_plan(now, audience, Observation::default());
@@ -471,7 +490,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
     }
 
     /// Whom to send a train: each with a link in turn, since any of them may have a narrow downlink.
-    fn next_probed(&mut self, audience: &[AudienceMember<P>]) -> Option<Who<P>> {
+    fn next_probed(&mut self, audience: &[AudienceMember<P>]) -> Option<P> {
         let linked = || audience.iter().filter(|member| member.has_link).map(|member| member.who);
         let next = linked().filter(|who| self.probed.is_none_or(|last| *who > last)).min().or_else(|| linked().min());
         self.probed = next;
@@ -479,42 +498,47 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
     }
 
     /// How much worse than others the path to a listener is.
-    fn badness(&self, who: Who<P>) -> f32 {
+    fn badness(&self, who: P) -> f32 {
         self.listeners.get(&who).map_or(0.0, |listener| listener.path.badness() + listener.loss.loss().unwrap_or(0.0))
     }
 
+    /// How the next frames go.
     pub fn plan(&self) -> Plan {
         self.plan
     }
 
+    /// What the uplink is worth.
     pub fn uplink(&self) -> UplinkStatus {
         let estimate_bps = (!self.uplink.is_starting()).then(|| self.uplink.bps());
         UplinkStatus { estimate_bps, is_too_slow: self.is_too_slow }
     }
 
     /// How many frames share a packet to this listener.
-    pub fn frames_per_packet(&self, who: Who<P>) -> u8 {
+    pub fn frames_per_packet(&self, who: P) -> u8 {
         // Near the limit one relayed copy serves all, those with narrow downlinks included.
         let shared = if self.is_relayed(who) { self.relayed_frames } else { 1 };
         self.own_frames(who).max(self.plan.frames_per_packet).max(shared)
     }
 
-    fn own_frames(&self, who: Who<P>) -> u8 {
+    fn own_frames(&self, who: P) -> u8 {
         self.listeners.get(&who).map_or(1, |listener| listener.path.frames_per_packet(self.allowance.frame))
     }
 
-    fn is_relayed(&self, who: Who<P>) -> bool {
+    fn is_relayed(&self, who: P) -> bool {
         self.relayed.contains(&who) || self.unlinked.contains(&who)
     }
 
-    pub fn wants_copies(&self, who: Who<P>) -> bool {
+    /// Whether copies of earlier frames would help this listener.
+    pub fn wants_copies(&self, who: P) -> bool {
         self.listeners.get(&who).is_some_and(|listener| listener.loss.wants_copies())
     }
 
-    pub fn loss(&self, who: Who<P>) -> Option<f32> {
+    /// The loss that a listener reports, smoothed: 0 to 1; `None` until it has.
+    pub fn loss(&self, who: P) -> Option<f32> {
         self.listeners.get(&who).and_then(|listener| listener.loss.loss())
     }
 
+    /// The highest of these.
     pub fn worst_loss(&self) -> Option<f32> {
         self.worst().and_then(|loss| loss.loss())
     }
@@ -524,6 +548,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         known.max_by(|a, b| f32::total_cmp(&a.loss().unwrap_or(0.0), &b.loss().unwrap_or(0.0)))
     }
 
+    /// A room was left: its listeners are forgotten, what is known of the uplink is not.
     pub fn forget(&mut self) {
         self.listeners.clear();
         self.relayed.clear();

@@ -87,8 +87,10 @@ pub(crate) struct Observation {
 
 /// A train of probes to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Train {
+pub struct Train {
+    /// Its number, which the report names.
     pub number: u16,
+    /// How many probes it has.
     pub packets: u8,
     /// Bytes of padding in each.
     pub padding: u16,

@@ -5,7 +5,12 @@
 //! stands in the very next packet, cannot. Half of what copies cost is saved in the bitrate: with headers, a stream of
 //! 32 kbit/s grows from 69 to 86 kbit/s, in as many packets as before.
 
-use crate::{FrameDuration, encode::RECOMMENDED_BITRATE_BPS};
+use std::ops::RangeInclusive;
+
+use crate::FrameDuration;
+
+/// The bitrates at which one voice sounds good, in bits per second: below, it becomes dull; above, no difference is heard.
+pub const RECOMMENDED_BITRATE_BPS: RangeInclusive<u32> = 16_000..=64_000;
 
 /// What a packet adds to its frame on a link, in bytes: IPv4, UDP, DTLS, SCTP and the session header.
 pub const LINK_OVERHEAD_BYTES: u32 = 93;

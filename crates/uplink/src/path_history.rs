@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use voicemesh_session::client::PathCounts;
+use crate::path::PathCounts;
 
 /// Readings kept: 1.5 s of one each 100 ms.
 const READINGS: usize = 15;
