@@ -24,17 +24,19 @@ impl Rate {
 /// The rates of one connection. A room of 50 in normal use stays below a fifth of each.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budgets {
-    /// What everyone in the room is told, and questions to the server. A message counts once, a session packet for
-    /// everyone once and again for each 512 bytes, a change of metadata (which may be 8 KiB) eight times: at once, one
-    /// connection cannot make more than about 200 KiB wait for each of the others, less than their queues hold.
+    /// What everyone in the room is told, questions to the server, and WebSocket pings and pongs. A message counts once,
+    /// a session packet for everyone once and again for each 512 bytes, a change of metadata (which may be 8 KiB) eight
+    /// times.
     pub messages: Rate,
+    /// Bytes of rosters and of session state that a connection asks for. One answer is given when any are left.
+    pub answers: Rate,
     /// Signals. After a restart, everyone in a room of 50 sends about a dozen to each of the others within seconds.
     pub signals: Rate,
     /// Copies of packets that leave the server. A speaker in a room of 50 needs 2,450 a second with 20 ms frames.
     pub copies: Rate,
     /// Bytes that leave the server, relayed packets and signals together.
     pub bytes: Rate,
-    /// What is over the budget is dropped, and this many drops end the connection.
+    /// What is over the budget, has no effect or cannot be decoded is dropped, and this many drops end the connection.
     pub patience: Rate,
     /// An address has each of these rates so many times over, for all its connections together.
     pub address_factor: f64,
@@ -48,6 +50,7 @@ impl Default for Budgets {
     fn default() -> Self {
         Self {
             messages: Rate::new(200.0, 20.0),
+            answers: Rate::new(1024.0 * 1024.0, 128.0 * 1024.0),
             signals: Rate::new(4_000.0, 400.0),
             copies: Rate::new(50_000.0, 25_000.0),
             bytes: Rate::new(8e6, 4e6),
@@ -71,11 +74,26 @@ impl Bucket {
         Self { tokens: rate.burst, filled_at: now }
     }
 
-    /// Takes `amount`, or nothing.
-    pub(crate) fn take(&mut self, now: Duration, rate: Rate, amount: f64) -> bool {
+    fn fill(&mut self, now: Duration, rate: Rate) {
         let passed = now.saturating_sub(self.filled_at).as_secs_f64();
         self.tokens = (self.tokens + passed * rate.per_second).min(rate.burst);
         self.filled_at = now.max(self.filled_at);
+    }
+
+    /// Takes what was spent already, even if there is less in it: then it holds less than nothing for a while.
+    pub(crate) fn charge(&mut self, amount: f64) {
+        self.tokens -= amount;
+    }
+
+    /// Whether anything is in it.
+    pub(crate) fn has_any(&mut self, now: Duration, rate: Rate) -> bool {
+        self.fill(now, rate);
+        self.tokens > 0.0
+    }
+
+    /// Takes `amount`, or nothing.
+    pub(crate) fn take(&mut self, now: Duration, rate: Rate, amount: f64) -> bool {
+        self.fill(now, rate);
         let enough = self.tokens >= amount;
         if enough {
             self.tokens -= amount;
@@ -88,16 +106,29 @@ impl Bucket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Expense {
     Message,
+    /// A message that is answered with state, of a size that is known afterwards ([`Budget::charge_answer`]).
+    Question,
+    StateRequest {
+        bytes: usize,
+    },
     Announcement,
-    Signal { bytes: usize },
-    Statement { bytes: usize },
-    Packet { copies: usize, bytes: usize },
+    Signal {
+        bytes: usize,
+    },
+    Statement {
+        bytes: usize,
+    },
+    Packet {
+        copies: usize,
+        bytes: usize,
+    },
 }
 
 /// The buckets of one connection or one address.
 #[derive(Debug)]
 pub struct Budget {
     messages: Bucket,
+    answers: Bucket,
     signals: Bucket,
     copies: Bucket,
     bytes: Bucket,
@@ -107,6 +138,7 @@ pub struct Budget {
 #[derive(Clone, Copy, Debug)]
 struct SpentRates {
     messages: Rate,
+    answers: Rate,
     signals: Rate,
     copies: Rate,
     bytes: Rate,
@@ -126,12 +158,14 @@ impl Budget {
     fn with_factor(now: Duration, budgets: &Budgets, factor: f64) -> Self {
         let rates = SpentRates {
             messages: budgets.messages.times(factor),
+            answers: budgets.answers.times(factor),
             signals: budgets.signals.times(factor),
             copies: budgets.copies.times(factor),
             bytes: budgets.bytes.times(factor),
         };
         Self {
             messages: Bucket::full(now, rates.messages),
+            answers: Bucket::full(now, rates.answers),
             signals: Bucket::full(now, rates.signals),
             copies: Bucket::full(now, rates.copies),
             bytes: Bucket::full(now, rates.bytes),
@@ -139,11 +173,22 @@ impl Budget {
         }
     }
 
+    /// State was sent in answer to a question.
+    pub(crate) fn charge_answer(&mut self, bytes: usize) {
+        self.answers.charge(bytes as f64);
+    }
+
     pub(crate) fn spend(&mut self, now: Duration, expense: Expense) -> bool {
         let rates = self.rates;
         match expense {
             Expense::Message => self.messages.take(now, rates.messages, 1.0),
             Expense::Announcement => self.messages.take(now, rates.messages, 8.0),
+            Expense::Question => {
+                self.answers.has_any(now, rates.answers) && self.messages.take(now, rates.messages, 1.0)
+            }
+            Expense::StateRequest { bytes } => {
+                self.answers.has_any(now, rates.answers) && self.spend(now, Expense::Statement { bytes })
+            }
             Expense::Statement { bytes } => self.messages.take(now, rates.messages, 1.0 + (bytes / 512) as f64),
             Expense::Signal { bytes } => {
                 self.signals.take(now, rates.signals, 1.0) && self.bytes.take(now, rates.bytes, bytes as f64)
@@ -169,6 +214,16 @@ mod tests {
         assert!(!take(0) && !take(499));
         assert!(take(500) && !take(500));
         assert!(take(60_000) && take(60_000) && take(60_000) && !take(60_000), "it holds no more than its burst");
+    }
+
+    #[test]
+    fn a_bucket_that_was_overcharged_gives_nothing_until_it_is_filled_again() {
+        let rate = Rate::new(10.0, 2.0);
+        let mut bucket = Bucket::full(Duration::ZERO, rate);
+        assert!(bucket.has_any(Duration::ZERO, rate));
+        bucket.charge(14.0);
+        assert!(!bucket.has_any(Duration::from_millis(1_990), rate));
+        assert!(bucket.has_any(Duration::from_millis(2_010), rate));
     }
 
     #[test]

@@ -21,6 +21,7 @@ pub use proxy::TrustedProxy;
 /// Asked for a peer's own public address when nobody says otherwise.
 const DEFAULT_STUN: [&str; 2] = ["stun:stun.l.google.com:19302", "stun:stun.cloudflare.com:3478"];
 const DEFAULT_PORT: u16 = 8080;
+const SPARE_CONNECTIONS: usize = 64;
 
 /// The settings of a signaling server.
 #[derive(Args, Clone, Debug)]
@@ -75,6 +76,11 @@ pub struct Config {
     /// Connections at a time.
     #[arg(long, env = "VOICEMESH_MAX_CONNECTIONS", value_name = "N", default_value_t = 4096)]
     pub max_connections: usize,
+
+    /// Connections beyond [`max_connections`](Self::max_connections) that are still accepted, to be told that the server is
+    /// full, or for health checks.
+    #[arg(skip = SPARE_CONNECTIONS)]
+    pub spare_connections: usize,
 
     /// Seconds between two pings; who is silent for two of them is gone.
     #[arg(long, env = "VOICEMESH_PING_INTERVAL", value_name = "SECONDS", default_value = "15", value_parser = seconds)]
@@ -138,6 +144,7 @@ impl Default for Config {
             max_peers_per_room: 64,
             max_rooms: 4096,
             max_connections: 4096,
+            spare_connections: SPARE_CONNECTIONS,
             ping_interval: Duration::from_secs(15),
             roster_interval: Duration::from_secs(5),
             join_timeout: Duration::from_secs(10),

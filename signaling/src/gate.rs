@@ -64,6 +64,7 @@ impl Gate {
         let expense = match &message {
             Ok(ClientMessage::Signal { .. }) => Expense::Signal { bytes: text.len() },
             Ok(ClientMessage::SetMetadata { .. } | ClientMessage::SetRoomMetadata { .. }) => Expense::Announcement,
+            Ok(ClientMessage::Roster) => Expense::Question,
             Ok(_) | Err(_) => Expense::Message,
         };
         if !self.spend(now, expense) {
@@ -91,6 +92,25 @@ impl Gate {
         Passed::Packet
     }
 
+    /// A WebSocket ping or pong.
+    pub fn control(&mut self, now: Duration) -> Passed {
+        if self.spend(now, Expense::Message) { Passed::Packet } else { self.over_budget(now, None) }
+    }
+
+    /// Something that was sent had no effect: forged, malformed, or not for the server. `Some` if it was once too often.
+    pub fn violation(&mut self, now: Duration) -> Option<Passed> {
+        let bearable = self.patience.take(now, self.patience_rate, 1.0);
+        (!bearable).then(|| Passed::End(Refusal::of(ErrorCode::TooManyMessages).farewell(), CloseReason::Flooding))
+    }
+
+    /// State of this size was sent in answer to a question.
+    pub fn charge_answer(&mut self, bytes: usize) {
+        self.budget.charge_answer(bytes);
+        if let Some(address) = &self.address {
+            address.lock().unwrap_or_else(PoisonError::into_inner).charge_answer(bytes);
+        }
+    }
+
     /// A frame so large that it was not even read.
     pub fn too_large() -> Passed {
         Passed::End(Refusal::of(ErrorCode::TooLarge).farewell(), CloseReason::TooLarge)
@@ -105,7 +125,8 @@ impl Gate {
     /// Whoever waits for the answer to a request is told each time; the patience bounds that as well.
     fn over_budget(&mut self, now: Duration, request: Option<u32>) -> Passed {
         let refusal = Refusal::of(ErrorCode::TooManyMessages).of_request(request);
-        if !self.patience.take(now, self.patience_rate, 1.0) {
+        // Before a join every error is the last.
+        if !self.patience.take(now, self.patience_rate, 1.0) || !self.joined {
             return Passed::End(refusal.farewell(), CloseReason::Flooding);
         }
         if request.is_none() && self.complained_at.is_some_and(|at| now < at + COMPLAINT_INTERVAL) {
@@ -154,9 +175,8 @@ fn expense(packet: &[u8]) -> Expense {
             let copies = body.first().map_or(1, |count| usize::from(*count).max(1));
             Expense::Packet { copies, bytes }
         }
-        Kind::ClientState | Kind::DeltaClientState | Kind::TextData | Kind::HandshakeRequest => {
-            Expense::Statement { bytes }
-        }
+        Kind::HandshakeRequest => Expense::StateRequest { bytes },
+        Kind::ClientState | Kind::DeltaClientState | Kind::TextData => Expense::Statement { bytes },
         Kind::HandshakeResponse
         | Kind::ErrorWrongSession
         | Kind::RemoveClient
@@ -289,6 +309,49 @@ mod tests {
         let text = format!(r#"{{"type":"set-metadata","request":9,"set":{{{}}}}}"#, many.join(","));
         let Passed::Answer(ServerMessage::Error { code, request, .. }) = gate.text(START, &text) else { panic!() };
         assert_eq!((code, request), (ErrorCode::BadMetadata, Some(9)));
+    }
+
+    #[test]
+    fn pings_are_counted_before_and_after_a_join() {
+        let taken = |mut gate: Gate| {
+            let passed = (0..10_000).take_while(|_| gate.control(START) == Passed::Packet).count();
+            let ends = (0..1_000).any(|_| matches!(gate.control(START), Passed::End(_, CloseReason::Flooding)));
+            (passed, ends)
+        };
+        assert_eq!(taken(Gate::new(START, &Budgets::default(), None)), (200, true));
+        assert_eq!(taken(joined(None)), (199, true));
+        let mut patient = joined(None);
+        for second in 0..3_600 {
+            assert_eq!(patient.control(START + Duration::from_secs(second)), Passed::Packet);
+        }
+    }
+
+    #[test]
+    fn what_has_no_effect_draws_on_the_violation_budget() {
+        let mut gate = joined(None);
+        assert_eq!((0..1_000).take_while(|_| gate.violation(START).is_none()).count(), 200);
+        assert!(gate.violation(START + Duration::from_secs(1)).is_none(), "who stops is served again");
+    }
+
+    #[test]
+    fn state_that_is_asked_for_is_paid_by_its_bytes() {
+        let mut gate = joined(None);
+        let roster = ClientMessage::Roster.to_json();
+        let answered = |gate: &mut Gate, from: u64, to: u64| {
+            let times = (from * 20..to * 20).map(|tick| Duration::from_millis(50 * tick));
+            times
+                .filter(|now| {
+                    let passed = matches!(gate.text(*now, &roster), Passed::Message(_));
+                    if passed {
+                        gate.charge_answer(500_000);
+                    }
+                    passed
+                })
+                .count()
+        };
+        answered(&mut gate, 0, 20);
+        let rosters = answered(&mut gate, 20, 120);
+        assert!((24..=28).contains(&rosters), "{rosters} in 100 s");
     }
 
     #[test]

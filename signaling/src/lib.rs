@@ -23,12 +23,14 @@ mod outbox;
 mod refusal;
 mod room;
 mod shell;
+mod unfinished;
 
 pub use budget::{Budget, Budgets, Rate};
 pub use config::{Config, ConfigError, TrustedProxy, on_off, without_empty_variables};
 pub use gate::{Gate, Passed};
 pub use guesses::Guesses;
-pub use outbox::{CloseReason, ConnectionId, Outbox, Text};
+pub use outbox::{CloseReason, ConnectionId, Malformed, Outbox, Purpose, Text};
 pub use refusal::Refusal;
-pub use room::{Digest, IceRules, Knock, Question, Room, RoomRules, Salt, SharedSecret, digest};
+pub use room::{Digest, IceRules, Knock, Question, Room, RoomRules, Salt, SharedSecret, VoiceRates, WorkArea, digest};
 pub use shell::{ServeError, banner, bind, run, serve};
+pub use unfinished::Unfinished;

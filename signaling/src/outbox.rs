@@ -34,9 +34,11 @@ pub enum CloseReason {
     Refused,
     /// It sent a frame over the limit.
     TooLarge,
+    /// What it sent is no WebSocket, or text that is not UTF-8.
+    Malformed(Malformed),
     /// It went on sending more than its budget.
     Flooding,
-    /// It takes less than it is sent.
+    /// It did not take one byte for a while, or not the answers to its own questions.
     SlowConsumer,
     /// Another run of the same peer joined on another connection.
     Replaced,
@@ -48,27 +50,44 @@ pub enum CloseReason {
     Silent,
 }
 
+/// How a connection broke the WebSocket protocol (RFC 6455 §7.4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Malformed {
+    /// A frame that the protocol does not allow.
+    Frame,
+    /// A text message that is not UTF-8.
+    Text,
+}
+
 impl CloseReason {
     /// What the others in the room are told.
     pub fn leave_reason(self) -> LeaveReason {
         match self {
             Self::Left => LeaveReason::Left,
-            Self::Refused | Self::TooLarge | Self::Flooding | Self::SlowConsumer => LeaveReason::Kicked,
+            Self::Refused | Self::TooLarge | Self::Flooding | Self::Malformed(_) => LeaveReason::Kicked,
             Self::Replaced => LeaveReason::Replaced,
-            // The room knows the peer under its other connection.
-            Self::GoingAway | Self::Silent | Self::TakenOver => LeaveReason::Lost,
+            // Under `TakenOver` the room knows the peer by its other connection. A slow receiver may come back, and its
+            // direct links are as good as before.
+            Self::GoingAway | Self::Silent | Self::SlowConsumer | Self::TakenOver => LeaveReason::Lost,
         }
     }
 }
 
+/// What a message or packet is for: what a mailbox may do with it when its receiver is behind.
+pub type Purpose = voicemesh_session::Purpose<ConnectionId>;
+
 /// Where a room's output goes. Must not call back into the room.
 pub trait Outbox {
-    /// A signaling message to one connection, reliably and in order.
-    fn text(&mut self, to: ConnectionId, message: &Text);
-    /// A session packet to one connection.
-    fn packet(&mut self, to: ConnectionId, packet: Bytes, delivery: Delivery);
-    /// So much waits for this connection already that it should get nothing that another peer alone decides about.
-    fn is_congested(&self, to: ConnectionId) -> bool;
+    /// A signaling message to one connection, reliably and in order. False if it was not taken, which happens only to
+    /// [`Purpose::From`]: too much of that sender waits for this receiver.
+    fn text(&mut self, to: ConnectionId, message: &Text, purpose: Purpose) -> bool;
+    /// A session packet to one connection. False as for [`text`](Self::text).
+    fn packet(&mut self, to: ConnectionId, packet: Bytes, delivery: Delivery, purpose: Purpose) -> bool;
+    /// If something waits for this connection, a snapshot ([`Room::refresh`](crate::Room::refresh)) is made when that is
+    /// written, in place of the updates that wait. False, and without effect, if nothing waits.
+    fn defer_snapshot(&mut self, to: ConnectionId) -> bool;
+    /// A voice packet was not passed on because its speaker sends more than [`VoiceRates`](crate::VoiceRates) allow.
+    fn count_policed(&mut self);
     /// Another connection of the same peer takes over: what waits for `from` and is repeated by no snapshot goes to `to`.
     fn hand_over(&mut self, from: ConnectionId, to: ConnectionId);
     /// The connection ends once what was written to it before has been sent. The room has forgotten it already.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{ErrorCode, MessageError, PROTOCOL_VERSION, ServerMessage};
 
 /// Why something was not done: becomes an `error` message.
@@ -15,6 +16,8 @@ pub struct Refusal {
     pub retry_after_ms: Option<u64>,
     /// Which change of metadata was refused.
     pub request: Option<u32>,
+    /// Which receiver it is about.
+    pub peer: Option<PeerId>,
 }
 
 impl Refusal {
@@ -33,6 +36,9 @@ impl Refusal {
             ErrorCode::PasswordWait => ("Wrong passwords came from this address; wait before the next.", None),
             ErrorCode::NotOwner => ("Only the room's owner may.", None),
             ErrorCode::TooManyMessages => ("Too much is sent; what is over the budget is dropped.", Some(1_000)),
+            ErrorCode::ReceiverBusy => {
+                ("Too much of yours waits for this receiver; what comes now is not passed on.", Some(1_000))
+            }
             ErrorCode::TooManyJoins => ("Too many joins from this address.", Some(10_000)),
             ErrorCode::UnknownPeer => ("Nobody of that id is in the room.", None),
             ErrorCode::RelayOnly => ("Direct links are not allowed between these peers.", None),
@@ -44,11 +50,12 @@ impl Refusal {
                     code,
                     retry_after_ms: None,
                     request: None,
+                    peer: None,
                 };
             }
             _ => ("Refused.", None),
         };
-        Self { code, message: message.to_owned(), retry_after_ms, request: None }
+        Self { code, message: message.to_owned(), retry_after_ms, request: None, peer: None }
     }
 
     /// A password was named where there is none: whoever means a room of friends is not let in among strangers.
@@ -59,6 +66,17 @@ impl Refusal {
     /// After a wrong password, or because of one before.
     pub fn after_guess(code: ErrorCode, wait: Duration) -> Self {
         Self { retry_after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)), ..Self::of(code) }
+    }
+
+    /// Too much of one sender waits for `peer`.
+    pub fn receiver_busy(peer: PeerId) -> Self {
+        Self { peer: Some(peer), ..Self::of(ErrorCode::ReceiverBusy) }
+    }
+
+    /// Too much of unfinished messages waits, and the connection's has waited longest.
+    pub fn unfinished() -> Self {
+        let message = "Too many unfinished messages wait, and this one has waited longest.".to_owned();
+        Self { message, retry_after_ms: Some(10_000), ..Self::of(ErrorCode::TooLarge) }
     }
 
     /// Of one change of metadata.
@@ -78,13 +96,13 @@ impl Refusal {
     }
 
     fn message_with(self, fatal: bool) -> ServerMessage {
-        let Self { code, message, retry_after_ms, request } = self;
-        ServerMessage::Error { code, message, fatal, retry_after_ms, request }
+        let Self { code, message, retry_after_ms, request, peer } = self;
+        ServerMessage::Error { code, message, fatal, retry_after_ms, request, peer }
     }
 }
 
 impl From<MessageError> for Refusal {
     fn from(error: MessageError) -> Self {
-        Self { code: error.code(), message: error.to_string(), retry_after_ms: None, request: None }
+        Self { code: error.code(), message: error.to_string(), retry_after_ms: None, request: None, peer: None }
     }
 }

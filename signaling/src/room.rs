@@ -5,6 +5,7 @@
 
 mod ice;
 mod password;
+mod policing;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_session::server::DropReason;
-use voicemesh_session::{Delivery, Server, ServerConfig, ServerOutput, Verdict};
+use voicemesh_session::{self as session, Delivery, Server, ServerConfig, ServerOutput, Verdict};
 use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{
     ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, MetadataChanges, PeerInfo, RosterMark,
@@ -23,16 +24,20 @@ use voicemesh_wire::signaling::{
 use voicemesh_wire::{PeerId, SessionId};
 
 use crate::gate::check_presence;
-use crate::outbox::{CloseReason, ConnectionId, Outbox, Text};
+use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
 use crate::refusal::Refusal;
 
 pub use ice::{IceRules, SharedSecret};
-pub use password::{Digest, Knock, Question, Salt, digest};
+pub use password::{Digest, Knock, Question, Salt, WorkArea, digest};
+use policing::Policing;
+pub use policing::VoiceRates;
 
 /// A connection from which another has taken over is still read for this long, for what was on its way.
 const TAKEN_OVER_GRACE: Duration = Duration::from_secs(2);
 /// What is unreliable is passed on from it for this long: later it has waited in a connection that was dead.
 const TAKEN_OVER_VOICE: Duration = Duration::from_millis(500);
+/// A sender is told at most this often that a receiver is busy.
+const BUSY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What holds for every room of a server.
 #[derive(Clone, Debug, Default)]
@@ -45,6 +50,8 @@ pub struct RoomRules {
     pub ice: IceRules,
     /// For the session server of each room. Its quarantine of client ids is also how long an empty room is remembered.
     pub session: ServerConfig,
+    /// How much speech is passed on.
+    pub voice: VoiceRates,
 }
 
 /// One room.
@@ -64,6 +71,9 @@ pub struct Room {
     lock: Option<Digest>,
     metadata: Metadata,
     credentials: ice::IssuedCredentials,
+    policing: Policing,
+    /// When which sender was told that which receiver is busy.
+    told_busy: BTreeMap<(ConnectionId, ConnectionId), Duration>,
 }
 
 /// A connection whose peer has joined again on another.
@@ -89,6 +99,8 @@ impl Room {
             lock: None,
             metadata: Metadata::new(),
             credentials: ice::IssuedCredentials::default(),
+            policing: Policing::default(),
+            told_busy: BTreeMap::new(),
         }
     }
 
@@ -195,7 +207,7 @@ impl Room {
         let Join { room, name, run, capabilities, metadata, password, room_metadata, .. } = join;
         let owner = peer.0.as_u128();
         let full = |_| Refusal::of(ErrorCode::RoomFull);
-        let client = self.session.admit(now, connection, owner).map_err(full)?;
+        let client = self.session.admit(now, connection, owner, name.clone()).map_err(full)?;
         if is_first {
             self.lock = shown.filter(|_| password.is_some_and(|password| !password.is_empty()));
         }
@@ -225,8 +237,9 @@ impl Room {
         self.session.hand_over(old, connection);
         let taken_over = TakenOver { metadata: info.metadata.clone() };
         self.credentials.forget(old);
+        self.forget_pairs(old);
         let joined = self.joined(connection, &info, room, Some(taken_over));
-        out.text(connection, &Text::from(&joined));
+        out.text(connection, &Text::from(&joined), Purpose::Snapshot);
         out.hand_over(old, connection);
         self.connections.insert(info.peer, connection);
         self.members.insert(connection, info);
@@ -240,8 +253,8 @@ impl Room {
         self.version += 1;
         self.emptied_at = None;
         let joined = self.joined(connection, &info, room, None);
-        out.text(connection, &Text::from(&joined));
-        self.broadcast(&ServerMessage::PeerJoined { peer: info.clone() }, out);
+        out.text(connection, &Text::from(&joined), Purpose::Snapshot);
+        self.broadcast(&ServerMessage::PeerJoined { peer: info.clone() }, Purpose::Update, out);
         self.connections.insert(info.peer, connection);
         self.members.insert(connection, info);
     }
@@ -286,7 +299,7 @@ impl Room {
         for connection in self.credentials.due(&self.rules.ice) {
             let Some(peer) = self.members.get(&connection).map(|member| member.peer) else { continue };
             let ice_servers = self.ice_servers_for(connection, peer);
-            out.text(connection, &Text::from(&ServerMessage::IceServers { ice_servers }));
+            out.text(connection, &Text::from(&ServerMessage::IceServers { ice_servers }), Purpose::Answer);
         }
     }
 
@@ -294,7 +307,7 @@ impl Room {
     fn replace(&mut self, now: Duration, old: ConnectionId, out: &mut impl Outbox) -> Option<u64> {
         let order = self.members.get(&old).map(|member| member.order);
         self.leave(now, old, LeaveReason::Replaced, out);
-        out.text(old, &Text::from(&ServerMessage::Replaced));
+        out.text(old, &Text::from(&ServerMessage::Replaced), Purpose::Answer);
         out.close(old, CloseReason::Replaced);
         order
     }
@@ -302,10 +315,12 @@ impl Room {
     /// A signaling message of a connection that has joined.
     pub fn message(&mut self, now: Duration, from: ConnectionId, message: ClientMessage, out: &mut impl Outbox) {
         let (answer_to, from) = (from, self.present(from));
-        let Some(member) = self.members.get(&from) else { return };
+        if !self.members.contains_key(&from) {
+            return;
+        }
         let result = match message {
             ClientMessage::Join(_) => Err(Refusal::of(ErrorCode::AlreadyJoined)),
-            ClientMessage::Signal { to, attempt, signal } => self.signal(member, to, attempt, signal, out),
+            ClientMessage::Signal { to, attempt, signal } => self.signal(from, to, attempt, signal, out),
             ClientMessage::SetMetadata { request, set } => {
                 self.set_metadata(from, request, set, out).map_err(|refusal| refusal.of_request(request))
             }
@@ -313,12 +328,14 @@ impl Room {
                 self.set_room_metadata(from, request, set, out).map_err(|refusal| refusal.of_request(request))
             }
             ClientMessage::Roster => {
-                self.send_roster(from, out);
+                if !out.defer_snapshot(from) {
+                    self.send_roster(from, out);
+                }
                 Ok(())
             }
             // Asked of one connection, it is answered on that one.
             ClientMessage::Ping { token } => {
-                out.text(answer_to, &Text::from(&ServerMessage::Pong { token }));
+                out.text(answer_to, &Text::from(&ServerMessage::Pong { token }), Purpose::Answer);
                 Ok(())
             }
             ClientMessage::Leave => {
@@ -328,7 +345,7 @@ impl Room {
             }
         };
         if let Err(refusal) = result {
-            out.text(from, &Text::from(&refusal.answer()));
+            out.text(from, &Text::from(&refusal.answer()), Purpose::Answer);
         }
     }
 
@@ -336,23 +353,23 @@ impl Room {
     /// carries an address or asks for one.
     fn signal(
         &self,
-        from: &PeerInfo,
+        sender: ConnectionId,
         to: PeerId,
         attempt: u32,
         signal: Signal,
         out: &mut impl Outbox,
     ) -> Result<(), Refusal> {
+        let Some(from) = self.members.get(&sender) else { return Ok(()) };
         let unknown = || Refusal::of(ErrorCode::UnknownPeer);
         let connection = *self.connections.get(&to).filter(|_| to != from.peer).ok_or_else(unknown)?;
         let receiver = self.members.get(&connection).ok_or_else(unknown)?;
         if self.rules.relay_only || from.capabilities.relay_only || receiver.capabilities.relay_only {
             return Err(Refusal::of(ErrorCode::RelayOnly));
         }
-        // Else one peer's signals could end another's slow connection.
-        if out.is_congested(connection) {
-            return Err(Refusal::of(ErrorCode::TooManyMessages));
+        let signal = Text::from(&ServerMessage::Signal { from: from.peer, attempt, signal });
+        if !out.text(connection, &signal, Purpose::From(sender)) {
+            return Err(Refusal::receiver_busy(to));
         }
-        out.text(connection, &Text::from(&ServerMessage::Signal { from: from.peer, attempt, signal }));
         Ok(())
     }
 
@@ -367,7 +384,7 @@ impl Room {
         member.metadata = apply_metadata(&member.metadata, set)?;
         let message = ServerMessage::Metadata { peer: member.peer, metadata: member.metadata.clone() };
         self.version += 1;
-        self.broadcast(&message, out);
+        self.broadcast(&message, Purpose::Update, out);
         confirm(from, request, out);
         Ok(())
     }
@@ -384,7 +401,7 @@ impl Room {
             return Err(Refusal::of(ErrorCode::NotOwner));
         }
         self.metadata = apply_metadata(&self.metadata, set)?;
-        self.broadcast(&ServerMessage::RoomMetadata { metadata: self.metadata.clone() }, out);
+        self.broadcast(&self.room_metadata(), Purpose::Update, out);
         confirm(from, request, out);
         Ok(())
     }
@@ -392,7 +409,22 @@ impl Room {
     fn send_roster(&self, to: ConnectionId, out: &mut impl Outbox) {
         let mut peers: Vec<PeerInfo> = self.members.values().cloned().collect();
         peers.sort_unstable_by_key(|member| member.order);
-        out.text(to, &Text::from(&ServerMessage::Roster { mark: self.mark(), peers }));
+        out.text(to, &Text::from(&ServerMessage::Roster { mark: self.mark(), peers }), Purpose::Snapshot);
+    }
+
+    fn room_metadata(&self) -> ServerMessage {
+        ServerMessage::RoomMetadata { metadata: self.metadata.clone() }
+    }
+
+    /// Sends a member everything as it is now: the roster, the room's metadata, and who listens to what. A mailbox asks
+    /// for it in place of updates that waited too long.
+    pub fn refresh(&mut self, to: ConnectionId, out: &mut impl Outbox) {
+        if !self.members.contains_key(&to) {
+            return;
+        }
+        self.send_roster(to, out);
+        out.text(to, &Text::from(&self.room_metadata()), Purpose::Snapshot);
+        self.session.refresh(to, &mut Packets { now: Duration::ZERO, pair: None, out });
     }
 
     /// A session packet of a connection that has joined. What is relayed shares `packet`'s memory.
@@ -401,9 +433,32 @@ impl Room {
             && now + TAKEN_OVER_GRACE >= former.closes_at + TAKEN_OVER_VOICE
             && packet::open(packet).is_ok_and(|(header, _)| header.kind == Kind::ServerRelayUnreliable)
         {
-            return Verdict::Dropped(DropReason::NotJoined);
+            return Verdict::Dropped(DropReason::Outdated);
         }
-        self.session.receive(now, self.present(from), packet, &mut Packets(out))
+        let from = self.present(from);
+        let pair = Some(Passing { rates: &self.rules.voice, policing: &mut self.policing, busy: Vec::new() });
+        let mut packets = Packets { now, pair, out };
+        let verdict = self.session.receive(now, from, packet, &mut packets);
+        let busy = packets.pair.map(|passing| passing.busy).unwrap_or_default();
+        for receiver in busy {
+            self.tell_busy(now, from, receiver, out);
+        }
+        verdict
+    }
+
+    /// Tells a sender, once in a while, that something was not passed on.
+    fn tell_busy(&mut self, now: Duration, from: ConnectionId, receiver: ConnectionId, out: &mut impl Outbox) {
+        let Some(peer) = self.members.get(&receiver).map(|member| member.peer) else { return };
+        let told = self.told_busy.get(&(from, receiver));
+        if told.is_none_or(|at| now >= *at + BUSY_INTERVAL) {
+            self.told_busy.insert((from, receiver), now);
+            out.text(from, &Text::from(&Refusal::receiver_busy(peer).answer()), Purpose::Answer);
+        }
+    }
+
+    fn forget_pairs(&mut self, connection: ConnectionId) {
+        self.policing.forget(connection);
+        self.told_busy.retain(|(from, to), _| *from != connection && *to != connection);
     }
 
     /// A connection is no longer part of the room. Does nothing if it was not, or is no longer.
@@ -415,7 +470,8 @@ impl Room {
         self.close_former(out, |former| former.now == connection);
         self.connections.remove(&member.peer);
         self.credentials.forget(connection);
-        self.session.disconnected(now, connection, &mut Packets(out));
+        self.forget_pairs(connection);
+        self.session.disconnected(now, connection, &mut Packets { now, pair: None, out });
         self.version += 1;
         if self.members.is_empty() {
             self.emptied_at = Some(now);
@@ -425,7 +481,7 @@ impl Room {
             self.lock = None;
             self.metadata = Metadata::new();
         }
-        self.broadcast(&ServerMessage::PeerLeft { peer: member.peer, reason }, out);
+        self.broadcast(&ServerMessage::PeerLeft { peer: member.peer, reason }, Purpose::Update, out);
     }
 
     /// What happens by itself: every few seconds everybody is told the roster's mark, and credentials are renewed.
@@ -437,7 +493,7 @@ impl Room {
         }
         self.mark_due = now + Duration::from_millis(u64::from(self.rules.limits.roster_interval_ms));
         if !self.members.is_empty() {
-            self.broadcast(&ServerMessage::RosterMark(self.mark()), out);
+            self.broadcast(&ServerMessage::RosterMark(self.mark()), Purpose::Notice, out);
         }
     }
 
@@ -456,28 +512,64 @@ impl Room {
         RosterMark { version: self.version, hash: roster_hash(self.members.values()) }
     }
 
-    fn broadcast(&self, message: &ServerMessage, out: &mut impl Outbox) {
+    fn broadcast(&self, message: &ServerMessage, purpose: Purpose, out: &mut impl Outbox) {
         if self.members.is_empty() {
             return;
         }
         let text = Text::from(message);
         for connection in self.members.keys() {
-            out.text(*connection, &text);
+            out.text(*connection, &text, purpose);
         }
     }
 }
 
 fn confirm(to: ConnectionId, request: Option<u32>, out: &mut impl Outbox) {
     if let Some(request) = request {
-        out.text(to, &Text::from(&ServerMessage::MetadataSet { request }));
+        out.text(to, &Text::from(&ServerMessage::MetadataSet { request }), Purpose::Answer);
     }
 }
 
-/// The session server writes packets only.
-struct Packets<'a, O>(&'a mut O);
+/// Output of the session server. `pair` is what holds between a sender and its receivers, while a packet is passed on.
+struct Packets<'a, O> {
+    now: Duration,
+    pair: Option<Passing<'a>>,
+    out: &'a mut O,
+}
+
+struct Passing<'a> {
+    rates: &'a VoiceRates,
+    policing: &'a mut Policing,
+    /// Receivers that took no more of this sender.
+    busy: Vec<ConnectionId>,
+}
 
 impl<O: Outbox> ServerOutput<ConnectionId> for Packets<'_, O> {
     fn send(&mut self, to: ConnectionId, packet: Bytes, delivery: Delivery) {
-        self.0.packet(to, packet, delivery);
+        self.out.packet(to, packet, delivery, Purpose::Answer);
     }
+
+    fn deliver(
+        &mut self,
+        to: ConnectionId,
+        packet: Bytes,
+        delivery: Delivery,
+        purpose: session::Purpose<ConnectionId>,
+    ) -> bool {
+        if let (Some(passing), Purpose::From(from)) = (&mut self.pair, purpose)
+            && (delivery == Delivery::Voice || is_voice(&packet))
+            && !passing.policing.passes(self.now, passing.rates, from, to, packet.len())
+        {
+            self.out.count_policed();
+            return false;
+        }
+        let taken = self.out.packet(to, packet, delivery, purpose);
+        if let Some(passing) = self.pair.as_mut().filter(|_| !taken) {
+            passing.busy.push(to);
+        }
+        taken
+    }
+}
+
+fn is_voice(packet: &[u8]) -> bool {
+    packet::open(packet).is_ok_and(|(header, _)| header.kind.is_voice())
 }

@@ -2,7 +2,9 @@
 
 mod accept;
 mod address;
+mod certificate;
 mod connection;
+mod descriptors;
 mod http;
 mod hub;
 mod listen;
@@ -12,6 +14,7 @@ mod origin;
 mod page;
 mod passwords;
 mod refused;
+mod socket;
 mod stream;
 
 use std::future::Future;
@@ -22,8 +25,10 @@ use std::time::Duration;
 
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::sync::Notify;
 
 use crate::config::{Config, ConfigError};
+use certificate::Certificate;
 use hub::Hub;
 use page::Page;
 
@@ -66,12 +71,15 @@ pub enum ServeError {
     System(#[from] std::io::Error),
 }
 
-/// The whole program: binds, prints the [`banner`], serves until SIGTERM or Ctrl-C.
+/// The whole program: binds, prints the [`banner`], serves until SIGTERM or Ctrl-C. SIGHUP loads the certificate again;
+/// without one it stops the server too, as the end of a terminal does.
 pub async fn run(config: Config) -> Result<(), ServeError> {
+    let config = descriptors::fit(config);
     let listener = bind(&config).await?;
-    let signals = stop_signals()?;
+    let reload = Arc::new(Notify::new());
+    let signals = stop_signals(config.tls_cert.is_some().then(|| Arc::clone(&reload)))?;
     println!("{}", banner(&config, listener.local_addr()?));
-    serve(config, listener, signals).await
+    serve_reloading(config, listener, signals, reload).await
 }
 
 /// Checks the configuration and listens where it says: at the address of `--listen`, else on IPv6 and IPv4 where the
@@ -120,17 +128,30 @@ pub async fn serve(
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
+    serve_reloading(config, listener, shutdown, Arc::default()).await
+}
+
+async fn serve_reloading(
+    config: Config,
+    listener: TcpListener,
+    shutdown: impl Future<Output = ()>,
+    reload: Arc<Notify>,
+) -> Result<(), ServeError> {
     config.check()?;
     for remark in config.remarks() {
         tracing::warn!("{remark}");
     }
-    let tls = accept::tls(&config)?;
+    let certificate = Certificate::load(&config)?;
     let page = Page::of(&config)?;
     let hub = Arc::new(Hub::new(config));
     let ticker = tokio::spawn(hub::tick(Arc::clone(&hub)));
-    let accepting = tokio::spawn(accept::accept(Arc::clone(&hub), page, listener, tls));
+    let fresh = certificate.clone().map(|certificate| tokio::spawn(certificate::keep_fresh(certificate, reload)));
+    let accepting = tokio::spawn(accept::accept(Arc::clone(&hub), page, listener, certificate));
     shutdown.await;
     accepting.abort();
+    if let Some(fresh) = fresh {
+        fresh.abort();
+    }
     tracing::info!("stopping: telling {} connections", hub.connections());
     hub.say_goodbye();
     let farewell = tokio::time::timeout(FAREWELL, hub.wait_until_empty()).await;
@@ -141,18 +162,30 @@ pub async fn serve(
     Ok(())
 }
 
-/// Ready when the process is asked to stop.
-fn stop_signals() -> Result<impl Future<Output = ()>, ServeError> {
+/// Ready when the process is asked to stop. SIGHUP asks for `reload` where there is something to load.
+fn stop_signals(reload: Option<Arc<Notify>>) -> Result<impl Future<Output = ()>, ServeError> {
     #[cfg(unix)]
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    let (mut terminate, mut hang_up) = {
+        use tokio::signal::unix::{SignalKind, signal};
+        (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?)
+    };
     Ok(async move {
         #[cfg(unix)]
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = tokio::signal::ctrl_c() => break,
+                _ = hang_up.recv() => match &reload {
+                    Some(reload) => reload.notify_one(),
+                    None => break,
+                },
+            }
         }
         #[cfg(not(unix))]
-        let _ = tokio::signal::ctrl_c().await;
+        {
+            let _ = reload;
+            let _ = tokio::signal::ctrl_c().await;
+        }
     })
 }
 

@@ -87,13 +87,17 @@ pub struct Socket {
 impl Socket {
     /// Connects and upgrades.
     pub async fn connect(server: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect(server).await?;
+        Self::upgrade(TcpStream::connect(server).await?, server, "").await
+    }
+
+    /// Upgrades a connection; `headers` are further lines of the request.
+    pub async fn upgrade(stream: TcpStream, server: SocketAddr, headers: &str) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         let (reader, mut writer) = stream.into_split();
         let request = format!(
             "GET {PATH} HTTP/1.1\r\nHost: {server}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
              Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\
-             Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n\r\n"
+             Sec-WebSocket-Protocol: {SUBPROTOCOL}\r\n{headers}\r\n"
         );
         writer.write_all(request.as_bytes()).await?;
         let mut socket = Self { reader, writer, incoming: Incoming::default() };

@@ -156,7 +156,7 @@ impl World {
         let mut server = self.new_session();
         let live: Vec<_> = self.net.connections.iter().map(|(connection, socket)| (*connection, socket.peer)).collect();
         for (connection, peer) in live {
-            let admitted = server.admit(self.now, connection, peer.into());
+            let admitted = server.admit(self.now, connection, peer.into(), format!("member {peer}"));
             self.reference.admit(server.session(), admitted.expect("there are ids"), peer);
         }
         self.server = Some(server);
@@ -342,7 +342,7 @@ impl World {
             server.disconnected(self.now, former, &mut FromServer { now: self.now, net: &mut self.net });
             self.net.connections.remove(&former);
         }
-        let client = server.admit(self.now, connection, peer.into()).expect("there are ids");
+        let client = server.admit(self.now, connection, peer.into(), format!("member {peer}")).expect("there are ids");
         self.reference.admit(server.session(), client, peer);
         self.tell_roster();
         self.deliver(peer, NetworkEvent::Connected);

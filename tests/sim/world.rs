@@ -14,7 +14,9 @@ use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_engine::{Comms, CommsConfig, CommsEvent, PeerStatus};
 use voicemesh_session::Delivery;
 use voicemesh_session::client::Who;
-use voicemesh_signaling::{CloseReason, ConnectionId, Knock, Outbox, Refusal, Room, RoomRules, Salt, Text, digest};
+use voicemesh_signaling::{
+    CloseReason, ConnectionId, Knock, Outbox, Purpose, Refusal, Room, RoomRules, Salt, Text, digest,
+};
 use voicemesh_wire::identity::{InstallationSecret, prove};
 use voicemesh_wire::signaling::{ClientMessage, Join, LeaveReason, Metadata, Presence, decode_client};
 use voicemesh_wire::{PeerId, SessionId};
@@ -260,7 +262,7 @@ impl World {
             Word::Text(text) => match decode_client(&text).expect("a peer says what the server understands") {
                 ClientMessage::Join(join) => {
                     if let Err(refusal) = join_room(&mut server.room, now, connection, join, &mut out) {
-                        out.text(connection, &Text::from(&refusal.farewell()));
+                        out.text(connection, &Text::from(&refusal.farewell()), Purpose::Answer);
                         // What it still says is not listened to.
                         server.sockets.remove(&(from, generation));
                     }
@@ -384,18 +386,23 @@ impl Out<'_> {
 }
 
 impl Outbox for Out<'_> {
-    fn text(&mut self, to: ConnectionId, message: &Text) {
+    fn text(&mut self, to: ConnectionId, message: &Text, _purpose: Purpose) -> bool {
         let text = String::from_utf8(message.bytes().to_vec()).unwrap();
         self.send(to, SocketEvent::Text(text));
+        true
     }
 
-    fn packet(&mut self, to: ConnectionId, packet: Bytes, _delivery: Delivery) {
+    fn packet(&mut self, to: ConnectionId, packet: Bytes, _delivery: Delivery, _purpose: Purpose) -> bool {
         self.send(to, SocketEvent::Packet(packet));
+        true
     }
 
-    fn is_congested(&self, _to: ConnectionId) -> bool {
+    /// Nothing waits here.
+    fn defer_snapshot(&mut self, _to: ConnectionId) -> bool {
         false
     }
+
+    fn count_policed(&mut self) {}
 
     /// Nothing waits here: what is sent is on its way.
     fn hand_over(&mut self, _from: ConnectionId, _to: ConnectionId) {}

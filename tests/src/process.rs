@@ -300,6 +300,11 @@ impl Program {
         self.signal(nix::sys::signal::Signal::SIGTERM);
     }
 
+    /// As the end of its terminal does (SIGHUP).
+    pub fn hang_up(&mut self) {
+        self.signal(nix::sys::signal::Signal::SIGHUP);
+    }
+
     /// As Ctrl-C does (SIGINT).
     pub fn interrupt(&mut self) {
         self.signal(nix::sys::signal::Signal::SIGINT);

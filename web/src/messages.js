@@ -151,6 +151,7 @@ const READ = {
     const error = {
       code: text(m.code), message: text(m.message), fatal: m.fatal === true,
       ...(m.request !== undefined && { request: integer(m.request, 0xffffffff) }),
+      ...(m.peer !== undefined && { peer: peerId(m.peer) }),
     };
     return m.retry_after_ms === undefined ? error : { ...error, retry_after_ms: integer(m.retry_after_ms) };
   },

@@ -367,7 +367,8 @@ export class Session {
 
   /** @param {number} now @param {number} session @param {any} response @returns {string | void} */
   #welcome(now, session, { you, clients, groups, listeners }) {
-    const former = this.#resuming && this.current?.session === session && this.current.you === you ? this.current : null;
+    const isMember = this.#resuming || this.phase === 'joined';
+    const former = isMember && this.current?.session === session && this.current.you === you ? this.current : null;
     if (this.phase !== 'handshaking' && !former) return 'Unexpected';
     if (!former) this.mesh.uplink?.shookHands(now, this.#askedAt);
     this.#resuming = false;
@@ -380,7 +381,7 @@ export class Session {
       if (name === undefined) continue;
       for (const id of ids) if (id !== you) view.members.get(id)?.groups.add(name);
     }
-    // After a takeover: whom the answer does not list follows, if the roster knows it.
+    // After a takeover, or in place of updates that were not sent: whom the answer does not list follows, if the roster knows it.
     for (const [id, member] of former?.members ?? []) {
       if (!view.members.has(id) && this.mesh.roster.peerOf(session, id) !== null) view.members.set(id, member);
     }
@@ -390,8 +391,7 @@ export class Session {
     this.mesh.signaling.sendPacket(encode('ClientState', session, { client, groups: [...this.groups] }), true);
     this.mesh.pairs.greet(now);
     this.refreshRoutes(now);
-    this.mesh.emit({ type: 'members' });
-    return undefined;
+    return this.mesh.emit({ type: 'members' });
   }
 
   /** Puts a new view in place of the current one. @param {number} now @param {View} view */

@@ -4,12 +4,21 @@ import { groupId } from './wire.js';
 
 const FORGET_AFTER_MS = 2000;
 const WINDOW = 128;
+/**
+ * A sender whose numbers jumped back is followed when nothing but frames that seem old, each ahead of the one before, has come
+ * for this long, and at least so many.
+ */
+const JUMPED_FOR_MS = 600;
+const JUMPED_FRAMES = 6;
+const JUMPED_STEP = 50;
 /** So that frames before the first can have a number too. */
 const ORIGIN = 1 << 20;
 
 export class Stream {
   /** @type {{at: number, newest: number, seen: Set<number>, burst: number, counter: number} | null} */
   #last = null;
+  /** @type {{since: number, newest: number, frames: number} | null} frames in a row that seem old */
+  #old = null;
 
   /**
    * Places a frame that arrived now; null if it is a duplicate, too old, or of an older burst.
@@ -25,20 +34,14 @@ export class Stream {
       this.#last = { at: now, newest, seen: new Set([newest]), burst: 0, counter: burst.value };
       return { sequence: newest, burst: 0 };
     }
-    if (now > last.at + FORGET_AFTER_MS) {
-      const ahead = (sequence - last.newest) & 0xffff;
-      last.newest += ahead === 0 ? 65536 : ahead;
-      last.seen = new Set([last.newest]);
-      last.burst += 1;
-      last.counter = burst.value;
-      last.at = now;
-      return { sequence: last.newest, burst: last.burst };
-    }
+    if (now > last.at + FORGET_AFTER_MS) return this.#startOver(now, last, sequence, burst);
     const step = burstStep(last.counter, burst);
-    if (step < 0) return null;
     const ahead = ((sequence - last.newest) << 16) >> 16;
     const extended = last.newest + ahead;
-    if (ahead <= -WINDOW || last.seen.has(extended)) return null;
+    if (step < 0 || ahead <= -WINDOW || last.seen.has(extended)) {
+      return this.#hasJumped(now, sequence) ? this.#startOver(now, last, sequence, burst) : null;
+    }
+    this.#old = null;
     if (step > 0) {
       last.burst += step;
       last.counter = burst.value;
@@ -50,6 +53,35 @@ export class Stream {
     }
     last.at = now;
     return { sequence: extended, burst: last.burst };
+  }
+
+  /**
+   * The newest number with these low bits that is ahead of all that came.
+   * @param {number} now @param {{at: number, newest: number, seen: Set<number>, burst: number, counter: number}} last
+   * @param {number} sequence @param {{value: number}} burst
+   */
+  #startOver(now, last, sequence, burst) {
+    const ahead = (sequence - last.newest) & 0xffff;
+    last.newest += ahead === 0 ? 65536 : ahead;
+    last.seen = new Set([last.newest]);
+    last.burst += 1;
+    last.counter = burst.value;
+    last.at = now;
+    this.#old = null;
+    return { sequence: last.newest, burst: last.burst };
+  }
+
+  /** Notes a frame that seems old; true if the sender counts anew. @param {number} now @param {number} sequence */
+  #hasJumped(now, sequence) {
+    const run = this.#old;
+    const ahead = run ? (sequence - run.newest) & 0xffff : 0;
+    if (!run || ahead < 1 || ahead > JUMPED_STEP) {
+      this.#old = { since: now, newest: sequence, frames: 1 };
+      return false;
+    }
+    run.newest = sequence;
+    run.frames += 1;
+    return run.frames >= JUMPED_FRAMES && now >= run.since + JUMPED_FOR_MS;
   }
 
   /** @param {number} extended */

@@ -34,6 +34,20 @@ test('what is left of an older burst is dropped, and after two silent seconds an
   assert.ok(later && later.sequence > (1 << 20) + 12 && (later.sequence & 0xffff) === 3);
 });
 
+test('a speaker whose numbers jump back is heard again within a second, and what comes again by a late route is no jump', () => {
+  for (const back of [1, 60, 127, 1_000, 30_000]) {
+    const stream = new Stream();
+    for (let number = 0; number < 200; number += 1) stream.accept(0, 40_000 - 199 + number, BURST);
+    const frames = Array.from({ length: 100 }, (_, number) => number);
+    const heard = frames.find((number) => stream.accept(20 * (number + 1), (40_000 - back + number) & 0xffff, BURST));
+    assert.ok(heard !== undefined && 20 * heard <= 700, `back by ${back}: after ${heard} frames`);
+  }
+  const stream = new Stream();
+  for (let number = 0; number < 100; number += 1) stream.accept(0, number, BURST);
+  for (let number = 50; number < 100; number += 1) assert.equal(stream.accept(800, number, BURST), null);
+  for (let number = 0; number < 10; number += 1) assert.equal(stream.accept(900 + 20 * number, number, BURST), null);
+});
+
 // proves: D-19
 test('the burst steps only when every target has closed', () => {
   const speaker = new Speaker(0xffff);

@@ -31,12 +31,16 @@ impl Profile {
     }
 }
 
+/// The relay passes 24 kB/s of one speaker to one listener: frames of 10 ms at this bitrate, with two copies each (three
+/// fifths of the bitrate each time) and their headers, are just below.
+pub const MAX_BITRATE_BPS: u32 = 90_000;
+
 /// How speech is encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SpeechConfig {
     /// Speech per frame.
     pub frame: FrameDuration,
-    /// Payload bits per second, 6,000 to 510,000; [`RECOMMENDED_BITRATE_BPS`] are those to choose from.
+    /// Payload bits per second, 6,000 to 90,000; [`RECOMMENDED_BITRATE_BPS`] are those to choose from.
     pub bitrate_bps: u32,
     /// Effort of the encoder, 0 to 10; a [`Profile`] gives one.
     pub complexity: u8,
@@ -136,7 +140,7 @@ impl Speech {
 
 fn check(config: &SpeechConfig) -> Result<(), AudioError> {
     let limits = [
-        ("bitrate_bps", "6000 to 510000", config.bitrate_bps, 6_000..=510_000),
+        ("bitrate_bps", "6000 to 90000", config.bitrate_bps, 6_000..=MAX_BITRATE_BPS),
         ("complexity", "0 to 10", config.complexity.into(), 0..=10),
         ("expected_loss_percent", "0 to 100", config.expected_loss_percent.into(), 0..=100),
     ];

@@ -85,7 +85,7 @@ pub struct JoinArguments {
     pub frame_ms: FrameDuration,
 
     /// Bits per second of your speech.
-    #[arg(long, value_name = "BITS", default_value_t = 32_000, value_parser = clap::value_parser!(u32).range(6_000..=510_000))]
+    #[arg(long, value_name = "BITS", default_value_t = 32_000, value_parser = clap::value_parser!(u32).range(6_000..=90_000))]
     pub bitrate: u32,
 
     #[command(flatten)]
@@ -168,7 +168,7 @@ pub struct LoopbackArguments {
     pub frame_ms: FrameDuration,
 
     /// Bits per second of your speech.
-    #[arg(long, value_name = "BITS", default_value_t = 32_000, value_parser = clap::value_parser!(u32).range(6_000..=510_000))]
+    #[arg(long, value_name = "BITS", default_value_t = 32_000, value_parser = clap::value_parser!(u32).range(6_000..=90_000))]
     pub bitrate: u32,
 
     /// End after so long [default: with Ctrl-C].

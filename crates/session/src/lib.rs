@@ -21,7 +21,7 @@ pub mod table;
 
 pub use client::{Client, ClientConfig, ClientEvent};
 pub use network::{Delivery, Network, Reliability};
-pub use server::{Server, ServerConfig, ServerOutput, Verdict};
+pub use server::{Purpose, Server, ServerConfig, ServerOutput, Verdict};
 
 /// The talk group that everybody listens and speaks to until told otherwise.
 pub const GLOBAL_GROUP: &str = "Global";

@@ -54,6 +54,29 @@ impl Default for ServerConfig {
 pub trait ServerOutput<P> {
     /// Sends one packet to one connection. Receivers share one copy.
     fn send(&mut self, to: P, packet: Bytes, delivery: Delivery);
+
+    /// As [`send`](Self::send), with what a bounded queue needs to know. False if the packet was not taken: only what
+    /// another client sends may be refused.
+    fn deliver(&mut self, to: P, packet: Bytes, delivery: Delivery, purpose: Purpose<P>) -> bool {
+        let _ = purpose;
+        self.send(to, packet, delivery);
+        true
+    }
+}
+
+/// What a packet or message is for: what a queue may do with it when its receiver is behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose<P> {
+    /// Answers the receiver itself.
+    Answer,
+    /// The whole state at one moment.
+    Snapshot,
+    /// A change of the state: a later snapshot contains it.
+    Update,
+    /// A notice that an unsent earlier one of its kind adds nothing to.
+    Notice,
+    /// Another client sends it.
+    From(P),
 }
 
 /// What became of a received packet.
@@ -88,6 +111,8 @@ pub enum DropReason {
     NotRelayable,
     /// No client id is free.
     Full,
+    /// It came on a connection from which another has taken over, too late to be passed on.
+    Outdated,
 }
 
 /// No client id is free.
@@ -117,6 +142,8 @@ struct Connection {
     /// changes none.
     resumed: bool,
     wrong_session_told_at: Option<Duration>,
+    /// Its display name; `None` for a connection that was not admitted, which names itself.
+    name: Option<String>,
 }
 
 /// A joined client as a receiver.
@@ -160,8 +187,13 @@ impl<P: Copy + Ord> Server<P> {
 
     /// Reserves the client id that `peer`'s handshake will get. An owner that comes back while its id still rests gets
     /// the same one. A connection that shakes hands without having been admitted is admitted then, without an owner.
-    pub fn admit(&mut self, now: Duration, peer: P, owner: u128) -> Result<ClientId, SessionFull> {
-        self.reserve(now, peer, Some(owner))
+    /// `name` is the client's display name, whatever its handshake says.
+    pub fn admit(&mut self, now: Duration, peer: P, owner: u128, name: String) -> Result<ClientId, SessionFull> {
+        let client = self.reserve(now, peer, Some(owner))?;
+        if let Some(connection) = self.connections.get_mut(&peer) {
+            connection.name = Some(name);
+        }
+        Ok(client)
     }
 
     /// A connection is gone. Everyone else is told, once.
@@ -221,11 +253,11 @@ impl<P: Copy + Ord> Server<P> {
         }
         let client = self.connections.get(&peer).filter(|known| known.joined).ok_or(DropReason::NotJoined)?.client;
         match header.kind {
-            Kind::ServerRelayReliable => self.relay(client, packet, body, Delivery::Reliable, out),
-            Kind::ServerRelayUnreliable => self.relay(client, packet, body, Delivery::Voice, out),
-            Kind::ClientState => self.client_state(client, ClientState::decode(body)?, out),
+            Kind::ServerRelayReliable => self.relay(peer, client, packet, body, Delivery::Reliable, out),
+            Kind::ServerRelayUnreliable => self.relay(peer, client, packet, body, Delivery::Voice, out),
+            Kind::ClientState => self.client_state(peer, client, ClientState::decode_request(body)?, out),
             Kind::DeltaClientState => self.delta(client, DeltaClientState::decode(body)?, out),
-            Kind::TextData => self.text(client, packet, TextData::decode(body)?, out),
+            Kind::TextData => self.text(peer, client, packet, TextData::decode(body)?, out),
             Kind::HandshakeRequest
             | Kind::HandshakeResponse
             | Kind::ErrorWrongSession
@@ -262,9 +294,7 @@ impl<P: Copy + Ord> Server<P> {
             Some(connection) => connection.client,
             None => self.reserve(now, peer, None).map_err(|SessionFull| DropReason::Full)?,
         };
-        for packet in response::packets(&self.table, client, self.session, self.config.reliable_packet_bytes) {
-            out.send(peer, packet.into(), Delivery::Reliable);
-        }
+        self.send_state(client, peer, out);
         if self.connections.get_mut(&peer).is_some_and(|connection| std::mem::take(&mut connection.resumed)) {
             return Ok(Verdict::Applied);
         }
@@ -272,21 +302,42 @@ impl<P: Copy + Ord> Server<P> {
         if let Some(connection) = self.connections.get_mut(&peer) {
             connection.joined = true;
         }
-        let info = ClientInfo { name: request.name, id: client, codec: request.codec };
+        let info = ClientInfo { name: self.name_of(peer, request.name), id: client, codec: request.codec };
         let groups = self.config.first_group.clone().into_iter().collect();
         self.set_state(ClientState { client: info, groups }, out);
         Ok(Verdict::Applied)
     }
 
+    /// Sends a client the whole state again, in place of updates that it was not sent. Does nothing for a connection
+    /// that has not shaken hands.
+    pub fn refresh(&self, peer: P, out: &mut impl ServerOutput<P>) {
+        if let Some(connection) = self.connections.get(&peer).filter(|connection| connection.joined) {
+            self.send_state(connection.client, peer, out);
+        }
+    }
+
+    fn send_state(&self, client: ClientId, peer: P, out: &mut impl ServerOutput<P>) {
+        for packet in response::packets(&self.table, client, self.session, self.config.reliable_packet_bytes) {
+            out.deliver(peer, packet.into(), Delivery::Reliable, Purpose::Snapshot);
+        }
+    }
+
+    /// The name that a connection was admitted with; what a client says later does not change it.
+    fn name_of(&self, peer: P, said: String) -> String {
+        self.connections.get(&peer).and_then(|connection| connection.name.clone()).unwrap_or(said)
+    }
+
     fn client_state(
         &mut self,
+        peer: P,
         client: ClientId,
-        state: ClientState,
+        mut state: ClientState,
         out: &mut impl ServerOutput<P>,
     ) -> Result<Verdict, DropReason> {
         if state.client.id != client {
             return Err(DropReason::ForgedSender);
         }
+        state.client.name = self.name_of(peer, state.client.name);
         self.set_state(state, out);
         Ok(Verdict::Applied)
     }
@@ -332,6 +383,7 @@ impl<P: Copy + Ord> Server<P> {
 
     fn text(
         &mut self,
+        peer: P,
         client: ClientId,
         packet: &Bytes,
         text: TextData<'_>,
@@ -343,8 +395,8 @@ impl<P: Copy + Ord> Server<P> {
         let mut copies = 0;
         let mut pass_on = |to: ClientId| {
             if let Some(receiver) = self.clients.get(&to).filter(|_| to != client) {
-                out.send(receiver.peer, packet.clone(), Delivery::Reliable);
-                copies += 1;
+                let purpose = Purpose::From(peer);
+                copies += usize::from(out.deliver(receiver.peer, packet.clone(), Delivery::Reliable, purpose));
             }
         };
         match text.recipient {
@@ -358,6 +410,7 @@ impl<P: Copy + Ord> Server<P> {
     /// (DESIGN §4, "Relay rules").
     fn relay(
         &mut self,
+        peer: P,
         client: ClientId,
         packet: &Bytes,
         body: &[u8],
@@ -383,8 +436,7 @@ impl<P: Copy + Ord> Server<P> {
             let Some(receiver) = self.clients.get_mut(&to) else { continue };
             if receiver.last_relay != self.relays {
                 receiver.last_relay = self.relays;
-                out.send(receiver.peer, inside.clone(), delivery);
-                copies += 1;
+                copies += usize::from(out.deliver(receiver.peer, inside.clone(), delivery, Purpose::From(peer)));
             }
         }
         Ok(Verdict::Relayed { copies })
@@ -396,8 +448,10 @@ impl<P: Copy + Ord> Server<P> {
         }
         let client = self.ids.allocate(now, owner).ok_or(SessionFull)?;
         self.strangers.remove(&peer);
-        self.connections
-            .insert(peer, Connection { client, owner, joined: false, resumed: false, wrong_session_told_at: None });
+        self.connections.insert(
+            peer,
+            Connection { client, owner, joined: false, resumed: false, wrong_session_told_at: None, name: None },
+        );
         Ok(client)
     }
 
@@ -415,13 +469,18 @@ impl<P: Copy + Ord> Server<P> {
                     return;
                 }
                 *at = now;
-                out.send(peer, packet::error_wrong_session(self.session).into(), Delivery::Reliable);
+                out.deliver(
+                    peer,
+                    packet::error_wrong_session(self.session).into(),
+                    Delivery::Reliable,
+                    Purpose::Answer,
+                );
                 return;
             }
         };
         if told_at.is_none_or(|at| now >= at + interval) {
             *told_at = Some(now);
-            out.send(peer, packet::error_wrong_session(self.session).into(), Delivery::Reliable);
+            out.deliver(peer, packet::error_wrong_session(self.session).into(), Delivery::Reliable, Purpose::Answer);
         }
     }
 
@@ -437,7 +496,7 @@ impl<P: Copy + Ord> Server<P> {
     fn refuse_group(&self, client: ClientId, group: String, out: &mut impl ServerOutput<P>) {
         if let Some(receiver) = self.clients.get(&client) {
             let leave = DeltaClientState { joins: false, client, group };
-            out.send(receiver.peer, leave.encode(self.session).into(), Delivery::Reliable);
+            out.deliver(receiver.peer, leave.encode(self.session).into(), Delivery::Reliable, Purpose::Answer);
         }
     }
 
@@ -445,7 +504,7 @@ impl<P: Copy + Ord> Server<P> {
         let packet = Bytes::from(packet);
         for (client, receiver) in &self.clients {
             if Some(*client) != except {
-                out.send(receiver.peer, packet.clone(), Delivery::Reliable);
+                out.deliver(receiver.peer, packet.clone(), Delivery::Reliable, Purpose::Update);
             }
         }
     }

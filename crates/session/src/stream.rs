@@ -7,6 +7,13 @@ use voicemesh_wire::packet::BurstCounter;
 
 /// Bursts and sequence numbers are compared with the last packet only this long after it; then anything is new.
 pub const FORGET_AFTER: Duration = Duration::from_secs(2);
+/// A sender whose numbers jumped back is followed when nothing but frames that seem old, each ahead of the one before,
+/// has come for this long …
+const JUMPED_FOR: Duration = Duration::from_millis(600);
+/// … and at least so many. What a late route brings again is shorter, or comes at once.
+const JUMPED_FRAMES: u32 = 6;
+/// How far one of them may be ahead of the one before.
+const JUMPED_STEP: u16 = 50;
 /// How far behind the newest a frame can be and still be told from a double.
 const WINDOW: u64 = 128;
 /// Where counting starts, so that frames before the first can be told too.
@@ -47,6 +54,15 @@ struct Last {
     seen: u128,
     burst: u64,
     counter: u8,
+    /// Frames in a row that seem old.
+    old: Option<OldRun>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct OldRun {
+    since: Duration,
+    newest: u16,
+    frames: u32,
 }
 
 impl Stream {
@@ -54,7 +70,7 @@ impl Stream {
     pub fn accept(&mut self, now: Duration, sequence: u16, burst: BurstCounter) -> Result<Place, Stale> {
         let Some(last) = &mut self.last else {
             let newest = ORIGIN + u64::from(sequence);
-            self.last = Some(Last { at: now, newest, seen: 1, burst: 0, counter: burst.value() });
+            self.last = Some(Last { at: now, newest, seen: 1, burst: 0, counter: burst.value(), old: None });
             return Ok(Place { sequence: newest, burst: 0 });
         };
         if now > last.at + FORGET_AFTER {
@@ -63,10 +79,17 @@ impl Stream {
             return Ok(Place { sequence: last.newest, burst: last.burst });
         }
         let burst_step = burst_step(last.counter, burst);
-        if burst_step < 0 {
-            return Err(Stale::OldBurst);
-        }
-        let extended = last.place(sequence)?;
+        let placed = if burst_step < 0 { Err(Stale::OldBurst) } else { last.place(sequence) };
+        let extended = match placed {
+            Ok(extended) => extended,
+            Err(_) if last.has_jumped(now, sequence) => {
+                last.start_over(sequence, burst);
+                last.at = now;
+                return Ok(Place { sequence: last.newest, burst: last.burst });
+            }
+            Err(stale) => return Err(stale),
+        };
+        last.old = None;
         if burst_step > 0 && extended > last.newest.saturating_sub(WINDOW) {
             last.burst += burst_step.unsigned_abs();
             last.counter = burst.value();
@@ -95,6 +118,19 @@ impl Last {
         self.seen = 1;
         self.burst += 1;
         self.counter = burst.value();
+        self.old = None;
+    }
+
+    /// Notes a frame that seems old. True if so many have come in their own order that the sender counts anew.
+    fn has_jumped(&mut self, now: Duration, sequence: u16) -> bool {
+        let follows = |run: &&mut OldRun| (1..=JUMPED_STEP).contains(&sequence.wrapping_sub(run.newest));
+        let Some(run) = self.old.as_mut().filter(follows) else {
+            self.old = Some(OldRun { since: now, newest: sequence, frames: 1 });
+            return false;
+        };
+        run.newest = sequence;
+        run.frames += 1;
+        run.frames >= JUMPED_FRAMES && now >= run.since + JUMPED_FOR
     }
 
     fn place(&self, sequence: u16) -> Result<u64, Stale> {
@@ -179,6 +215,51 @@ mod tests {
         old_sender.accept(AT, 10, BurstCounter::TwoBit(3)).unwrap();
         assert!(old_sender.accept(AT, 12, BurstCounter::TwoBit(0)).is_ok());
         assert_eq!(old_sender.accept(AT, 11, BurstCounter::TwoBit(3)), Err(Stale::OldBurst));
+    }
+
+    /// Frames of 20 ms; gives after how many milliseconds the first is placed.
+    fn heard_after_ms(stream: &mut Stream, first: u16, burst: BurstCounter) -> Option<u32> {
+        (0..150)
+            .find(|number| {
+                let now = AT + Duration::from_millis(20) * (*number + 1);
+                stream.accept(now, first.wrapping_add(*number as u16), burst).is_ok()
+            })
+            .map(|number| 20 * number)
+    }
+
+    #[test]
+    fn a_sender_whose_numbers_jump_back_is_heard_again_within_a_second() {
+        for (back, burst) in [(1, 5), (60, 5), (127, 5), (1_000, 5), (30_000, 5), (60, 4), (1_000, 100)] {
+            let mut stream = Stream::default();
+            let newest = 40_000;
+            for number in 0..200 {
+                stream.accept(AT, newest - 199 + number, BURST).unwrap();
+            }
+            let after = heard_after_ms(&mut stream, newest - back, BurstCounter::SevenBit(burst));
+            assert!(after.is_some_and(|after| after <= 700), "back by {back}, burst {burst}: {after:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_late_route_brings_again_is_no_jump() {
+        let mut stream = Stream::default();
+        for number in 0..100 {
+            stream.accept(AT, number, BURST).unwrap();
+        }
+        // A second of frames at once, then 200 ms of them as they were spoken.
+        for number in 50..100 {
+            assert_eq!(stream.accept(AT + Duration::from_millis(800), number, BURST), Err(Stale::Duplicate));
+        }
+        for number in 0..10 {
+            let now = AT + Duration::from_millis(900 + 20 * u64::from(number));
+            assert_eq!(stream.accept(now, number, BURST), Err(Stale::Duplicate));
+        }
+        // While new frames come, old ones beside them are old.
+        for number in 0..100 {
+            let now = AT + Duration::from_millis(1_200 + 20 * u64::from(number));
+            assert!(stream.accept(now, 100 + number, BURST).is_ok());
+            assert!(stream.accept(now, number + 20, BURST).is_err());
+        }
     }
 
     #[test]

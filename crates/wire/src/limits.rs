@@ -34,6 +34,8 @@ pub const RELIABLE_PACKET_BYTES: usize = 16 * 1024;
 pub const BINARY_MESSAGE_BYTES: usize = RELIABLE_PACKET_BYTES + 1024;
 /// A JSON signaling message from a peer. Metadata may double in size when it is escaped.
 pub const JSON_MESSAGE_BYTES: usize = 64 * 1024;
+/// A signaling message before its sender has joined.
+pub const JOIN_BYTES: usize = 32 * 1024;
 /// A session description inside a signal.
 pub const SDP_BYTES: usize = 32 * 1024;
 /// An ICE candidate inside a signal, with its media section's name.

@@ -215,6 +215,9 @@ pub enum ServerMessage {
         /// Which change of metadata, if that is what was refused.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         request: Option<u32>,
+        /// Which receiver, if something for one peer was refused.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        peer: Option<PeerId>,
     },
     /// The ICE servers for links that are opened from now on, in place of those of `joined`: their credentials expire.
     IceServers {

@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_session::{Delivery, Verdict};
 use voicemesh_wire::identity::{InstallationSecret, prove};
+use voicemesh_wire::packet::{self, ClientInfo, ClientState, CodecSettings, HandshakeRequest, Kind, Probe, Relay};
 use voicemesh_wire::signaling::{
     Capabilities, ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, PROTOCOL_VERSION, Presence,
     ServerMessage, Signal, decode_server, roster_hash,
@@ -17,7 +18,7 @@ use voicemesh_wire::signaling::{
 use voicemesh_wire::{PeerId, SessionId};
 
 use super::{IceRules, Room, RoomRules, SharedSecret};
-use crate::outbox::{CloseReason, ConnectionId, Outbox, Text};
+use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
 use crate::refusal::Refusal;
 
 #[derive(Default)]
@@ -26,21 +27,35 @@ struct Sent {
     packets: Vec<(ConnectionId, Bytes, Delivery)>,
     closed: Vec<(ConnectionId, CloseReason)>,
     handed_over: Vec<(ConnectionId, ConnectionId)>,
-    congested: Option<ConnectionId>,
+    /// Takes nothing more of other peers.
+    busy: Option<ConnectionId>,
+    policed: usize,
 }
 
 impl Outbox for Sent {
-    fn text(&mut self, to: ConnectionId, message: &Text) {
+    fn text(&mut self, to: ConnectionId, message: &Text, purpose: Purpose) -> bool {
+        if self.refuses(to, purpose) {
+            return false;
+        }
         let text = std::str::from_utf8(message.bytes()).expect("messages are UTF-8");
         self.texts.entry(to).or_default().push(decode_server(text).expect("we send what we can read"));
+        true
     }
 
-    fn packet(&mut self, to: ConnectionId, packet: Bytes, delivery: Delivery) {
+    fn packet(&mut self, to: ConnectionId, packet: Bytes, delivery: Delivery, purpose: Purpose) -> bool {
+        if delivery == Delivery::Reliable && self.refuses(to, purpose) {
+            return false;
+        }
         self.packets.push((to, packet, delivery));
+        true
     }
 
-    fn is_congested(&self, to: ConnectionId) -> bool {
-        self.congested == Some(to)
+    fn defer_snapshot(&mut self, _to: ConnectionId) -> bool {
+        false
+    }
+
+    fn count_policed(&mut self) {
+        self.policed += 1;
     }
 
     fn hand_over(&mut self, from: ConnectionId, to: ConnectionId) {
@@ -52,12 +67,19 @@ impl Outbox for Sent {
     }
 }
 
+impl Sent {
+    fn refuses(&self, to: ConnectionId, purpose: Purpose) -> bool {
+        self.busy == Some(to) && matches!(purpose, Purpose::From(_))
+    }
+}
+
 struct World {
     room: Room,
     sent: Sent,
     now: Duration,
 }
 
+const CODEC: CodecSettings = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
 const A: ConnectionId = ConnectionId(1);
 const B: ConnectionId = ConnectionId(2);
 const C: ConnectionId = ConnectionId(3);
@@ -252,10 +274,82 @@ fn signals_do_not_end_a_slow_connection() {
     let mut world = World::new();
     world.join(A, 1);
     world.join(B, 2);
-    world.sent.congested = Some(B);
+    world.sent.busy = Some(B);
+    world.told(A);
+    world.told(B);
     world.signal(A, peer_of(2));
     assert!(world.told(B).is_empty());
-    assert_eq!(world.refusals(A), [ErrorCode::TooManyMessages]);
+    let told = world.told(A);
+    let [ServerMessage::Error { code: ErrorCode::ReceiverBusy, fatal: false, peer, .. }] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!(*peer, Some(peer_of(2)));
+}
+
+#[test]
+fn a_receiver_that_is_behind_is_refused_by_name_once_a_second_and_the_others_are_served() {
+    let mut world = World::new();
+    let sender = world.join(A, 1);
+    let session = SessionId::new(sender.session).expect("not zero");
+    let receivers = [world.join(B, 2).client, world.join(C, 3).client];
+    for connection in [A, B, C] {
+        let handshake = HandshakeRequest { codec: CODEC, name: "another".to_owned() }.encode();
+        world.room.packet(world.now, connection, &handshake.into(), &mut world.sent);
+    }
+    world.sent.busy = Some(B);
+    world.told(A);
+    world.sent.packets.clear();
+    let inside = Probe { sender: sender.client, token: 1 }.encode(session);
+    let mut packet = Vec::new();
+    Relay::encode_packet(Kind::ServerRelayReliable, session, &receivers, &inside, &mut packet);
+    for _ in 0..10 {
+        let verdict = world.room.packet(world.now, A, &packet.clone().into(), &mut world.sent);
+        assert_eq!(verdict, Verdict::Relayed { copies: 1 });
+    }
+    assert_eq!(world.refusals(A), [ErrorCode::ReceiverBusy]);
+    assert_eq!(world.sent.packets.iter().filter(|(to, ..)| *to == C).count(), 10);
+    world.now += Duration::from_secs(1);
+    world.room.packet(world.now, A, &packet.into(), &mut world.sent);
+    assert_eq!(world.refusals(A), [ErrorCode::ReceiverBusy]);
+}
+
+#[test]
+fn the_session_knows_a_member_by_the_name_of_its_join() {
+    let mut world = World::new();
+    let joined = world.join(A, 1);
+    let session = SessionId::new(joined.session).expect("not zero");
+    let handshake = HandshakeRequest { codec: CODEC, name: "\u{202e}admin".to_owned() }.encode();
+    world.room.packet(world.now, A, &handshake.into(), &mut world.sent);
+    let client = ClientInfo { name: "\n".to_owned(), id: joined.client, codec: CODEC };
+    let state = ClientState { client, groups: Vec::new() }.encode(session);
+    world.room.packet(world.now, A, &state.into(), &mut world.sent);
+    let member = world.room.session().table().member(joined.client).expect("it is there");
+    assert_eq!(member.info.name, "person 1");
+}
+
+#[test]
+fn a_snapshot_holds_the_roster_the_metadata_and_the_session() {
+    let mut world = World::new();
+    world.join(A, 1);
+    world.join(B, 2);
+    let handshake = HandshakeRequest { codec: CODEC, name: String::new() }.encode();
+    world.room.packet(world.now, A, &handshake.into(), &mut world.sent);
+    world.told(A);
+    world.sent.packets.clear();
+    world.room.refresh(A, &mut world.sent);
+    let told = world.told(A);
+    let [ServerMessage::Roster { peers, .. }, ServerMessage::RoomMetadata { .. }] = &told[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!(peers.len(), 2);
+    let kinds: Vec<_> =
+        world.sent.packets.iter().map(|(_, packet, _)| packet::open(packet).expect("ours").0.kind).collect();
+    assert_eq!(kinds, [Kind::HandshakeResponse]);
+}
+
+#[test]
+fn a_slow_receiver_is_lost_and_not_put_out() {
+    assert_eq!(CloseReason::SlowConsumer.leave_reason(), LeaveReason::Lost);
 }
 
 /// proves: S-14

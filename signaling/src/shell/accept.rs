@@ -1,30 +1,35 @@
 //! From a listening socket to HTTP: bounds, socket options, TLS.
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-use super::ServeError;
+use super::certificate::Certificate;
+use super::descriptors;
 use super::http::{Site, SocketAddress};
 use super::hub::Hub;
 use super::page::Page;
 use super::stream::Stream;
-use crate::config::Config;
 
-/// Connections beyond the configured limit that are still accepted, to be told that the server is full, or for health
-/// checks. Beyond these, a connection is closed unheard.
-const SPARE_CONNECTIONS: usize = 64;
+/// What those beyond the spare connections are told, so many of them at a time; the others are closed unheard.
+const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nConnection: close\r\n\
+    Content-Type: text/plain\r\nContent-Length: 20\r\n\r\nThe server is full.\n";
+/// How long they may take to read it.
+const TURNING_AWAY: Duration = Duration::from_secs(2);
+/// The same while no descriptor is free and everyone else waits.
+const MOMENT: Duration = Duration::from_millis(20);
+/// Between two lines about connections that cannot be accepted.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(60);
 /// For a TLS handshake, and for the head of a request.
 const OPENING: Duration = Duration::from_secs(10);
 /// What the kernel may hold unsent of one connection: voice that waits longer belongs into our own queue, where its age
@@ -43,42 +48,89 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// more. A longer one is answered with 431.
 const REQUEST_HEAD_BYTES: usize = 48 * 1024;
 
-/// What TLS needs, if the configuration wants it.
-pub(super) fn tls(config: &Config) -> Result<Option<TlsAcceptor>, ServeError> {
-    let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) else { return Ok(None) };
-    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect);
-    let chain = chain.map_err(|error| certificate(cert, error))?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| certificate(key, error))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let server = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
-        .map_err(|error| certificate(cert, error))?;
-    Ok(Some(TlsAcceptor::from(Arc::new(server))))
-}
-
-fn certificate(path: &Path, error: impl std::fmt::Display) -> ServeError {
-    ServeError::Certificate { path: path.to_owned(), message: error.to_string() }
-}
-
 /// Accepts until it is dropped.
-pub(super) async fn accept(hub: Arc<Hub>, page: Option<Page>, listener: TcpListener, tls: Option<TlsAcceptor>) {
+pub(super) async fn accept(
+    hub: Arc<Hub>,
+    page: Option<Page>,
+    listener: TcpListener,
+    certificate: Option<Arc<Certificate>>,
+) {
     let site = Site::new(Arc::clone(&hub), page);
+    let turned_away = Arc::new(Semaphore::new(hub.config.spare_connections));
+    let mut complaint = Complaint::default();
+    let mut reserve = reserve();
     loop {
         let (socket, address) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                tracing::warn!("cannot accept: {error}");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
+                complaint.note(Instant::now(), &error);
+                if descriptors::are_exhausted(&error) && reserve.take().is_some() {
+                    // With the descriptor that was kept for this, one who waits is told.
+                    let accepted = tokio::time::timeout(ACCEPT_PAUSE, listener.accept()).await;
+                    if let Ok(Ok((socket, _))) = accepted {
+                        turn_away(Stream::plain(socket, hub.place()), MOMENT).await;
+                    }
+                    reserve = self::reserve();
+                } else {
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
                 continue;
             }
         };
         hub.metrics.accepted.add(1);
-        if hub.places_taken() >= hub.config.max_connections.saturating_add(SPARE_CONNECTIONS) {
+        let acceptor = certificate.as_ref().map(|certificate| certificate.acceptor());
+        if hub.places_taken() >= hub.config.max_connections.saturating_add(hub.config.spare_connections) {
+            hub.metrics.turned_away.add(1);
+            if let Ok(permit) = Arc::clone(&turned_away).try_acquire_owned() {
+                tokio::spawn(async move {
+                    if let Some(stream) = open(acceptor, socket, Arc::new(())).await {
+                        turn_away(stream, TURNING_AWAY).await;
+                    }
+                    drop(permit);
+                });
+            }
             continue;
         }
         set_options(&socket);
-        tokio::spawn(serve(Arc::clone(&hub), site.clone(), tls.clone(), socket, address));
+        // Taken here and not in the task, which runs when all that wait have been accepted.
+        let place = hub.place();
+        tokio::spawn(serve(place, site.clone(), acceptor, socket, address));
+    }
+}
+
+/// A descriptor to give up when there are no more.
+fn reserve() -> Option<std::net::UdpSocket> {
+    std::net::UdpSocket::bind("127.0.0.1:0").ok()
+}
+
+/// Says over HTTP that the server is full. What the client sends is read for a while: closing over unread bytes would
+/// destroy the answer.
+async fn turn_away(mut stream: Stream, limit: Duration) {
+    let answering = async {
+        stream.write_all(FULL).await?;
+        stream.shutdown().await?;
+        let mut bytes = [0; 1024];
+        while stream.read(&mut bytes).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    let _ = tokio::time::timeout(limit, answering).await;
+}
+
+/// Errors of accepting, one line a minute.
+#[derive(Debug, Default)]
+struct Complaint {
+    said_at: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Complaint {
+    fn note(&mut self, now: Instant, error: &std::io::Error) {
+        if self.said_at.is_some_and(|at| now < at + COMPLAINT_INTERVAL) {
+            self.unsaid += 1;
+            return;
+        }
+        tracing::warn!("cannot accept: {error} ({} more since the last line)", self.unsaid);
+        *self = Self { said_at: Some(now), unsaid: 0 };
     }
 }
 
@@ -93,17 +145,20 @@ fn set_options(socket: &TcpStream) {
     }
 }
 
-async fn serve(hub: Arc<Hub>, site: Site, tls: Option<TlsAcceptor>, socket: TcpStream, address: SocketAddr) {
-    let place = hub.place();
-    drop(hub);
-    let stream = match tls {
-        None => Stream::plain(socket, place),
-        Some(acceptor) => match tokio::time::timeout(OPENING, acceptor.accept(socket)).await {
-            Ok(Ok(stream)) => Stream::tls(stream, place),
-            Ok(Err(_)) | Err(_) => return,
-        },
-    };
-    speak_http(stream, site, address.ip(), HTTP).await;
+async fn serve(place: Arc<()>, site: Site, tls: Option<TlsAcceptor>, socket: TcpStream, address: SocketAddr) {
+    if let Some(stream) = open(tls, socket, place).await {
+        speak_http(stream, site, address.ip(), HTTP).await;
+    }
+}
+
+async fn open(tls: Option<TlsAcceptor>, socket: TcpStream, place: Arc<()>) -> Option<Stream> {
+    match tls {
+        None => Some(Stream::plain(socket, place)),
+        Some(acceptor) => {
+            let opened = tokio::time::timeout(OPENING, acceptor.accept(socket)).await;
+            opened.ok()?.ok().map(|stream| Stream::tls(stream, place))
+        }
+    }
 }
 
 /// Until the client is done, the connection has become a WebSocket, or `limit` is over twice.
@@ -134,12 +189,23 @@ async fn speak_http(stream: Stream, site: Site, client: IpAddr, limit: Duration)
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use axum::Router;
     use axum::routing::get;
     use bytes::Bytes;
-    use tokio::io::AsyncWriteExt;
 
-    use super::*;
+    #[test]
+    fn errors_of_accepting_are_one_line_a_minute() {
+        let mut complaint = Complaint::default();
+        let begun = Instant::now();
+        let error = std::io::Error::other("no more files");
+        for second in 0..59 {
+            complaint.note(begun + Duration::from_secs(second), &error);
+        }
+        assert_eq!((complaint.said_at, complaint.unsaid), (Some(begun), 58));
+        complaint.note(begun + COMPLAINT_INTERVAL, &error);
+        assert_eq!((complaint.said_at, complaint.unsaid), (Some(begun + COMPLAINT_INTERVAL), 0));
+    }
 
     #[tokio::test]
     async fn who_does_not_read_an_answer_loses_the_place() {

@@ -2,37 +2,30 @@
 //! flush, and an idle connection costs little memory.
 
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use futures_util::{Sink, Stream as _};
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
-use tokio_tungstenite::tungstenite::{self, Message};
-use voicemesh_wire::limits::{BINARY_MESSAGE_BYTES, JSON_MESSAGE_BYTES};
 use voicemesh_wire::signaling::{CLOSE_TAKEN_OVER, ErrorCode, Join, LeaveReason, ServerMessage};
 
 use super::address::{Address, AddressKey};
 use super::hub::{Admission, Hub, RoomCell};
-use super::mailbox::Mailbox;
+use super::mailbox::{Mailbox, Next};
 use super::passwords::{self, Answer, Guesser};
+use super::socket::{Failure, Socket};
 use super::stream::Stream;
 use crate::gate::{Gate, Passed};
-use crate::outbox::{CloseReason, ConnectionId, Text};
+use crate::outbox::{CloseReason, ConnectionId, Malformed, Purpose, Text};
 use crate::refusal::Refusal;
 use crate::room::Digest;
 
-/// What an idle connection holds for reading.
-const READ_BUFFER_BYTES: usize = 1024;
-/// Frames are gathered up to this size before they are written. The buffer grows only when there is something to write,
-/// and never holds more than this and one message, because none is put in while a write waits for the socket.
-const WRITE_BUFFER_BYTES: usize = 4096;
 /// Messages read in one go before others get their turn.
 const MESSAGES_PER_TURN: usize = 32;
 
@@ -43,8 +36,8 @@ const HELD_BYTES: usize = 4096;
 /// A room whose password changes each time that somebody has it hashed is left alone after so many hashes.
 const HASHES_PER_JOIN: u32 = 3;
 
-const MAX_MESSAGE_BYTES: usize =
-    if JSON_MESSAGE_BYTES > BINARY_MESSAGE_BYTES { JSON_MESSAGE_BYTES } else { BINARY_MESSAGE_BYTES };
+/// A part of a message that is smaller is not counted among the unfinished ones: it fits the read buffer.
+const UNFINISHED_BYTES: usize = 2 * 1024;
 
 /// One WebSocket, from its upgrade to its end.
 pub(super) struct Connection {
@@ -56,8 +49,9 @@ pub(super) struct Connection {
     room: Option<Arc<RoomCell>>,
     guesser_address: Option<AddressKey>,
     hashing: Option<Hashing>,
-    socket: WebSocketStream<Stream>,
-    unflushed: bool,
+    socket: Socket,
+    /// What was last said of an unfinished message.
+    unfinished: usize,
     stage: Stage,
 }
 
@@ -90,7 +84,7 @@ enum Stage {
 }
 
 impl Connection {
-    pub(super) async fn new(
+    pub(super) fn new(
         hub: Arc<Hub>,
         upgraded: hyper::upgrade::Upgraded,
         address: Option<Arc<Address>>,
@@ -98,25 +92,18 @@ impl Connection {
         refusal: Option<Refusal>,
     ) -> Option<Self> {
         let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
-        let config = WebSocketConfig::default()
-            .read_buffer_size(READ_BUFFER_BYTES)
-            .write_buffer_size(WRITE_BUFFER_BYTES)
-            .max_message_size(Some(MAX_MESSAGE_BYTES))
-            .max_frame_size(Some(MAX_MESSAGE_BYTES));
-        let stream = parts.io.into_inner();
-        let early = parts.read_buf.to_vec();
-        let socket = WebSocketStream::from_partially_read(stream, early, Role::Server, Some(config)).await;
+        let socket = Socket::new(parts.io.into_inner(), parts.read_buf.to_vec());
         let now = hub.now();
         let (id, mailbox) = hub.enter(now);
         if let Some(refusal) = refusal {
-            mailbox.text(now, &Text::from(&refusal.farewell()));
+            mailbox.text(now, &Text::from(&refusal.farewell()), Purpose::Answer);
             mailbox.end(now, CloseReason::Refused);
         }
         let shared = address.as_ref().map(|address| Arc::clone(&address.budget));
         let gate = Gate::new(now, &hub.config.budgets, shared);
         let (room, hashing) = (None, None);
-        let (unflushed, stage) = (false, Stage::Open);
-        Some(Self { id, hub, mailbox, gate, address, room, guesser_address, hashing, socket, unflushed, stage })
+        let (unfinished, stage) = (0, Stage::Open);
+        Some(Self { id, hub, mailbox, gate, address, room, guesser_address, hashing, socket, unfinished, stage })
     }
 
     /// Ready when the socket is at its end.
@@ -129,8 +116,20 @@ impl Connection {
             if self.stage == Stage::DrainingRaw {
                 return self.poll_drain_raw(cx);
             }
-            match ready!(Pin::new(&mut self.socket).poll_next(cx)) {
-                Some(Ok(message)) => {
+            if self.cannot_read() {
+                // What follows is not a message; it is drained once the answer is written.
+                if self.stage == Stage::Open {
+                    self.socket.stop_reading();
+                    self.count_unfinished(now);
+                }
+                return Poll::Pending;
+            }
+            let Poll::Ready(next) = self.socket.poll_next(cx) else {
+                self.count_unfinished(now);
+                return Poll::Pending;
+            };
+            match next {
+                Ok(message) => {
                     self.mailbox.heard(now);
                     if self.stage == Stage::Open && self.mailbox.ending().is_none() {
                         self.take_in_order(now, message);
@@ -138,16 +137,27 @@ impl Connection {
                         self.poll_hashing(cx, now);
                     }
                 }
-                Some(Err(tungstenite::Error::Capacity(_))) => self.act(now, Gate::too_large()),
-                Some(Err(_)) | None => return Poll::Ready(()),
-            }
-            if self.mailbox.ending() == Some(CloseReason::TooLarge) {
-                // The rest of that frame is not a message; it is drained once the answer is written.
-                return Poll::Pending;
+                Err(Failure::TooLarge) => self.act(now, Gate::too_large()),
+                Err(Failure::Malformed(how)) => self.mailbox.end(now, CloseReason::Malformed(how)),
+                Err(Failure::Gone) => return Poll::Ready(()),
             }
         }
+        self.count_unfinished(now);
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// What still comes is no frame that could be understood.
+    fn cannot_read(&self) -> bool {
+        matches!(self.mailbox.ending(), Some(CloseReason::TooLarge | CloseReason::Malformed(_)))
+    }
+
+    fn count_unfinished(&mut self, now: Duration) {
+        let bytes = if self.socket.unfinished() > UNFINISHED_BYTES { self.socket.unfinished() } else { 0 };
+        if bytes != self.unfinished {
+            self.unfinished = bytes;
+            self.hub.count_unfinished(now, self.id, self.guesser_address, bytes);
+        }
     }
 
     /// What follows a join that waits, waits with it; a goodbye takes it back.
@@ -155,8 +165,8 @@ impl Connection {
         match (&mut self.hashing, &message) {
             (Some(_), Message::Close(_)) => self.hashing = None,
             (Some(hashing), Message::Text(_) | Message::Binary(_)) => hashing.held.push(message),
-            (Some(_), Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
-            (None, _) => self.take_in(now, message),
+            (Some(_), Message::Frame(_)) => {}
+            (Some(_), Message::Ping(_) | Message::Pong(_)) | (None, _) => self.take_in(now, message),
         }
     }
 
@@ -187,8 +197,14 @@ impl Connection {
         match message {
             Message::Binary(packet) => match self.gate.packet(now, &packet) {
                 Passed::Packet => {
-                    if let Some(room) = &self.room {
-                        self.hub.packet(now, room, self.id, &packet);
+                    let answered = self.room.as_ref().map(|room| self.hub.packet(now, room, self.id, &packet));
+                    if let Some(answered) = answered {
+                        self.gate.charge_answer(answered.state_bytes);
+                        if answered.is_violation
+                            && let Some(end) = self.gate.violation(now)
+                        {
+                            self.act(now, end);
+                        }
                     }
                 }
                 passed => self.act(now, passed),
@@ -201,7 +217,11 @@ impl Connection {
                 let reason = leave_reason(frame.as_ref());
                 self.leave_room(now, reason);
             }
-            Message::Ping(_) | Message::Pong(_) | Message::Frame(_) => {}
+            Message::Ping(_) | Message::Pong(_) => {
+                let passed = self.gate.control(now);
+                self.act(now, passed);
+            }
+            Message::Frame(_) => {}
         }
     }
 
@@ -210,19 +230,20 @@ impl Connection {
             Passed::Join(join) => self.join(now, join),
             Passed::Message(message) => {
                 if let Some(room) = &self.room {
-                    self.hub.message(now, room, self.id, message);
+                    let state_bytes = self.hub.message(now, room, self.id, message);
+                    self.gate.charge_answer(state_bytes);
                 }
             }
             Passed::Packet => {}
             Passed::Answer(message) => {
                 self.hub.metrics.refusals.add(1);
                 self.count_if_over_budget(&message);
-                self.mailbox.text(now, &Text::from(&message));
+                self.mailbox.text(now, &Text::from(&message), Purpose::Answer);
             }
             Passed::End(message, reason) => {
                 self.hub.metrics.refusals.add(1);
                 self.count_if_over_budget(&message);
-                self.mailbox.text(now, &Text::from(&message));
+                self.mailbox.text(now, &Text::from(&message), Purpose::Answer);
                 self.mailbox.end(now, reason);
             }
             Passed::Dropped => self.hub.metrics.over_budget.add(1),
@@ -255,6 +276,7 @@ impl Connection {
         let begun = self.hub.join(now, self.id, &self.mailbox, join, shown).and_then(|admission| match admission {
             Admission::In(room) => {
                 self.room = Some(room);
+                self.socket.joined();
                 Ok(None)
             }
             Admission::Hash(..) if hashes >= HASHES_PER_JOIN => Err(Refusal::of(ErrorCode::TooManyJoins)),
@@ -282,26 +304,19 @@ impl Connection {
     }
 
     /// Writes what waits, as much as the socket takes. An error means that the socket is at its end.
-    fn poll_outgoing(&mut self, cx: &mut Context<'_>, now: Duration) -> Result<(), tungstenite::Error> {
+    fn poll_outgoing(&mut self, cx: &mut Context<'_>, now: Duration) -> io::Result<()> {
         loop {
-            while Pin::new(&mut self.socket).poll_ready(cx)?.is_ready() {
-                let (message, dropped) = self.mailbox.take(now);
-                if dropped > 0 {
-                    self.hub.metrics.voice_dropped.add(dropped as u64);
-                }
-                let Some(message) = message.or_else(|| self.close_frame()) else { break };
-                Pin::new(&mut self.socket).start_send(message)?;
-                self.unflushed = true;
-            }
-            if !self.unflushed || Pin::new(&mut self.socket).poll_flush(cx)?.is_pending() {
+            let all = self.fill_socket(now);
+            if self.socket.poll_flush(cx)?.is_pending() || all {
                 break;
             }
-            self.unflushed = false;
         }
-        if self.stage == Stage::Closing && !self.unflushed {
+        let (took, blocked) = (self.socket.take_progress(), self.socket.is_blocked());
+        self.mailbox.wrote(now, took, blocked);
+        if self.stage == Stage::Closing && !blocked {
             self.stage = Stage::Draining;
-            if self.mailbox.ending() == Some(CloseReason::TooLarge) {
-                let _ = Pin::new(self.socket.get_mut()).poll_shutdown(cx);
+            if self.cannot_read() {
+                let _ = Pin::new(self.socket.stream()).poll_shutdown(cx);
                 self.stage = Stage::DrainingRaw;
                 cx.waker().wake_by_ref();
             }
@@ -309,21 +324,45 @@ impl Connection {
         Ok(())
     }
 
-    /// The close frame, once, when the last words have been taken.
-    fn close_frame(&mut self) -> Option<Message> {
-        if self.stage != Stage::Open {
-            return None;
+    /// Puts what waits into the socket's buffer, as far as there is room. True if nothing waits any more.
+    fn fill_socket(&mut self, now: Duration) -> bool {
+        while self.socket.has_room() {
+            let (next, dropped) = self.mailbox.take(now);
+            if dropped > 0 {
+                self.hub.metrics.voice_dropped.add(dropped as u64);
+            }
+            match next {
+                Next::Message(message) => self.socket.put(&message),
+                Next::Snapshot => {
+                    if let Some(room) = &self.room {
+                        let bytes = self.hub.refresh(now, room, self.id, &self.mailbox);
+                        self.gate.charge_answer(bytes);
+                    }
+                }
+                Next::Nothing => {
+                    self.close_once();
+                    return true;
+                }
+            }
         }
-        let reason = self.mailbox.ending()?;
-        self.stage = Stage::Closing;
-        Some(Message::Close(Some(CloseFrame { code: close_code(reason), reason: "".into() })))
+        false
+    }
+
+    /// The close frame, once, when the last words have been taken.
+    fn close_once(&mut self) {
+        if self.stage == Stage::Open
+            && let Some(reason) = self.mailbox.ending()
+        {
+            self.stage = Stage::Closing;
+            self.socket.close(CloseFrame { code: close_code(reason), reason: "".into() });
+        }
     }
 
     fn poll_drain_raw(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let mut bytes = [0; 4096];
         for _ in 0..MESSAGES_PER_TURN {
             let mut buffer = ReadBuf::new(&mut bytes);
-            let read = ready!(Pin::new(self.socket.get_mut()).poll_read(cx, &mut buffer));
+            let read = ready!(Pin::new(self.socket.stream()).poll_read(cx, &mut buffer));
             if read.is_err() || buffer.filled().is_empty() {
                 return Poll::Ready(());
             }
@@ -344,6 +383,10 @@ impl Future for Connection {
         if let Some(reason) = this.mailbox.ending() {
             this.leave_room(now, reason.leave_reason());
         }
+        if at_end {
+            // The answer to the peer's close frame, if it goes at once.
+            let _ = this.socket.poll_flush(cx);
+        }
         if at_end || this.mailbox.is_abandoned() || this.poll_outgoing(cx, now).is_err() {
             this.leave_room(now, LeaveReason::Lost);
             return Poll::Ready(());
@@ -355,6 +398,7 @@ impl Future for Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.leave_room(self.hub.now(), LeaveReason::Lost);
+        self.hub.count_unfinished(self.hub.now(), self.id, self.guesser_address, 0);
         self.hub.exit(self.id);
     }
 }
@@ -371,6 +415,8 @@ fn close_code(reason: CloseReason) -> CloseCode {
     match reason {
         CloseReason::Left => CloseCode::Normal,
         CloseReason::TooLarge => CloseCode::Size,
+        CloseReason::Malformed(Malformed::Frame) => CloseCode::Protocol,
+        CloseReason::Malformed(Malformed::Text) => CloseCode::Invalid,
         CloseReason::GoingAway => CloseCode::Restart,
         CloseReason::TakenOver => CloseCode::from(CLOSE_TAKEN_OVER),
         CloseReason::Refused

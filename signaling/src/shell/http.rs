@@ -217,7 +217,7 @@ async fn open(hub: Arc<Hub>, upgraded: hyper::upgrade::Upgraded, client: IpAddr)
         }
         None => None,
     };
-    if let Some(connection) = Connection::new(hub, upgraded, address, key, refusal).await {
+    if let Some(connection) = Connection::new(hub, upgraded, address, key, refusal) {
         // A task of its own: this one has the size of everything that an upgrade needs.
         tokio::spawn(connection);
     }

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
+use voicemesh_session::server::DropReason;
 use voicemesh_session::{Delivery, Verdict};
 use voicemesh_wire::SessionId;
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, ServerMessage};
 
-use super::address::Addresses;
+use super::address::{AddressKey, Addresses};
 use super::lock;
 use super::mailbox::{Checked, Mailbox, Put};
 use super::metrics::Metrics;
@@ -20,9 +21,10 @@ use super::passwords::Passwords;
 use super::refused::Upgrades;
 use crate::config::Config;
 use crate::gate::check_presence;
-use crate::outbox::{CloseReason, ConnectionId, Outbox, Text};
+use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
 use crate::refusal::Refusal;
 use crate::room::{Digest, Knock, Question, Room, RoomRules, Salt};
+use crate::unfinished::Unfinished;
 
 /// The ticker's step; shorter if pings come very often.
 const TICK: Duration = Duration::from_millis(250);
@@ -40,6 +42,7 @@ pub(super) struct Hub {
     started: Instant,
     rooms: Mutex<HashMap<String, Arc<RoomCell>>>,
     mailboxes: Mutex<HashMap<ConnectionId, Arc<Mailbox>>>,
+    unfinished: Mutex<Unfinished<AddressKey>>,
     next_connection: AtomicU64,
     stopping: AtomicBool,
     emptied: Notify,
@@ -56,6 +59,14 @@ pub(super) enum Admission {
     In(Arc<RoomCell>),
     /// Its password has to be hashed first.
     Hash(Box<Join>, Question),
+}
+
+/// What became of a packet.
+pub(super) struct Handled {
+    /// It had no effect, and its sender knew.
+    pub(super) is_violation: bool,
+    /// Bytes of state that answered it.
+    pub(super) state_bytes: usize,
 }
 
 struct Occupied {
@@ -75,6 +86,7 @@ impl Hub {
             started: Instant::now(),
             rooms: Mutex::default(),
             mailboxes: Mutex::default(),
+            unfinished: Mutex::default(),
             next_connection: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
             emptied: Notify::new(),
@@ -173,17 +185,51 @@ impl Hub {
         Ok(cell)
     }
 
-    pub(super) fn message(&self, now: Duration, cell: &RoomCell, from: ConnectionId, message: ClientMessage) {
+    /// Gives how many bytes of state answered it.
+    pub(super) fn message(&self, now: Duration, cell: &RoomCell, from: ConnectionId, message: ClientMessage) -> usize {
         self.metrics.messages.add(1);
-        lock(&cell.0).with(self, now, |room, out| room.message(now, from, message, out));
+        lock(&cell.0).with(self, now, |room, out| {
+            room.message(now, from, message, out);
+            out.state_bytes(from)
+        })
     }
 
-    pub(super) fn packet(&self, now: Duration, cell: &RoomCell, from: ConnectionId, packet: &Bytes) {
+    pub(super) fn packet(&self, now: Duration, cell: &RoomCell, from: ConnectionId, packet: &Bytes) -> Handled {
         self.metrics.packets.add(1);
-        let verdict = lock(&cell.0).with(self, now, |room, out| room.packet(now, from, packet, out));
+        let (verdict, state_bytes) = lock(&cell.0).with(self, now, |room, out| {
+            let verdict = room.packet(now, from, packet, out);
+            (verdict, out.state_bytes(from))
+        });
+        let mut is_violation = false;
         if let Verdict::Dropped(reason) = verdict {
             self.metrics.packets_dropped.add(1);
             tracing::trace!(?from, ?reason, "packet dropped");
+            is_violation = reason != DropReason::Outdated;
+        }
+        Handled { is_violation, state_bytes }
+    }
+
+    /// Puts a snapshot into a mailbox in place of updates that it did not take. Gives its size.
+    pub(super) fn refresh(&self, now: Duration, cell: &RoomCell, to: ConnectionId, mailbox: &Mailbox) -> usize {
+        let mut occupied = lock(&cell.0);
+        mailbox.begin_snapshot();
+        let bytes = occupied.with(self, now, |room, out| {
+            room.refresh(to, out);
+            out.state_bytes(to)
+        });
+        mailbox.end_snapshot();
+        self.metrics.snapshots.add(1);
+        bytes
+    }
+
+    /// How much of an unfinished message a connection holds. If there is too much of them, the oldest one's connection ends.
+    pub(super) fn count_unfinished(&self, now: Duration, id: ConnectionId, address: Option<AddressKey>, bytes: usize) {
+        let ended = lock(&self.unfinished).set(now, id, address, bytes);
+        let mailbox = ended.and_then(|id| lock(&self.mailboxes).get(&id).map(Arc::clone));
+        if let Some(mailbox) = mailbox {
+            self.metrics.unfinished_ended.add(1);
+            mailbox.text(now, &Text::from(&Refusal::unfinished().farewell()), Purpose::Answer);
+            mailbox.end(now, CloseReason::TooLarge);
         }
     }
 
@@ -215,8 +261,10 @@ impl Hub {
     fn check_connections(&self, now: Duration) {
         for mailbox in lock(&self.mailboxes).values() {
             let checked = mailbox.check(now, self.config.ping_interval, self.config.join_timeout);
-            if checked == Checked::Lost {
-                self.metrics.lost.add(1);
+            match checked {
+                Checked::Well => {}
+                Checked::Lost => self.metrics.lost.add(1),
+                Checked::Stuck => self.metrics.slow_consumers.add(1),
             }
         }
     }
@@ -278,7 +326,7 @@ fn random_session() -> Result<SessionId, Refusal> {
 }
 
 fn goodbye(now: Duration, mailbox: &Mailbox) {
-    mailbox.text(now, &Text::from(&ServerMessage::GoingAway { retry_after_ms: RETRY_AFTER_STOP_MS }));
+    mailbox.text(now, &Text::from(&ServerMessage::GoingAway { retry_after_ms: RETRY_AFTER_STOP_MS }), Purpose::Answer);
     mailbox.end(now, CloseReason::GoingAway);
 }
 
@@ -304,6 +352,9 @@ impl Occupied {
             voice_dropped: 0,
             data_dropped: 0,
             slow_consumers: 0,
+            policed: 0,
+            busy: 0,
+            state: None,
         };
         let result = act(&mut self.room, &mut desk);
         for (counter, count) in [
@@ -311,6 +362,8 @@ impl Occupied {
             (&hub.metrics.voice_dropped, desk.voice_dropped),
             (&hub.metrics.data_dropped, desk.data_dropped),
             (&hub.metrics.slow_consumers, desk.slow_consumers),
+            (&hub.metrics.voice_over_rate, desk.policed),
+            (&hub.metrics.receiver_busy, desk.busy),
         ] {
             if count > 0 {
                 counter.add(count);
@@ -328,43 +381,65 @@ struct Desk<'a> {
     voice_dropped: u64,
     data_dropped: u64,
     slow_consumers: u64,
+    policed: u64,
+    busy: u64,
+    /// Who was sent state, and how many bytes of it.
+    state: Option<(ConnectionId, usize)>,
 }
 
 impl Desk<'_> {
+    fn state_bytes(&self, of: ConnectionId) -> usize {
+        self.state.filter(|(to, _)| *to == of).map_or(0, |(_, bytes)| bytes)
+    }
+
+    fn count_state(&mut self, to: ConnectionId, bytes: usize, purpose: Purpose) {
+        if purpose == Purpose::Snapshot {
+            let sum = self.state_bytes(to) + bytes;
+            self.state = Some((to, sum));
+        }
+    }
+
     fn count(&mut self, put: Put) {
         match put {
             Put::OldestDropped => self.voice_dropped += 1,
             Put::Refused => self.data_dropped += 1,
             Put::Overflow => self.slow_consumers += 1,
-            Put::Queued | Put::Ended => {}
+            Put::Busy => self.busy += 1,
+            Put::Queued | Put::Covered | Put::Ended => {}
         }
     }
 }
 
 impl Outbox for Desk<'_> {
-    fn text(&mut self, to: ConnectionId, message: &Text) {
-        if let Some(mailbox) = self.mailboxes.get(&to) {
-            let put = mailbox.text(self.now, message);
-            self.count(put);
-        }
+    fn text(&mut self, to: ConnectionId, message: &Text, purpose: Purpose) -> bool {
+        let Some(mailbox) = self.mailboxes.get(&to) else { return true };
+        self.count_state(to, message.bytes().len(), purpose);
+        let put = mailbox.text(self.now, message, purpose);
+        self.count(put);
+        put != Put::Busy
     }
 
-    fn packet(&mut self, to: ConnectionId, packet: Bytes, delivery: Delivery) {
-        if let Some(mailbox) = self.mailboxes.get(&to) {
-            self.deliveries += 1;
-            let put = mailbox.packet(self.now, packet, delivery);
-            self.count(put);
-        }
+    fn packet(&mut self, to: ConnectionId, packet: Bytes, delivery: Delivery, purpose: Purpose) -> bool {
+        let Some(mailbox) = self.mailboxes.get(&to) else { return true };
+        self.deliveries += 1;
+        self.count_state(to, packet.len(), purpose);
+        let put = mailbox.packet(self.now, packet, delivery, purpose);
+        self.count(put);
+        put != Put::Busy
     }
 
-    fn is_congested(&self, to: ConnectionId) -> bool {
-        self.mailboxes.get(&to).is_some_and(|mailbox| mailbox.is_congested())
+    fn defer_snapshot(&mut self, to: ConnectionId) -> bool {
+        self.mailboxes.get(&to).is_some_and(|mailbox| mailbox.defer_snapshot())
+    }
+
+    fn count_policed(&mut self) {
+        self.policed += 1;
     }
 
     fn hand_over(&mut self, from: ConnectionId, to: ConnectionId) {
         if let (Some(old), Some(new)) = (self.mailboxes.get(&from), self.mailboxes.get(&to)) {
-            for packet in old.take_texts() {
-                let put = new.packet(self.now, packet, Delivery::Reliable);
+            for (packet, purpose) in old.take_texts() {
+                let put = new.packet(self.now, packet, Delivery::Reliable, purpose);
                 self.count(put);
             }
         }

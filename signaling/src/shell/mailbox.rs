@@ -1,5 +1,7 @@
 //! What waits to be written to one connection. Filled under the room's lock, emptied by the connection's own task.
 
+mod senders;
+
 use std::collections::VecDeque;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -13,25 +15,39 @@ use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{ErrorCode, ServerMessage};
 
 use super::lock;
-use crate::outbox::{CloseReason, Text};
+use crate::outbox::{CloseReason, Purpose, Text};
 use crate::refusal::Refusal;
+use senders::Senders;
 
 /// Voice packets that wait for one receiver; one more, and the oldest goes.
 const VOICE_PACKETS: usize = 32;
+/// Their bytes together; likewise.
+const VOICE_BYTES: usize = 32 * 1024;
 /// Voice that waited longer than this is not sent.
 const VOICE_AGE: Duration = Duration::from_millis(400);
 /// Packets of games' own bytes that wait for one receiver; one more is not taken. The peers send again what must arrive.
 const DATA_PACKETS: usize = 128;
-/// Messages and reliable packets that wait for one receiver; one more, and its connection ends (`slow-consumer`).
-const RELIABLE_MESSAGES: usize = 512;
-/// Their bytes together; of each, no more than [`COUNTED_BYTES`] are counted.
-const RELIABLE_BYTES: usize = 256 * 1024;
-/// A roster with everyone's metadata may be larger than the whole queue, and is no sign that its receiver is slow.
-const COUNTED_BYTES: usize = 64 * 1024;
+/// Their bytes together; likewise.
+const DATA_BYTES: usize = 56 * 1024;
+/// Changes of the room's and the session's state that wait for one receiver. When there are more, none of them is sent,
+/// but one snapshot in their place.
+const UPDATES: usize = 128;
+/// Their bytes together; likewise.
+const UPDATE_BYTES: usize = 32 * 1024;
+/// What is sent of the state to a connection that joins. When more waits, the rest is part of a snapshot that is made later.
+const SNAPSHOT_BYTES: usize = 64 * 1024;
+/// Answers to a connection's own messages; one more, and it ends: it asks and does not read (`slow-consumer`).
+const ANSWER_BYTES: usize = 24 * 1024;
+/// What a queue and its allocator hold besides a message's bytes, about.
+const OVERHEAD_BYTES: usize = 64;
 /// A queue that was longer than this gives its memory back once it is empty.
 const KEPT_CAPACITY: usize = 8;
 /// After its last words a connection has this long to say goodbye.
 const LINGER: Duration = Duration::from_secs(2);
+/// A connection for which something has waited this long, and that took not one byte, is lost.
+const STUCK: Duration = Duration::from_secs(10);
+/// In [`Mailbox::stuck_since_ms`]: the socket takes what it is given.
+const NOT_STUCK: u64 = u64::MAX;
 
 /// One connection's mailbox.
 #[derive(Debug)]
@@ -40,18 +56,40 @@ pub(super) struct Mailbox {
     /// The connection's task.
     pub(super) waker: AtomicWaker,
     heard_at_ms: AtomicU64,
+    /// When the socket last took a byte, while it does not take all.
+    stuck_since_ms: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Queues {
-    reliable: VecDeque<Message>,
-    reliable_bytes: usize,
+    /// A snapshot that is being sent in place of updates; before everything else.
+    snapshot: VecDeque<Message>,
+    /// What is put in with [`Purpose::Snapshot`] belongs there.
+    takes_snapshot: bool,
+    reliable: VecDeque<Entry>,
+    /// [`Entry::Snapshot`] waits in `reliable`, so that updates need not.
+    snapshot_due: bool,
+    updates: usize,
+    update_bytes: usize,
+    snapshot_bytes: usize,
+    answer_bytes: usize,
+    senders: Senders,
+    ping_due: bool,
     voice: VecDeque<(Duration, Bytes)>,
+    voice_bytes: usize,
     voice_next: bool,
     data: VecDeque<Bytes>,
+    data_bytes: usize,
     data_next: bool,
     phase: Phase,
     pinged_at: Duration,
+}
+
+#[derive(Debug)]
+enum Entry {
+    Message(Message, Purpose),
+    /// A snapshot of the room's and the session's state, made when it is this one's turn.
+    Snapshot,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -76,14 +114,27 @@ enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Put {
     Queued,
+    /// A snapshot that is made later contains it.
+    Covered,
     /// An older voice packet had to go.
     OldestDropped,
     /// There is no room for it.
     Refused,
+    /// Too much of its sender waits.
+    Busy,
     /// The connection ends: slow consumer.
     Overflow,
     /// The connection is ending already.
     Ended,
+}
+
+/// What is to be written next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Message(Message),
+    /// The room is to be asked for a snapshot ([`Mailbox::take_snapshot`]).
+    Snapshot,
+    Nothing,
 }
 
 /// What [`Mailbox::check`] found.
@@ -91,23 +142,35 @@ pub(super) enum Put {
 pub(super) enum Checked {
     Well,
     Lost,
+    Stuck,
 }
 
 impl Mailbox {
     pub(super) fn new(now: Duration) -> Self {
         Self {
             queues: Mutex::new(Queues {
+                snapshot: VecDeque::new(),
+                takes_snapshot: false,
                 reliable: VecDeque::new(),
-                reliable_bytes: 0,
+                snapshot_due: false,
+                updates: 0,
+                update_bytes: 0,
+                snapshot_bytes: 0,
+                answer_bytes: 0,
+                senders: Senders::default(),
+                ping_due: false,
                 voice: VecDeque::new(),
+                voice_bytes: 0,
                 voice_next: false,
                 data: VecDeque::new(),
+                data_bytes: 0,
                 data_next: false,
                 phase: Phase::Waiting { since: now },
                 pinged_at: now,
             }),
             waker: AtomicWaker::new(),
             heard_at_ms: AtomicU64::new(to_millis(now)),
+            stuck_since_ms: AtomicU64::new(NOT_STUCK),
         }
     }
 
@@ -124,36 +187,35 @@ impl Mailbox {
         self.heard_at_ms.store(to_millis(now), Ordering::Relaxed);
     }
 
-    pub(super) fn text(&self, now: Duration, text: &Text) -> Put {
-        let Ok(text) = Utf8Bytes::try_from(text.bytes().clone()) else { return Put::Ended };
-        self.put_reliable(now, Message::Text(text))
+    /// The socket was given what waits: `took` if it took a byte, `blocked` if it did not take all.
+    pub(super) fn wrote(&self, now: Duration, took: bool, blocked: bool) {
+        if !blocked {
+            self.stuck_since_ms.store(NOT_STUCK, Ordering::Relaxed);
+        } else if took || self.stuck_since_ms.load(Ordering::Relaxed) == NOT_STUCK {
+            self.stuck_since_ms.store(to_millis(now), Ordering::Relaxed);
+        }
     }
 
-    pub(super) fn packet(&self, now: Duration, packet: Bytes, delivery: Delivery) -> Put {
+    pub(super) fn text(&self, now: Duration, text: &Text, purpose: Purpose) -> Put {
+        let Ok(text) = Utf8Bytes::try_from(text.bytes().clone()) else { return Put::Ended };
+        self.put_reliable(now, Message::Text(text), purpose)
+    }
+
+    pub(super) fn packet(&self, now: Duration, packet: Bytes, delivery: Delivery, purpose: Purpose) -> Put {
         match delivery {
-            Delivery::Reliable => self.put_reliable(now, Message::Binary(packet)),
+            Delivery::Reliable => self.put_reliable(now, Message::Binary(packet), purpose),
             Delivery::Voice => self.put_voice(now, packet),
             Delivery::Data => self.put_data(packet),
         }
     }
 
-    fn put_reliable(&self, now: Duration, message: Message) -> Put {
+    fn put_reliable(&self, now: Duration, message: Message, purpose: Purpose) -> Put {
         let put = {
             let mut queues = lock(&self.queues);
             if queues.is_ending() {
                 return Put::Ended;
             }
-            let bytes = queues.reliable_bytes + counted(&message);
-            if queues.reliable.len() >= RELIABLE_MESSAGES || bytes > RELIABLE_BYTES {
-                queues.end(now, CloseReason::SlowConsumer);
-                queues.reliable.clear();
-                queues.reliable.push_back(farewell(ErrorCode::SlowConsumer));
-                Put::Overflow
-            } else {
-                queues.reliable_bytes = bytes;
-                queues.reliable.push_back(message);
-                Put::Queued
-            }
+            queues.put_reliable(now, message, purpose)
         };
         self.waker.wake();
         put
@@ -165,12 +227,14 @@ impl Mailbox {
             if queues.is_ending() {
                 return Put::Ended;
             }
-            let full = queues.voice.len() >= VOICE_PACKETS;
-            if full {
-                queues.voice.pop_front();
-            }
+            queues.voice_bytes += packet.len();
             queues.voice.push_back((now, packet));
-            if full { Put::OldestDropped } else { Put::Queued }
+            let mut put = Put::Queued;
+            while queues.voice.len() > VOICE_PACKETS || queues.voice_bytes > VOICE_BYTES {
+                queues.pop_voice();
+                put = Put::OldestDropped;
+            }
+            put
         };
         self.waker.wake();
         put
@@ -182,38 +246,54 @@ impl Mailbox {
             if queues.is_ending() {
                 return Put::Ended;
             }
-            if queues.data.len() >= DATA_PACKETS {
+            if queues.data.len() >= DATA_PACKETS || queues.data_bytes + packet.len() > DATA_BYTES {
                 return Put::Refused;
             }
+            queues.data_bytes += packet.len();
             queues.data.push_back(packet);
         }
         self.waker.wake();
         Put::Queued
     }
 
-    /// Takes out the written messages of other clients (TextData) that wait. Unlike the rest of what waits they are part
-    /// of no snapshot, so that a connection that takes over has to be sent them.
-    pub(super) fn take_texts(&self) -> Vec<Bytes> {
+    /// Takes out the written messages of other clients (TextData) that wait, with their senders. Unlike the rest of what
+    /// waits they are part of no snapshot, so that a connection that takes over has to be sent them.
+    pub(super) fn take_texts(&self) -> Vec<(Bytes, Purpose)> {
         let mut queues = lock(&self.queues);
         let mut texts = Vec::new();
         let mut stays = VecDeque::with_capacity(queues.reliable.len());
-        for message in std::mem::take(&mut queues.reliable) {
-            match message {
-                Message::Binary(packet) if is_text(&packet) => {
-                    queues.reliable_bytes = queues.reliable_bytes.saturating_sub(packet.len().min(COUNTED_BYTES));
-                    texts.push(packet);
+        for entry in std::mem::take(&mut queues.reliable) {
+            match entry {
+                Entry::Message(Message::Binary(packet), purpose) if is_text(&packet) => {
+                    queues.release(packet.len(), purpose);
+                    texts.push((packet, purpose));
                 }
-                message => stays.push_back(message),
+                entry => stays.push_back(entry),
             }
         }
         queues.reliable = stays;
         texts
     }
 
-    /// More than half of what may wait does: nothing that can be done without should be added.
-    pub(super) fn is_congested(&self) -> bool {
-        let queues = lock(&self.queues);
-        queues.reliable.len() > RELIABLE_MESSAGES / 2 || queues.reliable_bytes > RELIABLE_BYTES / 2
+    /// If something reliable waits, the updates among it are dropped, and a snapshot is asked for when its turn comes.
+    /// False, and without effect, if nothing waits.
+    pub(super) fn defer_snapshot(&self) -> bool {
+        let mut queues = lock(&self.queues);
+        if queues.is_ending() || queues.reliable.is_empty() && queues.snapshot.is_empty() {
+            return false;
+        }
+        queues.demand_snapshot();
+        true
+    }
+
+    /// What the room puts in as a snapshot from now on, until [`end_snapshot`](Self::end_snapshot), goes before
+    /// everything else that waits.
+    pub(super) fn begin_snapshot(&self) {
+        lock(&self.queues).takes_snapshot = true;
+    }
+
+    pub(super) fn end_snapshot(&self) {
+        lock(&self.queues).takes_snapshot = false;
     }
 
     /// No more is taken in; what is in the reliable queue goes out, then the connection ends.
@@ -224,30 +304,14 @@ impl Mailbox {
 
     /// The next thing to write, and how many voice packets were dropped because they had become too old. Voice takes
     /// turns with the rest, and in that reliable messages with data, so that none waits behind a queue of another.
-    pub(super) fn take(&self, now: Duration) -> (Option<Message>, usize) {
+    pub(super) fn take(&self, now: Duration) -> (Next, usize) {
         let mut queues = lock(&self.queues);
         let mut dropped = 0;
         while queues.voice.front().is_some_and(|(at, _)| now > *at + VOICE_AGE) {
-            queues.voice.pop_front();
+            queues.pop_voice();
             dropped += 1;
         }
-        let voice_next =
-            !queues.voice.is_empty() && (queues.voice_next || queues.reliable.is_empty() && queues.data.is_empty());
-        queues.voice_next = !voice_next;
-        if voice_next {
-            return (queues.voice.pop_front().map(|(_, packet)| Message::Binary(packet)), dropped);
-        }
-        let data_next = !queues.data.is_empty() && (queues.data_next || queues.reliable.is_empty());
-        queues.data_next = !data_next;
-        if data_next {
-            return (queues.data.pop_front().map(Message::Binary), dropped);
-        }
-        let message = queues.reliable.pop_front();
-        match &message {
-            Some(message) => queues.reliable_bytes = queues.reliable_bytes.saturating_sub(counted(message)),
-            None => queues.give_memory_back(),
-        }
-        (message, dropped)
+        (queues.next(), dropped)
     }
 
     /// Why the connection ends, if it does.
@@ -260,16 +324,21 @@ impl Mailbox {
         matches!(lock(&self.queues).phase, Phase::Abandoned { .. })
     }
 
-    /// What happens by itself: pings, and the ends of those that do not join, fall silent, or do not go.
+    /// What happens by itself: pings, and the ends of those that do not join, fall silent, do not read, or do not go.
     pub(super) fn check(&self, now: Duration, ping_interval: Duration, join_timeout: Duration) -> Checked {
         let heard_at = Duration::from_millis(self.heard_at_ms.load(Ordering::Relaxed));
+        let stuck_since = Some(self.stuck_since_ms.load(Ordering::Relaxed)).filter(|since| *since != NOT_STUCK);
+        let is_stuck = stuck_since.is_some_and(|since| now >= Duration::from_millis(since) + STUCK);
         let mut checked = Checked::Well;
         {
             let mut queues = lock(&self.queues);
             match queues.phase {
+                Phase::Waiting { .. } | Phase::Joined if is_stuck => {
+                    queues.phase = Phase::Abandoned { reason: CloseReason::SlowConsumer };
+                    checked = Checked::Stuck;
+                }
                 Phase::Waiting { since } if now >= since + join_timeout => {
-                    queues.end(now, CloseReason::Refused);
-                    queues.reliable.push_back(farewell(ErrorCode::JoinTimeout));
+                    queues.end_with(now, CloseReason::Refused, ErrorCode::JoinTimeout);
                 }
                 Phase::Waiting { .. } | Phase::Joined if now >= heard_at + 2 * ping_interval => {
                     queues.phase = Phase::Abandoned { reason: CloseReason::Silent };
@@ -277,7 +346,7 @@ impl Mailbox {
                 }
                 Phase::Waiting { .. } | Phase::Joined if now >= queues.pinged_at + ping_interval => {
                     queues.pinged_at = now;
-                    queues.reliable.push_back(Message::Ping(Bytes::new()));
+                    queues.ping_due = true;
                 }
                 Phase::Ending { reason, since } if now >= since + LINGER => {
                     queues.phase = Phase::Abandoned { reason };
@@ -293,6 +362,114 @@ impl Mailbox {
 }
 
 impl Queues {
+    fn put_reliable(&mut self, now: Duration, message: Message, purpose: Purpose) -> Put {
+        let bytes = cost(message.len());
+        match purpose {
+            Purpose::Snapshot if self.takes_snapshot => {
+                self.snapshot.push_back(message);
+                return Put::Queued;
+            }
+            Purpose::Snapshot if self.snapshot_due => return Put::Covered,
+            Purpose::Snapshot if self.snapshot_bytes > SNAPSHOT_BYTES => {
+                self.demand_snapshot();
+                return Put::Covered;
+            }
+            Purpose::Snapshot => self.snapshot_bytes += bytes,
+            Purpose::Answer if self.answer_bytes + bytes > ANSWER_BYTES => {
+                self.reliable.clear();
+                self.end_with(now, CloseReason::SlowConsumer, ErrorCode::SlowConsumer);
+                return Put::Overflow;
+            }
+            Purpose::Answer => self.answer_bytes += bytes,
+            Purpose::Update | Purpose::Notice if self.snapshot_due => return Put::Covered,
+            Purpose::Update if self.updates >= UPDATES || self.update_bytes + bytes > UPDATE_BYTES => {
+                self.demand_snapshot();
+                return Put::Covered;
+            }
+            Purpose::Update => {
+                self.updates += 1;
+                self.update_bytes += bytes;
+            }
+            Purpose::Notice => self.reliable.retain(|entry| !matches!(entry, Entry::Message(_, Purpose::Notice))),
+            Purpose::From(sender) if !self.senders.reserve(sender, bytes) => return Put::Busy,
+            Purpose::From(_) => {}
+        }
+        self.reliable.push_back(Entry::Message(message, purpose));
+        Put::Queued
+    }
+
+    /// A snapshot at the end of what waits, in place of the updates in it.
+    fn demand_snapshot(&mut self) {
+        if self.snapshot_due {
+            return;
+        }
+        self.reliable.retain(|entry| !matches!(entry, Entry::Message(_, Purpose::Update | Purpose::Notice)));
+        (self.updates, self.update_bytes) = (0, 0);
+        self.reliable.push_back(Entry::Snapshot);
+        self.snapshot_due = true;
+    }
+
+    /// A message of this size no longer waits.
+    fn release(&mut self, bytes: usize, purpose: Purpose) {
+        let bytes = cost(bytes);
+        match purpose {
+            Purpose::Answer => self.answer_bytes = self.answer_bytes.saturating_sub(bytes),
+            Purpose::Update => {
+                self.updates = self.updates.saturating_sub(1);
+                self.update_bytes = self.update_bytes.saturating_sub(bytes);
+            }
+            Purpose::From(sender) => self.senders.release(sender, bytes),
+            Purpose::Snapshot => self.snapshot_bytes = self.snapshot_bytes.saturating_sub(bytes),
+            Purpose::Notice => {}
+        }
+    }
+
+    fn next(&mut self) -> Next {
+        if std::mem::take(&mut self.ping_due) && !self.is_ending() {
+            return Next::Message(Message::Ping(Bytes::new()));
+        }
+        let reliable_waits = !self.reliable.is_empty() || !self.snapshot.is_empty();
+        let voice_next = !self.voice.is_empty() && (self.voice_next || !reliable_waits && self.data.is_empty());
+        self.voice_next = !voice_next;
+        if voice_next && let Some(packet) = self.pop_voice() {
+            return Next::Message(Message::Binary(packet));
+        }
+        let data_next = !self.data.is_empty() && (self.data_next || !reliable_waits);
+        self.data_next = !data_next;
+        if data_next && let Some(packet) = self.data.pop_front() {
+            self.data_bytes = self.data_bytes.saturating_sub(packet.len());
+            return Next::Message(Message::Binary(packet));
+        }
+        if let Some(message) = self.snapshot.pop_front() {
+            return Next::Message(message);
+        }
+        loop {
+            match self.reliable.pop_front() {
+                Some(Entry::Message(message, purpose)) => {
+                    self.release(message.len(), purpose);
+                    return Next::Message(message);
+                }
+                Some(Entry::Snapshot) => {
+                    self.snapshot_due = false;
+                    // Last words follow no snapshot.
+                    if !self.is_ending() {
+                        return Next::Snapshot;
+                    }
+                }
+                None => {
+                    self.give_memory_back();
+                    return Next::Nothing;
+                }
+            }
+        }
+    }
+
+    fn pop_voice(&mut self) -> Option<Bytes> {
+        let (_, packet) = self.voice.pop_front()?;
+        self.voice_bytes = self.voice_bytes.saturating_sub(packet.len());
+        Some(packet)
+    }
+
     fn ending(&self) -> Option<CloseReason> {
         match self.phase {
             Phase::Waiting { .. } | Phase::Joined => None,
@@ -312,9 +489,17 @@ impl Queues {
         }
     }
 
+    fn end_with(&mut self, now: Duration, reason: CloseReason, code: ErrorCode) {
+        self.end(now, reason);
+        self.reliable.push_back(Entry::Message(farewell(code), Purpose::Answer));
+    }
+
     fn give_memory_back(&mut self) {
         if self.reliable.capacity() > KEPT_CAPACITY {
             self.reliable = VecDeque::new();
+        }
+        if self.snapshot.capacity() > KEPT_CAPACITY {
+            self.snapshot = VecDeque::new();
         }
         if self.voice.capacity() > KEPT_CAPACITY {
             self.voice = VecDeque::new();
@@ -325,12 +510,13 @@ impl Queues {
     }
 }
 
-fn is_text(packet: &[u8]) -> bool {
-    packet::open(packet).is_ok_and(|(header, _)| header.kind == Kind::TextData)
+/// What a message counts in the queues' bounds.
+fn cost(bytes: usize) -> usize {
+    bytes + OVERHEAD_BYTES
 }
 
-fn counted(message: &Message) -> usize {
-    message.len().min(COUNTED_BYTES)
+fn is_text(packet: &[u8]) -> bool {
+    packet::open(packet).is_ok_and(|(header, _)| header.kind == Kind::TextData)
 }
 
 fn farewell(code: ErrorCode) -> Message {
@@ -343,136 +529,4 @@ fn to_millis(time: Duration) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const PING: Duration = Duration::from_secs(15);
-    const JOIN: Duration = Duration::from_secs(10);
-
-    fn ms(ms: u64) -> Duration {
-        Duration::from_millis(ms)
-    }
-
-    fn voice(mailbox: &Mailbox, now: Duration, number: u8) -> Put {
-        mailbox.packet(now, Bytes::from(vec![number]), Delivery::Voice)
-    }
-
-    fn drain(mailbox: &Mailbox, now: Duration) -> Vec<Message> {
-        std::iter::from_fn(|| mailbox.take(now).0).collect()
-    }
-
-    /// proves: D-24
-    #[test]
-    fn late_voice_is_dropped_oldest_first() {
-        let mailbox = Mailbox::new(ms(0));
-        for number in 0..VOICE_PACKETS as u8 {
-            assert_eq!(voice(&mailbox, ms(0), number), Put::Queued);
-        }
-        assert_eq!(voice(&mailbox, ms(0), 99), Put::OldestDropped);
-        let taken = drain(&mailbox, ms(0));
-        assert_eq!(taken.len(), VOICE_PACKETS);
-        assert_eq!(taken[0], Message::binary(vec![1]));
-        assert_eq!(taken[VOICE_PACKETS - 1], Message::binary(vec![99]));
-    }
-
-    #[test]
-    fn data_for_a_slow_receiver_is_refused_and_waits_behind_nothing() {
-        let mailbox = Mailbox::new(ms(0));
-        let put = |number: u8| mailbox.packet(ms(0), Bytes::from(vec![number]), Delivery::Data);
-        assert_eq!((0..DATA_PACKETS).map(|_| put(1)).filter(|put| *put == Put::Queued).count(), DATA_PACKETS);
-        assert_eq!(put(1), Put::Refused);
-        voice(&mailbox, ms(0), 2);
-        mailbox.packet(ms(0), Bytes::from(vec![3]), Delivery::Reliable);
-        let first: Vec<_> = drain(&mailbox, ms(0)).into_iter().take(4).collect();
-        for number in 1..=3 {
-            assert!(first.contains(&Message::binary(vec![number])), "{first:?}");
-        }
-    }
-
-    /// proves: D-24
-    #[test]
-    fn voice_that_waited_too_long_is_not_sent() {
-        let mailbox = Mailbox::new(ms(0));
-        voice(&mailbox, ms(0), 1);
-        voice(&mailbox, ms(300), 2);
-        assert_eq!(mailbox.take(ms(401)), (Some(Message::binary(vec![2])), 1));
-    }
-
-    /// proves: D-24
-    #[test]
-    fn voice_and_reliable_messages_take_turns() {
-        let mailbox = Mailbox::new(ms(0));
-        for number in 0..3 {
-            mailbox.packet(ms(0), Bytes::from(vec![100 + number]), Delivery::Reliable);
-            voice(&mailbox, ms(0), number);
-        }
-        let mut order: Vec<u8> = drain(&mailbox, ms(0)).into_iter().map(|message| message.into_data()[0]).collect();
-        assert!(order.windows(2).all(|pair| (pair[0] < 100) != (pair[1] < 100)), "{order:?}");
-        order.sort_unstable();
-        assert_eq!(order, [0, 1, 2, 100, 101, 102]);
-    }
-
-    #[test]
-    fn a_receiver_that_takes_too_little_is_told_so_and_ends() {
-        let mailbox = Mailbox::new(ms(0));
-        let packet = Bytes::from(vec![0; 16 * 1024]);
-        let puts: Vec<Put> = (0..17).map(|_| mailbox.packet(ms(0), packet.clone(), Delivery::Reliable)).collect();
-        assert_eq!(puts.iter().filter(|put| **put == Put::Queued).count(), 16);
-        assert_eq!(puts[16], Put::Overflow);
-        assert_eq!(mailbox.ending(), Some(CloseReason::SlowConsumer));
-        let words = drain(&mailbox, ms(0));
-        assert!(matches!(&words[..], [Message::Text(text)] if text.contains("slow-consumer")), "{words:?}");
-        assert_eq!(mailbox.packet(ms(0), packet, Delivery::Reliable), Put::Ended);
-    }
-
-    #[test]
-    fn a_receiver_with_many_small_messages_ends_as_well() {
-        let mailbox = Mailbox::new(ms(0));
-        let put = |_| mailbox.packet(ms(0), Bytes::new(), Delivery::Reliable);
-        assert_eq!((0..=RELIABLE_MESSAGES).map(put).filter(|put| *put == Put::Overflow).count(), 1);
-    }
-
-    #[test]
-    fn who_does_not_join_in_time_is_told_so() {
-        let mailbox = Mailbox::new(ms(0));
-        mailbox.check(ms(9_999), PING, JOIN);
-        assert_eq!(mailbox.ending(), None);
-        mailbox.check(ms(10_000), PING, JOIN);
-        assert_eq!(mailbox.ending(), Some(CloseReason::Refused));
-        assert!(matches!(&drain(&mailbox, ms(10_000))[..], [Message::Text(text)] if text.contains("join-timeout")));
-    }
-
-    #[test]
-    fn a_silent_peer_is_pinged_once_and_then_lost() {
-        let mailbox = Mailbox::new(ms(0));
-        mailbox.joined();
-        assert_eq!(mailbox.check(ms(15_000), PING, JOIN), Checked::Well);
-        mailbox.check(ms(15_250), PING, JOIN);
-        assert!(matches!(&drain(&mailbox, ms(15_250))[..], [Message::Ping(_)]));
-        assert_eq!(mailbox.check(ms(29_999), PING, JOIN), Checked::Well);
-        assert_eq!(mailbox.check(ms(30_000), PING, JOIN), Checked::Lost);
-        assert!(mailbox.is_abandoned());
-    }
-
-    #[test]
-    fn a_peer_that_answers_stays() {
-        let mailbox = Mailbox::new(ms(0));
-        mailbox.joined();
-        for second in 1..600 {
-            mailbox.heard(ms(second * 1_000));
-            assert_eq!(mailbox.check(ms(second * 1_000), PING, JOIN), Checked::Well);
-        }
-        assert!(drain(&mailbox, ms(600_000)).len() >= 39, "a ping every 15 s");
-    }
-
-    #[test]
-    fn who_does_not_say_goodbye_is_not_waited_for() {
-        let mailbox = Mailbox::new(ms(0));
-        mailbox.end(ms(0), CloseReason::GoingAway);
-        mailbox.check(ms(1_999), PING, JOIN);
-        assert!(!mailbox.is_abandoned());
-        mailbox.check(ms(2_000), PING, JOIN);
-        assert!(mailbox.is_abandoned());
-        assert_eq!(mailbox.ending(), Some(CloseReason::GoingAway));
-    }
-}
+mod tests;

@@ -35,6 +35,11 @@ pub(super) struct Metrics {
     pub(super) over_budget: Counter,
     pub(super) slow_consumers: Counter,
     pub(super) lost: Counter,
+    pub(super) receiver_busy: Counter,
+    pub(super) snapshots: Counter,
+    pub(super) voice_over_rate: Counter,
+    pub(super) unfinished_ended: Counter,
+    pub(super) turned_away: Counter,
 }
 
 impl Metrics {
@@ -56,6 +61,27 @@ impl Metrics {
             ("over_budget", "Messages and packets dropped because of a budget.", &self.over_budget),
             ("slow_consumers", "Connections ended because they took too little.", &self.slow_consumers),
             ("lost", "Connections ended because they fell silent.", &self.lost),
+            (
+                "receiver_busy",
+                "Messages and packets refused because too much of their sender waited.",
+                &self.receiver_busy,
+            ),
+            ("snapshots", "Snapshots sent in place of updates that waited too long.", &self.snapshots),
+            (
+                "voice_over_rate",
+                "Voice packets not passed on because their speaker sent too many.",
+                &self.voice_over_rate,
+            ),
+            (
+                "unfinished_ended",
+                "Connections ended because too much of unfinished messages waited.",
+                &self.unfinished_ended,
+            ),
+            (
+                "turned_away",
+                "Connections beyond the limit that were told over HTTP that the server is full.",
+                &self.turned_away,
+            ),
         ];
         let mut text = String::new();
         for (name, help, counter) in counters {

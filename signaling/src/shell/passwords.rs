@@ -1,9 +1,12 @@
-//! Slow hashes of passwords: on threads of their own, a few at a time, in a bounded queue, while rooms and sockets go on.
+//! Slow hashes of passwords: on a thread of its own, one at a time in one work area, in a bounded queue, while rooms and
+//! sockets go on.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, oneshot};
 use voicemesh_wire::signaling::{ErrorCode, Password};
 
 use super::address::AddressKey;
@@ -11,11 +14,11 @@ use super::hub::Hub;
 use super::lock;
 use crate::guesses::Guesses;
 use crate::refusal::Refusal;
-use crate::room::{Digest, Question, digest};
+use crate::room::{Digest, Question, WorkArea};
 
-/// Hashes at a time: each takes 19 MiB and one processor.
-const AT_A_TIME: usize = 2;
-/// Joins that wait for a hash, or have one made. One more is sent away to come back: it is about five seconds' work.
+/// The work area (19 MiB) is given back when no password has been hashed for this long.
+const KEPT: Duration = Duration::from_secs(2);
+/// Joins that wait for a hash, or have one made. One more is sent away to come back: it is about ten seconds' work.
 const WAITING: usize = 256;
 /// Of one address: a room of friends behind one router comes back at once, but nobody fills the queue alone.
 const WAITING_OF_ONE: usize = 64;
@@ -41,14 +44,22 @@ impl Guesser {
 /// All hashing of one server.
 #[derive(Debug)]
 pub(super) struct Passwords {
-    permits: Arc<Semaphore>,
+    /// Whoever holds it hashes.
+    area: AsyncMutex<Option<WorkArea>>,
+    /// Hashes so far.
+    hashes: AtomicU64,
     waiting: Mutex<HashMap<Guesser, usize>>,
     guesses: Mutex<Guesses<Guesser>>,
 }
 
 impl Default for Passwords {
     fn default() -> Self {
-        Self { permits: Arc::new(Semaphore::new(AT_A_TIME)), waiting: Mutex::default(), guesses: Mutex::default() }
+        Self {
+            area: AsyncMutex::default(),
+            hashes: AtomicU64::new(0),
+            waiting: Mutex::default(),
+            guesses: Mutex::default(),
+        }
     }
 }
 
@@ -100,29 +111,47 @@ fn place(hub: &Arc<Hub>, guesser: &Guesser) -> Option<Place> {
 
 async fn work(place: Place, password: Password, question: Question, answer: oneshot::Sender<Result<Digest, Refusal>>) {
     let Place { hub, guesser } = &place;
-    // The semaphore is never closed.
-    let Ok(permit) = Arc::clone(&hub.passwords.permits).acquire_owned().await else { return };
+    let mut area = hub.passwords.area.lock().await;
     if answer.is_closed() {
         return;
     }
-    // Looked at again here: whoever opens many connections at once is not let ahead of its own wrong passwords by more
-    // than the hashes that run at the same time.
+    // Looked at again here: whoever opens many connections at once is not let ahead of its own wrong passwords.
     if let Err(refusal) = refuse_while_waiting(hub, guesser, question) {
         let _ = answer.send(Err(refusal));
         return;
     }
     hub.metrics.password_hashes.add(1);
-    let hashed = tokio::task::spawn_blocking(move || digest(&password, question.salt)).await;
+    let work = area.take();
+    let hashed = tokio::task::spawn_blocking(move || {
+        let mut work = work.or_else(WorkArea::new)?;
+        let shown = work.digest(&password, question.salt);
+        Some((work, shown))
+    });
+    let hashed = hashed.await.ok().flatten().and_then(|(work, shown)| {
+        *area = Some(work);
+        shown
+    });
+    let number = hub.passwords.hashes.fetch_add(1, Ordering::Relaxed) + 1;
+    tokio::spawn(give_back(Arc::clone(hub), number));
     let result = match (hashed, question.expected) {
-        (Ok(Some(shown)), Some(expected)) if shown != expected => {
+        (Some(shown), Some(expected)) if shown != expected => {
             let wait = lock(&hub.passwords.guesses).wrong(hub.now(), guesser.clone());
             Err(Refusal::after_guess(ErrorCode::PasswordWrong, wait))
         }
-        (Ok(Some(shown)), _) => Ok(shown),
-        (Ok(None) | Err(_), _) => Err(busy()),
+        (Some(shown), _) => Ok(shown),
+        (None, _) => Err(busy()),
     };
-    drop(permit);
+    drop(area);
     let _ = answer.send(result);
+}
+
+/// Gives the work area back, unless another password has been hashed meanwhile.
+async fn give_back(hub: Arc<Hub>, number: u64) {
+    tokio::time::sleep(KEPT).await;
+    let mut area = hub.passwords.area.lock().await;
+    if hub.passwords.hashes.load(Ordering::Relaxed) == number {
+        *area = None;
+    }
 }
 
 /// Who decides a room's password guesses nothing.

@@ -50,9 +50,9 @@ const untouched = new WeakSet();
 /** @returns {import('playwright-core').BrowserType} */
 const chromium = () => require('playwright-core').chromium;
 
-/** @param {string | null} voice */
-export async function launch(voice) {
-  const browser = await chromium().launch({ executablePath: findChromium() ?? undefined, headless: true, args: flags(voice) });
+/** @param {string | null} voice @param {{program?: string | null, more?: string[]}} [how] another program, and further flags */
+export async function launch(voice, { program = findChromium(), more = [] } = {}) {
+  const browser = await chromium().launch({ executablePath: program ?? undefined, headless: true, args: [...flags(voice), ...more] });
   return { browser, close: () => browser.close() };
 }
 

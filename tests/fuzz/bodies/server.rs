@@ -43,7 +43,7 @@ pub fn run(data: &[u8]) {
                 None
             }
             1 => {
-                let _ = server.admit(now, peer, u128::from(input.u8() % 4));
+                let _ = server.admit(now, peer, u128::from(input.u8() % 4), String::new());
                 None
             }
             2 => {

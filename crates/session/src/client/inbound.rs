@@ -212,7 +212,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         session: SessionId,
         response: HandshakeResponse,
     ) -> Result<(), Dropped> {
-        if self.resuming
+        if (self.resuming || matches!(self.phase, Phase::Joined))
             && self.current.as_ref().is_some_and(|view| (view.session, view.you) == (session, response.you))
         {
             return self.resync(now, net, session, response);
@@ -235,7 +235,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
         Ok(())
     }
 
-    /// The state after another connection has taken over: only what differs from the known one is an event. A member that
+    /// The state after another connection has taken over, or in place of updates that a slow connection was not sent:
+    /// only what differs from the known one is an event. A member that
     /// the response does not list either follows as ClientState or is gone, which the roster knows.
     fn resync<N: Network<Peer = P>>(
         &mut self,

@@ -296,10 +296,10 @@ fn a_client_listens_to_at_most_so_many_groups() {
 #[test]
 fn packets_before_the_handshake_have_no_effect() {
     let mut room = Room::new();
-    let client = room.server.admit(NOW, 1, 42).unwrap();
+    let client = room.server.admit(NOW, 1, 42, "a".into()).unwrap();
     assert_eq!(room.receive(1, probe(client)), Verdict::Dropped(DropReason::NotJoined));
     assert_eq!(room.receive(1, HandshakeRequest { codec: CODEC, name: String::new() }.encode()), Verdict::Applied);
     assert_eq!(response(&room.packets()[0].1).you, client, "the handshake gets the id that was reserved");
     room.server.disconnected(NOW, 1, &mut room.sent);
-    assert_eq!(room.server.admit(NOW, 2, 42), Ok(client), "and so does its owner's next connection");
+    assert_eq!(room.server.admit(NOW, 2, 42, "a".into()), Ok(client), "and so does its owner's next connection");
 }

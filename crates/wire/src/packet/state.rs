@@ -169,10 +169,20 @@ pub struct ClientState {
 impl ClientState {
     /// Reads a ClientState body.
     pub fn decode(body: &[u8]) -> Result<Self, DecodeError> {
+        Self::decode_at_most(body, GROUPS_PER_CLIENT)
+    }
+
+    /// Reads what a client asks of its server: up to twice as many groups as it may listen to, so that the server can
+    /// answer which of them it does not accept.
+    pub fn decode_request(body: &[u8]) -> Result<Self, DecodeError> {
+        Self::decode_at_most(body, 2 * GROUPS_PER_CLIENT)
+    }
+
+    fn decode_at_most(body: &[u8], groups_at_most: usize) -> Result<Self, DecodeError> {
         let mut reader = Reader::new(body);
         let client = ClientInfo::read(&mut reader)?;
         let groups = list(&mut reader, 2, |reader| Ok(reader.text(GROUP_NAME_BYTES)?.to_owned()))?;
-        if groups.len() > GROUPS_PER_CLIENT {
+        if groups.len() > groups_at_most {
             return Err(DecodeError::TooLong);
         }
         reader.end()?;

@@ -73,6 +73,8 @@ error_codes! {
     NotOwner = "not-owner",
     /// More than the budget allows; what was sent is dropped, and going on ends the connection.
     TooManyMessages = "too-many-messages",
+    /// Too much of the sender waits for this receiver already; what was sent to it is dropped, the connection stays.
+    ReceiverBusy = "receiver-busy",
     /// More joins from this address than the budget allows; try again later.
     TooManyJoins = "too-many-joins",
     /// Nobody of that id is in the room.

@@ -105,7 +105,7 @@ fn what_is_on_its_way_on_the_old_connection_is_still_taken_and_answers_go_to_the
     assert_eq!(world.got(B).len(), 1);
     assert_eq!(world.speak(C, first.client, second.client), Verdict::Relayed { copies: 1 });
     world.now += Duration::from_millis(500);
-    let dropped = Verdict::Dropped(voicemesh_session::server::DropReason::NotJoined);
+    let dropped = Verdict::Dropped(voicemesh_session::server::DropReason::Outdated);
     assert_eq!(world.speak(A, first.client, second.client), dropped, "speech that comes so late is old");
     world.sent.packets.clear();
     world.speak(B, second.client, first.client);

@@ -41,7 +41,7 @@ impl Sending {
         for _ in 0..4 {
             let ratio = wire_bps / sending.wire_bps(voice);
             let bitrate_bps = (f64::from(sending.bitrate_bps) * ratio.powf(1.3)) as u32;
-            sending.bitrate_bps = bitrate_bps.clamp(6_000, 128_000);
+            sending.bitrate_bps = bitrate_bps.clamp(6_000, 90_000);
         }
         sending
     }

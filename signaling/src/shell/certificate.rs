@@ -1,0 +1,96 @@
+//! The server's certificate, and its replacement while the server runs.
+
+use std::fs::Metadata;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime};
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio::sync::Notify;
+use tokio_rustls::TlsAcceptor;
+
+use super::{ServeError, lock};
+use crate::config::Config;
+
+/// Between two looks at the files. A change is taken up when it has stood still for one of these, because certificate and
+/// key are two files.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Certificate and key as they were last loaded.
+pub(super) struct Certificate {
+    cert: PathBuf,
+    key: PathBuf,
+    acceptor: Mutex<TlsAcceptor>,
+}
+
+/// What tells one state of both files from another.
+type Stamp = [Option<(SystemTime, u64)>; 2];
+
+impl Certificate {
+    /// What the configuration names, if it wants TLS.
+    pub(super) fn load(config: &Config) -> Result<Option<Arc<Self>>, ServeError> {
+        let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) else { return Ok(None) };
+        let acceptor = Mutex::new(acceptor(cert, key)?);
+        Ok(Some(Arc::new(Self { cert: cert.clone(), key: key.clone(), acceptor })))
+    }
+
+    /// For new connections.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        lock(&self.acceptor).clone()
+    }
+
+    fn reload(&self) {
+        match acceptor(&self.cert, &self.key) {
+            Ok(acceptor) => {
+                *lock(&self.acceptor) = acceptor;
+                tracing::info!("new connections get the certificate that is in {} now", self.cert.display());
+            }
+            Err(error) => tracing::warn!("the certificate was not replaced, the former one stays in use: {error}"),
+        }
+    }
+
+    fn stamp(&self) -> Stamp {
+        let stamp = |metadata: Metadata| Some((metadata.modified().ok()?, metadata.len()));
+        [&self.cert, &self.key].map(|path| std::fs::metadata(path).ok().and_then(stamp))
+    }
+}
+
+/// Loads certificate and key again when the files change, and when `asked`.
+pub(super) async fn keep_fresh(certificate: Arc<Certificate>, asked: Arc<Notify>) {
+    let mut interval = tokio::time::interval(LOOK);
+    let mut loaded = certificate.stamp();
+    let mut seen = loaded;
+    loop {
+        tokio::select! {
+            () = asked.notified() => {
+                loaded = certificate.stamp();
+                certificate.reload();
+            }
+            _ = interval.tick() => {
+                let now = certificate.stamp();
+                if now != loaded && now == seen {
+                    loaded = now;
+                    certificate.reload();
+                }
+                seen = now;
+            }
+        }
+    }
+}
+
+fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, ServeError> {
+    let failed = |path: &Path, error: &dyn std::fmt::Display| ServeError::Certificate {
+        path: path.to_owned(),
+        message: error.to_string(),
+    };
+    let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect);
+    let chain = chain.map_err(|error| failed(cert, &error))?;
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, &error))?;
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let server = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
+        .map_err(|error| failed(cert, &error))?;
+    Ok(TlsAcceptor::from(Arc::new(server)))
+}

@@ -1,0 +1,228 @@
+use super::*;
+use crate::outbox::ConnectionId;
+
+const PING: Duration = Duration::from_secs(15);
+const JOIN: Duration = Duration::from_secs(10);
+
+fn ms(ms: u64) -> Duration {
+    Duration::from_millis(ms)
+}
+
+const SENDER: Purpose = Purpose::From(ConnectionId(1));
+
+fn voice(mailbox: &Mailbox, now: Duration, number: u8) -> Put {
+    mailbox.packet(now, Bytes::from(vec![number]), Delivery::Voice, SENDER)
+}
+
+fn reliable(mailbox: &Mailbox, packet: Vec<u8>, purpose: Purpose) -> Put {
+    mailbox.packet(ms(0), packet.into(), Delivery::Reliable, purpose)
+}
+
+fn next(mailbox: &Mailbox, now: Duration) -> Option<Message> {
+    match mailbox.take(now).0 {
+        Next::Message(message) => Some(message),
+        Next::Nothing => None,
+        Next::Snapshot => panic!("no snapshot is due"),
+    }
+}
+
+fn drain(mailbox: &Mailbox, now: Duration) -> Vec<Message> {
+    std::iter::from_fn(|| next(mailbox, now)).collect()
+}
+
+/// proves: D-24
+#[test]
+fn late_voice_is_dropped_oldest_first() {
+    let mailbox = Mailbox::new(ms(0));
+    for number in 0..VOICE_PACKETS as u8 {
+        assert_eq!(voice(&mailbox, ms(0), number), Put::Queued);
+    }
+    assert_eq!(voice(&mailbox, ms(0), 99), Put::OldestDropped);
+    let taken = drain(&mailbox, ms(0));
+    assert_eq!(taken.len(), VOICE_PACKETS);
+    assert_eq!(taken[0], Message::binary(vec![1]));
+    assert_eq!(taken[VOICE_PACKETS - 1], Message::binary(vec![99]));
+}
+
+#[test]
+fn data_for_a_slow_receiver_is_refused_and_waits_behind_nothing() {
+    let mailbox = Mailbox::new(ms(0));
+    let put = |number: u8| mailbox.packet(ms(0), Bytes::from(vec![number]), Delivery::Data, SENDER);
+    assert_eq!((0..DATA_PACKETS).map(|_| put(1)).filter(|put| *put == Put::Queued).count(), DATA_PACKETS);
+    assert_eq!(put(1), Put::Refused);
+    voice(&mailbox, ms(0), 2);
+    reliable(&mailbox, vec![3], SENDER);
+    let first: Vec<_> = drain(&mailbox, ms(0)).into_iter().take(4).collect();
+    for number in 1..=3 {
+        assert!(first.contains(&Message::binary(vec![number])), "{first:?}");
+    }
+}
+
+/// proves: D-24
+#[test]
+fn voice_that_waited_too_long_is_not_sent() {
+    let mailbox = Mailbox::new(ms(0));
+    voice(&mailbox, ms(0), 1);
+    voice(&mailbox, ms(300), 2);
+    assert_eq!(mailbox.take(ms(401)), (Next::Message(Message::binary(vec![2])), 1));
+}
+
+/// proves: D-24
+#[test]
+fn voice_and_reliable_messages_take_turns() {
+    let mailbox = Mailbox::new(ms(0));
+    for number in 0..3 {
+        reliable(&mailbox, vec![100 + number], SENDER);
+        voice(&mailbox, ms(0), number);
+    }
+    let mut order: Vec<u8> = drain(&mailbox, ms(0)).into_iter().map(|message| message.into_data()[0]).collect();
+    assert!(order.windows(2).all(|pair| (pair[0] < 100) != (pair[1] < 100)), "{order:?}");
+    order.sort_unstable();
+    assert_eq!(order, [0, 1, 2, 100, 101, 102]);
+}
+
+#[test]
+fn large_voice_and_data_packets_are_bounded_by_their_bytes() {
+    let mailbox = Mailbox::new(ms(0));
+    let puts = (0..100).map(|_| mailbox.packet(ms(0), vec![0; 16_000].into(), Delivery::Voice, SENDER));
+    assert_eq!(puts.filter(|put| *put == Put::OldestDropped).count(), 98);
+    let puts = (0..100).map(|_| mailbox.packet(ms(0), vec![0; 16_000].into(), Delivery::Data, SENDER));
+    assert_eq!(puts.filter(|put| *put == Put::Queued).count(), 3);
+    assert_eq!(drain(&mailbox, ms(0)).len(), 2 + 3);
+    assert_eq!(
+        mailbox.packet(ms(0), vec![0; 16_000].into(), Delivery::Data, SENDER),
+        Put::Queued,
+        "there is room again"
+    );
+}
+
+#[test]
+fn one_sender_has_its_share_and_ends_nobody() {
+    let mailbox = Mailbox::new(ms(0));
+    let other = Purpose::From(ConnectionId(2));
+    let puts: Vec<Put> = (0..1_000).map(|_| reliable(&mailbox, vec![0; 1_000], SENDER)).collect();
+    let queued = puts.iter().filter(|put| **put == Put::Queued).count();
+    assert_eq!(queued, 64 * 1024 / (1_000 + OVERHEAD_BYTES));
+    assert_eq!(puts.iter().filter(|put| **put == Put::Busy).count(), 1_000 - queued);
+    assert_eq!(reliable(&mailbox, vec![0; 4_000], other), Put::Queued, "another sender is not affected");
+    assert_eq!(mailbox.ending(), None);
+    (0..4).for_each(|_| drop(next(&mailbox, ms(0))));
+    assert_eq!(reliable(&mailbox, vec![0; 1_000], SENDER), Put::Queued, "what was written makes room");
+}
+
+#[test]
+fn too_many_updates_become_one_snapshot_when_it_is_their_turn() {
+    let mailbox = Mailbox::new(ms(0));
+    let update = || reliable(&mailbox, vec![1; 1_000], Purpose::Update);
+    reliable(&mailbox, vec![9], SENDER);
+    let puts: Vec<Put> = (0..1_000).map(|_| update()).collect();
+    assert!(puts.iter().filter(|put| **put == Put::Queued).count() <= UPDATE_BYTES / 1_000);
+    reliable(&mailbox, vec![8], SENDER);
+    assert_eq!(reliable(&mailbox, vec![2], Purpose::Notice), Put::Covered);
+    assert!(mailbox.defer_snapshot(), "one is due already");
+    assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![9])));
+    assert_eq!(mailbox.take(ms(0)).0, Next::Snapshot);
+    mailbox.begin_snapshot();
+    assert_eq!(reliable(&mailbox, vec![5; 500_000], Purpose::Snapshot), Put::Queued);
+    assert_eq!(reliable(&mailbox, vec![6], Purpose::Snapshot), Put::Queued);
+    mailbox.end_snapshot();
+    assert_eq!(update(), Put::Queued, "what changes from now on is sent");
+    let rest: Vec<u8> = drain(&mailbox, ms(0)).into_iter().map(|message| message.into_data()[0]).collect();
+    assert_eq!(rest, [5, 6, 8, 1]);
+    assert!(!mailbox.defer_snapshot(), "nothing waits");
+}
+
+#[test]
+fn a_joiner_of_a_large_room_gets_what_is_left_as_a_snapshot() {
+    let mailbox = Mailbox::new(ms(0));
+    let puts: Vec<Put> = (0..100).map(|_| reliable(&mailbox, vec![1; 16_000], Purpose::Snapshot)).collect();
+    assert_eq!(puts.iter().filter(|put| **put == Put::Queued).count(), SNAPSHOT_BYTES / 16_000 + 1);
+    assert_eq!(mailbox.ending(), None);
+    while mailbox.take(ms(0)).0 != Next::Snapshot {}
+    assert_eq!(mailbox.take(ms(0)).0, Next::Nothing);
+}
+
+#[test]
+fn of_notices_only_the_newest_waits() {
+    let mailbox = Mailbox::new(ms(0));
+    (0..100).for_each(|number| assert_eq!(reliable(&mailbox, vec![number], Purpose::Notice), Put::Queued));
+    assert_eq!(drain(&mailbox, ms(0)), [Message::binary(vec![99])]);
+}
+
+#[test]
+fn who_asks_and_does_not_read_the_answers_is_told_so_and_ends() {
+    let mailbox = Mailbox::new(ms(0));
+    let puts: Vec<Put> = (0..1_000).map(|_| reliable(&mailbox, vec![0; 36], Purpose::Answer)).collect();
+    assert_eq!(puts.iter().filter(|put| **put == Put::Queued).count(), ANSWER_BYTES / 100);
+    assert_eq!(puts.iter().filter(|put| **put == Put::Overflow).count(), 1);
+    assert_eq!(mailbox.ending(), Some(CloseReason::SlowConsumer));
+    let words = drain(&mailbox, ms(0));
+    assert!(matches!(&words[..], [Message::Text(text)] if text.contains("slow-consumer")), "{words:?}");
+}
+
+#[test]
+fn who_takes_not_one_byte_for_ten_seconds_is_lost() {
+    let mailbox = Mailbox::new(ms(0));
+    mailbox.joined();
+    let check = |now: u64| {
+        mailbox.heard(ms(now));
+        mailbox.check(ms(now), PING, JOIN)
+    };
+    mailbox.wrote(ms(1_000), true, true);
+    mailbox.wrote(ms(6_000), false, true);
+    assert_eq!(check(10_999), Checked::Well);
+    mailbox.wrote(ms(10_999), true, true);
+    assert_eq!(check(20_998), Checked::Well, "a byte was taken");
+    mailbox.wrote(ms(20_998), true, false);
+    assert_eq!(check(60_000), Checked::Well, "nothing waits");
+    mailbox.wrote(ms(60_000), false, true);
+    assert_eq!(check(70_000), Checked::Stuck);
+    assert_eq!(mailbox.ending(), Some(CloseReason::SlowConsumer));
+    assert!(mailbox.is_abandoned());
+}
+
+#[test]
+fn who_does_not_join_in_time_is_told_so() {
+    let mailbox = Mailbox::new(ms(0));
+    mailbox.check(ms(9_999), PING, JOIN);
+    assert_eq!(mailbox.ending(), None);
+    mailbox.check(ms(10_000), PING, JOIN);
+    assert_eq!(mailbox.ending(), Some(CloseReason::Refused));
+    assert!(matches!(&drain(&mailbox, ms(10_000))[..], [Message::Text(text)] if text.contains("join-timeout")));
+}
+
+#[test]
+fn a_silent_peer_is_pinged_once_and_then_lost() {
+    let mailbox = Mailbox::new(ms(0));
+    mailbox.joined();
+    assert_eq!(mailbox.check(ms(15_000), PING, JOIN), Checked::Well);
+    mailbox.check(ms(15_250), PING, JOIN);
+    assert!(matches!(&drain(&mailbox, ms(15_250))[..], [Message::Ping(_)]));
+    assert_eq!(mailbox.check(ms(29_999), PING, JOIN), Checked::Well);
+    assert_eq!(mailbox.check(ms(30_000), PING, JOIN), Checked::Lost);
+    assert!(mailbox.is_abandoned());
+}
+
+#[test]
+fn a_peer_that_answers_stays() {
+    let mailbox = Mailbox::new(ms(0));
+    mailbox.joined();
+    let mut pings = 0;
+    for second in 1..600 {
+        mailbox.heard(ms(second * 1_000));
+        assert_eq!(mailbox.check(ms(second * 1_000), PING, JOIN), Checked::Well);
+        pings += drain(&mailbox, ms(second * 1_000)).len();
+    }
+    assert_eq!(pings, 39, "one every 15 s");
+}
+
+#[test]
+fn who_does_not_say_goodbye_is_not_waited_for() {
+    let mailbox = Mailbox::new(ms(0));
+    mailbox.end(ms(0), CloseReason::GoingAway);
+    mailbox.check(ms(1_999), PING, JOIN);
+    assert!(!mailbox.is_abandoned());
+    mailbox.check(ms(2_000), PING, JOIN);
+    assert!(mailbox.is_abandoned());
+    assert_eq!(mailbox.ending(), Some(CloseReason::GoingAway));
+}

@@ -1,0 +1,12 @@
+//! A hostile client of the project's own, against the server as operators run it: over real sockets on loopback, bounded
+//! in count and time. Each case prints what the server held before, at its peak and after.
+
+mod bytes;
+mod client;
+mod control;
+mod machine;
+mod memory;
+mod slow;
+
+#[path = "../bench/socket.rs"]
+mod socket;

@@ -1,0 +1,208 @@
+//! Receivers that take little or nothing, and senders who use that against them.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+use voicemesh_tests::room::Server;
+use voicemesh_wire::PeerId;
+use voicemesh_wire::packet::{Kind, Recipient, TextData};
+use voicemesh_wire::signaling::{ClientMessage, ErrorCode, LeaveReason, ServerMessage};
+
+use crate::client::{Client, Member, Received, is_kind, join_of, patiently, run};
+use crate::memory::Watch;
+
+/// A burst of the attack, and the size of each packet in it.
+const BURST: usize = 400;
+const PACKET_BYTES: usize = 1_000;
+/// Bursts, half a second apart: longer than a receiver that takes nothing is waited for.
+const BURSTS: usize = 24;
+/// Between two reads of a slow reader.
+const READ_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Reads so many bytes a second until it is told to stop; true if the connection still was there.
+async fn read_slowly(mut client: Client, bytes_per_second: usize, mut stop: mpsc::Receiver<()>) -> bool {
+    let mut interval = tokio::time::interval(READ_INTERVAL);
+    interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut buffer = vec![0; bytes_per_second / 10];
+    loop {
+        tokio::select! {
+            _ = stop.recv() => return true,
+            _ = interval.tick() => {}
+        }
+        let reading = client.socket.reader.read(&mut buffer);
+        tokio::select! {
+            _ = stop.recv() => return true,
+            read = reading => if read.unwrap_or(0) == 0 { return false },
+        }
+    }
+}
+
+/// proves: D-24
+#[test]
+fn nobody_throws_a_slow_reader_out_and_one_that_takes_nothing_is_lost() {
+    let server = Server::start(&[]);
+    let watch = Watch::start("slow readers", &server);
+    run(async {
+        let mut hostile = Member::join(&server, "slow", "hostile").await;
+        let mut friend = Member::join(&server, "slow", "friend").await;
+        let mut witness = Member::join(&server, "slow", "witness").await;
+        let mut readers = BTreeMap::new();
+        let mut running = Vec::new();
+        let (mut stops, mut stopped) = (Vec::new(), Vec::new());
+        for (name, rate) in [("100 kB/s", 100_000), ("5 kB/s", 5_000), ("0", 0)] {
+            let member = Member::enter(Client::connect_narrow(&server).await, join_of("slow", name)).await;
+            readers.insert(name, (member.joined.you, member.joined.client));
+            if rate == 0 {
+                stopped.push(member);
+            } else {
+                let (stop, told) = mpsc::channel(1);
+                stops.push(stop);
+                running.push((name, tokio::spawn(read_slowly(member.client, rate, told))));
+            }
+        }
+        let victims: Vec<_> = readers.values().map(|(_, client)| *client).collect();
+        let inside = hostile.inner(Kind::Probe, PACKET_BYTES);
+        let attack = hostile.relay(Kind::ServerRelayReliable, &victims, &inside);
+        let to_witness = hostile.relay(Kind::ServerRelayReliable, &[witness.joined.client], &inside);
+        let begun = Instant::now();
+        let mut busy: BTreeMap<PeerId, usize> = BTreeMap::new();
+        let mut left: BTreeMap<PeerId, (LeaveReason, Duration)> = BTreeMap::new();
+        let mut interval = tokio::time::interval(Duration::from_millis(500));
+        for burst in 0..BURSTS {
+            interval.tick().await;
+            let mut frames = Vec::new();
+            for _ in 0..BURST {
+                crate::socket::frame(crate::socket::BINARY, &attack, &mut frames);
+            }
+            assert!(hostile.client.try_send(&frames).await, "burst {burst}: the sender stays");
+            hostile.client.packet(&to_witness).await;
+            let text = format!("burst {burst}");
+            let recipient = Recipient::Client(witness.joined.client);
+            friend
+                .client
+                .packet(&TextData { sender: friend.joined.client, recipient, text: &text }.encode(friend.session))
+                .await;
+            // Whoever is not slow gets everything, of the attacker and of others.
+            let (mut of_hostile, mut of_friend) = (false, false);
+            while !(of_hostile && of_friend) {
+                let received = witness.client.next().await;
+                of_hostile |= is_kind(&received, Kind::Probe).is_some();
+                of_friend |= is_kind(&received, Kind::TextData).is_some();
+                note_leaver(&received, begun, &mut left);
+            }
+            hostile.client.say(&ClientMessage::Ping { token: burst as u32 }).await;
+            loop {
+                match hostile.client.next().await {
+                    Received::Message(ServerMessage::Error { code, fatal, peer, .. }) => {
+                        assert_eq!((code, fatal), (ErrorCode::ReceiverBusy, false));
+                        *busy.entry(peer.expect("it is named")).or_default() += 1;
+                    }
+                    Received::Message(ServerMessage::Pong { .. }) => break,
+                    Received::Closed(code) => panic!("closed with {code}"),
+                    Received::Cut => panic!("cut"),
+                    _ => {}
+                }
+            }
+        }
+        for (name, (peer, _)) in &readers {
+            println!("{name}: refused {:?} times, left {:?}", busy.get(peer), left.get(peer));
+        }
+        for (name, reader) in running {
+            let (peer, _) = readers[name];
+            assert!(busy.contains_key(&peer), "nothing to {name} was refused");
+            assert!(!left.contains_key(&peer), "{name} was put out: {:?}", left[&peer]);
+            assert!(!reader.is_finished(), "{name} is cut off");
+        }
+        let (stuck, _) = readers["0"];
+        if !left.contains_key(&stuck) {
+            while !left.contains_key(&stuck) {
+                let received = witness.client.next().await;
+                note_leaver(&received, begun, &mut left);
+            }
+        }
+        let (reason, after) = left[&stuck];
+        assert_eq!(reason, LeaveReason::Lost);
+        assert!(after >= Duration::from_secs(9), "after {after:?}");
+        drop((stops, stopped));
+    });
+    watch.held();
+}
+
+fn note_leaver(received: &Received, begun: Instant, left: &mut BTreeMap<PeerId, (LeaveReason, Duration)>) {
+    if let Received::Message(ServerMessage::PeerLeft { peer, reason }) = received {
+        left.insert(*peer, (*reason, begun.elapsed()));
+    }
+}
+
+/// Connections that change their metadata within their budgets.
+const CHANGERS: usize = 12;
+/// What they publish.
+const METADATA_BYTES: usize = 8_000;
+/// Changes of each: what its budget allows at once.
+const CHANGES: usize = 20;
+const MOST_UNREAD_BYTES: usize = 1_500_000;
+
+/// proves: U-07
+#[test]
+fn a_member_that_is_behind_gets_one_fresh_roster_in_place_of_what_it_missed() {
+    let server = Server::start(&[]);
+    let watch = Watch::start("changes that are not read", &server);
+    run(async {
+        let mut behind = Member::enter(Client::connect_narrow(&server).await, join_of("state", "behind")).await;
+        let mut changers = Vec::new();
+        for number in 0..CHANGERS {
+            changers.push(Member::join(&server, "state", &format!("changer {number}")).await);
+        }
+        behind.client.handled(1).await;
+        behind.client.received = 0;
+        // From here on `behind` reads nothing.
+        for change in 0..CHANGES {
+            for changer in &mut changers {
+                let value = format!("{change} {}", "x".repeat(METADATA_BYTES));
+                let set = [("key".to_owned(), Some(value))].into();
+                changer.client.say(&ClientMessage::SetMetadata { request: Some(change as u32), set }).await;
+            }
+            for changer in &mut changers {
+                let confirmed = changer.client.until("a confirmation", |received| match received {
+                    Received::Message(ServerMessage::MetadataSet { request }) => Some(*request),
+                    Received::Message(ServerMessage::Error { code, message, .. }) => panic!("{code}: {message}"),
+                    _ => None,
+                });
+                assert_eq!(confirmed.await, change as u32);
+            }
+        }
+        let last = format!("{} ", CHANGES - 1);
+        // What it reads now ends with the state as it is.
+        behind.client.say(&ClientMessage::Ping { token: 99 }).await;
+        let mut known = BTreeMap::new();
+        let mut is_answered = false;
+        while known.values().filter(|value: &&String| value.starts_with(&last)).count() < CHANGERS || !is_answered {
+            match behind.client.next().await {
+                Received::Message(ServerMessage::Metadata { peer, metadata }) => {
+                    known.insert(peer, metadata["key"].clone());
+                }
+                Received::Message(ServerMessage::Roster { peers, .. }) => {
+                    for peer in peers.iter().filter(|peer| peer.metadata.contains_key("key")) {
+                        known.insert(peer.peer, peer.metadata["key"].clone());
+                    }
+                }
+                Received::Message(ServerMessage::Pong { token: 99 }) => is_answered = true,
+                Received::Closed(_) | Received::Cut => panic!("it was thrown out"),
+                _ => {}
+            }
+        }
+        println!("read {} bytes in the end", behind.client.received);
+        assert!(behind.client.received < MOST_UNREAD_BYTES, "{} bytes waited", behind.client.received);
+        let mut witness = Member::join(&server, "state", "witness").await;
+        witness.client.say(&ClientMessage::Roster).await;
+        let peers = witness.client.until("the roster", |received| match received {
+            Received::Message(ServerMessage::Roster { peers, .. }) => Some(peers.len()),
+            _ => None,
+        });
+        assert_eq!(patiently("the roster", peers).await, CHANGERS + 2);
+    });
+    watch.held();
+}
