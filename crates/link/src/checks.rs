@@ -10,7 +10,7 @@
 //! random bits. From then on only the intervals limit checks to it.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -155,9 +155,13 @@ impl CheckLimiter {
             return true;
         }
         let waits_since = pair.waiting.map_or(now, |(since, _)| since);
-        // Tokens go to the pair that has waited longest.
+        // Public addresses first, which are few and the way between two homes; then the pair that has waited longest.
+        let order = (is_private(remote), waits_since);
         let is_first = self.pairs.iter().all(|(other, pair)| {
-            *other == key || pair.waiting.is_none_or(|(since, asked)| since >= waits_since || now > asked + WAITS_FOR)
+            *other == key
+                || pair
+                    .waiting
+                    .is_none_or(|(since, asked)| (is_private(other.1), since) >= order || now > asked + WAITS_FOR)
         });
         let has_token = is_first && self.take_token(now);
         let Some(pair) = self.pairs.get_mut(&key) else { return false };
@@ -215,6 +219,14 @@ impl Pair {
         self.next_transaction = (self.next_transaction + 1) % TRANSACTIONS;
         self.waiting = None;
         self.spacing(check).sent(now);
+    }
+}
+
+/// Whether an address has a meaning in its own network only (RFC 1918, RFC 4193, link-local, loopback).
+fn is_private(address: SocketAddr) -> bool {
+    match address.ip().to_canonical() {
+        IpAddr::V4(ip) => ip.is_private() || ip.is_link_local() || ip.is_loopback(),
+        IpAddr::V6(ip) => ip.is_unique_local() || ip.is_unicast_link_local() || ip.is_loopback(),
     }
 }
 
@@ -340,6 +352,16 @@ mod tests {
         let all: u32 = admitted.iter().sum();
         assert!((100..=120).contains(&all), "{all} in 5 s");
         assert!(admitted.iter().all(|checks| (2..=4).contains(checks)), "{admitted:?}");
+    }
+
+    #[test]
+    fn the_public_address_behind_many_private_ones_does_not_wait_for_them() {
+        let (mut limiter, began) = (limiter(), Instant::now());
+        let mut remotes: Vec<_> = (0..40).map(|port| SocketAddr::from(([172, 17, 0, 1], 1_000 + port))).collect();
+        remotes.push(address(2, 2));
+        let admitted = rounds(&mut limiter, began, 25, &remotes);
+        assert!(admitted[40] >= 4, "{admitted:?}");
+        assert!(admitted[20..40].iter().sum::<u32>() > 0, "{admitted:?}");
     }
 
     #[test]
