@@ -53,8 +53,8 @@ run_part() {
 # nets TEST: an ignored test that appends its table to the report.
 nets() {
     [ "$(id -u)" = 0 ] || { warn "Network namespaces need root."; return 1; }
-    # The whole workspace, so that its features, and what `make test` has built, stay the same.
-    cargo build --locked --workspace --bins &&
+    # All targets of the workspace, so that its features, and what `make test` has built, stay the same.
+    cargo build --locked --workspace --all-targets &&
         CI=true VOICEMESH_REPORT=$REPORT cargo test --locked --workspace --test nets -- --ignored --exact --nocapture "$1"
 }
 
