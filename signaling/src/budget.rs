@@ -24,7 +24,7 @@ impl Rate {
 /// The rates of one connection. A room of 50 in normal use stays below a fifth of each.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Budgets {
-    /// What everyone in the room is told, questions to the server, and WebSocket pings and pongs. A message counts once,
+    /// Messages that go to everyone in the room, questions to the server, and WebSocket pings and pongs. A message counts once,
     /// a session packet for everyone once and again for each 512 bytes, a change of metadata (which may be 8 KiB) eight
     /// times.
     pub messages: Rate,

@@ -36,7 +36,7 @@ pub use policing::VoiceRates;
 const TAKEN_OVER_GRACE: Duration = Duration::from_secs(2);
 /// What is unreliable is passed on from it for this long: later it has waited in a connection that was dead.
 const TAKEN_OVER_VOICE: Duration = Duration::from_millis(500);
-/// A sender is told at most this often that a receiver is busy.
+/// A sender gets `receiver-busy` about one receiver at most this often.
 const BUSY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What holds for every room of a server.

@@ -85,7 +85,7 @@ impl Client {
         Ok(Self { socket: Socket::connect(server).await?, received: 0 })
     }
 
-    /// As somebody at `address`, for a server that trusts this machine as a proxy.
+    /// As a client at `address`, for a server that trusts this machine as a proxy.
     pub async fn connect_from(server: &Server, address: &str) -> Self {
         let headers = format!("X-Forwarded-For: {address}\r\n");
         let stream = TcpStream::connect(server.address).await.expect("the server listens");

@@ -12,7 +12,7 @@ use voicemesh_tests::room::Server;
 /// Between two looks.
 const STEP: Duration = Duration::from_millis(10);
 
-/// Looks at a server's memory again and again, in a thread of its own.
+/// Looks at a server's memory again and again, on a thread.
 pub struct Watch {
     process: u32,
     name: &'static str,

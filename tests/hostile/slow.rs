@@ -22,7 +22,7 @@ const BURSTS: usize = 24;
 /// Between two reads of a slow reader.
 const READ_INTERVAL: Duration = Duration::from_millis(100);
 
-/// Reads so many bytes a second until it is told to stop; true if the connection still was there.
+/// Reads so many bytes a second until it is stopped; true if the connection still was there.
 async fn read_slowly(mut client: Client, bytes_per_second: usize, mut stop: mpsc::Receiver<()>) -> bool {
     let mut interval = tokio::time::interval(READ_INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -42,7 +42,7 @@ async fn read_slowly(mut client: Client, bytes_per_second: usize, mut stop: mpsc
 
 /// proves: D-24
 #[test]
-fn nobody_throws_a_slow_reader_out_and_one_that_takes_nothing_is_lost() {
+fn no_member_throws_a_slow_reader_out_and_one_that_takes_nothing_is_lost() {
     let server = Server::start(&[]);
     let watch = Watch::start("slow readers", &server);
     run(async {
@@ -85,7 +85,7 @@ fn nobody_throws_a_slow_reader_out_and_one_that_takes_nothing_is_lost() {
                 .client
                 .packet(&TextData { sender: friend.joined.client, recipient, text: &text }.encode(friend.session))
                 .await;
-            // Whoever is not slow gets everything, of the attacker and of others.
+            // A receiver that is not slow gets everything, from the attacker and from others.
             let (mut of_hostile, mut of_friend) = (false, false);
             while !(of_hostile && of_friend) {
                 let received = witness.client.next().await;

@@ -12,7 +12,7 @@ const FRAME = 960;
 const RELEASE_MS = 200;
 /** More than the encoder ever has before it; then it has stopped, and frames are dropped. */
 const MOST_ENCODING = 25;
-/** Steps of what the encoder is told, and the lowest bitrate that sounds good. */
+/** Steps of the encoder's settings, and the lowest bitrate that sounds good. */
 const [BITRATE_STEP, LOSS_STEP, LOWEST_BITRATE, UP_EVERY_MS] = [2000, 5, 16_000, 2000];
 
 export class Encoder {

@@ -76,7 +76,7 @@ export class Clock {
   }
 }
 
-/** Questions after the time that are answered in a second: enough for a full room, and no help to who wants to flood somebody. */
+/** Questions after the time that are answered in a second: enough for a full room, and too few for a flood. */
 const ANSWERS_PER_SECOND = 200;
 /** Of an uplink that is known to be narrow, answers take at most this part. */
 const ANSWERS_SHARE = 25;

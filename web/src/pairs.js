@@ -341,7 +341,7 @@ export class Pairs {
 
   /**
    * An offer of a number that is known already. If the attempt of that number is not under way, the offerer has given this peer
-   * up meanwhile and counts anew: it is told where to go on.
+   * up meanwhile and counts anew: a request names the number to continue from.
    * @param {number} now @param {string} peer @param {Pair} pair
    */
   #offeredAgain(now, peer, pair) {

@@ -1,5 +1,5 @@
 /**
- * Speech on its way to whoever listens, by each one's route (PROTOCOL.md, sections 8 and 9). Pure: told the time in ms.
+ * Speech on its way to its listeners, by each one's route (PROTOCOL.md, sections 8 and 9). Pure: takes the time in ms.
  *
  * @typedef {import('./session.js').Session} Session
  * @typedef {{kind: 'group' | 'peer', name: string, group: number, closing: boolean, session: number}} OpenTarget

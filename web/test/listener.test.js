@@ -61,7 +61,7 @@ test('of a bundle with a copy, what is further behind than the bundle is a copy'
   assert.deepEqual(heard, [[101, 0], [103, 3], [2, 0]]);
 });
 
-test('a speaker that takes path feedback is told when the newest packet arrived, another is not', () => {
+test('a speaker that takes path feedback learns when the newest packet arrived, another does not', () => {
   for (const takes of [true, false]) {
     const { world, bundle, answers } = linked({ path_feedback: takes });
     for (const sequence of [100, 103, 106, 109]) {

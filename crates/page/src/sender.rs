@@ -17,7 +17,7 @@ pub const WORDS: usize = HEADER + 2 * LISTENERS;
 /// Links that are watched.
 const LINKS: usize = 1_024;
 
-/// In the second word of a listener that is told: there is a bound link to it that is not stalled …
+/// In the second word of a listener as input: there is a bound link to it that is not stalled …
 const HAS_LINK: u32 = 1;
 /// … and the server can relay to it.
 const HAS_RELAY: u32 = 2;

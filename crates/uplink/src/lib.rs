@@ -5,7 +5,7 @@
 //! of them, keeps the one estimate of the uplink and decides how the next frames go. The native peer uses it through
 //! the session and the engine, the page compiled to WebAssembly (`crates/page`).
 //!
-//! **Never does.** It sends nothing, and has no clock: every call that depends on time is told `now`, the
+//! **Never does.** It sends nothing, and has no clock: every call that depends on time takes `now`, the
 //! [`Duration`](std::time::Duration) since an epoch of the caller's choice that never runs backwards. It depends on no
 //! other crate.
 //!

@@ -82,7 +82,7 @@ impl fmt::Debug for WorkArea {
     }
 }
 
-/// One digest in a work area of its own. `None` only if the machine has no memory for it.
+/// Computes one digest in a new work area. `None` only if the machine has no memory for it.
 pub fn digest(password: &Password, salt: Salt) -> Option<Digest> {
     WorkArea::new()?.digest(password, salt)
 }

@@ -21,7 +21,8 @@ use super::hub::Hub;
 use super::page::Page;
 use super::stream::Stream;
 
-/// What those beyond the spare connections are told, so many of them at a time; the others are closed unheard.
+/// The answer to connections beyond the limit, for as many at a time as there are spare connections; the rest are closed
+/// without an answer.
 const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nConnection: close\r\n\
     Content-Type: text/plain\r\nContent-Length: 20\r\n\r\nThe server is full.\n";
 /// How long they may take to read it.
@@ -65,7 +66,7 @@ pub(super) async fn accept(
             Err(error) => {
                 complaint.note(Instant::now(), &error);
                 if descriptors::are_exhausted(&error) && reserve.take().is_some() {
-                    // With the descriptor that was kept for this, one who waits is told.
+                    // The descriptor kept in reserve answers one waiting connection.
                     let accepted = tokio::time::timeout(ACCEPT_PAUSE, listener.accept()).await;
                     if let Ok(Ok((socket, _))) = accepted {
                         turn_away(Stream::plain(socket, hub.place()), MOMENT).await;

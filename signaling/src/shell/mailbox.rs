@@ -21,18 +21,18 @@ use senders::Senders;
 
 /// Voice packets that wait for one receiver; one more, and the oldest goes.
 const VOICE_PACKETS: usize = 32;
-/// Their bytes together; likewise.
+/// Bytes of these packets together, with the same rule.
 const VOICE_BYTES: usize = 32 * 1024;
 /// Voice that waited longer than this is not sent.
 const VOICE_AGE: Duration = Duration::from_millis(400);
 /// Packets of games' own bytes that wait for one receiver; one more is not taken. The peers send again what must arrive.
 const DATA_PACKETS: usize = 128;
-/// Their bytes together; likewise.
+/// Bytes of these packets together, with the same rule.
 const DATA_BYTES: usize = 56 * 1024;
 /// Changes of the room's and the session's state that wait for one receiver. When there are more, none of them is sent,
 /// but one snapshot in their place.
 const UPDATES: usize = 128;
-/// Their bytes together; likewise.
+/// Bytes of these changes together, with the same rule.
 const UPDATE_BYTES: usize = 32 * 1024;
 /// What is sent of the state to a connection that joins. When more waits, the rest is part of a snapshot that is made later.
 const SNAPSHOT_BYTES: usize = 64 * 1024;

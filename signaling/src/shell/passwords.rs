@@ -1,4 +1,4 @@
-//! Slow hashes of passwords: on a thread of its own, one at a time in one work area, in a bounded queue, while rooms and
+//! Slow hashes of passwords: on a separate thread, one at a time in one work area, in a bounded queue, while rooms and
 //! sockets go on.
 
 use std::collections::HashMap;
@@ -44,7 +44,7 @@ impl Guesser {
 /// All hashing of one server.
 #[derive(Debug)]
 pub(super) struct Passwords {
-    /// Whoever holds it hashes.
+    /// The holder of the lock hashes.
     area: AsyncMutex<Option<WorkArea>>,
     /// Hashes so far.
     hashes: AtomicU64,
@@ -115,7 +115,7 @@ async fn work(place: Place, password: Password, question: Question, answer: ones
     if answer.is_closed() {
         return;
     }
-    // Looked at again here: whoever opens many connections at once is not let ahead of its own wrong passwords.
+    // Checked again here, so that many connections opened at once cannot outrun the back-off for their wrong passwords.
     if let Err(refusal) = refuse_while_waiting(hub, guesser, question) {
         let _ = answer.send(Err(refusal));
         return;

@@ -1,4 +1,4 @@
-/** A browser in a network namespace of its own, behind an uplink as narrow as a test wants it. Linux, as root. */
+/** A browser in a separate network namespace, behind an uplink as narrow as a test wants it. Linux, as root. */
 
 import { execFileSync } from 'node:child_process';
 import { chmodSync, writeFileSync } from 'node:fs';

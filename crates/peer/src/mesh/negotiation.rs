@@ -237,7 +237,7 @@ impl<C: Carrier> Mesh<C> {
     }
 
     /// An offer of a number that is known already. If the attempt of that number is not under way, the offerer has given this
-    /// peer up meanwhile and counts anew: it is told where to go on.
+    /// peer up meanwhile and counts anew: a request names the number to continue from.
     fn offered_again(&mut self, now: Duration, from: PeerId) {
         let Some(pair) = self.pairs.get(&from) else { return };
         if !pair.is_opening() && pair.requested.is_none() && now >= pair.asked_at + REQUEST_INTERVAL {

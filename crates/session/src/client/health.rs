@@ -181,7 +181,7 @@ impl Health {
         self.measured(now.saturating_sub(asked_at));
         self.unacked.retain(|sent| sent.at > asked_at);
         self.progressed_at = now;
-        // The link works: whoever spoke has fallen silent.
+        // The link works, so the speaker has stopped.
         self.speech_at = None;
         if let Some(stall) = &mut self.stall {
             stall.answers += 1;

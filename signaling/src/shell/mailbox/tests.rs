@@ -97,7 +97,7 @@ fn large_voice_and_data_packets_are_bounded_by_their_bytes() {
 }
 
 #[test]
-fn one_sender_has_its_share_and_ends_nobody() {
+fn one_sender_has_its_share_and_ends_no_other() {
     let mailbox = Mailbox::new(ms(0));
     let other = Purpose::From(ConnectionId(2));
     let puts: Vec<Put> = (0..1_000).map(|_| reliable(&mailbox, vec![0; 1_000], SENDER)).collect();
