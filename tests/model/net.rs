@@ -311,11 +311,6 @@ impl Network for Port<'_> {
         roster.and_then(|roster| roster.clients.get(&peer)).map_or(Naming::NotYet, |client| Naming::Client(*client))
     }
 
-    /// These members have no engine, which would answer questions for the clock.
-    fn takes_reports(&self, _: Option<Peer>) -> bool {
-        false
-    }
-
     fn peer_of(&self, session: SessionId, client: ClientId) -> Option<Peer> {
         let roster = self.net.roster(self.me, session)?;
         roster.clients.iter().find(|(_, named)| **named == client).map(|(peer, _)| *peer)

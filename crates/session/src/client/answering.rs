@@ -4,7 +4,7 @@
 //! lost without a notice. So a peer from which nothing comes while speech is relayed to it, while its link is stalled, or in the
 //! middle of its own relayed speech, is asked for its clock (PROTOCOL.md §9, "Routes").
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A peer from which nothing has come for this long is asked.
@@ -21,7 +21,11 @@ const BROKEN_OFF: Duration = Duration::from_secs(4);
 
 /// What is known of those to whom speech is relayed.
 #[derive(Debug)]
-pub(super) struct Answering<P>(BTreeMap<P, Relayed>);
+pub(super) struct Answering<P> {
+    relayed: BTreeMap<P, Relayed>,
+    /// Who has answered before. From others silence means nothing: a client without an engine answers no questions.
+    answer: BTreeSet<P>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Relayed {
@@ -41,7 +45,7 @@ struct Asked {
 
 impl<P: Copy + Ord> Answering<P> {
     pub(super) fn new() -> Self {
-        Self(BTreeMap::new())
+        Self { relayed: BTreeMap::new(), answer: BTreeSet::new() }
     }
 
     /// Speech is relayed to a peer.
@@ -51,7 +55,7 @@ impl<P: Copy + Ord> Answering<P> {
 
     /// Speech to a peer could only be relayed, since its link is stalled.
     pub(super) fn stalled(&mut self, now: Duration, peer: P, heard_at: Duration) {
-        let relayed = self.0.entry(peer).or_insert(Relayed { heard_at, ..Relayed::new(now) });
+        let relayed = self.relayed.entry(peer).or_insert(Relayed { heard_at, ..Relayed::new(now) });
         relayed.used_at = Some(now);
     }
 
@@ -61,38 +65,43 @@ impl<P: Copy + Ord> Answering<P> {
     }
 
     fn entry(&mut self, now: Duration, peer: P) -> &mut Relayed {
-        self.0.entry(peer).or_insert(Relayed::new(now))
+        self.relayed.entry(peer).or_insert(Relayed::new(now))
     }
 
-    /// Something came from a peer.
-    pub(super) fn heard(&mut self, now: Duration, peer: P) {
-        if let Some(relayed) = self.0.get_mut(&peer) {
+    /// Something came from a peer; `answers` if it was of the kind that only a peer which answers questions sends.
+    pub(super) fn heard(&mut self, now: Duration, peer: P, answers: bool) {
+        if answers {
+            self.answer.insert(peer);
+        }
+        if let Some(relayed) = self.relayed.get_mut(&peer) {
             (relayed.heard_at, relayed.asked) = (now, None);
         }
     }
 
     /// The server is not known to pass anything on: the peers cannot be blamed.
     pub(super) fn excuse_all(&mut self, now: Duration) {
-        for relayed in self.0.values_mut() {
+        for relayed in self.relayed.values_mut() {
             (relayed.heard_at, relayed.asked) = (now, None);
         }
     }
 
     /// Whom to ask now. Forgets peers to whom nothing is relayed any more, and those that are not `present`.
     pub(super) fn questions(&mut self, now: Duration, present: impl Fn(P) -> bool) -> Vec<P> {
-        self.0.retain(|peer, relayed| present(*peer) && (relayed.asked.is_some() || relayed.is_in_use(now)));
-        let due = self.0.iter_mut().filter_map(|(peer, relayed)| relayed.ask(now).then_some(*peer));
+        self.answer.retain(|peer| present(*peer));
+        self.relayed.retain(|peer, relayed| present(*peer) && (relayed.asked.is_some() || relayed.is_in_use(now)));
+        let due = self.relayed.iter_mut().filter_map(|(peer, relayed)| relayed.ask(now).then_some(*peer));
         due.collect()
     }
 
     /// A peer was asked and does not answer.
     pub(super) fn is_silent(&self, now: Duration, peer: P) -> bool {
-        let asked = self.0.get(&peer).and_then(|relayed| relayed.asked);
+        let asked = self.relayed.get(&peer).and_then(|relayed| relayed.asked).filter(|_| self.answer.contains(&peer));
         asked.is_some_and(|asked| now >= asked.since + ANSWER_LIMIT)
     }
 
     pub(super) fn clear(&mut self) {
-        self.0.clear();
+        self.relayed.clear();
+        self.answer.clear();
     }
 }
 
@@ -132,11 +141,12 @@ mod tests {
     /// of questions, and the one at which the peer is found not to answer.
     fn run(until: u64, heard: impl Fn(u64) -> bool) -> (Vec<u64>, Option<u64>) {
         let mut answering = Answering::new();
+        answering.heard(ms(0), 7, true);
         let (mut questions, mut silent_at) = (Vec::new(), None);
         for now in (0..until).step_by(20) {
             answering.used(ms(now), 7);
             if heard(now) {
-                answering.heard(ms(now), 7);
+                answering.heard(ms(now), 7, false);
             }
             questions.extend(answering.questions(ms(now), |_| true).iter().map(|_| now));
             if answering.is_silent(ms(now), 7) {
@@ -160,14 +170,27 @@ mod tests {
     #[test]
     fn a_peer_that_answers_again_is_counted_on_at_once() {
         let mut answering = Answering::new();
+        answering.heard(ms(0), 7, true);
         answering.used(ms(0), 7);
         assert_eq!(answering.questions(ms(2_000), |_| true), [7]);
         answering.used(ms(4_000), 7);
         assert!(answering.is_silent(ms(4_000), 7));
-        answering.heard(ms(4_010), 7);
+        answering.heard(ms(4_010), 7, false);
         assert!(!answering.is_silent(ms(4_010), 7));
         assert!(answering.questions(ms(7_100), |_| true).is_empty(), "nothing is relayed to it any more");
-        assert!(answering.0.is_empty());
+        assert!(answering.relayed.is_empty());
+    }
+
+    #[test]
+    fn silence_of_a_peer_that_never_answered_means_nothing() {
+        let mut answering = Answering::new();
+        for second in 0..60 {
+            answering.used(ms(second * 1_000), 7);
+            answering.heard(ms(0), 8, true);
+            answering.questions(ms(second * 1_000), |peer| peer == 7);
+            assert!(!answering.is_silent(ms(second * 1_000), 7));
+        }
+        assert!(answering.answer.is_empty(), "who is gone is forgotten");
     }
 
     #[test]
@@ -184,13 +207,14 @@ mod tests {
     #[test]
     fn a_silent_peer_is_asked_until_it_is_gone() {
         let mut answering = Answering::new();
+        answering.heard(ms(0), 7, true);
         answering.used(ms(0), 7);
         for second in 2..60 {
             answering.questions(ms(second * 1_000), |_| true);
         }
         assert!(answering.is_silent(ms(60_000), 7));
         assert!(answering.questions(ms(61_000), |_| false).is_empty());
-        assert!(answering.0.is_empty());
+        assert!(answering.relayed.is_empty());
     }
 
     #[test]

@@ -79,7 +79,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
                     return Err(Dropped::WrongSender);
                 }
                 if let Who::Peer(peer) = self.who(net, session, client) {
-                    self.answering.heard(now, peer);
+                    self.answering.heard(now, peer, is_answer(header.kind));
                 }
                 if header.kind.is_voice() {
                     let from = net.peer_of(session, client).map_or(Who::Client(session, client), Who::Peer);
@@ -155,7 +155,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
         let link = self.pairs.link_mut(id).ok_or(Dropped::Unexpected)?;
         link.health.heard(now);
-        self.answering.heard(now, id.peer);
+        self.answering.heard(now, id.peer, is_answer(header.kind));
         match header.kind {
             Kind::VoiceData | Kind::VoiceCopies => {
                 let voice = VoicePacket::decode(header.kind, body)?;
@@ -456,4 +456,9 @@ impl From<Stale> for Dropped {
             Stale::TooOld => Self::TooOld,
         }
     }
+}
+
+/// Whether only a peer that answers questions for its clock sends this.
+fn is_answer(kind: Kind) -> bool {
+    matches!(kind, Kind::ClockEcho | Kind::ReceptionReport)
 }
