@@ -33,7 +33,7 @@ import { BASE, socketUrl } from './place.js';
 import { Playback } from './playback.js';
 import { GLOBAL, GROUP_PROBLEMS } from './session.js';
 import { groups, people } from './snapshot.js';
-import { loadUplink, Uplink } from './uplink.js';
+import { loadUplink, startUplink } from './uplink.js';
 import { Volumes } from './volumes.js';
 import { cut, LIMITS, utf8Length } from './wire.js';
 
@@ -287,7 +287,7 @@ export class Peer extends EventTarget {
     const config = { ...about, capabilities, firstSequence: first & 0xffff };
     const mesh = new Mesh(config, carrier, (event) => this.#happened(event), Math.random);
     carrier.mesh = mesh;
-    if (uplink) mesh.uplink = new Uplink(uplink, BITRATE, () => { mesh.uplink = null; });
+    if (uplink) mesh.uplink = startUplink(uplink, BITRATE, () => { mesh.uplink = null; });
     this.#mesh = mesh;
     this.#feedback = new Feedback();
     // Beside the audio thread's ticks, which stop where sound may not play.

@@ -35,6 +35,8 @@ export class Session {
   /** @type {'offline' | 'handshaking' | 'joined'} */
   phase = 'offline';
   #askedAt = 0;
+  /** Which of several requests an answer belongs to is not known. */
+  #askedAgain = false;
   /** @type {View | null} the session one is in, or was in last */
   current = null;
   /** @type {View[]} in which a pair may still speak */
@@ -90,6 +92,7 @@ export class Session {
 
   /** @param {number} now */
   connected(now) {
+    this.#askedAgain = this.phase === 'handshaking';
     this.phase = 'handshaking';
     this.#askedAt = now;
     this.mesh.uplink?.relayChanged();
@@ -370,7 +373,7 @@ export class Session {
     const isMember = this.#resuming || this.phase === 'joined';
     const former = isMember && this.current?.session === session && this.current.you === you ? this.current : null;
     if (this.phase !== 'handshaking' && !former) return 'Unexpected';
-    if (!former) this.mesh.uplink?.shookHands(now, this.#askedAt);
+    if (!former && !this.#askedAgain) this.mesh.uplink?.shookHands(now, this.#askedAt);
     this.#resuming = false;
     const view = new View(session, you);
     view.members.set(you, { name: this.mesh.config.name, groups: this.groups });

@@ -243,7 +243,7 @@ export class Speech {
   }
 
   /**
-   * What a listener is sent: '' VoiceData, '|' with the pause mark only, '2,4|' with copies, '2,1+' with the two frames
+   * What a listener is sent: '' VoiceData, '|' with the pause mark only, '2,4|' with copies, '1,2+' with the two frames
    * before, which have waited.
    * @param {string} peer @param {boolean} pauseFollows @param {number[]} copies @param {number} waiting
    */

@@ -24,14 +24,33 @@ const [HAS_LINK, HAS_RELAY, RELAYED, WANTS_COPIES] = [1, 2, 1, 2];
 /** @type {Promise<WebAssembly.Module | null> | null} */
 let compiled = null;
 
-/** Fetches and compiles the module; null where that is not possible: the page goes on without. */
+/** A join does not wait longer for the module. */
+const LOAD_LIMIT_MS = 2000;
+
+async function compile() {
+  const { body } = await fetch(new URL('uplink.wasm.gz', import.meta.url));
+  if (!body) throw new Error('the module is empty');
+  return WebAssembly.compile(await new Response(body.pipeThrough(new DecompressionStream('gzip'))).arrayBuffer());
+}
+
+/**
+ * Fetches and compiles the module; null where that is not possible, or takes long: the page goes on without. The next join
+ * gets what has come meanwhile, or tries again.
+ */
 export function loadUplink() {
-  const compile = async () => {
-    const { body } = await fetch(new URL('uplink.wasm.gz', import.meta.url));
-    if (!body) return null;
-    return WebAssembly.compile(await new Response(body.pipeThrough(new DecompressionStream('gzip'))).arrayBuffer());
-  };
-  return (compiled ??= compile().catch(() => null));
+  compiled ??= compile().catch(() => (compiled = null));
+  /** @type {Promise<null>} */
+  const late = new Promise((resolve) => setTimeout(resolve, LOAD_LIMIT_MS, null));
+  return Promise.race([compiled, late]);
+}
+
+/** The module at work, or null if this browser cannot run it. @param {ConstructorParameters<typeof Uplink>} given */
+export function startUplink(...given) {
+  try {
+    return new Uplink(...given);
+  } catch {
+    return null;
+  }
 }
 
 /** @param {WebAssembly.Exports} exports @param {() => void} trapped @returns {Exports} */

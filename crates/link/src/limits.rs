@@ -86,6 +86,9 @@ pub(crate) const LOCAL_CANDIDATE_QUEUE: usize = 64;
 /// A link that is not open by then is closed.
 pub(crate) const OPEN_LIMIT: Duration = Duration::from_secs(15);
 
+/// An answering link that has not had its turn to open by then is closed: its offerer would give up while it opens.
+pub(crate) const ANSWER_WAIT: Duration = Duration::from_secs(10);
+
 /// Between two rounds of connectivity checks while a link opens. The crate's own 200 ms is most of its opening time.
 pub(crate) const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 

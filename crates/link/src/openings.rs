@@ -6,7 +6,6 @@
 //! uplink is known to be narrow, turns also keep a distance in time. An answer never waits for an offer, so that two
 //! peers never wait for each other in a circle.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -48,7 +47,7 @@ struct Distance {
 struct Turns {
     free: Arc<Semaphore>,
     /// Turns in all.
-    limit: AtomicUsize,
+    limit: Mutex<usize>,
 }
 
 /// A link's turn. It ends when the link is open, has had its time, or is gone.
@@ -113,20 +112,20 @@ impl Turn {
 
 impl Default for Turns {
     fn default() -> Self {
-        Self { free: Arc::new(Semaphore::new(FIRST)), limit: AtomicUsize::new(FIRST) }
+        Self { free: Arc::new(Semaphore::new(FIRST)), limit: Mutex::new(FIRST) }
     }
 }
 
 impl Turns {
     fn end(&self, permit: OwnedSemaphorePermit, outcome: Result<Result<(), RecvError>, Elapsed>) {
-        let limit = self.limit.load(Ordering::Relaxed);
+        let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
         match outcome {
-            Ok(Ok(())) if limit < MOST => {
-                self.limit.store(limit + 1, Ordering::Relaxed);
+            Ok(Ok(())) if *limit < MOST => {
+                *limit += 1;
                 self.free.add_permits(1);
             }
-            Err(_) if limit > LEAST => {
-                self.limit.store(limit - 1, Ordering::Relaxed);
+            Err(_) if *limit > LEAST => {
+                *limit -= 1;
                 permit.forget();
             }
             // Open, or given up.

@@ -53,8 +53,8 @@ impl WebRtc {
         }
     }
 
-    /// What the uplink is known to carry, in bits per second; `None` while no limit was met. On a narrow one fewer links open
-    /// at the same time.
+    /// What the uplink is known to carry, in bits per second; `None` while no limit was met. On a narrow one links
+    /// open at a distance in time.
     pub fn set_uplink(&self, bps: Option<u32>) {
         self.openings.set_uplink(bps);
     }

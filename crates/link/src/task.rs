@@ -16,7 +16,7 @@ use crate::checks::SharedChecks;
 use crate::connection::{Connection, ROUNDS_TO_FLUSH, Reports};
 use crate::fragment::{self, Cutter, Joined, Joiner};
 use crate::limits::{
-    ACKNOWLEDGEMENT_DELAY, CHUNK_HEADER_BYTES, DATAGRAM_CHUNK_BYTES, FRAGMENT_BYTES, IN_FLIGHT_BYTES,
+    ACKNOWLEDGEMENT_DELAY, ANSWER_WAIT, CHUNK_HEADER_BYTES, DATAGRAM_CHUNK_BYTES, FRAGMENT_BYTES, IN_FLIGHT_BYTES,
     IN_FLIGHT_FOR_VOICE_BYTES, LOSSY_PACKET_BYTES, NUDGE_INTERVAL, OPEN_LIMIT, RELIABLE_IN_FLIGHT_BYTES,
     REMOTE_CANDIDATES, RETRY_INTERVAL, ROUND_TRIP_INTERVAL, SETTLE_INTERVAL,
 };
@@ -49,9 +49,12 @@ pub(crate) fn run(
 
 async fn live(setup: Setup, outbox: Arc<Outbox>, sink: Arc<dyn LinkSink>, mut farewell: Farewell) {
     let Setup { config, addresses, lookups, checks, openings } = &setup;
-    let Some(turn) = turn(openings, config.role, &outbox).await else {
-        farewell.reason = Some(CloseReason::Local);
-        return;
+    let turn = match turn(openings, config.role, &outbox).await {
+        Ok(turn) => turn,
+        Err(reason) => {
+            farewell.reason = Some(reason);
+            return;
+        }
     };
     let connected = Connection::new(&config.ice_servers, addresses, lookups, checks, outbox.wire());
     let (connection, reports) = match connected.await {
@@ -74,17 +77,19 @@ async fn live(setup: Setup, outbox: Arc<Outbox>, sink: Arc<dyn LinkSink>, mut fa
     }
 }
 
-/// Waits for a turn to open, unless the link is closed before.
-async fn turn(openings: &Openings, role: Role, outbox: &Outbox) -> Option<Turn> {
+/// Waits for a turn to open, unless the link is closed before. An answer does not wait until the offer has been given up.
+async fn turn(openings: &Openings, role: Role, outbox: &Outbox) -> Result<Turn, CloseReason> {
     let mut turn = pin!(openings.turn(role));
+    let mut late = pin!(tokio::time::sleep(ANSWER_WAIT));
     while !outbox.is_closing() {
         tokio::select! {
-            turn = turn.as_mut() => return Some(turn),
+            turn = turn.as_mut() => return Ok(turn),
+            () = late.as_mut(), if role == Role::Answer => return Err(CloseReason::OpenTimeout),
             // Signals wait in the outbox.
             () = outbox.woken() => {}
         }
     }
-    None
+    Err(CloseReason::Local)
 }
 
 /// Says [`LinkEvent::Closed`] when it goes, whichever way that is.

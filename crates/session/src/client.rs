@@ -143,6 +143,8 @@ pub struct Client<P> {
     bundling: Bundling<P>,
     audience: Vec<AudienceMember<P>>,
     relay_path: RelayPath,
+    /// Which of several requests an answer belongs to is not known, so that its round trip is not either.
+    handshake_was_repeated: bool,
     answering: Answering<P>,
     /// Whose speech is relayed although a link could carry it.
     relayed_by_choice: BTreeSet<Who<P>>,
@@ -181,6 +183,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             bundling: Bundling::default(),
             audience: Vec::new(),
             relay_path: RelayPath::new(),
+            handshake_was_repeated: false,
             answering: Answering::new(),
             relayed_by_choice: BTreeSet::new(),
             is_congested: false,
@@ -297,6 +300,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             && now >= asked_at + self.config.handshake_retry
         {
             self.shake_hands(now, net);
+            self.handshake_was_repeated = true;
         }
         self.retry_handshakes(now, net);
         self.care_for_links(now, net);
@@ -447,6 +451,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
 
     fn shake_hands<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
         self.phase = Phase::Handshaking { asked_at: now };
+        self.handshake_was_repeated = false;
         let request = HandshakeRequest { codec: self.config.codec, name: self.config.name.clone() };
         self.tell_server(now, net, request.encode());
     }

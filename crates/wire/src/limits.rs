@@ -37,7 +37,7 @@ pub const JSON_MESSAGE_BYTES: usize = 64 * 1024;
 /// A signaling message before its sender has joined.
 pub const JOIN_BYTES: usize = 32 * 1024;
 /// A session description inside a signal.
-pub const SDP_BYTES: usize = 32 * 1024;
+pub const SDP_BYTES: usize = 16 * 1024;
 /// An ICE candidate inside a signal, with its media section's name.
 pub const CANDIDATE_BYTES: usize = 1024;
 /// Frame lengths that a peer's capabilities can list.

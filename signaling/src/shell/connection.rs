@@ -335,8 +335,8 @@ impl Connection {
                 Next::Message(message) => self.socket.put(&message),
                 Next::Snapshot => {
                     if let Some(room) = &self.room {
-                        let bytes = self.hub.refresh(now, room, self.id, &self.mailbox);
-                        self.gate.charge_answer(bytes);
+                        // Not charged: it was not asked for, and replaces changes that were more.
+                        self.hub.refresh(now, room, self.id, &self.mailbox);
                     }
                 }
                 Next::Nothing => {

@@ -77,7 +77,9 @@ struct Queues {
     ping_due: bool,
     voice: VecDeque<(Duration, Bytes)>,
     voice_bytes: usize,
-    voice_next: bool,
+    /// Bytes of voice that go before the next other message: as many as the last one had, so that no sender of large
+    /// messages keeps speech from a receiver.
+    voice_turn: usize,
     data: VecDeque<Bytes>,
     data_bytes: usize,
     data_next: bool,
@@ -161,7 +163,7 @@ impl Mailbox {
                 ping_due: false,
                 voice: VecDeque::new(),
                 voice_bytes: 0,
-                voice_next: false,
+                voice_turn: 0,
                 data: VecDeque::new(),
                 data_bytes: 0,
                 data_next: false,
@@ -429,11 +431,21 @@ impl Queues {
             return Next::Message(Message::Ping(Bytes::new()));
         }
         let reliable_waits = !self.reliable.is_empty() || !self.snapshot.is_empty();
-        let voice_next = !self.voice.is_empty() && (self.voice_next || !reliable_waits && self.data.is_empty());
-        self.voice_next = !voice_next;
-        if voice_next && let Some(packet) = self.pop_voice() {
+        if (self.voice_turn > 0 || !reliable_waits && self.data.is_empty())
+            && let Some(packet) = self.pop_voice()
+        {
+            self.voice_turn = self.voice_turn.saturating_sub(cost(packet.len()));
             return Next::Message(Message::Binary(packet));
         }
+        let next = self.next_other(reliable_waits);
+        if let Next::Message(message) = &next {
+            self.voice_turn = cost(message.len());
+        }
+        next
+    }
+
+    /// What is to be written next besides voice.
+    fn next_other(&mut self, reliable_waits: bool) -> Next {
         let data_next = !self.data.is_empty() && (self.data_next || !reliable_waits);
         self.data_next = !data_next;
         if data_next && let Some(packet) = self.data.pop_front() {

@@ -218,7 +218,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
             return self.resync(now, net, session, response);
         }
         let Phase::Handshaking { asked_at } = self.phase else { return Err(Dropped::Unexpected) };
-        self.relay_path.shook_hands(now, asked_at);
+        if !self.handshake_was_repeated {
+            self.relay_path.shook_hands(now, asked_at);
+        }
         let you = response.you;
         let mut view = View::new(session, self.own_info(you), self.groups.values().cloned());
         view.fill(response);

@@ -97,6 +97,20 @@ fn large_voice_and_data_packets_are_bounded_by_their_bytes() {
 }
 
 #[test]
+fn a_large_message_is_followed_by_as_many_bytes_of_speech() {
+    let mailbox = Mailbox::new(ms(0));
+    (0..2).for_each(|_| assert_eq!(reliable(&mailbox, vec![7; 20_000], SENDER), Put::Queued));
+    assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![7; 20_000])));
+    for number in 0..30 {
+        assert_eq!(voice(&mailbox, ms(0), number), Put::Queued);
+    }
+    for number in 0..30 {
+        assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![number])));
+    }
+    assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![7; 20_000])));
+}
+
+#[test]
 fn one_sender_has_its_share_and_ends_no_other() {
     let mailbox = Mailbox::new(ms(0));
     let other = Purpose::From(ConnectionId(2));
