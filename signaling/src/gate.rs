@@ -222,8 +222,8 @@ mod tests {
     fn join() -> String {
         let join = Join {
             protocol: PROTOCOL_VERSION,
-            room: String::new(),
-            name: String::new(),
+            room: "r".to_owned(),
+            name: "n".to_owned(),
             proof: IdentityProof([1; 32]),
             run: 1,
             capabilities: Capabilities::default(),

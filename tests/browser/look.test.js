@@ -9,7 +9,7 @@ import { Stage, within } from './harness/stage.js';
 
 /** @typedef {import('./harness/browser.js').Person} Person */
 
-const MOST_BYTES = 210_000;
+const MOST_BYTES = 220_000;
 const SCREENS = [
   { name: 'wide', context: { viewport: { width: 1280, height: 800 } } },
   { name: 'wide-dark', context: { viewport: { width: 1280, height: 800 }, colorScheme: /** @type {const} */ ('dark') } },

@@ -28,6 +28,7 @@ import { soundDevices } from './devices.js';
 import { Feedback } from './feedback.js';
 import { prove, secret, serverOrigin, takeInstance } from './identity.js';
 import { Mesh } from './mesh.js';
+import { displayName, roomKey, roomName, shownName } from './names.js';
 import { watchNetwork } from './network.js';
 import { BASE, socketUrl } from './place.js';
 import { Playback } from './playback.js';
@@ -35,7 +36,7 @@ import { GLOBAL, GROUP_PROBLEMS } from './session.js';
 import { groups, people } from './snapshot.js';
 import { loadUplink, startUplink } from './uplink.js';
 import { Volumes } from './volumes.js';
-import { cut, LIMITS, utf8Length } from './wire.js';
+import { LIMITS, utf8Length } from './wire.js';
 
 const CHANGE_EVERY_MS = 100;
 const TICK_EVERY_MS = 20;
@@ -121,9 +122,8 @@ export class Peer extends EventTarget {
     if (this.#phase === 'joining' || this.#phase === 'joined' || this.#phase === 'reconnecting') return;
     const joins = ++this.#joins;
     this.#phase = 'joining';
-    this.#refusal = null;
-    this.#messages = [];
-    [this.#room, this.#name, this.#relayOnly] = [room, cut(name.trim() || 'Guest', LIMITS.nameBytes), relayOnly];
+    [this.#refusal, this.#messages] = [null, []];
+    [this.#room, this.#name, this.#relayOnly] = [shownName(roomName(room), room), shownName(displayName(name), 'Guest'), relayOnly];
     [this.#password, this.#joiningSince] = [password, clock()];
     this.#wantsMicrophone = microphone;
     this.#show();
@@ -133,10 +133,10 @@ export class Peer extends EventTarget {
     if (microphone && !this.#capture?.isOpen) void this.#openMicrophone();
     else if (!microphone) this.#closeMicrophone('none');
     try {
-      const taken = await takeInstance(room, navigator.locks);
+      const taken = await takeInstance(roomKey(room), navigator.locks);
       if (joins !== this.#joins) return taken.release();
       this.#release = taken.release;
-      const { proof, peer } = await prove(secret(this.storage), serverOrigin(this.url), room, taken.instance);
+      const { proof, peer } = await prove(secret(this.storage), serverOrigin(this.url), roomKey(room), taken.instance);
       const [uplink] = await Promise.all([module, sound]);
       if (joins === this.#joins) this.#start(proof, peer, uplink);
     } catch (error) {
@@ -595,6 +595,6 @@ export class Peer extends EventTarget {
 
   /** @param {string} peer */
   #nameOf(peer) {
-    return this.#mesh?.roster.members.get(peer)?.info.name ?? 'Somebody';
+    return this.#mesh?.roster.members.get(peer)?.label ?? 'Somebody';
   }
 }

@@ -4,8 +4,11 @@
  *
  * @typedef {import('./mesh.js').Mesh} Mesh
  * @typedef {import('./messages.js').PeerInfo} PeerInfo
- * @typedef {{info: PeerInfo, client: number | null, lost: {until: number, byLink: boolean} | null}} Member
+ * @typedef {{info: PeerInfo, label: string, client: number | null, lost: {until: number, byLink: boolean} | null}} Member
+ * `label`: the name, and the beginning of the id if it looks like another's
  */
+
+import { receivedName, shortIds } from './names.js';
 
 const KEEP_LINKED_MS = 120_000;
 const KEEP_RETURNING_MS = 10_000;
@@ -120,8 +123,20 @@ export class Roster {
     if (!member) return;
     this.members.delete(peer);
     for (const [client, named] of this.#clients) if (named === peer) this.#clients.delete(client);
+    this.#label();
     this.mesh.session.forgetPeer(peer);
-    this.mesh.emit({ type: 'peer-left', peer, name: member.info.name, reason });
+    this.mesh.emit({ type: 'peer-left', peer, name: member.label, reason });
+  }
+
+  /** Tells apart those whose names look alike, the own name included. */
+  #label() {
+    const own = this.#own ? [this.#own] : [];
+    const infos = [...own, ...[...this.members.values()].map((member) => member.info)];
+    const ids = shortIds(infos.map(({ peer, name }) => [peer, name]));
+    for (const [peer, member] of this.members) {
+      const id = ids.get(peer);
+      member.label = member.info.name + (id === undefined ? '' : `#${id}`);
+    }
   }
 
   /** @param {number} now @param {PeerInfo} info */
@@ -136,7 +151,9 @@ export class Roster {
     if (nameless) nameless.client = null;
     this.#clients.set(info.client, peer);
     const isNew = !this.members.has(peer);
-    this.members.set(peer, { info, client: info.client, lost: null });
+    const name = receivedName(info.name, peer);
+    this.members.set(peer, { info: { ...info, name }, label: known?.label ?? name, client: info.client, lost: null });
+    if (isNew) this.#label();
     this.mesh.emit({ type: isNew ? 'peer-joined' : 'metadata', peer });
   }
 

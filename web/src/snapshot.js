@@ -18,11 +18,11 @@ const rounded = (ms) => (ms === null || ms === undefined ? null : Math.round(ms)
  */
 export function people({ roster, session, pairs }, playback, clocks, volumes, now) {
   const members = [...roster.members.values()].sort((a, b) => a.info.order - b.info.order);
-  return members.map(({ info, client, lost }) => {
+  return members.map(({ info, label, client, lost }) => {
     const ear = playback?.ears.get(info.peer);
     const loss = ear?.loss ?? null;
     return {
-      id: info.peer, name: info.name, speaking: ear?.speaks(now) ?? false, route: session.route(info.peer),
+      id: info.peer, name: label, speaking: ear?.speaks(now) ?? false, route: session.route(info.peer),
       roundTripMs: rounded(pairs.bound(info.peer)?.health.roundTripMs),
       lossPercent: loss === null ? null : Math.round(loss * 1000) / 10,
       delayMs: rounded(clocks.get(info.peer)?.delayMs),

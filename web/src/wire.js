@@ -19,7 +19,7 @@
 const MAGIC = 0x8bc7;
 
 export const LIMITS = {
-  nameBytes: 64, groupNameBytes: 256, groups: 64, textBytes: 4096, frameBytes: 1275, targets: 64, copies: 4,
+  nameBytes: 64, roomNameBytes: 256, groupNameBytes: 256, groups: 64, textBytes: 4096, frameBytes: 1275, targets: 64, copies: 4,
   relayDestinations: 255, unreliableBytes: 1200, reliableBytes: 16384,
 };
 

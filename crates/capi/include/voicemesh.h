@@ -58,7 +58,7 @@ enum vm_result
   VM_ERROR_BAD_VALUE = -6,
   // The address is not one of a server.
   VM_ERROR_BAD_SERVER = -7,
-  // The name, or the room's name, is too long or has control characters.
+  // The name, or the room's name, is too long or blank, or the name has control characters.
   VM_ERROR_BAD_NAME = -8,
   // A microphone or speaker cannot be opened.
   VM_ERROR_DEVICE = -9,
@@ -695,7 +695,7 @@ typedef struct vm_remote {
   int32_t route;
   // Who.
   struct vm_peer_id peer;
-  // The name to show.
+  // The name to show: followed by # and the beginning of its id if it looks like the name of another peer in the room.
   char name[72];
   // It speaks.
   int32_t speaking;

@@ -93,7 +93,7 @@ pub extern "C" fn vm_result_text(result: i32) -> *const c_char {
         -5 => c"a text is not UTF-8",
         -6 => c"a number stands for no choice, or is out of bounds",
         -7 => c"the address is not one of a server",
-        -8 => c"a name is too long or has control characters",
+        -8 => c"a name is too long or blank, or has control characters",
         -9 => c"a microphone or speaker cannot be opened",
         -10 => c"a recording cannot be begun",
         -11 => c"a certificate cannot be read",

@@ -74,7 +74,7 @@ pub struct vm_remote {
     pub route: i32,
     /// Who.
     pub peer: vm_peer_id,
-    /// The name to show.
+    /// The name to show: followed by # and the beginning of its id if it looks like the name of another peer in the room.
     pub name: [c_char; 72],
     /// It speaks.
     pub speaking: i32,
@@ -233,7 +233,7 @@ fn remote(state: &PeerState) -> vm_remote {
         size: 0,
         route: route_number(state.route) as i32,
         peer: state.peer.into(),
-        name: memory::array(&state.name),
+        name: memory::array(&state.label),
         speaking: state.speaking.into(),
         muted: state.muted.into(),
         recording: state.recording.into(),

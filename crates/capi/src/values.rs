@@ -26,7 +26,7 @@ pub enum vm_result {
     VM_ERROR_BAD_VALUE = -6,
     /// The address is not one of a server.
     VM_ERROR_BAD_SERVER = -7,
-    /// The name, or the room's name, is too long or has control characters.
+    /// The name, or the room's name, is too long or blank, or the name has control characters.
     VM_ERROR_BAD_NAME = -8,
     /// A microphone or speaker cannot be opened.
     VM_ERROR_DEVICE = -9,

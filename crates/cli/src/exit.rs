@@ -77,10 +77,10 @@ impl Failure {
 impl From<JoinError> for Failure {
     fn from(error: JoinError) -> Self {
         let (exit, next) = match &error {
-            JoinError::BadServer { .. } | JoinError::RoomTooLong | JoinError::BadName | JoinError::PasswordTooLong => {
+            JoinError::BadServer { .. } | JoinError::RoomTooLong | JoinError::RoomBlank | JoinError::BadName => {
                 (Exit::Usage, "")
             }
-            JoinError::BadProxy { .. } | JoinError::NoRoomInLink(_) => (Exit::Usage, ""),
+            JoinError::PasswordTooLong | JoinError::BadProxy { .. } | JoinError::NoRoomInLink(_) => (Exit::Usage, ""),
             JoinError::Certificate(_) => (Exit::Usage, "Name a PEM file with --ca."),
             JoinError::Input(_) => (Exit::Device, "`voicemesh devices` lists them; --input silence does without."),
             JoinError::Output(_) => (Exit::Device, "`voicemesh devices` lists them; --output null does without."),

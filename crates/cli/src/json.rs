@@ -2,7 +2,7 @@
 //!
 //! Every line has `event`, which names it, and `at_ms`. Moments and lengths of time are milliseconds, with fractions;
 //! moments count from the call that joined. What is not known (yet) is `null`. A `peer` is an id, the same across
-//! reconnects; names are as their owners wrote them, with control characters escaped. Keys may be added, never changed;
+//! reconnects; names are in the normal form that every peer makes of them. Keys may be added, never changed;
 //! so a reader passes over what it does not know, events included.
 //!
 //! | `event` | further keys | when |
@@ -38,7 +38,7 @@
 //! `clipping`, `speech_probability`, `sending`), `sending` (`bitrate_bps`, `worst_loss`, `copies`, `uplink_bps`,
 //! `frames_per_packet`, `uplink_estimate_bps` (null while no limit was met), `upload_too_slow`), and
 //! `peers`: everyone who was ever there, as last seen, at most a tenth of a second before it left. Of each: `peer`,
-//! `name`, `present`, `route`, `round_trip_ms`, `speaking`, `level_dbfs`, `frames_received`, `frames_heard`,
+//! `name`, `label` (the name, and `#` with the beginning of the id if it looks like another's), `present`, `route`, `round_trip_ms`, `speaking`, `level_dbfs`, `frames_received`, `frames_heard`,
 //! `frames_concealed`, `frames_from_copies` and `frames_repaired` (lost, and heard all the same), `buffer_ms` (how long
 //! its frames lately waited to be heard), `loss` (lost on the way lately, before any repair, 0 to 1), `delay_ms` (from its microphone to this speaker, measured), `recording`, `gain` (1 is as
 //! spoken), `muted` (not heard, by one's own choice), `first_heard_ms`, `direct_ms` (the first moments of both).
@@ -235,6 +235,7 @@ fn peer_state(peer: PeerId, seen: &Seen) -> Value {
     json!({
         "peer": peer.to_string(),
         "name": seen.name,
+        "label": state.map_or(&seen.name, |state| &state.label),
         "present": seen.left_at.is_none(),
         "route": route_name(state.map_or(Route::None, |state| state.route)),
         "round_trip_ms": state.and_then(|state| state.round_trip).map(millis),
@@ -423,7 +424,7 @@ mod tests {
         let (status, summary) = (value(status(now, &tally)), value(summary(now, &tally, End::Duration)));
         assert_eq!(status["peers"].as_array().map(Vec::len), Some(1), "only who is present");
         let ben = json!({
-            "peer": BEN, "name": "Ben", "present": true, "route": "direct", "round_trip_ms": 12.345, "speaking": true,
+            "peer": BEN, "name": "Ben", "label": "Ben", "present": true, "route": "direct", "round_trip_ms": 12.345, "speaking": true,
             "level_dbfs": -20.0, "frames_received": 500, "frames_heard": 495, "frames_concealed": 5, "frames_from_copies": 2, "frames_repaired": 1, "buffer_ms": 40.0,
             "loss": 0.0, "delay_ms": null, "recording": false, "gain": 1.0, "muted": false,
             "first_heard_ms": 60.0, "direct_ms": null,

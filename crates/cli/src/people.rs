@@ -2,21 +2,24 @@
 
 use std::collections::BTreeMap;
 
-use voicemesh::{Event, PeerId};
+use voicemesh::{DisplayName, Event, PeerId, short_ids};
 
 use crate::text::harmless;
 
-/// Names of those who are present. Two of one name are told apart by the beginning of their id: `Ben#3f2a`.
+/// Names of those who are present. Two whose names look alike are told apart by the beginning of their id: `Ben#3f2a`.
 #[derive(Clone, Debug, Default)]
 pub struct People {
     you: Option<PeerId>,
+    own_name: Option<String>,
     names: BTreeMap<PeerId, String>,
 }
 
-/// Letters of an id that tell two of one name apart.
-const ID_LETTERS: usize = 4;
-
 impl People {
+    /// Others are told apart from this name as well.
+    pub fn beside(own_name: &str) -> Self {
+        Self { own_name: Some(own_name.to_owned()), ..Self::default() }
+    }
+
     /// Learns from an event who is here.
     pub fn see(&mut self, event: &Event) {
         match event {
@@ -46,11 +49,15 @@ impl People {
 
     /// The same, of somebody whose name is known from elsewhere.
     pub fn label_as(&self, peer: PeerId, name: &str) -> String {
-        let shared = self.names.iter().any(|(other, theirs)| *other != peer && theirs == name);
-        match (name.trim().is_empty(), shared) {
-            (true, _) => format!("nameless#{}", short_id(peer)),
-            (false, true) => format!("{}#{}", harmless(name), short_id(peer)),
-            (false, false) => harmless(name).into_owned(),
+        let name = if name.trim().is_empty() { "nameless" } else { name };
+        let own = self.you.zip(self.own_name.as_deref());
+        let others = self.names.iter().map(|(other, name)| (*other, name.as_str())).filter(|(other, _)| *other != peer);
+        let names =
+            others.chain(own).chain([(peer, name)]).map(|(peer, name)| (peer, DisplayName::received(name, peer)));
+        let names: Vec<(PeerId, DisplayName)> = names.collect();
+        match short_ids(names.iter().map(|(peer, name)| (*peer, name))).get(&peer) {
+            Some(id) => format!("{}#{id}", harmless(name)),
+            None => harmless(name).into_owned(),
         }
     }
 
@@ -100,10 +107,6 @@ impl People {
     fn those(&self, wanted: impl Fn(&str) -> bool) -> Vec<PeerId> {
         self.names.keys().copied().filter(|peer| wanted(&self.label(*peer).to_lowercase())).collect()
     }
-}
-
-fn short_id(peer: PeerId) -> String {
-    peer.to_string().chars().take(ID_LETTERS).collect()
 }
 
 #[cfg(test)]
@@ -165,6 +168,15 @@ pub(crate) mod tests {
     fn names_are_shown_harmlessly() {
         let people = people(&[(0x0abc, "\u{1b}[31mEve"), (0x0def, "  ")]);
         assert_eq!(people.label(peer(0x0abc)), "␛[31mEve");
-        assert_eq!(people.label(peer(0x0def)), "nameless#0def");
+        assert_eq!(people.label(peer(0x0def)), "nameless");
+    }
+
+    #[test]
+    fn names_that_look_alike_are_told_apart_from_each_other_and_from_the_own() {
+        let people = people(&[(0x0abc, "Ben"), (0x0def, "B\u{435}n"), (0x0123, "Ada")]);
+        assert_eq!([0x0abc, 0x0def, 0x0123].map(|id| people.label(peer(id))), ["Ben#0abc", "B\u{435}n#0def", "Ada"]);
+        let mut people = People { names: people.names, ..People::beside("Ada") };
+        people.see(&crate::tally::tests::joined());
+        assert_eq!(people.label(peer(0x0123)), "Ada#0123");
     }
 }

@@ -131,6 +131,7 @@ pub(crate) mod tests {
         PeerState {
             peer: peer(id),
             name: name.to_owned(),
+            label: name.to_owned(),
             metadata: Metadata::new(),
             order: 1,
             route: Route::Direct,

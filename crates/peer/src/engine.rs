@@ -467,6 +467,7 @@ impl Engine {
             PeerState {
                 peer: member.peer,
                 name: member.name.clone(),
+                label: member.label.clone(),
                 metadata: member.metadata.clone(),
                 order: member.order,
                 route: status.map_or(crate::Route::None, |status| status.route),

@@ -263,8 +263,10 @@ pub enum PeerLeftReason {
 pub struct PeerState {
     /// Who.
     pub peer: PeerId,
-    /// The name to show.
+    /// Its name.
     pub name: String,
+    /// The name to show: followed by `#` and the beginning of its id if it looks like the name of another peer in the room.
+    pub label: String,
     /// What it publishes.
     pub metadata: Metadata,
     /// Its place in the order of arrival.

@@ -7,7 +7,9 @@ use voicemesh_audio::process::{Activation, MicrophoneConfig, Processing};
 use voicemesh_audio::space::Handedness;
 use voicemesh_device::{InputSpec, OutputSpec};
 use voicemesh_wire::limits::{NAME_BYTES, PASSWORD_BYTES, ROOM_NAME_BYTES};
+use voicemesh_wire::names::NameError;
 use voicemesh_wire::signaling::{Metadata, Password, Presence};
+use voicemesh_wire::{DisplayName, RoomName};
 
 use crate::connect::{BadProxy, Proxy};
 use crate::mesh::Connections;
@@ -71,8 +73,11 @@ pub enum JoinError {
     /// The room's name is too long.
     #[error("a room's name can have at most {ROOM_NAME_BYTES} bytes")]
     RoomTooLong,
-    /// The display name is too long.
-    #[error("a name can have at most {NAME_BYTES} bytes and no control characters")]
+    /// Nothing of the room's name can be seen.
+    #[error("a room's name cannot be blank")]
+    RoomBlank,
+    /// The display name is too long, blank, or has control characters.
+    #[error("a name can have at most {NAME_BYTES} bytes and no control characters, and cannot be blank")]
     BadName,
     /// The password is too long.
     #[error("a password can have at most {PASSWORD_BYTES} bytes")]
@@ -301,13 +306,17 @@ impl JoinOptions {
         self.password.is_some()
     }
 
+    /// The names in the form that is shown.
+    pub(crate) fn checked_names(&self) -> Result<(RoomName, DisplayName), JoinError> {
+        let room = RoomName::parse(&self.room).map_err(|error| match error {
+            NameError::TooLong => JoinError::RoomTooLong,
+            _ => JoinError::RoomBlank,
+        })?;
+        let name = DisplayName::parse(&self.name).map_err(|_| JoinError::BadName)?;
+        Ok((room, name))
+    }
+
     pub(crate) fn checked_server(&self) -> Result<ServerUrl, JoinError> {
-        if self.room.len() > ROOM_NAME_BYTES {
-            return Err(JoinError::RoomTooLong);
-        }
-        if self.name.len() > NAME_BYTES || self.name.chars().any(char::is_control) {
-            return Err(JoinError::BadName);
-        }
         if self.password.as_ref().is_some_and(|password| password.len() > PASSWORD_BYTES) {
             return Err(JoinError::PasswordTooLong);
         }

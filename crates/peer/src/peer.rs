@@ -71,15 +71,17 @@ impl Peer {
     /// # Errors
     ///
     /// When it cannot even begin: no such device, no such address.
-    pub fn join(options: JoinOptions) -> Result<Self, JoinError> {
+    pub fn join(mut options: JoinOptions) -> Result<Self, JoinError> {
         let started = Instant::now();
+        let (room, name) = options.checked_names()?;
+        (options.room, options.name) = (room.as_str().to_owned(), name.as_str().to_owned());
         let url = options.checked_server()?;
         let tls = Tls::new(options.extra_root_pem.as_deref())?;
         let proxy = options.chosen_proxy(&url)?;
         let state_dir = state_dir_or_default(options.state_dir.as_deref());
         let connector = Connector::new(url.clone(), tls, proxy, options.has_secret(), state_dir);
         let load = |url: &ServerUrl| {
-            Identity::load(options.state_dir.as_deref(), &url.origin(), &options.room).map_err(refused_by_system)
+            Identity::load(options.state_dir.as_deref(), &url.origin(), room.key()).map_err(refused_by_system)
         };
         let identity = load(&url)?;
         let without_tls = connector.may_go_without_tls().then(|| load(&url.without_tls())).transpose()?;

@@ -33,7 +33,7 @@ pub struct IdentityProof(pub [u8; 32]);
 /// counts up while another one holds the smaller number.
 ///
 /// HMAC-SHA-256 under the secret of: the ASCII text `voicemesh identity 1`; u32 length and bytes of the origin; u32
-/// length and bytes of the room's name; u32 instance. Numbers are big-endian.
+/// length and bytes of the room's [key](crate::RoomName::key); u32 instance. Numbers are big-endian.
 pub fn prove(secret: &InstallationSecret, origin: &str, room: &str, instance: u32) -> IdentityProof {
     let mut mac = keyed(secret);
     mac.update(PROOF_DOMAIN);

@@ -6,15 +6,18 @@
 //! - [`packet`]: the binary session packets of PROTOCOL.md, "Session packets".
 //! - [`signaling`]: the JSON messages of PROTOCOL.md, "Signaling".
 //! - [`ids`], [`identity`]: who is who, and the proof behind a peer id.
+//! - [`names`]: what rooms and people are called, in one normal form.
 //! - [`limits`]: every bound that both ends must agree on.
 
 pub mod identity;
 pub mod ids;
 pub mod limits;
+pub mod names;
 pub mod packet;
 pub mod signaling;
 
 mod cursor;
 
 pub use ids::{ClientId, GroupHash, GroupId, PeerId, SessionId};
+pub use names::{DisplayName, RoomName};
 pub use packet::DecodeError;

@@ -84,9 +84,9 @@ pub enum ClientMessage {
 pub struct Join {
     /// [`PROTOCOL_VERSION`].
     pub protocol: u32,
-    /// Any text up to [`crate::limits::ROOM_NAME_BYTES`].
+    /// A [`crate::RoomName`].
     pub room: String,
-    /// The display name: up to [`crate::limits::NAME_BYTES`], no control characters.
+    /// A [`crate::DisplayName`].
     pub name: String,
     /// Decides the peer id.
     pub proof: IdentityProof,
@@ -247,7 +247,7 @@ pub struct Joined {
     pub client: ClientId,
     /// The session's number; never 0.
     pub session: u32,
-    /// The room, as asked for.
+    /// The room, as asked for, in the form that is shown.
     pub room: String,
     /// The others, in order of arrival. The owner is whoever has the lowest order, the joiner included.
     pub peers: Vec<PeerInfo>,
@@ -318,7 +318,7 @@ pub struct PeerInfo {
     pub client: ClientId,
     /// Which run of its process this is.
     pub run: u32,
-    /// Its display name.
+    /// Its display name. Receivers make a [`crate::DisplayName`] of it.
     pub name: String,
     /// What it publishes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]

@@ -13,6 +13,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use voicemesh_wire::RoomName;
 use voicemesh_wire::signaling::{CLOSE_TAKEN_OVER, ErrorCode, Join, LeaveReason, ServerMessage};
 
 use super::address::{Address, AddressKey};
@@ -281,7 +282,7 @@ impl Connection {
             }
             Admission::Hash(..) if hashes >= HASHES_PER_JOIN => Err(Refusal::of(ErrorCode::TooManyJoins)),
             Admission::Hash(join, question) => {
-                let guesser = Guesser::of(self.guesser_address, &join.room);
+                let guesser = Guesser::of(self.guesser_address, &RoomName::key_of(&join.room));
                 let password = join.password.clone().unwrap_or_else(|| "".into());
                 let answer = passwords::ask(&self.hub, &guesser, password, question)?;
                 Ok(Some(Hashing { join, answer, hashes: hashes + 1, held: Vec::new() }))

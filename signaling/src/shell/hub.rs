@@ -10,8 +10,8 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 use voicemesh_session::server::DropReason;
 use voicemesh_session::{Delivery, Verdict};
-use voicemesh_wire::SessionId;
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, ServerMessage};
+use voicemesh_wire::{RoomName, SessionId};
 
 use super::address::{AddressKey, Addresses};
 use super::lock;
@@ -40,7 +40,7 @@ pub(super) struct Hub {
     pub(super) upgrades: Upgrades,
     rules: Arc<RoomRules>,
     started: Instant,
-    rooms: Mutex<HashMap<String, Arc<RoomCell>>>,
+    rooms: Mutex<HashMap<RoomName, Arc<RoomCell>>>,
     mailboxes: Mutex<HashMap<ConnectionId, Arc<Mailbox>>>,
     unfinished: Mutex<Unfinished<AddressKey>>,
     next_connection: AtomicU64,
@@ -171,8 +171,9 @@ impl Hub {
     }
 
     fn room_for(&self, now: Duration, join: &Join) -> Result<Arc<RoomCell>, Refusal> {
+        let name = join.room_name()?;
         let mut rooms = lock(&self.rooms);
-        if let Some(cell) = rooms.get(&join.room) {
+        if let Some(cell) = rooms.get(&name) {
             return Ok(Arc::clone(cell));
         }
         check_presence(join.presence, 0)?;
@@ -181,7 +182,7 @@ impl Hub {
         }
         let room = Room::new(now, Arc::clone(&self.rules), random_session()?);
         let cell = Arc::new(RoomCell(Mutex::new(Occupied { room, mailboxes: BTreeMap::new() })));
-        rooms.insert(join.room.clone(), Arc::clone(&cell));
+        rooms.insert(name, Arc::clone(&cell));
         Ok(cell)
     }
 
@@ -291,7 +292,7 @@ fn unix_time() -> u64 {
 }
 
 /// Drops the room that has been empty longest. The server is full of rooms if there is none.
-fn make_space(rooms: &mut HashMap<String, Arc<RoomCell>>) -> bool {
+fn make_space(rooms: &mut HashMap<RoomName, Arc<RoomCell>>) -> bool {
     let unused = rooms.iter().filter(|(_, cell)| Arc::strong_count(cell) == 1);
     let emptied = unused.filter_map(|(name, cell)| lock(&cell.0).room.emptied_at().map(|at| (at, name)));
     match emptied.min().map(|(_, name)| name.clone()) {

@@ -1,17 +1,18 @@
 /** Before joining: who one is, which room, and whether one can be heard. */
 
+import { displayName, roomName, shownName } from '../names.js';
 import { BASE, roomUrl, serverUrl } from '../place.js';
 import { button, h, logo, setText, toggle } from './dom.js';
 import { devices, voice } from './sound.js';
-import { microphoneWords, serverWords } from './words.js';
+import { microphoneWords, nameFault, serverWords } from './words.js';
 
 /** @import { App } from './view.js' */
 
 /** @param {App} app @param {string} room @param {boolean} invited the address names the room: no need to ask */
 export function lobby(app, room, invited) {
   const { peer, settings } = app;
-  const name = h('input', { test: 'name', value: settings.name, required: true, maxLength: 64, autocomplete: 'nickname', placeholder: 'What the others see' });
-  const where = h('input', { test: 'room', value: room, required: true, maxLength: 256, autocomplete: 'off', autocapitalize: 'none', placeholder: 'Any name that you agree on' });
+  const name = h('input', { test: 'name', value: settings.name, required: true, maxLength: 64, autocomplete: 'nickname', placeholder: 'What the others see', oninput: () => name.setCustomValidity('') });
+  const where = h('input', { test: 'room', value: room, required: true, maxLength: 256, autocomplete: 'off', autocapitalize: 'none', placeholder: 'Any name that you agree on', oninput: () => where.setCustomValidity('') });
   const found = devices(app, true);
   const how = voice(app, 'lobby');
   const join = h('button', { type: 'submit', className: 'primary', test: 'join' }, 'Join');
@@ -21,9 +22,11 @@ export function lobby(app, room, invited) {
 
   /** @param {boolean} microphone */
   function enter(microphone) {
-    // A name of blanks is none.
-    name.value = name.value.trim();
+    const [own, meant] = [displayName(name.value), roomName(where.value)];
+    name.setCustomValidity(nameFault(own));
+    where.setCustomValidity(nameFault(meant));
     if (!form.reportValidity()) return;
+    [name.value, where.value] = [shownName(own, name.value), shownName(meant, where.value)];
     settings.change({ name: name.value, silent: !microphone });
     history.replaceState(null, '', roomUrl(where.value));
     void peer.join({ room: where.value, name: name.value, relayOnly: settings.relayOnly, microphone });

@@ -15,14 +15,20 @@ export const unsupported = (support) => UNSUPPORTED[support ?? ''] ?? ['This bro
 const REFUSALS = new Map(Object.entries({
   'room-full': 'This room is full. Try again later, or meet in another room.',
   'server-full': 'The server is full. Try again in a few minutes.',
-  'bad-name': 'The server does not accept your name. Choose a shorter one.',
-  'bad-room': 'The server does not accept this room’s name. Choose a shorter one.',
+  'bad-name': 'The server does not accept your name. Choose another.',
+  'bad-room': 'The server does not accept this room’s name. Choose another.',
   'password-required': 'This room has a password.',
   'password-wrong': 'That is not this room’s password.',
   'password-wait': 'Too many wrong passwords. Wait a while, then try again.',
   'too-many-joins': 'Too many have joined from your network just now. Wait a minute, then try again.',
   'unsupported-protocol': 'This page is older or newer than the server. Reload it.',
 }));
+
+/** What is wrong with a name that was typed. @param {import('../names.js').Name} name */
+export function nameFault({ refused }) {
+  if (refused === undefined) return '';
+  return refused === 'blank' ? 'Type something that can be seen.' : refused === 'too-long' ? 'This is too long.' : 'Use one line.';
+}
 
 /** Why the room is over, and what to do. @param {PeerState} state @returns {[string, string]} */
 export function ending({ phase, refusal }) {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use voicemesh_session::network::{Naming, NetworkEvent};
 use voicemesh_wire::signaling::{Capabilities, LeaveReason, Metadata, PeerInfo, RosterMark, roster_hash};
-use voicemesh_wire::{ClientId, PeerId, SessionId};
+use voicemesh_wire::{ClientId, DisplayName, PeerId, SessionId, names};
 
 use super::{Carrier, Mesh, MeshEvent};
 use crate::PeerLeftReason;
@@ -24,6 +24,8 @@ pub struct Member {
     pub peer: PeerId,
     /// Display name.
     pub name: String,
+    /// The name, and the beginning of its id if it looks like the name of another peer in the room.
+    pub label: String,
     /// What it publishes.
     pub metadata: Metadata,
     /// What it can do.
@@ -34,6 +36,7 @@ pub struct Member {
     pub(super) presence: Presence,
     client: Option<ClientId>,
     info: PeerInfo,
+    shown: DisplayName,
 }
 
 /// Whether the server has a peer.
@@ -108,6 +111,17 @@ impl Roster {
         present.min_by_key(|info| info.order).map(|info| info.peer)
     }
 
+    /// Tells apart those whose names look alike, the own name included.
+    fn label(&mut self) {
+        let own = self.own.as_ref().map(|own| (own.peer, DisplayName::received(&own.name, own.peer)));
+        let named = self.members.values().map(|member| (member.peer, &member.shown));
+        let ids = names::short_ids(named.chain(own.as_ref().map(|(peer, name)| (*peer, name))));
+        for member in self.members.values_mut() {
+            let name = &member.name;
+            member.label = ids.get(&member.peer).map_or_else(|| name.clone(), |id| format!("{name}#{id}"));
+        }
+    }
+
     fn name(&mut self, client: ClientId, peer: PeerId) {
         if let Some(former) = self.clients.insert(client, peer).filter(|former| *former != peer)
             && let Some(member) = self.members.get_mut(&former)
@@ -119,9 +133,12 @@ impl Roster {
 
 impl Member {
     fn new(info: PeerInfo) -> Self {
+        let name = DisplayName::received(&info.name, info.peer);
         Self {
             peer: info.peer,
-            name: info.name.clone(),
+            name: name.as_str().to_owned(),
+            label: name.as_str().to_owned(),
+            shown: name,
             metadata: info.metadata.clone(),
             capabilities: info.capabilities.clone(),
             order: info.order,
@@ -150,6 +167,7 @@ impl<C: Carrier> Mesh<C> {
         for info in others {
             self.arrive(now, info);
         }
+        self.roster.label();
         let missing: Vec<PeerId> =
             self.roster.present().map(|member| member.peer).filter(|peer| !listed.contains(peer)).collect();
         for peer in missing {
@@ -165,6 +183,7 @@ impl<C: Carrier> Mesh<C> {
     pub(super) fn peer_joined(&mut self, now: Duration, info: PeerInfo) {
         self.roster.version += 1;
         self.arrive(now, info);
+        self.roster.label();
         self.tell_network(NetworkEvent::RosterChanged);
         self.tell_owner(false);
     }
@@ -267,6 +286,7 @@ impl<C: Carrier> Mesh<C> {
         self.forget_choice(peer);
         if let Some(member) = self.roster.members.remove(&peer) {
             self.roster.clients.retain(|_, named| *named != peer);
+            self.roster.label();
             self.tell(MeshEvent::PeerLeft { member, reason });
         }
     }

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::{Capabilities, ClientMessage, ErrorCode, Join, Metadata, MetadataChanges, ServerMessage, Signal};
 use crate::limits;
+use crate::names::{DisplayName, NameError, RoomName};
 
 const CLIENT_TYPES: [&str; 7] = ["join", "signal", "set-metadata", "set-room-metadata", "roster", "ping", "leave"];
 const SERVER_TYPES: [&str; 14] = [
@@ -45,11 +46,11 @@ pub enum MessageError {
     /// A field is missing, of the wrong kind, or out of bounds.
     #[error("bad field: {0}")]
     BadField(String),
-    /// The display name is longer than [`limits::NAME_BYTES`] or has control characters.
-    #[error("a name has at most 64 bytes and no control characters")]
+    /// The display name is no [`DisplayName`].
+    #[error("a name has at most 64 bytes, something that can be seen, and no control characters")]
     BadName,
-    /// The room's name is longer than [`limits::ROOM_NAME_BYTES`].
-    #[error("a room's name has at most 256 bytes")]
+    /// The room's name is no [`RoomName`].
+    #[error("a room's name has at most 256 bytes, and something that can be seen")]
     BadRoom,
     /// More than [`limits::METADATA_KEYS`] keys or [`limits::METADATA_BYTES`] bytes.
     #[error("metadata has at most 32 keys and 8192 bytes")]
@@ -75,13 +76,17 @@ impl MessageError {
     }
 }
 
-/// Reads what a peer sent and checks it against [`limits`].
+/// Reads what a peer sent and checks it against [`limits`]. The names in a join are as they are shown then.
 pub fn decode_client(text: &str) -> Result<ClientMessage, MessageError> {
     if text.len() > limits::JSON_MESSAGE_BYTES {
         return Err(MessageError::TooLarge { bytes: text.len() });
     }
-    let message: ClientMessage = decode(text, &CLIENT_TYPES)?;
+    let mut message: ClientMessage = decode(text, &CLIENT_TYPES)?;
     message.validate()?;
+    if let ClientMessage::Join(join) = &mut message {
+        join.room = join.room_name()?.as_str().to_owned();
+        join.name = join.display_name()?.as_str().to_owned();
+    }
     Ok(message)
 }
 
@@ -157,13 +162,27 @@ impl ClientMessage {
 }
 
 impl Join {
+    /// The room that is meant.
+    ///
+    /// # Errors
+    ///
+    /// [`MessageError::BadRoom`].
+    pub fn room_name(&self) -> Result<RoomName, MessageError> {
+        RoomName::parse(&self.room).map_err(|_: NameError| MessageError::BadRoom)
+    }
+
+    /// What the joiner is called.
+    ///
+    /// # Errors
+    ///
+    /// [`MessageError::BadName`].
+    pub fn display_name(&self) -> Result<DisplayName, MessageError> {
+        DisplayName::parse(&self.name).map_err(|_: NameError| MessageError::BadName)
+    }
+
     fn validate(&self) -> Result<(), MessageError> {
-        if self.room.len() > limits::ROOM_NAME_BYTES {
-            return Err(MessageError::BadRoom);
-        }
-        if self.name.len() > limits::NAME_BYTES || self.name.chars().any(char::is_control) {
-            return Err(MessageError::BadName);
-        }
+        self.room_name()?;
+        self.display_name()?;
         if self.password.as_ref().is_some_and(|password| password.len() > limits::PASSWORD_BYTES) {
             return Err(MessageError::BadPassword);
         }

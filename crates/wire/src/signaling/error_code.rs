@@ -57,9 +57,9 @@ error_codes! {
     RoomMissing = "room-missing",
     /// Somebody is in the room, and the join asked for nobody.
     RoomExists = "room-exists",
-    /// The display name is too long or has control characters.
+    /// The display name is too long, blank, or has control characters.
     BadName = "bad-name",
-    /// The room's name is too long.
+    /// The room's name is too long or blank.
     BadRoom = "bad-room",
     /// The metadata has too many keys or too many bytes; nothing was changed.
     BadMetadata = "bad-metadata",

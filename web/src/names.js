@@ -1,0 +1,166 @@
+/**
+ * What rooms and people are called: the same normal form as every other end computes (PROTOCOL.md, section 2, "Names").
+ * Rooms are compared by `key`. Whether two names look alike is told here for ASCII letters and digits and what looks like
+ * them; the native peer has the whole table of UTS 39.
+ */
+
+/** @typedef {{shown?: string, key?: string, refused?: 'too-long' | 'blank' | 'control'}} Name shown, or why not */
+
+import { DUAL, FOLDINGS, LEFT, LOOK_ALIKES, NOT_TRANSPARENT, RIGHT, VIRAMA } from './name-tables.js';
+import { cut, LIMITS, utf8Length } from './wire.js';
+
+const SHORT_ID = 4;
+
+const CONTROL = /[\p{Cc}\u2028\u2029]/u;
+const IGNORABLE = /[\p{Default_Ignorable_Code_Point}\ufff9-\ufffb\p{Noncharacter_Code_Point}]/u;
+const OUTER = /^[\p{White_Space}\p{Cc}]+|[\p{White_Space}\p{Cc}]+$/gu;
+const TRIMMED = /^\p{White_Space}+|\p{White_Space}+$/gu;
+/** Marks without a letter, and what fonts draw as nothing. */
+const BLANK = /^[\p{White_Space}\p{Mn}\p{Me}\u2800\u{1d159}\u200c\u200d]*$/u;
+
+/** A table of ranges, read. @param {string} text @returns {(letter: string) => boolean} */
+function table(text) {
+  /** @type {[number, number][]} */
+  const found = [];
+  let at = 0;
+  for (const range of text.split(' ')) {
+    const [distance, length = 1] = range.split('.').map((digits) => parseInt(digits, 36));
+    found.push([at + distance, at + distance + length]);
+    at += distance + length;
+  }
+  return (letter) => {
+    const point = letter.codePointAt(0) ?? 0;
+    return found.some(([from, to]) => point >= from && point < to);
+  };
+}
+
+const [isVirama, isDual, isRight, isLeft, isException] = [VIRAMA, DUAL, RIGHT, LEFT, NOT_TRANSPARENT].map(table);
+const foldings = pairs([...FOLDINGS]);
+/** @type {Map<string, string>} */
+const prototypes = new Map();
+for (const group of LOOK_ALIKES.split(' ')) {
+  const [prototype, letters] = group.split('=');
+  for (const letter of letters) prototypes.set(letter, prototype);
+}
+
+/** @param {string[]} letters */
+function pairs(letters) {
+  /** @type {Map<string, string>} */
+  const map = new Map();
+  for (let at = 0; at < letters.length; at += 2) map.set(letters[at], letters[at + 1]);
+  return map;
+}
+
+/**
+ * The name of a room, as it is shown and as it is compared.
+ * @param {string} text @returns {Name}
+ */
+export function roomName(text) {
+  if (utf8Length(text) > LIMITS.roomNameBytes) return { refused: 'too-long' };
+  const shown = clean(text);
+  return BLANK.test(shown) ? { refused: 'blank' } : { shown, key: fold(shown) };
+}
+
+/** @param {Name} name @param {string} otherwise */
+export const shownName = ({ shown }, otherwise) => shown ?? otherwise;
+
+/** What proofs are computed with. @param {string} text */
+export const roomKey = (text) => roomName(text).key ?? text;
+
+/**
+ * The own name. @param {string} text @returns {Name}
+ */
+export function displayName(text) {
+  const trimmed = text.replace(OUTER, '');
+  if (CONTROL.test(trimmed)) return { refused: 'control' };
+  const shown = clean(trimmed);
+  if (Math.max(utf8Length(trimmed), utf8Length(shown)) > LIMITS.nameBytes) return { refused: 'too-long' };
+  return BLANK.test(shown) ? { refused: 'blank' } : { shown };
+}
+
+/** Another peer's name, as it was received: what is no name becomes one. @param {string} text @param {string} peer */
+export function receivedName(text, peer) {
+  const name = cut(clean(cut(text, LIMITS.nameBytes)), LIMITS.nameBytes).replace(TRIMMED, '');
+  return BLANK.test(name) ? peer.slice(0, SHORT_ID) : name;
+}
+
+/**
+ * The beginning of the peer id of those whose names look like another's.
+ * @param {[peer: string, name: string][]} names @returns {Map<string, string>}
+ */
+export function shortIds(names) {
+  /** @type {Map<string, Set<string>>} */
+  const bySkeleton = new Map();
+  for (const [peer, name] of names) {
+    const key = skeleton(name);
+    bySkeleton.set(key, (bySkeleton.get(key) ?? new Set()).add(peer));
+  }
+  /** @type {Map<string, string>} */
+  const found = new Map();
+  for (const peers of bySkeleton.values()) {
+    if (peers.size < 2) continue;
+    const all = [...peers];
+    let letters = SHORT_ID;
+    while (new Set(all.map((peer) => peer.slice(0, letters))).size < all.length) letters += 1;
+    for (const peer of all) found.set(peer, peer.slice(0, letters));
+  }
+  return found;
+}
+
+/** The same for names that look alike. @param {string} name */
+export function skeleton(name) {
+  const letters = [...name.normalize('NFD')].filter((letter) => !IGNORABLE.test(letter));
+  const one = (/** @type {string} */ letter) => prototypes.get(letter);
+  return letters.map((letter) => one(letter) ?? [...letter.normalize('NFKD')].map((part) => one(part) ?? part).join(''))
+    .join('').normalize('NFD');
+}
+
+/** @param {string} text */
+export const fold = (text) => [...text].map(foldOne).join('').normalize('NFC');
+
+/** Simple case folding. @param {string} letter */
+export const foldOne = (letter) => foldings.get(letter) ?? letter.toLowerCase();
+
+/** @param {string} text */
+function clean(text) {
+  const spaced = [...text.replace(/\p{Cs}/gu, '\ufffd')].map((letter) => (!CONTROL.test(letter) ? letter : /\s|\x85/.test(letter) ? ' ' : '')).join('');
+  return withoutIgnorables([...spaced.normalize('NFC')]).replace(TRIMMED, '').normalize('NFC');
+}
+
+/** @param {string[]} letters */
+function withoutIgnorables(letters) {
+  /** @type {string[]} */
+  const kept = [];
+  letters.forEach((letter, at) => {
+    if (!IGNORABLE.test(letter) || mayStay(letter, kept, letters, at + 1)) kept.push(letter);
+  });
+  return kept.join('');
+}
+
+/**
+ * RFC 5892, appendices A.1 and A.2; UAX 29, rule GB11; and the style of emoji.
+ * @param {string} letter @param {string[]} before @param {string[]} letters @param {number} next
+ */
+function mayStay(letter, before, letters, next) {
+  const last = before[before.length - 1] ?? '';
+  switch (letter) {
+    case '\u200c': return isVirama(last) || joins(before, letters.slice(next));
+    case '\u200d': return isVirama(last) || isInEmoji(before, letters[next] ?? '');
+    case '\ufe0f': return /\p{Emoji}/u.test(last);
+    default: return false;
+  }
+}
+
+/** @param {string[]} before @param {string[]} after */
+function joins(before, after) {
+  const isSeen = (/** @type {string} */ letter) => /[\p{Mn}\p{Me}\p{Cf}]/u.test(letter) === isException(letter);
+  const left = [...before].reverse().find(isSeen) ?? '';
+  const right = after.find(isSeen) ?? '';
+  return (isLeft(left) || isDual(left)) && (isRight(right) || isDual(right));
+}
+
+/** @param {string[]} before @param {string} next */
+function isInEmoji(before, next) {
+  const first = [...before].reverse().find((letter) => !/[\ufe0f\p{Emoji_Modifier}]/u.test(letter)) ?? '';
+  return /\p{Extended_Pictographic}/u.test(first) && /\p{Extended_Pictographic}/u.test(next);
+}
