@@ -5,6 +5,7 @@
 
 mod ice;
 mod lock;
+mod packets;
 mod password;
 mod policing;
 #[cfg(test)]
@@ -17,7 +18,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_session::server::DropReason;
-use voicemesh_session::{self as session, Delivery, Server, ServerConfig, ServerOutput, Verdict};
+use voicemesh_session::{Server, ServerConfig, Verdict};
 use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{
     ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, MetadataChanges, PeerInfo, RosterMark,
@@ -32,6 +33,7 @@ use crate::ticket::TicketIssuer;
 
 pub use ice::{IceRules, SharedSecret};
 use lock::{Lock, Shown};
+use packets::{Packets, Passing};
 pub use password::{Digest, Knock, Question, Salt, WorkArea, digest};
 use policing::Policing;
 pub use policing::VoiceRates;
@@ -587,49 +589,4 @@ fn confirm(to: ConnectionId, request: Option<u32>, out: &mut impl Outbox) {
     if let Some(request) = request {
         out.text(to, &Text::from(&ServerMessage::MetadataSet { request }), Purpose::Answer);
     }
-}
-
-/// Output of the session server. `pair` is what holds between a sender and its receivers, while a packet is passed on.
-struct Packets<'a, O> {
-    now: Duration,
-    pair: Option<Passing<'a>>,
-    out: &'a mut O,
-}
-
-struct Passing<'a> {
-    rates: &'a VoiceRates,
-    policing: &'a mut Policing,
-    /// Receivers that took no more of this sender.
-    busy: Vec<ConnectionId>,
-}
-
-impl<O: Outbox> ServerOutput<ConnectionId> for Packets<'_, O> {
-    fn send(&mut self, to: ConnectionId, packet: Bytes, delivery: Delivery) {
-        self.out.packet(to, packet, delivery, Purpose::Answer);
-    }
-
-    fn deliver(
-        &mut self,
-        to: ConnectionId,
-        packet: Bytes,
-        delivery: Delivery,
-        purpose: session::Purpose<ConnectionId>,
-    ) -> bool {
-        if let (Some(passing), Purpose::From(from)) = (&mut self.pair, purpose)
-            && (delivery == Delivery::Voice || is_voice(&packet))
-            && !passing.policing.passes(self.now, passing.rates, from, to, packet.len())
-        {
-            self.out.count_policed();
-            return false;
-        }
-        let taken = self.out.packet(to, packet, delivery, purpose);
-        if let Some(passing) = self.pair.as_mut().filter(|_| !taken) {
-            passing.busy.push(to);
-        }
-        taken
-    }
-}
-
-fn is_voice(packet: &[u8]) -> bool {
-    packet::open(packet).is_ok_and(|(header, _)| header.kind.is_voice())
 }

@@ -20,11 +20,11 @@ impl World {
     }
 
     fn newest_ticket(&mut self, connection: ConnectionId) -> Option<Ticket> {
-        let told = self.told(connection).into_iter().filter_map(|message| match message {
+        let mut told = self.told(connection).into_iter().filter_map(|message| match message {
             ServerMessage::Ticket { ticket } => Some(ticket),
             _ => None,
         });
-        told.last()
+        told.next_back()
     }
 
     /// Whether a connection was ended, and with which last words.
