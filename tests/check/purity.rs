@@ -44,7 +44,7 @@ const BANNED: [(&str, &str); 25] = [
 ];
 
 /// The libraries that their products may stand on; each is without I/O as these crates use it.
-const LIBRARIES: [&str; 14] = [
+const LIBRARIES: [&str; 18] = [
     "bytes",
     "serde",
     "serde_json",
@@ -58,6 +58,10 @@ const LIBRARIES: [&str; 14] = [
     "realfft",
     "sonora",
     "earshot",
+    "icu_casemap",
+    "icu_normalizer",
+    "icu_properties",
+    "unicode-security",
     "rubato",
 ];
 

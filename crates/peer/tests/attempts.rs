@@ -165,6 +165,7 @@ impl World {
             peers,
             room_metadata: Metadata::new(),
             taken_over: None,
+            ticket: None,
         };
         self.socket(SocketEvent::Text(ServerMessage::Joined(joined).to_json()));
     }

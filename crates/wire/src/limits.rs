@@ -4,6 +4,8 @@
 pub const NAME_BYTES: usize = 64;
 /// A room's name, in bytes of UTF-8.
 pub const ROOM_NAME_BYTES: usize = 256;
+/// The form of a room's name that is compared and computed with: normal forms are at most three times as long (UAX 15, Table 3).
+pub const ROOM_KEY_BYTES: usize = 3 * ROOM_NAME_BYTES;
 /// A talk group's name, in bytes of UTF-8.
 pub const GROUP_NAME_BYTES: usize = 256;
 /// Talk groups one client may listen to at a time.
@@ -12,6 +14,8 @@ pub const GROUPS_PER_CLIENT: usize = 64;
 pub const TEXT_BYTES: usize = 4096;
 /// A room's password, in bytes of UTF-8.
 pub const PASSWORD_BYTES: usize = 128;
+/// A member's ticket, as text.
+pub const TICKET_BYTES: usize = 2048;
 /// Metadata keys of one peer, or of a room.
 pub const METADATA_KEYS: usize = 32;
 /// Metadata of one peer or of a room, keys and values together, in bytes.

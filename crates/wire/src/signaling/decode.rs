@@ -10,7 +10,7 @@ use crate::limits;
 use crate::names::{DisplayName, NameError, RoomName};
 
 const CLIENT_TYPES: [&str; 7] = ["join", "signal", "set-metadata", "set-room-metadata", "roster", "ping", "leave"];
-const SERVER_TYPES: [&str; 14] = [
+const SERVER_TYPES: [&str; 15] = [
     "joined",
     "peer-joined",
     "peer-left",
@@ -22,6 +22,7 @@ const SERVER_TYPES: [&str; 14] = [
     "roster",
     "error",
     "ice-servers",
+    "ticket",
     "going-away",
     "replaced",
     "pong",
@@ -185,6 +186,9 @@ impl Join {
         self.display_name()?;
         if self.password.as_ref().is_some_and(|password| password.len() > limits::PASSWORD_BYTES) {
             return Err(MessageError::BadPassword);
+        }
+        if self.ticket.as_ref().is_some_and(|ticket| ticket.len() > limits::TICKET_BYTES) {
+            return Err(MessageError::BadField("a ticket has at most 2048 bytes".to_owned()));
         }
         self.capabilities.validate()?;
         check_metadata(&self.metadata)?;
