@@ -227,7 +227,7 @@ fn without_ignorables(text: &str) -> String {
         let keeps = match letter {
             NON_JOINER => follows_virama(&kept) || joins(&kept, after),
             JOINER => follows_virama(&kept) || is_in_emoji(&kept, after),
-            EMOJI_STYLE => kept.chars().next_back().is_some_and(|last| has::<Emoji>(last)),
+            EMOJI_STYLE => kept.chars().next_back().is_some_and(has::<Emoji>),
             // Interlinear annotation; noncharacters.
             '\u{FFF9}'..='\u{FFFB}' | '\u{FDD0}'..='\u{FDEF}' => false,
             _ => !ignorable.contains(letter) && u32::from(letter) & 0xFFFE != 0xFFFE,
