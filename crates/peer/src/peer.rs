@@ -73,9 +73,9 @@ impl Peer {
     /// When it cannot even begin: no such device, no such address.
     pub fn join(mut options: JoinOptions) -> Result<Self, JoinError> {
         let started = Instant::now();
+        let url = options.checked_server()?;
         let (room, name) = options.checked_names()?;
         (options.room, options.name) = (room.as_str().to_owned(), name.as_str().to_owned());
-        let url = options.checked_server()?;
         let tls = Tls::new(options.extra_root_pem.as_deref())?;
         let proxy = options.chosen_proxy(&url)?;
         let state_dir = state_dir_or_default(options.state_dir.as_deref());
