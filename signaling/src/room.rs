@@ -21,7 +21,7 @@ use voicemesh_wire::signaling::{
     ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, MetadataChanges, PeerInfo, RosterMark,
     ServerLimits, ServerMessage, Signal, TakenOver, apply_metadata, roster_hash,
 };
-use voicemesh_wire::{PeerId, SessionId};
+use voicemesh_wire::{PeerId, Permissions, SessionId};
 
 use crate::gate::check_presence;
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
@@ -214,7 +214,8 @@ impl Room {
         if is_anew {
             self.metadata = room_metadata;
         }
-        let info = PeerInfo { peer, client, run, name, metadata, capabilities, order };
+        let permissions = Permissions::default();
+        let info = PeerInfo { peer, client, run, name, metadata, capabilities, order, permissions };
         self.enter(connection, info, room, out);
         Ok(peer)
     }
@@ -249,7 +250,21 @@ impl Room {
         self.former.insert(old, Former { now: connection, closes_at: now + TAKEN_OVER_GRACE });
     }
 
+    /// Sets what a member may do, and tells everyone if that changes anything. False if the peer is not here.
+    pub fn set_permissions(&mut self, peer: PeerId, permissions: Permissions, out: &mut impl Outbox) -> bool {
+        let Some(connection) = self.connections.get(&peer).copied() else { return false };
+        let Some(member) = self.members.get_mut(&connection) else { return false };
+        if member.permissions != permissions {
+            member.permissions = permissions;
+            self.session.set_permissions(connection, permissions);
+            self.version += 1;
+            self.broadcast(&ServerMessage::Permissions { peer, permissions }, Purpose::Update, out);
+        }
+        true
+    }
+
     fn enter(&mut self, connection: ConnectionId, info: PeerInfo, room: String, out: &mut impl Outbox) {
+        self.session.set_permissions(connection, info.permissions);
         self.version += 1;
         self.emptied_at = None;
         let joined = self.joined(connection, &info, room, None);
@@ -281,6 +296,7 @@ impl Room {
             roster: RosterMark { version: self.version, hash: roster_hash(peers.iter().chain([info])) },
             peers,
             room_metadata: self.metadata.clone(),
+            permissions: info.permissions,
             taken_over,
         })
     }
