@@ -175,9 +175,14 @@ export class Ear {
   }
 }
 
+/** Whether the browser knows its output's latency without asking the sound system, which Firefox does. */
+const answersAtOnce = () => !/ Gecko\//.test(globalThis.navigator?.userAgent ?? '');
+
 export class Playback {
   /** @type {Map<string, Ear>} */
   ears = new Map();
+  /** From a sample leaving the worklet until it is heard, in ms, as far as the browser tells. */
+  outputLatencyMs = 0;
 
   /**
    * @param {AudioContext} context with the worklet loaded
@@ -194,6 +199,8 @@ export class Playback {
       ticked(this.clock());
     };
     this.node.connect(context.destination);
+    for (const event of ['statechange', 'sinkchange']) context.addEventListener(event, () => this.measureLatency());
+    this.measureLatency();
   }
 
   /** @param {number} now @param {Heard} heard */
@@ -204,6 +211,7 @@ export class Playback {
       if (this.ears.size >= MOST_EARS) return;
       ear = new Ear(heard.peer, (message, transfer = []) => this.node.port.postMessage(message, transfer));
       this.ears.set(heard.peer, ear);
+      this.measureLatency();
     }
     if (ear.volume !== heard.volume) {
       ear.volume = heard.volume;
@@ -236,9 +244,13 @@ export class Playback {
     this.node.port.postMessage({ type: 'deafen', on });
   }
 
-  /** From a sample leaving the worklet until it is heard, in ms, as the browser tells. */
-  get outputLatencyMs() {
-    return 1000 * ((this.context.baseLatency || 0) + (this.context.outputLatency || 0));
+  /**
+   * Asks the browser for `outputLatencyMs` again: when the output starts or changes, or another person is heard. Never in
+   * Firefox: its answer waits for the thread of the sound, which may be waiting for the page's.
+   */
+  measureLatency() {
+    const { baseLatency = 0 } = this.context;
+    this.outputLatencyMs = 1000 * (baseLatency + (answersAtOnce() ? this.context.outputLatency || 0 : 0));
   }
 
   /** @param {string} id */

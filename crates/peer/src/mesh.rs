@@ -28,7 +28,7 @@ use voicemesh_session::network::{
 };
 use voicemesh_wire::identity::IdentityProof;
 use voicemesh_wire::packet;
-use voicemesh_wire::signaling::{ErrorCode, IceServer, Metadata, Password, Presence, Signal};
+use voicemesh_wire::signaling::{ErrorCode, IceServer, Metadata, Password, Presence, Signal, Ticket};
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
 use crate::connect::ConnectFailure;
@@ -277,6 +277,8 @@ pub struct Mesh<C> {
     lobby: Lobby,
     server_connection: Option<ServerConnection>,
     ice_servers: Vec<IceServer>,
+    /// The newest that the server gave this peer for this room.
+    ticket: Option<Ticket>,
     server_relay_only: bool,
     turn_has_failed: bool,
     network_events: VecDeque<NetworkEvent<PeerId>>,
@@ -303,6 +305,7 @@ impl<C: Carrier> Mesh<C> {
             pairs: BTreeMap::new(),
             server_connection: None,
             ice_servers: Vec::new(),
+            ticket: None,
             server_relay_only: false,
             turn_has_failed: false,
             network_events: VecDeque::new(),

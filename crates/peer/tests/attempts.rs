@@ -167,6 +167,7 @@ impl World {
             room_metadata: Metadata::new(),
             taken_over: None,
             permissions: voicemesh_wire::Permissions::default(),
+            ticket: None,
         };
         self.socket(SocketEvent::Text(ServerMessage::Joined(joined).to_json()));
     }

@@ -16,11 +16,13 @@ mod decode;
 mod error_code;
 mod password;
 mod roster;
+mod ticket;
 
 pub use decode::{MessageError, apply_metadata, decode_client, decode_server, request_of};
 pub use error_code::ErrorCode;
 pub use password::Password;
 pub use roster::{RosterHash, RosterMark, roster_hash};
+pub use ticket::Ticket;
 
 /// What `protocol` in a join says.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -107,6 +109,9 @@ pub struct Join {
     /// What the room published when this peer was last in it; taken if the room is empty, as after a restart.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub room_metadata: Metadata,
+    /// The newest ticket that the server gave this peer for this room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Ticket>,
 }
 
 /// Whether a room must have peers in it when one joins.
@@ -231,6 +236,11 @@ pub enum ServerMessage {
         /// All of them.
         ice_servers: Vec<IceServer>,
     },
+    /// A newer ticket in place of that of `joined`: what it says has changed, or it would expire.
+    Ticket {
+        /// For the next join of this peer in this room.
+        ticket: Ticket,
+    },
     /// The server is about to stop or restart.
     GoingAway {
         /// When to come back at the earliest.
@@ -281,6 +291,9 @@ pub struct Joined {
     /// metadata stay, and the others are sent nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_over: Option<TakenOver>,
+    /// Shows the server at the next join what the joiner was here; see [`ServerMessage::Ticket`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Ticket>,
 }
 
 /// What the server keeps for a peer whose second connection takes over from its first.

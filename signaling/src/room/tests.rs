@@ -2,6 +2,7 @@
 
 mod lobby;
 mod taking_over;
+mod tickets;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -96,6 +97,7 @@ fn join_of(person: u8) -> Join {
         presence: Presence::Either,
         password: None,
         room_metadata: BTreeMap::new(),
+        ticket: None,
     }
 }
 

@@ -245,6 +245,7 @@ impl<C: Carrier> Mesh<C> {
             session,
             memory: Memory { generation, failures: 0, ..memory },
         };
+        self.ticket = joined.ticket.or(self.ticket.take());
         self.ice_servers = joined.ice_servers;
         self.server_relay_only = joined.relay_only;
         if joined.relay_only {
@@ -313,6 +314,7 @@ impl<C: Carrier> Mesh<C> {
             presence: if has_joined { Presence::Either } else { self.config.presence },
             password: self.config.password.clone(),
             room_metadata: self.room_metadata().clone(),
+            ticket: self.ticket.clone(),
         };
         ClientMessage::Join(join).to_json()
     }
@@ -361,6 +363,7 @@ impl<C: Carrier> Mesh<C> {
                     self.ice_servers = ice_servers;
                 }
             }
+            ServerMessage::Ticket { ticket } => self.ticket = Some(ticket),
             ServerMessage::GoingAway { retry_after_ms } => {
                 let at_least = Duration::from_millis(retry_after_ms.min(60_000));
                 self.socket_lost(now, "it is going away".to_owned(), at_least);
@@ -412,6 +415,7 @@ impl<C: Carrier> Mesh<C> {
             memory,
         };
         self.connection_renewed();
+        self.ticket = joined.ticket.or(self.ticket.take());
         self.ice_servers = joined.ice_servers;
         self.server_relay_only = joined.relay_only;
         if joined.relay_only {

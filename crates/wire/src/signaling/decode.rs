@@ -9,7 +9,7 @@ use super::{Capabilities, ClientMessage, ErrorCode, Join, Metadata, MetadataChan
 use crate::limits;
 
 const CLIENT_TYPES: [&str; 7] = ["join", "signal", "set-metadata", "set-room-metadata", "roster", "ping", "leave"];
-const SERVER_TYPES: [&str; 15] = [
+const SERVER_TYPES: [&str; 16] = [
     "joined",
     "peer-joined",
     "peer-left",
@@ -22,6 +22,7 @@ const SERVER_TYPES: [&str; 15] = [
     "roster",
     "error",
     "ice-servers",
+    "ticket",
     "going-away",
     "replaced",
     "pong",
@@ -167,6 +168,9 @@ impl Join {
         }
         if self.password.as_ref().is_some_and(|password| password.len() > limits::PASSWORD_BYTES) {
             return Err(MessageError::BadPassword);
+        }
+        if self.ticket.as_ref().is_some_and(|ticket| ticket.len() > limits::TICKET_BYTES) {
+            return Err(MessageError::BadField("a ticket has at most 2048 bytes".to_owned()));
         }
         self.capabilities.validate()?;
         check_metadata(&self.metadata)?;

@@ -5,7 +5,7 @@ use voicemesh_wire::signaling::{Metadata, MetadataChanges, Password};
 use super::*;
 use crate::room::{Digest, Knock, Salt, digest};
 
-fn with_password(person: u8, password: &str) -> Join {
+pub(super) fn with_password(person: u8, password: &str) -> Join {
     Join { password: Some(Password::from(password)), ..join_of(person) }
 }
 
@@ -15,7 +15,7 @@ fn fresh(number: u8) -> Salt {
 
 impl World {
     /// Knocks, hashes what is asked for, and says what it showed; as the shell does, without another in between.
-    fn shown(&self, join: &Join, salt: Salt) -> Result<Option<Digest>, ErrorCode> {
+    pub(super) fn shown(&self, join: &Join, salt: Salt) -> Result<Option<Digest>, ErrorCode> {
         match self.room.knock(join, None, salt).map_err(|refusal| refusal.code)? {
             Knock::Enter => Ok(None),
             Knock::Hash(question) => {
@@ -25,12 +25,17 @@ impl World {
         }
     }
 
-    fn join_with(&mut self, connection: ConnectionId, join: Join) -> Result<Joined, ErrorCode> {
+    pub(super) fn join_with(&mut self, connection: ConnectionId, join: Join) -> Result<Joined, ErrorCode> {
         let shown = self.shown(&join, fresh(connection.0 as u8))?;
         self.enter(connection, join, shown)
     }
 
-    fn enter(&mut self, connection: ConnectionId, join: Join, shown: Option<Digest>) -> Result<Joined, ErrorCode> {
+    pub(super) fn enter(
+        &mut self,
+        connection: ConnectionId,
+        join: Join,
+        shown: Option<Digest>,
+    ) -> Result<Joined, ErrorCode> {
         self.room.join(self.now, connection, join, shown, &mut self.sent).map_err(|refusal| refusal.code)?;
         let told = self.told(connection).into_iter().find_map(|message| match message {
             ServerMessage::Joined(joined) => Some(joined),
