@@ -5,6 +5,7 @@
 
 mod ice;
 mod lock;
+mod metadata;
 mod packets;
 mod password;
 mod policing;
@@ -21,8 +22,8 @@ use voicemesh_session::server::DropReason;
 use voicemesh_session::{Server, ServerConfig, Verdict};
 use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{
-    ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, MetadataChanges, PeerInfo, RosterMark,
-    ServerLimits, ServerMessage, Signal, TakenOver, Ticket, apply_metadata, roster_hash,
+    ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, PeerInfo, RosterMark, ServerLimits,
+    ServerMessage, Signal, TakenOver, Ticket, roster_hash,
 };
 use voicemesh_wire::{PeerId, Permissions, SessionId};
 
@@ -449,39 +450,6 @@ impl Room {
         Ok(())
     }
 
-    fn set_metadata(
-        &mut self,
-        from: ConnectionId,
-        request: Option<u32>,
-        set: MetadataChanges,
-        out: &mut impl Outbox,
-    ) -> Result<(), Refusal> {
-        let Some(member) = self.members.get_mut(&from) else { return Ok(()) };
-        member.metadata = apply_metadata(&member.metadata, set)?;
-        let message = ServerMessage::Metadata { peer: member.peer, metadata: member.metadata.clone() };
-        self.version += 1;
-        self.broadcast(&message, Purpose::Update, out);
-        confirm(from, request, out);
-        Ok(())
-    }
-
-    fn set_room_metadata(
-        &mut self,
-        from: ConnectionId,
-        request: Option<u32>,
-        set: MetadataChanges,
-        out: &mut impl Outbox,
-    ) -> Result<(), Refusal> {
-        let Some(member) = self.members.get(&from) else { return Ok(()) };
-        if self.owner() != Some(member.peer) {
-            return Err(Refusal::of(ErrorCode::NotOwner));
-        }
-        self.metadata = apply_metadata(&self.metadata, set)?;
-        self.broadcast(&self.room_metadata(), Purpose::Update, out);
-        confirm(from, request, out);
-        Ok(())
-    }
-
     fn send_roster(&self, to: ConnectionId, out: &mut impl Outbox) {
         let mut peers: Vec<PeerInfo> = self.members.values().cloned().collect();
         peers.sort_unstable_by_key(|member| member.order);
@@ -598,11 +566,5 @@ impl Room {
         for connection in self.members.keys() {
             out.text(*connection, &text, purpose);
         }
-    }
-}
-
-fn confirm(to: ConnectionId, request: Option<u32>, out: &mut impl Outbox) {
-    if let Some(request) = request {
-        out.text(to, &Text::from(&ServerMessage::MetadataSet { request }), Purpose::Answer);
     }
 }

@@ -57,7 +57,7 @@ impl Permissions {
 
 impl Default for Permissions {
     fn default() -> Self {
-        Self { moderate: false, ..Self::ALL }
+        Self { speak: true, listen: true, data: true, moderate: false }
     }
 }
 

@@ -203,7 +203,7 @@ fn everyone_is_told_what_a_member_may_do_and_a_later_joiner_finds_it() {
     assert!(world.room.set_permissions(peer_of(1), muted, &mut world.sent));
     let told = ServerMessage::Permissions { peer: peer_of(1), permissions: muted };
     for member in [A, B] {
-        assert_eq!(world.sent.texts[&member], [told.clone()]);
+        assert_eq!(world.sent.texts[&member], std::slice::from_ref(&told));
     }
     assert_eq!(world.room.mark().version, joined.roster.version + 1);
     world.sent.texts.clear();
