@@ -17,7 +17,9 @@ pub mod packet;
 pub mod signaling;
 
 mod cursor;
+mod permissions;
 
 pub use ids::{ClientId, GroupHash, GroupId, PeerId, SessionId};
 pub use names::{DisplayName, RoomName};
 pub use packet::DecodeError;
+pub use permissions::Permissions;
