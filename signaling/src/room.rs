@@ -5,6 +5,7 @@
 
 mod ice;
 mod lock;
+mod metadata;
 mod packets;
 mod password;
 mod policing;
@@ -21,10 +22,10 @@ use voicemesh_session::server::DropReason;
 use voicemesh_session::{Server, ServerConfig, Verdict};
 use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{
-    ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, MetadataChanges, PeerInfo, RosterMark,
-    ServerLimits, ServerMessage, Signal, TakenOver, Ticket, apply_metadata, roster_hash,
+    ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, PeerInfo, RosterMark, ServerLimits,
+    ServerMessage, Signal, TakenOver, Ticket, roster_hash,
 };
-use voicemesh_wire::{PeerId, SessionId};
+use voicemesh_wire::{PeerId, Permissions, SessionId};
 
 use crate::gate::check_presence;
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
@@ -240,7 +241,8 @@ impl Room {
         if is_anew {
             self.metadata = room_metadata;
         }
-        let info = PeerInfo { peer, client, run, name, metadata, capabilities, order };
+        let permissions = Permissions::default();
+        let info = PeerInfo { peer, client, run, name, metadata, capabilities, order, permissions };
         self.enter(connection, info, room, out);
         Ok(peer)
     }
@@ -298,7 +300,21 @@ impl Room {
         self.former.insert(old, Former { now: connection, closes_at: now + TAKEN_OVER_GRACE });
     }
 
+    /// Sets what a member may do, and tells everyone if that changes anything. False if the peer is not here.
+    pub fn set_permissions(&mut self, peer: PeerId, permissions: Permissions, out: &mut impl Outbox) -> bool {
+        let Some(connection) = self.connections.get(&peer).copied() else { return false };
+        let Some(member) = self.members.get_mut(&connection) else { return false };
+        if member.permissions != permissions {
+            member.permissions = permissions;
+            self.session.set_permissions(connection, permissions);
+            self.version += 1;
+            self.broadcast(&ServerMessage::Permissions { peer, permissions }, Purpose::Update, out);
+        }
+        true
+    }
+
     fn enter(&mut self, connection: ConnectionId, info: PeerInfo, room: String, out: &mut impl Outbox) {
+        self.session.set_permissions(connection, info.permissions);
         self.version += 1;
         self.emptied_at = None;
         let joined = self.joined(connection, &info, room, None);
@@ -330,6 +346,7 @@ impl Room {
             roster: RosterMark { version: self.version, hash: roster_hash(peers.iter().chain([info])) },
             peers,
             room_metadata: self.metadata.clone(),
+            permissions: info.permissions,
             taken_over,
             ticket: self.ticket_for(connection, info.peer),
         })
@@ -430,39 +447,6 @@ impl Room {
         if !out.text(connection, &signal, Purpose::From(sender)) {
             return Err(Refusal::receiver_busy(to));
         }
-        Ok(())
-    }
-
-    fn set_metadata(
-        &mut self,
-        from: ConnectionId,
-        request: Option<u32>,
-        set: MetadataChanges,
-        out: &mut impl Outbox,
-    ) -> Result<(), Refusal> {
-        let Some(member) = self.members.get_mut(&from) else { return Ok(()) };
-        member.metadata = apply_metadata(&member.metadata, set)?;
-        let message = ServerMessage::Metadata { peer: member.peer, metadata: member.metadata.clone() };
-        self.version += 1;
-        self.broadcast(&message, Purpose::Update, out);
-        confirm(from, request, out);
-        Ok(())
-    }
-
-    fn set_room_metadata(
-        &mut self,
-        from: ConnectionId,
-        request: Option<u32>,
-        set: MetadataChanges,
-        out: &mut impl Outbox,
-    ) -> Result<(), Refusal> {
-        let Some(member) = self.members.get(&from) else { return Ok(()) };
-        if self.owner() != Some(member.peer) {
-            return Err(Refusal::of(ErrorCode::NotOwner));
-        }
-        self.metadata = apply_metadata(&self.metadata, set)?;
-        self.broadcast(&self.room_metadata(), Purpose::Update, out);
-        confirm(from, request, out);
         Ok(())
     }
 
@@ -582,11 +566,5 @@ impl Room {
         for connection in self.members.keys() {
             out.text(*connection, &text, purpose);
         }
-    }
-}
-
-fn confirm(to: ConnectionId, request: Option<u32>, out: &mut impl Outbox) {
-    if let Some(request) = request {
-        out.text(to, &Text::from(&ServerMessage::MetadataSet { request }), Purpose::Answer);
     }
 }

@@ -10,7 +10,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::IdentityProof;
-use crate::{ClientId, PeerId};
+use crate::{ClientId, PeerId, Permissions};
 
 mod decode;
 mod error_code;
@@ -177,6 +177,13 @@ pub enum ServerMessage {
         /// All of it.
         metadata: Metadata,
     },
+    /// A member may do this from now on; also told to the member itself. Raises the roster's version by one.
+    Permissions {
+        /// Which member.
+        peer: PeerId,
+        /// All that it may.
+        permissions: Permissions,
+    },
     /// A change of metadata is made; `metadata` or `room-metadata` came before.
     MetadataSet {
         /// The asker's number.
@@ -274,6 +281,9 @@ pub struct Joined {
     pub relay_only: bool,
     /// The roster with the joiner in it.
     pub roster: RosterMark,
+    /// What the joiner may do.
+    #[serde(default, skip_serializing_if = "Permissions::is_default")]
+    pub permissions: Permissions,
     /// What the room publishes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub room_metadata: Metadata,
@@ -341,6 +351,9 @@ pub struct PeerInfo {
     pub capabilities: Capabilities,
     /// Its place in the order of arrival, unique in its room; below 2^53.
     pub order: u64,
+    /// What it may do.
+    #[serde(default, skip_serializing_if = "Permissions::is_default")]
+    pub permissions: Permissions,
 }
 
 /// Why a peer is no longer in the room.

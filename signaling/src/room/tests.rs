@@ -16,7 +16,7 @@ use voicemesh_wire::signaling::{
     Capabilities, ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, PROTOCOL_VERSION, Presence,
     ServerMessage, Signal, decode_server, roster_hash,
 };
-use voicemesh_wire::{PeerId, SessionId};
+use voicemesh_wire::{PeerId, Permissions, SessionId};
 
 use super::{IceRules, Room, RoomRules, SharedSecret};
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};

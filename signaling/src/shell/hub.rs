@@ -218,7 +218,7 @@ impl Hub {
         if let Verdict::Dropped(reason) = verdict {
             self.metrics.packets_dropped.add(1);
             tracing::trace!(?from, ?reason, "packet dropped");
-            is_violation = reason != DropReason::Outdated;
+            is_violation = !matches!(reason, DropReason::Outdated | DropReason::NotPermitted);
         }
         Handled { is_violation, state_bytes }
     }

@@ -237,7 +237,7 @@ impl<C: Carrier> Mesh<C> {
         self.carrier.close_socket(memory.generation);
         self.close_beside_but_joining();
         self.connection_renewed();
-        let own = PeerInfo { order: joined.order, ..*you };
+        let own = PeerInfo { order: joined.order, permissions: joined.permissions, ..*you };
         self.socket = Socket::Joined {
             liveness: Box::new(Liveness::new(now)),
             silence_limit: silence_limit(&joined.limits),
@@ -332,6 +332,7 @@ impl<C: Carrier> Mesh<C> {
             ServerMessage::PeerJoined { peer } => self.peer_joined(now, peer),
             ServerMessage::PeerLeft { peer, reason } => self.peer_left(now, peer, reason),
             ServerMessage::Metadata { peer, metadata } => self.metadata_changed(now, peer, metadata),
+            ServerMessage::Permissions { peer, permissions } => self.permissions_changed(peer, permissions),
             ServerMessage::MetadataSet { request } => self.request_done(now, request, Ok(())),
             ServerMessage::RoomMetadata { metadata } => self.room_metadata_changed(metadata),
             ServerMessage::Signal { from, attempt, signal } => self.signaled(now, from, attempt, signal),
@@ -412,6 +413,7 @@ impl<C: Carrier> Mesh<C> {
             metadata: Metadata::new(),
             capabilities: Capabilities::default(),
             order: joined.order,
+            permissions: joined.permissions,
         };
         self.socket = Socket::Joined {
             liveness: Box::new(Liveness::new(now)),

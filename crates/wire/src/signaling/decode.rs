@@ -9,11 +9,12 @@ use super::{Capabilities, ClientMessage, ErrorCode, Join, Metadata, MetadataChan
 use crate::limits;
 
 const CLIENT_TYPES: [&str; 7] = ["join", "signal", "set-metadata", "set-room-metadata", "roster", "ping", "leave"];
-const SERVER_TYPES: [&str; 15] = [
+const SERVER_TYPES: [&str; 16] = [
     "joined",
     "peer-joined",
     "peer-left",
     "metadata",
+    "permissions",
     "metadata-set",
     "room-metadata",
     "signal",

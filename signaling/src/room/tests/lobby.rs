@@ -191,3 +191,25 @@ fn whoever_comes_first_after_a_restart_brings_what_the_room_published() {
     world.leave(C, LeaveReason::Left);
     assert!(world.join(A, 1).room_metadata.is_empty(), "nobody is left, nothing is left");
 }
+
+#[test]
+fn everyone_is_told_what_a_member_may_do_and_a_later_joiner_finds_it() {
+    let mut world = World::with(RoomRules::default());
+    world.join(A, 1);
+    let joined = world.join(B, 2);
+    assert_eq!(joined.permissions, Permissions::default());
+    world.sent.texts.clear();
+    let muted = Permissions::default().without_speak();
+    assert!(world.room.set_permissions(peer_of(1), muted, &mut world.sent));
+    let told = ServerMessage::Permissions { peer: peer_of(1), permissions: muted };
+    for member in [A, B] {
+        assert_eq!(world.sent.texts[&member], std::slice::from_ref(&told));
+    }
+    assert_eq!(world.room.mark().version, joined.roster.version + 1);
+    world.sent.texts.clear();
+    assert!(world.room.set_permissions(peer_of(1), muted, &mut world.sent));
+    assert!(world.sent.texts.is_empty(), "nothing has changed");
+    let joined = world.join(C, 3);
+    assert_eq!(joined.peers[0].permissions, muted);
+    assert!(!world.room.set_permissions(peer_of(9), muted, &mut world.sent), "that peer is not here");
+}
