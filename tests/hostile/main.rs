@@ -6,6 +6,7 @@ mod client;
 mod control;
 mod machine;
 mod memory;
+mod names;
 mod slow;
 
 #[path = "../bench/socket.rs"]

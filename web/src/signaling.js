@@ -430,7 +430,7 @@ export class Signaling {
     this.#heard(now);
     const { mesh } = this;
     mesh.iceServers = joined.ice_servers;
-    mesh.serverRelayOnly = joined.relay_only;
+    [mesh.serverRelayOnly, mesh.serverTakesGroupText] = [joined.relay_only, joined.group_text ?? false];
     if (joined.relay_only) mesh.pairs.dropAll(now);
     const { config } = mesh;
     const own = {

@@ -304,9 +304,7 @@ impl Engine {
                 self.comms.set_peer_muted(Who::Peer(peer), muted);
                 Ok(())
             }
-            Command::SendText(None, text) => {
-                self.comms.send_text(now, Recipient::Group(GroupId::of(GLOBAL_GROUP)), &text)
-            }
+            Command::SendText(None, text) => self.comms.send_group_text(now, GLOBAL_GROUP, &text),
             Command::SendText(Some(peer), text) => match self.comms.network().client(peer) {
                 Some(client) => self.comms.send_text(now, Recipient::Client(client), &text),
                 None => Ok(()),

@@ -280,6 +280,7 @@ pub struct Mesh<C> {
     /// The newest that the server gave this peer for this room.
     ticket: Option<Ticket>,
     server_relay_only: bool,
+    server_takes_group_text: bool,
     turn_has_failed: bool,
     network_events: VecDeque<NetworkEvent<PeerId>>,
     events: VecDeque<MeshEvent>,
@@ -307,6 +308,7 @@ impl<C: Carrier> Mesh<C> {
             ice_servers: Vec::new(),
             ticket: None,
             server_relay_only: false,
+            server_takes_group_text: false,
             turn_has_failed: false,
             network_events: VecDeque::new(),
             events: VecDeque::new(),
@@ -508,6 +510,10 @@ impl<C: Carrier> Network for Mesh<C> {
         if let Some(generation) = self.socket.generation().filter(|_| self.socket.is_open()) {
             self.carrier.ping(generation, number);
         }
+    }
+
+    fn server_takes_group_text(&self) -> bool {
+        self.server_takes_group_text
     }
 
     fn takes_data(&self, peer: PeerId) -> bool {

@@ -24,7 +24,7 @@ use std::time::Duration;
 use voicemesh_uplink::path::{PathState, RelayPath};
 use voicemesh_wire::limits::{GROUP_NAME_BYTES, GROUPS_PER_CLIENT, TEXT_BYTES};
 use voicemesh_wire::packet::{
-    ClientInfo, ClientState, CodecSettings, DeltaClientState, HandshakeRequest, Recipient, TextData,
+    ClientInfo, ClientState, CodecSettings, DeltaClientState, GroupText, HandshakeRequest, Recipient, TextData,
 };
 use voicemesh_wire::{ClientId, GroupId, Permissions};
 
@@ -336,8 +336,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
         if self.groups.get(&id).is_some_and(|own| own == name) {
             return Ok(());
         }
-        let in_use = self.joined_view().and_then(|view| view.table.group_name(id));
-        if in_use.is_some_and(|in_use| in_use != name) || self.groups.contains_key(&id) {
+        let is_shared = self.joined_view().is_some_and(|view| view.table.is_shared(name));
+        if (is_shared && !net.server_takes_group_text()) || self.groups.contains_key(&id) {
             return Err(ClientError::GroupNameTaken);
         }
         if self.groups.len() >= GROUPS_PER_CLIENT {
@@ -402,6 +402,33 @@ impl<P: Copy + Ord + Debug> Client<P> {
             return Err(ClientError::UnknownClient);
         }
         let packet = TextData { sender: view.you, recipient, text }.encode(view.session);
+        self.tell_server(now, net, packet);
+        Ok(())
+    }
+
+    /// Sends a text to everyone who listens to a group of this name.
+    ///
+    /// # Errors
+    ///
+    /// As [`send_text`](Self::send_text), and [`ClientError::GroupNameTooLong`].
+    pub fn send_group_text<N: Network<Peer = P>>(
+        &mut self,
+        now: Duration,
+        net: &mut N,
+        group: &str,
+        text: &str,
+    ) -> Result<(), ClientError> {
+        if group.len() > GROUP_NAME_BYTES {
+            return Err(ClientError::GroupNameTooLong);
+        }
+        if !net.server_takes_group_text() {
+            return self.send_text(now, net, Recipient::Group(GroupId::of(group)), text);
+        }
+        if text.len() > TEXT_BYTES {
+            return Err(ClientError::TextTooLong);
+        }
+        let view = self.joined_view().ok_or(ClientError::NotJoined)?;
+        let packet = GroupText { sender: view.you, group, text }.encode(view.session);
         self.tell_server(now, net, packet);
         Ok(())
     }

@@ -528,7 +528,7 @@ fn cost(bytes: usize) -> usize {
 }
 
 fn is_text(packet: &[u8]) -> bool {
-    packet::open(packet).is_ok_and(|(header, _)| header.kind == Kind::TextData)
+    packet::open(packet).is_ok_and(|(header, _)| header.kind.is_text())
 }
 
 fn farewell(code: ErrorCode) -> Message {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_wire::limits::GROUPS_PER_CLIENT;
 use voicemesh_wire::packet::{
-    self, BandwidthProbe, ClientState, DeltaClientState, HandshakeP2P, HandshakeResponse, Kind, Probe, Recipient,
-    RemoveClient, Routing, TextData, VoiceAck,
+    self, BandwidthProbe, ClientState, DeltaClientState, GroupText, HandshakeP2P, HandshakeResponse, Kind, Probe,
+    Recipient, RemoveClient, Routing, TextData, VoiceAck,
 };
 use voicemesh_wire::{ClientId, GroupId, SessionId};
 
@@ -65,6 +65,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             Kind::DeltaClientState => self.delta(DeltaClientState::decode(body)?),
             Kind::RemoveClient => self.remove_client(now, net, RemoveClient::decode(body)?),
             Kind::TextData => self.text(net, TextData::decode(body)?),
+            Kind::GroupText => self.group_text(net, GroupText::decode(body)?),
             Kind::VoiceData
             | Kind::VoiceCopies
             | Kind::ReceptionReport
@@ -437,7 +438,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
         let is_for_us = match text.recipient {
             Recipient::Client(client) => client == view.you,
-            Recipient::Group(group) => self.groups.contains_key(&group),
+            Recipient::Group(group) => self.groups.contains_key(&group) && !view.table.is_ambiguous(group),
         };
         if !is_for_us {
             return Err(Dropped::NotAddressed);
@@ -448,6 +449,24 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
         let TextData { sender: client, recipient, text } = text;
         self.push(ClientEvent::Text { from, client, recipient, text: text.to_owned() });
+        Ok(())
+    }
+
+    fn group_text<N: Network<Peer = P>>(&mut self, net: &N, text: GroupText<'_>) -> Result<(), Dropped> {
+        let view = self.joined_view().ok_or(Dropped::Unexpected)?;
+        if view.table.member(text.sender).is_none() || text.sender == view.you {
+            return Err(Dropped::WrongSender);
+        }
+        let group = GroupId::of(text.group);
+        if self.groups.get(&group).is_none_or(|own| own != text.group) {
+            return Err(Dropped::NotAddressed);
+        }
+        let from = self.who(net, view.session, text.sender);
+        if !net.permissions(from.peer()).data {
+            return Err(Dropped::NotPermitted);
+        }
+        let GroupText { sender: client, text, .. } = text;
+        self.push(ClientEvent::Text { from, client, recipient: Recipient::Group(group), text: text.to_owned() });
         Ok(())
     }
 
