@@ -14,6 +14,7 @@ mod choice;
 mod liveness;
 mod lobby;
 mod negotiation;
+mod offers;
 mod roster;
 mod signaling;
 
@@ -273,6 +274,7 @@ pub struct Mesh<C> {
     texts: Texts,
     roster: Roster,
     pairs: BTreeMap<PeerId, Pair>,
+    answered_offers: offers::AnsweredOffers,
     choices: Choices,
     lobby: Lobby,
     server_connection: Option<ServerConnection>,
@@ -304,6 +306,7 @@ impl<C: Carrier> Mesh<C> {
             path: Path::default(),
             texts: Texts::default(),
             pairs: BTreeMap::new(),
+            answered_offers: offers::AnsweredOffers::default(),
             server_connection: None,
             ice_servers: Vec::new(),
             ticket: None,
