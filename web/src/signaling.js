@@ -18,6 +18,8 @@ const LONGEST_WAIT_ASKED_MS = 60_000;
 /** Attempts beside a connection that does not answer: the next begins after this, or up to half of it earlier. */
 const ATTEMPT_INTERVAL_MS = 1000;
 const ATTEMPTS = 3;
+/** It is said at most this often that somebody is behind. */
+const BUSY_TOLD_MS = 10_000;
 const BESIDE_SPREAD_MS = 500;
 const BESIDE_JOIN_LIMIT_MS = 4000;
 const TEXTS = 128;
@@ -42,6 +44,7 @@ export class Signaling {
   #generation = 0;
   #generations = 0;
   #failures = 0;
+  #toldBusyAt = -Infinity;
   hasJoined = false;
   /** @type {number | null} */
   awaySince = null;
@@ -447,6 +450,10 @@ export class Signaling {
     if (!fatal && code === 'unknown-type' && this.#liveness?.refused()) return;
     if (!fatal) {
       this.mesh.emit({ type: 'warned', code, message });
+      if (code === 'receiver-busy' && now >= this.#toldBusyAt + BUSY_TOLD_MS) {
+        this.#toldBusyAt = now;
+        this.mesh.emit({ type: 'remark', text: 'Somebody’s connection is too slow for what you write: a part of it does not reach them.' });
+      }
     } else if (FINAL.includes(code) || (!this.hasJoined && FINAL_AT_FIRST.includes(code))) {
       this.stop(now);
       this.mesh.pairs.dropAll(now);

@@ -432,6 +432,24 @@ mod tests {
         assert_eq!(admitted, [1; 10], "all of its candidates are checked at once");
     }
 
+    /// Five candidates each, of which only the last one answers.
+    #[test]
+    fn the_fiftieth_of_a_room_finds_a_way_to_all_others_within_five_seconds() {
+        let (shared, began) = (Arc::<SharedChecks>::default(), Instant::now());
+        let remotes: Vec<_> = (0..5).map(|port| address(2, 1_000 + port)).collect();
+        let mut links: Vec<_> = (0..49).map(|remote| CheckLimiter::new(Arc::clone(&shared), remote)).collect();
+        let mut unanswered: Vec<usize> = (0..links.len()).collect();
+        let found = (0..250).position(|round| {
+            let now = began + Duration::from_millis(20) * round;
+            unanswered.retain(|link| {
+                let admitted = rounds(&mut links[*link], now, 1, &remotes);
+                admitted[4] == 0
+            });
+            unanswered.is_empty()
+        });
+        assert!(found.is_some(), "{} have found no way in 5 s", unanswered.len());
+    }
+
     #[test]
     fn other_datagrams_and_damaged_ones_pass() {
         let (mut limiter, now) = (limiter(), Instant::now());
