@@ -7,7 +7,7 @@ use bytes::Bytes;
 use voicemesh_wire::limits::GROUPS_PER_CLIENT;
 use voicemesh_wire::packet::{
     self, BandwidthProbe, ClientState, DeltaClientState, GroupText, HandshakeP2P, HandshakeResponse, Kind, Probe,
-    Recipient, RemoveClient, Routing, TextData, VoiceAck,
+    RemoveClient, Routing, TextData, VoiceAck,
 };
 use voicemesh_wire::{ClientId, GroupId, SessionId};
 
@@ -428,45 +428,6 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
         self.push(ClientEvent::MemberLeft { who, client, kept });
         self.refresh_routes(now, net);
-        Ok(())
-    }
-
-    fn text<N: Network<Peer = P>>(&mut self, net: &N, text: TextData<'_>) -> Result<(), Dropped> {
-        let view = self.joined_view().ok_or(Dropped::Unexpected)?;
-        if view.table.member(text.sender).is_none() || text.sender == view.you {
-            return Err(Dropped::WrongSender);
-        }
-        let is_for_us = match text.recipient {
-            Recipient::Client(client) => client == view.you,
-            Recipient::Group(group) => self.groups.contains_key(&group) && !view.table.is_ambiguous(group),
-        };
-        if !is_for_us {
-            return Err(Dropped::NotAddressed);
-        }
-        let from = self.who(net, view.session, text.sender);
-        if !net.permissions(from.peer()).data {
-            return Err(Dropped::NotPermitted);
-        }
-        let TextData { sender: client, recipient, text } = text;
-        self.push(ClientEvent::Text { from, client, recipient, text: text.to_owned() });
-        Ok(())
-    }
-
-    fn group_text<N: Network<Peer = P>>(&mut self, net: &N, text: GroupText<'_>) -> Result<(), Dropped> {
-        let view = self.joined_view().ok_or(Dropped::Unexpected)?;
-        if view.table.member(text.sender).is_none() || text.sender == view.you {
-            return Err(Dropped::WrongSender);
-        }
-        let group = GroupId::of(text.group);
-        if self.groups.get(&group).is_none_or(|own| own != text.group) {
-            return Err(Dropped::NotAddressed);
-        }
-        let from = self.who(net, view.session, text.sender);
-        if !net.permissions(from.peer()).data {
-            return Err(Dropped::NotPermitted);
-        }
-        let GroupText { sender: client, text, .. } = text;
-        self.push(ClientEvent::Text { from, client, recipient: Recipient::Group(group), text: text.to_owned() });
         Ok(())
     }
 

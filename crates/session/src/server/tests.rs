@@ -1,5 +1,5 @@
 use super::*;
-use voicemesh_wire::packet::{ClientInfo, CodecSettings, HandshakeP2P, HandshakeResponse, Probe};
+use voicemesh_wire::packet::{ClientInfo, CodecSettings, HandshakeP2P, HandshakeResponse, Probe, Recipient};
 
 const CODEC: CodecSettings = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
 const NOW: Duration = Duration::from_secs(1);
