@@ -20,6 +20,7 @@ use webrtc::peer_connection::{
     StatsSelector,
 };
 
+use crate::LinkConfig;
 use crate::checks::SharedChecks;
 use crate::limits::{
     CHECK_INTERVAL, CHECKS_PER_PAIR, DISCONNECTED_AFTER, FAILED_AFTER, FLUSH_PATIENCE, KEEP_ALIVE_INTERVAL,

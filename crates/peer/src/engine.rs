@@ -18,8 +18,8 @@ use voicemesh_engine::{Comms, CommsEvent};
 use voicemesh_session::GLOBAL_GROUP;
 use voicemesh_session::client::{ClientEvent, Who};
 use voicemesh_session::speaker::VoiceTarget;
+use voicemesh_wire::PeerId;
 use voicemesh_wire::packet::Recipient;
-use voicemesh_wire::{GroupId, PeerId};
 
 use crate::carrier::RealCarrier;
 use crate::data::{Desk, Order};

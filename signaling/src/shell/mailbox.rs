@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use voicemesh_session::Delivery;
-use voicemesh_wire::packet::{self, Kind};
+use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{ErrorCode, ServerMessage};
 
 use super::lock;
