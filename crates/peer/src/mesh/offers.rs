@@ -32,12 +32,15 @@ impl AnsweredOffers {
 
 #[cfg(test)]
 mod tests {
+    use voicemesh_wire::identity::{InstallationSecret, prove};
+
     use super::*;
 
     #[test]
     fn six_offers_a_minute_are_answered_of_each_peer() {
         let mut offers = AnsweredOffers::default();
-        let [eve, ben] = [1, 2].map(|id| PeerId(uuid::Uuid::from_u128(id)));
+        let [eve, ben] =
+            [1, 2].map(|secret| prove(&InstallationSecret([secret; 32]), "ws://here", "room", 0).peer_id());
         let mut answered = Vec::new();
         for second in 0..180 {
             let now = Duration::from_secs(second);
