@@ -176,7 +176,7 @@ fn expense(packet: &[u8]) -> Expense {
             Expense::Packet { copies, bytes }
         }
         Kind::HandshakeRequest => Expense::StateRequest { bytes },
-        Kind::ClientState | Kind::DeltaClientState | Kind::TextData => Expense::Statement { bytes },
+        Kind::ClientState | Kind::DeltaClientState | Kind::TextData | Kind::GroupText => Expense::Statement { bytes },
         Kind::HandshakeResponse
         | Kind::ErrorWrongSession
         | Kind::RemoveClient

@@ -234,6 +234,7 @@ impl Room {
         let owner = peer.0.as_u128();
         let full = |_| Refusal::of(ErrorCode::RoomFull);
         let client = self.session.admit(now, connection, owner, name.clone()).map_err(full)?;
+        self.session.set_takes_group_text(connection, capabilities.group_text);
         if is_first && by_ticket == Shown::Nothing {
             let named = password.is_some_and(|password| !password.is_empty());
             self.lock = shown.filter(|_| named).map(Lock::decided);
@@ -343,6 +344,7 @@ impl Room {
             ice_servers: self.ice_servers_for(connection, info.peer),
             limits: self.rules.limits.clone(),
             relay_only: self.rules.relay_only,
+            group_text: true,
             roster: RosterMark { version: self.version, hash: roster_hash(peers.iter().chain([info])) },
             peers,
             room_metadata: self.metadata.clone(),

@@ -40,6 +40,7 @@ export class Mesh {
   /** @type {RTCIceServer[]} */
   iceServers = [];
   serverRelayOnly = false;
+  serverTakesGroupText = false;
   /** What speech follows; null where there is none: then it is sent as if there were room. @type {import('./uplink.js').Uplink | null} */
   uplink = null;
 

@@ -3,7 +3,7 @@
  * page believes nobody.
  *
  * @typedef {{relay_only: boolean, redundancy: boolean, voice_ack: boolean, reports: boolean, path_feedback?: boolean,
- *   bundles?: boolean, frame_ms: number[]}} Capabilities
+ *   bundles?: boolean, group_text?: boolean, frame_ms: number[]}} Capabilities
  * @typedef {{peer: string, client: number, run: number, name: string, metadata: Record<string, string>,
  *   capabilities: Capabilities, order: number, permissions?: Permission[]}} PeerInfo
  * @typedef {'speak' | 'listen' | 'data' | 'moderate'} Permission
@@ -68,7 +68,7 @@ function capabilities(value) {
   return {
     relay_only: flag(given.relay_only), redundancy: flag(given.redundancy), voice_ack: flag(given.voice_ack),
     reports: flag(given.reports), ...(flag(given.path_feedback) && { path_feedback: true }),
-    ...(flag(given.bundles) && { bundles: true }), frame_ms: given.frame_ms.map((/** @type {any} */ ms) => integer(ms, 255)),
+    ...(flag(given.group_text) && { group_text: true }), ...(flag(given.bundles) && { bundles: true }), frame_ms: given.frame_ms.map((/** @type {any} */ ms) => integer(ms, 255)),
   };
 }
 
@@ -146,7 +146,7 @@ const READ = {
   joined: (m) => ({
     you: peerId(m.you), client: integer(m.client, 0xffff), session: integer(m.session, 0xffffffff), room: text(m.room),
     peers: peers(m.peers), order: integer(m.order), ice_servers: iceServers(m.ice_servers ?? []), limits: limits(m.limits),
-    relay_only: m.relay_only === true, roster: mark(m.roster),
+    relay_only: m.relay_only === true, roster: mark(m.roster), ...(m.group_text === true && { group_text: true }),
     ...permissions(m.permissions),
     ...(m.room_metadata && { room_metadata: metadata(m.room_metadata) }),
     ...(m.ticket !== undefined && { ticket: text(m.ticket) }),

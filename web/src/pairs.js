@@ -20,6 +20,9 @@ const REQUEST_INTERVAL_MS = 2000;
 /** A request for an offer is repeated so many times, until an offer comes. */
 const REQUEST_REPEATS = 3;
 const OFFER_INTERVAL_MS = 500;
+/** Offers of one peer that are answered within a minute. */
+const OFFERS = 6;
+const OFFERS_MS = 60_000;
 const ASK_AFTER_MS = 5000;
 const LINGER_MS = 2000;
 const LINKS_PER_PEER = 3;
@@ -102,6 +105,8 @@ class Pair {
 export class Pairs {
   /** @type {Map<string, Pair>} */
   #pairs = new Map();
+  /** @type {Map<string, number[]>} peer id → when its last offers were answered, whatever was given up since */
+  #answered = new Map();
   /** Links that have opened. */
   #turns = 0;
 
@@ -185,10 +190,13 @@ export class Pairs {
         return;
       }
       // A peer that offers without end would have us open links without end.
-      if (now < pair.offeredAt + OFFER_INTERVAL_MS) {
-        pair.ignored = { attempt, askAt: pair.offeredAt + OFFER_INTERVAL_MS };
+      const answered = (this.#answered.get(from) ?? []).filter((at) => now < at + OFFERS_MS);
+      const askAt = Math.max(pair.offeredAt + OFFER_INTERVAL_MS, answered.length < OFFERS ? 0 : answered[0] + OFFERS_MS);
+      if (now < askAt) {
+        pair.ignored = { attempt, askAt };
         return;
       }
+      this.#answered.set(from, [...answered, now]);
       pair.attempt = attempt;
       pair.ignored = null;
       pair.requested = null;

@@ -44,7 +44,7 @@ const TICK_EVERY_MS = 20;
 const WAKING_AFTER_MS = 5000;
 const MESSAGES = 500;
 const BITRATE = 32_000;
-const CAPABILITIES = { redundancy: true, voice_ack: true, reports: true, path_feedback: true, bundles: true, frame_ms: [10, 20, 40, 60] };
+const CAPABILITIES = { redundancy: true, voice_ack: true, reports: true, path_feedback: true, bundles: true, group_text: true, frame_ms: [10, 20, 40, 60] };
 
 /** The page's clock, in ms. It goes on while the page is frozen; while the machine sleeps it may stand still. */
 const clock = () => performance.now();

@@ -132,8 +132,8 @@ export class Session {
     if (this.groups.has(name)) return 'ok';
     if (utf8Length(name) > LIMITS.groupNameBytes) return 'too-long';
     const id = groupId(name);
-    const inUse = this.isJoined ? (this.current?.nameOf(id) ?? null) : null;
-    if ((inUse !== null && inUse !== name) || [...this.groups].some((own) => groupId(own) === id)) return 'taken';
+    const isShared = this.isJoined && !this.mesh.serverTakesGroupText && (this.current?.isShared(name) ?? false);
+    if (isShared || [...this.groups].some((own) => groupId(own) === id)) return 'taken';
     if (this.groups.size >= LIMITS.groups) return 'too-many';
     this.groups.add(name);
     this.#groupIds.add(id);
@@ -160,7 +160,9 @@ export class Session {
     const client = 'peer' in to ? this.mesh.roster.clientOf(view.session, to.peer) : null;
     if ('peer' in to && client === null) return false;
     const recipient = 'peer' in to ? { kind: 'client', id: client } : { kind: 'group', id: groupId(to.group) };
-    const packet = encode('TextData', view.session, { sender: view.you, recipient, text });
+    const packet = 'group' in to && this.mesh.serverTakesGroupText
+      ? encode('GroupText', view.session, { sender: view.you, group: to.group, text })
+      : encode('TextData', view.session, { sender: view.you, recipient, text });
     this.mesh.signaling.sendText(now, packet);
     return true;
   }
@@ -265,6 +267,7 @@ export class Session {
       case 'DeltaClientState': return this.#delta(view, fields);
       case 'RemoveClient': return this.#removeClient(now, view, fields.client);
       case 'TextData': return this.#text(view, fields);
+      case 'GroupText': return this.#groupText(view, fields);
       default: {
         if (!RELAYED_KINDS.includes(kind)) return 'Misplaced';
         const peer = this.mesh.roster.peerOf(session, fields.sender);
@@ -287,7 +290,7 @@ export class Session {
       link.health.heard();
       return this.mesh.pairs.handshake(now, link, session, fields.client);
     }
-    if (fields.sender === undefined || kind === 'TextData') return 'Misplaced';
+    if (fields.sender === undefined || kind === 'TextData' || kind === 'GroupText') return 'Misplaced';
     const view = this.viewOf(session);
     if (!view) return 'WrongSession';
     const speaker = link.remoteIn(session) ?? this.mesh.roster.clientOf(session, peer);
@@ -472,8 +475,17 @@ export class Session {
     if (peer === null || sender === view.you) return 'WrongSender';
     if (!this.mesh.roster.may(peer, 'data')) return 'NotPermitted';
     const group = [...this.groups].find((name) => groupId(name) === recipient.id);
-    if (recipient.kind === 'client' ? recipient.id !== view.you : group === undefined) return 'NotAddressed';
+    const isForUs = recipient.kind === 'client' ? recipient.id === view.you : group !== undefined && !view.isShared(group);
+    if (!isForUs) return 'NotAddressed';
     return this.mesh.emit({ type: 'text', peer, group: recipient.kind === 'client' ? null : group, text });
+  }
+
+  /** @param {View} view @param {any} text @returns {string | void} */
+  #groupText(view, { sender, group, text }) {
+    const peer = this.mesh.roster.peerOf(view.session, sender);
+    if (peer === null || sender === view.you) return 'WrongSender';
+    if (!this.groups.has(group)) return 'NotAddressed';
+    return this.mesh.emit({ type: 'text', peer, group, text });
   }
 
   // --- helpers ------------------------------------------------------------------------------------------------------

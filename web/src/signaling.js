@@ -18,6 +18,8 @@ const LONGEST_WAIT_ASKED_MS = 60_000;
 /** Attempts beside a connection that does not answer: the next begins after this, or up to half of it earlier. */
 const ATTEMPT_INTERVAL_MS = 1000;
 const ATTEMPTS = 3;
+/** It is said at most this often that somebody is behind. */
+const BUSY_TOLD_MS = 10_000;
 const BESIDE_SPREAD_MS = 500;
 const BESIDE_JOIN_LIMIT_MS = 4000;
 const TEXTS = 128;
@@ -42,6 +44,7 @@ export class Signaling {
   #generation = 0;
   #generations = 0;
   #failures = 0;
+  #toldBusyAt = -Infinity;
   hasJoined = false;
   /** @type {number | null} */
   awaySince = null;
@@ -432,7 +435,7 @@ export class Signaling {
     const { mesh } = this;
     this.#keepTicket(joined.ticket);
     mesh.iceServers = joined.ice_servers;
-    mesh.serverRelayOnly = joined.relay_only;
+    [mesh.serverRelayOnly, mesh.serverTakesGroupText] = [joined.relay_only, joined.group_text ?? false];
     if (joined.relay_only) mesh.pairs.dropAll(now);
     const { config } = mesh;
     const own = {
@@ -461,6 +464,10 @@ export class Signaling {
     if (!fatal && code === 'unknown-type' && this.#liveness?.refused()) return;
     if (!fatal) {
       this.mesh.emit({ type: 'warned', code, message });
+      if (code === 'receiver-busy' && now >= this.#toldBusyAt + BUSY_TOLD_MS) {
+        this.#toldBusyAt = now;
+        this.mesh.emit({ type: 'remark', text: 'Somebody’s connection is too slow for what you write: a part of it does not reach them.' });
+      }
     } else if (code === 'password-wait') {
       // No failure: those are served first who come back when they were told to.
       const failures = this.#failures;

@@ -26,9 +26,9 @@ export class View {
     return (this.members.get(client) ?? this.kept.get(client))?.groups.has(group) ?? false;
   }
 
-  /** The name under which a group id is in use. @param {number} id */
-  nameOf(id) {
-    for (const { groups } of this.members.values()) for (const name of groups) if (groupId(name) === id) return name;
-    return null;
+  /** Whether somebody listens to another name with this name's id. @param {string} name */
+  isShared(name) {
+    const id = groupId(name);
+    return [...this.members.values()].some(({ groups }) => [...groups].some((other) => other !== name && groupId(other) === id));
   }
 }

@@ -28,7 +28,7 @@ export const KINDS = Object.freeze({
   ClientState: 1, VoiceData: 2, TextData: 3, HandshakeRequest: 4, HandshakeResponse: 5, ErrorWrongSession: 6,
   ServerRelayReliable: 7, ServerRelayUnreliable: 8, DeltaClientState: 9, RemoveClient: 10, HandshakeP2P: 11,
   VoiceAck: 32, Probe: 33, ProbeEcho: 34, VoiceCopies: 35, ReceptionReport: 36, ClockProbe: 37, ClockEcho: 38,
-  BandwidthProbe: 43, BandwidthReport: 44,
+  GroupText: 43, BandwidthReport: 44, BandwidthProbe: 45,
 });
 
 /** @typedef {keyof typeof KINDS} Kind */
@@ -314,6 +314,7 @@ const READ = {
     const recipient = { kind: kind === 0 ? 'group' : 'client', id: r.u16() };
     return { sender, recipient, text: r.text(LIMITS.textBytes) };
   },
+  GroupText: (r) => ({ sender: r.u16(), group: r.text(LIMITS.groupNameBytes), text: r.text(LIMITS.textBytes) }),
   HandshakeRequest: (r) => ({ codec: readCodec(r), name: r.text(LIMITS.nameBytes) }),
   HandshakeResponse: (r) => ({
     you: r.u16(),
@@ -392,6 +393,11 @@ const WRITE = {
     w.u8(recipient.kind === 'group' ? 0 : 1);
     w.u16(sender);
     w.u16(recipient.id);
+    w.text(text, LIMITS.textBytes);
+  },
+  GroupText(w, { sender, group, text }) {
+    w.u16(sender);
+    w.text(group, LIMITS.groupNameBytes);
     w.text(text, LIMITS.textBytes);
   },
   HandshakeRequest(w, { codec, name }) {

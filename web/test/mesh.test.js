@@ -4,7 +4,7 @@ import { test } from 'node:test';
 
 import { join, leave, ping, readServer, roster, setMetadata, signalTo } from '../src/messages.js';
 import { rosterHash } from '../src/roster.js';
-import { encode } from '../src/wire.js';
+import { encode, groupId } from '../src/wire.js';
 import { World } from './world.js';
 
 const vectors = JSON.parse(readFileSync(new URL('../../tests/vectors/signaling.json', import.meta.url), 'utf8'));
@@ -196,6 +196,31 @@ test('text reaches the room or one person', () => {
   world.run(100);
   assert.deepEqual(bo.texts, [['Global', 'to all'], [null, 'to you']]);
   assert.deepEqual(cy.texts, [['Global', 'to all']]);
+});
+
+test('two groups whose names have one id are told apart, and a text that names only the id is for neither', () => {
+  /** @type {Map<number, string>} */
+  const seen = new Map();
+  let pair = ['', ''];
+  for (let at = 0; pair[0] === '' && at < 70_000; at += 1) {
+    const name = `g${at}`;
+    const other = seen.get(groupId(name));
+    if (other !== undefined) pair = [other, name];
+    seen.set(groupId(name), name);
+  }
+  const world = new World();
+  const [ada, bo, cy] = ['Ada', 'Bo', 'Cy'].map((name) => world.join(name));
+  world.run(1000);
+  assert.equal(bo.mesh.session.joinGroup(pair[0]), 'ok');
+  world.run(100);
+  assert.equal(cy.mesh.session.joinGroup(pair[1]), 'ok');
+  assert.equal(cy.mesh.session.joinGroup(pair[0]), 'taken', 'one page cannot tell them apart');
+  world.run(100);
+  assert.equal(ada.mesh.session.sendText(world.now, 'by name', { group: pair[0] }), true);
+  ada.mesh.serverTakesGroupText = false;
+  assert.equal(ada.mesh.session.sendText(world.now, 'by id', { group: pair[0] }), true);
+  world.run(100);
+  assert.deepEqual([bo.texts, cy.texts], [[[pair[0], 'by name']], []]);
 });
 
 test('a group that the server refuses is not listened to', () => {

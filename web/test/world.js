@@ -367,7 +367,7 @@ class FakeServer {
       this.members.set(peer, { info, listens: new Set(), member: false, generation, resumed: false });
       this.version += 1;
       const joined = { you: peer.id, client, session: this.session, room: message.room, peers, order: info.order };
-      this.tell(peer, { type: 'joined', ...joined, roster: this.#roster() });
+      this.tell(peer, { type: 'joined', ...joined, group_text: true, roster: this.#roster() });
       for (const other of this.others(peer)) this.tell(other, { type: 'peer-joined', peer: info });
     } else if (message.type === 'signal') {
       const to = this.others(peer).find((other) => other.id === message.to);
@@ -412,6 +412,8 @@ class FakeServer {
       if (fields.joins) own.listens.add(fields.group);
       else own.listens.delete(fields.group);
       for (const other of this.others(peer)) this.send(other, bytes);
+    } else if (kind === 'GroupText') {
+      for (const other of this.others(peer)) if (this.members.get(other)?.listens.has(fields.group)) this.send(other, bytes);
     } else if (kind === 'TextData') {
       for (const other of this.others(peer)) this.send(other, bytes);
     } else if (kind === 'ServerRelayUnreliable') {

@@ -386,6 +386,12 @@ impl<N: Network> Comms<N> {
         Ok(client.send_text(now, network, recipient, text)?)
     }
 
+    /// Writes to a group by its name.
+    pub fn send_group_text(&mut self, now: Duration, group: &str, text: &str) -> Result<(), CommsError> {
+        let (client, network) = self.as_client()?;
+        Ok(client.send_group_text(now, network, group, text)?)
+    }
+
     fn as_client(&mut self) -> Result<(&mut Client<N::Peer>, &mut N), CommsError> {
         match &mut self.role {
             Role::Client(client) => Ok((client, &mut self.network)),

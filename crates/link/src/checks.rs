@@ -3,8 +3,9 @@
 //! The stack sends a check every 20 ms on every candidate pair, so that a pair that works is found within a few
 //! milliseconds. On a narrow uplink the checks of a few links would be the congestion that keeps all of them from
 //! opening, and a hostile peer could aim them at a third machine by naming its address as a candidate. Here the checks
-//! of a pair are therefore sent at growing intervals, and those of a link, and of all links together, within token
-//! buckets. A dropped check is one that the network lost: the stack sends the next one anyway.
+//! of a pair are therefore sent at growing intervals, and those to one remote, and to all together, within token
+//! buckets. Of the common one a part is kept for remotes that have used little of their own, so that several who use all of
+//! theirs do not delay the others. A dropped check is one that the network lost: the stack sends the next one anyway.
 //!
 //! An address has answered when it has sent a success response to a check of ours, told by its transaction id of 96
 //! random bits. From then on only the intervals limit checks to it.
@@ -24,12 +25,18 @@ const LONGEST_GAP: Duration = Duration::from_millis(800);
 const ENCOURAGED_INTERVAL: Duration = Duration::from_millis(100);
 /// A pair that was refused and did not ask again for this long no longer waits for its turn.
 const WAITS_FOR: Duration = Duration::from_millis(60);
-/// Checks of one link: at once, and per second.
-const OF_A_LINK: Rate = Rate { burst: 20.0, per_second: 20.0 };
+/// Checks of all links to one remote: at once, and per second.
+const OF_A_REMOTE: Rate = Rate { burst: 20.0, per_second: 20.0 };
 /// Checks of all links together.
 const OF_ALL_LINKS: Rate = Rate { burst: 300.0, per_second: 100.0 };
-/// The first checks of a link never wait for those of other links.
-const FIRST_CHECKS: u32 = 5;
+/// A remote that has more left of its own than this takes the last tokens of all …
+const LITTLE_USED: f64 = 10.0;
+/// … of which this many are for such remotes only.
+const RESERVED: f64 = 60.0;
+/// The first checks to a remote do not wait for those to others.
+const FIRST_CHECKS: Rate = Rate { burst: 5.0, per_second: 1.0 / 12.0 };
+/// Remotes of which checks are counted. Of further ones, those are forgotten that have used least.
+const REMOTES: usize = 1_024;
 /// Candidate pairs of a link of which checks are counted. Further ones are not checked.
 const PAIRS: usize = 128;
 /// Transaction ids remembered of a pair: those of its last checks.
@@ -63,27 +70,67 @@ impl Bucket {
         Self { tokens: rate.burst, filled_at: now }
     }
 
-    fn has_one(&mut self, now: Instant, rate: Rate) -> bool {
+    fn refill(&mut self, now: Instant, rate: Rate) {
         let elapsed = now.saturating_duration_since(self.filled_at);
         self.tokens = (self.tokens + elapsed.as_secs_f64() * rate.per_second).min(rate.burst);
-        self.filled_at = now;
+        self.filled_at = self.filled_at.max(now);
+    }
+
+    fn has_one(&mut self, now: Instant, rate: Rate) -> bool {
+        self.refill(now, rate);
         self.tokens >= 1.0
     }
 }
 
 /// What all links of a peer share.
 #[derive(Debug, Default)]
-pub(crate) struct SharedChecks(Mutex<Option<Bucket>>);
+pub(crate) struct SharedChecks(Mutex<Buckets>);
+
+#[derive(Debug, Default)]
+struct Buckets {
+    all: Option<Bucket>,
+    remotes: BTreeMap<u128, OfRemote>,
+}
+
+#[derive(Debug)]
+struct OfRemote {
+    checks: Bucket,
+    first: Bucket,
+}
 
 impl SharedChecks {
-    fn take(&self, now: Instant) -> bool {
-        let mut bucket = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let bucket = bucket.get_or_insert_with(|| Bucket::new(now, OF_ALL_LINKS));
-        let has_one = bucket.has_one(now, OF_ALL_LINKS);
-        if has_one {
-            bucket.tokens -= 1.0;
+    fn take(&self, now: Instant, remote: u128) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take(now, remote)
+    }
+}
+
+impl Buckets {
+    fn take(&mut self, now: Instant, remote: u128) -> bool {
+        if self.remotes.len() >= REMOTES && !self.remotes.contains_key(&remote) {
+            let used_least =
+                |a: &(&u128, &OfRemote), b: &(&u128, &OfRemote)| a.1.checks.tokens.total_cmp(&b.1.checks.tokens);
+            let forgotten = self.remotes.iter().max_by(used_least).map(|(remote, _)| *remote);
+            forgotten.and_then(|remote| self.remotes.remove(&remote));
         }
-        has_one
+        let all = self.all.get_or_insert_with(|| Bucket::new(now, OF_ALL_LINKS));
+        let own = self.remotes.entry(remote).or_insert_with(|| OfRemote {
+            checks: Bucket::new(now, OF_A_REMOTE),
+            first: Bucket::new(now, FIRST_CHECKS),
+        });
+        if !own.checks.has_one(now, OF_A_REMOTE) {
+            return false;
+        }
+        let least = if own.checks.tokens > LITTLE_USED { 1.0 } else { 1.0 + RESERVED };
+        all.refill(now, OF_ALL_LINKS);
+        if all.tokens >= least {
+            all.tokens -= 1.0;
+        } else if own.checks.tokens > OF_A_REMOTE.burst - FIRST_CHECKS.burst && own.first.has_one(now, FIRST_CHECKS) {
+            own.first.tokens -= 1.0;
+        } else {
+            return false;
+        }
+        own.checks.tokens -= 1.0;
+        true
     }
 }
 
@@ -91,8 +138,7 @@ impl SharedChecks {
 #[derive(Debug, Default)]
 pub(crate) struct CheckLimiter {
     shared: Arc<SharedChecks>,
-    bucket: Option<Bucket>,
-    sent: u32,
+    remote: u128,
     /// By local and remote address.
     pairs: BTreeMap<(SocketAddr, SocketAddr), Pair>,
 }
@@ -135,8 +181,8 @@ struct Check {
 }
 
 impl CheckLimiter {
-    pub(crate) fn new(shared: Arc<SharedChecks>) -> Self {
-        Self { shared, ..Self::default() }
+    pub(crate) fn new(shared: Arc<SharedChecks>, remote: u128) -> Self {
+        Self { shared, remote, ..Self::default() }
     }
 
     /// Whether this datagram may be sent now.
@@ -163,7 +209,7 @@ impl CheckLimiter {
                     .waiting
                     .is_none_or(|(since, asked)| (is_private(other.1), since) >= order || now > asked + WAITS_FOR)
         });
-        let has_token = is_first && self.take_token(now);
+        let has_token = is_first && self.shared.take(now, self.remote);
         let Some(pair) = self.pairs.get_mut(&key) else { return false };
         if has_token {
             pair.sent(now, &check);
@@ -171,16 +217,6 @@ impl CheckLimiter {
             pair.waiting = Some((waits_since, now));
         }
         has_token
-    }
-
-    fn take_token(&mut self, now: Instant) -> bool {
-        let bucket = self.bucket.get_or_insert_with(|| Bucket::new(now, OF_A_LINK));
-        if !bucket.has_one(now, OF_A_LINK) || (!self.shared.take(now) && self.sent >= FIRST_CHECKS) {
-            return false;
-        }
-        bucket.tokens -= 1.0;
-        self.sent = self.sent.saturating_add(1);
-        true
     }
 
     /// Learns who answers, and who is there.
@@ -286,7 +322,7 @@ mod tests {
     }
 
     fn limiter() -> CheckLimiter {
-        CheckLimiter::new(Arc::default())
+        CheckLimiter::new(Arc::default(), 0)
     }
 
     /// Rounds of checks every 20 ms on these pairs; how many were let through for each.
@@ -322,7 +358,7 @@ mod tests {
         limiter.received(now, local, address(3, 3), &message(BINDING_SUCCESS, 7, false));
         assert!(!limiter.admits(now, local, remote, &message(BINDING_REQUEST, 9, true)), "from elsewhere");
         limiter.received(now, local, remote, &message(BINDING_SUCCESS, 7, false));
-        limiter.bucket = Some(Bucket { tokens: 0.0, filled_at: now + Duration::from_secs(60) });
+        while limiter.shared.take(now, 0) {}
         let first_second = rounds(&mut limiter, now, 50, &[remote])[0];
         assert!((6..=8).contains(&first_second), "{first_second}");
         let nomination = nomination(1);
@@ -345,7 +381,7 @@ mod tests {
     }
 
     #[test]
-    fn many_candidates_share_the_checks_of_a_link_in_turn() {
+    fn many_candidates_share_the_checks_of_a_remote_in_turn() {
         let (mut limiter, began) = (limiter(), Instant::now());
         let remotes: Vec<_> = (0..40).map(|port| address(2, 1_000 + port)).collect();
         let admitted = rounds(&mut limiter, began, 250, &remotes);
@@ -365,15 +401,53 @@ mod tests {
     }
 
     #[test]
-    fn all_links_share_a_limit_beyond_their_first_checks() {
+    fn all_remotes_share_a_limit_beyond_their_first_checks() {
         let (shared, now) = (Arc::<SharedChecks>::default(), Instant::now());
         let remotes: Vec<_> = (0..30).map(|port| address(2, 1_000 + port)).collect();
-        let of_links: Vec<u32> = (0..40)
-            .map(|_| rounds(&mut CheckLimiter::new(Arc::clone(&shared)), now, 1, &remotes).iter().sum())
+        let of_remotes: Vec<u32> = (0..40)
+            .map(|remote| rounds(&mut CheckLimiter::new(Arc::clone(&shared), remote), now, 1, &remotes).iter().sum())
             .collect();
-        assert_eq!(of_links[0], 20);
-        assert_eq!(of_links[39], FIRST_CHECKS);
-        assert_eq!(of_links.iter().sum::<u32>(), 300 + 25 * FIRST_CHECKS);
+        let expected = [vec![20; 12], vec![10; 6], vec![5; 22]].concat();
+        assert_eq!(of_remotes, expected, "the last of all are for those who have used little");
+        let again = rounds(&mut CheckLimiter::new(Arc::clone(&shared), 3), now, 1, &remotes).iter().sum::<u32>();
+        assert_eq!(again, 0, "another link to the same remote");
+    }
+
+    #[test]
+    fn remotes_that_use_all_that_they_may_do_not_delay_another() {
+        let (shared, began) = (Arc::<SharedChecks>::default(), Instant::now());
+        let remotes: Vec<_> = (0..24).map(|port| address(2, 1_000 + port)).collect();
+        let mut sent = 0;
+        for round in 0..500 {
+            let now = began + Duration::from_millis(20) * round;
+            // Each round they begin anew, as if they offered again and again.
+            for hostile in 0..20 {
+                sent +=
+                    rounds(&mut CheckLimiter::new(Arc::clone(&shared), hostile), now, 1, &remotes).iter().sum::<u32>();
+            }
+        }
+        assert!((1_200..=1_420).contains(&sent), "{sent} in 10 s");
+        let mut honest = CheckLimiter::new(shared, 99);
+        let admitted = rounds(&mut honest, began + Duration::from_secs(10), 1, &remotes[..10]);
+        assert_eq!(admitted, [1; 10], "all of its candidates are checked at once");
+    }
+
+    /// Five candidates each, of which only the last one answers.
+    #[test]
+    fn the_fiftieth_of_a_room_finds_a_way_to_all_others_within_five_seconds() {
+        let (shared, began) = (Arc::<SharedChecks>::default(), Instant::now());
+        let remotes: Vec<_> = (0..5).map(|port| address(2, 1_000 + port)).collect();
+        let mut links: Vec<_> = (0..49).map(|remote| CheckLimiter::new(Arc::clone(&shared), remote)).collect();
+        let mut unanswered: Vec<usize> = (0..links.len()).collect();
+        let found = (0..250).position(|round| {
+            let now = began + Duration::from_millis(20) * round;
+            unanswered.retain(|link| {
+                let admitted = rounds(&mut links[*link], now, 1, &remotes);
+                admitted[4] == 0
+            });
+            unanswered.is_empty()
+        });
+        assert!(found.is_some(), "{} have found no way in 5 s", unanswered.len());
     }
 
     #[test]

@@ -20,6 +20,7 @@ use webrtc::peer_connection::{
     StatsSelector,
 };
 
+use crate::LinkConfig;
 use crate::checks::SharedChecks;
 use crate::limits::{
     CHECK_INTERVAL, CHECKS_PER_PAIR, DISCONNECTED_AFTER, FAILED_AFTER, FLUSH_PATIENCE, KEEP_ALIVE_INTERVAL,
@@ -70,7 +71,7 @@ pub(crate) type ChannelEvents = BoxStream<'static, (Stream, Option<DataChannelEv
 
 impl Connection {
     pub(crate) async fn new(
-        ice_servers: &[IceServer],
+        config: &LinkConfig,
         addresses: &Addresses,
         lookups: &Arc<Lookups>,
         checks: &Arc<SharedChecks>,
@@ -79,10 +80,10 @@ impl Connection {
         let addresses = addresses.to_bind();
         // Browsers hide their addresses behind mDNS names. Where there is no multicast, as on a machine with nothing
         // but loopback, asking for such names fails as a whole: then do without.
-        let sockets = LinkSockets::new(Arc::clone(counters), checks);
+        let sockets = LinkSockets::new(Arc::clone(counters), checks, config.remote);
         let setup = |mdns| {
             let (runtime, driver_ended) = LinkRuntime::new(Arc::clone(lookups), Arc::clone(&sockets));
-            build(ice_servers, &addresses, runtime, driver_ended, mdns)
+            build(&config.ice_servers, &addresses, runtime, driver_ended, mdns)
         };
         let (peer, reports) = match setup(MulticastDnsMode::QueryOnly).await {
             Ok(built) => built,

@@ -104,6 +104,8 @@ pub enum Stream {
 pub struct LinkConfig {
     /// Who offers.
     pub role: Role,
+    /// Tells remotes apart, so that one remote's links share what is limited.
+    pub remote: u128,
     /// STUN and TURN servers to ask; with none, nobody but the remote is contacted. TURN over TCP and `turns:` are
     /// passed over.
     pub ice_servers: Vec<IceServer>,

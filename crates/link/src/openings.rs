@@ -4,13 +4,14 @@
 //! and speech with it. Links therefore take turns: one at first in each role, one more with each that opens in good time,
 //! and one less with each that does not. Fifty links on a fast network so open in six rounds of handshakes. Where the
 //! uplink is known to be narrow, turns also keep a distance in time. An answer never waits for an offer, so that two
-//! peers never wait for each other in a circle.
+//! peers never wait for each other in a circle. A remote whose links did not open in time lately waits for those whose did,
+//! and does not cost them turns twice: several that offer and never open delay others by the rest of one turn.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::oneshot::{self, error::RecvError};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 use tokio::time::error::Elapsed;
 
@@ -27,6 +28,9 @@ const OPENING_BITS: f64 = 80_000.0;
 /// Of a narrow uplink, what opening links may take; the rest is for speech.
 const SHARE: f64 = 0.25;
 const LONGEST_DISTANCE: Duration = Duration::from_secs(10);
+/// For how long a turn that was missed counts, and of how many remotes that is remembered.
+const MISSED_COUNTS: Duration = Duration::from_secs(60);
+const REMEMBERED: usize = 1_024;
 
 /// The turns of all links of a peer.
 #[derive(Debug, Default)]
@@ -44,10 +48,42 @@ struct Distance {
 }
 
 #[derive(Debug)]
-struct Turns {
-    free: Arc<Semaphore>,
-    /// Turns in all.
-    limit: Mutex<usize>,
+struct Turns(Mutex<TurnState>);
+
+#[derive(Debug)]
+struct TurnState {
+    /// Turns in all, and those that are taken.
+    limit: usize,
+    taken: usize,
+    arrivals: u64,
+    waiting: Vec<Waiting>,
+    /// Remotes whose links did not open in time.
+    missed: BTreeMap<u128, Missed>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    remote: u128,
+    arrival: u64,
+    grant: oneshot::Sender<Permit>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Missed {
+    turns: u32,
+    last: Instant,
+}
+
+/// A taken turn; it is free again when this goes.
+#[derive(Debug)]
+struct Permit(Option<Arc<Turns>>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if let Some(turns) = self.0.take() {
+            turns.free();
+        }
+    }
 }
 
 /// A link's turn. It ends when the link is open, has had its time, or is gone.
@@ -55,20 +91,23 @@ struct Turns {
 pub(crate) struct Turn(oneshot::Sender<()>);
 
 impl Openings {
-    /// Waits for a turn; first come, first served.
-    pub(crate) async fn turn(&self, role: Role) -> Turn {
+    /// Waits for a turn: of remotes that have missed equally many lately, first come, first served.
+    pub(crate) async fn turn(&self, role: Role, remote: u128) -> Turn {
         let turns = match role {
             Role::Offer => &self.offers,
             Role::Answer => &self.answers,
         };
         let (opened, has_opened) = oneshot::channel();
-        // The semaphore is never closed.
-        if let Ok(permit) = Arc::clone(&turns.free).acquire_owned().await {
+        // Who waits is granted a turn at the latest when all others have had theirs.
+        if let Ok(permit) = turns.request(remote).await {
             while let Some(at) = self.wait_until() {
                 tokio::time::sleep_until(at).await;
             }
             let turns = Arc::clone(turns);
-            tokio::spawn(async move { turns.end(permit, tokio::time::timeout(LONGEST_TURN, has_opened).await) });
+            tokio::spawn(async move {
+                let outcome = tokio::time::timeout(LONGEST_TURN, has_opened).await;
+                turns.end(permit, remote, outcome);
+            });
         }
         Turn(opened)
     }
@@ -112,25 +151,95 @@ impl Turn {
 
 impl Default for Turns {
     fn default() -> Self {
-        Self { free: Arc::new(Semaphore::new(FIRST)), limit: Mutex::new(FIRST) }
+        Self(Mutex::new(TurnState {
+            limit: FIRST,
+            taken: 0,
+            arrivals: 0,
+            waiting: Vec::new(),
+            missed: BTreeMap::new(),
+        }))
     }
 }
 
 impl Turns {
-    fn end(&self, permit: OwnedSemaphorePermit, outcome: Result<Result<(), RecvError>, Elapsed>) {
-        let mut limit = self.limit.lock().unwrap_or_else(PoisonError::into_inner);
-        match outcome {
-            Ok(Ok(())) if *limit < MOST => {
-                *limit += 1;
-                self.free.add_permits(1);
+    fn state(&self) -> MutexGuard<'_, TurnState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn request(self: &Arc<Self>, remote: u128) -> oneshot::Receiver<Permit> {
+        let (grant, granted) = oneshot::channel();
+        let mut state = self.state();
+        state.arrivals += 1;
+        let arrival = state.arrivals;
+        state.waiting.push(Waiting { remote, arrival, grant });
+        drop(state);
+        self.serve();
+        granted
+    }
+
+    /// Gives free turns to those who wait.
+    fn serve(self: &Arc<Self>) {
+        loop {
+            let next = self.state().next(Instant::now());
+            let Some(next) = next else { return };
+            // Who waits no more drops the permit, and with it comes back here.
+            if let Err(mut unclaimed) = next.grant.send(Permit(Some(Arc::clone(self)))) {
+                unclaimed.0 = None;
+                self.state().taken -= 1;
             }
-            Err(_) if *limit > LEAST => {
-                *limit -= 1;
-                permit.forget();
-            }
-            // Open, or given up.
-            Ok(_) | Err(_) => {}
         }
+    }
+
+    fn free(self: &Arc<Self>) {
+        self.state().taken -= 1;
+        self.serve();
+    }
+
+    fn end(&self, permit: Permit, remote: u128, outcome: Result<Result<(), RecvError>, Elapsed>) {
+        let mut state = self.state();
+        match outcome {
+            Ok(Ok(())) => {
+                state.missed.remove(&remote);
+                state.limit = (state.limit + 1).min(MOST);
+            }
+            // Given up.
+            Ok(Err(_)) => {
+                state.miss(Instant::now(), remote);
+            }
+            // Only the first one says something about this side's uplink.
+            Err(_) if state.miss(Instant::now(), remote) => state.limit = (state.limit - 1).max(LEAST),
+            Err(_) => {}
+        }
+        drop(state);
+        drop(permit);
+    }
+}
+
+impl TurnState {
+    /// Takes a turn for whoever is next.
+    fn next(&mut self, now: Instant) -> Option<Waiting> {
+        if self.taken >= self.limit {
+            return None;
+        }
+        let key = |waiting: &Waiting| (self.missed_turns(now, waiting.remote), waiting.arrival);
+        let (at, _) = self.waiting.iter().enumerate().min_by_key(|(_, waiting)| key(waiting))?;
+        self.taken += 1;
+        Some(self.waiting.swap_remove(at))
+    }
+
+    fn missed_turns(&self, now: Instant, remote: u128) -> u32 {
+        let recent = self.missed.get(&remote).filter(|missed| now < missed.last + MISSED_COUNTS);
+        recent.map_or(0, |missed| missed.turns)
+    }
+
+    /// True if it is the first one of this remote lately.
+    fn miss(&mut self, now: Instant, remote: u128) -> bool {
+        let before = self.missed_turns(now, remote);
+        self.missed.retain(|_, missed| now < missed.last + MISSED_COUNTS);
+        if self.missed.len() < REMEMBERED {
+            self.missed.insert(remote, Missed { turns: before + 1, last: now });
+        }
+        before == 0
     }
 }
 
@@ -150,7 +259,7 @@ mod tests {
     async fn take_all(openings: &Openings, role: Role) -> Vec<Turn> {
         let mut turns = Vec::new();
         settle().await;
-        while let Some(turn) = openings.turn(role).now_or_never() {
+        while let Some(turn) = openings.turn(role, 0).now_or_never() {
             turns.push(turn);
             settle().await;
         }
@@ -187,11 +296,45 @@ mod tests {
         let openings = Openings::default();
         openings.set_uplink(Some(64_000));
         let began = Instant::now();
-        openings.turn(Role::Offer).await.opened();
-        openings.turn(Role::Answer).await.opened();
+        openings.turn(Role::Offer, 0).await.opened();
+        openings.turn(Role::Answer, 0).await.opened();
         assert_eq!(began.elapsed(), Duration::from_secs(5));
         openings.set_uplink(None);
-        openings.turn(Role::Offer).await.opened();
+        openings.turn(Role::Offer, 0).await.opened();
         assert_eq!(began.elapsed(), Duration::from_secs(5));
+    }
+
+    /// Eight remotes offer again and again and never open.
+    #[tokio::test(start_paused = true)]
+    async fn remotes_that_never_open_delay_others_by_one_turn() {
+        let openings = Arc::new(Openings::default());
+        for hostile in 1..=8 {
+            let openings = Arc::clone(&openings);
+            tokio::spawn(async move {
+                loop {
+                    let turn = openings.turn(Role::Answer, hostile).await;
+                    tokio::time::sleep(2 * LONGEST_TURN).await;
+                    drop(turn);
+                }
+            });
+        }
+        // Each of them has missed a turn by then.
+        tokio::time::sleep(9 * LONGEST_TURN).await;
+        for honest in 100..140 {
+            let asked = Instant::now();
+            openings.turn(Role::Answer, honest).await.opened();
+            assert!(asked.elapsed() <= LONGEST_TURN, "{honest}: {:?}", asked.elapsed());
+            settle().await;
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_no_more_takes_no_turn() {
+        let openings = Openings::default();
+        let first = openings.turn(Role::Answer, 1).await;
+        assert!(openings.turn(Role::Answer, 2).now_or_never().is_none());
+        drop(first);
+        settle().await;
+        assert!(openings.turn(Role::Answer, 3).now_or_never().is_some());
     }
 }

@@ -100,8 +100,8 @@ pub(crate) struct LinkSockets {
 }
 
 impl LinkSockets {
-    pub(crate) fn new(counters: Arc<WireCounters>, checks: &Arc<SharedChecks>) -> Arc<Self> {
-        let checks = Mutex::new(CheckLimiter::new(Arc::clone(checks)));
+    pub(crate) fn new(counters: Arc<WireCounters>, checks: &Arc<SharedChecks>, remote: u128) -> Arc<Self> {
+        let checks = Mutex::new(CheckLimiter::new(Arc::clone(checks), remote));
         Arc::new(Self { counters, checks, ..Self::default() })
     }
 

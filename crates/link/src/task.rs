@@ -49,14 +49,14 @@ pub(crate) fn run(
 
 async fn live(setup: Setup, outbox: Arc<Outbox>, sink: Arc<dyn LinkSink>, mut farewell: Farewell) {
     let Setup { config, addresses, lookups, checks, openings } = &setup;
-    let turn = match turn(openings, config.role, &outbox).await {
+    let turn = match turn(openings, config, &outbox).await {
         Ok(turn) => turn,
         Err(reason) => {
             farewell.reason = Some(reason);
             return;
         }
     };
-    let connected = Connection::new(&config.ice_servers, addresses, lookups, checks, outbox.wire());
+    let connected = Connection::new(config, addresses, lookups, checks, outbox.wire());
     let (connection, reports) = match connected.await {
         Ok(connected) => connected,
         Err(error) => {
@@ -78,13 +78,13 @@ async fn live(setup: Setup, outbox: Arc<Outbox>, sink: Arc<dyn LinkSink>, mut fa
 }
 
 /// Waits for a turn to open, unless the link is closed before. An answer does not wait until the offer has been given up.
-async fn turn(openings: &Openings, role: Role, outbox: &Outbox) -> Result<Turn, CloseReason> {
-    let mut turn = pin!(openings.turn(role));
+async fn turn(openings: &Openings, config: &LinkConfig, outbox: &Outbox) -> Result<Turn, CloseReason> {
+    let mut turn = pin!(openings.turn(config.role, config.remote));
     let mut late = pin!(tokio::time::sleep(ANSWER_WAIT));
     while !outbox.is_closing() {
         tokio::select! {
             turn = turn.as_mut() => return Ok(turn),
-            () = late.as_mut(), if role == Role::Answer => return Err(CloseReason::OpenTimeout),
+            () = late.as_mut(), if config.role == Role::Answer => return Err(CloseReason::OpenTimeout),
             // Signals wait in the outbox.
             () = outbox.woken() => {}
         }

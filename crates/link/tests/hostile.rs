@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use common::{End, alone, open_pair};
+use common::{End, alone, alone_on, open_pair, stack};
 use tokio::sync::mpsc;
 use voicemesh_link::{CloseReason, LinkEvent, Role, Stream};
 use voicemesh_wire::signaling::Signal;
@@ -75,6 +75,43 @@ async fn a_flood_of_candidates_is_bounded_and_the_link_still_opens() {
     assert_eq!(a.events.next().await, LinkEvent::Open);
     assert_eq!(b.events.next().await, LinkEvent::Open);
     assert!(a.link().stats().signals_refused > 3000);
+}
+
+/// Offers that name a third machine, one after the other as fast as they are taken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn offers_that_name_a_third_machine_bring_it_few_datagrams() {
+    const WINDOW: Duration = Duration::from_secs(2);
+    let victim = stack();
+    let mut third = Vec::new();
+    for _ in 0..10 {
+        third.push(tokio::net::UdpSocket::bind(("127.0.0.1", 0)).await.expect("a socket"));
+    }
+    let mut links = Vec::new();
+    for _ in 0..8 {
+        let mut hostile = alone(Role::Offer);
+        let link = alone_on(&victim, Role::Answer);
+        link.link().signal(hostile.signal().await);
+        for (number, socket) in third.iter().enumerate() {
+            let port = socket.local_addr().expect("an address").port();
+            link.link()
+                .signal(candidate(&format!("candidate:{number} 1 udp {} 127.0.0.1 {port} typ host", 900 - number)));
+        }
+        links.push(link);
+    }
+    let counting = third.iter().map(|socket| async move {
+        let mut came = 0;
+        let mut buffer = [0; 1_500];
+        let _ = tokio::time::timeout(WINDOW, async {
+            while socket.recv_from(&mut buffer).await.is_ok() {
+                came += 1;
+            }
+        })
+        .await;
+        came
+    });
+    let came: usize = futures_util::future::join_all(counting).await.into_iter().sum();
+    // Twenty at once and twenty a second.
+    assert!((1..=20 + 20 * 4).contains(&came), "{came} datagrams");
 }
 
 /// Hands over the candidates of one end.

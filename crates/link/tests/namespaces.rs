@@ -114,7 +114,7 @@ fn one_end_of_a_link_in_its_own_process() {
         let sink = Arc::new(EndOfLink { opened: Mutex::new(Some(opened)), heard: Mutex::new(Some(heard)) });
         let servers = std::env::var(SERVERS).unwrap_or_default();
         let server = |url: &str| IceServer { urls: vec![url.to_owned()], username: None, credential: None };
-        let config = LinkConfig { role, ice_servers: servers.split_whitespace().map(server).collect() };
+        let config = LinkConfig { role, remote: 0, ice_servers: servers.split_whitespace().map(server).collect() };
         let link = Arc::from(WebRtc::new(Handle::current()).open(config, sink));
         let reader: Arc<dyn voicemesh_link::Link> = Arc::clone(&link);
         thread::spawn(move || {

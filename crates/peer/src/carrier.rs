@@ -103,7 +103,7 @@ impl Carrier for RealCarrier {
         let stack = self.stack.get_or_insert_with(|| WebRtc::new(self.runtime.clone()));
         stack.set_server(self.watch.server());
         let sink = Arc::new(Sink { link, inbox: self.inbox.clone() });
-        let config = LinkConfig { role, ice_servers: ice_servers.to_vec() };
+        let config = LinkConfig { role, remote: link.peer.0.as_u128(), ice_servers: ice_servers.to_vec() };
         self.links.insert(link, stack.open(config, sink));
     }
 

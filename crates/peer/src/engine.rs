@@ -18,8 +18,8 @@ use voicemesh_engine::{Comms, CommsEvent};
 use voicemesh_session::GLOBAL_GROUP;
 use voicemesh_session::client::{ClientEvent, Who};
 use voicemesh_session::speaker::VoiceTarget;
+use voicemesh_wire::PeerId;
 use voicemesh_wire::packet::Recipient;
-use voicemesh_wire::{GroupId, PeerId};
 
 use crate::carrier::RealCarrier;
 use crate::data::{Desk, Order};
@@ -306,9 +306,7 @@ impl Engine {
                 self.comms.set_peer_muted(Who::Peer(peer), muted);
                 Ok(())
             }
-            Command::SendText(None, text) => {
-                self.comms.send_text(now, Recipient::Group(GroupId::of(GLOBAL_GROUP)), &text)
-            }
+            Command::SendText(None, text) => self.comms.send_group_text(now, GLOBAL_GROUP, &text),
             Command::SendText(Some(peer), text) => match self.comms.network().client(peer) {
                 Some(client) => self.comms.send_text(now, Recipient::Client(client), &text),
                 None => Ok(()),

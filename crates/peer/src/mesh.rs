@@ -14,6 +14,7 @@ mod choice;
 mod liveness;
 mod lobby;
 mod negotiation;
+mod offers;
 mod random;
 mod roster;
 mod signaling;
@@ -282,6 +283,7 @@ pub struct Mesh<C> {
     texts: Texts,
     roster: Roster,
     pairs: BTreeMap<PeerId, Pair>,
+    answered_offers: offers::AnsweredOffers,
     choices: Choices,
     lobby: Lobby,
     server_connection: Option<ServerConnection>,
@@ -289,6 +291,7 @@ pub struct Mesh<C> {
     /// The newest that the server gave this peer for this room.
     ticket: Option<Ticket>,
     server_relay_only: bool,
+    server_takes_group_text: bool,
     turn_has_failed: bool,
     network_events: VecDeque<NetworkEvent<PeerId>>,
     events: VecDeque<MeshEvent>,
@@ -313,10 +316,12 @@ impl<C: Carrier> Mesh<C> {
             path: Path::default(),
             texts: Texts::default(),
             pairs: BTreeMap::new(),
+            answered_offers: offers::AnsweredOffers::default(),
             server_connection: None,
             ice_servers: Vec::new(),
             ticket,
             server_relay_only: false,
+            server_takes_group_text: false,
             turn_has_failed: false,
             network_events: VecDeque::new(),
             events: VecDeque::new(),
@@ -518,6 +523,10 @@ impl<C: Carrier> Network for Mesh<C> {
         if let Some(generation) = self.socket.generation().filter(|_| self.socket.is_open()) {
             self.carrier.ping(generation, number);
         }
+    }
+
+    fn server_takes_group_text(&self) -> bool {
+        self.server_takes_group_text
     }
 
     fn takes_data(&self, peer: PeerId) -> bool {

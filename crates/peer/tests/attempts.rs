@@ -163,6 +163,7 @@ impl World {
             ice_servers: Vec::new(),
             limits: ServerLimits::default(),
             relay_only: false,
+            group_text: false,
             roster: RosterMark { version: 1, hash: roster_hash(peers.iter().chain([&own])) },
             peers,
             room_metadata: Metadata::new(),

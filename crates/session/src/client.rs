@@ -13,6 +13,7 @@ mod inbound;
 mod link_vectors;
 mod outbound;
 mod pairs;
+mod texts;
 mod view;
 mod voice_in;
 mod voice_out;
@@ -23,9 +24,7 @@ use std::time::Duration;
 
 use voicemesh_uplink::path::{PathState, RelayPath};
 use voicemesh_wire::limits::{GROUP_NAME_BYTES, GROUPS_PER_CLIENT, TEXT_BYTES};
-use voicemesh_wire::packet::{
-    ClientInfo, ClientState, CodecSettings, DeltaClientState, HandshakeRequest, Recipient, TextData,
-};
+use voicemesh_wire::packet::{ClientInfo, ClientState, CodecSettings, DeltaClientState, HandshakeRequest};
 use voicemesh_wire::{ClientId, GroupId, Permissions};
 
 use crate::network::{DisconnectReason, Network, NetworkEvent, Reliability};
@@ -336,8 +335,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
         if self.groups.get(&id).is_some_and(|own| own == name) {
             return Ok(());
         }
-        let in_use = self.joined_view().and_then(|view| view.table.group_name(id));
-        if in_use.is_some_and(|in_use| in_use != name) || self.groups.contains_key(&id) {
+        let is_shared = self.joined_view().is_some_and(|view| view.table.is_shared(name));
+        if (is_shared && !net.server_takes_group_text()) || self.groups.contains_key(&id) {
             return Err(ClientError::GroupNameTaken);
         }
         if self.groups.len() >= GROUPS_PER_CLIENT {
@@ -379,31 +378,6 @@ impl<P: Copy + Ord + Debug> Client<P> {
     /// The targets it speaks to.
     pub fn open_targets(&self) -> impl Iterator<Item = &VoiceTarget<P>> {
         self.speaker.open_targets()
-    }
-
-    /// Writes to a group or a client; always through the server.
-    pub fn send_text<N: Network<Peer = P>>(
-        &mut self,
-        now: Duration,
-        net: &mut N,
-        recipient: Recipient,
-        text: &str,
-    ) -> Result<(), ClientError> {
-        if text.len() > TEXT_BYTES {
-            return Err(ClientError::TextTooLong);
-        }
-        let view = self.joined_view().ok_or(ClientError::NotJoined)?;
-        if !self.permissions.data {
-            return Err(ClientError::NotPermitted);
-        }
-        if let Recipient::Client(client) = recipient
-            && view.table.member(client).is_none()
-        {
-            return Err(ClientError::UnknownClient);
-        }
-        let packet = TextData { sender: view.you, recipient, text }.encode(view.session);
-        self.tell_server(now, net, packet);
-        Ok(())
     }
 
     /// Leaves: the session, the pairs and all that was known of others are gone. Groups and targets stay for the next

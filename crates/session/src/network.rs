@@ -250,6 +250,11 @@ pub trait Network {
         true
     }
 
+    /// Whether the server takes texts to groups by name (GroupText).
+    fn server_takes_group_text(&self) -> bool {
+        false
+    }
+
     /// Whether a peer takes a game's own bytes (its capabilities).
     fn takes_data(&self, _peer: Self::Peer) -> bool {
         true

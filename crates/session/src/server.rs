@@ -4,6 +4,7 @@
 
 mod ids;
 mod response;
+mod texts;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_wire::limits::{GROUPS_PER_CLIENT, RELIABLE_PACKET_BYTES};
 use voicemesh_wire::packet::{
-    self, ClientInfo, ClientState, DeltaClientState, HandshakeRequest, Kind, Recipient, Relay, RemoveClient, Routing,
+    self, ClientInfo, ClientState, DeltaClientState, GroupText, HandshakeRequest, Kind, Relay, RemoveClient, Routing,
     TextData,
 };
 use voicemesh_wire::{ClientId, DecodeError, GroupId, Permissions, SessionId};
@@ -145,6 +146,8 @@ struct Connection {
     resumed: bool,
     wrong_session_told_at: Option<Duration>,
     permissions: Permissions,
+    /// It takes texts to groups by name.
+    takes_group_text: bool,
     /// Its display name; `None` for a connection that was not admitted, which names itself.
     name: Option<String>,
 }
@@ -207,6 +210,14 @@ impl<P: Copy + Ord> Server<P> {
             connection.name = Some(name);
         }
         Ok(client)
+    }
+
+    /// Whether a connection that was admitted takes texts to groups by name. Only such a client may listen to a name whose id
+    /// another name has: others could not tell the two apart.
+    pub fn set_takes_group_text(&mut self, peer: P, takes: bool) {
+        if let Some(connection) = self.connections.get_mut(&peer) {
+            connection.takes_group_text = takes;
+        }
     }
 
     /// Sets what a connection that was admitted may do. Without `speak` its speech is not passed on, without `listen` it is
@@ -281,9 +292,10 @@ impl<P: Copy + Ord> Server<P> {
             Kind::ServerRelayReliable => self.relay(sender, packet, body, Delivery::Reliable, out),
             Kind::ServerRelayUnreliable => self.relay(sender, packet, body, Delivery::Voice, out),
             Kind::ClientState => self.client_state(peer, client, ClientState::decode_request(body)?, out),
-            Kind::DeltaClientState => self.delta(client, DeltaClientState::decode(body)?, out),
-            Kind::TextData if !permissions.data => Err(DropReason::NotPermitted),
+            Kind::DeltaClientState => self.delta(peer, client, DeltaClientState::decode(body)?, out),
+            Kind::TextData | Kind::GroupText if !permissions.data => Err(DropReason::NotPermitted),
             Kind::TextData => self.text(peer, client, packet, TextData::decode(body)?, out),
+            Kind::GroupText => self.group_text(peer, client, packet, GroupText::decode(body)?, out),
             Kind::HandshakeRequest
             | Kind::HandshakeResponse
             | Kind::ErrorWrongSession
@@ -330,7 +342,7 @@ impl<P: Copy + Ord> Server<P> {
         self.clients.insert(client, Receiver { peer, listens, last_relay: 0 });
         let info = ClientInfo { name: self.name_of(peer, request.name), id: client, codec: request.codec };
         let groups = self.config.first_group.clone().into_iter().collect();
-        self.set_state(ClientState { client: info, groups }, out);
+        self.set_state(peer, ClientState { client: info, groups }, out);
         Ok(Verdict::Applied)
     }
 
@@ -364,17 +376,17 @@ impl<P: Copy + Ord> Server<P> {
             return Err(DropReason::ForgedSender);
         }
         state.client.name = self.name_of(peer, state.client.name);
-        self.set_state(state, out);
+        self.set_state(peer, state, out);
         Ok(Verdict::Applied)
     }
 
     /// Replaces all that is known of a client and tells the others, if that changes anything.
-    fn set_state(&mut self, state: ClientState, out: &mut impl ServerOutput<P>) {
+    fn set_state(&mut self, peer: P, state: ClientState, out: &mut impl ServerOutput<P>) {
         let client = state.client.id;
         let before = self.table.remove(client);
         self.table.insert(state.client, []);
         for group in state.groups {
-            if self.may_join(client, &group) {
+            if self.may_join(peer, client, &group) {
                 self.table.join(client, &group);
             } else {
                 self.refuse_group(client, group, out);
@@ -388,6 +400,7 @@ impl<P: Copy + Ord> Server<P> {
 
     fn delta(
         &mut self,
+        peer: P,
         client: ClientId,
         delta: DeltaClientState,
         out: &mut impl ServerOutput<P>,
@@ -395,7 +408,7 @@ impl<P: Copy + Ord> Server<P> {
         if delta.client != client {
             return Err(DropReason::ForgedSender);
         }
-        if delta.joins && !self.may_join(client, &delta.group) {
+        if delta.joins && !self.may_join(peer, client, &delta.group) {
             self.refuse_group(client, delta.group, out);
             return Ok(Verdict::Applied);
         }
@@ -405,31 +418,6 @@ impl<P: Copy + Ord> Server<P> {
             self.broadcast(Some(client), delta.encode(self.session), out);
         }
         Ok(Verdict::Applied)
-    }
-
-    fn text(
-        &mut self,
-        peer: P,
-        client: ClientId,
-        packet: &Bytes,
-        text: TextData<'_>,
-        out: &mut impl ServerOutput<P>,
-    ) -> Result<Verdict, DropReason> {
-        if text.sender != client {
-            return Err(DropReason::ForgedSender);
-        }
-        let mut copies = 0;
-        let mut pass_on = |to: ClientId| {
-            if let Some(receiver) = self.clients.get(&to).filter(|_| to != client) {
-                let purpose = Purpose::From(peer);
-                copies += usize::from(out.deliver(receiver.peer, packet.clone(), Delivery::Reliable, purpose));
-            }
-        };
-        match text.recipient {
-            Recipient::Client(to) => pass_on(to),
-            Recipient::Group(group) => self.table.listeners(group).for_each(&mut pass_on),
-        }
-        Ok(Verdict::Relayed { copies })
     }
 
     /// Passes on what is inside to each listed client once: unknown ones and the sender itself are skipped
@@ -486,6 +474,7 @@ impl<P: Copy + Ord> Server<P> {
                 resumed: false,
                 wrong_session_told_at: None,
                 permissions: Permissions::default(),
+                takes_group_text: false,
                 name: None,
             },
         );
@@ -521,12 +510,16 @@ impl<P: Copy + Ord> Server<P> {
         }
     }
 
-    /// Whether the name does not share its id with another name in use, and the client has room for one more.
-    fn may_join(&self, client: ClientId, group: &str) -> bool {
+    /// Whether the client has room for one more group, and can tell it from other names in use with the same id: by text that
+    /// names it, and because it listens to no other of them itself.
+    fn may_join(&self, peer: P, client: ClientId, group: &str) -> bool {
         let id = GroupId::of(group);
-        let name_is_free = self.table.group_name(id).is_none_or(|name| name == group);
-        let listens_to = self.table.member(client).map_or(0, |member| member.groups.len());
-        name_is_free && (listens_to < GROUPS_PER_CLIENT || self.table.listens(client, id))
+        let takes_names = self.connections.get(&peer).is_some_and(|known| known.takes_group_text);
+        let own = self.table.member(client).map(|member| &member.groups);
+        let listens_to_other = own.and_then(|groups| groups.get(&id)).is_some_and(|name| name != group);
+        let is_free = !self.table.is_shared(group) || (takes_names && !listens_to_other);
+        is_free
+            && (own.map_or(0, std::collections::BTreeMap::len) < GROUPS_PER_CLIENT || self.table.listens(client, id))
     }
 
     /// The client is told by a leave of the group that it asked for (DESIGN §5).

@@ -27,14 +27,7 @@ impl Member {
 pub struct Table {
     members: BTreeMap<ClientId, Member>,
     // Derived from `members`, so that addressing a frame does not walk all of them.
-    groups: BTreeMap<GroupId, Listeners>,
-}
-
-#[derive(Clone, Debug)]
-struct Listeners {
-    /// The name by which the first of `clients` listens. On the way to a refusal, two names can share an id for a moment.
-    name: String,
-    clients: BTreeSet<ClientId>,
+    groups: BTreeMap<GroupId, BTreeMap<String, BTreeSet<ClientId>>>,
 }
 
 impl PartialEq for Table {
@@ -67,8 +60,8 @@ impl Table {
     /// Removes a member and gives back what was known of it.
     pub fn remove(&mut self, client: ClientId) -> Option<Member> {
         let member = self.members.remove(&client)?;
-        for group in member.groups.keys() {
-            self.unlist(*group, client);
+        for (group, name) in &member.groups {
+            self.unlist(*group, name, client);
         }
         Some(member)
     }
@@ -80,13 +73,10 @@ impl Table {
         if member.groups.get(&group).is_some_and(|present| present == name) {
             return false;
         }
-        member.groups.insert(group, name.to_owned());
-        let listeners =
-            self.groups.entry(group).or_insert_with(|| Listeners { name: name.to_owned(), clients: BTreeSet::new() });
-        listeners.clients.insert(client);
-        if listeners.clients.first() == Some(&client) {
-            name.clone_into(&mut listeners.name);
+        if let Some(former) = member.groups.insert(group, name.to_owned()) {
+            self.unlist(group, &former, client);
         }
+        self.groups.entry(group).or_default().entry(name.to_owned()).or_default().insert(client);
         true
     }
 
@@ -98,7 +88,7 @@ impl Table {
             return false;
         }
         member.groups.remove(&group);
-        self.unlist(group, client);
+        self.unlist(group, name, client);
         true
     }
 
@@ -112,32 +102,49 @@ impl Table {
         self.members.values()
     }
 
-    /// Everyone who listens to a group.
+    /// Everyone who listens to a group of this id, whatever its name.
     pub fn listeners(&self, group: GroupId) -> impl Iterator<Item = ClientId> + '_ {
-        self.groups.get(&group).into_iter().flat_map(|listeners| listeners.clients.iter().copied())
+        self.groups.get(&group).into_iter().flat_map(|names| names.values().flatten().copied())
     }
 
-    /// Whether a member listens to a group.
+    /// Everyone who listens to a group of exactly this name.
+    pub fn listeners_of(&self, name: &str) -> impl Iterator<Item = ClientId> + '_ {
+        let names = self.groups.get(&GroupId::of(name));
+        names.and_then(|names| names.get(name)).into_iter().flatten().copied()
+    }
+
+    /// Whether a member listens to a group of this id.
     pub fn listens(&self, client: ClientId, group: GroupId) -> bool {
-        self.groups.get(&group).is_some_and(|listeners| listeners.clients.contains(&client))
+        self.members.get(&client).is_some_and(|member| member.groups.contains_key(&group))
     }
 
-    /// The name under which a group id is in use. Another name with this id must be refused.
-    pub fn group_name(&self, group: GroupId) -> Option<&str> {
-        self.groups.get(&group).map(|listeners| listeners.name.as_str())
+    /// Whether somebody listens to another name with this name's id.
+    pub fn is_shared(&self, name: &str) -> bool {
+        self.groups.get(&GroupId::of(name)).is_some_and(|names| names.keys().any(|other| other != name))
+    }
+
+    /// Whether a group of this id has more than one name: the id alone does not say which is meant.
+    pub fn is_ambiguous(&self, group: GroupId) -> bool {
+        self.groups.get(&group).is_some_and(|names| names.len() > 1)
     }
 
     /// The groups with at least one listener: id, name and how many.
     pub fn groups(&self) -> impl Iterator<Item = (GroupId, &str, usize)> {
-        self.groups.iter().map(|(id, listeners)| (*id, listeners.name.as_str(), listeners.clients.len()))
+        self.groups
+            .iter()
+            .flat_map(|(id, names)| names.iter().map(|(name, clients)| (*id, name.as_str(), clients.len())))
     }
 
-    fn unlist(&mut self, group: GroupId, client: ClientId) {
-        let Some(listeners) = self.groups.get_mut(&group) else { return };
-        listeners.clients.remove(&client);
-        match listeners.clients.first().and_then(|first| self.members.get(first)?.groups.get(&group)) {
-            Some(name) => name.clone_into(&mut listeners.name),
-            None => drop(self.groups.remove(&group)),
+    fn unlist(&mut self, group: GroupId, name: &str, client: ClientId) {
+        let Some(names) = self.groups.get_mut(&group) else { return };
+        if let Some(clients) = names.get_mut(name) {
+            clients.remove(&client);
+            if clients.is_empty() {
+                names.remove(name);
+            }
+        }
+        if names.is_empty() {
+            self.groups.remove(&group);
         }
     }
 }

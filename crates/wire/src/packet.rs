@@ -21,7 +21,7 @@ pub use state::{
     ClientInfo, ClientState, CodecSettings, DeltaClientState, GroupListeners, HandshakeP2P, HandshakeRequest,
     HandshakeResponse, RemoveClient,
 };
-pub use text::{Recipient, TextData};
+pub use text::{GroupText, Recipient, TextData};
 pub use voice::{BurstCounter, Priority, Target, TargetKind, TargetList, VoiceData, VoiceHeader, volume_to_wire};
 
 use crate::SessionId;
@@ -82,6 +82,8 @@ pub enum Kind {
     DataMessage,
     /// A pipe for data is no more.
     DataReset,
+    /// A text message to a group by its name.
+    GroupText,
     /// One packet of a train that measures how fast a link carries packets.
     BandwidthProbe,
     /// What arrived of such a train.
@@ -116,8 +118,9 @@ impl Kind {
             Self::DataAck => 40,
             Self::DataMessage => 41,
             Self::DataReset => 42,
-            Self::BandwidthProbe => 43,
+            Self::GroupText => 43,
             Self::BandwidthReport => 44,
+            Self::BandwidthProbe => 45,
             Self::Unassigned(number) => number,
         }
     }
@@ -147,15 +150,16 @@ impl Kind {
             40 => Self::DataAck,
             41 => Self::DataMessage,
             42 => Self::DataReset,
-            43 => Self::BandwidthProbe,
+            43 => Self::GroupText,
             44 => Self::BandwidthReport,
-            45..=LAST_EXTENSION => Self::Unassigned(number),
+            45 => Self::BandwidthProbe,
+            46..=LAST_EXTENSION => Self::Unassigned(number),
             _ => return None,
         })
     }
 
-    /// Whether the body begins with the sender's client id, so that a relay can hold it against the connection it came
-    /// by. Only these may be relayed (DESIGN §4, "Relay rules").
+    /// Whether it may be relayed, and travel on links: the body begins with the sender's client id, so that a relay can hold it
+    /// against the connection it came by (DESIGN §4, "Relay rules"). GroupText is for the server, which knows who listens.
     pub const fn names_its_sender(self) -> bool {
         match self {
             Self::VoiceData
@@ -182,8 +186,14 @@ impl Kind {
             | Self::ServerRelayUnreliable
             | Self::DeltaClientState
             | Self::RemoveClient
-            | Self::HandshakeP2P => false,
+            | Self::HandshakeP2P
+            | Self::GroupText => false,
         }
+    }
+
+    /// Whether it is a written message.
+    pub const fn is_text(self) -> bool {
+        matches!(self, Self::TextData | Self::GroupText)
     }
 
     /// Whether it is speech: worthless when late.

@@ -142,6 +142,9 @@ pub struct Capabilities {
     /// It takes a game's own bytes.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub data: bool,
+    /// It takes texts to groups by their names (GroupText), and may listen to a name whose id another name has.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub group_text: bool,
     /// It says in a VoiceAck when the newest packet arrived, and answers trains of BandwidthProbes.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub path_feedback: bool,
@@ -279,6 +282,9 @@ pub struct Joined {
     /// Nobody on this server may open links.
     #[serde(default)]
     pub relay_only: bool,
+    /// The server takes texts to groups by their names (GroupText).
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub group_text: bool,
     /// The roster with the joiner in it.
     pub roster: RosterMark,
     /// What the joiner may do.

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use voicemesh_wire::packet::{
     self, BandwidthProbe, BandwidthReport, BurstCounter, Captured, ClientInfo, ClientState, ClockEcho, ClockProbe,
     CodecSettings, CopiesMarks, Copy, DataAck, DataMessage, DataReset, DataSegment, DeltaClientState, GroupListeners,
-    HandshakeP2P, HandshakeRequest, HandshakeResponse, Kind, PipeEnd, Priority, Probe, ReceptionReport, Recipient,
-    Record, Relay, RemoveClient, Target, TargetKind, TargetList, TextData, VoiceAck, VoiceCopies, VoiceData,
+    GroupText, HandshakeP2P, HandshakeRequest, HandshakeResponse, Kind, PipeEnd, Priority, Probe, ReceptionReport,
+    Recipient, Record, Relay, RemoveClient, Target, TargetKind, TargetList, TextData, VoiceAck, VoiceCopies, VoiceData,
     VoiceHeader,
 };
 use voicemesh_wire::{ClientId, DecodeError, GroupId, SessionId};
@@ -114,6 +114,10 @@ fn read(bytes: &[u8]) -> Result<Value, DecodeError> {
                 Recipient::Client(ClientId(id)) => ("client", id),
             };
             json!({ "sender": sender.0, "recipient": { "kind": kind, "id": id }, "text": text })
+        }
+        Kind::GroupText => {
+            let GroupText { sender, group, text } = GroupText::decode(body)?;
+            json!({ "sender": sender.0, "group": group, "text": text })
         }
         Kind::HandshakeRequest => {
             let request = HandshakeRequest::decode(body)?;
@@ -250,6 +254,12 @@ fn write(vector: &Value) -> Vec<u8> {
             TextData { sender: ClientId(number(fields, "sender")), recipient, text: text(fields, "text") }
                 .encode(session())
         }
+        "GroupText" => GroupText {
+            sender: ClientId(number(fields, "sender")),
+            group: text(fields, "group"),
+            text: text(fields, "text"),
+        }
+        .encode(session()),
         "HandshakeRequest" => {
             HandshakeRequest { codec: codec(&fields["codec"]), name: text(fields, "name").into() }.encode()
         }

@@ -147,7 +147,8 @@ impl Hub {
 
     /// Whether a join shows a valid ticket.
     pub(super) fn has_ticket(&self, join: &Join) -> bool {
-        let opened = |ticket| self.tickets.open(ticket, &join.room, join.proof.peer_id(), unix_time());
+        let opened =
+            |ticket| self.tickets.open(ticket, &RoomName::key_of(&join.room), join.proof.peer_id(), unix_time());
         join.ticket.as_ref().is_some_and(|ticket| opened(ticket).is_some())
     }
 

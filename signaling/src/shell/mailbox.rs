@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::task::AtomicWaker;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use voicemesh_session::Delivery;
-use voicemesh_wire::packet::{self, Kind};
+use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{ErrorCode, ServerMessage};
 
 use super::lock;
@@ -528,7 +528,7 @@ fn cost(bytes: usize) -> usize {
 }
 
 fn is_text(packet: &[u8]) -> bool {
-    packet::open(packet).is_ok_and(|(header, _)| header.kind == Kind::TextData)
+    packet::open(packet).is_ok_and(|(header, _)| header.kind.is_text())
 }
 
 fn farewell(code: ErrorCode) -> Message {

@@ -2,8 +2,8 @@
 
 use voicemesh_wire::packet::{
     self, BandwidthProbe, BandwidthReport, ClientState, ClockEcho, ClockProbe, CopiesMarks, DataAck, DataMessage,
-    DataReset, DataSegment, DeltaClientState, HandshakeP2P, HandshakeRequest, HandshakeResponse, Header, Kind, Probe,
-    ReceptionReport, Relay, RemoveClient, Routing, TextData, VoiceAck, VoiceCopies, VoiceData,
+    DataReset, DataSegment, DeltaClientState, GroupText, HandshakeP2P, HandshakeRequest, HandshakeResponse, Header,
+    Kind, Probe, ReceptionReport, Relay, RemoveClient, Routing, TextData, VoiceAck, VoiceCopies, VoiceData,
 };
 use voicemesh_wire::{DecodeError, SessionId};
 
@@ -48,6 +48,7 @@ fn rewrite(header: Header, body: &[u8], session: SessionId) -> Result<Option<Vec
             packet
         }
         Kind::TextData => TextData::decode(body)?.encode(session),
+        Kind::GroupText => GroupText::decode(body)?.encode(session),
         Kind::HandshakeRequest => HandshakeRequest::decode(body)?.encode(),
         Kind::HandshakeResponse => HandshakeResponse::decode(body)?.encode(session),
         Kind::ServerRelayReliable | Kind::ServerRelayUnreliable => {
@@ -110,6 +111,7 @@ fn check_same(kind: Kind, body: &[u8], again: &[u8]) {
         Kind::ClockEcho => assert_eq!(ClockEcho::decode(body), ClockEcho::decode(again)),
         Kind::BandwidthProbe => assert_eq!(BandwidthProbe::decode(body), BandwidthProbe::decode(again)),
         Kind::TextData => assert_eq!(TextData::decode(body), TextData::decode(again)),
+        Kind::GroupText => assert_eq!(GroupText::decode(body), GroupText::decode(again)),
         Kind::HandshakeRequest => assert_eq!(HandshakeRequest::decode(body), HandshakeRequest::decode(again)),
         Kind::HandshakeResponse => assert_eq!(HandshakeResponse::decode(body), HandshakeResponse::decode(again)),
         Kind::DeltaClientState => assert_eq!(DeltaClientState::decode(body), DeltaClientState::decode(again)),

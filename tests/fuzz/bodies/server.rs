@@ -102,6 +102,10 @@ fn check_verdict(server: &Server<u8>, peer: u8, packet: &Bytes, verdict: Verdict
             assert_eq!(to.len(), count, "each receiver gets one copy");
             assert!(!to.contains(&peer), "never back to the sender");
             for (_, copy, _) in &sent.0 {
+                // A text that names its group is made anew for those who know groups by their ids.
+                if packet::open(packet).is_ok_and(|(header, _)| header.kind == Kind::GroupText) {
+                    continue;
+                }
                 let inside = copy.as_ptr() as usize - packet.as_ptr() as usize;
                 assert_eq!(&packet[inside..inside + copy.len()], &copy[..], "it is passed on, not made anew");
                 let (header, _) = packet::open(copy).expect("what is passed on has a header");

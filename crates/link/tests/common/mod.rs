@@ -82,7 +82,7 @@ pub fn alone(role: Role) -> End {
 
 /// A link on this stack, whose signals stay with it as events.
 pub fn alone_on(stack: &dyn LinkStack, role: Role) -> End {
-    open(stack, LinkConfig { role, ice_servers: Vec::new() }, Remote::Nobody).0
+    open(stack, LinkConfig { role, remote: 0, ice_servers: Vec::new() }, Remote::Nobody).0
 }
 
 /// The offering and the answering end, still opening.
@@ -92,7 +92,7 @@ pub fn pair() -> (End, End) {
 
 /// The offering and the answering end, still opening, both told of these servers.
 pub fn pair_with(ice_servers: &[IceServer]) -> (End, End) {
-    let config = |role| LinkConfig { role, ice_servers: ice_servers.to_vec() };
+    let config = |role| LinkConfig { role, remote: 0, ice_servers: ice_servers.to_vec() };
     let (answering, answering_sink) = open(&stack(), config(Role::Answer), Remote::NotYet(Vec::new()));
     let (offering, offering_sink) = open(&stack(), config(Role::Offer), Remote::NotYet(Vec::new()));
     answering_sink.meet(offering.link());

@@ -289,9 +289,7 @@ impl<C: Carrier> Mesh<C> {
 
     /// A written message goes to the server: it is kept until it is known to have arrived.
     pub(super) fn keep_text(&mut self, now: Duration, packet: &Bytes) {
-        if self.socket.is_joined()
-            && packet::open(packet).is_ok_and(|(header, _)| header.kind == packet::Kind::TextData)
-        {
+        if self.socket.is_joined() && packet::open(packet).is_ok_and(|(header, _)| header.kind.is_text()) {
             self.texts.push(now, packet.clone());
             self.ask_server(now);
         }

@@ -49,7 +49,7 @@ pub(super) struct Pair {
     /// A new attempt is due as soon as the server can be spoken to: this machine's path has changed, or what was said of
     /// the last attempt may not have arrived.
     renew: bool,
-    /// An offer that came too soon after the last: it is asked for again.
+    /// An offer that came too soon after the last, or after many: it is asked for again.
     ignored: Option<IgnoredOffer>,
 }
 
@@ -218,7 +218,10 @@ impl<C: Carrier> Mesh<C> {
                 } else if !offers && !pair.may_negotiate(now, OFFER_INTERVAL) {
                     let ask_at = pair.offered_at.map_or(now, |at| at + OFFER_INTERVAL);
                     pair.ignored = Some(IgnoredOffer { attempt, ask_at });
+                } else if !offers && let Some(ask_at) = self.answered_offers.waits_until(now, from) {
+                    pair.ignored = Some(IgnoredOffer { attempt, ask_at });
                 } else if !offers {
+                    self.answered_offers.answered(now, from);
                     pair.attempt = attempt;
                     pair.ignored = None;
                     pair.requested = None;

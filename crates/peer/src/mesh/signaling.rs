@@ -248,6 +248,7 @@ impl<C: Carrier> Mesh<C> {
         self.keep_ticket(joined.ticket);
         self.ice_servers = joined.ice_servers;
         self.server_relay_only = joined.relay_only;
+        self.server_takes_group_text = joined.group_text;
         if joined.relay_only {
             self.drop_all_links();
         }
@@ -305,6 +306,7 @@ impl<C: Carrier> Mesh<C> {
                 voice_ack: true,
                 reports: true,
                 data: true,
+                group_text: true,
                 path_feedback: true,
                 bundles: self.config.redundancy,
                 frame_ms: self.config.frame_ms.clone(),
@@ -426,6 +428,7 @@ impl<C: Carrier> Mesh<C> {
         self.keep_ticket(joined.ticket);
         self.ice_servers = joined.ice_servers;
         self.server_relay_only = joined.relay_only;
+        self.server_takes_group_text = joined.group_text;
         if joined.relay_only {
             self.drop_all_links();
         }

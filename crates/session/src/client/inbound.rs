@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_wire::limits::GROUPS_PER_CLIENT;
 use voicemesh_wire::packet::{
-    self, BandwidthProbe, ClientState, DeltaClientState, HandshakeP2P, HandshakeResponse, Kind, Probe, Recipient,
+    self, BandwidthProbe, ClientState, DeltaClientState, GroupText, HandshakeP2P, HandshakeResponse, Kind, Probe,
     RemoveClient, Routing, TextData, VoiceAck,
 };
 use voicemesh_wire::{ClientId, GroupId, SessionId};
@@ -65,6 +65,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             Kind::DeltaClientState => self.delta(DeltaClientState::decode(body)?),
             Kind::RemoveClient => self.remove_client(now, net, RemoveClient::decode(body)?),
             Kind::TextData => self.text(net, TextData::decode(body)?),
+            Kind::GroupText => self.group_text(net, GroupText::decode(body)?),
             Kind::VoiceData
             | Kind::VoiceCopies
             | Kind::ReceptionReport
@@ -427,27 +428,6 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
         self.push(ClientEvent::MemberLeft { who, client, kept });
         self.refresh_routes(now, net);
-        Ok(())
-    }
-
-    fn text<N: Network<Peer = P>>(&mut self, net: &N, text: TextData<'_>) -> Result<(), Dropped> {
-        let view = self.joined_view().ok_or(Dropped::Unexpected)?;
-        if view.table.member(text.sender).is_none() || text.sender == view.you {
-            return Err(Dropped::WrongSender);
-        }
-        let is_for_us = match text.recipient {
-            Recipient::Client(client) => client == view.you,
-            Recipient::Group(group) => self.groups.contains_key(&group),
-        };
-        if !is_for_us {
-            return Err(Dropped::NotAddressed);
-        }
-        let from = self.who(net, view.session, text.sender);
-        if !net.permissions(from.peer()).data {
-            return Err(Dropped::NotPermitted);
-        }
-        let TextData { sender: client, recipient, text } = text;
-        self.push(ClientEvent::Text { from, client, recipient, text: text.to_owned() });
         Ok(())
     }
 

@@ -39,6 +39,8 @@ impl<'a> Inside<'a> {
         let mut bytes = member.info.encoded_bytes();
         for (group, name) in &member.groups {
             match self.listeners.get(group) {
+                // The list of an id is of one name.
+                Some(_) if !self.names.contains(name.as_str()) => return false,
                 Some(clients) if clients.len() >= LISTENERS_PER_LIST => return false,
                 Some(_) => bytes += 2,
                 None => bytes += 2 + name.len() + 3 + 2,

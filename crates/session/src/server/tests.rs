@@ -1,5 +1,5 @@
 use super::*;
-use voicemesh_wire::packet::{ClientInfo, CodecSettings, HandshakeP2P, HandshakeResponse, Probe};
+use voicemesh_wire::packet::{ClientInfo, CodecSettings, HandshakeP2P, HandshakeResponse, Probe, Recipient};
 
 const CODEC: CodecSettings = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
 const NOW: Duration = Duration::from_secs(1);
@@ -256,6 +256,47 @@ fn two_group_names_with_one_id_are_never_merged() {
     let delta = DeltaClientState { joins: true, client: bob, group: second };
     room.receive(2, delta.encode(session()));
     assert_eq!(room.sent(), [(2, Kind::DeltaClientState)], "only the joiner hears of it");
+}
+
+/// proves: D-17
+#[test]
+fn names_with_one_id_are_told_apart_by_those_who_know_names() {
+    let (first, second) = colliding_names();
+    let mut room = Room::new();
+    let ids: Vec<ClientId> = (1..=4).map(|peer| room.join(peer, &[])).collect();
+    (1..=3).for_each(|peer| room.server.set_takes_group_text(peer, true));
+    let listen = |room: &mut Room, peer: u8, joins, group: &String| {
+        let delta = DeltaClientState { joins, client: ids[usize::from(peer) - 1], group: group.clone() };
+        room.receive(peer, delta.encode(session()));
+    };
+    listen(&mut room, 4, true, &first);
+    listen(&mut room, 1, true, &first);
+    listen(&mut room, 2, true, &second);
+    room.packets();
+    listen(&mut room, 2, true, &first);
+    assert_eq!(room.sent(), [(2, Kind::DeltaClientState)], "no client listens to both");
+
+    let by_name = |name: &str| GroupText { sender: ids[2], group: name, text: "hi" }.encode(session());
+    let by_id = TextData { sender: ids[2], recipient: Recipient::Group(GroupId::of(&first)), text: "hi" };
+    assert_eq!(room.receive(3, by_name(&first)), Verdict::Relayed { copies: 1 });
+    assert_eq!(room.sent(), [(1, Kind::GroupText)], "4 knows groups by id, and the id has two names");
+    room.receive(3, by_name(&second));
+    assert_eq!(room.sent(), [(2, Kind::GroupText)]);
+    room.receive(3, by_id.encode(session()));
+    assert_eq!(room.sent(), []);
+
+    room.receive(9, HandshakeRequest { codec: CODEC, name: "late".into() }.encode());
+    let told = room.packets().into_iter().filter(|(to, _)| *to == 9).map(|(_, packet)| packet);
+    let states = told.filter(|packet| packet::open(packet).unwrap().0.kind == Kind::ClientState).count();
+    assert_eq!(states, 1, "who listens to the second name does not fit into a list by ids");
+
+    listen(&mut room, 2, false, &second);
+    room.packets();
+    room.receive(3, by_name(&first));
+    assert_eq!(room.sent(), [(1, Kind::GroupText), (4, Kind::TextData)]);
+    room.receive(3, by_id.encode(session()));
+    assert_eq!(room.sent(), [(1, Kind::TextData), (4, Kind::TextData)]);
+    assert_eq!(room.receive(1, by_name(&first)), Verdict::Dropped(DropReason::ForgedSender));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use super::{DecodeError, Kind, begin};
 use crate::cursor::{Reader, Writer};
-use crate::limits::TEXT_BYTES;
+use crate::limits::{GROUP_NAME_BYTES, TEXT_BYTES};
 use crate::{ClientId, GroupId, SessionId};
 
 /// Whom a text message is for.
@@ -58,6 +58,44 @@ impl<'a> TextData<'a> {
     }
 }
 
+/// A text message to everyone who listens to a group of exactly this name (PROTOCOL.md, section 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GroupText<'a> {
+    /// The client that sends it.
+    pub sender: ClientId,
+    /// At most [`GROUP_NAME_BYTES`].
+    pub group: &'a str,
+    /// At most [`TEXT_BYTES`]; longer text is cut at a character when it is encoded.
+    pub text: &'a str,
+}
+
+impl<'a> GroupText<'a> {
+    /// Reads a GroupText body.
+    pub fn decode(body: &'a [u8]) -> Result<Self, DecodeError> {
+        let mut reader = Reader::new(body);
+        let sender = ClientId(reader.u16()?);
+        let group = reader.text(GROUP_NAME_BYTES)?;
+        let text = reader.text(TEXT_BYTES)?;
+        reader.end()?;
+        Ok(Self { sender, group, text })
+    }
+
+    /// The whole packet.
+    pub fn encode(&self, session: SessionId) -> Vec<u8> {
+        let mut packet = begin(Kind::GroupText, Some(session), 6 + self.group.len() + self.text.len());
+        let mut writer = Writer(&mut packet);
+        writer.u16(self.sender.0);
+        writer.text(self.group, GROUP_NAME_BYTES);
+        writer.text(self.text, TEXT_BYTES);
+        packet
+    }
+
+    /// The same for clients that know groups by their ids.
+    pub fn by_id(&self) -> TextData<'a> {
+        TextData { sender: self.sender, recipient: Recipient::Group(GroupId::of(self.group)), text: self.text }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -70,6 +108,16 @@ mod tests {
         let packet = text.encode(SessionId::new(1).unwrap());
         assert_eq!(packet, [0x8B, 0xC7, 3, 0, 0, 0, 1, 1, 0, 3, 0, 4, 0, 4, b'h', 0xC3, 0xA9]);
         assert_eq!(TextData::decode(open(&packet).unwrap().1), Ok(text));
+    }
+
+    #[test]
+    fn a_text_to_a_group_names_it() {
+        let text = GroupText { sender: ClientId(3), group: "Ops", text: "hé" };
+        let packet = text.encode(SessionId::new(1).unwrap());
+        let names = [0, 3, 0, 4, b'O', b'p', b's', 0, 4, b'h', 0xC3, 0xA9];
+        assert_eq!(packet, [&[0x8B, 0xC7, 43, 0, 0, 0, 1][..], &names].concat());
+        assert_eq!(GroupText::decode(open(&packet).unwrap().1), Ok(text));
+        assert_eq!(text.by_id().recipient, Recipient::Group(GroupId::of("Ops")));
     }
 
     #[test]

@@ -1,0 +1,65 @@
+//! Written messages: to one client, to a group by its id, or by its name.
+
+use bytes::Bytes;
+use voicemesh_wire::ClientId;
+use voicemesh_wire::packet::{GroupText, Recipient, TextData};
+
+use super::{DropReason, Purpose, Server, ServerOutput, Verdict};
+use crate::network::Delivery;
+
+impl<P: Copy + Ord> Server<P> {
+    pub(super) fn text(
+        &mut self,
+        peer: P,
+        client: ClientId,
+        packet: &Bytes,
+        text: TextData<'_>,
+        out: &mut impl ServerOutput<P>,
+    ) -> Result<Verdict, DropReason> {
+        if text.sender != client {
+            return Err(DropReason::ForgedSender);
+        }
+        let mut copies = 0;
+        let mut pass_on = |to: ClientId| {
+            if let Some(receiver) = self.clients.get(&to).filter(|_| to != client) {
+                let purpose = Purpose::From(peer);
+                copies += usize::from(out.deliver(receiver.peer, packet.clone(), Delivery::Reliable, purpose));
+            }
+        };
+        match text.recipient {
+            Recipient::Client(to) => pass_on(to),
+            // By id alone nobody can say which name is meant.
+            Recipient::Group(group) if self.table.is_ambiguous(group) => {}
+            Recipient::Group(group) => self.table.listeners(group).for_each(&mut pass_on),
+        }
+        Ok(Verdict::Relayed { copies })
+    }
+
+    /// Reaches those who listen to the very same name. Who does not know the packet gets a TextData, unless the name's id is
+    /// that of another name as well.
+    pub(super) fn group_text(
+        &mut self,
+        peer: P,
+        client: ClientId,
+        packet: &Bytes,
+        text: GroupText<'_>,
+        out: &mut impl ServerOutput<P>,
+    ) -> Result<Verdict, DropReason> {
+        if text.sender != client {
+            return Err(DropReason::ForgedSender);
+        }
+        let mut by_id = None;
+        let mut copies = 0;
+        for to in self.table.listeners_of(text.group).filter(|to| *to != client) {
+            let Some(receiver) = self.clients.get(&to) else { continue };
+            let takes_names = self.connections.get(&receiver.peer).is_some_and(|known| known.takes_group_text);
+            let packet = match takes_names {
+                true => packet.clone(),
+                false if self.table.is_shared(text.group) => continue,
+                false => by_id.get_or_insert_with(|| Bytes::from(text.by_id().encode(self.session))).clone(),
+            };
+            copies += usize::from(out.deliver(receiver.peer, packet, Delivery::Reliable, Purpose::From(peer)));
+        }
+        Ok(Verdict::Relayed { copies })
+    }
+}

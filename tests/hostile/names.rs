@@ -1,0 +1,91 @@
+//! Names that are made to be taken for others: of groups, of rooms, of people.
+
+use std::collections::BTreeMap;
+
+use voicemesh_tests::room::Server;
+use voicemesh_wire::GroupId;
+use voicemesh_wire::packet::{GroupText, Kind, TextData};
+use voicemesh_wire::signaling::{ClientMessage, ErrorCode, ServerMessage};
+
+use crate::client::{Client, Member, Received, is_kind, join_of, run};
+
+/// A name with the id of `name`, as a squatter finds it: one in 65,536 has.
+fn made_for(name: &str) -> String {
+    let wanted = GroupId::of(name);
+    (0..4_000_000_u32).map(|n| format!("x{n}")).find(|made| GroupId::of(made) == wanted).expect("a name with this id")
+}
+
+async fn member(server: &Server, name: &str) -> Member {
+    let mut join = join_of("texts", name);
+    join.capabilities.group_text = true;
+    Member::enter(Client::connect(server).await, join).await
+}
+
+/// How many texts of each kind came before the answer to a ping.
+async fn texts(member: &mut Member, token: u32) -> BTreeMap<Kind, usize> {
+    member.client.say(&ClientMessage::Ping { token }).await;
+    let mut found = BTreeMap::new();
+    member
+        .client
+        .until("a pong", |received| {
+            for kind in [Kind::TextData, Kind::GroupText] {
+                if is_kind(received, kind).is_some() {
+                    *found.entry(kind).or_default() += 1;
+                }
+            }
+            let pong = ServerMessage::Pong { token };
+            matches!(received, Received::Message(message) if *message == pong).then_some(())
+        })
+        .await;
+    found
+}
+
+#[test]
+fn texts_reach_only_those_who_listen_to_the_very_same_name() {
+    let server = Server::start(&[]);
+    run(async {
+        let made = made_for("Ops");
+        // First the one who would keep the name from the others.
+        let mut squatter = member(&server, "squatter").await;
+        squatter.listen(&["Global", &made]).await;
+        squatter.client.handled(1).await;
+        let mut friend = member(&server, "friend").await;
+        friend.listen(&["Global", "Ops"]).await;
+        friend.client.handled(1).await;
+
+        let mut author = member(&server, "author").await;
+        let by_name = GroupText { sender: author.joined.client, group: "Ops", text: "hello" };
+        let by_id: TextData<'_> = by_name.by_id();
+        author.client.packet(&by_name.encode(author.session)).await;
+        author.client.packet(&by_id.encode(author.session)).await;
+        author.client.handled(2).await;
+        assert_eq!(texts(&mut friend, 3).await, BTreeMap::from([(Kind::GroupText, 1)]));
+        assert_eq!(texts(&mut squatter, 3).await, BTreeMap::new());
+    });
+}
+
+/// proves: U-02
+#[test]
+fn spellings_of_a_room_meet_and_blank_names_are_refused() {
+    let server = Server::start(&[]);
+    run(async {
+        let first = Member::join(&server, "Caf\u{e9}", "first").await;
+        let second = Member::join(&server, " cAFE\u{301}\u{200b}", "  second\n").await;
+        assert_eq!(second.joined.session, first.joined.session);
+        assert_eq!((first.joined.room.as_str(), second.joined.room.as_str()), ("Caf\u{e9}", "cAF\u{c9}"));
+        let third = Member::join(&server, "caf\u{e9}", "th\u{202e}ird").await;
+        let names: Vec<&str> = third.joined.peers.iter().map(|peer| peer.name.as_str()).collect();
+        assert_eq!(names, ["first", "second"]);
+        for (room, name, code) in [
+            ("room", "\u{3164}", ErrorCode::BadName),
+            ("room", "", ErrorCode::BadName),
+            ("room", "a\u{1b}b", ErrorCode::BadName),
+            ("\u{2800} ", "name", ErrorCode::BadRoom),
+            ("", "name", ErrorCode::BadRoom),
+        ] {
+            let mut client = Client::connect(&server).await;
+            client.say(&ClientMessage::Join(join_of(room, name))).await;
+            assert_eq!(client.end().await, (Some(code), Some(1008)), "{room:?} {name:?}");
+        }
+    });
+}
