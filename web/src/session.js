@@ -484,6 +484,7 @@ export class Session {
   #groupText(view, { sender, group, text }) {
     const peer = this.mesh.roster.peerOf(view.session, sender);
     if (peer === null || sender === view.you) return 'WrongSender';
+    if (!this.mesh.roster.may(peer, 'data')) return 'NotPermitted';
     if (!this.groups.has(group)) return 'NotAddressed';
     return this.mesh.emit({ type: 'text', peer, group, text });
   }
