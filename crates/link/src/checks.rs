@@ -29,10 +29,10 @@ const WAITS_FOR: Duration = Duration::from_millis(60);
 const OF_A_REMOTE: Rate = Rate { burst: 20.0, per_second: 20.0 };
 /// Checks of all links together.
 const OF_ALL_LINKS: Rate = Rate { burst: 300.0, per_second: 100.0 };
-/// A remote that has more left of its own than this takes the last tokens of all …
-const LITTLE_USED: f64 = 10.0;
-/// … of which this many are for such remotes only.
+/// The last tokens of all are reserved …
 const RESERVED: f64 = 60.0;
+/// … and each remote takes few of them: those that have used theirs leave the rest to others.
+const OF_THE_RESERVE: Rate = Rate { burst: 10.0, per_second: 0.5 };
 /// The first checks to a remote do not wait for those to others.
 const FIRST_CHECKS: Rate = Rate { burst: 5.0, per_second: 1.0 / 12.0 };
 /// Remotes of which checks are counted. Of further ones, those are forgotten that have used least.
@@ -95,6 +95,7 @@ struct Buckets {
 #[derive(Debug)]
 struct OfRemote {
     checks: Bucket,
+    reserve: Bucket,
     first: Bucket,
 }
 
@@ -115,14 +116,17 @@ impl Buckets {
         let all = self.all.get_or_insert_with(|| Bucket::new(now, OF_ALL_LINKS));
         let own = self.remotes.entry(remote).or_insert_with(|| OfRemote {
             checks: Bucket::new(now, OF_A_REMOTE),
+            reserve: Bucket::new(now, OF_THE_RESERVE),
             first: Bucket::new(now, FIRST_CHECKS),
         });
         if !own.checks.has_one(now, OF_A_REMOTE) {
             return false;
         }
-        let least = if own.checks.tokens > LITTLE_USED { 1.0 } else { 1.0 + RESERVED };
         all.refill(now, OF_ALL_LINKS);
-        if all.tokens >= least {
+        if all.tokens >= 1.0 + RESERVED {
+            all.tokens -= 1.0;
+        } else if all.tokens >= 1.0 && own.reserve.has_one(now, OF_THE_RESERVE) {
+            own.reserve.tokens -= 1.0;
             all.tokens -= 1.0;
         } else if own.checks.tokens > OF_A_REMOTE.burst - FIRST_CHECKS.burst && own.first.has_one(now, FIRST_CHECKS) {
             own.first.tokens -= 1.0;
@@ -426,7 +430,7 @@ mod tests {
                     rounds(&mut CheckLimiter::new(Arc::clone(&shared), hostile), now, 1, &remotes).iter().sum::<u32>();
             }
         }
-        assert!((1_200..=1_420).contains(&sent), "{sent} in 10 s");
+        assert!((1_200..=1_450).contains(&sent), "{sent} in 10 s");
         let mut honest = CheckLimiter::new(shared, 99);
         let admitted = rounds(&mut honest, began + Duration::from_secs(10), 1, &remotes[..10]);
         assert_eq!(admitted, [1; 10], "all of its candidates are checked at once");
