@@ -9,6 +9,7 @@
  */
 
 import { soundDevices } from './devices.js';
+import { optional } from './optional.js';
 
 const RATE = 48_000;
 /** A speaker that is gone is tried again so often. */
@@ -147,7 +148,7 @@ export class Output {
 
   /** @param {Context} context */
   async #setSink(context) {
-    const { setSinkId } = context;
+    const setSinkId = optional(() => context.setSinkId, null);
     if (!setSinkId || context.sinkId === this.#sink) {
       this.#isReplaced = false;
       return;
@@ -157,8 +158,13 @@ export class Output {
       this.#isReplaced = false;
     } catch {
       this.#isReplaced = this.#sink !== '';
-      if (context.sinkId) await setSinkId.call(context, '').catch(() => {});
+      await this.#useDefault(context).catch(() => {});
     }
+  }
+
+  /** @param {Context} context */
+  async #useDefault(context) {
+    if (context.sinkId) await context.setSinkId?.('');
   }
 
   async #look() {
@@ -174,10 +180,10 @@ export class Output {
     this.#endedAt = now;
     if (isAgain && !context.sinkId) return this.#gone(context);
     this.#later(() => this.#stateChanged(context), RETRY_MS);
-    if (context.sinkId && context.setSinkId) {
+    if (context.sinkId) {
       this.#isReplaced = true;
       this.#wasAway = false;
-      context.setSinkId('').then(() => this.#restart(context), () => this.#gone(context));
+      this.#useDefault(context).then(() => this.#restart(context), () => this.#gone(context));
     } else {
       this.#restart(context);
     }

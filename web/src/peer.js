@@ -29,6 +29,7 @@ import { Feedback } from './feedback.js';
 import { prove, secret, serverOrigin, takeInstance } from './identity.js';
 import { Mesh } from './mesh.js';
 import { watchNetwork } from './network.js';
+import { hasWebRtc, locks, mediaDevices, onDeviceChange } from './optional.js';
 import { Output, silentContext } from './output.js';
 import { BASE, socketUrl } from './place.js';
 import { Playback } from './playback.js';
@@ -92,8 +93,8 @@ export class Peer extends EventTarget {
   /** @type {PeerState | null} made anew when something changed */
   #state = null;
 
-  /** @param {{storage?: Storage, url?: string}} [options] */
-  constructor({ storage = localStorage, url } = {}) {
+  /** @param {{storage: import('./optional.js').Store, url?: string}} options */
+  constructor({ storage, url }) {
     super();
     this.storage = storage;
     this.url = url ?? socketUrl();
@@ -107,7 +108,7 @@ export class Peer extends EventTarget {
     const mesh = () => this.#mesh;
     const [changed, lost] = [() => mesh()?.pathChanged(clock()), () => mesh()?.pathLost(clock())];
     watchNetwork({ changed, lost, shown: () => mesh()?.signaling.shown(clock()) });
-    navigator.mediaDevices?.addEventListener('devicechange', () => this.#devicesChanged());
+    onDeviceChange(() => this.#devicesChanged());
   }
 
   /** What there is to show. */
@@ -122,7 +123,7 @@ export class Peer extends EventTarget {
     this.#phase = 'joining';
     this.#refusal = null;
     this.#messages = [];
-    [this.#room, this.#name, this.#relayOnly] = [room, cut(name.trim() || 'Guest', LIMITS.nameBytes), relayOnly];
+    [this.#room, this.#name, this.#relayOnly] = [room, cut(name.trim() || 'Guest', LIMITS.nameBytes), relayOnly || !hasWebRtc()];
     [this.#password, this.#joiningSince] = [password, clock()];
     this.#wantsMicrophone = microphone;
     this.#show();
@@ -132,7 +133,7 @@ export class Peer extends EventTarget {
     if (microphone && !this.#capture?.isOpen) void this.#openMicrophone();
     else if (!microphone) this.#closeMicrophone('none');
     try {
-      const taken = await takeInstance(room, navigator.locks);
+      const taken = await takeInstance(room, locks());
       if (joins !== this.#joins) return taken.release();
       this.#release = taken.release;
       const { proof, peer } = await prove(secret(this.storage), serverOrigin(this.url), room, taken.instance);
@@ -521,7 +522,7 @@ export class Peer extends EventTarget {
 
   /** @returns {Promise<void>} */
   async #openMicrophone() {
-    if (!navigator.mediaDevices) return this.#closeMicrophone('failed');
+    if (!mediaDevices()) return this.#closeMicrophone('failed');
     if (this.#microphone !== 'on') this.#microphone = 'asking';
     this.#show();
     try {

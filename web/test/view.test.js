@@ -5,7 +5,7 @@ import { test } from 'node:test';
 
 import { newerThan } from '../src/view/chat.js';
 import { Settings } from '../src/view/settings.js';
-import { ending, figures, hue, initials, keyName, microphoneWords, outputWords, privacyWords, quality, serverWords, silenceWords, unsupported, uploadWords } from '../src/view/words.js';
+import { ending, failureWords, figures, hue, initials, keyName, lackWords, microphoneWords, outputWords, privacyWords, quality, serverWords, silenceWords, unsupported, uploadWords } from '../src/view/words.js';
 
 /** @typedef {import('../src/peer.js').PeerState} PeerState */
 /** @typedef {import('../src/peer.js').PersonState} PersonState */
@@ -84,10 +84,17 @@ test('each end of a room has its own words, and a refusal that is not known says
 });
 
 test('every lack of a browser is told with what to do', () => {
-  const said = ['insecure', 'no-webcodecs', 'no-worklet', 'no-webrtc'].map((lack) => unsupported(lack)[1]);
-  assert.equal(new Set(said).size, 4);
+  const said = ['insecure', 'no-webcodecs', 'no-worklet'].map((lack) => unsupported(lack)[1]);
+  assert.equal(new Set(said).size, 3);
   assert.match(said[0], /https:\/\//);
   assert.match(said[1], /WebCodecs/);
+});
+
+test('what a browser refuses and the page can do without is said in one line', () => {
+  assert.equal(lackWords(true, true), '');
+  assert.match(lackWords(false, true), /stores nothing.* a new person/);
+  assert.match(lackWords(true, false), /WebRTC: all speech goes through the server/);
+  assert.match(failureWords(new Error('the moon'))[1], /Reload it.*the moon/);
 });
 
 test('while the server is away, it is told who still hears one', () => {

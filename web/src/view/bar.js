@@ -1,6 +1,7 @@
 /** What one does oneself: mute, deafen, hold to talk, settings, leave; by button and by key. */
 
 import { button, h, icon, meter, setAttribute, setText, toggle } from './dom.js';
+import { closeDialog, keepScreenOn, openDialog } from '../optional.js';
 import { avatar } from './person.js';
 import { devices, voice } from './sound.js';
 
@@ -128,10 +129,11 @@ function control(words, picture, act) {
 /** Phones lock themselves, and may take the microphone away. @param {AbortSignal} signal */
 function keepAwake(signal) {
   // Where it is not possible, or the battery is low, the screen goes dark as ever.
-  const ask = () => navigator.wakeLock?.request('screen').then((lock) => {
-    if (signal.aborted) void lock.release();
-    else signal.addEventListener('abort', () => lock.release());
-  }, () => {});
+  const ask = async () => {
+    const lock = await keepScreenOn();
+    if (signal.aborted) void lock?.release();
+    else signal.addEventListener('abort', () => lock?.release());
+  };
   document.addEventListener('visibilitychange', ask, { signal });
   void ask();
 }
@@ -141,7 +143,7 @@ function settingsDialog(app) {
   const { settings } = app;
   const found = devices(app, false);
   const how = voice(app, 'room');
-  const done = button('primary', () => element.close(), {}, 'Done');
+  const done = button('primary', () => closeDialog(element), {}, 'Done');
   /** @type {HTMLDialogElement} */
   const element = h('dialog', { ariaLabel: 'Settings' },
     h('div', 'stack', h('div', 'check', h('h2', {}, 'Settings'), done), found.element, how.element,
@@ -157,7 +159,7 @@ function settingsDialog(app) {
     element,
     update,
     show() {
-      if (!element.open) element.showModal();
+      openDialog(element);
       update();
     },
     frame: () => { if (element.open) found.frame(); },

@@ -1,9 +1,10 @@
 /** Before joining: who one is, which room, and whether one can be heard. */
 
+import { namesWebRtc, showAddress } from '../optional.js';
 import { BASE, roomUrl, serverUrl } from '../place.js';
 import { button, h, logo, setText, toggle } from './dom.js';
 import { devices, voice } from './sound.js';
-import { microphoneWords, serverWords } from './words.js';
+import { lackWords, microphoneWords, serverWords } from './words.js';
 
 /** @import { App } from './view.js' */
 
@@ -25,7 +26,7 @@ export function lobby(app, room, invited) {
     name.value = name.value.trim();
     if (!form.reportValidity()) return;
     settings.change({ name: name.value, silent: !microphone });
-    history.replaceState(null, '', roomUrl(where.value));
+    showAddress(roomUrl(where.value));
     void peer.join({ room: where.value, name: name.value, relayOnly: settings.relayOnly, microphone });
   }
 
@@ -53,6 +54,7 @@ export function lobby(app, room, invited) {
         h('h1', {}, ...(invited ? ['Join ', h('bdi', {}, room)] : ['voicemesh'])),
         h('p', {}, 'Talk to the people in a room, directly from one to the other.')),
       form,
+      h('p', { className: 'hint', test: 'lacks' }, lackWords(app.lasts, namesWebRtc())),
       invited ? h('a', { href: BASE.href }, 'Another room') : null,
       h('p', 'hint', 'At a terminal: ', h('code', {}, `voicemesh join ${room || 'ROOM'} --server ${serverUrl()}`))),
     focus: () => (name.value ? join : name).focus(),

@@ -1,5 +1,6 @@
 /** In the room: people, chat, talk groups, and what one has to know or do. */
 
+import { copy } from '../optional.js';
 import { roomUrl } from '../place.js';
 import { bar } from './bar.js';
 import { chat } from './chat.js';
@@ -20,8 +21,8 @@ export function room(app) {
   /** @type {ReturnType<typeof showPeople>} */
   let cards = new Map();
   const count = h('small');
-  const copy = (/** @type {string} */ look, /** @type {string} */ hook) => button(look, copyLink, { test: hook }, icon('link'), 'Copy invite link');
-  const alone = h('div', 'alone', 'Nobody else is here yet.', h('p', 'hint', 'Send somebody the invite link.'), copy('primary', 'invite'));
+  const copyButton = (/** @type {string} */ look, /** @type {string} */ hook) => button(look, copyLink, { test: hook }, icon('link'), 'Copy invite link');
+  const alone = h('div', 'alone', 'Nobody else is here yet.', h('p', 'hint', 'Send somebody the invite link.'), copyButton('primary', 'invite'));
   const talk = chat(app);
   const groupList = groups(app);
   const own = bar(app);
@@ -40,7 +41,7 @@ export function room(app) {
   const tabs = h('nav', { className: 'tabs', ariaLabel: 'Parts of the room' }, ...['People', 'Chat', 'Groups'].map((words, at) =>
     button('', () => showTab(words.toLowerCase()), { 'data-tab': words.toLowerCase(), ariaPressed: String(at === 0) }, words, at === 1 ? unread : null)));
   const element = h('div', { className: 'room', 'data-tab': 'people' },
-    h('header', 'top', heading, privacy, copy('quiet', 'copy-link')),
+    h('header', 'top', heading, privacy, copyButton('quiet', 'copy-link')),
     server.element, silence.element, upload.element, sound.element, microphone.element, tabs,
     h('main', 'parts',
       h('section', { className: 'people', ariaLabel: 'People' }, h('h2', {}, 'People ', count), alone, list),
@@ -69,12 +70,8 @@ export function room(app) {
 
   async function copyLink() {
     const link = roomUrl(roomName);
-    try {
-      await navigator.clipboard.writeText(link);
-      tell('The invite link is copied. Whoever opens it is in this room.');
-    } catch {
-      prompt('Copy this invite link:', link);
-    }
+    if (await copy(link)) tell('The invite link is copied. Everyone who opens it is in this room.');
+    else prompt('Copy this invite link:', link);
   }
 
   return {

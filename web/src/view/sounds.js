@@ -12,7 +12,7 @@ export async function chime(kind, output) {
   if (!notes) return;
   const sound = context ??= new AudioContext();
   // From the system's speaker if the chosen one is gone.
-  await sound.setSinkId?.(output).catch(() => {});
+  await Promise.resolve(output).then((id) => sound.setSinkId?.(id)).catch(() => {});
   notes.forEach((frequency, at) => {
     const begins = sound.currentTime + 0.02 + at * 0.09;
     const tone = new OscillatorNode(sound, { frequency });

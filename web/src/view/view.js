@@ -5,10 +5,10 @@ import { lobby } from './lobby.js';
 import { room as roomScreen } from './room.js';
 import { Settings } from './settings.js';
 import { chime } from './sounds.js';
-import { ending, unsupported } from './words.js';
+import { ending, failureWords, unsupported } from './words.js';
 
 /** @import { Peer } from '../peer.js' */
-/** @typedef {{peer: Peer, settings: Settings, tell: (text: string) => void}} App `tell`: says something for a moment */
+/** @typedef {{peer: Peer, settings: Settings, lasts: boolean, tell: (text: string) => void}} App `tell`: says something for a moment */
 /** @typedef {{element: HTMLElement, focus: () => void, update: () => void, frame?: () => void, close?: () => void}} Screen */
 
 const NOTICE_MS = 6000;
@@ -17,17 +17,25 @@ const METERS_EVERY_MS = 45;
 
 /**
  * @param {Peer | null} peer null where this browser cannot talk
- * @param {{root: HTMLElement, room: string, support: string | null, storage: Storage}} options
+ * @param {{root: HTMLElement, room: string, support: string | null, storage: import('../optional.js').Store, lasts: boolean}} options
+ *   `lasts`: whether what is stored is there at the next visit
  */
-export function show(peer, { root, room, support, storage }) {
+export function show(peer, { root, room, support, storage, lasts }) {
   root.setAttribute('data-test', 'phase');
-  if (peer && support === null) return run(peer, root, room, storage);
+  if (peer && support === null) return run(peer, root, room, storage, lasts);
   root.setAttribute('data-phase', 'unsupported');
   root.replaceChildren(message(unsupported(support), null).element);
 }
 
-/** @param {Peer} peer @param {HTMLElement} root @param {string} room @param {Storage} storage */
-function run(peer, root, room, storage) {
+/** The page could not begin: at least there are words. @param {HTMLElement} root @param {unknown} error */
+export function showFailure(root, error) {
+  root.setAttribute('data-test', 'phase');
+  root.setAttribute('data-phase', 'unsupported');
+  root.replaceChildren(message(failureWords(error), button('primary', () => location.reload(), {}, 'Reload')).element);
+}
+
+/** @param {Peer} peer @param {HTMLElement} root @param {string} room @param {import('../optional.js').Store} storage @param {boolean} lasts */
+function run(peer, root, room, storage, lasts) {
   const settings = new Settings(storage);
   peer.preferInput(settings.input);
   void peer.setOutput(settings.output);
@@ -44,7 +52,7 @@ function run(peer, root, room, storage) {
     setTimeout(() => notice.remove(), NOTICE_MS);
   };
 
-  const app = { peer, settings, tell };
+  const app = { peer, settings, lasts, tell };
   /** @type {Screen | null} */
   let screen = null;
   let shown = '';

@@ -5,12 +5,22 @@
 /** Why this browser cannot talk here. @type {Record<string, [string, string]>} */
 const UNSUPPORTED = {
   insecure: ['This page is not secure', 'Browsers give a microphone only to pages with https:// (or on localhost). Open this address with https:// in front, or ask for one that has it.'],
-  'no-webrtc': ['This browser does not allow WebRTC', 'Allow it in the browser’s settings or extensions, or use another browser.'],
 };
 
 /** @param {string | null} support @returns {[string, string]} */
 export const unsupported = (support) => UNSUPPORTED[support ?? ''] ?? ['This browser cannot carry your voice yet',
   `It lacks ${support === 'no-webcodecs' ? 'WebCodecs' : 'AudioWorklet'}. Open this page in a current Chrome, Edge, Safari (26) or Firefox (130, on a computer).`];
+
+/** The page itself failed. @param {unknown} error @returns {[string, string]} */
+export const failureWords = (error) => ['This page could not start', `Reload it, or use another browser. The browser said: “${error instanceof Error ? error.message : String(error)}”.`];
+
+/** What this browser lacks or refuses that the page can do without. @param {boolean} lasts @param {boolean} webRtc */
+export function lackWords(lasts, webRtc) {
+  return [
+    lasts ? '' : 'This browser stores nothing for this page: after a reload you are a new person here, and your settings are gone.',
+    webRtc ? '' : 'This browser does not allow WebRTC: all speech goes through the server.',
+  ].filter(Boolean).join(' ');
+}
 
 const REFUSALS = new Map(Object.entries({
   'room-full': 'This room is full. Try again later, or meet in another room.',
