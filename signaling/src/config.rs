@@ -61,6 +61,11 @@ pub struct Config {
     #[arg(long, env = "VOICEMESH_TURN_CREDENTIAL", value_name = "PASSWORD", hide_env_values = true)]
     pub turn_credential: Option<String>,
 
+    /// Secret of at least 16 bytes from which the keys of members' tickets are made; with it, passwords of rooms survive a
+    /// restart of the server.
+    #[arg(long, env = "VOICEMESH_SECRET", value_name = "SECRET", hide_env_values = true)]
+    pub secret: Option<String>,
+
     /// Nobody may open direct links, so that no peer learns another's address.
     #[arg(long, env = "VOICEMESH_RELAY_ONLY", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = on_off, value_name = "on|off", hide_default_value = true, hide_possible_values = true)]
     pub relay_only: bool,
@@ -140,6 +145,7 @@ impl Default for Config {
             turn_lifetime: Duration::from_secs(14_400),
             turn_username: None,
             turn_credential: None,
+            secret: None,
             relay_only: false,
             max_peers_per_room: 64,
             max_rooms: 4096,

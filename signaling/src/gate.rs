@@ -231,6 +231,7 @@ mod tests {
             presence: Presence::Either,
             password: None,
             room_metadata: Metadata::new(),
+            ticket: None,
         };
         ClientMessage::Join(join).to_json()
     }

@@ -23,6 +23,7 @@ mod outbox;
 mod refusal;
 mod room;
 mod shell;
+pub mod ticket;
 mod unfinished;
 
 pub use budget::{Budget, Budgets, Rate};

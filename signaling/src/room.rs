@@ -4,10 +4,14 @@
 //! a while ([`Room::is_over`]), so that whoever comes back soon gets the same one.
 
 mod ice;
+mod lock;
+mod metadata;
+mod packets;
 mod password;
 mod policing;
 #[cfg(test)]
 mod tests;
+mod tickets;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,22 +19,26 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_session::server::DropReason;
-use voicemesh_session::{self as session, Delivery, Server, ServerConfig, ServerOutput, Verdict};
+use voicemesh_session::{Server, ServerConfig, Verdict};
 use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{
-    ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, MetadataChanges, PeerInfo, RosterMark,
-    ServerLimits, ServerMessage, Signal, TakenOver, apply_metadata, roster_hash,
+    ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, PeerInfo, RosterMark, ServerLimits,
+    ServerMessage, Signal, TakenOver, Ticket, roster_hash,
 };
-use voicemesh_wire::{PeerId, SessionId};
+use voicemesh_wire::{PeerId, Permissions, SessionId};
 
 use crate::gate::check_presence;
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
 use crate::refusal::Refusal;
+use crate::ticket::TicketIssuer;
 
 pub use ice::{IceRules, SharedSecret};
+use lock::{Lock, Shown};
+use packets::{Packets, Passing};
 pub use password::{Digest, Knock, Question, Salt, WorkArea, digest};
 use policing::Policing;
 pub use policing::VoiceRates;
+use tickets::{Claims, Tickets};
 
 /// A connection from which another has taken over is still read for this long, for what was on its way.
 const TAKEN_OVER_GRACE: Duration = Duration::from_secs(2);
@@ -67,8 +75,9 @@ pub struct Room {
     version: u64,
     mark_due: Duration,
     emptied_at: Option<Duration>,
-    /// Of the password, if there is one.
-    lock: Option<Digest>,
+    /// The password, if there is one.
+    lock: Option<Lock>,
+    tickets: Tickets,
     metadata: Metadata,
     credentials: ice::IssuedCredentials,
     policing: Policing,
@@ -97,6 +106,7 @@ impl Room {
             mark_due: now,
             emptied_at: Some(now),
             lock: None,
+            tickets: Tickets::default(),
             metadata: Metadata::new(),
             credentials: ice::IssuedCredentials::default(),
             policing: Policing::default(),
@@ -104,9 +114,16 @@ impl Room {
         }
     }
 
-    /// The time of day, in seconds since 1970, from which TURN credentials count. Set it before a join and before a tick.
+    /// The time of day, in seconds since 1970, from which TURN credentials and tickets count. Set it before a join and
+    /// before a tick.
     pub fn set_unix_time(&mut self, seconds: u64) {
         self.credentials.set_unix_time(seconds);
+        self.tickets.set_unix_time(seconds);
+    }
+
+    /// Gives members tickets from now on. `room` is the room's name, as joins have it.
+    pub fn set_ticket_issuer(&mut self, issuer: TicketIssuer, room: String) {
+        self.tickets.set_issuer(issuer, room);
     }
 
     /// How many peers are here.
@@ -155,12 +172,15 @@ impl Room {
         if others >= self.rules.limits.peers_per_room as usize {
             return Err(Refusal::of(ErrorCode::RoomFull));
         }
+        if self.shown_by_ticket(join, others) != Shown::Nothing {
+            return Ok(Knock::Enter);
+        }
         let named = join.password.as_ref().is_some_and(|password| !password.is_empty());
         if others == 0 {
             let ready = !named || shown.is_some();
             return Ok(if ready { Knock::Enter } else { Knock::Hash(Question { salt: fresh, expected: None }) });
         }
-        match (self.lock, named, shown) {
+        match (self.lock.map(|lock| lock.digest), named, shown) {
             _ if returns => Ok(Knock::Enter),
             (None, false, _) => Ok(Knock::Enter),
             (None, true, _) => Err(Refusal::no_password()),
@@ -195,7 +215,13 @@ impl Room {
             return Ok(peer);
         }
         let old = self.connections.get(&peer).copied();
-        let is_first = self.members.len() == usize::from(old.is_some());
+        let others = self.members.len() - usize::from(old.is_some());
+        let is_first = others == 0;
+        let by_ticket = self.shown_by_ticket(&join, others);
+        if let Shown::Restores(lock) = by_ticket {
+            self.put_out_others(now, peer, out);
+            self.lock = Some(lock);
+        }
         let is_anew = self.members.is_empty();
         let order = match old.and_then(|old| self.replace(now, old, out)) {
             Some(order) => order,
@@ -208,15 +234,39 @@ impl Room {
         let owner = peer.0.as_u128();
         let full = |_| Refusal::of(ErrorCode::RoomFull);
         let client = self.session.admit(now, connection, owner, name.clone()).map_err(full)?;
-        if is_first {
-            self.lock = shown.filter(|_| password.is_some_and(|password| !password.is_empty()));
+        if is_first && by_ticket == Shown::Nothing {
+            let named = password.is_some_and(|password| !password.is_empty());
+            self.lock = shown.filter(|_| named).map(Lock::decided);
         }
         if is_anew {
             self.metadata = room_metadata;
         }
-        let info = PeerInfo { peer, client, run, name, metadata, capabilities, order };
+        let permissions = Permissions::default();
+        let info = PeerInfo { peer, client, run, name, metadata, capabilities, order, permissions };
         self.enter(connection, info, room, out);
         Ok(peer)
+    }
+
+    fn shown_by_ticket(&self, join: &Join, others: usize) -> Shown {
+        let record = self.tickets.open(join);
+        record.map_or(Shown::Nothing, |record| lock::shown(self.lock.as_ref(), others, &record, &self.tickets))
+    }
+
+    /// The room has another password than that which those in it have shown.
+    fn put_out_others(&mut self, now: Duration, than: PeerId, out: &mut impl Outbox) {
+        let others: Vec<ConnectionId> =
+            self.members.iter().filter(|(_, member)| member.peer != than).map(|(connection, _)| *connection).collect();
+        let farewell = Text::from(&Refusal::of(ErrorCode::PasswordRequired).farewell());
+        for connection in others {
+            self.leave(now, connection, LeaveReason::Kicked, out);
+            out.text(connection, &farewell, Purpose::Answer);
+            out.close(connection, CloseReason::Refused);
+        }
+    }
+
+    fn ticket_for(&mut self, connection: ConnectionId, peer: PeerId) -> Option<Ticket> {
+        let claims = Claims { password: self.lock.as_ref().map(Lock::record), owner: None };
+        self.tickets.issue(connection, peer, claims)
     }
 
     /// The connection from which a join takes over: that of the same peer and run.
@@ -237,6 +287,7 @@ impl Room {
         self.session.hand_over(old, connection);
         let taken_over = TakenOver { metadata: info.metadata.clone() };
         self.credentials.forget(old);
+        self.tickets.forget(old);
         self.forget_pairs(old);
         let joined = self.joined(connection, &info, room, Some(taken_over));
         out.text(connection, &Text::from(&joined), Purpose::Snapshot);
@@ -249,7 +300,21 @@ impl Room {
         self.former.insert(old, Former { now: connection, closes_at: now + TAKEN_OVER_GRACE });
     }
 
+    /// Sets what a member may do, and tells everyone if that changes anything. False if the peer is not here.
+    pub fn set_permissions(&mut self, peer: PeerId, permissions: Permissions, out: &mut impl Outbox) -> bool {
+        let Some(connection) = self.connections.get(&peer).copied() else { return false };
+        let Some(member) = self.members.get_mut(&connection) else { return false };
+        if member.permissions != permissions {
+            member.permissions = permissions;
+            self.session.set_permissions(connection, permissions);
+            self.version += 1;
+            self.broadcast(&ServerMessage::Permissions { peer, permissions }, Purpose::Update, out);
+        }
+        true
+    }
+
     fn enter(&mut self, connection: ConnectionId, info: PeerInfo, room: String, out: &mut impl Outbox) {
+        self.session.set_permissions(connection, info.permissions);
         self.version += 1;
         self.emptied_at = None;
         let joined = self.joined(connection, &info, room, None);
@@ -281,7 +346,9 @@ impl Room {
             roster: RosterMark { version: self.version, hash: roster_hash(peers.iter().chain([info])) },
             peers,
             room_metadata: self.metadata.clone(),
+            permissions: info.permissions,
             taken_over,
+            ticket: self.ticket_for(connection, info.peer),
         })
     }
 
@@ -300,6 +367,16 @@ impl Room {
             let Some(peer) = self.members.get(&connection).map(|member| member.peer) else { continue };
             let ice_servers = self.ice_servers_for(connection, peer);
             out.text(connection, &Text::from(&ServerMessage::IceServers { ice_servers }), Purpose::Answer);
+        }
+    }
+
+    /// Sends new tickets to members whose old ones will expire.
+    fn renew_tickets(&mut self, out: &mut impl Outbox) {
+        for connection in self.tickets.due() {
+            let Some(peer) = self.members.get(&connection).map(|member| member.peer) else { continue };
+            if let Some(ticket) = self.ticket_for(connection, peer) {
+                out.text(connection, &Text::from(&ServerMessage::Ticket { ticket }), Purpose::Answer);
+            }
         }
     }
 
@@ -373,39 +450,6 @@ impl Room {
         Ok(())
     }
 
-    fn set_metadata(
-        &mut self,
-        from: ConnectionId,
-        request: Option<u32>,
-        set: MetadataChanges,
-        out: &mut impl Outbox,
-    ) -> Result<(), Refusal> {
-        let Some(member) = self.members.get_mut(&from) else { return Ok(()) };
-        member.metadata = apply_metadata(&member.metadata, set)?;
-        let message = ServerMessage::Metadata { peer: member.peer, metadata: member.metadata.clone() };
-        self.version += 1;
-        self.broadcast(&message, Purpose::Update, out);
-        confirm(from, request, out);
-        Ok(())
-    }
-
-    fn set_room_metadata(
-        &mut self,
-        from: ConnectionId,
-        request: Option<u32>,
-        set: MetadataChanges,
-        out: &mut impl Outbox,
-    ) -> Result<(), Refusal> {
-        let Some(member) = self.members.get(&from) else { return Ok(()) };
-        if self.owner() != Some(member.peer) {
-            return Err(Refusal::of(ErrorCode::NotOwner));
-        }
-        self.metadata = apply_metadata(&self.metadata, set)?;
-        self.broadcast(&self.room_metadata(), Purpose::Update, out);
-        confirm(from, request, out);
-        Ok(())
-    }
-
     fn send_roster(&self, to: ConnectionId, out: &mut impl Outbox) {
         let mut peers: Vec<PeerInfo> = self.members.values().cloned().collect();
         peers.sort_unstable_by_key(|member| member.order);
@@ -470,6 +514,7 @@ impl Room {
         self.close_former(out, |former| former.now == connection);
         self.connections.remove(&member.peer);
         self.credentials.forget(connection);
+        self.tickets.forget(connection);
         self.forget_pairs(connection);
         self.session.disconnected(now, connection, &mut Packets { now, pair: None, out });
         self.version += 1;
@@ -487,6 +532,7 @@ impl Room {
     /// What happens by itself: every few seconds everybody is told the roster's mark, and credentials are renewed.
     pub fn tick(&mut self, now: Duration, out: &mut impl Outbox) {
         self.renew_credentials(out);
+        self.renew_tickets(out);
         self.close_former(out, |former| now >= former.closes_at);
         if now < self.mark_due {
             return;
@@ -521,55 +567,4 @@ impl Room {
             out.text(*connection, &text, purpose);
         }
     }
-}
-
-fn confirm(to: ConnectionId, request: Option<u32>, out: &mut impl Outbox) {
-    if let Some(request) = request {
-        out.text(to, &Text::from(&ServerMessage::MetadataSet { request }), Purpose::Answer);
-    }
-}
-
-/// Output of the session server. `pair` is what holds between a sender and its receivers, while a packet is passed on.
-struct Packets<'a, O> {
-    now: Duration,
-    pair: Option<Passing<'a>>,
-    out: &'a mut O,
-}
-
-struct Passing<'a> {
-    rates: &'a VoiceRates,
-    policing: &'a mut Policing,
-    /// Receivers that took no more of this sender.
-    busy: Vec<ConnectionId>,
-}
-
-impl<O: Outbox> ServerOutput<ConnectionId> for Packets<'_, O> {
-    fn send(&mut self, to: ConnectionId, packet: Bytes, delivery: Delivery) {
-        self.out.packet(to, packet, delivery, Purpose::Answer);
-    }
-
-    fn deliver(
-        &mut self,
-        to: ConnectionId,
-        packet: Bytes,
-        delivery: Delivery,
-        purpose: session::Purpose<ConnectionId>,
-    ) -> bool {
-        if let (Some(passing), Purpose::From(from)) = (&mut self.pair, purpose)
-            && (delivery == Delivery::Voice || is_voice(&packet))
-            && !passing.policing.passes(self.now, passing.rates, from, to, packet.len())
-        {
-            self.out.count_policed();
-            return false;
-        }
-        let taken = self.out.packet(to, packet, delivery, purpose);
-        if let Some(passing) = self.pair.as_mut().filter(|_| !taken) {
-            passing.busy.push(to);
-        }
-        taken
-    }
-}
-
-fn is_voice(packet: &[u8]) -> bool {
-    packet::open(packet).is_ok_and(|(header, _)| header.kind.is_voice())
 }

@@ -400,5 +400,6 @@ fn join(server: SocketAddr) -> Join {
         presence: Presence::MustExist,
         password: None,
         room_metadata: Metadata::new(),
+        ticket: None,
     }
 }

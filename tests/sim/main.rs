@@ -3,6 +3,7 @@
 
 mod carrier;
 mod narrow;
+mod permissions;
 mod world;
 
 mod data;

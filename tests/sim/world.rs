@@ -19,7 +19,7 @@ use voicemesh_signaling::{
 };
 use voicemesh_wire::identity::{InstallationSecret, prove};
 use voicemesh_wire::signaling::{ClientMessage, Join, LeaveReason, Metadata, Presence, decode_client};
-use voicemesh_wire::{PeerId, SessionId};
+use voicemesh_wire::{PeerId, Permissions, SessionId};
 
 use crate::carrier::{Arrival, SimCarrier, Wires, Word};
 
@@ -285,6 +285,17 @@ impl World {
         let now = self.now();
         let peer = &mut self.peers[peer];
         peer.comms.network_mut().handle(now + peer.clock, CarrierEvent::Path(change));
+    }
+
+    /// The server sets what a peer may do. `unheard`: that peer itself is not told, as if its program did not care.
+    pub fn set_permissions(&mut self, peer: usize, permissions: Permissions, unheard: bool) {
+        let Some(server) = &mut self.server else { return };
+        let mut sockets = server.sockets.clone();
+        if unheard {
+            sockets.retain(|(of, _), _| *of != peer);
+        }
+        let mut out = Out { wires: &self.wires, sockets: &sockets };
+        assert!(server.room.set_permissions(self.peers[peer].id, permissions, &mut out));
     }
 
     /// How many connections the server has of a peer.

@@ -235,6 +235,7 @@ export class Signaling {
       case 'joined': return this.#joined(now, message);
       case 'peer-joined': return this.isJoined ? mesh.roster.joined(now, message.peer) : undefined;
       case 'peer-left': return this.isJoined ? mesh.roster.left(now, message.peer, message.reason) : undefined;
+      case 'permissions': return this.isJoined ? mesh.roster.permissions(now, message.peer, message.permissions) : undefined;
       case 'metadata': return mesh.roster.metadata(message.peer, message.metadata);
       case 'signal': return mesh.pairs.signaled(now, message.from, message.attempt, message.signal);
       case 'roster-mark':
@@ -435,6 +436,7 @@ export class Signaling {
     const own = {
       peer: joined.you, client: joined.client, run: config.run, name: config.name, metadata: config.metadata,
       capabilities: config.capabilities, order: joined.order,
+      ...(joined.permissions && { permissions: joined.permissions }),
     };
     mesh.roster.session = joined.session;
     mesh.roster.set(now, [...joined.peers, own], joined.roster);

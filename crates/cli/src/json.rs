@@ -13,6 +13,7 @@
 //! | `peer-joined` | `peer`, `name`, `metadata` | somebody is in the room |
 //! | `peer-left` | `peer`, `name`, `reason` | `reason`: `left`, `kicked`, `lost`, `restarted` |
 //! | `metadata-changed` | `peer`, `name`, `metadata` | somebody publishes something else |
+//! | `permissions-changed` | `peer`, `name`, `permissions` | a member, or this peer itself, may do this from now on: a list of `speak`, `listen`, `data`, `moderate` |
 //! | `route-changed` | `peer`, `name`, `route` | `route`: `direct`, `relayed`, `none` |
 //! | `first-heard` | `peer`, `name` | heard for the first time since it joined |
 //! | `speaking` | `peer`, `name`, `speaking` | begins (`true`) or ceases to speak |
@@ -130,6 +131,9 @@ fn named(event: &Event, people: &People) -> (&'static str, Value) {
             ("peer-left", json!({ "peer": peer.to_string(), "name": name, "reason": reason_name(*reason) }))
         }
         Event::MetadataChanged { peer, metadata } => ("metadata-changed", with(of(peer), "metadata", json!(metadata))),
+        Event::PermissionsChanged { peer, permissions } => {
+            ("permissions-changed", with(of(peer), "permissions", json!(permissions)))
+        }
         Event::RouteChanged { peer, route } => ("route-changed", with(of(peer), "route", route_name(*route).into())),
         Event::FirstHeard { peer } => ("first-heard", of(peer)),
         Event::Speaking { peer, speaking } => ("speaking", with(of(peer), "speaking", (*speaking).into())),

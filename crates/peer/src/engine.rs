@@ -391,6 +391,7 @@ impl Engine {
                 Event::PeerLeft { peer: member.peer, name: member.name, reason }
             }
             MeshEvent::MetadataChanged { peer, metadata } => Event::MetadataChanged { peer, metadata },
+            MeshEvent::PermissionsChanged { peer, permissions } => Event::PermissionsChanged { peer, permissions },
             MeshEvent::ServerAway { why, failure, retry_in } => Event::ServerAway { why, failure, retry_in },
             MeshEvent::ServerConnected(connection) => Event::ServerConnected(connection),
             MeshEvent::Refused { code, message, retry_after } => Event::Refused { code, message, retry_after },

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_session::Reliability;
-use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::Metadata;
+use voicemesh_wire::{PeerId, Permissions};
 
 use crate::connect::ConnectFailure;
 use crate::mesh::{TransactionError, TransactionId};
@@ -65,6 +65,14 @@ pub enum Event {
         peer: PeerId,
         /// All of it.
         metadata: Metadata,
+    },
+    /// A member, or this peer itself, may do this from now on. Told at first only where it is not the default: everything
+    /// but moderate.
+    PermissionsChanged {
+        /// Which.
+        peer: PeerId,
+        /// All that it may.
+        permissions: Permissions,
     },
     /// Another way to a peer is in use.
     RouteChanged {

@@ -14,10 +14,21 @@ const INSTANCES: u32 = 64;
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub proof: IdentityProof,
+    /// Where a damaged secret was moved to: this peer is a new one.
+    pub replaced: Option<PathBuf>,
     _instance: Option<File>,
 }
 
 impl Identity {
+    /// A sentence for the person, if this peer is a new one because its secret was damaged.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let path = self.replaced.as_ref()?.display();
+        Some(format!(
+            "The file with this installation's identity was damaged: it is kept as {path}, and you are a new person in every \
+             room."
+        ))
+    }
+
     /// The same installation is the same peer in the same room each time; a second process takes the next instance. If
     /// nothing can be kept on disk, the peer is a new one each time.
     pub(crate) fn load(state_dir: Option<&Path>, origin: &str, room: &str) -> io::Result<Self> {
@@ -35,7 +46,7 @@ impl Identity {
 
     fn from_dir(dir: &Path, origin: &str, room: &str) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
-        let secret = read_or_make_secret(&dir.join(SECRET_FILE))?;
+        let (secret, replaced) = read_or_make_secret(&dir.join(SECRET_FILE))?;
         let locks = dir.join("instances");
         fs::create_dir_all(&locks)?;
         let place = prove(&InstallationSecret([0; 32]), origin, room, 0).peer_id();
@@ -47,7 +58,8 @@ impl Identity {
                 .open(locks.join(format!("{place}-{instance}")))?;
             match lock.try_lock() {
                 Ok(()) => {
-                    return Ok(Self { proof: prove(&secret, origin, room, instance), _instance: Some(lock) });
+                    let proof = prove(&secret, origin, room, instance);
+                    return Ok(Self { proof, replaced, _instance: Some(lock) });
                 }
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => return Err(error),
@@ -57,14 +69,26 @@ impl Identity {
     }
 
     fn ephemeral(origin: &str, room: &str) -> io::Result<Self> {
-        Ok(Self { proof: prove(&random_secret()?, origin, room, 0), _instance: None })
+        Ok(Self { proof: prove(&random_secret()?, origin, room, 0), replaced: None, _instance: None })
     }
 }
 
-/// Two processes that start at once agree on one secret: whoever links its file first wins.
-fn read_or_make_secret(path: &Path) -> io::Result<InstallationSecret> {
-    if let Some(secret) = read_secret(path)? {
-        return Ok(secret);
+/// The secret, and where a damaged one was moved to. Two processes that start at once agree on one secret: the first to link
+/// its file wins.
+fn read_or_make_secret(path: &Path) -> io::Result<(InstallationSecret, Option<PathBuf>)> {
+    let mut replaced = None;
+    match read_secret(path)? {
+        Stored::Whole(secret) => return Ok((secret, None)),
+        Stored::Missing => {}
+        Stored::Damaged => {
+            let aside = path.with_extension(format!("broken-{}", std::process::id()));
+            match fs::rename(path, &aside) {
+                Ok(()) => replaced = Some(aside),
+                // Another process was faster.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
     let secret = random_secret()?;
     let own = path.with_extension(format!("{}.new", std::process::id()));
@@ -75,19 +99,31 @@ fn read_or_make_secret(path: &Path) -> io::Result<InstallationSecret> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    read_secret(path)?.ok_or_else(|| io::Error::other("the identity file is damaged; remove it to get a new one"))
+    match read_secret(path)? {
+        Stored::Whole(secret) => Ok((secret, replaced)),
+        Stored::Missing | Stored::Damaged => Err(io::Error::other("the new identity file is damaged at once")),
+    }
 }
 
-/// `None` if there is no file.
-fn read_secret(path: &Path) -> io::Result<Option<InstallationSecret>> {
+enum Stored {
+    Whole(InstallationSecret),
+    /// Shorter than a secret: a full disk, or a machine that lost power.
+    Damaged,
+    Missing,
+}
+
+fn read_secret(path: &Path) -> io::Result<Stored> {
     let mut file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stored::Missing),
         Err(error) => return Err(error),
     };
     let mut secret = [0; 32];
-    file.read_exact(&mut secret)?;
-    Ok(Some(InstallationSecret(secret)))
+    match file.read_exact(&mut secret) {
+        Ok(()) => Ok(Stored::Whole(InstallationSecret(secret))),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Stored::Damaged),
+        Err(error) => Err(error),
+    }
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -153,6 +189,24 @@ mod tests {
         drop(first);
         assert_eq!(load().proof.peer_id(), ids[0]);
         fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_secret_is_moved_aside_and_made_anew_once() {
+        for length in [0, 3, 31] {
+            let dir = folder("damaged");
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(dir.join(SECRET_FILE), vec![7; length]).unwrap();
+            let load = || Identity::load(Some(&dir), "wss://a:443", "lobby").unwrap();
+            let renewed = load();
+            let aside = renewed.replaced.clone().expect("the damaged file was moved");
+            assert_eq!(fs::read(aside).unwrap(), vec![7; length]);
+            let id = renewed.proof.peer_id();
+            drop(renewed);
+            let again = load();
+            assert_eq!((again.proof.peer_id(), &again.replaced), (id, &None), "{length} bytes");
+            fs::remove_dir_all(dir).unwrap();
+        }
     }
 
     #[test]

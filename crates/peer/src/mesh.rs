@@ -28,8 +28,8 @@ use voicemesh_session::network::{
 };
 use voicemesh_wire::identity::IdentityProof;
 use voicemesh_wire::packet;
-use voicemesh_wire::signaling::{ErrorCode, IceServer, Metadata, Password, Presence, Signal};
-use voicemesh_wire::{ClientId, PeerId, SessionId};
+use voicemesh_wire::signaling::{ErrorCode, IceServer, Metadata, Password, Presence, Signal, Ticket};
+use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
 use crate::connect::ConnectFailure;
 use crate::event::ServerConnection;
@@ -194,6 +194,13 @@ pub enum MeshEvent {
         /// All of it.
         metadata: Metadata,
     },
+    /// A member, or this peer itself, may do this from now on.
+    PermissionsChanged {
+        /// Which.
+        peer: PeerId,
+        /// All that it may.
+        permissions: Permissions,
+    },
     /// The server cannot be reached for now.
     ServerAway {
         /// What was seen.
@@ -270,6 +277,8 @@ pub struct Mesh<C> {
     lobby: Lobby,
     server_connection: Option<ServerConnection>,
     ice_servers: Vec<IceServer>,
+    /// The newest that the server gave this peer for this room.
+    ticket: Option<Ticket>,
     server_relay_only: bool,
     turn_has_failed: bool,
     network_events: VecDeque<NetworkEvent<PeerId>>,
@@ -296,6 +305,7 @@ impl<C: Carrier> Mesh<C> {
             pairs: BTreeMap::new(),
             server_connection: None,
             ice_servers: Vec::new(),
+            ticket: None,
             server_relay_only: false,
             turn_has_failed: false,
             network_events: VecDeque::new(),
@@ -318,6 +328,11 @@ impl<C: Carrier> Mesh<C> {
     /// One of them.
     pub fn member(&self, peer: PeerId) -> Option<&Member> {
         self.roster.member(peer)
+    }
+
+    /// What this peer itself may do; everything but moderate until the server has said otherwise.
+    pub fn own_permissions(&self) -> Permissions {
+        self.roster.own_permissions()
     }
 
     /// The connection to the server: the present one, or the last.
@@ -479,6 +494,14 @@ impl<C: Carrier> Network for Mesh<C> {
 
     fn reads_bundles(&self, peer: Option<PeerId>) -> bool {
         peer.and_then(|peer| self.roster.member(peer)).is_some_and(|member| member.capabilities.bundles)
+    }
+
+    fn permissions(&self, peer: Option<PeerId>) -> Permissions {
+        self.roster.permissions(peer)
+    }
+
+    fn own_permissions(&self) -> Permissions {
+        self.roster.own_permissions()
     }
 
     fn ping_server(&mut self, _now: Duration, number: u16) {

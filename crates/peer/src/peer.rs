@@ -16,6 +16,7 @@ use voicemesh_device::{InputSpec, OutputSpec};
 use voicemesh_engine::{Comms, CommsConfig};
 use voicemesh_session::Reliability;
 use voicemesh_wire::PeerId;
+use voicemesh_wire::signaling::ErrorCode;
 
 use crate::carrier::RealCarrier;
 use crate::connect::Connector;
@@ -109,6 +110,11 @@ impl Peer {
         comms.run_as_client(started.elapsed(), ()).map_err(system)?;
         let (commands, command_queue) = sync_channel(COMMANDS);
         let (event_queue, events) = sync_channel(EVENTS + 2 * MESSAGES);
+        if let Some(message) = identity.warning() {
+            let code = ErrorCode::Other("identity-replaced".to_owned());
+            // The queue is new and has room.
+            let _ = event_queue.try_send(Stamped { at: started.elapsed(), event: Event::Warned { code, message } });
+        }
         let shared = Arc::new(Shared::default());
         let (desk, told) = (Arc::new(Desk::default()), Arc::new(Notify::new()));
         let game = GameHandle::default();

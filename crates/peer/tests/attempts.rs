@@ -109,6 +109,7 @@ fn info(peer: PeerId, client: u16) -> PeerInfo {
         metadata: Metadata::new(),
         capabilities: Capabilities { voice_ack: true, ..Capabilities::default() },
         order: client.into(),
+        permissions: voicemesh_wire::Permissions::default(),
     }
 }
 
@@ -165,6 +166,8 @@ impl World {
             peers,
             room_metadata: Metadata::new(),
             taken_over: None,
+            permissions: voicemesh_wire::Permissions::default(),
+            ticket: None,
         };
         self.socket(SocketEvent::Text(ServerMessage::Joined(joined).to_json()));
     }

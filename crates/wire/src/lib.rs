@@ -15,6 +15,8 @@ pub mod packet;
 pub mod signaling;
 
 mod cursor;
+mod permissions;
 
 pub use ids::{ClientId, GroupHash, GroupId, PeerId, SessionId};
 pub use packet::DecodeError;
+pub use permissions::Permissions;

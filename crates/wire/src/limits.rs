@@ -12,6 +12,8 @@ pub const GROUPS_PER_CLIENT: usize = 64;
 pub const TEXT_BYTES: usize = 4096;
 /// A room's password, in bytes of UTF-8.
 pub const PASSWORD_BYTES: usize = 128;
+/// A member's ticket, as text.
+pub const TICKET_BYTES: usize = 2048;
 /// Metadata keys of one peer, or of a room.
 pub const METADATA_KEYS: usize = 32;
 /// Metadata of one peer or of a room, keys and values together, in bytes.

@@ -10,17 +10,19 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::IdentityProof;
-use crate::{ClientId, PeerId};
+use crate::{ClientId, PeerId, Permissions};
 
 mod decode;
 mod error_code;
 mod password;
 mod roster;
+mod ticket;
 
 pub use decode::{MessageError, apply_metadata, decode_client, decode_server, request_of};
 pub use error_code::ErrorCode;
 pub use password::Password;
 pub use roster::{RosterHash, RosterMark, roster_hash};
+pub use ticket::Ticket;
 
 /// What `protocol` in a join says.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -107,6 +109,9 @@ pub struct Join {
     /// What the room published when this peer was last in it; taken if the room is empty, as after a restart.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub room_metadata: Metadata,
+    /// The newest ticket that the server gave this peer for this room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Ticket>,
 }
 
 /// Whether a room must have peers in it when one joins.
@@ -172,6 +177,13 @@ pub enum ServerMessage {
         /// All of it.
         metadata: Metadata,
     },
+    /// A member may do this from now on; also told to the member itself. Raises the roster's version by one.
+    Permissions {
+        /// Which member.
+        peer: PeerId,
+        /// All that it may.
+        permissions: Permissions,
+    },
     /// A change of metadata is made; `metadata` or `room-metadata` came before.
     MetadataSet {
         /// The asker's number.
@@ -224,6 +236,11 @@ pub enum ServerMessage {
         /// All of them.
         ice_servers: Vec<IceServer>,
     },
+    /// A newer ticket in place of that of `joined`: what it says has changed, or it would expire.
+    Ticket {
+        /// For the next join of this peer in this room.
+        ticket: Ticket,
+    },
     /// The server is about to stop or restart.
     GoingAway {
         /// When to come back at the earliest.
@@ -264,6 +281,9 @@ pub struct Joined {
     pub relay_only: bool,
     /// The roster with the joiner in it.
     pub roster: RosterMark,
+    /// What the joiner may do.
+    #[serde(default, skip_serializing_if = "Permissions::is_default")]
+    pub permissions: Permissions,
     /// What the room publishes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub room_metadata: Metadata,
@@ -271,6 +291,9 @@ pub struct Joined {
     /// metadata stay, and the others are sent nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_over: Option<TakenOver>,
+    /// Shows the server at the next join what the joiner was here; see [`ServerMessage::Ticket`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Ticket>,
 }
 
 /// What the server keeps for a peer whose second connection takes over from its first.
@@ -328,6 +351,9 @@ pub struct PeerInfo {
     pub capabilities: Capabilities,
     /// Its place in the order of arrival, unique in its room; below 2^53.
     pub order: u64,
+    /// What it may do.
+    #[serde(default, skip_serializing_if = "Permissions::is_default")]
+    pub permissions: Permissions,
 }
 
 /// Why a peer is no longer in the room.

@@ -5,6 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::Config;
+use crate::ticket::SECRET_BYTES;
 
 /// A setting that cannot be meant: names the option, its variable, and what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -55,6 +56,10 @@ impl Config {
             }
         }
         self.check_credentials()?;
+        if self.secret.as_ref().is_some_and(|secret| secret.len() < SECRET_BYTES) {
+            let problem = "has fewer than 16 bytes; take the output of: openssl rand -hex 32".to_owned();
+            return error("--secret", "VOICEMESH_SECRET", problem);
+        }
         for (is_zero, option, variable) in [
             (self.max_peers_per_room == 0, "--max-peers-per-room", "VOICEMESH_MAX_PEERS_PER_ROOM"),
             (self.max_rooms == 0, "--max-rooms", "VOICEMESH_MAX_ROOMS"),

@@ -2,6 +2,7 @@
 
 mod lobby;
 mod taking_over;
+mod tickets;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +16,7 @@ use voicemesh_wire::signaling::{
     Capabilities, ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, PROTOCOL_VERSION, Presence,
     ServerMessage, Signal, decode_server, roster_hash,
 };
-use voicemesh_wire::{PeerId, SessionId};
+use voicemesh_wire::{PeerId, Permissions, SessionId};
 
 use super::{IceRules, Room, RoomRules, SharedSecret};
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
@@ -96,6 +97,7 @@ fn join_of(person: u8) -> Join {
         presence: Presence::Either,
         password: None,
         room_metadata: BTreeMap::new(),
+        ticket: None,
     }
 }
 

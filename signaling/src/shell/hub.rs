@@ -24,6 +24,7 @@ use crate::gate::check_presence;
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
 use crate::refusal::Refusal;
 use crate::room::{Digest, Knock, Question, Room, RoomRules, Salt};
+use crate::ticket::{TicketIssuer, TicketKey};
 use crate::unfinished::Unfinished;
 
 /// The ticker's step; shorter if pings come very often.
@@ -39,6 +40,7 @@ pub(super) struct Hub {
     pub(super) passwords: Passwords,
     pub(super) upgrades: Upgrades,
     rules: Arc<RoomRules>,
+    tickets: TicketKey,
     started: Instant,
     rooms: Mutex<HashMap<String, Arc<RoomCell>>>,
     mailboxes: Mutex<HashMap<ConnectionId, Arc<Mailbox>>>,
@@ -75,9 +77,13 @@ struct Occupied {
 }
 
 impl Hub {
-    pub(super) fn new(config: Config) -> Self {
-        Self {
+    /// # Errors
+    ///
+    /// When the system has no random numbers.
+    pub(super) fn new(config: Config) -> Result<Self, getrandom::Error> {
+        Ok(Self {
             rules: Arc::new(config.room_rules()),
+            tickets: ticket_key(&config)?,
             config,
             metrics: Metrics::default(),
             addresses: Addresses::default(),
@@ -91,7 +97,7 @@ impl Hub {
             stopping: AtomicBool::new(false),
             emptied: Notify::new(),
             places: Arc::new(()),
-        }
+        })
     }
 
     /// The time since the server started: the only clock that rooms know.
@@ -151,11 +157,11 @@ impl Hub {
         let fresh = fresh_salt(&join)?;
         let cell = self.room_for(now, &join)?;
         let mut occupied = lock(&cell.0);
+        occupied.room.set_unix_time(unix_time());
         if let Knock::Hash(question) = occupied.room.knock(&join, shown.as_ref(), fresh)? {
             return Ok(Admission::Hash(join, question));
         }
         occupied.mailboxes.insert(id, Arc::clone(mailbox));
-        occupied.room.set_unix_time(unix_time());
         let joined = occupied.with(self, now, |room, out| room.join(now, id, *join, shown, out));
         match joined {
             Ok(_) => {
@@ -179,7 +185,9 @@ impl Hub {
         if rooms.len() >= self.config.max_rooms && !make_space(&mut rooms) {
             return Err(Refusal::of(ErrorCode::ServerFull));
         }
-        let room = Room::new(now, Arc::clone(&self.rules), random_session()?);
+        let mut room = Room::new(now, Arc::clone(&self.rules), random_session()?);
+        let seed = random_bytes().map_err(no_random_numbers)?;
+        room.set_ticket_issuer(TicketIssuer::new(self.tickets.clone(), seed), join.room.clone());
         let cell = Arc::new(RoomCell(Mutex::new(Occupied { room, mailboxes: BTreeMap::new() })));
         rooms.insert(join.room.clone(), Arc::clone(&cell));
         Ok(cell)
@@ -204,7 +212,7 @@ impl Hub {
         if let Verdict::Dropped(reason) = verdict {
             self.metrics.packets_dropped.add(1);
             tracing::trace!(?from, ?reason, "packet dropped");
-            is_violation = reason != DropReason::Outdated;
+            is_violation = !matches!(reason, DropReason::Outdated | DropReason::NotPermitted);
         }
         Handled { is_violation, state_bytes }
     }
@@ -300,16 +308,32 @@ fn make_space(rooms: &mut HashMap<String, Arc<RoomCell>>) -> bool {
     }
 }
 
-/// Only whoever names a password may need one.
+/// The key of the operator's secret; without one, of a secret that ends with this process.
+fn ticket_key(config: &Config) -> Result<TicketKey, getrandom::Error> {
+    let server_run = u64::from_be_bytes(random_bytes()?);
+    Ok(match &config.secret {
+        Some(secret) => TicketKey::new(secret.as_bytes(), server_run),
+        None => TicketKey::new(&random_bytes::<32>()?, server_run),
+    })
+}
+
+fn random_bytes<const N: usize>() -> Result<[u8; N], getrandom::Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn no_random_numbers(error: getrandom::Error) -> Refusal {
+    tracing::error!("no random numbers: {error}");
+    Refusal::of(ErrorCode::ServerFull)
+}
+
+/// Only a join that names a password may need one.
 fn fresh_salt(join: &Join) -> Result<Salt, Refusal> {
-    let mut salt = Salt([0; 16]);
-    if join.password.is_some()
-        && let Err(error) = getrandom::fill(&mut salt.0)
-    {
-        tracing::error!("no random numbers: {error}");
-        return Err(Refusal::of(ErrorCode::ServerFull));
+    match join.password {
+        Some(_) => random_bytes().map(Salt).map_err(no_random_numbers),
+        None => Ok(Salt([0; 16])),
     }
-    Ok(salt)
 }
 
 fn random_session() -> Result<SessionId, Refusal> {
@@ -317,10 +341,7 @@ fn random_session() -> Result<SessionId, Refusal> {
         match getrandom::u32().map(SessionId::new) {
             Ok(Some(session)) => return Ok(session),
             Ok(None) => {}
-            Err(error) => {
-                tracing::error!("no random numbers: {error}");
-                return Err(Refusal::of(ErrorCode::ServerFull));
-            }
+            Err(error) => return Err(no_random_numbers(error)),
         }
     }
 }

@@ -237,7 +237,7 @@ impl<C: Carrier> Mesh<C> {
         self.carrier.close_socket(memory.generation);
         self.close_beside_but_joining();
         self.connection_renewed();
-        let own = PeerInfo { order: joined.order, ..*you };
+        let own = PeerInfo { order: joined.order, permissions: joined.permissions, ..*you };
         self.socket = Socket::Joined {
             liveness: Box::new(Liveness::new(now)),
             silence_limit: silence_limit(&joined.limits),
@@ -245,6 +245,7 @@ impl<C: Carrier> Mesh<C> {
             session,
             memory: Memory { generation, failures: 0, ..memory },
         };
+        self.ticket = joined.ticket.or(self.ticket.take());
         self.ice_servers = joined.ice_servers;
         self.server_relay_only = joined.relay_only;
         if joined.relay_only {
@@ -313,6 +314,7 @@ impl<C: Carrier> Mesh<C> {
             presence: if has_joined { Presence::Either } else { self.config.presence },
             password: self.config.password.clone(),
             room_metadata: self.room_metadata().clone(),
+            ticket: self.ticket.clone(),
         };
         ClientMessage::Join(join).to_json()
     }
@@ -330,6 +332,7 @@ impl<C: Carrier> Mesh<C> {
             ServerMessage::PeerJoined { peer } => self.peer_joined(now, peer),
             ServerMessage::PeerLeft { peer, reason } => self.peer_left(now, peer, reason),
             ServerMessage::Metadata { peer, metadata } => self.metadata_changed(now, peer, metadata),
+            ServerMessage::Permissions { peer, permissions } => self.permissions_changed(peer, permissions),
             ServerMessage::MetadataSet { request } => self.request_done(now, request, Ok(())),
             ServerMessage::RoomMetadata { metadata } => self.room_metadata_changed(metadata),
             ServerMessage::Signal { from, attempt, signal } => self.signaled(now, from, attempt, signal),
@@ -360,6 +363,7 @@ impl<C: Carrier> Mesh<C> {
                     self.ice_servers = ice_servers;
                 }
             }
+            ServerMessage::Ticket { ticket } => self.ticket = Some(ticket),
             ServerMessage::GoingAway { retry_after_ms } => {
                 let at_least = Duration::from_millis(retry_after_ms.min(60_000));
                 self.socket_lost(now, "it is going away".to_owned(), at_least);
@@ -401,6 +405,7 @@ impl<C: Carrier> Mesh<C> {
             metadata: Metadata::new(),
             capabilities: Capabilities::default(),
             order: joined.order,
+            permissions: joined.permissions,
         };
         self.socket = Socket::Joined {
             liveness: Box::new(Liveness::new(now)),
@@ -410,6 +415,7 @@ impl<C: Carrier> Mesh<C> {
             memory,
         };
         self.connection_renewed();
+        self.ticket = joined.ticket.or(self.ticket.take());
         self.ice_servers = joined.ice_servers;
         self.server_relay_only = joined.relay_only;
         if joined.relay_only {

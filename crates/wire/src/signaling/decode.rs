@@ -9,11 +9,12 @@ use super::{Capabilities, ClientMessage, ErrorCode, Join, Metadata, MetadataChan
 use crate::limits;
 
 const CLIENT_TYPES: [&str; 7] = ["join", "signal", "set-metadata", "set-room-metadata", "roster", "ping", "leave"];
-const SERVER_TYPES: [&str; 14] = [
+const SERVER_TYPES: [&str; 16] = [
     "joined",
     "peer-joined",
     "peer-left",
     "metadata",
+    "permissions",
     "metadata-set",
     "room-metadata",
     "signal",
@@ -21,6 +22,7 @@ const SERVER_TYPES: [&str; 14] = [
     "roster",
     "error",
     "ice-servers",
+    "ticket",
     "going-away",
     "replaced",
     "pong",
@@ -166,6 +168,9 @@ impl Join {
         }
         if self.password.as_ref().is_some_and(|password| password.len() > limits::PASSWORD_BYTES) {
             return Err(MessageError::BadPassword);
+        }
+        if self.ticket.as_ref().is_some_and(|ticket| ticket.len() > limits::TICKET_BYTES) {
+            return Err(MessageError::BadField("a ticket has at most 2048 bytes".to_owned()));
         }
         self.capabilities.validate()?;
         check_metadata(&self.metadata)?;
