@@ -2,22 +2,14 @@
  * One person in one room, as the page shows and steers it: the mesh, the microphone and the speaker joined together.
  *
  * @typedef {import('./mesh.js').MeshEvent} MeshEvent
- * @typedef {'lobby' | 'joining' | 'joined' | 'reconnecting' | 'left' | 'refused' | 'replaced'} Phase
- * @typedef {'none' | 'asking' | 'on' | 'denied' | 'missing' | 'lost' | 'failed'} MicrophoneState
- * @typedef {{from: string, to: string, mine: boolean, text: string, at: number}} Message
- *   `to`: 'room', 'me' (from one person to this one), or the name of a group or person
- * @typedef {{echo: boolean, noise: boolean, gain: boolean}} Processing
- * @typedef {'voice' | 'push-to-talk' | 'always'} Activation
- * @typedef {{id: string, name: string, speaking: boolean, route: import('./route.js').Route, roundTripMs: number | null,
- *   lossPercent: number | null, delayMs: number | null, volume: number, muted: boolean, recording: boolean,
- *   groups: string[], away: boolean,
- *   silentMs: number}} PersonState `silentMs`: for how long nothing has come through, neither from nor to this person
- * @typedef {{name: string, members: number, listening: boolean, speaking: boolean}} GroupState
- * @typedef {{phase: Phase, refusal: {code: string, message: string} | null, room: string, name: string, waking: boolean,
- *   retryInMs: number | null, relayOnly: boolean, serverRelayOnly: boolean, microphone: MicrophoneState,
- *   microphoneLabel: string, muted: boolean, activation: Activation, processing: Processing, deafened: boolean,
- *   talking: boolean, speaking: boolean, people: PersonState[], groups: GroupState[], messages: Message[],
- *   output: import('./output.js').OutputState, uploadTooSlow: boolean, problem: import('./connect-check.js').Problem | null}} PeerState
+ * @typedef {import('./state.js').Phase} Phase
+ * @typedef {import('./state.js').MicrophoneState} MicrophoneState
+ * @typedef {import('./state.js').Message} Message
+ * @typedef {import('./state.js').Processing} Processing
+ * @typedef {import('./state.js').Activation} Activation
+ * @typedef {import('./state.js').PersonState} PersonState
+ * @typedef {import('./state.js').GroupState} GroupState
+ * @typedef {import('./state.js').PeerState} PeerState
  */
 
 import { BrowserCarrier } from './carrier.js';
@@ -74,8 +66,9 @@ export class Peer extends EventTarget {
   #wantsMicrophone = false;
   /** @type {MicrophoneState} */
   #microphone = 'none';
-  /** @type {{code: string, message: string} | null} */
+  /** @type {import('./state.js').Refusal | null} */
   #refusal = null;
+  #joinedAt = 0;
   #joiningSince = 0;
   #joins = 0;
   #release = () => {};
@@ -271,6 +264,11 @@ export class Peer extends EventTarget {
     return { own: this.#capture?.level ?? 0, people };
   }
 
+  /** The server is tried at once. */
+  retryNow() {
+    this.#mesh?.signaling.hurry(clock());
+  }
+
   resumePlayback() {
     this.#output.resume();
   }
@@ -315,9 +313,9 @@ export class Peer extends EventTarget {
     this.#show();
   }
 
-  /** @param {string} code @param {string} message */
-  #refuse(code, message) {
-    this.#refusal = { code, message };
+  /** @param {string} code @param {string} message @param {number} [retryAfterMs] */
+  #refuse(code, message, retryAfterMs = 0) {
+    this.#refusal = { code, message, retryAt: clock() + retryAfterMs };
     this.#end('refused');
   }
 
@@ -330,6 +328,7 @@ export class Peer extends EventTarget {
       case 'clock-told': return this.#timeTold(event.peer, event.echo);
       case 'text': return this.#textCame(event);
       case 'joined':
+        if (this.#phase === 'joining') this.#joinedAt = clock();
         this.#phase = 'joined';
         if (event.again) this.#notice('server-back', 'The server is back.');
         return this.#show();
@@ -340,7 +339,7 @@ export class Peer extends EventTarget {
           this.#notice('server-away', 'The server cannot be reached for now.');
         }
         return this.#show();
-      case 'refused': return this.#refuse(event.code, event.message);
+      case 'refused': return this.#refuse(event.code, event.message, event.retryAfterMs);
       case 'replaced': return this.#end('replaced');
       case 'peer-joined':
         // Who was there already is no news.
@@ -578,7 +577,7 @@ export class Peer extends EventTarget {
     const problem = busy ? this.check.problem : null;
     const retryAt = mesh?.signaling.retryAt ?? null;
     return {
-      phase: this.#phase, refusal: this.#refusal, room: this.#room, name: this.#name,
+      phase: this.#phase, refusal: this.#refusal, joinedAt: this.#joinedAt, room: this.#room, name: this.#name,
       waking: busy && now > this.#joiningSince + WAKING_AFTER_MS && (problem?.kind ?? 'slow') === 'slow',
       retryInMs: retryAt === null ? null : Math.max(retryAt - now, 0),
       relayOnly: this.#relayOnly, serverRelayOnly: mesh?.serverRelayOnly ?? false,

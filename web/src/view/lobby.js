@@ -47,13 +47,13 @@ export function lobby(app, room, invited) {
 
   const fields = h('fieldset', 'stack',
     h('div', 'field', h('label', {}, 'Your name', name)),
-    h('div', { className: 'field', hidden: invited }, h('label', {}, 'Room', where), elsewhere), found.element,
-    h('details', { test: 'settings' }, h('summary', {}, 'Voice and processing'), how.element),
-    h('div', 'privacy',
+    h('div', { className: 'field', hidden: invited }, h('label', {}, 'Room', where), elsewhere),
+    h('div', 'stack tight', join, silent),
+    h('details', { test: 'settings' }, h('summary', {}, 'Microphone, speaker and privacy'),
+      h('div', 'stack', found.element, how.element, h('div', 'privacy',
       toggle('Through the server only', settings.relayOnly, (on) => settings.change({ relayOnly: on }), { test: 'relay-only', 'aria-describedby': 'relay' }),
       h('p', { className: 'hint', id: 'relay' },
-        'Direct talk is fastest, and shows your network address to the others in the room. Through the server, they do not see it.')),
-    h('div', 'stack tight', join, silent));
+        'Direct talk is fastest, and shows your network address to the others in the room. Through the server, they do not see it.')))));
   const waiting = h('div', { className: 'wait', hidden: true }, words, cancel);
   const form = h('form', {
     className: 'card',
@@ -67,7 +67,7 @@ export function lobby(app, room, invited) {
     element: h('main', 'lobby',
       h('header', 'brand', logo(56),
         h('h1', {}, ...(invited ? ['Join ', h('bdi', {}, room)] : ['voicemesh'])),
-        h('p', {}, 'Talk to the people in a room, directly from one to the other.')),
+        h('p', {}, 'Talk to the people in a room.')),
       form,
       h('p', { className: 'hint', test: 'lacks' }, lackWords(app.lasts, namesWebRtc())),
       invited ? h('a', { href: BASE.href }, 'Another room') : null,

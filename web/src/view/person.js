@@ -1,7 +1,10 @@
-/** One person as others see them: who, whether they speak, and how well they come through. */
+/**
+ * One person as others see them: who, whether they speak, and how well they come through. Speaking shows in the ring and the
+ * meter alone: a word that comes and goes would move all cards at each breath.
+ */
 
 import { button, h, icon, meter, setAttribute, setText } from './dom.js';
-import { figures, hue, initials, QUALITY, quality, ROUTE } from './words.js';
+import { figures, hue, initials, quality, qualityWords, ROUTE } from './words.js';
 
 /** @import { Peer, PersonState } from '../peer.js' */
 
@@ -19,7 +22,7 @@ export function personCard(peer, first) {
   const face = avatar(first.name, id);
   const level = meter();
   const called = h('strong', { dir: 'auto' });
-  const tags = /** @type {const} */ (['speaking', 'recording', 'away'])
+  const tags = /** @type {const} */ (['recording', 'away'])
     .map((name) => ({ name, element: h('span', `tag ${name}`, name) }));
   const word = h('span', 'word');
   const route = h('span');
@@ -35,8 +38,8 @@ export function personCard(peer, first) {
     h('div', 'who', h('div', 'name', called, ...tags.map((tag) => tag.element)), level.element),
     h('details', 'quality',
       h('summary', {}, word, ' · ', route),
-      h('dl', {}, ...numbers)),
-    h('div', 'controls', mute, volume, percent));
+      h('dl', {}, ...numbers),
+      h('div', 'controls', mute, volume, percent)));
   return {
     element,
     level,
@@ -56,7 +59,7 @@ export function personCard(peer, first) {
       setAttribute(element, 'data-speaking', person.speaking);
       setAttribute(element, 'data-quality', how);
       for (const tag of tags) tag.element.hidden = !person[tag.name];
-      setText(word, QUALITY[how]);
+      setText(word, qualityWords(person));
       setText(route, ROUTE[person.route]);
       figures(person).forEach(([, figure], at) => setText(numbers[at].children[1], figure));
       setAttribute(mute, 'aria-pressed', muted);

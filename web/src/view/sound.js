@@ -81,7 +81,7 @@ function fill(select, found, chosen, first) {
 }
 
 const ACTIVATIONS = /** @type {const} */ ([
-  ['voice', 'When I speak', 'Voice activation'], ['push-to-talk', 'While I hold a key', 'Push-to-talk'], ['always', 'Always', ''],
+  ['voice', 'When I speak', 'Voice activation'], ['push-to-talk', 'While I hold a key or a button', 'Push-to-talk'], ['always', 'Always', ''],
 ]);
 const PROCESSING = /** @type {const} */ ([
   ['echo', 'Remove the echo of my speakers'], ['noise', 'Suppress background noise'], ['gain', 'Even out my loudness'],

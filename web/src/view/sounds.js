@@ -1,7 +1,7 @@
-/** Two notes when somebody comes, the same backwards when somebody goes. */
+/** Two notes when somebody comes, the same backwards when somebody goes, one for a message. */
 
 /** @type {Record<string, number[]>} */
-const NOTES = { joined: [523, 784], left: [784, 523] };
+const NOTES = { joined: [523, 784], left: [784, 523], message: [659] };
 
 /** @type {any} Not every browser can choose its speaker. */
 let context = null;

@@ -1,17 +1,19 @@
 /** Everything that is seen: one screen for each phase, kept in step with the peer. */
 
-import { button, h, logo } from './dom.js';
+import { button, h, logo, setText } from './dom.js';
 import { lobby } from './lobby.js';
 import { room as roomScreen } from './room.js';
 import { Settings } from './settings.js';
 import { chime } from './sounds.js';
-import { ending, failureWords, unsupported } from './words.js';
+import { ending, failureWords, unsupported, waitWords } from './words.js';
 
 /** @import { Peer } from '../peer.js' */
 /** @typedef {{peer: Peer, settings: Settings, lasts: boolean, tell: (text: string) => void}} App `tell`: says something for a moment */
 /** @typedef {{element: HTMLElement, focus: () => void, update: () => void, frame?: () => void, close?: () => void}} Screen */
 
 const NOTICE_MS = 6000;
+/** These stand in the room's alerts as long as they last. */
+const IN_ALERTS = ['server-away', 'microphone-lost'];
 /** Each drawing of a meter costs, and more of them in a second are not seen. */
 const METERS_EVERY_MS = 45;
 
@@ -80,19 +82,36 @@ function run(peer, root, room, storage, lasts) {
     if (kind === 'room') return roomScreen(app);
     const asks = kind !== 'replaced' && state.refusal?.code.startsWith('password');
     const secret = asks ? h('input', { type: 'password', ariaLabel: 'Password', placeholder: 'Password', maxLength: 128, test: 'password' }) : null;
-    const again = () => peer.join({
+    const again = () => void peer.join({
       room: state.room, name: state.name, relayOnly: settings.relayOnly, microphone: !settings.silent,
       ...(secret && { password: secret.value }),
     });
-    return message(ending(state), h('div', 'stack tight', secret,
-      button('primary', again, { test: 'rejoin' }, kind === 'replaced' ? 'Take it back' : 'Join again'),
-      button('quiet', () => peer.reset(), { test: 'back' }, 'Change name or room')));
+    const join = h('button', { type: 'submit', className: 'primary', test: 'rejoin' },
+      kind === 'replaced' ? 'Take it back' : asks ? 'Join' : 'Join again');
+    const form = h('form', {
+      className: 'stack tight',
+      onsubmit: (event) => {
+        event.preventDefault();
+        if (!join.disabled) again();
+      },
+    }, secret, join, button('quiet', () => peer.reset(), { test: 'back' }, 'Change name or room'));
+    const screen = message(ending(state), form);
+    if (!secret) return screen;
+    return {
+      ...screen,
+      focus: () => secret.focus(),
+      frame() {
+        const waitMs = (state.refusal?.retryAt ?? 0) - performance.now();
+        join.disabled = waitMs > 0;
+        setText(join, waitWords('Join', waitMs));
+      },
+    };
   }
 
   peer.addEventListener('change', update);
   peer.addEventListener('notice', (event) => {
     const { kind, text } = /** @type {CustomEvent} */ (event).detail;
-    tell(text);
+    if (!IN_ALERTS.includes(kind)) tell(text);
     if (settings.sounds && !peer.state.deafened) void chime(kind, settings.output);
   });
   let drawnAt = 0;
