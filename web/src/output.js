@@ -32,12 +32,6 @@ async function load(context, modules) {
   }
 }
 
-/** A context that plays nowhere, for a microphone while there is no speaker. Where a browser has no such: one like any other. */
-export function silentContext() {
-  const options = { sampleRate: RATE, latencyHint: /** @type {const} */ ('interactive'), sinkId: { type: 'none' } };
-  return load(new AudioContext(options), ['capture-worklet.js']);
-}
-
 export class Output {
   /** @type {Context | null} */
   context = null;
@@ -236,6 +230,42 @@ export class Output {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => { if (this.#wanted) act(); }, ms);
   }
+}
+
+/** In which context a microphone is heard: the speaker's, or one that plays nowhere while no speaker works. */
+export class CaptureContext {
+  /** @type {Promise<AudioContext> | null} */
+  #silent = null;
+
+  /** @param {Output} output @param {import('./capture.js').Capture} capture */
+  constructor(output, capture) {
+    this.output = output;
+    this.capture = capture;
+  }
+
+  /** After each change of the output. @returns {boolean} whether the microphone has moved back to it */
+  follow() {
+    const { output, capture } = this;
+    if (output.state === 'none') {
+      this.#silent ??= silentContext();
+      this.#silent.then((silent) => {
+        if (output.state !== 'none') return;
+        capture.moveTo(silent);
+        start(silent);
+      }, () => { this.#silent = null; });
+    } else if (output.context && output.plays && capture.context !== output.context) {
+      capture.context.suspend().catch(() => {});
+      capture.moveTo(output.context);
+      return true;
+    }
+    return false;
+  }
+}
+
+/** A context that plays nowhere, for a microphone while there is no speaker. Where a browser has no such: one like any other. */
+function silentContext() {
+  const options = { sampleRate: RATE, latencyHint: /** @type {const} */ ('interactive'), sinkId: { type: 'none' } };
+  return load(new AudioContext(options), ['capture-worklet.js']);
 }
 
 /** Some browsers play into nothing where there is no speaker: those that name speakers are asked for them. */

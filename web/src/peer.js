@@ -5,10 +5,6 @@
  * @typedef {import('./state.js').Phase} Phase
  * @typedef {import('./state.js').MicrophoneState} MicrophoneState
  * @typedef {import('./state.js').Message} Message
- * @typedef {import('./state.js').Processing} Processing
- * @typedef {import('./state.js').Activation} Activation
- * @typedef {import('./state.js').PersonState} PersonState
- * @typedef {import('./state.js').GroupState} GroupState
  * @typedef {import('./state.js').PeerState} PeerState
  */
 
@@ -18,11 +14,12 @@ import { Answers, Clock } from './clocks.js';
 import { ConnectCheck } from './connect-check.js';
 import { soundDevices } from './devices.js';
 import { Feedback } from './feedback.js';
+import { Hearers } from './hearers.js';
 import { prove, secret, serverOrigin, takeInstance } from './identity.js';
 import { Mesh } from './mesh.js';
 import { watchNetwork } from './network.js';
 import { hasWebRtc, locks, mediaDevices, onDeviceChange } from './optional.js';
-import { Output, silentContext } from './output.js';
+import { CaptureContext, Output } from './output.js';
 import { BASE, socketUrl } from './place.js';
 import { Playback } from './playback.js';
 import { GLOBAL, GROUP_PROBLEMS } from './session.js';
@@ -49,13 +46,14 @@ export class Peer extends EventTarget {
   /** @type {Mesh | null} */
   #mesh = null;
   #output = new Output(() => this.#outputChanged());
-  /** @type {Promise<AudioContext> | null} where the microphone is heard while there is no speaker */
-  #silent = null;
+  /** @type {CaptureContext | null} */
+  #captureContext = null;
   /** @type {Capture | null} */
   #capture = null;
   /** @type {Playback | null} */
   #playback = null;
   #feedback = new Feedback();
+  #hearers = new Hearers();
   /** @type {Map<string, Clock>} */
   #clocks = new Map();
   #answers = new Answers();
@@ -286,7 +284,7 @@ export class Peer extends EventTarget {
     carrier.mesh = mesh;
     if (uplink) mesh.uplink = startUplink(uplink, BITRATE, () => { mesh.uplink = null; });
     this.#mesh = mesh;
-    this.#feedback = new Feedback();
+    [this.#feedback, this.#hearers] = [new Feedback(), new Hearers()];
     // Beside the audio thread's ticks, which stop where sound may not play.
     this.#timer = setInterval(() => {
       this.#output.turned();
@@ -323,7 +321,9 @@ export class Peer extends EventTarget {
   #happened(event) {
     switch (event.type) {
       case 'voice': return this.#hear(event.heard);
-      case 'report': return this.#feedback.told(clock(), event.peer, event.report);
+      case 'report':
+        this.#hearers.reported(clock(), event.peer);
+        return this.#feedback.told(clock(), event.peer, event.report);
       case 'clock-asked': return this.#tellTime(event.peer, event.askedUs);
       case 'clock-told': return this.#timeTold(event.peer, event.echo);
       case 'text': return this.#textCame(event);
@@ -349,6 +349,7 @@ export class Peer extends EventTarget {
         this.#playback?.remove(event.peer);
         this.#clocks.delete(event.peer);
         this.#feedback.forget(event.peer);
+        this.#hearers.forget(event.peer);
         if (event.reason !== 'restarted') this.#notice('left', `${event.name} has left.`);
         return this.#show();
       case 'group-refused':
@@ -486,28 +487,14 @@ export class Peer extends EventTarget {
       ticked: (now) => this.#tick(now),
     });
     Object.assign(this.#capture, this.controls);
+    this.#captureContext = new CaptureContext(this.#output, this.#capture);
     this.#outputChanged();
   }
 
-  /** The microphone goes on without a speaker, in a context of its own. */
   #outputChanged() {
     this.#show();
-    const { context, state } = this.#output;
-    const capture = this.#capture;
-    if (!capture || !context) return;
-    if (state === 'none') {
-      this.#silent ??= silentContext();
-      this.#silent.then((silent) => {
-        if (this.#output.state !== 'none') return;
-        capture.moveTo(silent);
-        void silent.resume();
-      }, () => { this.#silent = null; });
-    } else if (capture.context !== context && this.#output.plays) {
-      void capture.context.suspend();
-      capture.moveTo(context);
-      // It may have gone with the speaker.
-      void this.#devicesChanged();
-    }
+    // A microphone may have gone with the speaker.
+    if (this.#captureContext?.follow()) void this.#devicesChanged();
   }
 
   /** @param {import('./capture.js').Encoded} encoded */
@@ -515,6 +502,7 @@ export class Peer extends EventTarget {
     const session = this.#mesh?.session;
     if (!session) return;
     const sequence = session.speaker.nextSequence;
+    this.#hearers.spoke();
     session.speak(clock(), frame, pauseFollows, (peer) => this.#feedback.copiesFor(peer));
     this.#answers.captured = { sequence, at: capturedAt };
   }
@@ -584,7 +572,7 @@ export class Peer extends EventTarget {
       microphone: this.#microphone, microphoneLabel: this.#capture?.label ?? '',
       muted, activation, processing, deafened: this.#deafened, talking: this.#capture?.talking ?? false,
       speaking: this.#capture?.sending ?? false,
-      people: mesh ? people(mesh, this.#playback, this.#output.plays ? this.#clocks : new Map(), this.volumes, now) : [],
+      people: mesh ? people(mesh, this.#playback, this.#output.plays ? this.#clocks : new Map(), this.#hearers, this.volumes, now) : [],
       groups: mesh ? groups(mesh.session) : [], messages: this.#messages,
       output: this.#output.state,
       uploadTooSlow: mesh?.uplink?.isTooSlow ?? false, problem,

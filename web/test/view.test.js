@@ -1,22 +1,23 @@
 /** What the page says and remembers, without a page. What it shows is looked at in tests/browser. */
 
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
 import { LINK, newerThan } from '../src/view/chat.js';
 import { Settings } from '../src/view/settings.js';
 import {
-  durationWords, ending, failureWords, figures, hue, initials, keyName, lackWords, microphoneWords, outputWords, ownWords, privacyWords, quality, qualityWords,
+  durationWords, ending, failureWords, figures, hearingWords, hue, initials, keyName, lackWords, microphoneWords, outputWords, ownWords, privacyWords, quality, qualityWords,
   serverWords, silenceWords, unsupported, uploadWords, waitWords,
 } from '../src/view/words.js';
 
 /** @typedef {import('../src/peer.js').PeerState} PeerState */
-/** @typedef {import('../src/peer.js').PersonState} PersonState */
+/** @typedef {import('../src/state.js').PersonState} PersonState */
 
 /** @param {Partial<PersonState>} [more] @returns {PersonState} */
 const person = (more) => ({
   id: 'a', name: 'Ada', speaking: false, route: 'direct', roundTripMs: 20, lossPercent: 0, delayMs: 90, volume: 1, muted: false,
-  recording: false, groups: [], away: false, silentMs: 0, ...more,
+  recording: false, groups: [], away: false, hearsMe: null, silentMs: 0, ...more,
 });
 
 /** @param {Partial<PeerState>} more @returns {PeerState} */
@@ -97,6 +98,11 @@ test('one’s own state says everything that keeps others from hearing, or onese
 
 test('how long the call lasts', () => {
   assert.deepEqual([0, 61_000, 3_720_000].map(durationWords), ['since now', 'for 1 min', 'for 1 h 02 min']);
+});
+
+test('a card says whether its person hears one, as far as it is known', () => {
+  assert.deepEqual([null, true, false].map((hearsMe) => hearingWords(person({ hearsMe }))), ['', 'hears you', 'does not hear you']);
+  assert.equal(hearingWords(person({ hearsMe: false, route: 'none' })), '');
 });
 
 test('only web addresses in a text become links', () => {
@@ -204,4 +210,13 @@ test('messages are shown once each, also when the oldest were dropped', () => {
   assert.deepEqual(newerThan([a, b, c], b), [c]);
   assert.deepEqual(newerThan([b, c], a), [b, c]);
   assert.deepEqual(newerThan([a], a), []);
+});
+
+test('what the guide to trouble quotes is what the page says', () => {
+  const guide = readFileSync(new URL('../../docs/troubleshooting.md', import.meta.url), 'utf8');
+  const views = new URL('../src/view/', import.meta.url);
+  const page = readdirSync(views).map((file) => readFileSync(new URL(file, views), 'utf8')).join('\n');
+  const quoted = [...guide.matchAll(/^\| “([^”]+)”/gm)].map(([, words]) => words);
+  assert.ok(quoted.length > 20);
+  assert.deepEqual(quoted.filter((words) => !page.includes(words)), []);
 });

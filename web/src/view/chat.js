@@ -2,7 +2,7 @@
 
 import { button, h, setAttribute, writer } from './dom.js';
 
-/** @import { Message, PersonState } from '../peer.js' */
+/** @import { Message, PersonState } from '../state.js' */
 /** @import { App } from './view.js' */
 
 /** Those that came after `last`. @param {readonly Message[]} messages @param {Message | undefined} last */

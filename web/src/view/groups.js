@@ -2,7 +2,7 @@
 
 import { button, h, keyed, setAttribute, setText, trying, writer } from './dom.js';
 
-/** @import { GroupState } from '../peer.js' */
+/** @import { GroupState } from '../state.js' */
 /** @import { App } from './view.js' */
 
 /** @param {App} app */

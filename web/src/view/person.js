@@ -4,9 +4,10 @@
  */
 
 import { button, h, icon, meter, setAttribute, setText } from './dom.js';
-import { figures, hue, initials, quality, qualityWords, ROUTE } from './words.js';
+import { figures, hearingWords, hue, initials, quality, qualityWords, ROUTE } from './words.js';
 
-/** @import { Peer, PersonState } from '../peer.js' */
+/** @import { Peer } from '../peer.js' */
+/** @import { PersonState } from '../state.js' */
 
 /** A circle with initials, in a colour that goes with the id. @param {string} name @param {string} id */
 export function avatar(name, id) {
@@ -25,7 +26,7 @@ export function personCard(peer, first) {
   const tags = /** @type {const} */ (['recording', 'away'])
     .map((name) => ({ name, element: h('span', `tag ${name}`, name) }));
   const word = h('span', 'word');
-  const route = h('span');
+  const [route, hears] = [h('span'), h('span')];
   const numbers = figures(first).map(([term]) => h('div', {}, h('dt', {}, term), h('dd')));
   const mute = button('icon', () => peer.setPersonMuted(id, !muted), { test: 'person-mute' }, icon('speaker'));
   const volume = h('input', {
@@ -37,7 +38,7 @@ export function personCard(peer, first) {
     face,
     h('div', 'who', h('div', 'name', called, ...tags.map((tag) => tag.element)), level.element),
     h('details', 'quality',
-      h('summary', {}, word, ' · ', route),
+      h('summary', {}, word, ' · ', route, hears),
       h('dl', {}, ...numbers),
       h('div', 'controls', mute, volume, percent)));
   return {
@@ -61,6 +62,8 @@ export function personCard(peer, first) {
       for (const tag of tags) tag.element.hidden = !person[tag.name];
       setText(word, qualityWords(person));
       setText(route, ROUTE[person.route]);
+      const hearing = hearingWords(person);
+      setText(hears, hearing && ` · ${hearing}`);
       figures(person).forEach(([, figure], at) => setText(numbers[at].children[1], figure));
       setAttribute(mute, 'aria-pressed', muted);
       const loud = `${Math.round(person.volume * 100)}`;

@@ -10,7 +10,7 @@ import { personCard } from './person.js';
 import { chime } from './sounds.js';
 import { durationWords, lackWords, microphoneWords, outputWords, privacyWords, serverWords, silenceWords, uploadWords, waitWords } from './words.js';
 
-/** @import { Message, PersonState } from '../peer.js' */
+/** @import { Message, PersonState } from '../state.js' */
 /** @import { App } from './view.js' */
 
 /** @param {App} app */

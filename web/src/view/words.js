@@ -1,6 +1,6 @@
 /** What the page says, all in one place. */
 
-/** @import { PeerState, PersonState } from '../peer.js' */
+/** @import { PeerState, PersonState } from '../state.js' */
 
 /** Why this browser cannot talk here. @type {Record<string, [string, string]>} */
 const UNSUPPORTED = {
@@ -163,6 +163,9 @@ export function quality({ route, lossPercent, delayMs, roundTripMs }) {
   if (loss < 3 && delay < 200) return 'good';
   return loss < 12 && delay < 400 ? 'fair' : 'poor';
 }
+
+/** @param {PersonState} person */
+export const hearingWords = ({ hearsMe, away, route }) => (hearsMe === null || away || route === 'none' ? '' : hearsMe ? 'hears you' : 'does not hear you');
 
 export const QUALITY = { good: 'Clear', fair: 'Fair', poor: 'Poor', gone: 'No connection' };
 
