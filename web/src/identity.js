@@ -1,5 +1,7 @@
 /** Who one is: a secret of this browser, and the proofs and ids made from it (PROTOCOL.md, section 2). */
 
+export { ticketsOf } from './ticket.js';
+
 const utf8 = new TextEncoder();
 
 /** @param {Uint8Array} bytes */
