@@ -17,7 +17,7 @@
  *   retryInMs: number | null, relayOnly: boolean, serverRelayOnly: boolean, microphone: MicrophoneState,
  *   microphoneLabel: string, muted: boolean, activation: Activation, processing: Processing, deafened: boolean,
  *   talking: boolean, speaking: boolean, people: PersonState[], groups: GroupState[], messages: Message[],
- *   playbackBlocked: boolean, uploadTooSlow: boolean, problem: import('./connect-check.js').Problem | null}} PeerState
+ *   output: import('./output.js').OutputState, uploadTooSlow: boolean, problem: import('./connect-check.js').Problem | null}} PeerState
  */
 
 import { BrowserCarrier } from './carrier.js';
@@ -29,6 +29,7 @@ import { Feedback } from './feedback.js';
 import { prove, secret, serverOrigin, takeInstance } from './identity.js';
 import { Mesh } from './mesh.js';
 import { watchNetwork } from './network.js';
+import { Output, silentContext } from './output.js';
 import { BASE, socketUrl } from './place.js';
 import { Playback } from './playback.js';
 import { GLOBAL, GROUP_PROBLEMS } from './session.js';
@@ -54,10 +55,9 @@ export class Peer extends EventTarget {
   #phase = 'lobby';
   /** @type {Mesh | null} */
   #mesh = null;
-  /** @type {AudioContext | null} */
-  #context = null;
-  /** @type {Promise<AudioContext> | null} */
-  #opening = null;
+  #output = new Output(() => this.#outputChanged());
+  /** @type {Promise<AudioContext> | null} where the microphone is heard while there is no speaker */
+  #silent = null;
   /** @type {Capture | null} */
   #capture = null;
   /** @type {Playback | null} */
@@ -70,7 +70,6 @@ export class Peer extends EventTarget {
   #messages = [];
   #deafened = false;
   #inputId = '';
-  #outputId = '';
   #wantsMicrophone = false;
   /** @type {MicrophoneState} */
   #microphone = 'none';
@@ -255,8 +254,7 @@ export class Peer extends EventTarget {
 
   /** @param {string} id */
   async setOutput(id) {
-    this.#outputId = id;
-    await this.#useOutput();
+    await this.#output.choose(id);
   }
 
   async startPreview() {
@@ -268,12 +266,12 @@ export class Peer extends EventTarget {
   }
 
   levels() {
-    const people = new Map([...(this.#playback?.ears ?? [])].map(([id, ear]) => [id, ear.level]));
+    const people = new Map([...(this.#playback?.ears ?? [])].map(([id, ear]) => [id, this.#output.plays ? ear.level : 0]));
     return { own: this.#capture?.level ?? 0, people };
   }
 
   resumePlayback() {
-    void this.#context?.resume().then(() => this.#show());
+    this.#output.resume();
   }
 
   // --- the room -----------------------------------------------------------------------------------------------------
@@ -291,7 +289,10 @@ export class Peer extends EventTarget {
     this.#mesh = mesh;
     this.#feedback = new Feedback();
     // Beside the audio thread's ticks, which stop where sound may not play.
-    this.#timer = setInterval(() => this.#tick(clock()), TICK_EVERY_MS);
+    this.#timer = setInterval(() => {
+      this.#output.turned();
+      this.#tick(clock());
+    }, TICK_EVERY_MS);
     mesh.signaling.start(clock());
   }
 
@@ -307,7 +308,7 @@ export class Peer extends EventTarget {
     this.#closeMicrophone('none');
     this.#playback?.end();
     this.#capture?.end();
-    void this.#context?.suspend();
+    this.#output.suspend();
     this.#release();
     this.#release = () => {};
     this.#show();
@@ -412,7 +413,7 @@ export class Peer extends EventTarget {
       const report = ear.report(now);
       if (!roster.capabilities(id)?.reports) continue;
       if (report) session.sendTo(id, 'ReceptionReport', report);
-      if (!ear.playing || !ear.speaks(now)) continue;
+      if (!ear.playing || !ear.speaks(now) || !this.#output.plays) continue;
       let known = this.#clocks.get(id);
       if (!known) this.#clocks.set(id, known = new Clock());
       const place = ear.place(ear.playing.sequence);
@@ -472,45 +473,41 @@ export class Peer extends EventTarget {
 
   /** What microphone and speaker need, made at the first need. */
   async #openSound() {
-    this.#opening ??= this.#makeContext();
-    const context = await this.#opening.catch(() => {
-      // Tried anew the next time; what is gone with an older version of the page is not.
-      this.#opening = null;
-      throw new Error('The page\u2019s sound could not be started. Please reload the page.');
-    });
-    void context.resume();
+    const context = await this.#output.open();
     if (this.#playback) return;
-    this.#playback = new Playback(context, clock, (now) => this.#tick(now));
+    this.#playback = new Playback(context, clock, (now) => {
+      this.#output.ticked();
+      this.#tick(now);
+    });
     this.#playback.setDeafened(this.#deafened);
     this.#capture = new Capture(context, clock, {
       encoded: (encoded) => this.#speak(encoded),
       lost: () => this.#microphoneLost(),
+      ticked: (now) => this.#tick(now),
     });
     Object.assign(this.#capture, this.controls);
-    await this.#useOutput();
+    this.#outputChanged();
   }
 
-  /** One for the page's whole life: a browser keeps some of each that is closed. */
-  async #makeContext() {
-    const context = new AudioContext({ sampleRate: 48_000, latencyHint: 'interactive' });
-    this.#context = context;
-    context.onstatechange = () => this.#show();
-    try {
-      await Promise.all(['capture-worklet.js', 'playback-worklet.js'].map((module) =>
-        context.audioWorklet.addModule(new URL(module, import.meta.url))));
-    } catch (error) {
-      void context.close();
-      throw error;
+  /** The microphone goes on without a speaker, in a context of its own. */
+  #outputChanged() {
+    this.#show();
+    const { context, state } = this.#output;
+    const capture = this.#capture;
+    if (!capture || !context) return;
+    if (state === 'none') {
+      this.#silent ??= silentContext();
+      this.#silent.then((silent) => {
+        if (this.#output.state !== 'none') return;
+        capture.moveTo(silent);
+        void silent.resume();
+      }, () => { this.#silent = null; });
+    } else if (capture.context !== context && this.#output.plays) {
+      void capture.context.suspend();
+      capture.moveTo(context);
+      // It may have gone with the speaker.
+      void this.#devicesChanged();
     }
-    return context;
-  }
-
-  async #useOutput() {
-    const context = /** @type {(AudioContext & {setSinkId?: (id: string) => Promise<void>}) | null} */ (this.#context);
-    if (!context?.setSinkId || (this.#outputId === '' && !('sinkId' in context && context.sinkId))) return;
-    await context.setSinkId(this.#outputId === 'default' ? '' : this.#outputId).catch(() => {
-      this.#notice('output-failed', 'This speaker cannot be used. Sound stays where it was.');
-    });
   }
 
   /** @param {import('./capture.js').Encoded} encoded */
@@ -561,6 +558,7 @@ export class Peer extends EventTarget {
 
   async #devicesChanged() {
     this.#show();
+    void this.#output.devicesChanged();
     if (!this.#wantsMicrophone || !['lost', 'missing'].includes(this.#microphone)) return;
     const { inputs } = await this.devices();
     if (inputs.length === 0 || !['lost', 'missing'].includes(this.#microphone)) return;
@@ -586,9 +584,9 @@ export class Peer extends EventTarget {
       microphone: this.#microphone, microphoneLabel: this.#capture?.label ?? '',
       muted, activation, processing, deafened: this.#deafened, talking: this.#capture?.talking ?? false,
       speaking: this.#capture?.sending ?? false,
-      people: mesh ? people(mesh, this.#playback, this.#clocks, this.volumes, now) : [],
+      people: mesh ? people(mesh, this.#playback, this.#output.plays ? this.#clocks : new Map(), this.volumes, now) : [],
       groups: mesh ? groups(mesh.session) : [], messages: this.#messages,
-      playbackBlocked: this.#context?.state === 'suspended' && this.#phase === 'joined',
+      output: this.#output.state,
       uploadTooSlow: mesh?.uplink?.isTooSlow ?? false, problem,
     };
   }

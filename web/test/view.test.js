@@ -5,7 +5,7 @@ import { test } from 'node:test';
 
 import { newerThan } from '../src/view/chat.js';
 import { Settings } from '../src/view/settings.js';
-import { ending, figures, hue, initials, keyName, microphoneWords, privacyWords, quality, serverWords, silenceWords, unsupported, uploadWords } from '../src/view/words.js';
+import { ending, figures, hue, initials, keyName, microphoneWords, outputWords, privacyWords, quality, serverWords, silenceWords, unsupported, uploadWords } from '../src/view/words.js';
 
 /** @typedef {import('../src/peer.js').PeerState} PeerState */
 /** @typedef {import('../src/peer.js').PersonState} PersonState */
@@ -20,7 +20,7 @@ const person = (more) => ({
 const state = (more) => ({
   phase: 'joined', refusal: null, room: 'r', name: 'me', waking: false, retryInMs: null, relayOnly: false, serverRelayOnly: false,
   microphone: 'on', microphoneLabel: '', muted: false, activation: 'voice', processing: { echo: true, noise: true, gain: true },
-  deafened: false, talking: false, speaking: false, people: [], groups: [], messages: [], playbackBlocked: false,
+  deafened: false, talking: false, speaking: false, people: [], groups: [], messages: [], output: 'on',
   uploadTooSlow: false, problem: null, ...more,
 });
 
@@ -119,6 +119,15 @@ test('a microphone that does not work has a sentence, one that does has none', (
   const without = /** @type {const} */ (['asking', 'denied', 'missing', 'lost', 'failed']);
   assert.equal(new Set(without.map(microphoneWords).filter((words) => words !== '')).size, without.length);
   assert.equal(microphoneWords('on') + microphoneWords('none'), '');
+});
+
+test('each state of the speaker has its own words, and one that plays has none', () => {
+  const said = /** @type {const} */ (['waits', 'default', 'none']).map((output) => outputWords(state({ output })));
+  assert.equal(new Set(said).size, 3);
+  assert.match(said[0], /waits for a click/);
+  assert.match(said[1], /speaker is gone/);
+  assert.match(said[2], /you hear nothing/);
+  for (const output of /** @type {const} */ (['on', 'off', 'starting'])) assert.equal(outputWords(state({ output })), '');
 });
 
 test('who sees the network address is said as it is', () => {

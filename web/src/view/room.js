@@ -6,7 +6,7 @@ import { chat } from './chat.js';
 import { button, h, icon, keyed, setAttribute, setText } from './dom.js';
 import { groups } from './groups.js';
 import { personCard } from './person.js';
-import { microphoneWords, privacyWords, serverWords, silenceWords, uploadWords } from './words.js';
+import { microphoneWords, outputWords, privacyWords, serverWords, silenceWords, uploadWords } from './words.js';
 
 /** @import { Message, PersonState } from '../peer.js' */
 /** @import { App } from './view.js' */
@@ -27,7 +27,9 @@ export function room(app) {
   const own = bar(app);
 
   const [server, silence, upload] = [alert(), alert(), alert()];
-  const sound = alert(button('primary', () => peer.resumePlayback(), { test: 'resume' }, 'Start sound'));
+  const start = button('primary', () => peer.resumePlayback(), { test: 'resume' }, 'Start sound');
+  const chooseOutput = button('quiet', own.showSettings, {}, 'Choose another');
+  const sound = alert(start, chooseOutput);
   const choose = button('quiet', own.showSettings, {}, 'Choose another');
   const microphone = alert(button('primary', () => peer.setInput(settings.input), {}, 'Try again'), choose);
 
@@ -88,7 +90,9 @@ export function room(app) {
       server.say(serverWords(state));
       silence.say(silenceWords(state));
       upload.say(uploadWords(state));
-      sound.say(state.playbackBlocked ? 'Your browser waits for a click before it plays sound.' : '');
+      sound.say(outputWords(state));
+      start.hidden = state.output !== 'waits';
+      chooseOutput.hidden = state.output !== 'default';
       microphone.say(microphoneWords(state.microphone));
       choose.hidden = state.microphone === 'denied' || state.microphone === 'asking';
       setText(privacy, privacyWords(state));

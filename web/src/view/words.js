@@ -100,6 +100,17 @@ export function microphoneWords(state) {
 }
 
 /** @param {PeerState} state */
+export function outputWords({ output, phase }) {
+  if (phase !== 'joined' && phase !== 'reconnecting') return '';
+  switch (output) {
+    case 'waits': return 'Your browser waits for a click before it plays sound.';
+    case 'default': return 'Your speaker is gone. Sound comes from the default one.';
+    case 'none': return 'No speaker works: you hear nothing. Plug one in or turn it on, and sound comes back.';
+    default: return '';
+  }
+}
+
+/** @param {PeerState} state */
 export function privacyWords({ relayOnly, serverRelayOnly }) {
   if (serverRelayOnly) return 'Everybody here talks through the server';
   return relayOnly ? 'Nobody here sees your network address' : 'Who talks to you directly sees your network address';
