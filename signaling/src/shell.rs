@@ -150,6 +150,7 @@ async fn serve_reloading(
     }
     let hub = Arc::new(Hub::new(config).map_err(std::io::Error::from)?);
     let ticker = tokio::spawn(hub::tick(Arc::clone(&hub)));
+    let hashing = tokio::spawn(passwords::work(Arc::clone(&hub)));
     let fresh = certificate.clone().map(|certificate| tokio::spawn(certificate::keep_fresh(certificate, reload)));
     let accepting = tokio::spawn(accept::accept(Arc::clone(&hub), page, listener, certificate));
     shutdown.await;
@@ -164,6 +165,7 @@ async fn serve_reloading(
         tracing::info!("stopping without {} connections that did not close", hub.connections());
     }
     ticker.abort();
+    hashing.abort();
     Ok(())
 }
 

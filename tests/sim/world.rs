@@ -129,6 +129,7 @@ impl World {
             relay_only: false,
             presence: Presence::Either,
             password: None,
+            ticket: None,
             connections: Connections::Automatic,
             metadata: Metadata::new(),
             frame_ms: vec![10, 20, 40, 60],

@@ -14,6 +14,7 @@ mod choice;
 mod liveness;
 mod lobby;
 mod negotiation;
+mod random;
 mod roster;
 mod signaling;
 
@@ -37,8 +38,9 @@ use choice::Choices;
 use liveness::{Beside, Path, Texts};
 use lobby::Lobby;
 use negotiation::Pair;
+use random::Random;
 use roster::Roster;
-use signaling::{Random, Socket};
+use signaling::Socket;
 
 pub use crate::reachability::Reachability;
 pub use choice::{ChoiceError, Connections};
@@ -151,6 +153,8 @@ pub struct MeshConfig {
     pub presence: Presence,
     /// The room's password, if it has one.
     pub password: Option<Password>,
+    /// The newest ticket that the server gave this peer for this room, if one was kept.
+    pub ticket: Option<Ticket>,
     /// To whom links are made.
     pub connections: Connections,
     /// What to publish.
@@ -248,6 +252,11 @@ pub enum MeshEvent {
         /// Who.
         peer: PeerId,
     },
+    /// The server gave this peer another ticket for its next join.
+    TicketRenewed {
+        /// In place of any before.
+        ticket: Ticket,
+    },
     /// Somebody else joined with this identity; nothing is tried again.
     Replaced,
     /// The server refused something.
@@ -290,6 +299,7 @@ pub struct Mesh<C> {
 impl<C: Carrier> Mesh<C> {
     /// A mesh that is not connected yet.
     pub fn new(config: MeshConfig, carrier: C) -> Self {
+        let ticket = config.ticket.clone();
         Self {
             random: Random::new(config.seed),
             roster: Roster::new(config.proof.peer_id()),
@@ -305,7 +315,7 @@ impl<C: Carrier> Mesh<C> {
             pairs: BTreeMap::new(),
             server_connection: None,
             ice_servers: Vec::new(),
-            ticket: None,
+            ticket,
             server_relay_only: false,
             turn_has_failed: false,
             network_events: VecDeque::new(),

@@ -120,6 +120,7 @@ impl Peer {
         let game = GameHandle::default();
         let engine = Engine {
             comms,
+            tickets: identity.ticket_file(options.password.as_ref()),
             arrivals,
             commands: command_queue,
             events: event_queue,
@@ -460,6 +461,7 @@ fn mesh_config(
         relay_only: options.relay_only,
         presence: options.presence,
         password: options.password.clone(),
+        ticket: identity.ticket(options.password.as_ref()),
         connections: options.connections,
         metadata,
         frame_ms: voicemesh_audio::FrameDuration::ALL.iter().map(|frame| frame.millis() as u8).collect(),

@@ -126,6 +126,7 @@ impl World {
             relay_only: false,
             presence: Presence::Either,
             password: None,
+            ticket: None,
             connections: Connections::Automatic,
             metadata: Metadata::new(),
             frame_ms: vec![20],

@@ -50,6 +50,7 @@ fn connected(connection: &ServerConnection) -> Mesh<Recorded> {
         relay_only: false,
         presence: Presence::Either,
         password: None,
+        ticket: None,
         connections: Connections::default(),
         metadata: Metadata::new(),
         frame_ms: vec![20],

@@ -67,7 +67,7 @@ error_codes! {
     PasswordRequired = "password-required",
     /// It is another password, or the room has none.
     PasswordWrong = "password-wrong",
-    /// Wrong passwords came from this address; none is looked at until the time given is over.
+    /// The password is not looked at until the time given is over: this peer named a wrong one, or too many wait.
     PasswordWait = "password-wait",
     /// Only the room's owner may.
     NotOwner = "not-owner",
