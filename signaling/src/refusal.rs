@@ -34,6 +34,7 @@ impl Refusal {
             ErrorCode::PasswordRequired => ("The room has a password.", None),
             ErrorCode::PasswordWrong => ("That is not the room's password.", None),
             ErrorCode::PasswordWait => ("Wrong passwords came from this address; wait before the next.", None),
+            ErrorCode::TokenRequired => ("This server lets in whoever has an access token for the room.", None),
             ErrorCode::NotOwner => ("Only the room's owner may.", None),
             ErrorCode::TooManyMessages => ("Too much is sent; what is over the budget is dropped.", Some(1_000)),
             ErrorCode::ReceiverBusy => {

@@ -7,6 +7,7 @@ mod control;
 mod machine;
 mod memory;
 mod slow;
+mod tokens;
 
 #[path = "../bench/socket.rs"]
 mod socket;

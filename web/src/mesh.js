@@ -5,7 +5,7 @@
  * @typedef {import('./messages.js').Capabilities} Capabilities
  * @typedef {import('./messages.js').Signal} Signal
  * @typedef {{room: string, name: string, peer: string, proof: string, run: number, capabilities: Capabilities,
- *   metadata: Record<string, string>, firstSequence: number, password?: string}} Config
+ *   metadata: Record<string, string>, firstSequence: number, password?: string, token?: string | null}} Config
  *
  * @typedef {object} Carrier
  * @property {(generation: number) => void} openSocket

@@ -29,6 +29,7 @@ import { Feedback } from './feedback.js';
 import { prove, secret, serverOrigin, takeInstance } from './identity.js';
 import { Mesh } from './mesh.js';
 import { watchNetwork } from './network.js';
+import { currentToken } from './invitation.js';
 import { BASE, socketUrl } from './place.js';
 import { Playback } from './playback.js';
 import { GLOBAL, GROUP_PROBLEMS } from './session.js';
@@ -124,8 +125,7 @@ export class Peer extends EventTarget {
     this.#refusal = null;
     this.#messages = [];
     [this.#room, this.#name, this.#relayOnly] = [room, cut(name.trim() || 'Guest', LIMITS.nameBytes), relayOnly];
-    [this.#password, this.#joiningSince] = [password, clock()];
-    this.#wantsMicrophone = microphone;
+    [this.#password, this.#joiningSince, this.#wantsMicrophone] = [password, clock(), microphone];
     this.#show();
     // Sound is opened within the click, since browsers want one; the server is asked meanwhile.
     const [sound, module] = [this.#openSound(), loadUplink()];
@@ -283,7 +283,7 @@ export class Peer extends EventTarget {
     const [run, first] = crypto.getRandomValues(new Uint32Array(2));
     const carrier = new BrowserCarrier(this.url, clock, this.check);
     const capabilities = { ...CAPABILITIES, relay_only: this.#relayOnly };
-    const about = { room: this.#room, name: this.#name, peer, proof, run, metadata: {}, password: this.#password };
+    const about = { room: this.#room, name: this.#name, peer, proof, run, metadata: {}, password: this.#password, token: currentToken() };
     const config = { ...about, capabilities, firstSequence: first & 0xffff };
     const mesh = new Mesh(config, carrier, (event) => this.#happened(event), Math.random);
     carrier.mesh = mesh;

@@ -14,6 +14,7 @@ mod choice;
 mod liveness;
 mod lobby;
 mod negotiation;
+mod refused;
 mod roster;
 mod signaling;
 
@@ -28,6 +29,7 @@ use voicemesh_session::network::{
 };
 use voicemesh_wire::identity::IdentityProof;
 use voicemesh_wire::packet;
+use voicemesh_wire::signaling::AccessToken;
 use voicemesh_wire::signaling::{ErrorCode, IceServer, Metadata, Password, Presence, Signal, Ticket};
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
@@ -151,6 +153,10 @@ pub struct MeshConfig {
     pub presence: Presence,
     /// The room's password, if it has one.
     pub password: Option<Password>,
+    /// An access token, for servers that ask for one.
+    pub token: Option<AccessToken>,
+    /// The program gives another token when it is told that one is needed.
+    pub renews_token: bool,
     /// To whom links are made.
     pub connections: Connections,
     /// What to publish.
@@ -212,6 +218,13 @@ pub enum MeshEvent {
     },
     /// The server is connected to.
     ServerConnected(ServerConnection),
+    /// The server asks for another access token; it is joined again when there is one.
+    TokenNeeded {
+        /// Why.
+        code: ErrorCode,
+        /// For people.
+        message: String,
+    },
     /// The server does not let this peer in; nothing is tried again.
     Refused {
         /// For programs.
@@ -277,6 +290,8 @@ pub struct Mesh<C> {
     lobby: Lobby,
     server_connection: Option<ServerConnection>,
     ice_servers: Vec<IceServer>,
+    /// Nothing is tried before the program gives another access token.
+    awaits_token: bool,
     /// The newest that the server gave this peer for this room.
     ticket: Option<Ticket>,
     server_relay_only: bool,
@@ -305,6 +320,7 @@ impl<C: Carrier> Mesh<C> {
             pairs: BTreeMap::new(),
             server_connection: None,
             ice_servers: Vec::new(),
+            awaits_token: false,
             ticket: None,
             server_relay_only: false,
             turn_has_failed: false,

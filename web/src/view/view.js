@@ -1,5 +1,6 @@
 /** Everything that is seen: one screen for each phase, kept in step with the peer. */
 
+import { askForToken, isTokenCode } from '../invitation.js';
 import { button, h, logo } from './dom.js';
 import { lobby } from './lobby.js';
 import { room as roomScreen } from './room.js';
@@ -76,6 +77,8 @@ function run(peer, root, room, storage) {
       room: state.room, name: state.name, relayOnly: settings.relayOnly, microphone: !settings.silent,
       ...(secret && { password: secret.value }),
     });
+    const { code = '' } = state.refusal ?? {};
+    if (isTokenCode(code)) askForToken({ room: state.room, code }, again);
     return message(ending(state), h('div', 'stack tight', secret,
       button('primary', again, { test: 'rejoin' }, kind === 'replaced' ? 'Take it back' : 'Join again'),
       button('quiet', () => peer.reset(), { test: 'back' }, 'Change name or room')));
