@@ -151,6 +151,7 @@ async fn serve_reloading(
     let tokens = config.token_rules()?;
     let hub = Arc::new(Hub::new(config, tokens).map_err(std::io::Error::from)?);
     let ticker = tokio::spawn(hub::tick(Arc::clone(&hub)));
+    let hashing = tokio::spawn(passwords::work(Arc::clone(&hub)));
     let fresh = certificate.clone().map(|certificate| tokio::spawn(certificate::keep_fresh(certificate, reload)));
     let accepting = tokio::spawn(accept::accept(Arc::clone(&hub), page, listener, certificate));
     shutdown.await;
@@ -165,6 +166,7 @@ async fn serve_reloading(
         tracing::info!("stopping without {} connections that did not close", hub.connections());
     }
     ticker.abort();
+    hashing.abort();
     Ok(())
 }
 

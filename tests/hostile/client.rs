@@ -89,9 +89,13 @@ impl Client {
 
     /// As a client at `address`, for a server that trusts this machine as a proxy.
     pub async fn connect_from(server: &Server, address: &str) -> Self {
+        Self::connect_to_from(server.address, address).await
+    }
+
+    pub async fn connect_to_from(server: SocketAddr, address: &str) -> Self {
         let headers = format!("X-Forwarded-For: {address}\r\n");
-        let stream = TcpStream::connect(server.address).await.expect("the server listens");
-        let socket = Socket::upgrade(stream, server.address, &headers).await.expect("an upgrade");
+        let stream = TcpStream::connect(server).await.expect("the server listens");
+        let socket = Socket::upgrade(stream, server, &headers).await.expect("an upgrade");
         Self { socket, received: 0 }
     }
 

@@ -4,6 +4,7 @@
 mod bytes;
 mod client;
 mod control;
+mod doors;
 mod machine;
 mod memory;
 mod slow;

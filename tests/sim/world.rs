@@ -131,6 +131,7 @@ impl World {
             password: None,
             token: None,
             renews_token: false,
+            ticket: None,
             connections: Connections::Automatic,
             metadata: Metadata::new(),
             frame_ms: vec![10, 20, 40, 60],

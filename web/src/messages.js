@@ -149,6 +149,7 @@ const READ = {
     relay_only: m.relay_only === true, roster: mark(m.roster),
     ...permissions(m.permissions),
     ...(m.room_metadata && { room_metadata: metadata(m.room_metadata) }),
+    ...(m.ticket !== undefined && { ticket: text(m.ticket) }),
     ...(m.taken_over && { taken_over: { metadata: metadata(object(m.taken_over).metadata) } }),
   }),
   'peer-joined': (m) => ({ peer: peerInfo(m.peer) }),
@@ -169,6 +170,7 @@ const READ = {
     return m.retry_after_ms === undefined ? error : { ...error, retry_after_ms: integer(m.retry_after_ms) };
   },
   'ice-servers': (m) => ({ ice_servers: iceServers(m.ice_servers) }),
+  ticket: (m) => ({ ticket: text(m.ticket) }),
   'going-away': (m) => ({ retry_after_ms: integer(m.retry_after_ms ?? 0) }),
   replaced: () => ({}),
   pong: (m) => ({ token: integer(m.token, 0xffffffff) }),
@@ -192,7 +194,8 @@ export function readServer(json) {
 /**
  * What a page says to the server.
  * @param {{room: string, name: string, proof: string, run: number, capabilities: Capabilities,
- *   metadata: Record<string, string>, presence: 'either' | 'must-exist' | 'must-not-exist', password?: string, token?: string}} about
+ *   metadata: Record<string, string>, presence: 'either' | 'must-exist' | 'must-not-exist', password?: string, ticket?: string,
+ *   token?: string}} about
  */
 export const join = (about) => ({ type: 'join', protocol: 1, ...about });
 /**

@@ -209,7 +209,7 @@ export class Playback {
     if (!ear) {
       if (this.ears.size >= MOST_EARS) this.#makeRoom(now);
       if (this.ears.size >= MOST_EARS) return;
-      ear = new Ear(heard.peer, (message, transfer = []) => this.node.port.postMessage(message, transfer));
+      ear = new Ear(heard.peer, (message, transfer = []) => this.#post(message, transfer));
       this.ears.set(heard.peer, ear);
       this.measureLatency();
     }
@@ -218,6 +218,12 @@ export class Playback {
       this.#setGain(heard.peer);
     }
     ear.receive(now, heard);
+  }
+
+  /** What is to be played while nothing plays would wait there without end, and come late. @param {any} message @param {Transferable[]} transfer */
+  #post(message, transfer) {
+    if ('frameMs' in message && this.context.state !== 'running') return;
+    this.node.port.postMessage(message, transfer);
   }
 
   /** @param {number} now */
@@ -272,10 +278,11 @@ export class Playback {
 
   /** @param {{id: string, level: number, bufferedMs: number, playingSequence: number | null, playingOffsetMs: number, concealedMs: number}[]} people */
   #played(people) {
+    for (const ear of this.ears.values()) ear.level *= 0.85;
     for (const person of people) {
       const ear = this.ears.get(person.id);
       if (!ear) continue;
-      ear.level = Math.max(ear.level * 0.85, person.level);
+      ear.level = Math.max(ear.level, person.level);
       ear.bufferedMs = person.bufferedMs;
       ear.concealedMs = person.concealedMs;
       const sequence = person.playingSequence;

@@ -30,7 +30,7 @@ const VOICE_KINDS = [2, 35];
 const FINAL = ['bad-name', 'bad-room', 'bad-metadata', 'bad-field', 'bad-json', 'unsupported-protocol',
   'token-required', 'token-invalid', 'token-expired'];
 const FINAL_AT_FIRST = [
-  'room-full', 'server-full', 'room-missing', 'room-exists', 'password-required', 'password-wrong', 'password-wait',
+  'room-full', 'server-full', 'room-missing', 'room-exists', 'password-required', 'password-wrong',
 ];
 
 export class Signaling {
@@ -193,9 +193,10 @@ export class Signaling {
 
   /** @param {number} generation */
   #join(generation) {
-    const { room, name, proof, run, capabilities, metadata, password, token } = this.mesh.config;
+    const { room, name, proof, run, capabilities, metadata, password, ticket, token } = this.mesh.config;
     const about = { room, name, proof, run, capabilities, metadata, presence: /** @type {const} */ ('either') };
-    this.mesh.carrier.sendText(generation, JSON.stringify(join({ ...about, ...(password && { password }), ...(token && { token }) })));
+    this.mesh.carrier.sendText(generation, JSON.stringify(join({ ...about, ...(password && { password }), ...(ticket && { ticket }),
+      ...(token && { token }) })));
   }
 
   /**
@@ -248,6 +249,7 @@ export class Signaling {
       case 'ice-servers':
         if (this.isJoined) mesh.iceServers = message.ice_servers;
         return undefined;
+      case 'ticket': return this.#keepTicket(message.ticket);
       case 'pong': return this.#answered(now, message.token);
       case 'error': return this.#refused(now, message);
       case 'going-away': return this.lost(now, 'it is going away', message.retry_after_ms);
@@ -430,6 +432,7 @@ export class Signaling {
     this.#silenceLimitMs = MARKS_MISSED * markMs + 1000;
     this.#heard(now);
     const { mesh } = this;
+    this.#keepTicket(joined.ticket);
     mesh.iceServers = joined.ice_servers;
     mesh.serverRelayOnly = joined.relay_only;
     if (joined.relay_only) mesh.pairs.dropAll(now);
@@ -443,15 +446,33 @@ export class Signaling {
     mesh.roster.set(now, [...joined.peers, own], joined.roster);
   }
 
+  /** @param {string} code */
+  #lacksPassword(code) {
+    return code === 'password-required' && !this.mesh.config.password;
+  }
+
+  /** The newest is shown at the next join. @param {string | undefined} ticket */
+  #keepTicket(ticket) {
+    if (ticket === undefined) return;
+    this.mesh.config.ticket = ticket;
+    this.mesh.config.keepTicket?.(ticket);
+  }
+
   /** @param {number} now @param {any} error */
   #refused(now, { code, message, fatal, retry_after_ms: retryAfterMs = 0 }) {
     if (!fatal && code === 'unknown-type' && this.#liveness?.refused()) return;
     if (!fatal) {
       this.mesh.emit({ type: 'warned', code, message });
-    } else if (FINAL.includes(code) || (!this.hasJoined && FINAL_AT_FIRST.includes(code))) {
+    } else if (code === 'password-wait') {
+      // No failure: those are served first who come back when they were told to.
+      const failures = this.#failures;
+      const afterMs = Math.min(retryAfterMs, LONGEST_WAIT_ASKED_MS) * (1 + 0.5 * this.mesh.random());
+      this.lost(now, message, afterMs);
+      [this.#failures, this.#until] = [failures, now + afterMs];
+    } else if (FINAL.includes(code) || (FINAL_AT_FIRST.includes(code) && !this.hasJoined) || this.#lacksPassword(code)) {
       this.stop(now);
       this.mesh.pairs.dropAll(now);
-      this.mesh.emit({ type: 'refused', code, message });
+      this.mesh.emit({ type: 'refused', code, message, retryAfterMs });
     } else {
       this.lost(now, message, retryAfterMs);
     }

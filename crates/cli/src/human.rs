@@ -283,7 +283,8 @@ pub fn refusal(code: &ErrorCode, message: &str, room: &str) -> String {
         }
         ErrorCode::PasswordWrong => format!("“{room}” is not open to this password: {}", sentence(message)),
         ErrorCode::PasswordWait => {
-            "The server has had wrong passwords from here. Wait a while, then try again with the right one.".to_owned()
+            "The server has not looked at the password yet: wrong ones came from here. Wait a while, then try again."
+                .to_owned()
         }
         ErrorCode::TooManyJoins => {
             "The server has had too many joins from here. Wait a minute and try again.".to_owned()

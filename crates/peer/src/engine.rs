@@ -26,6 +26,7 @@ use crate::carrier::RealCarrier;
 use crate::data::{Desk, Order};
 use crate::event::{DeviceRole, Event, MicrophoneState, PeerState, SendingState, Snapshot, Stamped};
 use crate::game::{Game, GameCommand, JOINED};
+use crate::identity::TicketFile;
 use crate::inbox::{Arrivals, Wake};
 use crate::lobby::{self, LobbyCommand};
 use crate::mesh::{CarrierEvent, Mesh, MeshEvent, PathChange};
@@ -94,6 +95,7 @@ impl Shared {
 /// Everything that the thread owns.
 pub(crate) struct Engine {
     pub(crate) comms: Comms<Mesh<RealCarrier>>,
+    pub(crate) tickets: TicketFile,
     pub(crate) arrivals: Arrivals,
     pub(crate) commands: Receiver<Command>,
     pub(crate) events: SyncSender<Stamped>,
@@ -409,6 +411,7 @@ impl Engine {
             MeshEvent::RoomMetadataChanged { metadata } => Event::RoomMetadataChanged { metadata },
             MeshEvent::ReachabilityChanged { token } => Event::ReachabilityChanged { token },
             MeshEvent::ConnectionRequested { peer } => Event::ConnectionRequested { peer },
+            MeshEvent::TicketRenewed { ticket } => return self.tickets.keep(&ticket),
         };
         self.tell(now, event);
     }

@@ -14,6 +14,7 @@ mod choice;
 mod liveness;
 mod lobby;
 mod negotiation;
+mod random;
 mod refused;
 mod roster;
 mod signaling;
@@ -39,8 +40,9 @@ use choice::Choices;
 use liveness::{Beside, Path, Texts};
 use lobby::Lobby;
 use negotiation::Pair;
+use random::Random;
 use roster::Roster;
-use signaling::{Random, Socket};
+use signaling::Socket;
 
 pub use crate::reachability::Reachability;
 pub use choice::{ChoiceError, Connections};
@@ -157,6 +159,8 @@ pub struct MeshConfig {
     pub token: Option<AccessToken>,
     /// The program gives another token when it is told that one is needed.
     pub renews_token: bool,
+    /// The newest ticket that the server gave this peer for this room, if one was kept.
+    pub ticket: Option<Ticket>,
     /// To whom links are made.
     pub connections: Connections,
     /// What to publish.
@@ -261,6 +265,11 @@ pub enum MeshEvent {
         /// Who.
         peer: PeerId,
     },
+    /// The server gave this peer another ticket for its next join.
+    TicketRenewed {
+        /// In place of any before.
+        ticket: Ticket,
+    },
     /// Somebody else joined with this identity; nothing is tried again.
     Replaced,
     /// The server refused something.
@@ -305,6 +314,7 @@ pub struct Mesh<C> {
 impl<C: Carrier> Mesh<C> {
     /// A mesh that is not connected yet.
     pub fn new(config: MeshConfig, carrier: C) -> Self {
+        let ticket = config.ticket.clone();
         Self {
             random: Random::new(config.seed),
             roster: Roster::new(config.proof.peer_id()),
@@ -321,7 +331,7 @@ impl<C: Carrier> Mesh<C> {
             server_connection: None,
             ice_servers: Vec::new(),
             awaits_token: false,
-            ticket: None,
+            ticket,
             server_relay_only: false,
             turn_has_failed: false,
             network_events: VecDeque::new(),

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::process::{Activation, MicrophoneConfig, Processing};
 use voicemesh_audio::space::Handedness;
-use voicemesh_device::{InputSpec, OutputSpec};
+use voicemesh_device::{DeviceError, InputSpec, OutputSpec};
 use voicemesh_wire::invitation::Invitation;
 use voicemesh_wire::limits::{NAME_BYTES, PASSWORD_BYTES, ROOM_NAME_BYTES, TOKEN_BYTES};
 use voicemesh_wire::signaling::{AccessToken, Metadata, Password, Presence};
@@ -25,6 +25,7 @@ pub struct JoinOptions {
     pub(crate) room: String,
     pub(crate) name: String,
     pub(crate) input: InputSpec,
+    pub(crate) input_channel: Option<u16>,
     pub(crate) output: OutputSpec,
     pub(crate) speech: SpeechConfig,
     pub(crate) relay_only: bool,
@@ -85,10 +86,10 @@ pub enum JoinError {
     PasswordTooLong,
     /// The microphone cannot be opened.
     #[error("{0}")]
-    Input(String),
+    Input(#[source] DeviceError),
     /// The speaker cannot be opened.
     #[error("{0}")]
-    Output(String),
+    Output(#[source] DeviceError),
     /// A recording cannot be begun.
     #[error("{0}")]
     Recording(String),
@@ -108,6 +109,7 @@ impl JoinOptions {
             room: room.into(),
             name: "somebody".to_owned(),
             input: InputSpec::Device(None),
+            input_channel: None,
             output: OutputSpec::Device(None),
             speech: SpeechConfig::default(),
             relay_only: false,
@@ -178,6 +180,13 @@ impl JoinOptions {
     #[must_use]
     pub fn input(self, input: InputSpec) -> Self {
         Self { input, ..self }
+    }
+
+    /// The channel of the microphone or file to hear, counted from 1. Without it channels that carry the same are mixed, and
+    /// of others the loudest is heard.
+    #[must_use]
+    pub fn input_channel(self, channel: u16) -> Self {
+        Self { input_channel: Some(channel), ..self }
     }
 
     /// The speaker.

@@ -16,7 +16,7 @@ use voicemesh_device::{InputSpec, OutputSpec};
 use voicemesh_engine::{Comms, CommsConfig};
 use voicemesh_session::Reliability;
 use voicemesh_wire::PeerId;
-use voicemesh_wire::signaling::AccessToken;
+use voicemesh_wire::signaling::{AccessToken, ErrorCode};
 
 use crate::carrier::RealCarrier;
 use crate::connect::Connector;
@@ -110,11 +110,17 @@ impl Peer {
         comms.run_as_client(started.elapsed(), ()).map_err(system)?;
         let (commands, command_queue) = sync_channel(COMMANDS);
         let (event_queue, events) = sync_channel(EVENTS + 2 * MESSAGES);
+        if let Some(message) = identity.warning() {
+            let code = ErrorCode::Other("identity-replaced".to_owned());
+            // The queue is new and has room.
+            let _ = event_queue.try_send(Stamped { at: started.elapsed(), event: Event::Warned { code, message } });
+        }
         let shared = Arc::new(Shared::default());
         let (desk, told) = (Arc::new(Desk::default()), Arc::new(Notify::new()));
         let game = GameHandle::default();
         let engine = Engine {
             comms,
+            tickets: identity.ticket_file(options.password.as_ref()),
             arrivals,
             commands: command_queue,
             events: event_queue,
@@ -462,6 +468,7 @@ fn mesh_config(
         password: options.password.clone(),
         token: options.token.clone(),
         renews_token: options.renews_token,
+        ticket: identity.ticket(options.password.as_ref()),
         connections: options.connections,
         metadata,
         frame_ms: voicemesh_audio::FrameDuration::ALL.iter().map(|frame| frame.millis() as u8).collect(),

@@ -18,7 +18,7 @@ use voicemesh_wire::signaling::{CLOSE_TAKEN_OVER, ErrorCode, Join, LeaveReason, 
 use super::address::{Address, AddressKey};
 use super::hub::{Admission, Hub, RoomCell};
 use super::mailbox::{Mailbox, Next};
-use super::passwords::{self, Answer, Guesser};
+use super::passwords::{Answer, Guesser};
 use super::socket::{Failure, Socket};
 use super::stream::Stream;
 use crate::gate::{Gate, Passed};
@@ -258,7 +258,13 @@ impl Connection {
 
     fn join(&mut self, now: Duration, join: Box<Join>) {
         let budgets = &self.hub.config.budgets;
-        let allowed = self.address.as_ref().is_none_or(|address| address.may_join(now, budgets));
+        // Joins with a password are bounded by their hashes, and those with a ticket by a budget that strangers cannot use up.
+        let is_named = join.password.as_ref().is_some_and(|password| !password.is_empty());
+        let has_ticket = self.hub.has_ticket(&join);
+        let allowed = match &self.address {
+            Some(address) => (is_named && !has_ticket) || address.may_join(now, budgets, has_ticket),
+            None => true,
+        };
         if allowed {
             self.enter(now, join, None, 0);
         } else {
@@ -283,7 +289,7 @@ impl Connection {
             Admission::Hash(join, question) => {
                 let guesser = Guesser::of(self.guesser_address, &join.room);
                 let password = join.password.clone().unwrap_or_else(|| "".into());
-                let answer = passwords::ask(&self.hub, &guesser, password, question)?;
+                let answer = self.hub.passwords.ask(now, &guesser, join.proof.peer_id(), password, question)?;
                 Ok(Some(Hashing { join, answer, hashes: hashes + 1, held: Vec::new() }))
             }
         });

@@ -146,6 +146,12 @@ impl Hub {
         }
     }
 
+    /// Whether a join shows a valid ticket.
+    pub(super) fn has_ticket(&self, join: &Join) -> bool {
+        let opened = |ticket| self.tickets.open(ticket, &join.room, join.proof.peer_id(), unix_time());
+        join.ticket.as_ref().is_some_and(|ticket| opened(ticket).is_some())
+    }
+
     /// Into a room, which is made if it must be. `shown` is the password's digest, if the room has asked for one.
     pub(super) fn join(
         &self,

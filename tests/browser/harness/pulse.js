@@ -4,11 +4,14 @@ import { spawn } from 'node:child_process';
 import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
-import { Program } from './program.js';
+import { PATIENCE_MS, Program } from './program.js';
 
 /** The sinks that a browser plays to; the first is the default. */
 export const SPEAKERS = ['speaker', 'second'];
 const TOOLS = ['pulseaudio', 'paplay', 'parec', 'pactl'];
+
+/** @param {string} name */
+const nullSink = (name) => `load-module module-null-sink sink_name=${name} rate=48000 channels=2 sink_properties=device.description=${name}`;
 
 export function pulseIsInstalled() {
   const folders = (process.env.PATH ?? '').split(delimiter);
@@ -16,6 +19,8 @@ export function pulseIsInstalled() {
 }
 
 export class Pulse {
+  #modules = new Map(SPEAKERS.map((name, at) => [name, at + 1]));
+
   /** @param {string} folder is made, and must be private */
   constructor(folder) {
     this.folder = folder;
@@ -24,7 +29,7 @@ export class Pulse {
     writeFileSync(join(folder, 'cookie'), new Uint8Array(256));
     writeFileSync(join(folder, 'setup.pa'), [
       `load-module module-native-protocol-unix auth-anonymous=1 socket=${folder}/native`,
-      ...SPEAKERS.map((name) => `load-module module-null-sink sink_name=${name} rate=48000 channels=2`),
+      ...SPEAKERS.map((name) => nullSink(name)),
       'load-module module-null-sink sink_name=feed rate=48000 channels=1',
       'load-module module-remap-source source_name=microphone master=feed.monitor channels=1 remix=no',
       `set-default-sink ${SPEAKERS[0]}`,
@@ -55,8 +60,14 @@ export class Pulse {
     return this.daemon?.kill();
   }
 
+  /** A speaker is unplugged. @param {string} name */
+  async unplug(name) {
+    // Modules are numbered as they were loaded; the first carries the protocol.
+    await this.#control('unload-module', String(this.#modules.get(name)));
+  }
+
   /** Runs `pactl`. @param {string[]} parameters */
-  async control(...parameters) {
+  async #control(...parameters) {
     const program = new Program('pactl', 'pactl', parameters, this.env);
     await program.ended;
     if (program.child.exitCode !== 0) throw new Error(program.transcript);
@@ -68,16 +79,38 @@ export class Pulse {
     await player.ended;
   }
 
-  /** Records what a speaker plays, until `stop`, which gives the samples. @param {string} [speaker] */
+  /** Until a speaker plays something. @param {string} [speaker] */
+  async waitUntilPlayed(speaker) {
+    const recorder = this.record(speaker);
+    try {
+      await recorder.loud;
+    } finally {
+      await recorder.stop();
+    }
+  }
+
+  /** Records what a speaker plays, until `stop`, which gives the samples; `loud` is kept once something was played. @param {string} [speaker] */
   record(speaker = SPEAKERS[0]) {
     const recorder = spawn('parec', [
       `--device=${speaker}.monitor`, '--format=s16le', '--rate=48000', '--channels=1', '--latency-msec=20',
     ], { env: this.env, stdio: ['ignore', 'pipe', 'ignore'] });
     /** @type {Buffer[]} */
     const pieces = [];
-    recorder.stdout.on('data', (piece) => pieces.push(piece));
     const ended = new Promise((resolve) => recorder.on('close', resolve));
+    const loud = new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`${speaker} plays nothing`)), PATIENCE_MS);
+      recorder.stdout.on('data', (/** @type {Buffer} */ piece) => {
+        pieces.push(piece);
+        // Dither is not something.
+        if (!piece.some((byte, at) => at % 2 === 1 && byte > 1 && byte < 254)) return;
+        clearTimeout(timer);
+        resolve(true);
+      });
+      recorder.on('close', () => { clearTimeout(timer); reject(new Error(`the recorder of ${speaker} has ended`)); });
+    });
+    loud.catch(() => {});
     return {
+      loud,
       async stop() {
         recorder.kill('SIGKILL');
         await ended;

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { findChromium, launch, launchUntouched, packagesAreInstalled, Person } from './browser.js';
+import { findChromium, launch, launchUntouched, launchWithSound, packagesAreInstalled, Person } from './browser.js';
 import { findFirefox, Firefox } from './firefox.js';
 import { Pulse, pulseIsInstalled } from './pulse.js';
 import { binary, Program, Server } from './program.js';
@@ -140,6 +140,13 @@ export class Stage {
     this.#endings.push(() => pulse.kill());
     await pulse.start();
     return pulse;
+  }
+
+  /** Chromium with those speakers, and that microphone or a voice without end. @param {Pulse} pulse @param {string} [voice] */
+  async browserWithSound(pulse, voice) {
+    const { browser, close } = await launchWithSound(pulse.env, voice === undefined ? null : speechFile(voice));
+    this.#endings.push(close);
+    return browser;
   }
 
   /** Firefox with that microphone and speaker. @param {Pulse} pulse */

@@ -29,7 +29,8 @@ impl Talk {
                 return end;
             }
         }
-        self.output.wishes().into_iter().find_map(|wish| self.grant(wish))
+        let now = self.started.elapsed();
+        self.output.wishes(now).into_iter().find_map(|wish| self.grant(wish))
     }
 
     fn take_line(&mut self, line: &str) -> Option<End> {
@@ -112,23 +113,20 @@ impl Talk {
             }
             Change::Activation(choice) => {
                 self.peer.set_activation(choice.setting());
+                self.activation = choice;
                 self.output.set_push_to_talk(choice == ActivationChoice::PushToTalk);
                 self.answer(activated(choice));
             }
             Change::Talk(held) => {
                 self.peer.set_talking(held);
-                self.answer(if held {
-                    "You talk, with push-to-talk."
-                } else {
-                    "You no longer talk, with push-to-talk."
-                });
+                self.answer(talking(held, self.activation));
             }
             Change::Input(input) => {
-                self.answer(format!("Your microphone becomes {}.", harmless(&input.to_string())));
+                self.answer(format!("Changing the microphone to {} …", harmless(&input.to_string())));
                 self.peer.set_input(input);
             }
             Change::Output(output) => {
-                self.answer(format!("Your speaker becomes {}.", harmless(&output.to_string())));
+                self.answer(format!("Changing the speaker to {} …", harmless(&output.to_string())));
                 self.peer.set_output(output);
             }
         }
@@ -183,6 +181,16 @@ impl Talk {
 /// As it is typed.
 fn word(choice: impl ValueEnum) -> String {
     choice.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
+}
+
+fn talking(held: bool, activation: ActivationChoice) -> &'static str {
+    match (activation, held) {
+        (ActivationChoice::PushToTalk, true) => "Your microphone is open until /talk off.",
+        (ActivationChoice::PushToTalk, false) => "Your microphone is closed.",
+        (ActivationChoice::Voice | ActivationChoice::Always, _) => {
+            "No change: /talk counts only with push-to-talk. /activation push-to-talk turns that on."
+        }
+    }
 }
 
 fn activated(choice: ActivationChoice) -> &'static str {

@@ -24,7 +24,9 @@ impl<C: Carrier> Mesh<C> {
             self.awaits_token = true;
             self.socket_lost(now, message.clone(), Duration::ZERO);
             self.tell(MeshEvent::TokenNeeded { code, message });
-        } else if is_final(&code, has_joined) {
+        } else if code == ErrorCode::PasswordWait {
+            self.come_back(now, message, retry_after);
+        } else if is_final(&code, has_joined, self.config.password.is_some()) {
             self.end_connection(DisconnectReason::Refused(message.clone()));
             self.drop_all_links();
             self.stop();
@@ -50,15 +52,15 @@ fn asks_for_token(code: &ErrorCode) -> bool {
 }
 
 /// Refusals that trying again does not change. Who has been in the room before keeps trying where room may come free.
-fn is_final(code: &ErrorCode, has_joined: bool) -> bool {
+fn is_final(code: &ErrorCode, has_joined: bool, has_password: bool) -> bool {
     match code {
+        ErrorCode::PasswordRequired if !has_password => true,
         ErrorCode::RoomFull
         | ErrorCode::ServerFull
         | ErrorCode::RoomMissing
         | ErrorCode::RoomExists
         | ErrorCode::PasswordRequired
-        | ErrorCode::PasswordWrong
-        | ErrorCode::PasswordWait => !has_joined,
+        | ErrorCode::PasswordWrong => !has_joined,
         ErrorCode::BadName
         | ErrorCode::BadRoom
         | ErrorCode::BadMetadata

@@ -8,7 +8,7 @@ use voicemesh_wire::SessionId;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{
     Capabilities, ClientMessage, ErrorCode, Join, Joined, Metadata, PROTOCOL_VERSION, PeerInfo, Presence, ServerLimits,
-    ServerMessage, decode_server,
+    ServerMessage, Ticket, decode_server,
 };
 
 use crate::connect::ConnectFailure;
@@ -245,7 +245,7 @@ impl<C: Carrier> Mesh<C> {
             session,
             memory: Memory { generation, failures: 0, ..memory },
         };
-        self.ticket = joined.ticket.or(self.ticket.take());
+        self.keep_ticket(joined.ticket);
         self.ice_servers = joined.ice_servers;
         self.server_relay_only = joined.relay_only;
         if joined.relay_only {
@@ -364,7 +364,7 @@ impl<C: Carrier> Mesh<C> {
                     self.ice_servers = ice_servers;
                 }
             }
-            ServerMessage::Ticket { ticket } => self.ticket = Some(ticket),
+            ServerMessage::Ticket { ticket } => self.keep_ticket(Some(ticket)),
             ServerMessage::GoingAway { retry_after_ms } => {
                 let at_least = Duration::from_millis(retry_after_ms.min(60_000));
                 self.socket_lost(now, "it is going away".to_owned(), at_least);
@@ -375,6 +375,14 @@ impl<C: Carrier> Mesh<C> {
                 self.stop();
                 self.tell(MeshEvent::Replaced);
             }
+        }
+    }
+
+    /// The newest ticket is shown at the next join.
+    fn keep_ticket(&mut self, ticket: Option<Ticket>) {
+        if let Some(ticket) = ticket {
+            self.ticket = Some(ticket.clone());
+            self.tell(MeshEvent::TicketRenewed { ticket });
         }
     }
 
@@ -416,7 +424,7 @@ impl<C: Carrier> Mesh<C> {
             memory,
         };
         self.connection_renewed();
-        self.ticket = joined.ticket.or(self.ticket.take());
+        self.keep_ticket(joined.ticket);
         self.ice_servers = joined.ice_servers;
         self.server_relay_only = joined.relay_only;
         if joined.relay_only {
@@ -443,6 +451,7 @@ impl<C: Carrier> Mesh<C> {
             && let Some(proof) = self.config.proof_without_tls.take()
         {
             self.config.proof = proof;
+            self.ticket = None;
             self.roster = Roster::new(proof.peer_id());
         }
         self.server_connection = Some(connection.clone());
@@ -479,6 +488,18 @@ impl<C: Carrier> Mesh<C> {
 
     pub(super) fn socket_lost(&mut self, now: Duration, why: String, at_least: Duration) {
         self.try_again_later(now, why, None, at_least);
+    }
+
+    /// The server looks at the password later. It serves those first who come back when they were told to, so this is no failure
+    /// that makes the next wait longer.
+    pub(super) fn come_back(&mut self, now: Duration, why: String, after: Duration) {
+        let failures = self.socket.memory().map_or(0, |memory| memory.failures);
+        self.socket_lost(now, why, after);
+        let spread = after.mul_f64(0.5 * self.random.fraction());
+        if let Socket::Waiting { until, memory } = &mut self.socket {
+            *until = now + after + spread;
+            memory.failures = failures;
+        }
     }
 
     /// The socket is gone; the next is opened after a while, longer each time, and not at the same moment as everyone
@@ -524,27 +545,4 @@ impl<C: Carrier> Mesh<C> {
 fn silence_limit(limits: &ServerLimits) -> Duration {
     let marks = Duration::from_millis(u64::from(limits.roster_interval_ms.clamp(100, 60_000)));
     marks * MARKS_MISSED + Duration::from_secs(1)
-}
-
-/// Random numbers from a seed, good enough to spread reconnections.
-#[derive(Debug)]
-pub(super) struct Random(u64);
-
-impl Random {
-    /// Neighbouring seeds give unlike numbers (the finalizer of SplitMix64, Steele 2014).
-    pub(super) fn new(seed: u64) -> Self {
-        let mut mixed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        Self((mixed ^ (mixed >> 31)) | 1)
-    }
-
-    /// From 0 to 1 (xorshift64*, Marsaglia 2003 and Vigna 2016).
-    pub(super) fn fraction(&mut self) -> f64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let bits = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 40;
-        bits as f64 / (1u64 << 24) as f64
-    }
 }

@@ -52,6 +52,7 @@ fn connected(connection: &ServerConnection) -> Mesh<Recorded> {
         password: None,
         token: None,
         renews_token: false,
+        ticket: None,
         connections: Connections::default(),
         metadata: Metadata::new(),
         frame_ms: vec![20],

@@ -67,7 +67,7 @@ error_codes! {
     PasswordRequired = "password-required",
     /// It is another password, or the room has none.
     PasswordWrong = "password-wrong",
-    /// Wrong passwords came from this address; none is looked at until the time given is over.
+    /// The password is not looked at until the time given is over: this peer named a wrong one, or too many wait.
     PasswordWait = "password-wait",
     /// The server asks for an access token, and the join has none.
     TokenRequired = "token-required",
