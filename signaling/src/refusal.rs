@@ -34,6 +34,7 @@ impl Refusal {
             ErrorCode::PasswordRequired => ("The room has a password.", None),
             ErrorCode::PasswordWrong => ("That is not the room's password.", None),
             ErrorCode::PasswordWait => ("The password is not looked at yet; try again after a while.", Some(300)),
+            ErrorCode::TokenRequired => ("This server lets in whoever has an access token for the room.", None),
             ErrorCode::NotOwner => ("Only the room's owner may.", None),
             ErrorCode::TooManyMessages => ("Too much is sent; what is over the budget is dropped.", Some(1_000)),
             ErrorCode::ReceiverBusy => {

@@ -12,6 +12,7 @@ mod policing;
 #[cfg(test)]
 mod tests;
 mod tickets;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::gate::check_presence;
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
 use crate::refusal::Refusal;
 use crate::ticket::TicketIssuer;
+use crate::token::{Grant, TokenRules};
 
 pub use ice::{IceRules, SharedSecret};
 use lock::{Lock, Shown};
@@ -58,6 +60,8 @@ pub struct RoomRules {
     pub ice: IceRules,
     /// For the session server of each room. Its quarantine of client ids is also how long an empty room is remembered.
     pub session: ServerConfig,
+    /// Who may join; `None` is whoever wants to.
+    pub tokens: Option<Arc<TokenRules>>,
     /// How much speech is passed on.
     pub voice: VoiceRates,
 }
@@ -81,6 +85,8 @@ pub struct Room {
     metadata: Metadata,
     credentials: ice::IssuedCredentials,
     policing: Policing,
+    /// What the tokens of members allow, where the server asks for tokens.
+    grants: BTreeMap<ConnectionId, Grant>,
     /// When which sender was told that which receiver is busy.
     told_busy: BTreeMap<(ConnectionId, ConnectionId), Duration>,
 }
@@ -110,6 +116,7 @@ impl Room {
             metadata: Metadata::new(),
             credentials: ice::IssuedCredentials::default(),
             policing: Policing::default(),
+            grants: BTreeMap::new(),
             told_busy: BTreeMap::new(),
         }
     }
@@ -166,6 +173,7 @@ impl Room {
         if self.taken_over_by(join).is_some() {
             return Ok(Knock::Enter);
         }
+        self.grant_of(join)?;
         let returns = self.connections.contains_key(&join.proof.peer_id());
         let others = self.members.len() - usize::from(returns);
         check_presence(join.presence, others)?;
@@ -211,9 +219,13 @@ impl Room {
         }
         let peer = join.proof.peer_id();
         if let Some(old) = self.taken_over_by(&join) {
+            let grant = self.grant_of(&join).ok().flatten();
             self.take_over(now, old, connection, join.room, out);
+            self.renew_grant(peer, connection, grant, out);
             return Ok(peer);
         }
+        let grant = self.grant_of(&join)?;
+        self.put_out_subject(now, peer, grant.as_ref(), out);
         let old = self.connections.get(&peer).copied();
         let others = self.members.len() - usize::from(old.is_some());
         let is_first = others == 0;
@@ -230,7 +242,8 @@ impl Room {
                 self.arrivals
             }
         };
-        let Join { room, name, run, capabilities, metadata, password, room_metadata, .. } = join;
+        let Join { room, name: asked, run, capabilities, metadata, password, room_metadata, .. } = join;
+        let name = grant.as_ref().and_then(|grant| grant.name.clone()).unwrap_or(asked);
         let owner = peer.0.as_u128();
         let full = |_| Refusal::of(ErrorCode::RoomFull);
         let client = self.session.admit(now, connection, owner, name.clone()).map_err(full)?;
@@ -242,7 +255,10 @@ impl Room {
         if is_anew {
             self.metadata = room_metadata;
         }
-        let permissions = Permissions::default();
+        let permissions = grant.as_ref().map_or_else(Permissions::default, |grant| grant.permissions);
+        if let Some(grant) = grant {
+            self.grants.insert(connection, grant);
+        }
         let info = PeerInfo { peer, client, run, name, metadata, capabilities, order, permissions };
         self.enter(connection, info, room, out);
         Ok(peer)
@@ -266,7 +282,8 @@ impl Room {
     }
 
     fn ticket_for(&mut self, connection: ConnectionId, peer: PeerId) -> Option<Ticket> {
-        let claims = Claims { password: self.lock.as_ref().map(Lock::record), owner: None };
+        let grant = self.grants.get(&connection).cloned();
+        let claims = Claims { password: self.lock.as_ref().map(Lock::record), owner: None, grant };
         self.tickets.issue(connection, peer, claims)
     }
 
@@ -289,6 +306,9 @@ impl Room {
         let taken_over = TakenOver { metadata: info.metadata.clone() };
         self.credentials.forget(old);
         self.tickets.forget(old);
+        if let Some(grant) = self.grants.remove(&old) {
+            self.grants.insert(connection, grant);
+        }
         self.forget_pairs(old);
         let joined = self.joined(connection, &info, room, Some(taken_over));
         out.text(connection, &Text::from(&joined), Purpose::Snapshot);
@@ -516,6 +536,7 @@ impl Room {
         self.close_former(out, |former| former.now == connection);
         self.connections.remove(&member.peer);
         self.credentials.forget(connection);
+        self.grants.remove(&connection);
         self.tickets.forget(connection);
         self.forget_pairs(connection);
         self.session.disconnected(now, connection, &mut Packets { now, pair: None, out });

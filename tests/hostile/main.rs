@@ -9,6 +9,7 @@ mod machine;
 mod memory;
 mod names;
 mod slow;
+mod tokens;
 
 #[path = "../bench/socket.rs"]
 mod socket;

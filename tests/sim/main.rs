@@ -13,4 +13,5 @@ mod moving;
 mod rooms;
 mod routes;
 mod sound;
+mod tokens;
 mod uplinks;

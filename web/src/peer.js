@@ -19,6 +19,7 @@ import { prove, secret, serverOrigin, takeInstance, ticketsOf } from './identity
 import { Mesh } from './mesh.js';
 import { displayName, roomKey, roomName, shownName } from './names.js';
 import { watchNetwork } from './network.js';
+import { currentToken } from './invitation.js';
 import { hasWebRtc, locks, mediaDevices, onDeviceChange } from './optional.js';
 import { CaptureContext, Output } from './output.js';
 import { BASE, socketUrl } from './place.js';
@@ -61,6 +62,7 @@ export class Peer extends EventTarget {
   /** @type {Message[]} */
   #messages = [];
   #deafened = false;
+  #overall = 1;
   #inputId = '';
   #wantsMicrophone = false;
   /** @type {MicrophoneState} */
@@ -155,6 +157,12 @@ export class Peer extends EventTarget {
     this.controls.muted = muted;
     if (this.#capture) this.#capture.muted = muted;
     this.#show();
+  }
+
+  /** @param {number} volume overall, 0 to 2 */
+  setOverallVolume(volume) {
+    this.#overall = volume;
+    if (this.#playback) this.#playback.overall.gain.value = volume;
   }
 
   /** @param {boolean} deafened */
@@ -278,7 +286,8 @@ export class Peer extends EventTarget {
     const [run, first] = crypto.getRandomValues(new Uint32Array(2));
     const carrier = new BrowserCarrier(this.url, clock, this.check);
     const capabilities = { ...CAPABILITIES, relay_only: this.#relayOnly };
-    const about = { room: this.#room, name: this.#name, peer, proof, run, metadata: {}, password: this.#password, ...ticketsOf(peer, this.#password) };
+    const about = { room: this.#room, name: this.#name, peer, proof, run, metadata: {}, password: this.#password, token: currentToken(),
+      ...ticketsOf(peer, this.#password) };
     const config = { ...about, capabilities, firstSequence: first & 0xffff };
     const mesh = new Mesh(config, carrier, (event) => this.#happened(event), Math.random);
     carrier.mesh = mesh;
@@ -481,6 +490,7 @@ export class Peer extends EventTarget {
       this.#tick(now);
     });
     this.#playback.setDeafened(this.#deafened);
+    this.setOverallVolume(this.#overall);
     this.#capture = new Capture(context, clock, {
       encoded: (encoded) => this.#speak(encoded),
       lost: () => this.#microphoneLost(),

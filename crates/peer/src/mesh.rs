@@ -16,6 +16,7 @@ mod lobby;
 mod negotiation;
 mod offers;
 mod random;
+mod refused;
 mod roster;
 mod signaling;
 
@@ -30,6 +31,7 @@ use voicemesh_session::network::{
 };
 use voicemesh_wire::identity::IdentityProof;
 use voicemesh_wire::packet;
+use voicemesh_wire::signaling::AccessToken;
 use voicemesh_wire::signaling::{ErrorCode, IceServer, Metadata, Password, Presence, Signal, Ticket};
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
@@ -154,6 +156,10 @@ pub struct MeshConfig {
     pub presence: Presence,
     /// The room's password, if it has one.
     pub password: Option<Password>,
+    /// An access token, for servers that ask for one.
+    pub token: Option<AccessToken>,
+    /// The program gives another token when it is told that one is needed.
+    pub renews_token: bool,
     /// The newest ticket that the server gave this peer for this room, if one was kept.
     pub ticket: Option<Ticket>,
     /// To whom links are made.
@@ -217,6 +223,13 @@ pub enum MeshEvent {
     },
     /// The server is connected to.
     ServerConnected(ServerConnection),
+    /// The server asks for another access token; it is joined again when there is one.
+    TokenNeeded {
+        /// Why.
+        code: ErrorCode,
+        /// For people.
+        message: String,
+    },
     /// The server does not let this peer in; nothing is tried again.
     Refused {
         /// For programs.
@@ -288,6 +301,8 @@ pub struct Mesh<C> {
     lobby: Lobby,
     server_connection: Option<ServerConnection>,
     ice_servers: Vec<IceServer>,
+    /// Nothing is tried before the program gives another access token.
+    awaits_token: bool,
     /// The newest that the server gave this peer for this room.
     ticket: Option<Ticket>,
     server_relay_only: bool,
@@ -319,6 +334,7 @@ impl<C: Carrier> Mesh<C> {
             answered_offers: offers::AnsweredOffers::default(),
             server_connection: None,
             ice_servers: Vec::new(),
+            awaits_token: false,
             ticket,
             server_relay_only: false,
             server_takes_group_text: false,

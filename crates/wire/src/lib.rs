@@ -11,6 +11,7 @@
 
 pub mod identity;
 pub mod ids;
+pub mod invitation;
 pub mod limits;
 pub mod names;
 pub mod packet;

@@ -5,13 +5,21 @@ pub const NAME_BYTES: usize = 64;
 /// A room's name, in bytes of UTF-8.
 pub const ROOM_NAME_BYTES: usize = 256;
 /// The form of a room's name that is compared and computed with: normal forms are at most three times as long (UAX 15, Table 3).
-pub const ROOM_KEY_BYTES: usize = 3 * ROOM_NAME_BYTES;
+pub const FOLDED_ROOM_NAME_BYTES: usize = 3 * ROOM_NAME_BYTES;
 /// A talk group's name, in bytes of UTF-8.
 pub const GROUP_NAME_BYTES: usize = 256;
 /// Talk groups one client may listen to at a time.
 pub const GROUPS_PER_CLIENT: usize = 64;
 /// A text message, in bytes of UTF-8.
 pub const TEXT_BYTES: usize = 4096;
+/// An access token in a join, in bytes.
+pub const TOKEN_BYTES: usize = 4096;
+/// The fragment of an invitation, in bytes.
+pub const INVITATION_BYTES: usize = 8192;
+/// A room's key in an invitation, in bytes.
+pub const ROOM_KEY_BYTES: usize = 128;
+/// The subject of an access token, in bytes of UTF-8.
+pub const TOKEN_SUBJECT_BYTES: usize = 128;
 /// A room's password, in bytes of UTF-8.
 pub const PASSWORD_BYTES: usize = 128;
 /// A member's ticket, as text.

@@ -3,6 +3,7 @@
 mod lobby;
 mod taking_over;
 mod tickets;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -97,6 +98,7 @@ fn join_of(person: u8) -> Join {
         presence: Presence::Either,
         password: None,
         room_metadata: BTreeMap::new(),
+        token: None,
         ticket: None,
     }
 }
