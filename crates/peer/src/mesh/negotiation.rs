@@ -258,6 +258,9 @@ impl<C: Carrier> Mesh<C> {
             LinkEvent::Open => {
                 *state = LinkState::Open;
                 pair.failures = 0;
+                if self.roster.you() > link.peer {
+                    self.answered_offers.opened(link.peer);
+                }
                 // A request that crossed the offer is answered by it.
                 pair.asked_beyond = false;
                 self.tell_network(NetworkEvent::LinkUp(link));
