@@ -6,6 +6,8 @@
 mod ice;
 mod lock;
 mod metadata;
+mod moderating;
+mod moderation;
 mod packets;
 mod password;
 mod policing;
@@ -34,6 +36,7 @@ use crate::ticket::TicketIssuer;
 
 pub use ice::{IceRules, SharedSecret};
 use lock::{Lock, Shown};
+pub use moderation::AddressTag;
 use packets::{Packets, Passing};
 pub use password::{Digest, Knock, Question, Salt, WorkArea, digest};
 use policing::Policing;
@@ -54,6 +57,10 @@ pub struct RoomRules {
     pub limits: ServerLimits,
     /// Nobody may open links: no signal is passed on, and no ICE server is named.
     pub relay_only: bool,
+    /// A room that is entered sooner after the server's start gives no right to moderate: those who had it may still come back.
+    pub owner_after: Duration,
+    /// Tickets are valid after a restart of the server as well.
+    pub tickets_outlast_restarts: bool,
     /// What peers are told to use for links.
     pub ice: IceRules,
     /// For the session server of each room. Its quarantine of client ids is also how long an empty room is remembered.
@@ -78,6 +85,7 @@ pub struct Room {
     /// The password, if there is one.
     lock: Option<Lock>,
     tickets: Tickets,
+    moderation: moderation::Moderation,
     metadata: Metadata,
     credentials: ice::IssuedCredentials,
     policing: Policing,
@@ -107,6 +115,7 @@ impl Room {
             emptied_at: Some(now),
             lock: None,
             tickets: Tickets::default(),
+            moderation: moderation::Moderation::default(),
             metadata: Metadata::new(),
             credentials: ice::IssuedCredentials::default(),
             policing: Policing::default(),
@@ -153,7 +162,8 @@ impl Room {
 
     /// Nobody is here, and nobody's client id rests any more: the room can be dropped.
     pub fn is_over(&self, now: Duration) -> bool {
-        self.emptied_at.is_some_and(|at| now >= at + self.rules.session.id_quarantine)
+        let waits = self.moderation.waits_until().is_some_and(|until| now < until);
+        self.emptied_at.is_some_and(|at| now >= at + self.rules.session.id_quarantine) && !waits
     }
 
     /// What a joiner has to do before [`join`](Self::join) takes it. Whoever comes into an empty room decides its password;
@@ -171,6 +181,9 @@ impl Room {
         check_presence(join.presence, others)?;
         if others >= self.rules.limits.peers_per_room as usize {
             return Err(Refusal::of(ErrorCode::RoomFull));
+        }
+        if self.moderation.is_locked() && !returns && self.tickets.open(join).is_none() {
+            return Err(Refusal::of(ErrorCode::RoomLocked));
         }
         if self.shown_by_ticket(join, others) != Shown::Nothing {
             return Ok(Knock::Enter);
@@ -218,6 +231,7 @@ impl Room {
         let others = self.members.len() - usize::from(old.is_some());
         let is_first = others == 0;
         let by_ticket = self.shown_by_ticket(&join, others);
+        let ticket = self.tickets.open(&join);
         if let Shown::Restores(lock) = by_ticket {
             self.put_out_others(now, peer, out);
             self.lock = Some(lock);
@@ -241,7 +255,8 @@ impl Room {
         if is_anew {
             self.metadata = room_metadata;
         }
-        let permissions = Permissions::default();
+        self.take_rights(now, peer, is_anew, ticket.as_ref(), out);
+        let permissions = self.moderation.permissions(peer, Permissions::default());
         let info = PeerInfo { peer, client, run, name, metadata, capabilities, order, permissions };
         self.enter(connection, info, room, out);
         Ok(peer)
@@ -265,7 +280,7 @@ impl Room {
     }
 
     fn ticket_for(&mut self, connection: ConnectionId, peer: PeerId) -> Option<Ticket> {
-        let claims = Claims { password: self.lock.as_ref().map(Lock::record), owner: None };
+        let claims = Claims { password: self.lock.as_ref().map(Lock::record), owner: self.moderation.right_of(peer) };
         self.tickets.issue(connection, peer, claims)
     }
 
@@ -288,6 +303,7 @@ impl Room {
         let taken_over = TakenOver { metadata: info.metadata.clone() };
         self.credentials.forget(old);
         self.tickets.forget(old);
+        self.moderation.forget(old);
         self.forget_pairs(old);
         let joined = self.joined(connection, &info, room, Some(taken_over));
         out.text(connection, &Text::from(&joined), Purpose::Snapshot);
@@ -347,6 +363,8 @@ impl Room {
             peers,
             room_metadata: self.metadata.clone(),
             permissions: info.permissions,
+            locked: self.moderation.is_locked(),
+            owner_right: self.moderation.right(),
             taken_over,
             ticket: self.ticket_for(connection, info.peer),
         })
@@ -403,6 +421,9 @@ impl Room {
             }
             ClientMessage::SetRoomMetadata { request, set } => {
                 self.set_room_metadata(from, request, set, out).map_err(|refusal| refusal.of_request(request))
+            }
+            ClientMessage::Moderate { request, action } => {
+                self.moderate(now, from, request, action, out).map_err(|refusal| refusal.of_request(request))
             }
             ClientMessage::Roster => {
                 if !out.defer_snapshot(from) {
@@ -515,6 +536,7 @@ impl Room {
         self.connections.remove(&member.peer);
         self.credentials.forget(connection);
         self.tickets.forget(connection);
+        self.moderation.left(now, connection, member.peer, reason);
         self.forget_pairs(connection);
         self.session.disconnected(now, connection, &mut Packets { now, pair: None, out });
         self.version += 1;
@@ -525,6 +547,7 @@ impl Room {
             // An empty room keeps no secret and says nothing; who comes next decides.
             self.lock = None;
             self.metadata = Metadata::new();
+            self.moderation.emptied();
         }
         self.broadcast(&ServerMessage::PeerLeft { peer: member.peer, reason }, Purpose::Update, out);
     }
@@ -532,6 +555,7 @@ impl Room {
     /// What happens by itself: every few seconds everybody is told the roster's mark, and credentials are renewed.
     pub fn tick(&mut self, now: Duration, out: &mut impl Outbox) {
         self.renew_credentials(out);
+        self.give_due_right(now, out);
         self.renew_tickets(out);
         self.close_former(out, |former| now >= former.closes_at);
         if now < self.mark_due {

@@ -18,7 +18,7 @@ use voicemesh_signaling::{
     CloseReason, ConnectionId, Knock, Outbox, Purpose, Refusal, Room, RoomRules, Salt, Text, digest,
 };
 use voicemesh_wire::identity::{InstallationSecret, prove};
-use voicemesh_wire::signaling::{ClientMessage, Join, LeaveReason, Metadata, Presence, decode_client};
+use voicemesh_wire::signaling::{ClientMessage, Join, LeaveReason, Metadata, Moderation, Presence, decode_client};
 use voicemesh_wire::{PeerId, Permissions, SessionId};
 
 use crate::carrier::{Arrival, SimCarrier, Wires, Word};
@@ -297,6 +297,18 @@ impl World {
         }
         let mut out = Out { wires: &self.wires, sockets: &sockets };
         assert!(server.room.set_permissions(self.peers[peer].id, permissions, &mut out));
+    }
+
+    /// A peer decides about another, which is not told.
+    pub fn moderate(&mut self, by: usize, action: Moderation, unheard: usize) {
+        let now = self.now();
+        let Some(server) = &mut self.server else { return };
+        let connection = server.sockets.iter().find(|((of, _), _)| *of == by).map(|(_, connection)| *connection);
+        let mut sockets = server.sockets.clone();
+        sockets.retain(|(of, _), _| *of != unheard);
+        let mut out = Out { wires: &self.wires, sockets: &sockets };
+        let message = ClientMessage::Moderate { request: None, action };
+        server.room.message(now, connection.expect("it is connected"), message, &mut out);
     }
 
     /// How many connections the server has of a peer.

@@ -16,7 +16,7 @@ const rounded = (ms) => (ms === null || ms === undefined ? null : Math.round(ms)
  * @param {number} now
  * @returns {import('./peer.js').PersonState[]}
  */
-export function people({ roster, session, pairs }, playback, clocks, volumes, now) {
+export function people({ roster, session, pairs, signaling }, playback, clocks, volumes, now) {
   const members = [...roster.members.values()].sort((a, b) => a.info.order - b.info.order);
   return members.map(({ info, client, lost }) => {
     const ear = playback?.ears.get(info.peer);
@@ -28,6 +28,8 @@ export function people({ roster, session, pairs }, playback, clocks, volumes, no
       delayMs: rounded(clocks.get(info.peer)?.delayMs),
       ...volumes.get(info.peer), recording: info.metadata.recording !== undefined,
       groups: client === null ? [] : [...(session.current?.members.get(client)?.groups ?? [])], away: lost !== null,
+      mutedForAll: !roster.may(info.peer, 'speak'),
+      decide: roster.may(null, 'moderate') ? (action) => signaling.decide(action, info.peer) : null,
       silentMs: Math.max(now - (session.silentSince(info.peer) ?? now), 0),
     };
   });

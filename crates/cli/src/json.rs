@@ -55,7 +55,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use voicemesh::{
-    ConnectFailure, DeviceRole, Event, MicrophoneState, PeerId, PeerLeftReason, Route, ServerConnection, Stamped,
+    ConnectFailure, DeviceRole, Event, MicrophoneState, OwnerRightState, PeerId, PeerLeftReason, Route,
+    ServerConnection, Stamped,
 };
 
 use crate::exit::Failure;
@@ -114,6 +115,16 @@ pub fn summary(at: Duration, tally: &Tally, end: End) -> String {
     line("summary", at, Value::Object(rest))
 }
 
+/// As on the wire.
+fn state_name(state: OwnerRightState) -> &'static str {
+    match state {
+        OwnerRightState::Held => "held",
+        OwnerRightState::Later => "later",
+        OwnerRightState::None => "none",
+        OwnerRightState::Unknown => "unknown",
+    }
+}
+
 fn named(event: &Event, people: &People) -> (&'static str, Value) {
     let of = |peer: &PeerId| json!({ "peer": peer.to_string(), "name": people.raw_name(*peer) });
     match event {
@@ -157,6 +168,9 @@ fn named(event: &Event, people: &People) -> (&'static str, Value) {
         Event::ReachabilityChanged { token } => ("reachability-changed", json!({ "token": token })),
         Event::Replaced => ("replaced", json!({})),
         Event::Warned { code, message } => ("warned", json!({ "code": code.as_str(), "message": message })),
+        Event::Moved { groups } => ("moved", json!({ "groups": groups })),
+        Event::RoomLocked { locked } => ("room-locked", json!({ "locked": locked })),
+        Event::OwnerRight { state } => ("owner-right", json!({ "state": state_name(*state) })),
         Event::GroupRefused { group } => ("group-refused", json!({ "group": group })),
         Event::DeviceLost { which, why } => ("device-lost", json!({ "device": device_name(*which), "why": why })),
         Event::DeviceRecovered { which } => ("device-recovered", json!({ "device": device_name(*which) })),

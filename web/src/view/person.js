@@ -15,6 +15,7 @@ export function avatar(name, id) {
 /** @param {Peer} peer @param {PersonState} first */
 export function personCard(peer, first) {
   const { id } = first;
+  let person = first;
   let muted = first.muted;
   const face = avatar(first.name, id);
   const level = meter();
@@ -30,18 +31,26 @@ export function personCard(peer, first) {
     oninput: () => peer.setVolume(id, Number(volume.value) / 100),
   });
   const percent = h('small', { ariaHidden: 'true' });
+  const muteAll = h('button', { type: 'button', onclick: () => person.decide?.(person.mutedForAll ? 'unmute' : 'mute'), test: 'mute-all' });
+  const decisions = [['kick', 'Put out'], ['ban', 'Keep out for an hour'], ['make-owner', 'Let moderate in my place']]
+    .map(([action, label]) => h('button', { type: 'button', onclick: () => person.decide?.(action), test: action }, label));
+  const moderation = h('details', { className: 'quality', hidden: true, test: 'moderation' },
+    h('summary', {}, 'Moderate'), h('div', 'choice', muteAll, ...decisions));
   const element = h('li', { className: 'person', test: 'person', 'data-id': id },
     face,
     h('div', 'who', h('div', 'name', called, ...tags.map((tag) => tag.element)), level.element),
     h('details', 'quality',
       h('summary', {}, word, ' · ', route),
       h('dl', {}, ...numbers)),
-    h('div', 'controls', mute, volume, percent));
+    h('div', 'controls', mute, volume, percent), moderation);
   return {
     element,
     level,
-    /** @param {PersonState} person */
-    update(person) {
+    /** @param {PersonState} now */
+    update(now) {
+      person = now;
+      moderation.hidden = person.decide === null;
+      setText(muteAll, person.mutedForAll ? 'Let be heard again' : 'Mute for all');
       const { name } = person;
       muted = person.muted;
       if (element.dataset.name !== name) {
