@@ -1,6 +1,6 @@
 //! Which password is hashed next, and which join is told to come back.
 //!
-//! A hash is slow, so each address has only so many a minute, whoever asks. Nothing tells a newcomer who knows the password
+//! A hash is slow, so each address has only so many a minute, for all its peers. Nothing tells a newcomer who knows the password
 //! from one who guesses under ever new peer ids; what a guesser cannot have is both many ids and time. So a peer that was
 //! told to come back, and does, is served before peers that were never seen, and among equals the newest goes first: what
 //! waits is a few joins, never a backlog. A wrong password costs its peer id a wait.

@@ -37,7 +37,7 @@ const FINAL_AT_FIRST = [
 const LOCKED = 'A moderator has closed the room to newcomers.';
 const NO_OWNER = new Map(Object.entries({
   later: 'The server has just started: who may moderate this room is decided within two minutes.',
-  none: 'No one may moderate this room until it has been empty once: the server had just started.',
+  none: 'No member may moderate this room until it has been empty once: the server had just started.',
 }));
 const BAN_SECONDS = 3600;
 

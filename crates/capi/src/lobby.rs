@@ -275,7 +275,7 @@ fn done(peer: vm_peer, call: impl FnOnce(&Peer) -> Result<(), ConnectError>) -> 
     with(peer, |peer| call(peer).map(|()| vm_result::VM_OK).map_err(refused))
 }
 
-fn refused(error: ConnectError) -> Fault {
+pub(crate) fn refused(error: ConnectError) -> Fault {
     let result = match error {
         ConnectError::Token(_) => vm_result::VM_ERROR_BAD_TOKEN,
         ConnectError::Busy => vm_result::VM_ERROR_WOULD_BLOCK,
