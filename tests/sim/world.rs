@@ -14,6 +14,7 @@ use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_engine::{Comms, CommsConfig, CommsEvent, PeerStatus};
 use voicemesh_session::Delivery;
 use voicemesh_session::client::Who;
+use voicemesh_signaling::ticket::{TicketIssuer, TicketKey};
 use voicemesh_signaling::{
     CloseReason, ConnectionId, Knock, Outbox, Purpose, Refusal, Room, RoomRules, Salt, Text, digest,
 };
@@ -98,6 +99,15 @@ impl World {
         let room = Room::new(self.now(), Arc::new(rules), session);
         self.server = Some(Server { room, sockets: BTreeMap::new() });
         self.wires.borrow_mut().server_up = true;
+    }
+
+    /// The next run of a server with a secret: it reads the tickets of the one before.
+    pub fn start_server_with_secret(&mut self) {
+        self.start_server(RoomRules { tickets_outlast_restarts: true, ..RoomRules::default() });
+        let key = TicketKey::new(b"the operator's secret", self.sessions.into());
+        let server = self.server.as_mut().expect("it runs");
+        server.room.set_ticket_issuer(TicketIssuer::new(key, [self.sessions as u8; 32]), "room".to_owned());
+        server.room.set_unix_time(1_800_000_000 + u64::from(self.sessions));
     }
 
     /// The server is gone at once, and every socket with it.
@@ -388,7 +398,8 @@ fn join_room(
     join: Join,
     out: &mut Out<'_>,
 ) -> Result<PeerId, Refusal> {
-    let shown = match (room.knock(&join, None, Salt([7; 16]))?, &join.password) {
+    let salt = Salt([connection.0 as u8; 16]);
+    let shown = match (room.knock(&join, None, salt)?, &join.password) {
         (Knock::Hash(question), Some(password)) => digest(password, question.salt),
         (Knock::Enter | Knock::Hash(_), _) => None,
     };
