@@ -85,6 +85,7 @@ test('one person can be muted for oneself alone', within(), Stage.for(async (sta
   const ada = await stage.person(browser, server, 'ada', { silent: true });
   stage.cli(server, 'bob', { input: `${speechFile('reader')}:loop` });
   await ada.sees('bob', '[data-speaking="true"]').waitFor();
+  await ada.sees('bob').locator('summary').click();
   await ada.sees('bob').locator('[data-test="person-mute"]').click();
   await ada.sees('bob').locator('[data-test="person-mute"][aria-pressed="true"]').waitFor();
   const hears = async () => {

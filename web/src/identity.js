@@ -90,7 +90,9 @@ export function secret(storage) {
 export async function takeInstance(room, locks) {
   if (!locks) return { instance: crypto.getRandomValues(new Uint32Array(1))[0], release() {} };
   for (let instance = 0; instance < 64; instance++) {
-    const release = await tryLock(locks, `voicemesh ${instance} ${room}`);
+    const release = await tryLock(locks, `voicemesh ${instance} ${room}`).catch(() => undefined);
+    // A browser that refuses locks: as if it had none.
+    if (release === undefined) return takeInstance(room, undefined);
     if (release) return { instance, release };
   }
   throw new Error('Too many tabs of this browser are in this room.');

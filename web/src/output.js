@@ -9,6 +9,7 @@
  */
 
 import { soundDevices } from './devices.js';
+import { optional } from './optional.js';
 
 const RATE = 48_000;
 /** A speaker that is gone is tried again so often. */
@@ -29,12 +30,6 @@ async function load(context, modules) {
     void context.close();
     throw error;
   }
-}
-
-/** A context that plays nowhere, for a microphone while there is no speaker. Where a browser has no such: one like any other. */
-export function silentContext() {
-  const options = { sampleRate: RATE, latencyHint: /** @type {const} */ ('interactive'), sinkId: { type: 'none' } };
-  return load(new AudioContext(options), ['capture-worklet.js']);
 }
 
 export class Output {
@@ -147,7 +142,7 @@ export class Output {
 
   /** @param {Context} context */
   async #setSink(context) {
-    const { setSinkId } = context;
+    const setSinkId = optional(() => context.setSinkId, null);
     if (!setSinkId || context.sinkId === this.#sink) {
       this.#isReplaced = false;
       return;
@@ -157,8 +152,13 @@ export class Output {
       this.#isReplaced = false;
     } catch {
       this.#isReplaced = this.#sink !== '';
-      if (context.sinkId) await setSinkId.call(context, '').catch(() => {});
+      await this.#useDefault(context).catch(() => {});
     }
+  }
+
+  /** @param {Context} context */
+  async #useDefault(context) {
+    if (context.sinkId) await context.setSinkId?.('');
   }
 
   async #look() {
@@ -174,10 +174,10 @@ export class Output {
     this.#endedAt = now;
     if (isAgain && !context.sinkId) return this.#gone(context);
     this.#later(() => this.#stateChanged(context), RETRY_MS);
-    if (context.sinkId && context.setSinkId) {
+    if (context.sinkId) {
       this.#isReplaced = true;
       this.#wasAway = false;
-      context.setSinkId('').then(() => this.#restart(context), () => this.#gone(context));
+      this.#useDefault(context).then(() => this.#restart(context), () => this.#gone(context));
     } else {
       this.#restart(context);
     }
@@ -230,6 +230,42 @@ export class Output {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => { if (this.#wanted) act(); }, ms);
   }
+}
+
+/** In which context a microphone is heard: the speaker's, or one that plays nowhere while no speaker works. */
+export class CaptureContext {
+  /** @type {Promise<AudioContext> | null} */
+  #silent = null;
+
+  /** @param {Output} output @param {import('./capture.js').Capture} capture */
+  constructor(output, capture) {
+    this.output = output;
+    this.capture = capture;
+  }
+
+  /** After each change of the output. @returns {boolean} whether the microphone has moved back to it */
+  follow() {
+    const { output, capture } = this;
+    if (output.state === 'none') {
+      this.#silent ??= silentContext();
+      this.#silent.then((silent) => {
+        if (output.state !== 'none') return;
+        capture.moveTo(silent);
+        start(silent);
+      }, () => { this.#silent = null; });
+    } else if (output.context && output.plays && capture.context !== output.context) {
+      capture.context.suspend().catch(() => {});
+      capture.moveTo(output.context);
+      return true;
+    }
+    return false;
+  }
+}
+
+/** A context that plays nowhere, for a microphone while there is no speaker. Where a browser has no such: one like any other. */
+function silentContext() {
+  const options = { sampleRate: RATE, latencyHint: /** @type {const} */ ('interactive'), sinkId: { type: 'none' } };
+  return load(new AudioContext(options), ['capture-worklet.js']);
 }
 
 /** Some browsers play into nothing where there is no speaker: those that name speakers are asked for them. */

@@ -2,22 +2,10 @@
  * One person in one room, as the page shows and steers it: the mesh, the microphone and the speaker joined together.
  *
  * @typedef {import('./mesh.js').MeshEvent} MeshEvent
- * @typedef {'lobby' | 'joining' | 'joined' | 'reconnecting' | 'left' | 'refused' | 'replaced'} Phase
- * @typedef {'none' | 'asking' | 'on' | 'denied' | 'missing' | 'lost' | 'failed'} MicrophoneState
- * @typedef {{from: string, to: string, mine: boolean, text: string, at: number}} Message
- *   `to`: 'room', 'me' (from one person to this one), or the name of a group or person
- * @typedef {{echo: boolean, noise: boolean, gain: boolean}} Processing
- * @typedef {'voice' | 'push-to-talk' | 'always'} Activation
- * @typedef {{id: string, name: string, speaking: boolean, route: import('./route.js').Route, roundTripMs: number | null,
- *   lossPercent: number | null, delayMs: number | null, volume: number, muted: boolean, recording: boolean,
- *   groups: string[], away: boolean, mutedForAll: boolean, decide: ((action: string) => void) | null,
- *   silentMs: number}} PersonState `silentMs`: for how long nothing has come through, neither from nor to this person
- * @typedef {{name: string, members: number, listening: boolean, speaking: boolean}} GroupState
- * @typedef {{phase: Phase, refusal: {code: string, message: string} | null, room: string, name: string, waking: boolean,
- *   retryInMs: number | null, relayOnly: boolean, serverRelayOnly: boolean, microphone: MicrophoneState,
- *   microphoneLabel: string, muted: boolean, activation: Activation, processing: Processing, deafened: boolean,
- *   talking: boolean, speaking: boolean, people: PersonState[], groups: GroupState[], messages: Message[],
- *   output: import('./output.js').OutputState, uploadTooSlow: boolean, problem: import('./connect-check.js').Problem | null}} PeerState
+ * @typedef {import('./state.js').Phase} Phase
+ * @typedef {import('./state.js').MicrophoneState} MicrophoneState
+ * @typedef {import('./state.js').Message} Message
+ * @typedef {import('./state.js').PeerState} PeerState
  */
 
 import { BrowserCarrier } from './carrier.js';
@@ -26,10 +14,12 @@ import { Answers, Clock } from './clocks.js';
 import { ConnectCheck } from './connect-check.js';
 import { soundDevices } from './devices.js';
 import { Feedback } from './feedback.js';
+import { Hearers } from './hearers.js';
 import { prove, secret, serverOrigin, takeInstance, ticketsOf } from './identity.js';
 import { Mesh } from './mesh.js';
 import { watchNetwork } from './network.js';
-import { Output, silentContext } from './output.js';
+import { hasWebRtc, locks, mediaDevices, onDeviceChange } from './optional.js';
+import { CaptureContext, Output } from './output.js';
 import { BASE, socketUrl } from './place.js';
 import { Playback } from './playback.js';
 import { GLOBAL, GROUP_PROBLEMS } from './session.js';
@@ -56,13 +46,14 @@ export class Peer extends EventTarget {
   /** @type {Mesh | null} */
   #mesh = null;
   #output = new Output(() => this.#outputChanged());
-  /** @type {Promise<AudioContext> | null} where the microphone is heard while there is no speaker */
-  #silent = null;
+  /** @type {CaptureContext | null} */
+  #captureContext = null;
   /** @type {Capture | null} */
   #capture = null;
   /** @type {Playback | null} */
   #playback = null;
   #feedback = new Feedback();
+  #hearers = new Hearers();
   /** @type {Map<string, Clock>} */
   #clocks = new Map();
   #answers = new Answers();
@@ -73,8 +64,9 @@ export class Peer extends EventTarget {
   #wantsMicrophone = false;
   /** @type {MicrophoneState} */
   #microphone = 'none';
-  /** @type {{code: string, message: string} | null} */
+  /** @type {import('./state.js').Refusal | null} */
   #refusal = null;
+  #joinedAt = 0;
   #joiningSince = 0;
   #joins = 0;
   #release = () => {};
@@ -92,8 +84,8 @@ export class Peer extends EventTarget {
   /** @type {PeerState | null} made anew when something changed */
   #state = null;
 
-  /** @param {{storage?: Storage, url?: string}} [options] */
-  constructor({ storage = localStorage, url } = {}) {
+  /** @param {{storage: import('./optional.js').Store, url?: string}} options */
+  constructor({ storage, url }) {
     super();
     this.storage = storage;
     this.url = url ?? socketUrl();
@@ -107,7 +99,7 @@ export class Peer extends EventTarget {
     const mesh = () => this.#mesh;
     const [changed, lost] = [() => mesh()?.pathChanged(clock()), () => mesh()?.pathLost(clock())];
     watchNetwork({ changed, lost, shown: () => mesh()?.signaling.shown(clock()) });
-    navigator.mediaDevices?.addEventListener('devicechange', () => this.#devicesChanged());
+    onDeviceChange(() => this.#devicesChanged());
   }
 
   /** What there is to show. */
@@ -122,7 +114,7 @@ export class Peer extends EventTarget {
     this.#phase = 'joining';
     this.#refusal = null;
     this.#messages = [];
-    [this.#room, this.#name, this.#relayOnly] = [room, cut(name.trim() || 'Guest', LIMITS.nameBytes), relayOnly];
+    [this.#room, this.#name, this.#relayOnly] = [room, cut(name.trim() || 'Guest', LIMITS.nameBytes), relayOnly || !hasWebRtc()];
     [this.#password, this.#joiningSince] = [password, clock()];
     this.#wantsMicrophone = microphone;
     this.#show();
@@ -132,7 +124,7 @@ export class Peer extends EventTarget {
     if (microphone && !this.#capture?.isOpen) void this.#openMicrophone();
     else if (!microphone) this.#closeMicrophone('none');
     try {
-      const taken = await takeInstance(room, navigator.locks);
+      const taken = await takeInstance(room, locks());
       if (joins !== this.#joins) return taken.release();
       this.#release = taken.release;
       const { proof, peer } = await prove(secret(this.storage), serverOrigin(this.url), room, taken.instance);
@@ -270,6 +262,11 @@ export class Peer extends EventTarget {
     return { own: this.#capture?.level ?? 0, people };
   }
 
+  /** The server is tried at once. */
+  retryNow() {
+    this.#mesh?.signaling.hurry(clock());
+  }
+
   resumePlayback() {
     this.#output.resume();
   }
@@ -287,7 +284,7 @@ export class Peer extends EventTarget {
     carrier.mesh = mesh;
     if (uplink) mesh.uplink = startUplink(uplink, BITRATE, () => { mesh.uplink = null; });
     this.#mesh = mesh;
-    this.#feedback = new Feedback();
+    [this.#feedback, this.#hearers] = [new Feedback(), new Hearers()];
     // Beside the audio thread's ticks, which stop where sound may not play.
     this.#timer = setInterval(() => {
       this.#output.turned();
@@ -314,9 +311,9 @@ export class Peer extends EventTarget {
     this.#show();
   }
 
-  /** @param {string} code @param {string} message */
-  #refuse(code, message) {
-    this.#refusal = { code, message };
+  /** @param {string} code @param {string} message @param {number} [retryAfterMs] */
+  #refuse(code, message, retryAfterMs = 0) {
+    this.#refusal = { code, message, retryAt: clock() + retryAfterMs };
     this.#end('refused');
   }
 
@@ -324,11 +321,14 @@ export class Peer extends EventTarget {
   #happened(event) {
     switch (event.type) {
       case 'voice': return this.#hear(event.heard);
-      case 'report': return this.#feedback.told(clock(), event.peer, event.report);
+      case 'report':
+        this.#hearers.reported(clock(), event.peer);
+        return this.#feedback.told(clock(), event.peer, event.report);
       case 'clock-asked': return this.#tellTime(event.peer, event.askedUs);
       case 'clock-told': return this.#timeTold(event.peer, event.echo);
       case 'text': return this.#textCame(event);
       case 'joined':
+        if (this.#phase === 'joining') this.#joinedAt = clock();
         this.#phase = 'joined';
         if (event.again) this.#notice('server-back', 'The server is back.');
         return this.#show();
@@ -339,7 +339,7 @@ export class Peer extends EventTarget {
           this.#notice('server-away', 'The server cannot be reached for now.');
         }
         return this.#show();
-      case 'refused': return this.#refuse(event.code, event.message);
+      case 'refused': return this.#refuse(event.code, event.message, event.retryAfterMs);
       case 'replaced': return this.#end('replaced');
       case 'peer-joined':
         // Who was there already is no news.
@@ -349,6 +349,7 @@ export class Peer extends EventTarget {
         this.#playback?.remove(event.peer);
         this.#clocks.delete(event.peer);
         this.#feedback.forget(event.peer);
+        this.#hearers.forget(event.peer);
         if (event.reason !== 'restarted') this.#notice('left', `${event.name} has left.`);
         return this.#show();
       case 'group-refused':
@@ -486,28 +487,14 @@ export class Peer extends EventTarget {
       ticked: (now) => this.#tick(now),
     });
     Object.assign(this.#capture, this.controls);
+    this.#captureContext = new CaptureContext(this.#output, this.#capture);
     this.#outputChanged();
   }
 
-  /** The microphone goes on without a speaker, in a context of its own. */
   #outputChanged() {
     this.#show();
-    const { context, state } = this.#output;
-    const capture = this.#capture;
-    if (!capture || !context) return;
-    if (state === 'none') {
-      this.#silent ??= silentContext();
-      this.#silent.then((silent) => {
-        if (this.#output.state !== 'none') return;
-        capture.moveTo(silent);
-        void silent.resume();
-      }, () => { this.#silent = null; });
-    } else if (capture.context !== context && this.#output.plays) {
-      void capture.context.suspend();
-      capture.moveTo(context);
-      // It may have gone with the speaker.
-      void this.#devicesChanged();
-    }
+    // A microphone may have gone with the speaker.
+    if (this.#captureContext?.follow()) void this.#devicesChanged();
   }
 
   /** @param {import('./capture.js').Encoded} encoded */
@@ -515,13 +502,14 @@ export class Peer extends EventTarget {
     const session = this.#mesh?.session;
     if (!session) return;
     const sequence = session.speaker.nextSequence;
+    this.#hearers.spoke();
     session.speak(clock(), frame, pauseFollows, (peer) => this.#feedback.copiesFor(peer));
     this.#answers.captured = { sequence, at: capturedAt };
   }
 
   /** @returns {Promise<void>} */
   async #openMicrophone() {
-    if (!navigator.mediaDevices) return this.#closeMicrophone('failed');
+    if (!mediaDevices()) return this.#closeMicrophone('failed');
     if (this.#microphone !== 'on') this.#microphone = 'asking';
     this.#show();
     try {
@@ -577,14 +565,14 @@ export class Peer extends EventTarget {
     const problem = busy ? this.check.problem : null;
     const retryAt = mesh?.signaling.retryAt ?? null;
     return {
-      phase: this.#phase, refusal: this.#refusal, room: this.#room, name: this.#name,
+      phase: this.#phase, refusal: this.#refusal, joinedAt: this.#joinedAt, room: this.#room, name: this.#name,
       waking: busy && now > this.#joiningSince + WAKING_AFTER_MS && (problem?.kind ?? 'slow') === 'slow',
       retryInMs: retryAt === null ? null : Math.max(retryAt - now, 0),
       relayOnly: this.#relayOnly, serverRelayOnly: mesh?.serverRelayOnly ?? false,
       microphone: this.#microphone, microphoneLabel: this.#capture?.label ?? '',
       muted, activation, processing, deafened: this.#deafened, talking: this.#capture?.talking ?? false,
       speaking: this.#capture?.sending ?? false,
-      people: mesh ? people(mesh, this.#playback, this.#output.plays ? this.#clocks : new Map(), this.volumes, now) : [],
+      people: mesh ? people(mesh, this.#playback, this.#output.plays ? this.#clocks : new Map(), this.#hearers, this.volumes, now) : [],
       groups: mesh ? groups(mesh.session) : [], messages: this.#messages,
       output: this.#output.state,
       uploadTooSlow: mesh?.uplink?.isTooSlow ?? false, problem,

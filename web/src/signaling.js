@@ -502,7 +502,7 @@ export class Signaling {
     } else if (FINAL.includes(code) || (FINAL_AT_FIRST.includes(code) && !this.hasJoined) || this.#lacksPassword(code)) {
       this.stop(now);
       this.mesh.pairs.dropAll(now);
-      this.mesh.emit({ type: 'refused', code, message });
+      this.mesh.emit({ type: 'refused', code, message, retryAfterMs });
     } else {
       this.lost(now, message, retryAfterMs);
     }

@@ -309,6 +309,7 @@ fn a_microphone_is_tried_and_judged() {
 #[test]
 fn a_file_that_is_played_is_never_written_over() {
     let dir = StateDir::new("same");
+    std::fs::create_dir_all(&dir.0).expect("a folder");
     let spoken = dir.0.join("spoken.wav");
     std::fs::copy(READER, &spoken).expect("a copy");
     let link = dir.0.join("link.wav");

@@ -148,7 +148,10 @@ export class Person {
   async join({ room = 'room', relayOnly = false, silent = false } = {}) {
     await this.at('name').fill(this.name);
     await this.at('room').fill(room);
-    if (relayOnly) await this.at('relay-only').check();
+    if (relayOnly) {
+      await this.page.locator('[data-test="settings"] > summary').click();
+      await this.at('relay-only').check();
+    }
     await this.at(silent ? 'join-silent' : 'join').click();
   }
 

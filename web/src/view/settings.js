@@ -7,7 +7,7 @@ export class Settings {
   name = '';
   input = '';
   output = '';
-  /** @type {import('../peer.js').Activation} */
+  /** @type {import('../state.js').Activation} */
   activation = 'voice';
   processing = { echo: true, noise: true, gain: true };
   key = 'Space';

@@ -1,5 +1,6 @@
 /** Microphone, speaker, and how one's voice is sent: before joining and in the room. */
 
+import { onDeviceChange } from '../optional.js';
 import { button, h, meter, setText, toggle } from './dom.js';
 import { chime } from './sounds.js';
 import { keyName, microphoneWords } from './words.js';
@@ -41,7 +42,8 @@ export function devices({ peer, settings }, preview) {
     fill(output, found.outputs, settings.output, 'Default speaker');
     output.disabled = !found.canChooseOutput;
   }
-  navigator.mediaDevices?.addEventListener('devicechange', list);
+  const ends = new AbortController();
+  onDeviceChange(list, ends.signal);
 
   return {
     element: h('div', 'stack',
@@ -66,7 +68,7 @@ export function devices({ peer, settings }, preview) {
       setText(words, !isOn() ? microphoneWords(peer.state.microphone)
         : peer.state.muted ? 'You are muted.' : heard ? 'Your microphone works.' : 'Say something.');
     },
-    close: () => navigator.mediaDevices?.removeEventListener('devicechange', list),
+    close: () => ends.abort(),
   };
 }
 
@@ -79,7 +81,7 @@ function fill(select, found, chosen, first) {
 }
 
 const ACTIVATIONS = /** @type {const} */ ([
-  ['voice', 'When I speak', 'Voice activation'], ['push-to-talk', 'While I hold a key', 'Push-to-talk'], ['always', 'Always', ''],
+  ['voice', 'When I speak', 'Voice activation'], ['push-to-talk', 'While I hold a key or a button', 'Push-to-talk'], ['always', 'Always', ''],
 ]);
 const PROCESSING = /** @type {const} */ ([
   ['echo', 'Remove the echo of my speakers'], ['noise', 'Suppress background noise'], ['gain', 'Even out my loudness'],
