@@ -37,7 +37,7 @@ export function personCard(peer, first) {
   const muteAll = h('button', { type: 'button', onclick: () => person.decide?.(person.mutedForAll ? 'unmute' : 'mute'), test: 'mute-all' });
   const decisions = [['kick', 'Put out'], ['ban', 'Keep out for an hour'], ['make-owner', 'Let moderate in my place']]
     .map(([action, label]) => h('button', { type: 'button', onclick: () => person.decide?.(action), test: action }, label));
-  const moderation = h('div', { className: 'controls', hidden: true, test: 'moderation' }, muteAll, ...decisions);
+  const moderation = h('div', { className: 'name', hidden: true, test: 'moderation' }, muteAll, ...decisions);
   const element = h('li', { className: 'person', test: 'person', 'data-id': id },
     face,
     h('div', 'who', h('div', 'name', called, ...tags.map((tag) => tag.element)), level.element),
