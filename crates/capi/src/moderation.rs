@@ -5,7 +5,7 @@ use std::ffi::c_char;
 use voicemesh::Moderation;
 
 use crate::guard::{Fault, guarded};
-use crate::lobby::refused;
+use crate::lobby::refused_call;
 use crate::memory;
 use crate::peer::{vm_peer, with};
 use crate::{vm_decision, vm_peer_id, vm_result};
@@ -47,7 +47,7 @@ pub unsafe extern "C" fn vm_moderate(
             vm_decision::VM_DECISION_SET_PASSWORD => Moderation::SetPassword { password: Some(word()?.into()) },
             vm_decision::VM_DECISION_MAKE_OWNER => Moderation::MakeOwner { peer: member()? },
         };
-        let number = with(peer, |peer| peer.moderate(action).map_err(refused))?;
+        let number = with(peer, |peer| peer.moderate(action).map_err(refused_call))?;
         if !transaction.is_null() {
             // SAFETY: the header's promise.
             unsafe { memory::write(transaction, number.0, "transaction")? };
