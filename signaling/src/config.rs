@@ -13,6 +13,7 @@ use voicemesh_wire::signaling::{IceServer, ServerLimits};
 
 use crate::budget::Budgets;
 use crate::room::{IceRules, RoomRules, SharedSecret};
+use crate::token::TokenRules;
 
 pub use check::ConfigError;
 pub use environment::{on_off, without_empty_variables};
@@ -91,6 +92,18 @@ pub struct Config {
     #[arg(skip = SPARE_CONNECTIONS)]
     pub spare_connections: usize,
 
+    /// Let in only whoever has an access token (JWT, HS256) signed with the secret in this file.
+    #[arg(long, env = "VOICEMESH_AUTH_SECRET", value_name = "FILE", conflicts_with = "auth_jwks")]
+    pub auth_secret: Option<PathBuf>,
+
+    /// The same, for tokens signed (EdDSA or ES256) with a key whose public half is in this JWK set.
+    #[arg(long, env = "VOICEMESH_AUTH_JWKS", value_name = "FILE")]
+    pub auth_jwks: Option<PathBuf>,
+
+    /// The audience that access tokens must name.
+    #[arg(long, env = "VOICEMESH_AUTH_AUDIENCE", value_name = "TEXT")]
+    pub auth_audience: Option<String>,
+
     /// Seconds between two pings; who is silent for two of them is gone.
     #[arg(long, env = "VOICEMESH_PING_INTERVAL", value_name = "SECONDS", default_value = "15", value_parser = seconds)]
     pub ping_interval: Duration,
@@ -156,6 +169,9 @@ impl Default for Config {
             max_rooms: 4096,
             max_connections: 4096,
             spare_connections: SPARE_CONNECTIONS,
+            auth_secret: None,
+            auth_jwks: None,
+            auth_audience: None,
             ping_interval: Duration::from_secs(15),
             roster_interval: Duration::from_secs(5),
             join_timeout: Duration::from_secs(10),
@@ -199,6 +215,29 @@ impl Config {
             ice: self.ice_rules(),
             ..RoomRules::default()
         }
+    }
+
+    /// Who may join, read from the files named; `None` is whoever wants to.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read, or holds no key of its kind.
+    pub fn token_rules(&self) -> Result<Option<TokenRules>, ConfigError> {
+        let wrong = |option, variable| move |problem: String| ConfigError { option, variable, problem };
+        let read = |path: &PathBuf| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+        let audience = self.auth_audience.clone().filter(|audience| !audience.is_empty());
+        if let Some(path) = &self.auth_secret {
+            let rules = read(path).and_then(|file| {
+                TokenRules::from_secret(&file, audience).map_err(|error| format!("{}: {error}", path.display()))
+            });
+            return rules.map(Some).map_err(wrong("--auth-secret", "VOICEMESH_AUTH_SECRET"));
+        }
+        let Some(path) = &self.auth_jwks else { return Ok(None) };
+        let rules = read(path).and_then(|file| {
+            let text = String::from_utf8_lossy(&file);
+            TokenRules::from_jwks(&text, audience).map_err(|error| format!("{}: {error}", path.display()))
+        });
+        rules.map(Some).map_err(wrong("--auth-jwks", "VOICEMESH_AUTH_JWKS"))
     }
 
     fn ice_rules(&self) -> IceRules {

@@ -235,6 +235,7 @@ mod tests {
             presence: Presence::Either,
             password: None,
             room_metadata: Metadata::new(),
+            token: None,
             ticket: None,
         };
         ClientMessage::Join(join).to_json()

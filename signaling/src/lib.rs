@@ -25,6 +25,7 @@ mod refusal;
 mod room;
 mod shell;
 pub mod ticket;
+pub mod token;
 mod unfinished;
 
 pub use budget::{Budget, Budgets, Rate};

@@ -14,6 +14,7 @@ mod policing;
 #[cfg(test)]
 mod tests;
 mod tickets;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use voicemesh_session::{Server, ServerConfig, Verdict};
 use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{
     ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, PeerInfo, RosterMark, ServerLimits,
-    ServerMessage, Signal, TakenOver, Ticket, roster_hash,
+    ServerMessage, Signal, TakenOver, roster_hash,
 };
 use voicemesh_wire::{PeerId, Permissions, SessionId};
 
@@ -33,6 +34,7 @@ use crate::gate::check_presence;
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
 use crate::refusal::Refusal;
 use crate::ticket::TicketIssuer;
+use crate::token::{Grant, TokenRules};
 
 pub use ice::{IceRules, SharedSecret};
 use lock::{Lock, Shown};
@@ -41,7 +43,7 @@ use packets::{Packets, Passing};
 pub use password::{Digest, Knock, Question, Salt, WorkArea, digest};
 use policing::Policing;
 pub use policing::VoiceRates;
-use tickets::{Claims, Tickets};
+use tickets::Tickets;
 
 /// A connection from which another has taken over is still read for this long, for what was on its way.
 const TAKEN_OVER_GRACE: Duration = Duration::from_secs(2);
@@ -65,6 +67,8 @@ pub struct RoomRules {
     pub ice: IceRules,
     /// For the session server of each room. Its quarantine of client ids is also how long an empty room is remembered.
     pub session: ServerConfig,
+    /// Who may join; `None` is whoever wants to.
+    pub tokens: Option<Arc<TokenRules>>,
     /// How much speech is passed on.
     pub voice: VoiceRates,
 }
@@ -89,6 +93,8 @@ pub struct Room {
     metadata: Metadata,
     credentials: ice::IssuedCredentials,
     policing: Policing,
+    /// What the tokens of members allow, where the server asks for tokens.
+    grants: BTreeMap<ConnectionId, Grant>,
     /// When which sender was told that which receiver is busy.
     told_busy: BTreeMap<(ConnectionId, ConnectionId), Duration>,
 }
@@ -119,6 +125,7 @@ impl Room {
             metadata: Metadata::new(),
             credentials: ice::IssuedCredentials::default(),
             policing: Policing::default(),
+            grants: BTreeMap::new(),
             told_busy: BTreeMap::new(),
         }
     }
@@ -176,6 +183,7 @@ impl Room {
         if self.taken_over_by(join).is_some() {
             return Ok(Knock::Enter);
         }
+        self.grant_of(join)?;
         let returns = self.connections.contains_key(&join.proof.peer_id());
         let others = self.members.len() - usize::from(returns);
         check_presence(join.presence, others)?;
@@ -224,9 +232,13 @@ impl Room {
         }
         let peer = join.proof.peer_id();
         if let Some(old) = self.taken_over_by(&join) {
+            let grant = self.grant_of(&join).ok().flatten();
             self.take_over(now, old, connection, join.room, out);
+            self.renew_grant(peer, connection, grant, out);
             return Ok(peer);
         }
+        let grant = self.grant_of(&join)?;
+        self.put_out_subject(now, peer, grant.as_ref(), out);
         let old = self.connections.get(&peer).copied();
         let others = self.members.len() - usize::from(old.is_some());
         let is_first = others == 0;
@@ -244,7 +256,8 @@ impl Room {
                 self.arrivals
             }
         };
-        let Join { room, name, run, capabilities, metadata, password, room_metadata, .. } = join;
+        let Join { room, name: asked, run, capabilities, metadata, password, room_metadata, .. } = join;
+        let name = grant.as_ref().and_then(|grant| grant.name.clone()).unwrap_or(asked);
         let owner = peer.0.as_u128();
         let full = |_| Refusal::of(ErrorCode::RoomFull);
         let client = self.session.admit(now, connection, owner, name.clone()).map_err(full)?;
@@ -255,8 +268,13 @@ impl Room {
         if is_anew {
             self.metadata = room_metadata;
         }
-        self.take_rights(now, peer, is_anew, ticket.as_ref(), out);
-        let permissions = self.moderation.permissions(peer, Permissions::default());
+        let base = grant.as_ref().map_or_else(Permissions::default, |grant| grant.permissions);
+        // Where access tokens decide who may moderate, coming first does not.
+        self.take_rights(now, peer, is_anew && grant.is_none(), ticket.as_ref(), out);
+        let permissions = self.moderation.permissions(peer, base);
+        if let Some(grant) = grant {
+            self.grants.insert(connection, grant);
+        }
         let info = PeerInfo { peer, client, run, name, metadata, capabilities, order, permissions };
         self.enter(connection, info, room, out);
         Ok(peer)
@@ -265,23 +283,6 @@ impl Room {
     fn shown_by_ticket(&self, join: &Join, others: usize) -> Shown {
         let record = self.tickets.open(join);
         record.map_or(Shown::Nothing, |record| lock::shown(self.lock.as_ref(), others, &record, &self.tickets))
-    }
-
-    /// The room has another password than that which those in it have shown.
-    fn put_out_others(&mut self, now: Duration, than: PeerId, out: &mut impl Outbox) {
-        let others: Vec<ConnectionId> =
-            self.members.iter().filter(|(_, member)| member.peer != than).map(|(connection, _)| *connection).collect();
-        let farewell = Text::from(&Refusal::of(ErrorCode::PasswordRequired).farewell());
-        for connection in others {
-            self.leave(now, connection, LeaveReason::Kicked, out);
-            out.text(connection, &farewell, Purpose::Answer);
-            out.close(connection, CloseReason::Refused);
-        }
-    }
-
-    fn ticket_for(&mut self, connection: ConnectionId, peer: PeerId) -> Option<Ticket> {
-        let claims = Claims { password: self.lock.as_ref().map(Lock::record), owner: self.moderation.right_of(peer) };
-        self.tickets.issue(connection, peer, claims)
     }
 
     /// The connection from which a join takes over: that of the same peer and run.
@@ -304,6 +305,9 @@ impl Room {
         self.credentials.forget(old);
         self.tickets.forget(old);
         self.moderation.forget(old);
+        if let Some(grant) = self.grants.remove(&old) {
+            self.grants.insert(connection, grant);
+        }
         self.forget_pairs(old);
         let joined = self.joined(connection, &info, room, Some(taken_over));
         out.text(connection, &Text::from(&joined), Purpose::Snapshot);
@@ -385,16 +389,6 @@ impl Room {
             let Some(peer) = self.members.get(&connection).map(|member| member.peer) else { continue };
             let ice_servers = self.ice_servers_for(connection, peer);
             out.text(connection, &Text::from(&ServerMessage::IceServers { ice_servers }), Purpose::Answer);
-        }
-    }
-
-    /// Sends new tickets to members whose old ones will expire.
-    fn renew_tickets(&mut self, out: &mut impl Outbox) {
-        for connection in self.tickets.due() {
-            let Some(peer) = self.members.get(&connection).map(|member| member.peer) else { continue };
-            if let Some(ticket) = self.ticket_for(connection, peer) {
-                out.text(connection, &Text::from(&ServerMessage::Ticket { ticket }), Purpose::Answer);
-            }
         }
     }
 
@@ -535,6 +529,7 @@ impl Room {
         self.close_former(out, |former| former.now == connection);
         self.connections.remove(&member.peer);
         self.credentials.forget(connection);
+        self.grants.remove(&connection);
         self.tickets.forget(connection);
         self.moderation.left(now, connection, member.peer, reason);
         self.forget_pairs(connection);

@@ -148,7 +148,8 @@ async fn serve_reloading(
             "no --secret (VOICEMESH_SECRET) is set: passwords of rooms, and who may moderate them, do not survive a restart"
         );
     }
-    let hub = Arc::new(Hub::new(config).map_err(std::io::Error::from)?);
+    let tokens = config.token_rules()?;
+    let hub = Arc::new(Hub::new(config, tokens).map_err(std::io::Error::from)?);
     let ticker = tokio::spawn(hub::tick(Arc::clone(&hub)));
     let hashing = tokio::spawn(passwords::work(Arc::clone(&hub)));
     let fresh = certificate.clone().map(|certificate| tokio::spawn(certificate::keep_fresh(certificate, reload)));

@@ -16,9 +16,11 @@ use ring::aead::{Aad, CHACHA20_POLY1305, LessSafeKey, NONCE_LEN, Nonce, UnboundK
 use ring::hkdf;
 use sha2::Sha256;
 use uuid::Uuid;
-use voicemesh_wire::PeerId;
 use voicemesh_wire::limits::{ROOM_NAME_BYTES, TICKET_BYTES};
 use voicemesh_wire::signaling::Ticket;
+use voicemesh_wire::{PeerId, Permissions};
+
+use crate::token::Grant;
 
 /// How long a ticket is valid, in seconds.
 pub const LIFETIME: u64 = 24 * 3600;
@@ -34,6 +36,9 @@ const KEY_DOMAIN: &[u8] = b"voicemesh ticket key 1";
 const VERSION: u8 = 1;
 const HAS_PASSWORD: u8 = 1;
 const HAS_OWNER: u8 = 2;
+const HAS_GRANT: u8 = 4;
+/// Stands for the length of a text that is not there.
+const NO_TEXT: u8 = 255;
 
 /// What a ticket says.
 #[derive(Clone, PartialEq, Eq)]
@@ -50,6 +55,8 @@ pub struct TicketRecord {
     pub password: Option<PasswordRecord>,
     /// The right to moderate the room.
     pub owner: Option<OwnerRight>,
+    /// What the member's access token allowed.
+    pub grant: Option<Grant>,
 }
 
 /// A room's password, as a slow salted hash.
@@ -184,8 +191,12 @@ impl TicketIssuer {
 
 impl TicketRecord {
     fn write(&self) -> Vec<u8> {
-        let flags =
-            if self.password.is_some() { HAS_PASSWORD } else { 0 } | if self.owner.is_some() { HAS_OWNER } else { 0 };
+        let parts = [
+            (self.password.is_some(), HAS_PASSWORD),
+            (self.owner.is_some(), HAS_OWNER),
+            (self.grant.is_some(), HAS_GRANT),
+        ];
+        let flags = parts.into_iter().filter(|(has, _)| *has).fold(0, |flags, (_, flag)| flags | flag);
         let mut bytes = vec![VERSION, flags];
         bytes.extend_from_slice(&self.issued_at.to_be_bytes());
         bytes.extend_from_slice(&self.server_run.to_be_bytes());
@@ -201,13 +212,16 @@ impl TicketRecord {
         if let Some(owner) = &self.owner {
             owner.epoch.write(&mut bytes);
         }
+        if let Some(grant) = &self.grant {
+            write_grant(grant, &mut bytes);
+        }
         bytes
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
         let mut reader = Reader(bytes);
         let [version, flags] = reader.take::<2>()?;
-        if version != VERSION || flags & !(HAS_PASSWORD | HAS_OWNER) != 0 {
+        if version != VERSION || flags & !(HAS_PASSWORD | HAS_OWNER | HAS_GRANT) != 0 {
             return None;
         }
         let issued_at = u64::from_be_bytes(reader.take()?);
@@ -221,7 +235,26 @@ impl TicketRecord {
             Some(PasswordRecord { salt: reader.take()?, hash: reader.take()?, epoch: reader.epoch()? })
         };
         let owner = if flags & HAS_OWNER == 0 { None } else { Some(OwnerRight { epoch: reader.epoch()? }) };
-        reader.0.is_empty().then_some(Self { room, peer, issued_at, server_run, password, owner })
+        let grant = if flags & HAS_GRANT == 0 { None } else { Some(reader.grant()?) };
+        reader.0.is_empty().then_some(Self { room, peer, issued_at, server_run, password, owner, grant })
+    }
+}
+
+/// Expiry, permissions, and two texts with a byte of length each; 255 is none.
+fn write_grant(grant: &Grant, bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(&grant.expires_at.to_be_bytes());
+    let Permissions { speak, listen, data, moderate } = grant.permissions;
+    let bits = [speak, listen, data, moderate].iter().rev().fold(0, |bits, set| bits << 1 | u8::from(*set));
+    bytes.push(bits);
+    for text in [&grant.name, &grant.subject] {
+        // Longer ones are refused where tokens are read.
+        match text.as_ref().filter(|text| text.len() < usize::from(NO_TEXT)) {
+            Some(text) => {
+                bytes.push(text.len() as u8);
+                bytes.extend_from_slice(text.as_bytes());
+            }
+            None => bytes.push(NO_TEXT),
+        }
     }
 }
 
@@ -249,6 +282,23 @@ impl<'a> Reader<'a> {
 
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.slice(N)?.try_into().ok()
+    }
+
+    fn grant(&mut self) -> Option<Grant> {
+        let expires_at = u64::from_be_bytes(self.take()?);
+        let [bits] = self.take()?;
+        let bit = |number: u8| bits & (1 << number) != 0;
+        let permissions = Permissions { speak: bit(0), listen: bit(1), data: bit(2), moderate: bit(3) };
+        let (name, subject) = (self.text()?, self.text()?);
+        Some(Grant { name, permissions, subject, expires_at })
+    }
+
+    fn text(&mut self) -> Option<Option<String>> {
+        let [length] = self.take()?;
+        if length == NO_TEXT {
+            return Some(None);
+        }
+        Some(Some(std::str::from_utf8(self.slice(length.into())?).ok()?.to_owned()))
     }
 
     fn epoch(&mut self) -> Option<Epoch> {
@@ -304,6 +354,12 @@ mod tests {
             server_run: 7,
             password: Some(PasswordRecord { salt: [4; 16], hash: [5; 32], epoch }),
             owner: Some(OwnerRight { epoch: epoch.next() }),
+            grant: Some(Grant {
+                name: Some("Ana".to_owned()),
+                permissions: Permissions { listen: true, moderate: true, ..Permissions::NONE },
+                subject: None,
+                expires_at: NOW + 60,
+            }),
         }
     }
 
@@ -313,8 +369,9 @@ mod tests {
         for record in [
             record(),
             TicketRecord { password: None, ..record() },
+            TicketRecord { grant: None, ..record() },
             TicketRecord { owner: None, room: String::new(), ..record() },
-            TicketRecord { password: None, owner: None, room: longest, ..record() },
+            TicketRecord { password: None, owner: None, grant: None, room: longest, ..record() },
         ] {
             let ticket = issuer().seal(&record).expect("a ticket");
             assert!(ticket.len() <= TICKET_BYTES / 2, "{}", ticket.len());

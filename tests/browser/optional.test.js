@@ -7,7 +7,7 @@ import { Stage, within } from './harness/stage.js';
 
 /** Where each is found, and its name there. */
 const OPTIONAL = [
-  'localStorage', 'navigator.locks', 'RTCPeerConnection', 'navigator.wakeLock', 'navigator.clipboard', 'navigator.mediaDevices',
+  'localStorage', 'sessionStorage', 'navigator.locks', 'RTCPeerConnection', 'navigator.wakeLock', 'navigator.clipboard', 'navigator.mediaDevices',
   'navigator.connection', 'AudioContext.prototype.setSinkId', 'HTMLDialogElement.prototype.showModal', 'crypto.randomUUID',
   'WebAssembly', 'DecompressionStream', 'history.replaceState',
 ];
@@ -48,7 +48,7 @@ for (const way of WAYS) {
         await page.fill('[data-test="name"]', 'ada', { timeout: 10_000 });
         await page.click('[data-test="join"]');
         await page.waitForSelector('[data-phase="joined"]', { timeout: 10_000 });
-        await page.click('[data-test="copy-link"]');
+        await page.click('[data-test="invite"]');
         await page.click('[data-test="settings"]');
         await page.click('dialog >> text=Done');
         await page.click('[data-test="leave"]');

@@ -74,6 +74,7 @@ pub fn join_of(room: &str, name: &str) -> Join {
         presence: Presence::Either,
         password: None,
         room_metadata: Metadata::new(),
+        token: None,
         ticket: None,
     }
 }

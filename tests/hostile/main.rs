@@ -9,6 +9,7 @@ mod machine;
 mod memory;
 mod moderation;
 mod slow;
+mod tokens;
 
 #[path = "../bench/socket.rs"]
 mod socket;

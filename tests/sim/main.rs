@@ -14,4 +14,5 @@ mod moving;
 mod rooms;
 mod routes;
 mod sound;
+mod tokens;
 mod uplinks;

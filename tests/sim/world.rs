@@ -139,6 +139,8 @@ impl World {
             relay_only: false,
             presence: Presence::Either,
             password: None,
+            token: None,
+            renews_token: false,
             ticket: None,
             connections: Connections::Automatic,
             metadata: Metadata::new(),
@@ -296,6 +298,13 @@ impl World {
         let now = self.now();
         let peer = &mut self.peers[peer];
         peer.comms.network_mut().handle(now + peer.clock, CarrierEvent::Path(change));
+    }
+
+    /// The time of day at the server, in seconds since 1970.
+    pub fn set_server_time(&mut self, unix: u64) {
+        if let Some(server) = &mut self.server {
+            server.room.set_unix_time(unix);
+        }
     }
 
     /// The server sets what a peer may do. `unheard`: that peer itself is not told, as if its program did not care.

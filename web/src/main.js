@@ -1,5 +1,6 @@
 /** The page's beginning: what this browser lacks is said, and the rest is shown. */
 
+import './invitation.js';
 import { openStorage } from './optional.js';
 import { Peer } from './peer.js';
 import { roomOf } from './place.js';

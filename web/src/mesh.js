@@ -6,7 +6,7 @@
  * @typedef {import('./messages.js').Signal} Signal
  * @typedef {{room: string, name: string, peer: string, proof: string, run: number, capabilities: Capabilities,
  *   metadata: Record<string, string>, firstSequence: number, password?: string, ticket?: string,
- *   keepTicket?: (ticket: string) => void}} Config
+ *   token?: string | null, keepTicket?: (ticket: string) => void}} Config
  *
  * @typedef {object} Carrier
  * @property {(generation: number) => void} openSocket

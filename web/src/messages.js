@@ -202,7 +202,8 @@ export function readServer(json) {
 /**
  * What a page says to the server.
  * @param {{room: string, name: string, proof: string, run: number, capabilities: Capabilities,
- *   metadata: Record<string, string>, presence: 'either' | 'must-exist' | 'must-not-exist', password?: string, ticket?: string}} about
+ *   metadata: Record<string, string>, presence: 'either' | 'must-exist' | 'must-not-exist', password?: string, ticket?: string,
+ *   token?: string}} about
  */
 export const join = (about) => ({ type: 'join', protocol: 1, ...about });
 /**

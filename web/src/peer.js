@@ -18,6 +18,7 @@ import { Hearers } from './hearers.js';
 import { prove, secret, serverOrigin, takeInstance, ticketsOf } from './identity.js';
 import { Mesh } from './mesh.js';
 import { watchNetwork } from './network.js';
+import { currentToken } from './invitation.js';
 import { hasWebRtc, locks, mediaDevices, onDeviceChange } from './optional.js';
 import { CaptureContext, Output } from './output.js';
 import { BASE, socketUrl } from './place.js';
@@ -278,7 +279,8 @@ export class Peer extends EventTarget {
     const [run, first] = crypto.getRandomValues(new Uint32Array(2));
     const carrier = new BrowserCarrier(this.url, clock, this.check);
     const capabilities = { ...CAPABILITIES, relay_only: this.#relayOnly };
-    const about = { room: this.#room, name: this.#name, peer, proof, run, metadata: {}, password: this.#password, ...ticketsOf(peer, this.#password) };
+    const about = { room: this.#room, name: this.#name, peer, proof, run, metadata: {}, password: this.#password, token: currentToken(),
+      ...ticketsOf(peer, this.#password) };
     const config = { ...about, capabilities, firstSequence: first & 0xffff };
     const mesh = new Mesh(config, carrier, (event) => this.#happened(event), Math.random);
     carrier.mesh = mesh;

@@ -27,9 +27,8 @@ const PATH_PINGS = 2 ** 31;
 const VOICE_KINDS = [2, 35];
 
 /** Refusals that trying again does not change, and those that do not matter to who has been in the room before. */
-const FINAL = [
-  'bad-name', 'bad-room', 'bad-metadata', 'bad-field', 'bad-json', 'unsupported-protocol', 'kicked', 'banned', 'room-locked',
-];
+const FINAL = ['bad-name', 'bad-room', 'bad-metadata', 'bad-field', 'bad-json', 'unsupported-protocol',
+  'token-required', 'token-invalid', 'token-expired', 'kicked', 'banned', 'room-locked'];
 const FINAL_AT_FIRST = [
   'room-full', 'server-full', 'room-missing', 'room-exists', 'password-required', 'password-wrong',
 ];
@@ -201,9 +200,10 @@ export class Signaling {
 
   /** @param {number} generation */
   #join(generation) {
-    const { room, name, proof, run, capabilities, metadata, password, ticket } = this.mesh.config;
+    const { room, name, proof, run, capabilities, metadata, password, ticket, token } = this.mesh.config;
     const about = { room, name, proof, run, capabilities, metadata, presence: /** @type {const} */ ('either') };
-    this.mesh.carrier.sendText(generation, JSON.stringify(join({ ...about, ...(password && { password }), ...(ticket && { ticket }) })));
+    this.mesh.carrier.sendText(generation, JSON.stringify(join({ ...about, ...(password && { password }), ...(ticket && { ticket }),
+      ...(token && { token }) })));
   }
 
   /**

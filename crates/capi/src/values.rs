@@ -193,6 +193,12 @@ pub enum vm_event_type {
     /// server not on this machine), name (the proxy it goes through, as host:port; empty without one). VM_EVENT_JOINED follows
     /// if the server lets this peer in.
     VM_EVENT_SERVER_CONNECTED = 30,
+    /// A member, or this peer itself, may do this from now on: peer, text (of "speak", "listen", "data" and "moderate" those that
+    /// are allowed, with a space between). Not told at first of members that may do all but "moderate".
+    VM_EVENT_PERMISSIONS_CHANGED = 31,
+    /// The server asks for another access token, and the program joined with renews_token: code ("token-required",
+    /// "token-invalid" or "token-expired"), text. The answer is vm_set_token, at any time later; links go on meanwhile.
+    VM_EVENT_TOKEN_NEEDED = 32,
     /// Something that this library knows and this header does not.
     VM_EVENT_OTHER = 1000,
 }

@@ -289,6 +289,14 @@ pub fn refusal(code: &ErrorCode, message: &str, room: &str) -> String {
         ErrorCode::PasswordRequired => {
             format!("“{room}” has a password. Name it with VOICEMESH_PASSWORD or --password.")
         }
+        ErrorCode::TokenRequired => {
+            format!(
+                "The server asks for an access token for “{room}”. Name it with VOICEMESH_TOKEN, or take the link you were given."
+            )
+        }
+        ErrorCode::TokenInvalid | ErrorCode::TokenExpired => {
+            format!("“{room}” is not open to this access token: {} Get a new link.", sentence(message))
+        }
         ErrorCode::PasswordWrong => format!("“{room}” is not open to this password: {}", sentence(message)),
         ErrorCode::PasswordWait => {
             "The server has not looked at the password yet: wrong ones came from here. Wait a while, then try again."

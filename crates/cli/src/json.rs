@@ -25,6 +25,7 @@
 //! | `server-connected` | `encrypted`, `local`, `proxy` | the server is connected to; `local`: it is on this machine; `proxy`: `null`, or `host:port` |
 //! | `server-away` | `why`, `code`, `next_step`, `retry_in_ms` | the server cannot be reached; tried again by itself. `code` and `next_step` are `null` unless connecting failed and, for the step, something is known to help |
 //! | `refused` | `code`, `message` | the server does not let this peer in; `error` and `summary` follow |
+//! | `token-needed` | `code`, `message` | the server asks for another access token |
 //! | `replaced` | | joined from somewhere else with this identity; `error` and `summary` follow |
 //! | `warned` | `code`, `message` | something was refused; the stay goes on |
 //! | `group-refused` | `group` | a talk group was refused |
@@ -167,6 +168,7 @@ fn named(event: &Event, people: &People) -> (&'static str, Value) {
             let retry_after_ms = retry_after.map(millis);
             ("refused", json!({ "code": code.as_str(), "message": message, "retry_after_ms": retry_after_ms }))
         }
+        Event::TokenNeeded { code, message } => ("token-needed", json!({ "code": code.as_str(), "message": message })),
         Event::OwnerChanged { owner } => ("owner-changed", of(owner)),
         Event::RoomMetadataChanged { metadata } => ("room-metadata-changed", json!({ "metadata": metadata })),
         Event::ReachabilityChanged { token } => ("reachability-changed", json!({ "token": token })),

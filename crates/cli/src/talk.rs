@@ -117,6 +117,9 @@ fn options(stay: &StayArguments, room: &str, name: &str) -> JoinOptions {
     if let Some(password) = &stay.password {
         options = options.password(password.clone());
     }
+    if let Some(token) = &stay.token {
+        options = options.token(token.clone());
+    }
     if let Some(file) = &stay.ca {
         options = options.extra_root_pem(file);
     }

@@ -19,6 +19,7 @@ use voicemesh_session::GLOBAL_GROUP;
 use voicemesh_session::client::{ClientEvent, Who};
 use voicemesh_session::speaker::VoiceTarget;
 use voicemesh_wire::packet::Recipient;
+use voicemesh_wire::signaling::AccessToken;
 use voicemesh_wire::{GroupId, PeerId};
 
 use crate::carrier::RealCarrier;
@@ -62,6 +63,7 @@ pub(crate) enum Command {
     JoinGroup(String),
     LeaveGroup(String),
     SetTalking(bool),
+    SetToken(AccessToken),
     SetProcessing(Processing),
     SetActivation(Activation),
     SetInput(InputSpec),
@@ -315,6 +317,10 @@ impl Engine {
             },
             Command::JoinGroup(name) => self.join_group(now, name),
             Command::LeaveGroup(name) => self.leave_group(now, name),
+            Command::SetToken(token) => {
+                self.comms.network_mut().set_token(now, token);
+                Ok(())
+            }
             Command::SetTalking(talking) => {
                 self.comms.set_talking(talking);
                 self.talking = talking;
@@ -411,6 +417,7 @@ impl Engine {
             MeshEvent::PermissionsChanged { peer, permissions } => Event::PermissionsChanged { peer, permissions },
             MeshEvent::ServerAway { why, failure, retry_in } => Event::ServerAway { why, failure, retry_in },
             MeshEvent::ServerConnected(connection) => Event::ServerConnected(connection),
+            MeshEvent::TokenNeeded { code, message } => Event::TokenNeeded { code, message },
             MeshEvent::Refused { code, message, retry_after } => Event::Refused { code, message, retry_after },
             MeshEvent::Replaced => Event::Replaced,
             MeshEvent::Warned { code, message } => Event::Warned { code, message },

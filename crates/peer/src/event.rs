@@ -74,6 +74,17 @@ pub enum Event {
         /// All that it may.
         permissions: Permissions,
     },
+    /// The server asks for another access token. Told only to programs that said [`JoinOptions::renews_token`]; the answer is
+    /// [`Peer::set_token`], at any time later. Links go on meanwhile.
+    ///
+    /// [`JoinOptions::renews_token`]: crate::JoinOptions::renews_token
+    /// [`Peer::set_token`]: crate::Peer::set_token
+    TokenNeeded {
+        /// `token-required`, `token-invalid` or `token-expired`.
+        code: ErrorCode,
+        /// For people.
+        message: String,
+    },
     /// Another way to a peer is in use.
     RouteChanged {
         /// Which peer.

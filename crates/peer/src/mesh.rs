@@ -16,6 +16,7 @@ mod lobby;
 mod moderation;
 mod negotiation;
 mod random;
+mod refused;
 mod roster;
 mod signaling;
 
@@ -30,7 +31,9 @@ use voicemesh_session::network::{
 };
 use voicemesh_wire::identity::IdentityProof;
 use voicemesh_wire::packet;
-use voicemesh_wire::signaling::{ErrorCode, IceServer, Metadata, OwnerRightState, Password, Presence, Signal, Ticket};
+use voicemesh_wire::signaling::{
+    AccessToken, ErrorCode, IceServer, Metadata, OwnerRightState, Password, Presence, Signal, Ticket,
+};
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
 use crate::connect::ConnectFailure;
@@ -155,6 +158,10 @@ pub struct MeshConfig {
     pub presence: Presence,
     /// The room's password, if it has one.
     pub password: Option<Password>,
+    /// An access token, for servers that ask for one.
+    pub token: Option<AccessToken>,
+    /// The program gives another token when it is told that one is needed.
+    pub renews_token: bool,
     /// The newest ticket that the server gave this peer for this room, if one was kept.
     pub ticket: Option<Ticket>,
     /// To whom links are made.
@@ -218,6 +225,13 @@ pub enum MeshEvent {
     },
     /// The server is connected to.
     ServerConnected(ServerConnection),
+    /// The server asks for another access token; it is joined again when there is one.
+    TokenNeeded {
+        /// Why.
+        code: ErrorCode,
+        /// For people.
+        message: String,
+    },
     /// The server does not let this peer in; nothing is tried again.
     Refused {
         /// For programs.
@@ -304,6 +318,8 @@ pub struct Mesh<C> {
     decisions: Decisions,
     server_connection: Option<ServerConnection>,
     ice_servers: Vec<IceServer>,
+    /// Nothing is tried before the program gives another access token.
+    awaits_token: bool,
     /// The newest that the server gave this peer for this room.
     ticket: Option<Ticket>,
     server_relay_only: bool,
@@ -334,6 +350,7 @@ impl<C: Carrier> Mesh<C> {
             pairs: BTreeMap::new(),
             server_connection: None,
             ice_servers: Vec::new(),
+            awaits_token: false,
             ticket,
             server_relay_only: false,
             turn_has_failed: false,

@@ -16,7 +16,7 @@ use voicemesh_device::{InputSpec, OutputSpec};
 use voicemesh_engine::{Comms, CommsConfig};
 use voicemesh_session::Reliability;
 use voicemesh_wire::PeerId;
-use voicemesh_wire::signaling::ErrorCode;
+use voicemesh_wire::signaling::{AccessToken, ErrorCode};
 
 use crate::carrier::RealCarrier;
 use crate::connect::Connector;
@@ -356,6 +356,11 @@ impl Peer {
         self.command(Command::SetPeerMuted(peer, muted));
     }
 
+    /// The access token from now on; answers [`Event::TokenNeeded`].
+    pub fn set_token(&self, token: impl Into<AccessToken>) {
+        self.command(Command::SetToken(token.into()));
+    }
+
     /// Writes to everyone in the room. What cannot be sent is told by [`Event::Warned`].
     pub fn send_text(&self, text: &str) {
         self.command(Command::SendText(None, text.to_owned()));
@@ -461,6 +466,8 @@ fn mesh_config(
         relay_only: options.relay_only,
         presence: options.presence,
         password: options.password.clone(),
+        token: options.token.clone(),
+        renews_token: options.renews_token,
         ticket: identity.ticket(options.password.as_ref()),
         connections: options.connections,
         metadata,

@@ -126,6 +126,8 @@ impl World {
             relay_only: false,
             presence: Presence::Either,
             password: None,
+            token: None,
+            renews_token: false,
             ticket: None,
             connections: Connections::Automatic,
             metadata: Metadata::new(),

@@ -10,6 +10,7 @@
 
 pub mod identity;
 pub mod ids;
+pub mod invitation;
 pub mod limits;
 pub mod packet;
 pub mod signaling;

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::identity::IdentityProof;
 use crate::{ClientId, PeerId, Permissions};
 
+mod access_token;
 mod decode;
 mod error_code;
 mod moderation;
@@ -19,6 +20,7 @@ mod password;
 mod roster;
 mod ticket;
 
+pub use access_token::AccessToken;
 pub use decode::{MessageError, apply_metadata, decode_client, decode_server, request_of};
 pub use error_code::ErrorCode;
 pub use moderation::Moderation;
@@ -121,6 +123,9 @@ pub struct Join {
     /// What the room published when this peer was last in it; taken if the room is empty, as after a restart.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub room_metadata: Metadata,
+    /// An access token, for servers that ask for one (PROTOCOL.md, "Access tokens").
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<AccessToken>,
     /// The newest ticket that the server gave this peer for this room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<Ticket>,

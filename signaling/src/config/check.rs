@@ -56,6 +56,7 @@ impl Config {
             }
         }
         self.check_credentials()?;
+        self.token_rules()?;
         if self.secret.as_ref().is_some_and(|secret| secret.len() < SECRET_BYTES) {
             let problem = "has fewer than 16 bytes; take the output of: openssl rand -hex 32".to_owned();
             return error("--secret", "VOICEMESH_SECRET", problem);
@@ -105,6 +106,9 @@ impl Config {
         ];
         for (option, _) in credentials.iter().filter(|(_, value)| value.is_some() && !has_turn) {
             remarks.push(format!("{option} has no effect without --turn"));
+        }
+        if self.auth_audience.is_some() && self.auth_secret.is_none() && self.auth_jwks.is_none() {
+            remarks.push("--auth-audience has no effect without --auth-secret or --auth-jwks".to_owned());
         }
         if self.relay_only && has_turn {
             remarks.push("--turn has no effect with --relay-only".to_owned());

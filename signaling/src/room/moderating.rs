@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use voicemesh_wire::signaling::{ErrorCode, Join, LeaveReason, Moderation, ServerMessage};
+use voicemesh_wire::signaling::{ErrorCode, Join, LeaveReason, Moderation, ServerMessage, Ticket};
 use voicemesh_wire::{PeerId, Permissions};
 
 use super::lock::Lock;
-use super::moderation::AddressTag;
+use super::moderation::{AddressTag, Banned};
+use super::tickets::Claims;
 use super::{Digest, Room};
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
 use crate::refusal::Refusal;
@@ -19,8 +20,10 @@ impl Room {
     ///
     /// When one does, with the time that is left of it.
     pub fn check_ban(&self, now: Duration, join: &Join, address: Option<AddressTag>) -> Result<(), Refusal> {
+        let subject = self.grant_of(join).ok().flatten().and_then(|grant| grant.subject);
         let has_ticket = self.tickets.open(join).is_some();
-        self.moderation.check_ban(now, join.proof.peer_id(), address, has_ticket)
+        let who = Banned { peer: join.proof.peer_id(), subject, address: address.filter(|_| !has_ticket) };
+        self.moderation.check_ban(now, &who)
     }
 
     /// Where a member's connection comes from; bans bind it.
@@ -104,7 +107,8 @@ impl Room {
             }
             Moderation::Ban { peer, seconds } => {
                 let connection = self.connection_of(peer)?;
-                self.moderation.ban(now, connection, peer, seconds);
+                let subject = self.grants.get(&connection).and_then(|grant| grant.subject.clone());
+                self.moderation.ban(now, connection, peer, subject, seconds);
                 let left = Duration::from_secs(u64::from(seconds));
                 self.put_out(now, connection, Refusal::after_guess(ErrorCode::Banned, left), out);
             }
@@ -171,8 +175,10 @@ impl Room {
         self.connections.get(&peer).copied().ok_or_else(|| Refusal::of(ErrorCode::UnknownPeer))
     }
 
-    fn renew_permissions(&mut self, peer: PeerId, out: &mut impl Outbox) {
-        let permissions = self.moderation.permissions(peer, Permissions::default());
+    pub(super) fn renew_permissions(&mut self, peer: PeerId, out: &mut impl Outbox) {
+        let grant = self.connections.get(&peer).and_then(|connection| self.grants.get(connection));
+        let base = grant.map_or_else(Permissions::default, |grant| grant.permissions);
+        let permissions = self.moderation.permissions(peer, base);
         self.set_permissions(peer, permissions, out);
     }
 
@@ -187,6 +193,35 @@ impl Room {
         self.leave(now, connection, LeaveReason::Kicked, out);
         out.text(connection, &Text::from(&refusal.farewell()), Purpose::Answer);
         out.close(connection, CloseReason::Refused);
+    }
+
+    /// The room has another password than that which those in it have shown.
+    pub(super) fn put_out_others(&mut self, now: Duration, than: PeerId, out: &mut impl Outbox) {
+        let others: Vec<ConnectionId> =
+            self.members.iter().filter(|(_, member)| member.peer != than).map(|(connection, _)| *connection).collect();
+        let farewell = Text::from(&Refusal::of(ErrorCode::PasswordRequired).farewell());
+        for connection in others {
+            self.leave(now, connection, LeaveReason::Kicked, out);
+            out.text(connection, &farewell, Purpose::Answer);
+            out.close(connection, CloseReason::Refused);
+        }
+    }
+
+    pub(super) fn ticket_for(&mut self, connection: ConnectionId, peer: PeerId) -> Option<Ticket> {
+        let grant = self.grants.get(&connection).cloned();
+        let owner = self.moderation.right_of(peer);
+        let claims = Claims { password: self.lock.as_ref().map(Lock::record), owner, grant };
+        self.tickets.issue(connection, peer, claims)
+    }
+
+    /// Sends new tickets to members whose old ones will expire.
+    pub(super) fn renew_tickets(&mut self, out: &mut impl Outbox) {
+        for connection in self.tickets.due() {
+            let Some(peer) = self.members.get(&connection).map(|member| member.peer) else { continue };
+            if let Some(ticket) = self.ticket_for(connection, peer) {
+                out.text(connection, &Text::from(&ServerMessage::Ticket { ticket }), Purpose::Answer);
+            }
+        }
     }
 }
 

@@ -44,24 +44,33 @@ struct Owner {
     lost_at: Option<Duration>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Ban {
-    peer: PeerId,
-    address: Option<AddressTag>,
+    of: Banned,
     until: Duration,
 }
 
+/// What a ban binds, and what a joiner is held against it.
+#[derive(Clone, Debug)]
+pub(super) struct Banned {
+    pub(super) peer: PeerId,
+    pub(super) subject: Option<String>,
+    pub(super) address: Option<AddressTag>,
+}
+
+impl Banned {
+    fn covers(&self, who: &Self) -> bool {
+        self.peer == who.peer
+            || (self.subject.is_some() && self.subject == who.subject)
+            || (self.subject.is_none() && self.address.is_some() && self.address == who.address)
+    }
+}
+
 impl Moderation {
-    /// Whether a ban keeps this peer out. Members with tickets who share the address of one that is banned are let in.
-    pub(super) fn check_ban(
-        &self,
-        now: Duration,
-        peer: PeerId,
-        address: Option<AddressTag>,
-        has_ticket: bool,
-    ) -> Result<(), Refusal> {
-        let of_address = |ban: &Ban| !has_ticket && address.is_some() && ban.address == address;
-        let holds = |ban: &&Ban| now < ban.until && (ban.peer == peer || of_address(ban));
+    /// Whether a ban keeps this peer out. It binds the subject of the access token if there is one, else the peer id and its
+    /// address; members with tickets who share the address are let in.
+    pub(super) fn check_ban(&self, now: Duration, who: &Banned) -> Result<(), Refusal> {
+        let holds = |ban: &&Ban| now < ban.until && ban.of.covers(who);
         match self.bans.iter().filter(holds).map(|ban| ban.until - now).max() {
             Some(left) => Err(Refusal::after_guess(ErrorCode::Banned, left)),
             None => Ok(()),
@@ -213,17 +222,25 @@ impl Moderation {
         self.muted.remove(&peer);
     }
 
-    pub(super) fn ban(&mut self, now: Duration, connection: ConnectionId, peer: PeerId, seconds: u32) {
-        self.bans.retain(|ban| now < ban.until && ban.peer != peer);
+    pub(super) fn ban(
+        &mut self,
+        now: Duration,
+        connection: ConnectionId,
+        peer: PeerId,
+        subject: Option<String>,
+        seconds: u32,
+    ) {
+        self.bans.retain(|ban| now < ban.until && ban.of.peer != peer);
         if self.bans.len() >= BANS {
             let first = self.bans.iter().enumerate().min_by_key(|(_, ban)| ban.until).map(|(index, _)| index);
             first.and_then(|index| self.bans.remove(index));
         }
         let address = self.addresses.get(&connection).copied();
-        self.bans.push_back(Ban { peer, address, until: now + Duration::from_secs(u64::from(seconds)) });
+        let of = Banned { peer, subject, address };
+        self.bans.push_back(Ban { of, until: now + Duration::from_secs(u64::from(seconds)) });
     }
 
     pub(super) fn unban(&mut self, peer: PeerId) {
-        self.bans.retain(|ban| ban.peer != peer);
+        self.bans.retain(|ban| ban.of.peer != peer);
     }
 }

@@ -4,6 +4,7 @@ mod lobby;
 mod moderation;
 mod taking_over;
 mod tickets;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -98,6 +99,7 @@ fn join_of(person: u8) -> Join {
         presence: Presence::Either,
         password: None,
         room_metadata: BTreeMap::new(),
+        token: None,
         ticket: None,
     }
 }

@@ -7,6 +7,7 @@ use voicemesh_wire::signaling::{Join, Ticket};
 
 use crate::outbox::ConnectionId;
 use crate::ticket::{OwnerRight, PasswordRecord, RENEWAL, TicketIssuer, TicketRecord};
+use crate::token::Grant;
 
 /// One room's tickets. At most one entry per member.
 #[derive(Debug, Default)]
@@ -19,10 +20,11 @@ pub(super) struct Tickets {
 }
 
 /// What a ticket says of its holder.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Claims {
     pub password: Option<PasswordRecord>,
     pub owner: Option<OwnerRight>,
+    pub grant: Option<Grant>,
 }
 
 impl Tickets {
@@ -35,14 +37,18 @@ impl Tickets {
         self.unix = seconds;
     }
 
+    pub(super) fn unix_time(&self) -> u64 {
+        self.unix
+    }
+
     /// A new ticket; `None` if the room issues none.
     pub(super) fn issue(&mut self, connection: ConnectionId, peer: PeerId, claims: Claims) -> Option<Ticket> {
         let issuer = self.issuer.as_mut()?;
         self.issued_at.insert(connection, self.unix);
-        let Claims { password, owner } = claims;
+        let Claims { password, owner, grant } = claims;
         let server_run = issuer.key().server_run();
         let room = self.room.clone();
-        issuer.seal(&TicketRecord { room, peer, issued_at: self.unix, server_run, password, owner })
+        issuer.seal(&TicketRecord { room, peer, issued_at: self.unix, server_run, password, owner, grant })
     }
 
     /// What the ticket of a join says, if it is valid.

@@ -25,6 +25,7 @@ use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
 use crate::refusal::Refusal;
 use crate::room::{AddressTag, Digest, Knock, Question, Room, RoomRules, Salt};
 use crate::ticket::{TicketIssuer, TicketKey};
+use crate::token::TokenRules;
 use crate::unfinished::Unfinished;
 
 /// The ticker's step; shorter if pings come very often.
@@ -80,9 +81,9 @@ impl Hub {
     /// # Errors
     ///
     /// When the system has no random numbers.
-    pub(super) fn new(config: Config) -> Result<Self, getrandom::Error> {
+    pub(super) fn new(config: Config, tokens: Option<TokenRules>) -> Result<Self, getrandom::Error> {
         Ok(Self {
-            rules: Arc::new(config.room_rules()),
+            rules: Arc::new(RoomRules { tokens: tokens.map(Arc::new), ..config.room_rules() }),
             tickets: ticket_key(&config)?,
             config,
             metrics: Metrics::default(),

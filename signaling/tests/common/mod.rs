@@ -115,6 +115,7 @@ pub fn join_of(room: &str, name: &str) -> Join {
         presence: Presence::Either,
         password: None,
         room_metadata: Default::default(),
+        token: None,
         ticket: None,
     }
 }

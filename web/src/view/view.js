@@ -1,5 +1,6 @@
 /** Everything that is seen: one screen for each phase, kept in step with the peer. */
 
+import { askForToken, isTokenCode } from '../invitation.js';
 import { button, h, logo, setText } from './dom.js';
 import { lobby } from './lobby.js';
 import { room as roomScreen } from './room.js';
@@ -86,6 +87,8 @@ function run(peer, root, room, storage, lasts) {
       room: state.room, name: state.name, relayOnly: settings.relayOnly, microphone: !settings.silent,
       ...(secret && { password: secret.value }),
     });
+    const { code = '' } = state.refusal ?? {};
+    if (isTokenCode(code)) askForToken({ room: state.room, code }, again);
     const join = h('button', { type: 'submit', className: 'primary', test: 'rejoin' },
       kind === 'replaced' ? 'Take it back' : asks ? 'Join' : 'Join again');
     const form = h('form', {

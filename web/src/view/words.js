@@ -30,6 +30,9 @@ const REFUSALS = new Map(Object.entries({
   'server-full': 'The server is full. Try again in a few minutes.',
   'bad-name': 'The server does not accept your name. Choose a shorter one.',
   'bad-room': 'The server does not accept this room’s name. Choose a shorter one.',
+  'token-required': 'This server lets in who has a link from the site or the game that the room belongs to.',
+  'token-invalid': 'Your link does not open this room. Get a new one where you got it.',
+  'token-expired': 'Your link has expired. Get a new one where you got it.',
   'too-many-joins': 'Too many have joined from your network just now. Wait a minute, then try again.',
   'unsupported-protocol': 'This page is older or newer than the server. Reload it.',
 }));

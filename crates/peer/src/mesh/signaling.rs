@@ -62,7 +62,7 @@ impl Socket {
         Self::Waiting { until: now, memory }
     }
 
-    fn memory(&self) -> Option<Memory> {
+    pub(super) fn memory(&self) -> Option<Memory> {
         match self {
             Self::Stopped => None,
             Self::Waiting { memory, .. }
@@ -115,7 +115,7 @@ impl Socket {
 impl<C: Carrier> Mesh<C> {
     pub(super) fn tick_socket(&mut self, now: Duration) {
         match &self.socket {
-            Socket::Waiting { until, memory } if now >= *until => {
+            Socket::Waiting { until, memory } if now >= *until && !self.awaits_token => {
                 let memory = *memory;
                 let memory = Memory { generation: self.next_generation(), ..memory };
                 self.socket = Socket::Opening { since: now, memory };
@@ -314,6 +314,7 @@ impl<C: Carrier> Mesh<C> {
             presence: if has_joined { Presence::Either } else { self.config.presence },
             password: self.config.password.clone(),
             room_metadata: self.room_metadata().clone(),
+            token: self.config.token.clone(),
             ticket: self.ticket.clone(),
         };
         ClientMessage::Join(join).to_json()
@@ -451,24 +452,6 @@ impl<C: Carrier> Mesh<C> {
         self.tick_links(now);
     }
 
-    fn refused(&mut self, now: Duration, code: ErrorCode, message: String, fatal: bool, retry_after_ms: Option<u64>) {
-        let retry_after = Duration::from_millis(retry_after_ms.unwrap_or(0).min(60_000));
-        let has_joined = self.socket.memory().is_some_and(|memory| memory.has_joined);
-        if !fatal {
-            self.tell(MeshEvent::Warned { code, message });
-        } else if code == ErrorCode::PasswordWait {
-            self.come_back(now, message, retry_after);
-        } else if is_final(&code, has_joined, self.config.password.is_some()) {
-            self.end_connection(DisconnectReason::Refused(message.clone()));
-            self.drop_all_links();
-            self.stop();
-            let retry_after = retry_after_ms.map(Duration::from_millis);
-            self.tell(MeshEvent::Refused { code, message, retry_after });
-        } else {
-            self.socket_lost(now, message, retry_after);
-        }
-    }
-
     /// Before the first join the own identity may still become that of a server without TLS.
     fn server_connected(&mut self, connection: ServerConnection) {
         let has_joined = self.socket.memory().is_some_and(|memory| memory.has_joined);
@@ -512,13 +495,13 @@ impl<C: Carrier> Mesh<C> {
         }
     }
 
-    fn socket_lost(&mut self, now: Duration, why: String, at_least: Duration) {
+    pub(super) fn socket_lost(&mut self, now: Duration, why: String, at_least: Duration) {
         self.try_again_later(now, why, None, at_least);
     }
 
     /// The server looks at the password later. It serves those first who come back when they were told to, so this is no failure
     /// that makes the next wait longer.
-    fn come_back(&mut self, now: Duration, why: String, after: Duration) {
+    pub(super) fn come_back(&mut self, now: Duration, why: String, after: Duration) {
         let failures = self.socket.memory().map_or(0, |memory| memory.failures);
         self.socket_lost(now, why, after);
         let spread = after.mul_f64(0.5 * self.random.fraction());
@@ -551,13 +534,13 @@ impl<C: Carrier> Mesh<C> {
         self.tell(MeshEvent::ServerAway { why, failure, retry_in });
     }
 
-    fn end_connection(&mut self, reason: DisconnectReason) {
+    pub(super) fn end_connection(&mut self, reason: DisconnectReason) {
         if self.socket.is_open() {
             self.tell_network(NetworkEvent::Disconnected(reason));
         }
     }
 
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.close_beside();
         self.texts = Texts::default();
         if let Some(generation) = self.socket.generation() {
@@ -571,27 +554,4 @@ impl<C: Carrier> Mesh<C> {
 fn silence_limit(limits: &ServerLimits) -> Duration {
     let marks = Duration::from_millis(u64::from(limits.roster_interval_ms.clamp(100, 60_000)));
     marks * MARKS_MISSED + Duration::from_secs(1)
-}
-
-/// Refusals that trying again does not change. Who has been in the room before keeps trying where room may come free.
-fn is_final(code: &ErrorCode, has_joined: bool, has_password: bool) -> bool {
-    match code {
-        ErrorCode::PasswordRequired if !has_password => true,
-        ErrorCode::RoomFull
-        | ErrorCode::ServerFull
-        | ErrorCode::RoomMissing
-        | ErrorCode::RoomExists
-        | ErrorCode::PasswordRequired
-        | ErrorCode::PasswordWrong => !has_joined,
-        ErrorCode::Kicked
-        | ErrorCode::Banned
-        | ErrorCode::RoomLocked
-        | ErrorCode::BadName
-        | ErrorCode::BadRoom
-        | ErrorCode::BadMetadata
-        | ErrorCode::BadField
-        | ErrorCode::BadJson
-        | ErrorCode::UnsupportedProtocol => true,
-        _ => false,
-    }
 }

@@ -50,6 +50,8 @@ fn connected(connection: &ServerConnection) -> Mesh<Recorded> {
         relay_only: false,
         presence: Presence::Either,
         password: None,
+        token: None,
+        renews_token: false,
         ticket: None,
         connections: Connections::default(),
         metadata: Metadata::new(),

@@ -176,6 +176,9 @@ impl Join {
         if self.password.as_ref().is_some_and(|password| password.len() > limits::PASSWORD_BYTES) {
             return Err(MessageError::BadPassword);
         }
+        if self.token.as_ref().is_some_and(|token| token.len() > limits::TOKEN_BYTES) {
+            return Err(MessageError::BadField("an access token has at most 4096 bytes".to_owned()));
+        }
         if self.ticket.as_ref().is_some_and(|ticket| ticket.len() > limits::TICKET_BYTES) {
             return Err(MessageError::BadField("a ticket has at most 2048 bytes".to_owned()));
         }

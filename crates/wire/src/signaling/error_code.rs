@@ -69,6 +69,12 @@ error_codes! {
     PasswordWrong = "password-wrong",
     /// The password is not looked at until the time given is over: this peer named a wrong one, or too many wait.
     PasswordWait = "password-wait",
+    /// The server asks for an access token, and the join has none.
+    TokenRequired = "token-required",
+    /// The access token is not for this room and server, or not signed by an issuer that the server trusts.
+    TokenInvalid = "token-invalid",
+    /// The access token was valid once; join with a new one.
+    TokenExpired = "token-expired",
     /// Only the room's owner may.
     NotOwner = "not-owner",
     /// Only members with the permission to moderate may.
