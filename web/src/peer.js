@@ -61,6 +61,7 @@ export class Peer extends EventTarget {
   /** @type {Message[]} */
   #messages = [];
   #deafened = false;
+  #overall = 1;
   #inputId = '';
   #wantsMicrophone = false;
   /** @type {MicrophoneState} */
@@ -156,6 +157,12 @@ export class Peer extends EventTarget {
     this.controls.muted = muted;
     if (this.#capture) this.#capture.muted = muted;
     this.#show();
+  }
+
+  /** @param {number} volume overall, 0 to 2 */
+  setOverallVolume(volume) {
+    this.#overall = volume;
+    if (this.#playback) this.#playback.overall.gain.value = volume;
   }
 
   /** @param {boolean} deafened */
@@ -483,6 +490,7 @@ export class Peer extends EventTarget {
       this.#tick(now);
     });
     this.#playback.setDeafened(this.#deafened);
+    this.setOverallVolume(this.#overall);
     this.#capture = new Capture(context, clock, {
       encoded: (encoded) => this.#speak(encoded),
       lost: () => this.#microphoneLost(),

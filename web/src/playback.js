@@ -198,7 +198,10 @@ export class Playback {
       this.#played(data.people);
       ticked(this.clock());
     };
-    this.node.connect(context.destination);
+    /** The overall volume. */
+    this.overall = new GainNode(context);
+    this.node.connect(this.overall);
+    this.overall.connect(context.destination);
     for (const event of ['statechange', 'sinkchange']) context.addEventListener(event, () => this.measureLatency());
     this.measureLatency();
   }

@@ -22,7 +22,7 @@ function inBrowser(userAgent, act) {
   const port = { onmessage: (/** @type {any} */ _) => {}, postMessage() {} };
   const former = Object.getOwnPropertyDescriptor(globalThis, 'navigator');
   Object.defineProperty(globalThis, 'navigator', { value: { userAgent }, configurable: true });
-  Object.assign(globalThis, { AudioWorkletNode: class { port = port; connect() {} } });
+  Object.assign(globalThis, { AudioWorkletNode: class { port = port; connect() {} }, GainNode: class { connect() {} } });
   try {
     const context = new FakeContext();
     const playback = new Playback(/** @type {any} */ (context), () => 0, () => {});
@@ -31,6 +31,7 @@ function inBrowser(userAgent, act) {
     if (former) Object.defineProperty(globalThis, 'navigator', former);
     else delete (/** @type {any} */ (globalThis).navigator);
     delete (/** @type {any} */ (globalThis).AudioWorkletNode);
+    delete (/** @type {any} */ (globalThis).GainNode);
   }
 }
 

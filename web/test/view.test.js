@@ -36,11 +36,11 @@ function storage(kept) {
 
 test('wishes are remembered', () => {
   const kept = storage(null);
-  new Settings(kept).change({ name: 'Ada', activation: 'push-to-talk', key: 'KeyB', keyName: 'B', processing: { echo: false, noise: true, gain: true }, sounds: false });
+  new Settings(kept).change({ name: 'Ada', activation: 'push-to-talk', key: 'KeyB', keyName: 'B', processing: { echo: false, noise: true, gain: true }, sounds: false, volume: 0.5 });
   const again = new Settings(kept);
   assert.deepEqual(
-    [again.name, again.activation, again.key, again.keyName, again.processing, again.sounds, again.relayOnly],
-    ['Ada', 'push-to-talk', 'KeyB', 'B', { echo: false, noise: true, gain: true }, false, false],
+    [again.name, again.activation, again.key, again.keyName, again.processing, again.sounds, again.relayOnly, again.volume],
+    ['Ada', 'push-to-talk', 'KeyB', 'B', { echo: false, noise: true, gain: true }, false, false, 0.5],
   );
 });
 

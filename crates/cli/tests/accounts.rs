@@ -91,7 +91,7 @@ fn the_commands_of_the_guide_let_in_who_has_a_token_and_no_log_shows_it() {
     assert_eq!(other_room.status.code(), Some(4), "{}", text(&other_room));
     assert!(text(&other_room).contains("token-invalid"), "{}", text(&other_room));
 
-    let link = format!("{}/r/Lobby#k=room-key-7&t={token}", url.replacen("ws", "http", 1));
+    let link = format!("{}/r/lobby#k=room-key-7&t={token}", url.replacen("ws", "http", 1));
     let by_variable = place.join("lobby", &at, Some(&token));
     let by_link = place.join(&link, &[], None);
     for joined in [&by_variable, &by_link] {

@@ -19,6 +19,13 @@ export function devices({ peer, settings }, preview) {
   const output = h('select', { onchange: () => choose('output', output.value) });
   const check = button('quiet', () => (!preview ? peer.setInput(settings.input) : isOn() ? peer.stopPreview() : peer.startPreview()), { test: 'check' });
   const play = button('quiet', () => chime('joined', settings.output), {}, 'Play a sound');
+  const overall = h('input', {
+    type: 'range', min: '0', max: '200', step: '5', value: String(settings.volume * 100), test: 'overall',
+    oninput: () => {
+      settings.change({ volume: Number(overall.value) / 100 });
+      peer.setOverallVolume(settings.volume);
+    },
+  });
   let heard = false;
   let listed = '';
   let listedFor = '';
@@ -48,7 +55,8 @@ export function devices({ peer, settings }, preview) {
   return {
     element: h('div', 'stack',
       h('div', 'field', h('label', {}, 'Microphone', input), check, level.element, words),
-      h('div', 'field', h('label', {}, 'Speaker', output), play)),
+      h('div', 'field', h('label', {}, 'Speaker', output), play),
+      h('label', 'overall', 'Overall volume', overall)),
     update() {
       const { microphone } = peer.state;
       if (microphone !== listedFor) {

@@ -42,6 +42,7 @@ function run(peer, root, room, storage, lasts) {
   const settings = new Settings(storage);
   peer.preferInput(settings.input);
   void peer.setOutput(settings.output);
+  peer.setOverallVolume(settings.volume);
   peer.setActivation(settings.activation);
   peer.setProcessing(settings.processing);
 
