@@ -94,6 +94,7 @@ test('what a moderator decides is final, and so is a password that this page can
     const world = page();
     world.join();
     world.say({ type: 'error', code, message: 'no', fatal: true });
-    assert.deepEqual(world.events.at(-1), { type: 'refused', code, message: 'no' });
+    const { type, code: why } = world.events.at(-1);
+    assert.deepEqual([type, why], ['refused', code]);
   }
 });
