@@ -23,6 +23,9 @@ export function lackWords(lasts, webRtc) {
 }
 
 const REFUSALS = new Map(Object.entries({
+  kicked: 'A moderator has put you out of this room.',
+  banned: 'A moderator keeps you, or your network’s address, out of this room for a while.',
+  'room-locked': 'A moderator has closed this room to newcomers. Try again later.',
   'room-full': 'This room is full. Try again later, or meet in another room.',
   'server-full': 'The server is full. Try again in a few minutes.',
   'bad-name': 'The server does not accept your name. Choose another.',

@@ -77,6 +77,14 @@ error_codes! {
     TokenExpired = "token-expired",
     /// Only the room's owner may.
     NotOwner = "not-owner",
+    /// Only members with the permission to moderate may.
+    NotModerator = "not-moderator",
+    /// A moderator has put this member out of the room.
+    Kicked = "kicked",
+    /// A moderator has put this member, or its address, out of the room for a while.
+    Banned = "banned",
+    /// A moderator has closed the room to newcomers.
+    RoomLocked = "room-locked",
     /// More than the budget allows; what was sent is dropped, and going on ends the connection.
     TooManyMessages = "too-many-messages",
     /// Too much of the sender waits for this receiver already; what was sent to it is dropped, the connection stays.
