@@ -3,7 +3,7 @@
 //! Signals, checks and handshakes of many links at once fill a narrow uplink, which then loses what would have opened them,
 //! and speech with it. Links therefore take turns: one at first in each role, one more with each that opens in good time,
 //! and one less with each that does not. Fifty links on a fast network so open in six rounds of handshakes. Where the
-//! uplink is known to be narrow, turns also keep a distance in time. An answer never waits for an offer, so that two
+//! uplink is known to be narrow, turns also keep a distance in time, and wait while it has no room for another link. An answer never waits for an offer, so that two
 //! peers never wait for each other in a circle.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -27,6 +27,8 @@ const OPENING_BITS: f64 = 80_000.0;
 /// Of a narrow uplink, what opening links may take; the rest is for speech.
 const SHARE: f64 = 0.25;
 const LONGEST_DISTANCE: Duration = Duration::from_secs(10);
+/// While there is no room, how often that is asked again.
+const ASK_FOR_ROOM: Duration = Duration::from_millis(250);
 
 /// The turns of all links of a peer.
 #[derive(Debug, Default)]
@@ -40,6 +42,7 @@ pub(crate) struct Openings {
 #[derive(Debug, Default)]
 struct Distance {
     uplink_bps: Option<u32>,
+    lacks_room: bool,
     last: Option<Instant>,
 }
 
@@ -78,6 +81,11 @@ impl Openings {
         self.distance().uplink_bps = bps;
     }
 
+    /// Whether no turn begins for now.
+    pub(crate) fn set_lacks_room(&self, lacks_room: bool) {
+        self.distance().lacks_room = lacks_room;
+    }
+
     /// Begins a turn, or says when to ask again.
     fn wait_until(&self) -> Option<Instant> {
         self.distance().keep(Instant::now()).err()
@@ -93,6 +101,9 @@ impl Distance {
     fn keep(&mut self, now: Instant) -> Result<(), Instant> {
         let seconds = self.uplink_bps.map_or(0.0, |bps| OPENING_BITS / (SHARE * f64::from(bps.max(1))));
         let distance = Duration::from_secs_f64(seconds.min(LONGEST_DISTANCE.as_secs_f64()));
+        if self.lacks_room {
+            return Err(now + ASK_FOR_ROOM);
+        }
         match self.last.map(|last| last + distance) {
             Some(next) if now < next => Err(next),
             _ => {
@@ -193,5 +204,15 @@ mod tests {
         openings.set_uplink(None);
         openings.turn(Role::Offer).await.opened();
         assert_eq!(began.elapsed(), Duration::from_secs(5));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_room_no_turn_begins_until_there_is() {
+        let openings = Openings::default();
+        openings.set_lacks_room(true);
+        let mut turn = std::pin::pin!(openings.turn(Role::Offer));
+        assert!(tokio::time::timeout(Duration::from_secs(60), turn.as_mut()).await.is_err());
+        openings.set_lacks_room(false);
+        assert!(tokio::time::timeout(ASK_FOR_ROOM, turn).await.is_ok());
     }
 }
