@@ -2,7 +2,9 @@
 # ALSA is here.
 #
 #   docker build -t voicemesh .
-#   docker run --rm -p 8080:8080 voicemesh
+#   docker run --rm -p 8080:8080 -e VOICEMESH_SECRET="$(openssl rand -hex 32)" voicemesh
+#
+# Give it the same VOICEMESH_SECRET each time: with it, passwords of rooms, and who may moderate them, survive a restart.
 #
 # It listens on $PORT (8080 unless the host says otherwise) in plain HTTP; TLS is the business of the host's edge, or of
 # --tls-cert and --tls-key. Its health is GET /healthz; there is no HEALTHCHECK here, because the hosts ask over HTTP and

@@ -52,6 +52,7 @@ check_for_testing() {
     webassembly_can_be_built ||
         want "Rust for WebAssembly (the page's module, built afresh by the tests)" "rustc-web rust-web-src" ""
     chromium_can_be_had || want "Chromium (the page's tests)" chromium ""
+    firefox_can_be_had || want "Firefox (the page's tests)" firefox-esr ""
     [ "$SYSTEM" = Linux ] || return 0
     have pulseaudio || want "PulseAudio (virtual sound devices)" pulseaudio ""
     have pactl || want "pactl (steers PulseAudio)" pulseaudio-utils ""
@@ -101,6 +102,11 @@ check_node() {
 chromium_can_be_had() {
     [ -z "${VOICEMESH_CHROMIUM:-}" ] || return 0
     have chromium || have chromium-browser || have google-chrome
+}
+
+firefox_can_be_had() {
+    [ -z "${VOICEMESH_FIREFOX:-}" ] || return 0
+    have firefox-esr || have firefox
 }
 
 pkg_config_knows() { have pkg-config && pkg-config --exists "$1"; }

@@ -4,13 +4,14 @@
 #   PART=name,name  only these parts (default: all); a prefix such as "nets" takes all parts that begin with it
 #   CASES="a; b"    of the nets tables, only these cases
 #   SOAK_MINUTES=10 length of the soak
+#   FIREFOX_CALLS=10 calls of four with Firefox
 #
 # Each part writes its result to docs/measured/YYYY-MM-DD-PART.md, where it belongs into the repository. Ends with 1 if a
 # part failed; the others run all the same. `make fuzz`, `make sanitize` and `make bench` have commands of their own.
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-PARTS="nets-nat nets-paths nets-uplinks nets-changes nets-reaching windows soak"
+PARTS="nets-nat nets-paths nets-uplinks nets-changes nets-reaching firefox windows soak"
 MEASURED=$REPO/docs/measured
 SOAK_MINUTES=${SOAK_MINUTES:-10}
 
@@ -45,6 +46,7 @@ run_part() {
         nets-uplinks) nets uplinks::uplinks_table ;;
         nets-changes) nets moving::changes_table ;;
         nets-reaching) nets reaching::reaching_table ;;
+        firefox) firefox ;;
         windows) windows ;;
         soak) soak ;;
     esac
@@ -56,6 +58,13 @@ nets() {
     # All targets of the workspace, so that its features, and what `make test` has built, stay the same.
     cargo build --locked --workspace --all-targets &&
         CI=true VOICEMESH_REPORT=$REPORT cargo test --locked --workspace --test nets -- --ignored --exact --nocapture "$1"
+}
+
+# Calls of four with one in Firefox, every other one with a slowed sound thread: in none may its page stop.
+firefox() {
+    (cd web && npm ci --loglevel=error) && cp web/package-lock.json web/node_modules/.installed-lock &&
+        cargo build --locked --workspace --all-targets &&
+        CI=true FIREFOX_CALLS=${FIREFOX_CALLS:-10} VOICEMESH_REPORT=$REPORT node --test --test-reporter=spec tests/browser/firefox.test.js
 }
 
 windows() {

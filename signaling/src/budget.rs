@@ -91,6 +91,13 @@ impl Bucket {
         self.tokens > 0.0
     }
 
+    /// What will be in it at `now`.
+    pub(crate) fn has(&self, now: Duration, rate: Rate) -> f64 {
+        let mut then = *self;
+        then.fill(now, rate);
+        then.tokens
+    }
+
     /// Takes `amount`, or nothing.
     pub(crate) fn take(&mut self, now: Duration, rate: Rate, amount: f64) -> bool {
         self.fill(now, rate);

@@ -13,6 +13,7 @@ use voicemesh_wire::signaling::{IceServer, ServerLimits};
 
 use crate::budget::Budgets;
 use crate::room::{IceRules, RoomRules, SharedSecret};
+use crate::token::TokenRules;
 
 pub use check::ConfigError;
 pub use environment::{on_off, without_empty_variables};
@@ -61,6 +62,15 @@ pub struct Config {
     #[arg(long, env = "VOICEMESH_TURN_CREDENTIAL", value_name = "PASSWORD", hide_env_values = true)]
     pub turn_credential: Option<String>,
 
+    /// Secret of at least 16 bytes from which the keys of members' tickets are made; with it, passwords of rooms survive a
+    /// restart of the server.
+    #[arg(long, env = "VOICEMESH_SECRET", value_name = "SECRET", hide_env_values = true)]
+    pub secret: Option<String>,
+
+    /// Seconds after the server's start in which a room gives no right to moderate it to the member who makes it.
+    #[arg(long, env = "VOICEMESH_OWNER_AFTER", value_name = "SECONDS", default_value = "120", value_parser = whole_seconds)]
+    pub owner_after: Duration,
+
     /// Nobody may open direct links, so that no peer learns another's address.
     #[arg(long, env = "VOICEMESH_RELAY_ONLY", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = on_off, value_name = "on|off", hide_default_value = true, hide_possible_values = true)]
     pub relay_only: bool,
@@ -81,6 +91,18 @@ pub struct Config {
     /// full, or for health checks.
     #[arg(skip = SPARE_CONNECTIONS)]
     pub spare_connections: usize,
+
+    /// Let in only whoever has an access token (JWT, HS256) signed with the secret in this file.
+    #[arg(long, env = "VOICEMESH_AUTH_SECRET", value_name = "FILE", conflicts_with = "auth_jwks")]
+    pub auth_secret: Option<PathBuf>,
+
+    /// The same, for tokens signed (EdDSA or ES256) with a key whose public half is in this JWK set.
+    #[arg(long, env = "VOICEMESH_AUTH_JWKS", value_name = "FILE")]
+    pub auth_jwks: Option<PathBuf>,
+
+    /// The audience that access tokens must name.
+    #[arg(long, env = "VOICEMESH_AUTH_AUDIENCE", value_name = "TEXT")]
+    pub auth_audience: Option<String>,
 
     /// Seconds between two pings; who is silent for two of them is gone.
     #[arg(long, env = "VOICEMESH_PING_INTERVAL", value_name = "SECONDS", default_value = "15", value_parser = seconds)]
@@ -140,11 +162,16 @@ impl Default for Config {
             turn_lifetime: Duration::from_secs(14_400),
             turn_username: None,
             turn_credential: None,
+            secret: None,
+            owner_after: Duration::from_secs(120),
             relay_only: false,
             max_peers_per_room: 64,
             max_rooms: 4096,
             max_connections: 4096,
             spare_connections: SPARE_CONNECTIONS,
+            auth_secret: None,
+            auth_jwks: None,
+            auth_audience: None,
             ping_interval: Duration::from_secs(15),
             roster_interval: Duration::from_secs(5),
             join_timeout: Duration::from_secs(10),
@@ -180,7 +207,37 @@ impl Config {
             roster_interval_ms: millis(self.roster_interval),
             ..ServerLimits::default()
         };
-        RoomRules { limits, relay_only: self.relay_only, ice: self.ice_rules(), ..RoomRules::default() }
+        RoomRules {
+            limits,
+            relay_only: self.relay_only,
+            owner_after: self.owner_after,
+            tickets_outlast_restarts: self.secret.is_some(),
+            ice: self.ice_rules(),
+            ..RoomRules::default()
+        }
+    }
+
+    /// Who may join, read from the files named; `None` is whoever wants to.
+    ///
+    /// # Errors
+    ///
+    /// When a file cannot be read, or holds no key of its kind.
+    pub fn token_rules(&self) -> Result<Option<TokenRules>, ConfigError> {
+        let wrong = |option, variable| move |problem: String| ConfigError { option, variable, problem };
+        let read = |path: &PathBuf| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
+        let audience = self.auth_audience.clone().filter(|audience| !audience.is_empty());
+        if let Some(path) = &self.auth_secret {
+            let rules = read(path).and_then(|file| {
+                TokenRules::from_secret(&file, audience).map_err(|error| format!("{}: {error}", path.display()))
+            });
+            return rules.map(Some).map_err(wrong("--auth-secret", "VOICEMESH_AUTH_SECRET"));
+        }
+        let Some(path) = &self.auth_jwks else { return Ok(None) };
+        let rules = read(path).and_then(|file| {
+            let text = String::from_utf8_lossy(&file);
+            TokenRules::from_jwks(&text, audience).map_err(|error| format!("{}: {error}", path.display()))
+        });
+        rules.map(Some).map_err(wrong("--auth-jwks", "VOICEMESH_AUTH_JWKS"))
     }
 
     fn ice_rules(&self) -> IceRules {
@@ -212,6 +269,14 @@ fn lifetime(text: &str) -> Result<Duration, String> {
     let seconds: u64 = text.parse().map_err(|_| "not a whole number of seconds".to_owned())?;
     if !(4..=604_800).contains(&seconds) {
         return Err("between 4 seconds and 7 days".to_owned());
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
+fn whole_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: u64 = text.parse().map_err(|_| "not a whole number of seconds".to_owned())?;
+    if seconds > 3600 {
+        return Err("at most 3600 seconds".to_owned());
     }
     Ok(Duration::from_secs(seconds))
 }

@@ -63,7 +63,11 @@ impl Gate {
         let message = decode_client(text);
         let expense = match &message {
             Ok(ClientMessage::Signal { .. }) => Expense::Signal { bytes: text.len() },
-            Ok(ClientMessage::SetMetadata { .. } | ClientMessage::SetRoomMetadata { .. }) => Expense::Announcement,
+            Ok(
+                ClientMessage::SetMetadata { .. }
+                | ClientMessage::SetRoomMetadata { .. }
+                | ClientMessage::Moderate { .. },
+            ) => Expense::Announcement,
             Ok(ClientMessage::Roster) => Expense::Question,
             Ok(_) | Err(_) => Expense::Message,
         };
@@ -231,6 +235,8 @@ mod tests {
             presence: Presence::Either,
             password: None,
             room_metadata: Metadata::new(),
+            token: None,
+            ticket: None,
         };
         ClientMessage::Join(join).to_json()
     }

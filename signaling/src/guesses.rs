@@ -1,8 +1,8 @@
-//! Who has named wrong passwords, and how long nothing more of theirs is looked at.
+//! Back-off for wrong room passwords.
 //!
-//! Pure: told the time. Each wrong password costs its address a wait, twice as long each time; what comes meanwhile is
-//! refused without being looked at, and costs nothing more. A right one changes nothing: else a room of one's own would
-//! wash clean.
+//! Pure: given the time. Each wrong password costs its peer a wait, twice as long each time; a password that comes meanwhile is
+//! refused without being looked at, and costs nothing more. A correct password does not reset it, otherwise an attacker could
+//! clear it by joining a room of their own.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -11,12 +11,12 @@ use std::time::Duration;
 const FIRST_WAIT: Duration = Duration::from_secs(1);
 /// … and after many: a dozen guesses an hour.
 const LONGEST_WAIT: Duration = Duration::from_secs(300);
-/// So long after its wait an address is forgiven.
+/// So long after its wait a peer is forgiven.
 const FORGIVEN: Duration = Duration::from_secs(600);
-/// Addresses remembered. When there are more, the one whose wait ends first is forgotten.
+/// Peers remembered. When there are more, the one whose wait ends first is forgotten.
 const REMEMBERED: usize = 4096;
 
-/// The addresses, by whatever tells them apart.
+/// The peers, by whatever tells them apart.
 #[derive(Debug)]
 pub struct Guesses<K>(BTreeMap<K, Guesser>);
 
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn many_addresses_take_no_more_room_than_a_few_thousand() {
+    fn many_peers_take_no_more_room_than_a_few_thousand() {
         let mut guesses = Guesses::default();
         guesses.wrong(SECOND, u32::MAX);
         guesses.wrong(SECOND, u32::MAX);

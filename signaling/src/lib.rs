@@ -19,18 +19,24 @@ mod budget;
 mod config;
 mod gate;
 mod guesses;
+mod hash_queue;
 mod outbox;
 mod refusal;
 mod room;
 mod shell;
+pub mod ticket;
+pub mod token;
 mod unfinished;
 
 pub use budget::{Budget, Budgets, Rate};
 pub use config::{Config, ConfigError, TrustedProxy, on_off, without_empty_variables};
 pub use gate::{Gate, Passed};
 pub use guesses::Guesses;
+pub use hash_queue::{ADDRESS_HASHES, Asked, HashId, HashQueue, SHARED_HASHES};
 pub use outbox::{CloseReason, ConnectionId, Malformed, Outbox, Purpose, Text};
 pub use refusal::Refusal;
-pub use room::{Digest, IceRules, Knock, Question, Room, RoomRules, Salt, SharedSecret, VoiceRates, WorkArea, digest};
+pub use room::{
+    AddressTag, Digest, IceRules, Knock, Question, Room, RoomRules, Salt, SharedSecret, VoiceRates, WorkArea, digest,
+};
 pub use shell::{ServeError, banner, bind, run, serve};
 pub use unfinished::Unfinished;

@@ -4,10 +4,17 @@
 //! a while ([`Room::is_over`]), so that whoever comes back soon gets the same one.
 
 mod ice;
+mod lock;
+mod metadata;
+mod moderating;
+mod moderation;
+mod packets;
 mod password;
 mod policing;
 #[cfg(test)]
 mod tests;
+mod tickets;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,22 +22,28 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_session::server::DropReason;
-use voicemesh_session::{self as session, Delivery, Server, ServerConfig, ServerOutput, Verdict};
+use voicemesh_session::{Server, ServerConfig, Verdict};
 use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{
-    ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, MetadataChanges, PeerInfo, RosterMark,
-    ServerLimits, ServerMessage, Signal, TakenOver, apply_metadata, roster_hash,
+    ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, PeerInfo, RosterMark, ServerLimits,
+    ServerMessage, Signal, TakenOver, roster_hash,
 };
-use voicemesh_wire::{PeerId, SessionId};
+use voicemesh_wire::{PeerId, Permissions, SessionId};
 
 use crate::gate::check_presence;
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
 use crate::refusal::Refusal;
+use crate::ticket::TicketIssuer;
+use crate::token::{Grant, TokenRules};
 
 pub use ice::{IceRules, SharedSecret};
+use lock::{Lock, Shown};
+pub use moderation::AddressTag;
+use packets::{Packets, Passing};
 pub use password::{Digest, Knock, Question, Salt, WorkArea, digest};
 use policing::Policing;
 pub use policing::VoiceRates;
+use tickets::Tickets;
 
 /// A connection from which another has taken over is still read for this long, for what was on its way.
 const TAKEN_OVER_GRACE: Duration = Duration::from_secs(2);
@@ -46,10 +59,16 @@ pub struct RoomRules {
     pub limits: ServerLimits,
     /// Nobody may open links: no signal is passed on, and no ICE server is named.
     pub relay_only: bool,
+    /// A room that is entered sooner after the server's start gives no right to moderate: those who had it may still come back.
+    pub owner_after: Duration,
+    /// Tickets are valid after a restart of the server as well.
+    pub tickets_outlast_restarts: bool,
     /// What peers are told to use for links.
     pub ice: IceRules,
     /// For the session server of each room. Its quarantine of client ids is also how long an empty room is remembered.
     pub session: ServerConfig,
+    /// Who may join; `None` is whoever wants to.
+    pub tokens: Option<Arc<TokenRules>>,
     /// How much speech is passed on.
     pub voice: VoiceRates,
 }
@@ -67,11 +86,15 @@ pub struct Room {
     version: u64,
     mark_due: Duration,
     emptied_at: Option<Duration>,
-    /// Of the password, if there is one.
-    lock: Option<Digest>,
+    /// The password, if there is one.
+    lock: Option<Lock>,
+    tickets: Tickets,
+    moderation: moderation::Moderation,
     metadata: Metadata,
     credentials: ice::IssuedCredentials,
     policing: Policing,
+    /// What the tokens of members allow, where the server asks for tokens.
+    grants: BTreeMap<ConnectionId, Grant>,
     /// When which sender was told that which receiver is busy.
     told_busy: BTreeMap<(ConnectionId, ConnectionId), Duration>,
 }
@@ -97,16 +120,26 @@ impl Room {
             mark_due: now,
             emptied_at: Some(now),
             lock: None,
+            tickets: Tickets::default(),
+            moderation: moderation::Moderation::default(),
             metadata: Metadata::new(),
             credentials: ice::IssuedCredentials::default(),
             policing: Policing::default(),
+            grants: BTreeMap::new(),
             told_busy: BTreeMap::new(),
         }
     }
 
-    /// The time of day, in seconds since 1970, from which TURN credentials count. Set it before a join and before a tick.
+    /// The time of day, in seconds since 1970, from which TURN credentials and tickets count. Set it before a join and
+    /// before a tick.
     pub fn set_unix_time(&mut self, seconds: u64) {
         self.credentials.set_unix_time(seconds);
+        self.tickets.set_unix_time(seconds);
+    }
+
+    /// Gives members tickets from now on. `room` is the room's name, as joins have it.
+    pub fn set_ticket_issuer(&mut self, issuer: TicketIssuer, room: String) {
+        self.tickets.set_issuer(issuer, room);
     }
 
     /// How many peers are here.
@@ -136,7 +169,8 @@ impl Room {
 
     /// Nobody is here, and nobody's client id rests any more: the room can be dropped.
     pub fn is_over(&self, now: Duration) -> bool {
-        self.emptied_at.is_some_and(|at| now >= at + self.rules.session.id_quarantine)
+        let waits = self.moderation.waits_until().is_some_and(|until| now < until);
+        self.emptied_at.is_some_and(|at| now >= at + self.rules.session.id_quarantine) && !waits
     }
 
     /// What a joiner has to do before [`join`](Self::join) takes it. Whoever comes into an empty room decides its password;
@@ -149,18 +183,25 @@ impl Room {
         if self.taken_over_by(join).is_some() {
             return Ok(Knock::Enter);
         }
+        self.grant_of(join)?;
         let returns = self.connections.contains_key(&join.proof.peer_id());
         let others = self.members.len() - usize::from(returns);
         check_presence(join.presence, others)?;
         if others >= self.rules.limits.peers_per_room as usize {
             return Err(Refusal::of(ErrorCode::RoomFull));
         }
+        if self.moderation.is_locked() && !returns && self.tickets.open(join).is_none() {
+            return Err(Refusal::of(ErrorCode::RoomLocked));
+        }
+        if self.shown_by_ticket(join, others) != Shown::Nothing {
+            return Ok(Knock::Enter);
+        }
         let named = join.password.as_ref().is_some_and(|password| !password.is_empty());
         if others == 0 {
             let ready = !named || shown.is_some();
             return Ok(if ready { Knock::Enter } else { Knock::Hash(Question { salt: fresh, expected: None }) });
         }
-        match (self.lock, named, shown) {
+        match (self.lock.map(|lock| lock.digest), named, shown) {
             _ if returns => Ok(Knock::Enter),
             (None, false, _) => Ok(Knock::Enter),
             (None, true, _) => Err(Refusal::no_password()),
@@ -191,11 +232,22 @@ impl Room {
         }
         let peer = join.proof.peer_id();
         if let Some(old) = self.taken_over_by(&join) {
+            let grant = self.grant_of(&join).ok().flatten();
             self.take_over(now, old, connection, join.room, out);
+            self.renew_grant(peer, connection, grant, out);
             return Ok(peer);
         }
+        let grant = self.grant_of(&join)?;
+        self.put_out_subject(now, peer, grant.as_ref(), out);
         let old = self.connections.get(&peer).copied();
-        let is_first = self.members.len() == usize::from(old.is_some());
+        let others = self.members.len() - usize::from(old.is_some());
+        let is_first = others == 0;
+        let by_ticket = self.shown_by_ticket(&join, others);
+        let ticket = self.tickets.open(&join);
+        if let Shown::Restores(lock) = by_ticket {
+            self.put_out_others(now, peer, out);
+            self.lock = Some(lock);
+        }
         let is_anew = self.members.is_empty();
         let order = match old.and_then(|old| self.replace(now, old, out)) {
             Some(order) => order,
@@ -204,19 +256,33 @@ impl Room {
                 self.arrivals
             }
         };
-        let Join { room, name, run, capabilities, metadata, password, room_metadata, .. } = join;
+        let Join { room, name: asked, run, capabilities, metadata, password, room_metadata, .. } = join;
+        let name = grant.as_ref().and_then(|grant| grant.name.clone()).unwrap_or(asked);
         let owner = peer.0.as_u128();
         let full = |_| Refusal::of(ErrorCode::RoomFull);
         let client = self.session.admit(now, connection, owner, name.clone()).map_err(full)?;
-        if is_first {
-            self.lock = shown.filter(|_| password.is_some_and(|password| !password.is_empty()));
+        if is_first && by_ticket == Shown::Nothing {
+            let named = password.is_some_and(|password| !password.is_empty());
+            self.lock = shown.filter(|_| named).map(Lock::decided);
         }
         if is_anew {
             self.metadata = room_metadata;
         }
-        let info = PeerInfo { peer, client, run, name, metadata, capabilities, order };
+        let base = grant.as_ref().map_or_else(Permissions::default, |grant| grant.permissions);
+        // Where access tokens decide who may moderate, coming first does not.
+        self.take_rights(now, peer, is_anew && grant.is_none(), ticket.as_ref(), out);
+        let permissions = self.moderation.permissions(peer, base);
+        if let Some(grant) = grant {
+            self.grants.insert(connection, grant);
+        }
+        let info = PeerInfo { peer, client, run, name, metadata, capabilities, order, permissions };
         self.enter(connection, info, room, out);
         Ok(peer)
+    }
+
+    fn shown_by_ticket(&self, join: &Join, others: usize) -> Shown {
+        let record = self.tickets.open(join);
+        record.map_or(Shown::Nothing, |record| lock::shown(self.lock.as_ref(), others, &record, &self.tickets))
     }
 
     /// The connection from which a join takes over: that of the same peer and run.
@@ -237,6 +303,11 @@ impl Room {
         self.session.hand_over(old, connection);
         let taken_over = TakenOver { metadata: info.metadata.clone() };
         self.credentials.forget(old);
+        self.tickets.forget(old);
+        self.moderation.forget(old);
+        if let Some(grant) = self.grants.remove(&old) {
+            self.grants.insert(connection, grant);
+        }
         self.forget_pairs(old);
         let joined = self.joined(connection, &info, room, Some(taken_over));
         out.text(connection, &Text::from(&joined), Purpose::Snapshot);
@@ -249,7 +320,21 @@ impl Room {
         self.former.insert(old, Former { now: connection, closes_at: now + TAKEN_OVER_GRACE });
     }
 
+    /// Sets what a member may do, and tells everyone if that changes anything. False if the peer is not here.
+    pub fn set_permissions(&mut self, peer: PeerId, permissions: Permissions, out: &mut impl Outbox) -> bool {
+        let Some(connection) = self.connections.get(&peer).copied() else { return false };
+        let Some(member) = self.members.get_mut(&connection) else { return false };
+        if member.permissions != permissions {
+            member.permissions = permissions;
+            self.session.set_permissions(connection, permissions);
+            self.version += 1;
+            self.broadcast(&ServerMessage::Permissions { peer, permissions }, Purpose::Update, out);
+        }
+        true
+    }
+
     fn enter(&mut self, connection: ConnectionId, info: PeerInfo, room: String, out: &mut impl Outbox) {
+        self.session.set_permissions(connection, info.permissions);
         self.version += 1;
         self.emptied_at = None;
         let joined = self.joined(connection, &info, room, None);
@@ -281,7 +366,11 @@ impl Room {
             roster: RosterMark { version: self.version, hash: roster_hash(peers.iter().chain([info])) },
             peers,
             room_metadata: self.metadata.clone(),
+            permissions: info.permissions,
+            locked: self.moderation.is_locked(),
+            owner_right: self.moderation.right(),
             taken_over,
+            ticket: self.ticket_for(connection, info.peer),
         })
     }
 
@@ -327,6 +416,9 @@ impl Room {
             ClientMessage::SetRoomMetadata { request, set } => {
                 self.set_room_metadata(from, request, set, out).map_err(|refusal| refusal.of_request(request))
             }
+            ClientMessage::Moderate { request, action } => {
+                self.moderate(now, from, request, action, out).map_err(|refusal| refusal.of_request(request))
+            }
             ClientMessage::Roster => {
                 if !out.defer_snapshot(from) {
                     self.send_roster(from, out);
@@ -370,39 +462,6 @@ impl Room {
         if !out.text(connection, &signal, Purpose::From(sender)) {
             return Err(Refusal::receiver_busy(to));
         }
-        Ok(())
-    }
-
-    fn set_metadata(
-        &mut self,
-        from: ConnectionId,
-        request: Option<u32>,
-        set: MetadataChanges,
-        out: &mut impl Outbox,
-    ) -> Result<(), Refusal> {
-        let Some(member) = self.members.get_mut(&from) else { return Ok(()) };
-        member.metadata = apply_metadata(&member.metadata, set)?;
-        let message = ServerMessage::Metadata { peer: member.peer, metadata: member.metadata.clone() };
-        self.version += 1;
-        self.broadcast(&message, Purpose::Update, out);
-        confirm(from, request, out);
-        Ok(())
-    }
-
-    fn set_room_metadata(
-        &mut self,
-        from: ConnectionId,
-        request: Option<u32>,
-        set: MetadataChanges,
-        out: &mut impl Outbox,
-    ) -> Result<(), Refusal> {
-        let Some(member) = self.members.get(&from) else { return Ok(()) };
-        if self.owner() != Some(member.peer) {
-            return Err(Refusal::of(ErrorCode::NotOwner));
-        }
-        self.metadata = apply_metadata(&self.metadata, set)?;
-        self.broadcast(&self.room_metadata(), Purpose::Update, out);
-        confirm(from, request, out);
         Ok(())
     }
 
@@ -470,6 +529,9 @@ impl Room {
         self.close_former(out, |former| former.now == connection);
         self.connections.remove(&member.peer);
         self.credentials.forget(connection);
+        self.grants.remove(&connection);
+        self.tickets.forget(connection);
+        self.moderation.left(now, connection, member.peer, reason);
         self.forget_pairs(connection);
         self.session.disconnected(now, connection, &mut Packets { now, pair: None, out });
         self.version += 1;
@@ -480,6 +542,7 @@ impl Room {
             // An empty room keeps no secret and says nothing; who comes next decides.
             self.lock = None;
             self.metadata = Metadata::new();
+            self.moderation.emptied();
         }
         self.broadcast(&ServerMessage::PeerLeft { peer: member.peer, reason }, Purpose::Update, out);
     }
@@ -487,6 +550,8 @@ impl Room {
     /// What happens by itself: every few seconds everybody is told the roster's mark, and credentials are renewed.
     pub fn tick(&mut self, now: Duration, out: &mut impl Outbox) {
         self.renew_credentials(out);
+        self.give_due_right(now, out);
+        self.renew_tickets(out);
         self.close_former(out, |former| now >= former.closes_at);
         if now < self.mark_due {
             return;
@@ -521,55 +586,4 @@ impl Room {
             out.text(*connection, &text, purpose);
         }
     }
-}
-
-fn confirm(to: ConnectionId, request: Option<u32>, out: &mut impl Outbox) {
-    if let Some(request) = request {
-        out.text(to, &Text::from(&ServerMessage::MetadataSet { request }), Purpose::Answer);
-    }
-}
-
-/// Output of the session server. `pair` is what holds between a sender and its receivers, while a packet is passed on.
-struct Packets<'a, O> {
-    now: Duration,
-    pair: Option<Passing<'a>>,
-    out: &'a mut O,
-}
-
-struct Passing<'a> {
-    rates: &'a VoiceRates,
-    policing: &'a mut Policing,
-    /// Receivers that took no more of this sender.
-    busy: Vec<ConnectionId>,
-}
-
-impl<O: Outbox> ServerOutput<ConnectionId> for Packets<'_, O> {
-    fn send(&mut self, to: ConnectionId, packet: Bytes, delivery: Delivery) {
-        self.out.packet(to, packet, delivery, Purpose::Answer);
-    }
-
-    fn deliver(
-        &mut self,
-        to: ConnectionId,
-        packet: Bytes,
-        delivery: Delivery,
-        purpose: session::Purpose<ConnectionId>,
-    ) -> bool {
-        if let (Some(passing), Purpose::From(from)) = (&mut self.pair, purpose)
-            && (delivery == Delivery::Voice || is_voice(&packet))
-            && !passing.policing.passes(self.now, passing.rates, from, to, packet.len())
-        {
-            self.out.count_policed();
-            return false;
-        }
-        let taken = self.out.packet(to, packet, delivery, purpose);
-        if let Some(passing) = self.pair.as_mut().filter(|_| !taken) {
-            passing.busy.push(to);
-        }
-        taken
-    }
-}
-
-fn is_voice(packet: &[u8]) -> bool {
-    packet::open(packet).is_ok_and(|(header, _)| header.kind.is_voice())
 }

@@ -143,8 +143,15 @@ async fn serve_reloading(
     }
     let certificate = Certificate::load(&config)?;
     let page = Page::of(&config)?;
-    let hub = Arc::new(Hub::new(config));
+    if config.secret.is_none() {
+        tracing::info!(
+            "no --secret (VOICEMESH_SECRET) is set: passwords of rooms, and who may moderate them, do not survive a restart"
+        );
+    }
+    let tokens = config.token_rules()?;
+    let hub = Arc::new(Hub::new(config, tokens).map_err(std::io::Error::from)?);
     let ticker = tokio::spawn(hub::tick(Arc::clone(&hub)));
+    let hashing = tokio::spawn(passwords::work(Arc::clone(&hub)));
     let fresh = certificate.clone().map(|certificate| tokio::spawn(certificate::keep_fresh(certificate, reload)));
     let accepting = tokio::spawn(accept::accept(Arc::clone(&hub), page, listener, certificate));
     shutdown.await;
@@ -159,6 +166,7 @@ async fn serve_reloading(
         tracing::info!("stopping without {} connections that did not close", hub.connections());
     }
     ticker.abort();
+    hashing.abort();
     Ok(())
 }
 

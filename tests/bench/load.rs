@@ -122,6 +122,8 @@ fn join(server: SocketAddr, number: usize) -> Join {
         presence: Presence::Either,
         password: None,
         room_metadata: Metadata::new(),
+        token: None,
+        ticket: None,
     }
 }
 

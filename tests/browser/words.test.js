@@ -77,6 +77,11 @@ test('who is deaf hears nothing, and hears again when they want to', within(), S
   await ada.at('deafen').click();
   await hears();
   assert.ok(await hears() > 0.05, 'Bob is heard again');
+  await ada.at('settings').click();
+  await ada.at('overall').fill('0');
+  await ada.page.keyboard.press('Escape');
+  await hears();
+  assert.equal(await hears(), 0, 'everybody together is as quiet as asked for');
 }));
 
 test('one person can be muted for oneself alone', within(), Stage.for(async (stage) => {
@@ -85,6 +90,7 @@ test('one person can be muted for oneself alone', within(), Stage.for(async (sta
   const ada = await stage.person(browser, server, 'ada', { silent: true });
   stage.cli(server, 'bob', { input: `${speechFile('reader')}:loop` });
   await ada.sees('bob', '[data-speaking="true"]').waitFor();
+  await ada.sees('bob').locator('summary').click();
   await ada.sees('bob').locator('[data-test="person-mute"]').click();
   await ada.sees('bob').locator('[data-test="person-mute"][aria-pressed="true"]').waitFor();
   const hears = async () => {
@@ -97,4 +103,9 @@ test('one person can be muted for oneself alone', within(), Stage.for(async (sta
   await ada.sees('bob').locator('[data-test="person-mute"]').click();
   await hears();
   assert.ok(await hears() > 0.05, 'Bob is heard again');
+  await ada.at('settings').click();
+  await ada.at('overall').fill('0');
+  await ada.page.keyboard.press('Escape');
+  await hears();
+  assert.equal(await hears(), 0, 'everybody together is as quiet as asked for');
 }));

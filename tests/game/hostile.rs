@@ -400,5 +400,7 @@ fn join(server: SocketAddr) -> Join {
         presence: Presence::MustExist,
         password: None,
         room_metadata: Metadata::new(),
+        token: None,
+        ticket: None,
     }
 }

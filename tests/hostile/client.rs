@@ -24,6 +24,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What arrives.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one is held at a time")]
 pub enum Received {
     Message(ServerMessage),
     Packet(Vec<u8>),
@@ -73,6 +74,8 @@ pub fn join_of(room: &str, name: &str) -> Join {
         presence: Presence::Either,
         password: None,
         room_metadata: Metadata::new(),
+        token: None,
+        ticket: None,
     }
 }
 
@@ -87,9 +90,13 @@ impl Client {
 
     /// As a client at `address`, for a server that trusts this machine as a proxy.
     pub async fn connect_from(server: &Server, address: &str) -> Self {
+        Self::connect_to_from(server.address, address).await
+    }
+
+    pub async fn connect_to_from(server: SocketAddr, address: &str) -> Self {
         let headers = format!("X-Forwarded-For: {address}\r\n");
-        let stream = TcpStream::connect(server.address).await.expect("the server listens");
-        let socket = Socket::upgrade(stream, server.address, &headers).await.expect("an upgrade");
+        let stream = TcpStream::connect(server).await.expect("the server listens");
+        let socket = Socket::upgrade(stream, server, &headers).await.expect("an upgrade");
         Self { socket, received: 0 }
     }
 

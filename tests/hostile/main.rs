@@ -4,9 +4,12 @@
 mod bytes;
 mod client;
 mod control;
+mod doors;
 mod machine;
 mod memory;
+mod moderation;
 mod slow;
+mod tokens;
 
 #[path = "../bench/socket.rs"]
 mod socket;

@@ -3,13 +3,16 @@
 
 mod carrier;
 mod narrow;
+mod permissions;
 mod world;
 
 mod data;
 mod lobby;
 mod lost_and_found;
+mod moderation;
 mod moving;
 mod rooms;
 mod routes;
 mod sound;
+mod tokens;
 mod uplinks;

@@ -101,6 +101,8 @@ export class Capture {
   #stream = null;
   /** @type {MediaStreamAudioSourceNode | null} */
   #source = null;
+  /** @type {Map<AudioContext, AudioWorkletNode>} */
+  #nodes = new Map();
   #activity = new Activity();
   #talkedAt = -Infinity;
   #opening = 0;
@@ -116,20 +118,47 @@ export class Capture {
   /**
    * @param {AudioContext} context with the worklet loaded
    * @param {() => number} clock ms
-   * @param {{encoded: (encoded: Encoded) => void, lost: () => void}} events
+   * @param {{encoded: (encoded: Encoded) => void, lost: () => void, ticked: (now: number) => void}} events
+   *   `ticked`: every 20 ms while a microphone is open, in hidden pages too
    */
   constructor(context, clock, events) {
-    this.context = context;
     this.clock = clock;
     this.events = events;
     this.encoder = new Encoder(events.encoded);
+    this.context = context;
+    this.node = this.#nodeIn(context);
+  }
+
+  /** Takes the microphone's samples in another context, which has the worklet loaded. @param {AudioContext} context */
+  moveTo(context) {
+    if (context === this.context) return;
+    this.#source?.disconnect();
+    this.context = context;
+    this.node = this.#nodeIn(context);
+    if (this.#stream) this.#connect(this.#stream);
+  }
+
+  /** @param {AudioContext} context */
+  #nodeIn(context) {
+    const known = this.#nodes.get(context);
+    if (known) return known;
     // One for good, as browsers keep some of each; without a microphone it hears silence, which goes nowhere.
-    this.node = new AudioWorkletNode(context, 'voicemesh-capture', {
+    const node = new AudioWorkletNode(context, 'voicemesh-capture', {
       numberOfInputs: 1, numberOfOutputs: 0, channelCount: 1, channelCountMode: 'explicit',
     });
-    this.node.port.onmessage = ({ data }) => {
-      if (this.isOpen) this.#frame(data.pcm, data.began);
+    this.#nodes.set(context, node);
+    node.port.onmessage = ({ data }) => {
+      if (!this.isOpen || context !== this.context) return;
+      this.#frame(data.pcm, data.began);
+      this.events.ticked(this.clock());
     };
+    return node;
+  }
+
+  /** @param {MediaStream} stream */
+  #connect(stream) {
+    this.#source = this.context.createMediaStreamSource(stream);
+    this.#source.connect(this.node);
   }
 
   get isOpen() {
@@ -169,8 +198,7 @@ export class Capture {
       this.close();
       this.events.lost();
     };
-    this.#source = this.context.createMediaStreamSource(stream);
-    this.#source.connect(this.node);
+    this.#connect(stream);
   }
 
   /** Closes the microphone; what was being said ends as before a pause. */

@@ -7,6 +7,8 @@
  * @typedef {{kind: ProblemKind, host?: string, status?: number}} Problem
  */
 
+import { randomId } from './optional.js';
+
 /** A server that is awake answers by then. */
 const PATIENCE_MS = 4000;
 /** At most so often: each failed attempt asks. */
@@ -47,7 +49,7 @@ export class ConnectCheck {
 
   /** Names an attempt for the server. @param {string} socketUrl */
   begin(socketUrl) {
-    this.#attempt = crypto.randomUUID();
+    this.#attempt = randomId();
     return `${socketUrl}?attempt=${this.#attempt}`;
   }
 

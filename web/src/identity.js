@@ -1,5 +1,7 @@
 /** Who one is: a secret of this browser, and the proofs and ids made from it (PROTOCOL.md, section 2). */
 
+export { ticketsOf } from './ticket.js';
+
 const utf8 = new TextEncoder();
 
 /** @param {Uint8Array} bytes */
@@ -88,7 +90,9 @@ export function secret(storage) {
 export async function takeInstance(room, locks) {
   if (!locks) return { instance: crypto.getRandomValues(new Uint32Array(1))[0], release() {} };
   for (let instance = 0; instance < 64; instance++) {
-    const release = await tryLock(locks, `voicemesh ${instance} ${room}`);
+    const release = await tryLock(locks, `voicemesh ${instance} ${room}`).catch(() => undefined);
+    // A browser that refuses locks: as if it had none.
+    if (release === undefined) return takeInstance(room, undefined);
     if (release) return { instance, release };
   }
   throw new Error('Too many tabs of this browser are in this room.');

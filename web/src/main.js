@@ -1,15 +1,16 @@
 /** The page's beginning: what this browser lacks is said, and the rest is shown. */
 
+import './invitation.js';
+import { openStorage } from './optional.js';
 import { Peer } from './peer.js';
 import { roomOf } from './place.js';
-import { show } from './view/view.js';
+import { show, showFailure } from './view/view.js';
 
 /** Why this page cannot talk here, or null. */
 function support() {
   if (!isSecureContext) return 'insecure';
   if (!('AudioEncoder' in globalThis) || !('AudioDecoder' in globalThis)) return 'no-webcodecs';
   if (!('AudioWorkletNode' in globalThis)) return 'no-worklet';
-  if (!('RTCPeerConnection' in globalThis)) return 'no-webrtc';
   return null;
 }
 
@@ -18,6 +19,12 @@ const icon = /** @type {HTMLLinkElement | null} */ (document.querySelector('link
 if (icon) icon.href = icon.href;
 
 const root = document.getElementById('app') ?? document.body;
-const lacking = support();
-const peer = lacking === null ? new Peer() : null;
-show(peer, { root, room: roomOf(location.pathname), support: lacking, storage: localStorage });
+try {
+  const lacking = support();
+  const { storage, lasts } = openStorage();
+  const peer = lacking === null ? new Peer({ storage }) : null;
+  show(peer, { root, room: roomOf(location.pathname), support: lacking, storage, lasts });
+} catch (error) {
+  showFailure(root, error);
+  throw error;
+}

@@ -5,7 +5,8 @@
  * @typedef {import('./messages.js').Capabilities} Capabilities
  * @typedef {import('./messages.js').Signal} Signal
  * @typedef {{room: string, name: string, peer: string, proof: string, run: number, capabilities: Capabilities,
- *   metadata: Record<string, string>, firstSequence: number, password?: string}} Config
+ *   metadata: Record<string, string>, firstSequence: number, password?: string, ticket?: string,
+ *   token?: string | null, keepTicket?: (ticket: string) => void}} Config
  *
  * @typedef {object} Carrier
  * @property {(generation: number) => void} openSocket
@@ -18,7 +19,7 @@
  * @property {(peer: string, generation: number) => void} closeLink
  *
  * @typedef {{type: 'joined', again: boolean, others: number} | {type: 'server-away', why: string, retryInMs: number}
- *   | {type: 'refused', code: string, message: string} | {type: 'warned', code: string, message: string}
+ *   | {type: 'refused', code: string, message: string, retryAfterMs: number} | {type: 'warned', code: string, message: string}
  *   | {type: 'remark', text: string} | {type: 'replaced'} | {type: 'members'} | {type: 'group-refused', group: string}
  *   | {type: 'peer-joined', peer: string} | {type: 'metadata', peer: string}
  *   | {type: 'peer-left', peer: string, name: string, reason: string}

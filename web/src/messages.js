@@ -5,7 +5,8 @@
  * @typedef {{relay_only: boolean, redundancy: boolean, voice_ack: boolean, reports: boolean, path_feedback?: boolean,
  *   bundles?: boolean, frame_ms: number[]}} Capabilities
  * @typedef {{peer: string, client: number, run: number, name: string, metadata: Record<string, string>,
- *   capabilities: Capabilities, order: number}} PeerInfo
+ *   capabilities: Capabilities, order: number, permissions?: Permission[]}} PeerInfo
+ * @typedef {'speak' | 'listen' | 'data' | 'moderate'} Permission
  * @typedef {{kind: 'offer' | 'answer', sdp: string} | {kind: 'end-of-candidates' | 'request-offer'}
  *   | {kind: 'candidate', candidate: string, sdpMid: string | null, sdpMLineIndex: number | null}} Signal
  */
@@ -16,6 +17,8 @@ const LIMITS = {
   json_message_bytes: 65536, binary_message_bytes: 17408, peers_per_room: 64, ping_interval_ms: 15000,
   roster_interval_ms: 5000,
 };
+/** @type {Permission[]} */
+const PERMISSIONS = ['speak', 'listen', 'data', 'moderate'];
 const PEER_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 class Unreadable extends Error {}
@@ -69,12 +72,20 @@ function capabilities(value) {
   };
 }
 
+/** @param {any} value @returns {{permissions?: Permission[]}} absent: everything but moderate */
+function permissions(value) {
+  if (value === undefined) return {};
+  must(Array.isArray(value) && value.length <= 64);
+  return { permissions: PERMISSIONS.filter((name) => value.includes(name)) };
+}
+
 /** @param {any} value @returns {PeerInfo} */
 function peerInfo(value) {
   const { peer, client, run, name, order, ...rest } = object(value);
   return {
     peer: peerId(peer), client: integer(client, 0xffff), run: integer(run, 0xffffffff), name: text(name),
     metadata: metadata(rest.metadata), capabilities: capabilities(rest.capabilities), order: integer(order),
+    ...permissions(rest.permissions),
   };
 }
 
@@ -136,13 +147,24 @@ const READ = {
     you: peerId(m.you), client: integer(m.client, 0xffff), session: integer(m.session, 0xffffffff), room: text(m.room),
     peers: peers(m.peers), order: integer(m.order), ice_servers: iceServers(m.ice_servers ?? []), limits: limits(m.limits),
     relay_only: m.relay_only === true, roster: mark(m.roster),
+    ...permissions(m.permissions),
     ...(m.room_metadata && { room_metadata: metadata(m.room_metadata) }),
+    ...(m.ticket !== undefined && { ticket: text(m.ticket) }),
+    ...(m.locked === true && { locked: true }),
+    ...(m.owner_right !== undefined && { owner_right: text(m.owner_right) }),
     ...(m.taken_over && { taken_over: { metadata: metadata(object(m.taken_over).metadata) } }),
   }),
   'peer-joined': (m) => ({ peer: peerInfo(m.peer) }),
   'peer-left': (m) => ({ peer: peerId(m.peer), reason: text(m.reason) }),
   metadata: (m) => ({ peer: peerId(m.peer), metadata: metadata(m.metadata) }),
+  permissions: (m) => ({ peer: peerId(m.peer), ...permissions(m.permissions ?? null) }),
   'metadata-set': (m) => ({ request: integer(m.request, 0xffffffff) }),
+  moderated: (m) => ({ request: integer(m.request, 0xffffffff) }),
+  move(m) {
+    must(Array.isArray(m.groups) && m.groups.length <= 64);
+    return { groups: m.groups.map(text) };
+  },
+  locked: (m) => ({ locked: m.locked === true }),
   'room-metadata': (m) => ({ metadata: metadata(m.metadata) }),
   signal: (m) => ({ from: peerId(m.from), attempt: integer(m.attempt, 0xffffffff), signal: signal(m.signal) }),
   'roster-mark': mark,
@@ -156,6 +178,7 @@ const READ = {
     return m.retry_after_ms === undefined ? error : { ...error, retry_after_ms: integer(m.retry_after_ms) };
   },
   'ice-servers': (m) => ({ ice_servers: iceServers(m.ice_servers) }),
+  ticket: (m) => ({ ticket: text(m.ticket) }),
   'going-away': (m) => ({ retry_after_ms: integer(m.retry_after_ms ?? 0) }),
   replaced: () => ({}),
   pong: (m) => ({ token: integer(m.token, 0xffffffff) }),
@@ -179,7 +202,8 @@ export function readServer(json) {
 /**
  * What a page says to the server.
  * @param {{room: string, name: string, proof: string, run: number, capabilities: Capabilities,
- *   metadata: Record<string, string>, presence: 'either' | 'must-exist' | 'must-not-exist', password?: string}} about
+ *   metadata: Record<string, string>, presence: 'either' | 'must-exist' | 'must-not-exist', password?: string, ticket?: string,
+ *   token?: string}} about
  */
 export const join = (about) => ({ type: 'join', protocol: 1, ...about });
 /**
@@ -190,6 +214,8 @@ export const join = (about) => ({ type: 'join', protocol: 1, ...about });
 export const signalTo = (to, attempt, what) => ({ type: 'signal', to, attempt, signal: what });
 /** @param {Record<string, string | null>} set */
 export const setMetadata = (set) => ({ type: 'set-metadata', set });
+/** @param {string} action @param {string} peer @param {object} more */
+export const moderate = (action, peer, more = {}) => ({ type: 'moderate', request: 1, action, peer, ...more });
 export const roster = () => ({ type: 'roster' });
 /** @param {number} token */
 export const ping = (token) => ({ type: 'ping', token });

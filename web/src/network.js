@@ -1,5 +1,7 @@
 /** What a browser says of the network under the page. */
 
+import { networkInformation, onChange } from './optional.js';
+
 /**
  * @param {{changed: () => void, lost: () => void, shown: () => void}} on
  *   `changed`: another network, or one again. `lost`: none. `shown`: the page is looked at again.
@@ -12,10 +14,10 @@ export function watchNetwork({ changed, lost, shown }) {
   document.addEventListener('visibilitychange', () => {
     if (document.visibilityState === 'visible') shown();
   });
-  const connection = /** @type {any} */ (navigator).connection;
+  const connection = networkInformation();
   // Quality changes all the time; another kind of network is another network.
   let kind = connection?.type;
-  connection?.addEventListener?.('change', () => {
+  onChange(connection, () => {
     if (connection.type === kind) return;
     kind = connection.type;
     if (kind !== 'none') changed();

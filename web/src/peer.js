@@ -2,22 +2,10 @@
  * One person in one room, as the page shows and steers it: the mesh, the microphone and the speaker joined together.
  *
  * @typedef {import('./mesh.js').MeshEvent} MeshEvent
- * @typedef {'lobby' | 'joining' | 'joined' | 'reconnecting' | 'left' | 'refused' | 'replaced'} Phase
- * @typedef {'none' | 'asking' | 'on' | 'denied' | 'missing' | 'lost' | 'failed'} MicrophoneState
- * @typedef {{from: string, to: string, mine: boolean, text: string, at: number}} Message
- *   `to`: 'room', 'me' (from one person to this one), or the name of a group or person
- * @typedef {{echo: boolean, noise: boolean, gain: boolean}} Processing
- * @typedef {'voice' | 'push-to-talk' | 'always'} Activation
- * @typedef {{id: string, name: string, speaking: boolean, route: import('./route.js').Route, roundTripMs: number | null,
- *   lossPercent: number | null, delayMs: number | null, volume: number, muted: boolean, recording: boolean,
- *   groups: string[], away: boolean,
- *   silentMs: number}} PersonState `silentMs`: for how long nothing has come through, neither from nor to this person
- * @typedef {{name: string, members: number, listening: boolean, speaking: boolean}} GroupState
- * @typedef {{phase: Phase, refusal: {code: string, message: string} | null, room: string, name: string, waking: boolean,
- *   retryInMs: number | null, relayOnly: boolean, serverRelayOnly: boolean, microphone: MicrophoneState,
- *   microphoneLabel: string, muted: boolean, activation: Activation, processing: Processing, deafened: boolean,
- *   talking: boolean, speaking: boolean, people: PersonState[], groups: GroupState[], messages: Message[],
- *   playbackBlocked: boolean, uploadTooSlow: boolean, problem: import('./connect-check.js').Problem | null}} PeerState
+ * @typedef {import('./state.js').Phase} Phase
+ * @typedef {import('./state.js').MicrophoneState} MicrophoneState
+ * @typedef {import('./state.js').Message} Message
+ * @typedef {import('./state.js').PeerState} PeerState
  */
 
 import { BrowserCarrier } from './carrier.js';
@@ -26,9 +14,13 @@ import { Answers, Clock } from './clocks.js';
 import { ConnectCheck } from './connect-check.js';
 import { soundDevices } from './devices.js';
 import { Feedback } from './feedback.js';
-import { prove, secret, serverOrigin, takeInstance } from './identity.js';
+import { Hearers } from './hearers.js';
+import { prove, secret, serverOrigin, takeInstance, ticketsOf } from './identity.js';
 import { Mesh } from './mesh.js';
 import { watchNetwork } from './network.js';
+import { currentToken } from './invitation.js';
+import { hasWebRtc, locks, mediaDevices, onDeviceChange } from './optional.js';
+import { CaptureContext, Output } from './output.js';
 import { BASE, socketUrl } from './place.js';
 import { Playback } from './playback.js';
 import { GLOBAL, GROUP_PROBLEMS } from './session.js';
@@ -54,28 +46,29 @@ export class Peer extends EventTarget {
   #phase = 'lobby';
   /** @type {Mesh | null} */
   #mesh = null;
-  /** @type {AudioContext | null} */
-  #context = null;
-  /** @type {Promise<AudioContext> | null} */
-  #opening = null;
+  #output = new Output(() => this.#outputChanged());
+  /** @type {CaptureContext | null} */
+  #captureContext = null;
   /** @type {Capture | null} */
   #capture = null;
   /** @type {Playback | null} */
   #playback = null;
   #feedback = new Feedback();
+  #hearers = new Hearers();
   /** @type {Map<string, Clock>} */
   #clocks = new Map();
   #answers = new Answers();
   /** @type {Message[]} */
   #messages = [];
   #deafened = false;
+  #overall = 1;
   #inputId = '';
-  #outputId = '';
   #wantsMicrophone = false;
   /** @type {MicrophoneState} */
   #microphone = 'none';
-  /** @type {{code: string, message: string} | null} */
+  /** @type {import('./state.js').Refusal | null} */
   #refusal = null;
+  #joinedAt = 0;
   #joiningSince = 0;
   #joins = 0;
   #release = () => {};
@@ -93,8 +86,8 @@ export class Peer extends EventTarget {
   /** @type {PeerState | null} made anew when something changed */
   #state = null;
 
-  /** @param {{storage?: Storage, url?: string}} [options] */
-  constructor({ storage = localStorage, url } = {}) {
+  /** @param {{storage: import('./optional.js').Store, url?: string}} options */
+  constructor({ storage, url }) {
     super();
     this.storage = storage;
     this.url = url ?? socketUrl();
@@ -108,7 +101,7 @@ export class Peer extends EventTarget {
     const mesh = () => this.#mesh;
     const [changed, lost] = [() => mesh()?.pathChanged(clock()), () => mesh()?.pathLost(clock())];
     watchNetwork({ changed, lost, shown: () => mesh()?.signaling.shown(clock()) });
-    navigator.mediaDevices?.addEventListener('devicechange', () => this.#devicesChanged());
+    onDeviceChange(() => this.#devicesChanged());
   }
 
   /** What there is to show. */
@@ -123,7 +116,7 @@ export class Peer extends EventTarget {
     this.#phase = 'joining';
     this.#refusal = null;
     this.#messages = [];
-    [this.#room, this.#name, this.#relayOnly] = [room, cut(name.trim() || 'Guest', LIMITS.nameBytes), relayOnly];
+    [this.#room, this.#name, this.#relayOnly] = [room, cut(name.trim() || 'Guest', LIMITS.nameBytes), relayOnly || !hasWebRtc()];
     [this.#password, this.#joiningSince] = [password, clock()];
     this.#wantsMicrophone = microphone;
     this.#show();
@@ -133,7 +126,7 @@ export class Peer extends EventTarget {
     if (microphone && !this.#capture?.isOpen) void this.#openMicrophone();
     else if (!microphone) this.#closeMicrophone('none');
     try {
-      const taken = await takeInstance(room, navigator.locks);
+      const taken = await takeInstance(room, locks());
       if (joins !== this.#joins) return taken.release();
       this.#release = taken.release;
       const { proof, peer } = await prove(secret(this.storage), serverOrigin(this.url), room, taken.instance);
@@ -164,6 +157,12 @@ export class Peer extends EventTarget {
     this.controls.muted = muted;
     if (this.#capture) this.#capture.muted = muted;
     this.#show();
+  }
+
+  /** @param {number} volume overall, 0 to 2 */
+  setOverallVolume(volume) {
+    this.#overall = volume;
+    if (this.#playback) this.#playback.overall.gain.value = volume;
   }
 
   /** @param {boolean} deafened */
@@ -255,8 +254,7 @@ export class Peer extends EventTarget {
 
   /** @param {string} id */
   async setOutput(id) {
-    this.#outputId = id;
-    await this.#useOutput();
+    await this.#output.choose(id);
   }
 
   async startPreview() {
@@ -268,12 +266,17 @@ export class Peer extends EventTarget {
   }
 
   levels() {
-    const people = new Map([...(this.#playback?.ears ?? [])].map(([id, ear]) => [id, ear.level]));
+    const people = new Map([...(this.#playback?.ears ?? [])].map(([id, ear]) => [id, this.#output.plays ? ear.level : 0]));
     return { own: this.#capture?.level ?? 0, people };
   }
 
+  /** The server is tried at once. */
+  retryNow() {
+    this.#mesh?.signaling.hurry(clock());
+  }
+
   resumePlayback() {
-    void this.#context?.resume().then(() => this.#show());
+    this.#output.resume();
   }
 
   // --- the room -----------------------------------------------------------------------------------------------------
@@ -283,15 +286,19 @@ export class Peer extends EventTarget {
     const [run, first] = crypto.getRandomValues(new Uint32Array(2));
     const carrier = new BrowserCarrier(this.url, clock, this.check);
     const capabilities = { ...CAPABILITIES, relay_only: this.#relayOnly };
-    const about = { room: this.#room, name: this.#name, peer, proof, run, metadata: {}, password: this.#password };
+    const about = { room: this.#room, name: this.#name, peer, proof, run, metadata: {}, password: this.#password, token: currentToken(),
+      ...ticketsOf(peer, this.#password) };
     const config = { ...about, capabilities, firstSequence: first & 0xffff };
     const mesh = new Mesh(config, carrier, (event) => this.#happened(event), Math.random);
     carrier.mesh = mesh;
     if (uplink) mesh.uplink = startUplink(uplink, BITRATE, () => { mesh.uplink = null; });
     this.#mesh = mesh;
-    this.#feedback = new Feedback();
+    [this.#feedback, this.#hearers] = [new Feedback(), new Hearers()];
     // Beside the audio thread's ticks, which stop where sound may not play.
-    this.#timer = setInterval(() => this.#tick(clock()), TICK_EVERY_MS);
+    this.#timer = setInterval(() => {
+      this.#output.turned();
+      this.#tick(clock());
+    }, TICK_EVERY_MS);
     mesh.signaling.start(clock());
   }
 
@@ -307,15 +314,15 @@ export class Peer extends EventTarget {
     this.#closeMicrophone('none');
     this.#playback?.end();
     this.#capture?.end();
-    void this.#context?.suspend();
+    this.#output.suspend();
     this.#release();
     this.#release = () => {};
     this.#show();
   }
 
-  /** @param {string} code @param {string} message */
-  #refuse(code, message) {
-    this.#refusal = { code, message };
+  /** @param {string} code @param {string} message @param {number} [retryAfterMs] */
+  #refuse(code, message, retryAfterMs = 0) {
+    this.#refusal = { code, message, retryAt: clock() + retryAfterMs };
     this.#end('refused');
   }
 
@@ -323,11 +330,14 @@ export class Peer extends EventTarget {
   #happened(event) {
     switch (event.type) {
       case 'voice': return this.#hear(event.heard);
-      case 'report': return this.#feedback.told(clock(), event.peer, event.report);
+      case 'report':
+        this.#hearers.reported(clock(), event.peer);
+        return this.#feedback.told(clock(), event.peer, event.report);
       case 'clock-asked': return this.#tellTime(event.peer, event.askedUs);
       case 'clock-told': return this.#timeTold(event.peer, event.echo);
       case 'text': return this.#textCame(event);
       case 'joined':
+        if (this.#phase === 'joining') this.#joinedAt = clock();
         this.#phase = 'joined';
         if (event.again) this.#notice('server-back', 'The server is back.');
         return this.#show();
@@ -338,7 +348,7 @@ export class Peer extends EventTarget {
           this.#notice('server-away', 'The server cannot be reached for now.');
         }
         return this.#show();
-      case 'refused': return this.#refuse(event.code, event.message);
+      case 'refused': return this.#refuse(event.code, event.message, event.retryAfterMs);
       case 'replaced': return this.#end('replaced');
       case 'peer-joined':
         // Who was there already is no news.
@@ -348,6 +358,7 @@ export class Peer extends EventTarget {
         this.#playback?.remove(event.peer);
         this.#clocks.delete(event.peer);
         this.#feedback.forget(event.peer);
+        this.#hearers.forget(event.peer);
         if (event.reason !== 'restarted') this.#notice('left', `${event.name} has left.`);
         return this.#show();
       case 'group-refused':
@@ -412,7 +423,7 @@ export class Peer extends EventTarget {
       const report = ear.report(now);
       if (!roster.capabilities(id)?.reports) continue;
       if (report) session.sendTo(id, 'ReceptionReport', report);
-      if (!ear.playing || !ear.speaks(now)) continue;
+      if (!ear.playing || !ear.speaks(now) || !this.#output.plays) continue;
       let known = this.#clocks.get(id);
       if (!known) this.#clocks.set(id, known = new Clock());
       const place = ear.place(ear.playing.sequence);
@@ -472,45 +483,28 @@ export class Peer extends EventTarget {
 
   /** What microphone and speaker need, made at the first need. */
   async #openSound() {
-    this.#opening ??= this.#makeContext();
-    const context = await this.#opening.catch(() => {
-      // Tried anew the next time; what is gone with an older version of the page is not.
-      this.#opening = null;
-      throw new Error('The page\u2019s sound could not be started. Please reload the page.');
-    });
-    void context.resume();
+    const context = await this.#output.open();
     if (this.#playback) return;
-    this.#playback = new Playback(context, clock, (now) => this.#tick(now));
+    this.#playback = new Playback(context, clock, (now) => {
+      this.#output.ticked();
+      this.#tick(now);
+    });
     this.#playback.setDeafened(this.#deafened);
+    this.setOverallVolume(this.#overall);
     this.#capture = new Capture(context, clock, {
       encoded: (encoded) => this.#speak(encoded),
       lost: () => this.#microphoneLost(),
+      ticked: (now) => this.#tick(now),
     });
     Object.assign(this.#capture, this.controls);
-    await this.#useOutput();
+    this.#captureContext = new CaptureContext(this.#output, this.#capture);
+    this.#outputChanged();
   }
 
-  /** One for the page's whole life: a browser keeps some of each that is closed. */
-  async #makeContext() {
-    const context = new AudioContext({ sampleRate: 48_000, latencyHint: 'interactive' });
-    this.#context = context;
-    context.onstatechange = () => this.#show();
-    try {
-      await Promise.all(['capture-worklet.js', 'playback-worklet.js'].map((module) =>
-        context.audioWorklet.addModule(new URL(module, import.meta.url))));
-    } catch (error) {
-      void context.close();
-      throw error;
-    }
-    return context;
-  }
-
-  async #useOutput() {
-    const context = /** @type {(AudioContext & {setSinkId?: (id: string) => Promise<void>}) | null} */ (this.#context);
-    if (!context?.setSinkId || (this.#outputId === '' && !('sinkId' in context && context.sinkId))) return;
-    await context.setSinkId(this.#outputId === 'default' ? '' : this.#outputId).catch(() => {
-      this.#notice('output-failed', 'This speaker cannot be used. Sound stays where it was.');
-    });
+  #outputChanged() {
+    this.#show();
+    // A microphone may have gone with the speaker.
+    if (this.#captureContext?.follow()) void this.#devicesChanged();
   }
 
   /** @param {import('./capture.js').Encoded} encoded */
@@ -518,13 +512,14 @@ export class Peer extends EventTarget {
     const session = this.#mesh?.session;
     if (!session) return;
     const sequence = session.speaker.nextSequence;
+    this.#hearers.spoke();
     session.speak(clock(), frame, pauseFollows, (peer) => this.#feedback.copiesFor(peer));
     this.#answers.captured = { sequence, at: capturedAt };
   }
 
   /** @returns {Promise<void>} */
   async #openMicrophone() {
-    if (!navigator.mediaDevices) return this.#closeMicrophone('failed');
+    if (!mediaDevices()) return this.#closeMicrophone('failed');
     if (this.#microphone !== 'on') this.#microphone = 'asking';
     this.#show();
     try {
@@ -561,6 +556,7 @@ export class Peer extends EventTarget {
 
   async #devicesChanged() {
     this.#show();
+    void this.#output.devicesChanged();
     if (!this.#wantsMicrophone || !['lost', 'missing'].includes(this.#microphone)) return;
     const { inputs } = await this.devices();
     if (inputs.length === 0 || !['lost', 'missing'].includes(this.#microphone)) return;
@@ -579,16 +575,16 @@ export class Peer extends EventTarget {
     const problem = busy ? this.check.problem : null;
     const retryAt = mesh?.signaling.retryAt ?? null;
     return {
-      phase: this.#phase, refusal: this.#refusal, room: this.#room, name: this.#name,
+      phase: this.#phase, refusal: this.#refusal, joinedAt: this.#joinedAt, room: this.#room, name: this.#name,
       waking: busy && now > this.#joiningSince + WAKING_AFTER_MS && (problem?.kind ?? 'slow') === 'slow',
       retryInMs: retryAt === null ? null : Math.max(retryAt - now, 0),
       relayOnly: this.#relayOnly, serverRelayOnly: mesh?.serverRelayOnly ?? false,
       microphone: this.#microphone, microphoneLabel: this.#capture?.label ?? '',
       muted, activation, processing, deafened: this.#deafened, talking: this.#capture?.talking ?? false,
       speaking: this.#capture?.sending ?? false,
-      people: mesh ? people(mesh, this.#playback, this.#clocks, this.volumes, now) : [],
+      people: mesh ? people(mesh, this.#playback, this.#output.plays ? this.#clocks : new Map(), this.#hearers, this.volumes, now) : [],
       groups: mesh ? groups(mesh.session) : [], messages: this.#messages,
-      playbackBlocked: this.#context?.state === 'suspended' && this.#phase === 'joined',
+      output: this.#output.state,
       uploadTooSlow: mesh?.uplink?.isTooSlow ?? false, problem,
     };
   }

@@ -28,3 +28,28 @@ export function roomOf(path, base = BASE) {
     return '';
   }
 }
+
+/**
+ * A link to a room, as people paste it where a room's name is asked for: with or without a scheme, a slash at its end, or
+ * what follows `#`. Null for what is just a name.
+ * @param {string} text
+ * @param {URL} [base]
+ * @returns {{room: string, url: string, host: string, isHere: boolean} | null} `isHere`: of the server of this page
+ */
+export function invitationOf(text, base = BASE) {
+  const trimmed = text.trim();
+  const hasScheme = /^(https?|wss?):\/\//i.test(trimmed);
+  if (/\s/.test(trimmed) || !(hasScheme || /^[^/]+\.[^/]+\/(.+\/)?r\/[^/]+\/?$/.test(trimmed.split('#')[0]))) return null;
+  try {
+    const url = new URL(hasScheme ? trimmed.replace(/^ws/i, 'http') : `https://${trimmed}`);
+    const match = /^(.*\/)r\/([^/]+)\/?$/.exec(url.pathname);
+    if (!match) return null;
+    const isHere = url.host === base.host && match[1] === base.pathname;
+    return { room: decodeURIComponent(match[2]), url: url.href, host: url.host, isHere };
+  } catch {
+    return null;
+  }
+}
+
+/** No address can name these: a path drops them. @param {string} room */
+export const isUnlinkable = (room) => room === '.' || room === '..';

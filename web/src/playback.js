@@ -175,9 +175,14 @@ export class Ear {
   }
 }
 
+/** Whether the browser knows its output's latency without asking the sound system, which Firefox does. */
+const answersAtOnce = () => !/ Gecko\//.test(globalThis.navigator?.userAgent ?? '');
+
 export class Playback {
   /** @type {Map<string, Ear>} */
   ears = new Map();
+  /** From a sample leaving the worklet until it is heard, in ms, as far as the browser tells. */
+  outputLatencyMs = 0;
 
   /**
    * @param {AudioContext} context with the worklet loaded
@@ -193,7 +198,12 @@ export class Playback {
       this.#played(data.people);
       ticked(this.clock());
     };
-    this.node.connect(context.destination);
+    /** The overall volume. */
+    this.overall = new GainNode(context);
+    this.node.connect(this.overall);
+    this.overall.connect(context.destination);
+    for (const event of ['statechange', 'sinkchange']) context.addEventListener(event, () => this.measureLatency());
+    this.measureLatency();
   }
 
   /** @param {number} now @param {Heard} heard */
@@ -202,14 +212,21 @@ export class Playback {
     if (!ear) {
       if (this.ears.size >= MOST_EARS) this.#makeRoom(now);
       if (this.ears.size >= MOST_EARS) return;
-      ear = new Ear(heard.peer, (message, transfer = []) => this.node.port.postMessage(message, transfer));
+      ear = new Ear(heard.peer, (message, transfer = []) => this.#post(message, transfer));
       this.ears.set(heard.peer, ear);
+      this.measureLatency();
     }
     if (ear.volume !== heard.volume) {
       ear.volume = heard.volume;
       this.#setGain(heard.peer);
     }
     ear.receive(now, heard);
+  }
+
+  /** What is to be played while nothing plays would wait there without end, and come late. @param {any} message @param {Transferable[]} transfer */
+  #post(message, transfer) {
+    if ('frameMs' in message && this.context.state !== 'running') return;
+    this.node.port.postMessage(message, transfer);
   }
 
   /** @param {number} now */
@@ -236,9 +253,13 @@ export class Playback {
     this.node.port.postMessage({ type: 'deafen', on });
   }
 
-  /** From a sample leaving the worklet until it is heard, in ms, as the browser tells. */
-  get outputLatencyMs() {
-    return 1000 * ((this.context.baseLatency || 0) + (this.context.outputLatency || 0));
+  /**
+   * Asks the browser for `outputLatencyMs` again: when the output starts or changes, or another person is heard. Never in
+   * Firefox: its answer waits for the thread of the sound, which may be waiting for the page's.
+   */
+  measureLatency() {
+    const { baseLatency = 0 } = this.context;
+    this.outputLatencyMs = 1000 * (baseLatency + (answersAtOnce() ? this.context.outputLatency || 0 : 0));
   }
 
   /** @param {string} id */
@@ -260,10 +281,11 @@ export class Playback {
 
   /** @param {{id: string, level: number, bufferedMs: number, playingSequence: number | null, playingOffsetMs: number, concealedMs: number}[]} people */
   #played(people) {
+    for (const ear of this.ears.values()) ear.level *= 0.85;
     for (const person of people) {
       const ear = this.ears.get(person.id);
       if (!ear) continue;
-      ear.level = Math.max(ear.level * 0.85, person.level);
+      ear.level = Math.max(ear.level, person.level);
       ear.bufferedMs = person.bufferedMs;
       ear.concealedMs = person.concealedMs;
       const sequence = person.playingSequence;

@@ -53,6 +53,22 @@ export class Roster {
     return this.members.get(peer)?.info.capabilities ?? null;
   }
 
+  /** What a member, or this page itself, may do. @param {string | null} peer null: this page @param {import('./messages.js').Permission} what */
+  may(peer, what) {
+    const info = peer === null ? this.#own : this.members.get(peer)?.info;
+    return info?.permissions ? info.permissions.includes(what) : what !== 'moderate';
+  }
+
+  /** @param {number} now @param {string} peer @param {import('./messages.js').Permission[]} permissions */
+  permissions(now, peer, permissions) {
+    this.#version += 1;
+    const info = peer === this.mesh.config.peer ? this.#own : this.members.get(peer)?.info;
+    if (!info) return;
+    info.permissions = permissions;
+    this.mesh.session.rosterChanged(now);
+    this.mesh.emit({ type: 'metadata', peer });
+  }
+
   /** Whether the server's roster is what this one holds. @param {{version: number, hash: string}} mark */
   matches(mark) {
     const present = [...this.members.values()].filter((member) => !member.lost).map((member) => member.info);

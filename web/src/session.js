@@ -156,7 +156,7 @@ export class Session {
   /** False if there is no way now. @param {number} now @param {string} text @param {{group: string} | {peer: string}} to */
   sendText(now, text, to) {
     const view = this.current;
-    if (!view || !this.isJoined) return false;
+    if (!view || !this.isJoined || !this.mesh.roster.may(null, 'data')) return false;
     const client = 'peer' in to ? this.mesh.roster.clientOf(view.session, to.peer) : null;
     if ('peer' in to && client === null) return false;
     const recipient = 'peer' in to ? { kind: 'client', id: client } : { kind: 'group', id: groupId(to.group) };
@@ -321,7 +321,9 @@ export class Session {
   #fromPeer(now, peer, view, kind, fields) {
     switch (kind) {
       case 'VoiceData':
-      case 'VoiceCopies': return this.#voice(now, peer, view, fields);
+      case 'VoiceCopies':
+        if (!this.mesh.roster.may(peer, 'speak')) return 'NotPermitted';
+        return this.#voice(now, peer, view, fields);
       case 'ReceptionReport':
         this.mesh.uplink?.reported(now, peer, fields);
         return this.mesh.emit({ type: 'report', peer, report: fields });
@@ -468,6 +470,7 @@ export class Session {
   #text(view, { sender, recipient, text }) {
     const peer = this.mesh.roster.peerOf(view.session, sender);
     if (peer === null || sender === view.you) return 'WrongSender';
+    if (!this.mesh.roster.may(peer, 'data')) return 'NotPermitted';
     const group = [...this.groups].find((name) => groupId(name) === recipient.id);
     if (recipient.kind === 'client' ? recipient.id !== view.you : group === undefined) return 'NotAddressed';
     return this.mesh.emit({ type: 'text', peer, group: recipient.kind === 'client' ? null : group, text });

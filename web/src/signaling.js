@@ -6,7 +6,7 @@
  */
 
 import { Liveness } from './liveness.js';
-import { join, leave, ping, readServer, roster } from './messages.js';
+import { join, leave, moderate, ping, readServer, roster } from './messages.js';
 
 const FIRST_RETRY_MS = 1000;
 const NEXT_RETRY_MS = 250;
@@ -27,10 +27,18 @@ const PATH_PINGS = 2 ** 31;
 const VOICE_KINDS = [2, 35];
 
 /** Refusals that trying again does not change, and those that do not matter to who has been in the room before. */
-const FINAL = ['bad-name', 'bad-room', 'bad-metadata', 'bad-field', 'bad-json', 'unsupported-protocol'];
+const FINAL = ['bad-name', 'bad-room', 'bad-metadata', 'bad-field', 'bad-json', 'unsupported-protocol',
+  'token-required', 'token-invalid', 'token-expired', 'kicked', 'banned', 'room-locked'];
 const FINAL_AT_FIRST = [
-  'room-full', 'server-full', 'room-missing', 'room-exists', 'password-required', 'password-wrong', 'password-wait',
+  'room-full', 'server-full', 'room-missing', 'room-exists', 'password-required', 'password-wrong',
 ];
+
+const LOCKED = 'A moderator has closed the room to newcomers.';
+const NO_OWNER = new Map(Object.entries({
+  later: 'The server has just started: who may moderate this room is decided within two minutes.',
+  none: 'No member may moderate this room until it has been empty once: the server had just started.',
+}));
+const BAN_SECONDS = 3600;
 
 export class Signaling {
   /** @type {'stopped' | 'waiting' | 'opening' | 'joining' | 'joined'} */
@@ -192,9 +200,10 @@ export class Signaling {
 
   /** @param {number} generation */
   #join(generation) {
-    const { room, name, proof, run, capabilities, metadata, password } = this.mesh.config;
+    const { room, name, proof, run, capabilities, metadata, password, ticket, token } = this.mesh.config;
     const about = { room, name, proof, run, capabilities, metadata, presence: /** @type {const} */ ('either') };
-    this.mesh.carrier.sendText(generation, JSON.stringify(join({ ...about, ...(password && { password }) })));
+    this.mesh.carrier.sendText(generation, JSON.stringify(join({ ...about, ...(password && { password }), ...(ticket && { ticket }),
+      ...(token && { token }) })));
   }
 
   /**
@@ -235,6 +244,7 @@ export class Signaling {
       case 'joined': return this.#joined(now, message);
       case 'peer-joined': return this.isJoined ? mesh.roster.joined(now, message.peer) : undefined;
       case 'peer-left': return this.isJoined ? mesh.roster.left(now, message.peer, message.reason) : undefined;
+      case 'permissions': return this.isJoined ? mesh.roster.permissions(now, message.peer, message.permissions) : undefined;
       case 'metadata': return mesh.roster.metadata(message.peer, message.metadata);
       case 'signal': return mesh.pairs.signaled(now, message.from, message.attempt, message.signal);
       case 'roster-mark':
@@ -246,6 +256,9 @@ export class Signaling {
       case 'ice-servers':
         if (this.isJoined) mesh.iceServers = message.ice_servers;
         return undefined;
+      case 'move': return this.#moved(message.groups);
+      case 'locked': return mesh.emit({ type: 'remark', text: message.locked ? LOCKED : 'Newcomers are let in again.' });
+      case 'ticket': return this.#keepTicket(message.ticket);
       case 'pong': return this.#answered(now, message.token);
       case 'error': return this.#refused(now, message);
       case 'going-away': return this.lost(now, 'it is going away', message.retry_after_ms);
@@ -413,6 +426,8 @@ export class Signaling {
     const wasAway = this.hasJoined;
     this.#enter(now, joined);
     this.mesh.emit({ type: 'joined', again: wasAway, others: joined.peers.length });
+    const remark = joined.locked ? LOCKED : NO_OWNER.get(joined.owner_right);
+    if (remark) this.mesh.emit({ type: 'remark', text: remark });
     this.mesh.pairs.renewUnsettled(now);
     this.mesh.pairs.tick(now);
   }
@@ -428,6 +443,7 @@ export class Signaling {
     this.#silenceLimitMs = MARKS_MISSED * markMs + 1000;
     this.#heard(now);
     const { mesh } = this;
+    this.#keepTicket(joined.ticket);
     mesh.iceServers = joined.ice_servers;
     mesh.serverRelayOnly = joined.relay_only;
     if (joined.relay_only) mesh.pairs.dropAll(now);
@@ -435,9 +451,41 @@ export class Signaling {
     const own = {
       peer: joined.you, client: joined.client, run: config.run, name: config.name, metadata: config.metadata,
       capabilities: config.capabilities, order: joined.order,
+      ...(joined.permissions && { permissions: joined.permissions }),
     };
     mesh.roster.session = joined.session;
     mesh.roster.set(now, [...joined.peers, own], joined.roster);
+  }
+
+  /** Decides about another member. @param {string} action @param {string} peer */
+  decide(action, peer) {
+    this.send(moderate(action, peer, action === 'ban' ? { seconds: BAN_SECONDS } : {}));
+  }
+
+  /** A moderator asks this page to listen and speak to these groups only. @param {string[]} groups */
+  #moved(groups) {
+    const { session } = this.mesh;
+    for (const group of [...session.groups].filter((name) => !groups.includes(name))) {
+      session.leaveGroup(group);
+      session.address(this.#now, 'group', group, false);
+    }
+    for (const group of groups) {
+      session.joinGroup(group);
+      session.address(this.#now, 'group', group, true);
+    }
+    this.mesh.emit({ type: 'remark', text: `A moderator has moved you to “${groups.join('”, “')}”.` });
+  }
+
+  /** @param {string} code */
+  #lacksPassword(code) {
+    return code === 'password-required' && !this.mesh.config.password;
+  }
+
+  /** The newest is shown at the next join. @param {string | undefined} ticket */
+  #keepTicket(ticket) {
+    if (ticket === undefined) return;
+    this.mesh.config.ticket = ticket;
+    this.mesh.config.keepTicket?.(ticket);
   }
 
   /** @param {number} now @param {any} error */
@@ -445,10 +493,16 @@ export class Signaling {
     if (!fatal && code === 'unknown-type' && this.#liveness?.refused()) return;
     if (!fatal) {
       this.mesh.emit({ type: 'warned', code, message });
-    } else if (FINAL.includes(code) || (!this.hasJoined && FINAL_AT_FIRST.includes(code))) {
+    } else if (code === 'password-wait') {
+      // No failure: those are served first who come back when they were told to.
+      const failures = this.#failures;
+      const afterMs = Math.min(retryAfterMs, LONGEST_WAIT_ASKED_MS) * (1 + 0.5 * this.mesh.random());
+      this.lost(now, message, afterMs);
+      [this.#failures, this.#until] = [failures, now + afterMs];
+    } else if (FINAL.includes(code) || (FINAL_AT_FIRST.includes(code) && !this.hasJoined) || this.#lacksPassword(code)) {
       this.stop(now);
       this.mesh.pairs.dropAll(now);
-      this.mesh.emit({ type: 'refused', code, message });
+      this.mesh.emit({ type: 'refused', code, message, retryAfterMs });
     } else {
       this.lost(now, message, retryAfterMs);
     }

@@ -12,11 +12,12 @@ const rounded = (ms) => (ms === null || ms === undefined ? null : Math.round(ms)
  * @param {Mesh} mesh
  * @param {import('./playback.js').Playback | null} playback
  * @param {Map<string, import('./clocks.js').Clock>} clocks
+ * @param {import('./hearers.js').Hearers} hearers
  * @param {import('./volumes.js').Volumes} volumes
  * @param {number} now
- * @returns {import('./peer.js').PersonState[]}
+ * @returns {import('./state.js').PersonState[]}
  */
-export function people({ roster, session, pairs }, playback, clocks, volumes, now) {
+export function people({ roster, session, pairs, signaling }, playback, clocks, hearers, volumes, now) {
   const members = [...roster.members.values()].sort((a, b) => a.info.order - b.info.order);
   return members.map(({ info, client, lost }) => {
     const ear = playback?.ears.get(info.peer);
@@ -28,6 +29,9 @@ export function people({ roster, session, pairs }, playback, clocks, volumes, no
       delayMs: rounded(clocks.get(info.peer)?.delayMs),
       ...volumes.get(info.peer), recording: info.metadata.recording !== undefined,
       groups: client === null ? [] : [...(session.current?.members.get(client)?.groups ?? [])], away: lost !== null,
+      hearsMe: roster.capabilities(info.peer)?.reports && client !== null ? hearers.hears(now, info.peer) : null,
+      mutedForAll: !roster.may(info.peer, 'speak'),
+      decide: roster.may(null, 'moderate') ? (action) => signaling.decide(action, info.peer) : null,
       silentMs: Math.max(now - (session.silentSince(info.peer) ?? now), 0),
     };
   });
@@ -36,7 +40,7 @@ export function people({ roster, session, pairs }, playback, clocks, volumes, no
 /**
  * Every group that somebody listens to, and those that one listens or speaks to oneself.
  * @param {import('./session.js').Session} session
- * @returns {import('./peer.js').GroupState[]}
+ * @returns {import('./state.js').GroupState[]}
  */
 export function groups(session) {
   const spoken = new Set(session.speaker.openTargets.map((target) => target.name));

@@ -227,10 +227,14 @@ export class Speech {
       ({ peer, hasLink: (link?.common ?? null) !== null && !link?.health.stalled, hasRelay: relay !== null }));
   }
 
-  /** Everyone whom these targets address, once each. @param {OpenTarget[]} targets @returns {Remote[]} */
+  /** Everyone whom these targets address and who may listen, once each. @param {OpenTarget[]} targets @returns {Remote[]} */
   #audience(targets) {
+    /** @type {Remote[]} */
     const audience = [];
-    for (const peer of this.mesh.roster.members.keys()) {
+    const { roster } = this.mesh;
+    if (!roster.may(null, 'speak')) return audience;
+    for (const peer of roster.members.keys()) {
+      if (!roster.may(peer, 'listen')) continue;
       const link = this.mesh.pairs.bound(peer);
       const relay = this.session.relayAddress(peer);
       const view = relay === null ? (link?.common && this.session.viewOf(link.common.session)) : this.session.current;

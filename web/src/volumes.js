@@ -10,7 +10,7 @@ export class Volumes {
   /** @type {Map<string, Wish>} */
   #wishes = new Map();
 
-  /** @param {Storage} storage */
+  /** @param {import('./optional.js').Store} storage */
   constructor(storage) {
     this.storage = storage;
     try {

@@ -47,7 +47,7 @@ test('what a page says is what the vectors say', () => {
     if (message.request !== undefined) continue;
     const { type, protocol, to, attempt, signal, set, token, ...rest } = message;
     const made = {
-      join: () => join(rest), signal: () => signalTo(to, attempt, signal), 'set-metadata': () => setMetadata(set),
+      join: () => join({ ...rest, ...(token !== undefined && { token }) }), signal: () => signalTo(to, attempt, signal), 'set-metadata': () => setMetadata(set),
       roster, leave, ping: () => ping(token),
     }[/** @type {string} */ (type)];
     assert.deepEqual(made?.(), message, name);

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { ConnectCheck, problemOf } from '../src/connect-check.js';
 import { TurnWatch, usableServers } from '../src/ice.js';
 import { readServer } from '../src/messages.js';
-import { roomOf, roomUrl, serverUrl, socketUrl } from '../src/place.js';
+import { invitationOf, isUnlinkable, roomOf, roomUrl, serverUrl, socketUrl } from '../src/place.js';
 import { problemWords } from '../src/view/words.js';
 
 const ROOT = new URL('https://voice.example/');
@@ -23,6 +23,23 @@ test('every address is made from the page’s own', () => {
   assert.equal(roomOf('/voice/r/lobby/', BELOW), 'lobby');
   for (const path of ['/', '/r/', '/r/%ff', '/x/r/lobby']) assert.equal(roomOf(path, ROOT), '', path);
   assert.equal(roomOf('/r/lobby', BELOW), '', 'another page of the same host');
+});
+
+test('a link to a room is understood where a name is asked for, and a name is left as it is', () => {
+  const here = ['https://voice.example/r/lobby', 'https://voice.example/r/lobby/', ' HTTPS://VOICE.EXAMPLE/r/lobby\n', 'voice.example/r/lobby',
+    'wss://voice.example/r/lobby', 'http://voice.example/r/lobby', 'https://voice.example/r/lobby?x=1#k=secret'];
+  for (const link of here) {
+    const { room, isHere } = invitationOf(link, ROOT) ?? {};
+    assert.deepEqual([room, isHere], ['lobby', true], link);
+  }
+  assert.equal(invitationOf('https://voice.example/r/caf%C3%A9%20bar', ROOT)?.room, 'café bar');
+  const other = ['https://other.example/r/lobby', 'other.example:8443/r/lobby', 'https://voice.example/voice/r/lobby', 'https://voice.example:444/r/lobby'];
+  for (const link of other) assert.equal(invitationOf(link, ROOT)?.isHere, false, link);
+  assert.equal(invitationOf('http://host.example:8080/voice/r/lobby/', BELOW)?.isHere, true);
+  assert.equal(invitationOf('https://other.example/r/lobby#t=ticket', ROOT)?.url, 'https://other.example/r/lobby#t=ticket');
+  for (const name of ['lobby', 'a/b', 'r/lobby', 'Kitchen table', '', 'https://', 'https://voice.example/', 'https://voice.example/r/', 'https://voice.example/r/%ff',
+    'javascript://x/r/lobby', 'v1.2/r', '1.5/r/2 metres']) assert.equal(invitationOf(name, ROOT), null, name);
+  assert.deepEqual(['.', '..', '...', 'a.b'].map(isUnlinkable), [true, true, false, false]);
 });
 
 test('each way not to be reached has a sentence of its own', () => {

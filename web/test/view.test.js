@@ -1,26 +1,30 @@
 /** What the page says and remembers, without a page. What it shows is looked at in tests/browser. */
 
 import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { newerThan } from '../src/view/chat.js';
+import { LINK, newerThan } from '../src/view/chat.js';
 import { Settings } from '../src/view/settings.js';
-import { ending, figures, hue, initials, keyName, microphoneWords, privacyWords, quality, serverWords, silenceWords, unsupported, uploadWords } from '../src/view/words.js';
+import {
+  durationWords, ending, failureWords, figures, hearingWords, hue, initials, keyName, lackWords, microphoneWords, outputWords, ownWords, privacyWords, quality, qualityWords,
+  serverWords, silenceWords, unsupported, uploadWords, waitWords,
+} from '../src/view/words.js';
 
 /** @typedef {import('../src/peer.js').PeerState} PeerState */
-/** @typedef {import('../src/peer.js').PersonState} PersonState */
+/** @typedef {import('../src/state.js').PersonState} PersonState */
 
 /** @param {Partial<PersonState>} [more] @returns {PersonState} */
 const person = (more) => ({
   id: 'a', name: 'Ada', speaking: false, route: 'direct', roundTripMs: 20, lossPercent: 0, delayMs: 90, volume: 1, muted: false,
-  recording: false, groups: [], away: false, silentMs: 0, ...more,
+  recording: false, groups: [], away: false, mutedForAll: false, decide: null, hearsMe: null, silentMs: 0, ...more,
 });
 
 /** @param {Partial<PeerState>} more @returns {PeerState} */
 const state = (more) => ({
-  phase: 'joined', refusal: null, room: 'r', name: 'me', waking: false, retryInMs: null, relayOnly: false, serverRelayOnly: false,
+  phase: 'joined', refusal: null, joinedAt: 0, room: 'r', name: 'me', waking: false, retryInMs: null, relayOnly: false, serverRelayOnly: false,
   microphone: 'on', microphoneLabel: '', muted: false, activation: 'voice', processing: { echo: true, noise: true, gain: true },
-  deafened: false, talking: false, speaking: false, people: [], groups: [], messages: [], playbackBlocked: false,
+  deafened: false, talking: false, speaking: false, people: [], groups: [], messages: [], output: 'on',
   uploadTooSlow: false, problem: null, ...more,
 });
 
@@ -32,11 +36,11 @@ function storage(kept) {
 
 test('wishes are remembered', () => {
   const kept = storage(null);
-  new Settings(kept).change({ name: 'Ada', activation: 'push-to-talk', key: 'KeyB', keyName: 'B', processing: { echo: false, noise: true, gain: true }, sounds: false });
+  new Settings(kept).change({ name: 'Ada', activation: 'push-to-talk', key: 'KeyB', keyName: 'B', processing: { echo: false, noise: true, gain: true }, sounds: false, volume: 0.5 });
   const again = new Settings(kept);
   assert.deepEqual(
-    [again.name, again.activation, again.key, again.keyName, again.processing, again.sounds, again.relayOnly],
-    ['Ada', 'push-to-talk', 'KeyB', 'B', { echo: false, noise: true, gain: true }, false, false],
+    [again.name, again.activation, again.key, again.keyName, again.processing, again.sounds, again.relayOnly, again.volume],
+    ['Ada', 'push-to-talk', 'KeyB', 'B', { echo: false, noise: true, gain: true }, false, false, 0.5],
   );
 });
 
@@ -68,14 +72,53 @@ test('a connection is as good as what is lost and how late it comes', () => {
   assert.equal(quality(person({ delayMs: null, roundTripMs: 300 })), 'fair');
 });
 
+test('a connection that is not good says what is measured', () => {
+  assert.equal(qualityWords(person()), 'Clear');
+  assert.equal(qualityWords(person({ lossPercent: 4 })), 'Fair: 4 % is lost on the way');
+  assert.equal(qualityWords(person({ lossPercent: 14, delayMs: 450 })), 'Poor: 14 % is lost on the way, arrives late');
+  assert.equal(qualityWords(person({ delayMs: 300 })), 'Fair: arrives late');
+  assert.equal(qualityWords(person({ route: 'none', lossPercent: 50 })), 'No connection');
+});
+
+test('a password is asked for as one, and a wait has an end', () => {
+  const refused = (/** @type {string} */ code) => ending(state({ phase: 'refused', refusal: { code, message: '', retryAt: 0 } }));
+  const said = ['password-required', 'password-wrong', 'password-wait'].map(refused);
+  assert.ok(said.every(([title]) => title === 'This room has a password'));
+  assert.equal(new Set(said.map(([, words]) => words)).size, 3);
+  assert.deepEqual([7500, 300_000, 0, -1].map((ms) => waitWords('Join', ms)), ['Join (in 8 s)', 'Join (in 5 minutes)', 'Join', 'Join']);
+});
+
+test('one’s own state says everything that keeps others from hearing, or oneself', () => {
+  const group = { name: 'Global', members: 2, listening: true, speaking: true };
+  assert.equal(ownWords(state({ groups: [group] })), '');
+  assert.equal(ownWords(state({ muted: true, deafened: true })), 'muted, hears nothing');
+  assert.equal(ownWords(state({ microphone: 'none', muted: true })), 'listening only');
+  assert.equal(ownWords(state({ groups: [{ ...group, speaking: false }] })), 'speaks to no group');
+});
+
+test('how long the call lasts', () => {
+  assert.deepEqual([0, 61_000, 3_720_000].map(durationWords), ['since now', 'for 1 min', 'for 1 h 02 min']);
+});
+
+test('a card says whether its person hears one, as far as it is known', () => {
+  assert.deepEqual([null, true, false].map((hearsMe) => hearingWords(person({ hearsMe }))), ['', 'hears you', 'does not hear you']);
+  assert.equal(hearingWords(person({ hearsMe: false, route: 'none' })), '');
+});
+
+test('only web addresses in a text become links', () => {
+  const parts = (/** @type {string} */ text) => text.split(LINK);
+  assert.deepEqual(parts('see https://a.example/x?y=1, or (http://b.example).'), ['see ', 'https://a.example/x?y=1', ', or (', 'http://b.example', ').']);
+  for (const text of ['javascript:alert(1)', 'data:text/html,x', 'nothing', 'https://', '<a href="x">']) assert.deepEqual(parts(text), [text]);
+});
+
 test('numbers that are not known yet are not made up', () => {
-  assert.deepEqual(figures(person({ lossPercent: null })).map(([, number]) => number), ['20 ms', '–', '90 ms']);
+  assert.deepEqual(figures(person({ lossPercent: null })).map(([, number]) => number), ['–', '90 ms', '20 ms']);
 });
 
 test('each end of a room has its own words, and a refusal that is not known says what the server said', () => {
   const phases = /** @type {const} */ (['left', 'refused', 'replaced']);
   assert.equal(new Set(phases.map((phase) => ending(state({ phase }))[0])).size, phases.length);
-  const refused = (/** @type {string} */ code) => ending(state({ phase: 'refused', refusal: { code, message: 'the moon' } }))[1];
+  const refused = (/** @type {string} */ code) => ending(state({ phase: 'refused', refusal: { code, message: 'the moon', retryAt: 0 } }))[1];
   assert.match(refused('room-full'), /full/);
   assert.match(refused('odd'), /the moon/);
   // Names that every object has are no codes.
@@ -84,16 +127,23 @@ test('each end of a room has its own words, and a refusal that is not known says
 });
 
 test('every lack of a browser is told with what to do', () => {
-  const said = ['insecure', 'no-webcodecs', 'no-worklet', 'no-webrtc'].map((lack) => unsupported(lack)[1]);
-  assert.equal(new Set(said).size, 4);
+  const said = ['insecure', 'no-webcodecs', 'no-worklet'].map((lack) => unsupported(lack)[1]);
+  assert.equal(new Set(said).size, 3);
   assert.match(said[0], /https:\/\//);
   assert.match(said[1], /WebCodecs/);
+});
+
+test('what a browser refuses and the page can do without is said in one line', () => {
+  assert.equal(lackWords(true, true), '');
+  assert.match(lackWords(false, true), /stores nothing.* a new person/);
+  assert.match(lackWords(true, false), /WebRTC: all speech goes through the server/);
+  assert.match(failureWords(new Error('the moon'))[1], /Reload it.*the moon/);
 });
 
 test('while the server is away, it is told who still hears one', () => {
   const phase = 'reconnecting';
   assert.match(serverWords(state({ phase, people: [person({ route: 'relayed' }), person()] })), /directly connected to still hear you/);
-  assert.match(serverWords(state({ phase, people: [person({ route: 'relayed' })] })), /nobody hears you/);
+  assert.match(serverWords(state({ phase, people: [person({ route: 'relayed' })] })), /the others do not hear you/);
   assert.match(serverWords(state({ phase, waking: true })), /minute/);
   assert.match(serverWords(state({ phase: 'joining', waking: true })), /waking up/);
   assert.equal(serverWords(state({})), '');
@@ -121,9 +171,18 @@ test('a microphone that does not work has a sentence, one that does has none', (
   assert.equal(microphoneWords('on') + microphoneWords('none'), '');
 });
 
+test('each state of the speaker has its own words, and one that plays has none', () => {
+  const said = /** @type {const} */ (['waits', 'default', 'none']).map((output) => outputWords(state({ output })));
+  assert.equal(new Set(said).size, 3);
+  assert.match(said[0], /waits for a click/);
+  assert.match(said[1], /speaker is gone/);
+  assert.match(said[2], /you hear nothing/);
+  for (const output of /** @type {const} */ (['on', 'off', 'starting'])) assert.equal(outputWords(state({ output })), '');
+});
+
 test('who sees the network address is said as it is', () => {
-  assert.match(privacyWords(state({})), /sees your network address/);
-  assert.match(privacyWords(state({ relayOnly: true })), /Nobody/);
+  assert.match(privacyWords(state({})), /can see your network address/);
+  assert.match(privacyWords(state({ relayOnly: true })), /do not see/);
   assert.match(privacyWords(state({ serverRelayOnly: true })), /through the server/);
 });
 
@@ -151,4 +210,13 @@ test('messages are shown once each, also when the oldest were dropped', () => {
   assert.deepEqual(newerThan([a, b, c], b), [c]);
   assert.deepEqual(newerThan([b, c], a), [b, c]);
   assert.deepEqual(newerThan([a], a), []);
+});
+
+test('what the guide to trouble quotes is what the page says', () => {
+  const guide = readFileSync(new URL('../../docs/troubleshooting.md', import.meta.url), 'utf8');
+  const views = new URL('../src/view/', import.meta.url);
+  const page = readdirSync(views).map((file) => readFileSync(new URL(file, views), 'utf8')).join('\n');
+  const quoted = [...guide.matchAll(/^\| “([^”]+)”/gm)].map(([, words]) => words);
+  assert.ok(quoted.length > 20);
+  assert.deepEqual(quoted.filter((words) => !page.includes(words)), []);
 });

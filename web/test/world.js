@@ -337,6 +337,14 @@ class FakeServer {
     }
   }
 
+  /** @param {FakePeer} peer @param {string[]} permissions @param {boolean} [unheard] it is not told itself, as if its program did not care */
+  permit(peer, permissions, unheard = false) {
+    this.version += 1;
+    for (const other of unheard ? this.others(peer) : this.members.keys()) {
+      this.tell(other, { type: 'permissions', peer: peer.id, permissions });
+    }
+  }
+
   /** @param {FakePeer} peer @param {any} message @param {number} generation */
   text(peer, message, generation) {
     if (!this.isUp) return;

@@ -175,6 +175,12 @@ enum vm_event_type
   // server not on this machine), name (the proxy it goes through, as host:port; empty without one). VM_EVENT_JOINED follows
   // if the server lets this peer in.
   VM_EVENT_SERVER_CONNECTED = 30,
+  // A member, or this peer itself, may do this from now on: peer, text (of "speak", "listen", "data" and "moderate" those that
+  // are allowed, with a space between). Not told at first of members that may do all but "moderate".
+  VM_EVENT_PERMISSIONS_CHANGED = 31,
+  // The server asks for another access token, and the program joined with renews_token: code ("token-required",
+  // "token-invalid" or "token-expired"), text. The answer is vm_set_token, at any time later; links go on meanwhile.
+  VM_EVENT_TOKEN_NEEDED = 32,
   // Something that this library knows and this header does not.
   VM_EVENT_OTHER = 1000,
 };
@@ -526,6 +532,12 @@ typedef struct vm_options {
   int32_t program_output;
   // Zero.
   int32_t reserved;
+  // An access token, for servers that ask for one, at most 4096 bytes. None if empty.
+  struct vm_string token;
+  // The program answers VM_EVENT_TOKEN_NEEDED with vm_set_token; else a server that asks for another token refuses it.
+  int32_t renews_token;
+  // Zero.
+  int32_t reserved_2;
 } vm_options;
 
 // This program's own place in a room. 0 is none.
@@ -848,6 +860,11 @@ vm_result vm_set_gain(vm_peer peer,
 // Errors: VM_ERROR_NULL, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
 vm_result vm_set_peer_muted(vm_peer peer, const struct vm_peer_id *of, int32_t muted);
 
+// The access token from now on; answers VM_EVENT_TOKEN_NEEDED. At most 4096 bytes.
+//
+// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_set_token(vm_peer peer, const char *token, size_t length);
+
 // Writes to one peer, or to everyone in the room if `to` is null: at most 4096 bytes. What cannot be sent is told by
 // VM_EVENT_WARNED.
 //
@@ -1003,6 +1020,21 @@ vm_result vm_disconnect_peer(vm_peer peer, const struct vm_peer_id *from);
 //
 // Errors: VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
 vm_result vm_network_changed(vm_peer peer);
+
+// Decides about another member or the room: `decision` is a vm_decision. A member that may not moderate is answered with the code "not-moderator".
+// `about` is the member, and may be null where none is meant. `text` is the group for VM_DECISION_MOVE and the password for
+// VM_DECISION_SET_PASSWORD (of length 0 for none), else null with length 0. `seconds` counts with VM_DECISION_BAN.
+// *transaction, unless it is null, is what VM_EVENT_TRANSACTION_DONE will name. What the connection's end left without an
+// answer has failed, and is not sent again.
+//
+// Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE, VM_ERROR_BAD_TEXT, VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_moderate(vm_peer peer,
+                      int32_t decision,
+                      const struct vm_peer_id *about,
+                      const char *text,
+                      size_t text_length,
+                      uint32_t seconds,
+                      uint64_t *transaction);
 
 // Where this peer's ears are. To be called each frame, as the next two; only the latest counts.
 //

@@ -189,6 +189,11 @@ impl Current {
                 };
                 self.with_code(&code, &message, refused)
             }
+            Event::PermissionsChanged { peer, permissions } => {
+                let names = permissions.names().collect::<Vec<_>>().join(" ");
+                vm_event { text: hold(&mut self.text, &names), ..about(of::VM_EVENT_PERMISSIONS_CHANGED, peer) }
+            }
+            Event::TokenNeeded { code, message } => self.with_code(&code, &message, told(of::VM_EVENT_TOKEN_NEEDED)),
             Event::OwnerChanged { owner } => about(of::VM_EVENT_OWNER_CHANGED, owner),
             Event::TransactionDone { transaction, result } => {
                 let done = vm_event { transaction: transaction.0, ..told(of::VM_EVENT_TRANSACTION_DONE) };

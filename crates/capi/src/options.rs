@@ -1,6 +1,6 @@
 //! How to join.
 
-use std::mem::size_of;
+use std::mem::{offset_of, size_of};
 use std::time::Duration;
 
 use voicemesh::{
@@ -84,13 +84,19 @@ pub struct vm_options {
     pub program_output: i32,
     /// Zero.
     pub reserved: i32,
+    /// An access token, for servers that ask for one, at most 4096 bytes. None if empty.
+    pub token: vm_string,
+    /// The program answers VM_EVENT_TOKEN_NEEDED with vm_set_token; else a server that asks for another token refuses it.
+    pub renews_token: i32,
+    /// Zero.
+    pub reserved_2: i32,
 }
 
 // SAFETY: numbers and raw pointers.
 unsafe impl Plain for vm_options {}
 // SAFETY: repr(C), and size comes first.
 unsafe impl Sized32 for vm_options {
-    const FIRST: usize = size_of::<Self>();
+    const FIRST: usize = offset_of!(vm_options, reserved) + size_of::<i32>();
 }
 
 /// A text that a C program sets by its pointer alone.
@@ -129,6 +135,9 @@ pub(crate) const DEFAULTS: vm_options = vm_options {
     program_input: 0,
     program_output: 0,
     reserved: 0,
+    token: OPEN,
+    renews_token: 0,
+    reserved_2: 0,
 };
 
 /// Sets every option to its default, and every text to the empty one with the length VM_NUL_TERMINATED.
@@ -170,6 +179,8 @@ pub(crate) unsafe fn read(options: *const vm_options) -> Result<JoinOptions, Fau
         .positional(given.positional != 0)
         .handedness(handedness(given.handedness)?)
         .password(text(given.password, "password")?)
+        .token(text(given.token, "token")?)
+        .renews_token(given.renews_token != 0)
         // SAFETY: our caller's promise.
         .metadata(unsafe { memory::metadata(given.metadata, given.metadata_count)? });
     if let name @ [_, ..] = text(given.name, "name")?.as_bytes() {
@@ -285,7 +296,7 @@ pub(crate) fn refused(error: &JoinError) -> Fault {
     let result = match error {
         JoinError::BadServer { .. } | JoinError::BadProxy { .. } => vm_result::VM_ERROR_BAD_SERVER,
         JoinError::RoomTooLong | JoinError::BadName => vm_result::VM_ERROR_BAD_NAME,
-        JoinError::PasswordTooLong => vm_result::VM_ERROR_BAD_PASSWORD,
+        JoinError::PasswordTooLong | JoinError::TokenTooLong => vm_result::VM_ERROR_BAD_PASSWORD,
         JoinError::Input(_) | JoinError::Output(_) => vm_result::VM_ERROR_DEVICE,
         JoinError::Recording(_) => vm_result::VM_ERROR_RECORDING,
         JoinError::Certificate(_) => vm_result::VM_ERROR_CERTIFICATE,

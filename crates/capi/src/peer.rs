@@ -303,6 +303,21 @@ pub unsafe extern "C" fn vm_set_peer_muted(peer: vm_peer, of: *const vm_peer_id,
     })
 }
 
+/// The access token from now on; answers VM_EVENT_TOKEN_NEEDED. At most 4096 bytes.
+///
+/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_set_token(peer: vm_peer, token: *const c_char, length: usize) -> vm_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        let token = unsafe { memory::text(token, length, "token")? };
+        with(peer, |peer| {
+            peer.set_token(token);
+            Ok(vm_result::VM_OK)
+        })
+    })
+}
+
 /// Writes to one peer, or to everyone in the room if `to` is null: at most 4096 bytes. What cannot be sent is told by
 /// VM_EVENT_WARNED.
 ///

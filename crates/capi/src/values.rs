@@ -193,6 +193,12 @@ pub enum vm_event_type {
     /// server not on this machine), name (the proxy it goes through, as host:port; empty without one). VM_EVENT_JOINED follows
     /// if the server lets this peer in.
     VM_EVENT_SERVER_CONNECTED = 30,
+    /// A member, or this peer itself, may do this from now on: peer, text (of "speak", "listen", "data" and "moderate" those that
+    /// are allowed, with a space between). Not told at first of members that may do all but "moderate".
+    VM_EVENT_PERMISSIONS_CHANGED = 31,
+    /// The server asks for another access token, and the program joined with renews_token: code ("token-required",
+    /// "token-invalid" or "token-expired"), text. The answer is vm_set_token, at any time later; links go on meanwhile.
+    VM_EVENT_TOKEN_NEEDED = 32,
     /// Something that this library knows and this header does not.
     VM_EVENT_OTHER = 1000,
 }
@@ -231,6 +237,32 @@ pub enum vm_leave_reason {
     VM_LEAVE_LOST = 2,
     /// Its program was started again, and is back as a new arrival.
     VM_LEAVE_RESTARTED = 3,
+}
+
+/// What vm_moderate decides.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum vm_decision {
+    /// The others do not hear this member any more.
+    VM_DECISION_MUTE = 0,
+    /// They hear it again.
+    VM_DECISION_UNMUTE = 1,
+    /// It leaves the room, and may come back.
+    VM_DECISION_KICK = 2,
+    /// It leaves, and neither its peer id nor its address is let in for so many seconds, at most 86,400.
+    VM_DECISION_BAN = 3,
+    /// Ends a ban.
+    VM_DECISION_UNBAN = 4,
+    /// Its program listens and speaks to one talk group only.
+    VM_DECISION_MOVE = 5,
+    /// Newcomers are not let in.
+    VM_DECISION_LOCK = 6,
+    /// They are again.
+    VM_DECISION_UNLOCK = 7,
+    /// The room's password from now on.
+    VM_DECISION_SET_PASSWORD = 8,
+    /// The owner's right to moderate is that member's from now on.
+    VM_DECISION_MAKE_OWNER = 9,
 }
 
 /// Which end of the sound.

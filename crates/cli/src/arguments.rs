@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use voicemesh::{FrameDuration, InputSpec, JoinError, JoinOptions, OutputSpec, Password, Presence};
+use voicemesh::{
+    AccessToken, FrameDuration, InputSpec, JoinError, JoinOptions, OutputSpec, Password, Permissions, Presence,
+};
 use voicemesh_netsim::{Conditions, Loss};
 
 use crate::exit::EXIT_CODES;
@@ -41,6 +43,8 @@ pub enum Command {
     Loopback(LoopbackArguments),
     /// List microphones and speakers.
     Devices,
+    /// Make an access token, for a server that was started with --auth-secret.
+    Token(TokenArguments),
     /// Run the signaling server: rooms, introductions, relay.
     Serve(Box<voicemesh_signaling::Config>),
 }
@@ -95,6 +99,41 @@ pub struct JoinArguments {
     /// Keep a recording in this folder, one Ogg/Opus file for each who speaks. Everyone in the room sees that it is on.
     #[arg(long, value_name = "DIR")]
     pub record: Option<PathBuf>,
+}
+
+/// For `token`.
+#[derive(Args, Debug)]
+pub struct TokenArguments {
+    /// The room's name.
+    pub room: String,
+
+    /// The file with the secret, as the server has it.
+    #[arg(long, value_name = "FILE", env = "VOICEMESH_AUTH_SECRET")]
+    pub secret: PathBuf,
+
+    /// Take the room's name as a pattern, in which * stands for any text.
+    #[arg(long)]
+    pub pattern: bool,
+
+    /// The name that others see; without it, the member chooses.
+    #[arg(long)]
+    pub name: Option<String>,
+
+    /// What the member may do: speak, listen, data, moderate [default: all but moderate].
+    #[arg(long, value_name = "LIST", value_parser = permissions)]
+    pub permissions: Option<Permissions>,
+
+    /// Whose token it is, to you: a member joins with it as one peer at a time.
+    #[arg(long, value_name = "ID")]
+    pub subject: Option<String>,
+
+    /// The server's --auth-audience.
+    #[arg(long, value_name = "TEXT", env = "VOICEMESH_AUTH_AUDIENCE")]
+    pub audience: Option<String>,
+
+    /// When it expires: 30s, 15m, 12h or 7d from now.
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = time_from_now)]
+    pub expires: Duration,
 }
 
 /// For `echo`.
@@ -187,6 +226,10 @@ pub struct StayArguments {
     #[arg(long, env = "VOICEMESH_PASSWORD", hide_env_values = true)]
     pub password: Option<Password>,
 
+    /// The access token, for servers that ask for one. In the environment it does not show among the processes.
+    #[arg(long, env = "VOICEMESH_TOKEN", hide_env_values = true)]
+    pub token: Option<AccessToken>,
+
     /// Leave after so long in the room.
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub duration: Option<Duration>,
@@ -240,6 +283,7 @@ impl JoinArguments {
             let options = JoinOptions::from_link(&self.room)?;
             self.stay.server = Some(options.server().to_owned());
             self.room = options.room().to_owned();
+            self.stay.token = options.access_token().cloned().or(self.stay.token);
         }
         Ok(self)
     }
@@ -289,6 +333,23 @@ pub fn login_name() -> String {
         || "somebody".to_owned(),
         |name| name.chars().filter(|letter| !letter.is_control()).take(16).collect(),
     )
+}
+
+fn permissions(text: &str) -> Result<Permissions, String> {
+    let mut permissions = Permissions::NONE;
+    for name in text.split(',').map(str::trim).filter(|name| !name.is_empty()) {
+        if !permissions.allow(name) {
+            return Err(format!("“{name}” is none of speak, listen, data, moderate"));
+        }
+    }
+    Ok(permissions)
+}
+
+fn time_from_now(text: &str) -> Result<Duration, String> {
+    let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
+    let read = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?.parse::<u32>().ok()?, *seconds)));
+    let (count, unit) = read.ok_or("a number and s, m, h or d, such as 15m")?;
+    Ok(Duration::from_secs(u64::from(count) * unit))
 }
 
 fn frame(text: &str) -> Result<FrameDuration, String> {

@@ -82,6 +82,8 @@ impl From<JoinError> for Failure {
             }
             JoinError::BadProxy { .. } | JoinError::NoRoomInLink(_) => (Exit::Usage, ""),
             JoinError::Certificate(_) => (Exit::Usage, "Name a PEM file with --ca."),
+            JoinError::Input(why) if why.is_about_a_file() => (Exit::Device, "--input silence does without."),
+            JoinError::Output(why) if why.is_about_a_file() => (Exit::Device, "--output null does without."),
             JoinError::Input(_) => (Exit::Device, "`voicemesh devices` lists them; --input silence does without."),
             JoinError::Output(_) => (Exit::Device, "`voicemesh devices` lists them; --output null does without."),
             JoinError::Recording(_) => (Exit::Other, "Name another folder with --record."),
@@ -103,6 +105,7 @@ fn two_sentences(what: &str, next: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use voicemesh::DeviceError;
 
     #[test]
     fn every_way_to_end_has_its_own_number_and_help_names_it() {
@@ -124,11 +127,13 @@ mod tests {
 
     #[test]
     fn who_has_no_microphone_is_told_how_to_do_without() {
-        let failure = Failure::from(JoinError::Input("there is no microphone".into()));
+        let failure = Failure::from(JoinError::Input(DeviceError::NoMicrophone));
         assert_eq!(failure.exit, Exit::Device);
-        assert!(failure.message.starts_with("there is no microphone. `voicemesh devices`"), "{failure:?}");
+        assert!(failure.message.starts_with("no microphone was found"), "{failure:?}");
         assert!(failure.message.contains("voicemesh devices") && failure.message.contains("--input silence"));
-        assert_eq!(Failure::from(JoinError::Output("gone".into())).exit, Exit::Device);
+        assert_eq!(Failure::from(JoinError::Output(DeviceError::NoSpeaker)).exit, Exit::Device);
+        let failure = Failure::from(JoinError::Output(DeviceError::SameFile { path: "a.wav".into() }));
+        assert!(!failure.message.contains("lists them"), "the list of devices says nothing about a file: {failure:?}");
     }
 
     #[test]

@@ -13,6 +13,11 @@
 //! | `peer-joined` | `peer`, `name`, `metadata` | somebody is in the room |
 //! | `peer-left` | `peer`, `name`, `reason` | `reason`: `left`, `kicked`, `lost`, `restarted` |
 //! | `metadata-changed` | `peer`, `name`, `metadata` | somebody publishes something else |
+//! | `permissions-changed` | `peer`, `name`, `permissions` | a member, or this peer itself, may do this from now on: a list of `speak`, `listen`, `data`, `moderate` |
+//! | `transaction-done` | `code`, `message` | a decision about a member or the room is made; else why not |
+//! | `moved` | `groups` | a moderator has moved this peer to these talk groups |
+//! | `room-locked` | `locked` | newcomers are not let in, or are again |
+//! | `owner-right` | `state` | no member has the owner's right yet: `later` or `none` |
 //! | `route-changed` | `peer`, `name`, `route` | `route`: `direct`, `relayed`, `none` |
 //! | `first-heard` | `peer`, `name` | heard for the first time since it joined |
 //! | `speaking` | `peer`, `name`, `speaking` | begins (`true`) or ceases to speak |
@@ -20,6 +25,7 @@
 //! | `server-connected` | `encrypted`, `local`, `proxy` | the server is connected to; `local`: it is on this machine; `proxy`: `null`, or `host:port` |
 //! | `server-away` | `why`, `code`, `next_step`, `retry_in_ms` | the server cannot be reached; tried again by itself. `code` and `next_step` are `null` unless connecting failed and, for the step, something is known to help |
 //! | `refused` | `code`, `message` | the server does not let this peer in; `error` and `summary` follow |
+//! | `token-needed` | `code`, `message` | the server asks for another access token |
 //! | `replaced` | | joined from somewhere else with this identity; `error` and `summary` follow |
 //! | `warned` | `code`, `message` | something was refused; the stay goes on |
 //! | `group-refused` | `group` | a talk group was refused |
@@ -54,7 +60,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use voicemesh::{
-    ConnectFailure, DeviceRole, Event, MicrophoneState, PeerId, PeerLeftReason, Route, ServerConnection, Stamped,
+    ConnectFailure, DeviceRole, Event, MicrophoneState, OwnerRightState, PeerId, PeerLeftReason, Route,
+    ServerConnection, Stamped,
 };
 
 use crate::exit::Failure;
@@ -113,6 +120,16 @@ pub fn summary(at: Duration, tally: &Tally, end: End) -> String {
     line("summary", at, Value::Object(rest))
 }
 
+/// As on the wire.
+fn state_name(state: OwnerRightState) -> &'static str {
+    match state {
+        OwnerRightState::Held => "held",
+        OwnerRightState::Later => "later",
+        OwnerRightState::None => "none",
+        OwnerRightState::Unknown => "unknown",
+    }
+}
+
 fn named(event: &Event, people: &People) -> (&'static str, Value) {
     let of = |peer: &PeerId| json!({ "peer": peer.to_string(), "name": people.raw_name(*peer) });
     match event {
@@ -130,6 +147,9 @@ fn named(event: &Event, people: &People) -> (&'static str, Value) {
             ("peer-left", json!({ "peer": peer.to_string(), "name": name, "reason": reason_name(*reason) }))
         }
         Event::MetadataChanged { peer, metadata } => ("metadata-changed", with(of(peer), "metadata", json!(metadata))),
+        Event::PermissionsChanged { peer, permissions } => {
+            ("permissions-changed", with(of(peer), "permissions", json!(permissions)))
+        }
         Event::RouteChanged { peer, route } => ("route-changed", with(of(peer), "route", route_name(*route).into())),
         Event::FirstHeard { peer } => ("first-heard", of(peer)),
         Event::Speaking { peer, speaking } => ("speaking", with(of(peer), "speaking", (*speaking).into())),
@@ -148,11 +168,22 @@ fn named(event: &Event, people: &People) -> (&'static str, Value) {
             let retry_after_ms = retry_after.map(millis);
             ("refused", json!({ "code": code.as_str(), "message": message, "retry_after_ms": retry_after_ms }))
         }
+        Event::TokenNeeded { code, message } => ("token-needed", json!({ "code": code.as_str(), "message": message })),
         Event::OwnerChanged { owner } => ("owner-changed", of(owner)),
         Event::RoomMetadataChanged { metadata } => ("room-metadata-changed", json!({ "metadata": metadata })),
         Event::ReachabilityChanged { token } => ("reachability-changed", json!({ "token": token })),
         Event::Replaced => ("replaced", json!({})),
         Event::Warned { code, message } => ("warned", json!({ "code": code.as_str(), "message": message })),
+        Event::Moved { groups } => ("moved", json!({ "groups": groups })),
+        Event::RoomLocked { locked } => ("room-locked", json!({ "locked": locked })),
+        Event::TransactionDone { result, .. } => {
+            let (code, message) = match result {
+                Ok(()) => (None, None),
+                Err(error) => (Some(error.code.as_str()), Some(error.message.as_str())),
+            };
+            ("transaction-done", json!({ "code": code, "message": message }))
+        }
+        Event::OwnerRight { state } => ("owner-right", json!({ "state": state_name(*state) })),
         Event::GroupRefused { group } => ("group-refused", json!({ "group": group })),
         Event::DeviceLost { which, why } => ("device-lost", json!({ "device": device_name(*which), "why": why })),
         Event::DeviceRecovered { which } => ("device-recovered", json!({ "device": device_name(*which) })),

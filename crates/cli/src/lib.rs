@@ -36,6 +36,7 @@ pub mod slash;
 pub mod talk;
 pub mod tally;
 pub mod text;
+mod token;
 mod who;
 
 use arguments::{Arguments, Command};
@@ -50,6 +51,7 @@ pub fn main() -> ExitCode {
         Command::Mic(mic) => mic::run(&mic),
         Command::Loopback(loopback) => loopback::run(&loopback),
         Command::Devices => devices::list(),
+        Command::Token(token) => token::make(token),
         Command::Serve(config) => serve::serve(*config),
     };
     match result {

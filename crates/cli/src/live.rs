@@ -8,6 +8,8 @@ pub(crate) mod cells;
 pub(crate) mod console;
 mod draw;
 mod editor;
+mod escape;
+mod held_key;
 pub(crate) mod keys;
 mod log;
 pub(crate) mod screen;
@@ -25,6 +27,7 @@ use crate::text::harmless;
 use console::Console;
 use draw::Palette;
 pub(crate) use draw::meter;
+use escape::Escapes;
 use keys::Wish;
 use screen::{LinkWatch, Screen, TalkKey};
 
@@ -38,6 +41,7 @@ pub(crate) struct Live {
     console: Console,
     screen: Screen,
     watch: LinkWatch,
+    escapes: Escapes,
     palette: Palette,
     /// Whether what is on the terminal is not what should be.
     stale: bool,
@@ -54,7 +58,8 @@ impl Live {
         let console = Console::take()?;
         let screen = Screen::new(room, server, name, TalkKey::None);
         let palette = Palette { coloured };
-        Ok(Self { console, screen, watch: LinkWatch::default(), palette, stale: true, drawn_at: None })
+        let (watch, escapes) = (LinkWatch::default(), Escapes::default());
+        Ok(Self { console, screen, watch, escapes, palette, stale: true, drawn_at: None })
     }
 
     /// Whether a key must be held to be heard.
@@ -62,7 +67,7 @@ impl Live {
         self.screen.talk_key = match (push_to_talk, self.console.tells_releases()) {
             (false, _) => TalkKey::None,
             (true, true) => TalkKey::Hold,
-            (true, false) => TalkKey::Toggle,
+            (true, false) => TalkKey::HoldByRepeats,
         };
         self.stale = true;
     }
@@ -90,18 +95,14 @@ impl Live {
         self.stale |= before != (people.clone(), (own.clone(), *chosen, *exposed));
     }
 
-    /// What the keys that were pressed ask for.
-    pub(crate) fn wishes(&mut self) -> Vec<Wish> {
+    /// Actions of the keys that were pressed.
+    pub(crate) fn wishes(&mut self, now: Duration) -> Vec<Wish> {
         let mut wishes = Vec::new();
         for _ in 0..KEYS_PER_TURN {
             match self.next_told() {
                 Ok(Some(told)) => {
-                    self.stale = true;
-                    let size = self.console.terminal.size().unwrap_or_default();
-                    match keys::take(&mut self.screen, told, size) {
-                        Some(Wish::Redraw) => self.redraw(),
-                        Some(Wish::Suspend) => self.suspend(&mut wishes),
-                        wish => wishes.extend(wish),
+                    for event in self.escapes.take(now, told) {
+                        self.take_event(now, event, &mut wishes);
                     }
                 }
                 Ok(None) => break,
@@ -112,7 +113,23 @@ impl Live {
                 }
             }
         }
+        for event in self.escapes.flush(now) {
+            self.take_event(now, event, &mut wishes);
+        }
+        let polled = keys::poll(&mut self.screen, now);
+        self.stale |= polled.is_some();
+        wishes.extend(polled);
         wishes
+    }
+
+    fn take_event(&mut self, now: Duration, event: Told, wishes: &mut Vec<Wish>) {
+        self.stale = true;
+        let size = self.console.terminal.size().unwrap_or_default();
+        match keys::take(&mut self.screen, now, event, size) {
+            Some(Wish::Redraw) => self.redraw(),
+            Some(Wish::Suspend) => self.suspend(wishes),
+            wish => wishes.extend(wish),
+        }
     }
 
     /// Draws, if something has changed and it is time.
@@ -144,6 +161,7 @@ impl Live {
     }
 
     fn suspend(&mut self, wishes: &mut Vec<Wish>) {
+        self.screen.held_key.release();
         if self.screen.own.talking {
             // The release of the key would be told to the shell.
             wishes.push(Wish::Talk(false));

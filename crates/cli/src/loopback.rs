@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use voicemesh_audio::process::MicrophoneConfig;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
-use voicemesh_device::{Capture, DeviceEvent, Playback, Waker};
+use voicemesh_device::{Capture, DeviceError, DeviceEvent, InputSpec, OutputSpec, Playback, Waker, is_same_wav};
 
 use crate::arguments::LoopbackArguments;
 use crate::exit::{Exit, Failure};
@@ -31,14 +31,30 @@ const MOST_QUEUED: usize = 4 * BLOCK_SAMPLES;
 /// The losses of one run are those of the next: two settings are compared under the same fate.
 const SEED: u64 = 1;
 
+/// The next step after a device could not be opened.
+fn next_for(error: &DeviceError) -> &'static str {
+    if error.is_about_a_file() { "" } else { "`voicemesh devices` lists them." }
+}
+
 /// Runs until the time is over or one has heard enough.
 pub(crate) fn run(arguments: &LoopbackArguments) -> Result<Exit, Failure> {
     logs::init("warn");
     let stop = Stop::listen();
-    let device = |what: String, next: &str| Failure { exit: Exit::Device, message: format!("{what}. {next}") };
-    let next = "`voicemesh devices` lists them.";
-    let playback = Playback::open(&arguments.output, waker()).map_err(|error| device(error.to_string(), next))?;
-    let capture = Capture::open(&arguments.input, waker()).map_err(|error| device(error.to_string(), next))?;
+    let device = |what: String, next: &str| Failure {
+        exit: Exit::Device,
+        message: format!("{what}. {next}").trim_end().to_owned(),
+    };
+    let is_same = match (&arguments.input, &arguments.output) {
+        (InputSpec::Wav { path, .. }, OutputSpec::Wav(output)) => is_same_wav(path, output),
+        _ => false,
+    };
+    if is_same {
+        return Err(device("the input and the output are the same file; name another output".to_owned(), ""));
+    }
+    let playback =
+        Playback::open(&arguments.output, waker()).map_err(|error| device(error.to_string(), next_for(&error)))?;
+    let capture = Capture::open(&arguments.input, arguments.microphone.channel, waker())
+        .map_err(|error| device(error.to_string(), next_for(&error)))?;
     let microphone = MicrophoneConfig {
         processing: arguments.microphone.processing(&arguments.input),
         activation: arguments.microphone.activation(&arguments.input).setting(),

@@ -9,7 +9,7 @@ use serde_json::json;
 use voicemesh::{InputSpec, MicrophoneState};
 use voicemesh_audio::process::{Microphone, MicrophoneConfig};
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
-use voicemesh_device::{Capture, DeviceEvent};
+use voicemesh_device::{Capture, ChannelMix, DeviceEvent, MicrophoneChannels};
 
 use crate::arguments::MicArguments;
 use crate::exit::{Exit, Failure};
@@ -48,9 +48,9 @@ pub(crate) fn run(arguments: &MicArguments) -> Result<Exit, Failure> {
     let stop = Stop::listen();
     let thread = std::thread::current();
     let waker = Arc::new(move || thread.unpark());
-    let mut capture = Capture::open(&arguments.input, waker).map_err(|error| Failure {
-        exit: Exit::Device,
-        message: format!("{error}. `voicemesh devices` lists them."),
+    let mut capture = Capture::open(&arguments.input, arguments.microphone.channel, waker).map_err(|error| {
+        let next = if error.is_about_a_file() { "" } else { " `voicemesh devices` lists them." };
+        Failure { exit: Exit::Device, message: format!("{error}.{next}") }
     })?;
     let activation = arguments.microphone.activation(&arguments.input).setting();
     let processing = arguments.microphone.processing(&arguments.input);
@@ -76,8 +76,24 @@ pub(crate) fn run(arguments: &MicArguments) -> Result<Exit, Failure> {
         show.state(started.elapsed(), &state(&microphone));
         std::thread::park_timeout(NAP);
     }
-    show.end(started.elapsed(), &heard, &arguments.input);
+    let channels = capture.channels().map(|channels| channels_line(channels, arguments.microphone.channel));
+    show.end(started.elapsed(), &heard, &arguments.input, channels.as_deref());
     Ok(Exit::Done)
+}
+
+/// Which channels of a device were heard; `named` by the person or not.
+fn channels_line(channels: MicrophoneChannels, named: Option<u16>) -> String {
+    let MicrophoneChannels { count, mix } = channels;
+    match (mix, named) {
+        _ if count == 1 => "It has one channel.".to_owned(),
+        (ChannelMix::One(channel), Some(_)) => format!("Channel {channel} of {count} is heard, as you asked."),
+        (ChannelMix::One(channel), None) => {
+            format!(
+                "Channel {channel} of {count} is heard: it is the loudest, and the channels differ. --channel names another."
+            )
+        }
+        (ChannelMix::Mean, _) => format!("All {count} channels are heard, mixed."),
+    }
 }
 
 fn state(microphone: &Microphone) -> MicrophoneState {
@@ -209,8 +225,9 @@ impl Show {
         self.say(now, &text);
     }
 
-    fn end(&mut self, now: Duration, heard: &Heard, input: &InputSpec) {
-        let advice = heard.advice();
+    fn end(&mut self, now: Duration, heard: &Heard, input: &InputSpec, channels: Option<&str>) {
+        let mut advice = heard.advice();
+        advice.extend(channels);
         if self.form == Form::Json {
             self.write(&json::own_line("summary", now, summary(heard, &advice)));
             return;
@@ -302,6 +319,15 @@ mod tests {
         assert!(heard(&[MicrophoneState { level_dbfs: -50.0, ..speech() }]).starts_with("It is too quiet"));
         assert!(heard(&[MicrophoneState { speech_probability: 0.1, ..speech() }]).starts_with("No speech"));
         assert!(heard(&[MicrophoneState { noise_floor_dbfs: -30.0, ..speech() }]).starts_with("The room is noisy"));
+    }
+
+    #[test]
+    fn the_channels_that_are_heard_are_named() {
+        let line = |count, mix, named| channels_line(MicrophoneChannels { count, mix }, named);
+        assert_eq!(line(1, ChannelMix::Mean, None), "It has one channel.");
+        assert_eq!(line(2, ChannelMix::Mean, None), "All 2 channels are heard, mixed.");
+        assert!(line(8, ChannelMix::One(3), None).starts_with("Channel 3 of 8 is heard: it is the loudest"));
+        assert_eq!(line(8, ChannelMix::One(3), Some(3)), "Channel 3 of 8 is heard, as you asked.");
     }
 
     #[test]

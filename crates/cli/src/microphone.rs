@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use voicemesh::{Activation, InputSpec, NoiseSuppression, Processing};
 
 /// With push-to-talk, sending goes on for so long after the key was let go: people let go early.
-const RELEASE: Duration = Duration::from_millis(200);
+pub(crate) const RELEASE: Duration = Duration::from_millis(200);
 
 /// What was said on the command line. Nothing said means: all of it for a microphone, nothing for a file or a tone.
 #[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,6 +14,10 @@ pub struct MicrophoneArguments {
     /// When you are heard: when you speak, always, or while a key is held (F4 in the live view) [default: voice].
     #[arg(long, value_enum, value_name = "WHEN")]
     pub activation: Option<ActivationChoice>,
+
+    /// The channel of the microphone or file to hear [default: their mean, or the loudest where they differ].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub channel: Option<u16>,
 
     /// How much steady noise is removed [default: high].
     #[arg(long, value_enum, value_name = "HOW MUCH")]

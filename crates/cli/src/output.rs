@@ -82,8 +82,8 @@ impl Output {
     }
 
     /// What the keys ask for, where there is a view.
-    pub(crate) fn wishes(&mut self) -> Vec<Wish> {
-        self.live().map(Live::wishes).unwrap_or_default()
+    pub(crate) fn wishes(&mut self, now: Duration) -> Vec<Wish> {
+        self.live().map(|live| live.wishes(now)).unwrap_or_default()
     }
 
     /// Once a turn.

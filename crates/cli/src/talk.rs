@@ -89,6 +89,9 @@ pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
         .processing(processing)
         .activation(activation.setting())
         .muted(arguments.muted);
+    if let Some(channel) = arguments.microphone.channel {
+        options = options.input_channel(channel);
+    }
     if let Some(folder) = &arguments.record {
         options = options.record(folder);
     }
@@ -113,6 +116,9 @@ fn options(stay: &StayArguments, room: &str, name: &str) -> JoinOptions {
     }
     if let Some(password) = &stay.password {
         options = options.password(password.clone());
+    }
+    if let Some(token) = &stay.token {
+        options = options.token(token.clone());
     }
     if let Some(file) = &stay.ca {
         options = options.extra_root_pem(file);
@@ -169,6 +175,7 @@ fn begin(
         name,
         started,
         processing,
+        activation,
         people: People::default(),
         tally: Tally::new(),
         observe_at: Duration::ZERO,
@@ -203,6 +210,8 @@ struct Talk {
     started: Instant,
     /// What is done to the microphone's sound now.
     processing: Processing,
+    /// When it is sent now.
+    activation: ActivationChoice,
     people: People,
     tally: Tally,
     observe_at: Duration,

@@ -3,12 +3,14 @@
 use voicemesh::{PeerState, Route, ServerConnection, Snapshot};
 
 use crate::human::short;
-use crate::live::cells::{fit, width};
+use crate::live::cells::{cut, fit, width};
 use crate::people::People;
 use crate::reach::EXPOSED;
 use crate::text::harmless;
 
-const COLUMNS: [&str; 5] = ["name", "route", "round trip", "heard / guessed", ""];
+const COLUMNS: [&str; 5] = ["name", "route", "round trip", "lost", ""];
+/// A longer name is cut, so that a row fits a terminal of 80 columns beside the time.
+const LONGEST_NAME: usize = 28;
 
 /// A line about oneself, then a table.
 pub fn lines(snapshot: &Snapshot, people: &People, name: &str, room: &str) -> Vec<String> {
@@ -40,24 +42,24 @@ fn oneself(snapshot: &Snapshot, name: &str, room: &str) -> String {
         true => format!(" This connection is {EXPOSED}."),
         false => String::new(),
     };
-    format!("You are {name}{muted}{deafened}; mode {mode}, {state} “{room}”{silent}.{exposed}")
+    format!("You are {name}{muted}{deafened} ({mode}), {state} “{room}”{silent}.{exposed}")
 }
 
 fn row(state: &PeerState, people: &People) -> [String; 5] {
     let route = match state.route {
         Route::Direct => "direct",
         Route::Relayed => "server",
-        Route::None => "nothing comes through",
+        Route::None => "no sound",
     };
     let round_trip = state.round_trip.map_or("–".to_owned(), short);
-    let (heard, guessed) = (state.frames_heard, state.frames_concealed);
-    let percent = match heard + guessed {
-        0 => String::new(),
-        all => format!(" ({:.1} %)", guessed as f64 * 100.0 / all as f64),
+    let (heard, concealed) = (state.frames_heard, state.frames_concealed);
+    let lost = match heard + concealed {
+        0 => "–".to_owned(),
+        all => format!("{:.1} %", concealed as f64 * 100.0 / all as f64),
     };
     let speaking = if state.speaking { "speaks" } else { "" };
     let label = people.label_as(state.peer, &state.name);
-    [label, route.to_owned(), round_trip, format!("{heard} / {guessed}{percent}"), speaking.to_owned()]
+    [cut(&label, LONGEST_NAME), route.to_owned(), round_trip, lost, speaking.to_owned()]
 }
 
 #[cfg(test)]
@@ -90,12 +92,21 @@ mod tests {
         };
         let people = people(&[(1, "Ben"), (2, "Cleo the Long")]);
         let expected = [
-            "You are Ada, muted; mode client, connected to “lobby”.",
-            "  name           route   round trip  heard / guessed",
-            "  Ben            direct  12 ms       495 / 5 (1.0 %)  speaks",
-            "  Cleo the Long  server  –           0 / 0",
+            "You are Ada, muted (client), connected to “lobby”.",
+            "  name           route   round trip  lost",
+            "  Ben            direct  12 ms       1.0 %  speaks",
+            "  Cleo the Long  server  –           –",
         ];
         assert_eq!(lines(&snapshot, &people, "Ada", "lobby"), expected);
+    }
+
+    #[test]
+    fn the_longest_row_fits_80_columns_beside_the_time() {
+        let long = "Karl-Theodor von Guttenplag zu Sandhausen am Neckar";
+        let state = PeerState { route: Route::None, speaking: true, frames_concealed: 495, ..state(1, long) };
+        let snapshot = Snapshot { peers: vec![state], ..Snapshot::default() };
+        let lines = lines(&snapshot, &people(&[(1, long)]), "Ada", "lobby");
+        assert!(lines[1..].iter().all(|line| width(line) <= 72), "{lines:#?}");
     }
 
     #[test]
@@ -103,13 +114,13 @@ mod tests {
         let peers = vec![PeerState { route: Route::None, round_trip: None, speaking: false, ..state(1, "Ben") }];
         let snapshot = Snapshot { connected: true, mode: "client", peers, ..Snapshot::default() };
         let lines = lines(&snapshot, &people(&[(1, "Ben")]), "Ada", "lobby");
-        assert_eq!(lines[0], "You are Ada; mode client, connected to “lobby”, but the server does not answer.");
-        assert!(lines[2].contains("nothing comes through"), "{}", lines[2]);
+        assert_eq!(lines[0], "You are Ada (client), connected to “lobby”, but the server does not answer.");
+        assert!(lines[2].contains("no sound"), "{}", lines[2]);
     }
 
     #[test]
     fn who_is_alone_or_not_connected_is_told_so() {
         let lines = lines(&Snapshot::default(), &People::default(), "Ada", "lobby");
-        assert_eq!(lines, ["You are Ada; mode none, not connected to “lobby”.", "Nobody else is here."]);
+        assert_eq!(lines, ["You are Ada (none), not connected to “lobby”.", "Nobody else is here."]);
     }
 }

@@ -129,7 +129,9 @@ fn a_microphone_that_is_not_there_is_code_5_and_says_what_next() {
         file.to_str().expect("UTF-8"),
     ]);
     assert_eq!(code(&failed), Some(5), "{}", stderr(&failed));
-    assert!(stderr(&failed).contains("voicemesh devices") && stderr(&failed).contains("--input silence"));
+    let said = stderr(&failed);
+    assert!(said.contains("none.wav") && said.contains("--input silence"), "{said}");
+    assert!(!said.contains("voicemesh devices"), "the list of devices says nothing about a file: {said}");
 }
 
 #[test]
@@ -192,7 +194,7 @@ fn two_write_to_each_other_and_each_sees_the_other_leave() {
     ada.type_line("hello \u{1b}[2J");
     ben.wait_for_line("Ada: hello ␛[2J", PATIENCE);
     ben.type_line("/who");
-    ben.wait_for_line("mode client, connected to “lobby”", PATIENCE);
+    ben.wait_for_line("(client), connected to “lobby”", PATIENCE);
     ben.wait_for_line("Ada   server", PATIENCE);
     ben.close_input();
 
@@ -301,7 +303,33 @@ fn a_microphone_is_tried_and_judged() {
     assert!(stdout(&silent).contains("No sound at all"), "{}", stdout(&silent));
     let missing = output(&["mic", "--input", "/nowhere/none.wav", "--seconds", "0.3"]);
     assert_eq!(code(&missing), Some(5));
-    assert!(stderr(&missing).contains("voicemesh devices"));
+    assert!(stderr(&missing).contains("/nowhere/none.wav"), "{}", stderr(&missing));
+}
+
+#[test]
+fn a_file_that_is_played_is_never_written_over() {
+    let dir = StateDir::new("same");
+    std::fs::create_dir_all(&dir.0).expect("a folder");
+    let spoken = dir.0.join("spoken.wav");
+    std::fs::copy(READER, &spoken).expect("a copy");
+    let link = dir.0.join("link.wav");
+    #[cfg(unix)]
+    std::os::unix::fs::symlink(&spoken, &link).expect("a link");
+    #[cfg(not(unix))]
+    std::fs::hard_link(&spoken, &link).expect("a link");
+    let before = std::fs::read(&spoken).expect("readable");
+    let path = |path: &std::path::Path| path.to_str().expect("UTF-8").to_owned();
+    for output_file in [&spoken, &link] {
+        let (input, target) = (path(&spoken), path(output_file));
+        let files = ["--input", &input, "--output", &target];
+        let join = ["join", "lobby", "--server", "ws://127.0.0.1:9", "--state-dir", dir.path()];
+        for command in [&join[..], &["loopback", "--seconds", "0.3"]] {
+            let refused = output(&[command, &files].concat());
+            assert_eq!(code(&refused), Some(5), "{}", stderr(&refused));
+            assert!(stderr(&refused).contains("name another"), "{}", stderr(&refused));
+        }
+    }
+    assert!(std::fs::read(&spoken).expect("readable") == before, "the speech is as it was");
 }
 
 #[test]

@@ -11,8 +11,9 @@ use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::convert::{self, CORRECTED_AT_A_TIME, Converter, Corrector, HISTORY};
 use crate::count::Counter;
+use crate::downmix::{Downmix, MicrophoneChannels, SharedChannels};
 use crate::simulated::{self, Voice};
-use crate::stream::{Latency, Opening, Running};
+use crate::stream::{Latency, Mixed, Opening, Running};
 use crate::supervise::{self, Kind, Newest, Supervised};
 use crate::worker::Worker;
 use crate::{DeviceError, DeviceEvent, Direction, InputSpec, SAMPLE_RATE, Waker, wav};
@@ -31,16 +32,18 @@ pub struct Capture {
     latency: Arc<Latency>,
     captured: Arc<AtomicU64>,
     correction_ppm: f64,
+    channels: Arc<SharedChannels>,
     _device: Option<Worker>,
 }
 
 impl Capture {
-    /// Opens a microphone. `waker` is called whenever it has given samples.
+    /// Opens a microphone. `channel`, counted from 1, is the one to hear; without it the channels are mixed, or the loudest
+    /// is taken where they do not agree ([`Self::channels`]). `waker` is called whenever it has given samples.
     ///
     /// # Errors
-    /// A [`DeviceError`], if the device is not there or cannot be opened, or the file cannot be read.
-    pub fn open(spec: &InputSpec, waker: Waker) -> Result<Self, DeviceError> {
-        Self::begin(spec, waker, |_| false)
+    /// A [`DeviceError`], if the device is not there or cannot be opened or has no such channel, or the file cannot be read.
+    pub fn open(spec: &InputSpec, channel: Option<u16>, waker: Waker) -> Result<Self, DeviceError> {
+        Self::begin(spec, channel, waker, |_| false)
     }
 
     /// The same, but a machine without a microphone or a sound system is no error: the microphone is lost from the
@@ -48,15 +51,22 @@ impl Capture {
     ///
     /// # Errors
     /// A [`DeviceError`], if the name or the file is wrong.
-    pub fn open_or_wait(spec: &InputSpec, waker: Waker) -> Result<Self, DeviceError> {
+    pub fn open_or_wait(spec: &InputSpec, channel: Option<u16>, waker: Waker) -> Result<Self, DeviceError> {
         let unnamed = *spec == InputSpec::Device(None);
-        Self::begin(spec, waker, move |error| error.may_pass(unnamed))
+        Self::begin(spec, channel, waker, move |error| error.may_pass(unnamed))
     }
 
-    fn begin(spec: &InputSpec, waker: Waker, waits: impl Fn(&DeviceError) -> bool) -> Result<Self, DeviceError> {
+    fn begin(
+        spec: &InputSpec,
+        channel: Option<u16>,
+        waker: Waker,
+        waits: impl Fn(&DeviceError) -> bool,
+    ) -> Result<Self, DeviceError> {
         let voice = match spec {
-            InputSpec::Device(name) => return Self::real(name.clone(), waker, waits),
-            InputSpec::Wav { path, looped } => Voice::Clip { samples: wav::load(path)?, position: 0, looped: *looped },
+            InputSpec::Device(name) => return Self::real(name.clone(), channel, waker, waits),
+            InputSpec::Wav { path, looped } => {
+                Voice::Clip { samples: wav::load(path, channel)?, position: 0, looped: *looped }
+            }
             InputSpec::Tone { hz } => Voice::tone(*hz),
             InputSpec::Silence => Voice::Silence,
             InputSpec::Null | InputSpec::Program => {
@@ -88,7 +98,8 @@ impl Capture {
         };
         let (events, latency) = (RingBuffer::new(0).1, Arc::default());
         let feed = RefCell::new(Newest::only(feed));
-        Ok((Self { feed, events, latency, captured, correction_ppm: 0.0, _device: None }, writer))
+        let channels = Arc::default();
+        Ok((Self { feed, events, latency, captured, correction_ppm: 0.0, channels, _device: None }, writer))
     }
 
     /// Takes up to `out.len()` samples of 48 kHz mono, the oldest first, and says how many. Never blocks. To take whole
@@ -134,30 +145,43 @@ impl Capture {
         self.latency.get()
     }
 
+    /// The channels of a real device, and which of them are heard; `None` for what is simulated and before it is open.
+    #[must_use]
+    pub fn channels(&self) -> Option<MicrophoneChannels> {
+        self.channels.get()
+    }
+
     /// What happened to the device, in order; `None` when there is no more news.
     pub fn poll_event(&mut self) -> Option<DeviceEvent> {
         self.events.pop().ok()
     }
 
-    fn real(name: Option<String>, waker: Waker, waits: impl Fn(&DeviceError) -> bool) -> Result<Self, DeviceError> {
+    fn real(
+        name: Option<String>,
+        channel: Option<u16>,
+        waker: Waker,
+        waits: impl Fn(&DeviceError) -> bool,
+    ) -> Result<Self, DeviceError> {
         let (latency, captured) = (Arc::new(Latency::default()), Arc::new(AtomicU64::new(0)));
-        let microphone = Microphone(Opening {
+        let channels = Arc::new(SharedChannels::default());
+        let opening = Opening {
             direction: Direction::Input,
             channels: 1,
             name,
             waker: Arc::clone(&waker),
             latency: Arc::clone(&latency),
             moved: Arc::clone(&captured),
-        });
+        };
+        let microphone = Microphone { opening, channel, channels: Arc::clone(&channels) };
         let Supervised { feed, events, supervisor } = supervise::open(microphone, waker, waits)?;
         let feed = RefCell::new(feed);
-        Ok(Self { feed, events, latency, captured, correction_ppm: 0.0, _device: Some(supervisor) })
+        Ok(Self { feed, events, latency, captured, correction_ppm: 0.0, channels, _device: Some(supervisor) })
     }
 
     fn simulated(ring: Consumer<f32>, captured: Arc<AtomicU64>, device: Option<Worker>) -> Self {
         let feed = RefCell::new(Newest::only(Feed::unconverted(ring)));
         let (events, latency) = (RingBuffer::new(0).1, Arc::default());
-        Self { feed, events, latency, captured, correction_ppm: 0.0, _device: device }
+        Self { feed, events, latency, captured, correction_ppm: 0.0, channels: Arc::default(), _device: device }
     }
 
     /// The newest stream, corrected as all are.
@@ -205,13 +229,25 @@ impl std::fmt::Debug for MicrophoneFeed {
 }
 
 /// A microphone of the machine.
-struct Microphone(Opening);
+struct Microphone {
+    opening: Opening,
+    /// The one to hear, counted from 1.
+    channel: Option<u16>,
+    channels: Arc<SharedChannels>,
+}
 
 impl Kind for Microphone {
     type Feed = Feed;
 
     fn open(&self, earlier: Option<HostId>) -> Result<(Running, Feed), DeviceError> {
-        self.0.open(earlier, Feed::new)
+        self.opening.open(earlier, |rate_hz, count| {
+            if let Some(channel) = self.channel.filter(|channel| usize::from(*channel) > count) {
+                return Err(format!("it has {count} channels, so there is no channel {channel}"));
+            }
+            let (ring, feed) = Feed::new(rate_hz)?;
+            let downmix = Downmix::new(count, rate_hz, self.channel, Arc::clone(&self.channels));
+            Ok((Mixed { ring, downmix }, feed))
+        })
     }
 
     fn stand_in(&self) -> (Feed, Box<dyn FnMut() + Send>) {

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 /// Why a device could not be opened or listed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum DeviceError {
     /// A text that names no device.
@@ -75,9 +75,15 @@ pub enum DeviceError {
         /// The system's own words.
         why: String,
     },
+    /// The file that is played as a microphone would be overwritten.
+    #[error("{} is the file that is played as the microphone; name another file for what is heard", path.display())]
+    SameFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// No thread could be started for the device.
     #[error("no thread could be started for the device: {0}; end other programs, or raise the limit on threads")]
-    NoThread(std::io::Error),
+    NoThread(String),
 }
 
 impl DeviceError {
@@ -91,7 +97,14 @@ impl DeviceError {
             | Self::NotFound { .. }
             | Self::BadWav { .. }
             | Self::CannotWriteWav { .. }
+            | Self::SameFile { .. }
             | Self::NoThread(_) => false,
         }
+    }
+
+    /// Whether it is about a file, so that the list of devices does not help.
+    #[must_use]
+    pub fn is_about_a_file(&self) -> bool {
+        matches!(self, Self::BadWav { .. } | Self::CannotWriteWav { .. } | Self::SameFile { .. })
     }
 }

@@ -8,6 +8,33 @@ use crate::{DeviceError, DeviceInfo, Direction, SAMPLE_RATE};
 /// Asked for between two callbacks, as a part of a second: 10 ms. A default is not: it may be 2 s.
 const CALLBACKS_A_SECOND: u32 = 100;
 
+/// More channels of a microphone are not asked for.
+const MOST_CAPTURED_CHANNELS: usize = 32;
+
+/// Names of ALSA's plug-ins, before any colon, as alsa-lib and alsa-plugins configure them.
+const ALSA_PLUG_INS: [&str; 20] = [
+    "null",
+    "lavrate",
+    "samplerate",
+    "samplerate_best",
+    "samplerate_medium",
+    "samplerate_order",
+    "samplerate_linear",
+    "speexrate",
+    "speexrate_best",
+    "speexrate_medium",
+    "speex",
+    "jack",
+    "oss",
+    "upmix",
+    "vdownmix",
+    "a52",
+    "usbstream",
+    "dmix",
+    "dsnoop",
+    "dshare",
+];
+
 /// The sound system to use: the one of an earlier stream, so that a stream returns to where it was, or else the default.
 pub(crate) fn host(earlier: Option<HostId>) -> Result<cpal::Host, DeviceError> {
     match earlier {
@@ -24,6 +51,9 @@ pub(crate) fn list() -> Result<Vec<DeviceInfo>, DeviceError> {
         let default = default_device(&host, direction).and_then(|device| device.id().ok());
         let of_direction = listed.len();
         for device in present(&host, direction)? {
+            if identity(&device).is_some_and(|id| is_alsa_plug_in(&id)) {
+                continue;
+            }
             let is_default = default.is_some() && device.id().ok() == default;
             let info = DeviceInfo { name: name(&device), direction, is_default, description: description(&device) };
             listed.push(info);
@@ -33,6 +63,13 @@ pub(crate) fn list() -> Result<Vec<DeviceInfo>, DeviceError> {
         name_apart(of_direction);
     }
     Ok(listed)
+}
+
+/// ALSA lists its plug-ins among the devices: rate converters, mixers, bridges to other sound systems. They open by name,
+/// but only the cards behind them, and the sound servers, are devices to a person.
+fn is_alsa_plug_in(identity: &str) -> bool {
+    let plug_in = identity.split(':').next().unwrap_or_default();
+    ALSA_PLUG_INS.contains(&plug_in)
 }
 
 /// The device of that name, or the default one.
@@ -52,7 +89,8 @@ pub(crate) fn find(host: &cpal::Host, direction: Direction, wanted: Option<&str>
     })
 }
 
-/// What to ask of a device that should have so many channels, the best first; the next when it refuses.
+/// What to ask of a device that should have so many channels, the best first; the next when it refuses. A microphone is asked
+/// for the channels that it has: a sound system that makes one of them takes their mean, in which one voice of eight is lost.
 pub(crate) fn configurations(
     device: &cpal::Device,
     direction: Direction,
@@ -61,6 +99,15 @@ pub(crate) fn configurations(
     let supported: Vec<_> = match direction {
         Direction::Input => device.supported_input_configs().map(Iterator::collect).unwrap_or_default(),
         Direction::Output => device.supported_output_configs().map(Iterator::collect).unwrap_or_default(),
+    };
+    let usual = match direction {
+        Direction::Input => device.default_input_config(),
+        Direction::Output => device.default_output_config(),
+    };
+    let usual = usual.ok().filter(|config| format_rank(config.sample_format()).is_some());
+    let channels = match (direction, &usual) {
+        (Direction::Input, Some(usual)) => usize::from(usual.channels()).min(MOST_CAPTURED_CHANNELS),
+        (Direction::Input, None) | (Direction::Output, _) => channels,
     };
     let best = supported
         .into_iter()
@@ -73,11 +120,6 @@ pub(crate) fn configurations(
             let (rate_off, has) = (config.sample_rate().abs_diff(SAMPLE_RATE), usize::from(config.channels()));
             (rate_off, has < channels, has, format_rank(config.sample_format()))
         });
-    let usual = match direction {
-        Direction::Input => device.default_input_config(),
-        Direction::Output => device.default_output_config(),
-    };
-    let usual = usual.ok().filter(|config| format_rank(config.sample_format()).is_some());
     let mut asked = Vec::new();
     for config in [best, usual].into_iter().flatten() {
         for buffer_size in [fixed_buffer(&config), BufferSize::Default] {
@@ -186,5 +228,22 @@ fn fixed_buffer(config: &SupportedStreamConfig) -> BufferSize {
     match *config.buffer_size() {
         SupportedBufferSize::Range { min, max } if min <= max => BufferSize::Fixed(wanted.clamp(min, max)),
         _ => BufferSize::Fixed(wanted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plug_ins_of_alsa_are_no_devices_and_cards_and_servers_are() {
+        for plug_in in ["null", "lavrate", "dsnoop:CARD=PCH,DEV=0", "usbstream:CARD=PCH"] {
+            assert!(is_alsa_plug_in(plug_in), "{plug_in}");
+        }
+        for device in
+            ["default", "pulse", "pipewire", "sysdefault:CARD=PCH", "hw:CARD=PCH,DEV=0", "plughw:CARD=PCH,DEV=0"]
+        {
+            assert!(!is_alsa_plug_in(device), "{device}");
+        }
     }
 }

@@ -31,11 +31,13 @@
 mod capture;
 mod convert;
 mod count;
+mod downmix;
 mod drift;
 mod error;
 mod host;
 mod pace;
 mod playback;
+mod riff;
 mod simulated;
 mod spec;
 mod stream;
@@ -47,10 +49,12 @@ use std::sync::Arc;
 
 pub use capture::{Capture, MicrophoneFeed};
 pub use convert::Resampler;
+pub use downmix::{ChannelMix, MicrophoneChannels};
 pub use drift::DriftEstimator;
 pub use error::DeviceError;
 pub use playback::Playback;
 pub use spec::{InputSpec, OutputSpec};
+pub use wav::is_same_wav;
 
 /// The one rate of this crate's edge, in samples a second.
 pub const SAMPLE_RATE: u32 = 48_000;

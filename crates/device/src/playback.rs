@@ -179,7 +179,7 @@ impl Kind for Speaker {
     type Feed = Feed;
 
     fn open(&self, earlier: Option<HostId>) -> Result<(Running, Feed), DeviceError> {
-        self.opening.open(earlier, |rate_hz| Feed::new(rate_hz, self.opening.channels, &self.underruns))
+        self.opening.open(earlier, |rate_hz, _| Feed::new(rate_hz, self.opening.channels, &self.underruns))
     }
 
     /// Takes at pace what would have been played. What it misses is not the device's doing and not counted.

@@ -10,6 +10,7 @@ use cpal::{ErrorKind, FromSample, HostId, SampleFormat, SizedSample, StreamConfi
 use rtrb::{Consumer, Producer, RingBuffer};
 
 use crate::count::Counter;
+use crate::downmix::Downmix;
 use crate::simulated::Outlet;
 use crate::{DeviceError, Direction, Waker, host};
 
@@ -81,19 +82,19 @@ struct Reports {
 }
 
 impl Opening {
-    /// Opens the device and starts it. `ends(rate)` makes the callback's end of a ring for a stream of that rate, and the
-    /// caller's end; it is called for each format that is tried.
+    /// Opens the device and starts it. `ends(rate, channels)` makes the callback's end of a ring for a stream of that rate
+    /// and number of channels, and the caller's end; it is called for each format that is tried.
     pub(crate) fn open<E: End, F>(
         &self,
         earlier: Option<HostId>,
-        ends: impl Fn(u32) -> Result<(E, F), String>,
+        ends: impl Fn(u32, usize) -> Result<(E, F), String>,
     ) -> Result<(Running, F), DeviceError> {
         let host = host::host(earlier)?;
         let device = host::find(&host, self.direction, self.name.as_deref())?;
         let mut refused =
             cpal::Error::with_message(ErrorKind::DeviceNotAvailable, "it offers no format that is understood");
         for (config, format) in host::configurations(&device, self.direction, self.channels) {
-            let (end, feed) = match ends(config.sample_rate) {
+            let (end, feed) = match ends(config.sample_rate, usize::from(config.channels)) {
                 Ok(ends) => ends,
                 Err(why) => {
                     refused = cpal::Error::with_message(ErrorKind::UnsupportedConfig, why);
@@ -208,8 +209,13 @@ pub(crate) trait End: Send + Sized + 'static {
         f32: FromSample<T>;
 }
 
-/// A microphone's: what does not fit is dropped.
-impl End for Producer<f32> {
+/// A microphone's: its channels are mixed to one, and what does not fit is dropped.
+pub(crate) struct Mixed {
+    pub(crate) ring: Producer<f32>,
+    pub(crate) downmix: Downmix,
+}
+
+impl End for Mixed {
     fn build<T>(
         device: &cpal::Device,
         config: StreamConfig,
@@ -219,13 +225,13 @@ impl End for Producer<f32> {
         T: SizedSample + FromSample<f32> + Send + 'static,
         f32: FromSample<T>,
     {
-        let Plumbing { end: mut ring, channels, rate_hz, latency, mut alarm, mut reports } = plumbing;
+        let Plumbing { end: mut mixed, channels, rate_hz, latency, mut alarm, mut reports } = plumbing;
         let captured = move |samples: &[T], info: &cpal::InputCallbackInfo| {
             // What is told is the age of the first sample; that of the last is as much less as there are samples.
             let (first, frames) = (info.timestamp(), samples.len() / channels);
             let length = Duration::from_micros(frames as u64 * 1_000_000 / u64::from(rate_hz.max(1)));
             latency.told(first.callback.duration_since(first.capture).saturating_sub(length));
-            give(samples, channels, &mut ring);
+            give(samples, channels, &mut mixed);
             alarm.moved(frames);
         };
         device.build_input_stream(config, captured, move |error| reports.add(error), Some(OPEN_PATIENCE))
@@ -271,18 +277,17 @@ fn is_fatal(kind: ErrorKind) -> bool {
     !matches!(kind, ErrorKind::DeviceChanged | ErrorKind::RealtimeDenied | ErrorKind::Xrun)
 }
 
-/// From a device's frames to mono: their mean.
-fn give<T: Copy>(samples: &[T], channels: usize, ring: &mut Producer<f32>)
+/// From a device's frames to mono.
+fn give<T: Copy>(samples: &[T], channels: usize, mixed: &mut Mixed)
 where
     f32: FromSample<T>,
 {
+    let Mixed { ring, downmix } = mixed;
     let fits = ring.slots().min(samples.len() / channels);
     if let Ok(room) = ring.write_chunk_uninit(fits) {
-        let share = 1.0 / channels as f32;
-        let mono = samples.chunks_exact(channels).map(|frame| {
-            let sum: f32 = frame.iter().map(|sample| f32::from_sample_(*sample)).sum();
-            sum * share
-        });
+        let mono = samples
+            .chunks_exact(channels)
+            .map(|frame| downmix.mix(frame.iter().map(|sample| f32::from_sample_(*sample))));
         room.fill_from_iter(mono);
     }
 }
@@ -328,9 +333,11 @@ mod tests {
 
     #[test]
     fn frames_of_any_format_become_mono_and_what_does_not_fit_is_dropped() {
-        let (mut ring, mut given) = RingBuffer::new(3);
-        give(&[16_384_i16, 0, -16_384, -16_384], 2, &mut ring);
-        give(&[255_u8, 128], 1, &mut ring);
+        let (ring, mut given) = RingBuffer::new(3);
+        let mut mixed = Mixed { ring, downmix: Downmix::new(2, 48_000, None, Arc::default()) };
+        give(&[16_384_i16, 0, -16_384, -16_384], 2, &mut mixed);
+        mixed.downmix = Downmix::new(1, 48_000, None, Arc::default());
+        give(&[255_u8, 128], 1, &mut mixed);
         let mut mono = [0.0; 4];
         assert_eq!(given.pop_partial_slice(&mut mono).0, [0.25, -0.5, 127.0 / 128.0]);
     }

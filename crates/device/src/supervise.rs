@@ -254,7 +254,10 @@ fn in_thread<T: Send + 'static>(
     let work = move || {
         let _ = answer.send(ask());
     };
-    thread::Builder::new().name("device opener".into()).spawn(work).map_err(DeviceError::NoThread)?;
+    thread::Builder::new()
+        .name("device opener".into())
+        .spawn(work)
+        .map_err(|error| DeviceError::NoThread(error.to_string()))?;
     Ok(answered)
 }
 

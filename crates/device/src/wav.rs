@@ -1,56 +1,43 @@
 //! WAV files as microphone and as speaker.
 
-use std::fs::File;
-use std::io::BufWriter;
-use std::path::Path;
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::{BufWriter, Read as _};
+use std::path::{Path, PathBuf};
 
-use hound::{SampleFormat, WavReader, WavSpec, WavWriter};
+use hound::{SampleFormat, WavSpec, WavWriter};
 
-use crate::{DeviceError, SAMPLE_RATE, convert};
+use crate::{DeviceError, SAMPLE_RATE, convert, downmix, riff};
 
 /// The longest file that is played; it is held in memory, 11.5 MB a minute. A longer one is refused.
 const MOST_SECONDS: u32 = 30 * 60;
+/// Bytes read of a file: more than 30 minutes of eight channels of 32 bits.
+const MOST_READ: u64 = 3 << 30;
 /// A file's header is made true, and its data handed to the system, this often: 500 ms.
 const STEPS_BETWEEN_FLUSHES: u32 = 50;
 /// What a WAV header can count, less the header; about 12 hours. Then the file is finished and the rest is lost.
 const MOST_WRITTEN: u32 = (u32::MAX - 1_024) / 2;
 
-/// Reads a whole file as 48 kHz mono.
-pub(crate) fn load(path: &Path) -> Result<Vec<f32>, DeviceError> {
-    read_mono(path).map_err(|why| DeviceError::BadWav { path: path.into(), why })
+/// Reads a whole file as 48 kHz mono. `channel`, counted from 1, is the one to hear; without it the channels are mixed.
+pub(crate) fn load(path: &Path, channel: Option<u16>) -> Result<Vec<f32>, DeviceError> {
+    read_mono(path, channel).map_err(|why| DeviceError::BadWav { path: path.into(), why })
 }
 
-fn read_mono(path: &Path) -> Result<Vec<f32>, String> {
-    let reader = WavReader::open(path).map_err(|error| match error {
-        hound::Error::IoError(error) => error.to_string(),
-        hound::Error::Unsupported => "its format is not supported; save it as 16-bit PCM".into(),
-        other => format!("it is no WAV file or damaged ({other})"),
-    })?;
-    let spec = reader.spec();
-    if spec.channels == 0 || spec.sample_rate == 0 {
-        return Err("it is damaged: no channels or no sample rate".into());
+fn read_mono(path: &Path, channel: Option<u16>) -> Result<Vec<f32>, String> {
+    let mut file = Vec::new();
+    let opened = File::open(path).map_err(|error| error.to_string())?;
+    opened.take(MOST_READ).read_to_end(&mut file).map_err(|error| error.to_string())?;
+    let clip = riff::decode(&file, MOST_SECONDS)?;
+    if let Some(channel) = channel.filter(|channel| usize::from(*channel) > clip.channels) {
+        return Err(format!("it has {} channels, so there is no channel {channel}", clip.channels));
     }
-    if reader.duration() / spec.sample_rate >= MOST_SECONDS {
-        return Err(format!("it is longer than {} minutes; cut it", MOST_SECONDS / 60));
-    }
-    let samples: Result<Vec<f32>, hound::Error> = match spec.sample_format {
-        SampleFormat::Float => reader.into_samples::<f32>().collect(),
-        SampleFormat::Int => {
-            let full_scale = 2.0_f32.powi(i32::from(spec.bits_per_sample) - 1);
-            reader.into_samples::<i32>().map(|sample| Ok(sample? as f32 / full_scale)).collect()
-        }
-    };
-    let samples = samples.map_err(|error| format!("it is damaged ({error})"))?;
-    let samples = samples.into_iter().map(|sample| if sample.is_finite() { sample } else { 0.0 }).collect();
-    convert::clip(mix_down(samples, usize::from(spec.channels)), spec.sample_rate, SAMPLE_RATE)
+    convert::clip(downmix::of_clip(clip.samples, clip.channels, clip.rate_hz, channel), clip.rate_hz, SAMPLE_RATE)
 }
 
-/// The mean of the channels.
-fn mix_down(samples: Vec<f32>, channels: usize) -> Vec<f32> {
-    if channels == 1 {
-        return samples;
-    }
-    samples.chunks_exact(channels).map(|frame| frame.iter().sum::<f32>() / channels as f32).collect()
+/// Whether two paths name one file, also by a link.
+#[must_use]
+pub fn is_same_wav(one: &Path, other: &Path) -> bool {
+    same_file::is_same_file(one, other).unwrap_or(false)
 }
 
 /// A speaker that writes what it plays.
@@ -60,12 +47,21 @@ pub(crate) struct WavSpeaker {
 }
 
 impl WavSpeaker {
-    /// Creates or replaces the file; it is a valid, empty WAV file from then on.
+    /// Creates or replaces the file; it is a valid, empty WAV file from then on. It is written beside and renamed, so that
+    /// a file of that name is replaced as a whole or not at all.
     pub(crate) fn create(path: &Path, channels: usize) -> Result<Self, DeviceError> {
         let (channels, sample_format) = (channels as u16, SampleFormat::Int);
         let spec = WavSpec { channels, sample_rate: SAMPLE_RATE, bits_per_sample: 16, sample_format };
-        let created = WavWriter::create(path, spec).and_then(|mut writer| writer.flush().map(|()| writer));
-        let writer = created.map_err(|error| DeviceError::CannotWriteWav { path: path.into(), why: plain(&error) })?;
+        let beside = beside(path);
+        let created = WavWriter::create(&beside, spec).and_then(|mut writer| {
+            writer.flush()?;
+            fs::rename(&beside, path)?;
+            Ok(writer)
+        });
+        let writer = created.map_err(|error| {
+            let _ = fs::remove_file(&beside);
+            DeviceError::CannotWriteWav { path: path.into(), why: plain(&error) }
+        })?;
         Ok(Self { writer, steps_unflushed: 0 })
     }
 
@@ -89,6 +85,14 @@ impl WavSpeaker {
     pub(crate) fn finish(self) -> Result<(), String> {
         self.writer.finalize().map_err(|error| plain(&error))
     }
+}
+
+/// The name of a file that is about to replace another, in the same folder.
+fn beside(path: &Path) -> PathBuf {
+    let mut name = OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}", std::process::id()));
+    path.with_file_name(name)
 }
 
 /// The scale by which a 16-bit file is read here, so that what was read is written exactly.

@@ -22,8 +22,10 @@ impl Worker {
     pub(crate) fn spawn(name: &str, work: impl FnOnce(Stop) + Send + 'static) -> Result<Self, DeviceError> {
         let stopping = Arc::new(AtomicBool::new(false));
         let stop = Stop(Arc::clone(&stopping));
-        let thread =
-            thread::Builder::new().name(name.into()).spawn(move || work(stop)).map_err(DeviceError::NoThread)?;
+        let thread = thread::Builder::new()
+            .name(name.into())
+            .spawn(move || work(stop))
+            .map_err(|error| DeviceError::NoThread(error.to_string()))?;
         Ok(Self { stopping, thread: Some(thread) })
     }
 }

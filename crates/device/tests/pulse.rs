@@ -9,20 +9,27 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use hound::{SampleFormat, WavSpec, WavWriter};
 use voicemesh_device::{Capture, DeviceEvent, Direction, InputSpec, OutputSpec, Playback, SAMPLE_RATE, devices};
 use voicemesh_tests::process::Program;
 use voicemesh_tests::pulse::{Pulse, SPEAKER, SPEAKER_MONITOR};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 const IS_CHILD: &str = "VOICEMESH_DEVICE_TEST_CHILD";
+/// The microphone that the child uses.
+const MICROPHONE: &str = "VOICEMESH_DEVICE_TEST_MICROPHONE";
 const TONE_HZ: f32 = 1_000.0;
 const TONE_LEVEL: f32 = 0.25;
 /// What the child keeps written ahead.
 const AHEAD: usize = 1_920;
 
 fn start_child(pulse: &Pulse) -> Program {
+    start_child_with(pulse, SPEAKER_MONITOR)
+}
+
+fn start_child_with(pulse: &Pulse, microphone: &str) -> Program {
     let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "child", "--ignored", "--nocapture"]).env(IS_CHILD, "1");
+    command.args(["--exact", "child", "--ignored", "--nocapture"]).env(IS_CHILD, "1").env(MICROPHONE, microphone);
     pulse.use_in(&mut command);
     Program::start("child", command)
 }
@@ -42,6 +49,29 @@ fn what_is_played_to_a_sound_server_is_captured_from_it() {
     }
     child.wait_for_text("the tone", PATIENCE, tells_of_the_tone);
     child.wait_for_text("the tone, a second later", PATIENCE, tells_of_the_tone);
+}
+
+#[test]
+fn a_voice_on_one_of_eight_inputs_is_as_loud_as_it_is() {
+    let Some(pulse) = Pulse::start("a_voice_on_one_of_eight_inputs_is_as_loud_as_it_is") else { return };
+    pulse.control(&["load-module", "module-null-sink", "sink_name=interface", "rate=48000", "channels=8"]);
+    let file = std::env::temp_dir().join(format!("voicemesh-eight-{}.wav", std::process::id()));
+    let format =
+        WavSpec { channels: 8, sample_rate: SAMPLE_RATE, bits_per_sample: 16, sample_format: SampleFormat::Int };
+    let mut writer = WavWriter::create(&file, format).unwrap();
+    for at in 0..20 * SAMPLE_RATE {
+        let cycle = (at as f32 * TONE_HZ / SAMPLE_RATE as f32).fract();
+        for channel in 0..8 {
+            let level = if channel == 2 { TONE_LEVEL * f32::from(i16::MAX) } else { 0.0 };
+            writer.write_sample(((TAU * cycle).sin() * level) as i16).unwrap();
+        }
+    }
+    writer.finalize().unwrap();
+    let playing = pulse.play_into(&file, "interface");
+    let mut child = start_child_with(&pulse, "interface.monitor");
+    child.wait_for_text("the tone at its level, not 18 dB below", PATIENCE, tells_of_the_tone);
+    drop(playing);
+    std::fs::remove_file(file).unwrap();
 }
 
 #[test]
@@ -131,7 +161,8 @@ fn child() {
     }
     let me = thread::current();
     let waker = Arc::new(move || me.unpark());
-    let capture = Capture::open(&InputSpec::Device(Some(SPEAKER_MONITOR.into())), waker.clone()).unwrap();
+    let microphone = std::env::var(MICROPHONE).expect("the parent names it");
+    let capture = Capture::open(&InputSpec::Device(Some(microphone)), None, waker.clone()).unwrap();
     let playback = Playback::open(&OutputSpec::Device(Some(SPEAKER.into())), waker).unwrap();
     let asked_to_close = thread::spawn(|| std::io::stdin().read_line(&mut String::new()).map(drop));
     let mut child = Child { capture, playback, written: 0, consumed: 0, heard: Vec::new() };

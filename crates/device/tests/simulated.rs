@@ -88,7 +88,7 @@ impl Drop for File {
 
 fn heard(spec: &InputSpec, length: usize) -> Vec<f32> {
     let wakes = Arc::new(Wakes::default());
-    let mut microphone = Capture::open(spec, wakes.waker()).unwrap();
+    let mut microphone = Capture::open(spec, None, wakes.waker()).unwrap();
     let mut heard = vec![0.0; length];
     let mut filled = 0;
     wakes.wait_until("enough sound", || {
@@ -160,10 +160,12 @@ fn another_rate_and_stereo_keep_frequency_and_level_and_length() {
 }
 
 #[test]
-fn channels_are_mixed_to_their_mean() {
+fn channels_that_agree_are_mixed_to_their_mean_and_of_others_the_loudest_is_heard() {
     let spec = WavSpec { channels: 2, bits_per_sample: 24, ..MONO };
-    let file = File::write("mixed", spec, (0..480).flat_map(|_| [4_194_304, -2_097_152]));
-    assert_eq!(heard(&file.as_microphone(false), 480), vec![0.125; 480]);
+    for (right, heard_level) in [(3_145_728, 0.4375), (-2_097_152, 0.5)] {
+        let file = File::write("mixed", spec, (0..480).flat_map(|_| [4_194_304, right]));
+        assert_eq!(heard(&file.as_microphone(false), 480), vec![heard_level; 480]);
+    }
 }
 
 #[test]
@@ -185,7 +187,7 @@ fn a_simulated_microphone_keeps_the_time_of_the_clock() {
 
 #[test]
 fn no_microphone_gives_no_samples() {
-    let mut none = Capture::open(&InputSpec::Null, Arc::new(|| panic!("nothing was captured"))).unwrap();
+    let mut none = Capture::open(&InputSpec::Null, None, Arc::new(|| panic!("nothing was captured"))).unwrap();
     heard(&InputSpec::Silence, 960);
     assert_eq!(none.available(), 0);
     assert_eq!(none.read(&mut [0.0; 480]), 0);
@@ -196,7 +198,7 @@ fn a_reader_that_stays_away_finds_the_oldest_second() {
     let wakes = Arc::new(Wakes::default());
     let second = SAMPLE_RATE as i32;
     let file = File::write("late", MONO, ramp(second + 4_800));
-    let mut microphone = Capture::open(&file.as_microphone(false), wakes.waker()).unwrap();
+    let mut microphone = Capture::open(&file.as_microphone(false), None, wakes.waker()).unwrap();
     let mut steps = 0;
     wakes.wait_until("more than a second", || {
         steps += 1;
@@ -272,13 +274,13 @@ fn running_dry_is_counted_once_until_there_is_sound_again() {
 fn what_cannot_be_opened_is_told_in_a_sentence() {
     let nothing = || -> Waker { Arc::new(|| {}) };
     let missing = InputSpec::Wav { path: "/nowhere/at/all.wav".into(), looped: false };
-    let error = Capture::open(&missing, nothing()).err().unwrap();
+    let error = Capture::open(&missing, None, nothing()).err().unwrap();
     assert!(matches!(error, DeviceError::BadWav { .. }), "{error:?}");
     assert!(error.to_string().contains("/nowhere/at/all.wav"), "{error}");
 
     let file = File::named("text");
     std::fs::write(&file.0, "this is no sound").unwrap();
-    let error = Capture::open(&file.as_microphone(false), nothing()).err().unwrap();
+    let error = Capture::open(&file.as_microphone(false), None, nothing()).err().unwrap();
     assert!(error.to_string().contains("no WAV file"), "{error}");
 
     let error = Playback::open(&OutputSpec::Wav("/nowhere/at/all.wav".into()), nothing()).err().unwrap();
@@ -288,7 +290,7 @@ fn what_cannot_be_opened_is_told_in_a_sentence() {
 #[test]
 fn simulated_devices_count_what_they_move_and_a_corrected_one_gives_what_it_says() {
     let wakes = Arc::new(Wakes::default());
-    let mut microphone = Capture::open(&InputSpec::Tone { hz: 440.0 }, wakes.waker()).unwrap();
+    let mut microphone = Capture::open(&InputSpec::Tone { hz: 440.0 }, None, wakes.waker()).unwrap();
     let speaker = Playback::open(&OutputSpec::Null, wakes.waker()).unwrap();
     let mut read = vec![0.0; SAMPLE_RATE as usize];
     let mut total = 0;

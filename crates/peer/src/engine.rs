@@ -19,12 +19,14 @@ use voicemesh_session::GLOBAL_GROUP;
 use voicemesh_session::client::{ClientEvent, Who};
 use voicemesh_session::speaker::VoiceTarget;
 use voicemesh_wire::packet::Recipient;
+use voicemesh_wire::signaling::AccessToken;
 use voicemesh_wire::{GroupId, PeerId};
 
 use crate::carrier::RealCarrier;
 use crate::data::{Desk, Order};
 use crate::event::{DeviceRole, Event, MicrophoneState, PeerState, SendingState, Snapshot, Stamped};
 use crate::game::{Game, GameCommand, JOINED};
+use crate::identity::TicketFile;
 use crate::inbox::{Arrivals, Wake};
 use crate::lobby::{self, LobbyCommand};
 use crate::mesh::{CarrierEvent, Mesh, MeshEvent, PathChange};
@@ -61,6 +63,7 @@ pub(crate) enum Command {
     JoinGroup(String),
     LeaveGroup(String),
     SetTalking(bool),
+    SetToken(AccessToken),
     SetProcessing(Processing),
     SetActivation(Activation),
     SetInput(InputSpec),
@@ -92,6 +95,7 @@ impl Shared {
 /// Everything that the thread owns.
 pub(crate) struct Engine {
     pub(crate) comms: Comms<Mesh<RealCarrier>>,
+    pub(crate) tickets: TicketFile,
     pub(crate) arrivals: Arrivals,
     pub(crate) commands: Receiver<Command>,
     pub(crate) events: SyncSender<Stamped>,
@@ -315,6 +319,10 @@ impl Engine {
             },
             Command::JoinGroup(name) => self.join_group(now, name),
             Command::LeaveGroup(name) => self.leave_group(now, name),
+            Command::SetToken(token) => {
+                self.comms.network_mut().set_token(now, token);
+                Ok(())
+            }
             Command::SetTalking(talking) => {
                 self.comms.set_talking(talking);
                 self.talking = talking;
@@ -363,6 +371,21 @@ impl Engine {
         self.hush(now, JOINED, &VoiceTarget::Group(name))
     }
 
+    /// Listens and speaks to these groups only.
+    fn move_to(&mut self, now: Duration, groups: &[String]) {
+        let left: Vec<String> = self
+            .comms
+            .groups()
+            .filter(|group| !groups.iter().any(|wanted| wanted == group))
+            .map(str::to_owned)
+            .collect();
+        let steps = left.into_iter().map(|group| self.leave_group(now, group)).collect::<Vec<_>>();
+        let joined = groups.iter().map(|group| self.join_group(now, group.clone())).collect::<Vec<_>>();
+        for error in steps.into_iter().chain(joined).filter_map(Result::err) {
+            tracing::debug!(%error, "a move to other groups was not made whole");
+        }
+    }
+
     fn take_events(&mut self, now: Duration) {
         while let Some(event) = self.comms.network_mut().poll_event() {
             self.mesh_event(now, event);
@@ -393,8 +416,10 @@ impl Engine {
                 Event::PeerLeft { peer: member.peer, name: member.name, reason }
             }
             MeshEvent::MetadataChanged { peer, metadata } => Event::MetadataChanged { peer, metadata },
+            MeshEvent::PermissionsChanged { peer, permissions } => Event::PermissionsChanged { peer, permissions },
             MeshEvent::ServerAway { why, failure, retry_in } => Event::ServerAway { why, failure, retry_in },
             MeshEvent::ServerConnected(connection) => Event::ServerConnected(connection),
+            MeshEvent::TokenNeeded { code, message } => Event::TokenNeeded { code, message },
             MeshEvent::Refused { code, message, retry_after } => Event::Refused { code, message, retry_after },
             MeshEvent::Replaced => Event::Replaced,
             MeshEvent::Warned { code, message } => Event::Warned { code, message },
@@ -403,6 +428,13 @@ impl Engine {
             MeshEvent::RoomMetadataChanged { metadata } => Event::RoomMetadataChanged { metadata },
             MeshEvent::ReachabilityChanged { token } => Event::ReachabilityChanged { token },
             MeshEvent::ConnectionRequested { peer } => Event::ConnectionRequested { peer },
+            MeshEvent::Moved { groups } => {
+                self.move_to(now, &groups);
+                Event::Moved { groups }
+            }
+            MeshEvent::RoomLocked { locked } => Event::RoomLocked { locked },
+            MeshEvent::OwnerRight { state } => Event::OwnerRight { state },
+            MeshEvent::TicketRenewed { ticket } => return self.tickets.keep(&ticket),
         };
         self.tell(now, event);
     }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_session::Reliability;
-use voicemesh_wire::PeerId;
-use voicemesh_wire::signaling::Metadata;
+use voicemesh_wire::signaling::{Metadata, OwnerRightState};
+use voicemesh_wire::{PeerId, Permissions};
 
 use crate::connect::ConnectFailure;
 use crate::mesh::{TransactionError, TransactionId};
@@ -65,6 +65,25 @@ pub enum Event {
         peer: PeerId,
         /// All of it.
         metadata: Metadata,
+    },
+    /// A member, or this peer itself, may do this from now on. Told at first only where it is not the default: everything
+    /// but moderate.
+    PermissionsChanged {
+        /// Which.
+        peer: PeerId,
+        /// All that it may.
+        permissions: Permissions,
+    },
+    /// The server asks for another access token. Told only to programs that said [`JoinOptions::renews_token`]; the answer is
+    /// [`Peer::set_token`], at any time later. Links go on meanwhile.
+    ///
+    /// [`JoinOptions::renews_token`]: crate::JoinOptions::renews_token
+    /// [`Peer::set_token`]: crate::Peer::set_token
+    TokenNeeded {
+        /// `token-required`, `token-invalid` or `token-expired`.
+        code: ErrorCode,
+        /// For people.
+        message: String,
     },
     /// Another way to a peer is in use.
     RouteChanged {
@@ -208,6 +227,21 @@ pub enum Event {
         code: ErrorCode,
         /// For people.
         message: String,
+    },
+    /// A moderator has moved this peer: it listens and speaks to these talk groups only.
+    Moved {
+        /// The groups.
+        groups: Vec<String>,
+    },
+    /// A moderator has closed the room to newcomers, or opened it again. Also told at the join if it is closed.
+    RoomLocked {
+        /// It is closed.
+        locked: bool,
+    },
+    /// After a join, if no member has the owner's right to moderate the room.
+    OwnerRight {
+        /// Why not.
+        state: OwnerRightState,
     },
     /// The server refused a talk group: another group's name has the same id, or there are too many.
     GroupRefused {

@@ -1,23 +1,60 @@
 //! The installation's secret on disk, and which instance of it this process is (DESIGN §4, "Identity").
 
 use std::fs::{self, File, OpenOptions, TryLockError};
-use std::io::{self, Read, Write};
+use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use voicemesh_wire::identity::{IdentityProof, InstallationSecret, prove};
+use voicemesh_wire::limits::TICKET_BYTES;
+use voicemesh_wire::signaling::{Password, Ticket};
 
 const SECRET_FILE: &str = "identity";
 /// Processes of one installation in one room at a time; a further one joins with a secret of its own.
 const INSTANCES: u32 = 64;
 
+/// The longest content of a file that keeps a ticket.
+const TICKET_FILE_BYTES: u64 = TICKET_BYTES as u64 + 64;
+
 /// Who this process is in one room. Holds the instance as long as it lives.
 #[derive(Debug)]
 pub(crate) struct Identity {
     pub proof: IdentityProof,
-    _instance: Option<File>,
+    secret: InstallationSecret,
+    /// Where a damaged secret was moved to: this peer is a new one.
+    pub replaced: Option<PathBuf>,
+    /// Locked while this process is this peer; keeps its ticket for the room.
+    instance: Option<File>,
+}
+
+/// Where a peer's newest ticket is kept, so that it counts after the program was started again as well.
+#[derive(Debug)]
+pub(crate) struct TicketFile {
+    file: Option<File>,
+    password: String,
+}
+
+impl TicketFile {
+    pub(crate) fn keep(&mut self, ticket: &Ticket) {
+        let Some(file) = &mut self.file else { return };
+        let text = format!("{} {}", self.password, ticket.as_str());
+        let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(text.as_bytes()));
+        if let Err(error) = written {
+            tracing::debug!(%error, "the ticket cannot be kept");
+            self.file = None;
+        }
+    }
 }
 
 impl Identity {
+    /// A sentence for the person, if this peer is a new one because its secret was damaged.
+    pub(crate) fn warning(&self) -> Option<String> {
+        let path = self.replaced.as_ref()?.display();
+        Some(format!(
+            "The file with this installation's identity was damaged: it is kept as {path}, and you are a new person in every \
+             room."
+        ))
+    }
+
     /// The same installation is the same peer in the same room each time; a second process takes the next instance. If
     /// nothing can be kept on disk, the peer is a new one each time.
     pub(crate) fn load(state_dir: Option<&Path>, origin: &str, room: &str) -> io::Result<Self> {
@@ -33,21 +70,43 @@ impl Identity {
         }
     }
 
+    /// The ticket that was kept for a join with this password, if there is one.
+    pub(crate) fn ticket(&self, password: Option<&Password>) -> Option<Ticket> {
+        let mut file = self.instance.as_ref()?;
+        let mut text = String::new();
+        file.rewind().and_then(|()| file.take(TICKET_FILE_BYTES).read_to_string(&mut text)).ok()?;
+        let (kept_for, ticket) = text.split_once(' ')?;
+        (kept_for == self.fingerprint(password)).then(|| Ticket::from(ticket.to_owned()))
+    }
+
+    /// Where further tickets are kept.
+    pub(crate) fn ticket_file(&self, password: Option<&Password>) -> TicketFile {
+        let file = self.instance.as_ref().and_then(|file| file.try_clone().ok());
+        TicketFile { file, password: self.fingerprint(password) }
+    }
+
+    /// Tells whether two joins name the same password; without the installation's secret nothing follows from it.
+    fn fingerprint(&self, password: Option<&Password>) -> String {
+        let password = password.map_or(&[][..], Password::as_bytes);
+        prove(&self.secret, "password", &String::from_utf8_lossy(password), 0).peer_id().to_string()
+    }
+
     fn from_dir(dir: &Path, origin: &str, room: &str) -> io::Result<Self> {
         fs::create_dir_all(dir)?;
-        let secret = read_or_make_secret(&dir.join(SECRET_FILE))?;
+        let (secret, replaced) = read_or_make_secret(&dir.join(SECRET_FILE))?;
         let locks = dir.join("instances");
         fs::create_dir_all(&locks)?;
         let place = prove(&InstallationSecret([0; 32]), origin, room, 0).peer_id();
         for instance in 0..INSTANCES {
-            let lock = OpenOptions::new()
-                .create(true)
-                .truncate(false)
-                .write(true)
-                .open(locks.join(format!("{place}-{instance}")))?;
+            let mut options = OpenOptions::new();
+            options.create(true).truncate(false).read(true).write(true);
+            #[cfg(unix)]
+            std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+            let lock = options.open(locks.join(format!("{place}-{instance}")))?;
             match lock.try_lock() {
                 Ok(()) => {
-                    return Ok(Self { proof: prove(&secret, origin, room, instance), _instance: Some(lock) });
+                    let proof = prove(&secret, origin, room, instance);
+                    return Ok(Self { proof, secret, replaced, instance: Some(lock) });
                 }
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => return Err(error),
@@ -57,14 +116,27 @@ impl Identity {
     }
 
     fn ephemeral(origin: &str, room: &str) -> io::Result<Self> {
-        Ok(Self { proof: prove(&random_secret()?, origin, room, 0), _instance: None })
+        let secret = random_secret()?;
+        Ok(Self { proof: prove(&secret, origin, room, 0), secret, replaced: None, instance: None })
     }
 }
 
-/// Two processes that start at once agree on one secret: whoever links its file first wins.
-fn read_or_make_secret(path: &Path) -> io::Result<InstallationSecret> {
-    if let Some(secret) = read_secret(path)? {
-        return Ok(secret);
+/// The secret, and where a damaged one was moved to. Two processes that start at once agree on one secret: the first to link
+/// its file wins.
+fn read_or_make_secret(path: &Path) -> io::Result<(InstallationSecret, Option<PathBuf>)> {
+    let mut replaced = None;
+    match read_secret(path)? {
+        Stored::Whole(secret) => return Ok((secret, None)),
+        Stored::Missing => {}
+        Stored::Damaged => {
+            let aside = path.with_extension(format!("broken-{}", std::process::id()));
+            match fs::rename(path, &aside) {
+                Ok(()) => replaced = Some(aside),
+                // Another process was faster.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
     let secret = random_secret()?;
     let own = path.with_extension(format!("{}.new", std::process::id()));
@@ -75,19 +147,31 @@ fn read_or_make_secret(path: &Path) -> io::Result<InstallationSecret> {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         Ok(()) | Err(_) => {}
     }
-    read_secret(path)?.ok_or_else(|| io::Error::other("the identity file is damaged; remove it to get a new one"))
+    match read_secret(path)? {
+        Stored::Whole(secret) => Ok((secret, replaced)),
+        Stored::Missing | Stored::Damaged => Err(io::Error::other("the new identity file is damaged at once")),
+    }
 }
 
-/// `None` if there is no file.
-fn read_secret(path: &Path) -> io::Result<Option<InstallationSecret>> {
+enum Stored {
+    Whole(InstallationSecret),
+    /// Shorter than a secret: a full disk, or a machine that lost power.
+    Damaged,
+    Missing,
+}
+
+fn read_secret(path: &Path) -> io::Result<Stored> {
     let mut file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stored::Missing),
         Err(error) => return Err(error),
     };
     let mut secret = [0; 32];
-    file.read_exact(&mut secret)?;
-    Ok(Some(InstallationSecret(secret)))
+    match file.read_exact(&mut secret) {
+        Ok(()) => Ok(Stored::Whole(InstallationSecret(secret))),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Stored::Damaged),
+        Err(error) => Err(error),
+    }
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -153,6 +237,46 @@ mod tests {
         drop(first);
         assert_eq!(load().proof.peer_id(), ids[0]);
         fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_ticket_is_kept_for_the_same_peer_and_password() {
+        let dir = folder("ticket");
+        let load = |room| Identity::load(Some(&dir), "wss://a:443", room).unwrap();
+        let (password, other) = (Password::from("sesame"), Password::from("other"));
+        let ticket = |text: &str| Ticket::from(text.to_owned());
+        let first = load("lobby");
+        assert!(first.ticket(Some(&password)).is_none());
+        let mut file = first.ticket_file(Some(&password));
+        file.keep(&ticket("a longer one"));
+        file.keep(&ticket("AAEC"));
+        let second = load("lobby");
+        assert!(second.ticket(Some(&password)).is_none(), "that of another instance is its own");
+        drop((first, file));
+        let again = load("lobby");
+        assert_eq!(again.ticket(Some(&password)), Some(ticket("AAEC")));
+        assert!(again.ticket(Some(&other)).is_none() && again.ticket(None).is_none());
+        assert!(load("other").ticket(Some(&password)).is_none());
+        drop((again, second));
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_damaged_secret_is_moved_aside_and_made_anew_once() {
+        for length in [0, 3, 31] {
+            let dir = folder("damaged");
+            fs::create_dir_all(&dir).unwrap();
+            fs::write(dir.join(SECRET_FILE), vec![7; length]).unwrap();
+            let load = || Identity::load(Some(&dir), "wss://a:443", "lobby").unwrap();
+            let renewed = load();
+            let aside = renewed.replaced.clone().expect("the damaged file was moved");
+            assert_eq!(fs::read(aside).unwrap(), vec![7; length]);
+            let id = renewed.proof.peer_id();
+            drop(renewed);
+            let again = load();
+            assert_eq!((again.proof.peer_id(), &again.replaced), (id, &None), "{length} bytes");
+            fs::remove_dir_all(dir).unwrap();
+        }
     }
 
     #[test]

@@ -13,7 +13,10 @@
 mod choice;
 mod liveness;
 mod lobby;
+mod moderation;
 mod negotiation;
+mod random;
+mod refused;
 mod roster;
 mod signaling;
 
@@ -28,17 +31,21 @@ use voicemesh_session::network::{
 };
 use voicemesh_wire::identity::IdentityProof;
 use voicemesh_wire::packet;
-use voicemesh_wire::signaling::{ErrorCode, IceServer, Metadata, Password, Presence, Signal};
-use voicemesh_wire::{ClientId, PeerId, SessionId};
+use voicemesh_wire::signaling::{
+    AccessToken, ErrorCode, IceServer, Metadata, OwnerRightState, Password, Presence, Signal, Ticket,
+};
+use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
 use crate::connect::ConnectFailure;
 use crate::event::ServerConnection;
 use choice::Choices;
 use liveness::{Beside, Path, Texts};
 use lobby::Lobby;
+use moderation::Decisions;
 use negotiation::Pair;
+use random::Random;
 use roster::Roster;
-use signaling::{Random, Socket};
+use signaling::Socket;
 
 pub use crate::reachability::Reachability;
 pub use choice::{ChoiceError, Connections};
@@ -151,6 +158,12 @@ pub struct MeshConfig {
     pub presence: Presence,
     /// The room's password, if it has one.
     pub password: Option<Password>,
+    /// An access token, for servers that ask for one.
+    pub token: Option<AccessToken>,
+    /// The program gives another token when it is told that one is needed.
+    pub renews_token: bool,
+    /// The newest ticket that the server gave this peer for this room, if one was kept.
+    pub ticket: Option<Ticket>,
     /// To whom links are made.
     pub connections: Connections,
     /// What to publish.
@@ -194,6 +207,13 @@ pub enum MeshEvent {
         /// All of it.
         metadata: Metadata,
     },
+    /// A member, or this peer itself, may do this from now on.
+    PermissionsChanged {
+        /// Which.
+        peer: PeerId,
+        /// All that it may.
+        permissions: Permissions,
+    },
     /// The server cannot be reached for now.
     ServerAway {
         /// What was seen.
@@ -205,6 +225,13 @@ pub enum MeshEvent {
     },
     /// The server is connected to.
     ServerConnected(ServerConnection),
+    /// The server asks for another access token; it is joined again when there is one.
+    TokenNeeded {
+        /// Why.
+        code: ErrorCode,
+        /// For people.
+        message: String,
+    },
     /// The server does not let this peer in; nothing is tried again.
     Refused {
         /// For programs.
@@ -241,6 +268,26 @@ pub enum MeshEvent {
         /// Who.
         peer: PeerId,
     },
+    /// A moderator asks this peer to listen and speak to these groups only.
+    Moved {
+        /// The groups.
+        groups: Vec<String>,
+    },
+    /// Only members with tickets are let in, or newcomers again.
+    RoomLocked {
+        /// The former.
+        locked: bool,
+    },
+    /// Whether a member has the owner's right to moderate; after every [`MeshEvent::Joined`] where it is not the usual.
+    OwnerRight {
+        /// What the server said.
+        state: OwnerRightState,
+    },
+    /// The server gave this peer another ticket for its next join.
+    TicketRenewed {
+        /// In place of any before.
+        ticket: Ticket,
+    },
     /// Somebody else joined with this identity; nothing is tried again.
     Replaced,
     /// The server refused something.
@@ -268,8 +315,13 @@ pub struct Mesh<C> {
     pairs: BTreeMap<PeerId, Pair>,
     choices: Choices,
     lobby: Lobby,
+    decisions: Decisions,
     server_connection: Option<ServerConnection>,
     ice_servers: Vec<IceServer>,
+    /// Nothing is tried before the program gives another access token.
+    awaits_token: bool,
+    /// The newest that the server gave this peer for this room.
+    ticket: Option<Ticket>,
     server_relay_only: bool,
     turn_has_failed: bool,
     links_wait: bool,
@@ -282,10 +334,12 @@ pub struct Mesh<C> {
 impl<C: Carrier> Mesh<C> {
     /// A mesh that is not connected yet.
     pub fn new(config: MeshConfig, carrier: C) -> Self {
+        let ticket = config.ticket.clone();
         Self {
             random: Random::new(config.seed),
             roster: Roster::new(config.proof.peer_id()),
             choices: Choices::default(),
+            decisions: Decisions::default(),
             lobby: Lobby::new(config.metadata.clone()),
             config,
             carrier,
@@ -297,6 +351,8 @@ impl<C: Carrier> Mesh<C> {
             pairs: BTreeMap::new(),
             server_connection: None,
             ice_servers: Vec::new(),
+            awaits_token: false,
+            ticket,
             server_relay_only: false,
             turn_has_failed: false,
             links_wait: false,
@@ -320,6 +376,11 @@ impl<C: Carrier> Mesh<C> {
     /// One of them.
     pub fn member(&self, peer: PeerId) -> Option<&Member> {
         self.roster.member(peer)
+    }
+
+    /// What this peer itself may do; everything but moderate until the server has said otherwise.
+    pub fn own_permissions(&self) -> Permissions {
+        self.roster.own_permissions()
     }
 
     /// The connection to the server: the present one, or the last.
@@ -371,6 +432,7 @@ impl<C: Carrier> Mesh<C> {
         self.tick_roster(now);
         self.tick_links(now);
         self.tick_lobby(now);
+        self.tick_decisions(now);
     }
 
     fn tell_network(&mut self, event: NetworkEvent<PeerId>) {
@@ -486,6 +548,14 @@ impl<C: Carrier> Network for Mesh<C> {
 
     fn reads_bundles(&self, peer: Option<PeerId>) -> bool {
         peer.and_then(|peer| self.roster.member(peer)).is_some_and(|member| member.capabilities.bundles)
+    }
+
+    fn permissions(&self, peer: Option<PeerId>) -> Permissions {
+        self.roster.permissions(peer)
+    }
+
+    fn own_permissions(&self) -> Permissions {
+        self.roster.own_permissions()
     }
 
     fn ping_server(&mut self, _now: Duration, number: u16) {

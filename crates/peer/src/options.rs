@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::process::{Activation, MicrophoneConfig, Processing};
 use voicemesh_audio::space::Handedness;
-use voicemesh_device::{InputSpec, OutputSpec};
-use voicemesh_wire::limits::{NAME_BYTES, PASSWORD_BYTES, ROOM_NAME_BYTES};
-use voicemesh_wire::signaling::{Metadata, Password, Presence};
+use voicemesh_device::{DeviceError, InputSpec, OutputSpec};
+use voicemesh_wire::invitation::Invitation;
+use voicemesh_wire::limits::{NAME_BYTES, PASSWORD_BYTES, ROOM_NAME_BYTES, TOKEN_BYTES};
+use voicemesh_wire::signaling::{AccessToken, Metadata, Password, Presence};
 
 use crate::connect::{BadProxy, Proxy};
 use crate::mesh::Connections;
@@ -24,11 +25,14 @@ pub struct JoinOptions {
     pub(crate) room: String,
     pub(crate) name: String,
     pub(crate) input: InputSpec,
+    pub(crate) input_channel: Option<u16>,
     pub(crate) output: OutputSpec,
     pub(crate) speech: SpeechConfig,
     pub(crate) relay_only: bool,
     pub(crate) presence: Presence,
     pub(crate) password: Option<Password>,
+    pub(crate) token: Option<AccessToken>,
+    pub(crate) renews_token: bool,
     pub(crate) connections: Connections,
     pub(crate) metadata: Metadata,
     pub(crate) muted: bool,
@@ -74,15 +78,18 @@ pub enum JoinError {
     /// The display name is too long.
     #[error("a name can have at most {NAME_BYTES} bytes and no control characters")]
     BadName,
+    /// The access token is too long.
+    #[error("an access token can have at most {TOKEN_BYTES} bytes")]
+    TokenTooLong,
     /// The password is too long.
     #[error("a password can have at most {PASSWORD_BYTES} bytes")]
     PasswordTooLong,
     /// The microphone cannot be opened.
     #[error("{0}")]
-    Input(String),
+    Input(#[source] DeviceError),
     /// The speaker cannot be opened.
     #[error("{0}")]
-    Output(String),
+    Output(#[source] DeviceError),
     /// A recording cannot be begun.
     #[error("{0}")]
     Recording(String),
@@ -102,11 +109,14 @@ impl JoinOptions {
             room: room.into(),
             name: "somebody".to_owned(),
             input: InputSpec::Device(None),
+            input_channel: None,
             output: OutputSpec::Device(None),
             speech: SpeechConfig::default(),
             relay_only: false,
             presence: Presence::Either,
             password: None,
+            token: None,
+            renews_token: false,
             connections: Connections::default(),
             metadata: Metadata::new(),
             muted: false,
@@ -125,23 +135,34 @@ impl JoinOptions {
     }
 
     /// Joins the room of a link, as invitations have it: `https://host/r/ROOM`, or with a path before `/r/` if the server is
-    /// below one.
+    /// below one. An access token behind the `#` (`#t=TOKEN`) is taken.
     ///
     /// # Errors
     ///
     /// When the link is no server's address, or names no room.
     pub fn from_link(link: &str) -> Result<Self, JoinError> {
+        // What is behind the # is secret: no error repeats it.
+        let (link, fragment) = link.split_once('#').unwrap_or((link, ""));
         let (url, room) =
             ServerUrl::parse_link(link).map_err(|why| JoinError::BadServer { url: link.to_owned(), why })?;
         let room = room.ok_or_else(|| JoinError::NoRoomInLink(link.to_owned()))?;
         // Whether a scheme was written decides whether plain connections may be tried.
         let server = if url.is_bare() { link.to_owned() } else { url.written() };
-        Ok(Self::new(server, room))
+        let options = Self::new(server, room);
+        Ok(match Invitation::parse(fragment).token {
+            Some(token) => options.token(token),
+            None => options,
+        })
     }
 
     /// The server's address.
     pub fn server(&self) -> &str {
         &self.server
+    }
+
+    /// The access token.
+    pub fn access_token(&self) -> Option<&AccessToken> {
+        self.token.as_ref()
     }
 
     /// The room's name.
@@ -159,6 +180,13 @@ impl JoinOptions {
     #[must_use]
     pub fn input(self, input: InputSpec) -> Self {
         Self { input, ..self }
+    }
+
+    /// The channel of the microphone or file to hear, counted from 1. Without it channels that carry the same are mixed, and
+    /// of others the loudest is heard.
+    #[must_use]
+    pub fn input_channel(self, channel: u16) -> Self {
+        Self { input_channel: Some(channel), ..self }
     }
 
     /// The speaker.
@@ -189,6 +217,20 @@ impl JoinOptions {
     #[must_use]
     pub fn password(self, password: impl Into<Password>) -> Self {
         Self { password: Some(password.into()).filter(|password| !password.is_empty()), ..self }
+    }
+
+    /// An access token, for servers that ask for one.
+    #[must_use]
+    pub fn token(self, token: impl Into<AccessToken>) -> Self {
+        Self { token: Some(token.into()).filter(|token| !token.is_empty()), ..self }
+    }
+
+    /// Whether the program answers [`Event::TokenNeeded`](crate::Event::TokenNeeded) with
+    /// [`Peer::set_token`](crate::Peer::set_token). Otherwise a server that asks for another token ends the stay
+    /// ([`Event::Refused`](crate::Event::Refused)).
+    #[must_use]
+    pub fn renews_token(self, renews_token: bool) -> Self {
+        Self { renews_token, ..self }
     }
 
     /// To whom direct links are made. Without this: to everyone.
@@ -298,7 +340,7 @@ impl JoinOptions {
 
     /// Whether the join carries what must not be read on the way to the server.
     pub(crate) fn has_secret(&self) -> bool {
-        self.password.is_some()
+        self.password.is_some() || self.token.is_some()
     }
 
     pub(crate) fn checked_server(&self) -> Result<ServerUrl, JoinError> {
@@ -310,6 +352,9 @@ impl JoinOptions {
         }
         if self.password.as_ref().is_some_and(|password| password.len() > PASSWORD_BYTES) {
             return Err(JoinError::PasswordTooLong);
+        }
+        if self.token.as_ref().is_some_and(|token| token.len() > TOKEN_BYTES) {
+            return Err(JoinError::TokenTooLong);
         }
         ServerUrl::parse(&self.server).map_err(|why| JoinError::BadServer { url: self.server.clone(), why })
     }

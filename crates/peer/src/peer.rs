@@ -16,6 +16,7 @@ use voicemesh_device::{InputSpec, OutputSpec};
 use voicemesh_engine::{Comms, CommsConfig};
 use voicemesh_session::Reliability;
 use voicemesh_wire::PeerId;
+use voicemesh_wire::signaling::{AccessToken, ErrorCode};
 
 use crate::carrier::RealCarrier;
 use crate::connect::Connector;
@@ -109,11 +110,17 @@ impl Peer {
         comms.run_as_client(started.elapsed(), ()).map_err(system)?;
         let (commands, command_queue) = sync_channel(COMMANDS);
         let (event_queue, events) = sync_channel(EVENTS + 2 * MESSAGES);
+        if let Some(message) = identity.warning() {
+            let code = ErrorCode::Other("identity-replaced".to_owned());
+            // The queue is new and has room.
+            let _ = event_queue.try_send(Stamped { at: started.elapsed(), event: Event::Warned { code, message } });
+        }
         let shared = Arc::new(Shared::default());
         let (desk, told) = (Arc::new(Desk::default()), Arc::new(Notify::new()));
         let game = GameHandle::default();
         let engine = Engine {
             comms,
+            tickets: identity.ticket_file(options.password.as_ref()),
             arrivals,
             commands: command_queue,
             events: event_queue,
@@ -349,6 +356,11 @@ impl Peer {
         self.command(Command::SetPeerMuted(peer, muted));
     }
 
+    /// The access token from now on; answers [`Event::TokenNeeded`].
+    pub fn set_token(&self, token: impl Into<AccessToken>) {
+        self.command(Command::SetToken(token.into()));
+    }
+
     /// Writes to everyone in the room. What cannot be sent is told by [`Event::Warned`].
     pub fn send_text(&self, text: &str) {
         self.command(Command::SendText(None, text.to_owned()));
@@ -454,6 +466,9 @@ fn mesh_config(
         relay_only: options.relay_only,
         presence: options.presence,
         password: options.password.clone(),
+        token: options.token.clone(),
+        renews_token: options.renews_token,
+        ticket: identity.ticket(options.password.as_ref()),
         connections: options.connections,
         metadata,
         frame_ms: voicemesh_audio::FrameDuration::ALL.iter().map(|frame| frame.millis() as u8).collect(),

@@ -7,7 +7,10 @@ use std::time::Duration;
 use voicemesh_audio::mix::Width;
 use voicemesh_audio::space::StereoBlock;
 use voicemesh_audio::{BLOCK_DURATION, BLOCK_SAMPLES, Block};
-use voicemesh_device::{Capture, Channels, DeviceEvent, DriftEstimator, InputSpec, OutputSpec, Playback, SAMPLE_RATE};
+use voicemesh_device::{
+    Capture, Channels, DeviceError, DeviceEvent, DriftEstimator, InputSpec, OutputSpec, Playback, SAMPLE_RATE,
+    is_same_wav,
+};
 
 use crate::event::{DeviceRole, Event};
 use crate::inbox::Wake;
@@ -37,6 +40,11 @@ pub(crate) enum Sound {
 /// A microphone and a speaker.
 pub(crate) struct Devices {
     capture: Capture,
+    /// The channel of every microphone to hear, counted from 1.
+    channel: Option<u16>,
+    /// What is in use, and what is being opened in its place.
+    inputs_named: [InputSpec; 2],
+    outputs_named: [OutputSpec; 2],
     is_simulated_input: bool,
     playback: Playback,
     channels: Channels,
@@ -81,13 +89,16 @@ impl Sound {
         if options.echo {
             return Ok(Self::Echo(Echo { due: Duration::ZERO, heard: VecDeque::new(), turn: EchoTurn::Idle }));
         }
+        refuse_same_file(&options.input, &options.output).map_err(JoinError::Output)?;
         let channels = if options.positional { Channels::Stereo } else { Channels::Mono };
-        let playback = Playback::open_or_wait(&options.output, channels, waker(wake))
-            .map_err(|error| JoinError::Output(error.to_string()))?;
+        let playback = Playback::open_or_wait(&options.output, channels, waker(wake)).map_err(JoinError::Output)?;
         let capture =
-            Capture::open_or_wait(&options.input, waker(wake)).map_err(|error| JoinError::Input(error.to_string()))?;
+            Capture::open_or_wait(&options.input, options.input_channel, waker(wake)).map_err(JoinError::Input)?;
         let devices = Devices {
             capture,
+            channel: options.input_channel,
+            inputs_named: [options.input.clone(), options.input.clone()],
+            outputs_named: [options.output.clone(), options.output.clone()],
             is_simulated_input: is_simulated(&options.input),
             playback,
             channels,
@@ -142,15 +153,27 @@ impl Sound {
     /// Begins to change the microphone; the one in use stays until the other is open. An echo has none.
     pub(crate) fn set_input(&mut self, input: InputSpec) -> Result<(), String> {
         let Self::Devices(devices) = self else { return Ok(()) };
+        devices
+            .outputs_named
+            .iter()
+            .try_for_each(|output| refuse_same_file(&input, output))
+            .map_err(|error| error.to_string())?;
         devices.next_is_simulated = is_simulated(&input);
-        let waker = waker(&devices.wake);
-        devices.inputs.begin(move || Capture::open(&input, waker))
+        devices.inputs_named[1] = input.clone();
+        let (waker, channel) = (waker(&devices.wake), devices.channel);
+        devices.inputs.begin(move || Capture::open(&input, channel, waker))
     }
 
     /// Begins to change the speaker, likewise.
     pub(crate) fn set_output(&mut self, output: OutputSpec) -> Result<(), String> {
         let Self::Devices(devices) = self else { return Ok(()) };
+        devices
+            .inputs_named
+            .iter()
+            .try_for_each(|input| refuse_same_file(input, &output))
+            .map_err(|error| error.to_string())?;
         devices.next_is_program = output == OutputSpec::Program;
+        devices.outputs_named[1] = output.clone();
         let (waker, channels) = (waker(&devices.wake), devices.channels);
         devices.outputs.begin(move || Playback::open_with(&output, channels, waker))
     }
@@ -175,6 +198,7 @@ impl Sound {
             let told = opened.map(|capture| {
                 close(std::mem::replace(&mut devices.capture, capture));
                 devices.is_simulated_input = devices.next_is_simulated;
+                devices.inputs_named[0] = devices.inputs_named[1].clone();
                 devices.drift = DriftEstimator::new();
             });
             return Some(Switched { which: DeviceRole::Input, told });
@@ -183,6 +207,7 @@ impl Sound {
             close(std::mem::replace(&mut devices.playback, playback));
             devices.is_program_output = devices.next_is_program;
             (devices.least_queued, devices.underruns) = (LEAST_QUEUED, 0);
+            devices.outputs_named[0] = devices.outputs_named[1].clone();
             devices.drift = DriftEstimator::new();
         });
         Some(Switched { which: DeviceRole::Output, told })
@@ -286,6 +311,16 @@ impl Sound {
             devices.drift.restart();
         }
         event
+    }
+}
+
+/// A file that is played as a microphone would be destroyed by writing what is heard into it.
+fn refuse_same_file(input: &InputSpec, output: &OutputSpec) -> Result<(), DeviceError> {
+    match (input, output) {
+        (InputSpec::Wav { path: input, .. }, OutputSpec::Wav(output)) if is_same_wav(input, output) => {
+            Err(DeviceError::SameFile { path: output.clone() })
+        }
+        _ => Ok(()),
     }
 }
 

@@ -109,6 +109,7 @@ fn info(peer: PeerId, client: u16) -> PeerInfo {
         metadata: Metadata::new(),
         capabilities: Capabilities { voice_ack: true, ..Capabilities::default() },
         order: client.into(),
+        permissions: voicemesh_wire::Permissions::default(),
     }
 }
 
@@ -125,6 +126,9 @@ impl World {
             relay_only: false,
             presence: Presence::Either,
             password: None,
+            token: None,
+            renews_token: false,
+            ticket: None,
             connections: Connections::Automatic,
             metadata: Metadata::new(),
             frame_ms: vec![20],
@@ -165,6 +169,10 @@ impl World {
             peers,
             room_metadata: Metadata::new(),
             taken_over: None,
+            permissions: voicemesh_wire::Permissions::default(),
+            ticket: None,
+            locked: false,
+            owner_right: Default::default(),
         };
         self.socket(SocketEvent::Text(ServerMessage::Joined(joined).to_json()));
     }

@@ -26,7 +26,7 @@ use voicemesh_wire::limits::{GROUP_NAME_BYTES, GROUPS_PER_CLIENT, TEXT_BYTES};
 use voicemesh_wire::packet::{
     ClientInfo, ClientState, CodecSettings, DeltaClientState, HandshakeRequest, Recipient, TextData,
 };
-use voicemesh_wire::{ClientId, GroupId};
+use voicemesh_wire::{ClientId, GroupId, Permissions};
 
 use crate::network::{DisconnectReason, Network, NetworkEvent, Reliability};
 use crate::route::{LinkMeans, Means, Route, RouteState};
@@ -120,6 +120,9 @@ pub enum ClientError {
     /// Close another target first.
     #[error(transparent)]
     TooManyTargets(#[from] TooManyTargets),
+    /// The server does not permit this client to write.
+    #[error("this client may not write in this room")]
+    NotPermitted,
     /// No such client is in the session.
     #[error("no such client is in the session")]
     UnknownClient,
@@ -150,6 +153,8 @@ pub struct Client<P> {
     relayed_by_choice: BTreeSet<Who<P>>,
     /// More is sent than the uplink carries, or was a moment ago.
     is_congested: bool,
+    /// What this client may do; see [`Network::own_permissions`].
+    permissions: Permissions,
     events: VecDeque<ClientEvent<P>>,
     dropped: DropCounts,
     closing_since: Option<Duration>,
@@ -187,6 +192,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             answering: Answering::new(),
             relayed_by_choice: BTreeSet::new(),
             is_congested: false,
+            permissions: Permissions::default(),
             events: VecDeque::new(),
             dropped: DropCounts::new(),
             closing_since: None,
@@ -279,6 +285,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             NetworkEvent::LinkUp(link) => self.link_up(now, net, link),
             NetworkEvent::LinkDown(link) => self.link_down(now, net, link),
             NetworkEvent::RosterChanged => {
+                self.permissions = net.own_permissions();
                 self.judge_waiting(now, net);
                 self.refresh_routes(now, net);
             }
@@ -386,6 +393,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
             return Err(ClientError::TextTooLong);
         }
         let view = self.joined_view().ok_or(ClientError::NotJoined)?;
+        if !self.permissions.data {
+            return Err(ClientError::NotPermitted);
+        }
         if let Recipient::Client(client) = recipient
             && view.table.member(client).is_none()
         {

@@ -62,6 +62,9 @@ pub enum DataError {
         /// The largest.
         limit: usize,
     },
+    /// The server does not permit this client to send data.
+    #[error("this client may not send data in this room")]
+    NotPermitted,
     /// This side has not opened the channel.
     #[error("the channel is not open")]
     ChannelClosed,

@@ -23,5 +23,18 @@ pub use client::{Client, ClientConfig, ClientEvent};
 pub use network::{Delivery, Network, Reliability};
 pub use server::{Purpose, Server, ServerConfig, ServerOutput, Verdict};
 
+use voicemesh_wire::Permissions;
+use voicemesh_wire::packet::Kind;
+
 /// The talk group that everybody listens and speaks to until told otherwise.
 pub const GLOBAL_GROUP: &str = "Global";
+
+/// Whether a member with these permissions may send this to others. Acknowledgements and resets carry nothing of their
+/// sender's: without them it could not receive.
+pub(crate) fn permits(permissions: Permissions, kind: Kind) -> bool {
+    match kind {
+        Kind::VoiceData | Kind::VoiceCopies => permissions.speak,
+        Kind::DataSegment | Kind::DataMessage | Kind::Unassigned(_) => permissions.data,
+        _ => true,
+    }
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_wire::limits::{RELIABLE_PACKET_BYTES, UNRELIABLE_PACKET_BYTES};
-use voicemesh_wire::{ClientId, SessionId};
+use voicemesh_wire::{ClientId, Permissions, SessionId};
 
 /// How a packet must travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,7 +127,7 @@ pub enum NetworkEvent<P> {
         /// The packet.
         packet: Bytes,
     },
-    /// [`Network::client_of`] may answer differently now.
+    /// [`Network::client_of`], [`Network::permissions`] or [`Network::own_permissions`] may answer differently now.
     RosterChanged,
     /// The server answered a [`Network::ping_server`] of this number.
     ServerPong(u16),
@@ -264,6 +264,16 @@ pub trait Network {
     /// network knows only as a client.
     fn reads_bundles(&self, _peer: Option<Self::Peer>) -> bool {
         true
+    }
+
+    /// What a member may do, as the server has told; `None` is a member that this network knows only as a client.
+    fn permissions(&self, _peer: Option<Self::Peer>) -> Permissions {
+        Permissions::default()
+    }
+
+    /// What this client itself may do.
+    fn own_permissions(&self) -> Permissions {
+        Permissions::default()
     }
 
     /// Client side: sends a ping to the server behind all voice that was sent to it before, so that its answer tells how

@@ -14,11 +14,11 @@ use voicemesh_wire::packet::{
     self, ClientInfo, ClientState, DeltaClientState, HandshakeRequest, Kind, Recipient, Relay, RemoveClient, Routing,
     TextData,
 };
-use voicemesh_wire::{ClientId, DecodeError, GroupId, SessionId};
+use voicemesh_wire::{ClientId, DecodeError, GroupId, Permissions, SessionId};
 
-use crate::GLOBAL_GROUP;
 use crate::network::Delivery;
 use crate::table::Table;
+use crate::{GLOBAL_GROUP, permits};
 use ids::IdPool;
 
 /// Connections that have not been admitted are answered about their wrong session number as long as this many are
@@ -111,6 +111,8 @@ pub enum DropReason {
     NotRelayable,
     /// No client id is free.
     Full,
+    /// Its sender may not do that: it lacks a permission.
+    NotPermitted,
     /// It came on a connection from which another has taken over, too late to be passed on.
     Outdated,
 }
@@ -142,14 +144,25 @@ struct Connection {
     /// changes none.
     resumed: bool,
     wrong_session_told_at: Option<Duration>,
+    permissions: Permissions,
     /// Its display name; `None` for a connection that was not admitted, which names itself.
     name: Option<String>,
+}
+
+/// A joined client as a sender.
+#[derive(Clone, Copy, Debug)]
+struct Sender<P> {
+    peer: P,
+    client: ClientId,
+    permissions: Permissions,
 }
 
 /// A joined client as a receiver.
 #[derive(Debug)]
 struct Receiver<P> {
     peer: P,
+    /// It is sent speech.
+    listens: bool,
     /// The last relay packet that was passed to it: a destination listed twice is served once.
     last_relay: u64,
 }
@@ -194,6 +207,16 @@ impl<P: Copy + Ord> Server<P> {
             connection.name = Some(name);
         }
         Ok(client)
+    }
+
+    /// Sets what a connection that was admitted may do. Without `speak` its speech is not passed on, without `listen` it is
+    /// sent none, without `data` its texts and data are not passed on.
+    pub fn set_permissions(&mut self, peer: P, permissions: Permissions) {
+        let Some(connection) = self.connections.get_mut(&peer) else { return };
+        connection.permissions = permissions;
+        if let Some(receiver) = self.clients.get_mut(&connection.client) {
+            receiver.listens = permissions.listen;
+        }
     }
 
     /// A connection is gone. Everyone else is told, once.
@@ -251,12 +274,15 @@ impl<P: Copy + Ord> Server<P> {
             }
             return Err(DropReason::WrongSession);
         }
-        let client = self.connections.get(&peer).filter(|known| known.joined).ok_or(DropReason::NotJoined)?.client;
+        let known = self.connections.get(&peer).filter(|known| known.joined).ok_or(DropReason::NotJoined)?;
+        let Connection { client, permissions, .. } = *known;
+        let sender = Sender { peer, client, permissions };
         match header.kind {
-            Kind::ServerRelayReliable => self.relay(peer, client, packet, body, Delivery::Reliable, out),
-            Kind::ServerRelayUnreliable => self.relay(peer, client, packet, body, Delivery::Voice, out),
+            Kind::ServerRelayReliable => self.relay(sender, packet, body, Delivery::Reliable, out),
+            Kind::ServerRelayUnreliable => self.relay(sender, packet, body, Delivery::Voice, out),
             Kind::ClientState => self.client_state(peer, client, ClientState::decode_request(body)?, out),
             Kind::DeltaClientState => self.delta(client, DeltaClientState::decode(body)?, out),
+            Kind::TextData if !permissions.data => Err(DropReason::NotPermitted),
             Kind::TextData => self.text(peer, client, packet, TextData::decode(body)?, out),
             Kind::HandshakeRequest
             | Kind::HandshakeResponse
@@ -298,10 +324,10 @@ impl<P: Copy + Ord> Server<P> {
         if self.connections.get_mut(&peer).is_some_and(|connection| std::mem::take(&mut connection.resumed)) {
             return Ok(Verdict::Applied);
         }
-        self.clients.insert(client, Receiver { peer, last_relay: 0 });
-        if let Some(connection) = self.connections.get_mut(&peer) {
-            connection.joined = true;
-        }
+        let Some(connection) = self.connections.get_mut(&peer) else { return Err(DropReason::NotJoined) };
+        connection.joined = true;
+        let listens = connection.permissions.listen;
+        self.clients.insert(client, Receiver { peer, listens, last_relay: 0 });
         let info = ClientInfo { name: self.name_of(peer, request.name), id: client, codec: request.codec };
         let groups = self.config.first_group.clone().into_iter().collect();
         self.set_state(ClientState { client: info, groups }, out);
@@ -410,8 +436,7 @@ impl<P: Copy + Ord> Server<P> {
     /// (DESIGN §4, "Relay rules").
     fn relay(
         &mut self,
-        peer: P,
-        client: ClientId,
+        Sender { peer, client, permissions }: Sender<P>,
         packet: &Bytes,
         body: &[u8],
         delivery: Delivery,
@@ -428,13 +453,17 @@ impl<P: Copy + Ord> Server<P> {
         if routing.sender != client {
             return Err(DropReason::ForgedSender);
         }
+        if !permits(permissions, routing.kind) {
+            return Err(DropReason::NotPermitted);
+        }
+        let is_voice = routing.kind.is_voice();
         let delivery = if routing.kind.is_data() { Delivery::Data } else { delivery };
         self.relays += 1;
         let inside = packet.slice_ref(relay.packet);
         let mut copies = 0;
         for to in relay.destinations.iter().filter(|to| *to != client) {
             let Some(receiver) = self.clients.get_mut(&to) else { continue };
-            if receiver.last_relay != self.relays {
+            if receiver.last_relay != self.relays && (receiver.listens || !is_voice) {
                 receiver.last_relay = self.relays;
                 copies += usize::from(out.deliver(receiver.peer, inside.clone(), delivery, Purpose::From(peer)));
             }
@@ -450,7 +479,15 @@ impl<P: Copy + Ord> Server<P> {
         self.strangers.remove(&peer);
         self.connections.insert(
             peer,
-            Connection { client, owner, joined: false, resumed: false, wrong_session_told_at: None, name: None },
+            Connection {
+                client,
+                owner,
+                joined: false,
+                resumed: false,
+                wrong_session_told_at: None,
+                permissions: Permissions::default(),
+                name: None,
+            },
         );
         Ok(client)
     }

@@ -10,11 +10,14 @@
 
 pub mod identity;
 pub mod ids;
+pub mod invitation;
 pub mod limits;
 pub mod packet;
 pub mod signaling;
 
 mod cursor;
+mod permissions;
 
 pub use ids::{ClientId, GroupHash, GroupId, PeerId, SessionId};
 pub use packet::DecodeError;
+pub use permissions::Permissions;

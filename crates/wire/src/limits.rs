@@ -10,8 +10,20 @@ pub const GROUP_NAME_BYTES: usize = 256;
 pub const GROUPS_PER_CLIENT: usize = 64;
 /// A text message, in bytes of UTF-8.
 pub const TEXT_BYTES: usize = 4096;
+/// An access token in a join, in bytes.
+pub const TOKEN_BYTES: usize = 4096;
+/// The fragment of an invitation, in bytes.
+pub const INVITATION_BYTES: usize = 8192;
+/// A room's key in an invitation, in bytes.
+pub const ROOM_KEY_BYTES: usize = 128;
+/// The subject of an access token, in bytes of UTF-8.
+pub const TOKEN_SUBJECT_BYTES: usize = 128;
 /// A room's password, in bytes of UTF-8.
 pub const PASSWORD_BYTES: usize = 128;
+/// The longest ban, in seconds: a day.
+pub const BAN_SECONDS: u32 = 86_400;
+/// A member's ticket, as text.
+pub const TICKET_BYTES: usize = 2048;
 /// Metadata keys of one peer, or of a room.
 pub const METADATA_KEYS: usize = 32;
 /// Metadata of one peer or of a room, keys and values together, in bytes.

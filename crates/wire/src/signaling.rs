@@ -10,17 +10,23 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::identity::IdentityProof;
-use crate::{ClientId, PeerId};
+use crate::{ClientId, PeerId, Permissions};
 
+mod access_token;
 mod decode;
 mod error_code;
+mod moderation;
 mod password;
 mod roster;
+mod ticket;
 
+pub use access_token::AccessToken;
 pub use decode::{MessageError, apply_metadata, decode_client, decode_server, request_of};
 pub use error_code::ErrorCode;
+pub use moderation::Moderation;
 pub use password::Password;
 pub use roster::{RosterHash, RosterMark, roster_hash};
+pub use ticket::Ticket;
 
 /// What `protocol` in a join says.
 pub const PROTOCOL_VERSION: u32 = 1;
@@ -68,6 +74,16 @@ pub enum ClientMessage {
         /// `null` removes a key; keys not named stay.
         set: MetadataChanges,
     },
+    /// Decides about other members, or about the room; only those with the permission to moderate may. Answered by
+    /// `moderated`, or by an error.
+    Moderate {
+        /// Comes back in `moderated` or in the error.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<u32>,
+        /// What is decided.
+        #[serde(flatten)]
+        action: Moderation,
+    },
     /// Asks for the whole roster.
     Roster,
     /// Asks whether the connection carries anything; answered by `pong`.
@@ -107,6 +123,12 @@ pub struct Join {
     /// What the room published when this peer was last in it; taken if the room is empty, as after a restart.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub room_metadata: Metadata,
+    /// An access token, for servers that ask for one (PROTOCOL.md, "Access tokens").
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<AccessToken>,
+    /// The newest ticket that the server gave this peer for this room.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Ticket>,
 }
 
 /// Whether a room must have peers in it when one joins.
@@ -172,10 +194,32 @@ pub enum ServerMessage {
         /// All of it.
         metadata: Metadata,
     },
+    /// A member may do this from now on; also told to the member itself. Raises the roster's version by one.
+    Permissions {
+        /// Which member.
+        peer: PeerId,
+        /// All that it may.
+        permissions: Permissions,
+    },
     /// A change of metadata is made; `metadata` or `room-metadata` came before.
     MetadataSet {
         /// The asker's number.
         request: u32,
+    },
+    /// A decision is made; what it changes came before.
+    Moderated {
+        /// The asker's number.
+        request: u32,
+    },
+    /// A moderator asks the receiver's program to listen and speak to these talk groups only.
+    Move {
+        /// The groups.
+        groups: Vec<String>,
+    },
+    /// Whether newcomers are let in is now this.
+    Locked {
+        /// They are not.
+        locked: bool,
     },
     /// The room's metadata is now this.
     RoomMetadata {
@@ -224,6 +268,11 @@ pub enum ServerMessage {
         /// All of them.
         ice_servers: Vec<IceServer>,
     },
+    /// A newer ticket in place of that of `joined`: what it says has changed, or it would expire.
+    Ticket {
+        /// For the next join of this peer in this room.
+        ticket: Ticket,
+    },
     /// The server is about to stop or restart.
     GoingAway {
         /// When to come back at the earliest.
@@ -264,13 +313,48 @@ pub struct Joined {
     pub relay_only: bool,
     /// The roster with the joiner in it.
     pub roster: RosterMark,
+    /// What the joiner may do.
+    #[serde(default, skip_serializing_if = "Permissions::is_default")]
+    pub permissions: Permissions,
     /// What the room publishes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub room_metadata: Metadata,
+    /// Only members with tickets are let in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub locked: bool,
+    /// Whether a member has the owner's right to moderate. Whether that is the joiner, its permissions say.
+    #[serde(default, skip_serializing_if = "OwnerRightState::is_held")]
+    pub owner_right: OwnerRightState,
     /// Present if this connection takes over from an earlier one of the same peer and run: client id, order, groups and
     /// metadata stay, and the others are sent nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub taken_over: Option<TakenOver>,
+    /// Shows the server at the next join what the joiner was here; see [`ServerMessage::Ticket`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<Ticket>,
+}
+
+/// Whether a member of a room has the owner's right to moderate it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OwnerRightState {
+    /// A member has it, present or not.
+    #[default]
+    Held,
+    /// The member who came first gets it a while after the server's start, unless one comes who had it before.
+    Later,
+    /// No member gets it until the room has been empty: it was entered too soon after the server's start.
+    None,
+    /// A state that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl OwnerRightState {
+    /// Whether a member has it.
+    pub fn is_held(&self) -> bool {
+        *self == Self::Held
+    }
 }
 
 /// What the server keeps for a peer whose second connection takes over from its first.
@@ -328,6 +412,9 @@ pub struct PeerInfo {
     pub capabilities: Capabilities,
     /// Its place in the order of arrival, unique in its room; below 2^53.
     pub order: u64,
+    /// What it may do.
+    #[serde(default, skip_serializing_if = "Permissions::is_default")]
+    pub permissions: Permissions,
 }
 
 /// Why a peer is no longer in the room.

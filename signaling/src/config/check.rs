@@ -5,6 +5,7 @@ use std::fmt;
 use thiserror::Error;
 
 use super::Config;
+use crate::ticket::SECRET_BYTES;
 
 /// A setting that cannot be meant: names the option, its variable, and what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -55,6 +56,11 @@ impl Config {
             }
         }
         self.check_credentials()?;
+        self.token_rules()?;
+        if self.secret.as_ref().is_some_and(|secret| secret.len() < SECRET_BYTES) {
+            let problem = "has fewer than 16 bytes; take the output of: openssl rand -hex 32".to_owned();
+            return error("--secret", "VOICEMESH_SECRET", problem);
+        }
         for (is_zero, option, variable) in [
             (self.max_peers_per_room == 0, "--max-peers-per-room", "VOICEMESH_MAX_PEERS_PER_ROOM"),
             (self.max_rooms == 0, "--max-rooms", "VOICEMESH_MAX_ROOMS"),
@@ -100,6 +106,9 @@ impl Config {
         ];
         for (option, _) in credentials.iter().filter(|(_, value)| value.is_some() && !has_turn) {
             remarks.push(format!("{option} has no effect without --turn"));
+        }
+        if self.auth_audience.is_some() && self.auth_secret.is_none() && self.auth_jwks.is_none() {
+            remarks.push("--auth-audience has no effect without --auth-secret or --auth-jwks".to_owned());
         }
         if self.relay_only && has_turn {
             remarks.push("--turn has no effect with --relay-only".to_owned());

@@ -52,6 +52,14 @@ impl Digest {
     pub fn salt(&self) -> Salt {
         self.salt
     }
+
+    pub(super) fn hash(&self) -> [u8; 32] {
+        self.hash
+    }
+
+    pub(super) fn from_parts(salt: Salt, hash: [u8; 32]) -> Self {
+        Self { salt, hash }
+    }
 }
 
 /// The memory in which passwords are hashed, one after the other. Given back to the system when it is dropped.

@@ -1,7 +1,10 @@
 //! A room under a virtual clock, with an outbox that remembers.
 
 mod lobby;
+mod moderation;
 mod taking_over;
+mod tickets;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,7 +18,7 @@ use voicemesh_wire::signaling::{
     Capabilities, ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, PROTOCOL_VERSION, Presence,
     ServerMessage, Signal, decode_server, roster_hash,
 };
-use voicemesh_wire::{PeerId, SessionId};
+use voicemesh_wire::{PeerId, Permissions, SessionId};
 
 use super::{IceRules, Room, RoomRules, SharedSecret};
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
@@ -96,6 +99,8 @@ fn join_of(person: u8) -> Join {
         presence: Presence::Either,
         password: None,
         room_metadata: BTreeMap::new(),
+        token: None,
+        ticket: None,
     }
 }
 

@@ -10,6 +10,7 @@ use axum::http::HeaderMap;
 use super::lock;
 use crate::budget::{Bucket, Budget, Budgets};
 use crate::config::TrustedProxy;
+use crate::room::AddressTag;
 
 /// An address without connections is forgotten after this time; by then its buckets are full again.
 const FORGET: Duration = Duration::from_secs(60);
@@ -29,6 +30,15 @@ impl AddressKey {
             address if address.is_loopback() => None,
             IpAddr::V4(v4) => Some(Self::V4(v4.to_bits())),
             IpAddr::V6(v6) => Some(Self::V6((v6.to_bits() >> 64) as u64)),
+        }
+    }
+}
+
+impl From<AddressKey> for AddressTag {
+    fn from(key: AddressKey) -> Self {
+        match key {
+            AddressKey::V4(v4) => Self(u128::from(v4)),
+            AddressKey::V6(v6) => Self(u128::from(v6) << 64),
         }
     }
 }
@@ -61,13 +71,18 @@ fn parse_address(entry: &str) -> Option<IpAddr> {
 pub(super) struct Address {
     pub(super) budget: Arc<Mutex<Budget>>,
     joins: Mutex<(Bucket, Duration)>,
+    /// Of members who come back.
+    ticket_joins: Mutex<Bucket>,
 }
 
 impl Address {
     /// Whether one more join is within the budget.
-    pub(super) fn may_join(&self, now: Duration, budgets: &Budgets) -> bool {
+    pub(super) fn may_join(&self, now: Duration, budgets: &Budgets, has_ticket: bool) -> bool {
         let mut joins = lock(&self.joins);
         joins.1 = now;
+        if has_ticket {
+            return lock(&self.ticket_joins).take(now, budgets.address_joins, 1.0);
+        }
         joins.0.take(now, budgets.address_joins, 1.0)
     }
 }
@@ -84,6 +99,7 @@ impl Addresses {
             Arc::new(Address {
                 budget: Arc::new(Mutex::new(Budget::of_address(now, budgets))),
                 joins: Mutex::new((Bucket::full(now, budgets.address_joins), now)),
+                ticket_joins: Mutex::new(Bucket::full(now, budgets.address_joins)),
             })
         });
         // One reference is the table's own.
@@ -140,10 +156,11 @@ mod tests {
         let addresses = Addresses::default();
         let address = addresses.enter(Duration::ZERO, AddressKey::V4(7), &budgets).expect("the first");
         for _ in 0..budgets.address_joins.burst as usize {
-            assert!(address.may_join(Duration::ZERO, &budgets));
+            assert!(address.may_join(Duration::ZERO, &budgets, false));
         }
-        assert!(!address.may_join(Duration::ZERO, &budgets));
-        assert!(address.may_join(Duration::from_secs(1), &budgets));
+        assert!(!address.may_join(Duration::ZERO, &budgets, false));
+        assert!(address.may_join(Duration::ZERO, &budgets, true), "members come back whatever strangers do");
+        assert!(address.may_join(Duration::from_secs(1), &budgets, false));
     }
 
     #[test]

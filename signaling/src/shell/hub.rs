@@ -23,7 +23,9 @@ use crate::config::Config;
 use crate::gate::check_presence;
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
 use crate::refusal::Refusal;
-use crate::room::{Digest, Knock, Question, Room, RoomRules, Salt};
+use crate::room::{AddressTag, Digest, Knock, Question, Room, RoomRules, Salt};
+use crate::ticket::{TicketIssuer, TicketKey};
+use crate::token::TokenRules;
 use crate::unfinished::Unfinished;
 
 /// The ticker's step; shorter if pings come very often.
@@ -39,6 +41,7 @@ pub(super) struct Hub {
     pub(super) passwords: Passwords,
     pub(super) upgrades: Upgrades,
     rules: Arc<RoomRules>,
+    tickets: TicketKey,
     started: Instant,
     rooms: Mutex<HashMap<String, Arc<RoomCell>>>,
     mailboxes: Mutex<HashMap<ConnectionId, Arc<Mailbox>>>,
@@ -75,9 +78,13 @@ struct Occupied {
 }
 
 impl Hub {
-    pub(super) fn new(config: Config) -> Self {
-        Self {
-            rules: Arc::new(config.room_rules()),
+    /// # Errors
+    ///
+    /// When the system has no random numbers.
+    pub(super) fn new(config: Config, tokens: Option<TokenRules>) -> Result<Self, getrandom::Error> {
+        Ok(Self {
+            rules: Arc::new(RoomRules { tokens: tokens.map(Arc::new), ..config.room_rules() }),
+            tickets: ticket_key(&config)?,
             config,
             metrics: Metrics::default(),
             addresses: Addresses::default(),
@@ -91,7 +98,7 @@ impl Hub {
             stopping: AtomicBool::new(false),
             emptied: Notify::new(),
             places: Arc::new(()),
-        }
+        })
     }
 
     /// The time since the server started: the only clock that rooms know.
@@ -139,6 +146,12 @@ impl Hub {
         }
     }
 
+    /// Whether a join shows a valid ticket.
+    pub(super) fn has_ticket(&self, join: &Join) -> bool {
+        let opened = |ticket| self.tickets.open(ticket, &join.room, join.proof.peer_id(), unix_time());
+        join.ticket.as_ref().is_some_and(|ticket| opened(ticket).is_some())
+    }
+
     /// Into a room, which is made if it must be. `shown` is the password's digest, if the room has asked for one.
     pub(super) fn join(
         &self,
@@ -147,18 +160,23 @@ impl Hub {
         mailbox: &Arc<Mailbox>,
         join: Box<Join>,
         shown: Option<Digest>,
+        address: Option<AddressKey>,
     ) -> Result<Admission, Refusal> {
         let fresh = fresh_salt(&join)?;
         let cell = self.room_for(now, &join)?;
         let mut occupied = lock(&cell.0);
+        occupied.room.set_unix_time(unix_time());
+        occupied.room.check_ban(now, &join, address.map(AddressTag::from))?;
         if let Knock::Hash(question) = occupied.room.knock(&join, shown.as_ref(), fresh)? {
             return Ok(Admission::Hash(join, question));
         }
         occupied.mailboxes.insert(id, Arc::clone(mailbox));
-        occupied.room.set_unix_time(unix_time());
         let joined = occupied.with(self, now, |room, out| room.join(now, id, *join, shown, out));
         match joined {
             Ok(_) => {
+                if let Some(address) = address {
+                    occupied.room.set_address(id, address.into());
+                }
                 mailbox.joined();
                 self.metrics.joins.add(1);
             }
@@ -179,10 +197,30 @@ impl Hub {
         if rooms.len() >= self.config.max_rooms && !make_space(&mut rooms) {
             return Err(Refusal::of(ErrorCode::ServerFull));
         }
-        let room = Room::new(now, Arc::clone(&self.rules), random_session()?);
+        let mut room = Room::new(now, Arc::clone(&self.rules), random_session()?);
+        let seed = random_bytes().map_err(no_random_numbers)?;
+        room.set_ticket_issuer(TicketIssuer::new(self.tickets.clone(), seed), join.room.clone());
         let cell = Arc::new(RoomCell(Mutex::new(Occupied { room, mailboxes: BTreeMap::new() })));
         rooms.insert(join.room.clone(), Arc::clone(&cell));
         Ok(cell)
+    }
+
+    /// What must be hashed for a moderator who sets the room's password.
+    pub(super) fn question(&self, cell: &RoomCell, from: ConnectionId) -> Result<Question, Refusal> {
+        lock(&cell.0).room.check_moderator(from)?;
+        Ok(Question { salt: random_bytes().map(Salt).map_err(no_random_numbers)?, expected: None })
+    }
+
+    /// Sets the room's password for a moderator.
+    pub(super) fn change_password(
+        &self,
+        now: Duration,
+        cell: &RoomCell,
+        from: ConnectionId,
+        request: Option<u32>,
+        digest: Digest,
+    ) -> Result<(), Refusal> {
+        lock(&cell.0).with(self, now, |room, out| room.change_password(from, request, digest, out))
     }
 
     /// Gives how many bytes of state answered it.
@@ -204,7 +242,7 @@ impl Hub {
         if let Verdict::Dropped(reason) = verdict {
             self.metrics.packets_dropped.add(1);
             tracing::trace!(?from, ?reason, "packet dropped");
-            is_violation = reason != DropReason::Outdated;
+            is_violation = !matches!(reason, DropReason::Outdated | DropReason::NotPermitted);
         }
         Handled { is_violation, state_bytes }
     }
@@ -300,16 +338,32 @@ fn make_space(rooms: &mut HashMap<String, Arc<RoomCell>>) -> bool {
     }
 }
 
-/// Only whoever names a password may need one.
+/// The key of the operator's secret; without one, of a secret that ends with this process.
+fn ticket_key(config: &Config) -> Result<TicketKey, getrandom::Error> {
+    let server_run = u64::from_be_bytes(random_bytes()?);
+    Ok(match &config.secret {
+        Some(secret) => TicketKey::new(secret.as_bytes(), server_run),
+        None => TicketKey::new(&random_bytes::<32>()?, server_run),
+    })
+}
+
+fn random_bytes<const N: usize>() -> Result<[u8; N], getrandom::Error> {
+    let mut bytes = [0; N];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}
+
+fn no_random_numbers(error: getrandom::Error) -> Refusal {
+    tracing::error!("no random numbers: {error}");
+    Refusal::of(ErrorCode::ServerFull)
+}
+
+/// Only a join that names a password may need one.
 fn fresh_salt(join: &Join) -> Result<Salt, Refusal> {
-    let mut salt = Salt([0; 16]);
-    if join.password.is_some()
-        && let Err(error) = getrandom::fill(&mut salt.0)
-    {
-        tracing::error!("no random numbers: {error}");
-        return Err(Refusal::of(ErrorCode::ServerFull));
+    match join.password {
+        Some(_) => random_bytes().map(Salt).map_err(no_random_numbers),
+        None => Ok(Salt([0; 16])),
     }
-    Ok(salt)
 }
 
 fn random_session() -> Result<SessionId, Refusal> {
@@ -317,10 +371,7 @@ fn random_session() -> Result<SessionId, Refusal> {
         match getrandom::u32().map(SessionId::new) {
             Ok(Some(session)) => return Ok(session),
             Ok(None) => {}
-            Err(error) => {
-                tracing::error!("no random numbers: {error}");
-                return Err(Refusal::of(ErrorCode::ServerFull));
-            }
+            Err(error) => return Err(no_random_numbers(error)),
         }
     }
 }

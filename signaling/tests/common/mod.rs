@@ -115,6 +115,8 @@ pub fn join_of(room: &str, name: &str) -> Join {
         presence: Presence::Either,
         password: None,
         room_metadata: Default::default(),
+        token: None,
+        ticket: None,
     }
 }
 

@@ -29,6 +29,9 @@ export function findChromium() {
   return NAMES.flatMap((name) => folders.map((folder) => join(folder, name))).find((path) => existsSync(path)) ?? null;
 }
 
+/** And when a speaker ends. */
+const SPEAKER_GONE = /^The AudioContext encountered an error from the audio device/;
+
 /** @returns {typeof import('axe-core')} */
 export const axe = () => require('axe-core');
 
@@ -53,6 +56,18 @@ const chromium = () => require('playwright-core').chromium;
 /** @param {string | null} voice @param {{program?: string | null, more?: string[]}} [how] another program, and further flags */
 export async function launch(voice, { program = findChromium(), more = [] } = {}) {
   const browser = await chromium().launch({ executablePath: program ?? undefined, headless: true, args: [...flags(voice), ...more] });
+  return { browser, close: () => browser.close() };
+}
+
+/**
+ * The same with a sound server's speakers, and its microphone or, with a `voice`, that in its place.
+ * @param {NodeJS.ProcessEnv} env
+ * @param {string | null} voice
+ */
+export async function launchWithSound(env, voice) {
+  const args = flags(voice).filter((flag) => voice !== null || flag !== '--use-fake-device-for-media-stream');
+  const options = { executablePath: findChromium() ?? undefined, headless: true, ignoreDefaultArgs: ['--mute-audio'] };
+  const browser = await chromium().launch({ ...options, args, env: /** @type {Record<string, string>} */ (env) });
   return { browser, close: () => browser.close() };
 }
 
@@ -107,7 +122,7 @@ export class Person {
     page.on('console', (message) => {
       const where = message.location().url;
       person.said.push(`${message.type()}: ${message.text()} ${where}`);
-      if (message.type() === 'error' && !SERVER_AWAY.test(message.text())) person.faults.push(`${name}: ${message.text()} ${where}`);
+      if (message.type() === 'error' && !SERVER_AWAY.test(message.text()) && !SPEAKER_GONE.test(message.text())) person.faults.push(`${name}: ${message.text()} ${where}`);
     });
     page.on('request', (request) => {
       const foreign = !request.url().startsWith(url) && !/^(data|blob):/.test(request.url());
@@ -133,7 +148,10 @@ export class Person {
   async join({ room = 'room', relayOnly = false, silent = false } = {}) {
     await this.at('name').fill(this.name);
     await this.at('room').fill(room);
-    if (relayOnly) await this.at('relay-only').check();
+    if (relayOnly) {
+      await this.page.locator('[data-test="settings"] > summary').click();
+      await this.at('relay-only').check();
+    }
     await this.at(silent ? 'join-silent' : 'join').click();
   }
 

@@ -38,10 +38,11 @@ export class Program {
    * @param {string} name stands in messages
    * @param {string} path
    * @param {string[]} parameters
+   * @param {NodeJS.ProcessEnv} [env] in place of this process's own
    */
-  constructor(name, path, parameters) {
+  constructor(name, path, parameters, env = process.env) {
     this.name = name;
-    this.child = spawn(path, parameters, { stdio: ['pipe', 'pipe', 'pipe'] });
+    this.child = spawn(path, parameters, { stdio: ['pipe', 'pipe', 'pipe'], env });
     // Typing to a program that has just ended is told by the wait that follows.
     this.child.stdin.on('error', () => {});
     createInterface({ input: this.child.stdout }).on('line', (text) => this.#note(text, ' '));

@@ -4,18 +4,23 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { findChromium, launch, launchUntouched, packagesAreInstalled, Person } from './browser.js';
+import { findChromium, launch, launchUntouched, launchWithSound, packagesAreInstalled, Person } from './browser.js';
+import { findFirefox, Firefox } from './firefox.js';
+import { Pulse, pulseIsInstalled } from './pulse.js';
 import { binary, Program, Server } from './program.js';
 import { speechFile, spoken, UnheardError, writeWav } from './sound.js';
 
 /** Until the page has joined and its route is settled, its microphone hears nothing. */
 export const LEAD_S = 3;
 
-/** Why the tests of this folder cannot run here, or false; where CI=true they must. */
-function reasonToSkip() {
+/**
+ * Why a test file cannot run here, or false; where CI=true it must.
+ * @param {string | false} [lack] what else it needs and does not have
+ */
+function reasonToSkip(lack = false) {
   const why = !packagesAreInstalled() ? 'the packages of web/ are not installed (cd web && npm ci)'
     : findChromium() === null ? 'Chromium is not installed (VOICEMESH_CHROMIUM names one elsewhere)'
-      : false;
+      : lack;
   if (why && ['true', '1'].includes(process.env.CI ?? '')) throw new Error(`the browser tests must run where CI=true, but: ${why}`);
   if (why) console.log(`SKIPPED ${process.argv[1]?.split('/').pop()}: ${why}`);
   return why;
@@ -26,13 +31,20 @@ export const skip = reasonToSkip();
 /** Options of a test that takes about so long. @param {number} [seconds] */
 export const within = (seconds = 60) => ({ skip, timeout: seconds * 1000 });
 
+/** The same for a test with a sound server, and with Firefox where it needs that. @param {number} seconds @param {{firefox?: boolean}} [needs] */
+export function withSound(seconds, { firefox = false } = {}) {
+  const lack = !pulseIsInstalled() ? 'PulseAudio is not installed'
+    : firefox && findFirefox() === null ? 'Firefox is not installed (VOICEMESH_FIREFOX names one elsewhere)' : false;
+  return { skip: skip || (lack && reasonToSkip(lack)), timeout: seconds * 1000 };
+}
+
 export class Stage {
   folder = mkdtempSync(join(tmpdir(), 'voicemesh-browser-'));
   /** @type {(() => unknown)[]} */
   #endings = [() => rmSync(this.folder, { recursive: true, force: true })];
   /** @type {Program[]} */
   #programs = [];
-  /** @type {Person[]} */
+  /** @type {(Person | import('./firefox.js').FirefoxPage)[]} */
   #people = [];
   #voices = 0;
 
@@ -120,6 +132,36 @@ export class Stage {
     const { browser, close } = await launchUntouched(speechFile(voice), this.file('profile'));
     this.#endings.push(close);
     return browser;
+  }
+
+  /** A sound server with a virtual speaker and microphone. */
+  async pulse() {
+    const pulse = new Pulse(this.file('pulse'));
+    this.#endings.push(() => pulse.kill());
+    await pulse.start();
+    return pulse;
+  }
+
+  /** Chromium with those speakers, and that microphone or a voice without end. @param {Pulse} pulse @param {string} [voice] */
+  async browserWithSound(pulse, voice) {
+    const { browser, close } = await launchWithSound(pulse.env, voice === undefined ? null : speechFile(voice));
+    this.#endings.push(close);
+    return browser;
+  }
+
+  /** Firefox with that microphone and speaker. @param {Pulse} pulse */
+  async firefox(pulse) {
+    const firefox = await Firefox.launch(this.file('firefox'), pulse.env);
+    this.#programs.push(firefox.program);
+    this.#endings.push(() => firefox.close());
+    return firefox;
+  }
+
+  /** Opens the page there. @param {Firefox} firefox @param {string} url @param {string} name @param {(() => void)[]} [first] */
+  async openInFirefox(firefox, url, name, first) {
+    const page = await firefox.open(url, name, first);
+    this.#people.push(page);
+    return page;
   }
 
   /** @param {string | null} voice */

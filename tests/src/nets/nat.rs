@@ -48,13 +48,16 @@ impl Nat {
             Self::FullCone => translate("", &forward_udp("iifname \"wan\" meta l4proto udp")),
             Self::Hairpin => translate("", &forward_udp(&format!("ip daddr {public} meta l4proto udp"))),
             // A remote address may answer to a local port once that port has sent to it.
-            Self::AddressRestricted => translate(
-                "",
-                &format!(
-                    "set seen {{\n  type ipv4_addr . inet_service\n  flags dynamic,timeout\n  timeout 120s\n }}\n chain track {{\n  type filter hook forward priority -1;\n  iifname \"lan\" meta l4proto udp update @seen {{ ip daddr . udp sport }}\n }}\n {}",
-                    forward_udp("iifname \"wan\" meta l4proto udp ip saddr . udp dport @seen")
-                ),
-            ),
+            // What is refused must leave no trace: the kernel decides about translation once for a flow.
+            Self::AddressRestricted => {
+                translate(
+                    "",
+                    &format!(
+                        "set seen {{\n  type ipv4_addr . inet_service\n  flags dynamic,timeout\n  timeout 120s\n }}\n chain track {{\n  type filter hook forward priority -1;\n  iifname \"lan\" meta l4proto udp update @seen {{ ip daddr . udp sport }}\n }}\n {}",
+                        forward_udp("iifname \"wan\" meta l4proto udp ip saddr . udp dport @seen")
+                    ),
+                ) + &filter("iifname \"lan\" accept\n  ct status dnat accept")
+            }
             Self::PortRestricted => translate("", "") + &filter("iifname \"lan\" accept"),
             Self::Symmetric => translate("random,fully-random", "") + &filter("iifname \"lan\" accept"),
             Self::NoUdp => translate("", "") + &filter("meta l4proto != udp iifname \"lan\" accept"),

@@ -1,12 +1,14 @@
 /** What one does oneself: mute, deafen, hold to talk, settings, leave; by button and by key. */
 
 import { button, h, icon, meter, setAttribute, setText, toggle } from './dom.js';
+import { closeDialog, keepScreenOn, openDialog } from '../optional.js';
 import { avatar } from './person.js';
 import { devices, voice } from './sound.js';
+import { ownWords } from './words.js';
 
 /** @import { App } from './view.js' */
 
-const TYPING = 'input:not([type]), select, dialog';
+const TYPING = 'input:not([type]), textarea, select, dialog';
 const PRESSES = 'button, summary';
 
 /** @param {App} app */
@@ -14,7 +16,7 @@ export function bar(app) {
   const { peer, settings, tell } = app;
   const { name } = peer.state;
   const level = meter();
-  const tag = h('span');
+  const tag = h('span', 'tag');
   const enable = button('text', () => peer.setInput(settings.input), {}, 'Turn on my microphone');
   const mute = control('Mute', 'microphone', () => peer.setMuted(!peer.state.muted));
   const deafen = control('Deafen', 'headphones', () => peer.setDeafened(!peer.state.deafened));
@@ -82,19 +84,21 @@ export function bar(app) {
   addEventListener('blur', release, { signal });
   keepAwake(signal);
 
+  const me = h('div', 'me', avatar(name, peer.ownId),
+    h('div', 'who', h('div', 'name', h('strong', { dir: 'auto' }, name), tag), level.element, enable));
+  const element = h('footer', { className: 'bar', ariaLabel: 'You' }, dialog.element,
+    me, h('div', 'acts', ptt, mute, deafen, open, leave));
   return {
-    element: h('footer', { className: 'bar', ariaLabel: 'You' }, dialog.element,
-      h('div', 'me', avatar(name, peer.ownId),
-        h('div', 'who', h('div', 'name', h('strong', { dir: 'auto' }, name), tag), level.element, enable)),
-      h('div', 'acts', ptt, mute, deafen, open, leave)),
+    element,
     showSettings: dialog.show,
     update() {
       const { microphone, muted, deafened, activation, talking, speaking } = peer.state;
       const silent = microphone !== 'on';
-      const doing = deafened ? 'hears nobody' : silent ? 'listening only' : muted ? 'muted' : speaking ? 'speaking' : '';
+      const doing = ownWords(peer.state);
       setText(tag, doing);
-      tag.className = `tag ${doing}`;
       tag.hidden = doing === '';
+      setAttribute(me, 'data-speaking', speaking);
+      mute.hidden = silent;
       level.element.hidden = silent;
       enable.hidden = microphone !== 'none';
       setAttribute(mute, 'aria-pressed', muted);
@@ -128,10 +132,11 @@ function control(words, picture, act) {
 /** Phones lock themselves, and may take the microphone away. @param {AbortSignal} signal */
 function keepAwake(signal) {
   // Where it is not possible, or the battery is low, the screen goes dark as ever.
-  const ask = () => navigator.wakeLock?.request('screen').then((lock) => {
-    if (signal.aborted) void lock.release();
-    else signal.addEventListener('abort', () => lock.release());
-  }, () => {});
+  const ask = async () => {
+    const lock = await keepScreenOn();
+    if (signal.aborted) void lock?.release();
+    else signal.addEventListener('abort', () => lock?.release());
+  };
   document.addEventListener('visibilitychange', ask, { signal });
   void ask();
 }
@@ -141,13 +146,13 @@ function settingsDialog(app) {
   const { settings } = app;
   const found = devices(app, false);
   const how = voice(app, 'room');
-  const done = button('primary', () => element.close(), {}, 'Done');
+  const done = button('primary', () => closeDialog(element), {}, 'Done');
   /** @type {HTMLDialogElement} */
   const element = h('dialog', { ariaLabel: 'Settings' },
     h('div', 'stack', h('div', 'check', h('h2', {}, 'Settings'), done), found.element, how.element,
       h('fieldset', {}, h('legend', {}, 'This page'),
-        toggle('A sound when somebody comes or goes', settings.sounds, (sounds) => settings.change({ sounds }), { test: 'sounds' }),
-        toggle('Keys: M mutes, D deafens', settings.shortcuts, (shortcuts) => settings.change({ shortcuts })))));
+        toggle('A sound when people come or go, and for a message while this page is hidden', settings.sounds, (sounds) => settings.change({ sounds }), { test: 'sounds' }),
+        h('div', 'keyboard', toggle('Keys: M mutes, D deafens', settings.shortcuts, (shortcuts) => settings.change({ shortcuts }))))));
   const update = () => {
     if (!element.open) return;
     found.update();
@@ -157,7 +162,7 @@ function settingsDialog(app) {
     element,
     update,
     show() {
-      if (!element.open) element.showModal();
+      openDialog(element);
       update();
     },
     frame: () => { if (element.open) found.frame(); },

@@ -2,12 +2,21 @@
 
 import { button, h, setAttribute, writer } from './dom.js';
 
-/** @import { Message, PersonState } from '../peer.js' */
+/** @import { Message, PersonState } from '../state.js' */
 /** @import { App } from './view.js' */
 
 /** Those that came after `last`. @param {readonly Message[]} messages @param {Message | undefined} last */
 export function newerThan(messages, last) {
   return messages.slice(last ? messages.lastIndexOf(last) + 1 : 0);
+}
+
+/** A web address in a text, without what ends a sentence behind it. */
+export const LINK = /(https?:\/\/[^\s<>"]*[^\s<>"'.,;:!?)\]])/i;
+
+/** Web addresses as links; the rest as it is. @param {string} text @returns {(string | HTMLElement)[]} */
+function linked(text) {
+  return text.split(LINK).map((part, at) => (at % 2 === 0 ? part
+    : h('a', { href: part, target: '_blank', rel: 'noopener noreferrer' }, part)));
 }
 
 /** @param {App} app */
@@ -25,9 +34,15 @@ export function chat({ peer, tell }) {
     },
   }, list);
   const newest = button('primary newest', () => toEnd(), { hidden: true }, 'New messages ↓');
-  const empty = h('p', 'hint', 'Nothing yet. Who comes later does not see what was written before.');
-  const input = h('input', {
-    test: 'chat-input', autocomplete: 'off', maxLength: 4096, placeholder: 'Write a message', ariaLabel: 'Message', enterKeyHint: 'send',
+  const empty = h('p', 'hint', 'No messages yet. Messages are not stored: people who come later, and you after a reload, do not see them.');
+  const input = h('textarea', {
+    test: 'chat-input', rows: 1, autocomplete: 'off', maxLength: 4096, placeholder: 'Write a message', ariaLabel: 'Message', enterKeyHint: 'send',
+    onkeydown: (event) => {
+      // With Shift it is a new line; while a word is being composed it ends that.
+      if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
+      event.preventDefault();
+      form.requestSubmit();
+    },
   });
   const to = h('select', { ariaLabel: 'To whom', onchange: () => mark() });
   const form = writer(tell, (text) => peer.sendText(text, to.value || null), input, to, input, h('button', { type: 'submit', className: 'primary', test: 'chat-send' }, 'Send'));
@@ -47,7 +62,7 @@ export function chat({ peer, tell }) {
     const chosen = to.value;
     const options = [['', 'To everyone'], ...people.map(({ id, name }) => [id, `Only to ${name}`])];
     // Who left stays chosen: what was meant for one must not go to everyone.
-    if (!options.some(([id]) => id === chosen)) options.push([chosen, 'Who has left']);
+    if (!options.some(([id]) => id === chosen)) options.push([chosen, 'A person who has left']);
     const now = JSON.stringify(options);
     if (now === listed) return;
     listed = now;
@@ -59,9 +74,10 @@ export function chat({ peer, tell }) {
   /** @param {Message} message */
   function row({ from, to: whom, mine, text, at }) {
     const about = whom === 'room' ? ' ' : whom === 'me' ? ' to you only, ' : ` to ${whom}, `;
-    return h('li', mine ? 'mine' : whom === 'me' ? 'private' : '',
+    const isPrivate = whom !== 'room' && (whom === 'me' || mine);
+    return h('li', `${mine ? 'mine' : ''} ${isPrivate ? 'private' : ''}`,
       h('div', 'about', h('bdi', {}, mine ? 'You' : from), about, new Date(at).toLocaleTimeString([], { timeStyle: 'short' })),
-      h('p', { dir: 'auto' }, text));
+      h('p', { dir: 'auto' }, ...linked(text)));
   }
 
   return {

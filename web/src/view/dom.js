@@ -92,7 +92,7 @@ export function toggle(words, checked, changed, properties = {}) {
 }
 
 /** @param {number} size in px */
-export const logo = (size) => h('img', { src: new URL('../icon.svg', import.meta.url).href, alt: '', width: size, height: size });
+export const logo = (size) => h('img', { src: new URL('../icon.svg', import.meta.url).href, alt: '', width: size, height: size, onerror: (/** @type {any} */ event) => event.target.remove() });
 
 /** Does what may not be possible, and tells why it is not. @param {(problem: string) => void} tell @param {() => void} act */
 export function trying(tell, act) {
@@ -103,7 +103,7 @@ export function trying(tell, act) {
   }
 }
 
-/** A form that sends what was written. @param {(text: string) => void} tell @param {(text: string) => void} send @param {HTMLInputElement} input @param {Node[]} children */
+/** A form that sends what was written. @param {(text: string) => void} tell @param {(text: string) => void} send @param {HTMLInputElement | HTMLTextAreaElement} input @param {Node[]} children */
 export function writer(tell, send, input, ...children) {
   return h('form', {
     className: 'write',

@@ -1,9 +1,10 @@
 /** Before joining: who one is, which room, and whether one can be heard. */
 
-import { BASE, roomUrl, serverUrl } from '../place.js';
+import { namesWebRtc, showAddress } from '../optional.js';
+import { BASE, invitationOf, isUnlinkable, roomUrl, serverUrl } from '../place.js';
 import { button, h, logo, setText, toggle } from './dom.js';
 import { devices, voice } from './sound.js';
-import { microphoneWords, serverWords } from './words.js';
+import { lackWords, microphoneWords, serverWords } from './words.js';
 
 /** @import { App } from './view.js' */
 
@@ -11,7 +12,8 @@ import { microphoneWords, serverWords } from './words.js';
 export function lobby(app, room, invited) {
   const { peer, settings } = app;
   const name = h('input', { test: 'name', value: settings.name, required: true, maxLength: 64, autocomplete: 'nickname', placeholder: 'What the others see' });
-  const where = h('input', { test: 'room', value: room, required: true, maxLength: 256, autocomplete: 'off', autocapitalize: 'none', placeholder: 'Any name that you agree on' });
+  const where = h('input', { test: 'room', value: room, required: true, maxLength: 256, autocomplete: 'off', autocapitalize: 'none', placeholder: 'Any name that you agree on', oninput: readRoom });
+  const elsewhere = h('p', { className: 'hint', role: 'status', hidden: true });
   const found = devices(app, true);
   const how = voice(app, 'lobby');
   const join = h('button', { type: 'submit', className: 'primary', test: 'join' }, 'Join');
@@ -19,25 +21,39 @@ export function lobby(app, room, invited) {
   const cancel = button('quiet', () => peer.reset(), { test: 'cancel', 'aria-describedby': 'wait' }, 'Cancel');
   const words = h('p', { id: 'wait', role: 'status' });
 
+  /** Links are pasted where a name is asked for. @returns {boolean} whether it names a room of this server */
+  function readRoom() {
+    const invitation = invitationOf(where.value);
+    if (invitation?.isHere) where.value = invitation.room;
+    // What follows # belongs to the room, and is read when the page opens there.
+    if (invitation?.isHere && invitation.url.includes('#')) location.assign(invitation.url);
+    elsewhere.hidden = !invitation || invitation.isHere;
+    elsewhere.replaceChildren(...(invitation ? [`This link leads to another server, ${invitation.host}. `, h('a', { href: invitation.url }, 'Open it there')] : []));
+    where.setCustomValidity(isUnlinkable(where.value.trim()) ? 'A room cannot be called . or .. – choose another name.' : '');
+    return elsewhere.hidden;
+  }
+
   /** @param {boolean} microphone */
   function enter(microphone) {
+    if (!readRoom()) return where.focus();
     // A name of blanks is none.
     name.value = name.value.trim();
-    if (!form.reportValidity()) return;
+    if (!form.reportValidity()) return undefined;
     settings.change({ name: name.value, silent: !microphone });
-    history.replaceState(null, '', roomUrl(where.value));
+    showAddress(roomUrl(where.value));
     void peer.join({ room: where.value, name: name.value, relayOnly: settings.relayOnly, microphone });
+    return undefined;
   }
 
   const fields = h('fieldset', 'stack',
     h('div', 'field', h('label', {}, 'Your name', name)),
-    h('div', { className: 'field', hidden: invited }, h('label', {}, 'Room', where)), found.element,
-    h('details', { test: 'settings' }, h('summary', {}, 'Voice and processing'), how.element),
-    h('div', 'privacy',
+    h('div', { className: 'field', hidden: invited }, h('label', {}, 'Room', where), elsewhere),
+    h('div', 'stack tight', join, silent),
+    h('details', { test: 'settings' }, h('summary', {}, 'Microphone, speaker and privacy'),
+      h('div', 'stack', found.element, how.element, h('div', 'privacy',
       toggle('Through the server only', settings.relayOnly, (on) => settings.change({ relayOnly: on }), { test: 'relay-only', 'aria-describedby': 'relay' }),
       h('p', { className: 'hint', id: 'relay' },
-        'Direct talk is fastest, and shows your network address to the others in the room. Through the server, they do not see it.')),
-    h('div', 'stack tight', join, silent));
+        'Direct talk is fastest, and shows your network address to the others in the room. Through the server, they do not see it.')))));
   const waiting = h('div', { className: 'wait', hidden: true }, words, cancel);
   const form = h('form', {
     className: 'card',
@@ -51,8 +67,9 @@ export function lobby(app, room, invited) {
     element: h('main', 'lobby',
       h('header', 'brand', logo(56),
         h('h1', {}, ...(invited ? ['Join ', h('bdi', {}, room)] : ['voicemesh'])),
-        h('p', {}, 'Talk to the people in a room, directly from one to the other.')),
+        h('p', {}, 'Talk to the people in a room.')),
       form,
+      h('p', { className: 'hint', test: 'lacks' }, lackWords(app.lasts, namesWebRtc())),
       invited ? h('a', { href: BASE.href }, 'Another room') : null,
       h('p', 'hint', 'At a terminal: ', h('code', {}, `voicemesh join ${room || 'ROOM'} --server ${serverUrl()}`))),
     focus: () => (name.value ? join : name).focus(),

@@ -1,9 +1,13 @@
-/** One person as others see them: who, whether they speak, and how well they come through. */
+/**
+ * One person as others see them: who, whether they speak, and how well they come through. Speaking shows in the ring and the
+ * meter alone: a word that comes and goes would move all cards at each breath.
+ */
 
 import { button, h, icon, meter, setAttribute, setText } from './dom.js';
-import { figures, hue, initials, QUALITY, quality, ROUTE } from './words.js';
+import { figures, hearingWords, hue, initials, quality, qualityWords, ROUTE } from './words.js';
 
-/** @import { Peer, PersonState } from '../peer.js' */
+/** @import { Peer } from '../peer.js' */
+/** @import { PersonState } from '../state.js' */
 
 /** A circle with initials, in a colour that goes with the id. @param {string} name @param {string} id */
 export function avatar(name, id) {
@@ -15,14 +19,14 @@ export function avatar(name, id) {
 /** @param {Peer} peer @param {PersonState} first */
 export function personCard(peer, first) {
   const { id } = first;
-  let muted = first.muted;
+  let [muted, person] = [first.muted, first];
   const face = avatar(first.name, id);
   const level = meter();
   const called = h('strong', { dir: 'auto' });
-  const tags = /** @type {const} */ (['speaking', 'recording', 'away'])
+  const tags = /** @type {const} */ (['recording', 'away'])
     .map((name) => ({ name, element: h('span', `tag ${name}`, name) }));
   const word = h('span', 'word');
-  const route = h('span');
+  const [route, hears] = [h('span'), h('span')];
   const numbers = figures(first).map(([term]) => h('div', {}, h('dt', {}, term), h('dd')));
   const mute = button('icon', () => peer.setPersonMuted(id, !muted), { test: 'person-mute' }, icon('speaker'));
   const volume = h('input', {
@@ -30,18 +34,26 @@ export function personCard(peer, first) {
     oninput: () => peer.setVolume(id, Number(volume.value) / 100),
   });
   const percent = h('small', { ariaHidden: 'true' });
+  const muteAll = h('button', { type: 'button', onclick: () => person.decide?.(person.mutedForAll ? 'unmute' : 'mute'), test: 'mute-all' });
+  const decisions = [['kick', 'Put out'], ['ban', 'Keep out for an hour'], ['make-owner', 'Let moderate in my place']]
+    .map(([action, label]) => h('button', { type: 'button', onclick: () => person.decide?.(action), test: action }, label));
+  const moderation = h('div', { className: 'name', hidden: true, test: 'moderation' }, muteAll, ...decisions);
   const element = h('li', { className: 'person', test: 'person', 'data-id': id },
     face,
     h('div', 'who', h('div', 'name', called, ...tags.map((tag) => tag.element)), level.element),
     h('details', 'quality',
-      h('summary', {}, word, ' · ', route),
-      h('dl', {}, ...numbers)),
-    h('div', 'controls', mute, volume, percent));
+      h('summary', {}, word, ' · ', route, hears),
+      h('dl', {}, ...numbers),
+      h('div', 'controls', mute, volume, percent),
+      moderation));
   return {
     element,
     level,
-    /** @param {PersonState} person */
-    update(person) {
+    /** @param {PersonState} now */
+    update(now) {
+      person = now;
+      moderation.hidden = person.decide === null;
+      setText(muteAll, person.mutedForAll ? 'Let be heard again' : 'Mute for all');
       const { name } = person;
       muted = person.muted;
       if (element.dataset.name !== name) {
@@ -56,8 +68,10 @@ export function personCard(peer, first) {
       setAttribute(element, 'data-speaking', person.speaking);
       setAttribute(element, 'data-quality', how);
       for (const tag of tags) tag.element.hidden = !person[tag.name];
-      setText(word, QUALITY[how]);
+      setText(word, qualityWords(person));
       setText(route, ROUTE[person.route]);
+      const hearing = hearingWords(person);
+      setText(hears, hearing && ` · ${hearing}`);
       figures(person).forEach(([, figure], at) => setText(numbers[at].children[1], figure));
       setAttribute(mute, 'aria-pressed', muted);
       const loud = `${Math.round(person.volume * 100)}`;

@@ -7,7 +7,7 @@ export class Settings {
   name = '';
   input = '';
   output = '';
-  /** @type {import('../peer.js').Activation} */
+  /** @type {import('../state.js').Activation} */
   activation = 'voice';
   processing = { echo: true, noise: true, gain: true };
   key = 'Space';
@@ -16,6 +16,8 @@ export class Settings {
   shortcuts = true;
   sounds = true;
   relayOnly = false;
+  /** The overall volume, 0 to 2. */
+  volume = 1;
   silent = false;
 
   /** @param {Pick<Storage, 'getItem' | 'setItem'>} storage */
@@ -30,6 +32,7 @@ export class Settings {
     } catch {
       // What cannot be read is forgotten.
     }
+    if (!(this.volume >= 0 && this.volume <= 2)) this.volume = 1;
     if (!ACTIVATIONS.includes(this.activation)) this.activation = 'voice';
     this.storage = storage;
   }

@@ -1,5 +1,6 @@
 /** Microphone, speaker, and how one's voice is sent: before joining and in the room. */
 
+import { onDeviceChange } from '../optional.js';
 import { button, h, meter, setText, toggle } from './dom.js';
 import { chime } from './sounds.js';
 import { keyName, microphoneWords } from './words.js';
@@ -18,6 +19,13 @@ export function devices({ peer, settings }, preview) {
   const output = h('select', { onchange: () => choose('output', output.value) });
   const check = button('quiet', () => (!preview ? peer.setInput(settings.input) : isOn() ? peer.stopPreview() : peer.startPreview()), { test: 'check' });
   const play = button('quiet', () => chime('joined', settings.output), {}, 'Play a sound');
+  const overall = h('input', {
+    type: 'range', min: '0', max: '200', step: '5', value: String(settings.volume * 100), test: 'overall',
+    oninput: () => {
+      settings.change({ volume: Number(overall.value) / 100 });
+      peer.setOverallVolume(settings.volume);
+    },
+  });
   let heard = false;
   let listed = '';
   let listedFor = '';
@@ -41,12 +49,14 @@ export function devices({ peer, settings }, preview) {
     fill(output, found.outputs, settings.output, 'Default speaker');
     output.disabled = !found.canChooseOutput;
   }
-  navigator.mediaDevices?.addEventListener('devicechange', list);
+  const ends = new AbortController();
+  onDeviceChange(list, ends.signal);
 
   return {
     element: h('div', 'stack',
       h('div', 'field', h('label', {}, 'Microphone', input), check, level.element, words),
-      h('div', 'field', h('label', {}, 'Speaker', output), play)),
+      h('div', 'field', h('label', {}, 'Speaker', output), play),
+      h('label', 'overall', 'Overall volume', overall)),
     update() {
       const { microphone } = peer.state;
       if (microphone !== listedFor) {
@@ -66,7 +76,7 @@ export function devices({ peer, settings }, preview) {
       setText(words, !isOn() ? microphoneWords(peer.state.microphone)
         : peer.state.muted ? 'You are muted.' : heard ? 'Your microphone works.' : 'Say something.');
     },
-    close: () => navigator.mediaDevices?.removeEventListener('devicechange', list),
+    close: () => ends.abort(),
   };
 }
 
@@ -79,7 +89,7 @@ function fill(select, found, chosen, first) {
 }
 
 const ACTIVATIONS = /** @type {const} */ ([
-  ['voice', 'When I speak', 'Voice activation'], ['push-to-talk', 'While I hold a key', 'Push-to-talk'], ['always', 'Always', ''],
+  ['voice', 'When I speak', 'Voice activation'], ['push-to-talk', 'While I hold a key or a button', 'Push-to-talk'], ['always', 'Always', ''],
 ]);
 const PROCESSING = /** @type {const} */ ([
   ['echo', 'Remove the echo of my speakers'], ['noise', 'Suppress background noise'], ['gain', 'Even out my loudness'],

@@ -1,7 +1,7 @@
-/** Two notes when somebody comes, the same backwards when somebody goes. */
+/** Two notes when somebody comes, the same backwards when somebody goes, one for a message. */
 
 /** @type {Record<string, number[]>} */
-const NOTES = { joined: [523, 784], left: [784, 523] };
+const NOTES = { joined: [523, 784], left: [784, 523], message: [659] };
 
 /** @type {any} Not every browser can choose its speaker. */
 let context = null;
@@ -12,7 +12,7 @@ export async function chime(kind, output) {
   if (!notes) return;
   const sound = context ??= new AudioContext();
   // From the system's speaker if the chosen one is gone.
-  await sound.setSinkId?.(output).catch(() => {});
+  await Promise.resolve(output).then((id) => sound.setSinkId?.(id)).catch(() => {});
   notes.forEach((frequency, at) => {
     const begins = sound.currentTime + 0.02 + at * 0.09;
     const tone = new OscillatorNode(sound, { frequency });

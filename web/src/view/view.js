@@ -1,36 +1,48 @@
 /** Everything that is seen: one screen for each phase, kept in step with the peer. */
 
-import { button, h, logo } from './dom.js';
+import { askForToken, isTokenCode } from '../invitation.js';
+import { button, h, logo, setText } from './dom.js';
 import { lobby } from './lobby.js';
 import { room as roomScreen } from './room.js';
 import { Settings } from './settings.js';
 import { chime } from './sounds.js';
-import { ending, unsupported } from './words.js';
+import { ending, failureWords, unsupported, waitWords } from './words.js';
 
 /** @import { Peer } from '../peer.js' */
-/** @typedef {{peer: Peer, settings: Settings, tell: (text: string) => void}} App `tell`: says something for a moment */
+/** @typedef {{peer: Peer, settings: Settings, lasts: boolean, tell: (text: string) => void}} App `tell`: says something for a moment */
 /** @typedef {{element: HTMLElement, focus: () => void, update: () => void, frame?: () => void, close?: () => void}} Screen */
 
 const NOTICE_MS = 6000;
+/** These stand in the room's alerts as long as they last. */
+const IN_ALERTS = ['server-away', 'microphone-lost'];
 /** Each drawing of a meter costs, and more of them in a second are not seen. */
 const METERS_EVERY_MS = 45;
 
 /**
  * @param {Peer | null} peer null where this browser cannot talk
- * @param {{root: HTMLElement, room: string, support: string | null, storage: Storage}} options
+ * @param {{root: HTMLElement, room: string, support: string | null, storage: import('../optional.js').Store, lasts: boolean}} options
+ *   `lasts`: whether what is stored is there at the next visit
  */
-export function show(peer, { root, room, support, storage }) {
+export function show(peer, { root, room, support, storage, lasts }) {
   root.setAttribute('data-test', 'phase');
-  if (peer && support === null) return run(peer, root, room, storage);
+  if (peer && support === null) return run(peer, root, room, storage, lasts);
   root.setAttribute('data-phase', 'unsupported');
   root.replaceChildren(message(unsupported(support), null).element);
 }
 
-/** @param {Peer} peer @param {HTMLElement} root @param {string} room @param {Storage} storage */
-function run(peer, root, room, storage) {
+/** The page could not begin: at least there are words. @param {HTMLElement} root @param {unknown} error */
+export function showFailure(root, error) {
+  root.setAttribute('data-test', 'phase');
+  root.setAttribute('data-phase', 'unsupported');
+  root.replaceChildren(message(failureWords(error), button('primary', () => location.reload(), {}, 'Reload')).element);
+}
+
+/** @param {Peer} peer @param {HTMLElement} root @param {string} room @param {import('../optional.js').Store} storage @param {boolean} lasts */
+function run(peer, root, room, storage, lasts) {
   const settings = new Settings(storage);
   peer.preferInput(settings.input);
   void peer.setOutput(settings.output);
+  peer.setOverallVolume(settings.volume);
   peer.setActivation(settings.activation);
   peer.setProcessing(settings.processing);
 
@@ -44,7 +56,7 @@ function run(peer, root, room, storage) {
     setTimeout(() => notice.remove(), NOTICE_MS);
   };
 
-  const app = { peer, settings, tell };
+  const app = { peer, settings, lasts, tell };
   /** @type {Screen | null} */
   let screen = null;
   let shown = '';
@@ -72,19 +84,38 @@ function run(peer, root, room, storage) {
     if (kind === 'room') return roomScreen(app);
     const asks = kind !== 'replaced' && state.refusal?.code.startsWith('password');
     const secret = asks ? h('input', { type: 'password', ariaLabel: 'Password', placeholder: 'Password', maxLength: 128, test: 'password' }) : null;
-    const again = () => peer.join({
+    const again = () => void peer.join({
       room: state.room, name: state.name, relayOnly: settings.relayOnly, microphone: !settings.silent,
       ...(secret && { password: secret.value }),
     });
-    return message(ending(state), h('div', 'stack tight', secret,
-      button('primary', again, { test: 'rejoin' }, kind === 'replaced' ? 'Take it back' : 'Join again'),
-      button('quiet', () => peer.reset(), { test: 'back' }, 'Change name or room')));
+    const { code = '' } = state.refusal ?? {};
+    if (isTokenCode(code)) askForToken({ room: state.room, code }, again);
+    const join = h('button', { type: 'submit', className: 'primary', test: 'rejoin' },
+      kind === 'replaced' ? 'Take it back' : asks ? 'Join' : 'Join again');
+    const form = h('form', {
+      className: 'stack tight',
+      onsubmit: (event) => {
+        event.preventDefault();
+        if (!join.disabled) again();
+      },
+    }, secret, join, button('quiet', () => peer.reset(), { test: 'back' }, 'Change name or room'));
+    const screen = message(ending(state), form);
+    if (!secret) return screen;
+    return {
+      ...screen,
+      focus: () => secret.focus(),
+      frame() {
+        const waitMs = (state.refusal?.retryAt ?? 0) - performance.now();
+        join.disabled = waitMs > 0;
+        setText(join, waitWords('Join', waitMs));
+      },
+    };
   }
 
   peer.addEventListener('change', update);
   peer.addEventListener('notice', (event) => {
     const { kind, text } = /** @type {CustomEvent} */ (event).detail;
-    tell(text);
+    if (!IN_ALERTS.includes(kind)) tell(text);
     if (settings.sounds && !peer.state.deafened) void chime(kind, settings.output);
   });
   let drawnAt = 0;

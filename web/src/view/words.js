@@ -1,38 +1,62 @@
 /** What the page says, all in one place. */
 
-/** @import { PeerState, PersonState } from '../peer.js' */
+/** @import { PeerState, PersonState } from '../state.js' */
 
 /** Why this browser cannot talk here. @type {Record<string, [string, string]>} */
 const UNSUPPORTED = {
   insecure: ['This page is not secure', 'Browsers give a microphone only to pages with https:// (or on localhost). Open this address with https:// in front, or ask for one that has it.'],
-  'no-webrtc': ['This browser does not allow WebRTC', 'Allow it in the browser’s settings or extensions, or use another browser.'],
 };
 
 /** @param {string | null} support @returns {[string, string]} */
 export const unsupported = (support) => UNSUPPORTED[support ?? ''] ?? ['This browser cannot carry your voice yet',
   `It lacks ${support === 'no-webcodecs' ? 'WebCodecs' : 'AudioWorklet'}. Open this page in a current Chrome, Edge, Safari (26) or Firefox (130, on a computer).`];
 
+/** The page itself failed. @param {unknown} error @returns {[string, string]} */
+export const failureWords = (error) => ['This page could not start', `Reload it, or use another browser. The browser said: “${error instanceof Error ? error.message : String(error)}”.`];
+
+/** What this browser lacks or refuses that the page can do without. @param {boolean} lasts @param {boolean} webRtc */
+export function lackWords(lasts, webRtc) {
+  return [
+    lasts ? '' : 'This browser stores nothing for this page: after a reload you are a new person here, and your settings are gone.',
+    webRtc ? '' : 'This browser does not allow WebRTC: all speech goes through the server.',
+  ].filter(Boolean).join(' ');
+}
+
 const REFUSALS = new Map(Object.entries({
+  kicked: 'A moderator has put you out of this room.',
+  banned: 'A moderator keeps you, or your network’s address, out of this room for a while.',
+  'room-locked': 'A moderator has closed this room to newcomers. Try again later.',
   'room-full': 'This room is full. Try again later, or meet in another room.',
   'server-full': 'The server is full. Try again in a few minutes.',
   'bad-name': 'The server does not accept your name. Choose a shorter one.',
   'bad-room': 'The server does not accept this room’s name. Choose a shorter one.',
-  'password-required': 'This room has a password.',
-  'password-wrong': 'That is not this room’s password.',
-  'password-wait': 'Too many wrong passwords. Wait a while, then try again.',
+  'token-required': 'This server lets in who has a link from the site or the game that the room belongs to.',
+  'token-invalid': 'Your link does not open this room. Get a new one where you got it.',
+  'token-expired': 'Your link has expired. Get a new one where you got it.',
   'too-many-joins': 'Too many have joined from your network just now. Wait a minute, then try again.',
   'unsupported-protocol': 'This page is older or newer than the server. Reload it.',
 }));
+
+/** What a button says while it must wait. @param {string} words @param {number} ms */
+export function waitWords(words, ms) {
+  const seconds = Math.ceil(ms / 1000);
+  if (seconds <= 0) return words;
+  return `${words} (in ${seconds < 90 ? `${seconds} s` : `${Math.ceil(seconds / 60)} minutes`})`;
+}
 
 /** Why the room is over, and what to do. @param {PeerState} state @returns {[string, string]} */
 export function ending({ phase, refusal }) {
   if (phase === 'replaced') {
     return ['You are here twice', 'This room was opened in another tab or window with the same identity, and has stopped here. Go on there, or take it back.'];
   }
-  if (phase === 'refused') {
-    return ['You could not join', REFUSALS.get(refusal?.code ?? '') ?? `It was said: “${refusal?.message}”. Try again, or tell who runs this server.`];
+  if (phase === 'refused' && refusal?.code.startsWith('password')) {
+    return ['This room has a password', refusal.code === 'password-required' ? 'Enter it to join.'
+      : refusal.code === 'password-wrong' ? 'That was not the password.' : 'Wrong passwords came from your network: the next can be tried in a while.'];
   }
-  return ['You have left the room', 'Nobody hears you any more, and the microphone is closed.'];
+  if (phase === 'refused') {
+    return ['You could not join', REFUSALS.get(refusal?.code ?? '') ?? `The server said: “${refusal?.message}”. Try again, or ask the people who run this server.`];
+  }
+  return ['You have left the room', 'The microphone is closed.'];
 }
 
 /**
@@ -62,8 +86,8 @@ export function serverWords({ phase, waking, people, problem }) {
   if (phase === 'joining') return why ? `${why} It is tried again.` : waking ? 'The server was asleep and is waking up. This can take a minute.' : 'Joining…';
   if (phase !== 'reconnecting') return '';
   const who = people.some((person) => person.route === 'direct')
-    ? 'People you are directly connected to still hear you.' : 'Until it is back, nobody hears you.';
-  return `${why || 'The server is away.'} ${who} Stay here: it is tried again${waking ? ', and may take a minute to wake' : ''}.`;
+    ? 'People you are directly connected to still hear you.' : 'Until it is back, the others do not hear you.';
+  return `${why || 'The server is away.'} ${who} It is tried again until it answers${waking ? '; a server that was asleep takes a minute to wake' : ''}.`;
 }
 
 /** Shorter than this, nothing comes through while a room is entered or a way changes. */
@@ -99,30 +123,71 @@ export function microphoneWords(state) {
   }
 }
 
+/** What one's own state keeps from others, or from oneself. @param {PeerState} state */
+export function ownWords({ deafened, muted, microphone, groups }) {
+  const unheard = microphone !== 'on' ? 'listening only' : muted ? 'muted'
+    : groups.length > 0 && !groups.some((group) => group.speaking) ? 'speaks to no group' : '';
+  return [unheard, deafened ? 'hears nothing' : ''].filter(Boolean).join(', ');
+}
+
+/** @param {PeerState} state */
+export function outputWords({ output, phase }) {
+  if (phase !== 'joined' && phase !== 'reconnecting') return '';
+  switch (output) {
+    case 'waits': return 'Your browser waits for a click before it plays sound.';
+    case 'default': return 'Your speaker is gone. Sound comes from the default one.';
+    case 'none': return 'No speaker works: you hear nothing. Plug one in or turn it on, and sound comes back.';
+    default: return '';
+  }
+}
+
+/** @param {number} ms */
+export function durationWords(ms) {
+  const minutes = Math.floor(ms / 60_000);
+  if (minutes < 1) return 'since now';
+  const hours = Math.floor(minutes / 60);
+  return `for ${hours > 0 ? `${hours} h ${String(minutes % 60).padStart(2, '0')}` : minutes} min`;
+}
+
 /** @param {PeerState} state */
 export function privacyWords({ relayOnly, serverRelayOnly }) {
-  if (serverRelayOnly) return 'Everybody here talks through the server';
-  return relayOnly ? 'Nobody here sees your network address' : 'Who talks to you directly sees your network address';
+  if (serverRelayOnly) return 'All speech here goes through the server.';
+  return relayOnly ? 'Your speech goes through the server: the others do not see your network address.'
+    : 'People who are connected to you directly can see your network address.';
 }
 
 export const ROUTE = { direct: 'direct', relayed: 'through the server', none: 'nothing comes through right now' };
+
+/** In ms. Until it is measured: half the round trip, and what both ends take. @param {Pick<PersonState, 'delayMs' | 'roundTripMs'>} person */
+const delayOf = ({ delayMs, roundTripMs }) => delayMs ?? (roundTripMs ?? 0) / 2 + 80;
 
 /** How well somebody comes through. @param {PersonState} person @returns {'good' | 'fair' | 'poor' | 'gone'} */
 export function quality({ route, lossPercent, delayMs, roundTripMs }) {
   if (route === 'none') return 'gone';
   const loss = lossPercent ?? 0;
-  // Until it is measured: half the round trip, and what both ends take.
-  const delay = delayMs ?? (roundTripMs ?? 0) / 2 + 80;
+  const delay = delayOf({ delayMs, roundTripMs });
   if (loss < 3 && delay < 200) return 'good';
   return loss < 12 && delay < 400 ? 'fair' : 'poor';
 }
 
-export const QUALITY = { good: 'Good connection', fair: 'Fair connection', poor: 'Poor connection', gone: 'No connection' };
+/** @param {PersonState} person */
+export const hearingWords = ({ hearsMe, away, route }) => (hearsMe === null || away || route === 'none' ? '' : hearsMe ? 'hears you' : 'does not hear you');
+
+export const QUALITY = { good: 'Clear', fair: 'Fair', poor: 'Poor', gone: 'No connection' };
+
+/** The quality, and what is measured that makes it less than good. @param {PersonState} person */
+export function qualityWords(person) {
+  const how = quality(person);
+  if (how === 'good' || how === 'gone') return QUALITY[how];
+  const lost = person.lossPercent ?? 0;
+  const why = [lost >= 3 ? `${lost} % is lost on the way` : '', delayOf(person) >= 200 ? 'arrives late' : ''];
+  return `${QUALITY[how]}: ${why.filter(Boolean).join(', ')}`;
+}
 
 /** Each number beside its word. @param {PersonState} person @returns {[string, string][]} */
 export function figures({ roundTripMs, lossPercent, delayMs }) {
   const said = (/** @type {number | null} */ value, /** @type {string} */ unit) => (value === null ? '–' : `${value} ${unit}`);
-  return [['Round trip', said(roundTripMs, 'ms')], ['Lost', said(lossPercent, '%')], ['Mouth to ear', said(delayMs, 'ms')]];
+  return [['Lost on the way', said(lossPercent, '%')], ['Delay of their voice', said(delayMs, 'ms')], ['Network round trip', said(roundTripMs, 'ms')]];
 }
 
 /** What stands on a key, or its name. @param {{key: string, code: string}} event */
@@ -137,9 +202,9 @@ export function initials(name) {
   return (first.length > 1 ? first[0] + first[first.length - 1] : first[0]) ?? '·';
 }
 
-/** The same colour for the same id, wherever it is seen. @param {string} id */
+/** The same colour for the same id, wherever it is seen: one of twelve that can be told apart. @param {string} id */
 export function hue(id) {
   let sum = 0;
-  for (const character of id) sum = (sum * 31 + character.charCodeAt(0)) % 360;
-  return sum;
+  for (const character of id) sum = (sum * 31 + character.charCodeAt(0)) % 65_521;
+  return (sum % 12) * 30;
 }

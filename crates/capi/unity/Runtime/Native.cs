@@ -70,7 +70,9 @@ namespace Voicemesh
         RoomMetadataChanged = 27,
         ReachabilityChanged = 28,
         ConnectionRequested = 29,
-        ServerConnected = 30
+        ServerConnected = 30,
+        PermissionsChanged = 31,
+        TokenNeeded = 32
     }
 
     /// <summary>How a peer is reached.</summary>

@@ -59,25 +59,28 @@ pub(crate) fn cut(text: &str, columns: usize) -> String {
 pub(crate) fn wrap(text: &str, columns: usize) -> Vec<String> {
     let columns = columns.max(2);
     let (mut rows, mut row, mut taken) = (Vec::new(), String::new(), 0);
-    for word in text.split_word_bounds() {
-        let word_width = width(word);
-        if taken + word_width > columns && word.trim().is_empty() {
-            // A space at the edge is the edge.
-            rows.push(std::mem::take(&mut row));
-            taken = 0;
-            continue;
-        }
-        if taken + word_width > columns && taken > 0 {
+    for word in text.split_inclusive(char::is_whitespace) {
+        let bare = word.trim_end();
+        if taken + width(bare) > columns && taken > 0 {
             rows.push(std::mem::take(&mut row).trim_end().to_owned());
             taken = 0;
         }
-        for letter in letters(word) {
+        for letter in letters(bare) {
             if taken + letter.width() > columns {
                 rows.push(std::mem::take(&mut row));
                 taken = 0;
             }
             row.push_str(letter);
             taken += letter.width();
+        }
+        let space = &word[bare.len()..];
+        if !space.is_empty() && taken + width(space) <= columns {
+            row.push_str(space);
+            taken += width(space);
+        } else if !space.is_empty() {
+            // A space at the edge is the edge.
+            rows.push(std::mem::take(&mut row));
+            taken = 0;
         }
     }
     if !row.is_empty() || rows.is_empty() {
@@ -117,6 +120,7 @@ mod tests {
         assert_eq!(wrap("abcdefgh", 3), ["abc", "def", "gh"]);
         assert_eq!(wrap("日本語日本語", 5), ["日本", "語日", "本語"]);
         assert_eq!(wrap("", 5), [""]);
+        assert_eq!(wrap("heard (1.0 %) ok.", 7), ["heard", "(1.0 %)", "ok."], "only at spaces");
         for columns in 1..30 {
             let rows = wrap("Two words, 日本語, and a-very-long-word-indeed e\u{301}\u{301}!", columns);
             assert!(rows.iter().all(|row| width(row) <= columns.max(2)), "{columns}: {rows:?}");

@@ -186,8 +186,7 @@ fn keys(screen: &Screen, columns: u16, palette: Palette) -> Line<'static> {
     match screen.talk_key {
         TalkKey::None => {}
         TalkKey::Hold => keys.push(("F4", "hold to talk".to_owned())),
-        TalkKey::Toggle if screen.own.talking => keys.push(("F4", "stop talking".to_owned())),
-        TalkKey::Toggle => keys.push(("F4", "talk (on/off)".to_owned())),
+        TalkKey::HoldByRepeats => keys.push(("F4", "hold to talk (short press: 1 s)".to_owned())),
     }
     if let Some(person) = screen.chosen() {
         let mute = if person.muted { "hear again" } else { "do not hear" };

@@ -1,5 +1,7 @@
 //! What each key does.
 
+use std::time::Duration;
+
 use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use ratatui::layout::Size;
 use voicemesh::PeerId;
@@ -36,23 +38,29 @@ pub(crate) enum Wish {
     Leave,
 }
 
-/// Takes one thing that the terminal tells.
-pub(crate) fn take(screen: &mut Screen, event: Event, size: Size) -> Option<Wish> {
+/// Takes one event of the terminal.
+pub(crate) fn take(screen: &mut Screen, now: Duration, event: Event, size: Size) -> Option<Wish> {
     match event {
         Event::Key(key) if key.kind == KeyEventKind::Release => released(screen, key),
         Event::Key(key) if key.kind == KeyEventKind::Repeat && is_talk_key(screen, key) => None,
-        Event::Key(key) => pressed(screen, key, size),
+        Event::Key(key) => pressed(screen, now, key, size),
         Event::Paste(text) => {
             screen.editor.insert(&text);
             None
         }
-        // The release of a key is told to another window then.
+        // The release of the key, or its repeats, go to another window.
         Event::FocusLost if screen.talk_key == TalkKey::Hold && screen.own.talking => talk(screen, false),
-        Event::FocusGained | Event::FocusLost | Event::Mouse(_) | Event::Resize(..) => None,
+        Event::FocusLost => screen.held_key.release().and_then(|held| talk(screen, held)),
+        Event::FocusGained | Event::Mouse(_) | Event::Resize(..) => None,
     }
 }
 
-fn pressed(screen: &mut Screen, key: KeyEvent, size: Size) -> Option<Wish> {
+/// Time has passed.
+pub(crate) fn poll(screen: &mut Screen, now: Duration) -> Option<Wish> {
+    screen.held_key.poll(now).and_then(|held| talk(screen, held))
+}
+
+fn pressed(screen: &mut Screen, now: Duration, key: KeyEvent, size: Size) -> Option<Wish> {
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     match key.code {
         KeyCode::Char('c' | 'q') if control => return Some(Wish::Leave),
@@ -62,8 +70,12 @@ fn pressed(screen: &mut Screen, key: KeyEvent, size: Size) -> Option<Wish> {
         _ => {}
     }
     if is_talk_key(screen, key) {
-        let held = screen.talk_key == TalkKey::Hold || !screen.own.talking;
-        return talk(screen, held);
+        let held = match screen.talk_key {
+            TalkKey::Hold => Some(true),
+            TalkKey::HoldByRepeats => screen.held_key.press(now),
+            TalkKey::None => None,
+        };
+        return held.and_then(|held| talk(screen, held));
     }
     if let Some(offset) = screen.help {
         screen.help = match key.code {
@@ -173,8 +185,6 @@ fn flip(switch: &mut bool) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::human::plain;
     use crate::live::screen::tests::screen;
@@ -187,11 +197,11 @@ mod tests {
     }
 
     fn with(screen: &mut Screen, code: KeyCode, modifiers: KeyModifiers) -> Option<Wish> {
-        take(screen, Event::Key(KeyEvent::new(code, modifiers)), SIZE)
+        take(screen, Duration::ZERO, Event::Key(KeyEvent::new(code, modifiers)), SIZE)
     }
 
     fn kind(screen: &mut Screen, code: KeyCode, kind: KeyEventKind) -> Option<Wish> {
-        take(screen, Event::Key(KeyEvent::new_with_kind(code, KeyModifiers::NONE, kind)), SIZE)
+        take(screen, Duration::ZERO, Event::Key(KeyEvent::new_with_kind(code, KeyModifiers::NONE, kind)), SIZE)
     }
 
     fn type_text(screen: &mut Screen, text: &str) {
@@ -208,7 +218,7 @@ mod tests {
         type_text(&mut screen, "l");
         assert_eq!(press(&mut screen, KeyCode::Enter), Some(Wish::Line("hello".into())));
         assert_eq!(press(&mut screen, KeyCode::Enter), None, "nothing is no line");
-        take(&mut screen, Event::Paste("a\nb".into()), SIZE);
+        take(&mut screen, Duration::ZERO, Event::Paste("a\nb".into()), SIZE);
         assert_eq!(press(&mut screen, KeyCode::Enter), Some(Wish::Line("a b".into())));
     }
 
@@ -266,17 +276,27 @@ mod tests {
         }
         assert_eq!(kind(&mut screen, KeyCode::Char('x'), KeyEventKind::Release), None);
         press(&mut screen, KeyCode::F(4));
-        assert_eq!(take(&mut screen, Event::FocusLost, SIZE), Some(Wish::Talk(false)), "the release goes elsewhere");
+        assert_eq!(
+            take(&mut screen, Duration::ZERO, Event::FocusLost, SIZE),
+            Some(Wish::Talk(false)),
+            "the release goes elsewhere"
+        );
     }
 
     #[test]
-    fn where_they_are_not_each_press_turns_it_over() {
+    fn where_they_are_not_a_press_opens_until_no_repeat_comes() {
         let mut screen = screen(&[]);
         assert_eq!(press(&mut screen, KeyCode::F(4)), None, "no key is needed to talk");
-        screen.talk_key = TalkKey::Toggle;
-        assert_eq!(press(&mut screen, KeyCode::F(4)), Some(Wish::Talk(true)));
-        assert_eq!(take(&mut screen, Event::FocusLost, SIZE), None);
-        assert_eq!(press(&mut screen, KeyCode::Char(' ')), Some(Wish::Talk(false)));
+        screen.talk_key = TalkKey::HoldByRepeats;
+        let second = Duration::from_secs(1);
+        for code in [KeyCode::F(4), KeyCode::Char(' ')] {
+            assert_eq!(press(&mut screen, code), Some(Wish::Talk(true)));
+            assert_eq!(poll(&mut screen, second), None);
+            assert_eq!(poll(&mut screen, 2 * second), Some(Wish::Talk(false)));
+        }
+        press(&mut screen, KeyCode::F(4));
+        assert_eq!(take(&mut screen, second, Event::FocusLost, SIZE), Some(Wish::Talk(false)), "repeats go elsewhere");
+        assert_eq!(take(&mut screen, second, Event::FocusLost, SIZE), None);
         type_text(&mut screen, "two words");
         assert_eq!(press(&mut screen, KeyCode::Enter), Some(Wish::Line("two words".into())));
     }

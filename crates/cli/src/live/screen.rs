@@ -5,6 +5,7 @@ use std::time::Duration;
 use voicemesh::{Event, MicrophoneState, PeerId, PeerState, Route, ServerConnection, Snapshot, Stamped};
 
 use super::editor::Editor;
+use super::held_key::HeldKey;
 use super::log::Log;
 use crate::human::Line;
 use crate::people::People;
@@ -34,6 +35,8 @@ pub(crate) struct Screen {
     /// How far the help is scrolled, while it is open.
     pub help: Option<usize>,
     pub talk_key: TalkKey,
+    /// The key to talk, where the terminal does not report releases.
+    pub held_key: HeldKey,
     /// Whether others on the network can read what goes to the server.
     pub exposed: bool,
     /// The server does not answer at the moment.
@@ -56,10 +59,10 @@ pub(crate) enum Link {
 pub(crate) enum TalkKey {
     /// Nothing: speech needs no key.
     None,
-    /// One talks while it is held.
+    /// Speech is sent while it is held.
     Hold,
-    /// One press talks, the next one ceases: this terminal does not tell when a key is released.
-    Toggle,
+    /// The same, but the terminal reports no releases: the key counts as held while it repeats.
+    HoldByRepeats,
 }
 
 /// Somebody else, in numbers as coarse as they are shown.
@@ -112,6 +115,7 @@ impl Screen {
             chosen: None,
             help: None,
             talk_key,
+            held_key: HeldKey::default(),
             exposed: false,
             is_server_silent: false,
         }

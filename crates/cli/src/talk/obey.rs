@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use voicemesh::PeerId;
+use voicemesh::{Moderation, PeerId};
 
 use super::{End, Talk};
 use crate::human::{plain, trouble};
 use crate::input::Input;
 use crate::live::keys::Wish;
 use crate::microphone::ActivationChoice;
-use crate::slash::{Change, HELP, Typed, parse};
+use crate::slash::{Change, Decision, HELP, Typed, parse};
 use crate::text::harmless;
 use crate::who;
 
@@ -29,7 +29,8 @@ impl Talk {
                 return end;
             }
         }
-        self.output.wishes().into_iter().find_map(|wish| self.grant(wish))
+        let now = self.started.elapsed();
+        self.output.wishes(now).into_iter().find_map(|wish| self.grant(wish))
     }
 
     fn take_line(&mut self, line: &str) -> Option<End> {
@@ -98,9 +99,30 @@ impl Talk {
                 self.answer(format!("You no longer listen or speak to the group “{}”.", harmless(&group)));
             }
             Typed::Change(change) => self.change(change),
+            Typed::Moderate(decision) => self.moderate(decision)?,
             Typed::Help => HELP.into_iter().for_each(|line| self.answer(line)),
         }
         Ok(())
+    }
+
+    /// The answer of the server is told when it comes.
+    fn moderate(&mut self, decision: Decision) -> Result<(), String> {
+        let find = |name: &str| self.people.find(name);
+        let action = match decision {
+            Decision::MuteForAll(name, true) => Moderation::Mute { peer: find(&name)? },
+            Decision::MuteForAll(name, false) => Moderation::Unmute { peer: find(&name)? },
+            Decision::Kick(name) => Moderation::Kick { peer: find(&name)? },
+            Decision::Ban(name, minutes) => Moderation::Ban { peer: find(&name)?, seconds: 60 * minutes },
+            Decision::Move { name_and_group } => {
+                let (peer, group) = self.people.addressee(&name_and_group)?;
+                Moderation::Move { peer, groups: vec![group.to_owned()] }
+            }
+            Decision::Lock(true) => Moderation::Lock,
+            Decision::Lock(false) => Moderation::Unlock,
+            Decision::SetPassword(text) => Moderation::SetPassword { password: Some(text.as_str().into()) },
+            Decision::MakeOwner(name) => Moderation::MakeOwner { peer: find(&name)? },
+        };
+        self.peer.moderate(action).map(|_| ()).map_err(|error| format!("That did not work: {error}."))
     }
 
     fn change(&mut self, change: Change) {
@@ -112,23 +134,20 @@ impl Talk {
             }
             Change::Activation(choice) => {
                 self.peer.set_activation(choice.setting());
+                self.activation = choice;
                 self.output.set_push_to_talk(choice == ActivationChoice::PushToTalk);
                 self.answer(activated(choice));
             }
             Change::Talk(held) => {
                 self.peer.set_talking(held);
-                self.answer(if held {
-                    "You talk, with push-to-talk."
-                } else {
-                    "You no longer talk, with push-to-talk."
-                });
+                self.answer(talking(held, self.activation));
             }
             Change::Input(input) => {
-                self.answer(format!("Your microphone becomes {}.", harmless(&input.to_string())));
+                self.answer(format!("Changing the microphone to {} …", harmless(&input.to_string())));
                 self.peer.set_input(input);
             }
             Change::Output(output) => {
-                self.answer(format!("Your speaker becomes {}.", harmless(&output.to_string())));
+                self.answer(format!("Changing the speaker to {} …", harmless(&output.to_string())));
                 self.peer.set_output(output);
             }
         }
@@ -183,6 +202,16 @@ impl Talk {
 /// As it is typed.
 fn word(choice: impl ValueEnum) -> String {
     choice.to_possible_value().map_or(String::new(), |value| value.get_name().to_owned())
+}
+
+fn talking(held: bool, activation: ActivationChoice) -> &'static str {
+    match (activation, held) {
+        (ActivationChoice::PushToTalk, true) => "Your microphone is open until /talk off.",
+        (ActivationChoice::PushToTalk, false) => "Your microphone is closed.",
+        (ActivationChoice::Voice | ActivationChoice::Always, _) => {
+            "No change: /talk counts only with push-to-talk. /activation push-to-talk turns that on."
+        }
+    }
 }
 
 fn activated(choice: ActivationChoice) -> &'static str {

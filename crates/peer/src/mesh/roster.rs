@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use voicemesh_session::network::{Naming, NetworkEvent};
 use voicemesh_wire::signaling::{Capabilities, LeaveReason, Metadata, PeerInfo, RosterMark, roster_hash};
-use voicemesh_wire::{ClientId, PeerId, SessionId};
+use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
 use super::{Carrier, Mesh, MeshEvent};
 use crate::PeerLeftReason;
@@ -30,6 +30,8 @@ pub struct Member {
     pub capabilities: Capabilities,
     /// Its place in the order of arrival.
     pub order: u64,
+    /// What it may do.
+    pub permissions: Permissions,
     pub(super) run: u32,
     pub(super) presence: Presence,
     client: Option<ClientId>,
@@ -86,6 +88,17 @@ impl Roster {
         self.clients.get(&client).copied().filter(|_| self.session == Some(session))
     }
 
+    /// What this peer itself may do.
+    pub(super) fn own_permissions(&self) -> Permissions {
+        self.own.as_ref().map_or_else(Permissions::default, |own| own.permissions)
+    }
+
+    /// What a member may do. A member that is not known by its peer id has not been heard of through this roster.
+    pub(super) fn permissions(&self, peer: Option<PeerId>) -> Permissions {
+        let member = peer.and_then(|peer| self.members.get(&peer));
+        member.map_or_else(Permissions::default, |member| member.permissions)
+    }
+
     /// Whether the server's roster is what this one holds.
     pub(super) fn matches(&self, mark: RosterMark) -> bool {
         mark.version == self.version && self.present_hash() == mark.hash
@@ -125,6 +138,7 @@ impl Member {
             metadata: info.metadata.clone(),
             capabilities: info.capabilities.clone(),
             order: info.order,
+            permissions: info.permissions,
             run: info.run,
             presence: Presence::Here,
             client: Some(info.client),
@@ -144,7 +158,12 @@ impl<C: Carrier> Mesh<C> {
         mark: RosterMark,
     ) {
         self.roster.session = Some(session);
+        let (you, permissions) = (own.peer, own.permissions);
+        let former = self.roster.own_permissions();
         self.roster.own = Some(own);
+        if permissions != former {
+            self.tell(MeshEvent::PermissionsChanged { peer: you, permissions });
+        }
         self.roster.clients.clear();
         let listed: Vec<PeerId> = others.iter().map(|info| info.peer).collect();
         for info in others {
@@ -195,6 +214,22 @@ impl<C: Carrier> Mesh<C> {
         }
     }
 
+    pub(super) fn permissions_changed(&mut self, peer: PeerId, permissions: Permissions) {
+        self.roster.version += 1;
+        if peer == self.roster.you {
+            if let Some(own) = &mut self.roster.own {
+                own.permissions = permissions;
+            }
+        } else if let Some(member) = self.roster.members.get_mut(&peer) {
+            member.permissions = permissions;
+            member.info.permissions = permissions;
+        } else {
+            return;
+        }
+        self.tell_network(NetworkEvent::RosterChanged);
+        self.tell(MeshEvent::PermissionsChanged { peer, permissions });
+    }
+
     pub(super) fn tick_roster(&mut self, now: Duration) {
         if let Some(since) = self.socket.away_since()
             && now >= since + KEEP_LINKED
@@ -233,8 +268,12 @@ impl<C: Carrier> Mesh<C> {
         let peer = info.peer;
         match self.roster.members.get_mut(&peer) {
             Some(known) => {
-                let former = std::mem::replace(known, Member::new(info)).metadata;
-                let metadata = known.metadata.clone();
+                let former = std::mem::replace(known, Member::new(info));
+                let (metadata, permissions) = (known.metadata.clone(), known.permissions);
+                if permissions != former.permissions {
+                    self.tell(MeshEvent::PermissionsChanged { peer, permissions });
+                }
+                let former = former.metadata;
                 if metadata != former {
                     self.tell(MeshEvent::MetadataChanged { peer, metadata });
                     self.token_changed(now, peer, &former);
@@ -242,8 +281,12 @@ impl<C: Carrier> Mesh<C> {
             }
             None => {
                 let member = Member::new(info);
+                let permissions = member.permissions;
                 self.roster.members.insert(peer, member.clone());
                 self.tell(MeshEvent::PeerJoined(member));
+                if !permissions.is_default() {
+                    self.tell(MeshEvent::PermissionsChanged { peer, permissions });
+                }
             }
         }
         self.tick_links(now);

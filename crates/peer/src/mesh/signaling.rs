@@ -8,7 +8,7 @@ use voicemesh_wire::SessionId;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{
     Capabilities, ClientMessage, ErrorCode, Join, Joined, Metadata, PROTOCOL_VERSION, PeerInfo, Presence, ServerLimits,
-    ServerMessage, decode_server,
+    ServerMessage, Ticket, decode_server,
 };
 
 use crate::connect::ConnectFailure;
@@ -62,7 +62,7 @@ impl Socket {
         Self::Waiting { until: now, memory }
     }
 
-    fn memory(&self) -> Option<Memory> {
+    pub(super) fn memory(&self) -> Option<Memory> {
         match self {
             Self::Stopped => None,
             Self::Waiting { memory, .. }
@@ -115,7 +115,7 @@ impl Socket {
 impl<C: Carrier> Mesh<C> {
     pub(super) fn tick_socket(&mut self, now: Duration) {
         match &self.socket {
-            Socket::Waiting { until, memory } if now >= *until => {
+            Socket::Waiting { until, memory } if now >= *until && !self.awaits_token => {
                 let memory = *memory;
                 let memory = Memory { generation: self.next_generation(), ..memory };
                 self.socket = Socket::Opening { since: now, memory };
@@ -237,7 +237,7 @@ impl<C: Carrier> Mesh<C> {
         self.carrier.close_socket(memory.generation);
         self.close_beside_but_joining();
         self.connection_renewed();
-        let own = PeerInfo { order: joined.order, ..*you };
+        let own = PeerInfo { order: joined.order, permissions: joined.permissions, ..*you };
         self.socket = Socket::Joined {
             liveness: Box::new(Liveness::new(now)),
             silence_limit: silence_limit(&joined.limits),
@@ -245,6 +245,7 @@ impl<C: Carrier> Mesh<C> {
             session,
             memory: Memory { generation, failures: 0, ..memory },
         };
+        self.keep_ticket(joined.ticket);
         self.ice_servers = joined.ice_servers;
         self.server_relay_only = joined.relay_only;
         if joined.relay_only {
@@ -313,6 +314,8 @@ impl<C: Carrier> Mesh<C> {
             presence: if has_joined { Presence::Either } else { self.config.presence },
             password: self.config.password.clone(),
             room_metadata: self.room_metadata().clone(),
+            token: self.config.token.clone(),
+            ticket: self.ticket.clone(),
         };
         ClientMessage::Join(join).to_json()
     }
@@ -330,6 +333,7 @@ impl<C: Carrier> Mesh<C> {
             ServerMessage::PeerJoined { peer } => self.peer_joined(now, peer),
             ServerMessage::PeerLeft { peer, reason } => self.peer_left(now, peer, reason),
             ServerMessage::Metadata { peer, metadata } => self.metadata_changed(now, peer, metadata),
+            ServerMessage::Permissions { peer, permissions } => self.permissions_changed(peer, permissions),
             ServerMessage::MetadataSet { request } => self.request_done(now, request, Ok(())),
             ServerMessage::RoomMetadata { metadata } => self.room_metadata_changed(metadata),
             ServerMessage::Signal { from, attempt, signal } => self.signaled(now, from, attempt, signal),
@@ -360,6 +364,10 @@ impl<C: Carrier> Mesh<C> {
                     self.ice_servers = ice_servers;
                 }
             }
+            ServerMessage::Moderated { request } => self.request_done(now, request, Ok(())),
+            ServerMessage::Move { groups } => self.tell(MeshEvent::Moved { groups }),
+            ServerMessage::Locked { locked } => self.tell(MeshEvent::RoomLocked { locked }),
+            ServerMessage::Ticket { ticket } => self.keep_ticket(Some(ticket)),
             ServerMessage::GoingAway { retry_after_ms } => {
                 let at_least = Duration::from_millis(retry_after_ms.min(60_000));
                 self.socket_lost(now, "it is going away".to_owned(), at_least);
@@ -370,6 +378,14 @@ impl<C: Carrier> Mesh<C> {
                 self.stop();
                 self.tell(MeshEvent::Replaced);
             }
+        }
+    }
+
+    /// The newest ticket is shown at the next join.
+    fn keep_ticket(&mut self, ticket: Option<Ticket>) {
+        if let Some(ticket) = ticket {
+            self.ticket = Some(ticket.clone());
+            self.tell(MeshEvent::TicketRenewed { ticket });
         }
     }
 
@@ -401,6 +417,7 @@ impl<C: Carrier> Mesh<C> {
             metadata: Metadata::new(),
             capabilities: Capabilities::default(),
             order: joined.order,
+            permissions: joined.permissions,
         };
         self.socket = Socket::Joined {
             liveness: Box::new(Liveness::new(now)),
@@ -410,6 +427,7 @@ impl<C: Carrier> Mesh<C> {
             memory,
         };
         self.connection_renewed();
+        self.keep_ticket(joined.ticket);
         self.ice_servers = joined.ice_servers;
         self.server_relay_only = joined.relay_only;
         if joined.relay_only {
@@ -421,27 +439,17 @@ impl<C: Carrier> Mesh<C> {
             others: joined.peers.len(),
             relay_only: joined.relay_only,
         });
+        if !joined.owner_right.is_held() {
+            self.tell(MeshEvent::OwnerRight { state: joined.owner_right });
+        }
+        if joined.locked {
+            self.tell(MeshEvent::RoomLocked { locked: true });
+        }
         self.renew_unsettled(now);
         self.set_roster(now, session, own, joined.peers, joined.roster);
         self.tell_owner(true);
         self.lobby_joined(now, joined.room_metadata);
         self.tick_links(now);
-    }
-
-    fn refused(&mut self, now: Duration, code: ErrorCode, message: String, fatal: bool, retry_after_ms: Option<u64>) {
-        let retry_after = Duration::from_millis(retry_after_ms.unwrap_or(0).min(60_000));
-        let has_joined = self.socket.memory().is_some_and(|memory| memory.has_joined);
-        if !fatal {
-            self.tell(MeshEvent::Warned { code, message });
-        } else if is_final(&code, has_joined) {
-            self.end_connection(DisconnectReason::Refused(message.clone()));
-            self.drop_all_links();
-            self.stop();
-            let retry_after = retry_after_ms.map(Duration::from_millis);
-            self.tell(MeshEvent::Refused { code, message, retry_after });
-        } else {
-            self.socket_lost(now, message, retry_after);
-        }
     }
 
     /// Before the first join the own identity may still become that of a server without TLS.
@@ -452,6 +460,7 @@ impl<C: Carrier> Mesh<C> {
             && let Some(proof) = self.config.proof_without_tls.take()
         {
             self.config.proof = proof;
+            self.ticket = None;
             self.roster = Roster::new(proof.peer_id());
         }
         self.server_connection = Some(connection.clone());
@@ -486,8 +495,20 @@ impl<C: Carrier> Mesh<C> {
         }
     }
 
-    fn socket_lost(&mut self, now: Duration, why: String, at_least: Duration) {
+    pub(super) fn socket_lost(&mut self, now: Duration, why: String, at_least: Duration) {
         self.try_again_later(now, why, None, at_least);
+    }
+
+    /// The server looks at the password later. It serves those first who come back when they were told to, so this is no failure
+    /// that makes the next wait longer.
+    pub(super) fn come_back(&mut self, now: Duration, why: String, after: Duration) {
+        let failures = self.socket.memory().map_or(0, |memory| memory.failures);
+        self.socket_lost(now, why, after);
+        let spread = after.mul_f64(0.5 * self.random.fraction());
+        if let Socket::Waiting { until, memory } = &mut self.socket {
+            *until = now + after + spread;
+            memory.failures = failures;
+        }
     }
 
     /// The socket is gone; the next is opened after a while, longer each time, and not at the same moment as everyone
@@ -513,13 +534,13 @@ impl<C: Carrier> Mesh<C> {
         self.tell(MeshEvent::ServerAway { why, failure, retry_in });
     }
 
-    fn end_connection(&mut self, reason: DisconnectReason) {
+    pub(super) fn end_connection(&mut self, reason: DisconnectReason) {
         if self.socket.is_open() {
             self.tell_network(NetworkEvent::Disconnected(reason));
         }
     }
 
-    fn stop(&mut self) {
+    pub(super) fn stop(&mut self) {
         self.close_beside();
         self.texts = Texts::default();
         if let Some(generation) = self.socket.generation() {
@@ -533,47 +554,4 @@ impl<C: Carrier> Mesh<C> {
 fn silence_limit(limits: &ServerLimits) -> Duration {
     let marks = Duration::from_millis(u64::from(limits.roster_interval_ms.clamp(100, 60_000)));
     marks * MARKS_MISSED + Duration::from_secs(1)
-}
-
-/// Refusals that trying again does not change. Who has been in the room before keeps trying where room may come free.
-fn is_final(code: &ErrorCode, has_joined: bool) -> bool {
-    match code {
-        ErrorCode::RoomFull
-        | ErrorCode::ServerFull
-        | ErrorCode::RoomMissing
-        | ErrorCode::RoomExists
-        | ErrorCode::PasswordRequired
-        | ErrorCode::PasswordWrong
-        | ErrorCode::PasswordWait => !has_joined,
-        ErrorCode::BadName
-        | ErrorCode::BadRoom
-        | ErrorCode::BadMetadata
-        | ErrorCode::BadField
-        | ErrorCode::BadJson
-        | ErrorCode::UnsupportedProtocol => true,
-        _ => false,
-    }
-}
-
-/// Random numbers from a seed, good enough to spread reconnections.
-#[derive(Debug)]
-pub(super) struct Random(u64);
-
-impl Random {
-    /// Neighbouring seeds give unlike numbers (the finalizer of SplitMix64, Steele 2014).
-    pub(super) fn new(seed: u64) -> Self {
-        let mut mixed = seed.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        Self((mixed ^ (mixed >> 31)) | 1)
-    }
-
-    /// From 0 to 1 (xorshift64*, Marsaglia 2003 and Vigna 2016).
-    pub(super) fn fraction(&mut self) -> f64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        let bits = self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 40;
-        bits as f64 / (1u64 << 24) as f64
-    }
 }

@@ -205,7 +205,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
     ///
     /// See [`DataError`].
     pub fn send_on(&mut self, peer: P, channel: u8, bytes: Bytes) -> Result<(), DataError> {
-        self.data.pipes.get_mut(&peer).ok_or(DataError::ChannelClosed)?.pipe.send_on(channel, bytes)
+        let pipe = &mut self.data.pipes.get_mut(&peer).ok_or(DataError::ChannelClosed)?.pipe;
+        if self.permissions.data { pipe.send_on(channel, bytes) } else { Err(DataError::NotPermitted) }
     }
 
     /// Ends all that is open to a peer: what waits is gone, and every channel is closed on both sides.
@@ -351,6 +352,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     fn pipe(&mut self, peer: P) -> Result<&mut Pipe, DataError> {
+        if !self.permissions.data {
+            return Err(DataError::NotPermitted);
+        }
         self.data.begin(peer, None).ok_or(DataError::WouldBlock { queued_bytes: 0 })
     }
 

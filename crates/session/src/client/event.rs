@@ -180,6 +180,8 @@ pub enum Dropped {
     WrongHandshake,
     /// It is addressed to others.
     NotAddressed,
+    /// Its sender lacks the permission to send it.
+    NotPermitted,
     /// The frame came before.
     Duplicate,
     /// The frame belongs to a burst that is over.

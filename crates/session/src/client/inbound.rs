@@ -16,6 +16,7 @@ use super::view::View;
 use super::voice_in::VoicePacket;
 use super::{Client, PREVIOUS_VIEWS, Phase};
 use crate::network::{Destination, LinkId, Network, Reliability};
+use crate::permits;
 use crate::route::Route;
 use crate::stream::Stale;
 
@@ -84,12 +85,14 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 if header.kind.is_voice() {
                     let from = net.peer_of(session, client).map_or(Who::Client(session, client), Who::Peer);
                     let voice = VoicePacket::decode(header.kind, body)?;
+                    check_permission(net, from, header.kind)?;
                     if let Who::Peer(peer) = from {
                         self.answering.spoke(now, peer, voice.ends_speech());
                     }
                     return self.voice(now, packet, session, voice, from, Route::Relayed);
                 }
                 let from = self.who(net, session, client);
+                check_permission(net, from, header.kind)?;
                 if header.kind.is_data() {
                     return self.data(now, net, from, header.kind, packet, body);
                 }
@@ -164,6 +167,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 let has_roster = net.peer_of(session, sender).is_some()
                     || !matches!(net.client_of(session, id.peer), crate::network::Naming::NoRoster);
                 let from = if has_roster { Who::Peer(id.peer) } else { Who::Client(session, sender) };
+                check_permission(net, Who::Peer(id.peer), header.kind)?;
                 self.voice(now, packet, session, voice, from, Route::Direct)?;
             }
             Kind::VoiceAck => {
@@ -174,8 +178,14 @@ impl<P: Copy + Ord + Debug> Client<P> {
             Kind::BandwidthProbe => link.train.received(now, BandwidthProbe::decode(body)?),
             Kind::ProbeEcho => link.health.answered(now, Probe::decode(body)?.token),
             Kind::Probe => self.answer_probe(now, net, id, session, Probe::decode(body)?)?,
-            kind if kind.is_data() => self.data(now, net, Who::Peer(id.peer), kind, packet, body)?,
-            kind => self.extension(Who::Peer(id.peer), kind, body, packet)?,
+            kind => {
+                check_permission(net, Who::Peer(id.peer), kind)?;
+                if kind.is_data() {
+                    self.data(now, net, Who::Peer(id.peer), kind, packet, body)?;
+                } else {
+                    self.extension(Who::Peer(id.peer), kind, body, packet)?;
+                }
+            }
         }
         Ok(Received::default())
     }
@@ -433,6 +443,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
             return Err(Dropped::NotAddressed);
         }
         let from = self.who(net, view.session, text.sender);
+        if !net.permissions(from.peer()).data {
+            return Err(Dropped::NotPermitted);
+        }
         let TextData { sender: client, recipient, text } = text;
         self.push(ClientEvent::Text { from, client, recipient, text: text.to_owned() });
         Ok(())
@@ -458,6 +471,11 @@ impl From<Stale> for Dropped {
             Stale::TooOld => Self::TooOld,
         }
     }
+}
+
+/// Drops what a member sends without the permission to: on links no server does.
+fn check_permission<N: Network>(net: &N, from: Who<N::Peer>, kind: Kind) -> Result<(), Dropped> {
+    if permits(net.permissions(from.peer()), kind) { Ok(()) } else { Err(Dropped::NotPermitted) }
 }
 
 /// Whether only a peer that answers questions for its clock sends this.

@@ -347,8 +347,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
     }
 
-    /// Everyone whom these targets address, once each.
+    /// Everyone whom these targets address and who may listen, once each; no one if this client may not speak.
     fn audience<N: Network<Peer = P>>(&self, net: &N, targets: &[(VoiceTarget<P>, Target)]) -> Vec<Remote<P>> {
+        if !self.permissions.speak {
+            return Vec::new();
+        }
         let mut remotes = Vec::new();
         let mut present = BTreeSet::new();
         if let Some(view) = self.joined_view() {
@@ -360,6 +363,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
                     Who::Client(..) => None,
                 };
                 let listens = |group, name: &str| view.listens(client, group, name);
+                if !net.permissions(who.peer()).listen {
+                    continue;
+                }
                 if targets.iter().any(|target| addresses(target, who, Some(client), &listens)) {
                     remotes.push(Remote { who, relay: Some(client), link });
                 }
@@ -368,6 +374,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
         for (id, _, common) in self.pairs.all_bound() {
             let who = Who::Peer(id.peer);
             let Some(view) = self.view_of(common.session).filter(|_| !present.contains(&who)) else { continue };
+            if !net.permissions(Some(id.peer)).listen {
+                continue;
+            }
             let listens = |group, name: &str| view.listens(common.remote, group, name);
             // Targets that are clients are clients of the current session.
             let client = Some(common.remote).filter(|_| self.is_current(common.session));

@@ -303,3 +303,49 @@ fn packets_before_the_handshake_have_no_effect() {
     room.server.disconnected(NOW, 1, &mut room.sent);
     assert_eq!(room.server.admit(NOW, 2, 42, "a".into()), Ok(client), "and so does its owner's next connection");
 }
+
+#[test]
+fn permissions_decide_what_is_passed_on_and_to_whom() {
+    let mut room = Room::new();
+    let ada = room.join(1, &["Lobby"]);
+    let bob = room.join(2, &["Lobby"]);
+    let eve = room.join(3, &["Lobby"]);
+    room.packets();
+    let voice = |kind: u8| {
+        let mut packet = probe(ada);
+        packet[2] = kind;
+        packet
+    };
+    let kind_at_2 = packet::open(&voice(Kind::VoiceData.number())).unwrap().0.kind;
+    assert_eq!(kind_at_2, Kind::VoiceData);
+    let spoken = |room: &mut Room, kind: Kind| {
+        let verdict = room.receive(1, relay(Kind::ServerRelayUnreliable, &[bob, eve], &voice(kind.number())));
+        (verdict, room.sent().into_iter().map(|(to, _)| to).collect::<Vec<_>>())
+    };
+    let passed = |copies| Verdict::Relayed { copies };
+    let refused = || (Verdict::Dropped(DropReason::NotPermitted), vec![]);
+    assert_eq!(spoken(&mut room, Kind::VoiceData), (passed(2), vec![2, 3]));
+    room.server.set_permissions(2, Permissions { listen: false, ..Permissions::ALL });
+    assert_eq!(spoken(&mut room, Kind::VoiceCopies), (passed(1), vec![3]));
+    assert_eq!(spoken(&mut room, Kind::DataMessage), (passed(2), vec![2, 3]));
+    room.server.set_permissions(1, Permissions { speak: false, ..Permissions::ALL });
+    for kind in [Kind::VoiceData, Kind::VoiceCopies] {
+        assert_eq!(spoken(&mut room, kind), refused(), "{kind:?}");
+    }
+    assert_eq!(spoken(&mut room, Kind::DataMessage), (passed(2), vec![2, 3]));
+    room.server.set_permissions(1, Permissions { data: false, ..Permissions::ALL });
+    for kind in [Kind::DataMessage, Kind::DataSegment, Kind::Unassigned(60)] {
+        assert_eq!(spoken(&mut room, kind), refused(), "{kind:?}");
+    }
+    let text = TextData { sender: ada, recipient: Recipient::Client(bob), text: "hi" }.encode(session());
+    assert_eq!(room.receive(1, text), Verdict::Dropped(DropReason::NotPermitted));
+    assert_eq!(spoken(&mut room, Kind::DataAck), (passed(2), vec![2, 3]), "what it was sent is acknowledged");
+    // They hold for a new handshake, and for the connection that takes over.
+    room.receive(2, HandshakeRequest { codec: CODEC, name: "b".into() }.encode());
+    assert!(room.server.hand_over(1, 4));
+    room.packets();
+    let packet = relay(Kind::ServerRelayUnreliable, &[bob, eve], &voice(Kind::DataMessage.number()));
+    assert_eq!(room.receive(4, packet), Verdict::Dropped(DropReason::NotPermitted));
+    let packet = relay(Kind::ServerRelayUnreliable, &[bob, eve], &voice(Kind::VoiceData.number()));
+    assert_eq!(room.receive(4, packet), passed(1));
+}

@@ -67,10 +67,24 @@ error_codes! {
     PasswordRequired = "password-required",
     /// It is another password, or the room has none.
     PasswordWrong = "password-wrong",
-    /// Wrong passwords came from this address; none is looked at until the time given is over.
+    /// The password is not looked at until the time given is over: this peer named a wrong one, or too many wait.
     PasswordWait = "password-wait",
+    /// The server asks for an access token, and the join has none.
+    TokenRequired = "token-required",
+    /// The access token is not for this room and server, or not signed by an issuer that the server trusts.
+    TokenInvalid = "token-invalid",
+    /// The access token was valid once; join with a new one.
+    TokenExpired = "token-expired",
     /// Only the room's owner may.
     NotOwner = "not-owner",
+    /// Only members with the permission to moderate may.
+    NotModerator = "not-moderator",
+    /// A moderator has put this member out of the room.
+    Kicked = "kicked",
+    /// A moderator has put this member, or its address, out of the room for a while.
+    Banned = "banned",
+    /// A moderator has closed the room to newcomers.
+    RoomLocked = "room-locked",
     /// More than the budget allows; what was sent is dropped, and going on ends the connection.
     TooManyMessages = "too-many-messages",
     /// Too much of the sender waits for this receiver already; what was sent to it is dropped, the connection stays.

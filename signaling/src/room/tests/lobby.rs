@@ -5,7 +5,7 @@ use voicemesh_wire::signaling::{Metadata, MetadataChanges, Password};
 use super::*;
 use crate::room::{Digest, Knock, Salt, digest};
 
-fn with_password(person: u8, password: &str) -> Join {
+pub(super) fn with_password(person: u8, password: &str) -> Join {
     Join { password: Some(Password::from(password)), ..join_of(person) }
 }
 
@@ -15,7 +15,7 @@ fn fresh(number: u8) -> Salt {
 
 impl World {
     /// Knocks, hashes what is asked for, and says what it showed; as the shell does, without another in between.
-    fn shown(&self, join: &Join, salt: Salt) -> Result<Option<Digest>, ErrorCode> {
+    pub(super) fn shown(&self, join: &Join, salt: Salt) -> Result<Option<Digest>, ErrorCode> {
         match self.room.knock(join, None, salt).map_err(|refusal| refusal.code)? {
             Knock::Enter => Ok(None),
             Knock::Hash(question) => {
@@ -25,12 +25,17 @@ impl World {
         }
     }
 
-    fn join_with(&mut self, connection: ConnectionId, join: Join) -> Result<Joined, ErrorCode> {
+    pub(super) fn join_with(&mut self, connection: ConnectionId, join: Join) -> Result<Joined, ErrorCode> {
         let shown = self.shown(&join, fresh(connection.0 as u8))?;
         self.enter(connection, join, shown)
     }
 
-    fn enter(&mut self, connection: ConnectionId, join: Join, shown: Option<Digest>) -> Result<Joined, ErrorCode> {
+    pub(super) fn enter(
+        &mut self,
+        connection: ConnectionId,
+        join: Join,
+        shown: Option<Digest>,
+    ) -> Result<Joined, ErrorCode> {
         self.room.join(self.now, connection, join, shown, &mut self.sent).map_err(|refusal| refusal.code)?;
         let told = self.told(connection).into_iter().find_map(|message| match message {
             ServerMessage::Joined(joined) => Some(joined),
@@ -185,4 +190,26 @@ fn whoever_comes_first_after_a_restart_brings_what_the_room_published() {
     assert_eq!(world.join_with(C, ghost).unwrap().room_metadata, known, "the room was not empty");
     world.leave(C, LeaveReason::Left);
     assert!(world.join(A, 1).room_metadata.is_empty(), "nobody is left, nothing is left");
+}
+
+#[test]
+fn everyone_is_told_what_a_member_may_do_and_a_later_joiner_finds_it() {
+    let mut world = World::with(RoomRules::default());
+    world.join(A, 1);
+    let joined = world.join(B, 2);
+    assert_eq!(joined.permissions, Permissions::default());
+    world.sent.texts.clear();
+    let muted = Permissions::default().without_speak();
+    assert!(world.room.set_permissions(peer_of(1), muted, &mut world.sent));
+    let told = ServerMessage::Permissions { peer: peer_of(1), permissions: muted };
+    for member in [A, B] {
+        assert_eq!(world.sent.texts[&member], std::slice::from_ref(&told));
+    }
+    assert_eq!(world.room.mark().version, joined.roster.version + 1);
+    world.sent.texts.clear();
+    assert!(world.room.set_permissions(peer_of(1), muted, &mut world.sent));
+    assert!(world.sent.texts.is_empty(), "nothing has changed");
+    let joined = world.join(C, 3);
+    assert_eq!(joined.peers[0].permissions, muted);
+    assert!(!world.room.set_permissions(peer_of(9), muted, &mut world.sent), "that peer is not here");
 }

@@ -30,7 +30,7 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, offset: usize, talk_key: TalkK
     let talk = match talk_key {
         TalkKey::None => None,
         TalkKey::Hold => Some("F4, space bar     hold to talk (the space bar while nothing is typed)"),
-        TalkKey::Toggle => Some("F4, space bar     talk; press again to stop: this terminal tells no releases"),
+        TalkKey::HoldByRepeats => Some("F4, space bar     hold to talk; a short press opens the microphone for 1 s"),
     };
     let texts: Vec<&str> = talk.into_iter().chain(KEYS).chain(HELP).collect();
     let widest = texts.iter().map(|text| width(text)).max().unwrap_or_default();

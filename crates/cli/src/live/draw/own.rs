@@ -40,8 +40,8 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, screen: &Screen, palette: Pale
 fn states(own: &Own, talk_key: TalkKey, palette: Palette) -> Vec<(String, Style)> {
     let voice = match (own.muted, talk_key, own.talking) {
         (true, ..) => ("MUTED", palette.alarm()),
-        (false, TalkKey::Hold | TalkKey::Toggle, true) => ("TALKING", palette.voice()),
-        (false, TalkKey::Hold | TalkKey::Toggle, false) => ("KEY UP", palette.quiet()),
+        (false, TalkKey::Hold | TalkKey::HoldByRepeats, true) => ("TALKING", palette.voice()),
+        (false, TalkKey::Hold | TalkKey::HoldByRepeats, false) => ("KEY UP", palette.quiet()),
         (false, TalkKey::None, _) if own.sending => ("SENDING", palette.voice()),
         (false, TalkKey::None, _) => ("silent ", palette.quiet()),
     };

@@ -182,11 +182,10 @@ fn the_key_to_talk_says_what_it_does_on_this_terminal() {
     let mut screen = busy();
     screen.talk_key = TalkKey::Hold;
     assert!(text(&screen, 80, 24).contains("F4 hold to talk") && text(&screen, 80, 24).contains("KEY UP"));
-    screen.talk_key = TalkKey::Toggle;
-    assert!(text(&screen, 80, 24).contains("F4 talk (on/off)"));
+    screen.talk_key = TalkKey::HoldByRepeats;
     screen.own.talking = true;
     let shown = text(&screen, 80, 24);
-    assert!(shown.contains("TALKING") && shown.contains("F4 stop talking"), "{shown}");
+    assert!(shown.contains("TALKING") && shown.contains("F4 hold to talk (short press: 1 s)"), "{shown}");
 }
 
 #[test]

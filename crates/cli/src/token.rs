@@ -1,0 +1,29 @@
+//! `voicemesh token`: makes an access token.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use voicemesh_signaling::token::{TokenRequest, sign};
+
+use crate::arguments::TokenArguments;
+use crate::exit::{Exit, Failure};
+
+/// Prints one line, the token.
+pub(crate) fn make(arguments: TokenArguments) -> Result<Exit, Failure> {
+    let path = arguments.secret.display();
+    let usage = |message: String| Failure { exit: Exit::Usage, message };
+    let secret = std::fs::read(&arguments.secret).map_err(|error| usage(format!("{path}: {error}")))?;
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
+    let TokenArguments { room, pattern: is_pattern, name, permissions, subject, audience, expires, .. } = &arguments;
+    let request = TokenRequest {
+        room: room.clone(),
+        is_pattern: *is_pattern,
+        name: name.clone(),
+        permissions: *permissions,
+        subject: subject.clone(),
+        audience: audience.clone(),
+        expires_at: now.saturating_add(expires.as_secs()),
+    };
+    let token = sign(request, &secret).map_err(|error| usage(format!("{path}: {error}")))?;
+    println!("{}", token.as_str());
+    Ok(Exit::Done)
+}

@@ -1,0 +1,412 @@
+//! Which password is hashed next, and which join is told to come back.
+//!
+//! A hash is slow, so each address has only so many a minute, for all its peers. Nothing tells a newcomer who knows the password
+//! from one who guesses under ever new peer ids; what a guesser cannot have is both many ids and time. So a peer that was
+//! told to come back, and does, is served before peers that were never seen: in turns the one that was told first, and the one
+//! that came last. Of peers that were never seen the newest goes first: what waits is a few joins, never a backlog. A wrong
+//! password costs its peer id a wait.
+//!
+//! Pure: given the time.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use voicemesh_wire::PeerId;
+
+use crate::budget::{Bucket, Rate};
+use crate::guesses::Guesses;
+
+/// Hashes of one address: at most 30 in any minute.
+pub const ADDRESS_HASHES: Rate = Rate { burst: 10.0, per_second: 1.0 / 3.0 };
+/// Hashes of one room by connections that cannot be told apart by their address.
+pub const SHARED_HASHES: Rate = Rate { burst: 64.0, per_second: 0.5 };
+
+/// Joins of one address that wait although it has no hash left.
+const PLACES: usize = 16;
+/// Joins that wait in all.
+const WAITING: usize = 256;
+/// How long a join waits, …
+const HOLD: Duration = Duration::from_secs(1);
+/// … if its peer has come back, longer than it takes until the address has a hash again.
+const HOLD_RETURNED: Duration = Duration::from_secs(5);
+/// When a join that was not served comes back.
+const COME_BACK: Duration = Duration::from_millis(300);
+/// What comes back sooner has not done as it was told, …
+const TOO_SOON: Duration = Duration::from_millis(200);
+/// … and what comes later is new.
+const REMEMBERED: Duration = Duration::from_secs(10);
+/// Peers remembered that were told to come back. The oldest is forgotten first.
+const REMEMBERED_PEERS: usize = 8192;
+/// Addresses of which is known how many hashes they had. When there are more, the one that has rested longest is forgotten.
+const ADDRESSES: usize = 8192;
+
+/// A join that waits for a hash.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HashId(u64);
+
+/// What becomes of a join whose password must be hashed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// It waits until [`HashQueue::next`] or [`HashQueue::next_refused`] names it.
+    Waits(HashId),
+    /// It may come back after this time.
+    Refused(Duration),
+}
+
+/// All joins that wait, by whatever tells addresses apart.
+#[derive(Debug)]
+pub struct HashQueue<K> {
+    waiting: Vec<Waiting<K>>,
+    refused: VecDeque<(HashId, Duration)>,
+    buckets: BTreeMap<K, HashBucket>,
+    told: BTreeMap<(K, PeerId), Told>,
+    told_in_order: VecDeque<(Duration, K, PeerId)>,
+    guesses: Guesses<(K, PeerId)>,
+    asked: u64,
+    /// Whether the next of those who came back is the one that was told first.
+    longest_next: bool,
+}
+
+/// When a peer was told to come back, at first and the last time.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    first: Duration,
+    last: Duration,
+}
+
+#[derive(Debug)]
+struct Waiting<K> {
+    id: HashId,
+    key: K,
+    peer: PeerId,
+    since: Duration,
+    /// When it was first told to come back, if it has come back.
+    returned: Option<Duration>,
+}
+
+#[derive(Debug)]
+struct HashBucket {
+    bucket: Bucket,
+    rate: Rate,
+    used_at: Duration,
+}
+
+impl<K> Default for HashQueue<K> {
+    fn default() -> Self {
+        Self {
+            waiting: Vec::new(),
+            refused: VecDeque::new(),
+            buckets: BTreeMap::new(),
+            told: BTreeMap::new(),
+            told_in_order: VecDeque::new(),
+            guesses: Guesses::default(),
+            asked: 0,
+            longest_next: true,
+        }
+    }
+}
+
+impl<K: Ord + Clone> HashQueue<K> {
+    /// A join asks for a hash. `rate` is what its address may have.
+    pub fn ask(&mut self, now: Duration, key: &K, peer: PeerId, rate: Rate) -> Asked {
+        if let Some(wait) = self.guesses.wait(now, &(key.clone(), peer)) {
+            return Asked::Refused(wait);
+        }
+        let hashes_left = self.bucket(now, key, rate).bucket.has(now, rate);
+        let waiting = self.waiting.iter().filter(|waiting| waiting.key == *key).count();
+        if self.waiting.len() >= WAITING {
+            self.tell(now, key, peer);
+            return Asked::Refused(COME_BACK);
+        }
+        self.asked += 1;
+        let id = HashId(self.asked);
+        let returned = self.returned(now, key, peer);
+        self.waiting.push(Waiting { id, key: key.clone(), peer, since: now, returned });
+        if waiting >= PLACES + hashes_left as usize {
+            self.refuse_one_of(now, key);
+        }
+        Asked::Waits(id)
+    }
+
+    /// The join whose password is to be hashed now; it waits no longer.
+    pub fn next(&mut self, now: Duration) -> Option<HashId> {
+        let ready = |queue: &Self, waiting: &Waiting<K>| {
+            let left = queue.buckets.get(&waiting.key).map(|left| (left.bucket.has(now, left.rate), left.used_at));
+            left.filter(|(hashes, _)| *hashes >= 1.0).map(|(_, used_at)| used_at)
+        };
+        let candidates = self.waiting.iter().enumerate();
+        let best = candidates.filter_map(|(index, waiting)| {
+            // Addresses in turns; of one address those who came back, then the newest.
+            let used_at = ready(self, waiting)?;
+            let told_first = waiting.returned.filter(|_| self.longest_next).map(Reverse);
+            Some(((Reverse(used_at), waiting.returned.is_some(), told_first, waiting.id), index))
+        });
+        let index = best.max_by_key(|(rank, _)| *rank)?.1;
+        let Waiting { id, key, returned, .. } = self.waiting.swap_remove(index);
+        if returned.is_some() {
+            self.longest_next = !self.longest_next;
+        }
+        if let Some(left) = self.buckets.get_mut(&key) {
+            left.bucket.take(now, left.rate, 1.0);
+            left.used_at = now;
+        }
+        Some(id)
+    }
+
+    /// A join that waits no longer, and when it may come back.
+    pub fn next_refused(&mut self, now: Duration) -> Option<(HashId, Duration)> {
+        if self.refused.is_empty() {
+            let late = self.waiting.iter().position(|waiting| self.ends_at(now, waiting).is_some_and(|at| now >= at));
+            if let Some(index) = late {
+                self.refuse(now, index);
+            }
+        }
+        self.refused.pop_front()
+    }
+
+    /// When [`next`](Self::next) or [`next_refused`](Self::next_refused) has something, if nothing else happens.
+    pub fn next_at(&self, now: Duration) -> Option<Duration> {
+        let times = self.waiting.iter().filter_map(|waiting| {
+            let left = self.buckets.get(&waiting.key)?;
+            let missing = (1.0 - left.bucket.has(now, left.rate)).max(0.0);
+            let filled_at = now + Duration::from_secs_f64(missing / left.rate.per_second);
+            Some(self.ends_at(now, waiting).map_or(filled_at, |at| at.min(filled_at)))
+        });
+        times.min()
+    }
+
+    /// A join that waits has gone.
+    pub fn withdraw(&mut self, id: HashId) {
+        self.waiting.retain(|waiting| waiting.id != id);
+    }
+
+    /// This peer named a wrong password, and waits so long from now.
+    pub fn wrong(&mut self, now: Duration, key: &K, peer: PeerId) -> Duration {
+        self.guesses.wrong(now, (key.clone(), peer))
+    }
+
+    /// When a join is told to come back: not while its address has a hash for it.
+    fn ends_at(&self, now: Duration, waiting: &Waiting<K>) -> Option<Duration> {
+        let has_hash = self.buckets.get(&waiting.key).is_some_and(|left| left.bucket.has(now, left.rate) >= 1.0);
+        let hold = if waiting.returned.is_some() { HOLD_RETURNED } else { HOLD };
+        (!has_hash).then_some(waiting.since + hold)
+    }
+
+    fn bucket(&mut self, now: Duration, key: &K, rate: Rate) -> &HashBucket {
+        if self.buckets.len() >= ADDRESSES && !self.buckets.contains_key(key) {
+            let rested = self.buckets.iter().min_by_key(|(_, left)| left.used_at).map(|(key, _)| key.clone());
+            rested.and_then(|key| self.buckets.remove(&key));
+        }
+        let fresh = || HashBucket { bucket: Bucket::full(now, rate), rate, used_at: Duration::ZERO };
+        self.buckets.entry(key.clone()).or_insert_with(fresh)
+    }
+
+    /// Of one address the oldest that has not come back, or else the oldest.
+    fn refuse_one_of(&mut self, now: Duration, key: &K) {
+        let own = self.waiting.iter().enumerate().filter(|(_, waiting)| waiting.key == *key);
+        let first = own.min_by_key(|(_, waiting)| (waiting.returned.is_some(), waiting.id)).map(|(index, _)| index);
+        if let Some(index) = first {
+            self.refuse(now, index);
+        }
+    }
+
+    fn refuse(&mut self, now: Duration, index: usize) {
+        let Waiting { id, key, peer, .. } = self.waiting.swap_remove(index);
+        self.tell(now, &key, peer);
+        self.refused.push_back((id, COME_BACK));
+    }
+
+    fn tell(&mut self, now: Duration, key: &K, peer: PeerId) {
+        let told = self.told.entry((key.clone(), peer)).or_insert(Told { first: now, last: now });
+        if now > told.last + REMEMBERED {
+            told.first = now;
+        }
+        told.last = now;
+        self.told_in_order.push_back((now, key.clone(), peer));
+        while self.told_in_order.len() > REMEMBERED_PEERS
+            || self.told_in_order.front().is_some_and(|(at, ..)| now > *at + REMEMBERED)
+        {
+            let Some((at, key, peer)) = self.told_in_order.pop_front() else { return };
+            let of_peer = (key, peer);
+            if self.told.get(&of_peer).is_some_and(|told| told.last == at) {
+                self.told.remove(&of_peer);
+            }
+        }
+    }
+
+    fn returned(&self, now: Duration, key: &K, peer: PeerId) -> Option<Duration> {
+        let told = self.told.get(&(key.clone(), peer))?;
+        (now >= told.last + TOO_SOON && now <= told.last + REMEMBERED).then_some(told.first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use uuid::Uuid;
+
+    use super::*;
+
+    /// How long a hash takes.
+    const HASH: Duration = Duration::from_millis(60);
+    /// How long a refusal and the next join of a client take on their way.
+    const ROUND_TRIP: Duration = Duration::from_millis(80);
+    const STEP: Duration = Duration::from_millis(5);
+    /// How long strangers have guessed when the newcomer comes.
+    const BEFORE: Duration = Duration::from_secs(90);
+
+    /// Random numbers from a seed (splitmix64).
+    struct Random(u64);
+
+    impl Random {
+        fn number(&mut self) -> u64 {
+            self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mut mixed = self.0;
+            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            mixed ^ (mixed >> 31)
+        }
+
+        fn fraction(&mut self) -> f64 {
+            (self.number() >> 11) as f64 / (1u64 << 53) as f64
+        }
+
+        fn peer(&mut self) -> PeerId {
+            PeerId(Uuid::from_u64_pair(self.number(), self.number()))
+        }
+    }
+
+    struct Outcome {
+        /// How long the newcomer took.
+        admitted: Option<Duration>,
+        /// When a hash began.
+        hashes: Vec<Duration>,
+        most_waiting: usize,
+    }
+
+    /// Strangers of one address guess under ever new peer ids, so many a second; a newcomer of the same address, who knows
+    /// the password, comes back as often as it is told to.
+    fn newcomer_among_guessers(seed: u64, per_second: f64, until: Duration) -> Outcome {
+        let mut random = Random(seed);
+        let mut queue = HashQueue::<u8>::default();
+        let newcomer = random.peer();
+        let begins = BEFORE + Duration::from_secs_f64(3.0 * random.fraction());
+        let (mut next_guess, mut next_try, mut free_at) = (Duration::ZERO, begins, Duration::ZERO);
+        let mut own = None;
+        let mut peers: BTreeMap<HashId, PeerId> = BTreeMap::new();
+        let mut outcome = Outcome { admitted: None, hashes: Vec::new(), most_waiting: 0 };
+        let mut now = Duration::ZERO;
+        while now < begins + until {
+            now += STEP;
+            while next_guess <= now {
+                next_guess += Duration::from_secs_f64(2.0 * random.fraction() / per_second);
+                let peer = random.peer();
+                if let Asked::Waits(id) = queue.ask(now, &1, peer, ADDRESS_HASHES) {
+                    peers.insert(id, peer);
+                }
+            }
+            let comes_back =
+                |after: Duration, random: &mut Random| now + ROUND_TRIP + after.mul_f64(1.0 + 0.5 * random.fraction());
+            if own.is_none() && now >= next_try {
+                match queue.ask(now, &1, newcomer, ADDRESS_HASHES) {
+                    Asked::Waits(id) => own = Some(id),
+                    Asked::Refused(after) => next_try = comes_back(after, &mut random),
+                }
+            }
+            while let Some((id, after)) = queue.next_refused(now) {
+                if own == Some(id) {
+                    own = None;
+                    next_try = comes_back(after, &mut random);
+                }
+            }
+            outcome.most_waiting = outcome.most_waiting.max(queue.waiting.len());
+            if now < free_at {
+                continue;
+            }
+            let Some(id) = queue.next(now) else { continue };
+            free_at = now + HASH;
+            outcome.hashes.push(now);
+            if own == Some(id) {
+                outcome.admitted = Some(free_at - begins);
+                return outcome;
+            }
+            queue.wrong(now, &1, peers[&id]);
+        }
+        outcome
+    }
+
+    /// proves: S-16
+    #[test]
+    fn a_newcomer_gets_in_while_a_stranger_of_the_same_address_guesses() {
+        for (per_second, runs, needed, limit) in [(1.0, 20, 20, 15), (100.0, 10, 9, 60)] {
+            let limit = Duration::from_secs(limit);
+            let times: Vec<Duration> =
+                (1..=runs).filter_map(|seed| newcomer_among_guessers(seed, per_second, limit).admitted).collect();
+            println!("{per_second} guesses a second: {} of {runs} in {limit:?}, {times:?}", times.len());
+            assert!(times.len() >= needed);
+        }
+    }
+
+    /// proves: S-16
+    #[test]
+    fn an_address_has_at_most_30_hashes_in_any_minute_and_a_few_joins_wait() {
+        for per_second in [1.0, 100.0] {
+            let outcome = newcomer_among_guessers(7, per_second, Duration::ZERO);
+            let in_a_minute = |from: Duration| {
+                outcome.hashes.iter().filter(|at| (from..from + Duration::from_secs(60)).contains(*at)).count()
+            };
+            assert!(outcome.hashes.iter().all(|from| in_a_minute(*from) <= 30));
+            assert!(outcome.hashes.len() >= 30, "{}", outcome.hashes.len());
+            assert!(outcome.most_waiting <= PLACES + 10, "{}", outcome.most_waiting);
+        }
+    }
+
+    #[test]
+    fn addresses_take_turns_and_no_more_than_a_bounded_number_waits() {
+        let mut random = Random(1);
+        let mut queue = HashQueue::<u32>::default();
+        let mut waits = BTreeMap::new();
+        let mut refused = 0;
+        for key in (0..40).flat_map(|_| 0..20) {
+            match queue.ask(Duration::ZERO, &key, random.peer(), ADDRESS_HASHES) {
+                Asked::Waits(id) => {
+                    waits.insert(id, key);
+                }
+                Asked::Refused(_) => refused += 1,
+            }
+        }
+        assert_eq!((queue.waiting.len(), refused), (WAITING, 800 - WAITING));
+        let now = |step: u64| Duration::from_millis(60 * step);
+        for round in 0..5 {
+            let served: BTreeSet<u32> =
+                (1..=20).filter_map(|step| queue.next(now(20 * round + step)).map(|id| waits[&id])).collect();
+            assert_eq!(served.len(), 20, "each address once in round {round}");
+        }
+    }
+
+    #[test]
+    fn a_wrong_password_costs_its_peer_a_wait_and_no_other() {
+        let mut random = Random(1);
+        let (guesser, friend) = (random.peer(), random.peer());
+        let mut queue = HashQueue::<u8>::default();
+        let now = Duration::from_secs(1);
+        assert_eq!(queue.wrong(now, &1, guesser), Duration::from_secs(1));
+        assert_eq!(queue.ask(now, &1, guesser, ADDRESS_HASHES), Asked::Refused(Duration::from_secs(1)));
+        assert!(matches!(queue.ask(now, &1, friend, ADDRESS_HASHES), Asked::Waits(_)));
+        assert!(matches!(queue.ask(now, &2, guesser, ADDRESS_HASHES), Asked::Waits(_)));
+    }
+
+    #[test]
+    fn a_join_that_has_gone_is_not_served() {
+        let mut random = Random(1);
+        let mut queue = HashQueue::<u8>::default();
+        let now = Duration::from_secs(1);
+        let Asked::Waits(gone) = queue.ask(now, &1, random.peer(), ADDRESS_HASHES) else { panic!("it waits") };
+        let Asked::Waits(stays) = queue.ask(now, &1, random.peer(), ADDRESS_HASHES) else { panic!("it waits") };
+        queue.withdraw(gone);
+        assert_eq!((queue.next_at(now), queue.next(now), queue.next(now)), (Some(now), Some(stays), None));
+        assert_eq!(queue.next_at(now), None);
+    }
+}

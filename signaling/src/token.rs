@@ -1,0 +1,370 @@
+//! Access tokens: JSON Web Tokens (RFC 7519) by which a community with accounts of its own lets its people in.
+//!
+//! Pure: given the time. What a token is signed with is fixed by the operator's option and never by the token: a secret means
+//! HS256 and nothing else, a set of public keys means the algorithm of each key. PROTOCOL.md, "Access tokens".
+
+mod crypto;
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgorithm, PublicKeyUse};
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use voicemesh_wire::Permissions;
+use voicemesh_wire::limits::{NAME_BYTES, ROOM_NAME_BYTES, TOKEN_BYTES, TOKEN_SUBJECT_BYTES};
+use voicemesh_wire::signaling::AccessToken;
+
+use crate::refusal::Refusal;
+use voicemesh_wire::signaling::ErrorCode;
+
+/// Clocks may differ by this, in seconds.
+const LEEWAY: u64 = 60;
+/// The least that a secret may have, in bytes: as many as its hash (RFC 7518 §3.2).
+pub const SECRET_BYTES: usize = 32;
+/// Public keys in a set; each may be tried for a token that does not name its key.
+const KEYS: usize = 16;
+
+/// What lets a join in: who signs tokens, and for whom they must be.
+#[derive(Clone)]
+pub struct TokenRules {
+    keys: Vec<Key>,
+    audience: Option<String>,
+}
+
+#[derive(Clone)]
+struct Key {
+    algorithm: Algorithm,
+    id: Option<String>,
+    key: DecodingKey,
+}
+
+/// What a valid token allows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Grant {
+    /// The display name, if the token decides it.
+    pub name: Option<String>,
+    /// What the member may do.
+    pub permissions: Permissions,
+    /// Who the token is about, to its issuer.
+    pub subject: Option<String>,
+    /// When it expires, in seconds since 1970.
+    pub expires_at: u64,
+}
+
+impl fmt::Debug for Grant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Grant");
+        debug.field("permissions", &self.permissions).field("expires_at", &self.expires_at).finish_non_exhaustive()
+    }
+}
+
+/// Why a token does not let its bearer in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+pub enum TokenError {
+    /// It was valid once.
+    #[error("the access token has expired")]
+    Expired,
+    /// It is not for this server, this room or this moment, or is no token at all.
+    #[error("the access token is not valid: {0}")]
+    Invalid(&'static str),
+}
+
+impl From<TokenError> for Refusal {
+    fn from(error: TokenError) -> Self {
+        let code = match error {
+            TokenError::Expired => ErrorCode::TokenExpired,
+            TokenError::Invalid(_) => ErrorCode::TokenInvalid,
+        };
+        let mut message = error.to_string();
+        message.replace_range(..1, "T");
+        message.push('.');
+        Self { message, ..Self::of(code) }
+    }
+}
+
+/// A key file that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum KeyError {
+    /// A secret is too short.
+    #[error("the secret has {bytes} bytes; write at least {SECRET_BYTES}, such as `openssl rand -hex 32`")]
+    ShortSecret {
+        /// How long it is.
+        bytes: usize,
+    },
+    /// Anybody may know it.
+    #[error("this is a public key, which anybody may know; use --auth-jwks for it")]
+    PublicSecret,
+    /// Not a JWK set (RFC 7517).
+    #[error("not a JWK set: {0}")]
+    NotJwks(String),
+    /// It has no key that can be used.
+    #[error("the set has no public key for EdDSA (Ed25519) or ES256 (P-256)")]
+    NoKey,
+    /// It has too many.
+    #[error("the set has more than {KEYS} keys")]
+    TooManyKeys,
+}
+
+/// What a token says.
+#[derive(Serialize, Deserialize)]
+struct Claims {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    room: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    room_pattern: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    name: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    permissions: Option<Permissions>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    sub: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    aud: Option<serde_json::Value>,
+    exp: serde_json::Number,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    nbf: Option<serde_json::Number>,
+}
+
+impl TokenRules {
+    /// Tokens are signed with HS256 and the secret in this file. A line break at its end does not count.
+    ///
+    /// # Errors
+    ///
+    /// When it is too short, or is a public key.
+    pub fn from_secret(file: &[u8], audience: Option<String>) -> Result<Self, KeyError> {
+        let secret = file.trim_ascii_end();
+        if looks_public(secret) {
+            return Err(KeyError::PublicSecret);
+        }
+        if secret.len() < SECRET_BYTES {
+            return Err(KeyError::ShortSecret { bytes: secret.len() });
+        }
+        let key = Key { algorithm: Algorithm::HS256, id: None, key: DecodingKey::from_secret(secret) };
+        Ok(Self { keys: vec![key], audience })
+    }
+
+    /// Tokens are signed with EdDSA or ES256, and these are the public keys: a JWK set (RFC 7517 §5). Keys of other kinds in
+    /// it are not used.
+    ///
+    /// # Errors
+    ///
+    /// When it is none, or has no key that can be used.
+    pub fn from_jwks(file: &str, audience: Option<String>) -> Result<Self, KeyError> {
+        let set: JwkSet = serde_json::from_str(file).map_err(|error| KeyError::NotJwks(error.to_string()))?;
+        if set.keys.len() > KEYS {
+            return Err(KeyError::TooManyKeys);
+        }
+        let keys: Vec<Key> = set.keys.iter().filter_map(public_key).collect();
+        if keys.is_empty() { Err(KeyError::NoKey) } else { Ok(Self { keys, audience }) }
+    }
+
+    /// What a token allows in a room at `unix` (seconds since 1970).
+    ///
+    /// # Errors
+    ///
+    /// When it does not let its bearer in.
+    pub fn check(&self, token: &AccessToken, room: &str, unix: u64) -> Result<Grant, TokenError> {
+        let claims = self.verify(token)?;
+        if !is_for(&claims, room) {
+            return Err(TokenError::Invalid("it is for another room"));
+        }
+        if claims.sub.as_ref().is_some_and(|subject| subject.len() > TOKEN_SUBJECT_BYTES) {
+            return Err(TokenError::Invalid("its subject is too long"));
+        }
+        let is_name = |name: &String| name.len() <= NAME_BYTES && !name.chars().any(char::is_control);
+        if claims.name.as_ref().is_some_and(|name| !is_name(name)) {
+            return Err(TokenError::Invalid("its name is none that a member can have"));
+        }
+        if let Some(not_before) = &claims.nbf {
+            let not_before = seconds(not_before).ok_or(TokenError::Invalid("its nbf is no time"))?;
+            if not_before > unix.saturating_add(LEEWAY) {
+                return Err(TokenError::Invalid("it is not valid yet"));
+            }
+        }
+        let expires_at = seconds(&claims.exp).ok_or(TokenError::Invalid("its exp is no time"))?;
+        if expires_at.saturating_add(LEEWAY) < unix {
+            return Err(TokenError::Expired);
+        }
+        let permissions = claims.permissions.unwrap_or_default();
+        Ok(Grant { name: claims.name, permissions, subject: claims.sub, expires_at })
+    }
+
+    /// Signature, algorithm and audience. Time is not looked at.
+    fn verify(&self, token: &AccessToken) -> Result<Claims, TokenError> {
+        if token.len() > TOKEN_BYTES {
+            return Err(TokenError::Invalid("it is too long"));
+        }
+        crypto::install();
+        let header = decode_header(token.as_str()).map_err(|_| TokenError::Invalid("it is no JWT"))?;
+        if header.crit.is_some() {
+            return Err(TokenError::Invalid("it has critical extensions"));
+        }
+        let mut refused = TokenError::Invalid("it has another algorithm than this server expects");
+        let by_algorithm = self.keys.iter().filter(|key| key.algorithm == header.alg);
+        for key in by_algorithm {
+            let is_named = key.id.is_none() || header.kid.is_none() || key.id == header.kid;
+            if !is_named {
+                refused = TokenError::Invalid("its key is not known");
+                continue;
+            }
+            match decode::<Claims>(token.as_str(), &key.key, &self.validation(key.algorithm)) {
+                Ok(decoded) => return Ok(decoded.claims),
+                Err(error) => refused = TokenError::Invalid(reason(&error)),
+            }
+        }
+        Err(refused)
+    }
+
+    fn validation(&self, algorithm: Algorithm) -> Validation {
+        let mut validation = Validation::new(algorithm);
+        // The time is given, not read.
+        validation.validate_exp = false;
+        let mut required = vec!["exp"];
+        if let Some(audience) = &self.audience {
+            validation.set_audience(&[audience]);
+            required.push("aud");
+        }
+        validation.set_required_spec_claims(&required);
+        validation
+    }
+}
+
+impl fmt::Debug for TokenRules {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenRules").field("keys", &self.keys.len()).finish_non_exhaustive()
+    }
+}
+
+/// What [`sign`] puts into a token.
+#[derive(Clone, Debug, Default)]
+pub struct TokenRequest {
+    /// For this room, or with `is_pattern` for all rooms that match: `*` stands for any text.
+    pub room: String,
+    /// See `room`.
+    pub is_pattern: bool,
+    /// The display name.
+    pub name: Option<String>,
+    /// What the member may do; the default if missing.
+    pub permissions: Option<Permissions>,
+    /// Who it is about.
+    pub subject: Option<String>,
+    /// For which server.
+    pub audience: Option<String>,
+    /// When it expires, in seconds since 1970.
+    pub expires_at: u64,
+}
+
+/// Makes a token, signed with HS256. A line break at the end of the secret does not count.
+///
+/// # Errors
+///
+/// When the secret cannot be one.
+pub fn sign(request: TokenRequest, secret: &[u8]) -> Result<AccessToken, KeyError> {
+    TokenRules::from_secret(secret, None)?;
+    crypto::install();
+    let TokenRequest { room, is_pattern, name, permissions, subject, audience, expires_at } = request;
+    let (room, room_pattern) = if is_pattern { (None, Some(room)) } else { (Some(room), None) };
+    let claims = Claims {
+        room,
+        room_pattern,
+        name,
+        permissions,
+        sub: subject,
+        aud: audience.map(serde_json::Value::from),
+        exp: expires_at.into(),
+        nbf: None,
+    };
+    let key = EncodingKey::from_secret(secret.trim_ascii_end());
+    match encode(&Header::new(Algorithm::HS256), &claims, &key) {
+        Ok(token) => Ok(AccessToken::from(token)),
+        Err(error) => unreachable!("HMAC signs anything: {error}"),
+    }
+}
+
+fn public_key(jwk: &Jwk) -> Option<Key> {
+    let algorithm = match &jwk.algorithm {
+        AlgorithmParameters::OctetKeyPair(pair) if pair.curve == EllipticCurve::Ed25519 => Algorithm::EdDSA,
+        AlgorithmParameters::EllipticCurve(key) if key.curve == EllipticCurve::P256 => Algorithm::ES256,
+        _ => return None,
+    };
+    let said = match algorithm {
+        Algorithm::EdDSA => KeyAlgorithm::EdDSA,
+        _ => KeyAlgorithm::ES256,
+    };
+    let common = &jwk.common;
+    let is_for_signatures = common.public_key_use.as_ref().is_none_or(|purpose| *purpose == PublicKeyUse::Signature)
+        && common.key_algorithm.is_none_or(|algorithm| algorithm == said);
+    let key = DecodingKey::from_jwk(jwk).ok().filter(|_| is_for_signatures)?;
+    Some(Key { algorithm, id: common.key_id.clone(), key })
+}
+
+/// Whether a secret is what one gives away: PEM, a certificate, or a JWK.
+fn looks_public(secret: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(secret);
+    let text = text.trim_start();
+    text.starts_with("-----BEGIN") || text.starts_with("ssh-") || (text.starts_with('{') && text.contains("\"kty\""))
+}
+
+fn reason(error: &jsonwebtoken::errors::Error) -> &'static str {
+    use jsonwebtoken::errors::ErrorKind;
+    match error.kind() {
+        ErrorKind::InvalidSignature => "its signature is wrong",
+        ErrorKind::InvalidAudience => "it is for another audience",
+        ErrorKind::MissingRequiredClaim(claim) if claim == "aud" => "it names no audience",
+        ErrorKind::MissingRequiredClaim(_) => "it has no exp",
+        ErrorKind::Json(_) => "its claims are not what they must be",
+        _ => "it cannot be read",
+    }
+}
+
+/// Whole seconds since 1970.
+fn seconds(number: &serde_json::Number) -> Option<u64> {
+    let fraction = || number.as_f64().filter(|seconds| (0.0..1e15).contains(seconds)).map(|seconds| seconds as u64);
+    number.as_u64().or_else(fraction)
+}
+
+/// A token names exactly one of a room and a pattern. Both are compared in the form in which rooms are.
+fn is_for(claims: &Claims, room: &str) -> bool {
+    let fits = |text: &str| text.len() <= ROOM_NAME_BYTES;
+    match (&claims.room, &claims.room_pattern) {
+        (Some(named), None) => fits(named) && folded(named) == folded(room),
+        (None, Some(pattern)) => fits(pattern) && matches(folded(pattern).as_bytes(), folded(room).as_bytes()),
+        (Some(_), Some(_)) | (None, None) => false,
+    }
+}
+
+/// The form in which rooms are compared.
+fn folded(room: &str) -> String {
+    room.to_owned()
+}
+
+/// Whether a pattern describes a whole text; `*` stands for any bytes, none included. Linear in time but for the product of
+/// both lengths, which are bounded.
+fn matches(pattern: &[u8], text: &[u8]) -> bool {
+    let (mut at, mut in_text) = (0, 0);
+    let mut star: Option<(usize, usize)> = None;
+    while in_text < text.len() {
+        match pattern.get(at) {
+            Some(b'*') => {
+                star = Some((at, in_text));
+                at += 1;
+            }
+            Some(byte) if *byte == text[in_text] => {
+                at += 1;
+                in_text += 1;
+            }
+            _ => match star {
+                Some((position, taken)) => {
+                    star = Some((position, taken + 1));
+                    at = position + 1;
+                    in_text = taken + 1;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[at..].iter().all(|byte| *byte == b'*')
+}

@@ -1,0 +1,114 @@
+/** The page in Firefox, with a real sound server: it answers through a whole call, and is heard and hears. */
+
+import assert from 'node:assert/strict';
+import { appendFileSync } from 'node:fs';
+import { test } from 'node:test';
+
+import { assertHeard, speechFile, writeWav } from './harness/sound.js';
+import { LEAD_S, Stage, withSound } from './harness/stage.js';
+
+/** Longer than any pause of a page that still runs, on a machine that does other things as well. */
+const STUCK_MS = 15_000;
+
+/**
+ * Run in the page before its own code, sent there as text. What a slow machine has, and more: the sound's thread works
+ * through long echoes in each of its turns, so that it is often at work when the page asks something; until
+ * `endSlowSound`.
+ */
+function slowSound() {
+  /** @type {Map<BaseAudioContext, AudioNode>} */
+  const slow = new Map();
+  const { connect } = /** @type {any} */ (AudioNode.prototype);
+  /** @param {any[]} given @this {AudioNode} */
+  AudioNode.prototype.connect = function (...given) {
+    const { context } = this;
+    if (given[0] instanceof AudioDestinationNode && !slow.has(context)) {
+      const echo = new AudioBuffer({ length: context.sampleRate * 4, sampleRate: context.sampleRate });
+      echo.getChannelData(0).forEach((_, at, samples) => { samples[at] = Math.random() * 1e-6; });
+      const source = new ConstantSourceNode(context);
+      const silent = new GainNode(context, { gain: 0 });
+      slow.set(context, silent);
+      for (let number = 0; number < 6; number += 1) {
+        const convolver = new ConvolverNode(context, { buffer: echo, disableNormalization: true });
+        connect.call(connect.call(source, convolver), silent);
+        silent.addEventListener('end', () => convolver.disconnect());
+      }
+      connect.call(silent, context.destination);
+      source.start();
+      silent.addEventListener('end', () => { source.stop(); silent.disconnect(); });
+    }
+    return connect.apply(this, given);
+  };
+  Object.defineProperty(globalThis, 'endSlowSound', { value: () => slow.forEach((node) => node.dispatchEvent(new Event('end'))) });
+}
+
+/** The microphone as it is, without the browser's own processing. Run in the page before its own code, sent there as text. */
+function unprocessed() {
+  const { mediaDevices } = navigator;
+  if (!mediaDevices) return; // An empty page before ours.
+  const getUserMedia = mediaDevices.getUserMedia.bind(mediaDevices);
+  mediaDevices.getUserMedia = ({ audio, ...rest } = {}) => {
+    const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+    return getUserMedia({ ...rest, audio: { ...(typeof audio === 'object' ? audio : {}), ...plain } });
+  };
+}
+
+/**
+ * A call of four, of whom one is in Firefox.
+ * @param {Stage} stage
+ * @param {boolean} isSlow
+ * @returns {Promise<import('./harness/sound.js').Hearing[]>} how Fox is heard, and hears
+ */
+async function callOfFour(stage, isSlow) {
+  const server = await stage.server();
+  const pulse = await stage.pulse();
+  const firefox = await stage.firefox(pulse);
+  const others = ['bob', 'cyd', 'dan'].map((name, at) =>
+    stage.cli(server, name, { input: `${speechFile(['cards', 'numbers', 'announcer'][at])}:loop` }));
+  await Promise.all(others.map((peer) => peer.waitFor('connected')));
+  const fox = await stage.openInFirefox(firefox, server.url, 'fox', isSlow ? [unprocessed, slowSound] : [unprocessed]);
+  await fox.join();
+  await fox.waitForPhase('joined');
+  await Promise.all(others.flatMap((peer) => [
+    fox.waitForRoute(peer.name, 'direct'),
+    peer.waitFor('route-changed', ({ name, route }) => name === 'fox' && route === 'direct'),
+  ]));
+  // All three speak at once, and the page goes on.
+  for (let turn = 0; turn < 20; turn += 1) await fox.answers(STUCK_MS);
+  for (const peer of others) peer.type('/input silence');
+  if (isSlow) await fox.evaluate(() => /** @type {any} */ (globalThis).endSlowSound());
+  await Promise.all(others.map((peer) => fox.waitFor(`[data-name="${peer.name}"][data-speaking="false"]`)));
+
+  const [bob] = others;
+  const recording = pulse.record();
+  bob.type(`/input ${stage.speech('bob-says.wav', LEAD_S, 'announcer', 1)}`);
+  await pulse.say(stage.speech('fox-says.wav', LEAD_S, 'reader', 1));
+  await fox.waitFor('[data-name="bob"][data-speaking="false"]');
+  await fox.answers(STUCK_MS);
+  const routes = await fox.evaluate(() => [...document.querySelectorAll('[data-test="person"]')].map((person) => person.getAttribute('data-route')));
+  assert.deepEqual(routes, ['direct', 'direct', 'direct']);
+  await fox.picture('firefox-call');
+  writeWav(stage.file('fox.wav'), await recording.stop());
+  await Promise.all(others.map((peer) => peer.leave()));
+  return [
+    await assertHeard('fox, to bob', speechFile('reader'), stage.file('bob.wav')),
+    await assertHeard('bob, to fox', speechFile('announcer'), stage.file('fox.wav')),
+  ];
+}
+
+test('in Firefox, a page whose sound is slow answers through a call of four, and is heard and hears', withSound(120, { firefox: true }), Stage.for(async (stage) => {
+  for (const { line } of await callOfFour(stage, true)) stage.tell(line);
+}));
+
+const { FIREFOX_CALLS = '0', VOICEMESH_REPORT } = process.env;
+
+for (let call = 1; call <= Number(FIREFOX_CALLS); call += 1) {
+  const isSlow = call % 2 === 1;
+  test(`call ${call}`, withSound(120, { firefox: true }), Stage.for(async (stage) => {
+    const heard = await callOfFour(stage, isSlow);
+    if (!VOICEMESH_REPORT) return;
+    const title = call === 1 ? '\n| call | sound thread | envelope to Bob | to Fox |\n|---|---|---|---|\n' : '';
+    const row = [call, isSlow ? 'slowed' : 'as it is', ...heard.map(({ envelope }) => envelope)];
+    appendFileSync(VOICEMESH_REPORT, `${title}| ${row.join(' | ')} |\n`);
+  }));
+}

@@ -1,0 +1,84 @@
+/** Each thing that a browser may lack or refuse is taken away in turn: the page starts and joins all the same. */
+
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { Stage, within } from './harness/stage.js';
+
+/** Where each is found, and its name there. */
+const OPTIONAL = [
+  'localStorage', 'sessionStorage', 'navigator.locks', 'RTCPeerConnection', 'navigator.wakeLock', 'navigator.clipboard', 'navigator.mediaDevices',
+  'navigator.connection', 'AudioContext.prototype.setSinkId', 'HTMLDialogElement.prototype.showModal', 'crypto.randomUUID',
+  'WebAssembly', 'DecompressionStream', 'history.replaceState',
+];
+/** `throwing`: to look at it throws, as a blocked storage does. `refusing`: each of its methods throws, or refuses where it promises. */
+const WAYS = ['gone', 'throwing', 'refusing'];
+
+/** Run in the page before its own code, sent there as text. @param {{path: string, way: string}} what one of `WAYS` */
+function takeAway({ path, way }) {
+  const names = path.split('.');
+  const name = names.pop() ?? '';
+  const owner = names.reduce((/** @type {any} */ object, key) => object[key], globalThis);
+  const refuse = () => { throw new DOMException('refused by the test', 'SecurityError'); };
+  const former = owner[name];
+  const refusing = typeof former === 'function' ? refuse
+    : new Proxy(former ?? {}, { get: (target, key) => (typeof target[key] === 'function' ? refuse : target[key]) });
+  Object.defineProperty(owner, name, {
+    configurable: true,
+    get: () => (way === 'throwing' ? refuse() : way === 'gone' ? undefined : refusing),
+  });
+}
+
+for (const way of WAYS) {
+  test(`the page joins where a thing it can do without is ${way}`, within(120), Stage.for(async (stage) => {
+    const server = await stage.server();
+    const browser = await stage.browserSpeakingOn();
+    /** @type {string[]} */
+    const failed = [];
+    for (const path of OPTIONAL) {
+      const context = await browser.newContext({ permissions: ['microphone'] });
+      const page = await context.newPage();
+      /** @type {string[]} */
+      const faults = [];
+      page.on('pageerror', (error) => faults.push(error.stack ?? error.message));
+      page.on('dialog', (dialog) => dialog.dismiss());
+      await page.addInitScript(takeAway, { path, way });
+      try {
+        await page.goto(`${server.url}/r/room`);
+        await page.fill('[data-test="name"]', 'ada', { timeout: 10_000 });
+        await page.click('[data-test="join"]');
+        await page.waitForSelector('[data-phase="joined"]', { timeout: 10_000 });
+        await page.click('[data-test="invite"]');
+        await page.click('[data-test="settings"]');
+        await page.click('dialog >> text=Done');
+        await page.click('[data-test="leave"]');
+        await page.waitForSelector('[data-phase="left"]', { timeout: 10_000 });
+      } catch (error) {
+        faults.push(String(error), await page.innerText('body'));
+      }
+      if (faults.length > 0) failed.push(`${path}: ${faults.join('\n')}`);
+      await context.close();
+    }
+    assert.deepEqual(failed, []);
+  }));
+}
+
+test('what is lacking is said in one line, and a module that fails leaves words', within(), Stage.for(async (stage) => {
+  const server = await stage.server();
+  const browser = await stage.browserSpeakingOn();
+  const blocked = await stage.open(browser, 'about:blank', 'ada', { recorded: false });
+  await blocked.page.addInitScript(takeAway, { path: 'localStorage', way: 'throwing' });
+  await blocked.page.addInitScript(takeAway, { path: 'RTCPeerConnection', way: 'gone' });
+  blocked.faults.length = 0;
+  await blocked.page.goto(server.url);
+  await blocked.page.getByText('stores nothing for this page').waitFor();
+  assert.match(await blocked.at('lacks').innerText(), /all speech goes through the server/);
+  await blocked.picture('lacks');
+  blocked.faults.length = 0;
+
+  const broken = await (await browser.newContext()).newPage();
+  await broken.route('**/view/room.js', (route) => route.fulfill({ contentType: 'text/javascript', body: 'this is no module' }));
+  await broken.goto(server.url);
+  await broken.getByText('This page has not started').waitFor();
+  await broken.context().close();
+}));

@@ -1,0 +1,147 @@
+//! Rooms with passwords: whose they are after a restart, and who gets in while strangers guess.
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use voicemesh_tests::room::Server;
+use voicemesh_wire::packet::Kind;
+use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, Password, ServerMessage, Ticket};
+
+use crate::client::{Client, Member, PATIENCE, Received, is_kind, join_of, run};
+
+const SECRET: [&str; 2] = ["--secret", "a secret of the operator's tests"];
+/// Everybody comes from one address: that of a router.
+const ROUTER: &str = "203.0.113.7";
+
+fn with_password(room: &str, name: &str, password: &str) -> Join {
+    Join { password: Some(Password::from(password)), ..join_of(room, name) }
+}
+
+fn with_ticket(room: &str, name: &str, ticket: &Option<Ticket>) -> Join {
+    Join { ticket: ticket.clone(), run: 2, ..join_of(room, name) }
+}
+
+/// In, or why not.
+async fn try_join(mut client: Client, join: Join) -> Result<Client, (ErrorCode, Option<u64>)> {
+    if !client.say_if_there(&ClientMessage::Join(join)).await {
+        panic!("the server takes a join");
+    }
+    let outcome = client.until("an answer to the join", |received| match received {
+        Received::Message(ServerMessage::Joined(_)) => Some(Ok(())),
+        Received::Message(ServerMessage::Error { code, retry_after_ms, fatal: true, .. }) => {
+            Some(Err((code.clone(), *retry_after_ms)))
+        }
+        _ => None,
+    });
+    outcome.await.map(|()| client)
+}
+
+/// proves: S-16
+#[test]
+fn after_a_restart_a_friend_takes_the_room_back_from_a_stranger_who_hears_nothing() {
+    run(async {
+        let before = Server::start(&SECRET);
+        let ana = Member::enter(Client::connect(&before).await, with_password("den", "ana", "sesame")).await;
+        let bo = Member::enter(Client::connect(&before).await, with_password("den", "bo", "sesame")).await;
+        let elsewhere = Member::join(&before, "kitchen", "cy").await;
+        let (first, second) = (ana.joined.ticket.clone(), bo.joined.ticket.clone());
+        drop((ana, bo, before));
+
+        let after = Server::start(&SECRET);
+        let mut stranger = Member::enter(Client::connect(&after).await, with_password("den", "eve", "mine")).await;
+        for (ticket, whose) in
+            [(&first, "somebody else's"), (&elsewhere.joined.ticket, "another room's"), (&None, "none")]
+        {
+            let refused = try_join(Client::connect(&after).await, with_ticket("den", "bo", ticket)).await.err();
+            assert_eq!(refused, Some((ErrorCode::PasswordRequired, None)), "{whose}");
+        }
+        let mut ana = Member::enter(Client::connect(&after).await, with_ticket("den", "ana", &first)).await;
+        assert!(ana.joined.peers.is_empty(), "the stranger is gone before");
+        let mut bo = Member::enter(Client::connect(&after).await, with_ticket("den", "bo", &second)).await;
+        assert_eq!(bo.joined.peers.len(), 1);
+        let speech = bo.inner(Kind::VoiceData, 60);
+        let relayed = bo.relay(Kind::ServerRelayUnreliable, &[ana.joined.client], &speech);
+        bo.client.packet(&relayed).await;
+        ana.client.until("speech", |received| is_kind(received, Kind::VoiceData)).await;
+
+        let mut heard = 0;
+        let ended = loop {
+            match stranger.client.next().await {
+                Received::Message(ServerMessage::Error { code, fatal: true, .. }) => break code,
+                Received::Message(ServerMessage::PeerJoined { .. }) => panic!("the stranger met somebody"),
+                Received::Packet(packet) => {
+                    heard += usize::from(is_kind(&Received::Packet(packet), Kind::VoiceData).is_some())
+                }
+                Received::Message(_) | Received::Ping | Received::Pong(_) => {}
+                ended @ (Received::Closed(_) | Received::Cut) => panic!("{ended:?} without a word"),
+            }
+        };
+        assert_eq!((ended, heard), (ErrorCode::PasswordRequired, 0));
+    });
+}
+
+/// proves: S-16
+#[test]
+fn without_a_secret_one_line_at_start_says_what_does_not_survive_a_restart() {
+    let mut server = Server::start(&[]);
+    server.program.wait_for_line("VOICEMESH_SECRET", PATIENCE);
+}
+
+/// How many passwords strangers guess, and how often.
+const GUESSES: usize = 400;
+const GUESS_INTERVAL: Duration = Duration::from_millis(25);
+
+/// Strangers behind the router guess under ever new names, and take what they are told.
+async fn guess(server: SocketAddr) {
+    let mut interval = tokio::time::interval(GUESS_INTERVAL);
+    let mut waiting = VecDeque::new();
+    for number in 0..GUESSES {
+        interval.tick().await;
+        let mut client = Client::connect_to_from(server, ROUTER).await;
+        let join = with_password("den", &format!("guesser {number}"), &format!("guess {number}"));
+        client.say_if_there(&ClientMessage::Join(join)).await;
+        waiting.push_back(client);
+        if waiting.len() > 100 {
+            waiting.pop_front();
+        }
+    }
+}
+
+/// proves: S-16
+#[test]
+fn while_strangers_of_the_same_address_guess_a_member_comes_back_at_once_and_a_newcomer_gets_in() {
+    run(async {
+        let server = Server::start(&["--trusted-proxy", "private,127.0.0.0/8"]);
+        let from_router = || Client::connect_from(&server, ROUTER);
+        let owner = Member::enter(from_router().await, with_password("den", "ana", "sesame")).await;
+        let friend = Member::enter(from_router().await, with_password("den", "bo", "sesame")).await;
+        let ticket = friend.joined.ticket.clone();
+        drop(friend);
+        let guessers = tokio::spawn(guess(server.address));
+        // The address has no hash left once a join is told to come back.
+        let mut newcomer = 0;
+        let mut told = false;
+        loop {
+            newcomer += 1;
+            match try_join(from_router().await, with_password("den", "cy", "sesame")).await {
+                Ok(_) if told => break,
+                // It came before the strangers had used up what the address may have at once: it leaves again.
+                Ok(client) => drop(client),
+                Err((code, after)) => {
+                    assert_eq!(code, ErrorCode::PasswordWait, "at try {newcomer}");
+                    told = true;
+                    let back = try_join(from_router().await, with_ticket("den", "bo", &ticket)).await;
+                    back.expect("a member comes back at once");
+                    let after = Duration::from_millis(after.expect("a time to come back"));
+                    tokio::time::interval_at(Instant::now() + after, GUESS_INTERVAL).tick().await;
+                }
+            }
+            assert!(newcomer < 200, "the newcomer does not get in");
+        }
+        println!("the newcomer got in at try {newcomer}");
+        guessers.abort();
+        drop(owner);
+    });
+}

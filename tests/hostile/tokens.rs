@@ -1,0 +1,151 @@
+//! Access tokens and what they permit, against whoever has none, a forged one, or more to say than it may.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use voicemesh_signaling::token::{TokenRequest, sign};
+use voicemesh_tests::room::Server;
+use voicemesh_wire::Permissions;
+use voicemesh_wire::packet::{Kind, Recipient, TextData};
+use voicemesh_wire::signaling::{AccessToken, ClientMessage, ErrorCode, Join};
+
+use crate::client::{Client, Member, Received, is_kind, join_of, run};
+
+const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+/// Packets that a member without the permission sends: more than the violation budget bears.
+const PACKETS: usize = 1000;
+
+/// A server that lets in whoever has a token, and the file with its secret.
+struct Guarded {
+    server: Server,
+    file: PathBuf,
+}
+
+impl Guarded {
+    fn start() -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let file = std::env::temp_dir().join(format!("voicemesh-secret-{}-{number}", std::process::id()));
+        std::fs::write(&file, SECRET).expect("a folder for temporary files");
+        let server = Server::start(&["--auth-secret", file.to_str().expect("a path in UTF-8")]);
+        Self { server, file }
+    }
+}
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.file);
+    }
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+}
+
+fn request(name: &str, permissions: Permissions) -> TokenRequest {
+    TokenRequest {
+        room: "guarded".to_owned(),
+        name: Some(name.to_owned()),
+        permissions: Some(permissions),
+        expires_at: now() + 600,
+        ..TokenRequest::default()
+    }
+}
+
+fn with(token: AccessToken, name: &str) -> Join {
+    Join { token: Some(token), ..join_of("guarded", name) }
+}
+
+async fn enter(guarded: &Guarded, name: &str, permissions: Permissions) -> Member {
+    let token = sign(request(name, permissions), SECRET).expect("a token");
+    Member::enter(Client::connect(&guarded.server).await, with(token, name)).await
+}
+
+#[test]
+fn a_forged_token_opens_nothing_and_says_nothing_of_the_secret() {
+    let guarded = Guarded::start();
+    let good = sign(request("a", Permissions::ALL), SECRET).expect("a token");
+    let (head, signature) = good.as_str().rsplit_once('.').expect("three parts");
+    let claims = head.split('.').nth(1).expect("claims");
+    // {"alg":"none"}
+    let unsigned = "eyJhbGciOiJub25lIn0";
+    let old = sign(TokenRequest { expires_at: now() - 3600, ..request("a", Permissions::ALL) }, SECRET);
+    let other = sign(TokenRequest { room: "other".to_owned(), ..request("a", Permissions::ALL) }, SECRET);
+    let foreign = sign(request("a", Permissions::ALL), b"another secret of sufficient length!");
+    let cases: Vec<(Option<String>, ErrorCode)> = vec![
+        (None, ErrorCode::TokenRequired),
+        (Some(String::new()), ErrorCode::TokenRequired),
+        (Some("..".to_owned()), ErrorCode::TokenInvalid),
+        (Some(format!("{unsigned}.{claims}.")), ErrorCode::TokenInvalid),
+        (Some(format!("{unsigned}.{claims}.{signature}")), ErrorCode::TokenInvalid),
+        (Some(format!("{head}.")), ErrorCode::TokenInvalid),
+        (Some(format!("{head}.{}", signature.replace(['a', 'b', 'c'], "d"))), ErrorCode::TokenInvalid),
+        (Some(foreign.expect("a token").as_str().to_owned()), ErrorCode::TokenInvalid),
+        (Some(other.expect("a token").as_str().to_owned()), ErrorCode::TokenInvalid),
+        (Some(old.expect("a token").as_str().to_owned()), ErrorCode::TokenExpired),
+        (Some("x".repeat(5000)), ErrorCode::BadField),
+    ];
+    run(async {
+        for (token, code) in cases {
+            let mut client = Client::connect(&guarded.server).await;
+            let join = Join { token: token.map(AccessToken::from), ..join_of("guarded", "eve") };
+            client.say(&ClientMessage::Join(join)).await;
+            assert_eq!(client.end().await, (Some(code.clone()), Some(1008)), "{code}");
+        }
+        enter(&guarded, "ana", Permissions::default()).await;
+    });
+}
+
+#[test]
+fn a_member_without_a_permission_reaches_no_one_whatever_it_sends_and_is_not_ended_for_it() {
+    let guarded = Guarded::start();
+    run(async {
+        let mut listener = enter(&guarded, "bo", Permissions::default()).await;
+        let muted = Permissions { listen: true, ..Permissions::NONE };
+        let mut eve = enter(&guarded, "eve", muted).await;
+        let to = listener.joined.client;
+        for _ in 0..PACKETS {
+            let voice = eve.relay(Kind::ServerRelayUnreliable, &[to], &eve.inner(Kind::VoiceData, 60));
+            eve.client.packet(&voice).await;
+        }
+        for kind in [Kind::VoiceCopies, Kind::DataMessage, Kind::DataSegment] {
+            for relay in [Kind::ServerRelayUnreliable, Kind::ServerRelayReliable] {
+                let packet = eve.relay(relay, &[to], &eve.inner(kind, 60));
+                eve.client.packet(&packet).await;
+            }
+        }
+        let text = TextData { sender: eve.joined.client, recipient: Recipient::Client(to), text: "hello" };
+        eve.client.packet(&text.encode(eve.session)).await;
+        eve.client.handled(1).await;
+        listener.client.say(&ClientMessage::Ping { token: 2 }).await;
+        let mut came = 0;
+        listener
+            .client
+            .until("a pong", |received| {
+                let kinds = [Kind::VoiceData, Kind::VoiceCopies, Kind::DataMessage, Kind::DataSegment, Kind::TextData];
+                came += kinds.iter().filter(|kind| is_kind(received, **kind).is_some()).count();
+                matches!(received, Received::Message(voicemesh_wire::signaling::ServerMessage::Pong { .. }))
+                    .then_some(())
+            })
+            .await;
+        assert_eq!(came, 0, "nothing of it reached the listener");
+        // And it is sent no speech if it may not listen.
+        let mut deaf = enter(&guarded, "kim", Permissions { speak: true, ..Permissions::NONE }).await;
+        let to = deaf.joined.client;
+        for _ in 0..10 {
+            let voice = listener.relay(Kind::ServerRelayUnreliable, &[to], &listener.inner(Kind::VoiceData, 60));
+            listener.client.packet(&voice).await;
+        }
+        let data = listener.relay(Kind::ServerRelayUnreliable, &[to], &listener.inner(Kind::DataMessage, 60));
+        listener.client.packet(&data).await;
+        let mut voices = 0;
+        deaf.client
+            .until("the data behind the speech", |received| {
+                voices += is_kind(received, Kind::VoiceData).map_or(0, |()| 1);
+                is_kind(received, Kind::DataMessage)
+            })
+            .await;
+        assert_eq!(voices, 0);
+    });
+}

@@ -1,0 +1,110 @@
+/**
+ * What an invitation carries behind its `#` (PROTOCOL.md, "Invitations"). The token is taken out of the address before
+ * anything else of the page runs: this module is the first that `main.js` imports.
+ */
+
+const MOST_BYTES = 8192;
+const TOKEN_BYTES = 4096;
+const ROOM_KEY_BYTES = 128;
+const STORED = 'voicemesh-token';
+
+/** @param {string} value */
+function decoded(value) {
+  if (/%(?![0-9a-f]{2})/i.test(value)) return null;
+  try {
+    return decodeURIComponent(value);
+  } catch {
+    return null;
+  }
+}
+
+/**
+ * What is not known or makes no sense is ignored; of two values of one name the first counts.
+ * @param {string} fragment with or without its `#` @returns {{k: string | null, t: string | null}}
+ */
+export function readFragment(fragment) {
+  const read = { k: /** @type {string | null} */ (null), t: /** @type {string | null} */ (null) };
+  const bytes = (/** @type {string} */ text) => new TextEncoder().encode(text).length;
+  if (bytes(fragment) > MOST_BYTES) return read;
+  for (const pair of fragment.replace(/^#/, '').split('&')) {
+    const at = pair.indexOf('=');
+    const name = pair.slice(0, Math.max(at, 0));
+    if (name !== 'k' && name !== 't') continue;
+    const value = decoded(pair.slice(at + 1));
+    if (!value || bytes(value) > (name === 't' ? TOKEN_BYTES : ROOM_KEY_BYTES)) continue;
+    read[name] ??= value;
+  }
+  return read;
+}
+
+/** The fragment without tokens. @param {string} fragment */
+export function withoutToken(fragment) {
+  const rest = fragment.replace(/^#/, '').split('&').filter((pair) => pair !== '' && !/^t(=|$)/.test(pair));
+  return rest.length > 0 ? `#${rest.join('&')}` : '';
+}
+
+/**
+ * Moves the token from the address to memory, and to the tab's own storage for a reload.
+ * @param {{location: {pathname: string, search: string, hash: string}, history: {state: any, replaceState: (state: any, unused: string, url: string) => void}, storage: Storage | null}} page
+ * @returns {string | null} the token
+ */
+export function takeToken({ location, history, storage }) {
+  const { t } = readFragment(location.hash);
+  if (/(^#|&)t(=|&|$)/.test(location.hash)) {
+    history.replaceState(history.state, '', location.pathname + location.search + withoutToken(location.hash));
+  }
+  try {
+    if (t) storage?.setItem(STORED, t);
+    return t ?? storage?.getItem(STORED) ?? null;
+  } catch {
+    return t;
+  }
+}
+
+/** @returns {Storage | null} */
+function tabStorage() {
+  try {
+    return globalThis.sessionStorage ?? null;
+  } catch {
+    return null;
+  }
+}
+
+/** The token of this page, if it came by one. */
+let token = globalThis.location && globalThis.history ? takeToken({ location, history, storage: tabStorage() }) : null;
+
+export const currentToken = () => token;
+
+/** @param {string} newer */
+export function setToken(newer) {
+  token = newer;
+  try {
+    tabStorage()?.setItem(STORED, newer);
+  } catch {
+    // Then a reload does not find it.
+  }
+}
+
+/** The codes by which a server asks for another token. @param {string} code */
+export const isTokenCode = (code) => code === 'token-required' || code === 'token-invalid' || code === 'token-expired';
+
+/**
+ * Asks the window that opened or frames this page for a token, and hands over what it answers. Nothing secret is asked, so
+ * that it may be anybody; only from that window is an answer taken.
+ * @param {{room: string, code: string}} about @param {(token: string) => void} answered
+ */
+export function askForToken({ room, code }, answered) {
+  const asked = [globalThis.opener, globalThis.parent].filter((other) => other && other !== globalThis);
+  if (asked.length === 0) return;
+  /** @param {MessageEvent} event */
+  const listen = (event) => {
+    const { data, source } = event;
+    if (!asked.includes(source) || data?.type !== 'voicemesh-token' || typeof data.token !== 'string') return;
+    if (data.token === '' || data.token.length > TOKEN_BYTES) return;
+    removeEventListener('message', listen);
+    setToken(data.token);
+    answered(data.token);
+  };
+  addEventListener('message', listen);
+  for (const other of asked) other.postMessage({ type: 'voicemesh-token-needed', room, code }, '*');
+}

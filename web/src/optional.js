@@ -1,0 +1,115 @@
+/**
+ * What a browser may lack, or refuse by throwing: each such thing is touched here and nowhere else, so that the page goes
+ * on without it.
+ */
+
+/** @typedef {Pick<Storage, 'getItem' | 'setItem'>} Store */
+
+/**
+ * What an expression gives, or something else where it throws or gives nothing.
+ * @template T
+ * @template U
+ * @param {() => T | null | undefined} look
+ * @param {U} otherwise
+ */
+export function optional(look, otherwise) {
+  try {
+    return look() ?? otherwise;
+  } catch {
+    return otherwise;
+  }
+}
+
+/** What lasts as long as the page. @returns {Store} */
+function memory() {
+  /** @type {Map<string, string>} */
+  const kept = new Map();
+  return { getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => void kept.set(key, value) };
+}
+
+const PROBE = 'voicemesh.probe';
+
+/** The browser's storage if it keeps what it is given, else one that lasts as long as the page. */
+export function openStorage() {
+  const stored = optional(() => {
+    const { localStorage } = globalThis;
+    localStorage.setItem(PROBE, '1');
+    if (localStorage.getItem(PROBE) !== '1') return null;
+    localStorage.removeItem(PROBE);
+    return localStorage;
+  }, null);
+  /** @type {Store} */
+  const storage = stored ?? memory();
+  return { storage, lasts: stored !== null };
+}
+
+export const locks = () => optional(() => navigator.locks, undefined);
+
+/** @returns {any} newer than the types */
+export const networkInformation = () => optional(() => /** @type {any} */ (navigator).connection, undefined);
+
+/** @param {EventTarget | undefined} target @param {() => void} changed */
+export const onChange = (target, changed) => optional(() => target?.addEventListener('change', changed), undefined);
+
+export const mediaDevices = () => optional(() => navigator.mediaDevices, undefined);
+
+/** @param {() => void} changed @param {AbortSignal} [signal] until then */
+export function onDeviceChange(changed, signal) {
+  optional(() => mediaDevices()?.addEventListener('devicechange', changed, { signal }), undefined);
+}
+
+/** Whether it looks as if peers can be reached directly; without it, the server relays. */
+export const namesWebRtc = () => optional(() => typeof RTCPeerConnection === 'function', false);
+
+/** Whether they can be, tried. */
+export const hasWebRtc = () => optional(() => {
+  new RTCPeerConnection().close();
+  return true;
+}, false);
+
+/** Keeps the screen on, if that is possible. @returns {Promise<WakeLockSentinel | null>} */
+export async function keepScreenOn() {
+  try {
+    return await navigator.wakeLock.request('screen');
+  } catch {
+    return null;
+  }
+}
+
+/** @param {string} text @returns {Promise<boolean>} whether it is on the clipboard */
+export async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** The page's address, without loading it. Where it cannot be changed, it stays. @param {string} url */
+export const showAddress = (url) => optional(() => history.replaceState(null, '', url), undefined);
+
+/** @param {HTMLDialogElement} dialog */
+export function openDialog(dialog) {
+  if (dialog.open) return;
+  try {
+    dialog.showModal();
+  } catch {
+    dialog.setAttribute('open', '');
+  }
+}
+
+/** @param {HTMLDialogElement} dialog */
+export function closeDialog(dialog) {
+  try {
+    dialog.close();
+  } catch {
+    dialog.removeAttribute('open');
+  }
+}
+
+/** Another text each time, of hexadecimal digits in five groups. */
+export function randomId() {
+  const digits = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  return digits.replace(/^(.{8})(.{4}).(.{3}).(.{3})/, '$1-$2-4$3-8$4-');
+}

@@ -1,0 +1,23 @@
+/**
+ * What the page shows of one person in one room.
+ *
+ * @typedef {{code: string, message: string, retryAt: number}} Refusal `retryAt`: by the page's clock
+ * @typedef {'lobby' | 'joining' | 'joined' | 'reconnecting' | 'left' | 'refused' | 'replaced'} Phase
+ * @typedef {'none' | 'asking' | 'on' | 'denied' | 'missing' | 'lost' | 'failed'} MicrophoneState
+ * @typedef {{from: string, to: string, mine: boolean, text: string, at: number}} Message
+ *   `to`: 'room', 'me' (from one person to this one), or the name of a group or person
+ * @typedef {{echo: boolean, noise: boolean, gain: boolean}} Processing
+ * @typedef {'voice' | 'push-to-talk' | 'always'} Activation
+ * @typedef {{id: string, name: string, speaking: boolean, route: import('./route.js').Route, roundTripMs: number | null,
+ *   lossPercent: number | null, delayMs: number | null, volume: number, muted: boolean, recording: boolean,
+ *   groups: string[], away: boolean, mutedForAll: boolean, decide: ((action: string) => void) | null,
+ *   hearsMe: boolean | null, silentMs: number}} PersonState `hearsMe`: null where it is not known. `silentMs`: for how long nothing has come through, neither from nor to this person
+ * @typedef {{name: string, members: number, listening: boolean, speaking: boolean}} GroupState
+ * @typedef {{phase: Phase, refusal: Refusal | null, joinedAt: number, room: string, name: string, waking: boolean,
+ *   retryInMs: number | null, relayOnly: boolean, serverRelayOnly: boolean, microphone: MicrophoneState,
+ *   microphoneLabel: string, muted: boolean, activation: Activation, processing: Processing, deafened: boolean,
+ *   talking: boolean, speaking: boolean, people: PersonState[], groups: GroupState[], messages: Message[],
+ *   output: import('./output.js').OutputState, uploadTooSlow: boolean, problem: import('./connect-check.js').Problem | null}} PeerState
+ */
+
+export {};

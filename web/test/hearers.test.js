@@ -1,0 +1,33 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { Hearers } from '../src/hearers.js';
+
+/** @param {Hearers} hearers @param {number} ms */
+const speak = (hearers, ms) => { for (let at = 0; at < ms; at += 20) hearers.spoke(); };
+
+test('who reports hears, and who does not although enough was said does not', () => {
+  const hearers = new Hearers();
+  assert.equal(hearers.hears(0, 'bob'), null);
+  speak(hearers, 1000);
+  hearers.reported(1000, 'bob');
+  assert.equal(hearers.hears(1500, 'bob'), true);
+  // In a pause nothing is known.
+  assert.equal(hearers.hears(60_000, 'bob'), null);
+  speak(hearers, 3000);
+  assert.equal(hearers.hears(63_000, 'bob'), false);
+  hearers.reported(63_500, 'bob');
+  assert.equal(hearers.hears(63_600, 'bob'), true);
+});
+
+test('what was said before somebody came does not count', () => {
+  const hearers = new Hearers();
+  speak(hearers, 10_000);
+  assert.equal(hearers.hears(10_000, 'cyd'), null);
+  speak(hearers, 2000);
+  assert.equal(hearers.hears(12_000, 'cyd'), null);
+  speak(hearers, 1000);
+  assert.equal(hearers.hears(13_000, 'cyd'), false);
+  hearers.forget('cyd');
+  assert.equal(hearers.hears(13_000, 'cyd'), null);
+});

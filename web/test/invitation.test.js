@@ -1,0 +1,73 @@
+// What an invitation carries behind its #, and where its token goes (PROTOCOL.md, "Invitations").
+
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+
+import { askForToken, readFragment, takeToken, withoutToken } from '../src/invitation.js';
+
+const { fragments } = JSON.parse(readFileSync(new URL('../../tests/vectors/invitations.json', import.meta.url), 'utf8'));
+
+test('fragments are read as the vectors say', () => {
+  assert.ok(fragments.length > 10);
+  for (const { fragment, k, t } of fragments) assert.deepEqual(readFragment(fragment), { k, t }, fragment);
+  assert.equal(readFragment(`t=${'a'.repeat(4096)}`).t?.length, 4096);
+  assert.equal(readFragment(`t=${'a'.repeat(4097)}`).t, null);
+  assert.equal(readFragment(`x=${'a'.repeat(8192)}&t=b`).t, null);
+});
+
+function page(/** @type {string} */ hash) {
+  /** @type {string[]} */
+  const urls = [];
+  const stored = new Map();
+  const storage = /** @type {any} */ ({
+    setItem: (/** @type {string} */ key, /** @type {string} */ value) => stored.set(key, value),
+    getItem: (/** @type {string} */ key) => stored.get(key) ?? null,
+  });
+  const history = { state: null, replaceState: (/** @type {any} */ _state, /** @type {string} */ _unused, /** @type {string} */ url) => void urls.push(url) };
+  return { urls, stored, of: { location: { pathname: '/r/lobby', search: '?x=1', hash }, history, storage } };
+}
+
+test('the token leaves the address, and a reload finds it in the tab\u2019s storage', () => {
+  const { of, urls, stored } = page('#t=abc&k=room&z=9');
+  assert.equal(takeToken(of), 'abc');
+  assert.deepEqual(urls, ['/r/lobby?x=1#k=room&z=9']);
+  assert.deepEqual([...stored.values()], ['abc']);
+  assert.equal(takeToken({ ...of, location: { ...of.location, hash: '#k=room&z=9' } }), 'abc');
+  assert.equal(urls.length, 1, 'nothing to remove');
+});
+
+test('what looks like a token leaves the address even where it is none', () => {
+  for (const hash of ['#t=%zz', '#t=', '#t', '#k=1&t=', `#t=${'a'.repeat(9000)}`]) {
+    const { of, urls } = page(hash);
+    assert.equal(takeToken(of), null, hash);
+    assert.equal(urls.length, 1, hash);
+    assert.ok(!urls[0].includes('t='), hash);
+  }
+  assert.equal(withoutToken('#tt=1&at=2&t=3&T=4'), '#tt=1&at=2&T=4');
+});
+
+test('a token is taken from the window that was asked, and from no other', () => {
+  /** @type {((event: any) => void)[]} */
+  const listeners = [];
+  const scope = /** @type {any} */ (globalThis);
+  /** @type {any[]} */
+  const asked = [];
+  const saved = [scope.opener, scope.parent, scope.addEventListener, scope.removeEventListener];
+  scope.opener = { postMessage: (/** @type {any} */ message) => asked.push(message) };
+  scope.parent = scope;
+  scope.addEventListener = (/** @type {string} */ _type, /** @type {any} */ listener) => listeners.push(listener);
+  scope.removeEventListener = () => listeners.splice(0);
+  /** @type {string[]} */
+  const answers = [];
+  askForToken({ room: 'lobby', code: 'token-expired' }, (token) => answers.push(token));
+  assert.deepEqual(asked, [{ type: 'voicemesh-token-needed', room: 'lobby', code: 'token-expired' }]);
+  const send = (/** @type {any} */ source, /** @type {any} */ data) => listeners.forEach((listener) => listener({ source, data }));
+  send({}, { type: 'voicemesh-token', token: 'stolen' });
+  send(scope.opener, { type: 'other', token: 'x' });
+  send(scope.opener, { type: 'voicemesh-token', token: 7 });
+  send(scope.opener, { type: 'voicemesh-token', token: 'good' });
+  send(scope.opener, { type: 'voicemesh-token', token: 'late' });
+  assert.deepEqual(answers, ['good']);
+  [scope.opener, scope.parent, scope.addEventListener, scope.removeEventListener] = saved;
+});
