@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use voicemesh_tests::nets::{Ended, Exchange, Impairment, Joining, Nat, Speaker};
+use voicemesh_tests::nets::{Counts, Ended, Exchange, Impairment, Joining, Nat, Speaker, now};
 
 use crate::alone;
 use crate::table::{Outcome, Table};
@@ -95,6 +95,55 @@ fn a_link_of_40_ms_each_way_delays_speech_by_40_ms_and_answers_by_80() {
     for exchange in [ada.exchange_with(&bob, from), bob.exchange_with(&ada, from)] {
         let delay_ms = exchange.heard.median_delay_after(from);
         assert!(delay_ms.is_some_and(|ms| (60.0..300.0).contains(&ms)), "{delay_ms:?}");
+    }
+}
+
+/// Bytes on the wire, IP headers included, of one who speaks to one silent listener: direct and relayed.
+#[test]
+fn a_listener_acknowledges_with_at_most_12_kbit_per_s_and_the_plan_counts_what_the_wire_carries() {
+    const COUNTED_S: f64 = 8.0;
+    /// The probes of a new link end.
+    const SETTLED_S: f64 = 4.5;
+    /// The lab counts whole frames.
+    const ETHERNET_BYTES: u64 = 14;
+    /// A listener reports what it received once a second, in so many bytes.
+    const REPORTS_KBIT: f64 = 109.0 * 8.0 / 1e3;
+    let _alone = alone();
+    for route in ["direct", "relayed"] {
+        let test = format!("a_listener_acknowledges_{route}");
+        let nats = (Nat::PortRestricted, Nat::PortRestricted);
+        let Some(mut lab) = TwoHomes::with_uplink(&test, nats, Some(1)) else { return };
+        lab.serve(&[]);
+        let url = server_url();
+        let joining = |speech| Joining::new(&url, "lab", speech);
+        let joining =
+            |speech| if route == "direct" { joining(speech) } else { joining(speech).with(&["--relay-only"]) };
+        let ada = Speaker::join(&lab.ada, "ada", &lab.folder, &joining(Some(speech(1))));
+        let mut bob = Speaker::join(&lab.bob, "bob", &lab.folder, &joining(None));
+        bob.wait_for_route("ada", route, Duration::from_secs(10));
+        bob.go_on_for(SETTLED_S);
+        let link = lab.uplink.as_mut().unwrap_or_else(|| unreachable!("asked for"));
+        let (began_at, before) = (now(), link.counts());
+        bob.go_on_for(COUNTED_S);
+        let (ended_at, after) = (now(), link.counts());
+        let ada = ada.leave();
+        let kbit = |before: Counts, after: Counts| {
+            let bytes = (after.bytes - before.bytes) - ETHERNET_BYTES * (after.frames - before.frames);
+            bytes as f64 * 8.0 / 1e3 / (ended_at - began_at)
+        };
+        let (speaker, listener) = (kbit(before.0, after.0), kbit(before.1, after.1));
+        let planned: Vec<f64> = ada
+            .statuses()
+            .filter(|(at, _)| (began_at..ended_at).contains(at))
+            .filter_map(|(_, status)| status["sending"]["uplink_bps"].as_f64())
+            .collect();
+        let planned = planned.iter().sum::<f64>() / planned.len() as f64 / 1e3;
+        println!(
+            "{route}: the speaker sent {speaker:.1} kbit/s, {planned:.1} by its plan; what came back: {listener:.1} kbit/s"
+        );
+        // What comes back of relayed speech is TCP's.
+        assert!(route != "direct" || listener - REPORTS_KBIT <= 12.0, "a listener sends {listener:.1} kbit/s");
+        assert!((speaker / planned - 1.0).abs() <= 0.05, "{route}: {speaker:.1} kbit/s, {planned:.1} by the plan");
     }
 }
 

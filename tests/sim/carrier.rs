@@ -17,7 +17,7 @@ use voicemesh_wire::PeerId;
 use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{IceServer, Signal};
 
-use crate::narrow::{LINK_OVERHEAD_BYTES, SACK_BYTES, Stream};
+use crate::narrow::{LINK_OVERHEAD_BYTES, SACK_BYTES, SACK_HOLD, Stream};
 
 /// What the network does to packets. Times are one way.
 #[derive(Clone, Copy, Debug)]
@@ -100,8 +100,8 @@ pub struct Wires {
     /// What waits for a narrow way: of a peer's socket to the server, and the server's to the peer.
     to_server: BTreeMap<usize, Stream<(u32, Word)>>,
     from_server: BTreeMap<usize, Stream<(u32, SocketEvent)>>,
-    /// Packets on links since a SACK went back, by direction.
-    unsacked: BTreeMap<(usize, usize), u32>,
+    /// Packets on links since a SACK went back, and when it did, by direction.
+    unsacked: BTreeMap<(usize, usize), (u32, Duration)>,
     random: ChaCha8Rng,
     queue: BTreeMap<(Duration, u64), Arrival>,
     queued: u64,
@@ -280,9 +280,11 @@ impl Wires {
 
     /// A link's acknowledgement on its way back takes room, too.
     fn sack(&mut self, from: usize, to: usize) {
-        let unsacked = self.unsacked.entry((from, to)).or_default();
-        *unsacked += 1;
-        if unsacked.is_multiple_of(2) {
+        let now = self.now;
+        let (packets, sacked_at) = self.unsacked.entry((from, to)).or_default();
+        *packets += 1;
+        if *packets >= 2 && now >= *sacked_at + SACK_HOLD {
+            (*packets, *sacked_at) = (0, now);
             self.through_narrow_ways(to, from, SACK_BYTES);
         }
     }

@@ -13,8 +13,10 @@ const VOICE_AGE: Duration = Duration::from_millis(400);
 pub const STREAM_OVERHEAD_BYTES: usize = 58;
 /// IPv4, UDP, DTLS and SCTP.
 pub const LINK_OVERHEAD_BYTES: usize = 86;
-/// A SACK on the wire, sent for every second packet.
-pub const SACK_BYTES: usize = 93;
+/// A SACK on the wire, sent for every second packet …
+pub const SACK_BYTES: usize = 85;
+/// … and at most this often, as in `crates/link/src/acks.rs`.
+pub const SACK_HOLD: Duration = Duration::from_millis(240);
 
 #[derive(Debug)]
 pub struct Stream<T> {

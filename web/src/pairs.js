@@ -307,7 +307,10 @@ export class Pairs {
         const unsettled = link.health.takeUnacknowledged();
         // What a full queue holds arrives, or was dropped for want of room: it is not sent again.
         if (speech.isFull) link.health.setCongested();
-        else mesh.signaling.ask(now);
+        else {
+          mesh.signaling.ask(now);
+          mesh.uplink?.linkStalled(peer, generation);
+        }
         mesh.session.refreshRoutes(now);
         if (!speech.isFull) speech.rescue(now, peer, unsettled);
       }

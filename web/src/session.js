@@ -308,7 +308,7 @@ export class Session {
         return void this.mesh.carrier.sendLink(peer, generation, 'unreliable', echo);
       }
       case 'BandwidthProbe': return link.train.received(now, fields);
-      case 'BandwidthReport': return this.mesh.uplink?.trainArrived(now, fields);
+      case 'BandwidthReport': return this.mesh.uplink?.trainArrived(now, peer, fields);
       case 'VoiceData':
       case 'VoiceCopies':
         link.ack.received(now, fields.sequence);

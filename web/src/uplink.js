@@ -12,6 +12,7 @@
  *   relay_sent(bytes: number): void, relay_changed(): void, ping_due(now: number): number,
  *   answered(now: number, number: number): void, shook_hands(now: number, askedAt: number): void, train_arrived(...fields: number[]): void, train_sent(bytes: number): void,
  *   frame_sent(now: number): void, is_silent(now: number): number, network_changed(): void, forget(who: number): void,
+ *   link_stalled(who: number, generation: number): void,
  *   begin(now: number, listeners: number): void, update(now: number, listeners: number): number,
  *   memory: WebAssembly.Memory}} Exports
  */
@@ -140,9 +141,9 @@ export class Uplink {
     this.#wasm.report(now, this.#number(peer), expected, lost, unrepaired, lossRunSixteenths);
   }
 
-  /** @param {number} now @param {import('./wire.js').BandwidthReport} report */
-  trainArrived(now, { train, received, spanUs }) {
-    this.#wasm.train_arrived(now, train, received, spanUs);
+  /** @param {number} now @param {string} peer @param {import('./wire.js').BandwidthReport} report */
+  trainArrived(now, peer, { train, received, spanUs }) {
+    this.#wasm.train_arrived(now, this.#number(peer), train, received, spanUs);
   }
 
   /** The train that was decided on was given to the link whole. @param {number} bytes of each packet */
@@ -163,6 +164,11 @@ export class Uplink {
   /** Another network: nothing is known of its uplink. */
   networkChanged() {
     this.#wasm.network_changed();
+  }
+
+  /** A link stalled without congestion: what became of its last packets says nothing. @param {string} peer @param {number} generation */
+  linkStalled(peer, generation) {
+    this.#wasm.link_stalled(this.#number(peer), generation);
   }
 
   /** @param {string} peer */

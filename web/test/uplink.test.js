@@ -61,14 +61,14 @@ function run({ kbps, queue_ms: queueMs, listeners: count, seconds, kbps_then: kb
       state = names.map((name) => sender.framesPerPacket(name));
     }
     if (decision?.train) {
-      const { packets, number, padding } = decision.train;
+      const { packets, peer, number, padding } = decision.train;
       trainPackets = packets;
       for (let packet = 1; packet <= packets; packet++) {
         send(now, padding + 12 + 85, true, (arrived, atUs) => {
           if (packet === 1) trainBeganUs = atUs;
           else if (packet === trainPackets) {
             const report = { sender: 0, train: number, received: packet, spanUs: atUs - trainBeganUs };
-            back.reports.push({ at: arrived + WAY_MS, act: (at) => sender.trainArrived(at, report) });
+            back.reports.push({ at: arrived + WAY_MS, act: (at) => sender.trainArrived(at, peer, report) });
           }
         });
       }

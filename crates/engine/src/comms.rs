@@ -317,6 +317,11 @@ impl<N: Network> Comms<N> {
         self.hearing.stats()
     }
 
+    /// Whether links that are not open yet should stay so for now, for want of room on the uplink.
+    pub fn links_wait(&self, now: Duration) -> bool {
+        self.feedback.links_wait(now)
+    }
+
     /// Frames that the microphone has made.
     pub fn frames_spoken(&self) -> u64 {
         self.speaking.frames()
@@ -482,9 +487,9 @@ impl<N: Network> Comms<N> {
                 let _ = self.hearing.receive(now, &voice);
             }
             ClientEvent::Report { from, report } => self.feedback.report(now, from, loss_of(&report)),
-            ClientEvent::Bandwidth { report, .. } => {
+            ClientEvent::Bandwidth { from, report } => {
                 let span = Duration::from_micros(report.span_us.into());
-                self.feedback.train_arrived(now, report.train, report.received, span);
+                self.feedback.train_arrived(now, from, report.train, report.received, span);
             }
             ClientEvent::ClockAsked { from, asked_us } => self.tell_time(now, from, asked_us),
             ClientEvent::ClockTold { from, echo } => self.hearing.told(now, from, &echo),

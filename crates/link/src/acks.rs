@@ -21,11 +21,11 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 /// How long after an acknowledgement the next one may be held back.
-pub(crate) const HOLD: Duration = Duration::from_millis(120);
+pub(crate) const HOLD: Duration = Duration::from_millis(240);
 /// How long after a FORWARD TSN the next one is held back.
 pub(crate) const FORWARD_HOLD: Duration = Duration::from_millis(60);
 /// UDP payload received after which an acknowledgement is not held back …
-const MUCH_BYTES: usize = 2_000;
+const MUCH_BYTES: usize = 3_000;
 /// … or a datagram larger than those of voice.
 const LARGE_BYTES: usize = 500;
 
@@ -250,7 +250,7 @@ mod tests {
         let (mut acks, now) = (AckThinner::default(), Instant::now());
         let ack = record(SACK_BYTES, 16);
         assert_eq!(acks.outgoing(now, &ack, TO, &expansion), Outgoing::Send);
-        for received in [vec![600, 600], vec![1_100], vec![100; 20]] {
+        for received in [vec![600, 600], vec![1_100], vec![100; 30]] {
             received.into_iter().for_each(|bytes| acks.received(bytes));
             assert_eq!(acks.outgoing(now, &ack, TO, &expansion), Outgoing::Send);
         }

@@ -3,7 +3,8 @@
 //! Signals, checks and handshakes of many links at once fill a narrow uplink, which then loses what would have opened them,
 //! and speech with it. Links therefore take turns: one at first in each role, one more with each that opens in good time,
 //! and one less with each that does not. Fifty links on a fast network so open in six rounds of handshakes. Where the
-//! uplink is known to be narrow, turns also keep a distance in time. An answer never waits for an offer, so that two
+//! uplink is known to be narrow, turns also keep a distance in time, and wait while it has no room for
+//! another link. An answer never waits for an offer, so that two
 //! peers never wait for each other in a circle. A remote whose links did not open in time lately waits for those whose did,
 //! and does not cost them turns twice: several that offer and never open delay others by the rest of one turn.
 
@@ -31,6 +32,8 @@ const LONGEST_DISTANCE: Duration = Duration::from_secs(10);
 /// For how long a turn that was missed counts, and of how many remotes that is remembered.
 const MISSED_COUNTS: Duration = Duration::from_secs(60);
 const REMEMBERED: usize = 1_024;
+/// While there is no room, how often that is asked again.
+const ASK_FOR_ROOM: Duration = Duration::from_millis(250);
 
 /// The turns of all links of a peer.
 #[derive(Debug, Default)]
@@ -44,6 +47,7 @@ pub(crate) struct Openings {
 #[derive(Debug, Default)]
 struct Distance {
     uplink_bps: Option<u32>,
+    lacks_room: bool,
     last: Option<Instant>,
 }
 
@@ -117,6 +121,11 @@ impl Openings {
         self.distance().uplink_bps = bps;
     }
 
+    /// Whether no turn begins for now.
+    pub(crate) fn set_lacks_room(&self, lacks_room: bool) {
+        self.distance().lacks_room = lacks_room;
+    }
+
     /// Begins a turn, or says when to ask again.
     fn wait_until(&self) -> Option<Instant> {
         self.distance().keep(Instant::now()).err()
@@ -132,6 +141,9 @@ impl Distance {
     fn keep(&mut self, now: Instant) -> Result<(), Instant> {
         let seconds = self.uplink_bps.map_or(0.0, |bps| OPENING_BITS / (SHARE * f64::from(bps.max(1))));
         let distance = Duration::from_secs_f64(seconds.min(LONGEST_DISTANCE.as_secs_f64()));
+        if self.lacks_room {
+            return Err(now + ASK_FOR_ROOM);
+        }
         match self.last.map(|last| last + distance) {
             Some(next) if now < next => Err(next),
             _ => {
@@ -336,5 +348,15 @@ mod tests {
         drop(first);
         settle().await;
         assert!(openings.turn(Role::Answer, 3).now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn without_room_no_turn_begins_until_there_is() {
+        let openings = Openings::default();
+        openings.set_lacks_room(true);
+        let mut turn = std::pin::pin!(openings.turn(Role::Offer, 0));
+        assert!(tokio::time::timeout(Duration::from_secs(60), turn.as_mut()).await.is_err());
+        openings.set_lacks_room(false);
+        assert!(tokio::time::timeout(ASK_FOR_ROOM, turn).await.is_ok());
     }
 }

@@ -59,6 +59,11 @@ impl WebRtc {
         self.openings.set_uplink(bps);
     }
 
+    /// Whether links that have not begun to open wait for now, because what opening one sends would take the place of speech.
+    pub fn set_lacks_room(&self, lacks_room: bool) {
+        self.openings.set_lacks_room(lacks_room);
+    }
+
     /// Links will use these addresses of this machine and no others.
     #[must_use]
     pub fn on_addresses(self, addresses: Vec<IpAddr>) -> Self {

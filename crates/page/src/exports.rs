@@ -95,10 +95,15 @@ extern "C" fn report(now: f64, who: u32, expected: u32, lost: u32, unrepaired: u
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn train_arrived(now: f64, number: u32, received: u32, span_us: u32) {
+extern "C" fn train_arrived(now: f64, who: u32, number: u32, received: u32, span_us: u32) {
     with(|sender| {
-        sender.train_arrived(time(now), number as u16, received as u8, Duration::from_micros(span_us.into()));
+        sender.train_arrived(time(now), who, number as u16, received as u8, Duration::from_micros(span_us.into()));
     });
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn link_stalled(who: u32, generation: u32) {
+    with(|sender| sender.link_stalled(who, generation));
 }
 
 #[unsafe(no_mangle)]

@@ -139,8 +139,8 @@ impl Sender {
     }
 
     /// A BandwidthReport came.
-    pub fn train_arrived(&mut self, now: Duration, number: u16, received: u8, span: Duration) {
-        self.policy.train_arrived(now, number, received, span);
+    pub fn train_arrived(&mut self, now: Duration, who: u32, number: u16, received: u8, span: Duration) {
+        self.policy.train_arrived(now, who, number, received, span);
     }
 
     /// The train that was asked for was given to the link whole; each packet has so many bytes.
@@ -163,6 +163,13 @@ impl Sender {
     /// Another network: nothing is known of its uplink.
     pub fn network_changed(&mut self) {
         self.policy.network_changed();
+    }
+
+    /// A link stalled without congestion: what became of the last packets says nothing about the uplink.
+    pub fn link_stalled(&mut self, who: u32, generation: u32) {
+        if let Some(link) = self.links.get_mut(&who).filter(|link| link.generation == generation) {
+            link.path = PathMonitor::new();
+        }
     }
 
     /// A peer is gone.

@@ -20,7 +20,7 @@ enum Sent {
     Link { who: u32, sequence: u16 },
     Relay,
     Ping { number: u16 },
-    Probe { number: u16, packet: u32 },
+    Probe { who: u32, number: u16, packet: u32 },
 }
 
 /// A queue of `queue_ms` before a line of `kbps`.
@@ -88,9 +88,9 @@ fn run(case: &Value) -> Vec<Value> {
                 Sent::Relay => {}
                 Sent::Ping { number } => answers.push_back((now_ms + WAY_MS, number)),
                 Sent::Probe { packet: 1, .. } => train_began_us = at_us,
-                Sent::Probe { number, packet } => {
+                Sent::Probe { who, number, packet } => {
                     if packet == train_packets {
-                        reports.push_back((now_ms + WAY_MS, number, packet as u8, at_us - train_began_us));
+                        reports.push_back((now_ms + WAY_MS, who, number, packet as u8, at_us - train_began_us));
                     }
                 }
             }
@@ -101,8 +101,8 @@ fn run(case: &Value) -> Vec<Value> {
         while let Some((_, number)) = answers.pop_front_if(|(at, _)| *at <= now_ms) {
             sender.answered(now, number);
         }
-        while let Some((_, number, received, span_us)) = reports.pop_front_if(|(at, ..)| *at <= now_ms) {
-            sender.train_arrived(now, number, received, Duration::from_micros(span_us));
+        while let Some((_, who, number, received, span_us)) = reports.pop_front_if(|(at, ..)| *at <= now_ms) {
+            sender.train_arrived(now, who, number, received, Duration::from_micros(span_us));
         }
         for (at, who) in (1..=listeners as u32).enumerate() {
             words[2 * at..2 * at + 2].copy_from_slice(&[who, 3]);
@@ -126,7 +126,7 @@ fn run(case: &Value) -> Vec<Value> {
         if decided && words[1] > 0 {
             train_packets = words[1];
             for packet in 1..=train_packets {
-                let sent = Sent::Probe { number: words[3] as u16, packet };
+                let sent = Sent::Probe { who: words[2], number: words[3] as u16, packet };
                 uplink.send(now_ms, u64::from(words[4]) + 12 + 85, sent);
             }
             sender.train_sent(words[4] + 12);

@@ -54,10 +54,11 @@ impl RealCarrier {
 }
 
 impl RealCarrier {
-    /// What the uplink is known to carry, in bits per second.
-    pub(crate) fn set_uplink(&self, bps: Option<u32>) {
+    /// What the uplink is known to carry, in bits per second, and whether it lacks room for further links.
+    pub(crate) fn set_uplink(&self, bps: Option<u32>, lacks_room: bool) {
         if let Some(stack) = &self.stack {
             stack.set_uplink(bps);
+            stack.set_lacks_room(lacks_room);
         }
     }
 }

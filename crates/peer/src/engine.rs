@@ -159,7 +159,9 @@ impl Engine {
             self.take_arrivals(now);
             self.comms.update(now);
             let uplink_bps = self.comms.speaking_status().uplink.estimate_bps;
-            self.comms.network_mut().carrier_mut().set_uplink(uplink_bps);
+            let links_wait = self.comms.links_wait(now);
+            self.comms.network_mut().carrier_mut().set_uplink(uplink_bps, links_wait);
+            self.comms.network_mut().set_links_wait(links_wait);
             self.sound(now);
             self.record(now);
             self.take_events(now);

@@ -327,6 +327,7 @@ pub struct Mesh<C> {
     server_relay_only: bool,
     server_takes_group_text: bool,
     turn_has_failed: bool,
+    links_wait: bool,
     network_events: VecDeque<NetworkEvent<PeerId>>,
     events: VecDeque<MeshEvent>,
     events_dropped: u64,
@@ -359,6 +360,7 @@ impl<C: Carrier> Mesh<C> {
             server_relay_only: false,
             server_takes_group_text: false,
             turn_has_failed: false,
+            links_wait: false,
             network_events: VecDeque::new(),
             events: VecDeque::new(),
             events_dropped: 0,
@@ -404,6 +406,11 @@ impl<C: Carrier> Mesh<C> {
     /// The carrier, for whoever owns both.
     pub fn carrier_mut(&mut self) -> &mut C {
         &mut self.carrier
+    }
+
+    /// Whether peers without a link stay so for now: opening one would take the place of speech.
+    pub fn set_links_wait(&mut self, wait: bool) {
+        self.links_wait = wait;
     }
 
     /// Events dropped because nobody took them.

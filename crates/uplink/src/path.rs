@@ -22,7 +22,7 @@ const GROWING: Duration = Duration::from_secs(4);
 /// A path to which packets went within this time is in use.
 const IN_USE: Duration = Duration::from_millis(400);
 /// A packet is acknowledged within a round trip and this: acknowledgements wait for further packets, and timers are coarse.
-const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(140);
+const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(180);
 /// From this on a measured queue is one.
 const MEASURED_QUEUE: Duration = Duration::from_millis(25);
 /// Samples kept of the last moments.
@@ -33,7 +33,7 @@ const SAMPLES: usize = 32;
 pub struct PathCounts {
     /// Packets handed to the network.
     pub sent_packets: u64,
-    /// Their bytes, headers below the session included.
+    /// Their bytes, without headers below the session.
     pub sent_bytes: u64,
     /// Packets known to have arrived.
     pub delivered_packets: u64,

@@ -48,7 +48,7 @@ impl PathHistory {
     }
 
     /// The traffic of at most the last `span`, leaving out the time before anything was sent or arrived. Each packet is
-    /// counted with `overhead` bytes below the session.
+    /// counted with `overhead` bytes of headers below the session.
     pub(crate) fn over(&self, now: Duration, span: Duration, overhead: u32) -> Traffic {
         let recent: Vec<_> = self.readings.iter().filter(|(at, _)| now <= *at + span).collect();
         let Some((ended_at, last)) = recent.last() else { return Traffic::default() };

@@ -8,7 +8,7 @@ use crate::estimate::{Observation, Train, UplinkEstimate};
 use crate::listener_path::{ListenerPath, Seen};
 use crate::path::PathState;
 use crate::path_history::PathHistory;
-use crate::plan::{Allowance, Audience, LINK_OVERHEAD_BYTES, ListenerLoss, Plan, RELAY_OVERHEAD_BYTES};
+use crate::plan::{Allowance, Audience, LINK_HEADER_BYTES, ListenerLoss, Plan, RELAY_HEADER_BYTES};
 
 /// A report that was not renewed for this long says nothing any more. Reports come only while this peer speaks.
 const REPORT_LIFE: Duration = Duration::from_secs(60);
@@ -78,6 +78,7 @@ pub struct Feedback<P> {
     is_too_slow: bool,
     trial: Option<RedundancyTrial>,
     probed: Option<P>,
+    links_wait: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -179,6 +180,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             is_too_slow: false,
             trial: None,
             probed: None,
+            links_wait: false,
         }
     }
 
@@ -197,14 +199,16 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         }
     }
 
-    /// What arrived of a train of probes.
-    pub fn train_arrived(&mut self, now: Duration, number: u16, received: u8, span: Duration) {
-        self.uplink.train_arrived(now, number, received, span);
+    /// A listener reports what arrived of a train of probes. Only the one to which the latest train was sent is asked.
+    pub fn train_arrived(&mut self, now: Duration, from: P, number: u16, received: u8, span: Duration) {
+        if self.probed == Some(from) {
+            self.uplink.train_arrived(now, number, received, span);
+        }
     }
 
     /// A train was sent whole; each packet has so many bytes of its own.
     pub fn train_sent(&mut self, train: Train, packet_bytes: u32) {
-        self.uplink.train_sent(train, packet_bytes + LINK_OVERHEAD_BYTES);
+        self.uplink.train_sent(train, packet_bytes + LINK_HEADER_BYTES);
     }
 
     /// Another network: nothing is known of its uplink.
@@ -261,6 +265,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             self.choose_routes(now, audience);
         }
         self.choose_plan(now, audience, seen);
+        self.links_wait = self.lacks_room_for_links(audience);
         let wanted_bps = self.wanted_bps(audience);
         let train = self.uplink.train(now, wanted_bps).and_then(|train| Some((self.next_probed(audience)?, train)));
         Some(Decision { relayed: self.relayed.clone(), is_full: self.uplink.is_full(), train })
@@ -273,7 +278,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let mut overdues: Vec<Duration> = relay_queueing.map(|_| overdue).into_iter().collect();
         self.relay.read(now, counts);
         let mut round_trips: Vec<Duration> = least_round_trip.into_iter().collect();
-        let relay = self.relay.over(now, RATE_SPAN, RELAY_OVERHEAD_BYTES);
+        let relay = self.relay.over(now, RATE_SPAN, RELAY_HEADER_BYTES);
         let (mut sent_bps, mut delivered_bps) = (relay.sent_bps, relay.delivered_bps);
         let mut queues: Vec<(Duration, Duration)> =
             relay_queueing.map(|queueing| (measured_for, queueing)).into_iter().collect();
@@ -286,7 +291,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             }
             let listener = self.listeners.entry(member.who).or_insert_with(|| Listener::new(now));
             let history = listener.path.read(now, path.generation, path.counts);
-            let traffic = history.over(now, RATE_SPAN, LINK_OVERHEAD_BYTES);
+            let traffic = history.over(now, RATE_SPAN, LINK_HEADER_BYTES);
             sent_bps += traffic.sent_bps;
             delivered_bps += traffic.delivered_bps;
             let loss = history.over(now, LOSS_SPAN, 0).loss(LEAST_PACKETS);
@@ -480,9 +485,26 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         }
     }
 
-    /// What everyone together would take over links, with room to spare.
+    /// Whether links that are not open yet should stay so for now: while this peer speaks, another direct copy would not fit,
+    /// and what opening a link sends would take the place of speech. The first link always opens: it shows when there is room.
+    pub fn links_wait(&self, now: Duration) -> bool {
+        self.links_wait && !self.is_silent(now)
+    }
+
+    fn lacks_room_for_links(&self, audience: &[AudienceMember<P>]) -> bool {
+        let counts = self.counts(audience);
+        let known = !self.uplink.is_starting();
+        let limit_bps = if known { self.limit_bps(self.uplink.bps()) } else { self.limit_bps(u32::MAX) };
+        let full = |direct| Plan::choose(self.allowed(u32::MAX, false), Audience { direct, ..counts }).uplink_bps;
+        let (before_bps, after_bps) = (full(counts.direct), full(counts.direct + 1));
+        let needed_bps = f64::from(before_bps) + f64::from(after_bps - before_bps) * ROOM;
+        audience.iter().any(|member| member.has_link) && f64::from(limit_bps) < needed_bps
+    }
+
+    /// What everyone together would take over links, those that open next included, with room to spare.
     fn wanted_bps(&self, audience: &[AudienceMember<P>]) -> u32 {
-        let direct = audience.iter().filter(|member| member.has_link).count() as u32;
+        let linked = audience.iter().filter(|member| member.has_link).count();
+        let direct = audience.len().min(linked + 2) as u32;
         let all = Audience { direct, relayed: self.counts_relayed(audience) > direct as usize, ..Audience::default() };
         let full = Plan::choose(self.allowed(u32::MAX, false), all).uplink_bps;
         let wanted = (f64::from(full) * ROOM) as u32;

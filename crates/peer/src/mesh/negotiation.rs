@@ -145,9 +145,14 @@ impl<C: Carrier> Mesh<C> {
                 self.renew(now, peer);
                 continue;
             }
-            if let Some(IgnoredOffer { attempt, .. }) = pair.ignored.take_if(|ignored| now >= ignored.ask_at) {
+            let waits = self.links_wait;
+            if let Some(IgnoredOffer { attempt, .. }) = pair.ignored.take_if(|ignored| !waits && now >= ignored.ask_at)
+            {
                 pair.attempt = pair.attempt.max(attempt);
                 self.ask_for_offer(now, peer, attempt);
+                continue;
+            }
+            if self.links_wait && !pair.is_linked() {
                 continue;
             }
             if self.repeat_request(now, peer) {
@@ -207,7 +212,8 @@ impl<C: Carrier> Mesh<C> {
                 pair.asked_beyond |= attempt > pair.attempt || (attempt == pair.attempt && pair.is_opening());
                 pair.attempt = pair.attempt.max(attempt);
                 let is_free = pair.asked_beyond || !pair.is_opening();
-                if offers && is_new && is_free && pair.may_negotiate(now, REQUEST_INTERVAL) {
+                let waits = self.links_wait && !pair.is_linked();
+                if offers && is_new && is_free && !waits && pair.may_negotiate(now, REQUEST_INTERVAL) {
                     self.offer(now, from);
                 }
             }
@@ -215,7 +221,8 @@ impl<C: Carrier> Mesh<C> {
                 // A peer that offers without end would have us open links without end.
                 if !offers && attempt <= pair.attempt {
                     self.offered_again(now, from);
-                } else if !offers && !pair.may_negotiate(now, OFFER_INTERVAL) {
+                } else if !offers && (!pair.may_negotiate(now, OFFER_INTERVAL) || self.links_wait && !pair.is_linked())
+                {
                     let ask_at = pair.offered_at.map_or(now, |at| at + OFFER_INTERVAL);
                     pair.ignored = Some(IgnoredOffer { attempt, ask_at });
                 } else if !offers && let Some(ask_at) = self.answered_offers.waits_until(now, from) {
