@@ -35,6 +35,7 @@ impl Refusal {
             ErrorCode::PasswordWrong => ("That is not the room's password.", None),
             ErrorCode::PasswordWait => ("The password is not looked at yet; try again after a while.", Some(300)),
             ErrorCode::TokenRequired => ("This server lets in whoever has an access token for the room.", None),
+            ErrorCode::Kicked => ("You were put out of the room.", None),
             ErrorCode::NotOwner => ("Only the room's owner may.", None),
             ErrorCode::TooManyMessages => ("Too much is sent; what is over the budget is dropped.", Some(1_000)),
             ErrorCode::ReceiverBusy => {
@@ -67,6 +68,12 @@ impl Refusal {
     /// After a wrong password, or because of one before.
     pub fn after_guess(code: ErrorCode, wait: Duration) -> Self {
         Self { retry_after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)), ..Self::of(code) }
+    }
+
+    /// The operator takes the server out of service.
+    pub fn draining() -> Self {
+        let message = "The server is going out of service.".to_owned();
+        Self { message, ..Self::of(ErrorCode::ServerFull) }
     }
 
     /// Too much of one sender waits for `peer`.

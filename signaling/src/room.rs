@@ -6,6 +6,7 @@
 mod ice;
 mod lock;
 mod metadata;
+mod operator;
 mod packets;
 mod password;
 mod policing;

@@ -28,7 +28,7 @@ const VOICE_KINDS = [2, 35];
 
 /** Refusals that trying again does not change, and those that do not matter to who has been in the room before. */
 const FINAL = ['bad-name', 'bad-room', 'bad-metadata', 'bad-field', 'bad-json', 'unsupported-protocol',
-  'token-required', 'token-invalid', 'token-expired'];
+  'token-required', 'token-invalid', 'token-expired', 'kicked'];
 const FINAL_AT_FIRST = [
   'room-full', 'server-full', 'room-missing', 'room-exists', 'password-required', 'password-wrong',
 ];

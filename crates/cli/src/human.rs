@@ -281,6 +281,7 @@ pub fn refusal(code: &ErrorCode, message: &str, room: &str) -> String {
         ErrorCode::TokenInvalid | ErrorCode::TokenExpired => {
             format!("“{room}” is not open to this access token: {} Get a new link.", sentence(message))
         }
+        ErrorCode::Kicked => format!("You were put out of “{room}”."),
         ErrorCode::PasswordWrong => format!("“{room}” is not open to this password: {}", sentence(message)),
         ErrorCode::PasswordWait => {
             "The server has not looked at the password yet: wrong ones came from here. Wait a while, then try again."

@@ -69,6 +69,7 @@ fn is_final(code: &ErrorCode, has_joined: bool, has_password: bool) -> bool {
         | ErrorCode::TokenRequired
         | ErrorCode::TokenInvalid
         | ErrorCode::TokenExpired
+        | ErrorCode::Kicked
         | ErrorCode::UnsupportedProtocol => true,
         _ => false,
     }

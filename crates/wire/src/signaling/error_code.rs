@@ -75,6 +75,8 @@ error_codes! {
     TokenInvalid = "token-invalid",
     /// The access token was valid once; join with a new one.
     TokenExpired = "token-expired",
+    /// Somebody who may decide about members has put this one out.
+    Kicked = "kicked",
     /// Only the room's owner may.
     NotOwner = "not-owner",
     /// More than the budget allows; what was sent is dropped, and going on ends the connection.
