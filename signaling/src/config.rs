@@ -69,6 +69,10 @@ pub struct Config {
     #[arg(long, env = "VOICEMESH_SECRET", value_name = "SECRET", hide_env_values = true)]
     pub secret: Option<String>,
 
+    /// Seconds after the server's start in which a room gives no right to moderate it to the member who makes it.
+    #[arg(long, env = "VOICEMESH_OWNER_AFTER", value_name = "SECONDS", default_value = "120", value_parser = whole_seconds)]
+    pub owner_after: Duration,
+
     /// Nobody may open direct links, so that no peer learns another's address.
     #[arg(long, env = "VOICEMESH_RELAY_ONLY", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = on_off, value_name = "on|off", hide_default_value = true, hide_possible_values = true)]
     pub relay_only: bool,
@@ -170,6 +174,7 @@ impl Default for Config {
             turn_username: None,
             turn_credential: None,
             secret: None,
+            owner_after: Duration::from_secs(120),
             relay_only: false,
             max_peers_per_room: 64,
             max_rooms: 4096,
@@ -215,7 +220,14 @@ impl Config {
             roster_interval_ms: millis(self.roster_interval),
             ..ServerLimits::default()
         };
-        RoomRules { limits, relay_only: self.relay_only, ice: self.ice_rules(), ..RoomRules::default() }
+        RoomRules {
+            limits,
+            relay_only: self.relay_only,
+            owner_after: self.owner_after,
+            tickets_outlast_restarts: self.secret.is_some(),
+            ice: self.ice_rules(),
+            ..RoomRules::default()
+        }
     }
 
     /// Who may join, read from the files named; `None` is whoever wants to.
@@ -290,6 +302,14 @@ fn lifetime(text: &str) -> Result<Duration, String> {
     let seconds: u64 = text.parse().map_err(|_| "not a whole number of seconds".to_owned())?;
     if !(4..=604_800).contains(&seconds) {
         return Err("between 4 seconds and 7 days".to_owned());
+    }
+    Ok(Duration::from_secs(seconds))
+}
+
+fn whole_seconds(text: &str) -> Result<Duration, String> {
+    let seconds: u64 = text.parse().map_err(|_| "not a whole number of seconds".to_owned())?;
+    if seconds > 3600 {
+        return Err("at most 3600 seconds".to_owned());
     }
     Ok(Duration::from_secs(seconds))
 }

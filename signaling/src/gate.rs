@@ -63,7 +63,11 @@ impl Gate {
         let message = decode_client(text);
         let expense = match &message {
             Ok(ClientMessage::Signal { .. }) => Expense::Signal { bytes: text.len() },
-            Ok(ClientMessage::SetMetadata { .. } | ClientMessage::SetRoomMetadata { .. }) => Expense::Announcement,
+            Ok(
+                ClientMessage::SetMetadata { .. }
+                | ClientMessage::SetRoomMetadata { .. }
+                | ClientMessage::Moderate { .. },
+            ) => Expense::Announcement,
             Ok(ClientMessage::Roster) => Expense::Question,
             Ok(_) | Err(_) => Expense::Message,
         };

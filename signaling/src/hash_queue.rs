@@ -1,12 +1,14 @@
 //! Which password is hashed next, and which join is told to come back.
 //!
-//! A hash is slow, so each address has only so many a minute, whoever asks. Nothing tells a newcomer who knows the password
+//! A hash is slow, so each address has only so many a minute, for all its peers. Nothing tells a newcomer who knows the password
 //! from one who guesses under ever new peer ids; what a guesser cannot have is both many ids and time. So a peer that was
-//! told to come back, and does, is served before peers that were never seen, and among equals the newest goes first: what
-//! waits is a few joins, never a backlog. A wrong password costs its peer id a wait.
+//! told to come back, and does, is served before peers that were never seen: in turns the one that was told first, and the one
+//! that came last. Of peers that were never seen the newest goes first: what waits is a few joins, never a backlog. A wrong
+//! password costs its peer id a wait.
 //!
 //! Pure: given the time.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
@@ -58,10 +60,19 @@ pub struct HashQueue<K> {
     waiting: Vec<Waiting<K>>,
     refused: VecDeque<(HashId, Duration)>,
     buckets: BTreeMap<K, HashBucket>,
-    told: BTreeMap<(K, PeerId), Duration>,
+    told: BTreeMap<(K, PeerId), Told>,
     told_in_order: VecDeque<(Duration, K, PeerId)>,
     guesses: Guesses<(K, PeerId)>,
     asked: u64,
+    /// Whether the next of those who came back is the one that was told first.
+    longest_next: bool,
+}
+
+/// When a peer was told to come back, at first and the last time.
+#[derive(Clone, Copy, Debug)]
+struct Told {
+    first: Duration,
+    last: Duration,
 }
 
 #[derive(Debug)]
@@ -70,7 +81,8 @@ struct Waiting<K> {
     key: K,
     peer: PeerId,
     since: Duration,
-    has_returned: bool,
+    /// When it was first told to come back, if it has come back.
+    returned: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -90,6 +102,7 @@ impl<K> Default for HashQueue<K> {
             told_in_order: VecDeque::new(),
             guesses: Guesses::default(),
             asked: 0,
+            longest_next: true,
         }
     }
 }
@@ -108,8 +121,8 @@ impl<K: Ord + Clone> HashQueue<K> {
         }
         self.asked += 1;
         let id = HashId(self.asked);
-        let has_returned = self.has_returned(now, key, peer);
-        self.waiting.push(Waiting { id, key: key.clone(), peer, since: now, has_returned });
+        let returned = self.returned(now, key, peer);
+        self.waiting.push(Waiting { id, key: key.clone(), peer, since: now, returned });
         if waiting >= PLACES + hashes_left as usize {
             self.refuse_one_of(now, key);
         }
@@ -126,10 +139,14 @@ impl<K: Ord + Clone> HashQueue<K> {
         let best = candidates.filter_map(|(index, waiting)| {
             // Addresses in turns; of one address those who came back, then the newest.
             let used_at = ready(self, waiting)?;
-            Some(((std::cmp::Reverse(used_at), waiting.has_returned, waiting.id), index))
+            let told_first = waiting.returned.filter(|_| self.longest_next).map(Reverse);
+            Some(((Reverse(used_at), waiting.returned.is_some(), told_first, waiting.id), index))
         });
         let index = best.max_by_key(|(rank, _)| *rank)?.1;
-        let Waiting { id, key, .. } = self.waiting.swap_remove(index);
+        let Waiting { id, key, returned, .. } = self.waiting.swap_remove(index);
+        if returned.is_some() {
+            self.longest_next = !self.longest_next;
+        }
         if let Some(left) = self.buckets.get_mut(&key) {
             left.bucket.take(now, left.rate, 1.0);
             left.used_at = now;
@@ -172,7 +189,7 @@ impl<K: Ord + Clone> HashQueue<K> {
     /// When a join is told to come back: not while its address has a hash for it.
     fn ends_at(&self, now: Duration, waiting: &Waiting<K>) -> Option<Duration> {
         let has_hash = self.buckets.get(&waiting.key).is_some_and(|left| left.bucket.has(now, left.rate) >= 1.0);
-        let hold = if waiting.has_returned { HOLD_RETURNED } else { HOLD };
+        let hold = if waiting.returned.is_some() { HOLD_RETURNED } else { HOLD };
         (!has_hash).then_some(waiting.since + hold)
     }
 
@@ -188,7 +205,7 @@ impl<K: Ord + Clone> HashQueue<K> {
     /// Of one address the oldest that has not come back, or else the oldest.
     fn refuse_one_of(&mut self, now: Duration, key: &K) {
         let own = self.waiting.iter().enumerate().filter(|(_, waiting)| waiting.key == *key);
-        let first = own.min_by_key(|(_, waiting)| (waiting.has_returned, waiting.id)).map(|(index, _)| index);
+        let first = own.min_by_key(|(_, waiting)| (waiting.returned.is_some(), waiting.id)).map(|(index, _)| index);
         if let Some(index) = first {
             self.refuse(now, index);
         }
@@ -201,22 +218,26 @@ impl<K: Ord + Clone> HashQueue<K> {
     }
 
     fn tell(&mut self, now: Duration, key: &K, peer: PeerId) {
-        self.told.insert((key.clone(), peer), now);
+        let told = self.told.entry((key.clone(), peer)).or_insert(Told { first: now, last: now });
+        if now > told.last + REMEMBERED {
+            told.first = now;
+        }
+        told.last = now;
         self.told_in_order.push_back((now, key.clone(), peer));
         while self.told_in_order.len() > REMEMBERED_PEERS
             || self.told_in_order.front().is_some_and(|(at, ..)| now > *at + REMEMBERED)
         {
             let Some((at, key, peer)) = self.told_in_order.pop_front() else { return };
             let of_peer = (key, peer);
-            if self.told.get(&of_peer) == Some(&at) {
+            if self.told.get(&of_peer).is_some_and(|told| told.last == at) {
                 self.told.remove(&of_peer);
             }
         }
     }
 
-    fn has_returned(&self, now: Duration, key: &K, peer: PeerId) -> bool {
-        let told = self.told.get(&(key.clone(), peer));
-        told.is_some_and(|at| now >= *at + TOO_SOON && now <= *at + REMEMBERED)
+    fn returned(&self, now: Duration, key: &K, peer: PeerId) -> Option<Duration> {
+        let told = self.told.get(&(key.clone(), peer))?;
+        (now >= told.last + TOO_SOON && now <= told.last + REMEMBERED).then_some(told.first)
     }
 }
 

@@ -34,8 +34,11 @@ impl Refusal {
             ErrorCode::PasswordRequired => ("The room has a password.", None),
             ErrorCode::PasswordWrong => ("That is not the room's password.", None),
             ErrorCode::PasswordWait => ("The password is not looked at yet; try again after a while.", Some(300)),
+            ErrorCode::NotModerator => ("Only those who may moderate the room may.", None),
+            ErrorCode::Kicked => ("A moderator has put you out of the room.", None),
+            ErrorCode::Banned => ("A moderator has put you, or your address, out of the room for a while.", None),
+            ErrorCode::RoomLocked => ("The room is closed to newcomers.", Some(10_000)),
             ErrorCode::TokenRequired => ("This server lets in whoever has an access token for the room.", None),
-            ErrorCode::Kicked => ("You were put out of the room.", None),
             ErrorCode::NotOwner => ("Only the room's owner may.", None),
             ErrorCode::TooManyMessages => ("Too much is sent; what is over the budget is dropped.", Some(1_000)),
             ErrorCode::ReceiverBusy => {

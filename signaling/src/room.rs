@@ -6,6 +6,8 @@
 mod ice;
 mod lock;
 mod metadata;
+mod moderating;
+mod moderation;
 mod operator;
 mod packets;
 mod password;
@@ -25,7 +27,7 @@ use voicemesh_session::{Server, ServerConfig, Verdict};
 use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{
     ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, PeerInfo, RosterMark, ServerLimits,
-    ServerMessage, Signal, TakenOver, Ticket, roster_hash,
+    ServerMessage, Signal, TakenOver, roster_hash,
 };
 use voicemesh_wire::{PeerId, Permissions, SessionId};
 
@@ -37,11 +39,12 @@ use crate::token::{Grant, TokenRules};
 
 pub use ice::{IceRules, SharedSecret};
 use lock::{Lock, Shown};
+pub use moderation::AddressTag;
 use packets::{Packets, Passing};
 pub use password::{Digest, Knock, Question, Salt, WorkArea, digest};
 use policing::Policing;
 pub use policing::VoiceRates;
-use tickets::{Claims, Tickets};
+use tickets::Tickets;
 
 /// A connection from which another has taken over is still read for this long, for what was on its way.
 const TAKEN_OVER_GRACE: Duration = Duration::from_secs(2);
@@ -57,6 +60,10 @@ pub struct RoomRules {
     pub limits: ServerLimits,
     /// Nobody may open links: no signal is passed on, and no ICE server is named.
     pub relay_only: bool,
+    /// A room that is entered sooner after the server's start gives no right to moderate: those who had it may still come back.
+    pub owner_after: Duration,
+    /// Tickets are valid after a restart of the server as well.
+    pub tickets_outlast_restarts: bool,
     /// What peers are told to use for links.
     pub ice: IceRules,
     /// For the session server of each room. Its quarantine of client ids is also how long an empty room is remembered.
@@ -83,6 +90,7 @@ pub struct Room {
     /// The password, if there is one.
     lock: Option<Lock>,
     tickets: Tickets,
+    moderation: moderation::Moderation,
     metadata: Metadata,
     credentials: ice::IssuedCredentials,
     policing: Policing,
@@ -114,6 +122,7 @@ impl Room {
             emptied_at: Some(now),
             lock: None,
             tickets: Tickets::default(),
+            moderation: moderation::Moderation::default(),
             metadata: Metadata::new(),
             credentials: ice::IssuedCredentials::default(),
             policing: Policing::default(),
@@ -161,7 +170,8 @@ impl Room {
 
     /// Nobody is here, and nobody's client id rests any more: the room can be dropped.
     pub fn is_over(&self, now: Duration) -> bool {
-        self.emptied_at.is_some_and(|at| now >= at + self.rules.session.id_quarantine)
+        let waits = self.moderation.waits_until().is_some_and(|until| now < until);
+        self.emptied_at.is_some_and(|at| now >= at + self.rules.session.id_quarantine) && !waits
     }
 
     /// What a joiner has to do before [`join`](Self::join) takes it. Whoever comes into an empty room decides its password;
@@ -180,6 +190,9 @@ impl Room {
         check_presence(join.presence, others)?;
         if others >= self.rules.limits.peers_per_room as usize {
             return Err(Refusal::of(ErrorCode::RoomFull));
+        }
+        if self.moderation.is_locked() && !returns && self.tickets.open(join).is_none() {
+            return Err(Refusal::of(ErrorCode::RoomLocked));
         }
         if self.shown_by_ticket(join, others) != Shown::Nothing {
             return Ok(Knock::Enter);
@@ -231,6 +244,7 @@ impl Room {
         let others = self.members.len() - usize::from(old.is_some());
         let is_first = others == 0;
         let by_ticket = self.shown_by_ticket(&join, others);
+        let ticket = self.tickets.open(&join);
         if let Shown::Restores(lock) = by_ticket {
             self.put_out_others(now, peer, out);
             self.lock = Some(lock);
@@ -255,7 +269,10 @@ impl Room {
         if is_anew {
             self.metadata = room_metadata;
         }
-        let permissions = grant.as_ref().map_or_else(Permissions::default, |grant| grant.permissions);
+        let base = grant.as_ref().map_or_else(Permissions::default, |grant| grant.permissions);
+        // Where access tokens decide who may moderate, coming first does not.
+        self.take_rights(now, peer, is_anew && grant.is_none(), ticket.as_ref(), out);
+        let permissions = self.moderation.permissions(peer, base);
         if let Some(grant) = grant {
             self.grants.insert(connection, grant);
         }
@@ -267,24 +284,6 @@ impl Room {
     fn shown_by_ticket(&self, join: &Join, others: usize) -> Shown {
         let record = self.tickets.open(join);
         record.map_or(Shown::Nothing, |record| lock::shown(self.lock.as_ref(), others, &record, &self.tickets))
-    }
-
-    /// The room has another password than that which those in it have shown.
-    fn put_out_others(&mut self, now: Duration, than: PeerId, out: &mut impl Outbox) {
-        let others: Vec<ConnectionId> =
-            self.members.iter().filter(|(_, member)| member.peer != than).map(|(connection, _)| *connection).collect();
-        let farewell = Text::from(&Refusal::of(ErrorCode::PasswordRequired).farewell());
-        for connection in others {
-            self.leave(now, connection, LeaveReason::Kicked, out);
-            out.text(connection, &farewell, Purpose::Answer);
-            out.close(connection, CloseReason::Refused);
-        }
-    }
-
-    fn ticket_for(&mut self, connection: ConnectionId, peer: PeerId) -> Option<Ticket> {
-        let grant = self.grants.get(&connection).cloned();
-        let claims = Claims { password: self.lock.as_ref().map(Lock::record), owner: None, grant };
-        self.tickets.issue(connection, peer, claims)
     }
 
     /// The connection from which a join takes over: that of the same peer and run.
@@ -306,6 +305,7 @@ impl Room {
         let taken_over = TakenOver { metadata: info.metadata.clone() };
         self.credentials.forget(old);
         self.tickets.forget(old);
+        self.moderation.forget(old);
         if let Some(grant) = self.grants.remove(&old) {
             self.grants.insert(connection, grant);
         }
@@ -368,6 +368,8 @@ impl Room {
             peers,
             room_metadata: self.metadata.clone(),
             permissions: info.permissions,
+            locked: self.moderation.is_locked(),
+            owner_right: self.moderation.right(),
             taken_over,
             ticket: self.ticket_for(connection, info.peer),
         })
@@ -388,16 +390,6 @@ impl Room {
             let Some(peer) = self.members.get(&connection).map(|member| member.peer) else { continue };
             let ice_servers = self.ice_servers_for(connection, peer);
             out.text(connection, &Text::from(&ServerMessage::IceServers { ice_servers }), Purpose::Answer);
-        }
-    }
-
-    /// Sends new tickets to members whose old ones will expire.
-    fn renew_tickets(&mut self, out: &mut impl Outbox) {
-        for connection in self.tickets.due() {
-            let Some(peer) = self.members.get(&connection).map(|member| member.peer) else { continue };
-            if let Some(ticket) = self.ticket_for(connection, peer) {
-                out.text(connection, &Text::from(&ServerMessage::Ticket { ticket }), Purpose::Answer);
-            }
         }
     }
 
@@ -424,6 +416,9 @@ impl Room {
             }
             ClientMessage::SetRoomMetadata { request, set } => {
                 self.set_room_metadata(from, request, set, out).map_err(|refusal| refusal.of_request(request))
+            }
+            ClientMessage::Moderate { request, action } => {
+                self.moderate(now, from, request, action, out).map_err(|refusal| refusal.of_request(request))
             }
             ClientMessage::Roster => {
                 if !out.defer_snapshot(from) {
@@ -537,6 +532,7 @@ impl Room {
         self.credentials.forget(connection);
         self.grants.remove(&connection);
         self.tickets.forget(connection);
+        self.moderation.left(now, connection, member.peer, reason);
         self.forget_pairs(connection);
         self.session.disconnected(now, connection, &mut Packets { now, pair: None, out });
         self.version += 1;
@@ -547,6 +543,7 @@ impl Room {
             // An empty room keeps no secret and says nothing; who comes next decides.
             self.lock = None;
             self.metadata = Metadata::new();
+            self.moderation.emptied();
         }
         self.broadcast(&ServerMessage::PeerLeft { peer: member.peer, reason }, Purpose::Update, out);
     }
@@ -554,6 +551,7 @@ impl Room {
     /// What happens by itself: every few seconds everybody is told the roster's mark, and credentials are renewed.
     pub fn tick(&mut self, now: Duration, out: &mut impl Outbox) {
         self.renew_credentials(out);
+        self.give_due_right(now, out);
         self.renew_tickets(out);
         self.close_former(out, |former| now >= former.closes_at);
         if now < self.mark_due {

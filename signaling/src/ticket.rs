@@ -163,15 +163,29 @@ impl TicketIssuer {
         &self.key
     }
 
+    /// A number that cannot be foreseen.
+    pub fn draw(&mut self) -> u64 {
+        let mut number = [0; 8];
+        if let Some(nonce) = self.nonce() {
+            number.copy_from_slice(&nonce[..8]);
+        }
+        u64::from_be_bytes(number)
+    }
+
     /// Seals a record. `None` only if the record is too long for the cipher, which no record is.
     pub fn seal(&mut self, record: &TicketRecord) -> Option<Ticket> {
+        let nonce = self.nonce()?;
+        self.key.seal(nonce, record)
+    }
+
+    fn nonce(&mut self) -> Option<[u8; NONCE_LEN]> {
         // HMAC takes keys of any length.
         let mut mac = Hmac::<Sha256>::new_from_slice(&self.seed).ok()?;
         mac.update(&self.sealed.to_be_bytes());
         self.sealed += 1;
         let mut nonce = [0; NONCE_LEN];
         nonce.copy_from_slice(&mac.finalize().into_bytes()[..NONCE_LEN]);
-        self.key.seal(nonce, record)
+        Some(nonce)
     }
 }
 

@@ -6,6 +6,7 @@ mod breaks;
 mod heard;
 mod leaving;
 mod lobby;
+mod moderation;
 mod moving;
 #[cfg(target_os = "linux")]
 mod networks;

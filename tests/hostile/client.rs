@@ -24,6 +24,7 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What arrives.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one is held at a time")]
 pub enum Received {
     Message(ServerMessage),
     Packet(Vec<u8>),

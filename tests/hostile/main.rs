@@ -7,6 +7,7 @@ mod control;
 mod doors;
 mod machine;
 mod memory;
+mod moderation;
 mod slow;
 mod tokens;
 

@@ -184,6 +184,30 @@ fn a_protected_room_is_protected_again_after_a_restart() {
     });
 }
 
+/// proves: S-16
+#[test]
+fn with_tickets_friends_take_their_room_back_from_a_stranger_who_was_quicker() {
+    let with = |password: &'static str| move |config: &mut MeshConfig| config.password = Some(password.into());
+    let mut world = World::new(8);
+    world.start_server_with_secret();
+    world.add_peer_with(with("sesame"));
+    world.run(SECOND);
+    world.add_peer_with(with("sesame"));
+    world.run(SECOND);
+    for stranger in [with("mine"), with("")] {
+        world.kill_server();
+        world.run(SECOND / 10);
+        world.start_server_with_secret();
+        let stranger = world.add_peer_with(stranger);
+        world.run_until(15 * SECOND, "both are back", |world| {
+            (0..2).all(|at| world.peers[at].comms.status().members.len() == 2)
+        });
+        assert_eq!(world.peers[0].comms.network().members().count(), 1, "without the stranger");
+        let now = world.now() + world.peers[stranger].clock;
+        world.peers[stranger].comms.stop(now);
+    }
+}
+
 /// proves: S-17, S-18, S-20
 #[test]
 fn a_change_of_metadata_has_one_result_and_everyone_sees_it() {

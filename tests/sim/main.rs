@@ -9,6 +9,7 @@ mod world;
 mod data;
 mod lobby;
 mod lost_and_found;
+mod moderation;
 mod moving;
 mod rooms;
 mod routes;

@@ -14,11 +14,12 @@ use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_engine::{Comms, CommsConfig, CommsEvent, PeerStatus};
 use voicemesh_session::Delivery;
 use voicemesh_session::client::Who;
+use voicemesh_signaling::ticket::{TicketIssuer, TicketKey};
 use voicemesh_signaling::{
     CloseReason, ConnectionId, Knock, Outbox, Purpose, Refusal, Room, RoomRules, Salt, Text, digest,
 };
 use voicemesh_wire::identity::{InstallationSecret, prove};
-use voicemesh_wire::signaling::{ClientMessage, Join, LeaveReason, Metadata, Presence, decode_client};
+use voicemesh_wire::signaling::{ClientMessage, Join, LeaveReason, Metadata, Moderation, Presence, decode_client};
 use voicemesh_wire::{PeerId, Permissions, SessionId};
 
 use crate::carrier::{Arrival, SimCarrier, Wires, Word};
@@ -98,6 +99,15 @@ impl World {
         let room = Room::new(self.now(), Arc::new(rules), session);
         self.server = Some(Server { room, sockets: BTreeMap::new() });
         self.wires.borrow_mut().server_up = true;
+    }
+
+    /// The next run of a server with a secret: it reads the tickets of the one before.
+    pub fn start_server_with_secret(&mut self) {
+        self.start_server(RoomRules { tickets_outlast_restarts: true, ..RoomRules::default() });
+        let key = TicketKey::new(b"the operator's secret", self.sessions.into());
+        let server = self.server.as_mut().expect("it runs");
+        server.room.set_ticket_issuer(TicketIssuer::new(key, [self.sessions as u8; 32]), "room".to_owned());
+        server.room.set_unix_time(1_800_000_000 + u64::from(self.sessions));
     }
 
     /// The server is gone at once, and every socket with it.
@@ -308,6 +318,18 @@ impl World {
         assert!(server.room.set_permissions(self.peers[peer].id, permissions, &mut out));
     }
 
+    /// A peer decides about another, which is not told.
+    pub fn moderate(&mut self, by: usize, action: Moderation, unheard: usize) {
+        let now = self.now();
+        let Some(server) = &mut self.server else { return };
+        let connection = server.sockets.iter().find(|((of, _), _)| *of == by).map(|(_, connection)| *connection);
+        let mut sockets = server.sockets.clone();
+        sockets.retain(|(of, _), _| *of != unheard);
+        let mut out = Out { wires: &self.wires, sockets: &sockets };
+        let message = ClientMessage::Moderate { request: None, action };
+        server.room.message(now, connection.expect("it is connected"), message, &mut out);
+    }
+
     /// How many connections the server has of a peer.
     pub fn connections_of(&self, peer: usize) -> usize {
         self.server.as_ref().map_or(0, |server| server.sockets.keys().filter(|(of, _)| *of == peer).count())
@@ -385,7 +407,8 @@ fn join_room(
     join: Join,
     out: &mut Out<'_>,
 ) -> Result<PeerId, Refusal> {
-    let shown = match (room.knock(&join, None, Salt([7; 16]))?, &join.password) {
+    let salt = Salt([connection.0 as u8; 16]);
+    let shown = match (room.knock(&join, None, salt)?, &join.password) {
         (Knock::Hash(question), Some(password)) => digest(password, question.salt),
         (Knock::Enter | Knock::Hash(_), _) => None,
     };

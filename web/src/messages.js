@@ -150,6 +150,8 @@ const READ = {
     ...permissions(m.permissions),
     ...(m.room_metadata && { room_metadata: metadata(m.room_metadata) }),
     ...(m.ticket !== undefined && { ticket: text(m.ticket) }),
+    ...(m.locked === true && { locked: true }),
+    ...(m.owner_right !== undefined && { owner_right: text(m.owner_right) }),
     ...(m.taken_over && { taken_over: { metadata: metadata(object(m.taken_over).metadata) } }),
   }),
   'peer-joined': (m) => ({ peer: peerInfo(m.peer) }),
@@ -157,6 +159,12 @@ const READ = {
   metadata: (m) => ({ peer: peerId(m.peer), metadata: metadata(m.metadata) }),
   permissions: (m) => ({ peer: peerId(m.peer), ...permissions(m.permissions ?? null) }),
   'metadata-set': (m) => ({ request: integer(m.request, 0xffffffff) }),
+  moderated: (m) => ({ request: integer(m.request, 0xffffffff) }),
+  move(m) {
+    must(Array.isArray(m.groups) && m.groups.length <= 64);
+    return { groups: m.groups.map(text) };
+  },
+  locked: (m) => ({ locked: m.locked === true }),
   'room-metadata': (m) => ({ metadata: metadata(m.metadata) }),
   signal: (m) => ({ from: peerId(m.from), attempt: integer(m.attempt, 0xffffffff), signal: signal(m.signal) }),
   'roster-mark': mark,
@@ -206,6 +214,8 @@ export const join = (about) => ({ type: 'join', protocol: 1, ...about });
 export const signalTo = (to, attempt, what) => ({ type: 'signal', to, attempt, signal: what });
 /** @param {Record<string, string | null>} set */
 export const setMetadata = (set) => ({ type: 'set-metadata', set });
+/** @param {string} action @param {string} peer @param {object} more */
+export const moderate = (action, peer, more = {}) => ({ type: 'moderate', request: 1, action, peer, ...more });
 export const roster = () => ({ type: 'roster' });
 /** @param {number} token */
 export const ping = (token) => ({ type: 'ping', token });

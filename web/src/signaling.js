@@ -6,7 +6,7 @@
  */
 
 import { Liveness } from './liveness.js';
-import { join, leave, ping, readServer, roster } from './messages.js';
+import { join, leave, moderate, ping, readServer, roster } from './messages.js';
 
 const FIRST_RETRY_MS = 1000;
 const NEXT_RETRY_MS = 250;
@@ -28,10 +28,17 @@ const VOICE_KINDS = [2, 35];
 
 /** Refusals that trying again does not change, and those that do not matter to who has been in the room before. */
 const FINAL = ['bad-name', 'bad-room', 'bad-metadata', 'bad-field', 'bad-json', 'unsupported-protocol',
-  'token-required', 'token-invalid', 'token-expired', 'kicked'];
+  'token-required', 'token-invalid', 'token-expired', 'kicked', 'banned', 'room-locked'];
 const FINAL_AT_FIRST = [
   'room-full', 'server-full', 'room-missing', 'room-exists', 'password-required', 'password-wrong',
 ];
+
+const LOCKED = 'A moderator has closed the room to newcomers.';
+const NO_OWNER = new Map(Object.entries({
+  later: 'The server has just started: who may moderate this room is decided within two minutes.',
+  none: 'No member may moderate this room until it has been empty once: the server had just started.',
+}));
+const BAN_SECONDS = 3600;
 
 export class Signaling {
   /** @type {'stopped' | 'waiting' | 'opening' | 'joining' | 'joined'} */
@@ -249,6 +256,8 @@ export class Signaling {
       case 'ice-servers':
         if (this.isJoined) mesh.iceServers = message.ice_servers;
         return undefined;
+      case 'move': return this.#moved(message.groups);
+      case 'locked': return mesh.emit({ type: 'remark', text: message.locked ? LOCKED : 'Newcomers are let in again.' });
       case 'ticket': return this.#keepTicket(message.ticket);
       case 'pong': return this.#answered(now, message.token);
       case 'error': return this.#refused(now, message);
@@ -417,6 +426,8 @@ export class Signaling {
     const wasAway = this.hasJoined;
     this.#enter(now, joined);
     this.mesh.emit({ type: 'joined', again: wasAway, others: joined.peers.length });
+    const remark = joined.locked ? LOCKED : NO_OWNER.get(joined.owner_right);
+    if (remark) this.mesh.emit({ type: 'remark', text: remark });
     this.mesh.pairs.renewUnsettled(now);
     this.mesh.pairs.tick(now);
   }
@@ -444,6 +455,25 @@ export class Signaling {
     };
     mesh.roster.session = joined.session;
     mesh.roster.set(now, [...joined.peers, own], joined.roster);
+  }
+
+  /** Decides about another member. @param {string} action @param {string} peer */
+  decide(action, peer) {
+    this.send(moderate(action, peer, action === 'ban' ? { seconds: BAN_SECONDS } : {}));
+  }
+
+  /** A moderator asks this page to listen and speak to these groups only. @param {string[]} groups */
+  #moved(groups) {
+    const { session } = this.mesh;
+    for (const group of [...session.groups].filter((name) => !groups.includes(name))) {
+      session.leaveGroup(group);
+      session.address(this.#now, 'group', group, false);
+    }
+    for (const group of groups) {
+      session.joinGroup(group);
+      session.address(this.#now, 'group', group, true);
+    }
+    this.mesh.emit({ type: 'remark', text: `A moderator has moved you to “${groups.join('”, “')}”.` });
   }
 
   /** @param {string} code */

@@ -17,7 +17,7 @@ const rounded = (ms) => (ms === null || ms === undefined ? null : Math.round(ms)
  * @param {number} now
  * @returns {import('./state.js').PersonState[]}
  */
-export function people({ roster, session, pairs }, playback, clocks, hearers, volumes, now) {
+export function people({ roster, session, pairs, signaling }, playback, clocks, hearers, volumes, now) {
   const members = [...roster.members.values()].sort((a, b) => a.info.order - b.info.order);
   return members.map(({ info, client, lost }) => {
     const ear = playback?.ears.get(info.peer);
@@ -30,6 +30,8 @@ export function people({ roster, session, pairs }, playback, clocks, hearers, vo
       ...volumes.get(info.peer), recording: info.metadata.recording !== undefined,
       groups: client === null ? [] : [...(session.current?.members.get(client)?.groups ?? [])], away: lost !== null,
       hearsMe: roster.capabilities(info.peer)?.reports && client !== null ? hearers.hears(now, info.peer) : null,
+      mutedForAll: !roster.may(info.peer, 'speak'),
+      decide: roster.may(null, 'moderate') ? (action) => signaling.decide(action, info.peer) : null,
       silentMs: Math.max(now - (session.silentSince(info.peer) ?? now), 0),
     };
   });

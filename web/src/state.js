@@ -10,7 +10,7 @@
  * @typedef {'voice' | 'push-to-talk' | 'always'} Activation
  * @typedef {{id: string, name: string, speaking: boolean, route: import('./route.js').Route, roundTripMs: number | null,
  *   lossPercent: number | null, delayMs: number | null, volume: number, muted: boolean, recording: boolean,
- *   groups: string[], away: boolean,
+ *   groups: string[], away: boolean, mutedForAll: boolean, decide: ((action: string) => void) | null,
  *   hearsMe: boolean | null, silentMs: number}} PersonState `hearsMe`: null where it is not known. `silentMs`: for how long nothing has come through, neither from nor to this person
  * @typedef {{name: string, members: number, listening: boolean, speaking: boolean}} GroupState
  * @typedef {{phase: Phase, refusal: Refusal | null, joinedAt: number, room: string, name: string, waking: boolean,

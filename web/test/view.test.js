@@ -17,7 +17,7 @@ import {
 /** @param {Partial<PersonState>} [more] @returns {PersonState} */
 const person = (more) => ({
   id: 'a', name: 'Ada', speaking: false, route: 'direct', roundTripMs: 20, lossPercent: 0, delayMs: 90, volume: 1, muted: false,
-  recording: false, groups: [], away: false, hearsMe: null, silentMs: 0, ...more,
+  recording: false, groups: [], away: false, mutedForAll: false, decide: null, hearsMe: null, silentMs: 0, ...more,
 });
 
 /** @param {Partial<PeerState>} more @returns {PeerState} */

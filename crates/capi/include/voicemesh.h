@@ -1021,6 +1021,21 @@ vm_result vm_disconnect_peer(vm_peer peer, const struct vm_peer_id *from);
 // Errors: VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
 vm_result vm_network_changed(vm_peer peer);
 
+// Decides about another member or the room: `decision` is a vm_decision. A member that may not moderate is answered with the code "not-moderator".
+// `about` is the member, and may be null where none is meant. `text` is the group for VM_DECISION_MOVE and the password for
+// VM_DECISION_SET_PASSWORD (of length 0 for none), else null with length 0. `seconds` counts with VM_DECISION_BAN.
+// *transaction, unless it is null, is what VM_EVENT_TRANSACTION_DONE will name. What the connection's end left without an
+// answer has failed, and is not sent again.
+//
+// Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE, VM_ERROR_BAD_TEXT, VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_moderate(vm_peer peer,
+                      int32_t decision,
+                      const struct vm_peer_id *about,
+                      const char *text,
+                      size_t text_length,
+                      uint32_t seconds,
+                      uint64_t *transaction);
+
 // Where this peer's ears are. To be called each frame, as the next two; only the latest counts.
 //
 // Places need vm_options.positional. A peer is heard from its place if the program has told it, and if it says itself that

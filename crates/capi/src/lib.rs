@@ -29,6 +29,7 @@ pub mod guard;
 pub mod handles;
 pub mod lobby;
 pub mod memory;
+pub mod moderation;
 pub mod options;
 pub mod pcm;
 pub mod peer;

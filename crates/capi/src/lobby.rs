@@ -88,7 +88,7 @@ unsafe fn transact(
             _ => wanted.remove(key),
         };
     }
-    let number = with(peer, |peer| call(peer, wanted).map_err(refused))?;
+    let number = with(peer, |peer| call(peer, wanted).map_err(refused_call))?;
     if !transaction.is_null() {
         // SAFETY: our caller's promise.
         unsafe { memory::write(transaction, number.0, "transaction")? };
@@ -272,10 +272,10 @@ pub extern "C" fn vm_network_changed(peer: vm_peer) -> vm_result {
 }
 
 fn done(peer: vm_peer, call: impl FnOnce(&Peer) -> Result<(), ConnectError>) -> Outcome {
-    with(peer, |peer| call(peer).map(|()| vm_result::VM_OK).map_err(refused))
+    with(peer, |peer| call(peer).map(|()| vm_result::VM_OK).map_err(refused_call))
 }
 
-fn refused(error: ConnectError) -> Fault {
+pub(crate) fn refused_call(error: ConnectError) -> Fault {
     let result = match error {
         ConnectError::Token(_) => vm_result::VM_ERROR_BAD_TOKEN,
         ConnectError::Busy => vm_result::VM_ERROR_WOULD_BLOCK,

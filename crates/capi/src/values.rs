@@ -239,6 +239,32 @@ pub enum vm_leave_reason {
     VM_LEAVE_RESTARTED = 3,
 }
 
+/// What vm_moderate decides.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum vm_decision {
+    /// The others do not hear this member any more.
+    VM_DECISION_MUTE = 0,
+    /// They hear it again.
+    VM_DECISION_UNMUTE = 1,
+    /// It leaves the room, and may come back.
+    VM_DECISION_KICK = 2,
+    /// It leaves, and neither its peer id nor its address is let in for so many seconds, at most 86,400.
+    VM_DECISION_BAN = 3,
+    /// Ends a ban.
+    VM_DECISION_UNBAN = 4,
+    /// Its program listens and speaks to one talk group only.
+    VM_DECISION_MOVE = 5,
+    /// Newcomers are not let in.
+    VM_DECISION_LOCK = 6,
+    /// They are again.
+    VM_DECISION_UNLOCK = 7,
+    /// The room's password from now on.
+    VM_DECISION_SET_PASSWORD = 8,
+    /// The owner's right to moderate is that member's from now on.
+    VM_DECISION_MAKE_OWNER = 9,
+}
+
 /// Which end of the sound.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,9 +11,21 @@ fn written() -> String {
     let config = cbindgen::Config::from_file(own("cbindgen.toml")).unwrap_or_else(|error| panic!("{error}"));
     let mut builder = cbindgen::Builder::new().with_config(config);
     // In the order in which a reader wants them. The sources one by one: nothing of other crates is looked at.
-    for source in
-        ["values", "guard", "options", "event", "peer", "data", "lobby", "places", "speak", "pcm", "state", "devices"]
-    {
+    for source in [
+        "values",
+        "guard",
+        "options",
+        "event",
+        "peer",
+        "data",
+        "lobby",
+        "moderation",
+        "places",
+        "speak",
+        "pcm",
+        "state",
+        "devices",
+    ] {
         builder = builder.with_src(own(&format!("src/{source}.rs")));
     }
     let mut text = Vec::new();

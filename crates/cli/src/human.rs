@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use voicemesh::{
-    ConnectFailure, DeviceRole, ErrorCode, Event, Metadata, PeerId, PeerLeftReason, Route, ServerConnection, Stamped,
+    ConnectFailure, DeviceRole, ErrorCode, Event, Metadata, OwnerRightState, PeerId, PeerLeftReason, Route,
+    ServerConnection, Stamped,
 };
 
 use crate::people::People;
@@ -165,6 +166,21 @@ impl Human {
             Event::ServerAway { why, failure, retry_in } => self.server_away(why, failure.as_ref(), *retry_in),
             Event::ServerConnected(connection) => self.server_connected(connection),
             Event::Warned { message, .. } => Some(trouble(format!("That did not work: {}", sentence(message)))),
+            Event::Moved { groups } => {
+                Some(plain(format!("A moderator has moved you to “{}”.", harmless(&groups.join("”, “")))))
+            }
+            Event::RoomLocked { locked: true } => Some(plain("A moderator has closed the room to newcomers.")),
+            Event::RoomLocked { locked: false } => Some(plain("Newcomers are let in again.")),
+            Event::OwnerRight { state: OwnerRightState::Later } => {
+                Some(plain("The server has just started: who may moderate this room is decided within two minutes."))
+            }
+            Event::OwnerRight { .. } => Some(plain(
+                "No member may moderate this room until it has been empty once: the server had just started.",
+            )),
+            Event::TransactionDone { result: Ok(()), .. } => Some(plain("Done.")),
+            Event::TransactionDone { result: Err(error), .. } => {
+                Some(trouble(format!("That did not work: {}", sentence(&error.message))))
+            }
             Event::GroupRefused { group } => Some(trouble(format!(
                 "The server refuses the group “{}”: another group has its number, or there are too many. Take another name.",
                 harmless(group)
@@ -281,12 +297,14 @@ pub fn refusal(code: &ErrorCode, message: &str, room: &str) -> String {
         ErrorCode::TokenInvalid | ErrorCode::TokenExpired => {
             format!("“{room}” is not open to this access token: {} Get a new link.", sentence(message))
         }
-        ErrorCode::Kicked => format!("You were put out of “{room}”."),
         ErrorCode::PasswordWrong => format!("“{room}” is not open to this password: {}", sentence(message)),
         ErrorCode::PasswordWait => {
             "The server has not looked at the password yet: wrong ones came from here. Wait a while, then try again."
                 .to_owned()
         }
+        ErrorCode::Kicked => format!("A moderator has put you out of “{room}”."),
+        ErrorCode::Banned => format!("A moderator of “{room}” keeps you, or your address, out for a while."),
+        ErrorCode::RoomLocked => format!("A moderator has closed “{room}” to newcomers. Try again later."),
         ErrorCode::TooManyJoins => {
             "The server has had too many joins from here. Wait a minute and try again.".to_owned()
         }

@@ -14,6 +14,10 @@
 //! | `peer-left` | `peer`, `name`, `reason` | `reason`: `left`, `kicked`, `lost`, `restarted` |
 //! | `metadata-changed` | `peer`, `name`, `metadata` | somebody publishes something else |
 //! | `permissions-changed` | `peer`, `name`, `permissions` | a member, or this peer itself, may do this from now on: a list of `speak`, `listen`, `data`, `moderate` |
+//! | `transaction-done` | `code`, `message` | a decision about a member or the room is made; else why not |
+//! | `moved` | `groups` | a moderator has moved this peer to these talk groups |
+//! | `room-locked` | `locked` | newcomers are not let in, or are again |
+//! | `owner-right` | `state` | no member has the owner's right yet: `later` or `none` |
 //! | `route-changed` | `peer`, `name`, `route` | `route`: `direct`, `relayed`, `none` |
 //! | `first-heard` | `peer`, `name` | heard for the first time since it joined |
 //! | `speaking` | `peer`, `name`, `speaking` | begins (`true`) or ceases to speak |
@@ -56,7 +60,8 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use voicemesh::{
-    ConnectFailure, DeviceRole, Event, MicrophoneState, PeerId, PeerLeftReason, Route, ServerConnection, Stamped,
+    ConnectFailure, DeviceRole, Event, MicrophoneState, OwnerRightState, PeerId, PeerLeftReason, Route,
+    ServerConnection, Stamped,
 };
 
 use crate::exit::Failure;
@@ -115,6 +120,16 @@ pub fn summary(at: Duration, tally: &Tally, end: End) -> String {
     line("summary", at, Value::Object(rest))
 }
 
+/// As on the wire.
+fn state_name(state: OwnerRightState) -> &'static str {
+    match state {
+        OwnerRightState::Held => "held",
+        OwnerRightState::Later => "later",
+        OwnerRightState::None => "none",
+        OwnerRightState::Unknown => "unknown",
+    }
+}
+
 fn named(event: &Event, people: &People) -> (&'static str, Value) {
     let of = |peer: &PeerId| json!({ "peer": peer.to_string(), "name": people.raw_name(*peer) });
     match event {
@@ -159,6 +174,16 @@ fn named(event: &Event, people: &People) -> (&'static str, Value) {
         Event::ReachabilityChanged { token } => ("reachability-changed", json!({ "token": token })),
         Event::Replaced => ("replaced", json!({})),
         Event::Warned { code, message } => ("warned", json!({ "code": code.as_str(), "message": message })),
+        Event::Moved { groups } => ("moved", json!({ "groups": groups })),
+        Event::RoomLocked { locked } => ("room-locked", json!({ "locked": locked })),
+        Event::TransactionDone { result, .. } => {
+            let (code, message) = match result {
+                Ok(()) => (None, None),
+                Err(error) => (Some(error.code.as_str()), Some(error.message.as_str())),
+            };
+            ("transaction-done", json!({ "code": code, "message": message }))
+        }
+        Event::OwnerRight { state } => ("owner-right", json!({ "state": state_name(*state) })),
         Event::GroupRefused { group } => ("group-refused", json!({ "group": group })),
         Event::DeviceLost { which, why } => ("device-lost", json!({ "device": device_name(*which), "why": why })),
         Event::DeviceRecovered { which } => ("device-recovered", json!({ "device": device_name(*which) })),

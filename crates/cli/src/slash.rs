@@ -43,6 +43,8 @@ pub enum Typed {
     LeaveGroup(String),
     /// Something about the own microphone or speaker.
     Change(Change),
+    /// Something that is decided about another member or the room.
+    Moderate(Decision),
     /// What can be typed.
     Help,
     /// Leave the room.
@@ -64,8 +66,35 @@ pub enum Change {
     Output(OutputSpec),
 }
 
+/// What is decided about a member, by name, or about the room.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    /// The others do not hear this one any more, or again.
+    MuteForAll(String, bool),
+    /// It leaves the room.
+    Kick(String),
+    /// It leaves, and is kept out for so many minutes.
+    Ban(String, u32),
+    /// It listens and speaks to one group only. Names can contain spaces.
+    Move {
+        /// Name, space, group.
+        name_and_group: String,
+    },
+    /// No newcomer is let in, or they are again.
+    Lock(bool),
+    /// The room's password from now on; none if empty.
+    SetPassword(String),
+    /// It may moderate in one's own place.
+    MakeOwner(String),
+}
+
+/// Minutes of a ban of which nothing else is said.
+const BAN_MINUTES: u32 = 60;
+/// The longest ban, in minutes.
+const MOST_BAN_MINUTES: u32 = 1440;
+
 /// The answer to `/help`.
-pub const HELP: [&str; 16] = [
+pub const HELP: [&str; 21] = [
     "TEXT              write to everybody (// for a text that begins with /)",
     "/msg NAME TEXT    write to one",
     "/who              who is here, how they are reached and heard",
@@ -80,6 +109,11 @@ pub const HELP: [&str; 16] = [
     "/talk on, off     with push-to-talk: what its key does",
     "/input NAME       another microphone; default is the system's",
     "/output NAME      another speaker, likewise",
+    "/mute-all NAME    moderators: not heard by anyone; /unmute-all NAME ends it",
+    "/kick NAME        moderators: put out; /ban NAME [MINUTES] keeps out as well",
+    "/move NAME GROUP  moderators: to one talk group only",
+    "/lock, /unlock    moderators: let in no newcomers; /set-password TEXT",
+    "/make-owner NAME  hand the right to moderate on to another",
     "/help             this",
     "/quit             leave the room (Ctrl-C does the same)",
 ];
@@ -112,6 +146,15 @@ pub fn parse(line: &str) -> Result<Typed, String> {
         "undeafen" => alone(Typed::Undeafen),
         "who" => alone(Typed::Who),
         "gain" => gain(rest),
+        "mute-all" => Ok(Typed::Moderate(Decision::MuteForAll(needed("a name")?, true))),
+        "unmute-all" => Ok(Typed::Moderate(Decision::MuteForAll(needed("a name")?, false))),
+        "kick" => Ok(Typed::Moderate(Decision::Kick(needed("a name")?))),
+        "ban" => Ok(Typed::Moderate(ban(&needed("a name, and perhaps minutes: /ban Ada 60")?))),
+        "move" => Ok(Typed::Moderate(Decision::Move { name_and_group: needed("a name and a group: /move Ada Red")? })),
+        "lock" => alone(Typed::Moderate(Decision::Lock(true))),
+        "unlock" => alone(Typed::Moderate(Decision::Lock(false))),
+        "set-password" => Ok(Typed::Moderate(Decision::SetPassword(rest.to_owned()))),
+        "make-owner" => Ok(Typed::Moderate(Decision::MakeOwner(needed("a name")?))),
         "msg" => Ok(Typed::Message { name_and_text: needed("a name and a text: /msg Ada hello")? }),
         "join" => Ok(Typed::JoinGroup(needed("a group's name")?)),
         "leave" => Ok(Typed::LeaveGroup(needed("a group's name (/quit leaves the room)")?)),
@@ -139,6 +182,16 @@ where
     T::Err: Display,
 {
     name.parse().map_err(|error: T::Err| format!("{error}."))
+}
+
+/// A number at the end is the minutes.
+fn ban(rest: &str) -> Decision {
+    let parts = rest.rsplit_once(char::is_whitespace);
+    let minutes = parts.and_then(|(name, minutes)| Some((name.trim(), minutes.parse::<u32>().ok()?)));
+    match minutes {
+        Some((name, minutes)) => Decision::Ban(name.to_owned(), minutes.clamp(1, MOST_BAN_MINUTES)),
+        None => Decision::Ban(rest.to_owned(), BAN_MINUTES),
+    }
 }
 
 fn gain(rest: &str) -> Result<Typed, String> {
@@ -189,6 +242,18 @@ mod tests {
     }
 
     #[test]
+    fn decisions_name_a_member_and_what_else_they_need() {
+        let decided = |decision| Ok(Typed::Moderate(decision));
+        assert_eq!(parse("/mute-all Ada Lovelace"), decided(Decision::MuteForAll("Ada Lovelace".into(), true)));
+        assert_eq!(parse("/ban Ada Lovelace"), decided(Decision::Ban("Ada Lovelace".into(), BAN_MINUTES)));
+        assert_eq!(parse("/ban Ada 5"), decided(Decision::Ban("Ada".into(), 5)));
+        assert_eq!(parse("/ban Ada 999999"), decided(Decision::Ban("Ada".into(), MOST_BAN_MINUTES)));
+        assert_eq!(parse("/set-password"), decided(Decision::SetPassword(String::new())));
+        assert_eq!([parse("/lock"), parse("/unlock")], [true, false].map(|lock| decided(Decision::Lock(lock))));
+        assert!(parse("/kick").is_err() && parse("/lock now").is_err());
+    }
+
+    #[test]
     fn what_is_missing_or_wrong_is_said() {
         for line in ["/gain", "/gain Ada", "/gain Ada loud", "/gain Ada -1", "/gain Ada 5", "/gain Ada NaN"] {
             assert!(parse(line).is_err_and(|why| why.contains("/gain Ada 0.5")), "{line}");
@@ -223,7 +288,8 @@ mod tests {
     #[test]
     fn help_names_every_command() {
         let help = HELP.join("\n");
-        let names = "mute unmute deafen undeafen who gain msg join leave noise activation talk input output help quit";
+        let names = "mute unmute deafen undeafen who gain msg join leave noise activation talk input output help quit \
+                     mute-all unmute-all kick ban move lock unlock set-password make-owner";
         for command in names.split(' ') {
             assert!(help.contains(&format!("/{command}")), "{command}");
         }

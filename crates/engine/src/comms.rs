@@ -356,6 +356,15 @@ impl<N: Network> Comms<N> {
         }
     }
 
+    /// The groups that are listened to.
+    pub fn groups(&self) -> impl Iterator<Item = &str> {
+        let client = match &self.role {
+            Role::Client(client) => Some(client),
+            Role::None | Role::DedicatedServer { .. } => None,
+        };
+        client.into_iter().flat_map(|client| client.groups())
+    }
+
     /// Begins to listen to a group.
     pub fn join_group(&mut self, now: Duration, name: &str) -> Result<(), CommsError> {
         let (client, network) = self.as_client()?;

@@ -369,6 +369,21 @@ impl Engine {
         self.hush(now, JOINED, &VoiceTarget::Group(name))
     }
 
+    /// Listens and speaks to these groups only.
+    fn move_to(&mut self, now: Duration, groups: &[String]) {
+        let left: Vec<String> = self
+            .comms
+            .groups()
+            .filter(|group| !groups.iter().any(|wanted| wanted == group))
+            .map(str::to_owned)
+            .collect();
+        let steps = left.into_iter().map(|group| self.leave_group(now, group)).collect::<Vec<_>>();
+        let joined = groups.iter().map(|group| self.join_group(now, group.clone())).collect::<Vec<_>>();
+        for error in steps.into_iter().chain(joined).filter_map(Result::err) {
+            tracing::debug!(%error, "a move to other groups was not made whole");
+        }
+    }
+
     fn take_events(&mut self, now: Duration) {
         while let Some(event) = self.comms.network_mut().poll_event() {
             self.mesh_event(now, event);
@@ -411,6 +426,12 @@ impl Engine {
             MeshEvent::RoomMetadataChanged { metadata } => Event::RoomMetadataChanged { metadata },
             MeshEvent::ReachabilityChanged { token } => Event::ReachabilityChanged { token },
             MeshEvent::ConnectionRequested { peer } => Event::ConnectionRequested { peer },
+            MeshEvent::Moved { groups } => {
+                self.move_to(now, &groups);
+                Event::Moved { groups }
+            }
+            MeshEvent::RoomLocked { locked } => Event::RoomLocked { locked },
+            MeshEvent::OwnerRight { state } => Event::OwnerRight { state },
             MeshEvent::TicketRenewed { ticket } => return self.tickets.keep(&ticket),
         };
         self.tell(now, event);

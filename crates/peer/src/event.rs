@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_session::Reliability;
-use voicemesh_wire::signaling::Metadata;
+use voicemesh_wire::signaling::{Metadata, OwnerRightState};
 use voicemesh_wire::{PeerId, Permissions};
 
 use crate::connect::ConnectFailure;
@@ -227,6 +227,21 @@ pub enum Event {
         code: ErrorCode,
         /// For people.
         message: String,
+    },
+    /// A moderator has moved this peer: it listens and speaks to these talk groups only.
+    Moved {
+        /// The groups.
+        groups: Vec<String>,
+    },
+    /// A moderator has closed the room to newcomers, or opened it again. Also told at the join if it is closed.
+    RoomLocked {
+        /// It is closed.
+        locked: bool,
+    },
+    /// After a join, if no member has the owner's right to moderate the room.
+    OwnerRight {
+        /// Why not.
+        state: OwnerRightState,
     },
     /// The server refused a talk group: another group's name has the same id, or there are too many.
     GroupRefused {

@@ -74,7 +74,7 @@ pub use voicemesh_audio::space::{Attenuation, Curve, Handedness, Pose};
 pub use voicemesh_device::{DeviceError, DeviceInfo, Direction, InputSpec, MicrophoneFeed, OutputSpec, devices};
 pub use voicemesh_session::Reliability;
 pub use voicemesh_wire::packet::Priority;
-pub use voicemesh_wire::signaling::{AccessToken, Metadata, Password, Presence};
+pub use voicemesh_wire::signaling::{AccessToken, Metadata, Moderation, OwnerRightState, Password, Presence};
 pub use voicemesh_wire::{PeerId, Permissions};
 
 /// The README's examples compile.

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use voicemesh_wire::PeerId;
-use voicemesh_wire::signaling::MetadataChanges;
+use voicemesh_wire::signaling::{MetadataChanges, Moderation};
 
 use crate::ErrorCode;
 use crate::engine::{Command, Engine};
@@ -40,6 +40,7 @@ pub enum ConnectError {
 #[derive(Clone, Debug)]
 pub(crate) enum LobbyCommand {
     Transact(TransactionId, Whose, MetadataTransaction),
+    Moderate(TransactionId, Moderation),
     Connect(Reachability),
     Update(Reachability),
     Disconnect(PeerId),
@@ -86,6 +87,18 @@ impl Peer {
     /// As for [`set_metadata`](Self::set_metadata).
     pub fn set_room_metadata(&self, changes: MetadataTransaction) -> Result<TransactionId, ConnectError> {
         self.transact(Whose::Room, changes)
+    }
+
+    /// Decides about a member or the room: mute for all, kick, ban, move, lock, password, and who has the owner's right.
+    /// [`Event::TransactionDone`] tells how it went; a member that may not moderate is answered `not-moderator`. What the
+    /// connection's end left without an answer has failed and is not sent again.
+    ///
+    /// # Errors
+    ///
+    /// As for [`set_metadata`](Self::set_metadata).
+    pub fn moderate(&self, action: Moderation) -> Result<TransactionId, ConnectError> {
+        let id = self.next_transaction();
+        self.lobby(LobbyCommand::Moderate(id, action)).map(|()| id)
     }
 
     /// Wants a direct link to a peer, by the token that it publishes ([`crate::REACHABILITY_KEY`]). With
@@ -144,6 +157,10 @@ impl Engine {
         let result = match command {
             LobbyCommand::Transact(id, whose, MetadataTransaction(changes)) => {
                 mesh.transact(now, id, whose, changes);
+                Ok(())
+            }
+            LobbyCommand::Moderate(id, action) => {
+                mesh.moderate(now, id, action);
                 Ok(())
             }
             LobbyCommand::Connect(token) => mesh.connect_peer(now, token),

@@ -13,6 +13,7 @@
 mod choice;
 mod liveness;
 mod lobby;
+mod moderation;
 mod negotiation;
 mod random;
 mod refused;
@@ -30,8 +31,9 @@ use voicemesh_session::network::{
 };
 use voicemesh_wire::identity::IdentityProof;
 use voicemesh_wire::packet;
-use voicemesh_wire::signaling::AccessToken;
-use voicemesh_wire::signaling::{ErrorCode, IceServer, Metadata, Password, Presence, Signal, Ticket};
+use voicemesh_wire::signaling::{
+    AccessToken, ErrorCode, IceServer, Metadata, OwnerRightState, Password, Presence, Signal, Ticket,
+};
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
 use crate::connect::ConnectFailure;
@@ -39,6 +41,7 @@ use crate::event::ServerConnection;
 use choice::Choices;
 use liveness::{Beside, Path, Texts};
 use lobby::Lobby;
+use moderation::Decisions;
 use negotiation::Pair;
 use random::Random;
 use roster::Roster;
@@ -265,6 +268,21 @@ pub enum MeshEvent {
         /// Who.
         peer: PeerId,
     },
+    /// A moderator asks this peer to listen and speak to these groups only.
+    Moved {
+        /// The groups.
+        groups: Vec<String>,
+    },
+    /// Only members with tickets are let in, or newcomers again.
+    RoomLocked {
+        /// The former.
+        locked: bool,
+    },
+    /// Whether a member has the owner's right to moderate; after every [`MeshEvent::Joined`] where it is not the usual.
+    OwnerRight {
+        /// What the server said.
+        state: OwnerRightState,
+    },
     /// The server gave this peer another ticket for its next join.
     TicketRenewed {
         /// In place of any before.
@@ -297,6 +315,7 @@ pub struct Mesh<C> {
     pairs: BTreeMap<PeerId, Pair>,
     choices: Choices,
     lobby: Lobby,
+    decisions: Decisions,
     server_connection: Option<ServerConnection>,
     ice_servers: Vec<IceServer>,
     /// Nothing is tried before the program gives another access token.
@@ -319,6 +338,7 @@ impl<C: Carrier> Mesh<C> {
             random: Random::new(config.seed),
             roster: Roster::new(config.proof.peer_id()),
             choices: Choices::default(),
+            decisions: Decisions::default(),
             lobby: Lobby::new(config.metadata.clone()),
             config,
             carrier,
@@ -405,6 +425,7 @@ impl<C: Carrier> Mesh<C> {
         self.tick_roster(now);
         self.tick_links(now);
         self.tick_lobby(now);
+        self.tick_decisions(now);
     }
 
     fn tell_network(&mut self, event: NetworkEvent<PeerId>) {

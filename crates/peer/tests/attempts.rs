@@ -171,6 +171,8 @@ impl World {
             taken_over: None,
             permissions: voicemesh_wire::Permissions::default(),
             ticket: None,
+            locked: false,
+            owner_right: Default::default(),
         };
         self.socket(SocketEvent::Text(ServerMessage::Joined(joined).to_json()));
     }

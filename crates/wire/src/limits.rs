@@ -20,6 +20,8 @@ pub const ROOM_KEY_BYTES: usize = 128;
 pub const TOKEN_SUBJECT_BYTES: usize = 128;
 /// A room's password, in bytes of UTF-8.
 pub const PASSWORD_BYTES: usize = 128;
+/// The longest ban, in seconds: a day.
+pub const BAN_SECONDS: u32 = 86_400;
 /// A member's ticket, as text.
 pub const TICKET_BYTES: usize = 2048;
 /// Metadata keys of one peer, or of a room.

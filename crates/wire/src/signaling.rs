@@ -15,6 +15,7 @@ use crate::{ClientId, PeerId, Permissions};
 mod access_token;
 mod decode;
 mod error_code;
+mod moderation;
 mod password;
 mod roster;
 mod ticket;
@@ -22,6 +23,7 @@ mod ticket;
 pub use access_token::AccessToken;
 pub use decode::{MessageError, apply_metadata, decode_client, decode_server, request_of};
 pub use error_code::ErrorCode;
+pub use moderation::Moderation;
 pub use password::Password;
 pub use roster::{RosterHash, RosterMark, roster_hash};
 pub use ticket::Ticket;
@@ -71,6 +73,16 @@ pub enum ClientMessage {
         request: Option<u32>,
         /// `null` removes a key; keys not named stay.
         set: MetadataChanges,
+    },
+    /// Decides about other members, or about the room; only those with the permission to moderate may. Answered by
+    /// `moderated`, or by an error.
+    Moderate {
+        /// Comes back in `moderated` or in the error.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request: Option<u32>,
+        /// What is decided.
+        #[serde(flatten)]
+        action: Moderation,
     },
     /// Asks for the whole roster.
     Roster,
@@ -194,6 +206,21 @@ pub enum ServerMessage {
         /// The asker's number.
         request: u32,
     },
+    /// A decision is made; what it changes came before.
+    Moderated {
+        /// The asker's number.
+        request: u32,
+    },
+    /// A moderator asks the receiver's program to listen and speak to these talk groups only.
+    Move {
+        /// The groups.
+        groups: Vec<String>,
+    },
+    /// Whether newcomers are let in is now this.
+    Locked {
+        /// They are not.
+        locked: bool,
+    },
     /// The room's metadata is now this.
     RoomMetadata {
         /// All of it.
@@ -292,6 +319,12 @@ pub struct Joined {
     /// What the room publishes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub room_metadata: Metadata,
+    /// Only members with tickets are let in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub locked: bool,
+    /// Whether a member has the owner's right to moderate. Whether that is the joiner, its permissions say.
+    #[serde(default, skip_serializing_if = "OwnerRightState::is_held")]
+    pub owner_right: OwnerRightState,
     /// Present if this connection takes over from an earlier one of the same peer and run: client id, order, groups and
     /// metadata stay, and the others are sent nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -299,6 +332,29 @@ pub struct Joined {
     /// Shows the server at the next join what the joiner was here; see [`ServerMessage::Ticket`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ticket: Option<Ticket>,
+}
+
+/// Whether a member of a room has the owner's right to moderate it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OwnerRightState {
+    /// A member has it, present or not.
+    #[default]
+    Held,
+    /// The member who came first gets it a while after the server's start, unless one comes who had it before.
+    Later,
+    /// No member gets it until the room has been empty: it was entered too soon after the server's start.
+    None,
+    /// A state that this version does not know.
+    #[serde(other)]
+    Unknown,
+}
+
+impl OwnerRightState {
+    /// Whether a member has it.
+    pub fn is_held(&self) -> bool {
+        *self == Self::Held
+    }
 }
 
 /// What the server keeps for a peer whose second connection takes over from its first.

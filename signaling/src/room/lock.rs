@@ -33,6 +33,11 @@ impl Lock {
         Self { digest, epoch, restored_from: None }
     }
 
+    /// Another password after this one.
+    pub(super) fn changed(&self, digest: Digest) -> Self {
+        Self { digest, epoch: self.epoch.next(), ..*self }
+    }
+
     /// As tickets say it.
     pub(super) fn record(&self) -> PasswordRecord {
         PasswordRecord { salt: self.digest.salt().0, hash: self.digest.hash(), epoch: self.epoch }

@@ -1,6 +1,7 @@
 //! A room under a virtual clock, with an outbox that remembers.
 
 mod lobby;
+mod moderation;
 mod taking_over;
 mod tickets;
 mod tokens;

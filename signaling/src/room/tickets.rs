@@ -62,6 +62,11 @@ impl Tickets {
         self.issuer.as_ref().is_some_and(|issuer| issuer.key().server_run() != record.server_run)
     }
 
+    /// A number that cannot be foreseen; `None` if the room issues no tickets.
+    pub(super) fn draw(&mut self) -> Option<u64> {
+        self.issuer.as_mut().map(TicketIssuer::draw)
+    }
+
     /// Members whose tickets are to be renewed.
     pub(super) fn due(&self) -> Vec<ConnectionId> {
         let due = self.issued_at.iter().filter(|(_, at)| self.unix >= at.saturating_add(RENEWAL));

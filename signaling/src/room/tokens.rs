@@ -43,7 +43,9 @@ impl Room {
         let Some(grant) = grant else { return };
         let permissions = grant.permissions;
         if self.grants.get(&connection).map(|former| former.permissions) != Some(permissions) {
-            self.set_permissions(peer, permissions, out);
+            self.grants.insert(connection, grant);
+            self.renew_permissions(peer, out);
+            return;
         }
         self.grants.insert(connection, grant);
     }

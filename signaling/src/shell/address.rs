@@ -10,6 +10,7 @@ use axum::http::HeaderMap;
 use super::lock;
 use crate::budget::{Bucket, Budget, Budgets};
 use crate::config::TrustedProxy;
+use crate::room::AddressTag;
 
 /// An address without connections is forgotten after this time; by then its buckets are full again.
 const FORGET: Duration = Duration::from_secs(60);
@@ -29,6 +30,15 @@ impl AddressKey {
             address if address.is_loopback() => None,
             IpAddr::V4(v4) => Some(Self::V4(v4.to_bits())),
             IpAddr::V6(v6) => Some(Self::V6((v6.to_bits() >> 64) as u64)),
+        }
+    }
+}
+
+impl From<AddressKey> for AddressTag {
+    fn from(key: AddressKey) -> Self {
+        match key {
+            AddressKey::V4(v4) => Self(u128::from(v4)),
+            AddressKey::V6(v6) => Self(u128::from(v6) << 64),
         }
     }
 }

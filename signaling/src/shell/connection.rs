@@ -13,7 +13,11 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use voicemesh_wire::signaling::{CLOSE_TAKEN_OVER, ErrorCode, Join, LeaveReason, ServerMessage};
+use uuid::Uuid;
+use voicemesh_wire::PeerId;
+use voicemesh_wire::signaling::{
+    CLOSE_TAKEN_OVER, ClientMessage, ErrorCode, Join, LeaveReason, Moderation, Password, ServerMessage,
+};
 
 use super::address::{Address, AddressKey};
 use super::hub::{Admission, Hub, RoomCell};
@@ -49,6 +53,7 @@ pub(super) struct Connection {
     room: Option<Arc<RoomCell>>,
     guesser_address: Option<AddressKey>,
     hashing: Option<Hashing>,
+    changing: Option<PasswordChange>,
     socket: Socket,
     /// What was last said of an unfinished message.
     unfinished: usize,
@@ -63,6 +68,12 @@ struct Hashing {
     hashes: u32,
     /// What came after the join.
     held: Vec<Message>,
+}
+
+/// A moderator's new password that waits for its hash.
+struct PasswordChange {
+    request: Option<u32>,
+    answer: Answer,
 }
 
 impl Hashing {
@@ -102,7 +113,7 @@ impl Connection {
         }
         let shared = address.as_ref().map(|address| Arc::clone(&address.budget));
         let gate = Gate::new(now, &hub.config.budgets, shared);
-        let (room, hashing) = (None, None);
+        let (room, hashing, changing) = (None, None, None);
         let (unfinished, stage, opened_at) = (0, Stage::Open, now);
         Some(Self {
             id,
@@ -113,6 +124,7 @@ impl Connection {
             room,
             guesser_address,
             hashing,
+            changing,
             socket,
             unfinished,
             stage,
@@ -123,6 +135,7 @@ impl Connection {
     /// Ready when the socket is at its end.
     fn poll_incoming(&mut self, cx: &mut Context<'_>, now: Duration) -> Poll<()> {
         self.poll_hashing(cx, now);
+        self.poll_changing(cx, now);
         for _ in 0..MESSAGES_PER_TURN {
             if self.hashing.as_ref().is_some_and(Hashing::is_full) {
                 return Poll::Pending;
@@ -149,6 +162,7 @@ impl Connection {
                         self.take_in_order(now, message);
                         // A join may have begun to wait: its waker is registered by asking.
                         self.poll_hashing(cx, now);
+                        self.poll_changing(cx, now);
                     }
                 }
                 Err(Failure::TooLarge) => self.act(now, Gate::too_large()),
@@ -207,6 +221,37 @@ impl Connection {
         }
     }
 
+    /// Sets the room's password once it has been hashed.
+    fn poll_changing(&mut self, cx: &mut Context<'_>, now: Duration) {
+        let Some(PasswordChange { request, answer }) = &mut self.changing else { return };
+        let request = *request;
+        let Poll::Ready(answer) = Pin::new(answer).poll(cx) else { return };
+        self.changing = None;
+        let Some(room) = &self.room else { return };
+        let digest = answer.unwrap_or_else(|_| Err(Refusal::of(ErrorCode::ServerFull)));
+        let changed = digest.and_then(|digest| self.hub.change_password(now, room, self.id, request, digest));
+        if let Err(refusal) = changed {
+            self.act(now, Passed::Answer(refusal.of_request(request).answer()));
+        }
+    }
+
+    /// A moderator sets the room's password: it is hashed first.
+    fn change_password(&mut self, now: Duration, request: Option<u32>, password: Password) {
+        let Some(room) = &self.room else { return };
+        let guesser = Guesser::of(self.guesser_address, "");
+        let asked = match &self.changing {
+            Some(_) => Err(Refusal::of(ErrorCode::TooManyMessages)),
+            None => self.hub.question(room, self.id).and_then(|question| {
+                let peer = PeerId(Uuid::nil());
+                self.hub.passwords.ask(now, &guesser, peer, password, question)
+            }),
+        };
+        match asked {
+            Ok(answer) => self.changing = Some(PasswordChange { request, answer }),
+            Err(refusal) => self.act(now, Passed::Answer(refusal.of_request(request).answer())),
+        }
+    }
+
     fn take_in(&mut self, now: Duration, message: Message) {
         self.hub.metrics.bytes_in.add(message.len() as u64);
         match message {
@@ -243,6 +288,10 @@ impl Connection {
     fn act(&mut self, now: Duration, passed: Passed) {
         match passed {
             Passed::Join(join) => self.join(now, join),
+            Passed::Message(ClientMessage::Moderate {
+                request,
+                action: Moderation::SetPassword { password: Some(password) },
+            }) if !password.is_empty() => self.change_password(now, request, password),
             Passed::Message(message) => {
                 if let Some(room) = &self.room {
                     let state_bytes = self.hub.message(now, room, self.id, message);
@@ -294,21 +343,23 @@ impl Connection {
 
     /// Into the room, or into the queue of passwords.
     fn enter(&mut self, now: Duration, join: Box<Join>, shown: Option<Digest>, hashes: u32) {
-        let begun = self.hub.join(now, self.id, &self.mailbox, join, shown).and_then(|admission| match admission {
-            Admission::In(room) => {
-                self.room = Some(room);
-                self.socket.joined();
-                self.hub.metrics.join_time.observe(now.saturating_sub(self.opened_at));
-                Ok(None)
-            }
-            Admission::Hash(..) if hashes >= HASHES_PER_JOIN => Err(Refusal::of(ErrorCode::TooManyJoins)),
-            Admission::Hash(join, question) => {
-                let guesser = Guesser::of(self.guesser_address, &join.room);
-                let password = join.password.clone().unwrap_or_else(|| "".into());
-                let answer = self.hub.passwords.ask(now, &guesser, join.proof.peer_id(), password, question)?;
-                Ok(Some(Hashing { join, answer, hashes: hashes + 1, held: Vec::new() }))
-            }
-        });
+        let address = self.guesser_address;
+        let begun =
+            self.hub.join(now, self.id, &self.mailbox, join, shown, address).and_then(|admission| match admission {
+                Admission::In(room) => {
+                    self.room = Some(room);
+                    self.socket.joined();
+                    self.hub.metrics.join_time.observe(now.saturating_sub(self.opened_at));
+                    Ok(None)
+                }
+                Admission::Hash(..) if hashes >= HASHES_PER_JOIN => Err(Refusal::of(ErrorCode::TooManyJoins)),
+                Admission::Hash(join, question) => {
+                    let guesser = Guesser::of(self.guesser_address, &join.room);
+                    let password = join.password.clone().unwrap_or_else(|| "".into());
+                    let answer = self.hub.passwords.ask(now, &guesser, join.proof.peer_id(), password, question)?;
+                    Ok(Some(Hashing { join, answer, hashes: hashes + 1, held: Vec::new() }))
+                }
+            });
         match begun {
             Ok(None) => {}
             Ok(Some(hashing)) => {

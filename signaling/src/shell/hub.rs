@@ -23,7 +23,7 @@ use crate::config::Config;
 use crate::gate::check_presence;
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
 use crate::refusal::Refusal;
-use crate::room::{Digest, Knock, Question, Room, RoomRules, Salt};
+use crate::room::{AddressTag, Digest, Knock, Question, Room, RoomRules, Salt};
 use crate::ticket::{TicketIssuer, TicketKey};
 use crate::token::TokenRules;
 use crate::unfinished::Unfinished;
@@ -166,6 +166,7 @@ impl Hub {
         mailbox: &Arc<Mailbox>,
         join: Box<Join>,
         shown: Option<Digest>,
+        address: Option<AddressKey>,
     ) -> Result<Admission, Refusal> {
         if self.is_draining() {
             return Err(Refusal::draining());
@@ -174,6 +175,7 @@ impl Hub {
         let cell = self.room_for(now, &join)?;
         let mut occupied = lock(&cell.0);
         occupied.room.set_unix_time(unix_time());
+        occupied.room.check_ban(now, &join, address.map(AddressTag::from))?;
         if let Knock::Hash(question) = occupied.room.knock(&join, shown.as_ref(), fresh)? {
             return Ok(Admission::Hash(join, question));
         }
@@ -181,6 +183,9 @@ impl Hub {
         let joined = occupied.with(self, now, |room, out| room.join(now, id, *join, shown, out));
         match joined {
             Ok(_) => {
+                if let Some(address) = address {
+                    occupied.room.set_address(id, address.into());
+                }
                 mailbox.joined();
                 self.metrics.joins.add(1);
             }
@@ -207,6 +212,24 @@ impl Hub {
         let cell = Arc::new(RoomCell(Mutex::new(Occupied { room, mailboxes: BTreeMap::new() })));
         rooms.insert(join.room.clone(), Arc::clone(&cell));
         Ok(cell)
+    }
+
+    /// What must be hashed for a moderator who sets the room's password.
+    pub(super) fn question(&self, cell: &RoomCell, from: ConnectionId) -> Result<Question, Refusal> {
+        lock(&cell.0).room.check_moderator(from)?;
+        Ok(Question { salt: random_bytes().map(Salt).map_err(no_random_numbers)?, expected: None })
+    }
+
+    /// Sets the room's password for a moderator.
+    pub(super) fn change_password(
+        &self,
+        now: Duration,
+        cell: &RoomCell,
+        from: ConnectionId,
+        request: Option<u32>,
+        digest: Digest,
+    ) -> Result<(), Refusal> {
+        lock(&cell.0).with(self, now, |room, out| room.change_password(from, request, digest, out))
     }
 
     /// Gives how many bytes of state answered it.

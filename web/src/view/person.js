@@ -19,7 +19,7 @@ export function avatar(name, id) {
 /** @param {Peer} peer @param {PersonState} first */
 export function personCard(peer, first) {
   const { id } = first;
-  let muted = first.muted;
+  let [muted, person] = [first.muted, first];
   const face = avatar(first.name, id);
   const level = meter();
   const called = h('strong', { dir: 'auto' });
@@ -34,18 +34,26 @@ export function personCard(peer, first) {
     oninput: () => peer.setVolume(id, Number(volume.value) / 100),
   });
   const percent = h('small', { ariaHidden: 'true' });
+  const muteAll = h('button', { type: 'button', onclick: () => person.decide?.(person.mutedForAll ? 'unmute' : 'mute'), test: 'mute-all' });
+  const decisions = [['kick', 'Put out'], ['ban', 'Keep out for an hour'], ['make-owner', 'Let moderate in my place']]
+    .map(([action, label]) => h('button', { type: 'button', onclick: () => person.decide?.(action), test: action }, label));
+  const moderation = h('div', { className: 'name', hidden: true, test: 'moderation' }, muteAll, ...decisions);
   const element = h('li', { className: 'person', test: 'person', 'data-id': id },
     face,
     h('div', 'who', h('div', 'name', called, ...tags.map((tag) => tag.element)), level.element),
     h('details', 'quality',
       h('summary', {}, word, ' · ', route, hears),
       h('dl', {}, ...numbers),
-      h('div', 'controls', mute, volume, percent)));
+      h('div', 'controls', mute, volume, percent),
+      moderation));
   return {
     element,
     level,
-    /** @param {PersonState} person */
-    update(person) {
+    /** @param {PersonState} now */
+    update(now) {
+      person = now;
+      moderation.hidden = person.decide === null;
+      setText(muteAll, person.mutedForAll ? 'Let be heard again' : 'Mute for all');
       const { name } = person;
       muted = person.muted;
       if (element.dataset.name !== name) {

@@ -23,11 +23,13 @@ export function lackWords(lasts, webRtc) {
 }
 
 const REFUSALS = new Map(Object.entries({
+  kicked: 'A moderator has put you out of this room.',
+  banned: 'A moderator keeps you, or your network’s address, out of this room for a while.',
+  'room-locked': 'A moderator has closed this room to newcomers. Try again later.',
   'room-full': 'This room is full. Try again later, or meet in another room.',
   'server-full': 'The server is full. Try again in a few minutes.',
   'bad-name': 'The server does not accept your name. Choose a shorter one.',
   'bad-room': 'The server does not accept this room’s name. Choose a shorter one.',
-  kicked: 'You were put out of this room.',
   'token-required': 'This server lets in who has a link from the site or the game that the room belongs to.',
   'token-invalid': 'Your link does not open this room. Get a new one where you got it.',
   'token-expired': 'Your link has expired. Get a new one where you got it.',

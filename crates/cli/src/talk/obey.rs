@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use voicemesh::PeerId;
+use voicemesh::{Moderation, PeerId};
 
 use super::{End, Talk};
 use crate::human::{plain, trouble};
 use crate::input::Input;
 use crate::live::keys::Wish;
 use crate::microphone::ActivationChoice;
-use crate::slash::{Change, HELP, Typed, parse};
+use crate::slash::{Change, Decision, HELP, Typed, parse};
 use crate::text::harmless;
 use crate::who;
 
@@ -99,9 +99,30 @@ impl Talk {
                 self.answer(format!("You no longer listen or speak to the group “{}”.", harmless(&group)));
             }
             Typed::Change(change) => self.change(change),
+            Typed::Moderate(decision) => self.moderate(decision)?,
             Typed::Help => HELP.into_iter().for_each(|line| self.answer(line)),
         }
         Ok(())
+    }
+
+    /// The answer of the server is told when it comes.
+    fn moderate(&mut self, decision: Decision) -> Result<(), String> {
+        let find = |name: &str| self.people.find(name);
+        let action = match decision {
+            Decision::MuteForAll(name, true) => Moderation::Mute { peer: find(&name)? },
+            Decision::MuteForAll(name, false) => Moderation::Unmute { peer: find(&name)? },
+            Decision::Kick(name) => Moderation::Kick { peer: find(&name)? },
+            Decision::Ban(name, minutes) => Moderation::Ban { peer: find(&name)?, seconds: 60 * minutes },
+            Decision::Move { name_and_group } => {
+                let (peer, group) = self.people.addressee(&name_and_group)?;
+                Moderation::Move { peer, groups: vec![group.to_owned()] }
+            }
+            Decision::Lock(true) => Moderation::Lock,
+            Decision::Lock(false) => Moderation::Unlock,
+            Decision::SetPassword(text) => Moderation::SetPassword { password: Some(text.as_str().into()) },
+            Decision::MakeOwner(name) => Moderation::MakeOwner { peer: find(&name)? },
+        };
+        self.peer.moderate(action).map(|_| ()).map_err(|error| format!("That did not work: {error}."))
     }
 
     fn change(&mut self, change: Change) {

@@ -17,7 +17,7 @@ const TRANSACTIONS: usize = 64;
 /// A transaction that is not answered by then, whatever the reason, has failed.
 const TRANSACTION_LIMIT: Duration = Duration::from_secs(60);
 /// A server that has not answered by then does not number its answers.
-const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// What was over the server's budget is tried again after this.
 const BUDGET_PAUSE: Duration = Duration::from_secs(1);
 
@@ -44,7 +44,7 @@ pub struct TransactionError {
 }
 
 impl TransactionError {
-    fn ours(code: &str, message: &str) -> Self {
+    pub(super) fn ours(code: &str, message: &str) -> Self {
         Self { code: ErrorCode::Other(code.to_owned()), message: message.to_owned() }
     }
 
@@ -296,6 +296,9 @@ impl<C: Carrier> Mesh<C> {
     }
 
     pub(super) fn request_done(&mut self, now: Duration, request: u32, result: Result<(), TransactionError>) {
+        if self.decided(request, result.clone()) {
+            return;
+        }
         let Some(underway) = self.lobby.underway.take_if(|underway| underway.request == request) else { return };
         let over_budget = matches!(&result, Err(error) if error.code == ErrorCode::TooManyMessages);
         match underway.what {
@@ -354,8 +357,7 @@ impl<C: Carrier> Mesh<C> {
             }
             return;
         }
-        self.lobby.requests = self.lobby.requests.wrapping_add(1);
-        let request = self.lobby.requests;
+        let request = self.next_request();
         self.lobby.underway = Some(Underway { request, sent_at: now, what });
         let request = Some(request);
         let message = match whose {
@@ -363,6 +365,11 @@ impl<C: Carrier> Mesh<C> {
             Whose::Room => ClientMessage::SetRoomMetadata { request, set },
         };
         self.say(&message);
+    }
+
+    pub(super) fn next_request(&mut self) -> u32 {
+        self.lobby.requests = self.lobby.requests.wrapping_add(1);
+        self.lobby.requests
     }
 
     fn done(&mut self, transaction: TransactionId, result: Result<(), TransactionError>) {

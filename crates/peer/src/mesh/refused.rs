@@ -61,7 +61,10 @@ fn is_final(code: &ErrorCode, has_joined: bool, has_password: bool) -> bool {
         | ErrorCode::RoomExists
         | ErrorCode::PasswordRequired
         | ErrorCode::PasswordWrong => !has_joined,
-        ErrorCode::BadName
+        ErrorCode::Kicked
+        | ErrorCode::Banned
+        | ErrorCode::RoomLocked
+        | ErrorCode::BadName
         | ErrorCode::BadRoom
         | ErrorCode::BadMetadata
         | ErrorCode::BadField
@@ -69,7 +72,6 @@ fn is_final(code: &ErrorCode, has_joined: bool, has_password: bool) -> bool {
         | ErrorCode::TokenRequired
         | ErrorCode::TokenInvalid
         | ErrorCode::TokenExpired
-        | ErrorCode::Kicked
         | ErrorCode::UnsupportedProtocol => true,
         _ => false,
     }

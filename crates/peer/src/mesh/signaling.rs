@@ -364,6 +364,9 @@ impl<C: Carrier> Mesh<C> {
                     self.ice_servers = ice_servers;
                 }
             }
+            ServerMessage::Moderated { request } => self.request_done(now, request, Ok(())),
+            ServerMessage::Move { groups } => self.tell(MeshEvent::Moved { groups }),
+            ServerMessage::Locked { locked } => self.tell(MeshEvent::RoomLocked { locked }),
             ServerMessage::Ticket { ticket } => self.keep_ticket(Some(ticket)),
             ServerMessage::GoingAway { retry_after_ms } => {
                 let at_least = Duration::from_millis(retry_after_ms.min(60_000));
@@ -436,6 +439,12 @@ impl<C: Carrier> Mesh<C> {
             others: joined.peers.len(),
             relay_only: joined.relay_only,
         });
+        if !joined.owner_right.is_held() {
+            self.tell(MeshEvent::OwnerRight { state: joined.owner_right });
+        }
+        if joined.locked {
+            self.tell(MeshEvent::RoomLocked { locked: true });
+        }
         self.renew_unsettled(now);
         self.set_roster(now, session, own, joined.peers, joined.roster);
         self.tell_owner(true);

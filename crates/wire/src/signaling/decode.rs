@@ -8,14 +8,18 @@ use thiserror::Error;
 use super::{Capabilities, ClientMessage, ErrorCode, Join, Metadata, MetadataChanges, ServerMessage, Signal};
 use crate::limits;
 
-const CLIENT_TYPES: [&str; 7] = ["join", "signal", "set-metadata", "set-room-metadata", "roster", "ping", "leave"];
-const SERVER_TYPES: [&str; 16] = [
+const CLIENT_TYPES: [&str; 8] =
+    ["join", "signal", "set-metadata", "set-room-metadata", "moderate", "roster", "ping", "leave"];
+const SERVER_TYPES: [&str; 19] = [
     "joined",
     "peer-joined",
     "peer-left",
     "metadata",
     "permissions",
     "metadata-set",
+    "moderated",
+    "move",
+    "locked",
     "room-metadata",
     "signal",
     "roster-mark",
@@ -138,7 +142,9 @@ impl ClientMessage {
     /// The number by which its answer is known, if it asks for one.
     pub fn request(&self) -> Option<u32> {
         match self {
-            Self::SetMetadata { request, .. } | Self::SetRoomMetadata { request, .. } => *request,
+            Self::SetMetadata { request, .. }
+            | Self::SetRoomMetadata { request, .. }
+            | Self::Moderate { request, .. } => *request,
             Self::Join(_) | Self::Signal { .. } | Self::Roster | Self::Ping { .. } | Self::Leave => None,
         }
     }
@@ -148,6 +154,7 @@ impl ClientMessage {
         match self {
             Self::Join(join) => join.validate(),
             Self::Signal { signal, .. } => signal.validate(),
+            Self::Moderate { action, .. } => action.validate(),
             Self::SetMetadata { set, .. } | Self::SetRoomMetadata { set, .. } => {
                 let bytes = set.iter().map(|(key, value)| key.len() + value.as_ref().map_or(0, String::len));
                 let fits = set.len() <= 2 * limits::METADATA_KEYS && bytes.sum::<usize>() <= 2 * limits::METADATA_BYTES;

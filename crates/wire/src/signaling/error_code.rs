@@ -75,10 +75,16 @@ error_codes! {
     TokenInvalid = "token-invalid",
     /// The access token was valid once; join with a new one.
     TokenExpired = "token-expired",
-    /// Somebody who may decide about members has put this one out.
-    Kicked = "kicked",
     /// Only the room's owner may.
     NotOwner = "not-owner",
+    /// Only members with the permission to moderate may.
+    NotModerator = "not-moderator",
+    /// A moderator has put this member out of the room.
+    Kicked = "kicked",
+    /// A moderator has put this member, or its address, out of the room for a while.
+    Banned = "banned",
+    /// A moderator has closed the room to newcomers.
+    RoomLocked = "room-locked",
     /// More than the budget allows; what was sent is dropped, and going on ends the connection.
     TooManyMessages = "too-many-messages",
     /// Too much of the sender waits for this receiver already; what was sent to it is dropped, the connection stays.

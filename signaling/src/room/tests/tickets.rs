@@ -13,10 +13,14 @@ impl World {
     /// A room of the `run`th run of one server, `seconds` after the first began.
     fn of_run(run: u8, seconds: u64) -> Self {
         let mut world = Self::new();
-        let issuer = TicketIssuer::new(TicketKey::new(SECRET, run.into()), [run; 32]);
-        world.room.set_ticket_issuer(issuer, "lobby".to_owned());
-        world.room.set_unix_time(UNIX + seconds);
+        world.issue_tickets(run, seconds);
         world
+    }
+
+    pub(super) fn issue_tickets(&mut self, run: u8, seconds: u64) {
+        let issuer = TicketIssuer::new(TicketKey::new(SECRET, run.into()), [run; 32]);
+        self.room.set_ticket_issuer(issuer, "lobby".to_owned());
+        self.room.set_unix_time(UNIX + seconds);
     }
 
     fn newest_ticket(&mut self, connection: ConnectionId) -> Option<Ticket> {

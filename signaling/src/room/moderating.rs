@@ -1,0 +1,232 @@
+//! What members who may moderate decide.
+
+use std::time::Duration;
+
+use voicemesh_wire::signaling::{ErrorCode, Join, LeaveReason, Moderation, ServerMessage, Ticket};
+use voicemesh_wire::{PeerId, Permissions};
+
+use super::lock::Lock;
+use super::moderation::{AddressTag, Banned};
+use super::tickets::Claims;
+use super::{Digest, Room};
+use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
+use crate::refusal::Refusal;
+use crate::ticket::TicketRecord;
+
+impl Room {
+    /// Whether a ban keeps a joiner out.
+    ///
+    /// # Errors
+    ///
+    /// When one does, with the time that is left of it.
+    pub fn check_ban(&self, now: Duration, join: &Join, address: Option<AddressTag>) -> Result<(), Refusal> {
+        let subject = self.grant_of(join).ok().flatten().and_then(|grant| grant.subject);
+        let has_ticket = self.tickets.open(join).is_some();
+        let who = Banned { peer: join.proof.peer_id(), subject, address: address.filter(|_| !has_ticket) };
+        self.moderation.check_ban(now, &who)
+    }
+
+    /// Where a member's connection comes from; bans bind it.
+    pub fn set_address(&mut self, connection: ConnectionId, address: AddressTag) {
+        if self.members.contains_key(&connection) {
+            self.moderation.set_address(connection, address);
+        }
+    }
+
+    /// Whether a member may moderate.
+    ///
+    /// # Errors
+    ///
+    /// When it may not.
+    pub fn check_moderator(&self, connection: ConnectionId) -> Result<(), Refusal> {
+        let member = self.members.get(&self.present(connection));
+        let may = member.is_some_and(|member| member.permissions.moderate);
+        if may { Ok(()) } else { Err(Refusal::of(ErrorCode::NotModerator)) }
+    }
+
+    /// What a joiner gets or brings of the right to moderate.
+    pub(super) fn take_rights(
+        &mut self,
+        now: Duration,
+        peer: PeerId,
+        is_anew: bool,
+        ticket: Option<&TicketRecord>,
+        out: &mut impl Outbox,
+    ) {
+        let Some(lineage) = self.tickets.draw() else { return };
+        if is_anew {
+            self.moderation.created(now, peer, &self.rules, lineage);
+        }
+        if let Some(ticket) = ticket {
+            let is_earlier = self.tickets.is_of_earlier_run(ticket);
+            let was_locked = self.moderation.is_locked();
+            if self.moderation.bring(now, ticket, is_earlier).is_some() {
+                // What the former moderator decided ends with the right.
+                if was_locked {
+                    self.broadcast(&ServerMessage::Locked { locked: false }, Purpose::Update, out);
+                }
+                let peers: Vec<PeerId> = self.connections.keys().copied().collect();
+                peers.into_iter().for_each(|peer| self.renew_permissions(peer, out));
+            }
+        }
+        self.moderation.entered(peer);
+    }
+
+    /// The right that had to wait after the server's start.
+    pub(super) fn give_due_right(&mut self, now: Duration, out: &mut impl Outbox) {
+        let Some(peer) = self.moderation.due(now, &self.rules) else { return };
+        let Some(lineage) = self.tickets.draw() else { return };
+        self.moderation.give(peer, lineage);
+        self.renew_permissions(peer, out);
+        self.renew_ticket(peer, out);
+    }
+
+    pub(super) fn moderate(
+        &mut self,
+        now: Duration,
+        from: ConnectionId,
+        request: Option<u32>,
+        action: Moderation,
+        out: &mut impl Outbox,
+    ) -> Result<(), Refusal> {
+        let Some(you) = self.members.get(&from).map(|member| member.peer) else { return Ok(()) };
+        self.check_moderator(from)?;
+        match action {
+            Moderation::Mute { peer } => {
+                self.connection_of(peer)?;
+                self.moderation.mute(peer)?;
+                self.renew_permissions(peer, out);
+            }
+            Moderation::Unmute { peer } => {
+                self.moderation.unmute(peer);
+                self.renew_permissions(peer, out);
+            }
+            Moderation::Kick { peer } => {
+                let connection = self.connection_of(peer)?;
+                self.put_out(now, connection, Refusal::of(ErrorCode::Kicked), out);
+            }
+            Moderation::Ban { peer, seconds } => {
+                let connection = self.connection_of(peer)?;
+                let subject = self.grants.get(&connection).and_then(|grant| grant.subject.clone());
+                self.moderation.ban(now, connection, peer, subject, seconds);
+                let left = Duration::from_secs(u64::from(seconds));
+                self.put_out(now, connection, Refusal::after_guess(ErrorCode::Banned, left), out);
+            }
+            Moderation::Unban { peer } => self.moderation.unban(peer),
+            Moderation::Move { peer, groups } => {
+                let connection = self.connection_of(peer)?;
+                if !out.text(connection, &Text::from(&ServerMessage::Move { groups }), Purpose::From(from)) {
+                    return Err(Refusal::receiver_busy(peer));
+                }
+            }
+            Moderation::Lock => self.set_locked(true, out),
+            Moderation::Unlock => self.set_locked(false, out),
+            // The shell hashes a password first, and then sets it.
+            Moderation::SetPassword { .. } => self.set_password(None, out),
+            Moderation::MakeOwner { peer } => {
+                self.connection_of(peer)?;
+                if !self.moderation.hand_on(you, peer) {
+                    return Err(Refusal::of(ErrorCode::NotModerator));
+                }
+                for peer in [you, peer] {
+                    self.renew_permissions(peer, out);
+                    self.renew_ticket(peer, out);
+                }
+            }
+        }
+        confirm(from, request, out);
+        Ok(())
+    }
+
+    /// A moderator's password has been hashed: the room has it from now on. Those who are in stay.
+    ///
+    /// # Errors
+    ///
+    /// When the member may not moderate any more.
+    pub fn change_password(
+        &mut self,
+        from: ConnectionId,
+        request: Option<u32>,
+        digest: Digest,
+        out: &mut impl Outbox,
+    ) -> Result<(), Refusal> {
+        self.check_moderator(from)?;
+        self.set_password(Some(digest), out);
+        confirm(self.present(from), request, out);
+        Ok(())
+    }
+
+    fn set_password(&mut self, digest: Option<Digest>, out: &mut impl Outbox) {
+        self.lock = digest.map(|digest| match &self.lock {
+            Some(lock) => lock.changed(digest),
+            None => Lock::decided(digest),
+        });
+        let peers: Vec<PeerId> = self.connections.keys().copied().collect();
+        peers.into_iter().for_each(|peer| self.renew_ticket(peer, out));
+    }
+
+    fn set_locked(&mut self, locked: bool, out: &mut impl Outbox) {
+        if self.moderation.set_locked(locked) {
+            self.broadcast(&ServerMessage::Locked { locked }, Purpose::Update, out);
+        }
+    }
+
+    fn connection_of(&self, peer: PeerId) -> Result<ConnectionId, Refusal> {
+        self.connections.get(&peer).copied().ok_or_else(|| Refusal::of(ErrorCode::UnknownPeer))
+    }
+
+    pub(super) fn renew_permissions(&mut self, peer: PeerId, out: &mut impl Outbox) {
+        let grant = self.connections.get(&peer).and_then(|connection| self.grants.get(connection));
+        let base = grant.map_or_else(Permissions::default, |grant| grant.permissions);
+        let permissions = self.moderation.permissions(peer, base);
+        self.set_permissions(peer, permissions, out);
+    }
+
+    fn renew_ticket(&mut self, peer: PeerId, out: &mut impl Outbox) {
+        let Some(connection) = self.connections.get(&peer).copied() else { return };
+        if let Some(ticket) = self.ticket_for(connection, peer) {
+            out.text(connection, &Text::from(&ServerMessage::Ticket { ticket }), Purpose::Answer);
+        }
+    }
+
+    fn put_out(&mut self, now: Duration, connection: ConnectionId, refusal: Refusal, out: &mut impl Outbox) {
+        self.leave(now, connection, LeaveReason::Kicked, out);
+        out.text(connection, &Text::from(&refusal.farewell()), Purpose::Answer);
+        out.close(connection, CloseReason::Refused);
+    }
+
+    /// The room has another password than that which those in it have shown.
+    pub(super) fn put_out_others(&mut self, now: Duration, than: PeerId, out: &mut impl Outbox) {
+        let others: Vec<ConnectionId> =
+            self.members.iter().filter(|(_, member)| member.peer != than).map(|(connection, _)| *connection).collect();
+        let farewell = Text::from(&Refusal::of(ErrorCode::PasswordRequired).farewell());
+        for connection in others {
+            self.leave(now, connection, LeaveReason::Kicked, out);
+            out.text(connection, &farewell, Purpose::Answer);
+            out.close(connection, CloseReason::Refused);
+        }
+    }
+
+    pub(super) fn ticket_for(&mut self, connection: ConnectionId, peer: PeerId) -> Option<Ticket> {
+        let grant = self.grants.get(&connection).cloned();
+        let owner = self.moderation.right_of(peer);
+        let claims = Claims { password: self.lock.as_ref().map(Lock::record), owner, grant };
+        self.tickets.issue(connection, peer, claims)
+    }
+
+    /// Sends new tickets to members whose old ones will expire.
+    pub(super) fn renew_tickets(&mut self, out: &mut impl Outbox) {
+        for connection in self.tickets.due() {
+            let Some(peer) = self.members.get(&connection).map(|member| member.peer) else { continue };
+            if let Some(ticket) = self.ticket_for(connection, peer) {
+                out.text(connection, &Text::from(&ServerMessage::Ticket { ticket }), Purpose::Answer);
+            }
+        }
+    }
+}
+
+fn confirm(to: ConnectionId, request: Option<u32>, out: &mut impl Outbox) {
+    if let Some(request) = request {
+        out.text(to, &Text::from(&ServerMessage::Moderated { request }), Purpose::Answer);
+    }
+}

@@ -1,0 +1,235 @@
+//! Who may moderate, and what moderators decide.
+
+use voicemesh_wire::Permissions;
+use voicemesh_wire::signaling::{Moderation, OwnerRightState};
+
+use super::lobby::with_password;
+use super::*;
+use crate::room::AddressTag;
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+impl World {
+    /// A room of the `run`th run of a server whose tickets outlast restarts, or do not, at this time after its start.
+    fn of_server(run: u8, outlasts: bool, now: Duration) -> Self {
+        let rules = RoomRules { tickets_outlast_restarts: outlasts, owner_after: 2 * MINUTE, ..RoomRules::default() };
+        let mut world = Self::with(rules);
+        world.issue_tickets(run, u64::from(run) * 1_000);
+        world.now = now;
+        world
+    }
+
+    fn decide(&mut self, from: ConnectionId, action: Moderation) -> Option<ErrorCode> {
+        self.told(from);
+        self.say(from, ClientMessage::Moderate { request: Some(7), action });
+        let answer = self.told(from).into_iter().find_map(|message| match message {
+            ServerMessage::Moderated { request: 7 } => Some(None),
+            ServerMessage::Error { code, request: Some(7), .. } => Some(Some(code)),
+            _ => None,
+        });
+        answer.expect("a decision is answered")
+    }
+
+    fn may_moderate(&self, person: u8) -> bool {
+        self.room.members.values().any(|member| member.peer == peer_of(person) && member.permissions.moderate)
+    }
+
+    fn tick(&mut self, now: Duration) {
+        self.now = now;
+        self.room.tick(now, &mut self.sent);
+    }
+}
+
+fn mute(person: u8) -> Moderation {
+    Moderation::Mute { peer: peer_of(person) }
+}
+
+fn kick(person: u8) -> Moderation {
+    Moderation::Kick { peer: peer_of(person) }
+}
+
+fn back(person: u8, joined: &Joined) -> Join {
+    Join { ticket: joined.ticket.clone(), run: 99, ..join_of(person) }
+}
+
+#[test]
+fn the_member_who_makes_a_room_may_moderate_it_and_no_other() {
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    let first = world.join(A, 1);
+    assert!(first.permissions.moderate && first.owner_right.is_held());
+    assert!(!world.join(B, 2).permissions.moderate);
+    assert_eq!(world.decide(B, mute(1)), Some(ErrorCode::NotModerator));
+    assert_eq!(world.decide(A, mute(2)), None);
+    let muted = ServerMessage::Permissions { peer: peer_of(2), permissions: Permissions::default().without_speak() };
+    assert!(world.told(B).contains(&muted), "the muted member is told as well");
+    let again = world.join_as(C, Join { run: 77, ..join_of(2) });
+    assert!(!again.permissions.speak, "it stays muted when it comes back");
+    assert_eq!(world.decide(A, Moderation::Unmute { peer: peer_of(2) }), None);
+    assert!(world.room.members.values().all(|member| member.permissions.speak));
+    assert_eq!(world.decide(A, mute(9)), Some(ErrorCode::UnknownPeer));
+}
+
+#[test]
+fn a_member_who_waits_for_the_owner_to_go_gets_nothing() {
+    for reason in [LeaveReason::Lost, LeaveReason::Left] {
+        let mut world = World::of_server(1, true, 10 * MINUTE);
+        let owner = world.join(A, 1);
+        world.join(B, 2);
+        world.leave(A, reason);
+        world.tick(40 * MINUTE);
+        assert_eq!(world.room.owner(), Some(peer_of(2)), "it decides what the room publishes");
+        assert_eq!(world.decide(B, Moderation::Lock), Some(ErrorCode::NotModerator));
+        assert!(world.join_as(C, back(1, &owner)).permissions.moderate);
+    }
+}
+
+#[test]
+fn in_an_empty_room_the_right_of_a_lost_owner_waits_ten_minutes() {
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    world.join(A, 1);
+    world.leave(A, LeaveReason::Lost);
+    world.now += 9 * MINUTE;
+    assert!(!world.room.is_over(world.now));
+    assert!(!world.join(B, 2).permissions.moderate, "a stranger comes into the empty room");
+    assert!(world.join(A, 1).permissions.moderate, "the owner comes back");
+    world.leave(B, LeaveReason::Left);
+    world.leave(A, LeaveReason::Lost);
+    world.now += 11 * MINUTE;
+    assert!(world.room.is_over(world.now));
+    assert!(world.join(B, 2).permissions.moderate, "then it is another room");
+}
+
+#[test]
+fn a_stranger_who_polls_during_a_restart_can_moderate_nothing() {
+    let mut before = World::of_server(1, true, 10 * MINUTE);
+    let owner = before.join(A, 1);
+    let mut world = World::of_server(2, true, Duration::ZERO);
+    let stranger = world.join(C, 9);
+    assert_eq!(stranger.owner_right, OwnerRightState::Later);
+    assert_eq!(world.decide(C, Moderation::Lock), Some(ErrorCode::NotModerator));
+    world.now = MINUTE;
+    assert!(world.join_as(A, back(1, &owner)).permissions.moderate);
+    world.tick(3 * MINUTE);
+    assert_eq!(world.decide(C, kick(1)), Some(ErrorCode::NotModerator));
+    assert_eq!(world.decide(A, kick(9)), None);
+}
+
+#[test]
+fn after_two_minutes_without_the_former_owner_the_first_gets_the_right_and_a_ticket_takes_it_back() {
+    let mut before = World::of_server(1, true, 10 * MINUTE);
+    let owner = before.join(A, 1);
+    let mut world = World::of_server(2, true, Duration::ZERO);
+    world.join(C, 9);
+    world.tick(2 * MINUTE);
+    assert!(world.may_moderate(9));
+    assert_eq!(world.decide(C, Moderation::Lock), None);
+    assert_eq!(world.decide(C, mute(9)), None);
+    world.now = 5 * MINUTE;
+    let returned = world.join_as(A, back(1, &owner));
+    assert!(returned.permissions.moderate && !returned.locked, "what the other decided has ended");
+    assert!(!world.may_moderate(9));
+}
+
+#[test]
+fn without_a_secret_a_room_that_is_entered_at_the_start_gives_no_right_until_it_was_empty() {
+    let mut world = World::of_server(1, false, MINUTE);
+    assert_eq!(world.join(A, 1).owner_right, OwnerRightState::None);
+    world.tick(5 * MINUTE);
+    assert_eq!(world.decide(A, Moderation::Lock), Some(ErrorCode::NotModerator));
+    world.leave(A, LeaveReason::Left);
+    assert!(world.join(B, 2).permissions.moderate);
+}
+
+#[test]
+fn the_right_is_handed_on_and_the_newer_ticket_counts() {
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    let first = world.join(A, 1);
+    let second = world.join(B, 2);
+    assert_eq!(world.decide(A, Moderation::MakeOwner { peer: peer_of(2) }), None);
+    let ticket = world.told(B).into_iter().rev().find_map(|message| match message {
+        ServerMessage::Ticket { ticket } => Some(ticket),
+        _ => None,
+    });
+    let second = Joined { ticket, ..second };
+    assert_eq!(world.decide(A, Moderation::Lock), Some(ErrorCode::NotModerator));
+    assert_eq!(world.decide(B, Moderation::Lock), None);
+
+    let mut after = World::of_server(2, true, Duration::ZERO);
+    assert!(after.join_as(A, back(1, &first)).permissions.moderate, "the older one came first");
+    assert!(after.join_as(B, back(2, &second)).permissions.moderate);
+    assert!(!after.may_moderate(1));
+}
+
+#[test]
+fn a_member_who_is_put_out_is_told_so_and_the_others_close_their_links() {
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    world.join(A, 1);
+    let second = world.join(B, 2);
+    world.join(C, 3);
+    world.room.set_address(B, AddressTag(7));
+    world.told(C);
+    assert_eq!(world.decide(A, Moderation::Ban { peer: peer_of(2), seconds: 600 }), None);
+    let left = ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Kicked };
+    assert_eq!(world.told(C), [left]);
+    let last = world.told(B).pop();
+    assert!(matches!(last, Some(ServerMessage::Error { code: ErrorCode::Banned, fatal: true, .. })), "{last:?}");
+    assert_eq!(world.sent.closed, [(B, CloseReason::Refused)]);
+
+    let banned = |world: &World, join: &Join, address| world.room.check_ban(world.now, join, address).err();
+    let code = |refusal: Option<Refusal>| refusal.map(|refusal| refusal.code);
+    let elsewhere = Some(AddressTag(8));
+    assert_eq!(code(banned(&world, &back(2, &second), elsewhere)), Some(ErrorCode::Banned), "with its ticket as well");
+    assert_eq!(code(banned(&world, &join_of(5), Some(AddressTag(7)))), Some(ErrorCode::Banned), "from its address");
+    assert_eq!(banned(&world, &join_of(5), elsewhere), None);
+    world.now += Duration::from_secs(601);
+    assert_eq!(banned(&world, &join_of(2), Some(AddressTag(7))), None, "it has ended");
+}
+
+#[test]
+fn a_room_that_is_locked_lets_in_members_with_tickets_only() {
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    world.join(A, 1);
+    let second = world.join(B, 2);
+    assert_eq!(world.decide(A, Moderation::Lock), None);
+    assert!(world.told(B).contains(&ServerMessage::Locked { locked: true }));
+    world.leave(B, LeaveReason::Lost);
+    assert_eq!(world.try_join(C, join_of(3)).unwrap_err().code, ErrorCode::RoomLocked);
+    assert!(world.join_as(C, back(2, &second)).locked);
+    assert_eq!(world.decide(A, Moderation::Unlock), None);
+    world.join(ConnectionId(4), 3);
+}
+
+#[test]
+fn a_password_that_a_moderator_sets_holds_for_newcomers_and_raises_the_epoch() {
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    world.join_with(A, with_password(1, "sesame")).expect("the first decides");
+    let old = world.join_with(B, with_password(2, "sesame")).expect("it is right");
+    let digest = crate::room::digest(&"other".into(), crate::room::Salt([3; 16])).expect("memory");
+    let refused = world.room.change_password(B, Some(7), digest, &mut world.sent).unwrap_err();
+    assert_eq!(refused.code, ErrorCode::NotModerator);
+    world.room.change_password(A, Some(7), digest, &mut world.sent).expect("it may");
+    let ticket = world.told(A).into_iter().find_map(|message| match message {
+        ServerMessage::Ticket { ticket } => Some(ticket),
+        _ => None,
+    });
+    assert_eq!(world.join_with(C, with_password(3, "sesame")).unwrap_err(), ErrorCode::PasswordWrong);
+    world.leave(B, LeaveReason::Lost);
+    assert_eq!(world.join_with(B, back(2, &old)).unwrap_err(), ErrorCode::PasswordRequired, "an old ticket");
+    world.join_with(C, with_password(3, "other")).expect("it is right");
+
+    let mut after = World::of_server(2, true, Duration::ZERO);
+    after.join_with(B, back(2, &old)).expect("the older ticket comes first");
+    let newest = Join { ticket, run: 99, ..join_of(1) };
+    assert!(after.join_with(A, newest).expect("the higher epoch counts").peers.is_empty());
+    assert_eq!(after.join_with(B, back(2, &old)).unwrap_err(), ErrorCode::PasswordRequired);
+}
+
+#[test]
+fn groups_are_asked_of_the_member_who_is_moved() {
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    world.join(A, 1);
+    world.join(B, 2);
+    let groups = vec!["Red".to_owned()];
+    assert_eq!(world.decide(A, Moderation::Move { peer: peer_of(2), groups: groups.clone() }), None);
+    assert!(world.told(B).contains(&ServerMessage::Move { groups }));
+}

@@ -1,0 +1,113 @@
+//! Who may moderate, and that it holds against programs that ignore it.
+
+use voicemesh_tests::room::Server;
+use voicemesh_wire::packet::Kind;
+use voicemesh_wire::signaling::{
+    ClientMessage, ErrorCode, Join, LeaveReason, Moderation, OwnerRightState, ServerMessage,
+};
+
+use crate::client::{Client, Member, Received, is_kind, join_of, run};
+
+const SECRET: [&str; 2] = ["--secret", "a secret of the operator's tests"];
+/// How often a stranger comes and goes while the server starts.
+const POLLS: usize = 40;
+
+/// How a decision is answered.
+async fn decide(member: &mut Member, action: Moderation) -> Option<ErrorCode> {
+    member.client.say(&ClientMessage::Moderate { request: Some(5), action }).await;
+    let answer = member.client.until("an answer", |received| match received {
+        Received::Message(ServerMessage::Moderated { request: 5 }) => Some(None),
+        Received::Message(ServerMessage::Error { code, request: Some(5), .. }) => Some(Some(code.clone())),
+        _ => None,
+    });
+    answer.await
+}
+
+#[test]
+fn a_member_who_is_muted_or_put_out_is_not_heard_whatever_its_program_does() {
+    run(async {
+        let server = Server::start(&["--owner-after", "0"]);
+        let mut owner = Member::join(&server, "stage", "ana").await;
+        assert!(owner.joined.permissions.moderate);
+        let mut heckler = Member::join(&server, "stage", "eve").await;
+        let mut listener = Member::join(&server, "stage", "bo").await;
+        let peer = heckler.joined.you;
+        assert_eq!(
+            decide(&mut heckler, Moderation::Kick { peer: owner.joined.you }).await,
+            Some(ErrorCode::NotModerator)
+        );
+        assert_eq!(decide(&mut owner, Moderation::Mute { peer }).await, None);
+        let speech = heckler.inner(Kind::VoiceData, 60);
+        let relayed = heckler.relay(Kind::ServerRelayUnreliable, &[listener.joined.client], &speech);
+        for _ in 0..20 {
+            heckler.client.packet(&relayed).await;
+        }
+        heckler.client.handled(9).await;
+        assert_eq!(decide(&mut owner, Moderation::Ban { peer, seconds: 60 }).await, None);
+        let mut heard = 0;
+        let reason = loop {
+            match listener.client.next().await {
+                Received::Message(ServerMessage::PeerLeft { peer: left, reason }) if left == peer => break reason,
+                Received::Packet(packet) => {
+                    heard += usize::from(is_kind(&Received::Packet(packet), Kind::VoiceData).is_some());
+                }
+                ended @ (Received::Closed(_) | Received::Cut) => panic!("{ended:?}"),
+                Received::Message(_) | Received::Ping | Received::Pong(_) => {}
+            }
+        };
+        assert_eq!((heard, reason), (0, LeaveReason::Kicked));
+        assert_eq!(heckler.client.end().await.0, Some(ErrorCode::Banned));
+        let mut again = Client::connect(&server).await;
+        let ticket = heckler.joined.ticket.clone();
+        again.say(&ClientMessage::Join(Join { ticket, run: 2, ..join_of("stage", "eve") })).await;
+        assert_eq!(again.end().await.0, Some(ErrorCode::Banned), "with its ticket as well");
+    });
+}
+
+#[test]
+fn a_stranger_who_polls_during_a_restart_and_one_who_waits_for_the_owner_to_go_can_moderate_nothing() {
+    run(async {
+        let before = Server::start(&[&SECRET[..], &["--owner-after", "0"]].concat());
+        let owner = Member::join(&before, "stage", "ana").await;
+        let ticket = owner.joined.ticket.clone();
+        drop((owner, before));
+
+        let after = Server::start(&SECRET);
+        for _ in 0..POLLS {
+            let polled = Member::join(&after, "stage", "eve").await;
+            assert!(!polled.joined.permissions.moderate);
+        }
+        let mut stranger = Member::join(&after, "stage", "eve").await;
+        assert_eq!(stranger.joined.owner_right, OwnerRightState::Later);
+        assert_eq!(decide(&mut stranger, Moderation::Lock).await, Some(ErrorCode::NotModerator));
+        let back = Join { ticket, run: 2, ..join_of("stage", "ana") };
+        let mut owner = Member::enter(Client::connect(&after).await, back).await;
+        assert!(owner.joined.permissions.moderate);
+        assert_eq!(decide(&mut owner, Moderation::Unlock).await, None);
+        let id = owner.joined.you;
+        drop(owner);
+        let left = stranger.client.until("the owner goes", |received| match received {
+            Received::Message(ServerMessage::PeerLeft { peer, .. }) if *peer == id => Some(()),
+            _ => None,
+        });
+        left.await;
+        for action in [Moderation::Lock, Moderation::SetPassword { password: Some("mine".into()) }] {
+            assert_eq!(decide(&mut stranger, action).await, Some(ErrorCode::NotModerator));
+        }
+    });
+}
+
+#[test]
+fn a_moderator_sets_the_password_and_newcomers_need_it() {
+    run(async {
+        let server = Server::start(&["--owner-after", "0"]);
+        let mut owner = Member::join(&server, "stage", "ana").await;
+        let action = Moderation::SetPassword { password: Some("sesame".into()) };
+        assert_eq!(decide(&mut owner, action).await, None);
+        let mut newcomer = Client::connect(&server).await;
+        newcomer.say(&ClientMessage::Join(join_of("stage", "bo"))).await;
+        assert_eq!(newcomer.end().await.0, Some(ErrorCode::PasswordRequired));
+        let named = Join { password: Some("sesame".into()), ..join_of("stage", "bo") };
+        assert_eq!(Member::enter(Client::connect(&server).await, named).await.joined.peers.len(), 1);
+    });
+}
