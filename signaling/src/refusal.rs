@@ -73,6 +73,12 @@ impl Refusal {
         Self { retry_after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)), ..Self::of(code) }
     }
 
+    /// The operator takes the server out of service.
+    pub fn draining() -> Self {
+        let message = "The server is going out of service.".to_owned();
+        Self { message, ..Self::of(ErrorCode::ServerFull) }
+    }
+
     /// Too much of one sender waits for `peer`.
     pub fn receiver_busy(peer: PeerId) -> Self {
         Self { peer: Some(peer), ..Self::of(ErrorCode::ReceiverBusy) }

@@ -8,6 +8,7 @@ mod lock;
 mod metadata;
 mod moderating;
 mod moderation;
+mod operator;
 mod packets;
 mod password;
 mod policing;
