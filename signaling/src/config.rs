@@ -94,7 +94,7 @@ pub struct Config {
     #[arg(skip = SPARE_CONNECTIONS)]
     pub spare_connections: usize,
 
-    /// Let in only whoever has an access token (JWT, HS256) signed with the secret in this file.
+    /// Let in only those who have an access token (JWT, HS256) signed with the secret in this file.
     #[arg(long, env = "VOICEMESH_AUTH_SECRET", value_name = "FILE", conflicts_with = "auth_jwks")]
     pub auth_secret: Option<PathBuf>,
 
@@ -230,7 +230,7 @@ impl Config {
         }
     }
 
-    /// Who may join, read from the files named; `None` is whoever wants to.
+    /// Who may join, read from the files named; `None` is everyone.
     ///
     /// # Errors
     ///

@@ -38,7 +38,7 @@ impl Refusal {
             ErrorCode::Kicked => ("A moderator has put you out of the room.", None),
             ErrorCode::Banned => ("A moderator has put you, or your address, out of the room for a while.", None),
             ErrorCode::RoomLocked => ("The room is closed to newcomers.", Some(10_000)),
-            ErrorCode::TokenRequired => ("This server lets in whoever has an access token for the room.", None),
+            ErrorCode::TokenRequired => ("This server asks for an access token for the room.", None),
             ErrorCode::NotOwner => ("Only the room's owner may.", None),
             ErrorCode::TooManyMessages => ("Too much is sent; what is over the budget is dropped.", Some(1_000)),
             ErrorCode::ReceiverBusy => {

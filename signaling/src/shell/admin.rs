@@ -1,4 +1,4 @@
-//! What an operator can ask and do while the server runs, over HTTP on an address of its own: rooms, members, kick, drain.
+//! What an operator can ask and do while the server runs, over HTTP on a separate address: rooms, members, kick, drain.
 //!
 //! Off unless `--admin-listen` names an address. Every request needs the token, also on loopback, where other programs and
 //! other users are; a page in a browser can neither read an answer (no CORS header is sent) nor use a login (no cookie
@@ -49,7 +49,7 @@ const DRAIN: Duration = Duration::from_secs(10);
 pub(crate) struct AdminToken(Vec<u8>);
 
 impl AdminToken {
-    /// Reads a token's file, which nobody but its owner may read.
+    /// Reads a token's file, which only its owner may be able to read.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
         let named = |problem: &dyn fmt::Display| format!("{}: {problem}", path.display());
         #[cfg(unix)]

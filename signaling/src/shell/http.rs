@@ -156,7 +156,7 @@ async fn check(State(hub): State<Arc<Hub>>, request: Request) -> Response {
     ([(CACHE_CONTROL, "no-store"), (CONTENT_TYPE, "application/json")], answer.to_string()).into_response()
 }
 
-/// A server that is being drained takes no more joins; whoever spreads them looks here.
+/// A server that is being drained takes no more joins; load balancers ask here.
 async fn health(State(hub): State<Arc<Hub>>) -> (StatusCode, &'static str) {
     if hub.is_draining() { (StatusCode::SERVICE_UNAVAILABLE, "draining\n") } else { (StatusCode::OK, "ok\n") }
 }
