@@ -13,6 +13,7 @@ use voicemesh_wire::signaling::{IceServer, ServerLimits};
 
 use crate::budget::Budgets;
 use crate::room::{IceRules, RoomRules, SharedSecret};
+use crate::shell::AdminToken;
 use crate::token::TokenRules;
 
 pub use check::ConfigError;
@@ -23,6 +24,7 @@ pub use proxy::TrustedProxy;
 const DEFAULT_STUN: [&str; 2] = ["stun:stun.l.google.com:19302", "stun:stun.cloudflare.com:3478"];
 const DEFAULT_PORT: u16 = 8080;
 const SPARE_CONNECTIONS: usize = 64;
+const ADMIN_TOKEN: &str = "VOICEMESH_ADMIN_TOKEN";
 
 /// The settings of a signaling server.
 #[derive(Args, Clone, Debug)]
@@ -92,7 +94,7 @@ pub struct Config {
     #[arg(skip = SPARE_CONNECTIONS)]
     pub spare_connections: usize,
 
-    /// Let in only whoever has an access token (JWT, HS256) signed with the secret in this file.
+    /// Let in only those who have an access token (JWT, HS256) signed with the secret in this file.
     #[arg(long, env = "VOICEMESH_AUTH_SECRET", value_name = "FILE", conflicts_with = "auth_jwks")]
     pub auth_secret: Option<PathBuf>,
 
@@ -145,6 +147,15 @@ pub struct Config {
     #[arg(long, env = "VOICEMESH_NO_WEB", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = on_off, value_name = "on|off", hide_default_value = true, hide_possible_values = true)]
     pub no_web: bool,
 
+    /// Address with port for the operator's own requests (rooms, members, kick, drain); without it there are none.
+    #[arg(long, env = "VOICEMESH_ADMIN_LISTEN", value_name = "ADDRESS")]
+    pub admin_listen: Option<SocketAddr>,
+
+    /// File with the token that those requests must bring; only its owner may read it. Instead, VOICEMESH_ADMIN_TOKEN may hold
+    /// the token itself.
+    #[arg(long, env = "VOICEMESH_ADMIN_TOKEN_FILE", value_name = "FILE")]
+    pub admin_token_file: Option<PathBuf>,
+
     /// How much one connection or address may ask of the server.
     #[arg(skip)]
     pub budgets: Budgets,
@@ -182,6 +193,8 @@ impl Default for Config {
             base_path: None,
             web_dir: None,
             no_web: false,
+            admin_listen: None,
+            admin_token_file: None,
             budgets: Budgets::default(),
         }
     }
@@ -217,7 +230,7 @@ impl Config {
         }
     }
 
-    /// Who may join, read from the files named; `None` is whoever wants to.
+    /// Who may join, read from the files named; `None` is everyone.
     ///
     /// # Errors
     ///
@@ -238,6 +251,26 @@ impl Config {
             TokenRules::from_jwks(&text, audience).map_err(|error| format!("{}: {error}", path.display()))
         });
         rules.map(Some).map_err(wrong("--auth-jwks", "VOICEMESH_AUTH_JWKS"))
+    }
+
+    /// The token of the operator's own requests, if there is an address for them.
+    ///
+    /// # Errors
+    ///
+    /// When there is an address and no token, or one that is not safe.
+    pub(crate) fn admin_token(&self) -> Result<Option<AdminToken>, ConfigError> {
+        let wrong =
+            |problem| ConfigError { option: "--admin-token-file", variable: "VOICEMESH_ADMIN_TOKEN_FILE", problem };
+        if self.admin_listen.is_none() {
+            return Ok(None);
+        }
+        match (&self.admin_token_file, std::env::var(ADMIN_TOKEN)) {
+            (Some(path), _) => AdminToken::read(path).map(Some).map_err(wrong),
+            (None, Ok(token)) if !token.is_empty() => AdminToken::parse(token.as_bytes())
+                .map(Some)
+                .map_err(|problem| wrong(format!("{ADMIN_TOKEN}: {problem}"))),
+            (None, _) => Err(wrong(format!("--admin-listen needs a token: name its file, or set {ADMIN_TOKEN}"))),
+        }
     }
 
     fn ice_rules(&self) -> IceRules {

@@ -1,4 +1,4 @@
-//! Which password is hashed next, and which join is told to come back.
+//! Which password is hashed next, and which join must come back later.
 //!
 //! A hash is slow, so each address has only so many a minute, for all its peers. Nothing tells a newcomer who knows the password
 //! from one who guesses under ever new peer ids; what a guesser cannot have is both many ids and time. So a peer that was
@@ -186,7 +186,7 @@ impl<K: Ord + Clone> HashQueue<K> {
         self.guesses.wrong(now, (key.clone(), peer))
     }
 
-    /// When a join is told to come back: not while its address has a hash for it.
+    /// When a join is sent away to come back later: not while its address has a hash for it.
     fn ends_at(&self, now: Duration, waiting: &Waiting<K>) -> Option<Duration> {
         let has_hash = self.buckets.get(&waiting.key).is_some_and(|left| left.bucket.has(now, left.rate) >= 1.0);
         let hold = if waiting.returned.is_some() { HOLD_RETURNED } else { HOLD };
@@ -287,7 +287,7 @@ mod tests {
     }
 
     /// Strangers of one address guess under ever new peer ids, so many a second; a newcomer of the same address, who knows
-    /// the password, comes back as often as it is told to.
+    /// the password, comes back after each refusal.
     fn newcomer_among_guessers(seed: u64, per_second: f64, until: Duration) -> Outcome {
         let mut random = Random(seed);
         let mut queue = HashQueue::<u8>::default();

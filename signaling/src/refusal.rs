@@ -38,7 +38,7 @@ impl Refusal {
             ErrorCode::Kicked => ("A moderator has put you out of the room.", None),
             ErrorCode::Banned => ("A moderator has put you, or your address, out of the room for a while.", None),
             ErrorCode::RoomLocked => ("The room is closed to newcomers.", Some(10_000)),
-            ErrorCode::TokenRequired => ("This server lets in whoever has an access token for the room.", None),
+            ErrorCode::TokenRequired => ("This server asks for an access token for the room.", None),
             ErrorCode::NotOwner => ("Only the room's owner may.", None),
             ErrorCode::TooManyMessages => ("Too much is sent; what is over the budget is dropped.", Some(1_000)),
             ErrorCode::ReceiverBusy => {
@@ -71,6 +71,12 @@ impl Refusal {
     /// After a wrong password, or because of one before.
     pub fn after_guess(code: ErrorCode, wait: Duration) -> Self {
         Self { retry_after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)), ..Self::of(code) }
+    }
+
+    /// The operator takes the server out of service.
+    pub fn draining() -> Self {
+        let message = "The server is going out of service.".to_owned();
+        Self { message, ..Self::of(ErrorCode::ServerFull) }
     }
 
     /// Too much of one sender waits for `peer`.

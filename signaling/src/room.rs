@@ -8,6 +8,7 @@ mod lock;
 mod metadata;
 mod moderating;
 mod moderation;
+mod operator;
 mod packets;
 mod password;
 mod policing;
@@ -67,7 +68,7 @@ pub struct RoomRules {
     pub ice: IceRules,
     /// For the session server of each room. Its quarantine of client ids is also how long an empty room is remembered.
     pub session: ServerConfig,
-    /// Who may join; `None` is whoever wants to.
+    /// Who may join; `None` is everyone.
     pub tokens: Option<Arc<TokenRules>>,
     /// How much speech is passed on.
     pub voice: VoiceRates,

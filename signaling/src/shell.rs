@@ -2,6 +2,7 @@
 
 mod accept;
 mod address;
+mod admin;
 mod certificate;
 mod connection;
 mod descriptors;
@@ -149,13 +150,21 @@ async fn serve_reloading(
         );
     }
     let tokens = config.token_rules()?;
+    let admin = match (config.admin_token()?, config.admin_listen) {
+        (Some(token), Some(address)) => Some((token, bind_admin(address).await?)),
+        _ => None,
+    };
     let hub = Arc::new(Hub::new(config, tokens).map_err(std::io::Error::from)?);
     let ticker = tokio::spawn(hub::tick(Arc::clone(&hub)));
     let hashing = tokio::spawn(passwords::work(Arc::clone(&hub)));
     let fresh = certificate.clone().map(|certificate| tokio::spawn(certificate::keep_fresh(certificate, reload)));
+    let admin = admin.map(|(token, listener)| tokio::spawn(admin::serve(Arc::clone(&hub), token, listener)));
     let accepting = tokio::spawn(accept::accept(Arc::clone(&hub), page, listener, certificate));
     shutdown.await;
     accepting.abort();
+    if let Some(admin) = admin {
+        admin.abort();
+    }
     if let Some(fresh) = fresh {
         fresh.abort();
     }
@@ -168,6 +177,12 @@ async fn serve_reloading(
     ticker.abort();
     hashing.abort();
     Ok(())
+}
+
+async fn bind_admin(address: SocketAddr) -> Result<TcpListener, ServeError> {
+    let listener = TcpListener::bind(address).await?;
+    tracing::info!("the operator's own requests are answered on {}", listener.local_addr()?);
+    Ok(listener)
 }
 
 /// Ready when the process is asked to stop. SIGHUP asks for `reload` where there is something to load.
@@ -196,6 +211,8 @@ fn stop_signals(reload: Option<Arc<Notify>>) -> Result<impl Future<Output = ()>,
         }
     })
 }
+
+pub(crate) use admin::AdminToken;
 
 /// A panic while a lock was held is a bug, but no reason to stop everybody else.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -1,4 +1,4 @@
-//! Access tokens: JSON Web Tokens (RFC 7519) by which a community with accounts of its own lets its people in.
+//! Access tokens: JSON Web Tokens (RFC 7519) by which a community with its own accounts lets its people in.
 //!
 //! Pure: given the time. What a token is signed with is fixed by the operator's option and never by the token: a secret means
 //! HS256 and nothing else, a set of public keys means the algorithm of each key. PROTOCOL.md, "Access tokens".

@@ -75,19 +75,19 @@ test('a room with a password asks for it in a form, and says what was wrong', wi
   await ada.waitForPhase('joined');
 }));
 
-test('what one’s own state keeps from others is said, and nothing moves when somebody speaks', within(), Stage.for(async (stage) => {
+test('what one’s own state keeps from others is said, and nothing moves when a person speaks', within(), Stage.for(async (stage) => {
   const server = await stage.server();
   const browser = await stage.browserSpeakingOn();
-  const bob = stage.cli(server, 'Somebody with a longish name', { input: `${speechFile('cards')}:loop` });
+  const bob = stage.cli(server, 'Listener with a longish name', { input: `${speechFile('cards')}:loop` });
   await bob.waitFor('connected');
   const ada = await stage.person(browser, server, 'ada', { recorded: false, silent: true });
   assert.equal(await ada.at('mute').isVisible(), false, 'there is nothing to mute');
   await ada.at('deafen').click();
   await ada.page.getByText('listening only, hears nothing').waitFor();
   await look(ada, 'listening-only');
-  const card = ada.sees('Somebody with a longish name');
+  const card = ada.sees('Listener with a longish name');
   const height = async (/** @type {boolean} */ speaking) => {
-    await ada.sees('Somebody with a longish name', `[data-speaking="${speaking}"]`).waitFor();
+    await ada.sees('Listener with a longish name', `[data-speaking="${speaking}"]`).waitFor();
     return (await card.boundingBox())?.height;
   };
   const tall = await height(true);

@@ -7,11 +7,11 @@ import { look } from './harness/look.js';
 import { speechFile } from './harness/sound.js';
 import { Stage, withSound } from './harness/stage.js';
 
-/** Frames that have come from somebody. @param {any} status @param {string} name @returns {number} */
+/** Frames received from a person. @param {any} status @param {string} name @returns {number} */
 const framesOf = (status, name) => status.peers.find((/** @type {any} */ peer) => peer.name === name)?.frames_received ?? 0;
 
 /**
- * Until a good second more of somebody's voice has come than now.
+ * Waits until a good second more of a person's voice has come.
  * @param {import('./harness/program.js').Program} listener
  * @param {string} name
  */

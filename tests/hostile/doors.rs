@@ -52,7 +52,7 @@ fn after_a_restart_a_friend_takes_the_room_back_from_a_stranger_who_hears_nothin
         let after = Server::start(&SECRET);
         let mut stranger = Member::enter(Client::connect(&after).await, with_password("den", "eve", "mine")).await;
         for (ticket, whose) in
-            [(&first, "somebody else's"), (&elsewhere.joined.ticket, "another room's"), (&None, "none")]
+            [(&first, "another peer's"), (&elsewhere.joined.ticket, "another room's"), (&None, "none")]
         {
             let refused = try_join(Client::connect(&after).await, with_ticket("den", "bo", ticket)).await.err();
             assert_eq!(refused, Some((ErrorCode::PasswordRequired, None)), "{whose}");
@@ -70,7 +70,7 @@ fn after_a_restart_a_friend_takes_the_room_back_from_a_stranger_who_hears_nothin
         let ended = loop {
             match stranger.client.next().await {
                 Received::Message(ServerMessage::Error { code, fatal: true, .. }) => break code,
-                Received::Message(ServerMessage::PeerJoined { .. }) => panic!("the stranger met somebody"),
+                Received::Message(ServerMessage::PeerJoined { .. }) => panic!("the stranger met a member"),
                 Received::Packet(packet) => {
                     heard += usize::from(is_kind(&Received::Packet(packet), Kind::VoiceData).is_some())
                 }
@@ -93,7 +93,7 @@ fn without_a_secret_one_line_at_start_says_what_does_not_survive_a_restart() {
 const GUESSES: usize = 400;
 const GUESS_INTERVAL: Duration = Duration::from_millis(25);
 
-/// Strangers behind the router guess under ever new names, and take what they are told.
+/// Strangers behind the router guess under ever new names, and wait as refusals ask.
 async fn guess(server: SocketAddr) {
     let mut interval = tokio::time::interval(GUESS_INTERVAL);
     let mut waiting = VecDeque::new();
@@ -120,7 +120,7 @@ fn while_strangers_of_the_same_address_guess_a_member_comes_back_at_once_and_a_n
         let ticket = friend.joined.ticket.clone();
         drop(friend);
         let guessers = tokio::spawn(guess(server.address));
-        // The address has no hash left once a join is told to come back.
+        // The address has no hash left once a join is refused for now.
         let mut newcomer = 0;
         let mut told = false;
         loop {

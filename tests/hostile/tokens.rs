@@ -1,4 +1,4 @@
-//! Access tokens and what they permit, against whoever has none, a forged one, or more to say than it may.
+//! Access tokens and what they permit, against clients that have none, a forged one, or send more than it permits.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -16,7 +16,7 @@ const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 /// Packets that a member without the permission sends: more than the violation budget bears.
 const PACKETS: usize = 1000;
 
-/// A server that lets in whoever has a token, and the file with its secret.
+/// A server that asks for a token, and the file with its secret.
 struct Guarded {
     server: Server,
     file: PathBuf,

@@ -100,7 +100,7 @@ fn a_link_of_40_ms_each_way_delays_speech_by_40_ms_and_answers_by_80() {
 
 /// Bytes on the wire, IP headers included, of one who speaks to one silent listener: direct and relayed.
 #[test]
-fn a_listener_acknowledges_with_at_most_12_kbit_per_s_and_the_plan_counts_what_the_wire_carries() {
+fn a_listener_sends_back_at_most_16_kbit_per_s_and_the_plan_counts_what_the_wire_carries() {
     const COUNTED_S: f64 = 8.0;
     /// The probes of a new link end.
     const SETTLED_S: f64 = 4.5;
@@ -142,7 +142,7 @@ fn a_listener_acknowledges_with_at_most_12_kbit_per_s_and_the_plan_counts_what_t
             "{route}: the speaker sent {speaker:.1} kbit/s, {planned:.1} by its plan; what came back: {listener:.1} kbit/s"
         );
         // What comes back of relayed speech is TCP's.
-        assert!(route != "direct" || listener - REPORTS_KBIT <= 12.0, "a listener sends {listener:.1} kbit/s");
+        assert!(route != "direct" || listener - REPORTS_KBIT <= 16.0, "a listener sends {listener:.1} kbit/s");
         assert!((speaker / planned - 1.0).abs() <= 0.05, "{route}: {speaker:.1} kbit/s, {planned:.1} by the plan");
     }
 }

@@ -6,7 +6,7 @@
 const UNACKED_FRAMES = 64;
 const STALL_AFTER_MS = 300;
 /** Unacknowledged voice of this age, beyond a round trip, is asked after. */
-const ASK_AFTER_MS = 180;
+const ASK_AFTER_MS = 150;
 /** It is asked after this often at first, and half as often after each question that is not answered. */
 const ASK_INTERVAL_MS = 100;
 const IDLE_PROBE_MS = 8000;

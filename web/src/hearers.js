@@ -1,5 +1,5 @@
 /**
- * Who hears what one says: listeners send a reception report about every second while they hear somebody (PROTOCOL.md,
+ * Who hears what one says: listeners send a reception report about every second while they hear speech (PROTOCOL.md,
  * section 8). Pure: told the time in ms.
  */
 

@@ -100,7 +100,7 @@ export class Output {
     this.changed();
   }
 
-  /** Somebody has clicked, and wants sound. */
+  /** A click allows sound. */
   resume() {
     if (this.context) start(this.context);
   }

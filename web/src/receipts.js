@@ -1,9 +1,9 @@
 /** What the receiving end of a link tells the sending end about packets (PROTOCOL.md, section 9). Pure: told the time in ms. */
 
-/** A packet that arrives this long after the last one that was acknowledged is acknowledged at once, with all before it. */
-const ACK_INTERVAL_MS = 110;
+/** A packet that arrives this long after the first that is not acknowledged is acknowledged at once, with all before it. */
+const ACK_INTERVAL_MS = 60;
 /** When no packet follows, an acknowledgement goes this long after the first that waits. */
-const ACK_DELAY_MS = 150;
+const ACK_DELAY_MS = 110;
 
 /** What has been received on a link and is still to be acknowledged. */
 export class AckDue {
@@ -13,8 +13,6 @@ export class AckDue {
   #earlier = 0;
   /** When the first and the last packet arrived that are not acknowledged yet. @type {{since: number, until: number} | null} */
   #waiting = null;
-  /** When the last packet arrived that is acknowledged. */
-  #acknowledgedUntil = -Infinity;
 
   /**
    * @param {number} now
@@ -39,9 +37,8 @@ export class AckDue {
   take(now) {
     if (this.#waiting === null || this.#newest === null) return null;
     const { since, until } = this.#waiting;
-    if (until < this.#acknowledgedUntil + ACK_INTERVAL_MS && now < since + ACK_DELAY_MS) return null;
+    if (until < since + ACK_INTERVAL_MS && now < since + ACK_DELAY_MS) return null;
     this.#waiting = null;
-    this.#acknowledgedUntil = until;
     return { newest: this.#newest, earlier: this.#earlier, at: this.#newestAt };
   }
 }

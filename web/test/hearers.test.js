@@ -20,7 +20,7 @@ test('who reports hears, and who does not although enough was said does not', ()
   assert.equal(hearers.hears(63_600, 'bob'), true);
 });
 
-test('what was said before somebody came does not count', () => {
+test('what was said before a listener came does not count', () => {
   const hearers = new Hearers();
   speak(hearers, 10_000);
   assert.equal(hearers.hears(10_000, 'cyd'), null);

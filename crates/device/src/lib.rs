@@ -19,7 +19,7 @@
 //! use voicemesh_device::{Capture, InputSpec};
 //!
 //! let caller = std::thread::current();
-//! let mut tone = Capture::open(&"tone:440".parse()?, Arc::new(move || caller.unpark()))?;
+//! let mut tone = Capture::open(&"tone:440".parse()?, None, Arc::new(move || caller.unpark()))?;
 //! let mut block = [0.0; 480];
 //! while tone.available() < block.len() {
 //!     std::thread::park();

@@ -73,7 +73,8 @@ async fn a_wire_that_is_cut_holds_back_voice_at_once_and_closes_both_links_after
     let stats = a.link().stats();
     assert!(stats.voice_unacknowledged_for.is_some_and(|age| age >= Duration::from_millis(300)), "{stats:?}");
     let in_flight = stats.voice_sent - sent_before;
-    assert!(in_flight <= 60, "{in_flight} packets were sent into the void");
+    // Half a second, which an acknowledgement that is held back for 240 ms and lost once takes.
+    assert!(in_flight <= 100 - VOICE_QUEUE_PACKETS as u64, "{in_flight} packets were sent into the void");
     assert!(stats.voice_dropped >= 100 - in_flight - VOICE_QUEUE_PACKETS as u64, "{stats:?}");
     let cut_at = std::time::Instant::now();
     assert_eq!(a.events.closed().await, CloseReason::Lost);

@@ -161,7 +161,7 @@ pub struct MeshConfig {
     pub password: Option<Password>,
     /// An access token, for servers that ask for one.
     pub token: Option<AccessToken>,
-    /// The program gives another token when it is told that one is needed.
+    /// The program gives another token when an event says that one is needed.
     pub renews_token: bool,
     /// The newest ticket that the server gave this peer for this room, if one was kept.
     pub ticket: Option<Ticket>,

@@ -57,6 +57,7 @@ impl Config {
         }
         self.check_credentials()?;
         self.token_rules()?;
+        self.admin_token()?;
         if self.secret.as_ref().is_some_and(|secret| secret.len() < SECRET_BYTES) {
             let problem = "has fewer than 16 bytes; take the output of: openssl rand -hex 32".to_owned();
             return error("--secret", "VOICEMESH_SECRET", problem);

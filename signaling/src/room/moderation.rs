@@ -105,7 +105,7 @@ impl Moderation {
         self.owner.filter(|owner| owner.peer == peer).map(|owner| OwnerRight { epoch: owner.epoch })
     }
 
-    /// Who has the right, as far as a joiner is told.
+    /// The right as a joiner sees it.
     pub(super) fn right(&self) -> OwnerRightState {
         match (self.owner, self.pending) {
             (Some(_), _) => OwnerRightState::Held,

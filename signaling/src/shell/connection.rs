@@ -58,6 +58,7 @@ pub(super) struct Connection {
     /// What was last said of an unfinished message.
     unfinished: usize,
     stage: Stage,
+    opened_at: Duration,
 }
 
 /// A join that waits for its password's hash.
@@ -113,7 +114,7 @@ impl Connection {
         let shared = address.as_ref().map(|address| Arc::clone(&address.budget));
         let gate = Gate::new(now, &hub.config.budgets, shared);
         let (room, hashing, changing) = (None, None, None);
-        let (unfinished, stage) = (0, Stage::Open);
+        let (unfinished, stage, opened_at) = (0, Stage::Open, now);
         Some(Self {
             id,
             hub,
@@ -127,6 +128,7 @@ impl Connection {
             socket,
             unfinished,
             stage,
+            opened_at,
         })
     }
 
@@ -251,6 +253,7 @@ impl Connection {
     }
 
     fn take_in(&mut self, now: Duration, message: Message) {
+        self.hub.metrics.bytes_in.add(message.len() as u64);
         match message {
             Message::Binary(packet) => match self.gate.packet(now, &packet) {
                 Passed::Packet => {
@@ -297,13 +300,11 @@ impl Connection {
             }
             Passed::Packet => {}
             Passed::Answer(message) => {
-                self.hub.metrics.refusals.add(1);
-                self.count_if_over_budget(&message);
+                self.count_refusal(&message);
                 self.mailbox.text(now, &Text::from(&message), Purpose::Answer);
             }
             Passed::End(message, reason) => {
-                self.hub.metrics.refusals.add(1);
-                self.count_if_over_budget(&message);
+                self.count_refusal(&message);
                 self.mailbox.text(now, &Text::from(&message), Purpose::Answer);
                 self.mailbox.end(now, reason);
             }
@@ -311,8 +312,10 @@ impl Connection {
         }
     }
 
-    fn count_if_over_budget(&self, message: &ServerMessage) {
-        if let ServerMessage::Error { code: ErrorCode::TooManyMessages, .. } = message {
+    fn count_refusal(&self, message: &ServerMessage) {
+        let ServerMessage::Error { code, .. } = message else { return };
+        self.hub.metrics.refused(code);
+        if *code == ErrorCode::TooManyMessages {
             self.hub.metrics.over_budget.add(1);
         }
     }
@@ -346,6 +349,7 @@ impl Connection {
                 Admission::In(room) => {
                     self.room = Some(room);
                     self.socket.joined();
+                    self.hub.metrics.join_time.observe(now.saturating_sub(self.opened_at));
                     Ok(None)
                 }
                 Admission::Hash(..) if hashes >= HASHES_PER_JOIN => Err(Refusal::of(ErrorCode::TooManyJoins)),
@@ -396,12 +400,18 @@ impl Connection {
     /// Puts what waits into the socket's buffer, as far as there is room. True if nothing waits any more.
     fn fill_socket(&mut self, now: Duration) -> bool {
         while self.socket.has_room() {
-            let (next, dropped) = self.mailbox.take(now);
+            let (next, dropped, age) = self.mailbox.take(now);
+            if let Some(age) = age {
+                self.hub.metrics.relay_queue_age.observe(age);
+            }
             if dropped > 0 {
                 self.hub.metrics.voice_dropped.add(dropped as u64);
             }
             match next {
-                Next::Message(message) => self.socket.put(&message),
+                Next::Message(message) => {
+                    self.hub.metrics.bytes_out.add(message.len() as u64);
+                    self.socket.put(&message);
+                }
                 Next::Snapshot => {
                     if let Some(room) = &self.room {
                         // Not charged: it was not asked for, and replaces changes that were more.

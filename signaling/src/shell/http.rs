@@ -105,7 +105,7 @@ fn router(hub: Arc<Hub>, page: Option<Page>) -> Router {
     let state = Arc::clone(&hub);
     let missing = async move |request: Request| not_found(&state, page.as_deref(), &request);
     Router::new()
-        .route("/healthz", get(async || "ok\n"))
+        .route("/healthz", get(health))
         .route("/metrics", get(metrics))
         .route("/connect-check", any(check))
         .route(PATH, any(websocket))
@@ -156,8 +156,13 @@ async fn check(State(hub): State<Arc<Hub>>, request: Request) -> Response {
     ([(CACHE_CONTROL, "no-store"), (CONTENT_TYPE, "application/json")], answer.to_string()).into_response()
 }
 
+/// A server that is being drained takes no more joins; load balancers ask here.
+async fn health(State(hub): State<Arc<Hub>>) -> (StatusCode, &'static str) {
+    if hub.is_draining() { (StatusCode::SERVICE_UNAVAILABLE, "draining\n") } else { (StatusCode::OK, "ok\n") }
+}
+
 async fn metrics(State(hub): State<Arc<Hub>>) -> impl IntoResponse {
-    let text = hub.metrics.render(hub.connections(), hub.rooms());
+    let text = hub.metrics.render(hub.gauges());
     ([(CONTENT_TYPE, "text/plain; version=0.0.4")], text)
 }
 

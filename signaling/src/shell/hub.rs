@@ -10,13 +10,13 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 use voicemesh_session::server::DropReason;
 use voicemesh_session::{Delivery, Verdict};
-use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, ServerMessage};
-use voicemesh_wire::{RoomName, SessionId};
+use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, PeerInfo, ServerMessage};
+use voicemesh_wire::{PeerId, RoomName, SessionId};
 
 use super::address::{AddressKey, Addresses};
 use super::lock;
 use super::mailbox::{Checked, Mailbox, Put};
-use super::metrics::Metrics;
+use super::metrics::{Gauges, Metrics};
 use super::passwords::Passwords;
 use super::refused::Upgrades;
 use crate::config::Config;
@@ -48,6 +48,8 @@ pub(super) struct Hub {
     unfinished: Mutex<Unfinished<AddressKey>>,
     next_connection: AtomicU64,
     stopping: AtomicBool,
+    /// No more joins; everyone is asked to go.
+    draining: AtomicBool,
     emptied: Notify,
     /// Every accepted connection holds one more reference.
     places: Arc<()>,
@@ -96,6 +98,7 @@ impl Hub {
             unfinished: Mutex::default(),
             next_connection: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
             emptied: Notify::new(),
             places: Arc::new(()),
         })
@@ -121,8 +124,11 @@ impl Hub {
         lock(&self.mailboxes).len()
     }
 
-    pub(super) fn rooms(&self) -> usize {
-        lock(&self.rooms).len()
+    /// What the metrics show beside counters.
+    pub(super) fn gauges(&self) -> Gauges {
+        let cells: Vec<_> = lock(&self.rooms).values().map(Arc::clone).collect();
+        let members = cells.iter().map(|cell| lock(&cell.0).room.len()).sum();
+        Gauges { connections: self.connections(), rooms: cells.len(), members }
     }
 
     /// A new WebSocket.
@@ -163,6 +169,9 @@ impl Hub {
         shown: Option<Digest>,
         address: Option<AddressKey>,
     ) -> Result<Admission, Refusal> {
+        if self.is_draining() {
+            return Err(Refusal::draining());
+        }
         let fresh = fresh_salt(&join)?;
         let cell = self.room_for(now, &join)?;
         let mut occupied = lock(&cell.0);
@@ -298,6 +307,45 @@ impl Hub {
         }
     }
 
+    /// Rooms with members, and how many.
+    pub(super) fn room_sizes(&self) -> Vec<(String, usize)> {
+        let rooms: Vec<_> = lock(&self.rooms).iter().map(|(name, cell)| (name.clone(), Arc::clone(cell))).collect();
+        let sizes = rooms.into_iter().map(|(name, cell)| (name, lock(&cell.0).room.len()));
+        let mut sizes: Vec<_> = sizes.filter(|(_, members)| *members > 0).collect();
+        sizes.sort_unstable();
+        sizes
+    }
+
+    pub(super) fn members_of(&self, room: &str) -> Option<Vec<(PeerInfo, Option<String>)>> {
+        let cell = lock(&self.rooms).get(room).map(Arc::clone)?;
+        let members = lock(&cell.0).room.members();
+        Some(members)
+    }
+
+    /// `None` if there is no such room.
+    pub(super) fn kick(&self, room: &str, peer: PeerId) -> Option<bool> {
+        let cell = lock(&self.rooms).get(room).map(Arc::clone)?;
+        let now = self.now();
+        Some(lock(&cell.0).with(self, now, |room, out| room.kick(now, peer, out)))
+    }
+
+    /// No more joins; everyone is asked to go, and to come back at times spread evenly over `within`. Gives how many.
+    pub(super) fn drain(&self, within: Duration) -> usize {
+        self.draining.store(true, Ordering::SeqCst);
+        let now = self.now();
+        let mailboxes = lock(&self.mailboxes);
+        let count = mailboxes.len();
+        for (number, mailbox) in (0_u32..).zip(mailboxes.values()) {
+            let retry_after = within * number / u32::try_from(count).unwrap_or(u32::MAX);
+            send_away(now, mailbox, u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX));
+        }
+        count
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
     fn check_connections(&self, now: Duration) {
         for mailbox in lock(&self.mailboxes).values() {
             let checked = mailbox.check(now, self.config.ping_interval, self.config.join_timeout);
@@ -379,7 +427,11 @@ fn random_session() -> Result<SessionId, Refusal> {
 }
 
 fn goodbye(now: Duration, mailbox: &Mailbox) {
-    mailbox.text(now, &Text::from(&ServerMessage::GoingAway { retry_after_ms: RETRY_AFTER_STOP_MS }), Purpose::Answer);
+    send_away(now, mailbox, RETRY_AFTER_STOP_MS);
+}
+
+fn send_away(now: Duration, mailbox: &Mailbox, retry_after_ms: u64) {
+    mailbox.text(now, &Text::from(&ServerMessage::GoingAway { retry_after_ms }), Purpose::Answer);
     mailbox.end(now, CloseReason::GoingAway);
 }
 

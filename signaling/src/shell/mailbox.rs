@@ -306,14 +306,18 @@ impl Mailbox {
 
     /// The next thing to write, and how many voice packets were dropped because they had become too old. Voice takes
     /// turns with the rest, and in that reliable messages with data, so that none waits behind a queue of another.
-    pub(super) fn take(&self, now: Duration) -> (Next, usize) {
+    /// For relayed voice, how long it has waited follows.
+    pub(super) fn take(&self, now: Duration) -> (Next, usize, Option<Duration>) {
         let mut queues = lock(&self.queues);
         let mut dropped = 0;
         while queues.voice.front().is_some_and(|(at, _)| now > *at + VOICE_AGE) {
             queues.pop_voice();
             dropped += 1;
         }
-        (queues.next(), dropped)
+        let (oldest, waiting) = (queues.voice.front().map(|(at, _)| *at), queues.voice.len());
+        let next = queues.next();
+        let age = oldest.filter(|_| queues.voice.len() < waiting).map(|at| now.saturating_sub(at));
+        (next, dropped, age)
     }
 
     /// Why the connection ends, if it does.

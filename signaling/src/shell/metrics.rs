@@ -1,7 +1,15 @@
-//! Counters that `/metrics` shows. No labels, so nothing about rooms or peers leaves by them.
+//! What `/metrics` shows. The only labels are bounds of histograms and the server's own error codes, so nothing about rooms or
+//! peers leaves by them.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use voicemesh_wire::signaling::ErrorCode;
+
+use super::lock;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
@@ -17,9 +25,63 @@ impl Counter {
     }
 }
 
+/// How many of each length there were. Each value counts in the first bucket whose bound it does not exceed.
+#[derive(Debug)]
+pub(super) struct Histogram<const N: usize> {
+    /// In milliseconds, rising.
+    bounds: [u64; N],
+    counts: [AtomicU64; N],
+    /// Beyond the last bound.
+    more: AtomicU64,
+    sum_us: AtomicU64,
+}
+
+impl<const N: usize> Histogram<N> {
+    const fn new(bounds: [u64; N]) -> Self {
+        Self { bounds, counts: [const { AtomicU64::new(0) }; N], more: AtomicU64::new(0), sum_us: AtomicU64::new(0) }
+    }
+
+    pub(super) fn observe(&self, length: Duration) {
+        let fits = self.bounds.iter().position(|bound| length <= Duration::from_millis(*bound));
+        let count = fits.map_or(&self.more, |index| &self.counts[index]);
+        count.fetch_add(1, Ordering::Relaxed);
+        self.sum_us.fetch_add(u64::try_from(length.as_micros()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    fn render(&self, name: &str, help: &str, text: &mut String) {
+        let _ = writeln!(text, "# HELP voicemesh_{name}_seconds {help}\n# TYPE voicemesh_{name}_seconds histogram");
+        let mut sum = 0;
+        for (bound, count) in self.bounds.iter().zip(&self.counts) {
+            sum += count.load(Ordering::Relaxed);
+            let bound = *bound as f64 / 1000.0;
+            let _ = writeln!(text, "voicemesh_{name}_seconds_bucket{{le=\"{bound}\"}} {sum}");
+        }
+        sum += self.more.load(Ordering::Relaxed);
+        let seconds = self.sum_us.load(Ordering::Relaxed) as f64 / 1e6;
+        let _ = writeln!(text, "voicemesh_{name}_seconds_bucket{{le=\"+Inf\"}} {sum}");
+        let _ = writeln!(text, "voicemesh_{name}_seconds_sum {seconds}\nvoicemesh_{name}_seconds_count {sum}");
+    }
+}
+
+/// What is true at the moment of asking.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Gauges {
+    pub(super) connections: usize,
+    pub(super) rooms: usize,
+    pub(super) members: usize,
+}
+
 /// Everything that is counted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Metrics {
+    /// How long relayed voice waited for its receiver's socket. What waits longer than the last bound is dropped.
+    pub(super) relay_queue_age: Histogram<9>,
+    /// From the upgrade to the answer to the join.
+    pub(super) join_time: Histogram<9>,
+    /// By error code, which the server itself chooses.
+    refusals_by_code: Mutex<BTreeMap<String, u64>>,
+    pub(super) bytes_in: Counter,
+    pub(super) bytes_out: Counter,
     pub(super) accepted: Counter,
     pub(super) upgrades_refused: Counter,
     pub(super) joins: Counter,
@@ -42,15 +104,56 @@ pub(super) struct Metrics {
     pub(super) turned_away: Counter,
 }
 
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            relay_queue_age: Histogram::new([1, 5, 10, 20, 50, 100, 200, 300, 400]),
+            join_time: Histogram::new([10, 25, 50, 100, 250, 500, 1000, 5000, 30_000]),
+            refusals_by_code: Mutex::default(),
+            bytes_in: Counter::default(),
+            bytes_out: Counter::default(),
+            accepted: Counter::default(),
+            upgrades_refused: Counter::default(),
+            joins: Counter::default(),
+            joins_refused: Counter::default(),
+            password_hashes: Counter::default(),
+            messages: Counter::default(),
+            packets: Counter::default(),
+            packets_dropped: Counter::default(),
+            deliveries: Counter::default(),
+            voice_dropped: Counter::default(),
+            data_dropped: Counter::default(),
+            refusals: Counter::default(),
+            over_budget: Counter::default(),
+            slow_consumers: Counter::default(),
+            lost: Counter::default(),
+            receiver_busy: Counter::default(),
+            snapshots: Counter::default(),
+            voice_over_rate: Counter::default(),
+            unfinished_ended: Counter::default(),
+            turned_away: Counter::default(),
+        }
+    }
+}
+
 impl Metrics {
+    /// An error that was answered.
+    pub(super) fn refused(&self, code: &ErrorCode) {
+        self.refusals.add(1);
+        *lock(&self.refusals_by_code).entry(code.as_str().to_owned()).or_default() += 1;
+    }
+
     /// The text format that Prometheus reads (version 0.0.4).
-    pub(super) fn render(&self, connections: usize, rooms: usize) -> String {
+    pub(super) fn render(&self, gauges: Gauges) -> String {
+        let Gauges { connections, rooms, members } = gauges;
         let counters = [
             ("connections_accepted", "Connections accepted.", &self.accepted),
             ("upgrades_refused", "Requests for a WebSocket that did not become one.", &self.upgrades_refused),
             ("joins", "Joins answered.", &self.joins),
             ("joins_refused", "Joins refused.", &self.joins_refused),
             ("password_hashes", "Passwords hashed.", &self.password_hashes),
+            ("bytes_in", "Bytes received in WebSocket messages.", &self.bytes_in),
+            ("bytes_out", "Bytes sent in WebSocket messages.", &self.bytes_out),
             ("messages", "Signaling messages received.", &self.messages),
             ("packets", "Session packets received.", &self.packets),
             ("packets_dropped", "Session packets that had no effect.", &self.packets_dropped),
@@ -90,9 +193,21 @@ impl Metrics {
             let _ = writeln!(text, "# HELP voicemesh_{name}_total {help}\n# TYPE voicemesh_{name}_total counter");
             let _ = writeln!(text, "voicemesh_{name}_total {value}");
         }
-        for (name, help, value) in
-            [("connections", "Open connections.", connections), ("rooms", "Rooms, empty ones included.", rooms)]
-        {
+        let _ = writeln!(
+            text,
+            "# HELP voicemesh_refusals_by_code_total Errors answered, by code.\n# TYPE voicemesh_refusals_by_code_total counter"
+        );
+        for (code, count) in &*lock(&self.refusals_by_code) {
+            let _ = writeln!(text, "voicemesh_refusals_by_code_total{{code=\"{code}\"}} {count}");
+        }
+        let waited = "Time that relayed voice waited in the queue of its receiver.";
+        self.relay_queue_age.render("relay_queue_age", waited, &mut text);
+        self.join_time.render("join_time", "Time from an upgrade to the answer to its join.", &mut text);
+        for (name, help, value) in [
+            ("connections", "Open connections.", connections),
+            ("rooms", "Rooms, empty ones included.", rooms),
+            ("members", "Members of all rooms.", members),
+        ] {
             let _ = writeln!(text, "# HELP voicemesh_{name} {help}\n# TYPE voicemesh_{name} gauge");
             let _ = writeln!(text, "voicemesh_{name} {value}");
         }

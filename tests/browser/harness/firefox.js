@@ -23,7 +23,7 @@ export function findFirefox() {
   return NAMES.flatMap((name) => folders.map((folder) => join(folder, name))).find((path) => existsSync(path)) ?? null;
 }
 
-/** No questions, no network of its own, sound without a click. */
+/** No questions, no background network traffic, sound without a click. */
 const PREFERENCES = {
   'media.navigator.permission.disabled': true, 'media.autoplay.default': 0, 'media.getusermedia.insecure.enabled': false,
   'browser.shell.checkDefaultBrowser': false, 'browser.aboutwelcome.enabled': false, 'datareporting.policy.dataSubmissionEnabled': false,

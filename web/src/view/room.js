@@ -127,7 +127,7 @@ function alert(...actions) {
   return {
     element,
     say: (/** @type {string} */ text) => setText(words, text),
-    /** What waits for somebody looks different from what is wrong. @param {boolean} on */
+    /** What waits for the user looks different from what is wrong. @param {boolean} on */
     calm: (on) => setAttribute(element, 'data-calm', on),
   };
 }

@@ -1,4 +1,4 @@
-/** Two notes when somebody comes, the same backwards when somebody goes, one for a message. */
+/** Two notes when a person joins, the same backwards when one leaves, one for a message. */
 
 /** @type {Record<string, number[]>} */
 const NOTES = { joined: [523, 784], left: [784, 523], message: [659] };

@@ -72,7 +72,7 @@ enum Meaning {
     /// A sequence that names no key of ours.
     Nothing,
     Unfinished,
-    /// No sequence: somebody typed it.
+    /// No sequence: a person typed it.
     Text,
 }
 

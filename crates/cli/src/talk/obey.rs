@@ -105,7 +105,7 @@ impl Talk {
         Ok(())
     }
 
-    /// The answer of the server is told when it comes.
+    /// Asks the server; its answer arrives later as an event.
     fn moderate(&mut self, decision: Decision) -> Result<(), String> {
         let find = |name: &str| self.people.find(name);
         let action = match decision {

@@ -12,7 +12,7 @@ const UNACKED_FRAMES: usize = 64;
 const STALL_AFTER: Duration = Duration::from_millis(300);
 /// Unacknowledged voice of this age, beyond a round trip, is asked after, so that a lost tail of speech is not taken for a
 /// stall. Longer than an acknowledgement may wait.
-const ASK_AFTER: Duration = Duration::from_millis(180);
+const ASK_AFTER: Duration = Duration::from_millis(150);
 /// While unacknowledged voice is asked after, it is asked this often at first, and half as often after each question that
 /// is not answered: a full queue is not to be filled with questions.
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
@@ -268,8 +268,6 @@ pub(super) struct AckDue {
     /// When the first and the last packet arrived that are not acknowledged yet.
     waiting: Option<Waiting>,
     newest_at: Duration,
-    /// When the last packet arrived that is acknowledged.
-    acknowledged_until: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -288,11 +286,11 @@ pub(super) struct Received {
     pub at: Duration,
 }
 
-/// A packet that arrives this long after the last one that was acknowledged is acknowledged at once, with all before it: one in 120 ms
-/// of packets of 20, 40 or 60 ms.
-const ACK_INTERVAL: Duration = Duration::from_millis(110);
+/// A packet that arrives this long after the first that is not acknowledged is acknowledged at once, with all before it: an
+/// acknowledgement in 80 ms of 20 ms packets, or in 120 ms of longer ones.
+const ACK_INTERVAL: Duration = Duration::from_millis(60);
 /// When no packet follows, an acknowledgement goes so long after the first that waits.
-const ACK_DELAY: Duration = Duration::from_millis(150);
+const ACK_DELAY: Duration = Duration::from_millis(110);
 
 impl AckDue {
     pub(super) fn received(&mut self, now: Duration, sequence: u16) {
@@ -315,11 +313,10 @@ impl AckDue {
     /// What to acknowledge, when it is time to.
     pub(super) fn take(&mut self, now: Duration) -> Option<Received> {
         let Waiting { since, until } = self.waiting?;
-        let is_time = self.acknowledged_until.is_none_or(|at| until >= at + ACK_INTERVAL);
-        if !is_time && now < since + ACK_DELAY {
+        if until < since + ACK_INTERVAL && now < since + ACK_DELAY {
             return None;
         }
-        (self.waiting, self.acknowledged_until) = (None, Some(until));
+        self.waiting = None;
         Some(Received { newest: self.newest?, earlier: self.earlier, at: self.newest_at })
     }
 }
@@ -467,17 +464,17 @@ mod tests {
             }
             due.take(ms(at)).map(|received| (received.newest, received.earlier, received.at))
         };
-        assert_eq!(take(&[(0, 0xFFFE), (20, 0), (80, 0xFFFF)], 80), Some((0, 0b11, ms(20))));
-        assert_eq!(take(&[], 110), None);
-        assert_eq!(take(&[(100, 2)], 249), None);
-        assert_eq!(take(&[], 250), Some((2, 0b1110, ms(100))));
+        assert_eq!(take(&[(0, 0xFFFE), (20, 0), (60, 0xFFFF)], 60), Some((0, 0b11, ms(20))));
+        assert_eq!(take(&[], 1000), None);
+        assert_eq!(take(&[(1000, 2)], 1109), None);
+        assert_eq!(take(&[], 1110), Some((2, 0b1110, ms(1000))));
         assert_eq!(take(&[(1200, 40)], 2000), Some((40, 0, ms(1200))));
         assert!(take(&[(2000, 41), (2000, 41u16.wrapping_add(0x7FFF))], 3000).is_some());
     }
 
     #[test]
     fn packets_of_any_length_are_acknowledged_as_they_arrive() {
-        for (packet_ms, expected) in [(10, 9), (20, 9), (40, 9), (60, 9)] {
+        for (packet_ms, expected) in [(10, 16), (20, 12), (40, 8), (60, 8)] {
             let mut due = AckDue::default();
             let mut acknowledged = 0;
             for at in (0..1_000).step_by(packet_ms) {
@@ -487,7 +484,7 @@ mod tests {
                     acknowledged += 1;
                 }
             }
-            assert!((expected - 1..=expected + 1).contains(&acknowledged), "{packet_ms}: {acknowledged}");
+            assert!((expected - 2..=expected + 1).contains(&acknowledged), "{packet_ms}: {acknowledged}");
         }
     }
 }

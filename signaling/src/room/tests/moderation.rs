@@ -61,7 +61,7 @@ fn the_member_who_makes_a_room_may_moderate_it_and_no_other() {
     assert_eq!(world.decide(B, mute(1)), Some(ErrorCode::NotModerator));
     assert_eq!(world.decide(A, mute(2)), None);
     let muted = ServerMessage::Permissions { peer: peer_of(2), permissions: Permissions::default().without_speak() };
-    assert!(world.told(B).contains(&muted), "the muted member is told as well");
+    assert!(world.told(B).contains(&muted), "the muted member gets it as well");
     let again = world.join_as(C, Join { run: 77, ..join_of(2) });
     assert!(!again.permissions.speak, "it stays muted when it comes back");
     assert_eq!(world.decide(A, Moderation::Unmute { peer: peer_of(2) }), None);

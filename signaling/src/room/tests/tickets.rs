@@ -107,7 +107,7 @@ fn a_ticket_counts_for_its_member_its_room_and_a_day() {
     assert_eq!(refused(with_ticket(1, &first), "lobby", LIFETIME), None);
     assert_eq!(refused(with_ticket(1, &first), "lobby", LIFETIME + 1), required, "too old");
     assert_eq!(refused(with_ticket(1, &first), "kitchen", 60), required, "of another room");
-    assert_eq!(refused(with_ticket(3, &first), "lobby", 60), required, "somebody else's");
+    assert_eq!(refused(with_ticket(3, &first), "lobby", 60), required, "another peer's");
     let cut = first.ticket.as_ref().expect("a ticket").as_str()[1..].to_owned();
     let damaged = Join { ticket: Some(Ticket::from(cut)), ..join_of(1) };
     assert_eq!(refused(damaged, "lobby", 60), required, "damaged");

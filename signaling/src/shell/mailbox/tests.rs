@@ -64,7 +64,7 @@ fn voice_that_waited_too_long_is_not_sent() {
     let mailbox = Mailbox::new(ms(0));
     voice(&mailbox, ms(0), 1);
     voice(&mailbox, ms(300), 2);
-    assert_eq!(mailbox.take(ms(401)), (Next::Message(Message::binary(vec![2])), 1));
+    assert_eq!(mailbox.take(ms(401)), (Next::Message(Message::binary(vec![2])), 1, Some(ms(101))));
 }
 
 /// proves: D-24

@@ -1,0 +1,30 @@
+//! What the server's operator sees of a room, and does in it.
+
+use std::time::Duration;
+
+use voicemesh_wire::PeerId;
+use voicemesh_wire::signaling::{ErrorCode, LeaveReason, PeerInfo};
+
+use super::Room;
+use crate::outbox::{CloseReason, Outbox, Purpose, Text};
+use crate::refusal::Refusal;
+
+impl Room {
+    /// Everyone in the room, in order of arrival, with the subject of its access token.
+    pub fn members(&self) -> Vec<(PeerInfo, Option<String>)> {
+        let subject = |connection| self.grants.get(connection).and_then(|grant| grant.subject.clone());
+        let mut members: Vec<_> =
+            self.members.iter().map(|(connection, member)| (member.clone(), subject(connection))).collect();
+        members.sort_unstable_by_key(|(member, _)| member.order);
+        members
+    }
+
+    /// Puts a member out. False if it is not here.
+    pub fn kick(&mut self, now: Duration, peer: PeerId, out: &mut impl Outbox) -> bool {
+        let Some(connection) = self.connections.get(&peer).copied() else { return false };
+        self.leave(now, connection, LeaveReason::Kicked, out);
+        out.text(connection, &Text::from(&Refusal::of(ErrorCode::Kicked).farewell()), Purpose::Answer);
+        out.close(connection, CloseReason::Refused);
+        true
+    }
+}

@@ -1,0 +1,255 @@
+//! What an operator can ask and do while the server runs, over HTTP on a separate address: rooms, members, kick, drain.
+//!
+//! Off unless `--admin-listen` names an address. Every request needs the token, also on loopback, where other programs and
+//! other users are; a page in a browser can neither read an answer (no CORS header is sent) nor use a login (no cookie
+//! counts), and a request that names another host, or comes from a page at all, is refused. Each action is one line in the log,
+//! without names.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{DefaultBodyLimit, Path as PathOf, Request, State};
+use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use hmac::{Hmac, Mac};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use serde_json::{Value, json};
+use sha2::Sha256;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use voicemesh_wire::PeerId;
+
+use super::hub::Hub;
+
+/// The least that a token may have, in bytes.
+const TOKEN_BYTES: usize = 16;
+/// The most that a request may bring.
+const BODY_BYTES: usize = 4096;
+/// Connections at a time; the next waits.
+const CONNECTIONS: usize = 16;
+/// How long one connection may take.
+const LIMIT: Duration = Duration::from_secs(30);
+/// Between two answers to wrong tokens, and the line about them in the log.
+const GUESS_PAUSE: Duration = Duration::from_secs(1);
+/// A drain sends its peers away within this.
+const DRAIN: Duration = Duration::from_secs(10);
+
+/// The token that every request must bring. Nothing prints it.
+#[derive(Clone)]
+pub(crate) struct AdminToken(Vec<u8>);
+
+impl AdminToken {
+    /// Reads a token's file, which only its owner may be able to read.
+    pub(crate) fn read(path: &Path) -> Result<Self, String> {
+        let named = |problem: &dyn fmt::Display| format!("{}: {problem}", path.display());
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            let metadata = std::fs::metadata(path).map_err(|error| named(&error))?;
+            let mode = metadata.permissions().mode() & 0o777;
+            if mode & 0o077 != 0 {
+                return Err(named(&format_args!("others may use it (mode {mode:o}); run chmod 600 on it")));
+            }
+        }
+        let text = std::fs::read(path).map_err(|error| named(&error))?;
+        Self::parse(&text).map_err(|problem| named(&problem))
+    }
+
+    /// White space around it does not count.
+    pub(crate) fn parse(text: &[u8]) -> Result<Self, String> {
+        let token = text.trim_ascii();
+        if token.len() < TOKEN_BYTES || !token.iter().all(u8::is_ascii_graphic) {
+            return Err(format!(
+                "a token has at least {TOKEN_BYTES} visible ASCII characters, such as `openssl rand -hex 32`"
+            ));
+        }
+        Ok(Self(token.to_vec()))
+    }
+
+    /// Compares in a time that says nothing of either, their lengths included: what is compared are MACs.
+    fn is(&self, given: &[u8]) -> bool {
+        let mac = |bytes: &[u8]| Hmac::<Sha256>::new_from_slice(&self.0).map(|mac| mac.chain_update(bytes));
+        let (Ok(own), Ok(other)) = (mac(&self.0), mac(given)) else { return false };
+        own.verify(&other.finalize().into_bytes()).is_ok()
+    }
+}
+
+impl fmt::Debug for AdminToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("hidden")
+    }
+}
+
+struct Admin {
+    hub: Arc<Hub>,
+    token: AdminToken,
+    address: SocketAddr,
+    /// One wrong token at a time is answered.
+    guesses: tokio::sync::Mutex<()>,
+}
+
+/// Serves until it is dropped.
+pub(super) async fn serve(hub: Arc<Hub>, token: AdminToken, listener: TcpListener) {
+    let Ok(address) = listener.local_addr() else { return };
+    let admin = Arc::new(Admin { hub, token, address, guesses: tokio::sync::Mutex::default() });
+    let router = router(admin);
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+        let Ok((socket, _)) = listener.accept().await else {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            continue;
+        };
+        let service = TowerToHyperService::new(router.clone());
+        tokio::spawn(async move {
+            let mut server = http1::Builder::new();
+            let serving = server.timer(TokioTimer::new()).serve_connection(TokioIo::new(socket), service);
+            let _ = tokio::time::timeout(LIMIT, serving).await;
+            drop(place);
+        });
+    }
+}
+
+fn router(admin: Arc<Admin>) -> Router {
+    Router::new()
+        .route("/rooms", get(rooms))
+        .route("/rooms/{room}/members", get(members))
+        .route("/rooms/{room}/kick", post(kick))
+        .route("/drain", post(drain))
+        .layer(DefaultBodyLimit::max(BODY_BYTES))
+        .layer(from_fn_with_state(Arc::clone(&admin), guard))
+        .with_state(admin)
+}
+
+/// Nothing is looked at before host and token are right.
+async fn guard(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
+    let headers = request.headers();
+    if !is_for(headers, admin.address) {
+        return refusal(StatusCode::MISDIRECTED_REQUEST, "The Host must be the address of --admin-listen.");
+    }
+    if headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site") {
+        return refusal(StatusCode::FORBIDDEN, "This is not for web pages.");
+    }
+    let given = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes).and_then(|value| value.strip_prefix(b"Bearer "));
+    if !given.is_some_and(|given| admin.token.is(given)) {
+        let _turn = admin.guesses.lock().await;
+        tokio::time::sleep(GUESS_PAUSE).await;
+        tracing::warn!(target: "voicemesh_signaling::audit", "admin: a request without the token was refused");
+        let mut answer = refusal(StatusCode::UNAUTHORIZED, "Authorization: Bearer TOKEN is missing or wrong.");
+        answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        return answer;
+    }
+    let mut answer = next.run(request).await;
+    answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+/// A name that leads here by a trick of DNS is another one.
+fn is_for(headers: &HeaderMap, address: SocketAddr) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.as_bytes() == address.to_string().as_bytes(),
+        _ => false,
+    }
+}
+
+fn answer(status: StatusCode, value: &Value) -> Response {
+    (status, [(CONTENT_TYPE, "application/json")], format!("{value}\n")).into_response()
+}
+
+fn refusal(status: StatusCode, why: &str) -> Response {
+    answer(status, &json!({ "error": why }))
+}
+
+async fn rooms(State(admin): State<Arc<Admin>>) -> Response {
+    let rooms = admin.hub.room_sizes();
+    tracing::info!(target: "voicemesh_signaling::audit", "admin: listed {} rooms", rooms.len());
+    let rooms: Vec<Value> =
+        rooms.into_iter().map(|(room, members)| json!({ "room": room, "members": members })).collect();
+    answer(StatusCode::OK, &json!({ "rooms": rooms }))
+}
+
+async fn members(State(admin): State<Arc<Admin>>, PathOf(room): PathOf<String>) -> Response {
+    let Some(members) = admin.hub.members_of(&room) else { return no_room() };
+    tracing::info!(target: "voicemesh_signaling::audit", "admin: listed {} members of a room", members.len());
+    let members: Vec<Value> = members
+        .into_iter()
+        .map(|(member, subject)| {
+            json!({
+                "peer": member.peer, "name": member.name, "order": member.order,
+                "permissions": member.permissions, "subject": subject,
+            })
+        })
+        .collect();
+    answer(StatusCode::OK, &json!({ "members": members }))
+}
+
+async fn kick(State(admin): State<Arc<Admin>>, PathOf(room): PathOf<String>, body: Bytes) -> Response {
+    #[derive(serde::Deserialize)]
+    struct Kick {
+        peer: PeerId,
+    }
+    let Ok(Kick { peer }) = serde_json::from_slice(&body) else {
+        return refusal(StatusCode::BAD_REQUEST, r#"The body must be {"peer":"PEER-ID"}."#);
+    };
+    let done = admin.hub.kick(&room, peer);
+    tracing::info!(target: "voicemesh_signaling::audit", "admin: kick {peer}: {}", if done == Some(true) { "done" } else { "not there" });
+    match done {
+        Some(true) => answer(StatusCode::OK, &json!({ "kicked": peer })),
+        Some(false) => refusal(StatusCode::NOT_FOUND, "No such peer is in the room."),
+        None => no_room(),
+    }
+}
+
+async fn drain(State(admin): State<Arc<Admin>>) -> Response {
+    let connections = admin.hub.drain(DRAIN);
+    tracing::info!(target: "voicemesh_signaling::audit", "admin: drain: {connections} connections told to come back later, no more joins");
+    answer(StatusCode::OK, &json!({ "connections": connections }))
+}
+
+fn no_room() -> Response {
+    refusal(StatusCode::NOT_FOUND, "No such room.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_long_and_compared_whole() {
+        for short in ["", "short", "fifteen letters", "with a space in the middle of it"] {
+            assert!(AdminToken::parse(short.as_bytes()).is_err(), "{short}");
+        }
+        let token = AdminToken::parse(b"0123456789abcdef\n").unwrap();
+        assert!(token.is(b"0123456789abcdef"));
+        for wrong in ["", "0123456789abcde", "0123456789abcdeF", "0123456789abcdef0"] {
+            assert!(!token.is(wrong.as_bytes()), "{wrong}");
+        }
+        assert_eq!(format!("{token:?}"), "hidden");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_that_others_may_read_is_refused() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = std::env::temp_dir().join(format!("voicemesh-admin-token-{}", std::process::id()));
+        std::fs::write(&path, "0123456789abcdef").unwrap();
+        for (mode, fits) in [(0o644, false), (0o640, false), (0o604, false), (0o600, true), (0o400, true)] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            let read = AdminToken::read(&path);
+            assert_eq!(read.is_ok(), fits, "{mode:o}");
+            assert!(read.err().is_none_or(|problem| !problem.contains("0123456789")));
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert!(AdminToken::read(&path).is_err());
+    }
+}

@@ -1,0 +1,171 @@
+//! The operator's own requests: who is answered, and what kick and drain do.
+
+mod common;
+
+use std::net::{SocketAddr, TcpListener};
+use std::path::PathBuf;
+
+use common::{Person, Server, http};
+use serde_json::Value;
+use voicemesh_signaling::Config;
+use voicemesh_wire::signaling::{ClientMessage, ErrorCode, LeaveReason, ServerMessage};
+
+const TOKEN: &str = "0123456789abcdef";
+
+struct Operated {
+    server: Server,
+    admin: SocketAddr,
+    file: PathBuf,
+}
+
+impl Operated {
+    async fn start(name: &str) -> Self {
+        let file = std::env::temp_dir().join(format!("voicemesh-admin-{}-{name}", std::process::id()));
+        std::fs::write(&file, format!("{TOKEN}\n")).expect("a file");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt as _;
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("a mode");
+        }
+        let admin = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+        let config = Config { admin_listen: Some(admin), admin_token_file: Some(file.clone()), ..Config::default() };
+        let server = Server::with(config).await;
+        // It accepts when the other address is bound.
+        assert!(server.http("/healthz").await.contains("ok"));
+        Self { server, admin, file }
+    }
+
+    async fn ask(&self, line: &str, headers: &str, body: &str) -> (u16, String) {
+        let length = body.len();
+        let request =
+            format!("{line} HTTP/1.1\r\n{headers}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}");
+        let answer = http(self.admin, &request).await;
+        let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+        (status, answer)
+    }
+
+    async fn act(&self, line: &str, body: &str) -> (u16, Value) {
+        let headers = format!("Host: {}\r\nAuthorization: Bearer {TOKEN}\r\n", self.admin);
+        let (status, answer) = self.ask(line, &headers, body).await;
+        let json = answer.split_once("\r\n\r\n").expect("a body").1;
+        (status, serde_json::from_str(json.trim()).unwrap_or_default())
+    }
+
+    async fn stop(self) {
+        let _ = std::fs::remove_file(&self.file);
+        self.server.stop().await.expect("a clean end");
+    }
+}
+
+#[tokio::test]
+async fn only_a_program_with_the_token_at_the_right_address_is_answered() {
+    let operated = Operated::start("guard").await;
+    let host = format!("Host: {}\r\n", operated.admin);
+    let token = format!("Authorization: Bearer {TOKEN}\r\n");
+    let wrong_host = "Host: voice.example\r\n".to_owned();
+    let cases = [
+        (format!("{host}{token}"), 200),
+        (host.clone(), 401),
+        (format!("{host}Authorization: Bearer {TOKEN}0\r\n"), 401),
+        (format!("{host}Authorization: Basic {TOKEN}\r\n"), 401),
+        (format!("{host}Cookie: token={TOKEN}\r\n"), 401),
+        (format!("{wrong_host}{token}"), 421),
+        (format!("{host}{token}Origin: http://{}\r\n", operated.admin), 403),
+        (format!("{host}{token}Sec-Fetch-Site: same-origin\r\n"), 403),
+    ];
+    for (headers, status) in cases {
+        let (answered, answer) = operated.ask("GET /rooms", &headers, "").await;
+        assert_eq!(answered, status, "{headers}: {answer}");
+        let lower = answer.to_lowercase();
+        assert!(!lower.contains("access-control") && !lower.contains("set-cookie") && !answer.contains(TOKEN));
+    }
+    let (preflight, _) = operated.ask("OPTIONS /drain", &format!("{host}Origin: http://evil.example\r\n"), "").await;
+    assert_eq!(preflight, 403);
+    assert!(!operated.server.http("/rooms").await.contains("\"rooms\""), "not at the public address");
+    operated.stop().await;
+}
+
+#[tokio::test]
+async fn a_member_that_is_kicked_is_gone_and_told_why() {
+    let operated = Operated::start("kick").await;
+    let (mut ana, joined) = Person::join(&operated.server, "tea room", "ana").await;
+    let (mut bo, second) = Person::join(&operated.server, "tea room", "bo").await;
+    ana.expect_joined().await;
+    let (status, rooms) = operated.act("GET /rooms", "").await;
+    assert_eq!((status, rooms), (200, serde_json::json!({ "rooms": [{ "room": "tea room", "members": 2 }] })));
+    let (status, members) = operated.act("GET /rooms/tea%20room/members", "").await;
+    assert_eq!(status, 200);
+    assert_eq!(members["members"][0]["peer"], joined.you.to_string());
+    assert_eq!(members["members"][1]["name"], "bo");
+    assert_eq!(operated.act("GET /rooms/other/members", "").await.0, 404);
+    for (body, status) in [("", 400), ("{}", 400), (r#"{"peer":"00000000-0000-8000-8000-000000000000"}"#, 404)] {
+        assert_eq!(operated.act("POST /rooms/tea%20room/kick", body).await.0, status, "{body}");
+    }
+    let body = format!(r#"{{"peer":"{}"}}"#, second.you);
+    assert_eq!(operated.act("GET /rooms/tea%20room/kick", &body).await.0, 405);
+    assert_eq!(operated.act("POST /rooms/tea%20room/kick", &body).await.0, 200);
+    assert_eq!(bo.expect_error().await, (ErrorCode::Kicked, true));
+    assert_eq!(ana.expect_left().await, (second.you, LeaveReason::Kicked));
+    operated.stop().await;
+}
+
+#[tokio::test]
+async fn a_drained_server_sends_its_peers_away_at_different_times_and_takes_no_more() {
+    const PEERS: u64 = 20;
+    let operated = Operated::start("drain").await;
+    let mut clients = Vec::new();
+    for number in 0..PEERS {
+        clients.push(Person::join(&operated.server, &format!("room {number}"), &format!("peer {number}")).await.0);
+    }
+    assert!(operated.server.http("/healthz").await.contains("ok"));
+    let (status, answer) = operated.act("POST /drain", "").await;
+    assert_eq!((status, answer["connections"].as_u64()), (200, Some(PEERS)));
+    let mut times = Vec::new();
+    for client in &mut clients {
+        let pick = |message| match message {
+            ServerMessage::GoingAway { retry_after_ms } => Some(retry_after_ms),
+            _ => None,
+        };
+        times.push(client.expect("a farewell", pick).await);
+    }
+    times.sort_unstable();
+    assert_eq!(times, (0..PEERS).map(|number| number * 10_000 / PEERS).collect::<Vec<_>>());
+    assert!(operated.server.http("/healthz").await.contains("503"));
+    let mut late = Person::connect(&operated.server).await;
+    late.say(&ClientMessage::Join(common::join_of("room 1", "late"))).await;
+    assert_eq!(late.expect_error().await, (ErrorCode::ServerFull, true));
+    operated.stop().await;
+}
+
+#[tokio::test]
+async fn metrics_tell_how_long_things_take_and_why_they_are_refused_without_a_name() {
+    let server = Server::start().await;
+    let (mut ana, joined) = Person::join(&server, "a secret room", "ana").await;
+    let session = ana.take_part(&joined).await;
+    let (mut bo, second) = Person::join(&server, "a secret room", "bo").await;
+    bo.take_part(&second).await;
+    let mut voice = vec![0x8B, 0xC7, 2];
+    voice.extend_from_slice(&session.number().to_be_bytes());
+    voice.extend_from_slice(&joined.client.0.to_be_bytes());
+    voice.resize(60, 0);
+    ana.relay(session, voicemesh_wire::packet::Kind::ServerRelayUnreliable, &[second.client], &voice).await;
+    bo.expect_packet(voicemesh_wire::packet::Kind::VoiceData).await;
+    let mut late = Person::connect(&server).await;
+    late.say(&ClientMessage::Leave).await;
+    assert_eq!(late.expect_error().await, (ErrorCode::NotJoined, true));
+    let text = server.http("/metrics").await;
+    for line in [
+        "voicemesh_members 2",
+        "voicemesh_relay_queue_age_seconds_count 1",
+        "voicemesh_relay_queue_age_seconds_bucket{le=\"+Inf\"} 1",
+        "voicemesh_join_time_seconds_count 2",
+        "voicemesh_refusals_by_code_total{code=\"not-joined\"} 1",
+    ] {
+        assert!(text.lines().any(|found| found == line), "{line}: {text}");
+    }
+    for counter in ["voicemesh_bytes_in_total", "voicemesh_bytes_out_total"] {
+        assert!(server.metric(counter).await > 100, "{counter}");
+    }
+    assert!(!text.contains("secret room") && !text.contains("ana"), "{text}");
+    server.stop().await.expect("a clean end");
+}
