@@ -309,22 +309,26 @@ impl Hub {
 
     /// Rooms with members, and how many.
     pub(super) fn room_sizes(&self) -> Vec<(String, usize)> {
-        let rooms: Vec<_> = lock(&self.rooms).iter().map(|(name, cell)| (name.clone(), Arc::clone(cell))).collect();
+        let rooms: Vec<_> = lock(&self.rooms).iter().map(|(name, cell)| (name.as_str().to_owned(), Arc::clone(cell))).collect();
         let sizes = rooms.into_iter().map(|(name, cell)| (name, lock(&cell.0).room.len()));
         let mut sizes: Vec<_> = sizes.filter(|(_, members)| *members > 0).collect();
         sizes.sort_unstable();
         sizes
     }
 
+    fn room(&self, name: &str) -> Option<Arc<RoomCell>> {
+        lock(&self.rooms).get(&RoomName::parse(name).ok()?).map(Arc::clone)
+    }
+
     pub(super) fn members_of(&self, room: &str) -> Option<Vec<(PeerInfo, Option<String>)>> {
-        let cell = lock(&self.rooms).get(room).map(Arc::clone)?;
+        let cell = self.room(room)?;
         let members = lock(&cell.0).room.members();
         Some(members)
     }
 
     /// `None` if there is no such room.
     pub(super) fn kick(&self, room: &str, peer: PeerId) -> Option<bool> {
-        let cell = lock(&self.rooms).get(room).map(Arc::clone)?;
+        let cell = self.room(room)?;
         let now = self.now();
         Some(lock(&cell.0).with(self, now, |room, out| room.kick(now, peer, out)))
     }
