@@ -122,6 +122,15 @@ export class Roster {
     this.mesh.emit({ type: 'metadata', peer });
   }
 
+  /** @param {string} peer @param {import('./messages.js').Status} status */
+  status(peer, status) {
+    this.#version += 1;
+    const member = this.members.get(peer);
+    if (!member) return;
+    member.info.status = status;
+    this.mesh.emit({ type: 'metadata', peer });
+  }
+
   /** @param {number} now */
   tick(now) {
     const { awaySince } = this.mesh.signaling;

@@ -247,6 +247,7 @@ export class Signaling {
       case 'joined': return this.#joined(now, message);
       case 'peer-joined': return this.isJoined ? mesh.roster.joined(now, message.peer) : undefined;
       case 'peer-left': return this.isJoined ? mesh.roster.left(now, message.peer, message.reason) : undefined;
+      case 'status': return this.isJoined ? mesh.roster.status(message.peer, message.status) : undefined;
       case 'permissions': return this.isJoined ? mesh.roster.permissions(now, message.peer, message.permissions) : undefined;
       case 'metadata': return mesh.roster.metadata(message.peer, message.metadata);
       case 'signal': return mesh.pairs.signaled(now, message.from, message.attempt, message.signal);
