@@ -273,13 +273,13 @@ fn what_moderators_and_members_do_is_an_event_of_its_own() {
     let mut current = Current::default();
     let id = vm_peer_id { bytes: [7; 16] };
     let mut keep = |event| current.keep(Stamped { at: std::time::Duration::ZERO, event });
-    // SAFETY: so many texts, until the next event.
-    let groups = |event: vm_event| match event.groups.is_null() {
-        true => Vec::new(),
-        false => unsafe { std::slice::from_raw_parts(event.groups, event.group_count) }
-            .iter()
-            .map(|group| read(*group))
-            .collect(),
+    let groups = |event: vm_event| {
+        if event.groups.is_null() {
+            return Vec::new();
+        }
+        // SAFETY: so many texts, until the next event.
+        let groups = unsafe { std::slice::from_raw_parts(event.groups, event.group_count) };
+        groups.iter().map(|group| read(*group)).collect()
     };
     let event = keep(Event::Moved { groups: vec!["Red".to_owned(), "röd".to_owned()] });
     assert_eq!((event.r#type, groups(event)), (vm_event_type::VM_EVENT_MOVED as i32, vec!["Red".into(), "röd".into()]));

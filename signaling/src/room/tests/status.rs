@@ -11,7 +11,7 @@ fn muted(muted: bool) -> MemberStatus {
 }
 
 impl World {
-    fn tick(&mut self) {
+    fn run_timers(&mut self) {
         self.room.tick(self.now, &mut self.sent);
     }
 
@@ -62,20 +62,20 @@ fn a_status_is_sent_at_most_four_times_a_second_and_the_newest_counts() {
         world.now += Duration::from_millis(2);
         world.say(A, ClientMessage::Status(muted(change % 2 == 0)));
         if change % 125 == 0 {
-            world.tick();
+            world.run_timers();
         }
         told.extend(world.statuses(B, 1));
     }
     world.say(A, ClientMessage::Status(recording));
     for _ in 0..2 {
         world.now += Duration::from_millis(250);
-        world.tick();
+        world.run_timers();
     }
     told.extend(world.statuses(B, 1));
     assert!((4..=10).contains(&told.len()), "{} in 2.5 s", told.len());
     assert_eq!(told.last(), Some(&recording));
     world.now += Duration::from_secs(1);
-    world.tick();
+    world.run_timers();
     assert!(world.statuses(B, 1).is_empty(), "it is sent once");
 }
 
@@ -90,21 +90,21 @@ fn a_status_that_waits_outlasts_a_change_of_connection_and_ends_with_the_member(
     assert!(again.taken_over.is_some());
     assert_eq!(world.statuses(B, 1), [muted(true)]);
     world.now += Duration::from_millis(250);
-    world.tick();
+    world.run_timers();
     assert_eq!(world.statuses(B, 1), [muted(false)], "what its join says counts, and what waited");
     // What was on its way on the first one still counts, and so does what comes on the second.
     world.now += Duration::from_millis(250);
     world.say(A, ClientMessage::Status(muted(true)));
     world.say(C, ClientMessage::Status(muted(false)));
     world.now += Duration::from_millis(250);
-    world.tick();
+    world.run_timers();
     assert_eq!(world.statuses(B, 1), [muted(true), muted(false)]);
 
     world.say(C, ClientMessage::Status(muted(true)));
     world.leave(C, LeaveReason::Lost);
     assert_eq!(world.room.statuses.len(), 0, "nothing is kept of a member that is gone");
     world.now += Duration::from_secs(1);
-    world.tick();
+    world.run_timers();
     assert!(world.statuses(B, 1).is_empty());
     let back = world.join(D, 1);
     assert_eq!(back.order, 3);
