@@ -230,4 +230,6 @@ export const status = (about) => ({ type: 'status', ...about });
 export const roster = () => ({ type: 'roster' });
 /** @param {number} token */
 export const ping = (token) => ({ type: 'ping', token });
+/** @param {string} action @param {number} request @param {object} about */
+export const decide = (action, request, about) => ({ type: 'moderate', request, action, ...about });
 export const leave = () => ({ type: 'leave' });
