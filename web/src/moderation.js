@@ -1,6 +1,6 @@
 /** What this member decides about others and the room, and how it went (PROTOCOL.md, section 15). */
 
-import { moderate } from './messages.js';
+import { decide } from './messages.js';
 
 /** @typedef {import('./mesh.js').Mesh} Mesh */
 /** @typedef {'mute' | 'unmute' | 'kick' | 'ban' | 'move' | 'lock' | 'unlock' | 'set-password' | 'make-owner'} Action */
@@ -53,7 +53,7 @@ export class Moderation {
     const name = isolated(this.mesh.roster.members.get(about.peer ?? '')?.label ?? '');
     this.#open.set(request, { action, about, name });
     if (this.#open.size > MOST_OPEN) this.#open.delete(this.#open.keys().next().value ?? 0);
-    this.mesh.signaling.send(moderate(action, request, { ...about, ...(action === 'ban' && { seconds: BAN_SECONDS }) }));
+    this.mesh.signaling.send(decide(action, request, { ...about, ...(action === 'ban' && { seconds: BAN_SECONDS }) }));
   }
 
   /** @param {number} request */

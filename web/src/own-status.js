@@ -12,6 +12,7 @@ const INTERVAL_MS = 250;
 
 export class OwnStatus {
   #told = '{}';
+  #inJoin = '{}';
   #toldAt = -Infinity;
 
   /** @param {Mesh} mesh */
@@ -24,9 +25,14 @@ export class OwnStatus {
     this.mesh.config.status = status;
   }
 
-  /** A join has told it. */
+  /** A join with it is sent. */
   joining() {
-    this.#told = JSON.stringify(this.mesh.config.status ?? {});
+    this.#inJoin = JSON.stringify(this.mesh.config.status ?? {});
+  }
+
+  /** A join is answered: what has changed since it was sent is told again. */
+  joined() {
+    this.#told = this.#inJoin;
   }
 
   /** @param {number} now */

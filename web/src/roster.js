@@ -66,6 +66,11 @@ export class Roster {
     return info?.permissions ? info.permissions.includes(what) : what !== 'moderate';
   }
 
+  /** Whether a member listens at all. @param {string} peer */
+  listens(peer) {
+    return this.may(peer, 'listen') && !this.members.get(peer)?.info.status?.deafened;
+  }
+
   /** What a member, or this page itself, may not do that members usually may. @param {string | null} peer */
   lacking(peer) {
     return /** @type {const} */ (['speak', 'listen', 'data']).filter((what) => !this.may(peer, what));
@@ -144,11 +149,6 @@ export class Roster {
     if (!member) return;
     member.info.status = status;
     this.mesh.emit({ type: 'metadata', peer });
-  }
-
-  /** Whether a member listens at all. @param {string} peer */
-  listens(peer) {
-    return this.may(peer, 'listen') && !this.members.get(peer)?.info.status?.deafened;
   }
 
   /** @param {number} now */

@@ -441,6 +441,7 @@ export class Signaling {
   /** What a join's answer says is so from now on. @param {number} now @param {any} joined */
   #enter(now, joined) {
     this.#liveness = new Liveness(now);
+    this.mesh.ownStatus.joined();
     this.phase = 'joined';
     this.#failures = 0;
     this.hasJoined = true;

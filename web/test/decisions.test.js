@@ -62,6 +62,7 @@ test('one\u2019s own state is told when it changes, at most four times a second,
   const own = new OwnStatus(mesh);
   own.set({ listening_only: true });
   own.joining();
+  own.joined();
   own.tick(0);
   assert.deepEqual(sent, [], 'the join has told it');
   for (let now = 0; now < 1000; now += 20) {
@@ -74,10 +75,17 @@ test('one\u2019s own state is told when it changes, at most four times a second,
   own.tick(1300);
   assert.deepEqual(sent[sent.length - 1], { type: 'status', deafened: true });
   assert.equal(sent.length, 5);
+  // A join on another connection was sent before the last change: it is told again.
+  own.joining();
+  own.set({ muted: true });
+  own.tick(2000);
+  own.joined();
+  own.tick(2300);
+  assert.deepEqual(sent.slice(5).map((one) => one.muted), [true, true]);
   mesh.serverTakesStatus = false;
   own.set({});
-  own.tick(2000);
-  assert.equal(sent.length, 5);
+  own.tick(3000);
+  assert.equal(sent.length, 7);
 });
 
 test('who has no microphone is listening only, and not muted', () => {
