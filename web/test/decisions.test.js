@@ -81,7 +81,7 @@ test('one\u2019s own state is told when it changes, at most four times a second,
   own.tick(2000);
   own.joined();
   own.tick(2300);
-  assert.deepEqual(sent.slice(5).map((one) => one.muted), [true, true]);
+  assert.deepEqual(sent.slice(5).map((/** @type {any} */ one) => one.muted), [true, true]);
   mesh.serverTakesStatus = false;
   own.set({});
   own.tick(3000);
