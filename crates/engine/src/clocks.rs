@@ -1,4 +1,4 @@
-//! How long speech takes from a microphone to this speaker, measured (FEATURES B-08).
+//! How long speech takes from a microphone to this speaker, measured (PROTOCOL.md, section 9).
 //!
 //! Two machines' clocks have nothing in common. A question and its answer carry four times (RFC 5905 §8), from which
 //! follows how far the clocks are apart, wrong by at most half of what the two ways differ; those of several

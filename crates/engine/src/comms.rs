@@ -1,4 +1,4 @@
-//! [`Comms`]: a session and its sound over one network (seed 000).
+//! [`Comms`]: a session and its sound over one network.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;

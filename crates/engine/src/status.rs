@@ -114,7 +114,7 @@ pub enum CommsEvent<P> {
     HostingFailed(String),
 }
 
-/// Mode, connection and members, at any time (seed 000, "Testing").
+/// Mode, connection and members, at any time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     /// What runs.
