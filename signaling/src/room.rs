@@ -4,6 +4,7 @@
 //! a while ([`Room::is_over`]), so that whoever comes back soon gets the same one.
 
 mod ice;
+mod join_rates;
 mod lock;
 mod metadata;
 mod moderating;
@@ -12,6 +13,7 @@ mod operator;
 mod packets;
 mod password;
 mod policing;
+mod refusing;
 #[cfg(test)]
 mod tests;
 mod tickets;
@@ -50,8 +52,6 @@ use tickets::Tickets;
 const TAKEN_OVER_GRACE: Duration = Duration::from_secs(2);
 /// What is unreliable is passed on from it for this long: later it has waited in a connection that was dead.
 const TAKEN_OVER_VOICE: Duration = Duration::from_millis(500);
-/// A sender gets `receiver-busy` about one receiver at most this often.
-const BUSY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What holds for every room of a server.
 #[derive(Clone, Debug, Default)]
@@ -94,6 +94,7 @@ pub struct Room {
     metadata: Metadata,
     credentials: ice::IssuedCredentials,
     policing: Policing,
+    join_rates: join_rates::JoinRates,
     /// What the tokens of members allow, where the server asks for tokens.
     grants: BTreeMap<ConnectionId, Grant>,
     /// When which sender was told that which receiver is busy.
@@ -126,6 +127,7 @@ impl Room {
             metadata: Metadata::new(),
             credentials: ice::IssuedCredentials::default(),
             policing: Policing::default(),
+            join_rates: join_rates::JoinRates::default(),
             grants: BTreeMap::new(),
             told_busy: BTreeMap::new(),
         }
@@ -430,7 +432,7 @@ impl Room {
             }
             // Asked of one connection, it is answered on that one.
             ClientMessage::Ping { token } => {
-                out.text(answer_to, &Text::from(&ServerMessage::Pong { token }), Purpose::Answer);
+                out.pong(answer_to, &Text::from(&ServerMessage::Pong { token }));
                 Ok(())
             }
             ClientMessage::Leave => {
@@ -440,7 +442,7 @@ impl Room {
             }
         };
         if let Err(refusal) = result {
-            out.text(from, &Text::from(&refusal.answer()), Purpose::Answer);
+            refusing::answer(from, refusal, out);
         }
     }
 
@@ -508,16 +510,6 @@ impl Room {
         verdict
     }
 
-    /// Tells a sender, once in a while, that something was not passed on.
-    fn tell_busy(&mut self, now: Duration, from: ConnectionId, receiver: ConnectionId, out: &mut impl Outbox) {
-        let Some(peer) = self.members.get(&receiver).map(|member| member.peer) else { return };
-        let told = self.told_busy.get(&(from, receiver));
-        if told.is_none_or(|at| now >= *at + BUSY_INTERVAL) {
-            self.told_busy.insert((from, receiver), now);
-            out.text(from, &Text::from(&Refusal::receiver_busy(peer).answer()), Purpose::Answer);
-        }
-    }
-
     fn forget_pairs(&mut self, connection: ConnectionId) {
         self.policing.forget(connection);
         self.told_busy.retain(|(from, to), _| *from != connection && *to != connection);
@@ -560,6 +552,7 @@ impl Room {
             return;
         }
         self.mark_due = now + Duration::from_millis(u64::from(self.rules.limits.roster_interval_ms));
+        self.join_rates.tidy(now);
         if !self.members.is_empty() {
             self.broadcast(&ServerMessage::RosterMark(self.mark()), Purpose::Notice, out);
         }

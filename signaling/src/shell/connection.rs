@@ -21,7 +21,7 @@ use voicemesh_wire::{PeerId, RoomName};
 
 use super::address::{Address, AddressKey};
 use super::hub::{Admission, Hub, RoomCell};
-use super::mailbox::{Mailbox, Next};
+use super::mailbox::{Mailbox, Next, Put};
 use super::passwords::{Answer, Guesser};
 use super::socket::{Failure, Socket};
 use super::stream::Stream;
@@ -108,6 +108,7 @@ impl Connection {
         let now = hub.now();
         let (id, mailbox) = hub.enter(now);
         if let Some(refusal) = refusal {
+            hub.metrics.refused(&refusal.code);
             mailbox.text(now, &Text::from(&refusal.farewell()), Purpose::Answer);
             mailbox.end(now, CloseReason::Refused);
         }
@@ -300,23 +301,26 @@ impl Connection {
             }
             Passed::Packet => {}
             Passed::Answer(message) => {
-                self.count_refusal(&message);
-                self.mailbox.text(now, &Text::from(&message), Purpose::Answer);
+                self.answer(now, &message);
             }
             Passed::End(message, reason) => {
-                self.count_refusal(&message);
-                self.mailbox.text(now, &Text::from(&message), Purpose::Answer);
+                self.answer(now, &message);
                 self.mailbox.end(now, reason);
             }
             Passed::Dropped => self.hub.metrics.over_budget.add(1),
         }
     }
 
-    fn count_refusal(&self, message: &ServerMessage) {
-        let ServerMessage::Error { code, .. } = message else { return };
-        self.hub.metrics.refused(code);
-        if *code == ErrorCode::TooManyMessages {
-            self.hub.metrics.over_budget.add(1);
+    fn answer(&self, now: Duration, message: &ServerMessage) {
+        if let ServerMessage::Error { code, .. } = message {
+            self.hub.metrics.refused(code);
+            if *code == ErrorCode::TooManyMessages {
+                self.hub.metrics.over_budget.add(1);
+            }
+        }
+        if self.mailbox.text(now, &Text::from(message), Purpose::Answer) == Put::Overflow {
+            self.hub.metrics.slow_consumers.add(1);
+            self.hub.metrics.refused(&ErrorCode::SlowConsumer);
         }
     }
 

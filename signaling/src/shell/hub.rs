@@ -128,7 +128,8 @@ impl Hub {
     pub(super) fn gauges(&self) -> Gauges {
         let cells: Vec<_> = lock(&self.rooms).values().map(Arc::clone).collect();
         let members = cells.iter().map(|cell| lock(&cell.0).room.len()).sum();
-        Gauges { connections: self.connections(), rooms: cells.len(), members }
+        let hashes_waiting = self.passwords.waiting();
+        Gauges { connections: self.connections(), rooms: cells.len(), members, hashes_waiting }
     }
 
     /// A new WebSocket.
@@ -180,6 +181,7 @@ impl Hub {
         if let Knock::Hash(question) = occupied.room.knock(&join, shown.as_ref(), fresh)? {
             return Ok(Admission::Hash(join, question));
         }
+        occupied.room.count_join(now, &join, address.map(AddressTag::from))?;
         occupied.mailboxes.insert(id, Arc::clone(mailbox));
         let joined = occupied.with(self, now, |room, out| room.join(now, id, *join, shown, out));
         match joined {
@@ -277,7 +279,9 @@ impl Hub {
         let mailbox = ended.and_then(|id| lock(&self.mailboxes).get(&id).map(Arc::clone));
         if let Some(mailbox) = mailbox {
             self.metrics.unfinished_ended.add(1);
-            mailbox.text(now, &Text::from(&Refusal::unfinished().farewell()), Purpose::Answer);
+            let refusal = Refusal::unfinished();
+            self.metrics.refused(&refusal.code);
+            mailbox.text(now, &Text::from(&refusal.farewell()), Purpose::Answer);
             mailbox.end(now, CloseReason::TooLarge);
         }
     }
@@ -309,7 +313,8 @@ impl Hub {
 
     /// Rooms with members, and how many.
     pub(super) fn room_sizes(&self) -> Vec<(String, usize)> {
-        let rooms: Vec<_> = lock(&self.rooms).iter().map(|(name, cell)| (name.as_str().to_owned(), Arc::clone(cell))).collect();
+        let rooms: Vec<_> =
+            lock(&self.rooms).iter().map(|(name, cell)| (name.as_str().to_owned(), Arc::clone(cell))).collect();
         let sizes = rooms.into_iter().map(|(name, cell)| (name, lock(&cell.0).room.len()));
         let mut sizes: Vec<_> = sizes.filter(|(_, members)| *members > 0).collect();
         sizes.sort_unstable();
@@ -355,6 +360,7 @@ impl Hub {
             let checked = mailbox.check(now, self.config.ping_interval, self.config.join_timeout);
             match checked {
                 Checked::Well => {}
+                Checked::Late => self.metrics.refused(&ErrorCode::JoinTimeout),
                 Checked::Lost => self.metrics.lost.add(1),
                 Checked::Stuck => self.metrics.slow_consumers.add(1),
             }
@@ -456,6 +462,7 @@ impl Occupied {
     fn with<T>(&mut self, hub: &Hub, now: Duration, act: impl FnOnce(&mut Room, &mut Desk<'_>) -> T) -> T {
         let mut desk = Desk {
             mailboxes: &self.mailboxes,
+            metrics: &hub.metrics,
             now,
             deliveries: 0,
             voice_dropped: 0,
@@ -485,6 +492,7 @@ impl Occupied {
 /// A room's output into mailboxes.
 struct Desk<'a> {
     mailboxes: &'a BTreeMap<ConnectionId, Arc<Mailbox>>,
+    metrics: &'a Metrics,
     now: Duration,
     deliveries: u64,
     voice_dropped: u64,
@@ -512,7 +520,10 @@ impl Desk<'_> {
         match put {
             Put::OldestDropped => self.voice_dropped += 1,
             Put::Refused => self.data_dropped += 1,
-            Put::Overflow => self.slow_consumers += 1,
+            Put::Overflow => {
+                self.slow_consumers += 1;
+                self.metrics.refused(&ErrorCode::SlowConsumer);
+            }
             Put::Busy => self.busy += 1,
             Put::Queued | Put::Covered | Put::Ended => {}
         }
@@ -539,6 +550,17 @@ impl Outbox for Desk<'_> {
 
     fn defer_snapshot(&mut self, to: ConnectionId) -> bool {
         self.mailboxes.get(&to).is_some_and(|mailbox| mailbox.defer_snapshot())
+    }
+
+    fn pong(&mut self, to: ConnectionId, message: &Text) {
+        if let Some(mailbox) = self.mailboxes.get(&to) {
+            let put = mailbox.pong(self.now, message);
+            self.count(put);
+        }
+    }
+
+    fn count_refusal(&mut self, code: &ErrorCode) {
+        self.metrics.refused(code);
     }
 
     fn count_policed(&mut self) {
