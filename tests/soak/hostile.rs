@@ -19,7 +19,7 @@ use crate::socket::{BINARY, CLOSE, PING, Socket, TEXT, frame};
 const BLOW: Duration = Duration::from_millis(500);
 const BLOWS: u32 = 8;
 /// Packets of one blow.
-const AT_ONCE: usize = 60;
+const AT_ONCE: usize = 300;
 /// The longest that a write may take.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// After a refused join.

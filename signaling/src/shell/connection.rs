@@ -54,6 +54,8 @@ pub(super) struct Connection {
     guesser_address: Option<AddressKey>,
     hashing: Option<Hashing>,
     changing: Option<PasswordChange>,
+    /// A roster was asked for, and is sent later as a snapshot: that one is charged.
+    owes_roster: bool,
     socket: Socket,
     /// What was last said of an unfinished message.
     unfinished: usize,
@@ -114,7 +116,7 @@ impl Connection {
         }
         let shared = address.as_ref().map(|address| Arc::clone(&address.budget));
         let gate = Gate::new(now, &hub.config.budgets, shared);
-        let (room, hashing, changing) = (None, None, None);
+        let (room, hashing, changing, owes_roster) = (None, None, None, false);
         let (unfinished, stage, opened_at) = (0, Stage::Open, now);
         Some(Self {
             id,
@@ -126,6 +128,7 @@ impl Connection {
             guesser_address,
             hashing,
             changing,
+            owes_roster,
             socket,
             unfinished,
             stage,
@@ -295,7 +298,9 @@ impl Connection {
             }) if !password.is_empty() => self.change_password(now, request, password),
             Passed::Message(message) => {
                 if let Some(room) = &self.room {
+                    let is_roster = message == ClientMessage::Roster;
                     let state_bytes = self.hub.message(now, room, self.id, message);
+                    self.owes_roster |= is_roster && state_bytes == 0;
                     self.gate.charge_answer(state_bytes);
                 }
             }
@@ -418,8 +423,11 @@ impl Connection {
                 }
                 Next::Snapshot => {
                     if let Some(room) = &self.room {
-                        // Not charged: it was not asked for, and replaces changes that were more.
-                        self.hub.refresh(now, room, self.id, &self.mailbox);
+                        let bytes = self.hub.refresh(now, room, self.id, &self.mailbox);
+                        // One that was not asked for replaces changes that were more.
+                        if std::mem::take(&mut self.owes_roster) {
+                            self.gate.charge_answer(bytes);
+                        }
                     }
                 }
                 Next::Nothing => {

@@ -18,6 +18,7 @@ use super::lock;
 use super::mailbox::{Checked, Mailbox, Put};
 use super::metrics::{Gauges, Metrics};
 use super::passwords::Passwords;
+use super::places::Places;
 use super::refused::Upgrades;
 use crate::config::Config;
 use crate::gate::check_presence;
@@ -51,8 +52,7 @@ pub(super) struct Hub {
     /// No more joins; everyone is asked to go.
     draining: AtomicBool,
     emptied: Notify,
-    /// Every accepted connection holds one more reference.
-    places: Arc<()>,
+    pub(super) places: Places,
 }
 
 /// A room with the mailboxes of those in it.
@@ -100,23 +100,13 @@ impl Hub {
             stopping: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             emptied: Notify::new(),
-            places: Arc::new(()),
+            places: Places::default(),
         })
     }
 
     /// The time since the server started: the only clock that rooms know.
     pub(super) fn now(&self) -> Duration {
         self.started.elapsed()
-    }
-
-    /// A place for one more accepted connection.
-    pub(super) fn place(&self) -> Arc<()> {
-        Arc::clone(&self.places)
-    }
-
-    /// Accepted connections, those that speak plain HTTP included.
-    pub(super) fn places_taken(&self) -> usize {
-        Arc::strong_count(&self.places) - 1
     }
 
     /// Open WebSockets.
@@ -455,6 +445,7 @@ pub(super) async fn tick(hub: Arc<Hub>) {
         hub.check_connections(now);
         hub.check_rooms(now);
         hub.addresses.tidy(now);
+        hub.places.tidy();
     }
 }
 
