@@ -8,6 +8,7 @@ use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, Moderation, Pass
 use voicemesh_wire::{GroupId, RoomName};
 
 use crate::client::{Client, Member, Received, is_kind, join_of, run};
+use crate::socket::TEXT;
 
 /// A name with the id of `name`, as a squatter finds it: one in 65,536 has.
 fn made_for(name: &str) -> String {
@@ -150,5 +151,25 @@ fn what_is_decided_in_a_room_holds_for_every_spelling_of_its_name() {
                 assert_eq!(refusal(&server, spelled(spellings[0], "bo")).await, Some(ErrorCode::PasswordRequired));
             }
         }
+    });
+}
+
+/// Messages with a name that is slow to look at.
+const SLOW_NAMES: usize = 150;
+
+#[test]
+fn names_of_any_length_take_no_time_from_others() {
+    let server = Server::start(&[]);
+    run(async {
+        let mut witness = member(&server, "witness").await;
+        let mut eve = member(&server, "eve").await;
+        // Non-joiners behind marks: whether each is kept depends on the letter before all marks.
+        let name = format!("{}{}", "\u{301}".repeat(14_000), "\u{200c}".repeat(10_000));
+        let join = ClientMessage::Join(join_of("texts", &name)).to_json();
+        for _ in 0..SLOW_NAMES {
+            eve.client.send(TEXT, join.as_bytes()).await;
+        }
+        witness.client.handled(1).await;
+        eve.client.handled(2).await;
     });
 }

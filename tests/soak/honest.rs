@@ -35,7 +35,7 @@ const STAYS_MS: u64 = 10_000;
 const STAYS_MORE_MS: u64 = 20_000;
 const AWAY_MS: u64 = 2_000;
 /// The longest that a join may take.
-const PATIENCE: Duration = Duration::from_secs(10);
+const PATIENCE: Duration = Duration::from_secs(20);
 /// Who comes back so close to the end stays.
 const SETTLED: Duration = Duration::from_secs(8);
 /// After the end, what was said last arrives.

@@ -69,15 +69,15 @@ fn soak(rooms: usize, length: Duration, least_change_kib: f64) {
     let findings = Rc::new(Findings::default());
     let memory = runtime.block_on(LocalSet::new().run_until(run(&server, rooms, length, &findings)));
     let ours = resident_kib(std::process::id());
-    let (table, summary, counters) = (memory.table(), findings.summary(), &memory.counters);
-    let report =
-        format!("{table}\n{summary}\n\nThe clients' process held {ours} KiB. The server counted: {counters}.\n");
+    let (table, summary, late, counters) = (memory.table(), findings.summary(), memory.latest, &memory.counters);
+    let clients = format!("The clients' process held {ours} KiB, and was late by {late:.1?} at most.");
+    let report = format!("{table}\n{summary}\n\n{clients} The server counted: {counters}.\n");
     println!("{report}");
     write_report(rooms, length, &report);
     let (second, last) = memory.thirds();
     let most = (MOST_CHANGE * second).max(least_change_kib);
     assert!((last - second).abs() <= most, "memory: {second:.0} KiB in the second third, {last:.0} KiB in the last");
-    findings.assert_undisturbed(HEARD_IN_ROOM, HEARD);
+    findings.assert_undisturbed(HEARD_IN_ROOM, HEARD, late);
 }
 
 /// Fills the rooms, lets them be for a while, and gives what the server held.
@@ -98,13 +98,15 @@ async fn run(server: &Server, rooms: usize, length: Duration, findings: &Rc<Find
         }
     }
     println!("{rooms} rooms with {SEATS} members each after {:.0?}", begun.elapsed());
-    let mut memory = Memory { length, samples: Vec::new(), counters: String::new() };
+    let mut memory = Memory { length, samples: Vec::new(), latest: Duration::ZERO, counters: String::new() };
     let full = Instant::now();
     let mut looks = interval_at(full, Duration::from_secs(1));
     let mut minutes = 0;
     loop {
         tokio::select! {
-            _ = looks.tick() => {
+            due = looks.tick() => {
+                // All clients share this thread: when it is late, so are they.
+                memory.latest = memory.latest.max(due.elapsed());
                 memory.samples.push((full.elapsed(), resident_kib(server.program.id())));
                 let passed = full.elapsed().as_secs() / 60;
                 if passed > minutes {
@@ -146,6 +148,8 @@ async fn counters(server: &Server) -> String {
 struct Memory {
     length: Duration,
     samples: Vec<(Duration, u64)>,
+    /// How late the clients' own thread was at most.
+    latest: Duration,
     /// What the server has counted.
     counters: String,
 }
