@@ -155,8 +155,8 @@ async fn metrics_tell_how_long_things_take_and_why_they_are_refused_without_a_na
     assert_eq!(late.expect_error().await, (ErrorCode::NotJoined, true));
     let unknown = voicemesh_wire::PeerId(uuid::Uuid::nil());
     let signal = voicemesh_wire::signaling::Signal::RequestOffer;
-    ana.say(&ClientMessage::Signal { to: unknown, attempt: 1, signal }).await;
-    assert_eq!(ana.expect_error().await, (ErrorCode::UnknownPeer, false));
+    bo.say(&ClientMessage::Signal { to: unknown, attempt: 1, signal }).await;
+    assert_eq!(bo.expect_error().await, (ErrorCode::UnknownPeer, false));
     let text = server.http("/metrics").await;
     for line in [
         "voicemesh_members 2",
