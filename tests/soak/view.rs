@@ -32,6 +32,7 @@ impl View {
             run: join.run,
             name: join.name.clone(),
             metadata: join.metadata.clone(),
+            status: join.status,
             capabilities: join.capabilities.clone(),
             order: joined.order,
             permissions: joined.permissions,
@@ -53,7 +54,9 @@ impl View {
                 self.roster.remove(&peer);
                 self.judge_leave(room, peer, &reason);
             }
-            ServerMessage::Metadata { .. } | ServerMessage::Permissions { .. } => self.version += 1,
+            ServerMessage::Metadata { .. } | ServerMessage::Permissions { .. } | ServerMessage::Status { .. } => {
+                self.version += 1;
+            }
             ServerMessage::Roster { mark, peers } => {
                 self.version = mark.version;
                 self.roster = peers.into_iter().map(|info| (info.peer, info)).collect();

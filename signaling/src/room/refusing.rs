@@ -9,9 +9,6 @@ use super::Room;
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
 use crate::refusal::Refusal;
 
-/// A sender gets `receiver-busy` about one receiver at most this often.
-const BUSY_INTERVAL: Duration = Duration::from_secs(1);
-
 /// Answers a member with an error; its connection goes on.
 pub(super) fn answer(to: ConnectionId, refusal: Refusal, out: &mut impl Outbox) {
     out.count_refusal(&refusal.code);
@@ -32,22 +29,6 @@ impl Room {
             self.members.iter().filter(|(_, member)| member.peer != than).map(|(connection, _)| *connection).collect();
         for connection in others {
             self.put_out(now, connection, Refusal::of(ErrorCode::PasswordRequired), out);
-        }
-    }
-
-    /// Tells a sender, once in a while, that something was not passed on.
-    pub(super) fn tell_busy(
-        &mut self,
-        now: Duration,
-        from: ConnectionId,
-        receiver: ConnectionId,
-        out: &mut impl Outbox,
-    ) {
-        let Some(peer) = self.members.get(&receiver).map(|member| member.peer) else { return };
-        let told = self.told_busy.get(&(from, receiver));
-        if told.is_none_or(|at| now >= *at + BUSY_INTERVAL) {
-            self.told_busy.insert((from, receiver), now);
-            answer(from, Refusal::receiver_busy(peer), out);
         }
     }
 }
