@@ -149,9 +149,8 @@ pub enum vm_event_type {
     /// The server cannot be reached, and is tried again: text (why), code (what failed, if it could not be connected to),
     /// wait_us (when).
     VM_EVENT_SERVER_AWAY = 10,
-    /// The server does not let this peer in, and it does not try again: code ("kicked" or "banned" if a moderator put it out),
-    /// text, on (the server said when trying again may
-    /// work), wait_us (when).
+    /// The server does not let this peer in, or has put it out, and it does not try again: code ("kicked" and "banned" are a
+    /// moderator's), text, on (the server said when trying again may work), wait_us (when).
     VM_EVENT_REFUSED = 11,
     /// This identity joined from somewhere else. It does not come back by itself.
     VM_EVENT_REPLACED = 12,
@@ -194,8 +193,9 @@ pub enum vm_event_type {
     /// server not on this machine), name (the proxy it goes through, as host:port; empty without one). VM_EVENT_JOINED follows
     /// if the server lets this peer in.
     VM_EVENT_SERVER_CONNECTED = 30,
-    /// A member, or this peer itself, may do this from now on; without "speak" a moderator has muted it for all: peer, text (of "speak", "listen", "data" and "moderate" those that
-    /// are allowed, with a space between). Not told at first of members that may do all but "moderate".
+    /// A member, or this peer itself, may do this from now on: peer, text (of "speak", "listen", "data" and "moderate" those that
+    /// are allowed, with a space between). Without "speak" a moderator has muted it for all. Not told at first of members that may
+    /// do all but "moderate".
     VM_EVENT_PERMISSIONS_CHANGED = 31,
     /// The server asks for another access token, and the program joined with renews_token: code ("token-required",
     /// "token-invalid" or "token-expired"), text. The answer is vm_set_token, at any time later; links go on meanwhile.
