@@ -28,6 +28,18 @@ pub struct Uplink {
     side: Side,
     /// Length of the call after it has settled.
     seconds: f64,
+    direct: Direct,
+}
+
+/// When everyone is to be direct.
+#[derive(Clone, Copy)]
+enum Direct {
+    /// That depends.
+    AsThereIsRoom,
+    /// So long after the last one joined, in seconds.
+    Within(f64),
+    /// So long after the link became so wide in the middle of the call, in kbit/s and seconds.
+    AfterWidening(u32, f64),
 }
 
 #[derive(Clone, Copy)]
@@ -45,7 +57,7 @@ enum Side {
 }
 
 const fn uplink(kbit: u32, listeners: u8, bottleneck: Bottleneck) -> Uplink {
-    Uplink { kbit, listeners, bottleneck, side: Side::Speaker, seconds: 60.0 }
+    Uplink { kbit, listeners, bottleneck, side: Side::Speaker, seconds: 60.0, direct: Direct::AsThereIsRoom }
 }
 
 const fn downlink(kbit: u32, listeners: u8, bottleneck: Bottleneck) -> Uplink {
@@ -54,7 +66,7 @@ const fn downlink(kbit: u32, listeners: u8, bottleneck: Bottleneck) -> Uplink {
 
 const CASES: Table<Uplink> = Table {
     title: "Narrow uplinks and downlinks",
-    columns: &["routes at the end", "longest gap", "concealed", "mouth to ear", "sent by the home"],
+    columns: &["routes at the end", "all direct after", "longest gap", "concealed", "mouth to ear", "sent by the home"],
     cases: &[
         ("64 kbit/s up, 1 listener, queue 30 ms", uplink(64, 1, Bottleneck::Queue(30))),
         ("64 kbit/s up, 1 listener, queue 400 ms", uplink(64, 1, Bottleneck::Queue(400))),
@@ -64,10 +76,22 @@ const CASES: Table<Uplink> = Table {
         ("100 kbit/s up, 4 listeners, queue 400 ms", uplink(100, 4, Bottleneck::Queue(400))),
         ("128 kbit/s up, 1 listener, queue 2 s", uplink(128, 1, Bottleneck::Queue(2_000))),
         ("200 kbit/s up, 4 listeners, policer", uplink(200, 4, Bottleneck::Policer)),
+        ("200 kbit/s up, 4 listeners, queue 400 ms", uplink(200, 4, Bottleneck::Queue(400))),
         ("512 kbit/s up, 7 listeners, queue 400 ms", uplink(512, 7, Bottleneck::Queue(400))),
         ("512 kbit/s up, 15 listeners, queue 30 ms", uplink(512, 15, Bottleneck::Queue(30))),
-        // Short enough for every run of the tests.
-        ("100 kbit/s up, 1 listener, queue 400 ms", Uplink { seconds: 15.0, ..uplink(100, 1, Bottleneck::Queue(400)) }),
+        ("100 kbit/s up, 1 listener, queue 400 ms", uplink(100, 1, Bottleneck::Queue(400))),
+        (
+            "2 Mbit/s up, 7 listeners, queue 400 ms",
+            Uplink { seconds: 20.0, direct: Direct::Within(10.0), ..uplink(2_000, 7, Bottleneck::Queue(400)) },
+        ),
+        (
+            "64 kbit/s, then 2 Mbit/s up, 7 listeners, queue 400 ms",
+            Uplink {
+                seconds: 80.0,
+                direct: Direct::AfterWidening(2_000, 30.0),
+                ..uplink(64, 7, Bottleneck::Queue(400))
+            },
+        ),
         ("64 kbit/s down at one of 4 listeners, queue 400 ms", downlink(64, 4, Bottleneck::Queue(400))),
         ("100 kbit/s down at one of 4 listeners, policer", downlink(100, 4, Bottleneck::Policer)),
     ],
@@ -154,6 +178,32 @@ fn uplinks_table() {
 }
 
 fn run(name: &str, case: &Uplink) -> Option<Outcome> {
+    call(name, case).map(|call| call.judge())
+}
+
+/// A call that has ended.
+struct Call {
+    speaker: Ended,
+    listeners: Vec<Ended>,
+    /// What counts begins here.
+    from: f64,
+    direct: Direct,
+    direct_from: f64,
+    /// What the home sent in all.
+    rate_kbit: f64,
+}
+
+/// The worst of all listeners.
+#[derive(Debug)]
+struct Worst {
+    gap_s: f64,
+    concealed: f64,
+    delay_ms: f64,
+    /// Listeners that heard nothing.
+    silent: usize,
+}
+
+fn call(name: &str, case: &Uplink) -> Option<Call> {
     let mut lab = TwoHomes::with_uplink(name, (Nat::PortRestricted, Nat::PortRestricted), Some(1))?;
     lab.serve(&[]);
     let limited = Impairment { delay: LINK_DELAY, ..case.bottleneck.impairment(case.kbit) };
@@ -181,13 +231,26 @@ fn run(name: &str, case: &Uplink) -> Option<Outcome> {
     for listener in &mut listeners {
         joined_at = listener.wait_for("connected").max(joined_at);
     }
-    listeners[0].go_on_for(SETTLING_S + case.seconds);
+    let direct_from = match case.direct {
+        Direct::AfterWidening(kbit, _) => {
+            listeners[0].go_on_for(SETTLING_S + case.seconds / 2.0);
+            let link = lab.uplink.as_mut().unwrap_or_else(|| unreachable!("asked for"));
+            link.set_up(Impairment { delay: LINK_DELAY, ..case.bottleneck.impairment(kbit) });
+            let widened_at = now();
+            listeners[0].go_on_for(case.seconds / 2.0);
+            widened_at
+        }
+        Direct::AsThereIsRoom | Direct::Within(_) => {
+            listeners[0].go_on_for(SETTLING_S + case.seconds);
+            joined_at
+        }
+    };
 
     let (sent, _) = lab.uplink.as_mut().map(|link| link.counts()).unwrap_or_default();
     let speaker = speaker.leave();
     let listeners: Vec<Ended> = listeners.into_iter().map(Speaker::leave).collect();
     let rate_kbit = sent.bytes as f64 * 8.0 / 1e3 / (SETTLING_S + case.seconds);
-    Some(judge(&speaker, &listeners, joined_at + SETTLING_S, rate_kbit))
+    Some(Call { speaker, listeners, from: joined_at + SETTLING_S, direct: case.direct, direct_from, rate_kbit })
 }
 
 impl Bottleneck {
@@ -199,29 +262,56 @@ impl Bottleneck {
     }
 }
 
-/// The worst of all listeners.
-fn judge(speaker: &Ended, listeners: &[Ended], from: f64, rate_kbit: f64) -> Outcome {
-    let all: Vec<Exchange> = listeners.iter().map(|listener| listener.exchange_with(speaker, from)).collect();
-    let count = |route: &str| listeners.iter().filter(|listener| speaker.route_to(listener.name()) == route).count();
-    let gap_s = all.iter().map(|exchange| exchange.heard.longest_gap_after(from)).fold(0.0, f64::max);
-    let concealed = all.iter().filter_map(|exchange| exchange.concealed).fold(0.0, f64::max);
-    let delay_ms = all.iter().filter_map(|exchange| exchange.heard.median_delay_after(from)).fold(0.0, f64::max);
-    let silent = all.iter().filter(|exchange| exchange.heard.delays.is_empty()).count();
-    let held_up = std::iter::once(speaker).chain(listeners).map(|peer| peer.held_up_ms).sum();
-    let mut outcome = Outcome {
-        figures: vec![
-            format!("{} direct, {} relayed", count("direct"), count("relayed")),
-            format!("{:.0} ms", gap_s * 1e3),
-            format!("{:.1} %", concealed * 100.0),
-            format!("{delay_ms:.0} ms"),
-            format!("{rate_kbit:.0} kbit/s"),
-        ],
-        held_up_ms: held_up,
-        ..Outcome::default()
-    };
-    outcome.check(silent == 0, || format!("{silent} listeners heard nothing"));
-    outcome.check(gap_s <= MAX_GAP_S, || "a gap above 150 ms".to_owned());
-    outcome.check(concealed <= MAX_CONCEALED, || "more than 2 % concealed".to_owned());
-    outcome.check(delay_ms <= MAX_DELAY_MS, || "mouth to ear above 300 ms".to_owned());
-    outcome
+impl Call {
+    /// To how many listeners speech went this way at the end.
+    fn count(&self, route: &str) -> usize {
+        self.listeners.iter().filter(|listener| self.speaker.route_to(listener.name()) == route).count()
+    }
+
+    /// After how long the last one was direct, if all were at the end.
+    fn all_direct_after(&self) -> Option<f64> {
+        let since =
+            |listener: &Ended| self.speaker.last_route_to(listener.name()).filter(|(_, route)| *route == "direct");
+        let since: Option<Vec<f64>> =
+            self.listeners.iter().map(|listener| since(listener).map(|(at, _)| at - self.direct_from)).collect();
+        since.map(|since| since.into_iter().fold(0.0, f64::max))
+    }
+
+    fn worst(&self) -> Worst {
+        let from = self.from;
+        let all: Vec<Exchange> =
+            self.listeners.iter().map(|listener| listener.exchange_with(&self.speaker, from)).collect();
+        Worst {
+            gap_s: all.iter().map(|exchange| exchange.heard.longest_gap_after(from)).fold(0.0, f64::max),
+            concealed: all.iter().filter_map(|exchange| exchange.concealed).fold(0.0, f64::max),
+            delay_ms: all.iter().filter_map(|exchange| exchange.heard.median_delay_after(from)).fold(0.0, f64::max),
+            silent: all.iter().filter(|exchange| exchange.heard.delays.is_empty()).count(),
+        }
+    }
+
+    fn judge(&self) -> Outcome {
+        let Worst { gap_s, concealed, delay_ms, silent } = self.worst();
+        let direct_after = self.all_direct_after();
+        let mut outcome = Outcome {
+            figures: vec![
+                format!("{} direct, {} relayed", self.count("direct"), self.count("relayed")),
+                direct_after.map_or_else(|| "–".to_owned(), |seconds| format!("{seconds:.1} s")),
+                format!("{:.0} ms", gap_s * 1e3),
+                format!("{:.1} %", concealed * 100.0),
+                format!("{delay_ms:.0} ms"),
+                format!("{:.0} kbit/s", self.rate_kbit),
+            ],
+            held_up_ms: std::iter::once(&self.speaker).chain(&self.listeners).map(|peer| peer.held_up_ms).sum(),
+            ..Outcome::default()
+        };
+        outcome.check(silent == 0, || format!("{silent} listeners heard nothing"));
+        outcome.check(gap_s <= MAX_GAP_S, || "a gap above 150 ms".to_owned());
+        outcome.check(concealed <= MAX_CONCEALED, || "more than 2 % concealed".to_owned());
+        outcome.check(delay_ms <= MAX_DELAY_MS, || "mouth to ear above 300 ms".to_owned());
+        if let Direct::Within(limit_s) | Direct::AfterWidening(_, limit_s) = self.direct {
+            let is_in_time = direct_after.is_some_and(|after_s| after_s <= limit_s);
+            outcome.check(is_in_time, || format!("not all direct within {limit_s} s"));
+        }
+        outcome
+    }
 }

@@ -210,9 +210,15 @@ impl Ended {
     /// How what this peer said reached another one at the end: "direct", "relayed" or "none".
     #[must_use]
     pub fn route_to(&self, name: &str) -> &str {
-        let mut changes = self.events.iter().rev().map(|event| &event.json);
-        let last = changes.find(|json| json["event"] == "route-changed" && json["name"] == name);
-        last.and_then(|json| json["route"].as_str()).unwrap_or("none")
+        self.last_route_to(name).map_or("none", |(_, route)| route)
+    }
+
+    /// The same, and since when, on the lab's clock.
+    #[must_use]
+    pub fn last_route_to(&self, name: &str) -> Option<(f64, &str)> {
+        let is_change = |event: &&Event| event.json["event"] == "route-changed" && event.json["name"] == name;
+        let last = self.events.iter().rev().find(is_change)?;
+        Some((CLOCK.at(last.at), last.json["route"].as_str()?))
     }
 
     /// What this peer heard of another one from a moment on, until shortly before the first of both ended.
