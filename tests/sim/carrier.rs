@@ -323,6 +323,11 @@ impl Wires {
         Ok(())
     }
 
+    /// How many links a peer has open.
+    pub fn links_of(&self, peer: PeerId) -> usize {
+        self.ends.iter().filter(|((at, _), end)| self.ids[*at] == peer && end.open).count()
+    }
+
     /// A link that is not open by now is closed.
     pub fn open_limit(&mut self, at: usize, link: MeshLink) {
         if self.ends.get(&(at, link)).is_some_and(|end| !end.open) {

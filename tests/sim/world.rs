@@ -232,6 +232,9 @@ impl World {
         }
         let clock = now + peer.clock;
         peer.comms.update(clock);
+        // As the engine of a peer does.
+        let links_wait = peer.comms.links_wait(clock);
+        peer.comms.network_mut().set_links_wait(links_wait);
         if now.as_millis().is_multiple_of(10) {
             let mut block: Block = [0.0; BLOCK_SAMPLES];
             peer.comms.render(clock, &mut block);

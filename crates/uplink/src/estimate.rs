@@ -46,6 +46,8 @@ const STALL_BACK_OFF: f64 = 0.5;
 /// After congestion the estimate stands still for this long, twice as long each time it had grown before.
 const FIRST_HOLD: Duration = Duration::from_secs(4);
 const LONGEST_HOLD: Duration = Duration::from_secs(60);
+/// A train is sent after at most this: an uplink may have become wider.
+const LONGEST_TRAIN_HOLD: Duration = Duration::from_secs(12);
 /// Without congestion for this long, the next one begins with [`FIRST_HOLD`].
 const CALM: Duration = Duration::from_secs(60);
 /// Loss above this, without a queue, is tested.
@@ -57,6 +59,8 @@ const TEST: Duration = Duration::from_millis(2_000);
 /// Loss that falls to this share in a test came from sending too much. Few packets are sent in a test, so that less of a
 /// fall may be chance.
 const LOSS_FELL: f32 = 0.35;
+/// Loss that grows while this much more is sent needs no test.
+const MUCH_MORE: f64 = 1.5;
 /// What is believed of the path's own loss is believed for this long.
 const PATH_LOSS_LIFE: Duration = Duration::from_secs(45);
 /// Between two trains of probes when the last one showed room, and when it did not.
@@ -137,6 +141,8 @@ struct LossTest {
 #[derive(Clone, Copy, Debug)]
 struct PathLoss {
     share: f32,
+    /// What was sent when that was found.
+    sent_bps: f64,
     until: Duration,
 }
 
@@ -249,7 +255,7 @@ impl UplinkEstimate {
                 self.finish_test(now, test, seen);
             }
         } else if self.is_unexplained(loss) && now >= self.lower_again_at {
-            if loss >= LOSS_OVERWHELMING {
+            if loss >= LOSS_OVERWHELMING || self.has_grown_with_rate(seen) {
                 self.lower(now, seen);
             } else {
                 self.test = Some(LossTest { until: now + TEST, before: seen, estimate_bps: self.estimate_bps });
@@ -262,6 +268,11 @@ impl UplinkEstimate {
     fn is_unexplained(&self, loss: f32) -> bool {
         let explained = self.path_loss.map_or(0.0, |path| path.share);
         loss >= LOSS_TESTED.max(explained * 1.6 + LOSS_TESTED)
+    }
+
+    /// The path lost less when less was sent: what it loses more now is congestion, without a test.
+    fn has_grown_with_rate(&self, seen: Observation) -> bool {
+        self.path_loss.is_some_and(|path| seen.sent_bps >= path.sent_bps * MUCH_MORE)
     }
 
     fn finish_test(&mut self, now: Duration, test: LossTest, seen: Observation) {
@@ -281,7 +292,8 @@ impl UplinkEstimate {
             // What was taken for congestion before was none.
             self.estimate_bps = self.estimate_bps.max(test.before.sent_bps * 1.5);
             (self.lowered_at, self.ceiling_bps, self.is_draining) = (None, None, false);
-            self.path_loss = Some(PathLoss { share: before.max(after), until: now + PATH_LOSS_LIFE });
+            let (share, sent_bps) = (before.max(after), test.before.sent_bps);
+            self.path_loss = Some(PathLoss { share, sent_bps, until: now + PATH_LOSS_LIFE });
         }
     }
 
@@ -307,7 +319,7 @@ impl UplinkEstimate {
         self.lowered_at = Some(now);
         self.lower_again_at = now + SETTLE + seen.queueing.unwrap_or_default();
         self.hold_until = now + self.hold;
-        self.train_at = self.hold_until;
+        self.train_at = now + self.hold.min(LONGEST_TRAIN_HOLD);
         self.train = None;
     }
 
@@ -470,6 +482,20 @@ mod tests {
         run(&mut estimate, &mut link, Duration::ZERO, 4, 100_000.0);
         assert!(estimate.bps() >= 200_000, "{}", estimate.bps());
         assert!(!estimate.is_congested(Duration::from_secs(4)));
+    }
+
+    #[test]
+    fn loss_that_grows_with_what_is_sent_is_congestion_without_a_test() {
+        for (sent_bps, is_tested) in [(120_000.0, true), (300_000.0, false)] {
+            let mut estimate = UplinkEstimate::new();
+            estimate.estimate_bps = 400_000.0;
+            estimate.path_loss = Some(PathLoss { share: 0.05, sent_bps: 100_000.0, until: 600 * TICK });
+            let loss = Some(0.2);
+            let seen = Observation { sent_bps, delivered_bps: 0.8 * sent_bps, loss, ..Observation::default() };
+            estimate.update(TICK, seen);
+            assert_eq!((estimate.is_testing(), estimate.is_starting()), (is_tested, is_tested));
+            assert!(is_tested || (200_000..=210_000).contains(&estimate.bps()), "{}", estimate.bps());
+        }
     }
 
     #[test]

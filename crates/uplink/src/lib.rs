@@ -19,6 +19,7 @@ pub mod path;
 mod path_history;
 pub mod plan;
 pub mod policy;
+mod suspect;
 
 pub use estimate::Train;
 pub use frame::FrameDuration;

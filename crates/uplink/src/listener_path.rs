@@ -13,16 +13,20 @@ use crate::path_history::PathHistory;
 /// A queue this much longer than that of the other paths …
 const OWN_QUEUE: Duration = Duration::from_millis(80);
 /// … or so much more loss is this path's own trouble …
-const OWN_LOSS: f32 = 0.08;
+pub(crate) const OWN_LOSS: f32 = 0.08;
 /// … when it lasts this long.
 const TROUBLE_AFTER: Duration = Duration::from_millis(300);
 /// What was changed shows after this.
 const SETTLE: Duration = Duration::from_millis(1_500);
-/// A relayed listener that loses this much of a report is too slow for what it is sent.
+/// A relayed listener that loses this much of a report is too slow for what it is sent; …
 const RELAYED_LOSS: f32 = 0.03;
+/// … and so is one whose probes wait this long on its own path.
+const RELAYED_QUEUE: Duration = Duration::from_millis(300);
 /// Without trouble for this long, one step back; twice as long each time that it was too early.
 const FIRST_RECOVERY: Duration = Duration::from_secs(20);
 const LONGEST_RECOVERY: Duration = Duration::from_secs(160);
+/// From the relay back no sooner than this.
+const FIRST_RETURN: Duration = Duration::from_secs(60);
 /// Loss that did not change with what is sent is the path's own for this long.
 const PATH_LOSS_LIFE: Duration = Duration::from_secs(60);
 /// Speech that shares a packet, at most.
@@ -122,11 +126,20 @@ impl ListenerPath {
         }
     }
 
-    /// The same for a listener whose speech is relayed; `lost` is what it newly reported to be lost.
-    pub(crate) fn update_relayed(&mut self, now: Duration, lost: Option<f32>) {
+    /// What it loses is taken for its own: the relay shows.
+    pub(crate) fn suspect(&mut self, now: Duration) {
+        self.troubled_at = now;
+        if self.step != Step::Relayed {
+            self.go(now, Step::Relayed);
+        }
+    }
+
+    /// As [`Self::update`], for a listener whose speech is relayed; `lost` is what it newly reported to be lost, `probed` how long
+    /// probes over its link wait on its own part of the way.
+    pub(crate) fn update_relayed(&mut self, now: Duration, lost: Option<f32>, probed: Duration) {
         self.trouble_since = None;
         self.seen = Seen::default();
-        if lost.is_some_and(|lost| lost >= RELAYED_LOSS) {
+        if lost.is_some_and(|lost| lost >= RELAYED_LOSS) || probed >= RELAYED_QUEUE {
             self.troubled_at = now;
             if self.step == Step::Usual {
                 self.go(now, Step::LongPackets);
@@ -143,8 +156,15 @@ impl ListenerPath {
         (self.step, self.step_at, self.trouble_since) = (step, now, None);
     }
 
+    fn recovery_of_step(&self) -> Duration {
+        match self.step {
+            Step::Relayed => self.recovery.max(FIRST_RETURN),
+            Step::LongPackets | Step::Usual => self.recovery,
+        }
+    }
+
     fn recover(&mut self, now: Duration) {
-        if self.step != Step::Usual && now >= self.troubled_at.max(self.step_at) + self.recovery {
+        if self.step != Step::Usual && now >= self.troubled_at.max(self.step_at) + self.recovery_of_step() {
             self.step = match self.step {
                 Step::Relayed => Step::LongPackets,
                 Step::LongPackets | Step::Usual => Step::Usual,
@@ -157,6 +177,11 @@ impl ListenerPath {
     /// Its link carries less than is sent even so.
     pub(crate) fn wants_relay(&self, _now: Duration) -> bool {
         self.step == Step::Relayed
+    }
+
+    /// What it loses, it loses because more is sent than its path carries: repeating frames would make that worse.
+    pub(crate) fn is_too_narrow(&self) -> bool {
+        self.step != Step::Usual
     }
 
     pub(crate) fn frames_per_packet(&self, frame: FrameDuration) -> u8 {
@@ -195,10 +220,19 @@ mod tests {
         assert_eq!((path.frames_per_packet(FrameDuration::Ms20), path.wants_relay(at(0))), (3, false));
         run(&mut path, 1_600, 4_000, full);
         assert!(path.wants_relay(at(4_000)));
-        for ms in (4_000..60_000).step_by(100) {
-            path.update_relayed(at(ms), Some(0.0));
+        for ms in (4_000..90_000).step_by(100) {
+            path.update_relayed(at(ms), Some(0.0), Duration::ZERO);
         }
         assert_eq!(path.frames_per_packet(FrameDuration::Ms20), 1, "it recovers");
+    }
+
+    #[test]
+    fn a_relayed_listener_whose_probes_wait_is_sent_longer_packets_and_nothing_twice() {
+        let mut path = ListenerPath::default();
+        path.update_relayed(at(1_000), None, at(200));
+        assert!(!path.is_too_narrow());
+        path.update_relayed(at(1_100), None, at(400));
+        assert_eq!((path.frames_per_packet(FrameDuration::Ms20), path.is_too_narrow()), (3, true));
     }
 
     #[test]

@@ -25,6 +25,8 @@ const IN_USE: Duration = Duration::from_millis(400);
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(180);
 /// From this on a measured queue is one.
 const MEASURED_QUEUE: Duration = Duration::from_millis(25);
+/// What a probe measured says something for this long.
+const PROBED: Duration = Duration::from_secs(3);
 /// Samples kept of the last moments.
 const SAMPLES: usize = 32;
 
@@ -52,6 +54,8 @@ pub struct PathState {
     pub counts: PathCounts,
     /// How long packets queue on the way; `None` if it was not measured within the last second.
     pub queueing: Option<Duration>,
+    /// The same of the latest probe of the link, there and back, if it was answered lately.
+    pub probed_queueing: Option<Duration>,
     /// For how long delays have been measured. The least of a short time may itself be that of a queue.
     pub measured_for: Duration,
     /// For how long an acknowledgement has been missing; zero while they come.
@@ -70,6 +74,21 @@ pub struct PathMonitor {
     /// What was added to the receiver's clock to make its modular times a growing one.
     clock: ReceiverClock,
     least_round_trip: Option<Duration>,
+    probes: Probes,
+}
+
+/// Round trips of probes, which nothing holds back at the other end.
+#[derive(Clone, Copy, Debug, Default)]
+struct Probes {
+    least: Option<Duration>,
+    latest: Option<(Duration, Duration)>,
+}
+
+impl Probes {
+    fn queueing(&self, now: Duration) -> Option<Duration> {
+        let (_, round_trip) = self.latest.filter(|(at, _)| now <= *at + PROBED)?;
+        Some(round_trip.saturating_sub(self.least.unwrap_or(round_trip)))
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +115,19 @@ impl PathMonitor {
             delay: QueueingDelay::default(),
             clock: ReceiverClock::default(),
             least_round_trip: None,
+            probes: Probes::default(),
         }
+    }
+
+    /// What became of the last packets says nothing about the path; its shortest round trip is still known.
+    pub fn restart(&mut self) {
+        *self = Self { probes: self.probes, ..Self::new() };
+    }
+
+    /// A probe of the link was answered.
+    pub fn probed(&mut self, now: Duration, round_trip: Duration) {
+        self.probes.least = Some(self.probes.least.map_or(round_trip, |least| least.min(round_trip)));
+        self.probes.latest = Some((now, round_trip));
     }
 
     /// What is known of the path now; `generation` is passed on.
@@ -106,6 +137,7 @@ impl PathMonitor {
             generation,
             counts,
             queueing: self.queueing(now),
+            probed_queueing: self.probes.queueing(now),
             measured_for: self.delay.began.map_or(Duration::ZERO, |began| now.saturating_sub(began)),
             overdue: self.overdue(now),
             least_round_trip,
@@ -155,13 +187,18 @@ impl PathMonitor {
         let newest_at = self.outstanding[index].at;
         let round_trip = now.saturating_sub(newest_at);
         self.least_round_trip = Some(self.least_round_trip.map_or(round_trip, |least| least.min(round_trip)));
-        match received_ms {
-            Some(ms) => {
-                let received_us = self.clock.extend(ms) * 1_000;
-                self.delay.sample(now, received_us - newest_at.as_micros() as i64);
-            }
-            None => self.delay.sample(now, round_trip.as_micros() as i64),
+        let delay_us = match received_ms {
+            Some(ms) => self.clock.extend(ms) * 1_000 - newest_at.as_micros() as i64,
+            None => round_trip.as_micros() as i64,
+        };
+        // What is measured first may be the delay of a queue already, if a probe has just waited in it as well.
+        if self.delay.began.is_none()
+            && let Some((least, waited)) = self.probes.least.zip(self.probes.queueing(now))
+        {
+            let queued = round_trip.saturating_sub(least + ACKNOWLEDGED_WITHIN).min(waited);
+            self.delay.sample(now, delay_us - queued.as_micros() as i64);
         }
+        self.delay.sample(now, delay_us);
         let counts = &mut self.counts;
         self.outstanding.retain(|packet| {
             if packet.at > newest_at {
@@ -325,6 +362,25 @@ mod tests {
             run(&mut path, 300, 60, |n| 30 + (n - 300) * 5, timed);
             let queueing = path.queueing(ms(360 * 20 + 300)).unwrap();
             assert!((ms(180)..=ms(300)).contains(&queueing), "{queueing:?}");
+        }
+    }
+
+    #[test]
+    fn a_queue_that_is_there_before_the_first_packet_is_seen_if_probes_came_before_it() {
+        for (probed, seen) in [(true, 500..=800), (false, 0..=0)] {
+            let mut path = PathMonitor::new();
+            if probed {
+                path.probed(ms(0), ms(60));
+                assert_eq!(path.state(ms(50), 1).probed_queueing, Some(ms(0)));
+                path.probed(ms(90), ms(760));
+            }
+            run(&mut path, 5, 40, |_| 730, true);
+            let queueing = path.queueing(ms(45 * 20 + 700)).unwrap().as_millis();
+            assert!(seen.contains(&queueing), "{queueing}");
+            path.probed(ms(3_000), ms(760));
+            let expected = if probed { 700 } else { 0 };
+            assert_eq!(path.state(ms(3_500), 1).probed_queueing, Some(ms(expected)));
+            assert_eq!(path.state(ms(9_000), 1).probed_queueing, None);
         }
     }
 

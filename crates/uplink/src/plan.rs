@@ -98,6 +98,9 @@ pub struct ListenerLoss {
 }
 
 impl ListenerLoss {
+    /// Nothing is lost.
+    pub(crate) const NONE: Self = Self { mean: Some(0.0), run: 0.0, feared: 0.0, wants_copies: false };
+
     /// Takes a report: of so many frames, so many did not come, in runs of so many on average.
     pub fn report(&mut self, expected: u32, lost: u32, mean_run: f32) {
         if expected == 0 {

@@ -9,6 +9,7 @@ use crate::listener_path::{ListenerPath, Seen};
 use crate::path::PathState;
 use crate::path_history::PathHistory;
 use crate::plan::{Allowance, Audience, LINK_HEADER_BYTES, ListenerLoss, Plan, RELAY_HEADER_BYTES};
+use crate::suspect::Suspect;
 
 /// A report that was not renewed for this long says nothing any more. Reports come only while this peer speaks.
 const REPORT_LIFE: Duration = Duration::from_secs(60);
@@ -79,6 +80,7 @@ pub struct Feedback<P> {
     trial: Option<RedundancyTrial>,
     probed: Option<P>,
     links_wait: bool,
+    suspect: Suspect<P>,
 }
 
 #[derive(Clone, Debug)]
@@ -103,6 +105,10 @@ impl Listener {
             path: ListenerPath::default(),
             returned_at: None,
         }
+    }
+
+    fn wants_copies(&self) -> bool {
+        self.loss.wants_copies() && !self.path.is_too_narrow()
     }
 }
 
@@ -181,6 +187,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             trial: None,
             probed: None,
             links_wait: false,
+            suspect: Suspect::default(),
         }
     }
 
@@ -265,7 +272,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             self.choose_routes(now, audience);
         }
         self.choose_plan(now, audience, seen);
-        self.links_wait = self.lacks_room_for_links(audience);
+        self.links_wait = self.lacks_room_for_links(now, audience);
         let wanted_bps = self.wanted_bps(audience);
         let train = self.uplink.train(now, wanted_bps).and_then(|train| Some((self.next_probed(audience)?, train)));
         Some(Decision { relayed: self.relayed.clone(), is_full: self.uplink.is_full(), train })
@@ -282,8 +289,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let (mut sent_bps, mut delivered_bps) = (relay.sent_bps, relay.delivered_bps);
         let mut queues: Vec<(Duration, Duration)> =
             relay_queueing.map(|queueing| (measured_for, queueing)).into_iter().collect();
-        let mut losses = Vec::new();
-        let mut seen = BTreeMap::new();
+        let (mut losses, mut seen, mut probed) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
         for member in audience {
             let Some(path) = paths.link(now, member.who) else { continue };
             if self.listeners.len() >= LISTENERS && !self.listeners.contains_key(&member.who) {
@@ -297,16 +303,19 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             let loss = history.over(now, LOSS_SPAN, 0).loss(LEAST_PACKETS);
             queues.extend(path.queueing.map(|queueing| (path.measured_for, queueing)));
             overdues.extend(path.queueing.map(|_| path.overdue));
-            losses.extend(loss);
+            losses.extend(loss.map(|loss| (loss, member.who)));
             round_trips.extend(path.least_round_trip.filter(|_| path.queueing.is_some()));
             seen.insert(member.who, Seen { queueing: path.queueing, loss });
+            probed.extend(path.probed_queueing.map(|queueing| (member.who, queueing)));
         }
-        losses.sort_by(f32::total_cmp);
+        losses.sort_by(|(a, _), (b, _)| f32::total_cmp(a, b));
+        let (loss, suspected) =
+            self.suspect.judge(now, &losses, audience.iter().filter(|member| member.has_link).count());
         let shared = Observation {
             sent_bps,
             delivered_bps,
             queueing: shared_queue(&queues),
-            loss: losses.get(losses.len().saturating_sub(1) / 2).copied(),
+            loss,
             round_trip: round_trips.into_iter().min().unwrap_or_default(),
             overdue: overdues.into_iter().min().unwrap_or_default(),
         };
@@ -319,11 +328,17 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         for member in audience {
             let Some(listener) = self.listeners.get_mut(&member.who) else { continue };
             let newly_lost = listener.newly_lost.take().filter(|_| is_own);
+            let is_relayed = !member.has_link || self.relayed.contains(&member.who);
             match seen.get(&member.who) {
-                Some(seen) if are_several && !self.relayed.contains(&member.who) => {
+                _ if suspected == Some(member.who) => listener.path.suspect(now),
+                Some(seen) if are_several && !is_relayed => {
                     listener.path.update(now, *seen, shared.queueing.unwrap_or_default(), shared.loss.unwrap_or(0.0));
                 }
-                _ => listener.path.update_relayed(now, newly_lost),
+                _ => {
+                    let probed = probed.get(&member.who).filter(|_| is_relayed);
+                    let probed = probed.copied().unwrap_or_default().saturating_sub(relay_queueing.unwrap_or_default());
+                    listener.path.update_relayed(now, newly_lost, probed);
+                }
             }
         }
         shared
@@ -436,7 +451,8 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
 
     /// Redundancy that leaves as much unrepaired while more is lost makes matters worse: that loss is congestion.
     fn try_redundancy(&mut self, now: Duration, plan: Plan, seen: Observation) {
-        let worst = self.listeners.values().max_by(|a, b| f32::total_cmp(&a.unrepaired, &b.unrepaired));
+        let repairable = self.listeners.values().filter(|listener| !listener.path.is_too_narrow());
+        let worst = repairable.max_by(|a, b| f32::total_cmp(&a.unrepaired, &b.unrepaired));
         let (unrepaired, loss) = (worst.map_or(0.0, |worst| worst.unrepaired), seen.loss.unwrap_or(0.0));
         match self.trial {
             None if !plan.copies.is_empty() => {
@@ -473,9 +489,8 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let with_relay =
             |member: &&AudienceMember<P>| member.has_link && member.has_relay && self.relayed.contains(&member.who);
         let direct = audience.iter().filter(with_link).count() - audience.iter().filter(with_relay).count();
-        let wants = |listener: &&Listener| listener.loss.wants_copies();
-        let with_copies = self.listeners.values().filter(wants).count();
-        let worst = self.worst();
+        let with_copies = self.listeners.values().filter(|listener| listener.wants_copies()).count();
+        let worst = self.worst_to_repair();
         Audience {
             direct: direct as u32,
             relayed: relayed > 0,
@@ -486,19 +501,20 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
     }
 
     /// Whether links that are not open yet should stay so for now: while this peer speaks, another direct copy would not fit,
-    /// and what opening a link sends would take the place of speech. The first link always opens: it shows when there is room.
+    /// and what opening a link sends would take the place of speech. A first link opens when the uplink is not full: it shows when there is room.
     pub fn links_wait(&self, now: Duration) -> bool {
         self.links_wait && !self.is_silent(now)
     }
 
-    fn lacks_room_for_links(&self, audience: &[AudienceMember<P>]) -> bool {
+    fn lacks_room_for_links(&self, now: Duration, audience: &[AudienceMember<P>]) -> bool {
         let counts = self.counts(audience);
         let known = !self.uplink.is_starting();
         let limit_bps = if known { self.limit_bps(self.uplink.bps()) } else { self.limit_bps(u32::MAX) };
         let full = |direct| Plan::choose(self.allowed(u32::MAX, false), Audience { direct, ..counts }).uplink_bps;
         let (before_bps, after_bps) = (full(counts.direct), full(counts.direct + 1));
         let needed_bps = f64::from(before_bps) + f64::from(after_bps - before_bps) * ROOM;
-        audience.iter().any(|member| member.has_link) && f64::from(limit_bps) < needed_bps
+        let waits = audience.iter().any(|member| member.has_link) || self.uplink.is_congested(now);
+        waits && f64::from(limit_bps) < needed_bps
     }
 
     /// What everyone together would take over links, those that open next included, with room to spare.
@@ -552,7 +568,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
 
     /// Whether copies of earlier frames would help this listener.
     pub fn wants_copies(&self, who: P) -> bool {
-        self.listeners.get(&who).is_some_and(|listener| listener.loss.wants_copies())
+        self.listeners.get(&who).is_some_and(Listener::wants_copies)
     }
 
     /// The loss that a listener reports, smoothed: 0 to 1; `None` until it has.
@@ -562,11 +578,16 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
 
     /// The highest of these.
     pub fn worst_loss(&self) -> Option<f32> {
-        self.worst().and_then(|loss| loss.loss())
+        self.listeners.values().filter_map(|listener| listener.loss.loss()).max_by(f32::total_cmp)
     }
 
-    fn worst(&self) -> Option<ListenerLoss> {
-        let known = self.listeners.values().map(|listener| listener.loss).filter(|loss| loss.loss().is_some());
+    /// The losses of the listener that loses most of those whom redundancy would help.
+    fn worst_to_repair(&self) -> Option<ListenerLoss> {
+        let known = self.listeners.values().filter(|listener| listener.loss.loss().is_some());
+        let known = known.map(|listener| match listener.path.is_too_narrow() {
+            true => ListenerLoss::NONE,
+            false => listener.loss,
+        });
         known.max_by(|a, b| f32::total_cmp(&a.loss().unwrap_or(0.0), &b.loss().unwrap_or(0.0)))
     }
 

@@ -174,8 +174,9 @@ impl Health {
     }
 
     /// An answer to a probe shows that the link carried everything before it as far as it ever will.
-    pub(super) fn answered(&mut self, now: Duration, token: u32) {
-        let Some(index) = self.probes.iter().position(|probe| probe.token == token) else { return };
+    /// Gives its round trip.
+    pub(super) fn answered(&mut self, now: Duration, token: u32) -> Option<Duration> {
+        let index = self.probes.iter().position(|probe| probe.token == token)?;
         let asked_at = self.probes[index].at;
         self.probes.drain(..=index);
         self.measured(now.saturating_sub(asked_at));
@@ -189,6 +190,7 @@ impl Health {
                 self.stall = None;
             }
         }
+        Some(now.saturating_sub(asked_at))
     }
 
     /// The frames that were sent and never acknowledged; they are no longer waited for.

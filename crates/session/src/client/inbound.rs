@@ -177,7 +177,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 link.path.acknowledged(now, ack.newest, ack.received_ms, |number| ack.covers(number));
             }
             Kind::BandwidthProbe => link.train.received(now, BandwidthProbe::decode(body)?),
-            Kind::ProbeEcho => link.health.answered(now, Probe::decode(body)?.token),
+            Kind::ProbeEcho => {
+                if let Some(round_trip) = link.health.answered(now, Probe::decode(body)?.token) {
+                    link.path.probed(now, round_trip);
+                }
+            }
             Kind::Probe => self.answer_probe(now, net, id, session, Probe::decode(body)?)?,
             kind => {
                 check_permission(net, Who::Peer(id.peer), kind)?;

@@ -76,7 +76,9 @@ fn links_are_probed_and_found_stalled_as_the_vectors_say() {
                         health
                             .acknowledged(now, VoiceAck { sender: ClientId(1), newest, earlier: 0, received_ms: None });
                     }
-                    "answered" => health.answered(now, number(&given[2])),
+                    "answered" => {
+                        health.answered(now, number(&given[2]));
+                    }
                     "heard" => health.heard(now),
                     other => panic!("{other}"),
                 }

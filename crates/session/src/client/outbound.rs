@@ -4,7 +4,6 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use bytes::Bytes;
-use voicemesh_uplink::path::PathMonitor;
 use voicemesh_wire::limits::RELAY_DESTINATIONS;
 use voicemesh_wire::packet::{ClockProbe, Kind, Probe, Relay, VoiceAck};
 use voicemesh_wire::{ClientId, SessionId};
@@ -136,8 +135,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 link.health.set_congested(is_congested);
                 // What a full queue holds arrives, or was dropped for want of room: it is not sent again.
                 if !is_congested {
-                    // What became of the last packets says nothing about the path: it is dead.
-                    link.path = PathMonitor::new();
+                    link.path.restart();
                     net.link_stalled(now, id);
                 }
                 stalled.push((id.peer, if is_congested { Vec::new() } else { unacknowledged }));
