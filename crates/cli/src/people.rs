@@ -2,9 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use voicemesh::{DisplayName, Event, PeerId, short_ids};
+use voicemesh::{DisplayName, Event, PeerId, Permissions, short_ids};
 
 use crate::text::harmless;
+
+/// The label of the user of this program.
+const OWN_LABEL: &str = "You";
 
 /// Names of those who are present. Two whose names look alike are told apart by the beginning of their id: `Ben#3f2a`.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +15,8 @@ pub struct People {
     you: Option<PeerId>,
     own_name: Option<String>,
     names: BTreeMap<PeerId, String>,
+    /// Where they differ from the default.
+    permissions: BTreeMap<PeerId, Permissions>,
 }
 
 impl People {
@@ -29,9 +34,43 @@ impl People {
             }
             Event::PeerLeft { peer, .. } => {
                 self.names.remove(peer);
+                self.permissions.remove(peer);
+            }
+            Event::PermissionsChanged { peer, permissions } => {
+                self.permissions.insert(*peer, *permissions);
             }
             _ => {}
         }
+    }
+
+    /// Whether this peer is in the room, or is the user's own.
+    pub fn knows(&self, peer: PeerId) -> bool {
+        self.you == Some(peer) || self.names.contains_key(&peer)
+    }
+
+    /// The user's own id, once known.
+    pub fn you(&self) -> Option<PeerId> {
+        self.you
+    }
+
+    /// Whether it is the user's own.
+    pub fn is_own(&self, peer: PeerId) -> bool {
+        self.you == Some(peer)
+    }
+
+    /// What a member may do.
+    pub fn permissions(&self, peer: PeerId) -> Permissions {
+        self.permissions.get(&peer).copied().unwrap_or_default()
+    }
+
+    /// What the user may do.
+    pub fn own_permissions(&self) -> Permissions {
+        self.you.map(|you| self.permissions(you)).unwrap_or_default()
+    }
+
+    /// Everyone's label.
+    pub fn labels(&self) -> Vec<String> {
+        self.names.keys().map(|peer| self.label(*peer)).collect()
     }
 
     /// The name as its owner wrote it; for programs.
@@ -42,7 +81,7 @@ impl People {
     /// What a person reads.
     pub fn label(&self, peer: PeerId) -> String {
         if self.you == Some(peer) {
-            return "You".to_owned();
+            return OWN_LABEL.to_owned();
         }
         self.label_as(peer, self.raw_name(peer))
     }
@@ -57,6 +96,10 @@ impl People {
         let names: Vec<(PeerId, DisplayName)> = names.collect();
         match short_ids(names.iter().map(|(peer, name)| (*peer, name))).get(&peer) {
             Some(id) => format!("{}#{id}", harmless(name)),
+            // Another person's line must not look like the user's own.
+            None if name.trim().eq_ignore_ascii_case(OWN_LABEL) => {
+                format!("{}#{:.4}", harmless(name), peer.to_string())
+            }
             None => harmless(name).into_owned(),
         }
     }
@@ -169,6 +212,7 @@ pub(crate) mod tests {
         let people = people(&[(0x0abc, "\u{1b}[31mEve"), (0x0def, "  ")]);
         assert_eq!(people.label(peer(0x0abc)), "␛[31mEve");
         assert_eq!(people.label(peer(0x0def)), "nameless");
+        assert_eq!(people.label_as(peer(0x0123), "you"), "you#0123", "a line of theirs is not the user's own");
     }
 
     #[test]
