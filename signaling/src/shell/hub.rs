@@ -309,7 +309,8 @@ impl Hub {
 
     /// Rooms with members, and how many.
     pub(super) fn room_sizes(&self) -> Vec<(String, usize)> {
-        let rooms: Vec<_> = lock(&self.rooms).iter().map(|(name, cell)| (name.as_str().to_owned(), Arc::clone(cell))).collect();
+        let rooms: Vec<_> =
+            lock(&self.rooms).iter().map(|(name, cell)| (name.as_str().to_owned(), Arc::clone(cell))).collect();
         let sizes = rooms.into_iter().map(|(name, cell)| (name, lock(&cell.0).room.len()));
         let mut sizes: Vec<_> = sizes.filter(|(_, members)| *members > 0).collect();
         sizes.sort_unstable();
