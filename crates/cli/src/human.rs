@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use voicemesh::{
-    ConnectFailure, DeviceRole, ErrorCode, Event, Metadata, OwnerRightState, PeerId, PeerLeftReason, Permissions, Route,
-    ServerConnection, Stamped,
+    ConnectFailure, DeviceRole, ErrorCode, Event, Metadata, OwnerRightState, PeerId, PeerLeftReason, Permissions,
+    Route, ServerConnection, Stamped,
 };
 
 use crate::people::People;
@@ -131,7 +131,7 @@ impl Human {
 
     /// What is said once the peer works, whether or not the server has answered.
     pub fn invitation(&self) -> Option<Line> {
-        let text = "Type to write to everybody; /help lists commands; Ctrl-C leaves.";
+        let text = "Type to write to everyone; /help lists commands; Ctrl-C leaves.";
         (self.stay.part == Part::Talk).then(|| plain(text))
     }
 
@@ -219,7 +219,9 @@ impl Human {
         let changed = if route == Route::None { self.cut_off.insert(peer) } else { self.cut_off.remove(&peer) };
         (changed && !self.is_leaving).then(|| match route {
             Route::None => trouble(format!("No sound comes through between you and {label} at the moment.")),
-            Route::Direct | Route::Relayed => line(Mood::Came, format!("Sound comes through between you and {label} again.")),
+            Route::Direct | Route::Relayed => {
+                line(Mood::Came, format!("Sound comes through between you and {label} again."))
+            }
         })
     }
 
@@ -330,10 +332,10 @@ pub fn refusal(code: &ErrorCode, message: &str, room: &str) -> String {
         ErrorCode::RoomFull => format!("The room “{room}” is full. Try again later, or take another room."),
         ErrorCode::ServerFull => "The server is full. Try again later, or take another server.".to_owned(),
         ErrorCode::RoomMissing => {
-            format!("Nobody is in “{room}”. Check the name, or be the first: join without --must-exist.")
+            format!("No person is in “{room}”. Check the name, or be the first: join without --must-exist.")
         }
         ErrorCode::RoomExists => {
-            format!("Somebody is in “{room}” already. Take another name, or join without --must-not-exist.")
+            format!("“{room}” has people in it already. Take another name, or join without --must-not-exist.")
         }
         ErrorCode::PasswordRequired => {
             format!("“{room}” has a password. Name it with VOICEMESH_PASSWORD or --password.")
@@ -346,13 +348,19 @@ pub fn refusal(code: &ErrorCode, message: &str, room: &str) -> String {
         ErrorCode::TokenInvalid | ErrorCode::TokenExpired => {
             format!("“{room}” is not open to this access token: {} Get a new link.", sentence(message))
         }
-        ErrorCode::PasswordWrong => format!("“{room}” is not open to this password: {}", sentence(message)),
+        ErrorCode::PasswordWrong => {
+            format!("“{room}” is not open to this password: {} Ask for the right one.", sentence(message))
+        }
         ErrorCode::PasswordWait => {
             "The server has not looked at the password yet: wrong ones came from here. Wait a while, then try again."
                 .to_owned()
         }
-        ErrorCode::Kicked => format!("A moderator has put you out of “{room}”."),
-        ErrorCode::Banned => format!("A moderator of “{room}” keeps you, or your address, out for a while."),
+        ErrorCode::Kicked => format!("A moderator has put you out of “{room}”. Ask a moderator before you come back."),
+        ErrorCode::Banned => {
+            format!(
+                "A moderator of “{room}” keeps you, or your address, out for a while. Ask a moderator to let you in."
+            )
+        }
         ErrorCode::RoomLocked => format!("A moderator has closed “{room}” to newcomers. Try again later."),
         ErrorCode::TooManyJoins => {
             "The server has had too many joins from here. Wait a minute and try again.".to_owned()

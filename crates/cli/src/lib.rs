@@ -30,6 +30,8 @@ pub mod microphone;
 mod output;
 pub mod people;
 mod reach;
+#[cfg(test)]
+mod sentences;
 mod serve;
 mod signals;
 pub mod slash;

@@ -14,7 +14,7 @@ mod held_key;
 pub(crate) mod keys;
 mod log;
 mod overlay;
-mod problems;
+pub(crate) mod problems;
 pub(crate) mod screen;
 
 use std::io;

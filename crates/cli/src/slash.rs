@@ -137,7 +137,7 @@ pub const COMMANDS: [(&str, Takes); 25] = [
 
 /// The answer to `/help`.
 pub const HELP: [&str; 23] = [
-    "TEXT              write to everybody (// for a text that begins with /)",
+    "TEXT              write to everyone (// for a text that begins with /)",
     "/msg NAME TEXT    write to one person",
     "/who              who is here, how they are reached and heard",
     "/mute, /unmute    turn your microphone off and on",

@@ -160,7 +160,7 @@ fn a_room_where_nobody_is_can_be_refused_with_code_4() {
     let dir = StateDir::new("missing");
     let (_server, url) = server(&[]);
     let mut ada = peer("Ada", &url, &dir, &["--must-exist"]);
-    ada.wait_for_line("Nobody is in “lobby”", PATIENCE);
+    ada.wait_for_line("No person is in “lobby”", PATIENCE);
     assert_eq!(ada.wait_for_exit(PATIENCE).code(), Some(4));
 }
 

@@ -280,9 +280,13 @@ mod tests {
 
     #[test]
     fn servers_and_cards_come_before_their_parts() {
-        let mut listed = ["x, surround51:CARD=PCH", "hw:CARD=PCH,DEV=0, hw:CARD=PCH", "y, sysdefault:CARD=PCH", "pulse"];
+        let mut listed =
+            ["x, surround51:CARD=PCH", "hw:CARD=PCH,DEV=0, hw:CARD=PCH", "y, sysdefault:CARD=PCH", "pulse"];
         listed.sort_by_key(|description| rank(description));
-        assert_eq!(listed, ["pulse", "y, sysdefault:CARD=PCH", "x, surround51:CARD=PCH", "hw:CARD=PCH,DEV=0, hw:CARD=PCH"]);
+        assert_eq!(
+            listed,
+            ["pulse", "y, sysdefault:CARD=PCH", "x, surround51:CARD=PCH", "hw:CARD=PCH,DEV=0, hw:CARD=PCH"]
+        );
     }
 
     #[test]

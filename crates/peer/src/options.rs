@@ -442,7 +442,9 @@ mod tests {
             JoinOptions::new("wss://other", room).follow_link().map(|options| (options.server, options.room))
         };
         let here = |server: &str, room: &str| Ok((server.to_owned(), room.to_owned()));
-        let is = |text: &str, expected: Result<(String, String), ()>| assert_eq!(followed(text).map_err(|_| ()), expected, "{text}");
+        let is = |text: &str, expected: Result<(String, String), ()>| {
+            assert_eq!(followed(text).map_err(|_| ()), expected, "{text}")
+        };
         is(" https://voice.example.org/r/tea%20time/ ", here("wss://voice.example.org", "tea time"));
         is("wss://voice.example.org/voice/r/lobby", here("wss://voice.example.org/voice", "lobby"));
         is("voice.example.org/r/lobby#t=x", here("voice.example.org/r/lobby", "lobby"));

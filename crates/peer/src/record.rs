@@ -75,7 +75,8 @@ impl Recorder {
     ///
     /// A sentence, when nothing can be written there.
     pub fn start(folder: &Path) -> Result<Self, String> {
-        let sentence = |error: std::io::Error| format!("nothing can be written to {}: {}", folder.display(), file_words(&error));
+        let sentence =
+            |error: std::io::Error| format!("nothing can be written to {}: {}", folder.display(), file_words(&error));
         std::fs::create_dir_all(folder).map_err(sentence)?;
         writer::try_out(folder).map_err(sentence)?;
         let (jobs, queue) = sync_channel(QUEUE);

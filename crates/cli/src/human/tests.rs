@@ -114,7 +114,10 @@ fn what_a_member_may_do_is_said_when_it_changes() {
     let mute = say(you, usual.without_speak());
     assert_eq!(mute.as_deref(), Some("You may not speak in this room: the others cannot hear you."));
     assert_eq!(say(you, usual.without_speak()), None);
-    assert_eq!(say(you, Permissions::ALL).as_deref(), Some("You may speak. You may moderate this room; /help lists the commands."));
+    assert_eq!(
+        say(you, Permissions::ALL).as_deref(),
+        Some("You may speak. You may moderate this room; /help lists the commands.")
+    );
     assert_eq!(say(peer(1), usual.without_speak()).as_deref(), Some("Ben may not speak in this room."));
     assert_eq!(say(peer(1), Permissions::ALL).as_deref(), Some("Ben may speak. Ben may moderate this room."));
 }

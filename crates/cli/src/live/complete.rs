@@ -6,7 +6,10 @@ use crate::slash::{COMMANDS, Takes};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Completion {
     /// This replaces so many bytes before the cursor.
-    Replace { bytes: usize, with: String },
+    Replace {
+        bytes: usize,
+        with: String,
+    },
     /// Several are possible.
     Choices(Vec<String>),
     None,

@@ -73,8 +73,10 @@ impl Log {
         });
         let newest: Vec<Row> = newest.collect();
         let older = self.lines.iter().rev().skip(1).take(rows - newest.len());
-        let older = older.map(|(clock, line)| {
-            Row { clock: clock.clone(), text: cut(&line.text, room(clock)), mood: line.mood }
+        let older = older.map(|(clock, line)| Row {
+            clock: clock.clone(),
+            text: cut(&line.text, room(clock)),
+            mood: line.mood,
         });
         let mut shown: Vec<Row> = older.collect();
         shown.reverse();

@@ -24,7 +24,10 @@ pub(crate) enum Content {
     /// Everything that happened, newest last.
     Events,
     /// The answer to a command.
-    Answer { title: String, lines: Vec<String> },
+    Answer {
+        title: String,
+        lines: Vec<String>,
+    },
 }
 
 const KEYS: [&str; 16] = [

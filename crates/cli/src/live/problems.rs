@@ -83,8 +83,7 @@ mod tests {
     use super::*;
     use crate::tally::tests::joined;
 
-    const FINE: Condition =
-        Condition { permissions: Permissions::ALL, upload_too_slow: false, in_no_group: false };
+    const FINE: Condition = Condition { permissions: Permissions::ALL, upload_too_slow: false, in_no_group: false };
 
     #[test]
     fn a_problem_is_shown_while_it_lasts() {

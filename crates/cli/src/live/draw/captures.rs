@@ -63,7 +63,11 @@ fn alone_one_sees_how_the_server_is_and_what_to_type() {
     let mut alone = screen(&[]);
     alone.own.level_dbfs = -99;
     let captured = capture("alone", &alone, true);
-    assert_each("alone", &captured, &["lobby", "connected", "No other person is here yet.", "write to everyone", "F1 help"]);
+    assert_each(
+        "alone",
+        &captured,
+        &["lobby", "connected", "No other person is here yet.", "write to everyone", "F1 help"],
+    );
 }
 
 #[test]
@@ -98,7 +102,11 @@ fn without_a_sound_card_and_a_server_both_are_said_with_the_next_step() {
     (without.own.listening_only, without.own.without_speaker) = (true, true);
     without.problems = vec!["No sound card works: you and the others cannot hear each other. Plug one in.".into()];
     let captured = capture("no-sound-card", &without, true);
-    assert_each("no-sound-card", &captured, &["No sound card works", "LISTENING ONLY", "server away", "You: hello Ben"]);
+    assert_each(
+        "no-sound-card",
+        &captured,
+        &["No sound card works", "LISTENING ONLY", "server away", "You: hello Ben"],
+    );
     without.problems.insert(0, "The server is not reached: it refuses the connection; nothing seems to listen on that port. Direct connections continue.".into());
     let captured = capture("server-away", &without, true);
     assert_each("server-away", &captured, &["The server is not reached", "server away"]);
