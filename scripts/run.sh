@@ -5,7 +5,7 @@
 #   HOST=127.0.0.1   0.0.0.0 lets other machines of this network join
 #   ROOM=lobby       where the echo peer waits
 #
-# It contacts nobody: no STUN server is asked (--stun none), which a trial on one machine or one network does not need.
+# It contacts no other server: no STUN server is asked (--stun none), which a trial on one machine or one network does not need.
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 

@@ -265,7 +265,7 @@ install_cargo_fuzz() {
 agreed() {
     local answer
     if [ "${YES:-}" = 1 ] || in_ci; then return 0; fi
-    [ -t 0 ] || { warn "$1 There is nobody to ask here; YES=1 agrees beforehand."; return 1; }
+    [ -t 0 ] || { warn "$1 This is no terminal to ask in; YES=1 agrees beforehand."; return 1; }
     read -r -p "$1 [Y/n] " answer || return 1
     case "$answer" in '' | [Yy] | [Yy][Ee][Ss]) return 0 ;; *) return 1 ;; esac
 }

@@ -130,6 +130,10 @@ pub struct Config {
     #[arg(long = "allow-origin", env = "VOICEMESH_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
 
+    /// Origins of web pages that may show this server's page in a frame, with scheme (https://club.example); none by default.
+    #[arg(long = "embed-origin", env = "VOICEMESH_EMBED_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
+    pub embed_origins: Vec<String>,
+
     /// Reverse proxies whose Forwarded and X-Forwarded-For, -Host and -Proto headers are used: addresses, networks
     /// (10.0.0.0/8), or "private" for every address that is not public.
     #[arg(long = "trusted-proxy", env = "VOICEMESH_TRUSTED_PROXY", value_name = "NETWORK", value_delimiter = ',')]
@@ -189,6 +193,7 @@ impl Default for Config {
             tls_cert: None,
             tls_key: None,
             allowed_origins: Vec::new(),
+            embed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
             base_path: None,
             web_dir: None,

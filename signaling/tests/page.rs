@@ -235,6 +235,17 @@ async fn every_answer_of_the_page_bounds_what_it_may_do() {
 }
 
 #[tokio::test]
+async fn only_the_origins_that_the_operator_names_may_frame_the_page() {
+    let embed_origins = vec!["https://club.example/".to_owned(), " http://127.0.0.1:8000".to_owned()];
+    let server = Server::with(Config { embed_origins, ..Config::default() }).await;
+    for path in ["/", "/r/lobby", "/no/such/path"] {
+        let answer = get(&server, path).await;
+        let policy = answer.header("content-security-policy").expect("a policy");
+        assert!(policy.ends_with("; frame-ancestors https://club.example http://127.0.0.1:8000"), "{policy}");
+    }
+}
+
+#[tokio::test]
 async fn a_folder_is_served_as_it_is_at_that_moment() {
     let folder = Folder::new();
     folder.write("index.html", "<script type=\"module\" src=\"{{assets}}/main.js\"></script>");

@@ -58,7 +58,7 @@ pub fn runtime(threads: usize) -> Runtime {
 /// Fills so many rooms.
 ///
 /// # Panics
-/// If somebody cannot join.
+/// If a member cannot join.
 pub async fn fill_rooms(server: SocketAddr, rooms: usize, entry: Entry) -> Vec<Vec<Member>> {
     let places = Arc::new(Semaphore::new(JOINING_AT_ONCE));
     let mut joins = JoinSet::new();
@@ -252,7 +252,7 @@ struct Ears {
     heard: Arc<Heard>,
     /// Of the speakers whom this listener tells that they may go on.
     windows: Vec<(ClientId, Arc<Semaphore>)>,
-    /// Whoever does not speak must answer pings.
+    /// A member that does not speak must answer pings.
     pongs: Option<OwnedWriteHalf>,
 }
 

@@ -12,7 +12,7 @@ use voicemesh_tests::speech;
 /// How long anything may take that should take milliseconds, on a machine that does other things as well.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The signaling server, on a port of its own; it contacts nobody.
+/// The signaling server, on a free port, without STUN and TURN servers.
 pub struct Server {
     pub program: Program,
     pub address: SocketAddr,
@@ -81,7 +81,7 @@ pub fn join(server: &Server, folder: &Folder, name: &str, way: Way, input: &str)
     Program::start(name, join_command(server, folder, name, way, input, "null"))
 }
 
-/// The input of somebody who speaks without end.
+/// The input of an endless speaker.
 pub fn speaking() -> String {
     format!("{}:loop", speech::path("reader").display())
 }

@@ -7,8 +7,8 @@ import { NarrowHome, reasonForNoNamespace } from './harness/narrow.js';
 import { skip, Stage } from './harness/stage.js';
 
 const impossible = skip || reasonForNoNamespace();
-/** The listeners' stay: joining, the change, and half a minute of speech. */
-const STAY_S = 50;
+/** The listeners' stay: joining, the change, and twenty seconds of speech. */
+const STAY_S = 35;
 
 for (const [kbps, listeners] of [[100, 1], [200, 4]]) {
   test(`a browser with ${kbps} kbit/s up is heard by ${listeners}`, { skip: impossible, timeout: 120_000 }, Stage.for(async (stage) => {
@@ -24,7 +24,7 @@ for (const [kbps, listeners] of [[100, 1], [200, 4]]) {
       const { peers } = await other.waitFor('summary', () => true, (STAY_S + 20) * 1000);
       const { frames_received: received, frames_concealed: concealed, delay_ms: delayMs, route } = peers.find((/** @type {any} */ peer) => peer.name === 'ada');
       stage.tell(`${received} frames received, ${concealed} concealed, delay ${delayMs} ms, ${route}`);
-      assert.ok(received > 1500, `${received} frames`);
+      assert.ok(received > 900, `${received} frames`);
       assert.ok(concealed <= 0.02 * received, `${concealed} of ${received} frames concealed`);
       assert.ok(delayMs <= 400, `${delayMs} ms`);
     }

@@ -1,4 +1,4 @@
-//! Pure crates are told the time and given their seeds: no clock, socket, device, thread or chance of their own.
+//! Pure crates take the time and their seeds as arguments: no clock, socket, device, thread or ambient randomness.
 
 use super::imports::metadata;
 use super::source::{Source, files, mentions, root};

@@ -1,33 +1,41 @@
-//! Every promise that is called kept has a test that names it: `/// proves: D-05, D-06` above the test.
+//! Every promise that is called tested has a test that names it: `/// proves: D-05, D-06` above the test.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::source::{Source, files, root};
 
-/// Rows that are done, one a line; `#` begins a comment.
-const DONE: &str = "tests/check/rows.txt";
-/// How many rows each list of promises has.
-const LISTS: [(&str, usize); 4] = [("D", 57), ("U", 24), ("S", 20), ("B", 17)];
+/// The promises, one a line: `| D-01 | text | tested |` or `open`.
+const PROMISES: &str = "docs/features.md";
 /// A test begins within this many lines after its proof is named.
 const REACH: usize = 12;
 
-fn done() -> BTreeSet<String> {
-    let path = root().join(DONE);
+/// Row → whether it is called tested.
+fn promises() -> BTreeMap<String, bool> {
+    let path = root().join(PROMISES);
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let rows = text.lines().map(|line| line.split('#').next().unwrap_or_default().trim());
-    rows.filter(|row| !row.is_empty()).map(str::to_owned).collect()
+    promises_in(&text)
 }
 
-fn exists(row: &str) -> bool {
-    let Some((list, number)) = row.split_once('-') else { return false };
-    let known = LISTS.iter().find(|(name, _)| *name == list);
-    known.is_some_and(|(_, rows)| {
-        number.len() == 2 && number.parse().is_ok_and(|number: usize| (1..=*rows).contains(&number))
-    })
+fn promises_in(text: &str) -> BTreeMap<String, bool> {
+    let mut rows = BTreeMap::new();
+    for line in text.lines().filter(|line| line.starts_with("| ")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [row, _, state] = cells[..] else { panic!("{PROMISES}: not a row of three cells: {line}") };
+        if row == "row" {
+            continue;
+        }
+        let tested = match state {
+            "tested" => true,
+            "open" => false,
+            _ => panic!("{PROMISES}: {row} is neither tested nor open"),
+        };
+        assert!(rows.insert(row.to_owned(), tested).is_none(), "{PROMISES}: {row} stands twice");
+    }
+    rows
 }
 
 /// Row → places that prove it; and what is wrong with places that do not.
-fn proofs(sources: &[Source]) -> (BTreeMap<String, Vec<String>>, Vec<String>) {
+fn proofs(sources: &[Source], promises: &BTreeMap<String, bool>) -> (BTreeMap<String, Vec<String>>, Vec<String>) {
     let mut proofs: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut complaints = Vec::new();
     for source in sources {
@@ -40,7 +48,7 @@ fn proofs(sources: &[Source]) -> (BTreeMap<String, Vec<String>>, Vec<String>) {
                 continue;
             }
             for row in rows.split(',').map(str::trim) {
-                if exists(row) {
+                if promises.contains_key(row) {
                     proofs.entry(row.to_owned()).or_default().push(place.clone());
                 } else {
                     complaints.push(format!("{place}: there is no row {row:?}"));
@@ -69,32 +77,38 @@ fn test_sources() -> Vec<Source> {
 }
 
 #[test]
-fn every_row_that_is_done_has_a_test_that_names_it() {
-    let (proofs, _) = proofs(&test_sources());
-    let missing: Vec<String> = done().into_iter().filter(|row| !proofs.contains_key(row)).collect();
-    assert!(missing.is_empty(), "no test proves: {}", missing.join(", "));
+fn every_tested_row_has_a_test_that_names_it() {
+    let promises = promises();
+    let (proofs, _) = proofs(&test_sources(), &promises);
+    let missing: Vec<&String> =
+        promises.iter().filter(|(row, tested)| **tested && !proofs.contains_key(*row)).map(|(row, _)| row).collect();
+    assert!(missing.is_empty(), "no test proves: {missing:?}");
 }
 
 #[test]
-fn every_proof_names_rows_that_exist_and_stands_above_a_test() {
-    let (_, complaints) = proofs(&test_sources());
+fn every_proof_names_a_tested_row_and_stands_above_a_test() {
+    let promises = promises();
+    let (proofs, complaints) = proofs(&test_sources(), &promises);
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
-    let unknown: Vec<String> = done().into_iter().filter(|row| !exists(row)).collect();
-    assert!(unknown.is_empty(), "{DONE} names rows that do not exist: {}", unknown.join(", "));
+    let open: Vec<&String> = proofs.keys().filter(|row| !promises[*row]).collect();
+    assert!(open.is_empty(), "{PROMISES} calls rows open that tests prove: {open:?}");
 }
 
 #[test]
-fn a_proof_without_a_test_or_with_an_unknown_row_proves_nothing() {
+fn a_proof_without_a_test_or_with_an_unknown_row_is_a_complaint() {
+    let promises =
+        promises_in("| row | promise | state |\n|---|---|---|\n| D-05 | a | tested |\n| D-06 | b | open |\n");
+    assert_eq!(promises.len(), 2);
     let source = |text: &str| [Source { path: "tests/x.rs".to_owned(), text: text.to_owned() }];
-    let (found, complaints) = proofs(&source("/// proves: D-05, D-06\n#[test]\nfn a() {}\n"));
+    let (found, complaints) = proofs(&source("/// proves: D-05, D-06\n#[test]\nfn a() {}\n"), &promises);
     assert_eq!((found.len(), complaints.len()), (2, 0));
     for wrong in [
         "/// proves: D-05\nfn a() {}\n",
         "/// proves: D-99\n#[test]\nfn a() {}\n",
         "/// proves: D-5\n#[test]\nfn a() {}\n",
     ] {
-        let (found, complaints) = proofs(&source(wrong));
+        let (found, complaints) = proofs(&source(wrong), &promises);
         assert_eq!((found.len(), complaints.len()), (0, 1), "{wrong}");
     }
-    assert!(proofs(&source("let text = \"proves: D-05\";\n#[test]\n")).0.is_empty());
+    assert!(proofs(&source("let text = \"proves: D-05\";\n#[test]\n"), &promises).0.is_empty());
 }

@@ -2,13 +2,13 @@
 //! WebRTC.
 
 mod channels;
+mod examples;
 mod frames;
 mod friends;
 #[cfg(target_os = "linux")]
 mod hostile;
 mod many;
 mod player;
-mod seeds;
 
 use std::sync::OnceLock;
 use std::sync::mpsc::sync_channel;

@@ -93,7 +93,7 @@ impl Malice<'_> {
         self.rng.next_u32() % bound
     }
 
-    /// Often the own id, else somebody's.
+    /// Often the own id, else another one.
     fn id(&mut self) -> ClientId {
         if self.below(3) == 0 { self.own } else { ClientId(self.below(14) as u16) }
     }

@@ -157,7 +157,7 @@ fn a_link_that_stalls_in_mid_speech_costs_nothing_when_the_relay_has_what_it_swa
         }
         worst = worst.max(world.now - stalled_at);
         said += speak(&mut world, 25);
-        // What was on the link when it stalled and had been acknowledged by nobody is sent again as well.
+        // What was on the link when it stalled and had not been acknowledged is sent again as well.
         assert_eq!(lost(&mut world, said), 0);
         world.set_stalled(0, 1, false);
         world.run(ms(3000), TICK);

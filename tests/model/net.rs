@@ -73,7 +73,7 @@ pub struct Net {
     pub client_ends: BTreeMap<Peer, Connection>,
     pub links: BTreeMap<(Peer, Peer, u32), Link>,
     pub generations: BTreeMap<(Peer, Peer), u32>,
-    /// Pairs between which nothing passes, though nobody says so.
+    /// Pairs between which nothing passes, without a report.
     pub stalled: BTreeSet<(Peer, Peer)>,
     /// The rosters that each client knows, the newest last.
     rosters: BTreeMap<Peer, VecDeque<Roster>>,

@@ -87,7 +87,7 @@ pub struct Reference {
     pub is_quiet: bool,
     /// Who was given which id.
     admitted: BTreeMap<(SessionId, ClientId), Peer>,
-    /// What has been wanted since all was last quiet: only this can have stood in somebody's way.
+    /// What has been wanted since all was last quiet: only this can have been in the way.
     recent_groups: BTreeSet<String>,
     frames: Vec<Said>,
     /// Frames before this one cannot be heard again, but inside a later packet.
@@ -115,7 +115,7 @@ impl Reference {
         match who {
             Who::Peer(peer) => peer,
             Who::Client(session, client) => {
-                self.owner(session, client).unwrap_or_else(|| fail(format!("nobody was ever {who:?}")))
+                self.owner(session, client).unwrap_or_else(|| fail(format!("no client was ever {who:?}")))
             }
         }
     }
@@ -129,7 +129,7 @@ impl Reference {
     pub fn check_refusal(&self, peer: Peer, group: &str) {
         let rival = namesake(group).filter(|rival| self.has_hostile || self.recent_groups.contains(*rival));
         if rival.is_none() {
-            fail(format!("{peer} was refused {group:?}, which nobody stands in the way of"));
+            fail(format!("{peer} was refused {group:?}, which is free"));
         }
     }
 
@@ -174,7 +174,7 @@ impl Reference {
             Who::Client(session, _) => Some(session),
         };
         let frame = self.frames.get(number as usize).filter(|_| number as usize >= self.settled);
-        let Some(frame) = frame else { fail(format!("{peer} heard what nobody said")) };
+        let Some(frame) = frame else { fail(format!("{peer} heard what was never said")) };
         self.check(frame, "frame", peer, from);
         if !self.frames[number as usize].heard_by.insert((peer, known_in)) {
             fail(format!("{peer} heard frame {number} of {from} twice"));
@@ -183,7 +183,7 @@ impl Reference {
 
     /// `peer` heard a frame from `from` again, or for the first time inside a later one's packet.
     pub fn may_hear(&self, peer: Peer, from: Peer, number: u64) {
-        let Some(frame) = self.frames.get(number as usize) else { fail(format!("{peer} heard what nobody said")) };
+        let Some(frame) = self.frames.get(number as usize) else { fail(format!("{peer} heard what was never said")) };
         self.check(frame, "copied frame", peer, from);
     }
 
@@ -220,7 +220,7 @@ impl Reference {
     }
 
     pub fn reads(&mut self, peer: Peer, from: Peer, number: usize) {
-        let Some(text) = self.texts.get(number) else { fail(format!("{peer} read what nobody wrote")) };
+        let Some(text) = self.texts.get(number) else { fail(format!("{peer} read what was never written")) };
         self.check(text, "text", peer, from);
         if !self.texts[number].heard_by.insert((peer, None)) {
             fail(format!("{peer} read text {number} of {from} twice"));
@@ -240,7 +240,7 @@ impl Reference {
     fn is_for(&self, said: &Said, to: &BTreeSet<Target>, peer: Peer) -> bool {
         let listens = &self.members[usize::from(peer)].groups;
         let by_id = said.to_group_id.is_some_and(|id| listens.iter().any(|group| GroupId::of(group) == id));
-        // A packet names groups by id. In a frame that reaches somebody by another of its targets, as it does while news of
+        // A packet names groups by id. In a frame that reaches a client by another of its targets, as it does while news of
         // a leave is under way, a name that shares its id with one that is listened to cannot be told from it.
         let in_doubt =
             |group: &str| !self.is_quiet && to.len() > 1 && namesake(group).is_some_and(|name| listens.contains(name));

@@ -1,4 +1,4 @@
-//! Servers that die, sockets that break, peers that vanish (DESIGN §4, "Lost and found").
+//! Servers that die, sockets that break, peers that vanish.
 
 use std::time::Duration;
 

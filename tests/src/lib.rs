@@ -4,7 +4,7 @@
 //! - [`process`]: our own programs as child processes, their JSON lines as events to wait for.
 //! - [`netns`]: hosts in network namespaces, behind a router that can lose what it should pass on.
 //! - [`nets`]: an internet of namespaces: homes behind NAT, STUN and TURN, IPv6, an impaired link; what a call sounds like there.
-//! - [`pulse`]: a sound server of its own with a virtual microphone and a virtual speaker.
+//! - [`pulse`]: a sound server for a test with a virtual microphone and a virtual speaker.
 //! - [`room`]: a server and peers as people start them.
 //! - [`skip`]: what to do where the machine lacks root or a program.
 //!

@@ -2,11 +2,11 @@
 //!
 //! ```text
 //! host 1 ── 10.x.1.0/24 ──┐
-//! host 2 ── 10.x.2.0/24 ──┤ router: forwards, and loses what it is told to (nftables)
+//! host 2 ── 10.x.2.0/24 ──┤ router: forwards, and loses what it has to (nftables)
 //! host 3 ── 10.x.3.0/24 ──┘
 //! ```
 //!
-//! What the router loses vanishes in silence, as behind a real firewall: no host is told, no local send fails.
+//! What the router loses vanishes in silence, as behind a real firewall: no host gets an error, no local send fails.
 //! Namespaces are named after the test's process; those of processes that no longer exist are removed by the next lab.
 
 use std::fmt::Write as _;

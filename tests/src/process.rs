@@ -188,7 +188,7 @@ impl Program {
         let deadline = Instant::now() + patience;
         loop {
             if let Some(status) = self.status {
-                // Its last lines are in the pipe still; they end with it unless a child of its own lives on.
+                // Its last lines are in the pipe still; they end with it unless one of its children lives on.
                 let last = Instant::now() + LAST_LINES_PATIENCE;
                 while self.receive_until(last) {}
                 return status;

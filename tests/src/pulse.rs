@@ -1,4 +1,4 @@
-//! A sound server of its own: PulseAudio with a virtual speaker and a virtual microphone (Linux).
+//! A sound server for a test: PulseAudio with a virtual speaker and a virtual microphone (Linux).
 //!
 //! ```text
 //! program ─→ sink "speaker" ─→ its monitor ─→ record("speaker.monitor")

@@ -14,7 +14,7 @@ use crate::{speech, wav};
 /// How long anything may take that should take moments, on a machine that does other things as well.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A folder of its own; removed when dropped.
+/// A temporary folder; removed when dropped.
 pub struct Folder(PathBuf);
 
 impl Folder {
@@ -44,7 +44,7 @@ impl Drop for Folder {
     }
 }
 
-/// A signaling server that contacts nobody.
+/// A signaling server without STUN and TURN servers.
 pub struct Server {
     /// The process.
     pub program: Program,
@@ -79,7 +79,7 @@ impl Server {
     }
 }
 
-/// How somebody joins.
+/// How a member joins.
 #[derive(Clone, Debug)]
 pub struct Joining {
     /// The server's address.
@@ -97,7 +97,7 @@ pub struct Joining {
 }
 
 impl Joining {
-    /// Somebody with neither voice nor ears, who can be given both.
+    /// A member with neither voice nor ears, which can be given both.
     #[must_use]
     pub fn new(server: &str, room: &str, name: &str) -> Self {
         let text = |text: &str| text.to_owned();

@@ -10,6 +10,9 @@ import { Activity, levelDb } from './activity.js';
 
 const FRAME = 960;
 const RELEASE_MS = 200;
+const MOST_CHANNELS = 8;
+/** One hears oneself so much later: at once, it would be taken for an echo and removed. */
+const MONITOR_DELAY_S = 1;
 /** More than the encoder ever has before it; then it has stopped, and frames are dropped. */
 const MOST_ENCODING = 25;
 /** Steps of the encoder's settings, and the lowest bitrate that sounds good. */
@@ -112,6 +115,11 @@ export class Capture {
   talking = false;
   /** @type {'voice' | 'push-to-talk' | 'always'} */
   activation = 'voice';
+  /** The microphone's channels, and which of them is heard: 0 is the mean of all, else counted from 1. */
+  channels = { count: 1, heard: 0 };
+  #channel = 0;
+  /** @type {DelayNode | null} plays the microphone to its own speaker */
+  #monitor = null;
   /** @type {Processing} */
   processing = { echo: true, noise: true, gain: true };
 
@@ -132,6 +140,7 @@ export class Capture {
   /** Takes the microphone's samples in another context, which has the worklet loaded. @param {AudioContext} context */
   moveTo(context) {
     if (context === this.context) return;
+    this.monitor(false);
     this.#source?.disconnect();
     this.context = context;
     this.node = this.#nodeIn(context);
@@ -144,11 +153,13 @@ export class Capture {
     if (known) return known;
     // One for good, as browsers keep some of each; without a microphone it hears silence, which goes nowhere.
     const node = new AudioWorkletNode(context, 'voicemesh-capture', {
-      numberOfInputs: 1, numberOfOutputs: 0, channelCount: 1, channelCountMode: 'explicit',
+      numberOfInputs: 1, numberOfOutputs: 0, channelCountMode: 'max',
     });
+    node.port.postMessage({ channel: this.#channel });
     this.#nodes.set(context, node);
     node.port.onmessage = ({ data }) => {
       if (!this.isOpen || context !== this.context) return;
+      this.channels = { count: data.channelCount, heard: data.mix };
       this.#frame(data.pcm, data.began);
       this.events.ticked(this.clock());
     };
@@ -159,6 +170,25 @@ export class Capture {
   #connect(stream) {
     this.#source = this.context.createMediaStreamSource(stream);
     this.#source.connect(this.node);
+  }
+
+  /** Which channel is heard, counted from 1; 0: the one that is best. @param {number} channel */
+  set channel(channel) {
+    this.#channel = channel;
+    for (const node of this.#nodes.values()) node.port.postMessage({ channel });
+  }
+
+  get isMonitored() {
+    return this.#monitor !== null;
+  }
+
+  /** Whether one hears oneself, a second later. @param {boolean} on */
+  monitor(on) {
+    this.#monitor?.disconnect();
+    this.#monitor = null;
+    if (!on || !this.#source) return;
+    this.#monitor = new DelayNode(this.context, { delayTime: MONITOR_DELAY_S, maxDelayTime: MONITOR_DELAY_S });
+    this.#source.connect(this.#monitor).connect(this.context.destination);
   }
 
   get isOpen() {
@@ -184,7 +214,8 @@ export class Capture {
     const stream = await navigator.mediaDevices.getUserMedia({
       audio: {
         ...(deviceId ? { deviceId: { exact: deviceId } } : {}),
-        echoCancellation: echo, noiseSuppression: noise, autoGainControl: gain, channelCount: 1,
+        // As many channels as it has: which of them is heard, the worklet decides.
+        echoCancellation: echo, noiseSuppression: noise, autoGainControl: gain, channelCount: { ideal: MOST_CHANNELS },
       },
     });
     if (opening !== this.#opening) {
@@ -222,6 +253,7 @@ export class Capture {
   }
 
   #release() {
+    this.monitor(false);
     this.#source?.disconnect();
     if (this.#stream) stop(this.#stream);
     this.#source = this.#stream = null;

@@ -2,6 +2,7 @@
 
 import { usableServers } from './ice.js';
 import { RtcLink } from './link.js';
+import { Openings } from './openings.js';
 
 const SUBPROTOCOL = 'voicemesh.v1';
 /** The close code of a connection from which another of this page took over. */
@@ -16,8 +17,15 @@ const RELIABLE_BUFFERED = 1024 * 1024;
 export class BrowserCarrier {
   /** @type {Map<number, WebSocket>} by generation */
   #sockets = new Map();
-  /** @type {Map<string, RtcLink>} */
+  /** @type {Map<string, {link: RtcLink, turn: import('./openings.js').Turn}>} */
   #links = new Map();
+  #openings = new Openings({
+    now: () => this.clock(),
+    after: (ms, act) => {
+      const timer = setTimeout(act, ms);
+      return () => clearTimeout(timer);
+    },
+  });
   /** @type {{named: RTCIceServer[], usable: RTCIceServer[]} | null} */
   #ice = null;
   /** @type {Set<string>} remarks that were made */
@@ -88,37 +96,48 @@ export class BrowserCarrier {
   /** @param {string} peer @param {number} generation @param {'offer' | 'answer'} role @param {RTCIceServer[]} iceServers */
   openLink(peer, generation, role, iceServers) {
     const key = `${peer} ${generation}`;
+    const turn = this.#openings.turn(role, peer);
     try {
-      const link = new RtcLink(role, this.#usable(iceServers), {
+      const link = new RtcLink(role, this.#usable(iceServers), turn.begun, {
         signal: (signal) => this.mesh?.pairs.linkSignal(peer, generation, signal),
-        open: () => this.mesh?.pairs.linkOpen(this.clock(), peer, generation),
+        open: () => {
+          turn.end(true);
+          this.mesh?.pairs.linkOpen(this.clock(), peer, generation);
+        },
         packet: (packet) => this.mesh?.session.fromLink(this.clock(), peer, generation, packet),
         closed: (onPurpose) => this.#closed(key, peer, generation, onPurpose),
         turnFailed: (code) => this.#remark(code === 701
           ? 'The server’s TURN does not answer. Whom you cannot reach directly, you talk to through the server.'
           : `The server’s TURN refuses this page (${code}). Whom you cannot reach directly, you talk to through the server.`),
       });
-      this.#links.set(key, link);
+      this.#links.set(key, { link, turn });
     } catch {
       // No WebRTC here, or too many connections: the relay carries on.
+      turn.end(false);
       queueMicrotask(() => this.#closed(key, peer, generation, false));
     }
   }
 
   /** @param {string} peer @param {number} generation @param {import('./messages.js').Signal} signal */
   signalLink(peer, generation, signal) {
-    this.#links.get(`${peer} ${generation}`)?.signal(signal);
+    this.#links.get(`${peer} ${generation}`)?.link.signal(signal);
   }
 
   /** @param {string} peer @param {number} generation @param {'voice' | 'reliable' | 'unreliable'} stream @param {Uint8Array} packet */
   sendLink(peer, generation, stream, packet) {
-    return this.#links.get(`${peer} ${generation}`)?.send(stream, packet) ?? false;
+    return this.#links.get(`${peer} ${generation}`)?.link.send(stream, packet) ?? false;
   }
 
   /** @param {string} peer @param {number} generation */
   closeLink(peer, generation) {
     const key = `${peer} ${generation}`;
-    this.#links.get(key)?.close();
+    this.#links.get(key)?.link.close();
+    this.#forget(key);
+  }
+
+  /** @param {string} key */
+  #forget(key) {
+    this.#links.get(key)?.turn.end(false);
     this.#links.delete(key);
   }
 
@@ -143,7 +162,7 @@ export class BrowserCarrier {
 
   /** @param {string} key @param {string} peer @param {number} generation @param {boolean} onPurpose */
   #closed(key, peer, generation, onPurpose) {
-    this.#links.delete(key);
+    this.#forget(key);
     this.mesh?.pairs.linkClosed(this.clock(), peer, generation, onPurpose);
   }
 }

@@ -14,7 +14,10 @@
 
 import { TurnWatch } from './ice.js';
 
+/** From its turn until a link is open. */
 const OPEN_LIMIT_MS = 15_000;
+/** An answering link that has not had its turn by then is closed: its offerer would give up while it opens. */
+const ANSWER_WAIT_MS = 10_000;
 /** After the first error of TURN, until it counts: another interface may still get an address. */
 const TURN_PATIENCE_MS = 2000;
 const DESCRIPTION_BYTES = 16_384;
@@ -37,8 +40,10 @@ export class RtcLink {
   #closed = false;
   #open = false;
   /** @type {Promise<void>} descriptions and candidates are taken one after the other */
-  #chain = Promise.resolve();
+  #chain;
   #signals = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  timer;
   /** @type {RTCIceCandidateInit[]} that came before the description they belong to */
   #early = [];
   /** @type {Uint8Array[]} */
@@ -50,9 +55,10 @@ export class RtcLink {
   /**
    * @param {'offer' | 'answer'} role
    * @param {RTCIceServer[]} iceServers
+   * @param {Promise<void>} turn when it may begin
    * @param {LinkEvents} events
    */
-  constructor(role, iceServers, events) {
+  constructor(role, iceServers, turn, events) {
     this.role = role;
     this.events = events;
     this.pc = new RTCPeerConnection({ iceServers });
@@ -79,7 +85,11 @@ export class RtcLink {
     this.pc.onconnectionstatechange = () => {
       if (['failed', 'closed'].includes(this.pc.connectionState)) this.#end(false);
     };
-    this.timer = setTimeout(() => this.#end(false), OPEN_LIMIT_MS);
+    if (role === 'answer') this.timer = setTimeout(() => this.#end(false), ANSWER_WAIT_MS);
+    this.#chain = turn.then(() => {
+      clearTimeout(this.timer);
+      if (!this.#closed) this.timer = setTimeout(() => this.#end(false), OPEN_LIMIT_MS);
+    });
     if (role === 'offer') this.#later(() => this.#describe('offer'));
   }
 

@@ -6,7 +6,7 @@
  * @typedef {import('./messages.js').Signal} Signal
  * @typedef {{room: string, name: string, peer: string, proof: string, run: number, capabilities: Capabilities,
  *   metadata: Record<string, string>, firstSequence: number, password?: string, ticket?: string,
- *   token?: string | null, keepTicket?: (ticket: string) => void}} Config
+ *   token?: string | null, status?: import('./messages.js').Status, keepTicket?: (ticket: string) => void}} Config
  *
  * @typedef {object} Carrier
  * @property {(generation: number) => void} openSocket
@@ -31,6 +31,8 @@
  *   | {type: 'text', peer: string, group: string | null | undefined, text: string}} MeshEvent
  */
 
+import { Moderation } from './moderation.js';
+import { OwnStatus } from './own-status.js';
 import { Pairs } from './pairs.js';
 import { Roster } from './roster.js';
 import { Session } from './session.js';
@@ -41,6 +43,7 @@ export class Mesh {
   iceServers = [];
   serverRelayOnly = false;
   serverTakesGroupText = false;
+  serverTakesStatus = false;
   /** What speech follows; null where there is none: then it is sent as if there were room. @type {import('./uplink.js').Uplink | null} */
   uplink = null;
 
@@ -59,6 +62,8 @@ export class Mesh {
     this.pairs = new Pairs(this);
     this.session = new Session(this, config.firstSequence);
     this.signaling = new Signaling(this);
+    this.ownStatus = new OwnStatus(this);
+    this.moderation = new Moderation(this);
   }
 
   /**
@@ -81,9 +86,10 @@ export class Mesh {
     this.session.refreshRoutes(now);
   }
 
-  /** What time alone brings about. Call every few tens of milliseconds. @param {number} now */
+  /** Runs all timers. Call every few tens of milliseconds. @param {number} now */
   tick(now) {
     this.signaling.tick(now);
+    this.ownStatus.tick(now);
     this.roster.tick(now);
     this.pairs.tick(now);
     this.pairs.care(now);

@@ -5,7 +5,8 @@
  * @typedef {{relay_only: boolean, redundancy: boolean, voice_ack: boolean, reports: boolean, path_feedback?: boolean,
  *   bundles?: boolean, group_text?: boolean, frame_ms: number[]}} Capabilities
  * @typedef {{peer: string, client: number, run: number, name: string, metadata: Record<string, string>,
- *   capabilities: Capabilities, order: number, permissions?: Permission[]}} PeerInfo
+ *   capabilities: Capabilities, order: number, status?: Status, permissions?: Permission[]}} PeerInfo
+ * @typedef {{muted?: true, deafened?: true, listening_only?: true, recording?: true}} Status only what is true
  * @typedef {'speak' | 'listen' | 'data' | 'moderate'} Permission
  * @typedef {{kind: 'offer' | 'answer', sdp: string} | {kind: 'end-of-candidates' | 'request-offer'}
  *   | {kind: 'candidate', candidate: string, sdpMid: string | null, sdpMLineIndex: number | null}} Signal
@@ -19,6 +20,7 @@ const LIMITS = {
 };
 /** @type {Permission[]} */
 const PERMISSIONS = ['speak', 'listen', 'data', 'moderate'];
+const STATUS = ['muted', 'deafened', 'listening_only', 'recording'];
 const PEER_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 class Unreadable extends Error {}
@@ -79,13 +81,19 @@ function permissions(value) {
   return { permissions: PERMISSIONS.filter((name) => value.includes(name)) };
 }
 
+/** @param {any} value @returns {Status} */
+function memberStatus(value) {
+  const given = object(value ?? {});
+  return Object.fromEntries(STATUS.filter((name) => given[name] === true).map((name) => [name, true]));
+}
+
 /** @param {any} value @returns {PeerInfo} */
 function peerInfo(value) {
   const { peer, client, run, name, order, ...rest } = object(value);
   return {
     peer: peerId(peer), client: integer(client, 0xffff), run: integer(run, 0xffffffff), name: text(name),
     metadata: metadata(rest.metadata), capabilities: capabilities(rest.capabilities), order: integer(order),
-    ...permissions(rest.permissions),
+    ...(rest.status !== undefined && { status: memberStatus(rest.status) }), ...permissions(rest.permissions),
   };
 }
 
@@ -147,7 +155,7 @@ const READ = {
     you: peerId(m.you), client: integer(m.client, 0xffff), session: integer(m.session, 0xffffffff), room: text(m.room),
     peers: peers(m.peers), order: integer(m.order), ice_servers: iceServers(m.ice_servers ?? []), limits: limits(m.limits),
     relay_only: m.relay_only === true, roster: mark(m.roster), ...(m.group_text === true && { group_text: true }),
-    ...permissions(m.permissions),
+    ...(m.status === true && { status: true }), ...permissions(m.permissions),
     ...(m.room_metadata && { room_metadata: metadata(m.room_metadata) }),
     ...(m.ticket !== undefined && { ticket: text(m.ticket) }),
     ...(m.locked === true && { locked: true }),
@@ -158,6 +166,7 @@ const READ = {
   'peer-left': (m) => ({ peer: peerId(m.peer), reason: text(m.reason) }),
   metadata: (m) => ({ peer: peerId(m.peer), metadata: metadata(m.metadata) }),
   permissions: (m) => ({ peer: peerId(m.peer), ...permissions(m.permissions ?? null) }),
+  status: (m) => ({ peer: peerId(m.peer), status: memberStatus(m.status) }),
   'metadata-set': (m) => ({ request: integer(m.request, 0xffffffff) }),
   moderated: (m) => ({ request: integer(m.request, 0xffffffff) }),
   move(m) {
@@ -203,7 +212,7 @@ export function readServer(json) {
  * What a page says to the server.
  * @param {{room: string, name: string, proof: string, run: number, capabilities: Capabilities,
  *   metadata: Record<string, string>, presence: 'either' | 'must-exist' | 'must-not-exist', password?: string, ticket?: string,
- *   token?: string}} about
+ *   token?: string, status?: Status}} about
  */
 export const join = (about) => ({ type: 'join', protocol: 1, ...about });
 /**
@@ -216,7 +225,11 @@ export const signalTo = (to, attempt, what) => ({ type: 'signal', to, attempt, s
 export const setMetadata = (set) => ({ type: 'set-metadata', set });
 /** @param {string} action @param {string} peer @param {object} more */
 export const moderate = (action, peer, more = {}) => ({ type: 'moderate', request: 1, action, peer, ...more });
+/** @param {Status} about */
+export const status = (about) => ({ type: 'status', ...about });
 export const roster = () => ({ type: 'roster' });
 /** @param {number} token */
 export const ping = (token) => ({ type: 'ping', token });
+/** @param {string} action @param {number} request @param {object} about */
+export const decide = (action, request, about) => ({ type: 'moderate', request, action, ...about });
 export const leave = () => ({ type: 'leave' });

@@ -58,6 +58,14 @@ export function onDeviceChange(changed, signal) {
   optional(() => mediaDevices()?.addEventListener('devicechange', changed, { signal }), undefined);
 }
 
+/** Whether this page is shown inside another one that does not let it use the microphone. */
+export const isMicrophoneBlocked = () => optional(() => {
+  if (globalThis.top === globalThis.self) return false;
+  const policy = /** @type {any} */ (document).permissionsPolicy ?? /** @type {any} */ (document).featurePolicy;
+  // Where a browser does not tell: a frame's refusal has this cause more often than another.
+  return policy ? !policy.allowsFeature('microphone') : true;
+}, false);
+
 /** Whether it looks as if peers can be reached directly; without it, the server relays. */
 export const namesWebRtc = () => optional(() => typeof RTCPeerConnection === 'function', false);
 

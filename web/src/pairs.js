@@ -197,6 +197,7 @@ export class Pairs {
         return;
       }
       this.#answered.set(from, [...answered, now]);
+      for (const [peer, times] of this.#answered) if (now >= times[times.length - 1] + OFFERS_MS || times.length === 0) this.#answered.delete(peer);
       pair.attempt = attempt;
       pair.ignored = null;
       pair.requested = null;

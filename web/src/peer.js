@@ -10,22 +10,22 @@
 
 import { BrowserCarrier } from './carrier.js';
 import { Capture } from './capture.js';
-import { Answers, Clock } from './clocks.js';
+import { ChatLog } from './chat-log.js';
 import { ConnectCheck } from './connect-check.js';
 import { soundDevices } from './devices.js';
-import { Feedback } from './feedback.js';
-import { Hearers } from './hearers.js';
 import { prove, secret, serverOrigin, takeInstance, ticketsOf } from './identity.js';
 import { Mesh } from './mesh.js';
+import { isolated } from './moderation.js';
 import { displayName, roomKey, roomName, shownName } from './names.js';
 import { watchNetwork } from './network.js';
 import { currentToken } from './invitation.js';
-import { hasWebRtc, locks, mediaDevices, onDeviceChange } from './optional.js';
+import { hasWebRtc, isMicrophoneBlocked, locks, mediaDevices, onDeviceChange } from './optional.js';
 import { CaptureContext, Output } from './output.js';
 import { BASE, socketUrl } from './place.js';
 import { Playback } from './playback.js';
+import { Reports } from './reports.js';
 import { GLOBAL, GROUP_PROBLEMS } from './session.js';
-import { groups, people } from './snapshot.js';
+import { groups, ownStatus, people } from './snapshot.js';
 import { loadUplink, startUplink } from './uplink.js';
 import { Volumes } from './volumes.js';
 import { LIMITS, utf8Length } from './wire.js';
@@ -33,14 +33,17 @@ import { LIMITS, utf8Length } from './wire.js';
 const CHANGE_EVERY_MS = 100;
 const TICK_EVERY_MS = 20;
 const WAKING_AFTER_MS = 5000;
-const MESSAGES = 500;
 const BITRATE = 32_000;
+/** How a member left, where it was not by leaving. @type {Record<string, string>} */
+const LEFT = { kicked: 'was put out by a moderator', banned: 'was put out by a moderator' };
 const CAPABILITIES = { redundancy: true, voice_ack: true, reports: true, path_feedback: true, bundles: true, group_text: true, frame_ms: [10, 20, 40, 60] };
 
 /** The page's clock, in ms. It goes on while the page is frozen; while the machine sleeps it may stand still. */
 const clock = () => performance.now();
 /** By so much more does the time of day move on than that clock when the machine has slept longer than any server waits. */
 const SLEPT_MS = 20_000;
+/** For so long after a change of network, what is measured is put down to it. */
+const NETWORK_NEW_MS = 10_000;
 
 export class Peer extends EventTarget {
   /** @type {Phase} */
@@ -54,13 +57,8 @@ export class Peer extends EventTarget {
   #capture = null;
   /** @type {Playback | null} */
   #playback = null;
-  #feedback = new Feedback();
-  #hearers = new Hearers();
-  /** @type {Map<string, Clock>} */
-  #clocks = new Map();
-  #answers = new Answers();
-  /** @type {Message[]} */
-  #messages = [];
+  #reports = new Reports();
+  #chat = new ChatLog();
   #deafened = false;
   #overall = 1;
   #inputId = '';
@@ -81,6 +79,7 @@ export class Peer extends EventTarget {
   /** By how much the time of day is ahead of the page's clock. */
   #ahead = Infinity;
   #changedAt = 0;
+  #pathChangedAt = -Infinity;
   #changed = true;
   /** @type {ReturnType<typeof setInterval> | undefined} */
   #timer;
@@ -96,11 +95,11 @@ export class Peer extends EventTarget {
     this.volumes = new Volumes(storage);
     this.controls = {
       muted: false, activation: /** @type {'voice' | 'push-to-talk' | 'always'} */ ('voice'),
-      processing: { echo: true, noise: true, gain: true },
+      processing: { echo: true, noise: true, gain: true }, channel: 0,
     };
-    addEventListener('pagehide', () => this.leave());
+    addEventListener('pagehide', () => { if (this.#phase !== 'lobby') this.#end('left'); });
     const mesh = () => this.#mesh;
-    const [changed, lost] = [() => mesh()?.pathChanged(clock()), () => mesh()?.pathLost(clock())];
+    const [changed, lost] = [() => this.#pathChanged(false), () => mesh()?.pathLost(clock())];
     watchNetwork({ changed, lost, shown: () => mesh()?.signaling.shown(clock()) });
     onDeviceChange(() => this.#devicesChanged());
   }
@@ -115,7 +114,7 @@ export class Peer extends EventTarget {
     if (this.#phase === 'joining' || this.#phase === 'joined' || this.#phase === 'reconnecting') return;
     const joins = ++this.#joins;
     this.#phase = 'joining';
-    [this.#refusal, this.#messages] = [null, []];
+    this.#refusal = null;
     [this.#room, this.#name, this.#relayOnly] = [shownName(roomName(room), room), shownName(displayName(name), 'Guest'), relayOnly || !hasWebRtc()];
     [this.#password, this.#joiningSince] = [password, clock()];
     this.#wantsMicrophone = microphone;
@@ -149,6 +148,7 @@ export class Peer extends EventTarget {
 
   leave() {
     if (this.#phase === 'lobby' || this.#phase === 'left') return;
+    this.#chat.forget();
     this.#end('left');
   }
 
@@ -195,6 +195,11 @@ export class Peer extends EventTarget {
     this.#setPerson(id, { muted });
   }
 
+  /** Decides about the room, or about a person. @param {import('./moderation.js').Action} action @param {import('./moderation.js').About} [about] */
+  decide(action, about) {
+    this.#mesh?.moderation.decide(action, about);
+  }
+
   /** @param {string} text @param {string | null} personId null: the room */
   sendText(text, personId = null) {
     if (utf8Length(text) > LIMITS.textBytes) throw new Error(`A message can have at most ${LIMITS.textBytes} bytes.`);
@@ -204,7 +209,7 @@ export class Peer extends EventTarget {
     if (!session?.sendText(clock(), text, personId === null ? { group: GLOBAL } : { peer: personId })) {
       throw new Error('The server is away: messages can be sent when it is back.');
     }
-    this.#message({ from: this.#name, to: person ? person.info.name : 'room', mine: true, text, at: Date.now() });
+    this.#message({ from: this.#name, to: person ? person.label : 'room', mine: true, text, at: Date.now() });
   }
 
   /** @param {string} name */
@@ -233,6 +238,19 @@ export class Peer extends EventTarget {
     this.controls.processing = { ...processing };
     if (this.#capture) this.#capture.processing = this.controls.processing;
     if (this.#capture?.isOpen) void this.#openMicrophone();
+    this.#show();
+  }
+
+  /** The microphone's channel that is heard, counted from 1; 0: automatic. @param {number} channel */
+  setChannel(channel) {
+    this.controls.channel = channel;
+    if (this.#capture) this.#capture.channel = channel;
+    this.#show();
+  }
+
+  /** Whether one hears one's own microphone. @param {boolean} on */
+  setMonitored(on) {
+    this.#capture?.monitor(on);
     this.#show();
   }
 
@@ -286,14 +304,15 @@ export class Peer extends EventTarget {
     const [run, first] = crypto.getRandomValues(new Uint32Array(2));
     const carrier = new BrowserCarrier(this.url, clock, this.check);
     const capabilities = { ...CAPABILITIES, relay_only: this.#relayOnly };
-    const about = { room: this.#room, name: this.#name, peer, proof, run, metadata: {}, password: this.#password, token: currentToken(),
+    const about = { room: this.#room, name: this.#name, peer, proof, run, metadata: {}, status: ownStatus(this.#microphone, this.controls.muted, this.#deafened), password: this.#password, token: currentToken(),
       ...ticketsOf(peer, this.#password) };
     const config = { ...about, capabilities, firstSequence: first & 0xffff };
     const mesh = new Mesh(config, carrier, (event) => this.#happened(event), Math.random);
     carrier.mesh = mesh;
     if (uplink) mesh.uplink = startUplink(uplink, BITRATE, () => { mesh.uplink = null; });
     this.#mesh = mesh;
-    [this.#feedback, this.#hearers] = [new Feedback(), new Hearers()];
+    this.#reports.begin();
+    this.#chat.open(peer);
     // Beside the audio thread's ticks, which stop where sound may not play.
     this.#timer = setInterval(() => {
       this.#output.turned();
@@ -309,8 +328,7 @@ export class Peer extends EventTarget {
     clearInterval(this.#timer);
     this.#mesh?.signaling.leave(clock());
     this.#mesh = null;
-    this.#clocks.clear();
-    this.#answers.captured = null;
+    this.#reports.end();
     this.#closeMicrophone('none');
     this.#playback?.end();
     this.#capture?.end();
@@ -330,11 +348,9 @@ export class Peer extends EventTarget {
   #happened(event) {
     switch (event.type) {
       case 'voice': return this.#hear(event.heard);
-      case 'report':
-        this.#hearers.reported(clock(), event.peer);
-        return this.#feedback.told(clock(), event.peer, event.report);
-      case 'clock-asked': return this.#tellTime(event.peer, event.askedUs);
-      case 'clock-told': return this.#timeTold(event.peer, event.echo);
+      case 'report': return this.#reports.reported(clock(), event.peer, event.report);
+      case 'clock-asked': return this.#reports.asked(clock(), this.#mesh, event.peer, event.askedUs);
+      case 'clock-told': return this.#reports.told(clock(), this.#mesh, this.#playback, event.peer, event.echo);
       case 'text': return this.#textCame(event);
       case 'joined':
         if (this.#phase === 'joining') this.#joinedAt = clock();
@@ -352,14 +368,12 @@ export class Peer extends EventTarget {
       case 'replaced': return this.#end('replaced');
       case 'peer-joined':
         // Who was there already is no news.
-        if (this.#phase !== 'joining') this.#notice('joined', `${this.#nameOf(event.peer)} is here.`);
+        if (this.#phase !== 'joining') this.#notice('joined', `${isolated(this.#nameOf(event.peer))} is here.`);
         return this.#show();
       case 'peer-left':
         this.#playback?.remove(event.peer);
-        this.#clocks.delete(event.peer);
-        this.#feedback.forget(event.peer);
-        this.#hearers.forget(event.peer);
-        if (event.reason !== 'restarted') this.#notice('left', `${event.name} has left.`);
+        this.#reports.forget(event.peer);
+        if (event.reason !== 'restarted') this.#notice('left', `${isolated(event.name)} ${LEFT[event.reason] ?? 'has left'}.`);
         return this.#show();
       case 'group-refused':
         this.#notice('group-refused', `The server did not let you listen to “${event.group}”.`);
@@ -374,10 +388,11 @@ export class Peer extends EventTarget {
     if (now >= this.#tickedAt + TICK_EVERY_MS - 5) {
       this.#tickedAt = now;
       const ahead = Date.now() - now;
-      if (ahead > this.#ahead + SLEPT_MS) this.#mesh?.pathChanged(now, true);
+      if (ahead > this.#ahead + SLEPT_MS) this.#pathChanged(true);
       this.#ahead = ahead;
       this.#playback?.tick(now);
       this.#mesh?.tick(now);
+      this.#mesh?.ownStatus.set(ownStatus(this.#microphone, this.controls.muted, this.#deafened));
       this.#listen(now);
     }
     if (now >= this.#changedAt + CHANGE_EVERY_MS && (this.#changed || this.#mesh)) {
@@ -386,6 +401,12 @@ export class Peer extends EventTarget {
       this.#state = null;
       this.dispatchEvent(new Event('change'));
     }
+  }
+
+  /** @param {boolean} slept */
+  #pathChanged(slept) {
+    this.#pathChangedAt = clock();
+    this.#mesh?.pathChanged(this.#pathChangedAt, slept);
   }
 
   /** At once what people do, else with the next tick. */
@@ -415,42 +436,12 @@ export class Peer extends EventTarget {
     if (isNew) this.#applyVolume(heard.peer);
   }
 
-  /** Reports to speakers, and asks for their time. @param {number} now */
+  /** @param {number} now */
   #listen(now) {
-    const { session, roster } = this.#mesh ?? {};
-    if (!session || !roster || !this.#playback) return;
-    for (const [id, ear] of this.#playback.ears) {
-      const report = ear.report(now);
-      if (!roster.capabilities(id)?.reports) continue;
-      if (report) session.sendTo(id, 'ReceptionReport', report);
-      if (!ear.playing || !ear.speaks(now) || !this.#output.plays) continue;
-      let known = this.#clocks.get(id);
-      if (!known) this.#clocks.set(id, known = new Clock());
-      const place = ear.place(ear.playing.sequence);
-      known.heard(now + this.#playback.outputLatencyMs, place, ear.playing.offsetMs, ear.playing.frameMs);
-      const askedUs = known.ask(now, place);
-      if (askedUs !== null) session.sendTo(id, 'ClockProbe', { askedUs });
-    }
-    this.#capture?.encoder.follow(now, this.#mesh?.uplink ?? this.#feedback.plan(now));
-  }
-
-  /** @param {string} peer @param {number} askedUs */
-  #tellTime(peer, askedUs) {
-    const { roster, session, uplink } = this.#mesh ?? {};
-    if (!session || !roster?.capabilities(peer)?.reports) return;
-    const { listeners } = session.speech;
-    const echo = this.#answers.tell(clock(), askedUs, { peer, listeners, estimate: uplink?.estimate ?? null });
-    if (echo) session.sendTo(peer, 'ClockEcho', echo);
-  }
-
-  /** @param {string} peer @param {import('./wire.js').ClockEcho} echo */
-  #timeTold(peer, echo) {
-    const ear = this.#playback?.ears.get(peer);
-    if (!ear) return;
-    this.#clocks.get(peer)?.told(clock(), echo, (sequence) => {
-      const extended = this.#mesh?.session.extend(peer, sequence) ?? null;
-      return extended === null ? null : ear.place(extended);
-    });
+    const mesh = this.#mesh;
+    if (!mesh || !this.#playback) return;
+    this.#reports.send(now, mesh, this.#playback, this.#output.plays);
+    this.#capture?.encoder.follow(now, mesh.uplink ?? this.#reports.feedback.plan(now));
   }
 
   /** @param {string} id @param {Partial<{volume: number, muted: boolean}>} change */
@@ -475,7 +466,7 @@ export class Peer extends EventTarget {
 
   /** @param {Message} message */
   #message(message) {
-    this.#messages = [...this.#messages, message].slice(-MESSAGES);
+    this.#chat.add(message);
     this.#show();
   }
 
@@ -512,9 +503,9 @@ export class Peer extends EventTarget {
     const session = this.#mesh?.session;
     if (!session) return;
     const sequence = session.speaker.nextSequence;
-    this.#hearers.spoke();
-    session.speak(clock(), frame, pauseFollows, (peer) => this.#feedback.copiesFor(peer));
-    this.#answers.captured = { sequence, at: capturedAt };
+    this.#reports.hearers.spoke();
+    session.speak(clock(), frame, pauseFollows, (peer) => this.#reports.feedback.copiesFor(peer));
+    this.#reports.answers.captured = { sequence, at: capturedAt };
   }
 
   /** @returns {Promise<void>} */
@@ -534,7 +525,7 @@ export class Peer extends EventTarget {
         return this.#openMicrophone();
       }
       const denied = name === 'NotAllowedError' || name === 'SecurityError';
-      this.#closeMicrophone(denied ? 'denied' : ['NotFoundError', 'OverconstrainedError'].includes(name) ? 'missing' : 'failed');
+      this.#closeMicrophone(denied ? (isMicrophoneBlocked() ? 'blocked' : 'denied') : ['NotFoundError', 'OverconstrainedError'].includes(name) ? 'missing' : 'failed');
     }
     this.#show();
     return undefined;
@@ -580,12 +571,15 @@ export class Peer extends EventTarget {
       retryInMs: retryAt === null ? null : Math.max(retryAt - now, 0),
       relayOnly: this.#relayOnly, serverRelayOnly: mesh?.serverRelayOnly ?? false,
       microphone: this.#microphone, microphoneLabel: this.#capture?.label ?? '',
+      channels: this.#capture?.channels ?? { count: 1, heard: 0 }, monitored: this.#capture?.isMonitored ?? false,
       muted, activation, processing, deafened: this.#deafened, talking: this.#capture?.talking ?? false,
       speaking: this.#capture?.sending ?? false,
-      people: mesh ? people(mesh, this.#playback, this.#output.plays ? this.#clocks : new Map(), this.#hearers, this.volumes, now) : [],
-      groups: mesh ? groups(mesh.session) : [], messages: this.#messages,
+      people: mesh ? people(mesh, this.#playback, this.#output.plays ? this.#reports.clocks : new Map(), this.#reports.hearers, this.volumes, now) : [],
+      groups: mesh ? groups(mesh, this.#deafened) : [], messages: this.#chat.messages,
       output: this.#output.state,
       uploadTooSlow: mesh?.uplink?.isTooSlow ?? false, problem,
+      networkChanged: now < this.#pathChangedAt + NETWORK_NEW_MS, moderates: mesh?.moderation.isAllowed ?? false, locked: mesh?.moderation.locked ?? false,
+      silenced: mesh?.roster.ownSilenced ?? false, mayNot: mesh?.roster.lacking(null) ?? [],
     };
   }
 

@@ -4,7 +4,8 @@
  *
  * @typedef {import('./mesh.js').Mesh} Mesh
  * @typedef {import('./messages.js').PeerInfo} PeerInfo
- * @typedef {{info: PeerInfo, label: string, client: number | null, lost: {until: number, byLink: boolean} | null}} Member
+ * @typedef {{info: PeerInfo, label: string, client: number | null, lost: {until: number, byLink: boolean} | null,
+ *   silenced?: boolean}} Member `silenced`: the permission to speak was taken away while this page was here
  * `label`: the name, and the beginning of the id if it looks like another's
  */
 
@@ -35,6 +36,9 @@ export class Roster {
     return this.#own;
   }
 
+  /** Whether this page's permission to speak was taken away while it was here. */
+  ownSilenced = false;
+
   /** @param {string} peer */
   isLost(peer) {
     const member = this.members.get(peer);
@@ -62,12 +66,28 @@ export class Roster {
     return info?.permissions ? info.permissions.includes(what) : what !== 'moderate';
   }
 
+  /** Whether a member listens at all. @param {string} peer */
+  listens(peer) {
+    return this.may(peer, 'listen') && !this.members.get(peer)?.info.status?.deafened;
+  }
+
+  /** What a member, or this page itself, may not do that members usually may. @param {string | null} peer */
+  lacking(peer) {
+    return /** @type {const} */ (['speak', 'listen', 'data']).filter((what) => !this.may(peer, what));
+  }
+
   /** @param {number} now @param {string} peer @param {import('./messages.js').Permission[]} permissions */
   permissions(now, peer, permissions) {
     this.#version += 1;
-    const info = peer === this.mesh.config.peer ? this.#own : this.members.get(peer)?.info;
+    const isOwn = peer === this.mesh.config.peer;
+    const member = this.members.get(peer);
+    const info = isOwn ? this.#own : member?.info;
     if (!info) return;
+    const could = this.may(isOwn ? null : peer, 'speak');
     info.permissions = permissions;
+    const silenced = could && !permissions.includes('speak');
+    if (isOwn) this.ownSilenced = silenced;
+    else if (member) member.silenced = silenced;
     this.mesh.session.rosterChanged(now);
     this.mesh.emit({ type: 'metadata', peer });
   }
@@ -122,6 +142,15 @@ export class Roster {
     this.mesh.emit({ type: 'metadata', peer });
   }
 
+  /** @param {string} peer @param {import('./messages.js').Status} status */
+  status(peer, status) {
+    this.#version += 1;
+    const member = this.members.get(peer);
+    if (!member) return;
+    member.info.status = status;
+    this.mesh.emit({ type: 'metadata', peer });
+  }
+
   /** @param {number} now */
   tick(now) {
     const { awaySince } = this.mesh.signaling;
@@ -168,7 +197,7 @@ export class Roster {
     this.#clients.set(info.client, peer);
     const isNew = !this.members.has(peer);
     const name = receivedName(info.name, peer);
-    this.members.set(peer, { info: { ...info, name }, label: known?.label ?? name, client: info.client, lost: null });
+    this.members.set(peer, { ...known, info: { ...info, name }, label: known?.label ?? name, client: info.client, lost: null });
     if (isNew) this.#label();
     this.mesh.emit({ type: isNew ? 'peer-joined' : 'metadata', peer });
   }

@@ -6,7 +6,7 @@
  */
 
 import { Liveness } from './liveness.js';
-import { join, leave, moderate, ping, readServer, roster } from './messages.js';
+import { join, leave, ping, readServer, roster } from './messages.js';
 
 const FIRST_RETRY_MS = 1000;
 const NEXT_RETRY_MS = 250;
@@ -40,7 +40,6 @@ const NO_OWNER = new Map(Object.entries({
   later: 'The server has just started: who may moderate this room is decided within two minutes.',
   none: 'No member may moderate this room until it has been empty once: the server had just started.',
 }));
-const BAN_SECONDS = 3600;
 
 export class Signaling {
   /** @type {'stopped' | 'waiting' | 'opening' | 'joining' | 'joined'} */
@@ -203,10 +202,11 @@ export class Signaling {
 
   /** @param {number} generation */
   #join(generation) {
-    const { room, name, proof, run, capabilities, metadata, password, ticket, token } = this.mesh.config;
+    const { room, name, proof, run, capabilities, metadata, password, ticket, token, status } = this.mesh.config;
+    this.mesh.ownStatus.joining();
     const about = { room, name, proof, run, capabilities, metadata, presence: /** @type {const} */ ('either') };
     this.mesh.carrier.sendText(generation, JSON.stringify(join({ ...about, ...(password && { password }), ...(ticket && { ticket }),
-      ...(token && { token }) })));
+      ...(token && { token }), ...(status && Object.keys(status).length > 0 && { status }) })));
   }
 
   /**
@@ -247,6 +247,7 @@ export class Signaling {
       case 'joined': return this.#joined(now, message);
       case 'peer-joined': return this.isJoined ? mesh.roster.joined(now, message.peer) : undefined;
       case 'peer-left': return this.isJoined ? mesh.roster.left(now, message.peer, message.reason) : undefined;
+      case 'status': return this.isJoined ? mesh.roster.status(message.peer, message.status) : undefined;
       case 'permissions': return this.isJoined ? mesh.roster.permissions(now, message.peer, message.permissions) : undefined;
       case 'metadata': return mesh.roster.metadata(message.peer, message.metadata);
       case 'signal': return mesh.pairs.signaled(now, message.from, message.attempt, message.signal);
@@ -260,7 +261,8 @@ export class Signaling {
         if (this.isJoined) mesh.iceServers = message.ice_servers;
         return undefined;
       case 'move': return this.#moved(message.groups);
-      case 'locked': return mesh.emit({ type: 'remark', text: message.locked ? LOCKED : 'Newcomers are let in again.' });
+      case 'locked': return this.#lockChanged(message.locked);
+      case 'moderated': return mesh.moderation.done(message.request);
       case 'ticket': return this.#keepTicket(message.ticket);
       case 'pong': return this.#answered(now, message.token);
       case 'error': return this.#refused(now, message);
@@ -430,6 +432,7 @@ export class Signaling {
     this.#enter(now, joined);
     this.mesh.emit({ type: 'joined', again: wasAway, others: joined.peers.length });
     const remark = joined.locked ? LOCKED : NO_OWNER.get(joined.owner_right);
+    this.mesh.moderation.locked = joined.locked ?? false;
     if (remark) this.mesh.emit({ type: 'remark', text: remark });
     this.mesh.pairs.renewUnsettled(now);
     this.mesh.pairs.tick(now);
@@ -438,6 +441,7 @@ export class Signaling {
   /** What a join's answer says is so from now on. @param {number} now @param {any} joined */
   #enter(now, joined) {
     this.#liveness = new Liveness(now);
+    this.mesh.ownStatus.joined();
     this.phase = 'joined';
     this.#failures = 0;
     this.hasJoined = true;
@@ -448,7 +452,7 @@ export class Signaling {
     const { mesh } = this;
     this.#keepTicket(joined.ticket);
     mesh.iceServers = joined.ice_servers;
-    [mesh.serverRelayOnly, mesh.serverTakesGroupText] = [joined.relay_only, joined.group_text ?? false];
+    [mesh.serverRelayOnly, mesh.serverTakesGroupText, mesh.serverTakesStatus] = [joined.relay_only, joined.group_text ?? false, joined.status ?? false];
     if (joined.relay_only) mesh.pairs.dropAll(now);
     const { config } = mesh;
     const own = {
@@ -460,9 +464,12 @@ export class Signaling {
     mesh.roster.set(now, [...joined.peers, own], joined.roster);
   }
 
-  /** Decides about another member. @param {string} action @param {string} peer */
-  decide(action, peer) {
-    this.send(moderate(action, peer, action === 'ban' ? { seconds: BAN_SECONDS } : {}));
+  /** @param {boolean} locked */
+  #lockChanged(locked) {
+    this.mesh.moderation.locked = locked;
+    // A moderator is told by the answer to the decision.
+    if (this.mesh.moderation.isAllowed) this.mesh.emit({ type: 'members' });
+    else this.mesh.emit({ type: 'remark', text: locked ? LOCKED : 'Newcomers are let in again.' });
   }
 
   /** A moderator asks this page to listen and speak to these groups only. @param {string[]} groups */
@@ -492,8 +499,9 @@ export class Signaling {
   }
 
   /** @param {number} now @param {any} error */
-  #refused(now, { code, message, fatal, retry_after_ms: retryAfterMs = 0 }) {
+  #refused(now, { code, message, fatal, request, retry_after_ms: retryAfterMs = 0 }) {
     if (!fatal && code === 'unknown-type' && this.#liveness?.refused()) return;
+    if (!fatal && this.mesh.moderation.refused({ request, code, message })) return;
     if (!fatal) {
       this.mesh.emit({ type: 'warned', code, message });
       if (code === 'receiver-busy' && now >= this.#toldBusyAt + BUSY_TOLD_MS) {

@@ -17,9 +17,9 @@ const rounded = (ms) => (ms === null || ms === undefined ? null : Math.round(ms)
  * @param {number} now
  * @returns {import('./state.js').PersonState[]}
  */
-export function people({ roster, session, pairs, signaling }, playback, clocks, hearers, volumes, now) {
+export function people({ roster, session, pairs }, playback, clocks, hearers, volumes, now) {
   const members = [...roster.members.values()].sort((a, b) => a.info.order - b.info.order);
-  return members.map(({ info, label, client, lost }) => {
+  return members.map(({ info, label, client, lost, silenced }) => {
     const ear = playback?.ears.get(info.peer);
     const loss = ear?.loss ?? null;
     return {
@@ -27,27 +27,38 @@ export function people({ roster, session, pairs, signaling }, playback, clocks, 
       roundTripMs: rounded(pairs.bound(info.peer)?.health.roundTripMs),
       lossPercent: loss === null ? null : Math.round(loss * 1000) / 10,
       delayMs: rounded(clocks.get(info.peer)?.delayMs),
-      ...volumes.get(info.peer), recording: info.metadata.recording !== undefined,
+      ...volumes.get(info.peer), recording: info.metadata.recording !== undefined || info.status?.recording === true,
       groups: client === null ? [] : [...(session.current?.members.get(client)?.groups ?? [])], away: lost !== null,
       hearsMe: roster.capabilities(info.peer)?.reports && client !== null ? hearers.hears(now, info.peer) : null,
-      mutedForAll: !roster.may(info.peer, 'speak'),
-      decide: roster.may(null, 'moderate') ? (action) => signaling.decide(action, info.peer) : null,
+      status: info.status ?? {}, mayNot: roster.lacking(info.peer), silenced: silenced ?? false,
       silentMs: Math.max(now - (session.silentSince(info.peer) ?? now), 0),
     };
   });
 }
 
 /**
- * Every group that somebody listens to, and those that one listens or speaks to oneself.
- * @param {import('./session.js').Session} session
+ * Every group with a listener, and those that this page listens or speaks to. Who is deafened is not counted.
+ * @param {import('./mesh.js').Mesh} mesh
+ * @param {boolean} deafened
  * @returns {import('./state.js').GroupState[]}
  */
-export function groups(session) {
+export function groups({ session, roster }, deafened) {
   const spoken = new Set(session.speaker.openTargets.map((target) => target.name));
   const members = new Map([GLOBAL, ...session.groups, ...spoken].map((name) => [name, 0]));
-  for (const { groups: listened } of session.current?.members.values() ?? []) {
+  for (const [client, { groups: listened }] of session.current?.members ?? []) {
+    const peer = client === session.current?.you ? null : roster.peerOf(session.current?.session ?? 0, client);
+    if (peer === null ? deafened : !roster.listens(peer)) continue;
     for (const name of listened) members.set(name, (members.get(name) ?? 0) + 1);
   }
   return [...members].map(([name, count]) =>
     ({ name, members: count, listening: session.groups.has(name), speaking: spoken.has(name) }));
+}
+
+/** What the others are told of this page. @param {import('./state.js').MicrophoneState} microphone @param {boolean} muted @param {boolean} deafened @returns {import('./messages.js').Status} */
+export function ownStatus(microphone, muted, deafened) {
+  const listeningOnly = microphone !== 'on' && microphone !== 'asking';
+  return {
+    ...(muted && !listeningOnly && { muted: true }), ...(deafened && { deafened: true }),
+    ...(listeningOnly && { listening_only: true }),
+  };
 }

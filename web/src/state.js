@@ -3,21 +3,25 @@
  *
  * @typedef {{code: string, message: string, retryAt: number}} Refusal `retryAt`: by the page's clock
  * @typedef {'lobby' | 'joining' | 'joined' | 'reconnecting' | 'left' | 'refused' | 'replaced'} Phase
- * @typedef {'none' | 'asking' | 'on' | 'denied' | 'missing' | 'lost' | 'failed'} MicrophoneState
+ * @typedef {'none' | 'asking' | 'on' | 'denied' | 'blocked' | 'missing' | 'lost' | 'failed'} MicrophoneState
  * @typedef {{from: string, to: string, mine: boolean, text: string, at: number}} Message
  *   `to`: 'room', 'me' (from one person to this one), or the name of a group or person
  * @typedef {{echo: boolean, noise: boolean, gain: boolean}} Processing
  * @typedef {'voice' | 'push-to-talk' | 'always'} Activation
  * @typedef {{id: string, name: string, speaking: boolean, route: import('./route.js').Route, roundTripMs: number | null,
  *   lossPercent: number | null, delayMs: number | null, volume: number, muted: boolean, recording: boolean,
- *   groups: string[], away: boolean, mutedForAll: boolean, decide: ((action: string) => void) | null,
- *   hearsMe: boolean | null, silentMs: number}} PersonState `hearsMe`: null where it is not known. `silentMs`: for how long nothing has come through, neither from nor to this person
+ *   groups: string[], away: boolean, mayNot: import('./messages.js').Permission[], silenced: boolean,
+ *   status: import('./messages.js').Status, hearsMe: boolean | null, silentMs: number}} PersonState `hearsMe`: null where it is not known. `silenced`: a moderator took the permission to speak away while this page was here. `silentMs`: for how long nothing has come through, neither from nor to this person
  * @typedef {{name: string, members: number, listening: boolean, speaking: boolean}} GroupState
  * @typedef {{phase: Phase, refusal: Refusal | null, joinedAt: number, room: string, name: string, waking: boolean,
  *   retryInMs: number | null, relayOnly: boolean, serverRelayOnly: boolean, microphone: MicrophoneState,
- *   microphoneLabel: string, muted: boolean, activation: Activation, processing: Processing, deafened: boolean,
- *   talking: boolean, speaking: boolean, people: PersonState[], groups: GroupState[], messages: Message[],
- *   output: import('./output.js').OutputState, uploadTooSlow: boolean, problem: import('./connect-check.js').Problem | null}} PeerState
+ *   microphoneLabel: string, channels: {count: number, heard: number}, monitored: boolean, muted: boolean, activation: Activation, processing: Processing, deafened: boolean,
+ *   talking: boolean, speaking: boolean, people: PersonState[], groups: GroupState[], messages: readonly Message[],
+ *   output: import('./output.js').OutputState, uploadTooSlow: boolean, problem: import('./connect-check.js').Problem | null,
+ *   networkChanged: boolean, moderates: boolean, locked: boolean, silenced: boolean, mayNot: import('./messages.js').Permission[]}} PeerState
+ *   `mayNot`: what this page lacks of the usual permissions. `locked`: newcomers are not let in.
+ *   `channels`: of the microphone, and the one that is heard, counted from 1; 0: the mean of all.
+ *   `networkChanged`: just now, so that what was measured is not how it will be
  */
 
 export {};

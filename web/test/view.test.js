@@ -7,8 +7,8 @@ import { test } from 'node:test';
 import { LINK, newerThan } from '../src/view/chat.js';
 import { Settings } from '../src/view/settings.js';
 import {
-  durationWords, ending, failureWords, figures, hearingWords, hue, initials, keyName, lackWords, microphoneWords, outputWords, ownWords, privacyWords, quality, qualityWords,
-  serverWords, silenceWords, unsupported, uploadWords, waitWords,
+  durationWords, ending, failureWords, figures, hearingWords, hue, initials, keyName, lackWords, microphoneWords, outputWords, ownWords, permissionWords, privacyWords, quality, reasonWords,
+  serverWords, silenceWords, statusWords, unsupported, uploadWords, waitWords,
 } from '../src/view/words.js';
 
 /** @typedef {import('../src/peer.js').PeerState} PeerState */
@@ -17,13 +17,14 @@ import {
 /** @param {Partial<PersonState>} [more] @returns {PersonState} */
 const person = (more) => ({
   id: 'a', name: 'Ada', speaking: false, route: 'direct', roundTripMs: 20, lossPercent: 0, delayMs: 90, volume: 1, muted: false,
-  recording: false, groups: [], away: false, mutedForAll: false, decide: null, hearsMe: null, silentMs: 0, ...more,
+  recording: false, groups: [], away: false, mayNot: [], silenced: false, status: {}, hearsMe: null, silentMs: 0, ...more,
 });
 
 /** @param {Partial<PeerState>} more @returns {PeerState} */
 const state = (more) => ({
   phase: 'joined', refusal: null, joinedAt: 0, room: 'r', name: 'me', waking: false, retryInMs: null, relayOnly: false, serverRelayOnly: false,
-  microphone: 'on', microphoneLabel: '', muted: false, activation: 'voice', processing: { echo: true, noise: true, gain: true },
+  microphone: 'on', microphoneLabel: '', channels: { count: 1, heard: 0 }, monitored: false, networkChanged: false,
+  moderates: false, locked: false, silenced: false, mayNot: [], muted: false, activation: 'voice', processing: { echo: true, noise: true, gain: true },
   deafened: false, talking: false, speaking: false, people: [], groups: [], messages: [], output: 'on',
   uploadTooSlow: false, problem: null, ...more,
 });
@@ -72,12 +73,51 @@ test('a connection is as good as what is lost and how late it comes', () => {
   assert.equal(quality(person({ delayMs: null, roundTripMs: 300 })), 'fair');
 });
 
-test('a connection that is not good says what is measured', () => {
-  assert.equal(qualityWords(person()), 'Clear');
-  assert.equal(qualityWords(person({ lossPercent: 4 })), 'Fair: 4 % is lost on the way');
-  assert.equal(qualityWords(person({ lossPercent: 14, delayMs: 450 })), 'Poor: 14 % is lost on the way, arrives late');
-  assert.equal(qualityWords(person({ delayMs: 300 })), 'Fair: arrives late');
-  assert.equal(qualityWords(person({ route: 'none', lossPercent: 50 })), 'No connection');
+test('a connection that is not good says why, as far as it can be told from here', () => {
+  const reason = (/** @type {Partial<PersonState>} */ about, /** @type {Partial<PersonState>[]} */ others = [], more = {}) => {
+    const one = person(about);
+    return reasonWords(one, state({ people: [one, ...others.map((other, at) => person({ id: `${at}`, ...other }))], ...more }));
+  };
+  assert.equal(reason({}), '');
+  assert.equal(reason({ route: 'none', lossPercent: 50 }), '');
+  // Nothing to compare with.
+  assert.equal(reason({ lossPercent: 4 }), '4 % is lost on the way');
+  assert.equal(reason({ delayMs: 300 }), 'arrives late');
+  // What all have in common is on this side.
+  assert.equal(reason({ lossPercent: 4 }, [{ lossPercent: 5 }]), 'your connection loses 4 %');
+  assert.equal(reason({ delayMs: 300 }, [{ delayMs: 310 }]), 'arrives late: your network or this device is busy');
+  // What one alone has is on theirs.
+  assert.equal(reason({ lossPercent: 4 }, [{ lossPercent: 0 }, { lossPercent: 1 }]), 'their connection loses 4 %');
+  assert.equal(reason({ lossPercent: 4 }, [{ lossPercent: 0 }, { lossPercent: 9 }]), '4 % is lost on the way');
+  assert.equal(reason({ delayMs: 300 }, [{ delayMs: 90 }]), 'arrives late: their upload is slow, or their device is busy');
+  assert.equal(reason({ delayMs: 300, roundTripMs: 250 }, [{ delayMs: 90 }]), 'arrives late: the way is long');
+  // Causes that are known come first.
+  assert.equal(reason({ delayMs: 9000 }, [], { output: 'none' }), 'your speaker has stopped');
+  assert.equal(reason({ lossPercent: 40 }, [], { networkChanged: true }), 'your network has just changed');
+});
+
+test('a card says what keeps its person from being heard or from hearing', () => {
+  const words = (/** @type {Partial<PersonState>} */ more) => statusWords(person(more));
+  assert.equal(words({}), '');
+  assert.equal(words({ status: { muted: true } }), 'muted');
+  assert.equal(words({ status: { muted: true, deafened: true } }), 'muted, hears nothing');
+  assert.equal(words({ status: { listening_only: true } }), 'listening only');
+  assert.equal(words({ status: { muted: true }, mayNot: ['speak'], silenced: true }), 'muted for all');
+  assert.equal(words({ mayNot: ['speak', 'listen'] }), 'may not speak, may not listen');
+  assert.equal(words({ away: true, status: { muted: true } }), 'away');
+  assert.equal(hearingWords(person({ hearsMe: false, status: { deafened: true } })), '', 'the card says why already');
+});
+
+test('what one may not do is said, and who decided it', () => {
+  const words = (/** @type {Partial<PeerState>} */ more) => permissionWords(state(more));
+  assert.equal(words({}), '');
+  assert.match(words({ mayNot: ['speak'], silenced: true }), /^A moderator has muted you for all/);
+  assert.equal(words({ mayNot: ['speak'] }), 'In this room you may listen and write, but not speak.');
+  assert.equal(words({ mayNot: ['speak', 'data'] }), 'In this room you may listen, but not speak or write.');
+  assert.equal(words({ mayNot: ['speak', 'listen', 'data'] }), 'In this room you may not speak or listen or write.');
+  assert.equal(words({ phase: 'reconnecting', mayNot: ['speak'] }), '');
+  assert.equal(ownWords(state({ mayNot: ['speak'], silenced: true, muted: true })), 'muted for all');
+  assert.equal(ownWords(state({ mayNot: ['speak'] })), 'may not speak');
 });
 
 test('a password is asked for as one, and a wait has an end', () => {
@@ -166,7 +206,7 @@ test('an upload that is too slow is said', () => {
 });
 
 test('a microphone that does not work has a sentence, one that does has none', () => {
-  const without = /** @type {const} */ (['asking', 'denied', 'missing', 'lost', 'failed']);
+  const without = /** @type {const} */ (['asking', 'denied', 'blocked', 'missing', 'lost', 'failed']);
   assert.equal(new Set(without.map(microphoneWords).filter((words) => words !== '')).size, without.length);
   assert.equal(microphoneWords('on') + microphoneWords('none'), '');
 });

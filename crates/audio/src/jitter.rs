@@ -52,7 +52,7 @@ const RECENT_WAITS: usize = 4;
 /// Playback's step.
 const BLOCK_US: i64 = 10_000;
 
-/// Bursts are compared only within this time of the last frame; after it, any burst is new (DESIGN §5).
+/// Bursts are compared only within this time of the last frame; after it, any burst is new (PROTOCOL.md, section 8).
 const BURST_MEMORY: Duration = Duration::from_secs(2);
 
 /// A frame as it travelled.

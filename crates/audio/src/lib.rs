@@ -4,7 +4,7 @@
 //! microphone makes Opus frames; one [`decode::Listener`] per remote speaker takes frames as they arrive, in any order
 //! and any number of times, and renders a block whenever asked; one [`mix::Mixer`] adds the listeners up.
 //!
-//! **Never does.** It has no clock, device, thread or socket: every call that depends on time is told `now`, the
+//! **Never does.** It has no clock, device, thread or socket: every call that depends on time takes `now`, the
 //! [`Duration`](std::time::Duration) since an epoch of the caller's choice that never runs backwards. The same calls
 //! give the same samples.
 //!

@@ -18,7 +18,7 @@ const RELEASE_PER_BLOCK: f32 = 1.03;
 /// recovers slowly; what overshoots in that millisecond is rounded off below full scale.
 ///
 /// Speakers that stand somewhere ([`add_placed`](Self::add_placed)) are summed for each ear; without any, nothing of that
-/// is touched. One gain limits both ears, so that nobody moves when it is loud.
+/// is touched. One gain limits both ears, so that directions stay when it is loud.
 #[derive(Clone, Debug)]
 pub struct Mixer {
     sum: Block,
@@ -148,7 +148,7 @@ pub enum Width {
     Stereo,
 }
 
-/// How much a speaker is lowered while somebody of a higher priority speaks: 12 dB.
+/// How much a speaker is lowered while a speaker of a higher priority is heard: 12 dB.
 const DUCKED: f32 = 0.25;
 /// Lowering takes 50 ms, …
 const DUCK_STEP: f32 = (1.0 - DUCKED) / 5.0;
@@ -168,7 +168,7 @@ impl Default for Ducking {
 }
 
 impl Ducking {
-    /// The factor at the end of the next block, if somebody of a higher priority speaks in it or not.
+    /// The factor at the end of the next block, by whether a speaker of a higher priority is in it.
     pub fn next(&mut self, somebody_above_speaks: bool) -> f32 {
         self.gain = match somebody_above_speaks {
             true => (self.gain - DUCK_STEP).max(DUCKED),
@@ -274,7 +274,7 @@ mod tests {
         }
         assert!(level::peak(&out.left) < 1.0);
         let balance = out.left[100] / out.right[100];
-        assert!((balance - 0.52 / 0.43).abs() < 1e-3, "nobody moves when it is loud: {balance}");
+        assert!((balance - 0.52 / 0.43).abs() < 1e-3, "directions stay when it is loud: {balance}");
         mixer = Mixer::new();
         mixer.add(&said);
         assert_eq!(mixer.finish_stereo(&mut out), Width::Mono);

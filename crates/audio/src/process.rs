@@ -8,7 +8,7 @@
 //! ```
 //!
 //! A [`Microphone`] takes what the loudspeaker plays and what the microphone hears, a [`Block`](crate::Block) each, and gives the
-//! blocks that are to be encoded: none while nobody speaks; several at once when somebody begins, because the detector
+//! blocks that are to be encoded: none during silence; several at once when speech begins, because the detector
 //! needs a moment and the first syllable is to be whole; then one for one.
 
 mod chain;

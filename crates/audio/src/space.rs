@@ -36,7 +36,7 @@ pub enum Handedness {
     Left,
 }
 
-/// Where somebody stands and looks.
+/// Position and orientation of a speaker or listener.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Pose {
     /// In metres.
@@ -286,7 +286,7 @@ impl Space {
             forward[2] * up[0] - forward[0] * up[2],
             forward[0] * up[1] - forward[1] * up[0],
         ];
-        // Somebody who looks along the own head keeps the ears where they were.
+        // A listener that looks along its own up direction keeps its ears where they were.
         if let Some(right) = unit(cross) {
             self.right = Some(match self.handedness {
                 Handedness::Right => right,

@@ -157,7 +157,7 @@ fn at_ten_percent_loss_speech_is_repaired_from_the_next_frames() {
     let (heard, listener) = converse(&said, SpeechConfig::default(), lost);
     let stats = listener.stats();
     assert_eq!(stats.frames_concealed + stats.frames_repaired, 50, "{stats:?}");
-    // Frames in which nobody speaks carry no copy, and need none.
+    // Frames of silence carry no copy, and need none.
     assert!(stats.frames_repaired >= 25, "{stats:?}");
     // After the delay has grown by the frame that repairs take, what is heard resembles what was said again.
     let later = 500..1_000;

@@ -1,4 +1,4 @@
-//! How long speech takes from a microphone to this speaker, measured (FEATURES B-08).
+//! How long speech takes from a microphone to this speaker, measured (PROTOCOL.md, section 9).
 //!
 //! Two machines' clocks have nothing in common. A question and its answer carry four times (RFC 5905 §8), from which
 //! follows how far the clocks are apart, wrong by at most half of what the two ways differ; those of several
@@ -27,7 +27,7 @@ const SMOOTHING: f32 = 0.05;
 /// A delay beyond this is a clock that jumped.
 const LONGEST_DELAY: Duration = Duration::from_secs(10);
 
-/// A place in somebody's speech.
+/// A position in a speaker's frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Place {
     /// The frame.
@@ -36,7 +36,7 @@ pub(crate) struct Place {
     pub stretch: u64,
 }
 
-/// Somebody else's clock.
+/// Another participant's clock.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Clock {
     samples: VecDeque<Sample>,

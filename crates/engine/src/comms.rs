@@ -1,4 +1,4 @@
-//! [`Comms`]: a session and its sound over one network (seed 000).
+//! [`Comms`]: a session and its sound over one network.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -25,7 +25,7 @@ use crate::status::{CommsConfig, CommsError, CommsEvent, Mode, PeerStatus, Statu
 use crate::tap::{Frames, TappedFrame};
 use crate::telling::Answers;
 
-/// Events that nobody has taken yet. When there are more, the oldest are dropped and counted.
+/// Events that are not taken yet. When there are more, the oldest are dropped and counted.
 const EVENTS: usize = 4096;
 /// Packets handled in one update; what is more waits for the next, so that sound is never kept waiting.
 const PACKETS_PER_UPDATE: usize = 1024;
@@ -510,7 +510,7 @@ impl<N: Network> Comms<N> {
         self.events.push_back(event);
     }
 
-    /// Events that were dropped because nobody took them.
+    /// Events that were dropped because they were not taken.
     pub fn events_dropped(&self) -> u64 {
         self.events_dropped
     }

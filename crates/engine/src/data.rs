@@ -10,7 +10,7 @@ use voicemesh_session::{Network, Reliability};
 use crate::Comms;
 use crate::comms::Role;
 
-/// Without a session's client there is nobody to send to, and nothing is open.
+/// Without a session's client there is no peer to send to, and nothing is open.
 impl<N: Network> Comms<N> {
     /// Sends a message to a peer outside of channels. It leaves with the next [`update`](Self::update).
     ///
@@ -22,7 +22,7 @@ impl<N: Network> Comms<N> {
         client.send_data(to, reliability, bytes)
     }
 
-    /// Sends a message on a data channel, likewise.
+    /// Sends a message on a data channel, with the same result.
     ///
     /// # Errors
     ///

@@ -40,7 +40,7 @@ pub(crate) struct Hearing<P> {
     stats: HearingStats,
 }
 
-/// A speaker is told this often how well it is received, while it is.
+/// Interval of reports to a speaker about how well it is received.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
 /// Pauses of a speaker that are remembered; the oldest is forgotten first. Frames that come late belong before the last or
 /// the one before.
@@ -96,7 +96,7 @@ impl Speaker {
 }
 
 /// Which frames follow each other without a pause. The session's burst steps only when every target closes; a pause within
-/// it is told with the frame before it.
+/// it is announced with the frame before it.
 #[derive(Debug, Default)]
 struct Stretches {
     burst: u64,
@@ -146,9 +146,9 @@ impl Default for Setting {
 /// What rendering brings to light.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Heard<P> {
-    /// The first frame of somebody from whom nothing was heard for a while.
+    /// The first frame of a speaker after a while of silence.
     First(Who<P>),
-    /// Somebody begins or ceases to be heard speaking.
+    /// A speaker begins or ceases to be heard.
     Speaking(Who<P>, bool),
 }
 
@@ -263,7 +263,7 @@ impl<P: Copy + Ord> Hearing<P> {
         self.mixer.finish_stereo(out)
     }
 
-    /// Where somebody stands. More than [`SETTINGS`] are not kept.
+    /// A speaker's position. More than [`SETTINGS`] are not kept.
     pub(crate) fn set_placement(&mut self, who: Who<P>, placement: Option<Placement>) {
         match placement {
             Some(placement) if self.placements.len() < SETTINGS || self.placements.contains_key(&who) => {
@@ -300,7 +300,7 @@ impl<P: Copy + Ord> Hearing<P> {
         playing.collect()
     }
 
-    /// Takes the answer of somebody's clock.
+    /// Takes the answer to a clock probe.
     pub(crate) fn told(&mut self, now: Duration, who: Who<P>, echo: &ClockEcho) {
         if let Some(speaker) = self.speakers.get_mut(&who) {
             let mut clock = std::mem::take(&mut speaker.clock);
@@ -309,17 +309,17 @@ impl<P: Copy + Ord> Hearing<P> {
         }
     }
 
-    /// From somebody's microphone to this speaker, once measured.
+    /// From a participant's microphone to this speaker, once measured.
     pub(crate) fn delay(&self, who: Who<P>) -> Option<Duration> {
         self.speakers.get(&who).and_then(|speaker| speaker.clock.delay())
     }
 
-    /// The share of somebody's frames that was lost lately.
+    /// The share of a speaker's frames that was lost lately.
     pub(crate) fn loss(&self, who: Who<P>) -> f32 {
         self.speakers.get(&who).and_then(|speaker| speaker.loss.loss()).unwrap_or(0.0)
     }
 
-    /// What is set for somebody.
+    /// Settings for one speaker.
     pub(crate) fn setting(&self, who: Who<P>) -> (f32, bool) {
         let Setting { gain, muted } = self.settings.get(&who).copied().unwrap_or_default();
         (gain, muted)

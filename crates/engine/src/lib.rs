@@ -3,8 +3,8 @@
 //! **Does.** Owns the session's server and client and runs them in a [`Mode`]; encodes what the microphone gives and
 //! addresses it; buffers, decodes and mixes what arrives.
 //!
-//! **Never does.** It has no clock, thread, socket or device: it is told the time, handed blocks of 10 ms from the
-//! microphone, and asked for blocks of 10 ms for the speaker.
+//! **Never does.** It has no clock, thread, socket or device: it takes the time as an argument, blocks of 10 ms from the
+//! microphone, and gives blocks of 10 ms for the speaker.
 //!
 //! **Shape of the loop**, whenever something has arrived and at least every 5 ms:
 //!

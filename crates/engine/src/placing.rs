@@ -28,7 +28,7 @@ impl<N: Network> Comms<N> {
         self.hearing.space.set_handedness(handedness);
     }
 
-    /// Where somebody stands; `None` for nowhere. Stays until changed, for at most 1,024 of them.
+    /// Sets a speaker's position; `None` for no position. Stays until changed, for at most 1,024 of them.
     pub fn set_placement(&mut self, who: Who<N::Peer>, placement: Option<Placement>) {
         self.hearing.set_placement(who, placement);
     }

@@ -102,8 +102,8 @@ impl Speaking {
         age + self.microphone.delay() + waiting + Duration::from_millis(self.speech.config().frame.millis())
     }
 
-    /// The next 10 ms; gives the frames that are complete and are to be sent. When somebody begins to speak that can be
-    /// several, because the first syllable goes with them. When nobody speaks any more, one more frame, filled up with
+    /// The next 10 ms; gives the frames that are complete and are to be sent. When speech begins that can be
+    /// several, because the first syllable goes with them. When it has ended, one more frame, filled up with
     /// silence, says so.
     pub(crate) fn push(&mut self, block: &Block, mut send: impl FnMut(SpokenFrame<'_>)) -> Result<(), AudioError> {
         self.microphone.push(block);

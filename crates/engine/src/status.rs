@@ -96,12 +96,12 @@ impl From<AudioError> for CommsError {
 pub enum CommsEvent<P> {
     /// The session's events, but for its voice, which is heard instead.
     Session(ClientEvent<P>),
-    /// Somebody is heard, from whom nothing was heard for a while or ever.
+    /// A speaker is heard for the first time, or after a while of silence.
     FirstHeard {
         /// Who.
         who: Who<P>,
     },
-    /// Somebody begins or ceases to be heard speaking.
+    /// A speaker begins or ceases to be heard.
     Speaking {
         /// Who.
         who: Who<P>,
@@ -114,7 +114,7 @@ pub enum CommsEvent<P> {
     HostingFailed(String),
 }
 
-/// Mode, connection and members, at any time (seed 000, "Testing").
+/// Mode, connection and members, at any time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Status {
     /// What runs.
@@ -169,7 +169,7 @@ pub struct SpeakingStatus {
     pub worst_loss: f32,
     /// Earlier frames that each packet repeats for those who lose many.
     pub copies: u8,
-    /// What all packets together take while somebody speaks, in bits per second.
+    /// What all packets together take during speech, in bits per second.
     pub uplink_bps: u32,
     /// How many frames share a packet.
     pub frames_per_packet: u8,

@@ -1,4 +1,4 @@
-//! Frames on their way past, for whoever keeps a recording.
+//! Copies of received frames, for a recording.
 
 use std::collections::VecDeque;
 

@@ -12,7 +12,7 @@ use crate::Comms;
 use crate::comms::Role;
 
 /// A clock answers everyone together at most so often in a second, in bursts of as many: enough for a full room, and no
-/// help to who wants to flood somebody.
+/// help to a flood.
 const ANSWERS_PER_SECOND: u32 = 200;
 /// A frame older than this is not told of: its number may have wrapped.
 const CAPTURED_LIFE: Duration = Duration::from_secs(60);

@@ -113,7 +113,7 @@ fn hum(now: Duration) -> Block {
 fn who_stands_on_the_left_is_heard_on_the_left_and_who_is_far_is_softer() {
     let mut square = Square::new(true);
     let (left, right) = square.ears(&[0]);
-    assert_eq!(left, right, "nobody has a place yet");
+    assert_eq!(left, right, "no speaker has a position yet");
     assert!(square.widths.iter().all(|width| *width == Width::Mono));
     let plain = left;
     square.place(0, [-1.0, 0.0, 0.0]);

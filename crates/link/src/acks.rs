@@ -1,6 +1,6 @@
 //! Sends fewer SCTP acknowledgements than the stack makes.
 //!
-//! The stack acknowledges every second packet (RFC 9260 §6.2), each acknowledgement in a datagram of its own: with one
+//! The stack acknowledges every second packet (RFC 9260 §6.2), each acknowledgement in a separate datagram: with one
 //! voice packet every 20 ms a listener that says nothing sends 25 of them a second. They are cumulative, so a later one
 //! makes an earlier one superfluous; a network may lose them at any time. A socket therefore holds an acknowledgement
 //! back for up to [`HOLD`], and sends only the latest. Not held back is an acknowledgement that reports missing packets,

@@ -1,8 +1,8 @@
 //! One WebRTC connection per remote peer, behind a small trait.
 //!
 //! Does: opens a connection from the signals that two peers hand each other, and carries packets of three kinds over
-//! it. Never: knows who the remote is, what a packet means, or when a link should be replaced. That is the business of
-//! whoever holds the links. Only this crate names the WebRTC stack; [`LinkStack`], [`Link`] and [`LinkSink`] are all
+//! it. Never: knows who the remote is, what a packet means, or when a link should be replaced. The owner of the
+//! links decides that. Only this crate names the WebRTC stack; [`LinkStack`], [`Link`] and [`LinkSink`] are all
 //! that another stack would have to offer.
 //!
 //! ```text
@@ -106,7 +106,7 @@ pub struct LinkConfig {
     pub role: Role,
     /// Tells remotes apart, so that one remote's links share what is limited.
     pub remote: u128,
-    /// STUN and TURN servers to ask; with none, nobody but the remote is contacted. TURN over TCP and `turns:` are
+    /// STUN and TURN servers to ask; with none, only the remote is contacted. TURN over TCP and `turns:` are
     /// passed over.
     pub ice_servers: Vec<IceServer>,
 }

@@ -15,8 +15,8 @@ pub const RELIABLE_STREAM_PACKET_BYTES: usize = RELIABLE_PACKET_BYTES;
 /// Reliable packets waiting to be sent, in bytes; beyond it `send` says [`SendError::Full`](crate::SendError::Full).
 pub const RELIABLE_QUEUE_BYTES: usize = 256 * 1024;
 
-/// Voice packets waiting to be sent; beyond it the oldest is dropped and counted. As many as come at once when somebody
-/// begins to speak, whose first syllable is sent with what follows.
+/// Voice packets waiting to be sent; beyond it the oldest is dropped and counted. As many as come at once when speech begins,
+/// because the first syllable is sent with what follows.
 pub const VOICE_QUEUE_PACKETS: usize = 8;
 
 /// Unreliable packets waiting to be sent; beyond it the oldest is dropped and counted.
@@ -96,7 +96,7 @@ pub(crate) const CHECK_INTERVAL: Duration = Duration::from_millis(20);
 /// signaling round trip later. The crate's own 7 would end after 140 ms at [`CHECK_INTERVAL`].
 pub(crate) const CHECKS_PER_PAIR: u16 = 150;
 
-/// The crate's driver sleeps through some of its own work while a link opens; this wakes it.
+/// The crate's driver sleeps through some of its work while a link opens; this wakes it.
 pub(crate) const NUDGE_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Between two keep-alives of an open link: consent to send (RFC 7675) and NAT bindings, of which the shortest last 15 s

@@ -228,7 +228,7 @@ impl Turns {
 }
 
 impl TurnState {
-    /// Takes a turn for whoever is next.
+    /// Gives the turn to the next one.
     fn next(&mut self, now: Instant) -> Option<Waiting> {
         if self.taken >= self.limit {
             return None;

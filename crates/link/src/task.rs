@@ -315,7 +315,7 @@ impl<'a> LinkTask<'a> {
                 Ok(())
             }
             (Signal::EndOfCandidates, _, _) => Ok(()),
-            // Meant for whoever holds the links, or said twice.
+            // Meant for the owner of the links, or said twice.
             (Signal::Offer { .. } | Signal::Answer { .. } | Signal::RequestOffer, _, _) => {
                 self.outbox.count(|stats| stats.signals_refused += 1);
                 Ok(())
@@ -575,7 +575,7 @@ fn smoothed(known: Option<Duration>, sample: Option<Duration>) -> Option<Duratio
     }
 }
 
-/// The stack wants bytes of its own; a packet that nobody else holds is not copied.
+/// The stack wants to own the bytes; a packet that is not shared is not copied.
 fn writable(packet: Bytes) -> BytesMut {
     packet.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]))
 }

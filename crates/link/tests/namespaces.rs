@@ -18,12 +18,12 @@ use voicemesh_wire::signaling::{IceServer, Signal};
 /// Set in the processes that this test starts of itself.
 const ROLE: &str = "VOICEMESH_LINK_TEST_ROLE";
 const GREETING: &[u8] = b"from the other namespace";
-/// What a child says on a line of its own: a signal as JSON, or one of these.
+/// What a child says on one line: a signal as JSON, or one of these.
 const SAYS: &str = "link says: ";
 const HEARD: &str = "heard";
 /// Followed by how many milliseconds it took.
 const OPENED: &str = "opened ";
-/// Servers that a link is told of, separated by spaces.
+/// STUN and TURN servers of a link, separated by spaces.
 const SERVERS: &str = "VOICEMESH_LINK_TEST_SERVERS";
 
 #[test]
@@ -59,7 +59,7 @@ fn a_dozen_bridges_do_not_displace_the_card() {
     assert_eq!(of_ipv4, 7, "{candidates:?}");
 }
 
-/// A name server that does not answer, and servers that nobody reaches, must not keep two hosts of one network waiting.
+/// A name server that does not answer, and servers that cannot be reached, must not keep two hosts of one network waiting.
 #[test]
 fn servers_whose_names_are_not_found_do_not_delay_a_link() {
     let Some(names) = namespaces(&["lost-a", "lost-b"]) else { return };
@@ -99,7 +99,7 @@ fn two_processes_on_a_machine_without_a_network_link() {
     assert!(candidates.iter().any(|candidate| candidate.contains(" 127.0.0.1 ")), "{candidates:?}");
 }
 
-/// One end of a link, in a process of its own that the tests above started; otherwise nothing.
+/// One end of a link, in a process that the tests above started; otherwise nothing.
 #[test]
 fn one_end_of_a_link_in_its_own_process() {
     let role = match std::env::var(ROLE).as_deref() {

@@ -67,7 +67,7 @@ async fn reliable_packets_of_16_kib_arrive_exact_and_in_order_beside_voice() {
                 assert_eq!(received.len(), 100);
                 voice += 1;
             }
-            (Stream::Unreliable, _) => panic!("nobody sent that"),
+            (Stream::Unreliable, _) => panic!("that was never sent"),
         }
     }
     spoken.await.unwrap();

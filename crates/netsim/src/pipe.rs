@@ -47,7 +47,7 @@ pub enum State {
 pub enum SendError {
     /// The pipe is cut.
     Cut,
-    /// More reliable packets are on their way than the pipe holds: whoever sends must give the connection up.
+    /// More reliable packets are on their way than the pipe holds: the sender must give the connection up.
     Full,
 }
 

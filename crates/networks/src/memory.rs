@@ -1,4 +1,4 @@
-//! Peers in one process: nothing is lost, and what happens to connections is decided by whoever owns the [`Hub`].
+//! Peers in one process: nothing is lost, and the owner of the [`Hub`] decides what happens to connections.
 //!
 //! Each peer has one [`Endpoint`]; endpoints may live on different threads. What is sent arrives with the receiver's
 //! next round of polling, in order, and never within the call that sends it.

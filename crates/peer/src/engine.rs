@@ -1,4 +1,4 @@
-//! The engine thread: it owns the session, the sound and the devices, and alone touches them (DESIGN §2).
+//! The engine thread: it owns the session, the sound and the devices, and alone touches them (ARCHITECTURE.md, "Threads and queues").
 //!
 //! It runs when something has arrived, when a device wants something, and at least every 5 ms.
 

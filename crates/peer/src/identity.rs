@@ -1,4 +1,4 @@
-//! The installation's secret on disk, and which instance of it this process is (DESIGN §4, "Identity").
+//! The installation's secret on disk, and which instance of it this process is (PROTOCOL.md, section 2).
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};

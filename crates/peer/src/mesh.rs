@@ -1,4 +1,4 @@
-//! The network over signaling and links: the [`Network`] of a peer in a room (DESIGN §4).
+//! The network over signaling and links: the [`Network`] of a peer in a room (PROTOCOL.md, sections 4 and 5).
 //!
 //! Pure: a [`Carrier`] moves its bytes, [`Mesh::handle`] is told what the carrier saw, and time is handed in. The same
 //! mesh so runs over real sockets and WebRTC, and in a simulated room under a virtual clock.

@@ -1,4 +1,4 @@
-//! The token by which a program connects to a peer (seed 004, "Routes"; DESIGN glossary, "reachability").
+//! The token by which a program connects to a peer (the "route" of Discord's networking manager).
 //!
 //! It says which peer, which run of its program, and how many times the way to it has changed in that run; never an
 //! address. Addresses go through the server alone, sealed in the words of an attempt at a link.

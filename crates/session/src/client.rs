@@ -1,4 +1,4 @@
-//! One member of a session: joins, replicates, addresses, and keeps its pairs (seed 001; DESIGN §4 and §5).
+//! One member of a session: joins, replicates, addresses, and keeps its pairs (PROTOCOL.md, sections 7 to 10).
 //!
 //! Every call that may send takes the [`Network`]; events wait until [`Client::poll_event`] takes them.
 
@@ -463,7 +463,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.tell_server(now, net, packet);
     }
 
-    /// A reliable packet to the server. If it cannot be kept, the session ends at once (seed 000, "SendReliable").
+    /// A reliable packet to the server. If it cannot be kept, the session ends at once.
     fn tell_server<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, packet: Vec<u8>) {
         if net.send_to_server(now, Reliability::Reliable, packet.into()).is_err() {
             net.disconnect(now);

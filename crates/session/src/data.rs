@@ -1,5 +1,5 @@
 //! The game's own bytes between two peers: exact, complete and in order over every change of route, or lossy and at once
-//! (DESIGN §4, "Streams of a link").
+//! (PROTOCOL.md, section 16).
 //!
 //! A [`Pipe`] is one end of what two peers have open between them. It is handed packets and the time, and says which
 //! packets to send; how they travel, over a link or through the relay, is the [`client`](crate::client)'s matter, and so

@@ -1,4 +1,4 @@
-//! The seam between the session and whatever carries its packets (DESIGN §3; seed 000).
+//! The seam between the session and whatever carries its packets (the custom network of Dissonance's public networking documentation).
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use voicemesh_wire::{ClientId, Permissions, SessionId};
 /// How a packet must travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reliability {
-    /// All of it, in order; if that cannot be kept, the connection must end (seed 000, "SendReliable").
+    /// All of it, in order; if that cannot be kept, the connection must end.
     Reliable,
     /// As soon as possible or not at all; in any order.
     Unreliable,
@@ -82,7 +82,7 @@ pub enum DisconnectReason {
     Lost,
     /// The server ended it and said why.
     Refused(String),
-    /// A packet on the reliable path was lost (seed 000: the session must end at once).
+    /// A packet on the reliable path was lost: the session ends at once.
     ReliabilityBroken,
 }
 
@@ -111,7 +111,7 @@ pub enum NetworkEvent<P> {
         /// The packet.
         packet: Bytes,
     },
-    /// A connection to this server is gone (seed 000, "ClientDisconnected").
+    /// A connection to this server is gone.
     ClientGone {
         /// Which.
         peer: P,
@@ -201,7 +201,7 @@ pub trait Network {
     ) -> Result<(), NetworkError>;
 
     /// Sends to as many destinations as can be reached directly and removes those from the list; the caller relays to
-    /// the rest (seed 000, "SendReliableP2P" and "SendUnreliableP2P").
+    /// the rest.
     fn send_to_links(
         &mut self,
         _now: Duration,

@@ -1,4 +1,4 @@
-//! Which way speech goes to one peer: one pure function (DESIGN §4, "Route choice").
+//! Which way speech goes to one peer: one pure function (PROTOCOL.md, section 8).
 
 use std::time::Duration;
 

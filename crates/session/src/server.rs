@@ -1,4 +1,4 @@
-//! The session server: assigns client ids, replicates who listens to what, relays (seed 001).
+//! The session server: assigns client ids, replicates who listens to what, relays (PROTOCOL.md, section 7).
 //!
 //! It never looks behind the sender's id of what it relays, and never changes it.
 
@@ -421,7 +421,7 @@ impl<P: Copy + Ord> Server<P> {
     }
 
     /// Passes on what is inside to each listed client once: unknown ones and the sender itself are skipped
-    /// (DESIGN §4, "Relay rules").
+    /// (PROTOCOL.md, section 7).
     fn relay(
         &mut self,
         Sender { peer, client, permissions }: Sender<P>,
@@ -522,7 +522,7 @@ impl<P: Copy + Ord> Server<P> {
             && (own.map_or(0, std::collections::BTreeMap::len) < GROUPS_PER_CLIENT || self.table.listens(client, id))
     }
 
-    /// The client is told by a leave of the group that it asked for (DESIGN §5).
+    /// The client is told by a leave of the group that it asked for (PROTOCOL.md, section 7).
     fn refuse_group(&self, client: ClientId, group: String, out: &mut impl ServerOutput<P>) {
         if let Some(receiver) = self.clients.get(&client) {
             let leave = DeltaClientState { joins: false, client, group };

@@ -1,5 +1,5 @@
-//! What a client is saying and to whom: its open voice targets, its frame counter and its bursts (DESIGN §5;
-//! seed 001, "Voice Packets").
+//! What a client is saying and to whom: its open voice targets, its frame counter and its bursts (PROTOCOL.md,
+//! section 8).
 
 use voicemesh_wire::limits::VOICE_TARGETS;
 use voicemesh_wire::packet::{BurstCounter, Priority, Target, TargetKind, volume_to_wire};

@@ -1,5 +1,5 @@
 //! One speaker as it arrives: which frames are new, which are doubles, which belong to a burst that is over
-//! (DESIGN §5).
+//! (PROTOCOL.md, section 8).
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! Who is in the session and who listens to what: the table that the server keeps and every client replicates
-//! (seed 001, "Replicating Data").
+//! (PROTOCOL.md, section 7).
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -2,7 +2,7 @@
 //!
 //! The server can turn a proof into a peer id and needs no memory of it; another peer, which sees only the id, can turn
 //! it into nothing. Because origin and room are part of the proof, ids do not link a person across servers or rooms
-//! (DESIGN §4, "Identity").
+//! (PROTOCOL.md, section 2).
 
 use std::fmt;
 

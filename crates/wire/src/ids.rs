@@ -1,4 +1,4 @@
-//! The ids of DESIGN §1, each its own type so that one cannot stand for another.
+//! Ids, each a type so that one cannot stand for another.
 
 use std::fmt;
 use std::num::NonZeroU32;
@@ -70,7 +70,7 @@ impl fmt::Display for PeerId {
 pub struct GroupId(pub u16);
 
 impl GroupId {
-    /// FNV-1a over the name's UTF-16 code units, high byte before low, folded to 16 bits (DESIGN §5; seed 001, "Room").
+    /// FNV-1a over the name's UTF-16 code units, high byte before low, folded to 16 bits (PROTOCOL.md, section 6).
     pub fn of(name: &str) -> Self {
         GroupHash::of(name).id()
     }

@@ -1,4 +1,4 @@
-//! Every bound that both ends must agree on (DESIGN §4, "Budgets").
+//! Every bound that both ends must agree on (PROTOCOL.md, section 11).
 
 /// A peer's display name, in bytes of UTF-8.
 pub const NAME_BYTES: usize = 64;

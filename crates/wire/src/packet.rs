@@ -1,4 +1,4 @@
-//! The binary session packets (DESIGN §5; seed 001, "Network Format").
+//! The binary session packets (PROTOCOL.md, section 6).
 //!
 //! A packet is read in two steps, because most of them are refused or passed on after the first: [`open`] checks the
 //! magic number and gives the [`Header`] and the body; the type for that [`Kind`] decodes the body.
@@ -125,7 +125,7 @@ impl Kind {
         }
     }
 
-    /// `None` for a number that is neither the seed's nor in our range.
+    /// `None` for a number that is neither one of Dissonance's nor in our range.
     pub const fn from_number(number: u8) -> Option<Self> {
         Some(match number {
             1 => Self::ClientState,
@@ -159,7 +159,7 @@ impl Kind {
     }
 
     /// Whether it may be relayed, and travel on links: the body begins with the sender's client id, so that a relay can hold it
-    /// against the connection it came by (DESIGN §4, "Relay rules"). GroupText is for the server, which knows who listens.
+    /// against the connection it came by (PROTOCOL.md, section 6). GroupText is for the server, which knows who listens.
     pub const fn names_its_sender(self) -> bool {
         match self {
             Self::VoiceData

@@ -1,4 +1,4 @@
-//! The JSON messages between a peer and the signaling server (DESIGN §4).
+//! The JSON messages between a peer and the signaling server (PROTOCOL.md, section 4).
 //!
 //! Every message is one WebSocket text frame: an object whose `type` names it. Unknown fields are ignored and missing
 //! optional ones have defaults, so that older and newer ends understand each other. A server answers an unknown type

@@ -76,10 +76,20 @@ impl Config {
                 return error("--allow-origin", "VOICEMESH_ALLOW_ORIGIN", problem);
             }
         }
+        for origin in self.embedding_origins() {
+            if let Err(problem) = check_embed_origin(origin) {
+                return error("--embed-origin", "VOICEMESH_EMBED_ORIGIN", problem);
+            }
+        }
         match self.base_path.as_deref().map(base_path) {
             Some(Err(problem)) => error("--base-path", "VOICEMESH_BASE_PATH", problem),
             Some(Ok(_)) | None => Ok(()),
         }
+    }
+
+    /// The origins that may frame the page, without a slash at the end.
+    pub(crate) fn embedding_origins(&self) -> impl Iterator<Item = &str> {
+        self.embed_origins.iter().map(|origin| origin.trim().trim_end_matches('/')).filter(|origin| !origin.is_empty())
     }
 
     /// The base path without a slash at its end; empty for the root.
@@ -182,6 +192,20 @@ fn check_origin(origin: &str) -> Result<(), String> {
         || authority.contains(char::is_whitespace)
     {
         return Err(format!("{origin:?} is no origin: scheme, host and perhaps port; {example}"));
+    }
+    Ok(())
+}
+
+/// It becomes a part of the Content-Security-Policy, whose own signs must not be in it.
+fn check_embed_origin(origin: &str) -> Result<(), String> {
+    if origin == "*" {
+        return Err("\"*\" would let every page show this one in a frame; name the origins".to_owned());
+    }
+    check_origin(origin)?;
+    let (scheme, authority) = origin.split_once("://").unwrap_or_default();
+    let is_plain = authority.chars().all(|c| c.is_ascii_alphanumeric() || "-._:[]".contains(c));
+    if !matches!(scheme, "http" | "https") || !is_plain {
+        return Err(format!("{origin:?} is no web page's origin; write it as in https://club.example"));
     }
     Ok(())
 }
@@ -336,6 +360,13 @@ mod tests {
         }
         for text in ["game.example", "https://", "https://game.example/path", "https://a b"] {
             assert_eq!(origin(text).expect_err(text).option, "--allow-origin");
+        }
+        let embed = |text: &str| Config { embed_origins: vec![text.to_owned()], ..Config::default() }.check();
+        for text in ["https://club.example", "http://127.0.0.1:8000/", "https://[::1]:8443", ""] {
+            assert_eq!(embed(text), Ok(()), "{text}");
+        }
+        for text in ["*", "club.example", "https://a; script-src *", "capacitor://a", "https://*.example"] {
+            assert_eq!(embed(text).expect_err(text).option, "--embed-origin");
         }
         let base = |text: &str| Config { base_path: Some(text.to_owned()), ..Config::default() };
         for (text, path) in [("/voice", "/voice"), ("voice/", "/voice"), ("/a/b/", "/a/b"), ("/", ""), ("", "")] {

@@ -21,7 +21,7 @@ use axum::http::header::{
     CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
-use axum::middleware::map_response;
+use axum::middleware::map_response_with_state;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
@@ -35,7 +35,7 @@ use files::{Files, INDEX};
 /// not know it goes without.
 const POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; style-src 'self'; img-src 'self'; connect-src 'self'; \
     media-src 'self' blob:; worker-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; \
-    frame-ancestors 'none'";
+    frame-ancestors ";
 
 /// What a voice needs, and nothing else that a browser asks people about. Only names that Chromium knows: of others it
 /// complains in the console.
@@ -44,8 +44,7 @@ const PERMISSIONS: &str = "microphone=(self), speaker-selection=(self), screen-w
     idle-detection=(), local-fonts=(), magnetometer=(), midi=(), payment=(), serial=(), usb=(), xr-spatial-tracking=()";
 
 /// Told with every answer of the page's routes.
-const BOUNDS: [(HeaderName, HeaderValue); 6] = [
-    (CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY)),
+const BOUNDS: [(HeaderName, HeaderValue); 5] = [
     (HeaderName::from_static("permissions-policy"), HeaderValue::from_static(PERMISSIONS)),
     // A room's name is nobody else's business.
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
@@ -65,6 +64,7 @@ const DO_NOT_KEEP: HeaderValue = HeaderValue::from_static("no-store");
 #[derive(Debug)]
 pub(super) struct Page {
     files: Files,
+    policy: HeaderValue,
 }
 
 impl Page {
@@ -79,7 +79,7 @@ impl Page {
                 Files::Folder(folder.clone())
             }
         };
-        Ok(Some(Self { files }))
+        Ok(Some(Self { files, policy: policy(config) }))
     }
 
     /// The page and everything that it loads.
@@ -89,7 +89,7 @@ impl Page {
             .route("/r/{room}", get(index))
             .route("/r/{room}/", get(index))
             .route("/assets/{*path}", get(asset))
-            .layer(map_response(bound))
+            .layer(map_response_with_state(Arc::clone(page), bound))
             .with_state(Arc::clone(page))
     }
 
@@ -156,6 +156,8 @@ pub(super) fn no_room(page: Option<&Page>, path: &str) -> Response {
     );
     let mut response = (StatusCode::NOT_FOUND, [(CACHE_CONTROL, DO_NOT_KEEP)], Html(text)).into_response();
     response.headers_mut().extend(BOUNDS);
+    let policy = page.map_or_else(|| policy(&Config::default()), |page| page.policy.clone());
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, policy);
     response
 }
 
@@ -170,9 +172,20 @@ fn with_etag(mut response: Response, etag: Option<HeaderValue>) -> Response {
     response
 }
 
-async fn bound(mut response: Response) -> Response {
+async fn bound(State(page): State<Arc<Page>>, mut response: Response) -> Response {
     response.headers_mut().extend(BOUNDS);
+    response.headers_mut().insert(CONTENT_SECURITY_POLICY, page.policy.clone());
     response
+}
+
+/// The policy of a page that the configured origins may show in a frame, and no others.
+fn policy(config: &Config) -> HeaderValue {
+    let mut ancestors: Vec<&str> = config.embedding_origins().collect();
+    if ancestors.is_empty() {
+        ancestors.push("'none'");
+    }
+    let text = format!("{POLICY}{}", ancestors.join(" "));
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 }
 
 /// RFC 9110 §13.1.2: whether the client has this version already. Proxies that compress make our tag a weak one.

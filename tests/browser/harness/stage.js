@@ -83,6 +83,12 @@ export class Stage {
     return server;
   }
 
+  /** A new process in the place of one that was killed. @param {Server} server */
+  async startAgain(server) {
+    await server.startAgain();
+    this.#programs.push(server.program);
+  }
+
   /**
    * Somebody at the command line, who hears into `<name>.wav`.
    * @param {Server} server

@@ -1,4 +1,4 @@
-//! A script of network events and commands against a client: no panic, nothing without bound, nobody speaks in
+//! A script of network events and commands against a client: no panic, nothing without bound, no client speaks in
 //! another's name.
 
 use std::time::Duration;

@@ -1,4 +1,4 @@
-//! A script of connections and packets against a server: no panic, and nobody is told what is not so.
+//! A script of connections and packets against a server: no panic, and no false news to any client.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -122,7 +122,7 @@ fn check_verdict(server: &Server<u8>, peer: u8, packet: &Bytes, verdict: Verdict
 
 fn check_sent(server: &Server<u8>, actor: u8, sent: &Sent) {
     for (to, packet, _) in &sent.0 {
-        assert!(*to == actor || server.client_of(*to).is_some(), "only who is connected is told anything");
+        assert!(*to == actor || server.client_of(*to).is_some(), "only connected clients receive anything");
         let (header, _) = packet::open(packet).expect("only packets are sent");
         assert_eq!(header.session, Some(SESSION));
         assert!(header.kind != Kind::HandshakeP2P, "the server never passes on a link's handshake");
@@ -139,7 +139,7 @@ fn check_table(server: &Server<u8>) {
     }
     let mut names = BTreeMap::new();
     for member in server.table().members() {
-        assert!(clients.contains_key(&member.info.id), "somebody is in the table who is not connected");
+        assert!(clients.contains_key(&member.info.id), "a client in the table is not connected");
         assert!(member.groups.len() <= GROUPS_PER_CLIENT);
         for (id, name) in &member.groups {
             assert_eq!(*id, GroupId::of(name));

@@ -44,7 +44,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// One voice after the other from afar, beginning with the given one; nobody near.
+    /// One voice after the other from afar, beginning with the given one; no near speech.
     #[must_use]
     pub fn far_end(first_voice: usize, room: Room, samples: usize, delays: &[(usize, usize)]) -> Self {
         let played = talk(first_voice, samples);
@@ -54,7 +54,7 @@ impl Scene {
         Self { near: vec![0.0; samples], played, echo, noise }
     }
 
-    /// The same with somebody near who speaks from a moment on, so much louder than the echo.
+    /// The same with near speech from a moment on, so much louder than the echo.
     #[must_use]
     pub fn with_near(mut self, first_voice: usize, over_echo_db: f64, from: usize) -> Self {
         let near = talk(first_voice, self.near.len() - from);
@@ -152,7 +152,7 @@ pub fn removal(scene: &Scene, out: &[f32], delays: &[(usize, usize)]) -> Removal
 }
 
 /// What of the near speaker is missing in double talk, in decibels: of each 20 ms of what came out, only that part
-/// counts which has the shape of what comes out when nobody is far (so residual echo counts for nothing).
+/// counts which has the shape of what comes out without a far voice (so residual echo counts for nothing).
 #[must_use]
 pub fn near_loss_db(near_alone: &[f32], double_talk: &[f32], from: usize) -> f64 {
     let frame = 2 * FRAME_SAMPLES;

@@ -70,7 +70,7 @@ pub fn suppress(voice: &str, noise: Noise, snr_db: f64, level: NoiseSuppression,
     Suppression { pauses_db: level_db(&noisy) - level_db(&out), stoi: (stoi(&noisy), stoi(&out)) }
 }
 
-/// Frames in which nobody speaks, with a distance to speech.
+/// Frames of silence, with a distance to speech.
 fn pause_frames(clean: &[f32]) -> Vec<usize> {
     let speech = speech_frames(clean);
     let near = |frame: usize| {

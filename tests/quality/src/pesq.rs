@@ -1,4 +1,4 @@
-//! PESQ by an outside program, since nobody has written it in Rust: `scripts/pesq.sh` over a folder of pairs.
+//! PESQ by an outside program, since there is none in Rust: `scripts/pesq.sh` over a folder of pairs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

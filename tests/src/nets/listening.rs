@@ -44,7 +44,7 @@ pub struct Track {
     pub samples: Vec<f32>,
 }
 
-/// A stretch in which nothing was heard although somebody spoke.
+/// A stretch in which nothing was heard although there was speech.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Gap {
     /// Where it begins.

@@ -15,7 +15,7 @@ pub enum Nat {
     AddressRestricted,
     /// Endpoint-independent mapping, filtering by remote address and port (port-restricted cone): most homes.
     PortRestricted,
-    /// A port of its own for every destination (symmetric): carriers, companies.
+    /// A different port for every destination (symmetric): carriers, companies.
     Symmetric,
     /// Port-restricted, and all UDP is dropped.
     NoUdp,

@@ -19,6 +19,10 @@ export function bar(app) {
   const tag = h('span', 'tag');
   const enable = button('text', () => peer.setInput(settings.input), {}, 'Turn on my microphone');
   const mute = control('Mute', 'microphone', () => peer.setMuted(!peer.state.muted));
+  const hold = control('Push to talk', 'hold', () => {
+    settings.change({ activation: settings.activation === 'push-to-talk' ? 'voice' : 'push-to-talk' });
+    peer.setActivation(settings.activation);
+  });
   const deafen = control('Deafen', 'headphones', () => peer.setDeafened(!peer.state.deafened));
   const dialog = settingsDialog(app);
   const open = control('Settings', 'settings', dialog.show);
@@ -87,7 +91,7 @@ export function bar(app) {
   const me = h('div', 'me', avatar(name, peer.ownId),
     h('div', 'who', h('div', 'name', h('strong', { dir: 'auto' }, name), tag), level.element, enable));
   const element = h('footer', { className: 'bar', ariaLabel: 'You' }, dialog.element,
-    me, h('div', 'acts', ptt, mute, deafen, open, leave));
+    me, h('div', 'acts', ptt, mute, hold, deafen, open, leave));
   return {
     element,
     showSettings: dialog.show,
@@ -98,7 +102,8 @@ export function bar(app) {
       setText(tag, doing);
       tag.hidden = doing === '';
       setAttribute(me, 'data-speaking', speaking);
-      mute.hidden = silent;
+      mute.hidden = hold.hidden = silent;
+      setAttribute(hold, 'aria-pressed', activation === 'push-to-talk');
       level.element.hidden = silent;
       enable.hidden = microphone !== 'none';
       setAttribute(mute, 'aria-pressed', muted);
@@ -124,9 +129,9 @@ export function bar(app) {
   };
 }
 
-/** @param {string} words @param {'microphone' | 'headphones' | 'settings' | 'leave'} picture @param {() => void} act */
+/** @param {string} words @param {'microphone' | 'headphones' | 'settings' | 'leave' | 'hold'} picture @param {() => void} act */
 function control(words, picture, act) {
-  return button('control', act, { test: words.toLowerCase() }, icon(picture), h('span', {}, words));
+  return button('control', act, { test: words.toLowerCase().replaceAll(' ', '-') }, icon(picture), h('span', {}, words));
 }
 
 /** Phones lock themselves, and may take the microphone away. @param {AbortSignal} signal */
@@ -143,12 +148,12 @@ function keepAwake(signal) {
 
 /** @param {App} app */
 function settingsDialog(app) {
-  const { settings } = app;
+  const { peer, settings } = app;
   const found = devices(app, false);
   const how = voice(app, 'room');
   const done = button('primary', () => closeDialog(element), {}, 'Done');
   /** @type {HTMLDialogElement} */
-  const element = h('dialog', { ariaLabel: 'Settings' },
+  const element = h('dialog', { ariaLabel: 'Settings', onclose: () => peer.setMonitored(false) },
     h('div', 'stack', h('div', 'check', h('h2', {}, 'Settings'), done), found.element, how.element,
       h('fieldset', {}, h('legend', {}, 'This page'),
         toggle('A sound when people come or go, and for a message while this page is hidden', settings.sounds, (sounds) => settings.change({ sounds }), { test: 'sounds' }),

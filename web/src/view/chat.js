@@ -21,8 +21,8 @@ function linked(text) {
 
 /** @param {App} app */
 export function chat({ peer, tell }) {
-  /** @type {readonly Message[]} */
-  let shown = [];
+  /** @type {readonly Message[] | null} null: nothing yet, and what is there has been read before a reload */
+  let shown = null;
   let atEnd = true;
   let listed = '';
   const list = h('ol');
@@ -34,7 +34,7 @@ export function chat({ peer, tell }) {
     },
   }, list);
   const newest = button('primary newest', () => toEnd(), { hidden: true }, 'New messages ↓');
-  const empty = h('p', 'hint', 'No messages yet. Messages are not stored: people who come later, and you after a reload, do not see them.');
+  const empty = h('p', 'hint', 'No messages yet. They are kept in this tab only: people who come later do not see them.');
   const input = h('textarea', {
     test: 'chat-input', rows: 1, autocomplete: 'off', maxLength: 4096, placeholder: 'Write a message', ariaLabel: 'Message', enterKeyHint: 'send',
     onkeydown: (event) => {
@@ -45,11 +45,14 @@ export function chat({ peer, tell }) {
     },
   });
   const to = h('select', { ariaLabel: 'To whom', onchange: () => mark() });
-  const form = writer(tell, (text) => peer.sendText(text, to.value || null), input, to, input, h('button', { type: 'submit', className: 'primary', test: 'chat-send' }, 'Send'));
+  const send = h('button', { type: 'submit', className: 'primary', test: 'chat-send' }, 'Send');
+  const form = writer(tell, (text) => peer.sendText(text, to.value || null), input, to, input, send);
 
   /** What only one person will see looks different before it is sent. */
   function mark() {
-    setAttribute(form, 'data-private', to.value !== '');
+    const isPrivate = to.value !== '';
+    setAttribute(form, 'data-private', isPrivate);
+    input.placeholder = isPrivate ? (to.selectedOptions[0]?.textContent ?? '') : 'Write a message';
   }
 
   function toEnd() {
@@ -88,10 +91,12 @@ export function chat({ peer, tell }) {
     },
     /** Those of others that have come since the last time. */
     update() {
-      const { messages, people } = peer.state;
+      const { messages, people, mayNot } = peer.state;
       listPeople(people);
+      input.disabled = send.disabled = mayNot.includes('data');
       if (messages === shown) return [];
-      const fresh = newerThan(messages, shown[shown.length - 1]);
+      const isRestored = shown === null;
+      const fresh = newerThan(messages, shown?.[shown.length - 1]);
       shown = messages;
       if (fresh.length === 0) return [];
       list.append(...fresh.map(row));
@@ -99,7 +104,7 @@ export function chat({ peer, tell }) {
       if (atEnd || fresh.some(({ mine }) => mine)) toEnd();
       else newest.hidden = false;
       empty.hidden = true;
-      return fresh.filter(({ mine }) => !mine);
+      return isRestored ? [] : fresh.filter(({ mine }) => !mine);
     },
   };
 }

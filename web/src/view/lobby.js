@@ -17,6 +17,7 @@ export function lobby(app, room, invited) {
   const elsewhere = h('p', { className: 'hint', role: 'status', hidden: true });
   const found = devices(app, true);
   const how = voice(app, 'lobby');
+  const secret = h('input', { type: 'password', test: 'room-password', maxLength: 128, autocomplete: 'off', placeholder: 'None' });
   const join = h('button', { type: 'submit', className: 'primary', test: 'join' }, 'Join');
   const silent = button('quiet', () => enter(false), { test: 'join-silent' }, 'Join without a microphone', h('small', {}, '(listen and write)'));
   const cancel = button('quiet', () => peer.reset(), { test: 'cancel', 'aria-describedby': 'wait' }, 'Cancel');
@@ -44,7 +45,7 @@ export function lobby(app, room, invited) {
     [name.value, where.value] = [shownName(own, name.value), shownName(meant, where.value)];
     settings.change({ name: name.value, silent: !microphone });
     showAddress(roomUrl(where.value));
-    void peer.join({ room: where.value, name: name.value, relayOnly: settings.relayOnly, microphone });
+    void peer.join({ room: where.value, name: name.value, relayOnly: settings.relayOnly, microphone, ...(secret.value && { password: secret.value }) });
     return undefined;
   }
 
@@ -52,6 +53,8 @@ export function lobby(app, room, invited) {
     h('div', 'field', h('label', {}, 'Your name', name)),
     h('div', { className: 'field', hidden: invited }, h('label', {}, 'Room', where), elsewhere),
     h('div', 'stack tight', join, silent),
+    h('details', { test: 'room-has-password' }, h('summary', {}, 'Password of the room'),
+      h('div', 'stack tight', h('label', { className: 'field' }, h('span', 'hint', 'The first person in the room sets it; from then on each newcomer needs it.'), secret))),
     h('details', { test: 'settings' }, h('summary', {}, 'Microphone, speaker and privacy'),
       h('div', 'stack', found.element, how.element, h('div', 'privacy',
       toggle('Through the server only', settings.relayOnly, (on) => settings.change({ relayOnly: on }), { test: 'relay-only', 'aria-describedby': 'relay' }),

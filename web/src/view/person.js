@@ -4,9 +4,10 @@
  */
 
 import { button, h, icon, meter, setAttribute, setText } from './dom.js';
-import { figures, hearingWords, hue, initials, quality, qualityWords, ROUTE } from './words.js';
+import { personModeration } from './moderation.js';
+import { figures, hearingWords, hue, initials, quality, QUALITY, reasonWords, ROUTE, statusWords } from './words.js';
 
-/** @import { Peer } from '../peer.js' */
+/** @import { App } from './view.js' */
 /** @import { PersonState } from '../state.js' */
 
 /** A circle with initials, in a colour that goes with the id. @param {string} name @param {string} id */
@@ -16,17 +17,21 @@ export function avatar(name, id) {
   return element;
 }
 
-/** @param {Peer} peer @param {PersonState} first */
-export function personCard(peer, first) {
+/** Without the id that tells it from another name. @param {string} label */
+const bare = (label) => label.replace(/#[0-9a-f]+$/, '');
+
+/** @param {App} app @param {PersonState} first */
+export function personCard(app, first) {
+  const { peer } = app;
   const { id } = first;
-  let [muted, person] = [first.muted, first];
-  const face = avatar(first.name, id);
+  let { muted } = first;
+  const face = avatar(bare(first.name), id);
   const level = meter();
   const called = h('strong', { dir: 'auto' });
-  const tags = /** @type {const} */ (['recording', 'away'])
-    .map((name) => ({ name, element: h('span', `tag ${name}`, name) }));
+  const status = h('span', { className: 'tag', test: 'status' });
+  const recording = h('span', 'tag recording', 'recording');
   const word = h('span', 'word');
-  const [route, hears] = [h('span'), h('span')];
+  const about = h('span', 'about-quality');
   const numbers = figures(first).map(([term]) => h('div', {}, h('dt', {}, term), h('dd')));
   const mute = button('icon', () => peer.setPersonMuted(id, !muted), { test: 'person-mute' }, icon('speaker'));
   const volume = h('input', {
@@ -34,32 +39,27 @@ export function personCard(peer, first) {
     oninput: () => peer.setVolume(id, Number(volume.value) / 100),
   });
   const percent = h('small', { ariaHidden: 'true' });
-  const muteAll = h('button', { type: 'button', onclick: () => person.decide?.(person.mutedForAll ? 'unmute' : 'mute'), test: 'mute-all' });
-  const decisions = [['kick', 'Put out'], ['ban', 'Keep out for an hour'], ['make-owner', 'Let moderate in my place']]
-    .map(([action, label]) => h('button', { type: 'button', onclick: () => person.decide?.(action), test: action }, label));
-  const moderation = h('div', { className: 'name', hidden: true, test: 'moderation' }, muteAll, ...decisions);
+  const moderation = personModeration(app, first);
   const element = h('li', { className: 'person', test: 'person', 'data-id': id },
     face,
-    h('div', 'who', h('div', 'name', called, ...tags.map((tag) => tag.element)), level.element),
+    h('div', 'who', h('div', 'name', called, status, recording), level.element),
     h('details', 'quality',
-      h('summary', {}, word, ' · ', route, hears),
+      h('summary', {}, word, about),
       h('dl', {}, ...numbers),
       h('div', 'controls', mute, volume, percent),
-      moderation));
+      moderation.element));
   return {
     element,
     level,
-    /** @param {PersonState} now */
-    update(now) {
-      person = now;
-      moderation.hidden = person.decide === null;
-      setText(muteAll, person.mutedForAll ? 'Let be heard again' : 'Mute for all');
+    /** @param {PersonState} person */
+    update(person) {
       const { name } = person;
       muted = person.muted;
+      moderation.update(person);
       if (element.dataset.name !== name) {
         element.dataset.name = name;
         called.textContent = called.title = name;
-        face.textContent = initials(name);
+        face.textContent = initials(bare(name));
         mute.ariaLabel = mute.title = `Mute ${name} for me`;
         volume.ariaLabel = `Volume of ${name}`;
       }
@@ -67,11 +67,12 @@ export function personCard(peer, first) {
       setAttribute(element, 'data-route', person.route);
       setAttribute(element, 'data-speaking', person.speaking);
       setAttribute(element, 'data-quality', how);
-      for (const tag of tags) tag.element.hidden = !person[tag.name];
-      setText(word, qualityWords(person));
-      setText(route, ROUTE[person.route]);
-      const hearing = hearingWords(person);
-      setText(hears, hearing && ` · ${hearing}`);
+      const words = [statusWords(person), person.muted ? 'muted for you' : ''].filter(Boolean).join(', ');
+      setText(status, words);
+      status.hidden = words === '';
+      recording.hidden = !person.recording;
+      setText(word, QUALITY[how]);
+      setText(about, [reasonWords(person, peer.state), ROUTE[person.route], hearingWords(person)].filter(Boolean).map((part) => ` · ${part}`).join(''));
       figures(person).forEach(([, figure], at) => setText(numbers[at].children[1], figure));
       setAttribute(mute, 'aria-pressed', muted);
       const loud = `${Math.round(person.volume * 100)}`;

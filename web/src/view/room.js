@@ -1,24 +1,29 @@
 /** In the room: people, chat, talk groups, and what one has to know or do. */
 
+import { isolated } from '../moderation.js';
 import { copy } from '../optional.js';
 import { BASE, roomUrl } from '../place.js';
 import { bar } from './bar.js';
 import { chat } from './chat.js';
 import { button, h, icon, keyed, setAttribute, setText } from './dom.js';
 import { groups } from './groups.js';
+import { roomModeration } from './moderation.js';
 import { personCard } from './person.js';
 import { chime } from './sounds.js';
-import { durationWords, lackWords, microphoneWords, outputWords, privacyWords, serverWords, silenceWords, uploadWords, waitWords } from './words.js';
+import { durationWords, lackWords, microphoneWords, outputWords, permissionWords, privacyWords, serverWords, silenceWords, uploadWords, waitWords } from './words.js';
 
 /** @import { Message, PersonState } from '../state.js' */
 /** @import { App } from './view.js' */
+
+/** More people than that are rows. */
+const MOST_CARDS = 6;
 
 /** @param {App} app */
 export function room(app) {
   const { peer, settings, tell } = app;
   const { room: roomName } = peer.state;
   const list = h('ul', 'cards');
-  const showPeople = keyed(list, (/** @type {PersonState} */ person) => person.id, (person) => personCard(peer, person));
+  const showPeople = keyed(list, (/** @type {PersonState} */ person) => person.id, (person) => personCard(app, person));
   /** @type {ReturnType<typeof showPeople>} */
   let cards = new Map();
   const count = h('small');
@@ -27,15 +32,19 @@ export function room(app) {
   const talk = chat(app);
   const groupList = groups(app);
   const own = bar(app);
+  const decisions = roomModeration(app);
+  const closed = h('p', { className: 'hint', hidden: true, test: 'locked' }, 'This room is closed to newcomers.');
+  const talking = h('p', { className: 'hint talking', hidden: true });
 
   const tryNow = button('quiet', () => peer.retryNow(), { test: 'try-now' }, 'Try now');
-  const [server, silence, upload] = [alert(tryNow), alert(), alert()];
+  const [server, silence, upload, permission] = [alert(tryNow), alert(), alert(), alert()];
   const start = button('primary', () => peer.resumePlayback(), { test: 'resume' }, 'Start sound');
   const chooseOutput = button('quiet', own.showSettings, {}, 'Choose another');
   const sound = alert(start, chooseOutput);
   const choose = button('quiet', own.showSettings, {}, 'Choose another');
   const again = button('primary', () => peer.setInput(settings.input), {}, 'Try again');
-  const microphone = alert(again, choose);
+  const ownTab = h('a', { href: roomUrl(roomName), target: '_blank', rel: 'noopener' }, 'Open in its own tab');
+  const microphone = alert(again, choose, ownTab);
 
   const about = h('p', 'hint');
   const since = h('span');
@@ -48,9 +57,9 @@ export function room(app) {
     button('', () => showTab(words.toLowerCase()), { 'data-tab': words.toLowerCase(), ariaPressed: String(at === 0) }, words, at === 1 ? unread : null)));
   const element = h('div', { className: 'room', 'data-tab': 'people' },
     h('header', 'top', heading, info, link),
-    server.element, silence.element, upload.element, sound.element, microphone.element, tabs,
+    server.element, silence.element, permission.element, upload.element, sound.element, microphone.element, tabs,
     h('main', 'parts',
-      h('section', { className: 'people', ariaLabel: 'People' }, h('h2', {}, 'People ', count), alone, list),
+      h('section', { className: 'people', ariaLabel: 'People' }, h('h2', {}, 'People ', count), closed, decisions.element, alone, talking, list),
       h('div', 'side', talk.element, groupList.element)),
     own.element);
 
@@ -67,12 +76,22 @@ export function room(app) {
     if (fresh.length + missed === 0) return;
     const isSeen = talk.element.offsetParent !== null && document.visibilityState === 'visible';
     const last = fresh[fresh.length - 1];
-    if (last && !isSeen) tell(`${last.from}: ${last.text.slice(0, 200)}`);
+    if (last && !isSeen) tell(`${isolated(last.from)}: ${isolated(last.text.slice(0, 200))}`);
     if (last && settings.sounds && document.visibilityState === 'hidden') void chime('message', settings.output);
     missed = isSeen ? 0 : missed + fresh.length;
     unread.hidden = missed === 0;
     setText(unread, `${missed} new`);
     document.title = `${missed ? `(${missed}) ` : ''}${roomName} · voicemesh`;
+  }
+
+  /** In a long list, who speaks is named above it. @param {readonly PersonState[]} people */
+  function showTalking(people) {
+    const isLong = people.length > MOST_CARDS;
+    setAttribute(list, 'data-rows', isLong);
+    talking.hidden = !isLong;
+    if (!isLong) return;
+    const names = people.filter((person) => person.speaking).map((person) => isolated(person.name));
+    setText(talking, names.length > 0 ? `Speaking: ${names.join(', ')}` : 'No one is speaking.');
   }
 
   async function copyLink() {
@@ -90,18 +109,23 @@ export function room(app) {
       alone.hidden = state.people.length > 0;
       link.hidden = !alone.hidden;
       setText(count, String(state.people.length + 1));
+      showTalking(state.people);
+      closed.hidden = !state.locked;
+      decisions.update();
       groupList.update();
       countMissed(talk.update());
       server.say(serverWords(state));
       setText(tryNow, waitWords('Try now', state.retryInMs ?? 0).replace('(', '(next '));
       silence.say(silenceWords(state));
+      permission.say(permissionWords(state));
       upload.say(uploadWords(state));
       sound.say(outputWords(state));
       start.hidden = state.output !== 'waits';
       chooseOutput.hidden = state.output !== 'default';
       microphone.say(microphoneWords(state.microphone));
       again.hidden = state.microphone === 'asking';
-      choose.hidden = state.microphone === 'denied' || state.microphone === 'asking';
+      choose.hidden = ['denied', 'blocked', 'asking'].includes(state.microphone);
+      ownTab.hidden = state.microphone !== 'blocked';
       microphone.calm(state.microphone === 'asking');
       sound.calm(state.output !== 'none');
       setText(about, `${privacyWords(state)} ${lackWords(app.lasts, true)}`);

@@ -10,6 +10,8 @@ export class Settings {
   /** @type {import('../state.js').Activation} */
   activation = 'voice';
   processing = { echo: true, noise: true, gain: true };
+  /** The microphone's channel, counted from 1; 0: automatic. */
+  channel = 0;
   key = 'Space';
   keyName = 'Space';
   /** M and D: a single key is easily hit by chance, or by a program that types what one says. */
@@ -33,6 +35,7 @@ export class Settings {
       // What cannot be read is forgotten.
     }
     if (!(this.volume >= 0 && this.volume <= 2)) this.volume = 1;
+    if (!(Number.isInteger(this.channel) && this.channel >= 0 && this.channel <= 64)) this.channel = 0;
     if (!ACTIVATIONS.includes(this.activation)) this.activation = 'voice';
     this.storage = storage;
   }

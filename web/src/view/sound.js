@@ -1,7 +1,7 @@
 /** Microphone, speaker, and how one's voice is sent: before joining and in the room. */
 
 import { onDeviceChange } from '../optional.js';
-import { button, h, meter, setText, toggle } from './dom.js';
+import { button, h, meter, setAttribute, setText, toggle } from './dom.js';
 import { chime } from './sounds.js';
 import { keyName, microphoneWords } from './words.js';
 
@@ -18,6 +18,15 @@ export function devices({ peer, settings }, preview) {
   const input = h('select', { onchange: () => choose('input', input.value) });
   const output = h('select', { onchange: () => choose('output', output.value) });
   const check = button('quiet', () => (!preview ? peer.setInput(settings.input) : isOn() ? peer.stopPreview() : peer.startPreview()), { test: 'check' });
+  const hear = button('quiet', () => peer.setMonitored(!peer.state.monitored), { test: 'hear-myself' }, 'Hear myself');
+  const channel = h('select', {
+    test: 'channel',
+    onchange: () => {
+      settings.change({ channel: Number(channel.value) });
+      peer.setChannel(settings.channel);
+    },
+  });
+  const channels = h('div', 'field', h('label', {}, 'Channel of the microphone', channel));
   const play = button('quiet', () => chime('joined', settings.output), {}, 'Play a sound');
   const overall = h('input', {
     type: 'range', min: '0', max: '200', step: '5', value: String(settings.volume * 100), test: 'overall',
@@ -29,6 +38,7 @@ export function devices({ peer, settings }, preview) {
   let heard = false;
   let listed = '';
   let listedFor = '';
+  let listedChannels = '';
 
   /** @param {'input' | 'output'} which @param {string} device */
   function choose(which, device) {
@@ -49,12 +59,25 @@ export function devices({ peer, settings }, preview) {
     fill(output, found.outputs, settings.output, 'Default speaker');
     output.disabled = !found.canChooseOutput;
   }
+  /** @param {{count: number, heard: number}} found */
+  function listChannels({ count, heard }) {
+    channels.hidden = !isOn() || (count < 2 && settings.channel === 0);
+    const now = `${count} ${heard} ${settings.channel}`;
+    if (channels.hidden || now === listedChannels) return;
+    listedChannels = now;
+    const best = settings.channel > 0 ? 'Automatic' : `Automatic (now ${heard > 0 ? `channel ${heard}` : 'a mix of all'})`;
+    channel.replaceChildren(...[best, ...Array.from({ length: Math.max(count, settings.channel) }, (_, at) => `Channel ${at + 1}`)]
+      .map((words, at) => h('option', { value: String(at) }, words)));
+    channel.value = String(settings.channel);
+  }
+
   const ends = new AbortController();
   onDeviceChange(list, ends.signal);
 
   return {
     element: h('div', 'stack',
-      h('div', 'field', h('label', {}, 'Microphone', input), check, level.element, words),
+      h('div', 'field', h('label', {}, 'Microphone', input), h('div', 'name', check, hear), level.element, words),
+      channels,
       h('div', 'field', h('label', {}, 'Speaker', output), play),
       h('label', 'overall', 'Overall volume', overall)),
     update() {
@@ -67,6 +90,9 @@ export function devices({ peer, settings }, preview) {
       }
       setText(check, !preview ? 'Turn on' : isOn() ? 'Stop' : 'Test');
       check.hidden = !preview && isOn();
+      hear.hidden = !isOn();
+      setAttribute(hear, 'aria-pressed', peer.state.monitored);
+      listChannels(peer.state.channels);
       level.element.hidden = !isOn();
     },
     frame() {
@@ -74,7 +100,7 @@ export function devices({ peer, settings }, preview) {
       heard ||= own > HEARD;
       level.set(own);
       setText(words, !isOn() ? microphoneWords(peer.state.microphone)
-        : peer.state.muted ? 'You are muted.' : heard ? 'Your microphone works.' : 'Say something.');
+        : peer.state.monitored ? 'You hear yourself a second later. Wear headphones.' : peer.state.muted ? 'You are muted.' : heard ? 'Your microphone works.' : 'Say something.');
     },
     close: () => ends.abort(),
   };

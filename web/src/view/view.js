@@ -45,12 +45,16 @@ function run(peer, root, room, storage, lasts) {
   peer.setOverallVolume(settings.volume);
   peer.setActivation(settings.activation);
   peer.setProcessing(settings.processing);
+  peer.setChannel(settings.channel);
 
   const notices = h('div', { className: 'notices', test: 'notice', role: 'status' });
   const place = h('div', 'screen');
   root.replaceChildren(place, notices);
-  const tell = (/** @type {string} */ text) => {
-    const notice = h('p', { dir: 'auto' }, text);
+  const tell = (/** @type {string} */ text, kind = '') => {
+    const notice = h('p', {}, text);
+    // Many who come at once are not a list of notices.
+    if (kind !== '') notices.querySelector(`[data-kind="${kind}"]`)?.remove();
+    notice.dataset.kind = kind;
     notices.append(notice);
     if (notices.children.length > 3) notices.firstElementChild?.remove();
     setTimeout(() => notice.remove(), NOTICE_MS);
@@ -115,7 +119,7 @@ function run(peer, root, room, storage, lasts) {
   peer.addEventListener('change', update);
   peer.addEventListener('notice', (event) => {
     const { kind, text } = /** @type {CustomEvent} */ (event).detail;
-    if (!IN_ALERTS.includes(kind)) tell(text);
+    if (!IN_ALERTS.includes(kind)) tell(text, kind === 'joined' || kind === 'left' ? kind : '');
     if (settings.sounds && !peer.state.deafened) void chime(kind, settings.output);
   });
   let drawnAt = 0;

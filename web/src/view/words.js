@@ -122,6 +122,7 @@ export function microphoneWords(state) {
   switch (state) {
     case 'asking': return 'Your browser asks for the microphone. Allow it, so that the others can hear you.';
     case 'denied': return 'The microphone is not allowed. Allow it beside the page’s address, then try again. You can listen and write.';
+    case 'blocked': return 'The page around this one does not pass the microphone on. You can listen and write, or open the room in a tab of its own.';
     case 'missing': return 'No microphone was found. Plug one in, then try again. You can listen and write.';
     case 'lost': return 'Your microphone is gone. Plug it in again, or choose another.';
     case 'failed': return 'The microphone does not open. Close other programs that use it, then try again.';
@@ -130,10 +131,21 @@ export function microphoneWords(state) {
 }
 
 /** What one's own state keeps from others, or from oneself. @param {PeerState} state */
-export function ownWords({ deafened, muted, microphone, groups }) {
-  const unheard = microphone !== 'on' ? 'listening only' : muted ? 'muted'
+export function ownWords({ deafened, muted, microphone, groups, mayNot, silenced }) {
+  const unheard = mayNot.includes('speak') ? (silenced ? 'muted for all' : 'may not speak')
+    : microphone !== 'on' ? 'listening only' : muted ? 'muted'
     : groups.length > 0 && !groups.some((group) => group.speaking) ? 'speaks to no group' : '';
-  return [unheard, deafened ? 'hears nothing' : ''].filter(Boolean).join(', ');
+  return [unheard, mayNot.includes('listen') ? 'may not listen' : deafened ? 'hears nothing' : ''].filter(Boolean).join(', ');
+}
+
+/** What this page may not do here, and why. @param {PeerState} state */
+export function permissionWords({ phase, mayNot, silenced }) {
+  if (phase !== 'joined' || mayNot.length === 0) return '';
+  const speak = mayNot.includes('speak');
+  if (speak && silenced) return 'A moderator has muted you for all: the others do not hear you until a moderator lets you be heard again.';
+  const able = [speak ? '' : 'speak', mayNot.includes('listen') ? '' : 'listen', mayNot.includes('data') ? '' : 'write'].filter(Boolean);
+  const not = [speak ? 'speak' : '', mayNot.includes('listen') ? 'listen' : '', mayNot.includes('data') ? 'write' : ''].filter(Boolean);
+  return `In this room you may ${able.length > 0 ? `${able.join(' and ')}, but not ` : 'not '}${not.join(' or ')}.`;
 }
 
 /** @param {PeerState} state */
@@ -177,17 +189,48 @@ export function quality({ route, lossPercent, delayMs, roundTripMs }) {
 }
 
 /** @param {PersonState} person */
-export const hearingWords = ({ hearsMe, away, route }) => (hearsMe === null || away || route === 'none' ? '' : hearsMe ? 'hears you' : 'does not hear you');
+export function hearingWords({ hearsMe, away, route, status, mayNot }) {
+  if (hearsMe === null || away || route === 'none' || status.deafened || mayNot.includes('listen')) return '';
+  return hearsMe ? 'hears you' : 'does not hear you';
+}
+
+/** What keeps a person from being heard or from hearing. @param {PersonState} person */
+export function statusWords({ away, mayNot, silenced, status }) {
+  if (away) return 'away';
+  const unheard = mayNot.includes('speak') ? (silenced ? 'muted for all' : 'may not speak')
+    : status.listening_only ? 'listening only' : status.muted ? 'muted' : '';
+  const deaf = mayNot.includes('listen') ? 'may not listen' : status.deafened ? 'hears nothing' : '';
+  return [unheard, deaf].filter(Boolean).join(', ');
+}
 
 export const QUALITY = { good: 'Clear', fair: 'Fair', poor: 'Poor', gone: 'No connection' };
 
-/** The quality, and what is measured that makes it less than good. @param {PersonState} person */
-export function qualityWords(person) {
+const LOSSY_PERCENT = 3;
+const LATE_MS = 200;
+
+/**
+ * What makes a connection less than good, as far as it can be told from here: what all the others have in common is on this
+ * side, what one person alone has is on theirs.
+ * @param {PersonState} person @param {Pick<PeerState, 'people' | 'output' | 'networkChanged'>} state
+ */
+export function reasonWords(person, { people, output, networkChanged }) {
   const how = quality(person);
-  if (how === 'good' || how === 'gone') return QUALITY[how];
-  const lost = person.lossPercent ?? 0;
-  const why = [lost >= 3 ? `${lost} % is lost on the way` : '', delayOf(person) >= 200 ? 'arrives late' : ''];
-  return `${QUALITY[how]}: ${why.filter(Boolean).join(', ')}`;
+  if (how === 'good' || how === 'gone') return '';
+  if (output !== 'on') return 'your speaker has stopped';
+  if (networkChanged) return 'your network has just changed';
+  const others = people.filter((other) => other.id !== person.id && other.lossPercent !== null);
+  const loss = person.lossPercent ?? 0;
+  if (loss >= LOSSY_PERCENT) {
+    const same = others.filter((other) => (other.lossPercent ?? 0) >= LOSSY_PERCENT).length;
+    if (others.length === 0) return `${loss} % is lost on the way`;
+    return same === others.length ? `your connection loses ${loss} %` : same === 0 ? `their connection loses ${loss} %` : `${loss} % is lost on the way`;
+  }
+  if ((person.roundTripMs ?? 0) >= LATE_MS) return 'arrives late: the way is long';
+  const measured = others.filter((other) => other.delayMs !== null);
+  const late = measured.filter((other) => delayOf(other) >= LATE_MS).length;
+  if (measured.length === 0) return 'arrives late';
+  return late === measured.length ? 'arrives late: your network or this device is busy'
+    : late === 0 ? 'arrives late: their upload is slow, or their device is busy' : 'arrives late';
 }
 
 /** Each number beside its word. @param {PersonState} person @returns {[string, string][]} */

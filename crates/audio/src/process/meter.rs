@@ -12,11 +12,11 @@ pub struct MicrophoneLevel {
     pub level_dbfs: f32,
     /// The highest peak in dBFS; falls by 20 dB a second.
     pub peak_dbfs: f32,
-    /// The quietest that it has been in the last three to six seconds, in dBFS: what is left when nobody speaks.
+    /// The quietest that it has been in the last three to six seconds, in dBFS: what is left during silence.
     pub noise_floor_dbfs: f32,
     /// Whether samples stood at full scale within the last second: turn the microphone down.
     pub clipping: bool,
-    /// How sure the detector is that somebody speaks, 0 to 1.
+    /// Probability of speech by the detector, 0 to 1.
     pub speech_probability: f32,
     /// Whether sound is sent.
     pub open: bool,

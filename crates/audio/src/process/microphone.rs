@@ -142,7 +142,7 @@ impl Microphone {
     }
 
     /// What the loudspeaker plays, after mixing and volume: one block for each block of the microphone, before it if the
-    /// two come together. Without it echo cancellation does nothing. Allocates nothing of its own.
+    /// two come together. Without it echo cancellation does nothing. Does not allocate.
     pub fn played(&mut self, block: &Block) {
         self.chain.played(&finite(block));
     }

@@ -70,7 +70,7 @@ pub enum NoiseSuppression {
 pub enum Activation {
     /// Whenever there is any sound, noise included.
     Always,
-    /// When somebody speaks.
+    /// When speech is detected.
     #[default]
     Voice,
     /// While the key is held, which [`Microphone::set_talking`](super::Microphone::set_talking) tells.

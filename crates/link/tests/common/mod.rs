@@ -33,7 +33,7 @@ pub struct Forward {
 }
 
 enum Remote {
-    Nobody,
+    Absent,
     NotYet(Vec<Signal>),
     Known(Weak<dyn Link>),
 }
@@ -82,7 +82,7 @@ pub fn alone(role: Role) -> End {
 
 /// A link on this stack, whose signals stay with it as events.
 pub fn alone_on(stack: &dyn LinkStack, role: Role) -> End {
-    open(stack, LinkConfig { role, remote: 0, ice_servers: Vec::new() }, Remote::Nobody).0
+    open(stack, LinkConfig { role, remote: 0, ice_servers: Vec::new() }, Remote::Absent).0
 }
 
 /// The offering and the answering end, still opening.

@@ -110,7 +110,7 @@ enum ClientSide {
 }
 
 /// Events in the order in which they happened. What arrives in the middle of a round of polling waits for the next, so
-/// that whoever answers while polling always comes to an end.
+/// that a peer that answers while polling always comes to an end.
 #[derive(Debug, Default)]
 struct Inbox {
     round: VecDeque<NetworkEvent<PeerKey>>,
@@ -192,7 +192,7 @@ impl State {
                 peer.inbox.push(NetworkEvent::Connected);
             }
             None => {
-                let reason = DisconnectReason::Refused(format!("nobody serves at {address:?}"));
+                let reason = DisconnectReason::Refused(format!("there is no server at {address:?}"));
                 peer.client = ClientSide::Offline;
                 peer.inbox.push(NetworkEvent::Disconnected(reason));
             }
@@ -220,7 +220,7 @@ impl State {
 
     pub(super) fn host(&mut self, key: PeerKey, address: String) -> Result<(), NetworkError> {
         if self.servers.get(&address).is_some_and(|server| *server != key) {
-            return Err(NetworkError::Failed(format!("somebody else serves at {address:?}")));
+            return Err(NetworkError::Failed(format!("there is another server at {address:?}")));
         }
         self.stop_hosting(key);
         self.servers.insert(address.clone(), key);

@@ -1,4 +1,4 @@
-//! Which link to whom, attempt by attempt (DESIGN §4, "Pairs").
+//! Which link to whom, attempt by attempt (PROTOCOL.md, section 5).
 //!
 //! The peer with the smaller id offers. Every signal carries the attempt's number, which is the link's generation. A
 //! link that stalls or fails is replaced by a new attempt; the old one lives until the new one is bound.

@@ -1,5 +1,5 @@
-//! Who is in the room. A peer that the server lost is not given up while a link reaches it (DESIGN §4, "Lost and
-//! found"), and nobody is told twice that somebody came or went (FEATURES U-09).
+//! Who is in the room. A peer that the server lost is not given up while a link reaches it (PROTOCOL.md,
+//! section 10), and each arrival and departure is reported once.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

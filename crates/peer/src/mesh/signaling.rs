@@ -1,4 +1,4 @@
-//! The WebSocket's life: opened, joined, lost, opened again (DESIGN §4, "Join", "Lost and found").
+//! The WebSocket's life: opened, joined, lost, opened again (PROTOCOL.md, sections 3 and 4).
 
 use std::time::Duration;
 

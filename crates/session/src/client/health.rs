@@ -1,4 +1,4 @@
-//! Whether a link carries what it is given: voice is acknowledged, and silence is probed (DESIGN §4, "Route choice").
+//! Whether a link carries what it is given: voice is acknowledged, and silence is probed (PROTOCOL.md, section 9).
 
 use std::collections::VecDeque;
 use std::time::Duration;

@@ -23,7 +23,7 @@ use crate::stream::Stale;
 /// A probe is answered at most once in this time, so that a link cannot be made to answer a flood.
 const ECHO_INTERVAL: Duration = Duration::from_millis(20);
 
-/// What a received packet was, for an integration that keeps its own notes (seed 000, "NetworkReceivedPacket").
+/// What a received packet was, for an integration that keeps its own notes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Received {
     /// It was a HandshakeP2P, in which the sender gives itself this id. Whether that was believed is the pair's matter.
@@ -129,7 +129,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
     }
 
-    /// On a link, identity is the link's peer: a packet that names anybody else is dropped (DESIGN §4).
+    /// On a link, identity is the link's peer: a packet that names anybody else is dropped (PROTOCOL.md, section 9).
     fn try_from_link<N: Network<Peer = P>>(
         &mut self,
         now: Duration,

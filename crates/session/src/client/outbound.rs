@@ -1,4 +1,4 @@
-//! What leaves beside speech: packets to others by their routes, and what keeps links known (DESIGN §4).
+//! What leaves beside speech: packets to others by their routes, and what keeps links known (PROTOCOL.md, sections 8 and 9).
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::network::{Destination, Network, Reliability};
 
 impl<P: Copy + Ord + Debug> Client<P> {
     /// Sends a packet that begins with the own client id: over links where they are bound in this session, through the
-    /// relay to the rest; each destination gets one copy (seed 000, "SendReliableP2P").
+    /// relay to the rest; each destination gets one copy.
     pub fn send_to_clients<N: Network<Peer = P>>(
         &mut self,
         now: Duration,

@@ -1,5 +1,4 @@
-//! Links to other peers and the handshake that binds each to a client (DESIGN §4, "HandshakeP2P"; seed 000,
-//! "Implementing P2P").
+//! Links to other peers and the handshake that binds each to a client (PROTOCOL.md, section 9).
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -174,7 +173,7 @@ impl<P: Copy + Ord + std::fmt::Debug> Client<P> {
         self.refresh_routes(now, net);
     }
 
-    /// On every join and rejoin, each peer that can be reached directly is told (seed 000, "OnServerAssignedSessionId").
+    /// On every join and rejoin, each peer that can be reached directly is told.
     pub(super) fn greet_links<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
         for id in self.pairs.ids() {
             self.send_handshake(now, net, id);

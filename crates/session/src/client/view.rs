@@ -14,7 +14,7 @@ pub struct View {
     pub(super) session: SessionId,
     pub(super) you: ClientId,
     pub(super) table: Table,
-    /// Clients that the server lost but a link still reaches, with the groups they had (DESIGN §4, "Lost and found").
+    /// Clients that the server lost but a link still reaches, with the groups they had (PROTOCOL.md, section 10).
     pub(super) kept: Table,
     pub(super) kept_until: BTreeMap<ClientId, Duration>,
     /// When another session took this one's place.

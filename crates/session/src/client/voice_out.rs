@@ -1,4 +1,4 @@
-//! Speech on its way to whoever listens, by each one's route (DESIGN §4 and §5; seed 001, "Voice Packets").
+//! Speech on its way to whoever listens, by each one's route (PROTOCOL.md, section 8).
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;

@@ -1,5 +1,5 @@
 //! What a joining client is told: a HandshakeResponse, and ClientState messages for all that does not fit into it
-//! (DESIGN §5; FEATURES D-08, D-56).
+//! (PROTOCOL.md, section 7).
 
 use std::collections::{BTreeMap, BTreeSet};
 

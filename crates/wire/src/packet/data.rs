@@ -1,5 +1,5 @@
 //! The game's own bytes between two peers: reliable data in numbered segments, whatever carries them, and messages that
-//! may be lost (DESIGN §4, "Streams of a link"; FEATURES U-11 to U-17, S-06 to S-11).
+//! may be lost (PROTOCOL.md, section 16).
 //!
 //! Both ends of a pair name their end of the *pipe* between them by a number that they draw anew whenever they begin one.
 //! A packet names both ends, so that what is left of an earlier pipe is never taken for the present one's.
@@ -241,7 +241,7 @@ impl DataReset {
     }
 }
 
-/// One message of a link's reliable stream, though it travels on another: as small as DESIGN §4 wants it.
+/// A segment is at most as large as a message of the reliable stream (PROTOCOL.md, section 9).
 const _: () = assert!(DataSegment::OVERHEAD + DATA_PAYLOAD_BYTES <= 1023);
 const _: () =
     assert!(DataMessage::OVERHEAD + UNRELIABLE_DATA_BYTES + super::Relay::overhead(1) <= UNRELIABLE_PACKET_BYTES);

@@ -1,5 +1,4 @@
-//! ServerRelayReliable and ServerRelayUnreliable, and what a relay may look at (DESIGN §4, "Relay rules"; seed 001,
-//! "Relayed Packets").
+//! ServerRelayReliable and ServerRelayUnreliable, and what a relay may look at (PROTOCOL.md, section 6).
 
 use super::{DecodeError, Header, Kind, open, write_header};
 use crate::cursor::{Reader, Writer};

@@ -1,4 +1,4 @@
-//! Who is in the session and who listens to what (DESIGN §5; seed 001, "Joining A Session" and after).
+//! Who is in the session and who listens to what (PROTOCOL.md, section 6).
 
 use super::{DecodeError, Kind, begin};
 use crate::cursor::{Reader, Writer};

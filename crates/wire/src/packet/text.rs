@@ -1,4 +1,4 @@
-//! TextData (DESIGN §5; seed 001, "Text Packets").
+//! TextData (PROTOCOL.md, section 6).
 
 use super::{DecodeError, Kind, begin};
 use crate::cursor::{Reader, Writer};

@@ -1,4 +1,4 @@
-//! VoiceData: one encoded frame and the targets it is addressed to (DESIGN §5; seed 001, "Voice Packets").
+//! VoiceData: one encoded frame and the targets it is addressed to (PROTOCOL.md, section 6).
 
 use super::{DecodeError, Kind, write_header};
 use crate::cursor::{Reader, Writer};
@@ -230,7 +230,7 @@ mod tests {
         Target { kind, positional: true, closing: true, priority: Priority::High, session: 2, volume: 255 }
     }
 
-    /// Assembled by hand from the table in DESIGN §5.
+    /// Assembled by hand from the table in PROTOCOL.md, section 6.
     ///
     /// proves: D-18, D-19
     #[test]

@@ -20,7 +20,7 @@ fn the_first_syllable_of_every_voice_is_whole_and_what_comes_long_before_it_is_n
     for voice in speech::VOICES {
         let (sound, begins) = voice_in_a_quiet_room(voice);
         let speech = speech_frames(&speech::load(voice));
-        let onset = begins + speech.iter().position(|speech| *speech).expect("somebody speaks");
+        let onset = begins + speech.iter().position(|speech| *speech).expect("there is speech");
         for processing in [Processing::OFF, Processing::default()] {
             let sent = sent_blocks(&sound, processing);
             let first = (begins.saturating_sub(20)..sent.len()).find(|frame| sent[*frame]).expect("something is sent");
@@ -63,7 +63,7 @@ fn the_microphone_closes_after_the_hang_over_and_not_before() {
     sound.extend(quiet_room(6, 2 * 48_000));
     let sent = sent_blocks(&sound, Processing::default());
     let last = sent.iter().rposition(|sent| *sent).expect("something is sent");
-    let speech_ends = (begins..ends).rfind(|frame| speech_frames(&sound)[*frame]).expect("somebody speaks");
+    let speech_ends = (begins..ends).rfind(|frame| speech_frames(&sound)[*frame]).expect("there is speech");
     let after_ms = (last - speech_ends) * 10;
     assert!((200..=500).contains(&after_ms), "sending ends {after_ms} ms after the last word");
 }

@@ -1,7 +1,7 @@
 //! Where in the recording each part of the speech is.
 //!
 //! Envelopes are compared, not waveforms: a codec keeps the first and not the second. One lag for the whole recording comes
-//! from the correlation of both envelopes. Around it every 100 ms block of speech gets a lag of its own, in steps of 1 ms:
+//! from the correlation of both envelopes. Around it every 100 ms block of speech gets its own lag, in steps of 1 ms:
 //! the path through all blocks with the best sum of local correlations (over 800 ms) minus a price for every change of lag.
 //! So a clock that drifts, a jitter buffer that adapts, or a route with another delay is followed, and a hole, which no
 //! other lag can explain, is not. How far a block may stray from the one lag is the caller's choice.

@@ -10,7 +10,7 @@ use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use super::path::{LATENCY, Packet, Path, Weather};
 use super::speaker::Sending;
 
-/// Somebody who hears packets and plays blocks.
+/// A receiver of packets that plays blocks.
 pub trait Hearer {
     /// A packet has arrived.
     fn receive(&mut self, now: Duration, packet: &Packet);

@@ -1,4 +1,4 @@
-//! The seeds' own programs, line by line in our calls; the comments name what stands at that line there.
+//! The example programs of UnityP2P and of Discord's networking manager, line by line in our calls; the comments name what stands at that line there.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -24,7 +24,7 @@ fn until<P>(what: &str, programs: &mut [&mut P], turn: impl Fn(&mut P), done: im
     }
 }
 
-/// Seed 002, "How to use it": P2PServer and P2PClient are the same here, but for how they come into the room.
+/// UnityP2P, "How to use it": P2PServer and P2PClient are the same here, but for how they come into the room.
 struct P2P {
     peer: Peer,
     _folder: Folder,
@@ -104,7 +104,7 @@ fn has_text(program: &P2P, text: &str) -> bool {
 /// proves: U-03, U-04, U-07, U-08, U-09, U-10, U-11, U-12, U-15, U-16, U-17, U-18, U-19
 #[test]
 fn unity_p2ps_server_and_clients() {
-    let room = "seed 002: hi";
+    let room = "UnityP2P: hi";
     let turn = |programs: &mut [&mut P2P], what: &str, done: &dyn Fn(&[&mut P2P]) -> bool| {
         until(what, programs, P2P::update, done);
     };
@@ -170,7 +170,7 @@ fn unity_p2ps_server_and_clients() {
     assert_eq!(other.disconnected, [client_id, host_id]);
 }
 
-/// Seed 004, "Example: Connecting to Another Player in a Lobby". Both players run it.
+/// Discord's networking manager, "Example: Connecting to Another Player in a Lobby". Both players run it.
 struct Lobby {
     peer: Peer,
     _folder: Folder,
@@ -195,7 +195,7 @@ impl Lobby {
         let lobby =
             |options: JoinOptions| options.password(secret).connections(Connections::Explicit).manual_flush(true);
         Self {
-            peer: Peer::join(lobby(friends::options(server(), "seed 004: 12345", name, &folder))).unwrap(),
+            peer: Peer::join(lobby(friends::options(server(), "Discord: 12345", name, &folder))).unwrap(),
             _folder: folder,
             me: None,
             members: Vec::new(),

@@ -1,0 +1,41 @@
+/** The messages of a room, kept in the tab so that they are there after a reload. */
+
+import { optional } from './optional.js';
+
+/** @typedef {import('./state.js').Message} Message */
+
+const KEY = 'voicemesh chat ';
+const MOST = 500;
+/** Kept for a reload. */
+const MOST_KEPT = 100;
+
+export class ChatLog {
+  /** @type {readonly Message[]} */
+  messages = [];
+  #peer = '';
+
+  /** Begins with what this tab has kept for a peer id. @param {string} peer */
+  open(peer) {
+    this.#peer = peer;
+    const kept = optional(() => JSON.parse(sessionStorage.getItem(KEY + peer) ?? '[]'), []);
+    this.messages = Array.isArray(kept) ? kept.filter(isMessage).slice(-MOST_KEPT) : [];
+  }
+
+  /** @param {Message} message */
+  add(message) {
+    this.messages = [...this.messages, message].slice(-MOST);
+    const kept = JSON.stringify(this.messages.slice(-MOST_KEPT));
+    optional(() => sessionStorage.setItem(KEY + this.#peer, kept), undefined);
+  }
+
+  /** The room is left on purpose: nothing is kept. */
+  forget() {
+    optional(() => sessionStorage.removeItem(KEY + this.#peer), undefined);
+  }
+}
+
+/** @param {any} value @returns {value is Message} */
+function isMessage(value) {
+  const { from, to, mine, text, at } = value ?? {};
+  return [from, to, text].every((one) => typeof one === 'string') && typeof mine === 'boolean' && Number.isFinite(at);
+}

@@ -1,0 +1,86 @@
+/** What this member decides about others and the room, and how it went (PROTOCOL.md, section 15). */
+
+import { decide } from './messages.js';
+
+/** @typedef {import('./mesh.js').Mesh} Mesh */
+/** @typedef {'mute' | 'unmute' | 'kick' | 'ban' | 'move' | 'lock' | 'unlock' | 'set-password' | 'make-owner'} Action */
+/** @typedef {{peer?: string, groups?: string[], password?: string}} About */
+
+const BAN_SECONDS = 3600;
+/** Decisions that wait for an answer; the oldest is forgotten first. */
+const MOST_OPEN = 32;
+
+/** What has been done, said by its name. @type {Record<Action, (name: string, about: About) => string>} */
+const DONE = {
+  mute: (name) => `${name} is muted for all.`,
+  unmute: (name) => `${name} can be heard again.`,
+  kick: (name) => `${name} was put out of the room, and may come back.`,
+  ban: (name) => `${name} was put out of the room, and is kept out for an hour.`,
+  move: (name) => `${name} was asked to move.`,
+  lock: () => 'The room is closed to newcomers.',
+  unlock: () => 'Newcomers are let in again.',
+  'set-password': (_, { password }) => (password ? 'Newcomers need the password from now on.' : 'The room has no password any more.'),
+  'make-owner': (name) => `${name} moderates this room now.`,
+};
+
+/** Why it was not done. @type {Record<string, string>} */
+const REFUSED = {
+  'not-moderator': 'You may not moderate this room.',
+  'unknown-peer': 'This person has left.',
+  'password-wait': 'The server checks one password at a time. Try again in a few seconds.',
+};
+
+export class Moderation {
+  /** Whether the room is closed to newcomers. */
+  locked = false;
+  #request = 0;
+  /** @type {Map<number, {action: Action, about: About, name: string}>} by request */
+  #open = new Map();
+
+  /** @param {Mesh} mesh */
+  constructor(mesh) {
+    this.mesh = mesh;
+  }
+
+  /** Whether this member may decide. */
+  get isAllowed() {
+    return this.mesh.roster.may(null, 'moderate');
+  }
+
+  /** @param {Action} action @param {About} [about] */
+  decide(action, about = {}) {
+    const request = ++this.#request;
+    const name = isolated(this.mesh.roster.members.get(about.peer ?? '')?.label ?? '');
+    this.#open.set(request, { action, about, name });
+    if (this.#open.size > MOST_OPEN) this.#open.delete(this.#open.keys().next().value ?? 0);
+    this.mesh.signaling.send(decide(action, request, { ...about, ...(action === 'ban' && { seconds: BAN_SECONDS }) }));
+  }
+
+  /** @param {number} request */
+  done(request) {
+    const decision = this.#take(request);
+    if (!decision) return;
+    const { action, about, name } = decision;
+    // The next join brings it along, should the server have forgotten it.
+    if (action === 'set-password') this.mesh.config.password = about.password ?? '';
+    this.mesh.emit({ type: 'remark', text: DONE[action](name, about) });
+  }
+
+  /** @param {{request?: number, code: string, message: string}} error @returns {boolean} whether it answers a decision */
+  refused({ request, code, message }) {
+    const decision = request === undefined ? null : this.#take(request);
+    if (!decision) return false;
+    this.mesh.emit({ type: 'remark', text: `That was not done. ${REFUSED[code] ?? `The server said: “${message}”.`}` });
+    return true;
+  }
+
+  /** @param {number} request */
+  #take(request) {
+    const decision = this.#open.get(request) ?? null;
+    this.#open.delete(request);
+    return decision;
+  }
+}
+
+/** A name within a sentence, whose direction it leaves alone. @param {string} name */
+export const isolated = (name) => (name === '' ? '' : `\u2068${name}\u2069`);

@@ -1,0 +1,167 @@
+/** What this page tells the server about itself and decides about others, and what it keeps for a reload. */
+
+import assert from 'node:assert/strict';
+import { afterEach, test } from 'node:test';
+
+import { ChatLog } from '../src/chat-log.js';
+import { Moderation } from '../src/moderation.js';
+import { OwnStatus } from '../src/own-status.js';
+import { ownStatus } from '../src/snapshot.js';
+import { World } from './world.js';
+
+/** A moderator of a room with Bo in it, and what was sent and said. */
+function moderator() {
+  /** @type {any[]} */
+  const sent = [];
+  /** @type {string[]} */
+  const said = [];
+  const config = { password: '' };
+  const members = new Map([['bo-id', { label: 'Bo' }]]);
+  const mesh = /** @type {any} */ ({
+    config, roster: { members, may: () => true }, signaling: { send: (/** @type {any} */ message) => sent.push(message) },
+    emit: (/** @type {any} */ { text }) => said.push(text),
+  });
+  return { sent, said, config, moderation: new Moderation(mesh) };
+}
+
+test('a decision is sent with a number of its own, and its answer says what was done', () => {
+  const { sent, said, config, moderation } = moderator();
+  moderation.decide('ban', { peer: 'bo-id' });
+  moderation.decide('set-password', { password: 'open' });
+  moderation.decide('move', { peer: 'bo-id', groups: ['Red'] });
+  assert.deepEqual(sent, [
+    { type: 'moderate', request: 1, action: 'ban', peer: 'bo-id', seconds: 3600 },
+    { type: 'moderate', request: 2, action: 'set-password', password: 'open' },
+    { type: 'moderate', request: 3, action: 'move', peer: 'bo-id', groups: ['Red'] },
+  ]);
+  moderation.done(2);
+  assert.equal(config.password, 'open', 'the next join brings it along');
+  moderation.done(1);
+  moderation.done(1);
+  assert.ok(moderation.refused({ request: 3, code: 'not-moderator', message: '' }));
+  assert.deepEqual(said, [
+    'Newcomers need the password from now on.', '\u2068Bo\u2069 was put out of the room, and is kept out for an hour.',
+    'That was not done. You may not moderate this room.',
+  ]);
+  assert.equal(moderation.refused({ code: 'not-moderator', message: '' }), false, 'it answers no decision');
+});
+
+test('decisions without answers do not pile up', () => {
+  const { said, moderation } = moderator();
+  for (let at = 0; at < 100; at++) moderation.decide('lock');
+  moderation.done(1);
+  assert.deepEqual(said, []);
+  moderation.done(100);
+  assert.equal(said.length, 1);
+});
+
+test('one\u2019s own state is told when it changes, at most four times a second, to a server that takes it', () => {
+  /** @type {any[]} */
+  const sent = [];
+  const mesh = /** @type {any} */ ({ config: {}, serverTakesStatus: true, signaling: { isJoined: true, send: (/** @type {any} */ one) => sent.push(one) } });
+  const own = new OwnStatus(mesh);
+  own.set({ listening_only: true });
+  own.joining();
+  own.joined();
+  own.tick(0);
+  assert.deepEqual(sent, [], 'the join has told it');
+  for (let now = 0; now < 1000; now += 20) {
+    own.set(now % 40 === 0 ? { muted: true } : {});
+    own.tick(now);
+  }
+  assert.equal(sent.length, 4);
+  own.set({ deafened: true });
+  own.tick(1000);
+  own.tick(1300);
+  assert.deepEqual(sent[sent.length - 1], { type: 'status', deafened: true });
+  assert.equal(sent.length, 5);
+  // A join on another connection was sent before the last change: it is told again.
+  own.joining();
+  own.set({ muted: true });
+  own.tick(2000);
+  own.joined();
+  own.tick(2300);
+  assert.deepEqual(sent.slice(5).map((/** @type {any} */ one) => one.muted), [true, true]);
+  mesh.serverTakesStatus = false;
+  own.set({});
+  own.tick(3000);
+  assert.equal(sent.length, 7);
+});
+
+test('who has no microphone is listening only, and not muted', () => {
+  assert.deepEqual(ownStatus('on', true, false), { muted: true });
+  assert.deepEqual(ownStatus('denied', true, true), { deafened: true, listening_only: true });
+  assert.deepEqual(ownStatus('asking', false, false), {}, 'not known yet');
+});
+
+test('the state of a member is what its last status says', () => {
+  const world = new World();
+  const [ada, bo] = [world.join('Ada'), world.join('Bo')];
+  world.run(1000);
+  assert.equal(ada.mesh.roster.listens(bo.id), true);
+  ada.mesh.roster.status(bo.id, { deafened: true });
+  assert.equal(ada.mesh.roster.listens(bo.id), false);
+  ada.mesh.roster.status(bo.id, {});
+  assert.equal(ada.mesh.roster.listens(bo.id), true);
+});
+
+test('a permission that is taken away is told from one that was never there', () => {
+  const world = new World();
+  const [ada, bo] = [world.join('Ada'), world.join('Bo')];
+  world.run(1000);
+  world.server.permit(bo, ['listen', 'data']);
+  world.run(100);
+  assert.equal(ada.mesh.roster.members.get(bo.id)?.silenced, true);
+  assert.equal(bo.mesh.roster.ownSilenced, true);
+  assert.deepEqual(ada.mesh.roster.lacking(bo.id), ['speak']);
+  world.server.permit(bo, ['speak', 'listen', 'data']);
+  world.run(100);
+  assert.equal(ada.mesh.roster.members.get(bo.id)?.silenced, false);
+  const cy = world.join('Cy');
+  world.run(1000);
+  assert.ok(!ada.mesh.roster.members.get(cy.id)?.silenced);
+});
+
+const former = Object.getOwnPropertyDescriptor(globalThis, 'sessionStorage');
+afterEach(() => {
+  if (former) Object.defineProperty(globalThis, 'sessionStorage', former);
+  else Reflect.deleteProperty(globalThis, 'sessionStorage');
+});
+
+/** @param {any} value */
+const storage = (value) => Object.defineProperty(globalThis, 'sessionStorage', { configurable: true, value });
+
+test('messages are there after a reload, and gone after leaving', () => {
+  /** @type {Map<string, string>} */
+  const kept = new Map();
+  storage({ getItem: (/** @type {string} */ key) => kept.get(key) ?? null, setItem: kept.set.bind(kept), removeItem: kept.delete.bind(kept) });
+  const message = (/** @type {number} */ at) => ({ from: 'Ada', to: 'room', mine: false, text: `message ${at}`, at });
+  const log = new ChatLog();
+  log.open('a');
+  for (let at = 0; at < 600; at++) log.add(message(at));
+  assert.equal(log.messages.length, 500);
+  const again = new ChatLog();
+  again.open('a');
+  assert.deepEqual([again.messages.length, again.messages[99]], [100, message(599)]);
+  again.open('another');
+  assert.deepEqual(again.messages, []);
+  log.forget();
+  again.open('a');
+  assert.deepEqual(again.messages, []);
+});
+
+test('what is kept may be anything, and a storage that refuses costs only the reload', () => {
+  for (const text of ['', '{', 'null', '7', '{}', '[null, 3, {"from": 1}]']) {
+    storage({ getItem: () => text });
+    const log = new ChatLog();
+    log.open('a');
+    assert.deepEqual(log.messages, [], text);
+  }
+  const refuse = () => { throw new Error('no'); };
+  storage({ getItem: refuse, setItem: refuse, removeItem: refuse });
+  const log = new ChatLog();
+  log.open('a');
+  log.add({ from: 'Ada', to: 'room', mine: true, text: 'x', at: 1 });
+  log.forget();
+  assert.equal(log.messages.length, 1);
+});
