@@ -29,7 +29,7 @@ const ROWS_FOR_FOUR_EVENTS: u16 = 34;
 const LEAST_MESSAGES: u16 = 2;
 /// Before events and messages, where no line parts the two.
 const EVENT_MARK: &str = "» ";
-/// With fewer columns, the header names no server.
+/// With fewer columns, the header names no server, and the footer says less of the key to talk.
 const COLUMNS_FOR_SERVER: u16 = 60;
 /// With fewer columns, what is said of an unencrypted connection is shorter.
 const COLUMNS_FOR_EXPOSED: u16 = 80;
@@ -259,6 +259,7 @@ fn keys(screen: &Screen, columns: u16, palette: Palette) -> Line<'static> {
         TalkKey::None => {}
         _ if screen.own.muted => {}
         TalkKey::Hold => keys.push(("F4", "hold to talk".to_owned())),
+        TalkKey::HoldByRepeats if columns < COLUMNS_FOR_SERVER => keys.push(("F4", "hold to talk".to_owned())),
         TalkKey::HoldByRepeats => keys.push(("F4", "hold to talk (short press: 1 s)".to_owned())),
     }
     if let Some(person) = screen.chosen() {

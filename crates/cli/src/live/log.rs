@@ -175,7 +175,7 @@ mod tests {
         let newest = |rows| log.newest(15, rows).into_iter().map(|row| row.text).collect::<Vec<_>>();
         assert_eq!(newest(1), ["one two…"]);
         assert_eq!(newest(2), ["one two", "three f…"]);
-        assert_eq!(newest(4), ["line 1", "one two", "three", "four five"]);
+        assert_eq!(newest(5), ["line 1", "one two", "three", "four", "five"]);
         assert!(newest(0).is_empty() && Log::default().newest(15, 3).is_empty());
     }
 

@@ -86,7 +86,7 @@ fn rest<'a>(hidden: impl Iterator<Item = &'a Person> + Clone) -> String {
     let speaking: Vec<&str> = hidden.filter(|one| one.speaking).map(|one| one.label.as_str()).collect();
     match speaking.as_slice() {
         [] => format!("    … and {more} more (↑↓)"),
-        some => format!("    … and {more} more (↑↓); speaking: {}", some.join(", ")),
+        some => format!("    … and {more} more (↑↓) ● {}", some.join(", ")),
     }
 }
 

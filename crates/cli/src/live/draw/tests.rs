@@ -72,16 +72,16 @@ fn eighty_columns_show_everything() {
     assert!(rows[0].starts_with(" lobby  ws://127.0.0.1:8080") && rows[0].ends_with("connected  12:34"), "{rows:#?}");
     assert!(rows[0].contains("REC by Cleo"), "{rows:#?}");
     assert!(rows[2].starts_with("  ● Ben ") && rows[2].contains("━━"), "{rows:#?}");
-    for heading in ["ping", "loss", "delay"] {
+    for heading in ["loss", "delay"] {
         assert!(rows[1].contains(&format!(" {heading} ")), "{rows:#?}");
     }
-    for part in ["clear", "direct", " 12 ms", " 0 %", "  84 ms"] {
+    for part in ["clear", "direct", " 0 %", "  84 ms"] {
         assert!(rows[2].contains(part), "{part}: {rows:#?}");
     }
     for part in ["  · Cleo the Long-Named of", "clear", "relayed", "REC 50 %"] {
         assert!(rows[3].contains(part), "{part}: {rows:#?}");
     }
-    assert_eq!([rows[16].as_str(), rows[19].as_str()], ["14:09  Ben: good evening", "14:03  Ben is here."]);
+    assert_eq!([rows[16].as_str(), rows[18].as_str()], ["14:09  Ben: good evening", "14:03  Ben is here."]);
     assert!(rows[21].starts_with(" SENDING  ") && rows[21].contains("reaches all  -20 dB  32 kbit/s"), "{rows:#?}");
     assert!(rows[22].starts_with("> write to everyone"));
     assert!(rows[23].contains("F1 help") && rows[23].contains("^C leave"));
@@ -155,10 +155,10 @@ fn of_many_people_those_who_do_not_fit_are_counted_and_speakers_among_them_named
     let mut screen = screen(&named);
     screen.people.iter_mut().for_each(|person| person.speaking = person.label == "Guest 49");
     let shown = text(&screen, 80, 24);
-    assert!(shown.contains("50 other people") && shown.contains("… and 42 more (↑↓); speaking: Guest 49"), "{shown}");
+    assert!(shown.contains("50 other people") && shown.contains("… and 42 more (↑↓) ● Guest 49"), "{shown}");
     screen.chosen = Some(peer(50));
     let shown = text(&screen, 80, 24);
-    assert!(shown.contains("▸ ● Guest 49") && !shown.contains("speaking:"), "{shown}");
+    assert!(shown.contains("▸ ● Guest 49") && !shown.contains("(↑↓) ●"), "{shown}");
 }
 
 #[test]
@@ -277,7 +277,7 @@ fn a_terminal_without_utf8_gets_ascii() {
         assert!(terminal.backend().buffer().content().iter().all(|cell| cell.symbol().is_ascii()));
     }
     let ascii = lines_of(&terminal(&screen, 80, 24, Palette { coloured: false, unicode: false }));
-    assert!(ascii[2].contains("* Ben") && ascii[2].contains("==") && ascii[3].contains("Zo? ??"), "{ascii:#?}");
+    assert!(ascii[2].contains("* Ben") && ascii[2].contains("==") && ascii[3].contains("Zo? ? ?"), "{ascii:#?}");
 }
 
 #[test]
