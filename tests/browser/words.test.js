@@ -19,7 +19,7 @@ async function write(person, text) {
 test('text goes both ways and is shown as it was written', within(), Stage.for(async (stage) => {
   const server = await stage.server();
   const browser = await stage.browserSpeakingOn();
-  const ada = await stage.person(browser, server, 'ada', { silent: true });
+  const ada = await stage.person(browser, server, 'ada', { recorded: false, silent: true });
   const bob = stage.cli(server, 'bob');
   await ada.sees('bob').waitFor();
   await bob.waitFor('peer-joined', (json) => json.name === 'ada');
@@ -33,6 +33,19 @@ test('text goes both ways and is shown as it was written', within(), Stage.for(a
   bob.type('/msg ada only for you');
   await ada.at('messages').getByText('only for you', { exact: true }).waitFor();
   assert.match(await ada.at('messages').innerText(), /bob to you/);
+  // What was written is there after a reload, and nothing of it is new then.
+  await ada.page.reload();
+  await ada.at('join-silent').click();
+  await ada.waitForPhase('joined');
+  const kept = await ada.at('messages').locator('li p').allInnerTexts();
+  assert.deepEqual(kept, ['hello, Bob – ☎', '<b>hello</b>, <img src=x onerror="document.title = 1"> Ada', 'only for you']);
+  assert.equal(await ada.page.title(), 'room · voicemesh');
+  // Shift and Enter begin a line.
+  await ada.at('chat-input').fill('one');
+  await ada.page.keyboard.press('Shift+Enter');
+  await ada.page.keyboard.type('two');
+  await ada.page.keyboard.press('Enter');
+  assert.equal((await bob.waitFor('text', (json) => json.name === 'ada' && json.text !== text.text)).text, 'one\ntwo');
 }));
 
 // proves: D-19

@@ -172,7 +172,7 @@ impl Human {
             // The line about its speech comes with it.
             Event::FirstHeard { .. } => None,
             Event::Speaking { peer, speaking } => self.speaks(stamped.at, *peer, *speaking, people),
-            Event::Text { from, name, private, text } => {
+            Event::Text { from, name, private, text, .. } => {
                 let to = if *private { " (to you alone)" } else { "" };
                 Some(line(Mood::Text, format!("{}{to}: {}", people.label_as(*from, name), harmless(text.trim_end()))))
             }

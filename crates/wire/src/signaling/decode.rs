@@ -9,14 +9,15 @@ use super::{Capabilities, ClientMessage, ErrorCode, Join, Metadata, MetadataChan
 use crate::limits;
 use crate::names::{DisplayName, NameError, RoomName};
 
-const CLIENT_TYPES: [&str; 8] =
-    ["join", "signal", "set-metadata", "set-room-metadata", "moderate", "roster", "ping", "leave"];
-const SERVER_TYPES: [&str; 19] = [
+const CLIENT_TYPES: [&str; 9] =
+    ["join", "signal", "set-metadata", "set-room-metadata", "moderate", "status", "roster", "ping", "leave"];
+const SERVER_TYPES: [&str; 20] = [
     "joined",
     "peer-joined",
     "peer-left",
     "metadata",
     "permissions",
+    "status",
     "metadata-set",
     "moderated",
     "move",
@@ -150,7 +151,9 @@ impl ClientMessage {
             Self::SetMetadata { request, .. }
             | Self::SetRoomMetadata { request, .. }
             | Self::Moderate { request, .. } => *request,
-            Self::Join(_) | Self::Signal { .. } | Self::Roster | Self::Ping { .. } | Self::Leave => None,
+            Self::Join(_) | Self::Signal { .. } | Self::Status(_) | Self::Roster | Self::Ping { .. } | Self::Leave => {
+                None
+            }
         }
     }
 
@@ -165,7 +168,7 @@ impl ClientMessage {
                 let fits = set.len() <= 2 * limits::METADATA_KEYS && bytes.sum::<usize>() <= 2 * limits::METADATA_BYTES;
                 if fits { Ok(()) } else { Err(MessageError::BadMetadata) }
             }
-            Self::Roster | Self::Ping { .. } | Self::Leave => Ok(()),
+            Self::Status(_) | Self::Roster | Self::Ping { .. } | Self::Leave => Ok(()),
         }
     }
 }
