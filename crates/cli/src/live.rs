@@ -118,8 +118,7 @@ impl Live {
         let before = (own.clone(), *chosen, *exposed, problems.clone());
         let before = (std::mem::take(&mut self.screen.people), before);
         self.screen.observe(snapshot, people);
-        let slow = snapshot.sending.upload_too_slow;
-        self.screen.judge(&self.problems, people.own_permissions(), slow);
+        self.screen.judge(&self.problems, snapshot);
         let Screen { people, own, chosen, exposed, problems, .. } = &self.screen;
         self.stale |= before != (people.clone(), (own.clone(), *chosen, *exposed, problems.clone()));
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use voicemesh::{DisplayName, Event, PeerId, Permissions, short_ids};
+use voicemesh::{DisplayName, Event, PeerId, short_ids};
 
 use crate::text::harmless;
 
@@ -15,8 +15,6 @@ pub struct People {
     you: Option<PeerId>,
     own_name: Option<String>,
     names: BTreeMap<PeerId, String>,
-    /// Where they differ from the default.
-    permissions: BTreeMap<PeerId, Permissions>,
 }
 
 impl People {
@@ -34,10 +32,6 @@ impl People {
             }
             Event::PeerLeft { peer, .. } => {
                 self.names.remove(peer);
-                self.permissions.remove(peer);
-            }
-            Event::PermissionsChanged { peer, permissions } => {
-                self.permissions.insert(*peer, *permissions);
             }
             _ => {}
         }
@@ -56,21 +50,6 @@ impl People {
     /// Whether it is the user's own.
     pub fn is_own(&self, peer: PeerId) -> bool {
         self.you == Some(peer)
-    }
-
-    /// What a member may do.
-    pub fn permissions(&self, peer: PeerId) -> Permissions {
-        self.permissions.get(&peer).copied().unwrap_or_default()
-    }
-
-    /// What the user may do.
-    pub fn own_permissions(&self) -> Permissions {
-        self.you.map(|you| self.permissions(you)).unwrap_or_default()
-    }
-
-    /// Everyone's label.
-    pub fn labels(&self) -> Vec<String> {
-        self.names.keys().map(|peer| self.label(*peer)).collect()
     }
 
     /// The name as its owner wrote it; for programs.

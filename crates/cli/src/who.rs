@@ -57,9 +57,20 @@ fn row(state: &PeerState, people: &People) -> [String; 5] {
         0 => "–".to_owned(),
         all => format!("{:.1} %", concealed as f64 * 100.0 / all as f64),
     };
-    let speaking = if state.speaking { "speaks" } else { "" };
+    let status = state.status;
+    let states = [
+        (state.speaking, "speaks"),
+        (status.listening_only, "listens only"),
+        (status.muted && !status.listening_only, "muted"),
+        (status.deafened, "deafened"),
+        (!state.permissions.speak, "may not speak"),
+        (state.muted, "off"),
+        (status.recording, "REC"),
+    ];
+    let states: Vec<&str> = states.into_iter().filter(|(is_so, _)| *is_so).map(|(_, word)| word).collect();
+    let states = states.join(", ");
     let label = people.label_as(state.peer, &state.name);
-    [cut(&label, LONGEST_NAME), route.to_owned(), round_trip, lost, speaking.to_owned()]
+    [cut(&label, LONGEST_NAME), route.to_owned(), round_trip, lost, states]
 }
 
 #[cfg(test)]
@@ -116,6 +127,14 @@ mod tests {
         let lines = lines(&snapshot, &people(&[(1, "Ben")]), "Ada", "lobby");
         assert_eq!(lines[0], "You are Ada, connected to “lobby”, but the server does not answer.");
         assert!(lines[2].contains("no sound"), "{}", lines[2]);
+    }
+
+    #[test]
+    fn what_others_say_of_themselves_stands_behind_their_names() {
+        let status = voicemesh::MemberStatus { muted: true, deafened: true, ..Default::default() };
+        let peers = vec![PeerState { status, speaking: false, ..state(1, "Ben") }];
+        let lines = lines(&Snapshot { peers, ..Snapshot::default() }, &people(&[(1, "Ben")]), "Ada", "lobby");
+        assert!(lines[2].ends_with("muted, deafened"), "{}", lines[2]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use voicemesh::{Event, MicrophoneState, PeerId, PeerState, Permissions, Route, ServerConnection, Snapshot, Stamped};
+use voicemesh::{Event, MicrophoneState, PeerId, PeerState, Route, ServerConnection, Snapshot, Stamped};
 
 use super::editor::Editor;
 use super::held_key::HeldKey;
@@ -173,7 +173,7 @@ impl Screen {
         self.mark_loudest();
         let reached = self.people.iter().filter(|person| person.route != Route::None && !person.deafened).count();
         self.own = Own {
-            listening_only: self.own.listening_only,
+            listening_only: snapshot.listening_only || self.own.listening_only,
             without_speaker: self.own.without_speaker,
             groups: self.own.groups.take(),
             reaches: (reached, self.people.len()),
@@ -187,10 +187,11 @@ impl Screen {
     }
 
     /// What does not work now.
-    pub(crate) fn judge(&mut self, problems: &Problems, permissions: Permissions, slow: bool) {
+    pub(crate) fn judge(&mut self, problems: &Problems, snapshot: &Snapshot) {
+        let (permissions, slow) = (snapshot.permissions, snapshot.sending.upload_too_slow);
         let in_no_group = self.own.groups.as_ref().is_some_and(Vec::is_empty);
         self.problems = problems.lines(Condition { permissions, upload_too_slow: slow, in_no_group });
-        self.own.listening_only = problems.microphone_lost() || !permissions.speak;
+        self.own.listening_only = snapshot.listening_only || problems.microphone_lost() || !permissions.speak;
         self.own.without_speaker = problems.speaker_lost();
     }
 
@@ -255,10 +256,10 @@ impl Person {
             loss_permille: permille(state.loss),
             delay_ms: state.delay.map(|delay| delay.as_millis()),
             recording: state.recording,
-            may_speak: people.permissions(state.peer).speak,
-            muted_itself: false,
-            deafened: false,
-            listening_only: false,
+            may_speak: state.permissions.speak,
+            muted_itself: state.status.muted,
+            deafened: state.status.deafened,
+            listening_only: state.status.listening_only,
             gain_percent: (state.gain * 100.0).round() as u32,
             muted: state.muted,
         }
@@ -379,6 +380,24 @@ pub(crate) mod tests {
         let peers = vec![state(1, "Ben")];
         screen.observe(&Snapshot { peers, ..Snapshot::default() }, &people(&[(1, "Ben")]));
         assert_eq!(screen.chosen, None);
+    }
+
+    #[test]
+    fn how_others_take_part_is_shown_as_they_say_and_as_they_may() {
+        use voicemesh::{MemberStatus, Permissions};
+        let status = MemberStatus { muted: true, deafened: true, ..MemberStatus::default() };
+        let deaf = PeerState { status, ..state(1, "Ben") };
+        let mute = PeerState { permissions: Permissions::default().without_speak(), ..state(2, "Cleo") };
+        let mut screen = screen(&[]);
+        let permissions = Permissions::default().without_speak();
+        let snapshot = Snapshot { peers: vec![mute, deaf], permissions, ..Snapshot::default() };
+        screen.observe(&snapshot, &people(&[(1, "Ben"), (2, "Cleo")]));
+        screen.judge(&Problems::default(), &snapshot);
+        let [ben, cleo] = screen.people.as_slice() else { panic!("{:?}", screen.people) };
+        assert_eq!((ben.label.as_str(), ben.muted_itself, ben.deafened, ben.may_speak), ("Ben", true, true, true));
+        assert_eq!((cleo.label.as_str(), cleo.muted_itself, cleo.may_speak), ("Cleo", false, false));
+        assert_eq!(screen.own.reaches, (1, 2), "the deafened one does not hear");
+        assert!(screen.own.listening_only && screen.problems[0].contains("only listen"));
     }
 
     #[test]
