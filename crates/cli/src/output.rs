@@ -219,11 +219,14 @@ impl Output {
 
 /// Whether the view shows it as a state, so that a line about it would only push others out.
 fn is_shown_all_the_time(event: &Event) -> bool {
-    match event {
-        Event::RouteChanged { .. } | Event::FirstHeard { .. } | Event::Speaking { .. } => true,
-        Event::ServerAway { .. } | Event::DeviceLost { .. } => true,
-        _ => false,
-    }
+    matches!(
+        event,
+        Event::RouteChanged { .. }
+            | Event::FirstHeard { .. }
+            | Event::Speaking { .. }
+            | Event::ServerAway { .. }
+            | Event::DeviceLost { .. }
+    )
 }
 
 /// Hours and minutes in the system's time zone.
