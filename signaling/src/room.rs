@@ -4,6 +4,7 @@
 //! a while ([`Room::is_over`]), so that whoever comes back soon gets the same one.
 
 mod ice;
+mod join_rates;
 mod lock;
 mod metadata;
 mod moderating;
@@ -12,6 +13,7 @@ mod operator;
 mod packets;
 mod password;
 mod policing;
+mod refusing;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -88,6 +90,7 @@ pub struct Room {
     metadata: Metadata,
     credentials: ice::IssuedCredentials,
     policing: Policing,
+    join_rates: join_rates::JoinRates,
     statuses: status::Statuses,
     /// What the tokens of members allow, where the server asks for tokens.
     grants: BTreeMap<ConnectionId, Grant>,
@@ -121,6 +124,7 @@ impl Room {
             metadata: Metadata::new(),
             credentials: ice::IssuedCredentials::default(),
             policing: Policing::default(),
+            join_rates: join_rates::JoinRates::default(),
             grants: BTreeMap::new(),
             statuses: status::Statuses::default(),
             told_busy: BTreeMap::new(),
@@ -432,7 +436,7 @@ impl Room {
             }
             // Asked of one connection, it is answered on that one.
             ClientMessage::Ping { token } => {
-                out.text(answer_to, &Text::from(&ServerMessage::Pong { token }), Purpose::Answer);
+                out.pong(answer_to, &Text::from(&ServerMessage::Pong { token }));
                 Ok(())
             }
             ClientMessage::Leave => {
@@ -442,7 +446,7 @@ impl Room {
             }
         };
         if let Err(refusal) = result {
-            out.text(from, &Text::from(&refusal.answer()), Purpose::Answer);
+            refusing::answer(from, refusal, out);
         }
     }
 
@@ -535,6 +539,7 @@ impl Room {
             return;
         }
         self.mark_due = now + Duration::from_millis(u64::from(self.rules.limits.roster_interval_ms));
+        self.join_rates.tidy(now);
         if !self.members.is_empty() {
             self.broadcast(&ServerMessage::RosterMark(self.mark()), Purpose::Notice, out);
         }

@@ -97,6 +97,29 @@ test('who is deaf hears nothing, and hears again when they want to', within(), S
   assert.equal(await hears(), 0, 'everybody together is as quiet as asked for');
 }));
 
+test('the others see who is muted, hears nothing or only listens', within(), Stage.for(async (stage) => {
+  const server = await stage.server();
+  const browser = await stage.browserSpeakingOn();
+  const ada = await stage.person(browser, server, 'ada', { recorded: false });
+  const bob = await stage.person(browser, server, 'bob', { recorded: false, silent: true });
+  const listeners = bob.page.locator('[data-test="group"][data-name="Global"] .hint');
+  const seen = (/** @type {import('./harness/browser.js').Person} */ by, /** @type {string} */ name, /** @type {string} */ words) =>
+    by.sees(name).locator('[data-test="status"]').getByText(words, { exact: true }).waitFor();
+  await seen(ada, 'bob', 'listening only');
+  await listeners.getByText('2 listen', { exact: true }).waitFor();
+  await ada.at('mute').click();
+  await seen(bob, 'ada', 'muted');
+  await ada.at('deafen').click();
+  await seen(bob, 'ada', 'muted, hears nothing');
+  await listeners.getByText('1 listens', { exact: true }).waitFor();
+  // Who comes later sees it as well.
+  const cyd = await stage.person(browser, server, 'cyd', { recorded: false, silent: true });
+  await seen(cyd, 'ada', 'muted, hears nothing');
+  await ada.at('deafen').click();
+  await ada.at('mute').click();
+  for (const person of [bob, cyd]) await person.sees('ada').locator('[data-test="status"]').waitFor({ state: 'hidden' });
+}));
+
 test('one person can be muted for oneself alone', within(), Stage.for(async (stage) => {
   const server = await stage.server();
   const browser = await stage.browserSpeakingOn();

@@ -8,8 +8,9 @@ use voicemesh_session::{self as session, Delivery, ServerOutput, Verdict};
 use voicemesh_wire::packet::{self, Kind};
 
 use super::policing::{Policing, VoiceRates};
+use super::refusing::answer;
 use super::{Room, TAKEN_OVER_GRACE};
-use crate::outbox::{ConnectionId, Outbox, Purpose, Text};
+use crate::outbox::{ConnectionId, Outbox, Purpose};
 use crate::refusal::Refusal;
 
 /// What is unreliable is passed on from it for this long: later it has waited in a connection that was dead.
@@ -58,7 +59,7 @@ impl Room {
         let told = self.told_busy.get(&(from, receiver));
         if told.is_none_or(|at| now >= *at + BUSY_INTERVAL) {
             self.told_busy.insert((from, receiver), now);
-            out.text(from, &Text::from(&Refusal::receiver_busy(peer).answer()), Purpose::Answer);
+            answer(from, Refusal::receiver_busy(peer), out);
         }
     }
 }

@@ -58,6 +58,12 @@ impl Outbox for Sent {
         false
     }
 
+    fn pong(&mut self, to: ConnectionId, message: &Text) {
+        self.text(to, message, Purpose::Answer);
+    }
+
+    fn count_refusal(&mut self, _code: &ErrorCode) {}
+
     fn count_policed(&mut self) {
         self.policed += 1;
     }
