@@ -134,6 +134,13 @@ impl ListenerPath {
         }
     }
 
+    /// What it lost was not its own: other links lose as well.
+    pub(crate) fn clear(&mut self, now: Duration) {
+        if self.step == Step::Relayed {
+            self.go(now, Step::Usual);
+        }
+    }
+
     /// As [`Self::update`], for a listener whose speech is relayed; `lost` is what it newly reported to be lost, `probed` how long
     /// probes over its link wait on its own part of the way.
     pub(crate) fn update_relayed(&mut self, now: Duration, lost: Option<f32>, probed: Duration) {

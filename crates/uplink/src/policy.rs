@@ -309,13 +309,13 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             probed.extend(path.probed_queueing.map(|queueing| (member.who, queueing)));
         }
         losses.sort_by(|(a, _), (b, _)| f32::total_cmp(a, b));
-        let (loss, suspected) =
-            self.suspect.judge(now, &losses, audience.iter().filter(|member| member.has_link).count());
+        let linked = audience.iter().filter(|member| member.has_link).count();
+        let verdict = self.suspect.judge(now, &losses, linked, self.uplink.bps());
         let shared = Observation {
             sent_bps,
             delivered_bps,
             queueing: shared_queue(&queues),
-            loss,
+            loss: verdict.uplink,
             round_trip: round_trips.into_iter().min().unwrap_or_default(),
             overdue: overdues.into_iter().min().unwrap_or_default(),
         };
@@ -330,7 +330,8 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             let newly_lost = listener.newly_lost.take().filter(|_| is_own);
             let is_relayed = !member.has_link || self.relayed.contains(&member.who);
             match seen.get(&member.who) {
-                _ if suspected == Some(member.who) => listener.path.suspect(now),
+                _ if verdict.own == Some(member.who) => listener.path.suspect(now),
+                _ if verdict.cleared == Some(member.who) => listener.path.clear(now),
                 Some(seen) if are_several && !is_relayed => {
                     listener.path.update(now, *seen, shared.queueing.unwrap_or_default(), shared.loss.unwrap_or(0.0));
                 }

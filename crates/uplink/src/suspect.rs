@@ -10,9 +10,12 @@ use crate::listener_path::OWN_LOSS;
 /// Of two links that were the only one in use within this time, both lost: that is the uplink's loss.
 const SUSPECTED_FOR: Duration = Duration::from_secs(20);
 
-/// Whose loss was last taken for that of its own path, and when.
+/// With an uplink this many times as wide, the loss is to be judged anew: it may have been the uplink's.
+const WIDER: u32 = 4;
+
+/// Whose loss was last taken for that of its own path, when, and how wide the uplink seemed then, in bits per second.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Suspect<P>(Option<(P, Duration)>);
+pub(crate) struct Suspect<P>(Option<(P, Duration, u32)>);
 
 impl<P> Default for Suspect<P> {
     fn default() -> Self {
@@ -20,21 +23,37 @@ impl<P> Default for Suspect<P> {
     }
 }
 
-impl<P: Copy + Eq> Suspect<P> {
-    /// From the losses of the links in use, least first: the loss that is the uplink's, or else whose own it is. `linked`: how
-    /// many listeners have links.
-    pub(crate) fn judge(&mut self, now: Duration, losses: &[(f32, P)], linked: usize) -> (Option<f32>, Option<P>) {
-        let Some((loss, who)) = losses.get(losses.len().saturating_sub(1) / 2).copied() else { return (None, None) };
-        let is_only_one = losses.len() == 1 && linked > 1;
-        if is_only_one && loss >= OWN_LOSS && self.is_own(now, who) { (None, Some(who)) } else { (Some(loss), None) }
-    }
+/// Whose loss it is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Verdict<P> {
+    /// The loss of the uplink.
+    pub uplink: Option<f32>,
+    /// Whose own path loses.
+    pub own: Option<P>,
+    /// Whose loss was taken for that of its own path, and is not.
+    pub cleared: Option<P>,
+}
 
-    fn is_own(&mut self, now: Duration, who: P) -> bool {
+impl<P: Copy + Eq> Suspect<P> {
+    /// From the losses of the links in use, least first. `linked`: how many listeners have links.
+    pub(crate) fn judge(&mut self, now: Duration, losses: &[(f32, P)], linked: usize, estimate_bps: u32) -> Verdict<P> {
+        let wider = self.0.take_if(|(_, _, then_bps)| estimate_bps >= then_bps.saturating_mul(WIDER));
+        let cleared = wider.map(|(suspected, ..)| suspected);
+        let Some((loss, who)) = losses.get(losses.len().saturating_sub(1) / 2).copied() else {
+            return Verdict { uplink: None, own: None, cleared };
+        };
+        let of_uplink = Verdict { uplink: Some(loss), own: None, cleared };
+        if losses.len() > 1 || linked < 2 || loss < OWN_LOSS || cleared == Some(who) {
+            return of_uplink;
+        }
         match self.0 {
-            Some((suspected, at)) if now < at + SUSPECTED_FOR => suspected == who,
+            Some((suspected, at, _)) if now < at + SUSPECTED_FOR => match suspected == who {
+                true => Verdict { uplink: None, own: Some(who), cleared: None },
+                false => of_uplink,
+            },
             _ => {
-                self.0 = Some((who, now));
-                true
+                self.0 = Some((who, now, estimate_bps));
+                Verdict { uplink: None, own: Some(who), cleared }
             }
         }
     }
@@ -48,13 +67,17 @@ mod tests {
     fn the_only_link_in_use_is_suspected_until_another_one_loses_as_well() {
         let second = Duration::from_secs(1);
         let mut suspect = Suspect::default();
-        let mut judge = |seconds: u32, losses: &[(f32, char)], linked| suspect.judge(seconds * second, losses, linked);
-        assert_eq!(judge(1, &[(0.2, 'a')], 1), (Some(0.2), None), "there is no other link to compare with");
-        assert_eq!(judge(1, &[(0.05, 'a')], 4), (Some(0.05), None));
-        assert_eq!(judge(1, &[(0.2, 'a')], 4), (None, Some('a')));
-        assert_eq!(judge(2, &[(0.3, 'a')], 4), (None, Some('a')));
-        assert_eq!(judge(3, &[(0.0, 'b'), (0.3, 'a')], 4), (Some(0.0), None));
-        assert_eq!(judge(4, &[(0.2, 'b')], 4), (Some(0.2), None), "both lose");
-        assert_eq!(judge(40, &[(0.2, 'b')], 4), (None, Some('b')));
+        let mut judge = |seconds: u32, losses: &[(f32, char)], linked, estimate_bps| {
+            let verdict = suspect.judge(seconds * second, losses, linked, estimate_bps);
+            (verdict.uplink, verdict.own, verdict.cleared)
+        };
+        assert_eq!(judge(1, &[(0.2, 'a')], 1, 100), (Some(0.2), None, None), "there is no other link to compare with");
+        assert_eq!(judge(1, &[(0.05, 'a')], 4, 100), (Some(0.05), None, None));
+        assert_eq!(judge(1, &[(0.2, 'a')], 4, 100), (None, Some('a'), None));
+        assert_eq!(judge(2, &[(0.3, 'a')], 4, 100), (None, Some('a'), None));
+        assert_eq!(judge(3, &[(0.0, 'b'), (0.3, 'a')], 4, 100), (Some(0.0), None, None));
+        assert_eq!(judge(4, &[(0.2, 'b')], 4, 100), (Some(0.2), None, None), "both lose");
+        assert_eq!(judge(5, &[], 4, 400), (None, None, Some('a')), "the uplink is wider than it was");
+        assert_eq!(judge(40, &[(0.2, 'b')], 4, 100), (None, Some('b'), None));
     }
 }
