@@ -3,7 +3,7 @@
 #
 #   PART=name,name  only these parts (default: all); a prefix such as "nets" takes all parts that begin with it
 #   CASES="a; b"    of the nets tables, only these cases
-#   SOAK_MINUTES=10 length of the soak
+#   SOAK_MINUTES=10 length of the soak; 20 for the server's
 #   FIREFOX_CALLS=10 calls of four with Firefox
 #
 # Each part writes its result to docs/measured/YYYY-MM-DD-PART.md, where it belongs into the repository. Ends with 1 if a
@@ -11,9 +11,8 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-PARTS="nets-nat nets-paths nets-uplinks nets-changes nets-reaching firefox windows soak"
+PARTS="nets-nat nets-paths nets-uplinks nets-changes nets-reaching firefox windows soak server-soak"
 MEASURED=$REPO/docs/measured
-SOAK_MINUTES=${SOAK_MINUTES:-10}
 
 main() {
     local part failed="" ran=""
@@ -49,6 +48,7 @@ run_part() {
         firefox) firefox ;;
         windows) windows ;;
         soak) soak ;;
+        server-soak) server_soak ;;
     esac
 }
 
@@ -77,8 +77,14 @@ windows() {
 }
 
 soak() {
-    export SOAK_MINUTES
-    nets soak::eight_peers_for_a_long_time
+    SOAK_MINUTES=${SOAK_MINUTES:-10} nets soak::eight_peers_for_a_long_time
+}
+
+# 2,000 connections in 250 rooms, with the server as the tests have it (opt-level 1), so that nothing is built twice.
+server_soak() {
+    cargo build --locked --workspace --all-targets &&
+        SOAK_MINUTES=${SOAK_MINUTES:-20} VOICEMESH_REPORT=$REPORT \
+            cargo test --locked --workspace --test soak -- --ignored --exact --nocapture two_thousand_connections_for_a_long_time
 }
 
 # --- reports ---------------------------------------------------------------------------------------------------------

@@ -130,7 +130,7 @@ pub struct Config {
     #[arg(long = "allow-origin", env = "VOICEMESH_ALLOW_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub allowed_origins: Vec<String>,
 
-    /// Origins of web pages that may show this server's page in a frame, with scheme (https://club.example); none by default.
+    /// Origins of web pages that may show this server's page in a frame, with scheme; none by default.
     #[arg(long = "embed-origin", env = "VOICEMESH_EMBED_ORIGIN", value_name = "ORIGIN", value_delimiter = ',')]
     pub embed_origins: Vec<String>,
 

@@ -216,7 +216,7 @@ pub(crate) fn check_presence(presence: Presence, others: usize) -> Result<(), Re
 mod tests {
     use voicemesh_wire::identity::IdentityProof;
     use voicemesh_wire::packet::{Recipient, Relay, TextData};
-    use voicemesh_wire::signaling::{Capabilities, Metadata};
+    use voicemesh_wire::signaling::{Capabilities, MemberStatus, Metadata};
     use voicemesh_wire::{ClientId, GroupId, SessionId};
 
     use super::*;
@@ -232,6 +232,7 @@ mod tests {
             run: 1,
             capabilities: Capabilities::default(),
             metadata: Metadata::new(),
+            status: MemberStatus::default(),
             presence: Presence::Either,
             password: None,
             room_metadata: Metadata::new(),

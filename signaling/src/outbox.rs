@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use voicemesh_session::Delivery;
-use voicemesh_wire::signaling::{LeaveReason, ServerMessage};
+use voicemesh_wire::signaling::{ErrorCode, LeaveReason, ServerMessage};
 
 /// One connection, for as long as the process runs; never given out twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -86,6 +86,10 @@ pub trait Outbox {
     /// If something waits for this connection, a snapshot ([`Room::refresh`](crate::Room::refresh)) is made when that is
     /// written, in place of the updates that wait. False, and without effect, if nothing waits.
     fn defer_snapshot(&mut self, to: ConnectionId) -> bool;
+    /// The answer to a ping, which need not wait until all that others send has been read.
+    fn pong(&mut self, to: ConnectionId, message: &Text);
+    /// An error that is sent.
+    fn count_refusal(&mut self, code: &ErrorCode);
     /// A voice packet was not passed on because its speaker sends more than [`VoiceRates`](crate::VoiceRates) allow.
     fn count_policed(&mut self);
     /// Another connection of the same peer takes over: what waits for `from` and is repeated by no snapshot goes to `to`.

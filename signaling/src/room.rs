@@ -4,6 +4,7 @@
 //! a while ([`Room::is_over`]), so that whoever comes back soon gets the same one.
 
 mod ice;
+mod join_rates;
 mod lock;
 mod metadata;
 mod moderating;
@@ -12,6 +13,8 @@ mod operator;
 mod packets;
 mod password;
 mod policing;
+mod refusing;
+mod status;
 #[cfg(test)]
 mod tests;
 mod tickets;
@@ -21,10 +24,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
-use voicemesh_session::server::DropReason;
-use voicemesh_session::{Server, ServerConfig, Verdict};
-use voicemesh_wire::packet::{self, Kind};
+use voicemesh_session::{Server, ServerConfig};
 use voicemesh_wire::signaling::{
     ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, PeerInfo, RosterMark, ServerLimits,
     ServerMessage, Signal, TakenOver, roster_hash,
@@ -40,7 +40,7 @@ use crate::token::{Grant, TokenRules};
 pub use ice::{IceRules, SharedSecret};
 use lock::{Lock, Shown};
 pub use moderation::AddressTag;
-use packets::{Packets, Passing};
+use packets::Packets;
 pub use password::{Digest, Knock, Question, Salt, WorkArea, digest};
 use policing::Policing;
 pub use policing::VoiceRates;
@@ -48,10 +48,6 @@ use tickets::Tickets;
 
 /// A connection from which another has taken over is still read for this long, for what was on its way.
 const TAKEN_OVER_GRACE: Duration = Duration::from_secs(2);
-/// What is unreliable is passed on from it for this long: later it has waited in a connection that was dead.
-const TAKEN_OVER_VOICE: Duration = Duration::from_millis(500);
-/// A sender gets `receiver-busy` about one receiver at most this often.
-const BUSY_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What holds for every room of a server.
 #[derive(Clone, Debug, Default)]
@@ -94,6 +90,8 @@ pub struct Room {
     metadata: Metadata,
     credentials: ice::IssuedCredentials,
     policing: Policing,
+    join_rates: join_rates::JoinRates,
+    statuses: status::Statuses,
     /// What the tokens of members allow, where the server asks for tokens.
     grants: BTreeMap<ConnectionId, Grant>,
     /// When which sender was told that which receiver is busy.
@@ -126,7 +124,9 @@ impl Room {
             metadata: Metadata::new(),
             credentials: ice::IssuedCredentials::default(),
             policing: Policing::default(),
+            join_rates: join_rates::JoinRates::default(),
             grants: BTreeMap::new(),
+            statuses: status::Statuses::default(),
             told_busy: BTreeMap::new(),
         }
     }
@@ -236,6 +236,7 @@ impl Room {
             let grant = self.grant_of(&join).ok().flatten();
             self.take_over(now, old, connection, join.room, out);
             self.renew_grant(peer, connection, grant, out);
+            self.take_status(now, connection, join.status, out);
             return Ok(peer);
         }
         let grant = self.grant_of(&join)?;
@@ -257,7 +258,7 @@ impl Room {
                 self.arrivals
             }
         };
-        let Join { room, name: asked, run, capabilities, metadata, password, room_metadata, .. } = join;
+        let Join { room, name: asked, run, capabilities, metadata, status, password, room_metadata, .. } = join;
         let name = grant.as_ref().and_then(|grant| grant.name.clone()).unwrap_or(asked);
         let owner = peer.0.as_u128();
         let full = |_| Refusal::of(ErrorCode::RoomFull);
@@ -277,7 +278,7 @@ impl Room {
         if let Some(grant) = grant {
             self.grants.insert(connection, grant);
         }
-        let info = PeerInfo { peer, client, run, name, metadata, capabilities, order, permissions };
+        let info = PeerInfo { peer, client, run, name, metadata, capabilities, order, status, permissions };
         self.enter(connection, info, room, out);
         Ok(peer)
     }
@@ -366,6 +367,7 @@ impl Room {
             limits: self.rules.limits.clone(),
             relay_only: self.rules.relay_only,
             group_text: true,
+            status: true,
             roster: RosterMark { version: self.version, hash: roster_hash(peers.iter().chain([info])) },
             peers,
             room_metadata: self.metadata.clone(),
@@ -422,6 +424,10 @@ impl Room {
             ClientMessage::Moderate { request, action } => {
                 self.moderate(now, from, request, action, out).map_err(|refusal| refusal.of_request(request))
             }
+            ClientMessage::Status(status) => {
+                self.take_status(now, from, status, out);
+                Ok(())
+            }
             ClientMessage::Roster => {
                 if !out.defer_snapshot(from) {
                     self.send_roster(from, out);
@@ -430,7 +436,7 @@ impl Room {
             }
             // Asked of one connection, it is answered on that one.
             ClientMessage::Ping { token } => {
-                out.text(answer_to, &Text::from(&ServerMessage::Pong { token }), Purpose::Answer);
+                out.pong(answer_to, &Text::from(&ServerMessage::Pong { token }));
                 Ok(())
             }
             ClientMessage::Leave => {
@@ -440,7 +446,7 @@ impl Room {
             }
         };
         if let Err(refusal) = result {
-            out.text(from, &Text::from(&refusal.answer()), Purpose::Answer);
+            refusing::answer(from, refusal, out);
         }
     }
 
@@ -489,35 +495,6 @@ impl Room {
         self.session.refresh(to, &mut Packets { now: Duration::ZERO, pair: None, out });
     }
 
-    /// A session packet of a connection that has joined. What is relayed shares `packet`'s memory.
-    pub fn packet(&mut self, now: Duration, from: ConnectionId, packet: &Bytes, out: &mut impl Outbox) -> Verdict {
-        if let Some(former) = self.former.get(&from)
-            && now + TAKEN_OVER_GRACE >= former.closes_at + TAKEN_OVER_VOICE
-            && packet::open(packet).is_ok_and(|(header, _)| header.kind == Kind::ServerRelayUnreliable)
-        {
-            return Verdict::Dropped(DropReason::Outdated);
-        }
-        let from = self.present(from);
-        let pair = Some(Passing { rates: &self.rules.voice, policing: &mut self.policing, busy: Vec::new() });
-        let mut packets = Packets { now, pair, out };
-        let verdict = self.session.receive(now, from, packet, &mut packets);
-        let busy = packets.pair.map(|passing| passing.busy).unwrap_or_default();
-        for receiver in busy {
-            self.tell_busy(now, from, receiver, out);
-        }
-        verdict
-    }
-
-    /// Tells a sender, once in a while, that something was not passed on.
-    fn tell_busy(&mut self, now: Duration, from: ConnectionId, receiver: ConnectionId, out: &mut impl Outbox) {
-        let Some(peer) = self.members.get(&receiver).map(|member| member.peer) else { return };
-        let told = self.told_busy.get(&(from, receiver));
-        if told.is_none_or(|at| now >= *at + BUSY_INTERVAL) {
-            self.told_busy.insert((from, receiver), now);
-            out.text(from, &Text::from(&Refusal::receiver_busy(peer).answer()), Purpose::Answer);
-        }
-    }
-
     fn forget_pairs(&mut self, connection: ConnectionId) {
         self.policing.forget(connection);
         self.told_busy.retain(|(from, to), _| *from != connection && *to != connection);
@@ -531,6 +508,7 @@ impl Room {
         let Some(member) = self.members.remove(&connection) else { return };
         self.close_former(out, |former| former.now == connection);
         self.connections.remove(&member.peer);
+        self.statuses.forget(member.peer);
         self.credentials.forget(connection);
         self.grants.remove(&connection);
         self.tickets.forget(connection);
@@ -552,6 +530,7 @@ impl Room {
 
     /// What happens by itself: every few seconds everybody is told the roster's mark, and credentials are renewed.
     pub fn tick(&mut self, now: Duration, out: &mut impl Outbox) {
+        self.send_due_statuses(now, out);
         self.renew_credentials(out);
         self.give_due_right(now, out);
         self.renew_tickets(out);
@@ -560,6 +539,7 @@ impl Room {
             return;
         }
         self.mark_due = now + Duration::from_millis(u64::from(self.rules.limits.roster_interval_ms));
+        self.join_rates.tidy(now);
         if !self.members.is_empty() {
             self.broadcast(&ServerMessage::RosterMark(self.mark()), Purpose::Notice, out);
         }

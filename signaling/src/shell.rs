@@ -14,6 +14,7 @@ mod metrics;
 mod origin;
 mod page;
 mod passwords;
+mod places;
 mod refused;
 mod socket;
 mod stream;

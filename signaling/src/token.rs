@@ -13,10 +13,9 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgo
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use voicemesh_wire::Permissions;
-use voicemesh_wire::RoomName;
-use voicemesh_wire::limits::{NAME_BYTES, ROOM_NAME_BYTES, TOKEN_BYTES, TOKEN_SUBJECT_BYTES};
+use voicemesh_wire::limits::{ROOM_NAME_BYTES, TOKEN_BYTES, TOKEN_SUBJECT_BYTES};
 use voicemesh_wire::signaling::AccessToken;
+use voicemesh_wire::{DisplayName, Permissions, RoomName};
 
 use crate::refusal::Refusal;
 use voicemesh_wire::signaling::ErrorCode;
@@ -175,10 +174,8 @@ impl TokenRules {
         if claims.sub.as_ref().is_some_and(|subject| subject.len() > TOKEN_SUBJECT_BYTES) {
             return Err(TokenError::Invalid("its subject is too long"));
         }
-        let is_name = |name: &String| name.len() <= NAME_BYTES && !name.chars().any(char::is_control);
-        if claims.name.as_ref().is_some_and(|name| !is_name(name)) {
-            return Err(TokenError::Invalid("its name is none that a member can have"));
-        }
+        let name = claims.name.as_deref().map(DisplayName::parse).transpose();
+        let name = name.map_err(|_| TokenError::Invalid("its name is none that a member can have"))?;
         if let Some(not_before) = &claims.nbf {
             let not_before = seconds(not_before).ok_or(TokenError::Invalid("its nbf is no time"))?;
             if not_before > unix.saturating_add(LEEWAY) {
@@ -190,7 +187,8 @@ impl TokenRules {
             return Err(TokenError::Expired);
         }
         let permissions = claims.permissions.unwrap_or_default();
-        Ok(Grant { name: claims.name, permissions, subject: claims.sub, expires_at })
+        let name = name.map(|name| name.as_str().to_owned());
+        Ok(Grant { name, permissions, subject: claims.sub, expires_at })
     }
 
     /// Signature, algorithm and audience. Time is not looked at.

@@ -153,6 +153,10 @@ async fn metrics_tell_how_long_things_take_and_why_they_are_refused_without_a_na
     let mut late = Person::connect(&server).await;
     late.say(&ClientMessage::Leave).await;
     assert_eq!(late.expect_error().await, (ErrorCode::NotJoined, true));
+    let unknown = voicemesh_wire::PeerId(uuid::Uuid::nil());
+    let signal = voicemesh_wire::signaling::Signal::RequestOffer;
+    bo.say(&ClientMessage::Signal { to: unknown, attempt: 1, signal }).await;
+    assert_eq!(bo.expect_error().await, (ErrorCode::UnknownPeer, false));
     let text = server.http("/metrics").await;
     for line in [
         "voicemesh_members 2",
@@ -160,6 +164,8 @@ async fn metrics_tell_how_long_things_take_and_why_they_are_refused_without_a_na
         "voicemesh_relay_queue_age_seconds_bucket{le=\"+Inf\"} 1",
         "voicemesh_join_time_seconds_count 2",
         "voicemesh_refusals_by_code_total{code=\"not-joined\"} 1",
+        "voicemesh_refusals_by_code_total{code=\"unknown-peer\"} 1",
+        "voicemesh_hashes_waiting 0",
     ] {
         assert!(text.lines().any(|found| found == line), "{line}: {text}");
     }

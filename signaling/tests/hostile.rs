@@ -98,6 +98,7 @@ async fn who_does_not_join_is_told_so_and_sent_away() {
     let (mut good, _) = Person::join(&server, "lobby", "good").await;
     let mut bad = Person::connect(&server).await;
     assert_eq!(bad.expect_error().await, (ErrorCode::JoinTimeout, true));
+    assert_eq!(server.metric("voicemesh_refusals_by_code_total{code=\"join-timeout\"}").await, 1);
     assert_eq!(bad.expect_end().await, Some(CloseCode::Policy));
     assert_eq!(good.expect_answer().await.len(), 1);
 }

@@ -156,3 +156,27 @@ async fn a_room_goes_on_while_many_passwords_are_looked_at() {
     }
     assert_eq!(ana.expect_answer().await.len(), 21);
 }
+
+#[tokio::test]
+async fn passwords_that_wait_for_their_hash_are_shown() {
+    let server = Server::start().await;
+    try_join(&server, with_password("lobby", "ana", "sesame")).await.expect("the first");
+    let mut waiting = Vec::new();
+    loop {
+        for number in 0..8 {
+            let mut person = Person::connect(&server).await;
+            let name = format!("guest {} {number}", waiting.len());
+            person.say(&ClientMessage::Join(with_password("lobby", &name, "sesame"))).await;
+            waiting.push(person);
+        }
+        if server.metric("voicemesh_hashes_waiting").await > 0 {
+            break;
+        }
+        assert!(waiting.len() < 400, "no hash is seen to wait");
+    }
+    drop(waiting);
+    common::within("none waits for those who are gone", async {
+        while server.metric("voicemesh_hashes_waiting").await > 0 {}
+    })
+    .await;
+}

@@ -18,7 +18,7 @@ use voicemesh_wire::packet::{
     TargetKind, VoiceHeader, open,
 };
 use voicemesh_wire::signaling::{
-    Capabilities, ClientMessage, Join, Metadata, PROTOCOL_VERSION, Presence, ServerMessage, decode_server,
+    Capabilities, ClientMessage, Join, MemberStatus, Metadata, PROTOCOL_VERSION, Presence, ServerMessage, decode_server,
 };
 use voicemesh_wire::{ClientId, GroupId, SessionId};
 
@@ -119,6 +119,7 @@ fn join(server: SocketAddr, number: usize) -> Join {
         run: 1,
         capabilities: Capabilities::default(),
         metadata: Metadata::new(),
+        status: MemberStatus::default(),
         presence: Presence::Either,
         password: None,
         room_metadata: Metadata::new(),

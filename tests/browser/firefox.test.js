@@ -100,6 +100,50 @@ test('in Firefox, a page whose sound is slow answers through a call of four, and
   for (const { line } of await callOfFour(stage, true)) stage.tell(line);
 }));
 
+test('in Firefox one joins by a link, writes, mutes, reloads, and hears on when the speaker goes', withSound(120, { firefox: true }), Stage.for(async (stage) => {
+  const server = await stage.server();
+  const pulse = await stage.pulse();
+  const firefox = await stage.firefox(pulse);
+  const room = 'kitchen table';
+  const bob = stage.cli(server, 'bob', { room, input: `${speechFile('cards')}:loop` });
+  await bob.waitFor('connected');
+  const fox = await stage.openInFirefox(firefox, `${server.url}/r/${encodeURIComponent(room)}`, 'fox');
+  await fox.reads(`Join ${room}`);
+  await fox.evaluate(() => { /** @type {any} */ (document.querySelector('[data-test="name"]')).value = 'fox'; });
+  await fox.click('join');
+  await fox.waitForRoute('bob', 'direct');
+  await pulse.waitUntilPlayed();
+  const { peer } = await bob.waitFor('peer-joined', (json) => json.name === 'fox');
+
+  bob.type('hello, Fox');
+  await fox.reads('hello, Fox');
+  await fox.evaluate(() => {
+    const field = /** @type {HTMLTextAreaElement} */ (document.querySelector('[data-test="chat-input"]'));
+    field.value = 'one\ntwo';
+    field.form?.requestSubmit();
+  });
+  assert.equal((await bob.waitFor('text', (json) => json.name === 'fox')).text, 'one\ntwo');
+
+  await fox.click('mute');
+  await fox.waitFor('[data-test="mute"][aria-pressed="true"]');
+  await fox.reads('muted');
+
+  // Another speaker is the default one when the first is gone.
+  await pulse.unplug('speaker');
+  await pulse.waitUntilPlayed('second');
+  await fox.answers(STUCK_MS);
+
+  await fox.reload();
+  await bob.waitFor('peer-left', (json) => json.name === 'fox');
+  await fox.reads(`Join ${room}`);
+  await fox.click('join');
+  await fox.waitForRoute('bob', 'direct');
+  assert.equal((await bob.waitFor('peer-joined', (json) => json.name === 'fox')).peer, peer, 'the same person');
+  await fox.reads('hello, Fox');
+  await pulse.waitUntilPlayed('second');
+  await fox.picture('firefox-after-reload');
+}));
+
 const { FIREFOX_CALLS = '0', VOICEMESH_REPORT } = process.env;
 
 for (let call = 1; call <= Number(FIREFOX_CALLS); call += 1) {

@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { assertHeard, speechFile } from './harness/sound.js';
+import { assertHeard, compare, speechFile } from './harness/sound.js';
 import { LEAD_S, Stage, within } from './harness/stage.js';
 
 /** The longest voice, its lead, and a moment for the last of it to arrive. */
@@ -43,6 +43,19 @@ test('a browser and a command line hear each other directly', within(), Stage.fo
 test('a browser that wants the relay only is heard and hears, and opens no connection', within(), Stage.for(async (stage) => {
   const ada = await browserAndCommandLine(stage, 'relayed');
   assert.equal(await ada.connectionsEver(), 0);
+}));
+
+test('a voice on one channel of two is heard as loud as it is', within(), Stage.for(async (stage) => {
+  const server = await stage.server();
+  const browser = await stage.browserOnSecondChannel('reader');
+  const ada = await stage.person(browser, server, 'ada', { recorded: false });
+  const bob = stage.cli(server, 'bob', { more: ['--duration', String(WHOLE_S)] });
+  await ada.waitForRoute('bob', 'direct');
+  await bob.waitFor('summary');
+  const { line, levelDb } = await compare(speechFile('reader'), stage.file('bob.wav'));
+  stage.tell(line);
+  // In the mean of both it would be 6 dB quieter.
+  assert.ok(Math.abs(levelDb) < 3, line);
 }));
 
 test('two browsers hear each other', within(), Stage.for(async (stage) => {

@@ -19,7 +19,7 @@ async function write(person, text) {
 test('text goes both ways and is shown as it was written', within(), Stage.for(async (stage) => {
   const server = await stage.server();
   const browser = await stage.browserSpeakingOn();
-  const ada = await stage.person(browser, server, 'ada', { silent: true });
+  const ada = await stage.person(browser, server, 'ada', { recorded: false, silent: true });
   const bob = stage.cli(server, 'bob');
   await ada.sees('bob').waitFor();
   await bob.waitFor('peer-joined', (json) => json.name === 'ada');
@@ -33,6 +33,19 @@ test('text goes both ways and is shown as it was written', within(), Stage.for(a
   bob.type('/msg ada only for you');
   await ada.at('messages').getByText('only for you', { exact: true }).waitFor();
   assert.match(await ada.at('messages').innerText(), /bob to you/);
+  // What was written is there after a reload, and nothing of it is new then.
+  await ada.page.reload();
+  await ada.at('join-silent').click();
+  await ada.waitForPhase('joined');
+  const kept = await ada.at('messages').locator('li p').allInnerTexts();
+  assert.deepEqual(kept, ['hello, Bob – ☎', '<b>hello</b>, <img src=x onerror="document.title = 1"> Ada', 'only for you']);
+  assert.equal(await ada.page.title(), 'room · voicemesh');
+  // Shift and Enter begin a line.
+  await ada.at('chat-input').fill('one');
+  await ada.page.keyboard.press('Shift+Enter');
+  await ada.page.keyboard.type('two');
+  await ada.page.keyboard.press('Enter');
+  assert.equal((await bob.waitFor('text', (json) => json.name === 'ada' && json.text !== text.text)).text, 'one\ntwo');
 }));
 
 // proves: D-19
@@ -82,6 +95,29 @@ test('who is deaf hears nothing, and hears again when they want to', within(), S
   await ada.page.keyboard.press('Escape');
   await hears();
   assert.equal(await hears(), 0, 'everybody together is as quiet as asked for');
+}));
+
+test('the others see who is muted, hears nothing or only listens', within(), Stage.for(async (stage) => {
+  const server = await stage.server();
+  const browser = await stage.browserSpeakingOn();
+  const ada = await stage.person(browser, server, 'ada', { recorded: false });
+  const bob = await stage.person(browser, server, 'bob', { recorded: false, silent: true });
+  const listeners = bob.page.locator('[data-test="group"][data-name="Global"] .hint');
+  const seen = (/** @type {import('./harness/browser.js').Person} */ by, /** @type {string} */ name, /** @type {string} */ words) =>
+    by.sees(name).locator('[data-test="status"]').getByText(words, { exact: true }).waitFor();
+  await seen(ada, 'bob', 'listening only');
+  await listeners.getByText('2 listen', { exact: true }).waitFor();
+  await ada.at('mute').click();
+  await seen(bob, 'ada', 'muted');
+  await ada.at('deafen').click();
+  await seen(bob, 'ada', 'muted, hears nothing');
+  await listeners.getByText('1 listens', { exact: true }).waitFor();
+  // Who comes later sees it as well.
+  const cyd = await stage.person(browser, server, 'cyd', { recorded: false, silent: true });
+  await seen(cyd, 'ada', 'muted, hears nothing');
+  await ada.at('deafen').click();
+  await ada.at('mute').click();
+  for (const person of [bob, cyd]) await person.sees('ada').locator('[data-test="status"]').waitFor({ state: 'hidden' });
 }));
 
 test('one person can be muted for oneself alone', within(), Stage.for(async (stage) => {

@@ -41,6 +41,36 @@ fn text_reaches_everyone_and_a_private_one_its_addressee_only() {
     peers.into_iter().for_each(|peer| drop(leave(peer)));
 }
 
+#[test]
+fn how_a_member_takes_part_is_seen_by_all_and_by_who_comes_later() {
+    let _alone = alone();
+    let folder = Folder::create("status");
+    let server = Server::start(&[]);
+    let mut bob = Joining::new(&server.url(), "status", "bob").start(&folder);
+    wait_for(&mut bob, "connected");
+    let record = folder.file("recording").display().to_string();
+    let mut ada = Joining::new(&server.url(), "status", "ada").with(&["--record", &record]).start(&folder);
+    let seen = |program: &mut voicemesh_tests::process::Program, what: &[&str]| {
+        program.wait_for(&what.join(", "), PATIENCE, |json| {
+            let is_so = |name: &&str| json["status"][*name] == what.contains(name);
+            let all = ["muted", "deafened", "listening_only", "recording"];
+            json["event"] == "status-changed" && json["name"] == "ada" && all.iter().all(is_so)
+        });
+    };
+    seen(&mut bob, &["recording"]);
+    ada.type_line("/mute");
+    ada.type_line("/deafen");
+    seen(&mut bob, &["muted", "deafened", "recording"]);
+    let mut cyd = Joining::new(&server.url(), "status", "cyd").start(&folder);
+    seen(&mut cyd, &["muted", "deafened", "recording"]);
+    ada.type_line("/unmute");
+    ada.type_line("/undeafen");
+    for program in [&mut bob, &mut cyd] {
+        seen(program, &["recording"]);
+    }
+    [ada, bob, cyd].into_iter().for_each(|peer| drop(leave(peer)));
+}
+
 /// proves: D-52
 #[test]
 fn muting_really_stops_sending() {

@@ -36,6 +36,8 @@ fn assert_talks(ada: &mut Program, bob: &mut Program) -> String {
     let heard = text(bob);
     assert_eq!((&heard["name"], &heard["text"]), (&"ada".into(), &"grüß \"dich\" \\".into()));
     assert_eq!(text(ada)["text"], "you said: grüß \"dich\" \\");
+    ada.type_line("/mute");
+    bob.wait_for("ada muted", PATIENCE, |json| json["event"] == "status-changed" && json["muted"] == true);
     ada.type_line("leave, bob");
     wait_for(bob, "done");
     let status = bob.wait_for_exit(PATIENCE);

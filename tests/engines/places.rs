@@ -120,6 +120,11 @@ pub fn play(mut command: Command) -> Program {
     ada.until("he is heard", |event| matches!(event, Event::FirstHeard { peer } if *peer == bob).then_some(()));
 
     ada.peer.send_private_text(bob, "leave, bob");
+    let group = ada.until("he says goodbye", |event| match event {
+        Event::Text { from, group, text, .. } if *from == bob && text == "bye" => Some(group.clone()),
+        _ => None,
+    });
+    assert_eq!(group.as_deref(), Some("Global"));
     assert_eq!(json(&mut program, "knocked")["code"], "password-wrong");
     wait_for(&mut program, "done");
     let status = program.wait_for_exit(PATIENCE);

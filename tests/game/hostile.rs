@@ -19,7 +19,8 @@ use voicemesh_wire::packet::{
     PipeEnd, Record, Relay, open,
 };
 use voicemesh_wire::signaling::{
-    Capabilities, ClientMessage, Join, Joined, Metadata, PROTOCOL_VERSION, Presence, ServerMessage, decode_server,
+    Capabilities, ClientMessage, Join, Joined, MemberStatus, Metadata, PROTOCOL_VERSION, Presence, ServerMessage,
+    decode_server,
 };
 use voicemesh_wire::{ClientId, SessionId};
 
@@ -397,6 +398,7 @@ fn join(server: SocketAddr) -> Join {
         run: 1,
         capabilities: Capabilities { relay_only: true, data: true, ..Capabilities::default() },
         metadata: Metadata::new(),
+        status: MemberStatus::default(),
         presence: Presence::MustExist,
         password: None,
         room_metadata: Metadata::new(),

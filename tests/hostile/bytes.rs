@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use voicemesh_tests::room::Server;
 use voicemesh_wire::packet::{ClientInfo, ClientState, DeltaClientState, HandshakeRequest, Kind, open};
-use voicemesh_wire::signaling::{ClientMessage, ErrorCode, LeaveReason, ServerMessage};
+use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, ServerMessage};
 
 use crate::client::{CODEC, Client, Member, Received, is_kind, join_of, packet_header, patiently, run};
 use crate::memory::Watch;
@@ -97,17 +97,85 @@ const QUESTIONS: u32 = 150;
 /// What one connection may fetch at once, and a roster more.
 const MOST_ANSWERED_BYTES: usize = 1_600_000;
 
+async fn large_room(server: &Server) -> Vec<Member> {
+    let mut members = Vec::new();
+    for number in 0..LARGE_MEMBERS {
+        let mut join = join_of("large", &format!("member {number}"));
+        join.metadata = [("key".to_owned(), "x".repeat(8_000))].into();
+        members.push(Member::enter(Client::connect(server).await, join).await);
+    }
+    members
+}
+
+/// Questions of one that is behind, what a friend sends before each, and the rosters that the budget has for it.
+const DEFERRED: usize = 40;
+const BEFORE_QUESTION: usize = 3;
+const ROSTERS: f64 = 6.0;
+const ROSTERS_PER_SECOND: f64 = 0.6;
+
+#[test]
+fn a_roster_that_has_to_wait_is_budgeted_as_well() {
+    let server = Server::start(&[]);
+    run(async {
+        let _members = large_room(&server).await;
+        let mut friend = Member::join(&server, "large", "friend").await;
+        let mut asker = Member::enter(Client::connect_narrow(&server).await, join_of("large", "asker")).await;
+        let relayed =
+            friend.relay(Kind::ServerRelayReliable, &[asker.joined.client], &friend.inner(Kind::Probe, 16_000));
+        let begun = Instant::now();
+        let mut rosters = 0.0;
+        for number in 0..DEFERRED {
+            for _ in 0..BEFORE_QUESTION {
+                friend.client.packet(&relayed).await;
+            }
+            friend.client.handled(number as u32).await;
+            asker.client.say(&ClientMessage::Roster).await;
+            // A refusal is told once a second, so the end of this round is what comes after it.
+            let last =
+                friend.relay(Kind::ServerRelayReliable, &[asker.joined.client], &friend.inner(Kind::ProbeEcho, 60));
+            friend.client.packet(&last).await;
+            asker
+                .client
+                .until("the end of a round", |received| {
+                    let is_roster = matches!(received, Received::Message(ServerMessage::Roster { .. }));
+                    rosters += f64::from(u8::from(is_roster));
+                    is_kind(received, Kind::ProbeEcho)
+                })
+                .await;
+        }
+        let most = ROSTERS + ROSTERS_PER_SECOND * begun.elapsed().as_secs_f64();
+        println!("{rosters} rosters for {DEFERRED} questions");
+        assert!(rosters >= 1.0 && rosters <= most, "{rosters} rosters, and not {most}");
+    });
+}
+
+#[test]
+fn metadata_that_grows_when_it_is_sent_is_refused() {
+    let server = Server::start(&[]);
+    run(async {
+        let controls = "\u{1}".repeat(8_000);
+        let mut client = Client::connect(&server).await;
+        let large = [("key".to_owned(), "\u{1}".repeat(4_000))].into();
+        client.say(&ClientMessage::Join(Join { metadata: large, ..join_of("large", "eve") })).await;
+        assert_eq!(client.end().await.0, Some(ErrorCode::BadMetadata));
+        let mut member = Member::join(&server, "large", "eve").await;
+        let set = [("key".to_owned(), Some(controls))].into();
+        member.client.say(&ClientMessage::SetMetadata { request: Some(3), set }).await;
+        let refused = member.client.until("an answer", |received| match received {
+            Received::Message(ServerMessage::Error { code, request: Some(3), .. }) => Some(code.clone()),
+            Received::Message(ServerMessage::MetadataSet { .. }) => panic!("it was taken"),
+            _ => None,
+        });
+        assert_eq!(refused.await, ErrorCode::BadMetadata);
+    });
+}
+
 #[test]
 fn state_that_is_asked_for_is_budgeted_by_its_bytes() {
     let server = Server::start(&[]);
     let watch = Watch::start("questions", &server);
     run(async {
-        let mut members = Vec::new();
-        for number in 0..LARGE_MEMBERS {
-            let mut join = join_of("large", &format!("member {number}"));
-            join.metadata = [("key".to_owned(), "x".repeat(8_000))].into();
-            members.push(Member::enter(Client::connect(&server).await, join).await);
-        }
+        let _members = large_room(&server).await;
         for question in ["roster", "handshake"] {
             let mut asker = Member::join(&server, "large", question).await;
             asker.client.received = 0;

@@ -10,8 +10,8 @@ use voicemesh_tests::room::Server;
 use voicemesh_wire::identity::{InstallationSecret, prove};
 use voicemesh_wire::packet::{self, ClientInfo, ClientState, CodecSettings, HandshakeRequest, Kind, Relay};
 use voicemesh_wire::signaling::{
-    Capabilities, ClientMessage, ErrorCode, Join, Joined, Metadata, PROTOCOL_VERSION, Presence, ServerMessage,
-    decode_server,
+    Capabilities, ClientMessage, ErrorCode, Join, Joined, MemberStatus, Metadata, PROTOCOL_VERSION, Presence,
+    ServerMessage, decode_server,
 };
 use voicemesh_wire::{ClientId, SessionId};
 
@@ -71,6 +71,7 @@ pub fn join_of(room: &str, name: &str) -> Join {
         run: 1,
         capabilities: Capabilities::default(),
         metadata: Metadata::new(),
+        status: MemberStatus::default(),
         presence: Presence::Either,
         password: None,
         room_metadata: Metadata::new(),

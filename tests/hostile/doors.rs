@@ -145,3 +145,55 @@ fn while_strangers_of_the_same_address_guess_a_member_comes_back_at_once_and_a_n
         drop(owner);
     });
 }
+
+/// Joins that a restless member tries, and what a room takes of them at once.
+const COMINGS: usize = 60;
+const AT_ONCE: usize = 20;
+
+#[test]
+fn a_member_that_comes_again_and_again_waits_and_neither_its_neighbours_nor_a_reconnection_do() {
+    run(async {
+        let server = Server::start(&["--trusted-proxy", "127.0.0.1"]);
+        let mut witness = Member::enter(Client::connect_from(&server, "192.0.2.1").await, join_of("den", "ana")).await;
+        let from_router = || Client::connect_from(&server, ROUTER);
+        let first = Member::enter(from_router().await, join_of("den", "eve")).await;
+        let (peer, ticket) = (first.joined.you, first.joined.ticket.clone());
+        let begun = Instant::now();
+        let mut last = first.client;
+        let mut refused = 0;
+        for coming in 0..COMINGS {
+            let join = Join { ticket: ticket.clone(), run: 2 + coming as u32, ..join_of("den", "eve") };
+            match try_join(from_router().await, join).await {
+                Ok(client) => last = client,
+                Err((code, after)) => {
+                    assert_eq!((code, after), (ErrorCode::TooManyJoins, Some(10_000)));
+                    refused += 1;
+                }
+            }
+        }
+        let most = AT_ONCE + begun.elapsed().as_secs() as usize;
+        println!("{refused} of {COMINGS} were refused");
+        assert!(refused >= COMINGS.saturating_sub(most) && refused > 0, "{refused} were refused");
+        // A neighbour behind the same router, and a connection of the same run that takes over.
+        let mut neighbour = Member::enter(from_router().await, join_of("den", "bo")).await;
+        for _ in 0..COMINGS {
+            neighbour = Member::enter(from_router().await, join_of("den", "bo")).await;
+            assert!(neighbour.joined.taken_over.is_some());
+        }
+        let mut seen = 0;
+        let bo = neighbour.joined.you;
+        witness
+            .client
+            .until("the neighbour", |received| match received {
+                Received::Message(ServerMessage::PeerJoined { peer: info }) if info.peer == bo => Some(()),
+                Received::Message(ServerMessage::PeerJoined { peer: info }) => {
+                    seen += usize::from(info.peer == peer);
+                    None
+                }
+                _ => None,
+            })
+            .await;
+        assert_eq!(seen, COMINGS - refused + 1, "the others see those that were let in");
+        drop(last);
+    });
+}

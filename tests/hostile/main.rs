@@ -10,6 +10,7 @@ mod memory;
 mod moderation;
 mod names;
 mod slow;
+mod status;
 mod tokens;
 
 #[path = "../bench/socket.rs"]

@@ -94,7 +94,8 @@ impl Drop for Watch {
     }
 }
 
-fn resident_kib(process: u32) -> u64 {
+/// KiB.
+pub fn resident_kib(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
     line.trim().trim_end_matches(" kB").parse().unwrap_or(0)

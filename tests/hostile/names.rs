@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use voicemesh_tests::room::Server;
-use voicemesh_wire::GroupId;
 use voicemesh_wire::packet::{GroupText, Kind, TextData};
-use voicemesh_wire::signaling::{ClientMessage, ErrorCode, ServerMessage};
+use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, Moderation, Password, ServerMessage};
+use voicemesh_wire::{GroupId, RoomName};
 
 use crate::client::{Client, Member, Received, is_kind, join_of, run};
+use crate::socket::TEXT;
 
 /// A name with the id of `name`, as a squatter finds it: one in 65,536 has.
 fn made_for(name: &str) -> String {
@@ -87,5 +88,88 @@ fn spellings_of_a_room_meet_and_blank_names_are_refused() {
             client.say(&ClientMessage::Join(join_of(room, name))).await;
             assert_eq!(client.end().await, (Some(code), Some(1008)), "{room:?} {name:?}");
         }
+    });
+}
+
+/// A join as a client makes it: its proof is about the room's key.
+fn spelled(room: &str, name: &str) -> Join {
+    Join { room: room.to_owned(), ..join_of(&RoomName::key_of(room), name) }
+}
+
+async fn refusal(server: &Server, join: Join) -> Option<ErrorCode> {
+    let mut client = Client::connect(server).await;
+    client.say(&ClientMessage::Join(join)).await;
+    let answer = client.until("an answer to the join", |received| match received {
+        Received::Message(ServerMessage::Joined(_)) => Some(None),
+        Received::Message(ServerMessage::Error { code, .. }) => Some(Some(code.clone())),
+        _ => None,
+    });
+    answer.await
+}
+
+async fn decide(member: &mut Member, action: Moderation) {
+    member.client.say(&ClientMessage::Moderate { request: Some(1), action }).await;
+    let answer = member.client.until("an answer", |received| match received {
+        Received::Message(ServerMessage::Moderated { request: 1 }) => Some(()),
+        Received::Message(ServerMessage::Error { code, message, .. }) => panic!("{code}: {message}"),
+        _ => None,
+    });
+    answer.await;
+}
+
+#[test]
+fn what_is_decided_in_a_room_holds_for_every_spelling_of_its_name() {
+    const SECRET: [&str; 4] = ["--owner-after", "0", "--secret", "a secret of the operator's tests"];
+    let server = Server::start(&SECRET);
+    run(async {
+        let spellings = ["Caf\u{e9}", "CAFE\u{301}", " caf\u{e9}\u{200b}"];
+        let mut owner = Member::enter(Client::connect(&server).await, spelled(spellings[0], "ana")).await;
+        let eve = Member::enter(Client::connect(&server).await, spelled(spellings[1], "eve")).await;
+        decide(&mut owner, Moderation::Ban { peer: eve.joined.you, seconds: 600 }).await;
+        decide(&mut owner, Moderation::SetPassword { password: Some("sesame".into()) }).await;
+        for room in spellings {
+            assert_eq!(refusal(&server, spelled(room, "eve")).await, Some(ErrorCode::Banned), "{room:?}");
+            assert_eq!(refusal(&server, spelled(room, "bo")).await, Some(ErrorCode::PasswordRequired), "{room:?}");
+            let named = Join { password: Some(Password::from("sesame")), ..spelled(room, room) };
+            assert_eq!(refusal(&server, named).await, None, "{room:?}");
+        }
+        let action = Moderation::SetPassword { password: Some("another".into()) };
+        owner.client.say(&ClientMessage::Moderate { request: None, action }).await;
+        let ticket = owner.client.until("a ticket with the password", |received| match received {
+            Received::Message(ServerMessage::Ticket { ticket }) => Some(ticket.clone()),
+            _ => None,
+        });
+        let ticket = ticket.await;
+        drop((owner, eve));
+
+        // Password and right come back by a ticket under another spelling, also after a restart.
+        for server in [server, Server::start(&SECRET)] {
+            for room in [spellings[1], spellings[2]] {
+                let back = Join { ticket: Some(ticket.clone()), run: 7, ..spelled(room, "ana") };
+                let back = Member::enter(Client::connect(&server).await, back).await;
+                assert!(back.joined.permissions.moderate, "{room:?}");
+                assert_eq!(refusal(&server, spelled(spellings[0], "bo")).await, Some(ErrorCode::PasswordRequired));
+            }
+        }
+    });
+}
+
+/// Messages with a name that is slow to look at.
+const SLOW_NAMES: usize = 150;
+
+#[test]
+fn names_of_any_length_take_no_time_from_others() {
+    let server = Server::start(&[]);
+    run(async {
+        let mut witness = member(&server, "witness").await;
+        let mut eve = member(&server, "eve").await;
+        // Non-joiners behind marks: whether each is kept depends on the letter before all marks.
+        let name = format!("{}{}", "\u{301}".repeat(14_000), "\u{200c}".repeat(10_000));
+        let join = ClientMessage::Join(join_of("texts", &name)).to_json();
+        for _ in 0..SLOW_NAMES {
+            eve.client.send(TEXT, join.as_bytes()).await;
+        }
+        witness.client.handled(1).await;
+        eve.client.handled(2).await;
     });
 }

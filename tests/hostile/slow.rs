@@ -13,6 +13,7 @@ use voicemesh_wire::signaling::{ClientMessage, ErrorCode, LeaveReason, ServerMes
 
 use crate::client::{Client, Member, Received, is_kind, join_of, patiently, run};
 use crate::memory::Watch;
+use crate::socket::PING;
 
 /// A burst of the attack, and the size of each packet in it.
 const BURST: usize = 400;
@@ -205,4 +206,64 @@ fn a_member_that_is_behind_gets_one_fresh_roster_in_place_of_what_it_missed() {
         assert_eq!(patiently("the roster", peers).await, CHANGERS + 2);
     });
     watch.held();
+}
+
+/// What must still be on its way when the answer to a ping comes.
+const BEHIND_PONG: usize = 32 * 1024;
+
+/// What a receiver asks of the server itself does not wait behind what others send to it.
+#[test]
+fn pongs_come_before_what_others_have_sent() {
+    let server = Server::start(&[]);
+    run(async {
+        let mut hostile = Member::join(&server, "pong", "hostile").await;
+        let mut friend = Member::join(&server, "pong", "friend").await;
+        let mut victim = Member::enter(Client::connect_narrow(&server).await, join_of("pong", "victim")).await;
+        // Until it is full: the victim reads nothing.
+        let inside = hostile.inner(Kind::Probe, PACKET_BYTES);
+        let packet = hostile.relay(Kind::ServerRelayReliable, &[victim.joined.client], &inside);
+        loop {
+            let mut frames = Vec::new();
+            (0..BURST).for_each(|_| crate::socket::frame(crate::socket::BINARY, &packet, &mut frames));
+            assert!(hostile.client.try_send(&frames).await);
+            hostile.client.say(&ClientMessage::Ping { token: 1 }).await;
+            let is_busy = hostile.client.until("an answer", |received| match received {
+                Received::Message(ServerMessage::Error { code: ErrorCode::ReceiverBusy, .. }) => Some(true),
+                Received::Message(ServerMessage::Pong { .. }) => Some(false),
+                _ => None,
+            });
+            if is_busy.await {
+                break;
+            }
+        }
+        victim.client.say(&ClientMessage::Ping { token: 7 }).await;
+        victim.client.send(PING, b"eight").await;
+        let (mut behind, mut behind_control) = (None, None);
+        let recipient = Recipient::Client(victim.joined.client);
+        let text = TextData { sender: friend.joined.client, recipient, text: "the last" }.encode(friend.session);
+        let mut is_sent = false;
+        loop {
+            let received = victim.client.next().await;
+            match &received {
+                Received::Message(ServerMessage::Pong { token: 7 }) => behind = Some(0),
+                Received::Pong(payload) if payload == b"eight" => behind_control = Some(0),
+                Received::Closed(_) | Received::Cut => panic!("the victim is ended"),
+                Received::Packet(packet) => {
+                    for counter in [&mut behind, &mut behind_control] {
+                        *counter = counter.map(|bytes: usize| bytes + packet.len());
+                    }
+                }
+                _ => {}
+            }
+            if behind.is_some() && behind_control.is_some() && !is_sent {
+                friend.client.packet(&text).await;
+                is_sent = true;
+            }
+            if is_kind(&received, Kind::TextData).is_some() {
+                break;
+            }
+        }
+        println!("{behind:?} bytes came after the pong, {behind_control:?} after the control frame");
+        assert!(behind >= Some(BEHIND_PONG) && behind_control >= Some(BEHIND_PONG));
+    });
 }

@@ -8,7 +8,7 @@ use voicemesh_signaling::token::{TokenRequest, sign};
 use voicemesh_tests::room::Server;
 use voicemesh_wire::Permissions;
 use voicemesh_wire::packet::{Kind, Recipient, TextData};
-use voicemesh_wire::signaling::{AccessToken, ClientMessage, ErrorCode, Join};
+use voicemesh_wire::signaling::{AccessToken, ClientMessage, ErrorCode, Join, Moderation, ServerMessage};
 
 use crate::client::{Client, Member, Received, is_kind, join_of, run};
 
@@ -28,7 +28,8 @@ impl Guarded {
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let file = std::env::temp_dir().join(format!("voicemesh-secret-{}-{number}", std::process::id()));
         std::fs::write(&file, SECRET).expect("a folder for temporary files");
-        let server = Server::start(&["--auth-secret", file.to_str().expect("a path in UTF-8")]);
+        let secret = file.to_str().expect("a path in UTF-8");
+        let server = Server::start(&["--auth-secret", secret, "--trusted-proxy", "127.0.0.1"]);
         Self { server, file }
     }
 }
@@ -147,5 +148,60 @@ fn a_member_without_a_permission_reaches_no_one_whatever_it_sends_and_is_not_end
             })
             .await;
         assert_eq!(voices, 0);
+    });
+}
+
+/// A token about an account.
+fn account(subject: &str, room: &str) -> AccessToken {
+    let subject = Some(subject.to_owned());
+    sign(TokenRequest { subject, name: None, room: room.to_owned(), ..request("", Permissions::default()) }, SECRET)
+        .expect("a token")
+}
+
+/// `None` if it is in.
+async fn outcome(guarded: &Guarded, address: &str, join: Join) -> Option<ErrorCode> {
+    let mut client = Client::connect_from(&guarded.server, address).await;
+    client.say(&ClientMessage::Join(join)).await;
+    let answer = client.until("an answer to the join", |received| match received {
+        Received::Message(ServerMessage::Joined(_)) => Some(None),
+        Received::Message(ServerMessage::Error { code, .. }) => Some(Some(code.clone())),
+        _ => None,
+    });
+    answer.await
+}
+
+#[test]
+fn a_ban_binds_the_account_whatever_its_peer_id_its_address_and_the_spelling_of_the_room() {
+    const HERE: &str = "192.0.2.7";
+    let guarded = Guarded::start();
+    run(async {
+        let may_moderate = sign(TokenRequest { name: None, ..request("", Permissions::ALL) }, SECRET).expect("a token");
+        let moderator = with(may_moderate, "ana");
+        let mut moderator = Member::enter(Client::connect_from(&guarded.server, "192.0.2.1").await, moderator).await;
+        let heckler = with(account("eve", "guarded"), "eve");
+        let mut heckler = Member::enter(Client::connect_from(&guarded.server, HERE).await, heckler).await;
+        let action = Moderation::Ban { peer: heckler.joined.you, seconds: 60 };
+        moderator.client.say(&ClientMessage::Moderate { request: Some(1), action }).await;
+        assert_eq!(heckler.client.end().await.0, Some(ErrorCode::Banned));
+
+        for (address, name, room) in [
+            (HERE, "eve", "guarded"),
+            (HERE, "another peer id", "guarded"),
+            ("198.51.100.1", "a third", "guarded"),
+            ("198.51.100.2", "a fourth", " GUARDED\u{200b}"),
+        ] {
+            let join = Join { room: room.to_owned(), ..with(account("eve", "GUARDED"), name) };
+            assert_eq!(outcome(&guarded, address, join).await, Some(ErrorCode::Banned), "{name}");
+        }
+        // With its ticket, and with a token that says nothing of an account: the peer id is bound as well.
+        let by_ticket = Join { ticket: heckler.joined.ticket.clone(), run: 2, ..join_of("guarded", "eve") };
+        assert_eq!(outcome(&guarded, HERE, by_ticket).await, Some(ErrorCode::Banned));
+        let anonymous = with(
+            sign(TokenRequest { name: None, ..request("", Permissions::default()) }, SECRET).expect("a token"),
+            "eve",
+        );
+        assert_eq!(outcome(&guarded, HERE, anonymous).await, Some(ErrorCode::Banned));
+        // Another account from the same address.
+        assert_eq!(outcome(&guarded, HERE, with(account("bo", "guarded"), "bo")).await, None);
     });
 }

@@ -14,5 +14,6 @@ mod moving;
 mod rooms;
 mod routes;
 mod sound;
+mod status;
 mod tokens;
 mod uplinks;

@@ -140,13 +140,12 @@ fn text_goes_through_the_server_while_speech_is_direct() {
     world.run(SECOND);
     assert_eq!(world.wires.borrow().voice_to_server, relayed_before, "speech no longer passes the server");
     let now = world.now();
-    let everyone = voicemesh_wire::packet::Recipient::Group(voicemesh_wire::GroupId::of("Global"));
-    world.peers[0].comms.send_text(now, everyone, "hello").unwrap();
+    world.peers[0].comms.send_group_text(now, "Global", "hello").unwrap();
     let got_text = |world: &World| {
         world.peers[1]
             .events
             .iter()
-            .any(|(_, event)| matches!(event, CommsEvent::Session(ClientEvent::Text { text, .. }) if text == "hello"))
+            .any(|(_, event)| matches!(event, CommsEvent::Session(ClientEvent::Text { text, group, .. }) if text == "hello" && group.as_deref() == Some("Global")))
     };
     let after = world.run_until(SECOND, "text", got_text);
     assert!(after >= 2 * world.wires.borrow().conditions.to_server, "it took the way over the server: {after:?}");

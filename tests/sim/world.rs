@@ -19,7 +19,9 @@ use voicemesh_signaling::{
     CloseReason, ConnectionId, Knock, Outbox, Purpose, Refusal, Room, RoomRules, Salt, Text, digest,
 };
 use voicemesh_wire::identity::{InstallationSecret, prove};
-use voicemesh_wire::signaling::{ClientMessage, Join, LeaveReason, Metadata, Moderation, Presence, decode_client};
+use voicemesh_wire::signaling::{
+    ClientMessage, ErrorCode, Join, LeaveReason, Metadata, Moderation, Presence, decode_client,
+};
 use voicemesh_wire::{PeerId, Permissions, SessionId};
 
 use crate::carrier::{Arrival, SimCarrier, Wires, Word};
@@ -445,6 +447,12 @@ impl Outbox for Out<'_> {
     fn defer_snapshot(&mut self, _to: ConnectionId) -> bool {
         false
     }
+
+    fn pong(&mut self, to: ConnectionId, message: &Text) {
+        self.text(to, message, Purpose::Answer);
+    }
+
+    fn count_refusal(&mut self, _code: &ErrorCode) {}
 
     fn count_policed(&mut self) {}
 

@@ -11,6 +11,8 @@ import { Activity, levelDb } from './activity.js';
 const FRAME = 960;
 const RELEASE_MS = 200;
 const MOST_CHANNELS = 8;
+/** More than these no browser is known to process. */
+const MOST_PROCESSED_CHANNELS = 2;
 /** One hears oneself so much later: at once, it would be taken for an echo and removed. */
 const MONITOR_DELAY_S = 1;
 /** More than the encoder ever has before it; then it has stopped, and frames are dropped. */
@@ -214,8 +216,9 @@ export class Capture {
     const stream = await navigator.mediaDevices.getUserMedia({
       audio: {
         ...(deviceId ? { deviceId: { exact: deviceId } } : {}),
-        // As many channels as it has: which of them is heard, the worklet decides.
-        echoCancellation: echo, noiseSuppression: noise, autoGainControl: gain, channelCount: { ideal: MOST_CHANNELS },
+        // All its channels: which of them is heard, the worklet decides.
+        echoCancellation: echo, noiseSuppression: noise, autoGainControl: gain,
+        channelCount: { ideal: echo || noise || gain ? MOST_PROCESSED_CHANNELS : MOST_CHANNELS },
       },
     });
     if (opening !== this.#opening) {

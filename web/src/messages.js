@@ -223,8 +223,6 @@ export const join = (about) => ({ type: 'join', protocol: 1, ...about });
 export const signalTo = (to, attempt, what) => ({ type: 'signal', to, attempt, signal: what });
 /** @param {Record<string, string | null>} set */
 export const setMetadata = (set) => ({ type: 'set-metadata', set });
-/** @param {string} action @param {string} peer @param {object} more */
-export const moderate = (action, peer, more = {}) => ({ type: 'moderate', request: 1, action, peer, ...more });
 /** @param {Status} about */
 export const status = (about) => ({ type: 'status', ...about });
 export const roster = () => ({ type: 'roster' });

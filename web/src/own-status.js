@@ -30,7 +30,7 @@ export class OwnStatus {
     this.#inJoin = JSON.stringify(this.mesh.config.status ?? {});
   }
 
-  /** A join is answered: what has changed since it was sent is told again. */
+  /** A join is answered: what has changed since it was sent is sent again. */
   joined() {
     this.#told = this.#inJoin;
   }

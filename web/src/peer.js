@@ -585,6 +585,6 @@ export class Peer extends EventTarget {
 
   /** @param {string} peer */
   #nameOf(peer) {
-    return this.#mesh?.roster.members.get(peer)?.label ?? 'Somebody';
+    return this.#mesh?.roster.members.get(peer)?.label ?? 'A person';
   }
 }

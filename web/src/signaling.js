@@ -18,7 +18,7 @@ const LONGEST_WAIT_ASKED_MS = 60_000;
 /** Attempts beside a connection that does not answer: the next begins after this, or up to half of it earlier. */
 const ATTEMPT_INTERVAL_MS = 1000;
 const ATTEMPTS = 3;
-/** It is said at most this often that somebody is behind. */
+/** Least time between two remarks that a receiver is behind. */
 const BUSY_TOLD_MS = 10_000;
 const BESIDE_SPREAD_MS = 500;
 const BESIDE_JOIN_LIMIT_MS = 4000;
@@ -129,7 +129,7 @@ export class Signaling {
     }
   }
 
-  /** Nobody waits any longer: the network came back, or the page woke. @param {number} now */
+  /** Ends the wait for the next attempt: the network came back, or the page woke. @param {number} now */
   hurry(now) {
     if (this.phase === 'waiting') this.#until = now;
     this.tick(now);
@@ -467,7 +467,7 @@ export class Signaling {
   /** @param {boolean} locked */
   #lockChanged(locked) {
     this.mesh.moderation.locked = locked;
-    // A moderator is told by the answer to the decision.
+    // To a moderator, the answer to the decision says so.
     if (this.mesh.moderation.isAllowed) this.mesh.emit({ type: 'members' });
     else this.mesh.emit({ type: 'remark', text: locked ? LOCKED : 'Newcomers are let in again.' });
   }
@@ -506,7 +506,7 @@ export class Signaling {
       this.mesh.emit({ type: 'warned', code, message });
       if (code === 'receiver-busy' && now >= this.#toldBusyAt + BUSY_TOLD_MS) {
         this.#toldBusyAt = now;
-        this.mesh.emit({ type: 'remark', text: 'Somebody’s connection is too slow for what you write: a part of it does not reach them.' });
+        this.mesh.emit({ type: 'remark', text: 'The connection of one person is too slow for what you write: a part of it does not reach them.' });
       }
     } else if (code === 'password-wait') {
       // No failure: those are served first who come back when they were told to.

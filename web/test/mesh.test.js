@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { join, leave, ping, readServer, roster, setMetadata, signalTo } from '../src/messages.js';
+import { join, leave, ping, readServer, roster, setMetadata, signalTo, status } from '../src/messages.js';
 import { rosterHash } from '../src/roster.js';
 import { encode, groupId } from '../src/wire.js';
 import { World } from './world.js';
@@ -45,10 +45,10 @@ test('what a page says is what the vectors say', () => {
   for (const { name, message } of vectors.client) {
     // A page changes its metadata without waiting for the answer, and a room's not at all.
     if (message.request !== undefined) continue;
-    const { type, protocol, to, attempt, signal, set, token, ...rest } = message;
+    const { type, protocol, to, attempt, signal: what, set, token, ...rest } = message;
     const made = {
-      join: () => join({ ...rest, ...(token !== undefined && { token }) }), signal: () => signalTo(to, attempt, signal), 'set-metadata': () => setMetadata(set),
-      roster, leave, ping: () => ping(token),
+      join: () => join({ ...rest, ...(token !== undefined && { token }) }), signal: () => signalTo(to, attempt, what), 'set-metadata': () => setMetadata(set),
+      status: () => status(rest), roster, leave, ping: () => ping(token),
     }[/** @type {string} */ (type)];
     assert.deepEqual(made?.(), message, name);
   }

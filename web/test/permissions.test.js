@@ -46,6 +46,14 @@ test('nothing is sent to a member without listen, and no text taken from one wit
   assert.equal(bo.mesh.session.sendText(world.now, 'hello', { group: 'Global' }), false);
 });
 
+test('how a member takes part is known, and counts in the roster\u2019s version', () => {
+  const { world, ada, bo } = pair();
+  world.server.version += 1;
+  for (const peer of world.server.members.keys()) world.server.tell(peer, { type: 'status', peer: bo.id, status: { muted: true } });
+  world.run(8000);
+  assert.deepEqual(ada.mesh.roster.members.get(bo.id)?.info.status, { muted: true }, 'nothing was missed, so nothing is asked for');
+});
+
 test('a missed change is found by the roster\u2019s version', () => {
   const { world, ada, bo } = pair();
   ada.dark = true;

@@ -148,6 +148,9 @@ fn answer(
                 println!(r#"{{"event":"text","name":{name:?},"text":{text:?}}}"#);
                 voice.send_private_text(*from, &format!("you said: {text}"));
             }
+            Event::StatusChanged { status, .. } => {
+                println!(r#"{{"event":"status-changed","muted":{}}}"#, status.muted);
+            }
             Event::Refused { message, .. } => {
                 eprintln!("{message}");
                 exits.write(AppExit::error());

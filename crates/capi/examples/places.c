@@ -176,6 +176,10 @@ static int happened(struct game *game, const vm_event *event) {
   case VM_EVENT_TEXT:
     snprintf(text, sizeof text, "leave, %s", game->own_name);
     game->is_over = strcmp(event->text.data, text) == 0;
+    if (game->is_over) {
+      /* To everyone who listens there. */
+      MUST(vm_send_group_text(game->peer, VM_GLOBAL_GROUP, VM_NUL_TERMINATED, "bye", VM_NUL_TERMINATED));
+    }
     break;
   case VM_EVENT_REFUSED:
   case VM_EVENT_WARNED: print(event->type == VM_EVENT_REFUSED ? "refused" : "warned", event); break;

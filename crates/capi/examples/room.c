@@ -35,7 +35,8 @@ static void print_event(const char *what, const vm_event *event) {
   if (vm_peer_id_text(&event->peer, id, sizeof id) != VM_OK) {
     id[0] = '\0';
   }
-  printf("{\"event\":\"%s\",\"peer\":\"%s\",\"route\":%d,\"on\":%d", what, id, (int)event->route, (int)event->on);
+  printf("{\"event\":\"%s\",\"peer\":\"%s\",\"route\":%d,\"on\":%d,\"muted\":%s", what, id, (int)event->route, (int)event->on,
+         event->status & VM_STATUS_MUTED ? "true" : "false");
   print_string("name", event->name);
   print_string("text", event->text);
   print_string("code", event->code);
@@ -79,6 +80,8 @@ static int play(vm_peer peer, const char *own_name) {
     case VM_EVENT_PEER_LEFT: print_event("peer-left", &event); break;
     case VM_EVENT_ROUTE_CHANGED: print_event("route-changed", &event); break;
     case VM_EVENT_FIRST_HEARD: print_event("first-heard", &event); break;
+    /* Somebody muted or deafened itself, say: a game shows it beside the name. */
+    case VM_EVENT_STATUS_CHANGED: print_event("status-changed", &event); break;
     case VM_EVENT_TEXT:
       print_event("text", &event);
       if (!answer(peer, &event, own_name)) {

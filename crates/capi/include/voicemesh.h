@@ -116,7 +116,7 @@ enum vm_event_type
   VM_EVENT_CONNECTED = 2,
   // Somebody is in the room: peer, name, metadata.
   VM_EVENT_PEER_JOINED = 3,
-  // Somebody is no longer in the room: peer, name, reason (vm_leave_reason).
+  // Somebody is no longer in the room: peer, name, reason (vm_leave_reason; VM_LEAVE_KICKED: a moderator put it out).
   VM_EVENT_PEER_LEFT = 4,
   // Somebody publishes something else now: peer, metadata (all of it).
   VM_EVENT_METADATA_CHANGED = 5,
@@ -126,13 +126,13 @@ enum vm_event_type
   VM_EVENT_FIRST_HEARD = 7,
   // Somebody begins or ceases to speak: peer, on.
   VM_EVENT_SPEAKING = 8,
-  // Somebody wrote: peer, name, text, on (only to this peer).
+  // Somebody wrote: peer, name, text, on (only to this peer), else groups (the one that it was written to).
   VM_EVENT_TEXT = 9,
   // The server cannot be reached, and is tried again: text (why), code (what failed, if it could not be connected to),
   // wait_us (when).
   VM_EVENT_SERVER_AWAY = 10,
-  // The server does not let this peer in, and it does not try again: code, text, on (the server said when trying again may
-  // work), wait_us (when).
+  // The server does not let this peer in, or has put it out, and it does not try again: code ("kicked" and "banned" are a
+  // moderator's), text, on (the server said when trying again may work), wait_us (when).
   VM_EVENT_REFUSED = 11,
   // This identity joined from somewhere else. It does not come back by itself.
   VM_EVENT_REPLACED = 12,
@@ -163,7 +163,7 @@ enum vm_event_type
   // The room's owner is whoever has been in it longest: peer, perhaps oneself. Comes after every VM_EVENT_JOINED, and when
   // it changes.
   VM_EVENT_OWNER_CHANGED = 25,
-  // A change of metadata is made, or has failed: transaction, on (it is made), else code, text.
+  // A change of metadata or a decision of vm_moderate is made, or has failed: transaction, on (it is made), else code, text.
   VM_EVENT_TRANSACTION_DONE = 26,
   // The room publishes something else now: metadata (all of it).
   VM_EVENT_ROOM_METADATA_CHANGED = 27,
@@ -176,11 +176,21 @@ enum vm_event_type
   // if the server lets this peer in.
   VM_EVENT_SERVER_CONNECTED = 30,
   // A member, or this peer itself, may do this from now on: peer, text (of "speak", "listen", "data" and "moderate" those that
-  // are allowed, with a space between). Not told at first of members that may do all but "moderate".
+  // are allowed, with a space between). Without "speak" a moderator has muted it for all. Not told at first of members that may
+  // do all but "moderate".
   VM_EVENT_PERMISSIONS_CHANGED = 31,
   // The server asks for another access token, and the program joined with renews_token: code ("token-required",
   // "token-invalid" or "token-expired"), text. The answer is vm_set_token, at any time later; links go on meanwhile.
   VM_EVENT_TOKEN_NEEDED = 32,
+  // A moderator has moved this peer: it listens and speaks to these talk groups only: groups. It does so already.
+  VM_EVENT_MOVED = 33,
+  // A moderator has closed the room to newcomers, or opened it again: on (it is closed). Comes at the join too, if it is closed.
+  VM_EVENT_ROOM_LOCKED = 34,
+  // After a join, if no member has the owner's right to moderate: code ("later": the first member gets it soon after the
+  // server's start; "none": no member gets it until the room has been empty).
+  VM_EVENT_OWNER_RIGHT = 35,
+  // How a member takes part from now on, as its own program says: peer, status. Not told at first where nothing of it is so.
+  VM_EVENT_STATUS_CHANGED = 36,
   // Something that this library knows and this header does not.
   VM_EVENT_OTHER = 1000,
 };
@@ -446,6 +456,87 @@ typedef int32_t vm_axes;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// What vm_moderate decides.
+enum vm_decision
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // The others do not hear this member any more.
+  VM_DECISION_MUTE = 0,
+  // They hear it again.
+  VM_DECISION_UNMUTE = 1,
+  // It leaves the room, and may come back.
+  VM_DECISION_KICK = 2,
+  // It leaves, and neither its peer id nor its address is let in for so many seconds, at most 86,400.
+  VM_DECISION_BAN = 3,
+  // Ends a ban.
+  VM_DECISION_UNBAN = 4,
+  // Its program listens and speaks to one talk group only.
+  VM_DECISION_MOVE = 5,
+  // Newcomers are not let in.
+  VM_DECISION_LOCK = 6,
+  // They are again.
+  VM_DECISION_UNLOCK = 7,
+  // The room's password from now on.
+  VM_DECISION_SET_PASSWORD = 8,
+  // The owner's right to moderate is that member's from now on.
+  VM_DECISION_MAKE_OWNER = 9,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum vm_decision vm_decision;
+#else
+typedef int32_t vm_decision;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// How a member takes part, as its own program says; the bits of a status.
+enum vm_status
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Its microphone is muted.
+  VM_STATUS_MUTED = 1,
+  // It hears no one.
+  VM_STATUS_DEAFENED = 2,
+  // It has no microphone.
+  VM_STATUS_LISTENING_ONLY = 4,
+  // It keeps a recording of the room.
+  VM_STATUS_RECORDING = 8,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum vm_status vm_status;
+#else
+typedef int32_t vm_status;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
+// What a member may do; the bits of its permissions. Without VM_MAY_SPEAK a moderator has muted it for all.
+enum vm_permission
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // It is heard.
+  VM_MAY_SPEAK = 1,
+  // It hears others.
+  VM_MAY_LISTEN = 2,
+  // It may write and send messages.
+  VM_MAY_SEND_DATA = 4,
+  // It may decide about others.
+  VM_MAY_MODERATE = 8,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum vm_permission vm_permission;
+#else
+typedef int32_t vm_permission;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // A text that is handed in or out.
 typedef struct vm_string {
   // UTF-8; null stands for the empty text.
@@ -536,8 +627,9 @@ typedef struct vm_options {
   struct vm_string token;
   // The program answers VM_EVENT_TOKEN_NEEDED with vm_set_token; else a server that asks for another token refuses it.
   int32_t renews_token;
-  // Zero.
-  int32_t reserved_2;
+  // The channel of the microphone or file to hear, counted from 1. 0: channels that carry the same are mixed, and of others
+  // the loudest is heard.
+  uint32_t input_channel;
 } vm_options;
 
 // This program's own place in a room. 0 is none.
@@ -600,8 +692,12 @@ typedef struct vm_event {
   int32_t reliability;
   // The other side's vm_reliability.
   int32_t theirs;
-  // Zero.
-  int32_t reserved;
+  // Bits of vm_status.
+  int32_t status;
+  // Talk groups; null if there are none.
+  const struct vm_string *groups;
+  // How many.
+  size_t group_count;
 } vm_event;
 
 // One change of metadata.
@@ -697,6 +793,10 @@ typedef struct vm_state {
   float worst_loss;
   // Whether the microphone was too loud for the device lately.
   int32_t clipping;
+  // There is no microphone: none was chosen, or it is lost.
+  int32_t listening_only;
+  // Bits of vm_permission: what this peer may do.
+  int32_t permissions;
 } vm_state;
 
 // Another peer, as of a few milliseconds ago.
@@ -735,6 +835,10 @@ typedef struct vm_remote {
   uint64_t frames_concealed;
   // Its place in the order of arrival; whoever came earlier has a lower one.
   uint64_t order;
+  // Bits of vm_status: how it takes part, as its own program says.
+  int32_t status;
+  // Bits of vm_permission: what it may do.
+  int32_t permissions;
 } vm_remote;
 
 // A microphone or a speaker.
@@ -873,6 +977,16 @@ vm_result vm_send_text(vm_peer peer,
                        const struct vm_peer_id *to,
                        const char *text,
                        size_t length);
+
+// Writes to everyone who listens to a talk group, whose name has at most 256 bytes: at most 4096 bytes. This peer need not
+// listen to it. vm_send_text to everyone writes to "Global". What cannot be sent is told by VM_EVENT_WARNED.
+//
+// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_send_group_text(vm_peer peer,
+                             const char *group,
+                             size_t group_length,
+                             const char *text,
+                             size_t length);
 
 // Begins to listen and speak to a talk group, whose name has at most 256 bytes. Everybody begins in "Global".
 //

@@ -4,12 +4,15 @@ use std::ffi::c_char;
 use std::mem::{offset_of, size_of};
 use std::time::Duration;
 
-use voicemesh::{Bytes, DeviceRole, ErrorCode, Event, Metadata, PeerId, PeerLeftReason, Reliability, Route, Stamped};
+use voicemesh::{
+    Bytes, DeviceRole, ErrorCode, Event, MemberStatus, Metadata, OwnerRightState, PeerId, PeerLeftReason, Permissions,
+    Reliability, Route, Stamped,
+};
 
 use crate::data::number;
 use crate::memory::{Plain, Sized32};
 use crate::vm_event_type as of;
-use crate::{vm_device_role, vm_leave_reason, vm_pair, vm_peer_id, vm_route, vm_string};
+use crate::{vm_device_role, vm_leave_reason, vm_pair, vm_peer_id, vm_permission, vm_route, vm_status, vm_string};
 
 /// What happened. Which fields count stands at the vm_event_type; the others are 0, empty or null.
 ///
@@ -64,15 +67,19 @@ pub struct vm_event {
     pub reliability: i32,
     /// The other side's vm_reliability.
     pub theirs: i32,
-    /// Zero.
-    pub reserved: i32,
+    /// Bits of vm_status.
+    pub status: i32,
+    /// Talk groups; null if there are none.
+    pub groups: *const vm_string,
+    /// How many.
+    pub group_count: usize,
 }
 
 // SAFETY: numbers and raw pointers.
 unsafe impl Plain for vm_event {}
 // SAFETY: repr(C), and size comes first.
 unsafe impl Sized32 for vm_event {
-    const FIRST: usize = offset_of!(vm_event, reserved) + size_of::<i32>();
+    const FIRST: usize = offset_of!(vm_event, status) + size_of::<i32>();
 }
 
 const NOTHING: vm_string = vm_string { data: c"".as_ptr(), length: 0 };
@@ -101,7 +108,9 @@ pub(crate) const NONE: vm_event = vm_event {
     channel: 0,
     reliability: 0,
     theirs: 0,
-    reserved: 0,
+    status: 0,
+    groups: std::ptr::null(),
+    group_count: 0,
 };
 
 /// What the event that was given last points to. Its memory is used again for the next one.
@@ -113,11 +122,13 @@ pub(crate) struct Current {
     /// Keys and values, each with its NUL.
     entries: Vec<u8>,
     pairs: Vec<vm_pair>,
+    /// Names in `entries`.
+    groups: Vec<vm_string>,
     /// A message as it came; not copied.
     data: Bytes,
 }
 
-// SAFETY: the pairs point into `entries` of the same Current, which only `&mut self` changes.
+// SAFETY: the pairs and groups point into `entries` of the same Current, which only `&mut self` changes.
 unsafe impl Send for Current {}
 
 impl Current {
@@ -129,6 +140,7 @@ impl Current {
     /// Nothing: what was kept can go.
     pub(crate) fn clear(&mut self) -> vm_event {
         self.pairs.clear();
+        self.groups.clear();
         self.data = Bytes::new();
         NONE
     }
@@ -164,12 +176,15 @@ impl Current {
             Event::Speaking { peer, speaking } => {
                 vm_event { on: speaking.into(), ..about(of::VM_EVENT_SPEAKING, peer) }
             }
-            Event::Text { from, name, private, text } => vm_event {
-                name: hold(&mut self.name, &name),
-                text: hold(&mut self.text, &text),
-                on: private.into(),
-                ..about(of::VM_EVENT_TEXT, from)
-            },
+            Event::Text { from, name, private, group, text } => {
+                let event = vm_event {
+                    name: hold(&mut self.name, &name),
+                    text: hold(&mut self.text, &text),
+                    on: private.into(),
+                    ..about(of::VM_EVENT_TEXT, from)
+                };
+                self.with_groups(group.as_slice(), event)
+            }
             Event::ServerConnected(connection) => vm_event {
                 name: hold(&mut self.name, connection.proxy.as_deref().unwrap_or_default()),
                 on: connection.is_exposed().into(),
@@ -192,6 +207,14 @@ impl Current {
             Event::PermissionsChanged { peer, permissions } => {
                 let names = permissions.names().collect::<Vec<_>>().join(" ");
                 vm_event { text: hold(&mut self.text, &names), ..about(of::VM_EVENT_PERMISSIONS_CHANGED, peer) }
+            }
+            Event::StatusChanged { peer, status } => {
+                vm_event { status: status_bits(status), ..about(of::VM_EVENT_STATUS_CHANGED, peer) }
+            }
+            Event::Moved { groups } => self.with_groups(&groups, told(of::VM_EVENT_MOVED)),
+            Event::RoomLocked { locked } => vm_event { on: locked.into(), ..told(of::VM_EVENT_ROOM_LOCKED) },
+            Event::OwnerRight { state } => {
+                vm_event { code: hold(&mut self.code, right_name(state)), ..told(of::VM_EVENT_OWNER_RIGHT) }
             }
             Event::TokenNeeded { code, message } => self.with_code(&code, &message, told(of::VM_EVENT_TOKEN_NEEDED)),
             Event::OwnerChanged { owner } => about(of::VM_EVENT_OWNER_CHANGED, owner),
@@ -265,14 +288,32 @@ impl Current {
         vm_event { code: hold(&mut self.code, code.as_str()), text: hold(&mut self.text, message), ..event }
     }
 
-    fn with_metadata(&mut self, metadata: &Metadata, event: vm_event) -> vm_event {
+    fn with_groups(&mut self, groups: &[String], event: vm_event) -> vm_event {
+        self.groups.clear();
+        self.hold_entries(groups.iter());
+        let mut rest = self.entries.as_slice();
+        for group in groups {
+            self.groups.push(vm_string { data: rest.as_ptr().cast::<c_char>(), length: group.len() });
+            rest = rest.get(group.len() + 1..).unwrap_or_default();
+        }
+        if self.groups.is_empty() {
+            return event;
+        }
+        vm_event { groups: self.groups.as_ptr(), group_count: self.groups.len(), ..event }
+    }
+
+    /// Keeps all of them, each with its NUL: what is pointed to must not move any more.
+    fn hold_entries<'a>(&mut self, texts: impl Iterator<Item = &'a String>) {
         self.entries.clear();
-        self.pairs.clear();
-        // All first: what is pointed to must not move any more.
-        for text in metadata.iter().flat_map(|(key, value)| [key, value]) {
+        for text in texts {
             self.entries.extend_from_slice(text.as_bytes());
             self.entries.push(0);
         }
+    }
+
+    fn with_metadata(&mut self, metadata: &Metadata, event: vm_event) -> vm_event {
+        self.pairs.clear();
+        self.hold_entries(metadata.iter().flat_map(|(key, value)| [key, value]));
         let mut rest = self.entries.as_slice();
         for (key, value) in metadata {
             let pair = [key, value].map(|text| {
@@ -287,6 +328,37 @@ impl Current {
         }
         vm_event { metadata: self.pairs.as_ptr(), metadata_count: self.pairs.len(), ..event }
     }
+}
+
+fn right_name(state: OwnerRightState) -> &'static str {
+    match state {
+        OwnerRightState::Held => "held",
+        OwnerRightState::Later => "later",
+        OwnerRightState::None => "none",
+        OwnerRightState::Unknown => "unknown",
+    }
+}
+
+pub(crate) fn status_bits(status: MemberStatus) -> i32 {
+    let MemberStatus { muted, deafened, listening_only, recording } = status;
+    let bits = [
+        (muted, vm_status::VM_STATUS_MUTED),
+        (deafened, vm_status::VM_STATUS_DEAFENED),
+        (listening_only, vm_status::VM_STATUS_LISTENING_ONLY),
+        (recording, vm_status::VM_STATUS_RECORDING),
+    ];
+    bits.into_iter().filter(|(is_so, _)| *is_so).map(|(_, bit)| bit as i32).sum()
+}
+
+pub(crate) fn permission_bits(permissions: Permissions) -> i32 {
+    let Permissions { speak, listen, data, moderate } = permissions;
+    let bits = [
+        (speak, vm_permission::VM_MAY_SPEAK),
+        (listen, vm_permission::VM_MAY_LISTEN),
+        (data, vm_permission::VM_MAY_SEND_DATA),
+        (moderate, vm_permission::VM_MAY_MODERATE),
+    ];
+    bits.into_iter().filter(|(is_so, _)| *is_so).map(|(_, bit)| bit as i32).sum()
 }
 
 fn micros(duration: Duration) -> u64 {

@@ -88,8 +88,9 @@ pub struct vm_options {
     pub token: vm_string,
     /// The program answers VM_EVENT_TOKEN_NEEDED with vm_set_token; else a server that asks for another token refuses it.
     pub renews_token: i32,
-    /// Zero.
-    pub reserved_2: i32,
+    /// The channel of the microphone or file to hear, counted from 1. 0: channels that carry the same are mixed, and of others
+    /// the loudest is heard.
+    pub input_channel: u32,
 }
 
 // SAFETY: numbers and raw pointers.
@@ -137,7 +138,7 @@ pub(crate) const DEFAULTS: vm_options = vm_options {
     reserved: 0,
     token: OPEN,
     renews_token: 0,
-    reserved_2: 0,
+    input_channel: 0,
 };
 
 /// Sets every option to its default, and every text to the empty one with the length VM_NUL_TERMINATED.
@@ -191,6 +192,10 @@ pub(crate) unsafe fn read(options: *const vm_options) -> Result<JoinOptions, Fau
         options = options.input(InputSpec::Program);
     } else if !input.is_empty() {
         options = options.input(input_spec(input)?);
+    }
+    if given.input_channel != 0 {
+        let channel = u16::try_from(given.input_channel);
+        options = options.input_channel(channel.map_err(|_| Fault::value("input_channel", given.input_channel))?);
     }
     if given.program_output != 0 {
         options = options.output(OutputSpec::Program);

@@ -344,6 +344,30 @@ pub unsafe extern "C" fn vm_send_text(
     })
 }
 
+/// Writes to everyone who listens to a talk group, whose name has at most 256 bytes: at most 4096 bytes. This peer need not
+/// listen to it. vm_send_text to everyone writes to "Global". What cannot be sent is told by VM_EVENT_WARNED.
+///
+/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_send_group_text(
+    peer: vm_peer,
+    group: *const c_char,
+    group_length: usize,
+    text: *const c_char,
+    length: usize,
+) -> vm_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        let group = unsafe { memory::text(group, group_length, "group")? };
+        // SAFETY: the header's promise.
+        let text = unsafe { memory::text(text, length, "text")? };
+        with(peer, |peer| {
+            peer.send_group_text(group, text);
+            Ok(vm_result::VM_OK)
+        })
+    })
+}
+
 /// Begins to listen and speak to a talk group, whose name has at most 256 bytes. Everybody begins in "Global".
 ///
 /// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.

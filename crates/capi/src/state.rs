@@ -1,12 +1,12 @@
 //! The situation, asked for: one's own, and everyone else's.
 
 use std::ffi::c_char;
-use std::mem::size_of;
+use std::mem::{offset_of, size_of};
 use std::time::Duration;
 
 use voicemesh::{PeerState, Snapshot};
 
-use crate::event::route_number;
+use crate::event::{permission_bits, route_number, status_bits};
 use crate::guard::{Fault, guarded};
 use crate::memory::{self, Plain, Sized32};
 use crate::peer::{vm_peer, with};
@@ -55,13 +55,17 @@ pub struct vm_state {
     pub worst_loss: f32,
     /// Whether the microphone was too loud for the device lately.
     pub clipping: i32,
+    /// There is no microphone: none was chosen, or it is lost.
+    pub listening_only: i32,
+    /// Bits of vm_permission: what this peer may do.
+    pub permissions: i32,
 }
 
 // SAFETY: numbers.
 unsafe impl Plain for vm_state {}
 // SAFETY: repr(C), and size comes first.
 unsafe impl Sized32 for vm_state {
-    const FIRST: usize = size_of::<Self>();
+    const FIRST: usize = offset_of!(vm_state, clipping) + size_of::<i32>();
 }
 
 /// Another peer, as of a few milliseconds ago.
@@ -102,13 +106,17 @@ pub struct vm_remote {
     pub frames_concealed: u64,
     /// Its place in the order of arrival; whoever came earlier has a lower one.
     pub order: u64,
+    /// Bits of vm_status: how it takes part, as its own program says.
+    pub status: i32,
+    /// Bits of vm_permission: what it may do.
+    pub permissions: i32,
 }
 
 // SAFETY: numbers and an array of them.
 unsafe impl Plain for vm_remote {}
 // SAFETY: repr(C), and size comes first.
 unsafe impl Sized32 for vm_remote {
-    const FIRST: usize = size_of::<Self>();
+    const FIRST: usize = offset_of!(vm_remote, order) + size_of::<u64>();
 }
 
 /// Tells one's own situation. state->size must be set.
@@ -225,6 +233,8 @@ fn own(snapshot: &Snapshot) -> vm_state {
         uplink_bps: snapshot.sending.uplink_bps,
         worst_loss: snapshot.sending.worst_loss,
         clipping: snapshot.microphone.clipping.into(),
+        listening_only: snapshot.listening_only.into(),
+        permissions: permission_bits(snapshot.permissions),
     }
 }
 
@@ -247,6 +257,8 @@ fn remote(state: &PeerState) -> vm_remote {
         frames_heard: state.frames_heard,
         frames_concealed: state.frames_concealed,
         order: state.order,
+        status: status_bits(state.status),
+        permissions: permission_bits(state.permissions),
     }
 }
 

@@ -136,6 +136,8 @@ fn null_is_an_error_wherever_it_is_none() {
             vm_set_peer_muted(peer, null(), 1),
             vm_send_text(peer, null(), null(), 5),
             vm_join_group(peer, null(), 5),
+            vm_send_group_text(peer, null(), 5, null(), 0),
+            vm_send_group_text(peer, null(), 0, null(), 5),
             vm_send(peer, null(), null(), 0, 1),
             vm_send(peer, &raw const id, null(), 5, 1),
             vm_send_to_all(peer, null(), 5, 0),
@@ -173,6 +175,7 @@ fn what_stands_for_no_choice_is_refused() {
         (vm_options { handedness: -1, ..good }, VM_ERROR_BAD_VALUE),
         (vm_options { password: too_long, ..good }, VM_ERROR_BAD_PASSWORD),
         (vm_options { activation: -1, ..good }, VM_ERROR_BAD_VALUE),
+        (vm_options { input_channel: 65_536, ..good }, VM_ERROR_BAD_VALUE),
         (vm_options { activation: 3, release_ms: 5_001, ..good }, VM_ERROR_BAD_VALUE),
         (vm_options { has_processing: 1, noise_suppression: 4, ..good }, VM_ERROR_BAD_VALUE),
         (vm_options { server: endless, ..good }, VM_ERROR_BAD_VALUE),
@@ -263,6 +266,42 @@ fn an_event_points_to_what_happened() {
     assert_eq!((event.channel, event.reliability), (255, vm_reliability::VM_RELIABLE as i32));
     let event = current.keep(joined(Metadata::new()));
     assert!(event.metadata.is_null() && event.metadata_count == 0);
+}
+
+#[test]
+fn what_moderators_and_members_do_is_an_event_of_its_own() {
+    let mut current = Current::default();
+    let id = vm_peer_id { bytes: [7; 16] };
+    let mut keep = |event| current.keep(Stamped { at: std::time::Duration::ZERO, event });
+    let groups = |event: vm_event| {
+        if event.groups.is_null() {
+            return Vec::new();
+        }
+        // SAFETY: so many texts, until the next event.
+        let groups = unsafe { std::slice::from_raw_parts(event.groups, event.group_count) };
+        groups.iter().map(|group| read(*group)).collect()
+    };
+    let event = keep(Event::Moved { groups: vec!["Red".to_owned(), "röd".to_owned()] });
+    assert_eq!((event.r#type, groups(event)), (vm_event_type::VM_EVENT_MOVED as i32, vec!["Red".into(), "röd".into()]));
+    let event = keep(Event::RoomLocked { locked: true });
+    assert_eq!((event.r#type, event.on), (vm_event_type::VM_EVENT_ROOM_LOCKED as i32, 1));
+    assert_eq!(groups(event), Vec::<String>::new());
+    let event = keep(Event::OwnerRight { state: voicemesh::OwnerRightState::Later });
+    assert_eq!((event.r#type, read(event.code).as_str()), (vm_event_type::VM_EVENT_OWNER_RIGHT as i32, "later"));
+    let status = voicemesh::MemberStatus { muted: true, recording: true, ..voicemesh::MemberStatus::default() };
+    let event = keep(Event::StatusChanged { peer: id.into(), status });
+    let bits = vm_status::VM_STATUS_MUTED as i32 | vm_status::VM_STATUS_RECORDING as i32;
+    assert_eq!((event.r#type, event.peer, event.status), (vm_event_type::VM_EVENT_STATUS_CHANGED as i32, id, bits));
+    let text = |group: Option<&str>| Event::Text {
+        from: id.into(),
+        name: "Ada".to_owned(),
+        private: group.is_none(),
+        group: group.map(str::to_owned),
+        text: "hello".to_owned(),
+    };
+    let event = keep(text(Some("Red")));
+    assert_eq!((groups(event), read(event.text).as_str(), event.on), (vec!["Red".to_owned()], "hello", 0));
+    assert!(keep(text(None)).groups.is_null());
 }
 
 #[test]

@@ -134,7 +134,7 @@ pub enum vm_event_type {
     VM_EVENT_CONNECTED = 2,
     /// Somebody is in the room: peer, name, metadata.
     VM_EVENT_PEER_JOINED = 3,
-    /// Somebody is no longer in the room: peer, name, reason (vm_leave_reason).
+    /// Somebody is no longer in the room: peer, name, reason (vm_leave_reason; VM_LEAVE_KICKED: a moderator put it out).
     VM_EVENT_PEER_LEFT = 4,
     /// Somebody publishes something else now: peer, metadata (all of it).
     VM_EVENT_METADATA_CHANGED = 5,
@@ -144,13 +144,13 @@ pub enum vm_event_type {
     VM_EVENT_FIRST_HEARD = 7,
     /// Somebody begins or ceases to speak: peer, on.
     VM_EVENT_SPEAKING = 8,
-    /// Somebody wrote: peer, name, text, on (only to this peer).
+    /// Somebody wrote: peer, name, text, on (only to this peer), else groups (the one that it was written to).
     VM_EVENT_TEXT = 9,
     /// The server cannot be reached, and is tried again: text (why), code (what failed, if it could not be connected to),
     /// wait_us (when).
     VM_EVENT_SERVER_AWAY = 10,
-    /// The server does not let this peer in, and it does not try again: code, text, on (the server said when trying again may
-    /// work), wait_us (when).
+    /// The server does not let this peer in, or has put it out, and it does not try again: code ("kicked" and "banned" are a
+    /// moderator's), text, on (the server said when trying again may work), wait_us (when).
     VM_EVENT_REFUSED = 11,
     /// This identity joined from somewhere else. It does not come back by itself.
     VM_EVENT_REPLACED = 12,
@@ -181,7 +181,7 @@ pub enum vm_event_type {
     /// The room's owner is whoever has been in it longest: peer, perhaps oneself. Comes after every VM_EVENT_JOINED, and when
     /// it changes.
     VM_EVENT_OWNER_CHANGED = 25,
-    /// A change of metadata is made, or has failed: transaction, on (it is made), else code, text.
+    /// A change of metadata or a decision of vm_moderate is made, or has failed: transaction, on (it is made), else code, text.
     VM_EVENT_TRANSACTION_DONE = 26,
     /// The room publishes something else now: metadata (all of it).
     VM_EVENT_ROOM_METADATA_CHANGED = 27,
@@ -194,13 +194,51 @@ pub enum vm_event_type {
     /// if the server lets this peer in.
     VM_EVENT_SERVER_CONNECTED = 30,
     /// A member, or this peer itself, may do this from now on: peer, text (of "speak", "listen", "data" and "moderate" those that
-    /// are allowed, with a space between). Not told at first of members that may do all but "moderate".
+    /// are allowed, with a space between). Without "speak" a moderator has muted it for all. Not told at first of members that may
+    /// do all but "moderate".
     VM_EVENT_PERMISSIONS_CHANGED = 31,
     /// The server asks for another access token, and the program joined with renews_token: code ("token-required",
     /// "token-invalid" or "token-expired"), text. The answer is vm_set_token, at any time later; links go on meanwhile.
     VM_EVENT_TOKEN_NEEDED = 32,
+    /// A moderator has moved this peer: it listens and speaks to these talk groups only: groups. It does so already.
+    VM_EVENT_MOVED = 33,
+    /// A moderator has closed the room to newcomers, or opened it again: on (it is closed). Comes at the join too, if it is closed.
+    VM_EVENT_ROOM_LOCKED = 34,
+    /// After a join, if no member has the owner's right to moderate: code ("later": the first member gets it soon after the
+    /// server's start; "none": no member gets it until the room has been empty).
+    VM_EVENT_OWNER_RIGHT = 35,
+    /// How a member takes part from now on, as its own program says: peer, status. Not told at first where nothing of it is so.
+    VM_EVENT_STATUS_CHANGED = 36,
     /// Something that this library knows and this header does not.
     VM_EVENT_OTHER = 1000,
+}
+
+/// How a member takes part, as its own program says; the bits of a status.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum vm_status {
+    /// Its microphone is muted.
+    VM_STATUS_MUTED = 1,
+    /// It hears no one.
+    VM_STATUS_DEAFENED = 2,
+    /// It has no microphone.
+    VM_STATUS_LISTENING_ONLY = 4,
+    /// It keeps a recording of the room.
+    VM_STATUS_RECORDING = 8,
+}
+
+/// What a member may do; the bits of its permissions. Without VM_MAY_SPEAK a moderator has muted it for all.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum vm_permission {
+    /// It is heard.
+    VM_MAY_SPEAK = 1,
+    /// It hears others.
+    VM_MAY_LISTEN = 2,
+    /// It may write and send messages.
+    VM_MAY_SEND_DATA = 4,
+    /// It may decide about others.
+    VM_MAY_MODERATE = 8,
 }
 
 /// How a peer is reached.

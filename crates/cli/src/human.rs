@@ -159,7 +159,7 @@ impl Human {
                 Some(line(Mood::Voice, format!("You hear {}.", people.label(*peer))))
             }
             Event::Speaking { peer, speaking } => self.speaks(stamped.at, *peer, *speaking, people),
-            Event::Text { from, name, private, text } => {
+            Event::Text { from, name, private, text, .. } => {
                 let to = if *private { " (to you alone)" } else { "" };
                 Some(line(Mood::Text, format!("{}{to}: {}", people.label_as(*from, name), harmless(text.trim_end()))))
             }

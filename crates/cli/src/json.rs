@@ -14,6 +14,7 @@
 //! | `peer-left` | `peer`, `name`, `reason` | `reason`: `left`, `kicked`, `lost`, `restarted` |
 //! | `metadata-changed` | `peer`, `name`, `metadata` | somebody publishes something else |
 //! | `permissions-changed` | `peer`, `name`, `permissions` | a member, or this peer itself, may do this from now on: a list of `speak`, `listen`, `data`, `moderate` |
+//! | `status-changed` | `peer`, `name`, `status` | how a member takes part, as its own program says: `muted`, `deafened`, `listening_only` (it has no microphone), `recording`, each true or false |
 //! | `transaction-done` | `code`, `message` | a decision about a member or the room is made; else why not |
 //! | `moved` | `groups` | a moderator has moved this peer to these talk groups |
 //! | `room-locked` | `locked` | newcomers are not let in, or are again |
@@ -21,7 +22,7 @@
 //! | `route-changed` | `peer`, `name`, `route` | `route`: `direct`, `relayed`, `none` |
 //! | `first-heard` | `peer`, `name` | heard for the first time since it joined |
 //! | `speaking` | `peer`, `name`, `speaking` | begins (`true`) or ceases to speak |
-//! | `text` | `peer`, `name`, `private`, `text` | somebody wrote |
+//! | `text` | `peer`, `name`, `private`, `group`, `text` | somebody wrote; `group`: the talk group it was written to, `null` if it is private |
 //! | `server-connected` | `encrypted`, `local`, `proxy` | the server is connected to; `local`: it is on this machine; `proxy`: `null`, or `host:port` |
 //! | `server-away` | `why`, `code`, `next_step`, `retry_in_ms` | the server cannot be reached; tried again by itself. `code` and `next_step` are `null` unless connecting failed and, for the step, something is known to help |
 //! | `refused` | `code`, `message` | the server does not let this peer in; `error` and `summary` follow |
@@ -39,7 +40,8 @@
 //! | `summary` | see below | last line; missing only if joining could not even begin |
 //!
 //! `summary`: `reason` (`quit`, `interrupted`, `duration`, `input-ended`, `refused`, `replaced`, `gave-up`, `failed`),
-//! `exit_code`, `you`, `mode`, `connected`, `server_answers` (while it does not, nothing is known to arrive through it), `muted`, `deafened`, `joined_ms`, `connected_ms` (both of the first time),
+//! `exit_code`, `you`, `mode`, `connected`, `server_answers` (while it does not, nothing is known to arrive through it), `muted`, `deafened`, `listening_only` (there is no microphone), `permissions` (as in
+//! `permissions-changed`), `joined_ms`, `connected_ms` (both of the first time),
 //! `joins`, `frames_spoken`, `server_connection` (as `server-connected`, or `null` before the first), `recording`, `talking`, `microphone` (`level_dbfs`, `peak_dbfs`, `noise_floor_dbfs`,
 //! `clipping`, `speech_probability`, `sending`), `sending` (`bitrate_bps`, `worst_loss`, `copies`, `uplink_bps`,
 //! `frames_per_packet`, `uplink_estimate_bps` (null while no limit was met), `upload_too_slow`), and
@@ -47,7 +49,7 @@
 //! `name`, `label` (the name, and `#` with the beginning of the id if it looks like another's), `present`, `route`, `round_trip_ms`, `speaking`, `level_dbfs`, `frames_received`, `frames_heard`,
 //! `frames_concealed`, `frames_from_copies` and `frames_repaired` (lost, and heard all the same), `buffer_ms` (how long
 //! its frames lately waited to be heard), `loss` (lost on the way lately, before any repair, 0 to 1), `delay_ms` (from its microphone to this speaker, measured), `recording`, `gain` (1 is as
-//! spoken), `muted` (not heard, by one's own choice), `first_heard_ms`, `direct_ms` (the first moments of both).
+//! spoken), `muted` (not heard, by one's own choice), `status` and `permissions` (as in `status-changed` and `permissions-changed`), `first_heard_ms`, `direct_ms` (the first moments of both).
 //!
 //! `voicemesh mic --json` prints `microphone` with the keys of the same name above, ten times a second, `notice` when the
 //! device is lost or back, and `summary` at the end: `seconds`, `peak_dbfs`, `noise_floor_dbfs`, `speech_dbfs` (`null` if
@@ -60,7 +62,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 use voicemesh::{
-    ConnectFailure, DeviceRole, Event, MicrophoneState, OwnerRightState, PeerId, PeerLeftReason, Route,
+    ConnectFailure, DeviceRole, Event, MemberStatus, MicrophoneState, OwnerRightState, PeerId, PeerLeftReason, Route,
     ServerConnection, Stamped,
 };
 
@@ -150,11 +152,14 @@ fn named(event: &Event, people: &People) -> (&'static str, Value) {
         Event::PermissionsChanged { peer, permissions } => {
             ("permissions-changed", with(of(peer), "permissions", json!(permissions)))
         }
+        Event::StatusChanged { peer, status } => ("status-changed", with(of(peer), "status", member_status(*status))),
         Event::RouteChanged { peer, route } => ("route-changed", with(of(peer), "route", route_name(*route).into())),
         Event::FirstHeard { peer } => ("first-heard", of(peer)),
         Event::Speaking { peer, speaking } => ("speaking", with(of(peer), "speaking", (*speaking).into())),
-        Event::Text { from, name, private, text } => {
-            ("text", json!({ "peer": from.to_string(), "name": name, "private": private, "text": text }))
+        Event::Text { from, name, private, group, text } => {
+            let rest =
+                json!({ "peer": from.to_string(), "name": name, "private": private, "group": group, "text": text });
+            ("text", rest)
         }
         Event::ServerConnected(connection) => ("server-connected", server_connection(connection)),
         Event::ServerAway { why, failure, retry_in } => {
@@ -204,6 +209,8 @@ fn situation(tally: &Tally, wanted: impl Fn(&Seen) -> bool) -> Map<String, Value
         "server_answers": snapshot.server_answers,
         "muted": snapshot.muted,
         "deafened": snapshot.deafened,
+        "listening_only": snapshot.listening_only,
+        "permissions": snapshot.permissions,
         "joined_ms": tally.joined_at.map(millis),
         "connected_ms": tally.connected_at.map(millis),
         "joins": tally.joins,
@@ -283,9 +290,16 @@ fn peer_state(peer: PeerId, seen: &Seen) -> Value {
         "recording": state.is_some_and(|state| state.recording),
         "gain": state.map(|state| rounded(state.gain, 2)),
         "muted": state.is_some_and(|state| state.muted),
+        "status": state.map(|state| member_status(state.status)),
+        "permissions": state.map(|state| state.permissions),
         "first_heard_ms": seen.first_heard_at.map(millis),
         "direct_ms": seen.direct_at.map(millis),
     })
+}
+
+fn member_status(status: MemberStatus) -> Value {
+    let MemberStatus { muted, deafened, listening_only, recording } = status;
+    json!({ "muted": muted, "deafened": deafened, "listening_only": listening_only, "recording": recording })
 }
 
 fn with(mut object: Value, key: &str, value: Value) -> Value {
@@ -386,8 +400,17 @@ mod tests {
         let speaking = Event::Speaking { peer: peer(1), speaking: true };
         assert_eq!(rest("speaking", speaking), json!({ "peer": BEN, "name": "Ben", "speaking": true }));
         let text = "two\nlines \u{1b}[2J \"quoted\"";
-        let written = Event::Text { from: peer(1), name: "Ben".into(), private: true, text: text.into() };
-        assert_eq!(rest("text", written), json!({ "peer": BEN, "name": "Ben", "private": true, "text": text }));
+        let written = Event::Text { from: peer(1), name: "Ben".into(), private: true, group: None, text: text.into() };
+        assert_eq!(
+            rest("text", written),
+            json!({ "peer": BEN, "name": "Ben", "private": true, "group": null, "text": text })
+        );
+        let status = MemberStatus { muted: true, ..MemberStatus::default() };
+        let changed = rest("status-changed", Event::StatusChanged { peer: peer(1), status });
+        assert_eq!(
+            changed["status"],
+            json!({ "muted": true, "deafened": false, "listening_only": false, "recording": false })
+        );
     }
 
     #[test]
@@ -458,6 +481,8 @@ mod tests {
             "peer": BEN, "name": "Ben", "label": "Ben", "present": true, "route": "direct", "round_trip_ms": 12.345, "speaking": true,
             "level_dbfs": -20.0, "frames_received": 500, "frames_heard": 495, "frames_concealed": 5, "frames_from_copies": 2, "frames_repaired": 1, "buffer_ms": 40.0,
             "loss": 0.0, "delay_ms": null, "recording": false, "gain": 1.0, "muted": false,
+            "status": { "muted": false, "deafened": false, "listening_only": false, "recording": false },
+            "permissions": ["speak", "listen", "data"],
             "first_heard_ms": 60.0, "direct_ms": null,
         });
         assert_eq!(summary["peers"][0], ben);

@@ -129,6 +129,8 @@ pub(crate) mod tests {
 
     pub(crate) fn state(id: u16, name: &str) -> PeerState {
         PeerState {
+            status: voicemesh::MemberStatus::default(),
+            permissions: voicemesh::Permissions::default(),
             peer: peer(id),
             name: name.to_owned(),
             label: name.to_owned(),

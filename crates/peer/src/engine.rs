@@ -3,6 +3,7 @@
 //! It runs when something has arrived, when a device wants something, and at least every 5 ms.
 
 mod data;
+mod status;
 
 use std::cell::RefCell;
 use std::collections::{BTreeSet, VecDeque};
@@ -15,7 +16,6 @@ use voicemesh_audio::process::{Activation, Processing};
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_device::{InputSpec, OutputSpec};
 use voicemesh_engine::{Comms, CommsEvent};
-use voicemesh_session::GLOBAL_GROUP;
 use voicemesh_session::client::{ClientEvent, Who};
 use voicemesh_session::speaker::VoiceTarget;
 use voicemesh_wire::PeerId;
@@ -59,7 +59,7 @@ pub(crate) enum Command {
     SetDeafened(bool),
     SetGain(PeerId, f32),
     SetPeerMuted(PeerId, bool),
-    SendText(Option<PeerId>, String),
+    SendText(TextTo, String),
     JoinGroup(String),
     LeaveGroup(String),
     SetTalking(bool),
@@ -71,6 +71,13 @@ pub(crate) enum Command {
     Lobby(LobbyCommand),
     Game(GameCommand),
     Leave,
+}
+
+/// Whom a text is for.
+#[derive(Debug)]
+pub(crate) enum TextTo {
+    Group(String),
+    Peer(PeerId),
 }
 
 /// What the handle and the thread share.
@@ -111,6 +118,7 @@ pub(crate) struct Engine {
     /// What was set of the microphone's sound.
     pub(crate) microphone: MicrophoneChoice,
     pub(crate) recorder: Option<Recorder>,
+    pub(crate) microphone_lost: bool,
     pub(crate) desk: Arc<Desk>,
     /// Wakes whoever awaits an event.
     pub(crate) told: Arc<Notify>,
@@ -151,6 +159,7 @@ impl Engine {
     pub(crate) fn run(mut self, wake: &Wake) {
         wake.is_this_thread();
         self.begin_game(self.started.elapsed());
+        self.update_status(self.started.elapsed());
         loop {
             let now = self.started.elapsed();
             self.look_for_sleep(now);
@@ -164,6 +173,7 @@ impl Engine {
             self.comms.network_mut().set_links_wait(links_wait);
             self.sound(now);
             self.record(now);
+            self.update_status(now);
             self.take_events(now);
             if turn == Turn::Last && self.may_go(now) {
                 break;
@@ -234,11 +244,14 @@ impl Engine {
             }
         }
         while let Some(event) = self.sound.poll_event() {
-            self.tell(now, event);
+            self.device_event(now, event);
         }
         while let Some(Switched { which, told }) = self.sound.poll_switch() {
             match told {
-                Ok(()) if which == DeviceRole::Input => self.follow_input(),
+                Ok(()) if which == DeviceRole::Input => {
+                    self.microphone_lost = false;
+                    self.follow_input();
+                }
                 Ok(()) => {}
                 Err(why) => self.device_refused(now, which, why),
             }
@@ -310,8 +323,8 @@ impl Engine {
                 self.comms.set_peer_muted(Who::Peer(peer), muted);
                 Ok(())
             }
-            Command::SendText(None, text) => self.comms.send_group_text(now, GLOBAL_GROUP, &text),
-            Command::SendText(Some(peer), text) => match self.comms.network().client(peer) {
+            Command::SendText(TextTo::Group(group), text) => self.comms.send_group_text(now, &group, &text),
+            Command::SendText(TextTo::Peer(peer), text) => match self.comms.network().client(peer) {
                 Some(client) => self.comms.send_text(now, Recipient::Client(client), &text),
                 None => Ok(()),
             },
@@ -415,6 +428,7 @@ impl Engine {
             }
             MeshEvent::MetadataChanged { peer, metadata } => Event::MetadataChanged { peer, metadata },
             MeshEvent::PermissionsChanged { peer, permissions } => Event::PermissionsChanged { peer, permissions },
+            MeshEvent::StatusChanged { peer, status } => Event::StatusChanged { peer, status },
             MeshEvent::ServerAway { why, failure, retry_in } => Event::ServerAway { why, failure, retry_in },
             MeshEvent::ServerConnected(connection) => Event::ServerConnected(connection),
             MeshEvent::TokenNeeded { code, message } => Event::TokenNeeded { code, message },
@@ -448,10 +462,10 @@ impl Engine {
                 Event::RouteChanged { peer, route }
             }
             CommsEvent::Session(ClientEvent::GroupRefused { group }) => Event::GroupRefused { group },
-            CommsEvent::Session(ClientEvent::Text { from: Who::Peer(from), recipient, text, .. }) => {
+            CommsEvent::Session(ClientEvent::Text { from: Who::Peer(from), recipient, group, text, .. }) => {
                 let name = self.comms.network().member(from).map(|member| member.name.clone());
                 let private = matches!(recipient, Recipient::Client(_));
-                Event::Text { from, name: name.unwrap_or_default(), private, text }
+                Event::Text { from, name: name.unwrap_or_default(), private, group, text }
             }
             // Who is not in the roster is nobody to the application.
             _ => return,
@@ -501,6 +515,8 @@ impl Engine {
                 name: member.name.clone(),
                 label: member.label.clone(),
                 metadata: member.metadata.clone(),
+                status: member.status,
+                permissions: member.permissions,
                 order: member.order,
                 route: status.map_or(crate::Route::None, |status| status.route),
                 round_trip: status.and_then(|status| status.round_trip),
@@ -514,7 +530,7 @@ impl Engine {
                 buffer: Duration::from_secs_f32((heard.buffer_ms / 1000.0).clamp(0.0, 60.0)),
                 loss: status.map_or(0.0, |status| status.loss),
                 delay: status.and_then(|status| status.delay),
-                recording: member.metadata.contains_key(RECORDING),
+                recording: member.status.recording || member.metadata.contains_key(RECORDING),
                 gain: status.map_or(1.0, |status| status.gain),
                 muted: status.is_some_and(|status| status.muted),
             }
@@ -534,6 +550,7 @@ impl Engine {
             frames_spoken: self.comms.frames_spoken(),
             muted: self.comms.is_muted(),
             deafened: self.comms.is_deafened(),
+            listening_only: mesh.status().listening_only,
             microphone: MicrophoneState {
                 level_dbfs: speaking.level.level_dbfs,
                 peak_dbfs: speaking.level.peak_dbfs,

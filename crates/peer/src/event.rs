@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_session::Reliability;
-use voicemesh_wire::signaling::{Metadata, OwnerRightState};
+use voicemesh_wire::signaling::{MemberStatus, Metadata, OwnerRightState};
 use voicemesh_wire::{PeerId, Permissions};
 
 use crate::connect::ConnectFailure;
@@ -74,6 +74,14 @@ pub enum Event {
         /// All that it may.
         permissions: Permissions,
     },
+    /// A member takes part like this from now on, as its own program says: muted, deafened, without a microphone, recording.
+    /// Told at first only where any of it is so. [`PeerState::status`] has it as well.
+    StatusChanged {
+        /// Which.
+        peer: PeerId,
+        /// All of it.
+        status: MemberStatus,
+    },
     /// The server asks for another access token. Told only to programs that said [`JoinOptions::renews_token`]; the answer is
     /// [`Peer::set_token`], at any time later. Links go on meanwhile.
     ///
@@ -112,6 +120,8 @@ pub enum Event {
         name: String,
         /// Only to this peer, not to a group.
         private: bool,
+        /// The talk group that it was written to; everyone in the room begins in `Global`. `None` if it is private.
+        group: Option<String>,
         /// What.
         text: String,
     },
@@ -303,6 +313,10 @@ pub struct PeerState {
     pub label: String,
     /// What it publishes.
     pub metadata: Metadata,
+    /// How it takes part, as its own program says.
+    pub status: MemberStatus,
+    /// What it may do: without `speak`, a moderator has muted it for all.
+    pub permissions: Permissions,
     /// Its place in the order of arrival.
     pub order: u64,
     /// The way to it.
@@ -423,6 +437,8 @@ pub struct Snapshot {
     pub you: Option<PeerId>,
     /// The own name.
     pub name: String,
+    /// What this peer may do: without `speak`, a moderator has muted it for all.
+    pub permissions: Permissions,
     /// What this peer publishes, as the server last had it.
     pub metadata: Metadata,
     /// Whoever has been in the room longest, once known.
@@ -437,6 +453,8 @@ pub struct Snapshot {
     pub muted: bool,
     /// Whether nothing is heard.
     pub deafened: bool,
+    /// Whether there is no microphone: none was chosen, or it is lost.
+    pub listening_only: bool,
     /// What the microphone gives.
     pub microphone: MicrophoneState,
     /// Whether the key to talk is held.

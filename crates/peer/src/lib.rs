@@ -75,7 +75,9 @@ pub use voicemesh_device::{DeviceError, DeviceInfo, Direction, InputSpec, Microp
 pub use voicemesh_session::Reliability;
 pub use voicemesh_wire::names::short_ids;
 pub use voicemesh_wire::packet::Priority;
-pub use voicemesh_wire::signaling::{AccessToken, Metadata, Moderation, OwnerRightState, Password, Presence};
+pub use voicemesh_wire::signaling::{
+    AccessToken, MemberStatus, Metadata, Moderation, OwnerRightState, Password, Presence,
+};
 pub use voicemesh_wire::{DisplayName, PeerId, Permissions, RoomName};
 
 /// The README's examples compile.

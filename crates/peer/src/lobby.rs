@@ -191,6 +191,7 @@ fn code(error: ChoiceError) -> ErrorCode {
 /// What a snapshot says of the lobby.
 pub(crate) fn fill<C: Carrier>(snapshot: &mut Snapshot, mesh: &Mesh<C>) {
     snapshot.owner = mesh.owner();
+    snapshot.permissions = mesh.own_permissions();
     snapshot.metadata = mesh.own_metadata().clone();
     snapshot.room_metadata = mesh.room_metadata().clone();
     snapshot.peers.sort_by_key(|peer| peer.order);

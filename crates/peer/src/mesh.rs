@@ -7,10 +7,12 @@
 //! - `negotiation`: which link to whom, attempt by attempt.
 //! - `choice`: to whom links are wanted at all.
 //! - `lobby`: what is published, and the room's owner.
+//! - `status`: how this peer takes part, as the others are told.
 //! - `signaling`: the WebSocket's life and what is said on it.
 //! - `liveness`: whether the server answers, and the connections opened beside one that does not.
 
 mod choice;
+mod event;
 mod liveness;
 mod lobby;
 mod moderation;
@@ -20,6 +22,7 @@ mod random;
 mod refused;
 mod roster;
 mod signaling;
+mod status;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::convert::Infallible;
@@ -32,9 +35,7 @@ use voicemesh_session::network::{
 };
 use voicemesh_wire::identity::IdentityProof;
 use voicemesh_wire::packet;
-use voicemesh_wire::signaling::{
-    AccessToken, ErrorCode, IceServer, Metadata, OwnerRightState, Password, Presence, Signal, Ticket,
-};
+use voicemesh_wire::signaling::{AccessToken, IceServer, Metadata, Password, Presence, Signal, Ticket};
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
 use crate::connect::ConnectFailure;
@@ -47,9 +48,11 @@ use negotiation::Pair;
 use random::Random;
 use roster::Roster;
 use signaling::Socket;
+use status::OwnStatus;
 
 pub use crate::reachability::Reachability;
 pub use choice::{ChoiceError, Connections};
+pub use event::MeshEvent;
 pub use lobby::{TransactionError, TransactionId, Whose};
 pub use roster::Member;
 
@@ -177,129 +180,6 @@ pub struct MeshConfig {
     pub seed: u64,
 }
 
-/// What the session does not know of: the room, its people and its server.
-#[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
-pub enum MeshEvent {
-    /// The server let this peer in.
-    Joined {
-        /// The own id.
-        you: PeerId,
-        /// The session.
-        session: u32,
-        /// How many others are there.
-        others: usize,
-        /// The server allows no links.
-        relay_only: bool,
-    },
-    /// Somebody is here.
-    PeerJoined(Member),
-    /// Somebody is gone from server and links.
-    PeerLeft {
-        /// Who.
-        member: Member,
-        /// Why.
-        reason: crate::PeerLeftReason,
-    },
-    /// Somebody publishes something else.
-    MetadataChanged {
-        /// Who.
-        peer: PeerId,
-        /// All of it.
-        metadata: Metadata,
-    },
-    /// A member, or this peer itself, may do this from now on.
-    PermissionsChanged {
-        /// Which.
-        peer: PeerId,
-        /// All that it may.
-        permissions: Permissions,
-    },
-    /// The server cannot be reached for now.
-    ServerAway {
-        /// What was seen.
-        why: String,
-        /// The same for programs, if it could not be connected to.
-        failure: Option<ConnectFailure>,
-        /// When it is tried again.
-        retry_in: Duration,
-    },
-    /// The server is connected to.
-    ServerConnected(ServerConnection),
-    /// The server asks for another access token; it is joined again when there is one.
-    TokenNeeded {
-        /// Why.
-        code: ErrorCode,
-        /// For people.
-        message: String,
-    },
-    /// The server does not let this peer in; nothing is tried again.
-    Refused {
-        /// For programs.
-        code: ErrorCode,
-        /// For people.
-        message: String,
-        /// When trying again may work.
-        retry_after: Option<Duration>,
-    },
-    /// Another peer is the room's owner now; also told after every [`MeshEvent::Joined`].
-    OwnerChanged {
-        /// Who has been there longest.
-        owner: PeerId,
-    },
-    /// A change of metadata is made, or has failed.
-    TransactionDone {
-        /// Which.
-        transaction: TransactionId,
-        /// How it went.
-        result: Result<(), TransactionError>,
-    },
-    /// The room publishes something else.
-    RoomMetadataChanged {
-        /// All of it.
-        metadata: Metadata,
-    },
-    /// The way to this peer has changed.
-    ReachabilityChanged {
-        /// The own token, as it is published.
-        token: String,
-    },
-    /// Somebody wants a link that this peer's program has not asked for.
-    ConnectionRequested {
-        /// Who.
-        peer: PeerId,
-    },
-    /// A moderator asks this peer to listen and speak to these groups only.
-    Moved {
-        /// The groups.
-        groups: Vec<String>,
-    },
-    /// Only members with tickets are let in, or newcomers again.
-    RoomLocked {
-        /// The former.
-        locked: bool,
-    },
-    /// Whether a member has the owner's right to moderate; after every [`MeshEvent::Joined`] where it is not the usual.
-    OwnerRight {
-        /// What the server said.
-        state: OwnerRightState,
-    },
-    /// The server gave this peer another ticket for its next join.
-    TicketRenewed {
-        /// In place of any before.
-        ticket: Ticket,
-    },
-    /// Somebody else joined with this identity; nothing is tried again.
-    Replaced,
-    /// The server refused something.
-    Warned {
-        /// For programs.
-        code: ErrorCode,
-        /// For people.
-        message: String,
-    },
-}
-
 /// The network of one peer in one room.
 #[derive(Debug)]
 pub struct Mesh<C> {
@@ -317,6 +197,7 @@ pub struct Mesh<C> {
     answered_offers: offers::AnsweredOffers,
     choices: Choices,
     lobby: Lobby,
+    status: OwnStatus,
     decisions: Decisions,
     server_connection: Option<ServerConnection>,
     ice_servers: Vec<IceServer>,
@@ -326,6 +207,7 @@ pub struct Mesh<C> {
     ticket: Option<Ticket>,
     server_relay_only: bool,
     server_takes_group_text: bool,
+    server_takes_status: bool,
     turn_has_failed: bool,
     links_wait: bool,
     network_events: VecDeque<NetworkEvent<PeerId>>,
@@ -343,6 +225,7 @@ impl<C: Carrier> Mesh<C> {
             roster: Roster::new(config.proof.peer_id()),
             choices: Choices::default(),
             decisions: Decisions::default(),
+            status: OwnStatus::default(),
             lobby: Lobby::new(config.metadata.clone()),
             config,
             carrier,
@@ -359,6 +242,7 @@ impl<C: Carrier> Mesh<C> {
             ticket,
             server_relay_only: false,
             server_takes_group_text: false,
+            server_takes_status: false,
             turn_has_failed: false,
             links_wait: false,
             network_events: VecDeque::new(),
@@ -437,6 +321,7 @@ impl<C: Carrier> Mesh<C> {
         self.tick_roster(now);
         self.tick_links(now);
         self.tick_lobby(now);
+        self.tick_status(now);
         self.tick_decisions(now);
     }
 

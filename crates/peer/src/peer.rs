@@ -14,14 +14,14 @@ use tokio::sync::Notify;
 use voicemesh_audio::process::{Activation, Processing};
 use voicemesh_device::{InputSpec, OutputSpec};
 use voicemesh_engine::{Comms, CommsConfig};
-use voicemesh_session::Reliability;
+use voicemesh_session::{GLOBAL_GROUP, Reliability};
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{AccessToken, ErrorCode};
 
 use crate::carrier::RealCarrier;
 use crate::connect::Connector;
 use crate::data::{Desk, MESSAGES, Order, SendError};
-use crate::engine::{COMMANDS, Command, EVENTS, Engine, RECORDING, Shared};
+use crate::engine::{COMMANDS, Command, EVENTS, Engine, RECORDING, Shared, TextTo};
 use crate::event::{Event, Snapshot, Stamped};
 use crate::game::{Game, GameHandle};
 use crate::identity::{Identity, state_dir_or_default};
@@ -135,6 +135,7 @@ impl Peer {
             heard: BTreeSet::new(),
             talking: false,
             recorder,
+            microphone_lost: false,
             desk: desk.clone(),
             told: told.clone(),
             orders: VecDeque::new(),
@@ -363,14 +364,20 @@ impl Peer {
         self.command(Command::SetToken(token.into()));
     }
 
-    /// Writes to everyone in the room. What cannot be sent is told by [`Event::Warned`].
+    /// Writes to everyone who listens to the group `Global`, in which all begin. What cannot be sent is told by [`Event::Warned`].
     pub fn send_text(&self, text: &str) {
-        self.command(Command::SendText(None, text.to_owned()));
+        self.send_group_text(GLOBAL_GROUP, text);
     }
 
     /// Writes to one peer.
     pub fn send_private_text(&self, to: PeerId, text: &str) {
-        self.command(Command::SendText(Some(to), text.to_owned()));
+        self.command(Command::SendText(TextTo::Peer(to), text.to_owned()));
+    }
+
+    /// Writes to everyone who listens to a talk group, whose name has at most 256 bytes. This peer need not listen to it. What
+    /// cannot be sent is told by [`Event::Warned`].
+    pub fn send_group_text(&self, group: &str, text: &str) {
+        self.command(Command::SendText(TextTo::Group(group.to_owned()), text.to_owned()));
     }
 
     /// Begins to listen and speak to a talk group.

@@ -129,6 +129,14 @@ impl Sound {
         }
     }
 
+    /// Whether there is anything to speak with: a microphone, or what stands in for one.
+    pub(crate) fn has_input(&self) -> bool {
+        match self {
+            Self::Devices(devices) => devices.inputs_named[0] != InputSpec::Null,
+            Self::Echo(_) => true,
+        }
+    }
+
     /// How long ago the newest sample of the block last read was captured: the samples that wait behind it, and what the
     /// device itself adds.
     pub(crate) fn capture_age(&self) -> Duration {
@@ -183,6 +191,7 @@ impl Sound {
         let Self::Devices(devices) = self else { return };
         close(std::mem::replace(&mut devices.capture, capture));
         devices.is_simulated_input = false;
+        devices.inputs_named[0] = InputSpec::Program;
         devices.drift = DriftEstimator::new();
     }
 

@@ -109,6 +109,7 @@ fn info(peer: PeerId, client: u16) -> PeerInfo {
         metadata: Metadata::new(),
         capabilities: Capabilities { voice_ack: true, ..Capabilities::default() },
         order: client.into(),
+        status: voicemesh_wire::signaling::MemberStatus::default(),
         permissions: voicemesh_wire::Permissions::default(),
     }
 }
@@ -166,6 +167,7 @@ impl World {
             limits: ServerLimits::default(),
             relay_only: false,
             group_text: false,
+            status: false,
             roster: RosterMark { version: 1, hash: roster_hash(peers.iter().chain([&own])) },
             peers,
             room_metadata: Metadata::new(),

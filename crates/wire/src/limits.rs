@@ -30,6 +30,8 @@ pub const TICKET_BYTES: usize = 2048;
 pub const METADATA_KEYS: usize = 32;
 /// Metadata of one peer or of a room, keys and values together, in bytes.
 pub const METADATA_BYTES: usize = 8192;
+/// The same as JSON texts, escapes included: twice as much suffices for anything that people write, and for JSON inside.
+pub const METADATA_JSON_BYTES: usize = 2 * METADATA_BYTES;
 /// One encoded voice frame, in bytes: what libopus calls the largest useful packet.
 pub const VOICE_FRAME_BYTES: usize = 1275;
 /// Voice targets in one VoiceData packet.

@@ -127,8 +127,12 @@ impl DisplayName {
         if text.chars().any(is_control) {
             return Err(NameError::Control);
         }
+        // Before it is looked at more closely, which takes a time that grows faster than the length.
+        if text.len() > NAME_BYTES {
+            return Err(NameError::TooLong);
+        }
         let name = clean(text);
-        if text.len().max(name.len()) > NAME_BYTES {
+        if name.len() > NAME_BYTES {
             return Err(NameError::TooLong);
         }
         if is_blank(&name) { Err(NameError::Blank) } else { Ok(Self(name)) }

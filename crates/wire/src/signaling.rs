@@ -18,6 +18,7 @@ mod error_code;
 mod moderation;
 mod password;
 mod roster;
+mod status;
 mod ticket;
 
 pub use access_token::AccessToken;
@@ -26,6 +27,7 @@ pub use error_code::ErrorCode;
 pub use moderation::Moderation;
 pub use password::Password;
 pub use roster::{RosterHash, RosterMark, roster_hash};
+pub use status::MemberStatus;
 pub use ticket::Ticket;
 
 /// What `protocol` in a join says.
@@ -84,6 +86,8 @@ pub enum ClientMessage {
         #[serde(flatten)]
         action: Moderation,
     },
+    /// How the sender takes part from now on. It is passed on at most four times a second, the newest each time.
+    Status(MemberStatus),
     /// Asks for the whole roster.
     Roster,
     /// Asks whether the connection carries anything; answered by `pong`.
@@ -114,6 +118,9 @@ pub struct Join {
     /// What it publishes from the start.
     #[serde(default)]
     pub metadata: Metadata,
+    /// How it takes part from the start.
+    #[serde(default, skip_serializing_if = "MemberStatus::is_default")]
+    pub status: MemberStatus,
     /// What must be true of the room before.
     #[serde(default)]
     pub presence: Presence,
@@ -203,6 +210,13 @@ pub enum ServerMessage {
         peer: PeerId,
         /// All that it may.
         permissions: Permissions,
+    },
+    /// A member takes part like this from now on; also sent to the member itself. Raises the roster's version by one.
+    Status {
+        /// Which member.
+        peer: PeerId,
+        /// All of it.
+        status: MemberStatus,
     },
     /// A change of metadata is made; `metadata` or `room-metadata` came before.
     MetadataSet {
@@ -317,6 +331,9 @@ pub struct Joined {
     /// The server takes texts to groups by their names (GroupText).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub group_text: bool,
+    /// The server takes [`ClientMessage::Status`].
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub status: bool,
     /// The roster with the joiner in it.
     pub roster: RosterMark,
     /// What the joiner may do.
@@ -418,6 +435,9 @@ pub struct PeerInfo {
     pub capabilities: Capabilities,
     /// Its place in the order of arrival, unique in its room; below 2^53.
     pub order: u64,
+    /// How it takes part, as its own program says.
+    #[serde(default, skip_serializing_if = "MemberStatus::is_default")]
+    pub status: MemberStatus,
     /// What it may do.
     #[serde(default, skip_serializing_if = "Permissions::is_default")]
     pub permissions: Permissions,

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use voicemesh_wire::signaling::{ErrorCode, Join, LeaveReason, Moderation, ServerMessage, Ticket};
+use voicemesh_wire::signaling::{ErrorCode, Join, Moderation, ServerMessage, Ticket};
 use voicemesh_wire::{PeerId, Permissions};
 
 use super::lock::Lock;
 use super::moderation::{AddressTag, Banned};
 use super::tickets::Claims;
 use super::{Digest, Room};
-use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
+use crate::outbox::{ConnectionId, Outbox, Purpose, Text};
 use crate::refusal::Refusal;
 use crate::ticket::TicketRecord;
 
@@ -186,24 +186,6 @@ impl Room {
         let Some(connection) = self.connections.get(&peer).copied() else { return };
         if let Some(ticket) = self.ticket_for(connection, peer) {
             out.text(connection, &Text::from(&ServerMessage::Ticket { ticket }), Purpose::Answer);
-        }
-    }
-
-    fn put_out(&mut self, now: Duration, connection: ConnectionId, refusal: Refusal, out: &mut impl Outbox) {
-        self.leave(now, connection, LeaveReason::Kicked, out);
-        out.text(connection, &Text::from(&refusal.farewell()), Purpose::Answer);
-        out.close(connection, CloseReason::Refused);
-    }
-
-    /// The room has another password than that which those in it have shown.
-    pub(super) fn put_out_others(&mut self, now: Duration, than: PeerId, out: &mut impl Outbox) {
-        let others: Vec<ConnectionId> =
-            self.members.iter().filter(|(_, member)| member.peer != than).map(|(connection, _)| *connection).collect();
-        let farewell = Text::from(&Refusal::of(ErrorCode::PasswordRequired).farewell());
-        for connection in others {
-            self.leave(now, connection, LeaveReason::Kicked, out);
-            out.text(connection, &farewell, Purpose::Answer);
-            out.close(connection, CloseReason::Refused);
         }
     }
 

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use voicemesh_wire::PeerId;
-use voicemesh_wire::signaling::{ErrorCode, LeaveReason, PeerInfo};
+use voicemesh_wire::signaling::{ErrorCode, PeerInfo};
 
 use super::Room;
-use crate::outbox::{CloseReason, Outbox, Purpose, Text};
+use crate::outbox::Outbox;
 use crate::refusal::Refusal;
 
 impl Room {
@@ -22,9 +22,7 @@ impl Room {
     /// Puts a member out. False if it is not here.
     pub fn kick(&mut self, now: Duration, peer: PeerId, out: &mut impl Outbox) -> bool {
         let Some(connection) = self.connections.get(&peer).copied() else { return false };
-        self.leave(now, connection, LeaveReason::Kicked, out);
-        out.text(connection, &Text::from(&Refusal::of(ErrorCode::Kicked).farewell()), Purpose::Answer);
-        out.close(connection, CloseReason::Refused);
+        self.put_out(now, connection, Refusal::of(ErrorCode::Kicked), out);
         true
     }
 }

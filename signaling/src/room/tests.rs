@@ -2,6 +2,7 @@
 
 mod lobby;
 mod moderation;
+mod status;
 mod taking_over;
 mod tickets;
 mod tokens;
@@ -15,8 +16,8 @@ use voicemesh_session::{Delivery, Verdict};
 use voicemesh_wire::identity::{InstallationSecret, prove};
 use voicemesh_wire::packet::{self, ClientInfo, ClientState, CodecSettings, HandshakeRequest, Kind, Probe, Relay};
 use voicemesh_wire::signaling::{
-    Capabilities, ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, PROTOCOL_VERSION, Presence,
-    ServerMessage, Signal, decode_server, roster_hash,
+    Capabilities, ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, MemberStatus, PROTOCOL_VERSION,
+    Presence, ServerMessage, Signal, decode_server, roster_hash,
 };
 use voicemesh_wire::{PeerId, Permissions, SessionId};
 
@@ -57,6 +58,12 @@ impl Outbox for Sent {
         false
     }
 
+    fn pong(&mut self, to: ConnectionId, message: &Text) {
+        self.text(to, message, Purpose::Answer);
+    }
+
+    fn count_refusal(&mut self, _code: &ErrorCode) {}
+
     fn count_policed(&mut self) {
         self.policed += 1;
     }
@@ -96,6 +103,7 @@ fn join_of(person: u8) -> Join {
         run: u32::from(person),
         capabilities: Capabilities::default(),
         metadata: BTreeMap::new(),
+        status: MemberStatus::default(),
         presence: Presence::Either,
         password: None,
         room_metadata: BTreeMap::new(),

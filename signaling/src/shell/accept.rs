@@ -14,11 +14,13 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
+use super::address::AddressKey;
 use super::certificate::Certificate;
 use super::descriptors;
 use super::http::{Site, SocketAddress};
 use super::hub::Hub;
 use super::page::Page;
+use super::places::Place;
 use super::stream::Stream;
 
 /// The answer to connections beyond the limit, for as many at a time as there are spare connections; the rest are closed
@@ -43,6 +45,8 @@ const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(15);
 /// How long one connection may speak HTTP, and then as long again for the answer that is under way, so that nobody keeps
 /// its place by reading the page slowly or not at all. Who is not done by then connects again.
 const HTTP: Duration = Duration::from_secs(30);
+/// One address may have so many times its WebSockets in connections of any kind, while pages are loaded and renewed.
+const ADDRESS_PLACES: usize = 2;
 /// After an error that is the machine's (no more descriptors), before accepting again.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The head of a request: browsers send the cookies of every application on the same host, which can be 16 KiB and
@@ -69,7 +73,7 @@ pub(super) async fn accept(
                     // The descriptor kept in reserve answers one waiting connection.
                     let accepted = tokio::time::timeout(ACCEPT_PAUSE, listener.accept()).await;
                     if let Ok(Ok((socket, _))) = accepted {
-                        turn_away(Stream::plain(socket, hub.place()), MOMENT).await;
+                        turn_away(Stream::plain(socket, Place::default()), MOMENT).await;
                     }
                     reserve = self::reserve();
                 } else {
@@ -80,23 +84,33 @@ pub(super) async fn accept(
         };
         hub.metrics.accepted.add(1);
         let acceptor = certificate.as_ref().map(|certificate| certificate.acceptor());
-        if hub.places_taken() >= hub.config.max_connections.saturating_add(hub.config.spare_connections) {
+        // Taken here and not in the task, which runs when all that wait have been accepted.
+        let Some(place) = place_for(&hub, address.ip()) else {
             hub.metrics.turned_away.add(1);
             if let Ok(permit) = Arc::clone(&turned_away).try_acquire_owned() {
                 tokio::spawn(async move {
-                    if let Some(stream) = open(acceptor, socket, Arc::new(())).await {
+                    if let Some(stream) = open(acceptor, socket, Place::default()).await {
                         turn_away(stream, TURNING_AWAY).await;
                     }
                     drop(permit);
                 });
             }
             continue;
-        }
+        };
         set_options(&socket);
-        // Taken here and not in the task, which runs when all that wait have been accepted.
-        let place = hub.place();
         tokio::spawn(serve(place, site.clone(), acceptor, socket, address));
     }
+}
+
+/// `None` if the server is full, or too much of it is taken by this address. Proxies bring the connections of many.
+fn place_for(hub: &Hub, address: IpAddr) -> Option<Place> {
+    let config = &hub.config;
+    if hub.places.taken() >= config.max_connections.saturating_add(config.spare_connections) {
+        return None;
+    }
+    let is_proxy = config.trusted_proxies.iter().any(|proxy| proxy.covers(address));
+    let key = AddressKey::of(address).filter(|_| !is_proxy);
+    hub.places.take(key, ADDRESS_PLACES * config.budgets.address_connections)
 }
 
 /// A descriptor to give up when there are no more.
@@ -146,13 +160,13 @@ fn set_options(socket: &TcpStream) {
     }
 }
 
-async fn serve(place: Arc<()>, site: Site, tls: Option<TlsAcceptor>, socket: TcpStream, address: SocketAddr) {
+async fn serve(place: Place, site: Site, tls: Option<TlsAcceptor>, socket: TcpStream, address: SocketAddr) {
     if let Some(stream) = open(tls, socket, place).await {
         speak_http(stream, site, address.ip(), HTTP).await;
     }
 }
 
-async fn open(tls: Option<TlsAcceptor>, socket: TcpStream, place: Arc<()>) -> Option<Stream> {
+async fn open(tls: Option<TlsAcceptor>, socket: TcpStream, place: Place) -> Option<Stream> {
     match tls {
         None => Some(Stream::plain(socket, place)),
         Some(acceptor) => {
@@ -195,6 +209,8 @@ mod tests {
     use axum::routing::get;
     use bytes::Bytes;
 
+    use crate::shell::places::Places;
+
     #[test]
     fn errors_of_accepting_are_one_line_a_minute() {
         let mut complaint = Complaint::default();
@@ -216,12 +232,12 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let mut client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("it listens");
         let (socket, address) = listener.accept().await.expect("a connection");
-        let place = Arc::new(());
-        let stream = Stream::plain(socket, Arc::clone(&place));
+        let places = Places::default();
+        let stream = Stream::plain(socket, places.take(None, 1).expect("a place"));
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it fits");
         let served = speak_http(stream, site, address.ip(), Duration::from_millis(100));
         tokio::time::timeout(OPENING, served).await.expect("it ends by itself");
-        assert_eq!(Arc::strong_count(&place), 1);
+        assert_eq!(places.taken(), 0);
         drop(client);
     }
 }

@@ -21,7 +21,7 @@ use voicemesh_wire::{PeerId, RoomName};
 
 use super::address::{Address, AddressKey};
 use super::hub::{Admission, Hub, RoomCell};
-use super::mailbox::{Mailbox, Next};
+use super::mailbox::{Mailbox, Next, Put};
 use super::passwords::{Answer, Guesser};
 use super::socket::{Failure, Socket};
 use super::stream::Stream;
@@ -54,6 +54,8 @@ pub(super) struct Connection {
     guesser_address: Option<AddressKey>,
     hashing: Option<Hashing>,
     changing: Option<PasswordChange>,
+    /// A roster was asked for, and is sent later as a snapshot: that one is charged.
+    owes_roster: bool,
     socket: Socket,
     /// What was last said of an unfinished message.
     unfinished: usize,
@@ -108,12 +110,13 @@ impl Connection {
         let now = hub.now();
         let (id, mailbox) = hub.enter(now);
         if let Some(refusal) = refusal {
+            hub.metrics.refused(&refusal.code);
             mailbox.text(now, &Text::from(&refusal.farewell()), Purpose::Answer);
             mailbox.end(now, CloseReason::Refused);
         }
         let shared = address.as_ref().map(|address| Arc::clone(&address.budget));
         let gate = Gate::new(now, &hub.config.budgets, shared);
-        let (room, hashing, changing) = (None, None, None);
+        let (room, hashing, changing, owes_roster) = (None, None, None, false);
         let (unfinished, stage, opened_at) = (0, Stage::Open, now);
         Some(Self {
             id,
@@ -125,6 +128,7 @@ impl Connection {
             guesser_address,
             hashing,
             changing,
+            owes_roster,
             socket,
             unfinished,
             stage,
@@ -294,29 +298,34 @@ impl Connection {
             }) if !password.is_empty() => self.change_password(now, request, password),
             Passed::Message(message) => {
                 if let Some(room) = &self.room {
+                    let is_roster = message == ClientMessage::Roster;
                     let state_bytes = self.hub.message(now, room, self.id, message);
+                    self.owes_roster |= is_roster && state_bytes == 0;
                     self.gate.charge_answer(state_bytes);
                 }
             }
             Passed::Packet => {}
             Passed::Answer(message) => {
-                self.count_refusal(&message);
-                self.mailbox.text(now, &Text::from(&message), Purpose::Answer);
+                self.answer(now, &message);
             }
             Passed::End(message, reason) => {
-                self.count_refusal(&message);
-                self.mailbox.text(now, &Text::from(&message), Purpose::Answer);
+                self.answer(now, &message);
                 self.mailbox.end(now, reason);
             }
             Passed::Dropped => self.hub.metrics.over_budget.add(1),
         }
     }
 
-    fn count_refusal(&self, message: &ServerMessage) {
-        let ServerMessage::Error { code, .. } = message else { return };
-        self.hub.metrics.refused(code);
-        if *code == ErrorCode::TooManyMessages {
-            self.hub.metrics.over_budget.add(1);
+    fn answer(&self, now: Duration, message: &ServerMessage) {
+        if let ServerMessage::Error { code, .. } = message {
+            self.hub.metrics.refused(code);
+            if *code == ErrorCode::TooManyMessages {
+                self.hub.metrics.over_budget.add(1);
+            }
+        }
+        if self.mailbox.text(now, &Text::from(message), Purpose::Answer) == Put::Overflow {
+            self.hub.metrics.slow_consumers.add(1);
+            self.hub.metrics.refused(&ErrorCode::SlowConsumer);
         }
     }
 
@@ -414,8 +423,11 @@ impl Connection {
                 }
                 Next::Snapshot => {
                     if let Some(room) = &self.room {
-                        // Not charged: it was not asked for, and replaces changes that were more.
-                        self.hub.refresh(now, room, self.id, &self.mailbox);
+                        let bytes = self.hub.refresh(now, room, self.id, &self.mailbox);
+                        // One that was not asked for replaces changes that were more.
+                        if std::mem::take(&mut self.owes_roster) {
+                            self.gate.charge_answer(bytes);
+                        }
                     }
                 }
                 Next::Nothing => {

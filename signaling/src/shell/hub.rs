@@ -18,6 +18,7 @@ use super::lock;
 use super::mailbox::{Checked, Mailbox, Put};
 use super::metrics::{Gauges, Metrics};
 use super::passwords::Passwords;
+use super::places::Places;
 use super::refused::Upgrades;
 use crate::config::Config;
 use crate::gate::check_presence;
@@ -51,8 +52,7 @@ pub(super) struct Hub {
     /// No more joins; everyone is asked to go.
     draining: AtomicBool,
     emptied: Notify,
-    /// Every accepted connection holds one more reference.
-    places: Arc<()>,
+    pub(super) places: Places,
 }
 
 /// A room with the mailboxes of those in it.
@@ -100,23 +100,13 @@ impl Hub {
             stopping: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             emptied: Notify::new(),
-            places: Arc::new(()),
+            places: Places::default(),
         })
     }
 
     /// The time since the server started: the only clock that rooms know.
     pub(super) fn now(&self) -> Duration {
         self.started.elapsed()
-    }
-
-    /// A place for one more accepted connection.
-    pub(super) fn place(&self) -> Arc<()> {
-        Arc::clone(&self.places)
-    }
-
-    /// Accepted connections, those that speak plain HTTP included.
-    pub(super) fn places_taken(&self) -> usize {
-        Arc::strong_count(&self.places) - 1
     }
 
     /// Open WebSockets.
@@ -128,7 +118,8 @@ impl Hub {
     pub(super) fn gauges(&self) -> Gauges {
         let cells: Vec<_> = lock(&self.rooms).values().map(Arc::clone).collect();
         let members = cells.iter().map(|cell| lock(&cell.0).room.len()).sum();
-        Gauges { connections: self.connections(), rooms: cells.len(), members }
+        let hashes_waiting = self.passwords.waiting();
+        Gauges { connections: self.connections(), rooms: cells.len(), members, hashes_waiting }
     }
 
     /// A new WebSocket.
@@ -180,6 +171,7 @@ impl Hub {
         if let Knock::Hash(question) = occupied.room.knock(&join, shown.as_ref(), fresh)? {
             return Ok(Admission::Hash(join, question));
         }
+        occupied.room.count_join(now, &join, address.map(AddressTag::from))?;
         occupied.mailboxes.insert(id, Arc::clone(mailbox));
         let joined = occupied.with(self, now, |room, out| room.join(now, id, *join, shown, out));
         match joined {
@@ -277,7 +269,9 @@ impl Hub {
         let mailbox = ended.and_then(|id| lock(&self.mailboxes).get(&id).map(Arc::clone));
         if let Some(mailbox) = mailbox {
             self.metrics.unfinished_ended.add(1);
-            mailbox.text(now, &Text::from(&Refusal::unfinished().farewell()), Purpose::Answer);
+            let refusal = Refusal::unfinished();
+            self.metrics.refused(&refusal.code);
+            mailbox.text(now, &Text::from(&refusal.farewell()), Purpose::Answer);
             mailbox.end(now, CloseReason::TooLarge);
         }
     }
@@ -356,6 +350,7 @@ impl Hub {
             let checked = mailbox.check(now, self.config.ping_interval, self.config.join_timeout);
             match checked {
                 Checked::Well => {}
+                Checked::Late => self.metrics.refused(&ErrorCode::JoinTimeout),
                 Checked::Lost => self.metrics.lost.add(1),
                 Checked::Stuck => self.metrics.slow_consumers.add(1),
             }
@@ -450,6 +445,7 @@ pub(super) async fn tick(hub: Arc<Hub>) {
         hub.check_connections(now);
         hub.check_rooms(now);
         hub.addresses.tidy(now);
+        hub.places.tidy();
     }
 }
 
@@ -457,6 +453,7 @@ impl Occupied {
     fn with<T>(&mut self, hub: &Hub, now: Duration, act: impl FnOnce(&mut Room, &mut Desk<'_>) -> T) -> T {
         let mut desk = Desk {
             mailboxes: &self.mailboxes,
+            metrics: &hub.metrics,
             now,
             deliveries: 0,
             voice_dropped: 0,
@@ -486,6 +483,7 @@ impl Occupied {
 /// A room's output into mailboxes.
 struct Desk<'a> {
     mailboxes: &'a BTreeMap<ConnectionId, Arc<Mailbox>>,
+    metrics: &'a Metrics,
     now: Duration,
     deliveries: u64,
     voice_dropped: u64,
@@ -513,7 +511,10 @@ impl Desk<'_> {
         match put {
             Put::OldestDropped => self.voice_dropped += 1,
             Put::Refused => self.data_dropped += 1,
-            Put::Overflow => self.slow_consumers += 1,
+            Put::Overflow => {
+                self.slow_consumers += 1;
+                self.metrics.refused(&ErrorCode::SlowConsumer);
+            }
             Put::Busy => self.busy += 1,
             Put::Queued | Put::Covered | Put::Ended => {}
         }
@@ -540,6 +541,17 @@ impl Outbox for Desk<'_> {
 
     fn defer_snapshot(&mut self, to: ConnectionId) -> bool {
         self.mailboxes.get(&to).is_some_and(|mailbox| mailbox.defer_snapshot())
+    }
+
+    fn pong(&mut self, to: ConnectionId, message: &Text) {
+        if let Some(mailbox) = self.mailboxes.get(&to) {
+            let put = mailbox.pong(self.now, message);
+            self.count(put);
+        }
+    }
+
+    fn count_refusal(&mut self, code: &ErrorCode) {
+        self.metrics.refused(code);
     }
 
     fn count_policed(&mut self) {

@@ -38,6 +38,8 @@ const UPDATE_BYTES: usize = 32 * 1024;
 const SNAPSHOT_BYTES: usize = 64 * 1024;
 /// Answers to a connection's own messages; one more, and it ends: it asks and does not read (`slow-consumer`).
 const ANSWER_BYTES: usize = 24 * 1024;
+/// A pong waits behind at most this many bytes of other messages.
+const BEFORE_PONG_BYTES: usize = 4096;
 /// What a queue and its allocator hold besides a message's bytes, about.
 const OVERHEAD_BYTES: usize = 64;
 /// A queue that was longer than this gives its memory back once it is empty.
@@ -64,7 +66,9 @@ pub(super) struct Mailbox {
 struct Queues {
     /// A snapshot that is being sent in place of updates; before everything else.
     snapshot: VecDeque<Message>,
-    /// What is put in with [`Purpose::Snapshot`] belongs there.
+    /// Pongs that would wait too long in `reliable`; they count as answers.
+    pongs: VecDeque<Message>,
+    /// What is put in with [`Purpose::Snapshot`] belongs to `snapshot`.
     takes_snapshot: bool,
     reliable: VecDeque<Entry>,
     /// [`Entry::Snapshot`] waits in `reliable`, so that updates need not.
@@ -143,6 +147,8 @@ pub(super) enum Next {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Checked {
     Well,
+    /// It has not joined in time.
+    Late,
     Lost,
     Stuck,
 }
@@ -152,6 +158,7 @@ impl Mailbox {
         Self {
             queues: Mutex::new(Queues {
                 snapshot: VecDeque::new(),
+                pongs: VecDeque::new(),
                 takes_snapshot: false,
                 reliable: VecDeque::new(),
                 snapshot_due: false,
@@ -203,6 +210,13 @@ impl Mailbox {
         self.put_reliable(now, Message::Text(text), purpose)
     }
 
+    /// The answer to a ping. A receiver that is behind learns from it that the server is there, so it does not wait until
+    /// all that others send has been read.
+    pub(super) fn pong(&self, now: Duration, text: &Text) -> Put {
+        let Ok(text) = Utf8Bytes::try_from(text.bytes().clone()) else { return Put::Ended };
+        self.put(|queues| queues.put_pong(now, Message::Text(text)))
+    }
+
     pub(super) fn packet(&self, now: Duration, packet: Bytes, delivery: Delivery, purpose: Purpose) -> Put {
         match delivery {
             Delivery::Reliable => self.put_reliable(now, Message::Binary(packet), purpose),
@@ -212,23 +226,11 @@ impl Mailbox {
     }
 
     fn put_reliable(&self, now: Duration, message: Message, purpose: Purpose) -> Put {
-        let put = {
-            let mut queues = lock(&self.queues);
-            if queues.is_ending() {
-                return Put::Ended;
-            }
-            queues.put_reliable(now, message, purpose)
-        };
-        self.waker.wake();
-        put
+        self.put(|queues| queues.put_reliable(now, message, purpose))
     }
 
     fn put_voice(&self, now: Duration, packet: Bytes) -> Put {
-        let put = {
-            let mut queues = lock(&self.queues);
-            if queues.is_ending() {
-                return Put::Ended;
-            }
+        self.put(|queues| {
             queues.voice_bytes += packet.len();
             queues.voice.push_back((now, packet));
             let mut put = Put::Queued;
@@ -237,25 +239,30 @@ impl Mailbox {
                 put = Put::OldestDropped;
             }
             put
-        };
-        self.waker.wake();
-        put
+        })
     }
 
     fn put_data(&self, packet: Bytes) -> Put {
-        {
-            let mut queues = lock(&self.queues);
-            if queues.is_ending() {
-                return Put::Ended;
-            }
+        self.put(|queues| {
             if queues.data.len() >= DATA_PACKETS || queues.data_bytes + packet.len() > DATA_BYTES {
                 return Put::Refused;
             }
             queues.data_bytes += packet.len();
             queues.data.push_back(packet);
-        }
+            Put::Queued
+        })
+    }
+
+    fn put(&self, act: impl FnOnce(&mut Queues) -> Put) -> Put {
+        let put = {
+            let mut queues = lock(&self.queues);
+            if queues.is_ending() {
+                return Put::Ended;
+            }
+            act(&mut queues)
+        };
         self.waker.wake();
-        Put::Queued
+        put
     }
 
     /// Takes out the written messages of other clients (TextData) that wait, with their senders. Unlike the rest of what
@@ -277,7 +284,7 @@ impl Mailbox {
         texts
     }
 
-    /// If something reliable waits, the updates among it are dropped, and a snapshot is asked for when its turn comes.
+    /// If something reliable waits, the updates among it are dropped, and a snapshot is asked for in their place.
     /// False, and without effect, if nothing waits.
     pub(super) fn defer_snapshot(&self) -> bool {
         let mut queues = lock(&self.queues);
@@ -345,6 +352,7 @@ impl Mailbox {
                 }
                 Phase::Waiting { since } if now >= since + join_timeout => {
                     queues.end_with(now, CloseReason::Refused, ErrorCode::JoinTimeout);
+                    checked = Checked::Late;
                 }
                 Phase::Waiting { .. } | Phase::Joined if now >= heard_at + 2 * ping_interval => {
                     queues.phase = Phase::Abandoned { reason: CloseReason::Silent };
@@ -381,11 +389,7 @@ impl Queues {
                 return Put::Covered;
             }
             Purpose::Snapshot => self.snapshot_bytes += bytes,
-            Purpose::Answer if self.answer_bytes + bytes > ANSWER_BYTES => {
-                self.reliable.clear();
-                self.end_with(now, CloseReason::SlowConsumer, ErrorCode::SlowConsumer);
-                return Put::Overflow;
-            }
+            Purpose::Answer if self.answer_bytes + bytes > ANSWER_BYTES => return self.overflow(now),
             Purpose::Answer => self.answer_bytes += bytes,
             Purpose::Update | Purpose::Notice if self.snapshot_due => return Put::Covered,
             Purpose::Update if self.updates >= UPDATES || self.update_bytes + bytes > UPDATE_BYTES => {
@@ -404,14 +408,43 @@ impl Queues {
         Put::Queued
     }
 
-    /// A snapshot at the end of what waits, in place of the updates in it.
+    fn put_pong(&mut self, now: Duration, pong: Message) -> Put {
+        let waiting = self.update_bytes + self.snapshot_bytes + self.answer_bytes + self.senders.bytes();
+        if waiting <= BEFORE_PONG_BYTES && self.snapshot.is_empty() {
+            return self.put_reliable(now, pong, Purpose::Answer);
+        }
+        let bytes = cost(pong.len());
+        if self.answer_bytes + bytes > ANSWER_BYTES {
+            return self.overflow(now);
+        }
+        self.answer_bytes += bytes;
+        self.pongs.push_back(pong);
+        Put::Queued
+    }
+
+    fn overflow(&mut self, now: Duration) -> Put {
+        self.reliable.clear();
+        self.end_with(now, CloseReason::SlowConsumer, ErrorCode::SlowConsumer);
+        Put::Overflow
+    }
+
+    /// A snapshot in place of the updates that wait, where the first of them is: members write after they are announced.
     fn demand_snapshot(&mut self) {
         if self.snapshot_due {
             return;
         }
-        self.reliable.retain(|entry| !matches!(entry, Entry::Message(_, Purpose::Update | Purpose::Notice)));
+        let mut kept = VecDeque::with_capacity(self.reliable.len());
+        let mut place = None;
+        for entry in std::mem::take(&mut self.reliable) {
+            match entry {
+                Entry::Message(_, Purpose::Update) => place = place.or(Some(kept.len())),
+                Entry::Message(_, Purpose::Notice) => {}
+                entry @ (Entry::Message(..) | Entry::Snapshot) => kept.push_back(entry),
+            }
+        }
+        kept.insert(place.unwrap_or(kept.len()), Entry::Snapshot);
+        self.reliable = kept;
         (self.updates, self.update_bytes) = (0, 0);
-        self.reliable.push_back(Entry::Snapshot);
         self.snapshot_due = true;
     }
 
@@ -433,6 +466,10 @@ impl Queues {
     fn next(&mut self) -> Next {
         if std::mem::take(&mut self.ping_due) && !self.is_ending() {
             return Next::Message(Message::Ping(Bytes::new()));
+        }
+        if let Some(pong) = self.pongs.pop_front() {
+            self.release(pong.len(), Purpose::Answer);
+            return Next::Message(pong);
         }
         let reliable_waits = !self.reliable.is_empty() || !self.snapshot.is_empty();
         if (self.voice_turn > 0 || !reliable_waits && self.data.is_empty())
@@ -516,6 +553,9 @@ impl Queues {
         }
         if self.snapshot.capacity() > KEPT_CAPACITY {
             self.snapshot = VecDeque::new();
+        }
+        if self.pongs.capacity() > KEPT_CAPACITY {
+            self.pongs = VecDeque::new();
         }
         if self.voice.capacity() > KEPT_CAPACITY {
             self.voice = VecDeque::new();

@@ -69,6 +69,7 @@ pub(super) struct Gauges {
     pub(super) connections: usize,
     pub(super) rooms: usize,
     pub(super) members: usize,
+    pub(super) hashes_waiting: usize,
 }
 
 /// Everything that is counted.
@@ -145,7 +146,7 @@ impl Metrics {
 
     /// The text format that Prometheus reads (version 0.0.4).
     pub(super) fn render(&self, gauges: Gauges) -> String {
-        let Gauges { connections, rooms, members } = gauges;
+        let Gauges { connections, rooms, members, hashes_waiting } = gauges;
         let counters = [
             ("connections_accepted", "Connections accepted.", &self.accepted),
             ("upgrades_refused", "Requests for a WebSocket that did not become one.", &self.upgrades_refused),
@@ -207,6 +208,7 @@ impl Metrics {
             ("connections", "Open connections.", connections),
             ("rooms", "Rooms, empty ones included.", rooms),
             ("members", "Members of all rooms.", members),
+            ("hashes_waiting", "Passwords that wait to be hashed.", hashes_waiting),
         ] {
             let _ = writeln!(text, "# HELP voicemesh_{name} {help}\n# TYPE voicemesh_{name} gauge");
             let _ = writeln!(text, "voicemesh_{name} {value}");

@@ -70,6 +70,13 @@ struct Job {
 pub(super) type Answer = oneshot::Receiver<Result<Digest, Refusal>>;
 
 impl Passwords {
+    /// Passwords that wait for their turn.
+    pub(super) fn waiting(&self) -> usize {
+        let mut waiting = lock(&self.waiting);
+        waiting.forget_gone();
+        waiting.jobs.len()
+    }
+
     /// Puts a join's password into the queue, or says when to come back.
     pub(super) fn ask(
         &self,

@@ -130,9 +130,9 @@ impl Socket {
         }
     }
 
-    /// Whether one more message may be put in.
+    /// Whether one more message may be put in. A pong waits for what is being written, and for nothing more.
     pub(super) fn has_room(&self) -> bool {
-        self.outgoing.waiting() < WRITE_BUFFER_BYTES
+        self.outgoing.has_room()
     }
 
     /// Whether something waits for the system.
@@ -216,6 +216,10 @@ fn failure(error: &Error) -> Failure {
 impl Outgoing {
     fn waiting(&self) -> usize {
         self.bytes.len() - self.written
+    }
+
+    fn has_room(&self) -> bool {
+        self.waiting() < WRITE_BUFFER_BYTES && self.pong.is_none()
     }
 
     /// What to write next. A pong goes before the next message, and not into the middle of one.
@@ -367,6 +371,19 @@ mod tests {
         assert_eq!(outgoing.chunk(), Some(&[FINAL | PONG, 1, 9][..]));
         outgoing.written = 3;
         assert_eq!(outgoing.chunk(), None);
+    }
+
+    #[test]
+    fn while_a_pong_waits_no_message_goes_in_before_it() {
+        let mut outgoing = Outgoing::default();
+        outgoing.frame(BINARY, &[7; 100]);
+        assert!(outgoing.has_room());
+        outgoing.control(&[FINAL | PONG, 0]);
+        outgoing.written = 50;
+        assert!(!outgoing.has_room(), "the pong's turn comes when this is written");
+        outgoing.written = 102;
+        assert_eq!(outgoing.chunk(), Some(&[FINAL | PONG, 0][..]));
+        assert!(outgoing.has_room());
     }
 
     #[test]

@@ -2,17 +2,18 @@
 
 use std::io;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::places::Place;
+
 /// An accepted connection. Holds its place among the connections for as long as it lives.
 pub(super) struct Stream {
     transport: Transport,
-    _place: Arc<()>,
+    _place: Place,
 }
 
 enum Transport {
@@ -21,11 +22,11 @@ enum Transport {
 }
 
 impl Stream {
-    pub(super) fn plain(socket: TcpStream, place: Arc<()>) -> Self {
+    pub(super) fn plain(socket: TcpStream, place: Place) -> Self {
         Self { transport: Transport::Plain(socket), _place: place }
     }
 
-    pub(super) fn tls(stream: TlsStream<TcpStream>, place: Arc<()>) -> Self {
+    pub(super) fn tls(stream: TlsStream<TcpStream>, place: Place) -> Self {
         Self { transport: Transport::Tls(Box::new(stream)), _place: place }
     }
 }

@@ -22,8 +22,8 @@ use voicemesh_wire::packet::{
     self, ClientInfo, ClientState, CodecSettings, HandshakeRequest, HandshakeResponse, Kind, Relay,
 };
 use voicemesh_wire::signaling::{
-    Capabilities, ClientMessage, ErrorCode, Join, Joined, PROTOCOL_VERSION, PeerInfo, Presence, SUBPROTOCOL,
-    ServerMessage, decode_server,
+    Capabilities, ClientMessage, ErrorCode, Join, Joined, MemberStatus, PROTOCOL_VERSION, PeerInfo, Presence,
+    SUBPROTOCOL, ServerMessage, decode_server,
 };
 use voicemesh_wire::{ClientId, SessionId};
 
@@ -112,6 +112,7 @@ pub fn join_of(room: &str, name: &str) -> Join {
         run: 1,
         capabilities: Capabilities::default(),
         metadata: Default::default(),
+        status: MemberStatus::default(),
         presence: Presence::Either,
         password: None,
         room_metadata: Default::default(),

@@ -205,6 +205,29 @@ export class FirefoxPage {
     }, this.name, room);
   }
 
+  /** @param {string} hook what stands under one of the page's hooks for tests */
+  click(hook) {
+    return this.evaluate((wanted) => /** @type {HTMLElement} */ (document.querySelector(`[data-test="${wanted}"]`)).click(), hook);
+  }
+
+  /** Until a text stands somewhere in the page. @param {string} text */
+  async reads(text) {
+    await this.evaluate((wanted) => new Promise((found) => {
+      const look = () => {
+        if (!document.body.innerText.includes(wanted)) return;
+        clearInterval(timer);
+        found(true);
+      };
+      const timer = setInterval(look, 50);
+      look();
+    }), text);
+  }
+
+  /** Loads the page anew. */
+  async reload() {
+    await this.firefox.send('browsingContext.reload', { context: this.context, wait: 'complete' });
+  }
+
   assertNoFaults() {
     assert.deepEqual(this.faults, []);
   }

@@ -128,6 +128,14 @@ export class Stage {
     return this.#launch(`${this.speech(`voice-${this.#voices++}.wav`, LEAD_S, ...parts, 1)}%noloop`);
   }
 
+  /** A browser whose microphone has these parts, once, on the second of its two channels. @param {(string | number)[]} parts */
+  browserOnSecondChannel(...parts) {
+    const file = this.file(`voice-${this.#voices++}.wav`);
+    const voice = spoken(LEAD_S, ...parts, 1);
+    writeWav(file, Int16Array.from({ length: voice.length * 2 }, (_, at) => (at % 2 === 1 ? voice[at >> 1] : 0)), 2);
+    return this.#launch(`${file}%noloop`);
+  }
+
   /** A browser whose microphone hears a voice without end; without one, a beep every second. @param {string} [voice] */
   browserSpeakingOn(voice) {
     return this.#launch(voice === undefined ? null : speechFile(voice));

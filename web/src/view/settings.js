@@ -1,4 +1,4 @@
-/** What is remembered of somebody's wishes between visits. */
+/** Preferences that are remembered between visits. */
 
 const KEY = 'voicemesh.settings';
 const ACTIVATIONS = ['voice', 'push-to-talk', 'always'];

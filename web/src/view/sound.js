@@ -52,7 +52,7 @@ export function devices({ peer, settings }, preview) {
   async function list() {
     const found = await peer.devices();
     const now = JSON.stringify(found);
-    // A list that is open in front of somebody is not filled anew for nothing.
+    // A list that may be open is filled anew only where it changed.
     if (now === listed) return;
     listed = now;
     fill(input, found.inputs, settings.input, 'Default microphone');

@@ -77,8 +77,8 @@ export function problemWords({ kind, host, status }, origin = globalThis.locatio
     case 'gateway': return `Something in front of the server answers (${status}), the server itself does not: it is stopped, or starting.`;
     case 'busy': return `The server is not available right now (${status}).`;
     case 'cookies': return `This browser sends more than the server takes (${status}): delete this site’s cookies, or use a private window.`;
-    case 'origin': return `The server refuses the address of this page, ${origin} (403): to it, its own is ${host}. Whoever runs it must start it with --allow-origin ${origin} or have its proxy pass the Host header on.`;
-    case 'no-upgrade': return 'The proxy in front of the server does not let WebSockets through (426): it drops the Upgrade header. Whoever runs it must pass Upgrade and Connection on.';
+    case 'origin': return `The server refuses the address of this page, ${origin} (403): to it, its own is ${host}. The people who run it must start it with --allow-origin ${origin} or have its proxy pass the Host header on.`;
+    case 'no-upgrade': return 'The proxy in front of the server does not let WebSockets through (426): it drops the Upgrade header. The people who run it must pass Upgrade and Connection on.';
     case 'protocol': return 'This page is older or newer than the server. Reload it.';
     case 'redirect': return 'The server has moved to another address. Reload the page.';
     case 'blocked': return 'The server answers, but its WebSocket does not get through: a proxy, a firewall or an extension on the way blocks it.';
@@ -122,7 +122,7 @@ export function microphoneWords(state) {
   switch (state) {
     case 'asking': return 'Your browser asks for the microphone. Allow it, so that the others can hear you.';
     case 'denied': return 'The microphone is not allowed. Allow it beside the page’s address, then try again. You can listen and write.';
-    case 'blocked': return 'The page around this one does not pass the microphone on. You can listen and write, or open the room in a tab of its own.';
+    case 'blocked': return 'The page around this one does not pass the microphone on. You can listen and write, or open the room in its own tab.';
     case 'missing': return 'No microphone was found. Plug one in, then try again. You can listen and write.';
     case 'lost': return 'Your microphone is gone. Plug it in again, or choose another.';
     case 'failed': return 'The microphone does not open. Close other programs that use it, then try again.';

@@ -66,6 +66,8 @@ internal static class Room
                 case EventType.PeerLeft: Print("peer-left", happened); break;
                 case EventType.RouteChanged: Print("route-changed", happened); break;
                 case EventType.FirstHeard: Print("first-heard", happened); break;
+                // Somebody muted or deafened itself, say: a game shows it beside the name.
+                case EventType.StatusChanged: Print("status-changed", happened); break;
                 case EventType.Text:
                     Print("text", happened);
                     if (happened.Text == "leave, " + ownName)
@@ -83,9 +85,9 @@ internal static class Room
 
     private static void Print(string what, Event happened)
     {
-        Console.WriteLine("{{\"event\":\"{0}\",\"peer\":\"{1}\",\"route\":{2},\"on\":{3},\"name\":{4},\"text\":{5},\"code\":{6}}}",
+        Console.WriteLine("{{\"event\":\"{0}\",\"peer\":\"{1}\",\"route\":{2},\"on\":{3},\"name\":{4},\"text\":{5},\"code\":{6},\"muted\":{7}}}",
             what, happened.Peer, (int)happened.Route, happened.On ? 1 : 0, Quoted(happened.Name), Quoted(happened.Text),
-            Quoted(happened.Code));
+            Quoted(happened.Code), (happened.Status & MemberStatus.Muted) != 0 ? "true" : "false");
     }
 
     private static string Quoted(string text)

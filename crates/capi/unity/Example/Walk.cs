@@ -138,10 +138,14 @@ internal sealed class Walk
 
         var guest = clients[1].Voice;
         var self = default(PeerId);
-        foreach (var connection in clients[1].Connections)
+        Until("the guest reads what the owner publishes", () =>
         {
-            self = guest.Metadata(connection.Peer, "map") == "ice" ? connection.Peer : self;
-        }
+            foreach (var connection in clients[1].Connections)
+            {
+                self = guest.Metadata(connection.Peer, "map") == "ice" ? connection.Peer : self;
+            }
+            return self != default(PeerId);
+        });
         Require("all know the owner", guest.Owner == self && voice.Owner == self);
         voice.OpenChannel(late, 5, true);
         guest.OpenChannel(self, 5, true);

@@ -72,7 +72,38 @@ namespace Voicemesh
         ConnectionRequested = 29,
         ServerConnected = 30,
         PermissionsChanged = 31,
-        TokenNeeded = 32
+        TokenNeeded = 32,
+        Moved = 33,
+        RoomLocked = 34,
+        OwnerRight = 35,
+        StatusChanged = 36
+    }
+
+    /// <summary>How a member takes part, as its own program says.</summary>
+    [Flags]
+    public enum MemberStatus
+    {
+        None = 0,
+        Muted = 1,
+        Deafened = 2,
+        /// <summary>It has no microphone.</summary>
+        ListeningOnly = 4,
+        Recording = 8
+    }
+
+    /// <summary>What a moderator decides.</summary>
+    public enum Decision
+    {
+        Mute = 0,
+        Unmute = 1,
+        Kick = 2,
+        Ban = 3,
+        Unban = 4,
+        Move = 5,
+        Lock = 6,
+        Unlock = 7,
+        SetPassword = 8,
+        MakeOwner = 9
     }
 
     /// <summary>How a peer is reached.</summary>
@@ -253,6 +284,9 @@ namespace Voicemesh
         public int ProgramInput;
         public int ProgramOutput;
         public int Reserved;
+        public NativeString Token;
+        public int RenewsToken;
+        public uint InputChannel;
     }
 
     [StructLayout(LayoutKind.Sequential)]
@@ -281,7 +315,9 @@ namespace Voicemesh
         public int Channel;
         public int Reliability;
         public int Theirs;
-        public int Reserved;
+        public int Status;
+        public IntPtr Groups;
+        public UIntPtr GroupCount;
     }
 
     internal static partial class Native
@@ -346,6 +382,17 @@ namespace Voicemesh
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         public static extern Result vm_leave_group(ulong peer, byte[] name, UIntPtr length);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vm_send_group_text(
+            ulong peer, byte[] group, UIntPtr groupLength, byte[] text, UIntPtr length);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vm_set_token(ulong peer, byte[] token, UIntPtr length);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vm_moderate(
+            ulong peer, int decision, ref PeerId about, byte[] text, UIntPtr length, uint seconds, out ulong transaction);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         public static extern Result vm_peer_id_text(ref PeerId id, byte[] buffer, UIntPtr capacity);

@@ -32,6 +32,12 @@ namespace Voicemesh
         public string Proxy = "";
         /// <summary>The room's password; whoever comes into an empty room decides it.</summary>
         public string Password = "";
+        /// <summary>An access token, for servers that ask for one.</summary>
+        public string Token = "";
+        /// <summary>The game answers EventType.TokenNeeded with Peer.SetToken.</summary>
+        public bool RenewsToken;
+        /// <summary>The microphone's channel to hear, counted from 1; 0 chooses by itself.</summary>
+        public int InputChannel;
         public Presence Presence = Presence.Either;
         public Connections Connections = Connections.Automatic;
         /// <summary>A game with places; see Peer.SetPosition.</summary>
@@ -57,6 +63,10 @@ namespace Voicemesh
         public string Text;
         public string Code;
         public bool On;
+        /// <summary>How a member takes part, of StatusChanged.</summary>
+        public MemberStatus Status;
+        /// <summary>Talk groups: of Moved, and the one of a Text; null if there are none.</summary>
+        public string[] Groups;
         public Route Route;
         /// <summary>A message's bytes, in an array of their own; null if there is none.</summary>
         public byte[] Data;
@@ -93,6 +103,9 @@ namespace Voicemesh
                 native.ExtraRootPem = texts.Add(options.ExtraRootPem);
                 native.Proxy = texts.Add(options.Proxy);
                 native.Password = texts.Add(options.Password);
+                native.Token = texts.Add(options.Token);
+                native.RenewsToken = options.RenewsToken ? 1 : 0;
+                native.InputChannel = (uint)options.InputChannel;
                 native.Metadata = texts.Add(options.Metadata);
                 native.MetadataCount = (UIntPtr)options.Metadata.Count;
                 native.Presence = (int)options.Presence;
@@ -134,6 +147,8 @@ namespace Voicemesh
                 happened.Data = new byte[(int)native.DataLength];
                 Marshal.Copy(native.Data, happened.Data, 0, happened.Data.Length);
             }
+            happened.Status = (MemberStatus)native.Status;
+            happened.Groups = Strings(native.Groups, (int)native.GroupCount);
             happened.Metadata = Pairs(native.Metadata, (int)native.MetadataCount);
             return true;
         }
@@ -159,6 +174,32 @@ namespace Voicemesh
         {
             var bytes = Encoding.UTF8.GetBytes(text);
             Check(Native.vm_send_text_to_all(handle, IntPtr.Zero, bytes, (UIntPtr)bytes.Length));
+        }
+
+        /// <summary>Writes to everyone who listens to a talk group.</summary>
+        public void SendGroupText(string group, string text)
+        {
+            var name = Encoding.UTF8.GetBytes(group);
+            var bytes = Encoding.UTF8.GetBytes(text);
+            Check(Native.vm_send_group_text(handle, name, (UIntPtr)name.Length, bytes, (UIntPtr)bytes.Length));
+        }
+
+        /// <summary>The access token from now on; answers EventType.TokenNeeded.</summary>
+        public void SetToken(string token)
+        {
+            var bytes = Encoding.UTF8.GetBytes(token);
+            Check(Native.vm_set_token(handle, bytes, (UIntPtr)bytes.Length));
+        }
+
+        /// <summary>Decides about another member or the room. The text is the group of Move and the password of SetPassword, the
+        /// seconds are those of Ban. Gives what TransactionDone will name.</summary>
+        public ulong Moderate(Decision decision, PeerId about, string text, int seconds)
+        {
+            var bytes = Encoding.UTF8.GetBytes(text ?? "");
+            ulong transaction;
+            Check(Native.vm_moderate(
+                handle, (int)decision, ref about, bytes, (UIntPtr)bytes.Length, (uint)seconds, out transaction));
+            return transaction;
         }
 
         /// <summary>Sends a part of an array to one peer.</summary>
@@ -253,6 +294,21 @@ namespace Voicemesh
             {
                 var pair = (NativePair)Marshal.PtrToStructure(IntPtr.Add(pairs, at * size), typeof(NativePair));
                 found[pair.Key.ToString()] = pair.Value.ToString();
+            }
+            return found;
+        }
+
+        private static string[] Strings(IntPtr strings, int count)
+        {
+            if (count == 0)
+            {
+                return null;
+            }
+            var found = new string[count];
+            var size = Marshal.SizeOf(typeof(NativeString));
+            for (var at = 0; at < count; at++)
+            {
+                found[at] = Marshal.PtrToStructure(IntPtr.Add(strings, at * size), typeof(NativeString)).ToString();
             }
             return found;
         }

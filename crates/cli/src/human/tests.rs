@@ -109,8 +109,9 @@ fn speech_is_told_once_and_not_after_every_breath() {
 
 #[test]
 fn texts_are_shown_harmlessly() {
-    let text =
-        |private, text: &str| said(Event::Text { from: peer(1), name: "Ben".into(), private, text: text.to_owned() });
+    let text = |private, text: &str| {
+        said(Event::Text { from: peer(1), name: "Ben".into(), private, group: None, text: text.to_owned() })
+    };
     assert_eq!(text(false, "hello\n"), "Ben: hello");
     assert_eq!(text(true, "psst"), "Ben (to you alone): psst");
     assert_eq!(text(false, "\u{1b}[2Jhi\nAda left."), "Ben: ␛[2Jhi⏎Ada left.");

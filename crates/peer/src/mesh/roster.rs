@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use voicemesh_session::network::{Naming, NetworkEvent};
-use voicemesh_wire::signaling::{Capabilities, LeaveReason, Metadata, PeerInfo, RosterMark, roster_hash};
+use voicemesh_wire::signaling::{Capabilities, LeaveReason, MemberStatus, Metadata, PeerInfo, RosterMark, roster_hash};
 use voicemesh_wire::{ClientId, DisplayName, PeerId, Permissions, SessionId, names};
 
 use super::{Carrier, Mesh, MeshEvent};
@@ -34,6 +34,8 @@ pub struct Member {
     pub order: u64,
     /// What it may do.
     pub permissions: Permissions,
+    /// How it takes part, as its own program says.
+    pub status: MemberStatus,
     pub(super) run: u32,
     pub(super) presence: Presence,
     client: Option<ClientId>,
@@ -156,6 +158,7 @@ impl Member {
             capabilities: info.capabilities.clone(),
             order: info.order,
             permissions: info.permissions,
+            status: info.status,
             run: info.run,
             presence: Presence::Here,
             client: Some(info.client),
@@ -249,6 +252,15 @@ impl<C: Carrier> Mesh<C> {
         self.tell(MeshEvent::PermissionsChanged { peer, permissions });
     }
 
+    pub(super) fn status_changed(&mut self, peer: PeerId, status: MemberStatus) {
+        self.roster.version += 1;
+        if let Some(member) = self.roster.members.get_mut(&peer) {
+            member.status = status;
+            member.info.status = status;
+            self.tell(MeshEvent::StatusChanged { peer, status });
+        }
+    }
+
     pub(super) fn tick_roster(&mut self, now: Duration) {
         if let Some(since) = self.socket.away_since()
             && now >= since + KEEP_LINKED
@@ -288,7 +300,10 @@ impl<C: Carrier> Mesh<C> {
         match self.roster.members.get_mut(&peer) {
             Some(known) => {
                 let former = std::mem::replace(known, Member::new(info));
-                let (metadata, permissions) = (known.metadata.clone(), known.permissions);
+                let (metadata, permissions, status) = (known.metadata.clone(), known.permissions, known.status);
+                if status != former.status {
+                    self.tell(MeshEvent::StatusChanged { peer, status });
+                }
                 if permissions != former.permissions {
                     self.tell(MeshEvent::PermissionsChanged { peer, permissions });
                 }
@@ -300,11 +315,14 @@ impl<C: Carrier> Mesh<C> {
             }
             None => {
                 let member = Member::new(info);
-                let permissions = member.permissions;
+                let (permissions, status) = (member.permissions, member.status);
                 self.roster.members.insert(peer, member.clone());
                 self.tell(MeshEvent::PeerJoined(member));
                 if !permissions.is_default() {
                     self.tell(MeshEvent::PermissionsChanged { peer, permissions });
+                }
+                if !status.is_default() {
+                    self.tell(MeshEvent::StatusChanged { peer, status });
                 }
             }
         }

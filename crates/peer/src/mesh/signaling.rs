@@ -7,8 +7,8 @@ use voicemesh_session::network::{DisconnectReason, NetworkEvent, Reliability};
 use voicemesh_wire::SessionId;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{
-    Capabilities, ClientMessage, ErrorCode, Join, Joined, Metadata, PROTOCOL_VERSION, PeerInfo, Presence, ServerLimits,
-    ServerMessage, Ticket, decode_server,
+    Capabilities, ClientMessage, ErrorCode, Join, Joined, MemberStatus, Metadata, PROTOCOL_VERSION, PeerInfo, Presence,
+    ServerLimits, ServerMessage, Ticket, decode_server,
 };
 
 use crate::connect::ConnectFailure;
@@ -249,6 +249,7 @@ impl<C: Carrier> Mesh<C> {
         self.ice_servers = joined.ice_servers;
         self.server_relay_only = joined.relay_only;
         self.server_takes_group_text = joined.group_text;
+        self.server_takes_status = joined.status;
         if joined.relay_only {
             self.drop_all_links();
         }
@@ -258,6 +259,7 @@ impl<C: Carrier> Mesh<C> {
         self.renew_unsettled(now);
         self.set_roster(now, session, own, joined.peers, joined.roster);
         self.tell_owner(false);
+        self.status_resumed(now);
         self.lobby_resumed(now, taken_over.metadata, joined.room_metadata);
         self.tell_network(NetworkEvent::Resumed);
         self.tick_links(now);
@@ -292,7 +294,8 @@ impl<C: Carrier> Mesh<C> {
         }
     }
 
-    fn join_message(&self, metadata: Metadata) -> String {
+    fn join_message(&mut self, metadata: Metadata) -> String {
+        let status = self.status_to_join();
         let has_joined = self.socket.memory().is_some_and(|memory| memory.has_joined);
         let join = Join {
             protocol: PROTOCOL_VERSION,
@@ -312,6 +315,7 @@ impl<C: Carrier> Mesh<C> {
                 frame_ms: self.config.frame_ms.clone(),
             },
             metadata,
+            status,
             // Whoever comes back finds the room as it is.
             presence: if has_joined { Presence::Either } else { self.config.presence },
             password: self.config.password.clone(),
@@ -336,6 +340,7 @@ impl<C: Carrier> Mesh<C> {
             ServerMessage::PeerLeft { peer, reason } => self.peer_left(now, peer, reason),
             ServerMessage::Metadata { peer, metadata } => self.metadata_changed(now, peer, metadata),
             ServerMessage::Permissions { peer, permissions } => self.permissions_changed(peer, permissions),
+            ServerMessage::Status { peer, status } => self.status_changed(peer, status),
             ServerMessage::MetadataSet { request } => self.request_done(now, request, Ok(())),
             ServerMessage::RoomMetadata { metadata } => self.room_metadata_changed(metadata),
             ServerMessage::Signal { from, attempt, signal } => self.signaled(now, from, attempt, signal),
@@ -419,6 +424,7 @@ impl<C: Carrier> Mesh<C> {
             metadata: Metadata::new(),
             capabilities: Capabilities::default(),
             order: joined.order,
+            status: MemberStatus::default(),
             permissions: joined.permissions,
         };
         self.socket = Socket::Joined {
@@ -433,6 +439,7 @@ impl<C: Carrier> Mesh<C> {
         self.ice_servers = joined.ice_servers;
         self.server_relay_only = joined.relay_only;
         self.server_takes_group_text = joined.group_text;
+        self.server_takes_status = joined.status;
         if joined.relay_only {
             self.drop_all_links();
         }

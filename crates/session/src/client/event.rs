@@ -111,6 +111,8 @@ pub enum ClientEvent<P> {
         client: ClientId,
         /// To whom.
         recipient: Recipient,
+        /// The group's name, if it is for one.
+        group: Option<String>,
         /// What.
         text: String,
     },

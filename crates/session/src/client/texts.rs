@@ -81,7 +81,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
             return Err(Dropped::NotPermitted);
         }
         let TextData { sender: client, recipient, text } = text;
-        self.push(ClientEvent::Text { from, client, recipient, text: text.to_owned() });
+        let group = match recipient {
+            Recipient::Client(_) => None,
+            Recipient::Group(group) => self.groups.get(&group).cloned(),
+        };
+        self.push(ClientEvent::Text { from, client, recipient, group, text: text.to_owned() });
         Ok(())
     }
 
@@ -98,8 +102,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
         if !net.permissions(from.peer()).data {
             return Err(Dropped::NotPermitted);
         }
-        let GroupText { sender: client, text, .. } = text;
-        self.push(ClientEvent::Text { from, client, recipient: Recipient::Group(group), text: text.to_owned() });
+        let GroupText { sender: client, group: name, text } = text;
+        let recipient = Recipient::Group(group);
+        self.push(ClientEvent::Text { from, client, recipient, group: Some(name.to_owned()), text: text.to_owned() });
         Ok(())
     }
 }

@@ -9,14 +9,15 @@ use super::{Capabilities, ClientMessage, ErrorCode, Join, Metadata, MetadataChan
 use crate::limits;
 use crate::names::{DisplayName, NameError, RoomName};
 
-const CLIENT_TYPES: [&str; 8] =
-    ["join", "signal", "set-metadata", "set-room-metadata", "moderate", "roster", "ping", "leave"];
-const SERVER_TYPES: [&str; 19] = [
+const CLIENT_TYPES: [&str; 9] =
+    ["join", "signal", "set-metadata", "set-room-metadata", "moderate", "status", "roster", "ping", "leave"];
+const SERVER_TYPES: [&str; 20] = [
     "joined",
     "peer-joined",
     "peer-left",
     "metadata",
     "permissions",
+    "status",
     "metadata-set",
     "moderated",
     "move",
@@ -59,7 +60,7 @@ pub enum MessageError {
     #[error("a room's name has at most 256 bytes, and something that can be seen")]
     BadRoom,
     /// More than [`limits::METADATA_KEYS`] keys or [`limits::METADATA_BYTES`] bytes.
-    #[error("metadata has at most 32 keys and 8192 bytes")]
+    #[error("metadata has at most 32 keys and 8192 bytes, 16384 as JSON")]
     BadMetadata,
     /// The password is longer than [`limits::PASSWORD_BYTES`].
     #[error("a password has at most 128 bytes")]
@@ -150,7 +151,9 @@ impl ClientMessage {
             Self::SetMetadata { request, .. }
             | Self::SetRoomMetadata { request, .. }
             | Self::Moderate { request, .. } => *request,
-            Self::Join(_) | Self::Signal { .. } | Self::Roster | Self::Ping { .. } | Self::Leave => None,
+            Self::Join(_) | Self::Signal { .. } | Self::Status(_) | Self::Roster | Self::Ping { .. } | Self::Leave => {
+                None
+            }
         }
     }
 
@@ -165,7 +168,7 @@ impl ClientMessage {
                 let fits = set.len() <= 2 * limits::METADATA_KEYS && bytes.sum::<usize>() <= 2 * limits::METADATA_BYTES;
                 if fits { Ok(()) } else { Err(MessageError::BadMetadata) }
             }
-            Self::Roster | Self::Ping { .. } | Self::Leave => Ok(()),
+            Self::Status(_) | Self::Roster | Self::Ping { .. } | Self::Leave => Ok(()),
         }
     }
 }
@@ -247,9 +250,35 @@ pub fn apply_metadata(current: &Metadata, set: MetadataChanges) -> Result<Metada
 }
 
 fn check_metadata(metadata: &Metadata) -> Result<(), MessageError> {
-    let bytes: usize = metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
-    if metadata.len() > limits::METADATA_KEYS || bytes > limits::METADATA_BYTES {
-        return Err(MessageError::BadMetadata);
+    let sum =
+        |length: fn(&str) -> usize| -> usize { metadata.iter().map(|(key, value)| length(key) + length(value)).sum() };
+    let fits = sum(str::len) <= limits::METADATA_BYTES && sum(json_length) <= limits::METADATA_JSON_BYTES;
+    if fits && metadata.len() <= limits::METADATA_KEYS { Ok(()) } else { Err(MessageError::BadMetadata) }
+}
+
+/// Bytes of a text in JSON (RFC 8259 §7): a control character is six times as long there.
+fn json_length(text: &str) -> usize {
+    let length = |byte: u8| match byte {
+        b'"' | b'\\' | 0x08 | 0x09 | 0x0A | 0x0C | 0x0D => 2,
+        0x00..=0x1F => 6,
+        _ => 1,
+    };
+    text.bytes().map(length).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metadata_is_measured_as_it_is_sent_as_well() {
+        let of = |value: String| Metadata::from([("k".to_owned(), value)]);
+        for text in ["x", "\"", "\\", "\n", "\u{1}", "\u{1f}", "\u{7f}", "\u{e9}", "\u{2028}"] {
+            let json = serde_json::to_string(text).expect("a text");
+            assert_eq!(json_length(text), json.len() - 2, "{text:?}");
+        }
+        assert!(check_metadata(&of("\"".repeat(8_000))).is_ok(), "JSON in JSON");
+        assert_eq!(check_metadata(&of("\u{1}".repeat(3_000))), Err(MessageError::BadMetadata));
+        assert_eq!(check_metadata(&of("x".repeat(8_192))), Err(MessageError::BadMetadata));
     }
-    Ok(())
 }

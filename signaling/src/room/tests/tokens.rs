@@ -64,7 +64,7 @@ fn the_token_decides_name_and_permissions() {
     let second = world.join_as(B, with_token(2, request()));
     assert_eq!((&*second.peers[0].name, second.peers[0].permissions), ("Ana of the game", permissions));
     assert_eq!(second.permissions, Permissions::default());
-    for name in ["a\u{7}b".to_owned(), "x".repeat(65)] {
+    for name in ["a\u{7}b".to_owned(), "\u{3164}".to_owned(), "x".repeat(65)] {
         let join = with_token(3, TokenRequest { name: Some(name), ..request() });
         assert_eq!(refused(&mut world, C, join), ErrorCode::TokenInvalid);
     }

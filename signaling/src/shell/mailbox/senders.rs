@@ -35,6 +35,11 @@ impl Senders {
         true
     }
 
+    /// What waits of all together.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// A message of this size no longer waits.
     pub(super) fn release(&mut self, sender: ConnectionId, bytes: usize) {
         if let Some(own) = self.waiting.get_mut(&sender) {

@@ -146,6 +146,45 @@ fn too_many_updates_become_one_snapshot_when_it_is_their_turn() {
     assert!(!mailbox.defer_snapshot(), "nothing waits");
 }
 
+fn first_bytes(mailbox: &Mailbox) -> Vec<u8> {
+    drain(mailbox, ms(0)).into_iter().map(|message| message.into_data()[0]).collect()
+}
+
+#[test]
+fn what_a_member_sends_does_not_come_before_the_state_that_announces_it() {
+    let mailbox = Mailbox::new(ms(0));
+    reliable(&mailbox, vec![9], SENDER);
+    // The sender's arrival, then what it sends, then more changes than may wait.
+    reliable(&mailbox, vec![1], Purpose::Update);
+    reliable(&mailbox, vec![8], Purpose::From(ConnectionId(2)));
+    reliable(&mailbox, vec![7], Purpose::Answer);
+    let puts: Vec<Put> = (0..UPDATES).map(|_| reliable(&mailbox, vec![1], Purpose::Update)).collect();
+    assert_eq!(puts.last(), Some(&Put::Covered));
+    assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![9])));
+    assert_eq!(mailbox.take(ms(0)).0, Next::Snapshot);
+    mailbox.begin_snapshot();
+    reliable(&mailbox, vec![5], Purpose::Snapshot);
+    mailbox.end_snapshot();
+    assert_eq!(first_bytes(&mailbox), [5, 8, 7]);
+}
+
+#[test]
+fn a_pong_waits_behind_little_and_pongs_that_are_not_read_are_bounded() {
+    let mailbox = Mailbox::new(ms(0));
+    let pong = || mailbox.pong(ms(0), &Text::from(&ServerMessage::Pong { token: 1 }));
+    let brace = b'{';
+    reliable(&mailbox, vec![1; 1_000], SENDER);
+    assert_eq!(pong(), Put::Queued);
+    assert_eq!(first_bytes(&mailbox), [1, brace], "in order while little waits");
+    assert!((0..50).all(|_| reliable(&mailbox, vec![1; 1_000], SENDER) == Put::Queued));
+    assert_eq!(pong(), Put::Queued);
+    voice(&mailbox, ms(0), 2);
+    assert_eq!(first_bytes(&mailbox)[0], brace, "before everything else");
+    let answered = (0..10_000).take_while(|_| pong() == Put::Queued).count();
+    assert!(answered * 64 <= ANSWER_BYTES && answered > 100, "{answered}");
+    assert_eq!(mailbox.ending(), Some(CloseReason::SlowConsumer));
+}
+
 #[test]
 fn a_joiner_of_a_large_room_gets_what_is_left_as_a_snapshot() {
     let mailbox = Mailbox::new(ms(0));

@@ -1,0 +1,140 @@
+//! What a mesh tells its owner.
+
+use std::time::Duration;
+
+use voicemesh_wire::signaling::{ErrorCode, MemberStatus, Metadata, OwnerRightState, Ticket};
+use voicemesh_wire::{PeerId, Permissions};
+
+use super::{Member, TransactionError, TransactionId};
+use crate::connect::ConnectFailure;
+use crate::event::ServerConnection;
+
+/// What the session does not know of: the room, its people and its server.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum MeshEvent {
+    /// The server let this peer in.
+    Joined {
+        /// The own id.
+        you: PeerId,
+        /// The session.
+        session: u32,
+        /// How many others are there.
+        others: usize,
+        /// The server allows no links.
+        relay_only: bool,
+    },
+    /// Somebody is here.
+    PeerJoined(Member),
+    /// Somebody is gone from server and links.
+    PeerLeft {
+        /// Who.
+        member: Member,
+        /// Why.
+        reason: crate::PeerLeftReason,
+    },
+    /// Somebody publishes something else.
+    MetadataChanged {
+        /// Who.
+        peer: PeerId,
+        /// All of it.
+        metadata: Metadata,
+    },
+    /// A member, or this peer itself, may do this from now on.
+    PermissionsChanged {
+        /// Which.
+        peer: PeerId,
+        /// All that it may.
+        permissions: Permissions,
+    },
+    /// A member takes part like this from now on, as its own program says.
+    StatusChanged {
+        /// Which.
+        peer: PeerId,
+        /// All of it.
+        status: MemberStatus,
+    },
+    /// The server cannot be reached for now.
+    ServerAway {
+        /// What was seen.
+        why: String,
+        /// The same for programs, if it could not be connected to.
+        failure: Option<ConnectFailure>,
+        /// When it is tried again.
+        retry_in: Duration,
+    },
+    /// The server is connected to.
+    ServerConnected(ServerConnection),
+    /// The server asks for another access token; it is joined again when there is one.
+    TokenNeeded {
+        /// Why.
+        code: ErrorCode,
+        /// For people.
+        message: String,
+    },
+    /// The server does not let this peer in; nothing is tried again.
+    Refused {
+        /// For programs.
+        code: ErrorCode,
+        /// For people.
+        message: String,
+        /// When trying again may work.
+        retry_after: Option<Duration>,
+    },
+    /// Another peer is the room's owner now; also told after every [`MeshEvent::Joined`].
+    OwnerChanged {
+        /// Who has been there longest.
+        owner: PeerId,
+    },
+    /// A change of metadata is made, or has failed.
+    TransactionDone {
+        /// Which.
+        transaction: TransactionId,
+        /// How it went.
+        result: Result<(), TransactionError>,
+    },
+    /// The room publishes something else.
+    RoomMetadataChanged {
+        /// All of it.
+        metadata: Metadata,
+    },
+    /// The way to this peer has changed.
+    ReachabilityChanged {
+        /// The own token, as it is published.
+        token: String,
+    },
+    /// Somebody wants a link that this peer's program has not asked for.
+    ConnectionRequested {
+        /// Who.
+        peer: PeerId,
+    },
+    /// A moderator asks this peer to listen and speak to these groups only.
+    Moved {
+        /// The groups.
+        groups: Vec<String>,
+    },
+    /// Only members with tickets are let in, or newcomers again.
+    RoomLocked {
+        /// The former.
+        locked: bool,
+    },
+    /// Whether a member has the owner's right to moderate; after every [`MeshEvent::Joined`] where it is not the usual.
+    OwnerRight {
+        /// What the server said.
+        state: OwnerRightState,
+    },
+    /// The server gave this peer another ticket for its next join.
+    TicketRenewed {
+        /// In place of any before.
+        ticket: Ticket,
+    },
+    /// Somebody else joined with this identity; nothing is tried again.
+    Replaced,
+    /// The server refused something.
+    Warned {
+        /// For programs.
+        code: ErrorCode,
+        /// For people.
+        message: String,
+    },
+}

@@ -1,0 +1,58 @@
+//! How this peer takes part, as the others are told: at most four times a second, the newest each time.
+
+use std::time::Duration;
+
+use voicemesh_wire::signaling::{ClientMessage, MemberStatus};
+
+use super::{Carrier, Mesh};
+
+/// The server passes no more on.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+#[derive(Debug, Default)]
+pub(super) struct OwnStatus {
+    /// As it is.
+    now: MemberStatus,
+    /// As the server was told last.
+    said: MemberStatus,
+    said_at: Option<Duration>,
+}
+
+impl<C: Carrier> Mesh<C> {
+    /// How this peer takes part from now on. Call it as often as you like.
+    pub fn set_status(&mut self, now: Duration, status: MemberStatus) {
+        self.status.now = status;
+        self.tick_status(now);
+    }
+
+    /// How this peer takes part.
+    pub fn status(&self) -> MemberStatus {
+        self.status.now
+    }
+
+    /// What a join says.
+    pub(super) fn status_to_join(&mut self) -> MemberStatus {
+        self.status.said = self.status.now;
+        self.status.now
+    }
+
+    /// A connection has taken over from one on which the last status may have been lost.
+    pub(super) fn status_resumed(&mut self, now: Duration) {
+        self.say_status(now);
+    }
+
+    pub(super) fn tick_status(&mut self, now: Duration) {
+        let OwnStatus { now: status, said, said_at } = self.status;
+        if status != said && said_at.is_none_or(|at| now >= at + INTERVAL) {
+            self.say_status(now);
+        }
+    }
+
+    fn say_status(&mut self, now: Duration) {
+        if self.socket.is_joined() && self.server_takes_status {
+            let status = self.status.now;
+            self.status = OwnStatus { now: status, said: status, said_at: Some(now) };
+            self.say(&ClientMessage::Status(status));
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! How often one peer, and one address, may enter a room: each time costs every member notices, and a new pair may speak
+//! more for a while ([`VoiceRates`](super::VoiceRates)).
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use voicemesh_wire::PeerId;
+use voicemesh_wire::signaling::{ErrorCode, Join};
+
+use super::{AddressTag, Room};
+use crate::budget::{Bucket, Rate};
+use crate::refusal::Refusal;
+
+/// A program that crashes again and again, or a page that is reloaded, stays below this.
+const PEER: Rate = Rate { burst: 20.0, per_second: 0.5 };
+/// A full room whose members share a router may come back at once.
+const ADDRESS: Rate = Rate { burst: 128.0, per_second: 2.0 };
+/// Peers, and addresses, that are remembered; beyond them the one that has most left is forgotten.
+const REMEMBERED: usize = 512;
+
+/// The joins of one room.
+#[derive(Debug, Default)]
+pub(super) struct JoinRates {
+    peers: BTreeMap<PeerId, Bucket>,
+    addresses: BTreeMap<AddressTag, Bucket>,
+}
+
+impl JoinRates {
+    fn take(&mut self, now: Duration, peer: PeerId, address: AddressTag) -> bool {
+        take(&mut self.addresses, now, ADDRESS, address) && take(&mut self.peers, now, PEER, peer)
+    }
+
+    /// Forgets those who may do all that a new one may.
+    pub(super) fn tidy(&mut self, now: Duration) {
+        self.peers.retain(|_, bucket| bucket.has(now, PEER) < PEER.burst);
+        self.addresses.retain(|_, bucket| bucket.has(now, ADDRESS) < ADDRESS.burst);
+    }
+}
+
+fn take<K: Ord + Copy>(buckets: &mut BTreeMap<K, Bucket>, now: Duration, rate: Rate, key: K) -> bool {
+    if buckets.len() >= REMEMBERED && !buckets.contains_key(&key) {
+        let left = |bucket: &Bucket| bucket.has(now, rate);
+        let most = buckets.iter().max_by(|(_, a), (_, b)| left(a).total_cmp(&left(b))).map(|(key, _)| *key);
+        most.and_then(|key| buckets.remove(&key));
+    }
+    buckets.entry(key).or_insert_with(|| Bucket::full(now, rate)).take(now, rate, 1.0)
+}
+
+impl Room {
+    /// Counts a join that is about to enter. Who takes over from its own connection is not counted: the others are sent
+    /// nothing of it. `None` stands for connections whose address tells nothing.
+    ///
+    /// # Errors
+    ///
+    /// When this peer, or its address, enters too often.
+    pub fn count_join(&mut self, now: Duration, join: &Join, address: Option<AddressTag>) -> Result<(), Refusal> {
+        let Some(address) = address.filter(|_| self.taken_over_by(join).is_none()) else { return Ok(()) };
+        let allowed = self.join_rates.take(now, join.proof.peer_id(), address);
+        if allowed { Ok(()) } else { Err(Refusal::of(ErrorCode::TooManyJoins)) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn peer(number: u64) -> PeerId {
+        PeerId(Uuid::from_u64_pair(1, number))
+    }
+
+    const HERE: AddressTag = AddressTag(7);
+
+    #[test]
+    fn who_comes_again_and_again_waits_and_others_of_its_address_do_not() {
+        let mut rates = JoinRates::default();
+        let entered = |rates: &mut JoinRates, seconds: u64, number: u64| {
+            (0..1_000).take_while(|_| rates.take(Duration::from_secs(seconds), peer(number), HERE)).count()
+        };
+        assert_eq!(entered(&mut rates, 0, 1), 20);
+        assert_eq!(entered(&mut rates, 0, 2), 20);
+        assert_eq!(entered(&mut rates, 10, 1), 5, "one in two seconds");
+        assert!(rates.take(Duration::from_secs(10), peer(3), HERE));
+    }
+
+    #[test]
+    fn an_address_with_ever_new_peers_has_a_bound_and_another_address_is_not_affected() {
+        let mut rates = JoinRates::default();
+        let entered = (0..1_000).take_while(|number| rates.take(Duration::ZERO, peer(*number), HERE)).count();
+        assert_eq!(entered, 128);
+        assert!(rates.take(Duration::ZERO, peer(2_000), AddressTag(8)));
+    }
+
+    #[test]
+    fn a_bounded_number_is_remembered_and_who_is_rested_is_forgotten() {
+        let mut rates = JoinRates::default();
+        (0..20).for_each(|_| assert!(rates.take(Duration::ZERO, peer(0), HERE)));
+        for number in 1..2_000 {
+            assert!(rates.take(Duration::ZERO, peer(number), AddressTag(100 + u128::from(number))));
+        }
+        assert_eq!((rates.peers.len(), rates.addresses.len()), (REMEMBERED, REMEMBERED));
+        assert!(!rates.take(Duration::ZERO, peer(0), HERE), "the one that has come most is remembered");
+        rates.tidy(Duration::from_secs(64));
+        assert_eq!((rates.peers.len(), rates.addresses.len()), (0, 0));
+    }
+}

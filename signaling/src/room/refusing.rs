@@ -1,0 +1,34 @@
+//! What members are refused, and who is put out.
+
+use std::time::Duration;
+
+use voicemesh_wire::PeerId;
+use voicemesh_wire::signaling::{ErrorCode, LeaveReason};
+
+use super::Room;
+use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
+use crate::refusal::Refusal;
+
+/// Answers a member with an error; its connection goes on.
+pub(super) fn answer(to: ConnectionId, refusal: Refusal, out: &mut impl Outbox) {
+    out.count_refusal(&refusal.code);
+    out.text(to, &Text::from(&refusal.answer()), Purpose::Answer);
+}
+
+impl Room {
+    pub(super) fn put_out(&mut self, now: Duration, connection: ConnectionId, refusal: Refusal, out: &mut impl Outbox) {
+        self.leave(now, connection, LeaveReason::Kicked, out);
+        out.count_refusal(&refusal.code);
+        out.text(connection, &Text::from(&refusal.farewell()), Purpose::Answer);
+        out.close(connection, CloseReason::Refused);
+    }
+
+    /// The room has another password than that which those in it have shown.
+    pub(super) fn put_out_others(&mut self, now: Duration, than: PeerId, out: &mut impl Outbox) {
+        let others: Vec<ConnectionId> =
+            self.members.iter().filter(|(_, member)| member.peer != than).map(|(connection, _)| *connection).collect();
+        for connection in others {
+            self.put_out(now, connection, Refusal::of(ErrorCode::PasswordRequired), out);
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! How members take part, as they say themselves: passed on at a limited rate, the newest first and alone.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use voicemesh_wire::PeerId;
+use voicemesh_wire::signaling::{MemberStatus, ServerMessage};
+
+use super::Room;
+use crate::outbox::{ConnectionId, Outbox, Purpose};
+
+/// The others are sent a member's status at most this often.
+const INTERVAL: Duration = Duration::from_millis(250);
+
+/// When each member's status was last sent to the others, and the one that waits. Holds members only.
+#[derive(Debug, Default)]
+pub(super) struct Statuses(BTreeMap<PeerId, LastSent>);
+
+#[derive(Clone, Copy, Debug)]
+struct LastSent {
+    at: Duration,
+    /// Is sent when the interval is over, in place of all that came before it.
+    next: Option<MemberStatus>,
+}
+
+impl Statuses {
+    pub(super) fn forget(&mut self, peer: PeerId) {
+        self.0.remove(&peer);
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn due(&mut self, now: Duration) -> Vec<(PeerId, MemberStatus)> {
+        let over = self.0.iter_mut().filter(|(_, last)| now >= last.at + INTERVAL);
+        over.filter_map(|(peer, last)| Some((*peer, last.next.take()?))).collect()
+    }
+}
+
+impl Room {
+    /// A member takes part like this from now on.
+    pub(super) fn take_status(
+        &mut self,
+        now: Duration,
+        from: ConnectionId,
+        status: MemberStatus,
+        out: &mut impl Outbox,
+    ) {
+        let Some(peer) = self.members.get(&from).map(|member| member.peer) else { return };
+        match self.statuses.0.get_mut(&peer) {
+            Some(last) if now < last.at + INTERVAL => last.next = Some(status),
+            Some(_) | None => self.send_status(now, peer, status, out),
+        }
+    }
+
+    /// Sends the statuses that waited and whose time has come.
+    pub(super) fn send_due_statuses(&mut self, now: Duration, out: &mut impl Outbox) {
+        for (peer, status) in self.statuses.due(now) {
+            self.send_status(now, peer, status, out);
+        }
+    }
+
+    fn send_status(&mut self, now: Duration, peer: PeerId, status: MemberStatus, out: &mut impl Outbox) {
+        let member = self.connections.get(&peer).and_then(|connection| self.members.get_mut(connection));
+        let Some(member) = member.filter(|member| member.status != status) else { return };
+        member.status = status;
+        self.statuses.0.insert(peer, LastSent { at: now, next: None });
+        self.version += 1;
+        self.broadcast(&ServerMessage::Status { peer, status }, Purpose::Update, out);
+    }
+}
