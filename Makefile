@@ -7,7 +7,7 @@ help:
 	@echo "make demo   two peers talk without hands, and what was heard is measured   ARGS=…"
 	@echo "make test   format, lints, docs, all tests   YES=1"
 	@echo "make test-long  whole tables of networks, the check for Windows, a soak; results in docs/measured   PART=… CASES=…"
-	@echo "make soak   2,000 connections to one server, some of them hostile; result in docs/measured   TIME=20"
+	@echo "make soak   2,000 connections to one server, some of them hostile; result in docs/measured   TIME=20 ROOMS=250"
 	@echo "make check-windows  the command compiles for Windows"
 	@echo "make bench  latency, CPU and memory, on release builds   ARGS=…"
 	@echo "make fuzz   fuzz the decoders   TIME=600 TARGET=…"
@@ -27,7 +27,7 @@ test-long:
 	@scripts/test-long.sh
 
 soak:
-	@PART=server-soak SOAK_MINUTES=$${TIME:-20} scripts/test-long.sh
+	@PART=server-soak SOAK_MINUTES=$${TIME:-20} SOAK_ROOMS=$${ROOMS:-250} scripts/test-long.sh
 
 check-windows:
 	@scripts/check-windows.sh

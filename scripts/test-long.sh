@@ -4,6 +4,7 @@
 #   PART=name,name  only these parts (default: all); a prefix such as "nets" takes all parts that begin with it
 #   CASES="a; b"    of the nets tables, only these cases
 #   SOAK_MINUTES=10 length of the soak; 20 for the server's
+#   SOAK_ROOMS=250  rooms of eight in the server's soak; 250 take a processor core for the server and one for the clients
 #   FIREFOX_CALLS=10 calls of four with Firefox
 #
 # Each part writes its result to docs/measured/YYYY-MM-DD-PART.md, where it belongs into the repository. Ends with 1 if a
@@ -80,7 +81,7 @@ soak() {
     SOAK_MINUTES=${SOAK_MINUTES:-10} nets soak::eight_peers_for_a_long_time
 }
 
-# 2,000 connections in 250 rooms, with the server as the tests have it (opt-level 1), so that nothing is built twice.
+# 2,000 connections in 250 rooms (make soak), with the server as the tests have it (opt-level 1), so that nothing is built twice.
 server_soak() {
     cargo build --locked --workspace --all-targets &&
         SOAK_MINUTES=${SOAK_MINUTES:-20} VOICEMESH_REPORT=$REPORT \

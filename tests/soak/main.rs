@@ -47,7 +47,8 @@ const HEARD: f64 = 0.99;
 const MOST_CHANGE: f64 = 0.05;
 /// The same for a run of a minute, in KiB: pages that the allocator holds are a larger part of little.
 const MOST_CHANGE_SHORT_KIB: f64 = 2048.0;
-const VARIABLE: &str = "SOAK_MINUTES";
+const MINUTES: &str = "SOAK_MINUTES";
+const ROOMS: &str = "SOAK_ROOMS";
 const REPORT: &str = "VOICEMESH_REPORT";
 
 #[test]
@@ -58,8 +59,8 @@ fn rooms_with_hostile_members_are_not_disturbed() {
 #[test]
 #[ignore = "long: make soak"]
 fn two_thousand_connections_for_a_long_time() {
-    let minutes = std::env::var(VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(20.0);
-    soak(250, Duration::from_secs_f64(60.0 * minutes), 0.0);
+    let number = |variable, default| std::env::var(variable).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    soak(number(ROOMS, 250.0) as usize, Duration::from_secs_f64(60.0 * number(MINUTES, 20.0)), 0.0);
 }
 
 fn soak(rooms: usize, length: Duration, least_change_kib: f64) {

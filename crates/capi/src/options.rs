@@ -300,7 +300,9 @@ pub(crate) fn processing(echo: i32, noise: i32, gain: i32, high_pass: i32) -> Re
 pub(crate) fn refused(error: &JoinError) -> Fault {
     let result = match error {
         JoinError::BadServer { .. } | JoinError::BadProxy { .. } => vm_result::VM_ERROR_BAD_SERVER,
-        JoinError::RoomTooLong | JoinError::RoomBlank | JoinError::BadName => vm_result::VM_ERROR_BAD_NAME,
+        JoinError::RoomTooLong | JoinError::RoomBlank | JoinError::RoomUnlinkable | JoinError::BadName => {
+            vm_result::VM_ERROR_BAD_NAME
+        }
         JoinError::PasswordTooLong | JoinError::TokenTooLong => vm_result::VM_ERROR_BAD_PASSWORD,
         JoinError::Input(_) | JoinError::Output(_) => vm_result::VM_ERROR_DEVICE,
         JoinError::Recording(_) => vm_result::VM_ERROR_RECORDING,

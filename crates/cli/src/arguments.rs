@@ -104,7 +104,7 @@ pub struct JoinArguments {
 /// For `token`.
 #[derive(Args, Debug)]
 pub struct TokenArguments {
-    /// The room's name.
+    /// The room's name, or a link to it.
     pub room: String,
 
     /// The file with the secret, as the server has it.
@@ -139,7 +139,7 @@ pub struct TokenArguments {
 /// For `echo`.
 #[derive(Args, Debug)]
 pub struct EchoArguments {
-    /// The room's name.
+    /// The room's name, or a link to it.
     pub room: String,
 
     #[command(flatten)]
@@ -279,12 +279,7 @@ impl JoinArguments {
     ///
     /// When it is a link to something else.
     pub fn follow_link(mut self) -> Result<Self, JoinError> {
-        if self.room.contains("://") {
-            let options = JoinOptions::from_link(&self.room)?;
-            self.stay.server = Some(options.server().to_owned());
-            self.room = options.room().to_owned();
-            self.stay.token = options.access_token().cloned().or(self.stay.token);
-        }
+        self.room = self.stay.follow_link(self.room)?;
         Ok(self)
     }
 
@@ -318,7 +313,29 @@ impl LoopbackArguments {
     }
 }
 
+impl EchoArguments {
+    /// If the room is a link, takes server and room from it.
+    ///
+    /// # Errors
+    ///
+    /// When it is a link to something else.
+    pub fn follow_link(mut self) -> Result<Self, JoinError> {
+        self.room = self.stay.follow_link(self.room)?;
+        Ok(self)
+    }
+}
+
 impl StayArguments {
+    /// The room that a name or link names. Of a link the server and the access token are taken as well.
+    fn follow_link(&mut self, room: String) -> Result<String, JoinError> {
+        let options = JoinOptions::new(self.server(), room.as_str()).follow_link()?;
+        if options.room() != room {
+            self.server = Some(options.server().to_owned());
+            self.token = options.access_token().cloned().or(self.token.take());
+        }
+        Ok(options.room().to_owned())
+    }
+
     /// The server's address.
     pub fn server(&self) -> &str {
         self.server.as_deref().unwrap_or(DEFAULT_SERVER)
@@ -424,6 +441,8 @@ mod tests {
         let name = followed("voicemesh join a/r/b --server wss://other").expect("a name");
         assert_eq!((name.room.as_str(), name.stay.server()), ("a/r/b", "wss://other"));
         assert!(followed("voicemesh join https://voice.example.org/").is_err());
+        let bare = followed("voicemesh join voice.example.org/r/lobby").expect("a link");
+        assert_eq!((bare.room.as_str(), bare.stay.server()), ("lobby", "voice.example.org/r/lobby"));
     }
 
     #[test]

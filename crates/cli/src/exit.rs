@@ -77,9 +77,8 @@ impl Failure {
 impl From<JoinError> for Failure {
     fn from(error: JoinError) -> Self {
         let (exit, next) = match &error {
-            JoinError::BadServer { .. } | JoinError::RoomTooLong | JoinError::RoomBlank | JoinError::BadName => {
-                (Exit::Usage, "")
-            }
+            JoinError::BadServer { .. } | JoinError::RoomTooLong | JoinError::RoomBlank => (Exit::Usage, ""),
+            JoinError::RoomUnlinkable | JoinError::BadName | JoinError::TokenTooLong => (Exit::Usage, ""),
             JoinError::PasswordTooLong | JoinError::BadProxy { .. } | JoinError::NoRoomInLink(_) => (Exit::Usage, ""),
             JoinError::Certificate(_) => (Exit::Usage, "Name a PEM file with --ca."),
             JoinError::Input(why) if why.is_about_a_file() => (Exit::Device, "--input silence does without."),

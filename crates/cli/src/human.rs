@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use voicemesh::{
-    ConnectFailure, DeviceRole, ErrorCode, Event, Metadata, OwnerRightState, PeerId, PeerLeftReason, Route,
-    ServerConnection, Stamped,
+    ConnectFailure, DeviceRole, ErrorCode, Event, Metadata, OwnerRightState, PeerId, PeerLeftReason, Permissions,
+    Route, ServerConnection, Stamped,
 };
 
 use crate::people::People;
@@ -85,7 +85,11 @@ pub struct Human {
     away_told: Option<String>,
     /// What was said of the connection to the server.
     remarked: Vec<String>,
-    /// When somebody was last known to speak.
+    /// Peers through to whom nothing comes.
+    cut_off: BTreeSet<PeerId>,
+    /// Where they differ from the default.
+    permissions: BTreeMap<PeerId, Permissions>,
+    /// When a peer was last known to speak.
     spoke_at: BTreeMap<PeerId, Duration>,
     /// Who keeps a recording.
     recorders: BTreeSet<PeerId>,
@@ -94,9 +98,17 @@ pub struct Human {
 impl Human {
     /// Nothing has been said yet.
     pub fn new(stay: Stay) -> Self {
-        let (spoke_at, recorders) = (BTreeMap::new(), BTreeSet::new());
-        let (away_told, remarked) = (None, Vec::new());
-        Self { stay, has_joined: false, is_leaving: false, away_told, remarked, spoke_at, recorders }
+        Self {
+            stay,
+            has_joined: false,
+            is_leaving: false,
+            away_told: None,
+            remarked: Vec::new(),
+            cut_off: BTreeSet::new(),
+            permissions: BTreeMap::new(),
+            spoke_at: BTreeMap::new(),
+            recorders: BTreeSet::new(),
+        }
     }
 
     /// What is said before anything happens.
@@ -119,7 +131,7 @@ impl Human {
 
     /// What is said once the peer works, whether or not the server has answered.
     pub fn invitation(&self) -> Option<Line> {
-        let text = "Type to write to everybody; /help lists commands; Ctrl-C leaves.";
+        let text = "Type to write to everyone; /help lists commands; Ctrl-C leaves.";
         (self.stay.part == Part::Talk).then(|| plain(text))
     }
 
@@ -150,14 +162,15 @@ impl Human {
             Event::PeerLeft { peer, name, reason } => {
                 self.spoke_at.remove(peer);
                 self.recorders.remove(peer);
+                self.cut_off.remove(peer);
+                self.permissions.remove(peer);
                 let label = people.label_as(*peer, name);
                 (!self.is_leaving).then(|| line(Mood::Went, format!("{label} {}.", departure(*reason))))
             }
-            Event::RouteChanged { peer, route } => (!self.is_leaving).then(|| route_line(&people.label(*peer), *route)),
-            Event::FirstHeard { peer } => {
-                self.spoke_at.insert(*peer, stamped.at);
-                Some(line(Mood::Voice, format!("You hear {}.", people.label(*peer))))
-            }
+            Event::RouteChanged { peer, route } => self.route_changed(*peer, *route, people),
+            Event::PermissionsChanged { peer, permissions } => self.permissions_changed(*peer, *permissions, people),
+            // The line about its speech comes with it.
+            Event::FirstHeard { .. } => None,
             Event::Speaking { peer, speaking } => self.speaks(stamped.at, *peer, *speaking, people),
             Event::Text { from, name, private, text, .. } => {
                 let to = if *private { " (to you alone)" } else { "" };
@@ -198,6 +211,44 @@ impl Human {
             // An event that is newer than this command.
             _ => None,
         }
+    }
+
+    /// Direct or relayed makes no difference to a person, as long as the one or the other works.
+    fn route_changed(&mut self, peer: PeerId, route: Route, people: &People) -> Option<Line> {
+        let label = people.label(peer);
+        let changed = if route == Route::None { self.cut_off.insert(peer) } else { self.cut_off.remove(&peer) };
+        (changed && !self.is_leaving).then(|| match route {
+            Route::None => trouble(format!("No sound comes through between you and {label} at the moment.")),
+            Route::Direct | Route::Relayed => {
+                line(Mood::Came, format!("Sound comes through between you and {label} again."))
+            }
+        })
+    }
+
+    fn permissions_changed(&mut self, peer: PeerId, now: Permissions, people: &People) -> Option<Line> {
+        let before = self.permissions.insert(peer, now).unwrap_or_default();
+        let is_own = people.is_own(peer);
+        let label = people.label(peer);
+        let mut parts = Vec::new();
+        if before.speak != now.speak {
+            parts.push(match (is_own, now.speak) {
+                (true, true) => "You may speak.".to_owned(),
+                (true, false) => "You may not speak in this room: the others cannot hear you.".to_owned(),
+                (false, true) => format!("{label} may speak."),
+                (false, false) => format!("{label} may not speak in this room."),
+            });
+        }
+        if is_own && before.listen != now.listen {
+            let text = if now.listen { "You may listen." } else { "You may not listen: you cannot hear the others." };
+            parts.push(text.to_owned());
+        }
+        if now.moderate && !before.moderate {
+            parts.push(match is_own {
+                true => "You may moderate this room; /help lists the commands.".to_owned(),
+                false => format!("{label} may moderate this room."),
+            });
+        }
+        (!parts.is_empty()).then(|| plain(parts.join(" ")))
     }
 
     /// Whether somebody begins (`true`) or ceases to keep a recording.
@@ -250,19 +301,19 @@ impl Human {
 
     fn server_away(&mut self, why: &str, failure: Option<&ConnectFailure>, retry_in: Duration) -> Option<Line> {
         let why = harmless(why.trim_end_matches('.')).into_owned();
-        let retry = format!("It is tried again in {}.", short(retry_in));
+        let retry = format!("The next try is in {}; more follow.", short(retry_in));
         let before = self.away_told.replace(why.clone());
+        // Once for each reason: its tries go on, and a line about each would push the rest out.
         if before.as_deref() == Some(&why) {
-            return (retry_in >= QUICK_RETRY).then(|| trouble(format!("The server is still away: {why}. {retry}")));
+            return None;
         }
-        // A step is worth a line whenever the reason is a new one.
         let step = failure.and_then(next_step);
         if before.is_some() && step.is_none() {
             return (retry_in >= QUICK_RETRY).then(|| trouble(format!("The server is still away: {why}. {retry}")));
         }
         if self.has_joined {
             let step = step.map(|step| format!("{step} ")).unwrap_or_default();
-            return Some(trouble(format!("The server is away: {why}. {step}Direct connections go on. {retry}")));
+            return Some(trouble(format!("The server is away: {why}. {step}Direct connections continue. {retry}")));
         }
         let hint = match self.stay.server_by_default {
             true => "Start one with `voicemesh serve`, or name another with --server.",
@@ -281,10 +332,10 @@ pub fn refusal(code: &ErrorCode, message: &str, room: &str) -> String {
         ErrorCode::RoomFull => format!("The room “{room}” is full. Try again later, or take another room."),
         ErrorCode::ServerFull => "The server is full. Try again later, or take another server.".to_owned(),
         ErrorCode::RoomMissing => {
-            format!("Nobody is in “{room}”. Check the name, or be the first: join without --must-exist.")
+            format!("No person is in “{room}”. Check the name, or be the first: join without --must-exist.")
         }
         ErrorCode::RoomExists => {
-            format!("Somebody is in “{room}” already. Take another name, or join without --must-not-exist.")
+            format!("“{room}” has people in it already. Take another name, or join without --must-not-exist.")
         }
         ErrorCode::PasswordRequired => {
             format!("“{room}” has a password. Name it with VOICEMESH_PASSWORD or --password.")
@@ -297,13 +348,19 @@ pub fn refusal(code: &ErrorCode, message: &str, room: &str) -> String {
         ErrorCode::TokenInvalid | ErrorCode::TokenExpired => {
             format!("“{room}” is not open to this access token: {} Get a new link.", sentence(message))
         }
-        ErrorCode::PasswordWrong => format!("“{room}” is not open to this password: {}", sentence(message)),
+        ErrorCode::PasswordWrong => {
+            format!("“{room}” is not open to this password: {} Ask for the right one.", sentence(message))
+        }
         ErrorCode::PasswordWait => {
             "The server has not looked at the password yet: wrong ones came from here. Wait a while, then try again."
                 .to_owned()
         }
-        ErrorCode::Kicked => format!("A moderator has put you out of “{room}”."),
-        ErrorCode::Banned => format!("A moderator of “{room}” keeps you, or your address, out for a while."),
+        ErrorCode::Kicked => format!("A moderator has put you out of “{room}”. Ask a moderator before you come back."),
+        ErrorCode::Banned => {
+            format!(
+                "A moderator of “{room}” keeps you, or your address, out for a while. Ask a moderator to let you in."
+            )
+        }
         ErrorCode::RoomLocked => format!("A moderator has closed “{room}” to newcomers. Try again later."),
         ErrorCode::TooManyJoins => {
             "The server has had too many joins from here. Wait a minute and try again.".to_owned()
@@ -353,19 +410,11 @@ fn sentence(message: &str) -> String {
     if message.ends_with(['.', '!', '?']) { message.into_owned() } else { format!("{message}.") }
 }
 
-fn route_line(label: &str, route: Route) -> Line {
-    match route {
-        Route::Direct => line(Mood::Plain, format!("{label} is connected directly.")),
-        Route::Relayed => line(Mood::Plain, format!("{label} is connected through the server.")),
-        Route::None => trouble(format!("Nothing comes through between you and {label} at the moment.")),
-    }
-}
-
 fn departure(reason: PeerLeftReason) -> &'static str {
     match reason {
-        PeerLeftReason::Kicked => "was put out by the server",
-        PeerLeftReason::Lost => "is gone: neither the server nor a direct connection reaches it any more",
-        PeerLeftReason::Restarted => "starts anew",
+        PeerLeftReason::Kicked => "was put out",
+        PeerLeftReason::Lost => "is gone: the connection broke",
+        PeerLeftReason::Restarted => "starts again",
         // `Left`, and reasons that are newer than this command.
         _ => "left",
     }
@@ -380,11 +429,11 @@ fn device(which: DeviceRole) -> &'static str {
 
 fn device_lost(which: DeviceRole, why: &str) -> Line {
     let effect = match which {
-        DeviceRole::Input => "Nobody hears you until it is back; you hear the others.",
-        DeviceRole::Output => "You hear nobody until it is back; the others hear you.",
+        DeviceRole::Input => "The others cannot hear you until it is back; you hear them.",
+        DeviceRole::Output => "You cannot hear the others until it is back; they hear you.",
     };
     let why = harmless(why.trim_end_matches('.'));
-    trouble(format!("Your {} does not work any more: {why}. {effect} It is looked for by itself.", device(which)))
+    trouble(format!("Your {} does not work: {why}. {effect} It is used again as soon as it works.", device(which)))
 }
 
 #[cfg(test)]

@@ -30,9 +30,12 @@ pub mod microphone;
 mod output;
 pub mod people;
 mod reach;
+#[cfg(test)]
+mod sentences;
 mod serve;
 mod signals;
 pub mod slash;
+mod stderr;
 pub mod talk;
 pub mod tally;
 pub mod text;
@@ -45,6 +48,9 @@ use arguments::{Arguments, Command};
 pub fn main() -> ExitCode {
     let matches = voicemesh_signaling::without_empty_variables(Arguments::command()).get_matches();
     let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    // A server's log is its own affair; the other commands talk to a person.
+    let redirect = (!matches!(arguments.command, Command::Serve(_))).then(stderr::Redirect::begin);
+    live::console::give_back_on_panic();
     let result = match arguments.command {
         Command::Join(join) => talk::join(join),
         Command::Echo(echo) => talk::echo(echo),
@@ -54,6 +60,7 @@ pub fn main() -> ExitCode {
         Command::Token(token) => token::make(token),
         Command::Serve(config) => serve::serve(*config),
     };
+    drop(redirect);
     match result {
         Ok(exit) => exit.into(),
         Err(failure) => {

@@ -5,6 +5,7 @@
 //! [`FRAMES_PER_SECOND`] times a second.
 
 pub(crate) mod cells;
+mod complete;
 pub(crate) mod console;
 mod draw;
 mod editor;
@@ -12,6 +13,8 @@ mod escape;
 mod held_key;
 pub(crate) mod keys;
 mod log;
+mod overlay;
+pub(crate) mod problems;
 pub(crate) mod screen;
 
 use std::io;
@@ -22,6 +25,7 @@ use voicemesh::{Event, Snapshot, Stamped};
 
 use crate::human::{Line, Mood};
 use crate::logs;
+use crate::output::{is_unicode, time_of_day};
 use crate::people::People;
 use crate::text::harmless;
 use console::Console;
@@ -29,6 +33,8 @@ use draw::Palette;
 pub(crate) use draw::meter;
 use escape::Escapes;
 use keys::Wish;
+use overlay::Content;
+use problems::Problems;
 use screen::{LinkWatch, Screen, TalkKey};
 
 /// Meters move smoothly enough, and a terminal over a slow line still keeps up.
@@ -41,6 +47,7 @@ pub(crate) struct Live {
     console: Console,
     screen: Screen,
     watch: LinkWatch,
+    problems: Problems,
     escapes: Escapes,
     palette: Palette,
     /// Whether what is on the terminal is not what should be.
@@ -57,9 +64,15 @@ impl Live {
     pub(crate) fn open(room: &str, server: &str, name: &str, coloured: bool) -> io::Result<Self> {
         let console = Console::take()?;
         let screen = Screen::new(room, server, name, TalkKey::None);
-        let palette = Palette { coloured };
-        let (watch, escapes) = (LinkWatch::default(), Escapes::default());
-        Ok(Self { console, screen, watch, escapes, palette, stale: true, drawn_at: None })
+        let palette = Palette { coloured, unicode: is_unicode() };
+        let (watch, escapes, problems) = (LinkWatch::default(), Escapes::default(), Problems::default());
+        Ok(Self { console, screen, watch, problems, escapes, palette, stale: true, drawn_at: None })
+    }
+
+    /// The talk groups in which the user listens and speaks.
+    pub(crate) fn set_groups(&mut self, groups: &[String]) {
+        self.screen.set_groups(groups);
+        self.stale = true;
     }
 
     /// Whether a key must be held to be heard.
@@ -72,27 +85,42 @@ impl Live {
         self.stale = true;
     }
 
-    /// A line for the messages.
-    pub(crate) fn say(&mut self, at: Duration, line: &Line) {
-        self.screen.say(at, line);
+    /// A line for the messages, or for the events.
+    pub(crate) fn say(&mut self, line: &Line) {
+        self.screen.say(&time_of_day(), line);
+        self.stale = true;
+    }
+
+    /// The list of commands, over the rest.
+    pub(crate) fn show_help(&mut self) {
+        self.screen.open(Content::Help);
+        self.stale = true;
+    }
+
+    /// Lines that would push the messages out, over the rest.
+    pub(crate) fn show_lines(&mut self, title: &str, lines: Vec<String>) {
+        self.screen.open(Content::Answer { title: title.to_owned(), lines });
         self.stale = true;
     }
 
     pub(crate) fn event(&mut self, stamped: &Stamped) {
         self.watch.event(stamped);
+        self.problems.event(&stamped.event);
+        self.stale = true;
         if let Event::DeviceLost { .. } | Event::DeviceRecovered { .. } = stamped.event {
-            // Sound systems write to the terminal themselves when a device comes or goes.
+            // Where standard error cannot be read, sound systems write over the view when a device comes or goes.
             self.redraw();
         }
     }
 
     pub(crate) fn observe(&mut self, snapshot: &Snapshot, people: &People) {
-        let Screen { own, chosen, exposed, .. } = &self.screen;
-        let before = (own.clone(), *chosen, *exposed);
+        let Screen { own, chosen, exposed, problems, .. } = &self.screen;
+        let before = (own.clone(), *chosen, *exposed, problems.clone());
         let before = (std::mem::take(&mut self.screen.people), before);
         self.screen.observe(snapshot, people);
-        let Screen { people, own, chosen, exposed, .. } = &self.screen;
-        self.stale |= before != (people.clone(), (own.clone(), *chosen, *exposed));
+        self.screen.judge(&self.problems, snapshot);
+        let Screen { people, own, chosen, exposed, problems, .. } = &self.screen;
+        self.stale |= before != (people.clone(), (own.clone(), *chosen, *exposed, problems.clone()));
     }
 
     /// Actions of the keys that were pressed.
@@ -135,7 +163,7 @@ impl Live {
     /// Draws, if something has changed and it is time.
     pub(crate) fn tick(&mut self, now: Duration) -> io::Result<()> {
         for text in logs::held() {
-            self.say(now, &Line { mood: Mood::Trouble, text: harmless(text.trim_end()).into_owned() });
+            self.say(&Line { mood: Mood::Trouble, text: harmless(text.trim_end()).into_owned() });
         }
         let shown = (self.screen.link, self.screen.seconds);
         (self.screen.link, self.screen.seconds) = (self.watch.link(now), self.watch.seconds(now));

@@ -2,7 +2,8 @@
 //! the terminal to which standard error goes, they are held for it to show.
 
 use std::collections::VecDeque;
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use tracing_subscriber::EnvFilter;
@@ -11,12 +12,17 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::live::console;
+use crate::stderr;
 
 const VARIABLE: &str = "VOICEMESH_LOG";
 /// Lines that the view has not taken. When there are more, the oldest goes.
 const MOST_HELD: usize = 256;
 
+/// Lines of libraries that a view shows; later ones are dropped.
+const MOST_FOREIGN: usize = 20;
+
 static HELD: Mutex<VecDeque<String>> = Mutex::new(VecDeque::new());
+static FOREIGN: AtomicUsize = AtomicUsize::new(0);
 
 /// Begins to log; `default` holds where the variable says nothing.
 pub(crate) fn init(default: &str) {
@@ -39,19 +45,31 @@ pub(crate) fn held() -> Vec<String> {
     HELD.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
 }
 
+/// Keeps a line that a library wrote to standard error for the view to show.
+#[cfg_attr(not(unix), allow(dead_code))]
+pub(crate) fn hold_foreign(line: &str) {
+    if FOREIGN.fetch_add(1, Ordering::Relaxed) < MOST_FOREIGN {
+        hold(line.to_owned());
+    }
+}
+
+fn hold(line: String) {
+    let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
+    if held.len() >= MOST_HELD {
+        held.pop_front();
+    }
+    held.push_back(line);
+}
+
 /// Where a line goes, decided anew for each.
 struct Sink;
 
 impl Write for Sink {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if !console::is_taken() || !io::stderr().is_terminal() {
-            return io::stderr().write(line);
+        if !console::is_taken() || !stderr::is_terminal() {
+            return stderr::write(line).map(|()| line.len());
         }
-        let mut held = HELD.lock().unwrap_or_else(PoisonError::into_inner);
-        if held.len() >= MOST_HELD {
-            held.pop_front();
-        }
-        held.push_back(String::from_utf8_lossy(line).into_owned());
+        hold(String::from_utf8_lossy(line).into_owned());
         Ok(line.len())
     }
 

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use voicemesh::{Snapshot, Stamped};
+use voicemesh::{Event, Snapshot, Stamped};
 
 use crate::exit::Failure;
 use crate::human::{Human, Line, Mood, plain};
@@ -11,8 +11,10 @@ use crate::json;
 use crate::live::Live;
 use crate::live::keys::Wish;
 use crate::people::People;
+use crate::slash::HELP;
 use crate::talk::End;
 use crate::tally::Tally;
+use crate::text::ascii;
 
 /// Where everything goes that is said.
 pub(crate) struct Output {
@@ -48,11 +50,11 @@ impl Output {
     }
 
     /// Takes the whole screen for the view, if that can be; lines go on otherwise.
-    pub(crate) fn go_live(&mut self, at: Duration, server: &str, room: &str, name: &str) {
+    pub(crate) fn go_live(&mut self, server: &str, room: &str, name: &str) {
         let Form::Human { view, coloured } = &self.form else { return };
         match Live::open(room, server, name, *coloured) {
             Ok(mut live) => {
-                view.opening().iter().for_each(|line| live.say(at, line));
+                view.opening().iter().for_each(|line| live.say(line));
                 self.form = Form::Live { view: view.clone(), live: Box::new(live) };
             }
             Err(error) => tracing::warn!(%error, "no live view on this terminal"),
@@ -71,6 +73,13 @@ impl Output {
         match &mut self.form {
             Form::Live { live, .. } => Some(live),
             Form::Human { .. } | Form::Json => None,
+        }
+    }
+
+    /// The talk groups in which the user listens and speaks.
+    pub(crate) fn set_groups(&mut self, groups: &[String]) {
+        if let Some(live) = self.live() {
+            live.set_groups(groups);
         }
     }
 
@@ -103,25 +112,26 @@ impl Output {
     pub(crate) fn opening(&mut self, server: &str, room: &str, name: &str, relay_only: bool) {
         match &self.form {
             Form::Human { view, .. } | Form::Live { view, .. } => {
-                view.opening().into_iter().for_each(|line| self.say(Duration::ZERO, &line));
+                view.opening().into_iter().for_each(|line| self.say(&line));
             }
             Form::Json => self.write(&json::joining(server, room, name, relay_only)),
         }
     }
 
-    pub(crate) fn invitation(&mut self, at: Duration) {
+    pub(crate) fn invitation(&mut self) {
         if let Form::Human { view, .. } = &self.form
             && let Some(line) = view.invitation()
         {
-            self.say(at, &line);
+            self.say(&line);
         }
     }
 
     pub(crate) fn event(&mut self, stamped: &Stamped, people: &People) {
         match &mut self.form {
             Form::Human { view, .. } | Form::Live { view, .. } => {
-                if let Some(line) = view.event(stamped, people) {
-                    self.say(stamped.at, &line);
+                let line = view.event(stamped, people);
+                if let Some(line) = line.filter(|_| self.live().is_none() || !is_shown_all_the_time(&stamped.event)) {
+                    self.say(&line);
                 }
             }
             Form::Json => self.write(&json::event(stamped, people)),
@@ -134,7 +144,7 @@ impl Output {
     /// The answer to something typed.
     pub(crate) fn notice(&mut self, at: Duration, line: &Line) {
         match self.form {
-            Form::Human { .. } | Form::Live { .. } => self.say(at, line),
+            Form::Human { .. } | Form::Live { .. } => self.say(line),
             Form::Json => self.write(&json::notice(at, &line.text)),
         }
     }
@@ -142,8 +152,17 @@ impl Output {
     /// The answer to `/who`: a table, or a status.
     pub(crate) fn who(&mut self, at: Duration, tally: &Tally, table: impl FnOnce() -> Vec<String>) {
         match self.form {
-            Form::Human { .. } | Form::Live { .. } => table().into_iter().for_each(|line| self.say(at, &plain(line))),
+            Form::Human { .. } => table().into_iter().for_each(|line| self.say(&plain(line))),
+            Form::Live { ref mut live, .. } => live.show_lines("Who is here", table()),
             Form::Json => self.write(&json::status(at, tally)),
+        }
+    }
+
+    /// The answer to `/help`.
+    pub(crate) fn help(&mut self, at: Duration) {
+        match self.live() {
+            Some(live) => live.show_help(),
+            None => HELP.into_iter().for_each(|line| self.notice(at, &plain(line))),
         }
     }
 
@@ -177,13 +196,17 @@ impl Output {
         matches!(self.form, Form::Human { .. } | Form::Json) && io::stdin().is_terminal() && io::stdout().is_terminal()
     }
 
-    fn say(&mut self, at: Duration, line: &Line) {
+    fn say(&mut self, line: &Line) {
         if let Some(live) = self.live() {
-            live.say(at, line);
+            live.say(line);
             return;
         }
         let coloured = matches!(self.form, Form::Human { coloured: true, .. });
-        self.write(&rendered(at, line, coloured));
+        let text = rendered(&time_of_day(), line, coloured);
+        match is_unicode() || !io::stdout().is_terminal() {
+            true => self.write(&text),
+            false => self.write(&text.chars().map(ascii).collect::<String>()),
+        }
     }
 
     fn write(&mut self, line: &str) {
@@ -194,7 +217,36 @@ impl Output {
     }
 }
 
-/// A moment as people read it.
+/// Whether the view shows it as a state, so that a line about it would only push others out.
+fn is_shown_all_the_time(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::RouteChanged { .. }
+            | Event::FirstHeard { .. }
+            | Event::Speaking { .. }
+            | Event::ServerAway { .. }
+            | Event::DeviceLost { .. }
+    )
+}
+
+/// Hours and minutes in the system's time zone.
+pub(crate) fn time_of_day() -> String {
+    jiff::Zoned::now().strftime("%H:%M").to_string()
+}
+
+/// Whether the locale lets a terminal show more than ASCII.
+pub(crate) fn is_unicode() -> bool {
+    let variables = ["LC_ALL", "LC_CTYPE", "LANG"].map(std::env::var_os);
+    let locale = variables.into_iter().flatten().find(|value| !value.is_empty());
+    cfg!(windows) || locale.is_some_and(|locale| names_utf8(&locale.to_string_lossy()))
+}
+
+fn names_utf8(locale: &str) -> bool {
+    let locale = locale.to_ascii_lowercase();
+    locale.contains("utf-8") || locale.contains("utf8")
+}
+
+/// A length of time as people read it.
 pub(crate) fn clock(at: Duration) -> String {
     clock_of(at.as_secs())
 }
@@ -213,9 +265,8 @@ pub(crate) fn can_be_live() -> bool {
     io::stdin().is_terminal() && io::stdout().is_terminal() && !dumb
 }
 
-/// The moment, then the text.
-fn rendered(at: Duration, line: &Line, coloured: bool) -> String {
-    let clock = clock(at);
+/// The time of day, then the text.
+fn rendered(clock: &str, line: &Line, coloured: bool) -> String {
     if !coloured {
         return format!("{clock}  {}", line.text);
     }
@@ -243,17 +294,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_line_begins_with_the_time_since_joining() {
-        let of = |seconds| rendered(Duration::from_secs(seconds), &plain("Ben left."), false);
-        assert_eq!(of(0), " 0:00  Ben left.");
-        assert_eq!(of(754), "12:34  Ben left.");
-        assert_eq!(of(3_725), "1:02:05  Ben left.");
+    fn a_line_begins_with_the_time_of_day() {
+        assert_eq!(rendered("14:05", &plain("Ben left."), false), "14:05  Ben left.");
+        let now = time_of_day();
+        assert!(now.len() == 5 && now.as_bytes()[2] == b':', "{now}");
+    }
+
+    #[test]
+    fn lengths_of_time_are_minutes_and_seconds() {
+        assert_eq!([0, 754, 3_725].map(clock_of), [" 0:00", "12:34", "1:02:05"]);
+    }
+
+    #[test]
+    fn a_locale_names_its_encoding() {
+        assert!(names_utf8("de_DE.UTF-8") && names_utf8("C.utf8"));
+        assert!(!names_utf8("C") && !names_utf8("de_DE@euro") && !names_utf8("POSIX"));
     }
 
     #[test]
     fn colours_end_with_their_line() {
         let line = Line { mood: Mood::Trouble, text: "Oh.".to_owned() };
-        let coloured = rendered(Duration::ZERO, &line, true);
+        let coloured = rendered("14:05", &line, true);
         assert!(coloured.contains("\u{1b}[33mOh.") && coloured.ends_with("\u{1b}[0m"));
     }
 }

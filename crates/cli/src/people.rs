@@ -6,6 +6,9 @@ use voicemesh::{DisplayName, Event, PeerId, short_ids};
 
 use crate::text::harmless;
 
+/// The label of the user of this program.
+const OWN_LABEL: &str = "You";
+
 /// Names of those who are present. Two whose names look alike are told apart by the beginning of their id: `Ben#3f2a`.
 #[derive(Clone, Debug, Default)]
 pub struct People {
@@ -34,6 +37,21 @@ impl People {
         }
     }
 
+    /// Whether this peer is in the room, or is the user's own.
+    pub fn knows(&self, peer: PeerId) -> bool {
+        self.you == Some(peer) || self.names.contains_key(&peer)
+    }
+
+    /// The user's own id, once known.
+    pub fn you(&self) -> Option<PeerId> {
+        self.you
+    }
+
+    /// Whether it is the user's own.
+    pub fn is_own(&self, peer: PeerId) -> bool {
+        self.you == Some(peer)
+    }
+
     /// The name as its owner wrote it; for programs.
     pub fn raw_name(&self, peer: PeerId) -> &str {
         self.names.get(&peer).map_or("", String::as_str)
@@ -42,7 +60,7 @@ impl People {
     /// What a person reads.
     pub fn label(&self, peer: PeerId) -> String {
         if self.you == Some(peer) {
-            return "You".to_owned();
+            return OWN_LABEL.to_owned();
         }
         self.label_as(peer, self.raw_name(peer))
     }
@@ -57,6 +75,10 @@ impl People {
         let names: Vec<(PeerId, DisplayName)> = names.collect();
         match short_ids(names.iter().map(|(peer, name)| (*peer, name))).get(&peer) {
             Some(id) => format!("{}#{id}", harmless(name)),
+            // Another person's line must not look like the user's own.
+            None if name.trim().eq_ignore_ascii_case(OWN_LABEL) => {
+                format!("{}#{:.4}", harmless(name), peer.to_string())
+            }
             None => harmless(name).into_owned(),
         }
     }
@@ -169,6 +191,7 @@ pub(crate) mod tests {
         let people = people(&[(0x0abc, "\u{1b}[31mEve"), (0x0def, "  ")]);
         assert_eq!(people.label(peer(0x0abc)), "␛[31mEve");
         assert_eq!(people.label(peer(0x0def)), "nameless");
+        assert_eq!(people.label_as(peer(0x0123), "you"), "you#0123", "a line of theirs is not the user's own");
     }
 
     #[test]

@@ -47,6 +47,7 @@ impl Stop {
                 requests.next().await?;
                 if first.elapsed() > ONE_REQUEST {
                     crate::live::console::give_back();
+                    crate::stderr::restore();
                     std::process::exit(INTERRUPTED_TWICE);
                 }
             }

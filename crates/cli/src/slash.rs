@@ -93,28 +93,72 @@ const BAN_MINUTES: u32 = 60;
 /// The longest ban, in minutes.
 const MOST_BAN_MINUTES: u32 = 1440;
 
+/// What follows a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// The command stands alone.
+    Nothing,
+    /// Free text.
+    Text,
+    /// A person's name first.
+    Name,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+}
+
+/// Every command, for completion.
+pub const COMMANDS: [(&str, Takes); 25] = [
+    ("activation", Takes::OneOf(&["voice", "always", "push-to-talk"])),
+    ("ban", Takes::Name),
+    ("deafen", Takes::Nothing),
+    ("gain", Takes::Name),
+    ("help", Takes::Nothing),
+    ("input", Takes::Text),
+    ("join", Takes::Text),
+    ("kick", Takes::Name),
+    ("leave", Takes::Text),
+    ("lock", Takes::Nothing),
+    ("make-owner", Takes::Name),
+    ("move", Takes::Name),
+    ("msg", Takes::Name),
+    ("mute", Takes::Name),
+    ("mute-all", Takes::Name),
+    ("noise", Takes::OneOf(&["off", "low", "moderate", "high"])),
+    ("output", Takes::Text),
+    ("quit", Takes::Nothing),
+    ("set-password", Takes::Text),
+    ("talk", Takes::OneOf(&["on", "off"])),
+    ("undeafen", Takes::Nothing),
+    ("unlock", Takes::Nothing),
+    ("unmute", Takes::Name),
+    ("unmute-all", Takes::Name),
+    ("who", Takes::Nothing),
+];
+
 /// The answer to `/help`.
-pub const HELP: [&str; 21] = [
-    "TEXT              write to everybody (// for a text that begins with /)",
-    "/msg NAME TEXT    write to one",
+pub const HELP: [&str; 23] = [
+    "TEXT              write to everyone (// for a text that begins with /)",
+    "/msg NAME TEXT    write to one person",
     "/who              who is here, how they are reached and heard",
-    "/mute, /unmute    cease or begin to speak",
-    "/mute NAME        do not hear one of them; /unmute NAME hears them again",
-    "/gain NAME 0.5    hear one softer or louder, 0 to 4; 1 is as spoken",
-    "/deafen           hear nobody; /undeafen hears all again",
+    "/mute, /unmute    turn your microphone off and on",
+    "/mute NAME        turn a person's sound off; /unmute NAME turns it on",
+    "/gain NAME 0.5    hear a person softer or louder, 0 to 4; 1 is as spoken",
+    "/deafen           turn the sound of all off; /undeafen turns it on",
     "/join GROUP       listen and speak to a talk group as well",
-    "/leave GROUP      no longer; everybody begins in the group Global",
+    "/leave GROUP      leave a talk group; Global is the group of everyone",
     "/noise HOW MUCH   remove steady noise: off, low, moderate, high",
     "/activation WHEN  be heard: voice (when you speak), always, push-to-talk",
-    "/talk on, off     with push-to-talk: what its key does",
-    "/input NAME       another microphone; default is the system's",
-    "/output NAME      another speaker, likewise",
-    "/mute-all NAME    moderators: not heard by anyone; /unmute-all NAME ends it",
-    "/kick NAME        moderators: put out; /ban NAME [MINUTES] keeps out as well",
-    "/move NAME GROUP  moderators: to one talk group only",
-    "/lock, /unlock    moderators: let in no newcomers; /set-password TEXT",
-    "/make-owner NAME  hand the right to moderate on to another",
-    "/help             this",
+    "/talk on, off     with push-to-talk: open or close the microphone",
+    "/input NAME       change the microphone; “default” is the system's",
+    "/output NAME      change the speaker; “default” is the system's",
+    "/help             this list",
+    "For moderators (the person in the room longest, unless the server says else):",
+    "/mute-all NAME    mute a person for everyone; /unmute-all NAME ends that",
+    "/kick NAME        put a person out; /ban NAME [MINUTES] keeps them out",
+    "/move NAME GROUP  put a person into one talk group only",
+    "/lock, /unlock    let no newcomers in; let them in again",
+    "/set-password X   set the room's password; without X there is none",
+    "/make-owner NAME  give the right to moderate to another person",
     "/quit             leave the room (Ctrl-C does the same)",
 ];
 
@@ -153,7 +197,7 @@ pub fn parse(line: &str) -> Result<Typed, String> {
         "move" => Ok(Typed::Moderate(Decision::Move { name_and_group: needed("a name and a group: /move Ada Red")? })),
         "lock" => alone(Typed::Moderate(Decision::Lock(true))),
         "unlock" => alone(Typed::Moderate(Decision::Lock(false))),
-        "set-password" => Ok(Typed::Moderate(Decision::SetPassword(rest.to_owned()))),
+        "set-password" | "password" => Ok(Typed::Moderate(Decision::SetPassword(rest.to_owned()))),
         "make-owner" => Ok(Typed::Moderate(Decision::MakeOwner(needed("a name")?))),
         "msg" => Ok(Typed::Message { name_and_text: needed("a name and a text: /msg Ada hello")? }),
         "join" => Ok(Typed::JoinGroup(needed("a group's name")?)),
@@ -286,12 +330,21 @@ mod tests {
     }
 
     #[test]
-    fn help_names_every_command() {
+    fn help_and_completion_know_every_command() {
         let help = HELP.join("\n");
-        let names = "mute unmute deafen undeafen who gain msg join leave noise activation talk input output help quit \
-                     mute-all unmute-all kick ban move lock unlock set-password make-owner";
-        for command in names.split(' ') {
+        for (command, takes) in COMMANDS {
             assert!(help.contains(&format!("/{command}")), "{command}");
+            let unknown = parse(&format!("/{command} x")).is_err_and(|why| why.contains("no command"));
+            assert!(!unknown, "{command}");
+            let argument = match takes {
+                Takes::Nothing => "",
+                Takes::OneOf(words) => words[0],
+                Takes::Text => "x",
+                Takes::Name if command == "gain" => "Ada 1",
+                Takes::Name => "Ada x",
+            };
+            assert!(parse(&format!("/{command} {argument}")).is_ok(), "{command}");
         }
+        assert!(HELP.iter().all(|line| crate::live::cells::width(line) <= 78));
     }
 }

@@ -11,6 +11,7 @@ use crate::arguments::{EchoArguments, JoinArguments, StayArguments, login_name};
 use crate::exit::{Exit, Failure};
 use crate::human::{Human, Line, Part, Stay, plain, refusal, replaced, short, trouble};
 use crate::input::{self, Input};
+use crate::live::screen::EVERYONE;
 use crate::logs;
 use crate::microphone::ActivationChoice;
 use crate::output::{Output, can_be_live};
@@ -101,6 +102,7 @@ pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
 
 /// Joins as an echo.
 pub(crate) fn echo(arguments: EchoArguments) -> Result<Exit, Failure> {
+    let arguments = arguments.follow_link()?;
     let options = options(&arguments.stay, &arguments.room, &arguments.name)
         .input(InputSpec::Silence)
         .output(OutputSpec::Null)
@@ -150,6 +152,7 @@ fn begin(
 ) -> Result<Exit, Failure> {
     logs::init("warn");
     let stop = Stop::listen();
+    let groups = vec![EVERYONE.to_owned()];
     let Stay { server, room, name, part, .. } = stay.clone();
     let mut output = if arguments.json { Output::for_programs() } else { Output::for_people(Human::new(stay)) };
     output.opening(&server, &room, &name, arguments.relay_only);
@@ -159,9 +162,9 @@ fn begin(
         output.failure(started.elapsed(), &failure);
         failure
     })?;
-    output.invitation(started.elapsed());
+    output.invitation();
     if part == Part::Talk && !arguments.plain && can_be_live() {
-        output.go_live(started.elapsed(), &server, &room, &name);
+        output.go_live(&server, &room, &name);
         output.set_push_to_talk(activation == ActivationChoice::PushToTalk);
     }
     let typed = (part == Part::Talk && output.live().is_none()).then(input::read);
@@ -177,6 +180,7 @@ fn begin(
         started,
         processing,
         activation,
+        groups,
         tally: Tally::new(),
         observe_at: Duration::ZERO,
         status_at: Duration::ZERO,
@@ -212,6 +216,8 @@ struct Talk {
     processing: Processing,
     /// When it is sent now.
     activation: ActivationChoice,
+    /// The talk groups in which the user listens and speaks.
+    groups: Vec<String>,
     people: People,
     tally: Tally,
     observe_at: Duration,
@@ -273,6 +279,17 @@ impl Talk {
             let step = failure.as_ref().and_then(next_step).map(|step| format!(" {step}"));
             self.trouble = Some(format!("{}.{}", why.trim_end_matches('.'), step.unwrap_or_default()));
         }
+        match &stamped.event {
+            Event::Moved { groups } => self.set_groups(groups.clone()),
+            Event::GroupRefused { group } => {
+                let groups = self.groups.iter().filter(|one| *one != group).cloned().collect();
+                self.set_groups(groups);
+            }
+            _ => {}
+        }
+        if is_about_one_who_left(&stamped.event, &self.people) {
+            return;
+        }
         let leaves = matches!(stamped.event, Event::PeerLeft { .. });
         if !leaves {
             self.people.see(&stamped.event);
@@ -332,6 +349,16 @@ impl Talk {
             self.tally.observe(self.peer.snapshot());
             self.output.status(now, &self.tally);
         }
+    }
+}
+
+/// What the engine says last of a peer may come after the news that it has left.
+fn is_about_one_who_left(event: &Event, people: &People) -> bool {
+    match event {
+        Event::Speaking { peer, .. } | Event::RouteChanged { peer, .. } | Event::FirstHeard { peer } => {
+            !people.knows(*peer)
+        }
+        _ => false,
     }
 }
 

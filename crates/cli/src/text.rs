@@ -25,6 +25,28 @@ fn sign(letter: char) -> char {
     }
 }
 
+/// What stands for a character on a terminal that has ASCII alone.
+pub fn ascii(letter: char) -> char {
+    match letter {
+        '\0'..='\u{7f}' => letter,
+        '─' | '–' | '—' | '╌' => '-',
+        '━' => '=',
+        '│' | '╎' => '|',
+        '┌' | '┐' | '└' | '┘' => '+',
+        '●' => '*',
+        '◉' => '@',
+        '·' | '…' => '.',
+        '▸' | '»' | '→' => '>',
+        '←' => '<',
+        '↑' => '^',
+        '↓' => 'v',
+        '“' | '”' | '„' => '"',
+        '‘' | '’' => '\'',
+        '\u{a0}' | '⏎' => ' ',
+        _ => '?',
+    }
+}
+
 /// Line and paragraph separators, marks and overrides of direction, and letters of no width with which one name can be
 /// made to look like another. The joiners that scripts and emoji need are none of these.
 fn is_invisible(letter: char) -> bool {
@@ -62,6 +84,13 @@ mod tests {
     fn nobody_turns_the_reading_direction_around_or_hides_letters() {
         assert_eq!(harmless("\u{202e}neB"), "\u{fffd}neB");
         assert_eq!(harmless("Be\u{200b}n"), "Be\u{fffd}n");
+    }
+
+    #[test]
+    fn every_sign_of_the_view_has_one_in_ascii() {
+        let signs = "─━│╎┌┐└┘●◉·…▸»←→↑↓“”–";
+        assert!(signs.chars().map(ascii).all(|letter| letter.is_ascii() && letter != '?'));
+        assert_eq!("Zoë 日".chars().map(ascii).collect::<String>(), "Zo? ?");
     }
 
     #[test]

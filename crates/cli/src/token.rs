@@ -2,6 +2,8 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use voicemesh::JoinOptions;
+use voicemesh_device::file_words;
 use voicemesh_signaling::token::{TokenRequest, sign};
 
 use crate::arguments::TokenArguments;
@@ -11,11 +13,17 @@ use crate::exit::{Exit, Failure};
 pub(crate) fn make(arguments: TokenArguments) -> Result<Exit, Failure> {
     let path = arguments.secret.display();
     let usage = |message: String| Failure { exit: Exit::Usage, message };
-    let secret = std::fs::read(&arguments.secret).map_err(|error| usage(format!("{path}: {error}")))?;
+    let secret = std::fs::read(&arguments.secret).map_err(|error| {
+        usage(format!("{path}: {}. Name the file of the server's --auth-secret with --secret.", file_words(&error)))
+    })?;
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs());
     let TokenArguments { room, pattern: is_pattern, name, permissions, subject, audience, expires, .. } = &arguments;
+    let room = match is_pattern {
+        true => room.clone(),
+        false => JoinOptions::new("", room.as_str()).follow_link()?.room().to_owned(),
+    };
     let request = TokenRequest {
-        room: room.clone(),
+        room,
         is_pattern: *is_pattern,
         name: name.clone(),
         permissions: *permissions,
@@ -23,7 +31,7 @@ pub(crate) fn make(arguments: TokenArguments) -> Result<Exit, Failure> {
         audience: audience.clone(),
         expires_at: now.saturating_add(expires.as_secs()),
     };
-    let token = sign(request, &secret).map_err(|error| usage(format!("{path}: {error}")))?;
+    let token = sign(request, &secret).map_err(|error| usage(format!("{path}: {error}.")))?;
     println!("{}", token.as_str());
     Ok(Exit::Done)
 }

@@ -16,10 +16,11 @@ const LONGEST_NAME: usize = 28;
 pub fn lines(snapshot: &Snapshot, people: &People, name: &str, room: &str) -> Vec<String> {
     let mut lines = vec![oneself(snapshot, name, room)];
     if snapshot.peers.is_empty() {
-        lines.push("Nobody else is here.".to_owned());
+        lines.push("No other person is here yet.".to_owned());
         return lines;
     }
-    let rows: Vec<[String; 5]> = snapshot.peers.iter().map(|state| row(state, people)).collect();
+    let mut rows: Vec<[String; 5]> = snapshot.peers.iter().map(|state| row(state, people)).collect();
+    rows.sort_by_cached_key(|row| row[0].to_lowercase());
     let headings = COLUMNS.map(str::to_owned);
     let table = std::iter::once(&headings).chain(&rows);
     let widest = |column: usize| table.clone().map(|row| width(&row[column])).max().unwrap_or_default();
@@ -37,12 +38,11 @@ fn oneself(snapshot: &Snapshot, name: &str, room: &str) -> String {
     let silent = if snapshot.connected && !snapshot.server_answers { ", but the server does not answer" } else { "" };
     let muted = if snapshot.muted { ", muted" } else { "" };
     let deafened = if snapshot.deafened { ", deafened" } else { "" };
-    let mode = if snapshot.mode.is_empty() { "none" } else { snapshot.mode };
     let exposed = match snapshot.server_connection.as_ref().is_some_and(ServerConnection::is_exposed) {
         true => format!(" This connection is {EXPOSED}."),
         false => String::new(),
     };
-    format!("You are {name}{muted}{deafened} ({mode}), {state} “{room}”{silent}.{exposed}")
+    format!("You are {name}{muted}{deafened}, {state} “{room}”{silent}.{exposed}")
 }
 
 fn row(state: &PeerState, people: &People) -> [String; 5] {
@@ -57,9 +57,20 @@ fn row(state: &PeerState, people: &People) -> [String; 5] {
         0 => "–".to_owned(),
         all => format!("{:.1} %", concealed as f64 * 100.0 / all as f64),
     };
-    let speaking = if state.speaking { "speaks" } else { "" };
+    let status = state.status;
+    let states = [
+        (state.speaking, "speaks"),
+        (status.listening_only, "listens only"),
+        (status.muted && !status.listening_only, "muted"),
+        (status.deafened, "deafened"),
+        (!state.permissions.speak, "may not speak"),
+        (state.muted, "off"),
+        (status.recording, "REC"),
+    ];
+    let states: Vec<&str> = states.into_iter().filter(|(is_so, _)| *is_so).map(|(_, word)| word).collect();
+    let states = states.join(", ");
     let label = people.label_as(state.peer, &state.name);
-    [cut(&label, LONGEST_NAME), route.to_owned(), round_trip, lost, speaking.to_owned()]
+    [cut(&label, LONGEST_NAME), route.to_owned(), round_trip, lost, states]
 }
 
 #[cfg(test)]
@@ -92,7 +103,7 @@ mod tests {
         };
         let people = people(&[(1, "Ben"), (2, "Cleo the Long")]);
         let expected = [
-            "You are Ada, muted (client), connected to “lobby”.",
+            "You are Ada, muted, connected to “lobby”.",
             "  name           route   round trip  lost",
             "  Ben            direct  12 ms       1.0 %  speaks",
             "  Cleo the Long  server  –           –",
@@ -114,13 +125,21 @@ mod tests {
         let peers = vec![PeerState { route: Route::None, round_trip: None, speaking: false, ..state(1, "Ben") }];
         let snapshot = Snapshot { connected: true, mode: "client", peers, ..Snapshot::default() };
         let lines = lines(&snapshot, &people(&[(1, "Ben")]), "Ada", "lobby");
-        assert_eq!(lines[0], "You are Ada (client), connected to “lobby”, but the server does not answer.");
+        assert_eq!(lines[0], "You are Ada, connected to “lobby”, but the server does not answer.");
         assert!(lines[2].contains("no sound"), "{}", lines[2]);
+    }
+
+    #[test]
+    fn what_others_say_of_themselves_stands_behind_their_names() {
+        let status = voicemesh::MemberStatus { muted: true, deafened: true, ..Default::default() };
+        let peers = vec![PeerState { status, speaking: false, ..state(1, "Ben") }];
+        let lines = lines(&Snapshot { peers, ..Snapshot::default() }, &people(&[(1, "Ben")]), "Ada", "lobby");
+        assert!(lines[2].ends_with("muted, deafened"), "{}", lines[2]);
     }
 
     #[test]
     fn who_is_alone_or_not_connected_is_told_so() {
         let lines = lines(&Snapshot::default(), &People::default(), "Ada", "lobby");
-        assert_eq!(lines, ["You are Ada (none), not connected to “lobby”.", "Nobody else is here."]);
+        assert_eq!(lines, ["You are Ada, not connected to “lobby”.", "No other person is here yet."]);
     }
 }

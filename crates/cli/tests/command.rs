@@ -160,7 +160,7 @@ fn a_room_where_nobody_is_can_be_refused_with_code_4() {
     let dir = StateDir::new("missing");
     let (_server, url) = server(&[]);
     let mut ada = peer("Ada", &url, &dir, &["--must-exist"]);
-    ada.wait_for_line("Nobody is in “lobby”", PATIENCE);
+    ada.wait_for_line("No person is in “lobby”", PATIENCE);
     assert_eq!(ada.wait_for_exit(PATIENCE).code(), Some(4));
 }
 
@@ -194,7 +194,7 @@ fn two_write_to_each_other_and_each_sees_the_other_leave() {
     ada.type_line("hello \u{1b}[2J");
     ben.wait_for_line("Ada: hello ␛[2J", PATIENCE);
     ben.type_line("/who");
-    ben.wait_for_line("(client), connected to “lobby”", PATIENCE);
+    ben.wait_for_line("You are Ben, connected to “lobby”", PATIENCE);
     ben.wait_for_line("Ada   server", PATIENCE);
     ben.close_input();
 
@@ -277,7 +277,7 @@ fn on_a_terminal_there_is_a_view_and_afterwards_the_terminal_is_as_before() {
     let (before, view) = shown.split_once("\u{1b}[?1049h").expect("the view takes the screen");
     let (view, after) = view.split_once("\u{1b}[?1049l").expect("and gives it back");
     assert!(before.contains("Joining “lobby”"), "{before:?}");
-    for part in ["lobby", "server away", "Nobody else is here.", "F1", "write to everybody"] {
+    for part in ["lobby", "server away", "No other person is here yet.", "F1", "write to everyone"] {
         assert!(view.contains(part), "{part}: {view:?}");
     }
     assert!(after.contains("was out of reach for 500 ms"), "{after:?}");

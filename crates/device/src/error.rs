@@ -1,5 +1,6 @@
 //! What can go wrong when a device is opened, in sentences that say what to do next.
 
+use std::io::{self, ErrorKind};
 use std::path::PathBuf;
 
 /// Why a device could not be opened or listed.
@@ -106,5 +107,19 @@ impl DeviceError {
     #[must_use]
     pub fn is_about_a_file(&self) -> bool {
         matches!(self, Self::BadWav { .. } | Self::CannotWriteWav { .. } | Self::SameFile { .. })
+    }
+}
+
+/// What is wrong with a file, without the system's error number where a sentence says it.
+#[must_use]
+pub fn file_words(error: &io::Error) -> String {
+    match error.kind() {
+        ErrorKind::NotFound => "there is no such file or folder".to_owned(),
+        ErrorKind::PermissionDenied => "this user has no permission for it".to_owned(),
+        ErrorKind::IsADirectory => "it is a folder".to_owned(),
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk is full".to_owned(),
+        ErrorKind::ReadOnlyFilesystem => "the disk is read-only".to_owned(),
+        ErrorKind::ResourceBusy | ErrorKind::ExecutableFileBusy => "another program has locked it".to_owned(),
+        _ => error.to_string(),
     }
 }

@@ -59,7 +59,8 @@ pub(crate) fn list() -> Result<Vec<DeviceInfo>, DeviceError> {
             listed.push(info);
         }
         let of_direction: &mut [DeviceInfo] = &mut listed[of_direction..];
-        of_direction.sort_by_key(|info| !info.is_default);
+        // Stable: within a rank in the sound system's own order.
+        of_direction.sort_by_key(|info| (!info.is_default, rank(&info.description)));
         name_apart(of_direction);
     }
     Ok(listed)
@@ -70,6 +71,32 @@ pub(crate) fn list() -> Result<Vec<DeviceInfo>, DeviceError> {
 fn is_alsa_plug_in(identity: &str) -> bool {
     let plug_in = identity.split(':').next().unwrap_or_default();
     ALSA_PLUG_INS.contains(&plug_in)
+}
+
+/// Sound servers and whole cards first; the many ways that ALSA has of opening a part of a card last.
+fn rank(description: &str) -> u8 {
+    let identity = description.rsplit(", ").next().unwrap_or_default();
+    match identity.split(':').next().unwrap_or_default() {
+        "default" | "pulse" | "pipewire" => 0,
+        "sysdefault" | "plughw" => 1,
+        "front" | "hw" | "hdmi" | "iec958" | "rear" | "center_lfe" | "side" | "usbstream" => 2,
+        surround if surround.starts_with("surround") => 2,
+        // Names of other systems and servers are devices as people know them.
+        _ => 0,
+    }
+}
+
+/// A few names, for a sentence.
+fn short_list(mut names: Vec<String>) -> String {
+    const MOST: usize = 4;
+    names.dedup();
+    let more = names.len().saturating_sub(MOST);
+    let first: Vec<String> = names.iter().take(MOST).map(|name| format!("`{name}`")).collect();
+    match (first.as_slice(), more) {
+        ([], _) => "none".into(),
+        (first, 0) => first.join(", "),
+        (first, more) => format!("{} and {more} more", first.join(", ")),
+    }
 }
 
 /// The device of that name, or the default one.
@@ -83,8 +110,8 @@ pub(crate) fn find(host: &cpal::Host, direction: Direction, wanted: Option<&str>
     let same_letters = |device: &&cpal::Device| name(device).eq_ignore_ascii_case(wanted);
     let found = devices.iter().find(same_id).or_else(|| devices.iter().find(same_name));
     found.or_else(|| devices.iter().find(same_letters)).cloned().ok_or_else(|| {
-        let names: Vec<String> = devices.iter().map(|device| format!("`{}`", name(device))).collect();
-        let present = if names.is_empty() { "none".into() } else { names.join(", ") };
+        let usable = devices.iter().filter(|device| !identity(device).is_some_and(|id| is_alsa_plug_in(&id)));
+        let present = short_list(usable.map(name).collect());
         DeviceError::NotFound { direction: word(direction), name: wanted.into(), present }
     })
 }
@@ -135,7 +162,16 @@ pub(crate) fn configurations(
 
 /// Why a device was not opened, in our words.
 pub(crate) fn cannot_open(error: &cpal::Error, direction: Direction, wanted: Option<&str>) -> DeviceError {
-    let why = error.to_string();
+    tracing::debug!(%error, "a sound device was not opened");
+    let why = match error.kind() {
+        ErrorKind::DeviceBusy => "another program uses it".to_owned(),
+        ErrorKind::DeviceNotAvailable => "it is not there any more".to_owned(),
+        ErrorKind::HostUnavailable => "there is no sound card and no sound server".to_owned(),
+        ErrorKind::UnsupportedConfig => "it takes none of the usual formats".to_owned(),
+        ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        ErrorKind::ResourceExhausted => "the system has no resources left for it".to_owned(),
+        _ => error.to_string(),
+    };
     let name = wanted.map_or_else(|| format!("default {}", word(direction)), String::from);
     match (error.kind(), wanted) {
         (ErrorKind::HostUnavailable, _) => DeviceError::NoSoundSystem { why },
@@ -234,6 +270,40 @@ fn fixed_buffer(config: &SupportedStreamConfig) -> BufferSize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_in_a_sentence_is_short() {
+        let names = |count: usize| (0..count).map(|number| format!("D{number}")).collect();
+        assert_eq!([0, 2].map(|count| short_list(names(count))), ["none", "`D0`, `D1`"]);
+        assert_eq!(short_list(names(12)), "`D0`, `D1`, `D2`, `D3` and 8 more");
+    }
+
+    #[test]
+    fn servers_and_cards_come_before_their_parts() {
+        let mut listed =
+            ["x, surround51:CARD=PCH", "hw:CARD=PCH,DEV=0, hw:CARD=PCH", "y, sysdefault:CARD=PCH", "pulse"];
+        listed.sort_by_key(|description| rank(description));
+        assert_eq!(
+            listed,
+            ["pulse", "y, sysdefault:CARD=PCH", "x, surround51:CARD=PCH", "hw:CARD=PCH,DEV=0, hw:CARD=PCH"]
+        );
+    }
+
+    #[test]
+    fn no_word_of_the_sound_library_stands_for_a_usual_cause() {
+        for (kind, words) in [
+            (ErrorKind::DeviceBusy, "`Mic` could not be opened: another program uses it; close what else uses it"),
+            (ErrorKind::UnsupportedConfig, "`Mic` could not be opened: it takes none of the usual formats"),
+            (ErrorKind::PermissionDenied, "the system does not let this program use `Mic`; allow it"),
+            (ErrorKind::HostUnavailable, "does not answer: there is no sound card and no sound server; start it"),
+        ] {
+            let error = cpal::Error::with_message(kind, "ALSA function 'snd_pcm_open' failed (-16)");
+            let sentence = cannot_open(&error, Direction::Input, Some("Mic")).to_string();
+            assert!(sentence.contains(words) && !sentence.contains("snd_pcm"), "{sentence}");
+        }
+        let none = cpal::Error::with_message(ErrorKind::DeviceNotAvailable, "ENOENT");
+        assert_eq!(cannot_open(&none, Direction::Output, None), DeviceError::NoSpeaker);
+    }
 
     #[test]
     fn plug_ins_of_alsa_are_no_devices_and_cards_and_servers_are() {

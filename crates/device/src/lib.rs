@@ -51,7 +51,7 @@ pub use capture::{Capture, MicrophoneFeed};
 pub use convert::Resampler;
 pub use downmix::{ChannelMix, MicrophoneChannels};
 pub use drift::DriftEstimator;
-pub use error::DeviceError;
+pub use error::{DeviceError, file_words};
 pub use playback::Playback;
 pub use spec::{InputSpec, OutputSpec};
 pub use wav::is_same_wav;

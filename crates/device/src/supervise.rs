@@ -125,7 +125,7 @@ impl<K: Kind> Supervisor<K> {
         let mut running = match beginning {
             Beginning::Running(running) => running,
             Beginning::Lost { why, step } => {
-                tracing::warn!("a sound device is not there: {why}");
+                tracing::info!("a sound device is not there: {why}");
                 self.tell(DeviceEvent::Lost { why });
                 let Some((first, feed)) = self.open_again(stop, None, step.0) else { return };
                 self.hand_over(stop, feed);
@@ -135,7 +135,7 @@ impl<K: Kind> Supervisor<K> {
         };
         loop {
             let Some(why) = watch(stop, &mut running) else { return close(running) };
-            tracing::warn!("a sound device was lost: {why}");
+            tracing::info!("a sound device was lost: {why}");
             let (feed, step) = self.kind.stand_in();
             self.hand_over(stop, feed);
             self.tell(DeviceEvent::Lost { why });
@@ -263,8 +263,8 @@ fn in_thread<T: Send + 'static>(
 
 fn no_answer(error: RecvTimeoutError) -> DeviceError {
     let why = match error {
-        RecvTimeoutError::Timeout => format!("nothing for {} s", OPEN_PATIENCE.as_secs()),
-        RecvTimeoutError::Disconnected => "it failed without a word".into(),
+        RecvTimeoutError::Timeout => format!("no answer for {} s", OPEN_PATIENCE.as_secs()),
+        RecvTimeoutError::Disconnected => "the request failed without a reason".into(),
     };
     DeviceError::NoSoundSystem { why }
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use hound::{SampleFormat, WavSpec, WavWriter};
 
-use crate::{DeviceError, SAMPLE_RATE, convert, downmix, riff};
+use crate::{DeviceError, SAMPLE_RATE, convert, downmix, file_words, riff};
 
 /// The longest file that is played; it is held in memory, 11.5 MB a minute. A longer one is refused.
 const MOST_SECONDS: u32 = 30 * 60;
@@ -25,8 +25,8 @@ pub(crate) fn load(path: &Path, channel: Option<u16>) -> Result<Vec<f32>, Device
 
 fn read_mono(path: &Path, channel: Option<u16>) -> Result<Vec<f32>, String> {
     let mut file = Vec::new();
-    let opened = File::open(path).map_err(|error| error.to_string())?;
-    opened.take(MOST_READ).read_to_end(&mut file).map_err(|error| error.to_string())?;
+    let opened = File::open(path).map_err(|error| file_words(&error))?;
+    opened.take(MOST_READ).read_to_end(&mut file).map_err(|error| file_words(&error))?;
     let clip = riff::decode(&file, MOST_SECONDS)?;
     if let Some(channel) = channel.filter(|channel| usize::from(*channel) > clip.channels) {
         return Err(format!("it has {} channels, so there is no channel {channel}", clip.channels));
@@ -102,7 +102,7 @@ fn to_i16(sample: f32) -> i16 {
 
 fn plain(error: &hound::Error) -> String {
     match error {
-        hound::Error::IoError(error) => error.to_string(),
+        hound::Error::IoError(error) => file_words(error),
         other => other.to_string(),
     }
 }

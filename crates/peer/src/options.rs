@@ -77,6 +77,9 @@ pub enum JoinError {
     /// The room's name is too long.
     #[error("a room's name can have at most {ROOM_NAME_BYTES} bytes")]
     RoomTooLong,
+    /// The room's name is `.` or `..`, which no link can name.
+    #[error("a room cannot be called . or .., because no web address can name it; choose another name")]
+    RoomUnlinkable,
     /// Nothing of the room's name can be seen.
     #[error("a room's name cannot be blank")]
     RoomBlank,
@@ -158,6 +161,22 @@ impl JoinOptions {
             Some(token) => options.token(token),
             None => options,
         })
+    }
+
+    /// If the room is a link to one, takes server, room and access token from it: an address with a scheme, or
+    /// `host.name/r/ROOM`. [`Peer::join`](crate::Peer::join) does this first, so that a pasted invitation is never a room's
+    /// name.
+    ///
+    /// # Errors
+    ///
+    /// When the link is no server's address, or names no room.
+    pub fn follow_link(mut self) -> Result<Self, JoinError> {
+        if is_link(self.room.trim()) {
+            let linked = Self::from_link(self.room.trim())?;
+            (self.server, self.room) = (linked.server, linked.room);
+            self.token = linked.token.or(self.token);
+        }
+        Ok(self)
     }
 
     /// The server's address.
@@ -354,6 +373,9 @@ impl JoinOptions {
             NameError::TooLong => JoinError::RoomTooLong,
             _ => JoinError::RoomBlank,
         })?;
+        if matches!(room.as_str(), "." | "..") {
+            return Err(JoinError::RoomUnlinkable);
+        }
         let name = DisplayName::parse(&self.name).map_err(|_| JoinError::BadName)?;
         Ok((room, name))
     }
@@ -367,6 +389,20 @@ impl JoinOptions {
         }
         ServerUrl::parse(&self.server).map_err(|why| JoinError::BadServer { url: self.server.clone(), why })
     }
+}
+
+/// Whether a text is a link to a room, and not a room's name. The page decides by the same rule.
+fn is_link(text: &str) -> bool {
+    let before_fragment = text.split('#').next().unwrap_or_default();
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
+    let has_scheme = scheme.is_some_and(|scheme| ["http", "https", "ws", "wss"].contains(&scheme.as_str()));
+    let path = before_fragment.trim_end_matches('/');
+    let names_room = path.split_once('/').is_some_and(|(host, path)| {
+        let mut segments = path.rsplit('/');
+        let (room, r) = (segments.next(), segments.next());
+        host.trim_matches('.').contains('.') && room.is_some_and(|room| !room.is_empty()) && r == Some("r")
+    });
+    !text.contains(char::is_whitespace) && (has_scheme || names_room)
 }
 
 fn proxy_setting(variable: Option<&'static str>) -> String {
@@ -392,6 +428,39 @@ impl MicrophoneChoice {
         MicrophoneConfig {
             processing: self.processing.unwrap_or(processing),
             activation: self.activation.unwrap_or(activation),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pasted_link_is_followed_and_a_name_is_not() {
+        let followed = |room: &str| {
+            JoinOptions::new("wss://other", room).follow_link().map(|options| (options.server, options.room))
+        };
+        let here = |server: &str, room: &str| Ok((server.to_owned(), room.to_owned()));
+        let is = |text: &str, expected: Result<(String, String), ()>| {
+            assert_eq!(followed(text).map_err(|_| ()), expected, "{text}")
+        };
+        is(" https://voice.example.org/r/tea%20time/ ", here("wss://voice.example.org", "tea time"));
+        is("wss://voice.example.org/voice/r/lobby", here("wss://voice.example.org/voice", "lobby"));
+        is("voice.example.org/r/lobby#t=x", here("voice.example.org/r/lobby", "lobby"));
+        for name in ["lobby", "a/r/b", "see voice.example.org/r/lobby", "mailto://x", "1.5", "a.b/r/", "./r/x"] {
+            is(name, here("wss://other", name));
+        }
+        is("https://voice.example.org/", Err(()));
+        let token = JoinOptions::new("wss://other", "https://a.example/r/x#t=secret").follow_link().unwrap();
+        assert!(token.access_token().is_some());
+    }
+
+    #[test]
+    fn rooms_that_no_link_can_name_are_refused() {
+        for room in [".", "..", " .. "] {
+            let checked = JoinOptions::new("wss://other", room).name("Ada").checked_names();
+            assert!(matches!(checked, Err(JoinError::RoomUnlinkable)), "{room}");
         }
     }
 }

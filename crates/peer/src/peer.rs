@@ -72,8 +72,9 @@ impl Peer {
     /// # Errors
     ///
     /// When it cannot even begin: no such device, no such address.
-    pub fn join(mut options: JoinOptions) -> Result<Self, JoinError> {
+    pub fn join(options: JoinOptions) -> Result<Self, JoinError> {
         let started = Instant::now();
+        let mut options = options.follow_link()?;
         let url = options.checked_server()?;
         let (room, name) = options.checked_names()?;
         (options.room, options.name) = (room.as_str().to_owned(), name.as_str().to_owned());

@@ -15,6 +15,8 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::time::Duration;
 
+use voicemesh_device::file_words;
+
 use timeline::{Piece, Timeline};
 use writer::{Job, Writer};
 
@@ -73,7 +75,8 @@ impl Recorder {
     ///
     /// A sentence, when nothing can be written there.
     pub fn start(folder: &Path) -> Result<Self, String> {
-        let sentence = |error: std::io::Error| format!("nothing can be written to {}: {error}", folder.display());
+        let sentence =
+            |error: std::io::Error| format!("nothing can be written to {}: {}", folder.display(), file_words(&error));
         std::fs::create_dir_all(folder).map_err(sentence)?;
         writer::try_out(folder).map_err(sentence)?;
         let (jobs, queue) = sync_channel(QUEUE);

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::io::ErrorKind;
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -14,6 +15,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout};
 use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
 use voicemesh_session::network::Reliability;
@@ -319,8 +321,15 @@ fn limit_unsent(_tcp: &TcpStream) {}
 fn ended(error: &Error) -> String {
     match error {
         Error::ConnectionClosed | Error::AlreadyClosed => "it closed the connection".to_owned(),
-        Error::Io(error) => format!("the connection broke: {error}"),
-        other => format!("the connection broke: {other}"),
+        other => {
+            tracing::debug!(error = %other, "the connection to the server ended");
+            match other {
+                Error::Io(error) if error.kind() == ErrorKind::TimedOut => "it does not answer any more".to_owned(),
+                Error::Io(_) => "the connection broke".to_owned(),
+                Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => "the connection broke".to_owned(),
+                _ => "it does not keep to the protocol, or a proxy before it does not".to_owned(),
+            }
+        }
     }
 }
 

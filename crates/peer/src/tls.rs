@@ -7,12 +7,14 @@ use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use tokio_rustls::rustls::client::verify_server_name;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::server::ParsedCertificate;
 use tokio_rustls::rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error, OtherError, RootCertStore, SignatureScheme,
 };
+
+use voicemesh_device::file_words;
 
 use crate::options::JoinError;
 
@@ -22,6 +24,13 @@ use crate::options::JoinError;
 pub(crate) struct Tls {
     extra: Vec<CertificateDer<'static>>,
     read: Arc<OnceLock<Trust>>,
+}
+
+fn pem_words(error: &pem::Error) -> String {
+    match error {
+        pem::Error::Io(error) => file_words(error),
+        _ => "it is no PEM file (it begins with -----BEGIN CERTIFICATE-----)".to_owned(),
+    }
 }
 
 /// What was read.
@@ -37,9 +46,9 @@ impl Tls {
         let mut extra = Vec::new();
         if let Some(path) = extra_root_pem {
             let unusable = |why: String| JoinError::Certificate(format!("{}: {why}", path.display()));
-            let certificates = CertificateDer::pem_file_iter(path).map_err(|error| unusable(error.to_string()))?;
+            let certificates = CertificateDer::pem_file_iter(path).map_err(|error| unusable(pem_words(&error)))?;
             for certificate in certificates {
-                extra.push(certificate.map_err(|error| unusable(error.to_string()))?);
+                extra.push(certificate.map_err(|error| unusable(pem_words(&error)))?);
             }
             if extra.is_empty() {
                 return Err(unusable("it holds no certificate".to_owned()));

@@ -62,9 +62,9 @@ fn who_came_and_left_and_why() {
     assert_eq!(said(arrival(1, "Ben")), "Ben is here.");
     let left = |reason| said(Event::PeerLeft { peer: peer(1), name: "Ben".into(), reason });
     assert_eq!(left(PeerLeftReason::Left), "Ben left.");
-    assert_eq!(left(PeerLeftReason::Kicked), "Ben was put out by the server.");
-    assert!(left(PeerLeftReason::Lost).starts_with("Ben is gone: neither the server"));
-    assert_eq!(left(PeerLeftReason::Restarted), "Ben starts anew.");
+    assert_eq!(left(PeerLeftReason::Kicked), "Ben was put out.");
+    assert_eq!(left(PeerLeftReason::Lost), "Ben is gone: the connection broke.");
+    assert_eq!(left(PeerLeftReason::Restarted), "Ben starts again.");
     assert_eq!(said(Event::MetadataChanged { peer: peer(1), metadata: Metadata::new() }), "");
 }
 
@@ -87,11 +87,39 @@ fn everyone_is_told_who_records() {
 }
 
 #[test]
-fn which_route_each_has() {
-    let route = |route| said(Event::RouteChanged { peer: peer(1), route });
-    assert_eq!(route(Route::Direct), "Ben is connected directly.");
-    assert_eq!(route(Route::Relayed), "Ben is connected through the server.");
-    assert_eq!(route(Route::None), "Nothing comes through between you and Ben at the moment.");
+fn a_person_who_joins_is_one_line_and_only_a_missing_route_is_another() {
+    let (mut human, people) = (human(), people(&[(1, "Ben")]));
+    let mut say = |event| human.event(&at(0, event), &people).map(|line| line.text);
+    let route = |route| Event::RouteChanged { peer: peer(1), route };
+    assert!(say(arrival(1, "Ben")).is_some());
+    for event in [route(Route::Relayed), Event::FirstHeard { peer: peer(1) }, route(Route::Direct)] {
+        assert_eq!(say(event), None);
+    }
+    assert!(say(route(Route::None)).is_some_and(|text| text.starts_with("No sound comes through between you and Ben")));
+    assert_eq!(say(route(Route::None)), None, "told once");
+    assert_eq!(say(route(Route::Relayed)).as_deref(), Some("Sound comes through between you and Ben again."));
+    assert_eq!(say(route(Route::Direct)), None);
+}
+
+#[test]
+fn what_a_member_may_do_is_said_when_it_changes() {
+    let mut people = people(&[(1, "Ben")]);
+    people.see(&joined());
+    let mut human = human();
+    let you = people.you().expect("known");
+    let mut say = |peer, permissions| {
+        human.event(&at(0, Event::PermissionsChanged { peer, permissions }), &people).map(|line| line.text)
+    };
+    let usual = Permissions::default();
+    let mute = say(you, usual.without_speak());
+    assert_eq!(mute.as_deref(), Some("You may not speak in this room: the others cannot hear you."));
+    assert_eq!(say(you, usual.without_speak()), None);
+    assert_eq!(
+        say(you, Permissions::ALL).as_deref(),
+        Some("You may speak. You may moderate this room; /help lists the commands.")
+    );
+    assert_eq!(say(peer(1), usual.without_speak()).as_deref(), Some("Ben may not speak in this room."));
+    assert_eq!(say(peer(1), Permissions::ALL).as_deref(), Some("Ben may speak. Ben may moderate this room."));
 }
 
 #[test]
@@ -99,8 +127,8 @@ fn speech_is_told_once_and_not_after_every_breath() {
     let (mut human, people) = (human(), people(&[(1, "Ben")]));
     let mut say = |ms, event| human.event(&at(ms, event), &people).map(|line| line.text);
     let speaks = |speaking| Event::Speaking { peer: peer(1), speaking };
-    assert_eq!(say(0, Event::FirstHeard { peer: peer(1) }).as_deref(), Some("You hear Ben."));
-    assert_eq!(say(10, speaks(true)), None, "that was said");
+    assert_eq!(say(0, Event::FirstHeard { peer: peer(1) }), None, "its speech is told next");
+    assert_eq!(say(10, speaks(true)).as_deref(), Some("Ben speaks."));
     assert_eq!(say(9_000, speaks(false)), None);
     assert_eq!(say(11_000, speaks(true)), None, "a breath");
     assert_eq!(say(12_000, speaks(false)), None);
@@ -123,13 +151,12 @@ fn a_server_that_is_away_is_told_with_the_next_try() {
     let mut say = |event| human.event(&at(0, event), &People::default()).map_or(String::new(), |line| line.text);
     let first = say(away(1500));
     assert!(first.starts_with("The server at ws://127.0.0.1:8080 cannot be reached: connection refused."), "{first}");
-    assert!(first.contains("tried again in 1.5 s") && first.contains("voicemesh serve"), "{first}");
-    assert!(say(away(1500)).starts_with("The server is still away"), "the hint is given once");
+    assert!(first.contains("next try is in 1.5 s") && first.contains("voicemesh serve"), "{first}");
+    assert_eq!([say(away(1500)), say(away(3000))], ["", ""], "once for each reason");
     say(joined());
     let later = say(away(200));
-    assert!(later.starts_with("The server is away: connection refused.") && later.contains("go on"), "{later}");
-    assert_eq!([say(away(400)), say(away(900))], ["", ""], "quick tries are not told one by one");
-    assert!(say(away(2000)).contains("tried again in 2.0 s"));
+    assert!(later.starts_with("The server is away: connection refused.") && later.contains("continue"), "{later}");
+    assert_eq!([say(away(400)), say(away(2000))], ["", ""]);
 }
 
 #[test]
@@ -167,8 +194,8 @@ fn an_exposed_or_proxied_connection_is_told_once() {
 #[test]
 fn lost_devices_are_told_with_what_it_means() {
     let lost = |which| said(Event::DeviceLost { which, why: "it was unplugged".into() });
-    assert!(lost(DeviceRole::Input).starts_with("Your microphone does not work any more: it was unplugged. Nobody"));
-    assert!(lost(DeviceRole::Output).contains("You hear nobody"));
+    assert!(lost(DeviceRole::Input).starts_with("Your microphone does not work: it was unplugged. The others"));
+    assert!(lost(DeviceRole::Output).contains("You cannot hear the others"));
     assert_eq!(said(Event::DeviceRecovered { which: DeviceRole::Input }), "Your microphone works again.");
 }
 

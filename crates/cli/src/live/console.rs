@@ -3,7 +3,7 @@
 use std::io::{self, stdout};
 use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, ThreadId};
+use std::thread;
 
 use ratatui::backend::CrosstermBackend;
 use ratatui::crossterm::event::{
@@ -36,7 +36,6 @@ impl Console {
     ///
     /// When it is none that can be drawn on; it is as before then.
     pub(crate) fn take() -> io::Result<Self> {
-        give_back_on_panic(thread::current().id());
         let (terminal, tells_releases) = prepare().inspect_err(|_| give_back())?;
         Ok(Self { terminal, tells_releases })
     }
@@ -105,13 +104,15 @@ pub(crate) fn is_taken() -> bool {
     TAKEN.load(Ordering::SeqCst)
 }
 
-/// What a panic says must be readable. One on another thread does not end the view.
-fn give_back_on_panic(view: ThreadId) {
+/// Text of a panic on this thread must be readable. One on another thread does not end the view.
+pub(crate) fn give_back_on_panic() {
+    let view = thread::current().id();
     HOOK.call_once(|| {
         let before = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             if thread::current().id() == view {
                 give_back();
+                crate::stderr::restore();
             }
             before(info);
         }));

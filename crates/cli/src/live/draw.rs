@@ -1,25 +1,35 @@
 //! The view drawn: from the same values always the same cells, whatever the terminal's size.
 //!
-//! From top to bottom: room and server; people; what was said and what happened; oneself; the line being typed; keys.
+//! From top to bottom: room and server; people; messages; what does not work and what happened last; the user's own state;
+//! the line being typed; keys.
 //! What does not fit goes by importance: a small screen loses columns and separating lines first.
 
-mod help;
+mod overlay;
 mod own;
 mod people;
 
 use ratatui::Frame;
+use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span};
 
-use super::cells::{cut, fit, width};
+use super::cells::{cut, fit, width, wrap};
+use super::log::Row;
 use super::screen::{Link, QUIETEST_DBFS, Screen, TalkKey};
 use crate::human::Mood;
 use crate::reach::EXPOSED;
 
 /// With so many rows, lines part the sections.
 const ROWS_FOR_RULES: u16 = 16;
-/// With fewer columns, the header names no server.
+/// Rows of events: at least one, and with so many rows, two, or four.
+const ROWS_FOR_TWO_EVENTS: u16 = 20;
+const ROWS_FOR_FOUR_EVENTS: u16 = 34;
+/// Rows left to the messages, however many people there are.
+const LEAST_MESSAGES: u16 = 2;
+/// Before events and messages, where no line parts the two.
+const EVENT_MARK: &str = "» ";
+/// With fewer columns, the header names no server, and the footer says less of the key to talk.
 const COLUMNS_FOR_SERVER: u16 = 60;
 /// With fewer columns, what is said of an unencrypted connection is shorter.
 const COLUMNS_FOR_EXPOSED: u16 = 80;
@@ -35,6 +45,8 @@ pub(crate) struct Sections {
     pub people: Rect,
     pub log_rule: Rect,
     pub log: Rect,
+    pub events_rule: Rect,
+    pub events: Rect,
     pub own_rule: Rect,
     pub own: Rect,
     pub input: Rect,
@@ -46,6 +58,8 @@ pub(crate) struct Sections {
 pub(crate) struct Palette {
     /// Without, everything is told by words, signs and weight alone.
     pub coloured: bool,
+    /// Without, ASCII stands for every other character.
+    pub unicode: bool,
 }
 
 /// Draws everything.
@@ -56,26 +70,82 @@ pub(crate) fn draw(frame: &mut Frame, screen: &Screen, palette: Palette) {
     people::draw(frame, sections.people_rule, sections.people, screen, palette);
     rule(frame, sections.log_rule, &log_title(screen), palette);
     log(frame, sections.log, screen, palette);
+    rule(frame, sections.events_rule, "Events (F8: all)", palette);
+    events(frame, sections, screen, palette);
     rule(frame, sections.own_rule, "", palette);
     own::draw(frame, sections.own, screen, palette);
     input(frame, sections.input, screen, palette);
     frame.render_widget(keys(screen, sections.keys.width, palette), sections.keys);
-    if let Some(offset) = screen.help {
-        help::draw(frame, frame.area(), offset, screen.talk_key, palette);
+    if let Some(overlay) = &screen.overlay {
+        overlay::draw(frame, frame.area(), overlay, screen, palette);
+    }
+    if !palette.unicode {
+        make_ascii(frame.buffer_mut());
+    }
+}
+
+/// Cells that a terminal without UTF-8 can show.
+fn make_ascii(buffer: &mut Buffer) {
+    for cell in &mut buffer.content {
+        if !cell.symbol().is_ascii() {
+            let ascii = cell.symbol().chars().next().map_or('?', crate::text::ascii);
+            cell.set_char(ascii);
+        }
     }
 }
 
 /// Parts the terminal.
 pub(crate) fn layout(screen: &Screen, area: Rect) -> Sections {
     let rule = u16::from(area.height >= ROWS_FOR_RULES);
-    let fixed = 4 + 3 * rule;
+    let fixed = 4 + 4 * rule;
     let free = area.height.saturating_sub(fixed);
+    let events = match area.height {
+        ROWS_FOR_FOUR_EVENTS.. => 4,
+        ROWS_FOR_TWO_EVENTS.. => 2,
+        _ => 1,
+    };
+    let problems = u16::try_from(problem_rows(screen, area.width).len()).unwrap_or(u16::MAX);
+    let events = events.max(problems + rule).min(free / 3);
+    let free = free.saturating_sub(events);
     let wanted = u16::try_from(screen.people.len().max(1)).unwrap_or(u16::MAX);
-    let people = wanted.min((free / 2).max(1));
+    let most = (free / 2).max((2 * free / 3).min(free.saturating_sub(LEAST_MESSAGES))).max(1);
+    let people = wanted.min(most);
     let rows = [1, rule, people, rule].map(Constraint::Length).into_iter();
-    let rows = rows.chain([Constraint::Min(0)]).chain([rule, 1, 1, 1].map(Constraint::Length));
-    let [header, people_rule, people, log_rule, log, own_rule, own, input, keys] = Layout::vertical(rows).areas(area);
-    Sections { header, people_rule, people, log_rule, log, own_rule, own, input, keys }
+    let rows = rows.chain([Constraint::Min(0)]).chain([rule, events, rule, 1, 1, 1].map(Constraint::Length));
+    let [header, people_rule, people, log_rule, log, events_rule, events, own_rule, own, input, keys] =
+        Layout::vertical(rows).areas(area);
+    Sections { header, people_rule, people, log_rule, log, events_rule, events, own_rule, own, input, keys }
+}
+
+/// What does not work, wrapped.
+fn problem_rows(screen: &Screen, columns: u16) -> Vec<String> {
+    let columns = usize::from(columns).saturating_sub(1 + EVENT_MARK.len());
+    screen.problems.iter().flat_map(|problem| wrap(problem, columns)).collect()
+}
+
+/// What does not work, above the events that came last.
+fn events(frame: &mut Frame, sections: Sections, screen: &Screen, palette: Palette) {
+    let Sections { events: area, events_rule, .. } = sections;
+    let mark = if events_rule.height == 0 { EVENT_MARK } else { "" };
+    let (columns, rows) = (usize::from(area.width).saturating_sub(width(mark)), usize::from(area.height));
+    let mut problems = problem_rows(screen, area.width);
+    problems.truncate(rows);
+    let events = match screen.overlay {
+        // The overlay shows them all.
+        Some(super::overlay::Overlay { content: super::overlay::Content::Events, .. }) => Vec::new(),
+        _ => screen.events.newest(columns, rows - problems.len()),
+    };
+    let problems = problems.into_iter().map(|text| Line::styled(format!(" {text}"), palette.mood(Mood::Trouble)));
+    let events = events.into_iter().map(|row| log_line(row, palette));
+    for (y, mut line) in (area.y..area.bottom()).zip(problems.chain(events)) {
+        line.spans.insert(0, Span::styled(mark, palette.quiet()));
+        frame.render_widget(line, Rect { y, height: 1, ..area });
+    }
+}
+
+fn log_line(row: Row, palette: Palette) -> Line<'static> {
+    let clock = Span::styled(format!("{}  ", row.clock), palette.quiet());
+    Line::from(vec![clock, Span::styled(row.text, palette.mood(row.mood))])
 }
 
 fn header(screen: &Screen, columns: u16, palette: Palette) -> Line<'static> {
@@ -154,13 +224,14 @@ fn rule(frame: &mut Frame, area: Rect, title: &str, palette: Palette) {
 fn log(frame: &mut Frame, area: Rect, screen: &Screen, palette: Palette) {
     let (columns, rows) = (usize::from(area.width), usize::from(area.height));
     let shown = screen.log.rows(columns, rows);
-    // The newest stands at the bottom, next to where one types.
+    if screen.log.is_empty() && rows > 0 {
+        let text = cut(" No messages yet.", columns);
+        frame.render_widget(Span::styled(text, palette.quiet()), Rect { y: area.bottom() - 1, height: 1, ..area });
+    }
+    // The newest stands at the bottom, next to the line being typed.
     let empty = rows - shown.len().min(rows);
     for (place, row) in shown.into_iter().enumerate() {
-        let line = Line::from(vec![
-            Span::styled(format!("{}  ", row.clock), palette.quiet()),
-            Span::styled(row.text, palette.mood(row.mood)),
-        ]);
+        let line = log_line(row, palette);
         let y = area.y + u16::try_from(empty + place).unwrap_or(u16::MAX);
         frame.render_widget(line, Rect { y, height: 1, ..area }.intersection(area));
     }
@@ -170,12 +241,12 @@ fn input(frame: &mut Frame, area: Rect, screen: &Screen, palette: Palette) {
     let columns = usize::from(area.width).saturating_sub(PROMPT.len());
     let (text, cursor) = screen.editor.view(columns);
     let text = match screen.editor.is_empty() {
-        true => Span::styled(cut("write to everybody, or /help", columns), palette.quiet()),
+        true => Span::styled(cut("write to everyone, or /help", columns), palette.quiet()),
         false => Span::raw(text.to_owned()),
     };
     frame.render_widget(Line::from(vec![Span::styled(PROMPT, palette.strong()), text]), area);
     let column = area.x + u16::try_from(PROMPT.len() + cursor).unwrap_or(u16::MAX);
-    if area.height > 0 && column < area.right() && screen.help.is_none() {
+    if area.height > 0 && column < area.right() && screen.overlay.is_none() {
         frame.set_cursor_position((column, area.y));
     }
 }
@@ -184,20 +255,24 @@ fn input(frame: &mut Frame, area: Rect, screen: &Screen, palette: Palette) {
 fn keys(screen: &Screen, columns: u16, palette: Palette) -> Line<'static> {
     let mut keys = vec![("F1", "help".to_owned()), ("^C", "leave".to_owned())];
     match screen.talk_key {
+        // Muted, the key opens nothing.
         TalkKey::None => {}
+        _ if screen.own.muted => {}
         TalkKey::Hold => keys.push(("F4", "hold to talk".to_owned())),
+        TalkKey::HoldByRepeats if columns < COLUMNS_FOR_SERVER => keys.push(("F4", "hold to talk".to_owned())),
         TalkKey::HoldByRepeats => keys.push(("F4", "hold to talk (short press: 1 s)".to_owned())),
     }
     if let Some(person) = screen.chosen() {
-        let mute = if person.muted { "hear again" } else { "do not hear" };
-        keys.extend([("+ -", "loudness".to_owned()), ("F5", mute.to_owned()), ("Esc", "done".to_owned())]);
+        let mute = if person.muted { "sound on" } else { "sound off" };
+        keys.extend([("+ -", "volume".to_owned()), ("F5", mute.to_owned()), ("Esc", "done".to_owned())]);
     }
     keys.push(("F2", if screen.own.muted { "unmute" } else { "mute" }.to_owned()));
-    keys.push(("F3", if screen.own.deafened { "hear" } else { "deafen" }.to_owned()));
+    keys.push(("F3", if screen.own.deafened { "undeafen" } else { "deafen" }.to_owned()));
     if screen.chosen.is_none() && !screen.people.is_empty() {
         keys.push(("↑↓", "choose".to_owned()));
     }
     keys.push(("PgUp", "older".to_owned()));
+    keys.push(("F8", "events".to_owned()));
     let (mut spans, mut left) = (vec![Span::raw(" ")], usize::from(columns).saturating_sub(1));
     for (key, does) in keys {
         let needed = width(key) + width(&does) + 3;
@@ -259,5 +334,7 @@ impl Palette {
     }
 }
 
+#[cfg(test)]
+mod captures;
 #[cfg(test)]
 mod tests;

@@ -34,6 +34,21 @@ impl Editor {
         }
     }
 
+    /// The text before the cursor.
+    pub(crate) fn before_cursor(&self) -> &str {
+        &self.text[..self.cursor]
+    }
+
+    /// Puts other text in the place of so many bytes before the cursor.
+    pub(crate) fn replace_before(&mut self, bytes: usize, with: &str) {
+        let start = self.cursor.saturating_sub(bytes);
+        if self.text.is_char_boundary(start) {
+            self.text.drain(start..self.cursor);
+            self.cursor = start;
+            self.insert(with);
+        }
+    }
+
     pub(crate) fn left(&mut self) {
         self.cursor -= letters(&self.text[..self.cursor]).next_back().map_or(0, str::len);
     }

@@ -6,14 +6,16 @@ use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModif
 use ratatui::layout::Size;
 use voicemesh::PeerId;
 
+use super::complete::{Completion, complete};
 use super::draw::layout;
+use super::overlay::{Content, Overlay, last_offset};
 use super::screen::{Person, Screen, TalkKey};
+use crate::human::plain;
+use crate::output::time_of_day;
 
 /// A step of how loud one is heard.
 const GAIN_STEP_PERCENT: u32 = 10;
 const MOST_GAIN_PERCENT: u32 = 400;
-/// Rows that one key scrolls the help.
-const HELP_STEP: usize = 1;
 
 /// What a key asks of the room; what it does to the view alone is done.
 #[derive(Clone, Debug, PartialEq)]
@@ -77,16 +79,21 @@ fn pressed(screen: &mut Screen, now: Duration, key: KeyEvent, size: Size) -> Opt
         };
         return held.and_then(|held| talk(screen, held));
     }
-    if let Some(offset) = screen.help {
-        screen.help = match key.code {
-            KeyCode::Down | KeyCode::PageDown => Some(offset + HELP_STEP),
-            KeyCode::Up | KeyCode::PageUp => Some(offset.saturating_sub(HELP_STEP)),
-            _ => None,
-        };
-        return None;
+    if let Some(overlay) = screen.overlay.take() {
+        screen.overlay = scrolled(screen, overlay, key.code, size);
+        // F1 closes what F1 opened; other keys for the room keep their meaning.
+        if screen.overlay.is_some() || !matches!(key.code, KeyCode::F(2 | 3 | 5..=7)) {
+            return None;
+        }
     }
     match key.code {
-        KeyCode::F(1) => screen.help = Some(0),
+        KeyCode::F(1) => screen.open(Content::Help),
+        KeyCode::F(8) => {
+            screen.open(Content::Events);
+            let newest = last_offset(&Content::Events, screen, size.width.into(), size.height.into());
+            screen.overlay = Some(Overlay { content: Content::Events, offset: newest });
+        }
+        KeyCode::Tab => complete_word(screen),
         KeyCode::F(2) => return Some(Wish::Mute(flip(&mut screen.own.muted))),
         KeyCode::F(3) => return Some(Wish::Deafen(flip(&mut screen.own.deafened))),
         KeyCode::F(5) => return mute_chosen(screen),
@@ -108,6 +115,35 @@ fn pressed(screen: &mut Screen, now: Duration, key: KeyEvent, size: Size) -> Opt
         _ => edit(screen, key, control),
     }
     None
+}
+
+/// The overlay after a key, or none if the key closes it.
+fn scrolled(screen: &Screen, overlay: Overlay, key: KeyCode, size: Size) -> Option<Overlay> {
+    let last = last_offset(&overlay.content, screen, size.width.into(), size.height.into());
+    let page = usize::from(size.height).saturating_sub(4).max(1);
+    let offset = overlay.offset.min(last);
+    let offset = match key {
+        KeyCode::Down => offset + 1,
+        KeyCode::Up => offset.saturating_sub(1),
+        KeyCode::PageDown | KeyCode::Char(' ') => offset + page,
+        KeyCode::PageUp => offset.saturating_sub(page),
+        KeyCode::Home => 0,
+        KeyCode::End => last,
+        _ => return None,
+    };
+    Some(Overlay { offset: offset.min(last), ..overlay })
+}
+
+fn complete_word(screen: &mut Screen) {
+    let names: Vec<String> = screen.people.iter().map(|person| person.label.clone()).collect();
+    match complete(screen.editor.before_cursor(), &names) {
+        Completion::Replace { bytes, with } => screen.editor.replace_before(bytes, &with),
+        Completion::Choices(choices) => {
+            let line = plain(choices.join("  "));
+            screen.say(&time_of_day(), &line);
+        }
+        Completion::None => {}
+    }
 }
 
 fn edit(screen: &mut Screen, key: KeyEvent, control: bool) {
@@ -186,7 +222,7 @@ fn flip(switch: &mut bool) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::human::plain;
+    use crate::human::{Line, Mood};
     use crate::live::screen::tests::screen;
     use crate::people::tests::peer;
 
@@ -302,19 +338,42 @@ mod tests {
     }
 
     #[test]
-    fn help_opens_scrolls_and_goes_with_any_other_key() {
+    fn an_overlay_scrolls_within_its_ends_and_another_key_closes_it() {
         let mut screen = screen(&[(1, "Ben")]);
         press(&mut screen, KeyCode::F(1));
         press(&mut screen, KeyCode::Down);
-        assert_eq!((screen.help, screen.chosen), (Some(1), None));
+        assert_eq!((screen.overlay.as_ref().map(|help| help.offset), screen.chosen), (Some(1), None));
+        (0..200).for_each(|_| assert_eq!(press(&mut screen, KeyCode::Down), None));
+        let bottom = screen.overlay.as_ref().map(|help| help.offset);
+        press(&mut screen, KeyCode::Up);
+        assert_eq!(screen.overlay.as_ref().map(|help| help.offset + 1), bottom);
         press(&mut screen, KeyCode::Char('x'));
-        assert_eq!((screen.help, screen.editor.is_empty()), (None, true));
+        assert_eq!((screen.overlay.clone(), screen.editor.is_empty()), (None, true));
+        (0..100).for_each(|number| screen.say("12:00", &plain(format!("{number}"))));
+        press(&mut screen, KeyCode::F(8));
+        assert!(screen.overlay.as_ref().is_some_and(|events| events.offset > 70), "the newest events are shown first");
+        assert_eq!(press(&mut screen, KeyCode::F(2)), Some(Wish::Mute(true)), "muting works over any text");
+        assert_eq!(screen.overlay, None);
+    }
+
+    #[test]
+    fn tab_completes_commands_and_names() {
+        let mut screen = screen(&[(1, "Ben"), (2, "Bernd")]);
+        type_text(&mut screen, "/kic");
+        press(&mut screen, KeyCode::Tab);
+        type_text(&mut screen, "ben");
+        press(&mut screen, KeyCode::Tab);
+        assert_eq!(press(&mut screen, KeyCode::Enter), Some(Wish::Line("/kick Ben ".into())));
+        type_text(&mut screen, "/kick be");
+        press(&mut screen, KeyCode::Tab);
+        assert_eq!(screen.events.lines().map(|(_, line)| line.text.as_str()).collect::<Vec<_>>(), ["Ben  Bernd"]);
     }
 
     #[test]
     fn older_messages_are_a_page_away_and_a_text_leads_back() {
         let mut screen = screen(&[]);
-        (0..100).for_each(|number| screen.say(Duration::ZERO, &plain(format!("{number}"))));
+        let text = |number| Line { mood: Mood::Text, text: format!("{number}") };
+        (0..100).for_each(|number| screen.say("12:00", &text(number)));
         press(&mut screen, KeyCode::PageUp);
         assert!(screen.log.scrolled().is_some());
         type_text(&mut screen, "x");

@@ -7,12 +7,22 @@ use voicemesh::{Event, MicrophoneState, PeerId, PeerState, Route, ServerConnecti
 use super::editor::Editor;
 use super::held_key::HeldKey;
 use super::log::Log;
-use crate::human::Line;
+use super::overlay::{Content, Overlay};
+use super::problems::{Condition, Problems};
+use crate::human::{Line, Mood};
 use crate::people::People;
 use crate::text::harmless;
 
 /// The quietest that a meter shows.
 pub(crate) const QUIETEST_DBFS: i32 = -60;
+/// The group in which everyone begins.
+pub(crate) const EVERYONE: &str = "Global";
+
+/// Below both of these a person comes through clearly; above either of the second two, poorly. As the page judges.
+const CLEAR: (u32, u128) = (30, 200);
+const POOR: (u32, u128) = (120, 400);
+/// Until the delay is measured: what both ends take beside the network.
+const ENDS_MS: u128 = 80;
 
 /// The whole view.
 #[derive(Clone, Debug, PartialEq)]
@@ -26,14 +36,19 @@ pub(crate) struct Screen {
     pub link: Link,
     /// Whole seconds in the room; `None` before the first time.
     pub seconds: Option<u64>,
+    /// By name.
     pub people: Vec<Person>,
     pub own: Own,
+    /// What people wrote.
     pub log: Log,
+    /// What happened.
+    pub events: Log,
+    /// What does not work now.
+    pub problems: Vec<String>,
     pub editor: Editor,
     /// Whom the keys for one person mean.
     pub chosen: Option<PeerId>,
-    /// How far the help is scrolled, while it is open.
-    pub help: Option<usize>,
+    pub overlay: Option<Overlay>,
     pub talk_key: TalkKey,
     /// The key to talk, where the terminal does not report releases.
     pub held_key: HeldKey,
@@ -65,26 +80,54 @@ pub(crate) enum TalkKey {
     HoldByRepeats,
 }
 
-/// Somebody else, in numbers as coarse as they are shown.
+/// How well a person comes through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Quality {
+    Clear,
+    Fair,
+    Poor,
+    /// Nothing comes through.
+    Gone,
+}
+
+/// Another person, in numbers as coarse as they are shown.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Person {
     pub peer: PeerId,
     /// As it may be shown.
     pub label: String,
     pub speaking: bool,
+    /// Of several who speak, the loudest.
+    pub loudest: bool,
     pub level_dbfs: Option<i32>,
+    pub quality: Quality,
     pub route: Route,
     pub round_trip_ms: Option<u128>,
     pub loss_permille: u32,
     pub delay_ms: Option<u128>,
     pub recording: bool,
+    /// Whether a moderator or the server lets it speak.
+    pub may_speak: bool,
+    /// Its own choices, as its program says.
+    pub muted_itself: bool,
+    pub deafened: bool,
+    pub listening_only: bool,
     pub gain_percent: u32,
+    /// Not heard, by the choice of the user of this program.
     pub muted: bool,
 }
 
-/// Oneself.
+/// The user of this program.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Own {
+    /// No sound of the user's is captured: there is no microphone, or none was wanted.
+    pub listening_only: bool,
+    /// There is no speaker.
+    pub without_speaker: bool,
+    /// Talk groups in which the user listens and speaks, other than [`EVERYONE`] alone.
+    pub groups: Option<Vec<String>>,
+    /// Persons whom the user's voice reaches, of how many.
+    pub reaches: (usize, usize),
     pub muted: bool,
     pub deafened: bool,
     /// Whether the key to talk counts as held.
@@ -111,9 +154,11 @@ impl Screen {
             people: Vec::new(),
             own: Own::default(),
             log: Log::default(),
+            events: Log::default(),
+            problems: Vec::new(),
             editor: Editor::default(),
             chosen: None,
-            help: None,
+            overlay: None,
             talk_key,
             held_key: HeldKey::default(),
             exposed: false,
@@ -124,7 +169,16 @@ impl Screen {
     /// The situation now.
     pub(crate) fn observe(&mut self, snapshot: &Snapshot, people: &People) {
         self.people = snapshot.peers.iter().map(|state| Person::new(state, people)).collect();
-        self.own = Own::new(snapshot);
+        self.people.sort_by_cached_key(|person| (person.label.to_lowercase(), person.peer));
+        self.mark_loudest();
+        let reached = self.people.iter().filter(|person| person.route != Route::None && !person.deafened).count();
+        self.own = Own {
+            listening_only: snapshot.listening_only || self.own.listening_only,
+            without_speaker: self.own.without_speaker,
+            groups: self.own.groups.take(),
+            reaches: (reached, self.people.len()),
+            ..Own::new(snapshot)
+        };
         self.is_server_silent = snapshot.connected && !snapshot.server_answers;
         self.exposed = snapshot.server_connection.as_ref().is_some_and(ServerConnection::is_exposed);
         if self.chosen.is_some_and(|chosen| !self.people.iter().any(|person| person.peer == chosen)) {
@@ -132,8 +186,36 @@ impl Screen {
         }
     }
 
-    pub(crate) fn say(&mut self, at: Duration, line: &Line) {
-        self.log.push(at, line.clone());
+    /// What does not work now.
+    pub(crate) fn judge(&mut self, problems: &Problems, snapshot: &Snapshot) {
+        let (permissions, slow) = (snapshot.permissions, snapshot.sending.upload_too_slow);
+        let in_no_group = self.own.groups.as_ref().is_some_and(Vec::is_empty);
+        self.problems = problems.lines(Condition { permissions, upload_too_slow: slow, in_no_group });
+        self.own.listening_only = snapshot.listening_only || problems.microphone_lost() || !permissions.speak;
+        self.own.without_speaker = problems.speaker_lost();
+    }
+
+    /// The talk groups in which the user listens and speaks.
+    pub(crate) fn set_groups(&mut self, groups: &[String]) {
+        self.own.groups = (groups != [EVERYONE]).then(|| groups.to_vec());
+    }
+
+    /// A text among the messages, any other line among the events.
+    pub(crate) fn say(&mut self, clock: &str, line: &Line) {
+        let log = if line.mood == Mood::Text { &mut self.log } else { &mut self.events };
+        log.push(clock, line.clone());
+    }
+
+    pub(crate) fn open(&mut self, content: Content) {
+        self.overlay = Some(Overlay { content, offset: 0 });
+    }
+
+    fn mark_loudest(&mut self) {
+        let speaking = self.people.iter().filter(|person| person.speaking);
+        if speaking.clone().count() > 1 {
+            let loudest = speaking.max_by_key(|person| person.level_dbfs).map(|person| person.peer);
+            self.people.iter_mut().for_each(|person| person.loudest = Some(person.peer) == loudest);
+        }
     }
 
     /// The one whom the keys for one person mean.
@@ -166,14 +248,33 @@ impl Person {
             peer: state.peer,
             label: people.label_as(state.peer, &state.name),
             speaking: state.speaking,
+            loudest: false,
             level_dbfs: state.level_dbfs.filter(|_| state.speaking).map(whole_db),
+            quality: Quality::of(state),
             route: state.route,
             round_trip_ms: state.round_trip.map(|round_trip| round_trip.as_millis()),
             loss_permille: permille(state.loss),
             delay_ms: state.delay.map(|delay| delay.as_millis()),
             recording: state.recording,
+            may_speak: state.permissions.speak,
+            muted_itself: state.status.muted,
+            deafened: state.status.deafened,
+            listening_only: state.status.listening_only,
             gain_percent: (state.gain * 100.0).round() as u32,
             muted: state.muted,
+        }
+    }
+}
+
+impl Quality {
+    fn of(state: &PeerState) -> Self {
+        let estimated = || state.round_trip.unwrap_or_default().as_millis() / 2 + ENDS_MS;
+        let (loss, delay) = (permille(state.loss), state.delay.map_or_else(estimated, |delay| delay.as_millis()));
+        match state.route {
+            Route::None => Self::Gone,
+            _ if loss < CLEAR.0 && delay < CLEAR.1 => Self::Clear,
+            _ if loss < POOR.0 && delay < POOR.1 => Self::Fair,
+            _ => Self::Poor,
         }
     }
 }
@@ -193,6 +294,7 @@ impl Own {
             kbps: snapshot.sending.bitrate_bps.div_ceil(1000),
             copies: snapshot.sending.copies,
             loss_permille: permille(snapshot.sending.worst_loss),
+            ..Self::default()
         }
     }
 }
@@ -278,6 +380,24 @@ pub(crate) mod tests {
         let peers = vec![state(1, "Ben")];
         screen.observe(&Snapshot { peers, ..Snapshot::default() }, &people(&[(1, "Ben")]));
         assert_eq!(screen.chosen, None);
+    }
+
+    #[test]
+    fn how_others_take_part_is_shown_as_they_say_and_as_they_may() {
+        use voicemesh::{MemberStatus, Permissions};
+        let status = MemberStatus { muted: true, deafened: true, ..MemberStatus::default() };
+        let deaf = PeerState { status, ..state(1, "Ben") };
+        let mute = PeerState { permissions: Permissions::default().without_speak(), ..state(2, "Cleo") };
+        let mut screen = screen(&[]);
+        let permissions = Permissions::default().without_speak();
+        let snapshot = Snapshot { peers: vec![mute, deaf], permissions, ..Snapshot::default() };
+        screen.observe(&snapshot, &people(&[(1, "Ben"), (2, "Cleo")]));
+        screen.judge(&Problems::default(), &snapshot);
+        let [ben, cleo] = screen.people.as_slice() else { panic!("{:?}", screen.people) };
+        assert_eq!((ben.label.as_str(), ben.muted_itself, ben.deafened, ben.may_speak), ("Ben", true, true, true));
+        assert_eq!((cleo.label.as_str(), cleo.muted_itself, cleo.may_speak), ("Cleo", false, false));
+        assert_eq!(screen.own.reaches, (1, 2), "the deafened one does not hear");
+        assert!(screen.own.listening_only && screen.problems[0].contains("only listen"));
     }
 
     #[test]

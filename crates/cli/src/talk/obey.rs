@@ -6,11 +6,11 @@ use clap::ValueEnum;
 use voicemesh::{Moderation, PeerId};
 
 use super::{End, Talk};
-use crate::human::{plain, trouble};
+use crate::human::{Line, Mood, plain, trouble};
 use crate::input::Input;
 use crate::live::keys::Wish;
 use crate::microphone::ActivationChoice;
-use crate::slash::{Change, Decision, HELP, Typed, parse};
+use crate::slash::{Change, Decision, Typed, parse};
 use crate::text::harmless;
 use crate::who;
 
@@ -72,17 +72,17 @@ impl Talk {
             }
             Typed::Unmute(None) => {
                 self.peer.set_muted(false);
-                self.answer("You can be heard.");
+                self.answer("Your microphone is on again.");
             }
             Typed::Mute(Some(name)) => self.mute_peer(&name, true)?,
             Typed::Unmute(Some(name)) => self.mute_peer(&name, false)?,
             Typed::Deafen => {
                 self.peer.set_deafened(true);
-                self.answer("Deafened: you hear nobody, but they hear you. /undeafen hears again.");
+                self.answer("You hear the others no more; they still hear you. /undeafen ends that.");
             }
             Typed::Undeafen => {
                 self.peer.set_deafened(false);
-                self.answer("You hear everybody again.");
+                self.answer("You hear the others again.");
             }
             Typed::Who => self.who_at = Some(self.started.elapsed() + SNAPSHOT_AGE),
             Typed::Gain { name, factor } => {
@@ -92,15 +92,19 @@ impl Talk {
             }
             Typed::JoinGroup(group) => {
                 self.peer.join_group(&group);
+                let joined = self.groups.iter().filter(|one| **one != group).cloned().chain([group.clone()]).collect();
+                self.set_groups(joined);
                 self.answer(format!("You listen and speak to the group “{}”.", harmless(&group)));
             }
             Typed::LeaveGroup(group) => {
                 self.peer.leave_group(&group);
+                let left = self.groups.iter().filter(|one| **one != group).cloned().collect();
+                self.set_groups(left);
                 self.answer(format!("You no longer listen or speak to the group “{}”.", harmless(&group)));
             }
             Typed::Change(change) => self.change(change),
             Typed::Moderate(decision) => self.moderate(decision)?,
-            Typed::Help => HELP.into_iter().for_each(|line| self.answer(line)),
+            Typed::Help => self.output.help(self.started.elapsed()),
         }
         Ok(())
     }
@@ -157,7 +161,7 @@ impl Talk {
         self.must_be_in_session()?;
         self.peer.send_text(text);
         if !self.output.shows_what_is_typed() {
-            self.answer(format!("You: {}", harmless(text)));
+            self.own_text(format!("You: {}", harmless(text)));
         }
         Ok(())
     }
@@ -166,7 +170,7 @@ impl Talk {
         self.must_be_in_session()?;
         let (peer, text) = self.people.addressee(name_and_text)?;
         self.peer.send_private_text(peer, text);
-        self.answer(format!("To {} alone: {}", self.people.label(peer), harmless(text)));
+        self.own_text(format!("You (to {} alone): {}", self.people.label(peer), harmless(text)));
         Ok(())
     }
 
@@ -192,6 +196,15 @@ impl Talk {
         let (people, name, room) = (&self.people, &self.name, &self.room);
         let table = || who::lines(&snapshot, people, name, room);
         self.output.who(self.started.elapsed(), &self.tally, table);
+    }
+
+    pub(super) fn set_groups(&mut self, groups: Vec<String>) {
+        self.output.set_groups(&groups);
+        self.groups = groups;
+    }
+
+    fn own_text(&mut self, text: String) {
+        self.output.notice(self.started.elapsed(), &Line { mood: Mood::Text, text });
     }
 
     fn answer(&mut self, text: impl Into<String>) {

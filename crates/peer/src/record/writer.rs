@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
 
+use voicemesh_device::file_words;
+
 use super::file::{OggOpus, create};
 use super::timeline::Piece;
 
@@ -43,7 +45,7 @@ impl Writer {
     /// Works until nothing more can come, or the disk takes no more; says why in a sentence then.
     pub(super) fn run(mut self, jobs: &Receiver<Job>, failure: &SyncSender<String>) {
         if let Err(error) = self.work(jobs) {
-            let why = format!("{} takes no more: {error}", self.folder.display());
+            let why = format!("{} takes no more: {}", self.folder.display(), file_words(&error));
             // There is room for one, and this is the only one.
             let _ = failure.try_send(why);
         }

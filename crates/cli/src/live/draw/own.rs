@@ -1,4 +1,4 @@
-//! Oneself: what is sent and what is not, in words, and the microphone's meter.
+//! The user's own state: what is sent and what is not, in words, and the microphone's meter.
 
 use ratatui::Frame;
 use ratatui::layout::Rect;
@@ -7,11 +7,15 @@ use ratatui::text::{Line, Span};
 
 use super::people::tenths;
 use super::{Palette, meter};
-use crate::live::cells::width;
-use crate::live::screen::{Own, Screen, TalkKey};
+use crate::human::Mood;
+use crate::live::cells::{cut, width};
+use crate::live::screen::{EVERYONE, Own, QUIETEST_DBFS, Screen, TalkKey};
+use crate::text::harmless;
 
 const LEAST_METER: usize = 8;
 const MOST_METER: usize = 40;
+/// Columns of the names of talk groups.
+const MOST_GROUPS: usize = 24;
 
 /// Draws the one row.
 pub(super) fn draw(frame: &mut Frame, area: Rect, screen: &Screen, palette: Palette) {
@@ -26,19 +30,21 @@ pub(super) fn draw(frame: &mut Frame, area: Rect, screen: &Screen, palette: Pale
             details.push((text, style));
         }
     }
-    let [full, empty] = meter(own.level_dbfs, Some(own.floor_dbfs), (LEAST_METER + left).min(MOST_METER));
+    let level = if own.muted || own.listening_only { QUIETEST_DBFS } else { own.level_dbfs };
+    let [full, empty] = meter(level, Some(own.floor_dbfs), (LEAST_METER + left).min(MOST_METER));
     let mut spans = vec![Span::raw(" ")];
     let spaced = |(text, style)| [Span::styled(text, style), Span::raw("  ")];
     spans.extend(states.into_iter().flat_map(spaced));
-    let sends = if own.sending { palette.voice() } else { palette.quiet() };
+    let sends = if own.sending && !own.muted { palette.voice() } else { palette.quiet() };
     spans.extend([Span::styled(full, sends), Span::styled(empty, palette.quiet()), Span::raw("  ")]);
     spans.extend(details.into_iter().flat_map(spaced));
     frame.render_widget(Line::from(spans), area);
 }
 
-/// What others get of oneself, and oneself of them.
+/// Whether the others hear the user, and the user the others.
 fn states(own: &Own, talk_key: TalkKey, palette: Palette) -> Vec<(String, Style)> {
     let voice = match (own.muted, talk_key, own.talking) {
+        _ if own.listening_only => ("LISTENING ONLY", palette.alarm()),
         (true, ..) => ("MUTED", palette.alarm()),
         (false, TalkKey::Hold | TalkKey::HoldByRepeats, true) => ("TALKING", palette.voice()),
         (false, TalkKey::Hold | TalkKey::HoldByRepeats, false) => ("KEY UP", palette.quiet()),
@@ -49,26 +55,60 @@ fn states(own: &Own, talk_key: TalkKey, palette: Palette) -> Vec<(String, Style)
     if own.deafened {
         states.push(("DEAFENED".to_owned(), palette.alarm()));
     }
-    if own.clipping {
-        states.push(("CLIPS".to_owned(), palette.alarm()));
+    if own.without_speaker {
+        states.push(("NO SPEAKER".to_owned(), palette.alarm()));
+    }
+    if own.clipping && !own.muted {
+        states.push(("TOO LOUD".to_owned(), palette.alarm()));
+    }
+    if let Some(groups) = &own.groups {
+        states.push((to_groups(groups), palette.strong()));
     }
     states
 }
 
 /// In the order of importance.
 fn details_of(own: &Own, palette: Palette) -> Vec<(String, Style)> {
-    let mut details = vec![(decibels("", own.level_dbfs), Style::new())];
-    if own.kbps > 0 {
+    let mut details = Vec::new();
+    if !own.muted && !own.listening_only {
+        details.extend(reaches(own, palette));
+        details.push((decibels("", own.level_dbfs), palette.quiet()));
+    }
+    if own.kbps > 0 && !own.muted && !own.listening_only {
         details.push((format!("{:>2} kbit/s", own.kbps), palette.quiet()));
     }
-    details.push((decibels("noise ", own.floor_dbfs), palette.quiet()));
+    if !own.listening_only {
+        details.push((decibels("noise ", own.floor_dbfs), palette.quiet()));
+    }
     if own.loss_permille > 0 {
-        details.push((format!("they lose {} %", tenths(own.loss_permille)), palette.quiet()));
+        details.push((format!("others miss {} %", tenths(own.loss_permille)), palette.quiet()));
     }
     if own.copies > 0 {
-        details.push((format!("sent {} times", u32::from(own.copies) + 1), palette.quiet()));
+        details.push((format!("copies {}", own.copies), palette.quiet()));
     }
     details
+}
+
+/// To how many the user's voice gets through.
+fn reaches(own: &Own, palette: Palette) -> Option<(String, Style)> {
+    match own.reaches {
+        _ if own.groups.is_some() => None,
+        (_, 0) => None,
+        (0, _) => Some(("reaches none".to_owned(), palette.alarm())),
+        (reached, all) if reached == all => Some(("reaches all".to_owned(), Style::new())),
+        (reached, all) => Some((format!("reaches {reached} of {all}"), palette.mood(Mood::Trouble))),
+    }
+}
+
+fn to_groups(groups: &[String]) -> String {
+    let names: Vec<String> = groups
+        .iter()
+        .map(|group| if group == EVERYONE { "everyone".to_owned() } else { harmless(group).into_owned() })
+        .collect();
+    match names.as_slice() {
+        [] => "TO NO GROUP".to_owned(),
+        names => cut(&format!("to {}", names.join(", ")), MOST_GROUPS),
+    }
 }
 
 fn decibels(what: &str, level_dbfs: i32) -> String {

@@ -7,11 +7,13 @@ use ratatui::text::{Line, Span};
 use voicemesh::Route;
 
 use super::{Palette, meter};
+use crate::human::Mood;
 use crate::live::cells::{fit, fit_right, width};
-use crate::live::screen::{Person, QUIETEST_DBFS, Screen};
+use crate::live::screen::{Person, QUIETEST_DBFS, Quality, Screen};
 
 const LEAST_NAME: usize = 8;
-const MOST_NAME: usize = 28;
+/// Names grow to this before the less important columns get their place.
+const USUAL_NAME: usize = 28;
 const LEAST_METER: usize = 6;
 const MOST_METER: usize = 24;
 /// The mark of who is chosen, and the one of who speaks, each with a space.
@@ -20,16 +22,21 @@ const MARKS: usize = 4;
 /// A column after name and meter, in the order of importance; shown in [`ORDER`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Column {
-    /// What is out of the ordinary: recording, not heard, softer or louder.
+    /// What is out of the ordinary: muted, recording, softer or louder.
     Notes,
+    Quality,
     Route,
     Delay,
     Loss,
     RoundTrip,
 }
 
-const IMPORTANCE: [Column; 5] = [Column::Route, Column::Notes, Column::Delay, Column::Loss, Column::RoundTrip];
-const ORDER: [Column; 5] = [Column::Route, Column::RoundTrip, Column::Loss, Column::Delay, Column::Notes];
+const IMPORTANCE: [Column; 6] =
+    [Column::Notes, Column::Quality, Column::Route, Column::Delay, Column::Loss, Column::RoundTrip];
+const ORDER: [Column; 6] =
+    [Column::Quality, Column::Route, Column::RoundTrip, Column::Loss, Column::Delay, Column::Notes];
+/// The names grow before this column gets a place.
+const AFTER_NAMES: Column = Column::Loss;
 
 /// Which columns there are, and how wide.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,7 +52,7 @@ struct Columns {
 pub(super) fn draw(frame: &mut Frame, rule: Rect, area: Rect, screen: &Screen, palette: Palette) {
     let rows = usize::from(area.height);
     if screen.people.is_empty() {
-        frame.render_widget(Span::styled("    Nobody else is here.", palette.quiet()), area);
+        frame.render_widget(Span::styled("    No other person is here yet.", palette.quiet()), area);
         return;
     }
     let headed = rule.height > 0;
@@ -79,7 +86,7 @@ fn rest<'a>(hidden: impl Iterator<Item = &'a Person> + Clone) -> String {
     let speaking: Vec<&str> = hidden.filter(|one| one.speaking).map(|one| one.label.as_str()).collect();
     match speaking.as_slice() {
         [] => format!("    … and {more} more (↑↓)"),
-        some => format!("    … and {more} more (↑↓); speaking: {}", some.join(", ")),
+        some => format!("    … and {more} more (↑↓) ● {}", some.join(", ")),
     }
 }
 
@@ -90,21 +97,25 @@ fn columns(people: &[Person], room: usize, headed: bool) -> Columns {
         if headed && widest > 0 { widest.max(width(heading(column))) } else { widest }
     };
     let names = people.iter().map(|person| width(&person.label)).max().unwrap_or_default();
-    let least_name = names.clamp(1, LEAST_NAME.max(room / 5)).min(MOST_NAME);
-    let mut left = room.saturating_sub(MARKS + least_name + 1 + LEAST_METER);
+    let mut name = names.clamp(1, LEAST_NAME.max(room / 5));
+    let mut left = room.saturating_sub(MARKS + name + 1 + LEAST_METER);
     let mut kept = Vec::new();
     for column in IMPORTANCE {
+        if column == AFTER_NAMES {
+            let more = names.min(USUAL_NAME).saturating_sub(name).min(left);
+            (name, left) = (name + more, left - more);
+        }
         let wanted = widest(column);
         if wanted > 0 && left > wanted + 1 {
             left -= wanted + 2;
             kept.push((column, wanted));
         }
     }
-    let more_name = names.min(MOST_NAME).saturating_sub(least_name).min(left);
-    left -= more_name;
+    let more = names.saturating_sub(name).min(left);
+    (name, left) = (name + more, left - more);
     let meter = (LEAST_METER + left).min(MOST_METER);
     let shown = ORDER.into_iter().filter_map(|column| kept.iter().copied().find(|(kept, _)| *kept == column));
-    Columns { name: least_name + more_name, meter, shown: shown.collect(), headed }
+    Columns { name, meter, shown: shown.collect(), headed }
 }
 
 /// What the numbers are, over the line above them.
@@ -123,16 +134,21 @@ fn headings(frame: &mut Frame, rule: Rect, columns: &Columns, palette: Palette) 
 
 fn heading(column: Column) -> &'static str {
     match column {
-        Column::Notes | Column::Route => "",
+        Column::Notes | Column::Quality | Column::Route => "",
         Column::Delay => "delay",
         Column::Loss => "loss",
-        Column::RoundTrip => "trip",
+        Column::RoundTrip => "ping",
     }
 }
 
 fn row(person: &Person, columns: &Columns, chosen: bool, palette: Palette) -> Line<'static> {
     let speaks = person.speaking && !person.muted;
-    let marks = format!("{} {} ", if chosen { '▸' } else { ' ' }, if person.speaking { '●' } else { '·' });
+    let mark = match (person.speaking, person.loudest) {
+        (true, true) => '◉',
+        (true, false) => '●',
+        (false, _) => '·',
+    };
+    let marks = format!("{} {mark} ", if chosen { '▸' } else { ' ' });
     let name = if person.speaking { palette.strong() } else { Style::new() };
     let [full, empty] = meter(person.level_dbfs.unwrap_or(QUIETEST_DBFS), None, columns.meter);
     let mut spans = vec![
@@ -146,8 +162,8 @@ fn row(person: &Person, columns: &Columns, chosen: bool, palette: Palette) -> Li
     for (column, columns) in &columns.shown {
         let text = text(person, *column, headed);
         let (fitted, style) = match column {
-            Column::Route if person.route == Route::None => (fit(&text, *columns), palette.alarm()),
-            Column::Route => (fit(&text, *columns), Style::new()),
+            Column::Quality => (fit(&text, *columns), quality_style(person.quality, palette)),
+            Column::Route => (fit(&text, *columns), palette.quiet()),
             Column::Notes => (fit(&text, *columns), palette.alarm()),
             Column::Delay | Column::Loss | Column::RoundTrip => (fit_right(&text, *columns), palette.quiet()),
         };
@@ -160,10 +176,11 @@ fn row(person: &Person, columns: &Columns, chosen: bool, palette: Palette) -> Li
 fn text(person: &Person, column: Column, headed: bool) -> String {
     let named = |value: String| if headed { value } else { format!("{} {value}", heading(column)) };
     match column {
+        Column::Quality => quality_word(person.quality).to_owned(),
         Column::Route => match person.route {
             Route::Direct => "direct".to_owned(),
             Route::Relayed => "relayed".to_owned(),
-            Route::None => "nothing".to_owned(),
+            Route::None => String::new(),
         },
         Column::RoundTrip => person.round_trip_ms.map(|ms| named(format!("{ms} ms"))).unwrap_or_default(),
         Column::Loss => named(format!("{} %", tenths(person.loss_permille))),
@@ -172,11 +189,32 @@ fn text(person: &Person, column: Column, headed: bool) -> String {
     }
 }
 
+fn quality_word(quality: Quality) -> &'static str {
+    match quality {
+        Quality::Clear => "clear",
+        Quality::Fair => "fair",
+        Quality::Poor => "poor",
+        Quality::Gone => "no sound",
+    }
+}
+
+fn quality_style(quality: Quality, palette: Palette) -> Style {
+    match quality {
+        Quality::Clear => Style::new(),
+        Quality::Fair => palette.mood(Mood::Trouble),
+        Quality::Poor | Quality::Gone => palette.alarm(),
+    }
+}
+
 fn notes(person: &Person) -> String {
     let gain = format!("{} %", person.gain_percent);
     let notes = [
         (person.recording, "REC"),
-        (person.muted, "not heard"),
+        (person.listening_only, "listens only"),
+        (person.muted_itself && !person.listening_only, "muted"),
+        (person.deafened, "deafened"),
+        (!person.may_speak, "may not speak"),
+        (person.muted, "off"),
         (person.gain_percent != 100 && !person.muted, gain.as_str()),
     ];
     let notes: Vec<&str> = notes.into_iter().filter(|(applies, _)| *applies).map(|(_, note)| note).collect();

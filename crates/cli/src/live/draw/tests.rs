@@ -1,18 +1,22 @@
-use std::time::Duration;
-
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::style::Color;
 
 use super::*;
 use crate::human::{Line as Said, plain};
+use crate::live::overlay::{Content, Overlay};
 use crate::live::screen::tests::screen;
+use crate::people::People;
 use crate::people::tests::peer;
+use crate::tally::tests::state;
 
-const PLAIN: Palette = Palette { coloured: false };
-const COLOURED: Palette = Palette { coloured: true };
+/// Common sizes and the smallest ones.
+pub(super) const SIZES: [(u16, u16); 4] = [(80, 24), (120, 40), (60, 15), (40, 10)];
 
-fn terminal(screen: &Screen, columns: u16, rows: u16, palette: Palette) -> Terminal<TestBackend> {
+const PLAIN: Palette = Palette { coloured: false, unicode: true };
+const COLOURED: Palette = Palette { coloured: true, unicode: true };
+
+pub(super) fn terminal(screen: &Screen, columns: u16, rows: u16, palette: Palette) -> Terminal<TestBackend> {
     let mut terminal = Terminal::new(TestBackend::new(columns, rows)).expect("a terminal");
     terminal.draw(|frame| draw(frame, screen, palette)).expect("drawn");
     terminal
@@ -20,10 +24,24 @@ fn terminal(screen: &Screen, columns: u16, rows: u16, palette: Palette) -> Termi
 
 /// The rows as text.
 fn rows(screen: &Screen, columns: u16, rows: u16) -> Vec<String> {
-    let terminal = terminal(screen, columns, rows, PLAIN);
+    lines_of(&terminal(screen, columns, rows, PLAIN))
+}
+
+pub(super) fn lines_of(terminal: &Terminal<TestBackend>) -> Vec<String> {
     let buffer = terminal.backend().buffer();
-    let cells = |y| (0..columns).map(move |x| buffer[(x, y)].symbol());
-    (0..rows).map(|y| cells(y).collect::<String>().trim_end().to_owned()).collect()
+    let Rect { width: columns, height: rows, .. } = buffer.area;
+    let row = |y| {
+        let mut skip = 0;
+        let cells = (0..columns).map(|x| buffer[(x, y)].symbol());
+        // The cell after a letter of two columns is no letter.
+        let letters = cells.filter(|symbol| {
+            let shown = skip == 0;
+            skip = if shown { width(symbol).saturating_sub(1) } else { skip - 1 };
+            shown
+        });
+        letters.collect::<String>().trim_end().to_owned()
+    };
+    (0..rows).map(row).collect()
 }
 
 fn text(screen: &Screen, columns: u16, height: u16) -> String {
@@ -43,8 +61,8 @@ fn busy() -> Screen {
     screen.own.floor_dbfs = -57;
     screen.own.sending = true;
     screen.own.kbps = 32;
-    screen.say(Duration::from_secs(3), &plain("Ben is here."));
-    screen.say(Duration::from_secs(9), &Said { mood: Mood::Text, text: "Ben: good evening".into() });
+    screen.say("14:03", &plain("Ben is here."));
+    screen.say("14:09", &Said { mood: Mood::Text, text: "Ben: good evening".into() });
     screen
 }
 
@@ -54,18 +72,18 @@ fn eighty_columns_show_everything() {
     assert!(rows[0].starts_with(" lobby  ws://127.0.0.1:8080") && rows[0].ends_with("connected  12:34"), "{rows:#?}");
     assert!(rows[0].contains("REC by Cleo"), "{rows:#?}");
     assert!(rows[2].starts_with("  ● Ben ") && rows[2].contains("━━"), "{rows:#?}");
-    for heading in ["trip", "loss", "delay"] {
+    for heading in ["loss", "delay"] {
         assert!(rows[1].contains(&format!(" {heading} ")), "{rows:#?}");
     }
-    for part in ["direct", " 12 ms", " 0 %", "  84 ms"] {
+    for part in ["clear", "direct", " 0 %", "  84 ms"] {
         assert!(rows[2].contains(part), "{part}: {rows:#?}");
     }
-    for part in ["  · Cleo the", "relayed", "REC 50 %"] {
+    for part in ["  · Cleo the Long-Named of", "clear", "relayed", "REC 50 %"] {
         assert!(rows[3].contains(part), "{part}: {rows:#?}");
     }
-    assert_eq!(rows[19], " 0:09  Ben: good evening");
-    assert!(rows[21].starts_with(" SENDING  ") && rows[21].contains("-20 dB  32 kbit/s"), "{rows:#?}");
-    assert!(rows[22].starts_with("> write to everybody"));
+    assert_eq!([rows[16].as_str(), rows[18].as_str()], ["14:09  Ben: good evening", "14:03  Ben is here."]);
+    assert!(rows[21].starts_with(" SENDING  ") && rows[21].contains("reaches all  -20 dB  32 kbit/s"), "{rows:#?}");
+    assert!(rows[22].starts_with("> write to everyone"));
     assert!(rows[23].contains("F1 help") && rows[23].contains("^C leave"));
 }
 
@@ -73,9 +91,9 @@ fn eighty_columns_show_everything() {
 fn forty_by_ten_shows_what_matters() {
     let rows = rows(&busy(), 40, 10);
     assert!(rows[0].contains("lobby") && rows[0].contains("connected  12:34"), "{rows:#?}");
-    assert!(rows[1].contains("Ben") && rows[1].contains("direct"), "{rows:#?}");
-    assert!(rows[2].contains("relayed") && rows[2].contains("REC"), "{rows:#?}");
-    assert_eq!(rows[6], " 0:09  Ben: good evening");
+    assert!(rows[1].contains("Ben") && rows[1].contains("clear"), "{rows:#?}");
+    assert!(rows[2].contains("clear") && rows[2].contains("REC"), "{rows:#?}");
+    assert_eq!([rows[5].as_str(), rows[6].as_str()], ["14:09  Ben: good evening", "» 14:03  Ben is here."]);
     assert!(rows[7].contains("SENDING"), "{rows:#?}");
     assert!(rows[9].contains("F1 help") && rows[9].contains("^C leave"), "{rows:#?}");
 }
@@ -84,8 +102,11 @@ fn forty_by_ten_shows_what_matters() {
 fn any_size_is_drawn_and_nothing_runs_over_its_edge() {
     let mut screen = busy();
     screen.chosen = Some(peer(1));
-    for help in [None, Some(0), Some(500)] {
-        screen.help = help;
+    let answer = Content::Answer { title: "T".into(), lines: vec!["x".repeat(300), "日本語".into()] };
+    let contents = [None, Some(Content::Help), Some(Content::Events), Some(answer)];
+    screen.problems = vec!["p".repeat(300), "q q".repeat(50)];
+    for (content, offset) in contents.into_iter().flat_map(|content| [0, 500].map(|offset| (content.clone(), offset))) {
+        screen.overlay = content.map(|content| Overlay { content, offset });
         for (columns, height) in [(1, 1), (2, 3), (7, 5), (20, 4), (40, 10), (80, 24), (133, 50), (500, 200)] {
             assert_eq!(rows(&screen, columns, height).len(), usize::from(height));
         }
@@ -134,10 +155,10 @@ fn of_many_people_those_who_do_not_fit_are_counted_and_speakers_among_them_named
     let mut screen = screen(&named);
     screen.people.iter_mut().for_each(|person| person.speaking = person.label == "Guest 49");
     let shown = text(&screen, 80, 24);
-    assert!(shown.contains("50 other people") && shown.contains("… and 43 more (↑↓); speaking: Guest 49"), "{shown}");
+    assert!(shown.contains("50 other people") && shown.contains("… and 42 more (↑↓) ● Guest 49"), "{shown}");
     screen.chosen = Some(peer(50));
     let shown = text(&screen, 80, 24);
-    assert!(shown.contains("▸ ● Guest 49") && !shown.contains("speaking:"), "{shown}");
+    assert!(shown.contains("▸ ● Guest 49") && !shown.contains("(↑↓) ●"), "{shown}");
 }
 
 #[test]
@@ -155,7 +176,7 @@ fn wide_and_marked_letters_leave_the_columns_where_they_are() {
 #[test]
 fn nothing_that_others_send_reaches_the_terminal_raw() {
     let mut screen = screen(&[(1, "\u{1b}[31mEve\u{7}"), (2, "a\u{202e}b\nc")]);
-    screen.say(Duration::ZERO, &plain(crate::text::harmless("\u{1b}]0;title\u{7}\r\n")));
+    screen.say("14:00", &plain(crate::text::harmless("\u{1b}]0;title\u{7}\r\n")));
     screen.editor.insert("\u{1b}[2J");
     let terminal = terminal(&screen, 80, 24, COLOURED);
     let hostile = |symbol: &str| symbol.chars().any(|letter| letter.is_control() || letter == '\u{202e}');
@@ -168,11 +189,12 @@ fn without_colours_no_cell_has_one_and_states_are_still_words() {
     let mut screen = busy();
     (screen.own.muted, screen.own.deafened, screen.own.clipping) = (true, true, true);
     screen.people[0].muted = true;
+    screen.people[1].may_speak = false;
     let terminal = terminal(&screen, 80, 24, PLAIN);
     let colourless = |colour| colour == Color::Reset;
     assert!(terminal.backend().buffer().content().iter().all(|cell| colourless(cell.fg) && colourless(cell.bg)));
     let shown = text(&screen, 80, 24);
-    for word in ["MUTED", "DEAFENED", "CLIPS", "not heard", "F2 unmute"] {
+    for word in ["MUTED", "DEAFENED", "off", "may not speak", "F2 unmute"] {
         assert!(shown.contains(word), "{word}: {shown}");
     }
 }
@@ -194,7 +216,7 @@ fn a_chosen_person_has_keys_of_its_own() {
     screen.chosen = Some(peer(1));
     let shown = rows(&screen, 80, 24);
     assert!(shown[2].starts_with("▸ ● Ben"), "{shown:#?}");
-    assert!(shown[23].contains("+ - loudness") && shown[23].contains("F5 do not hear"), "{shown:#?}");
+    assert!(shown[23].contains("+ - volume") && shown[23].contains("F5 sound off"), "{shown:#?}");
 }
 
 #[test]
@@ -209,13 +231,100 @@ fn the_cursor_stands_where_the_next_letter_goes() {
 #[test]
 fn help_lies_over_the_rest_and_scrolls_on_a_small_screen() {
     let mut screen = busy();
-    screen.help = Some(0);
-    let large = text(&screen, 100, 40);
-    assert!(large.contains("Help (any key closes)") && large.contains("/gain NAME 0.5") && large.contains("F2"));
+    screen.open(Content::Help);
+    let large = text(&screen, 100, 70);
+    for part in ["Help (Esc closes)", "/gain NAME 0.5", "F2", "32 kbit/s", "/quit"] {
+        assert!(large.contains(part), "{part}: {large}");
+    }
     let top = text(&screen, 40, 10);
-    screen.help = Some(1000);
+    screen.overlay = Some(Overlay { content: Content::Help, offset: 1000 });
     let bottom = text(&screen, 40, 10);
-    assert!(top.contains("F2  ") && !top.contains("/quit") && bottom.contains("/quit"), "{top}\n{bottom}");
+    assert!(top.contains("F2  ") && top.contains("scroll, Esc closes") && !top.contains("/quit"), "{top}");
+    assert!(bottom.contains("/quit"), "{bottom}");
+}
+
+#[test]
+fn events_never_push_messages_out() {
+    let mut screen = busy();
+    (0..500).for_each(|number| screen.say("14:10", &plain(format!("event {number}"))));
+    for (columns, height) in SIZES {
+        let shown = text(&screen, columns, height);
+        assert!(shown.contains("Ben: good evening") && shown.contains("event 499"), "{columns}x{height}: {shown}");
+    }
+}
+
+#[test]
+fn what_does_not_work_stands_above_the_events_as_long_as_it_lasts() {
+    let mut screen = busy();
+    screen.problems = vec!["No sound card works: you and the others cannot hear each other. Plug one in.".into()];
+    for (columns, height) in SIZES {
+        let shown = text(&screen, columns, height);
+        assert!(shown.contains("No sound card works"), "{columns}x{height}: {shown}");
+    }
+    let shown = rows(&screen, 80, 24);
+    assert!(shown[18].starts_with(" No sound card works") && shown[19].contains("Ben is here."), "{shown:#?}");
+}
+
+#[test]
+fn a_terminal_without_utf8_gets_ascii() {
+    let mut screen = busy();
+    screen.people[1].label = "Zoë 日本".into();
+    screen.open(Content::Help);
+    for open in [true, false] {
+        screen.overlay = screen.overlay.take().filter(|_| open);
+        let ascii = Palette { coloured: false, unicode: false };
+        let terminal = terminal(&screen, 80, 24, ascii);
+        assert!(terminal.backend().buffer().content().iter().all(|cell| cell.symbol().is_ascii()));
+    }
+    let ascii = lines_of(&terminal(&screen, 80, 24, Palette { coloured: false, unicode: false }));
+    assert!(ascii[2].contains("* Ben") && ascii[2].contains("==") && ascii[3].contains("Zo? ? ?"), "{ascii:#?}");
+}
+
+#[test]
+fn names_use_the_columns_there_are() {
+    let long = "Karl-Theodor von Guttenplag zu Sandhausen am Neckar";
+    let mut screen = screen(&[(1, long)]);
+    assert!(text(&screen, 120, 40).contains(long), "{}", text(&screen, 120, 40));
+    screen.people[0].muted_itself = true;
+    let narrow = text(&screen, 80, 24);
+    assert!(narrow.contains(&long[..26]) && narrow.contains("muted") && narrow.contains("direct"), "{narrow}");
+}
+
+#[test]
+fn of_several_who_speak_the_loudest_is_marked() {
+    let mut people = [(1, "Ben"), (2, "Cleo"), (3, "Dan")].map(|(id, name)| state(id, name)).to_vec();
+    people[1].level_dbfs = Some(-6.0);
+    people[2].speaking = false;
+    let mut screen = screen(&[]);
+    screen.observe(&voicemesh::Snapshot { peers: people, ..Default::default() }, &People::default());
+    let shown = rows(&screen, 80, 24);
+    assert!(shown[2].contains("● Ben") && shown[3].contains("◉ Cleo") && shown[4].contains("· Dan"), "{shown:#?}");
+}
+
+#[test]
+fn talk_groups_and_missing_devices_are_in_the_own_row() {
+    let mut screen = busy();
+    let own = |screen: &Screen| rows(screen, 80, 24)[21].clone();
+    screen.set_groups(&["Global".into(), "Red".into()]);
+    assert!(own(&screen).contains("to everyone, Red"), "{}", own(&screen));
+    screen.set_groups(&[]);
+    assert!(own(&screen).contains("TO NO GROUP"), "{}", own(&screen));
+    screen.set_groups(&["Global".into()]);
+    assert!(own(&screen).contains("reaches all"), "{}", own(&screen));
+    screen.own.reaches = (1, 2);
+    assert!(own(&screen).contains("reaches 1 of 2"), "{}", own(&screen));
+    (screen.own.listening_only, screen.own.without_speaker) = (true, true);
+    assert!(own(&screen).starts_with(" LISTENING ONLY  NO SPEAKER") && !own(&screen).contains("━"), "{}", own(&screen));
+}
+
+#[test]
+fn muted_the_meter_is_empty_and_no_key_promises_speech() {
+    let mut screen = busy();
+    screen.talk_key = TalkKey::HoldByRepeats;
+    screen.own.muted = true;
+    let shown = rows(&screen, 80, 24);
+    assert!(shown[21].starts_with(" MUTED") && !shown[21].contains("━"), "{shown:#?}");
+    assert!(!shown[23].contains("F4") && shown[23].contains("F2 unmute"), "{shown:#?}");
 }
 
 #[test]

@@ -1,0 +1,214 @@
+//! Every cause of trouble and the sentence that a person gets for it: what happened, the next step, and no word of a
+//! library. `docs/troubleshooting.md` quotes beginnings of these sentences.
+
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use voicemesh::{
+    AddressFailure, ConnectFailure, DeviceError, ErrorCode, Event, InputSpec, JoinError, OutputSpec, Permissions,
+    PlainNotTried, ProxyFailure, Unreached,
+};
+use voicemesh_device::{Capture, Playback};
+
+use crate::exit::Failure;
+use crate::human::{Human, Part, Stay, refusal, replaced};
+use crate::live::problems::{Condition, Problems};
+use crate::people::People;
+use crate::tally::tests::at;
+
+/// Words of libraries and of systems that no person should meet.
+const FOREIGN: [&str; 14] = [
+    "rustls",
+    "os error",
+    "InvalidContentType",
+    "CaUsedAsEndEntity",
+    "UnknownIssuer",
+    "handshake",
+    "tungstenite",
+    "docs.rs",
+    "protocol error",
+    "ALSA",
+    "snd_",
+    "hyper",
+    "errno",
+    "ECONN",
+];
+
+fn connecting(failure: ConnectFailure) -> String {
+    let (server, room, name) = ("wss://voice.example.org".to_owned(), "lobby".to_owned(), "Ada".to_owned());
+    let stay = Stay { server, server_by_default: false, room, name, relay_only: false, record: None, part: Part::Talk };
+    let away = Event::ServerAway { why: failure.to_string(), failure: Some(failure), retry_in: Duration::from_secs(1) };
+    Human::new(stay).event(&at(0, away), &People::default()).map_or(String::new(), |line| line.text)
+}
+
+fn unreached(failure: AddressFailure) -> ConnectFailure {
+    ConnectFailure::Unreached(Unreached(vec![(IpAddr::from([192, 0, 2, 1]), failure)]))
+}
+
+fn proxy(failure: ProxyFailure) -> ConnectFailure {
+    ConnectFailure::Proxy { proxy: "proxy:3128".into(), failure }
+}
+
+/// Causes on the way to the server, a part of the sentence, and a part of the next step.
+fn connections() -> Vec<(ConnectFailure, &'static str, &'static str)> {
+    let plain = |plain_not_tried| ConnectFailure::NotTls { plain: "ws://192.168.1.5:8080".into(), plain_not_tried };
+    let other_name =
+        ConnectFailure::CertificateForOtherName { host: "a.example".into(), presented: vec!["b.example".into()] };
+    vec![
+        (plain(PlainNotTried::SchemeGiven), "it speaks no TLS", "Write --server ws://192.168.1.5:8080"),
+        (
+            ConnectFailure::WantsTls { secured: "wss://a".into() },
+            "wants a secured connection",
+            "Write --server wss://a",
+        ),
+        (ConnectFailure::CertificateNotTrusted, "its certificate is not trusted here", "--ca FILE"),
+        (ConnectFailure::NoTrustedRoots, "no certificates to check", "Install the package ca-certificates"),
+        (other_name, "its certificate is for b.example, not for a.example", "Use a name that is in the certificate"),
+        (ConnectFailure::CertificateExpired, "its certificate has expired", "Check this machine's date"),
+        (ConnectFailure::CertificateNotYetValid, "its certificate is not valid yet", "Check this machine's date"),
+        (ConnectFailure::UnknownHost, "no host of that name is known", "typing errors"),
+        (ConnectFailure::LookupFailed("try later".into()), "its name cannot be looked up", "online"),
+        (unreached(AddressFailure::Refused), "it refuses the connection", "does the server run?"),
+        (unreached(AddressFailure::Silent), "it does not answer", "Is the address right"),
+        (unreached(AddressFailure::NoRoute), "it cannot be reached from this network", "Is the address right"),
+        (ConnectFailure::Silent, "it does not answer", "Is the address right"),
+        (ConnectFailure::Ended, "it ends the connection before", "Check host and port"),
+        (
+            ConnectFailure::Redirected { location: "wss://b".into() },
+            "it redirects to wss://b",
+            "write --server wss://b",
+        ),
+        (ConnectFailure::Status(400), "(400)", "reason in its log"),
+        (ConnectFailure::Status(401), "(401)", "password"),
+        (ConnectFailure::Status(403), "refuses this connection (403)", "let WebSocket connections to /ws through"),
+        (ConnectFailure::Status(404), "no voicemesh server under this path (404)", "may be under a path"),
+        (ConnectFailure::Status(426), "does not pass WebSocket connections on (426)", "docs/reverse-proxy.md"),
+        (ConnectFailure::Status(429), "too many connections from here (429)", "Wait a while"),
+        (ConnectFailure::Status(502), "not the voicemesh server behind it (502)", "It may be starting"),
+        (ConnectFailure::WebPage("HTML".into()), "a web page answers", "sign in first"),
+        (ConnectFailure::SignInRequired, "sign in first", "Open any page in a browser"),
+        (proxy(ProxyFailure::AuthenticationRequired), "asks for a user name and a password", "--proxy http://USER"),
+        (proxy(ProxyFailure::NotAllowed("a:443".into())), "does not allow connections to a:443", "--proxy none"),
+        (proxy(ProxyFailure::Silent), "the proxy proxy:3128 does not answer", "--proxy none"),
+    ]
+}
+
+/// Causes at the start, a part of the sentence, and a part of the next step.
+fn beginnings() -> Vec<(JoinError, &'static str, &'static str)> {
+    let input = |spec: &str| {
+        let spec: InputSpec = spec.parse().expect("a microphone");
+        JoinError::Input(Capture::open(&spec, None, std::sync::Arc::new(|| {})).err().expect("an error"))
+    };
+    let output = |spec: &str| {
+        let spec: OutputSpec = spec.parse().expect("a speaker");
+        JoinError::Output(Playback::open(&spec, std::sync::Arc::new(|| {})).err().expect("an error"))
+    };
+    let busy = DeviceError::CannotOpen { name: "Mic".into(), why: "another program uses it".into() };
+    let missing = DeviceError::NotFound { direction: "microphone", name: "Mic".into(), present: "none".into() };
+    static CALLS: AtomicUsize = AtomicUsize::new(0);
+    let number = CALLS.fetch_add(1, Ordering::Relaxed);
+    let no_wav = std::env::temp_dir().join(format!("voicemesh-{}-{number}-no-speech.wav", std::process::id()));
+    std::fs::write(&no_wav, "this is text").expect("written");
+    let found = vec![
+        (input("/nowhere/none.wav"), "/nowhere/none.wav", "there is no such file or folder"),
+        (input(no_wav.to_str().expect("UTF-8")), "no-speech.wav cannot be played as a microphone", "--input silence"),
+        (output("/nowhere/out.wav"), "/nowhere/out.wav cannot be written", "check the folder and its permissions"),
+        (JoinError::Input(busy), "another program uses it", "close what else uses it"),
+        (JoinError::Input(missing), "no microphone called `Mic`", "`voicemesh devices` lists them"),
+        (JoinError::Input(DeviceError::NoMicrophone), "no microphone was found", "plug one in"),
+        (JoinError::Output(DeviceError::NoSpeaker), "no speaker was found", "plug one in"),
+        (JoinError::RoomUnlinkable, "a room cannot be called . or ..", "choose another name"),
+        (JoinError::NoRoomInLink("https://a".into()), "is not a link to a room", "/r/ROOM"),
+        (JoinError::BadServer { url: "ftp://x".into(), why: "it must begin with wss://" }, "ftp://x", "Use wss://host"),
+        (JoinError::Certificate("a.pem: there is no such file or folder".into()), "a.pem", "Name a PEM file with --ca"),
+    ];
+    std::fs::remove_file(&no_wav).expect("removed");
+    found
+}
+
+fn refusals() -> Vec<(ErrorCode, &'static str)> {
+    vec![
+        (ErrorCode::RoomFull, "Try again later"),
+        (ErrorCode::ServerFull, "Try again later"),
+        (ErrorCode::RoomMissing, "--must-exist"),
+        (ErrorCode::RoomExists, "--must-not-exist"),
+        (ErrorCode::PasswordRequired, "--password"),
+        (ErrorCode::PasswordWrong, "Ask for the right one"),
+        (ErrorCode::PasswordWait, "Wait"),
+        (ErrorCode::TokenRequired, "VOICEMESH_TOKEN"),
+        (ErrorCode::TokenExpired, "Get a new link"),
+        (ErrorCode::Kicked, "Ask a moderator"),
+        (ErrorCode::Banned, "Ask a moderator"),
+        (ErrorCode::RoomLocked, "Try again later"),
+        (ErrorCode::TooManyJoins, "Wait a minute"),
+        (ErrorCode::BadName, "--name"),
+        (ErrorCode::BadRoom, "Choose"),
+        (ErrorCode::UnsupportedProtocol, "Update the older one"),
+    ]
+}
+
+fn problems() -> Vec<String> {
+    use voicemesh::DeviceRole::{Input, Output};
+    let lost = |roles: &[voicemesh::DeviceRole]| {
+        let mut problems = Problems::default();
+        roles.iter().for_each(|which| problems.event(&Event::DeviceLost { which: *which, why: "gone".into() }));
+        problems
+    };
+    let fine = Condition { permissions: Permissions::ALL, upload_too_slow: false, in_no_group: false };
+    let conditions = [
+        Condition { permissions: Permissions::ALL.without_speak(), ..fine },
+        Condition { permissions: Permissions::NONE, ..fine },
+        Condition { upload_too_slow: true, in_no_group: true, ..fine },
+    ];
+    let devices = [lost(&[Input, Output]), lost(&[Input]), lost(&[Output])];
+    let of_devices = devices.iter().flat_map(|problems| problems.lines(fine));
+    of_devices.chain(conditions.into_iter().flat_map(|condition| Problems::default().lines(condition))).collect()
+}
+
+fn all() -> Vec<String> {
+    let connections = connections().into_iter().map(|(failure, ..)| connecting(failure));
+    let beginnings = beginnings().into_iter().map(|(error, ..)| Failure::from(error).message);
+    let refusals = refusals().into_iter().map(|(code, _)| refusal(&code, "No.", "lobby"));
+    connections.chain(beginnings).chain(refusals).chain(problems()).chain([replaced("lobby")]).collect()
+}
+
+#[test]
+fn every_cause_on_the_way_to_the_server_has_a_sentence_and_a_next_step() {
+    for (failure, cause, step) in connections() {
+        let sentence = connecting(failure);
+        assert!(sentence.contains(cause) && sentence.contains(step), "{cause} / {step}: {sentence}");
+    }
+}
+
+#[test]
+fn every_cause_at_the_start_has_a_sentence_and_a_next_step() {
+    for (error, cause, step) in beginnings() {
+        let sentence = Failure::from(error).message;
+        assert!(sentence.contains(cause) && sentence.contains(step), "{cause} / {step}: {sentence}");
+    }
+    for (code, step) in refusals() {
+        let sentence = refusal(&code, "No.", "lobby");
+        assert!(sentence.contains(step), "{step}: {sentence}");
+    }
+}
+
+#[test]
+fn no_word_of_a_library_reaches_a_person() {
+    for sentence in all() {
+        assert!(!FOREIGN.iter().any(|word| sentence.contains(word)), "{sentence}");
+    }
+}
+
+#[test]
+fn the_troubleshooting_guide_quotes_what_the_command_says() {
+    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/troubleshooting.md");
+    let guide = std::fs::read_to_string(guide).expect("the guide");
+    let (_, terminal) = guide.split_once("## In the terminal").expect("its section");
+    let quoted: Vec<&str> = terminal.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
+    assert!(quoted.len() > 20, "{quoted:?}");
+    let said = all();
+    for words in quoted {
+        assert!(said.iter().any(|sentence| sentence.contains(words)), "nothing says: {words}");
+    }
+}
