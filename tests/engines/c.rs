@@ -84,7 +84,7 @@ fn valgrind(prefix: &Prefix, example: &str, name: &str) -> Command {
 /// Run by scripts/sanitize.sh, which builds the example for it. The sanitizers end a program in which they find a fault with a
 /// result of their own.
 #[test]
-#[ignore = "needs a build of its own: make sanitize"]
+#[ignore = "needs a separate build: make sanitize"]
 fn a_sanitizer_finds_no_fault_in_the_c_examples() {
     let _alone = alone();
     let built = |name: &str| Command::new(std::env::var_os(name).unwrap_or_else(|| panic!("{name} names an example")));

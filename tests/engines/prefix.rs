@@ -1,4 +1,4 @@
-//! The C library as somebody would have it: installed below a prefix, found by pkg-config.
+//! The C library as a developer has it: installed below a prefix, found by pkg-config.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

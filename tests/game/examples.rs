@@ -108,9 +108,9 @@ fn unity_p2ps_server_and_clients() {
     let turn = |programs: &mut [&mut P2P], what: &str, done: &dyn Fn(&[&mut P2P]) -> bool| {
         until(what, programs, P2P::update, done);
     };
-    // A client before there is a server: it is told, and may try again.
+    // A client before there is a server: it gets an error, and may try again.
     let mut early = P2P::new(room, "early", Presence::MustExist);
-    turn(&mut [&mut early], "nobody is there", &|p| p[0].refused == Some(ErrorCode::RoomMissing));
+    turn(&mut [&mut early], "the room is missing", &|p| p[0].refused == Some(ErrorCode::RoomMissing));
 
     // new P2PServer(signalingServer, roomName)
     let mut host = P2P::new(room, "server", Presence::MustNotExist);
@@ -162,7 +162,7 @@ fn unity_p2ps_server_and_clients() {
     client.peer.leave();
     assert_eq!(client.peer.send(host_id, b"after", Reliability::Reliable), Err(SendError::Left));
     turn(&mut [&mut host, &mut other], "it is gone", &|p| p.iter().all(|p| p.disconnected == [client_id]));
-    // server.Dispose(): whoever has been there longest owns the room now.
+    // server.Dispose(): the member that has been there longest owns the room now.
     host.peer.leave();
     host.peer.leave();
     turn(&mut [&mut other], "the server is gone", &|p| p[0].owner == Some(other_id) && p[0].disconnected.len() == 2);
@@ -264,7 +264,7 @@ impl Lobby {
     fn on_member_update(&mut self, member: PeerId, metadata: Metadata) {
         self.members.iter_mut().find(|(peer, _)| *peer == member).unwrap().1 = metadata;
         let Some(other) = self.other else {
-            // Whoever was alone when it came connects to the first that says how.
+            // A player that was alone when it came connects to the first that says how.
             return self.connect_to_the_first();
         };
         let (peer_id, route) = self.member(member).unwrap();

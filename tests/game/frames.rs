@@ -20,7 +20,7 @@ fn a_message_reaches_one_peer_with_its_bytes_its_sender_and_how_it_was_sent() {
     ada.reaches_directly(ben.you);
     ada.peer.send(ben.you, b"direct", Reliability::Reliable).unwrap();
     assert_eq!(ben.message(), (ada.you, b"direct".to_vec(), Reliability::Reliable));
-    // Who joined later has the same calls, and an unreliable message is told from a reliable one.
+    // Who joined later has the same calls, and an unreliable message differs from a reliable one.
     let (from, bytes, how) = loop {
         cleo.peer.send(ada.you, b"again and again", Reliability::Unreliable).unwrap();
         ada.peer.wait(Duration::from_millis(20));
@@ -31,7 +31,7 @@ fn a_message_reaches_one_peer_with_its_bytes_its_sender_and_how_it_was_sent() {
     };
     assert_eq!((from, bytes.as_slice(), how), (cleo.you, &b"again and again"[..], Reliability::Unreliable));
     cleo.poll();
-    assert!(!cleo.events.iter().any(|event| matches!(event, Event::Message { .. })), "it was for somebody else");
+    assert!(!cleo.events.iter().any(|event| matches!(event, Event::Message { .. })), "it was for another player");
 }
 
 /// proves: U-10, U-17
@@ -117,7 +117,7 @@ fn what_is_too_much_is_said_at_once_and_nothing_of_it_is_lost() {
     }
 }
 
-/// A bot without a loop of its own.
+/// A bot without a loop.
 #[test]
 fn events_can_be_awaited() {
     let (mut ada, ben) = two(server(), "await");

@@ -8,7 +8,7 @@ use voicemesh_tests::room::Folder;
 /// How long anything may take that should take moments, on a machine that does other things as well.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A peer and everything that it was told and nobody has asked for yet.
+/// A peer and its events that are not asked for yet.
 pub struct Player {
     pub peer: Peer,
     pub you: PeerId,
@@ -33,8 +33,8 @@ impl Player {
     pub fn join_with(server: &str, room: &str, name: &str, with: impl FnOnce(JoinOptions) -> JoinOptions) -> Self {
         let folder = Folder::create("game");
         let peer = Peer::join(with(options(server, room, name, &folder))).unwrap();
-        let nobody = PeerId(Default::default());
-        let mut player = Self { peer, you: nobody, events: Vec::new(), _folder: folder };
+        let unknown = PeerId(Default::default());
+        let mut player = Self { peer, you: unknown, events: Vec::new(), _folder: folder };
         player.you = player.wait("to join", |event| match event {
             Event::Joined { you, .. } => Some(*you),
             _ => None,
@@ -68,7 +68,7 @@ impl Player {
         }
     }
 
-    /// Waits until somebody of this name is there.
+    /// Waits until a member of this name is there.
     pub fn meets(&mut self, name: &str) -> PeerId {
         self.wait(name, |event| match event {
             Event::PeerJoined { peer, name: joined, .. } if joined == name => Some(*peer),

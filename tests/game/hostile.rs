@@ -1,4 +1,4 @@
-//! Somebody who keeps to no rule of data channels, beside two who play.
+//! A member that keeps to no rule of data channels, beside two players.
 //!
 //! It speaks to the server over a bare socket, as a member of the room, and has packets passed on to the players, who are
 //! processes of their own so that their memory can be looked at.
@@ -207,7 +207,7 @@ impl Hostile {
         }
     }
 
-    /// Small parts that wait for one that never comes, each in a large packet of its own.
+    /// Small parts that wait for one that never comes, each in a separate large packet.
     async fn hold_what_is_far(&mut self, victim: ClientId) {
         self.begin_anew();
         for number in 1..=64 {

@@ -16,7 +16,7 @@ use std::thread;
 
 use voicemesh_signaling::{Config, serve};
 
-/// One server for all the tests of this file, in this process and as long as it; each test has a room of its own.
+/// One server for all the tests of this file, in this process and as long as it; each test has its own room.
 fn server() -> &'static str {
     static URL: OnceLock<String> = OnceLock::new();
     URL.get_or_init(|| {

@@ -1,7 +1,7 @@
-//! A player as a process of its own: this very program, started to run one test that otherwise is left out. It opens
-//! channels to everyone who plays, sends what it is told to, and checks every byte that comes.
+//! A player as a separate process: this very program, started to run one test that otherwise is left out. It opens
+//! channels to everyone who plays, sends what it is asked to, and checks every byte that comes.
 //!
-//! It is told by lines: `send` a batch to everyone, `mend` the channel that was opened in two ways, `report`, `end`.
+//! It is controlled by lines: `send` a batch to everyone, `mend` the channel that was opened in two ways, `report`, `end`.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::{BufRead as _, Write as _};
@@ -63,7 +63,7 @@ pub fn wait_for_batch(player: &mut Program, number: u32, from: usize) {
 #[test]
 #[ignore = "a program that other tests start"]
 fn program() {
-    // Whoever runs all that is ignored has no part for it.
+    // A run of all ignored tests has no part for it.
     let Ok(part) = std::env::var(PART) else { return };
     let part: Value = serde_json::from_str(&part).unwrap();
     let number = |name: &str| part[name].as_u64().unwrap() as usize;
@@ -108,7 +108,7 @@ struct Play {
     told: Told,
 }
 
-/// Somebody who plays.
+/// A player.
 struct Friend {
     index: usize,
     /// Channels and numbers, in order.
@@ -254,7 +254,7 @@ impl Play {
         }
     }
 
-    /// Opens what this player opens, in an order of its own.
+    /// Opens what this player opens, in its own order.
     fn met(&mut self, peer: PeerId, name: &str) {
         let Some(index) = name.strip_prefix("player ").and_then(|index| index.parse().ok()) else {
             self.told.strangers.insert(peer);

@@ -4,7 +4,7 @@
 //! bevy_game SERVER ROOM NAME [STATE-DIR [INPUT [OUTPUT]]]
 //! ```
 //!
-//! It plays with `game_loop`, the same without Bevy; prints what happens, one line of JSON each; and leaves when somebody
+//! It plays with `game_loop`, the same without Bevy; prints what happens, one line of JSON each; and leaves when a player
 //! writes "leave, NAME".
 
 use std::time::Duration;
@@ -60,16 +60,16 @@ fn pose(place: &Place) -> Pose {
     Pose { position: [place.x, 0.0, place.z], ..Pose::default() }
 }
 
-/// Walks on, and tells everybody where. What is lost is told again in the next frame.
+/// Walks on, and sends the position to all. What is lost is sent again in the next frame.
 fn walk(mut voice: ResMut<Voice>, mut own: Single<&mut Place, With<VoiceListener>>, mut angle: Local<f32>) {
     *angle += FRAME.as_secs_f32();
     **own = Place { x: 3.0 * angle.cos(), z: 3.0 * angle.sin() };
     let message = [own.x.to_le_bytes(), own.z.to_le_bytes()].concat();
-    // Before it has joined, nobody is there to be told.
+    // Before it has joined, there is no receiver.
     let _ = voice.send_to_all(&message, Reliability::Unreliable);
 }
 
-/// Says hello to whoever comes. A player in a browser takes no messages, and is one to talk with all the same.
+/// Says hello to each player that comes. A player in a browser takes no messages, and is one to talk with all the same.
 fn greet(mut voice: ResMut<Voice>, mut events: MessageReader<VoiceEvent>) {
     for VoiceEvent(event) in events.read() {
         if let Event::PeerJoined { peer, name, .. } = event {
@@ -132,7 +132,7 @@ fn read_place(data: &[u8]) -> Option<Place> {
     Some(Place { x: f32::from_le_bytes(*x), z: f32::from_le_bytes(z.try_into().ok()?) })
 }
 
-/// Answers texts, and goes when it is told to.
+/// Answers texts, and leaves on request.
 fn answer(
     voice: Res<Voice>,
     own_name: Res<OwnName>,

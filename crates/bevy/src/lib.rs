@@ -40,7 +40,7 @@ use bevy_ecs::prelude::*;
 pub use voicemesh::{Event, JoinError, JoinOptions, Peer, PeerId, Pose};
 
 /// This game's own place in a room. As long as the resource is there, the game is in the room; replacing or removing it leaves,
-/// which waits until the others are told, at most a second and a half.
+/// which waits until the others know, at most a second and a half.
 #[derive(Debug, Resource)]
 pub struct Voice(Peer);
 
@@ -85,7 +85,7 @@ pub struct VoiceEvent(pub Event);
 pub enum VoiceSystems {
     /// In `First`: what happened becomes [`VoiceEvent`]s.
     Poll,
-    /// In `Last`: everybody's places are told.
+    /// In `Last`: positions are sent.
     Place,
     /// In `Last`, after that: what the frame has sent leaves, if the game joined with [`JoinOptions::manual_flush`].
     Flush,
@@ -114,7 +114,7 @@ pub struct VoiceOf(pub PeerId);
 #[derive(Clone, Copy, Component, Debug, Default)]
 pub struct VoiceListener;
 
-/// Voices come from where entities stand, as their component `C` says; whoever joins with [`JoinOptions::positional`] hears
+/// Voices come from where entities stand, as their component `C` says; a game that joins with [`JoinOptions::positional`] hears
 /// and is heard so.
 ///
 /// ```no_run
@@ -197,7 +197,7 @@ mod tests {
         seen.0.extend(events.read().map(|VoiceEvent(event)| event.clone()));
     }
 
-    /// Without a room there is nothing to do; without a server the game is told so.
+    /// Without a room there is nothing to do; without a server an event says so.
     #[test]
     fn what_happens_is_told_for_as_long_as_there_is_a_voice() {
         let folder = std::env::temp_dir().join(format!("voicemesh-bevy-{}", std::process::id()));
