@@ -98,6 +98,7 @@ fn a_forged_token_opens_nothing_and_says_nothing_of_the_secret() {
     });
 }
 
+/// proves: B-19
 #[test]
 fn a_member_without_a_permission_reaches_no_one_whatever_it_sends_and_is_not_ended_for_it() {
     let guarded = Guarded::start();
@@ -170,6 +171,7 @@ async fn outcome(guarded: &Guarded, address: &str, join: Join) -> Option<ErrorCo
     answer.await
 }
 
+/// proves: B-19
 #[test]
 fn a_ban_binds_the_account_whatever_its_peer_id_its_address_and_the_spelling_of_the_room() {
     const HERE: &str = "192.0.2.7";

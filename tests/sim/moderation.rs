@@ -30,6 +30,7 @@ fn received(world: &World) -> [u64; 2] {
     [1, 2].map(|at| world.heard(at, 0).received)
 }
 
+/// proves: B-19
 #[test]
 fn a_member_who_is_muted_or_put_out_is_not_heard_although_its_program_goes_on() {
     for (seed, route) in [(1, Route::Direct), (2, Route::Relayed)] {
