@@ -8,7 +8,6 @@ use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, Moderation, Pass
 use voicemesh_wire::{GroupId, RoomName};
 
 use crate::client::{Client, Member, Received, is_kind, join_of, run};
-use crate::socket::TEXT;
 
 /// A name with the id of `name`, as a squatter finds it: one in 65,536 has.
 fn made_for(name: &str) -> String {
@@ -165,11 +164,20 @@ fn names_of_any_length_take_no_time_from_others() {
         let mut eve = member(&server, "eve").await;
         // Non-joiners behind marks: whether each is kept depends on the letter before all marks.
         let name = format!("{}{}", "\u{301}".repeat(14_000), "\u{200c}".repeat(10_000));
-        let join = ClientMessage::Join(join_of("texts", &name)).to_json();
+        let join = ClientMessage::Join(join_of("texts", &name));
+        let mut is_there = true;
         for _ in 0..SLOW_NAMES {
-            eve.client.send(TEXT, join.as_bytes()).await;
+            is_there = is_there && eve.client.say_if_there(&join).await;
         }
         witness.client.handled(1).await;
-        eve.client.handled(2).await;
+        // All that she said is looked at: she is answered, or ended because it was too much for her budget.
+        if is_there && eve.client.say_if_there(&ClientMessage::Ping { token: 2 }).await {
+            let pong = ServerMessage::Pong { token: 2 };
+            let is_answer = |received: &Received| match received {
+                Received::Message(message) => *message == pong,
+                end => matches!(end, Received::Closed(_) | Received::Cut),
+            };
+            eve.client.until("a pong or the end", |received| is_answer(received).then_some(())).await;
+        }
     });
 }

@@ -502,7 +502,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
     }
 
     /// Whether links that are not open yet should stay so for now: while this peer speaks, another direct copy would not fit,
-    /// and what opening a link sends would take the place of speech. A first link opens when the uplink is not full: it shows when there is room.
+    /// and what opening a link sends would take the place of speech. A first link opens when the uplink is not full.
     pub fn links_wait(&self, now: Duration) -> bool {
         self.links_wait && !self.is_silent(now)
     }
@@ -585,10 +585,8 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
     /// The losses of the listener that loses most of those whom redundancy would help.
     fn worst_to_repair(&self) -> Option<ListenerLoss> {
         let known = self.listeners.values().filter(|listener| listener.loss.loss().is_some());
-        let known = known.map(|listener| match listener.path.is_too_narrow() {
-            true => ListenerLoss::NONE,
-            false => listener.loss,
-        });
+        let known =
+            known.map(|listener| if listener.path.is_too_narrow() { ListenerLoss::NONE } else { listener.loss });
         known.max_by(|a, b| f32::total_cmp(&a.loss().unwrap_or(0.0), &b.loss().unwrap_or(0.0)))
     }
 
