@@ -14,8 +14,8 @@ use tokio::sync::Semaphore;
 use tokio::task::{JoinHandle, JoinSet};
 use voicemesh_wire::identity::{InstallationSecret, prove};
 use voicemesh_wire::packet::{
-    BurstCounter, CodecSettings, HandshakeRequest, HandshakeResponse, Header, Kind, Priority, Relay, Target,
-    TargetKind, VoiceHeader, open,
+    BurstCounter, CodecSettings, HandshakeRequest, HandshakeResponse, Header, Kind, Relay, Target, TargetKind,
+    VoiceHeader, open,
 };
 use voicemesh_wire::signaling::{
     Capabilities, ClientMessage, Join, MemberStatus, Metadata, PROTOCOL_VERSION, Presence, ServerMessage, decode_server,
@@ -162,14 +162,7 @@ pub struct Speaker {
 impl Speaker {
     /// Sends the next so many packets in one write.
     pub async fn speak(&mut self, packets: usize) -> io::Result<()> {
-        let target = Target {
-            kind: TargetKind::Group(GroupId::of("Global")),
-            positional: false,
-            closing: false,
-            priority: Priority::Default,
-            session: 0,
-            volume: 128,
-        };
+        let target = Target::plain(TargetKind::Group(GroupId::of("Global")));
         self.frames.clear();
         for _ in 0..packets {
             self.packet.clear();

@@ -18,7 +18,7 @@ const SCREENS = [
   { name: 'phone', context: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true } },
 ];
 
-test('everybody can use the page, on every screen', within(240), Stage.for(async (stage) => {
+test('the page can be used on every screen', within(240), Stage.for(async (stage) => {
   const server = await stage.server('--owner-after', '0');
   const browser = await stage.browserSpeakingOn('reader');
   const room = 'Kitchen table';
@@ -44,7 +44,7 @@ test('everybody can use the page, on every screen', within(240), Stage.for(async
     if (!bob) {
       await look(ada, `${name}-2-alone`);
       bob = stage.cli(server, 'Bob', { room, input: `${speechFile('cards')}:loop` });
-      stage.cli(server, 'Somebody with a name that is rather long for a list', { room, more: ['--relay-only'] });
+      stage.cli(server, 'A member with a name that is rather long for a list', { room, more: ['--relay-only'] });
     }
     await ada.sees('Bob', '[data-speaking="true"]').waitFor();
     bob.type(`Can you hear me on ${name}?`);
@@ -82,7 +82,7 @@ test('a room of twenty is rows in the order of names, and who speaks is named', 
   assert.equal(await people.count(), 19);
   const listed = await people.evaluateAll((cards) => cards.map((card) => /** @type {HTMLElement} */ (card).dataset.name ?? ''));
   assert.deepEqual(listed, [...listed].sort((a, b) => a.localeCompare(b)));
-  // Two whose names are alike are told apart, also where a message is meant for one of them.
+  // Names that are alike have short ids, also where a message is meant for one of them.
   const bens = listed.filter((name) => name.startsWith('Ben'));
   assert.ok(bens.length === 2 && bens.every((name) => /^Ben#[0-9a-f]{4}/.test(name)) && bens[0] !== bens[1], bens.join());
   const options = await ada.page.locator('select option').allInnerTexts();

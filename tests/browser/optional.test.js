@@ -66,7 +66,7 @@ test('the page joins where a thing it can do without is gone, throws or refuses'
   const browser = await stage.browserSpeakingOn();
   const failed = [];
   for (const path of OPTIONAL) {
-    // Each in a room of its own, all ways at once.
+    // Each in a separate room, all ways at once.
     failed.push(...await Promise.all(WAYS.map((way) => visitWithout(browser, `${server.url}/r/${way}`, { path, way }))));
   }
   assert.deepEqual(failed.filter(Boolean), []);

@@ -130,7 +130,7 @@ fn a_roster_that_has_to_wait_is_budgeted_as_well() {
             }
             friend.client.handled(number as u32).await;
             asker.client.say(&ClientMessage::Roster).await;
-            // A refusal is told once a second, so the end of this round is what comes after it.
+            // A refusal is sent once a second, so the end of this round is what comes after it.
             let last =
                 friend.relay(Kind::ServerRelayReliable, &[asker.joined.client], &friend.inner(Kind::ProbeEcho, 60));
             friend.client.packet(&last).await;

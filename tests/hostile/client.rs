@@ -172,6 +172,17 @@ impl Client {
         }
     }
 
+    /// Why this join is refused; `None` if the client is let in.
+    pub async fn refusal(mut self, join: Join) -> Option<ErrorCode> {
+        self.say(&ClientMessage::Join(join)).await;
+        let answer = self.until("an answer to the join", |received| match received {
+            Received::Message(ServerMessage::Joined(_)) => Some(None),
+            Received::Message(ServerMessage::Error { code, .. }) => Some(Some(code.clone())),
+            _ => None,
+        });
+        answer.await
+    }
+
     /// How the connection ends: the last error, and the close code if there is one.
     pub async fn end(&mut self) -> (Option<ErrorCode>, Option<u16>) {
         let mut code = None;

@@ -95,15 +95,8 @@ fn spelled(room: &str, name: &str) -> Join {
     Join { room: room.to_owned(), ..join_of(&RoomName::key_of(room), name) }
 }
 
-async fn refusal(server: &Server, join: Join) -> Option<ErrorCode> {
-    let mut client = Client::connect(server).await;
-    client.say(&ClientMessage::Join(join)).await;
-    let answer = client.until("an answer to the join", |received| match received {
-        Received::Message(ServerMessage::Joined(_)) => Some(None),
-        Received::Message(ServerMessage::Error { code, .. }) => Some(Some(code.clone())),
-        _ => None,
-    });
-    answer.await
+async fn refused(server: &Server, join: Join) -> Option<ErrorCode> {
+    Client::connect(server).await.refusal(join).await
 }
 
 async fn decide(member: &mut Member, action: Moderation) {
@@ -127,10 +120,10 @@ fn what_is_decided_in_a_room_holds_for_every_spelling_of_its_name() {
         decide(&mut owner, Moderation::Ban { peer: eve.joined.you, seconds: 600 }).await;
         decide(&mut owner, Moderation::SetPassword { password: Some("sesame".into()) }).await;
         for room in spellings {
-            assert_eq!(refusal(&server, spelled(room, "eve")).await, Some(ErrorCode::Banned), "{room:?}");
-            assert_eq!(refusal(&server, spelled(room, "bo")).await, Some(ErrorCode::PasswordRequired), "{room:?}");
+            assert_eq!(refused(&server, spelled(room, "eve")).await, Some(ErrorCode::Banned), "{room:?}");
+            assert_eq!(refused(&server, spelled(room, "bo")).await, Some(ErrorCode::PasswordRequired), "{room:?}");
             let named = Join { password: Some(Password::from("sesame")), ..spelled(room, room) };
-            assert_eq!(refusal(&server, named).await, None, "{room:?}");
+            assert_eq!(refused(&server, named).await, None, "{room:?}");
         }
         let action = Moderation::SetPassword { password: Some("another".into()) };
         owner.client.say(&ClientMessage::Moderate { request: None, action }).await;
@@ -147,7 +140,7 @@ fn what_is_decided_in_a_room_holds_for_every_spelling_of_its_name() {
                 let back = Join { ticket: Some(ticket.clone()), run: 7, ..spelled(room, "ana") };
                 let back = Member::enter(Client::connect(&server).await, back).await;
                 assert!(back.joined.permissions.moderate, "{room:?}");
-                assert_eq!(refusal(&server, spelled(spellings[0], "bo")).await, Some(ErrorCode::PasswordRequired));
+                assert_eq!(refused(&server, spelled(spellings[0], "bo")).await, Some(ErrorCode::PasswordRequired));
             }
         }
     });

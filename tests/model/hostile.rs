@@ -9,7 +9,7 @@ use voicemesh_netsim::Mode;
 use voicemesh_session::network::{LinkId, NetworkEvent};
 use voicemesh_wire::packet::{
     self, BurstCounter, ClientInfo, ClientState, DeltaClientState, HandshakeP2P, HandshakeRequest, HandshakeResponse,
-    Kind, Priority, Probe, Recipient, Relay, RemoveClient, Target, TargetKind, TextData, VoiceAck, VoiceHeader,
+    Kind, Probe, Recipient, Relay, RemoveClient, Target, TargetKind, TextData, VoiceAck, VoiceHeader,
 };
 use voicemesh_wire::{ClientId, GroupId, SessionId};
 
@@ -204,15 +204,7 @@ impl Malice<'_> {
 
     /// Speech that copies the content of an honest frame.
     fn voice(&mut self, session: SessionId, sender: ClientId, group: &str) -> Vec<u8> {
-        let target = |kind| Target {
-            kind,
-            positional: false,
-            closing: false,
-            priority: Priority::Default,
-            session: 0,
-            volume: 128,
-        };
-        let targets = [target(TargetKind::Group(GroupId::of(group))), target(TargetKind::Client(self.id()))];
+        let targets = [TargetKind::Group(GroupId::of(group)), TargetKind::Client(self.id())].map(Target::plain);
         let burst = BurstCounter::SevenBit(self.below(128) as u8);
         let header = VoiceHeader { sender, burst, sequence: self.rng.next_u32() as u16 };
         let mut packet = Vec::new();

@@ -52,8 +52,8 @@ fn the_others_see_within_a_second_that_a_member_has_muted_itself_and_a_late_join
     let late = world.add_peer();
     world.run_until(SECOND, "joined", |world| seen(world, late, 0).is_some());
     assert_eq!((seen(&world, late, 0), told(&world, late, 0)), (Some(MUTED), vec![MUTED]));
-    assert_eq!(told(&world, late, 1), [], "nothing is told of the usual");
-    // Nobody asks for the roster again: all count the same version.
+    assert_eq!(told(&world, late, 1), [], "the default status raises no event");
+    // No peer asks for the roster again: all count the same version.
     world.run(12 * SECOND);
     assert_eq!(told(&world, 1, 0), [MUTED]);
     assert_eq!(told(&world, 0, 0), [], "its own program knows");

@@ -26,7 +26,7 @@ pub struct Room {
     pub present: RefCell<BTreeSet<PeerId>>,
     /// Honest members who may be missed: they went by themselves.
     pub parted: RefCell<BTreeSet<PeerId>>,
-    /// Those who have come to the end stay until all have: nobody is missed.
+    /// Those who have come to the end stay until all have: none is missed.
     pub staying: RefCell<Vec<Socket>>,
     pub findings: Rc<Findings>,
 }
@@ -89,7 +89,7 @@ impl Findings {
     fn worst_room(&self) -> (usize, f64) {
         let speech = self.speech.borrow();
         let parts = speech.iter().map(|(room, (expected, heard))| (*room, *heard as f64 / (*expected).max(1) as f64));
-        parts.min_by(|(_, a), (_, b)| a.total_cmp(b)).expect("somebody listened")
+        parts.min_by(|(_, a), (_, b)| a.total_cmp(b)).expect("there was a listener")
     }
 
     fn all(&self) -> (u64, u64) {

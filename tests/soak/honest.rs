@@ -11,7 +11,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
 use voicemesh_wire::SessionId;
 use voicemesh_wire::packet::{
-    BurstCounter, ClientInfo, ClientState, HandshakeRequest, Kind, Priority, Relay, Target, TargetKind, VoiceHeader,
+    BurstCounter, ClientInfo, ClientState, HandshakeRequest, Kind, Relay, Target, TargetKind, VoiceHeader,
 };
 use voicemesh_wire::signaling::{ClientMessage, Join, Joined, ServerMessage, Ticket, decode_server};
 use voicemesh_wire::{ClientId, GroupId};
@@ -182,14 +182,7 @@ impl Member {
         if self.ticks % (SPOKEN + PAUSED) > SPOKEN || listeners.is_empty() {
             return Ok(());
         }
-        let target = Target {
-            kind: TargetKind::Group(GroupId::of("Global")),
-            positional: false,
-            closing: false,
-            priority: Priority::Default,
-            session: 0,
-            volume: 128,
-        };
+        let target = Target::plain(TargetKind::Group(GroupId::of("Global")));
         let number = room.said.get();
         let mut speech = [0x55; FRAME_BYTES];
         speech[..8].copy_from_slice(&number.to_be_bytes());

@@ -1,4 +1,4 @@
-//! A room as one of its members is told of it.
+//! A room as one of its members sees it.
 
 use std::collections::BTreeMap;
 

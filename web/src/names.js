@@ -1,6 +1,6 @@
 /**
  * What rooms and people are called: the same normal form as every other end computes (PROTOCOL.md, section 2, "Names").
- * Rooms are compared by `key`. Whether two names look alike is told here for ASCII letters and digits and what looks like
+ * Rooms are compared by `key`. Whether two names look alike is known here for ASCII letters and digits and what looks like
  * them; the native peer has the whole table of UTS 39.
  */
 

@@ -54,7 +54,7 @@ export function groups({ session, roster }, deafened) {
     ({ name, members: count, listening: session.groups.has(name), speaking: spoken.has(name) }));
 }
 
-/** What the others are told of this page. @param {import('./state.js').MicrophoneState} microphone @param {boolean} muted @param {boolean} deafened @returns {import('./messages.js').Status} */
+/** The status of this page that the others see. @param {import('./state.js').MicrophoneState} microphone @param {boolean} muted @param {boolean} deafened @returns {import('./messages.js').Status} */
 export function ownStatus(microphone, muted, deafened) {
   const listeningOnly = microphone !== 'on' && microphone !== 'asking';
   return {

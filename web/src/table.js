@@ -26,7 +26,7 @@ export class View {
     return (this.members.get(client) ?? this.kept.get(client))?.groups.has(group) ?? false;
   }
 
-  /** Whether somebody listens to another name with this name's id. @param {string} name */
+  /** Whether a client listens to another name with this name's id. @param {string} name */
   isShared(name) {
     const id = groupId(name);
     return [...this.members.values()].some(({ groups }) => [...groups].some((other) => other !== name && groupId(other) === id));

@@ -24,7 +24,7 @@ function moderator() {
   return { sent, said, config, moderation: new Moderation(mesh) };
 }
 
-test('a decision is sent with a number of its own, and its answer says what was done', () => {
+test('a decision is sent with its own number, and its answer says what was done', () => {
   const { sent, said, config, moderation } = moderator();
   moderation.decide('ban', { peer: 'bo-id' });
   moderation.decide('set-password', { password: 'open' });
@@ -55,7 +55,7 @@ test('decisions without answers do not pile up', () => {
   assert.equal(said.length, 1);
 });
 
-test('one\u2019s own state is told when it changes, at most four times a second, to a server that takes it', () => {
+test('one\u2019s own state is sent when it changes, at most four times a second, to a server that takes it', () => {
   /** @type {any[]} */
   const sent = [];
   const mesh = /** @type {any} */ ({ config: {}, serverTakesStatus: true, signaling: { isJoined: true, send: (/** @type {any} */ one) => sent.push(one) } });
@@ -75,7 +75,7 @@ test('one\u2019s own state is told when it changes, at most four times a second,
   own.tick(1300);
   assert.deepEqual(sent[sent.length - 1], { type: 'status', deafened: true });
   assert.equal(sent.length, 5);
-  // A join on another connection was sent before the last change: it is told again.
+  // A join on another connection was sent before the last change: it is sent again.
   own.joining();
   own.set({ muted: true });
   own.tick(2000);
@@ -105,7 +105,7 @@ test('the state of a member is what its last status says', () => {
   assert.equal(ada.mesh.roster.listens(bo.id), true);
 });
 
-test('a permission that is taken away is told from one that was never there', () => {
+test('a permission that is taken away differs from one that was never there', () => {
   const world = new World();
   const [ada, bo] = [world.join('Ada'), world.join('Bo')];
   world.run(1000);

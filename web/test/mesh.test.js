@@ -198,7 +198,7 @@ test('text reaches the room or one person', () => {
   assert.deepEqual(cy.texts, [['Global', 'to all']]);
 });
 
-test('two groups whose names have one id are told apart, and a text that names only the id is for neither', () => {
+test('two groups whose names have one id are distinguished, and a text that names only the id is for neither', () => {
   /** @type {Map<number, string>} */
   const seen = new Map();
   let pair = ['', ''];

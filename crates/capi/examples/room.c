@@ -80,7 +80,7 @@ static int play(vm_peer peer, const char *own_name) {
     case VM_EVENT_PEER_LEFT: print_event("peer-left", &event); break;
     case VM_EVENT_ROUTE_CHANGED: print_event("route-changed", &event); break;
     case VM_EVENT_FIRST_HEARD: print_event("first-heard", &event); break;
-    /* Somebody muted or deafened itself, say: a game shows it beside the name. */
+    /* A peer muted or deafened itself, say: a game shows it beside the name. */
     case VM_EVENT_STATUS_CHANGED: print_event("status-changed", &event); break;
     case VM_EVENT_TEXT:
       print_event("text", &event);

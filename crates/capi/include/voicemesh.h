@@ -116,7 +116,7 @@ enum vm_event_type
   VM_EVENT_CONNECTED = 2,
   // Somebody is in the room: peer, name, metadata.
   VM_EVENT_PEER_JOINED = 3,
-  // Somebody is no longer in the room: peer, name, reason (vm_leave_reason; VM_LEAVE_KICKED: a moderator put it out).
+  // A peer is no longer in the room: peer, name, reason (vm_leave_reason; VM_LEAVE_KICKED: a moderator put it out).
   VM_EVENT_PEER_LEFT = 4,
   // Somebody publishes something else now: peer, metadata (all of it).
   VM_EVENT_METADATA_CHANGED = 5,
@@ -126,7 +126,7 @@ enum vm_event_type
   VM_EVENT_FIRST_HEARD = 7,
   // Somebody begins or ceases to speak: peer, on.
   VM_EVENT_SPEAKING = 8,
-  // Somebody wrote: peer, name, text, on (only to this peer), else groups (the one that it was written to).
+  // A peer wrote: peer, name, text, on (only to this peer), else groups (the one that it was written to).
   VM_EVENT_TEXT = 9,
   // The server cannot be reached, and is tried again: text (why), code (what failed, if it could not be connected to),
   // wait_us (when).
@@ -979,7 +979,7 @@ vm_result vm_send_text(vm_peer peer,
                        size_t length);
 
 // Writes to everyone who listens to a talk group, whose name has at most 256 bytes: at most 4096 bytes. This peer need not
-// listen to it. vm_send_text to everyone writes to "Global". What cannot be sent is told by VM_EVENT_WARNED.
+// listen to it. vm_send_text to everyone writes to "Global". A text that cannot be sent raises VM_EVENT_WARNED.
 //
 // Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
 vm_result vm_send_group_text(vm_peer peer,

@@ -345,7 +345,7 @@ pub unsafe extern "C" fn vm_send_text(
 }
 
 /// Writes to everyone who listens to a talk group, whose name has at most 256 bytes: at most 4096 bytes. This peer need not
-/// listen to it. vm_send_text to everyone writes to "Global". What cannot be sent is told by VM_EVENT_WARNED.
+/// listen to it. vm_send_text to everyone writes to "Global". A text that cannot be sent raises VM_EVENT_WARNED.
 ///
 /// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
 #[unsafe(no_mangle)]

@@ -134,7 +134,7 @@ pub enum vm_event_type {
     VM_EVENT_CONNECTED = 2,
     /// Somebody is in the room: peer, name, metadata.
     VM_EVENT_PEER_JOINED = 3,
-    /// Somebody is no longer in the room: peer, name, reason (vm_leave_reason; VM_LEAVE_KICKED: a moderator put it out).
+    /// A peer is no longer in the room: peer, name, reason (vm_leave_reason; VM_LEAVE_KICKED: a moderator put it out).
     VM_EVENT_PEER_LEFT = 4,
     /// Somebody publishes something else now: peer, metadata (all of it).
     VM_EVENT_METADATA_CHANGED = 5,
@@ -144,7 +144,7 @@ pub enum vm_event_type {
     VM_EVENT_FIRST_HEARD = 7,
     /// Somebody begins or ceases to speak: peer, on.
     VM_EVENT_SPEAKING = 8,
-    /// Somebody wrote: peer, name, text, on (only to this peer), else groups (the one that it was written to).
+    /// A peer wrote: peer, name, text, on (only to this peer), else groups (the one that it was written to).
     VM_EVENT_TEXT = 9,
     /// The server cannot be reached, and is tried again: text (why), code (what failed, if it could not be connected to),
     /// wait_us (when).

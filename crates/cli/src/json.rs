@@ -22,7 +22,7 @@
 //! | `route-changed` | `peer`, `name`, `route` | `route`: `direct`, `relayed`, `none` |
 //! | `first-heard` | `peer`, `name` | heard for the first time since it joined |
 //! | `speaking` | `peer`, `name`, `speaking` | begins (`true`) or ceases to speak |
-//! | `text` | `peer`, `name`, `private`, `group`, `text` | somebody wrote; `group`: the talk group it was written to, `null` if it is private |
+//! | `text` | `peer`, `name`, `private`, `group`, `text` | a peer wrote; `group`: the talk group it was written to, `null` if it is private |
 //! | `server-connected` | `encrypted`, `local`, `proxy` | the server is connected to; `local`: it is on this machine; `proxy`: `null`, or `host:port` |
 //! | `server-away` | `why`, `code`, `next_step`, `retry_in_ms` | the server cannot be reached; tried again by itself. `code` and `next_step` are `null` unless connecting failed and, for the step, something is known to help |
 //! | `refused` | `code`, `message` | the server does not let this peer in; `error` and `summary` follow |

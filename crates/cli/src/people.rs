@@ -9,7 +9,7 @@ use crate::text::harmless;
 /// The label of the user of this program.
 const OWN_LABEL: &str = "You";
 
-/// Names of those who are present. Two whose names look alike are told apart by the beginning of their id: `Ben#3f2a`.
+/// Names of those who are present. Names that look alike are followed by the beginning of the id: `Ben#3f2a`.
 #[derive(Clone, Debug, Default)]
 pub struct People {
     you: Option<PeerId>,
@@ -18,7 +18,7 @@ pub struct People {
 }
 
 impl People {
-    /// Others are told apart from this name as well.
+    /// Names that look like this one get a short id as well.
     pub fn beside(own_name: &str) -> Self {
         Self { own_name: Some(own_name.to_owned()), ..Self::default() }
     }

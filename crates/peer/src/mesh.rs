@@ -7,7 +7,7 @@
 //! - `negotiation`: which link to whom, attempt by attempt.
 //! - `choice`: to whom links are wanted at all.
 //! - `lobby`: what is published, and the room's owner.
-//! - `status`: how this peer takes part, as the others are told.
+//! - `status`: the status of this peer that the others see.
 //! - `signaling`: the WebSocket's life and what is said on it.
 //! - `liveness`: whether the server answers, and the connections opened beside one that does not.
 

@@ -365,7 +365,7 @@ impl Peer {
         self.command(Command::SetToken(token.into()));
     }
 
-    /// Writes to everyone who listens to the group `Global`, in which all begin. What cannot be sent is told by [`Event::Warned`].
+    /// Writes to everyone who listens to the group `Global`, in which all begin. A text that cannot be sent raises [`Event::Warned`].
     pub fn send_text(&self, text: &str) {
         self.send_group_text(GLOBAL_GROUP, text);
     }
@@ -375,8 +375,8 @@ impl Peer {
         self.command(Command::SendText(TextTo::Peer(to), text.to_owned()));
     }
 
-    /// Writes to everyone who listens to a talk group, whose name has at most 256 bytes. This peer need not listen to it. What
-    /// cannot be sent is told by [`Event::Warned`].
+    /// Writes to everyone who listens to a talk group, whose name has at most 256 bytes. This peer need not listen to it. A text
+    /// that cannot be sent raises [`Event::Warned`].
     pub fn send_group_text(&self, group: &str, text: &str) {
         self.command(Command::SendText(TextTo::Group(group.to_owned()), text.to_owned()));
     }

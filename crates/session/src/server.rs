@@ -522,7 +522,7 @@ impl<P: Copy + Ord> Server<P> {
             && (own.map_or(0, std::collections::BTreeMap::len) < GROUPS_PER_CLIENT || self.table.listens(client, id))
     }
 
-    /// The client is told by a leave of the group that it asked for (PROTOCOL.md, section 7).
+    /// Answers the client with a leave of the group that it asked for (PROTOCOL.md, section 7).
     fn refuse_group(&self, client: ClientId, group: String, out: &mut impl ServerOutput<P>) {
         if let Some(receiver) = self.clients.get(&client) {
             let leave = DeltaClientState { joins: false, client, group };

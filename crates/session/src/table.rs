@@ -118,7 +118,7 @@ impl Table {
         self.members.get(&client).is_some_and(|member| member.groups.contains_key(&group))
     }
 
-    /// Whether somebody listens to another name with this name's id.
+    /// Whether a client listens to another name with this name's id.
     pub fn is_shared(&self, name: &str) -> bool {
         self.groups.get(&GroupId::of(name)).is_some_and(|names| names.keys().any(|other| other != name))
     }

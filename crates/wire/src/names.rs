@@ -166,7 +166,7 @@ pub fn short_id(peer: PeerId) -> String {
     beginning(peer, SHORT_ID)
 }
 
-/// Of the peers whose names look like another's of these, the beginning of the peer id by which they are told apart. What
+/// Of the peers whose names look like another's of these, the beginning of the peer id that distinguishes them. What
 /// is shown of them is `Ben#3f2a`.
 pub fn short_ids<'a>(names: impl IntoIterator<Item = (PeerId, &'a DisplayName)>) -> BTreeMap<PeerId, String> {
     let mut by_skeleton: BTreeMap<String, BTreeSet<PeerId>> = BTreeMap::new();

@@ -216,7 +216,7 @@ fn foldings() -> String {
 fn the_tables_of_the_page_are_of_this_version_of_unicode() {
     let joining = CodePointMapData::<JoiningType>::new();
     let class = CodePointMapData::<CanonicalCombiningClass>::new();
-    // There, transparent letters are told by their category, with exceptions.
+    // There, transparent letters are known by their category, with exceptions.
     let category = CodePointMapData::<GeneralCategory>::new();
     let marks = [GeneralCategory::NonspacingMark, GeneralCategory::EnclosingMark, GeneralCategory::Format];
     let by_category = |letter| marks.contains(&category.get(letter));

@@ -66,7 +66,7 @@ internal static class Room
                 case EventType.PeerLeft: Print("peer-left", happened); break;
                 case EventType.RouteChanged: Print("route-changed", happened); break;
                 case EventType.FirstHeard: Print("first-heard", happened); break;
-                // Somebody muted or deafened itself, say: a game shows it beside the name.
+                // A peer muted or deafened itself, say: a game shows it beside the name.
                 case EventType.StatusChanged: Print("status-changed", happened); break;
                 case EventType.Text:
                     Print("text", happened);

@@ -127,7 +127,7 @@ fn speech_is_told_once_and_not_after_every_breath() {
     let (mut human, people) = (human(), people(&[(1, "Ben")]));
     let mut say = |ms, event| human.event(&at(ms, event), &people).map(|line| line.text);
     let speaks = |speaking| Event::Speaking { peer: peer(1), speaking };
-    assert_eq!(say(0, Event::FirstHeard { peer: peer(1) }), None, "its speech is told next");
+    assert_eq!(say(0, Event::FirstHeard { peer: peer(1) }), None, "its speech is reported next");
     assert_eq!(say(10, speaks(true)).as_deref(), Some("Ben speaks."));
     assert_eq!(say(9_000, speaks(false)), None);
     assert_eq!(say(11_000, speaks(true)), None, "a breath");

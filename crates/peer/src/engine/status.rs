@@ -1,4 +1,4 @@
-//! What the others are told of how this peer takes part.
+//! The status of this peer that the others see.
 
 use std::time::Duration;
 

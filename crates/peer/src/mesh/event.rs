@@ -24,16 +24,16 @@ pub enum MeshEvent {
         /// The server allows no links.
         relay_only: bool,
     },
-    /// Somebody is here.
+    /// A member has come.
     PeerJoined(Member),
-    /// Somebody is gone from server and links.
+    /// A member is gone from server and links.
     PeerLeft {
         /// Who.
         member: Member,
         /// Why.
         reason: crate::PeerLeftReason,
     },
-    /// Somebody publishes something else.
+    /// A member publishes other metadata.
     MetadataChanged {
         /// Who.
         peer: PeerId,
@@ -103,7 +103,7 @@ pub enum MeshEvent {
         /// The own token, as it is published.
         token: String,
     },
-    /// Somebody wants a link that this peer's program has not asked for.
+    /// A peer wants a link that this peer's program has not asked for.
     ConnectionRequested {
         /// Who.
         peer: PeerId,
@@ -128,7 +128,7 @@ pub enum MeshEvent {
         /// In place of any before.
         ticket: Ticket,
     },
-    /// Somebody else joined with this identity; nothing is tried again.
+    /// Another connection joined with this identity; nothing is tried again.
     Replaced,
     /// The server refused something.
     Warned {

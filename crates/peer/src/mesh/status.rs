@@ -1,4 +1,4 @@
-//! How this peer takes part, as the others are told: at most four times a second, the newest each time.
+//! The status of this peer that the others see: at most four times a second, the newest each time.
 
 use std::time::Duration;
 

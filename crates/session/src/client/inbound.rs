@@ -129,7 +129,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
     }
 
-    /// On a link, identity is the link's peer: a packet that names anybody else is dropped (PROTOCOL.md, section 9).
+    /// On a link, identity is the link's peer: a packet that names another client is dropped (PROTOCOL.md, section 9).
     fn try_from_link<N: Network<Peer = P>>(
         &mut self,
         now: Duration,

@@ -173,7 +173,7 @@ impl<P: Copy + Ord + std::fmt::Debug> Client<P> {
         self.refresh_routes(now, net);
     }
 
-    /// On every join and rejoin, each peer that can be reached directly is told.
+    /// On every join and rejoin, sends HandshakeP2P to each peer that can be reached directly.
     pub(super) fn greet_links<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
         for id in self.pairs.ids() {
             self.send_handshake(now, net, id);

@@ -1,4 +1,4 @@
-//! Speech on its way to whoever listens, by each one's route (PROTOCOL.md, section 8).
+//! Speech on its way to its listeners, by the route of each (PROTOCOL.md, section 8).
 
 use std::collections::BTreeSet;
 use std::fmt::Debug;

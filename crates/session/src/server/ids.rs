@@ -1,4 +1,4 @@
-//! Client ids: unique while in use, and not given to somebody else for a while after (PROTOCOL.md, section 7).
+//! Client ids: unique while in use, and not given to another client for a while after (PROTOCOL.md, section 7).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

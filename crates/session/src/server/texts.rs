@@ -28,7 +28,7 @@ impl<P: Copy + Ord> Server<P> {
         };
         match text.recipient {
             Recipient::Client(to) => pass_on(to),
-            // By id alone nobody can say which name is meant.
+            // An id alone does not say which name is meant.
             Recipient::Group(group) if self.table.is_ambiguous(group) => {}
             Recipient::Group(group) => self.table.listeners(group).for_each(&mut pass_on),
         }

@@ -105,6 +105,13 @@ pub struct Target {
     pub volume: u8,
 }
 
+impl Target {
+    /// Speech without a position, at default priority and volume, in the target's first opening.
+    pub const fn plain(kind: TargetKind) -> Self {
+        Self { kind, positional: false, closing: false, priority: Priority::Default, session: 0, volume: 128 }
+    }
+}
+
 /// The wire's volume for a factor from 0.0 to 2.0; beyond is cut.
 pub fn volume_to_wire(factor: f32) -> u8 {
     (factor.clamp(0.0, 2.0) * 127.5).round() as u8

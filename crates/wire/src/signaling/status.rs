@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// How a member takes part in the room, by the word of its own program. It is shown to the others and decides nothing:
+/// How a member takes part in the room, as its program says. It is shown to the others and decides nothing:
 /// whether a moderator has muted the member, its [`Permissions`](crate::Permissions) say. A missing field is `false`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
