@@ -360,6 +360,18 @@ test('another network costs a few round trips, and nobody notices', () => {
   assertUnnoticed([ada, bo]);
 });
 
+test('whether the room is closed to newcomers is known after another connection took over', () => {
+  const { world, ada } = relayedPair();
+  for (const locked of [true, false]) {
+    world.server.locked = locked;
+    ada.socketsDie();
+    ada.mesh.pathChanged(world.now);
+    world.run(1000);
+    assert.equal(ada.mesh.moderation.locked, locked);
+  }
+  assert.equal(ada.count('joined'), 1);
+});
+
 // proves: B-16
 test('a connection that dies in silence is found by asking, and what was written meanwhile arrives once', () => {
   const { world, ada, bo } = relayedPair();
