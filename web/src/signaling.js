@@ -322,6 +322,7 @@ export class Signaling {
     this.#liveness = null;
     this.#wokeAt = null;
     this.#texts = [];
+    this.mesh.moderation.disconnected();
   }
 
   #closeOpening() {

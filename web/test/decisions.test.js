@@ -16,12 +16,13 @@ function moderator() {
   /** @type {string[]} */
   const said = [];
   const config = { password: '' };
+  const signaling = { isJoined: true, send: (/** @type {any} */ message) => sent.push(message) };
   const members = new Map([['bo-id', { label: 'Bo' }]]);
   const mesh = /** @type {any} */ ({
-    config, roster: { members, may: () => true }, signaling: { send: (/** @type {any} */ message) => sent.push(message) },
+    config, roster: { members, may: () => true }, signaling,
     emit: (/** @type {any} */ { text }) => said.push(text),
   });
-  return { sent, said, config, moderation: new Moderation(mesh) };
+  return { sent, said, config, signaling, moderation: new Moderation(mesh) };
 }
 
 test('a decision is sent with its own number, and its answer says what was done', () => {
@@ -53,6 +54,36 @@ test('decisions without answers do not pile up', () => {
   assert.deepEqual(said, []);
   moderation.done(100);
   assert.equal(said.length, 1);
+});
+
+test('a decision without a connection is not sent, one that the end of a connection overtakes is not left open, and both are said', () => {
+  const { sent, said, signaling, moderation } = moderator();
+  signaling.isJoined = false;
+  moderation.decide('lock');
+  assert.deepEqual([sent, said], [[], ['That was not done. The server cannot be reached for now.']]);
+  moderation.disconnected();
+  assert.equal(said.length, 1, 'nothing is open');
+  signaling.isJoined = true;
+  moderation.decide('lock');
+  moderation.decide('kick', { peer: 'bo-id' });
+  moderation.disconnected();
+  moderation.disconnected();
+  moderation.done(1);
+  assert.equal(said.length, 2);
+  assert.match(said[1], /may not have been done/);
+});
+
+test('a lost connection and one that was taken over from end the wait for answers to decisions', () => {
+  for (const end of /** @type {const} */ (['socketEnds', 'socketsDie'])) {
+    const world = new World();
+    const ada = world.join('Ada');
+    world.run(1000);
+    ada.mesh.moderation.decide('lock');
+    ada[end]();
+    ada.mesh.pathChanged(world.now);
+    world.run(1000);
+    assert.deepEqual(ada.events.filter(({ type }) => type === 'remark').map(({ text }) => /may not have been done/.test(text)), [true], end);
+  }
 });
 
 test('one\u2019s own state is sent when it changes, at most four times a second, to a server that takes it', () => {
