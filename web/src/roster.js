@@ -84,8 +84,9 @@ export class Roster {
     const info = isOwn ? this.#own : member?.info;
     if (!info) return;
     const could = this.may(isOwn ? null : peer, 'speak');
+    const wasSilenced = isOwn ? this.ownSilenced : (member?.silenced ?? false);
     info.permissions = permissions;
-    const silenced = could && !permissions.includes('speak');
+    const silenced = !permissions.includes('speak') && (could || wasSilenced);
     if (isOwn) this.ownSilenced = silenced;
     else if (member) member.silenced = silenced;
     this.mesh.session.rosterChanged(now);

@@ -145,6 +145,9 @@ test('a permission that is taken away differs from one that was never there', ()
   assert.equal(ada.mesh.roster.members.get(bo.id)?.silenced, true);
   assert.equal(bo.mesh.roster.ownSilenced, true);
   assert.deepEqual(ada.mesh.roster.lacking(bo.id), ['speak']);
+  world.server.permit(bo, ['listen']);
+  world.run(100);
+  assert.deepEqual([ada.mesh.roster.members.get(bo.id)?.silenced, bo.mesh.roster.ownSilenced], [true, true], 'something else was taken away as well');
   world.server.permit(bo, ['speak', 'listen', 'data']);
   world.run(100);
   assert.equal(ada.mesh.roster.members.get(bo.id)?.silenced, false);
