@@ -58,7 +58,7 @@ export class Peer extends EventTarget {
   /** @type {Playback | null} */
   #playback = null;
   #reports = new Reports();
-  #chat = new ChatLog();
+  #chat = new ChatLog(globalThis);
   #deafened = false;
   #overall = 1;
   #inputId = '';

@@ -165,35 +165,76 @@ afterEach(() => {
 /** @param {any} value */
 const storage = (value) => Object.defineProperty(globalThis, 'sessionStorage', { configurable: true, value });
 
-test('messages are there after a reload, and gone after leaving', () => {
+/** @param {number} at */
+const message = (at) => ({ from: 'Ada', to: 'room', mine: false, text: `message ${at}`, at });
+
+/** A storage, and how often it is written to. */
+function counted() {
   /** @type {Map<string, string>} */
   const kept = new Map();
-  storage({ getItem: (/** @type {string} */ key) => kept.get(key) ?? null, setItem: kept.set.bind(kept), removeItem: kept.delete.bind(kept) });
-  const message = (/** @type {number} */ at) => ({ from: 'Ada', to: 'room', mine: false, text: `message ${at}`, at });
-  const log = new ChatLog();
+  const about = { kept, writes: 0 };
+  storage({
+    getItem: (/** @type {string} */ key) => kept.get(key) ?? null, removeItem: kept.delete.bind(kept),
+    setItem: (/** @type {string} */ key, /** @type {string} */ value) => {
+      about.writes += 1;
+      kept.set(key, value);
+    },
+  });
+  return about;
+}
+
+test('messages are there after a reload, and gone after leaving', () => {
+  counted();
+  const page = new EventTarget();
+  const log = new ChatLog(page);
   log.open('a');
   for (let at = 0; at < 600; at++) log.add(message(at));
   assert.equal(log.messages.length, 500);
-  const again = new ChatLog();
+  page.dispatchEvent(new Event('pagehide'));
+  const again = new ChatLog(new EventTarget());
   again.open('a');
   assert.deepEqual([again.messages.length, again.messages[99]], [100, message(599)]);
   again.open('another');
   assert.deepEqual(again.messages, []);
+  log.add(message(600));
   log.forget();
+  page.dispatchEvent(new Event('pagehide'));
   again.open('a');
   assert.deepEqual(again.messages, []);
+});
+
+test('messages are written at most once a second, and when the page is hidden or the room is entered again', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const about = counted();
+  const page = new EventTarget();
+  const log = new ChatLog(page);
+  log.open('a');
+  for (let at = 0; at < 50; at++) {
+    log.add(message(at));
+    t.mock.timers.tick(100);
+  }
+  assert.equal(about.writes, 5);
+  page.dispatchEvent(new Event('visibilitychange'));
+  assert.equal(about.writes, 5, 'nothing is new');
+  log.add(message(50));
+  page.dispatchEvent(new Event('visibilitychange'));
+  t.mock.timers.tick(5000);
+  assert.equal(about.writes, 6);
+  log.add(message(51));
+  log.open('a');
+  assert.deepEqual([about.writes, log.messages.length], [7, 52]);
 });
 
 test('what is kept may be anything, and a storage that refuses costs only the reload', () => {
   for (const text of ['', '{', 'null', '7', '{}', '[null, 3, {"from": 1}]']) {
     storage({ getItem: () => text });
-    const log = new ChatLog();
+    const log = new ChatLog(new EventTarget());
     log.open('a');
     assert.deepEqual(log.messages, [], text);
   }
   const refuse = () => { throw new Error('no'); };
   storage({ getItem: refuse, setItem: refuse, removeItem: refuse });
-  const log = new ChatLog();
+  const log = new ChatLog(new EventTarget());
   log.open('a');
   log.add({ from: 'Ada', to: 'room', mine: true, text: 'x', at: 1 });
   log.forget();
