@@ -6,6 +6,7 @@ import { afterEach, test } from 'node:test';
 import { ChatLog } from '../src/chat-log.js';
 import { Moderation } from '../src/moderation.js';
 import { OwnStatus } from '../src/own-status.js';
+import { LEFT } from '../src/peer.js';
 import { ownStatus } from '../src/snapshot.js';
 import { World } from './world.js';
 
@@ -45,6 +46,11 @@ test('a decision is sent with its own number, and its answer says what was done'
     'That was not done. You may not moderate this room.',
   ]);
   assert.equal(moderation.refused({ code: 'not-moderator', message: '' }), false, 'it answers no decision');
+});
+
+test('of a member that was put out, no reason is said that need not be true', () => {
+  // The server also puts out who floods it, and all others when a ticket brings a room's password back.
+  assert.deepEqual(LEFT, { kicked: 'was put out of the room' });
 });
 
 test('decisions without answers do not pile up', () => {
