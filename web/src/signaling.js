@@ -467,6 +467,7 @@ export class Signaling {
 
   /** @param {boolean} locked */
   #lockChanged(locked) {
+    if (locked === this.mesh.moderation.locked) return;
     this.mesh.moderation.locked = locked;
     // To a moderator, the answer to the decision says so.
     if (this.mesh.moderation.isAllowed) this.mesh.emit({ type: 'members' });

@@ -1,5 +1,7 @@
 //! The machine's own sound system, by cpal: which devices there are, and which format to ask of one.
 
+use std::path::Path;
+
 use cpal::traits::{DeviceTrait as _, HostTrait as _};
 use cpal::{BufferSize, ErrorKind, HostId, SampleFormat, StreamConfig, SupportedBufferSize, SupportedStreamConfig};
 
@@ -119,10 +121,9 @@ pub(crate) fn find(host: &cpal::Host, direction: Direction, wanted: Option<&str>
                 path: path.into(),
                 why: "only files whose names end in .wav are played; `ffmpeg -i FILE FILE.wav` makes one".to_owned(),
             },
-            Direction::Output if wanted.contains(std::path::is_separator) => DeviceError::CannotWriteWav {
-                path: path.into(),
-                why: "its name must end in .wav".to_owned(),
-            },
+            Direction::Output if wanted.contains(std::path::is_separator) => {
+                DeviceError::CannotWriteWav { path: path.into(), why: "its name must end in .wav".to_owned() }
+            }
             Direction::Input | Direction::Output => {
                 DeviceError::NotFound { direction: word(direction), name: wanted.into(), present }
             }
