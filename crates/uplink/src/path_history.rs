@@ -1,12 +1,12 @@
-//! What happened on one path within the last second.
+//! What happened on one path within the last seconds.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::path::PathCounts;
 
-/// Readings kept: 1.5 s of one each 100 ms.
-const READINGS: usize = 15;
+/// Readings kept: 4 s of one each 100 ms.
+const READINGS: usize = 40;
 
 /// Readings of a path's counts.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +31,25 @@ impl Traffic {
     }
 }
 
+/// What became of packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PacketLoss {
+    /// Packets whose fate is known.
+    pub settled: u64,
+    pub lost: u64,
+}
+
+impl PacketLoss {
+    /// Of all paths together, without those that lose more than this share: that is their own loss.
+    pub(crate) fn in_common(paths: &[Traffic], at_most: f32) -> Self {
+        let common = paths.iter().filter(|path| path.loss(1).is_some_and(|loss| loss <= at_most));
+        common
+            .fold(Self::default(), |sum, path| Self { settled: sum.settled + path.settled, lost: sum.lost + path.lost })
+    }
+}
+
 impl PathHistory {
-    pub(crate) fn read(&mut self, now: Duration, counts: PathCounts) {
+    pub(crate) fn read(&mut self, now: Duration, counts: PathCounts) -> &Self {
         // Another path counts from the beginning.
         if self.readings.back().is_some_and(|(_, before)| counts.sent_packets < before.sent_packets) {
             self.readings.clear();
@@ -41,6 +58,7 @@ impl PathHistory {
             self.readings.pop_front();
         }
         self.readings.push_back((now, counts));
+        self
     }
 
     pub(crate) fn clear(&mut self) {
@@ -76,6 +94,21 @@ impl PathHistory {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn chance_makes_no_loss_larger() {
+        let of = |lost, settled| PacketLoss { settled, lost };
+        for (before, after, grew) in [
+            (of(6, 60), of(11, 60), false),
+            (of(6, 60), of(16, 60), true),
+            (of(42, 420), of(65, 420), true),
+            (of(42, 420), of(46, 420), false),
+            (of(0, 0), of(1, 3), false),
+            (of(0, 60), of(0, 0), false),
+        ] {
+            assert_eq!(after.is_more_than(before), grew, "{before:?} {after:?}");
+        }
+    }
 
     #[test]
     fn rates_leave_out_the_pause_before_speech_and_count_headers() {
