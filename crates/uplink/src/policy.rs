@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 
+pub use crate::decision::{AudienceMember, Decision, LossReport, Paths, UplinkStatus};
 use crate::estimate::{Observation, Train, UplinkEstimate};
 use crate::listener_path::{ListenerPath, Seen};
 use crate::path::PathState;
@@ -46,15 +47,6 @@ const REDUNDANCY_TRIAL: Duration = Duration::from_secs(3);
 fn shared_queue(queues: &[(Duration, Duration)]) -> Option<Duration> {
     let longest = queues.iter().map(|(measured_for, _)| *measured_for).max()?.min(KNOWN_AFTER);
     queues.iter().filter(|(measured_for, _)| *measured_for * 2 >= longest).map(|(_, queueing)| *queueing).min()
-}
-
-/// What the uplink is worth, for people.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct UplinkStatus {
-    /// What it carries, in bits per second; `None` while no limit was met.
-    pub estimate_bps: Option<u32>,
-    /// Not even one copy of speech at the lowest setting fits.
-    pub is_too_slow: bool,
 }
 
 /// Decides how speech is sent. `P` names a listener.
@@ -118,51 +110,6 @@ struct RedundancyTrial {
     until: Duration,
     loss: f32,
     unrepaired: f32,
-}
-
-/// A listener of the last frame, and the ways to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AudienceMember<P> {
-    /// Who listens.
-    pub who: P,
-    /// There is a bound link to it that is not stalled.
-    pub has_link: bool,
-    /// The server can relay to it.
-    pub has_relay: bool,
-}
-
-/// What a listener reports of the packets of about a second (PROTOCOL.md, section 8).
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct LossReport {
-    /// Frames that it should have received.
-    pub expected: u16,
-    /// Frames whose own packets did not come.
-    pub lost: u16,
-    /// Frames that could not be repaired either.
-    pub unrepaired: u16,
-    /// How many frames were lost in a row, on average.
-    pub mean_run: f32,
-}
-
-/// What the session is asked for.
-#[derive(Debug)]
-pub struct Decision<P> {
-    /// Speech to these goes through the relay.
-    pub relayed: BTreeSet<P>,
-    /// Packets queue on the uplink.
-    pub is_full: bool,
-    /// A train of probes to one of them.
-    pub train: Option<(P, Train)>,
-}
-
-/// What the session knows of the paths.
-pub trait Paths<P> {
-    /// The listeners of the last frame.
-    fn audience(&self) -> &[AudienceMember<P>];
-    /// The link in use to a listener.
-    fn link(&self, now: Duration, who: P) -> Option<PathState>;
-    /// The way to the server.
-    fn relay(&self, now: Duration) -> PathState;
 }
 
 impl<P: Copy + Ord + Debug> Feedback<P> {
