@@ -58,4 +58,9 @@ pub trait Paths<P> {
     fn link(&self, now: Duration, who: P) -> Option<PathState>;
     /// The way to the server.
     fn relay(&self, now: Duration) -> PathState;
+    /// What was put on the wire so far for other things than speech, in bytes, headers included: above all by links that
+    /// open. Zero if that is not counted.
+    fn background_bytes(&self) -> u64 {
+        0
+    }
 }

@@ -35,6 +35,12 @@ const SETTLE: Duration = Duration::from_millis(500);
 const GROWTH_PER_S: f64 = 0.05;
 /// The estimate grows by itself up to this share of what arrived when the limit was met; beyond, a train must show room.
 const BELOW_CEILING: f64 = 0.92;
+/// Where there is no link for a train, it grows beyond as well, twice as fast after each such time without a queue …
+const FASTER_AFTER: Duration = Duration::from_secs(2);
+/// … up to this.
+const MOST_GROWTH_PER_S: f64 = 0.4;
+/// While opening links send this share of what speech does, a queue that stays is theirs.
+const BACKGROUND_QUEUES: f64 = 0.25;
 /// Between two doublings in slow start: what was sent more must have had time to show in acknowledgements.
 /// This, and two round trips.
 const START_STEP: Duration = Duration::from_millis(100);
@@ -79,6 +85,8 @@ pub(crate) struct Observation {
     /// Sent, and known to have arrived, in bits per second; headers included.
     pub sent_bps: f64,
     pub delivered_bps: f64,
+    /// Sent beside speech, above all to open links.
+    pub background_bps: f64,
     /// The queue that all paths have in common; `None` while nothing is measured.
     pub queueing: Option<Duration>,
     /// The loss that all links have in common; `None` while too little was sent.
@@ -87,6 +95,8 @@ pub(crate) struct Observation {
     pub round_trip: Duration,
     /// For how long an acknowledgement has been missing on every path.
     pub overdue: Duration,
+    /// There is a link to which a train of probes can be sent.
+    pub has_links: bool,
 }
 
 /// A train of probes to be sent.
@@ -118,6 +128,8 @@ pub(crate) struct UplinkEstimate {
     lowered_at: Option<Duration>,
     /// What arrived when the limit was met last.
     ceiling_bps: Option<f64>,
+    /// Since when the estimate has grown beyond that without a train.
+    beyond_since: Option<Duration>,
     lower_again_at: Duration,
     has_grown: bool,
     hold: Duration,
@@ -166,6 +178,7 @@ impl UplinkEstimate {
             lowered_with: Duration::ZERO,
             lowered_at: None,
             ceiling_bps: None,
+            beyond_since: None,
             lower_again_at: Duration::ZERO,
             has_grown: false,
             hold: FIRST_HOLD,
@@ -304,14 +317,19 @@ impl UplinkEstimate {
         // What arrives within a moment is an uncertain measure; a long queue makes it a better one.
         let sent = seen.sent_bps.min(self.estimate_bps);
         let least = if seen.queueing > Some(LONG_QUEUE) { SURELY_CARRIED } else { LIKELY_CARRIED };
-        let carried = seen.delivered_bps.max(sent * least);
+        // What opening links sent arrives as well: without it a full uplink would seem to carry almost nothing.
+        let carried = seen.delivered_bps.max(sent * least) + seen.background_bps;
         // What seems to arrive may be old packets in a lump. A queue that has not become shorter since the last time says
         // that it was too much.
         let queueing = seen.queueing.unwrap_or_default();
-        let is_stuck = self.is_draining && queueing >= self.lowered_with && !queueing.is_zero();
+        let is_stuck = self.is_draining
+            && queueing >= self.lowered_with
+            && !queueing.is_zero()
+            && seen.background_bps < BACKGROUND_QUEUES * seen.sent_bps;
         let most = if is_stuck { self.estimate_bps * BACK_OFF } else { self.estimate_bps };
         self.estimate_bps = most.min(carried * BACK_OFF).max(LOWEST_ESTIMATE_BPS).min(self.estimate_bps);
         self.lowered_with = queueing;
+        self.beyond_since = None;
         self.ceiling_bps = Some(carried);
         self.is_starting = false;
         self.has_grown = false;
@@ -336,8 +354,17 @@ impl UplinkEstimate {
             }
         } else if now >= self.hold_until && arrives && seen.sent_bps >= 0.6 * self.estimate_bps {
             let most = self.ceiling_bps.map_or(f64::INFINITY, |ceiling| ceiling * BELOW_CEILING);
-            if self.estimate_bps < most {
-                self.estimate_bps *= 1.0 + GROWTH_PER_S * elapsed;
+            let growth_per_s = if self.estimate_bps < most {
+                GROWTH_PER_S
+            } else if seen.has_links {
+                0.0
+            } else {
+                // The ceiling may be wrong, and only speech itself can show that.
+                let beyond_for = now.saturating_sub(*self.beyond_since.get_or_insert(now));
+                (GROWTH_PER_S * (beyond_for.as_secs_f64() / FASTER_AFTER.as_secs_f64()).exp2()).min(MOST_GROWTH_PER_S)
+            };
+            if growth_per_s > 0.0 {
+                self.estimate_bps *= 1.0 + growth_per_s * elapsed;
                 self.has_grown = true;
             }
         }
@@ -411,7 +438,8 @@ mod tests {
                 queueing: Some(Duration::from_secs_f64(self.queue_bits / self.rate_bps)),
                 loss: Some(loss),
                 round_trip: Duration::from_millis(20),
-                overdue: Duration::ZERO,
+                has_links: true,
+                ..Observation::default()
             }
         }
     }
@@ -495,6 +523,42 @@ mod tests {
             estimate.update(TICK, seen);
             assert_eq!((estimate.is_testing(), estimate.is_starting()), (is_tested, is_tested));
             assert!(is_tested || (200_000..=210_000).contains(&estimate.bps()), "{}", estimate.bps());
+        }
+    }
+
+    #[test]
+    fn what_opening_links_send_is_not_taken_for_a_narrow_uplink() {
+        let mut estimate = UplinkEstimate::new();
+        for tick in 0..30 {
+            // 200 kbit/s, of which speech gets a fifth while links open.
+            let seen = Observation {
+                sent_bps: 70_000.0,
+                delivered_bps: 40_000.0,
+                background_bps: 160_000.0,
+                queueing: Some(Duration::from_millis(400)),
+                ..Observation::default()
+            };
+            estimate.update(TICK * tick, seen);
+        }
+        assert!(!estimate.is_starting() && estimate.bps() == FIRST_ESTIMATE_BPS as u32, "{}", estimate.bps());
+    }
+
+    #[test]
+    fn a_wrong_estimate_recovers_while_only_the_relay_is_used() {
+        for (rate_bps, expected) in [(200_000.0, 70_000..=200_000), (40_000.0, 22_000..=44_000)] {
+            let mut link = Link { rate_bps, queue_bits: 0.0, longest_queue: 4 * TICK, path_loss: 0.0 };
+            let mut estimate = UplinkEstimate::new();
+            estimate.lower(Duration::ZERO, Observation { sent_bps: 20_000.0, ..Observation::default() });
+            assert_eq!(estimate.bps(), LOWEST_ESTIMATE_BPS as u32);
+            let mut most_queue_bits: f64 = 0.0;
+            for tick in 1..250 {
+                let sent_bps = f64::from(estimate.budget_bps()).clamp(28_000.0, 70_000.0);
+                let seen = Observation { has_links: false, ..link.carry(sent_bps) };
+                estimate.update(TICK * tick, seen);
+                most_queue_bits = most_queue_bits.max(link.queue_bits);
+            }
+            assert!(expected.contains(&estimate.bps()), "{rate_bps}: {}", estimate.bps());
+            assert!(most_queue_bits / rate_bps < 0.25, "{rate_bps}: {most_queue_bits}");
         }
     }
 

@@ -8,7 +8,7 @@ pub use crate::decision::{AudienceMember, Decision, LossReport, Paths, UplinkSta
 use crate::estimate::{Observation, Train, UplinkEstimate};
 use crate::listener_path::{ListenerPath, Seen};
 use crate::path::PathState;
-use crate::path_history::PathHistory;
+use crate::path_history::{Background, PathHistory};
 use crate::plan::{Allowance, Audience, LINK_HEADER_BYTES, ListenerLoss, Plan, RELAY_HEADER_BYTES};
 use crate::suspect::Suspect;
 
@@ -57,6 +57,7 @@ pub struct Feedback<P> {
     plan: Plan,
     uplink: UplinkEstimate,
     relay: PathHistory,
+    background: Background,
     /// Whose speech is relayed although there is a link: for want of room, or because of its own path.
     relayed: BTreeSet<P>,
     /// Who has no link.
@@ -122,6 +123,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             plan,
             uplink: UplinkEstimate::new(),
             relay: PathHistory::default(),
+            background: Background::default(),
             relayed: BTreeSet::new(),
             unlinked: BTreeSet::new(),
             relayed_frames: 1,
@@ -258,13 +260,18 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         losses.sort_by(|(a, _), (b, _)| f32::total_cmp(a, b));
         let linked = audience.iter().filter(|member| member.has_link).count();
         let verdict = self.suspect.judge(now, &losses, linked, self.uplink.bps());
+        let queueing = shared_queue(&queues);
+        self.background.read(now, paths.background_bytes());
         let shared = Observation {
             sent_bps,
             delivered_bps,
-            queueing: shared_queue(&queues),
+            // What arrives now was sent as long ago as packets queue.
+            background_bps: self.background.bps(now, RATE_SPAN + queueing.unwrap_or_default()),
+            queueing,
             loss: verdict.uplink,
             round_trip: round_trips.into_iter().min().unwrap_or_default(),
             overdue: overdues.into_iter().min().unwrap_or_default(),
+            has_links: linked > 0,
         };
         let are_several = queues.len() + usize::from(losses.len() > queues.len()) > 1;
         // What most relayed listeners lose was lost before the server.
