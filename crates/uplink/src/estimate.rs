@@ -35,10 +35,12 @@ const SETTLE: Duration = Duration::from_millis(500);
 const GROWTH_PER_S: f64 = 0.05;
 /// The estimate grows by itself up to this share of what arrived when the limit was met; beyond, a train must show room.
 const BELOW_CEILING: f64 = 0.92;
-/// Where there is no link for a train, it grows beyond as well, twice as fast after each such time without a queue …
+/// Where there is no link for a train, it grows beyond as well until one relayed copy sounds good …
+const GOOD_COPY_BPS: f64 = 45_000.0;
+/// … twice as fast after each such time without a queue …
 const FASTER_AFTER: Duration = Duration::from_secs(2);
-/// … up to this.
-const MOST_GROWTH_PER_S: f64 = 0.4;
+/// … but not oftener than this.
+const MOST_DOUBLINGS: u64 = 3;
 /// While opening links send this share of what speech does, a queue that stays is theirs.
 const BACKGROUND_QUEUES: f64 = 0.25;
 /// Between two doublings in slow start: what was sent more must have had time to show in acknowledgements.
@@ -356,12 +358,13 @@ impl UplinkEstimate {
             let most = self.ceiling_bps.map_or(f64::INFINITY, |ceiling| ceiling * BELOW_CEILING);
             let growth_per_s = if self.estimate_bps < most {
                 GROWTH_PER_S
-            } else if seen.has_links {
+            } else if seen.has_links || self.estimate_bps >= GOOD_COPY_BPS {
                 0.0
             } else {
                 // The ceiling may be wrong, and only speech itself can show that.
                 let beyond_for = now.saturating_sub(*self.beyond_since.get_or_insert(now));
-                (GROWTH_PER_S * (beyond_for.as_secs_f64() / FASTER_AFTER.as_secs_f64()).exp2()).min(MOST_GROWTH_PER_S)
+                let doublings = (beyond_for.as_secs() / FASTER_AFTER.as_secs()).min(MOST_DOUBLINGS);
+                GROWTH_PER_S * f64::from(1_u32 << doublings)
             };
             if growth_per_s > 0.0 {
                 self.estimate_bps *= 1.0 + growth_per_s * elapsed;
@@ -545,7 +548,7 @@ mod tests {
 
     #[test]
     fn a_wrong_estimate_recovers_while_only_the_relay_is_used() {
-        for (rate_bps, expected) in [(200_000.0, 70_000..=200_000), (40_000.0, 22_000..=44_000)] {
+        for (rate_bps, expected) in [(200_000.0, 45_000..=60_000), (40_000.0, 22_000..=44_000)] {
             let mut link = Link { rate_bps, queue_bits: 0.0, longest_queue: 4 * TICK, path_loss: 0.0 };
             let mut estimate = UplinkEstimate::new();
             estimate.lower(Duration::ZERO, Observation { sent_bps: 20_000.0, ..Observation::default() });
