@@ -45,15 +45,22 @@ impl Outcome {
 }
 
 impl<C> Table<C> {
-    /// Runs one case as a test.
+    /// Runs one case as a test, twice if it misses a bound while a busy machine held up the devices.
     ///
     /// # Panics
     /// If it misses a bound, or there is no such case.
     pub fn run_one(&self, name: &str) {
         let _alone = alone();
         let (_, case) = self.cases.iter().find(|(known, _)| *known == name).unwrap_or_else(|| panic!("no case {name}"));
-        let Some(outcome) = (self.run)(name, case) else { return };
+        let Some(mut outcome) = (self.run)(name, case) else { return };
         println!("{}", self.row(name, &outcome));
+        if !outcome.missed.is_empty()
+            && outcome.held_up_ms > 0
+            && let Some(second) = (self.run)(name, case)
+        {
+            println!("{}", self.row(name, &second));
+            outcome = second;
+        }
         assert!(outcome.missed.is_empty(), "{name}: {}\n{}", outcome.missed.join("; "), self.row(name, &outcome));
     }
 

@@ -64,6 +64,9 @@ const fn downlink(kbit: u32, listeners: u8, bottleneck: Bottleneck) -> Uplink {
     Uplink { side: Side::Listener, ..uplink(kbit, listeners, bottleneck) }
 }
 
+/// The one that is run each time.
+const SHORT_CASE: &str = "200 kbit/s up, 4 listeners, queue 400 ms, for 20 s";
+
 const CASES: Table<Uplink> = Table {
     title: "Narrow uplinks and downlinks",
     columns: &["routes at the end", "all direct after", "longest gap", "concealed", "mouth to ear", "sent by the home"],
@@ -77,6 +80,7 @@ const CASES: Table<Uplink> = Table {
         ("128 kbit/s up, 1 listener, queue 2 s", uplink(128, 1, Bottleneck::Queue(2_000))),
         ("200 kbit/s up, 4 listeners, policer", uplink(200, 4, Bottleneck::Policer)),
         ("200 kbit/s up, 4 listeners, queue 400 ms", uplink(200, 4, Bottleneck::Queue(400))),
+        (SHORT_CASE, Uplink { seconds: 20.0, ..uplink(200, 4, Bottleneck::Queue(400)) }),
         ("512 kbit/s up, 7 listeners, queue 400 ms", uplink(512, 7, Bottleneck::Queue(400))),
         ("512 kbit/s up, 15 listeners, queue 30 ms", uplink(512, 15, Bottleneck::Queue(30))),
         ("100 kbit/s up, 1 listener, queue 400 ms", uplink(100, 1, Bottleneck::Queue(400))),
@@ -169,6 +173,12 @@ fn a_listener_sends_back_at_most_16_kbit_per_s_and_the_plan_counts_what_the_wire
         assert!(route != "direct" || listener - REPORTS_KBIT <= 16.0, "a listener sends {listener:.1} kbit/s");
         assert!((speaker / planned - 1.0).abs() <= 0.05, "{route}: {speaker:.1} kbit/s, {planned:.1} by the plan");
     }
+}
+
+/// proves: D-33
+#[test]
+fn four_links_that_open_on_200_kilobits_while_speech_is_sent_cost_it_nothing() {
+    CASES.run_one(SHORT_CASE);
 }
 
 #[test]

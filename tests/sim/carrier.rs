@@ -17,7 +17,8 @@ use voicemesh_wire::PeerId;
 use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{IceServer, Signal};
 
-use crate::narrow::{LINK_OVERHEAD_BYTES, SACK_BYTES, SACK_HOLD, Stream};
+use crate::narrow::{LINK_OVERHEAD_BYTES, SACK_BYTES, SACK_HOLD, STREAM_OVERHEAD_BYTES, Stream};
+use crate::opening::{DESCRIPTION_BYTES, FLIGHTS, Openings, RETRANSMISSION};
 
 /// What the network does to packets. Times are one way.
 #[derive(Clone, Copy, Debug)]
@@ -48,6 +49,8 @@ pub enum Arrival {
     Peer { to: usize, event: CarrierEvent },
     /// An attempt that is not answered by now ends by itself.
     OpenLimit { at: usize, link: MeshLink },
+    /// A flight of the checks and handshakes of a link is due, where a way is narrow.
+    Flight { offerer: usize, link: MeshLink, number: usize },
     /// At the server, on a socket.
     Server { from: usize, generation: u32, word: Word },
 }
@@ -97,6 +100,7 @@ pub struct Wires {
     /// Narrow ways of peers to and from everyone else.
     pub uplinks: BTreeMap<usize, Bottleneck>,
     pub downlinks: BTreeMap<usize, Bottleneck>,
+    openings: Openings,
     /// What waits for a narrow way: of a peer's socket to the server, and the server's to the peer.
     to_server: BTreeMap<usize, Stream<(u32, Word)>>,
     from_server: BTreeMap<usize, Stream<(u32, SocketEvent)>>,
@@ -130,6 +134,7 @@ impl Wires {
             voice_on_links: 0,
             uplinks: BTreeMap::new(),
             downlinks: BTreeMap::new(),
+            openings: Openings::default(),
             to_server: BTreeMap::new(),
             from_server: BTreeMap::new(),
             unsacked: BTreeMap::new(),
@@ -181,9 +186,12 @@ impl Wires {
         self.in_order((to, server_wire(generation), true), delay, arrival);
     }
 
-    /// What waited for a narrow way and has room there now.
+    /// What waited for a narrow way and has room there now, and links whose turn it is.
     pub fn pump(&mut self) {
         let now = self.now;
+        for (peer, is_offer, link) in self.openings.begin(now) {
+            self.describe(peer, is_offer, link);
+        }
         let (mut up, mut down) = (Vec::new(), Vec::new());
         for (peer, stream) in &mut self.to_server {
             let Some(way) = self.uplinks.get_mut(peer) else { continue };
@@ -331,6 +339,7 @@ impl Wires {
     /// A link that is not open by now is closed.
     pub fn open_limit(&mut self, at: usize, link: MeshLink) {
         if self.ends.get(&(at, link)).is_some_and(|end| !end.open) {
+            self.end_turn(at, link);
             self.ends.remove(&(at, link));
             self.tell_link(at, link, Duration::ZERO, LinkEvent::Closed(CloseReason::OpenTimeout));
         }
@@ -348,6 +357,8 @@ impl Wires {
             || self.dead_links.contains(&(answerer, there));
         let (delay, event) = if blocked {
             (Duration::from_secs(15), LinkEvent::Closed(CloseReason::OpenTimeout))
+        } else if self.is_narrow(offerer, answerer) {
+            return self.put(Duration::ZERO, Arrival::Flight { offerer, link, number: 0 });
         } else {
             self.links_opened += 1;
             (4 * self.conditions.on_links, LinkEvent::Open)
@@ -360,7 +371,72 @@ impl Wires {
         }
     }
 
+    fn is_narrow(&self, a: usize, b: usize) -> bool {
+        [a, b].iter().any(|peer| self.uplinks.contains_key(peer) || self.downlinks.contains_key(peer))
+    }
+
+    /// Sends one flight; after the last one both ends are open.
+    pub fn flight(&mut self, offerer: usize, link: MeshLink, number: usize) {
+        let answerer = self.index(link.peer);
+        let there = LinkId { peer: self.ids[offerer], generation: link.generation };
+        let ends = [(offerer, link), (answerer, there)];
+        if !ends.iter().all(|end| self.ends.contains_key(end)) {
+            return;
+        }
+        let Some(datagrams) = FLIGHTS.get(number) else {
+            self.links_opened += 1;
+            for (end, is_offer) in ends.into_iter().zip([true, false]) {
+                self.ends.get_mut(&end).expect("it is there").open = true;
+                self.openings.end((end.0, is_offer), end.1, true);
+                self.tell_link(end.0, end.1, Duration::ZERO, LinkEvent::Open);
+            }
+            return;
+        };
+        let (from, to) = if number % 2 == 0 { (offerer, answerer) } else { (answerer, offerer) };
+        self.openings.sent(from, datagrams.iter().sum());
+        let waits: Vec<_> = datagrams.iter().map(|bytes| self.through_narrow_ways(from, to, *bytes)).collect();
+        let (delay, next) = match waits.into_iter().collect::<Option<Vec<_>>>() {
+            Some(waits) => (waits.into_iter().max().unwrap_or_default() + self.conditions.on_links, number + 1),
+            None => (RETRANSMISSION, number),
+        };
+        self.put(delay, Arrival::Flight { offerer, link, number: next });
+    }
+
+    /// Begins to open a link, at once or when it is its turn.
+    fn open_link(&mut self, peer: usize, is_offer: bool, link: MeshLink) {
+        if self.is_narrow(peer, self.index(link.peer)) {
+            self.openings.request((peer, is_offer), link);
+        } else {
+            self.describe(peer, is_offer, link);
+        }
+    }
+
+    fn describe(&mut self, peer: usize, is_offer: bool, link: MeshLink) {
+        let mut sdp = "an address of this peer".to_owned();
+        if self.is_narrow(peer, self.index(link.peer)) {
+            sdp.extend(std::iter::repeat_n(' ', DESCRIPTION_BYTES - sdp.len()));
+        }
+        let signal = if is_offer { Signal::Offer { sdp } } else { Signal::Answer { sdp } };
+        self.signals.push((peer, signal.clone()));
+        self.tell_link(peer, link, Duration::ZERO, LinkEvent::Signal(signal));
+        if is_offer {
+            self.put(Duration::from_secs(15), Arrival::OpenLimit { at: peer, link });
+        }
+    }
+
+    /// What a peer knows of its uplink, and whether that lacks room for further links.
+    pub fn set_uplink(&mut self, peer: usize, bps: Option<u32>, lacks_room: bool) {
+        self.openings.set_uplink(peer, bps, lacks_room);
+    }
+
+    fn end_turn(&mut self, at: usize, link: MeshLink) {
+        for is_offer in [true, false] {
+            self.openings.end((at, is_offer), link, false);
+        }
+    }
+
     fn close_link(&mut self, at: usize, link: MeshLink) {
+        self.end_turn(at, link);
         if self.ends.remove(&(at, link)).is_none() {
             return;
         }
@@ -459,7 +535,9 @@ impl Carrier for SimCarrier {
     }
 
     fn send_text(&mut self, generation: u32, text: String) {
-        self.wires.borrow_mut().tell_server(self.peer, generation, Word::Text(text));
+        let mut wires = self.wires.borrow_mut();
+        wires.openings.sent(self.peer, text.len() + STREAM_OVERHEAD_BYTES);
+        wires.tell_server(self.peer, generation, Word::Text(text));
     }
 
     fn send_packet(&mut self, generation: u32, reliability: Reliability, packet: Bytes) {
@@ -476,10 +554,7 @@ impl Carrier for SimCarrier {
         let mut wires = self.wires.borrow_mut();
         wires.ends.insert((self.peer, link), End { open: false, role });
         if role == Role::Offer {
-            let signal = Signal::Offer { sdp: "an address of this peer".to_owned() };
-            wires.signals.push((self.peer, signal.clone()));
-            wires.tell_link(self.peer, link, Duration::ZERO, LinkEvent::Signal(signal));
-            wires.put(Duration::from_secs(15), Arrival::OpenLimit { at: self.peer, link });
+            wires.open_link(self.peer, true, link);
         }
     }
 
@@ -487,11 +562,7 @@ impl Carrier for SimCarrier {
         let mut wires = self.wires.borrow_mut();
         let role = wires.ends.get(&(self.peer, link)).map(|end| end.role);
         match (role, signal) {
-            (Some(Role::Answer), Signal::Offer { .. }) => {
-                let signal = Signal::Answer { sdp: "an address of this peer".to_owned() };
-                wires.signals.push((self.peer, signal.clone()));
-                wires.tell_link(self.peer, link, Duration::ZERO, LinkEvent::Signal(signal));
-            }
+            (Some(Role::Answer), Signal::Offer { .. }) => wires.open_link(self.peer, false, link),
             (Some(Role::Offer), Signal::Answer { .. }) => wires.connect(self.peer, link),
             _ => {}
         }
@@ -503,5 +574,9 @@ impl Carrier for SimCarrier {
 
     fn close_link(&mut self, link: MeshLink) {
         self.wires.borrow_mut().close_link(self.peer, link);
+    }
+
+    fn background_bytes(&self) -> u64 {
+        self.wires.borrow().openings.sent_bytes(self.peer)
     }
 }

@@ -3,6 +3,7 @@
 
 mod carrier;
 mod narrow;
+mod opening;
 mod permissions;
 mod world;
 

@@ -89,6 +89,29 @@ fn check(at: At, rate_kbps: u32, listeners: usize, excess: Excess) -> Option<Str
     let mut world = room(seed, listeners);
     narrow(&mut world, at, rate_kbps * 1_000, excess);
     world.peers[0].speaking = true;
+    settle(&mut world);
+    let heard = listen(&mut world, 60);
+    judge(&world, format!("{at:?} {rate_kbps} kbit/s, {listeners} listeners, {excess:?}"), &heard)
+}
+
+/// A call that begins on a narrow uplink: its links open while speech is sent.
+fn check_beginning(rate_kbps: u32, listeners: usize, excess: Excess) -> Option<String> {
+    let mut world = World::new(u64::from(rate_kbps) * 100 + listeners as u64);
+    world.wires.borrow_mut().conditions =
+        Conditions { to_server: ms(20), on_links: ms(15), jitter: ms(5), ..Conditions::default() };
+    world.add_peer();
+    narrow(&mut world, At::SpeakersUplink, rate_kbps * 1_000, excess);
+    world.peers[0].speaking = true;
+    for _ in 0..listeners {
+        world.run(ms(100));
+        world.add_peer();
+    }
+    settle(&mut world);
+    let heard = listen(&mut world, 25);
+    judge(&world, format!("from the beginning {rate_kbps} kbit/s, {listeners} listeners, {excess:?}"), &heard)
+}
+
+fn settle(world: &mut World) {
     for _ in 0..20 {
         world.run(ms(250));
         if std::env::var_os(ONE_CASE).is_some() {
@@ -100,14 +123,16 @@ fn check(at: At, rate_kbps: u32, listeners: usize, excess: Excess) -> Option<Str
                 sending.frames_per_packet,
                 sending.copies,
                 sending.uplink,
-                direct(&world)
+                direct(world)
             );
         }
     }
-    let heard = listen(&mut world, 60);
+}
+
+fn judge(world: &World, case: String, heard: &Heard) -> Option<String> {
     let sending = world.peers[0].comms.speaking_status();
     let case = format!(
-        "{at:?} {rate_kbps} kbit/s, {listeners} listeners, {excess:?}: {heard:?}, {} bit/s in packets of {}, {:?}",
+        "{case}: {heard:?}, {} bit/s in packets of {}, {:?}",
         sending.bitrate_bps, sending.frames_per_packet, sending.uplink
     );
     println!("{case}");
@@ -129,6 +154,22 @@ fn matrix(at: At, rates_kbps: &[u32]) {
                 }
                 failed.extend(check(at, *rate, listeners, excess));
             }
+        }
+    }
+    assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
+}
+
+/// proves: D-33
+#[test]
+fn calls_that_begin_on_a_narrow_uplink_carry_speech_whole_while_their_links_open() {
+    let only = std::env::var(ONE_CASE).ok();
+    let mut failed = Vec::new();
+    for (rate, listeners) in [(64, 1), (64, 7), (100, 4), (200, 4), (512, 7)] {
+        for (queue, excess) in QUEUES.into_iter().enumerate() {
+            if only.as_ref().is_some_and(|only| *only != format!("{rate} {listeners} {queue}")) {
+                continue;
+            }
+            failed.extend(check_beginning(rate, listeners, excess));
         }
     }
     assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));

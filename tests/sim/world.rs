@@ -214,6 +214,7 @@ impl World {
                     }
                 }
                 Arrival::OpenLimit { at, link } => self.wires.borrow_mut().open_limit(at, link),
+                Arrival::Flight { offerer, link, number } => self.wires.borrow_mut().flight(offerer, link, number),
                 Arrival::Server { from, generation, word } => self.at_server(now, from, generation, word),
             }
         }
@@ -235,6 +236,10 @@ impl World {
         // As the engine of a peer does.
         let links_wait = peer.comms.links_wait(clock);
         peer.comms.network_mut().set_links_wait(links_wait);
+        if self.wires.borrow().uplinks.contains_key(&number) {
+            let uplink_bps = peer.comms.speaking_status().uplink.estimate_bps;
+            self.wires.borrow_mut().set_uplink(number, uplink_bps, links_wait);
+        }
         if now.as_millis().is_multiple_of(10) {
             let mut block: Block = [0.0; BLOCK_SAMPLES];
             peer.comms.render(clock, &mut block);

@@ -11,6 +11,11 @@ const TAKEN_OVER = 4001;
 const LOSSY_BUFFERED = 8 * 1024;
 const RELIABLE_BUFFERED = 1024 * 1024;
 
+/** About what opening a link puts on the wire: checks and two handshakes. A page cannot count it. */
+const OPENING_BYTES = 5000;
+/** IPv4, TCP with timestamps, and WebSocket. */
+const TEXT_HEADER_BYTES = 58;
+
 /** @typedef {import('./mesh.js').Carrier} Carrier */
 
 /** @implements {Carrier} */
@@ -30,6 +35,7 @@ export class BrowserCarrier {
   #ice = null;
   /** @type {Set<string>} remarks that were made */
   #remarks = new Set();
+  backgroundBytes = 0;
 
   /**
    * @param {string} url of the server's WebSocket
@@ -78,7 +84,9 @@ export class BrowserCarrier {
   /** @param {number} generation @param {string} text */
   sendText(generation, text) {
     const socket = this.#sockets.get(generation);
-    if (socket?.readyState === WebSocket.OPEN) socket.send(text);
+    if (socket?.readyState !== WebSocket.OPEN) return;
+    this.backgroundBytes += text.length + TEXT_HEADER_BYTES;
+    socket.send(text);
   }
 
   /** @param {number} generation @param {Uint8Array} packet @param {boolean} reliable */
@@ -97,6 +105,7 @@ export class BrowserCarrier {
   openLink(peer, generation, role, iceServers) {
     const key = `${peer} ${generation}`;
     const turn = this.#openings.turn(role, peer);
+    void turn.begun.then(() => { this.backgroundBytes += OPENING_BYTES; });
     try {
       const link = new RtcLink(role, this.#usable(iceServers), turn.begun, {
         signal: (signal) => this.mesh?.pairs.linkSignal(peer, generation, signal),

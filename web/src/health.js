@@ -99,16 +99,18 @@ export class Health {
    * An answer shows that the link carried everything before the question as far as it ever will.
    * @param {number} now
    * @param {number} token
+   * @returns {number | undefined} the round trip, in ms
    */
   answered(now, token) {
     const index = this.#probes.findIndex((probe) => probe.token === token);
-    if (index < 0) return;
+    if (index < 0) return undefined;
     const askedAt = this.#probes[index].at;
     this.#probes.splice(0, index + 1);
     this.#measured(now - askedAt);
     this.#unacked = this.#unacked.filter((sent) => sent.at > askedAt);
     this.#progressedAt = now;
     if (this.#stall && ++this.#stall.answers >= ANSWERS_TO_RECOVER) this.#stall = null;
+    return now - askedAt;
   }
 
   /** The frames that were never acknowledged; they are no longer waited for. */

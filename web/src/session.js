@@ -300,7 +300,11 @@ export class Session {
       case 'VoiceAck':
         this.mesh.uplink?.acknowledged(now, peer, generation, fields);
         return link.health.acknowledged(now, fields.newest);
-      case 'ProbeEcho': return link.health.answered(now, fields.token);
+      case 'ProbeEcho': {
+        const roundTripMs = link.health.answered(now, fields.token);
+        if (roundTripMs !== undefined) this.mesh.uplink?.probed(now, peer, generation, roundTripMs);
+        return;
+      }
       case 'Probe': {
         if (now < link.echoedAt + ECHO_INTERVAL_MS) return 'TooManyProbes';
         link.echoedAt = now;

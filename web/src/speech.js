@@ -74,6 +74,7 @@ export class Speech {
       this.isFull = false;
       return;
     }
+    uplink.backgroundSent(this.mesh.carrier.backgroundBytes);
     const decision = uplink.update(now, this.#listeners);
     if (decision) this.#follow(now, decision);
   }

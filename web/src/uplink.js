@@ -9,6 +9,7 @@
  * @typedef {{buffer(): number, start(bitrate: number): void, report(...fields: number[]): void,
  *   sent(now: number, who: number, generation: number, sequence: number, bytes: number): void,
  *   acknowledged(now: number, who: number, generation: number, newest: number, earlier: number, receivedMs: number): void,
+ *   probed(now: number, who: number, generation: number, roundTripMs: number): void, background_sent(bytes: number): void,
  *   relay_sent(bytes: number): void, relay_changed(): void, ping_due(now: number): number,
  *   answered(now: number, number: number): void, shook_hands(now: number, askedAt: number): void, train_arrived(...fields: number[]): void, train_sent(bytes: number): void,
  *   frame_sent(now: number): void, is_silent(now: number): number, network_changed(): void, forget(who: number): void,
@@ -108,6 +109,16 @@ export class Uplink {
   /** @param {number} now @param {string} peer @param {number} generation @param {{newest: number, earlier: number, receivedMs?: number}} ack */
   acknowledged(now, peer, generation, { newest, earlier, receivedMs = -1 }) {
     this.#wasm.acknowledged(now, this.#number(peer), generation, newest, earlier, receivedMs);
+  }
+
+  /** A probe of a bound link was answered. @param {number} now @param {string} peer @param {number} generation @param {number} roundTripMs */
+  probed(now, peer, generation, roundTripMs) {
+    this.#wasm.probed(now, this.#number(peer), generation, roundTripMs);
+  }
+
+  /** What was sent so far for other things than speech. @param {number} bytes */
+  backgroundSent(bytes) {
+    this.#wasm.background_sent(bytes);
   }
 
   /** Speech was given to the relay. @param {number} bytes */

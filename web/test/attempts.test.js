@@ -37,6 +37,7 @@ for (const { name, role, until, given, expected } of cases) {
       signalLink() {},
       sendLink: () => true,
       closeLink: (_, attempt) => { note('close', attempt); },
+      backgroundBytes: 0,
     };
     const config = { room: 'r', name: 'this', peer: YOU, proof: YOU, run: 1, capabilities, metadata: {}, firstSequence: 1 };
     const mesh = new Mesh(config, carrier, () => {}, () => 0.5);

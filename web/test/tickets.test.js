@@ -55,6 +55,7 @@ function page(more) {
     signalLink() {},
     sendLink: () => true,
     closeLink() {},
+    backgroundBytes: 0,
   };
   const keepTicket = (/** @type {string} */ ticket) => { world.kept.push(ticket); };
   const config = {

@@ -141,3 +141,20 @@ test('what the page tells the module of more listeners than it takes is cut, and
   sender.networkChanged();
   assert.deepEqual(sender.begin(1e9, []), { relayed: new Set(), isFull: false, train: null });
 });
+
+test('a relayed listener whose probes wait is sent longer packets', () => {
+  const uplink = new Uplink(module, 32_000);
+  const listeners = ['ada', 'bob', 'cyd', 'dan'].map((peer) => ({ peer, hasLink: true, hasRelay: true }));
+  assert.ok(uplink.begin(0, listeners).relayed.has('dan'), 'as long as nothing is known of the uplink');
+  uplink.frameSent(0);
+  const frames = (/** @type {number} */ now) => {
+    uplink.update(now, listeners);
+    return ['ada', 'dan'].map((peer) => uplink.framesPerPacket(peer));
+  };
+  uplink.probed(0, 'dan', 2, 60);
+  assert.deepEqual(frames(20), [2, 2]);
+  uplink.probed(100, 'dan', 1, 760);
+  assert.deepEqual(frames(140), [2, 2], 'that was the link before');
+  uplink.probed(200, 'dan', 2, 760);
+  assert.deepEqual(frames(260), [2, 3]);
+});

@@ -273,6 +273,8 @@ export class FakePeer {
     this.mesh.session.fromLink(this.world.now, peer, generation, packet);
   }
 
+  backgroundBytes = 0;
+
   /** @param {string} peer @param {number} generation */
   closeLink(peer, generation) {
     const other = this.world.peers.find((candidate) => candidate.id === peer);

@@ -160,7 +160,9 @@ impl<N: Network> Comms<N> {
     /// Follows what the paths carry: how the next frames are sent, and by which routes.
     fn adapt(&mut self, now: Duration) {
         let Role::Client(client) = &mut self.role else { return };
-        let Some(decision) = self.feedback.update(now, &ClientPaths(client)) else { return };
+        let Some(decision) = self.feedback.update(now, &ClientPaths(client, self.network.background_bytes())) else {
+            return;
+        };
         client.set_congested(decision.is_full);
         client.relay_speech_to(now, &self.network, decision.relayed);
         if let Some((Who::Peer(peer), train)) = decision.train {
@@ -187,7 +189,7 @@ impl<N: Network> Comms<N> {
             });
             if feedback.is_silent(now) {
                 client.look_at_audience(network);
-                let relayed = feedback.begin(now, &ClientPaths(client));
+                let relayed = feedback.begin(now, &ClientPaths(client, network.background_bytes()));
                 client.relay_speech_to(now, network, relayed);
             }
             let plan = feedback.plan();
@@ -524,8 +526,8 @@ fn loss_of(report: &ReceptionReport) -> LossReport {
     LossReport { expected: report.expected, lost: report.lost, unrepaired: report.unrepaired, mean_run }
 }
 
-/// What the session knows of its paths.
-struct ClientPaths<'a, P>(&'a Client<P>);
+/// What the session knows of its paths, and what its network sent beside packets, in bytes.
+struct ClientPaths<'a, P>(&'a Client<P>, u64);
 
 impl<P: Copy + Ord + Debug> Paths<Who<P>> for ClientPaths<'_, P> {
     fn audience(&self) -> &[AudienceMember<P>] {
@@ -538,6 +540,10 @@ impl<P: Copy + Ord + Debug> Paths<Who<P>> for ClientPaths<'_, P> {
 
     fn relay(&self, now: Duration) -> PathState {
         self.0.relay_traffic(now)
+    }
+
+    fn background_bytes(&self) -> u64 {
+        self.1
     }
 }
 

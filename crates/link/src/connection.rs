@@ -26,6 +26,7 @@ use crate::limits::{
     CHECK_INTERVAL, CHECKS_PER_PAIR, DISCONNECTED_AFTER, FAILED_AFTER, FLUSH_PATIENCE, KEEP_ALIVE_INTERVAL,
     LOCAL_CANDIDATE_QUEUE, MESSAGE_BYTES, RECEIVE_WINDOW_BYTES, SCTP_MTU_BYTES,
 };
+use crate::openings::Openings;
 use crate::runtime::{LinkRuntime, Lookups};
 use crate::socket::{LinkSockets, WireCounters};
 use crate::stack::Addresses;
@@ -76,11 +77,12 @@ impl Connection {
         lookups: &Arc<Lookups>,
         checks: &Arc<SharedChecks>,
         counters: &Arc<WireCounters>,
+        openings: &Arc<Openings>,
     ) -> Result<(Self, Reports), Error> {
         let addresses = addresses.to_bind();
         // Browsers hide their addresses behind mDNS names. Where there is no multicast, as on a machine with nothing
         // but loopback, asking for such names fails as a whole: then do without.
-        let sockets = LinkSockets::new(Arc::clone(counters), checks, config.remote);
+        let sockets = LinkSockets::new(Arc::clone(counters), checks, Arc::clone(openings), config.remote);
         let setup = |mdns| {
             let (runtime, driver_ended) = LinkRuntime::new(Arc::clone(lookups), Arc::clone(&sockets));
             build(&config.ice_servers, &addresses, runtime, driver_ended, mdns)

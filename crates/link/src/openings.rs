@@ -9,6 +9,7 @@
 //! and does not cost them turns twice: several that offer and never open delay others by the rest of one turn.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -41,6 +42,8 @@ pub(crate) struct Openings {
     offers: Arc<Turns>,
     answers: Arc<Turns>,
     distance: Mutex<Distance>,
+    /// What links have put on the wire until they were open.
+    sent_bytes: AtomicU64,
 }
 
 /// The time between two turns.
@@ -119,6 +122,16 @@ impl Openings {
     /// What the uplink carries, in bits per second; `None` while no limit was met.
     pub(crate) fn set_uplink(&self, bps: Option<u32>) {
         self.distance().uplink_bps = bps;
+    }
+
+    /// A link that is not open yet has put so many bytes on the wire, headers included.
+    pub(crate) fn sent(&self, bytes: u64) {
+        self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// What opening links have put on the wire in all.
+    pub(crate) fn sent_bytes(&self) -> u64 {
+        self.sent_bytes.load(Ordering::Relaxed)
     }
 
     /// Whether no turn begins for now.

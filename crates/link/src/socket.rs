@@ -17,6 +17,7 @@ use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 use crate::LinkStats;
 use crate::acks::{AckThinner, Outgoing, RecordExpansion};
 use crate::checks::{CheckLimiter, SharedChecks};
+use crate::openings::Openings;
 use crate::stand_in::{Destination, StandIns};
 
 /// IP and UDP headers of a datagram without options or extension headers.
@@ -34,9 +35,12 @@ pub(crate) struct WireCounters {
 }
 
 impl WireCounters {
-    fn sent(&self, to: SocketAddr, payload_bytes: usize) {
+    /// Returns the bytes that were counted.
+    fn sent(&self, to: SocketAddr, payload_bytes: usize) -> u64 {
+        let bytes = payload_bytes as u64 + header_bytes(to.is_ipv4());
         self.sent_packets.fetch_add(1, Ordering::Relaxed);
-        self.sent_bytes.fetch_add(payload_bytes as u64 + header_bytes(to.is_ipv4()), Ordering::Relaxed);
+        self.sent_bytes.fetch_add(bytes, Ordering::Relaxed);
+        bytes
     }
 
     fn received(&self, from: SocketAddr, payload_bytes: usize) {
@@ -90,6 +94,8 @@ impl StartupThrottle {
 pub(crate) struct LinkSockets {
     throttle: StartupThrottle,
     counters: Arc<WireCounters>,
+    /// Told what the link sends until it is open.
+    openings: Arc<Openings>,
     expansion: RecordExpansion,
     checks: Mutex<CheckLimiter>,
     /// From now on nothing is held back.
@@ -100,9 +106,14 @@ pub(crate) struct LinkSockets {
 }
 
 impl LinkSockets {
-    pub(crate) fn new(counters: Arc<WireCounters>, checks: &Arc<SharedChecks>, remote: u128) -> Arc<Self> {
+    pub(crate) fn new(
+        counters: Arc<WireCounters>,
+        checks: &Arc<SharedChecks>,
+        openings: Arc<Openings>,
+        remote: u128,
+    ) -> Arc<Self> {
         let checks = Mutex::new(CheckLimiter::new(Arc::clone(checks), remote));
-        Arc::new(Self { counters, checks, ..Self::default() })
+        Arc::new(Self { counters, checks, openings, ..Self::default() })
     }
 
     fn checks(&self) -> MutexGuard<'_, CheckLimiter> {
@@ -165,8 +176,12 @@ impl LinkSocket {
     }
 
     fn count_sent(&self, to: SocketAddr, bytes: usize) {
-        if !self.is_mdns {
-            self.shared.counters.sent(to, bytes);
+        if self.is_mdns {
+            return;
+        }
+        let bytes = self.shared.counters.sent(to, bytes);
+        if !self.shared.throttle.is_lifted.load(Ordering::Relaxed) {
+            self.shared.openings.sent(bytes);
         }
     }
 

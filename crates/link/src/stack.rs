@@ -64,6 +64,12 @@ impl WebRtc {
         self.openings.set_lacks_room(lacks_room);
     }
 
+    /// What links have put on the wire until they were open, in bytes, headers included: checks and handshakes.
+    #[must_use]
+    pub fn opening_bytes(&self) -> u64 {
+        self.openings.sent_bytes()
+    }
+
     /// Links will use these addresses of this machine and no others.
     #[must_use]
     pub fn on_addresses(self, addresses: Vec<IpAddr>) -> Self {

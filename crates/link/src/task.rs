@@ -56,7 +56,7 @@ async fn live(setup: Setup, outbox: Arc<Outbox>, sink: Arc<dyn LinkSink>, mut fa
             return;
         }
     };
-    let connected = Connection::new(config, addresses, lookups, checks, outbox.wire());
+    let connected = Connection::new(config, addresses, lookups, checks, outbox.wire(), openings);
     let (connection, reports) = match connected.await {
         Ok(connected) => connected,
         Err(error) => {

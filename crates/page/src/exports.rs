@@ -62,6 +62,16 @@ extern "C" fn acknowledged(now: f64, who: u32, generation: u32, newest: u32, ear
 }
 
 #[unsafe(no_mangle)]
+extern "C" fn probed(now: f64, who: u32, generation: u32, round_trip_ms: f64) {
+    with(|sender| sender.probed(time(now), who, generation, time(round_trip_ms)));
+}
+
+#[unsafe(no_mangle)]
+extern "C" fn background_sent(bytes: f64) {
+    with(|sender| sender.background_sent(bytes as u64));
+}
+
+#[unsafe(no_mangle)]
 extern "C" fn relay_sent(bytes: u32) {
     with(|sender| sender.relay_sent(bytes));
 }

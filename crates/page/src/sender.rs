@@ -32,6 +32,7 @@ pub struct Sender {
     policy: Feedback<u32>,
     links: BTreeMap<u32, Link>,
     relay: RelayPath,
+    background_bytes: u64,
     audience: Vec<AudienceMember<u32>>,
     train: Option<Train>,
 }
@@ -47,6 +48,7 @@ struct Known<'a> {
     audience: &'a [AudienceMember<u32>],
     links: &'a BTreeMap<u32, Link>,
     relay: &'a RelayPath,
+    background_bytes: u64,
 }
 
 impl Paths<u32> for Known<'_> {
@@ -63,6 +65,10 @@ impl Paths<u32> for Known<'_> {
     fn relay(&self, now: Duration) -> PathState {
         self.relay.monitor().state(now, 0)
     }
+
+    fn background_bytes(&self) -> u64 {
+        self.background_bytes
+    }
 }
 
 impl Sender {
@@ -73,6 +79,7 @@ impl Sender {
             policy: Feedback::new(allowance),
             links: BTreeMap::new(),
             relay: RelayPath::new(),
+            background_bytes: 0,
             audience: Vec::new(),
             train: None,
         }
@@ -80,14 +87,35 @@ impl Sender {
 
     /// A packet of speech was given to a link: the number of its newest frame, and its bytes.
     pub fn sent(&mut self, now: Duration, who: u32, generation: u32, sequence: u16, bytes: u32) {
-        if self.links.len() >= LINKS && !self.links.contains_key(&who) {
+        if let Some(path) = self.path(who, generation) {
+            path.sent(now, sequence, bytes as usize);
+        }
+    }
+
+    /// A probe of a bound link was answered. One of a link that was replaced has no effect.
+    pub fn probed(&mut self, now: Duration, who: u32, generation: u32, round_trip: Duration) {
+        if self.links.get(&who).is_some_and(|link| generation < link.generation) {
             return;
+        }
+        if let Some(path) = self.path(who, generation) {
+            path.probed(now, round_trip);
+        }
+    }
+
+    fn path(&mut self, who: u32, generation: u32) -> Option<&mut PathMonitor> {
+        if self.links.len() >= LINKS && !self.links.contains_key(&who) {
+            return None;
         }
         let link = self.links.entry(who).or_insert_with(|| Link { generation, path: PathMonitor::new() });
         if link.generation != generation {
             *link = Link { generation, path: PathMonitor::new() };
         }
-        link.path.sent(now, sequence, bytes as usize);
+        Some(&mut link.path)
+    }
+
+    /// What was put on the wire so far for other things than speech, in bytes.
+    pub fn background_sent(&mut self, bytes: u64) {
+        self.background_bytes = bytes;
     }
 
     /// A VoiceAck came on a link.
@@ -168,7 +196,7 @@ impl Sender {
     /// A link stalled without congestion: what became of the last packets says nothing about the uplink.
     pub fn link_stalled(&mut self, who: u32, generation: u32) {
         if let Some(link) = self.links.get_mut(&who).filter(|link| link.generation == generation) {
-            link.path = PathMonitor::new();
+            link.path.restart();
         }
     }
 
@@ -180,7 +208,12 @@ impl Sender {
     /// Speech begins: decides how its first frame goes. The first words of `buffer` are the listeners, two each.
     pub fn begin(&mut self, now: Duration, listeners: usize, buffer: &mut [u32; WORDS]) {
         self.read_audience(listeners, buffer);
-        let known = Known { audience: &self.audience, links: &self.links, relay: &self.relay };
+        let known = Known {
+            audience: &self.audience,
+            links: &self.links,
+            relay: &self.relay,
+            background_bytes: self.background_bytes,
+        };
         let relayed = self.policy.begin(now, &known);
         self.write(buffer, |who| relayed.contains(&who));
     }
@@ -188,7 +221,12 @@ impl Sender {
     /// Decides how the next frames go; false while it is not time to. Call at least every 20 ms.
     pub fn update(&mut self, now: Duration, listeners: usize, buffer: &mut [u32; WORDS]) -> bool {
         self.read_audience(listeners, buffer);
-        let known = Known { audience: &self.audience, links: &self.links, relay: &self.relay };
+        let known = Known {
+            audience: &self.audience,
+            links: &self.links,
+            relay: &self.relay,
+            background_bytes: self.background_bytes,
+        };
         let Some(decision) = self.policy.update(now, &known) else { return false };
         self.train = decision.train.map(|(_, train)| train);
         self.write(buffer, |who| decision.relayed.contains(&who));

@@ -30,7 +30,11 @@ pub(crate) struct RealCarrier {
     sockets: BTreeMap<u32, Socket>,
     stack: Option<WebRtc>,
     links: BTreeMap<MeshLink, Box<dyn Link>>,
+    text_bytes: u64,
 }
+
+/// IPv4, TCP with timestamps and a WebSocket header.
+const TEXT_HEADER_BYTES: u64 = 58;
 
 impl RealCarrier {
     pub(crate) fn new(
@@ -49,6 +53,7 @@ impl RealCarrier {
             sockets: BTreeMap::new(),
             stack: None,
             links: BTreeMap::new(),
+            text_bytes: 0,
         }
     }
 }
@@ -84,6 +89,7 @@ impl Carrier for RealCarrier {
 
     fn send_text(&mut self, generation: u32, text: String) {
         if let Some(socket) = self.sockets.get(&generation) {
+            self.text_bytes += text.len() as u64 + TEXT_HEADER_BYTES;
             socket.send_text(text);
         }
     }
@@ -120,6 +126,10 @@ impl Carrier for RealCarrier {
 
     fn close_link(&mut self, link: MeshLink) {
         self.links.remove(&link);
+    }
+
+    fn background_bytes(&self) -> u64 {
+        self.text_bytes + self.stack.as_ref().map_or(0, WebRtc::opening_bytes)
     }
 }
 

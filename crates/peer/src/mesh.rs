@@ -87,6 +87,11 @@ pub trait Carrier {
     fn send_link(&mut self, link: MeshLink, stream: Stream, packet: Bytes) -> Result<(), SendError>;
     /// Closes a link. Its last event may still follow.
     fn close_link(&mut self, link: MeshLink);
+    /// What was put on the wire so far for other things than packets, in bytes: texts, and what opening links send. Zero
+    /// where that is not counted.
+    fn background_bytes(&self) -> u64 {
+        0
+    }
 }
 
 /// What a carrier saw.
@@ -386,6 +391,10 @@ impl<C: Carrier> Network for Mesh<C> {
 
     fn reaches_server(&self) -> bool {
         self.server_is_reached()
+    }
+
+    fn background_bytes(&self) -> u64 {
+        self.carrier.background_bytes()
     }
 
     fn server_answered_since(&self, since: Duration) -> bool {

@@ -285,6 +285,12 @@ pub trait Network {
     /// long that took. A network that cannot do so gives no answer.
     fn ping_server(&mut self, _now: Duration, _number: u16) {}
 
+    /// What this side put on the wire so far for other things than packets, in bytes: setting links up, above all. The estimate
+    /// of the uplink takes it into account. Zero where that is not counted.
+    fn background_bytes(&self) -> u64 {
+        0
+    }
+
     /// The session uses another link to this peer now; this one may be closed.
     fn release_link(&mut self, _now: Duration, _link: LinkId<Self::Peer>) {}
 

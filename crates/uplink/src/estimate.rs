@@ -37,6 +37,14 @@ const SETTLE: Duration = Duration::from_millis(500);
 const GROWTH_PER_S: f64 = 0.05;
 /// The estimate grows by itself up to this share of what arrived when the limit was met; beyond, a train must show room.
 const BELOW_CEILING: f64 = 0.92;
+/// Where there is no link for a train, it grows beyond as well until one relayed copy sounds good …
+const GOOD_COPY_BPS: f64 = 45_000.0;
+/// … twice as fast after each such time without a queue …
+const FASTER_AFTER: Duration = Duration::from_secs(2);
+/// … but not oftener than this.
+const MOST_DOUBLINGS: u64 = 3;
+/// While opening links send this share of what speech does, a queue that stays is theirs.
+const BACKGROUND_QUEUES: f64 = 0.25;
 /// Between two doublings in slow start: what was sent more must have had time to show in acknowledgements.
 /// This, and two round trips.
 const START_STEP: Duration = Duration::from_millis(100);
@@ -96,6 +104,8 @@ pub(crate) struct Observation {
     /// Sent, and known to have arrived, in bits per second; headers included.
     pub sent_bps: f64,
     pub delivered_bps: f64,
+    /// Sent beside speech, above all to open links.
+    pub background_bps: f64,
     /// The queue that all paths have in common; `None` while nothing is measured.
     pub queueing: Option<Duration>,
     /// The loss that all links have in common; `None` while too little was sent.
@@ -106,6 +116,8 @@ pub(crate) struct Observation {
     pub round_trip: Duration,
     /// For how long an acknowledgement has been missing on every path.
     pub overdue: Duration,
+    /// There is a link to which a train of probes can be sent.
+    pub has_links: bool,
 }
 
 /// A train of probes to be sent.
@@ -137,6 +149,8 @@ pub(crate) struct UplinkEstimate {
     lowered_at: Option<Duration>,
     /// What arrived when the limit was met last.
     ceiling_bps: Option<f64>,
+    /// Since when the estimate has grown beyond that without a train.
+    beyond_since: Option<Duration>,
     lower_again_at: Duration,
     has_grown: bool,
     hold: Duration,
@@ -187,6 +201,7 @@ impl UplinkEstimate {
             lowered_with: Duration::ZERO,
             lowered_at: None,
             ceiling_bps: None,
+            beyond_since: None,
             lower_again_at: Duration::ZERO,
             has_grown: false,
             hold: FIRST_HOLD,
@@ -341,14 +356,19 @@ impl UplinkEstimate {
         // What arrives within a moment is an uncertain measure; a long queue makes it a better one.
         let sent = seen.sent_bps.min(self.estimate_bps);
         let least = if seen.queueing > Some(LONG_QUEUE) { SURELY_CARRIED } else { LIKELY_CARRIED };
-        let carried = seen.delivered_bps.max(sent * least);
+        // What opening links sent arrives as well: without it a full uplink would seem to carry almost nothing.
+        let carried = seen.delivered_bps.max(sent * least) + seen.background_bps;
         // What seems to arrive may be old packets in a lump. A queue that has not become shorter since the last time says
         // that it was too much.
         let queueing = seen.queueing.unwrap_or_default();
-        let is_stuck = self.is_draining && queueing >= self.lowered_with && !queueing.is_zero();
+        let is_stuck = self.is_draining
+            && queueing >= self.lowered_with
+            && !queueing.is_zero()
+            && seen.background_bps < BACKGROUND_QUEUES * seen.sent_bps;
         let most = if is_stuck { self.estimate_bps * BACK_OFF } else { self.estimate_bps };
         self.estimate_bps = most.min(carried * BACK_OFF).max(LOWEST_ESTIMATE_BPS).min(self.estimate_bps);
         self.lowered_with = queueing;
+        self.beyond_since = None;
         self.ceiling_bps = Some(carried);
         self.is_starting = false;
         self.has_grown = false;
@@ -373,8 +393,18 @@ impl UplinkEstimate {
             }
         } else if now >= self.hold_until && arrives && seen.sent_bps >= 0.6 * self.estimate_bps {
             let most = self.ceiling_bps.map_or(f64::INFINITY, |ceiling| ceiling * BELOW_CEILING);
-            if self.estimate_bps < most {
-                self.estimate_bps *= 1.0 + GROWTH_PER_S * elapsed;
+            let growth_per_s = if self.estimate_bps < most {
+                GROWTH_PER_S
+            } else if seen.has_links || self.estimate_bps >= GOOD_COPY_BPS {
+                0.0
+            } else {
+                // The ceiling may be wrong, and only speech itself can show that.
+                let beyond_for = now.saturating_sub(*self.beyond_since.get_or_insert(now));
+                let doublings = (beyond_for.as_secs() / FASTER_AFTER.as_secs()).min(MOST_DOUBLINGS);
+                GROWTH_PER_S * f64::from(1_u32 << doublings)
+            };
+            if growth_per_s > 0.0 {
+                self.estimate_bps *= 1.0 + growth_per_s * elapsed;
                 self.has_grown = true;
             }
         }
@@ -432,146 +462,4 @@ fn evidence_of_congestion(before: PacketLoss, during: PacketLoss) -> f64 {
 mod chance;
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TICK: Duration = Duration::from_millis(100);
-
-    /// An uplink of `rate` with a queue; `offered` is sent into it.
-    struct Link {
-        rate_bps: f64,
-        queue_bits: f64,
-        longest_queue: Duration,
-        path_loss: f32,
-    }
-
-    impl Link {
-        fn carry(&mut self, offered_bps: f64) -> Observation {
-            let seconds = TICK.as_secs_f64();
-            let room = self.longest_queue.as_secs_f64() * self.rate_bps;
-            let arriving = offered_bps * seconds;
-            let leaving = (self.queue_bits + arriving).min(self.rate_bps * seconds);
-            let kept = (self.queue_bits + arriving - leaving).min(room);
-            let dropped = self.queue_bits + arriving - leaving - kept;
-            self.queue_bits = kept;
-            let loss = (dropped / arriving.max(1.0)) as f32;
-            let loss = loss + (1.0 - loss) * self.path_loss;
-            Observation {
-                sent_bps: offered_bps,
-                delivered_bps: leaving / seconds * f64::from(1.0 - self.path_loss),
-                queueing: Some(Duration::from_secs_f64(self.queue_bits / self.rate_bps)),
-                loss: Some(loss),
-                packets: PacketLoss { settled: 60, lost: (60.0 * loss) as u64 },
-                round_trip: Duration::from_millis(20),
-                overdue: Duration::ZERO,
-            }
-        }
-    }
-
-    /// Sends what may be sent, at most `wanted`, for so long; tests halve it.
-    fn run(estimate: &mut UplinkEstimate, link: &mut Link, from: Duration, seconds: u64, wanted: f64) -> (f64, f32) {
-        let (mut sent, mut loss) = (0.0, 0.0);
-        let ticks = seconds * 10;
-        for tick in 0..ticks {
-            let budget = f64::from(estimate.budget_bps()) * if estimate.is_testing() { 0.5 } else { 1.0 };
-            let seen = link.carry(budget.min(wanted));
-            estimate.update(from + TICK * tick as u32, seen);
-            if tick >= ticks / 2 {
-                sent += seen.sent_bps / (ticks - ticks / 2) as f64;
-                loss += seen.loss.unwrap() / (ticks - ticks / 2) as f32;
-            }
-        }
-        (sent, loss)
-    }
-
-    #[test]
-    fn a_wide_uplink_is_found_within_a_second_and_a_narrow_one_is_not_overfilled() {
-        let wide = Link { rate_bps: 1e8, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.0 };
-        let mut estimate = UplinkEstimate::new();
-        run(&mut estimate, &mut { wide }, Duration::ZERO, 1, 1_200_000.0);
-        assert!(estimate.bps() > 1_200_000 && estimate.is_starting());
-        for rate_bps in [64_000.0, 100_000.0, 200_000.0, 512_000.0] {
-            for queue_ms in [0, 30, 400, 2_000] {
-                let longest_queue = Duration::from_millis(queue_ms);
-                let mut link = Link { rate_bps, queue_bits: 0.0, longest_queue, path_loss: 0.0 };
-                let mut estimate = UplinkEstimate::new();
-                run(&mut estimate, &mut link, Duration::ZERO, 5, 1_200_000.0);
-                let (sent, loss) = run(&mut estimate, &mut link, Duration::from_secs(5), 20, 1_200_000.0);
-                let case = format!("{rate_bps} bit/s, {queue_ms} ms: {sent} bit/s, loss {loss}");
-                assert!((0.55 * rate_bps..1.05 * rate_bps).contains(&sent) && loss < 0.02, "{case}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_stall_in_the_first_moments_halves_the_estimate_once() {
-        let stalled = Observation {
-            sent_bps: 70_000.0,
-            round_trip: Duration::from_millis(20),
-            overdue: Duration::from_millis(300),
-            ..Observation::default()
-        };
-        let mut estimate = UplinkEstimate::new();
-        for tick in 0..20 {
-            estimate.update(TICK * tick, stalled);
-        }
-        assert_eq!(estimate.bps(), FIRST_ESTIMATE_BPS as u32 / 2);
-        assert!(!estimate.is_full(), "the path may as well be dead");
-        let mut wide = Link { rate_bps: 1e8, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.0 };
-        let mut estimate = UplinkEstimate::new();
-        run(&mut estimate, &mut wide, Duration::ZERO, 10, 1_200_000.0);
-        let before = estimate.bps();
-        for tick in 0..20 {
-            estimate.update(Duration::from_secs(10) + TICK * tick, stalled);
-        }
-        assert_eq!(estimate.bps(), before, "later a stall is the path's");
-    }
-
-    #[test]
-    fn loss_of_the_path_itself_is_told_from_congestion() {
-        let mut link = Link { rate_bps: 2e6, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.1 };
-        let mut estimate = UplinkEstimate::new();
-        run(&mut estimate, &mut link, Duration::ZERO, 4, 100_000.0);
-        assert!(estimate.bps() >= 200_000, "{}", estimate.bps());
-        assert!(!estimate.is_congested(Duration::from_secs(4)));
-    }
-
-    #[test]
-    fn loss_that_grows_with_what_is_sent_is_congestion_without_a_test() {
-        for (sent_bps, is_tested) in [(120_000.0, true), (300_000.0, false)] {
-            let mut estimate = UplinkEstimate::new();
-            estimate.estimate_bps = 400_000.0;
-            estimate.path_loss = Some(PathLoss { share: 0.05, sent_bps: 100_000.0, until: 600 * TICK });
-            let loss = Some(0.2);
-            let seen = Observation { sent_bps, delivered_bps: 0.8 * sent_bps, loss, ..Observation::default() };
-            for tick in 1..=6 {
-                estimate.update(TICK * tick, seen);
-            }
-            assert_eq!((estimate.is_testing(), estimate.is_starting()), (is_tested, is_tested));
-            assert!(is_tested || (200_000..=210_000).contains(&estimate.bps()), "{}", estimate.bps());
-        }
-    }
-
-    #[test]
-    fn a_train_finds_an_uplink_that_became_wider() {
-        let mut link =
-            Link { rate_bps: 64_000.0, queue_bits: 0.0, longest_queue: Duration::from_millis(400), path_loss: 0.0 };
-        let mut estimate = UplinkEstimate::new();
-        run(&mut estimate, &mut link, Duration::ZERO, 5, 600_000.0);
-        assert!(estimate.bps() < 64_000);
-        let mut found_at = None;
-        for second in 10..30 {
-            let now = Duration::from_secs(second);
-            let Some(train) = estimate.train(now, 900_000) else { continue };
-            assert!(f64::from(train.padding) * 3.0 * 8.0 <= f64::from(estimate.bps()) * 0.11 || train.padding <= 120);
-            estimate.train_sent(train, u32::from(train.padding) + 100);
-            let span = Duration::from_secs_f64(3.0 * f64::from(train.padding + 100) * 8.0 / 2e6);
-            estimate.train_arrived(now, train.number, train.packets, span);
-            if estimate.bps() > 900_000 {
-                found_at.get_or_insert(second);
-            }
-        }
-        assert!(found_at.is_some_and(|at| at < 20), "{found_at:?}");
-        estimate.train_arrived(Duration::from_secs(31), 9_999, 4, Duration::ZERO);
-    }
-}
+mod tests;

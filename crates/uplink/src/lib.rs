@@ -12,6 +12,7 @@
 //! **Shape of the loop**: `sent` for each frame, `report` and `acknowledged` for what arrives, `update` about every 20 ms
 //! or more often, and what it decides is followed.
 
+mod decision;
 mod estimate;
 mod frame;
 mod listener_path;

@@ -60,7 +60,7 @@ pub struct PathState {
     pub measured_for: Duration,
     /// For how long an acknowledgement has been missing; zero while they come.
     pub overdue: Duration,
-    /// The shortest round trip seen.
+    /// The shortest round trip of the last 30 to 60 s in which one was measured.
     pub least_round_trip: Option<Duration>,
 }
 
@@ -73,21 +73,42 @@ pub struct PathMonitor {
     delay: QueueingDelay,
     /// What was added to the receiver's clock to make its modular times a growing one.
     clock: ReceiverClock,
-    least_round_trip: Option<Duration>,
+    round_trip: Least<Duration>,
     probes: Probes,
 }
 
 /// Round trips of probes, which nothing holds back at the other end.
 #[derive(Clone, Copy, Debug, Default)]
 struct Probes {
-    least: Option<Duration>,
+    round_trip: Least<Duration>,
     latest: Option<(Duration, Duration)>,
 }
 
 impl Probes {
     fn queueing(&self, now: Duration) -> Option<Duration> {
         let (_, round_trip) = self.latest.filter(|(at, _)| now <= *at + PROBED)?;
-        Some(round_trip.saturating_sub(self.least.unwrap_or(round_trip)))
+        Some(round_trip.saturating_sub(self.round_trip.get().unwrap_or(round_trip)))
+    }
+}
+
+/// The least of the current period of [`BASE_PERIOD`] and the one before: paths change.
+#[derive(Clone, Copy, Debug, Default)]
+struct Least<T> {
+    periods: [Option<T>; 2],
+    began: Duration,
+}
+
+impl<T: Copy + Ord> Least<T> {
+    fn take(&mut self, now: Duration, value: T) {
+        if now >= self.began + BASE_PERIOD {
+            self.periods = [None, self.periods[0]];
+            self.began = now;
+        }
+        self.periods[0] = Some(self.periods[0].map_or(value, |least| least.min(value)));
+    }
+
+    fn get(&self) -> Option<T> {
+        self.periods.iter().flatten().min().copied()
     }
 }
 
@@ -114,7 +135,7 @@ impl PathMonitor {
             counts: PathCounts::default(),
             delay: QueueingDelay::default(),
             clock: ReceiverClock::default(),
-            least_round_trip: None,
+            round_trip: Least::default(),
             probes: Probes::default(),
         }
     }
@@ -126,13 +147,13 @@ impl PathMonitor {
 
     /// A probe of the link was answered.
     pub fn probed(&mut self, now: Duration, round_trip: Duration) {
-        self.probes.least = Some(self.probes.least.map_or(round_trip, |least| least.min(round_trip)));
+        self.probes.round_trip.take(now, round_trip);
         self.probes.latest = Some((now, round_trip));
     }
 
     /// What is known of the path now; `generation` is passed on.
     pub fn state(&self, now: Duration, generation: u32) -> PathState {
-        let (counts, least_round_trip) = (self.counts, self.least_round_trip);
+        let (counts, least_round_trip) = (self.counts, self.round_trip.get());
         PathState {
             generation,
             counts,
@@ -157,7 +178,7 @@ impl PathMonitor {
 
     /// For how long an acknowledgement has been missing.
     fn overdue(&self, now: Duration) -> Duration {
-        let expected = self.least_round_trip.map(|round_trip| round_trip + ACKNOWLEDGED_WITHIN);
+        let expected = self.round_trip.get().map(|round_trip| round_trip + ACKNOWLEDGED_WITHIN);
         let overdue = self.outstanding.front().zip(expected);
         overdue.map_or(Duration::ZERO, |(oldest, expected)| now.saturating_sub(oldest.at).saturating_sub(expected))
     }
@@ -186,14 +207,14 @@ impl PathMonitor {
         let Some(index) = self.outstanding.iter().rposition(|packet| packet.number == newest) else { return };
         let newest_at = self.outstanding[index].at;
         let round_trip = now.saturating_sub(newest_at);
-        self.least_round_trip = Some(self.least_round_trip.map_or(round_trip, |least| least.min(round_trip)));
+        self.round_trip.take(now, round_trip);
         let delay_us = match received_ms {
             Some(ms) => self.clock.extend(ms) * 1_000 - newest_at.as_micros() as i64,
             None => round_trip.as_micros() as i64,
         };
         // What is measured first may be the delay of a queue already, if a probe has just waited in it as well.
         if self.delay.began.is_none()
-            && let Some((least, waited)) = self.probes.least.zip(self.probes.queueing(now))
+            && let Some((least, waited)) = self.probes.round_trip.get().zip(self.probes.queueing(now))
         {
             let queued = round_trip.saturating_sub(least + ACKNOWLEDGED_WITHIN).min(waited);
             self.delay.sample(now, delay_us - queued.as_micros() as i64);
@@ -264,7 +285,8 @@ impl RelayPath {
     /// The server answered a handshake. Little was sent before, so its round trip is one without a queue, mostly.
     pub fn shook_hands(&mut self, now: Duration, asked_at: Duration) {
         let round_trip = now.saturating_sub(asked_at);
-        self.monitor.least_round_trip = Some(round_trip);
+        self.monitor.round_trip = Least::default();
+        self.monitor.round_trip.take(now, round_trip);
         self.monitor.delay.sample(now, round_trip.as_micros() as i64);
     }
 
@@ -300,9 +322,8 @@ impl ReceiverClock {
 #[derive(Clone, Debug, Default)]
 struct QueueingDelay {
     samples: VecDeque<(Duration, i64)>,
-    /// The least delay of the current period and of the one before, in microseconds.
-    base: [Option<i64>; 2],
-    period_began: Duration,
+    /// In microseconds.
+    base: Least<i64>,
     /// When the first delay was measured.
     began: Option<Duration>,
 }
@@ -310,11 +331,7 @@ struct QueueingDelay {
 impl QueueingDelay {
     fn sample(&mut self, now: Duration, delay_us: i64) {
         self.began.get_or_insert(now);
-        if now >= self.period_began + BASE_PERIOD {
-            self.base = [None, self.base[0]];
-            self.period_began = now;
-        }
-        self.base[0] = Some(self.base[0].map_or(delay_us, |least| least.min(delay_us)));
+        self.base.take(now, delay_us);
         if self.samples.len() == SAMPLES {
             self.samples.pop_front();
         }
@@ -326,7 +343,7 @@ impl QueueingDelay {
         let newest_at = self.samples.back().map(|(at, _)| *at)?;
         let recent = self.samples.iter().filter(|(at, _)| *at + CURRENT_WINDOW >= newest_at);
         let current = recent.map(|(_, delay_us)| *delay_us).min()?;
-        let base = self.base.iter().flatten().min()?;
+        let base = self.base.get()?;
         Some((newest_at, Duration::from_micros(u64::try_from(current - base).unwrap_or(0))))
     }
 }
@@ -406,6 +423,25 @@ mod tests {
         assert!(path.queueing(ms(22_200)).unwrap() >= ms(99));
         run(&mut path, 1_100, 3_200, |_| 130, true);
         assert_eq!(path.queueing(ms(86_200)), Some(ms(0)));
+    }
+
+    #[test]
+    fn round_trips_that_were_shorter_are_forgotten_after_a_minute() {
+        let mut path = PathMonitor::new();
+        path.probed(ms(0), ms(40));
+        run(&mut path, 0, 50, |_| 0, false);
+        for second in 1..=61 {
+            path.probed(ms(second * 1_000), ms(240));
+            path.sent(ms(second * 1_000), second as u16, 100);
+            path.acknowledged(ms(second * 1_000 + 300), second as u16, None, |_| true);
+            let state = path.state(ms(second * 1_000 + 301), 1);
+            let expected = if second < 60 { (ms(200), ms(50)) } else { (ms(0), ms(300)) };
+            assert_eq!(
+                (state.probed_queueing, state.least_round_trip),
+                (Some(expected.0), Some(expected.1)),
+                "{second}"
+            );
+        }
     }
 
     #[test]

@@ -46,6 +46,17 @@ impl PacketLoss {
         common
             .fold(Self::default(), |sum, path| Self { settled: sum.settled + path.settled, lost: sum.lost + path.lost })
     }
+
+    fn share(self) -> f64 {
+        self.lost as f64 / self.settled.max(1) as f64
+    }
+
+    /// Whether a larger share was lost than before, by more than chance explains: two standard errors.
+    pub(crate) fn is_more_than(self, before: Self) -> bool {
+        let both = Self { settled: self.settled + before.settled, lost: self.lost + before.lost }.share();
+        let variance = both * (1.0 - both) * (1.0 / self.settled.max(1) as f64 + 1.0 / before.settled.max(1) as f64);
+        self.share() > before.share() * 1.25 + 0.01 && self.share() - before.share() > 2.0 * variance.sqrt()
+    }
 }
 
 impl PathHistory {
@@ -91,6 +102,40 @@ impl PathHistory {
     }
 }
 
+/// Readings of [`Background`] kept: 3 s of one each 100 ms.
+const BACKGROUND_READINGS: usize = 30;
+/// The rate is that of at least so long.
+const LEAST_BACKGROUND_SPAN: Duration = Duration::from_millis(500);
+/// After a longer pause between two readings what was sent meanwhile has long arrived.
+const READING_PAUSE: Duration = Duration::from_millis(500);
+
+/// What is sent beside speech: it takes a part of the uplink, and shows as well as speech what that carries.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Background {
+    readings: VecDeque<(Duration, u64)>,
+}
+
+impl Background {
+    /// Takes a reading of all bytes so far.
+    pub(crate) fn read(&mut self, now: Duration, bytes: u64) {
+        if self.readings.back().is_some_and(|(at, before)| now > *at + READING_PAUSE || bytes < *before) {
+            self.readings.clear();
+        }
+        if self.readings.len() == BACKGROUND_READINGS {
+            self.readings.pop_front();
+        }
+        self.readings.push_back((now, bytes));
+    }
+
+    /// Bits per second within the last `span`.
+    pub(crate) fn bps(&self, now: Duration, span: Duration) -> f64 {
+        let first = self.readings.iter().find(|(at, _)| now <= *at + span);
+        let Some(((began_at, before), (_, bytes))) = first.zip(self.readings.back()) else { return 0.0 };
+        let seconds = now.saturating_sub(*began_at).max(LEAST_BACKGROUND_SPAN).as_secs_f64();
+        (bytes - before) as f64 * 8.0 / seconds
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +153,22 @@ mod tests {
         ] {
             assert_eq!(after.is_more_than(before), grew, "{before:?} {after:?}");
         }
+    }
+
+    #[test]
+    fn what_is_sent_beside_speech_has_the_rate_of_the_span_and_none_after_a_pause() {
+        let ms = Duration::from_millis;
+        let mut background = Background::default();
+        for tick in 0..20u64 {
+            background.read(ms(tick * 100), tick.min(10) * 1_000);
+        }
+        assert_eq!(background.bps(ms(1_900), ms(1_000)), 8_000.0);
+        assert_eq!(background.bps(ms(1_900), ms(200)), 0.0);
+        background.read(ms(5_000), 90_000);
+        background.read(ms(5_100), 91_000);
+        assert_eq!(background.bps(ms(5_100), ms(1_000)), 16_000.0);
+        background.read(ms(5_200), 10);
+        assert_eq!(background.bps(ms(5_200), ms(1_000)), 0.0, "another count");
     }
 
     #[test]

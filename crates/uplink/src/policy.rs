@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 use std::time::Duration;
 
+pub use crate::decision::{AudienceMember, Decision, LossReport, Paths, UplinkStatus};
 use crate::estimate::{Observation, Train, UplinkEstimate};
 use crate::listener_path::{ListenerPath, OWN_LOSS, Seen};
 use crate::path::PathState;
-use crate::path_history::{PacketLoss, PathHistory};
+use crate::path_history::{Background, PacketLoss, PathHistory};
 use crate::plan::{Allowance, Audience, LINK_HEADER_BYTES, ListenerLoss, Plan, RELAY_HEADER_BYTES};
 use crate::suspect::Suspect;
 
@@ -47,15 +48,6 @@ fn shared_queue(queues: &[(Duration, Duration)]) -> Option<Duration> {
     queues.iter().filter(|(measured_for, _)| *measured_for * 2 >= longest).map(|(_, queueing)| *queueing).min()
 }
 
-/// What the uplink is worth, for people.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct UplinkStatus {
-    /// What it carries, in bits per second; `None` while no limit was met.
-    pub estimate_bps: Option<u32>,
-    /// Not even one copy of speech at the lowest setting fits.
-    pub is_too_slow: bool,
-}
-
 /// Decides how speech is sent. `P` names a listener.
 #[derive(Debug)]
 pub struct Feedback<P> {
@@ -64,6 +56,7 @@ pub struct Feedback<P> {
     plan: Plan,
     uplink: UplinkEstimate,
     relay: PathHistory,
+    background: Background,
     /// Whose speech is relayed although there is a link: for want of room, or because of its own path.
     relayed: BTreeSet<P>,
     /// Who has no link.
@@ -119,51 +112,6 @@ struct RedundancyTrial {
     unrepaired: f32,
 }
 
-/// A listener of the last frame, and the ways to it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AudienceMember<P> {
-    /// Who listens.
-    pub who: P,
-    /// There is a bound link to it that is not stalled.
-    pub has_link: bool,
-    /// The server can relay to it.
-    pub has_relay: bool,
-}
-
-/// What a listener reports of the packets of about a second (PROTOCOL.md, section 8).
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct LossReport {
-    /// Frames that it should have received.
-    pub expected: u16,
-    /// Frames whose own packets did not come.
-    pub lost: u16,
-    /// Frames that could not be repaired either.
-    pub unrepaired: u16,
-    /// How many frames were lost in a row, on average.
-    pub mean_run: f32,
-}
-
-/// What the session is asked for.
-#[derive(Debug)]
-pub struct Decision<P> {
-    /// Speech to these goes through the relay.
-    pub relayed: BTreeSet<P>,
-    /// Packets queue on the uplink.
-    pub is_full: bool,
-    /// A train of probes to one of them.
-    pub train: Option<(P, Train)>,
-}
-
-/// What the session knows of the paths.
-pub trait Paths<P> {
-    /// The listeners of the last frame.
-    fn audience(&self) -> &[AudienceMember<P>];
-    /// The link in use to a listener.
-    fn link(&self, now: Duration, who: P) -> Option<PathState>;
-    /// The way to the server.
-    fn relay(&self, now: Duration) -> PathState;
-}
-
 impl<P: Copy + Ord + Debug> Feedback<P> {
     /// Nothing is known of the uplink, and nothing was said yet.
     pub fn new(allowance: Allowance) -> Self {
@@ -174,6 +122,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             plan,
             uplink: UplinkEstimate::new(),
             relay: PathHistory::default(),
+            background: Background::default(),
             relayed: BTreeSet::new(),
             unlinked: BTreeSet::new(),
             relayed_frames: 1,
@@ -309,14 +258,19 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         losses.sort_by(|(a, _), (b, _)| f32::total_cmp(a, b));
         let linked = audience.iter().filter(|member| member.has_link).count();
         let verdict = self.suspect.judge(now, &losses, linked, self.uplink.bps());
+        let queueing = shared_queue(&queues);
+        self.background.read(now, paths.background_bytes());
         let shared = Observation {
             sent_bps,
             delivered_bps,
-            queueing: shared_queue(&queues),
+            // What arrives now was sent as long ago as packets queue.
+            background_bps: self.background.bps(now, RATE_SPAN + queueing.unwrap_or_default()),
+            queueing,
             loss: verdict.uplink,
             packets: PacketLoss::in_common(&settled, verdict.uplink.unwrap_or(0.0) + OWN_LOSS),
             round_trip: round_trips.into_iter().min().unwrap_or_default(),
             overdue: overdues.into_iter().min().unwrap_or_default(),
+            has_links: linked > 0,
         };
         let are_several = queues.len() + usize::from(losses.len() > queues.len()) > 1;
         // What most relayed listeners lose was lost before the server.

@@ -53,7 +53,7 @@ fn meets_a_limit(seed: u64, seconds: u64, loss: impl Fn(bool) -> f64) -> bool {
                 loss: (settled >= 10).then(|| lost as f32 / settled as f32),
                 packets: PacketLoss { settled, lost },
                 round_trip: Duration::from_millis(20),
-                overdue: Duration::ZERO,
+                ..Observation::default()
             },
         );
         if !estimate.is_starting() {

@@ -1,0 +1,137 @@
+//! What opening a link costs where a way is narrow: both descriptions, connectivity checks and two handshakes, of the
+//! sizes that real ones have, and the turns that links take, as in `crates/link/src/openings.rs`.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use voicemesh::mesh::MeshLink;
+
+/// Bytes of a session description with its candidates.
+pub const DESCRIPTION_BYTES: usize = 1_300;
+
+/// Bytes of the datagrams of each flight, headers included; the offerer begins, both alternate.
+pub const FLIGHTS: [&[usize]; 10] = [
+    // Checks of all candidate pairs …
+    &[130; 8],
+    &[130; 8],
+    &[130, 130, 130, 130, 280],
+    // … DTLS …
+    &[650, 650],
+    &[650, 450],
+    &[300, 130],
+    // … and SCTP.
+    &[200, 130],
+    &[480],
+    &[430],
+    &[150, 110],
+];
+/// A flight of which a datagram was lost goes again after this.
+pub const RETRANSMISSION: Duration = Duration::from_millis(400);
+
+const MOST: usize = 16;
+const LONGEST_TURN: Duration = Duration::from_millis(1_500);
+const OPENING_BITS: f64 = 80_000.0;
+const SHARE: f64 = 0.25;
+const LONGEST_DISTANCE: Duration = Duration::from_secs(10);
+
+/// The openings of all links where a way is narrow. Turns are those of a peer and a role: whether it offers.
+#[derive(Debug, Default)]
+pub struct Openings {
+    sent_bytes: BTreeMap<usize, u64>,
+    turns: BTreeMap<(usize, bool), Turns>,
+    distances: BTreeMap<usize, Distance>,
+}
+
+impl Openings {
+    /// What a peer put on the wire to open links.
+    pub fn sent(&mut self, peer: usize, bytes: usize) {
+        *self.sent_bytes.entry(peer).or_default() += bytes as u64;
+    }
+
+    pub fn sent_bytes(&self, peer: usize) -> u64 {
+        self.sent_bytes.get(&peer).copied().unwrap_or(0)
+    }
+
+    pub fn request(&mut self, of: (usize, bool), link: MeshLink) {
+        self.turns.entry(of).or_default().waiting.push_back(link);
+    }
+
+    /// The links whose turn begins now.
+    pub fn begin(&mut self, now: Duration) -> Vec<(usize, bool, MeshLink)> {
+        let mut begun = Vec::new();
+        for ((peer, is_offer), turns) in &mut self.turns {
+            let distance = self.distances.entry(*peer).or_default();
+            begun.extend(std::iter::from_fn(|| turns.next(now, distance)).map(|link| (*peer, *is_offer, link)));
+        }
+        begun
+    }
+
+    /// A link is open, or gone.
+    pub fn end(&mut self, of: (usize, bool), link: MeshLink, opened: bool) {
+        if let Some(turns) = self.turns.get_mut(&of) {
+            turns.end(link, opened);
+        }
+    }
+
+    /// What a peer knows of its uplink, and whether that lacks room for further links.
+    pub fn set_uplink(&mut self, peer: usize, bps: Option<u32>, lacks_room: bool) {
+        let distance = self.distances.entry(peer).or_default();
+        (distance.uplink_bps, distance.lacks_room) = (bps, lacks_room);
+    }
+}
+
+#[derive(Debug)]
+struct Turns {
+    limit: usize,
+    running: Vec<(MeshLink, Duration)>,
+    waiting: VecDeque<MeshLink>,
+}
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self { limit: 1, running: Vec::new(), waiting: VecDeque::new() }
+    }
+}
+
+impl Turns {
+    fn next(&mut self, now: Duration, distance: &mut Distance) -> Option<MeshLink> {
+        let before = self.running.len();
+        self.running.retain(|(_, since)| now < *since + LONGEST_TURN);
+        self.limit = self.limit.saturating_sub(before - self.running.len()).max(1);
+        if self.running.len() >= self.limit || self.waiting.is_empty() || !distance.keep(now) {
+            return None;
+        }
+        let link = self.waiting.pop_front()?;
+        self.running.push((link, now));
+        Some(link)
+    }
+
+    fn end(&mut self, link: MeshLink, opened: bool) {
+        self.waiting.retain(|waiting| *waiting != link);
+        let before = self.running.len();
+        self.running.retain(|(running, _)| *running != link);
+        if opened && self.running.len() < before {
+            self.limit = (self.limit + 1).min(MOST);
+        }
+    }
+}
+
+/// The time between two turns of a peer.
+#[derive(Debug, Default)]
+struct Distance {
+    uplink_bps: Option<u32>,
+    lacks_room: bool,
+    last: Option<Duration>,
+}
+
+impl Distance {
+    fn keep(&mut self, now: Duration) -> bool {
+        let seconds = self.uplink_bps.map_or(0.0, |bps| OPENING_BITS / (SHARE * f64::from(bps.max(1))));
+        let distance = Duration::from_secs_f64(seconds).min(LONGEST_DISTANCE);
+        let may_begin = !self.lacks_room && self.last.is_none_or(|last| now >= last + distance);
+        if may_begin {
+            self.last = Some(now);
+        }
+        may_begin
+    }
+}
