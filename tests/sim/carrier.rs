@@ -392,7 +392,7 @@ impl Wires {
             }
             return;
         };
-        let (from, to) = if number % 2 == 0 { (offerer, answerer) } else { (answerer, offerer) };
+        let (from, to) = if number.is_multiple_of(2) { (offerer, answerer) } else { (answerer, offerer) };
         self.openings.sent(from, datagrams.iter().sum());
         let waits: Vec<_> = datagrams.iter().map(|bytes| self.through_narrow_ways(from, to, *bytes)).collect();
         let (delay, next) = match waits.into_iter().collect::<Option<Vec<_>>>() {

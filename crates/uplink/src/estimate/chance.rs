@@ -26,7 +26,7 @@ impl Random {
 /// Whether a limit was met within so many seconds on an uplink that loses this share of what is sent, `usual` packets and
 /// those of a test.
 fn meets_a_limit(seed: u64, seconds: u64, loss: impl Fn(bool) -> f64) -> bool {
-    let mut random = Random(seed * 0x9E37_79B9_7F4A_7C15 + 1);
+    let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
     let mut estimate = UplinkEstimate::new();
     let mut ticks: VecDeque<(Duration, u64, u64, f64)> = VecDeque::new();
     for tick in 1..=seconds * 1_000 / TICK_MS {
