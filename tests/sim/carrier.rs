@@ -100,6 +100,8 @@ pub struct Wires {
     /// Narrow ways of peers to and from everyone else.
     pub uplinks: BTreeMap<usize, Bottleneck>,
     pub downlinks: BTreeMap<usize, Bottleneck>,
+    /// Where a way is narrow, opening a link takes room and turns. Otherwise links open for nothing.
+    pub openings_cost: bool,
     openings: Openings,
     /// What waits for a narrow way: of a peer's socket to the server, and the server's to the peer.
     to_server: BTreeMap<usize, Stream<(u32, Word)>>,
@@ -134,6 +136,7 @@ impl Wires {
             voice_on_links: 0,
             uplinks: BTreeMap::new(),
             downlinks: BTreeMap::new(),
+            openings_cost: false,
             openings: Openings::default(),
             to_server: BTreeMap::new(),
             from_server: BTreeMap::new(),
@@ -372,7 +375,8 @@ impl Wires {
     }
 
     fn is_narrow(&self, a: usize, b: usize) -> bool {
-        [a, b].iter().any(|peer| self.uplinks.contains_key(peer) || self.downlinks.contains_key(peer))
+        self.openings_cost
+            && [a, b].iter().any(|peer| self.uplinks.contains_key(peer) || self.downlinks.contains_key(peer))
     }
 
     /// Sends one flight; after the last one both ends are open.
@@ -533,7 +537,9 @@ impl Carrier for SimCarrier {
 
     fn send_text(&mut self, generation: u32, text: String) {
         let mut wires = self.wires.borrow_mut();
-        wires.openings.sent(self.peer, text.len() + STREAM_OVERHEAD_BYTES);
+        if wires.openings_cost {
+            wires.openings.sent(self.peer, text.len() + STREAM_OVERHEAD_BYTES);
+        }
         wires.tell_server(self.peer, generation, Word::Text(text));
     }
 

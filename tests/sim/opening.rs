@@ -1,5 +1,5 @@
-//! What opening a link costs where a way is narrow: both descriptions, connectivity checks and two handshakes, of the
-//! sizes that real ones have, and the turns that links take, as in `crates/link/src/openings.rs`.
+//! What opening a link costs where a way is narrow: both descriptions, connectivity checks and two handshakes, of
+//! about the sizes that real ones have, and the turns that links take, as in `crates/link/src/openings.rs`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;

@@ -112,6 +112,7 @@ fn alone(seed: u64, rate_bps: u32, excess: Excess) -> World {
     let mut world = World::new(seed);
     world.wires.borrow_mut().conditions =
         Conditions { to_server: ms(20), on_links: ms(15), jitter: ms(5), ..Conditions::default() };
+    world.wires.borrow_mut().openings_cost = true;
     world.add_peer();
     narrow(&mut world, At::SpeakersUplink, rate_bps, excess);
     world
