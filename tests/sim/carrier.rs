@@ -18,7 +18,7 @@ use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::{IceServer, Signal};
 
 use crate::narrow::{LINK_OVERHEAD_BYTES, SACK_BYTES, SACK_HOLD, STREAM_OVERHEAD_BYTES, Stream};
-use crate::opening::{DESCRIPTION_BYTES, FLIGHTS, Openings, RETRANSMISSION};
+use crate::opening::{DESCRIPTION_BYTES, Flight, Openings};
 
 /// What the network does to packets. Times are one way.
 #[derive(Clone, Copy, Debug)]
@@ -50,7 +50,7 @@ pub enum Arrival {
     /// An attempt that is not answered by now ends by itself.
     OpenLimit { at: usize, link: MeshLink },
     /// A flight of the checks and handshakes of a link is due, where a way is narrow.
-    Flight { offerer: usize, link: MeshLink, number: usize },
+    Flight { offerer: usize, link: MeshLink, flight: Flight },
     /// At the server, on a socket.
     Server { from: usize, generation: u32, word: Word },
 }
@@ -100,6 +100,8 @@ pub struct Wires {
     /// Narrow ways of peers to and from everyone else.
     pub uplinks: BTreeMap<usize, Bottleneck>,
     pub downlinks: BTreeMap<usize, Bottleneck>,
+    /// Where a way is narrow, opening a link takes room and turns. Otherwise links open for nothing.
+    pub openings_cost: bool,
     openings: Openings,
     /// What waits for a narrow way: of a peer's socket to the server, and the server's to the peer.
     to_server: BTreeMap<usize, Stream<(u32, Word)>>,
@@ -134,6 +136,7 @@ impl Wires {
             voice_on_links: 0,
             uplinks: BTreeMap::new(),
             downlinks: BTreeMap::new(),
+            openings_cost: false,
             openings: Openings::default(),
             to_server: BTreeMap::new(),
             from_server: BTreeMap::new(),
@@ -358,7 +361,7 @@ impl Wires {
         let (delay, event) = if blocked {
             (Duration::from_secs(15), LinkEvent::Closed(CloseReason::OpenTimeout))
         } else if self.is_narrow(offerer, answerer) {
-            return self.put(Duration::ZERO, Arrival::Flight { offerer, link, number: 0 });
+            return self.put(Duration::ZERO, Arrival::Flight { offerer, link, flight: Flight::default() });
         } else {
             self.links_opened += 1;
             (4 * self.conditions.on_links, LinkEvent::Open)
@@ -372,18 +375,19 @@ impl Wires {
     }
 
     fn is_narrow(&self, a: usize, b: usize) -> bool {
-        [a, b].iter().any(|peer| self.uplinks.contains_key(peer) || self.downlinks.contains_key(peer))
+        self.openings_cost
+            && [a, b].iter().any(|peer| self.uplinks.contains_key(peer) || self.downlinks.contains_key(peer))
     }
 
     /// Sends one flight; after the last one both ends are open.
-    pub fn flight(&mut self, offerer: usize, link: MeshLink, number: usize) {
+    pub fn flight(&mut self, offerer: usize, link: MeshLink, flight: Flight) {
         let answerer = self.index(link.peer);
         let there = LinkId { peer: self.ids[offerer], generation: link.generation };
         let ends = [(offerer, link), (answerer, there)];
         if !ends.iter().all(|end| self.ends.contains_key(end)) {
             return;
         }
-        let Some(datagrams) = FLIGHTS.get(number) else {
+        let Some(datagrams) = flight.datagrams() else {
             self.links_opened += 1;
             for (end, is_offer) in ends.into_iter().zip([true, false]) {
                 self.ends.get_mut(&end).expect("it is there").open = true;
@@ -392,14 +396,11 @@ impl Wires {
             }
             return;
         };
-        let (from, to) = if number.is_multiple_of(2) { (offerer, answerer) } else { (answerer, offerer) };
+        let (from, to) = if flight.is_offerers() { (offerer, answerer) } else { (answerer, offerer) };
         self.openings.sent(from, datagrams.iter().sum());
         let waits: Vec<_> = datagrams.iter().map(|bytes| self.through_narrow_ways(from, to, *bytes)).collect();
-        let (delay, next) = match waits.into_iter().collect::<Option<Vec<_>>>() {
-            Some(waits) => (waits.into_iter().max().unwrap_or_default() + self.conditions.on_links, number + 1),
-            None => (RETRANSMISSION, number),
-        };
-        self.put(delay, Arrival::Flight { offerer, link, number: next });
+        let (delay, next) = flight.next(&waits);
+        self.put(delay + self.conditions.on_links, Arrival::Flight { offerer, link, flight: next });
     }
 
     /// Begins to open a link, at once or when it is its turn.
@@ -536,7 +537,9 @@ impl Carrier for SimCarrier {
 
     fn send_text(&mut self, generation: u32, text: String) {
         let mut wires = self.wires.borrow_mut();
-        wires.openings.sent(self.peer, text.len() + STREAM_OVERHEAD_BYTES);
+        if wires.openings_cost {
+            wires.openings.sent(self.peer, text.len() + STREAM_OVERHEAD_BYTES);
+        }
         wires.tell_server(self.peer, generation, Word::Text(text));
     }
 

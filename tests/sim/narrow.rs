@@ -18,6 +18,9 @@ pub const SACK_BYTES: usize = 85;
 /// … and at most this often, as in `crates/link/src/acks.rs`.
 pub const SACK_HOLD: Duration = Duration::from_millis(240);
 
+/// Longer messages pass in parts.
+const SEGMENT_BYTES: usize = 536;
+
 #[derive(Debug)]
 pub struct Stream<T> {
     waiting: VecDeque<Waiting<T>>,
@@ -49,16 +52,20 @@ impl<T> Stream<T> {
     /// What leaves now, and when it has passed the narrow way.
     pub fn pump(&mut self, now: Duration, way: &mut Bottleneck) -> Vec<(Duration, T)> {
         let mut leaving = Vec::new();
-        while let Some(first) = self.waiting.front() {
+        while let Some(first) = self.waiting.front_mut() {
             if first.is_voice && now > first.since + VOICE_AGE {
                 self.waiting.pop_front();
                 continue;
             }
-            if !way.has_room(now, first.bytes) {
+            let segment = first.bytes.min(SEGMENT_BYTES);
+            if !way.has_room(now, segment) {
                 break;
             }
-            let Waiting { bytes, what, .. } = self.waiting.pop_front().unwrap();
-            leaving.push((way.pass(now, bytes).expect("there is room"), what));
+            let passed_at = way.pass(now, segment).expect("there is room");
+            first.bytes -= segment;
+            if first.bytes == 0 {
+                leaving.extend(self.waiting.pop_front().map(|waiting| (passed_at, waiting.what)));
+            }
         }
         leaving
     }

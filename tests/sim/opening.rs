@@ -1,5 +1,5 @@
-//! What opening a link costs where a way is narrow: both descriptions, connectivity checks and two handshakes, of the
-//! sizes that real ones have, and the turns that links take, as in `crates/link/src/openings.rs`.
+//! What opening a link costs where a way is narrow: both descriptions, connectivity checks and two handshakes, of
+//! about the sizes that real ones have, and the turns that links take, as in `crates/link/src/openings.rs`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use voicemesh::mesh::MeshLink;
 pub const DESCRIPTION_BYTES: usize = 1_300;
 
 /// Bytes of the datagrams of each flight, headers included; the offerer begins, both alternate.
-pub const FLIGHTS: [&[usize]; 10] = [
+const FLIGHTS: [&[usize]; 10] = [
     // Checks of all candidate pairs …
     &[130; 8],
     &[130; 8],
@@ -25,8 +25,41 @@ pub const FLIGHTS: [&[usize]; 10] = [
     &[430],
     &[150, 110],
 ];
-/// A flight of which a datagram was lost goes again after this.
-pub const RETRANSMISSION: Duration = Duration::from_millis(400);
+/// Those of these flights are checks, of which one has to arrive.
+const CHECKS: usize = 2;
+/// Any other flight of which a datagram was lost goes again after this, and twice as long each further time.
+const RETRANSMISSION: Duration = Duration::from_millis(400);
+const MOST_DOUBLINGS: u32 = 4;
+
+/// A flight of checks or handshakes, and how often it was sent before.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Flight {
+    number: usize,
+    repeats: u32,
+}
+
+impl Flight {
+    /// The bytes of its datagrams; `None` after the last flight.
+    pub fn datagrams(self) -> Option<&'static [usize]> {
+        FLIGHTS.get(self.number).copied()
+    }
+
+    pub fn is_offerers(self) -> bool {
+        self.number.is_multiple_of(2)
+    }
+
+    /// What comes next and after how long, when the datagrams wait so long in the narrow ways, or are lost there.
+    pub fn next(self, waits: &[Option<Duration>]) -> (Duration, Self) {
+        let arrives = match self.number {
+            ..CHECKS => waits.iter().flatten().min().copied(),
+            _ => waits.iter().copied().collect::<Option<Vec<_>>>().and_then(|waits| waits.into_iter().max()),
+        };
+        let again = RETRANSMISSION * 2_u32.pow(self.repeats.min(MOST_DOUBLINGS));
+        arrives.map_or((again, Self { repeats: self.repeats + 1, ..self }), |after| {
+            (after, Self { number: self.number + 1, repeats: 0 })
+        })
+    }
+}
 
 const MOST: usize = 16;
 const LONGEST_TURN: Duration = Duration::from_millis(1_500);

@@ -96,11 +96,7 @@ fn check(at: At, rate_kbps: u32, listeners: usize, excess: Excess) -> Option<Str
 
 /// A call that begins on a narrow uplink: its links open while speech is sent.
 fn check_beginning(rate_kbps: u32, listeners: usize, excess: Excess) -> Option<String> {
-    let mut world = World::new(u64::from(rate_kbps) * 100 + listeners as u64);
-    world.wires.borrow_mut().conditions =
-        Conditions { to_server: ms(20), on_links: ms(15), jitter: ms(5), ..Conditions::default() };
-    world.add_peer();
-    narrow(&mut world, At::SpeakersUplink, rate_kbps * 1_000, excess);
+    let mut world = alone(u64::from(rate_kbps) * 100 + listeners as u64, rate_kbps * 1_000, excess);
     world.peers[0].speaking = true;
     for _ in 0..listeners {
         world.run(ms(100));
@@ -109,6 +105,17 @@ fn check_beginning(rate_kbps: u32, listeners: usize, excess: Excess) -> Option<S
     settle(&mut world);
     let heard = listen(&mut world, 25);
     judge(&world, format!("from the beginning {rate_kbps} kbit/s, {listeners} listeners, {excess:?}"), &heard)
+}
+
+/// A room of one on a narrow uplink, with rooms of 20 to 60 ms of latency.
+fn alone(seed: u64, rate_bps: u32, excess: Excess) -> World {
+    let mut world = World::new(seed);
+    world.wires.borrow_mut().conditions =
+        Conditions { to_server: ms(20), on_links: ms(15), jitter: ms(5), ..Conditions::default() };
+    world.wires.borrow_mut().openings_cost = true;
+    world.add_peer();
+    narrow(&mut world, At::SpeakersUplink, rate_bps, excess);
+    world
 }
 
 fn settle(world: &mut World) {
@@ -175,6 +182,26 @@ fn calls_that_begin_on_a_narrow_uplink_carry_speech_whole_while_their_links_open
     assert!(failed.is_empty(), "{} failed:\n{}", failed.len(), failed.join("\n"));
 }
 
+/// proves: D-33
+#[test]
+fn links_that_open_all_at_once_do_not_make_an_uplink_seem_half_as_wide_as_it_is() {
+    for (rate_kbps, listeners, excess) in [(200, 4, QUEUES[1]), (200, 8, QUEUES[1]), (512, 15, QUEUES[1])] {
+        let mut world = alone(rate_kbps * 7 + listeners, rate_kbps as u32 * 1_000, excess);
+        world.peers[0].speaking = true;
+        for _ in 0..listeners {
+            world.add_peer();
+        }
+        let mut least_bps = u32::MAX;
+        for _ in 0..60 {
+            world.run(ms(250));
+            let estimate_bps = world.peers[0].comms.speaking_status().uplink.estimate_bps;
+            least_bps = least_bps.min(estimate_bps.unwrap_or(u32::MAX));
+        }
+        let expected = rate_kbps as u32 * 490..rate_kbps as u32 * 1_250;
+        assert!(expected.contains(&least_bps), "{rate_kbps} kbit/s, {listeners} listeners: {least_bps}");
+    }
+}
+
 #[test]
 fn narrow_uplinks_from_64_to_128_kilobits_carry_speech_whole() {
     matrix(At::SpeakersUplink, &[64, 100, 128]);
@@ -236,11 +263,7 @@ fn listeners_return_to_direct_within_30_seconds_of_an_uplink_becoming_wide() {
 #[test]
 fn links_that_were_put_off_open_and_are_direct_within_30_seconds_of_an_uplink_becoming_wide() {
     for dwell in [20, 100] {
-        let mut world = World::new(8);
-        world.wires.borrow_mut().conditions =
-            Conditions { to_server: ms(20), on_links: ms(15), jitter: ms(5), ..Conditions::default() };
-        world.add_peer();
-        narrow(&mut world, At::SpeakersUplink, 64_000, Excess::Queue(ms(400)));
+        let mut world = alone(8, 64_000, Excess::Queue(ms(400)));
         world.peers[0].speaking = true;
         world.add_peer();
         world.run(10 * SECOND);

@@ -214,7 +214,7 @@ impl World {
                     }
                 }
                 Arrival::OpenLimit { at, link } => self.wires.borrow_mut().open_limit(at, link),
-                Arrival::Flight { offerer, link, number } => self.wires.borrow_mut().flight(offerer, link, number),
+                Arrival::Flight { offerer, link, flight } => self.wires.borrow_mut().flight(offerer, link, flight),
                 Arrival::Server { from, generation, word } => self.at_server(now, from, generation, word),
             }
         }

@@ -12,7 +12,7 @@ const LOSSY_BUFFERED = 8 * 1024;
 const RELIABLE_BUFFERED = 1024 * 1024;
 
 /** About what opening a link puts on the wire: checks and two handshakes. A page cannot count it. */
-const OPENING_BYTES = 5000;
+const OPENING_BYTES = 3000;
 /** IPv4, TCP with timestamps, and WebSocket. */
 const TEXT_HEADER_BYTES = 58;
 

@@ -5,7 +5,7 @@ mod common;
 use std::time::Duration;
 
 use bytes::Bytes;
-use common::{alone, alone_on, open_pair, pair, pair_with, stack};
+use common::{alone, alone_on, open_pair, pair, pair_on, pair_with, stack};
 use tokio::time::MissedTickBehavior;
 use voicemesh_link::limits::{LOSSY_PACKET_BYTES, RELIABLE_STREAM_PACKET_BYTES};
 use voicemesh_link::{CloseReason, Link, LinkEvent, Role, SendError, Stream};
@@ -26,6 +26,24 @@ async fn a_link_opens_and_carries_voice_both_ways() {
     assert!(stats.round_trip.is_some_and(|round_trip| round_trip < Duration::from_secs(1)), "{stats:?}");
     assert_eq!((stats.voice_sent, stats.voice_received), (1, 1));
     println!("opened after {:?} and {:?}", stats.opened_after.unwrap(), b.link().stats().opened_after.unwrap());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_link_sends_is_counted_as_the_cost_of_opening_until_it_is_open() {
+    let stacks = [stack(), stack()];
+    assert_eq!(stacks[0].opening_bytes(), 0);
+    let (mut a, mut b) = pair_on([&stacks[0], &stacks[1]], &[]);
+    for end in [&mut a, &mut b] {
+        assert_eq!(end.events.next().await, LinkEvent::Open);
+    }
+    let opening = [stacks[0].opening_bytes(), stacks[1].opening_bytes()];
+    println!("opening sent {opening:?} bytes");
+    for (end, opening) in [&a, &b].into_iter().zip(opening) {
+        assert!((1_000..=end.link().stats().wire_sent_bytes).contains(&opening), "{opening}");
+    }
+    a.link().send(Stream::Voice, packet(500, 1)).unwrap();
+    assert_eq!(b.received().await, (Stream::Voice, packet(500, 1).to_vec()));
+    assert_eq!([stacks[0].opening_bytes(), stacks[1].opening_bytes()], opening, "speech costs nothing of it");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -92,9 +92,14 @@ pub fn pair() -> (End, End) {
 
 /// The offering and the answering end, still opening, both told of these servers.
 pub fn pair_with(ice_servers: &[IceServer]) -> (End, End) {
+    pair_on([&stack(), &stack()], ice_servers)
+}
+
+/// The same, each on its stack.
+pub fn pair_on(stacks: [&WebRtc; 2], ice_servers: &[IceServer]) -> (End, End) {
     let config = |role| LinkConfig { role, remote: 0, ice_servers: ice_servers.to_vec() };
-    let (answering, answering_sink) = open(&stack(), config(Role::Answer), Remote::NotYet(Vec::new()));
-    let (offering, offering_sink) = open(&stack(), config(Role::Offer), Remote::NotYet(Vec::new()));
+    let (answering, answering_sink) = open(stacks[1], config(Role::Answer), Remote::NotYet(Vec::new()));
+    let (offering, offering_sink) = open(stacks[0], config(Role::Offer), Remote::NotYet(Vec::new()));
     answering_sink.meet(offering.link());
     offering_sink.meet(answering.link());
     (offering, answering)
