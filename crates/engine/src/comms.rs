@@ -426,6 +426,11 @@ impl<N: Network> Comms<N> {
 
     /// Gives an event to whichever side it is for; outside of a session it goes nowhere.
     fn network_event(&mut self, now: Duration, event: NetworkEvent<N::Peer>) {
+        if let NetworkEvent::PeerRestarted(peer) = event
+            && self.hearing.forget(Who::Peer(peer))
+        {
+            self.push(CommsEvent::Speaking { who: Who::Peer(peer), speaking: false });
+        }
         match &mut self.role {
             Role::None => {}
             Role::Client(client) => {
