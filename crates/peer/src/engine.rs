@@ -251,8 +251,9 @@ impl Engine {
                 Ok(()) if which == DeviceRole::Input => {
                     self.microphone_lost = false;
                     self.follow_input();
+                    self.tell(now, Event::DeviceChanged { which });
                 }
-                Ok(()) => {}
+                Ok(()) => self.tell(now, Event::DeviceChanged { which }),
                 Err(why) => self.device_refused(now, which, why),
             }
         }

@@ -270,6 +270,12 @@ pub enum Event {
         /// Which.
         which: DeviceRole,
     },
+    /// Another device is in use, as was asked for with [`Peer::set_input`](crate::Peer::set_input) or
+    /// [`Peer::set_output`](crate::Peer::set_output).
+    DeviceChanged {
+        /// Which.
+        which: DeviceRole,
+    },
     /// A recording could not be begun, or has ended because the disk takes no more. The room goes on.
     RecordingFailed {
         /// In words for a person.
