@@ -50,7 +50,7 @@
 //! `name`, `label` (the name, and `#` with the beginning of the id if it looks like another's), `present`, `route`, `round_trip_ms`, `speaking`, `level_dbfs`, `frames_received`, `frames_heard`,
 //! `frames_concealed`, `frames_from_copies` and `frames_repaired` (lost, and heard all the same), `buffer_ms` (how long
 //! its frames lately waited to be heard), `loss` (lost on the way lately, before any repair, 0 to 1), `delay_ms` (from its microphone to this speaker, measured), `recording`, `gain` (1 is as
-//! spoken), `muted` (not heard, by one's own choice), `status` and `permissions` (as in `status-changed` and `permissions-changed`), `first_heard_ms`, `direct_ms` (the first moments of both).
+//! spoken), `muted` (not heard, by one's own choice), `groups` (the talk groups it listens to, as far as they are known), `status` and `permissions` (as in `status-changed` and `permissions-changed`), `first_heard_ms`, `direct_ms` (the first moments of both).
 //!
 //! `voicemesh mic --json` prints `microphone` with the keys of the same name above, ten times a second, `notice` when the
 //! device is lost or back, and `summary` at the end: `seconds`, `peak_dbfs`, `noise_floor_dbfs`, `speech_dbfs` (`null` if
@@ -300,6 +300,7 @@ fn peer_state(peer: PeerId, seen: &Seen) -> Value {
         "delay_ms": state.and_then(|state| state.delay).map(millis),
         "recording": state.is_some_and(|state| state.recording),
         "gain": state.map(|state| rounded(state.gain, 2)),
+        "groups": state.map(|state| &state.groups),
         "muted": state.is_some_and(|state| state.muted),
         "status": state.map(|state| member_status(state.status)),
         "permissions": state.map(|state| state.permissions),

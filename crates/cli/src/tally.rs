@@ -133,6 +133,7 @@ pub(crate) mod tests {
 
     pub(crate) fn state(id: u16, name: &str) -> PeerState {
         PeerState {
+            groups: vec!["Global".to_owned()],
             status: voicemesh::MemberStatus::default(),
             permissions: voicemesh::Permissions::default(),
             peer: peer(id),

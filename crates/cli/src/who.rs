@@ -4,6 +4,7 @@ use voicemesh::{PeerState, Route, ServerConnection, Snapshot};
 
 use crate::human::short;
 use crate::live::cells::{cut, fit, width};
+use crate::live::screen::EVERYONE;
 use crate::people::People;
 use crate::reach::EXPOSED;
 use crate::text::harmless;
@@ -11,6 +12,8 @@ use crate::text::harmless;
 const COLUMNS: [&str; 5] = ["name", "route", "round trip", "lost", ""];
 /// A longer name is cut, so that a row fits a terminal of 80 columns beside the time.
 const LONGEST_NAME: usize = 28;
+/// So are the names of the groups.
+const LONGEST_GROUPS: usize = 30;
 
 /// A line about oneself, then a table.
 pub fn lines(snapshot: &Snapshot, people: &People, name: &str, room: &str, locked: bool) -> Vec<String> {
@@ -68,10 +71,17 @@ fn row(state: &PeerState, people: &People) -> [String; 5] {
         (state.muted, "off"),
         (status.recording, "REC"),
     ];
-    let states: Vec<&str> = states.into_iter().filter(|(is_so, _)| *is_so).map(|(_, word)| word).collect();
+    let states = states.into_iter().filter(|(is_so, _)| *is_so).map(|(_, word)| word.to_owned());
+    let states: Vec<String> = states.chain(in_groups(&state.groups)).collect();
     let states = states.join(", ");
     let label = people.label_as(state.peer, &state.name);
     [cut(&label, LONGEST_NAME), route.to_owned(), round_trip, lost, states]
+}
+
+/// The talk groups of one who does not just listen to everyone.
+fn in_groups(groups: &[String]) -> Option<String> {
+    let only_everyone = groups.iter().all(|group| group == EVERYONE);
+    (!only_everyone).then(|| cut(&format!("in {}", harmless(&groups.join(", "))), LONGEST_GROUPS))
 }
 
 #[cfg(test)]
@@ -93,7 +103,8 @@ mod tests {
             frames_repaired: 0,
             ..state(2, "Cleo the Long")
         };
-        let peers = vec![state(1, "Ben"), relayed];
+        let ben = PeerState { groups: vec!["Global".to_owned(), "Red".to_owned()], ..state(1, "Ben") };
+        let peers = vec![ben, relayed];
         let snapshot = Snapshot {
             connected: true,
             server_answers: true,
@@ -106,7 +117,7 @@ mod tests {
         let expected = [
             "You are Ada, muted, connected to “lobby”.",
             "  name           route   round trip  lost",
-            "  Ben            direct  12 ms       1.0 %  speaks",
+            "  Ben            direct  12 ms       1.0 %  speaks, in Global, Red",
             "  Cleo the Long  server  –           –",
         ];
         assert_eq!(lines(&snapshot, &people, "Ada", "lobby", false), expected);

@@ -517,6 +517,7 @@ impl Engine {
                 label: member.label.clone(),
                 metadata: member.metadata.clone(),
                 status: member.status,
+                groups: self.comms.groups_of(member.peer).map(str::to_owned).collect(),
                 permissions: member.permissions,
                 order: member.order,
                 route: status.map_or(crate::Route::None, |status| status.route),

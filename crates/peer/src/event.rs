@@ -321,6 +321,8 @@ pub struct PeerState {
     pub metadata: Metadata,
     /// How it takes part, as its own program says.
     pub status: MemberStatus,
+    /// The talk groups it listens to, in the order of their ids; empty while they are not known.
+    pub groups: Vec<String>,
     /// What it may do. It lacks `speak` if a moderator has muted it for all, or its access token does not allow it.
     pub permissions: Permissions,
     /// Its place in the order of arrival.
