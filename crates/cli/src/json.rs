@@ -441,11 +441,11 @@ mod tests {
         let expected = json!({ "encrypted": false, "local": true, "proxy": "proxy:1" });
         assert_eq!(rest("server-connected", connected), expected);
         let refused = Event::Refused { code: ErrorCode::RoomFull, message: "full".into(), retry_after: None };
-        let full = json!({ "code": "room-full", "message": "full", "retry_after_ms": null });
+        let full = json!({ "code": "room-full", "message": "full", "next_step": "Try again later, or take another room.", "retry_after_ms": null });
         assert_eq!(rest("refused", refused), full);
         let retry_after = Some(Duration::from_secs(4));
         let guessed = Event::Refused { code: ErrorCode::PasswordWait, message: "wait".into(), retry_after };
-        let wait = json!({ "code": "password-wait", "message": "wait", "retry_after_ms": 4000.0 });
+        let wait = json!({ "code": "password-wait", "message": "wait", "next_step": "Wait a while, then try again.", "retry_after_ms": 4000.0 });
         assert_eq!(rest("refused", guessed), wait);
         let warned = Event::Warned { code: ErrorCode::Other("new".into()), message: "odd".into() };
         assert_eq!(rest("warned", warned), json!({ "code": "new", "message": "odd" }));
@@ -462,7 +462,7 @@ mod tests {
     fn the_commands_own_lines() {
         let value = |line: String| serde_json::from_str::<Value>(&line).expect("JSON");
         let failure = Failure { next_step: Some("Plug one in.".into()), ..Failure::new(Exit::Device, "there is none") };
-        let expected = json!({ "event": "error", "at_ms": 1.5, "exit_code": 5, "message": "there is none" });
+        let expected = json!({ "event": "error", "at_ms": 1.5, "exit_code": 5, "message": "there is none", "next_step": "Plug one in." });
         assert_eq!(value(error(Duration::from_micros(1500), &failure)), expected);
         let expected = json!({ "event": "notice", "at_ms": 2000.0, "message": "Muted." });
         assert_eq!(value(notice(Duration::from_secs(2), "Muted.")), expected);
@@ -492,7 +492,7 @@ mod tests {
         let ben = json!({
             "peer": BEN, "name": "Ben", "label": "Ben", "present": true, "route": "direct", "round_trip_ms": 12.345, "speaking": true,
             "level_dbfs": -20.0, "frames_received": 500, "frames_heard": 495, "frames_concealed": 5, "frames_from_copies": 2, "frames_repaired": 1, "buffer_ms": 40.0,
-            "loss": 0.0, "delay_ms": null, "recording": false, "gain": 1.0, "muted": false,
+            "loss": 0.0, "delay_ms": null, "recording": false, "gain": 1.0, "groups": ["Global"], "muted": false,
             "status": { "muted": false, "deafened": false, "listening_only": false, "recording": false },
             "permissions": ["speak", "listen", "data"],
             "first_heard_ms": 60.0, "direct_ms": null,
