@@ -6,10 +6,12 @@
 //! are sent (slow start); later it grows slowly, or at once when a train of probes shows that there is room.
 //!
 //! Queues of a few packets and policers lose packets without delaying them. Loss alone is therefore tested: less is sent
-//! for a moment. If the loss falls, or as much arrives as before, it is congestion; if the same share is lost, it is the
-//! path, and redundancy helps against it.
+//! for a moment. If the loss falls, by more than chance explains, or as much arrives as before, it is congestion; if the
+//! same share is lost, it is the path, and redundancy helps against it.
 
 use std::time::Duration;
+
+use crate::path_history::PacketLoss;
 
 /// Assumed of an uplink of which nothing is known: one copy of speech, directly or through the relay.
 const FIRST_ESTIMATE_BPS: f64 = 100_000.0;
@@ -61,12 +63,27 @@ const CALM: Duration = Duration::from_secs(60);
 /// Loss above this, without a queue, is tested.
 const LOSS_TESTED: f32 = 0.03;
 /// Loss above this is congestion without a test.
-const LOSS_OVERWHELMING: f32 = 0.3;
-/// In a test, less is sent for this long; the last part of it is looked at.
+const LOSS_OVERWHELMING: f32 = 0.35;
+/// … when it stays for so long.
+const OVERWHELMING_STAYS: Duration = Duration::from_millis(300);
+/// Loss is tested when it has stayed for so long; the share that is lost is known better by then.
+const LOSS_STAYS: Duration = Duration::from_millis(500);
+/// Loss is looked at over this time.
+const LOSS_SPAN: Duration = Duration::from_millis(1_200);
+/// In a test, less is sent for this long, …
 const TEST: Duration = Duration::from_millis(2_000);
-/// Loss that falls to this share in a test came from sending too much. Few packets are sent in a test, so that less of a
-/// fall may be chance.
-const LOSS_FELL: f32 = 0.35;
+/// … and for at most this long while too few packets were sent to decide.
+const LONGEST_TEST: Duration = Duration::from_millis(4_000);
+/// What was sent before the test is settled after this.
+const TEST_SETTLE: Duration = Duration::from_millis(800);
+/// Of loss that comes from sending too much, this share is left in a test.
+const LOSS_LEFT: f64 = 0.2;
+/// With so much evidence (a logarithm of likelihoods) a test ends: the loss comes from sending too much, …
+const SURELY_CONGESTION: f64 = 3.0;
+/// … or is the path's own.
+const SURELY_PATH: f64 = -1.5;
+/// When the longest test ends, this much is enough for congestion.
+const LIKELY_CONGESTION: f64 = 1.5;
 /// Loss that grows while this much more is sent needs no test.
 const MUCH_MORE: f64 = 1.5;
 /// What is believed of the path's own loss is believed for this long.
@@ -93,6 +110,8 @@ pub(crate) struct Observation {
     pub queueing: Option<Duration>,
     /// The loss that all links have in common; `None` while too little was sent.
     pub loss: Option<f32>,
+    /// The packets of the links that have it in common.
+    pub packets: PacketLoss,
     /// The shortest round trip of a path in use.
     pub round_trip: Duration,
     /// For how long an acknowledgement has been missing on every path.
@@ -136,6 +155,8 @@ pub(crate) struct UplinkEstimate {
     has_grown: bool,
     hold: Duration,
     hold_until: Duration,
+    /// Since when there has been loss that is to be tested.
+    unexplained_since: Option<Duration>,
     test: Option<LossTest>,
     path_loss: Option<PathLoss>,
     next_train: u16,
@@ -146,7 +167,7 @@ pub(crate) struct UplinkEstimate {
 /// Less is sent for a moment, to see what becomes of the loss.
 #[derive(Clone, Copy, Debug)]
 struct LossTest {
-    until: Duration,
+    began: Duration,
     before: Observation,
     estimate_bps: f64,
 }
@@ -185,6 +206,7 @@ impl UplinkEstimate {
             has_grown: false,
             hold: FIRST_HOLD,
             hold_until: Duration::ZERO,
+            unexplained_since: None,
             test: None,
             path_loss: None,
             next_train: 0,
@@ -216,6 +238,12 @@ impl UplinkEstimate {
     /// Packets are few and small for a moment, to tell congestion from a lossy path.
     pub(crate) fn is_testing(&self) -> bool {
         self.test.is_some()
+    }
+
+    /// Over how long loss is to be looked at now: in a test, since less has been sent.
+    pub(crate) fn loss_span(&self, now: Duration) -> Duration {
+        let sparse_since = |test: LossTest| now.saturating_sub(test.began + TEST_SETTLE);
+        self.test.map_or(LOSS_SPAN, |test| sparse_since(test).max(LOSS_SPAN.min(TEST_SETTLE)))
     }
 
     /// Whether more packets would be a mistake: a limit was met lately, or one is being looked for.
@@ -255,6 +283,9 @@ impl UplinkEstimate {
             (self.hold, self.lowered_at, self.ceiling_bps) = (FIRST_HOLD, None, None);
         }
         let loss = seen.loss.unwrap_or(0.0);
+        if !self.is_unexplained(loss) {
+            self.unexplained_since = None;
+        }
         let unproved_until = *self.unproved_until.get_or_insert(now + UNPROVED);
         if self.is_starting && now < unproved_until && seen.overdue >= STALLED {
             // Not congestion for certain, so that speech may still look for another path.
@@ -266,14 +297,15 @@ impl UplinkEstimate {
                 self.lower(now, seen);
             }
         } else if let Some(test) = self.test {
-            if now >= test.until {
+            if now >= test.began + TEST {
                 self.finish_test(now, test, seen);
             }
         } else if self.is_unexplained(loss) && now >= self.lower_again_at {
-            if loss >= LOSS_OVERWHELMING || self.has_grown_with_rate(seen) {
+            let since = *self.unexplained_since.get_or_insert(now);
+            if loss >= LOSS_OVERWHELMING && now >= since + OVERWHELMING_STAYS || self.has_grown_with_rate(seen) {
                 self.lower(now, seen);
-            } else {
-                self.test = Some(LossTest { until: now + TEST, before: seen, estimate_bps: self.estimate_bps });
+            } else if now >= since + LOSS_STAYS {
+                self.test = Some(LossTest { began: now, before: seen, estimate_bps: self.estimate_bps });
             }
         } else if seen.queueing.is_some_and(|queueing| queueing < QUEUE_DRAINED) {
             self.grow(now, seen, elapsed);
@@ -291,14 +323,18 @@ impl UplinkEstimate {
     }
 
     fn finish_test(&mut self, now: Duration, test: LossTest, seen: Observation) {
-        self.test = None;
-        let (before, after) = (test.before.loss.unwrap_or(0.0), seen.loss.unwrap_or(0.0));
         let ratio = |after: f64, before: f64| after / before.max(1.0);
         let sent = ratio(seen.sent_bps, test.before.sent_bps);
         let delivered = ratio(seen.delivered_bps, test.before.delivered_bps);
         // As much arrives though less is sent: the path was full.
         let was_full = sent < 0.9 && delivered > f64::midpoint(sent, 1.0);
-        if after <= before * LOSS_FELL || was_full {
+        let evidence = evidence_of_congestion(test.before.packets, seen.packets);
+        let is_decided = was_full || !(SURELY_PATH..SURELY_CONGESTION).contains(&evidence);
+        if !is_decided && now < test.began + LONGEST_TEST {
+            return;
+        }
+        self.test = None;
+        if was_full || evidence >= LIKELY_CONGESTION {
             self.estimate_bps = test.estimate_bps;
             let carried = test.before.delivered_bps.max(seen.delivered_bps);
             self.lower(now, Observation { delivered_bps: carried, ..seen });
@@ -307,7 +343,8 @@ impl UplinkEstimate {
             // What was taken for congestion before was none.
             self.estimate_bps = self.estimate_bps.max(test.before.sent_bps * 1.5);
             (self.lowered_at, self.ceiling_bps, self.is_draining) = (None, None, false);
-            let (share, sent_bps) = (before.max(after), test.before.sent_bps);
+            let share = test.before.loss.unwrap_or(0.0).max(seen.loss.unwrap_or(0.0));
+            let sent_bps = test.before.sent_bps;
             self.path_loss = Some(PathLoss { share, sent_bps, until: now + PATH_LOSS_LIFE });
         }
     }
@@ -410,181 +447,19 @@ impl UplinkEstimate {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TICK: Duration = Duration::from_millis(100);
-
-    /// An uplink of `rate` with a queue; `offered` is sent into it.
-    struct Link {
-        rate_bps: f64,
-        queue_bits: f64,
-        longest_queue: Duration,
-        path_loss: f32,
-    }
-
-    impl Link {
-        fn carry(&mut self, offered_bps: f64) -> Observation {
-            let seconds = TICK.as_secs_f64();
-            let room = self.longest_queue.as_secs_f64() * self.rate_bps;
-            let arriving = offered_bps * seconds;
-            let leaving = (self.queue_bits + arriving).min(self.rate_bps * seconds);
-            let kept = (self.queue_bits + arriving - leaving).min(room);
-            let dropped = self.queue_bits + arriving - leaving - kept;
-            self.queue_bits = kept;
-            let loss = (dropped / arriving.max(1.0)) as f32;
-            let loss = loss + (1.0 - loss) * self.path_loss;
-            Observation {
-                sent_bps: offered_bps,
-                delivered_bps: leaving / seconds * f64::from(1.0 - self.path_loss),
-                queueing: Some(Duration::from_secs_f64(self.queue_bits / self.rate_bps)),
-                loss: Some(loss),
-                round_trip: Duration::from_millis(20),
-                has_links: true,
-                ..Observation::default()
-            }
-        }
-    }
-
-    /// Sends what may be sent, at most `wanted`, for so long; tests halve it.
-    fn run(estimate: &mut UplinkEstimate, link: &mut Link, from: Duration, seconds: u64, wanted: f64) -> (f64, f32) {
-        let (mut sent, mut loss) = (0.0, 0.0);
-        let ticks = seconds * 10;
-        for tick in 0..ticks {
-            let budget = f64::from(estimate.budget_bps()) * if estimate.is_testing() { 0.5 } else { 1.0 };
-            let seen = link.carry(budget.min(wanted));
-            estimate.update(from + TICK * tick as u32, seen);
-            if tick >= ticks / 2 {
-                sent += seen.sent_bps / (ticks - ticks / 2) as f64;
-                loss += seen.loss.unwrap() / (ticks - ticks / 2) as f32;
-            }
-        }
-        (sent, loss)
-    }
-
-    #[test]
-    fn a_wide_uplink_is_found_within_a_second_and_a_narrow_one_is_not_overfilled() {
-        let wide = Link { rate_bps: 1e8, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.0 };
-        let mut estimate = UplinkEstimate::new();
-        run(&mut estimate, &mut { wide }, Duration::ZERO, 1, 1_200_000.0);
-        assert!(estimate.bps() > 1_200_000 && estimate.is_starting());
-        for rate_bps in [64_000.0, 100_000.0, 200_000.0, 512_000.0] {
-            for queue_ms in [0, 30, 400, 2_000] {
-                let longest_queue = Duration::from_millis(queue_ms);
-                let mut link = Link { rate_bps, queue_bits: 0.0, longest_queue, path_loss: 0.0 };
-                let mut estimate = UplinkEstimate::new();
-                run(&mut estimate, &mut link, Duration::ZERO, 5, 1_200_000.0);
-                let (sent, loss) = run(&mut estimate, &mut link, Duration::from_secs(5), 20, 1_200_000.0);
-                let case = format!("{rate_bps} bit/s, {queue_ms} ms: {sent} bit/s, loss {loss}");
-                assert!((0.55 * rate_bps..1.05 * rate_bps).contains(&sent) && loss < 0.02, "{case}");
-            }
-        }
-    }
-
-    #[test]
-    fn a_stall_in_the_first_moments_halves_the_estimate_once() {
-        let stalled = Observation {
-            sent_bps: 70_000.0,
-            round_trip: Duration::from_millis(20),
-            overdue: Duration::from_millis(300),
-            ..Observation::default()
-        };
-        let mut estimate = UplinkEstimate::new();
-        for tick in 0..20 {
-            estimate.update(TICK * tick, stalled);
-        }
-        assert_eq!(estimate.bps(), FIRST_ESTIMATE_BPS as u32 / 2);
-        assert!(!estimate.is_full(), "the path may as well be dead");
-        let mut wide = Link { rate_bps: 1e8, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.0 };
-        let mut estimate = UplinkEstimate::new();
-        run(&mut estimate, &mut wide, Duration::ZERO, 10, 1_200_000.0);
-        let before = estimate.bps();
-        for tick in 0..20 {
-            estimate.update(Duration::from_secs(10) + TICK * tick, stalled);
-        }
-        assert_eq!(estimate.bps(), before, "later a stall is the path's");
-    }
-
-    #[test]
-    fn loss_of_the_path_itself_is_told_from_congestion() {
-        let mut link = Link { rate_bps: 2e6, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.1 };
-        let mut estimate = UplinkEstimate::new();
-        run(&mut estimate, &mut link, Duration::ZERO, 4, 100_000.0);
-        assert!(estimate.bps() >= 200_000, "{}", estimate.bps());
-        assert!(!estimate.is_congested(Duration::from_secs(4)));
-    }
-
-    #[test]
-    fn loss_that_grows_with_what_is_sent_is_congestion_without_a_test() {
-        for (sent_bps, is_tested) in [(120_000.0, true), (300_000.0, false)] {
-            let mut estimate = UplinkEstimate::new();
-            estimate.estimate_bps = 400_000.0;
-            estimate.path_loss = Some(PathLoss { share: 0.05, sent_bps: 100_000.0, until: 600 * TICK });
-            let loss = Some(0.2);
-            let seen = Observation { sent_bps, delivered_bps: 0.8 * sent_bps, loss, ..Observation::default() };
-            estimate.update(TICK, seen);
-            assert_eq!((estimate.is_testing(), estimate.is_starting()), (is_tested, is_tested));
-            assert!(is_tested || (200_000..=210_000).contains(&estimate.bps()), "{}", estimate.bps());
-        }
-    }
-
-    #[test]
-    fn what_opening_links_send_is_not_taken_for_a_narrow_uplink() {
-        let mut estimate = UplinkEstimate::new();
-        for tick in 0..30 {
-            // 200 kbit/s, of which speech gets a fifth while links open.
-            let seen = Observation {
-                sent_bps: 70_000.0,
-                delivered_bps: 40_000.0,
-                background_bps: 160_000.0,
-                queueing: Some(Duration::from_millis(400)),
-                ..Observation::default()
-            };
-            estimate.update(TICK * tick, seen);
-        }
-        assert!(!estimate.is_starting() && estimate.bps() == FIRST_ESTIMATE_BPS as u32, "{}", estimate.bps());
-    }
-
-    #[test]
-    fn a_wrong_estimate_recovers_while_only_the_relay_is_used() {
-        for (rate_bps, expected) in [(200_000.0, 45_000..=60_000), (40_000.0, 22_000..=44_000)] {
-            let mut link = Link { rate_bps, queue_bits: 0.0, longest_queue: 4 * TICK, path_loss: 0.0 };
-            let mut estimate = UplinkEstimate::new();
-            estimate.lower(Duration::ZERO, Observation { sent_bps: 20_000.0, ..Observation::default() });
-            assert_eq!(estimate.bps(), LOWEST_ESTIMATE_BPS as u32);
-            let mut most_queue_bits: f64 = 0.0;
-            for tick in 1..250 {
-                let sent_bps = f64::from(estimate.budget_bps()).clamp(28_000.0, 70_000.0);
-                let seen = Observation { has_links: false, ..link.carry(sent_bps) };
-                estimate.update(TICK * tick, seen);
-                most_queue_bits = most_queue_bits.max(link.queue_bits);
-            }
-            assert!(expected.contains(&estimate.bps()), "{rate_bps}: {}", estimate.bps());
-            assert!(most_queue_bits / rate_bps < 0.25, "{rate_bps}: {most_queue_bits}");
-        }
-    }
-
-    #[test]
-    fn a_train_finds_an_uplink_that_became_wider() {
-        let mut link =
-            Link { rate_bps: 64_000.0, queue_bits: 0.0, longest_queue: Duration::from_millis(400), path_loss: 0.0 };
-        let mut estimate = UplinkEstimate::new();
-        run(&mut estimate, &mut link, Duration::ZERO, 5, 600_000.0);
-        assert!(estimate.bps() < 64_000);
-        let mut found_at = None;
-        for second in 10..30 {
-            let now = Duration::from_secs(second);
-            let Some(train) = estimate.train(now, 900_000) else { continue };
-            assert!(f64::from(train.padding) * 3.0 * 8.0 <= f64::from(estimate.bps()) * 0.11 || train.padding <= 120);
-            estimate.train_sent(train, u32::from(train.padding) + 100);
-            let span = Duration::from_secs_f64(3.0 * f64::from(train.padding + 100) * 8.0 / 2e6);
-            estimate.train_arrived(now, train.number, train.packets, span);
-            if estimate.bps() > 900_000 {
-                found_at.get_or_insert(second);
-            }
-        }
-        assert!(found_at.is_some_and(|at| at < 20), "{found_at:?}");
-        estimate.train_arrived(Duration::from_secs(31), 9_999, 4, Duration::ZERO);
-    }
+/// How much likelier what was lost in a test is if most of the loss before it came from sending too much than if all of
+/// that is the path's own: the logarithm of the ratio, as in Wald's sequential test.
+fn evidence_of_congestion(before: PacketLoss, during: PacketLoss) -> f64 {
+    // A test begins when much was lost; one packet of that was chance.
+    let usual = before.lost.saturating_sub(1) as f64 / before.settled.max(1) as f64;
+    let usual = usual.clamp(0.01, 0.9);
+    let left = usual * LOSS_LEFT;
+    let arrived = during.settled.saturating_sub(during.lost) as f64;
+    during.lost as f64 * (left / usual).ln() + arrived * ((1.0 - left) / (1.0 - usual)).ln()
 }
+
+#[cfg(test)]
+mod chance;
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,8 @@ const OWN_QUEUE: Duration = Duration::from_millis(80);
 pub(crate) const OWN_LOSS: f32 = 0.08;
 /// … when it lasts this long.
 const TROUBLE_AFTER: Duration = Duration::from_millis(300);
+/// With so much loss the relay is better, whatever the cause.
+const LOSES_MOST: f32 = 0.5;
 /// What was changed shows after this.
 const SETTLE: Duration = Duration::from_millis(1_500);
 /// A relayed listener that loses this much of a report is too slow for what it is sent; …
@@ -92,8 +94,7 @@ impl ListenerPath {
             self.generation = Some(generation);
             self.history.clear();
         }
-        self.history.read(now, counts);
-        &self.history
+        self.history.read(now, counts)
     }
 
     /// Compares a direct path with what all paths have in common.
@@ -116,7 +117,9 @@ impl ListenerPath {
                 self.loss_before = seen.loss;
                 self.go(now, Step::LongPackets);
             }
-            Step::LongPackets if !has_queue && self.loss_before.is_some_and(|before| loss > before * 0.6) => {
+            Step::LongPackets
+                if !has_queue && loss < LOSES_MOST && self.loss_before.is_some_and(|before| loss > before * 0.6) =>
+            {
                 // Less is sent, and as much is lost: it is not the amount.
                 self.own_loss_until = now + PATH_LOSS_LIFE;
                 self.go(now, Step::Usual);
@@ -247,6 +250,9 @@ mod tests {
         let mut path = ListenerPath::default();
         run(&mut path, 1_000, 8_000, |_| Seen { queueing: Some(at(5)), loss: Some(0.15) });
         assert_eq!((path.frames_per_packet(FrameDuration::Ms20), path.wants_relay(at(0))), (1, false));
+        let mut path = ListenerPath::default();
+        run(&mut path, 1_000, 4_000, |_| Seen { queueing: Some(at(5)), loss: Some(0.6) });
+        assert!(path.wants_relay(at(4_000)), "there is too little left to repair");
     }
 
     #[test]

@@ -1,12 +1,12 @@
-//! What happened on one path within the last second.
+//! What happened on one path within the last seconds.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::path::PathCounts;
 
-/// Readings kept: 1.5 s of one each 100 ms.
-const READINGS: usize = 15;
+/// Readings kept: 4 s of one each 100 ms.
+const READINGS: usize = 40;
 
 /// Readings of a path's counts.
 #[derive(Clone, Debug, Default)]
@@ -31,8 +31,36 @@ impl Traffic {
     }
 }
 
+/// What became of packets.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PacketLoss {
+    /// Packets whose fate is known.
+    pub settled: u64,
+    pub lost: u64,
+}
+
+impl PacketLoss {
+    /// Of all paths together, without those that lose more than this share: that is their own loss.
+    pub(crate) fn in_common(paths: &[Traffic], at_most: f32) -> Self {
+        let common = paths.iter().filter(|path| path.loss(1).is_some_and(|loss| loss <= at_most));
+        common
+            .fold(Self::default(), |sum, path| Self { settled: sum.settled + path.settled, lost: sum.lost + path.lost })
+    }
+
+    fn share(self) -> f64 {
+        self.lost as f64 / self.settled.max(1) as f64
+    }
+
+    /// Whether a larger share was lost than before, by more than chance explains: two standard errors.
+    pub(crate) fn is_more_than(self, before: Self) -> bool {
+        let both = Self { settled: self.settled + before.settled, lost: self.lost + before.lost }.share();
+        let variance = both * (1.0 - both) * (1.0 / self.settled.max(1) as f64 + 1.0 / before.settled.max(1) as f64);
+        self.share() > before.share() * 1.25 + 0.01 && self.share() - before.share() > 2.0 * variance.sqrt()
+    }
+}
+
 impl PathHistory {
-    pub(crate) fn read(&mut self, now: Duration, counts: PathCounts) {
+    pub(crate) fn read(&mut self, now: Duration, counts: PathCounts) -> &Self {
         // Another path counts from the beginning.
         if self.readings.back().is_some_and(|(_, before)| counts.sent_packets < before.sent_packets) {
             self.readings.clear();
@@ -41,6 +69,7 @@ impl PathHistory {
             self.readings.pop_front();
         }
         self.readings.push_back((now, counts));
+        self
     }
 
     pub(crate) fn clear(&mut self) {
@@ -110,6 +139,21 @@ impl Background {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn chance_makes_no_loss_larger() {
+        let of = |lost, settled| PacketLoss { settled, lost };
+        for (before, after, grew) in [
+            (of(6, 60), of(11, 60), false),
+            (of(6, 60), of(16, 60), true),
+            (of(42, 420), of(65, 420), true),
+            (of(42, 420), of(46, 420), false),
+            (of(0, 0), of(1, 3), false),
+            (of(0, 60), of(0, 0), false),
+        ] {
+            assert_eq!(after.is_more_than(before), grew, "{before:?} {after:?}");
+        }
+    }
 
     #[test]
     fn what_is_sent_beside_speech_has_the_rate_of_the_span_and_none_after_a_pause() {

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 pub use crate::decision::{AudienceMember, Decision, LossReport, Paths, UplinkStatus};
 use crate::estimate::{Observation, Train, UplinkEstimate};
-use crate::listener_path::{ListenerPath, Seen};
+use crate::listener_path::{ListenerPath, OWN_LOSS, Seen};
 use crate::path::PathState;
-use crate::path_history::{Background, PathHistory};
+use crate::path_history::{Background, PacketLoss, PathHistory};
 use crate::plan::{Allowance, Audience, LINK_HEADER_BYTES, ListenerLoss, Plan, RELAY_HEADER_BYTES};
 use crate::suspect::Suspect;
 
@@ -22,9 +22,8 @@ const INTERVAL: Duration = Duration::from_millis(100);
 const AFTER_SPEECH: Duration = Duration::from_millis(800);
 /// What was measured for this long is as good as older measurements.
 const KNOWN_AFTER: Duration = Duration::from_secs(6);
-/// Rates and losses are those of the last moments.
+/// Rates are those of the last moments.
 const RATE_SPAN: Duration = Duration::from_millis(700);
-const LOSS_SPAN: Duration = Duration::from_millis(1_200);
 /// With a queue shorter than this on the way to the server, a relayed listener's loss is its own.
 const RELAY_IS_CLEAR: Duration = Duration::from_millis(60);
 /// A link's loss is known from this many packets on.
@@ -109,7 +108,7 @@ impl Listener {
 #[derive(Clone, Copy, Debug)]
 struct RedundancyTrial {
     until: Duration,
-    loss: f32,
+    packets: PacketLoss,
     unrepaired: f32,
 }
 
@@ -232,13 +231,12 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let PathState { counts, queueing: relay_queueing, measured_for, overdue, least_round_trip, .. } =
             paths.relay(now);
         let mut overdues: Vec<Duration> = relay_queueing.map(|_| overdue).into_iter().collect();
-        self.relay.read(now, counts);
         let mut round_trips: Vec<Duration> = least_round_trip.into_iter().collect();
-        let relay = self.relay.over(now, RATE_SPAN, RELAY_HEADER_BYTES);
+        let relay = self.relay.read(now, counts).over(now, RATE_SPAN, RELAY_HEADER_BYTES);
         let (mut sent_bps, mut delivered_bps) = (relay.sent_bps, relay.delivered_bps);
-        let mut queues: Vec<(Duration, Duration)> =
-            relay_queueing.map(|queueing| (measured_for, queueing)).into_iter().collect();
+        let mut queues: Vec<_> = relay_queueing.map(|queueing| (measured_for, queueing)).into_iter().collect();
         let (mut losses, mut seen, mut probed) = (Vec::new(), BTreeMap::new(), BTreeMap::new());
+        let (loss_span, mut settled) = (self.uplink.loss_span(now), Vec::new());
         for member in audience {
             let Some(path) = paths.link(now, member.who) else { continue };
             if self.listeners.len() >= LISTENERS && !self.listeners.contains_key(&member.who) {
@@ -247,9 +245,9 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             let listener = self.listeners.entry(member.who).or_insert_with(|| Listener::new(now));
             let history = listener.path.read(now, path.generation, path.counts);
             let traffic = history.over(now, RATE_SPAN, LINK_HEADER_BYTES);
-            sent_bps += traffic.sent_bps;
-            delivered_bps += traffic.delivered_bps;
-            let loss = history.over(now, LOSS_SPAN, 0).loss(LEAST_PACKETS);
+            (sent_bps, delivered_bps) = (sent_bps + traffic.sent_bps, delivered_bps + traffic.delivered_bps);
+            settled.push(history.over(now, loss_span, 0));
+            let loss = settled.last().and_then(|settled| settled.loss(LEAST_PACKETS));
             queues.extend(path.queueing.map(|queueing| (path.measured_for, queueing)));
             overdues.extend(path.queueing.map(|_| path.overdue));
             losses.extend(loss.map(|loss| (loss, member.who)));
@@ -269,6 +267,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             background_bps: self.background.bps(now, RATE_SPAN + queueing.unwrap_or_default()),
             queueing,
             loss: verdict.uplink,
+            packets: PacketLoss::in_common(&settled, verdict.uplink.unwrap_or(0.0) + OWN_LOSS),
             round_trip: round_trips.into_iter().min().unwrap_or_default(),
             overdue: overdues.into_iter().min().unwrap_or_default(),
             has_links: linked > 0,
@@ -281,8 +280,8 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let is_own = relay_is_clear && (few * 2 <= all || all == 1);
         for member in audience {
             let Some(listener) = self.listeners.get_mut(&member.who) else { continue };
-            let newly_lost = listener.newly_lost.take().filter(|_| is_own);
             let is_relayed = !member.has_link || self.relayed.contains(&member.who);
+            let newly_lost = listener.newly_lost.take().filter(|_| is_own && is_relayed);
             match seen.get(&member.who) {
                 _ if verdict.own == Some(member.who) => listener.path.suspect(now),
                 _ if verdict.cleared == Some(member.who) => listener.path.clear(now),
@@ -408,14 +407,14 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
     fn try_redundancy(&mut self, now: Duration, plan: Plan, seen: Observation) {
         let repairable = self.listeners.values().filter(|listener| !listener.path.is_too_narrow());
         let worst = repairable.max_by(|a, b| f32::total_cmp(&a.unrepaired, &b.unrepaired));
-        let (unrepaired, loss) = (worst.map_or(0.0, |worst| worst.unrepaired), seen.loss.unwrap_or(0.0));
+        let (unrepaired, packets) = (worst.map_or(0.0, |worst| worst.unrepaired), seen.packets);
         match self.trial {
             None if !plan.copies.is_empty() => {
-                self.trial = Some(RedundancyTrial { until: now + REDUNDANCY_TRIAL, loss, unrepaired });
+                self.trial = Some(RedundancyTrial { until: now + REDUNDANCY_TRIAL, packets, unrepaired });
             }
             Some(_) if plan.copies.is_empty() => self.trial = None,
             Some(trial) if now >= trial.until => {
-                if unrepaired > trial.unrepaired.max(0.02) && loss > trial.loss * 1.25 + 0.01 {
+                if unrepaired > trial.unrepaired.max(0.02) && packets.is_more_than(trial.packets) {
                     self.uplink.redundancy_failed(now, seen);
                 }
                 self.trial = Some(RedundancyTrial { until: Duration::MAX, ..trial });

@@ -1,0 +1,178 @@
+use super::*;
+
+const TICK: Duration = Duration::from_millis(100);
+
+/// An uplink of `rate` with a queue; `offered` is sent into it.
+struct Link {
+    rate_bps: f64,
+    queue_bits: f64,
+    longest_queue: Duration,
+    path_loss: f32,
+}
+
+impl Link {
+    fn carry(&mut self, offered_bps: f64) -> Observation {
+        let seconds = TICK.as_secs_f64();
+        let room = self.longest_queue.as_secs_f64() * self.rate_bps;
+        let arriving = offered_bps * seconds;
+        let leaving = (self.queue_bits + arriving).min(self.rate_bps * seconds);
+        let kept = (self.queue_bits + arriving - leaving).min(room);
+        let dropped = self.queue_bits + arriving - leaving - kept;
+        self.queue_bits = kept;
+        let loss = (dropped / arriving.max(1.0)) as f32;
+        let loss = loss + (1.0 - loss) * self.path_loss;
+        Observation {
+            sent_bps: offered_bps,
+            delivered_bps: leaving / seconds * f64::from(1.0 - self.path_loss),
+            queueing: Some(Duration::from_secs_f64(self.queue_bits / self.rate_bps)),
+            loss: Some(loss),
+            packets: PacketLoss { settled: 60, lost: (60.0 * loss) as u64 },
+            round_trip: Duration::from_millis(20),
+            has_links: true,
+            ..Observation::default()
+        }
+    }
+}
+
+/// Sends what may be sent, at most `wanted`, for so long; tests halve it.
+fn run(estimate: &mut UplinkEstimate, link: &mut Link, from: Duration, seconds: u64, wanted: f64) -> (f64, f32) {
+    let (mut sent, mut loss) = (0.0, 0.0);
+    let ticks = seconds * 10;
+    for tick in 0..ticks {
+        let budget = f64::from(estimate.budget_bps()) * if estimate.is_testing() { 0.5 } else { 1.0 };
+        let seen = link.carry(budget.min(wanted));
+        estimate.update(from + TICK * tick as u32, seen);
+        if tick >= ticks / 2 {
+            sent += seen.sent_bps / (ticks - ticks / 2) as f64;
+            loss += seen.loss.unwrap() / (ticks - ticks / 2) as f32;
+        }
+    }
+    (sent, loss)
+}
+
+#[test]
+fn a_wide_uplink_is_found_within_a_second_and_a_narrow_one_is_not_overfilled() {
+    let wide = Link { rate_bps: 1e8, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.0 };
+    let mut estimate = UplinkEstimate::new();
+    run(&mut estimate, &mut { wide }, Duration::ZERO, 1, 1_200_000.0);
+    assert!(estimate.bps() > 1_200_000 && estimate.is_starting());
+    for rate_bps in [64_000.0, 100_000.0, 200_000.0, 512_000.0] {
+        for queue_ms in [0, 30, 400, 2_000] {
+            let longest_queue = Duration::from_millis(queue_ms);
+            let mut link = Link { rate_bps, queue_bits: 0.0, longest_queue, path_loss: 0.0 };
+            let mut estimate = UplinkEstimate::new();
+            run(&mut estimate, &mut link, Duration::ZERO, 5, 1_200_000.0);
+            let (sent, loss) = run(&mut estimate, &mut link, Duration::from_secs(5), 20, 1_200_000.0);
+            let case = format!("{rate_bps} bit/s, {queue_ms} ms: {sent} bit/s, loss {loss}");
+            assert!((0.55 * rate_bps..1.05 * rate_bps).contains(&sent) && loss < 0.02, "{case}");
+        }
+    }
+}
+
+#[test]
+fn a_stall_in_the_first_moments_halves_the_estimate_once() {
+    let stalled = Observation {
+        sent_bps: 70_000.0,
+        round_trip: Duration::from_millis(20),
+        overdue: Duration::from_millis(300),
+        ..Observation::default()
+    };
+    let mut estimate = UplinkEstimate::new();
+    for tick in 0..20 {
+        estimate.update(TICK * tick, stalled);
+    }
+    assert_eq!(estimate.bps(), FIRST_ESTIMATE_BPS as u32 / 2);
+    assert!(!estimate.is_full(), "the path may as well be dead");
+    let mut wide = Link { rate_bps: 1e8, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.0 };
+    let mut estimate = UplinkEstimate::new();
+    run(&mut estimate, &mut wide, Duration::ZERO, 10, 1_200_000.0);
+    let before = estimate.bps();
+    for tick in 0..20 {
+        estimate.update(Duration::from_secs(10) + TICK * tick, stalled);
+    }
+    assert_eq!(estimate.bps(), before, "later a stall is the path's");
+}
+
+#[test]
+fn loss_of_the_path_itself_is_told_from_congestion() {
+    let mut link = Link { rate_bps: 2e6, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.1 };
+    let mut estimate = UplinkEstimate::new();
+    run(&mut estimate, &mut link, Duration::ZERO, 4, 100_000.0);
+    assert!(estimate.bps() >= 200_000, "{}", estimate.bps());
+    assert!(!estimate.is_congested(Duration::from_secs(4)));
+}
+
+#[test]
+fn loss_that_grows_with_what_is_sent_is_congestion_without_a_test() {
+    for (sent_bps, is_tested) in [(120_000.0, true), (300_000.0, false)] {
+        let mut estimate = UplinkEstimate::new();
+        estimate.estimate_bps = 400_000.0;
+        estimate.path_loss = Some(PathLoss { share: 0.05, sent_bps: 100_000.0, until: 600 * TICK });
+        let loss = Some(0.2);
+        let seen = Observation { sent_bps, delivered_bps: 0.8 * sent_bps, loss, ..Observation::default() };
+        for tick in 1..=6 {
+            estimate.update(TICK * tick, seen);
+        }
+        assert_eq!((estimate.is_testing(), estimate.is_starting()), (is_tested, is_tested));
+        assert!(is_tested || (200_000..=210_000).contains(&estimate.bps()), "{}", estimate.bps());
+    }
+}
+
+#[test]
+fn what_opening_links_send_is_not_taken_for_a_narrow_uplink() {
+    let mut estimate = UplinkEstimate::new();
+    for tick in 0..30 {
+        // 200 kbit/s, of which speech gets a fifth while links open.
+        let seen = Observation {
+            sent_bps: 70_000.0,
+            delivered_bps: 40_000.0,
+            background_bps: 160_000.0,
+            queueing: Some(Duration::from_millis(400)),
+            ..Observation::default()
+        };
+        estimate.update(TICK * tick, seen);
+    }
+    assert!(!estimate.is_starting() && estimate.bps() == FIRST_ESTIMATE_BPS as u32, "{}", estimate.bps());
+}
+
+#[test]
+fn a_wrong_estimate_recovers_while_only_the_relay_is_used() {
+    for (rate_bps, expected) in [(200_000.0, 45_000..=60_000), (40_000.0, 22_000..=44_000)] {
+        let mut link = Link { rate_bps, queue_bits: 0.0, longest_queue: 4 * TICK, path_loss: 0.0 };
+        let mut estimate = UplinkEstimate::new();
+        estimate.lower(Duration::ZERO, Observation { sent_bps: 20_000.0, ..Observation::default() });
+        assert_eq!(estimate.bps(), LOWEST_ESTIMATE_BPS as u32);
+        let mut most_queue_bits: f64 = 0.0;
+        for tick in 1..250 {
+            let sent_bps = f64::from(estimate.budget_bps()).clamp(28_000.0, 70_000.0);
+            let seen = Observation { has_links: false, ..link.carry(sent_bps) };
+            estimate.update(TICK * tick, seen);
+            most_queue_bits = most_queue_bits.max(link.queue_bits);
+        }
+        assert!(expected.contains(&estimate.bps()), "{rate_bps}: {}", estimate.bps());
+        assert!(most_queue_bits / rate_bps < 0.25, "{rate_bps}: {most_queue_bits}");
+    }
+}
+
+#[test]
+fn a_train_finds_an_uplink_that_became_wider() {
+    let mut link =
+        Link { rate_bps: 64_000.0, queue_bits: 0.0, longest_queue: Duration::from_millis(400), path_loss: 0.0 };
+    let mut estimate = UplinkEstimate::new();
+    run(&mut estimate, &mut link, Duration::ZERO, 5, 600_000.0);
+    assert!(estimate.bps() < 64_000);
+    let mut found_at = None;
+    for second in 10..30 {
+        let now = Duration::from_secs(second);
+        let Some(train) = estimate.train(now, 900_000) else { continue };
+        assert!(f64::from(train.padding) * 3.0 * 8.0 <= f64::from(estimate.bps()) * 0.11 || train.padding <= 120);
+        estimate.train_sent(train, u32::from(train.padding) + 100);
+        let span = Duration::from_secs_f64(3.0 * f64::from(train.padding + 100) * 8.0 / 2e6);
+        estimate.train_arrived(now, train.number, train.packets, span);
+        if estimate.bps() > 900_000 {
+            found_at.get_or_insert(second);
+        }
+    }
+    assert!(found_at.is_some_and(|at| at < 20), "{found_at:?}");
+    estimate.train_arrived(Duration::from_secs(31), 9_999, 4, Duration::ZERO);
+}
