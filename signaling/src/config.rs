@@ -2,6 +2,7 @@
 
 mod check;
 mod environment;
+pub(crate) mod key_file;
 mod proxy;
 
 use std::net::SocketAddr;
@@ -239,21 +240,20 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// When a file cannot be read, or holds no key of its kind.
+    /// When a file cannot be read, holds no key of its kind, or is a secret that others may read.
     pub fn token_rules(&self) -> Result<Option<TokenRules>, ConfigError> {
         let wrong = |option, variable| move |problem: String| ConfigError { option, variable, problem };
-        let read = |path: &PathBuf| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
         let audience = self.auth_audience.clone().filter(|audience| !audience.is_empty());
         if let Some(path) = &self.auth_secret {
-            let rules = read(path).and_then(|file| {
-                TokenRules::from_secret(&file, audience).map_err(|error| format!("{}: {error}", path.display()))
+            let rules = key_file::read_secret(path).and_then(|file| {
+                TokenRules::from_secret(&file, audience).map_err(|error| key_file::named(path, &error))
             });
             return rules.map(Some).map_err(wrong("--auth-secret", "VOICEMESH_AUTH_SECRET"));
         }
         let Some(path) = &self.auth_jwks else { return Ok(None) };
-        let rules = read(path).and_then(|file| {
+        let rules = key_file::read(path).and_then(|file| {
             let text = String::from_utf8_lossy(&file);
-            TokenRules::from_jwks(&text, audience).map_err(|error| format!("{}: {error}", path.display()))
+            TokenRules::from_jwks(&text, audience).map_err(|error| key_file::named(path, &error))
         });
         rules.map(Some).map_err(wrong("--auth-jwks", "VOICEMESH_AUTH_JWKS"))
     }

@@ -30,6 +30,7 @@ use tokio::sync::Semaphore;
 use voicemesh_wire::PeerId;
 
 use super::hub::Hub;
+use crate::config::key_file::{named, read_secret};
 
 /// The least that a token may have, in bytes.
 const TOKEN_BYTES: usize = 16;
@@ -51,18 +52,8 @@ pub(crate) struct AdminToken(Vec<u8>);
 impl AdminToken {
     /// Reads a token's file, which only its owner may be able to read.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        let named = |problem: &dyn fmt::Display| format!("{}: {problem}", path.display());
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            let metadata = std::fs::metadata(path).map_err(|error| named(&error))?;
-            let mode = metadata.permissions().mode() & 0o777;
-            if mode & 0o077 != 0 {
-                return Err(named(&format_args!("others may use it (mode {mode:o}); run chmod 600 on it")));
-            }
-        }
-        let text = std::fs::read(path).map_err(|error| named(&error))?;
-        Self::parse(&text).map_err(|problem| named(&problem))
+        let text = read_secret(path)?;
+        Self::parse(&text).map_err(|problem| named(path, &problem))
     }
 
     /// White space around it does not count.
@@ -235,21 +226,5 @@ mod tests {
             assert!(!token.is(wrong.as_bytes()), "{wrong}");
         }
         assert_eq!(format!("{token:?}"), "hidden");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_file_that_others_may_read_is_refused() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let path = std::env::temp_dir().join(format!("voicemesh-admin-token-{}", std::process::id()));
-        std::fs::write(&path, "0123456789abcdef").unwrap();
-        for (mode, fits) in [(0o644, false), (0o640, false), (0o604, false), (0o600, true), (0o400, true)] {
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            let read = AdminToken::read(&path);
-            assert_eq!(read.is_ok(), fits, "{mode:o}");
-            assert!(read.err().is_none_or(|problem| !problem.contains("0123456789")));
-        }
-        std::fs::remove_file(&path).unwrap();
-        assert!(AdminToken::read(&path).is_err());
     }
 }
