@@ -424,8 +424,11 @@ impl Room {
             ClientMessage::Moderate { request, action } => {
                 self.moderate(now, from, request, action, out).map_err(|refusal| refusal.of_request(request))
             }
+            // On a connection that another has taken over it is older than what that one's join said.
             ClientMessage::Status(status) => {
-                self.take_status(now, from, status, out);
+                if answer_to == from {
+                    self.take_status(now, from, status, out);
+                }
                 Ok(())
             }
             ClientMessage::Roster => {
@@ -492,6 +495,8 @@ impl Room {
         }
         self.send_roster(to, out);
         out.text(to, &Text::from(&self.room_metadata()), Purpose::Snapshot);
+        let locked = self.moderation.is_locked();
+        out.text(to, &Text::from(&ServerMessage::Locked { locked }), Purpose::Snapshot);
         self.session.refresh(to, &mut Packets { now: Duration::ZERO, pair: None, out });
     }
 

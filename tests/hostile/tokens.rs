@@ -69,6 +69,7 @@ fn a_forged_token_opens_nothing_and_says_nothing_of_the_secret() {
     let good = sign(request("a", Permissions::ALL), SECRET).expect("a token");
     let (head, signature) = good.as_str().rsplit_once('.').expect("three parts");
     let claims = head.split('.').nth(1).expect("claims");
+    let changed = if signature.starts_with('A') { 'B' } else { 'A' };
     // {"alg":"none"}
     let unsigned = "eyJhbGciOiJub25lIn0";
     let old = sign(TokenRequest { expires_at: now() - 3600, ..request("a", Permissions::ALL) }, SECRET);
@@ -81,7 +82,7 @@ fn a_forged_token_opens_nothing_and_says_nothing_of_the_secret() {
         (Some(format!("{unsigned}.{claims}.")), ErrorCode::TokenInvalid),
         (Some(format!("{unsigned}.{claims}.{signature}")), ErrorCode::TokenInvalid),
         (Some(format!("{head}.")), ErrorCode::TokenInvalid),
-        (Some(format!("{head}.{}", signature.replace(['a', 'b', 'c'], "d"))), ErrorCode::TokenInvalid),
+        (Some(format!("{head}.{changed}{}", &signature[1..])), ErrorCode::TokenInvalid),
         (Some(foreign.expect("a token").as_str().to_owned()), ErrorCode::TokenInvalid),
         (Some(other.expect("a token").as_str().to_owned()), ErrorCode::TokenInvalid),
         (Some(old.expect("a token").as_str().to_owned()), ErrorCode::TokenExpired),

@@ -89,6 +89,7 @@ fn without_data_neither_texts_nor_data_are_taken_but_data_can_be_received() {
     world.run(6 * SECOND);
     let at = now(&world, 0);
     assert!(world.peers[0].comms.send_text(at, group, "hello").is_err());
+    assert!(world.peers[0].comms.send_group_text(at, "Global", "hello").is_err());
     let refused = world.peers[0].comms.send_data(ids[1], Reliability::Reliable, hello());
     assert_eq!(refused, Err(DataError::NotPermitted));
     world.peers[1].comms.send_data(ids[0], Reliability::Reliable, hello()).unwrap();

@@ -186,7 +186,11 @@ export class Capture {
 
   /** Whether one hears oneself, a second later. @param {boolean} on */
   monitor(on) {
-    this.#monitor?.disconnect();
+    if (this.#monitor) {
+      // From its source as well, which would keep it.
+      this.#source?.disconnect(this.#monitor);
+      this.#monitor.disconnect();
+    }
     this.#monitor = null;
     if (!on || !this.#source) return;
     this.#monitor = new DelayNode(this.context, { delayTime: MONITOR_DELAY_S, maxDelayTime: MONITOR_DELAY_S });

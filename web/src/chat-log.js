@@ -8,14 +8,24 @@ const KEY = 'voicemesh chat ';
 const MOST = 500;
 /** Kept for a reload. */
 const MOST_KEPT = 100;
+/** All of it is written each time: not more often than this. */
+const WRITE_AFTER_MS = 1000;
 
 export class ChatLog {
   /** @type {readonly Message[]} */
   messages = [];
   #peer = '';
+  /** @type {ReturnType<typeof setTimeout> | undefined} while something is to be written */
+  #timer;
+
+  /** @param {EventTarget} page says when it may end */
+  constructor(page) {
+    for (const event of ['pagehide', 'visibilitychange']) page.addEventListener(event, () => this.#write());
+  }
 
   /** Begins with what this tab has kept for a peer id. @param {string} peer */
   open(peer) {
+    this.#write();
     this.#peer = peer;
     const kept = optional(() => JSON.parse(sessionStorage.getItem(KEY + peer) ?? '[]'), []);
     this.messages = Array.isArray(kept) ? kept.filter(isMessage).slice(-MOST_KEPT) : [];
@@ -24,13 +34,25 @@ export class ChatLog {
   /** @param {Message} message */
   add(message) {
     this.messages = [...this.messages, message].slice(-MOST);
-    const kept = JSON.stringify(this.messages.slice(-MOST_KEPT));
-    optional(() => sessionStorage.setItem(KEY + this.#peer, kept), undefined);
+    this.#timer ??= setTimeout(() => this.#write(), WRITE_AFTER_MS);
   }
 
   /** The room is left on purpose: nothing is kept. */
   forget() {
+    this.#stop();
     optional(() => sessionStorage.removeItem(KEY + this.#peer), undefined);
+  }
+
+  #write() {
+    if (this.#timer === undefined) return;
+    this.#stop();
+    const kept = JSON.stringify(this.messages.slice(-MOST_KEPT));
+    optional(() => sessionStorage.setItem(KEY + this.#peer, kept), undefined);
+  }
+
+  #stop() {
+    clearTimeout(this.#timer);
+    this.#timer = undefined;
   }
 }
 

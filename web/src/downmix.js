@@ -10,7 +10,7 @@ const BLOCK = RATE_HZ / 100;
 const [FIRST_CHOICE, CHOICE] = [RATE_HZ / 10, RATE_HZ];
 /** A block is speech if its loudest channel is above -50 dBFS and 10 dB above the noise floor. */
 const [LEAST_SPEECH, ABOVE_FLOOR] = [1e-5, 10];
-/** The floor rises by 1 dB/s and falls at once, from -70 dBFS. */
+/** The floor rises by 1 dB/s and falls at once, from -70 dBFS and never below: from exact zeros it would not rise again. */
 const [FLOOR_RISE_DB, FIRST_FLOOR] = [1 / RATE_HZ, 1e-7];
 /** The largest ratio of powers among channels that agree (6 dB), and what another choice must gain. */
 const SAME_LEVEL = 4;
@@ -131,7 +131,7 @@ export class Downmix {
   #endBlock() {
     const block = this.#block;
     const level = block.loudest / block.samples;
-    this.#floor = Math.min(this.#floor * 10 ** ((FLOOR_RISE_DB * block.samples) / 10), Math.max(level, Number.MIN_VALUE));
+    this.#floor = Math.min(this.#floor * 10 ** ((FLOOR_RISE_DB * block.samples) / 10), Math.max(level, FIRST_FLOOR));
     if (level > LEAST_SPEECH && level > this.#floor * ABOVE_FLOOR) {
       this.#window.add(block);
       this.#decide();

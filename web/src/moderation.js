@@ -49,6 +49,10 @@ export class Moderation {
 
   /** @param {Action} action @param {About} [about] */
   decide(action, about = {}) {
+    if (!this.mesh.signaling.isJoined) {
+      this.#notDone('The server cannot be reached for now.');
+      return;
+    }
     const request = ++this.#request;
     const name = isolated(this.mesh.roster.members.get(about.peer ?? '')?.label ?? '');
     this.#open.set(request, { action, about, name });
@@ -70,8 +74,20 @@ export class Moderation {
   refused({ request, code, message }) {
     const decision = request === undefined ? null : this.#take(request);
     if (!decision) return false;
-    this.mesh.emit({ type: 'remark', text: `That was not done. ${REFUSED[code] ?? `The server said: “${message}”.`}` });
+    this.#notDone(REFUSED[code] ?? `The server said: “${message}”.`);
     return true;
+  }
+
+  /** The connection has ended, and answers on their way with it. */
+  disconnected() {
+    if (this.#open.size === 0) return;
+    this.#open.clear();
+    this.mesh.emit({ type: 'remark', text: 'The connection ended before the server answered: what you decided last may not have been done.' });
+  }
+
+  /** @param {string} why */
+  #notDone(why) {
+    this.mesh.emit({ type: 'remark', text: `That was not done. ${why}` });
   }
 
   /** @param {number} request */

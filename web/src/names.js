@@ -10,6 +10,8 @@ import { DUAL, FOLDINGS, LEFT, LOOK_ALIKES, NOT_TRANSPARENT, RIGHT, VIRAMA } fro
 import { cut, LIMITS, utf8Length } from './wire.js';
 
 const SHORT_ID = 4;
+/** Of the names that were told apart last, which are almost those of the next time. @type {Map<string, string>} */
+let skeletons = new Map();
 
 const CONTROL = /[\p{Cc}\u2028\u2029]/u;
 const IGNORABLE = /[\p{Default_Ignorable_Code_Point}\ufff9-\ufffb\p{Noncharacter_Code_Point}]/u;
@@ -91,8 +93,11 @@ export function receivedName(text, peer) {
 export function shortIds(names) {
   /** @type {Map<string, Set<string>>} */
   const bySkeleton = new Map();
+  const former = skeletons;
+  skeletons = new Map();
   for (const [peer, name] of names) {
-    const key = skeleton(name);
+    const key = skeletons.get(name) ?? former.get(name) ?? skeleton(name);
+    skeletons.set(name, key);
     bySkeleton.set(key, (bySkeleton.get(key) ?? new Set()).add(peer));
   }
   /** @type {Map<string, string>} */

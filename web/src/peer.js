@@ -34,8 +34,8 @@ const CHANGE_EVERY_MS = 100;
 const TICK_EVERY_MS = 20;
 const WAKING_AFTER_MS = 5000;
 const BITRATE = 32_000;
-/** How a member left, where it was not by leaving. @type {Record<string, string>} */
-const LEFT = { kicked: 'was put out by a moderator', banned: 'was put out by a moderator' };
+/** How a member left, if not by itself. Not every `kicked` is a moderator's decision. @type {Record<string, string>} */
+export const LEFT = { kicked: 'was put out of the room' };
 const CAPABILITIES = { redundancy: true, voice_ack: true, reports: true, path_feedback: true, bundles: true, group_text: true, frame_ms: [10, 20, 40, 60] };
 
 /** The page's clock, in ms. It goes on while the page is frozen; while the machine sleeps it may stand still. */
@@ -58,7 +58,7 @@ export class Peer extends EventTarget {
   /** @type {Playback | null} */
   #playback = null;
   #reports = new Reports();
-  #chat = new ChatLog();
+  #chat = new ChatLog(globalThis);
   #deafened = false;
   #overall = 1;
   #inputId = '';

@@ -84,8 +84,9 @@ export class Roster {
     const info = isOwn ? this.#own : member?.info;
     if (!info) return;
     const could = this.may(isOwn ? null : peer, 'speak');
+    const wasSilenced = isOwn ? this.ownSilenced : (member?.silenced ?? false);
     info.permissions = permissions;
-    const silenced = could && !permissions.includes('speak');
+    const silenced = !permissions.includes('speak') && (could || wasSilenced);
     if (isOwn) this.ownSilenced = silenced;
     else if (member) member.silenced = silenced;
     this.mesh.session.rosterChanged(now);
@@ -107,7 +108,7 @@ export class Roster {
   set(now, infos, mark) {
     this.#own = infos.find((info) => info.peer === this.mesh.config.peer) ?? this.#own;
     this.#clients.clear();
-    for (const info of infos) this.#arrive(now, info);
+    this.#arrive(now, infos);
     const listed = new Set(infos.map((info) => info.peer));
     for (const [peer, member] of [...this.members]) {
       if (listed.has(peer)) continue;
@@ -121,7 +122,7 @@ export class Roster {
   /** @param {number} now @param {PeerInfo} info */
   joined(now, info) {
     this.#version += 1;
-    this.#arrive(now, info);
+    this.#arrive(now, [info]);
     this.mesh.session.rosterChanged(now);
   }
 
@@ -184,13 +185,21 @@ export class Roster {
     }
   }
 
-  /** @param {number} now @param {PeerInfo} info */
-  #arrive(now, info) {
+  /** @param {number} now @param {PeerInfo[]} infos */
+  #arrive(now, infos) {
+    const events = infos.flatMap((info) => this.#takeIn(now, info) ?? []);
+    // Once for all of them, and before any of them is named.
+    if (events.some(({ type }) => type === 'peer-joined')) this.#label();
+    for (const event of events) this.mesh.emit(event);
+  }
+
+  /** @param {number} now @param {PeerInfo} info @returns {import('./mesh.js').MeshEvent | undefined} */
+  #takeIn(now, info) {
     const { peer } = info;
-    if (peer === this.mesh.config.peer) return;
+    if (peer === this.mesh.config.peer) return undefined;
     const known = this.members.get(peer);
     if (known && known.info.run !== info.run) this.giveUp(now, peer, 'restarted');
-    if (!this.members.has(peer) && this.members.size >= MOST_MEMBERS) return;
+    if (!this.members.has(peer) && this.members.size >= MOST_MEMBERS) return undefined;
     const former = this.#clients.get(info.client);
     const nameless = former === undefined || former === peer ? undefined : this.members.get(former);
     if (nameless) nameless.client = null;
@@ -198,8 +207,7 @@ export class Roster {
     const isNew = !this.members.has(peer);
     const name = receivedName(info.name, peer);
     this.members.set(peer, { ...known, info: { ...info, name }, label: known?.label ?? name, client: info.client, lost: null });
-    if (isNew) this.#label();
-    this.mesh.emit({ type: isNew ? 'peer-joined' : 'metadata', peer });
+    return { type: isNew ? 'peer-joined' : 'metadata', peer };
   }
 
   /** @param {number} now @param {string} peer @param {number} graceMs */

@@ -322,6 +322,7 @@ export class Signaling {
     this.#liveness = null;
     this.#wokeAt = null;
     this.#texts = [];
+    this.mesh.moderation.disconnected();
   }
 
   #closeOpening() {
@@ -432,7 +433,6 @@ export class Signaling {
     this.#enter(now, joined);
     this.mesh.emit({ type: 'joined', again: wasAway, others: joined.peers.length });
     const remark = joined.locked ? LOCKED : NO_OWNER.get(joined.owner_right);
-    this.mesh.moderation.locked = joined.locked ?? false;
     if (remark) this.mesh.emit({ type: 'remark', text: remark });
     this.mesh.pairs.renewUnsettled(now);
     this.mesh.pairs.tick(now);
@@ -452,6 +452,7 @@ export class Signaling {
     const { mesh } = this;
     this.#keepTicket(joined.ticket);
     mesh.iceServers = joined.ice_servers;
+    mesh.moderation.locked = joined.locked ?? false;
     [mesh.serverRelayOnly, mesh.serverTakesGroupText, mesh.serverTakesStatus] = [joined.relay_only, joined.group_text ?? false, joined.status ?? false];
     if (joined.relay_only) mesh.pairs.dropAll(now);
     const { config } = mesh;
@@ -466,6 +467,7 @@ export class Signaling {
 
   /** @param {boolean} locked */
   #lockChanged(locked) {
+    if (locked === this.mesh.moderation.locked) return;
     this.mesh.moderation.locked = locked;
     // To a moderator, the answer to the decision says so.
     if (this.mesh.moderation.isAllowed) this.mesh.emit({ type: 'members' });

@@ -6,6 +6,7 @@ import { afterEach, test } from 'node:test';
 import { ChatLog } from '../src/chat-log.js';
 import { Moderation } from '../src/moderation.js';
 import { OwnStatus } from '../src/own-status.js';
+import { LEFT } from '../src/peer.js';
 import { ownStatus } from '../src/snapshot.js';
 import { World } from './world.js';
 
@@ -16,12 +17,13 @@ function moderator() {
   /** @type {string[]} */
   const said = [];
   const config = { password: '' };
+  const signaling = { isJoined: true, send: (/** @type {any} */ message) => sent.push(message) };
   const members = new Map([['bo-id', { label: 'Bo' }]]);
   const mesh = /** @type {any} */ ({
-    config, roster: { members, may: () => true }, signaling: { send: (/** @type {any} */ message) => sent.push(message) },
+    config, roster: { members, may: () => true }, signaling,
     emit: (/** @type {any} */ { text }) => said.push(text),
   });
-  return { sent, said, config, moderation: new Moderation(mesh) };
+  return { sent, said, config, signaling, moderation: new Moderation(mesh) };
 }
 
 test('a decision is sent with its own number, and its answer says what was done', () => {
@@ -46,6 +48,11 @@ test('a decision is sent with its own number, and its answer says what was done'
   assert.equal(moderation.refused({ code: 'not-moderator', message: '' }), false, 'it answers no decision');
 });
 
+test('of a member that was put out, no reason is said that need not be true', () => {
+  // The server also puts out who floods it, and all others when a ticket brings a room's password back.
+  assert.deepEqual(LEFT, { kicked: 'was put out of the room' });
+});
+
 test('decisions without answers do not pile up', () => {
   const { said, moderation } = moderator();
   for (let at = 0; at < 100; at++) moderation.decide('lock');
@@ -53,6 +60,36 @@ test('decisions without answers do not pile up', () => {
   assert.deepEqual(said, []);
   moderation.done(100);
   assert.equal(said.length, 1);
+});
+
+test('a decision without a connection is not sent, one that the end of a connection overtakes is not left open, and both are said', () => {
+  const { sent, said, signaling, moderation } = moderator();
+  signaling.isJoined = false;
+  moderation.decide('lock');
+  assert.deepEqual([sent, said], [[], ['That was not done. The server cannot be reached for now.']]);
+  moderation.disconnected();
+  assert.equal(said.length, 1, 'nothing is open');
+  signaling.isJoined = true;
+  moderation.decide('lock');
+  moderation.decide('kick', { peer: 'bo-id' });
+  moderation.disconnected();
+  moderation.disconnected();
+  moderation.done(1);
+  assert.equal(said.length, 2);
+  assert.match(said[1], /may not have been done/);
+});
+
+test('a lost connection and one that was taken over from end the wait for answers to decisions', () => {
+  for (const end of /** @type {const} */ (['socketEnds', 'socketsDie'])) {
+    const world = new World();
+    const ada = world.join('Ada');
+    world.run(1000);
+    ada.mesh.moderation.decide('lock');
+    ada[end]();
+    ada.mesh.pathChanged(world.now);
+    world.run(1000);
+    assert.deepEqual(ada.events.filter(({ type }) => type === 'remark').map(({ text }) => /may not have been done/.test(text)), [true], end);
+  }
 });
 
 test('one\u2019s own state is sent when it changes, at most four times a second, to a server that takes it', () => {
@@ -114,6 +151,9 @@ test('a permission that is taken away differs from one that was never there', ()
   assert.equal(ada.mesh.roster.members.get(bo.id)?.silenced, true);
   assert.equal(bo.mesh.roster.ownSilenced, true);
   assert.deepEqual(ada.mesh.roster.lacking(bo.id), ['speak']);
+  world.server.permit(bo, ['listen']);
+  world.run(100);
+  assert.deepEqual([ada.mesh.roster.members.get(bo.id)?.silenced, bo.mesh.roster.ownSilenced], [true, true], 'something else was taken away as well');
   world.server.permit(bo, ['speak', 'listen', 'data']);
   world.run(100);
   assert.equal(ada.mesh.roster.members.get(bo.id)?.silenced, false);
@@ -131,35 +171,76 @@ afterEach(() => {
 /** @param {any} value */
 const storage = (value) => Object.defineProperty(globalThis, 'sessionStorage', { configurable: true, value });
 
-test('messages are there after a reload, and gone after leaving', () => {
+/** @param {number} at */
+const message = (at) => ({ from: 'Ada', to: 'room', mine: false, text: `message ${at}`, at });
+
+/** A storage, and how often it is written to. */
+function counted() {
   /** @type {Map<string, string>} */
   const kept = new Map();
-  storage({ getItem: (/** @type {string} */ key) => kept.get(key) ?? null, setItem: kept.set.bind(kept), removeItem: kept.delete.bind(kept) });
-  const message = (/** @type {number} */ at) => ({ from: 'Ada', to: 'room', mine: false, text: `message ${at}`, at });
-  const log = new ChatLog();
+  const about = { kept, writes: 0 };
+  storage({
+    getItem: (/** @type {string} */ key) => kept.get(key) ?? null, removeItem: kept.delete.bind(kept),
+    setItem: (/** @type {string} */ key, /** @type {string} */ value) => {
+      about.writes += 1;
+      kept.set(key, value);
+    },
+  });
+  return about;
+}
+
+test('messages are there after a reload, and gone after leaving', () => {
+  counted();
+  const page = new EventTarget();
+  const log = new ChatLog(page);
   log.open('a');
   for (let at = 0; at < 600; at++) log.add(message(at));
   assert.equal(log.messages.length, 500);
-  const again = new ChatLog();
+  page.dispatchEvent(new Event('pagehide'));
+  const again = new ChatLog(new EventTarget());
   again.open('a');
   assert.deepEqual([again.messages.length, again.messages[99]], [100, message(599)]);
   again.open('another');
   assert.deepEqual(again.messages, []);
+  log.add(message(600));
   log.forget();
+  page.dispatchEvent(new Event('pagehide'));
   again.open('a');
   assert.deepEqual(again.messages, []);
+});
+
+test('messages are written at most once a second, and when the page is hidden or the room is entered again', (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const about = counted();
+  const page = new EventTarget();
+  const log = new ChatLog(page);
+  log.open('a');
+  for (let at = 0; at < 50; at++) {
+    log.add(message(at));
+    t.mock.timers.tick(100);
+  }
+  assert.equal(about.writes, 5);
+  page.dispatchEvent(new Event('visibilitychange'));
+  assert.equal(about.writes, 5, 'nothing is new');
+  log.add(message(50));
+  page.dispatchEvent(new Event('visibilitychange'));
+  t.mock.timers.tick(5000);
+  assert.equal(about.writes, 6);
+  log.add(message(51));
+  log.open('a');
+  assert.deepEqual([about.writes, log.messages.length], [7, 52]);
 });
 
 test('what is kept may be anything, and a storage that refuses costs only the reload', () => {
   for (const text of ['', '{', 'null', '7', '{}', '[null, 3, {"from": 1}]']) {
     storage({ getItem: () => text });
-    const log = new ChatLog();
+    const log = new ChatLog(new EventTarget());
     log.open('a');
     assert.deepEqual(log.messages, [], text);
   }
   const refuse = () => { throw new Error('no'); };
   storage({ getItem: refuse, setItem: refuse, removeItem: refuse });
-  const log = new ChatLog();
+  const log = new ChatLog(new EventTarget());
   log.open('a');
   log.add({ from: 'Ada', to: 'room', mine: true, text: 'x', at: 1 });
   log.forget();

@@ -66,6 +66,16 @@ test('another channel is taken when it is 6 dB louder for a second, without a cl
   assert.ok(step < 0.01, `${step}`);
 });
 
+test('steady noise after exact zeros is not taken for speech for ever', () => {
+  const downmix = new Downmix();
+  const noise = (/** @type {number} */ at) => (at % 2 === 0 ? 0.01 : -0.01);
+  hear(downmix, 3, (at) => [voice(at), 0]);
+  hear(downmix, 1, () => [0, 0]);
+  hear(downmix, 25, (at) => [noise(at), noise(at)]);
+  hear(downmix, 5, (at) => [0, noise(at)]);
+  assert.equal(downmix.mix, 1, 'noise chooses nothing');
+});
+
 test('a chosen channel is kept; in place of one that is not there the choice is automatic', () => {
   const downmix = new Downmix();
   downmix.choose(1);

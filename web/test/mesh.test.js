@@ -360,6 +360,18 @@ test('another network costs a few round trips, and nobody notices', () => {
   assertUnnoticed([ada, bo]);
 });
 
+test('whether the room is closed to newcomers is known after another connection took over', () => {
+  const { world, ada } = relayedPair();
+  for (const locked of [true, false]) {
+    world.server.locked = locked;
+    ada.socketsDie();
+    ada.mesh.pathChanged(world.now);
+    world.run(1000);
+    assert.equal(ada.mesh.moderation.locked, locked);
+  }
+  assert.equal(ada.count('joined'), 1);
+});
+
 // proves: B-16
 test('a connection that dies in silence is found by asking, and what was written meanwhile arrives once', () => {
   const { world, ada, bo } = relayedPair();
@@ -462,4 +474,39 @@ test('who is there already is told before one has joined, and who comes later af
   world.run(500);
   const order = bo.events.map(({ type }) => type).filter((type) => ['joined', 'peer-joined'].includes(type));
   assert.deepEqual(order, ['peer-joined', 'joined', 'peer-joined']);
+});
+
+/** @param {number} at @returns {import('../src/messages.js').PeerInfo} */
+const member = (at, name = `Member ${at}`) => ({
+  peer: `${at.toString(16).padStart(8, '0')}-0000-8000-8000-000000000000`, client: 1000 + at, run: 1, name, metadata: {}, order: 1000 + at,
+  capabilities: { relay_only: true, redundancy: false, voice_ack: false, reports: false, frame_ms: [20] },
+});
+
+test('a whole roster is told apart once, and each name is looked at once', () => {
+  const world = new World();
+  const { mesh } = world.join('Ada');
+  world.run(500);
+  const { normalize } = String.prototype;
+  let work = 0;
+  /** @type {string[]} */
+  const named = [];
+  mesh.emit = (event) => { if (event.type === 'peer-joined') named.push(mesh.roster.members.get(event.peer)?.label ?? ''); };
+  const infos = Array.from({ length: 300 }, (_, at) => member(at));
+  try {
+    String.prototype.normalize = function count(form) {
+      work += 1;
+      return normalize.call(this, form);
+    };
+    mesh.roster.set(world.now, infos, { version: 1 });
+    const ofOne = work / infos.length;
+    assert.ok(ofOne < 50, `${ofOne} normalizations for each`);
+    work = 0;
+    mesh.roster.joined(world.now, member(300));
+    assert.ok(work < 2 * ofOne, `${work} for one more`);
+  } finally {
+    String.prototype.normalize = normalize;
+  }
+  named.length = 0;
+  mesh.roster.set(world.now, [...infos, member(301, 'Bo'), member(302, 'Bo')], { version: 2 });
+  assert.deepEqual(named, ['Bo#0000012d', 'Bo#0000012e'], 'also in what is said of their arrival');
 });

@@ -284,6 +284,7 @@ export class FakePeer {
 /** Rooms, introductions and relay of one room, as far as the tests need them. */
 class FakeServer {
   isUp = true;
+  locked = false;
   version = 0;
   order = 0;
   nextClient = 1;
@@ -355,7 +356,7 @@ class FakeServer {
       const peers = this.others(peer).map((other) => this.members.get(other)?.info);
       const { client, order, metadata } = present.info;
       const joined = { you: peer.id, client, session: this.session, room: message.room, peers, order };
-      this.tell(peer, { type: 'joined', ...joined, roster: this.#roster(), taken_over: { metadata } });
+      this.tell(peer, { type: 'joined', ...joined, locked: this.locked, roster: this.#roster(), taken_over: { metadata } });
     } else if (message.type === 'ping') {
       this.tell(peer, { type: 'pong', token: message.token });
     } else if (message.type === 'join') {

@@ -194,7 +194,7 @@ pub enum vm_event_type {
     /// if the server lets this peer in.
     VM_EVENT_SERVER_CONNECTED = 30,
     /// A member, or this peer itself, may do this from now on: peer, text (of "speak", "listen", "data" and "moderate" those that
-    /// are allowed, with a space between). Without "speak" a moderator has muted it for all. Not told at first of members that may
+    /// are allowed, with a space between). Without "speak" a moderator has muted it for all, or its token forbids it. Not told at first of members that may
     /// do all but "moderate".
     VM_EVENT_PERMISSIONS_CHANGED = 31,
     /// The server asks for another access token, and the program joined with renews_token: code ("token-required",
@@ -227,7 +227,7 @@ pub enum vm_status {
     VM_STATUS_RECORDING = 8,
 }
 
-/// What a member may do; the bits of its permissions. Without VM_MAY_SPEAK a moderator has muted it for all.
+/// What a member may do; the bits of its permissions. Without VM_MAY_SPEAK a moderator has muted it for all, or its token forbids it.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum vm_permission {

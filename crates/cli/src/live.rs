@@ -178,6 +178,7 @@ impl Live {
     }
 
     fn next_told(&self) -> io::Result<Option<Told>> {
+        console::check()?;
         if event::poll(Duration::ZERO)? { event::read().map(Some) } else { Ok(None) }
     }
 

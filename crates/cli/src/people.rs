@@ -1,5 +1,6 @@
 //! Who is in the room, by the names that a person reads and types.
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use voicemesh::{DisplayName, Event, PeerId, short_ids};
@@ -15,6 +16,8 @@ pub struct People {
     you: Option<PeerId>,
     own_name: Option<String>,
     names: BTreeMap<PeerId, String>,
+    /// What a person reads of each; made when first asked for after a change of the names.
+    labels: OnceCell<BTreeMap<PeerId, String>>,
 }
 
 impl People {
@@ -26,12 +29,17 @@ impl People {
     /// Learns from an event who is here.
     pub fn see(&mut self, event: &Event) {
         match event {
-            Event::Joined { you, .. } => self.you = Some(*you),
+            Event::Joined { you, .. } => {
+                self.you = Some(*you);
+                self.labels.take();
+            }
             Event::PeerJoined { peer, name, .. } => {
                 self.names.insert(*peer, name.clone());
+                self.labels.take();
             }
             Event::PeerLeft { peer, .. } => {
                 self.names.remove(peer);
+                self.labels.take();
             }
             _ => {}
         }
@@ -59,28 +67,44 @@ impl People {
 
     /// What a person reads.
     pub fn label(&self, peer: PeerId) -> String {
-        if self.you == Some(peer) {
-            return OWN_LABEL.to_owned();
-        }
         self.label_as(peer, self.raw_name(peer))
     }
 
-    /// The same, of somebody whose name is known from elsewhere.
+    /// The same, of a peer whose name is known from elsewhere.
     pub fn label_as(&self, peer: PeerId, name: &str) -> String {
-        let name = if name.trim().is_empty() { "nameless" } else { name };
-        let own = self.you.zip(self.own_name.as_deref());
-        let others = self.names.iter().map(|(other, name)| (*other, name.as_str())).filter(|(other, _)| *other != peer);
-        let names =
-            others.chain(own).chain([(peer, name)]).map(|(peer, name)| (peer, DisplayName::received(name, peer)));
-        let names: Vec<(PeerId, DisplayName)> = names.collect();
-        match short_ids(names.iter().map(|(peer, name)| (*peer, name))).get(&peer) {
-            Some(id) => format!("{}#{id}", harmless(name)),
-            // Another person's line must not look like the user's own.
-            None if name.trim().eq_ignore_ascii_case(OWN_LABEL) => {
-                format!("{}#{:.4}", harmless(name), peer.to_string())
-            }
-            None => harmless(name).into_owned(),
+        if self.you == Some(peer) {
+            return OWN_LABEL.to_owned();
         }
+        if self.names.get(&peer).is_some_and(|known| known == name)
+            && let Some(label) = self.labels.get_or_init(|| self.labels_of(&self.names)).get(&peer)
+        {
+            return label.clone();
+        }
+        let mut names = self.names.clone();
+        names.insert(peer, name.to_owned());
+        self.labels_of(&names).remove(&peer).unwrap_or_default()
+    }
+
+    fn labels_of(&self, names: &BTreeMap<PeerId, String>) -> BTreeMap<PeerId, String> {
+        let written = |name: &String| if name.trim().is_empty() { "nameless".to_owned() } else { name.clone() };
+        let mut written: BTreeMap<PeerId, String> = names.iter().map(|(peer, name)| (*peer, written(name))).collect();
+        let own = self.you.zip(self.own_name.clone());
+        let received = |(peer, name): (PeerId, &str)| (peer, DisplayName::received(name, peer));
+        let others = written.iter().map(|(peer, name)| (*peer, name.as_str()));
+        let shown: Vec<(PeerId, DisplayName)> =
+            others.chain(own.iter().map(|(peer, name)| (*peer, name.as_str()))).map(received).collect();
+        let ids = short_ids(shown.iter().map(|(peer, name)| (*peer, name)));
+        for (peer, name) in &mut written {
+            *name = match ids.get(peer) {
+                Some(id) => format!("{}#{id}", harmless(name)),
+                // Another person's line must not look like the user's own.
+                None if name.trim().eq_ignore_ascii_case(OWN_LABEL) => {
+                    format!("{}#{:.4}", harmless(name), peer.to_string())
+                }
+                None => harmless(name).into_owned(),
+            };
+        }
+        written
     }
 
     /// Whom a typed name means: a label, else the only one whose name it is or begins, whatever its case.
@@ -94,7 +118,10 @@ impl People {
             return Ok(*peer);
         }
         let lower = typed.to_lowercase();
-        let exact = self.those(|label| label == lower);
+        if self.is_own_name(&lower) {
+            return Err(format!("“{}” is you.", harmless(typed)));
+        }
+        let exact = self.called(&lower);
         let found = if exact.is_empty() { self.those(|label| label.starts_with(&lower)) } else { exact };
         match found.as_slice() {
             [one] if !typed.is_empty() => Ok(*one),
@@ -106,22 +133,34 @@ impl People {
         }
     }
 
-    /// Parts `NAME TEXT`. The longest name that is somebody's counts, because names may contain spaces.
+    /// Whether only the user is called this, in lower case.
+    fn is_own_name(&self, lower: &str) -> bool {
+        let own = self.own_name.as_deref().map(|own| own.trim().to_lowercase());
+        (lower == OWN_LABEL.to_lowercase() || own.is_some_and(|own| own == lower)) && self.called(lower).is_empty()
+    }
+
+    /// Those whose name or label is this, in lower case.
+    fn called(&self, lower: &str) -> Vec<PeerId> {
+        let is_name = |peer: &PeerId| self.raw_name(*peer).trim().to_lowercase() == lower;
+        self.names.keys().copied().filter(|peer| is_name(peer) || self.label(*peer).to_lowercase() == lower).collect()
+    }
+
+    /// Parts `NAME TEXT`. The longest name in the room counts, because names may contain spaces. `usage` shows the form.
     ///
     /// # Errors
     ///
     /// A sentence, when no name stands there, or no text after it.
-    pub fn addressee<'t>(&self, name_and_text: &'t str) -> Result<(PeerId, &'t str), String> {
+    pub fn addressee<'t>(&self, name_and_text: &'t str, usage: &str) -> Result<(PeerId, &'t str), String> {
         let parts = name_and_text.match_indices(char::is_whitespace).map(|(at, _)| name_and_text.split_at(at));
         let labelled = |name: &str| {
             let lower = name.to_lowercase();
-            self.those(|label| label == lower).first().copied().filter(|_| self.find(name).is_ok())
+            self.called(&lower).first().and_then(|_| self.find(name).ok())
         };
         let longest = parts.clone().filter_map(|(name, text)| Some((labelled(name)?, text))).next_back();
         let found = match (longest, parts.clone().next()) {
             (Some(found), _) => found,
             (None, Some((name, text))) => (self.find(name)?, text),
-            (None, None) => return Err("A text is missing: /msg NAME TEXT".to_owned()),
+            (None, None) => return Err(format!("Something is missing: {usage}")),
         };
         Ok((found.0, found.1.trim_start()))
     }
@@ -137,6 +176,8 @@ pub(crate) mod tests {
     use voicemesh::Metadata;
 
     use super::*;
+
+    const USAGE: &str = "/msg NAME TEXT";
 
     /// A peer whose id begins with these four hexadecimal digits.
     pub(crate) fn peer(id: u16) -> PeerId {
@@ -168,6 +209,16 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn a_name_that_several_have_in_any_case_means_none_of_them() {
+        let mut people = people(&[(0x3f2a, "Ben"), (0x81c0, "Ben"), (0x1111, "BEN"), (0x2222, "Ada")]);
+        assert!(people.find("Ben").is_err_and(|why| why.contains("could be")));
+        assert!(people.addressee("Ben secret", USAGE).is_err());
+        assert_eq!(people.find("BEN"), Ok(peer(0x1111)), "as it is written");
+        people.own_name = Some("Zed".to_owned());
+        assert!(people.find("zed").is_err_and(|why| why == "“zed” is you."));
+    }
+
+    #[test]
     fn the_beginning_of_a_name_is_enough_if_it_is_nobody_elses() {
         let people = people(&[(1, "Ada Lovelace"), (2, "Adam"), (3, "Ada")]);
         assert_eq!(people.find("adam"), Ok(peer(2)));
@@ -179,11 +230,11 @@ pub(crate) mod tests {
     #[test]
     fn a_text_goes_to_the_longest_name_that_stands_before_it() {
         let people = people(&[(1, "Ada Lovelace"), (2, "Ada"), (3, "Ben")]);
-        assert_eq!(people.addressee("Ada Lovelace hi there"), Ok((peer(1), "hi there")));
-        assert_eq!(people.addressee("ada lovely day"), Ok((peer(2), "lovely day")));
-        assert_eq!(people.addressee("be  hi"), Ok((peer(3), "hi")));
-        assert!(people.addressee("Zoe hi").is_err_and(|why| why.contains("Zoe")));
-        assert!(people.addressee("Ben").is_err_and(|why| why.contains("text is missing")));
+        assert_eq!(people.addressee("Ada Lovelace hi there", USAGE), Ok((peer(1), "hi there")));
+        assert_eq!(people.addressee("ada lovely day", USAGE), Ok((peer(2), "lovely day")));
+        assert_eq!(people.addressee("be  hi", USAGE), Ok((peer(3), "hi")));
+        assert!(people.addressee("Zoe hi", USAGE).is_err_and(|why| why.contains("Zoe")));
+        assert!(people.addressee("Ben", USAGE).is_err_and(|why| why.contains("missing: /msg NAME TEXT")));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Ctrl-C, SIGTERM and a terminal that closes: once is a request to leave, twice ends the program where it stands.
+//! Ctrl-C, SIGTERM and a terminal that closes: once is a request to leave, twice ends the program where it stands, and so
+//! does a request that is not met: no microphone stays open for want of a turn.
 
 use std::io;
 use std::sync::Arc;
@@ -10,6 +11,9 @@ use crate::exit::INTERRUPTED_TWICE;
 
 /// Signals that follow each other faster are one request: `timeout` and some shells send to the process and to its group.
 const ONE_REQUEST: Duration = Duration::from_millis(500);
+
+/// Leaving takes at most this; longer than the farewell and the end of a recording.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Set when the program is asked to end.
 #[derive(Clone, Debug, Default)]
@@ -43,14 +47,20 @@ impl Stop {
             requests.next().await?;
             self.0.store(true, Ordering::Relaxed);
             let first = Instant::now();
-            loop {
-                requests.next().await?;
-                if first.elapsed() > ONE_REQUEST {
-                    crate::live::console::give_back();
-                    crate::stderr::restore();
-                    std::process::exit(INTERRUPTED_TWICE);
+            let insisted = async {
+                loop {
+                    requests.next().await?;
+                    if first.elapsed() > ONE_REQUEST {
+                        return Ok::<(), io::Error>(());
+                    }
                 }
+            };
+            if let Ok(insisted) = tokio::time::timeout(LEAVE_TIMEOUT, insisted).await {
+                insisted?;
             }
+            crate::live::console::give_back();
+            crate::stderr::restore();
+            std::process::exit(INTERRUPTED_TWICE)
         })
     }
 }

@@ -152,7 +152,7 @@ pub const HELP: [&str; 23] = [
     "/input NAME       change the microphone; “default” is the system's",
     "/output NAME      change the speaker; “default” is the system's",
     "/help             this list",
-    "For moderators (the person in the room longest, unless the server says else):",
+    "For moderators (the person who made the room, or as the server says):",
     "/mute-all NAME    mute a person for everyone; /unmute-all NAME ends that",
     "/kick NAME        put a person out; /ban NAME [MINUTES] keeps them out",
     "/move NAME GROUP  put a person into one talk group only",

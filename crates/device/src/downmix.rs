@@ -17,7 +17,7 @@ const CHOICE: u32 = 100;
 const LEAST_SPEECH: f64 = 1e-5;
 /// … and this much above the noise floor (10 dB), …
 const ABOVE_FLOOR: f64 = 10.0;
-/// … which rises by 1 dB/s and falls at once, from -70 dBFS at the beginning.
+/// … which rises by 1 dB/s and falls at once, but not below -70 dBFS, where it begins: exact zeros say nothing of the noise.
 const FLOOR_RISE: f64 = 1.0023;
 const FIRST_FLOOR: f64 = 1e-7;
 /// The largest ratio of powers among channels that agree (6 dB), and what another choice must gain.
@@ -197,7 +197,7 @@ impl Downmix {
 
     fn end_block(&mut self) {
         let level = self.block.loudest() / f64::from(self.frames_per_block);
-        self.floor = (self.floor * FLOOR_RISE).min(level.max(f64::MIN_POSITIVE));
+        self.floor = (self.floor * FLOOR_RISE).min(level).max(FIRST_FLOOR);
         if level > LEAST_SPEECH && level > self.floor * ABOVE_FLOOR {
             self.window.add(&self.block);
             self.window_blocks += 1;
@@ -312,6 +312,15 @@ mod tests {
                 .collect()
         }
 
+        /// Steady noise at this peak in every channel.
+        fn hum(&mut self, seconds: usize, level: f32) {
+            for _ in 0..seconds * RATE as usize {
+                self.at += 1;
+                let at = self.at;
+                self.downmix.mix((0..self.count).map(|channel| hiss(at, channel) * 1000.0 * level));
+            }
+        }
+
         fn mix(&self) -> ChannelMix {
             self.shared.get().expect("open").mix
         }
@@ -326,6 +335,17 @@ mod tests {
         let second = RATE as usize;
         let spoken: Vec<f32> = (room.at - second + 1..=room.at).map(|at| voice(at, level)).collect();
         10.0 * (power(&heard[heard.len() - second..]) / power(&spoken)).log10()
+    }
+
+    #[test]
+    fn steady_noise_after_exact_silence_is_no_speech() {
+        let mut room = Room::new(2, None);
+        room.hum(1, 0.0);
+        room.hum(30, 0.01);
+        let before = room.downmix.window_blocks;
+        room.hum(5, 0.01);
+        assert_eq!(room.downmix.window_blocks, before);
+        assert!(room.downmix.floor >= FIRST_FLOOR);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The machine's own sound system, by cpal: which devices there are, and which format to ask of one.
 
+use std::path::Path;
+
 use cpal::traits::{DeviceTrait as _, HostTrait as _};
 use cpal::{BufferSize, ErrorKind, HostId, SampleFormat, StreamConfig, SupportedBufferSize, SupportedStreamConfig};
 
@@ -112,7 +114,20 @@ pub(crate) fn find(host: &cpal::Host, direction: Direction, wanted: Option<&str>
     found.or_else(|| devices.iter().find(same_letters)).cloned().ok_or_else(|| {
         let usable = devices.iter().filter(|device| !identity(device).is_some_and(|id| is_alsa_plug_in(&id)));
         let present = short_list(usable.map(name).collect());
-        DeviceError::NotFound { direction: word(direction), name: wanted.into(), present }
+        // The name of a file, as people write it.
+        let path = Path::new(wanted);
+        match direction {
+            Direction::Input if path.exists() => DeviceError::BadWav {
+                path: path.into(),
+                why: "only files whose names end in .wav are played; `ffmpeg -i FILE FILE.wav` makes one".to_owned(),
+            },
+            Direction::Output if wanted.contains(std::path::is_separator) => {
+                DeviceError::CannotWriteWav { path: path.into(), why: "its name must end in .wav".to_owned() }
+            }
+            Direction::Input | Direction::Output => {
+                DeviceError::NotFound { direction: word(direction), name: wanted.into(), present }
+            }
+        }
     })
 }
 

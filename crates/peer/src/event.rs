@@ -315,7 +315,7 @@ pub struct PeerState {
     pub metadata: Metadata,
     /// How it takes part, as its own program says.
     pub status: MemberStatus,
-    /// What it may do: without `speak`, a moderator has muted it for all.
+    /// What it may do. It lacks `speak` if a moderator has muted it for all, or its access token does not allow it.
     pub permissions: Permissions,
     /// Its place in the order of arrival.
     pub order: u64,
@@ -437,7 +437,7 @@ pub struct Snapshot {
     pub you: Option<PeerId>,
     /// The own name.
     pub name: String,
-    /// What this peer may do: without `speak`, a moderator has muted it for all.
+    /// What this peer may do. It lacks `speak` if a moderator has muted it for all, or its access token does not allow it.
     pub permissions: Permissions,
     /// What this peer publishes, as the server last had it.
     pub metadata: Metadata,

@@ -148,6 +148,7 @@ impl Engine {
             }
             GameCommand::UseMicrophone(capture) => {
                 self.sound.use_input(*capture);
+                self.microphone_lost = false;
                 self.follow_input();
                 Ok(())
             }

@@ -73,6 +73,7 @@ pub use voicemesh_audio::process::{Activation, NoiseSuppression, Processing};
 pub use voicemesh_audio::space::{Attenuation, Curve, Handedness, Pose};
 pub use voicemesh_device::{DeviceError, DeviceInfo, Direction, InputSpec, MicrophoneFeed, OutputSpec, devices};
 pub use voicemesh_session::Reliability;
+pub use voicemesh_wire::limits::{GROUP_NAME_BYTES, TEXT_BYTES};
 pub use voicemesh_wire::names::short_ids;
 pub use voicemesh_wire::packet::Priority;
 pub use voicemesh_wire::signaling::{

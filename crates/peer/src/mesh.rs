@@ -208,6 +208,8 @@ pub struct Mesh<C> {
     server_relay_only: bool,
     server_takes_group_text: bool,
     server_takes_status: bool,
+    /// As the program knows it.
+    room_locked: bool,
     turn_has_failed: bool,
     links_wait: bool,
     network_events: VecDeque<NetworkEvent<PeerId>>,
@@ -243,6 +245,7 @@ impl<C: Carrier> Mesh<C> {
             server_relay_only: false,
             server_takes_group_text: false,
             server_takes_status: false,
+            room_locked: false,
             turn_has_failed: false,
             links_wait: false,
             network_events: VecDeque::new(),

@@ -165,7 +165,7 @@ impl JoinOptions {
 
     /// If the room is a link to one, takes server, room and access token from it: an address with a scheme, or
     /// `host.name/r/ROOM`. [`Peer::join`](crate::Peer::join) does this first, so that a pasted invitation is never a room's
-    /// name.
+    /// name. If the link is to another server than the one given, the access token and the password given are dropped.
     ///
     /// # Errors
     ///
@@ -173,6 +173,10 @@ impl JoinOptions {
     pub fn follow_link(mut self) -> Result<Self, JoinError> {
         if is_link(self.room.trim()) {
             let linked = Self::from_link(self.room.trim())?;
+            // What the program gave for its own server is not for another one, which a pasted text names.
+            if !self.server.is_empty() && !is_same_server(&self.server, &linked.server) {
+                (self.token, self.password) = (None, None);
+            }
             (self.server, self.room) = (linked.server, linked.room);
             self.token = linked.token.or(self.token);
         }
@@ -432,6 +436,12 @@ impl MicrophoneChoice {
     }
 }
 
+/// Whether both texts are addresses of one server.
+fn is_same_server(one: &str, other: &str) -> bool {
+    let origin = |text| ServerUrl::parse_link(text).map(|(url, _)| url.origin());
+    matches!((origin(one), origin(other)), (Ok(one), Ok(other)) if one == other)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -454,6 +464,24 @@ mod tests {
         is("https://voice.example.org/", Err(()));
         let token = JoinOptions::new("wss://other", "https://a.example/r/x#t=secret").follow_link().unwrap();
         assert!(token.access_token().is_some());
+    }
+
+    #[test]
+    fn secrets_for_one_server_are_not_sent_to_another_that_a_pasted_link_names() {
+        for (server, link, are_kept) in [
+            ("wss://game.example", "https://game.example/r/x", true),
+            ("wss://game.example", "game.example/r/x", true),
+            ("wss://game.example", "lobby", true),
+            ("", "https://other.example/r/x", true),
+            ("wss://game.example", "https://other.example/r/x", false),
+            ("wss://game.example", "https://game.example:444/r/x", false),
+            ("wss://game.example", "ws://game.example/r/x", false),
+            ("wss://game.example/voice", "https://game.example/other/r/x", false),
+        ] {
+            let options = JoinOptions::new(server, link).token(AccessToken::from("secret")).password("sesame");
+            let options = options.follow_link().unwrap();
+            assert_eq!((options.token.is_some(), options.password.is_some()), (are_kept, are_kept), "{server} {link}");
+        }
     }
 
     #[test]

@@ -594,6 +594,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
     pub fn forget(&mut self) {
         self.listeners.clear();
         self.relayed.clear();
+        self.suspect = Suspect::default();
         self.sent_at = None;
     }
 }

@@ -27,7 +27,10 @@ pub(super) struct JoinRates {
 
 impl JoinRates {
     fn take(&mut self, now: Duration, peer: PeerId, address: AddressTag) -> bool {
-        take(&mut self.addresses, now, ADDRESS, address) && take(&mut self.peers, now, PEER, peer)
+        // A peer that enters too often takes nothing from the others behind its address.
+        is_left(&self.peers, now, PEER, &peer)
+            && take(&mut self.addresses, now, ADDRESS, address)
+            && take(&mut self.peers, now, PEER, peer)
     }
 
     /// Forgets those who may do all that a new one may.
@@ -35,6 +38,10 @@ impl JoinRates {
         self.peers.retain(|_, bucket| bucket.has(now, PEER) < PEER.burst);
         self.addresses.retain(|_, bucket| bucket.has(now, ADDRESS) < ADDRESS.burst);
     }
+}
+
+fn is_left<K: Ord>(buckets: &BTreeMap<K, Bucket>, now: Duration, rate: Rate, key: &K) -> bool {
+    buckets.get(key).is_none_or(|bucket| bucket.has(now, rate) >= 1.0)
 }
 
 fn take<K: Ord + Copy>(buckets: &mut BTreeMap<K, Bucket>, now: Duration, rate: Rate, key: K) -> bool {
@@ -82,6 +89,13 @@ mod tests {
         assert_eq!(entered(&mut rates, 0, 2), 20);
         assert_eq!(entered(&mut rates, 10, 1), 5, "one in two seconds");
         assert!(rates.take(Duration::from_secs(10), peer(3), HERE));
+        let seconds = |tries: u64| Duration::from_secs(20) + Duration::from_millis(100) * tries as u32;
+        let entered = (0..600).filter(|tries| rates.take(seconds(*tries), peer(1), HERE)).count();
+        assert!((30..=60).contains(&entered), "{entered} of 600 in a minute");
+        assert!(
+            rates.take(Duration::from_secs(80), peer(4), HERE),
+            "what is refused takes nothing from its neighbours"
+        );
     }
 
     #[test]

@@ -49,10 +49,15 @@ impl Room {
         out: &mut impl Outbox,
     ) {
         let Some(peer) = self.members.get(&from).map(|member| member.peer) else { return };
-        match self.statuses.0.get_mut(&peer) {
-            Some(last) if now < last.at + INTERVAL => last.next = Some(status),
-            Some(_) | None => self.send_status(now, peer, status, out),
+        if let Some(last) = self.statuses.0.get_mut(&peer) {
+            let is_early = now < last.at + INTERVAL;
+            // What waited is older than this one.
+            last.next = is_early.then_some(status);
+            if is_early {
+                return;
+            }
         }
+        self.send_status(now, peer, status, out);
     }
 
     /// Sends the statuses that waited and whose time has come.

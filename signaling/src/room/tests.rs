@@ -351,7 +351,12 @@ fn a_snapshot_holds_the_roster_the_metadata_and_the_session() {
     world.sent.packets.clear();
     world.room.refresh(A, &mut world.sent);
     let told = world.told(A);
-    let [ServerMessage::Roster { peers, .. }, ServerMessage::RoomMetadata { .. }] = &told[..] else {
+    let [
+        ServerMessage::Roster { peers, .. },
+        ServerMessage::RoomMetadata { .. },
+        ServerMessage::Locked { locked: false },
+    ] = &told[..]
+    else {
         panic!("{told:?}");
     };
     assert_eq!(peers.len(), 2);

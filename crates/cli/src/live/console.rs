@@ -60,6 +60,23 @@ impl Console {
     }
 }
 
+/// Fails when the terminal has hung up. Reading keys from it would then never return: the reader takes the end for an empty
+/// read and tries again.
+#[cfg(unix)]
+pub(crate) fn check() -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    let keyboard = io::stdin();
+    let mut polled = [PollFd::new(&keyboard, PollFlags::empty())];
+    poll(&mut polled, Some(&rustix::event::Timespec::default()))?;
+    let is_gone = polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL);
+    if is_gone { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
+}
+
+#[cfg(not(unix))]
+pub(crate) fn check() -> io::Result<()> {
+    Ok(())
+}
+
 /// The terminal ready to be drawn on, and whether it tells when a key is released.
 fn prepare() -> io::Result<(DefaultTerminal, bool)> {
     TAKEN.store(true, Ordering::SeqCst);

@@ -47,6 +47,7 @@ pub(crate) fn take(screen: &mut Screen, now: Duration, event: Event, size: Size)
         Event::Key(key) if key.kind == KeyEventKind::Repeat && is_talk_key(screen, key) => None,
         Event::Key(key) => pressed(screen, now, key, size),
         Event::Paste(text) => {
+            screen.overlay = None;
             screen.editor.insert(&text);
             None
         }
@@ -81,8 +82,9 @@ fn pressed(screen: &mut Screen, now: Duration, key: KeyEvent, size: Size) -> Opt
     }
     if let Some(overlay) = screen.overlay.take() {
         screen.overlay = scrolled(screen, overlay, key.code, size);
-        // F1 closes what F1 opened; other keys for the room keep their meaning.
-        if screen.overlay.is_some() || !matches!(key.code, KeyCode::F(2 | 3 | 5..=7)) {
+        // These only close it. Every other key does what it does without the text: nothing that is typed is lost.
+        let only_closes = matches!(key.code, KeyCode::Esc | KeyCode::Enter | KeyCode::F(1 | 8));
+        if screen.overlay.is_some() || only_closes {
             return None;
         }
     }
@@ -347,8 +349,12 @@ mod tests {
         let bottom = screen.overlay.as_ref().map(|help| help.offset);
         press(&mut screen, KeyCode::Up);
         assert_eq!(screen.overlay.as_ref().map(|help| help.offset + 1), bottom);
-        press(&mut screen, KeyCode::Char('x'));
+        press(&mut screen, KeyCode::Esc);
         assert_eq!((screen.overlay.clone(), screen.editor.is_empty()), (None, true));
+        press(&mut screen, KeyCode::F(1));
+        type_text(&mut screen, "/set-password x");
+        assert_eq!(screen.overlay, None);
+        assert_eq!(press(&mut screen, KeyCode::Enter), Some(Wish::Line("/set-password x".into())), "no key is lost");
         (0..100).for_each(|number| screen.say("12:00", &plain(format!("{number}"))));
         press(&mut screen, KeyCode::F(8));
         assert!(screen.overlay.as_ref().is_some_and(|events| events.offset > 70), "the newest events are shown first");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::ValueEnum;
-use voicemesh::{Moderation, PeerId};
+use voicemesh::{GROUP_NAME_BYTES, Moderation, PeerId, TEXT_BYTES};
 
 use super::{End, Talk};
 use crate::human::{Line, Mood, plain, trouble};
@@ -68,7 +68,7 @@ impl Talk {
             Typed::Message { name_and_text } => self.send_private_text(&name_and_text)?,
             Typed::Mute(None) => {
                 self.peer.set_muted(true);
-                self.answer("Muted: nobody hears you. /unmute speaks again.");
+                self.answer("Muted: the others do not hear you. /unmute ends that.");
             }
             Typed::Unmute(None) => {
                 self.peer.set_muted(false);
@@ -78,7 +78,7 @@ impl Talk {
             Typed::Unmute(Some(name)) => self.mute_peer(&name, false)?,
             Typed::Deafen => {
                 self.peer.set_deafened(true);
-                self.answer("You hear the others no more; they still hear you. /undeafen ends that.");
+                self.answer("You do not hear the others any more; they still hear you. /undeafen ends that.");
             }
             Typed::Undeafen => {
                 self.peer.set_deafened(false);
@@ -91,6 +91,7 @@ impl Talk {
                 self.answer(format!("You hear {} at {:.0} %.", self.people.label(peer), factor * 100.0));
             }
             Typed::JoinGroup(group) => {
+                must_fit("A group's name", &group, GROUP_NAME_BYTES)?;
                 self.peer.join_group(&group);
                 let joined = self.groups.iter().filter(|one| **one != group).cloned().chain([group.clone()]).collect();
                 self.set_groups(joined);
@@ -118,7 +119,7 @@ impl Talk {
             Decision::Kick(name) => Moderation::Kick { peer: find(&name)? },
             Decision::Ban(name, minutes) => Moderation::Ban { peer: find(&name)?, seconds: 60 * minutes },
             Decision::Move { name_and_group } => {
-                let (peer, group) = self.people.addressee(&name_and_group)?;
+                let (peer, group) = self.people.addressee(&name_and_group, "/move NAME GROUP")?;
                 Moderation::Move { peer, groups: vec![group.to_owned()] }
             }
             Decision::Lock(true) => Moderation::Lock,
@@ -159,6 +160,7 @@ impl Talk {
 
     fn send_text(&mut self, text: &str) -> Result<(), String> {
         self.must_be_in_session()?;
+        must_fit("A text", text, TEXT_BYTES)?;
         self.peer.send_text(text);
         if !self.output.shows_what_is_typed() {
             self.own_text(format!("You: {}", harmless(text)));
@@ -168,7 +170,8 @@ impl Talk {
 
     fn send_private_text(&mut self, name_and_text: &str) -> Result<(), String> {
         self.must_be_in_session()?;
-        let (peer, text) = self.people.addressee(name_and_text)?;
+        let (peer, text) = self.people.addressee(name_and_text, "/msg NAME TEXT")?;
+        must_fit("A text", text, TEXT_BYTES)?;
         self.peer.send_private_text(peer, text);
         self.own_text(format!("You (to {} alone): {}", self.people.label(peer), harmless(text)));
         Ok(())
@@ -210,6 +213,11 @@ impl Talk {
     fn answer(&mut self, text: impl Into<String>) {
         self.output.notice(self.started.elapsed(), &plain(text));
     }
+}
+
+fn must_fit(what: &str, text: &str, most: usize) -> Result<(), String> {
+    let bytes = text.len();
+    if bytes <= most { Ok(()) } else { Err(format!("{what} may have {most} bytes; this one has {bytes}.")) }
 }
 
 /// As it is typed.

@@ -259,7 +259,8 @@ impl<C: Carrier> Mesh<C> {
         self.renew_unsettled(now);
         self.set_roster(now, session, own, joined.peers, joined.roster);
         self.tell_owner(false);
-        self.status_resumed(now);
+        self.status_joined(now);
+        self.set_locked(joined.locked);
         self.lobby_resumed(now, taken_over.metadata, joined.room_metadata);
         self.tell_network(NetworkEvent::Resumed);
         self.tick_links(now);
@@ -373,7 +374,7 @@ impl<C: Carrier> Mesh<C> {
             }
             ServerMessage::Moderated { request } => self.request_done(now, request, Ok(())),
             ServerMessage::Move { groups } => self.tell(MeshEvent::Moved { groups }),
-            ServerMessage::Locked { locked } => self.tell(MeshEvent::RoomLocked { locked }),
+            ServerMessage::Locked { locked } => self.set_locked(locked),
             ServerMessage::Ticket { ticket } => self.keep_ticket(Some(ticket)),
             ServerMessage::GoingAway { retry_after_ms } => {
                 let at_least = Duration::from_millis(retry_after_ms.min(60_000));
@@ -452,14 +453,21 @@ impl<C: Carrier> Mesh<C> {
         if !joined.owner_right.is_held() {
             self.tell(MeshEvent::OwnerRight { state: joined.owner_right });
         }
-        if joined.locked {
-            self.tell(MeshEvent::RoomLocked { locked: true });
-        }
+        self.room_locked = false;
+        self.set_locked(joined.locked);
+        self.status_joined(now);
         self.renew_unsettled(now);
         self.set_roster(now, session, own, joined.peers, joined.roster);
         self.tell_owner(true);
         self.lobby_joined(now, joined.room_metadata);
         self.tick_links(now);
+    }
+
+    fn set_locked(&mut self, locked: bool) {
+        if locked != self.room_locked {
+            self.room_locked = locked;
+            self.tell(MeshEvent::RoomLocked { locked });
+        }
     }
 
     /// Before the first join the own identity may still become that of a server without TLS.

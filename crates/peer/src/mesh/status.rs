@@ -13,8 +13,10 @@ const INTERVAL: Duration = Duration::from_millis(250);
 pub(super) struct OwnStatus {
     /// As it is.
     now: MemberStatus,
-    /// As the server was told last.
+    /// As the server has it, from the join or a later message.
     said: MemberStatus,
+    /// As the last join says, which may still be refused.
+    in_join: MemberStatus,
     said_at: Option<Duration>,
 }
 
@@ -32,17 +34,18 @@ impl<C: Carrier> Mesh<C> {
 
     /// What a join says.
     pub(super) fn status_to_join(&mut self) -> MemberStatus {
-        self.status.said = self.status.now;
+        self.status.in_join = self.status.now;
         self.status.now
     }
 
-    /// A connection has taken over from one on which the last status may have been lost.
-    pub(super) fn status_resumed(&mut self, now: Duration) {
-        self.say_status(now);
+    /// The join was accepted. What was said on a connection before it no longer counts.
+    pub(super) fn status_joined(&mut self, now: Duration) {
+        self.status.said = self.status.in_join;
+        self.tick_status(now);
     }
 
     pub(super) fn tick_status(&mut self, now: Duration) {
-        let OwnStatus { now: status, said, said_at } = self.status;
+        let OwnStatus { now: status, said, said_at, .. } = self.status;
         if status != said && said_at.is_none_or(|at| now >= at + INTERVAL) {
             self.say_status(now);
         }
@@ -51,7 +54,7 @@ impl<C: Carrier> Mesh<C> {
     fn say_status(&mut self, now: Duration) {
         if self.socket.is_joined() && self.server_takes_status {
             let status = self.status.now;
-            self.status = OwnStatus { now: status, said: status, said_at: Some(now) };
+            (self.status.said, self.status.said_at) = (status, Some(now));
             self.say(&ClientMessage::Status(status));
         }
     }

@@ -59,6 +59,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
             return Err(ClientError::TextTooLong);
         }
         let view = self.joined_view().ok_or(ClientError::NotJoined)?;
+        if !self.permissions.data {
+            return Err(ClientError::NotPermitted);
+        }
         let packet = GroupText { sender: view.you, group, text }.encode(view.session);
         self.tell_server(now, net, packet);
         Ok(())
