@@ -240,12 +240,12 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// When a file cannot be read, holds no key of its kind, or is a secret that others may read.
+    /// When a file cannot be read, or holds no key of its kind.
     pub fn token_rules(&self) -> Result<Option<TokenRules>, ConfigError> {
         let wrong = |option, variable| move |problem: String| ConfigError { option, variable, problem };
         let audience = self.auth_audience.clone().filter(|audience| !audience.is_empty());
         if let Some(path) = &self.auth_secret {
-            let rules = key_file::read_secret(path).and_then(|file| {
+            let rules = key_file::read(path).and_then(|file| {
                 TokenRules::from_secret(&file, audience).map_err(|error| key_file::named(path, &error))
             });
             return rules.map(Some).map_err(wrong("--auth-secret", "VOICEMESH_AUTH_SECRET"));
@@ -262,15 +262,20 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// When there is an address and no token, or one that is not safe.
+    /// When there is an address and no token, a token's file and no address, or a token that is not safe.
     pub(crate) fn admin_token(&self) -> Result<Option<AdminToken>, ConfigError> {
         let wrong =
             |problem| ConfigError { option: "--admin-token-file", variable: "VOICEMESH_ADMIN_TOKEN_FILE", problem };
         if self.admin_listen.is_none() {
-            return Ok(None);
+            return match &self.admin_token_file {
+                Some(_) => Err(wrong("it has no effect without --admin-listen, which is missing".to_owned())),
+                None => Ok(None),
+            };
         }
         match (&self.admin_token_file, std::env::var(ADMIN_TOKEN)) {
-            (Some(path), _) => AdminToken::read(path).map(Some).map_err(wrong),
+            (Some(path), _) => AdminToken::read(path)
+                .map(Some)
+                .map_err(|problem| wrong(format!("{problem}; instead, {ADMIN_TOKEN} may hold the token itself"))),
             (None, Ok(token)) if !token.is_empty() => AdminToken::parse(token.as_bytes())
                 .map(Some)
                 .map_err(|problem| wrong(format!("{ADMIN_TOKEN}: {problem}"))),

@@ -24,7 +24,7 @@ use crate::config::Config;
 use crate::gate::check_presence;
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
 use crate::refusal::Refusal;
-use crate::room::{AddressTag, Digest, Knock, Question, Room, RoomRules, Salt};
+use crate::room::{AddressTag, BanInfo, Digest, Knock, Question, Room, RoomRules, Salt};
 use crate::ticket::{TicketIssuer, TicketKey};
 use crate::token::TokenRules;
 use crate::unfinished::Unfinished;
@@ -33,6 +33,8 @@ use crate::unfinished::Unfinished;
 const TICK: Duration = Duration::from_millis(250);
 /// When the peers of a server that stops should come back at the earliest.
 const RETRY_AFTER_STOP_MS: u64 = 1_000;
+/// When a join that came while the server is drained should be tried again at the earliest.
+const RETRY_AFTER_DRAIN_MS: u64 = 5_000;
 
 /// Lock order: `rooms`, then one room, then one mailbox. Nothing waits while it holds one.
 pub(super) struct Hub {
@@ -64,6 +66,8 @@ pub(super) enum Admission {
     In(Arc<RoomCell>),
     /// Its password has to be hashed first.
     Hash(Box<Join>, Question),
+    /// The server is about to stop, and takes no more.
+    GoingAway,
 }
 
 /// What became of a packet.
@@ -161,7 +165,7 @@ impl Hub {
         address: Option<AddressKey>,
     ) -> Result<Admission, Refusal> {
         if self.is_draining() {
-            return Err(Refusal::draining());
+            return Ok(Admission::GoingAway);
         }
         let fresh = fresh_salt(&join)?;
         let cell = self.room_for(now, &join)?;
@@ -328,6 +332,20 @@ impl Hub {
         Some(lock(&cell.0).with(self, now, |room, out| room.kick(now, peer, out)))
     }
 
+    /// `None` if there is no such room.
+    pub(super) fn bans_of(&self, room: &str) -> Option<Vec<BanInfo>> {
+        let cell = self.room(room)?;
+        let bans = lock(&cell.0).room.bans(self.now());
+        Some(bans)
+    }
+
+    /// `None` if there is no such room.
+    pub(super) fn unban(&self, room: &str, peer: PeerId) -> Option<bool> {
+        let cell = self.room(room)?;
+        let done = lock(&cell.0).room.unban(self.now(), peer);
+        Some(done)
+    }
+
     /// No more joins; everyone is asked to go, and to come back at times spread evenly over `within`. Gives how many.
     pub(super) fn drain(&self, within: Duration) -> usize {
         self.draining.store(true, Ordering::SeqCst);
@@ -424,6 +442,11 @@ fn random_session() -> Result<SessionId, Refusal> {
             Err(error) => return Err(no_random_numbers(error)),
         }
     }
+}
+
+/// Answers a join that came while the server is drained.
+pub(super) fn turn_away(now: Duration, mailbox: &Mailbox) {
+    send_away(now, mailbox, RETRY_AFTER_DRAIN_MS);
 }
 
 fn goodbye(now: Duration, mailbox: &Mailbox) {
