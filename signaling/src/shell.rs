@@ -29,6 +29,7 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
+use crate::config::key_file::without_number;
 use crate::config::{Config, ConfigError};
 use crate::token::TokenRules;
 use certificate::Certificate;
@@ -204,7 +205,7 @@ fn listen_words(error: &std::io::Error) -> String {
         ErrorKind::AddrInUse => "another program listens there".to_owned(),
         ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
         ErrorKind::PermissionDenied => "this user has no permission for the port".to_owned(),
-        kind => kind.to_string(),
+        _ => without_number(error),
     }
 }
 

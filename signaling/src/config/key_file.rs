@@ -44,8 +44,14 @@ pub(crate) fn file_words(error: &io::Error) -> String {
         ErrorKind::NotADirectory => "a part of its path is not a folder".to_owned(),
         ErrorKind::PermissionDenied => "this user has no permission for it".to_owned(),
         ErrorKind::IsADirectory => "it is a folder".to_owned(),
-        kind => kind.to_string(),
+        _ => without_number(error),
     }
+}
+
+/// An error of the system in its own words, which end with its number.
+pub(crate) fn without_number(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
 }
 
 #[cfg(test)]

@@ -22,6 +22,7 @@ use super::hub::Hub;
 use super::page::Page;
 use super::places::Place;
 use super::stream::Stream;
+use crate::config::key_file::without_number;
 
 /// Why a connection is beyond a limit. As many at a time as there are spare connections get an answer; the rest are closed
 /// without one.
@@ -41,7 +42,7 @@ impl TurnedAway {
                 Content-Type: text/plain\r\nContent-Length: 20\r\n\r\nThe server is full.\n"
             }
             Self::AddressFull => {
-                b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nConnection: close\r\n\
+                b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 10\r\nConnection: close\r\n\
                 Content-Type: text/plain\r\nContent-Length: 40\r\n\r\nToo many connections from this address.\n"
             }
         }
@@ -169,7 +170,8 @@ impl Complaint {
             self.unsaid += 1;
             return;
         }
-        tracing::warn!("cannot accept: {error} ({} more since the last line)", self.unsaid);
+        let (why, unsaid) = (without_number(error), self.unsaid);
+        tracing::warn!("cannot accept: {why} ({unsaid} more since the last line)");
         *self = Self { said_at: Some(now), unsaid: 0 };
     }
 }
