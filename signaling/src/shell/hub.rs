@@ -58,7 +58,11 @@ pub(super) struct Hub {
 }
 
 /// A room with the mailboxes of those in it.
-pub(super) struct RoomCell(Mutex<Occupied>);
+pub(super) struct RoomCell {
+    occupied: Mutex<Occupied>,
+    /// The address from which it was made.
+    made_by: Option<AddressKey>,
+}
 
 /// What became of a join.
 pub(super) enum Admission {
@@ -121,7 +125,7 @@ impl Hub {
     /// What the metrics show beside counters.
     pub(super) fn gauges(&self) -> Gauges {
         let cells: Vec<_> = lock(&self.rooms).values().map(Arc::clone).collect();
-        let members = cells.iter().map(|cell| lock(&cell.0).room.len()).sum();
+        let members = cells.iter().map(|cell| lock(&cell.occupied).room.len()).sum();
         let hashes_waiting = self.passwords.waiting();
         Gauges { connections: self.connections(), rooms: cells.len(), members, hashes_waiting }
     }
@@ -168,8 +172,8 @@ impl Hub {
             return Ok(Admission::GoingAway);
         }
         let fresh = fresh_salt(&join)?;
-        let cell = self.room_for(now, &join)?;
-        let mut occupied = lock(&cell.0);
+        let cell = self.room_for(now, &join, address)?;
+        let mut occupied = lock(&cell.occupied);
         occupied.room.set_unix_time(unix_time());
         occupied.room.check_ban(now, &join, address.map(AddressTag::from))?;
         if let Knock::Hash(question) = occupied.room.knock(&join, shown.as_ref(), fresh)? {
@@ -194,7 +198,7 @@ impl Hub {
         joined.map(|_| Admission::In(cell))
     }
 
-    fn room_for(&self, now: Duration, join: &Join) -> Result<Arc<RoomCell>, Refusal> {
+    fn room_for(&self, now: Duration, join: &Join, made_by: Option<AddressKey>) -> Result<Arc<RoomCell>, Refusal> {
         let name = join.room_name()?;
         let mut rooms = lock(&self.rooms);
         if let Some(cell) = rooms.get(&name) {
@@ -207,14 +211,15 @@ impl Hub {
         let mut room = Room::new(now, Arc::clone(&self.rules), random_session()?);
         let seed = random_bytes().map_err(no_random_numbers)?;
         room.set_ticket_issuer(TicketIssuer::new(self.tickets.clone(), seed), name.key().to_owned());
-        let cell = Arc::new(RoomCell(Mutex::new(Occupied { room, mailboxes: BTreeMap::new() })));
+        let occupied = Mutex::new(Occupied { room, mailboxes: BTreeMap::new() });
+        let cell = Arc::new(RoomCell { occupied, made_by });
         rooms.insert(name, Arc::clone(&cell));
         Ok(cell)
     }
 
     /// What must be hashed for a moderator who sets the room's password.
     pub(super) fn question(&self, cell: &RoomCell, from: ConnectionId) -> Result<Question, Refusal> {
-        lock(&cell.0).room.check_moderator(from)?;
+        lock(&cell.occupied).room.check_moderator(from)?;
         Ok(Question { salt: random_bytes().map(Salt).map_err(no_random_numbers)?, expected: None })
     }
 
@@ -227,13 +232,13 @@ impl Hub {
         request: Option<u32>,
         digest: Digest,
     ) -> Result<(), Refusal> {
-        lock(&cell.0).with(self, now, |room, out| room.change_password(from, request, digest, out))
+        lock(&cell.occupied).with(self, now, |room, out| room.change_password(from, request, digest, out))
     }
 
     /// Gives how many bytes of state answered it.
     pub(super) fn message(&self, now: Duration, cell: &RoomCell, from: ConnectionId, message: ClientMessage) -> usize {
         self.metrics.messages.add(1);
-        lock(&cell.0).with(self, now, |room, out| {
+        lock(&cell.occupied).with(self, now, |room, out| {
             room.message(now, from, message, out);
             out.state_bytes(from)
         })
@@ -241,7 +246,7 @@ impl Hub {
 
     pub(super) fn packet(&self, now: Duration, cell: &RoomCell, from: ConnectionId, packet: &Bytes) -> Handled {
         self.metrics.packets.add(1);
-        let (verdict, state_bytes) = lock(&cell.0).with(self, now, |room, out| {
+        let (verdict, state_bytes) = lock(&cell.occupied).with(self, now, |room, out| {
             let verdict = room.packet(now, from, packet, out);
             (verdict, out.state_bytes(from))
         });
@@ -256,7 +261,7 @@ impl Hub {
 
     /// Puts a snapshot into a mailbox in place of updates that it did not take. Gives its size.
     pub(super) fn refresh(&self, now: Duration, cell: &RoomCell, to: ConnectionId, mailbox: &Mailbox) -> usize {
-        let mut occupied = lock(&cell.0);
+        let mut occupied = lock(&cell.occupied);
         mailbox.begin_snapshot();
         let bytes = occupied.with(self, now, |room, out| {
             room.refresh(to, out);
@@ -281,7 +286,7 @@ impl Hub {
     }
 
     pub(super) fn leave(&self, now: Duration, cell: &RoomCell, id: ConnectionId, reason: LeaveReason) {
-        let mut occupied = lock(&cell.0);
+        let mut occupied = lock(&cell.occupied);
         occupied.with(self, now, |room, out| room.leave(now, id, reason, out));
         occupied.mailboxes.remove(&id);
     }
@@ -309,7 +314,7 @@ impl Hub {
     pub(super) fn room_sizes(&self) -> Vec<(String, usize)> {
         let rooms: Vec<_> =
             lock(&self.rooms).iter().map(|(name, cell)| (name.as_str().to_owned(), Arc::clone(cell))).collect();
-        let sizes = rooms.into_iter().map(|(name, cell)| (name, lock(&cell.0).room.len()));
+        let sizes = rooms.into_iter().map(|(name, cell)| (name, lock(&cell.occupied).room.len()));
         let mut sizes: Vec<_> = sizes.filter(|(_, members)| *members > 0).collect();
         sizes.sort_unstable();
         sizes
@@ -321,7 +326,7 @@ impl Hub {
 
     pub(super) fn members_of(&self, room: &str) -> Option<Vec<(PeerInfo, Option<String>)>> {
         let cell = self.room(room)?;
-        let members = lock(&cell.0).room.members();
+        let members = lock(&cell.occupied).room.members();
         Some(members)
     }
 
@@ -329,20 +334,20 @@ impl Hub {
     pub(super) fn kick(&self, room: &str, peer: PeerId) -> Option<bool> {
         let cell = self.room(room)?;
         let now = self.now();
-        Some(lock(&cell.0).with(self, now, |room, out| room.kick(now, peer, out)))
+        Some(lock(&cell.occupied).with(self, now, |room, out| room.kick(now, peer, out)))
     }
 
     /// `None` if there is no such room.
     pub(super) fn bans_of(&self, room: &str) -> Option<Vec<BanInfo>> {
         let cell = self.room(room)?;
-        let bans = lock(&cell.0).room.bans(self.now());
+        let bans = lock(&cell.occupied).room.bans(self.now());
         Some(bans)
     }
 
     /// `None` if there is no such room.
     pub(super) fn unban(&self, room: &str, peer: PeerId) -> Option<bool> {
         let cell = self.room(room)?;
-        let done = lock(&cell.0).room.unban(self.now(), peer);
+        let done = lock(&cell.occupied).room.unban(self.now(), peer);
         Some(done)
     }
 
@@ -378,12 +383,12 @@ impl Hub {
     fn check_rooms(&self, now: Duration) {
         let mut rooms = lock(&self.rooms);
         // References are made under this lock only, so nobody is on the way into a room that has just one.
-        rooms.retain(|_, cell| Arc::strong_count(cell) > 1 || !lock(&cell.0).room.is_over(now));
+        rooms.retain(|_, cell| Arc::strong_count(cell) > 1 || !lock(&cell.occupied).room.is_over(now));
         let cells: Vec<Arc<RoomCell>> = rooms.values().map(Arc::clone).collect();
         drop(rooms);
         let unix = unix_time();
         for cell in cells {
-            lock(&cell.0).with(self, now, |room, out| {
+            lock(&cell.occupied).with(self, now, |room, out| {
                 room.set_unix_time(unix);
                 room.tick(now, out);
             });
@@ -396,11 +401,22 @@ fn unix_time() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
-/// Drops the room that has been empty longest. The server is full of rooms if there is none.
+/// Of the address with the most empty rooms, drops the one that has been empty longest: an address that makes many pushes out
+/// its own. The server is full of rooms if none is empty.
 fn make_space(rooms: &mut HashMap<RoomName, Arc<RoomCell>>) -> bool {
     let unused = rooms.iter().filter(|(_, cell)| Arc::strong_count(cell) == 1);
-    let emptied = unused.filter_map(|(name, cell)| lock(&cell.0).room.emptied_at().map(|at| (at, name)));
-    match emptied.min().map(|(_, name)| name.clone()) {
+    let emptied = unused.filter_map(|(name, cell)| {
+        let at = lock(&cell.occupied).room.emptied_at()?;
+        Some((cell.made_by, at, name))
+    });
+    let emptied: Vec<_> = emptied.collect();
+    let mut counts: HashMap<Option<AddressKey>, usize> = HashMap::new();
+    for (made_by, ..) in &emptied {
+        *counts.entry(*made_by).or_default() += 1;
+    }
+    let most = counts.values().copied().max();
+    let of_most = emptied.into_iter().filter(|(made_by, ..)| counts.get(made_by).copied() == most);
+    match of_most.map(|(_, at, name)| (at, name)).min().map(|(_, name)| name.clone()) {
         Some(name) => rooms.remove(&name).is_some(),
         None => false,
     }
