@@ -8,6 +8,7 @@ use voicemesh::mesh::MeshEvent;
 use voicemesh_session::Reliability;
 use voicemesh_session::client::DataEvent;
 use voicemesh_session::data::{DataError, PipeEvent};
+use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
 use voicemesh_wire::packet::Recipient;
 use voicemesh_wire::{GroupId, Permissions};
 
@@ -99,4 +100,74 @@ fn without_data_neither_texts_nor_data_are_taken_but_data_can_be_received() {
     assert_eq!(world.peers[0].comms.poll_data(at), Some((ids[1], DataEvent::Pipe(message))));
     let waits = world.peers[1].comms.data_pipes().map(|(_, pipe)| pipe.queued_bytes()).sum::<usize>();
     assert_eq!(waits, 0, "it was acknowledged");
+}
+
+/// Says that the second peer heard the first without a loss, and that the first was told so.
+fn no_loss_is_counted(world: &World, concealed: u64, what: &str) {
+    assert_eq!(world.heard(1, 0).concealed, concealed, "{what}: frames that were sent to no listener are no loss");
+    let heard = world.status(1, 0).expect("the speaker is known");
+    let told = world.status(0, 1).expect("the listener is known");
+    assert_eq!((heard.loss, told.reported_loss), (0.0, Some(0.0)), "{what}");
+    assert_eq!(world.peers[0].comms.speaking_status().bitrate_bps, 32_000, "{what}");
+}
+
+fn set_muted(world: &mut World, at: usize, muted: bool) {
+    world.peers[at].comms.set_muted(muted);
+}
+
+#[test]
+fn what_is_said_while_it_may_not_be_heard_is_no_loss_afterwards() {
+    // Whose permission, and whether its own program does not learn of it.
+    let withheld = [(0, MUTE, false), (0, MUTE, true), (1, DEAF, false)];
+    for (seed, route) in [(6, Route::Direct), (7, Route::Relayed)] {
+        for (whose, permissions, unheard) in withheld {
+            let mut world = talking(seed, route);
+            world.run(3 * SECOND);
+            let concealed = world.heard(1, 0).concealed;
+            world.set_permissions(whose, permissions, unheard);
+            world.run(SECOND / 2);
+            set_muted(&mut world, 0, true);
+            world.run(SECOND / 4);
+            set_muted(&mut world, 0, false);
+            world.run(SECOND / 2);
+            world.set_permissions(whose, Permissions::default(), false);
+            let before = world.heard(1, 0).received;
+            world.run(3 * SECOND);
+            assert!(world.heard(1, 0).received > before + 100, "heard again");
+            no_loss_is_counted(&world, concealed, &format!("{route:?}, {whose}, {unheard}"));
+        }
+    }
+}
+
+#[test]
+fn a_group_that_is_left_and_joined_again_by_either_side_costs_no_frame() {
+    for (seed, route) in [(8, Route::Direct), (9, Route::Relayed)] {
+        for speaker_moves in [false, true] {
+            let mut world = talking(seed, route);
+            world.run(3 * SECOND);
+            let concealed = world.heard(1, 0).concealed;
+            let (whose, global) = (usize::from(!speaker_moves), VoiceTarget::Group("Global".to_owned()));
+            let now = world.now() + world.peers[whose].clock;
+            if speaker_moves {
+                let elsewhere = VoiceTarget::Group("Elsewhere".to_owned());
+                world.peers[0].comms.open_target(elsewhere, TargetOptions::default()).unwrap();
+                world.peers[0].comms.close_target(now, &global).unwrap();
+            } else {
+                world.peers[1].comms.leave_group(now, "Global").unwrap();
+            }
+            world.run(SECOND / 2);
+            let before = world.heard(1, 0).received;
+            world.run(SECOND);
+            assert_eq!(world.heard(1, 0).received, before, "not addressed");
+            let now = world.now() + world.peers[whose].clock;
+            if speaker_moves {
+                world.peers[0].comms.open_target(global, TargetOptions::default()).unwrap();
+            } else {
+                world.peers[1].comms.join_group(now, "Global").unwrap();
+            }
+            world.run(3 * SECOND);
+            assert!(world.heard(1, 0).received > before + 100, "heard again");
+            no_loss_is_counted(&world, concealed, &format!("{route:?}, the speaker moves: {speaker_moves}"));
+        }
+    }
 }

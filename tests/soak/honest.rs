@@ -66,13 +66,19 @@ pub async fn live(room: Rc<Room>, seat: usize, end: Instant) {
         }
         if !is_restless {
             if seat != SPEAKER {
-                member.view.count_speech(&room, Some(room.said.get()));
+                member.view.count_speech(&room, room.said.get());
             }
             member.view.check_everyone(&room);
             room.staying.borrow_mut().push(member.socket);
             return;
         }
-        member.view.count_speech(&room, None);
+        // What was said until now arrives while it stays a little longer.
+        let said = room.said.get();
+        member.view.hear_until(said);
+        if let Err(error) = member.stay(&room, false, goes + LAST_WORDS, end).await {
+            return room.note(format!("seat {seat} was ended: {error}"));
+        }
+        member.view.count_speech(&room, said);
         Findings::count(&room.findings.departures);
         room.parted.borrow_mut().insert(you);
         room.present.borrow_mut().remove(&you);

@@ -18,10 +18,10 @@ pub struct View {
     pub you: PeerId,
     pub roster: BTreeMap<PeerId, PeerInfo>,
     version: u64,
-    /// The first packet of speech that it heard, the last, and how many.
+    /// The first packet of speech that it heard, and how many of those before `until`.
     first: Option<u64>,
-    last: u64,
     heard: u64,
+    until: Option<u64>,
 }
 
 impl View {
@@ -38,7 +38,7 @@ impl View {
             permissions: joined.permissions,
         };
         let roster = joined.peers.iter().chain([&own]).map(|info| (info.peer, info.clone())).collect();
-        Self { you: joined.you, roster, version: joined.roster.version, first: None, last: 0, heard: 0 }
+        Self { you: joined.you, roster, version: joined.roster.version, first: None, heard: 0, until: None }
     }
 
     /// A message of the server. An error is the end of the connection, against its will.
@@ -92,21 +92,24 @@ impl View {
         let Ok((Header { kind: Kind::VoiceData, .. }, [high, low, ..])) = open(packet) else { return };
         let is_speaker = room.speaker.get().is_some_and(|speaker| speaker.0 == u16::from_be_bytes([*high, *low]));
         let number = packet.get(FRAME_AT..FRAME_AT + 8).and_then(|bytes| bytes.first_chunk::<8>());
-        if let (true, Some(number)) = (is_speaker, number) {
-            let number = u64::from_be_bytes(*number);
+        let number = number.map(|number| u64::from_be_bytes(*number));
+        if let (true, Some(number)) =
+            (is_speaker, number.filter(|number| self.until.is_none_or(|until| *number < until)))
+        {
             self.first.get_or_insert(number);
-            self.last = number;
             self.heard += 1;
         }
     }
 
-    /// Counts what was heard until now, or of all that was said until `said`.
-    pub fn count_speech(&self, room: &Room, said: Option<u64>) {
+    /// What is said from now on does not count.
+    pub fn hear_until(&mut self, said: u64) {
+        self.until = Some(said);
+    }
+
+    /// Counts what was heard of all that was said until `said`.
+    pub fn count_speech(&self, room: &Room, said: u64) {
         match self.first {
-            Some(first) => {
-                let expected = said.unwrap_or(self.last + 1) - first;
-                room.findings.heard(room.number, expected, self.heard);
-            }
+            Some(first) => room.findings.heard(room.number, said - first, self.heard),
             None => room.note("a member heard nothing".to_owned()),
         }
     }

@@ -39,7 +39,7 @@ export function roomOf(path, base = BASE) {
 export function invitationOf(text, base = BASE) {
   const trimmed = text.trim();
   const hasScheme = /^(https?|wss?):\/\//i.test(trimmed);
-  if (/\s/.test(trimmed) || !(hasScheme || /^[^/]+\.[^/]+\/(.+\/)?r\/[^/]+\/?$/.test(trimmed.split('#')[0]))) return null;
+  if (/\s/.test(trimmed) || !(hasScheme || /^(localhost|[^/]*[^/.]\.[^/]+|[^/]+:\d+)\/(.+\/)?r\/[^/]+\/?$/i.test(trimmed.split('#')[0]))) return null;
   try {
     const url = new URL(hasScheme ? trimmed.replace(/^ws/i, 'http') : `https://${trimmed}`);
     const match = /^(.*\/)r\/([^/]+)\/?$/.exec(url.pathname);
@@ -50,6 +50,10 @@ export function invitationOf(text, base = BASE) {
     return null;
   }
 }
+
+/** What is wrong with an address that is no link to a room; empty for a link, and for what is just a name. @param {string} text */
+export const linkFault = (text) => !/^(https?|wss?):\/\//i.test(text.trim()) || invitationOf(text) ? ''
+  : 'This is not a link to a room: it must end with /r/ and the room\u2019s name.';
 
 /** No address can name these: a path drops them. @param {string} room */
 export const isUnlinkable = (room) => room === '.' || room === '..';

@@ -84,9 +84,13 @@ export class Roster {
     const info = isOwn ? this.#own : member?.info;
     if (!info) return;
     const could = this.may(isOwn ? null : peer, 'speak');
+    const listened = this.may(null, 'listen');
     const wasSilenced = isOwn ? this.ownSilenced : (member?.silenced ?? false);
     info.permissions = permissions;
     const silenced = !permissions.includes('speak') && (could || wasSilenced);
+    // What was said while it could not be heard is no loss.
+    if (!isOwn && could !== this.may(peer, 'speak')) this.mesh.session.interrupt(peer);
+    if (isOwn && listened !== this.may(null, 'listen')) this.mesh.session.interrupt();
     if (isOwn) this.ownSilenced = silenced;
     else if (member) member.silenced = silenced;
     this.mesh.session.rosterChanged(now);

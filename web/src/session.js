@@ -137,6 +137,7 @@ export class Session {
     if (this.groups.size >= LIMITS.groups) return 'too-many';
     this.groups.add(name);
     this.#groupIds.add(id);
+    this.interrupt();
     this.#tellGroup(name, true);
     return 'ok';
   }
@@ -145,7 +146,13 @@ export class Session {
   leaveGroup(name) {
     if (!this.groups.delete(name)) return;
     this.#groupIds.delete(groupId(name));
+    this.interrupt();
     this.#tellGroup(name, false);
+  }
+
+  /** A speaker, or all, may have spoken to others than this listener for a while: that is no loss. @param {string} [peer] */
+  interrupt(peer) {
+    this.#streams.interrupt(peer);
   }
 
   /** @param {number} now @param {'group' | 'peer'} kind @param {string} name @param {boolean} open */
@@ -345,6 +352,7 @@ export class Session {
       target.kind === 'client' ? target.id === view.you : this.#groupIds.has(target.id));
     if (reaches.length === 0) return 'NotAddressed';
     const stream = this.#streams.of(peer);
+    stream.reachedBy(`${reaches[0].kind} ${reaches[0].id} ${reaches[0].session}`);
     const volume = Math.max(...reaches.map((/** @type {any} */ target) => target.volume)) / 127.5;
     const priority = Math.max(...reaches.map((/** @type {any} */ target) => PRIORITIES.indexOf(target.priority)));
     const { copies = [], bundled = 0 } = /** @type {import('./wire.js').VoiceCopies} */ (fields);
@@ -356,6 +364,7 @@ export class Session {
     }
     const place = stream.accept(now, fields.sequence, fields.burst);
     if (!place) return 'Stale';
+    if (reaches.every((/** @type {any} */ target) => target.closing)) stream.interrupt();
     const common = { peer, burst: place.burst, volume, priority };
     for (const { behind, frame } of copies) {
       const sequence = place.sequence - behind;
@@ -393,6 +402,7 @@ export class Session {
     for (const [id, member] of former?.members ?? []) {
       if (!view.members.has(id) && this.mesh.roster.peerOf(session, id) !== null) view.members.set(id, member);
     }
+    if (!former) this.interrupt();
     this.#retire(now, view);
     this.phase = 'joined';
     const client = { name: this.mesh.config.name, id: you, codec: CODEC };
@@ -432,6 +442,7 @@ export class Session {
   #clientState(now, view, { client, groups }) {
     if (client.id === view.you) return 'Unexpected';
     const isNew = !view.members.has(client.id);
+    if (isNew) this.interrupt(this.mesh.roster.peerOf(view.session, client.id) ?? undefined);
     view.kept.delete(client.id);
     view.members.set(client.id, { name: client.name, groups: new Set(groups.slice(0, LIMITS.groups)) });
     if (isNew) {

@@ -95,6 +95,8 @@ export class Speech {
     const before = this.#recent[this.#recent.length - 1];
     if (before && !sameAddress(before.address, address)) this.#flush(now);
     const audience = this.#audience(address.targets);
+    // What is sent to no listener is no loss of those who listen next.
+    if (audience.length === 0 && this.#listeners.length > 0) this.speaker.endBurst();
     this.#note(audience);
     const mustLeave = pauseFollows || frame.length === 0 || address.targets.some(({ closing }) => closing);
     /** @type {[Remote, string][]} */
@@ -115,7 +117,7 @@ export class Speech {
       to.push([remote, this.#form(peer, pauseFollows, copies, waiting)]);
     }
     this.#transmit(now, to, address, frame, pauseFollows);
-    this.#recent.push({ at: now, address, frame });
+    if (audience.length > 0) this.#recent.push({ at: now, address, frame });
     if (this.#recent.length > RECENT_FRAMES) this.#recent.shift();
     uplink?.frameSent(now);
     return audience.length;

@@ -15,10 +15,13 @@ const JUMPED_STEP = 50;
 const ORIGIN = 1 << 20;
 
 export class Stream {
-  /** @type {{at: number, newest: number, seen: Set<number>, burst: number, counter: number} | null} */
+  /** `over`: frames up to this one are of a burst that is over. @type {{at: number, newest: number, seen: Set<number>, burst: number, counter: number, over: number} | null} */
   #last = null;
+  /** Until the next frame ahead of the newest: those missing before it were not lost. */
+  #isInterrupted = false;
   /** @type {{since: number, newest: number, frames: number} | null} frames in a row that seem old */
   #old = null;
+  #target = '';
 
   /**
    * Places a frame that arrived now; null if it is a duplicate, too old, or of an older burst.
@@ -31,17 +34,21 @@ export class Stream {
     const last = this.#last;
     if (!last) {
       const newest = ORIGIN + sequence;
-      this.#last = { at: now, newest, seen: new Set([newest]), burst: 0, counter: burst.value };
+      this.#last = { at: now, newest, seen: new Set([newest]), burst: 0, counter: burst.value, over: 0 };
       return { sequence: newest, burst: 0 };
     }
     if (now > last.at + FORGET_AFTER_MS) return this.#startOver(now, last, sequence, burst);
     const step = burstStep(last.counter, burst);
     const ahead = ((sequence - last.newest) << 16) >> 16;
     const extended = last.newest + ahead;
-    if (step < 0 || ahead <= -WINDOW || last.seen.has(extended)) {
+    if (step < 0 || ahead <= -WINDOW || extended <= last.over || last.seen.has(extended)) {
       return this.#hasJumped(now, sequence) ? this.#startOver(now, last, sequence, burst) : null;
     }
     this.#old = null;
+    if (ahead > 0 && this.#isInterrupted) {
+      this.#isInterrupted = false;
+      if (ahead > 1) [last.burst, last.over] = [last.burst + 1, last.newest];
+    }
     if (step > 0) {
       last.burst += step;
       last.counter = burst.value;
@@ -57,7 +64,7 @@ export class Stream {
 
   /**
    * The newest number with these low bits that is ahead of all that came.
-   * @param {number} now @param {{at: number, newest: number, seen: Set<number>, burst: number, counter: number}} last
+   * @param {number} now @param {{at: number, newest: number, seen: Set<number>, burst: number, counter: number, over: number}} last
    * @param {number} sequence @param {{value: number}} burst
    */
   #startOver(now, last, sequence, burst) {
@@ -68,6 +75,7 @@ export class Stream {
     last.counter = burst.value;
     last.at = now;
     this.#old = null;
+    this.#isInterrupted = false;
     return { sequence: last.newest, burst: last.burst };
   }
 
@@ -82,6 +90,17 @@ export class Stream {
     run.newest = sequence;
     run.frames += 1;
     return run.frames >= JUMPED_FRAMES && now >= run.since + JUMPED_FOR_MS;
+  }
+
+  /** The speaker may have spoken, but not to this listener: the next frame begins a burst if others are missing before it. */
+  interrupt() {
+    this.#isInterrupted = this.#last !== null;
+  }
+
+  /** The target by which a frame reaches this listener: another one than before, or another opening of it, interrupts. @param {string} target */
+  reachedBy(target) {
+    if (this.#target !== target) this.interrupt();
+    this.#target = target;
   }
 
   /** @param {number} extended */
@@ -114,6 +133,11 @@ export class Streams {
   /** The extended number of a speaker's frame. @param {string} peer @param {number} sequence */
   extend(peer, sequence) {
     return this.#streams.get(peer)?.extend(sequence) ?? null;
+  }
+
+  /** That of one speaker, or of all. @param {string} [peer] */
+  interrupt(peer) {
+    for (const [id, stream] of this.#streams) if (peer === undefined || id === peer) stream.interrupt();
   }
 
   /** @param {string} peer */
@@ -203,11 +227,14 @@ export class Speaker {
     this.nextSequence = (this.nextSequence + 1) & 0xffff;
     this.#begun = true;
     this.#targets = this.#targets.filter((target) => !target.closing);
-    if (this.#targets.length === 0) {
-      this.#burst = (this.#burst + 1) & 0x7f;
-      this.#begun = false;
-    }
+    if (this.#targets.length === 0) this.endBurst();
     return address;
+  }
+
+  /** The next frame is the first of a burst: those before it had other listeners, or none. */
+  endBurst() {
+    if (this.#begun) this.#burst = (this.#burst + 1) & 0x7f;
+    this.#begun = false;
   }
 }
 

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
+import { JitterBuffer } from '../src/jitter.js';
 import { World } from './world.js';
 
 function pair() {
@@ -67,4 +68,60 @@ test('a missed change is found by the roster\u2019s version', () => {
   world.run(8000);
   assert.equal(ada.mesh.roster.may(bo.id, 'speak'), false);
   assert.equal(bo.mesh.roster.may(null, 'speak'), false);
+});
+
+/** What a jitter buffer counts as lost of the frames that a peer heard. @param {import('./world.js').FakePeer} peer */
+function lostBy(peer) {
+  const jitter = new JitterBuffer();
+  let now = 0;
+  for (const event of peer.events) {
+    if (event.type !== 'voice') continue;
+    jitter.insert((now += 20), event.heard);
+    jitter.take(now);
+  }
+  jitter.take(now + 1000);
+  const { lost, expected } = jitter.stats;
+  assert.ok(expected > 20);
+  return lost;
+}
+
+/** @param {World} world @param {import('./world.js').FakePeer} peer @param {number} frames */
+function talk(world, peer, frames) {
+  for (let frame = 0; frame < frames; frame += 1) {
+    peer.say(frame);
+    world.run(20);
+  }
+}
+
+test('what is said while it may not be heard, or to another group, is no loss afterwards', () => {
+  const both = ['speak', 'listen', 'data'];
+  /** @type {Record<string, (world: World, ada: import('./world.js').FakePeer, bo: import('./world.js').FakePeer, off: boolean) => void>} */
+  const ways = {
+    'the speaker is muted': (world, ada, _, off) => world.server.permit(ada, off ? ['listen', 'data'] : both),
+    'and its program goes on': (world, ada, _, off) => world.server.permit(ada, off ? ['listen', 'data'] : both, off),
+    'the listener may not listen': (world, _, bo, off) => world.server.permit(bo, off ? ['speak', 'data'] : both),
+    'the listener leaves the group': (_world, _ada, bo, off) => {
+      if (off) bo.mesh.session.leaveGroup('Global');
+      else bo.mesh.session.joinGroup('Global');
+    },
+    'the speaker leaves the group': (world, ada, _, off) => {
+      ada.mesh.session.address(world.now, 'group', 'Elsewhere', off);
+      ada.mesh.session.address(world.now, 'group', 'Global', !off);
+    },
+  };
+  for (const [way, change] of Object.entries(ways)) {
+    const { world, ada, bo } = pair();
+    world.join('Cy');
+    world.run(1000);
+    talk(world, ada, 20);
+    change(world, ada, bo, true);
+    world.run(100);
+    talk(world, ada, 40);
+    change(world, ada, bo, false);
+    world.run(100);
+    talk(world, ada, 20);
+    world.run(100);
+    assert.ok(bo.heard.length >= 40, way);
+    assert.equal(lostBy(bo), 0, way);
+  }
 });

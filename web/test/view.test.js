@@ -4,7 +4,9 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
+import { invitationOf, linkFault } from '../src/place.js';
 import { LINK, newerThan } from '../src/view/chat.js';
+import { listenerNames } from '../src/view/groups.js';
 import { Settings } from '../src/view/settings.js';
 import {
   durationWords, ending, failureWords, figures, hearingWords, hue, initials, keyName, lackWords, microphoneWords, outputWords, ownWords, permissionWords, privacyWords, quality, reasonWords,
@@ -259,4 +261,18 @@ test('what the guide to trouble quotes is what the page says', () => {
   const quoted = [...guide.matchAll(/^\| “([^”]+)”/gm)].map(([, words]) => words);
   assert.ok(quoted.length > 20);
   assert.deepEqual(quoted.filter((words) => !page.includes(words)), []);
+});
+
+test('a talk group shows those of the others who hear it', () => {
+  const people = [
+    person({ name: 'Ben', groups: ['Global', 'Red'] }), person({ name: 'Cleo', groups: ['Global'] }),
+    person({ name: 'Dan', groups: ['Red'], status: { deafened: true } }), person({ name: 'Eve', groups: ['Red'], mayNot: ['listen'] }),
+  ];
+  assert.deepEqual(listenerNames(people, 'Red'), ['\u2068Ben\u2069']);
+});
+
+test('an address that is no link to a room is not taken for a name', () => {
+  for (const link of ['https://a.example/r/..', 'https://a.example/r/a/b', 'http://localhost:8080/', 'ws://a/r/%FF%FE']) assert.match(linkFault(link), /must end with/, link);
+  for (const text of ['lobby', 'r/x', 'https://a.example/r/lobby', 'localhost:8080/r/x', 'a.b/r/x']) assert.equal(linkFault(text), '', text);
+  assert.deepEqual(['localhost/r/x', '127.0.0.1:18431/r/x', 'host:8080/r/x', 'host/r/x'].map((text) => invitationOf(text)?.room), ['x', 'x', 'x', undefined]);
 });

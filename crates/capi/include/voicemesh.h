@@ -116,7 +116,7 @@ enum vm_event_type
   VM_EVENT_CONNECTED = 2,
   // Somebody is in the room: peer, name, metadata.
   VM_EVENT_PEER_JOINED = 3,
-  // A peer is no longer in the room: peer, name, reason (vm_leave_reason; VM_LEAVE_KICKED: a moderator put it out).
+  // A peer is no longer in the room: peer, name, reason (vm_leave_reason; VM_LEAVE_KICKED: the server put it out, by a moderator's decision or by its own).
   VM_EVENT_PEER_LEFT = 4,
   // Somebody publishes something else now: peer, metadata (all of it).
   VM_EVENT_METADATA_CHANGED = 5,

@@ -303,6 +303,7 @@ pub(crate) fn refused(error: &JoinError) -> Fault {
         JoinError::RoomTooLong | JoinError::RoomBlank | JoinError::RoomUnlinkable | JoinError::BadName => {
             vm_result::VM_ERROR_BAD_NAME
         }
+        JoinError::NoRoomInLink(_) | JoinError::BadRoomInLink { .. } => vm_result::VM_ERROR_BAD_NAME,
         JoinError::PasswordTooLong | JoinError::TokenTooLong => vm_result::VM_ERROR_BAD_PASSWORD,
         JoinError::Input(_) | JoinError::Output(_) => vm_result::VM_ERROR_DEVICE,
         JoinError::Recording(_) => vm_result::VM_ERROR_RECORDING,

@@ -222,6 +222,10 @@ pub struct StayArguments {
     #[arg(long, env = "VOICEMESH_SERVER", value_name = "URL")]
     pub server: Option<String>,
 
+    /// A server that was named, while the room is a link to another one.
+    #[arg(skip)]
+    pub unused_server: Option<String>,
+
     /// The room's password; whoever comes first decides it. In the environment it does not show among the processes.
     #[arg(long, env = "VOICEMESH_PASSWORD", hide_env_values = true)]
     pub password: Option<Password>,
@@ -330,7 +334,8 @@ impl StayArguments {
     fn follow_link(&mut self, room: String) -> Result<String, JoinError> {
         let options = JoinOptions::new(self.server(), room.as_str()).follow_link()?;
         if options.room() != room {
-            self.server = Some(options.server().to_owned());
+            let linked = options.server().to_owned();
+            self.unused_server = self.server.replace(linked).filter(|named| !options.is_at(named));
             self.token = options.access_token().cloned().or(self.token.take());
         }
         Ok(options.room().to_owned())

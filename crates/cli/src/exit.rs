@@ -44,6 +44,8 @@ pub struct Failure {
     pub exit: Exit,
     /// For people: what happened, and what next.
     pub message: String,
+    /// For programs: what next alone, if something is known to help. The message has it as well.
+    pub next_step: Option<String>,
 }
 
 impl Exit {
@@ -68,18 +70,30 @@ impl From<Exit> for ExitCode {
 }
 
 impl Failure {
+    /// Without a step that would help beside what the message says.
+    pub fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { exit, message: message.into(), next_step: None }
+    }
+
     /// A failure without a number of its own.
     pub fn other(message: impl Into<String>) -> Self {
-        Self { exit: Exit::Other, message: message.into() }
+        Self::new(Exit::Other, message)
     }
 }
 
 impl From<JoinError> for Failure {
     fn from(error: JoinError) -> Self {
         let (exit, next) = match &error {
-            JoinError::BadServer { .. } | JoinError::RoomTooLong | JoinError::RoomBlank => (Exit::Usage, ""),
-            JoinError::RoomUnlinkable | JoinError::BadName | JoinError::TokenTooLong => (Exit::Usage, ""),
-            JoinError::PasswordTooLong | JoinError::BadProxy { .. } | JoinError::NoRoomInLink(_) => (Exit::Usage, ""),
+            JoinError::BadServer { .. } => (Exit::Usage, ""),
+            JoinError::RoomTooLong | JoinError::RoomBlank => (Exit::Usage, "Choose another name for the room."),
+            JoinError::RoomUnlinkable => (Exit::Usage, "Choose another name."),
+            JoinError::BadName => (Exit::Usage, "Choose another with --name."),
+            JoinError::TokenTooLong => (Exit::Usage, "Copy the link or the token again, whole and alone."),
+            JoinError::PasswordTooLong => (Exit::Usage, "Ask for the room's password, or choose a shorter one."),
+            JoinError::BadProxy { .. } => (Exit::Usage, "--proxy none does without."),
+            JoinError::NoRoomInLink(_) | JoinError::BadRoomInLink { .. } => {
+                (Exit::Usage, "Copy the link again, or name the room, and the server with --server.")
+            }
             JoinError::Certificate(_) => (Exit::Usage, "Name a PEM file with --ca."),
             JoinError::Input(why) if why.is_about_a_file() => (Exit::Device, "--input silence does without."),
             JoinError::Output(why) if why.is_about_a_file() => (Exit::Device, "--output null does without."),
@@ -88,7 +102,12 @@ impl From<JoinError> for Failure {
             JoinError::Recording(_) => (Exit::Other, "Name another folder with --record."),
             _ => (Exit::Other, ""),
         };
-        Self { exit, message: two_sentences(&error.to_string(), next) }
+        let next_step = match &error {
+            // Its own sentence has it.
+            JoinError::BadServer { .. } => Some("Use wss://host, or ws://host:port on your own machine.".to_owned()),
+            _ => (!next.is_empty()).then(|| next.to_owned()),
+        };
+        Self { exit, message: two_sentences(&error.to_string(), next), next_step }
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use voicemesh::{
-    ConnectFailure, DeviceRole, ErrorCode, Event, Metadata, OwnerRightState, PeerId, PeerLeftReason, Permissions,
-    Route, ServerConnection, Stamped,
+    ConnectFailure, DeviceRole, ErrorCode, Event, OwnerRightState, PeerId, PeerLeftReason, Permissions, Route,
+    ServerConnection, Stamped,
 };
 
 use crate::people::People;
@@ -18,10 +18,17 @@ const PAUSE: Duration = Duration::from_secs(3);
 /// While the server is away, tries that follow each other faster than this are not told one by one.
 const QUICK_RETRY: Duration = Duration::from_secs(1);
 
-/// The metadata by which everyone sees that a peer records.
+/// The metadata by which everyone sees that a peer records, beside its status.
 const RECORDING: &str = "recording";
 /// What [`Event::ServerAway`] says of a server that has sent `going-away`.
 const ABOUT_TO_STOP: &str = "it is about to stop";
+
+/// Where a member says that it records.
+#[derive(Clone, Copy, Debug)]
+enum By {
+    Status,
+    Metadata,
+}
 
 /// One line, and what it is about.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +72,8 @@ pub struct Stay {
     pub server: String,
     /// Nobody named the server.
     pub server_by_default: bool,
+    /// Another server that was named, while the room is a link to this one.
+    pub unused_server: Option<String>,
     /// The room.
     pub room: String,
     /// The own name.
@@ -94,7 +103,7 @@ pub struct Human {
     /// When a peer was last known to speak.
     spoke_at: BTreeMap<PeerId, Duration>,
     /// Who keeps a recording.
-    recorders: BTreeSet<PeerId>,
+    recorders: BTreeMap<PeerId, [bool; 2]>,
 }
 
 impl Human {
@@ -109,7 +118,7 @@ impl Human {
             cut_off: BTreeSet::new(),
             permissions: BTreeMap::new(),
             spoke_at: BTreeMap::new(),
-            recorders: BTreeSet::new(),
+            recorders: BTreeMap::new(),
         }
     }
 
@@ -128,7 +137,14 @@ impl Human {
             let folder = folder.display().to_string();
             plain(format!("Recording into {}; everyone in the room sees that.", harmless(&folder)))
         });
-        [plain(addresses), joining].into_iter().chain(recording).collect()
+        [plain(addresses)].into_iter().chain(self.unused_server()).chain([joining]).chain(recording).collect()
+    }
+
+    /// What is said of a server that was named in vain.
+    pub fn unused_server(&self) -> Option<Line> {
+        let (unused, server) = (self.stay.unused_server.as_deref()?, &self.stay.server);
+        let (unused, server) = (harmless(unused), harmless(server));
+        Some(trouble(format!("The link leads to the server {server}; {unused}, which you named, is not used.")))
     }
 
     /// What is said once the peer works, whether or not the server has answered.
@@ -148,18 +164,18 @@ impl Human {
             Event::Joined { room, others, relay_only, .. } => Some(self.joined(room, *others, *relay_only)),
             Event::PeerJoined { peer, name, metadata } => {
                 let label = people.label_as(*peer, name);
-                let text = match self.recording_changed(*peer, metadata) {
+                let text = match self.recording_changed(*peer, By::Metadata, metadata.contains_key(RECORDING)) {
                     Some(true) => format!("{label} is here, and keeps a recording of the room."),
                     _ => format!("{label} is here."),
                 };
                 Some(line(Mood::Came, text))
             }
             Event::MetadataChanged { peer, metadata } => {
-                let label = people.label(*peer);
-                self.recording_changed(*peer, metadata).map(|records| match records {
-                    true => trouble(format!("{label} keeps a recording of the room from now on.")),
-                    false => plain(format!("{label} no longer keeps a recording of the room.")),
-                })
+                self.recording_line(*peer, By::Metadata, metadata.contains_key(RECORDING), people)
+            }
+            Event::StatusChanged { peer, status } => {
+                let is_own = people.is_own(*peer);
+                if is_own { None } else { self.recording_line(*peer, By::Status, status.recording, people) }
             }
             Event::PeerLeft { peer, name, reason } => {
                 self.spoke_at.remove(peer);
@@ -202,6 +218,7 @@ impl Human {
             ))),
             Event::DeviceLost { which, why } => Some(device_lost(*which, why)),
             Event::DeviceRecovered { which } => Some(line(Mood::Came, format!("Your {} works again.", device(*which)))),
+            Event::DeviceChanged { which } => Some(plain(format!("Your {} has changed.", device(*which)))),
             Event::RecordingFailed { why } => Some(trouble(format!("Nothing is recorded any more: {}", sentence(why)))),
             Event::Left => {
                 let room = harmless(&self.stay.room);
@@ -253,11 +270,24 @@ impl Human {
         (!parts.is_empty()).then(|| plain(parts.join(" ")))
     }
 
-    /// Whether somebody begins (`true`) or ceases to keep a recording.
-    fn recording_changed(&mut self, peer: PeerId, metadata: &Metadata) -> Option<bool> {
-        let records = metadata.contains_key(RECORDING);
-        let changed = if records { self.recorders.insert(peer) } else { self.recorders.remove(&peer) };
-        changed.then_some(records)
+    /// Whether a member begins (`true`) or ceases to keep a recording, as its status or its metadata says.
+    fn recording_changed(&mut self, peer: PeerId, by: By, records: bool) -> Option<bool> {
+        let said = self.recorders.entry(peer).or_default();
+        let before = said.iter().any(|says| *says);
+        said[by as usize] = records;
+        let after = said.iter().any(|says| *says);
+        if !after {
+            self.recorders.remove(&peer);
+        }
+        (before != after).then_some(after)
+    }
+
+    fn recording_line(&mut self, peer: PeerId, by: By, records: bool, people: &People) -> Option<Line> {
+        let label = people.label(peer);
+        self.recording_changed(peer, by, records).map(|records| match records {
+            true => trouble(format!("{label} keeps a recording of the room from now on.")),
+            false => plain(format!("{label} no longer keeps a recording of the room.")),
+        })
     }
 
     fn joined(&mut self, room: &str, others: usize, relay_only: bool) -> Line {
@@ -333,50 +363,55 @@ impl Human {
 /// Why one is not let in, and what next.
 pub fn refusal(code: &ErrorCode, message: &str, room: &str) -> String {
     let room = harmless(room);
-    match code {
-        ErrorCode::RoomFull => format!("The room “{room}” is full. Try again later, or take another room."),
-        ErrorCode::ServerFull => "The server is full. Try again later, or take another server.".to_owned(),
-        ErrorCode::RoomMissing => {
-            format!("No person is in “{room}”. Check the name, or be the first: join without --must-exist.")
-        }
-        ErrorCode::RoomExists => {
-            format!("“{room}” has people in it already. Take another name, or join without --must-not-exist.")
-        }
-        ErrorCode::PasswordRequired => {
-            format!("“{room}” has a password. Name it with VOICEMESH_PASSWORD or --password.")
-        }
-        ErrorCode::TokenRequired => {
-            format!(
-                "The server asks for an access token for “{room}”. Name it with VOICEMESH_TOKEN, or take the link you were given."
-            )
-        }
+    let why = match code {
+        ErrorCode::RoomFull => format!("The room “{room}” is full."),
+        ErrorCode::ServerFull => "The server is full.".to_owned(),
+        ErrorCode::RoomMissing => format!("No person is in “{room}”."),
+        ErrorCode::RoomExists => format!("“{room}” has people in it already."),
+        ErrorCode::PasswordRequired => format!("“{room}” has a password."),
+        ErrorCode::TokenRequired => format!("The server asks for an access token for “{room}”."),
         ErrorCode::TokenInvalid | ErrorCode::TokenExpired => {
-            format!("“{room}” is not open to this access token: {} Get a new link.", sentence(message))
+            format!("“{room}” is not open to this access token: {}", sentence(message))
         }
-        ErrorCode::PasswordWrong => {
-            format!("“{room}” is not open to this password: {} Ask for the right one.", sentence(message))
-        }
+        ErrorCode::PasswordWrong => format!("“{room}” is not open to this password: {}", sentence(message)),
         ErrorCode::PasswordWait => {
-            "The server has not looked at the password yet: wrong ones came from here. Wait a while, then try again."
-                .to_owned()
+            "The server has not looked at the password yet: wrong ones came from here.".to_owned()
         }
-        ErrorCode::Kicked => format!("A moderator has put you out of “{room}”. Ask a moderator before you come back."),
-        ErrorCode::Banned => {
-            format!(
-                "A moderator of “{room}” keeps you, or your address, out for a while. Ask a moderator to let you in."
-            )
-        }
-        ErrorCode::RoomLocked => format!("A moderator has closed “{room}” to newcomers. Try again later."),
-        ErrorCode::TooManyJoins => {
-            "The server has had too many joins from here. Wait a minute and try again.".to_owned()
-        }
-        ErrorCode::BadName => "The server does not take this name. Choose another with --name.".to_owned(),
-        ErrorCode::BadRoom => "The server does not take this room's name. Choose a shorter one.".to_owned(),
+        ErrorCode::Kicked => format!("A moderator has put you out of “{room}”."),
+        ErrorCode::Banned => format!("A moderator of “{room}” keeps you, or your address, out for a while."),
+        ErrorCode::RoomLocked => format!("A moderator has closed “{room}” to newcomers."),
+        ErrorCode::TooManyJoins => "The server has had too many joins from here.".to_owned(),
+        ErrorCode::BadName => "The server does not take this name.".to_owned(),
+        ErrorCode::BadRoom => "The server does not take this room's name.".to_owned(),
         ErrorCode::UnsupportedProtocol => {
-            format!("The server and this program are of different ages: {} Update the older one.", sentence(message))
+            format!("The server and this program are of different ages: {}", sentence(message))
         }
         code => format!("The server refused: {} ({})", sentence(message), harmless(code.as_str())),
-    }
+    };
+    refusal_step(code).map_or(why.clone(), |step| format!("{why} {step}"))
+}
+
+/// What would help one who is not let in.
+pub fn refusal_step(code: &ErrorCode) -> Option<&'static str> {
+    Some(match code {
+        ErrorCode::RoomFull => "Try again later, or take another room.",
+        ErrorCode::ServerFull => "Try again later, or take another server.",
+        ErrorCode::RoomMissing => "Check the name, or be the first: join without --must-exist.",
+        ErrorCode::RoomExists => "Take another name, or join without --must-not-exist.",
+        ErrorCode::PasswordRequired => "Name it with VOICEMESH_PASSWORD or --password.",
+        ErrorCode::TokenRequired => "Name it with VOICEMESH_TOKEN, or take the link you were given.",
+        ErrorCode::TokenInvalid | ErrorCode::TokenExpired => "Get a new link.",
+        ErrorCode::PasswordWrong => "Ask for the right one.",
+        ErrorCode::PasswordWait => "Wait a while, then try again.",
+        ErrorCode::Kicked => "Ask a moderator before you come back.",
+        ErrorCode::Banned => "Ask a moderator to let you in.",
+        ErrorCode::RoomLocked => "Try again later.",
+        ErrorCode::TooManyJoins => "Wait a minute and try again.",
+        ErrorCode::BadName => "Choose another with --name.",
+        ErrorCode::BadRoom => "Choose a shorter one.",
+        ErrorCode::UnsupportedProtocol => "Update the older one.",
+        _ => return None,
+    })
 }
 
 /// What happened when the same identity joined from somewhere else.

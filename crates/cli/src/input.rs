@@ -6,7 +6,7 @@ use std::thread;
 
 /// Lines that nobody has taken yet. When there are more, reading waits.
 const WAITING_LINES: usize = 64;
-/// The longest line; what is longer comes as several. More than the longest text that can be sent.
+/// The longest line; a longer one is dropped whole. More than the longest text that can be sent.
 const LINE_BYTES: u64 = 8192;
 
 /// What came in.
@@ -14,6 +14,8 @@ const LINE_BYTES: u64 = 8192;
 pub(crate) enum Input {
     /// A line, with its end.
     Line(String),
+    /// A line that is longer than any that can be sent was dropped.
+    TooLong,
     /// A person at a terminal has pressed Ctrl-D. Where nobody types (a pipe, a file, a service), the end of the input
     /// means nothing.
     Ended,
@@ -31,12 +33,20 @@ pub(crate) fn read() -> Receiver<Input> {
 }
 
 fn pass_on(mut source: impl BufRead, is_terminal: bool, lines: &SyncSender<Input>) {
+    let mut is_rest = false;
     loop {
         let mut line = Vec::new();
         match source.by_ref().take(LINE_BYTES).read_until(b'\n', &mut line) {
             Ok(0) => break,
             Ok(_) => {
-                if lines.send(Input::Line(String::from_utf8_lossy(&line).into_owned())).is_err() {
+                let is_whole = line.ends_with(b"\n") || (line.len() as u64) < LINE_BYTES;
+                let was_rest = std::mem::replace(&mut is_rest, !is_whole);
+                let input = match (was_rest, is_whole) {
+                    (true, _) => continue,
+                    (false, true) => Input::Line(String::from_utf8_lossy(&line).into_owned()),
+                    (false, false) => Input::TooLong,
+                };
+                if lines.send(input).is_err() {
                     return;
                 }
             }
@@ -72,10 +82,12 @@ mod tests {
     }
 
     #[test]
-    fn a_line_without_end_takes_no_memory_without_end() {
-        let parts = inputs(&[b'x'; 20_000], false);
-        assert_eq!(parts.len(), 3);
-        assert!(parts.iter().all(|part| matches!(part, Input::Line(line) if line.len() as u64 <= LINE_BYTES)));
+    fn a_line_that_is_too_long_is_dropped_whole_and_told_once() {
+        let long = [&[b'x'; 70_000][..], b"\nhello\n"].concat();
+        assert_eq!(inputs(&long, false), [Input::TooLong, Input::Line("hello\n".to_owned())]);
+        assert_eq!(inputs(&[b'x'; 20_000], false), [Input::TooLong], "also without an end");
+        let longest = "y".repeat(LINE_BYTES as usize - 1) + "\n";
+        assert_eq!(inputs(longest.as_bytes(), false), [Input::Line(longest)]);
     }
 
     #[test]

@@ -25,22 +25,23 @@
 //! | `text` | `peer`, `name`, `private`, `group`, `text` | a peer wrote; `group`: the talk group it was written to, `null` if it is private |
 //! | `server-connected` | `encrypted`, `local`, `proxy` | the server is connected to; `local`: it is on this machine; `proxy`: `null`, or `host:port` |
 //! | `server-away` | `why`, `code`, `next_step`, `retry_in_ms` | the server cannot be reached; tried again by itself. `code` and `next_step` are `null` unless connecting failed and, for the step, something is known to help |
-//! | `refused` | `code`, `message` | the server does not let this peer in; `error` and `summary` follow |
+//! | `refused` | `code`, `message`, `next_step`, `retry_after_ms` | the server does not let this peer in; `error` and `summary` follow |
 //! | `token-needed` | `code`, `message` | the server asks for another access token |
 //! | `replaced` | | joined from somewhere else with this identity; `error` and `summary` follow |
 //! | `warned` | `code`, `message` | something was refused; the stay goes on |
 //! | `group-refused` | `group` | a talk group was refused |
 //! | `device-lost` | `device`, `why` | `device`: `input`, `output`; it is looked for by itself |
 //! | `device-recovered` | `device` | it works again |
+//! | `device-changed` | `device` | the microphone or speaker asked for is in use from now on |
 //! | `recording-failed` | `why` | a recording could not be begun, or has ended; the stay goes on |
 //! | `left` | | this peer has left |
 //! | `notice` | `message` | the answer to a typed command |
 //! | `status` | as `summary`, without `reason` and `exit_code` | with `--status-interval`, and for `/who`; only peers that are present |
-//! | `error` | `exit_code`, `message` | the command fails; the same sentence is on standard error |
+//! | `error` | `exit_code`, `message`, `next_step` | the command fails; the same sentence is on standard error. `next_step`: the part of it that helps, or `null` |
 //! | `summary` | see below | last line; missing only if joining could not even begin |
 //!
 //! `summary`: `reason` (`quit`, `interrupted`, `duration`, `input-ended`, `refused`, `replaced`, `gave-up`, `failed`),
-//! `exit_code`, `you`, `mode`, `connected`, `server_answers` (while it does not, nothing is known to arrive through it), `muted`, `deafened`, `listening_only` (there is no microphone), `permissions` (as in
+//! `exit_code`, `you`, `mode`, `connected`, `server_answers` (while it does not, nothing is known to arrive through it), `locked` (newcomers are not let in), `muted`, `deafened`, `listening_only` (there is no microphone), `permissions` (as in
 //! `permissions-changed`), `joined_ms`, `connected_ms` (both of the first time),
 //! `joins`, `frames_spoken`, `server_connection` (as `server-connected`, or `null` before the first), `recording`, `talking`, `microphone` (`level_dbfs`, `peak_dbfs`, `noise_floor_dbfs`,
 //! `clipping`, `speech_probability`, `sending`), `sending` (`bitrate_bps`, `worst_loss`, `copies`, `uplink_bps`,
@@ -49,7 +50,7 @@
 //! `name`, `label` (the name, and `#` with the beginning of the id if it looks like another's), `present`, `route`, `round_trip_ms`, `speaking`, `level_dbfs`, `frames_received`, `frames_heard`,
 //! `frames_concealed`, `frames_from_copies` and `frames_repaired` (lost, and heard all the same), `buffer_ms` (how long
 //! its frames lately waited to be heard), `loss` (lost on the way lately, before any repair, 0 to 1), `delay_ms` (from its microphone to this speaker, measured), `recording`, `gain` (1 is as
-//! spoken), `muted` (not heard, by one's own choice), `status` and `permissions` (as in `status-changed` and `permissions-changed`), `first_heard_ms`, `direct_ms` (the first moments of both).
+//! spoken), `muted` (not heard, by one's own choice), `groups` (the talk groups it listens to, as far as they are known), `status` and `permissions` (as in `status-changed` and `permissions-changed`), `first_heard_ms`, `direct_ms` (the first moments of both).
 //!
 //! `voicemesh mic --json` prints `microphone` with the keys of the same name above, ten times a second, `notice` when the
 //! device is lost or back, and `summary` at the end: `seconds`, `peak_dbfs`, `noise_floor_dbfs`, `speech_dbfs` (`null` if
@@ -67,6 +68,7 @@ use voicemesh::{
 };
 
 use crate::exit::Failure;
+use crate::human::refusal_step;
 use crate::people::People;
 use crate::reach::next_step;
 use crate::talk::End;
@@ -106,7 +108,11 @@ pub fn notice(at: Duration, message: &str) -> String {
 
 /// The command fails.
 pub fn error(at: Duration, failure: &Failure) -> String {
-    line("error", at, json!({ "exit_code": failure.exit.code(), "message": failure.message }))
+    line(
+        "error",
+        at,
+        json!({ "exit_code": failure.exit.code(), "message": failure.message, "next_step": failure.next_step }),
+    )
 }
 
 /// The situation now.
@@ -171,7 +177,10 @@ fn named(event: &Event, people: &People) -> (&'static str, Value) {
         }
         Event::Refused { code, message, retry_after } => {
             let retry_after_ms = retry_after.map(millis);
-            ("refused", json!({ "code": code.as_str(), "message": message, "retry_after_ms": retry_after_ms }))
+            let (code, next_step) = (code.as_str(), refusal_step(code));
+            let rest =
+                json!({ "code": code, "message": message, "next_step": next_step, "retry_after_ms": retry_after_ms });
+            ("refused", rest)
         }
         Event::TokenNeeded { code, message } => ("token-needed", json!({ "code": code.as_str(), "message": message })),
         Event::OwnerChanged { owner } => ("owner-changed", of(owner)),
@@ -192,6 +201,7 @@ fn named(event: &Event, people: &People) -> (&'static str, Value) {
         Event::GroupRefused { group } => ("group-refused", json!({ "group": group })),
         Event::DeviceLost { which, why } => ("device-lost", json!({ "device": device_name(*which), "why": why })),
         Event::DeviceRecovered { which } => ("device-recovered", json!({ "device": device_name(*which) })),
+        Event::DeviceChanged { which } => ("device-changed", json!({ "device": device_name(*which) })),
         Event::RecordingFailed { why } => ("recording-failed", json!({ "why": why })),
         Event::Left => ("left", json!({})),
         // An event that is newer than this command.
@@ -207,6 +217,7 @@ fn situation(tally: &Tally, wanted: impl Fn(&Seen) -> bool) -> Map<String, Value
         "mode": snapshot.mode,
         "connected": snapshot.connected,
         "server_answers": snapshot.server_answers,
+        "locked": tally.locked,
         "muted": snapshot.muted,
         "deafened": snapshot.deafened,
         "listening_only": snapshot.listening_only,
@@ -289,6 +300,7 @@ fn peer_state(peer: PeerId, seen: &Seen) -> Value {
         "delay_ms": state.and_then(|state| state.delay).map(millis),
         "recording": state.is_some_and(|state| state.recording),
         "gain": state.map(|state| rounded(state.gain, 2)),
+        "groups": state.map(|state| &state.groups),
         "muted": state.is_some_and(|state| state.muted),
         "status": state.map(|state| member_status(state.status)),
         "permissions": state.map(|state| state.permissions),
@@ -429,11 +441,11 @@ mod tests {
         let expected = json!({ "encrypted": false, "local": true, "proxy": "proxy:1" });
         assert_eq!(rest("server-connected", connected), expected);
         let refused = Event::Refused { code: ErrorCode::RoomFull, message: "full".into(), retry_after: None };
-        let full = json!({ "code": "room-full", "message": "full", "retry_after_ms": null });
+        let full = json!({ "code": "room-full", "message": "full", "next_step": "Try again later, or take another room.", "retry_after_ms": null });
         assert_eq!(rest("refused", refused), full);
         let retry_after = Some(Duration::from_secs(4));
         let guessed = Event::Refused { code: ErrorCode::PasswordWait, message: "wait".into(), retry_after };
-        let wait = json!({ "code": "password-wait", "message": "wait", "retry_after_ms": 4000.0 });
+        let wait = json!({ "code": "password-wait", "message": "wait", "next_step": "Wait a while, then try again.", "retry_after_ms": 4000.0 });
         assert_eq!(rest("refused", guessed), wait);
         let warned = Event::Warned { code: ErrorCode::Other("new".into()), message: "odd".into() };
         assert_eq!(rest("warned", warned), json!({ "code": "new", "message": "odd" }));
@@ -449,8 +461,8 @@ mod tests {
     #[test]
     fn the_commands_own_lines() {
         let value = |line: String| serde_json::from_str::<Value>(&line).expect("JSON");
-        let failure = Failure { exit: Exit::Device, message: "there is none".into() };
-        let expected = json!({ "event": "error", "at_ms": 1.5, "exit_code": 5, "message": "there is none" });
+        let failure = Failure { next_step: Some("Plug one in.".into()), ..Failure::new(Exit::Device, "there is none") };
+        let expected = json!({ "event": "error", "at_ms": 1.5, "exit_code": 5, "message": "there is none", "next_step": "Plug one in." });
         assert_eq!(value(error(Duration::from_micros(1500), &failure)), expected);
         let expected = json!({ "event": "notice", "at_ms": 2000.0, "message": "Muted." });
         assert_eq!(value(notice(Duration::from_secs(2), "Muted.")), expected);
@@ -480,7 +492,7 @@ mod tests {
         let ben = json!({
             "peer": BEN, "name": "Ben", "label": "Ben", "present": true, "route": "direct", "round_trip_ms": 12.345, "speaking": true,
             "level_dbfs": -20.0, "frames_received": 500, "frames_heard": 495, "frames_concealed": 5, "frames_from_copies": 2, "frames_repaired": 1, "buffer_ms": 40.0,
-            "loss": 0.0, "delay_ms": null, "recording": false, "gain": 1.0, "muted": false,
+            "loss": 0.0, "delay_ms": null, "recording": false, "gain": 1.0, "groups": ["Global"], "muted": false,
             "status": { "muted": false, "deafened": false, "listening_only": false, "recording": false },
             "permissions": ["speak", "listen", "data"],
             "first_heard_ms": 60.0, "direct_ms": null,

@@ -106,6 +106,11 @@ impl Live {
     pub(crate) fn event(&mut self, stamped: &Stamped) {
         self.watch.event(stamped);
         self.problems.event(&stamped.event);
+        match stamped.event {
+            Event::Joined { .. } => self.screen.locked = false,
+            Event::RoomLocked { locked } => self.screen.locked = locked,
+            _ => {}
+        }
         self.stale = true;
         if let Event::DeviceLost { .. } | Event::DeviceRecovered { .. } = stamped.event {
             // Where standard error cannot be read, sound systems write over the view when a device comes or goes.

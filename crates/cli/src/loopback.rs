@@ -41,10 +41,7 @@ fn next_for(error: &DeviceError) -> &'static str {
 pub(crate) fn run(arguments: &LoopbackArguments) -> Result<Exit, Failure> {
     logs::init("warn");
     let stop = Stop::listen();
-    let device = |what: String, next: &str| Failure {
-        exit: Exit::Device,
-        message: format!("{what}. {next}").trim_end().to_owned(),
-    };
+    let device = |what: String, next: &str| Failure::new(Exit::Device, format!("{what}. {next}").trim_end());
     let is_same = match (&arguments.input, &arguments.output) {
         (InputSpec::Wav { path, .. }, OutputSpec::Wav(output)) => is_same_wav(path, output),
         _ => false,

@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &MicArguments) -> Result<Exit, Failure> {
     let waker = Arc::new(move || thread.unpark());
     let mut capture = Capture::open(&arguments.input, arguments.microphone.channel, waker).map_err(|error| {
         let next = if error.is_about_a_file() { "" } else { " `voicemesh devices` lists them." };
-        Failure { exit: Exit::Device, message: format!("{error}.{next}") }
+        Failure::new(Exit::Device, format!("{error}.{next}"))
     })?;
     let activation = arguments.microphone.activation(&arguments.input).setting();
     let processing = arguments.microphone.processing(&arguments.input);

@@ -60,9 +60,12 @@ impl People {
         self.you == Some(peer)
     }
 
-    /// The name as its owner wrote it; for programs.
+    /// The name as its owner wrote it; for programs. The user's own, too.
     pub fn raw_name(&self, peer: PeerId) -> &str {
-        self.names.get(&peer).map_or("", String::as_str)
+        match &self.own_name {
+            Some(own) if self.you == Some(peer) => own,
+            _ => self.names.get(&peer).map_or("", String::as_str),
+        }
     }
 
     /// What a person reads.
@@ -251,6 +254,8 @@ pub(crate) mod tests {
         assert_eq!([0x0abc, 0x0def, 0x0123].map(|id| people.label(peer(id))), ["Ben#0abc", "B\u{435}n#0def", "Ada"]);
         let mut people = People { names: people.names, ..People::beside("Ada") };
         people.see(&crate::tally::tests::joined());
+        let you = people.you().expect("known since it joined");
+        assert_eq!((people.raw_name(you), people.label(you).as_str()), ("Ada", "You"));
         assert_eq!(people.label(peer(0x0123)), "Ada#0123");
     }
 }

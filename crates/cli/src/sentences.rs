@@ -37,7 +37,16 @@ const FOREIGN: [&str; 14] = [
 
 fn connecting(failure: ConnectFailure) -> String {
     let (server, room, name) = ("wss://voice.example.org".to_owned(), "lobby".to_owned(), "Ada".to_owned());
-    let stay = Stay { server, server_by_default: false, room, name, relay_only: false, record: None, part: Part::Talk };
+    let stay = Stay {
+        server,
+        server_by_default: false,
+        room,
+        name,
+        relay_only: false,
+        unused_server: None,
+        record: None,
+        part: Part::Talk,
+    };
     let away = Event::ServerAway { why: failure.to_string(), failure: Some(failure), retry_in: Duration::from_secs(1) };
     Human::new(stay).event(&at(0, away), &People::default()).map_or(String::new(), |line| line.text)
 }
@@ -112,13 +121,27 @@ fn beginnings() -> Vec<(JoinError, &'static str, &'static str)> {
     std::fs::write(&no_wav, "this is text").expect("written");
     let found = vec![
         (input("/nowhere/none.wav"), "/nowhere/none.wav", "there is no such file or folder"),
+        (
+            JoinError::Input(DeviceError::WrittenFile { path: "a.wav".into() }),
+            "a.wav is being written with what is heard",
+            "name another file as the microphone",
+        ),
         (input(no_wav.to_str().expect("UTF-8")), "no-speech.wav cannot be played as a microphone", "--input silence"),
         (output("/nowhere/out.wav"), "/nowhere/out.wav cannot be written", "check the folder and its permissions"),
         (JoinError::Input(busy), "another program uses it", "close what else uses it"),
         (JoinError::Input(missing), "no microphone called `Mic`", "`voicemesh devices` lists them"),
         (JoinError::Input(DeviceError::NoMicrophone), "no microphone was found", "plug one in"),
         (JoinError::Output(DeviceError::NoSpeaker), "no speaker was found", "plug one in"),
-        (JoinError::RoomUnlinkable, "a room cannot be called . or ..", "choose another name"),
+        (JoinError::RoomUnlinkable, "a room cannot be called . or ..", "Choose another name"),
+        (JoinError::RoomTooLong, "a room's name can have at most", "Choose another name"),
+        (JoinError::BadName, "a name can have at most", "--name"),
+        (JoinError::PasswordTooLong, "a password can have at most", "choose a shorter one"),
+        (JoinError::TokenTooLong, "an access token can have at most", "Copy the link or the token again"),
+        (
+            JoinError::BadRoomInLink { link: "https://a/r/..".into(), why: "a room cannot be called . or .." },
+            "is not a link to a room: a room cannot be called",
+            "Copy the link again",
+        ),
         (JoinError::NoRoomInLink("https://a".into()), "is not a link to a room", "/r/ROOM"),
         (JoinError::BadServer { url: "ftp://x".into(), why: "it must begin with wss://" }, "ftp://x", "Use wss://host"),
         (JoinError::Certificate("a.pem: there is no such file or folder".into()), "a.pem", "Name a PEM file with --ca"),

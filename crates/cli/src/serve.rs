@@ -13,7 +13,7 @@ pub(crate) fn serve(config: Config) -> Result<Exit, Failure> {
     let runtime = runtime.map_err(|error| Failure::other(format!("the system refused: {error}")))?;
     runtime.block_on(voicemesh_signaling::run(config)).map_err(|error| {
         let exit = if matches!(error, ServeError::Config(_)) { Exit::Usage } else { Exit::Other };
-        Failure { exit, message: error.to_string() }
+        Failure::new(exit, error.to_string())
     })?;
     Ok(Exit::Done)
 }

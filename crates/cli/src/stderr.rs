@@ -1,8 +1,9 @@
-//! Standard error of the process, read here while it is a terminal.
+//! Standard error of the process, read here whatever it is: a terminal, a pipe or a file.
 //!
 //! Sound libraries write to it what a person cannot use, also over the live view. A pipe takes its place, and a thread
-//! reads the other end: known noise becomes a debug log, other text goes to the terminal, or while there is a live view
-//! into the view, a bounded number of lines. Dropping the guard restores it, and so does a panic.
+//! reads the other end: known noise becomes a debug log, other text goes where standard error led, or, while there is a
+//! live view on that terminal, into the view, a bounded number of lines. Dropping the guard restores it, and so does a
+//! panic.
 
 #[cfg(unix)]
 mod redirect {
@@ -15,7 +16,7 @@ mod redirect {
 
     use super::{Lines, take_line};
 
-    /// The terminal's own descriptor while the pipe is in its place.
+    /// The descriptor of standard error while the pipe is in its place.
     static TERMINAL: Mutex<Option<OwnedFd>> = Mutex::new(None);
     /// Text that is still in the pipe at the end is waited for this long. A child process may hold the pipe open.
     const DRAIN_TIMEOUT: Duration = Duration::from_millis(200);
@@ -26,11 +27,8 @@ mod redirect {
     }
 
     impl Redirect {
-        /// Does nothing if standard error is no terminal, or if the system refuses.
+        /// Does nothing if the system refuses.
         pub(crate) fn begin() -> Self {
-            if !io::stderr().is_terminal() {
-                return Self { drained: None };
-            }
             Self { drained: redirect().inspect_err(|error| tracing::debug!(%error, "no pipe")).ok() }
         }
     }
@@ -69,7 +67,7 @@ mod redirect {
         lines.end(take_line);
     }
 
-    /// Gives standard error back to the terminal, if the pipe is in its place.
+    /// Gives standard error back, if the pipe is in its place.
     pub(crate) fn restore() {
         if let Some(terminal) = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = rustix::stdio::dup2_stderr(terminal);
@@ -78,10 +76,11 @@ mod redirect {
 
     /// Whether what is written to standard error would reach a terminal.
     pub(crate) fn is_terminal() -> bool {
-        TERMINAL.lock().unwrap_or_else(PoisonError::into_inner).is_some() || io::stderr().is_terminal()
+        let own = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner);
+        own.as_ref().map_or_else(|| io::stderr().is_terminal(), |own| own.is_terminal())
     }
 
-    /// Writes to the terminal, past the pipe.
+    /// Writes where standard error led, past the pipe.
     pub(crate) fn write(bytes: &[u8]) -> io::Result<()> {
         let terminal = {
             let terminal = TERMINAL.lock().unwrap_or_else(PoisonError::into_inner);
@@ -122,7 +121,7 @@ pub(crate) use redirect::{Redirect, is_terminal, restore, write};
 
 /// The rest of a longer line is dropped.
 #[cfg(unix)]
-const LONGEST_LINE: usize = 512;
+const LONGEST_LINE: usize = 4096;
 
 /// Beginnings of lines that sound libraries write when a device or a sound server is missing.
 #[cfg(unix)]
@@ -145,7 +144,7 @@ fn take_line(line: &str) {
     }
     if NOISE.iter().any(|noise| line.starts_with(noise)) {
         tracing::debug!(text = line, "a sound library");
-    } else if crate::live::console::is_taken() {
+    } else if crate::live::console::is_taken() && is_terminal() {
         crate::logs::hold_foreign(line);
     } else {
         let _ = write(format!("{line}\n").as_bytes());

@@ -11,7 +11,7 @@ use voicemesh_device::unused_wav;
 use crate::arguments::{EchoArguments, JoinArguments, StayArguments, login_name};
 use crate::bans::Bans;
 use crate::exit::{Exit, Failure};
-use crate::human::{Human, Line, Part, Stay, plain, refusal, replaced, short, trouble};
+use crate::human::{Human, Line, Part, Stay, plain, refusal, refusal_step, replaced, short, trouble};
 use crate::input::{self, Input};
 use crate::live::screen::EVERYONE;
 use crate::logs;
@@ -152,6 +152,7 @@ fn described(arguments: &StayArguments, room: String, name: String, part: Part) 
     Stay {
         server: arguments.server().to_owned(),
         server_by_default: arguments.server.is_none(),
+        unused_server: arguments.unused_server.clone(),
         room,
         name,
         relay_only: arguments.relay_only,
@@ -171,8 +172,12 @@ fn begin(
     let stop = Stop::listen();
     let groups = vec![EVERYONE.to_owned()];
     let Stay { server, room, name, part, .. } = stay.clone();
+    let unused_server = Human::new(stay.clone()).unused_server().filter(|_| arguments.json);
     let mut output = if arguments.json { Output::for_programs() } else { Output::for_people(Human::new(stay)) };
     output.opening(&server, &room, &name, arguments.relay_only);
+    if let Some(line) = unused_server {
+        output.notice(Duration::ZERO, &line);
+    }
     let started = Instant::now();
     let peer = Peer::join(options).map_err(|error| {
         let failure = Failure::from(error);
@@ -209,8 +214,10 @@ fn begin(
     talk.run()
 }
 
+const PATIENCE: &str = "Leave out --give-up-after to wait for it.";
+
 fn gave_up(server: &str, limit: &str, trouble: Option<&str>) -> String {
-    let (server, patience) = (harmless(server), "Leave out --give-up-after to wait for it.");
+    let (server, patience) = (harmless(server), PATIENCE);
     match trouble {
         Some(trouble) => {
             format!("The server at {server} was out of reach for {limit}: {} {patience}", harmless(trouble))
@@ -246,7 +253,7 @@ struct Talk {
     /// Why the server was out of reach the last time, and what would help.
     trouble: Option<String>,
     /// The sentence that goes with the end, if it is not what was wanted.
-    failure: Option<String>,
+    failure: Option<(String, Option<String>)>,
 }
 
 impl Talk {
@@ -259,7 +266,8 @@ impl Talk {
         while let Some(stamped) = self.peer.poll_stamped() {
             self.tell(&stamped);
         }
-        let failure = self.failure.take().map(|message| Failure { exit: end.exit(), message });
+        let failure = self.failure.take();
+        let failure = failure.map(|(message, next_step)| Failure { exit: end.exit(), message, next_step });
         let now = self.started.elapsed();
         if let Some(failure) = &failure {
             self.output.failure(now, failure);
@@ -322,9 +330,16 @@ impl Talk {
     /// Whether nothing can follow, and the sentence about it.
     fn end_by(&mut self, event: &Event) -> Option<End> {
         let (end, failure) = match event {
-            Event::Refused { code, message, .. } => (End::Refused, refusal(code, message, &self.room)),
-            Event::Replaced => (End::Replaced, replaced(&self.room)),
-            Event::Left => (End::Failed, "The peer ended by itself. VOICEMESH_LOG=debug says more.".to_owned()),
+            Event::Refused { code, message, .. } => {
+                (End::Refused, (refusal(code, message, &self.room), refusal_step(code).map(str::to_owned)))
+            }
+            Event::Replaced => {
+                (End::Replaced, (replaced(&self.room), Some("Join again to come back here.".to_owned())))
+            }
+            Event::Left => {
+                let step = "VOICEMESH_LOG=debug says more.";
+                (End::Failed, (format!("The peer ended by itself. {step}"), Some(step.to_owned())))
+            }
             _ => return None,
         };
         self.failure = Some(failure);
@@ -340,7 +355,8 @@ impl Talk {
         }
         if is_over(self.tally.away_since, self.arguments.give_up_after) {
             let limit = short(self.arguments.give_up_after.unwrap_or_default());
-            self.failure = Some(gave_up(self.arguments.server(), &limit, self.trouble.as_deref()));
+            let message = gave_up(self.arguments.server(), &limit, self.trouble.as_deref());
+            self.failure = Some((message, Some(PATIENCE.to_owned())));
             return Some(End::GaveUp);
         }
         None

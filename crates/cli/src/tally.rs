@@ -21,6 +21,8 @@ pub struct Tally {
     pub away_since: Option<Duration>,
     /// Whether the session is complete now; texts need that.
     pub in_session: bool,
+    /// Newcomers are not let into the room.
+    pub locked: bool,
     /// The last snapshot.
     pub snapshot: Snapshot,
     peers: BTreeMap<PeerId, Seen>,
@@ -54,6 +56,7 @@ impl Tally {
             Event::Joined { .. } => {
                 self.joined_at.get_or_insert(at);
                 self.joins += 1;
+                self.locked = false;
                 self.away_since = None;
             }
             Event::Connected => {
@@ -81,6 +84,7 @@ impl Tally {
             Event::RouteChanged { peer, route: Route::Direct } => {
                 self.peers.entry(*peer).or_default().direct_at.get_or_insert(at);
             }
+            Event::RoomLocked { locked } => self.locked = *locked,
             Event::Left => self.in_session = false,
             _ => {}
         }
@@ -129,6 +133,7 @@ pub(crate) mod tests {
 
     pub(crate) fn state(id: u16, name: &str) -> PeerState {
         PeerState {
+            groups: vec!["Global".to_owned()],
             status: voicemesh::MemberStatus::default(),
             permissions: voicemesh::Permissions::default(),
             peer: peer(id),

@@ -12,7 +12,7 @@ use crate::exit::{Exit, Failure};
 /// Prints one line, the token.
 pub(crate) fn make(arguments: TokenArguments) -> Result<Exit, Failure> {
     let path = arguments.secret.display();
-    let usage = |message: String| Failure { exit: Exit::Usage, message };
+    let usage = |message: String| Failure::new(Exit::Usage, message);
     let secret = std::fs::read(&arguments.secret).map_err(|error| {
         usage(format!("{path}: {}. Name the file of the server's --auth-secret with --secret.", file_words(&error)))
     })?;

@@ -4,6 +4,7 @@ use voicemesh::{PeerState, Route, ServerConnection, Snapshot};
 
 use crate::human::short;
 use crate::live::cells::{cut, fit, width};
+use crate::live::screen::EVERYONE;
 use crate::people::People;
 use crate::reach::EXPOSED;
 use crate::text::harmless;
@@ -11,10 +12,12 @@ use crate::text::harmless;
 const COLUMNS: [&str; 5] = ["name", "route", "round trip", "lost", ""];
 /// A longer name is cut, so that a row fits a terminal of 80 columns beside the time.
 const LONGEST_NAME: usize = 28;
+/// So are the names of the groups.
+const LONGEST_GROUPS: usize = 30;
 
 /// A line about oneself, then a table.
-pub fn lines(snapshot: &Snapshot, people: &People, name: &str, room: &str) -> Vec<String> {
-    let mut lines = vec![oneself(snapshot, name, room)];
+pub fn lines(snapshot: &Snapshot, people: &People, name: &str, room: &str, locked: bool) -> Vec<String> {
+    let mut lines = vec![oneself(snapshot, name, room, locked)];
     if snapshot.peers.is_empty() {
         lines.push("No other person is here yet.".to_owned());
         return lines;
@@ -32,17 +35,18 @@ pub fn lines(snapshot: &Snapshot, people: &People, name: &str, room: &str) -> Ve
     lines
 }
 
-fn oneself(snapshot: &Snapshot, name: &str, room: &str) -> String {
+fn oneself(snapshot: &Snapshot, name: &str, room: &str, locked: bool) -> String {
     let (name, room) = (harmless(name), harmless(room));
     let state = if snapshot.connected { "connected to" } else { "not connected to" };
     let silent = if snapshot.connected && !snapshot.server_answers { ", but the server does not answer" } else { "" };
     let muted = if snapshot.muted { ", muted" } else { "" };
     let deafened = if snapshot.deafened { ", deafened" } else { "" };
+    let locked = if locked { " The room is closed to newcomers." } else { "" };
     let exposed = match snapshot.server_connection.as_ref().is_some_and(ServerConnection::is_exposed) {
         true => format!(" This connection is {EXPOSED}."),
         false => String::new(),
     };
-    format!("You are {name}{muted}{deafened}, {state} “{room}”{silent}.{exposed}")
+    format!("You are {name}{muted}{deafened}, {state} “{room}”{silent}.{locked}{exposed}")
 }
 
 fn row(state: &PeerState, people: &People) -> [String; 5] {
@@ -67,10 +71,17 @@ fn row(state: &PeerState, people: &People) -> [String; 5] {
         (state.muted, "off"),
         (status.recording, "REC"),
     ];
-    let states: Vec<&str> = states.into_iter().filter(|(is_so, _)| *is_so).map(|(_, word)| word).collect();
+    let states = states.into_iter().filter(|(is_so, _)| *is_so).map(|(_, word)| word.to_owned());
+    let states: Vec<String> = states.chain(in_groups(&state.groups)).collect();
     let states = states.join(", ");
     let label = people.label_as(state.peer, &state.name);
     [cut(&label, LONGEST_NAME), route.to_owned(), round_trip, lost, states]
+}
+
+/// The talk groups of one who does not just listen to everyone.
+fn in_groups(groups: &[String]) -> Option<String> {
+    let only_everyone = groups.iter().all(|group| group == EVERYONE);
+    (!only_everyone).then(|| cut(&format!("in {}", harmless(&groups.join(", "))), LONGEST_GROUPS))
 }
 
 #[cfg(test)]
@@ -92,7 +103,8 @@ mod tests {
             frames_repaired: 0,
             ..state(2, "Cleo the Long")
         };
-        let peers = vec![state(1, "Ben"), relayed];
+        let ben = PeerState { groups: vec!["Global".to_owned(), "Red".to_owned()], ..state(1, "Ben") };
+        let peers = vec![ben, relayed];
         let snapshot = Snapshot {
             connected: true,
             server_answers: true,
@@ -105,10 +117,12 @@ mod tests {
         let expected = [
             "You are Ada, muted, connected to “lobby”.",
             "  name           route   round trip  lost",
-            "  Ben            direct  12 ms       1.0 %  speaks",
+            "  Ben            direct  12 ms       1.0 %  speaks, in Global, Red",
             "  Cleo the Long  server  –           –",
         ];
-        assert_eq!(lines(&snapshot, &people, "Ada", "lobby"), expected);
+        assert_eq!(lines(&snapshot, &people, "Ada", "lobby", false), expected);
+        let locked = lines(&snapshot, &people, "Ada", "lobby", true);
+        assert_eq!(locked[0], "You are Ada, muted, connected to “lobby”. The room is closed to newcomers.");
     }
 
     #[test]
@@ -116,7 +130,7 @@ mod tests {
         let long = "Karl-Theodor von Guttenplag zu Sandhausen am Neckar";
         let state = PeerState { route: Route::None, speaking: true, frames_concealed: 495, ..state(1, long) };
         let snapshot = Snapshot { peers: vec![state], ..Snapshot::default() };
-        let lines = lines(&snapshot, &people(&[(1, long)]), "Ada", "lobby");
+        let lines = lines(&snapshot, &people(&[(1, long)]), "Ada", "lobby", false);
         assert!(lines[1..].iter().all(|line| width(line) <= 72), "{lines:#?}");
     }
 
@@ -124,7 +138,7 @@ mod tests {
     fn a_server_that_does_not_answer_and_people_whom_nothing_reaches_are_named() {
         let peers = vec![PeerState { route: Route::None, round_trip: None, speaking: false, ..state(1, "Ben") }];
         let snapshot = Snapshot { connected: true, mode: "client", peers, ..Snapshot::default() };
-        let lines = lines(&snapshot, &people(&[(1, "Ben")]), "Ada", "lobby");
+        let lines = lines(&snapshot, &people(&[(1, "Ben")]), "Ada", "lobby", false);
         assert_eq!(lines[0], "You are Ada, connected to “lobby”, but the server does not answer.");
         assert!(lines[2].contains("no sound"), "{}", lines[2]);
     }
@@ -133,13 +147,13 @@ mod tests {
     fn what_others_say_of_themselves_stands_behind_their_names() {
         let status = voicemesh::MemberStatus { muted: true, deafened: true, ..Default::default() };
         let peers = vec![PeerState { status, speaking: false, ..state(1, "Ben") }];
-        let lines = lines(&Snapshot { peers, ..Snapshot::default() }, &people(&[(1, "Ben")]), "Ada", "lobby");
+        let lines = lines(&Snapshot { peers, ..Snapshot::default() }, &people(&[(1, "Ben")]), "Ada", "lobby", false);
         assert!(lines[2].ends_with("muted, deafened"), "{}", lines[2]);
     }
 
     #[test]
     fn who_is_alone_or_not_connected_is_told_so() {
-        let lines = lines(&Snapshot::default(), &People::default(), "Ada", "lobby");
+        let lines = lines(&Snapshot::default(), &People::default(), "Ada", "lobby", false);
         assert_eq!(lines, ["You are Ada, not connected to “lobby”.", "No other person is here yet."]);
     }
 }

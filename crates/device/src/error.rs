@@ -82,6 +82,12 @@ pub enum DeviceError {
         /// The file.
         path: PathBuf,
     },
+    /// The file that is to be played as the microphone is being written with what is heard.
+    #[error("{} is being written with what is heard; name another file as the microphone", path.display())]
+    WrittenFile {
+        /// The file.
+        path: PathBuf,
+    },
     /// No thread could be started for the device.
     #[error("no thread could be started for the device: {0}; end other programs, or raise the limit on threads")]
     NoThread(String),
@@ -99,6 +105,7 @@ impl DeviceError {
             | Self::BadWav { .. }
             | Self::CannotWriteWav { .. }
             | Self::SameFile { .. }
+            | Self::WrittenFile { .. }
             | Self::NoThread(_) => false,
         }
     }
@@ -106,7 +113,10 @@ impl DeviceError {
     /// Whether it is about a file, so that the list of devices does not help.
     #[must_use]
     pub fn is_about_a_file(&self) -> bool {
-        matches!(self, Self::BadWav { .. } | Self::CannotWriteWav { .. } | Self::SameFile { .. })
+        matches!(
+            self,
+            Self::BadWav { .. } | Self::CannotWriteWav { .. } | Self::SameFile { .. } | Self::WrittenFile { .. }
+        )
     }
 }
 

@@ -9,7 +9,7 @@ use voicemesh_audio::mix::Width;
 use voicemesh_audio::space::StereoBlock;
 use voicemesh_audio::{Block, SAMPLE_RATE_HZ};
 use voicemesh_session::client::{AudienceMember, ClientEvent, DropCounts, Phase, Spoken, View, Who};
-use voicemesh_session::network::{DisconnectReason, NetworkEvent};
+use voicemesh_session::network::{DisconnectReason, Naming, NetworkEvent};
 use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
 use voicemesh_session::{Client, ClientConfig, Delivery, GLOBAL_GROUP, Network, Server, ServerConfig, ServerOutput};
 use voicemesh_uplink::Train;
@@ -370,6 +370,16 @@ impl<N: Network> Comms<N> {
         client.into_iter().flat_map(|client| client.groups())
     }
 
+    /// The groups that another peer listens to, as far as they are known.
+    pub fn groups_of(&self, peer: N::Peer) -> impl Iterator<Item = &str> {
+        let member =
+            self.client().and_then(Client::view).and_then(|view| match self.network.client_of(view.session(), peer) {
+                Naming::Client(client) => view.table().member(client),
+                Naming::NotYet | Naming::NoRoster => None,
+            });
+        member.into_iter().flat_map(|member| member.groups.values()).map(String::as_str)
+    }
+
     /// Begins to listen to a group.
     pub fn join_group(&mut self, now: Duration, name: &str) -> Result<(), CommsError> {
         let (client, network) = self.as_client()?;
@@ -426,6 +436,11 @@ impl<N: Network> Comms<N> {
 
     /// Gives an event to whichever side it is for; outside of a session it goes nowhere.
     fn network_event(&mut self, now: Duration, event: NetworkEvent<N::Peer>) {
+        if let NetworkEvent::PeerRestarted(peer) = event
+            && self.hearing.forget(Who::Peer(peer))
+        {
+            self.push(CommsEvent::Speaking { who: Who::Peer(peer), speaking: false });
+        }
         match &mut self.role {
             Role::None => {}
             Role::Client(client) => {

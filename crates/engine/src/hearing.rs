@@ -42,6 +42,8 @@ pub(crate) struct Hearing<P> {
 
 /// Interval of reports to a speaker about how well it is received.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// What was lost before a pause of this length says nothing of the path any more.
+const LOSS_LIFE: Duration = Duration::from_secs(10);
 /// Pauses of a speaker that are remembered; the oldest is forgotten first. Frames that come late belong before the last or
 /// the one before.
 const PAUSES: usize = 8;
@@ -285,6 +287,8 @@ impl<P: Copy + Ord> Hearing<P> {
             if let Some(reception) = speaker.listener.take_reception() {
                 speaker.loss.report(reception.expected, reception.lost, reception.mean_loss_run);
                 due.push((*who, reception));
+            } else if now >= speaker.heard_at + LOSS_LIFE {
+                speaker.loss = ListenerLoss::default();
             }
         }
         due
@@ -360,6 +364,11 @@ impl<P: Copy + Ord> Hearing<P> {
 
     pub(crate) fn is_speaking(&self, who: Who<P>) -> bool {
         self.speakers.get(&who).is_some_and(|speaker| speaker.speaking)
+    }
+
+    /// Forgets a speaker's speech: its numbers begin anew. Says whether it was speaking.
+    pub(crate) fn forget(&mut self, who: Who<P>) -> bool {
+        self.speakers.remove(&who).is_some_and(|speaker| speaker.speaking)
     }
 
     /// Forgets everyone's speech; settings stay.

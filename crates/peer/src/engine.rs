@@ -251,8 +251,9 @@ impl Engine {
                 Ok(()) if which == DeviceRole::Input => {
                     self.microphone_lost = false;
                     self.follow_input();
+                    self.tell(now, Event::DeviceChanged { which });
                 }
-                Ok(()) => {}
+                Ok(()) => self.tell(now, Event::DeviceChanged { which }),
                 Err(why) => self.device_refused(now, which, why),
             }
         }
@@ -516,6 +517,7 @@ impl Engine {
                 label: member.label.clone(),
                 metadata: member.metadata.clone(),
                 status: member.status,
+                groups: self.comms.groups_of(member.peer).map(str::to_owned).collect(),
                 permissions: member.permissions,
                 order: member.order,
                 route: status.map_or(crate::Route::None, |status| status.route),

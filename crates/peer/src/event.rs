@@ -270,6 +270,12 @@ pub enum Event {
         /// Which.
         which: DeviceRole,
     },
+    /// Another device is in use, as was asked for with [`Peer::set_input`](crate::Peer::set_input) or
+    /// [`Peer::set_output`](crate::Peer::set_output).
+    DeviceChanged {
+        /// Which.
+        which: DeviceRole,
+    },
     /// A recording could not be begun, or has ended because the disk takes no more. The room goes on.
     RecordingFailed {
         /// In words for a person.
@@ -315,6 +321,8 @@ pub struct PeerState {
     pub metadata: Metadata,
     /// How it takes part, as its own program says.
     pub status: MemberStatus,
+    /// The talk groups it listens to, in the order of their ids; empty while they are not known.
+    pub groups: Vec<String>,
     /// What it may do. It lacks `speak` if a moderator has muted it for all, or its access token does not allow it.
     pub permissions: Permissions,
     /// Its place in the order of arrival.

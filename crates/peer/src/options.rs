@@ -14,7 +14,7 @@ use voicemesh_wire::{DisplayName, RoomName};
 
 use crate::connect::{BadProxy, Proxy};
 use crate::mesh::Connections;
-use crate::server_url::ServerUrl;
+use crate::server_url::{ServerUrl, room_problem};
 
 /// How to join a room. A server and a room are enough; everything else has a default.
 ///
@@ -74,11 +74,19 @@ pub enum JoinError {
     /// The link names no room.
     #[error("“{0}” is not a link to a room: it has no /r/ROOM at its end")]
     NoRoomInLink(String),
+    /// What the link has after `/r/` is no room's name.
+    #[error("“{link}” is not a link to a room: {why}")]
+    BadRoomInLink {
+        /// What was given.
+        link: String,
+        /// What is wrong with it.
+        why: &'static str,
+    },
     /// The room's name is too long.
     #[error("a room's name can have at most {ROOM_NAME_BYTES} bytes")]
     RoomTooLong,
     /// The room's name is `.` or `..`, which no link can name.
-    #[error("a room cannot be called . or .., because no web address can name it; choose another name")]
+    #[error("a room cannot be called . or .., because no web address can name it")]
     RoomUnlinkable,
     /// Nothing of the room's name can be seen.
     #[error("a room's name cannot be blank")]
@@ -153,7 +161,10 @@ impl JoinOptions {
         let (link, fragment) = link.split_once('#').unwrap_or((link, ""));
         let (url, room) =
             ServerUrl::parse_link(link).map_err(|why| JoinError::BadServer { url: link.to_owned(), why })?;
-        let room = room.ok_or_else(|| JoinError::NoRoomInLink(link.to_owned()))?;
+        let room = room.ok_or_else(|| match room_problem(link) {
+            Some(why) => JoinError::BadRoomInLink { link: link.to_owned(), why },
+            None => JoinError::NoRoomInLink(link.to_owned()),
+        })?;
         // Whether a scheme was written decides whether plain connections may be tried.
         let server = if url.is_bare() { link.to_owned() } else { url.written() };
         let options = Self::new(server, room);
@@ -186,6 +197,11 @@ impl JoinOptions {
     /// The server's address.
     pub fn server(&self) -> &str {
         &self.server
+    }
+
+    /// Whether an address is that of this server, however it is written.
+    pub fn is_at(&self, server: &str) -> bool {
+        is_same_server(&self.server, server)
     }
 
     /// The access token.
@@ -404,9 +420,16 @@ fn is_link(text: &str) -> bool {
     let names_room = path.split_once('/').is_some_and(|(host, path)| {
         let mut segments = path.rsplit('/');
         let (room, r) = (segments.next(), segments.next());
-        host.trim_matches('.').contains('.') && room.is_some_and(|room| !room.is_empty()) && r == Some("r")
+        is_host(host) && room.is_some_and(|room| !room.is_empty()) && r == Some("r")
     });
     !text.contains(char::is_whitespace) && (has_scheme || names_room)
+}
+
+/// Whether what stands before the path is a host: with a dot in it, with a port, or this machine.
+fn is_host(text: &str) -> bool {
+    let port = text.rsplit_once(':').map(|(_, port)| port);
+    let has_port = port.is_some_and(|port| !port.is_empty() && port.bytes().all(|digit| digit.is_ascii_digit()));
+    text.trim_matches('.').contains('.') || has_port || text.eq_ignore_ascii_case("localhost")
 }
 
 fn proxy_setting(variable: Option<&'static str>) -> String {

@@ -212,6 +212,19 @@ fn split_path(path: &str) -> (String, Option<String>) {
     (segments.iter().map(|segment| format!("/{segment}")).collect(), room)
 }
 
+/// Why what a link has after `/r/` is no room's name, if it has anything there.
+pub(crate) fn room_problem(link: &str) -> Option<&'static str> {
+    let path = link.split(['?', '#']).next().unwrap_or_default();
+    let (_, room) = path.split_once("/r/")?;
+    let room = room.trim_end_matches('/');
+    match percent_decode_str(room).decode_utf8() {
+        Err(_) => Some("what it has after /r/ is not text in UTF-8"),
+        Ok(room) if room == "." || room == ".." => Some("a room cannot be called . or .."),
+        Ok(_) if room.contains('/') => Some("a room's name has no / in a link; it is written %2F there"),
+        Ok(_) => None,
+    }
+}
+
 fn is_this_machine(host: &Host<String>) -> bool {
     match host {
         Host::Domain(name) => name == "localhost" || name.ends_with(".localhost"),
@@ -269,6 +282,17 @@ mod tests {
         assert_eq!(room("https://host/r/caf%C3%A9%20%2F1"), Ok(Some("café /1".into())));
         assert_eq!(room("https://host/"), Ok(None));
         assert_eq!(room("https://host/r"), Ok(None));
+    }
+
+    #[test]
+    fn what_a_link_has_in_place_of_a_room_is_named() {
+        for (path, part) in [("r/..", "called . or .."), ("r/%2e/", "called"), ("r/a/b", "%2F"), ("r/%FF%FE", "UTF-8")]
+        {
+            let link = format!("https://host/{path}");
+            assert_eq!(ServerUrl::parse_link(&link).expect("an address").1, None, "{link}");
+            assert!(room_problem(&link).is_some_and(|why| why.contains(part)), "{link}");
+        }
+        assert_eq!([room_problem("https://host/"), room_problem("https://host/r/")], [None, None]);
     }
 
     #[test]

@@ -161,11 +161,12 @@ impl Sound {
     /// Begins to change the microphone; the one in use stays until the other is open. An echo has none.
     pub(crate) fn set_input(&mut self, input: InputSpec) -> Result<(), String> {
         let Self::Devices(devices) = self else { return Ok(()) };
-        devices
-            .outputs_named
-            .iter()
-            .try_for_each(|output| refuse_same_file(&input, output))
-            .map_err(|error| error.to_string())?;
+        devices.outputs_named.iter().try_for_each(|output| refuse_same_file(&input, output)).map_err(|error| {
+            match error {
+                DeviceError::SameFile { path } => DeviceError::WrittenFile { path }.to_string(),
+                error => error.to_string(),
+            }
+        })?;
         devices.next_is_simulated = is_simulated(&input);
         devices.inputs_named[1] = input.clone();
         let (waker, channel) = (waker(&devices.wake), devices.channel);
@@ -204,6 +205,9 @@ impl Sound {
     pub(crate) fn poll_switch(&mut self) -> Option<Switched> {
         let Self::Devices(devices) = self else { return None };
         if let Some(opened) = devices.inputs.poll() {
+            if opened.is_err() {
+                devices.inputs_named[1] = devices.inputs_named[0].clone();
+            }
             let told = opened.map(|capture| {
                 close(std::mem::replace(&mut devices.capture, capture));
                 devices.is_simulated_input = devices.next_is_simulated;
@@ -212,7 +216,11 @@ impl Sound {
             });
             return Some(Switched { which: DeviceRole::Input, told });
         }
-        let told = devices.outputs.poll()?.map(|playback| {
+        let opened = devices.outputs.poll()?;
+        if opened.is_err() {
+            devices.outputs_named[1] = devices.outputs_named[0].clone();
+        }
+        let told = opened.map(|playback| {
             close(std::mem::replace(&mut devices.playback, playback));
             devices.is_program_output = devices.next_is_program;
             (devices.least_queued, devices.underruns) = (LEAST_QUEUED, 0);

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use voicemesh_uplink::path::{PathState, RelayPath};
 use voicemesh_wire::limits::{GROUP_NAME_BYTES, GROUPS_PER_CLIENT, TEXT_BYTES};
-use voicemesh_wire::packet::{ClientInfo, ClientState, CodecSettings, DeltaClientState, HandshakeRequest};
+use voicemesh_wire::packet::{ClientInfo, ClientState, CodecSettings, DeltaClientState, HandshakeRequest, TargetKind};
 use voicemesh_wire::{ClientId, GroupId, Permissions};
 
 use crate::network::{DisconnectReason, Network, NetworkEvent, Reliability};
@@ -144,6 +144,8 @@ pub struct Client<P> {
     recent: VecDeque<Recent<P>>,
     bundling: Bundling<P>,
     audience: Vec<AudienceMember<P>>,
+    /// Whether the last frame had listeners.
+    is_heard: bool,
     relay_path: RelayPath,
     /// Which of several requests an answer belongs to is not known, so that its round trip is not either.
     handshake_was_repeated: bool,
@@ -165,6 +167,10 @@ pub struct Client<P> {
 struct HeardStream {
     stream: Stream,
     heard_at: Duration,
+    /// Its speaker lacks the permission to speak.
+    is_silenced: bool,
+    /// The target by which its last frame reached this client, with the target's opening.
+    reached_by: Option<(TargetKind, u8)>,
 }
 
 impl<P: Copy + Ord + Debug> Client<P> {
@@ -186,6 +192,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             recent: VecDeque::new(),
             bundling: Bundling::default(),
             audience: Vec::new(),
+            is_heard: false,
             relay_path: RelayPath::new(),
             handshake_was_repeated: false,
             answering: Answering::new(),
@@ -284,7 +291,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             NetworkEvent::LinkUp(link) => self.link_up(now, net, link),
             NetworkEvent::LinkDown(link) => self.link_down(now, net, link),
             NetworkEvent::RosterChanged => {
-                self.permissions = net.own_permissions();
+                self.follow_permissions(net);
                 self.judge_waiting(now, net);
                 self.refresh_routes(now, net);
             }
@@ -343,6 +350,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             return Err(ClientError::TooManyGroups);
         }
         self.groups.insert(id, name.to_owned());
+        self.interrupt_streams();
         self.tell_group(now, net, name, true);
         Ok(())
     }
@@ -352,6 +360,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         let id = GroupId::of(name);
         if self.groups.get(&id).is_some_and(|own| own == name) {
             self.groups.remove(&id);
+            self.interrupt_streams();
             self.tell_group(now, net, name, false);
         }
     }

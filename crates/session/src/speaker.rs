@@ -119,7 +119,7 @@ impl<P: Clone + PartialEq> Speaker<P> {
 
     /// Takes the address of the next frame. `None` when there is no target: the frame is for nobody, and not counted.
     ///
-    /// The burst steps only when every target has closed; nothing else moves it.
+    /// The burst steps when every target has closed, and by [`end_burst`](Self::end_burst).
     pub fn next_frame(&mut self) -> Option<FrameAddress<P>> {
         if self.targets.is_empty() {
             return None;
@@ -148,7 +148,14 @@ impl<P: Clone + PartialEq> Speaker<P> {
     }
 
     fn end_burst_without_targets(&mut self) {
-        if self.targets.is_empty() && self.burst_begun {
+        if self.targets.is_empty() {
+            self.end_burst();
+        }
+    }
+
+    /// The next frame is the first of a burst: those before it had other listeners, or none.
+    pub fn end_burst(&mut self) {
+        if self.burst_begun {
             self.burst = (self.burst + 1) & 0x7F;
             self.burst_begun = false;
         }

@@ -44,6 +44,8 @@ pub enum Stale {
 #[derive(Clone, Debug, Default)]
 pub struct Stream {
     last: Option<Last>,
+    /// Set by [`interrupt`](Self::interrupt) until the next frame ahead of the newest.
+    is_interrupted: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -54,6 +56,8 @@ struct Last {
     seen: u128,
     burst: u64,
     counter: u8,
+    /// Frames up to this one are of a burst that is over.
+    over: u64,
     /// Frames in a row that seem old.
     old: Option<OldRun>,
 }
@@ -70,10 +74,11 @@ impl Stream {
     pub fn accept(&mut self, now: Duration, sequence: u16, burst: BurstCounter) -> Result<Place, Stale> {
         let Some(last) = &mut self.last else {
             let newest = ORIGIN + u64::from(sequence);
-            self.last = Some(Last { at: now, newest, seen: 1, burst: 0, counter: burst.value(), old: None });
+            self.last = Some(Last { at: now, newest, seen: 1, burst: 0, counter: burst.value(), over: 0, old: None });
             return Ok(Place { sequence: newest, burst: 0 });
         };
         if now > last.at + FORGET_AFTER {
+            self.is_interrupted = false;
             last.start_over(sequence, burst);
             last.at = now;
             return Ok(Place { sequence: last.newest, burst: last.burst });
@@ -90,6 +95,10 @@ impl Stream {
             Err(stale) => return Err(stale),
         };
         last.old = None;
+        if extended > last.newest && std::mem::take(&mut self.is_interrupted) && extended > last.newest + 1 {
+            last.burst += 1;
+            last.over = last.newest;
+        }
         if burst_step > 0 && extended > last.newest.saturating_sub(WINDOW) {
             last.burst += burst_step.unsigned_abs();
             last.counter = burst.value();
@@ -101,6 +110,12 @@ impl Stream {
 }
 
 impl Stream {
+    /// The speaker may have spoken, but not to this listener: frames missing before the next one were not lost, and that
+    /// one begins a burst.
+    pub fn interrupt(&mut self) {
+        self.is_interrupted = self.last.is_some();
+    }
+
     /// Whether a frame of this extended number has been accepted, or is too old to tell.
     pub fn has_seen(&self, sequence: u64) -> bool {
         self.last.as_ref().is_some_and(|last| match last.newest.checked_sub(sequence) {
@@ -143,6 +158,8 @@ impl Last {
             Err(Stale::TooOld)
         } else if self.seen & (1 << behind) != 0 {
             Err(Stale::Duplicate)
+        } else if self.newest - behind <= self.over {
+            Err(Stale::OldBurst)
         } else {
             Ok(self.newest - behind)
         }
@@ -215,6 +232,22 @@ mod tests {
         old_sender.accept(AT, 10, BurstCounter::TwoBit(3)).unwrap();
         assert!(old_sender.accept(AT, 12, BurstCounter::TwoBit(0)).is_ok());
         assert_eq!(old_sender.accept(AT, 11, BurstCounter::TwoBit(3)), Err(Stale::OldBurst));
+    }
+
+    #[test]
+    fn frames_missing_after_an_interruption_are_of_no_burst() {
+        let mut stream = Stream::default();
+        stream.interrupt();
+        let first = stream.accept(AT, 100, BURST).unwrap();
+        assert_eq!(stream.accept(AT, 103, BURST), Ok(Place { sequence: first.sequence + 3, burst: 0 }), "102 may come");
+        stream.interrupt();
+        let after = stream.accept(AT, 150, BURST).unwrap();
+        assert_eq!(after, Place { sequence: first.sequence + 50, burst: 1 });
+        assert_eq!(stream.accept(AT, 102, BURST), Err(Stale::OldBurst));
+        assert_eq!(stream.accept(AT, 149, BURST).map(|place| place.burst), Ok(1), "it may have been overtaken");
+        stream.interrupt();
+        assert_eq!(stream.accept(AT, 151, BURST).map(|place| place.burst), Ok(1), "nothing is missing");
+        assert_eq!(stream.accept(AT, 160, BURST).map(|place| place.burst), Ok(1), "these are lost");
     }
 
     /// Frames of 20 ms; gives after how many milliseconds the first is placed.

@@ -1,9 +1,15 @@
 /** Talk groups: who listens to what, and to whom one speaks. */
 
+import { isolated } from '../moderation.js';
+import { GLOBAL } from '../session.js';
 import { button, h, keyed, setAttribute, setText, trying, writer } from './dom.js';
 
-/** @import { GroupState } from '../state.js' */
+/** @import { GroupState, PersonState } from '../state.js' */
 /** @import { App } from './view.js' */
+
+/** Those of the others who hear a group. @param {readonly PersonState[]} people @param {string} group */
+export const listenerNames = (people, group) =>
+  people.filter((person) => person.groups.includes(group) && !person.status.deafened && !person.mayNot.includes('listen')).map((person) => isolated(person.name));
 
 /** @param {App} app */
 export function groups({ peer, tell }) {
@@ -11,18 +17,20 @@ export function groups({ peer, tell }) {
   function row({ name }) {
     let [listening, speaking] = [false, false];
     const count = h('span', 'hint');
-    const label = name === 'Global' ? 'Everyone' : name;
+    const listeners = h('span', { className: 'hint names', test: 'group-listeners' });
+    const label = name === GLOBAL ? 'Everyone' : name;
     const listen = button('chip', () => trying(tell, () => (listening ? peer.leaveGroup(name) : peer.joinGroup(name))),
       { test: 'group-listen', ariaLabel: `Listen to ${label}` }, 'Listen');
     const speak = button('chip', () => trying(tell, () => peer.speakTo(name, !speaking)),
       { test: 'group-speak', ariaLabel: `Speak to ${label}` }, 'Speak');
     return {
       element: h('li', { className: 'group', test: 'group', 'data-name': name },
-        h('div', {}, h('strong', { dir: 'auto', title: label }, label), count), listen, speak),
+        h('div', {}, h('strong', { dir: 'auto', title: label }, label), count, listeners), listen, speak),
       /** @param {GroupState} group */
       update(group) {
         ({ listening, speaking } = group);
         setText(count, group.members === 1 ? '1 listens' : `${group.members} listen`);
+        setText(listeners, name === GLOBAL ? '' : listenerNames(peer.state.people, name).join(', '));
         setAttribute(listen, 'aria-pressed', listening);
         setAttribute(speak, 'aria-pressed', speaking);
       },

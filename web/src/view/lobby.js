@@ -2,7 +2,7 @@
 
 import { displayName, roomName, shownName } from '../names.js';
 import { namesWebRtc, showAddress } from '../optional.js';
-import { BASE, invitationOf, isUnlinkable, roomUrl, serverUrl } from '../place.js';
+import { BASE, invitationOf, isUnlinkable, linkFault, roomUrl, serverUrl } from '../place.js';
 import { button, h, logo, setText, toggle } from './dom.js';
 import { devices, voice } from './sound.js';
 import { lackWords, microphoneWords, nameFault, serverWords } from './words.js';
@@ -31,7 +31,7 @@ export function lobby(app, room, invited) {
     if (invitation?.isHere && invitation.url.includes('#')) location.assign(invitation.url);
     elsewhere.hidden = !invitation || invitation.isHere;
     elsewhere.replaceChildren(...(invitation ? [`This link leads to another server, ${invitation.host}. `, h('a', { href: invitation.url }, 'Open it there')] : []));
-    where.setCustomValidity(isUnlinkable(where.value.trim()) ? 'A room cannot be called . or .. – choose another name.' : '');
+    where.setCustomValidity(isUnlinkable(where.value.trim()) ? 'A room cannot be called . or .. – choose another name.' : linkFault(where.value));
     return elsewhere.hidden;
   }
 

@@ -55,13 +55,18 @@ export function room(app) {
   let missed = 0;
   const tabs = h('nav', { className: 'tabs', ariaLabel: 'Parts of the room' }, ...['People', 'Chat', 'Groups'].map((words, at) =>
     button('', () => showTab(words.toLowerCase()), { 'data-tab': words.toLowerCase(), ariaPressed: String(at === 0) }, words, at === 1 ? unread : null)));
+  const parts = h('main', 'parts',
+    h('section', { className: 'people', ariaLabel: 'People' }, h('h2', {}, 'People ', count), closed, decisions.element, alone, talking, list),
+    h('div', 'side', talk.element, groupList.element));
   const element = h('div', { className: 'room', 'data-tab': 'people' },
     h('header', 'top', heading, info, link),
     server.element, silence.element, permission.element, upload.element, sound.element, microphone.element, tabs,
-    h('main', 'parts',
-      h('section', { className: 'people', ariaLabel: 'People' }, h('h2', {}, 'People ', count), closed, decisions.element, alone, talking, list),
-      h('div', 'side', talk.element, groupList.element)),
+    parts,
     own.element);
+  // Where notices stand on small screens: below the header, above the controls.
+  const { style } = document.documentElement;
+  const layout = new ResizeObserver(() => style.setProperty('--parts', `${parts.offsetTop}px`));
+  layout.observe(parts);
 
   /** @param {string} id */
   function showTab(id) {
@@ -137,7 +142,11 @@ export function room(app) {
       for (const [id, card] of cards) card.level.set(people.get(id) ?? 0);
       own.frame();
     },
-    close: own.close,
+    close() {
+      layout.disconnect();
+      style.removeProperty('--parts');
+      own.close();
+    },
   };
 }
 

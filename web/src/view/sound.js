@@ -14,6 +14,7 @@ const HEARD = 0.45;
 export function devices({ peer, settings }, preview) {
   const level = meter();
   const words = h('p', { className: 'hint', role: 'status' });
+  const plays = h('p', { className: 'hint', role: 'status' });
   const isOn = () => peer.state.microphone === 'on';
   const input = h('select', { onchange: () => choose('input', input.value) });
   const output = h('select', { onchange: () => choose('output', output.value) });
@@ -44,7 +45,7 @@ export function devices({ peer, settings }, preview) {
   function choose(which, device) {
     settings.change({ [which]: device });
     heard = false;
-    if (which === 'output') void peer.setOutput(device);
+    if (which === 'output') void peer.setOutput(device).then(() => setText(plays, peer.state.output === 'on' ? 'The sound goes there now.' : ''));
     else if (!preview || isOn()) void peer.setInput(device);
     else peer.preferInput(device);
   }
@@ -78,7 +79,7 @@ export function devices({ peer, settings }, preview) {
     element: h('div', 'stack',
       h('div', 'field', h('label', {}, 'Microphone', input), h('div', 'name', check, hear), level.element, words),
       channels,
-      h('div', 'field', h('label', {}, 'Speaker', output), play),
+      h('div', 'field', h('label', {}, 'Speaker', output), play, plays),
       h('label', 'overall', 'Overall volume', overall)),
     update() {
       const { microphone } = peer.state;

@@ -1,10 +1,12 @@
+use voicemesh::{MemberStatus, Metadata};
+
 use super::*;
 use crate::people::tests::{arrival, peer, people};
 use crate::tally::tests::{at, joined};
 
 fn stay(relay_only: bool, part: Part) -> Stay {
     let (server, room, name) = ("ws://127.0.0.1:8080".to_owned(), "lobby".to_owned(), "Ada".to_owned());
-    Stay { server, server_by_default: true, room, name, relay_only, record: None, part }
+    Stay { server, server_by_default: true, room, name, relay_only, unused_server: None, record: None, part }
 }
 
 fn human() -> Human {
@@ -87,6 +89,12 @@ fn everyone_is_told_who_records() {
     assert_eq!(say(changed(&Metadata::new())).as_deref(), Some("Ben no longer keeps a recording of the room."));
     let came = Event::PeerJoined { peer: peer(1), name: "Ben".into(), metadata: recording };
     assert_eq!(say(came).as_deref(), Some("Ben is here, and keeps a recording of the room."));
+    // The status says the same; it ends when neither does.
+    let status =
+        |recording| Event::StatusChanged { peer: peer(1), status: MemberStatus { recording, ..Default::default() } };
+    assert_eq!([say(status(true)), say(changed(&Metadata::new()))], [None, None]);
+    assert_eq!(say(status(false)).as_deref(), Some("Ben no longer keeps a recording of the room."));
+    assert_eq!(say(status(true)).as_deref(), Some("Ben keeps a recording of the room from now on."));
     let failed = Event::RecordingFailed { why: "the disk is full".into() };
     assert_eq!(say(failed).as_deref(), Some("Nothing is recorded any more: the disk is full."));
     let own = Human::new(Stay { record: Some("talks".into()), ..stay(false, Part::Talk) });

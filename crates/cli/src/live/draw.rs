@@ -105,7 +105,11 @@ pub(crate) fn layout(screen: &Screen, area: Rect) -> Sections {
         _ => 1,
     };
     let problems = u16::try_from(problem_rows(screen, area.width).len()).unwrap_or(u16::MAX);
-    let events = events.max(problems + rule).min(free / 3);
+    // What calls for an action is shown whole, before messages and people, where the screen is small.
+    let most = if rule == 0 { free.saturating_sub(1) } else { free / 3 };
+    let urgent = problems.saturating_add(urgent_rows(screen, area.width));
+    let events =
+        if rule == 0 { events.min(free / 3).max(urgent.min(most)) } else { events.max(problems + 1).min(most) };
     let free = free.saturating_sub(events);
     let wanted = u16::try_from(screen.people.len().max(1)).unwrap_or(u16::MAX);
     let most = (free / 2).max((2 * free / 3).min(free.saturating_sub(LEAST_MESSAGES))).max(1);
@@ -115,6 +119,13 @@ pub(crate) fn layout(screen: &Screen, area: Rect) -> Sections {
     let [header, people_rule, people, log_rule, log, events_rule, events, own_rule, own, input, keys] =
         Layout::vertical(rows).areas(area);
     Sections { header, people_rule, people, log_rule, log, events_rule, events, own_rule, own, input, keys }
+}
+
+/// Rows of the newest event, if it is about something that did not work.
+fn urgent_rows(screen: &Screen, columns: u16) -> u16 {
+    let Some((clock, line)) = screen.events.last().filter(|(_, line)| line.mood == Mood::Trouble) else { return 0 };
+    let columns = usize::from(columns).saturating_sub(EVENT_MARK.chars().count() + clock.len() + 2);
+    u16::try_from(wrap(&line.text, columns).len()).unwrap_or(u16::MAX)
 }
 
 /// What does not work, wrapped.
@@ -192,7 +203,8 @@ fn status(screen: &Screen) -> String {
         Link::Away { retry_s: 0 } => "server away, trying again …".to_owned(),
         Link::Away { retry_s } => format!("server away, trying again in {retry_s} s"),
     };
-    format!("{link}{}", clock.unwrap_or_default())
+    let locked = if screen.locked { "locked  " } else { "" };
+    format!("{locked}{link}{}", clock.unwrap_or_default())
 }
 
 fn people_title(screen: &Screen) -> String {

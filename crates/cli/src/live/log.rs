@@ -43,6 +43,11 @@ impl Log {
         self.lines.is_empty()
     }
 
+    /// The newest line, with its time of day.
+    pub(crate) fn last(&self) -> Option<(&str, &Line)> {
+        self.lines.back().map(|(clock, line)| (clock.as_str(), line))
+    }
+
     /// The lines, each with its time of day, oldest first.
     pub(crate) fn lines(&self) -> impl Iterator<Item = (&str, &Line)> {
         self.lines.iter().map(|(clock, line)| (clock.as_str(), line))

@@ -56,6 +56,8 @@ pub(crate) struct Screen {
     pub exposed: bool,
     /// The server does not answer at the moment.
     pub is_server_silent: bool,
+    /// Newcomers are not let into the room.
+    pub locked: bool,
 }
 
 /// How things stand with the server.
@@ -163,6 +165,7 @@ impl Screen {
             held_key: HeldKey::default(),
             exposed: false,
             is_server_silent: false,
+            locked: false,
         }
     }
 

@@ -23,6 +23,11 @@ impl Talk {
         while let Some(input) = self.typed.as_ref().and_then(|typed| typed.try_recv().ok()) {
             let end = match input {
                 Input::Ended => Some(End::InputEnded),
+                Input::TooLong => {
+                    let why = format!("Not sent: a line can have at most {TEXT_BYTES} bytes. Send it in parts.");
+                    self.output.notice(self.started.elapsed(), &trouble(why));
+                    None
+                }
                 Input::Line(line) => self.take_line(&line),
             };
             if end.is_some() {
@@ -202,7 +207,7 @@ impl Talk {
         if self.tally.in_session {
             return Ok(());
         }
-        Err("Not sent: texts go through the server, which is out of reach. Send it again when you are back.".to_owned())
+        Err("Not sent: the server is out of reach. Send it again when you are back.".to_owned())
     }
 
     fn mute_peer(&mut self, name: &str, muted: bool) -> Result<(), String> {
@@ -217,7 +222,8 @@ impl Talk {
         let snapshot = self.peer.snapshot();
         self.tally.observe(snapshot.clone());
         let (people, name, room) = (&self.people, &self.name, &self.room);
-        let table = || who::lines(&snapshot, people, name, room);
+        let locked = self.tally.locked;
+        let table = || who::lines(&snapshot, people, name, room, locked);
         self.output.who(self.started.elapsed(), &self.tally, table);
     }
 
@@ -237,7 +243,7 @@ impl Talk {
 
 fn must_fit(what: &str, text: &str, most: usize) -> Result<(), String> {
     let bytes = text.len();
-    if bytes <= most { Ok(()) } else { Err(format!("{what} may have {most} bytes; this one has {bytes}.")) }
+    if bytes <= most { Ok(()) } else { Err(format!("{what} can have at most {most} bytes, not {bytes}. Shorten it.")) }
 }
 
 /// As it is typed.

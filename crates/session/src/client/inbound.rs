@@ -240,6 +240,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         let mut view = View::new(session, self.own_info(you), self.groups.values().cloned());
         view.fill(response);
         self.phase = Phase::Joined;
+        self.interrupt_streams();
         let members = self.retire(now, net, view);
         self.push(ClientEvent::Joined { session, you });
         for event in members {
@@ -366,6 +367,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         view.table.insert(state.client, state.groups);
         if is_new {
             let who = self.who(net, session, client);
+            self.interrupt_stream(who);
             self.push(ClientEvent::MemberJoined { who, client, name });
         }
         self.push(ClientEvent::GroupsChanged { client });

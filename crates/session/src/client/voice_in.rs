@@ -12,6 +12,7 @@ use voicemesh_wire::packet::{
 
 use super::Client;
 use super::event::{ClientEvent, Dropped, Voice, Who};
+use crate::network::Network;
 use crate::route::Route;
 use crate::stream::Place;
 
@@ -71,8 +72,12 @@ impl<P: std::marker::Copy + Ord + Debug> Client<P> {
         from: Who<P>,
         route: Route,
     ) -> Result<(), Dropped> {
-        let mut heard = self.addressed(session, voice.targets, from, route)?;
+        let (mut heard, reached_by) = self.addressed(session, voice.targets, from, route)?;
         let last_of_burst = heard.last_of_burst;
+        let stream = self.streams.entry(from).or_default();
+        if stream.reached_by.replace(reached_by).is_some_and(|former| former != reached_by) {
+            stream.stream.interrupt();
+        }
         for behind in (1..=voice.bundled).rev() {
             let Some(frame) = voice.bundled(behind) else { continue };
             let number = voice.header.sequence.wrapping_sub(u16::from(behind));
@@ -84,6 +89,9 @@ impl<P: std::marker::Copy + Ord + Debug> Client<P> {
         let stream = self.streams.entry(from).or_default();
         let Place { sequence, burst } = stream.stream.accept(now, voice.header.sequence, voice.header.burst)?;
         stream.heard_at = now;
+        if last_of_burst {
+            stream.stream.interrupt();
+        }
         heard.burst = burst;
         for copy in voice.copies() {
             let Some(earlier) = sequence.checked_sub(u64::from(copy.behind)) else { continue };
@@ -100,14 +108,38 @@ impl<P: std::marker::Copy + Ord + Debug> Client<P> {
         Ok(())
     }
 
-    /// What of a packet is the same for all its frames.
+    /// Takes the permissions of all members anew. What was said while it could not be heard is no loss.
+    pub(super) fn follow_permissions<N: Network<Peer = P>>(&mut self, net: &N) {
+        let former = std::mem::replace(&mut self.permissions, net.own_permissions());
+        let listens_anew = former.listen != self.permissions.listen;
+        for (who, heard) in &mut self.streams {
+            let is_silenced = !net.permissions(who.peer()).speak;
+            if std::mem::replace(&mut heard.is_silenced, is_silenced) != is_silenced || listens_anew {
+                heard.stream.interrupt();
+            }
+        }
+    }
+
+    /// A speaker comes back: meanwhile it may have had other listeners.
+    pub(super) fn interrupt_stream(&mut self, who: Who<P>) {
+        if let Some(heard) = self.streams.get_mut(&who) {
+            heard.stream.interrupt();
+        }
+    }
+
+    /// Speakers may have had other listeners than this client for a while.
+    pub(super) fn interrupt_streams(&mut self) {
+        self.streams.values_mut().for_each(|heard| heard.stream.interrupt());
+    }
+
+    /// What of a packet is the same for all its frames, and the first target by which it reaches this client.
     fn addressed(
         &self,
         session: SessionId,
         targets: TargetList<'_>,
         from: Who<P>,
         route: Route,
-    ) -> Result<Voice<P>, Dropped> {
+    ) -> Result<(Voice<P>, (TargetKind, u8)), Dropped> {
         let you = self.view_of(session).ok_or(Dropped::WrongSession)?.you;
         let reaches_us = |target: &Target| match target.kind {
             TargetKind::Client(client) => client == you,
@@ -126,15 +158,15 @@ impl<P: std::marker::Copy + Ord + Debug> Client<P> {
             pause_follows: false,
             frame: Bytes::new(),
         };
-        let mut count = 0;
+        let mut first = None;
         for target in targets.iter().filter(reaches_us) {
-            count += 1;
+            first.get_or_insert((target.kind, target.session));
             heard.last_of_burst &= target.closing;
             heard.volume = heard.volume.max(target.volume_factor());
             heard.priority = heard.priority.max(target.priority);
             heard.positional |= target.positional;
         }
-        if count == 0 { Err(Dropped::NotAddressed) } else { Ok(heard) }
+        first.map(|first| (heard, first)).ok_or(Dropped::NotAddressed)
     }
 
     /// One of our own types, from somebody who has been established.

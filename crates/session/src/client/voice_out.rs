@@ -127,6 +127,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
         let audience = self.audience(net, &address.targets);
         self.note_audience(&audience);
+        let was_heard = std::mem::replace(&mut self.is_heard, !audience.is_empty());
+        if was_heard && !self.is_heard {
+            // What is sent to no listener is no loss of those who listen next.
+            self.speaker.end_burst();
+        }
         let must_leave =
             spoken.pause_follows || spoken.frame.is_empty() || address.targets.iter().any(|(_, target)| target.closing);
         let earlier = self.earlier(&address, spoken.copies);
@@ -146,6 +151,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
         let listeners = self.audience.len();
         let reached = Reached { listeners, ..self.transmit(now, net, to, &speech) };
+        if !self.is_heard {
+            return reached;
+        }
         if self.recent.len() == RECENT_FRAMES {
             self.recent.pop_front();
         }

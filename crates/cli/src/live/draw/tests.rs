@@ -334,3 +334,31 @@ fn a_meter_is_empty_in_silence_and_full_at_full_scale() {
     assert_eq!(meter(-30, Some(-50), 6), ["━╎━", "───"]);
     assert_eq!(meter(-60, Some(0), 6), ["", "─────╎"]);
 }
+
+#[test]
+fn what_needs_action_is_whole_on_the_smallest_screen() {
+    let mut screen = busy();
+    let problem =
+        "The server is not reached: it refuses the connection. Is the address right, and does the server run?";
+    screen.problems = vec![problem.to_owned()];
+    let shown = text(&screen, 40, 10);
+    assert!(shown.contains("does the server run?") && shown.contains("Ben"), "{shown}");
+    screen.problems.clear();
+    let sent = "Not sent: the server is out of reach. Send it again when you are back.";
+    screen.say("14:10", &Said { mood: Mood::Trouble, text: sent.to_owned() });
+    let shown = text(&screen, 40, 10);
+    assert!(shown.contains("Not sent") && shown.contains("are back."), "{shown}");
+    screen.problems = vec![problem.to_owned()];
+    let shown = text(&screen, 40, 10);
+    assert!(shown.contains("does the server run?") && shown.contains("Not sent"), "{shown}");
+}
+
+#[test]
+fn a_room_that_is_closed_to_newcomers_says_so_in_the_header() {
+    let mut screen = busy();
+    assert!(!rows(&screen, 80, 24)[0].contains("locked"));
+    screen.locked = true;
+    for (columns, height) in SIZES {
+        assert!(rows(&screen, columns, height)[0].contains("locked  connected"), "{columns}");
+    }
+}
