@@ -1,5 +1,7 @@
 //! Everything that connections share: rooms by name, mailboxes, addresses, the clock, and the ticker.
 
+mod operator;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,8 +12,8 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 use voicemesh_session::server::DropReason;
 use voicemesh_session::{Delivery, Verdict};
-use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, PeerInfo, ServerMessage};
-use voicemesh_wire::{PeerId, RoomName, SessionId};
+use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, ServerMessage};
+use voicemesh_wire::{RoomName, SessionId};
 
 use super::address::{AddressKey, Addresses};
 use super::lock;
@@ -24,7 +26,7 @@ use crate::config::Config;
 use crate::gate::check_presence;
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
 use crate::refusal::Refusal;
-use crate::room::{AddressTag, BanInfo, Digest, Knock, Question, Room, RoomRules, Salt};
+use crate::room::{AddressTag, Digest, Knock, Question, Room, RoomRules, Salt};
 use crate::ticket::{TicketIssuer, TicketKey};
 use crate::token::TokenRules;
 use crate::unfinished::Unfinished;
@@ -308,60 +310,6 @@ impl Hub {
         while self.connections() > 0 {
             self.emptied.notified().await;
         }
-    }
-
-    /// Rooms with members, and how many.
-    pub(super) fn room_sizes(&self) -> Vec<(String, usize)> {
-        let rooms: Vec<_> =
-            lock(&self.rooms).iter().map(|(name, cell)| (name.as_str().to_owned(), Arc::clone(cell))).collect();
-        let sizes = rooms.into_iter().map(|(name, cell)| (name, lock(&cell.occupied).room.len()));
-        let mut sizes: Vec<_> = sizes.filter(|(_, members)| *members > 0).collect();
-        sizes.sort_unstable();
-        sizes
-    }
-
-    fn room(&self, name: &str) -> Option<Arc<RoomCell>> {
-        lock(&self.rooms).get(&RoomName::parse(name).ok()?).map(Arc::clone)
-    }
-
-    pub(super) fn members_of(&self, room: &str) -> Option<Vec<(PeerInfo, Option<String>)>> {
-        let cell = self.room(room)?;
-        let members = lock(&cell.occupied).room.members();
-        Some(members)
-    }
-
-    /// `None` if there is no such room.
-    pub(super) fn kick(&self, room: &str, peer: PeerId) -> Option<bool> {
-        let cell = self.room(room)?;
-        let now = self.now();
-        Some(lock(&cell.occupied).with(self, now, |room, out| room.kick(now, peer, out)))
-    }
-
-    /// `None` if there is no such room.
-    pub(super) fn bans_of(&self, room: &str) -> Option<Vec<BanInfo>> {
-        let cell = self.room(room)?;
-        let bans = lock(&cell.occupied).room.bans(self.now());
-        Some(bans)
-    }
-
-    /// `None` if there is no such room.
-    pub(super) fn unban(&self, room: &str, peer: PeerId) -> Option<bool> {
-        let cell = self.room(room)?;
-        let done = lock(&cell.occupied).room.unban(self.now(), peer);
-        Some(done)
-    }
-
-    /// No more joins; everyone is asked to go, and to come back at times spread evenly over `within`. Gives how many.
-    pub(super) fn drain(&self, within: Duration) -> usize {
-        self.draining.store(true, Ordering::SeqCst);
-        let now = self.now();
-        let mailboxes = lock(&self.mailboxes);
-        let count = mailboxes.len();
-        for (number, mailbox) in (0_u32..).zip(mailboxes.values()) {
-            let retry_after = within * number / u32::try_from(count).unwrap_or(u32::MAX);
-            send_away(now, mailbox, u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX));
-        }
-        count
     }
 
     pub(super) fn is_draining(&self) -> bool {
