@@ -2,10 +2,12 @@
 
 mod check;
 mod environment;
+pub(crate) mod key_file;
 mod proxy;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{ArgAction, Args};
@@ -30,11 +32,11 @@ const ADMIN_TOKEN: &str = "VOICEMESH_ADMIN_TOKEN";
 #[derive(Args, Clone, Debug)]
 pub struct Config {
     /// Address to listen on, with port (default: IPv6 and IPv4, on --port).
-    #[arg(long, env = "VOICEMESH_LISTEN", value_name = "ADDRESS")]
+    #[arg(long, env = "VOICEMESH_LISTEN", value_name = "ADDRESS", value_parser = socket_address)]
     pub listen: Option<SocketAddr>,
 
     /// Port to listen on when --listen does not say; hosts set it as PORT.
-    #[arg(long, env = "PORT", default_value_t = DEFAULT_PORT)]
+    #[arg(long, env = "PORT", default_value_t = DEFAULT_PORT, value_parser = port)]
     pub port: u16,
 
     /// STUN servers that peers are told to ask for their public address; "none" contacts nobody.
@@ -78,15 +80,15 @@ pub struct Config {
     pub relay_only: bool,
 
     /// Peers that fit into one room.
-    #[arg(long, env = "VOICEMESH_MAX_PEERS_PER_ROOM", value_name = "N", default_value_t = 64)]
+    #[arg(long, env = "VOICEMESH_MAX_PEERS_PER_ROOM", value_name = "N", default_value_t = 64, value_parser = count::<u32>)]
     pub max_peers_per_room: u32,
 
     /// Rooms at a time.
-    #[arg(long, env = "VOICEMESH_MAX_ROOMS", value_name = "N", default_value_t = 4096)]
+    #[arg(long, env = "VOICEMESH_MAX_ROOMS", value_name = "N", default_value_t = 4096, value_parser = count::<usize>)]
     pub max_rooms: usize,
 
     /// Connections at a time.
-    #[arg(long, env = "VOICEMESH_MAX_CONNECTIONS", value_name = "N", default_value_t = 4096)]
+    #[arg(long, env = "VOICEMESH_MAX_CONNECTIONS", value_name = "N", default_value_t = 4096, value_parser = count::<usize>)]
     pub max_connections: usize,
 
     /// Connections beyond [`max_connections`](Self::max_connections) that are still accepted, to be told that the server is
@@ -152,7 +154,7 @@ pub struct Config {
     pub no_web: bool,
 
     /// Address with port for the operator's own requests (rooms, members, kick, drain); without it there are none.
-    #[arg(long, env = "VOICEMESH_ADMIN_LISTEN", value_name = "ADDRESS")]
+    #[arg(long, env = "VOICEMESH_ADMIN_LISTEN", value_name = "ADDRESS", value_parser = socket_address)]
     pub admin_listen: Option<SocketAddr>,
 
     /// File with the token that those requests must bring; only its owner may read it. Instead, VOICEMESH_ADMIN_TOKEN may hold
@@ -242,18 +244,17 @@ impl Config {
     /// When a file cannot be read, or holds no key of its kind.
     pub fn token_rules(&self) -> Result<Option<TokenRules>, ConfigError> {
         let wrong = |option, variable| move |problem: String| ConfigError { option, variable, problem };
-        let read = |path: &PathBuf| std::fs::read(path).map_err(|error| format!("{}: {error}", path.display()));
         let audience = self.auth_audience.clone().filter(|audience| !audience.is_empty());
         if let Some(path) = &self.auth_secret {
-            let rules = read(path).and_then(|file| {
-                TokenRules::from_secret(&file, audience).map_err(|error| format!("{}: {error}", path.display()))
+            let rules = key_file::read(path).and_then(|file| {
+                TokenRules::from_secret(&file, audience).map_err(|error| key_file::named(path, &error))
             });
             return rules.map(Some).map_err(wrong("--auth-secret", "VOICEMESH_AUTH_SECRET"));
         }
         let Some(path) = &self.auth_jwks else { return Ok(None) };
-        let rules = read(path).and_then(|file| {
+        let rules = key_file::read(path).and_then(|file| {
             let text = String::from_utf8_lossy(&file);
-            TokenRules::from_jwks(&text, audience).map_err(|error| format!("{}: {error}", path.display()))
+            TokenRules::from_jwks(&text, audience).map_err(|error| key_file::named(path, &error))
         });
         rules.map(Some).map_err(wrong("--auth-jwks", "VOICEMESH_AUTH_JWKS"))
     }
@@ -262,15 +263,20 @@ impl Config {
     ///
     /// # Errors
     ///
-    /// When there is an address and no token, or one that is not safe.
+    /// When there is an address and no token, a token's file and no address, or a token that is not safe.
     pub(crate) fn admin_token(&self) -> Result<Option<AdminToken>, ConfigError> {
         let wrong =
             |problem| ConfigError { option: "--admin-token-file", variable: "VOICEMESH_ADMIN_TOKEN_FILE", problem };
         if self.admin_listen.is_none() {
-            return Ok(None);
+            return match &self.admin_token_file {
+                Some(_) => Err(wrong("it has no effect without --admin-listen, which is missing".to_owned())),
+                None => Ok(None),
+            };
         }
         match (&self.admin_token_file, std::env::var(ADMIN_TOKEN)) {
-            (Some(path), _) => AdminToken::read(path).map(Some).map_err(wrong),
+            (Some(path), _) => AdminToken::read(path)
+                .map(Some)
+                .map_err(|problem| wrong(format!("{problem}; instead, {ADMIN_TOKEN} may hold the token itself"))),
             (None, Ok(token)) if !token.is_empty() => AdminToken::parse(token.as_bytes())
                 .map(Some)
                 .map_err(|problem| wrong(format!("{ADMIN_TOKEN}: {problem}"))),
@@ -302,6 +308,20 @@ fn millis(duration: Duration) -> u32 {
     u32::try_from(duration.as_millis()).unwrap_or(u32::MAX)
 }
 
+fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.trim()
+        .parse()
+        .map_err(|_| "write an address with its port: 192.0.2.1:8080, 0.0.0.0:8080 or [::1]:8080".to_owned())
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.trim().parse().map_err(|_| "write a port from 0 to 65535; 0 takes any free one".to_owned())
+}
+
+fn count<N: FromStr>(text: &str) -> Result<N, String> {
+    text.trim().parse().map_err(|_| "write a whole number, such as 64".to_owned())
+}
+
 /// How long credentials of TURN may last: long enough that a new one arrives in time.
 fn lifetime(text: &str) -> Result<Duration, String> {
     let seconds: u64 = text.parse().map_err(|_| "not a whole number of seconds".to_owned())?;
@@ -321,7 +341,7 @@ fn whole_seconds(text: &str) -> Result<Duration, String> {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| "not a number of seconds".to_owned())?;
-    let duration = Duration::try_from_secs_f64(seconds).map_err(|error| error.to_string())?;
+    let duration = Duration::try_from_secs_f64(seconds).map_err(|_| "between 0.1 and 3600 seconds".to_owned())?;
     if duration < Duration::from_millis(100) || duration > Duration::from_secs(3600) {
         return Err("between 0.1 and 3600 seconds".to_owned());
     }

@@ -36,7 +36,8 @@ pub use hash_queue::{ADDRESS_HASHES, Asked, HashId, HashQueue, SHARED_HASHES};
 pub use outbox::{CloseReason, ConnectionId, Malformed, Outbox, Purpose, Text};
 pub use refusal::Refusal;
 pub use room::{
-    AddressTag, Digest, IceRules, Knock, Question, Room, RoomRules, Salt, SharedSecret, VoiceRates, WorkArea, digest,
+    AddressTag, BanInfo, Digest, IceRules, Knock, Question, Room, RoomRules, Salt, SharedSecret, VoiceRates, WorkArea,
+    digest,
 };
 pub use shell::{ServeError, banner, bind, run, serve};
 pub use unfinished::Unfinished;

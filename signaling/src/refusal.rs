@@ -73,10 +73,10 @@ impl Refusal {
         Self { retry_after_ms: Some(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)), ..Self::of(code) }
     }
 
-    /// The operator takes the server out of service.
-    pub fn draining() -> Self {
-        let message = "The server is going out of service.".to_owned();
-        Self { message, ..Self::of(ErrorCode::ServerFull) }
+    /// The address has as many connections open as one may have.
+    pub fn too_many_connections() -> Self {
+        let message = "Too many connections from this address.".to_owned();
+        Self { message, ..Self::of(ErrorCode::TooManyJoins) }
     }
 
     /// Too much of one sender waits for `peer`.

@@ -39,7 +39,7 @@ use crate::token::{Grant, TokenRules};
 
 pub use ice::{IceRules, SharedSecret};
 use lock::{Lock, Shown};
-pub use moderation::AddressTag;
+pub use moderation::{AddressTag, BanInfo};
 use packets::Packets;
 pub use password::{Digest, Knock, Question, Salt, WorkArea, digest};
 use policing::Policing;

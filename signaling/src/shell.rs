@@ -20,8 +20,8 @@ mod socket;
 mod stream;
 
 use std::future::Future;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -29,7 +29,9 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
+use crate::config::key_file::without_number;
 use crate::config::{Config, ConfigError};
+use crate::token::TokenRules;
 use certificate::Certificate;
 use hub::Hub;
 use page::Page;
@@ -45,26 +47,10 @@ pub enum ServeError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// Another program has the port, or this one may not have it.
-    #[error("cannot listen on {address}: {source}; choose another with --listen or --port")]
+    #[error("cannot listen on {address}: {}; choose another with --listen or --port", listen_words(source))]
     Listen {
         /// The address asked for.
         address: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The certificate or its key cannot be used.
-    #[error("cannot use {}: {message}", path.display())]
-    Certificate {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        message: String,
-    },
-    /// The folder that the page should come from holds none.
-    #[error("cannot read {}: {source}; --web-dir wants the folder of the page", path.display())]
-    Page {
-        /// The file that was looked for.
-        path: PathBuf,
         /// What the system said.
         source: std::io::Error,
     },
@@ -77,11 +63,35 @@ pub enum ServeError {
 /// without one it stops the server too, as the end of a terminal does.
 pub async fn run(config: Config) -> Result<(), ServeError> {
     let config = descriptors::fit(config);
+    config.check()?;
+    // Whatever could keep the server from starting comes before the line that says it listens.
+    let prepared = Prepared::of(&config).await?;
     let listener = bind(&config).await?;
     let reload = Arc::new(Notify::new());
     let signals = stop_signals(config.tls_cert.is_some().then(|| Arc::clone(&reload)))?;
     println!("{}", banner(&config, listener.local_addr()?));
-    serve_reloading(config, listener, signals, reload).await
+    serve_prepared(config, prepared, listener, signals, reload).await
+}
+
+/// What is read, and bound besides the listener, before anything is served.
+struct Prepared {
+    certificate: Option<Arc<Certificate>>,
+    page: Option<Page>,
+    tokens: Option<TokenRules>,
+    admin: Option<(AdminToken, TcpListener)>,
+}
+
+impl Prepared {
+    async fn of(config: &Config) -> Result<Self, ServeError> {
+        let certificate = Certificate::load(config)?;
+        let page = Page::of(config)?;
+        let tokens = config.token_rules()?;
+        let admin = match (config.admin_token()?, config.admin_listen) {
+            (Some(token), Some(address)) => Some((token, bind_admin(address).await?)),
+            _ => None,
+        };
+        Ok(Self { certificate, page, tokens, admin })
+    }
 }
 
 /// Checks the configuration and listens where it says: at the address of `--listen`, else on IPv6 and IPv4 where the
@@ -124,37 +134,33 @@ fn ice(config: &Config) -> String {
 ///
 /// # Errors
 ///
-/// A setting that cannot be meant, or a certificate or page that cannot be read.
+/// A setting that cannot be meant, or that names a file which cannot be used.
 pub async fn serve(
     config: Config,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), ServeError> {
-    serve_reloading(config, listener, shutdown, Arc::default()).await
+    config.check()?;
+    let prepared = Prepared::of(&config).await?;
+    serve_prepared(config, prepared, listener, shutdown, Arc::default()).await
 }
 
-async fn serve_reloading(
+async fn serve_prepared(
     config: Config,
+    prepared: Prepared,
     listener: TcpListener,
     shutdown: impl Future<Output = ()>,
     reload: Arc<Notify>,
 ) -> Result<(), ServeError> {
-    config.check()?;
     for remark in config.remarks() {
         tracing::warn!("{remark}");
     }
-    let certificate = Certificate::load(&config)?;
-    let page = Page::of(&config)?;
     if config.secret.is_none() {
         tracing::info!(
             "no --secret (VOICEMESH_SECRET) is set: passwords of rooms, and who may moderate them, do not survive a restart"
         );
     }
-    let tokens = config.token_rules()?;
-    let admin = match (config.admin_token()?, config.admin_listen) {
-        (Some(token), Some(address)) => Some((token, bind_admin(address).await?)),
-        _ => None,
-    };
+    let Prepared { certificate, page, tokens, admin } = prepared;
     let hub = Arc::new(Hub::new(config, tokens).map_err(std::io::Error::from)?);
     let ticker = tokio::spawn(hub::tick(Arc::clone(&hub)));
     let hashing = tokio::spawn(passwords::work(Arc::clone(&hub)));
@@ -181,9 +187,26 @@ async fn serve_reloading(
 }
 
 async fn bind_admin(address: SocketAddr) -> Result<TcpListener, ServeError> {
-    let listener = TcpListener::bind(address).await?;
-    tracing::info!("the operator's own requests are answered on {}", listener.local_addr()?);
+    let failed = |error: std::io::Error| ConfigError {
+        option: "--admin-listen",
+        variable: "VOICEMESH_ADMIN_LISTEN",
+        problem: format!("cannot listen on {address}: {}; choose another address or port", listen_words(&error)),
+    };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let bound = listener.local_addr()?;
+    let host = if bound.ip().is_unspecified() { "; their Host must be the address at which they arrive" } else { "" };
+    tracing::info!("the operator's own requests are answered on {bound}{host}");
     Ok(listener)
+}
+
+/// Why an address cannot be bound, without the system's error number.
+fn listen_words(error: &std::io::Error) -> String {
+    match error.kind() {
+        ErrorKind::AddrInUse => "another program listens there".to_owned(),
+        ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
+        ErrorKind::PermissionDenied => "this user has no permission for the port".to_owned(),
+        _ => without_number(error),
+    }
 }
 
 /// Ready when the process is asked to stop. SIGHUP asks for `reload` where there is something to load.

@@ -13,7 +13,8 @@ use jsonwebtoken::jwk::{AlgorithmParameters, EllipticCurve, Jwk, JwkSet, KeyAlgo
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use voicemesh_wire::limits::{ROOM_NAME_BYTES, TOKEN_BYTES, TOKEN_SUBJECT_BYTES};
+use voicemesh_wire::limits::{NAME_BYTES, ROOM_NAME_BYTES, TOKEN_BYTES, TOKEN_SUBJECT_BYTES};
+use voicemesh_wire::names::NameError;
 use voicemesh_wire::signaling::AccessToken;
 use voicemesh_wire::{DisplayName, Permissions, RoomName};
 
@@ -26,6 +27,9 @@ const LEEWAY: u64 = 60;
 pub const SECRET_BYTES: usize = 32;
 /// Public keys in a set; each may be tried for a token that does not name its key.
 const KEYS: usize = 16;
+
+/// With it and the longest of everything else, a token still fits into [`TOKEN_BYTES`].
+const AUDIENCE_BYTES: usize = 256;
 
 /// What lets a join in: who signs tokens, and for whom they must be.
 #[derive(Clone)]
@@ -97,9 +101,11 @@ pub enum KeyError {
     /// Anybody may know it.
     #[error("this is a public key, which anybody may know; use --auth-jwks for it")]
     PublicSecret,
-    /// Not a JWK set (RFC 7517).
-    #[error("not a JWK set: {0}")]
-    NotJwks(String),
+    /// Not a JWK set (RFC 7517). It may be a secret, so nothing of it is shown.
+    #[error(
+        r#"not a JWK set, which is JSON of public keys as in {{"keys":[{{"kty":"OKP",…}}]}}; a secret belongs to --auth-secret"#
+    )]
+    NotJwks,
     /// It has no key that can be used.
     #[error("the set has no public key for EdDSA (Ed25519) or ES256 (P-256)")]
     NoKey,
@@ -153,7 +159,7 @@ impl TokenRules {
     ///
     /// When it is none, or has no key that can be used.
     pub fn from_jwks(file: &str, audience: Option<String>) -> Result<Self, KeyError> {
-        let set: JwkSet = serde_json::from_str(file).map_err(|error| KeyError::NotJwks(error.to_string()))?;
+        let set: JwkSet = serde_json::from_str(file).map_err(|_| KeyError::NotJwks)?;
         if set.keys.len() > KEYS {
             return Err(KeyError::TooManyKeys);
         }
@@ -254,6 +260,55 @@ pub struct TokenRequest {
     pub audience: Option<String>,
     /// When it expires, in seconds since 1970.
     pub expires_at: u64,
+}
+
+/// Why no server would let anyone in with what a [`TokenRequest`] asks for.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum RequestError {
+    /// It is for no room.
+    #[error("the room's name is blank")]
+    RoomBlank,
+    /// No link leads to such a room.
+    #[error("no room can be called “{0}”, because no link could lead to it")]
+    RoomUnlinkable(String),
+    /// The name of the room, or the pattern.
+    #[error("the room's name is too long: at most {ROOM_NAME_BYTES} bytes")]
+    RoomTooLong,
+    /// The display name.
+    #[error("no member can have this display name (--name): {0}; at most {NAME_BYTES} bytes, on one line")]
+    Name(NameError),
+    /// The subject.
+    #[error("the subject (--subject) is too long: at most {TOKEN_SUBJECT_BYTES} bytes")]
+    SubjectTooLong,
+    /// With it, the token would be longer than servers take.
+    #[error("the audience (--audience) is too long: at most {AUDIENCE_BYTES} bytes")]
+    AudienceTooLong,
+}
+
+impl TokenRequest {
+    /// Checks what every server checks.
+    ///
+    /// # Errors
+    ///
+    /// The first part with which no server would take the token.
+    pub fn check(&self) -> Result<(), RequestError> {
+        match RoomName::parse(&self.room) {
+            Ok(room) if !self.is_pattern && matches!(room.as_str(), "." | "..") => {
+                return Err(RequestError::RoomUnlinkable(room.as_str().to_owned()));
+            }
+            Ok(_) => {}
+            Err(NameError::TooLong) => return Err(RequestError::RoomTooLong),
+            Err(_) => return Err(RequestError::RoomBlank),
+        }
+        self.name.as_deref().map(DisplayName::parse).transpose().map_err(RequestError::Name)?;
+        if self.subject.as_ref().is_some_and(|subject| subject.len() > TOKEN_SUBJECT_BYTES) {
+            return Err(RequestError::SubjectTooLong);
+        }
+        if self.audience.as_ref().is_some_and(|audience| audience.len() > AUDIENCE_BYTES) {
+            return Err(RequestError::AudienceTooLong);
+        }
+        Ok(())
+    }
 }
 
 /// Makes a token, signed with HS256. A line break at the end of the secret does not count.

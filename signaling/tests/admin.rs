@@ -7,8 +7,9 @@ use std::path::PathBuf;
 
 use common::{Person, Server, http};
 use serde_json::Value;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use voicemesh_signaling::Config;
-use voicemesh_wire::signaling::{ClientMessage, ErrorCode, LeaveReason, ServerMessage};
+use voicemesh_wire::signaling::{ClientMessage, ErrorCode, LeaveReason, Moderation, ServerMessage};
 
 const TOKEN: &str = "0123456789abcdef";
 
@@ -20,6 +21,14 @@ struct Operated {
 
 impl Operated {
     async fn start(name: &str) -> Self {
+        Self::start_with(name, Config::default()).await
+    }
+
+    async fn start_at(name: &str, admin: SocketAddr) -> Self {
+        Self::start_with(name, Config { admin_listen: Some(admin), ..Config::default() }).await
+    }
+
+    async fn start_with(name: &str, config: Config) -> Self {
         let file = std::env::temp_dir().join(format!("voicemesh-admin-{}-{name}", std::process::id()));
         std::fs::write(&file, format!("{TOKEN}\n")).expect("a file");
         #[cfg(unix)]
@@ -27,8 +36,9 @@ impl Operated {
             use std::os::unix::fs::PermissionsExt as _;
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).expect("a mode");
         }
-        let admin = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
-        let config = Config { admin_listen: Some(admin), admin_token_file: Some(file.clone()), ..Config::default() };
+        let free = || TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port");
+        let admin = config.admin_listen.unwrap_or_else(free);
+        let config = Config { admin_listen: Some(admin), admin_token_file: Some(file.clone()), ..config };
         let server = Server::with(config).await;
         // It accepts when the other address is bound.
         assert!(server.http("/healthz").await.contains("ok"));
@@ -110,6 +120,66 @@ async fn a_member_that_is_kicked_is_gone_and_told_why() {
 }
 
 #[tokio::test]
+async fn what_is_no_request_is_answered_with_a_sentence() {
+    let operated = Operated::start("unknown").await;
+    for (line, status) in [
+        ("GET /nothing", 404),
+        ("GET /drain", 405),
+        ("GET /rooms/%FF/members", 400),
+        ("POST /rooms/%FF/kick", 400),
+        ("GET /rooms/empty/bans", 404),
+    ] {
+        let (answered, answer) = operated.act(line, "").await;
+        assert_eq!(answered, status, "{line}");
+        assert!(answer["error"].as_str().is_some_and(|error| error.ends_with('.')), "{line}: {answer}");
+    }
+    operated.stop().await;
+}
+
+#[tokio::test]
+async fn at_an_unspecified_address_the_host_is_the_one_at_which_a_request_arrives() {
+    let port = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a port").port();
+    let mut operated = Operated::start_at("unspecified", ([0, 0, 0, 0], port).into()).await;
+    operated.admin = ([127, 0, 0, 1], port).into();
+    assert_eq!(operated.act("GET /rooms", "").await.0, 200);
+    let token = format!("Authorization: Bearer {TOKEN}\r\n");
+    for host in ["0.0.0.0", "127.0.0.2", "localhost", "rebound.example"] {
+        let (status, answer) = operated.ask("GET /rooms", &format!("Host: {host}:{port}\r\n{token}"), "").await;
+        assert!(status == 421 && answer.contains(&format!("127.0.0.1:{port}")), "{host}: {answer}");
+    }
+    operated.admin = ([127, 0, 0, 2], port).into();
+    assert_eq!(operated.act("GET /rooms", "").await.0, 200, "another address of this machine");
+    operated.stop().await;
+}
+
+#[tokio::test]
+async fn bans_are_listed_and_lifted() {
+    let config = Config { owner_after: std::time::Duration::ZERO, ..Config::default() };
+    let operated = Operated::start_with("bans", config).await;
+    let (mut ana, _) = Person::join(&operated.server, "tea room", "ana").await;
+    let join = common::join_of("tea room", "bo");
+    let mut bo = Person::connect(&operated.server).await;
+    let second = bo.enter(join.clone()).await;
+    assert_eq!(operated.act("GET /rooms/tea%20room/bans", "").await, (200, serde_json::json!({ "bans": [] })));
+    let action = Moderation::Ban { peer: second.you, seconds: 600 };
+    ana.say(&ClientMessage::Moderate { request: Some(1), action }).await;
+    assert_eq!(bo.expect_error().await, (ErrorCode::Banned, true));
+    let (_, listed) = operated.act("GET /rooms/tea%20room/bans", "").await;
+    let ban = &listed["bans"][0];
+    assert_eq!((ban["peer"].as_str(), ban["name"].as_str()), (Some(&*second.you.to_string()), Some("bo")));
+    assert!(ban["seconds_left"].as_f64().is_some_and(|left| (1.0..=600.0).contains(&left)), "{listed}");
+    let mut again = Person::connect(&operated.server).await;
+    again.say(&ClientMessage::Join(join.clone())).await;
+    assert_eq!(again.expect_error().await, (ErrorCode::Banned, true));
+    let body = format!(r#"{{"peer":"{}"}}"#, second.you);
+    assert_eq!(operated.act("POST /rooms/tea%20room/unban", "").await.0, 400);
+    assert_eq!(operated.act("POST /rooms/tea%20room/unban", &body).await.0, 200);
+    assert_eq!(operated.act("POST /rooms/tea%20room/unban", &body).await.0, 404);
+    Person::connect(&operated.server).await.enter(join).await;
+    operated.stop().await;
+}
+
+#[tokio::test]
 async fn a_drained_server_sends_its_peers_away_at_different_times_and_takes_no_more() {
     const PEERS: u64 = 20;
     let operated = Operated::start("drain").await;
@@ -133,7 +203,12 @@ async fn a_drained_server_sends_its_peers_away_at_different_times_and_takes_no_m
     assert!(operated.server.http("/healthz").await.contains("503"));
     let mut late = Person::connect(&operated.server).await;
     late.say(&ClientMessage::Join(common::join_of("room 1", "late"))).await;
-    assert_eq!(late.expect_error().await, (ErrorCode::ServerFull, true));
+    let pick = |message| match message {
+        ServerMessage::GoingAway { retry_after_ms } => Some(retry_after_ms),
+        _ => None,
+    };
+    assert_eq!(late.expect("the time to come back", pick).await, 5_000);
+    assert_eq!(late.expect_end().await, Some(CloseCode::Restart));
     operated.stop().await;
 }
 

@@ -227,6 +227,35 @@ async fn a_server_full_of_rooms_refuses_one_more_but_forgets_empty_ones() {
 }
 
 #[tokio::test]
+async fn an_address_that_makes_many_rooms_pushes_out_its_own_empty_ones() {
+    const ROOMS: usize = 8;
+    let config = Config {
+        trusted_proxies: vec!["127.0.0.1".parse().expect("an address")],
+        owner_after: std::time::Duration::ZERO,
+        max_rooms: ROOMS,
+        ..Config::default()
+    };
+    let server = Server::with(config).await;
+    let from = async |address: &str| {
+        let mut request = request(server.address);
+        request.headers_mut().insert("x-forwarded-for", address.parse().expect("a header"));
+        Person::try_connect(&server, request).await.expect("the server takes connections")
+    };
+    // The owner is lost, and the room waits for it, empty for longer than all others.
+    let mut owner = from("192.0.2.1").await;
+    assert!(owner.enter(join_of("reserved", "owner")).await.permissions.moderate);
+    drop(owner);
+    for (number, address) in ["192.0.2.2", "192.0.2.3"].iter().cycle().take(4 * ROOMS).enumerate() {
+        let mut maker = from(address).await;
+        maker.enter(join_of(&format!("room {number}"), "maker")).await;
+        drop(maker);
+    }
+    let mut stranger = from("192.0.2.4").await;
+    let joined = stranger.enter(join_of("reserved", "stranger")).await;
+    assert!(!joined.permissions.moderate, "the room was kept for its owner");
+}
+
+#[tokio::test]
 async fn joins_of_one_address_are_limited_and_other_addresses_are_not() {
     let three = Rate { burst: 3.0, per_second: 0.0 };
     let config = Config {

@@ -135,8 +135,8 @@ async fn a_certificate_that_is_none_is_named() {
     let files = Files::new();
     let cert = files.write("cert.pem", "not a certificate");
     let config = Config { tls_cert: Some(cert.clone()), tls_key: Some(cert.clone()), ..Config::default() };
-    let Err(error) = Server::with(config).await.stop().await else { panic!("it started") };
-    assert!(matches!(&error, ServeError::Certificate { path, .. } if *path == cert), "{error}");
+    let Err(ServeError::Config(error)) = Server::with(config).await.stop().await else { panic!("it started") };
+    assert!(error.option == "--tls-cert" && error.problem.contains(&cert.display().to_string()), "{error}");
 }
 
 /// proves: U-20
@@ -157,6 +157,44 @@ async fn the_program_takes_its_port_from_the_environment_and_ends_on_sigterm() {
     let status = tokio::task::spawn_blocking(move || program.child.wait()).await;
     assert!(status.expect("no panic").expect("it ended").success());
     assert!(since.elapsed() < Duration::from_secs(10));
+}
+
+#[test]
+fn an_option_that_cannot_be_used_is_named_before_the_server_says_that_it_listens() {
+    let files = Files::new();
+    let path = |name: &str, text: &str| files.write(name, text).display().to_string();
+    let secret = "0123456789abcdef0123456789abcdef";
+    let (junk, token) = (path("junk.pem", secret), path("token", secret));
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        std::fs::set_permissions(&token, std::fs::Permissions::from_mode(0o600)).expect("a mode");
+    }
+    let made = ["localhost", "another"].map(|name| {
+        let made = rcgen::generate_simple_self_signed([name.to_owned()]).expect("a certificate");
+        let cert = path(&format!("{name}.pem"), &made.cert.pem());
+        (cert, path(&format!("{name}.key"), &made.signing_key.serialize_pem()))
+    });
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken.local_addr().expect("an address").to_string();
+    let missing = files.0.join("missing").display().to_string();
+    let cases: [(&[&str], &str); 7] = [
+        (&["--tls-cert", &missing, "--tls-key", &made[0].1], "--tls-cert (VOICEMESH_TLS_CERT)"),
+        (&["--tls-cert", &junk, "--tls-key", &made[0].1], "--tls-cert (VOICEMESH_TLS_CERT)"),
+        (&["--tls-cert", &made[0].0, "--tls-key", &junk], "--tls-key (VOICEMESH_TLS_KEY)"),
+        (&["--tls-cert", &made[0].0, "--tls-key", &made[1].1], "--tls-key (VOICEMESH_TLS_KEY)"),
+        (&["--web-dir", &missing], "--web-dir (VOICEMESH_WEB_DIR)"),
+        (&["--admin-listen", &taken, "--admin-token-file", &token], "--admin-listen (VOICEMESH_ADMIN_LISTEN)"),
+        (&["--admin-token-file", &token], "--admin-token-file (VOICEMESH_ADMIN_TOKEN_FILE)"),
+    ];
+    for (arguments, named) in cases {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_voicemesh-signaling"));
+        let output = command.args(["--listen", "127.0.0.1:0"]).args(arguments).output().expect("it runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {said}");
+        assert!(output.stdout.is_empty() && said.contains(named), "{arguments:?}: {said}");
+        assert!(!said.contains("os error") && !said.contains("012345"), "{arguments:?}: {said}");
+    }
 }
 
 #[tokio::test]

@@ -271,7 +271,10 @@ async fn a_folder_is_served_as_it_is_at_that_moment() {
 async fn a_folder_without_a_page_is_named() {
     let folder = Folder::new();
     let Err(error) = Server::with(folder.config()).await.stop().await else { panic!("it started") };
-    assert!(matches!(&error, ServeError::Page { path, .. } if path.starts_with(&folder.0)), "{error}");
+    assert!(
+        matches!(&error, ServeError::Config(wrong) if wrong.option == "--web-dir" && wrong.problem.contains("no such file")),
+        "{error}"
+    );
 }
 
 #[tokio::test]

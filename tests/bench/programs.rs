@@ -66,6 +66,10 @@ impl Drop for Folder {
 
 /// The command that lets `name` join; its identity lies in `folder`.
 pub fn join_command(server: &Server, folder: &Folder, name: &str, way: Way, input: &str, output: &str) -> Command {
+    if output.ends_with(".wav") {
+        // The new file would have a number beside an earlier one.
+        let _ = std::fs::remove_file(output);
+    }
     let mut command = Command::new(binary("voicemesh"));
     command.args(["join", "bench", "--json", "--name", name, "--input", input, "--output", output]);
     command.args(["--server", &format!("ws://{}", server.address)]);

@@ -97,7 +97,7 @@ fn a_server_that_is_told_to_stop_says_so_and_ends_in_time() {
     let status = server.program.wait_for_exit(Duration::from_secs(10));
     assert!(status.success(), "{status}");
     let why = wait_for(&mut ada, "server-away").json["why"].clone();
-    assert_eq!(why, "it is going away");
+    assert_eq!(why, "it is about to stop");
     leave(bob);
     // The server is gone; that Bob is too, only the link can tell.
     wait_for_peer(&mut ada, "route-changed", "bob");

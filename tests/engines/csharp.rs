@@ -57,7 +57,8 @@ fn servers_and_clients_as_in_unityp2p_meet_under_mono() {
     let prefix = Prefix::install();
     let program = compile(&prefix, "Walk");
     let folder = Folder::create("walk");
-    let server = Server::start(&[]);
+    // Who makes the room may moderate it at once.
+    let server = Server::start(&["--owner-after", "0"]);
     let mut mono = Command::new("mono");
     prefix.lend(&mut mono);
     mono.arg(program).arg(server.url()).arg(folder.file("state"));

@@ -146,6 +146,10 @@ impl Joining {
     #[must_use]
     pub fn start_by(&self, mut command: Command, folder: &Folder) -> Program {
         command.args(["join", &self.room, "--json", "--server", &self.server, "--name", &self.name]);
+        // What an earlier program of this name heard: the new file would have a number.
+        if self.output.ends_with(".wav") {
+            let _ = std::fs::remove_file(&self.output);
+        }
         command.args(["--input", &self.input, "--output", &self.output]);
         command.arg("--state-dir").arg(folder.file(&self.name)).args(&self.arguments);
         Program::start(&self.name, command)

@@ -60,7 +60,9 @@ function pairs(letters) {
 export function roomName(text) {
   if (utf8Length(text) > LIMITS.roomNameBytes) return { refused: 'too-long' };
   const shown = clean(text);
-  return BLANK.test(shown) ? { refused: 'blank' } : { shown, key: fold(shown) };
+  if (BLANK.test(shown)) return { refused: 'blank' };
+  // NFC makes a few characters longer, and a link has the shown form.
+  return utf8Length(shown) > LIMITS.roomNameBytes ? { refused: 'too-long' } : { shown, key: fold(shown) };
 }
 
 /** @param {Name} name @param {string} otherwise */

@@ -266,7 +266,7 @@ export class Signaling {
       case 'ticket': return this.#keepTicket(message.ticket);
       case 'pong': return this.#answered(now, message.token);
       case 'error': return this.#refused(now, message);
-      case 'going-away': return this.lost(now, 'it is going away', message.retry_after_ms);
+      case 'going-away': return this.lost(now, 'it is about to stop', message.retry_after_ms);
       case 'replaced':
         this.stop(now);
         mesh.pairs.dropAll(now);

@@ -1,5 +1,6 @@
 //! The situation, asked for: one's own, and everyone else's.
 
+use std::borrow::Cow;
 use std::ffi::c_char;
 use std::mem::{offset_of, size_of};
 use std::time::Duration;
@@ -118,6 +119,9 @@ unsafe impl Plain for vm_remote {}
 unsafe impl Sized32 for vm_remote {
     const FIRST: usize = offset_of!(vm_remote, order) + size_of::<u64>();
 }
+
+/// What fits into [`vm_remote::name`] in front of the NUL.
+const LABEL_BYTES: usize = size_of::<[c_char; 72]>() - 1;
 
 /// Tells one's own situation. state->size must be set.
 ///
@@ -243,7 +247,7 @@ fn remote(state: &PeerState) -> vm_remote {
         size: 0,
         route: route_number(state.route) as i32,
         peer: state.peer.into(),
-        name: memory::array(&state.label),
+        name: memory::array(&label(&state.label)),
         speaking: state.speaking.into(),
         muted: state.muted.into(),
         recording: state.recording.into(),
@@ -262,6 +266,34 @@ fn remote(state: &PeerState) -> vm_remote {
     }
 }
 
+/// The name and what follows its last `#`, which tells it from names that look alike: if both do not fit, the name is cut.
+fn label(label: &str) -> Cow<'_, str> {
+    match label.rsplit_once('#') {
+        Some((name, id)) if label.len() > LABEL_BYTES && id.len() < LABEL_BYTES => {
+            let end = name.floor_char_boundary(LABEL_BYTES - id.len() - 1);
+            Cow::Owned(format!("{}#{id}", &name[..end]))
+        }
+        Some(_) | None => Cow::Borrowed(label),
+    }
+}
+
 fn micros(duration: Option<Duration>) -> i64 {
     duration.map_or(-1, |duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_name_is_cut_and_its_short_id_is_not() {
+        let name = "\u{e9}".repeat(32);
+        assert_eq!(label(&format!("{name}#3f2a")), format!("{name}#3f2a"));
+        let cut = label(&format!("{name}#3f2a7c01d")).into_owned();
+        assert!(cut.len() <= LABEL_BYTES && cut.ends_with("\u{e9}#3f2a7c01d"), "{cut}");
+        assert_eq!(label("a#b"), "a#b");
+        let whole = "x".repeat(80);
+        assert_eq!(label(&whole), whole, "the array cuts it");
+        assert_eq!(label(&format!("x#{whole}")), format!("x#{whole}"));
+    }
 }

@@ -89,7 +89,7 @@ pub struct JoinArguments {
     pub frame_ms: FrameDuration,
 
     /// Bits per second of your speech.
-    #[arg(long, value_name = "BITS", default_value_t = 32_000, value_parser = clap::value_parser!(u32).range(6_000..=90_000))]
+    #[arg(long, value_name = "BITS", default_value_t = 32_000, value_parser = bitrate)]
     pub bitrate: u32,
 
     #[command(flatten)]
@@ -207,7 +207,7 @@ pub struct LoopbackArguments {
     pub frame_ms: FrameDuration,
 
     /// Bits per second of your speech.
-    #[arg(long, value_name = "BITS", default_value_t = 32_000, value_parser = clap::value_parser!(u32).range(6_000..=90_000))]
+    #[arg(long, value_name = "BITS", default_value_t = 32_000, value_parser = bitrate)]
     pub bitrate: u32,
 
     /// End after so long [default: with Ctrl-C].
@@ -380,6 +380,11 @@ fn frame(text: &str) -> Result<FrameDuration, String> {
     found.ok_or_else(|| "10, 20, 40 or 60".to_owned())
 }
 
+fn bitrate(text: &str) -> Result<u32, String> {
+    let bits = text.parse().ok().filter(|bits| (6_000..=90_000).contains(bits));
+    bits.ok_or_else(|| "write a whole number of bits per second from 6000 to 90000".to_owned())
+}
+
 fn most<const MOST: u32>(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     if (0.0..=f64::from(MOST)).contains(&number) { Ok(number) } else { Err(format!("not between 0 and {MOST}")) }
@@ -478,6 +483,7 @@ mod tests {
             "voicemesh join lobby --must-exist --must-not-exist",
             "voicemesh join lobby --frame-ms 15",
             "voicemesh join lobby --bitrate 10",
+            "voicemesh join lobby --bitrate loud",
             "voicemesh join lobby --duration never",
             "voicemesh join lobby --duration -1",
             "voicemesh join lobby --duration NaN",
@@ -491,6 +497,7 @@ mod tests {
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), i32::from(crate::exit::Exit::Usage.code()), "{line}");
+            assert!(!error.to_string().contains("invalid digit"), "{error}");
         }
     }
 }

@@ -20,6 +20,8 @@ const QUICK_RETRY: Duration = Duration::from_secs(1);
 
 /// The metadata by which everyone sees that a peer records, beside its status.
 const RECORDING: &str = "recording";
+/// What [`Event::ServerAway`] says of a server that has sent `going-away`.
+const ABOUT_TO_STOP: &str = "it is about to stop";
 
 /// Where a member says that it records.
 #[derive(Clone, Copy, Debug)]
@@ -349,8 +351,11 @@ impl Human {
             true => "Start one with `voicemesh serve`, or name another with --server.",
             false => "Is the address right, and does the server run?",
         };
-        let step = step.unwrap_or_else(|| hint.to_owned());
         let server = harmless(&self.stay.server);
+        if why == ABOUT_TO_STOP {
+            return Some(trouble(format!("The server at {server} lets no more people in: {why}. {retry}")));
+        }
+        let step = step.unwrap_or_else(|| hint.to_owned());
         Some(trouble(format!("The server at {server} cannot be reached: {why}. {step} {retry}")))
     }
 }

@@ -27,7 +27,7 @@ pub(crate) fn read() -> Receiver<Input> {
     let is_terminal = std::io::stdin().is_terminal();
     let reader = move || pass_on(std::io::stdin().lock(), is_terminal, &sender);
     if let Err(error) = thread::Builder::new().name("voicemesh-input".to_owned()).spawn(reader) {
-        tracing::warn!(%error, "nothing can be typed");
+        tracing::warn!("nothing can be typed: {}", voicemesh_device::file_words(&error));
     }
     receiver
 }

@@ -17,6 +17,7 @@ use crate::arguments::LoopbackArguments;
 use crate::exit::{Exit, Failure};
 use crate::logs;
 use crate::signals::Stop;
+use crate::talk::beside_earlier;
 use crate::text::harmless;
 use path::{Path, Settings, Totals};
 
@@ -48,8 +49,8 @@ pub(crate) fn run(arguments: &LoopbackArguments) -> Result<Exit, Failure> {
     if is_same {
         return Err(device("the input and the output are the same file; name another output".to_owned(), ""));
     }
-    let playback =
-        Playback::open(&arguments.output, waker()).map_err(|error| device(error.to_string(), next_for(&error)))?;
+    let (output, earlier) = beside_earlier(arguments.output.clone());
+    let playback = Playback::open(&output, waker()).map_err(|error| device(error.to_string(), next_for(&error)))?;
     let capture = Capture::open(&arguments.input, arguments.microphone.channel, waker())
         .map_err(|error| device(error.to_string(), next_for(&error)))?;
     let microphone = MicrophoneConfig {
@@ -64,6 +65,9 @@ pub(crate) fn run(arguments: &LoopbackArguments) -> Result<Exit, Failure> {
         seed: SEED,
     };
     let path = Path::new(settings).map_err(|error| Failure::other(error.to_string()))?;
+    if let Some(sentence) = earlier {
+        say(&sentence);
+    }
     say("You hear yourself as others hear you. Wear headphones; Ctrl-C ends.");
     let mut devices = Devices { capture, playback, least_queued: LEAST_QUEUED, underruns: 0 };
     let totals = devices.run(path, arguments.seconds, &stop);

@@ -57,7 +57,7 @@ impl Output {
                 view.opening().iter().for_each(|line| live.say(line));
                 self.form = Form::Live { view: view.clone(), live: Box::new(live) };
             }
-            Err(error) => tracing::warn!(%error, "no live view on this terminal"),
+            Err(error) => tracing::warn!("no live view on this terminal: {}", voicemesh_device::file_words(&error)),
         }
     }
 

@@ -26,11 +26,13 @@ impl Stop {
         let flag = stop.clone();
         let spawned = thread::Builder::new().name("voicemesh-signals".to_owned()).spawn(move || {
             if let Err(error) = flag.follow() {
-                tracing::warn!(%error, "signals cannot be heard; Ctrl-C ends without a farewell");
+                let why = voicemesh_device::file_words(&error);
+                tracing::warn!("signals cannot be heard ({why}); Ctrl-C ends without a farewell");
             }
         });
         if let Err(error) = spawned {
-            tracing::warn!(%error, "signals cannot be heard; Ctrl-C ends without a farewell");
+            let why = voicemesh_device::file_words(&error);
+            tracing::warn!("signals cannot be heard ({why}); Ctrl-C ends without a farewell");
         }
         stop
     }

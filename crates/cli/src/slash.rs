@@ -75,6 +75,8 @@ pub enum Decision {
     Kick(String),
     /// It leaves, and is kept out for so many minutes.
     Ban(String, u32),
+    /// The ban of this one ends; without a name, those banned are listed.
+    Unban(Option<String>),
     /// It listens and speaks to one group only. Names can contain spaces.
     Move {
         /// Name, space, group.
@@ -107,7 +109,7 @@ pub enum Takes {
 }
 
 /// Every command, for completion.
-pub const COMMANDS: [(&str, Takes); 25] = [
+pub const COMMANDS: [(&str, Takes); 26] = [
     ("activation", Takes::OneOf(&["voice", "always", "push-to-talk"])),
     ("ban", Takes::Name),
     ("deafen", Takes::Nothing),
@@ -128,6 +130,7 @@ pub const COMMANDS: [(&str, Takes); 25] = [
     ("quit", Takes::Nothing),
     ("set-password", Takes::Text),
     ("talk", Takes::OneOf(&["on", "off"])),
+    ("unban", Takes::Text),
     ("undeafen", Takes::Nothing),
     ("unlock", Takes::Nothing),
     ("unmute", Takes::Name),
@@ -136,7 +139,7 @@ pub const COMMANDS: [(&str, Takes); 25] = [
 ];
 
 /// The answer to `/help`.
-pub const HELP: [&str; 23] = [
+pub const HELP: [&str; 24] = [
     "TEXT              write to everyone (// for a text that begins with /)",
     "/msg NAME TEXT    write to one person",
     "/who              who is here, how they are reached and heard",
@@ -155,6 +158,7 @@ pub const HELP: [&str; 23] = [
     "For moderators (the person who made the room, or as the server says):",
     "/mute-all NAME    mute a person for everyone; /unmute-all NAME ends that",
     "/kick NAME        put a person out; /ban NAME [MINUTES] keeps them out",
+    "/unban NAME       end a ban of yours; without NAME: whom you have banned",
     "/move NAME GROUP  put a person into one talk group only",
     "/lock, /unlock    let no newcomers in; let them in again",
     "/set-password X   set the room's password; without X there is none",
@@ -193,7 +197,8 @@ pub fn parse(line: &str) -> Result<Typed, String> {
         "mute-all" => Ok(Typed::Moderate(Decision::MuteForAll(needed("a name")?, true))),
         "unmute-all" => Ok(Typed::Moderate(Decision::MuteForAll(needed("a name")?, false))),
         "kick" => Ok(Typed::Moderate(Decision::Kick(needed("a name")?))),
-        "ban" => Ok(Typed::Moderate(ban(&needed("a name, and perhaps minutes: /ban Ada 60")?))),
+        "ban" => ban(&needed("a name, and perhaps minutes: /ban Ada 60")?).map(Typed::Moderate),
+        "unban" => Ok(Typed::Moderate(Decision::Unban(some(rest)))),
         "move" => Ok(Typed::Moderate(Decision::Move { name_and_group: needed("a name and a group: /move Ada Red")? })),
         "lock" => alone(Typed::Moderate(Decision::Lock(true))),
         "unlock" => alone(Typed::Moderate(Decision::Lock(false))),
@@ -229,12 +234,13 @@ where
 }
 
 /// A number at the end is the minutes.
-fn ban(rest: &str) -> Decision {
+fn ban(rest: &str) -> Result<Decision, String> {
     let parts = rest.rsplit_once(char::is_whitespace);
     let minutes = parts.and_then(|(name, minutes)| Some((name.trim(), minutes.parse::<u32>().ok()?)));
     match minutes {
-        Some((name, minutes)) => Decision::Ban(name.to_owned(), minutes.clamp(1, MOST_BAN_MINUTES)),
-        None => Decision::Ban(rest.to_owned(), BAN_MINUTES),
+        Some((_, 0)) => Err("A ban lasts 1 to 1440 minutes: /ban Ada 60. /kick puts out without one.".to_owned()),
+        Some((name, minutes)) => Ok(Decision::Ban(name.to_owned(), minutes.min(MOST_BAN_MINUTES))),
+        None => Ok(Decision::Ban(rest.to_owned(), BAN_MINUTES)),
     }
 }
 
@@ -292,6 +298,9 @@ mod tests {
         assert_eq!(parse("/ban Ada Lovelace"), decided(Decision::Ban("Ada Lovelace".into(), BAN_MINUTES)));
         assert_eq!(parse("/ban Ada 5"), decided(Decision::Ban("Ada".into(), 5)));
         assert_eq!(parse("/ban Ada 999999"), decided(Decision::Ban("Ada".into(), MOST_BAN_MINUTES)));
+        assert!(parse("/ban Ada 0").is_err_and(|why| why.contains("1 to 1440 minutes")));
+        assert_eq!(parse("/unban"), decided(Decision::Unban(None)));
+        assert_eq!(parse("/unban Ada L"), decided(Decision::Unban(Some("Ada L".into()))));
         assert_eq!(parse("/set-password"), decided(Decision::SetPassword(String::new())));
         assert_eq!([parse("/lock"), parse("/unlock")], [true, false].map(|lock| decided(Decision::Lock(lock))));
         assert!(parse("/kick").is_err() && parse("/lock now").is_err());

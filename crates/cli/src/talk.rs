@@ -6,8 +6,10 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use voicemesh::{Event, InputSpec, JoinOptions, OutputSpec, Peer, Processing, SpeechConfig, Stamped};
+use voicemesh_device::unused_wav;
 
 use crate::arguments::{EchoArguments, JoinArguments, StayArguments, login_name};
+use crate::bans::Bans;
 use crate::exit::{Exit, Failure};
 use crate::human::{Human, Line, Part, Stay, plain, refusal, refusal_step, replaced, short, trouble};
 use crate::input::{self, Input};
@@ -80,11 +82,15 @@ pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
     let name = arguments.name.clone().unwrap_or_else(login_name);
     let speech = SpeechConfig { frame: arguments.frame_ms, bitrate_bps: arguments.bitrate, ..SpeechConfig::default() };
     let presence = arguments.presence();
+    let (output, earlier) = beside_earlier(arguments.output);
+    if let Some(sentence) = earlier {
+        eprintln!("{sentence}");
+    }
     let processing = arguments.microphone.processing(&arguments.input);
     let activation = arguments.microphone.activation(&arguments.input);
     let mut options = options(&arguments.stay, &arguments.room, &name)
         .input(arguments.input)
-        .output(arguments.output)
+        .output(output)
         .speech(speech)
         .presence(presence)
         .processing(processing)
@@ -98,6 +104,17 @@ pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
     }
     let stay = described(&arguments.stay, arguments.room, name, Part::Talk);
     begin(options, arguments.stay, processing, activation, Stay { record: arguments.record, ..stay })
+}
+
+/// The file to write in place of one that is there already, and a sentence about that.
+pub(crate) fn beside_earlier(output: OutputSpec) -> (OutputSpec, Option<String>) {
+    let OutputSpec::Wav(path) = output else { return (output, None) };
+    let unused = unused_wav(&path);
+    let sentence = (unused != path).then(|| {
+        let (path, unused) = (path.display().to_string(), unused.display().to_string());
+        format!("{} is there already; what is heard goes to {}.", harmless(&path), harmless(&unused))
+    });
+    (OutputSpec::Wav(unused), sentence)
 }
 
 /// Joins as an echo.
@@ -186,6 +203,7 @@ fn begin(
         processing,
         activation,
         groups,
+        bans: Bans::default(),
         tally: Tally::new(),
         observe_at: Duration::ZERO,
         status_at: Duration::ZERO,
@@ -225,6 +243,7 @@ struct Talk {
     activation: ActivationChoice,
     /// The talk groups in which the user listens and speaks.
     groups: Vec<String>,
+    bans: Bans,
     people: People,
     tally: Tally,
     observe_at: Duration,

@@ -31,6 +31,7 @@ pub(crate) fn make(arguments: TokenArguments) -> Result<Exit, Failure> {
         audience: audience.clone(),
         expires_at: now.saturating_add(expires.as_secs()),
     };
+    request.check().map_err(|error| usage(format!("{error}.")))?;
     let token = sign(request, &secret).map_err(|error| usage(format!("{path}: {error}.")))?;
     println!("{}", token.as_str());
     Ok(Exit::Done)

@@ -112,7 +112,20 @@ fn what_cannot_be_a_token_is_said_with_exit_code_2() {
     let place = Place::new("wrong");
     std::fs::write(place.0.join("short"), "short\n").expect("a file");
     std::fs::write(place.0.join("long"), "0123456789abcdef0123456789abcdef").expect("a file");
+    let many = "x".repeat(300);
     for arguments in [
+        "'' --secret long",
+        "' ' --secret long",
+        ". --secret long",
+        ".. --secret long",
+        &format!("{many} --secret long"),
+        &format!("{many} --pattern --secret long"),
+        "'' --pattern --secret long",
+        "lobby --name '  ' --secret long",
+        "lobby --name \"$(printf 'a\\nb')\" --secret long",
+        &format!("lobby --name {many} --secret long"),
+        &format!("lobby --subject {many} --secret long"),
+        &format!("lobby --audience {} --secret long", many.repeat(20)),
         "lobby --secret missing",
         "lobby --secret short",
         "lobby --secret long --permissions speak,fly",

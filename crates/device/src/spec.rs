@@ -61,8 +61,8 @@ pub enum InputSpec {
 pub enum OutputSpec {
     /// A real device by its name ([`DeviceInfo::name`](crate::DeviceInfo)); `None` is the system's default.
     Device(Option<String>),
-    /// A WAV file, 48 kHz mono 16 bit, which is replaced if it exists. It is readable at any time, also after the process
-    /// was killed.
+    /// A WAV file, 48 kHz mono 16 bit. A file of that name stays as it is: the new one gets a number,
+    /// [`unused_wav`](crate::unused_wav) says which. It is readable at any time, also after the process was killed.
     Wav(PathBuf),
     /// Takes samples at pace and plays nothing.
     Null,

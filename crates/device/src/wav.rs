@@ -1,8 +1,7 @@
 //! WAV files as microphone and as speaker.
 
-use std::ffi::OsString;
-use std::fs::{self, File};
-use std::io::{BufWriter, Read as _};
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, BufWriter, ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use hound::{SampleFormat, WavSpec, WavWriter};
@@ -17,6 +16,9 @@ const MOST_READ: u64 = 3 << 30;
 const STEPS_BETWEEN_FLUSHES: u32 = 50;
 /// What a WAV header can count, less the header; about 12 hours. Then the file is finished and the rest is lost.
 const MOST_WRITTEN: u32 = (u32::MAX - 1_024) / 2;
+
+/// Files of one name in one folder.
+const MOST_OF_ONE_NAME: u32 = 10_000;
 
 /// Reads a whole file as 48 kHz mono. `channel`, counted from 1, is the one to hear; without it the channels are mixed.
 pub(crate) fn load(path: &Path, channel: Option<u16>) -> Result<Vec<f32>, DeviceError> {
@@ -47,20 +49,20 @@ pub(crate) struct WavSpeaker {
 }
 
 impl WavSpeaker {
-    /// Creates or replaces the file; it is a valid, empty WAV file from then on. It is written beside and renamed, so that
-    /// a file of that name is replaced as a whole or not at all.
+    /// Creates the file; it is a valid, empty WAV file from then on. A file of that name stays as it is: the new one has a
+    /// number then ([`unused_wav`]).
     pub(crate) fn create(path: &Path, channels: usize) -> Result<Self, DeviceError> {
         let (channels, sample_format) = (channels as u16, SampleFormat::Int);
         let spec = WavSpec { channels, sample_rate: SAMPLE_RATE, bits_per_sample: 16, sample_format };
-        let beside = beside(path);
-        let created = WavWriter::create(&beside, spec).and_then(|mut writer| {
+        let failed = |why| DeviceError::CannotWriteWav { path: path.into(), why };
+        let (created, file) = create_unused(path).map_err(|error| failed(file_words(&error)))?;
+        let begun = WavWriter::new(BufWriter::new(file), spec).and_then(|mut writer| {
             writer.flush()?;
-            fs::rename(&beside, path)?;
             Ok(writer)
         });
-        let writer = created.map_err(|error| {
-            let _ = fs::remove_file(&beside);
-            DeviceError::CannotWriteWav { path: path.into(), why: plain(&error) }
+        let writer = begun.map_err(|error| {
+            let _ = fs::remove_file(&created);
+            failed(plain(&error))
         })?;
         Ok(Self { writer, steps_unflushed: 0 })
     }
@@ -87,12 +89,33 @@ impl WavSpeaker {
     }
 }
 
-/// The name of a file that is about to replace another, in the same folder.
-fn beside(path: &Path) -> PathBuf {
-    let mut name = OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}", std::process::id()));
-    path.with_file_name(name)
+/// The file that [`OutputSpec::Wav`](crate::OutputSpec) writes: this one, or the first of `name-2.wav`, `name-3.wav`, … that
+/// is not there yet.
+#[must_use]
+pub fn unused_wav(path: &Path) -> PathBuf {
+    names(path).find(|name| fs::symlink_metadata(name).is_err()).unwrap_or_else(|| path.to_owned())
+}
+
+fn create_unused(path: &Path) -> io::Result<(PathBuf, File)> {
+    for name in names(path) {
+        match OpenOptions::new().write(true).create_new(true).open(&name) {
+            Ok(file) => return Ok((name, file)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Err(io::Error::other("too many files of this name are there already"))
+}
+
+fn names(path: &Path) -> impl Iterator<Item = PathBuf> {
+    let (stem, extension) = (path.file_stem().unwrap_or_default(), path.extension().unwrap_or_default());
+    let numbered = move |number: u32| {
+        let mut name = stem.to_owned();
+        name.push(format!("-{number}."));
+        name.push(extension);
+        path.with_file_name(name)
+    };
+    std::iter::once(path.to_owned()).chain((2..=MOST_OF_ONE_NAME).map(numbered))
 }
 
 /// The scale by which a 16-bit file is read here, so that what was read is written exactly.

@@ -86,6 +86,25 @@ impl Drop for File {
     }
 }
 
+#[test]
+fn a_file_that_is_there_already_stays_as_it_is() {
+    let earlier = File::write("kept", MONO, [1, 2, 3]);
+    let before = std::fs::read(&earlier.0).unwrap();
+    let (second, third) = (numbered(&earlier, 2), numbered(&earlier, 3));
+    for expected in [&second, &third] {
+        assert_eq!(voicemesh_device::unused_wav(&earlier.0), expected.0);
+        drop(Playback::open(&earlier.as_speaker(), std::sync::Arc::new(|| ())).unwrap());
+        assert!(WavReader::open(&expected.0).is_ok(), "{}", expected.0.display());
+    }
+    assert!(std::fs::read(&earlier.0).unwrap() == before);
+}
+
+/// The file that is written when `file` is there.
+fn numbered(file: &File, number: u32) -> File {
+    let stem = file.0.file_stem().unwrap().to_str().unwrap();
+    File(file.0.with_file_name(format!("{stem}-{number}.wav")))
+}
+
 fn heard(spec: &InputSpec, length: usize) -> Vec<f32> {
     let wakes = Arc::new(Wakes::default());
     let mut microphone = Capture::open(spec, None, wakes.waker()).unwrap();

@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
+use voicemesh_device::file_words;
 use voicemesh_wire::identity::{IdentityProof, InstallationSecret, prove};
 use voicemesh_wire::limits::TICKET_BYTES;
 use voicemesh_wire::signaling::{Password, Ticket};
@@ -64,7 +65,11 @@ impl Identity {
         match Self::from_dir(&dir, origin, room) {
             Ok(identity) => Ok(identity),
             Err(error) => {
-                tracing::warn!(%error, "the identity cannot be kept; this peer will be a new one next time");
+                let why = file_words(&error);
+                tracing::warn!(
+                    "{}: {why}; the identity cannot be kept, this peer will be a new one next time",
+                    dir.display()
+                );
                 Self::ephemeral(origin, room)
             }
         }

@@ -69,7 +69,8 @@ struct Track {
 }
 
 impl Recorder {
-    /// Begins a recording in a folder, which is made if it is not there.
+    /// Begins a recording in a folder, which is made if it is not there. Files that are in it stay as they are; new ones of
+    /// the same name get a number.
     ///
     /// # Errors
     ///
@@ -77,6 +78,9 @@ impl Recorder {
     pub fn start(folder: &Path) -> Result<Self, String> {
         let sentence =
             |error: std::io::Error| format!("nothing can be written to {}: {}", folder.display(), file_words(&error));
+        if folder.is_file() {
+            return Err(format!("{} is a file, and a recording needs a folder", folder.display()));
+        }
         std::fs::create_dir_all(folder).map_err(sentence)?;
         writer::try_out(folder).map_err(sentence)?;
         let (jobs, queue) = sync_channel(QUEUE);

@@ -47,7 +47,7 @@ pub struct RoomName {
 }
 
 impl RoomName {
-    /// Takes any text of at most [`ROOM_NAME_BYTES`] that is not blank.
+    /// Takes any text of at most [`ROOM_NAME_BYTES`] that is not blank, and no longer in the form in which it is shown.
     ///
     /// # Errors
     ///
@@ -59,6 +59,10 @@ impl RoomName {
         let shown = clean(text);
         if is_blank(&shown) {
             return Err(NameError::Blank);
+        }
+        // NFC makes a few characters longer, and a link has the shown form.
+        if shown.len() > ROOM_NAME_BYTES {
+            return Err(NameError::TooLong);
         }
         let key = fold(&shown);
         Ok(Self { shown, key })

@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::Config;
+use super::{Config, key_file};
 use crate::ticket::SECRET_BYTES;
 
 /// A setting that cannot be meant: names the option, its variable, and what is wrong.
@@ -124,6 +124,14 @@ impl Config {
         if self.relay_only && has_turn {
             remarks.push("--turn has no effect with --relay-only".to_owned());
         }
+        if let Some(path) = &self.auth_secret
+            && let Some(mode) = key_file::open_to_others(path)
+        {
+            let path = path.display();
+            remarks.push(format!(
+                "--auth-secret: others than its owner may use {path} (mode {mode:o}); run chmod 600 {path}"
+            ));
+        }
         remarks
     }
 
@@ -193,7 +201,13 @@ fn check_origin(origin: &str) -> Result<(), String> {
     {
         return Err(format!("{origin:?} is no origin: scheme, host and perhaps port; {example}"));
     }
-    Ok(())
+    let is_port = |port: &str| port.parse::<u16>().is_ok_and(|port| port > 0);
+    match authority.rsplit_once(':') {
+        Some((_, port)) if !authority.ends_with(']') && !is_port(port) => {
+            Err(format!("{origin:?}: the port is a number from 1 to 65535; {example}"))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// It becomes a part of the Content-Security-Policy, whose own signs must not be in it.
@@ -204,10 +218,11 @@ fn check_embed_origin(origin: &str) -> Result<(), String> {
     check_origin(origin)?;
     let (scheme, authority) = origin.split_once("://").unwrap_or_default();
     let is_plain = authority.chars().all(|c| c.is_ascii_alphanumeric() || "-._:[]".contains(c));
+    let example = "write it as in https://club.example";
     if !matches!(scheme, "http" | "https") || !is_plain {
-        return Err(format!("{origin:?} is no web page's origin; write it as in https://club.example"));
+        return Err(format!("{origin:?} is no web page's origin; {example}"));
     }
-    Ok(())
+    check_address(authority).map_err(|problem| format!("{origin:?}: {problem}; {example}"))
 }
 
 /// RFC 7064 §3.1 and RFC 7065 §3.1: `stun:host[:port]`, `turn:host[:port][?transport=udp]`.
@@ -352,20 +367,53 @@ mod tests {
         assert!(unused.remarks()[0].contains("--turn-secret has no effect"));
     }
 
+    #[cfg(unix)]
+    #[test]
+    fn a_secret_that_others_may_use_is_remarked_and_taken() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = std::env::temp_dir().join(format!("voicemesh-auth-secret-{}", std::process::id()));
+        std::fs::write(&path, "0123456789abcdef0123456789abcdef").unwrap();
+        let config = Config { auth_secret: Some(path.clone()), ..Config::default() };
+        for (mode, remarks) in [(0o444, 1), (0o640, 1), (0o600, 0), (0o400, 0)] {
+            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
+            assert_eq!((config.check(), config.remarks().len()), (Ok(()), remarks), "{mode:o}");
+            let advice = format!("chmod 600 {}", path.display());
+            assert!(config.remarks().iter().all(|remark| remark.contains(&advice) && !remark.contains("012345")));
+        }
+        std::fs::remove_file(&path).unwrap();
+        assert_eq!(config.check().unwrap_err().option, "--auth-secret");
+    }
+
+    #[test]
+    fn a_token_without_an_address_is_named() {
+        let config = Config { admin_token_file: Some("token".into()), ..Config::default() };
+        let error = config.check().expect_err("it would have no effect");
+        assert!(error.option == "--admin-token-file" && error.problem.contains("--admin-listen"), "{error}");
+    }
+
     #[test]
     fn an_origin_has_a_scheme_and_a_base_path_is_plain() {
         let origin = |text: &str| Config { allowed_origins: vec![text.to_owned()], ..Config::default() }.check();
         for text in ["*", "https://game.example", "https://game.example:8443/", "capacitor://localhost"] {
             assert_eq!(origin(text), Ok(()), "{text}");
         }
-        for text in ["game.example", "https://", "https://game.example/path", "https://a b"] {
+        for text in ["game.example", "https://", "https://game.example/path", "https://a b", "https://a:99999"] {
             assert_eq!(origin(text).expect_err(text).option, "--allow-origin");
         }
         let embed = |text: &str| Config { embed_origins: vec![text.to_owned()], ..Config::default() }.check();
         for text in ["https://club.example", "http://127.0.0.1:8000/", "https://[::1]:8443", ""] {
             assert_eq!(embed(text), Ok(()), "{text}");
         }
-        for text in ["*", "club.example", "https://a; script-src *", "capacitor://a", "https://*.example"] {
+        for text in [
+            "*",
+            "club.example",
+            "https://a; script-src *",
+            "capacitor://a",
+            "https://*.example",
+            "https://club.example:99999",
+            "https://club.example:",
+            "https://[::1",
+        ] {
             assert_eq!(embed(text).expect_err(text).option, "--embed-origin");
         }
         let base = |text: &str| Config { base_path: Some(text.to_owned()), ..Config::default() };

@@ -43,6 +43,26 @@ mod tests {
     }
 
     #[test]
+    fn a_value_that_is_none_is_answered_with_what_is_expected() {
+        for (option, value, expected) in [
+            ("--port", "http", "a port from 0 to 65535"),
+            ("--port", "99999", "a port from 0 to 65535"),
+            ("--listen", "localhost", "an address with its port"),
+            ("--admin-listen", "8081", "an address with its port"),
+            ("--max-rooms", "-1", "a whole number"),
+            ("--max-connections", "many", "a whole number"),
+            ("--max-peers-per-room", "2.5", "a whole number"),
+            ("--ping-interval", "-1", "between 0.1 and 3600 seconds"),
+            ("--ping-interval", "soon", "not a number of seconds"),
+            ("--trusted-proxy", "10.0.0.0/33", "at most 32 or 128 bits"),
+        ] {
+            let error = parse(&[&format!("{option}={value}")]).expect_err(value).to_string();
+            assert!(error.contains(expected) && error.contains(option), "{error}");
+            assert!(!error.contains("invalid digit") && !error.contains("invalid socket"), "{error}");
+        }
+    }
+
+    #[test]
     fn a_switch_takes_what_people_write() {
         for (text, on) in [("1", true), ("TRUE", true), ("yes", true), ("on", true), ("0", false), ("No", false)] {
             let config = parse(&[&format!("--relay-only={text}")]).expect("a switch");

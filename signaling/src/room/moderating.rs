@@ -108,7 +108,9 @@ impl Room {
             Moderation::Ban { peer, seconds } => {
                 let connection = self.connection_of(peer)?;
                 let subject = self.grants.get(&connection).and_then(|grant| grant.subject.clone());
-                self.moderation.ban(now, connection, peer, subject, seconds);
+                if let Some(member) = self.members.get(&connection) {
+                    self.moderation.ban(now, connection, member, subject, seconds);
+                }
                 let left = Duration::from_secs(u64::from(seconds));
                 self.put_out(now, connection, Refusal::after_guess(ErrorCode::Banned, left), out);
             }

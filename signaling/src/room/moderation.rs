@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
-use voicemesh_wire::signaling::{ErrorCode, LeaveReason, OwnerRightState};
+use voicemesh_wire::signaling::{ErrorCode, LeaveReason, OwnerRightState, PeerInfo};
 use voicemesh_wire::{PeerId, Permissions};
 
 use super::RoomRules;
@@ -47,7 +47,24 @@ struct Owner {
 #[derive(Clone, Debug)]
 struct Ban {
     of: Banned,
+    /// What the member was called.
+    name: String,
     until: Duration,
+}
+
+/// A ban as the operator sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BanInfo {
+    /// The peer id that was banned.
+    pub peer: PeerId,
+    /// What the member was called.
+    pub name: String,
+    /// The subject of its access token, which the ban binds in place of the address.
+    pub subject: Option<String>,
+    /// Whether it binds the address, too.
+    pub binds_address: bool,
+    /// The time that is left of it.
+    pub left: Duration,
 }
 
 /// What a ban binds, and what a joiner is held against it.
@@ -226,10 +243,11 @@ impl Moderation {
         &mut self,
         now: Duration,
         connection: ConnectionId,
-        peer: PeerId,
+        member: &PeerInfo,
         subject: Option<String>,
         seconds: u32,
     ) {
+        let peer = member.peer;
         self.bans.retain(|ban| now < ban.until && ban.of.peer != peer);
         if self.bans.len() >= BANS {
             let first = self.bans.iter().enumerate().min_by_key(|(_, ban)| ban.until).map(|(index, _)| index);
@@ -237,7 +255,21 @@ impl Moderation {
         }
         let address = self.addresses.get(&connection).copied();
         let of = Banned { peer, subject, address };
-        self.bans.push_back(Ban { of, until: now + Duration::from_secs(u64::from(seconds)) });
+        let name = member.name.clone();
+        self.bans.push_back(Ban { of, name, until: now + Duration::from_secs(u64::from(seconds)) });
+    }
+
+    pub(super) fn bans(&self, now: Duration) -> Vec<BanInfo> {
+        let info = |ban: &Ban| BanInfo {
+            peer: ban.of.peer,
+            name: ban.name.clone(),
+            subject: ban.of.subject.clone(),
+            binds_address: ban.of.subject.is_none() && ban.of.address.is_some(),
+            left: ban.until - now,
+        };
+        let mut bans: Vec<_> = self.bans.iter().filter(|ban| now < ban.until).map(info).collect();
+        bans.sort_unstable_by_key(|ban| (ban.left, ban.peer));
+        bans
     }
 
     pub(super) fn unban(&mut self, peer: PeerId) {

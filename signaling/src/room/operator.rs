@@ -6,6 +6,7 @@ use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{ErrorCode, PeerInfo};
 
 use super::Room;
+use super::moderation::BanInfo;
 use crate::outbox::Outbox;
 use crate::refusal::Refusal;
 
@@ -17,6 +18,18 @@ impl Room {
             self.members.iter().map(|(connection, member)| (member.clone(), subject(connection))).collect();
         members.sort_unstable_by_key(|(member, _)| member.order);
         members
+    }
+
+    /// The bans that hold now; the one that ends first comes first.
+    pub fn bans(&self, now: Duration) -> Vec<BanInfo> {
+        self.moderation.bans(now)
+    }
+
+    /// Ends a ban. False if there is none.
+    pub fn unban(&mut self, now: Duration, peer: PeerId) -> bool {
+        let holds = self.moderation.bans(now).iter().any(|ban| ban.peer == peer);
+        self.moderation.unban(peer);
+        holds
     }
 
     /// Puts a member out. False if it is not here.

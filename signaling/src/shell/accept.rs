@@ -22,11 +22,33 @@ use super::hub::Hub;
 use super::page::Page;
 use super::places::Place;
 use super::stream::Stream;
+use crate::config::key_file::without_number;
 
-/// The answer to connections beyond the limit, for as many at a time as there are spare connections; the rest are closed
-/// without an answer.
-const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nConnection: close\r\n\
-    Content-Type: text/plain\r\nContent-Length: 20\r\n\r\nThe server is full.\n";
+/// Why a connection is beyond a limit. As many at a time as there are spare connections get an answer; the rest are closed
+/// without one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum TurnedAway {
+    /// There are as many connections as the server takes.
+    ServerFull,
+    /// Its address has as many as one may have.
+    AddressFull,
+}
+
+impl TurnedAway {
+    fn answer(self) -> &'static [u8] {
+        match self {
+            Self::ServerFull => {
+                b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 10\r\nConnection: close\r\n\
+                Content-Type: text/plain\r\nContent-Length: 20\r\n\r\nThe server is full.\n"
+            }
+            Self::AddressFull => {
+                b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 10\r\nConnection: close\r\n\
+                Content-Type: text/plain\r\nContent-Length: 40\r\n\r\nToo many connections from this address.\n"
+            }
+        }
+    }
+}
+
 /// How long they may take to read it.
 const TURNING_AWAY: Duration = Duration::from_secs(2);
 /// The same while no descriptor is free and everyone else waits.
@@ -73,7 +95,8 @@ pub(super) async fn accept(
                     // The descriptor kept in reserve answers one waiting connection.
                     let accepted = tokio::time::timeout(ACCEPT_PAUSE, listener.accept()).await;
                     if let Ok(Ok((socket, _))) = accepted {
-                        turn_away(Stream::plain(socket, Place::default()), MOMENT).await;
+                        let stream = Stream::plain(socket, Place::default());
+                        turn_away(stream, TurnedAway::ServerFull, MOMENT).await;
                     }
                     reserve = self::reserve();
                 } else {
@@ -85,32 +108,35 @@ pub(super) async fn accept(
         hub.metrics.accepted.add(1);
         let acceptor = certificate.as_ref().map(|certificate| certificate.acceptor());
         // Taken here and not in the task, which runs when all that wait have been accepted.
-        let Some(place) = place_for(&hub, address.ip()) else {
-            hub.metrics.turned_away.add(1);
-            if let Ok(permit) = Arc::clone(&turned_away).try_acquire_owned() {
-                tokio::spawn(async move {
-                    if let Some(stream) = open(acceptor, socket, Place::default()).await {
-                        turn_away(stream, TURNING_AWAY).await;
-                    }
-                    drop(permit);
-                });
+        let place = match place_for(&hub, address.ip()) {
+            Ok(place) => place,
+            Err(why) => {
+                hub.metrics.turned_away.add(1);
+                if let Ok(permit) = Arc::clone(&turned_away).try_acquire_owned() {
+                    tokio::spawn(async move {
+                        if let Some(stream) = open(acceptor, socket, Place::default()).await {
+                            turn_away(stream, why, TURNING_AWAY).await;
+                        }
+                        drop(permit);
+                    });
+                }
+                continue;
             }
-            continue;
         };
         set_options(&socket);
         tokio::spawn(serve(place, site.clone(), acceptor, socket, address));
     }
 }
 
-/// `None` if the server is full, or too much of it is taken by this address. Proxies bring the connections of many.
-fn place_for(hub: &Hub, address: IpAddr) -> Option<Place> {
+/// An error if the server is full, or too much of it is taken by this address. Proxies bring the connections of many.
+fn place_for(hub: &Hub, address: IpAddr) -> Result<Place, TurnedAway> {
     let config = &hub.config;
     if hub.places.taken() >= config.max_connections.saturating_add(config.spare_connections) {
-        return None;
+        return Err(TurnedAway::ServerFull);
     }
     let is_proxy = config.trusted_proxies.iter().any(|proxy| proxy.covers(address));
     let key = AddressKey::of(address).filter(|_| !is_proxy);
-    hub.places.take(key, ADDRESS_PLACES * config.budgets.address_connections)
+    hub.places.take(key, ADDRESS_PLACES * config.budgets.address_connections).ok_or(TurnedAway::AddressFull)
 }
 
 /// A descriptor to give up when there are no more.
@@ -118,11 +144,11 @@ fn reserve() -> Option<std::net::UdpSocket> {
     std::net::UdpSocket::bind("127.0.0.1:0").ok()
 }
 
-/// Says over HTTP that the server is full. What the client sends is read for a while: closing over unread bytes would
+/// Says over HTTP why there is no place. What the client sends is read for a while: closing over unread bytes would
 /// destroy the answer.
-async fn turn_away(mut stream: Stream, limit: Duration) {
+async fn turn_away(mut stream: Stream, why: TurnedAway, limit: Duration) {
     let answering = async {
-        stream.write_all(FULL).await?;
+        stream.write_all(why.answer()).await?;
         stream.shutdown().await?;
         let mut bytes = [0; 1024];
         while stream.read(&mut bytes).await? > 0 {}
@@ -144,7 +170,8 @@ impl Complaint {
             self.unsaid += 1;
             return;
         }
-        tracing::warn!("cannot accept: {error} ({} more since the last line)", self.unsaid);
+        let (why, unsaid) = (without_number(error), self.unsaid);
+        tracing::warn!("cannot accept: {why} ({unsaid} more since the last line)");
         *self = Self { said_at: Some(now), unsaid: 0 };
     }
 }
@@ -210,6 +237,15 @@ mod tests {
     use bytes::Bytes;
 
     use crate::shell::places::Places;
+
+    #[test]
+    fn an_answer_to_those_turned_away_is_as_long_as_it_says() {
+        for why in [TurnedAway::ServerFull, TurnedAway::AddressFull] {
+            let answer = std::str::from_utf8(why.answer()).expect("text");
+            let (head, body) = answer.split_once("\r\n\r\n").expect("a head and a body");
+            assert!(head.contains(&format!("Content-Length: {}", body.len())), "{answer}");
+        }
+    }
 
     #[test]
     fn errors_of_accepting_are_one_line_a_minute() {

@@ -1,4 +1,4 @@
-//! What an operator can ask and do while the server runs, over HTTP on a separate address: rooms, members, kick, drain.
+//! What an operator can ask and do while the server runs, over HTTP on a separate address: rooms, members, bans, kick, drain.
 //!
 //! Off unless `--admin-listen` names an address. Every request needs the token, also on loopback, where other programs and
 //! other users are; a page in a browser can neither read an answer (no CORS header is sent) nor use a login (no cookie
@@ -11,14 +11,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::Bytes;
-use axum::extract::{DefaultBodyLimit, Path as PathOf, Request, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path as PathOf, Request, State};
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, CONTENT_TYPE, HOST, ORIGIN, WWW_AUTHENTICATE};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use hmac::{Hmac, Mac};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -30,6 +31,7 @@ use tokio::sync::Semaphore;
 use voicemesh_wire::PeerId;
 
 use super::hub::Hub;
+use crate::config::key_file::{named, read_private};
 
 /// The least that a token may have, in bytes.
 const TOKEN_BYTES: usize = 16;
@@ -51,18 +53,8 @@ pub(crate) struct AdminToken(Vec<u8>);
 impl AdminToken {
     /// Reads a token's file, which only its owner may be able to read.
     pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        let named = |problem: &dyn fmt::Display| format!("{}: {problem}", path.display());
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt as _;
-            let metadata = std::fs::metadata(path).map_err(|error| named(&error))?;
-            let mode = metadata.permissions().mode() & 0o777;
-            if mode & 0o077 != 0 {
-                return Err(named(&format_args!("others may use it (mode {mode:o}); run chmod 600 on it")));
-            }
-        }
-        let text = std::fs::read(path).map_err(|error| named(&error))?;
-        Self::parse(&text).map_err(|problem| named(&problem))
+        let text = read_private(path)?;
+        Self::parse(&text).map_err(|problem| named(path, &problem))
     }
 
     /// White space around it does not count.
@@ -90,6 +82,10 @@ impl fmt::Debug for AdminToken {
     }
 }
 
+/// The address of this machine at which a request's connection arrived.
+#[derive(Clone, Copy, Debug)]
+struct ArrivedAt(SocketAddr);
+
 struct Admin {
     hub: Arc<Hub>,
     token: AdminToken,
@@ -109,7 +105,8 @@ pub(super) async fn serve(hub: Arc<Hub>, token: AdminToken, listener: TcpListene
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let service = TowerToHyperService::new(router.clone());
+        let Ok(local) = socket.local_addr() else { continue };
+        let service = TowerToHyperService::new(router.clone().layer(Extension(ArrivedAt(local))));
         tokio::spawn(async move {
             let mut server = http1::Builder::new();
             let serving = server.timer(TokioTimer::new()).serve_connection(TokioIo::new(socket), service);
@@ -124,17 +121,29 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/rooms", get(rooms))
         .route("/rooms/{room}/members", get(members))
         .route("/rooms/{room}/kick", post(kick))
+        .route("/rooms/{room}/bans", get(bans))
+        .route("/rooms/{room}/unban", post(unban))
         .route("/drain", post(drain))
+        .method_not_allowed_fallback(async || {
+            refusal(StatusCode::METHOD_NOT_ALLOWED, "This request takes another method; docs/operate.md lists them.")
+        })
+        .fallback(async || refusal(StatusCode::NOT_FOUND, "There is no such request; docs/operate.md lists them."))
         .layer(DefaultBodyLimit::max(BODY_BYTES))
         .layer(from_fn_with_state(Arc::clone(&admin), guard))
         .with_state(admin)
 }
 
 /// Nothing is looked at before host and token are right.
-async fn guard(State(admin): State<Arc<Admin>>, request: Request, next: Next) -> Response {
+async fn guard(
+    State(admin): State<Arc<Admin>>,
+    Extension(ArrivedAt(local)): Extension<ArrivedAt>,
+    request: Request,
+    next: Next,
+) -> Response {
     let headers = request.headers();
-    if !is_for(headers, admin.address) {
-        return refusal(StatusCode::MISDIRECTED_REQUEST, "The Host must be the address of --admin-listen.");
+    let address = named_address(admin.address, local);
+    if !is_for(headers, address) {
+        return refusal(StatusCode::MISDIRECTED_REQUEST, &format!("The Host must be {address}."));
     }
     if headers.contains_key(ORIGIN) || headers.contains_key("sec-fetch-site") {
         return refusal(StatusCode::FORBIDDEN, "This is not for web pages.");
@@ -153,13 +162,19 @@ async fn guard(State(admin): State<Arc<Admin>>, request: Request, next: Next) ->
     answer
 }
 
-/// A name that leads here by a trick of DNS is another one.
+/// What requests must name as their Host: the address of --admin-listen; where that stands for every address of the machine
+/// (`0.0.0.0`, `[::]`), the one at which their connection arrived.
+fn named_address(listen: SocketAddr, local: SocketAddr) -> SocketAddr {
+    if listen.ip().is_unspecified() { SocketAddr::new(local.ip().to_canonical(), local.port()) } else { listen }
+}
+
+/// A name that leads here by a trick of DNS is another one. HTTP leaves its own port out.
 fn is_for(headers: &HeaderMap, address: SocketAddr) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (Some(host), None) => host.as_bytes() == address.to_string().as_bytes(),
-        _ => false,
-    }
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let full = address.to_string();
+    host.as_bytes() == full.as_bytes()
+        || full.strip_suffix(":80").is_some_and(|short| host.as_bytes() == short.as_bytes())
 }
 
 fn answer(status: StatusCode, value: &Value) -> Response {
@@ -178,7 +193,24 @@ async fn rooms(State(admin): State<Arc<Admin>>) -> Response {
     answer(StatusCode::OK, &json!({ "rooms": rooms }))
 }
 
-async fn members(State(admin): State<Arc<Admin>>, PathOf(room): PathOf<String>) -> Response {
+/// The name of a room in a path, percent-encoded.
+struct RoomInPath(String);
+
+impl<S: Send + Sync> FromRequestParts<S> for RoomInPath {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        let room = PathOf::<String>::from_request_parts(parts, state).await;
+        room.map(|PathOf(room)| Self(room)).map_err(|_| {
+            refusal(
+                StatusCode::BAD_REQUEST,
+                "The room's name must be UTF-8, percent-encoded, as in /rooms/tea%20room/members.",
+            )
+        })
+    }
+}
+
+async fn members(State(admin): State<Arc<Admin>>, RoomInPath(room): RoomInPath) -> Response {
     let Some(members) = admin.hub.members_of(&room) else { return no_room() };
     tracing::info!(target: "voicemesh_signaling::audit", "admin: listed {} members of a room", members.len());
     let members: Vec<Value> = members
@@ -193,13 +225,51 @@ async fn members(State(admin): State<Arc<Admin>>, PathOf(room): PathOf<String>) 
     answer(StatusCode::OK, &json!({ "members": members }))
 }
 
-async fn kick(State(admin): State<Arc<Admin>>, PathOf(room): PathOf<String>, body: Bytes) -> Response {
+/// The body of a request about one peer.
+fn peer_in(body: &[u8]) -> Result<PeerId, Response> {
     #[derive(serde::Deserialize)]
-    struct Kick {
+    struct Named {
         peer: PeerId,
     }
-    let Ok(Kick { peer }) = serde_json::from_slice(&body) else {
-        return refusal(StatusCode::BAD_REQUEST, r#"The body must be {"peer":"PEER-ID"}."#);
+    let named: Result<Named, _> = serde_json::from_slice(body);
+    named
+        .map(|named| named.peer)
+        .map_err(|_| refusal(StatusCode::BAD_REQUEST, r#"The body must be {"peer":"PEER-ID"}."#))
+}
+
+async fn bans(State(admin): State<Arc<Admin>>, RoomInPath(room): RoomInPath) -> Response {
+    let Some(bans) = admin.hub.bans_of(&room) else { return no_room() };
+    tracing::info!(target: "voicemesh_signaling::audit", "admin: listed {} bans of a room", bans.len());
+    let bans: Vec<Value> = bans
+        .into_iter()
+        .map(|ban| {
+            json!({
+                "peer": ban.peer, "name": ban.name, "subject": ban.subject, "binds_address": ban.binds_address,
+                "seconds_left": ban.left.as_secs_f64().ceil(),
+            })
+        })
+        .collect();
+    answer(StatusCode::OK, &json!({ "bans": bans }))
+}
+
+async fn unban(State(admin): State<Arc<Admin>>, RoomInPath(room): RoomInPath, body: Bytes) -> Response {
+    let peer = match peer_in(&body) {
+        Ok(peer) => peer,
+        Err(refused) => return refused,
+    };
+    let done = admin.hub.unban(&room, peer);
+    tracing::info!(target: "voicemesh_signaling::audit", "admin: unban {peer}: {}", if done == Some(true) { "done" } else { "not banned" });
+    match done {
+        Some(true) => answer(StatusCode::OK, &json!({ "unbanned": peer })),
+        Some(false) => refusal(StatusCode::NOT_FOUND, "No such peer is banned from the room."),
+        None => no_room(),
+    }
+}
+
+async fn kick(State(admin): State<Arc<Admin>>, RoomInPath(room): RoomInPath, body: Bytes) -> Response {
+    let peer = match peer_in(&body) {
+        Ok(peer) => peer,
+        Err(refused) => return refused,
     };
     let done = admin.hub.kick(&room, peer);
     tracing::info!(target: "voicemesh_signaling::audit", "admin: kick {peer}: {}", if done == Some(true) { "done" } else { "not there" });
@@ -235,21 +305,5 @@ mod tests {
             assert!(!token.is(wrong.as_bytes()), "{wrong}");
         }
         assert_eq!(format!("{token:?}"), "hidden");
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_file_that_others_may_read_is_refused() {
-        use std::os::unix::fs::PermissionsExt as _;
-        let path = std::env::temp_dir().join(format!("voicemesh-admin-token-{}", std::process::id()));
-        std::fs::write(&path, "0123456789abcdef").unwrap();
-        for (mode, fits) in [(0o644, false), (0o640, false), (0o604, false), (0o600, true), (0o400, true)] {
-            std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            let read = AdminToken::read(&path);
-            assert_eq!(read.is_ok(), fits, "{mode:o}");
-            assert!(read.err().is_none_or(|problem| !problem.contains("0123456789")));
-        }
-        std::fs::remove_file(&path).unwrap();
-        assert!(AdminToken::read(&path).is_err());
     }
 }

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
-use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
-use super::{ServeError, lock};
-use crate::config::Config;
+use super::lock;
+use crate::config::key_file::{file_words, named};
+use crate::config::{Config, ConfigError};
 
 /// Between two looks at the files. A change is taken up when it has stood still for one of these, because certificate and
 /// key are two files.
@@ -33,7 +34,7 @@ type Stamp = [Option<(SystemTime, u64)>; 2];
 
 impl Certificate {
     /// What the configuration names, if it wants TLS.
-    pub(super) fn load(config: &Config) -> Result<Option<Arc<Self>>, ServeError> {
+    pub(super) fn load(config: &Config) -> Result<Option<Arc<Self>>, ConfigError> {
         let (Some(cert), Some(key)) = (&config.tls_cert, &config.tls_key) else { return Ok(None) };
         // Before the files are read, so that no change is missed.
         let loaded = stamp(cert, key);
@@ -97,18 +98,41 @@ pub(super) async fn keep_fresh(certificate: Arc<Certificate>, asked: Arc<Notify>
     }
 }
 
-fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, ServeError> {
-    let failed = |path: &Path, error: &dyn std::fmt::Display| ServeError::Certificate {
-        path: path.to_owned(),
-        message: error.to_string(),
+fn acceptor(cert: &Path, key: &Path) -> Result<TlsAcceptor, ConfigError> {
+    let wrong_cert = |problem: &str| ConfigError {
+        option: "--tls-cert",
+        variable: "VOICEMESH_TLS_CERT",
+        problem: named(cert, &problem),
+    };
+    let wrong_key = |problem: &str| ConfigError {
+        option: "--tls-key",
+        variable: "VOICEMESH_TLS_KEY",
+        problem: named(key, &problem),
     };
     let chain: Result<Vec<_>, _> = CertificateDer::pem_file_iter(cert).and_then(Iterator::collect);
-    let chain = chain.map_err(|error| failed(cert, &error))?;
-    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| failed(key, &error))?;
+    let chain = chain.map_err(|error| wrong_cert(&pem_words(error, "certificate")))?;
+    if chain.is_empty() {
+        return Err(wrong_cert(&pem_words(pem::Error::NoItemsFound, "certificate")));
+    }
+    let private = PrivateKeyDer::from_pem_file(key).map_err(|error| wrong_key(&pem_words(error, "private key")))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let server = rustls::ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, private))
-        .map_err(|error| failed(cert, &error))?;
+        .map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => {
+                wrong_key(&format!("it is not the key of the certificate in {}", cert.display()))
+            }
+            error => wrong_cert(&format!("no certificate and key that can be used: {error}")),
+        })?;
     Ok(TlsAcceptor::from(Arc::new(server)))
+}
+
+/// Why a PEM file is none. Nothing of its contents is shown: it may be the key.
+fn pem_words(error: pem::Error, what: &str) -> String {
+    match error {
+        pem::Error::Io(error) => file_words(&error),
+        pem::Error::NoItemsFound => format!("it has no {what} in the form PEM (-----BEGIN …)"),
+        _ => format!("its PEM (-----BEGIN …) is damaged, or it holds something else than a {what}"),
+    }
 }

@@ -20,7 +20,7 @@ use voicemesh_wire::signaling::{
 use voicemesh_wire::{PeerId, RoomName};
 
 use super::address::{Address, AddressKey};
-use super::hub::{Admission, Hub, RoomCell};
+use super::hub::{self, Admission, Hub, RoomCell};
 use super::mailbox::{Mailbox, Next, Put};
 use super::passwords::{Answer, Guesser};
 use super::socket::{Failure, Socket};
@@ -359,6 +359,11 @@ impl Connection {
                     self.room = Some(room);
                     self.socket.joined();
                     self.hub.metrics.join_time.observe(now.saturating_sub(self.opened_at));
+                    Ok(None)
+                }
+                Admission::GoingAway => {
+                    self.hub.metrics.joins_refused.add(1);
+                    hub::turn_away(now, &self.mailbox);
                     Ok(None)
                 }
                 Admission::Hash(..) if hashes >= HASHES_PER_JOIN => Err(Refusal::of(ErrorCode::TooManyJoins)),

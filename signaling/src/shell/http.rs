@@ -216,7 +216,7 @@ async fn open(hub: Arc<Hub>, upgraded: hyper::upgrade::Upgraded, client: IpAddr)
         Some(key) => {
             let address = hub.addresses.enter(hub.now(), key, &hub.config.budgets);
             if address.is_none() {
-                refusal = Some(Refusal::of(ErrorCode::TooManyJoins));
+                refusal = Some(Refusal::too_many_connections());
             }
             address
         }

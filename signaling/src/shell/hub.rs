@@ -1,5 +1,7 @@
 //! Everything that connections share: rooms by name, mailboxes, addresses, the clock, and the ticker.
 
+mod operator;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -10,8 +12,8 @@ use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 use voicemesh_session::server::DropReason;
 use voicemesh_session::{Delivery, Verdict};
-use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, PeerInfo, ServerMessage};
-use voicemesh_wire::{PeerId, RoomName, SessionId};
+use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, ServerMessage};
+use voicemesh_wire::{RoomName, SessionId};
 
 use super::address::{AddressKey, Addresses};
 use super::lock;
@@ -33,6 +35,8 @@ use crate::unfinished::Unfinished;
 const TICK: Duration = Duration::from_millis(250);
 /// When the peers of a server that stops should come back at the earliest.
 const RETRY_AFTER_STOP_MS: u64 = 1_000;
+/// When a join that came while the server is drained should be tried again at the earliest.
+const RETRY_AFTER_DRAIN_MS: u64 = 5_000;
 
 /// Lock order: `rooms`, then one room, then one mailbox. Nothing waits while it holds one.
 pub(super) struct Hub {
@@ -56,7 +60,11 @@ pub(super) struct Hub {
 }
 
 /// A room with the mailboxes of those in it.
-pub(super) struct RoomCell(Mutex<Occupied>);
+pub(super) struct RoomCell {
+    occupied: Mutex<Occupied>,
+    /// The address from which it was made.
+    made_by: Option<AddressKey>,
+}
 
 /// What became of a join.
 pub(super) enum Admission {
@@ -64,6 +72,8 @@ pub(super) enum Admission {
     In(Arc<RoomCell>),
     /// Its password has to be hashed first.
     Hash(Box<Join>, Question),
+    /// The server is about to stop, and takes no more.
+    GoingAway,
 }
 
 /// What became of a packet.
@@ -117,7 +127,7 @@ impl Hub {
     /// What the metrics show beside counters.
     pub(super) fn gauges(&self) -> Gauges {
         let cells: Vec<_> = lock(&self.rooms).values().map(Arc::clone).collect();
-        let members = cells.iter().map(|cell| lock(&cell.0).room.len()).sum();
+        let members = cells.iter().map(|cell| lock(&cell.occupied).room.len()).sum();
         let hashes_waiting = self.passwords.waiting();
         Gauges { connections: self.connections(), rooms: cells.len(), members, hashes_waiting }
     }
@@ -161,11 +171,11 @@ impl Hub {
         address: Option<AddressKey>,
     ) -> Result<Admission, Refusal> {
         if self.is_draining() {
-            return Err(Refusal::draining());
+            return Ok(Admission::GoingAway);
         }
         let fresh = fresh_salt(&join)?;
-        let cell = self.room_for(now, &join)?;
-        let mut occupied = lock(&cell.0);
+        let cell = self.room_for(now, &join, address)?;
+        let mut occupied = lock(&cell.occupied);
         occupied.room.set_unix_time(unix_time());
         occupied.room.check_ban(now, &join, address.map(AddressTag::from))?;
         if let Knock::Hash(question) = occupied.room.knock(&join, shown.as_ref(), fresh)? {
@@ -190,7 +200,7 @@ impl Hub {
         joined.map(|_| Admission::In(cell))
     }
 
-    fn room_for(&self, now: Duration, join: &Join) -> Result<Arc<RoomCell>, Refusal> {
+    fn room_for(&self, now: Duration, join: &Join, made_by: Option<AddressKey>) -> Result<Arc<RoomCell>, Refusal> {
         let name = join.room_name()?;
         let mut rooms = lock(&self.rooms);
         if let Some(cell) = rooms.get(&name) {
@@ -203,14 +213,15 @@ impl Hub {
         let mut room = Room::new(now, Arc::clone(&self.rules), random_session()?);
         let seed = random_bytes().map_err(no_random_numbers)?;
         room.set_ticket_issuer(TicketIssuer::new(self.tickets.clone(), seed), name.key().to_owned());
-        let cell = Arc::new(RoomCell(Mutex::new(Occupied { room, mailboxes: BTreeMap::new() })));
+        let occupied = Mutex::new(Occupied { room, mailboxes: BTreeMap::new() });
+        let cell = Arc::new(RoomCell { occupied, made_by });
         rooms.insert(name, Arc::clone(&cell));
         Ok(cell)
     }
 
     /// What must be hashed for a moderator who sets the room's password.
     pub(super) fn question(&self, cell: &RoomCell, from: ConnectionId) -> Result<Question, Refusal> {
-        lock(&cell.0).room.check_moderator(from)?;
+        lock(&cell.occupied).room.check_moderator(from)?;
         Ok(Question { salt: random_bytes().map(Salt).map_err(no_random_numbers)?, expected: None })
     }
 
@@ -223,13 +234,13 @@ impl Hub {
         request: Option<u32>,
         digest: Digest,
     ) -> Result<(), Refusal> {
-        lock(&cell.0).with(self, now, |room, out| room.change_password(from, request, digest, out))
+        lock(&cell.occupied).with(self, now, |room, out| room.change_password(from, request, digest, out))
     }
 
     /// Gives how many bytes of state answered it.
     pub(super) fn message(&self, now: Duration, cell: &RoomCell, from: ConnectionId, message: ClientMessage) -> usize {
         self.metrics.messages.add(1);
-        lock(&cell.0).with(self, now, |room, out| {
+        lock(&cell.occupied).with(self, now, |room, out| {
             room.message(now, from, message, out);
             out.state_bytes(from)
         })
@@ -237,7 +248,7 @@ impl Hub {
 
     pub(super) fn packet(&self, now: Duration, cell: &RoomCell, from: ConnectionId, packet: &Bytes) -> Handled {
         self.metrics.packets.add(1);
-        let (verdict, state_bytes) = lock(&cell.0).with(self, now, |room, out| {
+        let (verdict, state_bytes) = lock(&cell.occupied).with(self, now, |room, out| {
             let verdict = room.packet(now, from, packet, out);
             (verdict, out.state_bytes(from))
         });
@@ -252,7 +263,7 @@ impl Hub {
 
     /// Puts a snapshot into a mailbox in place of updates that it did not take. Gives its size.
     pub(super) fn refresh(&self, now: Duration, cell: &RoomCell, to: ConnectionId, mailbox: &Mailbox) -> usize {
-        let mut occupied = lock(&cell.0);
+        let mut occupied = lock(&cell.occupied);
         mailbox.begin_snapshot();
         let bytes = occupied.with(self, now, |room, out| {
             room.refresh(to, out);
@@ -277,7 +288,7 @@ impl Hub {
     }
 
     pub(super) fn leave(&self, now: Duration, cell: &RoomCell, id: ConnectionId, reason: LeaveReason) {
-        let mut occupied = lock(&cell.0);
+        let mut occupied = lock(&cell.occupied);
         occupied.with(self, now, |room, out| room.leave(now, id, reason, out));
         occupied.mailboxes.remove(&id);
     }
@@ -301,46 +312,6 @@ impl Hub {
         }
     }
 
-    /// Rooms with members, and how many.
-    pub(super) fn room_sizes(&self) -> Vec<(String, usize)> {
-        let rooms: Vec<_> =
-            lock(&self.rooms).iter().map(|(name, cell)| (name.as_str().to_owned(), Arc::clone(cell))).collect();
-        let sizes = rooms.into_iter().map(|(name, cell)| (name, lock(&cell.0).room.len()));
-        let mut sizes: Vec<_> = sizes.filter(|(_, members)| *members > 0).collect();
-        sizes.sort_unstable();
-        sizes
-    }
-
-    fn room(&self, name: &str) -> Option<Arc<RoomCell>> {
-        lock(&self.rooms).get(&RoomName::parse(name).ok()?).map(Arc::clone)
-    }
-
-    pub(super) fn members_of(&self, room: &str) -> Option<Vec<(PeerInfo, Option<String>)>> {
-        let cell = self.room(room)?;
-        let members = lock(&cell.0).room.members();
-        Some(members)
-    }
-
-    /// `None` if there is no such room.
-    pub(super) fn kick(&self, room: &str, peer: PeerId) -> Option<bool> {
-        let cell = self.room(room)?;
-        let now = self.now();
-        Some(lock(&cell.0).with(self, now, |room, out| room.kick(now, peer, out)))
-    }
-
-    /// No more joins; everyone is asked to go, and to come back at times spread evenly over `within`. Gives how many.
-    pub(super) fn drain(&self, within: Duration) -> usize {
-        self.draining.store(true, Ordering::SeqCst);
-        let now = self.now();
-        let mailboxes = lock(&self.mailboxes);
-        let count = mailboxes.len();
-        for (number, mailbox) in (0_u32..).zip(mailboxes.values()) {
-            let retry_after = within * number / u32::try_from(count).unwrap_or(u32::MAX);
-            send_away(now, mailbox, u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX));
-        }
-        count
-    }
-
     pub(super) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
     }
@@ -360,12 +331,12 @@ impl Hub {
     fn check_rooms(&self, now: Duration) {
         let mut rooms = lock(&self.rooms);
         // References are made under this lock only, so nobody is on the way into a room that has just one.
-        rooms.retain(|_, cell| Arc::strong_count(cell) > 1 || !lock(&cell.0).room.is_over(now));
+        rooms.retain(|_, cell| Arc::strong_count(cell) > 1 || !lock(&cell.occupied).room.is_over(now));
         let cells: Vec<Arc<RoomCell>> = rooms.values().map(Arc::clone).collect();
         drop(rooms);
         let unix = unix_time();
         for cell in cells {
-            lock(&cell.0).with(self, now, |room, out| {
+            lock(&cell.occupied).with(self, now, |room, out| {
                 room.set_unix_time(unix);
                 room.tick(now, out);
             });
@@ -378,11 +349,22 @@ fn unix_time() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
-/// Drops the room that has been empty longest. The server is full of rooms if there is none.
+/// Of the address with the most empty rooms, drops the one that has been empty longest: an address that makes many pushes out
+/// its own. The server is full of rooms if none is empty.
 fn make_space(rooms: &mut HashMap<RoomName, Arc<RoomCell>>) -> bool {
     let unused = rooms.iter().filter(|(_, cell)| Arc::strong_count(cell) == 1);
-    let emptied = unused.filter_map(|(name, cell)| lock(&cell.0).room.emptied_at().map(|at| (at, name)));
-    match emptied.min().map(|(_, name)| name.clone()) {
+    let emptied = unused.filter_map(|(name, cell)| {
+        let at = lock(&cell.occupied).room.emptied_at()?;
+        Some((cell.made_by, at, name))
+    });
+    let emptied: Vec<_> = emptied.collect();
+    let mut counts: HashMap<Option<AddressKey>, usize> = HashMap::new();
+    for (made_by, ..) in &emptied {
+        *counts.entry(*made_by).or_default() += 1;
+    }
+    let most = counts.values().copied().max();
+    let of_most = emptied.into_iter().filter(|(made_by, ..)| counts.get(made_by).copied() == most);
+    match of_most.map(|(_, at, name)| (at, name)).min().map(|(_, name)| name.clone()) {
         Some(name) => rooms.remove(&name).is_some(),
         None => false,
     }
@@ -424,6 +406,11 @@ fn random_session() -> Result<SessionId, Refusal> {
             Err(error) => return Err(no_random_numbers(error)),
         }
     }
+}
+
+/// Answers a join that came while the server is drained.
+pub(super) fn turn_away(now: Duration, mailbox: &Mailbox) {
+    send_away(now, mailbox, RETRY_AFTER_DRAIN_MS);
 }
 
 fn goodbye(now: Duration, mailbox: &Mailbox) {

@@ -1,6 +1,7 @@
 //! What waits to be written to one connection. Filled under the room's lock, emptied by the connection's own task.
 
 mod senders;
+mod voice;
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
@@ -18,13 +19,8 @@ use super::lock;
 use crate::outbox::{CloseReason, Purpose, Text};
 use crate::refusal::Refusal;
 use senders::Senders;
+use voice::Voice;
 
-/// Voice packets that wait for one receiver; one more, and the oldest goes.
-const VOICE_PACKETS: usize = 32;
-/// Bytes of these packets together, with the same rule.
-const VOICE_BYTES: usize = 32 * 1024;
-/// Voice that waited longer than this is not sent.
-const VOICE_AGE: Duration = Duration::from_millis(400);
 /// Packets of games' own bytes that wait for one receiver; one more is not taken. The peers send again what must arrive.
 const DATA_PACKETS: usize = 128;
 /// Bytes of these packets together, with the same rule.
@@ -79,8 +75,9 @@ struct Queues {
     answer_bytes: usize,
     senders: Senders,
     ping_due: bool,
-    voice: VecDeque<(Duration, Bytes)>,
-    voice_bytes: usize,
+    voice: Voice,
+    /// When the voice packet was put in that was taken last.
+    voice_since: Option<Duration>,
     /// Bytes of voice that go before the next other message: as many as the last one had, so that no sender of large
     /// messages keeps speech from a receiver.
     voice_turn: usize,
@@ -168,8 +165,8 @@ impl Mailbox {
                 answer_bytes: 0,
                 senders: Senders::default(),
                 ping_due: false,
-                voice: VecDeque::new(),
-                voice_bytes: 0,
+                voice: Voice::default(),
+                voice_since: None,
                 voice_turn: 0,
                 data: VecDeque::new(),
                 data_bytes: 0,
@@ -230,16 +227,7 @@ impl Mailbox {
     }
 
     fn put_voice(&self, now: Duration, packet: Bytes) -> Put {
-        self.put(|queues| {
-            queues.voice_bytes += packet.len();
-            queues.voice.push_back((now, packet));
-            let mut put = Put::Queued;
-            while queues.voice.len() > VOICE_PACKETS || queues.voice_bytes > VOICE_BYTES {
-                queues.pop_voice();
-                put = Put::OldestDropped;
-            }
-            put
-        })
+        self.put(|queues| if queues.voice.push(now, packet) { Put::OldestDropped } else { Put::Queued })
     }
 
     fn put_data(&self, packet: Bytes) -> Put {
@@ -316,14 +304,9 @@ impl Mailbox {
     /// For relayed voice, how long it has waited follows.
     pub(super) fn take(&self, now: Duration) -> (Next, usize, Option<Duration>) {
         let mut queues = lock(&self.queues);
-        let mut dropped = 0;
-        while queues.voice.front().is_some_and(|(at, _)| now > *at + VOICE_AGE) {
-            queues.pop_voice();
-            dropped += 1;
-        }
-        let (oldest, waiting) = (queues.voice.front().map(|(at, _)| *at), queues.voice.len());
+        let dropped = queues.voice.drop_old(now);
         let next = queues.next();
-        let age = oldest.filter(|_| queues.voice.len() < waiting).map(|at| now.saturating_sub(at));
+        let age = queues.voice_since.take().map(|at| now.saturating_sub(at));
         (next, dropped, age)
     }
 
@@ -473,8 +456,9 @@ impl Queues {
         }
         let reliable_waits = !self.reliable.is_empty() || !self.snapshot.is_empty();
         if (self.voice_turn > 0 || !reliable_waits && self.data.is_empty())
-            && let Some(packet) = self.pop_voice()
+            && let Some((since, packet)) = self.voice.pop()
         {
+            self.voice_since = Some(since);
             self.voice_turn = self.voice_turn.saturating_sub(cost(packet.len()));
             return Next::Message(Message::Binary(packet));
         }
@@ -517,12 +501,6 @@ impl Queues {
         }
     }
 
-    fn pop_voice(&mut self) -> Option<Bytes> {
-        let (_, packet) = self.voice.pop_front()?;
-        self.voice_bytes = self.voice_bytes.saturating_sub(packet.len());
-        Some(packet)
-    }
-
     fn ending(&self) -> Option<CloseReason> {
         match self.phase {
             Phase::Waiting { .. } | Phase::Joined => None,
@@ -557,9 +535,7 @@ impl Queues {
         if self.pongs.capacity() > KEPT_CAPACITY {
             self.pongs = VecDeque::new();
         }
-        if self.voice.capacity() > KEPT_CAPACITY {
-            self.voice = VecDeque::new();
-        }
+        self.voice.give_memory_back(KEPT_CAPACITY);
         if self.data.capacity() > KEPT_CAPACITY {
             self.data = VecDeque::new();
         }

@@ -25,8 +25,8 @@ use axum::middleware::map_response_with_state;
 use axum::response::{Html, IntoResponse, Response};
 use axum::routing::get;
 
-use super::ServeError;
-use crate::config::Config;
+use crate::config::key_file::{file_words, named};
+use crate::config::{Config, ConfigError};
 use files::{Files, INDEX};
 
 /// The page's own server is the only place that it loads from and connects to. `'self'` covers the WebSocket of the same
@@ -69,13 +69,17 @@ pub(super) struct Page {
 
 impl Page {
     /// The page that the configuration wants, if it wants one.
-    pub(super) fn of(config: &Config) -> Result<Option<Self>, ServeError> {
+    pub(super) fn of(config: &Config) -> Result<Option<Self>, ConfigError> {
         let files = match &config.web_dir {
             _ if config.no_web => return Ok(None),
             None => Files::embedded(),
             Some(folder) => {
                 let index = folder.join(INDEX);
-                std::fs::metadata(&index).map_err(|source| ServeError::Page { path: index, source })?;
+                std::fs::metadata(&index).map_err(|error| ConfigError {
+                    option: "--web-dir",
+                    variable: "VOICEMESH_WEB_DIR",
+                    problem: format!("{}; name the folder of the page", named(&index, &file_words(&error))),
+                })?;
                 Files::Folder(folder.clone())
             }
         };

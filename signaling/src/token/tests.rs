@@ -207,7 +207,13 @@ fn key_files_that_cannot_be_meant_are_refused() {
     assert_eq!(secret(b"-----BEGIN PUBLIC KEY-----\nMFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAE"), KeyError::PublicSecret);
     assert_eq!(secret(Issuer::new().jwks().to_string().as_bytes()), KeyError::PublicSecret);
     let jwks = |text: &str| TokenRules::from_jwks(text, None).unwrap_err();
-    assert!(matches!(jwks("0123456789abcdef0123456789abcdef"), KeyError::NotJwks(_)));
+    for secret in
+        ["0123456789abcdef0123456789abcdef", "192496895995", "\"sesame192496895995\"", r#"{"keys":"192496895995"}"#]
+    {
+        let error = jwks(secret);
+        assert_eq!(error, KeyError::NotJwks, "{secret}");
+        assert!(!error.to_string().contains("1924968") && error.to_string().contains("--auth-secret"), "{error}");
+    }
     assert_eq!(jwks(r#"{"keys":[]}"#), KeyError::NoKey);
     let shared = json!({ "keys": [{ "kty": "oct", "k": base64(SECRET) }] });
     assert_eq!(jwks(&shared.to_string()), KeyError::NoKey, "a shared secret is no public key");
@@ -240,4 +246,41 @@ fn nothing_prints_a_token_or_a_key() {
     let grant = rules().check(&token, "lobby", 0).unwrap();
     let printed = format!("{token:?} {:?} {grant:?}", rules());
     assert!(!printed.contains(token.as_str()) && !printed.contains("0123456789"), "{printed}");
+}
+
+#[test]
+fn what_no_server_takes_is_refused_before_it_is_signed() {
+    let request = |room: &str| TokenRequest { room: room.to_owned(), expires_at: NOW + 60, ..TokenRequest::default() };
+    for (room, error) in [
+        ("", RequestError::RoomBlank),
+        (" ", RequestError::RoomBlank),
+        (".", RequestError::RoomUnlinkable(".".to_owned())),
+        (" ..", RequestError::RoomUnlinkable("..".to_owned())),
+        (&"x".repeat(ROOM_NAME_BYTES + 1), RequestError::RoomTooLong),
+    ] {
+        assert_eq!(request(room).check(), Err(error), "{room}");
+    }
+    for name in ["  ", "two\nlines", &"x".repeat(NAME_BYTES + 1)] {
+        let named = TokenRequest { name: Some(name.to_owned()), ..request("lobby") };
+        assert!(matches!(named.check(), Err(RequestError::Name(_))), "{name}");
+    }
+    // Control characters are the longest in JSON.
+    let most = |bytes: usize| Some("\u{1}".repeat(bytes));
+    let mut longest = TokenRequest {
+        room: "\u{1}x".repeat(ROOM_NAME_BYTES / 2),
+        name: Some("x".repeat(NAME_BYTES)),
+        subject: most(TOKEN_SUBJECT_BYTES),
+        audience: most(AUDIENCE_BYTES),
+        ..request("lobby")
+    };
+    assert_eq!(longest.check(), Ok(()));
+    let room = longest.room.clone();
+    let secret = [7; SECRET_BYTES];
+    let token = sign(longest.clone(), &secret).expect("a token");
+    let rules = TokenRules::from_secret(&secret, longest.audience.clone()).expect("a secret");
+    assert!(rules.check(&token, &room, NOW).is_ok(), "{} bytes", token.len());
+    longest.subject = most(TOKEN_SUBJECT_BYTES + 1);
+    assert_eq!(longest.check(), Err(RequestError::SubjectTooLong));
+    let audience = TokenRequest { audience: most(AUDIENCE_BYTES + 1), ..request("lobby") };
+    assert_eq!(audience.check(), Err(RequestError::AudienceTooLong));
 }

@@ -43,7 +43,9 @@ pub fn run(data: &[u8]) {
                 None
             }
             1 => {
-                let _ = server.admit(now, peer, u128::from(input.u8() % 4), String::new());
+                let owner = input.u8();
+                let _ = server.admit(now, peer, u128::from(owner % 4), String::new());
+                server.set_takes_group_text(peer, owner & 4 != 0);
                 None
             }
             2 => {

@@ -101,7 +101,10 @@ impl<'a> Joining<'a> {
         command.args(["join", self.room, "--json", "--server", self.server, "--name", name]);
         let input = self.speech.as_ref().map_or("silence".to_owned(), |file| format!("{}:loop", file.display()));
         command.args(["--input", &input, "--status-interval", STATUS_INTERVAL]);
-        command.arg("--output").arg(folder.file(&format!("{name}.wav")));
+        let recording = folder.file(&format!("{name}.wav"));
+        // What an earlier program of this name heard: the new file would have a number.
+        let _ = std::fs::remove_file(&recording);
+        command.arg("--output").arg(recording);
         command.arg("--state-dir").arg(folder.file(&format!("state-{name}"))).args(&self.arguments);
         command.env("VOICEMESH_LOG", "info,voicemesh_device=debug");
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));

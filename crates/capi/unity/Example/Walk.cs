@@ -152,6 +152,53 @@ internal sealed class Walk
         guest.SendOn(self, 5, Encoding.UTF8.GetBytes("..over the channel"), 2, 16);
         Until("it came over the channel", () => reached == "5 over the channel");
 
+        var movedTo = "";
+        var refusedOf = 0UL;
+        clients[1].OnEvent += happened =>
+        {
+            if (happened.Type == EventType.Moved)
+            {
+                movedTo = happened.Groups[0];
+            }
+            if (happened.Type == EventType.TransactionDone && !happened.On)
+            {
+                refusedOf = happened.Transaction;
+            }
+        };
+        // A text to a talk group goes to those who listen to it.
+        voice.JoinGroup("Red team");
+        var waited = 0;
+        Until("the group has its text", () =>
+        {
+            // Again now and then, until the server knows who listens.
+            if (waited++ % 60 == 0)
+            {
+                guest.SendGroupText("Red team", "to the red team");
+            }
+            return texts.Contains("to the red team");
+        });
+        guest.SendGroupText("Blue team", "to the blue team");
+        guest.SendTextToAll("after it");
+        Until("the next text has come", () => texts.Contains("after it"));
+        Require("of another group nothing comes", !texts.Contains("to the blue team"));
+
+        // Whoever made the room may decide about others; the answers come in the order of the questions.
+        var muted = voice.Moderate(Decision.Mute, late, null, 0);
+        var moved = voice.Moderate(Decision.Move, late, "Red team", 0);
+        var heard = voice.Moderate(Decision.Unmute, late, null, 0);
+        Until("the decisions are answered", () => isMade.ContainsKey(heard));
+        Require("they were carried out", isMade[muted] && isMade[moved] && isMade[heard]);
+        var absent = voice.Moderate(Decision.Kick, default(PeerId), null, 0);
+        var guests = guest.Moderate(Decision.Lock, default(PeerId), null, 0);
+        Until("a decision about no member is answered", () => isMade.ContainsKey(absent));
+        Require("it is refused", !isMade[absent]);
+        Until("the guest has moved", () => movedTo == "Red team");
+        guest.JoinGroup("Global");
+        Until("the guest's own decision is answered", () => refusedOf == guests);
+
+        // A server that asks for no token takes one all the same; text that is none is refused here.
+        voice.SetToken("head.claims.signature");
+
         voice.SetListener(new Vector(0, 0, 0), new Vector(0, 0, 1), new Vector(0, 1, 0));
         voice.SetPosition(late, new Vector(1, 0, 0), new Vector(0, 0, 0));
         voice.SetAttenuation(Attenuation.Linear, 1, 20, 1);

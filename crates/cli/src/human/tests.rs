@@ -22,6 +22,13 @@ fn away(retry_ms: u64) -> Event {
     Event::ServerAway { why: "connection refused".into(), failure: None, retry_in: Duration::from_millis(retry_ms) }
 }
 
+#[test]
+fn a_server_that_is_about_to_stop_is_not_said_to_be_at_a_wrong_address() {
+    let why = "it is about to stop".to_owned();
+    let text = said(Event::ServerAway { why, failure: None, retry_in: Duration::from_secs(5) });
+    assert!(text.contains("lets no more people in: it is about to stop. The next try is in 5 s"), "{text}");
+}
+
 /// proves: S-14
 #[test]
 fn the_first_line_says_who_sees_addresses() {

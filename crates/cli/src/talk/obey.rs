@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use voicemesh::{GROUP_NAME_BYTES, Moderation, PeerId, TEXT_BYTES};
 
-use super::{End, Talk};
+use super::{End, Talk, beside_earlier};
 use crate::human::{Line, Mood, plain, trouble};
 use crate::input::Input;
 use crate::live::keys::Wish;
@@ -118,11 +118,21 @@ impl Talk {
     /// Asks the server; its answer arrives later as an event.
     fn moderate(&mut self, decision: Decision) -> Result<(), String> {
         let find = |name: &str| self.people.find(name);
+        let mut banned = None;
         let action = match decision {
             Decision::MuteForAll(name, true) => Moderation::Mute { peer: find(&name)? },
             Decision::MuteForAll(name, false) => Moderation::Unmute { peer: find(&name)? },
             Decision::Kick(name) => Moderation::Kick { peer: find(&name)? },
-            Decision::Ban(name, minutes) => Moderation::Ban { peer: find(&name)?, seconds: 60 * minutes },
+            Decision::Unban(None) => {
+                self.answer(self.bans.listed());
+                return Ok(());
+            }
+            Decision::Unban(Some(name)) => Moderation::Unban { peer: self.bans.find(&name)? },
+            Decision::Ban(name, minutes) => {
+                let peer = find(&name)?;
+                banned = Some((peer, self.people.label(peer)));
+                Moderation::Ban { peer, seconds: 60 * minutes }
+            }
             Decision::Move { name_and_group } => {
                 let (peer, group) = self.people.addressee(&name_and_group, "/move NAME GROUP")?;
                 Moderation::Move { peer, groups: vec![group.to_owned()] }
@@ -132,7 +142,15 @@ impl Talk {
             Decision::SetPassword(text) => Moderation::SetPassword { password: Some(text.as_str().into()) },
             Decision::MakeOwner(name) => Moderation::MakeOwner { peer: find(&name)? },
         };
-        self.peer.moderate(action).map(|_| ()).map_err(|error| format!("That did not work: {error}."))
+        let lifted = if let Moderation::Unban { peer } = &action { Some(*peer) } else { None };
+        self.peer.moderate(action).map_err(|error| format!("That did not work: {error}."))?;
+        if let Some((peer, label)) = banned {
+            self.bans.add(peer, label);
+        }
+        if let Some(peer) = lifted {
+            self.bans.remove(peer);
+        }
+        Ok(())
     }
 
     fn change(&mut self, change: Change) {
@@ -157,7 +175,9 @@ impl Talk {
                 self.peer.set_input(input);
             }
             Change::Output(output) => {
-                self.answer(format!("Changing the speaker to {} …", harmless(&output.to_string())));
+                let (output, earlier) = beside_earlier(output);
+                let changing = format!("Changing the speaker to {} …", harmless(&output.to_string()));
+                self.answer(earlier.unwrap_or(changing));
                 self.peer.set_output(output);
             }
         }

@@ -378,7 +378,7 @@ impl<C: Carrier> Mesh<C> {
             ServerMessage::Ticket { ticket } => self.keep_ticket(Some(ticket)),
             ServerMessage::GoingAway { retry_after_ms } => {
                 let at_least = Duration::from_millis(retry_after_ms.min(60_000));
-                self.socket_lost(now, "it is going away".to_owned(), at_least);
+                self.socket_lost(now, "it is about to stop".to_owned(), at_least);
             }
             ServerMessage::Replaced => {
                 self.end_connection(DisconnectReason::Refused("replaced".to_owned()));

@@ -34,14 +34,14 @@ fn drain(mailbox: &Mailbox, now: Duration) -> Vec<Message> {
 #[test]
 fn late_voice_is_dropped_oldest_first() {
     let mailbox = Mailbox::new(ms(0));
-    for number in 0..VOICE_PACKETS as u8 {
+    for number in 0..voice::PACKETS as u8 {
         assert_eq!(voice(&mailbox, ms(0), number), Put::Queued);
     }
     assert_eq!(voice(&mailbox, ms(0), 99), Put::OldestDropped);
     let taken = drain(&mailbox, ms(0));
-    assert_eq!(taken.len(), VOICE_PACKETS);
+    assert_eq!(taken.len(), voice::PACKETS);
     assert_eq!(taken[0], Message::binary(vec![1]));
-    assert_eq!(taken[VOICE_PACKETS - 1], Message::binary(vec![99]));
+    assert_eq!(taken[voice::PACKETS - 1], Message::binary(vec![99]));
 }
 
 #[test]

@@ -1,0 +1,211 @@
+//! Voice packets that wait for one receiver, shared among their senders.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// Packets that wait; one more, and one goes.
+pub(super) const PACKETS: usize = 32;
+/// Bytes of these packets together, with the same rule.
+const BYTES: usize = 32 * 1024;
+/// Voice that waited longer than this is not sent.
+pub(super) const AGE: Duration = Duration::from_millis(400);
+/// Where the sender's client id stands: behind the magic number (2), the type (1) and the session (4).
+const SENDER: std::ops::Range<usize> = 7..9;
+
+/// Start-time fair queueing: of the senders with packets waiting, the one that has been sent the fewest bytes is next. What
+/// does not fit is dropped from the sender with the most bytes waiting, its oldest first. So one that sends much takes
+/// nothing from others. Packets of one sender stay in order.
+#[derive(Debug, Default)]
+pub(super) struct Voice {
+    /// In order of arrival.
+    packets: VecDeque<(Duration, Bytes)>,
+    bytes: usize,
+    /// Of the senders with packets waiting: at most as many as packets.
+    shares: Vec<Share>,
+    /// Where a sender begins that had nothing waiting.
+    served: u64,
+}
+
+#[derive(Debug)]
+struct Share {
+    sender: [u8; 2],
+    packets: usize,
+    bytes: usize,
+    /// What was sent of it, counted from where others were when it began.
+    served: u64,
+}
+
+impl Voice {
+    /// Appends a packet. True if others had to go for it.
+    pub(super) fn push(&mut self, now: Duration, packet: Bytes) -> bool {
+        let (sender, bytes) = (sender_of(&packet), packet.len());
+        match self.shares.iter_mut().find(|share| share.sender == sender) {
+            Some(share) => {
+                share.packets += 1;
+                share.bytes += bytes;
+            }
+            None => self.shares.push(Share { sender, packets: 1, bytes, served: self.served }),
+        }
+        self.bytes += bytes;
+        self.packets.push_back((now, packet));
+        let mut dropped = false;
+        while self.packets.len() > PACKETS || self.bytes > BYTES {
+            self.drop_one();
+            dropped = true;
+        }
+        dropped
+    }
+
+    /// Drops what has waited too long. Gives how many.
+    pub(super) fn drop_old(&mut self, now: Duration) -> usize {
+        let mut dropped = 0;
+        while self.packets.front().is_some_and(|(at, _)| now > *at + AGE) {
+            self.remove(0);
+            dropped += 1;
+        }
+        dropped
+    }
+
+    /// The next packet, and when it was put in.
+    pub(super) fn pop(&mut self) -> Option<(Duration, Bytes)> {
+        let share = self.shares.iter_mut().min_by_key(|share| share.served)?;
+        let sender = share.sender;
+        let index = self.packets.iter().position(|(_, packet)| sender_of(packet) == sender)?;
+        self.served = share.served;
+        let bytes = self.packets.get(index).map_or(0, |(_, packet)| packet.len());
+        share.served += bytes as u64;
+        self.remove(index)
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Memory that is held although nothing waits.
+    pub(super) fn give_memory_back(&mut self, kept: usize) {
+        if self.packets.is_empty() && self.packets.capacity().max(self.shares.capacity()) > kept {
+            self.packets = VecDeque::new();
+            self.shares = Vec::new();
+        }
+    }
+
+    fn drop_one(&mut self) {
+        let Some(most) = self.shares.iter().max_by_key(|share| share.bytes).map(|share| share.sender) else { return };
+        if let Some(index) = self.packets.iter().position(|(_, packet)| sender_of(packet) == most) {
+            self.remove(index);
+        }
+    }
+
+    fn remove(&mut self, index: usize) -> Option<(Duration, Bytes)> {
+        let removed = self.packets.remove(index)?;
+        let (sender, bytes) = (sender_of(&removed.1), removed.1.len());
+        self.bytes -= bytes;
+        if let Some(at) = self.shares.iter().position(|share| share.sender == sender) {
+            let share = &mut self.shares[at];
+            share.packets -= 1;
+            share.bytes -= bytes;
+            if share.packets == 0 {
+                // Whoever comes back does not begin behind what it has been sent already.
+                self.served = self.served.max(if self.shares.len() == 1 { self.shares[at].served } else { 0 });
+                self.shares.swap_remove(at);
+            }
+        }
+        Some(removed)
+    }
+}
+
+fn sender_of(packet: &[u8]) -> [u8; 2] {
+    packet.get(SENDER).and_then(|id| id.try_into().ok()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(sender: u8, number: u8, bytes: usize) -> Bytes {
+        let mut packet = vec![0; bytes];
+        (packet[8], packet[9]) = (sender, number);
+        packet.into()
+    }
+
+    fn ms(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    /// Of `speakers`, of which the first sends `loud` packets where the others send one, how many bytes of each pass within
+    /// 10 s through a receiver that takes one packet each so many milliseconds.
+    fn shares(speakers: u8, loud: usize, one_each_ms: u64, bytes: usize) -> Vec<usize> {
+        let mut voice = Voice::default();
+        let mut passed = vec![0; usize::from(speakers)];
+        for now in 0..10_000 {
+            if now % 20 == 0 {
+                for sender in 0..speakers {
+                    for _ in 0..if sender == 0 { loud } else { 1 } {
+                        voice.push(ms(now), packet(sender, 0, bytes));
+                    }
+                }
+            }
+            if now % one_each_ms == 0 {
+                voice.drop_old(ms(now));
+                if let Some((_, packet)) = voice.pop() {
+                    passed[usize::from(packet[8])] += packet.len();
+                }
+            }
+            assert!(voice.packets.len() <= PACKETS && voice.bytes <= BYTES && voice.shares.len() <= PACKETS);
+        }
+        passed
+    }
+
+    #[test]
+    fn one_who_sends_much_gets_no_more_of_a_slow_receiver_than_others() {
+        for loud in [1, 2, 5, 20] {
+            // 160 bytes each 32 ms: 40 kbit/s for five speakers of 64 kbit/s each, and more of the first.
+            let passed = shares(5, loud, 32, 160);
+            let (least, most) = (passed.iter().min().unwrap(), passed.iter().max().unwrap());
+            assert!(least * 10 >= most * 9, "{loud}: {passed:?}");
+        }
+    }
+
+    #[test]
+    fn what_one_does_not_use_is_for_the_others() {
+        // All that the quiet ones send passes, and the loud one has the rest.
+        let passed = shares(3, 10, 5, 160);
+        assert!(passed[1] >= 499 * 160 && passed[2] >= 499 * 160, "{passed:?}");
+        assert!(passed[0] >= 900 * 160, "{passed:?}");
+    }
+
+    #[test]
+    fn packets_of_one_stay_in_order_and_old_ones_go() {
+        let mut voice = Voice::default();
+        for number in 0..40 {
+            assert_eq!(voice.push(ms(number.into()), packet(1, number, 100)), number >= 32);
+        }
+        voice.push(ms(300), packet(2, 0, 100));
+        let numbers: Vec<u8> = std::iter::from_fn(|| voice.pop()).map(|(_, packet)| packet[9]).collect();
+        let mut own = numbers.clone();
+        own.remove(numbers.iter().position(|number| *number == 0).expect("the other's"));
+        assert_eq!(own, (9..40).collect::<Vec<_>>());
+        assert!(numbers[..2].contains(&0), "the other is next, whatever waits: {numbers:?}");
+        voice.push(ms(1_000), packet(1, 0, 100));
+        voice.push(ms(1_300), packet(1, 1, 100));
+        assert_eq!(voice.drop_old(ms(1_401)), 1);
+        assert_eq!(voice.pop().map(|(at, _)| at), Some(ms(1_300)));
+        assert!(voice.pop().is_none() && voice.packets.is_empty() && voice.shares.is_empty() && voice.bytes == 0);
+    }
+
+    #[test]
+    fn large_packets_count_by_their_bytes() {
+        let mut voice = Voice::default();
+        for number in 0..40 {
+            voice.push(ms(0), packet(1, number, 1_200));
+            voice.push(ms(0), packet(2, number, 120));
+        }
+        let mut bytes = [0; 3];
+        for (_, packet) in std::iter::from_fn(|| voice.pop()).take(12) {
+            bytes[usize::from(packet[8])] += packet.len();
+        }
+        assert!(bytes[1].abs_diff(bytes[2]) <= 1_200, "{bytes:?}");
+    }
+}
