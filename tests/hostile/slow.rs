@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 use voicemesh_tests::room::Server;
 use voicemesh_wire::PeerId;
-use voicemesh_wire::packet::{Kind, Recipient, Routing, TextData};
+use voicemesh_wire::packet::{Kind, Recipient, TextData};
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, LeaveReason, ServerMessage};
 
 use crate::client::{Client, Member, Received, is_kind, join_of, patiently, run};
@@ -265,59 +265,5 @@ fn pongs_come_before_what_others_have_sent() {
         }
         println!("{behind:?} bytes came after the pong, {behind_control:?} after the control frame");
         assert!(behind >= Some(BEHIND_PONG) && behind_control >= Some(BEHIND_PONG));
-    });
-}
-
-/// What a narrow receiver takes, and for how long it is looked at.
-const NARROW_BYTES_PER_SECOND: f64 = 10_000.0;
-const NARROW_FOR: Duration = Duration::from_secs(6);
-/// What the buffers of the system took in the first moment, in order of arrival; it is not counted.
-const BUFFERED_BYTES: usize = 24_000;
-/// What speaks to it, in packets each 20 ms and bytes of each: the first is loud, and within what one may send.
-const SPEAKERS: [(usize, usize); 5] = [(2, 220), (1, 120), (1, 120), (1, 120), (1, 120)];
-
-#[test]
-fn of_what_a_narrow_receiver_takes_each_speaker_has_an_equal_share() {
-    let server = Server::start(&[]);
-    run(async {
-        let mut listener = Member::enter(Client::connect_narrow(&server).await, join_of("narrow", "listener")).await;
-        let mut speakers = Vec::new();
-        for number in 0..SPEAKERS.len() {
-            speakers.push(Member::join(&server, "narrow", &format!("speaker {number}")).await);
-        }
-        listener.client.handled(1).await;
-        listener.client.received = 0;
-        let frames = speakers.iter().zip(SPEAKERS).map(|(speaker, (packets, bytes))| {
-            let inside = speaker.inner(Kind::VoiceData, bytes);
-            let packet = speaker.relay(Kind::ServerRelayUnreliable, &[listener.joined.client], &inside);
-            let mut frames = Vec::new();
-            (0..packets).for_each(|_| crate::socket::frame(crate::socket::BINARY, &packet, &mut frames));
-            frames
-        });
-        let frames: Vec<Vec<u8>> = frames.collect();
-        let mut heard = [0; SPEAKERS.len()];
-        let begun = Instant::now();
-        let mut interval = tokio::time::interval(Duration::from_millis(20));
-        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while begun.elapsed() < NARROW_FOR {
-            interval.tick().await;
-            for (speaker, frames) in speakers.iter_mut().zip(&frames) {
-                assert!(speaker.client.try_send(frames).await, "the speaker stays");
-            }
-            while (listener.client.received as f64) < NARROW_BYTES_PER_SECOND * begun.elapsed().as_secs_f64() {
-                let received = tokio::time::timeout(Duration::from_millis(5), listener.client.next()).await;
-                let Ok(received) = received else { break };
-                if let Received::Packet(packet) = received
-                    && let Some(sender) = Routing::read(&packet).ok().map(|routing| routing.sender)
-                    && let Some(speaker) = speakers.iter().position(|speaker| speaker.joined.client == sender)
-                {
-                    heard[speaker] += if listener.client.received > BUFFERED_BYTES { packet.len() } else { 0 };
-                }
-            }
-        }
-        println!("bytes of each speaker that came through 80 kbit/s: {heard:?}");
-        let (least, most) = (heard.iter().min().copied().unwrap_or(0), heard.iter().max().copied().unwrap_or(0));
-        assert!(heard.iter().sum::<usize>() > 10_000, "{heard:?}");
-        assert!(least * 3 >= most * 2, "{heard:?}");
     });
 }

@@ -8,9 +8,8 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use voicemesh_netsim::Mode;
 use voicemesh_session::network::{LinkId, NetworkEvent};
 use voicemesh_wire::packet::{
-    self, BurstCounter, ClientInfo, ClientState, DeltaClientState, GroupText, HandshakeP2P, HandshakeRequest,
-    HandshakeResponse, Kind, Probe, Recipient, Relay, RemoveClient, Target, TargetKind, TextData, VoiceAck,
-    VoiceHeader,
+    self, BurstCounter, ClientInfo, ClientState, DeltaClientState, HandshakeP2P, HandshakeRequest, HandshakeResponse,
+    Kind, Probe, Recipient, Relay, RemoveClient, Target, TargetKind, TextData, VoiceAck, VoiceHeader,
 };
 use voicemesh_wire::{ClientId, GroupId, SessionId};
 
@@ -167,7 +166,7 @@ impl Malice<'_> {
     /// A packet of any type that is well formed, with ids that need not be its own.
     fn valid(&mut self) -> Bytes {
         let (session, id, group) = (self.session(), self.id(), self.group());
-        let packet = match self.below(13) {
+        let packet = match self.below(12) {
             0 => {
                 let client = ClientInfo { name: "forged".into(), id, codec: CODEC };
                 ClientState { client, groups: vec![group] }.encode(session)
@@ -198,7 +197,6 @@ impl Malice<'_> {
             .encode(session),
             8 => Probe { sender: id, token: self.below(8) }.encode(session),
             9 => Probe { sender: id, token: self.below(8) }.encode_echo(session),
-            10 => GroupText { sender: id, group: &group, text: "0" }.encode(session),
             _ => self.voice(session, id, &group),
         };
         packet.into()

@@ -258,11 +258,6 @@ pub struct Port<'a> {
     pub me: Peer,
 }
 
-/// Every second member knows groups by their names, the others by their ids only.
-pub fn takes_group_text(peer: Peer) -> bool {
-    peer % 2 == 0
-}
-
 impl Network for Port<'_> {
     type Peer = Peer;
     type ClientParameters = ();
@@ -281,10 +276,6 @@ impl Network for Port<'_> {
     }
 
     fn stop_hosting(&mut self, _: Duration) {}
-
-    fn server_takes_group_text(&self) -> bool {
-        takes_group_text(self.me)
-    }
 
     fn poll(&mut self, _: Duration) -> Option<NetworkEvent<Peer>> {
         None

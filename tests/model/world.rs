@@ -17,7 +17,7 @@ use voicemesh_wire::packet::{CodecSettings, Recipient};
 use voicemesh_wire::{ClientId, GroupId, SessionId};
 
 use crate::hostile::Hostile;
-use crate::net::{Connection, Down, FromServer, Net, Peer, Request, Roster, pair, takes_group_text};
+use crate::net::{Connection, Down, FromServer, Net, Peer, Request, Roster, pair};
 use crate::reference::{Reference, Target, fail};
 
 pub const CODEC: CodecSettings =
@@ -157,7 +157,6 @@ impl World {
         let live: Vec<_> = self.net.connections.iter().map(|(connection, socket)| (*connection, socket.peer)).collect();
         for (connection, peer) in live {
             let admitted = server.admit(self.now, connection, peer.into(), format!("member {peer}"));
-            server.set_takes_group_text(connection, takes_group_text(peer));
             self.reference.admit(server.session(), admitted.expect("there are ids"), peer);
         }
         self.server = Some(server);
@@ -203,23 +202,20 @@ impl World {
     }
 
     pub fn write_to_group(&mut self, peer: Peer, group: &str) {
-        self.write(peer, Recipient::Group(GroupId::of(group)), Some(group));
+        self.write(peer, Recipient::Group(GroupId::of(group)));
     }
 
     pub fn write_to(&mut self, peer: Peer, to: Peer) {
         if let Some(client) = self.client_id(peer, to) {
-            self.write(peer, Recipient::Client(client), None);
+            self.write(peer, Recipient::Client(client));
         }
     }
 
-    fn write(&mut self, peer: Peer, recipient: Recipient, group: Option<&str>) {
+    fn write(&mut self, peer: Peer, recipient: Recipient) {
         let Some(session) = self.members[usize::from(peer)].client.view().map(|view| view.session()) else { return };
         let number = self.reference.writes(peer, session, recipient);
         let text = number.to_string();
-        let sent = self.with_client(peer, |client, now, port| match group {
-            Some(group) => client.send_group_text(now, port, group, &text),
-            None => client.send_text(now, port, recipient, &text),
-        });
+        let sent = self.with_client(peer, |client, now, port| client.send_text(now, port, recipient, &text));
         if sent.is_err() {
             self.reference.takes_back_text();
         }
@@ -347,7 +343,6 @@ impl World {
             self.net.connections.remove(&former);
         }
         let client = server.admit(self.now, connection, peer.into(), format!("member {peer}")).expect("there are ids");
-        server.set_takes_group_text(connection, takes_group_text(peer));
         self.reference.admit(server.session(), client, peer);
         self.tell_roster();
         self.deliver(peer, NetworkEvent::Connected);

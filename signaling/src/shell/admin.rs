@@ -226,15 +226,17 @@ async fn members(State(admin): State<Arc<Admin>>, RoomInPath(room): RoomInPath) 
 }
 
 /// The body of a request about one peer.
-fn peer_in(body: &[u8]) -> Result<PeerId, Response> {
+fn peer_in(body: &[u8]) -> Option<PeerId> {
     #[derive(serde::Deserialize)]
     struct Named {
         peer: PeerId,
     }
-    let named: Result<Named, _> = serde_json::from_slice(body);
-    named
-        .map(|named| named.peer)
-        .map_err(|_| refusal(StatusCode::BAD_REQUEST, r#"The body must be {"peer":"PEER-ID"}."#))
+    let named: Named = serde_json::from_slice(body).ok()?;
+    Some(named.peer)
+}
+
+fn no_peer_named() -> Response {
+    refusal(StatusCode::BAD_REQUEST, r#"The body must be {"peer":"PEER-ID"}."#)
 }
 
 async fn bans(State(admin): State<Arc<Admin>>, RoomInPath(room): RoomInPath) -> Response {
@@ -253,10 +255,7 @@ async fn bans(State(admin): State<Arc<Admin>>, RoomInPath(room): RoomInPath) -> 
 }
 
 async fn unban(State(admin): State<Arc<Admin>>, RoomInPath(room): RoomInPath, body: Bytes) -> Response {
-    let peer = match peer_in(&body) {
-        Ok(peer) => peer,
-        Err(refused) => return refused,
-    };
+    let Some(peer) = peer_in(&body) else { return no_peer_named() };
     let done = admin.hub.unban(&room, peer);
     tracing::info!(target: "voicemesh_signaling::audit", "admin: unban {peer}: {}", if done == Some(true) { "done" } else { "not banned" });
     match done {
@@ -267,10 +266,7 @@ async fn unban(State(admin): State<Arc<Admin>>, RoomInPath(room): RoomInPath, bo
 }
 
 async fn kick(State(admin): State<Arc<Admin>>, RoomInPath(room): RoomInPath, body: Bytes) -> Response {
-    let peer = match peer_in(&body) {
-        Ok(peer) => peer,
-        Err(refused) => return refused,
-    };
+    let Some(peer) = peer_in(&body) else { return no_peer_named() };
     let done = admin.hub.kick(&room, peer);
     tracing::info!(target: "voicemesh_signaling::audit", "admin: kick {peer}: {}", if done == Some(true) { "done" } else { "not there" });
     match done {
