@@ -26,7 +26,7 @@ fn away(retry_ms: u64) -> Event {
 fn a_server_that_is_about_to_stop_is_not_said_to_be_at_a_wrong_address() {
     let why = "it is about to stop".to_owned();
     let text = said(Event::ServerAway { why, failure: None, retry_in: Duration::from_secs(5) });
-    assert!(text.contains("lets no more people in: it is about to stop. The next try is in 5 s"), "{text}");
+    assert!(text.contains("lets no more people in: it is about to stop. The next try is in 5.0 s"), "{text}");
 }
 
 /// proves: S-14
