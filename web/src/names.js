@@ -10,6 +10,7 @@ import { DUAL, FOLDINGS, LEFT, LOOK_ALIKES, NOT_TRANSPARENT, RIGHT, VIRAMA } fro
 import { cut, LIMITS, utf8Length } from './wire.js';
 
 const SHORT_ID = 4;
+const PASSES = 3;
 /** Of the names that were told apart last, which are almost those of the next time. @type {Map<string, string>} */
 let skeletons = new Map();
 
@@ -128,8 +129,19 @@ export const fold = (text) => [...text].map(foldOne).join('').normalize('NFC');
 /** Simple case folding. @param {string} letter */
 export const foldOne = (letter) => foldings.get(letter) ?? letter.toLowerCase();
 
-/** @param {string} text */
+/** Until nothing changes: what goes may have kept marks from changing places. @param {string} text */
 function clean(text) {
+  let name = cleanedOnce(text);
+  for (let pass = 0; pass < PASSES; pass += 1) {
+    const again = cleanedOnce(name);
+    if (again === name) return name;
+    name = again;
+  }
+  return cleanedOnce(name.replace(/[\u200c\u200d\ufe0f]/g, ''));
+}
+
+/** @param {string} text */
+function cleanedOnce(text) {
   const spaced = [...text.replace(/\p{Cs}/gu, '\ufffd')].map((letter) => (!CONTROL.test(letter) ? letter : /\s|\x85/.test(letter) ? ' ' : '')).join('');
   return withoutIgnorables([...spaced.normalize('NFC')]).replace(TRIMMED, '').normalize('NFC');
 }

@@ -208,7 +208,27 @@ fn is_control(letter: char) -> bool {
     letter.is_control() || matches!(letter, '\u{2028}' | '\u{2029}')
 }
 
+/// So often a name is made shorter until nothing changes: what goes may have kept marks from changing places.
+const PASSES: usize = 3;
+
+const NON_JOINER: char = '\u{200C}';
+const JOINER: char = '\u{200D}';
+const EMOJI_STYLE: char = '\u{FE0F}';
+
 fn clean(text: &str) -> String {
+    let mut name = cleaned_once(text);
+    for _ in 0..PASSES {
+        let again = cleaned_once(&name);
+        if again == name {
+            return name;
+        }
+        name = again;
+    }
+    name.retain(|letter| !matches!(letter, NON_JOINER | JOINER | EMOJI_STYLE));
+    cleaned_once(&name)
+}
+
+fn cleaned_once(text: &str) -> String {
     let normalizer = ComposingNormalizer::new_nfc();
     let spaced: String = text.chars().filter_map(without_controls).collect();
     let visible = without_ignorables(&normalizer.normalize(&spaced));
@@ -225,9 +245,6 @@ fn without_controls(letter: char) -> Option<char> {
 
 /// Without the characters that are not seen, except those that change how their neighbours look.
 fn without_ignorables(text: &str) -> String {
-    const NON_JOINER: char = '\u{200C}';
-    const JOINER: char = '\u{200D}';
-    const EMOJI_STYLE: char = '\u{FE0F}';
     let ignorable = CodePointSetData::new::<DefaultIgnorableCodePoint>();
     let mut kept = String::with_capacity(text.len());
     for (at, letter) in text.char_indices() {
