@@ -112,7 +112,7 @@ fn a_handle_is_of_use_until_it_is_closed_and_harmless_after() {
     assert_eq!(event.r#type, vm_event_type::VM_EVENT_NONE as i32);
     assert_eq!((vm_set_muted(peer, 0), vm_wait(peer, 0)), (VM_ERROR_CLOSED, VM_ERROR_CLOSED));
     assert_eq!(last_error(), "the handle was closed");
-    assert_eq!(vm_close(peer + 1), VM_ERROR_BAD_HANDLE);
+    assert_eq!(vm_close(peer | u64::from(u32::MAX)), VM_ERROR_BAD_HANDLE, "no slot has this number");
 }
 
 #[test]
