@@ -114,17 +114,17 @@ enum vm_event_type
   VM_EVENT_JOINED = 1,
   // The session is complete: speech flows from here on.
   VM_EVENT_CONNECTED = 2,
-  // Somebody is in the room: peer, name, metadata.
+  // A peer is in the room: peer, name, metadata.
   VM_EVENT_PEER_JOINED = 3,
   // A peer is no longer in the room: peer, name, reason (vm_leave_reason; VM_LEAVE_KICKED: the server put it out, by a moderator's decision or by its own).
   VM_EVENT_PEER_LEFT = 4,
-  // Somebody publishes something else now: peer, metadata (all of it).
+  // What a peer publishes has changed: peer, metadata (all of it).
   VM_EVENT_METADATA_CHANGED = 5,
   // Another way to a peer is in use: peer, route (vm_route).
   VM_EVENT_ROUTE_CHANGED = 6,
   // A peer is heard for the first time: peer.
   VM_EVENT_FIRST_HEARD = 7,
-  // Somebody begins or ceases to speak: peer, on.
+  // A peer begins or stops speaking: peer, on.
   VM_EVENT_SPEAKING = 8,
   // A peer wrote: peer, name, text, on (only to this peer), else groups (the one that it was written to).
   VM_EVENT_TEXT = 9,
@@ -160,8 +160,8 @@ enum vm_event_type
   VM_EVENT_CHANNEL_CLOSED = 23,
   // The other side has closed every data channel: peer, undelivered_bytes.
   VM_EVENT_DISCONNECTED = 24,
-  // The room's owner is whoever has been in it longest: peer, perhaps oneself. Comes after every VM_EVENT_JOINED, and when
-  // it changes.
+  // The room's owner, the peer that has been in it longest: peer, possibly this one. Comes after every
+  // VM_EVENT_JOINED, and when it changes.
   VM_EVENT_OWNER_CHANGED = 25,
   // A change of metadata or a decision of vm_moderate is made, or has failed: transaction, on (it is made), else code, text.
   VM_EVENT_TRANSACTION_DONE = 26,
@@ -169,7 +169,7 @@ enum vm_event_type
   VM_EVENT_ROOM_METADATA_CHANGED = 27,
   // The way to this peer has changed: text (the own token, which its metadata has too, as VM_REACHABILITY_KEY).
   VM_EVENT_REACHABILITY_CHANGED = 28,
-  // Somebody wants a direct link, and this program has not called vm_connect_peer: peer.
+  // A peer requests a direct link, and this program has not called vm_connect_peer: peer.
   VM_EVENT_CONNECTION_REQUESTED = 29,
   // The server is connected to: on (others on the network can read what goes there, because it is not encrypted and the
   // server not on this machine), name (the proxy it goes through, as host:port; empty without one). VM_EVENT_JOINED follows
@@ -212,7 +212,7 @@ enum vm_route
   VM_ROUTE_NONE = 0,
   // Through the server.
   VM_ROUTE_RELAYED = 1,
-  // Over a link of its own.
+  // Over a direct link.
   VM_ROUTE_DIRECT = 2,
 };
 #ifndef __cplusplus
@@ -265,7 +265,7 @@ typedef int32_t vm_device_role;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// Whom a join wants to find in the room.
+// What a join requires of the room.
 enum vm_presence
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
@@ -273,9 +273,9 @@ enum vm_presence
  {
   // It does not matter.
   VM_PRESENCE_EITHER = 0,
-  // Somebody; else VM_EVENT_REFUSED with the code "room-missing".
+  // Another peer is in it; else VM_EVENT_REFUSED with the code "room-missing".
   VM_PRESENCE_MUST_EXIST = 1,
-  // Nobody; else "room-exists".
+  // No other peer is in it; else VM_EVENT_REFUSED with the code "room-exists".
   VM_PRESENCE_MUST_NOT_EXIST = 2,
 };
 #ifndef __cplusplus
@@ -292,11 +292,11 @@ enum vm_activation
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-  // As fits the microphone: when somebody speaks for a real one, always for a file or a tone.
+  // By the kind of microphone: during speech for a real one, always for a file or a tone.
   VM_ACTIVATION_DEFAULT = 0,
   // Whenever there is any sound.
   VM_ACTIVATION_ALWAYS = 1,
-  // When somebody speaks.
+  // During speech.
   VM_ACTIVATION_VOICE = 2,
   // While vm_set_talking says so.
   VM_ACTIVATION_PUSH_TO_TALK = 3,
@@ -557,7 +557,7 @@ typedef struct vm_pair {
 typedef struct vm_options {
   // sizeof(vm_options), set by vm_options_init.
   uint32_t size;
-  // No direct links, so that nobody in the room sees this machine's address.
+  // No direct links, so that no other peer in the room sees this machine's address.
   int32_t relay_only;
   // The server: wss://host, or ws://host:port.
   struct vm_string server;
@@ -579,8 +579,8 @@ typedef struct vm_options {
   // The proxy to the server: `http://user:password@host:port`, https, socks5 or socks5h, or "none"; what the
   // environment names (https_proxy, http_proxy, all_proxy, no_proxy) if empty.
   struct vm_string proxy;
-  // The room's password, at most 128 bytes, checked by the server: whoever comes into an empty room decides it. None if
-  // empty.
+  // The room's password, at most 128 bytes, checked by the server: the peer that joins an empty room sets it. None
+  // if empty.
   struct vm_string password;
   // What to publish about oneself; null if metadata_count is 0.
   const struct vm_pair *metadata;
@@ -635,7 +635,7 @@ typedef struct vm_options {
 // This program's own place in a room. 0 is none.
 typedef uint64_t vm_peer;
 
-// A machine in a room: the same across reconnects. All zeros is nobody.
+// A machine in a room: the same across reconnects. All zeros stands for no peer.
 typedef struct vm_peer_id {
   // Its bytes, in the order in which it is written.
   uint8_t bytes[16];
@@ -722,7 +722,7 @@ typedef struct vm_vector {
   float z;
 } vm_vector;
 
-// Where somebody stands and looks.
+// Where a listener stands and looks.
 typedef struct vm_pose {
   // Where.
   struct vm_vector position;
@@ -743,7 +743,7 @@ typedef struct vm_point {
 // A proximity grid. 0 is none.
 typedef uint64_t vm_grid;
 
-// Somebody who is spoken to. 0 is nobody.
+// A talk group or a peer that is spoken to. 0 is none.
 typedef uint64_t vm_speaking;
 
 // One peer's voice, to be read. 0 is none.
@@ -781,13 +781,13 @@ typedef struct vm_state {
   float level_dbfs;
   // The loudest sample lately, as captured.
   float peak_dbfs;
-  // How loud it is when nobody speaks.
+  // How loud it is without speech.
   float noise_floor_dbfs;
-  // How sure the detector is that somebody speaks: 0.0 to 1.0.
+  // How sure the detector is that there is speech: 0.0 to 1.0.
   float speech_probability;
   // Payload of one stream, in bits per second.
   uint32_t bitrate_bps;
-  // What all streams together take while somebody speaks, in bits per second.
+  // What all streams together take during speech, in bits per second.
   uint32_t uplink_bps;
   // The most that a listener lost lately: 0.0 to 1.0.
   float worst_loss;
@@ -831,9 +831,9 @@ typedef struct vm_remote {
   uint64_t frames_received;
   // Frames of it that were heard.
   uint64_t frames_heard;
-  // Frames of it that were guessed.
+  // Frames of it that were concealed.
   uint64_t frames_concealed;
-  // Its place in the order of arrival; whoever came earlier has a lower one.
+  // Its place in the order of arrival; a peer that came earlier has a lower one.
   uint64_t order;
   // Bits of vm_status: how it takes part, as its own program says.
   int32_t status;
@@ -883,8 +883,8 @@ uint32_t vm_abi_version(void);
 // The library's version, "0.1.0" for example; constant.
 const char *vm_version(void);
 
-// Begins to join a room, and gives the handle. Whether it works is told by events: VM_EVENT_JOINED, VM_EVENT_SERVER_AWAY,
-// VM_EVENT_REFUSED.
+// Begins to join a room, and gives the handle. Events report whether that works: VM_EVENT_JOINED,
+// VM_EVENT_SERVER_AWAY, VM_EVENT_REFUSED.
 //
 // The handle is the program's to close, with vm_close. Returns at once but for opening devices. Errors: VM_ERROR_NULL,
 // VM_ERROR_BAD_SIZE, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE, VM_ERROR_BAD_SERVER, VM_ERROR_BAD_NAME, VM_ERROR_DEVICE,
@@ -941,15 +941,15 @@ vm_result vm_set_processing(vm_peer peer,
                             int32_t automatic_gain,
                             int32_t high_pass);
 
-// Another microphone, named as in vm_options; the one in use goes on until it is open. One that cannot be opened is told by
-// VM_EVENT_WARNED.
+// Changes the microphone, named as in vm_options; the one in use goes on until the new one is open. VM_EVENT_WARNED
+// reports one that cannot be opened.
 //
 // Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_DEVICE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
 vm_result vm_set_input(vm_peer peer,
                        const char *input,
                        size_t length);
 
-// Another speaker, likewise.
+// Changes the speaker; otherwise as vm_set_input.
 vm_result vm_set_output(vm_peer peer, const char *output, size_t length);
 
 // How loud a peer is heard: a factor from 0.0 to 4.0, 1.0 as spoken. A peer that is not in the room is passed over.
@@ -969,8 +969,8 @@ vm_result vm_set_peer_muted(vm_peer peer, const struct vm_peer_id *of, int32_t m
 // Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
 vm_result vm_set_token(vm_peer peer, const char *token, size_t length);
 
-// Writes to one peer, or to everyone in the room if `to` is null: at most 4096 bytes. What cannot be sent is told by
-// VM_EVENT_WARNED.
+// Writes to one peer, or to everyone in the room if `to` is null: at most 4096 bytes. VM_EVENT_WARNED reports what
+// cannot be sent.
 //
 // Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
 vm_result vm_send_text(vm_peer peer,
@@ -1008,7 +1008,8 @@ vm_result vm_send(vm_peer peer,
                   size_t length,
                   int32_t reliability);
 
-// Sends a message to everyone in the room, once each; if it is not taken, nobody is sent it. Otherwise as vm_send.
+// Sends a message to everyone in the room, once each; if it is not accepted, it is sent to no peer. Otherwise as
+// vm_send.
 vm_result vm_send_to_all(vm_peer peer,
                          const uint8_t *data,
                          size_t length,
@@ -1051,7 +1052,7 @@ vm_result vm_queued_bytes(vm_peer peer, const struct vm_peer_id *to, size_t *cou
 // Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
 vm_result vm_flush(vm_peer peer);
 
-// Tells the room's owner: whoever has been in it longest, perhaps oneself. VM_EMPTY: it is not known yet.
+// Gives the room's owner: the peer that has been in it longest, possibly this one. VM_EMPTY: it is not known yet.
 //
 // Errors: VM_ERROR_NULL, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
 vm_result vm_get_owner(vm_peer peer, struct vm_peer_id *owner);
@@ -1066,7 +1067,8 @@ vm_result vm_set_metadata(vm_peer peer,
                           size_t count,
                           uint64_t *transaction);
 
-// Changes what the room publishes, likewise. Only the owner may; others are told "not-owner".
+// Changes what the room publishes; otherwise as vm_set_metadata. Only the owner may; for any other peer, the change
+// fails with the code "not-owner".
 vm_result vm_set_room_metadata(vm_peer peer,
                                const struct vm_change *changes,
                                size_t count,
@@ -1085,7 +1087,7 @@ vm_result vm_get_metadata(vm_peer peer,
                           size_t capacity,
                           size_t *needed);
 
-// Copies one value of what the room publishes, likewise.
+// Copies one value of what the room publishes; otherwise as vm_get_metadata.
 vm_result vm_get_room_metadata(vm_peer peer,
                                const char *key,
                                size_t key_length,
@@ -1102,16 +1104,17 @@ vm_result vm_get_metadata_key(vm_peer peer,
                               size_t capacity,
                               size_t *needed);
 
-// Copies a key of what the room publishes, likewise.
+// Copies a key of what the room publishes; otherwise as vm_get_metadata_key.
 vm_result vm_get_room_metadata_key(vm_peer peer,
                                    size_t number,
                                    char *buffer,
                                    size_t capacity,
                                    size_t *needed);
 
-// Wants a direct link to a peer, by the token that it publishes as VM_REACHABILITY_KEY. With VM_CONNECTIONS_EXPLICIT both
-// sides do this; the other side is told by VM_EVENT_CONNECTION_REQUESTED if it has not. It holds until the peer leaves the
-// room or vm_disconnect_peer. A token that is not the newest, or of somebody who is not here, is told by VM_EVENT_WARNED.
+// Requests a direct link to a peer, by the token that it publishes as VM_REACHABILITY_KEY. With
+// VM_CONNECTIONS_EXPLICIT both sides must do this; a side that has not receives VM_EVENT_CONNECTION_REQUESTED. The
+// request holds until the peer leaves the room or vm_disconnect_peer. VM_EVENT_WARNED reports a token that is not the
+// newest, or of a peer that is not in the room.
 //
 // Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_TOKEN, VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE,
 // VM_ERROR_CLOSED.
@@ -1158,8 +1161,9 @@ vm_result vm_moderate(vm_peer peer,
 vm_result vm_set_listener(vm_peer peer,
                           const struct vm_pose *pose);
 
-// Where another peer's mouth is, and how it moves; null for one that stands still. Between two calls it is believed to go on
-// for at most a quarter of a second. Somebody who is not in the room is passed over, and who leaves it has no place any more.
+// Where another peer's mouth is, and how it moves; null for one that stands still. Between two calls it is assumed to
+// go on moving for at most a quarter of a second. A peer that is not in the room is ignored; one that leaves loses its
+// position.
 //
 // Errors: as vm_set_listener.
 vm_result vm_set_position(vm_peer peer,
@@ -1218,9 +1222,9 @@ vm_result vm_leave_grid(vm_peer peer,
 // does nothing. Error: VM_ERROR_BAD_HANDLE.
 vm_result vm_close_grid(vm_grid grid);
 
-// Speaks to a talk group until vm_stop_speaking, beside whatever else is spoken to. Where several handles speak to one
-// audience, the loudest counts, the most urgent, and a place only if all say so. What cannot be done (more than 64 audiences
-// at a time) is told by VM_EVENT_WARNED.
+// Speaks to a talk group until vm_stop_speaking, in addition to all that is spoken to already. Where several handles
+// speak to one audience, the highest volume and the highest priority count, and it is positional only if all are.
+// VM_EVENT_WARNED reports what cannot be done (more than 64 audiences at a time).
 //
 // `volume` is a factor of 0.0 to 2.0; `priority` a vm_priority; `positional` says whether those who know where this peer stands
 // hear it from there. The handle is the program's to close. Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE,
@@ -1233,7 +1237,7 @@ vm_result vm_speak_to_group(vm_peer peer,
                             int32_t positional,
                             vm_speaking *speaking);
 
-// Speaks to one peer, likewise.
+// Speaks to one peer; otherwise as vm_speak_to_group.
 vm_result vm_speak_to_peer(vm_peer peer,
                            const struct vm_peer_id *to,
                            float volume,
@@ -1254,7 +1258,7 @@ vm_result vm_stop_speaking(vm_speaking speaking);
 // Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
 vm_result vm_listen(vm_peer peer, const char *group, size_t length);
 
-// Ceases to listen to a talk group; whoever speaks to it goes on. Errors: as vm_listen.
+// Stops listening to a talk group; speaking to it is not affected. Errors: as vm_listen.
 vm_result vm_unlisten(vm_peer peer, const char *group, size_t length);
 
 // Opens one peer's voice, for a game that has its own place for it: mono, at rate_hz of 8000 to 192000. While it is open, the
@@ -1302,8 +1306,8 @@ vm_result vm_read_mix(vm_mix mix,
                       size_t frames,
                       size_t *given);
 
-// Hands over `count` samples. *taken, unless it is null, becomes how many there was room for: fewer if a second of them waits
-// already, because nobody takes them. What is no number becomes silence. Otherwise as vm_read_voice.
+// Hands over `count` samples. *taken, unless it is null, becomes how many there was room for: fewer if a second of
+// samples already waits unread. A sample that is not a number becomes silence. Otherwise as vm_read_voice.
 vm_result vm_write_microphone(vm_microphone microphone,
                               const float *samples,
                               size_t count,
@@ -1313,10 +1317,11 @@ vm_result vm_write_microphone(vm_microphone microphone,
 // VM_ERROR_BAD_HANDLE.
 vm_result vm_close_voice(vm_voice voice);
 
-// Closes a mix, likewise.
+// Closes a mix; otherwise as vm_close_voice.
 vm_result vm_close_mix(vm_mix mix);
 
-// Closes a microphone, likewise: from then on it is silent, until vm_set_input or another one.
+// Closes a microphone; otherwise as vm_close_voice. Its sound is silence from then on, until vm_set_input or
+// vm_open_microphone.
 vm_result vm_close_microphone(vm_microphone microphone);
 
 // Tells one's own situation. state->size must be set.
@@ -1338,8 +1343,8 @@ vm_result vm_get_peers(vm_peer peer,
 // How loud a peer is, and whether it speaks; for mouths and lamps, each frame, at the least cost. `of` null is oneself:
 // *speaking is then whether what the microphone gives is sent. Either of the two may be null.
 //
-// *level_dbfs becomes -120 (silence) to 0, also for somebody who is not in the room; speech begins at about -50. Errors:
-// VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+// *level_dbfs becomes -120 (silence) to 0, also for a peer that is not in the room; speech begins at about -50.
+// Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
 vm_result vm_get_level(vm_peer peer,
                        const struct vm_peer_id *of,
                        float *level_dbfs,

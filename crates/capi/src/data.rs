@@ -28,7 +28,8 @@ pub unsafe extern "C" fn vm_send(
     })
 }
 
-/// Sends a message to everyone in the room, once each; if it is not taken, nobody is sent it. Otherwise as vm_send.
+/// Sends a message to everyone in the room, once each; if it is not accepted, it is sent to no peer. Otherwise as
+/// vm_send.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vm_send_to_all(peer: vm_peer, data: *const u8, length: usize, reliability: i32) -> vm_result {
     guarded(|| {

@@ -34,8 +34,8 @@ thread_local! {
     static LAST: RefCell<Option<CString>> = const { RefCell::new(None) };
 }
 
-/// Runs the body of a function. What it left half done behind a panic is behind locks that forget their poison, and belongs
-/// to a handle that the caller is told to close.
+/// Runs the body of a function. State that a panic leaves incomplete is behind locks whose poisoning is ignored, and
+/// belongs to a handle that the caller is advised to close.
 pub(crate) fn guarded(body: impl FnOnce() -> Outcome) -> vm_result {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(result)) => result,

@@ -1,4 +1,4 @@
-//! Numbers for open things. A number is used once, so whoever holds one of a thing that was closed is told so.
+//! Handles: numbers for open objects. A number is used only once, so a call with a closed object's number fails.
 
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -1,14 +1,14 @@
 //! The C ABI: what `include/voicemesh.h` declares, for C, C++, C# and every engine that can call C.
 //!
 //! **Does.** Translates: handles into [`voicemesh::Peer`]s, structures into options, events into a structure that the caller
-//! owns. **Never does.** Anything of its own; call back; let a panic out; trust a pointer's structure to be of its own
-//! version.
+//! owns. **Never does.** Anything beyond the translation; call back; let a panic out; assume that the caller's
+//! structures have this library's version.
 //!
 //! Its loop is the caller's: `vm_join`, then each frame `vm_poll` until it gives `VM_EMPTY`, then `vm_close`.
 //!
 //! - [`guard`]: every function's frame: catches panics, keeps the sentence of the last error.
-//! - [`handles`]: numbers for open things, each used once, so that a closed one is known for ever.
-//! - [`seats`]: the same for what audio threads read: nobody waits there.
+//! - [`handles`]: numbers for open objects, each used only once, so that a closed one is always recognized.
+//! - [`seats`]: the same for objects that audio threads use: calls on those threads never block.
 //! - [`memory`]: the only place that reads and writes the caller's memory.
 //! - [`options`], [`event`], [`peer`], [`data`], [`lobby`], [`places`], [`speak`], [`pcm`], [`state`], [`devices`]: the
 //!   functions.

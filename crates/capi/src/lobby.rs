@@ -26,7 +26,7 @@ pub struct vm_change {
 // SAFETY: numbers and raw pointers.
 unsafe impl Plain for vm_change {}
 
-/// Tells the room's owner: whoever has been in it longest, perhaps oneself. VM_EMPTY: it is not known yet.
+/// Gives the room's owner: the peer that has been in it longest, possibly this one. VM_EMPTY: it is not known yet.
 ///
 /// Errors: VM_ERROR_NULL, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
 #[unsafe(no_mangle)]
@@ -55,7 +55,8 @@ pub unsafe extern "C" fn vm_set_metadata(
     guarded(|| unsafe { transact(peer, changes, count, transaction, Peer::set_metadata) })
 }
 
-/// Changes what the room publishes, likewise. Only the owner may; others are told "not-owner".
+/// Changes what the room publishes; otherwise as vm_set_metadata. Only the owner may; for any other peer, the change
+/// fails with the code "not-owner".
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vm_set_room_metadata(
     peer: vm_peer,
@@ -119,7 +120,7 @@ pub unsafe extern "C" fn vm_get_metadata(
     })
 }
 
-/// Copies one value of what the room publishes, likewise.
+/// Copies one value of what the room publishes; otherwise as vm_get_metadata.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vm_get_room_metadata(
     peer: vm_peer,
@@ -156,7 +157,7 @@ pub unsafe extern "C" fn vm_get_metadata_key(
     })
 }
 
-/// Copies a key of what the room publishes, likewise.
+/// Copies a key of what the room publishes; otherwise as vm_get_metadata_key.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vm_get_room_metadata_key(
     peer: vm_peer,
@@ -214,9 +215,10 @@ unsafe fn tell(
     }
 }
 
-/// Wants a direct link to a peer, by the token that it publishes as VM_REACHABILITY_KEY. With VM_CONNECTIONS_EXPLICIT both
-/// sides do this; the other side is told by VM_EVENT_CONNECTION_REQUESTED if it has not. It holds until the peer leaves the
-/// room or vm_disconnect_peer. A token that is not the newest, or of somebody who is not here, is told by VM_EVENT_WARNED.
+/// Requests a direct link to a peer, by the token that it publishes as VM_REACHABILITY_KEY. With
+/// VM_CONNECTIONS_EXPLICIT both sides must do this; a side that has not receives VM_EVENT_CONNECTION_REQUESTED. The
+/// request holds until the peer leaves the room or vm_disconnect_peer. VM_EVENT_WARNED reports a token that is not the
+/// newest, or of a peer that is not in the room.
 ///
 /// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_TOKEN, VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE,
 /// VM_ERROR_CLOSED.

@@ -196,7 +196,7 @@ pub(crate) unsafe fn bytes<'a, T: Plain>(data: *const T, count: usize, what: &st
 ///
 /// # Safety
 ///
-/// `data` is null or points to memory for `count` samples, which nobody else touches for `'a`.
+/// `data` is null or points to memory for `count` samples, which nothing else accesses for `'a`.
 pub(crate) unsafe fn samples<'a>(data: *mut f32, count: usize) -> Result<&'a mut [f32], vm_result> {
     if count == 0 {
         return Ok(&mut []);

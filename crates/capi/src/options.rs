@@ -18,7 +18,7 @@ use crate::{VM_NUL_TERMINATED, vm_pair, vm_result, vm_string};
 pub struct vm_options {
     /// sizeof(vm_options), set by vm_options_init.
     pub size: u32,
-    /// No direct links, so that nobody in the room sees this machine's address.
+    /// No direct links, so that no other peer in the room sees this machine's address.
     pub relay_only: i32,
     /// The server: wss://host, or ws://host:port.
     pub server: vm_string,
@@ -40,8 +40,8 @@ pub struct vm_options {
     /// The proxy to the server: `http://user:password@host:port`, https, socks5 or socks5h, or "none"; what the
     /// environment names (https_proxy, http_proxy, all_proxy, no_proxy) if empty.
     pub proxy: vm_string,
-    /// The room's password, at most 128 bytes, checked by the server: whoever comes into an empty room decides it. None if
-    /// empty.
+    /// The room's password, at most 128 bytes, checked by the server: the peer that joins an empty room sets it. None
+    /// if empty.
     pub password: vm_string,
     /// What to publish about oneself; null if metadata_count is 0.
     pub metadata: *const vm_pair,

@@ -107,8 +107,8 @@ pub unsafe extern "C" fn vm_read_mix(mix: vm_mix, samples: *mut f32, frames: usi
     })
 }
 
-/// Hands over `count` samples. *taken, unless it is null, becomes how many there was room for: fewer if a second of them waits
-/// already, because nobody takes them. What is no number becomes silence. Otherwise as vm_read_voice.
+/// Hands over `count` samples. *taken, unless it is null, becomes how many there was room for: fewer if a second of
+/// samples already waits unread. A sample that is not a number becomes silence. Otherwise as vm_read_voice.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vm_write_microphone(
     microphone: vm_microphone,
@@ -132,13 +132,14 @@ pub extern "C" fn vm_close_voice(voice: vm_voice) -> vm_result {
     guarded(|| closed(&VOICES, voice))
 }
 
-/// Closes a mix, likewise.
+/// Closes a mix; otherwise as vm_close_voice.
 #[unsafe(no_mangle)]
 pub extern "C" fn vm_close_mix(mix: vm_mix) -> vm_result {
     guarded(|| closed(&MIXES, mix))
 }
 
-/// Closes a microphone, likewise: from then on it is silent, until vm_set_input or another one.
+/// Closes a microphone; otherwise as vm_close_voice. Its sound is silence from then on, until vm_set_input or
+/// vm_open_microphone.
 #[unsafe(no_mangle)]
 pub extern "C" fn vm_close_microphone(microphone: vm_microphone) -> vm_result {
     guarded(|| closed(&MICROPHONES, microphone))

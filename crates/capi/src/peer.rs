@@ -26,7 +26,8 @@ pub(crate) static PEERS: Table<OpenPeer> = Table::new(1);
 /// What a handle stands for.
 pub(crate) struct OpenPeer {
     place: Mutex<Place>,
-    /// What the last event points to; apart, because whoever reads an event must not hinder calls from other threads.
+    /// What the last event points to. Under a separate lock, so that reading an event does not block calls from other
+    /// threads.
     current: Mutex<Current>,
 }
 
@@ -77,8 +78,8 @@ pub extern "C" fn vm_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// Begins to join a room, and gives the handle. Whether it works is told by events: VM_EVENT_JOINED, VM_EVENT_SERVER_AWAY,
-/// VM_EVENT_REFUSED.
+/// Begins to join a room, and gives the handle. Events report whether that works: VM_EVENT_JOINED,
+/// VM_EVENT_SERVER_AWAY, VM_EVENT_REFUSED.
 ///
 /// The handle is the program's to close, with vm_close. Returns at once but for opening devices. Errors: VM_ERROR_NULL,
 /// VM_ERROR_BAD_SIZE, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE, VM_ERROR_BAD_SERVER, VM_ERROR_BAD_NAME, VM_ERROR_DEVICE,
@@ -173,7 +174,7 @@ pub extern "C" fn vm_close(peer: vm_peer) -> vm_result {
             return Ok(vm_result::VM_OK);
         }
         if let Some(open) = PEERS.close(peer)? {
-            // In a statement of its own: the lock must not be held while leaving.
+            // A separate statement: the lock must not be held while leaving.
             let taken = open.lock().peer.take();
             drop(taken);
         }
@@ -235,8 +236,8 @@ pub extern "C" fn vm_set_processing(
     })
 }
 
-/// Another microphone, named as in vm_options; the one in use goes on until it is open. One that cannot be opened is told by
-/// VM_EVENT_WARNED.
+/// Changes the microphone, named as in vm_options; the one in use goes on until the new one is open. VM_EVENT_WARNED
+/// reports one that cannot be opened.
 ///
 /// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_DEVICE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
 #[unsafe(no_mangle)]
@@ -252,7 +253,7 @@ pub unsafe extern "C" fn vm_set_input(peer: vm_peer, input: *const c_char, lengt
     })
 }
 
-/// Another speaker, likewise.
+/// Changes the speaker; otherwise as vm_set_input.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vm_set_output(peer: vm_peer, output: *const c_char, length: usize) -> vm_result {
     // SAFETY: the header's promise.
@@ -318,8 +319,8 @@ pub unsafe extern "C" fn vm_set_token(peer: vm_peer, token: *const c_char, lengt
     })
 }
 
-/// Writes to one peer, or to everyone in the room if `to` is null: at most 4096 bytes. What cannot be sent is told by
-/// VM_EVENT_WARNED.
+/// Writes to one peer, or to everyone in the room if `to` is null: at most 4096 bytes. VM_EVENT_WARNED reports what
+/// cannot be sent.
 ///
 /// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
 #[unsafe(no_mangle)]

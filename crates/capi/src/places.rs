@@ -16,7 +16,7 @@ pub type vm_grid = u64;
 
 static GRIDS: Table<Mutex<ProximityGrid>> = Table::new(6);
 
-/// Where somebody stands and looks.
+/// Where a listener stands and looks.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct vm_pose {
@@ -63,8 +63,9 @@ pub unsafe extern "C" fn vm_set_listener(peer: vm_peer, pose: *const vm_pose) ->
     })
 }
 
-/// Where another peer's mouth is, and how it moves; null for one that stands still. Between two calls it is believed to go on
-/// for at most a quarter of a second. Somebody who is not in the room is passed over, and who leaves it has no place any more.
+/// Where another peer's mouth is, and how it moves; null for one that stands still. Between two calls it is assumed to
+/// go on moving for at most a quarter of a second. A peer that is not in the room is ignored; one that leaves loses its
+/// position.
 ///
 /// Errors: as vm_set_listener.
 #[unsafe(no_mangle)]

@@ -1,4 +1,4 @@
-//! Handles for audio threads: each thing has a lock of its own, which only its reader and its closer ever take.
+//! Handles for audio threads: each object has a separate lock, which only its reader and its closer ever take.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};

@@ -10,7 +10,7 @@ use crate::handles::Table;
 use crate::peer::{vm_peer, with};
 use crate::{memory, vm_peer_id, vm_result};
 
-/// Somebody who is spoken to. 0 is nobody.
+/// A talk group or a peer that is spoken to. 0 is none.
 pub type vm_speaking = u64;
 
 /// As many as the crate below takes.
@@ -19,9 +19,9 @@ static SPEAKING: Table<Mutex<SpeakingTo>> = Table::new(5);
 /// The highest volume of speech to an audience, as a factor.
 const MOST_VOLUME: f32 = 2.0;
 
-/// Speaks to a talk group until vm_stop_speaking, beside whatever else is spoken to. Where several handles speak to one
-/// audience, the loudest counts, the most urgent, and a place only if all say so. What cannot be done (more than 64 audiences
-/// at a time) is told by VM_EVENT_WARNED.
+/// Speaks to a talk group until vm_stop_speaking, in addition to all that is spoken to already. Where several handles
+/// speak to one audience, the highest volume and the highest priority count, and it is positional only if all are.
+/// VM_EVENT_WARNED reports what cannot be done (more than 64 audiences at a time).
 ///
 /// `volume` is a factor of 0.0 to 2.0; `priority` a vm_priority; `positional` says whether those who know where this peer stands
 /// hear it from there. The handle is the program's to close. Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE,
@@ -48,7 +48,7 @@ pub unsafe extern "C" fn vm_speak_to_group(
     })
 }
 
-/// Speaks to one peer, likewise.
+/// Speaks to one peer; otherwise as vm_speak_to_group.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vm_speak_to_peer(
     peer: vm_peer,
@@ -107,7 +107,7 @@ pub unsafe extern "C" fn vm_listen(peer: vm_peer, group: *const c_char, length: 
     guarded(|| listening(peer, group()?, Peer::listen))
 }
 
-/// Ceases to listen to a talk group; whoever speaks to it goes on. Errors: as vm_listen.
+/// Stops listening to a talk group; speaking to it is not affected. Errors: as vm_listen.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vm_unlisten(peer: vm_peer, group: *const c_char, length: usize) -> vm_result {
     // SAFETY: the header's promise.

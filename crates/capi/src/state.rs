@@ -44,13 +44,13 @@ pub struct vm_state {
     pub level_dbfs: f32,
     /// The loudest sample lately, as captured.
     pub peak_dbfs: f32,
-    /// How loud it is when nobody speaks.
+    /// How loud it is without speech.
     pub noise_floor_dbfs: f32,
-    /// How sure the detector is that somebody speaks: 0.0 to 1.0.
+    /// How sure the detector is that there is speech: 0.0 to 1.0.
     pub speech_probability: f32,
     /// Payload of one stream, in bits per second.
     pub bitrate_bps: u32,
-    /// What all streams together take while somebody speaks, in bits per second.
+    /// What all streams together take during speech, in bits per second.
     pub uplink_bps: u32,
     /// The most that a listener lost lately: 0.0 to 1.0.
     pub worst_loss: f32,
@@ -103,9 +103,9 @@ pub struct vm_remote {
     pub frames_received: u64,
     /// Frames of it that were heard.
     pub frames_heard: u64,
-    /// Frames of it that were guessed.
+    /// Frames of it that were concealed.
     pub frames_concealed: u64,
-    /// Its place in the order of arrival; whoever came earlier has a lower one.
+    /// Its place in the order of arrival; a peer that came earlier has a lower one.
     pub order: u64,
     /// Bits of vm_status: how it takes part, as its own program says.
     pub status: i32,
@@ -169,8 +169,8 @@ pub unsafe extern "C" fn vm_get_peers(
 /// How loud a peer is, and whether it speaks; for mouths and lamps, each frame, at the least cost. `of` null is oneself:
 /// *speaking is then whether what the microphone gives is sent. Either of the two may be null.
 ///
-/// *level_dbfs becomes -120 (silence) to 0, also for somebody who is not in the room; speech begins at about -50. Errors:
-/// VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// *level_dbfs becomes -120 (silence) to 0, also for a peer that is not in the room; speech begins at about -50.
+/// Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vm_get_level(
     peer: vm_peer,

@@ -19,7 +19,7 @@ use crate::state::*;
 use crate::vm_result::*;
 use crate::*;
 
-/// A server that nobody is at: joining begins, and waits.
+/// An address without a server: joining begins, and waits.
 const NOWHERE: &CStr = c"ws://127.0.0.1:1";
 
 struct Folder(std::path::PathBuf);

@@ -62,7 +62,7 @@ pub enum vm_result {
     VM_ERROR_INTERNAL = -100,
 }
 
-/// A machine in a room: the same across reconnects. All zeros is nobody.
+/// A machine in a room: the same across reconnects. All zeros stands for no peer.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct vm_peer_id {
@@ -132,17 +132,17 @@ pub enum vm_event_type {
     VM_EVENT_JOINED = 1,
     /// The session is complete: speech flows from here on.
     VM_EVENT_CONNECTED = 2,
-    /// Somebody is in the room: peer, name, metadata.
+    /// A peer is in the room: peer, name, metadata.
     VM_EVENT_PEER_JOINED = 3,
     /// A peer is no longer in the room: peer, name, reason (vm_leave_reason; VM_LEAVE_KICKED: the server put it out, by a moderator's decision or by its own).
     VM_EVENT_PEER_LEFT = 4,
-    /// Somebody publishes something else now: peer, metadata (all of it).
+    /// What a peer publishes has changed: peer, metadata (all of it).
     VM_EVENT_METADATA_CHANGED = 5,
     /// Another way to a peer is in use: peer, route (vm_route).
     VM_EVENT_ROUTE_CHANGED = 6,
     /// A peer is heard for the first time: peer.
     VM_EVENT_FIRST_HEARD = 7,
-    /// Somebody begins or ceases to speak: peer, on.
+    /// A peer begins or stops speaking: peer, on.
     VM_EVENT_SPEAKING = 8,
     /// A peer wrote: peer, name, text, on (only to this peer), else groups (the one that it was written to).
     VM_EVENT_TEXT = 9,
@@ -178,8 +178,8 @@ pub enum vm_event_type {
     VM_EVENT_CHANNEL_CLOSED = 23,
     /// The other side has closed every data channel: peer, undelivered_bytes.
     VM_EVENT_DISCONNECTED = 24,
-    /// The room's owner is whoever has been in it longest: peer, perhaps oneself. Comes after every VM_EVENT_JOINED, and when
-    /// it changes.
+    /// The room's owner, the peer that has been in it longest: peer, possibly this one. Comes after every
+    /// VM_EVENT_JOINED, and when it changes.
     VM_EVENT_OWNER_CHANGED = 25,
     /// A change of metadata or a decision of vm_moderate is made, or has failed: transaction, on (it is made), else code, text.
     VM_EVENT_TRANSACTION_DONE = 26,
@@ -187,7 +187,7 @@ pub enum vm_event_type {
     VM_EVENT_ROOM_METADATA_CHANGED = 27,
     /// The way to this peer has changed: text (the own token, which its metadata has too, as VM_REACHABILITY_KEY).
     VM_EVENT_REACHABILITY_CHANGED = 28,
-    /// Somebody wants a direct link, and this program has not called vm_connect_peer: peer.
+    /// A peer requests a direct link, and this program has not called vm_connect_peer: peer.
     VM_EVENT_CONNECTION_REQUESTED = 29,
     /// The server is connected to: on (others on the network can read what goes there, because it is not encrypted and the
     /// server not on this machine), name (the proxy it goes through, as host:port; empty without one). VM_EVENT_JOINED follows
@@ -249,7 +249,7 @@ pub enum vm_route {
     VM_ROUTE_NONE = 0,
     /// Through the server.
     VM_ROUTE_RELAYED = 1,
-    /// Over a link of its own.
+    /// Over a direct link.
     VM_ROUTE_DIRECT = 2,
 }
 
@@ -313,15 +313,15 @@ pub enum vm_device_role {
     VM_DEVICE_OUTPUT = 1,
 }
 
-/// Whom a join wants to find in the room.
+/// What a join requires of the room.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum vm_presence {
     /// It does not matter.
     VM_PRESENCE_EITHER = 0,
-    /// Somebody; else VM_EVENT_REFUSED with the code "room-missing".
+    /// Another peer is in it; else VM_EVENT_REFUSED with the code "room-missing".
     VM_PRESENCE_MUST_EXIST = 1,
-    /// Nobody; else "room-exists".
+    /// No other peer is in it; else VM_EVENT_REFUSED with the code "room-exists".
     VM_PRESENCE_MUST_NOT_EXIST = 2,
 }
 
@@ -389,11 +389,11 @@ pub enum vm_axes {
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum vm_activation {
-    /// As fits the microphone: when somebody speaks for a real one, always for a file or a tone.
+    /// By the kind of microphone: during speech for a real one, always for a file or a tone.
     VM_ACTIVATION_DEFAULT = 0,
     /// Whenever there is any sound.
     VM_ACTIVATION_ALWAYS = 1,
-    /// When somebody speaks.
+    /// During speech.
     VM_ACTIVATION_VOICE = 2,
     /// While vm_set_talking says so.
     VM_ACTIVATION_PUSH_TO_TALK = 3,

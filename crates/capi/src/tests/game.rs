@@ -156,7 +156,7 @@ fn handles_in_a_game_are_harmless_after_they_or_their_peer_are_closed() {
         ];
         assert_eq!(wrong, [VM_ERROR_BAD_HANDLE; 6]);
         assert_eq!(vm_close(peer), VM_OK);
-        // They outlive it: nothing is heard, nobody is spoken to, and nobody takes what is said.
+        // The handles outlive the peer: nothing is heard, nothing is sent, and nothing reads the microphone.
         samples.fill(1.0);
         assert_eq!(vm_read_voice(voice, samples.as_mut_ptr(), 960, &raw mut moved), VM_OK);
         assert_eq!((moved, samples), (0, [0.0; 960]));
