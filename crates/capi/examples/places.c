@@ -4,7 +4,7 @@
  *   cc places.c $(pkg-config --cflags --libs voicemesh) -lpthread -o places
  *   ./places ws://127.0.0.1:8080 field Bob PASSWORD [STATE-DIR]
  *
- * It leaves when somebody writes "leave, NAME".
+ * It leaves when another peer writes "leave, NAME".
  */
 #define _POSIX_C_SOURCE 200809L
 #include <pthread.h>
@@ -57,10 +57,10 @@ static void *run_audio(void *context) {
         right = louder(right, mix[2 * at + 1]);
       }
     }
-    /* A buzz of 200 Hz, as if somebody spoke. */
+    /* A buzz of 200 Hz, in place of speech. */
     for (at = 0; at < MICROPHONE_SAMPLES; at++) spoken[at] = (float)(phase++ % 80) / 160.0f - 0.25f;
     vm_write_microphone(audio->microphone, spoken, MICROPHONE_SAMPLES, NULL);
-    /* An audio thread waits for nobody: what it cannot tell now, it tells next time. */
+    /* An audio thread must not block: while the lock is taken, the levels are not updated. */
     if (pthread_mutex_trylock(&audio->heard) == 0) {
       audio->left = left;
       audio->right = right;
@@ -105,7 +105,7 @@ struct game {
   vm_speaking speaking;
 };
 
-/* Somebody is here: a channel to it, a place for it, and a handle to speak to it by. */
+/* A peer is in the room: opens a channel to it, sets its position, and opens a handle to speak to it. */
 static int meet(struct game *game, const vm_event *event) {
   static const vm_vector right = {2, 0, 0}, still = {0, 0, 0};
   char text[600];
@@ -203,8 +203,8 @@ static int frame(struct game *game) {
   return 0;
 }
 
-/* Goes on with the game while the audio thread runs, until it has heard somebody to the right, or
- * to the end. */
+/* Goes on with the game while the audio thread runs, until that has heard the other peer to the right,
+ * or to the end. */
 static int listen_on(struct game *game, struct audio *audio, const char *what) {
   pthread_t thread;
   int is_heard = 0, result = 0;
@@ -221,7 +221,7 @@ static int listen_on(struct game *game, struct audio *audio, const char *what) {
     }
     pthread_mutex_unlock(&audio->heard);
   }
-  /* Closed under its feet, the thread ends. */
+  /* The thread ends when what it reads is closed. */
   MUST(audio->voice != 0 ? vm_close_voice(audio->voice) : vm_close_mix(audio->mix));
   pthread_join(thread, NULL);
   return result;
@@ -236,7 +236,7 @@ static int play(struct game *game) {
   MUST(vm_set_attenuation(game->peer, VM_ATTENUATION_INVERSE, 1.0f, 50.0f, 1.0f));
   MUST(vm_open_microphone(game->peer, MICROPHONE_HZ, &audio.microphone));
   MUST(vm_open_mix(game->peer, MIX_HZ, &audio.mix));
-  /* First everybody together, from where they stand; then the one who is here, alone. */
+  /* First the mix of all voices, each from its position; then the voice of the other peer alone. */
   if (listen_on(game, &audio, "mix") != 0) return 1;
   MUST(vm_create_grid("field", VM_NUL_TERMINATED, 20.0f, VM_AXES_GROUND, &grid));
   MUST(vm_move_in_grid(game->peer, grid, &field));
@@ -250,7 +250,7 @@ static int play(struct game *game) {
   return 0;
 }
 
-/* Whoever does not know the password stays outside. */
+/* Without the right password, the join is refused. */
 static int knock(vm_options options) {
   struct game game;
   memset(&game, 0, sizeof game);

@@ -1,9 +1,9 @@
-/* A game loop with voice: joins a room, answers whoever writes, and prints what happens, one line of JSON each.
+/* A game loop with voice: joins a room, answers texts, and prints what happens, one line of JSON each.
  *
  *   cc room.c $(pkg-config --cflags --libs voicemesh) -o room
  *   ./room ws://127.0.0.1:8080 lobby Ada [STATE-DIR [INPUT [OUTPUT]]]
  *
- * It leaves when somebody writes "leave, NAME".
+ * It leaves when another peer writes "leave, NAME".
  */
 #include <stdio.h>
 #include <string.h>

@@ -1,5 +1,5 @@
-// The C example (examples/room.c) in C#, as a program without Unity: joins a room, answers whoever writes, prints what happens
-// as lines of JSON, and leaves when somebody writes "leave, NAME". In Unity, Play's loop stands in a MonoBehaviour's Update.
+// The C example (examples/room.c) in C#, as a program without Unity: joins a room, answers texts, prints what happens as
+// lines of JSON, and leaves when another peer writes "leave, NAME". In Unity, Play's loop stands in a MonoBehaviour's Update.
 
 using System;
 using System.Text;

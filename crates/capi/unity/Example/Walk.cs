@@ -100,7 +100,7 @@ internal sealed class Walk
         server.UpdateServer();
     }
 
-    /// The server as a game: a channel, what the room publishes, where somebody stands, and its voice on a thread of its own.
+    /// The server as a game: a channel, what the room publishes, where a peer stands, and its voice on a separate thread.
     private void PlayGame()
     {
         var voice = server.Voice;
@@ -129,7 +129,7 @@ internal sealed class Walk
             }
         };
         var changes = new Dictionary<string, string> { { "map", "ice" }, { "weather", null } };
-        // Whoever opened the room owns it.
+        // The peer that opened the room owns it.
         var own = voice.SetMetadata(changes);
         var room = voice.SetRoomMetadata(changes);
         Until("both are answered", () => isMade.Count == 2);
@@ -182,7 +182,7 @@ internal sealed class Walk
         Until("the next text has come", () => texts.Contains("after it"));
         Require("of another group nothing comes", !texts.Contains("to the blue team"));
 
-        // Whoever made the room may decide about others; the answers come in the order of the questions.
+        // The peer that opened the room may moderate the others; the answers come in the order of the questions.
         var muted = voice.Moderate(Decision.Mute, late, null, 0);
         var moved = voice.Moderate(Decision.Move, late, "Red team", 0);
         var heard = voice.Moderate(Decision.Unmute, late, null, 0);

@@ -18,7 +18,7 @@ namespace Voicemesh
         /// Most values fit into so many bytes.
         private const int UsualBytes = 256;
 
-        /// <summary>Whoever has been in the room longest, perhaps oneself; null while that is not known.</summary>
+        /// <summary>The peer that has been in the room longest, possibly this one; null while that is not known.</summary>
         public PeerId? Owner
         {
             get
@@ -72,7 +72,7 @@ namespace Voicemesh
             }
         }
 
-        /// <summary>Changes what the room publishes, likewise; only its owner may.</summary>
+        /// <summary>Changes what the room publishes, as SetMetadata does; only its owner may.</summary>
         public ulong SetRoomMetadata(IDictionary<string, string> changes)
         {
             using (var texts = new Texts())
@@ -184,7 +184,7 @@ namespace Voicemesh
             return new SpeakingTo(speaking);
         }
 
-        /// <summary>Speaks to one peer, likewise.</summary>
+        /// <summary>Speaks to one peer until the handle is disposed of.</summary>
         public SpeakingTo SpeakToPeer(PeerId to, float volume, Priority priority, bool isPositional)
         {
             ulong speaking;
@@ -272,7 +272,7 @@ namespace Voicemesh
         }
     }
 
-    /// <summary>Somebody is spoken to, until Dispose.</summary>
+    /// <summary>A talk group or a peer that is spoken to, until Dispose.</summary>
     public sealed class SpeakingTo : IDisposable
     {
         private readonly ulong handle;

@@ -6,7 +6,7 @@ using System.Collections.Generic;
 
 namespace Voicemesh
 {
-    /// <summary>Somebody else in the room.</summary>
+    /// <summary>Another peer in the room.</summary>
     public struct ConnectionId : IEquatable<ConnectionId>
     {
         public readonly PeerId Peer;
@@ -73,16 +73,16 @@ namespace Voicemesh
             peer = new Peer(options);
         }
 
-        /// <summary>Somebody is there: told once for each, also for those who were there before.</summary>
+        /// <summary>A peer is in the room: raised once for each, also for those that were there before.</summary>
         public event Action<ConnectionId> OnConnection;
 
-        /// <summary>Somebody is there no more.</summary>
+        /// <summary>A peer is no longer in the room.</summary>
         public event Action<ConnectionId> OnDisconnection;
 
-        /// <summary>Somebody sent a message.</summary>
+        /// <summary>A peer sent a message.</summary>
         public event Action<NetworkEvent> OnReceivedMessage;
 
-        /// <summary>Somebody wrote: who, and what.</summary>
+        /// <summary>A peer wrote a text: who, and what.</summary>
         public event Action<ConnectionId, string> OnText;
 
         /// <summary>Everything that happens, first and as it is: channels, metadata, the owner and so on.</summary>
@@ -91,7 +91,7 @@ namespace Voicemesh
         /// <summary>The room cannot be joined, now or ever: a code ("room-exists"), and a sentence.</summary>
         public event Action<string, string> OnFailure;
 
-        /// <summary>Whoever is there, in the order of arrival.</summary>
+        /// <summary>The other peers in the room, in the order of arrival.</summary>
         public IList<ConnectionId> Connections { get { return connections.AsReadOnly(); } }
 
         /// <summary>The voice: mute, volumes, groups. Null while a client waits for its room, and after Dispose.</summary>
@@ -234,7 +234,7 @@ namespace Voicemesh
         }
     }
 
-    /// <summary>Opens a room. If somebody has opened it already, OnFailure tells "room-exists".</summary>
+    /// <summary>Opens a room. If another peer has opened it already, OnFailure reports "room-exists".</summary>
     public sealed class P2PServer : P2PPeer
     {
         /// <summary>Opens the room of that name at a server: wss://host.</summary>

@@ -30,7 +30,7 @@ namespace Voicemesh
         public string ExtraRootPem = "";
         /// <summary>The proxy to the server, or "none"; what the environment names if empty.</summary>
         public string Proxy = "";
-        /// <summary>The room's password; whoever comes into an empty room decides it.</summary>
+        /// <summary>The room's password; the peer that joins an empty room sets it.</summary>
         public string Password = "";
         /// <summary>An access token, for servers that ask for one.</summary>
         public string Token = "";
@@ -83,7 +83,7 @@ namespace Voicemesh
     {
         private ulong handle;
 
-        /// <summary>Begins to join. Whether that works is told by events.</summary>
+        /// <summary>Begins to join. Events report whether that works.</summary>
         public Peer(JoinOptions options)
         {
             if (Native.vm_abi_version() != Native.AbiVersion)
