@@ -21,8 +21,8 @@ const PROOF_DOMAIN: &[u8] = b"voicemesh identity 1";
 #[derive(Clone, PartialEq, Eq)]
 pub struct InstallationSecret(pub [u8; 32]);
 
-/// What a peer shows the signaling server when it joins. Whoever has it can join as that peer in that room: it is for
-/// the server alone.
+/// What a peer shows the signaling server when it joins. Anyone who has it can join as that peer in that room: it is
+/// for the server alone.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct IdentityProof(pub [u8; 32]);
 

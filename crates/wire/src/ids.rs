@@ -76,7 +76,7 @@ impl GroupId {
     }
 }
 
-/// A name's hash while the name is being made, for whoever looks for one with a certain id.
+/// A name's hash while the name is being made, for a search for a name with a certain id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct GroupHash(u32);
 

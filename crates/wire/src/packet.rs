@@ -226,7 +226,7 @@ impl Header {
     }
 }
 
-/// Why bytes are not a packet. Whoever reads this drops the packet and counts it.
+/// Why bytes are not a packet. The receiver drops the packet and counts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, thiserror::Error)]
 #[non_exhaustive]
 pub enum DecodeError {

@@ -68,7 +68,7 @@ pub enum ClientMessage {
         /// `null` removes a key; keys not named stay.
         set: MetadataChanges,
     },
-    /// Changes the room's metadata, likewise; answered by `room-metadata` to everyone. Only the owner may.
+    /// Changes the room's metadata as one transaction; answered by `room-metadata` to everyone. Only the owner may.
     SetRoomMetadata {
         /// Comes back in `metadata-set` or in the error.
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -124,7 +124,7 @@ pub struct Join {
     /// What must be true of the room before.
     #[serde(default)]
     pub presence: Presence,
-    /// The room's password. Whoever comes into an empty room decides with it whether the room has one.
+    /// The room's password. The peer that joins an empty room decides with it whether the room has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub password: Option<Password>,
     /// What the room published when this peer was last in it; taken if the room is empty, as after a restart.
@@ -145,9 +145,9 @@ pub enum Presence {
     /// It does not matter.
     #[default]
     Either,
-    /// Somebody is there already, else `room-missing`.
+    /// Another peer is in the room already, else `room-missing`.
     MustExist,
-    /// Nobody is there yet, else `room-exists`.
+    /// No other peer is in the room yet, else `room-exists`.
     MustNotExist,
 }
 
@@ -155,7 +155,7 @@ pub enum Presence {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Capabilities {
-    /// It takes and makes no direct links, so that nobody sees its address.
+    /// It takes and makes no direct links, so that no other peer sees its address.
     pub relay_only: bool,
     /// It understands frames that carry earlier frames again.
     pub redundancy: bool,
@@ -185,19 +185,19 @@ pub struct Capabilities {
 pub enum ServerMessage {
     /// The answer to a join.
     Joined(Joined),
-    /// Somebody came. Raises the roster's version by one.
+    /// A peer joined. Raises the roster's version by one.
     PeerJoined {
         /// Who.
         peer: PeerInfo,
     },
-    /// Somebody is no longer here. Raises the roster's version by one.
+    /// A peer is no longer in the room. Raises the roster's version by one.
     PeerLeft {
         /// Who.
         peer: PeerId,
         /// Why.
         reason: LeaveReason,
     },
-    /// Somebody's metadata is now this; also told to its owner. Raises the roster's version by one.
+    /// A peer's metadata is now this; that peer receives it too. Raises the roster's version by one.
     Metadata {
         /// Whose.
         peer: PeerId,
@@ -252,7 +252,7 @@ pub enum ServerMessage {
         /// What it said.
         signal: Signal,
     },
-    /// The roster as it is now, every few seconds: whoever computes something else asks for `roster`.
+    /// The roster as it is now, every few seconds: a receiver that computes something else asks for `roster`.
     RosterMark(RosterMark),
     /// The whole roster, the receiver included, in order of arrival.
     Roster {
@@ -315,7 +315,7 @@ pub struct Joined {
     pub session: u32,
     /// The room, as asked for, in the form that is shown.
     pub room: String,
-    /// The others, in order of arrival. The owner is whoever has the lowest order, the joiner included.
+    /// The others, in order of arrival. The owner is the member with the lowest order, the joiner included.
     pub peers: Vec<PeerInfo>,
     /// The joiner's own place in the order of arrival.
     pub order: u64,
@@ -325,7 +325,7 @@ pub struct Joined {
     /// What the server holds everyone to.
     #[serde(default)]
     pub limits: ServerLimits,
-    /// Nobody on this server may open links.
+    /// No peer on this server may open links.
     #[serde(default)]
     pub relay_only: bool,
     /// The server takes texts to groups by their names (GroupText).

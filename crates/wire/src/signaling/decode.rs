@@ -102,7 +102,7 @@ pub fn decode_server(text: &str) -> Result<ServerMessage, MessageError> {
     decode(text, &SERVER_TYPES)
 }
 
-/// The type is read first, alone, so that an unknown type and a bad field are told apart.
+/// The type is read first, alone, to distinguish an unknown type from a bad field.
 fn decode<T: DeserializeOwned>(text: &str, types: &[&str]) -> Result<T, MessageError> {
     #[derive(Deserialize)]
     struct Envelope<'a> {

@@ -1,4 +1,4 @@
-//! The codes by which a server's refusals are told apart.
+//! The codes that distinguish a server's refusals.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -53,9 +53,9 @@ error_codes! {
     RoomFull = "room-full",
     /// The server holds no more connections or rooms; try again later.
     ServerFull = "server-full",
-    /// Nobody is in the room, and the join asked for somebody.
+    /// No other peer is in the room, and the join asked for one.
     RoomMissing = "room-missing",
-    /// Somebody is in the room, and the join asked for nobody.
+    /// Another peer is in the room, and the join asked for none.
     RoomExists = "room-exists",
     /// The display name is too long, blank, or has control characters.
     BadName = "bad-name",
@@ -91,7 +91,7 @@ error_codes! {
     ReceiverBusy = "receiver-busy",
     /// More joins from this address than the budget allows; try again later.
     TooManyJoins = "too-many-joins",
-    /// Nobody of that id is in the room.
+    /// No peer with that id is in the room.
     UnknownPeer = "unknown-peer",
     /// One of the two peers, or the server, takes no direct links.
     RelayOnly = "relay-only",

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 pub struct Password(String);
 
 impl Password {
-    /// For whoever hashes it.
+    /// The bytes, for hashing.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
