@@ -38,7 +38,7 @@ pub enum SendError {
         /// The largest, in bytes.
         limit: usize,
     },
-    /// Nobody of that id is in the room.
+    /// No peer with that id is in the room.
     #[error("nobody of that id is in the room")]
     UnknownPeer,
     /// That peer takes no messages: a browser, or a program of an older version.
@@ -86,10 +86,10 @@ impl Order {
 #[derive(Debug, Default)]
 pub(crate) struct Desk {
     inner: Mutex<Inner>,
-    /// Told to the program and not polled.
+    /// Queued for the program and not polled yet.
     messages: AtomicUsize,
     message_bytes: AtomicUsize,
-    /// All other events, likewise.
+    /// All other events that are queued and not polled yet.
     others: AtomicUsize,
 }
 
@@ -146,7 +146,7 @@ impl Desk {
         Ok(account.charge(Order::Send { to, how, bytes: Bytes::copy_from_slice(data) }))
     }
 
-    /// To everyone who takes messages, or to nobody. The bytes are held once.
+    /// To every peer that takes messages, or, on an error, to none. The bytes are held once.
     pub(crate) fn send_to_all(
         &self,
         how: Reliability,
@@ -227,12 +227,12 @@ impl Desk {
 
 /// The engine's side.
 impl Desk {
-    /// Somebody is in the room.
+    /// A peer is in the room.
     pub(crate) fn joined(&self, peer: PeerId, takes_data: bool) {
         self.lock().peers.entry(peer).or_default().takes_data = takes_data;
     }
 
-    /// Somebody is not any more.
+    /// A peer is no longer in the room.
     pub(crate) fn left(&self, peer: PeerId) {
         self.lock().peers.remove(&peer);
     }

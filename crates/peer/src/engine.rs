@@ -83,7 +83,7 @@ pub(crate) enum TextTo {
 /// What the handle and the thread share.
 #[derive(Debug, Default)]
 pub(crate) struct Shared {
-    /// Shared, so that nobody holds the lock for longer than it takes to count one more.
+    /// An `Arc`, so that the lock is held no longer than it takes to clone that.
     snapshot: Mutex<Arc<Snapshot>>,
 }
 
@@ -120,7 +120,7 @@ pub(crate) struct Engine {
     pub(crate) recorder: Option<Recorder>,
     pub(crate) microphone_lost: bool,
     pub(crate) desk: Arc<Desk>,
-    /// Wakes whoever awaits an event.
+    /// Wakes the task that awaits an event.
     pub(crate) told: Arc<Notify>,
     /// Empty between turns.
     pub(crate) orders: VecDeque<Order>,
@@ -259,7 +259,7 @@ impl Engine {
         }
     }
 
-    /// Another microphone is in use: what nobody has set follows from what it is.
+    /// Another microphone is in use: what the program has not set follows from its kind.
     pub(crate) fn follow_input(&mut self) {
         let wanted = self.microphone.config(self.sound.is_simulated_input());
         self.comms.set_processing(wanted.processing);
@@ -282,7 +282,8 @@ impl Engine {
         self.tell(now, Event::Warned { code, message: format!("the {what} stays as it is: {why}") });
     }
 
-    /// Hands what was sent and received to the recording. One that has failed is told once, and to everyone in the room.
+    /// Hands what was sent and received to the recording. A failure is reported once, to the program and to everyone in
+    /// the room.
     fn record(&mut self, now: Duration) {
         let Some(recorder) = &mut self.recorder else { return };
         while let Some(frame) = self.comms.poll_frame() {
@@ -292,7 +293,7 @@ impl Engine {
                 Some(Who::Peer(peer)) => {
                     (peer.to_string(), mesh.member(peer).map(|member| member.name.clone()).unwrap_or_default())
                 }
-                // Who is not in the roster is nobody to the application.
+                // The application does not know clients that are not in the roster.
                 Some(Who::Client(..)) => continue,
             };
             let speaker = RecordedSpeaker { key, name };
@@ -468,7 +469,7 @@ impl Engine {
                 let private = matches!(recipient, Recipient::Client(_));
                 Event::Text { from, name: name.unwrap_or_default(), private, group, text }
             }
-            // Who is not in the roster is nobody to the application.
+            // The application does not know clients that are not in the roster.
             _ => return,
         };
         self.tell(now, event);

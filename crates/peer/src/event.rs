@@ -1,4 +1,4 @@
-//! What a program is told.
+//! The events that a program receives.
 
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ pub struct Stamped {
     pub event: Event,
 }
 
-/// What happened. Each is told once.
+/// What happened. Each is emitted once.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Event {
@@ -36,12 +36,12 @@ pub enum Event {
         session: u32,
         /// How many others are there.
         others: usize,
-        /// The server carries everything itself; nobody opens links.
+        /// The server carries everything itself; no peer opens links.
         relay_only: bool,
     },
     /// The session is complete: speech flows from here on.
     Connected,
-    /// Somebody is in the room.
+    /// A peer is in the room.
     PeerJoined {
         /// Who.
         peer: PeerId,
@@ -50,7 +50,7 @@ pub enum Event {
         /// What it publishes.
         metadata: Metadata,
     },
-    /// Somebody is no longer in the room, and not reachable in any way.
+    /// A peer is no longer in the room, and not reachable in any way.
     PeerLeft {
         /// Who.
         peer: PeerId,
@@ -59,7 +59,7 @@ pub enum Event {
         /// Why.
         reason: PeerLeftReason,
     },
-    /// Somebody publishes something else now.
+    /// What a peer publishes has changed.
     MetadataChanged {
         /// Who.
         peer: PeerId,
@@ -105,14 +105,14 @@ pub enum Event {
         /// Who.
         peer: PeerId,
     },
-    /// Somebody begins or ceases to speak.
+    /// A peer begins or stops speaking.
     Speaking {
         /// Who.
         peer: PeerId,
         /// Which.
         speaking: bool,
     },
-    /// Somebody wrote.
+    /// A peer wrote.
     Text {
         /// Who.
         from: PeerId,
@@ -125,7 +125,7 @@ pub enum Event {
         /// What.
         text: String,
     },
-    /// Somebody sent a message outside of channels.
+    /// A peer sent a message outside of channels.
     Message {
         /// Who.
         from: PeerId,
@@ -134,7 +134,7 @@ pub enum Event {
         /// How it was sent.
         reliability: Reliability,
     },
-    /// Somebody sent a message on a data channel.
+    /// A peer sent a message on a data channel.
     ChannelMessage {
         /// Who.
         from: PeerId,
@@ -154,8 +154,8 @@ pub enum Event {
         /// Of which kind.
         reliability: Reliability,
     },
-    /// Both sides have opened a data channel, each as another kind. Both are told; nothing flows, and what waited on it is
-    /// gone, until one side closes the channel and opens it like the other.
+    /// Both sides have opened a data channel, each as another kind. Both receive this event. Nothing flows, and what
+    /// waited on it is gone, until one side closes the channel and opens it like the other.
     ChannelMismatch {
         /// With whom.
         peer: PeerId,
@@ -201,12 +201,13 @@ pub enum Event {
         /// When trying again may work, if the server said so: with a back-off, or another password.
         retry_after: Option<Duration>,
     },
-    /// The room's owner is whoever has been in it longest. Told after every [`Event::Joined`], and when it changes.
+    /// The room's owner is the peer that has been in it longest. Emitted after every [`Event::Joined`], and when it
+    /// changes.
     OwnerChanged {
         /// Perhaps oneself.
         owner: PeerId,
     },
-    /// A change of metadata is made, or has failed. Each is told once.
+    /// A change of metadata is made, or has failed. Emitted once for each change.
     TransactionDone {
         /// As [`Peer::set_metadata`](crate::Peer::set_metadata) or its like returned it.
         transaction: TransactionId,
@@ -224,7 +225,7 @@ pub enum Event {
         /// The own token.
         token: String,
     },
-    /// Somebody wants a direct link and has none, because this program has not connected to it.
+    /// A peer requests a direct link and has none, because this program has not connected to it.
     ConnectionRequested {
         /// Who.
         peer: PeerId,
@@ -366,11 +367,11 @@ pub struct MicrophoneState {
     pub level_dbfs: f32,
     /// The loudest sample lately, as captured.
     pub peak_dbfs: f32,
-    /// How loud it is when nobody speaks.
+    /// How loud it is without speech.
     pub noise_floor_dbfs: f32,
     /// Whether it was too loud for the device lately.
     pub clipping: bool,
-    /// How sure the detector is that somebody speaks: 0.0 to 1.0.
+    /// How sure the detector is that there is speech: 0.0 to 1.0.
     pub speech_probability: f32,
     /// Whether what it gives is sent now.
     pub sending: bool,
@@ -398,7 +399,7 @@ pub struct SendingState {
     pub worst_loss: f32,
     /// How many earlier frames each packet repeats for listeners who lose many.
     pub copies: u8,
-    /// What all streams together take of the uplink while somebody speaks, in bits per second.
+    /// What all streams together take of the uplink during speech, in bits per second.
     pub uplink_bps: u32,
     /// How many frames share a packet: more than one saves headers where the uplink is narrow.
     pub frames_per_packet: u8,
@@ -449,7 +450,7 @@ pub struct Snapshot {
     pub permissions: Permissions,
     /// What this peer publishes, as the server last had it.
     pub metadata: Metadata,
-    /// Whoever has been in the room longest, once known.
+    /// The peer that has been in the room longest, once known.
     pub owner: Option<PeerId>,
     /// What the room publishes.
     pub room_metadata: Metadata,

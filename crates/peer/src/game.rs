@@ -45,7 +45,7 @@ pub(crate) enum GameCommand {
     OpenVoice(PeerId, Box<Source>),
     OpenMix(Box<Source>),
     UseMicrophone(Box<Capture>),
-    /// Somebody let go of a handle.
+    /// A handle was dropped.
     LookRound,
 }
 
@@ -102,7 +102,7 @@ impl Engine {
         reader.unwrap_or_else(|| self.sound.wants_block(now))
     }
 
-    /// The next 10 ms, for the speaker and for whoever reads them.
+    /// The next 10 ms, for the speaker and for the program if it reads them.
     pub(crate) fn render(&mut self, now: Duration) {
         self.take_places();
         self.game.blocks = self.game.blocks.wrapping_add(1);
@@ -161,7 +161,7 @@ impl Engine {
         }
     }
 
-    /// Speaks to somebody for as long as [`hush`](Self::hush) is not called, beside all handles.
+    /// Speaks to a target until [`hush`](Self::hush) is called, in addition to all handles.
     pub(crate) fn speak(&mut self, now: Duration, handle: u64, target: VoiceTarget<PeerId>) -> Result<(), CommsError> {
         let options = SpeakOptions { positional: self.game.positional, ..SpeakOptions::default() };
         self.game.audiences.put(handle, target.clone(), Arc::new(Token::new(options)));

@@ -10,7 +10,7 @@ use voicemesh_wire::limits::TICKET_BYTES;
 use voicemesh_wire::signaling::{Password, Ticket};
 
 const SECRET_FILE: &str = "identity";
-/// Processes of one installation in one room at a time; a further one joins with a secret of its own.
+/// Processes of one installation in one room at a time; a further one joins with a new secret.
 const INSTANCES: u32 = 64;
 
 /// The longest content of a file that keeps a ticket.

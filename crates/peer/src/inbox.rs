@@ -8,8 +8,8 @@ use tokio::sync::mpsc::error::TrySendError;
 
 use crate::mesh::CarrierEvent;
 
-/// What must not be lost: signaling, links' lives, reliable packets. A socket that fills it is read no further until
-/// there is room; a link that does is told so by its sink.
+/// What must not be lost: signaling, the opening and closing of links, reliable packets. A socket that fills it is read
+/// no further until there is room; to a link that does, its sink reports that.
 const CONTROL: usize = 4096;
 /// What is worthless when late: voice and other unreliable packets. When it is full the newest is dropped: the engine
 /// takes all of it every few milliseconds, so that a full queue means that it is not running.
@@ -110,7 +110,7 @@ impl Arrivals {
         }
     }
 
-    /// The next event; what must not be lost comes first, so that nobody's voice is known before its name;
+    /// The next event; what must not be lost comes first, so that no voice is known before its peer's name;
     /// data comes last, so that speech never waits for it.
     pub(crate) fn next(&mut self) -> Option<CarrierEvent> {
         self.control.try_recv().or_else(|_| self.lossy.try_recv()).or_else(|_| self.data.try_recv()).ok()

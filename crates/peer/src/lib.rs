@@ -21,8 +21,8 @@
 //! }
 //! ```
 //!
-//! **Does.** Speaks to the signaling server, opens links to the others, runs the engine and the devices. Whoever cannot
-//! be reached directly is served through the server, pair by pair.
+//! **Does.** Speaks to the signaling server, opens links to the others, runs the engine and the devices. A peer that
+//! cannot be reached directly is served through the server, pair by pair.
 //!
 //! **Never does.** Block its caller; call back into the program from another thread; give up on a server that may come
 //! back.

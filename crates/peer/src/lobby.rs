@@ -80,7 +80,8 @@ impl Peer {
         self.transact(Whose::Own, changes)
     }
 
-    /// Changes what the room publishes, likewise. Only the owner may; others are told `not-owner`.
+    /// Changes what the room publishes; otherwise as [`set_metadata`](Self::set_metadata). Only the owner may; for any
+    /// other peer, the change fails with the code `not-owner`.
     ///
     /// # Errors
     ///
@@ -101,10 +102,10 @@ impl Peer {
         self.lobby(LobbyCommand::Moderate(id, action)).map(|()| id)
     }
 
-    /// Wants a direct link to a peer, by the token that it publishes ([`crate::REACHABILITY_KEY`]). With
-    /// [`Connections::Explicit`](crate::Connections::Explicit) both sides connect; the other side is told by
-    /// [`Event::ConnectionRequested`] if it has not. It holds until the peer leaves the room or is disconnected. A token
-    /// that is not the newest, or of somebody who is not here, is told by [`Event::Warned`].
+    /// Requests a direct link to a peer, by the token that it publishes ([`crate::REACHABILITY_KEY`]). With
+    /// [`Connections::Explicit`](crate::Connections::Explicit) both sides must connect; a side that has not receives
+    /// [`Event::ConnectionRequested`]. The request holds until the peer leaves the room or is disconnected.
+    /// [`Event::Warned`] reports a token that is not the newest, or of a peer that is not in the room.
     ///
     /// # Errors
     ///

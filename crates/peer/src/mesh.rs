@@ -1,7 +1,7 @@
 //! The network over signaling and links: the [`Network`] of a peer in a room (PROTOCOL.md, sections 4 and 5).
 //!
-//! Pure: a [`Carrier`] moves its bytes, [`Mesh::handle`] is told what the carrier saw, and time is handed in. The same
-//! mesh so runs over real sockets and WebRTC, and in a simulated room under a virtual clock.
+//! Pure: a [`Carrier`] moves its bytes, [`Mesh::handle`] takes what the carrier saw, and time is handed in. So the same
+//! mesh runs over real sockets and WebRTC, and in a simulated room under a virtual clock.
 //!
 //! - `roster`: who is in the room, and who is lost but not yet given up.
 //! - `negotiation`: which link to whom, attempt by attempt.
@@ -56,14 +56,14 @@ pub use event::MeshEvent;
 pub use lobby::{TransactionError, TransactionId, Whose};
 pub use roster::Member;
 
-/// Events of either kind that nobody has taken yet. When there are more, new ones are dropped and counted: the engine
-/// takes them after every packet, so that only a fault can fill the queue.
+/// Events of either kind that have not been taken yet. When there are more, new ones are dropped and counted: the
+/// engine takes them after every packet, so that only a fault can fill the queue.
 const EVENTS: usize = 8192;
 
 /// A link to a peer, counted by attempts.
 pub type MeshLink = LinkId<PeerId>;
 
-/// What moves a mesh's bytes. Nothing blocks; what happens later is told by [`CarrierEvent`]s.
+/// What moves a mesh's bytes. Nothing blocks; [`CarrierEvent`]s report what happens later.
 pub trait Carrier {
     /// Opens a WebSocket to the server, beside those that are open. The number, never used twice, marks its events.
     fn open_socket(&mut self, generation: u32);
@@ -285,7 +285,7 @@ impl<C: Carrier> Mesh<C> {
         self.server_connection.as_ref()
     }
 
-    /// The client id of somebody in the current session.
+    /// The client id of a peer in the current session.
     pub fn client(&self, peer: PeerId) -> Option<ClientId> {
         self.roster.client_of(peer)
     }
@@ -295,7 +295,7 @@ impl<C: Carrier> Mesh<C> {
         self.events.pop_front()
     }
 
-    /// The carrier, for whoever owns both.
+    /// The carrier, for the owner of both.
     pub fn carrier_mut(&mut self) -> &mut C {
         &mut self.carrier
     }
@@ -305,7 +305,7 @@ impl<C: Carrier> Mesh<C> {
         self.links_wait = wait;
     }
 
-    /// Events dropped because nobody took them.
+    /// Events dropped because they were not taken.
     pub fn events_dropped(&self) -> u64 {
         self.events_dropped
     }

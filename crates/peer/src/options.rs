@@ -245,19 +245,20 @@ impl JoinOptions {
         Self { speech, ..self }
     }
 
-    /// No direct links, so that nobody in the room sees this machine's address; all goes through the server.
+    /// No direct links, so that no other peer in the room sees this machine's address; all goes through the server.
     #[must_use]
     pub fn relay_only(self, relay_only: bool) -> Self {
         Self { relay_only, ..self }
     }
 
-    /// Whether somebody must, or must not, be in the room already.
+    /// Whether another peer must, or must not, be in the room already.
     #[must_use]
     pub fn presence(self, presence: Presence) -> Self {
         Self { presence, ..self }
     }
 
-    /// The room's password, at most 128 bytes. Whoever comes into an empty room decides it; without one, the room has none.
+    /// The room's password, at most 128 bytes. The peer that joins an empty room sets it; without one, the room has
+    /// none.
     #[must_use]
     pub fn password(self, password: impl Into<Password>) -> Self {
         Self { password: Some(password.into()).filter(|password| !password.is_empty()), ..self }
@@ -308,7 +309,7 @@ impl JoinOptions {
         Self { processing: Some(processing), ..self }
     }
 
-    /// When the microphone's sound is sent. Without this: when somebody speaks for a microphone, and always for a file or
+    /// When the microphone's sound is sent. Without this: during speech for a microphone, and always for a file or
     /// a tone.
     #[must_use]
     pub fn activation(self, activation: Activation) -> Self {
@@ -439,7 +440,7 @@ fn proxy_setting(variable: Option<&'static str>) -> String {
     }
 }
 
-/// What somebody has set of the microphone's sound; the rest follows from what the microphone is.
+/// What the program has set of the microphone's sound; the rest follows from the kind of microphone.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct MicrophoneChoice {
     pub(crate) processing: Option<Processing>,

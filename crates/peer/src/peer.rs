@@ -42,7 +42,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Peer {
     pub(crate) commands: SyncSender<Command>,
-    /// Locked by nobody: so that a program may share the handle between threads.
+    /// `Mutex` only to make the handle `Sync`; always reached through `get_mut`.
     events: Mutex<Receiver<Stamped>>,
     /// Taken by `wait`, not yet by `poll`.
     next: VecDeque<Stamped>,
@@ -66,7 +66,7 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Begins to join. Whether that works is told by events: [`Event::Joined`], [`Event::ServerAway`],
+    /// Begins to join. Events report whether that works: [`Event::Joined`], [`Event::ServerAway`],
     /// [`Event::Refused`].
     ///
     /// # Errors
@@ -230,7 +230,7 @@ impl Peer {
     ///
     /// # Errors
     ///
-    /// As [`send`](Self::send); then nobody is sent it.
+    /// As [`send`](Self::send); the message is then sent to no peer.
     pub fn send_to_all(&mut self, data: &[u8], how: Reliability) -> Result<(), SendError> {
         self.check_here()?;
         self.desk.send_to_all(how, data, &mut self.held)?;
@@ -275,8 +275,8 @@ impl Peer {
         Ok(())
     }
 
-    /// Closes every data channel with a peer, and drops what waits to be sent to it. It stays in the room, and is heard; the
-    /// other side is told by [`Event::Disconnected`].
+    /// Closes every data channel with a peer, and drops what waits to be sent to it. The peer stays in the room, and is
+    /// heard; it receives [`Event::Disconnected`].
     pub fn disconnect(&mut self, peer: PeerId) {
         if let Some(order) = self.desk.disconnect(peer) {
             self.order(order);
@@ -334,13 +334,13 @@ impl Peer {
         self.command(Command::SetActivation(activation));
     }
 
-    /// Another microphone. The one in use goes on until it is open; one that cannot be opened is told by
-    /// [`Event::Warned`].
+    /// Changes the microphone. The one in use goes on until the new one is open; [`Event::Warned`] reports one that
+    /// cannot be opened.
     pub fn set_input(&self, input: InputSpec) {
         self.command(Command::SetInput(input));
     }
 
-    /// Another speaker, likewise.
+    /// Changes the speaker; otherwise as [`set_input`](Self::set_input).
     pub fn set_output(&self, output: OutputSpec) {
         self.command(Command::SetOutput(output));
     }

@@ -1,9 +1,9 @@
 //! Recordings of a room: one Ogg/Opus file for each who speaks, of the very frames that came, and all on one time.
 //!
-//! The files begin together, with the first frame of anybody; what one hears at a moment of one was spoken at that
-//! moment of the others. [`timeline`] decides what stands where and touches nothing; a thread of its own writes the
-//! files, so that no disk is waited for where speech is handled. What is lost stays lost: a later frame's copy of it
-//! comes as a frame of its own, and Opus' own repair would mean to encode again.
+//! The files begin together, with the first frame of any speaker, so that the same moment of all files is the same
+//! moment of the room. [`timeline`] decides where each frame stands, and does no I/O; a separate thread writes the
+//! files, so that speech never waits for a disk. Lost frames are not repaired: a redundant copy in a later packet
+//! arrives as a separate frame, and Opus' own repair would mean to encode again.
 
 mod file;
 mod opus;
@@ -20,8 +20,8 @@ use voicemesh_device::file_words;
 use timeline::{Piece, Timeline};
 use writer::{Job, Writer};
 
-/// Speakers whose files are open. When there are more, whoever has been silent longest gets a file of its own again
-/// when it speaks.
+/// Speakers whose files are open. When there are more, the file of the one silent longest is closed; it gets a new file
+/// when it speaks again.
 const MOST_OPEN: usize = 128;
 /// Pieces that the disk has not taken: about a minute of four who speak at once. When there are more, the recording ends.
 const QUEUE: usize = 12_000;

@@ -273,7 +273,7 @@ impl Task {
                     },
                     Message::Ping(_) | Message::Frame(_) => Ok(()),
                 };
-                // Without an engine nobody wants it any more, and what is being written goes on.
+                // Without an engine, nothing takes what arrives, and what is being written goes on.
                 let (Ok(()) | Err(EngineGone)) = told;
             }
             Err("it closed the connection".to_owned())

@@ -158,7 +158,7 @@ impl Sound {
         }
     }
 
-    /// Begins to change the microphone; the one in use stays until the other is open. An echo has none.
+    /// Begins to change the microphone; the one in use stays until the other is open. An echo has no microphone.
     pub(crate) fn set_input(&mut self, input: InputSpec) -> Result<(), String> {
         let Self::Devices(devices) = self else { return Ok(()) };
         devices.outputs_named.iter().try_for_each(|output| refuse_same_file(&input, output)).map_err(|error| {
@@ -173,7 +173,7 @@ impl Sound {
         devices.inputs.begin(move || Capture::open(&input, channel, waker))
     }
 
-    /// Begins to change the speaker, likewise.
+    /// Begins to change the speaker; the one in use stays until the other is open. An echo has no speaker.
     pub(crate) fn set_output(&mut self, output: OutputSpec) -> Result<(), String> {
         let Self::Devices(devices) = self else { return Ok(()) };
         devices

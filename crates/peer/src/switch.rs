@@ -1,5 +1,5 @@
-//! Another device in place of the one in use, without anybody waiting: it is opened on a thread of its own, and so is the
-//! old one closed.
+//! Replaces the device in use without blocking: the new one is opened on a separate thread, and the old one is closed
+//! on another.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,7 +40,7 @@ impl<D: Send + 'static> Switch<D> {
         let work = move || {
             let opened = open();
             opening.fetch_sub(1, Ordering::Relaxed);
-            // Nobody wants it any more: it is closed here.
+            // If it is no longer wanted, it is closed here.
             let _ = answer.send(opened);
         };
         let spawned = thread::Builder::new().name("voicemesh-device".to_owned()).spawn(work);

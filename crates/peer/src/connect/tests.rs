@@ -15,7 +15,8 @@ use world::{Answer, Certified, World, run};
 #[test]
 fn an_address_that_swallows_connections_does_not_keep_the_next_one_from_winning() {
     run(async {
-        // A listener that nobody accepts from, with its queue full: the system drops what else comes, as a black hole does.
+        // A listener that accepts nothing, with its queue full: the system drops further connections, as a black hole
+        // does.
         let full = TcpSocket::new_v4().expect("a socket");
         full.bind(([127, 0, 0, 1], 0).into()).expect("a port");
         let full = full.listen(0).expect("a listener");

@@ -1,5 +1,5 @@
-//! Which servers of private networks have spoken TLS before. They are never connected to without it unless the address says
-//! so; otherwise whoever is on the same network could take their place by not speaking TLS.
+//! Which servers of private networks have spoken TLS before. They are never connected to without it unless the address
+//! says so; otherwise an attacker on the same network could take their place by not speaking TLS.
 
 use std::fs;
 use std::io::{self, Write as _};

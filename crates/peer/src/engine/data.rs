@@ -1,4 +1,4 @@
-//! The game's own bytes in the engine: orders are carried out, and what came is told as far as the program takes it.
+//! The game's own bytes in the engine: orders are carried out, and what arrived is passed on as the program takes it.
 
 use std::time::Duration;
 
@@ -31,7 +31,7 @@ impl Engine {
                     Ok(())
                 }
             };
-            // The desk has checked it; what changed since then is told by an event.
+            // The desk has checked it; an event reports what has changed since then.
             if let Err(error) = done {
                 tracing::debug!(%error, "an order came too late");
             }
@@ -49,7 +49,7 @@ impl Engine {
         self.orders.clear();
     }
 
-    /// Somebody is gone: what it said before is told first.
+    /// A peer has left: what it sent before is passed on first.
     pub(super) fn last_data_of(&mut self, now: Duration, peer: PeerId) {
         while let Some(event) = self.comms.poll_data_of(now, peer) {
             self.data_event(now, peer, event);

@@ -24,7 +24,7 @@ impl Peer {
         self.read_snapshot(|snapshot| snapshot.microphone.level_dbfs)
     }
 
-    /// Looks at the situation as of a few milliseconds ago, without a copy of it. What is done with it holds up nobody.
+    /// Reads the situation as of a few milliseconds ago, without a copy of it. Reading it blocks no other thread.
     pub fn read_snapshot<R>(&self, read: impl FnOnce(&Snapshot) -> R) -> R {
         read(&self.shared.snapshot())
     }

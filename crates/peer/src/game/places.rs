@@ -62,9 +62,9 @@ impl Peer {
         self.game.places.lock().listener = Some(pose);
     }
 
-    /// Where another peer's mouth is, and how it moves; between two calls it is believed to go on for at most a quarter of a
-    /// second. For somebody who is not in the room, or with a number that is none, it has no effect; who leaves the room
-    /// has no place any more.
+    /// Where another peer's mouth is, and how it moves; between two calls it is assumed to go on moving for at most a
+    /// quarter of a second. Ignored for a peer that is not in the room, and if a component is not a number. A peer that
+    /// leaves the room loses its position.
     pub fn set_position(&self, peer: PeerId, position: [f32; 3], velocity: [f32; 3]) {
         if let Some(placement) = Placement::new(self.started.elapsed(), position, velocity) {
             self.game.places.lock().put(peer, Some(placement));

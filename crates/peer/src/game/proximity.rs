@@ -26,7 +26,7 @@ pub enum GridAxes {
     Space,
 }
 
-/// Which talk groups somebody who moves is to listen and speak to.
+/// Which talk groups a peer that moves is to listen and speak to.
 ///
 /// Along each of the axes that count, two who are within `range` of each other always hear each other, and two who are
 /// further apart than 2¼ × `range` never do. A cell is a little more than `range` wide, and who stands at a border does not
@@ -45,7 +45,7 @@ pub struct ProximityGrid {
 
 type Cell = [i32; 3];
 
-/// Somebody has come into another cell.
+/// What changes when a peer enters another cell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GridChange {
     /// Groups to listen to from now on.

@@ -16,7 +16,7 @@ use crate::inbox::Wake;
 
 /// The handle of groups that were joined; it is let go of by name.
 pub(crate) const JOINED: u64 = 0;
-/// Handles at a time. More are refused: nobody is spoken to by them.
+/// The most handles at a time. Further ones are refused: no speech is sent by them.
 const HANDLES: usize = 1024;
 
 /// Whom to speak to.
@@ -37,8 +37,8 @@ impl From<VoiceAudience> for VoiceTarget<PeerId> {
     }
 }
 
-/// How speech to an audience is to be heard. Where several handles speak to one audience, the loudest, the most urgent, and
-/// from its place only if all say so.
+/// How speech to an audience is to be heard. Where several handles speak to one audience, the highest volume and the
+/// highest priority count, and it is positional only if all are.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SpeakOptions {
     /// A factor of 0.0 to 2.0.
@@ -146,7 +146,7 @@ impl SpeakingTo {
 impl Drop for SpeakingTo {
     fn drop(&mut self) {
         self.token = None;
-        // Should the queue be full, the engine sees at its next look that nobody holds the token.
+        // If the queue is full, the engine finds at its next look that no handle holds the token.
         let _ = self.commands.try_send(Command::Game(GameCommand::LookRound));
         self.wake.wake();
     }
@@ -154,8 +154,8 @@ impl Drop for SpeakingTo {
 
 /// # Groups and handles
 impl Peer {
-    /// Speaks to somebody for as long as the handle is held, beside whatever else is spoken to. What cannot be done (more
-    /// than 64 audiences at a time) is told by [`Event::Warned`](crate::Event::Warned).
+    /// Speaks to an audience for as long as the handle is held, in addition to all that is spoken to already.
+    /// [`Event::Warned`](crate::Event::Warned) reports what cannot be done (more than 64 audiences at a time).
     #[must_use = "dropping the handle closes it"]
     pub fn speak_to(&self, audience: VoiceAudience, options: SpeakOptions) -> SpeakingTo {
         let speaking = SpeakingTo {
@@ -175,7 +175,7 @@ impl Peer {
         self.command(Command::Game(GameCommand::Listen(group.to_owned())));
     }
 
-    /// Ceases to listen to a talk group; whoever speaks to it goes on.
+    /// Stops listening to a talk group; speaking to it is not affected.
     pub fn unlisten(&self, group: &str) {
         self.command(Command::Game(GameCommand::Unlisten(group.to_owned())));
     }
@@ -235,7 +235,7 @@ impl Audiences {
         wanted
     }
 
-    /// Forgets handles that nobody holds; gives their targets.
+    /// Forgets handles that the program has dropped; gives their targets.
     pub(super) fn let_go(&mut self) -> Vec<VoiceTarget<PeerId>> {
         let mut changed = Vec::new();
         for (target, handles) in &mut self.0 {

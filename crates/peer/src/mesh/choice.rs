@@ -1,8 +1,8 @@
-//! To whom links are wanted at all, and what reachability tokens bring about.
+//! To which peers links are wanted, and what reachability tokens do.
 //!
-//! A link takes two: with explicit connections, both programs connect to each other, as Discord's networking manager
-//! expects. An attempt of one alone is told to the other ([`MeshEvent::ConnectionRequested`]) and waits for it. Speech
-//! does not wait: without a link, the server relays.
+//! With explicit connections, both programs must connect to each other, as Discord's networking manager expects. If
+//! only one does, the other receives [`MeshEvent::ConnectionRequested`], and the attempt waits for it. Speech does not
+//! wait: without a link, the server relays.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub enum Connections {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChoiceError {
-    /// Nobody of that id is in the room.
+    /// No peer with that id is in the room.
     #[error("nobody of that id is in the room")]
     NotHere,
     /// The peer has published a newer token, or runs anew.

@@ -206,9 +206,10 @@ impl<C: Carrier> Mesh<C> {
         let link = LinkId { peer: from, generation: attempt };
         match signal {
             Signal::RequestOffer => {
-                // Whoever gave the other up counts from the start again; the higher count holds for both.
+                // A peer that gave the other up counts from the start again; the higher count holds for both.
                 let is_new = attempt >= pair.attempt;
-                // Whoever asks for one beyond the attempt under way, or asks while it is, will not answer that.
+                // A peer that asks for an attempt beyond the one under way, or asks during it, will not answer that
+                // one.
                 pair.asked_beyond |= attempt > pair.attempt || (attempt == pair.attempt && pair.is_opening());
                 pair.attempt = pair.attempt.max(attempt);
                 let is_free = pair.asked_beyond || !pair.is_opening();

@@ -218,7 +218,7 @@ impl<C: Carrier> Mesh<C> {
             LeaveReason::Lost => self.lose(now, peer, Duration::ZERO),
             LeaveReason::Replaced => self.lose(now, peer, KEEP_RETURNING),
         }
-        // Whoever was replaced comes back at once, in its old place.
+        // A peer that was replaced comes back at once, in its old place.
         if reason != LeaveReason::Replaced {
             self.tell_owner(false);
         }
@@ -341,7 +341,7 @@ impl<C: Carrier> Mesh<C> {
         }
     }
 
-    /// The end: no link to it stays, and the application is told.
+    /// Removes a peer: closes all links to it, and emits [`MeshEvent::PeerLeft`].
     pub(super) fn give_up(&mut self, peer: PeerId, reason: PeerLeftReason) {
         self.drop_links(peer);
         self.forget_choice(peer);
@@ -352,7 +352,7 @@ impl<C: Carrier> Mesh<C> {
         }
     }
 
-    /// The own departure: nobody is known any more, and that is nobody's news.
+    /// Clears the roster when this peer leaves; emits no event.
     pub(super) fn clear_roster(&mut self) {
         self.roster = Roster::new(self.roster.you);
     }

@@ -317,7 +317,7 @@ impl<C: Carrier> Mesh<C> {
             },
             metadata,
             status,
-            // Whoever comes back finds the room as it is.
+            // On a reconnect, any state of the room is accepted.
             presence: if has_joined { Presence::Either } else { self.config.presence },
             password: self.config.password.clone(),
             room_metadata: self.room_metadata().clone(),

@@ -97,7 +97,7 @@ impl<W: Write> OggOpus<W> {
     }
 }
 
-/// A new file in the folder for somebody; one that is there already stays as it is.
+/// A new file in the folder for a speaker; a file that exists already stays as it is.
 pub(super) fn create(folder: &Path, name: &str, key: &str) -> io::Result<(PathBuf, File)> {
     let stem = stem(name, key);
     for number in 1..=MOST_OF_ONE {

@@ -1,4 +1,4 @@
-//! One speaker's frames on the recording's time: frames in, the packets of a gapless stream out. It is told the time.
+//! One speaker's frames on the recording's time: frames in, the packets of a gapless stream out. Time is handed in.
 //!
 //! Inside a burst the speaker's own numbering is the clock, so that nothing the network does is heard. Where a burst
 //! begins, its place is the earliest that its first frames' arrivals allow; so the speaker's clock, which runs a little
