@@ -1,4 +1,5 @@
-//! Two of these send each other messages of all sizes and check every byte, while somebody takes ways from under them.
+//! Two of these send each other messages of all sizes and check every byte, while a test takes away routes between
+//! them.
 //!
 //! ```text
 //! courier SERVER ROOM NAME MESSAGES STATE-DIR

@@ -5,8 +5,8 @@
 //! game_loop SERVER ROOM NAME [STATE-DIR [INPUT [OUTPUT]]]
 //! ```
 //!
-//! It plays with `bevy_game`, the same with Bevy; prints what happens, one line of JSON each; and leaves when somebody writes
-//! "leave, NAME".
+//! It plays with `bevy_game`, the same with Bevy; prints what happens, one line of JSON each; and leaves when another
+//! peer writes "leave, NAME".
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -23,7 +23,7 @@ struct Game {
     is_over: bool,
 }
 
-/// Somebody else.
+/// Another peer.
 struct Player {
     name: String,
     place: Option<[f32; 3]>,
@@ -109,14 +109,14 @@ impl Game {
         }
     }
 
-    /// Walks on, and tells everybody where. What is lost is told again in the next frame.
+    /// Walks on, and sends the position to everyone. A lost message is replaced by the next frame's.
     fn walk(&mut self, seconds: f32) {
         let (x, z) = (3.0 * seconds.cos(), 3.0 * seconds.sin());
         self.voice.set_listener(Pose { position: [x, 0.0, z], ..Pose::default() });
         let mut message = [0; 8];
         message[..4].copy_from_slice(&x.to_le_bytes());
         message[4..].copy_from_slice(&z.to_le_bytes());
-        // Before it has joined, nobody is there to be told.
+        // Before this peer has joined, there are no peers to send to.
         let _ = self.voice.send_to_all(&message, Reliability::Unreliable);
     }
 

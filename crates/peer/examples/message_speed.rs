@@ -109,12 +109,12 @@ fn join(server: &str, room: &str, name: &str, input: InputSpec, relay_only: bool
     let state: PathBuf = std::env::temp_dir().join(format!("voicemesh-speed-{}-{name}", std::process::id()));
     let options = JoinOptions::new(server, room).name(name).input(input).output(OutputSpec::Null).state_dir(&state);
     let peer = Peer::join(options.relay_only(relay_only).manual_flush(name == "the measured one"));
-    // The identity was read; nobody comes back as this peer.
+    // The identity has been read, and this peer does not come back.
     let _ = std::fs::remove_dir_all(state);
     peer
 }
 
-/// Waits until somebody is reached in this way.
+/// Waits until a peer is reached by this route.
 fn reached(peer: &mut Peer, wanted: Route) -> PeerId {
     loop {
         peer.wait(Duration::from_millis(50));

@@ -11,7 +11,7 @@ fn peer_id(number: u32) -> PeerId {
 #[test]
 fn places_and_levels_of_a_frame_allocate_nothing() {
     let folder = std::env::temp_dir().join(format!("voicemesh-frame-{}", std::process::id()));
-    // Nobody answers there; what is called each frame does not care.
+    // There is no server at that address; the calls of each frame do not need one.
     let options = JoinOptions::new("ws://127.0.0.1:9", "room")
         .input(InputSpec::Silence)
         .output(OutputSpec::Null)
