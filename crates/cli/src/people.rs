@@ -110,8 +110,8 @@ impl People {
         written
     }
 
-    /// The peer that a typed name means: the one with this label, else the only one whose name it is or begins, whatever
-    /// its case.
+    /// The peer that a typed name means: the one with this label, else the only one whose name it is or begins, without
+    /// regard to case.
     ///
     /// # Errors
     ///

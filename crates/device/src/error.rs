@@ -94,8 +94,8 @@ pub enum DeviceError {
 }
 
 impl DeviceError {
-    /// Whether it may be otherwise when somebody plugs something in or starts a sound system. A device that was named and
-    /// cannot be opened is for who named it to know.
+    /// Whether the error may pass when a device is plugged in or a sound system is started. That a device which was
+    /// named cannot be opened does not pass: the caller gets the error.
     pub(crate) fn may_pass(&self, unnamed: bool) -> bool {
         match self {
             Self::NoSoundSystem { .. } | Self::NoMicrophone | Self::NoSpeaker => true,
