@@ -22,7 +22,7 @@ pub use check::ConfigError;
 pub use environment::{on_off, without_empty_variables};
 pub use proxy::TrustedProxy;
 
-/// Asked for a peer's own public address when nobody says otherwise.
+/// The STUN servers that peers ask for their public address unless others are configured.
 const DEFAULT_STUN: [&str; 2] = ["stun:stun.l.google.com:19302", "stun:stun.cloudflare.com:3478"];
 const DEFAULT_PORT: u16 = 8080;
 const SPARE_CONNECTIONS: usize = 64;
@@ -39,14 +39,14 @@ pub struct Config {
     #[arg(long, env = "PORT", default_value_t = DEFAULT_PORT, value_parser = port)]
     pub port: u16,
 
-    /// STUN servers that peers are told to ask for their public address; "none" contacts nobody.
+    /// STUN servers that peers ask for their public address; "none" contacts no server.
     #[arg(
         long, env = "VOICEMESH_STUN", value_name = "URL", value_delimiter = ',',
         default_values_t = DEFAULT_STUN.map(str::to_owned)
     )]
     pub stun: Vec<String>,
 
-    /// TURN servers that peers are told to use; they need --turn-secret, or a user name and a password.
+    /// TURN servers for the peers to use; they need --turn-secret, or a user name and a password.
     #[arg(long, env = "VOICEMESH_TURN", value_name = "URL", value_delimiter = ',')]
     pub turn: Vec<String>,
 
@@ -75,7 +75,7 @@ pub struct Config {
     #[arg(long, env = "VOICEMESH_OWNER_AFTER", value_name = "SECONDS", default_value = "120", value_parser = whole_seconds)]
     pub owner_after: Duration,
 
-    /// Nobody may open direct links, so that no peer learns another's address.
+    /// No peer may open direct links, so that none learns another's address.
     #[arg(long, env = "VOICEMESH_RELAY_ONLY", action = ArgAction::Set, num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", value_parser = on_off, value_name = "on|off", hide_default_value = true, hide_possible_values = true)]
     pub relay_only: bool,
 
@@ -168,7 +168,7 @@ pub struct Config {
 }
 
 impl Default for Config {
-    /// What flags and environment leave when they say nothing, but contacting nobody: no STUN servers.
+    /// The defaults of flags and environment, but without STUN servers, so that no other host is contacted.
     fn default() -> Self {
         Self {
             listen: None,
@@ -208,13 +208,13 @@ impl Default for Config {
 }
 
 impl Config {
-    /// The STUN servers that peers are told: none if one of them is "none".
+    /// The STUN servers named to peers: none if one of them is "none", or if peers may not open links.
     pub fn stun_servers(&self) -> &[String] {
         let nobody = self.stun.iter().any(|url| url.trim().eq_ignore_ascii_case("none"));
         if nobody || self.relay_only { &[] } else { &self.stun }
     }
 
-    /// The TURN servers that peers are told: none if nobody may open links.
+    /// The TURN servers named to peers: none if peers may not open links.
     pub fn turn_servers(&self) -> &[String] {
         if self.relay_only { &[] } else { &self.turn }
     }

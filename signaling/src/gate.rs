@@ -13,7 +13,7 @@ use crate::budget::{Bucket, Budget, Budgets, Expense, Rate};
 use crate::outbox::CloseReason;
 use crate::refusal::Refusal;
 
-/// One connection is told at most this often that it is over its budget.
+/// At most one error in this time tells a connection that it is over its budget.
 const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// One connection's gate.
@@ -126,7 +126,7 @@ impl Gate {
         self.budget.spend(now, expense) && self.address.as_ref().is_none_or(shared)
     }
 
-    /// Whoever waits for the answer to a request is told each time; the patience bounds that as well.
+    /// A request gets an error each time, because its sender waits for the answer; the patience bounds that as well.
     fn over_budget(&mut self, now: Duration, request: Option<u32>) -> Passed {
         let refusal = Refusal::of(ErrorCode::TooManyMessages).of_request(request);
         // Before a join every error is the last.

@@ -1,5 +1,5 @@
-//! The signaling server: rooms by name, introductions between peers, and the relay for whoever has no direct link. It also
-//! serves the web page with which a browser takes part.
+//! The signaling server: rooms by name, introductions between peers, and the relay for peers without a direct link. It
+//! also serves the web page with which a browser takes part.
 //!
 //! Two halves. The first is pure: told the time, writing to an [`Outbox`], so that tests and the simulator run the real
 //! rules under a virtual clock.

@@ -1,4 +1,4 @@
-//! The signaling server as a program of its own; `voicemesh serve` is the same thing.
+//! The signaling server as a separate program; `voicemesh serve` runs the same server.
 
 use std::process::ExitCode;
 

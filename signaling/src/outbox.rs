@@ -46,7 +46,7 @@ pub enum CloseReason {
     TakenOver,
     /// The server stops.
     GoingAway,
-    /// Nothing was heard of it for two ping periods; nobody is there to say goodbye to.
+    /// Nothing came from it for two ping periods; it is dropped without a farewell.
     Silent,
 }
 
@@ -60,7 +60,7 @@ pub enum Malformed {
 }
 
 impl CloseReason {
-    /// What the others in the room are told.
+    /// The reason that the others in the room receive.
     pub fn leave_reason(self) -> LeaveReason {
         match self {
             Self::Left => LeaveReason::Left,

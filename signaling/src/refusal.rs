@@ -63,7 +63,7 @@ impl Refusal {
         Self { code, message: message.to_owned(), retry_after_ms, request: None, peer: None }
     }
 
-    /// A password was named where there is none: whoever means a room of friends is not let in among strangers.
+    /// The join names a password, but the room has none: who expects a private room is not let into an open one.
     pub fn no_password() -> Self {
         Self { message: "The room has no password.".to_owned(), ..Self::of(ErrorCode::PasswordWrong) }
     }

@@ -1,7 +1,7 @@
-//! One room: who is in it, what they are told of each other, and the session server that relays between them.
+//! One room: its members, what each learns of the others, and the session server that relays between them.
 //!
 //! Pure: told the time, writing to an [`Outbox`]. A room that everybody has left remembers its session's client ids for
-//! a while ([`Room::is_over`]), so that whoever comes back soon gets the same one.
+//! a while ([`Room::is_over`]), so that a peer that comes back soon gets the same one.
 
 mod ice;
 mod join_rates;
@@ -52,15 +52,15 @@ const TAKEN_OVER_GRACE: Duration = Duration::from_secs(2);
 /// What holds for every room of a server.
 #[derive(Clone, Debug, Default)]
 pub struct RoomRules {
-    /// What peers are told, and held to.
+    /// The limits sent to peers and enforced by the server.
     pub limits: ServerLimits,
-    /// Nobody may open links: no signal is passed on, and no ICE server is named.
+    /// Peers may not open links: no signal is passed on, and no ICE server is named.
     pub relay_only: bool,
     /// A room that is entered sooner after the server's start gives no right to moderate: those who had it may still come back.
     pub owner_after: Duration,
     /// Tickets are valid after a restart of the server as well.
     pub tickets_outlast_restarts: bool,
-    /// What peers are told to use for links.
+    /// The ICE servers named to peers for their links.
     pub ice: IceRules,
     /// For the session server of each room. Its quarantine of client ids is also how long an empty room is remembered.
     pub session: ServerConfig,
@@ -106,7 +106,7 @@ struct Former {
 }
 
 impl Room {
-    /// A room that nobody has joined yet. `session` is drawn at random by the caller.
+    /// A room that no peer has joined yet. `session` is drawn at random by the caller.
     pub fn new(now: Duration, rules: Arc<RoomRules>, session: SessionId) -> Self {
         Self {
             session: Server::new(rules.session.clone(), session),
@@ -148,7 +148,7 @@ impl Room {
         self.members.len()
     }
 
-    /// Nobody is here.
+    /// Whether no peer is here.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }
@@ -163,19 +163,21 @@ impl Room {
         &self.session
     }
 
-    /// Since when nobody has been here.
+    /// Since when the room has been empty; `None` while a peer is here.
     pub fn emptied_at(&self) -> Option<Duration> {
         self.emptied_at
     }
 
-    /// Nobody is here, and nobody's client id rests any more: the room can be dropped.
+    /// Whether the room can be dropped: no peer is here, the quarantine of client ids has passed, and the right to
+    /// moderate waits for no lost owner.
     pub fn is_over(&self, now: Duration) -> bool {
         let waits = self.moderation.waits_until().is_some_and(|until| now < until);
         self.emptied_at.is_some_and(|at| now >= at + self.rules.session.id_quarantine) && !waits
     }
 
-    /// What a joiner has to do before [`join`](Self::join) takes it. Whoever comes into an empty room decides its password;
-    /// `fresh` is the salt for that. Who is in the room already, on another connection, is known by its proof.
+    /// What a joiner has to do before [`join`](Self::join) takes it. The first peer in an empty room decides its
+    /// password; `fresh` is the salt for that. A peer that is in the room already, on another connection, is known by
+    /// its proof.
     ///
     /// # Errors
     ///
@@ -215,11 +217,10 @@ impl Room {
         }
     }
 
-    /// A connection that has passed its gate enters, or is told why not. If the same peer is here on another
+    /// A connection that has passed its gate enters, or gets an error. If the same peer is here on another
     /// connection, there are two cases. The same run takes over: its client id, order, groups and metadata stay, and the
     /// others are sent nothing. Another run replaces it: the old connection goes, and its place in the order of arrival
-    /// passes on. `shown` is its password's digest, if
-    /// [`knock`](Self::knock) asked for one.
+    /// passes on. `shown` is its password's digest, if [`knock`](Self::knock) asked for one.
     pub fn join(
         &mut self,
         now: Duration,
@@ -533,7 +534,7 @@ impl Room {
         self.broadcast(&ServerMessage::PeerLeft { peer: member.peer, reason }, Purpose::Update, out);
     }
 
-    /// What happens by itself: every few seconds everybody is told the roster's mark, and credentials are renewed.
+    /// Runs timers: every few seconds each member receives the roster's mark, and credentials are renewed.
     pub fn tick(&mut self, now: Duration, out: &mut impl Outbox) {
         self.send_due_statuses(now, out);
         self.renew_credentials(out);

@@ -105,7 +105,7 @@ pub async fn bind(config: &Config) -> Result<TcpListener, ServeError> {
     listen::bind(config)
 }
 
-/// One line for people: where the server listens, and which STUN and TURN servers peers are told to use.
+/// One line for people: where the server listens, and which STUN and TURN servers it names to peers.
 pub fn banner(config: &Config, address: SocketAddr) -> String {
     let scheme = if config.tls_cert.is_some() { "wss" } else { "ws" };
     let families = if listen::is_every_address(address) { "IPv6 and IPv4; " } else { "" };

@@ -1,4 +1,4 @@
-//! Whoever sends what it should not: a typed error to that connection, and nobody else notices.
+//! Invalid input: that connection gets a typed error, and no other notices.
 
 mod common;
 
@@ -12,7 +12,7 @@ use voicemesh_wire::limits::{BINARY_MESSAGE_BYTES, JSON_MESSAGE_BYTES, RELIABLE_
 use voicemesh_wire::packet::{Kind, Probe, Relay};
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, LeaveReason, PROTOCOL_VERSION, ServerMessage};
 
-/// A server, somebody well-behaved in a room, and somebody else beside.
+/// A server, a well-behaved client in a room, and a second client in the same room.
 async fn two() -> (Server, Person, Person) {
     let server = Server::start().await;
     let (mut good, _) = Person::join(&server, "lobby", "good").await;
@@ -142,7 +142,7 @@ async fn a_flood_of_relayed_bytes_is_ended_and_hits_nobody() {
     let mut inside = Probe { sender: joined_bad.client, token: 0 }.encode(session);
     inside.resize(1_200, 0);
     let mut packet = Vec::new();
-    // Nobody has these ids; what is listed is paid for.
+    // No client has these ids; each id that is listed counts towards the budget.
     let to: Vec<_> = (1_000..1_255).map(voicemesh_wire::ClientId).collect();
     Relay::encode_packet(Kind::ServerRelayUnreliable, session, &to, &inside, &mut packet);
     let flood = tokio::spawn(async move {

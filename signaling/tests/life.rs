@@ -45,7 +45,7 @@ async fn a_peer_that_no_longer_answers_is_lost_within_two_ping_periods() {
     let (frozen, joined) = Person::join(&server, "lobby", "frozen").await;
     let since = Instant::now();
     ana.expect_joined().await;
-    // `frozen` stays connected, and nobody reads for it, so no ping is answered.
+    // `frozen` stays connected, but its socket is not read, so no ping is answered.
     assert_eq!(ana.expect_left().await, (joined.you, LeaveReason::Lost));
     let took = since.elapsed();
     assert!(took >= ping_interval, "{took:?}");
@@ -124,7 +124,7 @@ async fn the_operators_own_certificate_is_used() {
     let joined = ana.enter(join_of("lobby", "ana")).await;
     ana.take_part(&joined).await;
 
-    // Whoever speaks no TLS gets nothing, and disturbs nobody.
+    // A client that speaks no TLS gets no answer, and disturbs no other.
     let plain = http(server.address, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n");
     let _ = tokio::time::timeout(Duration::from_millis(200), tokio::spawn(plain)).await;
     assert_eq!(ana.expect_answer().await.len(), 1);

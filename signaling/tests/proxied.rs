@@ -28,7 +28,7 @@ async fn get(server: &Server, path: &str) -> Answer {
     ask(server, "GET", path, "Host: voice.example\r\n").await
 }
 
-/// What the page is told about an attempt.
+/// The answer that the page gets about an attempt.
 async fn check(server: &Server, attempt: &str, headers: &str) -> serde_json::Value {
     let answer = ask(server, "POST", &format!("/connect-check?attempt={attempt}"), headers).await;
     assert_eq!(answer.status, 200, "{}", answer.head);

@@ -1,4 +1,4 @@
-//! People in rooms: who meets whom, who is told what, what the relay passes on.
+//! Peers in rooms: who meets whom, who receives what, what the relay passes on.
 
 mod common;
 

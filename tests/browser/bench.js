@@ -1,7 +1,7 @@
 /**
  * `make bench`'s figures of the page, on release builds, in headless Chromium on this machine.
  *
- * - `join`: from the click on Join to the first sound of somebody who was speaking already.
+ * - `join`: from the click on Join to the first sound of a peer that was speaking already.
  * - `mouth to ear`: a tone burst that begins in one page's sound graph, where a microphone would be, until it begins in another
  *   page's. Both graphs' times are brought to the machine's clock by the least difference ever seen between the two.
  * - `CPU`: of the page's process, in a room with three others of whom one speaks, while the page's microphone speaks too.

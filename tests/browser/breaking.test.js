@@ -11,7 +11,7 @@ const WORDS = ['reader', 'cards'];
 const WORDS_S = 14.1;
 const FROZEN_S = 5;
 
-/** Frames that have come from somebody. @param {any} status @param {string} name @returns {number} */
+/** How many frames have come from one peer. @param {any} status @param {string} name @returns {number} */
 const framesOf = (status, name) => status.peers.find((/** @type {any} */ peer) => peer.name === name)?.frames_received ?? 0;
 
 /** @param {import('./harness/program.js').Program} bob @param {string} name */

@@ -162,7 +162,7 @@ test('the page is small and loads nothing from elsewhere', within(), Stage.for(a
   /** @type {Promise<unknown>[]} */
   const bodies = [];
   ada.page.on('response', (response) => bodies.push(response.body().then((body) => sizes.set(response.url(), body.length))));
-  // Anew, since what it loaded first was not counted; what is asked of anybody else is a fault of its own.
+  // Reloaded, since what it loaded first was not counted. A request to another host is reported as a fault by itself.
   await ada.page.reload();
   await ada.join();
   await ada.waitForPhase('joined');

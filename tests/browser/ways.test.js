@@ -1,4 +1,4 @@
-/** To whom somebody speaks and when: talk groups, a key to hold, and a second tab. */
+/** To whom a page speaks and when: talk groups, a key to hold, and a second tab. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
@@ -10,7 +10,7 @@ import { Stage, within } from './harness/stage.js';
 const framesOf = (status, name) => status.peers.find((/** @type {any} */ peer) => peer.name === name)?.frames_received ?? 0;
 
 /**
- * Until the count of somebody's frames stands still for two seconds; gives it.
+ * Waits until the count of one peer's frames stands still for two seconds; returns it.
  * @param {import('./harness/program.js').Program} listener
  * @param {string} name
  */

@@ -1,4 +1,4 @@
-/** Text, and what somebody does with their own voice and ears. */
+/** Text messages, and a person's controls for microphone and playback. */
 
 import assert from 'node:assert/strict';
 import { test } from 'node:test';

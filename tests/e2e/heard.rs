@@ -94,7 +94,7 @@ fn five_peers_hear_two_speakers_one_after_the_other() {
             assert_heard(voice, &file(name));
         }
     }
-    // Nobody hears what they say themselves: while only Ada spoke, there was nothing for her to hear.
+    // No peer hears its own speech: while only Ada spoke, there was nothing for her to hear.
     let to_ada = heard(&file("ada"));
     assert!(to_ada[..48_000 * 6].iter().all(|sample| sample.abs() < NEARLY_NOTHING), "Ada hears herself");
 }

@@ -1,4 +1,4 @@
-//! How the others learn that somebody, or the server, is gone.
+//! How the others learn that a peer, or the server, is gone.
 
 use std::time::{Duration, Instant};
 

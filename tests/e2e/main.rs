@@ -58,7 +58,7 @@ fn assert_heard_but_for(voice: &str, file: &Path, cut_ms: f64) -> Hearing {
     hearing
 }
 
-/// How somebody finds the room now.
+/// The status that this program reports now.
 fn status(program: &mut Program) -> Value {
     program.type_line("/who");
     room::wait_for(program, "status").json

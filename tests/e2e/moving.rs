@@ -40,7 +40,7 @@ impl Room {
         wait_for_peer(&mut self.bob, "speaking", "ada");
     }
 
-    /// Nobody saw another come or go, or the server go away, and at most so much of Ada's speech was lost.
+    /// No peer saw another come or go, or the server go away, and at most so much of Ada's speech was lost.
     fn end(mut self, lost_ms: f64) {
         finish(&mut self.ada);
         finish(&mut self.bob);

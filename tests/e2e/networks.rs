@@ -1,4 +1,4 @@
-//! Peers on hosts of their own, behind a router that loses what it is told to.
+//! Peers on separate hosts, behind a router with a configured loss.
 
 use std::time::Duration;
 

@@ -17,7 +17,7 @@ const CANDIDATE: &[u8] = b"candidate:";
 /// Part of every description of a link.
 const UFRAG: &[u8] = b"a=ice-ufrag:";
 
-/// A certificate for this machine, which nobody trusts who is not told to.
+/// A self-signed certificate for this machine, which only peers that name it trust.
 struct Certificate {
     file: PathBuf,
     key: PathBuf,

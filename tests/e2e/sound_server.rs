@@ -81,7 +81,7 @@ fn from_a_microphone_to_a_speaker_over_a_network_that_loses_every_tenth_packet()
     // The listener has to hear some of it before it can report what is lost of it.
     let mut recording = pulse.record(pulse::SPEAKER_MONITOR);
     let _ = recording.take(pulse::PRERENDERED);
-    // Loss is told from congestion within about six seconds of speech; once in ten times by a second trial.
+    // Loss is distinguished from congestion within about six seconds of speech; once in ten times by a second trial.
     let cards = Duration::from_secs_f64(speech::load("cards").len() as f64 / 48_000.0);
     let is_repaired = (0..4).any(|_| {
         let playing = pulse.play_into_microphone(&speech::path("cards"));
@@ -107,7 +107,7 @@ fn from_a_microphone_to_a_speaker_over_a_network_that_loses_every_tenth_packet()
     assert!(ada["frames_from_copies"].as_u64() > Some(0), "{ada}");
 }
 
-/// One loss is told once, the room goes on, and the devices come back with the sound server.
+/// One loss causes one event, the room goes on, and the devices come back with the sound server.
 #[test]
 fn a_dying_sound_server_does_not_end_the_stay() {
     let _alone = alone();
@@ -162,7 +162,7 @@ fn a_peer_that_finds_no_sound_system_joins_all_the_same_and_uses_it_when_it_come
     leave(ada);
 }
 
-/// Whoever uses the default microphone goes on with the new one when another becomes the default.
+/// A peer that uses the default microphone goes on with the new one when another becomes the default.
 #[test]
 fn a_peer_follows_the_default_microphone() {
     let _alone = alone();

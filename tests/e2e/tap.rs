@@ -12,7 +12,7 @@ const MOST_BYTES: usize = 4 << 20;
 /// One direction of one connection, from its beginning.
 type Wire = Arc<Mutex<Vec<u8>>>;
 
-/// Listens on an address of its own. What passed can be searched while it passes.
+/// A proxy with its own address. What passed can be searched while it passes.
 pub struct Tap {
     /// Where peers connect instead of to the server.
     pub address: SocketAddr,

@@ -237,7 +237,7 @@ impl Wires {
         self.links_cut.insert(pair(a, b));
     }
 
-    /// Every link between the two is gone, and both are told so after a while.
+    /// Closes every link between the two; both get the event after a while.
     pub fn break_links(&mut self, a: usize, b: usize) {
         let between: Vec<_> = self
             .ends

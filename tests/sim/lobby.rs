@@ -99,7 +99,7 @@ fn everyone_knows_the_owner_who_is_the_one_longest_there() {
         assert_eq!(owners(&world, at).last(), Some(&ids[1]));
         assert_eq!(world.peers[at].comms.network().owner(), Some(ids[1]));
     }
-    // The server starts anew: whoever is back first owns the room, and all agree who that is.
+    // The server restarts: the peer that is back first owns the room, and all agree which one that is.
     world.kill_server();
     world.run(SECOND);
     world.start_server(RoomRules::default());
@@ -129,7 +129,7 @@ fn a_claim_holds_for_the_first_join_and_coming_back_is_no_second_one() {
     let second = world.add_peer_with(|config| config.presence = Presence::MustNotExist);
     world.run(SECOND);
     assert_eq!((refused(&world, claimer), refused(&world, second)), (vec![], vec![ErrorCode::RoomExists]));
-    // Again with a back-off, and now somebody is there.
+    // Again with a back-off, and now another peer is there.
     let now = world.now() + world.peers[0].clock;
     world.peers[0].comms.stop(now);
     world.peers[0].comms.run_as_client(now, ()).unwrap();

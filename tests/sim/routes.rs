@@ -57,7 +57,7 @@ fn a_hundred_planned_moves_lose_no_frame() {
     let spoken_before = world.peers[0].comms.frames_spoken();
     let received_before = world.heard(1, 0).received;
     for _ in 0..100 {
-        // Both ends are told that the link is gone, and the next attempt brings another.
+        // Both ends learn that the link is gone, and the next attempt brings another.
         world.wires.borrow_mut().break_links(0, 1);
         world.run_until(5 * SECOND, "relayed", |world| world.route(0, 1) == Route::Relayed);
         world.run_until(5 * SECOND, "direct again", |world| world.all_routes_are(Route::Direct));

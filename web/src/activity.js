@@ -1,6 +1,6 @@
 /**
- * Whether somebody speaks: the level of each frame against the noise floor, with hang-over, so that words are not cut, and a
- * look-back, so that the first syllable is whole. Pure.
+ * Voice detection: the level of each frame against the noise floor, with hangover, so that words are not cut, and pre-roll, so
+ * that the first syllable is whole. Pure.
  */
 
 const HANG_OVER_FRAMES = 15;

@@ -1,6 +1,6 @@
 /**
- * One peer in one room: signaling, roster, links and session as one machine. Pure: a carrier moves its bytes, it is told what
- * the carrier saw, and the time (ms) is handed in; so it runs the same over real sockets and in a test.
+ * One peer in one room: signaling, roster, links and session as one machine. Pure: a carrier moves its bytes and hands in what
+ * it saw, with the time (ms); so it runs the same over real sockets and in a test.
  *
  * @typedef {import('./messages.js').Capabilities} Capabilities
  * @typedef {import('./messages.js').Signal} Signal

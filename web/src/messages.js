@@ -1,6 +1,6 @@
 /**
- * Signaling messages: JSON ⇄ objects (PROTOCOL.md, section 4). What the server sends is checked field by field, since a
- * page believes nobody.
+ * Signaling messages: JSON ⇄ objects (PROTOCOL.md, section 4). What the server sends is checked field by field, since the
+ * page does not trust the server.
  *
  * @typedef {{relay_only: boolean, redundancy: boolean, voice_ack: boolean, reports: boolean, path_feedback?: boolean,
  *   bundles?: boolean, group_text?: boolean, frame_ms: number[]}} Capabilities

@@ -247,7 +247,7 @@ export class Pairs {
     this.#close(now, link);
   }
 
-  /** On every join each peer that can be reached directly is told. @param {number} now */
+  /** Called on every join: sends a handshake over each link that has opened. @param {number} now */
   greet(now) {
     for (const link of this.all()) if (link.state !== 'opening') this.#sendHandshake(now, link);
     this.judgeWaiting(now);

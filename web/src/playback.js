@@ -234,7 +234,7 @@ export class Playback {
     for (const ear of this.ears.values()) ear.tick(now);
   }
 
-  /** How loud somebody shall be heard here. @param {string} id @param {number} gain */
+  /** How loud one peer shall be heard here. @param {string} id @param {number} gain */
   setGain(id, gain) {
     const ear = this.ears.get(id);
     if (!ear) return;
@@ -273,7 +273,7 @@ export class Playback {
     for (const id of [...this.ears.keys()]) this.remove(id);
   }
 
-  /** Whoever has been silent longest makes room. @param {number} now */
+  /** Removes the one that has been silent longest, unless it speaks. @param {number} now */
   #makeRoom(now) {
     const [oldest] = [...this.ears.values()].sort((a, b) => a.heardAt - b.heardAt);
     if (!oldest.speaks(now)) this.remove(oldest.id);

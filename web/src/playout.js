@@ -89,7 +89,7 @@ export class Player {
   push({ sequence, pcm, heldMs = 0 }) {
     if (!Number.isFinite(sequence) || !(pcm instanceof Float32Array && pcm.length > 0 && pcm.length <= LONGEST_FRAME)) return;
     if (sequence <= this.#newest && sequence > this.#newest - 1000) return;
-    // A hole that nobody told of.
+    // A gap that was not reported.
     if (sequence > this.#newest + 1) this.lost({ sequence: sequence - 1, frameMs: pcm.length / MS });
     this.#newest = sequence;
     const held = Math.min(Math.max(heldMs, 0), 1000) * MS || 0;
@@ -385,7 +385,7 @@ const MOST_GAINS = 1024;
 
 /** Adds up all speakers, each as loud as wanted. */
 export class Mixer {
-  /** `power`: since somebody set it to 0. @type {Voice[]} */
+  /** `power`: since it was last set to 0. @type {Voice[]} */
   voices = [];
   isDeafened = false;
   /** Kept for those without a player, too. @type {Map<string | number, number>} */
@@ -394,7 +394,7 @@ export class Mixer {
   #limit = 1;
   #block = new Float32Array(128);
 
-  /** Somebody's player, made if need be; undefined if there are too many. @param {string | number} id */
+  /** A speaker's player, made if need be; undefined if there are too many. @param {string | number} id */
   player(id) {
     for (const voice of this.voices) if (voice.id === id) return voice.player;
     if (this.voices.length >= MOST_PLAYERS) {

@@ -1,6 +1,6 @@
 /**
- * Who is in the room. A peer that the server lost is kept while a link reaches it, and nobody is told twice that somebody
- * came or went (PROTOCOL.md, sections 4 and 10). Pure: told the time in ms.
+ * Who is in the room. A peer that the server lost is kept while a link reaches it, and no arrival or departure is reported
+ * twice (PROTOCOL.md, sections 4 and 10). Pure: the time in ms is handed in.
  *
  * @typedef {import('./mesh.js').Mesh} Mesh
  * @typedef {import('./messages.js').PeerInfo} PeerInfo

@@ -329,7 +329,7 @@ export class Session {
   }
 
   /**
-   * From somebody who has been established.
+   * A packet from an established peer.
    * @param {number} now @param {string} peer @param {View} view @param {string} kind @param {any} fields @returns {string | void}
    */
   #fromPeer(now, peer, view, kind, fields) {

@@ -217,7 +217,7 @@ export class Speaker {
     return this.#targets;
   }
 
-  /** Takes the address of the next frame; null when there is no target: it is for nobody, and not counted. */
+  /** Takes the address of the next frame; null when there is no target: it is not sent and takes no number. */
   nextFrame() {
     if (this.#targets.length === 0) return null;
     const address = {
@@ -239,7 +239,7 @@ export class Speaker {
 }
 
 /**
- * An earlier frame of the same burst to the same targets: what was said to others is nobody else's.
+ * An earlier frame of the same burst to the same targets: a frame to other targets is not for these listeners.
  * @param {import('./speech.js').Recent[]} recents
  * @param {import('./speech.js').Address} address
  * @param {number} behind

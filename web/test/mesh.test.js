@@ -339,7 +339,7 @@ function relayedPair() {
   return { world, ada, bo };
 }
 
-/** Nobody was seen to come or go, and no server to be away. @param {import('./world.js').FakePeer[]} peers */
+/** No peer was seen to come or go, and no server to be away. @param {import('./world.js').FakePeer[]} peers */
 function assertUnnoticed(peers) {
   for (const peer of peers) {
     for (const type of ['peer-left', 'server-away', 'replaced']) assert.equal(peer.count(type), 0, `${peer.name}: ${type}`);

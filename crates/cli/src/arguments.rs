@@ -12,7 +12,7 @@ use voicemesh_netsim::{Conditions, Loss};
 use crate::exit::EXIT_CODES;
 use crate::microphone::MicrophoneArguments;
 
-/// Where a server is looked for when nobody says.
+/// The server's address unless one is named.
 pub const DEFAULT_SERVER: &str = "ws://127.0.0.1:8080";
 /// No session lasts longer.
 const LONGEST_SECONDS: f64 = 365.0 * 24.0 * 3600.0;
@@ -76,11 +76,11 @@ pub struct JoinArguments {
     #[arg(long)]
     pub muted: bool,
 
-    /// Only join if somebody is in the room already.
+    /// Only join if another peer is in the room already.
     #[arg(long, conflicts_with = "must_not_exist")]
     pub must_exist: bool,
 
-    /// Only join if nobody is in the room yet.
+    /// Only join if no other peer is in the room yet.
     #[arg(long, visible_alias = "exclusive")]
     pub must_not_exist: bool,
 
@@ -226,7 +226,7 @@ pub struct StayArguments {
     #[arg(skip)]
     pub unused_server: Option<String>,
 
-    /// The room's password; whoever comes first decides it. In the environment it does not show among the processes.
+    /// The room's password, decided by its first peer. In the environment it does not show among the processes.
     #[arg(long, env = "VOICEMESH_PASSWORD", hide_env_values = true)]
     pub password: Option<Password>,
 
@@ -242,7 +242,7 @@ pub struct StayArguments {
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub give_up_after: Option<Duration>,
 
-    /// No direct connections, so that nobody in the room sees this machine's network address.
+    /// No direct connections, so that no other peer sees this machine's network address.
     #[arg(long)]
     pub relay_only: bool,
 

@@ -24,7 +24,7 @@ struct Listed {
 
 /// Prints them all. None is no failure: the list says so, and what next.
 pub(crate) fn list() -> Result<Exit, Failure> {
-    // Sound systems complain on their own about devices that nobody asked for.
+    // Sound systems log complaints about devices that this program did not ask for.
     logs::init("off");
     let lines = match voicemesh::devices() {
         Ok(all) => {
@@ -38,7 +38,7 @@ pub(crate) fn list() -> Result<Exit, Failure> {
     };
     let mut stdout = std::io::stdout().lock();
     for line in lines {
-        // Nobody reads any more, which is no failure of the list.
+        // The reader of the pipe is gone, which is no failure of the list.
         if writeln!(stdout, "{line}").is_err() {
             break;
         }

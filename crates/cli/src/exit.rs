@@ -9,7 +9,7 @@ use voicemesh::JoinError;
 pub enum Exit {
     /// What was asked for was done, or the user ended it.
     Done,
-    /// Something that has no number of its own.
+    /// Anything without a specific number.
     Other,
     /// The command line is wrong, the server's address included.
     Usage,
@@ -75,7 +75,7 @@ impl Failure {
         Self { exit, message: message.into(), next_step: None }
     }
 
-    /// A failure without a number of its own.
+    /// A failure without a specific number.
     pub fn other(message: impl Into<String>) -> Self {
         Self::new(Exit::Other, message)
     }

@@ -42,13 +42,13 @@ pub struct Line {
 /// What a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mood {
-    /// Somebody or something came (back).
+    /// A peer, or something else, came or came back.
     Came,
-    /// Somebody left.
+    /// A peer left.
     Went,
-    /// Somebody speaks.
+    /// A peer speaks.
     Voice,
-    /// Somebody wrote.
+    /// A peer wrote a text.
     Text,
     /// Something does not work.
     Trouble,
@@ -70,7 +70,7 @@ pub enum Part {
 pub struct Stay {
     /// The server's address.
     pub server: String,
-    /// Nobody named the server.
+    /// The server's address is the default.
     pub server_by_default: bool,
     /// Another server that was named, while the room is a link to this one.
     pub unused_server: Option<String>,

@@ -4,7 +4,7 @@ use std::io::{BufRead, IsTerminal, Read};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
-/// Lines that nobody has taken yet. When there are more, reading waits.
+/// Lines that have been read but not taken yet, at most. Reading waits while there are so many.
 const WAITING_LINES: usize = 64;
 /// The longest line; a longer one is dropped whole. More than the longest text that can be sent.
 const LINE_BYTES: u64 = 8192;
@@ -16,7 +16,7 @@ pub(crate) enum Input {
     Line(String),
     /// A line that is longer than any that can be sent was dropped.
     TooLong,
-    /// A person at a terminal has pressed Ctrl-D. Where nobody types (a pipe, a file, a service), the end of the input
+    /// A person at a terminal has pressed Ctrl-D. If the input is no terminal (a pipe, a file, a service), its end
     /// means nothing.
     Ended,
 }
@@ -57,7 +57,7 @@ fn pass_on(mut source: impl BufRead, is_terminal: bool, lines: &SyncSender<Input
         }
     }
     if is_terminal {
-        // Nobody takes it only if the program ends anyway.
+        // Fails only if the receiver is gone, and then the program ends anyway.
         let _ = lines.send(Input::Ended);
     }
 }

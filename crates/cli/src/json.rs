@@ -10,9 +10,9 @@
 //! | `joining` | `server`, `room`, `name`, `relay_only` | first line, before anything happens |
 //! | `joined` | `you`, `room`, `session`, `others`, `relay_only` | the server let this peer in; again after every rejoin |
 //! | `connected` | | the session is complete: speech flows, texts can be sent; again after every rejoin |
-//! | `peer-joined` | `peer`, `name`, `metadata` | somebody is in the room |
+//! | `peer-joined` | `peer`, `name`, `metadata` | another peer is in the room |
 //! | `peer-left` | `peer`, `name`, `reason` | `reason`: `left`, `kicked`, `lost`, `restarted` |
-//! | `metadata-changed` | `peer`, `name`, `metadata` | somebody publishes something else |
+//! | `metadata-changed` | `peer`, `name`, `metadata` | another peer publishes other metadata |
 //! | `permissions-changed` | `peer`, `name`, `permissions` | a member, or this peer itself, may do this from now on: a list of `speak`, `listen`, `data`, `moderate` |
 //! | `status-changed` | `peer`, `name`, `status` | how a member takes part, as its own program says: `muted`, `deafened`, `listening_only` (it has no microphone), `recording`, each true or false |
 //! | `transaction-done` | `code`, `message` | a decision about a member or the room is made; else why not |

@@ -9,8 +9,8 @@
 //! and `loopback`, where there is no room, run the sound themselves. Trust a terminal to what others send: everything
 //! foreign goes through [`text`] first.
 //!
-//! The shape of its loop: events are waited for on the main thread ([`talk`]); standard input is read on a thread of its
-//! own, and so are the signals that ask to end.
+//! The shape of its loop: events are waited for on the main thread ([`talk`]); standard input is read on a separate
+//! thread, and so are the signals that ask to end.
 
 use std::process::ExitCode;
 

@@ -138,7 +138,7 @@ impl Devices {
     }
 }
 
-/// False if nobody reads any more.
+/// False if the output's reader is gone.
 fn say(line: &str) -> bool {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{line}").and_then(|()| stdout.flush()).is_ok()

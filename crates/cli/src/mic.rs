@@ -116,7 +116,7 @@ struct Heard {
     sent_blocks: u64,
     peak_dbfs: f32,
     noise_floor_dbfs: f32,
-    /// The loudest that it was while somebody spoke, if somebody did.
+    /// The highest level during speech; `None` if there was none.
     speech_dbfs: Option<f32>,
 }
 

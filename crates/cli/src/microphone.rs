@@ -39,7 +39,7 @@ pub struct MicrophoneArguments {
 /// When one is heard.
 #[derive(ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ActivationChoice {
-    /// When somebody speaks.
+    /// When speech is detected.
     Voice,
     /// Whenever there is any sound.
     Always,

@@ -16,10 +16,10 @@ use crate::talk::End;
 use crate::tally::Tally;
 use crate::text::ascii;
 
-/// Where everything goes that is said.
+/// Where all output goes.
 pub(crate) struct Output {
     form: Form,
-    /// Nobody reads any more: a pipe was closed.
+    /// The reader is gone: a pipe was closed.
     closed: bool,
 }
 

@@ -110,11 +110,12 @@ impl People {
         written
     }
 
-    /// Whom a typed name means: a label, else the only one whose name it is or begins, whatever its case.
+    /// The peer that a typed name means: the one with this label, else the only one whose name it is or begins, without
+    /// regard to case.
     ///
     /// # Errors
     ///
-    /// A sentence, when it is nobody or more than one.
+    /// A sentence for people, if the name means no peer or more than one.
     pub fn find(&self, typed: &str) -> Result<PeerId, String> {
         let typed = typed.trim();
         if let Some(peer) = self.names.keys().find(|peer| self.label(**peer) == typed) {

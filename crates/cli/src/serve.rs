@@ -1,4 +1,4 @@
-//! `voicemesh serve`: the signaling server, the same as the program of its own.
+//! `voicemesh serve`: the signaling server, the same as the separate program.
 
 use voicemesh_signaling::{Config, ServeError};
 

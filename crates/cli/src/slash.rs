@@ -19,13 +19,13 @@ pub enum Typed {
     Mute(Option<String>),
     /// The opposite.
     Unmute(Option<String>),
-    /// Hear nobody.
+    /// Hear no peer.
     Deafen,
-    /// Hear everybody again.
+    /// Hear all peers again.
     Undeafen,
     /// Who is here, and how they are reached.
     Who,
-    /// How loud somebody is heard.
+    /// How loud one peer is heard.
     Gain {
         /// Whom.
         name: String,

@@ -33,7 +33,7 @@ const OBSERVE_EVERY: Duration = Duration::from_millis(60);
 pub enum End {
     /// `/quit`.
     Quit,
-    /// A signal, or nobody reads the output any more.
+    /// A signal, or the reader of the output is gone.
     Interrupted,
     /// `--duration` is over.
     Duration,

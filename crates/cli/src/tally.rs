@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use voicemesh::{Event, PeerId, PeerState, Route, Snapshot, Stamped};
 
-/// Peers that have left and are still in the summary. When there are more, whoever left first is forgotten.
+/// Peers that have left and are still in the summary. When there are more, the one that left first is forgotten.
 const MOST_GONE: usize = 256;
 
 /// Fed with events and snapshots; all moments count from the call that joined.

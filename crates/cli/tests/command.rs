@@ -66,7 +66,7 @@ fn server(more: &[&str]) -> (Program, String) {
     (server, url)
 }
 
-/// Somebody in the room `lobby` without devices.
+/// A peer in the room `lobby` without devices.
 fn peer(name: &str, server: &str, dir: &StateDir, more: &[&str]) -> Program {
     let silent = ["--input", "silence", "--output", "null", "--state-dir", dir.path(), "--name", name];
     let mut command = voicemesh(&["join", "lobby", "--server", server]);

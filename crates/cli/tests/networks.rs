@@ -1,5 +1,5 @@
-//! The way to the server on networks where one of its addresses leads nowhere (Linux, root): each in a network namespace
-//! of its own, with its own table of names.
+//! The way to the server on networks where one of its addresses leads nowhere (Linux, root): each in a separate network
+//! namespace, with a separate table of names.
 #![cfg(target_os = "linux")]
 
 use std::path::PathBuf;

@@ -47,7 +47,7 @@ impl Capture {
     }
 
     /// The same, but a machine without a microphone or a sound system is no error: the microphone is lost from the
-    /// beginning, which is told as an event, and recovers when there is one. A name that no device has stays an error.
+    /// beginning, which an event says, and recovers when there is one. A name that no device has stays an error.
     ///
     /// # Errors
     /// A [`DeviceError`], if the name or the file is wrong.
@@ -204,8 +204,8 @@ pub struct MicrophoneFeed {
 }
 
 impl MicrophoneFeed {
-    /// Hands over samples of the rate it was opened with and says how many were taken: fewer if a second of them waits
-    /// already, because nobody takes them. What is not a finite number becomes silence. Wait-free; allocates nothing.
+    /// Hands over samples of the rate it was opened with and returns how many were taken: fewer if a second of them
+    /// waits already, unread. What is not a finite number becomes silence. Wait-free; allocates nothing.
     pub fn write(&mut self, samples: &[f32]) -> usize {
         let taken = samples.len().min(self.ring.slots());
         if let Ok(room) = self.ring.write_chunk_uninit(taken) {
@@ -456,7 +456,7 @@ mod tests {
         assert!((out[0] - 0.5).abs() < 0.001, "a constant stays what it is");
     }
 
-    /// A tone through a corrected stream, in uneven pieces; `ppm(at)` is told before the piece that begins there.
+    /// A tone through a corrected stream, in uneven pieces; `ppm(at)` is set before the piece that begins there.
     fn corrected_tone(hz: f64, seconds: usize, ppm: impl Fn(usize) -> f64) -> Vec<f32> {
         let (mut ring, mut feed) = Feed::new(48_000).unwrap();
         let (mut heard, mut captured) = (Vec::new(), 0);

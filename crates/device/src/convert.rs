@@ -55,7 +55,7 @@ impl Converter {
     }
 }
 
-/// From 48 kHz to another rate, for whoever hands sound on to somebody else's sound system.
+/// Converts 48 kHz to another rate, for programs that hand samples on to another sound system.
 pub struct Resampler {
     /// `None` if the rate is ours.
     converter: Option<Converter>,
@@ -97,7 +97,7 @@ impl std::fmt::Debug for Resampler {
     }
 }
 
-/// A rate of somebody else's that can be converted.
+/// Checks that a rate chosen by the caller can be converted.
 pub(crate) fn checked(rate_hz: u32) -> Result<(), DeviceError> {
     if (8_000..=192_000).contains(&rate_hz) { Ok(()) } else { Err(bad_rate(rate_hz)) }
 }

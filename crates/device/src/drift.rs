@@ -23,12 +23,12 @@ const DEAD_BAND_PPM: f64 = 15.0;
 const MOST_PPM: f64 = 500.0;
 /// A slope beyond this is no clock but lost samples.
 const IMPLAUSIBLE_PPM: f64 = 2_000.0;
-/// How fast what is told changes: a fiftieth of a cent each second, which nobody hears.
+/// How fast the reported correction changes: a fiftieth of a cent each second, which is inaudible.
 const SLEW_PPM_PER_S: f64 = 12.0;
 /// A line over `n` points that lie a mean gap below it, over a time, is wrong by less than so many `gap / (time · n)`.
 /// Measured with callbacks that are late by up to 5, 20 and 40 ms; about eight times the root of the mean square.
 const UNCERTAINTY: f64 = 60.0;
-/// Callbacks are never more regular than this: whoever counts looks up every few milliseconds.
+/// Callbacks are never taken to be more regular than this: their counts are read every few milliseconds only.
 const LEAST_GAP_S: f64 = 100e-6;
 /// What was found becomes less certain with time.
 const FORGETTING_PPM_PER_S: f64 = 0.2;
@@ -310,7 +310,7 @@ mod tests {
             }
         }
 
-        /// `seen` is told each turn's time and correction.
+        /// `seen` gets each turn's time and correction.
         fn run_for(&mut self, length_s: f64, mut seen: impl FnMut(f64, f64)) {
             let end_s = self.now_s + length_s;
             while self.now_s < end_s {

@@ -94,8 +94,8 @@ pub enum DeviceError {
 }
 
 impl DeviceError {
-    /// Whether it may be otherwise when somebody plugs something in or starts a sound system. A device that was named and
-    /// cannot be opened is for who named it to know.
+    /// Whether the error may pass when a device is plugged in or a sound system is started. Failing to open a
+    /// device that was named does not count: the caller, who named it, gets the error.
     pub(crate) fn may_pass(&self, unnamed: bool) -> bool {
         match self {
             Self::NoSoundSystem { .. } | Self::NoMicrophone | Self::NoSpeaker => true,

@@ -249,7 +249,7 @@ fn description(device: &cpal::Device) -> String {
     parts.join(", ")
 }
 
-/// Of several devices with one name each is told by the sound system's own, which ends its description.
+/// Devices that share a name get the sound system's own name for each instead, which ends its description.
 fn name_apart(devices: &mut [DeviceInfo]) {
     let names: Vec<String> = devices.iter().map(|info| info.name.clone()).collect();
     for info in devices {

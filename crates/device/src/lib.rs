@@ -72,8 +72,9 @@ pub type Waker = Arc<dyn Fn() + Send + Sync>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum DeviceEvent {
-    /// It gives or takes no more sound; told once per loss. A lost microphone gives no samples; a lost speaker takes them at
-    /// pace and plays nothing, so that whoever feeds it goes on as before. A real device is opened again as soon as it can.
+    /// It gives or takes no more sound; emitted once per loss. A lost microphone gives no samples; a lost speaker takes
+    /// them at pace and plays nothing, so that the caller feeds it as before. A real device is opened again as soon as
+    /// it can be.
     Lost {
         /// A sentence for people.
         why: String,

@@ -52,7 +52,7 @@ impl Playback {
     }
 
     /// The same, but a machine without a speaker or a sound system is no error: the speaker is lost from the beginning,
-    /// which is told as an event, and recovers when there is one. A name that no device has stays an error.
+    /// which an event says, and recovers when there is one. A name that no device has stays an error.
     ///
     /// # Errors
     /// A [`DeviceError`], if the name or the file is wrong.

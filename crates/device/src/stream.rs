@@ -50,13 +50,13 @@ pub(crate) struct Opening {
     pub(crate) moved: Arc<AtomicU64>,
 }
 
-/// What a device itself adds to the delay, as its sound system tells it with each callback.
+/// What a device itself adds to the delay, as its sound system reports it with each callback.
 #[derive(Debug, Default)]
 pub(crate) struct Latency(AtomicU64);
 
-/// Of a newly told latency, one part in so many is believed.
+/// Smoothing of the reported latency: the weight of a new value is one part in this many.
 const LATENCY_SMOOTHING: u64 = 16;
-/// A sound system that tells more than this tells nonsense.
+/// A reported latency above this is wrong and ignored.
 const LONGEST_LATENCY: Duration = Duration::from_secs(5);
 
 impl Latency {
@@ -64,7 +64,7 @@ impl Latency {
         Duration::from_micros(self.0.load(Ordering::Relaxed))
     }
 
-    /// Only one callback at a time does this; whoever reads in between reads the value before.
+    /// Called by one callback at a time only; a thread that reads meanwhile gets the value before.
     fn told(&self, latency: Duration) {
         if latency <= LONGEST_LATENCY {
             let (before, told) = (self.0.load(Ordering::Relaxed), latency.as_micros() as u64);
@@ -227,7 +227,7 @@ impl End for Mixed {
     {
         let Plumbing { end: mut mixed, channels, rate_hz, latency, mut alarm, mut reports } = plumbing;
         let captured = move |samples: &[T], info: &cpal::InputCallbackInfo| {
-            // What is told is the age of the first sample; that of the last is as much less as there are samples.
+            // The timestamps give the age of the first sample; that of the last is less by the length of the block.
             let (first, frames) = (info.timestamp(), samples.len() / channels);
             let length = Duration::from_micros(frames as u64 * 1_000_000 / u64::from(rate_hz.max(1)));
             latency.told(first.callback.duration_since(first.capture).saturating_sub(length));

@@ -16,7 +16,7 @@ use crate::{DeviceError, DeviceEvent, Waker};
 
 /// A sound system that has not opened a device by then does not answer.
 const OPEN_PATIENCE: Duration = Duration::from_secs(10);
-/// A sound system that hangs does not hold up whoever closes a device for longer.
+/// A sound system that hangs delays the closing of a device by no more than this.
 const CLOSE_PATIENCE: Duration = Duration::from_secs(1);
 /// From a loss to the first attempt to open again; doubled with each that fails.
 const FIRST_RETRY: Duration = Duration::from_millis(500);
@@ -28,7 +28,7 @@ const STALLED: Duration = Duration::from_secs(6);
 const WATCH: Duration = Duration::from_millis(500);
 /// New ends of streams that the caller has not taken up yet; the supervisor waits when there are more.
 const MOST_FEEDS: usize = 4;
-/// News that nobody has asked for; the newest beyond it is dropped. A loss and a return are two, at least 0.5 s apart.
+/// Events that were not polled yet, at most; a newer one is dropped. A loss and a return are two, at least 0.5 s apart.
 const MOST_EVENTS: usize = 64;
 
 /// A real device of either direction.
@@ -103,7 +103,7 @@ enum Beginning {
 /// What to do every 10 ms in place of a device.
 struct StandIn(Box<dyn FnMut() + Send>);
 
-/// Asks the sound system something in a thread of its own, because it may hang.
+/// Asks the sound system something in a separate thread, because it may hang.
 pub(crate) fn patiently<T: Send + 'static>(
     ask: impl FnOnce() -> Result<T, DeviceError> + Send + 'static,
 ) -> Result<T, DeviceError> {
@@ -226,7 +226,7 @@ impl<K: Kind> Supervisor<K> {
 
 /// Returns why the stream is over, or `None` if it shall end.
 fn watch(stop: &Stop, running: &mut Running) -> Option<String> {
-    // An error before this line wakes nobody and is found below.
+    // An error before this line wakes no thread and is found below.
     let _ = running.supervisor.set(thread::current());
     let mut callbacks = running.callbacks.load(Ordering::Relaxed);
     let mut alive_at = Instant::now();

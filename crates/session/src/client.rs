@@ -42,7 +42,7 @@ pub use inbound::Received;
 pub use view::View;
 pub use voice_out::{AudienceMember, FRAMES_PER_PACKET, Reached, Spoken};
 
-/// Events that nobody has taken yet. When there are more, new ones are dropped and counted.
+/// Events that were not polled yet, at most. When there are more, new ones are dropped and counted.
 const EVENTS: usize = 4096;
 /// Speakers remembered. When there are more, those that have been silent longest are forgotten.
 const STREAMS: usize = 1024;

@@ -38,8 +38,8 @@ pub const QUEUE_BYTES: usize = 1024 * 1024;
 pub const MESSAGE_COST: usize = 64;
 /// Segments on their way to one peer: as many as one acknowledgement can tell of.
 pub const FLIGHT_SEGMENTS: usize = 64;
-/// Segments of one peer that were received and not taken by the program; a sender is told how many more have room, and
-/// what comes beyond that is dropped and asked for again. Twice the largest message.
+/// Segments of one peer that were received and not taken by the program; acknowledgements tell the sender how many more
+/// have room, and what comes beyond that is dropped and asked for again. Twice the largest message.
 pub const HELD_SEGMENTS: usize = 600;
 /// Lossy messages of one peer that were received and not taken; beyond it the oldest is dropped and counted.
 pub const HELD_LOSSY: usize = 128;

@@ -155,7 +155,7 @@ pub enum NetworkError {
 
 /// Whatever carries packets between peers and the session server.
 ///
-/// `connect` and `host` only begin; success is told by an event, however long it takes. Nothing blocks. All calls come
+/// `connect` and `host` only begin; an event reports success, however long it takes. Nothing blocks. All calls come
 /// from one thread, `poll` until it gives `None` once per update.
 pub trait Network {
     /// Any small value by which this network knows a peer.
@@ -239,7 +239,7 @@ pub trait Network {
         true
     }
 
-    /// Whether a peer reads frames that carry earlier frames again (its capabilities). `None` is somebody whom this
+    /// Whether a peer reads frames that carry earlier frames again (its capabilities). `None` is a member that this
     /// network knows only as a client.
     fn reads_copies(&self, _peer: Option<Self::Peer>) -> bool {
         true
@@ -265,7 +265,7 @@ pub trait Network {
         true
     }
 
-    /// Whether a peer reads packets that carry several new frames (its capabilities); `None` is somebody whom this
+    /// Whether a peer reads packets that carry several new frames (its capabilities); `None` is a member that this
     /// network knows only as a client.
     fn reads_bundles(&self, _peer: Option<Self::Peer>) -> bool {
         true

@@ -31,12 +31,12 @@ const STRANGERS: usize = 1024;
 pub struct ServerConfig {
     /// The largest HandshakeResponse; what does not fit follows as ClientState.
     pub reliable_packet_bytes: usize,
-    /// For how long a client id is not given to somebody else.
+    /// For how long a client id is not given to another client.
     pub id_quarantine: Duration,
     /// At most one ErrorWrongSession in this time to one connection.
     pub wrong_session_interval: Duration,
-    /// What a client listens to from its handshake on, until its ClientState says otherwise. So whoever speaks hears of
-    /// a joiner when the joiner hears that it is in, and the first voice comes one round trip later.
+    /// What a client listens to from its handshake on, until its ClientState says otherwise. So speakers learn of a
+    /// joiner at the same time as the joiner gets its response, and the first voice comes one round trip later.
     pub first_group: Option<String>,
 }
 
@@ -230,7 +230,7 @@ impl<P: Copy + Ord> Server<P> {
         }
     }
 
-    /// A connection is gone. Everyone else is told, once.
+    /// A connection is gone. Sends RemoveClient to all others, once.
     pub fn disconnected(&mut self, now: Duration, peer: P, out: &mut impl ServerOutput<P>) {
         self.strangers.remove(&peer);
         let Some(Connection { client, owner, joined, .. }) = self.connections.remove(&peer) else { return };

@@ -117,7 +117,7 @@ impl<P: Clone + PartialEq> Speaker<P> {
         self.next_sequence
     }
 
-    /// Takes the address of the next frame. `None` when there is no target: the frame is for nobody, and not counted.
+    /// Takes the address of the next frame. `None` when there is no target: the frame is not sent and takes no number.
     ///
     /// The burst steps when every target has closed, and by [`end_burst`](Self::end_burst).
     pub fn next_frame(&mut self) -> Option<FrameAddress<P>> {
@@ -141,7 +141,7 @@ impl<P: Clone + PartialEq> Speaker<P> {
         self.targets.iter().map(|open| (open.target.clone(), open.to_wire())).collect()
     }
 
-    /// Another session: in it, a client's id is somebody else's. Peers and groups go on being spoken to.
+    /// Another session: in it, a client's id belongs to another client. Peers and groups go on being spoken to.
     pub fn forget_clients(&mut self) {
         self.targets.retain(|open| !matches!(open.target, VoiceTarget::Client(_)));
         self.end_burst_without_targets();

@@ -41,7 +41,7 @@ pub(crate) struct Seen {
     pub loss: Option<f32>,
 }
 
-/// What is sent to this listener because of its own path.
+/// How speech is sent to this listener because of the state of its path.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 enum Step {
     /// What everyone is sent.

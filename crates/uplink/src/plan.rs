@@ -43,9 +43,9 @@ const WORTH_REPAIR: f32 = 0.005;
 
 /// Of the loss that is shown, how much a second of reports changes.
 const SMOOTHING: f32 = 0.2;
-/// Whoever decides about copies believes a loss that grows by this much of the difference …
+/// Smoothing of the loss by which copies are decided: of the difference to a higher loss it takes this share …
 const ATTACK: f32 = 0.6;
-/// … and one that falls by this much: a good second says little about the next.
+/// … and of that to a lower one this share: a good second says little about the next.
 const RELEASE: f32 = 0.12;
 /// Frames in a second of the usual frames; fewer count for less.
 const FULL_REPORT_FRAMES: f32 = 50.0;
@@ -54,7 +54,7 @@ const FULL_REPORT_LOSSES: f32 = 5.0;
 
 /// What the encoder prepares for until the first report: a network of which nothing is known.
 const FIRST_EXPECTED_LOSS_PERCENT: u8 = 10;
-/// The encoder is told no more than this; beyond, copies help and its own cannot.
+/// The encoder's expected loss never exceeds this: beyond it copies help, and in-band FEC cannot.
 const MOST_EXPECTED_LOSS_PERCENT: u8 = 25;
 
 /// From this loss on one copy is not enough.
@@ -170,7 +170,7 @@ pub struct Allowance {
 pub struct Plan {
     /// Payload bits per second of a frame without copies.
     pub bitrate_bps: u32,
-    /// What the encoder is told to prepare for.
+    /// The loss for which the encoder prepares, in percent.
     pub expected_loss_percent: u8,
     /// Which earlier frames go again, to those who want them.
     pub copies: &'static [u8],

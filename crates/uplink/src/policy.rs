@@ -57,7 +57,7 @@ pub struct Feedback<P> {
     uplink: UplinkEstimate,
     relay: PathHistory,
     background: Background,
-    /// Whose speech is relayed although there is a link: for want of room, or because of its own path.
+    /// Listeners to whom speech is relayed although they have a link: for want of room, or because of the link's path.
     relayed: BTreeSet<P>,
     /// Who has no link.
     unlinked: BTreeSet<P>,
@@ -161,7 +161,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         }
     }
 
-    /// A train was sent whole; each packet has so many bytes of its own.
+    /// A train was sent whole; `packet_bytes` is the size of each packet without the link's header.
     pub fn train_sent(&mut self, train: Train, packet_bytes: u32) {
         self.uplink.train_sent(train, packet_bytes + LINK_HEADER_BYTES);
     }

@@ -13,7 +13,8 @@ const SUSPECTED_FOR: Duration = Duration::from_secs(20);
 /// With an uplink this many times as wide, the loss is to be judged anew: it may have been the uplink's.
 const WIDER: u32 = 4;
 
-/// Whose loss was last taken for that of its own path, when, and how wide the uplink seemed then, in bits per second.
+/// The listener whose loss was last ascribed to its own path, when, and the estimate of the uplink then, in bits per
+/// second.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Suspect<P>(Option<(P, Duration, u32)>);
 
@@ -30,7 +31,7 @@ pub(crate) struct Verdict<P> {
     pub uplink: Option<f32>,
     /// Whose own path loses.
     pub own: Option<P>,
-    /// Whose loss was taken for that of its own path, and is not.
+    /// The listener whose loss was wrongly ascribed to its own path.
     pub cleared: Option<P>,
 }
 

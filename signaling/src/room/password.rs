@@ -43,7 +43,7 @@ pub enum Knock {
 pub struct Question {
     /// With this salt.
     pub salt: Salt,
-    /// The answer that lets the joiner in; `None` for whoever decides the password.
+    /// The answer that lets the joiner in; `None` if the joiner decides the password.
     pub expected: Option<Digest>,
 }
 

@@ -64,8 +64,8 @@ const UNSENT_BYTES: u32 = 2 * 1024;
 /// What a peer's machine has not acknowledged after this ends the connection.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(15);
-/// How long one connection may speak HTTP, and then as long again for the answer that is under way, so that nobody keeps
-/// its place by reading the page slowly or not at all. Who is not done by then connects again.
+/// How long one connection may speak HTTP, and then as long again for the answer that is under way, so that no client
+/// keeps its place by reading the page slowly or not at all. A client that is not done by then connects again.
 const HTTP: Duration = Duration::from_secs(30);
 /// One address may have so many times its WebSockets in connections of any kind, while pages are loaded and renewed.
 const ADDRESS_PLACES: usize = 2;

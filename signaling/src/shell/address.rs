@@ -15,7 +15,7 @@ use crate::room::AddressTag;
 /// An address without connections is forgotten after this time; by then its buckets are full again.
 const FORGET: Duration = Duration::from_secs(60);
 
-/// Who shares a budget. Whoever has one IPv6 address has its whole /64.
+/// Addresses that share a budget: one IPv4 address, or the /64 of an IPv6 address, all of which belongs to one host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) enum AddressKey {
     V4(u32),

@@ -37,7 +37,7 @@ const MESSAGES_PER_TURN: usize = 32;
 const HELD_MESSAGES: usize = 8;
 /// … or until there are so many bytes; then its socket is read no further. A client sends one, its handshake.
 const HELD_BYTES: usize = 4096;
-/// A room whose password changes each time that somebody has it hashed is left alone after so many hashes.
+/// Hashes for one join: a room whose password changes after each hash is given up after this many.
 const HASHES_PER_JOIN: u32 = 3;
 
 /// A part of a message that is smaller is not counted among the unfinished ones: it fits the read buffer.
@@ -499,7 +499,7 @@ impl Drop for Connection {
     }
 }
 
-/// A page that is closed says 1001, a program that is done may say 1000; whoever means to come back says neither.
+/// A page that is closed sends 1001, a program that is done may send 1000; a client that will come back sends neither.
 fn leave_reason(frame: Option<&CloseFrame>) -> LeaveReason {
     match frame.map(|frame| frame.code) {
         Some(CloseCode::Normal | CloseCode::Away) => LeaveReason::Left,

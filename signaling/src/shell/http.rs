@@ -207,7 +207,7 @@ async fn websocket(State(hub): State<Arc<Hub>>, mut request: Request) -> Respons
     switching(&key, protocol)
 }
 
-/// Refusals are told as messages of the protocol, because a browser's page cannot see why an upgrade failed.
+/// Refusals are sent as messages of the protocol, because a browser's page cannot see why an upgrade failed.
 async fn open(hub: Arc<Hub>, upgraded: hyper::upgrade::Upgraded, client: IpAddr) {
     let full = hub.connections() >= hub.config.max_connections;
     let mut refusal = full.then(|| Refusal::of(ErrorCode::ServerFull));
@@ -223,7 +223,7 @@ async fn open(hub: Arc<Hub>, upgraded: hyper::upgrade::Upgraded, client: IpAddr)
         None => None,
     };
     if let Some(connection) = Connection::new(hub, upgraded, address, key, refusal) {
-        // A task of its own: this one has the size of everything that an upgrade needs.
+        // A separate task: this one has the size of everything that an upgrade needs.
         tokio::spawn(connection);
     }
 }

@@ -330,7 +330,7 @@ impl Hub {
 
     fn check_rooms(&self, now: Duration) {
         let mut rooms = lock(&self.rooms);
-        // References are made under this lock only, so nobody is on the way into a room that has just one.
+        // References are made under this lock only, so no connection is about to enter a room that has just one.
         rooms.retain(|_, cell| Arc::strong_count(cell) > 1 || !lock(&cell.occupied).room.is_over(now));
         let cells: Vec<Arc<RoomCell>> = rooms.values().map(Arc::clone).collect();
         drop(rooms);

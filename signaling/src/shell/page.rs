@@ -46,7 +46,7 @@ const PERMISSIONS: &str = "microphone=(self), speaker-selection=(self), screen-w
 /// Told with every answer of the page's routes.
 const BOUNDS: [(HeaderName, HeaderValue); 5] = [
     (HeaderName::from_static("permissions-policy"), HeaderValue::from_static(PERMISSIONS)),
-    // A room's name is nobody else's business.
+    // Other sites must not learn a room's name.
     (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
     (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
     (HeaderName::from_static("cross-origin-opener-policy"), HeaderValue::from_static("same-origin")),
@@ -139,7 +139,7 @@ fn to_lobby(path: &str) -> Cow<'static, str> {
         0 | 1 => Cow::Borrowed(""),
         2 => Cow::Borrowed("../"),
         3 => Cow::Borrowed("../../"),
-        // Nobody is up there by accident, and the answer is not to grow with the question.
+        // No link leads this deep, and the length of the answer must not grow with that of the request.
         deep => Cow::Owned("../".repeat((deep - 1).min(DEEPEST))),
     }
 }

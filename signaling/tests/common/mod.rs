@@ -1,4 +1,4 @@
-//! A real server on a port of its own, and people who talk to it over real sockets.
+//! A real server on a free port, and clients that talk to it over real sockets.
 
 #![allow(dead_code, reason = "each test file uses a part")]
 

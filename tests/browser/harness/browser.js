@@ -86,7 +86,7 @@ export async function launchUntouched(voice, profile) {
 }
 
 /**
- * How somebody uses the page.
+ * How a person uses the page.
  * @typedef {object} Using
  * @property {string} [room]
  * @property {boolean} [relayOnly]
@@ -139,7 +139,7 @@ export class Person {
     return this.page.locator(`[data-test="${hook}"]`);
   }
 
-  /** Somebody else as this one sees them. @param {string} name @param {string} [more] further attributes */
+  /** Another person, as this page shows them. @param {string} name @param {string} [more] further attributes */
   sees(name, more = '') {
     return this.page.locator(`[data-test="person"][data-name="${name}"]${more}`);
   }

@@ -35,7 +35,7 @@ export function install({ processed }) {
   const { connect, disconnect } = /** @type {any} */ (AudioNode.prototype);
 
   /**
-   * Needs no code of its own in the sound's thread, which the page's rules would not let in.
+   * Needs no code in the audio thread, which the page's content security policy would not allow.
    * @param {MediaStreamTrack} track
    * @param {Float32Array[]} blocks
    */

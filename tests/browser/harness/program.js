@@ -43,7 +43,7 @@ export class Program {
   constructor(name, path, parameters, env = process.env) {
     this.name = name;
     this.child = spawn(path, parameters, { stdio: ['pipe', 'pipe', 'pipe'], env });
-    // Typing to a program that has just ended is told by the wait that follows.
+    // If the program has just ended, the wait that follows fails; this error says nothing new.
     this.child.stdin.on('error', () => {});
     createInterface({ input: this.child.stdout }).on('line', (text) => this.#note(text, ' '));
     createInterface({ input: this.child.stderr }).on('line', (text) => this.#note(text, '!'));
@@ -162,7 +162,7 @@ function push(queue, item) {
   queue.push(item);
 }
 
-/** A signaling server that contacts nobody; it serves the page as well. */
+/** A signaling server that contacts no other host; it serves the page as well. */
 export class Server {
   /** @param {Program} program @param {string} address @param {string[]} parameters */
   constructor(program, address, parameters) {

@@ -73,7 +73,7 @@ export async function compare(spokenFile, heardFile, cutMs = 0) {
   /** @type {string} */
   const line = await new Promise((resolve, reject) => {
     execFile(binary('voicemesh-hear'), [spokenFile, heardFile, ...cut], (error, out, complaint) => {
-      // 1 is a verdict of its own floor; the tests here have theirs.
+      // 1 means that it fails the program's own limits; the tests here have other limits.
       if (error && error.code !== 1) reject(new Error(complaint || error.message));
       else resolve(out.trim());
     });

@@ -90,7 +90,7 @@ export class Stage {
   }
 
   /**
-   * Somebody at the command line, who hears into `<name>.wav`.
+   * A peer run by the command line, which records what it hears into `<name>.wav`.
    * @param {Server} server
    * @param {string} name
    * @param {{room?: string, input?: string, more?: string[]}} [joining]
@@ -227,8 +227,8 @@ export class Stage {
   }
 
   /**
-   * The body of a test that has a stage of its own. Where sound had holes it is played once more, and said so: two browsers
-   * fill two cores, and whatever else runs for a moment makes a hole. What is ours happens again.
+   * The body of a test with a separate stage. Where sound had gaps it is played once more, which is logged: two browsers fill
+   * two cores, and whatever else runs for a moment makes a gap. A fault of the project happens again.
    * @param {(stage: Stage) => Promise<void>} play
    * @returns {(context: import('node:test').TestContext) => Promise<void>}
    */

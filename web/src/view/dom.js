@@ -41,7 +41,7 @@ export function setAttribute(element, name, value) {
 }
 
 /**
- * Keeps the children of a list in step with items, each in an element of its own.
+ * Keeps the children of a list in step with items, one element for each.
  * @template T
  * @template {{element: HTMLElement, update: (item: T) => void}} R
  * @param {HTMLElement} list
@@ -69,7 +69,7 @@ export function keyed(list, key, create) {
   };
 }
 
-/** A bar that moves without a new layout. Who cannot see it is told in words elsewhere. */
+/** A bar that moves without a new layout. Hidden from screen readers: text elsewhere says the same. */
 export function meter() {
   const bar = h('i');
   let shown = '';

@@ -86,7 +86,7 @@ export function devices({ peer, settings }, preview) {
       if (microphone !== listedFor) {
         listedFor = microphone;
         heard = false;
-        // The names of devices are told only once the microphone is allowed.
+        // The browser gives the names of devices only once the microphone is allowed.
         void list();
       }
       setText(check, !preview ? 'Turn on' : isOn() ? 'Stop' : 'Test');

@@ -179,7 +179,7 @@ export const ROUTE = { direct: 'direct', relayed: 'through the server', none: 'n
 /** In ms. Until it is measured: half the round trip, and what both ends take. @param {Pick<PersonState, 'delayMs' | 'roundTripMs'>} person */
 const delayOf = ({ delayMs, roundTripMs }) => delayMs ?? (roundTripMs ?? 0) / 2 + 80;
 
-/** How well somebody comes through. @param {PersonState} person @returns {'good' | 'fair' | 'poor' | 'gone'} */
+/** How well one peer is heard. @param {PersonState} person @returns {'good' | 'fair' | 'poor' | 'gone'} */
 export function quality({ route, lossPercent, delayMs, roundTripMs }) {
   if (route === 'none') return 'gone';
   const loss = lossPercent ?? 0;

@@ -56,7 +56,7 @@ pub(crate) struct Sections {
 /// What the terminal can show.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Palette {
-    /// Without, everything is told by words, signs and weight alone.
+    /// Without, everything is shown by words, signs and weight alone.
     pub coloured: bool,
     /// Without, ASCII stands for every other character.
     pub unicode: bool,

@@ -24,7 +24,7 @@ pub(crate) enum Wish {
     Line(String),
     /// Speak no more, or again.
     Mute(bool),
-    /// Hear nobody, or everybody again.
+    /// Hear no peer, or all of them again.
     Deafen(bool),
     /// The key to talk is held, or no longer.
     Talk(bool),

@@ -226,7 +226,7 @@ impl Screen {
         self.people.iter().find(|person| Some(person.peer) == self.chosen)
     }
 
-    /// Chooses the next person, or the one before; beyond the ends nobody.
+    /// Chooses the next person, or the one before; no person beyond the ends.
     pub(crate) fn choose(&mut self, down: bool) {
         let place = self.people.iter().position(|person| Some(person.peer) == self.chosen);
         let next = match (place, down) {

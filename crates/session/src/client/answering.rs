@@ -1,8 +1,8 @@
 //! Whether peers to whom speech is relayed still answer.
 //!
-//! Up to half a minute passes before the server finds that a peer's network is gone; what is relayed to that peer until then is
-//! lost without a notice. So a peer from which nothing comes while speech is relayed to it, while its link is stalled, or in the
-//! middle of its own relayed speech, is asked for its clock (PROTOCOL.md §9, "Routes").
+//! Up to half a minute passes before the server finds that a peer's network is gone; what is relayed to that peer until
+//! then is lost without a notice. So a peer from which nothing comes while speech is relayed to it, while its link is
+//! stalled, or before its relayed speech has ended, is sent a clock probe (PROTOCOL.md §9, "Routes").
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;

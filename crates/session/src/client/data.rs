@@ -288,7 +288,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.send_resets(now, net);
     }
 
-    /// A packet of the game's own bytes, from somebody who has been established.
+    /// A packet of the game's own bytes, from an established peer.
     pub(super) fn data<N: Network<Peer = P>>(
         &mut self,
         now: Duration,
@@ -340,7 +340,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             other => return Err(Dropped::Misplaced(other)),
         }
         if violation {
-            // Whoever breaks the protocol gets a new pipe when it wants one, and nothing else is touched.
+            // A peer that breaks the protocol gets a new pipe when it wants one, and nothing else is touched.
             if let Some(remote) = self.data.pipes.get(&peer).and_then(|carried| carried.pipe.remote()) {
                 self.data.reset(peer, remote);
             }

@@ -9,8 +9,8 @@ use voicemesh_wire::{ClientId, DecodeError, SessionId};
 use crate::network::DisconnectReason;
 use crate::route::Route;
 
-/// Somebody else, by the best name there is: the peer where the network has a roster, which lives across sessions, else
-/// the client of one session.
+/// Another participant: the peer if the network has a roster, which lives across sessions, else the client of one
+/// session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Who<P> {
     /// A peer.
@@ -103,7 +103,7 @@ pub enum ClientEvent<P> {
         /// Which.
         group: String,
     },
-    /// Somebody wrote.
+    /// A text arrived.
     Text {
         /// Who.
         from: Who<P>,
@@ -116,7 +116,7 @@ pub enum ClientEvent<P> {
         /// What.
         text: String,
     },
-    /// Somebody speaks.
+    /// A speech frame arrived.
     Voice(Voice<P>),
     /// A listener tells how well it receives this client's speech.
     Report {
@@ -125,7 +125,7 @@ pub enum ClientEvent<P> {
         /// What.
         report: ReceptionReport,
     },
-    /// Somebody asks for this client's clock; [`ClockEcho`] is the answer.
+    /// A peer asks for this client's clock; [`ClockEcho`] is the answer.
     ClockAsked {
         /// Who.
         from: Who<P>,
@@ -190,7 +190,7 @@ pub enum Dropped {
     OldBurst,
     /// The frame is too old to be told from a double.
     TooOld,
-    /// Nobody read the events that were waiting.
+    /// Too many events were waiting to be polled.
     EventOverflow,
 }
 

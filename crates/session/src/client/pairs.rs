@@ -287,7 +287,7 @@ impl<P: Copy + Ord + std::fmt::Debug> Client<P> {
         }
     }
 
-    /// Who may speak on a link in a session: the link's own peer under its id there, and nobody else.
+    /// The only client that may speak on a link in a session: the link's own peer, under its id there.
     pub(super) fn speaker_on<N: Network<Peer = P>>(
         &self,
         net: &N,

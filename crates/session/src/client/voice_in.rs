@@ -169,7 +169,7 @@ impl<P: std::marker::Copy + Ord + Debug> Client<P> {
         first.map(|first| (heard, first)).ok_or(Dropped::NotAddressed)
     }
 
-    /// One of our own types, from somebody who has been established.
+    /// A packet of one of our own types, from an established peer.
     pub(super) fn extension(&mut self, from: Who<P>, kind: Kind, body: &[u8], packet: &Bytes) -> Result<(), Dropped> {
         self.push(match kind {
             Kind::ReceptionReport => ClientEvent::Report { from, report: ReceptionReport::decode(body)? },

@@ -100,7 +100,7 @@ struct Batch<P> {
     to: Vec<Destination<P>>,
 }
 
-/// Somebody whom a frame may be for.
+/// A participant that a frame may be for.
 struct Remote<P> {
     who: Who<P>,
     /// Its id in the current session, through whose server it can be reached.
@@ -111,7 +111,7 @@ struct Remote<P> {
 impl<P: Copy + Ord + Debug> Client<P> {
     /// Sends one encoded frame to everyone whom the open targets address, each by its route. Says how many those are.
     ///
-    /// With no open target the frame is for nobody and is not counted. A frame larger than a packet is not sent.
+    /// With no open target the frame is not sent and takes no number. A frame larger than a packet is not sent.
     pub fn send_voice<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, frame: Bytes) -> usize {
         self.send_spoken(now, net, &Spoken::plain(frame)).listeners
     }
@@ -284,7 +284,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.speaker.next_sequence()
     }
 
-    /// Earlier frames of the same burst and to the same targets: what was said to others is nobody else's.
+    /// Earlier frames of the same burst and to the same targets: frames to other targets are not for these listeners.
     fn earlier(&self, address: &FrameAddress<P>, behind: &[u8]) -> Vec<(u8, Bytes)> {
         let behind = behind.iter().copied().filter(|behind| *behind > 0).take(VOICE_COPIES);
         let find = |behind: u8| {

@@ -51,7 +51,7 @@ pub enum PipeEvent {
 /// What came, as it was in its packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Inward<'a> {
-    /// A part of what must arrive; its payload again, in memory of its own.
+    /// A part of what must arrive, and its payload again, as a separate buffer.
     Segment(DataSegment<'a>, Bytes),
     /// Which parts have arrived at the other side.
     Ack(DataAck),
@@ -385,7 +385,7 @@ impl Pipe {
                 self.events.push_back((PipeEvent::Message { channel: None, reliability, bytes }, segments));
             }
             Record::OnChannel(number) => {
-                // What was sent before this side closed it is for nobody.
+                // A message that was on its way when this side closed the channel is dropped.
                 if self.channels.get(&number).is_some_and(|channel| channel.is_open_as(reliability)) {
                     let event = PipeEvent::Message { channel: Some(number), reliability, bytes };
                     self.events.push_back((event, segments));
@@ -423,7 +423,7 @@ impl Pipe {
         }
     }
 
-    /// One side has opened a channel: if both have, this side is told how that went, and what waited leaves.
+    /// One side has opened a channel: if both have, an event says how that went, and what waited is sent.
     fn settle(&mut self, number: u8, segments: usize) {
         let Some(channel) = self.channels.get_mut(&number) else { return };
         let (Some(ours), Some(theirs)) = (channel.ours, channel.theirs) else { return };

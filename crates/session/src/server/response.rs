@@ -1,4 +1,4 @@
-//! What a joining client is told: a HandshakeResponse, and ClientState messages for all that does not fit into it
+//! What a joining client receives: a HandshakeResponse, and ClientState messages for all that does not fit into it
 //! (PROTOCOL.md, section 7).
 
 use std::collections::{BTreeMap, BTreeSet};

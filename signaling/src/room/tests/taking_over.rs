@@ -85,7 +85,7 @@ fn the_same_run_takes_over_and_the_others_are_sent_nothing() {
     let table = world.room.session().table();
     assert!(table.listens(first.client, GroupId::of("red")), "its groups stay");
 
-    // A state that says the same is nobody's news either.
+    // A state that says the same is not sent to the others either.
     let member = table.member(first.client).expect("a member").to_state();
     let session = world.session();
     world.packet(C, ClientState { ..member }.encode(session));

@@ -107,7 +107,8 @@ impl Voice {
             share.packets -= 1;
             share.bytes -= bytes;
             if share.packets == 0 {
-                // Whoever comes back does not begin behind what it has been sent already.
+                // The last sender with packets waiting leaves its count behind, so as not to start below it on its
+                // return.
                 self.served = self.served.max(if self.shares.len() == 1 { self.shares[at].served } else { 0 });
                 self.shares.swap_remove(at);
             }

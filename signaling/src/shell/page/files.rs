@@ -1,4 +1,4 @@
-//! The page's files: in the binary, or in a folder that somebody is working in.
+//! The page's files: in the binary, or in a folder while they are being edited.
 
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::plain::is_plain;
 
-/// The one file that is a page of its own; the others are its assets.
+/// The one file that is a page; the others are its assets.
 pub(super) const INDEX: &str = "index.html";
 /// What the index writes in front of the name of every asset.
 const ASSETS: &str = "{{assets}}";
@@ -103,7 +103,7 @@ fn with_assets(index: &[u8], up: &str, version: &str) -> String {
     String::from_utf8_lossy(index).replace(ASSETS, &format!("{up}assets/{version}"))
 }
 
-/// What a browser is told of a file; what has no media type here is no part of the page.
+/// The media type of a file; a file without one here is not served.
 fn media_type(name: &str) -> Option<&'static str> {
     Some(match name.rsplit_once('.')?.1 {
         "js" => "text/javascript; charset=utf-8",

@@ -1,5 +1,5 @@
-//! Names that nobody outside a script can know, shortened: private ones of its classes (`#name`), and constants of its own
-//! (`const SOME_NAME`).
+//! Shortens names that are invisible outside a script: private names of its classes (`#name`), and constants that it
+//! does not export (`const SOME_NAME`).
 
 use std::collections::BTreeMap;
 
