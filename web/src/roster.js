@@ -16,6 +16,11 @@ const KEEP_RETURNING_MS = 10_000;
 /** More than any server lets into a room; beyond, newcomers are not taken in. */
 const MOST_MEMBERS = 10_000;
 
+/** @param {PeerInfo | null | undefined} info @param {import('./messages.js').Permission} what */
+function allows(info, what) {
+  return info?.permissions ? info.permissions.includes(what) : what !== 'moderate';
+}
+
 export class Roster {
   /** @type {Map<string, Member>} everyone else */
   members = new Map();
@@ -63,7 +68,7 @@ export class Roster {
   /** What a member, or this page itself, may do. @param {string | null} peer null: this page @param {import('./messages.js').Permission} what */
   may(peer, what) {
     const info = peer === null ? this.#own : this.members.get(peer)?.info;
-    return info?.permissions ? info.permissions.includes(what) : what !== 'moderate';
+    return allows(info, what);
   }
 
   /** Whether a member listens at all. @param {string} peer */
@@ -83,18 +88,26 @@ export class Roster {
     const member = this.members.get(peer);
     const info = isOwn ? this.#own : member?.info;
     if (!info) return;
-    const could = this.may(isOwn ? null : peer, 'speak');
-    const listened = this.may(null, 'listen');
-    const wasSilenced = isOwn ? this.ownSilenced : (member?.silenced ?? false);
+    const former = { ...info };
     info.permissions = permissions;
-    const silenced = !permissions.includes('speak') && (could || wasSilenced);
-    // What was said while it could not be heard is no loss.
-    if (!isOwn && could !== this.may(peer, 'speak')) this.mesh.session.interrupt(peer);
-    if (isOwn && listened !== this.may(null, 'listen')) this.mesh.session.interrupt();
-    if (isOwn) this.ownSilenced = silenced;
-    else if (member) member.silenced = silenced;
+    this.#permitted(isOwn ? null : peer, former, info);
     this.mesh.session.rosterChanged(now);
     this.mesh.emit({ type: 'metadata', peer });
+  }
+
+  /**
+   * What follows from a member's permissions, or this page's own, that may have changed.
+   * @param {string | null} peer null: this page @param {PeerInfo} former @param {PeerInfo} info
+   */
+  #permitted(peer, former, info) {
+    const member = peer === null ? null : this.members.get(peer);
+    const [could, can] = [allows(former, 'speak'), allows(info, 'speak')];
+    const silenced = !can && (could || (peer === null ? this.ownSilenced : (member?.silenced ?? false)));
+    // What was said while it could not be heard is no loss.
+    if (peer !== null && could !== can) this.mesh.session.interrupt(peer);
+    if (peer === null && allows(former, 'listen') !== allows(info, 'listen')) this.mesh.session.interrupt();
+    if (peer === null) this.ownSilenced = silenced;
+    else if (member) member.silenced = silenced;
   }
 
   /** Whether the server's roster is what this one holds. @param {{version: number, hash: string}} mark */
@@ -110,7 +123,9 @@ export class Roster {
    * @param {{version: number}} mark
    */
   set(now, infos, mark) {
-    this.#own = infos.find((info) => info.peer === this.mesh.config.peer) ?? this.#own;
+    const [former, own] = [this.#own, infos.find((info) => info.peer === this.mesh.config.peer)];
+    this.#own = own ?? former;
+    if (former && own) this.#permitted(null, former, own);
     this.#clients.clear();
     this.#arrive(now, infos);
     const listed = new Set(infos.map((info) => info.peer));
@@ -211,6 +226,7 @@ export class Roster {
     const isNew = !this.members.has(peer);
     const name = receivedName(info.name, peer);
     this.members.set(peer, { ...known, info: { ...info, name }, label: known?.label ?? name, client: info.client, lost: null });
+    if (known && !isNew) this.#permitted(peer, known.info, info);
     return { type: isNew ? 'peer-joined' : 'metadata', peer };
   }
 

@@ -356,7 +356,7 @@ export class Session {
       target.kind === 'client' ? target.id === view.you : this.#groupIds.has(target.id));
     if (reaches.length === 0) return 'NotAddressed';
     const stream = this.#streams.of(peer);
-    stream.reachedBy(`${reaches[0].kind} ${reaches[0].id} ${reaches[0].session}`);
+    stream.reachedBy(`${reaches[0].kind} ${reaches[0].id} ${reaches[0].session}`, fields.sequence);
     const volume = Math.max(...reaches.map((/** @type {any} */ target) => target.volume)) / 127.5;
     const priority = Math.max(...reaches.map((/** @type {any} */ target) => PRIORITIES.indexOf(target.priority)));
     const { copies = [], bundled = 0 } = /** @type {import('./wire.js').VoiceCopies} */ (fields);
@@ -446,7 +446,8 @@ export class Session {
   #clientState(now, view, { client, groups }) {
     if (client.id === view.you) return 'Unexpected';
     const isNew = !view.members.has(client.id);
-    if (isNew) this.interrupt(this.mesh.roster.peerOf(view.session, client.id) ?? undefined);
+    const peer = isNew ? this.mesh.roster.peerOf(view.session, client.id) : null;
+    if (peer !== null) this.interrupt(peer);
     view.kept.delete(client.id);
     view.members.set(client.id, { name: client.name, groups: new Set(groups.slice(0, LIMITS.groups)) });
     if (isNew) {

@@ -33,6 +33,8 @@ export class Speech {
   #waiting = new Map();
   /** The listeners of the last frame. @type {import('./uplink.js').Listener[]} */
   #listeners = [];
+  /** The last frame had listeners. */
+  #isHeard = false;
   /** Whose speech is relayed though a link could carry it: the uplink has no room for another copy. @type {Set<string>} */
   relayed = new Set();
   /** Packets queue on the uplink: a link that stalls is full rather than dead. */
@@ -97,7 +99,8 @@ export class Speech {
     if (before && !sameAddress(before.address, address)) this.#flush(now);
     const audience = this.#audience(address.targets);
     // What is sent to no listener is no loss of those who listen next.
-    if (audience.length === 0 && this.#listeners.length > 0) this.speaker.endBurst();
+    if (audience.length === 0 && this.#isHeard) this.speaker.endBurst();
+    this.#isHeard = audience.length > 0;
     this.#note(audience);
     const mustLeave = pauseFollows || frame.length === 0 || address.targets.some(({ closing }) => closing);
     /** @type {[Remote, string][]} */

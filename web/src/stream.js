@@ -15,7 +15,7 @@ const JUMPED_STEP = 50;
 const ORIGIN = 1 << 20;
 
 export class Stream {
-  /** `over`: frames up to this one are of a burst that is over. @type {{at: number, newest: number, seen: Set<number>, burst: number, counter: number, over: number} | null} */
+  /** @type {{at: number, newest: number, seen: Set<number>, burst: number, counter: number, over: number, resumed: number} | null} `over`: frames up to this one are of a burst that is over; `resumed`: the first after an interruption, those before it were not for this listener */
   #last = null;
   /** Until the next frame ahead of the newest: those missing before it were not lost. */
   #isInterrupted = false;
@@ -34,7 +34,7 @@ export class Stream {
     const last = this.#last;
     if (!last) {
       const newest = ORIGIN + sequence;
-      this.#last = { at: now, newest, seen: new Set([newest]), burst: 0, counter: burst.value, over: 0 };
+      this.#last = { at: now, newest, seen: new Set([newest]), burst: 0, counter: burst.value, over: 0, resumed: 0 };
       return { sequence: newest, burst: 0 };
     }
     if (now > last.at + FORGET_AFTER_MS) return this.#startOver(now, last, sequence, burst);
@@ -47,7 +47,7 @@ export class Stream {
     this.#old = null;
     if (ahead > 0 && this.#isInterrupted) {
       this.#isInterrupted = false;
-      if (ahead > 1) [last.burst, last.over] = [last.burst + 1, last.newest];
+      if (ahead > 1) [last.burst, last.over, last.resumed] = [last.burst + 1, last.newest, extended];
     }
     if (step > 0) {
       last.burst += step;
@@ -97,15 +97,21 @@ export class Stream {
     this.#isInterrupted = this.#last !== null;
   }
 
-  /** The target by which a frame reaches this listener: another one than before, or another opening of it, interrupts. @param {string} target */
-  reachedBy(target) {
+  /**
+   * The target by which a frame reaches this listener: another one than before, or another opening of it, interrupts. What
+   * comes late, or twice by both routes, says nothing of what is addressed now.
+   * @param {string} target @param {number} sequence
+   */
+  reachedBy(target, sequence) {
+    if (this.#last && ((sequence - this.#last.newest) << 16) >> 16 <= 0) return;
     if (this.#target !== target) this.interrupt();
     this.#target = target;
   }
 
   /** @param {number} extended */
   hasSeen(extended) {
-    return this.#last !== null && (extended <= this.#last.newest - WINDOW || this.#last.seen.has(extended));
+    const last = this.#last;
+    return last !== null && (extended <= last.newest - WINDOW || extended < last.resumed || last.seen.has(extended));
   }
 
   /** The extended number of a frame near the newest. @param {number} sequence */

@@ -4,6 +4,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { JitterBuffer } from '../src/jitter.js';
+import { Stream } from '../src/stream.js';
 import { World } from './world.js';
 
 function pair() {
@@ -68,6 +69,17 @@ test('a missed change is found by the roster\u2019s version', () => {
   world.run(8000);
   assert.equal(ada.mesh.roster.may(bo.id, 'speak'), false);
   assert.equal(bo.mesh.roster.may(null, 'speak'), false);
+  assert.ok(ada.mesh.roster.members.get(bo.id)?.silenced && bo.mesh.roster.ownSilenced, 'and that it was taken away');
+});
+
+test('a copy of a frame that was for others is not taken', () => {
+  const stream = new Stream();
+  const burst = { bits: 2, value: 0 };
+  stream.accept(0, 100, burst);
+  stream.interrupt();
+  const after = stream.accept(20, 150, burst)?.sequence ?? 0;
+  assert.ok(stream.hasSeen(after - 3));
+  assert.ok(!stream.hasSeen(after + 1));
 });
 
 /** What a jitter buffer counts as lost of the frames that a peer heard. @param {import('./world.js').FakePeer} peer */

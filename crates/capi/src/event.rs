@@ -245,6 +245,9 @@ impl Current {
             Event::DeviceRecovered { which } => {
                 vm_event { device: device_number(which) as i32, ..told(of::VM_EVENT_DEVICE_RECOVERED) }
             }
+            Event::DeviceChanged { which } => {
+                vm_event { device: device_number(which) as i32, ..told(of::VM_EVENT_DEVICE_CHANGED) }
+            }
             Event::RecordingFailed { why } => {
                 vm_event { text: hold(&mut self.text, &why), ..told(of::VM_EVENT_RECORDING_FAILED) }
             }

@@ -209,6 +209,8 @@ pub enum vm_event_type {
     VM_EVENT_OWNER_RIGHT = 35,
     /// How a member takes part from now on, as its own program says: peer, status. Not told at first where nothing of it is so.
     VM_EVENT_STATUS_CHANGED = 36,
+    /// The device that was chosen (vm_set_input, vm_set_output) is in use: device.
+    VM_EVENT_DEVICE_CHANGED = 37,
     /// Something that this library knows and this header does not.
     VM_EVENT_OTHER = 1000,
 }

@@ -336,6 +336,10 @@ impl StayArguments {
         if options.room() != room {
             let linked = options.server().to_owned();
             self.unused_server = self.server.replace(linked).filter(|named| !options.is_at(named));
+            if self.unused_server.is_some() {
+                // They are for the server that was named.
+                (self.token, self.password) = (None, None);
+            }
             self.token = options.access_token().cloned().or(self.token.take());
         }
         Ok(options.room().to_owned())
@@ -453,6 +457,20 @@ mod tests {
         assert!(followed("voicemesh join https://voice.example.org/").is_err());
         let bare = followed("voicemesh join voice.example.org/r/lobby").expect("a link");
         assert_eq!((bare.room.as_str(), bare.stay.server()), ("lobby", "voice.example.org/r/lobby"));
+    }
+
+    #[test]
+    fn what_is_for_one_server_is_not_given_to_another() {
+        let followed = |server: &str, room: &str| {
+            let line = format!("voicemesh join {room} --server {server} --token secret --password sesame");
+            let stay = join(&line).follow_link().expect("a link").stay;
+            (stay.token.is_some(), stay.password.is_some())
+        };
+        let link = "https://voice.example.org/r/tea";
+        assert_eq!(followed("wss://game.example", link), (false, false));
+        assert_eq!(followed("wss://game.example", "https://voice.example.org/r/tea#t=theirs"), (true, false));
+        assert_eq!(followed("wss://voice.example.org", link), (true, true));
+        assert_eq!(followed("wss://game.example", "tea"), (true, true));
     }
 
     #[test]

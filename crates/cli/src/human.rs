@@ -82,6 +82,8 @@ pub struct Stay {
     pub relay_only: bool,
     /// Where a recording is kept, if one is.
     pub record: Option<PathBuf>,
+    /// Which file is written in place of one that is there already.
+    pub written_beside: Option<String>,
     /// What this program does there.
     pub part: Part,
 }
@@ -144,7 +146,9 @@ impl Human {
     pub fn unused_server(&self) -> Option<Line> {
         let (unused, server) = (self.stay.unused_server.as_deref()?, &self.stay.server);
         let (unused, server) = (harmless(unused), harmless(server));
-        Some(trouble(format!("The link leads to the server {server}; {unused}, which you named, is not used.")))
+        Some(trouble(format!(
+            "The link leads to the server {server}; {unused}, which you named, is not used, nor a password or token for it."
+        )))
     }
 
     /// What is said once the peer works, whether or not the server has answered.

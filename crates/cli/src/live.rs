@@ -112,7 +112,7 @@ impl Live {
             _ => {}
         }
         self.stale = true;
-        if let Event::DeviceLost { .. } | Event::DeviceRecovered { .. } = stamped.event {
+        if let Event::DeviceLost { .. } | Event::DeviceRecovered { .. } | Event::DeviceChanged { .. } = stamped.event {
             // Where standard error cannot be read, sound systems write over the view when a device comes or goes.
             self.redraw();
         }

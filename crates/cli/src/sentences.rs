@@ -44,6 +44,7 @@ fn connecting(failure: ConnectFailure) -> String {
         name,
         relay_only: false,
         unused_server: None,
+        written_beside: None,
         record: None,
         part: Part::Talk,
     };

@@ -82,10 +82,7 @@ pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
     let name = arguments.name.clone().unwrap_or_else(login_name);
     let speech = SpeechConfig { frame: arguments.frame_ms, bitrate_bps: arguments.bitrate, ..SpeechConfig::default() };
     let presence = arguments.presence();
-    let (output, earlier) = beside_earlier(arguments.output);
-    if let Some(sentence) = earlier {
-        eprintln!("{sentence}");
-    }
+    let (output, written_beside) = beside_earlier(arguments.output);
     let processing = arguments.microphone.processing(&arguments.input);
     let activation = arguments.microphone.activation(&arguments.input);
     let mut options = options(&arguments.stay, &arguments.room, &name)
@@ -103,7 +100,7 @@ pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
         options = options.record(folder);
     }
     let stay = described(&arguments.stay, arguments.room, name, Part::Talk);
-    begin(options, arguments.stay, processing, activation, Stay { record: arguments.record, ..stay })
+    begin(options, arguments.stay, processing, activation, Stay { record: arguments.record, written_beside, ..stay })
 }
 
 /// The file to write in place of one that is there already, and a sentence about that.
@@ -157,6 +154,7 @@ fn described(arguments: &StayArguments, room: String, name: String, part: Part) 
         name,
         relay_only: arguments.relay_only,
         record: None,
+        written_beside: None,
         part,
     }
 }
@@ -171,7 +169,7 @@ fn begin(
     logs::init("warn");
     let stop = Stop::listen();
     let groups = vec![EVERYONE.to_owned()];
-    let Stay { server, room, name, part, .. } = stay.clone();
+    let Stay { server, room, name, part, written_beside, .. } = stay.clone();
     let unused_server = Human::new(stay.clone()).unused_server().filter(|_| arguments.json);
     let mut output = if arguments.json { Output::for_programs() } else { Output::for_people(Human::new(stay)) };
     output.opening(&server, &room, &name, arguments.relay_only);
@@ -188,6 +186,9 @@ fn begin(
     if part == Part::Talk && !arguments.plain && can_be_live() {
         output.go_live(&server, &room, &name);
         output.set_push_to_talk(activation == ActivationChoice::PushToTalk);
+    }
+    if let Some(sentence) = written_beside {
+        output.notice(started.elapsed(), &plain(sentence));
     }
     let typed = (part == Part::Talk && output.live().is_none()).then(input::read);
     let talk = Talk {
@@ -308,6 +309,7 @@ impl Talk {
         }
         match &stamped.event {
             Event::Moved { groups } => self.set_groups(groups.clone()),
+            Event::TransactionDone { transaction, result } => self.bans.decided(*transaction, result.is_ok()),
             Event::GroupRefused { group } => {
                 let groups = self.groups.iter().filter(|one| *one != group).cloned().collect();
                 self.set_groups(groups);

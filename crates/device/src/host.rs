@@ -121,7 +121,9 @@ pub(crate) fn find(host: &cpal::Host, direction: Direction, wanted: Option<&str>
                 path: path.into(),
                 why: "only files whose names end in .wav are played; `ffmpeg -i FILE FILE.wav` makes one".to_owned(),
             },
-            Direction::Output if wanted.contains(std::path::is_separator) => {
+            Direction::Output
+                if path.parent().is_some_and(|folder| folder.file_name().is_some() && folder.is_dir()) =>
+            {
                 DeviceError::CannotWriteWav { path: path.into(), why: "its name must end in .wav".to_owned() }
             }
             Direction::Input | Direction::Output => {

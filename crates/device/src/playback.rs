@@ -69,7 +69,10 @@ impl Playback {
     ) -> Result<Self, DeviceError> {
         let file = match spec {
             OutputSpec::Device(name) => return Self::real(name.clone(), channels, waker, waits),
-            OutputSpec::Wav(path) => Some((path.clone(), WavSpeaker::create(path, channels.count())?)),
+            OutputSpec::Wav(path) => {
+                let speaker = WavSpeaker::create(path, channels.count())?;
+                Some((speaker.path().to_owned(), speaker))
+            }
             OutputSpec::Null | OutputSpec::Program => None,
         };
         let underruns = Arc::new(AtomicU64::new(0));

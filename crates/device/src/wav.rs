@@ -44,6 +44,7 @@ pub fn is_same_wav(one: &Path, other: &Path) -> bool {
 
 /// A speaker that writes what it plays.
 pub(crate) struct WavSpeaker {
+    path: PathBuf,
     writer: WavWriter<BufWriter<File>>,
     steps_unflushed: u32,
 }
@@ -64,7 +65,12 @@ impl WavSpeaker {
             let _ = fs::remove_file(&created);
             failed(plain(&error))
         })?;
-        Ok(Self { writer, steps_unflushed: 0 })
+        Ok(Self { path: created, writer, steps_unflushed: 0 })
+    }
+
+    /// The file that is written.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Writes 10 ms of all channels. After an error the speaker is to be dropped.

@@ -58,6 +58,8 @@ struct Last {
     counter: u8,
     /// Frames up to this one are of a burst that is over.
     over: u64,
+    /// The first frame after an interruption: those before it were not for this listener.
+    resumed: u64,
     /// Frames in a row that seem old.
     old: Option<OldRun>,
 }
@@ -74,7 +76,8 @@ impl Stream {
     pub fn accept(&mut self, now: Duration, sequence: u16, burst: BurstCounter) -> Result<Place, Stale> {
         let Some(last) = &mut self.last else {
             let newest = ORIGIN + u64::from(sequence);
-            self.last = Some(Last { at: now, newest, seen: 1, burst: 0, counter: burst.value(), over: 0, old: None });
+            let counter = burst.value();
+            self.last = Some(Last { at: now, newest, seen: 1, burst: 0, counter, over: 0, resumed: 0, old: None });
             return Ok(Place { sequence: newest, burst: 0 });
         };
         if now > last.at + FORGET_AFTER {
@@ -97,7 +100,7 @@ impl Stream {
         last.old = None;
         if extended > last.newest && std::mem::take(&mut self.is_interrupted) && extended > last.newest + 1 {
             last.burst += 1;
-            last.over = last.newest;
+            (last.over, last.resumed) = (last.newest, extended);
         }
         if burst_step > 0 && extended > last.newest.saturating_sub(WINDOW) {
             last.burst += burst_step.unsigned_abs();
@@ -116,11 +119,16 @@ impl Stream {
         self.is_interrupted = self.last.is_some();
     }
 
-    /// Whether a frame of this extended number has been accepted, or is too old to tell.
+    /// Whether a frame is ahead of all that came.
+    pub fn is_ahead(&self, sequence: u16) -> bool {
+        self.last.as_ref().is_none_or(|last| sequence.wrapping_sub(last.newest as u16) as i16 > 0)
+    }
+
+    /// Whether a frame of this extended number has been accepted, is too old to tell, or was not for this listener.
     pub fn has_seen(&self, sequence: u64) -> bool {
         self.last.as_ref().is_some_and(|last| match last.newest.checked_sub(sequence) {
             None => false,
-            Some(behind) => behind >= WINDOW || last.seen & (1 << behind) != 0,
+            Some(behind) => behind >= WINDOW || sequence < last.resumed || last.seen & (1 << behind) != 0,
         })
     }
 }
@@ -244,6 +252,8 @@ mod tests {
         let after = stream.accept(AT, 150, BURST).unwrap();
         assert_eq!(after, Place { sequence: first.sequence + 50, burst: 1 });
         assert_eq!(stream.accept(AT, 102, BURST), Err(Stale::OldBurst));
+        assert!(stream.has_seen(after.sequence - 3), "a copy of a frame for others is of no use");
+        assert!(!stream.has_seen(after.sequence + 1) && stream.is_ahead(151) && !stream.is_ahead(149));
         assert_eq!(stream.accept(AT, 149, BURST).map(|place| place.burst), Ok(1), "it may have been overtaken");
         stream.interrupt();
         assert_eq!(stream.accept(AT, 151, BURST).map(|place| place.burst), Ok(1), "nothing is missing");

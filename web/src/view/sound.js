@@ -83,6 +83,7 @@ export function devices({ peer, settings }, preview) {
       h('label', 'overall', 'Overall volume', overall)),
     update() {
       const { microphone } = peer.state;
+      if (peer.state.output !== 'on') setText(plays, '');
       if (microphone !== listedFor) {
         listedFor = microphone;
         heard = false;

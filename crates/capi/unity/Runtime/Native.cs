@@ -76,7 +76,8 @@ namespace Voicemesh
         Moved = 33,
         RoomLocked = 34,
         OwnerRight = 35,
-        StatusChanged = 36
+        StatusChanged = 36,
+        DeviceChanged = 37
     }
 
     /// <summary>How a member takes part, as its own program says.</summary>

@@ -6,7 +6,17 @@ use crate::tally::tests::{at, joined};
 
 fn stay(relay_only: bool, part: Part) -> Stay {
     let (server, room, name) = ("ws://127.0.0.1:8080".to_owned(), "lobby".to_owned(), "Ada".to_owned());
-    Stay { server, server_by_default: true, room, name, relay_only, unused_server: None, record: None, part }
+    Stay {
+        server,
+        server_by_default: true,
+        room,
+        name,
+        relay_only,
+        unused_server: None,
+        record: None,
+        written_beside: None,
+        part,
+    }
 }
 
 fn human() -> Human {

@@ -67,7 +67,11 @@ pub(crate) fn check() -> io::Result<()> {
     use rustix::event::{PollFd, PollFlags, poll};
     let keyboard = io::stdin();
     let mut polled = [PollFd::new(&keyboard, PollFlags::empty())];
-    poll(&mut polled, Some(&rustix::event::Timespec::default()))?;
+    match poll(&mut polled, Some(&rustix::event::Timespec::default())) {
+        // A signal, such as that the window has another size.
+        Err(rustix::io::Errno::INTR) => return Ok(()),
+        polled => polled?,
+    };
     let is_gone = polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR | PollFlags::NVAL);
     if is_gone { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
 }

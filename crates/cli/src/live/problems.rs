@@ -34,7 +34,7 @@ impl Problems {
                 self.server = Some(format!("The server is not reached: {why}.{step}{goes_on}"));
             }
             Event::DeviceLost { which, .. } => *self.lost(*which) = true,
-            Event::DeviceRecovered { which } => *self.lost(*which) = false,
+            Event::DeviceRecovered { which } | Event::DeviceChanged { which } => *self.lost(*which) = false,
             _ => {}
         }
     }

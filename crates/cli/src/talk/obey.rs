@@ -6,6 +6,7 @@ use clap::ValueEnum;
 use voicemesh::{GROUP_NAME_BYTES, Moderation, PeerId, TEXT_BYTES};
 
 use super::{End, Talk, beside_earlier};
+use crate::bans::BanChange;
 use crate::human::{Line, Mood, plain, trouble};
 use crate::input::Input;
 use crate::live::keys::Wish;
@@ -118,19 +119,25 @@ impl Talk {
     /// Asks the server; its answer arrives later as an event.
     fn moderate(&mut self, decision: Decision) -> Result<(), String> {
         let find = |name: &str| self.people.find(name);
-        let mut banned = None;
+        let mut change = None;
         let action = match decision {
             Decision::MuteForAll(name, true) => Moderation::Mute { peer: find(&name)? },
             Decision::MuteForAll(name, false) => Moderation::Unmute { peer: find(&name)? },
             Decision::Kick(name) => Moderation::Kick { peer: find(&name)? },
             Decision::Unban(None) => {
+                self.bans.expire(self.started.elapsed());
                 self.answer(self.bans.listed());
                 return Ok(());
             }
-            Decision::Unban(Some(name)) => Moderation::Unban { peer: self.bans.find(&name)? },
+            Decision::Unban(Some(name)) => {
+                let peer = self.bans.find(&name)?;
+                change = Some(BanChange::Lifted(peer));
+                Moderation::Unban { peer }
+            }
             Decision::Ban(name, minutes) => {
                 let peer = find(&name)?;
-                banned = Some((peer, self.people.label(peer)));
+                let until = self.started.elapsed() + Duration::from_secs(60 * u64::from(minutes));
+                change = Some(BanChange::Banned { peer, label: self.people.label(peer), until });
                 Moderation::Ban { peer, seconds: 60 * minutes }
             }
             Decision::Move { name_and_group } => {
@@ -142,13 +149,9 @@ impl Talk {
             Decision::SetPassword(text) => Moderation::SetPassword { password: Some(text.as_str().into()) },
             Decision::MakeOwner(name) => Moderation::MakeOwner { peer: find(&name)? },
         };
-        let lifted = if let Moderation::Unban { peer } = &action { Some(*peer) } else { None };
-        self.peer.moderate(action).map_err(|error| format!("That did not work: {error}."))?;
-        if let Some((peer, label)) = banned {
-            self.bans.add(peer, label);
-        }
-        if let Some(peer) = lifted {
-            self.bans.remove(peer);
+        let transaction = self.peer.moderate(action).map_err(|error| format!("That did not work: {error}."))?;
+        if let Some(change) = change {
+            self.bans.asked(transaction, change);
         }
         Ok(())
     }

@@ -75,7 +75,10 @@ impl<P: std::marker::Copy + Ord + Debug> Client<P> {
         let (mut heard, reached_by) = self.addressed(session, voice.targets, from, route)?;
         let last_of_burst = heard.last_of_burst;
         let stream = self.streams.entry(from).or_default();
-        if stream.reached_by.replace(reached_by).is_some_and(|former| former != reached_by) {
+        // What comes late, or twice by both routes, says nothing of what is addressed now.
+        if stream.stream.is_ahead(voice.header.sequence)
+            && stream.reached_by.replace(reached_by).is_some_and(|former| former != reached_by)
+        {
             stream.stream.interrupt();
         }
         for behind in (1..=voice.bundled).rev() {
