@@ -322,7 +322,7 @@ fn a_file_that_is_played_is_never_written_over() {
     for output_file in [&spoken, &link] {
         let (input, target) = (path(&spoken), path(output_file));
         let files = ["--input", &input, "--output", &target];
-        let join = ["join", "lobby", "--server", "ws://127.0.0.1:9", "--state-dir", dir.path()];
+        let join = ["join", "lobby", "--server", "ws://127.0.0.1:9", "--state-dir", dir.path(), "--duration", "5"];
         for command in [&join[..], &["loopback", "--seconds", "0.3"]] {
             let refused = output(&[command, &files].concat());
             assert_eq!(code(&refused), Some(5), "{}", stderr(&refused));
@@ -330,6 +330,7 @@ fn a_file_that_is_played_is_never_written_over() {
         }
     }
     assert!(std::fs::read(&spoken).expect("readable") == before, "the speech is as it was");
+    assert!(!dir.0.join("spoken-2.wav").exists(), "nothing was begun");
 }
 
 #[test]
