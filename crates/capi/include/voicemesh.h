@@ -1057,7 +1057,8 @@ vm_result vm_flush(vm_peer peer);
 // Gives the room's owner: the peer that has been in it longest, possibly this one. VM_EMPTY: it is not known yet.
 //
 // Errors: VM_ERROR_NULL, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_get_owner(vm_peer peer, struct vm_peer_id *owner);
+vm_result vm_get_owner(vm_peer peer,
+                       struct vm_peer_id *owner);
 
 // Changes what this peer publishes about itself, all of it together or none: at most 31 keys and 8 KiB, beside its token.
 // VM_EVENT_TRANSACTION_DONE tells how it went, with the number that *transaction becomes, which may be null.
