@@ -44,6 +44,9 @@ impl Outcome {
     }
 }
 
+/// Devices that were held up for so long can have missed a bound by themselves.
+const HELD_UP_MS: u64 = 100;
+
 impl<C> Table<C> {
     /// Runs one case as a test, twice if it misses a bound while a busy machine held up the devices.
     ///
@@ -55,10 +58,10 @@ impl<C> Table<C> {
         let Some(mut outcome) = (self.run)(name, case) else { return };
         println!("{}", self.row(name, &outcome));
         if !outcome.missed.is_empty()
-            && outcome.held_up_ms > 0
+            && outcome.held_up_ms >= HELD_UP_MS
             && let Some(second) = (self.run)(name, case)
         {
-            println!("{}", self.row(name, &second));
+            println!("again, since devices were held up for {} ms:\n{}", outcome.held_up_ms, self.row(name, &second));
             outcome = second;
         }
         assert!(outcome.missed.is_empty(), "{name}: {}\n{}", outcome.missed.join("; "), self.row(name, &outcome));

@@ -74,6 +74,10 @@ const LOSS_SPAN: Duration = Duration::from_millis(1_200);
 const TEST: Duration = Duration::from_millis(2_000);
 /// … and for at most this long while too few packets were sent to decide.
 const LONGEST_TEST: Duration = Duration::from_millis(4_000);
+/// Between two looks at the paths more time passes only in a pause of speech.
+const LONGEST_STEP: Duration = Duration::from_millis(200);
+/// A test that began so long ago is over: the uplink may be another by now.
+const STALE_TEST: Duration = Duration::from_secs(30);
 /// What was sent before the test is settled after this.
 const TEST_SETTLE: Duration = Duration::from_millis(800);
 /// Of loss that comes from sending too much, this share is left in a test.
@@ -168,6 +172,8 @@ pub(crate) struct UplinkEstimate {
 #[derive(Clone, Copy, Debug)]
 struct LossTest {
     began: Duration,
+    /// For how long speech was sent in it.
+    spoken: Duration,
     before: Observation,
     estimate_bps: f64,
 }
@@ -282,8 +288,9 @@ impl UplinkEstimate {
         if self.lowered_at.is_some_and(|at| now >= at + CALM) {
             (self.hold, self.lowered_at, self.ceiling_bps) = (FIRST_HOLD, None, None);
         }
+        self.test = self.test.filter(|test| now < test.began + STALE_TEST);
         let loss = seen.loss.unwrap_or(0.0);
-        if !self.is_unexplained(loss) {
+        if !self.is_unexplained(loss) || elapsed > LONGEST_STEP.as_secs_f64() {
             self.unexplained_since = None;
         }
         let unproved_until = *self.unproved_until.get_or_insert(now + UNPROVED);
@@ -296,8 +303,11 @@ impl UplinkEstimate {
             if now >= self.lower_again_at {
                 self.lower(now, seen);
             }
-        } else if let Some(test) = self.test {
-            if now >= test.began + TEST {
+        } else if let Some(test) = &mut self.test {
+            // Pauses of speech do not count: nothing is learned in them.
+            test.spoken += Duration::from_secs_f64(elapsed).min(LONGEST_STEP);
+            let test = *test;
+            if test.spoken >= TEST {
                 self.finish_test(now, test, seen);
             }
         } else if self.is_unexplained(loss) && now >= self.lower_again_at {
@@ -305,7 +315,12 @@ impl UplinkEstimate {
             if loss >= LOSS_OVERWHELMING && now >= since + OVERWHELMING_STAYS || self.has_grown_with_rate(seen) {
                 self.lower(now, seen);
             } else if now >= since + LOSS_STAYS {
-                self.test = Some(LossTest { began: now, before: seen, estimate_bps: self.estimate_bps });
+                self.test = Some(LossTest {
+                    began: now,
+                    spoken: Duration::ZERO,
+                    before: seen,
+                    estimate_bps: self.estimate_bps,
+                });
             }
         } else if seen.queueing.is_some_and(|queueing| queueing < QUEUE_DRAINED) {
             self.grow(now, seen, elapsed);
@@ -330,7 +345,7 @@ impl UplinkEstimate {
         let was_full = sent < 0.9 && delivered > f64::midpoint(sent, 1.0);
         let evidence = evidence_of_congestion(test.before.packets, seen.packets);
         let is_decided = was_full || !(SURELY_PATH..SURELY_CONGESTION).contains(&evidence);
-        if !is_decided && now < test.began + LONGEST_TEST {
+        if !is_decided && test.spoken < LONGEST_TEST {
             return;
         }
         self.test = None;
@@ -396,6 +411,7 @@ impl UplinkEstimate {
             let growth_per_s = if self.estimate_bps < most {
                 GROWTH_PER_S
             } else if seen.has_links || self.estimate_bps >= GOOD_COPY_BPS {
+                self.beyond_since = None;
                 0.0
             } else {
                 // The ceiling may be wrong, and only speech itself can show that.

@@ -212,6 +212,7 @@ impl PathMonitor {
             Some(ms) => self.clock.extend(ms) * 1_000 - newest_at.as_micros() as i64,
             None => round_trip.as_micros() as i64,
         };
+        self.delay.forget_old(now);
         // What is measured first may be the delay of a queue already, if a probe has just waited in it as well.
         if self.delay.began.is_none()
             && let Some((least, waited)) = self.probes.round_trip.get().zip(self.probes.queueing(now))
@@ -329,6 +330,15 @@ struct QueueingDelay {
 }
 
 impl QueueingDelay {
+    /// Two clocks that drift apart by 50 millionths are 15 ms apart after this: older delays are no base.
+    const CLOCKS_AGREE_FOR: Duration = Duration::from_secs(300);
+
+    fn forget_old(&mut self, now: Duration) {
+        if self.samples.back().is_some_and(|(at, _)| now >= *at + Self::CLOCKS_AGREE_FOR) {
+            *self = Self::default();
+        }
+    }
+
     fn sample(&mut self, now: Duration, delay_us: i64) {
         self.began.get_or_insert(now);
         self.base.take(now, delay_us);
@@ -442,6 +452,15 @@ mod tests {
                 "{second}"
             );
         }
+    }
+
+    #[test]
+    fn clocks_that_drift_while_nothing_is_said_make_no_queue() {
+        let mut path = PathMonitor::new();
+        run(&mut path, 0, 100, |_| 30, true);
+        // Half an hour later the receiver's clock is 90 ms ahead.
+        run(&mut path, 90_000, 100, |_| 120, true);
+        assert_eq!(path.queueing(ms(90_100 * 20 + 170)), Some(ms(0)));
     }
 
     #[test]

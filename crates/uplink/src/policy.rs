@@ -171,6 +171,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         self.uplink = UplinkEstimate::new();
         self.relay.clear();
         self.relayed.clear();
+        (self.suspect, self.trial) = (Suspect::default(), None);
         for listener in self.listeners.values_mut() {
             (listener.path, listener.returned_at) = (ListenerPath::default(), None);
         }

@@ -1,6 +1,7 @@
 //! Checks settings against each other and against what they are for, before anything is served.
 
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 
 use thiserror::Error;
 
@@ -57,6 +58,12 @@ impl Config {
         }
         self.check_credentials()?;
         self.token_rules()?;
+        if let Some(admin) = self.admin_listen
+            && self.takes(admin)
+        {
+            let problem = format!("{admin} is where the server itself listens; take another port");
+            return error("--admin-listen", "VOICEMESH_ADMIN_LISTEN", problem);
+        }
         self.admin_token()?;
         if self.secret.as_ref().is_some_and(|secret| secret.len() < SECRET_BYTES) {
             let problem = "has fewer than 16 bytes; take the output of: openssl rand -hex 32".to_owned();
@@ -85,6 +92,15 @@ impl Config {
             Some(Err(problem)) => error("--base-path", "VOICEMESH_BASE_PATH", problem),
             Some(Ok(_)) | None => Ok(()),
         }
+    }
+
+    /// Whether the server itself listens there.
+    fn takes(&self, address: SocketAddr) -> bool {
+        let (ip, port) = self.listen.map_or((None, self.port), |listen| (Some(listen.ip()), listen.port()));
+        let every = |ip: IpAddr| ip.is_unspecified();
+        port != 0
+            && port == address.port()
+            && (every(address.ip()) || ip.is_none_or(|ip| every(ip) || ip == address.ip()))
     }
 
     /// The origins that may frame the page, without a slash at the end.
@@ -295,6 +311,24 @@ mod tests {
             turn_username: Some("user".to_owned()),
             turn_credential: Some("password".to_owned()),
             ..Config::default()
+        }
+    }
+
+    #[test]
+    fn the_operators_port_is_not_the_servers_own() {
+        let at = |text: &str| Some(text.parse().expect("an address"));
+        for (listen, admin, is_own) in [
+            (None, "127.0.0.1:8080", true),
+            (None, "127.0.0.1:8081", false),
+            (at("127.0.0.1:8080"), "127.0.0.1:8080", true),
+            (at("[::]:8080"), "127.0.0.1:8080", true),
+            (at("192.0.2.1:8080"), "0.0.0.0:8080", true),
+            (at("192.0.2.1:8080"), "127.0.0.1:8080", false),
+            (at("127.0.0.1:0"), "127.0.0.1:0", false),
+        ] {
+            let config = Config { listen, port: 8080, admin_listen: at(admin), ..Config::default() };
+            let problem = config.check().expect_err("there is no token at least").to_string();
+            assert_eq!(problem.contains("the server itself"), is_own, "{listen:?} {admin}: {problem}");
         }
     }
 

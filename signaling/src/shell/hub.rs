@@ -4,7 +4,7 @@ mod operator;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -62,8 +62,6 @@ pub(super) struct Hub {
 /// A room with the mailboxes of those in it.
 pub(super) struct RoomCell {
     occupied: Mutex<Occupied>,
-    /// The address from which it was made.
-    made_by: Option<AddressKey>,
 }
 
 /// What became of a join.
@@ -86,6 +84,8 @@ pub(super) struct Handled {
 
 struct Occupied {
     room: Room,
+    /// The address of the member who came into it last while it was empty.
+    made_by: Option<AddressKey>,
     mailboxes: BTreeMap<ConnectionId, Arc<Mailbox>>,
 }
 
@@ -126,8 +126,9 @@ impl Hub {
 
     /// What the metrics show beside counters.
     pub(super) fn gauges(&self) -> Gauges {
-        let cells: Vec<_> = lock(&self.rooms).values().map(Arc::clone).collect();
-        let members = cells.iter().map(|cell| lock(&cell.occupied).room.len()).sum();
+        // Weak: a reference keeps a room from making space for another.
+        let cells: Vec<Weak<RoomCell>> = lock(&self.rooms).values().map(Arc::downgrade).collect();
+        let members = cells.iter().filter_map(Weak::upgrade).map(|cell| lock(&cell.occupied).room.len()).sum();
         let hashes_waiting = self.passwords.waiting();
         Gauges { connections: self.connections(), rooms: cells.len(), members, hashes_waiting }
     }
@@ -183,9 +184,13 @@ impl Hub {
         }
         occupied.room.count_join(now, &join, address.map(AddressTag::from))?;
         occupied.mailboxes.insert(id, Arc::clone(mailbox));
+        let was_empty = occupied.room.is_empty();
         let joined = occupied.with(self, now, |room, out| room.join(now, id, *join, shown, out));
         match joined {
             Ok(_) => {
+                if was_empty {
+                    occupied.made_by = address;
+                }
                 if let Some(address) = address {
                     occupied.room.set_address(id, address.into());
                 }
@@ -213,8 +218,8 @@ impl Hub {
         let mut room = Room::new(now, Arc::clone(&self.rules), random_session()?);
         let seed = random_bytes().map_err(no_random_numbers)?;
         room.set_ticket_issuer(TicketIssuer::new(self.tickets.clone(), seed), name.key().to_owned());
-        let occupied = Mutex::new(Occupied { room, mailboxes: BTreeMap::new() });
-        let cell = Arc::new(RoomCell { occupied, made_by });
+        let occupied = Mutex::new(Occupied { room, made_by, mailboxes: BTreeMap::new() });
+        let cell = Arc::new(RoomCell { occupied });
         rooms.insert(name, Arc::clone(&cell));
         Ok(cell)
     }
@@ -332,10 +337,10 @@ impl Hub {
         let mut rooms = lock(&self.rooms);
         // References are made under this lock only, so no connection is about to enter a room that has just one.
         rooms.retain(|_, cell| Arc::strong_count(cell) > 1 || !lock(&cell.occupied).room.is_over(now));
-        let cells: Vec<Arc<RoomCell>> = rooms.values().map(Arc::clone).collect();
+        let cells: Vec<Weak<RoomCell>> = rooms.values().map(Arc::downgrade).collect();
         drop(rooms);
         let unix = unix_time();
-        for cell in cells {
+        for cell in cells.iter().filter_map(Weak::upgrade) {
             lock(&cell.occupied).with(self, now, |room, out| {
                 room.set_unix_time(unix);
                 room.tick(now, out);
@@ -354,8 +359,8 @@ fn unix_time() -> u64 {
 fn make_space(rooms: &mut HashMap<RoomName, Arc<RoomCell>>) -> bool {
     let unused = rooms.iter().filter(|(_, cell)| Arc::strong_count(cell) == 1);
     let emptied = unused.filter_map(|(name, cell)| {
-        let at = lock(&cell.occupied).room.emptied_at()?;
-        Some((cell.made_by, at, name))
+        let occupied = lock(&cell.occupied);
+        Some((occupied.made_by, occupied.room.emptied_at()?, name))
     });
     let emptied: Vec<_> = emptied.collect();
     let mut counts: HashMap<Option<AddressKey>, usize> = HashMap::new();

@@ -14,8 +14,9 @@ impl Hub {
     /// Rooms with members, and how many.
     pub(in crate::shell) fn room_sizes(&self) -> Vec<(String, usize)> {
         let rooms: Vec<_> =
-            lock(&self.rooms).iter().map(|(name, cell)| (name.as_str().to_owned(), Arc::clone(cell))).collect();
-        let sizes = rooms.into_iter().map(|(name, cell)| (name, lock(&cell.occupied).room.len()));
+            lock(&self.rooms).iter().map(|(name, cell)| (name.as_str().to_owned(), Arc::downgrade(cell))).collect();
+        let sizes =
+            rooms.into_iter().filter_map(|(name, cell)| Some((name, lock(&cell.upgrade()?.occupied).room.len())));
         let mut sizes: Vec<_> = sizes.filter(|(_, members)| *members > 0).collect();
         sizes.sort_unstable();
         sizes

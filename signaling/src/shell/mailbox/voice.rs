@@ -26,6 +26,8 @@ pub(super) struct Voice {
     shares: Vec<Share>,
     /// Where a sender begins that had nothing waiting.
     served: u64,
+    /// Senders with nothing waiting that were sent more than that: where they begin. At most as many as packets.
+    ahead: Vec<([u8; 2], u64)>,
 }
 
 #[derive(Debug)]
@@ -46,7 +48,11 @@ impl Voice {
                 share.packets += 1;
                 share.bytes += bytes;
             }
-            None => self.shares.push(Share { sender, packets: 1, bytes, served: self.served }),
+            None => {
+                let known = self.ahead.iter().position(|(ahead, _)| *ahead == sender);
+                let served = known.map_or(0, |at| self.ahead.swap_remove(at).1).max(self.served);
+                self.shares.push(Share { sender, packets: 1, bytes, served });
+            }
         }
         self.bytes += bytes;
         self.packets.push_back((now, packet));
@@ -87,7 +93,7 @@ impl Voice {
     pub(super) fn give_memory_back(&mut self, kept: usize) {
         if self.packets.is_empty() && self.packets.capacity().max(self.shares.capacity()) > kept {
             self.packets = VecDeque::new();
-            self.shares = Vec::new();
+            (self.shares, self.ahead) = (Vec::new(), Vec::new());
         }
     }
 
@@ -107,13 +113,28 @@ impl Voice {
             share.packets -= 1;
             share.bytes -= bytes;
             if share.packets == 0 {
-                // The last sender with packets waiting leaves its count behind, so as not to start below it on its
-                // return.
-                self.served = self.served.max(if self.shares.len() == 1 { self.shares[at].served } else { 0 });
-                self.shares.swap_remove(at);
+                let Share { sender, served, .. } = self.shares.swap_remove(at);
+                self.keep(sender, served);
             }
         }
         Some(removed)
+    }
+
+    /// A sender whose last packet has left is not behind those that wait when it comes back.
+    fn keep(&mut self, sender: [u8; 2], served: u64) {
+        if self.shares.is_empty() {
+            // Nothing waits: all begin alike.
+            self.ahead.clear();
+            self.served = self.served.max(served);
+            return;
+        }
+        self.ahead.retain(|(_, ahead)| *ahead > self.served);
+        if self.ahead.len() >= PACKETS
+            && let Some(least) = (0..self.ahead.len()).min_by_key(|at| self.ahead[*at].1)
+        {
+            self.ahead.swap_remove(least);
+        }
+        self.ahead.push((sender, served));
     }
 }
 
@@ -167,6 +188,33 @@ mod tests {
             let (least, most) = (passed.iter().min().unwrap(), passed.iter().max().unwrap());
             assert!(least * 10 >= most * 9, "{loud}: {passed:?}");
         }
+    }
+
+    #[test]
+    fn one_that_sends_large_packets_now_and_then_gets_no_more_than_others() {
+        let mut voice = Voice::default();
+        let (mut passed, mut budget) = ([0_usize; 5], 0.0);
+        for now in 0..20_000_u64 {
+            if now % 130 == 0 {
+                voice.push(ms(now), packet(0, 0, 640));
+            }
+            for sender in 1..5_u8 {
+                if (now + 5 * u64::from(sender)) % 20 == 0 {
+                    voice.push(ms(now), packet(sender, 0, 70 + usize::from(sender) * 10));
+                }
+            }
+            voice.drop_old(ms(now));
+            // 40 kbit/s.
+            budget += 5.0;
+            while budget > 0.0 {
+                let Some((_, packet)) = voice.pop() else { break };
+                passed[usize::from(packet[8])] += packet.len();
+                budget -= packet.len() as f64;
+            }
+            assert!(voice.ahead.len() <= PACKETS);
+        }
+        let (least, most) = (passed.iter().min().unwrap(), passed.iter().max().unwrap());
+        assert!(least * 10 >= most * 8, "{passed:?}");
     }
 
     #[test]
