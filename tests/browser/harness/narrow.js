@@ -39,6 +39,10 @@ export class NarrowHome {
     this.stage = stage;
     stage.atEnd(() => run('ip', 'netns', 'del', this.#id));
     run('ip', 'netns', 'add', this.#id);
+    // IPv6 addresses come seconds after a link is up, and a browser that is loading a page then takes it for another network.
+    for (const which of ['all', 'default']) {
+      run('ip', 'netns', 'exec', this.#id, 'sh', '-c', `echo 1 >/proc/sys/net/ipv6/conf/${which}/disable_ipv6`);
+    }
     run('ip', 'link', 'add', `${this.#id}o`, 'type', 'veth', 'peer', 'name', 'lan', 'netns', this.#id);
     run('ip', 'addr', 'add', `${this.#outside}/24`, 'dev', `${this.#id}o`);
     run('ip', 'link', 'set', `${this.#id}o`, 'up');
