@@ -226,6 +226,13 @@ async fn a_server_full_of_rooms_refuses_one_more_but_forgets_empty_ones() {
     Person::join(&server, "two", "bo").await;
 }
 
+/// Connected through a proxy, from this address.
+async fn from(server: &Server, address: &str) -> Person {
+    let mut request = request(server.address);
+    request.headers_mut().insert("x-forwarded-for", address.parse().expect("a header"));
+    Person::try_connect(server, request).await.expect("the server takes connections")
+}
+
 #[tokio::test]
 async fn an_address_that_makes_many_rooms_pushes_out_its_own_empty_ones() {
     const ROOMS: usize = 8;
@@ -236,21 +243,21 @@ async fn an_address_that_makes_many_rooms_pushes_out_its_own_empty_ones() {
         ..Config::default()
     };
     let server = Server::with(config).await;
-    let from = async |address: &str| {
-        let mut request = request(server.address);
-        request.headers_mut().insert("x-forwarded-for", address.parse().expect("a header"));
-        Person::try_connect(&server, request).await.expect("the server takes connections")
-    };
+    // The room counts for the address of who came last into it while it was empty.
+    let mut earlier = from(&server, "192.0.2.2").await;
+    earlier.enter(join_of("reserved", "earlier")).await;
+    earlier.say(&ClientMessage::Leave).await;
+    earlier.expect_end().await;
     // The owner is lost, and the room waits for it, empty for longer than all others.
-    let mut owner = from("192.0.2.1").await;
+    let mut owner = from(&server, "192.0.2.1").await;
     assert!(owner.enter(join_of("reserved", "owner")).await.permissions.moderate);
     drop(owner);
     for (number, address) in ["192.0.2.2", "192.0.2.3"].iter().cycle().take(4 * ROOMS).enumerate() {
-        let mut maker = from(address).await;
+        let mut maker = from(&server, address).await;
         maker.enter(join_of(&format!("room {number}"), "maker")).await;
         drop(maker);
     }
-    let mut stranger = from("192.0.2.4").await;
+    let mut stranger = from(&server, "192.0.2.4").await;
     let joined = stranger.enter(join_of("reserved", "stranger")).await;
     assert!(!joined.permissions.moderate, "the room was kept for its owner");
 }
@@ -264,19 +271,14 @@ async fn joins_of_one_address_are_limited_and_other_addresses_are_not() {
         ..Config::default()
     };
     let server = Server::with(config).await;
-    let from = async |address: &str| {
-        let mut request = request(server.address);
-        request.headers_mut().insert("x-forwarded-for", address.parse().expect("a header"));
-        Person::try_connect(&server, request).await.expect("the server takes connections")
-    };
     for number in 0..3 {
-        let mut person = from("2001:db8::1").await;
+        let mut person = from(&server, "2001:db8::1").await;
         person.enter(join_of("lobby", &format!("p{number}"))).await;
     }
-    let mut fourth = from("2001:db8::ffff").await;
+    let mut fourth = from(&server, "2001:db8::ffff").await;
     fourth.say(&ClientMessage::Join(join_of("lobby", "p4"))).await;
     assert_eq!(fourth.expect_error().await, (ErrorCode::TooManyJoins, true));
-    let mut other = from("2001:db8:0:1::1").await;
+    let mut other = from(&server, "2001:db8:0:1::1").await;
     other.enter(join_of("lobby", "other")).await;
 }
 

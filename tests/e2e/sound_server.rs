@@ -90,7 +90,7 @@ fn from_a_microphone_to_a_speaker_over_a_network_that_loses_every_tenth_packet()
         is_repaired
     });
     assert!(is_repaired, "nothing is repeated\n{}", ada.transcript());
-    // Begun only now: what is not read piles up, and would delay what is compared.
+    // Begun only now: a recording that is not read falls behind.
     let mut recording = pulse.record(pulse::SPEAKER_MONITOR);
     let _ = recording.take(pulse::PRERENDERED);
     let spoken = speech::load("reader");

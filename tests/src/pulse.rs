@@ -193,12 +193,6 @@ impl Recording {
         samples(self.bytes.drain(..wanted))
     }
 
-    /// Drops what has been recorded so far.
-    pub fn drop_what_is_there(&mut self) {
-        while self.pieces.try_recv().is_ok() {}
-        self.bytes.clear();
-    }
-
     fn receive(&mut self, patience: Duration) {
         let piece = self.pieces.recv_timeout(patience);
         let so_far = self.bytes.len();
