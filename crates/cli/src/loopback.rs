@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use voicemesh_audio::process::MicrophoneConfig;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
-use voicemesh_device::{Capture, DeviceError, DeviceEvent, InputSpec, OutputSpec, Playback, Waker, is_same_wav};
+use voicemesh_device::{Capture, DeviceError, DeviceEvent, Playback, Waker, refuse_same_file};
 
 use crate::arguments::LoopbackArguments;
 use crate::exit::{Exit, Failure};
@@ -42,13 +42,8 @@ pub(crate) fn run(arguments: &LoopbackArguments) -> Result<Exit, Failure> {
     logs::init("warn");
     let stop = Stop::listen();
     let device = |what: String, next: &str| Failure::new(Exit::Device, format!("{what}. {next}").trim_end());
-    let is_same = match (&arguments.input, &arguments.output) {
-        (InputSpec::Wav { path, .. }, OutputSpec::Wav(output)) => is_same_wav(path, output),
-        _ => false,
-    };
-    if is_same {
-        return Err(device("the input and the output are the same file; name another output".to_owned(), ""));
-    }
+    refuse_same_file(&arguments.input, &arguments.output)
+        .map_err(|error| device(error.to_string(), next_for(&error)))?;
     let (output, earlier) = beside_earlier(arguments.output.clone());
     let playback = Playback::open(&output, waker()).map_err(|error| device(error.to_string(), next_for(&error)))?;
     let capture = Capture::open(&arguments.input, arguments.microphone.channel, waker())

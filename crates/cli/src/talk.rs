@@ -6,7 +6,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use voicemesh::{Event, InputSpec, JoinError, JoinOptions, OutputSpec, Peer, Processing, SpeechConfig, Stamped};
-use voicemesh_device::{DeviceError, is_same_wav, unused_wav};
+use voicemesh_device::{refuse_same_file, unused_wav};
 
 use crate::arguments::{EchoArguments, JoinArguments, StayArguments, login_name};
 use crate::bans::Bans;
@@ -82,6 +82,7 @@ pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
     let name = arguments.name.clone().unwrap_or_else(login_name);
     let speech = SpeechConfig { frame: arguments.frame_ms, bitrate_bps: arguments.bitrate, ..SpeechConfig::default() };
     let presence = arguments.presence();
+    // Before the output becomes another file, which is not what was asked for.
     refuse_same_file(&arguments.input, &arguments.output).map_err(JoinError::Output)?;
     let (output, written_beside) = beside_earlier(arguments.output);
     let processing = arguments.microphone.processing(&arguments.input);
@@ -102,16 +103,6 @@ pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
     }
     let stay = described(&arguments.stay, arguments.room, name, Part::Talk);
     begin(options, arguments.stay, processing, activation, Stay { record: arguments.record, written_beside, ..stay })
-}
-
-/// A file cannot be played and written. Another one beside it is not what was asked for.
-pub(crate) fn refuse_same_file(input: &InputSpec, output: &OutputSpec) -> Result<(), DeviceError> {
-    match (input, output) {
-        (InputSpec::Wav { path, .. }, OutputSpec::Wav(output)) if is_same_wav(path, output) => {
-            Err(DeviceError::SameFile { path: output.clone() })
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The file to write in place of one that is there already, and a sentence about that.

@@ -54,7 +54,7 @@ pub use drift::DriftEstimator;
 pub use error::{DeviceError, file_words};
 pub use playback::Playback;
 pub use spec::{InputSpec, OutputSpec};
-pub use wav::{is_same_wav, unused_wav};
+pub use wav::{refuse_same_file, unused_wav};
 
 /// The one rate of this crate's edge, in samples a second.
 pub const SAMPLE_RATE: u32 = 48_000;

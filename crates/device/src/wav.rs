@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use hound::{SampleFormat, WavSpec, WavWriter};
 
-use crate::{DeviceError, SAMPLE_RATE, convert, downmix, file_words, riff};
+use crate::{DeviceError, InputSpec, OutputSpec, SAMPLE_RATE, convert, downmix, file_words, riff};
 
 /// The longest file that is played; it is held in memory, 11.5 MB a minute. A longer one is refused.
 const MOST_SECONDS: u32 = 30 * 60;
@@ -36,10 +36,17 @@ fn read_mono(path: &Path, channel: Option<u16>) -> Result<Vec<f32>, String> {
     convert::clip(downmix::of_clip(clip.samples, clip.channels, clip.rate_hz, channel), clip.rate_hz, SAMPLE_RATE)
 }
 
-/// Whether two paths name one file, also by a link.
-#[must_use]
-pub fn is_same_wav(one: &Path, other: &Path) -> bool {
-    same_file::is_same_file(one, other).unwrap_or(false)
+/// A file that is played as a microphone would be destroyed by writing what is heard into it; also under another name.
+///
+/// # Errors
+///
+/// [`DeviceError::SameFile`].
+pub fn refuse_same_file(input: &InputSpec, output: &OutputSpec) -> Result<(), DeviceError> {
+    let (InputSpec::Wav { path, .. }, OutputSpec::Wav(written)) = (input, output) else { return Ok(()) };
+    match same_file::is_same_file(path, written) {
+        Ok(true) => Err(DeviceError::SameFile { path: written.clone() }),
+        Ok(false) | Err(_) => Ok(()),
+    }
 }
 
 /// A speaker that writes what it plays.

@@ -23,8 +23,8 @@ use webrtc::peer_connection::{
 use crate::LinkConfig;
 use crate::checks::SharedChecks;
 use crate::limits::{
-    CHECK_INTERVAL, CHECKS_PER_PAIR, DISCONNECTED_AFTER, FAILED_AFTER, FLUSH_PATIENCE, KEEP_ALIVE_INTERVAL,
-    LOCAL_CANDIDATE_QUEUE, MESSAGE_BYTES, RECEIVE_WINDOW_BYTES, SCTP_MTU_BYTES,
+    CHECK_INTERVAL, CHECKS_PER_PAIR, DISCONNECTED_AFTER, FAILED_AFTER, FLUSH_NUDGE_INTERVAL, FLUSH_PATIENCE,
+    KEEP_ALIVE_INTERVAL, LOCAL_CANDIDATE_QUEUE, MESSAGE_BYTES, RECEIVE_WINDOW_BYTES, SCTP_MTU_BYTES,
 };
 use crate::openings::Openings;
 use crate::runtime::{LinkRuntime, Lookups};
@@ -147,7 +147,7 @@ impl Connection {
         let rounds = async {
             while self.sockets.rounds() < sent_after {
                 self.nudge().await;
-                self.sockets.round().await;
+                let _ = tokio::time::timeout(FLUSH_NUDGE_INTERVAL, self.sockets.round()).await;
             }
         };
         let _ = tokio::time::timeout(FLUSH_PATIENCE, rounds).await;

@@ -66,6 +66,7 @@ mod addresses;
 mod checks;
 mod connection;
 mod fragment;
+mod in_flight;
 pub mod limits;
 mod openings;
 mod outbox;

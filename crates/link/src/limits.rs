@@ -42,15 +42,16 @@ pub(crate) const DATAGRAM_CHUNK_BYTES: usize = 1_179;
 /// Header of a DATA chunk.
 pub(crate) const CHUNK_HEADER_BYTES: usize = 16;
 
-/// How long the driver may take to send what it was handed; after that the next packet is handed over in any case.
-pub(crate) const FLUSH_PATIENCE: Duration = Duration::from_millis(20);
+/// How long the driver may take to send what it was handed; after that the next packet is handed over in any case. Longer
+/// than a busy machine keeps a thread waiting: what is handed over too early makes a datagram too large.
+pub(crate) const FLUSH_PATIENCE: Duration = Duration::from_secs(1);
 
-/// One message on the reliable data channel, its flag byte included. Two fit in a datagram: SCTP sends them again together.
+/// While the driver has not sent what it was handed, how often it is woken.
+pub(crate) const FLUSH_NUDGE_INTERVAL: Duration = Duration::from_millis(10);
+
+/// One message on the reliable data channel, its flag byte included. Two fit in a datagram, because the receiver
+/// acknowledges every second packet at once and a single one after 200 ms.
 pub(crate) const FRAGMENT_BYTES: usize = 568;
-
-/// Reliable bytes handed to SCTP and not yet acknowledged; the rest waits in our own queue. Two messages, because the
-/// receiver acknowledges every second packet at once and a single one after 200 ms.
-pub(crate) const RELIABLE_IN_FLIGHT_BYTES: usize = 2 * FRAGMENT_BYTES;
 
 /// The largest data channel message this side accepts (`a=max-message-size`); SCTP drops larger ones.
 pub(crate) const MESSAGE_BYTES: u32 = 2048;

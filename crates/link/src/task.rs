@@ -15,10 +15,11 @@ use webrtc::peer_connection::{RTCIceCandidateInit, RTCSessionDescription};
 use crate::checks::SharedChecks;
 use crate::connection::{Connection, ROUNDS_TO_FLUSH, Reports};
 use crate::fragment::{self, Cutter, Joined, Joiner};
+use crate::in_flight::{InFlight, chunk_bytes};
 use crate::limits::{
-    ACKNOWLEDGEMENT_DELAY, ANSWER_WAIT, CHUNK_HEADER_BYTES, DATAGRAM_CHUNK_BYTES, FRAGMENT_BYTES, IN_FLIGHT_BYTES,
-    IN_FLIGHT_FOR_VOICE_BYTES, LOSSY_PACKET_BYTES, NUDGE_INTERVAL, OPEN_LIMIT, RELIABLE_IN_FLIGHT_BYTES,
-    REMOTE_CANDIDATES, RETRY_INTERVAL, ROUND_TRIP_INTERVAL, SETTLE_INTERVAL,
+    ACKNOWLEDGEMENT_DELAY, ANSWER_WAIT, DATAGRAM_CHUNK_BYTES, FRAGMENT_BYTES, IN_FLIGHT_BYTES,
+    IN_FLIGHT_FOR_VOICE_BYTES, LOSSY_PACKET_BYTES, NUDGE_INTERVAL, OPEN_LIMIT, REMOTE_CANDIDATES, RETRY_INTERVAL,
+    ROUND_TRIP_INTERVAL, SETTLE_INTERVAL,
 };
 use crate::openings::{Openings, Turn};
 use crate::outbox::{LossyStream, Outbox};
@@ -120,7 +121,7 @@ struct LinkTask<'a> {
     progress: Progress,
     voice: Pacer,
     unreliable: Pacer,
-    reliable_outstanding: usize,
+    reliable_in_flight: InFlight,
     datagram: Datagram,
     cutter: Option<Cutter>,
     joiner: Joiner,
@@ -174,7 +175,7 @@ impl<'a> LinkTask<'a> {
             progress: Progress::Opening { since: now, next_nudge: now + NUDGE_INTERVAL },
             voice: Pacer::new(now),
             unreliable: Pacer::new(now),
-            reliable_outstanding: 0,
+            reliable_in_flight: InFlight::default(),
             datagram: Datagram::default(),
             cutter: None,
             joiner: Joiner::default(),
@@ -405,7 +406,7 @@ impl<'a> LinkTask<'a> {
             turn.opened();
         }
         self.measure_round_trip(now).await;
-        let low = (RELIABLE_IN_FLIGHT_BYTES / 2) as u32;
+        let low = FRAGMENT_BYTES as u32;
         let _ = self.connection.reliable.set_buffered_amount_low_threshold(low).await;
         self.outbox.count(|stats| stats.opened_after = Some(opened_after));
         self.outbox.open();
@@ -506,7 +507,7 @@ impl<'a> LinkTask<'a> {
     /// Whether SCTP's smallest window has room for a message.
     fn has_room(&self, stream: Stream, bytes: usize) -> bool {
         let in_flight =
-            self.voice.outstanding_bytes() + self.unreliable.outstanding_bytes() + self.reliable_outstanding;
+            self.voice.outstanding_bytes() + self.unreliable.outstanding_bytes() + self.reliable_in_flight.bytes();
         let limit = match stream {
             Stream::Voice => IN_FLIGHT_BYTES,
             Stream::Reliable | Stream::Unreliable => IN_FLIGHT_BYTES - IN_FLIGHT_FOR_VOICE_BYTES,
@@ -517,7 +518,7 @@ impl<'a> LinkTask<'a> {
     /// SCTP bundles what it is handed at once. Waits until it has sent that if this message would make the datagram too
     /// large.
     async fn begin_chunk(&mut self, bytes: usize) {
-        let chunk_bytes = (CHUNK_HEADER_BYTES + bytes).next_multiple_of(4);
+        let chunk_bytes = chunk_bytes(bytes);
         if self.connection.rounds() >= self.datagram.round + ROUNDS_TO_FLUSH {
             self.datagram.chunk_bytes = 0;
         }
@@ -533,12 +534,10 @@ impl<'a> LinkTask<'a> {
         let Some(mut cutter) = self.next_cutter() else { return Ok(Left::Nothing) };
         let connection = self.connection;
         let channel = &connection.reliable;
-        self.reliable_outstanding = channel.outstanding_bytes().await.map_err(gone)?;
-        while self.reliable_outstanding + FRAGMENT_BYTES <= RELIABLE_IN_FLIGHT_BYTES
-            && self.has_room(Stream::Reliable, FRAGMENT_BYTES)
-        {
+        self.reliable_in_flight.outstanding(channel.outstanding_bytes().await.map_err(gone)?);
+        while self.reliable_in_flight.admits(FRAGMENT_BYTES) && self.has_room(Stream::Reliable, FRAGMENT_BYTES) {
             let (message, is_last) = cutter.next();
-            self.reliable_outstanding += message.len();
+            self.reliable_in_flight.sent(message.len());
             let payload_bytes = message.len() as u64 - 1;
             if payload_bytes > FRAGMENT_BYTES as u64 / 2 {
                 // In datagrams of their own, two are acknowledged at once.

@@ -78,6 +78,24 @@ async fn no_datagram_exceeds_1280_bytes_whatever_is_sent_at_once_and_however_oft
     assert!(from_a.largest + 40 + 8 <= 1_280, "{from_a:?}");
 }
 
+/// SCTP sends again in one datagram whatever it finds lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn small_messages_that_are_all_lost_come_again_in_datagrams_of_at_most_1280_bytes() {
+    const MESSAGES: usize = 400;
+    let (a, mut b, wire) = Wire::open_pair().await;
+    wire.lose_percent(100);
+    for _ in 0..MESSAGES {
+        a.link().send(Stream::Reliable, Bytes::from_static(b"!")).unwrap();
+    }
+    settled(&wire).await;
+    wire.lose_percent(0);
+    for _ in 0..MESSAGES {
+        assert_eq!(b.received().await, (Stream::Reliable, b"!".to_vec()));
+    }
+    let [from_a, _] = wire.tallies();
+    assert!(from_a.largest + 40 + 8 <= 1_280, "{from_a:?}");
+}
+
 /// Keep-alives alone measure every 6 s.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_speech_flows_the_round_trip_is_known_within_two_seconds() {

@@ -9,7 +9,7 @@ use voicemesh_audio::space::StereoBlock;
 use voicemesh_audio::{BLOCK_DURATION, BLOCK_SAMPLES, Block};
 use voicemesh_device::{
     Capture, Channels, DeviceError, DeviceEvent, DriftEstimator, InputSpec, OutputSpec, Playback, SAMPLE_RATE,
-    is_same_wav,
+    refuse_same_file,
 };
 
 use crate::event::{DeviceRole, Event};
@@ -328,16 +328,6 @@ impl Sound {
             devices.drift.restart();
         }
         event
-    }
-}
-
-/// A file that is played as a microphone would be destroyed by writing what is heard into it.
-fn refuse_same_file(input: &InputSpec, output: &OutputSpec) -> Result<(), DeviceError> {
-    match (input, output) {
-        (InputSpec::Wav { path: input, .. }, OutputSpec::Wav(output)) if is_same_wav(input, output) => {
-            Err(DeviceError::SameFile { path: output.clone() })
-        }
-        _ => Ok(()),
     }
 }
 

@@ -248,8 +248,8 @@ impl UplinkEstimate {
 
     /// Over how long loss is to be looked at now: in a test, since less has been sent.
     pub(crate) fn loss_span(&self, now: Duration) -> Duration {
-        let sparse_since = |test: LossTest| now.saturating_sub(test.began + TEST_SETTLE);
-        self.test.map_or(LOSS_SPAN, |test| sparse_since(test).max(LOSS_SPAN.min(TEST_SETTLE)))
+        let sparse_for = |test: LossTest| now.saturating_sub(test.began + TEST_SETTLE);
+        self.test.map_or(LOSS_SPAN, |test| sparse_for(test).max(TEST_SETTLE))
     }
 
     /// Whether more packets would be a mistake: a limit was met lately, or one is being looked for.
