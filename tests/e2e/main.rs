@@ -49,7 +49,7 @@ fn assert_heard(voice: &str, file: &Path) -> Hearing {
 /// so long in all.
 fn assert_heard_but_for(voice: &str, file: &Path, cut_ms: f64) -> Hearing {
     let hearing = compare_with_cut(&speech::load(voice), &room::heard(file), cut_ms);
-    let unheard_ms = hearing.cut_found_ms + hearing.unheard_total_ms;
+    let unheard_ms = hearing.unheard_in_cut_ms + hearing.unheard_total_ms;
     let floor = Floor { unheard_ms: cut_ms, ..Floor::default() };
     if let Err(why) = hearing.verdict(&floor) {
         panic!("{voice} was not heard: {why} ({hearing})");

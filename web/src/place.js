@@ -29,6 +29,12 @@ export function roomOf(path, base = BASE) {
   }
 }
 
+/** Whether a text is a link to a room, and not a room's name. The terminal program decides by the same rule. @param {string} text */
+function isLink(text) {
+  const names = /^(localhost|[^/]*[^/.]\.[^/]+|[^/]+:\d+)\/(.+\/)?r\/[^/]/i.test(text.split('#')[0]);
+  return !/\s/.test(text) && (/^(https?|wss?):\/\//i.test(text) || names);
+}
+
 /**
  * A link to a room, as people paste it where a room's name is asked for: with or without a scheme, a slash at its end, or
  * what follows `#`. Null for what is just a name.
@@ -38,10 +44,9 @@ export function roomOf(path, base = BASE) {
  */
 export function invitationOf(text, base = BASE) {
   const trimmed = text.trim();
-  const hasScheme = /^(https?|wss?):\/\//i.test(trimmed);
-  if (/\s/.test(trimmed) || !(hasScheme || /^(localhost|[^/]*[^/.]\.[^/]+|[^/]+:\d+)\/(.+\/)?r\/[^/]+\/?$/i.test(trimmed.split('#')[0]))) return null;
+  if (!isLink(trimmed)) return null;
   try {
-    const url = new URL(hasScheme ? trimmed.replace(/^ws/i, 'http') : `https://${trimmed}`);
+    const url = new URL(/^\w+:\/\//.test(trimmed) ? trimmed.replace(/^ws/i, 'http') : `https://${trimmed}`);
     const match = /^(.*\/)r\/([^/]+)\/?$/.exec(url.pathname);
     if (!match) return null;
     const isHere = url.host === base.host && match[1] === base.pathname;
@@ -52,7 +57,7 @@ export function invitationOf(text, base = BASE) {
 }
 
 /** What is wrong with an address that is no link to a room; empty for a link, and for what is just a name. @param {string} text */
-export const linkFault = (text) => !/^(https?|wss?):\/\//i.test(text.trim()) || invitationOf(text) ? ''
+export const linkFault = (text) => !isLink(text.trim()) || invitationOf(text) ? ''
   : 'This is not a link to a room: it must end with /r/ and the room\u2019s name.';
 
 /** No address can name these: a path drops them. @param {string} room */

@@ -38,7 +38,7 @@ test('a link to a room is understood where a name is asked for, and a name is le
   assert.equal(invitationOf('http://host.example:8080/voice/r/lobby/', BELOW)?.isHere, true);
   assert.equal(invitationOf('https://other.example/r/lobby#t=ticket', ROOT)?.url, 'https://other.example/r/lobby#t=ticket');
   for (const name of ['lobby', 'a/b', 'r/lobby', 'Kitchen table', '', 'https://', 'https://voice.example/', 'https://voice.example/r/', 'https://voice.example/r/%ff',
-    'javascript://x/r/lobby', 'v1.2/r', '1.5/r/2 metres']) assert.equal(invitationOf(name, ROOT), null, name);
+    'javascript://x/r/lobby', 'v1.2/r', '1.5/r/2 metres', 'a.b/r//']) assert.equal(invitationOf(name, ROOT), null, name);
   assert.deepEqual(['.', '..', '...', 'a.b'].map(isUnlinkable), [true, true, false, false]);
 });
 

@@ -272,7 +272,7 @@ test('a talk group shows those of the others who hear it', () => {
 });
 
 test('an address that is no link to a room is not taken for a name', () => {
-  for (const link of ['https://a.example/r/..', 'https://a.example/r/a/b', 'http://localhost:8080/', 'ws://a/r/%FF%FE']) assert.match(linkFault(link), /must end with/, link);
+  for (const link of ['https://a.example/r/..', 'https://a.example/r/a/b', 'http://localhost:8080/', 'ws://a/r/%FF%FE', '127.0.0.1:80/r/a/b', 'a.b/r/..']) assert.match(linkFault(link), /must end with/, link);
   for (const text of ['lobby', 'r/x', 'https://a.example/r/lobby', 'localhost:8080/r/x', 'a.b/r/x']) assert.equal(linkFault(text), '', text);
   assert.deepEqual(['localhost/r/x', '127.0.0.1:18431/r/x', 'host:8080/r/x', 'host/r/x'].map((text) => invitationOf(text)?.room), ['x', 'x', 'x', undefined]);
 });

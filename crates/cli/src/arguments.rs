@@ -230,7 +230,8 @@ pub struct StayArguments {
     #[arg(long, env = "VOICEMESH_PASSWORD", hide_env_values = true)]
     pub password: Option<Password>,
 
-    /// The access token, for servers that ask for one. In the environment it does not show among the processes.
+    /// The access token, for servers that ask for one. Like the password, for the server that is named; for the link's, if
+    /// none is. In the environment it does not show among the processes.
     #[arg(long, env = "VOICEMESH_TOKEN", hide_env_values = true)]
     pub token: Option<AccessToken>,
 
@@ -456,7 +457,7 @@ mod tests {
         assert_eq!((name.room.as_str(), name.stay.server()), ("a/r/b", "wss://other"));
         assert!(followed("voicemesh join https://voice.example.org/").is_err());
         let bare = followed("voicemesh join voice.example.org/r/lobby").expect("a link");
-        assert_eq!((bare.room.as_str(), bare.stay.server()), ("lobby", "voice.example.org/r/lobby"));
+        assert_eq!((bare.room.as_str(), bare.stay.server()), ("lobby", "voice.example.org"));
     }
 
     #[test]

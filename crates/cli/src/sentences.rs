@@ -128,6 +128,7 @@ fn beginnings() -> Vec<(JoinError, &'static str, &'static str)> {
             "name another file as the microphone",
         ),
         (input(no_wav.to_str().expect("UTF-8")), "no-speech.wav cannot be played as a microphone", "--input silence"),
+        (output("/dev/null"), "/dev/null cannot be written as a speaker", "its name must end in .wav"),
         (output("/nowhere/out.wav"), "/nowhere/out.wav cannot be written", "check the folder and its permissions"),
         (JoinError::Input(busy), "another program uses it", "close what else uses it"),
         (JoinError::Input(missing), "no microphone called `Mic`", "`voicemesh devices` lists them"),

@@ -78,12 +78,11 @@ impl End {
 
 /// Joins as a person.
 pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
-    let arguments = arguments.follow_link()?;
+    let for_programs = arguments.stay.json;
+    let arguments = checked(arguments).map_err(|error| told(for_programs, error))?;
     let name = arguments.name.clone().unwrap_or_else(login_name);
     let speech = SpeechConfig { frame: arguments.frame_ms, bitrate_bps: arguments.bitrate, ..SpeechConfig::default() };
     let presence = arguments.presence();
-    // Before the output becomes another file, which is not what was asked for.
-    refuse_same_file(&arguments.input, &arguments.output).map_err(JoinError::Output)?;
     let (output, written_beside) = beside_earlier(arguments.output);
     let processing = arguments.microphone.processing(&arguments.input);
     let activation = arguments.microphone.activation(&arguments.input);
@@ -105,6 +104,22 @@ pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
     begin(options, arguments.stay, processing, activation, Stay { record: arguments.record, written_beside, ..stay })
 }
 
+/// What was asked for, with the link followed, and before the output becomes another file.
+fn checked(arguments: JoinArguments) -> Result<JoinArguments, JoinError> {
+    let arguments = arguments.follow_link()?;
+    refuse_same_file(&arguments.input, &arguments.output).map_err(JoinError::Output)?;
+    Ok(arguments)
+}
+
+/// A failure before anything has begun, of which programs read as of any other.
+fn told(for_programs: bool, error: JoinError) -> Failure {
+    let failure = Failure::from(error);
+    if for_programs {
+        Output::for_programs().failure(Duration::ZERO, &failure);
+    }
+    failure
+}
+
 /// The file to write in place of one that is there already, and a sentence about that.
 pub(crate) fn beside_earlier(output: OutputSpec) -> (OutputSpec, Option<String>) {
     let OutputSpec::Wav(path) = output else { return (output, None) };
@@ -118,7 +133,8 @@ pub(crate) fn beside_earlier(output: OutputSpec) -> (OutputSpec, Option<String>)
 
 /// Joins as an echo.
 pub(crate) fn echo(arguments: EchoArguments) -> Result<Exit, Failure> {
-    let arguments = arguments.follow_link()?;
+    let for_programs = arguments.stay.json;
+    let arguments = arguments.follow_link().map_err(|error| told(for_programs, error))?;
     let options = options(&arguments.stay, &arguments.room, &arguments.name)
         .input(InputSpec::Silence)
         .output(OutputSpec::Null)

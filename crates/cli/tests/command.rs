@@ -99,11 +99,24 @@ fn a_wrong_address_is_a_sentence_and_code_2() {
     assert_eq!(code(&failed), Some(2));
     assert!(stderr(&failed).contains("ftp://x") && stderr(&failed).contains("Use wss://"), "{}", stderr(&failed));
 
-    let failed = output(&[&arguments[..], &["--json"]].concat());
-    assert_eq!(code(&failed), Some(2));
+    assert_error_line(&[&arguments[..], &["--json"]].concat(), 2);
+}
+
+#[test]
+fn programs_read_of_every_failure_before_the_room() {
+    let server = ["--server", "ws://127.0.0.1:9", "--json"];
+    assert_error_line(&[&["join", "http://127.0.0.1:9/r/a/b"], &server[..]].concat(), 2);
+    assert_error_line(&[&["echo", "127.0.0.1:9/r/a/b"], &server[..]].concat(), 2);
+    assert_error_line(&[&["join", "lobby", "--input", READER, "--output", READER], &server[..]].concat(), 5);
+}
+
+/// The command ends with this code, and its last line for programs says so.
+fn assert_error_line(arguments: &[&str], expected: i32) {
+    let failed = output(arguments);
+    assert_eq!(code(&failed), Some(expected), "{}", stderr(&failed));
     let lines = stdout(&failed);
     let last: Value = serde_json::from_str(lines.lines().last().expect("a line")).expect("JSON");
-    assert_eq!((&last["event"], &last["exit_code"]), (&Value::from("error"), &Value::from(2)));
+    assert_eq!((&last["event"], &last["exit_code"]), (&Value::from("error"), &Value::from(expected)));
 }
 
 #[test]

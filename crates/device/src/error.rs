@@ -76,6 +76,12 @@ pub enum DeviceError {
         /// The system's own words.
         why: String,
     },
+    /// What is to be written as a speaker is no WAV file by its name.
+    #[error("{} cannot be written as a speaker: its name must end in .wav", path.display())]
+    NotNamedWav {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file that is played as a microphone would be overwritten.
     #[error("{} is the file that is played as the microphone; name another file for what is heard", path.display())]
     SameFile {
@@ -104,6 +110,7 @@ impl DeviceError {
             | Self::NotFound { .. }
             | Self::BadWav { .. }
             | Self::CannotWriteWav { .. }
+            | Self::NotNamedWav { .. }
             | Self::SameFile { .. }
             | Self::WrittenFile { .. }
             | Self::NoThread(_) => false,
@@ -115,7 +122,11 @@ impl DeviceError {
     pub fn is_about_a_file(&self) -> bool {
         matches!(
             self,
-            Self::BadWav { .. } | Self::CannotWriteWav { .. } | Self::SameFile { .. } | Self::WrittenFile { .. }
+            Self::BadWav { .. }
+                | Self::CannotWriteWav { .. }
+                | Self::NotNamedWav { .. }
+                | Self::SameFile { .. }
+                | Self::WrittenFile { .. }
         )
     }
 }

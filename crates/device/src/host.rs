@@ -124,7 +124,7 @@ pub(crate) fn find(host: &cpal::Host, direction: Direction, wanted: Option<&str>
             Direction::Output
                 if path.parent().is_some_and(|folder| folder.file_name().is_some() && folder.is_dir()) =>
             {
-                DeviceError::CannotWriteWav { path: path.into(), why: "its name must end in .wav".to_owned() }
+                DeviceError::NotNamedWav { path: path.into() }
             }
             Direction::Input | Direction::Output => {
                 DeviceError::NotFound { direction: word(direction), name: wanted.into(), present }

@@ -165,9 +165,7 @@ impl JoinOptions {
             Some(why) => JoinError::BadRoomInLink { link: link.to_owned(), why },
             None => JoinError::NoRoomInLink(link.to_owned()),
         })?;
-        // Whether a scheme was written decides whether plain connections may be tried.
-        let server = if url.is_bare() { link.to_owned() } else { url.written() };
-        let options = Self::new(server, room);
+        let options = Self::new(url.given(), room);
         Ok(match Invitation::parse(fragment).token {
             Some(token) => options.token(token),
             None => options,
@@ -417,11 +415,9 @@ fn is_link(text: &str) -> bool {
     let before_fragment = text.split('#').next().unwrap_or_default();
     let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
     let has_scheme = scheme.is_some_and(|scheme| ["http", "https", "ws", "wss"].contains(&scheme.as_str()));
-    let path = before_fragment.trim_end_matches('/');
-    let names_room = path.split_once('/').is_some_and(|(host, path)| {
-        let mut segments = path.rsplit('/');
-        let (room, r) = (segments.next(), segments.next());
-        is_host(host) && room.is_some_and(|room| !room.is_empty()) && r == Some("r")
+    let names_room = before_fragment.split_once('/').is_some_and(|(host, path)| {
+        let segments: Vec<_> = path.split('/').collect();
+        is_host(host) && segments.windows(2).any(|pair| pair[0] == "r" && !pair[1].is_empty())
     });
     !text.contains(char::is_whitespace) && (has_scheme || names_room)
 }
@@ -481,11 +477,14 @@ mod tests {
         };
         is(" https://voice.example.org/r/tea%20time/ ", here("wss://voice.example.org", "tea time"));
         is("wss://voice.example.org/voice/r/lobby", here("wss://voice.example.org/voice", "lobby"));
-        is("voice.example.org/r/lobby#t=x", here("voice.example.org/r/lobby", "lobby"));
+        is("voice.example.org/r/lobby#t=x", here("voice.example.org", "lobby"));
         for name in ["lobby", "a/r/b", "see voice.example.org/r/lobby", "mailto://x", "1.5", "a.b/r/", "./r/x"] {
             is(name, here("wss://other", name));
         }
-        is("https://voice.example.org/", Err(()));
+        is("voice.example.org:8080/a/r/lobby/", here("voice.example.org:8080/a", "lobby"));
+        for link in ["https://voice.example.org/", "voice.example.org/r/a/b", "localhost:80/r/.."] {
+            is(link, Err(()));
+        }
         let token = JoinOptions::new("wss://other", "https://a.example/r/x#t=secret").follow_link().unwrap();
         assert!(token.access_token().is_some());
     }

@@ -82,12 +82,19 @@ impl ServerUrl {
 
     /// The address as a person would write it.
     pub(crate) fn written(&self) -> String {
-        let zone = self.zone.as_ref().map(|zone| format!("%{zone}]"));
-        let authority = match zone {
-            Some(zone) => self.host_and_port().replace(']', &zone),
+        format!("{}://{}{}", self.scheme(), self.authority(), self.base)
+    }
+
+    /// The same, without a scheme if none was given: that decides whether plain connections may be tried.
+    pub(crate) fn given(&self) -> String {
+        if self.has_scheme { self.written() } else { format!("{}{}", self.authority(), self.base) }
+    }
+
+    fn authority(&self) -> String {
+        match &self.zone {
+            Some(zone) => self.host_and_port().replace(']', &format!("%{zone}]")),
             None => self.host_and_port(),
-        };
-        format!("{}://{authority}{}", self.scheme(), self.base)
+        }
     }
 
     /// The WebSocket's address, without the zone, which means nothing to the server.

@@ -57,6 +57,8 @@ pub struct Hearing {
     pub unheard_total_ms: f64,
     /// Length of what was left out of all figures as the stated cut; 0 if nothing was missing.
     pub cut_found_ms: f64,
+    /// Active speech in it that was not heard. Less than its length where it holds pauses or several holes.
+    pub unheard_in_cut_ms: f64,
     /// Short-time objective intelligibility, at most 1.
     pub stoi: f64,
     /// Distance of the third-octave spectra.
@@ -114,6 +116,7 @@ pub fn compare_with_cut(spoken: &[f32], heard: &[f32], cut_ms: f64) -> Hearing {
         (first..last.min(active.len())).filter(|frame| active[*frame]).for_each(|frame| unheard[frame] = true);
     }
     let cut = worst_window(&unheard, (cut_ms / FRAME_MS as f64) as usize);
+    let unheard_in_cut = unheard[cut.clone()].iter().filter(|frame| **frame).count();
     unheard[cut.clone()].fill(false);
 
     let kept: Vec<usize> = (0..active.len()).filter(|frame| !cut.contains(frame)).collect();
@@ -134,6 +137,7 @@ pub fn compare_with_cut(spoken: &[f32], heard: &[f32], cut_ms: f64) -> Hearing {
         longest_unheard_ms: (longest_run(&unheard, &active) * FRAME_MS) as f64,
         unheard_total_ms: (unheard.iter().filter(|frame| **frame).count() * FRAME_MS) as f64,
         cut_found_ms: (cut.len() * FRAME_MS) as f64,
+        unheard_in_cut_ms: (unheard_in_cut * FRAME_MS) as f64,
         stoi: intelligibility.stoi,
         spectral_distance_db: intelligibility.spectral_distance_db,
     }
@@ -170,7 +174,7 @@ impl fmt::Display for Hearing {
         write!(out, ", envelope {:.3}, level {:+.1} dB", self.envelope_correlation, self.level_difference_db)?;
         write!(out, ", unheard {:.0} ms (longest {:.0})", self.unheard_total_ms, self.longest_unheard_ms)?;
         if self.cut_found_ms > 0.0 {
-            write!(out, " outside a cut of {:.0} ms", self.cut_found_ms)?;
+            write!(out, " outside a cut of {:.0} ms with {:.0} of them", self.cut_found_ms, self.unheard_in_cut_ms)?;
         }
         write!(out, ", STOI {:.3}, spectrum {:.1} dB", self.stoi, self.spectral_distance_db)
     }

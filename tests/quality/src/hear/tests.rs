@@ -216,6 +216,17 @@ fn a_stated_cut_is_excused_and_a_longer_one_is_not() {
 }
 
 #[test]
+fn of_two_holes_within_a_stated_cut_what_was_heard_between_them_counts_as_heard() {
+    let spoken = load("synthetic");
+    let mut heard = spoken.clone();
+    heard[48 * 1_000..48 * 1_100].fill(0.0);
+    heard[48 * 1_350..48 * 1_400].fill(0.0);
+    let hearing = compare_with_cut(&spoken, &heard, 500.0);
+    assert!(hearing.cut_found_ms >= 350.0, "{hearing}");
+    assert!((50.0..=170.0).contains(&hearing.unheard_in_cut_ms), "{hearing}");
+}
+
+#[test]
 fn a_second_hole_beside_a_stated_cut_is_refused() {
     let spoken = load("reader");
     let mut heard = spoken.clone();
