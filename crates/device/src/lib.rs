@@ -42,6 +42,7 @@ mod simulated;
 mod spec;
 mod stream;
 mod supervise;
+mod system_log;
 mod wav;
 mod worker;
 

@@ -11,6 +11,7 @@ use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
 use crate::pace::{Pace, Pacer};
 use crate::stream::Running;
+use crate::system_log::with_messages_logged;
 use crate::worker::{Stop, Worker};
 use crate::{DeviceError, DeviceEvent, Waker};
 
@@ -252,7 +253,7 @@ fn in_thread<T: Send + 'static>(
 ) -> Result<Receiver<Result<T, DeviceError>>, DeviceError> {
     let (answer, answered) = sync_channel(1);
     let work = move || {
-        let _ = answer.send(ask());
+        let _ = answer.send(with_messages_logged(ask));
     };
     thread::Builder::new()
         .name("device opener".into())
