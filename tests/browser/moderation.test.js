@@ -54,6 +54,7 @@ test('the member who made the room moderates it, and the others see what was dec
   await card.locator('[data-test="move"]').click();
   await reads(bob, 'A moderator has moved you to “Red”.');
   await bob.page.locator('[data-test="group"][data-name="Red"] [data-test="group-listen"][aria-pressed="true"]').waitFor({ state: 'attached' });
+  for (const person of [ada, cleo]) await person.sees('bob').getByText('only in Red', { exact: true }).waitFor();
 
   await ada.at('lock').click();
   await bob.at('locked').waitFor();
@@ -77,7 +78,17 @@ test('the member who made the room moderates it, and the others see what was dec
   await ada.at('remove-password').click();
   await reads(ada, 'The room has no password any more.');
 
-  await twice(card, 'kick');
+  await twice(card, 'ban');
+  await bob.waitForPhase('refused');
+  await ada.at('unban').waitFor();
+  await look(ada, 'moderation-ban');
+  await ada.at('unban').click();
+  await reads(ada, 'may come back');
+  await ada.at('unban').waitFor({ state: 'detached' });
+  await bob.at('rejoin').click();
+  await bob.waitForPhase('joined');
+
+  await twice(await open(ada, 'bob'), 'kick');
   await bob.waitForPhase('refused');
   await reads(bob, /A moderator has put you out/);
   for (const person of [ada, cleo]) await person.waitUntilGone('bob');

@@ -3,10 +3,12 @@
 import { decide } from './messages.js';
 
 /** @typedef {import('./mesh.js').Mesh} Mesh */
-/** @typedef {'mute' | 'unmute' | 'kick' | 'ban' | 'move' | 'lock' | 'unlock' | 'set-password' | 'make-owner'} Action */
+/** @typedef {'mute' | 'unmute' | 'kick' | 'ban' | 'unban' | 'move' | 'lock' | 'unlock' | 'set-password' | 'make-owner'} Action */
 /** @typedef {{peer?: string, groups?: string[], password?: string}} About */
 
 const BAN_SECONDS = 3600;
+/** As many as a room has; the oldest is forgotten first. */
+const MOST_BANNED = 256;
 /** Decisions that wait for an answer; the oldest is forgotten first. */
 const MOST_OPEN = 32;
 
@@ -16,6 +18,7 @@ const DONE = {
   unmute: (name) => `${name} can be heard again.`,
   kick: (name) => `${name} was put out of the room, and may come back.`,
   ban: (name) => `${name} was put out of the room, and is kept out for an hour.`,
+  unban: (name) => `${name} may come back.`,
   move: (name) => `${name} was asked to move.`,
   lock: () => 'The room is closed to newcomers.',
   unlock: () => 'Newcomers are let in again.',
@@ -34,6 +37,8 @@ export class Moderation {
   /** Whether the room is closed to newcomers. */
   locked = false;
   #request = 0;
+  /** Whom this page has banned: they are gone from the roster. `until`: by the page's clock. @type {Map<string, {name: string, until: number}>} */
+  #banned = new Map();
   /** @type {Map<number, {action: Action, about: About, name: string}>} by request */
   #open = new Map();
 
@@ -47,6 +52,12 @@ export class Moderation {
     return this.mesh.roster.may(null, 'moderate');
   }
 
+  /** Who is kept out of the room, as far as this page decided it. @param {number} now */
+  banned(now) {
+    for (const [id, { until }] of this.#banned) if (now >= until) this.#banned.delete(id);
+    return [...this.#banned].map(([id, { name }]) => ({ id, name }));
+  }
+
   /** @param {Action} action @param {About} [about] */
   decide(action, about = {}) {
     if (!this.mesh.signaling.isJoined) {
@@ -54,17 +65,22 @@ export class Moderation {
       return;
     }
     const request = ++this.#request;
-    const name = isolated(this.mesh.roster.members.get(about.peer ?? '')?.label ?? '');
+    const peer = about.peer ?? '';
+    const name = isolated(this.mesh.roster.members.get(peer)?.label ?? '') || (this.#banned.get(peer)?.name ?? '');
     this.#open.set(request, { action, about, name });
     if (this.#open.size > MOST_OPEN) this.#open.delete(this.#open.keys().next().value ?? 0);
     this.mesh.signaling.send(decide(action, request, { ...about, ...(action === 'ban' && { seconds: BAN_SECONDS }) }));
   }
 
-  /** @param {number} request */
-  done(request) {
+  /** @param {number} now @param {number} request */
+  done(now, request) {
     const decision = this.#take(request);
     if (!decision) return;
     const { action, about, name } = decision;
+    const peer = about.peer ?? '';
+    if (action === 'ban' || action === 'unban') this.#banned.delete(peer);
+    if (action === 'ban') this.#banned.set(peer, { name, until: now + BAN_SECONDS * 1000 });
+    if (this.#banned.size > MOST_BANNED) this.#banned.delete(this.#banned.keys().next().value ?? '');
     // The next join brings it along, should the server have forgotten it.
     if (action === 'set-password') this.mesh.config.password = about.password ?? '';
     this.mesh.emit({ type: 'remark', text: DONE[action](name, about) });

@@ -578,7 +578,7 @@ export class Peer extends EventTarget {
       groups: mesh ? groups(mesh, this.#deafened) : [], messages: this.#chat.messages,
       output: this.#output.state,
       uploadTooSlow: mesh?.uplink?.isTooSlow ?? false, problem,
-      networkChanged: now < this.#pathChangedAt + NETWORK_NEW_MS, moderates: mesh?.moderation.isAllowed ?? false, locked: mesh?.moderation.locked ?? false,
+      networkChanged: now < this.#pathChangedAt + NETWORK_NEW_MS, moderates: mesh?.moderation.isAllowed ?? false, locked: mesh?.moderation.locked ?? false, banned: mesh?.moderation.banned(now) ?? [],
       silenced: mesh?.roster.ownSilenced ?? false, mayNot: mesh?.roster.lacking(null) ?? [],
     };
   }

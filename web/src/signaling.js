@@ -262,7 +262,7 @@ export class Signaling {
         return undefined;
       case 'move': return this.#moved(message.groups);
       case 'locked': return this.#lockChanged(message.locked);
-      case 'moderated': return mesh.moderation.done(message.request);
+      case 'moderated': return mesh.moderation.done(now, message.request);
       case 'ticket': return this.#keepTicket(message.ticket);
       case 'pong': return this.#answered(now, message.token);
       case 'error': return this.#refused(now, message);

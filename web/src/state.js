@@ -18,8 +18,8 @@
  *   microphoneLabel: string, channels: {count: number, heard: number}, monitored: boolean, muted: boolean, activation: Activation, processing: Processing, deafened: boolean,
  *   talking: boolean, speaking: boolean, people: PersonState[], groups: GroupState[], messages: readonly Message[],
  *   output: import('./output.js').OutputState, uploadTooSlow: boolean, problem: import('./connect-check.js').Problem | null,
- *   networkChanged: boolean, moderates: boolean, locked: boolean, silenced: boolean, mayNot: import('./messages.js').Permission[]}} PeerState
- *   `mayNot`: what this page lacks of the usual permissions. `locked`: newcomers are not let in.
+ *   networkChanged: boolean, moderates: boolean, locked: boolean, banned: {id: string, name: string}[], silenced: boolean, mayNot: import('./messages.js').Permission[]}} PeerState
+ *   `mayNot`: what this page lacks of the usual permissions. `locked`: newcomers are not let in. `banned`: by this page.
  *   `channels`: of the microphone, and the one that is heard, counted from 1; 0: the mean of all.
  *   `networkChanged`: just now, so that what was measured is not how it will be
  */

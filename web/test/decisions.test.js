@@ -26,6 +26,23 @@ function moderator() {
   return { sent, said, config, signaling, moderation: new Moderation(mesh) };
 }
 
+test('who was banned can be let back in by name until the ban ends', () => {
+  const { sent, said, moderation } = moderator();
+  moderation.decide('ban', { peer: 'bo-id' });
+  assert.deepEqual(moderation.banned(0), [], 'the server has not answered');
+  moderation.done(0, 1);
+  moderation.mesh.roster.members.clear();
+  assert.deepEqual(moderation.banned(3_599_000), [{ id: 'bo-id', name: '\u2068Bo\u2069' }]);
+  moderation.decide('unban', { peer: 'bo-id' });
+  assert.deepEqual(sent[1], { type: 'moderate', request: 2, action: 'unban', peer: 'bo-id' });
+  moderation.done(0, 2);
+  assert.equal(said[1], '\u2068Bo\u2069 may come back.');
+  assert.deepEqual(moderation.banned(0), []);
+  moderation.decide('ban', { peer: 'bo-id' });
+  moderation.done(0, 3);
+  assert.deepEqual(moderation.banned(3_600_000), []);
+});
+
 test('a decision is sent with its own number, and its answer says what was done', () => {
   const { sent, said, config, moderation } = moderator();
   moderation.decide('ban', { peer: 'bo-id' });
@@ -36,10 +53,10 @@ test('a decision is sent with its own number, and its answer says what was done'
     { type: 'moderate', request: 2, action: 'set-password', password: 'open' },
     { type: 'moderate', request: 3, action: 'move', peer: 'bo-id', groups: ['Red'] },
   ]);
-  moderation.done(2);
+  moderation.done(0, 2);
   assert.equal(config.password, 'open', 'the next join brings it along');
-  moderation.done(1);
-  moderation.done(1);
+  moderation.done(0, 1);
+  moderation.done(0, 1);
   assert.ok(moderation.refused({ request: 3, code: 'not-moderator', message: '' }));
   assert.deepEqual(said, [
     'Newcomers need the password from now on.', '\u2068Bo\u2069 was put out of the room, and is kept out for an hour.',
@@ -56,9 +73,9 @@ test('of a member that was put out, no reason is said that need not be true', ()
 test('decisions without answers do not pile up', () => {
   const { said, moderation } = moderator();
   for (let at = 0; at < 100; at++) moderation.decide('lock');
-  moderation.done(1);
+  moderation.done(0, 1);
   assert.deepEqual(said, []);
-  moderation.done(100);
+  moderation.done(0, 100);
   assert.equal(said.length, 1);
 });
 
@@ -74,7 +91,7 @@ test('a decision without a connection is not sent, one that the end of a connect
   moderation.decide('kick', { peer: 'bo-id' });
   moderation.disconnected();
   moderation.disconnected();
-  moderation.done(1);
+  moderation.done(0, 1);
   assert.equal(said.length, 2);
   assert.match(said[1], /may not have been done/);
 });

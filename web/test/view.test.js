@@ -9,7 +9,7 @@ import { LINK, newerThan } from '../src/view/chat.js';
 import { listenerNames } from '../src/view/groups.js';
 import { Settings } from '../src/view/settings.js';
 import {
-  durationWords, ending, failureWords, figures, hearingWords, hue, initials, keyName, lackWords, microphoneWords, outputWords, ownWords, permissionWords, privacyWords, quality, reasonWords,
+  durationWords, ending, failureWords, figures, groupWords, hearingWords, hue, initials, keyName, lackWords, microphoneWords, outputWords, ownWords, permissionWords, privacyWords, quality, reasonWords,
   serverWords, silenceWords, statusWords, unsupported, uploadWords, waitWords,
 } from '../src/view/words.js';
 
@@ -26,7 +26,7 @@ const person = (more) => ({
 const state = (more) => ({
   phase: 'joined', refusal: null, joinedAt: 0, room: 'r', name: 'me', waking: false, retryInMs: null, relayOnly: false, serverRelayOnly: false,
   microphone: 'on', microphoneLabel: '', channels: { count: 1, heard: 0 }, monitored: false, networkChanged: false,
-  moderates: false, locked: false, silenced: false, mayNot: [], muted: false, activation: 'voice', processing: { echo: true, noise: true, gain: true },
+  moderates: false, locked: false, banned: [], silenced: false, mayNot: [], muted: false, activation: 'voice', processing: { echo: true, noise: true, gain: true },
   deafened: false, talking: false, speaking: false, people: [], groups: [], messages: [], output: 'on',
   uploadTooSlow: false, problem: null, ...more,
 });
@@ -95,6 +95,8 @@ test('a connection that is not good says why, as far as it can be told from here
   assert.equal(reason({ delayMs: 300, roundTripMs: 250 }, [{ delayMs: 90 }]), 'arrives late: the way is long');
   // Causes that are known come first.
   assert.equal(reason({ delayMs: 9000 }, [], { output: 'none' }), 'your speaker has stopped');
+  assert.equal(reason({ delayMs: 9000 }, [], { output: 'waits' }), '', 'an alert says so');
+  assert.equal(reason({ lossPercent: 15 }, [{ lossPercent: 0 }], { output: 'default' }), 'their connection loses 15 %');
   assert.equal(reason({ lossPercent: 40 }, [], { networkChanged: true }), 'your network has just changed');
 });
 
@@ -102,6 +104,8 @@ test('a card says what keeps its person from being heard or from hearing', () =>
   const words = (/** @type {Partial<PersonState>} */ more) => statusWords(person(more));
   assert.equal(words({}), '');
   assert.equal(words({ status: { muted: true } }), 'muted');
+  const within = (/** @type {string[]} */ ...groups) => groupWords(person({ groups }));
+  assert.deepEqual([within(), within('Global'), within('Global', 'Red'), within('Red', 'Blue')], ['', '', 'in Red', 'only in Red, Blue']);
   assert.equal(words({ status: { muted: true, deafened: true } }), 'muted, hears nothing');
   assert.equal(words({ status: { listening_only: true } }), 'listening only');
   assert.equal(words({ status: { muted: true }, mayNot: ['speak'], silenced: true }), 'muted for all');

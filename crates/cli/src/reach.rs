@@ -11,7 +11,7 @@ pub(crate) const EXPOSED: &str = "not encrypted on the way to the server";
 pub fn next_step(failure: &ConnectFailure) -> Option<String> {
     let step = match failure {
         ConnectFailure::UnknownHost => "Check the address for typing errors, and whether this machine is online.",
-        ConnectFailure::LookupFailed(_) => "Check whether this machine is online.",
+        ConnectFailure::LookupFailed(_) | ConnectFailure::Io(_) => "Check whether this machine is online.",
         ConnectFailure::ZoneMissing => {
             "Write the interface behind the address, such as ws://[fe80::1%eth0]:8080; `ip link` lists them."
         }

@@ -67,6 +67,11 @@ fn connections() -> Vec<(ConnectFailure, &'static str, &'static str)> {
         ConnectFailure::CertificateForOtherName { host: "a.example".into(), presented: vec!["b.example".into()] };
     vec![
         (plain(PlainNotTried::SchemeGiven), "it speaks no TLS", "Write --server ws://192.168.1.5:8080"),
+        (plain(PlainNotTried::PublicHost), "it speaks no TLS", "if that is meant"),
+        (plain(PlainNotTried::Secret), "it speaks no TLS", "never sent unencrypted by itself"),
+        (plain(PlainNotTried::SpokeTlsBefore), "it speaks no TLS", "It did before"),
+        (plain(PlainNotTried::NotRemembered), "it speaks no TLS", "if that is meant"),
+        (plain(PlainNotTried::Proxy), "it speaks no TLS", "if that is meant"),
         (
             ConnectFailure::WantsTls { secured: "wss://a".into() },
             "wants a secured connection",
@@ -78,6 +83,25 @@ fn connections() -> Vec<(ConnectFailure, &'static str, &'static str)> {
         (ConnectFailure::CertificateExpired, "its certificate has expired", "Check this machine's date"),
         (ConnectFailure::CertificateNotYetValid, "its certificate is not valid yet", "Check this machine's date"),
         (ConnectFailure::UnknownHost, "no host of that name is known", "typing errors"),
+        (
+            ConnectFailure::Io("no answer came in time".into()),
+            "the connection broke: no answer came in time",
+            "Check whether this machine is online",
+        ),
+        (
+            ConnectFailure::Tls("it refuses to".into()),
+            "the connection cannot be secured: it refuses to",
+            "see to its certificate and TLS settings",
+        ),
+        (
+            ConnectFailure::CertificateUnusable("it is damaged".into()),
+            "its certificate cannot be used: it is damaged",
+            "see to its certificate",
+        ),
+        (ConnectFailure::ZoneMissing, "behind which network interface", "%eth0"),
+        (ConnectFailure::UnknownZone("eth9".into()), "no network interface “eth9”", "behind the %"),
+        (ConnectFailure::NotVoicemesh("its answer is no HTTP".into()), "should: its answer is", "Check host and port"),
+        (unreached(AddressFailure::Other("no answer came in time".into())), "cannot be connected to", "Is the address"),
         (ConnectFailure::LookupFailed("try later".into()), "its name cannot be looked up", "online"),
         (unreached(AddressFailure::Refused), "it refuses the connection", "does the server run?"),
         (unreached(AddressFailure::Silent), "it does not answer", "Is the address right"),
@@ -100,6 +124,21 @@ fn connections() -> Vec<(ConnectFailure, &'static str, &'static str)> {
         (ConnectFailure::SignInRequired, "sign in first", "Open any page in a browser"),
         (proxy(ProxyFailure::AuthenticationRequired), "asks for a user name and a password", "--proxy http://USER"),
         (proxy(ProxyFailure::NotAllowed("a:443".into())), "does not allow connections to a:443", "--proxy none"),
+        (
+            proxy(ProxyFailure::Unreached(Box::new(ConnectFailure::Silent))),
+            "proxy:3128 cannot be reached",
+            "--proxy none",
+        ),
+        (
+            proxy(ProxyFailure::NoAddress(Box::new(ConnectFailure::UnknownHost))),
+            "needs the server's address",
+            "socks5h://",
+        ),
+        (proxy(ProxyFailure::AuthenticationRefused), "does not accept the user name", "%40"),
+        (proxy(ProxyFailure::AuthenticationUnsupported("NTLM".into())), "not supported (NTLM)", "cntlm"),
+        (proxy(ProxyFailure::TargetUnreachable("a:443".into())), "cannot reach a:443", "Check host and port"),
+        (proxy(ProxyFailure::NotAProxy("it ends the connection".into())), "does not answer as a proxy", "--proxy none"),
+        (proxy(ProxyFailure::Status(500)), "answers with status 500", "--proxy none"),
         (proxy(ProxyFailure::Silent), "the proxy proxy:3128 does not answer", "--proxy none"),
     ]
 }
@@ -203,6 +242,28 @@ fn every_cause_on_the_way_to_the_server_has_a_sentence_and_a_next_step() {
     for (failure, cause, step) in connections() {
         let sentence = connecting(failure);
         assert!(sentence.contains(cause) && sentence.contains(step), "{cause} / {step}: {sentence}");
+    }
+}
+
+#[test]
+fn no_cause_on_the_way_to_the_server_is_left_out() {
+    let source = include_str!("../../peer/src/connect/failure.rs");
+    let enumerated = |name: &str| {
+        let (_, variants) = source.split_once(&format!("pub enum {name} {{")).expect(name);
+        let (variants, _) = variants.split_once("\n}\n").expect("its end");
+        let variants =
+            variants.lines().filter_map(|line| line.strip_prefix("    ")).filter(|line| !line.starts_with(' '));
+        let named = variants.map(|line| line.split(['(', ' ', ',']).next().unwrap_or_default().to_owned());
+        named.filter(|variant| variant.starts_with(char::is_uppercase)).collect::<Vec<_>>()
+    };
+    let written = connections().iter().map(|(failure, ..)| format!("{failure:?}")).collect::<Vec<_>>().join("\n");
+    for name in ["ConnectFailure", "AddressFailure", "ProxyFailure", "PlainNotTried"] {
+        let variants = enumerated(name);
+        assert!(variants.len() > 3, "{variants:?}");
+        for variant in variants {
+            let is_there = written.split(|letter: char| !letter.is_alphanumeric()).any(|word| word == variant);
+            assert!(is_there, "{name}::{variant}");
+        }
     }
 }
 

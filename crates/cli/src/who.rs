@@ -79,7 +79,7 @@ fn row(state: &PeerState, people: &People) -> [String; 5] {
 }
 
 /// The talk groups of one who does not just listen to everyone.
-fn in_groups(groups: &[String]) -> Option<String> {
+pub(crate) fn in_groups(groups: &[String]) -> Option<String> {
     let only_everyone = groups.iter().all(|group| group == EVERYONE);
     (!only_everyone).then(|| cut(&format!("in {}", harmless(&groups.join(", "))), LONGEST_GROUPS))
 }

@@ -41,7 +41,9 @@ const ALSA_PLUG_INS: [&str; 20] = [
 pub(crate) fn host(earlier: Option<HostId>) -> Result<cpal::Host, DeviceError> {
     match earlier {
         None => Ok(cpal::default_host()),
-        Some(id) => cpal::host_from_id(id).map_err(|error| DeviceError::NoSoundSystem { why: error.to_string() }),
+        Some(id) => {
+            cpal::host_from_id(id).map_err(|error| DeviceError::NoSoundSystem { why: words(&error).to_owned() })
+        }
     }
 }
 
@@ -177,18 +179,25 @@ pub(crate) fn configurations(
     asked
 }
 
+/// What the sound system reports, in words for people. Its own text goes to the log.
+pub(crate) fn words(error: &cpal::Error) -> &'static str {
+    tracing::debug!(%error, "the sound system failed");
+    match error.kind() {
+        ErrorKind::DeviceBusy => "another program uses it",
+        ErrorKind::DeviceNotAvailable => "it is not there any more",
+        ErrorKind::DeviceChanged | ErrorKind::StreamInvalidated => "it has changed",
+        ErrorKind::HostUnavailable => "there is no sound card and no sound server",
+        ErrorKind::UnsupportedConfig => "it takes none of the usual formats",
+        ErrorKind::InvalidInput | ErrorKind::UnsupportedOperation => "it cannot do what it was asked for",
+        ErrorKind::PermissionDenied => "permission denied",
+        ErrorKind::ResourceExhausted => "the system has no resources left for it",
+        _ => "the sound system has failed",
+    }
+}
+
 /// Why a device was not opened, in our words.
 pub(crate) fn cannot_open(error: &cpal::Error, direction: Direction, wanted: Option<&str>) -> DeviceError {
-    tracing::debug!(%error, "a sound device was not opened");
-    let why = match error.kind() {
-        ErrorKind::DeviceBusy => "another program uses it".to_owned(),
-        ErrorKind::DeviceNotAvailable => "it is not there any more".to_owned(),
-        ErrorKind::HostUnavailable => "there is no sound card and no sound server".to_owned(),
-        ErrorKind::UnsupportedConfig => "it takes none of the usual formats".to_owned(),
-        ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        ErrorKind::ResourceExhausted => "the system has no resources left for it".to_owned(),
-        _ => error.to_string(),
-    };
+    let why = words(error).to_owned();
     let name = wanted.map_or_else(|| format!("default {}", word(direction)), String::from);
     match (error.kind(), wanted) {
         (ErrorKind::HostUnavailable, _) => DeviceError::NoSoundSystem { why },
@@ -218,7 +227,7 @@ fn present(host: &cpal::Host, direction: Direction) -> Result<Vec<cpal::Device>,
         Direction::Input => host.input_devices().map(Iterator::collect),
         Direction::Output => host.output_devices().map(Iterator::collect),
     };
-    devices.map_err(|error| DeviceError::NoSoundSystem { why: error.to_string() })
+    devices.map_err(|error| DeviceError::NoSoundSystem { why: words(&error).to_owned() })
 }
 
 fn default_device(host: &cpal::Host, direction: Direction) -> Option<cpal::Device> {
@@ -312,6 +321,7 @@ mod tests {
             (ErrorKind::DeviceBusy, "`Mic` could not be opened: another program uses it; close what else uses it"),
             (ErrorKind::UnsupportedConfig, "`Mic` could not be opened: it takes none of the usual formats"),
             (ErrorKind::PermissionDenied, "the system does not let this program use `Mic`; allow it"),
+            (ErrorKind::BackendError, "`Mic` could not be opened: the sound system has failed; close"),
             (ErrorKind::HostUnavailable, "does not answer: there is no sound card and no sound server; start it"),
         ] {
             let error = cpal::Error::with_message(kind, "ALSA function 'snd_pcm_open' failed (-16)");

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use cpal::HostId;
 use rtrb::{Consumer, Producer, PushError, RingBuffer};
 
+use crate::host::words;
 use crate::pace::{Pace, Pacer};
 use crate::stream::Running;
 use crate::system_log::with_messages_logged;
@@ -233,7 +234,7 @@ fn watch(stop: &Stop, running: &mut Running) -> Option<String> {
     let mut alive_at = Instant::now();
     while !stop.is_set() {
         if let Ok(error) = running.errors.pop() {
-            return Some(error.to_string());
+            return Some(words(&error).to_owned());
         }
         let now_callbacks = running.callbacks.load(Ordering::Relaxed);
         if now_callbacks != callbacks {

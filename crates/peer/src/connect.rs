@@ -18,6 +18,7 @@ mod resolve;
 mod segments;
 mod tls_servers;
 mod tunnel;
+mod words;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -49,6 +50,7 @@ use crate::tls::Tls;
 use first_bytes::FirstBytes;
 use proxy::ProxyKind;
 use tls_servers::TlsServers;
+use words::{certificate_words, socket_words, tls_words};
 
 /// A host that does not finish a TLS handshake, or a proxy that does not answer, by then is not there.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(10);
@@ -330,7 +332,8 @@ async fn upgrade(
     config: WebSocketConfig,
 ) -> Result<WebSocketStream<ServerStream>, ConnectFailure> {
     let request = url.websocket().into_client_request();
-    let mut request = request.map_err(|error| ConnectFailure::NotVoicemesh(error.to_string()))?;
+    let mut request =
+        request.map_err(|_| ConnectFailure::NotVoicemesh("its address cannot be asked for".to_owned()))?;
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     let (stream, answered) = FirstBytes::new(stream);
     let stream: ServerStream = Box::new(stream);
@@ -354,7 +357,7 @@ fn not_upgraded(url: &ServerUrl, error: &Error, answered: &[u8]) -> ConnectFailu
     }
     match error {
         _ if !answered.is_empty() => ConnectFailure::NotVoicemesh("its answer is no HTTP".to_owned()),
-        Error::Io(error) if !has_ended(error) => ConnectFailure::Io(error.to_string()),
+        Error::Io(error) if !has_ended(error) => ConnectFailure::Io(socket_words(error)),
         _ => ConnectFailure::Ended,
     }
 }
@@ -370,10 +373,10 @@ fn not_secured(host: &str, error: &io::Error, answered: &[u8], trust_is_empty: b
         return ConnectFailure::NotTls { plain: String::new(), plain_not_tried };
     }
     let Some(error) = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>()) else {
-        return if has_ended(error) { ConnectFailure::Ended } else { ConnectFailure::Io(error.to_string()) };
+        return if has_ended(error) { ConnectFailure::Ended } else { ConnectFailure::Io(socket_words(error)) };
     };
     let rustls::Error::InvalidCertificate(certificate) = error else {
-        return ConnectFailure::Tls(error.to_string());
+        return ConnectFailure::Tls(tls_words(error));
     };
     match certificate {
         CertificateError::UnknownIssuer if trust_is_empty => ConnectFailure::NoTrustedRoots,
@@ -388,7 +391,7 @@ fn not_secured(host: &str, error: &io::Error, answered: &[u8], trust_is_empty: b
         CertificateError::Other(cause) if matches!(cause.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) => {
             ConnectFailure::CertificateNotTrusted
         }
-        other => ConnectFailure::CertificateUnusable(other.to_string()),
+        other => ConnectFailure::CertificateUnusable(certificate_words(other)),
     }
 }
 

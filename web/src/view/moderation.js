@@ -90,15 +90,21 @@ export function roomModeration({ peer }) {
     button('quiet', () => set(''), { test: 'remove-password' }, 'Remove the password')));
   /** @type {HTMLDialogElement} */
   const dialog = h('dialog', { ariaLabel: 'Password of the room' }, form);
+  const bans = h('div', { className: 'name', test: 'bans' });
+  let listed = '';
   const element = h('div', { className: 'name decisions', hidden: true, test: 'room-moderation', role: 'group', ariaLabel: 'You may moderate this room' },
-    h('small', {}, 'You moderate:'), lock, button('chip', () => openDialog(dialog), { test: 'password-dialog' }, 'Password…'), dialog);
+    h('small', {}, 'You moderate:'), lock, button('chip', () => openDialog(dialog), { test: 'password-dialog' }, 'Password…'), bans, dialog);
   return {
     element,
     update() {
-      const { moderates, locked } = peer.state;
+      const { moderates, locked, banned } = peer.state;
       element.hidden = !moderates;
       setText(lock, locked ? 'Let newcomers in' : 'Close to newcomers');
       if (!moderates) closeDialog(dialog);
+      const ids = banned.map(({ id }) => id).join();
+      if (listed === ids) return;
+      listed = ids;
+      bans.replaceChildren(...banned.map(({ id, name }) => button('chip', () => peer.decide('unban', { peer: id }), { test: 'unban' }, `Let ${name} come back`)));
     },
   };
 }

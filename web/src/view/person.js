@@ -5,7 +5,7 @@
 
 import { button, h, icon, meter, setAttribute, setText } from './dom.js';
 import { personModeration } from './moderation.js';
-import { figures, hearingWords, hue, initials, quality, QUALITY, reasonWords, ROUTE, statusWords } from './words.js';
+import { figures, groupWords, hearingWords, hue, initials, quality, QUALITY, reasonWords, ROUTE, statusWords } from './words.js';
 
 /** @import { App } from './view.js' */
 /** @import { PersonState } from '../state.js' */
@@ -29,6 +29,7 @@ export function personCard(app, first) {
   const level = meter();
   const called = h('strong', { dir: 'auto' });
   const status = h('span', { className: 'tag', test: 'status' });
+  const within = h('span', { className: 'tag', dir: 'auto', test: 'person-groups' });
   const recording = h('span', 'tag recording', 'recording');
   const word = h('span', 'word');
   const about = h('span', 'about-quality');
@@ -42,7 +43,7 @@ export function personCard(app, first) {
   const moderation = personModeration(app, first);
   const element = h('li', { className: 'person', test: 'person', 'data-id': id },
     face,
-    h('div', 'who', h('div', 'name', called, status, recording), level.element),
+    h('div', 'who', h('div', 'name', called, status, within, recording), level.element),
     h('details', 'quality',
       h('summary', {}, word, about),
       h('dl', {}, ...numbers),
@@ -70,6 +71,10 @@ export function personCard(app, first) {
       const words = [statusWords(person), person.muted ? 'muted for you' : ''].filter(Boolean).join(', ');
       setText(status, words);
       status.hidden = words === '';
+      const groups = groupWords(person);
+      setText(within, groups);
+      within.title = groups;
+      within.hidden = groups === '';
       recording.hidden = !person.recording;
       setText(word, QUALITY[how]);
       setText(about, [reasonWords(person, peer.state), ROUTE[person.route], hearingWords(person)].filter(Boolean).map((part) => ` · ${part}`).join(''));

@@ -1,5 +1,7 @@
 /** What the page says, all in one place. */
 
+import { GLOBAL } from '../session.js';
+
 /** @import { PeerState, PersonState } from '../state.js' */
 
 /** Why this browser cannot talk here. @type {Record<string, [string, string]>} */
@@ -148,6 +150,13 @@ export function permissionWords({ phase, mayNot, silenced }) {
   return `In this room you may ${able.length > 0 ? `${able.join(' and ')}, but not ` : 'not '}${not.join(' or ')}.`;
 }
 
+/** The talk groups of one who does not just listen to everyone. @param {PersonState} person */
+export function groupWords({ groups }) {
+  const named = groups.filter((name) => name !== GLOBAL);
+  if (named.length === 0) return '';
+  return `${groups.includes(GLOBAL) ? '' : 'only '}in ${named.join(', ')}`;
+}
+
 /** @param {PeerState} state */
 export function outputWords({ output, phase }) {
   if (phase !== 'joined' && phase !== 'reconnecting') return '';
@@ -216,7 +225,9 @@ const LATE_MS = 200;
 export function reasonWords(person, { people, output, networkChanged }) {
   const how = quality(person);
   if (how === 'good' || how === 'gone') return '';
-  if (output !== 'on') return 'your speaker has stopped';
+  if (output === 'none') return 'your speaker has stopped';
+  // What is not played yet arrives late, whatever the network is.
+  if (output !== 'on' && output !== 'default') return '';
   if (networkChanged) return 'your network has just changed';
   const others = people.filter((other) => other.id !== person.id && other.lossPercent !== null);
   const loss = person.lossPercent ?? 0;

@@ -12,6 +12,7 @@ use super::problems::{Condition, Problems};
 use crate::human::{Line, Mood};
 use crate::people::People;
 use crate::text::harmless;
+use crate::who::in_groups;
 
 /// The quietest that a meter shows.
 pub(crate) const QUIETEST_DBFS: i32 = -60;
@@ -114,6 +115,8 @@ pub(crate) struct Person {
     pub muted_itself: bool,
     pub deafened: bool,
     pub listening_only: bool,
+    /// Its talk groups, if it does not just listen to everyone.
+    pub groups: Option<String>,
     pub gain_percent: u32,
     /// Not heard, by the choice of the user of this program.
     pub muted: bool,
@@ -263,6 +266,7 @@ impl Person {
             muted_itself: state.status.muted,
             deafened: state.status.deafened,
             listening_only: state.status.listening_only,
+            groups: in_groups(&state.groups),
             gain_percent: (state.gain * 100.0).round() as u32,
             muted: state.muted,
         }

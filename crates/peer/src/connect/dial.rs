@@ -12,6 +12,7 @@ use super::nat64;
 use super::race::{Attempt, race};
 use super::resolve::{lookup, lookup_ipv6};
 use super::segments;
+use super::words::socket_words;
 
 /// All attempts to connect together have this long.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
@@ -44,7 +45,7 @@ async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
 }
 
 fn connected_to((address, stream): (SocketAddr, TcpStream)) -> Result<(SocketAddr, TcpStream), ConnectFailure> {
-    stream.set_nodelay(true).map_err(|error| ConnectFailure::Io(error.to_string()))?;
+    stream.set_nodelay(true).map_err(|error| ConnectFailure::Io(socket_words(&error)))?;
     Ok((address, stream))
 }
 
@@ -83,7 +84,7 @@ fn unreached(failed: Vec<Attempt>) -> Unreached {
         Some(error) if is_no_route(&error) => AddressFailure::NoRoute,
         Some(error) if error.kind() == ErrorKind::ConnectionRefused => AddressFailure::Refused,
         Some(error) if error.kind() == ErrorKind::TimedOut => AddressFailure::Silent,
-        Some(error) => AddressFailure::Other(error.to_string()),
+        Some(error) => AddressFailure::Other(socket_words(&error)),
     };
     Unreached(failed.into_iter().map(|(address, error)| (address.ip(), why(error))).collect())
 }

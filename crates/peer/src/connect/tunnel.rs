@@ -8,6 +8,7 @@ use tokio_socks::tcp::Socks5Stream;
 
 use super::failure::ProxyFailure;
 use super::proxy::{User, with_port};
+use super::words::socket_words;
 
 /// Longest answer to `CONNECT`, headers included.
 const MAX_ANSWER: usize = 16 * 1024;
@@ -109,7 +110,7 @@ where
 fn broken(error: std::io::Error) -> ProxyFailure {
     match error.kind() {
         std::io::ErrorKind::UnexpectedEof => ProxyFailure::NotAProxy("it ends the connection".to_owned()),
-        _ => ProxyFailure::NotAProxy(error.to_string()),
+        _ => ProxyFailure::NotAProxy(socket_words(&error)),
     }
 }
 

@@ -25,16 +25,17 @@ enum Column {
     /// What is out of the ordinary: muted, recording, softer or louder.
     Notes,
     Quality,
+    Groups,
     Route,
     Delay,
     Loss,
     RoundTrip,
 }
 
-const IMPORTANCE: [Column; 6] =
-    [Column::Notes, Column::Quality, Column::Route, Column::Delay, Column::Loss, Column::RoundTrip];
-const ORDER: [Column; 6] =
-    [Column::Quality, Column::Route, Column::RoundTrip, Column::Loss, Column::Delay, Column::Notes];
+const IMPORTANCE: [Column; 7] =
+    [Column::Notes, Column::Quality, Column::Groups, Column::Route, Column::Delay, Column::Loss, Column::RoundTrip];
+const ORDER: [Column; 7] =
+    [Column::Quality, Column::Route, Column::RoundTrip, Column::Loss, Column::Delay, Column::Groups, Column::Notes];
 /// The names grow before this column gets a place.
 const AFTER_NAMES: Column = Column::Loss;
 
@@ -134,7 +135,7 @@ fn headings(frame: &mut Frame, rule: Rect, columns: &Columns, palette: Palette) 
 
 fn heading(column: Column) -> &'static str {
     match column {
-        Column::Notes | Column::Quality | Column::Route => "",
+        Column::Notes | Column::Quality | Column::Groups | Column::Route => "",
         Column::Delay => "delay",
         Column::Loss => "loss",
         Column::RoundTrip => "ping",
@@ -163,7 +164,7 @@ fn row(person: &Person, columns: &Columns, chosen: bool, palette: Palette) -> Li
         let text = text(person, *column, headed);
         let (fitted, style) = match column {
             Column::Quality => (fit(&text, *columns), quality_style(person.quality, palette)),
-            Column::Route => (fit(&text, *columns), palette.quiet()),
+            Column::Route | Column::Groups => (fit(&text, *columns), palette.quiet()),
             Column::Notes => (fit(&text, *columns), palette.alarm()),
             Column::Delay | Column::Loss | Column::RoundTrip => (fit_right(&text, *columns), palette.quiet()),
         };
@@ -185,6 +186,7 @@ fn text(person: &Person, column: Column, headed: bool) -> String {
         Column::RoundTrip => person.round_trip_ms.map(|ms| named(format!("{ms} ms"))).unwrap_or_default(),
         Column::Loss => named(format!("{} %", tenths(person.loss_permille))),
         Column::Delay => person.delay_ms.map(|ms| named(format!("{ms} ms"))).unwrap_or_default(),
+        Column::Groups => person.groups.clone().unwrap_or_default(),
         Column::Notes => notes(person),
     }
 }
