@@ -67,7 +67,7 @@ test('the page joins where a thing it can do without is gone, throws or refuses'
   const failed = [];
   for (const path of OPTIONAL) {
     // Each in a separate room, all ways at once.
-    failed.push(...await Promise.all(WAYS.map((way) => visitWithout(browser, `${server.url}/r/${way}`, { path, way }))));
+    failed.push(...await Promise.all(WAYS.map((way) => visitWithout(browser, `${server.url}/r/${way}#t=unused`, { path, way }))));
   }
   assert.deepEqual(failed.filter(Boolean), []);
 }));

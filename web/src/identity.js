@@ -1,5 +1,7 @@
 /** Who one is: a secret of this browser, and the proofs and ids made from it (PROTOCOL.md, section 2). */
 
+import { PageError } from './optional.js';
+
 export { ticketsOf } from './ticket.js';
 
 const utf8 = new TextEncoder();
@@ -95,7 +97,7 @@ export async function takeInstance(room, locks) {
     if (release === undefined) return takeInstance(room, undefined);
     if (release) return { instance, release };
   }
-  throw new Error('Too many tabs of this browser are in this room.');
+  throw new PageError('too-many-tabs');
 }
 
 /**

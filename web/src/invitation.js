@@ -51,7 +51,11 @@ export function withoutToken(fragment) {
 export function takeToken({ location, history, storage }) {
   const { t } = readFragment(location.hash);
   if (/(^#|&)t(=|&|$)/.test(location.hash)) {
-    history.replaceState(history.state, '', location.pathname + location.search + withoutToken(location.hash));
+    try {
+      history.replaceState(history.state, '', location.pathname + location.search + withoutToken(location.hash));
+    } catch {
+      // The browser keeps its address as it is, and the token in it.
+    }
   }
   try {
     if (t) storage?.setItem(STORED, t);

@@ -3,6 +3,15 @@
  * on without it.
  */
 
+/** Why the page cannot go on, under a code for which it has words. */
+export class PageError extends Error {
+  /** @param {'no-sound' | 'too-many-tabs'} code */
+  constructor(code) {
+    super(code);
+    this.name = code;
+  }
+}
+
 /** @typedef {Pick<Storage, 'getItem' | 'setItem'>} Store */
 
 /**

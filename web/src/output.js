@@ -9,7 +9,7 @@
  */
 
 import { soundDevices } from './devices.js';
-import { optional } from './optional.js';
+import { PageError, optional } from './optional.js';
 
 const RATE = 48_000;
 /** A speaker that is gone is tried again so often. */
@@ -75,7 +75,7 @@ export class Output {
     const context = await this.#opening.catch(() => {
       // Tried anew the next time; what is gone with an older version of the page is not.
       this.#opening = null;
-      throw new Error('The page’s sound could not be started. Please reload the page.');
+      throw new PageError('no-sound');
     });
     if (!this.#isGone) start(context);
     return context;

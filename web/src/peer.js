@@ -19,7 +19,7 @@ import { isolated } from './moderation.js';
 import { displayName, roomKey, roomName, shownName } from './names.js';
 import { watchNetwork } from './network.js';
 import { currentToken } from './invitation.js';
-import { hasWebRtc, isMicrophoneBlocked, locks, mediaDevices, onDeviceChange } from './optional.js';
+import { PageError, hasWebRtc, isMicrophoneBlocked, locks, mediaDevices, onDeviceChange } from './optional.js';
 import { CaptureContext, Output } from './output.js';
 import { BASE, socketUrl } from './place.js';
 import { Playback } from './playback.js';
@@ -132,7 +132,7 @@ export class Peer extends EventTarget {
       const [uplink] = await Promise.all([module, sound]);
       if (joins === this.#joins) this.#start(proof, peer, uplink);
     } catch (error) {
-      if (joins === this.#joins) this.#refuse('failed', error instanceof Error ? error.message : String(error));
+      if (joins === this.#joins) this.#refuse(error instanceof PageError ? error.name : 'failed', error instanceof Error ? error.message : String(error));
     }
   }
 

@@ -368,7 +368,7 @@ export class Session {
     }
     const place = stream.accept(now, fields.sequence, fields.burst);
     if (!place) return 'Stale';
-    if (reaches.every((/** @type {any} */ target) => target.closing)) stream.interrupt();
+    if (reaches.every((/** @type {any} */ target) => target.closing)) stream.interrupt('by-speaker');
     const common = { peer, burst: place.burst, volume, priority };
     for (const { behind, frame } of copies) {
       const sequence = place.sequence - behind;

@@ -14,11 +14,17 @@ const JUMPED_STEP = 50;
 /** So that frames before the first can have a number too. */
 const ORIGIN = 1 << 20;
 
+/**
+ * Why frames missing before the next one were not lost: the speaker had other listeners, or none, and a packet brings copies
+ * only of frames that had the same listeners; or this listener was not to hear, nor the frames of which copies may follow.
+ * @typedef {'by-speaker' | 'by-listener'} Interruption
+ */
+
 export class Stream {
-  /** @type {{at: number, newest: number, seen: Set<number>, burst: number, counter: number, over: number, resumed: number} | null} `over`: frames up to this one are of a burst that is over; `resumed`: the first after an interruption, those before it were not for this listener */
+  /** @type {{at: number, newest: number, seen: Set<number>, burst: number, counter: number, over: number, resumed: number} | null} `over`: frames up to this one are of a burst that is over; `resumed`: the first after an interruption by the listener, those before it were not for it */
   #last = null;
-  /** Until the next frame ahead of the newest: those missing before it were not lost. */
-  #isInterrupted = false;
+  /** Until the next frame ahead of the newest: those missing before it were not lost. @type {Interruption | null} */
+  #interruption = null;
   /** @type {{since: number, newest: number, frames: number} | null} frames in a row that seem old */
   #old = null;
   #target = '';
@@ -45,9 +51,12 @@ export class Stream {
       return this.#hasJumped(now, sequence) ? this.#startOver(now, last, sequence, burst) : null;
     }
     this.#old = null;
-    if (ahead > 0 && this.#isInterrupted) {
-      this.#isInterrupted = false;
-      if (ahead > 1) [last.burst, last.over, last.resumed] = [last.burst + 1, last.newest, extended];
+    if (ahead > 0 && this.#interruption !== null) {
+      if (ahead > 1) {
+        [last.burst, last.over] = [last.burst + 1, last.newest];
+        if (this.#interruption === 'by-listener') last.resumed = extended;
+      }
+      this.#interruption = null;
     }
     if (step > 0) {
       last.burst += step;
@@ -75,7 +84,7 @@ export class Stream {
     last.counter = burst.value;
     last.at = now;
     this.#old = null;
-    this.#isInterrupted = false;
+    this.#interruption = null;
     return { sequence: last.newest, burst: last.burst };
   }
 
@@ -92,9 +101,9 @@ export class Stream {
     return run.frames >= JUMPED_FRAMES && now >= run.since + JUMPED_FOR_MS;
   }
 
-  /** The speaker may have spoken, but not to this listener: the next frame begins a burst if others are missing before it. */
-  interrupt() {
-    this.#isInterrupted = this.#last !== null;
+  /** The speaker may have spoken, but not to this listener: the next frame begins a burst if others are missing before it. @param {Interruption} interruption */
+  interrupt(interruption) {
+    if (this.#last && this.#interruption !== 'by-listener') this.#interruption = interruption;
   }
 
   /**
@@ -104,7 +113,7 @@ export class Stream {
    */
   reachedBy(target, sequence) {
     if (this.#last && ((sequence - this.#last.newest) << 16) >> 16 <= 0) return;
-    if (this.#target !== target) this.interrupt();
+    if (this.#target !== target) this.interrupt('by-speaker');
     this.#target = target;
   }
 
@@ -143,7 +152,7 @@ export class Streams {
 
   /** That of one speaker, or of all. @param {string} [peer] */
   interrupt(peer) {
-    for (const [id, stream] of this.#streams) if (peer === undefined || id === peer) stream.interrupt();
+    for (const [id, stream] of this.#streams) if (peer === undefined || id === peer) stream.interrupt('by-listener');
   }
 
   /** @param {string} peer */

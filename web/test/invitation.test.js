@@ -37,6 +37,12 @@ test('the token leaves the address, and a reload finds it in the tab\u2019s stor
   assert.equal(urls.length, 1, 'nothing to remove');
 });
 
+test('a browser that does not let its address be changed gives the token all the same', () => {
+  const { of } = page('#t=abc');
+  const refusing = { state: null, replaceState() { throw new Error('SecurityError'); } };
+  assert.equal(takeToken({ ...of, history: refusing }), 'abc');
+});
+
 test('what looks like a token leaves the address even where it is none', () => {
   for (const hash of ['#t=%zz', '#t=', '#t', '#k=1&t=', `#t=${'a'.repeat(9000)}`]) {
     const { of, urls } = page(hash);

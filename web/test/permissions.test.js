@@ -76,7 +76,7 @@ test('a copy of a frame that was for others is not taken', () => {
   const stream = new Stream();
   const burst = { bits: 2, value: 0 };
   stream.accept(0, 100, burst);
-  stream.interrupt();
+  stream.interrupt('by-listener');
   const after = stream.accept(20, 150, burst)?.sequence ?? 0;
   assert.ok(stream.hasSeen(after - 3));
   assert.ok(!stream.hasSeen(after + 1));

@@ -100,6 +100,14 @@ test('a connection that is not good says why, as far as it can be told from here
   assert.equal(reason({ lossPercent: 40 }, [], { networkChanged: true }), 'your network has just changed');
 });
 
+test('what the page itself could not do is not said by the server', () => {
+  const said = (/** @type {string} */ code) => ending(state({ phase: 'refused', refusal: { code, message: 'reading importKey', retryAt: 0 } }))[1];
+  for (const code of ['failed', 'no-sound', 'too-many-tabs']) assert.doesNotMatch(said(code), /server said/, code);
+  assert.match(said('failed'), /browser said: “reading importKey”/);
+  assert.match(said('too-many-tabs'), /Close one/);
+  assert.match(said('other'), /server said/);
+});
+
 test('a card says what keeps its person from being heard or from hearing', () => {
   const words = (/** @type {Partial<PersonState>} */ more) => statusWords(person(more));
   assert.equal(words({}), '');
@@ -143,7 +151,7 @@ test('one’s own state says everything that keeps others from hearing, or onese
 });
 
 test('how long the call lasts', () => {
-  assert.deepEqual([0, 61_000, 3_720_000].map(durationWords), ['since now', 'for 1 min', 'for 1 h 02 min']);
+  assert.deepEqual([0, 61_000, 3_720_000].map(durationWords), ['just now', 'for 1 min', 'for 1 h 02 min']);
 });
 
 test('a card says whether its person hears one, as far as it is known', () => {

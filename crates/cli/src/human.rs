@@ -9,6 +9,7 @@ use voicemesh::{
     ServerConnection, Stamped,
 };
 
+use crate::decisions::in_minutes;
 use crate::people::People;
 use crate::reach::{next_step, remarks};
 use crate::text::harmless;
@@ -200,6 +201,10 @@ impl Human {
             }
             Event::ServerAway { why, failure, retry_in } => self.server_away(why, failure.as_ref(), *retry_in),
             Event::ServerConnected(connection) => self.server_connected(connection),
+            // Of oneself, and not of something that was asked for.
+            Event::Warned { code, message } if code.as_str().starts_with("identity-") => {
+                Some(trouble(harmless(message)))
+            }
             Event::Warned { message, .. } => Some(trouble(format!("That did not work: {}", sentence(message)))),
             Event::Moved { groups } => {
                 Some(plain(format!("A moderator has moved you to “{}”.", harmless(&groups.join("”, “")))))
@@ -212,7 +217,8 @@ impl Human {
             Event::OwnerRight { .. } => Some(plain(
                 "No member may moderate this room until it has been empty once: the server had just started.",
             )),
-            Event::TransactionDone { result: Ok(()), .. } => Some(plain("Done.")),
+            // What was done is said by what asked for it.
+            Event::TransactionDone { result: Ok(()), .. } => None,
             Event::TransactionDone { result: Err(error), .. } => {
                 Some(trouble(format!("That did not work: {}", sentence(&error.message))))
             }
@@ -365,7 +371,7 @@ impl Human {
 }
 
 /// Why one is not let in, and what next.
-pub fn refusal(code: &ErrorCode, message: &str, room: &str) -> String {
+pub fn refusal(code: &ErrorCode, message: &str, room: &str, retry_after: Option<Duration>) -> String {
     let room = harmless(room);
     let why = match code {
         ErrorCode::RoomFull => format!("The room “{room}” is full."),
@@ -382,7 +388,9 @@ pub fn refusal(code: &ErrorCode, message: &str, room: &str) -> String {
             "The server has not looked at the password yet: wrong ones came from here.".to_owned()
         }
         ErrorCode::Kicked => format!("A moderator has put you out of “{room}”."),
-        ErrorCode::Banned => format!("A moderator of “{room}” keeps you, or your address, out for a while."),
+        ErrorCode::Banned => {
+            format!("A moderator of “{room}” keeps you, or your address, out for {}.", for_how_long(retry_after))
+        }
         ErrorCode::RoomLocked => format!("A moderator has closed “{room}” to newcomers."),
         ErrorCode::TooManyJoins => "The server has had too many joins from here.".to_owned(),
         ErrorCode::BadName => "The server does not take this name.".to_owned(),
@@ -395,6 +403,10 @@ pub fn refusal(code: &ErrorCode, message: &str, room: &str) -> String {
     refusal_step(code).map_or(why.clone(), |step| format!("{why} {step}"))
 }
 
+fn for_how_long(retry_after: Option<Duration>) -> String {
+    retry_after.map_or_else(|| "a while".to_owned(), in_minutes)
+}
+
 /// What would help one who is not let in.
 pub fn refusal_step(code: &ErrorCode) -> Option<&'static str> {
     Some(match code {
@@ -405,7 +417,7 @@ pub fn refusal_step(code: &ErrorCode) -> Option<&'static str> {
         ErrorCode::PasswordRequired => "Name it with VOICEMESH_PASSWORD or --password.",
         ErrorCode::TokenRequired => "Name it with VOICEMESH_TOKEN, or take the link you were given.",
         ErrorCode::TokenInvalid | ErrorCode::TokenExpired => "Get a new link.",
-        ErrorCode::PasswordWrong => "Ask for the right one.",
+        ErrorCode::PasswordWrong => "Ask for the right one; a room without a password takes none.",
         ErrorCode::PasswordWait => "Wait a while, then try again.",
         ErrorCode::Kicked => "Ask a moderator before you come back.",
         ErrorCode::Banned => "Ask a moderator to let you in.",

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 
 pub mod arguments;
-mod bans;
+mod decisions;
 mod devices;
 pub mod exit;
 pub mod human;

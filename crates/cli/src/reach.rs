@@ -101,6 +101,7 @@ fn proxy_step(failure: &ProxyFailure) -> Option<String> {
         ProxyFailure::NotAllowed(_) => {
             "Ask whoever runs the proxy to allow it, or try --proxy none if this network has another way out."
         }
+        ProxyFailure::Status(_) => "Whoever runs the proxy finds the reason in its log; --proxy none does without it.",
         ProxyFailure::TargetUnreachable(_) => "Check host and port of the server.",
         _ => return None,
     };

@@ -233,7 +233,7 @@ fn problems() -> Vec<String> {
 fn all() -> Vec<String> {
     let connections = connections().into_iter().map(|(failure, ..)| connecting(failure));
     let beginnings = beginnings().into_iter().map(|(error, ..)| Failure::from(error).message);
-    let refusals = refusals().into_iter().map(|(code, _)| refusal(&code, "No.", "lobby"));
+    let refusals = refusals().into_iter().map(|(code, _)| refusal(&code, "No.", "lobby", None));
     connections.chain(beginnings).chain(refusals).chain(problems()).chain([replaced("lobby")]).collect()
 }
 
@@ -274,7 +274,7 @@ fn every_cause_at_the_start_has_a_sentence_and_a_next_step() {
         assert!(sentence.contains(cause) && sentence.contains(step), "{cause} / {step}: {sentence}");
     }
     for (code, step) in refusals() {
-        let sentence = refusal(&code, "No.", "lobby");
+        let sentence = refusal(&code, "No.", "lobby", None);
         assert!(sentence.contains(step), "{step}: {sentence}");
     }
 }

@@ -9,7 +9,7 @@ use voicemesh::{Event, InputSpec, JoinError, JoinOptions, OutputSpec, Peer, Proc
 use voicemesh_device::{refuse_same_file, unused_wav};
 
 use crate::arguments::{EchoArguments, JoinArguments, StayArguments, login_name};
-use crate::bans::Bans;
+use crate::decisions::Decisions;
 use crate::exit::{Exit, Failure};
 use crate::human::{Human, Line, Part, Stay, plain, refusal, refusal_step, replaced, short, trouble};
 use crate::input::{self, Input};
@@ -222,7 +222,7 @@ fn begin(
         processing,
         activation,
         groups,
-        bans: Bans::default(),
+        decisions: Decisions::default(),
         tally: Tally::new(),
         observe_at: Duration::ZERO,
         status_at: Duration::ZERO,
@@ -235,13 +235,11 @@ fn begin(
 
 const PATIENCE: &str = "Leave out --give-up-after to wait for it.";
 
-fn gave_up(server: &str, limit: &str, trouble: Option<&str>) -> String {
-    let (server, patience) = (harmless(server), PATIENCE);
-    match trouble {
-        Some(trouble) => {
-            format!("The server at {server} was out of reach for {limit}: {} {patience}", harmless(trouble))
-        }
-        None => format!("The server at {server} has not answered for {limit}. {patience}"),
+fn gave_up(server: &str, limit: &str, why: Option<&str>, step: &str) -> String {
+    let server = harmless(server);
+    match why {
+        Some(why) => format!("The server at {server} was out of reach for {limit}: {} {step}", harmless(why)),
+        None => format!("The server at {server} has not answered for {limit}. {step}"),
     }
 }
 
@@ -262,7 +260,7 @@ struct Talk {
     activation: ActivationChoice,
     /// The talk groups in which the user listens and speaks.
     groups: Vec<String>,
-    bans: Bans,
+    decisions: Decisions,
     people: People,
     tally: Tally,
     observe_at: Duration,
@@ -270,7 +268,7 @@ struct Talk {
     /// When the last `/who` is to be answered.
     who_at: Option<Duration>,
     /// Why the server was out of reach the last time, and what would help.
-    trouble: Option<String>,
+    trouble: Option<(String, Option<String>)>,
     /// The sentence that goes with the end, if it is not what was wanted.
     failure: Option<(String, Option<String>)>,
 }
@@ -322,12 +320,11 @@ impl Talk {
     fn tell(&mut self, stamped: &Stamped) {
         self.tally.event(stamped);
         if let Event::ServerAway { why, failure, .. } = &stamped.event {
-            let step = failure.as_ref().and_then(next_step).map(|step| format!(" {step}"));
-            self.trouble = Some(format!("{}.{}", why.trim_end_matches('.'), step.unwrap_or_default()));
+            let step = failure.as_ref().and_then(next_step);
+            self.trouble = Some((format!("{}.", why.trim_end_matches('.')), step));
         }
         match &stamped.event {
             Event::Moved { groups } => self.set_groups(groups.clone()),
-            Event::TransactionDone { transaction, result } => self.bans.decided(*transaction, result.is_ok()),
             Event::GroupRefused { group } => {
                 let groups = self.groups.iter().filter(|one| *one != group).cloned().collect();
                 self.set_groups(groups);
@@ -342,6 +339,11 @@ impl Talk {
             self.people.see(&stamped.event);
         }
         self.output.event(stamped, &self.people);
+        if let Event::TransactionDone { transaction, result } = &stamped.event
+            && let Some(done) = self.decisions.decided(*transaction, result.is_ok())
+        {
+            self.output.notice(stamped.at, &plain(done));
+        }
         if leaves {
             self.people.see(&stamped.event);
         }
@@ -350,9 +352,10 @@ impl Talk {
     /// Whether nothing can follow, and the sentence about it.
     fn end_by(&mut self, event: &Event) -> Option<End> {
         let (end, failure) = match event {
-            Event::Refused { code, message, .. } => {
-                (End::Refused, (refusal(code, message, &self.room), refusal_step(code).map(str::to_owned)))
-            }
+            Event::Refused { code, message, retry_after } => (
+                End::Refused,
+                (refusal(code, message, &self.room, *retry_after), refusal_step(code).map(str::to_owned)),
+            ),
             Event::Replaced => {
                 (End::Replaced, (replaced(&self.room), Some("Join again to come back here.".to_owned())))
             }
@@ -375,8 +378,9 @@ impl Talk {
         }
         if is_over(self.tally.away_since, self.arguments.give_up_after) {
             let limit = short(self.arguments.give_up_after.unwrap_or_default());
-            let message = gave_up(self.arguments.server(), &limit, self.trouble.as_deref());
-            self.failure = Some((message, Some(PATIENCE.to_owned())));
+            let (why, step) = self.trouble.take().unzip();
+            let step = step.flatten().unwrap_or_else(|| PATIENCE.to_owned());
+            self.failure = Some((gave_up(self.arguments.server(), &limit, why.as_deref(), &step), Some(step)));
             return Some(End::GaveUp);
         }
         None

@@ -10,6 +10,8 @@ use crate::reach::EXPOSED;
 use crate::text::harmless;
 
 const COLUMNS: [&str; 5] = ["name", "route", "round trip", "lost", ""];
+/// A longer row is cut, so that it fits a terminal of 80 columns beside the time.
+const LONGEST_ROW: usize = 72;
 /// A longer name is cut, so that a row fits a terminal of 80 columns beside the time.
 const LONGEST_NAME: usize = 28;
 /// So are the names of the groups.
@@ -30,7 +32,7 @@ pub fn lines(snapshot: &Snapshot, people: &People, name: &str, room: &str, locke
     let widths: [usize; 5] = std::array::from_fn(widest);
     lines.extend(table.clone().map(|row| {
         let cells = row.iter().zip(widths).map(|(cell, columns)| fit(cell, columns));
-        format!("  {}", cells.collect::<Vec<_>>().join("  ").trim_end())
+        cut(format!("  {}", cells.collect::<Vec<_>>().join("  ")).trim_end(), LONGEST_ROW)
     }));
     lines
 }
@@ -68,6 +70,7 @@ fn row(state: &PeerState, people: &People) -> [String; 5] {
         (status.muted && !status.listening_only, "muted"),
         (status.deafened, "deafened"),
         (!state.permissions.speak, "may not speak"),
+        (!state.permissions.listen, "may not listen"),
         (state.muted, "off"),
         (status.recording, "REC"),
     ];
@@ -128,7 +131,10 @@ mod tests {
     #[test]
     fn the_longest_row_fits_80_columns_beside_the_time() {
         let long = "Karl-Theodor von Guttenplag zu Sandhausen am Neckar";
-        let state = PeerState { route: Route::None, speaking: true, frames_concealed: 495, ..state(1, long) };
+        let status = voicemesh::MemberStatus { muted: true, deafened: true, listening_only: true, recording: true };
+        let groups = vec!["Global".to_owned(), "a group with a rather long name".to_owned()];
+        let (permissions, route) = (voicemesh::Permissions::NONE, Route::None);
+        let state = PeerState { permissions, status, groups, route, frames_concealed: 495, ..state(1, long) };
         let snapshot = Snapshot { peers: vec![state], ..Snapshot::default() };
         let lines = lines(&snapshot, &people(&[(1, long)]), "Ada", "lobby", false);
         assert!(lines[1..].iter().all(|line| width(line) <= 72), "{lines:#?}");

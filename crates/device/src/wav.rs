@@ -27,6 +27,10 @@ pub(crate) fn load(path: &Path, channel: Option<u16>) -> Result<Vec<f32>, Device
 
 fn read_mono(path: &Path, channel: Option<u16>) -> Result<Vec<f32>, String> {
     let mut file = Vec::new();
+    // To open a pipe waits for who writes to it, and to read it for the end.
+    if fs::metadata(path).is_ok_and(|about| !about.is_file() && !about.is_dir()) {
+        return Err("only whole files are played, and it is a pipe or a device".to_owned());
+    }
     let opened = File::open(path).map_err(|error| file_words(&error))?;
     opened.take(MOST_READ).read_to_end(&mut file).map_err(|error| file_words(&error))?;
     let clip = riff::decode(&file, MOST_SECONDS)?;

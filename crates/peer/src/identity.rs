@@ -23,6 +23,8 @@ pub(crate) struct Identity {
     secret: InstallationSecret,
     /// Where a damaged secret was moved to: this peer is a new one.
     pub replaced: Option<PathBuf>,
+    /// Why the secret cannot be kept: this peer is a new one each time.
+    unkept: Option<String>,
     /// Locked while this process is this peer; keeps its ticket for the room.
     instance: Option<File>,
 }
@@ -47,13 +49,19 @@ impl TicketFile {
 }
 
 impl Identity {
-    /// A sentence for the person, if this peer is a new one because its secret was damaged.
-    pub(crate) fn warning(&self) -> Option<String> {
+    /// A code and a sentence for the person, if this peer is a new one because its secret was damaged or cannot be kept.
+    pub(crate) fn warning(&self) -> Option<(&'static str, String)> {
+        if let Some(why) = &self.unkept {
+            let sentence =
+                format!("You are a new person in every room each time: your identity cannot be kept ({why}).");
+            return Some(("identity-not-kept", sentence));
+        }
         let path = self.replaced.as_ref()?.display();
-        Some(format!(
+        let sentence = format!(
             "The file with this installation's identity was damaged: it is kept as {path}, and you are a new person in every \
              room."
-        ))
+        );
+        Some(("identity-replaced", sentence))
     }
 
     /// The same installation is the same peer in the same room each time; a second process takes the next instance. If
@@ -65,12 +73,8 @@ impl Identity {
         match Self::from_dir(&dir, origin, room) {
             Ok(identity) => Ok(identity),
             Err(error) => {
-                let why = file_words(&error);
-                tracing::warn!(
-                    "{}: {why}; the identity cannot be kept, this peer will be a new one next time",
-                    dir.display()
-                );
-                Self::ephemeral(origin, room)
+                let unkept = Some(format!("{}: {}", dir.display(), file_words(&error)));
+                Ok(Self { unkept, ..Self::ephemeral(origin, room)? })
             }
         }
     }
@@ -111,7 +115,7 @@ impl Identity {
             match lock.try_lock() {
                 Ok(()) => {
                     let proof = prove(&secret, origin, room, instance);
-                    return Ok(Self { proof, secret, replaced, instance: Some(lock) });
+                    return Ok(Self { proof, secret, replaced, unkept: None, instance: Some(lock) });
                 }
                 Err(TryLockError::WouldBlock) => {}
                 Err(TryLockError::Error(error)) => return Err(error),
@@ -122,7 +126,7 @@ impl Identity {
 
     fn ephemeral(origin: &str, room: &str) -> io::Result<Self> {
         let secret = random_secret()?;
-        Ok(Self { proof: prove(&secret, origin, room, 0), secret, replaced: None, instance: None })
+        Ok(Self { proof: prove(&secret, origin, room, 0), secret, replaced: None, unkept: None, instance: None })
     }
 }
 
@@ -160,23 +164,23 @@ fn read_or_make_secret(path: &Path) -> io::Result<(InstallationSecret, Option<Pa
 
 enum Stored {
     Whole(InstallationSecret),
-    /// Shorter than a secret: a full disk, or a machine that lost power.
+    /// Not as long as a secret, or one byte over and over: a full disk, or a machine that lost power.
     Damaged,
     Missing,
 }
 
 fn read_secret(path: &Path) -> io::Result<Stored> {
-    let mut file = match File::open(path) {
+    let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Stored::Missing),
         Err(error) => return Err(error),
     };
-    let mut secret = [0; 32];
-    match file.read_exact(&mut secret) {
-        Ok(()) => Ok(Stored::Whole(InstallationSecret(secret))),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(Stored::Damaged),
-        Err(error) => Err(error),
-    }
+    let mut kept = Vec::new();
+    file.take(33).read_to_end(&mut kept)?;
+    Ok(match <[u8; 32]>::try_from(kept) {
+        Ok(secret) if secret.iter().any(|byte| *byte != secret[0]) => Stored::Whole(InstallationSecret(secret)),
+        Ok(_) | Err(_) => Stored::Damaged,
+    })
 }
 
 fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
@@ -268,7 +272,7 @@ mod tests {
 
     #[test]
     fn a_damaged_secret_is_moved_aside_and_made_anew_once() {
-        for length in [0, 3, 31] {
+        for length in [0, 3, 31, 32, 33] {
             let dir = folder("damaged");
             fs::create_dir_all(&dir).unwrap();
             fs::write(dir.join(SECRET_FILE), vec![7; length]).unwrap();
@@ -288,7 +292,9 @@ mod tests {
     fn a_folder_that_cannot_be_written_still_gives_an_identity() {
         let dir = folder("file");
         fs::write(&dir, "not a folder").unwrap();
-        assert!(Identity::load(Some(&dir), "wss://a:443", "lobby").is_ok());
+        let identity = Identity::load(Some(&dir), "wss://a:443", "lobby").unwrap();
+        let (code, sentence) = identity.warning().expect("it is said");
+        assert!(code == "identity-not-kept" && sentence.contains(dir.to_str().unwrap()), "{sentence}");
         fs::remove_file(dir).unwrap();
     }
 }

@@ -113,8 +113,8 @@ impl Peer {
         comms.run_as_client(started.elapsed(), ()).map_err(system)?;
         let (commands, command_queue) = sync_channel(COMMANDS);
         let (event_queue, events) = sync_channel(EVENTS + 2 * MESSAGES);
-        if let Some(message) = identity.warning() {
-            let code = ErrorCode::Other("identity-replaced".to_owned());
+        if let Some((code, message)) = identity.warning() {
+            let code = ErrorCode::Other(code.to_owned());
             // The queue is new and has room.
             let _ = event_queue.try_send(Stamped { at: started.elapsed(), event: Event::Warned { code, message } });
         }

@@ -40,12 +40,21 @@ pub enum Stale {
     TooOld,
 }
 
+/// Why frames missing before the next one were not lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Interruption {
+    /// The speaker had other listeners, or none. A packet brings copies only of frames that had the same listeners.
+    BySpeaker,
+    /// The listener did not listen, or was not to hear. So were the frames of which the next packet may bring copies.
+    ByListener,
+}
+
 /// One speaker's stream, as one listener sees it.
 #[derive(Clone, Debug, Default)]
 pub struct Stream {
     last: Option<Last>,
     /// Set by [`interrupt`](Self::interrupt) until the next frame ahead of the newest.
-    is_interrupted: bool,
+    interruption: Option<Interruption>,
 }
 
 #[derive(Clone, Debug)]
@@ -58,7 +67,7 @@ struct Last {
     counter: u8,
     /// Frames up to this one are of a burst that is over.
     over: u64,
-    /// The first frame after an interruption: those before it were not for this listener.
+    /// The first frame after an interruption by the listener: those before it were not for it.
     resumed: u64,
     /// Frames in a row that seem old.
     old: Option<OldRun>,
@@ -81,7 +90,7 @@ impl Stream {
             return Ok(Place { sequence: newest, burst: 0 });
         };
         if now > last.at + FORGET_AFTER {
-            self.is_interrupted = false;
+            self.interruption = None;
             last.start_over(sequence, burst);
             last.at = now;
             return Ok(Place { sequence: last.newest, burst: last.burst });
@@ -91,6 +100,7 @@ impl Stream {
         let extended = match placed {
             Ok(extended) => extended,
             Err(_) if last.has_jumped(now, sequence) => {
+                self.interruption = None;
                 last.start_over(sequence, burst);
                 last.at = now;
                 return Ok(Place { sequence: last.newest, burst: last.burst });
@@ -98,9 +108,15 @@ impl Stream {
             Err(stale) => return Err(stale),
         };
         last.old = None;
-        if extended > last.newest && std::mem::take(&mut self.is_interrupted) && extended > last.newest + 1 {
+        if extended > last.newest
+            && let Some(interruption) = self.interruption.take()
+            && extended > last.newest + 1
+        {
             last.burst += 1;
-            (last.over, last.resumed) = (last.newest, extended);
+            last.over = last.newest;
+            if interruption == Interruption::ByListener {
+                last.resumed = extended;
+            }
         }
         if burst_step > 0 && extended > last.newest.saturating_sub(WINDOW) {
             last.burst += burst_step.unsigned_abs();
@@ -115,8 +131,10 @@ impl Stream {
 impl Stream {
     /// The speaker may have spoken, but not to this listener: frames missing before the next one were not lost, and that
     /// one begins a burst.
-    pub fn interrupt(&mut self) {
-        self.is_interrupted = self.last.is_some();
+    pub fn interrupt(&mut self, interruption: Interruption) {
+        if self.last.is_some() {
+            self.interruption = self.interruption.max(Some(interruption));
+        }
     }
 
     /// Whether a frame is ahead of all that came.
@@ -245,19 +263,44 @@ mod tests {
     #[test]
     fn frames_missing_after_an_interruption_are_of_no_burst() {
         let mut stream = Stream::default();
-        stream.interrupt();
+        stream.interrupt(Interruption::ByListener);
         let first = stream.accept(AT, 100, BURST).unwrap();
         assert_eq!(stream.accept(AT, 103, BURST), Ok(Place { sequence: first.sequence + 3, burst: 0 }), "102 may come");
-        stream.interrupt();
+        stream.interrupt(Interruption::ByListener);
         let after = stream.accept(AT, 150, BURST).unwrap();
         assert_eq!(after, Place { sequence: first.sequence + 50, burst: 1 });
         assert_eq!(stream.accept(AT, 102, BURST), Err(Stale::OldBurst));
         assert!(stream.has_seen(after.sequence - 3), "a copy of a frame for others is of no use");
         assert!(!stream.has_seen(after.sequence + 1) && stream.is_ahead(151) && !stream.is_ahead(149));
         assert_eq!(stream.accept(AT, 149, BURST).map(|place| place.burst), Ok(1), "it may have been overtaken");
-        stream.interrupt();
+        stream.interrupt(Interruption::ByListener);
         assert_eq!(stream.accept(AT, 151, BURST).map(|place| place.burst), Ok(1), "nothing is missing");
         assert_eq!(stream.accept(AT, 160, BURST).map(|place| place.burst), Ok(1), "these are lost");
+    }
+
+    #[test]
+    fn the_first_frames_of_a_burst_that_were_lost_are_taken_from_copies() {
+        let mut stream = Stream::default();
+        let last = stream.accept(AT, 100, BURST).unwrap().sequence;
+        stream.interrupt(Interruption::BySpeaker);
+        let second = stream.accept(AT, 102, BurstCounter::SevenBit(6)).unwrap();
+        assert_eq!(second.sequence, last + 2);
+        assert!(!stream.has_seen(last + 1), "a copy of the first is welcome");
+        assert!(stream.has_seen(last));
+    }
+
+    #[test]
+    fn a_sender_that_counts_anew_ends_an_interruption() {
+        let mut stream = Stream::default();
+        stream.accept(AT, 30_000, BURST).unwrap();
+        stream.interrupt(Interruption::BySpeaker);
+        let placed = (0..60).filter_map(|number| {
+            let now = AT + Duration::from_millis(20) * (number + 1);
+            stream.accept(now, 100 + number as u16, BURST).ok()
+        });
+        let burst = placed.last().expect("it is followed").burst;
+        let now = AT + Duration::from_millis(1_300);
+        assert_eq!(stream.accept(now, 163, BURST).map(|place| place.burst), Ok(burst), "what is missing was lost");
     }
 
     /// Frames of 20 ms; gives after how many milliseconds the first is placed.

@@ -21,6 +21,7 @@ mod path_history;
 pub mod plan;
 pub mod policy;
 mod suspect;
+mod trial;
 
 pub use estimate::Train;
 pub use frame::FrameDuration;

@@ -11,6 +11,7 @@ use crate::path::PathState;
 use crate::path_history::{Background, PacketLoss, PathHistory};
 use crate::plan::{Allowance, Audience, LINK_HEADER_BYTES, ListenerLoss, Plan, RELAY_HEADER_BYTES};
 use crate::suspect::Suspect;
+use crate::trial::RedundancyTrial;
 
 /// A report that was not renewed for this long says nothing any more. Reports come only while this peer speaks.
 const REPORT_LIFE: Duration = Duration::from_secs(60);
@@ -37,8 +38,6 @@ const MOVE_INTERVAL: Duration = Duration::from_millis(500);
 const RETURN_INTERVAL: Duration = Duration::from_secs(60);
 /// What does not fit for this long is said.
 const TOO_SLOW_AFTER: Duration = Duration::from_secs(3);
-/// Redundancy has this long to show that it helps.
-const REDUNDANCY_TRIAL: Duration = Duration::from_secs(3);
 
 /// The queue that paths have in common, from what each measured and for how long: a queue on the uplink delays all of them,
 /// so the shortest is its measure. A path that came up while packets queued takes that delay for its least; paths that
@@ -69,7 +68,7 @@ pub struct Feedback<P> {
     moved_at: Duration,
     slow_since: Option<Duration>,
     is_too_slow: bool,
-    trial: Option<RedundancyTrial>,
+    trial: RedundancyTrial,
     probed: Option<P>,
     links_wait: bool,
     suspect: Suspect<P>,
@@ -104,14 +103,6 @@ impl Listener {
     }
 }
 
-/// Redundancy was begun, and is to show that it helps.
-#[derive(Clone, Copy, Debug)]
-struct RedundancyTrial {
-    until: Duration,
-    packets: PacketLoss,
-    unrepaired: f32,
-}
-
 impl<P: Copy + Ord + Debug> Feedback<P> {
     /// Nothing is known of the uplink, and nothing was said yet.
     pub fn new(allowance: Allowance) -> Self {
@@ -132,7 +123,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             moved_at: Duration::ZERO,
             slow_since: None,
             is_too_slow: false,
-            trial: None,
+            trial: RedundancyTrial::default(),
             probed: None,
             links_wait: false,
             suspect: Suspect::default(),
@@ -171,7 +162,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         self.uplink = UplinkEstimate::new();
         self.relay.clear();
         self.relayed.clear();
-        (self.suspect, self.trial) = (Suspect::default(), None);
+        (self.suspect, self.trial) = (Suspect::default(), RedundancyTrial::default());
         for listener in self.listeners.values_mut() {
             (listener.path, listener.returned_at) = (ListenerPath::default(), None);
         }
@@ -409,18 +400,8 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let repairable = self.listeners.values().filter(|listener| !listener.path.is_too_narrow());
         let worst = repairable.max_by(|a, b| f32::total_cmp(&a.unrepaired, &b.unrepaired));
         let (unrepaired, packets) = (worst.map_or(0.0, |worst| worst.unrepaired), seen.packets);
-        match self.trial {
-            None if !plan.copies.is_empty() => {
-                self.trial = Some(RedundancyTrial { until: now + REDUNDANCY_TRIAL, packets, unrepaired });
-            }
-            Some(_) if plan.copies.is_empty() => self.trial = None,
-            Some(trial) if now >= trial.until => {
-                if unrepaired > trial.unrepaired.max(0.02) && packets.is_more_than(trial.packets) {
-                    self.uplink.redundancy_failed(now, seen);
-                }
-                self.trial = Some(RedundancyTrial { until: Duration::MAX, ..trial });
-            }
-            _ => {}
+        if self.trial.has_failed(now, !plan.copies.is_empty(), packets, unrepaired) {
+            self.uplink.redundancy_failed(now, seen);
         }
     }
 

@@ -43,7 +43,8 @@ export function groups({ peer, tell }) {
   const input = h('input', { ariaLabel: 'Name of a group', placeholder: 'A group’s name', maxLength: 256, autocomplete: 'off', test: 'group-name' });
   const form = writer(tell, (name) => peer.joinGroup(name), input, input, h('button', { type: 'submit', className: 'quiet', test: 'group-join' }, 'Join'));
   return {
-    element: h('section', { className: 'groups card', ariaLabel: 'Talk groups' }, h('h2', {}, 'Talk groups'), h('p', 'hint', 'A group is a part of the room: speak to it, and only its listeners hear you.'), whom, list, form),
+    element: h('section', { className: 'groups card', ariaLabel: 'Talk groups' },
+      h('div', {}, h('h2', {}, 'Talk groups'), h('p', 'hint', 'A group is a part of the room: speak to it, and only its listeners hear you.'), whom, list, form)),
     update() {
       show(peer.state.groups);
       setText(whom, peer.state.groups.some((group) => group.speaking) ? '' : 'You speak to no group, so the others do not hear you.');

@@ -1,7 +1,7 @@
 /** Before joining: who one is, which room, and whether one can be heard. */
 
 import { displayName, roomName, shownName } from '../names.js';
-import { namesWebRtc, showAddress } from '../optional.js';
+import { locks, namesWebRtc, showAddress } from '../optional.js';
 import { BASE, invitationOf, isUnlinkable, linkFault, roomUrl, serverUrl } from '../place.js';
 import { button, h, logo, setText, toggle } from './dom.js';
 import { devices, voice } from './sound.js';
@@ -75,7 +75,7 @@ export function lobby(app, room, invited) {
         h('h1', {}, ...(invited ? ['Join ', h('bdi', {}, room)] : ['voicemesh'])),
         h('p', {}, 'Talk to the people in a room.')),
       form,
-      h('p', { className: 'hint', test: 'lacks' }, lackWords(app.lasts, namesWebRtc())),
+      h('p', { className: 'hint', test: 'lacks' }, lackWords(app.lasts, namesWebRtc(), locks() !== undefined)),
       invited ? h('a', { href: BASE.href }, 'Another room') : null,
       h('p', 'hint', 'At a terminal: ', h('code', {}, `voicemesh join ${room || 'ROOM'} --server ${serverUrl()}`))),
     focus: () => (name.value ? join : name).focus(),

@@ -16,10 +16,11 @@ export const unsupported = (support) => UNSUPPORTED[support ?? ''] ?? ['This bro
 /** The page itself failed. @param {unknown} error @returns {[string, string]} */
 export const failureWords = (error) => ['This page could not start', `Reload it, or use another browser. The browser said: “${error instanceof Error ? error.message : String(error)}”.`];
 
-/** What this browser lacks or refuses that the page can do without. @param {boolean} lasts @param {boolean} webRtc */
-export function lackWords(lasts, webRtc) {
+/** What this browser lacks or refuses that the page can do without. @param {boolean} lasts @param {boolean} webRtc @param {boolean} [tabsApart] */
+export function lackWords(lasts, webRtc, tabsApart = true) {
   return [
     lasts ? '' : 'This browser stores nothing for this page: after a reload you are a new person here, and your settings are gone.',
+    lasts && !tabsApart ? 'This browser does not tell this page’s tabs apart: after a reload you are a new person here.' : '',
     webRtc ? '' : 'This browser does not allow WebRTC: all speech goes through the server.',
   ].filter(Boolean).join(' ');
 }
@@ -35,6 +36,8 @@ const REFUSALS = new Map(Object.entries({
   'token-required': 'This server lets in who has a link from the site or the game that the room belongs to.',
   'token-invalid': 'Your link does not open this room. Get a new one where you got it.',
   'token-expired': 'Your link has expired. Get a new one where you got it.',
+  'no-sound': 'The page’s sound could not be started. Reload the page; if that does not help, use another browser.',
+  'too-many-tabs': 'This browser has too many tabs in this room. Close one, then try again.',
   'too-many-joins': 'Too many have joined from your network just now. Wait a minute, then try again.',
   'unsupported-protocol': 'This page is older or newer than the server. Reload it.',
 }));
@@ -60,6 +63,10 @@ export function ending({ phase, refusal }) {
   if (phase === 'refused' && refusal?.code.startsWith('password')) {
     return ['This room has a password', refusal.code === 'password-required' ? 'Enter it to join.'
       : refusal.code === 'password-wrong' ? 'That was not the password.' : 'Wrong passwords came from your network: the next can be tried in a while.'];
+  }
+  // Not the server: the page itself.
+  if (refusal?.code === 'failed' && phase === 'refused') {
+    return ['You could not join', `Something in this browser stopped the page. Reload it, or use another browser. The browser said: “${refusal.message}”.`];
   }
   if (phase === 'refused') {
     return ['You could not join', REFUSALS.get(refusal?.code ?? '') ?? `The server said: “${refusal?.message}”. Try again, or ask the people who run this server.`];
@@ -171,7 +178,7 @@ export function outputWords({ output, phase }) {
 /** @param {number} ms */
 export function durationWords(ms) {
   const minutes = Math.floor(ms / 60_000);
-  if (minutes < 1) return 'since now';
+  if (minutes < 1) return 'just now';
   const hours = Math.floor(minutes / 60);
   return `for ${hours > 0 ? `${hours} h ${String(minutes % 60).padStart(2, '0')}` : minutes} min`;
 }

@@ -226,7 +226,7 @@ fn lost_devices_are_told_with_what_it_means() {
 
 #[test]
 fn refusals_say_what_next() {
-    let refused = |code| refusal(&code, "no", "lobby");
+    let refused = |code| refusal(&code, "no", "lobby", None);
     assert!(refused(ErrorCode::RoomFull).contains("“lobby” is full"));
     assert!(refused(ErrorCode::RoomMissing).contains("--must-exist"));
     assert!(refused(ErrorCode::RoomExists).contains("--must-not-exist"));

@@ -111,6 +111,8 @@ pub(crate) struct Person {
     pub recording: bool,
     /// Whether a moderator or the server lets it speak.
     pub may_speak: bool,
+    /// Whether the server lets it listen.
+    pub may_listen: bool,
     /// Its own choices, as its program says.
     pub muted_itself: bool,
     pub deafened: bool,
@@ -177,7 +179,11 @@ impl Screen {
         self.people = snapshot.peers.iter().map(|state| Person::new(state, people)).collect();
         self.people.sort_by_cached_key(|person| (person.label.to_lowercase(), person.peer));
         self.mark_loudest();
-        let reached = self.people.iter().filter(|person| person.route != Route::None && !person.deafened).count();
+        let reached = self
+            .people
+            .iter()
+            .filter(|person| person.route != Route::None && !person.deafened && person.may_listen)
+            .count();
         self.own = Own {
             listening_only: snapshot.listening_only || self.own.listening_only,
             without_speaker: self.own.without_speaker,
@@ -263,6 +269,7 @@ impl Person {
             delay_ms: state.delay.map(|delay| delay.as_millis()),
             recording: state.recording,
             may_speak: state.permissions.speak,
+            may_listen: state.permissions.listen,
             muted_itself: state.status.muted,
             deafened: state.status.deafened,
             listening_only: state.status.listening_only,

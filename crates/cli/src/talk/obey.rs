@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use voicemesh::{GROUP_NAME_BYTES, Moderation, PeerId, TEXT_BYTES};
 
 use super::{End, Talk, beside_earlier};
-use crate::bans::BanChange;
+use crate::decisions::{BanChange, in_minutes};
 use crate::human::{Line, Mood, plain, trouble};
 use crate::input::Input;
 use crate::live::keys::Wish;
@@ -78,7 +78,10 @@ impl Talk {
             }
             Typed::Unmute(None) => {
                 self.peer.set_muted(false);
-                self.answer("Your microphone is on again.");
+                self.answer(match self.tally.snapshot.permissions.speak {
+                    true => "Your microphone is on again.",
+                    false => "Your microphone is on again, but you may not speak here: the others do not hear you.",
+                });
             }
             Typed::Mute(Some(name)) => self.mute_peer(&name, true)?,
             Typed::Unmute(Some(name)) => self.mute_peer(&name, false)?,
@@ -118,41 +121,63 @@ impl Talk {
 
     /// Asks the server; its answer arrives later as an event.
     fn moderate(&mut self, decision: Decision) -> Result<(), String> {
+        let now = self.started.elapsed();
+        self.decisions.expire(now);
+        let label = |peer| self.people.label(peer);
         let find = |name: &str| self.people.find(name);
         let mut change = None;
-        let action = match decision {
-            Decision::MuteForAll(name, true) => Moderation::Mute { peer: find(&name)? },
-            Decision::MuteForAll(name, false) => Moderation::Unmute { peer: find(&name)? },
-            Decision::Kick(name) => Moderation::Kick { peer: find(&name)? },
+        let (action, done) = match decision {
+            Decision::MuteForAll(name, true) => {
+                let peer = find(&name)?;
+                (Moderation::Mute { peer }, format!("{} is muted for all.", label(peer)))
+            }
+            Decision::MuteForAll(name, false) => {
+                let peer = find(&name)?;
+                (Moderation::Unmute { peer }, format!("{} can be heard again.", label(peer)))
+            }
+            Decision::Kick(name) => {
+                let peer = find(&name)?;
+                (Moderation::Kick { peer }, format!("{} was put out of the room, and may come back.", label(peer)))
+            }
             Decision::Unban(None) => {
-                self.bans.expire(self.started.elapsed());
-                self.answer(self.bans.listed());
+                self.answer(self.decisions.listed(now));
                 return Ok(());
             }
             Decision::Unban(Some(name)) => {
-                let peer = self.bans.find(&name)?;
+                let peer = self.decisions.find(now, &name)?;
                 change = Some(BanChange::Lifted(peer));
-                Moderation::Unban { peer }
+                (Moderation::Unban { peer }, format!("{} may come back.", self.decisions.label(peer)))
             }
             Decision::Ban(name, minutes) => {
                 let peer = find(&name)?;
-                let until = self.started.elapsed() + Duration::from_secs(60 * u64::from(minutes));
-                change = Some(BanChange::Banned { peer, label: self.people.label(peer), until });
-                Moderation::Ban { peer, seconds: 60 * minutes }
+                let lasts = Duration::from_secs(60 * u64::from(minutes));
+                change = Some(BanChange::Banned { peer, label: label(peer), until: now + lasts });
+                let done =
+                    format!("{} was put out of the room, and is kept out for {}.", label(peer), in_minutes(lasts));
+                (Moderation::Ban { peer, seconds: 60 * minutes }, done)
             }
             Decision::Move { name_and_group } => {
                 let (peer, group) = self.people.addressee(&name_and_group, "/move NAME GROUP")?;
-                Moderation::Move { peer, groups: vec![group.to_owned()] }
+                let done = format!("{} was asked to move to “{}”.", label(peer), harmless(group));
+                (Moderation::Move { peer, groups: vec![group.to_owned()] }, done)
             }
-            Decision::Lock(true) => Moderation::Lock,
-            Decision::Lock(false) => Moderation::Unlock,
-            Decision::SetPassword(text) => Moderation::SetPassword { password: Some(text.as_str().into()) },
-            Decision::MakeOwner(name) => Moderation::MakeOwner { peer: find(&name)? },
+            // An event says it to everyone.
+            Decision::Lock(true) => (Moderation::Lock, String::new()),
+            Decision::Lock(false) => (Moderation::Unlock, String::new()),
+            Decision::SetPassword(text) => {
+                let done = match text.as_str() {
+                    "" => "The room has no password any more.",
+                    _ => "Newcomers need the password from now on.",
+                };
+                (Moderation::SetPassword { password: Some(text.as_str().into()) }, done.to_owned())
+            }
+            Decision::MakeOwner(name) => {
+                let peer = find(&name)?;
+                (Moderation::MakeOwner { peer }, format!("{} moderates this room now.", label(peer)))
+            }
         };
         let transaction = self.peer.moderate(action).map_err(|error| format!("That did not work: {error}."))?;
-        if let Some(change) = change {
-            self.bans.asked(transaction, change);
-        }
+        self.decisions.asked(transaction, Some(done).filter(|done| !done.is_empty()), change);
         Ok(())
     }
 

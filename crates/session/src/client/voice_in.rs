@@ -14,7 +14,7 @@ use super::Client;
 use super::event::{ClientEvent, Dropped, Voice, Who};
 use crate::network::Network;
 use crate::route::Route;
-use crate::stream::Place;
+use crate::stream::{Interruption, Place};
 
 /// VoiceData, or VoiceCopies.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +79,7 @@ impl<P: std::marker::Copy + Ord + Debug> Client<P> {
         if stream.stream.is_ahead(voice.header.sequence)
             && stream.reached_by.replace(reached_by).is_some_and(|former| former != reached_by)
         {
-            stream.stream.interrupt();
+            stream.stream.interrupt(Interruption::BySpeaker);
         }
         for behind in (1..=voice.bundled).rev() {
             let Some(frame) = voice.bundled(behind) else { continue };
@@ -93,7 +93,7 @@ impl<P: std::marker::Copy + Ord + Debug> Client<P> {
         let Place { sequence, burst } = stream.stream.accept(now, voice.header.sequence, voice.header.burst)?;
         stream.heard_at = now;
         if last_of_burst {
-            stream.stream.interrupt();
+            stream.stream.interrupt(Interruption::BySpeaker);
         }
         heard.burst = burst;
         for copy in voice.copies() {
@@ -118,7 +118,7 @@ impl<P: std::marker::Copy + Ord + Debug> Client<P> {
         for (who, heard) in &mut self.streams {
             let is_silenced = !net.permissions(who.peer()).speak;
             if std::mem::replace(&mut heard.is_silenced, is_silenced) != is_silenced || listens_anew {
-                heard.stream.interrupt();
+                heard.stream.interrupt(Interruption::ByListener);
             }
         }
     }
@@ -126,13 +126,13 @@ impl<P: std::marker::Copy + Ord + Debug> Client<P> {
     /// A speaker comes back: meanwhile it may have had other listeners.
     pub(super) fn interrupt_stream(&mut self, who: Who<P>) {
         if let Some(heard) = self.streams.get_mut(&who) {
-            heard.stream.interrupt();
+            heard.stream.interrupt(Interruption::ByListener);
         }
     }
 
     /// Speakers may have had other listeners than this client for a while.
     pub(super) fn interrupt_streams(&mut self) {
-        self.streams.values_mut().for_each(|heard| heard.stream.interrupt());
+        self.streams.values_mut().for_each(|heard| heard.stream.interrupt(Interruption::ByListener));
     }
 
     /// What of a packet is the same for all its frames, and the first target by which it reaches this client.

@@ -216,6 +216,7 @@ fn notes(person: &Person) -> String {
         (person.muted_itself && !person.listening_only, "muted"),
         (person.deafened, "deafened"),
         (!person.may_speak, "may not speak"),
+        (!person.may_listen, "may not listen"),
         (person.muted, "off"),
         (person.gain_percent != 100 && !person.muted, gain.as_str()),
     ];

@@ -1,0 +1,211 @@
+//! What the user of this program has decided as a moderator: what is said once the server agrees, and the bans, whose members
+//! are gone from the room, and so from its list of names.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use voicemesh::{PeerId, TransactionId};
+
+use crate::text::harmless;
+
+/// As many as a room has; the oldest is forgotten first.
+const MOST: usize = 256;
+
+/// Who was banned.
+#[derive(Clone, Debug)]
+struct Banned {
+    peer: PeerId,
+    /// What was shown of the member.
+    label: String,
+    until: Duration,
+}
+
+/// What a decision changes of the bans.
+#[derive(Clone, Debug)]
+pub enum BanChange {
+    /// To ban a member.
+    Banned {
+        /// The member.
+        peer: PeerId,
+        /// What was shown of the member.
+        label: String,
+        /// When the ban ends, since the start of this program.
+        until: Duration,
+    },
+    /// To lift the ban of a member.
+    Lifted(PeerId),
+}
+
+/// What was asked of the server.
+#[derive(Clone, Debug)]
+struct Asked {
+    transaction: TransactionId,
+    /// What is said once it is done, if no event says it.
+    done: Option<String>,
+    change: Option<BanChange>,
+}
+
+/// The decisions, and the bans by the labels that were shown of the members.
+#[derive(Clone, Debug, Default)]
+pub struct Decisions {
+    banned: VecDeque<Banned>,
+    /// What the server has not answered yet.
+    asked: VecDeque<Asked>,
+}
+
+impl Decisions {
+    /// The server was asked. It counts once the server agrees.
+    pub fn asked(&mut self, transaction: TransactionId, done: Option<String>, change: Option<BanChange>) {
+        if self.asked.len() >= MOST {
+            self.asked.pop_front();
+        }
+        self.asked.push_back(Asked { transaction, done, change });
+    }
+
+    /// The server's answer to anything that it was asked; what is to be said of it.
+    pub fn decided(&mut self, transaction: TransactionId, is_done: bool) -> Option<String> {
+        let at = self.asked.iter().position(|asked| asked.transaction == transaction)?;
+        let Asked { done, change, .. } = self.asked.remove(at).filter(|_| is_done)?;
+        match change {
+            Some(BanChange::Banned { peer, label, until }) => {
+                self.forget(peer);
+                if self.banned.len() >= MOST {
+                    self.banned.pop_front();
+                }
+                self.banned.push_back(Banned { peer, label, until });
+            }
+            Some(BanChange::Lifted(peer)) => self.forget(peer),
+            None => {}
+        }
+        done
+    }
+
+    fn forget(&mut self, peer: PeerId) {
+        self.banned.retain(|banned| banned.peer != peer);
+    }
+
+    /// Forgets the bans that have ended.
+    pub fn expire(&mut self, now: Duration) {
+        self.banned.retain(|banned| now < banned.until);
+    }
+
+    /// What was shown of a banned member.
+    pub fn label(&self, peer: PeerId) -> String {
+        let banned = self.banned.iter().find(|banned| banned.peer == peer);
+        banned.map_or_else(|| peer.to_string(), |banned| banned.label.clone())
+    }
+
+    /// Whom a typed label, the beginning of one, or a whole peer id means.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, when it means no banned member or several.
+    pub fn find(&self, now: Duration, typed: &str) -> Result<PeerId, String> {
+        let typed = typed.trim();
+        if let Ok(id) = typed.parse() {
+            return Ok(PeerId(id));
+        }
+        let lower = typed.to_lowercase();
+        let those = |fits: &dyn Fn(&str) -> bool| -> Vec<&Banned> {
+            self.banned.iter().filter(|banned| fits(&banned.label.to_lowercase())).collect()
+        };
+        let whole = those(&|label| label == lower);
+        let found = if whole.is_empty() { those(&|label| label.starts_with(&lower)) } else { whole };
+        match found.as_slice() {
+            [banned] if !typed.is_empty() => Ok(banned.peer),
+            [] | [_] => Err(format!("You have banned no one called “{}”. {}", harmless(typed), self.listed(now))),
+            several => {
+                let ids: Vec<String> =
+                    several.iter().map(|banned| format!("{} ({})", banned.label, banned.peer)).collect();
+                Err(format!("“{}” could be {}. Write the id.", harmless(typed), ids.join(" or ")))
+            }
+        }
+    }
+
+    /// Those banned and for how long, in a sentence.
+    pub fn listed(&self, now: Duration) -> String {
+        if self.banned.is_empty() {
+            return "You have banned no one since you joined. The server's operator sees all bans.".to_owned();
+        }
+        let left = |banned: &Banned| in_minutes(banned.until.saturating_sub(now));
+        let listed: Vec<_> =
+            self.banned.iter().map(|banned| format!("{} (for {})", banned.label, left(banned))).collect();
+        format!("Banned by you: {}. /unban NAME lets one in again.", listed.join(", "))
+    }
+}
+
+/// How long a ban lasts, in whole minutes, or in hours.
+pub fn in_minutes(time: Duration) -> String {
+    match time.as_secs().div_ceil(60) {
+        0 | 1 => "a minute".to_owned(),
+        minutes if minutes >= 120 => format!("{} hours", minutes.div_ceil(60)),
+        minutes => format!("{minutes} minutes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::people::tests::peer;
+
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn ban(bans: &mut Decisions, id: u16, label: &str, is_done: bool) {
+        let transaction = TransactionId(id.into());
+        let change = BanChange::Banned { peer: peer(id), label: label.to_owned(), until: HOUR };
+        bans.asked(transaction, Some(format!("{label} is out.")), Some(change));
+        assert_eq!(bans.decided(transaction, is_done).is_some(), is_done);
+    }
+
+    #[test]
+    fn those_banned_are_found_by_name_and_by_id() {
+        let mut bans = Decisions::default();
+        assert!(bans.find(Duration::ZERO, "Ben").is_err_and(|why| why.contains("no one since you joined")));
+        for (id, label) in [(1, "Ben"), (2, "Benno"), (3, "Ada#0003"), (4, "Ada")] {
+            ban(&mut bans, id, label, true);
+        }
+        assert_eq!(bans.find(Duration::ZERO, "ben"), Ok(peer(1)), "a whole name goes before a beginning");
+        assert_eq!(bans.find(Duration::ZERO, "benn"), Ok(peer(2)));
+        assert_eq!(bans.find(Duration::ZERO, &peer(9).to_string()), Ok(peer(9)), "banned by another moderator");
+        assert!(bans.find(Duration::ZERO, "b").is_err_and(|why| why.contains("could be")));
+        assert!(
+            bans.find(Duration::ZERO, "").is_err()
+                && bans
+                    .find(Duration::ZERO, "Zoe")
+                    .is_err_and(|why| why.contains("Banned by you: Ben (for 60 minutes), Benno (for"))
+        );
+        bans.asked(TransactionId(9), None, Some(BanChange::Lifted(peer(1))));
+        assert_eq!(bans.find(Duration::ZERO, "ben"), Ok(peer(1)), "the server has not answered");
+        bans.decided(TransactionId(9), true);
+        assert_eq!(bans.find(Duration::ZERO, "ben"), Ok(peer(2)));
+        bans.expire(HOUR);
+        assert!(bans.listed(HOUR).contains("no one"));
+    }
+
+    #[test]
+    fn what_the_server_refused_has_not_happened() {
+        let mut bans = Decisions::default();
+        ban(&mut bans, 1, "Ben", false);
+        assert!(bans.find(Duration::ZERO, "ben").is_err());
+        ban(&mut bans, 1, "Ben", true);
+        bans.asked(TransactionId(2), None, Some(BanChange::Lifted(peer(1))));
+        bans.decided(TransactionId(2), false);
+        assert_eq!(bans.find(Duration::ZERO, "ben"), Ok(peer(1)));
+    }
+
+    #[test]
+    fn a_ban_is_said_in_minutes_or_hours() {
+        let said = [1, 60, 61, 3_600, 7_199, 7_201, 86_400].map(|seconds| in_minutes(Duration::from_secs(seconds)));
+        assert_eq!(said, ["a minute", "a minute", "2 minutes", "60 minutes", "2 hours", "3 hours", "24 hours"]);
+    }
+
+    #[test]
+    fn the_oldest_ban_is_forgotten_first() {
+        let mut bans = Decisions::default();
+        for id in 0..=256 {
+            ban(&mut bans, id, &format!("peer {id}."), true);
+        }
+        assert!(bans.find(Duration::ZERO, "peer 0.").is_err());
+        assert_eq!(bans.find(Duration::ZERO, "peer 256."), Ok(peer(256)));
+    }
+}
