@@ -79,6 +79,8 @@ pub struct Room {
     connections: BTreeMap<PeerId, ConnectionId>,
     /// Connections from which others have taken over.
     former: BTreeMap<ConnectionId, Former>,
+    /// How many written messages each connection has brought, for who takes over from it.
+    texts_read: BTreeMap<ConnectionId, u32>,
     arrivals: u64,
     version: u64,
     mark_due: Duration,
@@ -114,6 +116,7 @@ impl Room {
             members: BTreeMap::new(),
             connections: BTreeMap::new(),
             former: BTreeMap::new(),
+            texts_read: BTreeMap::new(),
             arrivals: 0,
             version: 0,
             mark_due: now,
@@ -305,7 +308,8 @@ impl Room {
     ) {
         let Some(info) = self.members.remove(&old) else { return };
         self.session.hand_over(old, connection);
-        let taken_over = TakenOver { metadata: info.metadata.clone() };
+        let texts = self.texts_read.remove(&old).unwrap_or_default();
+        let taken_over = TakenOver { metadata: info.metadata.clone(), texts: Some(texts) };
         self.credentials.forget(old);
         self.tickets.forget(old);
         self.moderation.forget(old);
@@ -520,6 +524,7 @@ impl Room {
         self.tickets.forget(connection);
         self.moderation.left(now, connection, member.peer, reason);
         self.forget_pairs(connection);
+        self.texts_read.remove(&connection);
         self.session.disconnected(now, connection, &mut Packets { now, pair: None, out });
         self.version += 1;
         if self.members.is_empty() {

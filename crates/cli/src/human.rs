@@ -201,8 +201,10 @@ impl Human {
             }
             Event::ServerAway { why, failure, retry_in } => self.server_away(why, failure.as_ref(), *retry_in),
             Event::ServerConnected(connection) => self.server_connected(connection),
-            // Of oneself, and not of something that was asked for.
-            Event::Warned { code, message } if code.as_str().starts_with("identity-") => {
+            // A sentence of its own, and not of something that was refused.
+            Event::Warned { code, message }
+                if matches!(code.as_str(), "identity-replaced" | "identity-not-kept" | "text-unconfirmed") =>
+            {
                 Some(trouble(harmless(message)))
             }
             Event::Warned { message, .. } => Some(trouble(format!("That did not work: {}", sentence(message)))),

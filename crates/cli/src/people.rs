@@ -110,8 +110,8 @@ impl People {
         written
     }
 
-    /// The peer that a typed name means: the one with this label, else the only one whose name it is or begins, without
-    /// regard to case.
+    /// The peer that a typed name means: the one with this label, else the only one whose name it is, without regard to case.
+    /// The beginning of a name means no peer: it could mean another one a moment after the one who was meant has left.
     ///
     /// # Errors
     ///
@@ -125,15 +125,18 @@ impl People {
         if self.is_own_name(&lower) {
             return Err(format!("“{}” is you.", harmless(typed)));
         }
-        let exact = self.called(&lower);
-        let found = if exact.is_empty() { self.those(|label| label.starts_with(&lower)) } else { exact };
-        match found.as_slice() {
+        let labels = |peers: &[PeerId]| peers.iter().map(|peer| self.label(*peer)).collect::<Vec<_>>().join(" or ");
+        match self.called(&lower).as_slice() {
             [one] if !typed.is_empty() => Ok(*one),
-            [] | [_] => Err(format!("Nobody here is called “{}”. /who lists who is.", harmless(typed))),
-            several => {
-                let labels: Vec<String> = several.iter().map(|peer| self.label(*peer)).collect();
-                Err(format!("“{}” could be {}.", harmless(typed), labels.join(" or ")))
+            [] | [_] => {
+                let similar = self.those(|label| !lower.is_empty() && label.starts_with(&lower));
+                let hint = match similar.as_slice() {
+                    [] => "/who lists who is.".to_owned(),
+                    similar => format!("Did you mean {}?", labels(similar)),
+                };
+                Err(format!("Nobody here is called “{}”. {hint}", harmless(typed)))
             }
+            several => Err(format!("“{}” could be {}.", harmless(typed), labels(several))),
         }
     }
 
@@ -223,11 +226,12 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_beginning_of_a_name_is_enough_if_it_is_nobody_elses() {
+    fn only_a_whole_name_means_a_person() {
         let people = people(&[(1, "Ada Lovelace"), (2, "Adam"), (3, "Ada")]);
         assert_eq!(people.find("adam"), Ok(peer(2)));
         assert_eq!(people.find("ada"), Ok(peer(3)), "a whole name goes before a beginning");
-        assert_eq!(people.find("ada l"), Ok(peer(1)));
+        assert_eq!(people.find("ada lovelace"), Ok(peer(1)));
+        assert!(people.find("ada l").is_err_and(|why| why.ends_with("Did you mean Ada Lovelace?")));
         assert!(people.find("a").is_err() && people.find("Zoe").is_err() && people.find("").is_err());
     }
 

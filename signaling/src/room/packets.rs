@@ -36,11 +36,17 @@ pub(super) struct Passing<'a> {
 impl Room {
     /// A session packet of a connection that has joined. What is relayed shares `packet`'s memory.
     pub fn packet(&mut self, now: Duration, from: ConnectionId, packet: &Bytes, out: &mut impl Outbox) -> Verdict {
-        if let Some(former) = self.former.get(&from)
-            && now + TAKEN_OVER_GRACE >= former.closes_at + TAKEN_OVER_VOICE
-            && packet::open(packet).is_ok_and(|(header, _)| header.kind == Kind::ServerRelayUnreliable)
-        {
-            return Verdict::Dropped(DropReason::Outdated);
+        let is = |wanted: fn(Kind) -> bool| packet::open(packet).is_ok_and(|(header, _)| wanted(header.kind));
+        let is_text = is(Kind::is_text);
+        if let Some(former) = self.former.get(&from) {
+            let is_late = now + TAKEN_OVER_GRACE >= former.closes_at + TAKEN_OVER_VOICE;
+            // A written message that was not read in time comes again on the other connection.
+            if is_text || is_late && is(|kind| kind == Kind::ServerRelayUnreliable) {
+                return Verdict::Dropped(DropReason::Outdated);
+            }
+        } else if is_text && self.members.contains_key(&from) {
+            let read = self.texts_read.entry(from).or_default();
+            *read = read.saturating_add(1);
         }
         let from = self.present(from);
         let pair = Some(Passing { rates: &self.rules.voice, policing: &mut self.policing, busy: Vec::new() });

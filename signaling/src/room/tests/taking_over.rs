@@ -117,6 +117,25 @@ fn what_is_on_its_way_on_the_old_connection_is_still_taken_and_answers_go_to_the
 }
 
 #[test]
+fn a_written_message_is_passed_on_once_whichever_connection_brings_it() {
+    let (mut world, first, _) = room();
+    let session = world.session();
+    let text = |words: &str| {
+        let recipient = packet::Recipient::Group(GroupId::of("Global"));
+        packet::TextData { sender: first.client, recipient, text: words }.encode(session)
+    };
+    world.packet(A, text("one"));
+    world.packet(A, text("two"));
+    let joined = world.join(C, 1);
+    assert_eq!(joined.taken_over.and_then(|taken_over| taken_over.texts), Some(2));
+    let dropped = Verdict::Dropped(voicemesh_session::server::DropReason::Outdated);
+    assert_eq!(world.packet(A, text("three")), dropped, "it was on its way on the old one");
+    world.packet(C, text("three"));
+    let again = world.join(D, 1);
+    assert_eq!(again.taken_over.and_then(|taken_over| taken_over.texts), Some(1), "of the connection before");
+}
+
+#[test]
 fn the_old_connection_is_closed_with_a_code_that_its_peer_knows() {
     let (mut world, ..) = room();
     world.join(C, 1);
