@@ -175,7 +175,7 @@ mod tests {
         bans.asked(TransactionId(9), None, Some(BanChange::Lifted(peer(1))));
         assert_eq!(bans.find(Duration::ZERO, "ben"), Ok(peer(1)), "the server has not answered");
         bans.decided(TransactionId(9), true);
-        assert_eq!(bans.find(Duration::ZERO, "ben"), Ok(peer(2)));
+        assert_eq!(bans.find(Duration::ZERO, "benno"), Ok(peer(2)));
         bans.expire(HOUR);
         assert!(bans.listed(HOUR).contains("no one"));
     }

@@ -10,6 +10,7 @@ use voicemesh::{
 };
 
 use crate::decisions::in_minutes;
+use crate::live::screen::EVERYONE;
 use crate::people::People;
 use crate::reach::{next_step, remarks};
 use crate::text::harmless;
@@ -195,8 +196,12 @@ impl Human {
             // The line about its speech comes with it.
             Event::FirstHeard { .. } => None,
             Event::Speaking { peer, speaking } => self.speaks(stamped.at, *peer, *speaking, people),
-            Event::Text { from, name, private, text, .. } => {
-                let to = if *private { " (to you alone)" } else { "" };
+            Event::Text { from, name, private, group, text } => {
+                let to = match group {
+                    _ if *private => " (to you alone)".to_owned(),
+                    Some(group) if group != EVERYONE => format!(" (to {})", harmless(group)),
+                    _ => String::new(),
+                };
                 Some(line(Mood::Text, format!("{}{to}: {}", people.label_as(*from, name), harmless(text.trim_end()))))
             }
             Event::ServerAway { why, failure, retry_in } => self.server_away(why, failure.as_ref(), *retry_in),

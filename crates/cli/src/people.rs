@@ -100,8 +100,7 @@ impl People {
         for (peer, name) in &mut written {
             *name = match ids.get(peer) {
                 Some(id) => format!("{}#{id}", harmless(name)),
-                // Another person's line must not look like the user's own.
-                None if name.trim().eq_ignore_ascii_case(OWN_LABEL) => {
+                None if imitates(name) => {
                     format!("{}#{:.4}", harmless(name), peer.to_string())
                 }
                 None => harmless(name).into_owned(),
@@ -177,6 +176,13 @@ impl People {
     }
 }
 
+/// Whether a line of this person could be taken for the user's own, one of this program, or a private one.
+fn imitates(name: &str) -> bool {
+    let lower = name.trim().to_lowercase();
+    [OWN_LABEL.to_lowercase().as_str(), "everyone", "a moderator", "the server"].contains(&lower.as_str())
+        || lower.contains("(to ")
+}
+
 #[cfg(test)]
 pub(crate) mod tests {
     use uuid::Uuid;
@@ -240,9 +246,17 @@ pub(crate) mod tests {
         let people = people(&[(1, "Ada Lovelace"), (2, "Ada"), (3, "Ben")]);
         assert_eq!(people.addressee("Ada Lovelace hi there", USAGE), Ok((peer(1), "hi there")));
         assert_eq!(people.addressee("ada lovely day", USAGE), Ok((peer(2), "lovely day")));
-        assert_eq!(people.addressee("be  hi", USAGE), Ok((peer(3), "hi")));
+        assert_eq!(people.addressee("ben  hi", USAGE), Ok((peer(3), "hi")));
+        assert!(people.addressee("be hi", USAGE).is_err());
         assert!(people.addressee("Zoe hi", USAGE).is_err_and(|why| why.contains("Zoe")));
         assert!(people.addressee("Ben", USAGE).is_err_and(|why| why.contains("missing: /msg NAME TEXT")));
+    }
+
+    #[test]
+    fn a_name_that_reads_like_a_part_of_this_program_is_followed_by_its_id() {
+        for name in ["You", "Ben (to you alone)", "A moderator", "EVERYONE"] {
+            assert_eq!(people(&[(0x3f2a, name)]).label(peer(0x3f2a)), format!("{name}#3f2a"));
+        }
     }
 
     #[test]

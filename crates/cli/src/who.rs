@@ -84,7 +84,13 @@ fn row(state: &PeerState, people: &People) -> [String; 5] {
 /// The talk groups of one who does not just listen to everyone.
 pub(crate) fn in_groups(groups: &[String]) -> Option<String> {
     let only_everyone = groups.iter().all(|group| group == EVERYONE);
-    (!only_everyone).then(|| cut(&format!("in {}", harmless(&groups.join(", "))), LONGEST_GROUPS))
+    (!only_everyone).then(|| cut(&format!("in {}", group_names(groups)), LONGEST_GROUPS))
+}
+
+/// Talk groups in a sentence.
+pub(crate) fn group_names(groups: &[String]) -> String {
+    let names = groups.iter().map(|group| if group == EVERYONE { "everyone".into() } else { harmless(group) });
+    names.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -120,7 +126,7 @@ mod tests {
         let expected = [
             "You are Ada, muted, connected to “lobby”.",
             "  name           route   round trip  lost",
-            "  Ben            direct  12 ms       1.0 %  speaks, in Global, Red",
+            "  Ben            direct  12 ms       1.0 %  speaks, in everyone, Red",
             "  Cleo the Long  server  –           –",
         ];
         assert_eq!(lines(&snapshot, &people, "Ada", "lobby", false), expected);

@@ -10,10 +10,11 @@ use crate::decisions::{BanChange, in_minutes};
 use crate::human::{Line, Mood, plain, trouble};
 use crate::input::Input;
 use crate::live::keys::Wish;
+use crate::live::screen::EVERYONE;
 use crate::microphone::ActivationChoice;
 use crate::slash::{Change, Decision, Typed, parse};
 use crate::text::harmless;
-use crate::who;
+use crate::who::{self, group_names};
 
 /// A snapshot is a little old: `/who` is answered when it surely holds all that was told and asked for before.
 const SNAPSHOT_AGE: Duration = Duration::from_millis(50);
@@ -214,9 +215,17 @@ impl Talk {
     fn send_text(&mut self, text: &str) -> Result<(), String> {
         self.must_be_in_session()?;
         must_fit("A text", text, TEXT_BYTES)?;
-        self.peer.send_text(text);
-        if !self.output.shows_what_is_typed() {
-            self.own_text(format!("You: {}", harmless(text)));
+        let groups = written_to(&self.groups)?;
+        for group in groups {
+            self.peer.send_group_text(group, text);
+        }
+        match groups {
+            [group] if group == EVERYONE => {
+                if !self.output.shows_what_is_typed() {
+                    self.own_text(format!("You: {}", harmless(text)));
+                }
+            }
+            groups => self.own_text(format!("You (to {}): {}", group_names(groups), harmless(text))),
         }
         Ok(())
     }
@@ -266,6 +275,19 @@ impl Talk {
 
     fn answer(&mut self, text: impl Into<String>) {
         self.output.notice(self.started.elapsed(), &plain(text));
+    }
+}
+
+/// Which of the groups that one speaks to a text goes to: to everyone, if one speaks to everyone; who is in several groups would
+/// get it several times.
+fn written_to(groups: &[String]) -> Result<&[String], String> {
+    match groups.iter().position(|group| group == EVERYONE) {
+        Some(at) => Ok(&groups[at..=at]),
+        None if groups.is_empty() => {
+            Err("Not sent: you are in no talk group. /join NAME enters one; /msg NAME TEXT writes to one person."
+                .to_owned())
+        }
+        None => Ok(groups),
     }
 }
 
