@@ -189,8 +189,8 @@ fn keys_that_arrive_in_pieces_and_answers_of_the_terminal_type_no_letters_and_it
         // As a slow line brings them.
         &["\u{1b}O", "Q"],
         &["\u{1b}[", "1", "2~"],
-        // A report of the mouse from outside of what it can count.
-        &["\u{1b}[M   ", "\u{1b}OQ"],
+        // Reports of the mouse and the cursor from row and column 0, which there are none.
+        &["\u{1b}[M   ", "\u{1b}[<0;0;0M\u{1b}[0;0R", "\u{1b}OQ"],
         // Answers to what an earlier program asked: titles, colours and settings.
         &["\u{1b}]0;hi\u{7}\u{1b}P1$r0m\u{1b}\\", "\u{1b}OQ"],
         &["\u{1b}]11;rgb:0000/0000/0000\u{1b}\\\u{1b}OQ"],
