@@ -29,6 +29,7 @@ exec cat
 /// A tmux server; ended when dropped.
 pub struct Tmux {
     socket: String,
+    /// Holds the socket, and a file with the process id of each window's program.
     folder: Folder,
 }
 
@@ -88,7 +89,7 @@ impl Tmux {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new("tmux");
         // tmux itself needs a locale with UTF-8; TMUX would name another server.
-        command.env("LC_ALL", "C.UTF-8").env_remove("TMUX");
+        command.env("LC_ALL", "C.UTF-8").env_remove("TMUX").env("TMUX_TMPDIR", self.folder.file(""));
         command.args(["-u", "-L", &self.socket, "-f", "/dev/null"]).args(arguments);
         command
     }
