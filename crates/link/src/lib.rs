@@ -63,6 +63,7 @@ use voicemesh_wire::signaling::{IceServer, Signal};
 
 mod acks;
 mod addresses;
+mod check_budget;
 mod checks;
 mod connection;
 mod fragment;
