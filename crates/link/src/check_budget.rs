@@ -28,7 +28,7 @@ const ALWAYS_RESERVED: f64 = 7.0 * FIRST_OF_A_REMOTE.burst;
 /// Further checks of a remote that count as sent lately …
 const FURTHER_OF_A_REMOTE: Rate = Rate { burst: 10.0, per_second: 0.5 };
 /// … and how many tokens more each of them requires to be left above the reserve.
-const LEFT_FOR_EACH_FURTHER: f64 = 6.0;
+const LEFT_FOR_EACH_FURTHER: f64 = 3.0;
 /// Remotes of which checks are counted. Of further ones, the one that asked longest ago is forgotten.
 const REMOTES: usize = 1_024;
 
@@ -217,7 +217,7 @@ mod tests {
     fn remotes_that_ask_first_leave_a_full_room_its_first_checks() {
         let (budget, now) = (CheckBudget::default(), Instant::now());
         let sent = ask(&budget, now, 0..63, 30);
-        assert_eq!(sent[..6], [20, 20, 20, 12, 11, 10]);
+        assert_eq!(sent[..6], [20, 20, 20, 20, 16, 11]);
         assert!(sent.iter().all(|sent| *sent >= 3), "{sent:?}");
         assert_eq!(sent.iter().sum::<usize>(), 300);
     }
@@ -235,7 +235,7 @@ mod tests {
         let (budget, began) = (CheckBudget::default(), Instant::now());
         let hostile: Vec<u128> = (0..62).collect();
         ask_in_turn(&budget, began, &hostile);
-        assert_eq!(ask(&budget, began, [99], 10), [4], "in the same instant");
+        assert_eq!(ask(&budget, began, [99], 10), [3], "in the same instant");
         assert_eq!(ask_in_turn(&budget, began, &hostile), [0; 62]);
     }
 
