@@ -21,7 +21,7 @@ use webrtc::peer_connection::{
 };
 
 use crate::LinkConfig;
-use crate::checks::SharedChecks;
+use crate::check_budget::CheckBudget;
 use crate::limits::{
     CHECK_INTERVAL, CHECKS_PER_PAIR, DISCONNECTED_AFTER, FAILED_AFTER, FLUSH_NUDGE_INTERVAL, FLUSH_PATIENCE,
     KEEP_ALIVE_INTERVAL, LOCAL_CANDIDATE_QUEUE, MESSAGE_BYTES, RECEIVE_WINDOW_BYTES, SCTP_MTU_BYTES,
@@ -75,7 +75,7 @@ impl Connection {
         config: &LinkConfig,
         addresses: &Addresses,
         lookups: &Arc<Lookups>,
-        checks: &Arc<SharedChecks>,
+        checks: &Arc<CheckBudget>,
         counters: &Arc<WireCounters>,
         openings: &Arc<Openings>,
     ) -> Result<(Self, Reports), Error> {

@@ -12,7 +12,7 @@ use voicemesh_wire::signaling::Signal;
 use webrtc::data_channel::DataChannelEvent;
 use webrtc::peer_connection::{RTCIceCandidateInit, RTCSessionDescription};
 
-use crate::checks::SharedChecks;
+use crate::check_budget::CheckBudget;
 use crate::connection::{Connection, ROUNDS_TO_FLUSH, Reports};
 use crate::fragment::{self, Cutter, Joined, Joiner};
 use crate::in_flight::{InFlight, chunk_bytes};
@@ -34,7 +34,7 @@ pub(crate) struct Setup {
     pub(crate) config: LinkConfig,
     pub(crate) addresses: Addresses,
     pub(crate) lookups: Arc<Lookups>,
-    pub(crate) checks: Arc<SharedChecks>,
+    pub(crate) checks: Arc<CheckBudget>,
     pub(crate) openings: Arc<Openings>,
 }
 
