@@ -112,7 +112,7 @@ mod tests {
             frames_repaired: 0,
             ..state(2, "Cleo the Long")
         };
-        let ben = PeerState { groups: vec!["Global".to_owned(), "Red".to_owned()], ..state(1, "Ben") };
+        let ben = PeerState { groups: ["Global".to_owned(), "Red".to_owned()].into(), ..state(1, "Ben") };
         let peers = vec![ben, relayed];
         let snapshot = Snapshot {
             connected: true,
@@ -138,7 +138,7 @@ mod tests {
     fn the_longest_row_fits_80_columns_beside_the_time() {
         let long = "Karl-Theodor von Guttenplag zu Sandhausen am Neckar";
         let status = voicemesh::MemberStatus { muted: true, deafened: true, listening_only: true, recording: true };
-        let groups = vec!["Global".to_owned(), "a group with a rather long name".to_owned()];
+        let groups = ["Global".to_owned(), "a group with a rather long name".to_owned()].into();
         let (permissions, route) = (voicemesh::Permissions::NONE, Route::None);
         let state = PeerState { permissions, status, groups, route, frames_concealed: 495, ..state(1, long) };
         let snapshot = Snapshot { peers: vec![state], ..Snapshot::default() };

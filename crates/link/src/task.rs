@@ -535,7 +535,10 @@ impl<'a> LinkTask<'a> {
         let connection = self.connection;
         let channel = &connection.reliable;
         self.reliable_in_flight.outstanding(channel.outstanding_bytes().await.map_err(gone)?);
-        while self.reliable_in_flight.admits(FRAGMENT_BYTES) && self.has_room(Stream::Reliable, FRAGMENT_BYTES) {
+        while let bytes = cutter.next_bytes()
+            && self.reliable_in_flight.admits(bytes)
+            && self.has_room(Stream::Reliable, bytes)
+        {
             let (message, is_last) = cutter.next();
             self.reliable_in_flight.sent(message.len());
             let payload_bytes = message.len() as u64 - 1;

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use ratatui::crossterm::event::{Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-/// What arrives within this time after Esc belongs to its sequence.
-const TOGETHER: Duration = Duration::from_millis(50);
+/// What arrives within this time after Esc belongs to its sequence: a line with lag may part them.
+const TOGETHER: Duration = Duration::from_millis(90);
 /// Parameters and intermediate bytes of a sequence.
 const LONGEST: usize = 16;
 /// How far apart the letters of a control string may arrive once the first has followed at once: a slow line parts them.
@@ -144,6 +144,18 @@ fn meaning(text: &str) -> Meaning {
 /// What follows `ESC [`.
 fn control_sequence(rest: &str) -> Meaning {
     let Some(last) = rest.chars().next_back() else { return Meaning::Unfinished };
+    // Of the console of Linux.
+    if let Some(function) = rest.strip_prefix('[') {
+        return match function {
+            "" => Meaning::Unfinished,
+            "A" => Meaning::Key(KeyCode::F(1)),
+            "B" => Meaning::Key(KeyCode::F(2)),
+            "C" => Meaning::Key(KeyCode::F(3)),
+            "D" => Meaning::Key(KeyCode::F(4)),
+            "E" => Meaning::Key(KeyCode::F(5)),
+            _ => Meaning::Nothing,
+        };
+    }
     match last {
         ' '..='?' if rest.len() < LONGEST => Meaning::Unfinished,
         '~' => tilde(rest).map_or(Meaning::Nothing, Meaning::Key),
@@ -247,6 +259,8 @@ mod tests {
         assert_eq!(after_escape("OQOQ"), [Esc, F(2), Char('O'), Char('Q')], "a second sequence begins with Esc");
         assert_eq!(after_escape("[15~"), [Esc, F(5)]);
         assert_eq!(after_escape("[A"), [Esc, Up]);
+        assert_eq!(after_escape("[[B"), [Esc, F(2)], "the console of Linux");
+        assert_eq!(after_escape("[[Z"), [Esc]);
         assert_eq!(after_escape("[3~"), [Esc, Delete]);
         assert_eq!(after_escape("[1;5C"), [Esc], "a key that has no meaning here");
         assert_eq!(after_escape("[99999999999999999999999"), [vec![Esc], vec![Char('9'); 7]].concat());
@@ -258,6 +272,11 @@ mod tests {
         assert_eq!(after_escape("O"), [Esc, Char('O')]);
         assert_eq!(after_escape("Oh"), [Esc, Char('O'), Char('h')]);
         assert_eq!(after_escape("hi"), [Esc, Char('h'), Char('i')]);
+        let mut escapes = Escapes::default();
+        escapes.take(Duration::ZERO, ESC);
+        let lag = Duration::from_millis(80);
+        escapes.take(lag, key(Char('O')));
+        assert_eq!(escapes.take(lag, key(Char('Q'))), [key(KeyCode::F(2))], "over a slow line");
         let mut escapes = Escapes::default();
         escapes.take(Duration::ZERO, ESC);
         let later = Duration::from_millis(200);
@@ -340,7 +359,7 @@ mod tests {
         }
         let mut escapes = Escapes::default();
         typed(&mut escapes, Duration::ZERO, "\u{1b}]0;a\u{1b}");
-        assert_eq!(escapes.flush(Duration::from_millis(60)), [ESC], "a key of its own after all");
+        assert_eq!(escapes.flush(Duration::from_millis(100)), [ESC], "a key of its own after all");
     }
 
     #[test]
