@@ -3,6 +3,7 @@
 //! Pure: told the time, writing to an [`Outbox`]. A room that everybody has left remembers its session's client ids for
 //! a while ([`Room::is_over`]), so that a peer that comes back soon gets the same one.
 
+mod bans;
 mod ice;
 mod join_rates;
 mod lock;
@@ -37,9 +38,10 @@ use crate::refusal::Refusal;
 use crate::ticket::TicketIssuer;
 use crate::token::{Grant, TokenRules};
 
+pub use bans::{BanInfo, Bans};
 pub use ice::{IceRules, SharedSecret};
 use lock::{Lock, Shown};
-pub use moderation::{AddressTag, BanInfo};
+pub use moderation::AddressTag;
 use packets::Packets;
 pub use password::{Digest, Knock, Question, Salt, WorkArea, digest};
 use policing::Policing;
@@ -250,10 +252,7 @@ impl Room {
         let is_first = others == 0;
         let by_ticket = self.shown_by_ticket(&join, others);
         let ticket = self.tickets.open(&join);
-        if let Shown::Restores(lock) = by_ticket {
-            self.put_out_others(now, peer, out);
-            self.lock = Some(lock);
-        }
+        self.take_password(now, peer, by_ticket, out);
         let is_anew = self.members.is_empty();
         let order = match old.and_then(|old| self.replace(now, old, out)) {
             Some(order) => order,
@@ -285,11 +284,6 @@ impl Room {
         let info = PeerInfo { peer, client, run, name, metadata, capabilities, order, status, permissions };
         self.enter(connection, info, room, out);
         Ok(peer)
-    }
-
-    fn shown_by_ticket(&self, join: &Join, others: usize) -> Shown {
-        let record = self.tickets.open(join);
-        record.map_or(Shown::Nothing, |record| lock::shown(self.lock.as_ref(), others, &record, &self.tickets))
     }
 
     /// The connection from which a join takes over: that of the same peer and run.
@@ -531,7 +525,7 @@ impl Room {
             self.emptied_at = Some(now);
         }
         if self.members.is_empty() && reason != LeaveReason::Replaced {
-            // An empty room keeps no secret and says nothing; who comes next decides.
+            // An empty room keeps no secret but its bans and says nothing; who comes next decides.
             self.lock = None;
             self.metadata = Metadata::new();
             self.moderation.emptied();

@@ -2,12 +2,11 @@
 
 use std::time::Instant;
 
-use voicemesh_tests::room::Server;
 use voicemesh_wire::packet::{ClientInfo, ClientState, DeltaClientState, HandshakeRequest, Kind, open};
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, ServerMessage};
 
 use crate::client::{CODEC, Client, Member, Received, is_kind, join_of, packet_header, patiently, run};
-use crate::memory::Watch;
+use crate::memory::{Watch, WatchedServer as Server};
 use crate::socket::{BINARY, TEXT, frame};
 
 /// Voice packets of the flood.

@@ -9,6 +9,7 @@ mod machine;
 mod memory;
 mod moderation;
 mod names;
+mod operator;
 mod slow;
 mod status;
 mod tokens;

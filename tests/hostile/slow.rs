@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
-use voicemesh_tests::room::Server;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::packet::{Kind, Recipient, TextData};
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, LeaveReason, ServerMessage};
 
 use crate::client::{Client, Member, Received, is_kind, join_of, patiently, run};
-use crate::memory::Watch;
+use crate::memory::{Watch, WatchedServer as Server};
 use crate::socket::PING;
 
 /// A burst of the attack, and the size of each packet in it.

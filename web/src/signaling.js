@@ -469,6 +469,7 @@ export class Signaling {
     };
     mesh.roster.session = joined.session;
     mesh.roster.set(now, [...joined.peers, own], joined.roster);
+    mesh.moderation.joined(now, joined.session);
   }
 
   /** @param {boolean} locked */

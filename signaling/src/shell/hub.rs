@@ -24,6 +24,7 @@ use super::places::Places;
 use super::refused::Upgrades;
 use crate::config::Config;
 use crate::gate::check_presence;
+use crate::kept_bans::KeptBans;
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
 use crate::refusal::Refusal;
 use crate::room::{AddressTag, Digest, Knock, Question, Room, RoomRules, Salt};
@@ -38,7 +39,7 @@ const RETRY_AFTER_STOP_MS: u64 = 1_000;
 /// When a join that came while the server is drained should be tried again at the earliest.
 const RETRY_AFTER_DRAIN_MS: u64 = 5_000;
 
-/// Lock order: `rooms`, then one room, then one mailbox. Nothing waits while it holds one.
+/// Lock order: `rooms`, then one room, then `kept_bans` or one mailbox. Nothing waits while it holds one.
 pub(super) struct Hub {
     pub(super) config: Config,
     pub(super) metrics: Metrics,
@@ -49,6 +50,7 @@ pub(super) struct Hub {
     tickets: TicketKey,
     started: Instant,
     rooms: Mutex<HashMap<RoomName, Arc<RoomCell>>>,
+    kept_bans: Mutex<KeptBans<RoomName, AddressKey>>,
     mailboxes: Mutex<HashMap<ConnectionId, Arc<Mailbox>>>,
     unfinished: Mutex<Unfinished<AddressKey>>,
     next_connection: AtomicU64,
@@ -104,6 +106,7 @@ impl Hub {
             upgrades: Upgrades::default(),
             started: Instant::now(),
             rooms: Mutex::default(),
+            kept_bans: Mutex::default(),
             mailboxes: Mutex::default(),
             unfinished: Mutex::default(),
             next_connection: AtomicU64::new(1),
@@ -212,16 +215,48 @@ impl Hub {
             return Ok(Arc::clone(cell));
         }
         check_presence(join.presence, 0)?;
-        if rooms.len() >= self.config.max_rooms && !make_space(&mut rooms) {
+        if rooms.len() >= self.config.max_rooms && !self.make_space(now, &mut rooms) {
             return Err(Refusal::of(ErrorCode::ServerFull));
         }
         let mut room = Room::new(now, Arc::clone(&self.rules), random_session()?);
         let seed = random_bytes().map_err(no_random_numbers)?;
         room.set_ticket_issuer(TicketIssuer::new(self.tickets.clone(), seed), name.key().to_owned());
+        room.set_bans(lock(&self.kept_bans).take(&name));
         let occupied = Mutex::new(Occupied { room, made_by, mailboxes: BTreeMap::new() });
         let cell = Arc::new(RoomCell { occupied });
         rooms.insert(name, Arc::clone(&cell));
         Ok(cell)
+    }
+
+    /// Of the address with the most empty rooms, drops the one that has been empty longest: an address that makes many pushes out
+    /// its own. The server is full of rooms if none is empty.
+    fn make_space(&self, now: Duration, rooms: &mut HashMap<RoomName, Arc<RoomCell>>) -> bool {
+        let unused = rooms.iter().filter(|(_, cell)| Arc::strong_count(cell) == 1);
+        let emptied = unused.filter_map(|(name, cell)| {
+            let occupied = lock(&cell.occupied);
+            Some((occupied.made_by, occupied.room.emptied_at()?, name))
+        });
+        let emptied: Vec<_> = emptied.collect();
+        let mut counts: HashMap<Option<AddressKey>, usize> = HashMap::new();
+        for (made_by, ..) in &emptied {
+            *counts.entry(*made_by).or_default() += 1;
+        }
+        let most = counts.values().copied().max();
+        let of_most = emptied.into_iter().filter(|(made_by, ..)| counts.get(made_by).copied() == most);
+        match of_most.map(|(_, at, name)| (at, name)).min().map(|(_, name)| name.clone()) {
+            Some(name) => rooms.remove(&name).is_some_and(|cell| {
+                self.keep_bans(now, &name, &cell);
+                true
+            }),
+            None => false,
+        }
+    }
+
+    /// A room is dropped.
+    fn keep_bans(&self, now: Duration, name: &RoomName, cell: &RoomCell) {
+        let mut occupied = lock(&cell.occupied);
+        let bans = occupied.room.take_bans();
+        lock(&self.kept_bans).keep(now, name.clone(), occupied.made_by, bans);
     }
 
     /// What must be hashed for a moderator who sets the room's password.
@@ -336,7 +371,13 @@ impl Hub {
     fn check_rooms(&self, now: Duration) {
         let mut rooms = lock(&self.rooms);
         // References are made under this lock only, so no connection is about to enter a room that has just one.
-        rooms.retain(|_, cell| Arc::strong_count(cell) > 1 || !lock(&cell.occupied).room.is_over(now));
+        rooms.retain(|name, cell| {
+            let stays = Arc::strong_count(cell) > 1 || !lock(&cell.occupied).room.is_over(now);
+            if !stays {
+                self.keep_bans(now, name, cell);
+            }
+            stays
+        });
         let cells: Vec<Weak<RoomCell>> = rooms.values().map(Arc::downgrade).collect();
         drop(rooms);
         let unix = unix_time();
@@ -352,27 +393,6 @@ impl Hub {
 /// Seconds since 1970. Read anew each time, because the server's own clock stands still while the machine sleeps.
 fn unix_time() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
-}
-
-/// Of the address with the most empty rooms, drops the one that has been empty longest: an address that makes many pushes out
-/// its own. The server is full of rooms if none is empty.
-fn make_space(rooms: &mut HashMap<RoomName, Arc<RoomCell>>) -> bool {
-    let unused = rooms.iter().filter(|(_, cell)| Arc::strong_count(cell) == 1);
-    let emptied = unused.filter_map(|(name, cell)| {
-        let occupied = lock(&cell.occupied);
-        Some((occupied.made_by, occupied.room.emptied_at()?, name))
-    });
-    let emptied: Vec<_> = emptied.collect();
-    let mut counts: HashMap<Option<AddressKey>, usize> = HashMap::new();
-    for (made_by, ..) in &emptied {
-        *counts.entry(*made_by).or_default() += 1;
-    }
-    let most = counts.values().copied().max();
-    let of_most = emptied.into_iter().filter(|(made_by, ..)| counts.get(made_by).copied() == most);
-    match of_most.map(|(_, at, name)| (at, name)).min().map(|(_, name)| name.clone()) {
-        Some(name) => rooms.remove(&name).is_some(),
-        None => false,
-    }
 }
 
 /// The key of the operator's secret; without one, of a secret that ends with this process.

@@ -6,7 +6,7 @@ use clap::ValueEnum;
 use voicemesh::{GROUP_NAME_BYTES, Moderation, PeerId, TEXT_BYTES};
 
 use super::{End, Talk, beside_earlier};
-use crate::decisions::{BanChange, in_minutes};
+use crate::decisions::{Change as Decided, in_minutes};
 use crate::human::{Line, Mood, plain, trouble};
 use crate::input::Input;
 use crate::live::keys::Wish;
@@ -130,10 +130,12 @@ impl Talk {
         let (action, done) = match decision {
             Decision::MuteForAll(name, true) => {
                 let peer = find(&name)?;
+                change = Some(Decided::MutedForAll(peer, true));
                 (Moderation::Mute { peer }, format!("{} is muted for all.", label(peer)))
             }
             Decision::MuteForAll(name, false) => {
                 let peer = find(&name)?;
+                change = Some(Decided::MutedForAll(peer, false));
                 (Moderation::Unmute { peer }, format!("{} can be heard again.", label(peer)))
             }
             Decision::Kick(name) => {
@@ -146,13 +148,13 @@ impl Talk {
             }
             Decision::Unban(Some(name)) => {
                 let peer = self.decisions.find(now, &name)?;
-                change = Some(BanChange::Lifted(peer));
+                change = Some(Decided::Lifted(peer));
                 (Moderation::Unban { peer }, format!("{} may come back.", self.decisions.label(peer)))
             }
             Decision::Ban(name, minutes) => {
                 let peer = find(&name)?;
                 let lasts = Duration::from_secs(60 * u64::from(minutes));
-                change = Some(BanChange::Banned { peer, label: label(peer), until: now + lasts });
+                change = Some(Decided::Banned { peer, label: label(peer), until: now + lasts });
                 let done =
                     format!("{} was put out of the room, and is kept out for {}.", label(peer), in_minutes(lasts));
                 (Moderation::Ban { peer, seconds: 60 * minutes }, done)
@@ -163,9 +165,12 @@ impl Talk {
                 (Moderation::Move { peer, groups: vec![group.to_owned()] }, done)
             }
             // An event says it to everyone.
-            Decision::Lock(true) => (Moderation::Lock, String::new()),
-            Decision::Lock(false) => (Moderation::Unlock, String::new()),
+            Decision::Lock(is_locked) => {
+                change = Some(Decided::Locked(is_locked));
+                (if is_locked { Moderation::Lock } else { Moderation::Unlock }, String::new())
+            }
             Decision::SetPassword(text) => {
+                change = Some(Decided::Password(!text.is_empty()));
                 let done = match text.as_str() {
                     "" => "The room has no password any more.",
                     _ => "Newcomers need the password from now on.",
