@@ -15,6 +15,7 @@ mod packets;
 mod password;
 mod policing;
 mod refusing;
+mod snapshot;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -46,6 +47,7 @@ use packets::Packets;
 pub use password::{Digest, Knock, Question, Salt, WorkArea, digest};
 use policing::Policing;
 pub use policing::VoiceRates;
+pub use snapshot::Part;
 use tickets::Tickets;
 
 /// A connection from which another has taken over is still read for this long, for what was on its way.
@@ -310,7 +312,7 @@ impl Room {
         if let Some(grant) = self.grants.remove(&old) {
             self.grants.insert(connection, grant);
         }
-        self.forget_pairs(old);
+        self.forget_busy(old);
         let joined = self.joined(connection, &info, room, Some(taken_over));
         out.text(connection, &Text::from(&joined), Purpose::Snapshot);
         out.hand_over(old, connection);
@@ -342,6 +344,7 @@ impl Room {
         let joined = self.joined(connection, &info, room, None);
         out.text(connection, &Text::from(&joined), Purpose::Snapshot);
         self.broadcast(&ServerMessage::PeerJoined { peer: info.clone() }, Purpose::Update, out);
+        self.policing.entered(info.peer);
         self.connections.insert(info.peer, connection);
         self.members.insert(connection, info);
     }
@@ -470,37 +473,17 @@ impl Room {
             return Err(Refusal::of(ErrorCode::RelayOnly));
         }
         let signal = Text::from(&ServerMessage::Signal { from: from.peer, attempt, signal });
-        if !out.text(connection, &signal, Purpose::From(sender)) {
+        if !out.text(connection, &signal, Purpose::From(from.peer)) {
             return Err(Refusal::receiver_busy(to));
         }
         Ok(())
-    }
-
-    fn send_roster(&self, to: ConnectionId, out: &mut impl Outbox) {
-        let mut peers: Vec<PeerInfo> = self.members.values().cloned().collect();
-        peers.sort_unstable_by_key(|member| member.order);
-        out.text(to, &Text::from(&ServerMessage::Roster { mark: self.mark(), peers }), Purpose::Snapshot);
     }
 
     fn room_metadata(&self) -> ServerMessage {
         ServerMessage::RoomMetadata { metadata: self.metadata.clone() }
     }
 
-    /// Sends a member everything as it is now: the roster, the room's metadata, and who listens to what. A mailbox asks
-    /// for it in place of updates that waited too long.
-    pub fn refresh(&mut self, to: ConnectionId, out: &mut impl Outbox) {
-        if !self.members.contains_key(&to) {
-            return;
-        }
-        self.send_roster(to, out);
-        out.text(to, &Text::from(&self.room_metadata()), Purpose::Snapshot);
-        let locked = self.moderation.is_locked();
-        out.text(to, &Text::from(&ServerMessage::Locked { locked }), Purpose::Snapshot);
-        self.session.refresh(to, &mut Packets { now: Duration::ZERO, pair: None, out });
-    }
-
-    fn forget_pairs(&mut self, connection: ConnectionId) {
-        self.policing.forget(connection);
+    fn forget_busy(&mut self, connection: ConnectionId) {
         self.told_busy.retain(|(from, to), _| *from != connection && *to != connection);
     }
 
@@ -517,9 +500,10 @@ impl Room {
         self.grants.remove(&connection);
         self.tickets.forget(connection);
         self.moderation.left(now, connection, member.peer, reason);
-        self.forget_pairs(connection);
+        self.policing.left(now, member.peer);
+        self.forget_busy(connection);
         self.texts_read.remove(&connection);
-        self.session.disconnected(now, connection, &mut Packets { now, pair: None, out });
+        self.session.disconnected(now, connection, &mut Packets::of_server(out));
         self.version += 1;
         if self.members.is_empty() {
             self.emptied_at = Some(now);
@@ -545,6 +529,7 @@ impl Room {
         }
         self.mark_due = now + Duration::from_millis(u64::from(self.rules.limits.roster_interval_ms));
         self.join_rates.tidy(now);
+        self.policing.tidy(now);
         if !self.members.is_empty() {
             self.broadcast(&ServerMessage::RosterMark(self.mark()), Purpose::Notice, out);
         }
@@ -558,6 +543,11 @@ impl Room {
             }
             !closes
         });
+    }
+
+    /// The peer that is known by this connection.
+    pub fn peer_of(&self, connection: ConnectionId) -> Option<PeerId> {
+        self.members.get(&connection).map(|member| member.peer)
     }
 
     /// The roster's version and hash.

@@ -144,7 +144,7 @@ impl Room {
             }
             Moderation::Move { peer, groups } => {
                 let connection = self.connection_of(peer)?;
-                if !out.text(connection, &Text::from(&ServerMessage::Move { groups }), Purpose::From(from)) {
+                if !out.text(connection, &Text::from(&ServerMessage::Move { groups }), Purpose::From(you)) {
                     return Err(Refusal::receiver_busy(peer));
                 }
             }

@@ -13,7 +13,7 @@ use tokio::time::MissedTickBehavior;
 use voicemesh_session::server::DropReason;
 use voicemesh_session::{Delivery, Verdict};
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, ServerMessage};
-use voicemesh_wire::{RoomName, SessionId};
+use voicemesh_wire::{PeerId, RoomName, SessionId};
 
 use super::address::{AddressKey, Addresses};
 use super::lock;
@@ -23,15 +23,17 @@ use super::passwords::Passwords;
 use super::places::Places;
 use super::refused::Upgrades;
 use crate::config::Config;
-use crate::gate::check_presence;
+use crate::gate::{Allowance, check_presence};
 use crate::kept_bans::KeptBans;
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
 use crate::refusal::Refusal;
-use crate::room::{AddressTag, Digest, Knock, Question, Room, RoomRules, Salt};
+use crate::room::{AddressTag, Digest, Knock, Part, Question, Room, RoomRules, Salt};
 use crate::ticket::{TicketIssuer, TicketKey};
 use crate::token::TokenRules;
 use crate::unfinished::Unfinished;
 
+/// Peers of one room of which it is remembered what is left to them; beyond that, those that have gone are forgotten.
+const ALLOWANCES: usize = 128;
 /// The ticker's step; shorter if pings come very often.
 const TICK: Duration = Duration::from_millis(250);
 /// When the peers of a server that stops should come back at the earliest.
@@ -84,8 +86,17 @@ pub(super) struct Handled {
     pub(super) state_bytes: usize,
 }
 
+/// What became of a part of a snapshot.
+pub(super) struct Refreshed {
+    pub(super) bytes: usize,
+    /// It was the last part.
+    pub(super) is_whole: bool,
+}
+
 struct Occupied {
     room: Room,
+    /// What is left to each peer that is here, or was lately.
+    allowances: BTreeMap<PeerId, Allowance>,
     /// The address of the member who came into it last while it was empty.
     made_by: Option<AddressKey>,
     mailboxes: BTreeMap<ConnectionId, Arc<Mailbox>>,
@@ -222,7 +233,8 @@ impl Hub {
         let seed = random_bytes().map_err(no_random_numbers)?;
         room.set_ticket_issuer(TicketIssuer::new(self.tickets.clone(), seed), name.key().to_owned());
         room.set_bans(lock(&self.kept_bans).take(&name));
-        let occupied = Mutex::new(Occupied { room, made_by, mailboxes: BTreeMap::new() });
+        let (allowances, mailboxes) = (BTreeMap::new(), BTreeMap::new());
+        let occupied = Mutex::new(Occupied { room, allowances, made_by, mailboxes });
         let cell = Arc::new(RoomCell { occupied });
         rooms.insert(name, Arc::clone(&cell));
         Ok(cell)
@@ -301,17 +313,36 @@ impl Hub {
         Handled { is_violation, state_bytes }
     }
 
-    /// Puts a snapshot into a mailbox in place of updates that it did not take. Gives its size.
-    pub(super) fn refresh(&self, now: Duration, cell: &RoomCell, to: ConnectionId, mailbox: &Mailbox) -> usize {
+    /// Puts a part of a snapshot into a mailbox in place of updates that it did not take.
+    pub(super) fn refresh(
+        &self,
+        now: Duration,
+        cell: &RoomCell,
+        to: ConnectionId,
+        mailbox: &Mailbox,
+        part: Part,
+    ) -> Refreshed {
+        if part == Part::default() {
+            self.metrics.snapshots.add(1);
+        }
         let mut occupied = lock(&cell.occupied);
-        mailbox.begin_snapshot();
-        let bytes = occupied.with(self, now, |room, out| {
-            room.refresh(to, out);
-            out.state_bytes(to)
-        });
-        mailbox.end_snapshot();
-        self.metrics.snapshots.add(1);
-        bytes
+        mailbox.begin_part();
+        let (next, bytes) = occupied.with(self, now, |room, out| (room.refresh(to, part, out), out.state_bytes(to)));
+        let is_whole = next.is_none();
+        mailbox.end_part(next);
+        Refreshed { bytes, is_whole }
+    }
+
+    /// What is left to a peer of what one connection may send: a peer that comes again on another connection has no more.
+    /// `fresh` is what a peer has that was not here lately.
+    pub(super) fn allowance(&self, cell: &RoomCell, id: ConnectionId, fresh: Allowance) -> Allowance {
+        let mut occupied = lock(&cell.occupied);
+        let Some(peer) = occupied.room.peer_of(id) else { return fresh };
+        let allowances = &mut occupied.allowances;
+        if allowances.len() >= ALLOWANCES {
+            allowances.retain(|_, allowance| allowance.is_shared());
+        }
+        allowances.entry(peer).or_insert(fresh).clone()
     }
 
     /// How much of an unfinished message a connection holds. If there is too much of them, the oldest one's connection ends.
@@ -370,7 +401,8 @@ impl Hub {
 
     fn check_rooms(&self, now: Duration) {
         let mut rooms = lock(&self.rooms);
-        // References are made under this lock only, so no connection is about to enter a room that has just one.
+        // References that lead into a room are made under this lock, so no connection is about to enter a room that has just
+        // one. Those that count and look make others for a moment: then the room goes at the next look.
         rooms.retain(|name, cell| {
             let stays = Arc::strong_count(cell) > 1 || !lock(&cell.occupied).room.is_over(now);
             if !stays {
@@ -521,7 +553,7 @@ impl Desk<'_> {
 
     fn count(&mut self, put: Put) {
         match put {
-            Put::OldestDropped => self.voice_dropped += 1,
+            Put::VoiceDropped(packets) => self.voice_dropped += packets as u64,
             Put::Refused => self.data_dropped += 1,
             Put::Overflow => {
                 self.slow_consumers += 1;

@@ -301,7 +301,7 @@ fn a_room_that_is_locked_lets_in_members_with_tickets_only() {
     assert_eq!(world.decide(A, Moderation::Lock), None);
     assert!(world.told(B).contains(&ServerMessage::Locked { locked: true }));
     // A member that was sent too much for its mailbox to keep is brought up to date.
-    world.room.refresh(B, &mut world.sent);
+    world.refresh(B);
     assert!(world.told(B).contains(&ServerMessage::Locked { locked: true }));
     world.leave(B, LeaveReason::Lost);
     assert_eq!(world.try_join(C, join_of(3)).unwrap_err().code, ErrorCode::RoomLocked);
