@@ -35,8 +35,9 @@ const isHost = (text) => /[^.]\.+[^.]/.test(text) || /:\d+$/.test(text) || text.
 /** Whether a text is a link to a room, and not a room's name. The terminal program decides by the same vectors. @param {string} text */
 function isLink(text) {
   if (/\s/.test(text)) return false;
+  const hasScheme = /^(https?|wss?):\/\//i.test(text);
   const [host, ...segments] = text.split('#')[0].split('/');
-  return /^(https?|wss?):\/\//i.test(text) || (isHost(host) && segments.some((segment, at) => segment === 'r' && (segments[at + 1] ?? '') !== ''));
+  return hasScheme || (isHost(host) && segments.some((segment, at) => segment === 'r' && (segments[at + 1] ?? '') !== ''));
 }
 
 /** As mail programs write a link. @param {string} text */
