@@ -1,7 +1,7 @@
 //! A terminal for a test: programs in tmux, what they show, and bytes typed to them.
 //!
 //! tmux takes a program's escape sequences apart as a terminal does and answers its questions; a capture is what a person would
-//! see. Every test has a tmux server of its own, which ends with it and all that runs in it.
+//! see. Each test starts its own tmux server, which ends with the test and with all that runs in it.
 
 use std::fs;
 use std::io::Write as _;

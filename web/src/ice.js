@@ -35,7 +35,7 @@ function tryConnection(iceServers) {
 }
 
 /**
- * Whether a candidate (RFC 8839, section 5.1) is for UDP and names one machine: packets to groups of them, or to everybody on a
+ * Whether a candidate (RFC 8839, section 5.1) is for UDP and names one machine: packets to groups of them, or to all machines of a
  * network, are not sent for another peer.
  * @param {string} candidate
  */

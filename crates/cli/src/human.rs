@@ -206,7 +206,7 @@ impl Human {
             }
             Event::ServerAway { why, failure, retry_in } => self.server_away(why, failure.as_ref(), *retry_in),
             Event::ServerConnected(connection) => self.server_connected(connection),
-            // A sentence of its own, and not of something that was refused.
+            // The user asked for nothing that could have failed: the sentence is said as it is.
             Event::Warned { code, message }
                 if matches!(code.as_str(), "identity-replaced" | "identity-not-kept" | "text-unconfirmed") =>
             {

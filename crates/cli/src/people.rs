@@ -133,7 +133,7 @@ impl People {
                     [] => "/who lists who is.".to_owned(),
                     similar => format!("Did you mean {}?", labels(similar)),
                 };
-                Err(format!("Nobody here is called “{}”. {hint}", harmless(typed)))
+                Err(format!("No person here is called “{}”. {hint}", harmless(typed)))
             }
             several => Err(format!("“{}” could be {}.", harmless(typed), labels(several))),
         }
