@@ -305,7 +305,7 @@ export class Signaling {
    */
   lost(now, why, atLeastMs = 0) {
     if (this.isOpen) this.mesh.session.disconnected(now);
-    if (this.#texts.length > 0) this.mesh.emit({ type: 'remark', text: UNCONFIRMED });
+    this.#textsLost();
     this.#closeAll();
     this.awaySince ??= now;
     const longest = Math.min(NEXT_RETRY_MS * 2 ** Math.min(this.#failures, 8), LONGEST_RETRY_MS);
@@ -317,6 +317,11 @@ export class Signaling {
     this.phase = 'waiting';
     this.#until = now + retryInMs;
     this.mesh.emit({ type: 'server-away', why, retryInMs });
+  }
+
+  /** The connection is gone, and whether what was written last has arrived is not known. */
+  #textsLost() {
+    if (this.#texts.length > 0) this.mesh.emit({ type: 'remark', text: UNCONFIRMED });
   }
 
   /** Everything that is open, and all that was known of it. */
@@ -404,7 +409,10 @@ export class Signaling {
     const isSame = joined.session === mesh.roster.session && joined.client === mesh.roster.own?.client;
     const texts = this.#texts;
     this.#beside.joining = null;
-    if (!joined.taken_over || !isSame) mesh.session.disconnected(now);
+    if (!joined.taken_over || !isSame) {
+      mesh.session.disconnected(now);
+      this.#textsLost();
+    }
     this.#closeAll();
     this.#generation = generation;
     this.phase = 'joining';

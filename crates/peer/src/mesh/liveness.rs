@@ -464,3 +464,24 @@ impl<C: Carrier> Mesh<C> {
         self.path.woke_at = None;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_takes_over_sends_what_the_server_has_not_read_once_more_and_keeps_it() {
+        let ms = Duration::from_millis;
+        let mut texts = Texts::default();
+        for (at, text) in [(0, "one"), (10, "two"), (20, "three")] {
+            texts.push(ms(at), Bytes::from_static(text.as_bytes()));
+        }
+        texts.confirmed(ms(5));
+        assert_eq!(texts.taken_over(ms(30), Some(2)), ["three"], "the server has read one and two");
+        assert!(texts.is_unconfirmed());
+        assert_eq!(texts.taken_over(ms(40), Some(0)), ["three"], "that connection died, too");
+        assert_eq!(texts.taken_over(ms(50), None), ["three"], "a server that does not count");
+        assert_eq!(texts.taken_over(ms(60), Some(1)), Vec::<Bytes>::new());
+        assert!(!texts.is_unconfirmed() && texts.bytes == 0);
+    }
+}

@@ -225,6 +225,7 @@ impl<C: Carrier> Mesh<C> {
         let Some(taken_over) = joined.taken_over.clone().filter(|_| is_same) else {
             self.end_connection(DisconnectReason::Lost);
             self.lobby_lost();
+            self.texts_lost();
             self.carrier.close_socket(memory.generation);
             self.close_beside_but_joining();
             let memory = Memory { generation, away_since: now, ..memory };
