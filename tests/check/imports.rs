@@ -6,14 +6,15 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Package, and the packages of ours that its product may import.
-const TABLE: [(&str, &[&str]); 18] = [
+const TABLE: [(&str, &[&str]); 19] = [
     ("voicemesh-wire", &[]),
     ("voicemesh-device", &[]),
     ("voicemesh-netsim", &[]),
     ("voicemesh-uplink", &[]),
     ("voicemesh-session", &["voicemesh-wire", "voicemesh-uplink"]),
     ("voicemesh-audio", &["voicemesh-wire", "voicemesh-uplink"]),
-    ("voicemesh-link", &["voicemesh-wire"]),
+    ("voicemesh-mesh", &["voicemesh-wire", "voicemesh-session"]),
+    ("voicemesh-link", &["voicemesh-wire", "voicemesh-mesh"]),
     ("voicemesh-engine", &["voicemesh-wire", "voicemesh-session", "voicemesh-audio", "voicemesh-uplink"]),
     ("voicemesh-networks", &["voicemesh-wire", "voicemesh-session"]),
     ("voicemesh-conformance", &["voicemesh-wire", "voicemesh-session", "voicemesh-engine", "voicemesh-netsim"]),
@@ -22,6 +23,7 @@ const TABLE: [(&str, &[&str]); 18] = [
         &[
             "voicemesh-wire",
             "voicemesh-session",
+            "voicemesh-mesh",
             "voicemesh-audio",
             "voicemesh-engine",
             "voicemesh-link",

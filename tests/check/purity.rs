@@ -4,10 +4,11 @@ use super::imports::metadata;
 use super::source::{Source, files, mentions, root};
 
 /// Folder of every crate that is pure.
-const PURE: [&str; 7] = [
+const PURE: [&str; 8] = [
     "crates/wire/",
     "crates/uplink/",
     "crates/session/",
+    "crates/mesh/",
     "crates/audio/",
     "crates/engine/",
     "crates/netsim/",
@@ -44,7 +45,7 @@ const BANNED: [(&str, &str); 25] = [
 ];
 
 /// The libraries that their products may stand on; each is without I/O as these crates use it.
-const LIBRARIES: [&str; 18] = [
+const LIBRARIES: [&str; 19] = [
     "bytes",
     "serde",
     "serde_json",
@@ -52,6 +53,7 @@ const LIBRARIES: [&str; 18] = [
     "hmac",
     "sha2",
     "thiserror",
+    "tracing",
     "rand",
     "rand_chacha",
     "audiopus",

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use voicemesh::mesh::{Connections, MeshConfig, MeshEvent, Reachability, TransactionId, Whose};
 use voicemesh::{ChoiceError, ErrorCode, Metadata, Presence, REACHABILITY_KEY, Route};
+use voicemesh_mesh::{Connections, MeshConfig, MeshEvent, Reachability, TransactionId, Whose};
 use voicemesh_signaling::RoomRules;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::MetadataChanges;

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use voicemesh::mesh::MeshEvent;
 use voicemesh::{PeerLeftReason, Route};
+use voicemesh_mesh::MeshEvent;
 use voicemesh_signaling::RoomRules;
 
 use crate::world::World;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use voicemesh::Route;
-use voicemesh::mesh::{MeshEvent, PathChange};
 use voicemesh_engine::CommsEvent;
+use voicemesh_mesh::{MeshEvent, PathChange};
 use voicemesh_session::client::ClientEvent;
 
 use crate::world::World;

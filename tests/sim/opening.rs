@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use voicemesh::mesh::MeshLink;
+use voicemesh_mesh::MeshLink;
 
 /// Bytes of a session description with its candidates.
 pub const DESCRIPTION_BYTES: usize = 1_300;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh::Route;
-use voicemesh::mesh::MeshEvent;
+use voicemesh_mesh::MeshEvent;
 use voicemesh_session::Reliability;
 use voicemesh_session::client::DataEvent;
 use voicemesh_session::data::{DataError, PipeEvent};

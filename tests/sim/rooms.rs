@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use voicemesh::Route;
-use voicemesh::mesh::MeshEvent;
+use voicemesh_mesh::MeshEvent;
 use voicemesh_signaling::RoomRules;
 
 use crate::world::World;

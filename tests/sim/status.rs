@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use voicemesh::MemberStatus;
 use voicemesh::Route;
-use voicemesh::mesh::MeshEvent;
+use voicemesh_mesh::MeshEvent;
 use voicemesh_signaling::RoomRules;
 
 use crate::world::World;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use voicemesh::Route;
-use voicemesh::mesh::MeshEvent;
+use voicemesh_mesh::MeshEvent;
 use voicemesh_signaling::RoomRules;
 use voicemesh_signaling::token::{TokenRequest, TokenRules, sign};
 use voicemesh_wire::signaling::{AccessToken, ErrorCode};

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use voicemesh::mesh::{CarrierEvent, Connections, Mesh, MeshConfig, MeshEvent, PathChange, SocketEvent};
 use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_engine::{Comms, CommsConfig, CommsEvent, PeerStatus};
+use voicemesh_mesh::{CarrierEvent, Connections, Mesh, MeshConfig, MeshEvent, PathChange, SocketEvent};
 use voicemesh_session::Delivery;
 use voicemesh_session::client::Who;
 use voicemesh_signaling::ticket::{TicketIssuer, TicketKey};

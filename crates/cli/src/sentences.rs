@@ -247,7 +247,7 @@ fn every_cause_on_the_way_to_the_server_has_a_sentence_and_a_next_step() {
 
 #[test]
 fn no_cause_on_the_way_to_the_server_is_left_out() {
-    let source = include_str!("../../peer/src/connect/failure.rs");
+    let source = include_str!("../../mesh/src/connect_failure.rs");
     let enumerated = |name: &str| {
         let (_, variants) = source.split_once(&format!("pub enum {name} {{")).expect(name);
         let (variants, _) = variants.split_once("\n}\n").expect("its end");

@@ -15,9 +15,9 @@ use voicemesh_wire::signaling::{IceServer, Signal};
 
 use crate::connect::Connector;
 use crate::inbox::Inbox;
-use crate::mesh::{Carrier, CarrierEvent, MeshLink};
 use crate::network_watch::NetworkWatch;
 use crate::socket::Socket;
+use voicemesh_mesh::{Carrier, CarrierEvent, MeshLink};
 
 /// Sockets and links of one peer. Links are only made where they are allowed; without any, no WebRTC runs.
 pub(crate) struct RealCarrier {

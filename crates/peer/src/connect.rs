@@ -9,7 +9,6 @@
 mod addresses;
 mod answer;
 mod dial;
-mod failure;
 mod first_bytes;
 mod nat64;
 mod proxy;
@@ -41,15 +40,15 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use voicemesh_wire::signaling::SUBPROTOCOL;
 
-pub use failure::{AddressFailure, ConnectFailure, PlainNotTried, ProxyFailure, Unreached};
 pub(crate) use proxy::{BadProxy, Proxy};
+pub use voicemesh_mesh::{AddressFailure, ConnectFailure, PlainNotTried, ProxyFailure, Unreached};
 
-use crate::event::ServerConnection;
 use crate::server_url::ServerUrl;
 use crate::tls::Tls;
 use first_bytes::FirstBytes;
 use proxy::ProxyKind;
 use tls_servers::TlsServers;
+use voicemesh_mesh::ServerConnection;
 use words::{certificate_words, socket_words, tls_words};
 
 /// A host that does not finish a TLS handshake, or a proxy that does not answer, by then is not there.
@@ -189,11 +188,8 @@ impl Connector {
         };
         let opened = self.secure_and_upgrade(url, stream, config).await;
         self.judge_address(address, &opened);
-        let connection = ServerConnection {
-            encrypted: url.tls,
-            local: url.is_this_machine() || address.is_some_and(|address| address.ip().is_loopback()),
-            proxy: self.proxy.as_ref().map(Proxy::written),
-        };
+        let local = url.is_this_machine() || address.is_some_and(|address| address.ip().is_loopback());
+        let connection = ServerConnection::new(url.tls, local, self.proxy.as_ref().map(Proxy::written));
         opened.map(|websocket| (websocket, connection))
     }
 

@@ -29,11 +29,11 @@ use crate::game::{Game, GameCommand, JOINED};
 use crate::identity::TicketFile;
 use crate::inbox::{Arrivals, Wake};
 use crate::lobby::{self, LobbyCommand};
-use crate::mesh::{CarrierEvent, Mesh, MeshEvent, PathChange};
 use crate::options::MicrophoneChoice;
 use crate::record::{RecordedSpeaker, Recorder};
 use crate::sleep_watch::SleepWatch;
 use crate::sound::{Sound, Switched};
+use voicemesh_mesh::{CarrierEvent, Mesh, MeshEvent, PathChange};
 
 /// The thread sleeps at most this long.
 const LONGEST_NAP: Duration = Duration::from_millis(5);

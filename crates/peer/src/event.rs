@@ -9,7 +9,7 @@ use voicemesh_wire::signaling::{MemberStatus, Metadata, OwnerRightState};
 use voicemesh_wire::{PeerId, Permissions};
 
 use crate::connect::ConnectFailure;
-use crate::mesh::{TransactionError, TransactionId};
+use voicemesh_mesh::{PeerLeftReason, ServerConnection, TransactionError, TransactionId};
 
 pub use voicemesh_session::route::Route;
 pub use voicemesh_wire::signaling::ErrorCode;
@@ -296,20 +296,6 @@ pub enum DeviceRole {
     Output,
 }
 
-/// Why a peer is gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum PeerLeftReason {
-    /// It left.
-    Left,
-    /// The server put it out.
-    Kicked,
-    /// Neither the server nor a link reaches it.
-    Lost,
-    /// Its program was started again, and is back as a new arrival.
-    Restarted,
-}
-
 /// One other peer, as a person would want to see it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PeerState {
@@ -408,30 +394,6 @@ pub struct SendingState {
     pub uplink_estimate_bps: Option<u32>,
     /// Not even one copy of speech at the lowest setting fits through the uplink: listeners hear gaps.
     pub upload_too_slow: bool,
-}
-
-/// How the connection to the server goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct ServerConnection {
-    /// Whether it is encrypted on its way (TLS).
-    pub encrypted: bool,
-    /// Whether the server is on this machine, so that nothing leaves it.
-    pub local: bool,
-    /// Host and port of the proxy that it goes through, if it does. Direct links to others never do.
-    pub proxy: Option<String>,
-}
-
-impl ServerConnection {
-    /// For programs that show one.
-    pub fn new(encrypted: bool, local: bool, proxy: Option<String>) -> Self {
-        Self { encrypted, local, proxy }
-    }
-
-    /// Whether others on the network can read what goes to the server.
-    pub fn is_exposed(&self) -> bool {
-        !self.encrypted && !self.local
-    }
 }
 
 /// The whole situation at a moment.

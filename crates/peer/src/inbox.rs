@@ -6,7 +6,7 @@ use std::thread::Thread;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
-use crate::mesh::CarrierEvent;
+use voicemesh_mesh::CarrierEvent;
 
 /// What must not be lost: signaling, the opening and closing of links, reliable packets. A socket that fills it is read
 /// no further until there is room; to a link that does, its sink reports that.

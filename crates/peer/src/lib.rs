@@ -27,7 +27,7 @@
 //! **Never does.** Block its caller; call back into the program from another thread; give up on a server that may come
 //! back.
 //!
-//! Inside: [`mesh`] is the [`Network`](voicemesh_session::Network) over signaling and links, without I/O; one engine
+//! Inside: [`voicemesh_mesh::Mesh`] is the [`Network`](voicemesh_session::Network) over signaling and links, without I/O; one engine
 //! thread owns it together with the sound; the runtime's tasks only move bytes into bounded queues.
 
 mod carrier;
@@ -39,11 +39,9 @@ mod game;
 mod identity;
 mod inbox;
 mod lobby;
-pub mod mesh;
 mod network_watch;
 mod options;
 mod peer;
-mod reachability;
 mod record;
 mod server_url;
 mod sleep_watch;
@@ -54,17 +52,16 @@ mod tls;
 
 pub use connect::{AddressFailure, ConnectFailure, PlainNotTried, ProxyFailure, Unreached};
 pub use data::SendError;
-pub use event::{
-    DeviceRole, ErrorCode, Event, MicrophoneState, PeerLeftReason, PeerState, Route, SendingState, ServerConnection,
-    Snapshot, Stamped,
-};
+pub use event::{DeviceRole, ErrorCode, Event, MicrophoneState, PeerState, Route, SendingState, Snapshot, Stamped};
 pub use game::{GridAxes, GridChange, MixVoice, PeerVoice, ProximityGrid, SpeakOptions, SpeakingTo, VoiceAudience};
 pub use lobby::{ConnectError, MetadataTransaction};
-pub use mesh::{ChoiceError, Connections, TransactionError, TransactionId};
 pub use options::{JoinError, JoinOptions};
 pub use peer::Peer;
-pub use reachability::{REACHABILITY_KEY, TokenError};
 pub use record::{RecordedSpeaker, Recorder};
+pub use voicemesh_mesh::{
+    ChoiceError, Connections, PeerLeftReason, REACHABILITY_KEY, ServerConnection, TokenError, TransactionError,
+    TransactionId,
+};
 
 pub use bytes::Bytes;
 pub use voicemesh_audio::FrameDuration;

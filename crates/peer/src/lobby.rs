@@ -5,13 +5,12 @@ use std::time::Duration;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{MetadataChanges, Moderation};
 
-use crate::ErrorCode;
 use crate::engine::{Command, Engine};
 use crate::event::{Event, Snapshot};
-use crate::mesh::Carrier;
-use crate::mesh::{ChoiceError, Mesh, TransactionId, Whose};
 use crate::peer::Peer;
-use crate::reachability::{Reachability, TokenError};
+use voicemesh_mesh::Carrier;
+use voicemesh_mesh::{Mesh, TransactionId, Whose};
+use voicemesh_mesh::{Reachability, TokenError};
 
 /// Changes of metadata that are made together or not at all.
 ///
@@ -176,16 +175,8 @@ impl Engine {
             }
         };
         if let Err(error) = result {
-            self.tell(now, Event::Warned { code: code(error), message: error.to_string() });
+            self.tell(now, Event::Warned { code: error.code(), message: error.to_string() });
         }
-    }
-}
-
-fn code(error: ChoiceError) -> ErrorCode {
-    match error {
-        ChoiceError::NotHere => ErrorCode::UnknownPeer,
-        ChoiceError::Outdated => ErrorCode::Other("outdated-token".to_owned()),
-        ChoiceError::NotConnected => ErrorCode::Other("not-connected".to_owned()),
     }
 }
 

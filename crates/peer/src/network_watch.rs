@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 
 use crate::inbox::Inbox;
-use crate::mesh::{CarrierEvent, PathChange};
+use voicemesh_mesh::{CarrierEvent, PathChange};
 
 #[cfg(target_os = "linux")]
 mod notices;

@@ -13,8 +13,8 @@ use voicemesh_wire::signaling::{AccessToken, Metadata, Password, Presence};
 use voicemesh_wire::{DisplayName, RoomName};
 
 use crate::connect::{BadProxy, Proxy};
-use crate::mesh::Connections;
 use crate::server_url::{ServerUrl, room_problem};
+use voicemesh_mesh::Connections;
 
 /// How to join a room. A server and a room are enough; everything else has a default.
 ///

@@ -27,13 +27,13 @@ use crate::game::{Game, GameHandle};
 use crate::identity::{Identity, state_dir_or_default};
 use crate::inbox::{Wake, queues};
 use crate::lobby::ConnectError;
-use crate::mesh::{Mesh, MeshConfig, TransactionId};
 use crate::options::{JoinError, JoinOptions};
 use crate::record::Recorder;
 use crate::server_url::ServerUrl;
 use crate::sleep_watch::SleepWatch;
 use crate::sound::Sound;
 use crate::tls::Tls;
+use voicemesh_mesh::{Mesh, MeshConfig, TransactionId};
 
 /// How long leaving waits for the farewell to be written.
 const FAREWELL: Duration = Duration::from_secs(1);

@@ -25,8 +25,8 @@ use voicemesh_wire::signaling::CLOSE_TAKEN_OVER;
 
 use crate::connect::Connector;
 use crate::inbox::{EngineGone, Inbox};
-use crate::mesh::{CarrierEvent, SocketEvent};
 use crate::network_watch::NetworkWatch;
+use voicemesh_mesh::{CarrierEvent, SocketEvent};
 
 /// Voice waiting to be written. When there is more, the oldest is dropped.
 const VOICE_PACKETS: usize = 32;

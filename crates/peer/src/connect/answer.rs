@@ -2,8 +2,8 @@
 
 use url::Url;
 
-use super::failure::ConnectFailure;
 use crate::server_url::ServerUrl;
+use voicemesh_mesh::ConnectFailure;
 
 const MAX_HEADERS: usize = 64;
 /// Longest part of an answer that is shown.

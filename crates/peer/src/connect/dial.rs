@@ -7,12 +7,12 @@ use std::time::Duration;
 use tokio::net::{TcpSocket, TcpStream};
 
 use super::addresses::ordered;
-use super::failure::{AddressFailure, ConnectFailure, Unreached};
 use super::nat64;
 use super::race::{Attempt, race};
 use super::resolve::{lookup, lookup_ipv6};
 use super::segments;
 use super::words::socket_words;
+use voicemesh_mesh::{AddressFailure, ConnectFailure, Unreached};
 
 /// All attempts to connect together have this long.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);

@@ -11,7 +11,7 @@ use tokio::net::lookup_host;
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::failure::ConnectFailure;
+use voicemesh_mesh::ConnectFailure;
 
 /// The system's resolver has this long. It asks each name server twice, five seconds each, before it gives up on one.
 const LOOKUP_LIMIT: Duration = Duration::from_secs(15);

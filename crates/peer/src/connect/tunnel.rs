@@ -6,9 +6,9 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_socks::TargetAddr;
 use tokio_socks::tcp::Socks5Stream;
 
-use super::failure::ProxyFailure;
 use super::proxy::{User, with_port};
 use super::words::socket_words;
+use voicemesh_mesh::ProxyFailure;
 
 /// Longest answer to `CONNECT`, headers included.
 const MAX_ANSWER: usize = 16 * 1024;

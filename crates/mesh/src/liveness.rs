@@ -321,7 +321,8 @@ impl<C: Carrier> Mesh<C> {
         now < self.path.links_stale_until
     }
 
-    pub(crate) fn server_is_reached(&self) -> bool {
+    /// Whether the server answers what it is asked, as far as is known.
+    pub fn server_is_reached(&self) -> bool {
         match &self.socket {
             Socket::Joined { liveness, .. } => !self.path.is_lost && !liveness.is_silent,
             Socket::Stopped | Socket::Waiting { .. } | Socket::Opening { .. } | Socket::Joining { .. } => true,

@@ -11,8 +11,7 @@ use voicemesh_wire::signaling::{
     ServerLimits, ServerMessage, Ticket, decode_server,
 };
 
-use crate::connect::ConnectFailure;
-use crate::event::ServerConnection;
+use crate::{ConnectFailure, ServerConnection};
 
 use super::liveness::{Attempt, Liveness, Texts};
 use super::roster::Roster;

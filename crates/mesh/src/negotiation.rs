@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use voicemesh_link::{CloseReason, LinkEvent, Role, Stream};
+use crate::link::{CloseReason, LinkEvent, Role, Stream};
 use voicemesh_session::network::{LinkId, NetworkEvent};
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Signal};
@@ -287,7 +287,6 @@ impl<C: Carrier> Mesh<C> {
                 }
                 self.tell_network(NetworkEvent::LinkDown(link));
             }
-            _ => {}
         }
     }
 

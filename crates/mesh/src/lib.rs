@@ -12,15 +12,19 @@
 //! - `liveness`: whether the server answers, and the connections opened beside one that does not.
 
 mod choice;
+mod connect_failure;
 mod event;
+pub mod link;
 mod liveness;
 mod lobby;
 mod moderation;
 mod negotiation;
 mod offers;
 mod random;
+mod reachability;
 mod refused;
 mod roster;
+mod server_connection;
 mod signaling;
 mod status;
 
@@ -29,7 +33,6 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use voicemesh_link::{LinkEvent, Role, SendError, Stream};
 use voicemesh_session::network::{
     Delivery, Destination, LinkId, Naming, Network, NetworkError, NetworkEvent, Reliability,
 };
@@ -38,9 +41,8 @@ use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{AccessToken, IceServer, Metadata, Password, Presence, Signal, Ticket};
 use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
-use crate::connect::ConnectFailure;
-use crate::event::ServerConnection;
 use choice::Choices;
+use link::{LinkEvent, Role, SendError, Stream};
 use liveness::{Beside, Path, Texts};
 use lobby::Lobby;
 use moderation::Decisions;
@@ -50,11 +52,13 @@ use roster::Roster;
 use signaling::Socket;
 use status::OwnStatus;
 
-pub use crate::reachability::Reachability;
 pub use choice::{ChoiceError, Connections};
-pub use event::MeshEvent;
+pub use connect_failure::{AddressFailure, ConnectFailure, PlainNotTried, ProxyFailure, Unreached};
+pub use event::{MeshEvent, PeerLeftReason};
 pub use lobby::{TransactionError, TransactionId, Whose};
+pub use reachability::{REACHABILITY_KEY, Reachability, TokenError};
 pub use roster::Member;
+pub use server_connection::ServerConnection;
 
 /// Events of either kind that have not been taken yet. When there are more, new ones are dropped and counted: the
 /// engine takes them after every packet, so that only a fault can fill the queue.

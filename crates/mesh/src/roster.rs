@@ -9,7 +9,7 @@ use voicemesh_wire::signaling::{Capabilities, LeaveReason, MemberStatus, Metadat
 use voicemesh_wire::{ClientId, DisplayName, PeerId, Permissions, SessionId, names};
 
 use super::{Carrier, Mesh, MeshEvent};
-use crate::PeerLeftReason;
+use crate::event::PeerLeftReason;
 
 /// A peer that the server lost is kept this long if a link reaches it, and the server's own absence is borne this long.
 const KEEP_LINKED: Duration = Duration::from_secs(120);

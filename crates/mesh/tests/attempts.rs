@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use voicemesh::mesh::{Carrier, CarrierEvent, Connections, Mesh, MeshConfig, MeshLink, PathChange, SocketEvent};
-use voicemesh::{Metadata, PeerId, Presence};
-use voicemesh_link::{CloseReason, LinkEvent, Role, SendError, Stream};
+use voicemesh_mesh::link::{CloseReason, LinkEvent, Role, SendError, Stream};
+use voicemesh_mesh::{Carrier, CarrierEvent, Connections, Mesh, MeshConfig, MeshLink, PathChange, SocketEvent};
 use voicemesh_session::Network;
 use voicemesh_session::network::{LinkId, Reliability};
-use voicemesh_wire::ClientId;
 use voicemesh_wire::identity::{InstallationSecret, prove};
 use voicemesh_wire::signaling::{
-    Capabilities, ClientMessage, IceServer, Joined, PeerInfo, RosterMark, ServerLimits, ServerMessage, Signal,
-    decode_client, roster_hash,
+    Capabilities, ClientMessage, IceServer, Joined, Metadata, PeerInfo, Presence, RosterMark, ServerLimits,
+    ServerMessage, Signal, decode_client, roster_hash,
 };
+use voicemesh_wire::{ClientId, PeerId};
 
 /// How much later than expected is on time: the mesh is ticked every 20 ms, as the page's is.
 const LATE: u64 = 60;

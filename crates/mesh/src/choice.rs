@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use voicemesh_wire::PeerId;
-use voicemesh_wire::signaling::Metadata;
+use voicemesh_wire::signaling::{ErrorCode, Metadata};
 
 use super::{Carrier, Mesh, MeshEvent};
 use crate::reachability::{REACHABILITY_KEY, Reachability};
@@ -36,6 +36,17 @@ pub enum ChoiceError {
     /// There is no connection to update; connect first.
     #[error("that peer is not connected to")]
     NotConnected,
+}
+
+impl ChoiceError {
+    /// A stable name for programs.
+    pub fn code(self) -> ErrorCode {
+        match self {
+            Self::NotHere => ErrorCode::UnknownPeer,
+            Self::Outdated => ErrorCode::Other("outdated-token".to_owned()),
+            Self::NotConnected => ErrorCode::Other("not-connected".to_owned()),
+        }
+    }
 }
 
 /// What the program has said, of peers in the room only.

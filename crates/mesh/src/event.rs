@@ -5,13 +5,10 @@ use std::time::Duration;
 use voicemesh_wire::signaling::{ErrorCode, MemberStatus, Metadata, OwnerRightState, Ticket};
 use voicemesh_wire::{PeerId, Permissions};
 
-use super::{Member, TransactionError, TransactionId};
-use crate::connect::ConnectFailure;
-use crate::event::ServerConnection;
+use crate::{ConnectFailure, Member, ServerConnection, TransactionError, TransactionId};
 
 /// What the session does not know of: the room, its people and its server.
 #[derive(Clone, Debug, PartialEq)]
-#[non_exhaustive]
 pub enum MeshEvent {
     /// The server let this peer in.
     Joined {
@@ -31,7 +28,7 @@ pub enum MeshEvent {
         /// Who.
         member: Member,
         /// Why.
-        reason: crate::PeerLeftReason,
+        reason: PeerLeftReason,
     },
     /// A member publishes other metadata.
     MetadataChanged {
@@ -137,4 +134,18 @@ pub enum MeshEvent {
         /// For people.
         message: String,
     },
+}
+
+/// Why a peer is gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeerLeftReason {
+    /// It left.
+    Left,
+    /// The server put it out.
+    Kicked,
+    /// Neither the server nor a link reaches it.
+    Lost,
+    /// Its program was started again, and is back as a new arrival.
+    Restarted,
 }
