@@ -3,150 +3,93 @@
 //! It runs when something has arrived, when a device wants something, and at least every 5 ms.
 
 mod data;
-mod status;
+mod game;
+mod publish;
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
-use voicemesh_audio::process::{Activation, Processing};
+use voicemesh_audio::space::Handedness;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
-use voicemesh_device::{InputSpec, OutputSpec};
 use voicemesh_engine::{Comms, CommsEvent};
+use voicemesh_mesh::{CarrierEvent, Mesh, MeshEvent, PathChange};
 use voicemesh_session::client::{ClientEvent, Who};
 use voicemesh_session::speaker::VoiceTarget;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::packet::Recipient;
-use voicemesh_wire::signaling::AccessToken;
+use voicemesh_wire::signaling::MemberStatus;
 
 use crate::carrier::RealCarrier;
+use crate::command::{Command, LobbyCommand, TextTo};
 use crate::data::{Desk, Order};
-use crate::event::{DeviceRole, Event, MicrophoneState, PeerState, SendingState, Snapshot, Stamped};
-use crate::game::{Game, GameCommand, JOINED};
+use crate::event::{DeviceRole, Event, Stamped};
+use crate::game::{Audiences, JOINED, Moved, Places, Taps};
 use crate::identity::TicketFile;
 use crate::inbox::{Arrivals, Wake};
-use crate::lobby::{self, LobbyCommand};
-use crate::options::MicrophoneChoice;
+use crate::options::{JoinOptions, MicrophoneChoice};
 use crate::record::{RecordedSpeaker, Recorder};
+use crate::shared::Shared;
 use crate::sleep_watch::SleepWatch;
 use crate::sound::{Sound, Switched};
-use voicemesh_mesh::{CarrierEvent, Mesh, MeshEvent, PathChange};
+use publish::{Publisher, Situation};
+
+pub(crate) use publish::{EVENTS, RECORDING};
 
 /// The thread sleeps at most this long.
 const LONGEST_NAP: Duration = Duration::from_millis(5);
-/// The snapshot is at most this old.
-const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(20);
 /// Arrivals handled before sound gets its turn.
 const ARRIVALS_PER_TURN: usize = 512;
 /// Blocks of sound handled before the network gets its turn: half a second. A program may write its microphone faster than they
 /// can be.
 const BLOCKS_PER_TURN: usize = 50;
-/// Events that the program has not taken. When there are more, new ones are dropped.
-pub(crate) const EVENTS: usize = 4096;
-/// Commands that the engine has not taken. When there are more, the caller's newest is dropped.
-pub(crate) const COMMANDS: usize = 1024;
-
-/// The metadata by which everyone sees that a peer records.
-pub(crate) const RECORDING: &str = "recording";
-
-/// What a program wants of its peer.
-#[derive(Debug)]
-pub(crate) enum Command {
-    SetMuted(bool),
-    SetDeafened(bool),
-    SetGain(PeerId, f32),
-    SetPeerMuted(PeerId, bool),
-    SendText(TextTo, String),
-    JoinGroup(String),
-    LeaveGroup(String),
-    SetTalking(bool),
-    SetToken(AccessToken),
-    SetProcessing(Processing),
-    SetActivation(Activation),
-    SetInput(InputSpec),
-    SetOutput(OutputSpec),
-    Lobby(LobbyCommand),
-    Game(GameCommand),
-    Leave,
-}
-
-/// Whom a text is for.
-#[derive(Debug)]
-pub(crate) enum TextTo {
-    Group(String),
-    Peer(PeerId),
-}
-
-/// What the handle and the thread share.
-#[derive(Debug, Default)]
-pub(crate) struct Shared {
-    /// An `Arc`, so that the lock is held no longer than it takes to clone that.
-    snapshot: Mutex<Arc<Snapshot>>,
-}
-
-impl Shared {
-    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
-        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn put(&self, snapshot: Snapshot) {
-        let snapshot = Arc::new(snapshot);
-        let before = std::mem::replace(&mut *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner), snapshot);
-        drop(before);
-    }
-}
-
 /// Everything that the thread owns.
 pub(crate) struct Engine {
-    pub(crate) comms: Comms<Mesh<RealCarrier>>,
-    pub(crate) tickets: TicketFile,
-    pub(crate) arrivals: Arrivals,
-    pub(crate) commands: Receiver<Command>,
-    pub(crate) events: SyncSender<Stamped>,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) sound: Sound,
-    pub(crate) started: Instant,
-    pub(crate) room: String,
+    comms: Comms<Mesh<RealCarrier>>,
+    tickets: TicketFile,
+    arrivals: Arrivals,
+    commands: Receiver<Command>,
+    out: Publisher,
+    sound: Sound,
+    started: Instant,
+    room: String,
     /// The own name.
-    pub(crate) name: String,
+    name: String,
     /// Peers that have been heard since they joined.
-    pub(crate) heard: BTreeSet<PeerId>,
-    pub(crate) talking: bool,
+    heard: BTreeSet<PeerId>,
+    talking: bool,
     /// What was set of the microphone's sound.
-    pub(crate) microphone: MicrophoneChoice,
-    pub(crate) recorder: Option<Recorder>,
-    pub(crate) microphone_lost: bool,
-    pub(crate) desk: Arc<Desk>,
-    /// Wakes the task that awaits an event.
-    pub(crate) told: Arc<Notify>,
+    microphone: MicrophoneChoice,
+    recorder: Option<Recorder>,
+    microphone_lost: bool,
+    desk: Arc<Desk>,
     /// Empty between turns.
-    pub(crate) orders: VecDeque<Order>,
-    pub(crate) leaving_since: Option<Duration>,
-    /// What happened in this turn.
-    pub(crate) untold: RefCell<Vec<Stamped>>,
-    /// The talk groups of each member as of the last snapshot: members choose how many and how long they are.
-    pub(crate) known_groups: RefCell<BTreeMap<PeerId, Arc<[String]>>>,
-    pub(crate) snapshot_due: Duration,
-    pub(crate) game: Game,
-    pub(crate) sleep: SleepWatch,
+    orders: VecDeque<Order>,
+    leaving_since: Option<Duration>,
+    sleep: SleepWatch,
+    handedness: Handedness,
+    /// Both sides are played, and the own speech to groups is to be placed.
+    is_positional: bool,
+    places: Arc<Places>,
+    moved: Moved,
+    audiences: Audiences,
+    taps: Taps,
+    /// Blocks rendered.
+    blocks: u32,
 }
 
-/// Whether an event tells of something that a snapshot shows and that is worth showing at once.
-fn changes_situation(event: &Event) -> bool {
-    !matches!(
-        event,
-        Event::Message { .. }
-            | Event::ChannelMessage { .. }
-            | Event::ChannelOpened { .. }
-            | Event::ChannelMismatch { .. }
-            | Event::ChannelClosed { .. }
-            | Event::Disconnected { .. }
-            | Event::Text { .. }
-            | Event::Speaking { .. }
-    )
+/// The engine's ends of what it shares with the handle and the runtime.
+pub(crate) struct Ends {
+    pub arrivals: Arrivals,
+    pub commands: Receiver<Command>,
+    pub events: SyncSender<Stamped>,
+    pub shared: Arc<Shared>,
+    pub desk: Arc<Desk>,
+    /// Wakes the task that awaits an event.
+    pub told: Arc<Notify>,
+    pub places: Arc<Places>,
 }
 
 /// Whether to go on.
@@ -157,6 +100,46 @@ enum Turn {
 }
 
 impl Engine {
+    /// An engine that has not begun.
+    pub(crate) fn new(
+        started: Instant,
+        comms: Comms<Mesh<RealCarrier>>,
+        sound: Sound,
+        tickets: TicketFile,
+        recorder: Option<Recorder>,
+        ends: Ends,
+        options: &JoinOptions,
+    ) -> Self {
+        let Ends { arrivals, commands, events, shared, desk, told, places } = ends;
+        Self {
+            comms,
+            tickets,
+            arrivals,
+            commands,
+            out: Publisher::new(events, shared, desk.clone(), told),
+            sound,
+            started,
+            room: options.room.clone(),
+            name: options.name.clone(),
+            heard: BTreeSet::new(),
+            talking: false,
+            microphone: options.microphone(),
+            recorder,
+            microphone_lost: false,
+            desk,
+            orders: VecDeque::new(),
+            leaving_since: None,
+            sleep: SleepWatch::start(),
+            handedness: options.handedness,
+            is_positional: options.positional,
+            places,
+            moved: Moved::default(),
+            audiences: Audiences::default(),
+            taps: Taps::default(),
+            blocks: 0,
+        }
+    }
+
     /// Works until told to leave, or until the handle is gone.
     pub(crate) fn run(mut self, wake: &Wake) {
         wake.is_this_thread();
@@ -477,122 +460,60 @@ impl Engine {
         self.tell(now, event);
     }
 
-    /// Tells the program something, at the end of this turn: by then the snapshot knows of it.
-    pub(crate) fn tell(&self, at: Duration, event: Event) {
-        if self.desk.tells(&event, EVENTS) {
-            self.untold.borrow_mut().push(Stamped { at, event });
-        } else {
-            tracing::debug!(?event, "nobody takes the events; one was dropped");
-        }
-    }
-
-    /// Puts the situation where the program sees it, if it is time or something happened, and then says what did.
-    fn publish(&mut self, now: Duration) {
-        let mut untold = self.untold.take();
-        if now >= self.snapshot_due || untold.iter().any(|stamped| changes_situation(&stamped.event)) {
-            self.snapshot_due = now + SNAPSHOT_INTERVAL;
-            self.shared.put(self.snapshot());
-        }
-        if untold.is_empty() {
-            return;
-        }
-        for stamped in untold.drain(..) {
-            if let Err(TrySendError::Full(lost)) = self.events.try_send(stamped) {
-                self.desk.polled(&lost.event);
-                tracing::debug!(event = ?lost.event, "nobody takes the events; one was dropped");
-            }
-        }
-        self.told.notify_one();
-        // Its memory is used again.
-        self.untold.replace(untold);
-    }
-
-    fn snapshot(&self) -> Snapshot {
-        let mesh = self.comms.network();
-        let peers = self.comms.peers();
-        let status = |peer: PeerId| peers.iter().find(|status| status.who == Who::Peer(peer));
-        let mut known_groups = self.known_groups.take();
-        if known_groups.len() > mesh.members().count() {
-            known_groups.retain(|peer, _| mesh.members().any(|member| member.peer == *peer));
-        }
-        let mut groups_of = |peer: PeerId| {
-            let known = known_groups.entry(peer).or_default();
-            if !known.iter().map(String::as_str).eq(self.comms.groups_of(peer)) {
-                *known = self.comms.groups_of(peer).map(str::to_owned).collect();
-            }
-            Arc::clone(known)
-        };
-        let states = mesh.members().map(|member| {
-            let status = status(member.peer);
-            let heard = status.and_then(|status| status.heard).unwrap_or_default();
-            PeerState {
-                peer: member.peer,
-                name: member.name.clone(),
-                label: member.label.clone(),
-                metadata: member.metadata.clone(),
-                status: member.status,
-                groups: groups_of(member.peer),
-                permissions: member.permissions,
-                order: member.order,
-                route: status.map_or(crate::Route::None, |status| status.route),
-                round_trip: status.and_then(|status| status.round_trip),
-                speaking: status.is_some_and(|status| status.speaking),
-                level_dbfs: status.and_then(|status| status.level_dbfs),
-                frames_received: heard.frames_received,
-                frames_heard: heard.frames_heard,
-                frames_concealed: heard.frames_concealed,
-                frames_from_copies: heard.frames_from_copies,
-                frames_repaired: heard.frames_repaired,
-                buffer: Duration::from_secs_f32((heard.buffer_ms / 1000.0).clamp(0.0, 60.0)),
-                loss: status.map_or(0.0, |status| status.loss),
-                delay: status.and_then(|status| status.delay),
-                recording: member.status.recording || member.metadata.contains_key(RECORDING),
-                gain: status.map_or(1.0, |status| status.gain),
-                muted: status.is_some_and(|status| status.muted),
-            }
-        });
-        let peers = states.collect();
-        self.known_groups.replace(known_groups);
-        let comms = self.comms.status();
-        let speaking = self.comms.speaking_status();
-        let mut snapshot = Snapshot {
-            connected: comms.connected,
-            server_answers: comms.connected && mesh.server_is_reached(),
-            mode: match comms.mode {
-                voicemesh_engine::Mode::None => "none",
-                voicemesh_engine::Mode::Client => "client",
-                voicemesh_engine::Mode::DedicatedServer => "server",
-            },
-            you: Some(mesh.you()),
-            peers,
-            frames_spoken: self.comms.frames_spoken(),
+    /// Cheap enough for every turn: the mesh says it only when it has changed.
+    fn update_status(&mut self, now: Duration) {
+        let status = MemberStatus {
             muted: self.comms.is_muted(),
             deafened: self.comms.is_deafened(),
-            listening_only: mesh.status().listening_only,
-            microphone: MicrophoneState {
-                level_dbfs: speaking.level.level_dbfs,
-                peak_dbfs: speaking.level.peak_dbfs,
-                noise_floor_dbfs: speaking.level.noise_floor_dbfs,
-                clipping: speaking.level.clipping,
-                speech_probability: speaking.level.speech_probability,
-                sending: speaking.sending,
-            },
-            talking: self.talking,
-            sending: SendingState {
-                bitrate_bps: speaking.bitrate_bps,
-                worst_loss: speaking.worst_loss,
-                copies: speaking.copies,
-                uplink_bps: speaking.uplink_bps,
-                frames_per_packet: speaking.frames_per_packet,
-                uplink_estimate_bps: speaking.uplink.estimate_bps,
-                upload_too_slow: speaking.uplink.is_too_slow,
-            },
+            listening_only: self.microphone_lost || !self.sound.has_input(),
             recording: self.recorder.is_some(),
-            name: self.name.clone(),
-            server_connection: mesh.server_connection().cloned(),
-            ..Snapshot::default()
         };
-        lobby::fill(&mut snapshot, mesh);
-        snapshot
+        self.comms.network_mut().set_status(now, status);
+    }
+
+    fn device_event(&mut self, now: Duration, event: Event) {
+        match event {
+            Event::DeviceLost { which: DeviceRole::Input, .. } => self.microphone_lost = true,
+            Event::DeviceRecovered { which: DeviceRole::Input } => self.microphone_lost = false,
+            _ => {}
+        }
+        self.tell(now, event);
+    }
+
+    fn lobby(&mut self, now: Duration, command: LobbyCommand) {
+        let mesh = self.comms.network_mut();
+        let result = match command {
+            LobbyCommand::Transact(id, whose, changes) => {
+                mesh.transact(now, id, whose, changes);
+                Ok(())
+            }
+            LobbyCommand::Moderate(id, action) => {
+                mesh.moderate(now, id, action);
+                Ok(())
+            }
+            LobbyCommand::Connect(token) => mesh.connect_peer(now, token),
+            LobbyCommand::Update(token) => mesh.update_peer(now, token),
+            LobbyCommand::Disconnect(peer) => {
+                mesh.disconnect_peer(peer);
+                Ok(())
+            }
+            LobbyCommand::NetworkChanged => {
+                mesh.network_changed(now);
+                Ok(())
+            }
+        };
+        if let Err(error) = result {
+            self.tell(now, Event::Warned { code: error.code(), message: error.to_string() });
+        }
+    }
+
+    fn tell(&self, at: Duration, event: Event) {
+        self.out.tell(at, event);
+    }
+
+    /// Lets the program see what happened in this turn, and the situation after it.
+    fn publish(&mut self, now: Duration) {
+        let Self { out, comms, name, talking, recorder, .. } = self;
+        out.publish(now, &Situation { comms, name, talking: *talking, recording: recorder.is_some() });
     }
 }

@@ -31,6 +31,7 @@
 //! thread owns it together with the sound; the runtime's tasks only move bytes into bounded queues.
 
 mod carrier;
+mod command;
 mod connect;
 mod data;
 mod engine;
@@ -44,6 +45,7 @@ mod options;
 mod peer;
 mod record;
 mod server_url;
+mod shared;
 mod sleep_watch;
 mod socket;
 mod sound;

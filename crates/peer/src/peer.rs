@@ -1,7 +1,9 @@
 //! The handle that a program holds.
 
-use std::cell::RefCell;
-use std::collections::{BTreeSet, VecDeque};
+mod game;
+mod lobby;
+
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
@@ -19,18 +21,19 @@ use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{AccessToken, ErrorCode};
 
 use crate::carrier::RealCarrier;
+use crate::command::{COMMANDS, Command, TextTo};
 use crate::connect::Connector;
 use crate::data::{Desk, MESSAGES, Order, SendError};
-use crate::engine::{COMMANDS, Command, EVENTS, Engine, RECORDING, Shared, TextTo};
+use crate::engine::{EVENTS, Ends, Engine, RECORDING};
 use crate::event::{Event, Snapshot, Stamped};
-use crate::game::{Game, GameHandle};
+use crate::game::{JOINED, Places};
 use crate::identity::{Identity, state_dir_or_default};
 use crate::inbox::{Wake, queues};
 use crate::lobby::ConnectError;
 use crate::options::{JoinError, JoinOptions};
 use crate::record::Recorder;
 use crate::server_url::ServerUrl;
-use crate::sleep_watch::SleepWatch;
+use crate::shared::Shared;
 use crate::sound::Sound;
 use crate::tls::Tls;
 use voicemesh_mesh::{Mesh, MeshConfig, TransactionId};
@@ -41,7 +44,7 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// This program's own place in a room. Dropping it leaves.
 #[derive(Debug)]
 pub struct Peer {
-    pub(crate) commands: SyncSender<Command>,
+    commands: SyncSender<Command>,
     /// `Mutex` only to make the handle `Sync`; always reached through `get_mut`.
     events: Mutex<Receiver<Stamped>>,
     /// Taken by `wait`, not yet by `poll`.
@@ -52,10 +55,13 @@ pub struct Peer {
     /// Orders that wait for [`flush`](Self::flush).
     held: VecDeque<Order>,
     manual_flush: bool,
-    pub(crate) started: Instant,
-    pub(crate) shared: Arc<Shared>,
-    pub(crate) wake: Wake,
-    pub(crate) game: GameHandle,
+    started: Instant,
+    shared: Arc<Shared>,
+    wake: Wake,
+    /// Positions that the engine has not taken yet.
+    places: Arc<Places>,
+    /// Of the next handle to speak by.
+    speaking_handles: AtomicU64,
     thread: Option<JoinHandle<()>>,
     runtime: Option<Runtime>,
     /// Disconnected when every socket has said goodbye.
@@ -120,33 +126,18 @@ impl Peer {
         }
         let shared = Arc::new(Shared::default());
         let (desk, told) = (Arc::new(Desk::default()), Arc::new(Notify::new()));
-        let game = GameHandle::default();
-        let engine = Engine {
-            comms,
-            tickets: identity.ticket_file(options.password.as_ref()),
+        let places = Arc::new(Places::default());
+        let ends = Ends {
             arrivals,
             commands: command_queue,
             events: event_queue,
             shared: shared.clone(),
-            sound,
-            started,
-            microphone: options.microphone(),
-            room: options.room,
-            name: options.name,
-            heard: BTreeSet::new(),
-            talking: false,
-            recorder,
-            microphone_lost: false,
             desk: desk.clone(),
             told: told.clone(),
-            orders: VecDeque::new(),
-            leaving_since: None,
-            untold: RefCell::default(),
-            known_groups: RefCell::default(),
-            snapshot_due: Duration::ZERO,
-            game: Game::new(options.positional, options.handedness, &game),
-            sleep: SleepWatch::start(),
+            places: places.clone(),
         };
+        let tickets = identity.ticket_file(options.password.as_ref());
+        let engine = Engine::new(started, comms, sound, tickets, recorder, ends, &options);
         let engine_wake = wake.clone();
         let thread = std::thread::Builder::new()
             .name("voicemesh-engine".to_owned())
@@ -164,7 +155,8 @@ impl Peer {
             told,
             held: VecDeque::new(),
             manual_flush: options.manual_flush,
-            game,
+            places,
+            speaking_handles: AtomicU64::new(JOINED + 1),
             thread: Some(thread),
             runtime: Some(runtime),
             farewells: Mutex::new(farewells),
@@ -424,12 +416,12 @@ impl Peer {
     }
 
     /// Drawn anew for each transaction.
-    pub(crate) fn next_transaction(&self) -> TransactionId {
+    fn next_transaction(&self) -> TransactionId {
         TransactionId(self.transactions.fetch_add(1, Ordering::Relaxed))
     }
 
     /// For what the caller has to know the fate of.
-    pub(crate) fn try_command(&self, command: Command) -> Result<(), ConnectError> {
+    fn try_command(&self, command: Command) -> Result<(), ConnectError> {
         let sent = self.commands.try_send(command).map_err(|error| match error {
             TrySendError::Full(_) => ConnectError::Busy,
             TrySendError::Disconnected(_) => ConnectError::Left,
@@ -438,7 +430,7 @@ impl Peer {
         sent
     }
 
-    pub(crate) fn command(&self, command: Command) {
+    fn command(&self, command: Command) {
         // A full queue means that the engine has not run for long; what is wanted now would come too late.
         let _ = self.commands.try_send(command);
         self.wake.wake();

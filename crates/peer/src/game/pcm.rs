@@ -12,14 +12,11 @@ use std::time::Duration;
 use rtrb::{Consumer, Producer, RingBuffer};
 use voicemesh_audio::Block;
 use voicemesh_audio::space::StereoBlock;
-use voicemesh_device::{DeviceError, Resampler, SAMPLE_RATE};
+use voicemesh_device::{DeviceError, Resampler};
 use voicemesh_engine::Mixing;
 use voicemesh_session::client::Who;
 use voicemesh_wire::PeerId;
 
-use super::GameCommand;
-use crate::Peer;
-use crate::engine::Command;
 use crate::inbox::Wake;
 
 /// What a ring holds: 200 ms. When it is full the newest is dropped; a reader that comes late skips to what is new.
@@ -46,7 +43,7 @@ struct Demand {
 }
 
 /// One end of a ring, for the game's audio thread.
-struct Reader {
+pub(crate) struct Reader {
     ring: Consumer<f32>,
     channels: usize,
     frames_per_ms: usize,
@@ -72,7 +69,7 @@ pub(crate) struct Source {
 }
 
 /// Both ends of a ring at `rate_hz`.
-fn ring(rate_hz: u32, channels: usize, wake: &Wake) -> Result<(Source, Reader), DeviceError> {
+pub(crate) fn ring(rate_hz: u32, channels: usize, wake: &Wake) -> Result<(Source, Reader), DeviceError> {
     let left = Resampler::new(rate_hz)?;
     let right = if channels == 2 { Some(Resampler::new(rate_hz)?) } else { None };
     let frames_per_ms = (rate_hz as usize).div_ceil(1_000);
@@ -187,7 +184,7 @@ impl Source {
 
 /// All rings that the engine feeds.
 #[derive(Default)]
-pub(super) struct Taps {
+pub(crate) struct Taps {
     mix: Option<Source>,
     /// In the order in which they were opened.
     voices: Vec<(PeerId, Source)>,
@@ -195,28 +192,28 @@ pub(super) struct Taps {
 }
 
 impl Taps {
-    pub(super) fn open_mix(&mut self, source: Source) {
+    pub(crate) fn open_mix(&mut self, source: Source) {
         self.mix = Some(source);
     }
 
-    pub(super) fn open_voice(&mut self, peer: PeerId, source: Source) {
+    pub(crate) fn open_voice(&mut self, peer: PeerId, source: Source) {
         self.voices.retain(|(open, _)| *open != peer);
         if self.voices.len() < VOICES {
             self.voices.push((peer, source));
         }
     }
 
-    pub(super) fn has_mix(&self) -> bool {
+    pub(crate) fn has_mix(&self) -> bool {
         self.mix.is_some()
     }
 
     /// Whether a reader sets the pace.
-    pub(super) fn lead(&self) -> bool {
+    pub(crate) fn lead(&self) -> bool {
         self.led
     }
 
     /// Whether the reader that sets the pace wants another block; `None` if none does.
-    pub(super) fn wants_block(&mut self, now: Duration) -> Option<bool> {
+    pub(crate) fn wants_block(&mut self, now: Duration) -> Option<bool> {
         let mut wants = None;
         for source in self.mix.iter_mut().chain(self.voices.iter_mut().map(|(_, source)| source)) {
             let leads = wants.is_none() && source.is_read(now);
@@ -230,7 +227,7 @@ impl Taps {
     }
 
     /// One speaker's 10 ms. Who is read apart is not mixed.
-    pub(super) fn speaker(&mut self, who: Who<PeerId>, block: &Block, is_deafened: bool) -> Mixing {
+    pub(crate) fn speaker(&mut self, who: Who<PeerId>, block: &Block, is_deafened: bool) -> Mixing {
         let open = self.voices.iter_mut().find(|(peer, _)| who == Who::Peer(*peer));
         let Some((_, source)) = open else { return Mixing::In };
         match is_deafened {
@@ -241,7 +238,7 @@ impl Taps {
     }
 
     /// The whole mix, after every speaker. Who did not speak was silent for as long.
-    pub(super) fn finish(&mut self, out: Option<&StereoBlock>) {
+    pub(crate) fn finish(&mut self, out: Option<&StereoBlock>) {
         for (_, source) in &mut self.voices {
             if !std::mem::take(&mut source.is_fed) {
                 source.mono(&SILENCE);
@@ -270,6 +267,10 @@ pub struct PeerVoice {
 }
 
 impl PeerVoice {
+    pub(crate) fn new(reader: Reader, peer: PeerId, rate_hz: u32) -> Self {
+        Self { reader, peer, rate_hz }
+    }
+
     /// Whose.
     pub fn peer(&self) -> PeerId {
         self.peer
@@ -300,6 +301,10 @@ pub struct MixVoice {
 }
 
 impl MixVoice {
+    pub(crate) fn new(reader: Reader, rate_hz: u32) -> Self {
+        Self { reader, rate_hz }
+    }
+
     /// Frames a second.
     pub fn rate_hz(&self) -> u32 {
         self.rate_hz
@@ -315,37 +320,6 @@ impl MixVoice {
 impl fmt::Debug for MixVoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MixVoice").field("rate_hz", &self.rate_hz).finish_non_exhaustive()
-    }
-}
-
-/// # Sound for the game's own audio engine
-impl Peer {
-    /// One peer's voice at 48 kHz.
-    pub fn open_voice(&self, peer: PeerId) -> PeerVoice {
-        match self.open_voice_at(peer, SAMPLE_RATE) {
-            Ok(voice) => voice,
-            Err(error) => unreachable!("48 kHz needs no conversion: {error}"),
-        }
-    }
-
-    /// One peer's voice at another rate, 8,000 to 192,000; the engine converts it.
-    ///
-    /// # Errors
-    /// A rate outside of the range.
-    pub fn open_voice_at(&self, peer: PeerId, rate_hz: u32) -> Result<PeerVoice, DeviceError> {
-        let (source, reader) = ring(rate_hz, 1, &self.wake)?;
-        self.command(Command::Game(GameCommand::OpenVoice(peer, Box::new(source))));
-        Ok(PeerVoice { reader, peer, rate_hz })
-    }
-
-    /// Everyone together, two sides, at `rate_hz` of 8,000 to 192,000. One at a time: another takes its place.
-    ///
-    /// # Errors
-    /// A rate outside of the range.
-    pub fn open_mix(&self, rate_hz: u32) -> Result<MixVoice, DeviceError> {
-        let (source, reader) = ring(rate_hz, 2, &self.wake)?;
-        self.command(Command::Game(GameCommand::OpenMix(Box::new(source))));
-        Ok(MixVoice { reader, rate_hz })
     }
 }
 

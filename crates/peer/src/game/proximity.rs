@@ -5,8 +5,7 @@
 use voicemesh_session::GLOBAL_GROUP;
 use voicemesh_wire::{GroupHash, GroupId};
 
-use super::{SpeakOptions, SpeakingTo, VoiceAudience};
-use crate::Peer;
+use super::SpeakingTo;
 
 /// Of the range, so much is the band at a cell's border in which one stays where one was: a 24th.
 const BAND: f64 = 1.0 / 24.0;
@@ -57,6 +56,11 @@ pub struct GridChange {
 }
 
 impl ProximityGrid {
+    /// Speaks by this handle from now on, instead of the one before.
+    pub(crate) fn speak_by(&mut self, speaking: Option<SpeakingTo>) {
+        self.speaking = speaking;
+    }
+
     /// Groups are called by `prefix` (at most 128 bytes) and their cell; `range` is in metres. `None` if the prefix is too
     /// long, or the range not between a centimetre and a thousand kilometres.
     pub fn new(prefix: impl Into<String>, range: f32, axes: GridAxes) -> Option<Self> {
@@ -155,44 +159,6 @@ fn ending(name: &str, bits: u16) -> String {
     }
     // Of a quarter of a million endings none: never seen, and harmless.
     String::new()
-}
-
-/// # Who is near
-///
-/// ```no_run
-/// # use voicemesh::{GridAxes, Peer, ProximityGrid};
-/// # fn game(peer: Peer, walk: impl Iterator<Item = [f32; 3]>) -> Option<()> {
-/// peer.leave_group("Global");
-/// let mut grid = ProximityGrid::new("field", 20.0, GridAxes::Ground)?;
-/// for position in walk {
-///     peer.move_in(&mut grid, position); // each frame
-/// }
-/// peer.leave_grid(&mut grid);
-/// # Some(()) }
-/// ```
-impl Peer {
-    /// Listens to those around this position, and speaks to them, positionally. May be called each frame: only in another
-    /// cell is there anything to do. Dropping the grid ends the speaking, and [`leave_grid`](Self::leave_grid) also the
-    /// listening.
-    pub fn move_in(&self, grid: &mut ProximityGrid, position: [f32; 3]) {
-        if let Some(change) = grid.move_to(position) {
-            self.follow_grid(grid, change);
-        }
-    }
-
-    /// Ceases to listen and to speak to a grid's groups.
-    pub fn leave_grid(&self, grid: &mut ProximityGrid) {
-        let change = grid.leave();
-        self.follow_grid(grid, change);
-    }
-
-    fn follow_grid(&self, grid: &mut ProximityGrid, change: GridChange) {
-        change.unlisten.iter().for_each(|group| self.unlisten(group));
-        change.listen.iter().for_each(|group| self.listen(group));
-        // The new one is open before the old one closes, so that what is being said does not break off.
-        let options = SpeakOptions { positional: true, ..SpeakOptions::default() };
-        grid.speaking = change.speak.map(|group| self.speak_to(VoiceAudience::Group(group), options));
-    }
 }
 
 #[cfg(test)]

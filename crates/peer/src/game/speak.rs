@@ -9,9 +9,7 @@ use voicemesh_session::speaker::VoiceTarget;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::packet::Priority;
 
-use super::GameCommand;
-use crate::Peer;
-use crate::engine::Command;
+use crate::command::{Command, GameCommand};
 use crate::inbox::Wake;
 
 /// The handle of groups that were joined; it is let go of by name.
@@ -61,7 +59,7 @@ impl Default for SpeakOptions {
 pub(crate) struct Token(AtomicU32);
 
 impl Token {
-    pub(super) fn new(options: SpeakOptions) -> Self {
+    pub(crate) fn new(options: SpeakOptions) -> Self {
         let token = Self(AtomicU32::new(0));
         token.set(options);
         token
@@ -99,6 +97,20 @@ pub struct SpeakingTo {
 }
 
 impl SpeakingTo {
+    /// The handle of that number, more than [`JOINED`]; the engine is told of it.
+    pub(crate) fn new(
+        audience: VoiceAudience,
+        options: SpeakOptions,
+        handle: u64,
+        commands: SyncSender<Command>,
+        wake: Wake,
+    ) -> Self {
+        let token = Some(Arc::new(Token::new(options)));
+        let speaking = Self { audience, options, handle, token, commands, wake };
+        speaking.tell();
+        speaking
+    }
+
     /// Whom it speaks to.
     pub fn audience(&self) -> &VoiceAudience {
         &self.audience
@@ -152,38 +164,9 @@ impl Drop for SpeakingTo {
     }
 }
 
-/// # Groups and handles
-impl Peer {
-    /// Speaks to an audience for as long as the handle is held, in addition to all that is spoken to already.
-    /// [`Event::Warned`](crate::Event::Warned) reports what cannot be done (more than 64 audiences at a time).
-    #[must_use = "dropping the handle closes it"]
-    pub fn speak_to(&self, audience: VoiceAudience, options: SpeakOptions) -> SpeakingTo {
-        let speaking = SpeakingTo {
-            audience,
-            options,
-            handle: JOINED + 1 + self.game.handles.fetch_add(1, Ordering::Relaxed),
-            token: Some(Arc::new(Token::new(options))),
-            commands: self.commands.clone(),
-            wake: self.wake.clone(),
-        };
-        speaking.tell();
-        speaking
-    }
-
-    /// Begins to listen to a talk group, without speaking to it: at most 64 of them.
-    pub fn listen(&self, group: &str) {
-        self.command(Command::Game(GameCommand::Listen(group.to_owned())));
-    }
-
-    /// Stops listening to a talk group; speaking to it is not affected.
-    pub fn unlisten(&self, group: &str) {
-        self.command(Command::Game(GameCommand::Unlisten(group.to_owned())));
-    }
-}
-
 /// Whom the handles speak to, all together.
 #[derive(Debug, Default)]
-pub(super) struct Audiences(BTreeMap<VoiceTarget<PeerId>, BTreeMap<u64, Held>>);
+pub(crate) struct Audiences(BTreeMap<VoiceTarget<PeerId>, BTreeMap<u64, Held>>);
 
 #[derive(Debug)]
 enum Held {
@@ -204,7 +187,7 @@ impl Held {
 
 impl Audiences {
     /// Adds a handle, or takes up its new options; says whether there was room.
-    pub(super) fn put(&mut self, handle: u64, target: VoiceTarget<PeerId>, token: Arc<Token>) -> bool {
+    pub(crate) fn put(&mut self, handle: u64, target: VoiceTarget<PeerId>, token: Arc<Token>) -> bool {
         let held: usize = self.0.values().map(BTreeMap::len).sum();
         let known = self.0.get(&target).is_some_and(|handles| handles.contains_key(&handle));
         if held >= HANDLES && !known {
@@ -215,14 +198,14 @@ impl Audiences {
         true
     }
 
-    pub(super) fn remove(&mut self, handle: u64, target: &VoiceTarget<PeerId>) {
+    pub(crate) fn remove(&mut self, handle: u64, target: &VoiceTarget<PeerId>) {
         if let Some(handles) = self.0.get_mut(target) {
             handles.remove(&handle);
         }
     }
 
     /// How a target is to be spoken to, if it is.
-    pub(super) fn wanted(&mut self, target: &VoiceTarget<PeerId>) -> Option<SpeakOptions> {
+    pub(crate) fn wanted(&mut self, target: &VoiceTarget<PeerId>) -> Option<SpeakOptions> {
         let handles = self.0.get(target)?;
         let wanted = handles.values().filter_map(Held::options).reduce(|one, other| SpeakOptions {
             volume: one.volume.max(other.volume),
@@ -236,7 +219,7 @@ impl Audiences {
     }
 
     /// Forgets handles that the program has dropped; gives their targets.
-    pub(super) fn let_go(&mut self) -> Vec<VoiceTarget<PeerId>> {
+    pub(crate) fn let_go(&mut self) -> Vec<VoiceTarget<PeerId>> {
         let mut changed = Vec::new();
         for (target, handles) in &mut self.0 {
             let before = handles.len();

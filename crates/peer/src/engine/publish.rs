@@ -1,0 +1,206 @@
+//! What leaves the engine for the program: events, in order, and the situation as a snapshot.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use voicemesh_engine::Comms;
+use voicemesh_mesh::{Carrier, Mesh};
+use voicemesh_session::client::Who;
+use voicemesh_wire::PeerId;
+
+use crate::carrier::RealCarrier;
+use crate::data::Desk;
+use crate::event::{Event, MicrophoneState, PeerState, SendingState, Snapshot, Stamped};
+use crate::shared::Shared;
+
+/// The snapshot is at most this old.
+const SNAPSHOT_INTERVAL: Duration = Duration::from_millis(20);
+/// Events that the program has not taken. When there are more, new ones are dropped.
+pub(crate) const EVENTS: usize = 4096;
+/// The metadata by which everyone sees that a peer records.
+pub(crate) const RECORDING: &str = "recording";
+
+/// Hands events and snapshots to the program.
+#[derive(Debug)]
+pub(super) struct Publisher {
+    events: SyncSender<Stamped>,
+    shared: Arc<Shared>,
+    desk: Arc<Desk>,
+    told: Arc<Notify>,
+    /// What happened in this turn.
+    untold: RefCell<Vec<Stamped>>,
+    snapshot_due: Duration,
+    known_groups: KnownGroups,
+}
+
+/// The talk groups of each member as of the last snapshot: members choose how many and how long they are.
+type KnownGroups = BTreeMap<PeerId, Arc<[String]>>;
+
+/// What a snapshot is made from.
+pub(super) struct Situation<'a> {
+    pub comms: &'a Comms<Mesh<RealCarrier>>,
+    pub name: &'a str,
+    pub talking: bool,
+    pub recording: bool,
+}
+
+impl Publisher {
+    pub(super) fn new(events: SyncSender<Stamped>, shared: Arc<Shared>, desk: Arc<Desk>, told: Arc<Notify>) -> Self {
+        Self {
+            events,
+            shared,
+            desk,
+            told,
+            untold: RefCell::default(),
+            snapshot_due: Duration::ZERO,
+            known_groups: KnownGroups::new(),
+        }
+    }
+
+    /// Tells the program something, at the end of this turn: by then the snapshot knows of it.
+    pub(super) fn tell(&self, at: Duration, event: Event) {
+        if self.desk.tells(&event, EVENTS) {
+            self.untold.borrow_mut().push(Stamped { at, event });
+        } else {
+            tracing::debug!(?event, "nobody takes the events; one was dropped");
+        }
+    }
+
+    /// Puts the situation where the program sees it, if it is time or something happened, and then says what did.
+    pub(super) fn publish(&mut self, now: Duration, situation: &Situation<'_>) {
+        let mut untold = self.untold.take();
+        if now >= self.snapshot_due || untold.iter().any(|stamped| changes_situation(&stamped.event)) {
+            self.snapshot_due = now + SNAPSHOT_INTERVAL;
+            self.shared.put(situation.snapshot(&mut self.known_groups));
+        }
+        if untold.is_empty() {
+            return;
+        }
+        for stamped in untold.drain(..) {
+            if let Err(TrySendError::Full(lost)) = self.events.try_send(stamped) {
+                self.desk.polled(&lost.event);
+                tracing::debug!(event = ?lost.event, "nobody takes the events; one was dropped");
+            }
+        }
+        self.told.notify_one();
+        // Its memory is used again.
+        self.untold.replace(untold);
+    }
+}
+
+impl Situation<'_> {
+    fn snapshot(&self, known_groups: &mut KnownGroups) -> Snapshot {
+        let mesh = self.comms.network();
+        let peers = self.comms.peers();
+        let status = |peer: PeerId| peers.iter().find(|status| status.who == Who::Peer(peer));
+        if known_groups.len() > mesh.members().count() {
+            known_groups.retain(|peer, _| mesh.members().any(|member| member.peer == *peer));
+        }
+        let mut groups_of = |peer: PeerId| {
+            let known = known_groups.entry(peer).or_default();
+            if !known.iter().map(String::as_str).eq(self.comms.groups_of(peer)) {
+                *known = self.comms.groups_of(peer).map(str::to_owned).collect();
+            }
+            Arc::clone(known)
+        };
+        let states = mesh.members().map(|member| {
+            let status = status(member.peer);
+            let heard = status.and_then(|status| status.heard).unwrap_or_default();
+            PeerState {
+                peer: member.peer,
+                name: member.name.clone(),
+                label: member.label.clone(),
+                metadata: member.metadata.clone(),
+                status: member.status,
+                groups: groups_of(member.peer),
+                permissions: member.permissions,
+                order: member.order,
+                route: status.map_or(crate::Route::None, |status| status.route),
+                round_trip: status.and_then(|status| status.round_trip),
+                speaking: status.is_some_and(|status| status.speaking),
+                level_dbfs: status.and_then(|status| status.level_dbfs),
+                frames_received: heard.frames_received,
+                frames_heard: heard.frames_heard,
+                frames_concealed: heard.frames_concealed,
+                frames_from_copies: heard.frames_from_copies,
+                frames_repaired: heard.frames_repaired,
+                buffer: Duration::from_secs_f32((heard.buffer_ms / 1000.0).clamp(0.0, 60.0)),
+                loss: status.map_or(0.0, |status| status.loss),
+                delay: status.and_then(|status| status.delay),
+                recording: member.status.recording || member.metadata.contains_key(RECORDING),
+                gain: status.map_or(1.0, |status| status.gain),
+                muted: status.is_some_and(|status| status.muted),
+            }
+        });
+        let peers = states.collect();
+        let comms = self.comms.status();
+        let speaking = self.comms.speaking_status();
+        let mut snapshot = Snapshot {
+            connected: comms.connected,
+            server_answers: comms.connected && mesh.server_is_reached(),
+            mode: match comms.mode {
+                voicemesh_engine::Mode::None => "none",
+                voicemesh_engine::Mode::Client => "client",
+                voicemesh_engine::Mode::DedicatedServer => "server",
+            },
+            you: Some(mesh.you()),
+            peers,
+            frames_spoken: self.comms.frames_spoken(),
+            muted: self.comms.is_muted(),
+            deafened: self.comms.is_deafened(),
+            listening_only: mesh.status().listening_only,
+            microphone: MicrophoneState {
+                level_dbfs: speaking.level.level_dbfs,
+                peak_dbfs: speaking.level.peak_dbfs,
+                noise_floor_dbfs: speaking.level.noise_floor_dbfs,
+                clipping: speaking.level.clipping,
+                speech_probability: speaking.level.speech_probability,
+                sending: speaking.sending,
+            },
+            talking: self.talking,
+            sending: SendingState {
+                bitrate_bps: speaking.bitrate_bps,
+                worst_loss: speaking.worst_loss,
+                copies: speaking.copies,
+                uplink_bps: speaking.uplink_bps,
+                frames_per_packet: speaking.frames_per_packet,
+                uplink_estimate_bps: speaking.uplink.estimate_bps,
+                upload_too_slow: speaking.uplink.is_too_slow,
+            },
+            recording: self.recording,
+            name: self.name.to_owned(),
+            server_connection: mesh.server_connection().cloned(),
+            ..Snapshot::default()
+        };
+        fill_lobby(&mut snapshot, mesh);
+        snapshot
+    }
+}
+
+/// What a snapshot says of the lobby.
+fn fill_lobby<C: Carrier>(snapshot: &mut Snapshot, mesh: &Mesh<C>) {
+    snapshot.owner = mesh.owner();
+    snapshot.permissions = mesh.own_permissions();
+    snapshot.metadata = mesh.own_metadata().clone();
+    snapshot.room_metadata = mesh.room_metadata().clone();
+    snapshot.peers.sort_by_key(|peer| peer.order);
+}
+
+/// Whether an event tells of something that a snapshot shows and that is worth showing at once.
+fn changes_situation(event: &Event) -> bool {
+    !matches!(
+        event,
+        Event::Message { .. }
+            | Event::ChannelMessage { .. }
+            | Event::ChannelOpened { .. }
+            | Event::ChannelMismatch { .. }
+            | Event::ChannelClosed { .. }
+            | Event::Disconnected { .. }
+            | Event::Text { .. }
+            | Event::Speaking { .. }
+    )
+}

@@ -1,0 +1,24 @@
+//! The situation, shared between the engine thread and the handle.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::event::Snapshot;
+
+/// What the handle and the thread share.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// An `Arc`, so that the lock is held no longer than it takes to clone that.
+    snapshot: Mutex<Arc<Snapshot>>,
+}
+
+impl Shared {
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn put(&self, snapshot: Snapshot) {
+        let snapshot = Arc::new(snapshot);
+        let before = std::mem::replace(&mut *self.snapshot.lock().unwrap_or_else(PoisonError::into_inner), snapshot);
+        drop(before);
+    }
+}
