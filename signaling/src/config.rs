@@ -1,5 +1,6 @@
 //! What an operator can set, by flag or environment.
 
+mod admin_token;
 mod check;
 mod environment;
 pub(crate) mod key_file;
@@ -15,9 +16,9 @@ use voicemesh_wire::signaling::{IceServer, ServerLimits};
 
 use crate::budget::Budgets;
 use crate::room::{IceRules, RoomRules, SharedSecret};
-use crate::shell::AdminToken;
 use crate::token::TokenRules;
 
+pub(crate) use admin_token::AdminToken;
 pub use check::ConfigError;
 pub use environment::{on_off, without_empty_variables};
 pub use proxy::TrustedProxy;

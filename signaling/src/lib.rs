@@ -25,6 +25,7 @@ mod outbox;
 mod refusal;
 mod room;
 mod shell;
+mod sync;
 pub mod ticket;
 pub mod token;
 mod unfinished;

@@ -6,6 +6,7 @@ mod admin;
 mod certificate;
 mod connection;
 mod descriptors;
+mod error;
 mod http;
 mod hub;
 mod listen;
@@ -20,44 +21,24 @@ mod socket;
 mod stream;
 
 use std::future::Future;
-use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 
-use crate::config::key_file::without_number;
-use crate::config::{Config, ConfigError};
+use crate::config::{AdminToken, Config, ConfigError};
 use crate::token::TokenRules;
 use certificate::Certificate;
+use error::listen_words;
 use hub::Hub;
 use page::Page;
 
 /// How long connections have to say goodbye when the server stops. Hosts kill a process 10 to 30 s after SIGTERM.
 const FAREWELL: Duration = Duration::from_secs(5);
 
-/// Why a server did not start.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ServeError {
-    /// A setting cannot be meant; nothing was started.
-    #[error(transparent)]
-    Config(#[from] ConfigError),
-    /// Another program has the port, or this one may not have it.
-    #[error("cannot listen on {address}: {}; choose another with --listen or --port", listen_words(source))]
-    Listen {
-        /// The address asked for.
-        address: SocketAddr,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The runtime or signal handlers could not be set up.
-    #[error("the system refused: {0}")]
-    System(#[from] std::io::Error),
-}
+pub use error::ServeError;
 
 /// The whole program: binds, prints the [`banner`], serves until SIGTERM or Ctrl-C. SIGHUP loads the certificate again;
 /// without one it stops the server too, as the end of a terminal does.
@@ -163,7 +144,10 @@ async fn serve_prepared(
     let Prepared { certificate, page, tokens, admin } = prepared;
     let hub = Arc::new(Hub::new(config, tokens).map_err(std::io::Error::from)?);
     let ticker = tokio::spawn(hub::tick(Arc::clone(&hub)));
-    let hashing = tokio::spawn(passwords::work(Arc::clone(&hub)));
+    let hashing = {
+        let hub = Arc::clone(&hub);
+        tokio::spawn(async move { hub.passwords.work(|| hub.now(), &hub.metrics.password_hashes).await })
+    };
     let fresh = certificate.clone().map(|certificate| tokio::spawn(certificate::keep_fresh(certificate, reload)));
     let admin = admin.map(|(token, listener)| tokio::spawn(admin::serve(Arc::clone(&hub), token, listener)));
     let accepting = tokio::spawn(accept::accept(Arc::clone(&hub), page, listener, certificate));
@@ -199,16 +183,6 @@ async fn bind_admin(address: SocketAddr) -> Result<TcpListener, ServeError> {
     Ok(listener)
 }
 
-/// Why an address cannot be bound, without the system's error number.
-fn listen_words(error: &std::io::Error) -> String {
-    match error.kind() {
-        ErrorKind::AddrInUse => "another program listens there".to_owned(),
-        ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
-        ErrorKind::PermissionDenied => "this user has no permission for the port".to_owned(),
-        _ => without_number(error),
-    }
-}
-
 /// Ready when the process is asked to stop. SIGHUP asks for `reload` where there is something to load.
 fn stop_signals(reload: Option<Arc<Notify>>) -> Result<impl Future<Output = ()>, ServeError> {
     #[cfg(unix)]
@@ -234,11 +208,4 @@ fn stop_signals(reload: Option<Arc<Notify>>) -> Result<impl Future<Output = ()>,
             let _ = tokio::signal::ctrl_c().await;
         }
     })
-}
-
-pub(crate) use admin::AdminToken;
-
-/// A panic while a lock was held is a bug, but no reason to stop everybody else.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

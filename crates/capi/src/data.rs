@@ -4,7 +4,7 @@ use voicemesh::{Peer, Reliability, SendError};
 
 use crate::guard::{Fault, guarded};
 use crate::peer::{vm_peer, with};
-use crate::{memory, vm_peer_id, vm_reliability, vm_result};
+use crate::{memory, vm_peer_id, vm_result};
 
 /// Sends a message to one peer. A reliable one (at most 256 KiB) arrives exact, complete and in order as long as both stay in
 /// the room; an unreliable one (at most 1,100 bytes) may be lost, doubled or overtaken. The bytes are copied.
@@ -154,12 +154,5 @@ fn chosen(reliability: i32) -> Result<Reliability, Fault> {
         0 => Ok(Reliability::Unreliable),
         1 => Ok(Reliability::Reliable),
         _ => Err(Fault::value("reliability", reliability)),
-    }
-}
-
-pub(crate) fn number(how: Reliability) -> i32 {
-    match how {
-        Reliability::Unreliable => vm_reliability::VM_UNRELIABLE as i32,
-        Reliability::Reliable => vm_reliability::VM_RELIABLE as i32,
     }
 }

@@ -9,10 +9,11 @@ use voicemesh::{
     Reliability, Route, Stamped,
 };
 
-use crate::data::number;
 use crate::memory::{Plain, Sized32};
 use crate::vm_event_type as of;
-use crate::{vm_device_role, vm_leave_reason, vm_pair, vm_peer_id, vm_permission, vm_route, vm_status, vm_string};
+use crate::{
+    vm_device_role, vm_leave_reason, vm_pair, vm_peer_id, vm_permission, vm_reliability, vm_route, vm_status, vm_string,
+};
 
 /// What happened. Which fields count stands at the vm_event_type; the others are 0, empty or null.
 ///
@@ -398,5 +399,12 @@ fn device_number(which: DeviceRole) -> vm_device_role {
     match which {
         DeviceRole::Input => vm_device_role::VM_DEVICE_INPUT,
         DeviceRole::Output => vm_device_role::VM_DEVICE_OUTPUT,
+    }
+}
+
+fn number(how: Reliability) -> i32 {
+    match how {
+        Reliability::Unreliable => vm_reliability::VM_UNRELIABLE as i32,
+        Reliability::Reliable => vm_reliability::VM_RELIABLE as i32,
     }
 }

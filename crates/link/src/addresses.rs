@@ -13,6 +13,24 @@ use crate::limits::LOCAL_ADDRESSES_PER_FAMILY;
 const FAR_AWAY: [IpAddr; 2] =
     [IpAddr::V4(Ipv4Addr::new(198, 41, 0, 4)), IpAddr::V6(Ipv6Addr::new(0x2001, 0x503, 0xba3e, 0, 0, 0, 2, 0x30))];
 
+/// Which of this machine's addresses links use.
+#[derive(Clone, Debug)]
+pub(crate) enum Addresses {
+    /// Those of all interfaces when a link is opened, best first.
+    OfInterfaces { server: Option<IpAddr> },
+    /// These and no others.
+    Only(Vec<IpAddr>),
+}
+
+impl Addresses {
+    pub(crate) fn to_bind(&self) -> Vec<SocketAddr> {
+        match self {
+            Self::OfInterfaces { server } => of_interfaces(*server),
+            Self::Only(addresses) => addresses.iter().map(|&ip| SocketAddr::new(ip, 0)).collect(),
+        }
+    }
+}
+
 /// One address of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct LocalAddress {

@@ -21,6 +21,7 @@ use webrtc::peer_connection::{
 };
 
 use crate::LinkConfig;
+use crate::addresses::Addresses;
 use crate::check_budget::CheckBudget;
 use crate::limits::{
     CHECK_INTERVAL, CHECKS_PER_PAIR, DISCONNECTED_AFTER, FAILED_AFTER, FLUSH_NUDGE_INTERVAL, FLUSH_PATIENCE,
@@ -29,7 +30,6 @@ use crate::limits::{
 use crate::openings::Openings;
 use crate::runtime::{LinkRuntime, Lookups};
 use crate::socket::{LinkSockets, WireCounters};
-use crate::stack::Addresses;
 use crate::{CloseReason, Stream};
 
 /// ChaCha20-Poly1305 first: 8 bytes less in every packet than AES-GCM in DTLS 1.2. The rest is what browsers speak.

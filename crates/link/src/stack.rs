@@ -1,6 +1,6 @@
 //! Links over the webrtc crate.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,11 +8,12 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use voicemesh_wire::signaling::Signal;
 
+use crate::addresses::Addresses;
 use crate::check_budget::CheckBudget;
 use crate::openings::Openings;
 use crate::outbox::Outbox;
 use crate::runtime::Lookups;
-use crate::{Link, LinkConfig, LinkSink, LinkStack, LinkStats, SendError, Stream, addresses, task};
+use crate::{Link, LinkConfig, LinkSink, LinkStack, LinkStats, SendError, Stream, task};
 
 /// Opens links over the webrtc crate, on a tokio runtime with time and I/O enabled.
 pub struct WebRtc {
@@ -21,15 +22,6 @@ pub struct WebRtc {
     lookups: Arc<Lookups>,
     checks: Arc<CheckBudget>,
     openings: Arc<Openings>,
-}
-
-/// Which of this machine's addresses links use.
-#[derive(Clone, Debug)]
-pub(crate) enum Addresses {
-    /// Those of all interfaces when a link is opened, best first: see [`addresses`].
-    OfInterfaces { server: Option<IpAddr> },
-    /// These and no others.
-    Only(Vec<IpAddr>),
 }
 
 impl WebRtc {
@@ -74,15 +66,6 @@ impl WebRtc {
     #[must_use]
     pub fn on_addresses(self, addresses: Vec<IpAddr>) -> Self {
         Self { addresses: Addresses::Only(addresses), ..self }
-    }
-}
-
-impl Addresses {
-    pub(crate) fn to_bind(&self) -> Vec<SocketAddr> {
-        match self {
-            Self::OfInterfaces { server } => addresses::of_interfaces(*server),
-            Self::Only(addresses) => addresses.iter().map(|&ip| SocketAddr::new(ip, 0)).collect(),
-        }
     }
 }
 

@@ -12,6 +12,7 @@ use voicemesh_wire::signaling::Signal;
 use webrtc::data_channel::DataChannelEvent;
 use webrtc::peer_connection::{RTCIceCandidateInit, RTCSessionDescription};
 
+use crate::addresses::Addresses;
 use crate::check_budget::CheckBudget;
 use crate::connection::{Connection, ROUNDS_TO_FLUSH, Reports};
 use crate::fragment::{self, Cutter, Joined, Joiner};
@@ -26,7 +27,6 @@ use crate::outbox::{LossyStream, Outbox};
 use crate::pace::Pacer;
 use crate::remote::{Candidate, Description, judge_candidate};
 use crate::runtime::Lookups;
-use crate::stack::Addresses;
 use crate::{CloseReason, LinkConfig, LinkEvent, LinkSink, Role, Stream};
 
 /// What a link is made of.

@@ -34,7 +34,6 @@ mod carrier;
 mod command;
 mod connect;
 mod data;
-mod engine;
 mod event;
 mod game;
 mod identity;
@@ -51,6 +50,7 @@ mod socket;
 mod sound;
 mod switch;
 mod tls;
+mod worker;
 
 pub use connect::{AddressFailure, ConnectFailure, PlainNotTried, ProxyFailure, Unreached};
 pub use data::SendError;

@@ -24,7 +24,6 @@ use crate::carrier::RealCarrier;
 use crate::command::{COMMANDS, Command, TextTo};
 use crate::connect::Connector;
 use crate::data::{Desk, MESSAGES, Order, SendError};
-use crate::engine::{EVENTS, Ends, Engine, RECORDING};
 use crate::event::{Event, Snapshot, Stamped};
 use crate::game::{JOINED, Places};
 use crate::identity::{Identity, state_dir_or_default};
@@ -36,6 +35,7 @@ use crate::server_url::ServerUrl;
 use crate::shared::Shared;
 use crate::sound::Sound;
 use crate::tls::Tls;
+use crate::worker::{EVENTS, Ends, RECORDING, Worker};
 use voicemesh_mesh::{Mesh, MeshConfig, TransactionId};
 
 /// How long leaving waits for the farewell to be written.
@@ -137,11 +137,11 @@ impl Peer {
             places: places.clone(),
         };
         let tickets = identity.ticket_file(options.password.as_ref());
-        let engine = Engine::new(started, comms, sound, tickets, recorder, ends, &options);
-        let engine_wake = wake.clone();
+        let worker = Worker::new(started, comms, sound, tickets, recorder, ends, &options);
+        let worker_wake = wake.clone();
         let thread = std::thread::Builder::new()
             .name("voicemesh-engine".to_owned())
-            .spawn(move || engine.run(&engine_wake))
+            .spawn(move || worker.run(&worker_wake))
             .map_err(refused_by_system)?;
         Ok(Self {
             commands,

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 
-use super::lock;
 use crate::budget::{Bucket, Budget, Budgets};
 use crate::config::TrustedProxy;
 use crate::room::AddressTag;
+use crate::sync::lock;
 
 /// An address without connections is forgotten after this time; by then its buckets are full again.
 const FORGET: Duration = Duration::from_secs(60);

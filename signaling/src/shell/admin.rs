@@ -6,9 +6,7 @@
 //! without names.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -22,22 +20,19 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Extension, Router};
-use hmac::{Hmac, Mac};
+
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
-use sha2::Sha256;
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 use voicemesh_wire::PeerId;
 
 use super::hub::Hub;
-use super::lock;
-use crate::config::key_file::{named, read_private};
+use crate::config::AdminToken;
+use crate::sync::lock;
 
-/// The least that a token may have, in bytes.
-const TOKEN_BYTES: usize = 16;
 /// The most that a request may bring.
 const BODY_BYTES: usize = 4096;
 /// Connections at a time. For the next, the oldest that has not shown the token is closed.
@@ -50,42 +45,6 @@ const HEAD_LIMIT: Duration = Duration::from_secs(2);
 const GUESS_PAUSE: Duration = Duration::from_secs(1);
 /// A drain sends its peers away within this.
 const DRAIN: Duration = Duration::from_secs(10);
-
-/// The token that every request must bring. Nothing prints it.
-#[derive(Clone)]
-pub(crate) struct AdminToken(Vec<u8>);
-
-impl AdminToken {
-    /// Reads a token's file, which only its owner may be able to read.
-    pub(crate) fn read(path: &Path) -> Result<Self, String> {
-        let text = read_private(path)?;
-        Self::parse(&text).map_err(|problem| named(path, &problem))
-    }
-
-    /// White space around it does not count.
-    pub(crate) fn parse(text: &[u8]) -> Result<Self, String> {
-        let token = text.trim_ascii();
-        if token.len() < TOKEN_BYTES || !token.iter().all(u8::is_ascii_graphic) {
-            return Err(format!(
-                "a token has at least {TOKEN_BYTES} visible ASCII characters, such as `openssl rand -hex 32`"
-            ));
-        }
-        Ok(Self(token.to_vec()))
-    }
-
-    /// Compares in a time that says nothing of either, their lengths included: what is compared are MACs.
-    fn is(&self, given: &[u8]) -> bool {
-        let mac = |bytes: &[u8]| Hmac::<Sha256>::new_from_slice(&self.0).map(|mac| mac.chain_update(bytes));
-        let (Ok(own), Ok(other)) = (mac(&self.0), mac(given)) else { return false };
-        own.verify(&other.finalize().into_bytes()).is_ok()
-    }
-}
-
-impl fmt::Debug for AdminToken {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("hidden")
-    }
-}
 
 /// The address of this machine at which a request's connection arrived.
 #[derive(Clone, Copy, Debug)]

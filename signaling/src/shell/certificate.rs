@@ -10,9 +10,9 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::sync::Notify;
 use tokio_rustls::TlsAcceptor;
 
-use super::lock;
 use crate::config::key_file::{file_words, named};
 use crate::config::{Config, ConfigError};
+use crate::sync::lock;
 
 /// Between two looks at the files. A change is taken up when it has stood still for one of these, because certificate and
 /// key are two files.

@@ -17,7 +17,6 @@ use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, Ser
 use voicemesh_wire::{PeerId, RoomName, SessionId};
 
 use super::address::{AddressKey, Addresses};
-use super::lock;
 use super::mailbox::{Checked, Mailbox};
 use super::metrics::{Gauges, Metrics};
 use super::passwords::Passwords;
@@ -29,6 +28,7 @@ use crate::kept_bans::KeptBans;
 use crate::outbox::{CloseReason, ConnectionId, Purpose, Text};
 use crate::refusal::Refusal;
 use crate::room::{AddressTag, Digest, Knock, Part, Question, Room, RoomRules, Salt};
+use crate::sync::lock;
 use crate::ticket::{TicketIssuer, TicketKey};
 use crate::token::TokenRules;
 use crate::unfinished::Unfinished;

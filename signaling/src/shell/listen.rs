@@ -6,7 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::TcpListener;
 
-use super::ServeError;
+use super::error::ServeError;
 use crate::config::Config;
 
 /// Connections that the system may keep before they are accepted.

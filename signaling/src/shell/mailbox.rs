@@ -3,6 +3,7 @@
 //! All of it is at most [`BYTES`], and one message of any size that is next. A snapshot is kept as its position only: one
 //! part is made when the one before has been taken.
 
+mod cost;
 mod senders;
 mod voice;
 
@@ -18,10 +19,11 @@ use voicemesh_session::Delivery;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{ErrorCode, ServerMessage};
 
-use super::lock;
 use crate::outbox::{CloseReason, Purpose, Text};
 use crate::refusal::Refusal;
 use crate::room::Part;
+use crate::sync::lock;
+use cost::cost;
 use senders::Senders;
 use voice::Voice;
 
@@ -41,8 +43,6 @@ const BYTES: usize = 256 * 1024;
 const _: () = assert!(senders::ALL + UPDATE_BYTES + ANSWER_BYTES + voice::BYTES + DATA_BYTES < BYTES);
 /// A pong waits behind at most this many bytes of other messages.
 const BEFORE_PONG_BYTES: usize = 4096;
-/// What a queue and its allocator hold besides a message's bytes, about.
-const OVERHEAD_BYTES: usize = 64;
 /// A queue that was longer than this gives its memory back once it is empty.
 const KEPT_CAPACITY: usize = 8;
 /// After its last words a connection has this long to say goodbye.
@@ -573,11 +573,6 @@ impl Queues {
             self.data = VecDeque::new();
         }
     }
-}
-
-/// What a message counts in the queues' bounds.
-fn cost(bytes: usize) -> usize {
-    bytes + OVERHEAD_BYTES
 }
 
 fn is_text(packet: &[u8]) -> bool {

@@ -2,7 +2,7 @@
 //! the [`HashQueue`].
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::sync::{Notify, oneshot};
@@ -11,12 +11,12 @@ use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{ErrorCode, Password};
 
 use super::address::AddressKey;
-use super::hub::Hub;
-use super::lock;
+use super::metrics::Counter;
 use crate::budget::Rate;
 use crate::hash_queue::{ADDRESS_HASHES, Asked, HashId, HashQueue, SHARED_HASHES};
 use crate::refusal::Refusal;
 use crate::room::{Digest, Question, WorkArea};
+use crate::sync::lock;
 
 /// The work area (19 MiB) is given back when no password has been hashed for this long.
 const KEPT: Duration = Duration::from_secs(2);
@@ -122,59 +122,61 @@ impl WaitingJoins {
     }
 }
 
-/// Hashes without end.
-pub(super) async fn work(hub: Arc<Hub>) {
-    let mut area: Option<WorkArea> = None;
-    let mut used_at = Instant::now();
-    loop {
-        let now = hub.now();
-        let (job, next_at) = {
-            let mut waiting = lock(&hub.passwords.waiting);
-            let job = waiting.next(now);
-            (job, waiting.queue.next_at(now))
-        };
-        if let Some(job) = job {
-            area = hash(&hub, job, area.take()).await;
-            used_at = Instant::now();
-            continue;
-        }
-        let wakes_at = next_at.map(|at| Instant::now() + at.saturating_sub(now));
-        let kept_until = area.as_ref().map(|_| used_at + KEPT);
-        let earliest = [wakes_at, kept_until].into_iter().flatten().min();
-        let alarm = async {
-            match earliest {
-                Some(at) => tokio::time::sleep_until(at).await,
-                None => std::future::pending().await,
+impl Passwords {
+    /// Hashes without end.
+    pub(super) async fn work(&self, now: impl Fn() -> Duration, hashes: &Counter) {
+        let mut area: Option<WorkArea> = None;
+        let mut used_at = Instant::now();
+        loop {
+            let time = now();
+            let (job, next_at) = {
+                let mut waiting = lock(&self.waiting);
+                let job = waiting.next(time);
+                (job, waiting.queue.next_at(time))
+            };
+            if let Some(job) = job {
+                hashes.add(1);
+                area = self.hash(&now, job, area.take()).await;
+                used_at = Instant::now();
+                continue;
             }
-        };
-        tokio::select! {
-            () = hub.passwords.asked.notified() => {}
-            () = alarm => {
-                if kept_until.is_some_and(|at| Instant::now() >= at) {
-                    area = None;
+            let wakes_at = next_at.map(|at| Instant::now() + at.saturating_sub(time));
+            let kept_until = area.as_ref().map(|_| used_at + KEPT);
+            let earliest = [wakes_at, kept_until].into_iter().flatten().min();
+            let alarm = async {
+                match earliest {
+                    Some(at) => tokio::time::sleep_until(at).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.asked.notified() => {}
+                () = alarm => {
+                    if kept_until.is_some_and(|at| Instant::now() >= at) {
+                        area = None;
+                    }
                 }
             }
         }
     }
-}
 
-async fn hash(hub: &Hub, job: Job, area: Option<WorkArea>) -> Option<WorkArea> {
-    let Job { guesser, peer, password, question, answer } = job;
-    hub.metrics.password_hashes.add(1);
-    let hashed = tokio::task::spawn_blocking(move || {
-        let mut area = area.or_else(WorkArea::new)?;
-        let shown = area.digest(&password, question.salt);
-        Some((area, shown))
-    });
-    let (area, shown) = hashed.await.ok().flatten().map_or((None, None), |(area, shown)| (Some(area), shown));
-    let result = match (shown, question.expected) {
-        (Some(shown), Some(expected)) if shown != expected => {
-            let wait = lock(&hub.passwords.waiting).queue.wrong(hub.now(), &guesser, peer);
-            Err(Refusal::after_guess(ErrorCode::PasswordWrong, wait))
-        }
-        (Some(shown), _) => Ok(shown),
-        (None, _) => Err(Refusal::of(ErrorCode::ServerFull)),
-    };
-    let _ = answer.send(result);
-    area
+    async fn hash(&self, now: &impl Fn() -> Duration, job: Job, area: Option<WorkArea>) -> Option<WorkArea> {
+        let Job { guesser, peer, password, question, answer } = job;
+        let hashed = tokio::task::spawn_blocking(move || {
+            let mut area = area.or_else(WorkArea::new)?;
+            let shown = area.digest(&password, question.salt);
+            Some((area, shown))
+        });
+        let (area, shown) = hashed.await.ok().flatten().map_or((None, None), |(area, shown)| (Some(area), shown));
+        let result = match (shown, question.expected) {
+            (Some(shown), Some(expected)) if shown != expected => {
+                let wait = lock(&self.waiting).queue.wrong(now(), &guesser, peer);
+                Err(Refusal::after_guess(ErrorCode::PasswordWrong, wait))
+            }
+            (Some(shown), _) => Ok(shown),
+            (None, _) => Err(Refusal::of(ErrorCode::ServerFull)),
+        };
+        let _ = answer.send(result);
+        area
+    }
 }

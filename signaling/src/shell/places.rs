@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use super::address::AddressKey;
-use super::lock;
+use crate::sync::lock;
 
 /// Every accepted connection holds one more reference to `all`, and to that of its address.
 #[derive(Debug, Default)]

@@ -11,9 +11,9 @@ use std::time::Duration;
 use axum::http::{HeaderMap, Uri};
 use serde_json::{Value, json};
 
-use super::lock;
 use super::origin::{UsedAddress, came_through_proxy, is_allowed, origin_of};
 use crate::config::{Config, TrustedProxy};
+use crate::sync::lock;
 
 /// Attempts that are remembered, and for how long. A page asks within seconds.
 const ATTEMPTS: usize = 256;

@@ -7,8 +7,9 @@ use std::time::Duration;
 use voicemesh_wire::signaling::PeerInfo;
 use voicemesh_wire::{PeerId, RoomName};
 
-use super::{Hub, RoomCell, lock, send_away};
+use super::{Hub, RoomCell, send_away};
 use crate::room::BanInfo;
+use crate::sync::lock;
 
 impl Hub {
     /// Rooms with members, and how many.

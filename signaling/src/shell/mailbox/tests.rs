@@ -1,6 +1,7 @@
 use uuid::Uuid;
 use voicemesh_wire::{ClientId, PeerId};
 
+use super::cost::OVERHEAD_BYTES;
 use super::*;
 
 const PING: Duration = Duration::from_secs(15);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::cost;
+use super::cost::cost;
 
 /// Packets that wait; one more, and one goes.
 pub(super) const PACKETS: usize = 32;

@@ -6,14 +6,14 @@ use voicemesh_session::client::DataEvent;
 use voicemesh_session::data::PipeEvent;
 use voicemesh_wire::PeerId;
 
-use super::Engine;
+use super::Worker;
 use crate::data::Order;
 use crate::event::Event;
 
 /// Who leaves stays so long at most for others to take what must arrive.
 const LAST_WORDS: Duration = Duration::from_millis(400);
 
-impl Engine {
+impl Worker {
     /// What the program wants sent.
     pub(super) fn take_orders(&mut self, now: Duration) {
         self.desk.take_orders(&mut self.orders);

@@ -11,14 +11,14 @@ use voicemesh_session::client::Who;
 use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
 use voicemesh_wire::PeerId;
 
-use super::Engine;
+use super::Worker;
 use crate::command::GameCommand;
 use crate::game::{JOINED, SpeakOptions, Token};
 
 /// Handles that were let go of without the queue's room to say so are found after so many blocks.
 const LOOK_ROUND: u32 = 100;
 
-impl Engine {
+impl Worker {
     /// Before the first turn.
     pub(super) fn begin_game(&mut self, now: Duration) {
         self.comms.set_handedness(self.handedness);

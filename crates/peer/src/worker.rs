@@ -46,7 +46,7 @@ const ARRIVALS_PER_TURN: usize = 512;
 /// can be.
 const BLOCKS_PER_TURN: usize = 50;
 /// Everything that the thread owns.
-pub(crate) struct Engine {
+pub(crate) struct Worker {
     comms: Comms<Mesh<RealCarrier>>,
     tickets: TicketFile,
     arrivals: Arrivals,
@@ -99,7 +99,7 @@ enum Turn {
     Last,
 }
 
-impl Engine {
+impl Worker {
     /// An engine that has not begun.
     pub(crate) fn new(
         started: Instant,
