@@ -10,8 +10,8 @@ use crate::room::Room;
 
 fn say(room: &mut Room, frame: &'static [u8], copies: &[u8], pause_follows: bool) -> Reached {
     let frame = Bytes::from_static(frame);
-    room.with(0, |client, now, net| {
-        client.send_spoken(now, net, &Spoken { pause_follows, copies, wants_copies: &|_| true, ..Spoken::plain(frame) })
+    room.with(0, |client, now, _| {
+        client.send_spoken(now, &Spoken { pause_follows, copies, wants_copies: &|_| true, ..Spoken::plain(frame) })
     })
 }
 
@@ -24,7 +24,7 @@ fn group(name: &str) -> VoiceTarget<PeerKey> {
 }
 
 fn listen(room: &mut Room, guest: usize, name: &str) {
-    room.with(guest, |client, now, net| client.join_group(now, net, name)).unwrap();
+    room.with(guest, |client, _, _| client.join_group(name)).unwrap();
     room.settle();
 }
 

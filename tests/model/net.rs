@@ -6,12 +6,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_netsim::{Conditions, Mode, Path, State};
-use voicemesh_session::network::{
-    Delivery, Destination, LinkId, Naming, Network, NetworkError, NetworkEvent, Reliability,
-};
+use voicemesh_session::network::{Delivery, Destination, LinkId, Network, NetworkError, NetworkEvent, Reliability};
 use voicemesh_session::server::ServerOutput;
+use voicemesh_session::{Abilities, Roster as SessionRoster, RosterEntry};
 use voicemesh_wire::limits::{BINARY_MESSAGE_BYTES, UNRELIABLE_PACKET_BYTES};
-use voicemesh_wire::{ClientId, SessionId};
+use voicemesh_wire::{ClientId, Permissions, SessionId};
 
 /// A member of the world, by its number.
 pub type Peer = u8;
@@ -115,8 +114,19 @@ impl Net {
         }
     }
 
-    fn roster(&self, of: Peer, session: SessionId) -> Option<&Roster> {
-        self.rosters.get(&of)?.iter().find(|roster| roster.session == session)
+    /// What a client knows of the others.
+    pub fn session_roster(&self, of: Peer) -> SessionRoster<Peer> {
+        if !self.has_roster {
+            return SessionRoster::default();
+        }
+        let newest = self.rosters.get(&of).and_then(VecDeque::back);
+        let roster = SessionRoster::of_session(newest.map(|roster| roster.session));
+        let mut roster = roster.with_others(Abilities::ALL);
+        for (peer, client) in newest.iter().flat_map(|newest| &newest.clients) {
+            let (client, permissions) = (Some(*client), Permissions::default());
+            roster.insert(*peer, RosterEntry { client, abilities: Abilities::ALL, permissions });
+        }
+        roster
     }
 
     pub fn connect(&mut self, peer: Peer) -> Connection {
@@ -301,19 +311,6 @@ impl Network for Port<'_> {
         packet: &Bytes,
     ) {
         destinations.retain(|to| !self.net.send_on_link(now, self.me, to.link, mode_of(how), packet.clone()));
-    }
-
-    fn client_of(&self, session: SessionId, peer: Peer) -> Naming {
-        if !self.net.has_roster {
-            return Naming::NoRoster;
-        }
-        let roster = self.net.roster(self.me, session);
-        roster.and_then(|roster| roster.clients.get(&peer)).map_or(Naming::NotYet, |client| Naming::Client(*client))
-    }
-
-    fn peer_of(&self, session: SessionId, client: ClientId) -> Option<Peer> {
-        let roster = self.net.roster(self.me, session)?;
-        roster.clients.iter().find(|(_, named)| **named == client).map(|(peer, _)| *peer)
     }
 
     fn release_link(&mut self, _: Duration, link: LinkId<Peer>) {

@@ -18,7 +18,7 @@ use voicemesh_wire::{ClientId, DecodeError, GroupId};
 use crate::room::{ADDRESS, Room, session};
 
 fn speak(room: &mut Room, guest: usize, frame: &'static [u8]) -> usize {
-    room.with(guest, |client, now, net| client.send_voice(now, net, Bytes::from_static(frame)))
+    room.with(guest, |client, now, _| client.send_voice(now, Bytes::from_static(frame)))
 }
 
 fn open(room: &mut Room, guest: usize, target: VoiceTarget<PeerKey>) {
@@ -26,7 +26,7 @@ fn open(room: &mut Room, guest: usize, target: VoiceTarget<PeerKey>) {
 }
 
 fn listen(room: &mut Room, guest: usize, group: &str) {
-    room.with(guest, |client, now, net| client.join_group(now, net, group)).unwrap();
+    room.with(guest, |client, _, _| client.join_group(group)).unwrap();
     room.settle();
 }
 
@@ -99,7 +99,7 @@ fn a_client_in_a_former_session_is_told_and_joins_the_new_one_by_itself() {
     room.forget();
     for guest in 0..2 {
         let to = Recipient::Group(GroupId::of("g"));
-        room.with(guest, |client, now, net| client.send_text(now, net, to, "hello?")).unwrap();
+        room.with(guest, |client, _, _| client.send_text(to, "hello?")).unwrap();
     }
     room.settle();
     for guest in 0..2 {
@@ -134,7 +134,7 @@ fn a_frame_that_no_packet_of_the_network_holds_is_not_sent() {
     open(&mut room, 0, VoiceTarget::Client(to));
     let most = room.guests[0].net.limits().unreliable_bytes;
     for (bytes, copies) in [(most - 100, 1), (most - 20, 1), (1275, 1)] {
-        room.with(0, |client, now, net| client.send_voice(now, net, Bytes::from(vec![7; bytes])));
+        room.with(0, |client, now, _| client.send_voice(now, Bytes::from(vec![7; bytes])));
         room.settle();
         assert_eq!(room.heard(1).len(), copies, "after {bytes} bytes");
     }
@@ -214,7 +214,7 @@ fn each_destination_gets_one_copy_over_its_link_or_through_the_relay() {
     assert_eq!(speak(&mut room, 0, b"frame"), 2);
     let extension = Bytes::from([&[0x8B, 0xC7, 60, 0, 0, 0, 7][..], &room.id(0).0.to_be_bytes(), b"data"].concat());
     for how in [Reliability::Reliable, Reliability::Unreliable] {
-        room.with(0, |client, now, net| client.send_to_clients(now, net, &ids, how, &extension)).unwrap();
+        room.with(0, |client, _, _| client.send_to_clients(&ids, how, &extension)).unwrap();
     }
     room.settle();
     for guest in [1, 2] {
@@ -238,9 +238,9 @@ fn with_a_link_up_text_and_state_still_go_through_the_server() {
     listen(&mut room, 1, "g");
     listen(&mut room, 0, "g");
     let to = Recipient::Client(room.id(1));
-    room.with(0, |client, now, net| client.send_text(now, net, to, "hi")).unwrap();
+    room.with(0, |client, _, _| client.send_text(to, "hi")).unwrap();
     let to = Recipient::Group(GroupId::of("g"));
-    room.with(0, |client, now, net| client.send_text(now, net, to, "all")).unwrap();
+    room.with(0, |client, _, _| client.send_text(to, "all")).unwrap();
     room.settle();
     assert_eq!((room.read(0).len(), room.read(1)), (0, vec!["hi".to_owned(), "all".to_owned()]));
     for event in poll_all(&mut end) {
@@ -256,7 +256,10 @@ fn with_a_link_up_text_and_state_still_go_through_the_server() {
 fn whoever_leaves_or_stops_serving_can_begin_again() {
     let mut room = Room::new(2);
     listen(&mut room, 0, "g");
-    room.with(0, |client, now, net| client.leave(now, net));
+    room.with(0, |client, now, net| {
+        net.disconnect(now);
+        client.leave();
+    });
     room.settle();
     assert_eq!(room.guests[0].client.phase(), Phase::Offline);
     assert!(room.guests[0].client.view().is_none() && room.guests[0].client.routes().count() == 0);
@@ -281,7 +284,10 @@ fn whoever_leaves_or_stops_serving_can_begin_again() {
 fn packets_outside_of_a_session_go_nowhere() {
     let mut room = Room::new(2);
     let peer = room.key(1);
-    room.with(0, |client, now, net| client.leave(now, net));
+    room.with(0, |client, now, net| {
+        net.disconnect(now);
+        client.leave();
+    });
     room.forget();
     let remove = RemoveClient { client: room.id(1) }.encode(session(7));
     let link = LinkId { peer, generation: 1 };

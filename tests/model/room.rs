@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_networks::memory::{ClientParameters, Endpoint, Hub, PeerKey, ServerParameters};
 use voicemesh_session::client::{ClientConfig, Phase, Received};
-use voicemesh_session::network::{Delivery, Network, NetworkEvent};
+use voicemesh_session::network::{Delivery, Network, NetworkEvent, carry_out};
 use voicemesh_session::{Client, ClientEvent, Server, ServerConfig, ServerOutput, Verdict};
 use voicemesh_wire::packet::CodecSettings;
 use voicemesh_wire::{ClientId, SessionId};
@@ -104,9 +104,11 @@ impl Room {
         }
         for guest in &mut self.guests {
             while let Some(event) = guest.net.poll(self.now) {
-                guest.received.push(guest.client.network_event(self.now, &mut guest.net, event));
+                guest.received.push(guest.client.network_event(self.now, event));
+                carry_out(self.now, &mut guest.client, &mut guest.net);
             }
-            guest.client.update(self.now, &mut guest.net);
+            guest.client.update(self.now);
+            carry_out(self.now, &mut guest.client, &mut guest.net);
             while let Some(event) = guest.client.poll_event() {
                 guest.events.push(event);
             }
@@ -127,12 +129,14 @@ impl Room {
     /// With a guest's client and its network.
     pub fn with<T>(&mut self, guest: usize, f: impl FnOnce(&mut Client<PeerKey>, Duration, &mut Endpoint) -> T) -> T {
         let guest = &mut self.guests[guest];
-        f(&mut guest.client, self.now, &mut guest.net)
+        let done = f(&mut guest.client, self.now, &mut guest.net);
+        carry_out(self.now, &mut guest.client, &mut guest.net);
+        done
     }
 
     /// What a guest's client makes of an event.
     pub fn feed(&mut self, guest: usize, event: NetworkEvent<PeerKey>) -> Received {
-        self.with(guest, |client, now, net| client.network_event(now, net, event))
+        self.with(guest, |client, now, _| client.network_event(now, event))
     }
 
     /// The frames that a guest heard.

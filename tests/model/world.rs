@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use voicemesh_netsim::State;
 use voicemesh_session::client::{ClientConfig, ClientError, Phase, Who};
-use voicemesh_session::network::{DisconnectReason, LinkId, NetworkEvent};
+use voicemesh_session::network::{DisconnectReason, LinkId, Network, NetworkEvent};
 use voicemesh_session::route::Route;
 use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
 use voicemesh_session::{Client, Server, ServerConfig};
@@ -110,7 +110,10 @@ impl World {
 
     pub fn leave(&mut self, peer: Peer) {
         self.reference.leaves(peer);
-        self.with_client(peer, |client, now, port| client.leave(now, port));
+        self.with_client(peer, |client, now, port| {
+            port.disconnect(now);
+            client.leave();
+        });
         self.members[usize::from(peer)].present.clear();
         self.members[usize::from(peer)].routes.clear();
         self.drain(peer);
@@ -164,7 +167,7 @@ impl World {
     }
 
     pub fn join_group(&mut self, peer: Peer, group: &str) {
-        match self.with_client(peer, |client, now, port| client.join_group(now, port, group)) {
+        match self.with_client(peer, |client, _, _| client.join_group(group)) {
             Ok(()) => self.reference.joins_group(peer, group),
             Err(ClientError::GroupNameTaken) => self.reference.check_refusal(peer, group),
             Err(error) => fail(format!("{peer} could not join {group:?}: {error}")),
@@ -173,7 +176,7 @@ impl World {
 
     pub fn leave_group(&mut self, peer: Peer, group: &str) {
         self.reference.members[usize::from(peer)].groups.remove(group);
-        self.with_client(peer, |client, now, port| client.leave_group(now, port, group));
+        self.with_client(peer, |client, _, _| client.leave_group(group));
     }
 
     pub fn open(&mut self, peer: Peer, target: VoiceTarget<Peer>) {
@@ -215,7 +218,7 @@ impl World {
         let Some(session) = self.members[usize::from(peer)].client.view().map(|view| view.session()) else { return };
         let number = self.reference.writes(peer, session, recipient);
         let text = number.to_string();
-        let sent = self.with_client(peer, |client, now, port| client.send_text(now, port, recipient, &text));
+        let sent = self.with_client(peer, |client, _, _| client.send_text(recipient, &text));
         if sent.is_err() {
             self.reference.takes_back_text();
         }
@@ -269,7 +272,7 @@ impl World {
         self.carry_on_links();
         for peer in 0..self.members.len() as Peer {
             self.speak_if_due(peer);
-            self.with_client(peer, |client, now, port| client.update(now, port));
+            self.with_client(peer, |client, now, _| client.update(now));
             self.drain(peer);
         }
         self.obey_requests();
@@ -401,7 +404,8 @@ impl World {
                     Some((_, Down::Packet(packet))) => self.deliver(peer, NetworkEvent::FromServer(packet)),
                     Some((_, Down::Roster(roster))) => {
                         self.net.learn_roster(peer, roster);
-                        self.deliver(peer, NetworkEvent::RosterChanged);
+                        let roster = Box::new(self.net.session_roster(peer));
+                        self.deliver(peer, NetworkEvent::RosterChanged(roster));
                     }
                     None => break,
                 }
@@ -423,7 +427,7 @@ impl World {
 
     fn deliver(&mut self, peer: Peer, event: NetworkEvent<Peer>) {
         if usize::from(peer) < self.members.len() {
-            self.with_client(peer, |client, now, port| client.network_event(now, port, event));
+            self.with_client(peer, |client, now, _| client.network_event(now, event));
             self.drain(peer);
             self.obey_requests();
         } else if let Some(hostile) = &mut self.hostile {

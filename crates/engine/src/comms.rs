@@ -9,7 +9,7 @@ use voicemesh_audio::mix::Width;
 use voicemesh_audio::space::StereoBlock;
 use voicemesh_audio::{Block, SAMPLE_RATE_HZ};
 use voicemesh_session::client::{AudienceMember, ClientEvent, DropCounts, Phase, Spoken, View, Who};
-use voicemesh_session::network::{DisconnectReason, Naming, NetworkEvent};
+use voicemesh_session::network::{self, DisconnectReason, Naming, NetworkEvent};
 use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
 use voicemesh_session::{Client, ClientConfig, Delivery, GLOBAL_GROUP, Network, Server, ServerConfig, ServerOutput};
 use voicemesh_uplink::Train;
@@ -102,9 +102,11 @@ impl<N: Network> Comms<N> {
             CodecSettings { codec: CodecSettings::OPUS, frame_samples: samples, sample_rate_hz: SAMPLE_RATE_HZ };
         let first_sequence = self.random.next() as u16;
         let data_seed = self.random.next();
-        let config = ClientConfig { data_seed, ..ClientConfig::new(self.config.name.clone(), codec, first_sequence) };
+        let limits = self.network.limits();
+        let config =
+            ClientConfig { data_seed, limits, ..ClientConfig::new(self.config.name.clone(), codec, first_sequence) };
         let mut client = Client::new(config);
-        client.join_group(now, &mut self.network, GLOBAL_GROUP)?;
+        client.join_group(GLOBAL_GROUP)?;
         client.open_target(VoiceTarget::Group(GLOBAL_GROUP.to_owned()), TargetOptions::default())?;
         self.network.connect(now, parameters)?;
         self.role = Role::Client(Box::new(client));
@@ -131,7 +133,8 @@ impl<N: Network> Comms<N> {
         match std::mem::replace(&mut self.role, Role::None) {
             Role::None => {}
             Role::Client(mut client) => {
-                client.leave(now, &mut self.network);
+                self.network.disconnect(now);
+                client.leave();
                 while let Some(event) = client.poll_event() {
                     self.take_client_event(now, event);
                 }
@@ -150,11 +153,21 @@ impl<N: Network> Comms<N> {
             self.network_event(now, event);
         }
         if let Role::Client(client) = &mut self.role {
-            client.update(now, &mut self.network);
+            client.set_server_health(self.network.server_health());
+            client.update(now);
         }
+        self.transmit(now);
         self.drain_client(now);
         self.adapt(now);
         self.tell_speakers(now);
+        self.transmit(now);
+    }
+
+    /// Hands the network what the client wants sent and done.
+    pub(crate) fn transmit(&mut self, now: Duration) {
+        if let Role::Client(client) = &mut self.role {
+            network::carry_out(now, client, &mut self.network);
+        }
     }
 
     /// Follows what the paths carry: how the next frames are sent, and by which routes.
@@ -164,10 +177,10 @@ impl<N: Network> Comms<N> {
             return;
         };
         client.set_congested(decision.is_full);
-        client.relay_speech_to(now, &self.network, decision.relayed);
+        client.relay_speech_to(now, decision.relayed);
         if let Some((Who::Peer(peer), train)) = decision.train {
             let Train { number, packets, padding } = train;
-            if client.probe_bandwidth(now, &mut self.network, peer, number, packets, padding) {
+            if client.probe_bandwidth(peer, number, packets, padding) {
                 self.feedback.train_sent(train, PROBE_HEADER_BYTES + u32::from(padding));
             }
         }
@@ -177,7 +190,7 @@ impl<N: Network> Comms<N> {
     /// The next 10 ms of the microphone. A frame that is complete leaves at once, to everyone who listens.
     pub fn capture(&mut self, now: Duration, block: &Block) -> Result<(), CommsError> {
         let Role::Client(client) = &mut self.role else { return Ok(()) };
-        let (network, feedback, frames) = (&mut self.network, &mut self.feedback, &mut self.frames);
+        let (network, feedback, frames) = (&self.network, &mut self.feedback, &mut self.frames);
         let mut sent = None;
         self.speaking.push(block, |spoken| {
             let sequence = client.next_sequence();
@@ -188,14 +201,13 @@ impl<N: Network> Comms<N> {
                 frame: Bytes::copy_from_slice(spoken.frame),
             });
             if feedback.is_silent(now) {
-                client.look_at_audience(network);
+                client.look_at_audience();
                 let relayed = feedback.begin(now, &ClientPaths(client, network.background_bytes()));
-                client.relay_speech_to(now, network, relayed);
+                client.relay_speech_to(now, relayed);
             }
             let plan = feedback.plan();
             client.send_spoken(
                 now,
-                network,
                 &Spoken {
                     frame: Bytes::copy_from_slice(spoken.frame),
                     pause_follows: spoken.pause_follows,
@@ -211,6 +223,7 @@ impl<N: Network> Comms<N> {
             self.captured = Some((sequence, now.saturating_sub(age)));
             self.feedback.sent(now);
         }
+        self.transmit(now);
         Ok(())
     }
 
@@ -374,53 +387,59 @@ impl<N: Network> Comms<N> {
 
     /// The groups that another peer listens to, as far as they are known.
     pub fn groups_of(&self, peer: N::Peer) -> impl Iterator<Item = &str> {
-        let member =
-            self.client().and_then(Client::view).and_then(|view| match self.network.client_of(view.session(), peer) {
+        let client = self.client();
+        let member = client.and_then(|client| {
+            let view = client.view()?;
+            match client.roster().client_of(view.session(), peer) {
                 Naming::Client(client) => view.table().member(client),
                 Naming::NotYet | Naming::NoRoster => None,
-            });
+            }
+        });
         member.into_iter().flat_map(|member| member.groups.values()).map(String::as_str)
     }
 
     /// Begins to listen to a group.
     pub fn join_group(&mut self, now: Duration, name: &str) -> Result<(), CommsError> {
-        let (client, network) = self.as_client()?;
-        Ok(client.join_group(now, network, name)?)
+        self.as_client()?.join_group(name)?;
+        self.transmit(now);
+        Ok(())
     }
 
     /// Ceases to listen to a group.
     pub fn leave_group(&mut self, now: Duration, name: &str) -> Result<(), CommsError> {
-        let (client, network) = self.as_client()?;
-        client.leave_group(now, network, name);
+        self.as_client()?.leave_group(name);
+        self.transmit(now);
         Ok(())
     }
 
     /// Begins to speak to a target, or changes how.
     pub fn open_target(&mut self, target: VoiceTarget<N::Peer>, options: TargetOptions) -> Result<(), CommsError> {
-        Ok(self.as_client()?.0.open_target(target, options)?)
+        Ok(self.as_client()?.open_target(target, options)?)
     }
 
     /// Ceases to speak to a target.
     pub fn close_target(&mut self, now: Duration, target: &VoiceTarget<N::Peer>) -> Result<(), CommsError> {
-        self.as_client()?.0.close_target(now, target);
+        self.as_client()?.close_target(now, target);
         Ok(())
     }
 
     /// Writes to a group or a client.
     pub fn send_text(&mut self, now: Duration, recipient: Recipient, text: &str) -> Result<(), CommsError> {
-        let (client, network) = self.as_client()?;
-        Ok(client.send_text(now, network, recipient, text)?)
+        self.as_client()?.send_text(recipient, text)?;
+        self.transmit(now);
+        Ok(())
     }
 
     /// Writes to a group by its name.
     pub fn send_group_text(&mut self, now: Duration, group: &str, text: &str) -> Result<(), CommsError> {
-        let (client, network) = self.as_client()?;
-        Ok(client.send_group_text(now, network, group, text)?)
+        self.as_client()?.send_group_text(group, text)?;
+        self.transmit(now);
+        Ok(())
     }
 
-    fn as_client(&mut self) -> Result<(&mut Client<N::Peer>, &mut N), CommsError> {
+    fn as_client(&mut self) -> Result<&mut Client<N::Peer>, CommsError> {
         match &mut self.role {
-            Role::Client(client) => Ok((client, &mut self.network)),
+            Role::Client(client) => Ok(client),
             Role::None | Role::DedicatedServer { .. } => Err(CommsError::NotAClient),
         }
     }
@@ -449,7 +468,9 @@ impl<N: Network> Comms<N> {
                 if event == NetworkEvent::PathChanged {
                     self.feedback.network_changed();
                 }
-                client.network_event(now, &mut self.network, event);
+                client.set_server_health(self.network.server_health());
+                client.network_event(now, event);
+                self.transmit(now);
                 self.drain_client(now);
             }
             Role::DedicatedServer { server, serving } => {
@@ -476,7 +497,7 @@ impl<N: Network> Comms<N> {
                     | NetworkEvent::LinkUp(_)
                     | NetworkEvent::LinkDown(_)
                     | NetworkEvent::FromLink { .. }
-                    | NetworkEvent::RosterChanged
+                    | NetworkEvent::RosterChanged(_)
                     | NetworkEvent::ServerPong(_)
                     | NetworkEvent::PeerRestarted(_) => {}
                 }

@@ -52,8 +52,9 @@ impl<N: Network> Comms<N> {
     /// Closes everything that is open to a peer, on both sides.
     pub fn disconnect_data(&mut self, now: Duration, peer: N::Peer) {
         if let Role::Client(client) = &mut self.role {
-            client.disconnect_data(now, &mut self.network, peer);
+            client.disconnect_data(peer);
         }
+        self.transmit(now);
     }
 
     /// Forgets what is open to a peer that is gone.

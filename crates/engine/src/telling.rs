@@ -65,16 +65,13 @@ impl<N: Network> Comms<N> {
     pub(crate) fn tell_speakers(&mut self, now: Duration) {
         let Role::Client(client) = &mut self.role else { return };
         for (who, reception) in self.hearing.reports(now) {
-            if self.network.takes_reports(peer(who)) {
-                client
-                    .send_to(now, &mut self.network, who, |session, sender| report(&reception, sender).encode(session));
+            if client.roster().abilities(who.peer()).takes_reports {
+                client.send_to(who, |session, sender| report(&reception, sender).encode(session));
             }
         }
         for (who, asked_us) in self.hearing.questions(now) {
-            if self.network.takes_reports(peer(who)) {
-                client.send_to(now, &mut self.network, who, |session, sender| {
-                    ClockProbe { sender, asked_us }.encode(session)
-                });
+            if client.roster().abilities(who.peer()).takes_reports {
+                client.send_to(who, |session, sender| ClockProbe { sender, asked_us }.encode(session));
             }
         }
     }
@@ -84,9 +81,8 @@ impl<N: Network> Comms<N> {
         let listeners = self.client().map_or(0, |client| client.last_audience().len());
         let narrow = self.feedback.uplink().estimate_bps;
         let most = narrow.map_or(ANSWERS_PER_SECOND, |bps| (bps / ANSWERS_SHARE / ANSWER_BITS).max(1));
-        if !self.network.takes_reports(peer(who))
-            || !self.answers.allow(now, who, most.min(ANSWERS_PER_SECOND), listeners)
-        {
+        let takes_reports = self.client().is_some_and(|client| client.roster().abilities(who.peer()).takes_reports);
+        if !takes_reports || !self.answers.allow(now, who, most.min(ANSWERS_PER_SECOND), listeners) {
             return;
         }
         let Role::Client(client) = &mut self.role else { return };
@@ -95,16 +91,9 @@ impl<N: Network> Comms<N> {
         let captured = captured.filter(|(_, ago)| *ago < CAPTURED_LIFE);
         let captured = captured.map(|(sequence, ago)| Captured { sequence, ago_us: micros(ago) as u32 });
         let (received_us, sent_us) = (micros(now), micros(now));
-        client.send_to(now, &mut self.network, who, |session, sender| {
+        client.send_to(who, |session, sender| {
             ClockEcho { sender, asked_us, received_us, sent_us, captured }.encode(session)
         });
-    }
-}
-
-fn peer<P>(who: Who<P>) -> Option<P> {
-    match who {
-        Who::Peer(peer) => Some(peer),
-        Who::Client(..) => None,
     }
 }
 

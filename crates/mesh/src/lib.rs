@@ -33,13 +33,12 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use voicemesh_session::network::{
-    Delivery, Destination, LinkId, Naming, Network, NetworkError, NetworkEvent, Reliability,
-};
+use voicemesh_session::network::{Delivery, Destination, LinkId, Network, NetworkError, NetworkEvent, Reliability};
+use voicemesh_session::{Roster as SessionRoster, ServerHealth};
 use voicemesh_wire::identity::IdentityProof;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{AccessToken, IceServer, Metadata, Password, Presence, Signal, Ticket};
-use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
+use voicemesh_wire::{ClientId, PeerId, Permissions};
 
 use choice::Choices;
 use link::{LinkEvent, Role, SendError, Stream};
@@ -221,6 +220,8 @@ pub struct Mesh<C> {
     room_locked: bool,
     turn_has_failed: bool,
     links_wait: bool,
+    /// The session has not been given the present roster.
+    roster_changed: bool,
     network_events: VecDeque<NetworkEvent<PeerId>>,
     events: VecDeque<MeshEvent>,
     events_dropped: u64,
@@ -257,6 +258,7 @@ impl<C: Carrier> Mesh<C> {
             room_locked: false,
             turn_has_failed: false,
             links_wait: false,
+            roster_changed: true,
             network_events: VecDeque::new(),
             events: VecDeque::new(),
             events_dropped: 0,
@@ -337,6 +339,13 @@ impl<C: Carrier> Mesh<C> {
         self.tick_decisions(now);
     }
 
+    /// What the session has to know of the members.
+    fn session_roster(&self) -> SessionRoster<PeerId> {
+        let mut roster = self.roster.of_session();
+        roster.server_takes_group_text = self.server_takes_group_text;
+        roster
+    }
+
     fn tell_network(&mut self, event: NetworkEvent<PeerId>) {
         if self.network_events.len() < EVENTS {
             self.network_events.push_back(event);
@@ -378,6 +387,9 @@ impl<C: Carrier> Network for Mesh<C> {
 
     fn poll(&mut self, now: Duration) -> Option<NetworkEvent<PeerId>> {
         self.tick(now);
+        if std::mem::take(&mut self.roster_changed) {
+            return Some(NetworkEvent::RosterChanged(Box::new(self.session_roster())));
+        }
         self.network_events.pop_front()
     }
 
@@ -393,16 +405,12 @@ impl<C: Carrier> Network for Mesh<C> {
         Ok(())
     }
 
-    fn reaches_server(&self) -> bool {
-        self.server_is_reached()
+    fn server_health(&self) -> ServerHealth {
+        ServerHealth { is_reached: self.server_is_reached(), answered: self.last_answered() }
     }
 
     fn background_bytes(&self) -> u64 {
         self.carrier.background_bytes()
-    }
-
-    fn server_answered_since(&self, since: Duration) -> bool {
-        self.has_answered_since(since)
     }
 
     fn link_stalled(&mut self, now: Duration, _link: MeshLink) {
@@ -428,54 +436,10 @@ impl<C: Carrier> Network for Mesh<C> {
         destinations.retain(|to| self.carrier.send_link(to.link, stream, packet.clone()).is_err());
     }
 
-    fn client_of(&self, session: SessionId, peer: PeerId) -> Naming {
-        self.roster.naming(session, peer)
-    }
-
-    fn peer_of(&self, session: SessionId, client: ClientId) -> Option<PeerId> {
-        self.roster.peer_of(session, client)
-    }
-
-    fn acknowledges_voice(&self, peer: PeerId) -> bool {
-        self.roster.member(peer).is_some_and(|member| member.capabilities.voice_ack)
-    }
-
-    fn reads_copies(&self, peer: Option<PeerId>) -> bool {
-        peer.and_then(|peer| self.roster.member(peer)).is_some_and(|member| member.capabilities.redundancy)
-    }
-
-    fn takes_reports(&self, peer: Option<PeerId>) -> bool {
-        peer.and_then(|peer| self.roster.member(peer)).is_some_and(|member| member.capabilities.reports)
-    }
-
-    fn takes_path_feedback(&self, peer: PeerId) -> bool {
-        self.roster.member(peer).is_some_and(|member| member.capabilities.path_feedback)
-    }
-
-    fn reads_bundles(&self, peer: Option<PeerId>) -> bool {
-        peer.and_then(|peer| self.roster.member(peer)).is_some_and(|member| member.capabilities.bundles)
-    }
-
-    fn permissions(&self, peer: Option<PeerId>) -> Permissions {
-        self.roster.permissions(peer)
-    }
-
-    fn own_permissions(&self) -> Permissions {
-        self.roster.own_permissions()
-    }
-
     fn ping_server(&mut self, _now: Duration, number: u16) {
         if let Some(generation) = self.socket.generation().filter(|_| self.socket.is_open()) {
             self.carrier.ping(generation, number);
         }
-    }
-
-    fn server_takes_group_text(&self) -> bool {
-        self.server_takes_group_text
-    }
-
-    fn takes_data(&self, peer: PeerId) -> bool {
-        self.roster.member(peer).is_some_and(|member| member.capabilities.data)
     }
 
     fn release_link(&mut self, now: Duration, link: MeshLink) {

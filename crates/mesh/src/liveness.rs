@@ -329,12 +329,12 @@ impl<C: Carrier> Mesh<C> {
         }
     }
 
-    pub(super) fn has_answered_since(&self, since: Duration) -> bool {
+    /// When the latest question was sent that the server has answered.
+    pub(super) fn last_answered(&self) -> Option<Duration> {
         match &self.socket {
-            Socket::Joined { liveness, .. } => {
-                liveness.is_unsupported || liveness.answered.is_some_and(|answered| answered >= since)
-            }
-            Socket::Stopped | Socket::Waiting { .. } | Socket::Opening { .. } | Socket::Joining { .. } => false,
+            Socket::Joined { liveness, .. } if liveness.is_unsupported => Some(Duration::MAX),
+            Socket::Joined { liveness, .. } => liveness.answered,
+            Socket::Stopped | Socket::Waiting { .. } | Socket::Opening { .. } | Socket::Joining { .. } => None,
         }
     }
 

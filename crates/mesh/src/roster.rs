@@ -4,7 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use voicemesh_session::network::{Naming, NetworkEvent};
+use voicemesh_session::network::NetworkEvent;
+use voicemesh_session::{Abilities, Roster as SessionRoster, RosterEntry};
 use voicemesh_wire::signaling::{Capabilities, LeaveReason, MemberStatus, Metadata, PeerInfo, RosterMark, roster_hash};
 use voicemesh_wire::{ClientId, DisplayName, PeerId, Permissions, SessionId, names};
 
@@ -84,24 +85,29 @@ impl Roster {
         self.members.get(&peer).and_then(|member| member.client)
     }
 
-    pub(super) fn naming(&self, session: SessionId, peer: PeerId) -> Naming {
-        let client = self.client_of(peer).filter(|_| self.session == Some(session));
-        client.map_or(Naming::NotYet, Naming::Client)
-    }
-
-    pub(super) fn peer_of(&self, session: SessionId, client: ClientId) -> Option<PeerId> {
-        self.clients.get(&client).copied().filter(|_| self.session == Some(session))
+    /// What the session has to know of it.
+    pub(super) fn of_session(&self) -> SessionRoster<PeerId> {
+        let mut roster = SessionRoster::of_session(self.session);
+        roster.own_permissions = self.own_permissions();
+        for member in self.members.values() {
+            let Capabilities { voice_ack, redundancy, reports, path_feedback, bundles, data, .. } = member.capabilities;
+            let abilities = Abilities {
+                acknowledges_voice: voice_ack,
+                reads_copies: redundancy,
+                reads_bundles: bundles,
+                takes_reports: reports,
+                takes_path_feedback: path_feedback,
+                takes_data: data,
+            };
+            let (client, permissions) = (member.client, member.permissions);
+            roster.insert(member.peer, RosterEntry { client, abilities, permissions });
+        }
+        roster
     }
 
     /// What this peer itself may do.
     pub(super) fn own_permissions(&self) -> Permissions {
         self.own.as_ref().map_or_else(Permissions::default, |own| own.permissions)
-    }
-
-    /// What a member may do. A member that is not known by its peer id has not been heard of through this roster.
-    pub(super) fn permissions(&self, peer: Option<PeerId>) -> Permissions {
-        let member = peer.and_then(|peer| self.members.get(&peer));
-        member.map_or_else(Permissions::default, |member| member.permissions)
     }
 
     /// Whether the server's roster is what this one holds.
@@ -199,14 +205,14 @@ impl<C: Carrier> Mesh<C> {
             member.client = None;
         }
         self.roster.version = mark.version;
-        self.tell_network(NetworkEvent::RosterChanged);
+        self.roster_changed = true;
     }
 
     pub(super) fn peer_joined(&mut self, now: Duration, info: PeerInfo) {
         self.roster.version += 1;
         self.arrive(now, info);
         self.roster.label();
-        self.tell_network(NetworkEvent::RosterChanged);
+        self.roster_changed = true;
         self.tell_owner(false);
     }
 
@@ -248,7 +254,7 @@ impl<C: Carrier> Mesh<C> {
         } else {
             return;
         }
-        self.tell_network(NetworkEvent::RosterChanged);
+        self.roster_changed = true;
         self.tell(MeshEvent::PermissionsChanged { peer, permissions });
     }
 
@@ -348,6 +354,7 @@ impl<C: Carrier> Mesh<C> {
         if let Some(member) = self.roster.members.remove(&peer) {
             self.roster.clients.retain(|_, named| *named != peer);
             self.roster.label();
+            self.roster_changed = true;
             self.tell(MeshEvent::PeerLeft { member, reason });
         }
     }
@@ -355,5 +362,6 @@ impl<C: Carrier> Mesh<C> {
     /// Clears the roster when this peer leaves; emits no event.
     pub(super) fn clear_roster(&mut self) {
         self.roster = Roster::new(self.roster.you);
+        self.roster_changed = true;
     }
 }

@@ -249,6 +249,7 @@ impl<C: Carrier> Mesh<C> {
         self.ice_servers = joined.ice_servers;
         self.server_relay_only = joined.relay_only;
         self.server_takes_group_text = joined.group_text;
+        self.roster_changed = true;
         self.server_takes_status = joined.status;
         if joined.relay_only {
             self.drop_all_links();
@@ -443,6 +444,7 @@ impl<C: Carrier> Mesh<C> {
         self.ice_servers = joined.ice_servers;
         self.server_relay_only = joined.relay_only;
         self.server_takes_group_text = joined.group_text;
+        self.roster_changed = true;
         self.server_takes_status = joined.status;
         if joined.relay_only {
             self.drop_all_links();

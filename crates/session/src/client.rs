@@ -1,6 +1,7 @@
 //! One member of a session: joins, replicates, addresses, and keeps its pairs (PROTOCOL.md, sections 7 to 10).
 //!
-//! Every call that may send takes the [`Network`]; events wait until [`Client::poll_event`] takes them.
+//! Without I/O: inputs and the time go in, [`Client::poll_output`] gives what is to be sent and done, and
+//! [`Client::poll_event`] what happened. Take the outputs after every call, then the events.
 
 mod answering;
 mod bandwidth;
@@ -24,10 +25,14 @@ use std::time::Duration;
 
 use voicemesh_uplink::path::{PathState, RelayPath};
 use voicemesh_wire::limits::{GROUP_NAME_BYTES, GROUPS_PER_CLIENT, TEXT_BYTES};
-use voicemesh_wire::packet::{ClientInfo, ClientState, CodecSettings, DeltaClientState, HandshakeRequest, TargetKind};
+use voicemesh_wire::packet::{
+    self, ClientInfo, ClientState, CodecSettings, DeltaClientState, HandshakeRequest, TargetKind,
+};
 use voicemesh_wire::{ClientId, GroupId, Permissions};
 
-use crate::network::{DisconnectReason, Network, NetworkEvent, Reliability};
+use crate::network::{DisconnectReason, NetworkEvent, PacketLimits, Reliability};
+use crate::output::{Fallback, LinkPacket, Output, Outputs};
+use crate::roster::{Roster, ServerHealth};
 use crate::route::{LinkMeans, Means, Route, RouteState};
 use crate::speaker::{Speaker, TargetOptions, TooManyTargets, VoiceTarget};
 use crate::stream::Stream;
@@ -66,6 +71,8 @@ pub struct ClientConfig {
     pub handshake_retry: Duration,
     /// A client that the server lost but a link reaches is kept this long.
     pub keep_lost: Duration,
+    /// The largest packets that the network carries.
+    pub limits: PacketLimits,
 }
 
 impl ClientConfig {
@@ -79,6 +86,7 @@ impl ClientConfig {
             data_seed: first_sequence.into(),
             handshake_retry: Duration::from_secs(5),
             keep_lost: Duration::from_secs(120),
+            limits: PacketLimits::default(),
         }
     }
 }
@@ -154,8 +162,11 @@ pub struct Client<P> {
     relayed_by_choice: BTreeSet<Who<P>>,
     /// More is sent than the uplink carries, or was a moment ago.
     is_congested: bool,
-    /// What this client may do; see [`Network::own_permissions`].
+    /// What this client may do; see [`Roster::own_permissions`].
     permissions: Permissions,
+    roster: Roster<P>,
+    server: ServerHealth,
+    out: Outputs<P>,
     events: VecDeque<ClientEvent<P>>,
     dropped: DropCounts,
     closing_since: Option<Duration>,
@@ -199,6 +210,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
             relayed_by_choice: BTreeSet::new(),
             is_congested: false,
             permissions: Permissions::default(),
+            roster: Roster::default(),
+            server: ServerHealth::UNKNOWN,
+            out: Outputs::new(),
             events: VecDeque::new(),
             dropped: DropCounts::new(),
             closing_since: None,
@@ -259,10 +273,59 @@ impl<P: Copy + Ord + Debug> Client<P> {
 
     /// Speech to these goes through the relay, where there is one, although a link could carry it: one relayed copy costs
     /// the uplink less than several direct ones. Nothing else changes its way.
-    pub fn relay_speech_to<N: Network<Peer = P>>(&mut self, now: Duration, net: &N, relayed: BTreeSet<Who<P>>) {
+    pub fn relay_speech_to(&mut self, now: Duration, relayed: BTreeSet<Who<P>>) {
         if self.relayed_by_choice != relayed {
             self.relayed_by_choice = relayed;
-            self.refresh_routes(now, net);
+            self.refresh_routes(now);
+        }
+    }
+
+    /// Whether the server passes on what it is sent. Owners say so whenever it may have changed.
+    pub fn set_server_health(&mut self, server: ServerHealth) {
+        self.server = server;
+    }
+
+    /// What is known of the others from now on.
+    pub fn set_roster(&mut self, now: Duration, roster: Roster<P>) {
+        self.roster = roster;
+        self.follow_permissions();
+        self.judge_waiting(now);
+        self.refresh_routes(now);
+    }
+
+    /// What is known of the others.
+    pub fn roster(&self) -> &Roster<P> {
+        &self.roster
+    }
+
+    /// The next thing to do.
+    pub fn poll_output(&mut self) -> Option<Output<P>> {
+        self.out.poll()
+    }
+
+    /// These links did not take a packet.
+    pub fn refused(&mut self, now: Duration, refused: LinkPacket<P>) {
+        let LinkPacket { to, reliability, packet, fallback } = refused;
+        match fallback {
+            Fallback::None => {}
+            Fallback::Relay => {
+                let session = packet::open(&packet).ok().and_then(|(header, _)| header.session_id());
+                if session.is_some_and(|session| self.is_current(session)) {
+                    let clients: Vec<_> = to.iter().map(|destination| destination.client).collect();
+                    self.relay(reliability, &clients, &packet);
+                }
+            }
+            Fallback::Retry => to.iter().for_each(|destination| self.handshake_refused(now, destination.link)),
+            Fallback::Speech { sequence, frames } => {
+                let sequences: Vec<_> =
+                    (0..u16::from(frames)).rev().map(|behind| sequence.wrapping_sub(behind)).collect();
+                for destination in to {
+                    if let Some(link) = self.pairs.link_mut(destination.link) {
+                        link.health.unsent(sequence);
+                    }
+                    self.rescue(now, destination.link.peer, sequences.clone());
+                }
+            }
         }
     }
 
@@ -272,29 +335,20 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     /// Something that the network reported. Events of a server's side are not for a client and have no effect.
-    pub fn network_event<N: Network<Peer = P>>(
-        &mut self,
-        now: Duration,
-        net: &mut N,
-        event: NetworkEvent<P>,
-    ) -> Received {
+    pub fn network_event(&mut self, now: Duration, event: NetworkEvent<P>) -> Received {
         match event {
             NetworkEvent::Connected => {
                 self.relay_path = RelayPath::new();
-                self.shake_hands(now, net);
+                self.shake_hands(now);
             }
-            NetworkEvent::Disconnected(reason) => self.end_session(now, net, reason),
-            NetworkEvent::Resumed => self.resume(now, net),
-            NetworkEvent::PathChanged => self.doubt_links(now, net),
-            NetworkEvent::FromServer(packet) => return self.receive_from_server(now, net, packet),
-            NetworkEvent::FromLink { link, packet } => return self.receive_from_link(now, net, link, packet),
-            NetworkEvent::LinkUp(link) => self.link_up(now, net, link),
-            NetworkEvent::LinkDown(link) => self.link_down(now, net, link),
-            NetworkEvent::RosterChanged => {
-                self.follow_permissions(net);
-                self.judge_waiting(now, net);
-                self.refresh_routes(now, net);
-            }
+            NetworkEvent::Disconnected(reason) => self.end_session(now, reason),
+            NetworkEvent::Resumed => self.resume(now),
+            NetworkEvent::PathChanged => self.doubt_links(now),
+            NetworkEvent::FromServer(packet) => return self.receive_from_server(now, packet),
+            NetworkEvent::FromLink { link, packet } => return self.receive_from_link(now, link, packet),
+            NetworkEvent::LinkUp(link) => self.link_up(now, link),
+            NetworkEvent::LinkDown(link) => self.link_down(now, link),
+            NetworkEvent::RosterChanged(roster) => self.set_roster(now, *roster),
             NetworkEvent::ServerPong(number) => self.relay_path.answered(now, number),
             NetworkEvent::PeerRestarted(peer) => {
                 self.streams.remove(&Who::Peer(peer));
@@ -308,33 +362,28 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     /// What time alone brings about. Call at least every few milliseconds.
-    pub fn update<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+    pub fn update(&mut self, now: Duration) {
         if let Phase::Handshaking { asked_at } = self.phase
             && now >= asked_at + self.config.handshake_retry
         {
-            self.shake_hands(now, net);
+            self.shake_hands(now);
             self.handshake_was_repeated = true;
         }
-        self.retry_handshakes(now, net);
-        self.care_for_links(now, net);
-        self.ask_relayed(now, net);
-        self.close_targets(now, net);
-        self.flush_late_bundles(now, net);
+        self.retry_handshakes(now);
+        self.care_for_links(now);
+        self.ask_relayed(now);
+        self.close_targets(now);
+        self.flush_late_bundles(now);
         if let Some(number) = self.relay_path.ping_due(now) {
-            net.ping_server(now, number);
+            self.out.push(Output::PingServer(number));
         }
         self.forget(now);
-        self.refresh_routes(now, net);
-        self.flush_data(now, net);
+        self.refresh_routes(now);
+        self.flush_data(now);
     }
 
     /// Begins to listen to a group, now and in every later session.
-    pub fn join_group<N: Network<Peer = P>>(
-        &mut self,
-        now: Duration,
-        net: &mut N,
-        name: &str,
-    ) -> Result<(), ClientError> {
+    pub fn join_group(&mut self, name: &str) -> Result<(), ClientError> {
         let id = GroupId::of(name);
         if name.len() > GROUP_NAME_BYTES {
             return Err(ClientError::GroupNameTooLong);
@@ -343,7 +392,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             return Ok(());
         }
         let is_shared = self.joined_view().is_some_and(|view| view.table.is_shared(name));
-        if (is_shared && !net.server_takes_group_text()) || self.groups.contains_key(&id) {
+        if (is_shared && !self.roster.server_takes_group_text) || self.groups.contains_key(&id) {
             return Err(ClientError::GroupNameTaken);
         }
         if self.groups.len() >= GROUPS_PER_CLIENT {
@@ -351,17 +400,17 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
         self.groups.insert(id, name.to_owned());
         self.interrupt_streams();
-        self.tell_group(now, net, name, true);
+        self.tell_group(name, true);
         Ok(())
     }
 
     /// Ceases to listen to a group.
-    pub fn leave_group<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, name: &str) {
+    pub fn leave_group(&mut self, name: &str) {
         let id = GroupId::of(name);
         if self.groups.get(&id).is_some_and(|own| own == name) {
             self.groups.remove(&id);
             self.interrupt_streams();
-            self.tell_group(now, net, name, false);
+            self.tell_group(name, false);
         }
     }
 
@@ -391,8 +440,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
 
     /// Leaves: the session, the pairs and all that was known of others are gone. Groups and targets stay for the next
     /// time, but for targets that were clients of this session.
-    pub fn leave<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
-        net.disconnect(now);
+    pub fn leave(&mut self) {
         if self.phase != Phase::Offline {
             self.push(ClientEvent::SessionEnded(DisconnectReason::Requested));
         }
@@ -417,36 +465,36 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     /// The best name for a client of a session.
-    fn who<N: Network<Peer = P>>(&self, net: &N, session: voicemesh_wire::SessionId, client: ClientId) -> Who<P> {
-        let named = net.peer_of(session, client).or_else(|| self.pairs.peer_bound_as(session, client));
+    fn who(&self, session: voicemesh_wire::SessionId, client: ClientId) -> Who<P> {
+        let named = self.roster.peer_of(session, client).or_else(|| self.pairs.peer_bound_as(session, client));
         named.map_or(Who::Client(session, client), Who::Peer)
     }
 
     /// Asks for the state anew, on a connection that has taken over. Until it comes the old one holds.
-    fn resume<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+    fn resume(&mut self, now: Duration) {
         match self.phase {
             Phase::Joined => {
                 self.resuming = true;
                 let request = HandshakeRequest { codec: self.config.codec, name: self.config.name.clone() };
-                self.tell_server(now, net, request.encode());
+                self.tell_server(request.encode());
             }
-            Phase::Offline | Phase::Handshaking { .. } => self.shake_hands(now, net),
+            Phase::Offline | Phase::Handshaking { .. } => self.shake_hands(now),
         }
     }
 
     /// No link is relied on until it answers.
-    fn doubt_links<N: Network<Peer = P>>(&mut self, now: Duration, net: &N) {
+    fn doubt_links(&mut self, now: Duration) {
         for (_, link) in self.pairs.iter_mut() {
             link.health.doubt(now);
         }
-        self.refresh_routes(now, net);
+        self.refresh_routes(now);
     }
 
-    fn shake_hands<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+    fn shake_hands(&mut self, now: Duration) {
         self.phase = Phase::Handshaking { asked_at: now };
         self.handshake_was_repeated = false;
         let request = HandshakeRequest { codec: self.config.codec, name: self.config.name.clone() };
-        self.tell_server(now, net, request.encode());
+        self.tell_server(request.encode());
     }
 
     fn own_info(&self, id: ClientId) -> ClientInfo {
@@ -457,7 +505,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         ClientState { client: self.own_info(id), groups: self.groups.values().cloned().collect() }
     }
 
-    fn tell_group<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, name: &str, joins: bool) {
+    fn tell_group(&mut self, name: &str, joins: bool) {
         if self.phase != Phase::Joined {
             return;
         }
@@ -469,40 +517,36 @@ impl<P: Copy + Ord + Debug> Client<P> {
             view.table.leave(client, name);
         }
         let packet = DeltaClientState { joins, client, group: name.to_owned() }.encode(view.session);
-        self.tell_server(now, net, packet);
+        self.tell_server(packet);
     }
 
-    /// A reliable packet to the server. If it cannot be kept, the session ends at once.
-    fn tell_server<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, packet: Vec<u8>) {
-        if net.send_to_server(now, Reliability::Reliable, packet.into()).is_err() {
-            net.disconnect(now);
-            self.end_session(now, net, DisconnectReason::ReliabilityBroken);
-        }
+    fn tell_server(&mut self, packet: Vec<u8>) {
+        self.out.to_server(Reliability::Reliable, packet);
     }
 
-    fn end_session<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, reason: DisconnectReason) {
+    fn end_session(&mut self, now: Duration, reason: DisconnectReason) {
         if self.phase == Phase::Offline {
             return;
         }
         self.phase = Phase::Offline;
         self.resuming = false;
         self.push(ClientEvent::SessionEnded(reason));
-        self.refresh_routes(now, net);
+        self.refresh_routes(now);
     }
 
     /// Chooses every pair's route anew and reports what changed.
-    fn refresh_routes<N: Network<Peer = P>>(&mut self, now: Duration, net: &N) {
+    fn refresh_routes(&mut self, now: Duration) {
         let mut means = BTreeMap::new();
         let none = Means {
             relay: false,
-            server_answers: net.reaches_server(),
+            server_answers: self.server.is_reached,
             both: false,
             link: LinkMeans::Unbound,
             prefer_relay: false,
         };
         if let Some(view) = self.joined_view() {
             for member in view.table.members().filter(|member| member.info.id != view.you) {
-                let who = self.who(net, view.session, member.info.id);
+                let who = self.who(view.session, member.info.id);
                 let prefer_relay = self.relayed_by_choice.contains(&who);
                 let is_silent = who.peer().is_some_and(|peer| self.answering.is_silent(now, peer));
                 let server_answers = none.server_answers && !is_silent;
@@ -511,7 +555,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
         for (id, link, _) in self.pairs.all_bound() {
             let entry = means.entry(Who::Peer(id.peer)).or_insert(none);
-            entry.both = link.health.dead_since().is_some_and(|since| !net.server_answered_since(since));
+            entry.both = link.health.dead_since().is_some_and(|since| !self.server.has_answered_since(since));
             entry.link = if link.health.is_stalled() { LinkMeans::Stalled } else { LinkMeans::Sound };
         }
         let mut changed = Vec::new();

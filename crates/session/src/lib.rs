@@ -13,6 +13,8 @@
 pub mod client;
 pub mod data;
 pub mod network;
+pub mod output;
+pub mod roster;
 pub mod route;
 pub mod server;
 pub mod speaker;
@@ -21,6 +23,8 @@ pub mod table;
 
 pub use client::{Client, ClientConfig, ClientEvent};
 pub use network::{Delivery, Network, Reliability};
+pub use output::{LinkPacket, Output};
+pub use roster::{Abilities, Roster, RosterEntry, ServerHealth};
 pub use server::{Purpose, Server, ServerConfig, ServerOutput, Verdict};
 
 use voicemesh_wire::Permissions;

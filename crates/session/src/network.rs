@@ -4,8 +4,12 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use bytes::Bytes;
+use voicemesh_wire::ClientId;
 use voicemesh_wire::limits::{RELIABLE_PACKET_BYTES, UNRELIABLE_PACKET_BYTES};
-use voicemesh_wire::{ClientId, Permissions, SessionId};
+
+use crate::client::Client;
+use crate::output::Output;
+use crate::roster::{Roster, ServerHealth};
 
 /// How a packet must travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -127,8 +131,8 @@ pub enum NetworkEvent<P> {
         /// The packet.
         packet: Bytes,
     },
-    /// [`Network::client_of`], [`Network::permissions`] or [`Network::own_permissions`] may answer differently now.
-    RosterChanged,
+    /// This is known of the others from now on.
+    RosterChanged(Box<Roster<P>>),
     /// The server answered a [`Network::ping_server`] of this number.
     ServerPong(u16),
     /// A peer's program started anew: its frames count from somewhere else.
@@ -211,75 +215,13 @@ pub trait Network {
     ) {
     }
 
-    /// Whether the server answers. While it does not, nothing is known to arrive through the relay.
-    fn reaches_server(&self) -> bool {
-        true
-    }
-
-    /// Whether the server has answered something that was sent to it at `since` or later.
-    fn server_answered_since(&self, _since: Duration) -> bool {
-        true
+    /// Whether the server passes on what it is sent.
+    fn server_health(&self) -> ServerHealth {
+        ServerHealth::UNKNOWN
     }
 
     /// Nothing comes back on this link, and its traffic moves to the relay: a good moment to ask whether the server answers.
     fn link_stalled(&mut self, _now: Duration, _link: LinkId<Self::Peer>) {}
-
-    /// Which client a peer is in a session.
-    fn client_of(&self, _session: SessionId, _peer: Self::Peer) -> Naming {
-        Naming::NoRoster
-    }
-
-    /// Which peer a client of a session is, where there is a roster.
-    fn peer_of(&self, _session: SessionId, _client: ClientId) -> Option<Self::Peer> {
-        None
-    }
-
-    /// Whether a peer acknowledges voice on links (its capabilities).
-    fn acknowledges_voice(&self, _peer: Self::Peer) -> bool {
-        true
-    }
-
-    /// Whether a peer reads frames that carry earlier frames again (its capabilities). `None` is a member that this
-    /// network knows only as a client.
-    fn reads_copies(&self, _peer: Option<Self::Peer>) -> bool {
-        true
-    }
-
-    /// Whether a peer takes reception reports and answers clock probes (its capabilities); `None` as above.
-    fn takes_reports(&self, _peer: Option<Self::Peer>) -> bool {
-        true
-    }
-
-    /// Whether the server takes texts to groups by name (GroupText).
-    fn server_takes_group_text(&self) -> bool {
-        false
-    }
-
-    /// Whether a peer takes a game's own bytes (its capabilities).
-    fn takes_data(&self, _peer: Self::Peer) -> bool {
-        true
-    }
-
-    /// Whether a peer says in acknowledgements when packets arrived, and answers trains of probes (its capabilities).
-    fn takes_path_feedback(&self, _peer: Self::Peer) -> bool {
-        true
-    }
-
-    /// Whether a peer reads packets that carry several new frames (its capabilities); `None` is a member that this
-    /// network knows only as a client.
-    fn reads_bundles(&self, _peer: Option<Self::Peer>) -> bool {
-        true
-    }
-
-    /// What a member may do, as the server has told; `None` is a member that this network knows only as a client.
-    fn permissions(&self, _peer: Option<Self::Peer>) -> Permissions {
-        Permissions::default()
-    }
-
-    /// What this client itself may do.
-    fn own_permissions(&self) -> Permissions {
-        Permissions::default()
-    }
 
     /// Client side: sends a ping to the server behind all voice that was sent to it before, so that its answer tells how
     /// long that took. A network that cannot do so gives no answer.
@@ -296,4 +238,30 @@ pub trait Network {
 
     /// Nothing has come through this link for a while though something should have: replace it.
     fn replace_link(&mut self, _now: Duration, _link: LinkId<Self::Peer>) {}
+}
+
+/// Does all that a client wants of its network, and tells it what that refuses. Call it after every call to the client.
+pub fn carry_out<N: Network>(now: Duration, client: &mut Client<N::Peer>, network: &mut N) {
+    while let Some(output) = client.poll_output() {
+        match output {
+            Output::ToServer { reliability, packet } => {
+                let sent = network.send_to_server(now, reliability, packet);
+                // Late voice is worthless: what the network cannot take is lost. Without a reliable packet the session ends.
+                if sent.is_err() && reliability == Reliability::Reliable {
+                    network.disconnect(now);
+                    client.network_event(now, NetworkEvent::Disconnected(DisconnectReason::ReliabilityBroken));
+                }
+            }
+            Output::ToLinks(mut packet) => {
+                network.send_to_links(now, &mut packet.to, packet.reliability, &packet.packet);
+                if !packet.to.is_empty() {
+                    client.refused(now, packet);
+                }
+            }
+            Output::PingServer(number) => network.ping_server(now, number),
+            Output::ReleaseLink(link) => network.release_link(now, link),
+            Output::ReplaceLink(link) => network.replace_link(now, link),
+            Output::LinkStalled(link) => network.link_stalled(now, link),
+        }
+    }
 }

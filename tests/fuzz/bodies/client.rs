@@ -6,12 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_session::client::{ClientConfig, Phase, Spoken, Who};
 use voicemesh_session::network::{
-    Delivery, Destination, DisconnectReason, LinkId, Naming, Network, NetworkError, NetworkEvent, Reliability,
+    Delivery, Destination, DisconnectReason, LinkId, Network, NetworkError, NetworkEvent, Reliability, carry_out,
 };
 use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
-use voicemesh_session::{Client, ClientEvent};
+use voicemesh_session::{Abilities, Client, ClientEvent, Roster, RosterEntry};
 use voicemesh_wire::packet::{self, ClockProbe, CodecSettings, Kind, Recipient, Routing};
-use voicemesh_wire::{ClientId, GroupId, SessionId};
+use voicemesh_wire::{ClientId, GroupId, Permissions, SessionId};
 
 use super::input::{Input, with_header};
 
@@ -24,7 +24,6 @@ const EVENTS: usize = 4096;
 
 /// A network that goes nowhere, and that notes what it should not have been given.
 struct Nowhere {
-    has_roster: bool,
     connected: bool,
     takes_links: bool,
     takes_server: bool,
@@ -73,20 +72,16 @@ impl Network for Nowhere {
             to.clear();
         }
     }
+}
 
-    /// A peer's client id is twice its number, in every session.
-    fn client_of(&self, _: SessionId, peer: u8) -> Naming {
-        match (self.has_roster, peer) {
-            (false, _) => Naming::NoRoster,
-            (true, 0) => Naming::NotYet,
-            (true, peer) => Naming::Client(ClientId(2 * u16::from(peer))),
-        }
+/// A peer's client id is twice its number, in every session; peer 0 has none.
+fn roster(session: u32) -> Roster<u8> {
+    let mut roster = Roster::of_session(SessionId::new(session)).with_others(Abilities::ALL);
+    for peer in 0..PEERS {
+        let client = (peer > 0).then_some(ClientId(2 * u16::from(peer)));
+        roster.insert(peer, RosterEntry { client, abilities: Abilities::ALL, permissions: Permissions::default() });
     }
-
-    fn peer_of(&self, _: SessionId, ClientId(client): ClientId) -> Option<u8> {
-        let named = self.has_roster && client % 2 == 0 && (2..2 * u16::from(PEERS)).contains(&client);
-        named.then_some((client / 2) as u8)
-    }
+    roster
 }
 
 /// One input.
@@ -96,9 +91,13 @@ pub fn run(data: &[u8]) {
     let codec = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
     let mut script = Script {
         client: Client::new(ClientConfig::new("fuzz", codec, u16::from(mode) << 8)),
-        net: Nowhere { has_roster: mode & 1 != 0, connected: false, takes_links: true, takes_server: true },
+        has_roster: mode & 1 != 0,
+        net: Nowhere { connected: false, takes_links: true, takes_server: true },
         now: Duration::ZERO,
     };
+    if script.has_roster {
+        script.event(NetworkEvent::RosterChanged(Box::new(roster(1))));
+    }
     if mode & 2 != 0 {
         script.join();
     }
@@ -116,6 +115,7 @@ pub fn run(data: &[u8]) {
 
 struct Script {
     client: Client<u8>,
+    has_roster: bool,
     net: Nowhere,
     now: Duration,
 }
@@ -160,24 +160,34 @@ impl Script {
                 let link = link(input);
                 self.event(NetworkEvent::FromLink { link, packet: input.block().to_vec().into() });
             }
-            12 => self.event(NetworkEvent::RosterChanged),
+            12 => {
+                let roster = if self.has_roster { roster(session(input)) } else { Roster::default() };
+                self.event(NetworkEvent::RosterChanged(Box::new(roster)));
+            }
             13 => self.event(NetworkEvent::PeerRestarted(input.u8() % PEERS)),
             14 => {
                 self.now += Duration::from_millis(u64::from(input.u16()));
-                self.client.update(self.now, &mut self.net);
+                self.client.update(self.now);
+                self.carry_out();
             }
             15 => {
                 let group = GROUPS[usize::from(input.u8()) % GROUPS.len()];
-                let _ = self.client.join_group(self.now, &mut self.net, group);
+                let _ = self.client.join_group(group);
+                self.carry_out();
             }
             16 => {
                 let group = GROUPS[usize::from(input.u8()) % GROUPS.len()];
-                self.client.leave_group(self.now, &mut self.net, group);
+                self.client.leave_group(group);
+                self.carry_out();
             }
             17 => self.target(input),
             18 => self.say(input),
             _ => self.fail(input),
         }
+    }
+
+    fn carry_out(&mut self) {
+        carry_out(self.now, &mut self.client, &mut self.net);
     }
 
     fn target(&mut self, input: &mut Input<'_>) {
@@ -200,13 +210,13 @@ impl Script {
         match what % 4 {
             0 => {
                 let to = Recipient::Group(GroupId::of(GROUPS[usize::from(what / 4) % GROUPS.len()]));
-                let _ = self.client.send_text(self.now, &mut self.net, to, &String::from_utf8_lossy(&frame));
+                let _ = self.client.send_text(to, &String::from_utf8_lossy(&frame));
             }
             1 => {
                 let to = Recipient::Client(ClientId(u16::from(what / 4)));
-                let _ = self.client.send_text(self.now, &mut self.net, to, &String::from_utf8_lossy(&frame));
+                let _ = self.client.send_text(to, &String::from_utf8_lossy(&frame));
             }
-            2 => drop(self.client.send_voice(self.now, &mut self.net, frame.into())),
+            2 => drop(self.client.send_voice(self.now, frame.into())),
             _ => {
                 let copies = [what >> 2 & 7, what >> 5];
                 let wants_copies = |_| true;
@@ -215,20 +225,22 @@ impl Script {
                 let frames_per_packet = &|_| per_packet;
                 let wants_copies = &wants_copies;
                 let spoken = Spoken { frame, pause_follows, copies: &copies, wants_copies, frames_per_packet };
-                self.client.send_spoken(self.now, &mut self.net, &spoken);
+                self.client.send_spoken(self.now, &spoken);
                 let who = Who::Peer(what >> 6);
-                self.client.send_to(self.now, &mut self.net, who, |session, sender| {
-                    ClockProbe { sender, asked_us: 1 }.encode(session)
-                });
+                self.client.send_to(who, |session, sender| ClockProbe { sender, asked_us: 1 }.encode(session));
             }
         }
+        self.carry_out();
     }
 
     fn fail(&mut self, input: &mut Input<'_>) {
         match input.u8() % 4 {
             0 => self.net.takes_links = !self.net.takes_links,
             1 => self.net.takes_server = !self.net.takes_server,
-            2 => self.client.leave(self.now, &mut self.net),
+            2 => {
+                self.net.connected = false;
+                self.client.leave();
+            }
             _ => while self.client.poll_event().is_some() {},
         }
     }
@@ -247,7 +259,8 @@ impl Script {
         while let Some(event) = self.client.poll_event() {
             earlier.push(event);
         }
-        self.client.network_event(self.now, &mut self.net, event);
+        self.client.network_event(self.now, event);
+        self.carry_out();
         while let Some(event) = self.client.poll_event() {
             self.check_event(voice_on, &event);
         }
@@ -260,7 +273,7 @@ impl Script {
             ClientEvent::Extension { from, .. } => *from,
             _ => return,
         };
-        if let (Some(peer), true) = (link, self.net.has_roster) {
+        if let (Some(peer), true) = (link, self.has_roster) {
             assert_eq!(from, Who::Peer(peer));
         }
         let you = self.client.view().map(|view| (view.session(), view.you()));

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_session::client::Spoken;
+use voicemesh_session::network::carry_out;
 use voicemesh_session::route::Route;
 use voicemesh_session::{Client, ClientEvent};
 
@@ -27,12 +28,12 @@ impl World {
         let number = self.reference.speaks(peer);
         let frame = Bytes::from(number.to_be_bytes().to_vec());
         // Every other frame carries the two before it to some, and now and then a pause follows.
-        self.with_client(peer, |client, now, port| {
+        self.with_client(peer, |client, now, _| {
             let copies: &[u8] = if number.is_multiple_of(2) { &[1, 2] } else { &[] };
             let wants_copies = |_| !number.is_multiple_of(3);
             let pause_follows = number.is_multiple_of(7);
             let spoken = Spoken { pause_follows, copies, wants_copies: &wants_copies, ..Spoken::plain(frame) };
-            client.send_spoken(now, port, &spoken).listeners
+            client.send_spoken(now, &spoken).listeners
         })
     }
 
@@ -42,7 +43,10 @@ impl World {
         f: impl FnOnce(&mut Client<Peer>, Duration, &mut Port<'_>) -> T,
     ) -> T {
         let mut port = Port { net: &mut self.net, me: peer };
-        f(&mut self.members[usize::from(peer)].client, self.now, &mut port)
+        let client = &mut self.members[usize::from(peer)].client;
+        let done = f(client, self.now, &mut port);
+        carry_out(self.now, client, &mut port);
+        done
     }
 
     pub(super) fn drain(&mut self, peer: Peer) {

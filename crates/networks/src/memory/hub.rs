@@ -157,7 +157,7 @@ fn is_for_client_side(event: &NetworkEvent<PeerKey>) -> bool {
         | NetworkEvent::LinkUp(_)
         | NetworkEvent::LinkDown(_)
         | NetworkEvent::FromLink { .. }
-        | NetworkEvent::RosterChanged
+        | NetworkEvent::RosterChanged(_)
         | NetworkEvent::ServerPong(_)
         | NetworkEvent::PeerRestarted(_) => true,
         NetworkEvent::Hosting

@@ -9,7 +9,8 @@ use voicemesh_wire::ClientId;
 use voicemesh_wire::packet::{BandwidthProbe, BandwidthReport};
 
 use super::Client;
-use crate::network::{Destination, Network, Reliability};
+use crate::network::{Destination, Reliability};
+use crate::output::Fallback;
 
 /// A train that is not complete is reported this long after its first packet.
 const TRAIN_TIMEOUT: Duration = Duration::from_millis(600);
@@ -64,26 +65,20 @@ impl TrainReceiver {
 
 impl<P: Copy + Ord + Debug> Client<P> {
     /// Sends a train of `packets` packets with `padding` bytes in each over the link to a peer; what arrives of it comes
-    /// back as [`ClientEvent::Bandwidth`](super::ClientEvent::Bandwidth). Says whether the link took the train whole.
-    pub fn probe_bandwidth<N: Network<Peer = P>>(
-        &mut self,
-        now: Duration,
-        net: &mut N,
-        peer: P,
-        train: u16,
-        packets: u8,
-        padding: u16,
-    ) -> bool {
-        let Some((link, _, common)) = self.pairs.bound(peer).filter(|_| net.takes_path_feedback(peer)) else {
+    /// back as [`ClientEvent::Bandwidth`](super::ClientEvent::Bandwidth). Says whether there is a link to a peer that answers.
+    pub fn probe_bandwidth(&mut self, peer: P, train: u16, packets: u8, padding: u16) -> bool {
+        let Some((link, _, common)) =
+            self.pairs.bound(peer).filter(|_| self.roster.abilities(Some(peer)).takes_path_feedback)
+        else {
             return false;
         };
         let packet: Bytes =
             BandwidthProbe { sender: common.you, train, packets, padding }.encode(common.session).into();
-        (0..packets).all(|_| {
-            let mut to = vec![Destination { client: common.remote, link }];
-            net.send_to_links(now, &mut to, Reliability::Unreliable, &packet);
-            to.is_empty()
-        })
+        for _ in 0..packets {
+            let to = vec![Destination { client: common.remote, link }];
+            self.out.to_links(to, Reliability::Unreliable, packet.clone(), Fallback::None);
+        }
+        true
     }
 }
 

@@ -14,7 +14,8 @@ use voicemesh_wire::{ClientId, SessionId};
 use super::Client;
 use super::event::{Dropped, Who};
 use crate::data::{DataError, Inward, Outward, Pipe, PipeEvent};
-use crate::network::{Destination, LinkId, Network, Reliability};
+use crate::network::{Destination, LinkId, Reliability};
+use crate::output::Fallback;
 use crate::route::Route;
 
 /// Pipes at a time: more peers than a room takes.
@@ -210,13 +211,13 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     /// Ends all that is open to a peer: what waits is gone, and every channel is closed on both sides.
-    pub fn disconnect_data<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, peer: P) {
+    pub fn disconnect_data(&mut self, peer: P) {
         if let Some(pipe) = self.data.end(peer)
             && let Some(remote) = pipe.remote()
         {
             self.data.reset(peer, remote);
         }
-        self.send_resets(now, net);
+        self.send_resets();
     }
 
     /// A peer is no longer there: what was open to it is forgotten without a word. What it had sent was polled before.
@@ -255,16 +256,16 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     /// Lets what waits leave, as far as there is a way and the other side has room. [`update`](Self::update) does it too.
-    pub fn flush_data<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+    pub fn flush_data(&mut self, now: Duration) {
         if self.data.pipes.is_empty() {
             return;
         }
         self.data.relayed.fill(now);
         let busy = self.data.pipes.iter().filter(|(_, carried)| !carried.pipe.is_idle());
-        let ways: Vec<_> = busy.map(|(peer, _)| (*peer, self.way_of(net, *peer))).collect();
+        let ways: Vec<_> = busy.map(|(peer, _)| (*peer, self.way_of(*peer))).collect();
         for (peer, way) in ways {
             let Some(carried) = self.data.pipes.get_mut(&peer) else { continue };
-            let way = way.filter(|_| net.takes_data(peer));
+            let way = way.filter(|_| self.roster.abilities(Some(peer)).takes_data);
             let kind = way.as_ref().map(WayOut::kind);
             if let Some(kind) = kind
                 && carried.way != Some(kind)
@@ -282,17 +283,16 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 }
                 let Some(carried) = self.data.pipes.get_mut(&peer) else { break };
                 let Some(outward) = carried.pipe.poll_outward(now) else { break };
-                self.send_by(now, net, way, &outward);
+                self.send_by(way, &outward);
             }
         }
-        self.send_resets(now, net);
+        self.send_resets();
     }
 
     /// A packet of the game's own bytes, from an established peer.
-    pub(super) fn data<N: Network<Peer = P>>(
+    pub(super) fn data(
         &mut self,
         now: Duration,
-        net: &mut N,
         from: Who<P>,
         kind: Kind,
         packet: &Bytes,
@@ -345,7 +345,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 self.data.reset(peer, remote);
             }
             self.data.ended_by_remote(peer);
-            self.send_resets(now, net);
+            self.send_resets();
             return Err(Dropped::Unexpected);
         }
         Ok(())
@@ -359,7 +359,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     /// The way that speech to a peer takes.
-    fn way_of<N: Network<Peer = P>>(&self, net: &N, peer: P) -> Option<WayOut<P>> {
+    fn way_of(&self, peer: P) -> Option<WayOut<P>> {
         match self.route(Who::Peer(peer)) {
             Route::None => None,
             Route::Direct => {
@@ -367,33 +367,32 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 Some(WayOut::Link { link, session: common.session, you: common.you, remote: common.remote })
             }
             Route::Relayed => {
-                let client = self.relay_address(net, peer)?;
+                let client = self.relay_address(peer)?;
                 let view = self.joined_view()?;
                 Some(WayOut::Relay { session: view.session, you: view.you, client })
             }
         }
     }
 
-    fn send_by<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, way: WayOut<P>, outward: &Outward) {
+    fn send_by(&mut self, way: WayOut<P>, outward: &Outward) {
         match way {
             WayOut::Link { link, session, you, remote } => {
-                let packet = outward.encode(session, you).into();
                 // What the link does not take is lost, and found to be.
-                let mut to = vec![Destination { client: remote, link }];
-                net.send_to_links(now, &mut to, Reliability::Unreliable, &packet);
+                let to = vec![Destination { client: remote, link }];
+                self.out.to_links(to, Reliability::Unreliable, outward.encode(session, you), Fallback::None);
             }
             WayOut::Relay { session, you, client } => {
                 let packet: Bytes = outward.encode(session, you).into();
                 self.data.relayed.bytes -= packet.len() as f64;
-                self.relay(now, net, Reliability::Unreliable, &[client], &packet);
+                self.relay(Reliability::Unreliable, &[client], &packet);
             }
         }
     }
 
-    fn send_resets<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+    fn send_resets(&mut self) {
         while let Some((peer, to)) = self.data.resets.pop_front() {
-            if let Some(way) = self.way_of(net, peer) {
-                self.send_by(now, net, way, &Outward::Reset(to));
+            if let Some(way) = self.way_of(peer) {
+                self.send_by(way, &Outward::Reset(to));
             }
         }
     }

@@ -15,8 +15,10 @@ use super::event::{ClientEvent, Dropped, Who};
 use super::view::View;
 use super::voice_in::VoicePacket;
 use super::{Client, PREVIOUS_VIEWS, Phase};
-use crate::network::{Destination, LinkId, Network, Reliability};
+use crate::network::{Destination, LinkId, Naming, Reliability};
+use crate::output::Fallback;
 use crate::permits;
+use crate::roster::Roster;
 use crate::route::Route;
 use crate::stream::Stale;
 
@@ -31,29 +33,19 @@ pub struct Received {
 }
 
 impl<P: Copy + Ord + Debug> Client<P> {
-    pub(super) fn receive_from_server<N: Network<Peer = P>>(
-        &mut self,
-        now: Duration,
-        net: &mut N,
-        packet: Bytes,
-    ) -> Received {
-        if let Err(reason) = self.try_from_server(now, net, &packet) {
+    pub(super) fn receive_from_server(&mut self, now: Duration, packet: Bytes) -> Received {
+        if let Err(reason) = self.try_from_server(now, &packet) {
             self.count(reason);
         }
         Received::default()
     }
 
-    fn try_from_server<N: Network<Peer = P>>(
-        &mut self,
-        now: Duration,
-        net: &mut N,
-        packet: &Bytes,
-    ) -> Result<(), Dropped> {
+    fn try_from_server(&mut self, now: Duration, packet: &Bytes) -> Result<(), Dropped> {
         let (header, body) = packet::open(packet)?;
         let session = header.session_id().ok_or(Dropped::WrongSession)?;
         match header.kind {
-            Kind::HandshakeResponse => return self.welcome(now, net, session, HandshakeResponse::decode(body)?),
-            Kind::ErrorWrongSession => return self.wrong_session(now, net, session),
+            Kind::HandshakeResponse => return self.welcome(now, session, HandshakeResponse::decode(body)?),
+            Kind::ErrorWrongSession => return self.wrong_session(now, session),
             _ => {}
         }
         let view = self.joined_view().ok_or(Dropped::Unexpected)?;
@@ -61,11 +53,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
             return Err(Dropped::WrongSession);
         }
         match header.kind {
-            Kind::ClientState => self.client_state(now, net, ClientState::decode(body)?),
+            Kind::ClientState => self.client_state(now, ClientState::decode(body)?),
             Kind::DeltaClientState => self.delta(DeltaClientState::decode(body)?),
-            Kind::RemoveClient => self.remove_client(now, net, RemoveClient::decode(body)?),
-            Kind::TextData => self.text(net, TextData::decode(body)?),
-            Kind::GroupText => self.group_text(net, GroupText::decode(body)?),
+            Kind::RemoveClient => self.remove_client(now, RemoveClient::decode(body)?),
+            Kind::TextData => self.text(TextData::decode(body)?),
+            Kind::GroupText => self.group_text(GroupText::decode(body)?),
             Kind::VoiceData
             | Kind::VoiceCopies
             | Kind::ReceptionReport
@@ -80,22 +72,22 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 if view.table.member(client).is_none() || client == view.you {
                     return Err(Dropped::WrongSender);
                 }
-                if let Who::Peer(peer) = self.who(net, session, client) {
+                if let Who::Peer(peer) = self.who(session, client) {
                     self.answering.heard(now, peer, is_answer(header.kind));
                 }
                 if header.kind.is_voice() {
-                    let from = net.peer_of(session, client).map_or(Who::Client(session, client), Who::Peer);
+                    let from = self.roster.peer_of(session, client).map_or(Who::Client(session, client), Who::Peer);
                     let voice = VoicePacket::decode(header.kind, body)?;
-                    check_permission(net, from, header.kind)?;
+                    check_permission(&self.roster, from, header.kind)?;
                     if let Who::Peer(peer) = from {
                         self.answering.spoke(now, peer, voice.ends_speech());
                     }
                     return self.voice(now, packet, session, voice, from, Route::Relayed);
                 }
-                let from = self.who(net, session, client);
-                check_permission(net, from, header.kind)?;
+                let from = self.who(session, client);
+                check_permission(&self.roster, from, header.kind)?;
                 if header.kind.is_data() {
-                    return self.data(now, net, from, header.kind, packet, body);
+                    return self.data(now, from, header.kind, packet, body);
                 }
                 self.extension(from, header.kind, body, packet)
             }
@@ -113,14 +105,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
     }
 
-    pub(super) fn receive_from_link<N: Network<Peer = P>>(
-        &mut self,
-        now: Duration,
-        net: &mut N,
-        link: LinkId<P>,
-        packet: Bytes,
-    ) -> Received {
-        match self.try_from_link(now, net, link, &packet) {
+    pub(super) fn receive_from_link(&mut self, now: Duration, link: LinkId<P>, packet: Bytes) -> Received {
+        match self.try_from_link(now, link, &packet) {
             Ok(received) => received,
             Err(reason) => {
                 self.count(reason);
@@ -130,13 +116,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     /// On a link, identity is the link's peer: a packet that names another client is dropped (PROTOCOL.md, section 9).
-    fn try_from_link<N: Network<Peer = P>>(
-        &mut self,
-        now: Duration,
-        net: &mut N,
-        id: LinkId<P>,
-        packet: &Bytes,
-    ) -> Result<Received, Dropped> {
+    fn try_from_link(&mut self, now: Duration, id: LinkId<P>, packet: &Bytes) -> Result<Received, Dropped> {
         let (header, body) = packet::open(packet)?;
         let session = header.session_id().ok_or(Dropped::WrongSession)?;
         if header.kind == Kind::HandshakeP2P {
@@ -144,7 +124,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             if let Some(link) = self.pairs.link_mut(id) {
                 link.health.heard(now);
             }
-            if let Err(reason) = self.handshake_p2p(now, net, id, session, handshake) {
+            if let Err(reason) = self.handshake_p2p(now, id, session, handshake) {
                 self.count(reason);
             }
             return Ok(Received { handshake_p2p: Some(handshake.client) });
@@ -154,7 +134,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
         let you = self.view_of(session).ok_or(Dropped::WrongSession)?.you;
         let sender = Routing::read(packet)?.sender;
-        if sender == you || self.speaker_on(net, id, session) != Some(sender) {
+        if sender == you || self.speaker_on(id, session) != Some(sender) {
             return Err(Dropped::WrongSender);
         }
         let link = self.pairs.link_mut(id).ok_or(Dropped::Unexpected)?;
@@ -165,10 +145,10 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 let voice = VoicePacket::decode(header.kind, body)?;
                 link.ack_due.received(now, voice.header.sequence);
                 link.health.spoke(now, voice.ends_speech());
-                let has_roster = net.peer_of(session, sender).is_some()
-                    || !matches!(net.client_of(session, id.peer), crate::network::Naming::NoRoster);
+                let has_roster = self.roster.peer_of(session, sender).is_some()
+                    || !matches!(self.roster.client_of(session, id.peer), Naming::NoRoster);
                 let from = if has_roster { Who::Peer(id.peer) } else { Who::Client(session, sender) };
-                check_permission(net, Who::Peer(id.peer), header.kind)?;
+                check_permission(&self.roster, Who::Peer(id.peer), header.kind)?;
                 self.voice(now, packet, session, voice, from, Route::Direct)?;
             }
             Kind::VoiceAck => {
@@ -182,11 +162,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
                     link.path.probed(now, round_trip);
                 }
             }
-            Kind::Probe => self.answer_probe(now, net, id, session, Probe::decode(body)?)?,
+            Kind::Probe => self.answer_probe(now, id, session, Probe::decode(body)?)?,
             kind => {
-                check_permission(net, Who::Peer(id.peer), kind)?;
+                check_permission(&self.roster, Who::Peer(id.peer), kind)?;
                 if kind.is_data() {
-                    self.data(now, net, Who::Peer(id.peer), kind, packet, body)?;
+                    self.data(now, Who::Peer(id.peer), kind, packet, body)?;
                 } else {
                     self.extension(Who::Peer(id.peer), kind, body, packet)?;
                 }
@@ -195,42 +175,25 @@ impl<P: Copy + Ord + Debug> Client<P> {
         Ok(Received::default())
     }
 
-    fn answer_probe<N: Network<Peer = P>>(
-        &mut self,
-        now: Duration,
-        net: &mut N,
-        id: LinkId<P>,
-        session: SessionId,
-        probe: Probe,
-    ) -> Result<(), Dropped> {
+    fn answer_probe(&mut self, now: Duration, id: LinkId<P>, session: SessionId, probe: Probe) -> Result<(), Dropped> {
         let you = self.view_of(session).ok_or(Dropped::WrongSession)?.you;
         let link = self.pairs.link_mut(id).ok_or(Dropped::Unexpected)?;
         if link.echoed_at.is_some_and(|at| now < at + ECHO_INTERVAL) {
             return Err(Dropped::Unexpected);
         }
         link.echoed_at = Some(now);
-        let echo = Probe { sender: you, token: probe.token }.encode_echo(session).into();
-        net.send_to_links(
-            now,
-            &mut vec![Destination { client: probe.sender, link: id }],
-            Reliability::Unreliable,
-            &echo,
-        );
+        let echo = Probe { sender: you, token: probe.token }.encode_echo(session);
+        let to = vec![Destination { client: probe.sender, link: id }];
+        self.out.to_links(to, Reliability::Unreliable, echo, Fallback::None);
         Ok(())
     }
 
     /// The server's answer: a new view. The former one stays as long as a pair speaks it.
-    fn welcome<N: Network<Peer = P>>(
-        &mut self,
-        now: Duration,
-        net: &mut N,
-        session: SessionId,
-        response: HandshakeResponse,
-    ) -> Result<(), Dropped> {
+    fn welcome(&mut self, now: Duration, session: SessionId, response: HandshakeResponse) -> Result<(), Dropped> {
         if (self.resuming || matches!(self.phase, Phase::Joined))
             && self.current.as_ref().is_some_and(|view| (view.session, view.you) == (session, response.you))
         {
-            return self.resync(now, net, session, response);
+            return self.resync(now, session, response);
         }
         let Phase::Handshaking { asked_at } = self.phase else { return Err(Dropped::Unexpected) };
         if !self.handshake_was_repeated {
@@ -241,28 +204,22 @@ impl<P: Copy + Ord + Debug> Client<P> {
         view.fill(response);
         self.phase = Phase::Joined;
         self.interrupt_streams();
-        let members = self.retire(now, net, view);
+        let members = self.retire(now, view);
         self.push(ClientEvent::Joined { session, you });
         for event in members {
             self.push(event);
         }
         let state = self.own_state(you).encode(session);
-        self.tell_server(now, net, state);
-        self.greet_links(now, net);
-        self.refresh_routes(now, net);
+        self.tell_server(state);
+        self.greet_links(now);
+        self.refresh_routes(now);
         Ok(())
     }
 
     /// The state after another connection has taken over, or in place of updates that a slow connection was not sent:
     /// only what differs from the known one is an event. A member that
     /// the response does not list either follows as ClientState or is gone, which the roster knows.
-    fn resync<N: Network<Peer = P>>(
-        &mut self,
-        now: Duration,
-        net: &mut N,
-        session: SessionId,
-        response: HandshakeResponse,
-    ) -> Result<(), Dropped> {
+    fn resync(&mut self, now: Duration, session: SessionId, response: HandshakeResponse) -> Result<(), Dropped> {
         self.resuming = false;
         let you = response.you;
         let mut fresh = View::new(session, self.own_info(you), self.groups.values().cloned());
@@ -275,29 +232,29 @@ impl<P: Copy + Ord + Debug> Client<P> {
             .collect();
         let gone: Vec<_> = view.table.members().map(|member| member.info.id).collect();
         for state in changed {
-            self.client_state(now, net, state)?;
+            self.client_state(now, state)?;
         }
         for client in gone.into_iter().filter(|client| fresh.table.member(*client).is_none()) {
-            if net.peer_of(session, client).is_none() {
-                self.remove_client(now, net, RemoveClient { client })?;
+            if self.roster.peer_of(session, client).is_none() {
+                self.remove_client(now, RemoveClient { client })?;
             }
         }
         // What was sent on the former connection may not have arrived.
         let state = self.own_state(you).encode(session);
-        self.tell_server(now, net, state);
-        self.greet_links(now, net);
-        self.refresh_routes(now, net);
+        self.tell_server(state);
+        self.greet_links(now);
+        self.refresh_routes(now);
         Ok(())
     }
 
     /// Puts a new view in place of the current one, and says who is in it.
-    fn retire<N: Network<Peer = P>>(&mut self, now: Duration, net: &N, view: View) -> Vec<ClientEvent<P>> {
+    fn retire(&mut self, now: Duration, view: View) -> Vec<ClientEvent<P>> {
         let (session, you) = (view.session, view.you);
         let ids: Vec<_> = view.table.members().filter(|member| member.info.id != you).collect();
         let mut joined = Vec::new();
         for member in ids {
             let client = member.info.id;
-            let who = net.peer_of(session, client).map_or(Who::Client(session, client), Who::Peer);
+            let who = self.roster.peer_of(session, client).map_or(Who::Client(session, client), Who::Peer);
             joined.push(ClientEvent::MemberJoined { who, client, name: member.info.name.clone() });
         }
         if let Some(mut old) = self.current.replace(view) {
@@ -335,27 +292,17 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
     }
 
-    fn wrong_session<N: Network<Peer = P>>(
-        &mut self,
-        now: Duration,
-        net: &mut N,
-        session: SessionId,
-    ) -> Result<(), Dropped> {
+    fn wrong_session(&mut self, now: Duration, session: SessionId) -> Result<(), Dropped> {
         if self.phase != Phase::Joined || self.current.as_ref().is_some_and(|view| view.session == session) {
             return Err(Dropped::Unexpected);
         }
         self.push(ClientEvent::Rejoining { session: Some(session) });
-        self.shake_hands(now, net);
-        self.refresh_routes(now, net);
+        self.shake_hands(now);
+        self.refresh_routes(now);
         Ok(())
     }
 
-    fn client_state<N: Network<Peer = P>>(
-        &mut self,
-        now: Duration,
-        net: &mut N,
-        state: ClientState,
-    ) -> Result<(), Dropped> {
+    fn client_state(&mut self, now: Duration, state: ClientState) -> Result<(), Dropped> {
         let client = state.client.id;
         let Some(view) = self.current.as_mut().filter(|view| view.you != client) else {
             return Err(Dropped::Unexpected);
@@ -366,15 +313,15 @@ impl<P: Copy + Ord + Debug> Client<P> {
         view.forget_kept(client);
         view.table.insert(state.client, state.groups);
         if is_new {
-            let who = self.who(net, session, client);
+            let who = self.who(session, client);
             self.interrupt_stream(who);
             self.push(ClientEvent::MemberJoined { who, client, name });
         }
         self.push(ClientEvent::GroupsChanged { client });
         if is_new {
             // Its handshake on a link may have come first.
-            self.judge_waiting(now, net);
-            self.refresh_routes(now, net);
+            self.judge_waiting(now);
+            self.refresh_routes(now);
         }
         Ok(())
     }
@@ -412,17 +359,12 @@ impl<P: Copy + Ord + Debug> Client<P> {
         Ok(())
     }
 
-    fn remove_client<N: Network<Peer = P>>(
-        &mut self,
-        now: Duration,
-        net: &N,
-        RemoveClient { client }: RemoveClient,
-    ) -> Result<(), Dropped> {
+    fn remove_client(&mut self, now: Duration, RemoveClient { client }: RemoveClient) -> Result<(), Dropped> {
         let keep_until = now + self.config.keep_lost;
         let Some(session) = self.current.as_ref().filter(|view| view.you != client).map(View::session) else {
             return Err(Dropped::Unexpected);
         };
-        let who = self.who(net, session, client);
+        let who = self.who(session, client);
         let kept = self.pairs.peer_bound_as(session, client).is_some();
         let Some(view) = self.current.as_mut().filter(|view| view.table.member(client).is_some()) else {
             return Err(Dropped::Unexpected);
@@ -433,7 +375,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             view.table.remove(client);
         }
         self.push(ClientEvent::MemberLeft { who, client, kept });
-        self.refresh_routes(now, net);
+        self.refresh_routes(now);
         Ok(())
     }
 
@@ -460,8 +402,8 @@ impl From<Stale> for Dropped {
 }
 
 /// Drops what a member sends without the permission to: on links no server does.
-fn check_permission<N: Network>(net: &N, from: Who<N::Peer>, kind: Kind) -> Result<(), Dropped> {
-    if permits(net.permissions(from.peer()), kind) { Ok(()) } else { Err(Dropped::NotPermitted) }
+fn check_permission<P: Copy + Ord>(roster: &Roster<P>, from: Who<P>, kind: Kind) -> Result<(), Dropped> {
+    if permits(roster.permissions(from.peer()), kind) { Ok(()) } else { Err(Dropped::NotPermitted) }
 }
 
 /// Whether only a peer that answers questions for its clock sends this.

@@ -12,15 +12,14 @@ use super::event::Who;
 use super::health::Received;
 use super::view::View;
 use super::{Client, ClientError, Phase};
-use crate::network::{Destination, Network, Reliability};
+use crate::network::{Destination, Reliability};
+use crate::output::{Fallback, Output};
 
 impl<P: Copy + Ord + Debug> Client<P> {
     /// Sends a packet that begins with the own client id: over links where they are bound in this session, through the
     /// relay to the rest; each destination gets one copy.
-    pub fn send_to_clients<N: Network<Peer = P>>(
+    pub fn send_to_clients(
         &mut self,
-        now: Duration,
-        net: &mut N,
         clients: &[ClientId],
         reliability: Reliability,
         packet: &Bytes,
@@ -36,57 +35,42 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 None => relayed.push(client),
             }
         }
-        net.send_to_links(now, &mut direct, reliability, packet);
-        relayed.extend(direct.iter().map(|destination| destination.client));
-        self.relay(now, net, reliability, &relayed, packet);
+        self.out.to_links(direct, reliability, packet.clone(), Fallback::Relay);
+        self.relay(reliability, &relayed, packet);
         Ok(())
     }
 
     /// Sends a packet that may be lost to one peer or client, by the way that its speech takes: the link if it is bound
     /// and sound, else the relay. `packet` is given the session and the own id in it. Says whether there was a way.
-    pub fn send_to<N: Network<Peer = P>>(
-        &mut self,
-        now: Duration,
-        net: &mut N,
-        who: Who<P>,
-        packet: impl Fn(SessionId, ClientId) -> Vec<u8>,
-    ) -> bool {
+    pub fn send_to(&mut self, who: Who<P>, packet: impl Fn(SessionId, ClientId) -> Vec<u8>) -> bool {
         if let Who::Peer(peer) = who
             && let Some((link, _, common)) = self.pairs.bound(peer).filter(|(_, link, _)| !link.health.is_stalled())
         {
-            let mut to = vec![Destination { client: common.remote, link }];
-            net.send_to_links(now, &mut to, Reliability::Unreliable, &packet(common.session, common.you).into());
-            if to.is_empty() {
-                return true;
-            }
+            let to = vec![Destination { client: common.remote, link }];
+            let packet = packet(common.session, common.you);
+            self.out.to_links(to, Reliability::Unreliable, packet, Fallback::Relay);
+            return true;
         }
         let client = match who {
-            Who::Peer(peer) => self.relay_address(net, peer),
+            Who::Peer(peer) => self.relay_address(peer),
             Who::Client(session, client) => Some(client).filter(|_| self.is_current(session)),
         };
         let (Some(client), Some(view)) = (client, self.joined_view()) else { return false };
         let packet = packet(view.session, view.you).into();
-        self.relay(now, net, Reliability::Unreliable, &[client], &packet);
+        self.relay(Reliability::Unreliable, &[client], &packet);
         true
     }
 
-    pub(super) fn relay_address<N: Network<Peer = P>>(&self, net: &N, peer: P) -> Option<ClientId> {
+    pub(super) fn relay_address(&self, peer: P) -> Option<ClientId> {
         let view = self.joined_view()?;
         let named = view.table.members().map(|member| member.info.id).filter(|client| *client != view.you);
-        named.into_iter().find(|client| self.who(net, view.session, *client) == Who::Peer(peer))
+        named.into_iter().find(|client| self.who(view.session, *client) == Who::Peer(peer))
     }
 
     /// Passes a packet of the current session to clients through the server, in as many relay packets as it takes.
-    pub(super) fn relay<N: Network<Peer = P>>(
-        &mut self,
-        now: Duration,
-        net: &mut N,
-        reliability: Reliability,
-        clients: &[ClientId],
-        packet: &Bytes,
-    ) {
+    pub(super) fn relay(&mut self, reliability: Reliability, clients: &[ClientId], packet: &Bytes) {
         let Some(session) = self.joined_view().map(View::session) else { return };
-        let limits = net.limits();
+        let limits = self.config.limits;
         let (kind, most_bytes) = match reliability {
             Reliability::Reliable => (Kind::ServerRelayReliable, limits.reliable_bytes),
             Reliability::Unreliable => (Kind::ServerRelayUnreliable, limits.unreliable_bytes),
@@ -95,26 +79,23 @@ impl<P: Copy + Ord + Debug> Client<P> {
         for some in clients.chunks(room.clamp(1, RELAY_DESTINATIONS)) {
             let mut relay = Vec::new();
             Relay::encode_packet(kind, session, some, packet, &mut relay);
-            match reliability {
-                Reliability::Reliable => self.tell_server(now, net, relay),
-                // Late voice is worthless: what the network cannot take is lost.
-                Reliability::Unreliable => {
-                    let _ = net.send_to_server(now, reliability, relay.into());
-                }
-            }
+            self.out.to_server(reliability, relay);
         }
     }
 
     /// Acknowledges, probes, and leaves what has stalled.
-    pub(super) fn care_for_links<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+    pub(super) fn care_for_links(&mut self, now: Duration) {
         let mut stalled = Vec::new();
         let is_congested = self.is_congested;
         for (id, link) in self.pairs.iter_mut() {
-            let Some(common) = link.common.filter(|_| net.acknowledges_voice(id.peer)) else { continue };
-            let times_acks = net.takes_path_feedback(id.peer);
+            let Some(common) = link.common.filter(|_| self.roster.abilities(Some(id.peer)).acknowledges_voice) else {
+                continue;
+            };
+            let times_acks = self.roster.abilities(Some(id.peer)).takes_path_feedback;
+            let out = &mut self.out;
             let mut send = |packet: Vec<u8>| {
-                let to = &mut vec![Destination { client: common.remote, link: id }];
-                net.send_to_links(now, to, Reliability::Unreliable, &packet.into());
+                let to = vec![Destination { client: common.remote, link: id }];
+                out.to_links(to, Reliability::Unreliable, packet, Fallback::None);
             };
             if let Some(Received { newest, earlier, at }) = link.ack_due.take(now) {
                 let received_ms = Some(at.as_millis() as u32).filter(|_| times_acks);
@@ -128,7 +109,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 send(Probe { sender: common.you, token }.encode(common.session));
             }
             if care.replace && !is_congested {
-                net.replace_link(now, id);
+                self.out.push(Output::ReplaceLink(id));
             }
             if care.stalled_now {
                 let unacknowledged: Vec<_> = link.health.take_unacknowledged().collect();
@@ -136,23 +117,23 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 // What a full queue holds arrives, or was dropped for want of room: it is not sent again.
                 if !is_congested {
                     link.path.restart();
-                    net.link_stalled(now, id);
+                    self.out.push(Output::LinkStalled(id));
                 }
                 stalled.push((id.peer, if is_congested { Vec::new() } else { unacknowledged }));
             }
         }
         if !stalled.is_empty() {
-            self.refresh_routes(now, net);
+            self.refresh_routes(now);
         }
         for (peer, sequences) in stalled {
-            self.rescue(now, net, peer, sequences);
+            self.rescue(now, peer, sequences);
         }
     }
 
     /// Asks those to whom speech is relayed, or could only be relayed, and from whom nothing comes. The answers count when they
     /// arrive, as everything does that comes from a peer.
-    pub(super) fn ask_relayed<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
-        if self.phase != Phase::Joined || !net.reaches_server() {
+    pub(super) fn ask_relayed(&mut self, now: Duration) {
+        if self.phase != Phase::Joined || !self.server.is_reached {
             self.answering.excuse_all(now);
             return;
         }
@@ -161,11 +142,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
             self.answering.stalled(now, peer, heard_at);
         }
         let asked_us = u64::try_from(now.as_micros()).unwrap_or(u64::MAX);
-        for peer in self.answering.questions(now, |peer| net.takes_reports(Some(peer))) {
-            let Some(client) = self.relay_address(net, peer) else { continue };
+        for peer in self.answering.questions(now, |peer| self.roster.abilities(Some(peer)).takes_reports) {
+            let Some(client) = self.relay_address(peer) else { continue };
             let Some(view) = self.joined_view() else { return };
             let packet = ClockProbe { sender: view.you, asked_us }.encode(view.session).into();
-            self.relay(now, net, Reliability::Unreliable, &[client], &packet);
+            self.relay(Reliability::Unreliable, &[client], &packet);
         }
     }
 

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::time::Duration;
 
-use bytes::Bytes;
 use voicemesh_uplink::path::PathMonitor;
 use voicemesh_wire::packet::HandshakeP2P;
 use voicemesh_wire::{ClientId, SessionId};
@@ -13,7 +12,8 @@ use super::bandwidth::TrainReceiver;
 use super::event::{ClientEvent, Dropped, Who};
 use super::health::{AckDue, Health};
 use super::{Client, Phase};
-use crate::network::{Destination, LinkId, Naming, Network, Reliability};
+use crate::network::{Destination, LinkId, Naming, Reliability};
+use crate::output::{Fallback, Output};
 use crate::route::Route;
 
 /// Links to one peer at a time: one in use, one that is to replace it, and one on its way out. A network that reports
@@ -93,6 +93,14 @@ impl Link {
         }
         is_new
     }
+
+    /// The last HandshakeP2P was not sent.
+    fn unbind(&mut self) {
+        let Some(sent) = self.sent.take() else { return };
+        if self.common.is_some_and(|common| (common.session, common.you) == (sent.session, sent.client)) {
+            self.common = self.former.take();
+        }
+    }
 }
 
 impl<P: Copy + Ord> Pairs<P> {
@@ -143,23 +151,23 @@ impl<P: Copy + Ord> Pairs<P> {
 }
 
 impl<P: Copy + Ord + std::fmt::Debug> Client<P> {
-    pub(super) fn link_up<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, id: LinkId<P>) {
+    pub(super) fn link_up(&mut self, now: Duration, id: LinkId<P>) {
         let turn = self.pairs.links.len() as u32;
         self.pairs.links.entry(id).or_insert_with(|| Link::new(now, turn));
         let surplus: Vec<_> = self.pairs.to(id.peer).map(|(id, _)| *id).rev().skip(LINKS_PER_PEER).collect();
         for old in surplus {
             self.pairs.links.remove(&old);
-            net.release_link(now, old);
+            self.out.push(Output::ReleaseLink(old));
         }
-        self.send_handshake(now, net, id);
-        self.refresh_routes(now, net);
+        self.send_handshake(now, id);
+        self.refresh_routes(now);
     }
 
-    pub(super) fn link_down<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, id: LinkId<P>) {
+    pub(super) fn link_down(&mut self, now: Duration, id: LinkId<P>) {
         let Some(link) = self.pairs.links.get_mut(&id) else { return };
         // Before it is forgotten: without a roster, only the link tells which client the relay has to serve.
         let unacknowledged = link.health.take_unacknowledged().collect();
-        self.rescue(now, net, id.peer, unacknowledged);
+        self.rescue(now, id.peer, unacknowledged);
         let Some(link) = self.pairs.links.remove(&id) else { return };
         if let Some(common) = link.common
             && self.pairs.bound(id.peer).is_none()
@@ -170,23 +178,23 @@ impl<P: Copy + Ord + std::fmt::Debug> Client<P> {
                 }
             }
         }
-        self.refresh_routes(now, net);
+        self.refresh_routes(now);
     }
 
     /// On every join and rejoin, sends HandshakeP2P to each peer that can be reached directly.
-    pub(super) fn greet_links<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+    pub(super) fn greet_links(&mut self, now: Duration) {
         for id in self.pairs.ids() {
-            self.send_handshake(now, net, id);
+            self.send_handshake(now, id);
         }
-        self.judge_waiting(now, net);
+        self.judge_waiting(now);
     }
 
     /// The roster may now name peers whose handshakes wait.
-    pub(super) fn judge_waiting<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+    pub(super) fn judge_waiting(&mut self, now: Duration) {
         for id in self.pairs.ids() {
             let waiting = self.pairs.links.get_mut(&id).and_then(|link| link.waiting.take());
             if let Some(Membership { session, client }) = waiting
-                && let Err(reason) = self.handshake_p2p(now, net, id, session, HandshakeP2P { client })
+                && let Err(reason) = self.handshake_p2p(now, id, session, HandshakeP2P { client })
             {
                 self.count(reason);
             }
@@ -194,37 +202,42 @@ impl<P: Copy + Ord + std::fmt::Debug> Client<P> {
     }
 
     /// Once per link and session (and own id, should it change within one).
-    fn send_handshake<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, id: LinkId<P>) {
+    fn send_handshake(&mut self, now: Duration, id: LinkId<P>) {
         let (Phase::Joined, Some(view)) = (self.phase, &self.current) else { return };
         let own = Membership { session: view.session, client: view.you };
         let Some(link) = self.pairs.links.get_mut(&id) else { return };
         if link.sent == Some(own) {
             return;
         }
-        let packet = Bytes::from(HandshakeP2P { client: own.client }.encode(own.session));
-        let mut to = vec![Destination { client: ClientId(0), link: id }];
-        net.send_to_links(now, &mut to, Reliability::Reliable, &packet);
-        if to.is_empty() {
-            link.sent = Some(own);
-            self.try_bind(now, net, id);
+        link.sent = Some(own);
+        let packet = HandshakeP2P { client: own.client }.encode(own.session);
+        let to = vec![Destination { client: ClientId(0), link: id }];
+        self.out.to_links(to, Reliability::Reliable, packet, Fallback::Retry);
+        self.try_bind(now, id);
+    }
+
+    /// A link did not take a HandshakeP2P: it is due again, and the pair is not bound by it.
+    pub(super) fn handshake_refused(&mut self, now: Duration, id: LinkId<P>) {
+        if let Some(link) = self.pairs.links.get_mut(&id) {
+            link.unbind();
+            self.refresh_routes(now);
         }
     }
 
     /// Retries what the network could not take when it was due.
-    pub(super) fn retry_handshakes<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+    pub(super) fn retry_handshakes(&mut self, now: Duration) {
         let (Phase::Joined, Some(view)) = (self.phase, &self.current) else { return };
         let own = Some(Membership { session: view.session, client: view.you });
         let owing: Vec<_> = self.pairs.links.iter().filter(|(_, link)| link.sent != own).map(|(id, _)| *id).collect();
         for id in owing {
-            self.send_handshake(now, net, id);
+            self.send_handshake(now, id);
         }
     }
 
     /// "This link is mine", from the peer at its other end: its client id must be the roster's for that peer.
-    pub(super) fn handshake_p2p<N: Network<Peer = P>>(
+    pub(super) fn handshake_p2p(
         &mut self,
         now: Duration,
-        net: &mut N,
         id: LinkId<P>,
         session: SessionId,
         HandshakeP2P { client }: HandshakeP2P,
@@ -240,7 +253,7 @@ impl<P: Copy + Ord + std::fmt::Debug> Client<P> {
             link.waiting = Some(Membership { session, client });
             return Ok(());
         };
-        let known = match net.client_of(session, id.peer) {
+        let known = match self.roster.client_of(session, id.peer) {
             Naming::Client(named) if named == client => true,
             Naming::Client(_) => return Err(Dropped::WrongHandshake),
             Naming::NotYet => false,
@@ -252,12 +265,12 @@ impl<P: Copy + Ord + std::fmt::Debug> Client<P> {
             return Ok(());
         }
         link.received = Some(Membership { session, client });
-        self.send_handshake(now, net, id);
-        self.try_bind(now, net, id);
+        self.send_handshake(now, id);
+        self.try_bind(now, id);
         Ok(())
     }
 
-    fn try_bind<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, id: LinkId<P>) {
+    fn try_bind(&mut self, now: Duration, id: LinkId<P>) {
         let Some(link) = self.pairs.links.get_mut(&id) else { return };
         if !link.bind() {
             return;
@@ -268,9 +281,9 @@ impl<P: Copy + Ord + std::fmt::Debug> Client<P> {
         let superseded: Vec<_> =
             self.pairs.to(id.peer).map(|(id, _)| *id).filter(|other| other.generation < id.generation).collect();
         for old in superseded {
-            net.release_link(now, old);
+            self.out.push(Output::ReleaseLink(old));
         }
-        self.refresh_routes(now, net);
+        self.refresh_routes(now);
     }
 
     /// Without a roster, only the binding of a link tells which peer a client is: its route goes on under that name.
@@ -288,14 +301,9 @@ impl<P: Copy + Ord + std::fmt::Debug> Client<P> {
     }
 
     /// The only client that may speak on a link in a session: the link's own peer, under its id there.
-    pub(super) fn speaker_on<N: Network<Peer = P>>(
-        &self,
-        net: &N,
-        id: LinkId<P>,
-        session: SessionId,
-    ) -> Option<ClientId> {
+    pub(super) fn speaker_on(&self, id: LinkId<P>, session: SessionId) -> Option<ClientId> {
         let by_link = self.pairs.link(id)?.remote_in(session);
-        by_link.or_else(|| match net.client_of(session, id.peer) {
+        by_link.or_else(|| match self.roster.client_of(session, id.peer) {
             Naming::Client(client) => Some(client),
             Naming::NotYet | Naming::NoRoster => None,
         })

@@ -1,7 +1,6 @@
 //! Written messages, to one client and to groups by name or id (PROTOCOL.md, section 7, "Text").
 
 use std::fmt::Debug;
-use std::time::Duration;
 
 use voicemesh_wire::GroupId;
 use voicemesh_wire::limits::{GROUP_NAME_BYTES, TEXT_BYTES};
@@ -9,17 +8,10 @@ use voicemesh_wire::packet::{GroupText, Recipient, TextData};
 
 use super::event::{ClientEvent, Dropped};
 use super::{Client, ClientError};
-use crate::network::Network;
 
 impl<P: Copy + Ord + Debug> Client<P> {
     /// Writes to a group or a client; always through the server.
-    pub fn send_text<N: Network<Peer = P>>(
-        &mut self,
-        now: Duration,
-        net: &mut N,
-        recipient: Recipient,
-        text: &str,
-    ) -> Result<(), ClientError> {
+    pub fn send_text(&mut self, recipient: Recipient, text: &str) -> Result<(), ClientError> {
         if text.len() > TEXT_BYTES {
             return Err(ClientError::TextTooLong);
         }
@@ -33,7 +25,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             return Err(ClientError::UnknownClient);
         }
         let packet = TextData { sender: view.you, recipient, text }.encode(view.session);
-        self.tell_server(now, net, packet);
+        self.tell_server(packet);
         Ok(())
     }
 
@@ -42,18 +34,12 @@ impl<P: Copy + Ord + Debug> Client<P> {
     /// # Errors
     ///
     /// As [`send_text`](Self::send_text), and [`ClientError::GroupNameTooLong`].
-    pub fn send_group_text<N: Network<Peer = P>>(
-        &mut self,
-        now: Duration,
-        net: &mut N,
-        group: &str,
-        text: &str,
-    ) -> Result<(), ClientError> {
+    pub fn send_group_text(&mut self, group: &str, text: &str) -> Result<(), ClientError> {
         if group.len() > GROUP_NAME_BYTES {
             return Err(ClientError::GroupNameTooLong);
         }
-        if !net.server_takes_group_text() {
-            return self.send_text(now, net, Recipient::Group(GroupId::of(group)), text);
+        if !self.roster.server_takes_group_text {
+            return self.send_text(Recipient::Group(GroupId::of(group)), text);
         }
         if text.len() > TEXT_BYTES {
             return Err(ClientError::TextTooLong);
@@ -63,11 +49,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
             return Err(ClientError::NotPermitted);
         }
         let packet = GroupText { sender: view.you, group, text }.encode(view.session);
-        self.tell_server(now, net, packet);
+        self.tell_server(packet);
         Ok(())
     }
 
-    pub(super) fn text<N: Network<Peer = P>>(&mut self, net: &N, text: TextData<'_>) -> Result<(), Dropped> {
+    pub(super) fn text(&mut self, text: TextData<'_>) -> Result<(), Dropped> {
         let view = self.joined_view().ok_or(Dropped::Unexpected)?;
         if view.table.member(text.sender).is_none() || text.sender == view.you {
             return Err(Dropped::WrongSender);
@@ -79,8 +65,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
         if !is_for_us {
             return Err(Dropped::NotAddressed);
         }
-        let from = self.who(net, view.session, text.sender);
-        if !net.permissions(from.peer()).data {
+        let from = self.who(view.session, text.sender);
+        if !self.roster.permissions(from.peer()).data {
             return Err(Dropped::NotPermitted);
         }
         let TextData { sender: client, recipient, text } = text;
@@ -92,7 +78,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         Ok(())
     }
 
-    pub(super) fn group_text<N: Network<Peer = P>>(&mut self, net: &N, text: GroupText<'_>) -> Result<(), Dropped> {
+    pub(super) fn group_text(&mut self, text: GroupText<'_>) -> Result<(), Dropped> {
         let view = self.joined_view().ok_or(Dropped::Unexpected)?;
         if view.table.member(text.sender).is_none() || text.sender == view.you {
             return Err(Dropped::WrongSender);
@@ -101,8 +87,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
         if self.groups.get(&group).is_none_or(|own| own != text.group) {
             return Err(Dropped::NotAddressed);
         }
-        let from = self.who(net, view.session, text.sender);
-        if !net.permissions(from.peer()).data {
+        let from = self.who(view.session, text.sender);
+        if !self.roster.permissions(from.peer()).data {
             return Err(Dropped::NotPermitted);
         }
         let GroupText { sender: client, group: name, text } = text;

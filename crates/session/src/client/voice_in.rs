@@ -12,7 +12,6 @@ use voicemesh_wire::packet::{
 
 use super::Client;
 use super::event::{ClientEvent, Dropped, Voice, Who};
-use crate::network::Network;
 use crate::route::Route;
 use crate::stream::{Interruption, Place};
 
@@ -112,11 +111,11 @@ impl<P: std::marker::Copy + Ord + Debug> Client<P> {
     }
 
     /// Takes the permissions of all members anew. What was said while it could not be heard is no loss.
-    pub(super) fn follow_permissions<N: Network<Peer = P>>(&mut self, net: &N) {
-        let former = std::mem::replace(&mut self.permissions, net.own_permissions());
+    pub(super) fn follow_permissions(&mut self) {
+        let former = std::mem::replace(&mut self.permissions, self.roster.own_permissions);
         let listens_anew = former.listen != self.permissions.listen;
         for (who, heard) in &mut self.streams {
-            let is_silenced = !net.permissions(who.peer()).speak;
+            let is_silenced = !self.roster.permissions(who.peer()).speak;
             if std::mem::replace(&mut heard.is_silenced, is_silenced) != is_silenced || listens_anew {
                 heard.stream.interrupt(Interruption::ByListener);
             }

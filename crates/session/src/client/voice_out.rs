@@ -13,7 +13,8 @@ use super::Client;
 use super::event::Who;
 use super::pairs::Common;
 use super::view::View;
-use crate::network::{Destination, LinkId, Network, Reliability};
+use crate::network::{Destination, LinkId, Naming, Reliability};
+use crate::output::Fallback;
 use crate::speaker::{FrameAddress, VoiceTarget};
 
 /// Frames kept to be sent again when a link stalls; the oldest is forgotten first. 1.28 s of 20 ms frames.
@@ -93,6 +94,16 @@ enum VoiceEncoding {
     Bundle(u8),
 }
 
+impl VoiceEncoding {
+    /// How many frames the packet carries for the first time.
+    fn frames(self) -> u8 {
+        match self {
+            Self::Plain | Self::Marked | Self::Copies => 1,
+            Self::Bundle(earlier) => earlier + 1,
+        }
+    }
+}
+
 /// Those who are sent the same packet over links.
 struct Batch<P> {
     session: SessionId,
@@ -112,20 +123,20 @@ impl<P: Copy + Ord + Debug> Client<P> {
     /// Sends one encoded frame to everyone whom the open targets address, each by its route. Says how many those are.
     ///
     /// With no open target the frame is not sent and takes no number. A frame larger than a packet is not sent.
-    pub fn send_voice<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, frame: Bytes) -> usize {
-        self.send_spoken(now, net, &Spoken::plain(frame)).listeners
+    pub fn send_voice(&mut self, now: Duration, frame: Bytes) -> usize {
+        self.send_spoken(now, &Spoken::plain(frame)).listeners
     }
 
     /// The same, with what goes with it.
-    pub fn send_spoken<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, spoken: &Spoken<'_, P>) -> Reached {
+    pub fn send_spoken(&mut self, now: Duration, spoken: &Spoken<'_, P>) -> Reached {
         let Some(address) = self.speaker.next_frame() else { return Reached::default() };
         if !self.speaker.is_closing() {
             self.closing_since = None;
         }
         if self.recent.back().is_some_and(|recent| !same_address(&recent.address, &address)) {
-            self.flush_bundles(now, net);
+            self.flush_bundles(now);
         }
-        let audience = self.audience(net, &address.targets);
+        let audience = self.audience(&address.targets);
         self.note_audience(&audience);
         let was_heard = std::mem::replace(&mut self.is_heard, !audience.is_empty());
         if was_heard && !self.is_heard {
@@ -139,18 +150,18 @@ impl<P: Copy + Ord + Debug> Client<P> {
         let mut to = Vec::with_capacity(audience.len());
         for remote in audience {
             let peer = remote.who.peer();
-            let reads_bundles = net.reads_bundles(peer);
+            let reads_bundles = self.roster.abilities(peer).reads_bundles;
             let frames_per_packet = if reads_bundles { (spoken.frames_per_packet)(remote.who) } else { 1 };
             let Some(waiting) = self.bundling.next(remote.who, speech.address.sequence, frames_per_packet, must_leave)
             else {
                 continue;
             };
             let wants_copies = frames_per_packet <= 1 && (spoken.wants_copies)(remote.who);
-            let encoding = speech.encoding(net.reads_copies(peer), wants_copies, waiting);
+            let encoding = speech.encoding(self.roster.abilities(peer).reads_copies, wants_copies, waiting);
             to.push((remote, encoding));
         }
         let listeners = self.audience.len();
-        let reached = Reached { listeners, ..self.transmit(now, net, to, &speech) };
+        let reached = Reached { listeners, ..self.transmit(now, to, &speech) };
         if !self.is_heard {
             return reached;
         }
@@ -164,13 +175,13 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     /// Sends frames that wait for others to share a packet with: no other comes, or to other listeners.
-    pub(super) fn flush_bundles<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+    pub(super) fn flush_bundles(&mut self, now: Duration) {
         let waiting = self.bundling.take();
         let Some(Recent { address, frame, .. }) = self.recent.back().cloned() else { return };
         if waiting.is_empty() {
             return;
         }
-        let audience = self.audience(net, &address.targets).into_iter();
+        let audience = self.audience(&address.targets).into_iter();
         let to = audience.filter_map(|remote| {
             let frames = *waiting.get(&remote.who)?;
             let encoding = if frames > 1 { VoiceEncoding::Bundle(frames - 1) } else { VoiceEncoding::Plain };
@@ -178,19 +189,19 @@ impl<P: Copy + Ord + Debug> Client<P> {
         });
         let to = to.collect();
         let speech = Speech { frame: &frame, pause_follows: false, earlier: Vec::new(), address };
-        self.transmit(now, net, to, &speech);
+        self.transmit(now, to, &speech);
     }
 
     /// Sends frames that have waited for the next one for too long.
-    pub(super) fn flush_late_bundles<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+    pub(super) fn flush_late_bundles(&mut self, now: Duration) {
         if !self.bundling.is_empty() && self.recent.back().is_none_or(|recent| now >= recent.at + LONGEST_BUNDLE_WAIT) {
-            self.flush_bundles(now, net);
+            self.flush_bundles(now);
         }
     }
 
     /// Finds who would hear a frame that is sent now; [`last_audience`](Self::last_audience) has them.
-    pub fn look_at_audience<N: Network<Peer = P>>(&mut self, net: &N) {
-        let audience = self.audience(net, &self.speaker.next_targets());
+    pub fn look_at_audience(&mut self) {
+        let audience = self.audience(&self.speaker.next_targets());
         self.note_audience(&audience);
     }
 
@@ -212,13 +223,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     /// Sends one frame, by each listener's route.
-    fn transmit<N: Network<Peer = P>>(
-        &mut self,
-        now: Duration,
-        net: &mut N,
-        to: Vec<(Remote<P>, VoiceEncoding)>,
-        speech: &Speech<'_, P>,
-    ) -> Reached {
+    fn transmit(&mut self, now: Duration, to: Vec<(Remote<P>, VoiceEncoding)>, speech: &Speech<'_, P>) -> Reached {
         let mut packets = PacketCache::default();
         let mut relayed: Vec<(VoiceEncoding, ClientId)> = Vec::new();
         let mut direct: Vec<Batch<P>> = Vec::new();
@@ -245,21 +250,17 @@ impl<P: Copy + Ord + Debug> Client<P> {
             // A full queue on the way drops the last packets of a burst: it is another listener's turn each time.
             let first = usize::from(sequence) % to.len().max(1);
             to.rotate_left(first);
-            if let Some(packet) = packets.get(self, net, session, encoding, speech) {
-                let asked = to.len();
-                let unserved = self.send_direct(now, net, to, &packet, sequence);
-                reached.links += asked.saturating_sub(unserved.len());
-                relayed.extend(unserved.into_iter().map(|client| (encoding, client)));
+            if let Some(packet) = packets.get(self, session, encoding, speech) {
+                reached.links += to.len();
+                self.send_direct(now, to, packet, sequence, encoding.frames());
             }
         }
-        reached.relay_packets = self.relay_speech(now, net, relayed, &mut packets, speech);
+        reached.relay_packets = self.relay_speech(relayed, &mut packets, speech);
         reached
     }
 
-    fn relay_speech<N: Network<Peer = P>>(
+    fn relay_speech(
         &mut self,
-        now: Duration,
-        net: &mut N,
         mut relayed: Vec<(VoiceEncoding, ClientId)>,
         packets: &mut PacketCache,
         speech: &Speech<'_, P>,
@@ -270,8 +271,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
         let mut count = 0;
         for group in relayed.chunk_by(|a, b| a.0 == b.0) {
             let clients: Vec<_> = group.iter().map(|(_, client)| *client).collect();
-            if let Some(packet) = packets.get(self, net, session, group[0].0, speech) {
-                self.relay(now, net, Reliability::Unreliable, &clients, &packet);
+            if let Some(packet) = packets.get(self, session, group[0].0, speech) {
+                self.relay(Reliability::Unreliable, &clients, &packet);
                 self.relay_path.voice_sent(packet.len() + Relay::overhead(clients.len()));
                 count += 1;
             }
@@ -297,22 +298,13 @@ impl<P: Copy + Ord + Debug> Client<P> {
         behind.filter_map(find).collect()
     }
 
-    /// Gives a bound link's frames to the network. Whom it could not serve is returned, as far as the relay can.
-    fn send_direct<N: Network<Peer = P>>(
-        &mut self,
-        now: Duration,
-        net: &mut N,
-        destinations: Vec<Destination<P>>,
-        packet: &Bytes,
-        sequence: u16,
-    ) -> Vec<ClientId> {
-        let mut unserved = destinations.clone();
-        net.send_to_links(now, &mut unserved, Reliability::Unreliable, packet);
-        for destination in destinations.iter().filter(|destination| !unserved.contains(destination)) {
-            if let Some(link) = self.pairs.link_mut(destination.link).filter(|_| {
-                // Without acknowledgements, only the network can tell that a link carries nothing.
-                net.acknowledges_voice(destination.link.peer)
-            }) {
+    /// Sends a packet of speech over bound links.
+    fn send_direct(&mut self, now: Duration, to: Vec<Destination<P>>, packet: Bytes, sequence: u16, frames: u8) {
+        for destination in &to {
+            // Without acknowledgements, only the network can tell that a link carries nothing.
+            if self.roster.abilities(Some(destination.link.peer)).acknowledges_voice
+                && let Some(link) = self.pairs.link_mut(destination.link)
+            {
                 link.health.sent(now, sequence);
                 // What a dead link loses is no congestion.
                 if link.health.dead_since().is_none() {
@@ -320,16 +312,15 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 }
             }
         }
-        unserved.iter().filter_map(|destination| self.relay_address(net, destination.link.peer)).collect()
+        self.out.to_links(to, Reliability::Unreliable, packet, Fallback::Speech { sequence, frames });
     }
 
     /// A link to a peer did not deliver these frames: they go through the relay, if there is one.
-    pub(super) fn rescue<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N, peer: P, sequences: Vec<u16>) {
+    pub(super) fn rescue(&mut self, now: Duration, peer: P, sequences: Vec<u16>) {
         if sequences.is_empty() {
             return;
         }
-        let (Some(client), Some(session)) = (self.relay_address(net, peer), self.joined_view().map(View::session))
-        else {
+        let (Some(client), Some(session)) = (self.relay_address(peer), self.joined_view().map(View::session)) else {
             return;
         };
         let lost: Vec<_> = self
@@ -341,22 +332,22 @@ impl<P: Copy + Ord + Debug> Client<P> {
             .collect();
         for Recent { address, frame, .. } in lost {
             let speech = Speech { frame: &frame, pause_follows: false, earlier: Vec::new(), address };
-            if let Some(packet) = PacketCache::default().get(self, net, session, VoiceEncoding::Plain, &speech) {
-                self.relay(now, net, Reliability::Unreliable, &[client], &packet);
+            if let Some(packet) = PacketCache::default().get(self, session, VoiceEncoding::Plain, &speech) {
+                self.relay(Reliability::Unreliable, &[client], &packet);
             }
         }
     }
 
     /// A target closed while nothing is being said would otherwise stay open for its listeners.
-    pub(super) fn close_targets<N: Network<Peer = P>>(&mut self, now: Duration, net: &mut N) {
+    pub(super) fn close_targets(&mut self, now: Duration) {
         if self.closing_since.is_some_and(|since| now >= since + CLOSE_WITHOUT_FRAME) {
             self.closing_since = None;
-            self.send_voice(now, net, Bytes::new());
+            self.send_voice(now, Bytes::new());
         }
     }
 
     /// Everyone whom these targets address and who may listen, once each; no one if this client may not speak.
-    fn audience<N: Network<Peer = P>>(&self, net: &N, targets: &[(VoiceTarget<P>, Target)]) -> Vec<Remote<P>> {
+    fn audience(&self, targets: &[(VoiceTarget<P>, Target)]) -> Vec<Remote<P>> {
         if !self.permissions.speak {
             return Vec::new();
         }
@@ -364,14 +355,14 @@ impl<P: Copy + Ord + Debug> Client<P> {
         let mut present = BTreeSet::new();
         if let Some(view) = self.joined_view() {
             for client in view.table.members().map(|member| member.info.id).filter(|id| *id != view.you) {
-                let who = self.who(net, view.session, client);
+                let who = self.who(view.session, client);
                 present.insert(who);
                 let link = match who {
                     Who::Peer(peer) => self.pairs.bound(peer).map(|(id, _, common)| (id, common)),
                     Who::Client(..) => None,
                 };
                 let listens = |group, name: &str| view.listens(client, group, name);
-                if !net.permissions(who.peer()).listen {
+                if !self.roster.permissions(who.peer()).listen {
                     continue;
                 }
                 if targets.iter().any(|target| addresses(target, who, Some(client), &listens)) {
@@ -382,7 +373,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         for (id, _, common) in self.pairs.all_bound() {
             let who = Who::Peer(id.peer);
             let Some(view) = self.view_of(common.session).filter(|_| !present.contains(&who)) else { continue };
-            if !net.permissions(Some(id.peer)).listen {
+            if !self.roster.permissions(Some(id.peer)).listen {
                 continue;
             }
             let listens = |group, name: &str| view.listens(common.remote, group, name);
@@ -396,11 +387,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     /// A peer's client id in a session.
-    fn client_in<N: Network<Peer = P>>(&self, net: &N, session: SessionId, peer: P) -> Option<ClientId> {
+    fn client_in(&self, session: SessionId, peer: P) -> Option<ClientId> {
         let by_link = self.pairs.bound(peer).map(|(.., common)| common).filter(|common| common.session == session);
-        by_link.map(|common| common.remote).or_else(|| match net.client_of(session, peer) {
-            crate::network::Naming::Client(client) => Some(client),
-            crate::network::Naming::NotYet | crate::network::Naming::NoRoster => None,
+        by_link.map(|common| common.remote).or_else(|| match self.roster.client_of(session, peer) {
+            Naming::Client(client) => Some(client),
+            Naming::NotYet | Naming::NoRoster => None,
         })
     }
 }
@@ -450,10 +441,9 @@ impl<P> Speech<'_, P> {
 struct PacketCache(Vec<(SessionId, VoiceEncoding, Bytes)>);
 
 impl PacketCache {
-    fn get<P: Copy + Ord + Debug, N: Network<Peer = P>>(
+    fn get<P: Copy + Ord + Debug>(
         &mut self,
         client: &Client<P>,
-        net: &N,
         session: SessionId,
         encoding: VoiceEncoding,
         speech: &Speech<'_, P>,
@@ -468,13 +458,13 @@ impl PacketCache {
             let kind = match target {
                 VoiceTarget::Group(_) => Some(wire.kind),
                 VoiceTarget::Client(_) => Some(wire.kind).filter(|_| client.is_current(session)),
-                VoiceTarget::Peer(peer) => client.client_in(net, session, *peer).map(TargetKind::Client),
+                VoiceTarget::Peer(peer) => client.client_in(session, *peer).map(TargetKind::Client),
             };
             targets.extend(kind.map(|kind| Target { kind, ..*wire }));
         }
         let header = VoiceHeader { sender: view.you, burst: address.burst, sequence: address.sequence };
         // With one destination around it, it has to fit into what the network carries.
-        let room = net.limits().unreliable_bytes.saturating_sub(Relay::overhead(1));
+        let room = client.config.limits.unreliable_bytes.saturating_sub(Relay::overhead(1));
         let earlier = match encoding {
             VoiceEncoding::Plain | VoiceEncoding::Marked => Vec::new(),
             VoiceEncoding::Copies => speech.earlier.clone(),
