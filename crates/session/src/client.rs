@@ -6,6 +6,7 @@
 mod answering;
 mod bandwidth;
 mod bundling;
+mod core;
 mod data;
 mod event;
 mod health;
@@ -19,27 +20,28 @@ mod view;
 mod voice_in;
 mod voice_out;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::time::Duration;
 
+use bytes::Bytes;
 use voicemesh_uplink::path::{PathState, RelayPath};
 use voicemesh_wire::limits::{GROUP_NAME_BYTES, GROUPS_PER_CLIENT, TEXT_BYTES};
-use voicemesh_wire::packet::{
-    self, ClientInfo, ClientState, CodecSettings, DeltaClientState, HandshakeRequest, TargetKind,
-};
-use voicemesh_wire::{ClientId, GroupId, Permissions};
+use voicemesh_wire::packet::{self, CodecSettings, HandshakeRequest};
+use voicemesh_wire::{ClientId, GroupId, SessionId};
 
-use crate::network::{DisconnectReason, NetworkEvent, PacketLimits, Reliability};
-use crate::output::{Fallback, LinkPacket, Output, Outputs};
+use crate::data::{DataError, Pipe};
+use crate::network::NetworkEvent;
+use crate::output::{Fallback, LinkPacket, Output};
 use crate::roster::{Roster, ServerHealth};
-use crate::route::{LinkMeans, Means, Route, RouteState};
-use crate::speaker::{Speaker, TargetOptions, TooManyTargets, VoiceTarget};
-use crate::stream::Stream;
-use answering::Answering;
+use crate::route::Route;
+use crate::speaker::{TargetOptions, TooManyTargets, VoiceTarget};
+use crate::transport::{DisconnectReason, LinkId, PacketLimits, Reliability};
 use bundling::Bundling;
+use core::Core;
 use pairs::Pairs;
-use voice_out::Recent;
+use voice_in::VoiceReceiver;
+use voice_out::VoiceSender;
 
 pub use data::DataEvent;
 pub use event::{ClientEvent, DropCounts, Dropped, Voice, Who};
@@ -135,172 +137,107 @@ pub enum ClientError {
     UnknownClient,
 }
 
-/// One member of a session.
+/// One member of a session: routes between its parts, each of which owns its state.
 #[derive(Debug)]
 pub struct Client<P> {
-    config: ClientConfig,
-    phase: Phase,
-    /// The session this client is in, or was in last.
-    current: Option<View>,
-    previous: Vec<View>,
-    groups: BTreeMap<GroupId, String>,
-    speaker: Speaker<P>,
-    streams: BTreeMap<Who<P>, HeardStream>,
-    pairs: Pairs<P>,
+    core: Core<P>,
+    sender: VoiceSender<P>,
+    receiver: VoiceReceiver<P>,
     data: data::Pipes<P>,
-    routes: BTreeMap<Who<P>, RouteState>,
-    recent: VecDeque<Recent<P>>,
-    bundling: Bundling<P>,
-    audience: Vec<AudienceMember<P>>,
-    /// Whether the last frame had listeners.
-    is_heard: bool,
-    relay_path: RelayPath,
-    /// Which of several requests an answer belongs to is not known, so that its round trip is not either.
-    handshake_was_repeated: bool,
-    answering: Answering<P>,
-    /// Whose speech is relayed although a link could carry it.
-    relayed_by_choice: BTreeSet<Who<P>>,
-    /// More is sent than the uplink carries, or was a moment ago.
-    is_congested: bool,
-    /// What this client may do; see [`Roster::own_permissions`].
-    permissions: Permissions,
-    roster: Roster<P>,
-    server: ServerHealth,
-    out: Outputs<P>,
-    events: VecDeque<ClientEvent<P>>,
-    dropped: DropCounts,
-    closing_since: Option<Duration>,
-    /// Another connection has taken over, and the state that was asked for on it has not come.
-    resuming: bool,
-}
-
-#[derive(Debug, Default)]
-struct HeardStream {
-    stream: Stream,
-    heard_at: Duration,
-    /// Its speaker lacks the permission to speak.
-    is_silenced: bool,
-    /// The target by which its last frame reached this client, with the target's opening.
-    reached_by: Option<(TargetKind, u8)>,
 }
 
 impl<P: Copy + Ord + Debug> Client<P> {
     /// A client that is nowhere yet. Groups and targets can be set before it joins.
     pub fn new(config: ClientConfig) -> Self {
-        let speaker = Speaker::new(config.first_sequence);
-        let data = data::Pipes::new(config.data_seed);
         Self {
-            config,
-            phase: Phase::Offline,
-            current: None,
-            previous: Vec::new(),
-            groups: BTreeMap::new(),
-            speaker,
-            streams: BTreeMap::new(),
-            pairs: Pairs::new(),
-            data,
-            routes: BTreeMap::new(),
-            recent: VecDeque::new(),
-            bundling: Bundling::default(),
-            audience: Vec::new(),
-            is_heard: false,
-            relay_path: RelayPath::new(),
-            handshake_was_repeated: false,
-            answering: Answering::new(),
-            relayed_by_choice: BTreeSet::new(),
-            is_congested: false,
-            permissions: Permissions::default(),
-            roster: Roster::default(),
-            server: ServerHealth::UNKNOWN,
-            out: Outputs::new(),
-            events: VecDeque::new(),
-            dropped: DropCounts::new(),
-            closing_since: None,
-            resuming: false,
+            sender: VoiceSender::new(config.first_sequence),
+            receiver: VoiceReceiver::default(),
+            data: data::Pipes::new(config.data_seed),
+            core: Core::new(config),
         }
     }
 
     /// Where it is.
     pub fn phase(&self) -> Phase {
-        self.phase
+        self.core.phase
     }
 
     /// The session it is in, or was in last.
     pub fn view(&self) -> Option<&View> {
-        self.current.as_ref()
+        self.core.current.as_ref()
     }
 
     /// What was received without effect, and why.
     pub fn dropped(&self) -> &DropCounts {
-        &self.dropped
+        &self.core.dropped
     }
 
     /// The way to a peer.
     pub fn route(&self, who: Who<P>) -> Route {
-        self.routes.get(&who).map_or(Route::None, |state| state.route())
+        self.core.route(who)
     }
 
     /// Everyone to whom there is a way, and which.
     pub fn routes(&self) -> impl Iterator<Item = (Who<P>, Route)> + '_ {
-        self.routes.iter().map(|(who, state)| (*who, state.route()))
+        self.core.routes.iter().map(|(who, state)| (*who, state.route()))
     }
 
     /// The smoothed round trip of the link to a peer, once measured.
     pub fn round_trip(&self, peer: P) -> Option<Duration> {
-        self.pairs.bound(peer).and_then(|(_, link, _)| link.health.round_trip())
+        self.core.pairs.bound(peer).and_then(|(_, link, _)| link.health.round_trip())
     }
 
     /// When something last came over the link to a peer.
     pub fn heard_at(&self, peer: P) -> Option<Duration> {
-        self.pairs.bound(peer).map(|(_, link, _)| link.health.heard_at())
+        self.core.pairs.bound(peer).map(|(_, link, _)| link.health.heard_at())
     }
 
     /// What happened to the voice packets on the link to a peer.
     pub fn link_traffic(&self, now: Duration, peer: P) -> Option<PathState> {
-        self.pairs.bound(peer).map(|(id, link, _)| link.path.state(now, id.generation))
+        self.core.pairs.bound(peer).map(|(id, link, _)| link.path.state(now, id.generation))
     }
 
     /// What happened to the voice packets on the way to the server.
     pub fn relay_traffic(&self, now: Duration) -> PathState {
-        self.relay_path.monitor().state(now, 0)
+        self.core.relay_path.monitor().state(now, 0)
     }
 
     /// Says whether the uplink is congested. A link that stalls meanwhile is taken to be full rather than dead: nothing is
     /// sent a second time on its account.
     pub fn set_congested(&mut self, is_congested: bool) {
-        self.is_congested = is_congested;
+        self.core.is_congested = is_congested;
     }
 
     /// Speech to these goes through the relay, where there is one, although a link could carry it: one relayed copy costs
     /// the uplink less than several direct ones. Nothing else changes its way.
     pub fn relay_speech_to(&mut self, now: Duration, relayed: BTreeSet<Who<P>>) {
-        if self.relayed_by_choice != relayed {
-            self.relayed_by_choice = relayed;
-            self.refresh_routes(now);
+        if self.core.relayed_by_choice != relayed {
+            self.core.relayed_by_choice = relayed;
+            self.core.refresh_routes(now);
         }
     }
 
     /// Whether the server passes on what it is sent. Owners say so whenever it may have changed.
     pub fn set_server_health(&mut self, server: ServerHealth) {
-        self.server = server;
+        self.core.server = server;
     }
 
     /// What is known of the others from now on.
     pub fn set_roster(&mut self, now: Duration, roster: Roster<P>) {
-        self.roster = roster;
-        self.follow_permissions();
-        self.judge_waiting(now);
-        self.refresh_routes(now);
+        self.core.roster = roster;
+        self.receiver.follow_permissions(&mut self.core);
+        self.core.judge_waiting(now);
+        self.core.refresh_routes(now);
     }
 
     /// What is known of the others.
     pub fn roster(&self) -> &Roster<P> {
-        &self.roster
+        &self.core.roster
     }
 
     /// The next thing to do.
     pub fn poll_output(&mut self) -> Option<Output<P>> {
-        self.out.poll()
+        self.core.out.poll()
     }
 
     /// These links did not take a packet.
@@ -310,20 +247,20 @@ impl<P: Copy + Ord + Debug> Client<P> {
             Fallback::None => {}
             Fallback::Relay => {
                 let session = packet::open(&packet).ok().and_then(|(header, _)| header.session_id());
-                if session.is_some_and(|session| self.is_current(session)) {
+                if session.is_some_and(|session| self.core.is_current(session)) {
                     let clients: Vec<_> = to.iter().map(|destination| destination.client).collect();
-                    self.relay(reliability, &clients, &packet);
+                    self.core.relay(reliability, &clients, &packet);
                 }
             }
-            Fallback::Retry => to.iter().for_each(|destination| self.handshake_refused(now, destination.link)),
+            Fallback::Retry => to.iter().for_each(|destination| self.core.handshake_refused(now, destination.link)),
             Fallback::Speech { sequence, frames } => {
                 let sequences: Vec<_> =
                     (0..u16::from(frames)).rev().map(|behind| sequence.wrapping_sub(behind)).collect();
                 for destination in to {
-                    if let Some(link) = self.pairs.link_mut(destination.link) {
+                    if let Some(link) = self.core.pairs.link_mut(destination.link) {
                         link.health.unsent(sequence);
                     }
-                    self.rescue(now, destination.link.peer, sequences.clone());
+                    self.sender.rescue(&mut self.core, now, destination.link.peer, sequences.clone());
                 }
             }
         }
@@ -331,27 +268,27 @@ impl<P: Copy + Ord + Debug> Client<P> {
 
     /// The next thing that happened.
     pub fn poll_event(&mut self) -> Option<ClientEvent<P>> {
-        self.events.pop_front()
+        self.core.events.pop_front()
     }
 
     /// Something that the network reported. Events of a server's side are not for a client and have no effect.
     pub fn network_event(&mut self, now: Duration, event: NetworkEvent<P>) -> Received {
         match event {
             NetworkEvent::Connected => {
-                self.relay_path = RelayPath::new();
-                self.shake_hands(now);
+                self.core.relay_path = RelayPath::new();
+                self.core.shake_hands(now);
             }
-            NetworkEvent::Disconnected(reason) => self.end_session(now, reason),
+            NetworkEvent::Disconnected(reason) => self.core.end_session(now, reason),
             NetworkEvent::Resumed => self.resume(now),
             NetworkEvent::PathChanged => self.doubt_links(now),
             NetworkEvent::FromServer(packet) => return self.receive_from_server(now, packet),
             NetworkEvent::FromLink { link, packet } => return self.receive_from_link(now, link, packet),
-            NetworkEvent::LinkUp(link) => self.link_up(now, link),
+            NetworkEvent::LinkUp(link) => self.core.link_up(now, link),
             NetworkEvent::LinkDown(link) => self.link_down(now, link),
             NetworkEvent::RosterChanged(roster) => self.set_roster(now, *roster),
-            NetworkEvent::ServerPong(number) => self.relay_path.answered(now, number),
+            NetworkEvent::ServerPong(number) => self.core.relay_path.answered(now, number),
             NetworkEvent::PeerRestarted(peer) => {
-                self.streams.remove(&Who::Peer(peer));
+                self.receiver.streams.remove(&Who::Peer(peer));
             }
             NetworkEvent::Hosting
             | NetworkEvent::HostingFailed(_)
@@ -361,25 +298,27 @@ impl<P: Copy + Ord + Debug> Client<P> {
         Received::default()
     }
 
-    /// What time alone brings about. Call at least every few milliseconds.
+    /// Runs timers: handshake retry, link probes, closing targets. Call at least every few milliseconds.
     pub fn update(&mut self, now: Duration) {
-        if let Phase::Handshaking { asked_at } = self.phase
-            && now >= asked_at + self.config.handshake_retry
+        if let Phase::Handshaking { asked_at } = self.core.phase
+            && now >= asked_at + self.core.config.handshake_retry
         {
-            self.shake_hands(now);
-            self.handshake_was_repeated = true;
+            self.core.shake_hands(now);
+            self.core.handshake_was_repeated = true;
         }
-        self.retry_handshakes(now);
-        self.care_for_links(now);
-        self.ask_relayed(now);
-        self.close_targets(now);
-        self.flush_late_bundles(now);
-        if let Some(number) = self.relay_path.ping_due(now) {
-            self.out.push(Output::PingServer(number));
+        self.core.retry_handshakes(now);
+        for (peer, unacknowledged) in self.core.poll_links(now) {
+            self.sender.rescue(&mut self.core, now, peer, unacknowledged);
+        }
+        self.core.ask_relayed(now);
+        self.sender.close_targets(&mut self.core, now);
+        self.sender.flush_late_bundles(&mut self.core, now);
+        if let Some(number) = self.core.relay_path.ping_due(now) {
+            self.core.out.push(Output::PingServer(number));
         }
         self.forget(now);
-        self.refresh_routes(now);
-        self.flush_data(now);
+        self.core.refresh_routes(now);
+        self.data.flush(&mut self.core, now);
     }
 
     /// Begins to listen to a group, now and in every later session.
@@ -388,232 +327,245 @@ impl<P: Copy + Ord + Debug> Client<P> {
         if name.len() > GROUP_NAME_BYTES {
             return Err(ClientError::GroupNameTooLong);
         }
-        if self.groups.get(&id).is_some_and(|own| own == name) {
+        if self.core.groups.get(&id).is_some_and(|own| own == name) {
             return Ok(());
         }
-        let is_shared = self.joined_view().is_some_and(|view| view.table.is_shared(name));
-        if (is_shared && !self.roster.server_takes_group_text) || self.groups.contains_key(&id) {
+        let is_shared = self.core.joined_view().is_some_and(|view| view.table.is_shared(name));
+        if (is_shared && !self.core.roster.server_takes_group_text) || self.core.groups.contains_key(&id) {
             return Err(ClientError::GroupNameTaken);
         }
-        if self.groups.len() >= GROUPS_PER_CLIENT {
+        if self.core.groups.len() >= GROUPS_PER_CLIENT {
             return Err(ClientError::TooManyGroups);
         }
-        self.groups.insert(id, name.to_owned());
-        self.interrupt_streams();
-        self.tell_group(name, true);
+        self.core.groups.insert(id, name.to_owned());
+        self.receiver.interrupt_streams();
+        self.core.tell_group(name, true);
         Ok(())
     }
 
     /// Ceases to listen to a group.
     pub fn leave_group(&mut self, name: &str) {
         let id = GroupId::of(name);
-        if self.groups.get(&id).is_some_and(|own| own == name) {
-            self.groups.remove(&id);
-            self.interrupt_streams();
-            self.tell_group(name, false);
+        if self.core.groups.get(&id).is_some_and(|own| own == name) {
+            self.core.groups.remove(&id);
+            self.receiver.interrupt_streams();
+            self.core.tell_group(name, false);
         }
     }
 
     /// The groups it listens to.
     pub fn groups(&self) -> impl Iterator<Item = &str> {
-        self.groups.values().map(String::as_str)
+        self.core.groups.values().map(String::as_str)
     }
 
     /// Begins to speak to a target, or changes how.
     pub fn open_target(&mut self, target: VoiceTarget<P>, options: TargetOptions) -> Result<(), ClientError> {
-        self.speaker.open(target, options)?;
+        self.sender.speaker.open(target, options)?;
         Ok(())
     }
 
     /// Ceases to speak to a target: the next frame is its last.
     pub fn close_target(&mut self, now: Duration, target: &VoiceTarget<P>) {
-        self.speaker.close(target);
-        if self.speaker.is_closing() {
-            self.closing_since.get_or_insert(now);
+        self.sender.speaker.close(target);
+        if self.sender.speaker.is_closing() {
+            self.sender.closing_since.get_or_insert(now);
         }
     }
 
     /// The targets it speaks to.
     pub fn open_targets(&self) -> impl Iterator<Item = &VoiceTarget<P>> {
-        self.speaker.open_targets()
+        self.sender.speaker.open_targets()
     }
 
     /// Leaves: the session, the pairs and all that was known of others are gone. Groups and targets stay for the next
     /// time, but for targets that were clients of this session.
     pub fn leave(&mut self) {
-        if self.phase != Phase::Offline {
-            self.push(ClientEvent::SessionEnded(DisconnectReason::Requested));
+        if self.core.phase != Phase::Offline {
+            self.core.push(ClientEvent::SessionEnded(DisconnectReason::Requested));
         }
-        self.phase = Phase::Offline;
-        self.current = None;
-        self.speaker.forget_clients();
-        self.previous.clear();
-        self.pairs = Pairs::new();
+        self.core.phase = Phase::Offline;
+        self.core.current = None;
+        self.sender.speaker.forget_clients();
+        self.core.previous.clear();
+        self.core.pairs = Pairs::new();
         self.data.clear();
-        self.routes.clear();
-        self.streams.clear();
-        self.recent.clear();
-        self.bundling = Bundling::default();
-        self.audience.clear();
-        self.relay_path = RelayPath::new();
-        self.answering.clear();
-        self.relayed_by_choice.clear();
+        self.core.routes.clear();
+        self.receiver.streams.clear();
+        self.sender.recent.clear();
+        self.sender.bundling = Bundling::default();
+        self.sender.audience.clear();
+        self.core.relay_path = RelayPath::new();
+        self.core.answering.clear();
+        self.core.relayed_by_choice.clear();
     }
 
-    fn joined_view(&self) -> Option<&View> {
-        self.current.as_ref().filter(|_| self.phase == Phase::Joined)
+    /// Sends one encoded frame to everyone whom the open targets address, each by its route. Says how many those are.
+    ///
+    /// With no open target the frame is not sent and takes no number. A frame larger than a packet is not sent.
+    pub fn send_voice(&mut self, now: Duration, frame: Bytes) -> usize {
+        self.send_spoken(now, &Spoken::plain(frame)).listeners
     }
 
-    /// The best name for a client of a session.
-    fn who(&self, session: voicemesh_wire::SessionId, client: ClientId) -> Who<P> {
-        let named = self.roster.peer_of(session, client).or_else(|| self.pairs.peer_bound_as(session, client));
-        named.map_or(Who::Client(session, client), Who::Peer)
+    /// The same, with what goes with it.
+    pub fn send_spoken(&mut self, now: Duration, spoken: &Spoken<'_, P>) -> Reached {
+        self.sender.send_spoken(&mut self.core, now, spoken)
+    }
+
+    /// Finds who would hear a frame that is sent now; [`last_audience`](Self::last_audience) has them.
+    pub fn look_at_audience(&mut self) {
+        self.sender.look_at_audience(&self.core);
+    }
+
+    /// The listeners of the last frame.
+    pub fn last_audience(&self) -> &[AudienceMember<P>] {
+        &self.sender.audience
+    }
+
+    /// The number of the frame that would be sent next.
+    pub fn next_sequence(&self) -> u16 {
+        self.sender.speaker.next_sequence()
+    }
+
+    /// Sends a packet that begins with the own client id: over links where they are bound in this session, through the
+    /// relay to the rest; each destination gets one copy.
+    ///
+    /// # Errors
+    ///
+    /// [`ClientError::NotJoined`].
+    pub fn send_to_clients(
+        &mut self,
+        clients: &[ClientId],
+        reliability: Reliability,
+        packet: &Bytes,
+    ) -> Result<(), ClientError> {
+        self.core.send_to_clients(clients, reliability, packet)
+    }
+
+    /// Sends a packet that may be lost to one peer or client, by the way that its speech takes: the link if it is bound
+    /// and sound, else the relay. `packet` is given the session and the own id in it. Says whether there was a way.
+    pub fn send_to(&mut self, who: Who<P>, packet: impl Fn(SessionId, ClientId) -> Vec<u8>) -> bool {
+        self.core.send_to(who, packet)
+    }
+
+    /// Sends a train of `packets` packets with `padding` bytes in each over the link to a peer; what arrives of it comes
+    /// back as [`ClientEvent::Bandwidth`]. Says whether there is a link to a peer that answers.
+    pub fn probe_bandwidth(&mut self, peer: P, train: u16, packets: u8, padding: u16) -> bool {
+        self.core.probe_bandwidth(peer, train, packets, padding)
+    }
+
+    /// Sends a message to a peer outside of channels. It leaves with the next [`update`](Self::update).
+    ///
+    /// # Errors
+    ///
+    /// See [`DataError`].
+    pub fn send_data(&mut self, peer: P, reliability: Reliability, bytes: Bytes) -> Result<(), DataError> {
+        self.data.send(&self.core, peer, reliability, bytes)
+    }
+
+    /// Opens a channel from this side; data flows once the other side has opened it alike.
+    ///
+    /// # Errors
+    ///
+    /// See [`DataError`].
+    pub fn open_channel(&mut self, peer: P, channel: u8, reliability: Reliability) -> Result<(), DataError> {
+        self.data.open_channel(&self.core, peer, channel, reliability)
+    }
+
+    /// Closes a channel from this side.
+    pub fn close_channel(&mut self, peer: P, channel: u8) {
+        self.data.close_channel(peer, channel);
+    }
+
+    /// Sends a message on a channel that this side has open.
+    ///
+    /// # Errors
+    ///
+    /// See [`DataError`].
+    pub fn send_on(&mut self, peer: P, channel: u8, bytes: Bytes) -> Result<(), DataError> {
+        self.data.send_on(&self.core, peer, channel, bytes)
+    }
+
+    /// Closes everything that is open to a peer, on both sides.
+    pub fn disconnect_data(&mut self, peer: P) {
+        self.data.disconnect(&mut self.core, peer);
+    }
+
+    /// Forgets what is open to a peer that is gone. What it had sent was polled before.
+    pub fn forget_data(&mut self, peer: P) {
+        self.data.forget(peer);
+    }
+
+    /// What is open to a peer.
+    pub fn data_pipe(&self, peer: P) -> Option<&Pipe> {
+        self.data.pipe_to(peer)
+    }
+
+    /// Everyone to whom something is or was open, and the pipe.
+    pub fn data_pipes(&self) -> impl Iterator<Item = (P, &Pipe)> {
+        self.data.pipes()
+    }
+
+    /// The next message, or event of a channel, of any peer; each peer in its turn.
+    pub fn poll_data(&mut self, now: Duration) -> Option<(P, DataEvent)> {
+        self.data.poll(now)
+    }
+
+    /// The next message, or event of a channel, of one peer.
+    pub fn poll_data_of(&mut self, now: Duration, peer: P) -> Option<DataEvent> {
+        self.data.poll_of(now, peer)
+    }
+
+    fn link_down(&mut self, now: Duration, link: LinkId<P>) {
+        // Before it is forgotten: without a roster, only the link tells which client the relay has to serve.
+        let unacknowledged = self.core.take_unacknowledged(link);
+        self.sender.rescue(&mut self.core, now, link.peer, unacknowledged);
+        self.core.link_down(now, link);
     }
 
     /// Asks for the state anew, on a connection that has taken over. Until it comes the old one holds.
     fn resume(&mut self, now: Duration) {
-        match self.phase {
+        match self.core.phase {
             Phase::Joined => {
-                self.resuming = true;
-                let request = HandshakeRequest { codec: self.config.codec, name: self.config.name.clone() };
-                self.tell_server(request.encode());
+                self.core.resuming = true;
+                let request = HandshakeRequest { codec: self.core.config.codec, name: self.core.config.name.clone() };
+                self.core.tell_server(request.encode());
             }
-            Phase::Offline | Phase::Handshaking { .. } => self.shake_hands(now),
+            Phase::Offline | Phase::Handshaking { .. } => self.core.shake_hands(now),
         }
     }
 
     /// No link is relied on until it answers.
     fn doubt_links(&mut self, now: Duration) {
-        for (_, link) in self.pairs.iter_mut() {
+        for (_, link) in self.core.pairs.iter_mut() {
             link.health.doubt(now);
         }
-        self.refresh_routes(now);
-    }
-
-    fn shake_hands(&mut self, now: Duration) {
-        self.phase = Phase::Handshaking { asked_at: now };
-        self.handshake_was_repeated = false;
-        let request = HandshakeRequest { codec: self.config.codec, name: self.config.name.clone() };
-        self.tell_server(request.encode());
-    }
-
-    fn own_info(&self, id: ClientId) -> ClientInfo {
-        ClientInfo { name: self.config.name.clone(), id, codec: self.config.codec }
-    }
-
-    fn own_state(&self, id: ClientId) -> ClientState {
-        ClientState { client: self.own_info(id), groups: self.groups.values().cloned().collect() }
-    }
-
-    fn tell_group(&mut self, name: &str, joins: bool) {
-        if self.phase != Phase::Joined {
-            return;
-        }
-        let Some(view) = &mut self.current else { return };
-        let client = view.you;
-        if joins {
-            view.table.join(client, name);
-        } else {
-            view.table.leave(client, name);
-        }
-        let packet = DeltaClientState { joins, client, group: name.to_owned() }.encode(view.session);
-        self.tell_server(packet);
-    }
-
-    fn tell_server(&mut self, packet: Vec<u8>) {
-        self.out.to_server(Reliability::Reliable, packet);
-    }
-
-    fn end_session(&mut self, now: Duration, reason: DisconnectReason) {
-        if self.phase == Phase::Offline {
-            return;
-        }
-        self.phase = Phase::Offline;
-        self.resuming = false;
-        self.push(ClientEvent::SessionEnded(reason));
-        self.refresh_routes(now);
-    }
-
-    /// Chooses every pair's route anew and reports what changed.
-    fn refresh_routes(&mut self, now: Duration) {
-        let mut means = BTreeMap::new();
-        let none = Means {
-            relay: false,
-            server_answers: self.server.is_reached,
-            both: false,
-            link: LinkMeans::Unbound,
-            prefer_relay: false,
-        };
-        if let Some(view) = self.joined_view() {
-            for member in view.table.members().filter(|member| member.info.id != view.you) {
-                let who = self.who(view.session, member.info.id);
-                let prefer_relay = self.relayed_by_choice.contains(&who);
-                let is_silent = who.peer().is_some_and(|peer| self.answering.is_silent(now, peer));
-                let server_answers = none.server_answers && !is_silent;
-                means.insert(who, Means { relay: true, server_answers, prefer_relay, ..none });
-            }
-        }
-        for (id, link, _) in self.pairs.all_bound() {
-            let entry = means.entry(Who::Peer(id.peer)).or_insert(none);
-            entry.both = link.health.dead_since().is_some_and(|since| !self.server.has_answered_since(since));
-            entry.link = if link.health.is_stalled() { LinkMeans::Stalled } else { LinkMeans::Sound };
-        }
-        let mut changed = Vec::new();
-        for (who, means) in &means {
-            let state = self.routes.entry(*who).or_default();
-            let next = state.next(now, *means);
-            if next.route() != state.route() {
-                changed.push((*who, next.route()));
-            }
-            *state = next;
-        }
-        self.routes.retain(|who, state| {
-            let stays = means.contains_key(who);
-            if !stays && state.route() != Route::None {
-                changed.push((*who, Route::None));
-            }
-            stays
-        });
-        for (who, route) in changed {
-            self.push(ClientEvent::RouteChanged { who, route });
-        }
+        self.core.refresh_routes(now);
     }
 
     /// Former sessions, kept clients and silent speakers do not stay for ever.
     fn forget(&mut self, now: Duration) {
-        let pairs = &self.pairs;
-        self.previous
+        let pairs = &self.core.pairs;
+        self.core
+            .previous
             .retain(|view| pairs.speaks(view.session) || view.retired_at.is_some_and(|at| now < at + RETIRED_FOR));
-        for view in self.previous.iter_mut().chain(self.current.as_mut()) {
+        for view in self.core.previous.iter_mut().chain(self.core.current.as_mut()) {
             let over: Vec<_> =
                 view.kept_until.iter().filter(|(_, until)| **until <= now).map(|(client, _)| *client).collect();
             for client in over {
                 view.forget_kept(client);
             }
         }
-        while self.streams.len() > STREAMS {
-            let oldest = self.streams.iter().min_by_key(|(_, heard)| heard.heard_at).map(|(who, _)| *who);
+        while self.receiver.streams.len() > STREAMS {
+            let oldest = self.receiver.streams.iter().min_by_key(|(_, heard)| heard.heard_at).map(|(who, _)| *who);
             if let Some(who) = oldest {
-                self.streams.remove(&who);
+                self.receiver.streams.remove(&who);
             }
         }
     }
 
-    fn push(&mut self, event: ClientEvent<P>) {
-        if self.events.len() < EVENTS {
-            self.events.push_back(event);
-        } else {
-            self.count(Dropped::EventOverflow);
-        }
-    }
-
-    fn count(&mut self, reason: Dropped) {
-        *self.dropped.entry(reason).or_default() += 1;
-    }
-
     /// Everyone in the current session but oneself, for those who compare tables.
     pub fn others(&self) -> BTreeSet<ClientId> {
-        let view = self.current.as_ref();
+        let view = self.core.current.as_ref();
         view.into_iter()
             .flat_map(|view| view.table.members().map(|member| member.info.id).filter(|id| *id != view.you))
             .collect()

@@ -28,7 +28,7 @@ use voicemesh_wire::limits::{RELIABLE_DATA_BYTES, UNRELIABLE_DATA_BYTES};
 
 pub use pipe::{Inward, Outward, Pipe, PipeEvent, Violation};
 
-use crate::network::Reliability;
+use crate::transport::Reliability;
 
 /// Bytes that wait to be sent to one peer or to be acknowledged by it; what is more is refused with
 /// [`DataError::WouldBlock`]. Each message counts [`MESSAGE_COST`] more than its bytes. The largest message always fits

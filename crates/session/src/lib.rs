@@ -20,6 +20,7 @@ pub mod server;
 pub mod speaker;
 pub mod stream;
 pub mod table;
+mod transport;
 
 pub use client::{Client, ClientConfig, ClientEvent};
 pub use network::{Delivery, Network, Reliability};

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::network::{Destination, LinkId, Reliability};
+use crate::transport::{Destination, LinkId, Reliability};
 
 /// Outputs that the owner has not taken. It takes them after every call, so that only a fault can fill the queue; what is more
 /// is dropped.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use voicemesh_wire::{ClientId, Permissions, SessionId};
 
-use crate::network::Naming;
+use crate::transport::Naming;
 
 /// The packets that a peer reads beyond the least that all do (its capabilities).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,8 +17,8 @@ use voicemesh_wire::packet::{
 };
 use voicemesh_wire::{ClientId, DecodeError, GroupId, Permissions, SessionId};
 
-use crate::network::Delivery;
 use crate::table::Table;
+use crate::transport::Delivery;
 use crate::{GLOBAL_GROUP, permits};
 use ids::IdPool;
 

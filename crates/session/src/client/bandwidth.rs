@@ -1,16 +1,10 @@
 //! Trains of padded packets over a link: the time between their arrivals shows how fast the path carries packets, also
 //! when speech alone would not fill it (packet trains as in PROTOCOL.md §9).
 
-use std::fmt::Debug;
 use std::time::Duration;
 
-use bytes::Bytes;
 use voicemesh_wire::ClientId;
 use voicemesh_wire::packet::{BandwidthProbe, BandwidthReport};
-
-use super::Client;
-use crate::network::{Destination, Reliability};
-use crate::output::Fallback;
 
 /// A train that is not complete is reported this long after its first packet.
 const TRAIN_TIMEOUT: Duration = Duration::from_millis(600);
@@ -60,25 +54,6 @@ impl TrainReceiver {
         self.reported_at = Some(now);
         let span_us = u32::try_from(train.last_at.saturating_sub(train.first_at).as_micros()).unwrap_or(u32::MAX);
         Some(BandwidthReport { sender, train: train.number, received: train.received, span_us })
-    }
-}
-
-impl<P: Copy + Ord + Debug> Client<P> {
-    /// Sends a train of `packets` packets with `padding` bytes in each over the link to a peer; what arrives of it comes
-    /// back as [`ClientEvent::Bandwidth`](super::ClientEvent::Bandwidth). Says whether there is a link to a peer that answers.
-    pub fn probe_bandwidth(&mut self, peer: P, train: u16, packets: u8, padding: u16) -> bool {
-        let Some((link, _, common)) =
-            self.pairs.bound(peer).filter(|_| self.roster.abilities(Some(peer)).takes_path_feedback)
-        else {
-            return false;
-        };
-        let packet: Bytes =
-            BandwidthProbe { sender: common.you, train, packets, padding }.encode(common.session).into();
-        for _ in 0..packets {
-            let to = vec![Destination { client: common.remote, link }];
-            self.out.to_links(to, Reliability::Unreliable, packet.clone(), Fallback::None);
-        }
-        true
     }
 }
 

@@ -11,12 +11,12 @@ use bytes::Bytes;
 use voicemesh_wire::packet::{DataAck, DataMessage, DataReset, DataSegment, Kind, PipeEnd};
 use voicemesh_wire::{ClientId, SessionId};
 
-use super::Client;
+use super::core::Core;
 use super::event::{Dropped, Who};
 use crate::data::{DataError, Inward, Outward, Pipe, PipeEvent};
-use crate::network::{Destination, LinkId, Reliability};
 use crate::output::Fallback;
 use crate::route::Route;
+use crate::transport::{Destination, LinkId, Reliability};
 
 /// Pipes at a time: more peers than a room takes.
 const PIPES: usize = 256;
@@ -173,14 +173,20 @@ impl<P: Copy + Ord> Pipes<P> {
     }
 }
 
-impl<P: Copy + Ord + Debug> Client<P> {
+impl<P: Copy + Ord + Debug> Pipes<P> {
     /// Sends a message to a peer outside of channels.
     ///
     /// # Errors
     ///
     /// See [`DataError`].
-    pub fn send_data(&mut self, peer: P, reliability: Reliability, bytes: Bytes) -> Result<(), DataError> {
-        self.pipe(peer)?.send(reliability, bytes)
+    pub(super) fn send(
+        &mut self,
+        core: &Core<P>,
+        peer: P,
+        reliability: Reliability,
+        bytes: Bytes,
+    ) -> Result<(), DataError> {
+        self.pipe(core, peer)?.send(reliability, bytes)
     }
 
     /// Opens a data channel to a peer from this side.
@@ -188,13 +194,19 @@ impl<P: Copy + Ord + Debug> Client<P> {
     /// # Errors
     ///
     /// See [`DataError`].
-    pub fn open_channel(&mut self, peer: P, channel: u8, reliability: Reliability) -> Result<(), DataError> {
-        self.pipe(peer)?.open(channel, reliability)
+    pub(super) fn open_channel(
+        &mut self,
+        core: &Core<P>,
+        peer: P,
+        channel: u8,
+        reliability: Reliability,
+    ) -> Result<(), DataError> {
+        self.pipe(core, peer)?.open(channel, reliability)
     }
 
     /// Closes a data channel to a peer. Harmless when it is not open.
-    pub fn close_channel(&mut self, peer: P, channel: u8) {
-        if let Some(carried) = self.data.pipes.get_mut(&peer) {
+    pub(super) fn close_channel(&mut self, peer: P, channel: u8) {
+        if let Some(carried) = self.pipes.get_mut(&peer) {
             // Closing needs no room.
             let _ = carried.pipe.close(channel);
         }
@@ -205,67 +217,67 @@ impl<P: Copy + Ord + Debug> Client<P> {
     /// # Errors
     ///
     /// See [`DataError`].
-    pub fn send_on(&mut self, peer: P, channel: u8, bytes: Bytes) -> Result<(), DataError> {
-        let pipe = &mut self.data.pipes.get_mut(&peer).ok_or(DataError::ChannelClosed)?.pipe;
-        if self.permissions.data { pipe.send_on(channel, bytes) } else { Err(DataError::NotPermitted) }
+    pub(super) fn send_on(&mut self, core: &Core<P>, peer: P, channel: u8, bytes: Bytes) -> Result<(), DataError> {
+        let pipe = &mut self.pipes.get_mut(&peer).ok_or(DataError::ChannelClosed)?.pipe;
+        if core.permissions.data { pipe.send_on(channel, bytes) } else { Err(DataError::NotPermitted) }
     }
 
     /// Ends all that is open to a peer: what waits is gone, and every channel is closed on both sides.
-    pub fn disconnect_data(&mut self, peer: P) {
-        if let Some(pipe) = self.data.end(peer)
+    pub(super) fn disconnect(&mut self, core: &mut Core<P>, peer: P) {
+        if let Some(pipe) = self.end(peer)
             && let Some(remote) = pipe.remote()
         {
-            self.data.reset(peer, remote);
+            self.reset(peer, remote);
         }
-        self.send_resets();
+        self.send_resets(core);
     }
 
     /// A peer is no longer there: what was open to it is forgotten without a word. What it had sent was polled before.
-    pub fn forget_data(&mut self, peer: P) {
-        self.data.end(peer);
-        self.data.ended.retain(|(ended, _)| *ended != peer);
+    pub(super) fn forget(&mut self, peer: P) {
+        self.end(peer);
+        self.ended.retain(|(ended, _)| *ended != peer);
     }
 
     /// The pipe to a peer, to look at.
-    pub fn data_pipe(&self, peer: P) -> Option<&Pipe> {
-        self.data.pipes.get(&peer).map(|carried| &carried.pipe)
+    pub(super) fn pipe_to(&self, peer: P) -> Option<&Pipe> {
+        self.pipes.get(&peer).map(|carried| &carried.pipe)
     }
 
     /// Everyone to whom something is or was open, and the pipe.
-    pub fn data_pipes(&self) -> impl Iterator<Item = (P, &Pipe)> {
-        self.data.pipes.iter().map(|(peer, carried)| (*peer, &carried.pipe))
+    pub(super) fn pipes(&self) -> impl Iterator<Item = (P, &Pipe)> {
+        self.pipes.iter().map(|(peer, carried)| (*peer, &carried.pipe))
     }
 
     /// The next thing that came from anybody; each peer in its turn.
-    pub fn poll_data(&mut self, now: Duration) -> Option<(P, DataEvent)> {
-        if let Some((peer, undelivered_bytes)) = self.data.ended.pop_front() {
+    pub(super) fn poll(&mut self, now: Duration) -> Option<(P, DataEvent)> {
+        if let Some((peer, undelivered_bytes)) = self.ended.pop_front() {
             return Some((peer, DataEvent::Disconnected { undelivered_bytes }));
         }
         let after = |last: P| (std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded);
         let has = |(peer, carried): (&P, &Carried)| carried.pipe.has_events().then_some(*peer);
-        let pipes = &self.data.pipes;
-        let next = self.data.polled.and_then(|last| pipes.range(after(last)).find_map(has));
+        let pipes = &self.pipes;
+        let next = self.polled.and_then(|last| pipes.range(after(last)).find_map(has));
         let peer = next.or_else(|| pipes.iter().find_map(has))?;
-        self.data.polled = Some(peer);
-        self.poll_data_of(now, peer).map(|event| (peer, event))
+        self.polled = Some(peer);
+        self.poll_of(now, peer).map(|event| (peer, event))
     }
 
     /// The next thing that came from one peer.
-    pub fn poll_data_of(&mut self, now: Duration, peer: P) -> Option<DataEvent> {
-        self.data.pipes.get_mut(&peer)?.pipe.poll_event(now).map(DataEvent::Pipe)
+    pub(super) fn poll_of(&mut self, now: Duration, peer: P) -> Option<DataEvent> {
+        self.pipes.get_mut(&peer)?.pipe.poll_event(now).map(DataEvent::Pipe)
     }
 
     /// Lets what waits leave, as far as there is a way and the other side has room. [`update`](Self::update) does it too.
-    pub fn flush_data(&mut self, now: Duration) {
-        if self.data.pipes.is_empty() {
+    pub(super) fn flush(&mut self, core: &mut Core<P>, now: Duration) {
+        if self.pipes.is_empty() {
             return;
         }
-        self.data.relayed.fill(now);
-        let busy = self.data.pipes.iter().filter(|(_, carried)| !carried.pipe.is_idle());
-        let ways: Vec<_> = busy.map(|(peer, _)| (*peer, self.way_of(*peer))).collect();
+        self.relayed.fill(now);
+        let busy = self.pipes.iter().filter(|(_, carried)| !carried.pipe.is_idle());
+        let ways: Vec<_> = busy.map(|(peer, _)| (*peer, self.way_of(core, *peer))).collect();
         for (peer, way) in ways {
-            let Some(carried) = self.data.pipes.get_mut(&peer) else { continue };
-            let way = way.filter(|_| self.roster.abilities(Some(peer)).takes_data);
+            let Some(carried) = self.pipes.get_mut(&peer) else { continue };
+            let way = way.filter(|_| core.roster.abilities(Some(peer)).takes_data);
             let kind = way.as_ref().map(WayOut::kind);
             if let Some(kind) = kind
                 && carried.way != Some(kind)
@@ -278,20 +290,21 @@ impl<P: Copy + Ord + Debug> Client<P> {
             let Some(way) = way else { continue };
             carried.pipe.update(now);
             for _ in 0..PACKETS_PER_TURN {
-                if matches!(way, WayOut::Relay { .. }) && self.data.relayed.bytes <= 0.0 {
+                if matches!(way, WayOut::Relay { .. }) && self.relayed.bytes <= 0.0 {
                     break;
                 }
-                let Some(carried) = self.data.pipes.get_mut(&peer) else { break };
+                let Some(carried) = self.pipes.get_mut(&peer) else { break };
                 let Some(outward) = carried.pipe.poll_outward(now) else { break };
-                self.send_by(way, &outward);
+                self.send_by(core, way, &outward);
             }
         }
-        self.send_resets();
+        self.send_resets(core);
     }
 
     /// A packet of the game's own bytes, from an established peer.
-    pub(super) fn data(
+    pub(super) fn receive(
         &mut self,
+        core: &mut Core<P>,
         now: Duration,
         from: Who<P>,
         kind: Kind,
@@ -305,12 +318,12 @@ impl<P: Copy + Ord + Debug> Client<P> {
             Kind::DataSegment => {
                 let segment = DataSegment::decode(body)?;
                 let payload = packet.slice_ref(segment.payload);
-                let pipe = self.data.of_segment(peer, &segment)?;
+                let pipe = self.of_segment(peer, &segment)?;
                 violation = pipe.receive(now, Inward::Segment(segment, payload)).is_err();
             }
             Kind::DataAck => {
                 let ack = DataAck::decode(body)?;
-                let carried = self.data.pipes.get_mut(&peer).ok_or(Dropped::Unexpected)?;
+                let carried = self.pipes.get_mut(&peer).ok_or(Dropped::Unexpected)?;
                 let is_its = carried.pipe.remote().is_none_or(|remote| remote == ack.from);
                 if carried.pipe.end() != ack.to || !is_its {
                     return Err(Dropped::Unexpected);
@@ -322,9 +335,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 let message = DataMessage::decode(body)?;
                 let payload = packet.slice_ref(message.payload);
                 let pipe = match message.on {
-                    None => self.data.begin(peer, None).ok_or(Dropped::Unexpected)?,
+                    None => self.begin(peer, None).ok_or(Dropped::Unexpected)?,
                     Some((to, _)) => {
-                        let carried = self.data.pipes.get_mut(&peer).filter(|carried| carried.pipe.end() == to);
+                        let carried = self.pipes.get_mut(&peer).filter(|carried| carried.pipe.end() == to);
                         &mut carried.ok_or(Dropped::Unexpected)?.pipe
                     }
                 };
@@ -332,67 +345,67 @@ impl<P: Copy + Ord + Debug> Client<P> {
             }
             Kind::DataReset => {
                 let reset = DataReset::decode(body)?;
-                if self.data.pipes.get(&peer).is_none_or(|carried| carried.pipe.end() != reset.to) {
+                if self.pipes.get(&peer).is_none_or(|carried| carried.pipe.end() != reset.to) {
                     return Err(Dropped::Unexpected);
                 }
-                self.data.ended_by_remote(peer);
+                self.ended_by_remote(peer);
             }
             other => return Err(Dropped::Misplaced(other)),
         }
         if violation {
             // A peer that breaks the protocol gets a new pipe when it wants one, and nothing else is touched.
-            if let Some(remote) = self.data.pipes.get(&peer).and_then(|carried| carried.pipe.remote()) {
-                self.data.reset(peer, remote);
+            if let Some(remote) = self.pipes.get(&peer).and_then(|carried| carried.pipe.remote()) {
+                self.reset(peer, remote);
             }
-            self.data.ended_by_remote(peer);
-            self.send_resets();
+            self.ended_by_remote(peer);
+            self.send_resets(core);
             return Err(Dropped::Unexpected);
         }
         Ok(())
     }
 
-    fn pipe(&mut self, peer: P) -> Result<&mut Pipe, DataError> {
-        if !self.permissions.data {
+    fn pipe(&mut self, core: &Core<P>, peer: P) -> Result<&mut Pipe, DataError> {
+        if !core.permissions.data {
             return Err(DataError::NotPermitted);
         }
-        self.data.begin(peer, None).ok_or(DataError::WouldBlock { queued_bytes: 0 })
+        self.begin(peer, None).ok_or(DataError::WouldBlock { queued_bytes: 0 })
     }
 
     /// The way that speech to a peer takes.
-    fn way_of(&self, peer: P) -> Option<WayOut<P>> {
-        match self.route(Who::Peer(peer)) {
+    fn way_of(&self, core: &Core<P>, peer: P) -> Option<WayOut<P>> {
+        match core.route(Who::Peer(peer)) {
             Route::None => None,
             Route::Direct => {
-                let (link, _, common) = self.pairs.bound(peer)?;
+                let (link, _, common) = core.pairs.bound(peer)?;
                 Some(WayOut::Link { link, session: common.session, you: common.you, remote: common.remote })
             }
             Route::Relayed => {
-                let client = self.relay_address(peer)?;
-                let view = self.joined_view()?;
+                let client = core.relay_address(peer)?;
+                let view = core.joined_view()?;
                 Some(WayOut::Relay { session: view.session, you: view.you, client })
             }
         }
     }
 
-    fn send_by(&mut self, way: WayOut<P>, outward: &Outward) {
+    fn send_by(&mut self, core: &mut Core<P>, way: WayOut<P>, outward: &Outward) {
         match way {
             WayOut::Link { link, session, you, remote } => {
                 // What the link does not take is lost, and found to be.
                 let to = vec![Destination { client: remote, link }];
-                self.out.to_links(to, Reliability::Unreliable, outward.encode(session, you), Fallback::None);
+                core.out.to_links(to, Reliability::Unreliable, outward.encode(session, you), Fallback::None);
             }
             WayOut::Relay { session, you, client } => {
                 let packet: Bytes = outward.encode(session, you).into();
-                self.data.relayed.bytes -= packet.len() as f64;
-                self.relay(Reliability::Unreliable, &[client], &packet);
+                self.relayed.bytes -= packet.len() as f64;
+                core.relay(Reliability::Unreliable, &[client], &packet);
             }
         }
     }
 
-    fn send_resets(&mut self) {
-        while let Some((peer, to)) = self.data.resets.pop_front() {
-            if let Some(way) = self.way_of(peer) {
-                self.send_by(way, &Outward::Reset(to));
+    fn send_resets(&mut self, core: &mut Core<P>) {
+        while let Some((peer, to)) = self.resets.pop_front() {
+            if let Some(way) = self.way_of(core, peer) {
+                self.send_by(core, way, &Outward::Reset(to));
             }
         }
     }

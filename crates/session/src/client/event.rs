@@ -6,8 +6,8 @@ use bytes::Bytes;
 use voicemesh_wire::packet::{BandwidthReport, ClockEcho, Kind, Priority, ReceptionReport, Recipient};
 use voicemesh_wire::{ClientId, DecodeError, SessionId};
 
-use crate::network::DisconnectReason;
 use crate::route::Route;
+use crate::transport::DisconnectReason;
 
 /// Another participant: the peer if the network has a roster, which lives across sessions, else the client of one
 /// session.

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_wire::limits::GROUPS_PER_CLIENT;
 use voicemesh_wire::packet::{
-    self, BandwidthProbe, ClientState, DeltaClientState, GroupText, HandshakeP2P, HandshakeResponse, Kind, Probe,
-    RemoveClient, Routing, TextData, VoiceAck,
+    self, BandwidthProbe, BandwidthReport, ClientState, ClockEcho, ClockProbe, DeltaClientState, GroupText,
+    HandshakeP2P, HandshakeResponse, Kind, Probe, ReceptionReport, RemoveClient, Routing, TextData, VoiceAck,
 };
 use voicemesh_wire::{ClientId, GroupId, SessionId};
 
@@ -15,12 +15,12 @@ use super::event::{ClientEvent, Dropped, Who};
 use super::view::View;
 use super::voice_in::VoicePacket;
 use super::{Client, PREVIOUS_VIEWS, Phase};
-use crate::network::{Destination, LinkId, Naming, Reliability};
 use crate::output::Fallback;
 use crate::permits;
 use crate::roster::Roster;
 use crate::route::Route;
 use crate::stream::Stale;
+use crate::transport::{Destination, LinkId, Naming, Reliability};
 
 /// A probe is answered at most once in this time, so that a link cannot be made to answer a flood.
 const ECHO_INTERVAL: Duration = Duration::from_millis(20);
@@ -35,7 +35,7 @@ pub struct Received {
 impl<P: Copy + Ord + Debug> Client<P> {
     pub(super) fn receive_from_server(&mut self, now: Duration, packet: Bytes) -> Received {
         if let Err(reason) = self.try_from_server(now, &packet) {
-            self.count(reason);
+            self.core.count(reason);
         }
         Received::default()
     }
@@ -48,7 +48,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             Kind::ErrorWrongSession => return self.wrong_session(now, session),
             _ => {}
         }
-        let view = self.joined_view().ok_or(Dropped::Unexpected)?;
+        let view = self.core.joined_view().ok_or(Dropped::Unexpected)?;
         if view.session != session {
             return Err(Dropped::WrongSession);
         }
@@ -72,22 +72,23 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 if view.table.member(client).is_none() || client == view.you {
                     return Err(Dropped::WrongSender);
                 }
-                if let Who::Peer(peer) = self.who(session, client) {
-                    self.answering.heard(now, peer, is_answer(header.kind));
+                if let Who::Peer(peer) = self.core.who(session, client) {
+                    self.core.answering.heard(now, peer, is_answer(header.kind));
                 }
                 if header.kind.is_voice() {
-                    let from = self.roster.peer_of(session, client).map_or(Who::Client(session, client), Who::Peer);
+                    let from =
+                        self.core.roster.peer_of(session, client).map_or(Who::Client(session, client), Who::Peer);
                     let voice = VoicePacket::decode(header.kind, body)?;
-                    check_permission(&self.roster, from, header.kind)?;
+                    check_permission(&self.core.roster, from, header.kind)?;
                     if let Who::Peer(peer) = from {
-                        self.answering.spoke(now, peer, voice.ends_speech());
+                        self.core.answering.spoke(now, peer, voice.ends_speech());
                     }
-                    return self.voice(now, packet, session, voice, from, Route::Relayed);
+                    return self.receiver.voice(&mut self.core, now, packet, session, voice, from, Route::Relayed);
                 }
-                let from = self.who(session, client);
-                check_permission(&self.roster, from, header.kind)?;
+                let from = self.core.who(session, client);
+                check_permission(&self.core.roster, from, header.kind)?;
                 if header.kind.is_data() {
-                    return self.data(now, from, header.kind, packet, body);
+                    return self.data.receive(&mut self.core, now, from, header.kind, packet, body);
                 }
                 self.extension(from, header.kind, body, packet)
             }
@@ -109,7 +110,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         match self.try_from_link(now, link, &packet) {
             Ok(received) => received,
             Err(reason) => {
-                self.count(reason);
+                self.core.count(reason);
                 Received::default()
             }
         }
@@ -121,35 +122,35 @@ impl<P: Copy + Ord + Debug> Client<P> {
         let session = header.session_id().ok_or(Dropped::WrongSession)?;
         if header.kind == Kind::HandshakeP2P {
             let handshake = HandshakeP2P::decode(body)?;
-            if let Some(link) = self.pairs.link_mut(id) {
+            if let Some(link) = self.core.pairs.link_mut(id) {
                 link.health.heard(now);
             }
-            if let Err(reason) = self.handshake_p2p(now, id, session, handshake) {
-                self.count(reason);
+            if let Err(reason) = self.core.handshake_p2p(now, id, session, handshake) {
+                self.core.count(reason);
             }
             return Ok(Received { handshake_p2p: Some(handshake.client) });
         }
         if !header.kind.names_its_sender() {
             return Err(Dropped::Misplaced(header.kind));
         }
-        let you = self.view_of(session).ok_or(Dropped::WrongSession)?.you;
+        let you = self.core.view_of(session).ok_or(Dropped::WrongSession)?.you;
         let sender = Routing::read(packet)?.sender;
-        if sender == you || self.speaker_on(id, session) != Some(sender) {
+        if sender == you || self.core.speaker_on(id, session) != Some(sender) {
             return Err(Dropped::WrongSender);
         }
-        let link = self.pairs.link_mut(id).ok_or(Dropped::Unexpected)?;
+        let link = self.core.pairs.link_mut(id).ok_or(Dropped::Unexpected)?;
         link.health.heard(now);
-        self.answering.heard(now, id.peer, is_answer(header.kind));
+        self.core.answering.heard(now, id.peer, is_answer(header.kind));
         match header.kind {
             Kind::VoiceData | Kind::VoiceCopies => {
                 let voice = VoicePacket::decode(header.kind, body)?;
                 link.ack_due.received(now, voice.header.sequence);
                 link.health.spoke(now, voice.ends_speech());
-                let has_roster = self.roster.peer_of(session, sender).is_some()
-                    || !matches!(self.roster.client_of(session, id.peer), Naming::NoRoster);
+                let has_roster = self.core.roster.peer_of(session, sender).is_some()
+                    || !matches!(self.core.roster.client_of(session, id.peer), Naming::NoRoster);
                 let from = if has_roster { Who::Peer(id.peer) } else { Who::Client(session, sender) };
-                check_permission(&self.roster, Who::Peer(id.peer), header.kind)?;
-                self.voice(now, packet, session, voice, from, Route::Direct)?;
+                check_permission(&self.core.roster, Who::Peer(id.peer), header.kind)?;
+                self.receiver.voice(&mut self.core, now, packet, session, voice, from, Route::Direct)?;
             }
             Kind::VoiceAck => {
                 let ack = VoiceAck::decode(body)?;
@@ -164,9 +165,9 @@ impl<P: Copy + Ord + Debug> Client<P> {
             }
             Kind::Probe => self.answer_probe(now, id, session, Probe::decode(body)?)?,
             kind => {
-                check_permission(&self.roster, Who::Peer(id.peer), kind)?;
+                check_permission(&self.core.roster, Who::Peer(id.peer), kind)?;
                 if kind.is_data() {
-                    self.data(now, Who::Peer(id.peer), kind, packet, body)?;
+                    self.data.receive(&mut self.core, now, Who::Peer(id.peer), kind, packet, body)?;
                 } else {
                     self.extension(Who::Peer(id.peer), kind, body, packet)?;
                 }
@@ -176,43 +177,43 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     fn answer_probe(&mut self, now: Duration, id: LinkId<P>, session: SessionId, probe: Probe) -> Result<(), Dropped> {
-        let you = self.view_of(session).ok_or(Dropped::WrongSession)?.you;
-        let link = self.pairs.link_mut(id).ok_or(Dropped::Unexpected)?;
+        let you = self.core.view_of(session).ok_or(Dropped::WrongSession)?.you;
+        let link = self.core.pairs.link_mut(id).ok_or(Dropped::Unexpected)?;
         if link.echoed_at.is_some_and(|at| now < at + ECHO_INTERVAL) {
             return Err(Dropped::Unexpected);
         }
         link.echoed_at = Some(now);
         let echo = Probe { sender: you, token: probe.token }.encode_echo(session);
         let to = vec![Destination { client: probe.sender, link: id }];
-        self.out.to_links(to, Reliability::Unreliable, echo, Fallback::None);
+        self.core.out.to_links(to, Reliability::Unreliable, echo, Fallback::None);
         Ok(())
     }
 
     /// The server's answer: a new view. The former one stays as long as a pair speaks it.
     fn welcome(&mut self, now: Duration, session: SessionId, response: HandshakeResponse) -> Result<(), Dropped> {
-        if (self.resuming || matches!(self.phase, Phase::Joined))
-            && self.current.as_ref().is_some_and(|view| (view.session, view.you) == (session, response.you))
+        if (self.core.resuming || matches!(self.core.phase, Phase::Joined))
+            && self.core.current.as_ref().is_some_and(|view| (view.session, view.you) == (session, response.you))
         {
             return self.resync(now, session, response);
         }
-        let Phase::Handshaking { asked_at } = self.phase else { return Err(Dropped::Unexpected) };
-        if !self.handshake_was_repeated {
-            self.relay_path.shook_hands(now, asked_at);
+        let Phase::Handshaking { asked_at } = self.core.phase else { return Err(Dropped::Unexpected) };
+        if !self.core.handshake_was_repeated {
+            self.core.relay_path.shook_hands(now, asked_at);
         }
         let you = response.you;
-        let mut view = View::new(session, self.own_info(you), self.groups.values().cloned());
+        let mut view = View::new(session, self.core.own_info(you), self.core.groups.values().cloned());
         view.fill(response);
-        self.phase = Phase::Joined;
-        self.interrupt_streams();
+        self.core.phase = Phase::Joined;
+        self.receiver.interrupt_streams();
         let members = self.retire(now, view);
-        self.push(ClientEvent::Joined { session, you });
+        self.core.push(ClientEvent::Joined { session, you });
         for event in members {
-            self.push(event);
+            self.core.push(event);
         }
-        let state = self.own_state(you).encode(session);
-        self.tell_server(state);
-        self.greet_links(now);
-        self.refresh_routes(now);
+        let state = self.core.own_state(you).encode(session);
+        self.core.tell_server(state);
+        self.core.greet_links(now);
+        self.core.refresh_routes(now);
         Ok(())
     }
 
@@ -220,11 +221,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
     /// only what differs from the known one is an event. A member that
     /// the response does not list either follows as ClientState or is gone, which the roster knows.
     fn resync(&mut self, now: Duration, session: SessionId, response: HandshakeResponse) -> Result<(), Dropped> {
-        self.resuming = false;
+        self.core.resuming = false;
         let you = response.you;
-        let mut fresh = View::new(session, self.own_info(you), self.groups.values().cloned());
+        let mut fresh = View::new(session, self.core.own_info(you), self.core.groups.values().cloned());
         fresh.fill(response);
-        let Some(view) = &self.current else { return Err(Dropped::Unexpected) };
+        let Some(view) = &self.core.current else { return Err(Dropped::Unexpected) };
         let listed = fresh.table.members().filter(|member| member.info.id != you);
         let changed: Vec<_> = listed
             .filter(|member| view.table.member(member.info.id) != Some(*member))
@@ -235,15 +236,15 @@ impl<P: Copy + Ord + Debug> Client<P> {
             self.client_state(now, state)?;
         }
         for client in gone.into_iter().filter(|client| fresh.table.member(*client).is_none()) {
-            if self.roster.peer_of(session, client).is_none() {
+            if self.core.roster.peer_of(session, client).is_none() {
                 self.remove_client(now, RemoveClient { client })?;
             }
         }
         // What was sent on the former connection may not have arrived.
-        let state = self.own_state(you).encode(session);
-        self.tell_server(state);
-        self.greet_links(now);
-        self.refresh_routes(now);
+        let state = self.core.own_state(you).encode(session);
+        self.core.tell_server(state);
+        self.core.greet_links(now);
+        self.core.refresh_routes(now);
         Ok(())
     }
 
@@ -254,19 +255,19 @@ impl<P: Copy + Ord + Debug> Client<P> {
         let mut joined = Vec::new();
         for member in ids {
             let client = member.info.id;
-            let who = self.roster.peer_of(session, client).map_or(Who::Client(session, client), Who::Peer);
+            let who = self.core.roster.peer_of(session, client).map_or(Who::Client(session, client), Who::Peer);
             joined.push(ClientEvent::MemberJoined { who, client, name: member.info.name.clone() });
         }
-        if let Some(mut old) = self.current.replace(view) {
+        if let Some(mut old) = self.core.current.replace(view) {
             if old.session == session {
                 self.keep_bound(now, old);
             } else {
-                self.speaker.forget_clients();
+                self.sender.speaker.forget_clients();
                 old.retired_at = Some(now);
-                self.previous.retain(|view| view.session != old.session);
-                self.previous.push(old);
-                if self.previous.len() > PREVIOUS_VIEWS {
-                    self.previous.remove(0);
+                self.core.previous.retain(|view| view.session != old.session);
+                self.core.previous.push(old);
+                if self.core.previous.len() > PREVIOUS_VIEWS {
+                    self.core.previous.remove(0);
                 }
             }
         }
@@ -275,11 +276,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
 
     /// Who came back to the same session finds those who are lost to the server but bound to it still kept.
     fn keep_bound(&mut self, now: Duration, mut old: View) {
-        let until = now + self.config.keep_lost;
-        let Some(view) = &mut self.current else { return };
+        let until = now + self.core.config.keep_lost;
+        let Some(view) = &mut self.core.current else { return };
         let absent: Vec<_> = old.table.members().map(|member| member.info.id).collect();
         for client in absent {
-            if client != old.you && self.pairs.peer_bound_as(view.session, client).is_some() {
+            if client != old.you && self.core.pairs.peer_bound_as(view.session, client).is_some() {
                 old.keep(client, until);
             }
         }
@@ -293,18 +294,18 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     fn wrong_session(&mut self, now: Duration, session: SessionId) -> Result<(), Dropped> {
-        if self.phase != Phase::Joined || self.current.as_ref().is_some_and(|view| view.session == session) {
+        if self.core.phase != Phase::Joined || self.core.current.as_ref().is_some_and(|view| view.session == session) {
             return Err(Dropped::Unexpected);
         }
-        self.push(ClientEvent::Rejoining { session: Some(session) });
-        self.shake_hands(now);
-        self.refresh_routes(now);
+        self.core.push(ClientEvent::Rejoining { session: Some(session) });
+        self.core.shake_hands(now);
+        self.core.refresh_routes(now);
         Ok(())
     }
 
     fn client_state(&mut self, now: Duration, state: ClientState) -> Result<(), Dropped> {
         let client = state.client.id;
-        let Some(view) = self.current.as_mut().filter(|view| view.you != client) else {
+        let Some(view) = self.core.current.as_mut().filter(|view| view.you != client) else {
             return Err(Dropped::Unexpected);
         };
         let session = view.session;
@@ -313,21 +314,21 @@ impl<P: Copy + Ord + Debug> Client<P> {
         view.forget_kept(client);
         view.table.insert(state.client, state.groups);
         if is_new {
-            let who = self.who(session, client);
-            self.interrupt_stream(who);
-            self.push(ClientEvent::MemberJoined { who, client, name });
+            let who = self.core.who(session, client);
+            self.receiver.interrupt_stream(who);
+            self.core.push(ClientEvent::MemberJoined { who, client, name });
         }
-        self.push(ClientEvent::GroupsChanged { client });
+        self.core.push(ClientEvent::GroupsChanged { client });
         if is_new {
             // Its handshake on a link may have come first.
-            self.judge_waiting(now);
-            self.refresh_routes(now);
+            self.core.judge_waiting(now);
+            self.core.refresh_routes(now);
         }
         Ok(())
     }
 
     fn delta(&mut self, delta: DeltaClientState) -> Result<(), Dropped> {
-        let Some(view) = self.current.as_mut() else { return Err(Dropped::Unexpected) };
+        let Some(view) = self.core.current.as_mut() else { return Err(Dropped::Unexpected) };
         let client = delta.client;
         if client == view.you {
             return self.group_refused(delta);
@@ -339,7 +340,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         let changed =
             if delta.joins { view.table.join(client, &delta.group) } else { view.table.leave(client, &delta.group) };
         if changed {
-            self.push(ClientEvent::GroupsChanged { client });
+            self.core.push(ClientEvent::GroupsChanged { client });
         }
         Ok(())
     }
@@ -347,26 +348,26 @@ impl<P: Copy + Ord + Debug> Client<P> {
     /// The server says that this client does not listen to a group that it asked for.
     fn group_refused(&mut self, delta: DeltaClientState) -> Result<(), Dropped> {
         let group = delta.group;
-        let listens = self.groups.get(&GroupId::of(&group)).is_some_and(|own| *own == group);
+        let listens = self.core.groups.get(&GroupId::of(&group)).is_some_and(|own| *own == group);
         if delta.joins || !listens {
             return Err(Dropped::Unexpected);
         }
-        self.groups.remove(&GroupId::of(&group));
-        if let Some(view) = &mut self.current {
+        self.core.groups.remove(&GroupId::of(&group));
+        if let Some(view) = &mut self.core.current {
             view.table.leave(view.you, &group);
         }
-        self.push(ClientEvent::GroupRefused { group });
+        self.core.push(ClientEvent::GroupRefused { group });
         Ok(())
     }
 
     fn remove_client(&mut self, now: Duration, RemoveClient { client }: RemoveClient) -> Result<(), Dropped> {
-        let keep_until = now + self.config.keep_lost;
-        let Some(session) = self.current.as_ref().filter(|view| view.you != client).map(View::session) else {
+        let keep_until = now + self.core.config.keep_lost;
+        let Some(session) = self.core.current.as_ref().filter(|view| view.you != client).map(View::session) else {
             return Err(Dropped::Unexpected);
         };
-        let who = self.who(session, client);
-        let kept = self.pairs.peer_bound_as(session, client).is_some();
-        let Some(view) = self.current.as_mut().filter(|view| view.table.member(client).is_some()) else {
+        let who = self.core.who(session, client);
+        let kept = self.core.pairs.peer_bound_as(session, client).is_some();
+        let Some(view) = self.core.current.as_mut().filter(|view| view.table.member(client).is_some()) else {
             return Err(Dropped::Unexpected);
         };
         if kept {
@@ -374,14 +375,21 @@ impl<P: Copy + Ord + Debug> Client<P> {
         } else {
             view.table.remove(client);
         }
-        self.push(ClientEvent::MemberLeft { who, client, kept });
-        self.refresh_routes(now);
+        self.core.push(ClientEvent::MemberLeft { who, client, kept });
+        self.core.refresh_routes(now);
         Ok(())
     }
 
-    /// A session that this client is in or was in.
-    pub(super) fn view_of(&self, session: SessionId) -> Option<&View> {
-        self.current.iter().chain(&self.previous).find(|view| view.session == session)
+    /// A packet of one of our own types, from an established peer.
+    fn extension(&mut self, from: Who<P>, kind: Kind, body: &[u8], packet: &Bytes) -> Result<(), Dropped> {
+        self.core.push(match kind {
+            Kind::ReceptionReport => ClientEvent::Report { from, report: ReceptionReport::decode(body)? },
+            Kind::ClockProbe => ClientEvent::ClockAsked { from, asked_us: ClockProbe::decode(body)?.asked_us },
+            Kind::ClockEcho => ClientEvent::ClockTold { from, echo: ClockEcho::decode(body)? },
+            Kind::BandwidthReport => ClientEvent::Bandwidth { from, report: BandwidthReport::decode(body)? },
+            kind => ClientEvent::Extension { from, kind, packet: packet.clone() },
+        });
+        Ok(())
     }
 }
 

@@ -8,17 +8,18 @@ use voicemesh_wire::limits::RELAY_DESTINATIONS;
 use voicemesh_wire::packet::{ClockProbe, Kind, Probe, Relay, VoiceAck};
 use voicemesh_wire::{ClientId, SessionId};
 
+use super::core::Core;
 use super::event::Who;
 use super::health::Received;
 use super::view::View;
-use super::{Client, ClientError, Phase};
-use crate::network::{Destination, Reliability};
+use super::{ClientError, Phase};
 use crate::output::{Fallback, Output};
+use crate::transport::{Destination, Reliability};
 
-impl<P: Copy + Ord + Debug> Client<P> {
+impl<P: Copy + Ord + Debug> Core<P> {
     /// Sends a packet that begins with the own client id: over links where they are bound in this session, through the
     /// relay to the rest; each destination gets one copy.
-    pub fn send_to_clients(
+    pub(super) fn send_to_clients(
         &mut self,
         clients: &[ClientId],
         reliability: Reliability,
@@ -42,7 +43,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
 
     /// Sends a packet that may be lost to one peer or client, by the way that its speech takes: the link if it is bound
     /// and sound, else the relay. `packet` is given the session and the own id in it. Says whether there was a way.
-    pub fn send_to(&mut self, who: Who<P>, packet: impl Fn(SessionId, ClientId) -> Vec<u8>) -> bool {
+    pub(super) fn send_to(&mut self, who: Who<P>, packet: impl Fn(SessionId, ClientId) -> Vec<u8>) -> bool {
         if let Who::Peer(peer) = who
             && let Some((link, _, common)) = self.pairs.bound(peer).filter(|(_, link, _)| !link.health.is_stalled())
         {
@@ -83,8 +84,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
     }
 
-    /// Acknowledges, probes, and leaves what has stalled.
-    pub(super) fn care_for_links(&mut self, now: Duration) {
+    /// Acknowledges, probes, and leaves what has stalled. Gives the peers whose link has, and the frames to be sent again.
+    pub(super) fn poll_links(&mut self, now: Duration) -> Vec<(P, Vec<u16>)> {
         let mut stalled = Vec::new();
         let is_congested = self.is_congested;
         for (id, link) in self.pairs.iter_mut() {
@@ -125,9 +126,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         if !stalled.is_empty() {
             self.refresh_routes(now);
         }
-        for (peer, sequences) in stalled {
-            self.rescue(now, peer, sequences);
-        }
+        stalled
     }
 
     /// Asks those to whom speech is relayed, or could only be relayed, and from whom nothing comes. The answers count when they

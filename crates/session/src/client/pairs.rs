@@ -8,13 +8,14 @@ use voicemesh_uplink::path::PathMonitor;
 use voicemesh_wire::packet::HandshakeP2P;
 use voicemesh_wire::{ClientId, SessionId};
 
+use super::Phase;
 use super::bandwidth::TrainReceiver;
+use super::core::Core;
 use super::event::{ClientEvent, Dropped, Who};
 use super::health::{AckDue, Health};
-use super::{Client, Phase};
-use crate::network::{Destination, LinkId, Naming, Reliability};
 use crate::output::{Fallback, Output};
 use crate::route::Route;
+use crate::transport::{Destination, LinkId, Naming, Reliability};
 
 /// Links to one peer at a time: one in use, one that is to replace it, and one on its way out. A network that reports
 /// more has its oldest released.
@@ -150,7 +151,7 @@ impl<P: Copy + Ord> Pairs<P> {
     }
 }
 
-impl<P: Copy + Ord + std::fmt::Debug> Client<P> {
+impl<P: Copy + Ord + std::fmt::Debug> Core<P> {
     pub(super) fn link_up(&mut self, now: Duration, id: LinkId<P>) {
         let turn = self.pairs.links.len() as u32;
         self.pairs.links.entry(id).or_insert_with(|| Link::new(now, turn));
@@ -164,10 +165,6 @@ impl<P: Copy + Ord + std::fmt::Debug> Client<P> {
     }
 
     pub(super) fn link_down(&mut self, now: Duration, id: LinkId<P>) {
-        let Some(link) = self.pairs.links.get_mut(&id) else { return };
-        // Before it is forgotten: without a roster, only the link tells which client the relay has to serve.
-        let unacknowledged = link.health.take_unacknowledged().collect();
-        self.rescue(now, id.peer, unacknowledged);
         let Some(link) = self.pairs.links.remove(&id) else { return };
         if let Some(common) = link.common
             && self.pairs.bound(id.peer).is_none()
@@ -179,6 +176,12 @@ impl<P: Copy + Ord + std::fmt::Debug> Client<P> {
             }
         }
         self.refresh_routes(now);
+    }
+
+    /// Frames that were sent on a link and are not known to have arrived.
+    pub(super) fn take_unacknowledged(&mut self, id: LinkId<P>) -> Vec<u16> {
+        let link = self.pairs.links.get_mut(&id);
+        link.map(|link| link.health.take_unacknowledged().collect()).unwrap_or_default()
     }
 
     /// On every join and rejoin, sends HandshakeP2P to each peer that can be reached directly.

@@ -1,19 +1,19 @@
 //! What arrives of others' speech, and what listeners say of ours.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_wire::SessionId;
 use voicemesh_wire::packet::{
-    BandwidthReport, ClockEcho, ClockProbe, Copy, CopyList, Kind, Priority, ReceptionReport, Target, TargetKind,
-    TargetList, VoiceCopies, VoiceData, VoiceHeader,
+    Copy, CopyList, Kind, Priority, Target, TargetKind, TargetList, VoiceCopies, VoiceData, VoiceHeader,
 };
 
-use super::Client;
+use super::core::Core;
 use super::event::{ClientEvent, Dropped, Voice, Who};
 use crate::route::Route;
-use crate::stream::{Interruption, Place};
+use crate::stream::{Interruption, Place, Stream};
 
 /// VoiceData, or VoiceCopies.
 #[derive(Clone, Copy, Debug)]
@@ -58,12 +58,35 @@ impl<'a> VoicePacket<'a> {
     }
 }
 
-impl<P: std::marker::Copy + Ord + Debug> Client<P> {
+#[derive(Debug, Default)]
+pub(super) struct HeardStream {
+    stream: Stream,
+    pub heard_at: Duration,
+    /// Its speaker lacks the permission to speak.
+    is_silenced: bool,
+    /// The target by which its last frame reached this client, with the target's opening.
+    reached_by: Option<(TargetKind, u8)>,
+}
+
+/// The speech of others.
+#[derive(Debug)]
+pub(super) struct VoiceReceiver<P> {
+    pub streams: BTreeMap<Who<P>, HeardStream>,
+}
+
+impl<P> Default for VoiceReceiver<P> {
+    fn default() -> Self {
+        Self { streams: BTreeMap::new() }
+    }
+}
+
+impl<P: std::marker::Copy + Ord + Debug> VoiceReceiver<P> {
     /// Frames whose sender has been established. They are heard if one of the targets is this client or a group that it
     /// listens to, and if they are new. A copy does not count as its frame's coming: should that come as well, it is
     /// heard of, so that what was lost can be told from what was late.
     pub(super) fn voice(
         &mut self,
+        core: &mut Core<P>,
         now: Duration,
         packet: &Bytes,
         session: SessionId,
@@ -71,7 +94,7 @@ impl<P: std::marker::Copy + Ord + Debug> Client<P> {
         from: Who<P>,
         route: Route,
     ) -> Result<(), Dropped> {
-        let (mut heard, reached_by) = self.addressed(session, voice.targets, from, route)?;
+        let (mut heard, reached_by) = self.addressed(core, session, voice.targets, from, route)?;
         let last_of_burst = heard.last_of_burst;
         let stream = self.streams.entry(from).or_default();
         // What comes late, or twice by both routes, says nothing of what is addressed now.
@@ -86,7 +109,7 @@ impl<P: std::marker::Copy + Ord + Debug> Client<P> {
             let stream = self.streams.entry(from).or_default();
             let Ok(Place { sequence, burst }) = stream.stream.accept(now, number, voice.header.burst) else { continue };
             let frame = packet.slice_ref(frame);
-            self.push(ClientEvent::Voice(Voice { sequence, burst, last_of_burst: false, frame, ..heard.clone() }));
+            core.push(ClientEvent::Voice(Voice { sequence, burst, last_of_burst: false, frame, ..heard.clone() }));
         }
         let stream = self.streams.entry(from).or_default();
         let Place { sequence, burst } = stream.stream.accept(now, voice.header.sequence, voice.header.burst)?;
@@ -102,20 +125,20 @@ impl<P: std::marker::Copy + Ord + Debug> Client<P> {
                 let frame = packet.slice_ref(copy.frame);
                 let copied =
                     Voice { sequence: earlier, behind: copy.behind, last_of_burst: false, frame, ..heard.clone() };
-                self.push(ClientEvent::Voice(copied));
+                core.push(ClientEvent::Voice(copied));
             }
         }
         let (pause_follows, frame) = (voice.pause_follows, packet.slice_ref(voice.frame));
-        self.push(ClientEvent::Voice(Voice { sequence, last_of_burst, pause_follows, frame, ..heard }));
+        core.push(ClientEvent::Voice(Voice { sequence, last_of_burst, pause_follows, frame, ..heard }));
         Ok(())
     }
 
     /// Takes the permissions of all members anew. What was said while it could not be heard is no loss.
-    pub(super) fn follow_permissions(&mut self) {
-        let former = std::mem::replace(&mut self.permissions, self.roster.own_permissions);
-        let listens_anew = former.listen != self.permissions.listen;
+    pub(super) fn follow_permissions(&mut self, core: &mut Core<P>) {
+        let former = std::mem::replace(&mut core.permissions, core.roster.own_permissions);
+        let listens_anew = former.listen != core.permissions.listen;
         for (who, heard) in &mut self.streams {
-            let is_silenced = !self.roster.permissions(who.peer()).speak;
+            let is_silenced = !core.roster.permissions(who.peer()).speak;
             if std::mem::replace(&mut heard.is_silenced, is_silenced) != is_silenced || listens_anew {
                 heard.stream.interrupt(Interruption::ByListener);
             }
@@ -137,15 +160,16 @@ impl<P: std::marker::Copy + Ord + Debug> Client<P> {
     /// What of a packet is the same for all its frames, and the first target by which it reaches this client.
     fn addressed(
         &self,
+        core: &Core<P>,
         session: SessionId,
         targets: TargetList<'_>,
         from: Who<P>,
         route: Route,
     ) -> Result<(Voice<P>, (TargetKind, u8)), Dropped> {
-        let you = self.view_of(session).ok_or(Dropped::WrongSession)?.you;
+        let you = core.view_of(session).ok_or(Dropped::WrongSession)?.you;
         let reaches_us = |target: &Target| match target.kind {
             TargetKind::Client(client) => client == you,
-            TargetKind::Group(group) => self.groups.contains_key(&group),
+            TargetKind::Group(group) => core.groups.contains_key(&group),
         };
         let mut heard = Voice {
             from,
@@ -169,17 +193,5 @@ impl<P: std::marker::Copy + Ord + Debug> Client<P> {
             heard.positional |= target.positional;
         }
         first.map(|first| (heard, first)).ok_or(Dropped::NotAddressed)
-    }
-
-    /// A packet of one of our own types, from an established peer.
-    pub(super) fn extension(&mut self, from: Who<P>, kind: Kind, body: &[u8], packet: &Bytes) -> Result<(), Dropped> {
-        self.push(match kind {
-            Kind::ReceptionReport => ClientEvent::Report { from, report: ReceptionReport::decode(body)? },
-            Kind::ClockProbe => ClientEvent::ClockAsked { from, asked_us: ClockProbe::decode(body)?.asked_us },
-            Kind::ClockEcho => ClientEvent::ClockTold { from, echo: ClockEcho::decode(body)? },
-            Kind::BandwidthReport => ClientEvent::Bandwidth { from, report: BandwidthReport::decode(body)? },
-            kind => ClientEvent::Extension { from, kind, packet: packet.clone() },
-        });
-        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Speech on its way to its listeners, by the route of each (PROTOCOL.md, section 8).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Debug;
 use std::time::Duration;
 
@@ -9,13 +9,14 @@ use voicemesh_wire::limits::VOICE_COPIES;
 use voicemesh_wire::packet::{self, CopiesMarks, Relay, Target, TargetKind, VoiceHeader};
 use voicemesh_wire::{ClientId, GroupId, SessionId};
 
-use super::Client;
+use super::bundling::Bundling;
+use super::core::Core;
 use super::event::Who;
 use super::pairs::Common;
 use super::view::View;
-use crate::network::{Destination, LinkId, Naming, Reliability};
 use crate::output::Fallback;
-use crate::speaker::{FrameAddress, VoiceTarget};
+use crate::speaker::{FrameAddress, Speaker, VoiceTarget};
+use crate::transport::{Destination, LinkId, Reliability};
 
 /// Frames kept to be sent again when a link stalls; the oldest is forgotten first. 1.28 s of 20 ms frames.
 const RECENT_FRAMES: usize = 64;
@@ -119,25 +120,48 @@ struct Remote<P> {
     link: Option<(LinkId<P>, Common)>,
 }
 
-impl<P: Copy + Ord + Debug> Client<P> {
+/// The own speech: to whom, and what of it may have to go again.
+#[derive(Debug)]
+pub(super) struct VoiceSender<P> {
+    pub speaker: Speaker<P>,
+    pub recent: VecDeque<Recent<P>>,
+    pub bundling: Bundling<P>,
+    pub audience: Vec<AudienceMember<P>>,
+    /// Whether the last frame had listeners.
+    pub is_heard: bool,
+    pub closing_since: Option<Duration>,
+}
+
+impl<P: Copy + Ord + Debug> VoiceSender<P> {
+    pub(super) fn new(first_sequence: u16) -> Self {
+        Self {
+            speaker: Speaker::new(first_sequence),
+            recent: VecDeque::new(),
+            bundling: Bundling::default(),
+            audience: Vec::new(),
+            is_heard: false,
+            closing_since: None,
+        }
+    }
+
     /// Sends one encoded frame to everyone whom the open targets address, each by its route. Says how many those are.
     ///
     /// With no open target the frame is not sent and takes no number. A frame larger than a packet is not sent.
-    pub fn send_voice(&mut self, now: Duration, frame: Bytes) -> usize {
-        self.send_spoken(now, &Spoken::plain(frame)).listeners
+    pub(super) fn send_voice(&mut self, core: &mut Core<P>, now: Duration, frame: Bytes) -> usize {
+        self.send_spoken(core, now, &Spoken::plain(frame)).listeners
     }
 
     /// The same, with what goes with it.
-    pub fn send_spoken(&mut self, now: Duration, spoken: &Spoken<'_, P>) -> Reached {
+    pub(super) fn send_spoken(&mut self, core: &mut Core<P>, now: Duration, spoken: &Spoken<'_, P>) -> Reached {
         let Some(address) = self.speaker.next_frame() else { return Reached::default() };
         if !self.speaker.is_closing() {
             self.closing_since = None;
         }
         if self.recent.back().is_some_and(|recent| !same_address(&recent.address, &address)) {
-            self.flush_bundles(now);
+            self.flush_bundles(core, now);
         }
-        let audience = self.audience(&address.targets);
-        self.note_audience(&audience);
+        let audience = self.audience(core, &address.targets);
+        self.note_audience(core, &audience);
         let was_heard = std::mem::replace(&mut self.is_heard, !audience.is_empty());
         if was_heard && !self.is_heard {
             // What is sent to no listener is no loss of those who listen next.
@@ -150,18 +174,18 @@ impl<P: Copy + Ord + Debug> Client<P> {
         let mut to = Vec::with_capacity(audience.len());
         for remote in audience {
             let peer = remote.who.peer();
-            let reads_bundles = self.roster.abilities(peer).reads_bundles;
+            let reads_bundles = core.roster.abilities(peer).reads_bundles;
             let frames_per_packet = if reads_bundles { (spoken.frames_per_packet)(remote.who) } else { 1 };
             let Some(waiting) = self.bundling.next(remote.who, speech.address.sequence, frames_per_packet, must_leave)
             else {
                 continue;
             };
             let wants_copies = frames_per_packet <= 1 && (spoken.wants_copies)(remote.who);
-            let encoding = speech.encoding(self.roster.abilities(peer).reads_copies, wants_copies, waiting);
+            let encoding = speech.encoding(core.roster.abilities(peer).reads_copies, wants_copies, waiting);
             to.push((remote, encoding));
         }
         let listeners = self.audience.len();
-        let reached = Reached { listeners, ..self.transmit(now, to, &speech) };
+        let reached = Reached { listeners, ..self.transmit(core, now, to, &speech) };
         if !self.is_heard {
             return reached;
         }
@@ -169,19 +193,19 @@ impl<P: Copy + Ord + Debug> Client<P> {
             self.recent.pop_front();
         }
         let Speech { address, .. } = speech;
-        let session = self.joined_view().map(View::session);
+        let session = core.joined_view().map(View::session);
         self.recent.push_back(Recent { at: now, session, address, frame: spoken.frame.clone() });
         reached
     }
 
     /// Sends frames that wait for others to share a packet with: no other comes, or to other listeners.
-    pub(super) fn flush_bundles(&mut self, now: Duration) {
+    pub(super) fn flush_bundles(&mut self, core: &mut Core<P>, now: Duration) {
         let waiting = self.bundling.take();
         let Some(Recent { address, frame, .. }) = self.recent.back().cloned() else { return };
         if waiting.is_empty() {
             return;
         }
-        let audience = self.audience(&address.targets).into_iter();
+        let audience = self.audience(core, &address.targets).into_iter();
         let to = audience.filter_map(|remote| {
             let frames = *waiting.get(&remote.who)?;
             let encoding = if frames > 1 { VoiceEncoding::Bundle(frames - 1) } else { VoiceEncoding::Plain };
@@ -189,31 +213,26 @@ impl<P: Copy + Ord + Debug> Client<P> {
         });
         let to = to.collect();
         let speech = Speech { frame: &frame, pause_follows: false, earlier: Vec::new(), address };
-        self.transmit(now, to, &speech);
+        self.transmit(core, now, to, &speech);
     }
 
     /// Sends frames that have waited for the next one for too long.
-    pub(super) fn flush_late_bundles(&mut self, now: Duration) {
+    pub(super) fn flush_late_bundles(&mut self, core: &mut Core<P>, now: Duration) {
         if !self.bundling.is_empty() && self.recent.back().is_none_or(|recent| now >= recent.at + LONGEST_BUNDLE_WAIT) {
-            self.flush_bundles(now);
+            self.flush_bundles(core, now);
         }
     }
 
-    /// Finds who would hear a frame that is sent now; [`last_audience`](Self::last_audience) has them.
-    pub fn look_at_audience(&mut self) {
-        let audience = self.audience(&self.speaker.next_targets());
-        self.note_audience(&audience);
+    /// Finds who would hear a frame that is sent now; `audience` has them.
+    pub(super) fn look_at_audience(&mut self, core: &Core<P>) {
+        let audience = self.audience(core, &self.speaker.next_targets());
+        self.note_audience(core, &audience);
     }
 
-    /// The listeners of the last frame.
-    pub fn last_audience(&self) -> &[AudienceMember<P>] {
-        &self.audience
-    }
-
-    fn note_audience(&mut self, audience: &[Remote<P>]) {
+    fn note_audience(&mut self, core: &Core<P>, audience: &[Remote<P>]) {
         self.audience.clear();
         for remote in audience {
-            let link = remote.link.and_then(|(id, _)| self.pairs.link(id));
+            let link = remote.link.and_then(|(id, _)| core.pairs.link(id));
             self.audience.push(AudienceMember {
                 who: remote.who,
                 has_link: link.is_some_and(|link| !link.health.is_stalled()),
@@ -223,13 +242,19 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     /// Sends one frame, by each listener's route.
-    fn transmit(&mut self, now: Duration, to: Vec<(Remote<P>, VoiceEncoding)>, speech: &Speech<'_, P>) -> Reached {
+    fn transmit(
+        &mut self,
+        core: &mut Core<P>,
+        now: Duration,
+        to: Vec<(Remote<P>, VoiceEncoding)>,
+        speech: &Speech<'_, P>,
+    ) -> Reached {
         let mut packets = PacketCache::default();
         let mut relayed: Vec<(VoiceEncoding, ClientId)> = Vec::new();
         let mut direct: Vec<Batch<P>> = Vec::new();
         let mut reached = Reached::default();
         for (remote, encoding) in to {
-            let route = self.routes.get(&remote.who).copied().unwrap_or_default();
+            let route = core.routes.get(&remote.who).copied().unwrap_or_default();
             if let Some((link, common)) = remote.link.filter(|_| route.uses_link()) {
                 let destination = Destination { client: common.remote, link };
                 let session = common.session;
@@ -241,7 +266,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             if let Some(client) = remote.relay.filter(|_| route.uses_relay() || remote.link.is_none()) {
                 relayed.push((encoding, client));
                 if let Who::Peer(peer) = remote.who {
-                    self.answering.used(now, peer);
+                    core.answering.used(now, peer);
                 }
             }
         }
@@ -250,39 +275,35 @@ impl<P: Copy + Ord + Debug> Client<P> {
             // A full queue on the way drops the last packets of a burst: it is another listener's turn each time.
             let first = usize::from(sequence) % to.len().max(1);
             to.rotate_left(first);
-            if let Some(packet) = packets.get(self, session, encoding, speech) {
+            if let Some(packet) = packets.get(self, core, session, encoding, speech) {
                 reached.links += to.len();
-                self.send_direct(now, to, packet, sequence, encoding.frames());
+                self.send_direct(core, now, to, packet, sequence, encoding.frames());
             }
         }
-        reached.relay_packets = self.relay_speech(relayed, &mut packets, speech);
+        reached.relay_packets = self.relay_speech(core, relayed, &mut packets, speech);
         reached
     }
 
     fn relay_speech(
         &mut self,
+        core: &mut Core<P>,
         mut relayed: Vec<(VoiceEncoding, ClientId)>,
         packets: &mut PacketCache,
         speech: &Speech<'_, P>,
     ) -> usize {
-        let Some(session) = self.joined_view().map(View::session) else { return 0 };
+        let Some(session) = core.joined_view().map(View::session) else { return 0 };
         relayed.sort_unstable();
         relayed.dedup();
         let mut count = 0;
         for group in relayed.chunk_by(|a, b| a.0 == b.0) {
             let clients: Vec<_> = group.iter().map(|(_, client)| *client).collect();
-            if let Some(packet) = packets.get(self, session, group[0].0, speech) {
-                self.relay(Reliability::Unreliable, &clients, &packet);
-                self.relay_path.voice_sent(packet.len() + Relay::overhead(clients.len()));
+            if let Some(packet) = packets.get(self, core, session, group[0].0, speech) {
+                core.relay(Reliability::Unreliable, &clients, &packet);
+                core.relay_path.voice_sent(packet.len() + Relay::overhead(clients.len()));
                 count += 1;
             }
         }
         count
-    }
-
-    /// The number of the frame that would be sent next.
-    pub fn next_sequence(&self) -> u16 {
-        self.speaker.next_sequence()
     }
 
     /// Earlier frames of the same burst and to the same targets: frames to other targets are not for these listeners.
@@ -299,11 +320,19 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     /// Sends a packet of speech over bound links.
-    fn send_direct(&mut self, now: Duration, to: Vec<Destination<P>>, packet: Bytes, sequence: u16, frames: u8) {
+    fn send_direct(
+        &mut self,
+        core: &mut Core<P>,
+        now: Duration,
+        to: Vec<Destination<P>>,
+        packet: Bytes,
+        sequence: u16,
+        frames: u8,
+    ) {
         for destination in &to {
             // Without acknowledgements, only the network can tell that a link carries nothing.
-            if self.roster.abilities(Some(destination.link.peer)).acknowledges_voice
-                && let Some(link) = self.pairs.link_mut(destination.link)
+            if core.roster.abilities(Some(destination.link.peer)).acknowledges_voice
+                && let Some(link) = core.pairs.link_mut(destination.link)
             {
                 link.health.sent(now, sequence);
                 // What a dead link loses is no congestion.
@@ -312,15 +341,15 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 }
             }
         }
-        self.out.to_links(to, Reliability::Unreliable, packet, Fallback::Speech { sequence, frames });
+        core.out.to_links(to, Reliability::Unreliable, packet, Fallback::Speech { sequence, frames });
     }
 
     /// A link to a peer did not deliver these frames: they go through the relay, if there is one.
-    pub(super) fn rescue(&mut self, now: Duration, peer: P, sequences: Vec<u16>) {
+    pub(super) fn rescue(&mut self, core: &mut Core<P>, now: Duration, peer: P, sequences: Vec<u16>) {
         if sequences.is_empty() {
             return;
         }
-        let (Some(client), Some(session)) = (self.relay_address(peer), self.joined_view().map(View::session)) else {
+        let (Some(client), Some(session)) = (core.relay_address(peer), core.joined_view().map(View::session)) else {
             return;
         };
         let lost: Vec<_> = self
@@ -332,37 +361,37 @@ impl<P: Copy + Ord + Debug> Client<P> {
             .collect();
         for Recent { address, frame, .. } in lost {
             let speech = Speech { frame: &frame, pause_follows: false, earlier: Vec::new(), address };
-            if let Some(packet) = PacketCache::default().get(self, session, VoiceEncoding::Plain, &speech) {
-                self.relay(Reliability::Unreliable, &[client], &packet);
+            if let Some(packet) = PacketCache::default().get(self, core, session, VoiceEncoding::Plain, &speech) {
+                core.relay(Reliability::Unreliable, &[client], &packet);
             }
         }
     }
 
     /// A target closed while nothing is being said would otherwise stay open for its listeners.
-    pub(super) fn close_targets(&mut self, now: Duration) {
+    pub(super) fn close_targets(&mut self, core: &mut Core<P>, now: Duration) {
         if self.closing_since.is_some_and(|since| now >= since + CLOSE_WITHOUT_FRAME) {
             self.closing_since = None;
-            self.send_voice(now, Bytes::new());
+            self.send_voice(core, now, Bytes::new());
         }
     }
 
     /// Everyone whom these targets address and who may listen, once each; no one if this client may not speak.
-    fn audience(&self, targets: &[(VoiceTarget<P>, Target)]) -> Vec<Remote<P>> {
-        if !self.permissions.speak {
+    fn audience(&self, core: &Core<P>, targets: &[(VoiceTarget<P>, Target)]) -> Vec<Remote<P>> {
+        if !core.permissions.speak {
             return Vec::new();
         }
         let mut remotes = Vec::new();
         let mut present = BTreeSet::new();
-        if let Some(view) = self.joined_view() {
+        if let Some(view) = core.joined_view() {
             for client in view.table.members().map(|member| member.info.id).filter(|id| *id != view.you) {
-                let who = self.who(view.session, client);
+                let who = core.who(view.session, client);
                 present.insert(who);
                 let link = match who {
-                    Who::Peer(peer) => self.pairs.bound(peer).map(|(id, _, common)| (id, common)),
+                    Who::Peer(peer) => core.pairs.bound(peer).map(|(id, _, common)| (id, common)),
                     Who::Client(..) => None,
                 };
                 let listens = |group, name: &str| view.listens(client, group, name);
-                if !self.roster.permissions(who.peer()).listen {
+                if !core.roster.permissions(who.peer()).listen {
                     continue;
                 }
                 if targets.iter().any(|target| addresses(target, who, Some(client), &listens)) {
@@ -370,29 +399,20 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 }
             }
         }
-        for (id, _, common) in self.pairs.all_bound() {
+        for (id, _, common) in core.pairs.all_bound() {
             let who = Who::Peer(id.peer);
-            let Some(view) = self.view_of(common.session).filter(|_| !present.contains(&who)) else { continue };
-            if !self.roster.permissions(Some(id.peer)).listen {
+            let Some(view) = core.view_of(common.session).filter(|_| !present.contains(&who)) else { continue };
+            if !core.roster.permissions(Some(id.peer)).listen {
                 continue;
             }
             let listens = |group, name: &str| view.listens(common.remote, group, name);
             // Targets that are clients are clients of the current session.
-            let client = Some(common.remote).filter(|_| self.is_current(common.session));
+            let client = Some(common.remote).filter(|_| core.is_current(common.session));
             if targets.iter().any(|target| addresses(target, who, client, &listens)) {
                 remotes.push(Remote { who, relay: None, link: Some((id, common)) });
             }
         }
         remotes
-    }
-
-    /// A peer's client id in a session.
-    fn client_in(&self, session: SessionId, peer: P) -> Option<ClientId> {
-        let by_link = self.pairs.bound(peer).map(|(.., common)| common).filter(|common| common.session == session);
-        by_link.map(|common| common.remote).or_else(|| match self.roster.client_of(session, peer) {
-            Naming::Client(client) => Some(client),
-            Naming::NotYet | Naming::NoRoster => None,
-        })
     }
 }
 
@@ -443,7 +463,8 @@ struct PacketCache(Vec<(SessionId, VoiceEncoding, Bytes)>);
 impl PacketCache {
     fn get<P: Copy + Ord + Debug>(
         &mut self,
-        client: &Client<P>,
+        sender: &VoiceSender<P>,
+        core: &Core<P>,
         session: SessionId,
         encoding: VoiceEncoding,
         speech: &Speech<'_, P>,
@@ -451,24 +472,24 @@ impl PacketCache {
         if let Some((.., packet)) = self.0.iter().find(|(to, made, _)| (*to, *made) == (session, encoding)) {
             return Some(packet.clone());
         }
-        let view = client.view_of(session)?;
+        let view = core.view_of(session)?;
         let address = &speech.address;
         let mut targets = Vec::with_capacity(address.targets.len());
         for (target, wire) in &address.targets {
             let kind = match target {
                 VoiceTarget::Group(_) => Some(wire.kind),
-                VoiceTarget::Client(_) => Some(wire.kind).filter(|_| client.is_current(session)),
-                VoiceTarget::Peer(peer) => client.client_in(session, *peer).map(TargetKind::Client),
+                VoiceTarget::Client(_) => Some(wire.kind).filter(|_| core.is_current(session)),
+                VoiceTarget::Peer(peer) => core.client_in(session, *peer).map(TargetKind::Client),
             };
             targets.extend(kind.map(|kind| Target { kind, ..*wire }));
         }
         let header = VoiceHeader { sender: view.you, burst: address.burst, sequence: address.sequence };
         // With one destination around it, it has to fit into what the network carries.
-        let room = client.config.limits.unreliable_bytes.saturating_sub(Relay::overhead(1));
+        let room = core.config.limits.unreliable_bytes.saturating_sub(Relay::overhead(1));
         let earlier = match encoding {
             VoiceEncoding::Plain | VoiceEncoding::Marked => Vec::new(),
             VoiceEncoding::Copies => speech.earlier.clone(),
-            VoiceEncoding::Bundle(frames) => client.earlier(address, &[1, 2, 3][..usize::from(frames).min(3)]),
+            VoiceEncoding::Bundle(frames) => sender.earlier(address, &[1, 2, 3][..usize::from(frames).min(3)]),
         };
         let packet = write(header, session, &targets, encoding, speech, earlier, room)?;
         self.0.push((session, encoding, packet.clone()));

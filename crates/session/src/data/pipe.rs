@@ -11,7 +11,7 @@ pub use super::receiving::Violation;
 use super::receiving::{Complete, Receiving};
 use super::sending::{Segment, Sending};
 use super::{DataError, HELD_LOSSY, HELD_SEGMENTS, MESSAGE_COST, QUEUE_BYTES, WAITING_LOSSY, check_size, earlier};
-use crate::network::Reliability;
+use crate::transport::Reliability;
 
 /// What a pipe tells its holder, in order.
 #[derive(Clone, Debug, PartialEq, Eq)]

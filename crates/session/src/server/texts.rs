@@ -5,7 +5,7 @@ use voicemesh_wire::ClientId;
 use voicemesh_wire::packet::{GroupText, Recipient, TextData};
 
 use super::{DropReason, Purpose, Server, ServerOutput, Verdict};
-use crate::network::Delivery;
+use crate::transport::Delivery;
 
 impl<P: Copy + Ord> Server<P> {
     pub(super) fn text(

@@ -1,0 +1,221 @@
+//! What every part of a client needs: who is in the session, which links there are, and by which way each member is reached.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Debug;
+use std::time::Duration;
+
+use bytes::Bytes;
+use voicemesh_uplink::path::RelayPath;
+use voicemesh_wire::packet::{BandwidthProbe, ClientInfo, ClientState, DeltaClientState, HandshakeRequest};
+use voicemesh_wire::{ClientId, GroupId, Permissions, SessionId};
+
+use super::answering::Answering;
+use super::pairs::Pairs;
+use super::{ClientConfig, ClientEvent, DropCounts, Dropped, EVENTS, Phase, View, Who};
+use crate::output::{Fallback, Outputs};
+use crate::roster::{Roster, ServerHealth};
+use crate::route::{LinkMeans, Means, Route, RouteState};
+use crate::transport::{Destination, DisconnectReason, Naming, Reliability};
+
+/// Membership, links and routes of one client.
+#[derive(Debug)]
+pub(super) struct Core<P> {
+    pub config: ClientConfig,
+    pub phase: Phase,
+    /// The session this client is in, or was in last.
+    pub current: Option<View>,
+    pub previous: Vec<View>,
+    pub groups: BTreeMap<GroupId, String>,
+    pub pairs: Pairs<P>,
+    pub routes: BTreeMap<Who<P>, RouteState>,
+    pub relay_path: RelayPath,
+    /// Which of several requests an answer belongs to is not known, so that its round trip is not either.
+    pub handshake_was_repeated: bool,
+    pub answering: Answering<P>,
+    /// Whose speech is relayed although a link could carry it.
+    pub relayed_by_choice: BTreeSet<Who<P>>,
+    /// More is sent than the uplink carries, or was a moment ago.
+    pub is_congested: bool,
+    /// What this client may do; see [`Roster::own_permissions`].
+    pub permissions: Permissions,
+    pub roster: Roster<P>,
+    pub server: ServerHealth,
+    pub out: Outputs<P>,
+    pub events: VecDeque<ClientEvent<P>>,
+    pub dropped: DropCounts,
+    /// Another connection has taken over, and the state that was asked for on it has not come.
+    pub resuming: bool,
+}
+
+impl<P: Copy + Ord + Debug> Core<P> {
+    pub(super) fn new(config: ClientConfig) -> Self {
+        Self {
+            config,
+            phase: Phase::Offline,
+            current: None,
+            previous: Vec::new(),
+            groups: BTreeMap::new(),
+            pairs: Pairs::new(),
+            routes: BTreeMap::new(),
+            relay_path: RelayPath::new(),
+            handshake_was_repeated: false,
+            answering: Answering::new(),
+            relayed_by_choice: BTreeSet::new(),
+            is_congested: false,
+            permissions: Permissions::default(),
+            roster: Roster::default(),
+            server: ServerHealth::UNKNOWN,
+            out: Outputs::new(),
+            events: VecDeque::new(),
+            dropped: DropCounts::new(),
+            resuming: false,
+        }
+    }
+
+    /// The way to a peer.
+    pub(super) fn route(&self, who: Who<P>) -> Route {
+        self.routes.get(&who).map_or(Route::None, |state| state.route())
+    }
+
+    pub(super) fn joined_view(&self) -> Option<&View> {
+        self.current.as_ref().filter(|_| self.phase == Phase::Joined)
+    }
+
+    /// The best name for a client of a session.
+    pub(super) fn who(&self, session: voicemesh_wire::SessionId, client: ClientId) -> Who<P> {
+        let named = self.roster.peer_of(session, client).or_else(|| self.pairs.peer_bound_as(session, client));
+        named.map_or(Who::Client(session, client), Who::Peer)
+    }
+
+    pub(super) fn shake_hands(&mut self, now: Duration) {
+        self.phase = Phase::Handshaking { asked_at: now };
+        self.handshake_was_repeated = false;
+        let request = HandshakeRequest { codec: self.config.codec, name: self.config.name.clone() };
+        self.tell_server(request.encode());
+    }
+
+    pub(super) fn own_info(&self, id: ClientId) -> ClientInfo {
+        ClientInfo { name: self.config.name.clone(), id, codec: self.config.codec }
+    }
+
+    pub(super) fn own_state(&self, id: ClientId) -> ClientState {
+        ClientState { client: self.own_info(id), groups: self.groups.values().cloned().collect() }
+    }
+
+    pub(super) fn tell_group(&mut self, name: &str, joins: bool) {
+        if self.phase != Phase::Joined {
+            return;
+        }
+        let Some(view) = &mut self.current else { return };
+        let client = view.you;
+        if joins {
+            view.table.join(client, name);
+        } else {
+            view.table.leave(client, name);
+        }
+        let packet = DeltaClientState { joins, client, group: name.to_owned() }.encode(view.session);
+        self.tell_server(packet);
+    }
+
+    pub(super) fn tell_server(&mut self, packet: Vec<u8>) {
+        self.out.to_server(Reliability::Reliable, packet);
+    }
+
+    pub(super) fn end_session(&mut self, now: Duration, reason: DisconnectReason) {
+        if self.phase == Phase::Offline {
+            return;
+        }
+        self.phase = Phase::Offline;
+        self.resuming = false;
+        self.push(ClientEvent::SessionEnded(reason));
+        self.refresh_routes(now);
+    }
+
+    /// Chooses every pair's route anew and reports what changed.
+    pub(super) fn refresh_routes(&mut self, now: Duration) {
+        let mut means = BTreeMap::new();
+        let none = Means {
+            relay: false,
+            server_answers: self.server.is_reached,
+            both: false,
+            link: LinkMeans::Unbound,
+            prefer_relay: false,
+        };
+        if let Some(view) = self.joined_view() {
+            for member in view.table.members().filter(|member| member.info.id != view.you) {
+                let who = self.who(view.session, member.info.id);
+                let prefer_relay = self.relayed_by_choice.contains(&who);
+                let is_silent = who.peer().is_some_and(|peer| self.answering.is_silent(now, peer));
+                let server_answers = none.server_answers && !is_silent;
+                means.insert(who, Means { relay: true, server_answers, prefer_relay, ..none });
+            }
+        }
+        for (id, link, _) in self.pairs.all_bound() {
+            let entry = means.entry(Who::Peer(id.peer)).or_insert(none);
+            entry.both = link.health.dead_since().is_some_and(|since| !self.server.has_answered_since(since));
+            entry.link = if link.health.is_stalled() { LinkMeans::Stalled } else { LinkMeans::Sound };
+        }
+        let mut changed = Vec::new();
+        for (who, means) in &means {
+            let state = self.routes.entry(*who).or_default();
+            let next = state.next(now, *means);
+            if next.route() != state.route() {
+                changed.push((*who, next.route()));
+            }
+            *state = next;
+        }
+        self.routes.retain(|who, state| {
+            let stays = means.contains_key(who);
+            if !stays && state.route() != Route::None {
+                changed.push((*who, Route::None));
+            }
+            stays
+        });
+        for (who, route) in changed {
+            self.push(ClientEvent::RouteChanged { who, route });
+        }
+    }
+
+    pub(super) fn push(&mut self, event: ClientEvent<P>) {
+        if self.events.len() < EVENTS {
+            self.events.push_back(event);
+        } else {
+            self.count(Dropped::EventOverflow);
+        }
+    }
+
+    pub(super) fn count(&mut self, reason: Dropped) {
+        *self.dropped.entry(reason).or_default() += 1;
+    }
+
+    /// A session that this client is in or was in.
+    pub(super) fn view_of(&self, session: SessionId) -> Option<&View> {
+        self.current.iter().chain(&self.previous).find(|view| view.session == session)
+    }
+
+    /// A peer's client id in a session.
+    pub(super) fn client_in(&self, session: SessionId, peer: P) -> Option<ClientId> {
+        let by_link = self.pairs.bound(peer).map(|(.., common)| common).filter(|common| common.session == session);
+        by_link.map(|common| common.remote).or_else(|| match self.roster.client_of(session, peer) {
+            Naming::Client(client) => Some(client),
+            Naming::NotYet | Naming::NoRoster => None,
+        })
+    }
+
+    /// Sends a train of `packets` packets with `padding` bytes in each over the link to a peer; what arrives of it comes
+    /// back as [`ClientEvent::Bandwidth`](super::ClientEvent::Bandwidth). Says whether there is a link to a peer that answers.
+    pub(super) fn probe_bandwidth(&mut self, peer: P, train: u16, packets: u8, padding: u16) -> bool {
+        let Some((link, _, common)) =
+            self.pairs.bound(peer).filter(|_| self.roster.abilities(Some(peer)).takes_path_feedback)
+        else {
+            return false;
+        };
+        let packet: Bytes =
+            BandwidthProbe { sender: common.you, train, packets, padding }.encode(common.session).into();
+        for _ in 0..packets {
+            let to = vec![Destination { client: common.remote, link }];
+            self.out.to_links(to, Reliability::Unreliable, packet.clone(), Fallback::None);
+        }
+        true
+    }
+}
