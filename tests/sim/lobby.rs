@@ -61,24 +61,24 @@ fn set(key: &str, value: impl ToString) -> MetadataChanges {
 
 fn transact(world: &mut World, at: usize, id: u64, whose: Whose, changes: MetadataChanges) {
     let now = world.now() + world.peers[at].clock;
-    world.peers[at].comms.network_mut().transact(now, TransactionId(id), whose, changes);
+    world.peers[at].comms.network_mut().mesh.transact(now, TransactionId(id), whose, changes);
 }
 
 /// What `at` sees of `of`.
 fn seen(world: &World, at: usize, of: usize) -> Metadata {
-    let member = world.peers[at].comms.network().member(world.peers[of].id).expect("it is here");
+    let member = world.peers[at].comms.network().mesh.member(world.peers[of].id).expect("it is here");
     member.metadata.clone()
 }
 
 fn token(world: &World, of: usize) -> Reachability {
-    let token = world.peers[of].comms.network().own_token();
+    let token = world.peers[of].comms.network().mesh.own_token();
     Reachability::parse(&token, world.peers[of].id).expect("one's own token")
 }
 
 fn connect(world: &mut World, at: usize, of: usize) -> Result<(), ChoiceError> {
     let now = world.now() + world.peers[at].clock;
     let token = token(world, of);
-    world.peers[at].comms.network_mut().connect_peer(now, token)
+    world.peers[at].comms.network_mut().mesh.connect_peer(now, token)
 }
 
 /// proves: U-03, S-19
@@ -97,19 +97,19 @@ fn everyone_knows_the_owner_who_is_the_one_longest_there() {
     world.run(SECOND);
     for at in 1..3 {
         assert_eq!(owners(&world, at).last(), Some(&ids[1]));
-        assert_eq!(world.peers[at].comms.network().owner(), Some(ids[1]));
+        assert_eq!(world.peers[at].comms.network().mesh.owner(), Some(ids[1]));
     }
     // The server restarts: the peer that is back first owns the room, and all agree which one that is.
     world.kill_server();
     world.run(SECOND);
     world.start_server(RoomRules::default());
     world.run_until(15 * SECOND, "everyone is back", |world| {
-        (1..3).all(|at| world.peers[at].comms.network().members().count() == 1)
+        (1..3).all(|at| world.peers[at].comms.network().mesh.members().count() == 1)
             && (1..3).all(|at| world.peers[at].comms.status().members.len() == 2)
     });
     world.run(SECOND);
-    let owner = world.peers[1].comms.network().owner();
-    assert!(owner.is_some() && owner == world.peers[2].comms.network().owner());
+    let owner = world.peers[1].comms.network().mesh.owner();
+    assert!(owner.is_some() && owner == world.peers[2].comms.network().mesh.owner());
 }
 
 /// proves: U-03, U-04
@@ -134,7 +134,7 @@ fn a_claim_holds_for_the_first_join_and_coming_back_is_no_second_one() {
     world.peers[0].comms.stop(now);
     world.peers[0].comms.run_as_client(now, ()).unwrap();
     world.run(SECOND);
-    assert_eq!(world.peers[0].comms.network().members().count(), 1);
+    assert_eq!(world.peers[0].comms.network().mesh.members().count(), 1);
 
     world.break_socket(claimer);
     world.run(3 * SECOND);
@@ -176,7 +176,7 @@ fn a_protected_room_is_protected_again_after_a_restart() {
     world.start_server(RoomRules::default());
     let squatter = world.add_peer_with(|config| config.presence = Presence::MustNotExist);
     world.run(5 * SECOND);
-    assert_eq!(world.peers[squatter].comms.network().members().count(), 0);
+    assert_eq!(world.peers[squatter].comms.network().mesh.members().count(), 0);
     let now = world.now() + world.peers[squatter].clock;
     world.peers[squatter].comms.stop(now);
     world.run_until(15 * SECOND, "both are back", |world| {
@@ -202,7 +202,7 @@ fn with_tickets_friends_take_their_room_back_from_a_stranger_who_was_quicker() {
         world.run_until(15 * SECOND, "both are back", |world| {
             (0..2).all(|at| world.peers[at].comms.status().members.len() == 2)
         });
-        assert_eq!(world.peers[0].comms.network().members().count(), 1, "without the stranger");
+        assert_eq!(world.peers[0].comms.network().mesh.members().count(), 1, "without the stranger");
         let now = world.now() + world.peers[stranger].clock;
         world.peers[stranger].comms.stop(now);
     }
@@ -230,7 +230,7 @@ fn a_change_of_metadata_has_one_result_and_everyone_sees_it() {
     let expected = [(1, ok.clone()), (2, bad.clone()), (3, ok.clone()), (4, bad), (6, ok)];
     assert_eq!(done(&world, 0), expected.into());
     assert_eq!(done(&world, 1), [(5, vec![Some(ErrorCode::NotOwner)])].into());
-    let mut own = world.peers[0].comms.network().own_metadata().clone();
+    let mut own = world.peers[0].comms.network().mesh.own_metadata().clone();
     for at in 1..3 {
         assert_eq!(seen(&world, at, 0), own);
         let told = events(&world, at, |event| match event {
@@ -244,7 +244,7 @@ fn a_change_of_metadata_has_one_result_and_everyone_sees_it() {
     assert_eq!(own, [("ready".to_owned(), "yes".to_owned())].into());
     for at in 0..3 {
         let map = [("map".to_owned(), "harbour".to_owned())].into();
-        assert_eq!(*world.peers[at].comms.network().room_metadata(), map);
+        assert_eq!(*world.peers[at].comms.network().mesh.room_metadata(), map);
     }
 }
 
@@ -271,7 +271,7 @@ fn what_the_connections_end_left_unanswered_is_done_with_the_next_and_none_waits
     assert_eq!(done(&world, 0)[&5], [Some(ErrorCode::NotOwner)]);
     assert_eq!(seen(&world, 1, 0)["seat"], "4");
     let room: Metadata = [("map".to_owned(), "harbour".to_owned())].into();
-    assert_eq!(*world.peers[0].comms.network().room_metadata(), room, "the first brought what it knew");
+    assert_eq!(*world.peers[0].comms.network().mesh.room_metadata(), room, "the first brought what it knew");
 
     world.kill_server();
     transact(&mut world, 0, 6, Whose::Own, set("seat", 6));
@@ -303,7 +303,7 @@ fn tokens_that_change_often_end_the_same_for_everyone() {
     for round in 0..300 {
         let at = round % 4;
         let now = world.now() + world.peers[at].clock;
-        world.peers[at].comms.network_mut().network_changed(now);
+        world.peers[at].comms.network_mut().mesh.network_changed(now);
         if round % 50 == 49 {
             world.break_socket((at + 1) % 4);
         }
@@ -353,7 +353,7 @@ fn with_explicit_connections_a_link_takes_both_and_speech_does_not_wait_for_it()
         world.run_until(3 * SECOND, "direct", |world| world.all_routes_are(Route::Direct));
 
         let id = world.peers[first].id;
-        world.peers[second].comms.network_mut().disconnect_peer(id);
+        world.peers[second].comms.network_mut().mesh.disconnect_peer(id);
         world.run(30 * SECOND);
         assert!(world.all_routes_are(Route::Relayed), "it stays so");
         connect(&mut world, second, first).unwrap();
@@ -387,7 +387,7 @@ fn a_newer_token_is_tried_at_once_and_an_older_one_is_refused() {
     let old = token(&world, 1);
     let update = |world: &mut World, token: Reachability| {
         let now = world.now() + world.peers[0].clock;
-        world.peers[0].comms.network_mut().update_peer(now, token)
+        world.peers[0].comms.network_mut().mesh.update_peer(now, token)
     };
     assert_eq!(update(&mut world, old), Err(ChoiceError::NotConnected));
     assert_eq!(connect(&mut world, 0, 0), Err(ChoiceError::NotHere), "oneself is no peer");
@@ -399,7 +399,7 @@ fn a_newer_token_is_tried_at_once_and_an_older_one_is_refused() {
 
     world.wires.borrow_mut().links_blocked = false;
     let now = world.now() + world.peers[1].clock;
-    world.peers[1].comms.network_mut().network_changed(now);
+    world.peers[1].comms.network_mut().mesh.network_changed(now);
     let newer = token(&world, 1);
     assert!(newer.serial > old.serial);
     let took = world.run_until(20 * SECOND, "direct", |world| world.all_routes_are(Route::Direct));

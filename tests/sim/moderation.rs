@@ -47,7 +47,7 @@ fn a_member_who_is_muted_or_put_out_is_not_heard_although_its_program_goes_on() 
             let before = received(&world);
             world.run(SECOND);
             assert_eq!(received(&world), before, "{route:?}, {decision}");
-            assert!(world.peers[0].comms.network().own_permissions().speak, "its program does not know");
+            assert!(world.peers[0].comms.network().mesh.own_permissions().speak, "its program does not know");
         }
     }
 }

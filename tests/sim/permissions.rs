@@ -47,7 +47,7 @@ fn without_speak_a_member_is_not_heard_by_any_route_even_if_its_program_goes_on(
             let mut world = talking(seed, route);
             world.set_permissions(0, MUTE, unheard);
             assert_eq!(received(&mut world), [0, 0], "{route:?}, {unheard}");
-            let sent = world.peers[0].comms.network().own_permissions();
+            let sent = world.peers[0].comms.network().mesh.own_permissions();
             assert_eq!(sent.speak, unheard, "what its program knows");
             world.set_permissions(0, Permissions::default(), false);
             assert!(received(&mut world).iter().all(|frames| *frames > 60), "{route:?}: allowed again");

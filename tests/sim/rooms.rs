@@ -70,7 +70,7 @@ fn everyone_learns_of_everyone_once_and_of_every_leaver_once() {
     for (number, peer) in world.peers.iter().enumerate().filter(|(number, _)| *number != 2) {
         let left = peer.mesh_events.iter().filter(|event| matches!(event, MeshEvent::PeerLeft { .. })).count();
         assert_eq!(left, 1, "peer {number}");
-        assert_eq!(peer.comms.network().members().count(), 3);
+        assert_eq!(peer.comms.network().mesh.members().count(), 3);
     }
     let stopped = &world.peers[2];
     assert_eq!(stopped.comms.status().mode.to_string(), "none");
@@ -112,7 +112,7 @@ fn a_peer_that_stops_can_start_again() {
         let now = world.now();
         world.peers[1].comms.stop(now);
         world.run(SECOND);
-        assert_eq!(world.peers[0].comms.network().members().count(), 0);
+        assert_eq!(world.peers[0].comms.network().mesh.members().count(), 0);
         let now = world.now();
         world.peers[1].comms.run_as_client(now, ()).unwrap();
         world.run_until(3 * SECOND, "direct again", |world| world.all_routes_are(Route::Direct));

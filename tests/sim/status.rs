@@ -15,11 +15,11 @@ const DEAFENED: MemberStatus = MemberStatus { muted: true, deafened: true, liste
 
 fn set(world: &mut World, at: usize, status: MemberStatus) {
     let now = world.now() + world.peers[at].clock;
-    world.peers[at].comms.network_mut().set_status(now, status);
+    world.peers[at].comms.network_mut().mesh.set_status(now, status);
 }
 
 fn seen(world: &World, at: usize, of: usize) -> Option<MemberStatus> {
-    let member = world.peers[at].comms.network().member(world.peers[of].id);
+    let member = world.peers[at].comms.network().mesh.member(world.peers[of].id);
     member.map(|member| member.status)
 }
 

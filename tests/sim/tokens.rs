@@ -48,7 +48,7 @@ fn joins(world: &World, peer: usize) -> usize {
 
 fn give(world: &mut World, peer: usize, token: AccessToken) {
     let now = world.now() + world.peers[peer].clock;
-    world.peers[peer].comms.network_mut().set_token(now, token);
+    world.peers[peer].comms.network_mut().mesh.set_token(now, token);
 }
 
 #[test]

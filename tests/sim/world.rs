@@ -11,7 +11,7 @@ use bytes::Bytes;
 use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_engine::{Comms, CommsConfig, CommsEvent, PeerStatus};
-use voicemesh_mesh::{CarrierEvent, Connections, Mesh, MeshConfig, MeshEvent, PathChange, SocketEvent};
+use voicemesh_mesh::{Carried, CarrierEvent, Connections, Mesh, MeshConfig, MeshEvent, PathChange, SocketEvent};
 use voicemesh_session::Delivery;
 use voicemesh_session::client::Who;
 use voicemesh_signaling::ticket::{TicketIssuer, TicketKey};
@@ -41,7 +41,7 @@ pub struct World {
 }
 
 pub struct SimPeer {
-    pub comms: Comms<Mesh<SimCarrier>>,
+    pub comms: Comms<Carried<SimCarrier>>,
     pub id: PeerId,
     pub speaking: bool,
     pub mesh_events: Vec<MeshEvent>,
@@ -155,7 +155,7 @@ impl World {
         let peer = self.wires.borrow_mut().add_peer(id);
         let name = config.name.clone();
         let carrier = SimCarrier { peer, wires: self.wires.clone() };
-        let mesh = Mesh::new(config, carrier);
+        let mesh = Carried::new(Mesh::new(config), carrier);
         let speech = SpeechConfig { complexity: 0, ..SpeechConfig::default() };
         let comms_config = CommsConfig { speech, ..CommsConfig::new(name, self.seed.wrapping_add(number)) };
         let mut comms = Comms::new(comms_config, mesh).unwrap();
@@ -235,7 +235,7 @@ impl World {
         peer.comms.update(clock);
         // As the engine of a peer does.
         let links_wait = peer.comms.links_wait(clock);
-        peer.comms.network_mut().set_links_wait(links_wait);
+        peer.comms.network_mut().mesh.set_links_wait(links_wait);
         if self.wires.borrow().uplinks.contains_key(&number) {
             let uplink_bps = peer.comms.speaking_status().uplink.estimate_bps;
             self.wires.borrow_mut().set_uplink(number, uplink_bps, links_wait);
@@ -258,7 +258,7 @@ impl World {
                 peer.said.extend_from_slice(&block);
             }
         }
-        while let Some(event) = peer.comms.network_mut().poll_event() {
+        while let Some(event) = peer.comms.network_mut().mesh.poll_event() {
             let _ = writeln!(self.trace, "{now:?} {number} {event:?}");
             peer.mesh_events.push(event);
         }

@@ -10,7 +10,7 @@ use std::time::Duration;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{ErrorCode, Metadata};
 
-use super::{Carrier, Mesh, MeshEvent};
+use super::{Mesh, MeshEvent};
 use crate::reachability::{REACHABILITY_KEY, Reachability};
 
 /// To whom links are made.
@@ -64,7 +64,7 @@ enum Choice {
     Disconnected,
 }
 
-impl<C: Carrier> Mesh<C> {
+impl Mesh {
     /// Wants a link to a peer, from now on.
     ///
     /// # Errors

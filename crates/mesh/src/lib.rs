@@ -1,7 +1,8 @@
-//! The network over signaling and links: the [`Network`] of a peer in a room (PROTOCOL.md, sections 4 and 5).
+//! The network over signaling and links: the network of a peer in a room (PROTOCOL.md, sections 4 and 5).
 //!
-//! Pure: a [`Carrier`] moves its bytes, [`Mesh::handle`] takes what the carrier saw, and time is handed in. So the same
-//! mesh runs over real sockets and WebRTC, and in a simulated room under a virtual clock.
+//! Without I/O: [`Mesh::handle`] takes what sockets and links did, [`Mesh::poll_output`] gives what is to be done with them,
+//! and time is handed in. So the same mesh runs over real sockets and WebRTC, and in a simulated room under a virtual clock;
+//! [`Carried`] joins it to what carries its bytes.
 //!
 //! - `roster`: who is in the room, and who is lost but not yet given up.
 //! - `negotiation`: which link to whom, attempt by attempt.
@@ -11,15 +12,18 @@
 //! - `signaling`: the WebSocket's life and what is said on it.
 //! - `liveness`: whether the server answers, and the connections opened beside one that does not.
 
+mod carried;
 mod choice;
 mod connect_failure;
 mod event;
+mod input;
 pub mod link;
 mod liveness;
 mod lobby;
 mod moderation;
 mod negotiation;
 mod offers;
+mod output;
 mod random;
 mod reachability;
 mod refused;
@@ -29,32 +33,33 @@ mod signaling;
 mod status;
 
 use std::collections::{BTreeMap, VecDeque};
-use std::convert::Infallible;
 use std::time::Duration;
 
 use bytes::Bytes;
-use voicemesh_session::network::{Delivery, Destination, LinkId, Network, NetworkError, NetworkEvent, Reliability};
+use voicemesh_session::network::{NetworkEvent, Reliability};
 use voicemesh_session::{Roster as SessionRoster, ServerHealth};
 use voicemesh_wire::identity::IdentityProof;
-use voicemesh_wire::packet;
-use voicemesh_wire::signaling::{AccessToken, IceServer, Metadata, Password, Presence, Signal, Ticket};
+use voicemesh_wire::signaling::{AccessToken, IceServer, Metadata, Password, Presence, Ticket};
 use voicemesh_wire::{ClientId, PeerId, Permissions};
 
 use choice::Choices;
-use link::{LinkEvent, Role, SendError, Stream};
 use liveness::{Beside, Path, Texts};
 use lobby::Lobby;
 use moderation::Decisions;
 use negotiation::Pair;
+use output::Outputs;
 use random::Random;
 use roster::Roster;
 use signaling::Socket;
 use status::OwnStatus;
 
+pub use carried::{Carried, Carrier};
 pub use choice::{ChoiceError, Connections};
 pub use connect_failure::{AddressFailure, ConnectFailure, PlainNotTried, ProxyFailure, Unreached};
 pub use event::{MeshEvent, PeerLeftReason};
+pub use input::{CarrierEvent, MeshLink, PathChange, SocketEvent};
 pub use lobby::{TransactionError, TransactionId, Whose};
+pub use output::MeshOutput;
 pub use reachability::{REACHABILITY_KEY, Reachability, TokenError};
 pub use roster::Member;
 pub use server_connection::ServerConnection;
@@ -62,93 +67,6 @@ pub use server_connection::ServerConnection;
 /// Events of either kind that have not been taken yet. When there are more, new ones are dropped and counted: the
 /// engine takes them after every packet, so that only a fault can fill the queue.
 const EVENTS: usize = 8192;
-
-/// A link to a peer, counted by attempts.
-pub type MeshLink = LinkId<PeerId>;
-
-/// What moves a mesh's bytes. Nothing blocks; [`CarrierEvent`]s report what happens later.
-pub trait Carrier {
-    /// Opens a WebSocket to the server, beside those that are open. The number, never used twice, marks its events.
-    fn open_socket(&mut self, generation: u32);
-    /// Closes one. No event follows; what it was given before is still sent, if that can be.
-    fn close_socket(&mut self, generation: u32);
-    /// Sends a text frame on one.
-    fn send_text(&mut self, generation: u32, text: String);
-    /// Sends a binary frame on one. What must arrive and does not fit into the queue ends the socket, with an event.
-    fn send_packet(&mut self, generation: u32, reliability: Reliability, packet: Bytes);
-    /// Sends a WebSocket ping on one, behind all voice that was given before it; [`SocketEvent::Pong`] is its answer.
-    fn ping(&mut self, generation: u32, number: u16);
-    /// Opens a link.
-    fn open_link(&mut self, link: MeshLink, role: Role, ice_servers: &[IceServer]);
-    /// Hands the remote's word to a link.
-    fn signal(&mut self, link: MeshLink, signal: Signal);
-    /// Sends a packet on a link.
-    ///
-    /// # Errors
-    ///
-    /// When the link did not take it.
-    fn send_link(&mut self, link: MeshLink, stream: Stream, packet: Bytes) -> Result<(), SendError>;
-    /// Closes a link. Its last event may still follow.
-    fn close_link(&mut self, link: MeshLink);
-    /// What was put on the wire so far for other things than packets, in bytes: texts, and what opening links send. Zero
-    /// where that is not counted.
-    fn background_bytes(&self) -> u64 {
-        0
-    }
-}
-
-/// What a carrier saw.
-#[derive(Clone, Debug, PartialEq)]
-pub enum CarrierEvent {
-    /// The WebSocket of that number did something.
-    Socket {
-        /// The number it was opened with.
-        generation: u32,
-        /// What.
-        event: SocketEvent,
-    },
-    /// A link did something.
-    Link {
-        /// Which.
-        link: MeshLink,
-        /// What.
-        event: LinkEvent,
-    },
-    /// The machine's network did something.
-    Path(PathChange),
-}
-
-/// What happens to the network under all connections.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PathChange {
-    /// No address of this machine leads to the server any more.
-    Lost,
-    /// Another address or another way leads to the server than before, or one does again.
-    Changed,
-    /// The machine slept: what is connected may be dead, and what arrives first may be old.
-    Woke,
-}
-
-/// What a WebSocket does.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SocketEvent {
-    /// The server is connected to, in this way; [`SocketEvent::Open`] follows.
-    Connected(ServerConnection),
-    /// It is open.
-    Open,
-    /// A text frame came.
-    Text(String),
-    /// A binary frame came.
-    Packet(Bytes),
-    /// The server answered a ping of this number.
-    Pong(u16),
-    /// It could not be opened.
-    Failed(ConnectFailure),
-    /// It is gone, or could not be opened; in words for a person.
-    Closed(String),
-    /// The server closed it because another connection of this peer and run took over (close code 4001).
-    TakenOver,
-}
 
 /// What a mesh is made from.
 #[derive(Clone, Debug)]
@@ -190,13 +108,13 @@ pub struct MeshConfig {
 
 /// The network of one peer in one room.
 #[derive(Debug)]
-pub struct Mesh<C> {
+pub struct Mesh {
     config: MeshConfig,
-    carrier: C,
+    out: Outputs,
     random: Random,
     socket: Socket,
     beside: Beside,
-    /// Of connections; see [`Carrier::open_socket`].
+    /// Of connections; see [`MeshOutput::OpenSocket`].
     generations: u32,
     path: Path,
     texts: Texts,
@@ -228,9 +146,9 @@ pub struct Mesh<C> {
     ticked_at: Option<Duration>,
 }
 
-impl<C: Carrier> Mesh<C> {
+impl Mesh {
     /// A mesh that is not connected yet.
-    pub fn new(config: MeshConfig, carrier: C) -> Self {
+    pub fn new(config: MeshConfig) -> Self {
         let ticket = config.ticket.clone();
         Self {
             random: Random::new(config.seed),
@@ -240,7 +158,7 @@ impl<C: Carrier> Mesh<C> {
             status: OwnStatus::default(),
             lobby: Lobby::new(config.metadata.clone()),
             config,
-            carrier,
+            out: Outputs::default(),
             socket: Socket::Stopped,
             beside: Beside::default(),
             generations: 0,
@@ -301,9 +219,62 @@ impl<C: Carrier> Mesh<C> {
         self.events.pop_front()
     }
 
-    /// The carrier, for the owner of both.
-    pub fn carrier_mut(&mut self) -> &mut C {
-        &mut self.carrier
+    /// The next thing to do. Take all after every call.
+    pub fn poll_output(&mut self) -> Option<MeshOutput> {
+        self.out.poll()
+    }
+
+    /// Begins to connect to the server, and goes on until it leaves.
+    pub fn connect(&mut self, now: Duration) {
+        self.socket = Socket::waiting(now);
+        self.tick(now);
+    }
+
+    /// Runs timers, and gives the next thing that the session has to know.
+    pub fn poll_network_event(&mut self, now: Duration) -> Option<NetworkEvent<PeerId>> {
+        self.tick(now);
+        if std::mem::take(&mut self.roster_changed) {
+            return Some(NetworkEvent::RosterChanged(Box::new(self.session_roster())));
+        }
+        self.network_events.pop_front()
+    }
+
+    /// Sends a packet of the session to the server. Without a socket it is lost, which has been reported or is about to be.
+    pub fn send_to_server(&mut self, now: Duration, reliability: Reliability, packet: Bytes) {
+        if let Some(generation) = self.socket.generation().filter(|_| self.socket.is_open()) {
+            match reliability {
+                Reliability::Reliable => self.keep_text(now, &packet),
+                Reliability::Unreliable => self.relay_used(now),
+            }
+            self.out.send_packet(generation, reliability, packet);
+        }
+    }
+
+    /// Sends a ping to the server, behind all voice that was sent to it before.
+    pub fn ping_server(&mut self, number: u16) {
+        if let Some(generation) = self.socket.generation().filter(|_| self.socket.is_open()) {
+            self.out.ping(generation, number);
+        }
+    }
+
+    /// Nothing comes back on a link: whether the server answers is asked.
+    pub fn link_stalled(&mut self, now: Duration) {
+        self.ask_server(now);
+    }
+
+    /// The session uses another link to this peer now.
+    pub fn release_link(&mut self, now: Duration, link: MeshLink) {
+        self.close_link_later(now, link);
+    }
+
+    /// Nothing has come through this link for a while: it is replaced.
+    pub fn replace_link(&mut self, now: Duration, link: MeshLink) {
+        self.replace(now, link);
+    }
+
+    /// Whether the server passes on what it is sent.
+    pub fn server_health(&self) -> ServerHealth {
+        ServerHealth { is_reached: self.server_is_reached(), answered: self.last_answered() }
     }
 
     /// Whether peers without a link stay so for now: opening one would take the place of speech.
@@ -360,94 +331,6 @@ impl<C: Carrier> Mesh<C> {
         } else {
             self.events_dropped += 1;
         }
-    }
-}
-
-impl<C: Carrier> Network for Mesh<C> {
-    type Peer = PeerId;
-    type ClientParameters = ();
-    /// A mesh cannot host: the signaling server does.
-    type ServerParameters = Infallible;
-
-    fn connect(&mut self, now: Duration, (): ()) -> Result<(), NetworkError> {
-        self.socket = Socket::waiting(now);
-        self.tick(now);
-        Ok(())
-    }
-
-    fn disconnect(&mut self, now: Duration) {
-        self.leave(now);
-    }
-
-    fn host(&mut self, _now: Duration, parameters: Infallible) -> Result<(), NetworkError> {
-        match parameters {}
-    }
-
-    fn stop_hosting(&mut self, _now: Duration) {}
-
-    fn poll(&mut self, now: Duration) -> Option<NetworkEvent<PeerId>> {
-        self.tick(now);
-        if std::mem::take(&mut self.roster_changed) {
-            return Some(NetworkEvent::RosterChanged(Box::new(self.session_roster())));
-        }
-        self.network_events.pop_front()
-    }
-
-    fn send_to_server(&mut self, now: Duration, reliability: Reliability, packet: Bytes) -> Result<(), NetworkError> {
-        // Without a socket the loss has been reported, or is about to be.
-        if let Some(generation) = self.socket.generation().filter(|_| self.socket.is_open()) {
-            match reliability {
-                Reliability::Reliable => self.keep_text(now, &packet),
-                Reliability::Unreliable => self.relay_used(now),
-            }
-            self.carrier.send_packet(generation, reliability, packet);
-        }
-        Ok(())
-    }
-
-    fn server_health(&self) -> ServerHealth {
-        ServerHealth { is_reached: self.server_is_reached(), answered: self.last_answered() }
-    }
-
-    fn background_bytes(&self) -> u64 {
-        self.carrier.background_bytes()
-    }
-
-    fn link_stalled(&mut self, now: Duration, _link: MeshLink) {
-        self.ask_server(now);
-    }
-
-    fn send_to_client(&mut self, _: Duration, _: PeerId, _: Delivery, _: Bytes) -> Result<(), NetworkError> {
-        Err(NetworkError::Unsupported("serve: the signaling server does"))
-    }
-
-    fn send_to_links(
-        &mut self,
-        _now: Duration,
-        destinations: &mut Vec<Destination<PeerId>>,
-        reliability: Reliability,
-        packet: &Bytes,
-    ) {
-        let stream = match (reliability, packet::open(packet)) {
-            (Reliability::Reliable, _) => Stream::Reliable,
-            (Reliability::Unreliable, Ok((header, _))) if header.kind.is_voice() => Stream::Voice,
-            (Reliability::Unreliable, _) => Stream::Unreliable,
-        };
-        destinations.retain(|to| self.carrier.send_link(to.link, stream, packet.clone()).is_err());
-    }
-
-    fn ping_server(&mut self, _now: Duration, number: u16) {
-        if let Some(generation) = self.socket.generation().filter(|_| self.socket.is_open()) {
-            self.carrier.ping(generation, number);
-        }
-    }
-
-    fn release_link(&mut self, now: Duration, link: MeshLink) {
-        self.close_link_later(now, link);
-    }
-
-    fn replace_link(&mut self, now: Duration, link: MeshLink) {
-        self.replace(now, link);
     }
 }
 

@@ -9,7 +9,7 @@ use voicemesh_wire::packet;
 use voicemesh_wire::signaling::ClientMessage;
 
 use super::signaling::Socket;
-use super::{Carrier, Mesh, PathChange};
+use super::{Mesh, PathChange};
 
 /// While speech goes through the relay, the server is asked when nothing has come from it for this long.
 const QUIET_IN_USE: Duration = Duration::from_millis(500);
@@ -242,7 +242,7 @@ pub(super) struct Path {
     links_stale_until: Duration,
 }
 
-impl<C: Carrier> Mesh<C> {
+impl Mesh {
     /// Addresses or routes of this machine changed, or it slept.
     pub(super) fn path_changed(&mut self, now: Duration, change: PathChange) {
         tracing::info!(?change, "the network path changed");
@@ -274,7 +274,7 @@ impl<C: Carrier> Mesh<C> {
             && let Some(token) = liveness.ask(now)
         {
             let generation = memory.generation;
-            self.carrier.send_text(generation, ClientMessage::Ping { token }.to_json());
+            self.out.send_text(generation, ClientMessage::Ping { token }.to_json());
         }
     }
 
@@ -363,7 +363,7 @@ impl<C: Carrier> Mesh<C> {
         if self.beside.joining.is_some_and(|attempt| now >= attempt.since + JOIN_LIMIT + 4 * round_trip)
             && let Some(attempt) = self.beside.joining.take()
         {
-            self.carrier.close_socket(attempt.generation);
+            self.out.close_socket(attempt.generation);
         }
         if !is_wanted {
             self.close_opening();
@@ -404,12 +404,12 @@ impl<C: Carrier> Mesh<C> {
         if self.beside.opening.len() >= ATTEMPTS
             && let Some(oldest) = self.beside.opening.pop_front()
         {
-            self.carrier.close_socket(oldest.generation);
+            self.out.close_socket(oldest.generation);
         }
         let generation = self.next_generation();
         let is_long = !self.socket.is_joined() || self.beside.attempts.is_multiple_of(LONG_ATTEMPT_EVERY);
         self.beside.opening.push_back(Attempt { generation, since: now, is_long });
-        self.carrier.open_socket(generation);
+        self.out.open_socket(generation);
     }
 
     /// One of the attempts is open: it alone goes on.
@@ -425,7 +425,7 @@ impl<C: Carrier> Mesh<C> {
         if self.beside.is_joining(generation) {
             self.beside.joining = None;
         }
-        self.carrier.close_socket(generation);
+        self.out.close_socket(generation);
     }
 
     fn close_late(&mut self, now: Duration, round_trip: Duration) {
@@ -440,7 +440,7 @@ impl<C: Carrier> Mesh<C> {
 
     fn close_opening(&mut self) {
         for attempt in std::mem::take(&mut self.beside.opening) {
-            self.carrier.close_socket(attempt.generation);
+            self.out.close_socket(attempt.generation);
         }
     }
 
@@ -454,7 +454,7 @@ impl<C: Carrier> Mesh<C> {
     pub(super) fn close_beside(&mut self) {
         self.close_opening();
         if let Some(attempt) = self.beside.joining.take() {
-            self.carrier.close_socket(attempt.generation);
+            self.out.close_socket(attempt.generation);
         }
         self.beside = Beside::default();
     }

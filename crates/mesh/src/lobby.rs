@@ -9,7 +9,7 @@ use std::time::Duration;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Metadata, MetadataChanges, apply_metadata};
 
-use super::{Carrier, Mesh, MeshEvent};
+use super::{Mesh, MeshEvent};
 use crate::reachability::{REACHABILITY_KEY, Reachability};
 
 /// Transactions that wait for their turn. One more is refused at once.
@@ -140,7 +140,7 @@ impl Lobby {
     }
 }
 
-impl<C: Carrier> Mesh<C> {
+impl Mesh {
     /// The peer that has been in the room longest, as of the last word of the server.
     pub fn owner(&self) -> Option<PeerId> {
         self.lobby.owner

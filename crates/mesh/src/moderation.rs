@@ -6,7 +6,7 @@ use std::time::Duration;
 use voicemesh_wire::signaling::{ClientMessage, Moderation};
 
 use super::lobby::{ANSWER_LIMIT, TransactionError, TransactionId};
-use super::{Carrier, Mesh, MeshEvent};
+use super::{Mesh, MeshEvent};
 
 /// Decisions that are not answered yet. One more is refused at once.
 const WAITING: usize = 64;
@@ -15,7 +15,7 @@ const WAITING: usize = 64;
 #[derive(Debug, Default)]
 pub(super) struct Decisions(BTreeMap<u32, (TransactionId, Duration)>);
 
-impl<C: Carrier> Mesh<C> {
+impl Mesh {
     /// Decides about a member or the room. [`MeshEvent::TransactionDone`] follows; what the connection's end left without an
     /// answer has failed, and is not sent again.
     pub fn moderate(&mut self, now: Duration, id: TransactionId, action: Moderation) {

@@ -11,7 +11,7 @@ use voicemesh_session::network::{LinkId, NetworkEvent};
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Signal};
 
-use super::{Carrier, Mesh, MeshEvent, MeshLink};
+use super::{Mesh, MeshEvent, MeshLink};
 
 /// After a failed attempt the next one waits this long, twice as long each time …
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -114,7 +114,7 @@ impl Pair {
     }
 }
 
-impl<C: Carrier> Mesh<C> {
+impl Mesh {
     pub(super) fn has_open_link(&self, peer: PeerId) -> bool {
         self.pairs.get(&peer).is_some_and(|pair| pair.links.values().any(|state| *state == LinkState::Open))
     }
@@ -236,12 +236,12 @@ impl<C: Carrier> Mesh<C> {
                     pair.offered_at = Some(now);
                     self.close_opening_links(from);
                     self.open_link(link, Role::Answer);
-                    self.carrier.signal(link, signal);
+                    self.out.signal(link, signal);
                 }
             }
             Signal::Answer { .. } | Signal::Candidate { .. } | Signal::EndOfCandidates => {
                 if pair.links.contains_key(&attempt) {
-                    self.carrier.signal(link, signal);
+                    self.out.signal(link, signal);
                 }
             }
         }
@@ -278,7 +278,7 @@ impl<C: Carrier> Mesh<C> {
             LinkEvent::Received { packet, .. } => self.tell_network(NetworkEvent::FromLink { link, packet }),
             LinkEvent::Closed(reason) => {
                 let state = pair.links.remove(&link.generation);
-                self.carrier.close_link(link);
+                self.out.close_link(link);
                 tracing::debug!(peer = %link.peer, attempt = link.generation, %reason, "link closed");
                 match state {
                     Some(LinkState::Opening) => pair.failed(now),
@@ -341,7 +341,7 @@ impl<C: Carrier> Mesh<C> {
         let Some(pair) = self.pairs.remove(&peer) else { return };
         for generation in pair.links.into_keys() {
             let link = LinkId { peer, generation };
-            self.carrier.close_link(link);
+            self.out.close_link(link);
             self.tell_network(NetworkEvent::LinkDown(link));
         }
     }
@@ -453,7 +453,7 @@ impl<C: Carrier> Mesh<C> {
         pair.links.insert(link.generation, LinkState::Opening);
         let surplus = pair.links.len().saturating_sub(LINKS_PER_PEER);
         let oldest: Vec<u32> = pair.links.keys().copied().take(surplus).collect();
-        self.carrier.open_link(link, role, &self.ice_servers);
+        self.out.open_link(link, role, &self.ice_servers);
         for generation in oldest {
             self.close_link(LinkId { generation, ..link });
         }
@@ -463,7 +463,7 @@ impl<C: Carrier> Mesh<C> {
         if let Some(pair) = self.pairs.get_mut(&link.peer)
             && pair.links.remove(&link.generation).is_some()
         {
-            self.carrier.close_link(link);
+            self.out.close_link(link);
             self.tell_network(NetworkEvent::LinkDown(link));
         }
     }

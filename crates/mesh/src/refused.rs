@@ -5,9 +5,9 @@ use std::time::Duration;
 use voicemesh_session::network::DisconnectReason;
 use voicemesh_wire::signaling::{AccessToken, ErrorCode};
 
-use super::{Carrier, Mesh, MeshEvent};
+use super::{Mesh, MeshEvent};
 
-impl<C: Carrier> Mesh<C> {
+impl Mesh {
     pub(super) fn refused(
         &mut self,
         now: Duration,

@@ -9,7 +9,7 @@ use voicemesh_session::{Abilities, Roster as SessionRoster, RosterEntry};
 use voicemesh_wire::signaling::{Capabilities, LeaveReason, MemberStatus, Metadata, PeerInfo, RosterMark, roster_hash};
 use voicemesh_wire::{ClientId, DisplayName, PeerId, Permissions, SessionId, names};
 
-use super::{Carrier, Mesh, MeshEvent};
+use super::{Mesh, MeshEvent};
 use crate::event::PeerLeftReason;
 
 /// A peer that the server lost is kept this long if a link reaches it, and the server's own absence is borne this long.
@@ -173,7 +173,7 @@ impl Member {
     }
 }
 
-impl<C: Carrier> Mesh<C> {
+impl Mesh {
     /// The server's whole word on who is here: at a join, or because something was missed.
     pub(super) fn set_roster(
         &mut self,

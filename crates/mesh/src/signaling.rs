@@ -15,7 +15,7 @@ use crate::{ConnectFailure, ServerConnection};
 
 use super::liveness::{Attempt, Liveness, Texts};
 use super::roster::Roster;
-use super::{Carrier, Mesh, MeshEvent, SocketEvent, TransactionError};
+use super::{Mesh, MeshEvent, SocketEvent, TransactionError};
 
 /// The first reconnection waits up to this long, so that not everyone comes back at the same moment after a common outage;
 /// the next ones wait longer each time …
@@ -111,14 +111,14 @@ impl Socket {
     }
 }
 
-impl<C: Carrier> Mesh<C> {
+impl Mesh {
     pub(super) fn tick_socket(&mut self, now: Duration) {
         match &self.socket {
             Socket::Waiting { until, memory } if now >= *until && !self.awaits_token => {
                 let memory = *memory;
                 let memory = Memory { generation: self.next_generation(), ..memory };
                 self.socket = Socket::Opening { since: now, memory };
-                self.carrier.open_socket(memory.generation);
+                self.out.open_socket(memory.generation);
             }
             Socket::Opening { since, .. } if now >= *since + OPEN_LIMIT => {
                 self.socket_lost(now, "it does not answer".to_owned(), Duration::ZERO);
@@ -202,14 +202,14 @@ impl<C: Carrier> Mesh<C> {
         match &self.socket {
             Socket::Opening { since, memory } => {
                 let (since, memory) = (*since, *memory);
-                self.carrier.close_socket(memory.generation);
+                self.out.close_socket(memory.generation);
                 self.close_beside_but_joining();
                 self.socket = Socket::Opening { since, memory: Memory { generation, ..memory } };
                 self.socket_open(now);
             }
             Socket::Joined { .. } => {
                 let join = self.join_message(self.metadata_beside());
-                self.carrier.send_text(generation, join);
+                self.out.send_text(generation, join);
             }
             Socket::Stopped | Socket::Waiting { .. } | Socket::Joining { .. } => self.close_beside(),
         }
@@ -225,7 +225,7 @@ impl<C: Carrier> Mesh<C> {
             self.end_connection(DisconnectReason::Lost);
             self.lobby_lost();
             self.texts_lost();
-            self.carrier.close_socket(memory.generation);
+            self.out.close_socket(memory.generation);
             self.close_beside_but_joining();
             let memory = Memory { generation, away_since: now, ..memory };
             self.socket = Socket::Joining { since: now, memory };
@@ -234,7 +234,7 @@ impl<C: Carrier> Mesh<C> {
             return;
         };
         tracing::info!("another connection to the server took over");
-        self.carrier.close_socket(memory.generation);
+        self.out.close_socket(memory.generation);
         self.close_beside_but_joining();
         self.connection_renewed();
         let own = PeerInfo { order: joined.order, permissions: joined.permissions, ..*you };
@@ -255,7 +255,7 @@ impl<C: Carrier> Mesh<C> {
             self.drop_all_links();
         }
         for packet in self.texts.taken_over(now, taken_over.texts) {
-            self.carrier.send_packet(generation, Reliability::Reliable, packet);
+            self.out.send_packet(generation, Reliability::Reliable, packet);
         }
         if self.texts.is_unconfirmed() {
             self.ask_server(now);
@@ -288,14 +288,14 @@ impl<C: Carrier> Mesh<C> {
         self.socket = Socket::Joining { since: now, memory };
         let metadata = self.metadata_to_join();
         let join = self.join_message(metadata);
-        self.carrier.send_text(memory.generation, join);
+        self.out.send_text(memory.generation, join);
         self.tell_network(NetworkEvent::Connected);
     }
 
     /// A message on the connection in use.
     pub(super) fn say(&mut self, message: &ClientMessage) {
         if let Some(generation) = self.socket.generation() {
-            self.carrier.send_text(generation, message.to_json());
+            self.out.send_text(generation, message.to_json());
         }
     }
 
@@ -507,7 +507,7 @@ impl<C: Carrier> Mesh<C> {
         self.end_connection(DisconnectReason::Lost);
         self.lobby_lost();
         self.texts_lost();
-        self.carrier.close_socket(memory.generation);
+        self.out.close_socket(memory.generation);
         let memory = Memory { generation, away_since, ..memory };
         self.socket = if joins { Socket::Joining { since, memory } } else { Socket::Opening { since, memory } };
         if joins {
@@ -543,7 +543,7 @@ impl<C: Carrier> Mesh<C> {
         self.lobby_lost();
         self.texts_lost();
         self.close_beside();
-        self.carrier.close_socket(memory.generation);
+        self.out.close_socket(memory.generation);
         let retry_in = match memory.failures {
             0 => FIRST_RETRY.mul_f64(self.random.fraction()),
             failures => {
@@ -576,7 +576,7 @@ impl<C: Carrier> Mesh<C> {
         self.close_beside();
         self.texts = Texts::default();
         if let Some(generation) = self.socket.generation() {
-            self.carrier.close_socket(generation);
+            self.out.close_socket(generation);
         }
         self.socket = Socket::Stopped;
         self.lobby_ended();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use voicemesh_wire::signaling::{ClientMessage, MemberStatus};
 
-use super::{Carrier, Mesh};
+use super::Mesh;
 
 /// The server passes no more on.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -20,7 +20,7 @@ pub(super) struct OwnStatus {
     said_at: Option<Duration>,
 }
 
-impl<C: Carrier> Mesh<C> {
+impl Mesh {
     /// How this peer takes part from now on. Call it as often as you like.
     pub fn set_status(&mut self, now: Duration, status: MemberStatus) {
         self.status.now = status;

@@ -2,45 +2,12 @@ use voicemesh_wire::identity::{InstallationSecret, prove};
 
 use super::*;
 
-/// Keeps what was sent.
-#[derive(Debug, Default)]
-struct Recorded {
-    sockets: Vec<u32>,
-    texts: Vec<String>,
-}
-
-impl Carrier for Recorded {
-    fn open_socket(&mut self, generation: u32) {
-        self.sockets.push(generation);
-    }
-
-    fn close_socket(&mut self, _: u32) {}
-
-    fn send_text(&mut self, _: u32, text: String) {
-        self.texts.push(text);
-    }
-
-    fn ping(&mut self, _: u32, _: u16) {}
-
-    fn send_packet(&mut self, _: u32, _: Reliability, _: Bytes) {}
-
-    fn open_link(&mut self, _: MeshLink, _: Role, _: &[IceServer]) {}
-
-    fn signal(&mut self, _: MeshLink, _: Signal) {}
-
-    fn send_link(&mut self, _: MeshLink, _: Stream, _: Bytes) -> Result<(), SendError> {
-        Err(SendError::Closed)
-    }
-
-    fn close_link(&mut self, _: MeshLink) {}
-}
-
 fn proof(origin: &str) -> IdentityProof {
     prove(&InstallationSecret([7; 32]), origin, "room", 0)
 }
 
 /// A mesh that may go without TLS, connected in this way.
-fn connected(connection: &ServerConnection) -> Mesh<Recorded> {
+fn connected(connection: &ServerConnection) -> (Mesh, u32) {
     let config = MeshConfig {
         room: "room".to_owned(),
         name: "Ada".to_owned(),
@@ -59,23 +26,27 @@ fn connected(connection: &ServerConnection) -> Mesh<Recorded> {
         redundancy: true,
         seed: 1,
     };
-    let mut mesh = Mesh::new(config, Recorded::default());
-    mesh.connect(Duration::ZERO, ()).expect("a mesh that connects");
-    let generation = mesh.carrier_mut().sockets[0];
+    let mut mesh = Mesh::new(config);
+    mesh.connect(Duration::ZERO);
+    let Some(MeshOutput::OpenSocket { generation }) = mesh.poll_output() else { panic!("it does not connect") };
     for event in [SocketEvent::Connected(connection.clone()), SocketEvent::Open] {
         mesh.handle(Duration::ZERO, CarrierEvent::Socket { generation, event });
     }
-    mesh
+    (mesh, generation)
 }
 
 #[test]
 fn the_identity_is_that_of_the_scheme_in_use() {
     for (encrypted, scheme) in [(true, "wss"), (false, "ws")] {
         let connection = ServerConnection::new(encrypted, false, None);
-        let mut mesh = connected(&connection);
+        let (mut mesh, _) = connected(&connection);
         let expected = proof(&format!("{scheme}://192.168.1.5:8080"));
         assert_eq!(mesh.you(), expected.peer_id());
-        let written = mesh.carrier_mut().texts.join("\n");
+        let texts = std::iter::from_fn(|| mesh.poll_output()).filter_map(|output| match output {
+            MeshOutput::SendText { text, .. } => Some(text),
+            _ => None,
+        });
+        let written = texts.collect::<Vec<_>>().join("\n");
         let hex: String = expected.0.iter().map(|byte| format!("{byte:02x}")).collect();
         assert!(written.contains(&hex), "{written}");
         assert_eq!(mesh.server_connection(), Some(&connection));
@@ -85,8 +56,7 @@ fn the_identity_is_that_of_the_scheme_in_use() {
 
 #[test]
 fn a_failure_to_connect_is_told_with_its_kind() {
-    let mut mesh = connected(&ServerConnection::new(true, false, None));
-    let generation = mesh.carrier_mut().sockets[0];
+    let (mut mesh, generation) = connected(&ServerConnection::new(true, false, None));
     let failure = ConnectFailure::CertificateNotTrusted;
     let event = SocketEvent::Failed(failure.clone());
     mesh.handle(Duration::ZERO, CarrierEvent::Socket { generation, event });

@@ -7,7 +7,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::Deserialize;
 use voicemesh_mesh::link::{CloseReason, LinkEvent, Role, SendError, Stream};
-use voicemesh_mesh::{Carrier, CarrierEvent, Connections, Mesh, MeshConfig, MeshLink, PathChange, SocketEvent};
+use voicemesh_mesh::{
+    Carried, Carrier, CarrierEvent, Connections, Mesh, MeshConfig, MeshLink, PathChange, SocketEvent,
+};
 use voicemesh_session::Network;
 use voicemesh_session::network::{LinkId, Reliability};
 use voicemesh_wire::identity::{InstallationSecret, prove};
@@ -91,7 +93,7 @@ impl Carrier for Recorder {
 }
 
 struct World {
-    mesh: Mesh<Recorder>,
+    mesh: Carried<Recorder>,
     log: Log,
     you: PeerId,
     other: PeerId,
@@ -142,7 +144,7 @@ impl World {
             "00000000-0000-8000-8000-000000000000"
         };
         let other: PeerId = serde_json::from_value(other.into()).expect("an id");
-        let mut mesh = Mesh::new(config, Recorder(log.clone()));
+        let mut mesh = Carried::new(Mesh::new(config), Recorder(log.clone()));
         mesh.connect(Duration::ZERO, ()).expect("it begins");
         let mut world = Self { mesh, log, you, other, socket: 0 };
         world.join();

@@ -36,7 +36,7 @@ use crate::shared::Shared;
 use crate::sound::Sound;
 use crate::tls::Tls;
 use crate::worker::{EVENTS, Ends, RECORDING, Worker};
-use voicemesh_mesh::{Mesh, MeshConfig, TransactionId};
+use voicemesh_mesh::{Carried, Mesh, MeshConfig, TransactionId};
 
 /// How long leaving waits for the farewell to be written.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -105,7 +105,7 @@ impl Peer {
         let (inbox, arrivals) = queues(wake.clone());
         let (farewell, farewells) = sync_channel(0);
         let carrier = RealCarrier::new(runtime.handle().clone(), Arc::new(connector), inbox, farewell);
-        let mesh = Mesh::new(mesh_config(&options, &identity, without_tls.as_ref())?, carrier);
+        let mesh = Mesh::new(mesh_config(&options, &identity, without_tls.as_ref())?);
         let config = CommsConfig {
             speech: options.speech,
             microphone: options.microphone().config(sound.is_simulated_input()),
@@ -113,7 +113,7 @@ impl Peer {
             ..CommsConfig::new(options.name.clone(), random()?)
         };
         let system = |error: voicemesh_engine::CommsError| JoinError::System(error.to_string());
-        let mut comms = Comms::new(config, mesh).map_err(system)?;
+        let mut comms = Comms::new(config, Carried::new(mesh, carrier)).map_err(system)?;
         comms.set_muted(options.muted);
         comms.set_tapped(recorder.is_some());
         comms.run_as_client(started.elapsed(), ()).map_err(system)?;

@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use voicemesh_audio::space::Handedness;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_engine::{Comms, CommsEvent};
-use voicemesh_mesh::{CarrierEvent, Mesh, MeshEvent, PathChange};
+use voicemesh_mesh::{Carried, CarrierEvent, MeshEvent, PathChange};
 use voicemesh_session::client::{ClientEvent, Who};
 use voicemesh_session::speaker::VoiceTarget;
 use voicemesh_wire::PeerId;
@@ -47,7 +47,7 @@ const ARRIVALS_PER_TURN: usize = 512;
 const BLOCKS_PER_TURN: usize = 50;
 /// Everything that the thread owns.
 pub(crate) struct Worker {
-    comms: Comms<Mesh<RealCarrier>>,
+    comms: Comms<Carried<RealCarrier>>,
     tickets: TicketFile,
     arrivals: Arrivals,
     commands: Receiver<Command>,
@@ -103,7 +103,7 @@ impl Worker {
     /// An engine that has not begun.
     pub(crate) fn new(
         started: Instant,
-        comms: Comms<Mesh<RealCarrier>>,
+        comms: Comms<Carried<RealCarrier>>,
         sound: Sound,
         tickets: TicketFile,
         recorder: Option<Recorder>,
@@ -154,8 +154,8 @@ impl Worker {
             self.comms.update(now);
             let uplink_bps = self.comms.speaking_status().uplink.estimate_bps;
             let links_wait = self.comms.links_wait(now);
-            self.comms.network_mut().carrier_mut().set_uplink(uplink_bps, links_wait);
-            self.comms.network_mut().set_links_wait(links_wait);
+            self.comms.network_mut().carrier.set_uplink(uplink_bps, links_wait);
+            self.comms.network_mut().mesh.set_links_wait(links_wait);
             self.sound(now);
             self.record(now);
             self.update_status(now);
@@ -272,7 +272,7 @@ impl Worker {
     fn record(&mut self, now: Duration) {
         let Some(recorder) = &mut self.recorder else { return };
         while let Some(frame) = self.comms.poll_frame() {
-            let mesh = self.comms.network();
+            let mesh = &self.comms.network().mesh;
             let (key, name) = match frame.from {
                 None => (mesh.you().to_string(), self.name.clone()),
                 Some(Who::Peer(peer)) => {
@@ -287,7 +287,7 @@ impl Worker {
         if let Some(why) = recorder.poll_failure() {
             self.recorder = None;
             self.comms.set_tapped(false);
-            self.comms.network_mut().publish(now, [(RECORDING.to_owned(), None)].into());
+            self.comms.network_mut().mesh.publish(now, [(RECORDING.to_owned(), None)].into());
             self.tell(now, Event::RecordingFailed { why });
         }
     }
@@ -311,14 +311,14 @@ impl Worker {
                 Ok(())
             }
             Command::SendText(TextTo::Group(group), text) => self.comms.send_group_text(now, &group, &text),
-            Command::SendText(TextTo::Peer(peer), text) => match self.comms.network().client(peer) {
+            Command::SendText(TextTo::Peer(peer), text) => match self.comms.network().mesh.client(peer) {
                 Some(client) => self.comms.send_text(now, Recipient::Client(client), &text),
                 None => Ok(()),
             },
             Command::JoinGroup(name) => self.join_group(now, name),
             Command::LeaveGroup(name) => self.leave_group(now, name),
             Command::SetToken(token) => {
-                self.comms.network_mut().set_token(now, token);
+                self.comms.network_mut().mesh.set_token(now, token);
                 Ok(())
             }
             Command::SetTalking(talking) => {
@@ -385,7 +385,7 @@ impl Worker {
     }
 
     fn take_events(&mut self, now: Duration) {
-        while let Some(event) = self.comms.network_mut().poll_event() {
+        while let Some(event) = self.comms.network_mut().mesh.poll_event() {
             self.mesh_event(now, event);
         }
         while let Some(event) = self.comms.poll_event() {
@@ -444,13 +444,13 @@ impl Worker {
             CommsEvent::FirstHeard { who: Who::Peer(peer) } if self.heard.insert(peer) => Event::FirstHeard { peer },
             CommsEvent::Session(ClientEvent::Joined { .. }) => Event::Connected,
             CommsEvent::Session(ClientEvent::RouteChanged { who: Who::Peer(peer), route })
-                if self.comms.network().member(peer).is_some() =>
+                if self.comms.network().mesh.member(peer).is_some() =>
             {
                 Event::RouteChanged { peer, route }
             }
             CommsEvent::Session(ClientEvent::GroupRefused { group }) => Event::GroupRefused { group },
             CommsEvent::Session(ClientEvent::Text { from: Who::Peer(from), recipient, group, text, .. }) => {
-                let name = self.comms.network().member(from).map(|member| member.name.clone());
+                let name = self.comms.network().mesh.member(from).map(|member| member.name.clone());
                 let private = matches!(recipient, Recipient::Client(_));
                 Event::Text { from, name: name.unwrap_or_default(), private, group, text }
             }
@@ -468,7 +468,7 @@ impl Worker {
             listening_only: self.microphone_lost || !self.sound.has_input(),
             recording: self.recorder.is_some(),
         };
-        self.comms.network_mut().set_status(now, status);
+        self.comms.network_mut().mesh.set_status(now, status);
     }
 
     fn device_event(&mut self, now: Duration, event: Event) {
@@ -481,7 +481,7 @@ impl Worker {
     }
 
     fn lobby(&mut self, now: Duration, command: LobbyCommand) {
-        let mesh = self.comms.network_mut();
+        let mesh = &mut self.comms.network_mut().mesh;
         let result = match command {
             LobbyCommand::Transact(id, whose, changes) => {
                 mesh.transact(now, id, whose, changes);

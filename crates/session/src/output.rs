@@ -77,11 +77,11 @@ impl<P> Outputs<P> {
         }
     }
 
-    pub(crate) fn to_server(&mut self, reliability: Reliability, packet: impl Into<Bytes>) {
+    pub(crate) fn send_to_server(&mut self, reliability: Reliability, packet: impl Into<Bytes>) {
         self.push(Output::ToServer { reliability, packet: packet.into() });
     }
 
-    pub(crate) fn to_links(
+    pub(crate) fn send_to_links(
         &mut self,
         to: Vec<Destination<P>>,
         reliability: Reliability,

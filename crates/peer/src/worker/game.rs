@@ -123,7 +123,7 @@ impl Worker {
             comms.set_attenuation(attenuation);
         }
         for (peer, placement) in moved.speakers.drain(..) {
-            if comms.network().member(peer).is_some() {
+            if comms.network().mesh.member(peer).is_some() {
                 comms.set_placement(Who::Peer(peer), placement);
             }
         }

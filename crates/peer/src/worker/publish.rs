@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use voicemesh_engine::Comms;
-use voicemesh_mesh::{Carrier, Mesh};
+use voicemesh_mesh::{Carried, Mesh};
 use voicemesh_session::client::Who;
 use voicemesh_wire::PeerId;
 
@@ -42,7 +42,7 @@ type KnownGroups = BTreeMap<PeerId, Arc<[String]>>;
 
 /// What a snapshot is made from.
 pub(super) struct Situation<'a> {
-    pub comms: &'a Comms<Mesh<RealCarrier>>,
+    pub comms: &'a Comms<Carried<RealCarrier>>,
     pub name: &'a str,
     pub talking: bool,
     pub recording: bool,
@@ -94,7 +94,7 @@ impl Publisher {
 
 impl Situation<'_> {
     fn snapshot(&self, known_groups: &mut KnownGroups) -> Snapshot {
-        let mesh = self.comms.network();
+        let mesh = &self.comms.network().mesh;
         let peers = self.comms.peers();
         let status = |peer: PeerId| peers.iter().find(|status| status.who == Who::Peer(peer));
         if known_groups.len() > mesh.members().count() {
@@ -182,7 +182,7 @@ impl Situation<'_> {
 }
 
 /// What a snapshot says of the lobby.
-fn fill_lobby<C: Carrier>(snapshot: &mut Snapshot, mesh: &Mesh<C>) {
+fn fill_lobby(snapshot: &mut Snapshot, mesh: &Mesh) {
     snapshot.owner = mesh.owner();
     snapshot.permissions = mesh.own_permissions();
     snapshot.metadata = mesh.own_metadata().clone();

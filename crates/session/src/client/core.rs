@@ -118,7 +118,7 @@ impl<P: Copy + Ord + Debug> Core<P> {
     }
 
     pub(super) fn tell_server(&mut self, packet: Vec<u8>) {
-        self.out.to_server(Reliability::Reliable, packet);
+        self.out.send_to_server(Reliability::Reliable, packet);
     }
 
     pub(super) fn end_session(&mut self, now: Duration, reason: DisconnectReason) {
@@ -214,7 +214,7 @@ impl<P: Copy + Ord + Debug> Core<P> {
             BandwidthProbe { sender: common.you, train, packets, padding }.encode(common.session).into();
         for _ in 0..packets {
             let to = vec![Destination { client: common.remote, link }];
-            self.out.to_links(to, Reliability::Unreliable, packet.clone(), Fallback::None);
+            self.out.send_to_links(to, Reliability::Unreliable, packet.clone(), Fallback::None);
         }
         true
     }

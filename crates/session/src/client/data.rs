@@ -392,7 +392,7 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
             WayOut::Link { link, session, you, remote } => {
                 // What the link does not take is lost, and found to be.
                 let to = vec![Destination { client: remote, link }];
-                core.out.to_links(to, Reliability::Unreliable, outward.encode(session, you), Fallback::None);
+                core.out.send_to_links(to, Reliability::Unreliable, outward.encode(session, you), Fallback::None);
             }
             WayOut::Relay { session, you, client } => {
                 let packet: Bytes = outward.encode(session, you).into();

@@ -78,12 +78,12 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 if header.kind.is_voice() {
                     let from =
                         self.core.roster.peer_of(session, client).map_or(Who::Client(session, client), Who::Peer);
-                    let voice = VoicePacket::decode(header.kind, body)?;
+                    let voice = VoicePacket::decode(header.kind, session, body)?;
                     check_permission(&self.core.roster, from, header.kind)?;
                     if let Who::Peer(peer) = from {
                         self.core.answering.spoke(now, peer, voice.ends_speech());
                     }
-                    return self.receiver.voice(&mut self.core, now, packet, session, voice, from, Route::Relayed);
+                    return self.receiver.voice(&mut self.core, now, packet, voice, from, Route::Relayed);
                 }
                 let from = self.core.who(session, client);
                 check_permission(&self.core.roster, from, header.kind)?;
@@ -143,14 +143,14 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.core.answering.heard(now, id.peer, is_answer(header.kind));
         match header.kind {
             Kind::VoiceData | Kind::VoiceCopies => {
-                let voice = VoicePacket::decode(header.kind, body)?;
+                let voice = VoicePacket::decode(header.kind, session, body)?;
                 link.ack_due.received(now, voice.header.sequence);
                 link.health.spoke(now, voice.ends_speech());
                 let has_roster = self.core.roster.peer_of(session, sender).is_some()
                     || !matches!(self.core.roster.client_of(session, id.peer), Naming::NoRoster);
                 let from = if has_roster { Who::Peer(id.peer) } else { Who::Client(session, sender) };
                 check_permission(&self.core.roster, Who::Peer(id.peer), header.kind)?;
-                self.receiver.voice(&mut self.core, now, packet, session, voice, from, Route::Direct)?;
+                self.receiver.voice(&mut self.core, now, packet, voice, from, Route::Direct)?;
             }
             Kind::VoiceAck => {
                 let ack = VoiceAck::decode(body)?;
@@ -185,7 +185,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         link.echoed_at = Some(now);
         let echo = Probe { sender: you, token: probe.token }.encode_echo(session);
         let to = vec![Destination { client: probe.sender, link: id }];
-        self.core.out.to_links(to, Reliability::Unreliable, echo, Fallback::None);
+        self.core.out.send_to_links(to, Reliability::Unreliable, echo, Fallback::None);
         Ok(())
     }
 

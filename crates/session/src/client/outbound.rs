@@ -36,7 +36,7 @@ impl<P: Copy + Ord + Debug> Core<P> {
                 None => relayed.push(client),
             }
         }
-        self.out.to_links(direct, reliability, packet.clone(), Fallback::Relay);
+        self.out.send_to_links(direct, reliability, packet.clone(), Fallback::Relay);
         self.relay(reliability, &relayed, packet);
         Ok(())
     }
@@ -49,7 +49,7 @@ impl<P: Copy + Ord + Debug> Core<P> {
         {
             let to = vec![Destination { client: common.remote, link }];
             let packet = packet(common.session, common.you);
-            self.out.to_links(to, Reliability::Unreliable, packet, Fallback::Relay);
+            self.out.send_to_links(to, Reliability::Unreliable, packet, Fallback::Relay);
             return true;
         }
         let client = match who {
@@ -80,7 +80,7 @@ impl<P: Copy + Ord + Debug> Core<P> {
         for some in clients.chunks(room.clamp(1, RELAY_DESTINATIONS)) {
             let mut relay = Vec::new();
             Relay::encode_packet(kind, session, some, packet, &mut relay);
-            self.out.to_server(reliability, relay);
+            self.out.send_to_server(reliability, relay);
         }
     }
 
@@ -96,7 +96,7 @@ impl<P: Copy + Ord + Debug> Core<P> {
             let out = &mut self.out;
             let mut send = |packet: Vec<u8>| {
                 let to = vec![Destination { client: common.remote, link: id }];
-                out.to_links(to, Reliability::Unreliable, packet, Fallback::None);
+                out.send_to_links(to, Reliability::Unreliable, packet, Fallback::None);
             };
             if let Some(Received { newest, earlier, at }) = link.ack_due.take(now) {
                 let received_ms = Some(at.as_millis() as u32).filter(|_| times_acks);

@@ -215,7 +215,7 @@ impl<P: Copy + Ord + std::fmt::Debug> Core<P> {
         link.sent = Some(own);
         let packet = HandshakeP2P { client: own.client }.encode(own.session);
         let to = vec![Destination { client: ClientId(0), link: id }];
-        self.out.to_links(to, Reliability::Reliable, packet, Fallback::Retry);
+        self.out.send_to_links(to, Reliability::Reliable, packet, Fallback::Retry);
         self.try_bind(now, id);
     }
 

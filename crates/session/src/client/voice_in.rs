@@ -18,6 +18,7 @@ use crate::stream::{Interruption, Place, Stream};
 /// VoiceData, or VoiceCopies.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct VoicePacket<'a> {
+    session: SessionId,
     pub header: VoiceHeader,
     targets: TargetList<'a>,
     copies: Option<CopyList<'a>>,
@@ -27,15 +28,15 @@ pub(super) struct VoicePacket<'a> {
 }
 
 impl<'a> VoicePacket<'a> {
-    pub(super) fn decode(kind: Kind, body: &'a [u8]) -> Result<Self, Dropped> {
+    pub(super) fn decode(kind: Kind, session: SessionId, body: &'a [u8]) -> Result<Self, Dropped> {
         Ok(match kind {
             Kind::VoiceCopies => {
                 let VoiceCopies { header, targets, pause_follows, bundled, copies, frame } = VoiceCopies::decode(body)?;
-                Self { header, targets, copies: Some(copies), bundled, pause_follows, frame }
+                Self { session, header, targets, copies: Some(copies), bundled, pause_follows, frame }
             }
             _ => {
                 let VoiceData { header, targets, frame } = VoiceData::decode(body)?;
-                Self { header, targets, copies: None, bundled: 0, pause_follows: false, frame }
+                Self { session, header, targets, copies: None, bundled: 0, pause_follows: false, frame }
             }
         })
     }
@@ -89,12 +90,11 @@ impl<P: std::marker::Copy + Ord + Debug> VoiceReceiver<P> {
         core: &mut Core<P>,
         now: Duration,
         packet: &Bytes,
-        session: SessionId,
         voice: VoicePacket<'_>,
         from: Who<P>,
         route: Route,
     ) -> Result<(), Dropped> {
-        let (mut heard, reached_by) = self.addressed(core, session, voice.targets, from, route)?;
+        let (mut heard, reached_by) = self.addressed(core, voice.session, voice.targets, from, route)?;
         let last_of_burst = heard.last_of_burst;
         let stream = self.streams.entry(from).or_default();
         // What comes late, or twice by both routes, says nothing of what is addressed now.

@@ -341,7 +341,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
                 }
             }
         }
-        core.out.to_links(to, Reliability::Unreliable, packet, Fallback::Speech { sequence, frames });
+        core.out.send_to_links(to, Reliability::Unreliable, packet, Fallback::Speech { sequence, frames });
     }
 
     /// A link to a peer did not deliver these frames: they go through the relay, if there is one.

@@ -1,0 +1,170 @@
+//! A mesh together with what carries its bytes, as the network of a session.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use bytes::Bytes;
+use voicemesh_session::ServerHealth;
+use voicemesh_session::network::{Delivery, Destination, Network, NetworkError, NetworkEvent, Reliability};
+use voicemesh_wire::PeerId;
+use voicemesh_wire::packet;
+use voicemesh_wire::signaling::{IceServer, Signal};
+
+use crate::link::{Role, SendError, Stream};
+use crate::{CarrierEvent, Mesh, MeshLink, MeshOutput};
+
+/// What moves a mesh's bytes. Nothing blocks; [`CarrierEvent`]s report what happens later.
+pub trait Carrier {
+    /// Opens a WebSocket to the server, beside those that are open. The number, never used twice, marks its events.
+    fn open_socket(&mut self, generation: u32);
+    /// Closes one. No event follows; what it was given before is still sent, if that can be.
+    fn close_socket(&mut self, generation: u32);
+    /// Sends a text frame on one.
+    fn send_text(&mut self, generation: u32, text: String);
+    /// Sends a binary frame on one. What must arrive and does not fit into the queue ends the socket, with an event.
+    fn send_packet(&mut self, generation: u32, reliability: Reliability, packet: Bytes);
+    /// Sends a WebSocket ping on one, behind all voice that was given before it; [`SocketEvent::Pong`] is its answer.
+    fn ping(&mut self, generation: u32, number: u16);
+    /// Opens a link.
+    fn open_link(&mut self, link: MeshLink, role: Role, ice_servers: &[IceServer]);
+    /// Hands the remote's word to a link.
+    fn signal(&mut self, link: MeshLink, signal: Signal);
+    /// Sends a packet on a link.
+    ///
+    /// # Errors
+    ///
+    /// When the link did not take it.
+    fn send_link(&mut self, link: MeshLink, stream: Stream, packet: Bytes) -> Result<(), SendError>;
+    /// Closes a link. Its last event may still follow.
+    fn close_link(&mut self, link: MeshLink);
+    /// What was put on the wire so far for other things than packets, in bytes: texts, and what opening links send. Zero
+    /// where that is not counted.
+    fn background_bytes(&self) -> u64 {
+        0
+    }
+}
+
+/// A mesh and its carrier.
+#[derive(Debug)]
+pub struct Carried<C> {
+    /// Decides. What it wants done is done with the next call to the network, at the latest with
+    /// [`poll`](Network::poll).
+    pub mesh: Mesh,
+    /// Moves its bytes.
+    pub carrier: C,
+}
+
+impl<C: Carrier> Carried<C> {
+    /// Both together.
+    pub fn new(mesh: Mesh, carrier: C) -> Self {
+        Self { mesh, carrier }
+    }
+
+    /// Hands the mesh what the carrier saw, and does what it wants done.
+    pub fn handle(&mut self, now: Duration, event: CarrierEvent) {
+        self.mesh.handle(now, event);
+        self.carry_out();
+    }
+
+    /// Does what the mesh wants done.
+    fn carry_out(&mut self) {
+        while let Some(output) = self.mesh.poll_output() {
+            let carrier = &mut self.carrier;
+            match output {
+                MeshOutput::OpenSocket { generation } => carrier.open_socket(generation),
+                MeshOutput::CloseSocket { generation } => carrier.close_socket(generation),
+                MeshOutput::SendText { generation, text } => carrier.send_text(generation, text),
+                MeshOutput::SendPacket { generation, reliability, packet } => {
+                    carrier.send_packet(generation, reliability, packet);
+                }
+                MeshOutput::Ping { generation, number } => carrier.ping(generation, number),
+                MeshOutput::OpenLink { link, role, ice_servers } => carrier.open_link(link, role, &ice_servers),
+                MeshOutput::Signal { link, signal } => carrier.signal(link, signal),
+                MeshOutput::CloseLink { link } => carrier.close_link(link),
+            }
+        }
+    }
+}
+
+impl<C: Carrier> Network for Carried<C> {
+    type Peer = PeerId;
+    type ClientParameters = ();
+    /// A mesh cannot host: the signaling server does.
+    type ServerParameters = Infallible;
+
+    fn connect(&mut self, now: Duration, (): ()) -> Result<(), NetworkError> {
+        self.mesh.connect(now);
+        self.carry_out();
+        Ok(())
+    }
+
+    fn disconnect(&mut self, now: Duration) {
+        self.mesh.leave(now);
+        self.carry_out();
+    }
+
+    fn host(&mut self, _now: Duration, parameters: Infallible) -> Result<(), NetworkError> {
+        match parameters {}
+    }
+
+    fn stop_hosting(&mut self, _now: Duration) {}
+
+    fn poll(&mut self, now: Duration) -> Option<NetworkEvent<PeerId>> {
+        let event = self.mesh.poll_network_event(now);
+        self.carry_out();
+        event
+    }
+
+    fn send_to_server(&mut self, now: Duration, reliability: Reliability, packet: Bytes) -> Result<(), NetworkError> {
+        self.mesh.send_to_server(now, reliability, packet);
+        self.carry_out();
+        Ok(())
+    }
+
+    fn send_to_client(&mut self, _: Duration, _: PeerId, _: Delivery, _: Bytes) -> Result<(), NetworkError> {
+        Err(NetworkError::Unsupported("serve: the signaling server does"))
+    }
+
+    fn send_to_links(
+        &mut self,
+        _now: Duration,
+        destinations: &mut Vec<Destination<PeerId>>,
+        reliability: Reliability,
+        packet: &Bytes,
+    ) {
+        let stream = match (reliability, packet::open(packet)) {
+            (Reliability::Reliable, _) => Stream::Reliable,
+            (Reliability::Unreliable, Ok((header, _))) if header.kind.is_voice() => Stream::Voice,
+            (Reliability::Unreliable, _) => Stream::Unreliable,
+        };
+        destinations.retain(|to| self.carrier.send_link(to.link, stream, packet.clone()).is_err());
+    }
+
+    fn server_health(&self) -> ServerHealth {
+        self.mesh.server_health()
+    }
+
+    fn background_bytes(&self) -> u64 {
+        self.carrier.background_bytes()
+    }
+
+    fn link_stalled(&mut self, now: Duration, _link: MeshLink) {
+        self.mesh.link_stalled(now);
+        self.carry_out();
+    }
+
+    fn ping_server(&mut self, _now: Duration, number: u16) {
+        self.mesh.ping_server(number);
+        self.carry_out();
+    }
+
+    fn release_link(&mut self, now: Duration, link: MeshLink) {
+        self.mesh.release_link(now, link);
+        self.carry_out();
+    }
+
+    fn replace_link(&mut self, now: Duration, link: MeshLink) {
+        self.mesh.replace_link(now, link);
+        self.carry_out();
+    }
+}
