@@ -1,6 +1,6 @@
 # The ways in. Each is a short script in scripts/, which says more.
 
-.PHONY: help run demo test test-long soak check-windows bench fuzz sanitize
+.PHONY: help run demo test test-long soak check-windows bench fuzz sanitize pictures
 
 help:
 	@echo "make run    a server and an echo peer to talk to   PORT=8080 HOST=127.0.0.1 ROOM=lobby YES=1"
@@ -12,6 +12,7 @@ help:
 	@echo "make bench  latency, CPU and memory, on release builds   ARGS=…"
 	@echo "make fuzz   fuzz the decoders   TIME=600 TARGET=…"
 	@echo "make sanitize  the C examples under the address and thread sanitizers   SANITIZER=…"
+	@echo "make pictures  takes the pictures of README.md anew"
 	@echo "YES=1 installs what is missing without asking."
 
 run:
@@ -40,3 +41,6 @@ fuzz:
 
 sanitize:
 	@scripts/sanitize.sh
+
+pictures:
+	@scripts/pictures.sh

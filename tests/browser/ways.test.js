@@ -27,7 +27,7 @@ async function waitForSilence(listener, name) {
 }
 
 // proves: D-15
-test('who speaks to a group is heard by its listeners and by nobody else', within(), Stage.for(async (stage) => {
+test('who speaks to a group is heard by its listeners and by no other member', within(), Stage.for(async (stage) => {
   const server = await stage.server();
   const [bob, cyd] = ['bob', 'cyd'].map((name) => stage.cli(server, name, { more: ['--status-interval', '1'] }));
   await Promise.all([bob, cyd].map((peer) => peer.waitFor('connected')));

@@ -92,7 +92,7 @@ fn relayed_peers_come_back_by_themselves_after_the_server_did() {
     assert_eq!((you(&mut ada), you(&mut bob)), before, "the same peer ids");
     wait_until_heard_more(&mut bob, "ada", FRAMES_AFTERWARDS);
     let told = bob.transcript().matches("\"event\":\"peer-left\"").count();
-    assert_eq!(told, 0, "nobody was ever gone: {}", bob.transcript());
+    assert_eq!(told, 0, "no peer was reported gone: {}", bob.transcript());
     room::leave(ada);
     room::leave(bob);
     drop(server);

@@ -91,7 +91,7 @@ fn with_a_certificate_neither_text_nor_speech_shows_on_the_wire() {
 
 /// proves: S-15
 #[test]
-fn a_certificate_that_nobody_vouches_for_is_not_believed() {
+fn a_certificate_without_a_trusted_issuer_is_refused() {
     let _alone = alone();
     let folder = Folder::create("unknown");
     let server = Certificate::of(&folder).serve();
@@ -129,7 +129,7 @@ fn every_introduction_names_the_key_of_its_link() {
 
 /// proves: S-14
 #[test]
-fn who_wants_only_the_relay_tells_nobody_an_address() {
+fn a_relay_only_peer_reveals_no_address() {
     let _alone = alone();
     let relay_only = &["--relay-only"][..];
     for (server, ada, bob) in [(&[][..], relay_only, &[][..]), (&[], relay_only, relay_only), (relay_only, &[], &[])] {

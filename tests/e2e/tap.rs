@@ -41,7 +41,7 @@ impl Tap {
     /// How often this has passed, in either direction.
     pub fn count(&self, what: &[u8]) -> usize {
         let wires = self.wires.lock().unwrap_or_else(PoisonError::into_inner);
-        assert!(!wires.is_empty(), "nobody has used this wire");
+        assert!(!wires.is_empty(), "nothing was sent over this wire");
         wires
             .iter()
             .map(|wire| {

@@ -89,7 +89,7 @@ fn symmetric_nats_on_both_sides_meet_by_turn_and_credentials_are_renewed_in_the_
         assert!(!program.transcript().contains("turn-failed"), "{}", program.transcript());
         assert!(summary["peers"].is_array(), "{summary}");
     }
-    assert_eq!(ada.transcript().matches("\"event\":\"connected\"").count(), 1, "nobody joined again");
+    assert_eq!(ada.transcript().matches("\"event\":\"connected\"").count(), 1, "no peer joined again");
     assert_heard("reader", &folder.file("bob.wav"));
     // Three links, with an address for each end.
     for _ in 0..6 {

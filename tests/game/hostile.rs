@@ -45,7 +45,7 @@ const MOST_GROWTH_KIB: u64 = 16 * 1024;
 
 /// proves: U-13, U-14, S-07, S-09
 #[test]
-fn whoever_floods_lies_and_opens_everything_harms_nobody_and_fills_no_memory() {
+fn a_peer_that_floods_lies_and_opens_everything_disturbs_no_other_and_fills_no_memory() {
     let server = Server::start(&[]);
     let mut players: Vec<Program> = (0..2).map(|index| player::start(&server.url(), ROOM, index, 2)).collect();
     for player in &mut players {

@@ -254,7 +254,7 @@ impl World {
         // Who says nothing would not learn of a session that was swapped.
         self.run(Duration::from_millis(600), COARSE_TICK);
         for peer in 0..self.members.len() as Peer {
-            self.write_to_group(peer, "nobody");
+            self.write_to_group(peer, "a group without listeners");
         }
         // A silent link is probed every ten seconds at most and stalled after four more; three answers, asked for at most
         // 750 ms apart, make it sound again.

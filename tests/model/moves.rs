@@ -114,7 +114,7 @@ fn links_that_replace_each_other_lose_no_frame() {
 
 /// proves: B-03
 #[test]
-fn a_server_that_dies_and_comes_back_costs_a_linked_pair_no_frame_whoever_rejoins_first() {
+fn a_server_that_dies_and_comes_back_costs_a_linked_pair_no_frame_in_either_order_of_rejoining() {
     for (first, second) in [(0, 1), (1, 0)] {
         let mut world = pair();
         world.link(0, 1);

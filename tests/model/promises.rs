@@ -163,7 +163,7 @@ fn private_speech_arrives_without_a_subscription_and_the_server_only_routes() {
 
 /// proves: D-27, D-28, D-57
 #[test]
-fn a_link_is_greeted_once_reliably_and_its_handshake_is_told_to_whoever_feeds_it() {
+fn a_link_is_greeted_once_reliably_and_its_handshake_is_reported_to_the_integration() {
     let mut room = Room::new(2);
     let (mut end, link) = stranger(&mut room, 0);
     room.settle();
@@ -253,7 +253,7 @@ fn with_a_link_up_text_and_state_still_go_through_the_server() {
 
 /// proves: D-39, D-44
 #[test]
-fn whoever_leaves_or_stops_serving_can_begin_again() {
+fn a_client_that_left_or_a_server_that_stopped_can_begin_again() {
     let mut room = Room::new(2);
     listen(&mut room, 0, "g");
     room.with(0, |client, now, net| {

@@ -80,7 +80,7 @@ fn a_server_that_is_away_for_a_minute_costs_direct_speech_nothing() {
             let ids = joined_ids(&world, at);
             assert_eq!(ids.len(), 2);
             assert_eq!(ids[0], ids[1], "the same peer id");
-            assert_eq!(gone(&world, at), [], "seed {seed}: nobody was ever gone");
+            assert_eq!(gone(&world, at), [], "seed {seed}: no peer was reported gone");
         }
     }
 }

@@ -78,7 +78,7 @@ fn most(what: &str, mut of: Vec<Duration>) -> Duration {
 
 /// proves: B-16
 #[test]
-fn another_address_costs_a_relayed_pair_a_few_round_trips_and_nobody_notices() {
+fn another_address_costs_a_relayed_pair_a_few_round_trips_and_no_event() {
     let mut lost = Vec::new();
     for seed in 0..8 {
         let mut world = room(100 + seed, true);

@@ -78,7 +78,7 @@ fn everyone_learns_of_everyone_once_and_of_every_leaver_once() {
 
 /// proves: U-19
 #[test]
-fn whoever_came_first_can_do_what_the_others_can_and_is_not_needed() {
+fn the_first_member_can_do_what_the_others_can_and_is_not_needed() {
     let mut world = World::new(9);
     for _ in 0..3 {
         world.add_peer();
@@ -138,7 +138,7 @@ fn a_relay_only_peer_shows_no_address_and_is_heard() {
 
 /// proves: S-14
 #[test]
-fn on_a_relay_only_server_nobody_opens_a_link() {
+fn on_a_relay_only_server_no_peer_opens_a_link() {
     let mut world = World::new(4);
     world.start_server(RoomRules { relay_only: true, ..RoomRules::default() });
     world.add_peer();

@@ -111,7 +111,7 @@ test('direct talk goes on while the server is away, and everyone is back by itse
   assert.equal(ada.count('joined'), 2);
   for (const peer of [ada, bo]) {
     assert.deepEqual(peer.heard, Array.from({ length: said }, (_, n) => n & 0xff), `${peer.name} misses nothing`);
-    assert.equal(peer.count('peer-left'), 0, 'nobody left');
+    assert.equal(peer.count('peer-left'), 0, 'no peer left');
     assert.equal(peer.mesh.session.current?.session, 99);
   }
 });
@@ -168,7 +168,7 @@ test('a missed arrival is noticed by the roster’s mark', () => {
 });
 
 // proves: D-15, D-16, D-19
-test('speech goes to whom it is for, and to nobody else', () => {
+test('speech goes to its addressees only', () => {
   const world = new World();
   const [ada, bo, cy] = ['Ada', 'Bo', 'Cy'].map((name) => world.join(name));
   world.run(1000);
@@ -260,7 +260,7 @@ test('copies and pause marks go to those who read them, and a lost frame is hear
 });
 
 // proves: D-27
-test('nobody speaks for another on a link', () => {
+test('a peer cannot speak for another on a link', () => {
   const world = new World();
   const [ada, bo, cy] = ['Ada', 'Bo', 'Cy'].map((name) => world.join(name));
   world.run(1000);
@@ -295,7 +295,7 @@ test('any bytes from anywhere leave a peer standing', () => {
   assert.equal(ada.heard.at(-1), 77);
 });
 
-test('a full room is told at once; who was in keeps trying', () => {
+test('a full room is reported at once; a former member keeps trying', () => {
   const { world, ada, bo } = pair();
   world.run(1000);
   const full = { type: 'error', code: 'room-full', message: 'The room is full.', fatal: true, retry_after_ms: 5000 };
@@ -348,7 +348,7 @@ function assertUnnoticed(peers) {
 }
 
 // proves: B-16
-test('another network costs a few round trips, and nobody notices', () => {
+test('another network costs a few round trips, and no peer is reported gone', () => {
   const { world, ada, bo } = relayedPair();
   const before = bo.heard.length;
   ada.socketsDie();
@@ -464,7 +464,7 @@ test('a machine that woke does not wait for the silence to be noticed', () => {
   assertUnnoticed([ada, bo]);
 });
 
-test('who is there already is told before one has joined, and who comes later after it', () => {
+test('members who are present are reported before the join is, and later ones after it', () => {
   const world = new World();
   world.join('Ada');
   world.run(500);
@@ -482,7 +482,7 @@ const member = (at, name = `Member ${at}`) => ({
   capabilities: { relay_only: true, redundancy: false, voice_ack: false, reports: false, frame_ms: [20] },
 });
 
-test('a whole roster is told apart once, and each name is looked at once', () => {
+test('a whole roster gets its short ids once, and each name is compared once', () => {
   const world = new World();
   const { mesh } = world.join('Ada');
   world.run(500);

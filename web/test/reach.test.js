@@ -43,7 +43,7 @@ test('a link to a room is understood where a name is asked for, and a name is le
   assert.deepEqual(['.', '..', '...', 'a.b'].map(isUnlinkable), [true, true, false, false]);
 });
 
-test('each way not to be reached has a sentence of its own', () => {
+test('each way not to be reached has a separate sentence', () => {
   const ours = { server: 'voicemesh', attempt: 'unknown', origin: 'allowed', host: '127.0.0.1:8080' };
   const said = [
     [problemOf(200, { ...ours, attempt: 'origin', origin: 'refused' }), /refuses the address of this page, https:\/\/voice\.example.*127\.0\.0\.1:8080.*--allow-origin https:\/\/voice\.example/],

@@ -131,8 +131,8 @@ for (const scripted of /** @type {Case[]} */ (cases)) {
 test('what the page tells the module of more listeners than it takes is cut, and of unknown peers has no effect', () => {
   const sender = new Uplink(module, 32_000);
   const listeners = Array.from({ length: 300 }, (_, n) => ({ peer: `peer ${n}`, hasLink: n % 2 === 0, hasRelay: true }));
-  sender.forget('nobody');
-  sender.acknowledged(0, 'nobody', 1, { newest: 5, earlier: 0 });
+  sender.forget('unknown');
+  sender.acknowledged(0, 'unknown', 1, { newest: 5, earlier: 0 });
   assert.equal(sender.begin(0, listeners).relayed.size > 100, true, 'more than one copy does not fit a first estimate');
   assert.equal(sender.framesPerPacket('peer 299'), 1);
   for (let peer = 0; peer < 2000; peer++) {

@@ -180,7 +180,7 @@ test('each end of a room has its own words, and a refusal that is not known says
   assert.match(ending(state({ phase: 'replaced' }))[1], /another tab or window with the same identity/);
 });
 
-test('every lack of a browser is told with what to do', () => {
+test('every lack of a browser is shown with what to do', () => {
   const said = ['insecure', 'no-webcodecs', 'no-worklet'].map((lack) => unsupported(lack)[1]);
   assert.equal(new Set(said).size, 3);
   assert.match(said[0], /https:\/\//);
@@ -194,7 +194,7 @@ test('what a browser refuses and the page can do without is said in one line', (
   assert.match(failureWords(new Error('the moon'))[1], /Reload it.*the moon/);
 });
 
-test('while the server is away, it is told who still hears one', () => {
+test('while the server is away, the page shows who still hears you', () => {
   const phase = 'reconnecting';
   assert.match(serverWords(state({ phase, people: [person({ route: 'relayed' }), person()] })), /directly connected to still hear you/);
   assert.match(serverWords(state({ phase, people: [person({ route: 'relayed' })] })), /the others do not hear you/);

@@ -169,8 +169,8 @@ impl Default for Ducking {
 
 impl Ducking {
     /// The factor at the end of the next block, by whether a speaker of a higher priority is in it.
-    pub fn next(&mut self, somebody_above_speaks: bool) -> f32 {
-        self.gain = match somebody_above_speaks {
+    pub fn next(&mut self, higher_priority_speaks: bool) -> f32 {
+        self.gain = match higher_priority_speaks {
             true => (self.gain - DUCK_STEP).max(DUCKED),
             false => (self.gain + UNDUCK_STEP).min(1.0),
         };

@@ -208,8 +208,8 @@ mod tests {
         app.update();
         assert_eq!(app.world().resource::<Seen>().0, []);
 
-        let nobody_listens = JoinOptions::new("ws://127.0.0.1:1", "room").state_dir(&folder);
-        let voice = Voice::join(nobody_listens.input(InputSpec::Null).output(OutputSpec::Null)).unwrap();
+        let unreachable = JoinOptions::new("ws://127.0.0.1:1", "room").state_dir(&folder);
+        let voice = Voice::join(unreachable.input(InputSpec::Null).output(OutputSpec::Null)).unwrap();
         app.insert_resource(voice);
         let deadline = Instant::now() + Duration::from_secs(30);
         let is_away = |event: &Event| matches!(event, Event::ServerAway { .. });

@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_finds_it_in_use_does_not_wait_and_closing_does() {
+    fn a_call_that_finds_it_in_use_does_not_wait_and_closing_does() {
         let seats = Seats::<u32, 1>::new(9);
         let handle = seats.open(1).unwrap();
         std::thread::scope(|scope| {

@@ -99,7 +99,7 @@ fn a_handle_is_of_use_until_it_is_closed_and_harmless_after() {
     let folder = Folder::new("closed");
     let peer = joined(&folder);
     let mut event = NONE;
-    assert_eq!(vm_wait(peer, 10_000), VM_OK, "that nobody is there is told");
+    assert_eq!(vm_wait(peer, 10_000), VM_OK, "the event that the room is empty wakes the wait");
     assert_eq!(poll(peer, &mut event), VM_OK);
     assert_eq!(event.r#type, vm_event_type::VM_EVENT_SERVER_AWAY as i32);
     assert!(!read(event.text).is_empty() && event.wait_us > 0);

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_nobody_asked_for_or_that_come_twice_change_nothing() {
+    fn unsolicited_and_repeated_answers_change_nothing() {
         let mut clock = Clock::default();
         let echo = ClockEcho {
             sender: ClientId(1),

@@ -132,7 +132,7 @@ fn every_session_draws_its_own_number() {
 
 /// proves: D-15, D-16
 #[test]
-fn a_group_hears_its_speaker_and_nobody_else_does() {
+fn only_the_group_hears_its_speaker() {
     let mut house = House::new(3);
     for client in [0, 1] {
         house.clients[client].join_group(house.now, "secret").unwrap();

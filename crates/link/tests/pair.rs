@@ -207,7 +207,7 @@ fn the_end_of_the_runtime_is_the_end_of_its_links() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_link_that_nobody_answers_gives_up_after_15_seconds() {
+async fn a_link_without_an_answer_gives_up_after_15_seconds() {
     let began = tokio::time::Instant::now();
     for role in [Role::Offer, Role::Answer] {
         assert_eq!(alone(role).events.closed().await, CloseReason::OpenTimeout);

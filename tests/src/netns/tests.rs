@@ -113,8 +113,8 @@ fn a_pair_that_is_cut_comes_back_and_the_third_host_notices_nothing() {
 }
 
 #[test]
-fn a_host_that_is_cut_off_reaches_nobody_by_loss_or_by_plug() {
-    let Some(mut lab) = Lab::new("a_host_that_is_cut_off_reaches_nobody_by_loss_or_by_plug", 3) else { return };
+fn a_host_that_is_cut_off_by_loss_or_by_plug_reaches_no_other() {
+    let Some(mut lab) = Lab::new("a_host_that_is_cut_off_by_loss_or_by_plug_reaches_no_other", 3) else { return };
     let (alice, bob, carol) = (lab.host(0), lab.host(1), lab.host(2));
     let (_at_bob, port) = start_echo(&bob);
     let loss = Loss::All(bob.clone());

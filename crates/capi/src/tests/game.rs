@@ -63,7 +63,7 @@ fn null_is_an_error_in_the_lobby_and_in_the_game() {
             assert_eq!(result, VM_ERROR_NULL);
         }
         assert_eq!(handle, 0);
-        assert_eq!(vm_get_level(peer, null(), null_mut(), null_mut()), VM_OK, "whoever wants neither");
+        assert_eq!(vm_get_level(peer, null(), null_mut(), null_mut()), VM_OK, "neither value is wanted");
     }
     assert_eq!(vm_close(peer), VM_OK);
 }
@@ -113,10 +113,10 @@ fn what_makes_no_sense_in_a_game_is_refused() {
         assert_eq!(vm_get_room_metadata_key(peer, 0, null_mut(), 0, null_mut()), VM_EMPTY);
         let mut owner = ID;
         assert_eq!(vm_get_owner(peer, &raw mut owner), VM_EMPTY);
-        assert_eq!(owner, vm_peer_id::default(), "nobody");
+        assert_eq!(owner, vm_peer_id::default(), "no owner");
         let (mut level, mut speaking) = (1.0, 1);
         assert_eq!(vm_get_level(peer, id, &raw mut level, &raw mut speaking), VM_OK);
-        assert_eq!((level, speaking), (crate::state::SILENCE_DBFS, 0), "somebody who is not here");
+        assert_eq!((level, speaking), (crate::state::SILENCE_DBFS, 0), "a peer that is not present");
     }
     assert_eq!(vm_close(peer), VM_OK);
 }

@@ -112,7 +112,7 @@ internal sealed class Walk
                 late = connection.Peer;
             }
         }
-        Require("the keys are told", voice.MetadataKeys(late).Contains(Peer.ReachabilityKey));
+        Require("the keys are listed", voice.MetadataKeys(late).Contains(Peer.ReachabilityKey));
         Require("there is no such key", voice.Metadata(late, "nothing") == null);
 
         var isMade = new Dictionary<ulong, bool>();

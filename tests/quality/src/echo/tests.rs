@@ -32,7 +32,7 @@ fn the_near_speaker_survives_double_talk() {
 }
 
 #[test]
-fn somebody_near_is_not_touched_while_nobody_is_far() {
+fn near_speech_is_unchanged_without_far_speech() {
     let scene = Scene::far_end(3, ROOM, 12_000 * MS, &[(0, 0)]).with_near(0, 0.0, 0).near_alone();
     let change_db = active_level_dbfs(&scene.process(ECHO_ONLY)) - active_level_dbfs(&scene.near);
     assert!(change_db.abs() < 1.0, "{change_db} dB");
