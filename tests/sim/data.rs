@@ -60,7 +60,7 @@ impl Stream {
     fn send(&mut self, from: &mut SimPeer, to: voicemesh_wire::PeerId, at_most: usize) {
         for _ in 0..at_most {
             let Some(bytes) = self.to_send.front() else { return };
-            match from.comms.send_data(to, Reliability::Reliable, bytes.clone()) {
+            match from.comms.client_mut().unwrap().send_data(to, Reliability::Reliable, bytes.clone()) {
                 Ok(()) => {
                     self.to_send.pop_front();
                 }
@@ -87,7 +87,7 @@ impl Stream {
 }
 
 fn received<N: voicemesh_session::Network>(comms: &mut Comms<N>, now: Duration) -> Vec<DataEvent> {
-    std::iter::from_fn(|| comms.poll_data(now)).map(|(_, event)| event).collect()
+    std::iter::from_fn(|| comms.client_mut().unwrap().poll_data(now)).map(|(_, event)| event).collect()
 }
 
 /// A way is taken from under the pair, in one of the ways in which that happens.
@@ -163,7 +163,7 @@ fn exchange(seed: u64, messages: usize, disturbances: usize, change: impl Fn(&mu
     }
     world.run(2 * SECOND);
     for (at, peer) in world.peers.iter().enumerate() {
-        let left: usize = peer.comms.data_pipes().map(|(_, pipe)| pipe.queued_bytes()).sum();
+        let left: usize = peer.comms.client().unwrap().data_pipes().map(|(_, pipe)| pipe.queued_bytes()).sum();
         assert_eq!(left, 0, "peer {at} knows that all has come");
     }
     let voice_received = world.heard(0, 1).received + world.heard(1, 0).received;

@@ -80,25 +80,25 @@ fn without_data_neither_texts_nor_data_are_taken_but_data_can_be_received() {
     // Its program does not know.
     let at = now(&world, 0);
     world.peers[0].comms.send_text(at, group, "hello").unwrap();
-    world.peers[0].comms.send_data(ids[1], Reliability::Unreliable, hello()).unwrap();
+    world.peers[0].comms.client_mut().unwrap().send_data(ids[1], Reliability::Unreliable, hello()).unwrap();
     world.run(SECOND);
     let events = world.peers[1].events.iter().map(|(_, event)| format!("{event:?}"));
     assert_eq!(events.filter(|event| event.contains("hello")).count(), 0);
     let at = now(&world, 1);
-    assert_eq!(world.peers[1].comms.poll_data(at), None);
+    assert_eq!(world.peers[1].comms.client_mut().unwrap().poll_data(at), None);
     // Now it does.
     world.run(6 * SECOND);
     let at = now(&world, 0);
     assert!(world.peers[0].comms.send_text(at, group, "hello").is_err());
     assert!(world.peers[0].comms.send_group_text(at, "Global", "hello").is_err());
-    let refused = world.peers[0].comms.send_data(ids[1], Reliability::Reliable, hello());
+    let refused = world.peers[0].comms.client_mut().unwrap().send_data(ids[1], Reliability::Reliable, hello());
     assert_eq!(refused, Err(DataError::NotPermitted));
-    world.peers[1].comms.send_data(ids[0], Reliability::Reliable, hello()).unwrap();
+    world.peers[1].comms.client_mut().unwrap().send_data(ids[0], Reliability::Reliable, hello()).unwrap();
     world.run(SECOND);
     let at = now(&world, 0);
     let message = PipeEvent::Message { channel: None, reliability: Reliability::Reliable, bytes: hello() };
-    assert_eq!(world.peers[0].comms.poll_data(at), Some((ids[1], DataEvent::Pipe(message))));
-    let waits = world.peers[1].comms.data_pipes().map(|(_, pipe)| pipe.queued_bytes()).sum::<usize>();
+    assert_eq!(world.peers[0].comms.client_mut().unwrap().poll_data(at), Some((ids[1], DataEvent::Pipe(message))));
+    let waits = world.peers[1].comms.client().unwrap().data_pipes().map(|(_, pipe)| pipe.queued_bytes()).sum::<usize>();
     assert_eq!(waits, 0, "it was acknowledged");
 }
 

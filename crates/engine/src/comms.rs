@@ -164,7 +164,7 @@ impl<N: Network> Comms<N> {
     }
 
     /// Hands the network what the client wants sent and done.
-    pub(crate) fn transmit(&mut self, now: Duration) {
+    fn transmit(&mut self, now: Duration) {
         if let Role::Client(client) = &mut self.role {
             network::carry_out(now, client, &mut self.network);
         }
@@ -363,6 +363,14 @@ impl<N: Network> Comms<N> {
     /// The session's client.
     pub fn client(&self) -> Option<&Client<N::Peer>> {
         match &self.role {
+            Role::Client(client) => Some(client),
+            Role::None | Role::DedicatedServer { .. } => None,
+        }
+    }
+
+    /// The session's client. What it wants sent leaves with the next [`update`](Self::update).
+    pub fn client_mut(&mut self) -> Option<&mut Client<N::Peer>> {
+        match &mut self.role {
             Role::Client(client) => Some(client),
             Role::None | Role::DedicatedServer { .. } => None,
         }

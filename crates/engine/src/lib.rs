@@ -17,9 +17,7 @@
 
 mod clocks;
 mod comms;
-mod data;
 mod hearing;
-mod placing;
 mod random;
 mod settings;
 mod speaking;

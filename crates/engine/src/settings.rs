@@ -1,8 +1,14 @@
 //! What the user of a [`Comms`] sets about its sound, and reads of it.
+//!
+//! A speaker is heard from its position if its speech is positional ([`TargetOptions::positional`]) and a position is known;
+//! other speech is heard without one. Speech that reaches this peer in both ways is positional.
+//!
+//! [`TargetOptions::positional`]: voicemesh_session::speaker::TargetOptions::positional
 
 use std::time::Duration;
 
 use voicemesh_audio::process::{Activation, Processing};
+use voicemesh_audio::space::{Attenuation, Handedness, Placement, Pose};
 use voicemesh_session::Network;
 use voicemesh_session::client::Who;
 use voicemesh_uplink::plan::Allowance;
@@ -108,5 +114,25 @@ impl<N: Network> Comms<N> {
     /// The next frame that was sent or received.
     pub fn poll_frame(&mut self) -> Option<TappedFrame<N::Peer>> {
         self.frames.take()
+    }
+
+    /// Where the listener stands and looks.
+    pub fn set_listener(&mut self, pose: Pose) {
+        self.hearing.space.set_listener(pose);
+    }
+
+    /// How voices get softer with distance.
+    pub fn set_attenuation(&mut self, attenuation: Attenuation) {
+        self.hearing.space.set_attenuation(attenuation);
+    }
+
+    /// Which way the axes lie.
+    pub fn set_handedness(&mut self, handedness: Handedness) {
+        self.hearing.space.set_handedness(handedness);
+    }
+
+    /// Sets a speaker's position; `None` for no position. Stays until changed, for at most 1,024 of them.
+    pub fn set_placement(&mut self, who: Who<N::Peer>, placement: Option<Placement>) {
+        self.hearing.set_placement(who, placement);
     }
 }

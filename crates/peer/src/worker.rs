@@ -149,7 +149,7 @@ impl Worker {
             let now = self.started.elapsed();
             self.look_for_sleep(now);
             let turn = self.take_commands(now);
-            self.take_orders(now);
+            self.take_orders();
             self.take_arrivals(now);
             self.comms.update(now);
             let uplink_bps = self.comms.speaking_status().uplink.estimate_bps;

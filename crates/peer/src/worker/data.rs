@@ -15,19 +15,20 @@ const LAST_WORDS: Duration = Duration::from_millis(400);
 
 impl Worker {
     /// What the program wants sent.
-    pub(super) fn take_orders(&mut self, now: Duration) {
+    pub(super) fn take_orders(&mut self) {
         self.desk.take_orders(&mut self.orders);
+        let Some(client) = self.comms.client_mut() else { return };
         for order in &self.orders {
             let done = match order {
-                Order::Send { to, how, bytes } => self.comms.send_data(*to, *how, bytes.clone()),
-                Order::SendOn { to, channel, bytes, .. } => self.comms.send_on(*to, *channel, bytes.clone()),
-                Order::Open { to, channel, how } => self.comms.open_channel(*to, *channel, *how),
+                Order::Send { to, how, bytes } => client.send_data(*to, *how, bytes.clone()),
+                Order::SendOn { to, channel, bytes, .. } => client.send_on(*to, *channel, bytes.clone()),
+                Order::Open { to, channel, how } => client.open_channel(*to, *channel, *how),
                 Order::Close { to, channel } => {
-                    self.comms.close_channel(*to, *channel);
+                    client.close_channel(*to, *channel);
                     Ok(())
                 }
                 Order::Disconnect { peer } => {
-                    self.comms.disconnect_data(now, *peer);
+                    client.disconnect_data(*peer);
                     Ok(())
                 }
             };
@@ -41,27 +42,31 @@ impl Worker {
     /// What came of it, and how much waits now.
     pub(super) fn take_data(&mut self, now: Duration) {
         while self.desk.has_room()
-            && let Some((peer, event)) = self.comms.poll_data(now)
+            && let Some((peer, event)) = self.comms.client_mut().and_then(|client| client.poll_data(now))
         {
             self.data_event(now, peer, event);
         }
-        self.desk.settle(&self.orders, self.comms.data_pipes().map(|(peer, pipe)| (peer, pipe.queued_bytes())));
+        let pipes = self.comms.client().into_iter().flat_map(|client| client.data_pipes());
+        self.desk.settle(&self.orders, pipes.map(|(peer, pipe)| (peer, pipe.queued_bytes())));
         self.orders.clear();
     }
 
     /// A peer has left: what it sent before is passed on first.
     pub(super) fn last_data_of(&mut self, now: Duration, peer: PeerId) {
-        while let Some(event) = self.comms.poll_data_of(now, peer) {
+        while let Some(event) = self.comms.client_mut().and_then(|client| client.poll_data_of(now, peer)) {
             self.data_event(now, peer, event);
         }
-        self.comms.forget_data(peer);
+        if let Some(client) = self.comms.client_mut() {
+            client.forget_data(peer);
+        }
         self.desk.left(peer);
     }
 
     /// Whether this peer can leave: everyone who can be reached has taken what must arrive, or had the time.
     pub(super) fn may_go(&self, now: Duration) -> bool {
         let had_time = self.leaving_since.is_none_or(|since| now >= since + LAST_WORDS);
-        had_time || self.comms.data_pipes().all(|(_, pipe)| pipe.queued_bytes() == 0)
+        let mut pipes = self.comms.client().into_iter().flat_map(|client| client.data_pipes());
+        had_time || pipes.all(|(_, pipe)| pipe.queued_bytes() == 0)
     }
 
     fn data_event(&mut self, now: Duration, peer: PeerId, event: DataEvent) {
