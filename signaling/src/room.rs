@@ -34,7 +34,7 @@ use voicemesh_wire::signaling::{
 use voicemesh_wire::{PeerId, Permissions, SessionId};
 
 use crate::gate::check_presence;
-use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
+use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Sender, Text};
 use crate::refusal::Refusal;
 use crate::ticket::TicketIssuer;
 use crate::token::{Grant, TokenRules};
@@ -473,7 +473,8 @@ impl Room {
             return Err(Refusal::of(ErrorCode::RelayOnly));
         }
         let signal = Text::from(&ServerMessage::Signal { from: from.peer, attempt, signal });
-        if !out.text(connection, &signal, Purpose::From(from.peer)) {
+        let sender = Sender { peer: from.peer, address: self.moderation.address_of(sender) };
+        if !out.text(connection, &signal, Purpose::From(sender)) {
             return Err(Refusal::receiver_busy(to));
         }
         Ok(())

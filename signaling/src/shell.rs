@@ -6,6 +6,7 @@ mod admin;
 mod certificate;
 mod connection;
 mod descriptors;
+mod head;
 mod http;
 mod hub;
 mod listen;

@@ -10,7 +10,7 @@ use super::lock::{self, Lock, Shown};
 use super::moderation::AddressTag;
 use super::tickets::Claims;
 use super::{Digest, Room};
-use crate::outbox::{ConnectionId, Outbox, Purpose, Text};
+use crate::outbox::{ConnectionId, Outbox, Purpose, Sender, Text};
 use crate::refusal::Refusal;
 use crate::ticket::TicketRecord;
 
@@ -144,7 +144,8 @@ impl Room {
             }
             Moderation::Move { peer, groups } => {
                 let connection = self.connection_of(peer)?;
-                if !out.text(connection, &Text::from(&ServerMessage::Move { groups }), Purpose::From(you)) {
+                let sender = Sender { peer: you, address: self.moderation.address_of(from) };
+                if !out.text(connection, &Text::from(&ServerMessage::Move { groups }), Purpose::From(sender)) {
                     return Err(Refusal::receiver_busy(peer));
                 }
             }

@@ -54,6 +54,10 @@ impl Moderation {
         self.addresses.insert(connection, address);
     }
 
+    pub(super) fn address_of(&self, connection: ConnectionId) -> Option<AddressTag> {
+        self.addresses.get(&connection).copied()
+    }
+
     /// What a member may do here that may do `base` by itself.
     pub(super) fn permissions(&self, peer: PeerId, base: Permissions) -> Permissions {
         let moderate = base.moderate || self.is_owner(peer);

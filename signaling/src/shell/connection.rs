@@ -106,7 +106,9 @@ impl Connection {
         refusal: Option<Refusal>,
     ) -> Option<Self> {
         let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
-        let socket = Socket::new(parts.io.into_inner(), parts.read_buf.to_vec());
+        let mut stream = parts.io.into_inner();
+        stream.end_heads();
+        let socket = Socket::new(stream, parts.read_buf.to_vec());
         let now = hub.now();
         let (id, mailbox) = hub.enter(now);
         if let Some(refusal) = refusal {
@@ -271,7 +273,12 @@ impl Connection {
                         }
                     }
                 }
-                passed => self.act(now, passed),
+                passed => {
+                    if let Some(room) = &self.room {
+                        self.hub.packet_refused(room, self.id, &packet);
+                    }
+                    self.act(now, passed);
+                }
             },
             Message::Text(text) => {
                 let passed = self.gate.text(now, text.as_str());
