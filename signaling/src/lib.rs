@@ -42,4 +42,4 @@ pub use room::{
     VoiceRates, WorkArea, digest,
 };
 pub use shell::{ServeError, banner, bind, run, serve};
-pub use unfinished::Unfinished;
+pub use unfinished::{Most, Unfinished};

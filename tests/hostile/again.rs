@@ -239,3 +239,37 @@ fn the_state_of_a_room_waits_for_no_slow_member_as_a_whole() {
 
 /// How a roster begins; a mark begins otherwise.
 const ROSTER: &[u8] = br#"{"type":"roster","#;
+
+/// Rooms of an attacker, members of each, and what each member publishes: a `joined` has up to a megabyte.
+const ROOMS: usize = 2;
+const LARGE_MEMBERS: usize = 60;
+const LARGE_METADATA: usize = 8_000;
+
+/// State that is being written to members who hardly read is bounded for one address; a friend elsewhere that reads slowly is served.
+///
+/// proves: D-24
+#[test]
+fn the_state_that_is_written_to_members_of_one_address_is_bounded() {
+    let server = Server::start(&["--trusted-proxy", "127.0.0.1"]);
+    let watch = Watch::start("large states of one address", &server);
+    run(async {
+        let mut members = Vec::new();
+        for number in 0..ROOMS * LARGE_MEMBERS {
+            // As JSON twice as long.
+            let metadata = [("k".to_owned(), "\"".repeat(LARGE_METADATA))].into();
+            let room = format!("large {}", number / LARGE_MEMBERS);
+            let join = Join { metadata, ..join_of(&room, &format!("large {number}")) };
+            let mut client = Client::connect_narrow_from(&server, "203.0.113.9").await;
+            if client.say_if_there(&ClientMessage::Join(join)).await {
+                members.push(client);
+            }
+        }
+        // The answers are on their way to all of them.
+        let friend = Client::connect_narrow_from(&server, "203.0.113.2").await;
+        let mut friend = Member::enter(friend, join_of("large 0", "friend")).await;
+        friend.client.handled(3).await;
+        drop(members);
+    });
+    let held = watch.held();
+    assert!(held.growth() < 28 * 1024, "{held}");
+}

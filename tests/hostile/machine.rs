@@ -131,6 +131,21 @@ fn out_of_descriptors_newcomers_are_told_that_the_server_is_full() {
 }
 
 #[test]
+fn the_limit_of_open_files_is_raised_and_this_is_said() {
+    let mut command = Command::new("sh");
+    let server = format!("ulimit -Sn 40; exec {} \"$@\"", binary("voicemesh-signaling").display());
+    command.args(["-c", &server, "sh"]);
+    let mut server = Server::start_by(command, Ipv4Addr::LOCALHOST, 0, &[]);
+    server.program.wait_for_line("the limit of open files was raised from 40 to", PATIENCE);
+    run(async {
+        let mut members = Vec::new();
+        for number in 0..50 {
+            members.push(Member::join(&server, "files", &format!("member {number}")).await);
+        }
+    });
+}
+
+#[test]
 fn beyond_all_connections_the_answer_is_503_with_a_time_to_come_back() {
     let server = Server::start(&["--max-connections", "1"]);
     run(async {

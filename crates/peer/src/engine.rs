@@ -3,6 +3,7 @@
 //! It runs when something has arrived, when a device wants something, and at least every 5 ms.
 
 mod data;
+mod held;
 mod status;
 
 use std::cell::RefCell;
@@ -386,21 +387,6 @@ impl Engine {
         self.hush(now, JOINED, &VoiceTarget::Group(name))
     }
 
-    /// Listens and speaks to these groups only.
-    fn move_to(&mut self, now: Duration, groups: &[String]) {
-        let left: Vec<String> = self
-            .comms
-            .groups()
-            .filter(|group| !groups.iter().any(|wanted| wanted == group))
-            .map(str::to_owned)
-            .collect();
-        let steps = left.into_iter().map(|group| self.leave_group(now, group)).collect::<Vec<_>>();
-        let joined = groups.iter().map(|group| self.join_group(now, group.clone())).collect::<Vec<_>>();
-        for error in steps.into_iter().chain(joined).filter_map(Result::err) {
-            tracing::debug!(%error, "a move to other groups was not made whole");
-        }
-    }
-
     fn take_events(&mut self, now: Duration) {
         while let Some(event) = self.comms.network_mut().poll_event() {
             self.mesh_event(now, event);
@@ -432,6 +418,7 @@ impl Engine {
             }
             MeshEvent::MetadataChanged { peer, metadata } => Event::MetadataChanged { peer, metadata },
             MeshEvent::PermissionsChanged { peer, permissions } => Event::PermissionsChanged { peer, permissions },
+            MeshEvent::HeldIn { peer, groups } => self.held_in(now, peer, groups),
             MeshEvent::StatusChanged { peer, status } => Event::StatusChanged { peer, status },
             MeshEvent::ServerAway { why, failure, retry_in } => Event::ServerAway { why, failure, retry_in },
             MeshEvent::ServerConnected(connection) => Event::ServerConnected(connection),

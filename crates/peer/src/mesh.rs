@@ -460,6 +460,14 @@ impl<C: Carrier> Network for Mesh<C> {
         self.roster.own_permissions()
     }
 
+    fn held_in(&self, peer: Option<PeerId>) -> &[String] {
+        self.roster.held_in(peer)
+    }
+
+    fn own_held_in(&self) -> &[String] {
+        self.roster.own_held_in()
+    }
+
     fn ping_server(&mut self, _now: Duration, number: u16) {
         if let Some(generation) = self.socket.generation().filter(|_| self.socket.is_open()) {
             self.carrier.ping(generation, number);

@@ -111,6 +111,7 @@ fn info(peer: PeerId, client: u16) -> PeerInfo {
         order: client.into(),
         status: voicemesh_wire::signaling::MemberStatus::default(),
         permissions: voicemesh_wire::Permissions::default(),
+        held_in: Vec::new(),
     }
 }
 
@@ -173,6 +174,7 @@ impl World {
             room_metadata: Metadata::new(),
             taken_over: None,
             permissions: voicemesh_wire::Permissions::default(),
+            held_in: Vec::new(),
             ticket: None,
             locked: false,
             owner_right: Default::default(),

@@ -127,7 +127,7 @@ pub enum NetworkEvent<P> {
         /// The packet.
         packet: Bytes,
     },
-    /// [`Network::client_of`], [`Network::permissions`] or [`Network::own_permissions`] may answer differently now.
+    /// [`Network::client_of`], [`Network::permissions`], [`Network::held_in`] and the same for oneself may answer differently now.
     RosterChanged,
     /// The server answered a [`Network::ping_server`] of this number.
     ServerPong(u16),
@@ -279,6 +279,16 @@ pub trait Network {
     /// What this client itself may do.
     fn own_permissions(&self) -> Permissions {
         Permissions::default()
+    }
+
+    /// The talk groups in which a moderator holds a member, as the server has told; none if it is held nowhere.
+    fn held_in(&self, _peer: Option<Self::Peer>) -> &[String] {
+        &[]
+    }
+
+    /// The same for this client itself.
+    fn own_held_in(&self) -> &[String] {
+        &[]
     }
 
     /// Client side: sends a ping to the server behind all voice that was sent to it before, so that its answer tells how

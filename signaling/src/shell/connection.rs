@@ -43,6 +43,9 @@ const HASHES_PER_JOIN: u32 = 3;
 /// A part of a message that is smaller is not counted among the unfinished ones: it fits the read buffer.
 const UNFINISHED_BYTES: usize = 2 * 1024;
 
+/// A message of which less waits for the socket is not counted among the large ones: any reliable packet is shorter.
+const UNWRITTEN_BYTES: usize = 64 * 1024;
+
 /// One WebSocket, from its upgrade to its end.
 pub(super) struct Connection {
     id: ConnectionId,
@@ -59,6 +62,8 @@ pub(super) struct Connection {
     socket: Socket,
     /// What was last said of an unfinished message.
     unfinished: usize,
+    /// What was last said of a large message that is being written.
+    unwritten: usize,
     stage: Stage,
     opened_at: Duration,
 }
@@ -119,7 +124,7 @@ impl Connection {
         let shared = address.as_ref().map(|address| Arc::clone(&address.budget));
         let gate = Gate::new(now, &hub.config.budgets, shared);
         let (room, hashing, changing, owes_roster) = (None, None, None, false);
-        let (unfinished, stage, opened_at) = (0, Stage::Open, now);
+        let (unfinished, unwritten, stage, opened_at) = (0, 0, Stage::Open, now);
         Some(Self {
             id,
             hub,
@@ -133,6 +138,7 @@ impl Connection {
             owes_roster,
             socket,
             unfinished,
+            unwritten,
             stage,
             opened_at,
         })
@@ -191,6 +197,16 @@ impl Connection {
         if bytes != self.unfinished {
             self.unfinished = bytes;
             self.hub.count_unfinished(now, self.id, self.guesser_address, bytes);
+        }
+    }
+
+    /// The buffer of a large message is kept whole until all of it is written, so its size is what counts.
+    fn count_unwritten(&mut self, now: Duration) {
+        let waiting = self.socket.unwritten();
+        let bytes = if waiting > UNWRITTEN_BYTES { waiting.max(self.unwritten) } else { 0 };
+        if bytes != self.unwritten {
+            self.unwritten = bytes;
+            self.hub.count_unwritten(now, self.id, self.guesser_address, bytes);
         }
     }
 
@@ -408,6 +424,7 @@ impl Connection {
         }
         let (took, blocked) = (self.socket.take_progress(), self.socket.is_blocked());
         self.mailbox.wrote(now, took, blocked);
+        self.count_unwritten(now);
         if self.stage == Stage::Closing && !blocked {
             self.stage = Stage::Draining;
             if self.cannot_read() {
@@ -504,6 +521,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.leave_room(self.hub.now(), LeaveReason::Lost);
         self.hub.count_unfinished(self.hub.now(), self.id, self.guesser_address, 0);
+        self.hub.count_unwritten(self.hub.now(), self.id, self.guesser_address, 0);
         self.hub.exit(self.id);
     }
 }

@@ -32,7 +32,7 @@ use crate::refusal::Refusal;
 use crate::room::{AddressTag, Digest, Knock, Part, Question, Room, RoomRules, Salt};
 use crate::ticket::{TicketIssuer, TicketKey};
 use crate::token::TokenRules;
-use crate::unfinished::Unfinished;
+use crate::unfinished::{Most, Unfinished};
 
 /// Peers of one room of which it is remembered what is left to them; beyond that, those that have gone are forgotten.
 const ALLOWANCES: usize = 128;
@@ -57,6 +57,8 @@ pub(super) struct Hub {
     kept_bans: Mutex<KeptBans<RoomName, AddressKey>>,
     mailboxes: Mutex<HashMap<ConnectionId, Arc<Mailbox>>>,
     unfinished: Mutex<Unfinished<AddressKey>>,
+    /// Large messages that are being written.
+    unwritten: Mutex<Unfinished<AddressKey>>,
     heads: Mutex<HashMap<ConnectionId, Weak<Head>>>,
     next_connection: AtomicU64,
     stopping: AtomicBool,
@@ -122,7 +124,8 @@ impl Hub {
             rooms: Mutex::default(),
             kept_bans: Mutex::default(),
             mailboxes: Mutex::default(),
-            unfinished: Mutex::default(),
+            unfinished: Mutex::new(Unfinished::new(Most::ARRIVING)),
+            unwritten: Mutex::new(Unfinished::new(Most::WRITTEN)),
             heads: Mutex::default(),
             next_connection: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
@@ -384,6 +387,17 @@ impl Hub {
             self.metrics.refused(&refusal.code);
             mailbox.text(now, &Text::from(&refusal.farewell()), Purpose::Answer);
             mailbox.end(now, CloseReason::TooLarge);
+        }
+    }
+
+    /// How much of a large message waits for a connection's socket; 0 for none. If there is too much of them, the one that has
+    /// waited longest ends its connection.
+    pub(super) fn count_unwritten(&self, now: Duration, id: ConnectionId, address: Option<AddressKey>, bytes: usize) {
+        let Some(ended) = lock(&self.unwritten).set(now, id, address, bytes) else { return };
+        let mailbox = lock(&self.mailboxes).get(&ended).map(Arc::clone);
+        if let Some(mailbox) = mailbox {
+            self.metrics.slow_consumers.add(1);
+            mailbox.abandon(CloseReason::SlowConsumer);
         }
     }
 

@@ -34,6 +34,8 @@ pub struct Member {
     pub order: u64,
     /// What it may do.
     pub permissions: Permissions,
+    /// The talk groups in which a moderator holds it; none if it is held nowhere.
+    pub held_in: Vec<String>,
     /// How it takes part, as its own program says.
     pub status: MemberStatus,
     pub(super) run: u32,
@@ -104,6 +106,16 @@ impl Roster {
         member.map_or_else(Permissions::default, |member| member.permissions)
     }
 
+    /// Where a moderator holds a member.
+    pub(super) fn held_in(&self, peer: Option<PeerId>) -> &[String] {
+        let member = peer.and_then(|peer| self.members.get(&peer));
+        member.map_or(&[], |member| member.held_in.as_slice())
+    }
+
+    pub(super) fn own_held_in(&self) -> &[String] {
+        self.own.as_ref().map_or(&[], |own| own.held_in.as_slice())
+    }
+
     /// Whether the server's roster is what this one holds.
     pub(super) fn matches(&self, mark: RosterMark) -> bool {
         mark.version == self.version && self.present_hash() == mark.hash
@@ -158,6 +170,7 @@ impl Member {
             capabilities: info.capabilities.clone(),
             order: info.order,
             permissions: info.permissions,
+            held_in: info.held_in.clone(),
             status: info.status,
             run: info.run,
             presence: Presence::Here,
@@ -180,7 +193,12 @@ impl<C: Carrier> Mesh<C> {
         self.roster.session = Some(session);
         let (you, permissions) = (own.peer, own.permissions);
         let former = self.roster.own_permissions();
+        let former_groups = self.roster.own_held_in().to_vec();
+        let groups = own.held_in.clone();
         self.roster.own = Some(own);
+        if groups != former_groups {
+            self.tell(MeshEvent::HeldIn { peer: you, groups });
+        }
         if permissions != former {
             self.tell(MeshEvent::PermissionsChanged { peer: you, permissions });
         }
@@ -252,6 +270,21 @@ impl<C: Carrier> Mesh<C> {
         self.tell(MeshEvent::PermissionsChanged { peer, permissions });
     }
 
+    pub(super) fn held_changed(&mut self, peer: PeerId, groups: Vec<String>) {
+        if peer == self.roster.you {
+            if let Some(own) = &mut self.roster.own {
+                own.held_in.clone_from(&groups);
+            }
+        } else if let Some(member) = self.roster.members.get_mut(&peer) {
+            member.held_in.clone_from(&groups);
+            member.info.held_in.clone_from(&groups);
+        } else {
+            return;
+        }
+        self.tell_network(NetworkEvent::RosterChanged);
+        self.tell(MeshEvent::HeldIn { peer, groups });
+    }
+
     pub(super) fn status_changed(&mut self, peer: PeerId, status: MemberStatus) {
         self.roster.version += 1;
         if let Some(member) = self.roster.members.get_mut(&peer) {
@@ -301,11 +334,15 @@ impl<C: Carrier> Mesh<C> {
             Some(known) => {
                 let former = std::mem::replace(known, Member::new(info));
                 let (metadata, permissions, status) = (known.metadata.clone(), known.permissions, known.status);
+                let groups = known.held_in.clone();
                 if status != former.status {
                     self.tell(MeshEvent::StatusChanged { peer, status });
                 }
                 if permissions != former.permissions {
                     self.tell(MeshEvent::PermissionsChanged { peer, permissions });
+                }
+                if groups != former.held_in {
+                    self.tell(MeshEvent::HeldIn { peer, groups });
                 }
                 let former = former.metadata;
                 if metadata != former {
@@ -316,6 +353,7 @@ impl<C: Carrier> Mesh<C> {
             None => {
                 let member = Member::new(info);
                 let (permissions, status) = (member.permissions, member.status);
+                let groups = member.held_in.clone();
                 self.roster.members.insert(peer, member.clone());
                 self.tell(MeshEvent::PeerJoined(member));
                 if !permissions.is_default() {
@@ -323,6 +361,9 @@ impl<C: Carrier> Mesh<C> {
                 }
                 if !status.is_default() {
                     self.tell(MeshEvent::StatusChanged { peer, status });
+                }
+                if !groups.is_empty() {
+                    self.tell(MeshEvent::HeldIn { peer, groups });
                 }
             }
         }

@@ -86,14 +86,14 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 if header.kind.is_voice() {
                     let from = net.peer_of(session, client).map_or(Who::Client(session, client), Who::Peer);
                     let voice = VoicePacket::decode(header.kind, body)?;
-                    check_permission(net, from, header.kind)?;
+                    self.check_permission(net, from, header.kind)?;
                     if let Who::Peer(peer) = from {
                         self.answering.spoke(now, peer, voice.ends_speech());
                     }
                     return self.voice(now, packet, session, voice, from, Route::Relayed);
                 }
                 let from = self.who(net, session, client);
-                check_permission(net, from, header.kind)?;
+                self.check_permission(net, from, header.kind)?;
                 if header.kind.is_data() {
                     return self.data(now, net, from, header.kind, packet, body);
                 }
@@ -168,7 +168,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 let has_roster = net.peer_of(session, sender).is_some()
                     || !matches!(net.client_of(session, id.peer), crate::network::Naming::NoRoster);
                 let from = if has_roster { Who::Peer(id.peer) } else { Who::Client(session, sender) };
-                check_permission(net, Who::Peer(id.peer), header.kind)?;
+                self.check_permission(net, Who::Peer(id.peer), header.kind)?;
                 self.voice(now, packet, session, voice, from, Route::Direct)?;
             }
             Kind::VoiceAck => {
@@ -184,7 +184,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             }
             Kind::Probe => self.answer_probe(now, net, id, session, Probe::decode(body)?)?,
             kind => {
-                check_permission(net, Who::Peer(id.peer), kind)?;
+                self.check_permission(net, Who::Peer(id.peer), kind)?;
                 if kind.is_data() {
                     self.data(now, net, Who::Peer(id.peer), kind, packet, body)?;
                 } else {
@@ -437,6 +437,13 @@ impl<P: Copy + Ord + Debug> Client<P> {
         Ok(())
     }
 
+    /// Drops what a member sends without the permission to, and speech of one that is held in groups to which this client does
+    /// not listen: on links no server does.
+    fn check_permission<N: Network<Peer = P>>(&self, net: &N, from: Who<P>, kind: Kind) -> Result<(), Dropped> {
+        let is_held = kind.is_voice() && self.is_held_elsewhere(net, from);
+        if permits(net.permissions(from.peer()), kind) && !is_held { Ok(()) } else { Err(Dropped::NotPermitted) }
+    }
+
     /// A session that this client is in or was in.
     pub(super) fn view_of(&self, session: SessionId) -> Option<&View> {
         self.current.iter().chain(&self.previous).find(|view| view.session == session)
@@ -457,11 +464,6 @@ impl From<Stale> for Dropped {
             Stale::TooOld => Self::TooOld,
         }
     }
-}
-
-/// Drops what a member sends without the permission to: on links no server does.
-fn check_permission<N: Network>(net: &N, from: Who<N::Peer>, kind: Kind) -> Result<(), Dropped> {
-    if permits(net.permissions(from.peer()), kind) { Ok(()) } else { Err(Dropped::NotPermitted) }
 }
 
 /// Whether only a peer that answers questions for its clock sends this.

@@ -1,14 +1,15 @@
 //! What arrives of others' speech, and what listeners say of ours.
 
+use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::time::Duration;
 
 use bytes::Bytes;
-use voicemesh_wire::SessionId;
 use voicemesh_wire::packet::{
     BandwidthReport, ClockEcho, ClockProbe, Copy, CopyList, Kind, Priority, ReceptionReport, Target, TargetKind,
     TargetList, VoiceCopies, VoiceData, VoiceHeader,
 };
+use voicemesh_wire::{GroupId, SessionId};
 
 use super::Client;
 use super::event::{ClientEvent, Dropped, Voice, Who};
@@ -116,11 +117,16 @@ impl<P: std::marker::Copy + Ord + Debug> Client<P> {
         let former = std::mem::replace(&mut self.permissions, net.own_permissions());
         let listens_anew = former.listen != self.permissions.listen;
         for (who, heard) in &mut self.streams {
-            let is_silenced = !net.permissions(who.peer()).speak;
+            let is_silenced = !net.permissions(who.peer()).speak || is_held_elsewhere(net, who.peer(), &self.groups);
             if std::mem::replace(&mut heard.is_silenced, is_silenced) != is_silenced || listens_anew {
                 heard.stream.interrupt(Interruption::ByListener);
             }
         }
+    }
+
+    /// Whether a moderator holds a member in groups to none of which this client listens.
+    pub(super) fn is_held_elsewhere<N: Network<Peer = P>>(&self, net: &N, who: Who<P>) -> bool {
+        is_held_elsewhere(net, who.peer(), &self.groups)
     }
 
     /// A speaker comes back: meanwhile it may have had other listeners.
@@ -183,4 +189,9 @@ impl<P: std::marker::Copy + Ord + Debug> Client<P> {
         });
         Ok(())
     }
+}
+
+fn is_held_elsewhere<N: Network>(net: &N, peer: Option<N::Peer>, own: &BTreeMap<GroupId, String>) -> bool {
+    let groups = net.held_in(peer);
+    !groups.is_empty() && !groups.iter().any(|name| own.get(&GroupId::of(name)) == Some(name))
 }

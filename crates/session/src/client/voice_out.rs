@@ -360,6 +360,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
         if !self.permissions.speak {
             return Vec::new();
         }
+        // A client that is held in groups is heard by their listeners only.
+        let held: Vec<(GroupId, &String)> = net.own_held_in().iter().map(|name| (GroupId::of(name), name)).collect();
+        let hears = |view: &View, client| {
+            held.is_empty() || held.iter().any(|(group, name)| view.listens(client, *group, name))
+        };
         let mut remotes = Vec::new();
         let mut present = BTreeSet::new();
         if let Some(view) = self.joined_view() {
@@ -371,7 +376,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
                     Who::Client(..) => None,
                 };
                 let listens = |group, name: &str| view.listens(client, group, name);
-                if !net.permissions(who.peer()).listen {
+                if !net.permissions(who.peer()).listen || !hears(view, client) {
                     continue;
                 }
                 if targets.iter().any(|target| addresses(target, who, Some(client), &listens)) {
@@ -382,7 +387,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         for (id, _, common) in self.pairs.all_bound() {
             let who = Who::Peer(id.peer);
             let Some(view) = self.view_of(common.session).filter(|_| !present.contains(&who)) else { continue };
-            if !net.permissions(Some(id.peer)).listen {
+            if !net.permissions(Some(id.peer)).listen || !hears(view, common.remote) {
                 continue;
             }
             let listens = |group, name: &str| view.listens(common.remote, group, name);

@@ -1,8 +1,8 @@
-use uuid::Uuid;
-use voicemesh_wire::{ClientId, PeerId};
-
 use super::*;
 use crate::outbox::Sender;
+use uuid::Uuid;
+use voicemesh_wire::signaling::ServerMessage;
+use voicemesh_wire::{ClientId, PeerId};
 
 const PING: Duration = Duration::from_secs(15);
 const JOIN: Duration = Duration::from_secs(10);
