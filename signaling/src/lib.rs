@@ -36,11 +36,11 @@ pub use gate::{Allowance, Gate, Passed};
 pub use guesses::Guesses;
 pub use hash_queue::{ADDRESS_HASHES, Asked, HashId, HashQueue, SHARED_HASHES};
 pub use kept_bans::KeptBans;
-pub use outbox::{CloseReason, ConnectionId, Malformed, Outbox, Purpose, Text};
+pub use outbox::{CloseReason, ConnectionId, Malformed, Outbox, Purpose, Sender, Text};
 pub use refusal::Refusal;
 pub use room::{
     AddressTag, BanInfo, Bans, Digest, IceRules, Knock, Part, Question, Room, RoomRules, Salt, SharedSecret,
     VoiceRates, WorkArea, digest,
 };
 pub use shell::{ServeError, banner, bind, run, serve};
-pub use unfinished::Unfinished;
+pub use unfinished::{Most, Unfinished};

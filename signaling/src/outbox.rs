@@ -5,6 +5,8 @@ use voicemesh_session::Delivery;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{ErrorCode, LeaveReason, ServerMessage};
 
+use crate::room::AddressTag;
+
 /// One connection, for as long as the process runs; never given out twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(pub u64);
@@ -74,9 +76,17 @@ impl CloseReason {
     }
 }
 
-/// What a message or packet is for: what a mailbox may do with it when its receiver is behind. A sender is known by its
-/// peer id, so that another connection of it is no other sender.
-pub type Purpose = voicemesh_session::Purpose<PeerId>;
+/// What a message or packet is for: what a mailbox may do with it when its receiver is behind.
+pub type Purpose = voicemesh_session::Purpose<Sender>;
+
+/// Who sends something to another member. It is known by its peer id, so that another connection of it is no other sender.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sender {
+    /// The member.
+    pub peer: PeerId,
+    /// Where its connection comes from, if that tells it from others: many peers of one address share a bound.
+    pub address: Option<AddressTag>,
+}
 
 /// Where a room's output goes. Must not call back into the room.
 pub trait Outbox {

@@ -34,7 +34,7 @@ use voicemesh_wire::signaling::{
 use voicemesh_wire::{PeerId, Permissions, SessionId};
 
 use crate::gate::check_presence;
-use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
+use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Sender, Text};
 use crate::refusal::Refusal;
 use crate::ticket::TicketIssuer;
 use crate::token::{Grant, TokenRules};
@@ -283,7 +283,8 @@ impl Room {
         if let Some(grant) = grant {
             self.grants.insert(connection, grant);
         }
-        let info = PeerInfo { peer, client, run, name, metadata, capabilities, order, status, permissions };
+        let held_in = self.moderation.held_in(peer).to_vec();
+        let info = PeerInfo { peer, client, run, name, metadata, capabilities, order, status, permissions, held_in };
         self.enter(connection, info, room, out);
         Ok(peer)
     }
@@ -339,6 +340,7 @@ impl Room {
 
     fn enter(&mut self, connection: ConnectionId, info: PeerInfo, room: String, out: &mut impl Outbox) {
         self.session.set_permissions(connection, info.permissions);
+        self.session.set_held_in(connection, &info.held_in, &mut Packets::of_server(out));
         self.version += 1;
         self.emptied_at = None;
         let joined = self.joined(connection, &info, room, None);
@@ -374,6 +376,7 @@ impl Room {
             peers,
             room_metadata: self.metadata.clone(),
             permissions: info.permissions,
+            held_in: info.held_in.clone(),
             locked: self.moderation.is_locked(),
             owner_right: self.moderation.right(),
             taken_over,
@@ -473,7 +476,8 @@ impl Room {
             return Err(Refusal::of(ErrorCode::RelayOnly));
         }
         let signal = Text::from(&ServerMessage::Signal { from: from.peer, attempt, signal });
-        if !out.text(connection, &signal, Purpose::From(from.peer)) {
+        let sender = Sender { peer: from.peer, address: self.moderation.address_of(sender) };
+        if !out.text(connection, &signal, Purpose::From(sender)) {
             return Err(Refusal::receiver_busy(to));
         }
         Ok(())

@@ -7,6 +7,7 @@ mod certificate;
 mod connection;
 mod descriptors;
 mod error;
+mod head;
 mod http;
 mod hub;
 mod listen;

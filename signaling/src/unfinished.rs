@@ -1,4 +1,5 @@
-//! Messages of which a part has arrived: how much of them may wait, for one address and for the whole server.
+//! Messages of which a part has arrived, or has been written: how much of them may wait, for one address and for the whole
+//! server.
 //!
 //! Pure. When there is too much, the message that has waited longest is given up.
 
@@ -8,14 +9,26 @@ use std::time::Duration;
 
 use crate::outbox::ConnectionId;
 
-/// Of one address together.
-const ADDRESS_BYTES: usize = 1024 * 1024;
-/// Of all connections together.
-const ALL_BYTES: usize = 8 * 1024 * 1024;
+/// What may wait.
+#[derive(Clone, Copy, Debug)]
+pub struct Most {
+    /// Of one address together.
+    pub of_address: usize,
+    /// Of all connections together.
+    pub of_all: usize,
+}
+
+impl Most {
+    /// Of what arrives.
+    pub const ARRIVING: Self = Self { of_address: 1024 * 1024, of_all: 8 * 1024 * 1024 };
+    /// Of large messages that are being written: a room's state can be more than a megabyte.
+    pub const WRITTEN: Self = Self { of_address: 8 * 1024 * 1024, of_all: 64 * 1024 * 1024 };
+}
 
 /// All unfinished messages of a server. `K` tells addresses apart.
 #[derive(Debug)]
 pub struct Unfinished<K> {
+    most: Most,
     messages: BTreeMap<ConnectionId, Message<K>>,
     of_addresses: HashMap<K, usize>,
     bytes: usize,
@@ -28,13 +41,12 @@ struct Message<K> {
     address: Option<K>,
 }
 
-impl<K> Default for Unfinished<K> {
-    fn default() -> Self {
-        Self { messages: BTreeMap::new(), of_addresses: HashMap::new(), bytes: 0 }
-    }
-}
-
 impl<K: Copy + Eq + Hash> Unfinished<K> {
+    /// None so far.
+    pub fn new(most: Most) -> Self {
+        Self { most, messages: BTreeMap::new(), of_addresses: HashMap::new(), bytes: 0 }
+    }
+
     /// So many bytes of a connection's unfinished message have arrived; 0 if it has none. Gives the connection whose
     /// message is given up, if one has to be: the caller ends it, and its message is forgotten here.
     pub fn set(
@@ -55,8 +67,8 @@ impl<K: Copy + Eq + Hash> Unfinished<K> {
             *sum += bytes;
             *sum
         });
-        let too_many_of_one = of_address.is_some_and(|bytes| bytes > ADDRESS_BYTES);
-        if !too_many_of_one && self.bytes <= ALL_BYTES {
+        let too_many_of_one = of_address.is_some_and(|bytes| bytes > self.most.of_address);
+        if !too_many_of_one && self.bytes <= self.most.of_all {
             return None;
         }
         let candidates = self.messages.iter().filter(|(_, message)| !too_many_of_one || message.address == address);
@@ -93,7 +105,7 @@ mod tests {
 
     #[test]
     fn the_oldest_of_an_address_goes_first_and_finished_messages_do_not_count() {
-        let mut unfinished = Unfinished::default();
+        let mut unfinished = Unfinished::new(Most::ARRIVING);
         for number in 0..32 {
             assert_eq!(unfinished.set(at(number), ConnectionId(number), Some(7), 32 * KIB), None);
         }
@@ -106,14 +118,14 @@ mod tests {
 
     #[test]
     fn all_addresses_together_have_a_bound_and_nothing_is_left_behind() {
-        let mut unfinished = Unfinished::default();
+        let mut unfinished = Unfinished::new(Most::ARRIVING);
         let mut ended = 0;
         for number in 0..10_000 {
             let address = Some(number % 100).filter(|number| *number != 0);
             ended += usize::from(unfinished.set(at(number), ConnectionId(number), address, 32 * KIB).is_some());
         }
-        assert_eq!(unfinished.bytes, ALL_BYTES);
-        assert_eq!(ended, 10_000 - ALL_BYTES / (32 * KIB));
+        assert_eq!(unfinished.bytes, Most::ARRIVING.of_all);
+        assert_eq!(ended, 10_000 - Most::ARRIVING.of_all / (32 * KIB));
         for number in 0..10_000 {
             unfinished.set(at(20_000), ConnectionId(number), None, 0);
         }

@@ -1,9 +1,12 @@
 //! Peers that come again and again on other connections.
 
+use std::collections::VecDeque;
+
 use tokio::io::AsyncReadExt as _;
 use voicemesh_tests::room::Server;
+use voicemesh_wire::GroupId;
 use voicemesh_wire::packet::{Kind, Recipient, TextData};
-use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, ServerMessage};
+use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, ServerMessage, Signal};
 
 use crate::client::{Client, Member, Received, is_kind, join_of, patiently, run};
 use crate::memory::Watch;
@@ -94,6 +97,102 @@ fn many_connections_of_one_member_are_one_sender() {
     assert!(held.growth() < 6 * 1024, "{held}");
 }
 
+/// Written messages of one client, more than its budget.
+const TEXTS: u32 = 260;
+
+/// Texts that are refused because there were too many count as read, so that a client which takes over sends again those
+/// that were not read, and no others.
+#[test]
+fn refused_texts_count_among_those_that_were_read() {
+    let server = Server::start(&[]);
+    run(async {
+        let _witness = Member::join(&server, "texts", "witness").await;
+        let mut first = Member::join(&server, "texts", "writer").await;
+        let recipient = Recipient::Group(GroupId::of("Global"));
+        let packet = TextData { sender: first.joined.client, recipient, text: "hello" }.encode(first.session);
+        for _ in 0..TEXTS {
+            first.client.packet(&packet).await;
+        }
+        let refused = first.client.until("a refusal", |received| {
+            matches!(received, Received::Message(ServerMessage::Error { code: ErrorCode::TooManyMessages, .. }))
+                .then_some(())
+        });
+        refused.await;
+        // A signal is handled behind them, and has a budget that is not used up.
+        let to = first.joined.you;
+        first.client.say(&ClientMessage::Signal { to, attempt: 1, signal: Signal::RequestOffer }).await;
+        let answered = first.client.until("an answer", |received| {
+            matches!(received, Received::Message(ServerMessage::Error { code: ErrorCode::UnknownPeer, .. }))
+                .then_some(())
+        });
+        answered.await;
+        let mut second = Client::connect(&server).await;
+        second.say(&ClientMessage::Join(join_of("texts", "writer"))).await;
+        let taken_over = second.until("joined", |received| match received {
+            Received::Message(ServerMessage::Joined(joined)) => Some(joined.taken_over.clone()),
+            _ => None,
+        });
+        assert_eq!(taken_over.await.and_then(|taken_over| taken_over.texts), Some(TEXTS));
+    });
+}
+
+/// Peers of one address, those included that have left.
+const PEERS: usize = 110;
+/// At the same time.
+const PEERS_AT_ONCE: usize = 50;
+
+/// A receiver that is behind still takes something of a friend, when an attacker has sent it all that it may under one
+/// peer id after the other.
+///
+/// proves: D-24
+#[test]
+fn many_peers_of_one_address_leave_others_their_part_of_a_slow_receiver() {
+    let server = Server::start(&["--trusted-proxy", "127.0.0.1"]);
+    let watch = Watch::start("many senders of one address", &server);
+    run(async {
+        let mut friend =
+            Member::enter(Client::connect_from(&server, "203.0.113.2").await, join_of("address", "friend")).await;
+        let slow = Member::enter(Client::connect_narrow(&server).await, join_of("address", "slow")).await;
+        let to = slow.joined.client;
+        let mut here = VecDeque::new();
+        let mut refusals = 0;
+        for number in 0..PEERS {
+            let client = Client::connect_from(&server, "203.0.113.9").await;
+            let mut hostile = Member::enter(client, join_of("address", &format!("hostile {number}"))).await;
+            let inside = hostile.inner(Kind::Unassigned(50), 200);
+            let packet = hostile.relay(Kind::ServerRelayReliable, &[to], &inside);
+            for _ in 0..if number < 4 { PACKETS } else { 8 } {
+                hostile.client.packet(&packet).await;
+            }
+            hostile.client.say(&ClientMessage::Ping { token: 5 }).await;
+            let refused = hostile.client.until("an answer", |received| match received {
+                Received::Message(ServerMessage::Error { code: ErrorCode::ReceiverBusy, .. }) => Some(true),
+                Received::Message(ServerMessage::Pong { token: 5 }) => Some(false),
+                _ => None,
+            });
+            refusals += usize::from(refused.await);
+            here.push_back(hostile);
+            if here.len() > PEERS_AT_ONCE {
+                here.pop_front();
+            }
+        }
+        assert!(refusals > PEERS / 2, "{refusals}: the receiver is behind");
+        let text = "x".repeat(300);
+        let recipient = Recipient::Client(to);
+        let packet = TextData { sender: friend.joined.client, recipient, text: &text }.encode(friend.session);
+        friend.client.packet(&packet).await;
+        friend.client.say(&ClientMessage::Ping { token: 9 }).await;
+        let refused = friend.client.until("an answer", |received| match received {
+            Received::Message(ServerMessage::Error { code: ErrorCode::ReceiverBusy, .. }) => Some(true),
+            Received::Message(ServerMessage::Pong { token: 9 }) => Some(false),
+            _ => None,
+        });
+        assert!(!refused.await, "the friend's text is taken");
+        drop(slow);
+    });
+    watch.held();
+}
+
 /// Members of the room, all slow.
 const MEMBERS: usize = 40;
 /// Those of them that are brought up to date: after each of them enough others come.
@@ -140,3 +239,37 @@ fn the_state_of_a_room_waits_for_no_slow_member_as_a_whole() {
 
 /// How a roster begins; a mark begins otherwise.
 const ROSTER: &[u8] = br#"{"type":"roster","#;
+
+/// Rooms of an attacker, members of each, and what each member publishes: a `joined` has up to a megabyte.
+const ROOMS: usize = 2;
+const LARGE_MEMBERS: usize = 60;
+const LARGE_METADATA: usize = 8_000;
+
+/// State that is being written to members who hardly read is bounded for one address; a friend elsewhere that reads slowly is served.
+///
+/// proves: D-24
+#[test]
+fn the_state_that_is_written_to_members_of_one_address_is_bounded() {
+    let server = Server::start(&["--trusted-proxy", "127.0.0.1"]);
+    let watch = Watch::start("large states of one address", &server);
+    run(async {
+        let mut members = Vec::new();
+        for number in 0..ROOMS * LARGE_MEMBERS {
+            // As JSON twice as long.
+            let metadata = [("k".to_owned(), "\"".repeat(LARGE_METADATA))].into();
+            let room = format!("large {}", number / LARGE_MEMBERS);
+            let join = Join { metadata, ..join_of(&room, &format!("large {number}")) };
+            let mut client = Client::connect_narrow_from(&server, "203.0.113.9").await;
+            if client.say_if_there(&ClientMessage::Join(join)).await {
+                members.push(client);
+            }
+        }
+        // The answers are on their way to all of them.
+        let friend = Client::connect_narrow_from(&server, "203.0.113.2").await;
+        let mut friend = Member::enter(friend, join_of("large 0", "friend")).await;
+        friend.client.handled(3).await;
+        drop(members);
+    });
+    let held = watch.held();
+    assert!(held.growth() < 28 * 1024, "{held}");
+}

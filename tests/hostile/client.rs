@@ -103,10 +103,19 @@ impl Client {
 
     /// One for which the system keeps little that was not read.
     pub async fn connect_narrow(server: &Server) -> Self {
+        Self::connect_narrow_with(server, "").await
+    }
+
+    /// The same from `address`, for a server that trusts this machine as a proxy.
+    pub async fn connect_narrow_from(server: &Server, address: &str) -> Self {
+        Self::connect_narrow_with(server, &format!("X-Forwarded-For: {address}\r\n")).await
+    }
+
+    async fn connect_narrow_with(server: &Server, headers: &str) -> Self {
         let socket = TcpSocket::new_v4().expect("a socket");
         socket.set_recv_buffer_size(8 * 1024).expect("a small buffer");
         let stream = socket.connect(server.address).await.expect("the server listens");
-        let socket = Socket::upgrade(stream, server.address, "").await.expect("an upgrade");
+        let socket = Socket::upgrade(stream, server.address, headers).await.expect("an upgrade");
         Self { socket, received: 0 }
     }
 

@@ -131,6 +131,21 @@ fn out_of_descriptors_newcomers_are_told_that_the_server_is_full() {
 }
 
 #[test]
+fn the_limit_of_open_files_is_raised_and_this_is_said() {
+    let mut command = Command::new("sh");
+    let server = format!("ulimit -Sn 40; exec {} \"$@\"", binary("voicemesh-signaling").display());
+    command.args(["-c", &server, "sh"]);
+    let mut server = Server::start_by(command, Ipv4Addr::LOCALHOST, 0, &[]);
+    server.program.wait_for_line("the limit of open files was raised from 40 to", PATIENCE);
+    run(async {
+        let mut members = Vec::new();
+        for number in 0..50 {
+            members.push(Member::join(&server, "files", &format!("member {number}")).await);
+        }
+    });
+}
+
+#[test]
 fn beyond_all_connections_the_answer_is_503_with_a_time_to_come_back() {
     let server = Server::start(&["--max-connections", "1"]);
     run(async {
@@ -173,13 +188,18 @@ fn switches_in_the_environment_are_read_as_people_write_them() {
 }
 
 /// A certificate for `localhost` and its key, as PEM.
-fn certificate() -> (String, String) {
+pub fn certificate() -> (String, String) {
     let certified = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("a certificate");
     (certified.cert.pem(), certified.signing_key.serialize_pem())
 }
 
 /// Whether the server shows a certificate that `trusted` (PEM) vouches for.
 async fn shows(server: &Server, trusted: &str) -> bool {
+    ask_by_tls(server, trusted, "/healthz").await.is_some_and(|answer| answer.ends_with("ok\n"))
+}
+
+/// The answer to a request, if `trusted` (PEM) vouches for the server's certificate.
+pub async fn ask_by_tls(server: &Server, trusted: &str, path: &str) -> Option<String> {
     use rustls::pki_types::pem::PemObject as _;
     use rustls::pki_types::{CertificateDer, ServerName};
 
@@ -193,15 +213,12 @@ async fn shows(server: &Server, trusted: &str) -> bool {
     let stream = TcpStream::connect(server.address).await.expect("the server listens");
     let name = ServerName::try_from("localhost").expect("a name");
     let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
-    match patiently("a handshake", connecting).await {
-        Ok(mut stream) => {
-            let _ = stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
-            let mut answer = Vec::new();
-            let _ = patiently("an answer", stream.read_to_end(&mut answer)).await;
-            answer.ends_with(b"ok\n")
-        }
-        Err(_) => false,
-    }
+    let mut stream = patiently("a handshake", connecting).await.ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let _ = stream.write_all(request.as_bytes()).await;
+    let mut answer = Vec::new();
+    let _ = patiently("an answer", stream.read_to_end(&mut answer)).await;
+    String::from_utf8(answer).ok()
 }
 
 #[test]

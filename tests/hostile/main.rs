@@ -6,6 +6,7 @@ mod bytes;
 mod client;
 mod control;
 mod doors;
+mod heads;
 mod machine;
 mod memory;
 mod moderation;

@@ -124,7 +124,7 @@ impl Net {
         let mut roster = roster.with_others(Abilities::ALL);
         for (peer, client) in newest.iter().flat_map(|newest| &newest.clients) {
             let (client, permissions) = (Some(*client), Permissions::default());
-            roster.insert(*peer, RosterEntry { client, abilities: Abilities::ALL, permissions });
+            roster.insert(*peer, RosterEntry { client, abilities: Abilities::ALL, permissions, held_in: Vec::new() });
         }
         roster
     }

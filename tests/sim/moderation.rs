@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use voicemesh::Route;
+use voicemesh_mesh::MeshEvent;
 use voicemesh_wire::Permissions;
 use voicemesh_wire::signaling::Moderation;
 
@@ -34,11 +35,12 @@ fn received(world: &World) -> [u64; 2] {
 #[test]
 fn a_member_who_is_muted_or_put_out_is_not_heard_although_its_program_goes_on() {
     for (seed, route) in [(1, Route::Direct), (2, Route::Relayed)] {
-        for decision in ["mute", "kick", "ban"] {
+        for decision in ["mute", "move", "kick", "ban"] {
             let mut world = talking(seed, route);
             let peer = world.peers[0].id;
             let action = match decision {
                 "mute" => Moderation::Mute { peer },
+                "move" => Moderation::Move { peer, groups: vec!["Red".to_owned()] },
                 "kick" => Moderation::Kick { peer },
                 _ => Moderation::Ban { peer, seconds: 60 },
             };
@@ -50,4 +52,45 @@ fn a_member_who_is_muted_or_put_out_is_not_heard_although_its_program_goes_on() 
             assert!(world.peers[0].comms.network().mesh.own_permissions().speak, "its program does not know");
         }
     }
+}
+
+/// proves: B-19
+#[test]
+fn a_member_who_is_moved_is_heard_by_listeners_of_its_groups_only_until_it_is_moved_back() {
+    for (seed, route) in [(3, Route::Direct), (4, Route::Relayed)] {
+        let mut world = talking(seed, route);
+        let peer = world.peers[0].id;
+        let now = world.now() + world.peers[2].clock;
+        world.peers[2].comms.join_group(now, "Red").unwrap();
+        world.run(SECOND);
+        let red = vec!["Red".to_owned()];
+        world.moderate(1, Moderation::Move { peer, groups: red.clone() }, 0);
+        world.run(WITHIN);
+        let before = received(&world);
+        world.run(SECOND);
+        assert_eq!(received(&world)[0], before[0], "{route:?}");
+        assert!(received(&world)[1] > before[1] + 40, "{route:?}: who listens there hears it");
+        let held = |event: &MeshEvent| matches!(event, MeshEvent::HeldIn { peer: held, groups } if *held == peer && *groups == red);
+        assert!(world.peers[2].mesh_events.iter().any(held));
+
+        world.moderate(1, Moderation::Move { peer, groups: vec!["Global".to_owned()] }, 0);
+        world.run(SECOND / 2);
+        let before = received(&world);
+        world.run(SECOND);
+        assert!(received(&world).iter().zip(before).all(|(now, before)| *now > before + 40), "{route:?}: free again");
+    }
+}
+
+/// proves: B-19
+#[test]
+fn a_member_who_knows_that_it_is_moved_sends_nothing_elsewhere() {
+    let mut world = talking(5, Route::Direct);
+    let peer = world.peers[0].id;
+    world.moderate(1, Moderation::Move { peer, groups: vec!["Red".to_owned()] }, usize::MAX);
+    world.run(SECOND / 2);
+    assert!(world.peers[0].mesh_events.iter().any(|event| matches!(event, MeshEvent::Moved { .. })));
+    let dropped = |world: &World| format!("{:?}", world.peers[1].comms.dropped());
+    let before = dropped(&world);
+    world.run(SECOND);
+    assert_eq!(dropped(&world), before, "no frame came that had to be dropped");
 }

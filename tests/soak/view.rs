@@ -36,6 +36,7 @@ impl View {
             capabilities: join.capabilities.clone(),
             order: joined.order,
             permissions: joined.permissions,
+            held_in: joined.held_in.clone(),
         };
         let roster = joined.peers.iter().chain([&own]).map(|info| (info.peer, info.clone())).collect();
         Self { you: joined.you, roster, version: joined.roster.version, first: None, heard: 0, until: None }

@@ -5,7 +5,8 @@
  * @typedef {{relay_only: boolean, redundancy: boolean, voice_ack: boolean, reports: boolean, path_feedback?: boolean,
  *   bundles?: boolean, group_text?: boolean, frame_ms: number[]}} Capabilities
  * @typedef {{peer: string, client: number, run: number, name: string, metadata: Record<string, string>,
- *   capabilities: Capabilities, order: number, status?: Status, permissions?: Permission[]}} PeerInfo
+ *   capabilities: Capabilities, order: number, status?: Status, permissions?: Permission[], held_in?: string[]}} PeerInfo
+ *   `held_in`: the talk groups in which a moderator holds it
  * @typedef {{muted?: true, deafened?: true, listening_only?: true, recording?: true}} Status only what is true
  * @typedef {'speak' | 'listen' | 'data' | 'moderate'} Permission
  * @typedef {{kind: 'offer' | 'answer', sdp: string} | {kind: 'end-of-candidates' | 'request-offer'}
@@ -81,6 +82,12 @@ function permissions(value) {
   return { permissions: PERMISSIONS.filter((name) => value.includes(name)) };
 }
 
+/** @param {any} value @returns {string[]} */
+function groups(value) {
+  must(Array.isArray(value) && value.length <= 64);
+  return value.map(text);
+}
+
 /** @param {any} value @returns {Status} */
 function memberStatus(value) {
   const given = object(value ?? {});
@@ -94,6 +101,7 @@ function peerInfo(value) {
     peer: peerId(peer), client: integer(client, 0xffff), run: integer(run, 0xffffffff), name: text(name),
     metadata: metadata(rest.metadata), capabilities: capabilities(rest.capabilities), order: integer(order),
     ...(rest.status !== undefined && { status: memberStatus(rest.status) }), ...permissions(rest.permissions),
+    ...(rest.held_in && { held_in: groups(rest.held_in) }),
   };
 }
 
@@ -156,6 +164,7 @@ const READ = {
     peers: peers(m.peers), order: integer(m.order), ice_servers: iceServers(m.ice_servers ?? []), limits: limits(m.limits),
     relay_only: m.relay_only === true, roster: mark(m.roster), ...(m.group_text === true && { group_text: true }),
     ...(m.status === true && { status: true }), ...permissions(m.permissions),
+    ...(m.held_in && { held_in: groups(m.held_in) }),
     ...(m.room_metadata && { room_metadata: metadata(m.room_metadata) }),
     ...(m.ticket !== undefined && { ticket: text(m.ticket) }),
     ...(m.locked === true && { locked: true }),
@@ -169,10 +178,8 @@ const READ = {
   status: (m) => ({ peer: peerId(m.peer), status: memberStatus(m.status) }),
   'metadata-set': (m) => ({ request: integer(m.request, 0xffffffff) }),
   moderated: (m) => ({ request: integer(m.request, 0xffffffff) }),
-  move(m) {
-    must(Array.isArray(m.groups) && m.groups.length <= 64);
-    return { groups: m.groups.map(text) };
-  },
+  move: (m) => ({ groups: groups(m.groups) }),
+  held: (m) => ({ peer: peerId(m.peer), groups: groups(m.groups ?? []) }),
   locked: (m) => ({ locked: m.locked === true }),
   'room-metadata': (m) => ({ metadata: metadata(m.metadata) }),
   signal: (m) => ({ from: peerId(m.from), attempt: integer(m.attempt, 0xffffffff), signal: signal(m.signal) }),

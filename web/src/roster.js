@@ -95,6 +95,22 @@ export class Roster {
     this.mesh.emit({ type: 'metadata', peer });
   }
 
+  /** @param {number} now @param {string} peer @param {string[]} groups in which a moderator holds it; none: nowhere */
+  held(now, peer, groups) {
+    const info = peer === this.mesh.config.peer ? this.#own : this.members.get(peer)?.info;
+    if (!info) return;
+    info.held_in = groups;
+    // What was said while it could not be heard is no loss.
+    this.mesh.session.interrupt(peer);
+    this.mesh.session.rosterChanged(now);
+  }
+
+  /** Whether no listener of these groups hears a member, or this page, since it is held in others. @param {string | null} peer null: this page @param {(group: string) => boolean} listens */
+  isHeldElsewhere(peer, listens) {
+    const held = (peer === null ? this.#own : this.members.get(peer)?.info)?.held_in ?? [];
+    return held.length > 0 && !held.some(listens);
+  }
+
   /**
    * What follows from a member's permissions, or this page's own, that may have changed.
    * @param {string | null} peer null: this page @param {PeerInfo} former @param {PeerInfo} info

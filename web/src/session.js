@@ -337,6 +337,7 @@ export class Session {
       case 'VoiceData':
       case 'VoiceCopies':
         if (!this.mesh.roster.may(peer, 'speak')) return 'NotPermitted';
+        if (this.mesh.roster.isHeldElsewhere(peer, (group) => this.groups.has(group))) return 'NotPermitted';
         return this.#voice(now, peer, view, fields);
       case 'ReceptionReport':
         this.mesh.uplink?.reported(now, peer, fields);

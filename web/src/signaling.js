@@ -252,6 +252,7 @@ export class Signaling {
       case 'peer-left': return this.isJoined ? mesh.roster.left(now, message.peer, message.reason) : undefined;
       case 'status': return this.isJoined ? mesh.roster.status(message.peer, message.status) : undefined;
       case 'permissions': return this.isJoined ? mesh.roster.permissions(now, message.peer, message.permissions) : undefined;
+      case 'held': return this.isJoined ? mesh.roster.held(now, message.peer, message.groups) : undefined;
       case 'metadata': return mesh.roster.metadata(message.peer, message.metadata);
       case 'signal': return mesh.pairs.signaled(now, message.from, message.attempt, message.signal);
       case 'roster-mark':
@@ -473,11 +474,14 @@ export class Signaling {
     const own = {
       peer: joined.you, client: joined.client, run: config.run, name: config.name, metadata: config.metadata,
       capabilities: config.capabilities, order: joined.order,
-      ...(joined.permissions && { permissions: joined.permissions }),
+      ...(joined.permissions && { permissions: joined.permissions }), ...(joined.held_in && { held_in: joined.held_in }),
     };
     mesh.roster.session = joined.session;
     mesh.roster.set(now, [...joined.peers, own], joined.roster);
     mesh.moderation.joined(now, joined.session);
+    const held = joined.held_in ?? [];
+    // A page that was loaded anew begins elsewhere.
+    if (held.length > 0 && [...mesh.session.groups].some((name) => !held.includes(name))) this.#moved(held);
   }
 
   /** @param {boolean} locked */

@@ -245,7 +245,7 @@ export class Speech {
       const relay = this.session.relayAddress(peer);
       const view = relay === null ? (link?.common && this.session.viewOf(link.common.session)) : this.session.current;
       const client = relay ?? link?.common?.remote ?? null;
-      if (!view || client === null) continue;
+      if (!view || client === null || roster.isHeldElsewhere(null, (name) => view.listens(client, name))) continue;
       const addressed = targets.some(({ kind, name }) => kind === 'peer' ? name === peer : view.listens(client, name));
       if (addressed) audience.push({ peer, relay, link });
     }

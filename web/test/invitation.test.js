@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
 import { askForToken, readFragment, takeToken, withoutToken } from '../src/invitation.js';
+import { roomUrl } from '../src/place.js';
 
 const { fragments } = JSON.parse(readFileSync(new URL('../../tests/vectors/invitations.json', import.meta.url), 'utf8'));
 
@@ -51,6 +52,11 @@ test('what looks like a token leaves the address even where it is none', () => {
     assert.ok(!urls[0].includes('t='), hash);
   }
   assert.equal(withoutToken('#tt=1&at=2&t=3&T=4'), '#tt=1&at=2&T=4');
+});
+
+test('the invitation that is copied names the room alone, also where the page was opened with a token', () => {
+  const base = new URL('https://voice.example/tea/#t=secret&k=key');
+  assert.equal(roomUrl('tea room', base), 'https://voice.example/tea/r/tea%20room');
 });
 
 test('a token is taken from the window that was asked, and from no other', () => {

@@ -35,6 +35,30 @@ test('a member without speak is not heard on a link, even if its program goes on
   assert.deepEqual(bo.heard, [1, 4]);
 });
 
+test('a member who is held in groups is heard only by those who listen to one of them', () => {
+  const { world, ada, bo } = pair();
+  ada.say(1);
+  world.run(100);
+  world.server.tell(bo, { type: 'held', peer: ada.id, groups: ['Red'] });
+  world.run(100);
+  assert.equal(ada.say(2), 1, 'its program does not know');
+  world.run(100);
+  assert.deepEqual(bo.heard, [1]);
+  bo.mesh.session.joinGroup('Red');
+  ada.say(3);
+  world.run(100);
+  world.server.tell(ada, { type: 'held', peer: ada.id, groups: ['Blue'] });
+  world.run(100);
+  assert.equal(ada.say(4), 0, 'now it does');
+  world.server.tell(ada, { type: 'held', peer: ada.id, groups: [] });
+  world.server.tell(bo, { type: 'held', peer: ada.id, groups: [] });
+  bo.mesh.session.leaveGroup('Red');
+  world.run(100);
+  ada.say(5);
+  world.run(100);
+  assert.deepEqual(bo.heard, [1, 3, 5]);
+});
+
 test('nothing is sent to a member without listen, and no text taken from one without data', () => {
   const { world, ada, bo } = pair();
   world.server.permit(bo, ['speak'], true);

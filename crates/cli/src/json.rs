@@ -17,6 +17,7 @@
 //! | `status-changed` | `peer`, `name`, `status` | how a member takes part, as its own program says: `muted`, `deafened`, `listening_only` (it has no microphone), `recording`, each true or false |
 //! | `transaction-done` | `code`, `message` | a decision about a member or the room is made; else why not |
 //! | `moved` | `groups` | a moderator has moved this peer to these talk groups |
+//! | `held` | `peer`, `name`, `groups` | a moderator holds a member, or this peer itself, in these talk groups; an empty list: no longer |
 //! | `room-locked` | `locked` | newcomers are not let in, or are again |
 //! | `owner-right` | `state` | no member has the owner's right yet: `later` or `none` |
 //! | `route-changed` | `peer`, `name`, `route` | `route`: `direct`, `relayed`, `none` |
@@ -24,9 +25,8 @@
 //! | `speaking` | `peer`, `name`, `speaking` | begins (`true`) or ceases to speak |
 //! | `text` | `peer`, `name`, `private`, `group`, `text` | a peer wrote; `group`: the talk group it was written to, `null` if it is private |
 //! | `server-connected` | `encrypted`, `local`, `proxy` | the server is connected to; `local`: it is on this machine; `proxy`: `null`, or `host:port` |
-//! | `server-away` | `why`, `code`, `next_step`, `retry_in_ms` | the server cannot be reached; tried again by itself. `code` and `next_step` are `null` unless connecting failed and, for the step, something is known to help |
+//! | `server-away` | `why`, `code`, `next_step`, `retry_in_ms` | the server cannot be reached; tried again by itself. `code` is `null` unless connecting failed or the server lets no one in for now (then it is the server's own, as in `refused`), `next_step` unless something is known to help |
 //! | `refused` | `code`, `message`, `next_step`, `retry_after_ms` | the server does not let this peer in; `error` and `summary` follow |
-//! | `token-needed` | `code`, `message` | the server asks for another access token |
 //! | `replaced` | | joined from somewhere else with this identity; `error` and `summary` follow |
 //! | `warned` | `code`, `message` | something was refused; the stay goes on |
 //! | `group-refused` | `group` | a talk group was refused |
@@ -182,13 +182,13 @@ fn named(event: &Event, people: &People) -> (&'static str, Value) {
                 json!({ "code": code, "message": message, "next_step": next_step, "retry_after_ms": retry_after_ms });
             ("refused", rest)
         }
-        Event::TokenNeeded { code, message } => ("token-needed", json!({ "code": code.as_str(), "message": message })),
         Event::OwnerChanged { owner } => ("owner-changed", of(owner)),
         Event::RoomMetadataChanged { metadata } => ("room-metadata-changed", json!({ "metadata": metadata })),
         Event::ReachabilityChanged { token } => ("reachability-changed", json!({ "token": token })),
         Event::Replaced => ("replaced", json!({})),
         Event::Warned { code, message } => ("warned", json!({ "code": code.as_str(), "message": message })),
         Event::Moved { groups } => ("moved", json!({ "groups": groups })),
+        Event::HeldIn { peer, groups } => ("held", with(of(peer), "groups", json!(groups))),
         Event::RoomLocked { locked } => ("room-locked", json!({ "locked": locked })),
         Event::TransactionDone { result, .. } => {
             let (code, message) = match result {

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use voicemesh_wire::signaling::ErrorCode;
+
 /// Why the server cannot be reached. `Display` says what was seen; what a person can do about it follows from the variant.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -90,6 +92,14 @@ pub enum ConnectFailure {
     /// The answer is no HTTP, or not what a WebSocket server says.
     #[error("it does not speak as a voicemesh server should: {0}")]
     NotVoicemesh(String),
+    /// The server answers, and does not let this peer in for now: the room is full, passwords are looked at later, …
+    #[error("{message}")]
+    Refused {
+        /// The server's own code; [`code`](Self::code) gives it as well.
+        code: ErrorCode,
+        /// The server's sentence.
+        message: String,
+    },
     /// The HTTP or SOCKS proxy did not make the connection.
     #[error("the proxy {proxy} {failure}")]
     Proxy {
@@ -177,9 +187,10 @@ pub enum ProxyFailure {
 }
 
 impl ConnectFailure {
-    /// A stable name for programs.
-    pub fn code(&self) -> &'static str {
+    /// A stable name for programs; of a refusal, the server's code.
+    pub fn code(&self) -> &str {
         match self {
+            Self::Refused { code, .. } => code.as_str(),
             Self::UnknownHost => "unknown-host",
             Self::LookupFailed(_) => "lookup-failed",
             Self::ZoneMissing => "zone-missing",

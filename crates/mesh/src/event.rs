@@ -44,6 +44,13 @@ pub enum MeshEvent {
         /// All that it may.
         permissions: Permissions,
     },
+    /// A moderator holds a member, or this peer itself, in these talk groups from now on; without groups it is held no longer.
+    HeldIn {
+        /// Which.
+        peer: PeerId,
+        /// The groups.
+        groups: Vec<String>,
+    },
     /// A member takes part like this from now on, as its own program says.
     StatusChanged {
         /// Which.
@@ -55,7 +62,7 @@ pub enum MeshEvent {
     ServerAway {
         /// What was seen.
         why: String,
-        /// The same for programs, if it could not be connected to.
+        /// The same for programs, if it could not be connected to or does not let this peer in for now.
         failure: Option<ConnectFailure>,
         /// When it is tried again.
         retry_in: Duration,

@@ -22,10 +22,10 @@ impl Mesh {
             self.tell(MeshEvent::Warned { code, message });
         } else if self.config.renews_token && asks_for_token(&code) {
             self.awaits_token = true;
-            self.socket_lost(now, message.clone(), Duration::ZERO);
+            self.refused_for_now(now, code.clone(), message.clone(), Duration::ZERO);
             self.tell(MeshEvent::TokenNeeded { code, message });
         } else if code == ErrorCode::PasswordWait {
-            self.come_back(now, message, retry_after);
+            self.come_back(now, code, message, retry_after);
         } else if is_final(&code, has_joined, self.config.password.is_some()) {
             self.end_connection(DisconnectReason::Refused(message.clone()));
             self.drop_all_links();
@@ -33,7 +33,7 @@ impl Mesh {
             let retry_after = retry_after_ms.map(Duration::from_millis);
             self.tell(MeshEvent::Refused { code, message, retry_after });
         } else {
-            self.socket_lost(now, message, retry_after);
+            self.refused_for_now(now, code, message, retry_after);
         }
     }
 

@@ -35,6 +35,8 @@ pub struct Member {
     pub order: u64,
     /// What it may do.
     pub permissions: Permissions,
+    /// The talk groups in which a moderator holds it; none if it is held nowhere.
+    pub held_in: Vec<String>,
     /// How it takes part, as its own program says.
     pub status: MemberStatus,
     pub(super) run: u32,
@@ -89,6 +91,7 @@ impl Roster {
     pub(super) fn of_session(&self) -> SessionRoster<PeerId> {
         let mut roster = SessionRoster::of_session(self.session);
         roster.own_permissions = self.own_permissions();
+        roster.own_held_in = self.own_held_in().to_vec();
         for member in self.members.values() {
             let Capabilities { voice_ack, redundancy, reports, path_feedback, bundles, data, .. } = member.capabilities;
             let abilities = Abilities {
@@ -100,7 +103,8 @@ impl Roster {
                 takes_data: data,
             };
             let (client, permissions) = (member.client, member.permissions);
-            roster.insert(member.peer, RosterEntry { client, abilities, permissions });
+            let held_in = member.held_in.clone();
+            roster.insert(member.peer, RosterEntry { client, abilities, permissions, held_in });
         }
         roster
     }
@@ -108,6 +112,11 @@ impl Roster {
     /// What this peer itself may do.
     pub(super) fn own_permissions(&self) -> Permissions {
         self.own.as_ref().map_or_else(Permissions::default, |own| own.permissions)
+    }
+
+    /// Where a moderator holds this peer.
+    pub(super) fn own_held_in(&self) -> &[String] {
+        self.own.as_ref().map_or(&[], |own| own.held_in.as_slice())
     }
 
     /// Whether the server's roster is what this one holds.
@@ -164,6 +173,7 @@ impl Member {
             capabilities: info.capabilities.clone(),
             order: info.order,
             permissions: info.permissions,
+            held_in: info.held_in.clone(),
             status: info.status,
             run: info.run,
             presence: Presence::Here,
@@ -186,7 +196,12 @@ impl Mesh {
         self.roster.session = Some(session);
         let (you, permissions) = (own.peer, own.permissions);
         let former = self.roster.own_permissions();
+        let former_groups = self.roster.own_held_in().to_vec();
+        let groups = own.held_in.clone();
         self.roster.own = Some(own);
+        if groups != former_groups {
+            self.tell(MeshEvent::HeldIn { peer: you, groups });
+        }
         if permissions != former {
             self.tell(MeshEvent::PermissionsChanged { peer: you, permissions });
         }
@@ -258,6 +273,21 @@ impl Mesh {
         self.tell(MeshEvent::PermissionsChanged { peer, permissions });
     }
 
+    pub(super) fn held_changed(&mut self, peer: PeerId, groups: Vec<String>) {
+        if peer == self.roster.you {
+            if let Some(own) = &mut self.roster.own {
+                own.held_in.clone_from(&groups);
+            }
+        } else if let Some(member) = self.roster.members.get_mut(&peer) {
+            member.held_in.clone_from(&groups);
+            member.info.held_in.clone_from(&groups);
+        } else {
+            return;
+        }
+        self.roster_changed = true;
+        self.tell(MeshEvent::HeldIn { peer, groups });
+    }
+
     pub(super) fn status_changed(&mut self, peer: PeerId, status: MemberStatus) {
         self.roster.version += 1;
         if let Some(member) = self.roster.members.get_mut(&peer) {
@@ -307,11 +337,15 @@ impl Mesh {
             Some(known) => {
                 let former = std::mem::replace(known, Member::new(info));
                 let (metadata, permissions, status) = (known.metadata.clone(), known.permissions, known.status);
+                let groups = known.held_in.clone();
                 if status != former.status {
                     self.tell(MeshEvent::StatusChanged { peer, status });
                 }
                 if permissions != former.permissions {
                     self.tell(MeshEvent::PermissionsChanged { peer, permissions });
+                }
+                if groups != former.held_in {
+                    self.tell(MeshEvent::HeldIn { peer, groups });
                 }
                 let former = former.metadata;
                 if metadata != former {
@@ -322,6 +356,7 @@ impl Mesh {
             None => {
                 let member = Member::new(info);
                 let (permissions, status) = (member.permissions, member.status);
+                let groups = member.held_in.clone();
                 self.roster.members.insert(peer, member.clone());
                 self.tell(MeshEvent::PeerJoined(member));
                 if !permissions.is_default() {
@@ -329,6 +364,9 @@ impl Mesh {
                 }
                 if !status.is_default() {
                     self.tell(MeshEvent::StatusChanged { peer, status });
+                }
+                if !groups.is_empty() {
+                    self.tell(MeshEvent::HeldIn { peer, groups });
                 }
             }
         }

@@ -237,7 +237,8 @@ impl Mesh {
         self.out.close_socket(memory.generation);
         self.close_beside_but_joining();
         self.connection_renewed();
-        let own = PeerInfo { order: joined.order, permissions: joined.permissions, ..*you };
+        let (order, permissions, held_in) = (joined.order, joined.permissions, joined.held_in);
+        let own = PeerInfo { order, permissions, held_in, ..*you };
         self.socket = Socket::Joined {
             liveness: Box::new(Liveness::new(now)),
             silence_limit: silence_limit(&joined.limits),
@@ -345,6 +346,7 @@ impl Mesh {
             ServerMessage::PeerLeft { peer, reason } => self.peer_left(now, peer, reason),
             ServerMessage::Metadata { peer, metadata } => self.metadata_changed(now, peer, metadata),
             ServerMessage::Permissions { peer, permissions } => self.permissions_changed(peer, permissions),
+            ServerMessage::Held { peer, groups } => self.held_changed(peer, groups),
             ServerMessage::Status { peer, status } => self.status_changed(peer, status),
             ServerMessage::MetadataSet { request } => self.request_done(now, request, Ok(())),
             ServerMessage::RoomMetadata { metadata } => self.room_metadata_changed(metadata),
@@ -431,6 +433,7 @@ impl Mesh {
             order: joined.order,
             status: MemberStatus::default(),
             permissions: joined.permissions,
+            held_in: joined.held_in.clone(),
         };
         self.socket = Socket::Joined {
             liveness: Box::new(Liveness::new(now)),
@@ -522,11 +525,17 @@ impl Mesh {
         self.try_again_later(now, why, None, at_least);
     }
 
+    /// The server does not let this peer in, and may later.
+    pub(super) fn refused_for_now(&mut self, now: Duration, code: ErrorCode, message: String, at_least: Duration) {
+        let failure = ConnectFailure::Refused { code, message: message.clone() };
+        self.try_again_later(now, message, Some(failure), at_least);
+    }
+
     /// The server looks at the password later. It serves those first who come back when they were told to, so this is no failure
     /// that makes the next wait longer.
-    pub(super) fn come_back(&mut self, now: Duration, why: String, after: Duration) {
+    pub(super) fn come_back(&mut self, now: Duration, code: ErrorCode, why: String, after: Duration) {
         let failures = self.socket.memory().map_or(0, |memory| memory.failures);
-        self.socket_lost(now, why, after);
+        self.refused_for_now(now, code, why, after);
         let spread = after.mul_f64(0.5 * self.random.fraction());
         if let Socket::Waiting { until, memory } = &mut self.socket {
             *until = now + after + spread;

@@ -55,6 +55,20 @@ fn the_identity_is_that_of_the_scheme_in_use() {
 }
 
 #[test]
+fn a_refusal_that_may_pass_is_told_with_its_code() {
+    for code in ["password-wait", "too-many-joins", "a-later-code"] {
+        let (mut mesh, generation) = connected(&ServerConnection::new(true, false, None));
+        let text =
+            format!(r#"{{"type":"error","code":"{code}","message":"Not now.","fatal":true,"retry_after_ms":500}}"#);
+        let event = SocketEvent::Text(text);
+        mesh.handle(Duration::ZERO, CarrierEvent::Socket { generation, event });
+        let told = std::iter::from_fn(|| mesh.poll_event()).last();
+        let Some(MeshEvent::ServerAway { why, failure: Some(failure), .. }) = told else { panic!("{told:?}") };
+        assert_eq!((why.as_str(), failure.code()), ("Not now.", code));
+    }
+}
+
+#[test]
 fn a_failure_to_connect_is_told_with_its_kind() {
     let (mut mesh, generation) = connected(&ServerConnection::new(true, false, None));
     let failure = ConnectFailure::CertificateNotTrusted;

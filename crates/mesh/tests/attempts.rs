@@ -112,6 +112,7 @@ fn info(peer: PeerId, client: u16) -> PeerInfo {
         order: client.into(),
         status: voicemesh_wire::signaling::MemberStatus::default(),
         permissions: voicemesh_wire::Permissions::default(),
+        held_in: Vec::new(),
     }
 }
 
@@ -174,6 +175,7 @@ impl World {
             room_metadata: Metadata::new(),
             taken_over: None,
             permissions: voicemesh_wire::Permissions::default(),
+            held_in: Vec::new(),
             ticket: None,
             locked: false,
             owner_right: Default::default(),

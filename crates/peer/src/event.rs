@@ -75,6 +75,14 @@ pub enum Event {
         /// All that it may.
         permissions: Permissions,
     },
+    /// A moderator holds a member, or this peer itself, in these talk groups from now on: it listens to no other, and only those
+    /// who listen to one of them hear it. Without groups it is held no longer. Told at first only of those who are held.
+    HeldIn {
+        /// Which.
+        peer: PeerId,
+        /// The groups.
+        groups: Vec<String>,
+    },
     /// A member takes part like this from now on, as its own program says: muted, deafened, without a microphone, recording.
     /// Told at first only where any of it is so. [`PeerState::status`] has it as well.
     StatusChanged {
@@ -185,7 +193,7 @@ pub enum Event {
     ServerAway {
         /// What was seen of it, for a person.
         why: String,
-        /// The same for programs, if it could not even be connected to.
+        /// The same for programs, if it could not even be connected to or does not let this peer in for now.
         failure: Option<ConnectFailure>,
         /// When it is tried again.
         retry_in: Duration,

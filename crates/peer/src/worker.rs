@@ -384,6 +384,14 @@ impl Worker {
         }
     }
 
+    /// A member, or this peer itself, is held in these groups. A program that was started anew begins elsewhere.
+    fn held_in(&mut self, now: Duration, peer: PeerId, groups: Vec<String>) -> Event {
+        if peer == self.comms.network().mesh.you() && !groups.is_empty() {
+            self.move_to(now, &groups);
+        }
+        Event::HeldIn { peer, groups }
+    }
+
     fn take_events(&mut self, now: Duration) {
         while let Some(event) = self.comms.network_mut().mesh.poll_event() {
             self.mesh_event(now, event);
@@ -415,6 +423,7 @@ impl Worker {
             }
             MeshEvent::MetadataChanged { peer, metadata } => Event::MetadataChanged { peer, metadata },
             MeshEvent::PermissionsChanged { peer, permissions } => Event::PermissionsChanged { peer, permissions },
+            MeshEvent::HeldIn { peer, groups } => self.held_in(now, peer, groups),
             MeshEvent::StatusChanged { peer, status } => Event::StatusChanged { peer, status },
             MeshEvent::ServerAway { why, failure, retry_in } => Event::ServerAway { why, failure, retry_in },
             MeshEvent::ServerConnected(connection) => Event::ServerConnected(connection),

@@ -46,7 +46,7 @@ impl Abilities {
 }
 
 /// What is known of one peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RosterEntry {
     /// Its id in the roster's session.
     pub client: Option<ClientId>,
@@ -54,6 +54,8 @@ pub struct RosterEntry {
     pub abilities: Abilities,
     /// What it may do, as the server has told.
     pub permissions: Permissions,
+    /// The talk groups in which a moderator holds it; none if it is held nowhere.
+    pub held_in: Vec<String>,
 }
 
 /// What is known of everyone. [`Roster::default`] is that of a network without one: what a HandshakeP2P says is believed, and
@@ -70,6 +72,8 @@ pub struct Roster<P> {
     others: Abilities,
     /// What this client itself may do.
     pub own_permissions: Permissions,
+    /// The talk groups in which a moderator holds this client.
+    pub own_held_in: Vec<String>,
     /// Whether the server takes texts to groups by name (GroupText).
     pub server_takes_group_text: bool,
 }
@@ -83,6 +87,7 @@ impl<P> Default for Roster<P> {
             clients: BTreeMap::new(),
             others: Abilities::ALL,
             own_permissions: Permissions::default(),
+            own_held_in: Vec::new(),
             server_takes_group_text: false,
         }
     }
@@ -102,12 +107,18 @@ impl<P: Copy + Ord> Roster<P> {
 
     /// Adds a peer, or changes its entry.
     pub fn insert(&mut self, peer: P, entry: RosterEntry) {
-        if let Some(client) = self.entries.insert(peer, entry).and_then(|former| former.client) {
-            self.clients.remove(&client);
+        let client = entry.client;
+        if let Some(former) = self.entries.insert(peer, entry).and_then(|former| former.client) {
+            self.clients.remove(&former);
         }
-        if let Some(client) = entry.client {
+        if let Some(client) = client {
             self.clients.insert(client, peer);
         }
+    }
+
+    /// The talk groups in which a moderator holds a member.
+    pub fn held_in(&self, peer: Option<P>) -> &[String] {
+        peer.and_then(|peer| self.entries.get(&peer)).map_or(&[], |entry| &entry.held_in)
     }
 
     /// Which client a peer is in a session.

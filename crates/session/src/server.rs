@@ -146,6 +146,8 @@ struct Connection {
     resumed: bool,
     wrong_session_told_at: Option<Duration>,
     permissions: Permissions,
+    /// It listens to these groups only, and is heard by their listeners only; none: it is free.
+    held_in: BTreeMap<GroupId, String>,
     /// It takes texts to groups by name.
     takes_group_text: bool,
     /// Its display name; `None` for a connection that was not admitted, which names itself.
@@ -227,6 +229,21 @@ impl<P: Copy + Ord> Server<P> {
         connection.permissions = permissions;
         if let Some(receiver) = self.clients.get_mut(&connection.client) {
             receiver.listens = permissions.listen;
+        }
+    }
+
+    /// Holds a connection that was admitted in these groups: it listens to no other, and its speech is passed on to their listeners
+    /// only. Without groups it is held no longer. The others are sent what changes; the client itself is not.
+    pub fn set_held_in(&mut self, peer: P, groups: &[String], out: &mut impl ServerOutput<P>) {
+        let Some(connection) = self.connections.get_mut(&peer) else { return };
+        let client = connection.client;
+        connection.held_in = groups.iter().map(|name| (GroupId::of(name), name.clone())).collect();
+        let Some(member) = self.table.member(client).filter(|_| !groups.is_empty()) else { return };
+        let left: Vec<String> = member.groups.values().filter(|name| !groups.contains(name)).cloned().collect();
+        for group in left {
+            self.table.leave(client, &group);
+            let delta = DeltaClientState { joins: false, client, group };
+            self.broadcast(Some(client), delta.encode(self.session), out);
         }
     }
 
@@ -467,12 +484,15 @@ impl<P: Copy + Ord> Server<P> {
         }
         let is_voice = routing.kind.is_voice();
         let delivery = if routing.kind.is_data() { Delivery::Data } else { delivery };
+        let held_in =
+            self.connections.get(&peer).map(|known| &known.held_in).filter(|held| is_voice && !held.is_empty());
         self.relays += 1;
         let inside = packet.slice_ref(relay.packet);
         let mut copies = 0;
         for to in relay.destinations.iter().filter(|to| *to != client) {
             let Some(receiver) = self.clients.get_mut(&to) else { continue };
-            if receiver.last_relay != self.relays && (receiver.listens || !is_voice) {
+            let hears = held_in.is_none_or(|groups| self.table.listens_to_any(to, groups));
+            if receiver.last_relay != self.relays && (receiver.listens || !is_voice) && hears {
                 receiver.last_relay = self.relays;
                 copies += usize::from(out.deliver(receiver.peer, inside.clone(), delivery, Purpose::From(peer)));
             }
@@ -495,6 +515,7 @@ impl<P: Copy + Ord> Server<P> {
                 resumed: false,
                 wrong_session_told_at: None,
                 permissions: Permissions::default(),
+                held_in: BTreeMap::new(),
                 takes_group_text: false,
                 name: None,
             },
@@ -531,11 +552,15 @@ impl<P: Copy + Ord> Server<P> {
         }
     }
 
-    /// Whether the client has room for one more group, and can tell it from other names in use with the same id: by text that
+    /// Whether the client has room for one more group, is not held in others, and can tell it from other names in use with the same id: by text that
     /// names it, and because it listens to no other of them itself.
     fn may_join(&self, peer: P, client: ClientId, group: &str) -> bool {
         let id = GroupId::of(group);
         let takes_names = self.connections.get(&peer).is_some_and(|known| known.takes_group_text);
+        let held_in = self.connections.get(&peer).map(|known| &known.held_in).filter(|held| !held.is_empty());
+        if held_in.is_some_and(|held| held.get(&id).is_none_or(|name| name != group)) {
+            return false;
+        }
         let own = self.table.member(client).map(|member| &member.groups);
         let listens_to_other = own.and_then(|groups| groups.get(&id)).is_some_and(|name| name != group);
         let is_free = !self.table.is_shared(group) || (takes_names && !listens_to_other);

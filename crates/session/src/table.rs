@@ -118,6 +118,12 @@ impl Table {
         self.members.get(&client).is_some_and(|member| member.groups.contains_key(&group))
     }
 
+    /// Whether a member listens to one of these groups.
+    pub fn listens_to_any(&self, client: ClientId, groups: &BTreeMap<GroupId, String>) -> bool {
+        let own = self.members.get(&client).map(|member| &member.groups);
+        own.is_some_and(|own| groups.iter().any(|(id, name)| own.get(id) == Some(name)))
+    }
+
     /// Whether a client listens to another name with this name's id.
     pub fn is_shared(&self, name: &str) -> bool {
         self.groups.get(&GroupId::of(name)).is_some_and(|names| names.keys().any(|other| other != name))

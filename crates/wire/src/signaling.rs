@@ -233,6 +233,15 @@ pub enum ServerMessage {
         /// The groups.
         groups: Vec<String>,
     },
+    /// A moderator holds a member in these talk groups from now on: it listens to no other, and only those who listen to one
+    /// of them hear it. Without groups it is held no longer.
+    Held {
+        /// Which member.
+        peer: PeerId,
+        /// The groups.
+        #[serde(default)]
+        groups: Vec<String>,
+    },
     /// Whether newcomers are let in is now this.
     Locked {
         /// They are not.
@@ -339,6 +348,9 @@ pub struct Joined {
     /// What the joiner may do.
     #[serde(default, skip_serializing_if = "Permissions::is_default")]
     pub permissions: Permissions,
+    /// The talk groups in which a moderator holds the joiner; see [`ServerMessage::Held`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_in: Vec<String>,
     /// What the room publishes.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub room_metadata: Metadata,
@@ -445,6 +457,9 @@ pub struct PeerInfo {
     /// What it may do.
     #[serde(default, skip_serializing_if = "Permissions::is_default")]
     pub permissions: Permissions,
+    /// The talk groups in which a moderator holds it; see [`ServerMessage::Held`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub held_in: Vec<String>,
 }
 
 /// Why a peer is no longer in the room.

@@ -8,9 +8,10 @@ use voicemesh_wire::{PeerId, Permissions};
 use super::bans::{Banned, Bans};
 use super::lock::{self, Lock, Shown};
 use super::moderation::AddressTag;
+use super::packets::Packets;
 use super::tickets::Claims;
 use super::{Digest, Room};
-use crate::outbox::{ConnectionId, Outbox, Purpose, Text};
+use crate::outbox::{ConnectionId, Outbox, Purpose, Sender, Text};
 use crate::refusal::Refusal;
 use crate::ticket::TicketRecord;
 
@@ -91,7 +92,10 @@ impl Room {
                     self.broadcast(&ServerMessage::Locked { locked: false }, Purpose::Update, out);
                 }
                 let peers: Vec<PeerId> = self.connections.keys().copied().collect();
-                peers.into_iter().for_each(|peer| self.renew_permissions(peer, out));
+                for peer in peers {
+                    self.renew_permissions(peer, out);
+                    self.renew_held(peer, out);
+                }
             }
         }
         self.moderation.entered(peer);
@@ -142,12 +146,7 @@ impl Room {
             Moderation::Unban { peer } => {
                 self.moderation.bans.end(now, peer);
             }
-            Moderation::Move { peer, groups } => {
-                let connection = self.connection_of(peer)?;
-                if !out.text(connection, &Text::from(&ServerMessage::Move { groups }), Purpose::From(you)) {
-                    return Err(Refusal::receiver_busy(peer));
-                }
-            }
+            Moderation::Move { peer, groups } => self.move_to(from, peer, groups, out)?,
             Moderation::Lock => self.set_locked(true, out),
             Moderation::Unlock => self.set_locked(false, out),
             // The shell hashes a password first, and then sets it.
@@ -165,6 +164,41 @@ impl Room {
         }
         confirm(from, request, out);
         Ok(())
+    }
+
+    /// Holds a member in groups, unless they are where everyone begins, and has its program listen and speak there.
+    fn move_to(
+        &mut self,
+        from: ConnectionId,
+        peer: PeerId,
+        groups: Vec<String>,
+        out: &mut impl Outbox,
+    ) -> Result<(), Refusal> {
+        let connection = self.connection_of(peer)?;
+        let first = self.rules.session.first_group.as_ref();
+        let is_free = first.is_some_and(|first| groups.contains(first));
+        let held = if is_free { Vec::new() } else { groups.clone() };
+        self.moderation.may_hold(peer, &held)?;
+        if !groups.is_empty() {
+            let sender = self.members.get(&from).map(|member| member.peer).unwrap_or(peer);
+            let sender = Sender { peer: sender, address: self.moderation.address_of(from) };
+            if !out.text(connection, &Text::from(&ServerMessage::Move { groups }), Purpose::From(sender)) {
+                return Err(Refusal::receiver_busy(peer));
+            }
+        }
+        self.moderation.hold(peer, held);
+        self.renew_held(peer, out);
+        Ok(())
+    }
+
+    /// Tells everyone in which groups a member is held, if that has changed.
+    pub(super) fn renew_held(&mut self, peer: PeerId, out: &mut impl Outbox) {
+        let Some(connection) = self.connections.get(&peer).copied() else { return };
+        let groups = self.moderation.held_in(peer).to_vec();
+        let Some(member) = self.members.get_mut(&connection).filter(|member| member.held_in != groups) else { return };
+        member.held_in.clone_from(&groups);
+        self.session.set_held_in(connection, &groups, &mut Packets::of_server(out));
+        self.broadcast(&ServerMessage::Held { peer, groups }, Purpose::Update, out);
     }
 
     /// A moderator's password has been hashed: the room has it from now on. Those who are in stay.

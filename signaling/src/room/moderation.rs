@@ -16,6 +16,9 @@ use crate::ticket::{Epoch, OwnerRight, TicketRecord};
 const RIGHT_WAITS: Duration = Duration::from_secs(600);
 /// Members who are muted at a time.
 const MUTED: usize = 256;
+/// Members who are held in groups at a time, and bytes of the groups' names.
+const HELD: usize = 256;
+const HELD_BYTES: usize = 16 * 1024;
 
 /// Tells addresses apart, as far as bans do: an IPv4 address, or the /64 of an IPv6 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,6 +31,8 @@ pub(super) struct Moderation {
     /// Gets the right when the server has run long enough.
     pending: Option<PeerId>,
     muted: BTreeSet<PeerId>,
+    /// Members who were moved, and where.
+    held: BTreeMap<PeerId, Vec<String>>,
     pub(super) bans: Bans,
     addresses: BTreeMap<ConnectionId, AddressTag>,
     is_locked: bool,
@@ -52,6 +57,10 @@ impl Moderation {
 
     pub(super) fn set_address(&mut self, connection: ConnectionId, address: AddressTag) {
         self.addresses.insert(connection, address);
+    }
+
+    pub(super) fn address_of(&self, connection: ConnectionId) -> Option<AddressTag> {
+        self.addresses.get(&connection).copied()
     }
 
     /// What a member may do here that may do `base` by itself.
@@ -188,6 +197,29 @@ impl Moderation {
         self.muted.remove(&peer);
     }
 
+    /// The groups in which a member is held.
+    pub(super) fn held_in(&self, peer: PeerId) -> &[String] {
+        self.held.get(&peer).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether there is room for one more decision of this kind.
+    pub(super) fn may_hold(&self, peer: PeerId, groups: &[String]) -> Result<(), Refusal> {
+        let others = self.held.iter().filter(|(held, _)| **held != peer);
+        let (members, names) =
+            others.fold((0, 0), |(members, names), (_, groups)| (members + 1, names + bytes(groups)));
+        let fits = groups.is_empty() || members < HELD && names + bytes(groups) <= HELD_BYTES;
+        if fits { Ok(()) } else { Err(Refusal::of(ErrorCode::TooManyMessages)) }
+    }
+
+    /// Holds a member in groups, or nowhere.
+    pub(super) fn hold(&mut self, peer: PeerId, groups: Vec<String>) {
+        if groups.is_empty() {
+            self.held.remove(&peer);
+        } else {
+            self.held.insert(peer, groups);
+        }
+    }
+
     pub(super) fn ban(
         &mut self,
         now: Duration,
@@ -200,4 +232,8 @@ impl Moderation {
         let by = self.owner.map(|owner| owner.epoch.lineage);
         self.bans.add(now, member, of, Duration::from_secs(u64::from(seconds)), by);
     }
+}
+
+fn bytes(groups: &[String]) -> usize {
+    groups.iter().map(String::len).sum()
 }

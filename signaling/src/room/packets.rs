@@ -6,14 +6,13 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_session::server::DropReason;
 use voicemesh_session::{self as session, Delivery, ServerOutput, Verdict};
-use voicemesh_wire::PeerId;
 use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::PeerInfo;
 
 use super::policing::{Policing, Stream, VoiceRates};
 use super::refusing::answer;
 use super::{Room, TAKEN_OVER_GRACE};
-use crate::outbox::{ConnectionId, Outbox, Purpose};
+use crate::outbox::{ConnectionId, Outbox, Purpose, Sender};
 use crate::refusal::Refusal;
 
 /// What is unreliable is passed on from it for this long: later it has waited in a connection that was dead.
@@ -30,7 +29,7 @@ pub(super) struct Packets<'a, O> {
 
 /// What holds between a sender and its receivers.
 pub(super) struct Passing<'a> {
-    pub(super) sender: PeerId,
+    pub(super) sender: Sender,
     pub(super) members: &'a BTreeMap<ConnectionId, PeerInfo>,
     pub(super) rates: &'a VoiceRates,
     pub(super) policing: &'a mut Policing,
@@ -49,13 +48,11 @@ impl Room {
             if is_text || is_late && is(|kind| kind == Kind::ServerRelayUnreliable) {
                 return Verdict::Dropped(DropReason::Outdated);
             }
-        } else if is_text && self.members.contains_key(&from) {
-            let read = self.texts_read.entry(from).or_default();
-            *read = read.saturating_add(1);
         }
+        self.count_text(from, packet);
         let from = self.present(from);
         let pair = self.members.get(&from).map(|member| Passing {
-            sender: member.peer,
+            sender: Sender { peer: member.peer, address: self.moderation.address_of(from) },
             members: &self.members,
             rates: &self.rules.voice,
             policing: &mut self.policing,
@@ -68,6 +65,21 @@ impl Room {
             self.tell_busy(now, from, receiver, out);
         }
         verdict
+    }
+
+    /// A session packet that was read and is over a budget.
+    pub fn packet_refused(&mut self, from: ConnectionId, packet: &[u8]) {
+        self.count_text(from, packet);
+    }
+
+    /// Written messages are counted as they were sent, whatever becomes of them: who takes over knows by the number which
+    /// of them were read, and sends the rest.
+    fn count_text(&mut self, from: ConnectionId, packet: &[u8]) {
+        let is_text = packet::open(packet).is_ok_and(|(header, _)| header.kind.is_text());
+        if is_text && self.members.contains_key(&from) {
+            let read = self.texts_read.entry(from).or_default();
+            *read = read.saturating_add(1);
+        }
     }
 
     /// Tells a sender, once in a while, that something was not passed on.
@@ -100,7 +112,7 @@ impl Passing<'_> {
             _ if delivery == Delivery::Data => Stream::Data,
             _ => Stream::Other,
         };
-        self.policing.passes(now, self.rates, (self.sender, receiver), stream, packet.len())
+        self.policing.passes(now, self.rates, (self.sender.peer, receiver), stream, packet.len())
     }
 }
 

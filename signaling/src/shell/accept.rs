@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use super::address::AddressKey;
 use super::certificate::Certificate;
 use super::descriptors;
+use super::head::Head;
 use super::http::{Site, SocketAddress};
 use super::hub::Hub;
 use super::page::Page;
@@ -73,7 +74,7 @@ const ADDRESS_PLACES: usize = 2;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The head of a request: browsers send the cookies of every application on the same host, which can be 16 KiB and
 /// more. A longer one is answered with 431.
-const REQUEST_HEAD_BYTES: usize = 48 * 1024;
+const REQUEST_HEAD_BYTES: usize = 32 * 1024;
 
 /// Accepts until it is dropped.
 pub(super) async fn accept(
@@ -95,7 +96,7 @@ pub(super) async fn accept(
                     // The descriptor kept in reserve answers one waiting connection.
                     let accepted = tokio::time::timeout(ACCEPT_PAUSE, listener.accept()).await;
                     if let Ok(Ok((socket, _))) = accepted {
-                        let stream = Stream::plain(socket, Place::default());
+                        let stream = Stream::plain(socket, None, Place::default());
                         turn_away(stream, TurnedAway::ServerFull, MOMENT).await;
                     }
                     reserve = self::reserve();
@@ -107,14 +108,15 @@ pub(super) async fn accept(
         };
         hub.metrics.accepted.add(1);
         let acceptor = certificate.as_ref().map(|certificate| certificate.acceptor());
+        let key = key_of(&hub, address.ip());
         // Taken here and not in the task, which runs when all that wait have been accepted.
-        let place = match place_for(&hub, address.ip()) {
+        let place = match place_for(&hub, key) {
             Ok(place) => place,
             Err(why) => {
                 hub.metrics.turned_away.add(1);
                 if let Ok(permit) = Arc::clone(&turned_away).try_acquire_owned() {
                     tokio::spawn(async move {
-                        if let Some(stream) = open(acceptor, socket, Place::default()).await {
+                        if let Some(stream) = open(acceptor, socket, None, Place::default()).await {
                             turn_away(stream, why, TURNING_AWAY).await;
                         }
                         drop(permit);
@@ -124,18 +126,23 @@ pub(super) async fn accept(
             }
         };
         set_options(&socket);
-        tokio::spawn(serve(place, site.clone(), acceptor, socket, address));
+        let head = Head::new(Arc::clone(&hub), key);
+        tokio::spawn(serve(place, head, site.clone(), acceptor, socket, address));
     }
 }
 
-/// An error if the server is full, or too much of it is taken by this address. Proxies bring the connections of many.
-fn place_for(hub: &Hub, address: IpAddr) -> Result<Place, TurnedAway> {
+/// The address whose connections are counted together. Proxies bring those of many.
+fn key_of(hub: &Hub, address: IpAddr) -> Option<AddressKey> {
+    let is_proxy = hub.config.trusted_proxies.iter().any(|proxy| proxy.covers(address));
+    AddressKey::of(address).filter(|_| !is_proxy)
+}
+
+/// An error if the server is full, or too much of it is taken by this address.
+fn place_for(hub: &Hub, key: Option<AddressKey>) -> Result<Place, TurnedAway> {
     let config = &hub.config;
     if hub.places.taken() >= config.max_connections.saturating_add(config.spare_connections) {
         return Err(TurnedAway::ServerFull);
     }
-    let is_proxy = config.trusted_proxies.iter().any(|proxy| proxy.covers(address));
-    let key = AddressKey::of(address).filter(|_| !is_proxy);
     hub.places.take(key, ADDRESS_PLACES * config.budgets.address_connections).ok_or(TurnedAway::AddressFull)
 }
 
@@ -187,25 +194,39 @@ fn set_options(socket: &TcpStream) {
     }
 }
 
-async fn serve(place: Place, site: Site, tls: Option<TlsAcceptor>, socket: TcpStream, address: SocketAddr) {
-    if let Some(stream) = open(tls, socket, place).await {
-        speak_http(stream, site, address.ip(), HTTP).await;
+async fn serve(
+    place: Place,
+    head: Arc<Head>,
+    site: Site,
+    tls: Option<TlsAcceptor>,
+    socket: TcpStream,
+    address: SocketAddr,
+) {
+    let serving = async {
+        if let Some(stream) = open(tls, socket, Some(Arc::clone(&head)), place).await {
+            speak_http(stream, Arc::clone(&head), site, address.ip(), HTTP).await;
+        }
+    };
+    tokio::select! {
+        () = serving => {}
+        () = head.given_up() => tracing::debug!("HTTP: too many unfinished requests wait, and this one has waited longest"),
     }
 }
 
-async fn open(tls: Option<TlsAcceptor>, socket: TcpStream, place: Place) -> Option<Stream> {
+async fn open(tls: Option<TlsAcceptor>, socket: TcpStream, head: Option<Arc<Head>>, place: Place) -> Option<Stream> {
     match tls {
-        None => Some(Stream::plain(socket, place)),
+        None => Some(Stream::plain(socket, head, place)),
         Some(acceptor) => {
-            let opened = tokio::time::timeout(OPENING, acceptor.accept(socket)).await;
-            opened.ok()?.ok().map(|stream| Stream::tls(stream, place))
+            let opened = tokio::time::timeout(OPENING, Stream::tls(acceptor, socket, head, place)).await;
+            opened.ok()?.ok()
         }
     }
 }
 
 /// Until the client is done, the connection has become a WebSocket, or `limit` is over twice.
-async fn speak_http(stream: Stream, site: Site, client: IpAddr, limit: Duration) {
+async fn speak_http(stream: Stream, head: Arc<Head>, site: Site, client: IpAddr, limit: Duration) {
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        head.finish();
         request.extensions_mut().insert(SocketAddress(client));
         let site = site.clone();
         async move { site.answer(request).await }
@@ -236,6 +257,7 @@ mod tests {
     use axum::routing::get;
     use bytes::Bytes;
 
+    use crate::config::Config;
     use crate::shell::places::Places;
 
     #[test]
@@ -269,9 +291,10 @@ mod tests {
         let mut client = TcpStream::connect(listener.local_addr().expect("an address")).await.expect("it listens");
         let (socket, address) = listener.accept().await.expect("a connection");
         let places = Places::default();
-        let stream = Stream::plain(socket, places.take(None, 1).expect("a place"));
+        let stream = Stream::plain(socket, None, places.take(None, 1).expect("a place"));
+        let head = Head::new(Arc::new(Hub::new(Config::default(), None).expect("random numbers")), None);
         client.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.expect("it fits");
-        let served = speak_http(stream, site, address.ip(), Duration::from_millis(100));
+        let served = speak_http(stream, head, site, address.ip(), Duration::from_millis(100));
         tokio::time::timeout(OPENING, served).await.expect("it ends by itself");
         assert_eq!(places.taken(), 0);
         drop(client);

@@ -43,6 +43,9 @@ const HASHES_PER_JOIN: u32 = 3;
 /// A part of a message that is smaller is not counted among the unfinished ones: it fits the read buffer.
 const UNFINISHED_BYTES: usize = 2 * 1024;
 
+/// A message of which less waits for the socket is not counted among the large ones: any reliable packet is shorter.
+const UNWRITTEN_BYTES: usize = 64 * 1024;
+
 /// One WebSocket, from its upgrade to its end.
 pub(super) struct Connection {
     id: ConnectionId,
@@ -59,6 +62,8 @@ pub(super) struct Connection {
     socket: Socket,
     /// What was last said of an unfinished message.
     unfinished: usize,
+    /// What was last said of a large message that is being written.
+    unwritten: usize,
     stage: Stage,
     opened_at: Duration,
 }
@@ -106,7 +111,9 @@ impl Connection {
         refusal: Option<Refusal>,
     ) -> Option<Self> {
         let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
-        let socket = Socket::new(parts.io.into_inner(), parts.read_buf.to_vec());
+        let mut stream = parts.io.into_inner();
+        stream.end_heads();
+        let socket = Socket::new(stream, parts.read_buf.to_vec());
         let now = hub.now();
         let (id, mailbox) = hub.enter(now);
         if let Some(refusal) = refusal {
@@ -117,7 +124,7 @@ impl Connection {
         let shared = address.as_ref().map(|address| Arc::clone(&address.budget));
         let gate = Gate::new(now, &hub.config.budgets, shared);
         let (room, hashing, changing, owes_roster) = (None, None, None, false);
-        let (unfinished, stage, opened_at) = (0, Stage::Open, now);
+        let (unfinished, unwritten, stage, opened_at) = (0, 0, Stage::Open, now);
         Some(Self {
             id,
             hub,
@@ -131,6 +138,7 @@ impl Connection {
             owes_roster,
             socket,
             unfinished,
+            unwritten,
             stage,
             opened_at,
         })
@@ -189,6 +197,16 @@ impl Connection {
         if bytes != self.unfinished {
             self.unfinished = bytes;
             self.hub.count_unfinished(now, self.id, self.guesser_address, bytes);
+        }
+    }
+
+    /// The buffer of a large message is kept whole until all of it is written, so its size is what counts.
+    fn count_unwritten(&mut self, now: Duration) {
+        let waiting = self.socket.unwritten();
+        let bytes = if waiting > UNWRITTEN_BYTES { waiting.max(self.unwritten) } else { 0 };
+        if bytes != self.unwritten {
+            self.unwritten = bytes;
+            self.hub.count_unwritten(now, self.id, self.guesser_address, bytes);
         }
     }
 
@@ -271,7 +289,12 @@ impl Connection {
                         }
                     }
                 }
-                passed => self.act(now, passed),
+                passed => {
+                    if let Some(room) = &self.room {
+                        self.hub.packet_refused(room, self.id, &packet);
+                    }
+                    self.act(now, passed);
+                }
             },
             Message::Text(text) => {
                 let passed = self.gate.text(now, text.as_str());
@@ -401,6 +424,7 @@ impl Connection {
         }
         let (took, blocked) = (self.socket.take_progress(), self.socket.is_blocked());
         self.mailbox.wrote(now, took, blocked);
+        self.count_unwritten(now);
         if self.stage == Stage::Closing && !blocked {
             self.stage = Stage::Draining;
             if self.cannot_read() {
@@ -497,6 +521,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         self.leave_room(self.hub.now(), LeaveReason::Lost);
         self.hub.count_unfinished(self.hub.now(), self.id, self.guesser_address, 0);
+        self.hub.count_unwritten(self.hub.now(), self.id, self.guesser_address, 0);
         self.hub.exit(self.id);
     }
 }

@@ -17,6 +17,7 @@ use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, Ser
 use voicemesh_wire::{PeerId, RoomName, SessionId};
 
 use super::address::{AddressKey, Addresses};
+use super::head::Head;
 use super::mailbox::{Checked, Mailbox};
 use super::metrics::{Gauges, Metrics};
 use super::passwords::Passwords;
@@ -31,7 +32,7 @@ use crate::room::{AddressTag, Digest, Knock, Part, Question, Room, RoomRules, Sa
 use crate::sync::lock;
 use crate::ticket::{TicketIssuer, TicketKey};
 use crate::token::TokenRules;
-use crate::unfinished::Unfinished;
+use crate::unfinished::{Most, Unfinished};
 
 /// Peers of one room of which it is remembered what is left to them; beyond that, those that have gone are forgotten.
 const ALLOWANCES: usize = 128;
@@ -56,6 +57,9 @@ pub(super) struct Hub {
     kept_bans: Mutex<KeptBans<RoomName, AddressKey>>,
     mailboxes: Mutex<HashMap<ConnectionId, Arc<Mailbox>>>,
     unfinished: Mutex<Unfinished<AddressKey>>,
+    /// Large messages that are being written.
+    unwritten: Mutex<Unfinished<AddressKey>>,
+    heads: Mutex<HashMap<ConnectionId, Weak<Head>>>,
     next_connection: AtomicU64,
     stopping: AtomicBool,
     /// No more joins; everyone is asked to go.
@@ -120,7 +124,9 @@ impl Hub {
             rooms: Mutex::default(),
             kept_bans: Mutex::default(),
             mailboxes: Mutex::default(),
-            unfinished: Mutex::default(),
+            unfinished: Mutex::new(Unfinished::new(Most::ARRIVING)),
+            unwritten: Mutex::new(Unfinished::new(Most::WRITTEN)),
+            heads: Mutex::default(),
             next_connection: AtomicU64::new(1),
             stopping: AtomicBool::new(false),
             draining: AtomicBool::new(false),
@@ -148,9 +154,24 @@ impl Hub {
         Gauges { connections: self.connections(), rooms: cells.len(), members, hashes_waiting }
     }
 
+    /// For a connection, or for what comes before its first request.
+    pub(super) fn next_id(&self) -> ConnectionId {
+        ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// A connection that has been accepted and may send the heads of requests.
+    pub(super) fn begin_head(&self, id: ConnectionId, head: &Arc<Head>) {
+        lock(&self.heads).insert(id, Arc::downgrade(head));
+    }
+
+    /// It does no longer.
+    pub(super) fn end_head(&self, id: ConnectionId) {
+        lock(&self.heads).remove(&id);
+    }
+
     /// A new WebSocket.
     pub(super) fn enter(&self, now: Duration) -> (ConnectionId, Arc<Mailbox>) {
-        let id = ConnectionId(self.next_connection.fetch_add(1, Ordering::Relaxed));
+        let id = self.next_id();
         let mailbox = Arc::new(Mailbox::new(now));
         lock(&self.mailboxes).insert(id, Arc::clone(&mailbox));
         // Looked at after the insertion: either we see the flag, or `say_goodbye` sees the mailbox.
@@ -314,6 +335,11 @@ impl Hub {
         Handled { is_violation, state_bytes }
     }
 
+    /// A packet was read that is over a budget.
+    pub(super) fn packet_refused(&self, cell: &RoomCell, from: ConnectionId, packet: &[u8]) {
+        lock(&cell.occupied).room.packet_refused(from, packet);
+    }
+
     /// Puts a part of a snapshot into a mailbox in place of updates that it did not take.
     pub(super) fn refresh(
         &self,
@@ -346,16 +372,32 @@ impl Hub {
         allowances.entry(peer).or_insert(fresh).clone()
     }
 
-    /// How much of an unfinished message a connection holds. If there is too much of them, the oldest one's connection ends.
+    /// How much of an unfinished message, or of an unfinished head, a connection holds. If there is too much of them, the
+    /// oldest one's connection ends.
     pub(super) fn count_unfinished(&self, now: Duration, id: ConnectionId, address: Option<AddressKey>, bytes: usize) {
-        let ended = lock(&self.unfinished).set(now, id, address, bytes);
-        let mailbox = ended.and_then(|id| lock(&self.mailboxes).get(&id).map(Arc::clone));
+        let Some(ended) = lock(&self.unfinished).set(now, id, address, bytes) else { return };
+        self.metrics.unfinished_ended.add(1);
+        let head = lock(&self.heads).get(&ended).and_then(Weak::upgrade);
+        if let Some(head) = head {
+            return head.give_up();
+        }
+        let mailbox = lock(&self.mailboxes).get(&ended).map(Arc::clone);
         if let Some(mailbox) = mailbox {
-            self.metrics.unfinished_ended.add(1);
             let refusal = Refusal::unfinished();
             self.metrics.refused(&refusal.code);
             mailbox.text(now, &Text::from(&refusal.farewell()), Purpose::Answer);
             mailbox.end(now, CloseReason::TooLarge);
+        }
+    }
+
+    /// How much of a large message waits for a connection's socket; 0 for none. If there is too much of them, the one that has
+    /// waited longest ends its connection.
+    pub(super) fn count_unwritten(&self, now: Duration, id: ConnectionId, address: Option<AddressKey>, bytes: usize) {
+        let Some(ended) = lock(&self.unwritten).set(now, id, address, bytes) else { return };
+        let mailbox = lock(&self.mailboxes).get(&ended).map(Arc::clone);
+        if let Some(mailbox) = mailbox {
+            self.metrics.slow_consumers.add(1);
+            mailbox.abandon(CloseReason::SlowConsumer);
         }
     }
 

@@ -17,7 +17,7 @@ use futures_util::task::AtomicWaker;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use voicemesh_session::Delivery;
 use voicemesh_wire::packet;
-use voicemesh_wire::signaling::{ErrorCode, ServerMessage};
+use voicemesh_wire::signaling::ErrorCode;
 
 use crate::outbox::{CloseReason, Purpose, Text};
 use crate::refusal::Refusal;
@@ -315,6 +315,12 @@ impl Mailbox {
         self.waker.wake();
     }
 
+    /// The connection goes at once, without a last word: that would wait behind what is being written.
+    pub(super) fn abandon(&self, reason: CloseReason) {
+        lock(&self.queues).phase = Phase::Abandoned { reason };
+        self.waker.wake();
+    }
+
     /// The next thing to write, and how many voice packets were dropped because they had become too old. Voice takes
     /// turns with the rest, and in that reliable messages with data, so that none waits behind a queue of another.
     /// For relayed voice, how long it has waited follows.
@@ -555,7 +561,8 @@ impl Queues {
 
     fn end_with(&mut self, now: Duration, reason: CloseReason, code: ErrorCode) {
         self.end(now, reason);
-        self.reliable.push_back(Entry::Message(farewell(code), Purpose::Answer));
+        let farewell = Message::text(Refusal::of(code).farewell().to_json());
+        self.reliable.push_back(Entry::Message(farewell, Purpose::Answer));
     }
 
     fn give_memory_back(&mut self) {
@@ -577,11 +584,6 @@ impl Queues {
 
 fn is_text(packet: &[u8]) -> bool {
     packet::open(packet).is_ok_and(|(header, _)| header.kind.is_text())
-}
-
-fn farewell(code: ErrorCode) -> Message {
-    let message: ServerMessage = Refusal::of(code).farewell();
-    Message::text(message.to_json())
 }
 
 fn to_millis(time: Duration) -> u64 {

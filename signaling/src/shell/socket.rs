@@ -140,6 +140,11 @@ impl Socket {
         self.outgoing.waiting() > 0 || self.outgoing.pong.is_some() || self.outgoing.unflushed
     }
 
+    /// Encoded bytes that the system has not taken yet.
+    pub(super) fn unwritten(&self) -> usize {
+        self.outgoing.waiting()
+    }
+
     /// Whether the system has taken anything since the last time.
     pub(super) fn take_progress(&mut self) -> bool {
         std::mem::take(&mut self.outgoing.progress)

@@ -2,40 +2,93 @@
 
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::head::{Head, READ_BYTES};
 use super::places::Place;
 
 /// An accepted connection. Holds its place among the connections for as long as it lives.
 pub(super) struct Stream {
     transport: Transport,
+    /// While it speaks HTTP.
+    head: Option<Arc<Head>>,
     _place: Place,
 }
 
 enum Transport {
     Plain(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
+    Tls(Box<TlsStream<Counted>>),
+}
+
+/// What TLS reads from; counted during the handshake.
+struct Counted {
+    socket: TcpStream,
+    handshake: Option<Arc<Head>>,
 }
 
 impl Stream {
-    pub(super) fn plain(socket: TcpStream, place: Place) -> Self {
-        Self { transport: Transport::Plain(socket), _place: place }
+    pub(super) fn plain(socket: TcpStream, head: Option<Arc<Head>>, place: Place) -> Self {
+        Self { transport: Transport::Plain(socket), head, _place: place }
     }
 
-    pub(super) fn tls(stream: TlsStream<TcpStream>, place: Place) -> Self {
-        Self { transport: Transport::Tls(Box::new(stream)), _place: place }
+    /// After a handshake.
+    pub(super) async fn tls(
+        acceptor: TlsAcceptor,
+        socket: TcpStream,
+        head: Option<Arc<Head>>,
+        place: Place,
+    ) -> io::Result<Self> {
+        let mut stream = acceptor.accept(Counted { socket, handshake: head.clone() }).await?;
+        stream.get_mut().0.handshake = None;
+        if let Some(head) = &head {
+            head.finish();
+        }
+        Ok(Self { transport: Transport::Tls(Box::new(stream)), head, _place: place })
+    }
+
+    /// It has become a WebSocket, which counts what is unfinished by itself.
+    pub(super) fn end_heads(&mut self) {
+        self.head = None;
+    }
+}
+
+/// Reads a part, and counts it.
+fn poll_counted(
+    stream: Pin<&mut (impl AsyncRead + ?Sized)>,
+    head: &Head,
+    cx: &mut Context<'_>,
+    buf: &mut ReadBuf<'_>,
+) -> Poll<io::Result<()>> {
+    let mut bytes = [0; READ_BYTES];
+    let most = buf.remaining().min(READ_BYTES);
+    let mut part = ReadBuf::new(&mut bytes[..most]);
+    ready!(stream.poll_read(cx, &mut part))?;
+    buf.put_slice(part.filled());
+    head.read(part.filled().len());
+    Poll::Ready(Ok(()))
+}
+
+impl AsyncRead for Transport {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
     }
 }
 
 impl AsyncRead for Stream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        match &mut self.get_mut().transport {
-            Transport::Plain(socket) => Pin::new(socket).poll_read(cx, buf),
-            Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buf),
+        let Self { transport, head, .. } = self.get_mut();
+        match head {
+            Some(head) => poll_counted(Pin::new(transport), head, cx, buf),
+            None => Pin::new(transport).poll_read(cx, buf),
         }
     }
 }
@@ -60,5 +113,29 @@ impl AsyncWrite for Stream {
             Transport::Plain(socket) => Pin::new(socket).poll_shutdown(cx),
             Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
         }
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let Self { socket, handshake } = self.get_mut();
+        match handshake {
+            Some(head) => poll_counted(Pin::new(socket), head, cx, buf),
+            None => Pin::new(socket).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write(cx, buf)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
     }
 }

@@ -79,7 +79,10 @@ fn roster(session: u32) -> Roster<u8> {
     let mut roster = Roster::of_session(SessionId::new(session)).with_others(Abilities::ALL);
     for peer in 0..PEERS {
         let client = (peer > 0).then_some(ClientId(2 * u16::from(peer)));
-        roster.insert(peer, RosterEntry { client, abilities: Abilities::ALL, permissions: Permissions::default() });
+        roster.insert(
+            peer,
+            RosterEntry { client, abilities: Abilities::ALL, permissions: Permissions::default(), held_in: Vec::new() },
+        );
     }
     roster
 }

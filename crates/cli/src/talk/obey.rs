@@ -161,7 +161,7 @@ impl Talk {
             }
             Decision::Move { name_and_group } => {
                 let (peer, group) = self.people.addressee(&name_and_group, "/move NAME GROUP")?;
-                let done = format!("{} was asked to move to “{}”.", label(peer), harmless(group));
+                let done = format!("{} was moved to “{}”.", label(peer), harmless(group));
                 (Moderation::Move { peer, groups: vec![group.to_owned()] }, done)
             }
             // An event says it to everyone.

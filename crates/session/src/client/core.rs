@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_uplink::path::RelayPath;
-use voicemesh_wire::packet::{BandwidthProbe, ClientInfo, ClientState, DeltaClientState, HandshakeRequest};
+use voicemesh_wire::packet::{BandwidthProbe, ClientInfo, ClientState, DeltaClientState, HandshakeRequest, Kind};
 use voicemesh_wire::{ClientId, GroupId, Permissions, SessionId};
 
 use super::answering::Answering;
 use super::pairs::Pairs;
 use super::{ClientConfig, ClientEvent, DropCounts, Dropped, EVENTS, Phase, View, Who};
 use crate::output::{Fallback, Outputs};
+use crate::permits;
 use crate::roster::{Roster, ServerHealth};
 use crate::route::{LinkMeans, Means, Route, RouteState};
 use crate::transport::{Destination, DisconnectReason, Naming, Reliability};
@@ -217,5 +218,22 @@ impl<P: Copy + Ord + Debug> Core<P> {
             self.out.send_to_links(to, Reliability::Unreliable, packet.clone(), Fallback::None);
         }
         true
+    }
+
+    /// Drops what a member sends without the permission to, and speech of one that is held in groups to which this client does
+    /// not listen: on links no server does.
+    pub(super) fn check_permission(&self, from: Who<P>, kind: Kind) -> Result<(), Dropped> {
+        let is_held = kind.is_voice() && self.is_held_elsewhere(from);
+        if permits(self.roster.permissions(from.peer()), kind) && !is_held {
+            Ok(())
+        } else {
+            Err(Dropped::NotPermitted)
+        }
+    }
+
+    /// Whether a moderator holds a member in groups to none of which this client listens.
+    pub(super) fn is_held_elsewhere(&self, who: Who<P>) -> bool {
+        let groups = self.roster.held_in(who.peer());
+        !groups.is_empty() && !groups.iter().any(|name| self.groups.get(&GroupId::of(name)) == Some(name))
     }
 }

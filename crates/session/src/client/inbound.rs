@@ -16,8 +16,6 @@ use super::view::View;
 use super::voice_in::VoicePacket;
 use super::{Client, PREVIOUS_VIEWS, Phase};
 use crate::output::Fallback;
-use crate::permits;
-use crate::roster::Roster;
 use crate::route::Route;
 use crate::stream::Stale;
 use crate::transport::{Destination, LinkId, Naming, Reliability};
@@ -79,14 +77,14 @@ impl<P: Copy + Ord + Debug> Client<P> {
                     let from =
                         self.core.roster.peer_of(session, client).map_or(Who::Client(session, client), Who::Peer);
                     let voice = VoicePacket::decode(header.kind, session, body)?;
-                    check_permission(&self.core.roster, from, header.kind)?;
+                    self.core.check_permission(from, header.kind)?;
                     if let Who::Peer(peer) = from {
                         self.core.answering.spoke(now, peer, voice.ends_speech());
                     }
                     return self.receiver.voice(&mut self.core, now, packet, voice, from, Route::Relayed);
                 }
                 let from = self.core.who(session, client);
-                check_permission(&self.core.roster, from, header.kind)?;
+                self.core.check_permission(from, header.kind)?;
                 if header.kind.is_data() {
                     return self.data.receive(&mut self.core, now, from, header.kind, packet, body);
                 }
@@ -149,7 +147,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 let has_roster = self.core.roster.peer_of(session, sender).is_some()
                     || !matches!(self.core.roster.client_of(session, id.peer), Naming::NoRoster);
                 let from = if has_roster { Who::Peer(id.peer) } else { Who::Client(session, sender) };
-                check_permission(&self.core.roster, Who::Peer(id.peer), header.kind)?;
+                self.core.check_permission(Who::Peer(id.peer), header.kind)?;
                 self.receiver.voice(&mut self.core, now, packet, voice, from, Route::Direct)?;
             }
             Kind::VoiceAck => {
@@ -165,7 +163,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             }
             Kind::Probe => self.answer_probe(now, id, session, Probe::decode(body)?)?,
             kind => {
-                check_permission(&self.core.roster, Who::Peer(id.peer), kind)?;
+                self.core.check_permission(Who::Peer(id.peer), kind)?;
                 if kind.is_data() {
                     self.data.receive(&mut self.core, now, Who::Peer(id.peer), kind, packet, body)?;
                 } else {
@@ -407,11 +405,6 @@ impl From<Stale> for Dropped {
             Stale::TooOld => Self::TooOld,
         }
     }
-}
-
-/// Drops what a member sends without the permission to: on links no server does.
-fn check_permission<P: Copy + Ord>(roster: &Roster<P>, from: Who<P>, kind: Kind) -> Result<(), Dropped> {
-    if permits(roster.permissions(from.peer()), kind) { Ok(()) } else { Err(Dropped::NotPermitted) }
 }
 
 /// Whether only a peer that answers questions for its clock sends this.

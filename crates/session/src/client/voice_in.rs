@@ -138,7 +138,7 @@ impl<P: std::marker::Copy + Ord + Debug> VoiceReceiver<P> {
         let former = std::mem::replace(&mut core.permissions, core.roster.own_permissions);
         let listens_anew = former.listen != core.permissions.listen;
         for (who, heard) in &mut self.streams {
-            let is_silenced = !core.roster.permissions(who.peer()).speak;
+            let is_silenced = !core.roster.permissions(who.peer()).speak || core.is_held_elsewhere(*who);
             if std::mem::replace(&mut heard.is_silenced, is_silenced) != is_silenced || listens_anew {
                 heard.stream.interrupt(Interruption::ByListener);
             }

@@ -380,6 +380,12 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         if !core.permissions.speak {
             return Vec::new();
         }
+        // A client that is held in groups is heard by their listeners only.
+        let held: Vec<(GroupId, &String)> =
+            core.roster.own_held_in.iter().map(|name| (GroupId::of(name), name)).collect();
+        let hears = |view: &View, client| {
+            held.is_empty() || held.iter().any(|(group, name)| view.listens(client, *group, name))
+        };
         let mut remotes = Vec::new();
         let mut present = BTreeSet::new();
         if let Some(view) = core.joined_view() {
@@ -391,7 +397,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
                     Who::Client(..) => None,
                 };
                 let listens = |group, name: &str| view.listens(client, group, name);
-                if !core.roster.permissions(who.peer()).listen {
+                if !core.roster.permissions(who.peer()).listen || !hears(view, client) {
                     continue;
                 }
                 if targets.iter().any(|target| addresses(target, who, Some(client), &listens)) {
@@ -402,7 +408,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         for (id, _, common) in core.pairs.all_bound() {
             let who = Who::Peer(id.peer);
             let Some(view) = core.view_of(common.session).filter(|_| !present.contains(&who)) else { continue };
-            if !core.roster.permissions(Some(id.peer)).listen {
+            if !core.roster.permissions(Some(id.peer)).listen || !hears(view, common.remote) {
                 continue;
             }
             let listens = |group, name: &str| view.listens(common.remote, group, name);

@@ -409,3 +409,41 @@ fn permissions_decide_what_is_passed_on_and_to_whom() {
     let packet = relay(Kind::ServerRelayUnreliable, &[bob, eve], &voice(Kind::VoiceData.number()));
     assert_eq!(room.receive(4, packet), passed(1));
 }
+
+#[test]
+fn who_is_held_in_groups_is_heard_by_their_listeners_only_and_listens_to_no_other() {
+    let mut room = Room::new();
+    let ada = room.join(1, &["Global", "Red"]);
+    let bob = room.join(2, &["Global"]);
+    let eve = room.join(3, &["Red", "Global"]);
+    room.server.set_held_in(1, &["Red".to_owned()], &mut room.sent);
+    let deltas = room.packets();
+    assert_eq!(deltas.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [2, 3], "the others are sent what it left");
+    let speak = |room: &mut Room, kind: Kind| {
+        let mut packet = unassigned(ada);
+        packet[2] = kind.number();
+        room.receive(1, relay(Kind::ServerRelayUnreliable, &[bob, eve], &packet));
+        room.sent().into_iter().map(|(to, _)| to).collect::<Vec<_>>()
+    };
+    assert_eq!(speak(&mut room, Kind::VoiceData), [3]);
+    assert_eq!(speak(&mut room, Kind::DataMessage), [2, 3], "speech alone");
+    let listens = |room: &Room, group: &str| room.server.table().listens(ada, GroupId::of(group));
+    assert!(listens(&room, "Red") && !listens(&room, "Global"));
+    let state = |groups: &[&str]| {
+        let client = ClientInfo { name: String::new(), id: ada, codec: CODEC };
+        ClientState { client, groups: groups.iter().map(|group| (*group).to_owned()).collect() }.encode(session())
+    };
+    room.receive(1, state(&["Global", "Blue"]));
+    room.receive(1, DeltaClientState { joins: true, client: ada, group: "Blue".to_owned() }.encode(session()));
+    room.receive(1, HandshakeRequest { codec: CODEC, name: String::new() }.encode());
+    assert!(!listens(&room, "Global") && !listens(&room, "Blue"));
+    room.receive(1, state(&["Red"]));
+    assert!(listens(&room, "Red"));
+    // It holds for the connection that takes over, and ends.
+    assert!(room.server.hand_over(1, 4));
+    room.receive(4, state(&["Global"]));
+    assert!(!listens(&room, "Global"));
+    room.server.set_held_in(4, &[], &mut room.sent);
+    room.receive(4, state(&["Global"]));
+    assert!(listens(&room, "Global"));
+}

@@ -11,7 +11,7 @@ use crate::names::{DisplayName, NameError, RoomName};
 
 const CLIENT_TYPES: [&str; 9] =
     ["join", "signal", "set-metadata", "set-room-metadata", "moderate", "status", "roster", "ping", "leave"];
-const SERVER_TYPES: [&str; 20] = [
+const SERVER_TYPES: [&str; 21] = [
     "joined",
     "peer-joined",
     "peer-left",
@@ -21,6 +21,7 @@ const SERVER_TYPES: [&str; 20] = [
     "metadata-set",
     "moderated",
     "move",
+    "held",
     "locked",
     "room-metadata",
     "signal",

@@ -36,7 +36,8 @@ pub enum Moderation {
         /// The peer id that was banned.
         peer: PeerId,
     },
-    /// Asks the member's program to listen and speak to these talk groups only.
+    /// Moves the member to these talk groups and holds it there: it listens to no other, and only those who listen to one of
+    /// them hear it. A list with the group in which everyone begins (`Global`), or an empty one, holds it nowhere.
     Move {
         /// The member.
         peer: PeerId,

@@ -336,11 +336,55 @@ fn a_password_that_a_moderator_sets_holds_for_newcomers_and_raises_the_epoch() {
 }
 
 #[test]
-fn groups_are_asked_of_the_member_who_is_moved() {
+fn a_member_who_is_moved_is_held_there_until_it_is_moved_back() {
     let mut world = World::of_server(1, true, 10 * MINUTE);
     world.join(A, 1);
     world.join(B, 2);
-    let groups = vec!["Red".to_owned()];
-    assert_eq!(world.decide(A, Moderation::Move { peer: peer_of(2), groups: groups.clone() }), None);
-    assert!(world.told(B).contains(&ServerMessage::Move { groups }));
+    let groups = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+    let (red, peer) = (groups(&["Red"]), peer_of(2));
+    world.told(A);
+    world.told(B);
+    assert_eq!(world.decide(A, Moderation::Move { peer, groups: red.clone() }), None);
+    let held = |groups: &Vec<String>| ServerMessage::Held { peer, groups: groups.clone() };
+    assert_eq!(world.told(B), [ServerMessage::Move { groups: red.clone() }, held(&red)]);
+    assert!(world.told(A).contains(&held(&red)));
+    // It is so for newcomers, and when it comes back.
+    assert_eq!(world.join(C, 3).peers[1].held_in, red);
+    world.leave(B, LeaveReason::Lost);
+    world.told(A);
+    let again = world.join_as(B, Join { run: 9, ..join_of(2) });
+    assert_eq!(again.held_in, red);
+    world.refresh(C);
+    let is_held = |message: &ServerMessage| match message {
+        ServerMessage::Roster { peers, .. } => peers.iter().any(|info| info.peer == peer && info.held_in == red),
+        _ => false,
+    };
+    assert!(world.told(C).iter().any(is_held));
+    world.told(A);
+    for free in [groups(&["Global"]), groups(&[])] {
+        assert_eq!(world.decide(A, Moderation::Move { peer, groups: red.clone() }), None);
+        world.told(A);
+        world.told(B);
+        assert_eq!(world.decide(A, Moderation::Move { peer, groups: free.clone() }), None);
+        assert!(world.told(A).contains(&held(&Vec::new())));
+        let asked = world.told(B).iter().any(|message| matches!(message, ServerMessage::Move { .. }));
+        assert_eq!(asked, !free.is_empty(), "a member who may choose again is not asked to leave everything");
+    }
+}
+
+#[test]
+fn what_is_kept_of_members_who_were_moved_is_bounded() {
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    world.join(A, 1);
+    let mut refused = 0;
+    for number in 2..60 {
+        let connection = ConnectionId(u64::from(number));
+        world.join(connection, number);
+        let groups = (0..8).map(|group| format!("{group}{}", "x".repeat(250))).collect();
+        let code = world.decide(A, Moderation::Move { peer: peer_of(number), groups });
+        assert!(code.is_none() || code == Some(ErrorCode::TooManyMessages));
+        refused += usize::from(code.is_some());
+        world.leave(connection, LeaveReason::Left);
+    }
+    assert_eq!(refused, 58 - 16 * 1024 / (8 * 251));
 }

@@ -136,6 +136,28 @@ fn a_written_message_is_passed_on_once_whichever_connection_brings_it() {
 }
 
 #[test]
+fn written_messages_count_as_read_whatever_becomes_of_them() {
+    let (mut world, first, _) = room();
+    let session = world.session();
+    let text = |sender: ClientId| {
+        let recipient = packet::Recipient::Group(GroupId::of("Global"));
+        packet::TextData { sender, recipient, text: "hello" }.encode(session)
+    };
+    world.packet(A, text(first.client));
+    world.room.packet_refused(A, &text(first.client));
+    assert!(matches!(world.packet(A, text(ClientId(999))), Verdict::Dropped(_)), "forged");
+    assert!(world.room.set_permissions(
+        peer_of(1),
+        Permissions { data: false, ..Permissions::default() },
+        &mut world.sent
+    ));
+    assert!(matches!(world.packet(A, text(first.client)), Verdict::Dropped(_)), "not permitted");
+    world.room.packet_refused(A, &HandshakeRequest { codec: CODEC, name: String::new() }.encode());
+    let joined = world.join(C, 1);
+    assert_eq!(joined.taken_over.and_then(|taken_over| taken_over.texts), Some(4));
+}
+
+#[test]
 fn the_old_connection_is_closed_with_a_code_that_its_peer_knows() {
     let (mut world, ..) = room();
     world.join(C, 1);

@@ -1,8 +1,9 @@
-use uuid::Uuid;
-use voicemesh_wire::{ClientId, PeerId};
-
 use super::cost::OVERHEAD_BYTES;
 use super::*;
+use crate::outbox::Sender;
+use uuid::Uuid;
+use voicemesh_wire::signaling::ServerMessage;
+use voicemesh_wire::{ClientId, PeerId};
 
 const PING: Duration = Duration::from_secs(15);
 const JOIN: Duration = Duration::from_secs(10);
@@ -11,8 +12,12 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-const SENDER: Purpose = Purpose::From(PeerId(Uuid::from_u128(1)));
-const OTHER: Purpose = Purpose::From(PeerId(Uuid::from_u128(2)));
+const SENDER: Purpose = sent_by(1);
+const OTHER: Purpose = sent_by(2);
+
+const fn sent_by(number: u128) -> Purpose {
+    Purpose::From(Sender { peer: PeerId(Uuid::from_u128(number)), address: None })
+}
 
 fn voice(mailbox: &Mailbox, now: Duration, number: u8) -> Put {
     mailbox.packet(now, Bytes::from(vec![number]), Delivery::Voice, SENDER)
@@ -304,7 +309,7 @@ fn all_that_waits_is_bounded_whatever_is_sent() {
     assert_eq!(reliable(&mailbox, vec![0; 1_000_000], Purpose::Snapshot), Put::Queued, "the answer to the join");
     for size in [16_000, 1_000, 36] {
         for number in 0..10_000_u128 {
-            let sender = Purpose::From(PeerId(Uuid::from_u128(number)));
+            let sender = sent_by(number);
             for _ in 0..4 {
                 reliable(&mailbox, vec![0; size], Purpose::Snapshot);
                 reliable(&mailbox, vec![0; size], sender);

@@ -1,0 +1,105 @@
+//! Heads of requests and TLS handshakes that are never finished.
+
+use std::io::ErrorKind;
+
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+use voicemesh_tests::room::Folder;
+
+use crate::client::{patiently, run};
+use crate::machine::{ask_by_tls, certificate};
+use crate::memory::{Held, Watch, WatchedServer as Server};
+
+const CONNECTIONS: usize = 500;
+/// Below the longest that is taken.
+const HEAD_BYTES: usize = 30 * 1000;
+/// What may wait unfinished in all.
+const ALL_BYTES: usize = 8 * 1024 * 1024;
+/// Beyond what as many connections take that have sent nothing: what waits, and half as much since buffers grow by steps.
+const MOST_KIB: u64 = (ALL_BYTES / 1024 * 3 / 2) as u64;
+/// As many fit.
+const MOST_WAITING: usize = ALL_BYTES / HEAD_BYTES;
+
+/// The head of a request without its end.
+fn request() -> Vec<u8> {
+    let mut head = b"GET /metrics HTTP/1.1\r\nHost: x\r\nCookie: ".to_vec();
+    head.resize(HEAD_BYTES, b'a');
+    head
+}
+
+/// A ClientHello in records of the largest size, without its end.
+fn client_hello() -> Vec<u8> {
+    const RECORD_BYTES: usize = 16 * 1024;
+    let mut hello = vec![1, 0, 0xFF, 0x00, 3, 3];
+    hello.resize(HEAD_BYTES, b'a');
+    let record = |part: &[u8]| [&[22, 3, 1], &(part.len() as u16).to_be_bytes()[..], part].concat();
+    hello.chunks(RECORD_BYTES).flat_map(record).collect()
+}
+
+/// Connections that send this and nothing more; gives what the server held, once it has ended as many as do not fit.
+fn unfinished(name: &str, server: &Server, head: &[u8]) -> Held {
+    let watch = Watch::start(name, server);
+    run(async {
+        let mut connections = Vec::new();
+        for _ in 0..CONNECTIONS {
+            let mut connection = TcpStream::connect(server.address).await.expect("the server listens");
+            // It may be ended by then.
+            let _ = connection.write_all(head).await;
+            connections.push(connection);
+        }
+        let ended = if head.is_empty() { 0 } else { CONNECTIONS - MOST_WAITING };
+        // The oldest first.
+        for connection in &mut connections[..ended] {
+            let end = patiently("an end", connection.read(&mut [0; 64])).await;
+            assert!(matches!(end, Ok(0)) || end.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
+        }
+        watch.held()
+    })
+}
+
+/// What the server counts as ended for this; connections that were too slow are not among them.
+fn ended(metrics: &str) -> usize {
+    let line = metrics.lines().find_map(|line| line.strip_prefix("voicemesh_unfinished_ended_total "));
+    line.and_then(|count| count.parse().ok()).expect("a count")
+}
+
+#[test]
+fn unfinished_requests_are_bounded_together_and_the_newest_is_still_answered() {
+    let server = Server::start(&[]);
+    let idle = unfinished("connections that send nothing", &server, &[]);
+    let server = Server::start(&[]);
+    let head = request();
+    let held = unfinished("unfinished requests", &server, &head);
+    let more = held.growth().saturating_sub(idle.growth());
+    assert!(more <= MOST_KIB, "{more} KiB more than for idle connections");
+    run(async {
+        let mut newest = TcpStream::connect(server.address).await.expect("the server listens");
+        newest.write_all(&head).await.expect("it is read");
+        newest.write_all(b"\r\nConnection: close\r\n\r\n").await.expect("it is read");
+        let mut answer = String::new();
+        patiently("an answer", newest.read_to_string(&mut answer)).await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer:?}");
+        assert!(ended(&answer) >= CONNECTIONS - MOST_WAITING, "{answer}");
+    });
+}
+
+#[test]
+fn unfinished_tls_handshakes_are_bounded_together() {
+    let folder = Folder::create("handshakes");
+    let (cert, key) = (folder.file("cert.pem"), folder.file("key.pem"));
+    let (certificate, private) = certificate();
+    std::fs::write(&cert, &certificate).expect("a file");
+    std::fs::write(&key, private).expect("a file");
+    let paths = [cert.display().to_string(), key.display().to_string()];
+    let arguments = ["--tls-cert", &paths[0], "--tls-key", &paths[1]];
+    let server = Server::start(&arguments);
+    let idle = unfinished("TLS connections that send nothing", &server, &[]);
+    let server = Server::start(&arguments);
+    let held = unfinished("unfinished TLS handshakes", &server, &client_hello());
+    let more = held.growth().saturating_sub(idle.growth());
+    assert!(more <= MOST_KIB, "{more} KiB more than for idle connections");
+    run(async {
+        let metrics = ask_by_tls(&server, &certificate, "/metrics").await.expect("an answer");
+        assert!(ended(&metrics) >= CONNECTIONS - MOST_WAITING, "{metrics}");
+    });
+}
