@@ -1,15 +1,9 @@
-//! How files are kept: short, finished, and without tests that wait for a fixed time.
+//! How files are kept: finished, and without tests that wait for a fixed time.
 
 use super::source::{Source, files, mentions, root};
 
-/// Longest file. Most stay under 500 lines; past this a file does a second thing.
-const MOST_LINES: usize = 600;
 /// Test files that may sleep, one a line: path, then the reason.
 const SLEEPERS: &str = "tests/check/sleeps.txt";
-
-fn is_too_long(source: &Source) -> bool {
-    source.text.lines().count() > MOST_LINES
-}
 
 fn unfinished(source: &Source) -> Vec<String> {
     let lines = source.product_lines().into_iter().chain(source.test_lines());
@@ -40,14 +34,6 @@ fn sleepers() -> Vec<String> {
 }
 
 #[test]
-fn no_file_is_longer_than_600_lines() {
-    let sources = files(&[".rs", ".js", ".mjs", ".ts", ".css", ".html"]);
-    let long: Vec<&str> =
-        sources.iter().filter(|source| is_too_long(source)).map(|source| source.path.as_str()).collect();
-    assert!(long.is_empty(), "longer than {MOST_LINES} lines: {}", long.join(", "));
-}
-
-#[test]
 fn nothing_is_left_to_do() {
     let found: Vec<String> = files(&[".rs"]).iter().flat_map(unfinished).collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
@@ -65,8 +51,6 @@ fn no_test_sleeps() {
 #[test]
 fn planted_offences_are_caught() {
     let source = |path: &str, text: &str| Source { path: path.to_owned(), text: text.to_owned() };
-    assert!(is_too_long(&source("crates/a/src/lib.rs", &"\n".repeat(MOST_LINES + 1))));
-    assert!(!is_too_long(&source("crates/a/src/lib.rs", &"\n".repeat(MOST_LINES))));
     assert_eq!(unfinished(&source("crates/a/src/lib.rs", "fn f() { todo!() }")).len(), 1);
     assert_eq!(unfinished(&source("crates/a/src/lib.rs", "// todo!()")).len(), 0);
     let sleeping = "fn f() { std::thread::sleep(second); }";

@@ -1,16 +1,15 @@
 //! To which peers links are wanted, and what reachability tokens do.
 //!
 //! With explicit connections, both programs must connect to each other, as Discord's networking manager expects. If
-//! only one does, the other receives [`MeshEvent::ConnectionRequested`], and the attempt waits for it. Speech does not
+//! only one does, the other receives [`ConnectionRequested`](crate::MeshEvent::ConnectionRequested), and the attempt waits for it. Speech does not
 //! wait: without a link, the server relays.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{ErrorCode, Metadata};
 
-use super::{Mesh, MeshEvent};
+use crate::Member;
 use crate::reachability::{REACHABILITY_KEY, Reachability};
 
 /// To whom links are made.
@@ -64,81 +63,58 @@ enum Choice {
     Disconnected,
 }
 
-impl Mesh {
-    /// Wants a link to a peer, from now on.
-    ///
-    /// # Errors
-    ///
-    /// When the peer is not here, or has published a newer token.
-    pub fn connect_peer(&mut self, now: Duration, token: Reachability) -> Result<(), ChoiceError> {
-        self.check_token(token)?;
-        self.choices.chosen.insert(token.peer, Choice::Connected(token.serial));
-        self.choices.told.remove(&token.peer);
-        self.try_anew(now, token.peer, true);
+impl Choices {
+    /// A link to a peer is wanted from now on.
+    pub(super) fn connect(&mut self, token: Reachability, member: Option<&Member>) -> Result<(), ChoiceError> {
+        self.check(token, member)?;
+        self.chosen.insert(token.peer, Choice::Connected(token.serial));
+        self.told.remove(&token.peer);
         Ok(())
     }
 
-    /// A newer token of a connected peer. A link that works goes on; without one, it is tried at once.
-    ///
-    /// # Errors
-    ///
-    /// When there is no connection, or the token is not the newest.
-    pub fn update_peer(&mut self, now: Duration, token: Reachability) -> Result<(), ChoiceError> {
-        self.check_token(token)?;
-        if !self.is_wanted(token.peer) {
+    /// A newer token of a peer to whom a link is wanted; whether it is another than before.
+    pub(super) fn update(
+        &mut self,
+        token: Reachability,
+        member: Option<&Member>,
+        connections: Connections,
+    ) -> Result<bool, ChoiceError> {
+        self.check(token, member)?;
+        if !self.is_wanted(token.peer, connections) {
             return Err(ChoiceError::NotConnected);
         }
-        if self.choices.chosen.insert(token.peer, Choice::Connected(token.serial))
-            != Some(Choice::Connected(token.serial))
-        {
-            self.try_anew(now, token.peer, true);
-        }
-        Ok(())
+        let choice = Choice::Connected(token.serial);
+        Ok(self.chosen.insert(token.peer, choice) != Some(choice))
     }
 
-    /// Wants no link to a peer until it is connected to again, and closes what there is.
-    pub fn disconnect_peer(&mut self, peer: PeerId) {
-        if self.roster.member(peer).is_some() {
-            self.choices.chosen.insert(peer, Choice::Disconnected);
-            self.choices.told.remove(&peer);
-            self.close_links(peer);
-        }
+    /// No link to a peer is wanted until it is connected to again.
+    pub(super) fn disconnect(&mut self, peer: PeerId) {
+        self.chosen.insert(peer, Choice::Disconnected);
+        self.told.remove(&peer);
     }
 
-    /// Whether the program wants a link to this peer.
-    pub(super) fn is_wanted(&self, peer: PeerId) -> bool {
-        match (self.choices.chosen.get(&peer), self.config.connections) {
+    /// Whether a link to this peer is wanted.
+    pub(super) fn is_wanted(&self, peer: PeerId, connections: Connections) -> bool {
+        match (self.chosen.get(&peer), connections) {
             (Some(Choice::Connected(_)), _) | (None, Connections::Automatic) => true,
             (Some(Choice::Disconnected), _) | (None, Connections::Explicit) => false,
         }
     }
 
-    /// A peer wants a link that is not wanted here. Told once, until the program decides.
-    pub(super) fn tell_request(&mut self, peer: PeerId) {
-        let here = self.roster.member(peer).is_some();
-        if here && !self.is_wanted(peer) && self.choices.told.insert(peer) {
-            self.tell(MeshEvent::ConnectionRequested { peer });
-        }
+    /// A peer in the room wants a link: whether the program has to be told, which it is once until it decides.
+    pub(super) fn requested(&mut self, peer: PeerId, connections: Connections) -> bool {
+        !self.is_wanted(peer, connections) && self.told.insert(peer)
     }
 
-    /// A peer publishes something else than `former`: if that is a newer token, it may be reached now.
-    pub(super) fn token_changed(&mut self, now: Duration, peer: PeerId, former: &Metadata) {
-        let serial = |metadata: &Metadata| token_of(metadata, peer).map(|token| token.serial);
-        let newest = self.roster.member(peer).and_then(|member| serial(&member.metadata));
-        if newest > serial(former) {
-            self.try_anew(now, peer, false);
-        }
+    pub(super) fn forget(&mut self, peer: PeerId) {
+        self.chosen.remove(&peer);
+        self.told.remove(&peer);
     }
 
-    pub(super) fn forget_choice(&mut self, peer: PeerId) {
-        self.choices.chosen.remove(&peer);
-        self.choices.told.remove(&peer);
-    }
-
-    fn check_token(&self, token: Reachability) -> Result<(), ChoiceError> {
-        let member = self.roster.member(token.peer).ok_or(ChoiceError::NotHere)?;
-        let published = token_of(&member.metadata, token.peer).map_or(0, |published| published.serial);
-        let named = match self.choices.chosen.get(&token.peer) {
+    fn check(&self, token: Reachability, member: Option<&Member>) -> Result<(), ChoiceError> {
+        let member = member.ok_or(ChoiceError::NotHere)?;
+        let published = published_serial(&member.metadata, token.peer).unwrap_or(0);
+        let named = match self.chosen.get(&token.peer) {
             Some(Choice::Connected(serial)) => *serial,
             Some(Choice::Disconnected) | None => 0,
         };
@@ -149,6 +125,7 @@ impl Mesh {
     }
 }
 
-fn token_of(metadata: &Metadata, peer: PeerId) -> Option<Reachability> {
-    metadata.get(REACHABILITY_KEY).and_then(|token| Reachability::parse(token, peer).ok())
+/// The serial of the token that a peer publishes.
+pub(super) fn published_serial(metadata: &Metadata, peer: PeerId) -> Option<u32> {
+    metadata.get(REACHABILITY_KEY).and_then(|token| Reachability::parse(token, peer).ok()).map(|token| token.serial)
 }

@@ -15,6 +15,7 @@
 mod carried;
 mod choice;
 mod connect_failure;
+mod connection;
 mod event;
 mod input;
 pub mod link;
@@ -31,6 +32,7 @@ mod roster;
 mod server_connection;
 mod signaling;
 mod status;
+mod transaction;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
@@ -39,10 +41,13 @@ use bytes::Bytes;
 use voicemesh_session::network::{NetworkEvent, Reliability};
 use voicemesh_session::{Roster as SessionRoster, ServerHealth};
 use voicemesh_wire::identity::IdentityProof;
-use voicemesh_wire::signaling::{AccessToken, IceServer, Metadata, Password, Presence, Ticket};
+use voicemesh_wire::signaling::{
+    AccessToken, ClientMessage, IceServer, MemberStatus, Metadata, Password, Presence, Ticket,
+};
 use voicemesh_wire::{ClientId, PeerId, Permissions};
 
 use choice::Choices;
+use connection::ConnectionState;
 use liveness::{Beside, Path, Texts};
 use lobby::Lobby;
 use moderation::Decisions;
@@ -50,7 +55,6 @@ use negotiation::Pair;
 use output::Outputs;
 use random::Random;
 use roster::Roster;
-use signaling::Socket;
 use status::OwnStatus;
 
 pub use carried::{Carried, Carrier};
@@ -58,11 +62,11 @@ pub use choice::{ChoiceError, Connections};
 pub use connect_failure::{AddressFailure, ConnectFailure, PlainNotTried, ProxyFailure, Unreached};
 pub use event::{MeshEvent, PeerLeftReason};
 pub use input::{CarrierEvent, MeshLink, PathChange, SocketEvent};
-pub use lobby::{TransactionError, TransactionId, Whose};
 pub use output::MeshOutput;
 pub use reachability::{REACHABILITY_KEY, Reachability, TokenError};
 pub use roster::Member;
 pub use server_connection::ServerConnection;
+pub use transaction::{TransactionError, TransactionId, Whose};
 
 /// Events of either kind that have not been taken yet. When there are more, new ones are dropped and counted: the
 /// engine takes them after every packet, so that only a fault can fill the queue.
@@ -112,7 +116,7 @@ pub struct Mesh {
     config: MeshConfig,
     out: Outputs,
     random: Random,
-    socket: Socket,
+    socket: ConnectionState,
     beside: Beside,
     /// Of connections; see [`MeshOutput::OpenSocket`].
     generations: u32,
@@ -159,7 +163,7 @@ impl Mesh {
             lobby: Lobby::new(config.metadata.clone()),
             config,
             out: Outputs::default(),
-            socket: Socket::Stopped,
+            socket: ConnectionState::Stopped,
             beside: Beside::default(),
             generations: 0,
             path: Path::default(),
@@ -226,8 +230,28 @@ impl Mesh {
 
     /// Begins to connect to the server, and goes on until it leaves.
     pub fn connect(&mut self, now: Duration) {
-        self.socket = Socket::waiting(now);
+        self.socket = ConnectionState::waiting(now);
         self.tick(now);
+    }
+
+    /// How this peer takes part from now on. Cheap enough for every turn: it is said when it has changed.
+    pub fn set_status(&mut self, now: Duration, status: MemberStatus) {
+        self.status.set(status);
+        self.tick_status(now);
+    }
+
+    /// How this peer takes part.
+    pub fn status(&self) -> MemberStatus {
+        self.status.get()
+    }
+
+    fn tick_status(&mut self, now: Duration) {
+        if self.socket.is_joined()
+            && self.server_takes_status
+            && let Some(status) = self.status.due(now)
+        {
+            self.say(&ClientMessage::Status(status));
+        }
     }
 
     /// Runs timers, and gives the next thing that the session has to know.

@@ -8,7 +8,7 @@ use voicemesh_session::network::NetworkEvent;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::ClientMessage;
 
-use super::signaling::Socket;
+use super::connection::ConnectionState;
 use super::{Mesh, PathChange};
 
 /// While speech goes through the relay, the server is asked when nothing has come from it for this long.
@@ -270,7 +270,7 @@ impl Mesh {
 
     /// Asks whether the server answers.
     pub(super) fn ask_server(&mut self, now: Duration) {
-        if let Socket::Joined { liveness, memory, .. } = &mut self.socket
+        if let ConnectionState::Joined { liveness, memory, .. } = &mut self.socket
             && let Some(token) = liveness.ask(now)
         {
             let generation = memory.generation;
@@ -279,7 +279,7 @@ impl Mesh {
     }
 
     pub(super) fn server_answered(&mut self, now: Duration, token: u32) {
-        let Socket::Joined { liveness, .. } = &mut self.socket else { return };
+        let ConnectionState::Joined { liveness, .. } = &mut self.socket else { return };
         let Some(asked_at) = liveness.answer(now, token) else { return };
         self.texts.confirmed(asked_at);
         if self.beside.urgent_since.is_some_and(|since| asked_at >= since) {
@@ -292,7 +292,7 @@ impl Mesh {
 
     /// The server answers, but does not know the question: only its marks show that it is there.
     pub(super) fn question_refused(&mut self) -> bool {
-        let Socket::Joined { liveness, .. } = &mut self.socket else { return false };
+        let ConnectionState::Joined { liveness, .. } = &mut self.socket else { return false };
         let was_asked = !liveness.pings.is_empty();
         liveness.is_unsupported |= was_asked;
         liveness.pings.clear();
@@ -300,7 +300,7 @@ impl Mesh {
     }
 
     pub(super) fn relay_used(&mut self, now: Duration) {
-        if let Socket::Joined { liveness, .. } = &mut self.socket {
+        if let ConnectionState::Joined { liveness, .. } = &mut self.socket {
             liveness.in_use_until = now + IN_USE;
         }
     }
@@ -324,17 +324,23 @@ impl Mesh {
     /// Whether the server answers what it is asked, as far as is known.
     pub fn server_is_reached(&self) -> bool {
         match &self.socket {
-            Socket::Joined { liveness, .. } => !self.path.is_lost && !liveness.is_silent,
-            Socket::Stopped | Socket::Waiting { .. } | Socket::Opening { .. } | Socket::Joining { .. } => true,
+            ConnectionState::Joined { liveness, .. } => !self.path.is_lost && !liveness.is_silent,
+            ConnectionState::Stopped
+            | ConnectionState::Waiting { .. }
+            | ConnectionState::Opening { .. }
+            | ConnectionState::Joining { .. } => true,
         }
     }
 
     /// When the latest question was sent that the server has answered.
     pub(super) fn last_answered(&self) -> Option<Duration> {
         match &self.socket {
-            Socket::Joined { liveness, .. } if liveness.is_unsupported => Some(Duration::MAX),
-            Socket::Joined { liveness, .. } => liveness.answered,
-            Socket::Stopped | Socket::Waiting { .. } | Socket::Opening { .. } | Socket::Joining { .. } => None,
+            ConnectionState::Joined { liveness, .. } if liveness.is_unsupported => Some(Duration::MAX),
+            ConnectionState::Joined { liveness, .. } => liveness.answered,
+            ConnectionState::Stopped
+            | ConnectionState::Waiting { .. }
+            | ConnectionState::Opening { .. }
+            | ConnectionState::Joining { .. } => None,
         }
     }
 
@@ -342,20 +348,20 @@ impl Mesh {
     pub(super) fn tick_liveness(&mut self, now: Duration) {
         let mut round_trip = Duration::ZERO;
         let is_wanted = match &mut self.socket {
-            Socket::Stopped | Socket::Waiting { .. } | Socket::Joining { .. } => {
+            ConnectionState::Stopped | ConnectionState::Waiting { .. } | ConnectionState::Joining { .. } => {
                 self.beside.urgent_since = None;
                 false
             }
             // A first join may have to wait for a sleeping host.
-            Socket::Opening { memory, .. } => memory.has_joined,
-            Socket::Joined { liveness, .. } => {
+            ConnectionState::Opening { memory, .. } => memory.has_joined,
+            ConnectionState::Joined { liveness, .. } => {
                 let unanswered_for = liveness.unanswered_for(now);
                 liveness.is_silent = unanswered_for >= ANSWER_LIMIT;
                 round_trip = liveness.round_trip.unwrap_or_default();
                 self.beside.urgent_since.is_some() || liveness.wants_another(now)
             }
         };
-        if let Socket::Joined { liveness, .. } = &self.socket
+        if let ConnectionState::Joined { liveness, .. } = &self.socket
             && liveness.wants_question(now)
         {
             self.ask_server(now);
@@ -387,10 +393,11 @@ impl Mesh {
 
     fn first_attempt_after(&mut self) -> Duration {
         match self.socket {
-            Socket::Opening { .. } => ATTEMPT_INTERVAL.mul_f64(0.5 + 0.5 * self.random.fraction()),
-            Socket::Stopped | Socket::Waiting { .. } | Socket::Joining { .. } | Socket::Joined { .. } => {
-                BESIDE_SPREAD.mul_f64(self.random.fraction())
-            }
+            ConnectionState::Opening { .. } => ATTEMPT_INTERVAL.mul_f64(0.5 + 0.5 * self.random.fraction()),
+            ConnectionState::Stopped
+            | ConnectionState::Waiting { .. }
+            | ConnectionState::Joining { .. }
+            | ConnectionState::Joined { .. } => BESIDE_SPREAD.mul_f64(self.random.fraction()),
         }
     }
 

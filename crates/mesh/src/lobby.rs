@@ -7,51 +7,18 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use voicemesh_wire::PeerId;
-use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Metadata, MetadataChanges, apply_metadata};
+use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Metadata, MetadataChanges, Moderation, apply_metadata};
 
 use super::{Mesh, MeshEvent};
 use crate::reachability::{REACHABILITY_KEY, Reachability};
+use crate::transaction::{ANSWER_LIMIT, TransactionError, TransactionId, Whose};
 
 /// Transactions that wait for their turn. One more is refused at once.
 const TRANSACTIONS: usize = 64;
 /// A transaction that is not answered by then, whatever the reason, has failed.
 const TRANSACTION_LIMIT: Duration = Duration::from_secs(60);
-/// A server that has not answered by then does not number its answers.
-pub(super) const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// What was over the server's budget is tried again after this.
 const BUDGET_PAUSE: Duration = Duration::from_secs(1);
-
-/// One change of metadata, by the number its asker drew.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TransactionId(pub u64);
-
-/// Whose metadata.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whose {
-    /// One's own.
-    Own,
-    /// The room's; only its owner may.
-    Room,
-}
-
-/// Why a transaction changed nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TransactionError {
-    /// For programs: what the server said, or `no-answer`, `busy` or `left`.
-    pub code: ErrorCode,
-    /// For people.
-    pub message: String,
-}
-
-impl TransactionError {
-    pub(super) fn ours(code: &str, message: &str) -> Self {
-        Self { code: ErrorCode::Other(code.to_owned()), message: message.to_owned() }
-    }
-
-    fn bad(message: impl Into<String>) -> Self {
-        Self { code: ErrorCode::BadMetadata, message: message.into() }
-    }
-}
 
 /// What is published, and what is to be.
 #[derive(Debug)]
@@ -141,6 +108,32 @@ impl Lobby {
 }
 
 impl Mesh {
+    /// Decides about a member or the room. [`MeshEvent::TransactionDone`] follows; what the connection's end left without an
+    /// answer has failed, and is not sent again.
+    pub fn moderate(&mut self, now: Duration, id: TransactionId, action: Moderation) {
+        if !self.socket.is_joined() || self.decisions.is_full() {
+            let error = TransactionError::ours("busy", "the server is away, or too many decisions wait");
+            self.tell(MeshEvent::TransactionDone { transaction: id, result: Err(error) });
+            return;
+        }
+        let request = self.next_request();
+        self.decisions.sent(now, request, id);
+        self.say(&ClientMessage::Moderate { request: Some(request), action });
+    }
+
+    /// False if no decision has this number.
+    fn decided(&mut self, request: u32, result: Result<(), TransactionError>) -> bool {
+        let Some(transaction) = self.decisions.take(request) else { return false };
+        self.tell(MeshEvent::TransactionDone { transaction, result });
+        true
+    }
+
+    pub(super) fn tick_decisions(&mut self, now: Duration) {
+        for request in self.decisions.late(now, self.socket.is_joined()) {
+            self.decided(request, Err(TransactionError::ours("no-answer", "the server did not answer in time")));
+        }
+    }
+
     /// The peer that has been in the room longest, as of the last word of the server.
     pub fn owner(&self) -> Option<PeerId> {
         self.lobby.owner

@@ -6,12 +6,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::link::{CloseReason, LinkEvent, Role, Stream};
 use voicemesh_session::network::{LinkId, NetworkEvent};
 use voicemesh_wire::PeerId;
-use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Signal};
+use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Metadata, Signal};
 
 use super::{Mesh, MeshEvent, MeshLink};
+use crate::choice::{ChoiceError, published_serial};
+use crate::link::{CloseReason, LinkEvent, Role, Stream};
+use crate::reachability::Reachability;
 
 /// After a failed attempt the next one waits this long, twice as long each time …
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -115,6 +117,45 @@ impl Pair {
 }
 
 impl Mesh {
+    /// Wants a link to a peer, from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the peer is not here, or has published a newer token.
+    pub fn connect_peer(&mut self, now: Duration, token: Reachability) -> Result<(), ChoiceError> {
+        self.choices.connect(token, self.roster.member(token.peer))?;
+        self.try_anew(now, token.peer, true);
+        Ok(())
+    }
+
+    /// A newer token of a connected peer. A link that works goes on; without one, it is tried at once.
+    ///
+    /// # Errors
+    ///
+    /// When there is no connection, or the token is not the newest.
+    pub fn update_peer(&mut self, now: Duration, token: Reachability) -> Result<(), ChoiceError> {
+        if self.choices.update(token, self.roster.member(token.peer), self.config.connections)? {
+            self.try_anew(now, token.peer, true);
+        }
+        Ok(())
+    }
+
+    /// Wants no link to a peer until it is connected to again, and closes what there is.
+    pub fn disconnect_peer(&mut self, peer: PeerId) {
+        if self.roster.member(peer).is_some() {
+            self.choices.disconnect(peer);
+            self.close_links(peer);
+        }
+    }
+
+    /// A peer publishes something else than `former`: if that is a newer token, it may be reached now.
+    pub(super) fn token_changed(&mut self, now: Duration, peer: PeerId, former: &Metadata) {
+        let newest = self.roster.member(peer).and_then(|member| published_serial(&member.metadata, peer));
+        if newest > published_serial(former, peer) {
+            self.try_anew(now, peer, false);
+        }
+    }
+
     pub(super) fn has_open_link(&self, peer: PeerId) -> bool {
         self.pairs.get(&peer).is_some_and(|pair| pair.links.values().any(|state| *state == LinkState::Open))
     }
@@ -192,7 +233,10 @@ impl Mesh {
     pub(super) fn signaled(&mut self, now: Duration, from: PeerId, attempt: u32, signal: Signal) {
         if !self.may_link(from) {
             if matches!(signal, Signal::Offer { .. } | Signal::RequestOffer) {
-                self.tell_request(from);
+                let is_here = self.roster.member(from).is_some();
+                if is_here && self.choices.requested(from, self.config.connections) {
+                    self.tell(MeshEvent::ConnectionRequested { peer: from });
+                }
                 // Should it be wanted later, an attempt beyond this one is asked for.
                 if self.member(from).is_some() {
                     let pair = self.pairs.entry(from).or_insert_with(|| Pair::new(now));
@@ -354,7 +398,8 @@ impl Mesh {
     }
 
     fn may_link(&self, peer: PeerId) -> bool {
-        let allowed = !self.config.relay_only && !self.server_relay_only && self.is_wanted(peer);
+        let allowed =
+            !self.config.relay_only && !self.server_relay_only && self.choices.is_wanted(peer, self.config.connections);
         allowed && !self.is_lost(peer) && self.member(peer).is_some_and(|member| !member.capabilities.relay_only)
     }
 

@@ -388,7 +388,7 @@ impl Mesh {
     /// Removes a peer: closes all links to it, and emits [`MeshEvent::PeerLeft`].
     pub(super) fn give_up(&mut self, peer: PeerId, reason: PeerLeftReason) {
         self.drop_links(peer);
-        self.forget_choice(peer);
+        self.choices.forget(peer);
         if let Some(member) = self.roster.members.remove(&peer) {
             self.roster.clients.retain(|_, named| *named != peer);
             self.roster.label();

@@ -7,12 +7,14 @@ use voicemesh_session::network::{DisconnectReason, NetworkEvent, Reliability};
 use voicemesh_wire::SessionId;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{
-    Capabilities, ClientMessage, ErrorCode, Join, Joined, MemberStatus, Metadata, PROTOCOL_VERSION, PeerInfo, Presence,
-    ServerLimits, ServerMessage, Ticket, decode_server,
+    AccessToken, Capabilities, ClientMessage, ErrorCode, Join, Joined, MemberStatus, Metadata, PROTOCOL_VERSION,
+    PeerInfo, Presence, ServerLimits, ServerMessage, Ticket, decode_server,
 };
 
+use crate::refused::{asks_for_token, is_final};
 use crate::{ConnectFailure, ServerConnection};
 
+use super::connection::{ConnectionState, ReconnectState};
 use super::liveness::{Attempt, Liveness, Texts};
 use super::roster::Roster;
 use super::{Mesh, MeshEvent, SocketEvent, TransactionError};
@@ -31,109 +33,60 @@ const JOIN_LIMIT: Duration = Duration::from_secs(15);
 /// So many roster marks can be missed; then the socket is dead, whatever it says.
 const MARKS_MISSED: u32 = 3;
 
-/// Where the WebSocket is.
-#[derive(Debug)]
-pub(super) enum Socket {
-    /// It is not wanted.
-    Stopped,
-    /// It will be opened then.
-    Waiting { until: Duration, memory: Memory },
-    /// It is being opened.
-    Opening { since: Duration, memory: Memory },
-    /// It is open, and the join is sent.
-    Joining { since: Duration, memory: Memory },
-    /// The server has let this peer in.
-    Joined { liveness: Box<Liveness>, silence_limit: Duration, you: Box<PeerInfo>, session: SessionId, memory: Memory },
-}
-
-/// What lives longer than one socket.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Memory {
-    pub(super) generation: u32,
-    failures: u32,
-    pub(super) has_joined: bool,
-    away_since: Duration,
-}
-
-impl Socket {
-    pub(super) fn waiting(now: Duration) -> Self {
-        let memory = Memory { generation: 0, failures: 0, has_joined: false, away_since: now };
-        Self::Waiting { until: now, memory }
-    }
-
-    pub(super) fn memory(&self) -> Option<Memory> {
-        match self {
-            Self::Stopped => None,
-            Self::Waiting { memory, .. }
-            | Self::Opening { memory, .. }
-            | Self::Joining { memory, .. }
-            | Self::Joined { memory, .. } => Some(*memory),
-        }
-    }
-
-    /// The number of the socket whose events count.
-    pub(super) fn generation(&self) -> Option<u32> {
-        match self {
-            Self::Stopped | Self::Waiting { .. } => None,
-            Self::Opening { memory, .. } | Self::Joining { memory, .. } | Self::Joined { memory, .. } => {
-                Some(memory.generation)
-            }
-        }
-    }
-
-    /// The machine has another network: a retry that waits begins at once.
-    pub(super) fn hurry(&mut self, now: Duration) {
-        if let Self::Waiting { until, .. } = self {
-            *until = now;
-        }
-    }
-
-    pub(super) fn is_open(&self) -> bool {
-        matches!(self, Self::Joining { .. } | Self::Joined { .. })
-    }
-
-    pub(super) fn is_stopped(&self) -> bool {
-        matches!(self, Self::Stopped)
-    }
-
-    pub(super) fn is_joined(&self) -> bool {
-        matches!(self, Self::Joined { .. })
-    }
-
-    /// Since when the server is away.
-    pub(super) fn away_since(&self) -> Option<Duration> {
-        match self {
-            Self::Stopped | Self::Joined { .. } => None,
-            Self::Waiting { memory, .. } | Self::Opening { memory, .. } | Self::Joining { memory, .. } => {
-                Some(memory.away_since)
-            }
-        }
-    }
-}
-
 impl Mesh {
+    fn refused(&mut self, now: Duration, code: ErrorCode, message: String, fatal: bool, retry_after_ms: Option<u64>) {
+        let retry_after = Duration::from_millis(retry_after_ms.unwrap_or(0).min(60_000));
+        let has_joined = self.socket.memory().is_some_and(|memory| memory.has_joined);
+        if !fatal {
+            self.tell(MeshEvent::Warned { code, message });
+        } else if self.config.renews_token && asks_for_token(&code) {
+            self.awaits_token = true;
+            self.refused_for_now(now, code.clone(), message.clone(), Duration::ZERO);
+            self.tell(MeshEvent::TokenNeeded { code, message });
+        } else if code == ErrorCode::PasswordWait {
+            self.come_back(now, code, message, retry_after);
+        } else if is_final(&code, has_joined, self.config.password.is_some()) {
+            self.end_connection(DisconnectReason::Refused(message.clone()));
+            self.drop_all_links();
+            self.stop();
+            let retry_after = retry_after_ms.map(Duration::from_millis);
+            self.tell(MeshEvent::Refused { code, message, retry_after });
+        } else {
+            self.refused_for_now(now, code, message, retry_after);
+        }
+    }
+
+    /// The access token from now on. A server that asked for another one is joined at once.
+    pub fn set_token(&mut self, now: Duration, token: AccessToken) {
+        self.config.token = Some(token);
+        if std::mem::take(&mut self.awaits_token) {
+            self.socket.hurry(now);
+            self.tick_socket(now);
+        }
+    }
+
     pub(super) fn tick_socket(&mut self, now: Duration) {
         match &self.socket {
-            Socket::Waiting { until, memory } if now >= *until && !self.awaits_token => {
+            ConnectionState::Waiting { until, memory } if now >= *until && !self.awaits_token => {
                 let memory = *memory;
-                let memory = Memory { generation: self.next_generation(), ..memory };
-                self.socket = Socket::Opening { since: now, memory };
+                let memory = ReconnectState { generation: self.next_generation(), ..memory };
+                self.socket = ConnectionState::Opening { since: now, memory };
                 self.out.open_socket(memory.generation);
             }
-            Socket::Opening { since, .. } if now >= *since + OPEN_LIMIT => {
+            ConnectionState::Opening { since, .. } if now >= *since + OPEN_LIMIT => {
                 self.socket_lost(now, "it does not answer".to_owned(), Duration::ZERO);
             }
-            Socket::Joining { since, .. } if now >= *since + JOIN_LIMIT => {
+            ConnectionState::Joining { since, .. } if now >= *since + JOIN_LIMIT => {
                 self.socket_lost(now, "it does not answer the join".to_owned(), Duration::ZERO);
             }
-            Socket::Joined { liveness, silence_limit, .. } if now >= liveness.heard_at() + *silence_limit => {
+            ConnectionState::Joined { liveness, silence_limit, .. } if now >= liveness.heard_at() + *silence_limit => {
                 self.socket_closed(now, "nothing comes from it any more".to_owned(), None);
             }
-            Socket::Stopped
-            | Socket::Waiting { .. }
-            | Socket::Opening { .. }
-            | Socket::Joining { .. }
-            | Socket::Joined { .. } => {}
+            ConnectionState::Stopped
+            | ConnectionState::Waiting { .. }
+            | ConnectionState::Opening { .. }
+            | ConnectionState::Joining { .. }
+            | ConnectionState::Joined { .. } => {}
         }
         self.tick_liveness(now);
     }
@@ -163,7 +116,7 @@ impl Mesh {
     }
 
     fn primary_event(&mut self, now: Duration, event: SocketEvent) {
-        if let Socket::Joined { liveness, .. } = &mut self.socket {
+        if let ConnectionState::Joined { liveness, .. } = &mut self.socket {
             liveness.heard(now);
         }
         match event {
@@ -200,25 +153,27 @@ impl Mesh {
     fn open_beside_first(&mut self, now: Duration, generation: u32) {
         self.beside_open(now, generation);
         match &self.socket {
-            Socket::Opening { since, memory } => {
+            ConnectionState::Opening { since, memory } => {
                 let (since, memory) = (*since, *memory);
                 self.out.close_socket(memory.generation);
                 self.close_beside_but_joining();
-                self.socket = Socket::Opening { since, memory: Memory { generation, ..memory } };
+                self.socket = ConnectionState::Opening { since, memory: ReconnectState { generation, ..memory } };
                 self.socket_open(now);
             }
-            Socket::Joined { .. } => {
+            ConnectionState::Joined { .. } => {
                 let join = self.join_message(self.metadata_beside());
                 self.out.send_text(generation, join);
             }
-            Socket::Stopped | Socket::Waiting { .. } | Socket::Joining { .. } => self.close_beside(),
+            ConnectionState::Stopped | ConnectionState::Waiting { .. } | ConnectionState::Joining { .. } => {
+                self.close_beside()
+            }
         }
     }
 
     /// The join beside is answered: the connection takes the place of the one in use, in silence if the server knows both as
     /// one peer.
     fn joined_beside(&mut self, now: Duration, generation: u32, joined: Joined) {
-        let Socket::Joined { you, session, memory, .. } = &self.socket else { return };
+        let ConnectionState::Joined { you, session, memory, .. } = &self.socket else { return };
         let (you, session, memory) = (you.clone(), *session, *memory);
         let is_same = (joined.session, joined.client) == (session.number(), you.client);
         let Some(taken_over) = joined.taken_over.clone().filter(|_| is_same) else {
@@ -227,8 +182,8 @@ impl Mesh {
             self.texts_lost();
             self.out.close_socket(memory.generation);
             self.close_beside_but_joining();
-            let memory = Memory { generation, away_since: now, ..memory };
-            self.socket = Socket::Joining { since: now, memory };
+            let memory = ReconnectState { generation, away_since: now, ..memory };
+            self.socket = ConnectionState::Joining { since: now, memory };
             self.tell_network(NetworkEvent::Connected);
             self.joined(now, joined);
             return;
@@ -239,12 +194,12 @@ impl Mesh {
         self.connection_renewed();
         let (order, permissions, held_in) = (joined.order, joined.permissions, joined.held_in);
         let own = PeerInfo { order, permissions, held_in, ..*you };
-        self.socket = Socket::Joined {
+        self.socket = ConnectionState::Joined {
             liveness: Box::new(Liveness::new(now)),
             silence_limit: silence_limit(&joined.limits),
             you: Box::new(own.clone()),
             session,
-            memory: Memory { generation, failures: 0, ..memory },
+            memory: ReconnectState { generation, failures: 0, ..memory },
         };
         self.keep_ticket(joined.ticket);
         self.ice_servers = joined.ice_servers;
@@ -264,7 +219,8 @@ impl Mesh {
         self.renew_unsettled(now);
         self.set_roster(now, session, own, joined.peers, joined.roster);
         self.tell_owner(false);
-        self.status_joined(now);
+        self.status.joined();
+        self.tick_status(now);
         self.set_locked(joined.locked);
         self.lobby_resumed(now, taken_over.metadata, joined.room_metadata);
         self.tell_network(NetworkEvent::Resumed);
@@ -284,9 +240,9 @@ impl Mesh {
 
     /// Join and HandshakeRequest go back to back, so that speech can flow one round trip later.
     fn socket_open(&mut self, now: Duration) {
-        let Socket::Opening { memory, .. } = &self.socket else { return };
+        let ConnectionState::Opening { memory, .. } = &self.socket else { return };
         let memory = *memory;
-        self.socket = Socket::Joining { since: now, memory };
+        self.socket = ConnectionState::Joining { since: now, memory };
         let metadata = self.metadata_to_join();
         let join = self.join_message(metadata);
         self.out.send_text(memory.generation, join);
@@ -301,7 +257,7 @@ impl Mesh {
     }
 
     fn join_message(&mut self, metadata: Metadata) -> String {
-        let status = self.status_to_join();
+        let status = self.status.join();
         let has_joined = self.socket.memory().is_some_and(|memory| memory.has_joined);
         let join = Join {
             protocol: PROTOCOL_VERSION,
@@ -357,7 +313,7 @@ impl Mesh {
                 }
             }
             ServerMessage::Roster { mark, mut peers } => {
-                let Socket::Joined { you, session, .. } = &self.socket else { return };
+                let ConnectionState::Joined { you, session, .. } = &self.socket else { return };
                 let (mut own, session) = ((**you).clone(), *session);
                 if let Some(index) = peers.iter().position(|info| info.peer == own.peer) {
                     own = peers.remove(index);
@@ -416,12 +372,12 @@ impl Mesh {
     }
 
     fn joined(&mut self, now: Duration, joined: Joined) {
-        let Socket::Joining { memory, .. } = &self.socket else { return };
+        let ConnectionState::Joining { memory, .. } = &self.socket else { return };
         let Some(session) = SessionId::new(joined.session) else {
             self.socket_lost(now, "its answer makes no sense".to_owned(), Duration::ZERO);
             return;
         };
-        let memory = Memory { failures: 0, has_joined: true, ..*memory };
+        let memory = ReconnectState { failures: 0, has_joined: true, ..*memory };
         let own = PeerInfo {
             peer: joined.you,
             client: joined.client,
@@ -435,7 +391,7 @@ impl Mesh {
             permissions: joined.permissions,
             held_in: joined.held_in.clone(),
         };
-        self.socket = Socket::Joined {
+        self.socket = ConnectionState::Joined {
             liveness: Box::new(Liveness::new(now)),
             silence_limit: silence_limit(&joined.limits),
             you: Box::new(own.clone()),
@@ -463,7 +419,8 @@ impl Mesh {
         }
         self.room_locked = false;
         self.set_locked(joined.locked);
-        self.status_joined(now);
+        self.status.joined();
+        self.tick_status(now);
         self.renew_unsettled(now);
         self.set_roster(now, session, own, joined.peers, joined.roster);
         self.tell_owner(true);
@@ -499,7 +456,8 @@ impl Mesh {
         let away_since = self.socket.away_since().unwrap_or(now);
         let (next, joins) = match (self.beside.take_joining(), &self.socket) {
             (Some(attempt), _) => (attempt, true),
-            (None, Socket::Opening { .. } | Socket::Joined { .. }) => match self.beside.take_oldest() {
+            (None, ConnectionState::Opening { .. } | ConnectionState::Joined { .. }) => match self.beside.take_oldest()
+            {
                 Some(attempt) => (attempt, false),
                 None => return self.try_again_later(now, why, failure, Duration::ZERO),
             },
@@ -511,8 +469,9 @@ impl Mesh {
         self.lobby_lost();
         self.texts_lost();
         self.out.close_socket(memory.generation);
-        let memory = Memory { generation, away_since, ..memory };
-        self.socket = if joins { Socket::Joining { since, memory } } else { Socket::Opening { since, memory } };
+        let memory = ReconnectState { generation, away_since, ..memory };
+        self.socket =
+            if joins { ConnectionState::Joining { since, memory } } else { ConnectionState::Opening { since, memory } };
         if joins {
             self.tell_network(NetworkEvent::Connected);
         }
@@ -537,7 +496,7 @@ impl Mesh {
         let failures = self.socket.memory().map_or(0, |memory| memory.failures);
         self.refused_for_now(now, code, why, after);
         let spread = after.mul_f64(0.5 * self.random.fraction());
-        if let Socket::Waiting { until, memory } = &mut self.socket {
+        if let ConnectionState::Waiting { until, memory } = &mut self.socket {
             *until = now + after + spread;
             memory.failures = failures;
         }
@@ -561,8 +520,8 @@ impl Mesh {
             }
         };
         let retry_in = retry_in.max(at_least);
-        let memory = Memory { failures: memory.failures + 1, away_since, ..memory };
-        self.socket = Socket::Waiting { until: now + retry_in, memory };
+        let memory = ReconnectState { failures: memory.failures + 1, away_since, ..memory };
+        self.socket = ConnectionState::Waiting { until: now + retry_in, memory };
         self.tell(MeshEvent::ServerAway { why, failure, retry_in });
     }
 
@@ -587,7 +546,7 @@ impl Mesh {
         if let Some(generation) = self.socket.generation() {
             self.out.close_socket(generation);
         }
-        self.socket = Socket::Stopped;
+        self.socket = ConnectionState::Stopped;
         self.lobby_ended();
     }
 }

@@ -2,9 +2,7 @@
 
 use std::time::Duration;
 
-use voicemesh_wire::signaling::{ClientMessage, MemberStatus};
-
-use super::Mesh;
+use voicemesh_wire::signaling::MemberStatus;
 
 /// The server passes no more on.
 const INTERVAL: Duration = Duration::from_millis(250);
@@ -20,42 +18,33 @@ pub(super) struct OwnStatus {
     said_at: Option<Duration>,
 }
 
-impl Mesh {
-    /// How this peer takes part from now on. Call it as often as you like.
-    pub fn set_status(&mut self, now: Duration, status: MemberStatus) {
-        self.status.now = status;
-        self.tick_status(now);
+impl OwnStatus {
+    /// As it is from now on.
+    pub(super) fn set(&mut self, status: MemberStatus) {
+        self.now = status;
     }
 
-    /// How this peer takes part.
-    pub fn status(&self) -> MemberStatus {
-        self.status.now
+    pub(super) fn get(&self) -> MemberStatus {
+        self.now
     }
 
     /// What a join says.
-    pub(super) fn status_to_join(&mut self) -> MemberStatus {
-        self.status.in_join = self.status.now;
-        self.status.now
+    pub(super) fn join(&mut self) -> MemberStatus {
+        self.in_join = self.now;
+        self.now
     }
 
     /// The join was accepted. What was said on a connection before it no longer counts.
-    pub(super) fn status_joined(&mut self, now: Duration) {
-        self.status.said = self.status.in_join;
-        self.tick_status(now);
+    pub(super) fn joined(&mut self) {
+        self.said = self.in_join;
     }
 
-    pub(super) fn tick_status(&mut self, now: Duration) {
-        let OwnStatus { now: status, said, said_at, .. } = self.status;
-        if status != said && said_at.is_none_or(|at| now >= at + INTERVAL) {
-            self.say_status(now);
-        }
-    }
-
-    fn say_status(&mut self, now: Duration) {
-        if self.socket.is_joined() && self.server_takes_status {
-            let status = self.status.now;
-            (self.status.said, self.status.said_at) = (status, Some(now));
-            self.say(&ClientMessage::Status(status));
-        }
+    /// What is to be said to the server now, which will be.
+    pub(super) fn due(&mut self, now: Duration) -> Option<MemberStatus> {
+        let is_due = self.now != self.said && self.said_at.is_none_or(|at| now >= at + INTERVAL);
+        is_due.then(|| {
+            (self.said, self.said_at) = (self.now, Some(now));
+            self.now
+        })
     }
 }

@@ -83,6 +83,7 @@ pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
 
 /// What a person receives.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "a test holds one at a time")]
 pub enum Received {
     Message(ServerMessage),
     Packet(Bytes),
