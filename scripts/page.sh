@@ -4,6 +4,7 @@
 #   scripts/page.sh             puts it into web/src, with a stamp of what it was made from, and writes the expected rows of
 #                               tests/vectors/uplink.json anew
 #   scripts/page.sh build FILE  only builds it, to FILE
+#   scripts/page.sh check-pure  compiles the pure crates for WebAssembly, which has no sockets, devices, threads or C libraries
 #   scripts/page.sh can-build   whether this machine can
 #
 # Needs either rustup's target wasm32-unknown-unknown, or Debian's rustc-web and rust-web-src, from which the standard
@@ -14,39 +15,47 @@
 TARGET=wasm32-unknown-unknown
 MODULE=web/src/uplink.wasm.gz
 STAMP=crates/page/stamp.txt
+# Crates without I/O that the page may run. Those with sound need a C library as they stand.
+PURE=(wire uplink session mesh netsim networks)
 
 main() {
     case "${1:-}" in
         build) build "${2:?where to}" ;;
+        check-pure) for_wasm check --locked --quiet --lib "${PURE[@]/#/-pvoicemesh-}" ;;
         can-build) rustup_has_target || debian_has_rust ;;
         '')
             build "$MODULE"
             { inputs | sha256sum; sha256sum <"$MODULE"; } | cut -c 1-64 >"$STAMP"
             WRITE_VECTORS=1 cargo test --locked --quiet -p voicemesh-page --test vectors
             ;;
-        *) die "usage: scripts/page.sh [build FILE|can-build]" ;;
+        *) die "usage: scripts/page.sh [build FILE|check-pure|can-build]" ;;
     esac
 }
 
 build() {
-    local arguments=(build --locked --release --quiet --lib -p voicemesh-page --target "$TARGET") out
     # Small rather than fast: a decision is made ten times a second.
     export CARGO_PROFILE_RELEASE_OPT_LEVEL=s CARGO_PROFILE_RELEASE_LTO=fat CARGO_PROFILE_RELEASE_CODEGEN_UNITS=1
     export CARGO_PROFILE_RELEASE_STRIP=true CARGO_PROFILE_RELEASE_PANIC=abort
-    # Another compiler than that of the programs.
-    out=$(target_dir)/page
-    if rustup_has_target; then
-        CARGO_TARGET_DIR=$out cargo "${arguments[@]}"
-    else
-        debian_has_rust || die "No Rust for WebAssembly here: rustup target add $TARGET, or Debian's rustc-web and rust-web-src."
-        CARGO_TARGET_DIR=$out RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zunstable-options -Cpanic=immediate-abort" \
-            CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$(linker) CARGO_PROFILE_RELEASE_PANIC=unwind \
-            cargo "${arguments[@]}" -Z build-std=std,panic_abort
-    fi
+    for_wasm build --locked --release --quiet --lib -p voicemesh-page
     # The page unpacks it.
-    gzip -9 -n -c "$out/$TARGET/release/voicemesh_page.wasm" >"$1"
+    gzip -9 -n -c "$(wasm_dir)/$TARGET/release/voicemesh_page.wasm" >"$1"
     say "$1: $(wc -c <"$1") bytes"
 }
+
+# cargo for WebAssembly, with whichever Rust is there.
+for_wasm() {
+    if rustup_has_target; then
+        CARGO_TARGET_DIR=$(wasm_dir) cargo "$@" --target "$TARGET"
+    else
+        debian_has_rust || die "No Rust for WebAssembly here: rustup target add $TARGET, or Debian's rustc-web and rust-web-src."
+        CARGO_TARGET_DIR=$(wasm_dir) RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1 \
+            RUSTFLAGS="-Zunstable-options -Cpanic=immediate-abort" CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_LINKER=$(linker) \
+            CARGO_PROFILE_RELEASE_PANIC=unwind cargo "$@" --target "$TARGET" -Z build-std=std,panic_abort
+    fi
+}
+
+# Another compiler than that of the programs.
+wasm_dir() { say "$(target_dir)/page"; }
 
 rustup_has_target() { rustup target list --installed 2>/dev/null | grep -qx "$TARGET"; }
 

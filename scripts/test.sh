@@ -32,6 +32,7 @@ main() {
     step "web types" web_types
     step "web tests" web_tests
     step "web module" web_module
+    step "pure crates" pure_crates
     # These start the server and the command that were built above.
     case "$FAILED" in *build*) ;; *) step "browser tests" browser_tests ;; esac
     [ -z "$VIRTUAL_PID" ] || step "tests on a virtual clock" finish_virtual_tests
@@ -142,6 +143,12 @@ web_module() {
     local result=$?
     rm -f "$built"
     return $result
+}
+
+# What compiles for a machine without sockets, devices, threads and C libraries has none. Clocks and chance are for clippy.toml.
+pure_crates() {
+    scripts/page.sh can-build || { skip "pure crates" "no Rust for WebAssembly is installed"; return; }
+    scripts/page.sh check-pure
 }
 
 # Without Chromium they skip themselves.
