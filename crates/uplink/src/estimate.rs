@@ -70,11 +70,13 @@ const OVERWHELMING_STAYS: Duration = Duration::from_millis(300);
 const LOSS_STAYS: Duration = Duration::from_millis(500);
 /// Loss is looked at over this time.
 const LOSS_SPAN: Duration = Duration::from_millis(1_200);
+/// Rates are those of this time. In a shorter phrase they include the pause before it.
+pub(crate) const RATE_SPAN: Duration = Duration::from_millis(700);
 /// In a test, less is sent for this long, …
 const TEST: Duration = Duration::from_millis(2_000);
 /// … and for at most this long while too few packets were sent to decide.
 const LONGEST_TEST: Duration = Duration::from_millis(4_000);
-/// Between two looks at the paths more time passes only in a pause of speech.
+/// Between two looks at the paths more time passes only in a pause of speech, which counts as this much.
 const LONGEST_STEP: Duration = Duration::from_millis(200);
 /// A test that began so long ago is over: the uplink may be another by now.
 const STALE_TEST: Duration = Duration::from_secs(30);
@@ -83,7 +85,7 @@ const TEST_SETTLE: Duration = Duration::from_millis(800);
 /// Of loss that comes from sending too much, this share is left in a test.
 const LOSS_LEFT: f64 = 0.2;
 /// With so much evidence (a logarithm of likelihoods) a test ends: the loss comes from sending too much, …
-const SURELY_CONGESTION: f64 = 3.0;
+const SURELY_CONGESTION: f64 = 3.5;
 /// … or is the path's own.
 const SURELY_PATH: f64 = -1.5;
 /// When the longest test ends, this much is enough for congestion.
@@ -105,6 +107,8 @@ const MOST_PADDING: f64 = 1_000.0;
 /// What was seen of all paths together in the last moments.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Observation {
+    /// Speech was sent since the last look.
+    pub is_sending: bool,
     /// Sent, and known to have arrived, in bits per second; headers included.
     pub sent_bps: f64,
     pub delivered_bps: f64,
@@ -145,6 +149,8 @@ pub(crate) struct UplinkEstimate {
     /// Until then a stall is taken for congestion.
     unproved_until: Option<Duration>,
     updated_at: Option<Duration>,
+    /// For how long speech has been sent without a pause.
+    unbroken_for: Duration,
     overused_since: Option<Duration>,
     is_draining: bool,
     queueing: Duration,
@@ -153,14 +159,14 @@ pub(crate) struct UplinkEstimate {
     lowered_at: Option<Duration>,
     /// What arrived when the limit was met last.
     ceiling_bps: Option<f64>,
-    /// Since when the estimate has grown beyond that without a train.
-    beyond_since: Option<Duration>,
+    /// For how long speech has been sent without a queue while the estimate grew beyond that without a train.
+    beyond_for: Duration,
     lower_again_at: Duration,
     has_grown: bool,
     hold: Duration,
     hold_until: Duration,
-    /// Since when there has been loss that is to be tested.
-    unexplained_since: Option<Duration>,
+    /// For how long speech was sent while there was loss that is to be tested.
+    unexplained_for: Option<Duration>,
     test: Option<LossTest>,
     path_loss: Option<PathLoss>,
     next_train: u16,
@@ -182,8 +188,9 @@ struct LossTest {
 #[derive(Clone, Copy, Debug)]
 struct PathLoss {
     share: f32,
-    /// What was sent when that was found.
+    /// What was sent when that was found, and what became of it.
     sent_bps: f64,
+    packets: PacketLoss,
     until: Duration,
 }
 
@@ -201,18 +208,19 @@ impl UplinkEstimate {
             doubled_at: Duration::ZERO,
             unproved_until: None,
             updated_at: None,
+            unbroken_for: Duration::ZERO,
             overused_since: None,
             is_draining: false,
             queueing: Duration::ZERO,
             lowered_with: Duration::ZERO,
             lowered_at: None,
             ceiling_bps: None,
-            beyond_since: None,
+            beyond_for: Duration::ZERO,
             lower_again_at: Duration::ZERO,
             has_grown: false,
             hold: FIRST_HOLD,
             hold_until: Duration::ZERO,
-            unexplained_since: None,
+            unexplained_for: None,
             test: None,
             path_loss: None,
             next_train: 0,
@@ -268,10 +276,13 @@ impl UplinkEstimate {
         self.lower(now, seen);
     }
 
-    /// Takes what was seen. Call about every 100 ms while speech is sent.
+    /// Takes what was seen. Call about every 100 ms while speech is sent, and shortly after it.
     pub(crate) fn update(&mut self, now: Duration, seen: Observation) {
-        let elapsed = self.updated_at.map_or(0.0, |at| now.saturating_sub(at).as_secs_f64().min(1.0));
+        let since_last = self.updated_at.map_or(Duration::ZERO, |at| now.saturating_sub(at));
+        let elapsed = since_last.min(LONGEST_STEP);
         self.updated_at = Some(now);
+        let is_unbroken = seen.is_sending && since_last <= LONGEST_STEP;
+        self.unbroken_for = if is_unbroken { self.unbroken_for + elapsed } else { Duration::ZERO };
         let queueing = seen.queueing.unwrap_or_default();
         self.queueing = queueing;
         if queueing > QUEUE_LIMIT {
@@ -290,8 +301,8 @@ impl UplinkEstimate {
         }
         self.test = self.test.filter(|test| now < test.began + STALE_TEST);
         let loss = seen.loss.unwrap_or(0.0);
-        if !self.is_unexplained(loss) || elapsed > LONGEST_STEP.as_secs_f64() {
-            self.unexplained_since = None;
+        if !self.is_unexplained(loss) || since_last > LONGEST_STEP {
+            self.unexplained_for = None;
         }
         let unproved_until = *self.unproved_until.get_or_insert(now + UNPROVED);
         if self.is_starting && now < unproved_until && seen.overdue >= STALLED {
@@ -303,27 +314,33 @@ impl UplinkEstimate {
             if now >= self.lower_again_at {
                 self.lower(now, seen);
             }
-        } else if let Some(test) = &mut self.test {
-            // Pauses of speech do not count: nothing is learned in them.
-            test.spoken += Duration::from_secs_f64(elapsed).min(LONGEST_STEP);
+        } else if self.test.is_some() || self.is_unexplained(loss) && now >= self.lower_again_at {
+            // After the last packet of a phrase nothing more is learned of loss.
+            if seen.is_sending {
+                self.weigh_loss(now, elapsed, loss, seen);
+            }
+        } else if seen.queueing.is_some_and(|queueing| queueing < QUEUE_DRAINED) {
+            self.grow(now, seen, elapsed);
+        }
+    }
+
+    /// Tests loss that nothing explains, or goes on with the test.
+    fn weigh_loss(&mut self, now: Duration, elapsed: Duration, loss: f32, seen: Observation) {
+        if let Some(test) = &mut self.test {
+            test.spoken += elapsed;
             let test = *test;
             if test.spoken >= TEST {
                 self.finish_test(now, test, seen);
             }
-        } else if self.is_unexplained(loss) && now >= self.lower_again_at {
-            let since = *self.unexplained_since.get_or_insert(now);
-            if loss >= LOSS_OVERWHELMING && now >= since + OVERWHELMING_STAYS || self.has_grown_with_rate(seen) {
-                self.lower(now, seen);
-            } else if now >= since + LOSS_STAYS {
-                self.test = Some(LossTest {
-                    began: now,
-                    spoken: Duration::ZERO,
-                    before: seen,
-                    estimate_bps: self.estimate_bps,
-                });
-            }
-        } else if seen.queueing.is_some_and(|queueing| queueing < QUEUE_DRAINED) {
-            self.grow(now, seen, elapsed);
+            return;
+        }
+        let lasted = self.unexplained_for.map_or(Duration::ZERO, |lasted| lasted + elapsed);
+        self.unexplained_for = Some(lasted);
+        if loss >= LOSS_OVERWHELMING && lasted >= OVERWHELMING_STAYS || self.has_grown_with_rate(seen) {
+            self.lower(now, seen);
+        } else if lasted >= LOSS_STAYS && self.knows_rates() {
+            self.test =
+                Some(LossTest { began: now, spoken: Duration::ZERO, before: seen, estimate_bps: self.estimate_bps });
         }
     }
 
@@ -332,24 +349,27 @@ impl UplinkEstimate {
         loss >= LOSS_TESTED.max(explained * 1.6 + LOSS_TESTED)
     }
 
+    /// The rates are those of speech, without a pause.
+    fn knows_rates(&self) -> bool {
+        self.unbroken_for >= RATE_SPAN
+    }
+
     /// The path lost less when less was sent: what it loses more now is congestion, without a test.
     fn has_grown_with_rate(&self, seen: Observation) -> bool {
-        self.path_loss.is_some_and(|path| seen.sent_bps >= path.sent_bps * MUCH_MORE)
+        let has_grown =
+            |path: PathLoss| seen.sent_bps >= path.sent_bps * MUCH_MORE && seen.packets.is_more_than(path.packets);
+        self.knows_rates() && self.path_loss.is_some_and(has_grown)
     }
 
     fn finish_test(&mut self, now: Duration, test: LossTest, seen: Observation) {
-        let ratio = |after: f64, before: f64| after / before.max(1.0);
-        let sent = ratio(seen.sent_bps, test.before.sent_bps);
-        let delivered = ratio(seen.delivered_bps, test.before.delivered_bps);
-        // As much arrives though less is sent: the path was full.
-        let was_full = sent < 0.9 && delivered > f64::midpoint(sent, 1.0);
-        let evidence = evidence_of_congestion(test.before.packets, seen.packets);
-        let is_decided = was_full || !(SURELY_PATH..SURELY_CONGESTION).contains(&evidence);
+        let sent = self.knows_rates().then(|| seen.sent_bps / test.before.sent_bps.max(1.0));
+        let evidence = evidence_of_congestion(test.before.packets, seen.packets, sent);
+        let is_decided = !(SURELY_PATH..SURELY_CONGESTION).contains(&evidence);
         if !is_decided && test.spoken < LONGEST_TEST {
             return;
         }
         self.test = None;
-        if was_full || evidence >= LIKELY_CONGESTION {
+        if evidence >= LIKELY_CONGESTION {
             self.estimate_bps = test.estimate_bps;
             let carried = test.before.delivered_bps.max(seen.delivered_bps);
             self.lower(now, Observation { delivered_bps: carried, ..seen });
@@ -359,8 +379,8 @@ impl UplinkEstimate {
             self.estimate_bps = self.estimate_bps.max(test.before.sent_bps * 1.5);
             (self.lowered_at, self.ceiling_bps, self.is_draining) = (None, None, false);
             let share = test.before.loss.unwrap_or(0.0).max(seen.loss.unwrap_or(0.0));
-            let sent_bps = test.before.sent_bps;
-            self.path_loss = Some(PathLoss { share, sent_bps, until: now + PATH_LOSS_LIFE });
+            let Observation { sent_bps, packets, .. } = test.before;
+            self.path_loss = Some(PathLoss { share, sent_bps, packets, until: now + PATH_LOSS_LIFE });
         }
     }
 
@@ -383,7 +403,7 @@ impl UplinkEstimate {
         let most = if is_stuck { self.estimate_bps * BACK_OFF } else { self.estimate_bps };
         self.estimate_bps = most.min(carried * BACK_OFF).max(LOWEST_ESTIMATE_BPS).min(self.estimate_bps);
         self.lowered_with = queueing;
-        self.beyond_since = None;
+        self.beyond_for = Duration::ZERO;
         self.ceiling_bps = Some(carried);
         self.is_starting = false;
         self.has_grown = false;
@@ -395,7 +415,7 @@ impl UplinkEstimate {
         self.train = None;
     }
 
-    fn grow(&mut self, now: Duration, seen: Observation, elapsed: f64) {
+    fn grow(&mut self, now: Duration, seen: Observation, elapsed: Duration) {
         let arrives = seen.delivered_bps >= 0.7 * seen.sent_bps && seen.overdue < QUEUE_DRAINED;
         if self.is_starting {
             if arrives
@@ -411,16 +431,16 @@ impl UplinkEstimate {
             let growth_per_s = if self.estimate_bps < most {
                 GROWTH_PER_S
             } else if seen.has_links || self.estimate_bps >= GOOD_COPY_BPS {
-                self.beyond_since = None;
+                self.beyond_for = Duration::ZERO;
                 0.0
             } else {
                 // The ceiling may be wrong, and only speech itself can show that.
-                let beyond_for = now.saturating_sub(*self.beyond_since.get_or_insert(now));
-                let doublings = (beyond_for.as_secs() / FASTER_AFTER.as_secs()).min(MOST_DOUBLINGS);
+                let doublings = (self.beyond_for.as_secs() / FASTER_AFTER.as_secs()).min(MOST_DOUBLINGS);
+                self.beyond_for += elapsed;
                 GROWTH_PER_S * f64::from(1_u32 << doublings)
             };
             if growth_per_s > 0.0 {
-                self.estimate_bps *= 1.0 + growth_per_s * elapsed;
+                self.estimate_bps *= 1.0 + growth_per_s * elapsed.as_secs_f64();
                 self.has_grown = true;
             }
         }
@@ -464,18 +484,18 @@ impl UplinkEstimate {
 }
 
 /// How much likelier what was lost in a test is if most of the loss before it came from sending too much than if all of
-/// that is the path's own: the logarithm of the ratio, as in Wald's sequential test.
-fn evidence_of_congestion(before: PacketLoss, during: PacketLoss) -> f64 {
-    // A test begins when much was lost; one packet of that was chance.
-    let usual = before.lost.saturating_sub(1) as f64 / before.settled.max(1) as f64;
+/// that is the path's own: the logarithm of the ratio, as in Wald's sequential test. `sent` is the share that is sent in the
+/// test of what was sent before, if that is known; if the uplink is full even so, as much arrives as before.
+fn evidence_of_congestion(before: PacketLoss, during: PacketLoss, sent: Option<f64>) -> f64 {
+    // A test begins when much was lost; some of that was chance: three quarters of a standard error.
+    let lost = before.lost as f64;
+    let usual = (lost - (0.75 * lost.sqrt()).max(1.0)) / before.settled.max(1) as f64;
     let usual = usual.clamp(0.01, 0.9);
-    let left = usual * LOSS_LEFT;
+    let left_if_full = sent.map_or(0.0, |sent| 1.0 - (1.0 - usual) / sent.clamp(0.1, 1.0));
+    let left = left_if_full.clamp(usual * LOSS_LEFT, usual);
     let arrived = during.settled.saturating_sub(during.lost) as f64;
     during.lost as f64 * (left / usual).ln() + arrived * ((1.0 - left) / (1.0 - usual)).ln()
 }
-
-#[cfg(test)]
-mod chance;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 pub use crate::decision::{AudienceMember, Decision, LossReport, Paths, UplinkStatus};
-use crate::estimate::{Observation, Train, UplinkEstimate};
+use crate::estimate::{Observation, RATE_SPAN, Train, UplinkEstimate};
 use crate::listener_path::{ListenerPath, OWN_LOSS, Seen};
 use crate::path::PathState;
 use crate::path_history::{Background, PacketLoss, PathHistory};
@@ -23,8 +23,6 @@ const INTERVAL: Duration = Duration::from_millis(100);
 const AFTER_SPEECH: Duration = Duration::from_millis(800);
 /// What was measured for this long is as good as older measurements.
 const KNOWN_AFTER: Duration = Duration::from_secs(6);
-/// Rates are those of the last moments.
-const RATE_SPAN: Duration = Duration::from_millis(700);
 /// With a queue shorter than this on the way to the server, a relayed listener's loss is its own.
 const RELAY_IS_CLEAR: Duration = Duration::from_millis(60);
 /// A link's loss is known from this many packets on.
@@ -72,6 +70,8 @@ pub struct Feedback<P> {
     probed: Option<P>,
     links_wait: bool,
     suspect: Suspect<P>,
+    /// The links that lose no more than others, from which the loss of the uplink is counted.
+    in_common: BTreeSet<P>,
 }
 
 #[derive(Clone, Debug)]
@@ -127,6 +127,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             probed: None,
             links_wait: false,
             suspect: Suspect::default(),
+            in_common: BTreeSet::new(),
         }
     }
 
@@ -201,12 +202,13 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         if self.is_silent(now) || self.updated_at.is_some_and(|at| now < at + INTERVAL) {
             return None;
         }
+        let is_sending = self.sent_at > self.updated_at;
         self.updated_at = Some(now);
         let audience = paths.audience();
         self.listeners.retain(|who, listener| {
             now < listener.reported_at + REPORT_LIFE || audience.iter().any(|member| member.who == *who)
         });
-        let seen = self.look(now, paths, audience);
+        let seen = Observation { is_sending, ..self.look(now, paths, audience) };
         self.uplink.update(now, seen);
         if !self.uplink.is_testing() {
             self.choose_routes(now, audience);
@@ -238,8 +240,9 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             let history = listener.path.read(now, path.generation, path.counts);
             let traffic = history.over(now, RATE_SPAN, LINK_HEADER_BYTES);
             (sent_bps, delivered_bps) = (sent_bps + traffic.sent_bps, delivered_bps + traffic.delivered_bps);
-            settled.push(history.over(now, loss_span, 0));
-            let loss = settled.last().and_then(|settled| settled.loss(LEAST_PACKETS));
+            let recent = history.over(now, loss_span, 0);
+            settled.push((member.who, recent));
+            let loss = recent.loss(LEAST_PACKETS);
             queues.extend(path.queueing.map(|queueing| (path.measured_for, queueing)));
             overdues.extend(path.queueing.map(|_| path.overdue));
             losses.extend(loss.map(|loss| (loss, member.who)));
@@ -250,6 +253,14 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         losses.sort_by(|(a, _), (b, _)| f32::total_cmp(a, b));
         let linked = audience.iter().filter(|member| member.has_link).count();
         let verdict = self.suspect.judge(now, &losses, linked, self.uplink.bps());
+        // In a test they stay the same: of few packets, chance makes some links lose much, and without those the loss would
+        // seem to have fallen.
+        if !self.uplink.is_testing() {
+            let at_most = verdict.uplink.unwrap_or(0.0) + OWN_LOSS;
+            let common = settled.iter().filter(|(_, path)| path.loss(1).is_some_and(|loss| loss <= at_most));
+            self.in_common = common.map(|(who, _)| *who).collect();
+        }
+        let common = settled.iter().filter(|(who, _)| self.in_common.contains(who)).map(|(_, path)| path);
         let queueing = shared_queue(&queues);
         self.background.read(now, paths.background_bytes());
         let shared = Observation {
@@ -259,7 +270,9 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             background_bps: self.background.bps(now, RATE_SPAN + queueing.unwrap_or_default()),
             queueing,
             loss: verdict.uplink,
-            packets: PacketLoss::in_common(&settled, verdict.uplink.unwrap_or(0.0) + OWN_LOSS),
+            // Said by the caller.
+            is_sending: false,
+            packets: PacketLoss::of(common),
             round_trip: round_trips.into_iter().min().unwrap_or_default(),
             overdue: overdues.into_iter().min().unwrap_or_default(),
             has_links: linked > 0,
@@ -533,3 +546,6 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         self.sent_at = None;
     }
 }
+
+#[cfg(test)]
+mod chance;

@@ -22,6 +22,7 @@ impl Link {
         let loss = (dropped / arriving.max(1.0)) as f32;
         let loss = loss + (1.0 - loss) * self.path_loss;
         Observation {
+            is_sending: true,
             sent_bps: offered_bps,
             delivered_bps: leaving / seconds * f64::from(1.0 - self.path_loss),
             queueing: Some(Duration::from_secs_f64(self.queue_bits / self.rate_bps)),
@@ -107,10 +108,18 @@ fn loss_that_grows_with_what_is_sent_is_congestion_without_a_test() {
     for (sent_bps, is_tested) in [(120_000.0, true), (300_000.0, false)] {
         let mut estimate = UplinkEstimate::new();
         estimate.estimate_bps = 400_000.0;
-        estimate.path_loss = Some(PathLoss { share: 0.05, sent_bps: 100_000.0, until: 600 * TICK });
+        let packets = PacketLoss { settled: 60, lost: 3 };
+        estimate.path_loss = Some(PathLoss { share: 0.05, sent_bps: 100_000.0, packets, until: 600 * TICK });
         let loss = Some(0.2);
-        let seen = Observation { sent_bps, delivered_bps: 0.8 * sent_bps, loss, ..Observation::default() };
-        for tick in 1..=6 {
+        let seen = Observation {
+            is_sending: true,
+            sent_bps,
+            delivered_bps: 0.8 * sent_bps,
+            loss,
+            packets: PacketLoss { settled: 60, lost: 12 },
+            ..Observation::default()
+        };
+        for tick in 1..=8 {
             estimate.update(TICK * tick, seen);
         }
         assert_eq!((estimate.is_testing(), estimate.is_starting()), (is_tested, is_tested));
@@ -152,6 +161,24 @@ fn a_wrong_estimate_recovers_while_only_the_relay_is_used() {
         assert!(expected.contains(&estimate.bps()), "{rate_bps}: {}", estimate.bps());
         assert!(most_queue_bits / rate_bps < 0.25, "{rate_bps}: {most_queue_bits}");
     }
+}
+
+#[test]
+fn silence_does_not_count_as_time_without_a_queue() {
+    let mut estimate = UplinkEstimate::new();
+    estimate.lower(Duration::ZERO, Observation { sent_bps: 20_000.0, ..Observation::default() });
+    let mut speak = |from: u32, looks: u32| {
+        let before = f64::from(estimate.bps());
+        for tick in from..from + looks {
+            let mut wide = Link { rate_bps: 1e6, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.0 };
+            estimate.update(TICK * tick, Observation { has_links: false, ..wide.carry(28_000.0) });
+        }
+        f64::from(estimate.bps()) / before
+    };
+    assert!((1.01..1.06).contains(&speak(50, 10)));
+    // Five percent in each of the first two seconds of speech, however long the pause between them is.
+    let growth = speak(150, 10);
+    assert!((1.04..1.07).contains(&growth), "{growth}");
 }
 
 #[test]
