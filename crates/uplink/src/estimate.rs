@@ -97,6 +97,15 @@ const PATH_LOSS_LIFE: Duration = Duration::from_secs(45);
 /// Between two trains of probes when the last one showed room, and when it did not.
 const TRAIN_INTERVAL: Duration = Duration::from_secs(1);
 const TRAIN_RETRY: Duration = Duration::from_secs(5);
+/// A train that arrives faster than this times the estimate shows room, …
+const SHOWS_ROOM: f64 = 1.3;
+/// … of which this is believed at once, and more when the next train confirms it: a busy machine may have taken the packets
+/// of one train out of its socket together.
+const UNCONFIRMED_GROWTH: f64 = 1.3;
+/// Of what a train shows, what is believed.
+const TRAIN_SHARE: f64 = 0.9;
+/// A train confirms one that arrived at most this long ago.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(8);
 /// A train adds at most this much queue if the estimate is right.
 const TRAIN_SECONDS: f64 = 0.1;
 /// Packets in a train: what a link's congestion window lets out at once.
@@ -172,6 +181,8 @@ pub(crate) struct UplinkEstimate {
     next_train: u16,
     train_at: Duration,
     train: Option<SentTrain>,
+    /// When the last train showed room, and how much.
+    shown: Option<(Duration, f64)>,
 }
 
 /// Less is sent for a moment, to see what becomes of the loss.
@@ -226,6 +237,7 @@ impl UplinkEstimate {
             next_train: 0,
             train_at: Duration::ZERO,
             train: None,
+            shown: None,
         }
     }
 
@@ -412,7 +424,7 @@ impl UplinkEstimate {
         self.lower_again_at = now + SETTLE + seen.queueing.unwrap_or_default();
         self.hold_until = now + self.hold;
         self.train_at = now + self.hold.min(LONGEST_TRAIN_HOLD);
-        self.train = None;
+        (self.train, self.shown) = (None, None);
     }
 
     fn grow(&mut self, now: Duration, seen: Observation, elapsed: Duration) {
@@ -474,11 +486,18 @@ impl UplinkEstimate {
         self.train = None;
         let seconds = span.as_secs_f64().max(0.000_5);
         let measured_bps = f64::from(received - 1) * bytes * 8.0 / seconds;
-        if measured_bps >= 1.3 * self.estimate_bps {
-            self.estimate_bps = (2.0 * self.estimate_bps).min(0.9 * measured_bps).min(HIGHEST_ESTIMATE_BPS);
+        let shown = self.shown.take().filter(|(at, _)| now <= *at + CONFIRMED_WITHIN);
+        // What was not believed of the last train is room already.
+        let needed_bps = if shown.is_some() { self.estimate_bps / TRAIN_SHARE } else { SHOWS_ROOM * self.estimate_bps };
+        if measured_bps > needed_bps {
+            let (growth, least_bps) =
+                shown.map_or((UNCONFIRMED_GROWTH, measured_bps), |(_, before_bps)| (2.0, measured_bps.min(before_bps)));
+            let most_bps = (growth * self.estimate_bps).min(HIGHEST_ESTIMATE_BPS);
+            self.estimate_bps = (TRAIN_SHARE * least_bps).clamp(self.estimate_bps, most_bps);
             self.ceiling_bps = self.ceiling_bps.map(|ceiling| ceiling.max(self.estimate_bps));
             self.has_grown = true;
             self.train_at = now + TRAIN_INTERVAL;
+            self.shown = Some((now, measured_bps));
         }
     }
 }

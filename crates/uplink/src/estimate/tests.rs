@@ -203,3 +203,27 @@ fn a_train_finds_an_uplink_that_became_wider() {
     assert!(found_at.is_some_and(|at| at < 20), "{found_at:?}");
     estimate.train_arrived(Duration::from_secs(31), 9_999, 4, Duration::ZERO);
 }
+
+#[test]
+fn a_train_that_a_busy_machine_received_at_once_is_believed_when_the_next_one_confirms_it() {
+    let mut estimate = UplinkEstimate::new();
+    let known = Observation { sent_bps: 100_000.0, delivered_bps: 100_000.0, ..Observation::default() };
+    estimate.lower(Duration::ZERO, known);
+    estimate.update(8 * TICK, Observation { queueing: Some(Duration::ZERO), ..known });
+    let mut arrives = |second: u64, rate_bps: f64| {
+        let (now, before) = (Duration::from_secs(second), f64::from(estimate.bps()));
+        let train = estimate.train(now, 900_000).unwrap();
+        estimate.train_sent(train, 500);
+        estimate.train_arrived(now, train.number, train.packets, Duration::from_secs_f64(3.0 * 500.0 * 8.0 / rate_bps));
+        f64::from(estimate.bps()) / before
+    };
+    let by = |share: f64| share - 0.001..share + 0.001;
+    assert!(by(1.3).contains(&arrives(20, 1e7)));
+    assert!(by(1.0).contains(&arrives(21, 100_000.0)), "the uplink is as wide as it was");
+    assert!(by(1.3).contains(&arrives(26, 1e7)));
+    assert!(by(2.0).contains(&arrives(27, 1e7)), "confirmed");
+    let now_bps = 85_000.0 * 1.3 * 1.3 * 2.0;
+    assert!(by(0.9 * 320_000.0 / now_bps).contains(&arrives(28, 320_000.0)), "the smaller of two");
+    assert!(by(1.0).contains(&arrives(29, 310_000.0)));
+    assert!(by(1.3).contains(&arrives(35, 1e7)), "the last ones are too old");
+}
