@@ -7,7 +7,8 @@
 //!
 //! Queues of a few packets and policers lose packets without delaying them. Loss alone is therefore tested: less is sent
 //! for a moment. If the loss falls, by more than chance explains, or as much arrives as before, it is congestion; if the
-//! same share is lost, it is the path, and redundancy helps against it.
+//! same share is lost, it is the path, and redundancy helps against it. Near the least that can be sent, nothing less would
+//! tell them apart: there the estimate stays, and trains of probes may raise it.
 
 use std::time::Duration;
 
@@ -118,6 +119,8 @@ const MOST_PADDING: f64 = 1_000.0;
 pub(crate) struct Observation {
     /// Speech was sent since the last look.
     pub is_sending: bool,
+    /// A test would send clearly less than what is sent now.
+    pub can_send_less: bool,
     /// Sent, and known to have arrived, in bits per second; headers included.
     pub sent_bps: f64,
     pub delivered_bps: f64,
@@ -350,7 +353,7 @@ impl UplinkEstimate {
         self.unexplained_for = Some(lasted);
         if loss >= LOSS_OVERWHELMING && lasted >= OVERWHELMING_STAYS || self.has_grown_with_rate(seen) {
             self.lower(now, seen);
-        } else if lasted >= LOSS_STAYS && self.knows_rates() {
+        } else if lasted >= LOSS_STAYS && self.knows_rates() && seen.can_send_less {
             self.test =
                 Some(LossTest { began: now, spoken: Duration::ZERO, before: seen, estimate_bps: self.estimate_bps });
         }

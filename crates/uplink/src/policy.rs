@@ -208,7 +208,10 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         self.listeners.retain(|who, listener| {
             now < listener.reported_at + REPORT_LIFE || audience.iter().any(|member| member.who == *who)
         });
-        let seen = Observation { is_sending, ..self.look(now, paths, audience) };
+        let usual_bps = self.plan.uplink_bps;
+        let sparse = Plan::sparse(self.allowance, self.counts(audience), self.plan.expected_loss_percent, usual_bps);
+        let can_send_less = sparse.is_sparser_than(usual_bps);
+        let seen = Observation { is_sending, can_send_less, ..self.look(now, paths, audience) };
         self.uplink.update(now, seen);
         if !self.uplink.is_testing() {
             self.choose_routes(now, audience);
@@ -270,12 +273,11 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             background_bps: self.background.bps(now, RATE_SPAN + queueing.unwrap_or_default()),
             queueing,
             loss: verdict.uplink,
-            // Said by the caller.
-            is_sending: false,
             packets: PacketLoss::of(common),
             round_trip: round_trips.into_iter().min().unwrap_or_default(),
             overdue: overdues.into_iter().min().unwrap_or_default(),
             has_links: linked > 0,
+            ..Observation::default()
         };
         let are_several = queues.len() + usize::from(losses.len() > queues.len()) > 1;
         // What most relayed listeners lose was lost before the server.
@@ -393,7 +395,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let has_room = self.uplink.is_starting() || plan.uplink_bps + another_bps <= budget_bps;
         self.relayed_frames = if least < most && !has_room { most } else { 1 };
         self.plan = if self.uplink.is_testing() {
-            Plan::sparse(self.allowance, counts, plan.expected_loss_percent)
+            Plan::sparse(self.allowance, counts, plan.expected_loss_percent, plan.uplink_bps)
         } else {
             plan
         };

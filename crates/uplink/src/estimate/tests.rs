@@ -23,6 +23,7 @@ impl Link {
         let loss = loss + (1.0 - loss) * self.path_loss;
         Observation {
             is_sending: true,
+            can_send_less: true,
             sent_bps: offered_bps,
             delivered_bps: leaving / seconds * f64::from(1.0 - self.path_loss),
             queueing: Some(Duration::from_secs_f64(self.queue_bits / self.rate_bps)),
@@ -104,6 +105,25 @@ fn loss_of_the_path_itself_is_told_from_congestion() {
 }
 
 #[test]
+fn loss_is_not_tested_where_less_cannot_be_sent() {
+    for can_send_less in [true, false] {
+        let mut link = Link { rate_bps: 2e6, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.13 };
+        let mut estimate = UplinkEstimate::new();
+        let mut was_tested = false;
+        for tick in 0..60 {
+            estimate.update(TICK * tick, Observation { can_send_less, ..link.carry(40_000.0) });
+            was_tested |= estimate.is_testing();
+        }
+        assert_eq!(was_tested, can_send_less);
+        let all = Observation { loss: Some(0.4), can_send_less, ..link.carry(40_000.0) };
+        for tick in 60..70 {
+            estimate.update(TICK * tick, all);
+        }
+        assert!(!estimate.is_starting(), "overwhelming loss needs no test");
+    }
+}
+
+#[test]
 fn loss_that_grows_with_what_is_sent_is_congestion_without_a_test() {
     for (sent_bps, is_tested) in [(120_000.0, true), (300_000.0, false)] {
         let mut estimate = UplinkEstimate::new();
@@ -113,6 +133,7 @@ fn loss_that_grows_with_what_is_sent_is_congestion_without_a_test() {
         let loss = Some(0.2);
         let seen = Observation {
             is_sending: true,
+            can_send_less: true,
             sent_bps,
             delivered_bps: 0.8 * sent_bps,
             loss,
