@@ -171,12 +171,15 @@ fn pauses_of_speech_decide_no_test() {
 }
 
 #[test]
-fn random_loss_of_many_links_is_seldom_taken_for_congestion() {
+fn random_loss_of_many_links_is_seldom_taken_for_congestion_and_loss_from_sending_too_much_is() {
     for links in [2, 4, 6] {
-        for (percent, at_most) in [(5, 5.0), (10, 5.0), (15, 5.0)] {
-            let wrong = how_often(links, 10, UNBROKEN, |_| f64::from(percent) / 100.0);
-            println!("{percent} % at random on each of {links} links: {wrong:.1} %");
-            assert!(wrong <= at_most, "{percent} % on each of {links} links: {wrong}");
+        for (percent, at_least) in [(5, 75.0), (10, 95.0), (15, 97.0)] {
+            let share = f64::from(percent) / 100.0;
+            let wrong = how_often(links, 10, UNBROKEN, |_| share);
+            let found = how_often(links, 6, UNBROKEN, |is_test| if is_test { 0.0 } else { share });
+            println!("{percent} % on each of {links} links: {wrong:.1} and {found:.1} %");
+            assert!(wrong <= 5.0, "{percent} % at random on each of {links} links: {wrong}");
+            assert!(found >= at_least, "{percent} % from sending too much, {links} links: {found}");
         }
     }
 }
