@@ -384,7 +384,9 @@ impl UplinkEstimate {
             return;
         }
         self.test = None;
-        if evidence >= LIKELY_CONGESTION {
+        if seen.packets.settled == 0 {
+            // None of the links is left: nothing was learned.
+        } else if evidence >= LIKELY_CONGESTION {
             self.estimate_bps = test.estimate_bps;
             let carried = test.before.delivered_bps.max(seen.delivered_bps);
             self.lower(now, Observation { delivered_bps: carried, ..seen });

@@ -105,6 +105,20 @@ fn loss_of_the_path_itself_is_told_from_congestion() {
 }
 
 #[test]
+fn a_test_whose_links_are_all_gone_says_nothing() {
+    let mut link = Link { rate_bps: 2e6, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.1 };
+    let mut estimate = UplinkEstimate::new();
+    let mut tests = 0;
+    for tick in 0..80 {
+        let seen = link.carry(100_000.0);
+        let gone = Observation { loss: None, packets: PacketLoss::default(), ..seen };
+        estimate.update(TICK * tick, if estimate.is_testing() { gone } else { seen });
+        tests += u32::from(estimate.test.is_some_and(|test| test.spoken.is_zero()));
+    }
+    assert_eq!((tests, estimate.path_loss.is_none(), estimate.is_starting()), (2, true, true));
+}
+
+#[test]
 fn loss_is_not_tested_where_less_cannot_be_sent() {
     for can_send_less in [true, false] {
         let mut link = Link { rate_bps: 2e6, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.13 };
