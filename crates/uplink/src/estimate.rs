@@ -91,6 +91,8 @@ const SURELY_CONGESTION: f64 = 3.5;
 const SURELY_PATH: f64 = -1.5;
 /// When the longest test ends, this much is enough for congestion.
 const LIKELY_CONGESTION: f64 = 1.5;
+/// What arrives is compared when less than this share is sent: otherwise chance changes it as much.
+const MUCH_LESS: f64 = 0.7;
 /// Loss that grows while this much more is sent needs no test.
 const MUCH_MORE: f64 = 1.5;
 /// What is believed of the path's own loss is believed for this long.
@@ -377,16 +379,22 @@ impl UplinkEstimate {
     }
 
     fn finish_test(&mut self, now: Duration, test: LossTest, seen: Observation) {
-        let sent = self.knows_rates().then(|| seen.sent_bps / test.before.sent_bps.max(1.0));
-        let evidence = evidence_of_congestion(test.before.packets, seen.packets, sent);
-        let is_decided = !(SURELY_PATH..SURELY_CONGESTION).contains(&evidence);
+        let ratio = |after: f64, before: f64| self.knows_rates().then(|| after / before.max(1.0));
+        let sent = ratio(seen.sent_bps, test.before.sent_bps);
+        let delivered = ratio(seen.delivered_bps, test.before.delivered_bps);
+        // As much arrives though much less is sent: the path was full, and may be even now, of what links send that open.
+        let was_full = sent
+            .zip(delivered)
+            .is_some_and(|(sent, delivered)| sent < MUCH_LESS && delivered > f64::midpoint(sent, 1.0));
+        let evidence = evidence_of_congestion(test.before.packets, seen.packets);
+        let is_decided = was_full || !(SURELY_PATH..SURELY_CONGESTION).contains(&evidence);
         if !is_decided && test.spoken < LONGEST_TEST {
             return;
         }
         self.test = None;
         if seen.packets.settled == 0 {
             // None of the links is left: nothing was learned.
-        } else if evidence >= LIKELY_CONGESTION {
+        } else if was_full || evidence >= LIKELY_CONGESTION {
             self.estimate_bps = test.estimate_bps;
             let carried = test.before.delivered_bps.max(seen.delivered_bps);
             self.lower(now, Observation { delivered_bps: carried, ..seen });
@@ -498,7 +506,7 @@ impl UplinkEstimate {
             let (growth, least_bps) =
                 shown.map_or((UNCONFIRMED_GROWTH, measured_bps), |(_, before_bps)| (2.0, measured_bps.min(before_bps)));
             let most_bps = (growth * self.estimate_bps).min(HIGHEST_ESTIMATE_BPS);
-            self.estimate_bps = (TRAIN_SHARE * least_bps).clamp(self.estimate_bps, most_bps);
+            self.estimate_bps = (TRAIN_SHARE * least_bps).max(self.estimate_bps).min(most_bps);
             self.ceiling_bps = self.ceiling_bps.map(|ceiling| ceiling.max(self.estimate_bps));
             self.has_grown = true;
             self.train_at = now + TRAIN_INTERVAL;
@@ -508,15 +516,13 @@ impl UplinkEstimate {
 }
 
 /// How much likelier what was lost in a test is if most of the loss before it came from sending too much than if all of
-/// that is the path's own: the logarithm of the ratio, as in Wald's sequential test. `sent` is the share that is sent in the
-/// test of what was sent before, if that is known; if the uplink is full even so, as much arrives as before.
-fn evidence_of_congestion(before: PacketLoss, during: PacketLoss, sent: Option<f64>) -> f64 {
+/// that is the path's own: the logarithm of the ratio, as in Wald's sequential test.
+fn evidence_of_congestion(before: PacketLoss, during: PacketLoss) -> f64 {
     // A test begins when much was lost; some of that was chance: three quarters of a standard error.
     let lost = before.lost as f64;
     let usual = (lost - (0.75 * lost.sqrt()).max(1.0)) / before.settled.max(1) as f64;
     let usual = usual.clamp(0.01, 0.9);
-    let left_if_full = sent.map_or(0.0, |sent| 1.0 - (1.0 - usual) / sent.clamp(0.1, 1.0));
-    let left = left_if_full.clamp(usual * LOSS_LEFT, usual);
+    let left = usual * LOSS_LEFT;
     let arrived = during.settled.saturating_sub(during.lost) as f64;
     during.lost as f64 * (left / usual).ln() + arrived * ((1.0 - left) / (1.0 - usual)).ln()
 }

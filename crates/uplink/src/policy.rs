@@ -70,8 +70,8 @@ pub struct Feedback<P> {
     probed: Option<P>,
     links_wait: bool,
     suspect: Suspect<P>,
-    /// The links that lose no more than others, from which the loss of the uplink is counted.
-    in_common: BTreeSet<P>,
+    /// The links that lose more than others, whose loss is not counted as the uplink's.
+    lossier: Vec<P>,
 }
 
 #[derive(Clone, Debug)]
@@ -127,7 +127,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             probed: None,
             links_wait: false,
             suspect: Suspect::default(),
-            in_common: BTreeSet::new(),
+            lossier: Vec::new(),
         }
     }
 
@@ -260,10 +260,10 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         // seem to have fallen.
         if !self.uplink.is_testing() {
             let at_most = verdict.uplink.unwrap_or(0.0) + OWN_LOSS;
-            let common = settled.iter().filter(|(_, path)| path.loss(1).is_some_and(|loss| loss <= at_most));
-            self.in_common = common.map(|(who, _)| *who).collect();
+            let lossier = settled.iter().filter(|(_, path)| path.loss(1).is_some_and(|loss| loss > at_most));
+            self.lossier = lossier.map(|(who, _)| *who).collect();
         }
-        let common = settled.iter().filter(|(who, _)| self.in_common.contains(who)).map(|(_, path)| path);
+        let common = settled.iter().filter(|(who, _)| !self.lossier.contains(who)).map(|(_, path)| path);
         let queueing = shared_queue(&queues);
         self.background.read(now, paths.background_bytes());
         let shared = Observation {
