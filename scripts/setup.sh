@@ -57,6 +57,7 @@ check_for_testing() {
     have pulseaudio || want "PulseAudio (virtual sound devices)" pulseaudio ""
     have pactl || want "pactl (steers PulseAudio)" pulseaudio-utils ""
     have ip || want "ip (network namespaces)" iproute2 ""
+    have tmux || want "tmux (a terminal for the live view)" tmux ""
     have valgrind || want "valgrind (watches the C example)" valgrind ""
     { have mono && have mcs; } || want "Mono (the C# package for Unity)" "mono-runtime mono-mcs" ""
     have nft || want "nft (a firewall in a namespace)" nftables ""

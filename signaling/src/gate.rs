@@ -19,12 +19,32 @@ const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
 /// One connection's gate.
 #[derive(Debug)]
 pub struct Gate {
-    budget: Budget,
+    own: Allowance,
     address: Option<Arc<Mutex<Budget>>>,
-    patience: Bucket,
     patience_rate: Rate,
     joined: bool,
     complained_at: Option<Duration>,
+}
+
+/// What is left of one connection's budgets. Connections of the same peer share one.
+#[derive(Clone, Debug)]
+pub struct Allowance(Arc<Mutex<Left>>);
+
+#[derive(Debug)]
+struct Left {
+    budget: Budget,
+    patience: Bucket,
+}
+
+impl Allowance {
+    /// A connection uses it.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.0) > 1
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Left) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
 }
 
 /// What becomes of something that arrived.
@@ -49,13 +69,20 @@ impl Gate {
     /// limited.
     pub fn new(now: Duration, budgets: &Budgets, address: Option<Arc<Mutex<Budget>>>) -> Self {
         Self {
-            budget: Budget::of_connection(now, budgets),
+            own: Allowance(Arc::new(Mutex::new(Left {
+                budget: Budget::of_connection(now, budgets),
+                patience: Bucket::full(now, budgets.patience),
+            }))),
             address,
-            patience: Bucket::full(now, budgets.patience),
             patience_rate: budgets.patience,
             joined: false,
             complained_at: None,
         }
+    }
+
+    /// What is left may be less: the peer has sent on another connection.
+    pub fn take_allowance(&mut self, choose: impl FnOnce(Allowance) -> Allowance) {
+        self.own = choose(self.own.clone());
     }
 
     /// A text frame.
@@ -103,13 +130,13 @@ impl Gate {
 
     /// Something that was sent had no effect: forged, malformed, or not for the server. `Some` if it was once too often.
     pub fn violation(&mut self, now: Duration) -> Option<Passed> {
-        let bearable = self.patience.take(now, self.patience_rate, 1.0);
+        let bearable = self.is_bearable(now);
         (!bearable).then(|| Passed::End(Refusal::of(ErrorCode::TooManyMessages).farewell(), CloseReason::Flooding))
     }
 
     /// State of this size was sent in answer to a question.
     pub fn charge_answer(&mut self, bytes: usize) {
-        self.budget.charge_answer(bytes);
+        self.own.with(|left| left.budget.charge_answer(bytes));
         if let Some(address) = &self.address {
             address.lock().unwrap_or_else(PoisonError::into_inner).charge_answer(bytes);
         }
@@ -123,14 +150,18 @@ impl Gate {
     fn spend(&mut self, now: Duration, expense: Expense) -> bool {
         let shared =
             |budget: &Arc<Mutex<Budget>>| budget.lock().unwrap_or_else(PoisonError::into_inner).spend(now, expense);
-        self.budget.spend(now, expense) && self.address.as_ref().is_none_or(shared)
+        self.own.with(|left| left.budget.spend(now, expense)) && self.address.as_ref().is_none_or(shared)
+    }
+
+    fn is_bearable(&self, now: Duration) -> bool {
+        self.own.with(|left| left.patience.take(now, self.patience_rate, 1.0))
     }
 
     /// A request gets an error each time, because its sender waits for the answer; the patience bounds that as well.
     fn over_budget(&mut self, now: Duration, request: Option<u32>) -> Passed {
         let refusal = Refusal::of(ErrorCode::TooManyMessages).of_request(request);
         // Before a join every error is the last.
-        if !self.patience.take(now, self.patience_rate, 1.0) || !self.joined {
+        if !self.is_bearable(now) || !self.joined {
             return Passed::End(refusal.farewell(), CloseReason::Flooding);
         }
         if request.is_none() && self.complained_at.is_some_and(|at| now < at + COMPLAINT_INTERVAL) {
@@ -145,7 +176,7 @@ impl Gate {
         if refusal.code == ErrorCode::TooLarge {
             return Passed::End(refusal.farewell(), CloseReason::TooLarge);
         }
-        let bearable = self.patience.take(now, self.patience_rate, 1.0);
+        let bearable = self.is_bearable(now);
         match (self.joined, bearable) {
             (true, true) => Passed::Answer(refusal.answer()),
             (true, false) => Passed::End(Refusal::of(ErrorCode::TooManyMessages).farewell(), CloseReason::Flooding),

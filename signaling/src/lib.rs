@@ -20,6 +20,7 @@ mod config;
 mod gate;
 mod guesses;
 mod hash_queue;
+mod kept_bans;
 mod outbox;
 mod refusal;
 mod room;
@@ -30,14 +31,15 @@ mod unfinished;
 
 pub use budget::{Budget, Budgets, Rate};
 pub use config::{Config, ConfigError, TrustedProxy, on_off, without_empty_variables};
-pub use gate::{Gate, Passed};
+pub use gate::{Allowance, Gate, Passed};
 pub use guesses::Guesses;
 pub use hash_queue::{ADDRESS_HASHES, Asked, HashId, HashQueue, SHARED_HASHES};
+pub use kept_bans::KeptBans;
 pub use outbox::{CloseReason, ConnectionId, Malformed, Outbox, Purpose, Text};
 pub use refusal::Refusal;
 pub use room::{
-    AddressTag, BanInfo, Digest, IceRules, Knock, Question, Room, RoomRules, Salt, SharedSecret, VoiceRates, WorkArea,
-    digest,
+    AddressTag, BanInfo, Bans, Digest, IceRules, Knock, Part, Question, Room, RoomRules, Salt, SharedSecret,
+    VoiceRates, WorkArea, digest,
 };
 pub use shell::{ServeError, banner, bind, run, serve};
 pub use unfinished::Unfinished;

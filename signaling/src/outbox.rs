@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use voicemesh_session::Delivery;
+use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{ErrorCode, LeaveReason, ServerMessage};
 
 /// One connection, for as long as the process runs; never given out twice.
@@ -73,8 +74,9 @@ impl CloseReason {
     }
 }
 
-/// What a message or packet is for: what a mailbox may do with it when its receiver is behind.
-pub type Purpose = voicemesh_session::Purpose<ConnectionId>;
+/// What a message or packet is for: what a mailbox may do with it when its receiver is behind. A sender is known by its
+/// peer id, so that another connection of it is no other sender.
+pub type Purpose = voicemesh_session::Purpose<PeerId>;
 
 /// Where a room's output goes. Must not call back into the room.
 pub trait Outbox {

@@ -3,6 +3,7 @@
 //! Pure: told the time, writing to an [`Outbox`]. A room that everybody has left remembers its session's client ids for
 //! a while ([`Room::is_over`]), so that a peer that comes back soon gets the same one.
 
+mod bans;
 mod ice;
 mod join_rates;
 mod lock;
@@ -14,6 +15,7 @@ mod packets;
 mod password;
 mod policing;
 mod refusing;
+mod snapshot;
 mod status;
 #[cfg(test)]
 mod tests;
@@ -37,13 +39,15 @@ use crate::refusal::Refusal;
 use crate::ticket::TicketIssuer;
 use crate::token::{Grant, TokenRules};
 
+pub use bans::{BanInfo, Bans};
 pub use ice::{IceRules, SharedSecret};
 use lock::{Lock, Shown};
-pub use moderation::{AddressTag, BanInfo};
+pub use moderation::AddressTag;
 use packets::Packets;
 pub use password::{Digest, Knock, Question, Salt, WorkArea, digest};
 use policing::Policing;
 pub use policing::VoiceRates;
+pub use snapshot::Part;
 use tickets::Tickets;
 
 /// A connection from which another has taken over is still read for this long, for what was on its way.
@@ -79,6 +83,8 @@ pub struct Room {
     connections: BTreeMap<PeerId, ConnectionId>,
     /// Connections from which others have taken over.
     former: BTreeMap<ConnectionId, Former>,
+    /// How many written messages each connection has brought, for who takes over from it.
+    texts_read: BTreeMap<ConnectionId, u32>,
     arrivals: u64,
     version: u64,
     mark_due: Duration,
@@ -114,6 +120,7 @@ impl Room {
             members: BTreeMap::new(),
             connections: BTreeMap::new(),
             former: BTreeMap::new(),
+            texts_read: BTreeMap::new(),
             arrivals: 0,
             version: 0,
             mark_due: now,
@@ -247,10 +254,7 @@ impl Room {
         let is_first = others == 0;
         let by_ticket = self.shown_by_ticket(&join, others);
         let ticket = self.tickets.open(&join);
-        if let Shown::Restores(lock) = by_ticket {
-            self.put_out_others(now, peer, out);
-            self.lock = Some(lock);
-        }
+        self.take_password(now, peer, by_ticket, out);
         let is_anew = self.members.is_empty();
         let order = match old.and_then(|old| self.replace(now, old, out)) {
             Some(order) => order,
@@ -284,11 +288,6 @@ impl Room {
         Ok(peer)
     }
 
-    fn shown_by_ticket(&self, join: &Join, others: usize) -> Shown {
-        let record = self.tickets.open(join);
-        record.map_or(Shown::Nothing, |record| lock::shown(self.lock.as_ref(), others, &record, &self.tickets))
-    }
-
     /// The connection from which a join takes over: that of the same peer and run.
     fn taken_over_by(&self, join: &Join) -> Option<ConnectionId> {
         let old = *self.connections.get(&join.proof.peer_id())?;
@@ -305,14 +304,15 @@ impl Room {
     ) {
         let Some(info) = self.members.remove(&old) else { return };
         self.session.hand_over(old, connection);
-        let taken_over = TakenOver { metadata: info.metadata.clone() };
+        let texts = self.texts_read.remove(&old).unwrap_or_default();
+        let taken_over = TakenOver { metadata: info.metadata.clone(), texts: Some(texts) };
         self.credentials.forget(old);
         self.tickets.forget(old);
         self.moderation.forget(old);
         if let Some(grant) = self.grants.remove(&old) {
             self.grants.insert(connection, grant);
         }
-        self.forget_pairs(old);
+        self.forget_busy(old);
         let joined = self.joined(connection, &info, room, Some(taken_over));
         out.text(connection, &Text::from(&joined), Purpose::Snapshot);
         out.hand_over(old, connection);
@@ -344,6 +344,7 @@ impl Room {
         let joined = self.joined(connection, &info, room, None);
         out.text(connection, &Text::from(&joined), Purpose::Snapshot);
         self.broadcast(&ServerMessage::PeerJoined { peer: info.clone() }, Purpose::Update, out);
+        self.policing.entered(info.peer);
         self.connections.insert(info.peer, connection);
         self.members.insert(connection, info);
     }
@@ -472,37 +473,17 @@ impl Room {
             return Err(Refusal::of(ErrorCode::RelayOnly));
         }
         let signal = Text::from(&ServerMessage::Signal { from: from.peer, attempt, signal });
-        if !out.text(connection, &signal, Purpose::From(sender)) {
+        if !out.text(connection, &signal, Purpose::From(from.peer)) {
             return Err(Refusal::receiver_busy(to));
         }
         Ok(())
-    }
-
-    fn send_roster(&self, to: ConnectionId, out: &mut impl Outbox) {
-        let mut peers: Vec<PeerInfo> = self.members.values().cloned().collect();
-        peers.sort_unstable_by_key(|member| member.order);
-        out.text(to, &Text::from(&ServerMessage::Roster { mark: self.mark(), peers }), Purpose::Snapshot);
     }
 
     fn room_metadata(&self) -> ServerMessage {
         ServerMessage::RoomMetadata { metadata: self.metadata.clone() }
     }
 
-    /// Sends a member everything as it is now: the roster, the room's metadata, and who listens to what. A mailbox asks
-    /// for it in place of updates that waited too long.
-    pub fn refresh(&mut self, to: ConnectionId, out: &mut impl Outbox) {
-        if !self.members.contains_key(&to) {
-            return;
-        }
-        self.send_roster(to, out);
-        out.text(to, &Text::from(&self.room_metadata()), Purpose::Snapshot);
-        let locked = self.moderation.is_locked();
-        out.text(to, &Text::from(&ServerMessage::Locked { locked }), Purpose::Snapshot);
-        self.session.refresh(to, &mut Packets { now: Duration::ZERO, pair: None, out });
-    }
-
-    fn forget_pairs(&mut self, connection: ConnectionId) {
-        self.policing.forget(connection);
+    fn forget_busy(&mut self, connection: ConnectionId) {
         self.told_busy.retain(|(from, to), _| *from != connection && *to != connection);
     }
 
@@ -519,14 +500,16 @@ impl Room {
         self.grants.remove(&connection);
         self.tickets.forget(connection);
         self.moderation.left(now, connection, member.peer, reason);
-        self.forget_pairs(connection);
-        self.session.disconnected(now, connection, &mut Packets { now, pair: None, out });
+        self.policing.left(now, member.peer);
+        self.forget_busy(connection);
+        self.texts_read.remove(&connection);
+        self.session.disconnected(now, connection, &mut Packets::of_server(out));
         self.version += 1;
         if self.members.is_empty() {
             self.emptied_at = Some(now);
         }
         if self.members.is_empty() && reason != LeaveReason::Replaced {
-            // An empty room keeps no secret and says nothing; who comes next decides.
+            // An empty room keeps no secret but its bans and says nothing; who comes next decides.
             self.lock = None;
             self.metadata = Metadata::new();
             self.moderation.emptied();
@@ -546,6 +529,7 @@ impl Room {
         }
         self.mark_due = now + Duration::from_millis(u64::from(self.rules.limits.roster_interval_ms));
         self.join_rates.tidy(now);
+        self.policing.tidy(now);
         if !self.members.is_empty() {
             self.broadcast(&ServerMessage::RosterMark(self.mark()), Purpose::Notice, out);
         }
@@ -559,6 +543,11 @@ impl Room {
             }
             !closes
         });
+    }
+
+    /// The peer that is known by this connection.
+    pub fn peer_of(&self, connection: ConnectionId) -> Option<PeerId> {
+        self.members.get(&connection).map(|member| member.peer)
     }
 
     /// The roster's version and hash.

@@ -29,7 +29,7 @@ pub const SECRET_BYTES: usize = 32;
 const KEYS: usize = 16;
 
 /// With it and the longest of everything else, a token still fits into [`TOKEN_BYTES`].
-const AUDIENCE_BYTES: usize = 128;
+pub(crate) const AUDIENCE_BYTES: usize = 128;
 
 /// What lets a join in: who signs tokens, and for whom they must be.
 #[derive(Clone)]

@@ -4,9 +4,12 @@ mod common;
 
 use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use common::{Person, Server, http};
 use serde_json::Value;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use voicemesh_signaling::Config;
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, LeaveReason, Moderation, ServerMessage};
@@ -153,8 +156,32 @@ async fn at_an_unspecified_address_the_host_is_the_one_at_which_a_request_arrive
 }
 
 #[tokio::test]
+async fn connections_without_the_token_do_not_hold_the_operator_off() {
+    const MANY: usize = 200;
+    /// Less than a connection may take in all, more than a busy machine needs.
+    const SOON: Duration = Duration::from_secs(20);
+    let operated = Operated::start("idle").await;
+    let mut idle = Vec::new();
+    for number in 0..MANY {
+        let mut stream = TcpStream::connect(operated.admin).await.expect("it listens");
+        if number % 2 == 0 {
+            let request =
+                format!("GET /rooms HTTP/1.1\r\nHost: {}\r\nAuthorization: Bearer no\r\n\r\n", operated.admin);
+            stream.write_all(request.as_bytes()).await.expect("it reads");
+        }
+        idle.push(stream);
+    }
+    let answered = tokio::time::timeout(SOON, operated.act("GET /rooms", "")).await.expect("an answer soon");
+    assert_eq!(answered.0, 200);
+    let mut last = idle.pop().expect("an idle connection");
+    let read = tokio::time::timeout(SOON, last.read(&mut [0; 16])).await.expect("a head has a time limit");
+    assert!(matches!(read, Ok(0) | Err(_)), "{read:?}");
+    operated.stop().await;
+}
+
+#[tokio::test]
 async fn bans_are_listed_and_lifted() {
-    let config = Config { owner_after: std::time::Duration::ZERO, ..Config::default() };
+    let config = Config { owner_after: Duration::ZERO, ..Config::default() };
     let operated = Operated::start_with("bans", config).await;
     let (mut ana, _) = Person::join(&operated.server, "tea room", "ana").await;
     let join = common::join_of("tea room", "bo");
@@ -171,6 +198,10 @@ async fn bans_are_listed_and_lifted() {
     let mut again = Person::connect(&operated.server).await;
     again.say(&ClientMessage::Join(join.clone())).await;
     assert_eq!(again.expect_error().await, (ErrorCode::Banned, true));
+    ana.say(&ClientMessage::Leave).await;
+    ana.expect_end().await;
+    let (_, listed) = operated.act("GET /rooms/tea%20room/bans", "").await;
+    assert_eq!(listed["bans"].as_array().map(Vec::len), Some(1), "also while the room is empty: {listed}");
     let body = format!(r#"{{"peer":"{}"}}"#, second.you);
     assert_eq!(operated.act("POST /rooms/tea%20room/unban", "").await.0, 400);
     assert_eq!(operated.act("POST /rooms/tea%20room/unban", &body).await.0, 200);

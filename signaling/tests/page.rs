@@ -130,6 +130,18 @@ async fn every_file_of_the_page_is_served_and_kept_for_ever_its_scripts_without_
     assert!(served > 0, "the page has scripts");
 }
 
+/// The crate that removes comments takes a pattern after `return` for a division, and two slashes in it for a comment.
+#[test]
+fn no_script_returns_a_pattern_with_slashes() {
+    for name in files(&web(), "").into_iter().filter(|name| name.ends_with(".js")) {
+        let source = std::fs::read_to_string(web().join(&name)).expect("a text");
+        let patterns = source.lines().filter_map(|line| line.split_once("return /"));
+        for (_, pattern) in patterns {
+            assert!(!pattern.contains("\\/"), "{name}: {pattern}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn everything_that_the_page_names_is_there() {
     let server = Server::start().await;

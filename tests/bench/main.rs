@@ -15,6 +15,8 @@ mod idle;
 #[cfg(target_os = "linux")]
 mod joining;
 #[cfg(target_os = "linux")]
+mod links;
+#[cfg(target_os = "linux")]
 mod load;
 #[cfg(target_os = "linux")]
 mod machine;

@@ -5,13 +5,12 @@
 //! latency is half of a round trip. The programs are `crates/peer/examples/message_speed.rs` and `matchbox/` beside this
 //! file, and measure by the same code (`messages/measure.rs`).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use serde_json::Value;
-use voicemesh_tests::process::binary;
 
-use crate::programs::Server;
+use crate::programs::{Server, beside_programs};
 use crate::report::Row;
 use crate::run::Scale;
 
@@ -99,10 +98,4 @@ fn example() -> PathBuf {
 
 fn matchbox() -> Option<PathBuf> {
     beside_programs("../matchbox/release/voicemesh-bench-matchbox")
-}
-
-fn beside_programs(path: &str) -> Option<PathBuf> {
-    let signaling = binary("voicemesh-signaling");
-    let file = signaling.parent().unwrap_or(Path::new(".")).join(path);
-    file.exists().then_some(file)
 }

@@ -1,7 +1,7 @@
 //! The server and the peers, as the processes that people start.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -30,6 +30,13 @@ impl Server {
         });
         Self { program, address }
     }
+}
+
+/// A program that was built into the folder of the server, or below it.
+pub fn beside_programs(path: &str) -> Option<PathBuf> {
+    let signaling = binary("voicemesh-signaling");
+    let file = signaling.parent().unwrap_or(Path::new(".")).join(path);
+    file.exists().then_some(file)
 }
 
 /// Whether direct links are tried.

@@ -39,6 +39,14 @@ impl Spread {
     }
 }
 
+/// The least value that at least this share of all do not exceed. `None` of nothing.
+pub fn percentile(values: &[f64], share: f64) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let rank = (sorted.len() as f64 * share).ceil() as usize;
+    sorted.get(rank.saturating_sub(1)).copied()
+}
+
 impl Row {
     fn spread(&self) -> Option<Spread> {
         Spread::of(&self.values)
@@ -123,6 +131,15 @@ mod tests {
         assert_eq!(Spread::of(&[4.0, 1.0, 3.0, 2.0]), Some(Spread { median: 2.5, least: 1.0, most: 4.0 }));
         assert_eq!(Spread::of(&[5.0, 1.0, 3.0]), Some(Spread { median: 3.0, least: 1.0, most: 5.0 }));
         assert_eq!(Spread::of(&[]), None);
+    }
+
+    #[test]
+    fn a_percentile_is_one_of_the_values() {
+        let values: Vec<f64> = (1..=50).rev().map(f64::from).collect();
+        assert_eq!(percentile(&values, 0.9), Some(45.0));
+        assert_eq!(percentile(&values, 1.0), Some(50.0));
+        assert_eq!(percentile(&[3.0], 0.9), Some(3.0));
+        assert_eq!(percentile(&[], 0.9), None);
     }
 
     #[test]

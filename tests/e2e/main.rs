@@ -17,6 +17,8 @@ mod secrecy;
 #[cfg(target_os = "linux")]
 mod sound_server;
 mod tap;
+#[cfg(unix)]
+mod terminal;
 #[cfg(target_os = "linux")]
 mod turn;
 mod words;

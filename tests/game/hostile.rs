@@ -69,7 +69,7 @@ fn whoever_floods_lies_and_opens_everything_harms_nobody_and_fills_no_memory() {
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for visit in 0..VISITS {
-        let mut hostile = runtime.block_on(patiently(Hostile::enter(server.address))).unwrap();
+        let mut hostile = runtime.block_on(patiently(Hostile::enter(server.address, visit))).unwrap();
         // The players send to it, too, as much as they can, and go on with each other.
         let batch = send_all(&mut players);
         runtime.block_on(patiently(hostile.attack(visit)));
@@ -123,10 +123,10 @@ struct Hostile {
 }
 
 impl Hostile {
-    async fn enter(server: SocketAddr) -> io::Result<Self> {
+    async fn enter(server: SocketAddr, visit: u32) -> io::Result<Self> {
         let mut socket = Socket::connect(server).await?;
         let mut frames = Vec::new();
-        frame(TEXT, ClientMessage::Join(join(server)).to_json().as_bytes(), &mut frames);
+        frame(TEXT, ClientMessage::Join(join(server, visit)).to_json().as_bytes(), &mut frames);
         let codec = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
         frame(BINARY, &HandshakeRequest { codec, name: String::new() }.encode(), &mut frames);
         socket.writer.write_all(&frames).await?;
@@ -389,10 +389,11 @@ async fn joined(socket: &mut Socket) -> io::Result<Joined> {
     }
 }
 
-fn join(server: SocketAddr) -> Join {
+/// Each visit is another person: what one has used up of its budgets stays used up when it comes back.
+fn join(server: SocketAddr, visit: u32) -> Join {
     Join {
         protocol: PROTOCOL_VERSION,
-        proof: prove(&InstallationSecret([66; 32]), &format!("ws://{server}"), ROOM, 0),
+        proof: prove(&InstallationSecret([66 + visit as u8; 32]), &format!("ws://{server}"), ROOM, 0),
         room: ROOM.to_owned(),
         name: "Mallory".to_owned(),
         run: 1,

@@ -2,12 +2,11 @@
 
 use std::time::Instant;
 
-use voicemesh_tests::room::Server;
 use voicemesh_wire::packet::{ClientInfo, ClientState, DeltaClientState, HandshakeRequest, Kind, open};
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, ServerMessage};
 
 use crate::client::{CODEC, Client, Member, Received, is_kind, join_of, packet_header, patiently, run};
-use crate::memory::Watch;
+use crate::memory::{Watch, WatchedServer as Server};
 use crate::socket::{BINARY, TEXT, frame};
 
 /// Voice packets of the flood.
@@ -23,8 +22,8 @@ fn a_speaker_who_floods_is_heard_at_the_rate_of_speech_and_stays() {
     let watch = Watch::start("a flood of voice", &server);
     run(async {
         for relay in [Kind::ServerRelayUnreliable, Kind::ServerRelayReliable] {
-            let mut speaker = Member::join(&server, "flood", "speaker").await;
-            let mut listener = Member::join(&server, "flood", "listener").await;
+            let mut speaker = Member::join(&server, "flood", &format!("speaker by {relay:?}")).await;
+            let mut listener = Member::join(&server, "flood", &format!("listener by {relay:?}")).await;
             let voice = speaker.inner(Kind::VoiceData, 200);
             let packet = speaker.relay(relay, &[listener.joined.client], &voice);
             let mut frames = Vec::new();
@@ -120,8 +119,11 @@ fn a_roster_that_has_to_wait_is_budgeted_as_well() {
         let _members = large_room(&server).await;
         let mut friend = Member::join(&server, "large", "friend").await;
         let mut asker = Member::enter(Client::connect_narrow(&server).await, join_of("large", "asker")).await;
-        let relayed =
-            friend.relay(Kind::ServerRelayReliable, &[asker.joined.client], &friend.inner(Kind::Probe, 16_000));
+        let relayed = friend.relay(
+            Kind::ServerRelayReliable,
+            &[asker.joined.client],
+            &friend.inner(Kind::Unassigned(50), 16_000),
+        );
         let begun = Instant::now();
         let mut rosters = 0.0;
         for number in 0..DEFERRED {
@@ -131,15 +133,18 @@ fn a_roster_that_has_to_wait_is_budgeted_as_well() {
             friend.client.handled(number as u32).await;
             asker.client.say(&ClientMessage::Roster).await;
             // A refusal is sent once a second, so the end of this round is what comes after it.
-            let last =
-                friend.relay(Kind::ServerRelayReliable, &[asker.joined.client], &friend.inner(Kind::ProbeEcho, 60));
+            let last = friend.relay(
+                Kind::ServerRelayReliable,
+                &[asker.joined.client],
+                &friend.inner(Kind::Unassigned(51), 60),
+            );
             friend.client.packet(&last).await;
             asker
                 .client
                 .until("the end of a round", |received| {
                     let is_roster = matches!(received, Received::Message(ServerMessage::Roster { .. }));
                     rosters += f64::from(u8::from(is_roster));
-                    is_kind(received, Kind::ProbeEcho)
+                    is_kind(received, Kind::Unassigned(51))
                 })
                 .await;
         }

@@ -1,10 +1,9 @@
 //! Control frames, and what breaks the WebSocket protocol itself.
 
-use voicemesh_tests::room::Server;
 use voicemesh_wire::signaling::ErrorCode;
 
 use crate::client::{Client, Member, Received, join_of, run};
-use crate::memory::Watch;
+use crate::memory::{Watch, WatchedServer as Server};
 use crate::socket::{BINARY, PING, PONG, TEXT, frame};
 
 /// Pings that are sent, each with the longest payload.

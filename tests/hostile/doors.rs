@@ -5,11 +5,11 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::time::Instant;
-use voicemesh_tests::room::Server;
 use voicemesh_wire::packet::Kind;
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, Password, ServerMessage, Ticket};
 
 use crate::client::{Client, Member, PATIENCE, Received, is_kind, join_of, run};
+use crate::memory::WatchedServer as Server;
 
 const SECRET: [&str; 2] = ["--secret", "a secret of the operator's tests"];
 /// Everybody comes from one address: that of a router.

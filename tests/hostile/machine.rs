@@ -9,11 +9,11 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use voicemesh_tests::process::binary;
-use voicemesh_tests::room::{Folder, PATIENCE, Server};
+use voicemesh_tests::room::{Folder, PATIENCE};
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Password, ServerMessage};
 
 use crate::client::{Client, Member, Received, join_of, patiently, run};
-use crate::memory::{Held, Watch};
+use crate::memory::{Held, Watch, WatchedServer as Server};
 
 /// Rooms that get a password one after the other, and joins that name one at the same time.
 const ROOMS: usize = 12;

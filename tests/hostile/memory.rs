@@ -1,6 +1,10 @@
 //! What the server holds in memory while it is attacked.
 
 use std::fmt;
+use std::io::Write as _;
+use std::net::Ipv4Addr;
+use std::ops::{Deref, DerefMut};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -15,12 +19,48 @@ const STEP: Duration = Duration::from_millis(10);
 /// Looks at a server's memory again and again, on a thread.
 pub struct Watch {
     process: u32,
-    name: &'static str,
+    name: String,
     before: u64,
     peak: Arc<AtomicU64>,
     stop: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
     reported: AtomicBool,
+}
+
+/// A server whose memory is watched; at its end it is printed under the test's name.
+pub struct WatchedServer {
+    // Dropped first, while the server runs.
+    _watch: Watch,
+    server: Server,
+}
+
+impl WatchedServer {
+    pub fn start(arguments: &[&str]) -> Self {
+        Self::of(Server::start(arguments))
+    }
+
+    pub fn start_by(command: Command, host: Ipv4Addr, port: u16, arguments: &[&str]) -> Self {
+        Self::of(Server::start_by(command, host, port, arguments))
+    }
+
+    pub fn of(server: Server) -> Self {
+        let thread = std::thread::current();
+        Self { _watch: Watch::start(thread.name().unwrap_or("a server"), &server), server }
+    }
+}
+
+impl Deref for WatchedServer {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
+}
+
+impl DerefMut for WatchedServer {
+    fn deref_mut(&mut self) -> &mut Server {
+        &mut self.server
+    }
 }
 
 /// KiB.
@@ -44,7 +84,7 @@ impl fmt::Display for Held {
 }
 
 impl Watch {
-    pub fn start(name: &'static str, server: &Server) -> Self {
+    pub fn start(name: &str, server: &Server) -> Self {
         let process = server.program.id();
         let before = resident_kib(process);
         let peak = Arc::new(AtomicU64::new(before));
@@ -56,7 +96,7 @@ impl Watch {
             }
         });
         let reported = AtomicBool::new(false);
-        Self { process, name, before, peak, stop: Some(stop), thread: Some(thread), reported }
+        Self { process, name: name.to_owned(), before, peak, stop: Some(stop), thread: Some(thread), reported }
     }
 
     /// What was held until now; printed.
@@ -65,7 +105,8 @@ impl Watch {
         self.peak.fetch_max(after, Ordering::Relaxed);
         let held = Held { before: self.before, peak: self.peak.load(Ordering::Relaxed), after };
         self.reported.store(true, Ordering::Relaxed);
-        println!("{}: {held}", self.name);
+        // Not `eprintln`, which tests that succeed keep to themselves.
+        let _ = writeln!(std::io::stderr(), "{}: {held}", self.name);
         held
     }
 

@@ -1,14 +1,22 @@
 //! Who may moderate, and that it holds against programs that ignore it.
 
-use voicemesh_tests::room::Server;
+use std::net::Ipv4Addr;
+use std::process::Command;
+use std::time::Duration;
+
+use tokio::time::interval;
+use voicemesh_tests::process::binary;
 use voicemesh_wire::packet::Kind;
 use voicemesh_wire::signaling::{
     ClientMessage, ErrorCode, Join, LeaveReason, Moderation, OwnerRightState, ServerMessage,
 };
 
 use crate::client::{Client, Member, Received, is_kind, join_of, run};
+use crate::memory::WatchedServer as Server;
 
 const SECRET: [&str; 2] = ["--secret", "a secret of the operator's tests"];
+/// Between two tries of a stranger to be the first after a restart.
+const POLL: Duration = Duration::from_millis(3);
 /// How often a stranger comes and goes while the server starts.
 const POLLS: usize = 40;
 
@@ -94,6 +102,80 @@ fn a_stranger_who_polls_during_a_restart_and_one_who_waits_for_the_owner_to_go_c
         for action in [Moderation::Lock, Moderation::SetPassword { password: Some("mine".into()) }] {
             assert_eq!(decide(&mut stranger, action).await, Some(ErrorCode::NotModerator));
         }
+    });
+}
+
+#[test]
+fn a_stranger_who_polls_during_a_restart_and_waits_moderates_nothing_once_the_former_owner_is_back() {
+    run(async {
+        let before = Server::start(&[&SECRET[..], &["--owner-after", "0"]].concat());
+        let owner = Member::join(&before, "stage", "ana").await;
+        let (ticket, address) = (owner.joined.ticket.clone(), before.address);
+        drop((owner, before));
+
+        let anew = tokio::task::spawn_blocking(move || {
+            let command = Command::new(binary("voicemesh-signaling"));
+            let arguments = [&SECRET[..], &["--owner-after", "1"]].concat();
+            voicemesh_tests::room::Server::start_by(command, Ipv4Addr::LOCALHOST, address.port(), &arguments)
+        });
+        let first_in = async {
+            let mut polls = interval(POLL);
+            loop {
+                polls.tick().await;
+                if let Ok(client) = Client::try_connect(address).await {
+                    return Member::enter(client, join_of("stage", "eve")).await;
+                }
+            }
+        };
+        let (mut stranger, after) = tokio::join!(first_in, anew);
+        let after = Server::of(after.expect("the server starts"));
+        let you = stranger.joined.you;
+        let right = stranger.client.until("the right", |received| match received {
+            Received::Message(ServerMessage::Permissions { peer, permissions }) if *peer == you => {
+                permissions.moderate.then_some(())
+            }
+            _ => None,
+        });
+        right.await;
+        assert_eq!(decide(&mut stranger, Moderation::Lock).await, None);
+        let action = Moderation::SetPassword { password: Some("mine".into()) };
+        assert_eq!(decide(&mut stranger, action).await, None);
+
+        let back = Join { ticket, run: 2, ..join_of("stage", "ana") };
+        let mut owner = Member::enter(Client::connect(&after).await, back).await;
+        assert!(owner.joined.permissions.moderate && !owner.joined.locked);
+        assert_eq!(stranger.client.end().await.0, Some(ErrorCode::Kicked), "it is not overheard behind its password");
+        let again = Join { ticket: stranger.joined.ticket.clone(), run: 2, ..join_of("stage", "eve") };
+        let mut stranger = Member::enter(Client::connect(&after).await, again).await;
+        let peer = owner.joined.you;
+        for action in [Moderation::Lock, Moderation::Kick { peer }, Moderation::Ban { peer, seconds: 60 }] {
+            assert_eq!(decide(&mut stranger, action).await, Some(ErrorCode::NotModerator));
+        }
+        assert_eq!(decide(&mut owner, Moderation::Kick { peer: you }).await, None);
+    });
+}
+
+#[test]
+fn in_an_emptied_room_bans_hold_and_the_former_owner_has_the_right_again() {
+    run(async {
+        let server = Server::start(&["--owner-after", "0"]);
+        let mut owner = Member::join(&server, "stage", "ana").await;
+        let banned = Member::join(&server, "stage", "eve").await;
+        let action = Moderation::Ban { peer: banned.joined.you, seconds: 600 };
+        assert_eq!(decide(&mut owner, action).await, None);
+        owner.client.say(&ClientMessage::Leave).await;
+        owner.client.end().await;
+        let again = || Join { ticket: banned.joined.ticket.clone(), run: 2, ..join_of("stage", "eve") };
+        assert_eq!(Client::connect(&server).await.refusal(again()).await, Some(ErrorCode::Banned));
+
+        let mut newcomer = Member::join(&server, "stage", "mal").await;
+        assert!(newcomer.joined.permissions.moderate);
+        let back = Join { ticket: owner.joined.ticket.clone(), run: 2, ..join_of("stage", "ana") };
+        let owner = Member::enter(Client::connect(&server).await, back).await;
+        assert!(owner.joined.permissions.moderate);
+        let action = Moderation::Kick { peer: owner.joined.you };
+        assert_eq!(decide(&mut newcomer, action).await, Some(ErrorCode::NotModerator));
+        assert_eq!(Client::connect(&server).await.refusal(again()).await, Some(ErrorCode::Banned));
     });
 }
 

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use voicemesh_tests::room::Server;
 use voicemesh_wire::packet::{GroupText, Kind, TextData};
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, Moderation, Password, ServerMessage};
 use voicemesh_wire::{GroupId, RoomName};
 
 use crate::client::{Client, Member, Received, is_kind, join_of, run};
+use crate::memory::WatchedServer as Server;
 
 /// A name with the id of `name`, as a squatter finds it: one in 65,536 has.
 fn made_for(name: &str) -> String {

@@ -6,13 +6,12 @@ use std::time::{Duration, Instant};
 use tokio::io::AsyncReadExt as _;
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
-use voicemesh_tests::room::Server;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::packet::{Kind, Recipient, TextData};
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, LeaveReason, ServerMessage};
 
 use crate::client::{Client, Member, Received, is_kind, join_of, patiently, run};
-use crate::memory::Watch;
+use crate::memory::{Watch, WatchedServer as Server};
 use crate::socket::PING;
 
 /// A burst of the attack, and the size of each packet in it.
@@ -65,7 +64,7 @@ fn no_member_throws_a_slow_reader_out_and_one_that_takes_nothing_is_lost() {
             }
         }
         let victims: Vec<_> = readers.values().map(|(_, client)| *client).collect();
-        let inside = hostile.inner(Kind::Probe, PACKET_BYTES);
+        let inside = hostile.inner(Kind::Unassigned(50), PACKET_BYTES);
         let attack = hostile.relay(Kind::ServerRelayReliable, &victims, &inside);
         let to_witness = hostile.relay(Kind::ServerRelayReliable, &[witness.joined.client], &inside);
         let begun = Instant::now();
@@ -90,7 +89,7 @@ fn no_member_throws_a_slow_reader_out_and_one_that_takes_nothing_is_lost() {
             let (mut of_hostile, mut of_friend) = (false, false);
             while !(of_hostile && of_friend) {
                 let received = witness.client.next().await;
-                of_hostile |= is_kind(&received, Kind::Probe).is_some();
+                of_hostile |= is_kind(&received, Kind::Unassigned(50)).is_some();
                 of_friend |= is_kind(&received, Kind::TextData).is_some();
                 note_leaver(&received, begun, &mut left);
             }
@@ -220,7 +219,7 @@ fn pongs_come_before_what_others_have_sent() {
         let mut friend = Member::join(&server, "pong", "friend").await;
         let mut victim = Member::enter(Client::connect_narrow(&server).await, join_of("pong", "victim")).await;
         // Until it is full: the victim reads nothing.
-        let inside = hostile.inner(Kind::Probe, PACKET_BYTES);
+        let inside = hostile.inner(Kind::Unassigned(50), PACKET_BYTES);
         let packet = hostile.relay(Kind::ServerRelayReliable, &[victim.joined.client], &inside);
         loop {
             let mut frames = Vec::new();

@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use voicemesh_tests::room::Server;
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, LeaveReason, MemberStatus, ServerMessage};
 
 use crate::client::{Client, Member, Received, run};
+use crate::memory::WatchedServer as Server;
 
 /// As many as the budget of messages has at once, but for what the join took.
 const BURST: usize = 150;

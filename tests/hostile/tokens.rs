@@ -5,12 +5,12 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use voicemesh_signaling::token::{TokenRequest, sign};
-use voicemesh_tests::room::Server;
 use voicemesh_wire::Permissions;
 use voicemesh_wire::packet::{Kind, Recipient, TextData};
 use voicemesh_wire::signaling::{AccessToken, ClientMessage, ErrorCode, Join, Moderation};
 
 use crate::client::{Client, Member, Received, is_kind, join_of, run};
+use crate::memory::WatchedServer as Server;
 
 const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 /// Packets that a member without the permission sends: more than the violation budget bears.

@@ -10,7 +10,9 @@ use voicemesh_session::route::Route;
 use voicemesh_session::server::DropReason;
 use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
 use voicemesh_session::{ClientEvent, Server, ServerConfig, Verdict};
-use voicemesh_wire::packet::{self, HandshakeP2P, Kind, Probe, Recipient, Relay, RemoveClient, Routing};
+use voicemesh_wire::packet::{
+    self, BurstCounter, HandshakeP2P, Kind, Recipient, Relay, RemoveClient, Routing, VoiceHeader,
+};
 use voicemesh_wire::{ClientId, DecodeError, GroupId};
 
 use crate::room::{ADDRESS, Room, session};
@@ -149,7 +151,9 @@ fn private_speech_arrives_without_a_subscription_and_the_server_only_routes() {
     assert_eq!((room.heard(1).len(), room.heard(2)), (0, vec![Bytes::from_static(b"psst")]));
     // The server passes a frame to the ids it is given, whatever the frame's own targets say.
     room.forget();
-    let inside = Probe { sender: room.id(0), token: 0 }.encode(session(7));
+    let frame = VoiceHeader { sender: room.id(0), burst: BurstCounter::TwoBit(0), sequence: 7 };
+    let mut inside = Vec::new();
+    frame.encode_packet(session(7), &[], b"psst", &mut inside);
     let mut relay = Vec::new();
     Relay::encode_packet(Kind::ServerRelayUnreliable, session(7), &[room.id(1)], &inside, &mut relay);
     room.with(0, |_, now, net| net.send_to_server(now, Reliability::Unreliable, relay.into())).unwrap();

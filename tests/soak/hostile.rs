@@ -199,7 +199,9 @@ impl Member {
         let mut packets = |packet: &[u8]| (0..AT_ONCE).for_each(|_| frame(BINARY, packet, &mut out));
         match attack {
             Attack::Bursts => {
-                packets(&self.relayed(Kind::ServerRelayReliable, &self.inner(Kind::Probe, self.client, 1_000)));
+                packets(
+                    &self.relayed(Kind::ServerRelayReliable, &self.inner(Kind::Unassigned(50), self.client, 1_000)),
+                );
             }
             Attack::Flood => {
                 packets(&self.relayed(Kind::ServerRelayUnreliable, &self.inner(Kind::VoiceData, self.client, 200)));
@@ -239,7 +241,7 @@ impl Member {
             }
             Attack::NotJson => (0..AT_ONCE).for_each(|_| frame(TEXT, b"{\"type\":", &mut out)),
             Attack::Deaf => {
-                packets(&self.relayed(Kind::ServerRelayReliable, &self.inner(Kind::Probe, self.client, 500)))
+                packets(&self.relayed(Kind::ServerRelayReliable, &self.inner(Kind::Unassigned(50), self.client, 500)))
             }
             Attack::Unfinished => {
                 let mut socket = connect(room).await?;

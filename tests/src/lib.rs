@@ -6,6 +6,7 @@
 //! - [`nets`]: an internet of namespaces: homes behind NAT, STUN and TURN, IPv6, an impaired link; what a call sounds like there.
 //! - [`pulse`]: a sound server for a test with a virtual microphone and a virtual speaker.
 //! - [`room`]: a server and peers as people start them.
+//! - [`tmux`]: a terminal for a test, in tmux.
 //! - [`skip`]: what to do where the machine lacks root or a program.
 //!
 //! Nothing here waits for a fixed time: it waits for a line, a number of samples or the end of a process, up to a limit.
@@ -19,5 +20,7 @@ pub mod process;
 pub mod pulse;
 pub mod room;
 pub mod skip;
+#[cfg(unix)]
+pub mod tmux;
 
 pub use voicemesh_quality::{hear, speech, wav};

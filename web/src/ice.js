@@ -34,6 +34,18 @@ function tryConnection(iceServers) {
   new RTCPeerConnection({ iceServers }).close();
 }
 
+/**
+ * Whether a candidate (RFC 8839, section 5.1) is for UDP and names one machine: packets to groups of them, or to all machines of a
+ * network, are not sent for another peer.
+ * @param {string} candidate
+ */
+export function leadsToOneMachine(candidate) {
+  const [, , transport = '', , address = ''] = candidate.replace(/^candidate:/, '').split(' ');
+  if (!/^udp$/i.test(transport) || address === '' || address === '::') return false;
+  const first = /^\d+\.\d+\.\d+\.\d+$/.test(address) ? parseInt(address, 10) : /^::ffff:(\d+)\./i.exec(address)?.[1] ?? 1;
+  return Number(first) > 0 && Number(first) < 224 && !/^ff[0-9a-f]{2}:/i.test(address);
+}
+
 /** Whether TURN works for one connection: an error alone says little, since not every interface has a way to the server. */
 export class TurnWatch {
   #error = 0;

@@ -12,7 +12,7 @@
  * @property {(code: number) => void} turnFailed no TURN server gives an address
  */
 
-import { TurnWatch } from './ice.js';
+import { leadsToOneMachine, TurnWatch } from './ice.js';
 
 /** From its turn until a link is open. */
 const OPEN_LIMIT_MS = 15_000;
@@ -22,6 +22,8 @@ const ANSWER_WAIT_MS = 10_000;
 const TURN_PATIENCE_MS = 2000;
 const DESCRIPTION_BYTES = 16_384;
 const CANDIDATE_BYTES = 512;
+/** Of one link, described and trickled together: each has this browser send to an address of the other end's choice. */
+const CANDIDATES = 10;
 const SIGNALS_HELD = 64;
 const LOSSY_BYTES = 1456;
 const PIECE_BYTES = 1023;
@@ -51,6 +53,7 @@ export class RtcLink {
   /** @type {number[] | null} a packet in pieces; null when it grew too large and is skipped */
   #pieces = [];
   #turn = new TurnWatch();
+  #candidates = 0;
 
   /**
    * @param {'offer' | 'answer'} role
@@ -153,17 +156,21 @@ export class RtcLink {
       this.#end(false);
       return;
     }
-    await this.pc.setRemoteDescription({ type: kind, sdp });
+    const lines = sdp.split('\n');
+    const isCandidate = (/** @type {string} */ line) => line.startsWith('a=candidate:');
+    await this.pc.setRemoteDescription({ type: kind, sdp: lines.filter((line) => !isCandidate(line)).join('\n') });
     if (kind === 'offer') await this.#describe('answer');
+    for (const line of lines.filter(isCandidate)) await this.#add({ candidate: line.slice('a='.length).trim(), sdpMid: null, sdpMLineIndex: 0 });
     for (const candidate of this.#early.splice(0)) await this.pc.addIceCandidate(candidate).catch(() => {});
   }
 
   /** @param {{candidate: string, sdpMid: string | null, sdpMLineIndex: number | null}} signal */
   async #add({ candidate, sdpMid, sdpMLineIndex }) {
-    if (candidate === '' || candidate.length > CANDIDATE_BYTES) return;
+    if (candidate.length > CANDIDATE_BYTES || this.#candidates >= CANDIDATES || !leadsToOneMachine(candidate)) return;
+    this.#candidates += 1;
     const init = { candidate, sdpMid: sdpMid || '0', sdpMLineIndex };
     if (this.pc.remoteDescription) await this.pc.addIceCandidate(init).catch(() => {});
-    else if (this.#early.length < SIGNALS_HELD) this.#early.push(init);
+    else this.#early.push(init);
   }
 
   /** @param {RTCIceCandidate | null} candidate */

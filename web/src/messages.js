@@ -160,7 +160,7 @@ const READ = {
     ...(m.ticket !== undefined && { ticket: text(m.ticket) }),
     ...(m.locked === true && { locked: true }),
     ...(m.owner_right !== undefined && { owner_right: text(m.owner_right) }),
-    ...(m.taken_over && { taken_over: { metadata: metadata(object(m.taken_over).metadata) } }),
+    ...(m.taken_over && { taken_over: { metadata: metadata(object(m.taken_over).metadata), ...(m.taken_over.texts !== undefined && { texts: integer(m.taken_over.texts, 0xffffffff) }) } }),
   }),
   'peer-joined': (m) => ({ peer: peerInfo(m.peer) }),
   'peer-left': (m) => ({ peer: peerId(m.peer), reason: text(m.reason) }),

@@ -41,6 +41,10 @@ export class Moderation {
   #banned = new Map();
   /** @type {Map<number, {action: Action, about: About, name: string}>} by request */
   #open = new Map();
+  /** What else was decided here, in this session. @type {{muted: Set<string>, locked: boolean, password: boolean}} */
+  #held = { muted: new Set(), locked: false, password: false };
+  /** @type {number | null} */
+  #session = null;
 
   /** @param {Mesh} mesh */
   constructor(mesh) {
@@ -81,9 +85,30 @@ export class Moderation {
     if (action === 'ban' || action === 'unban') this.#banned.delete(peer);
     if (action === 'ban') this.#banned.set(peer, { name, until: now + BAN_SECONDS * 1000 });
     if (this.#banned.size > MOST_BANNED) this.#banned.delete(this.#banned.keys().next().value ?? '');
+    const held = this.#held;
+    if (action === 'mute' && held.muted.size < MOST_BANNED) held.muted.add(peer);
+    if (action === 'unmute') held.muted.delete(peer);
+    if (action === 'lock' || action === 'unlock') held.locked = action === 'lock';
+    if (action === 'set-password') held.password = Boolean(about.password);
     // The next join brings it along, should the server have forgotten it.
     if (action === 'set-password') this.mesh.config.password = about.password ?? '';
     this.mesh.emit({ type: 'remark', text: DONE[action](name, about) });
+  }
+
+  /** In the room, in this session: if it has begun anew, what was decided in it may have ended. @param {number} now @param {number} session */
+  joined(now, session) {
+    const isSame = this.#session === null || this.#session === session;
+    this.#session = session;
+    if (isSame) return;
+    const { muted, locked, password } = this.#held;
+    this.#held = { muted: new Set(), locked: false, password: false };
+    const ended = [
+      muted.size > 0 && 'mutes for all have ended',
+      locked && 'the lock has ended',
+      this.banned(now).length > 0 && 'bans have ended if the server was started again',
+      password && 'the password has ended if the server was started again without a secret',
+    ].filter(Boolean);
+    if (ended.length > 0) this.mesh.emit({ type: 'remark', text: `The room has begun anew: ${ended.join(', ')}.` });
   }
 
   /** @param {{request?: number, code: string, message: string}} error @returns {boolean} whether it answers a decision */

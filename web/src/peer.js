@@ -40,6 +40,9 @@ const CAPABILITIES = { redundancy: true, voice_ack: true, reports: true, path_fe
 
 /** The page's clock, in ms. It goes on while the page is frozen; while the machine sleeps it may stand still. */
 const clock = () => performance.now();
+
+/** Which of the groups that one speaks to a text goes to: who is in several of them would get it several times. @param {string[]} spoken */
+const writtenTo = (spoken) => (spoken.includes(GLOBAL) ? [GLOBAL] : spoken);
 /** By so much more does the time of day move on than that clock when the machine has slept longer than any server waits. */
 const SLEPT_MS = 20_000;
 /** For so long after a change of network, what is measured is put down to it. */
@@ -206,10 +209,14 @@ export class Peer extends EventTarget {
     const session = this.#mesh?.session;
     const person = personId === null ? undefined : this.#mesh?.roster.members.get(personId);
     if (personId !== null && !person) throw new Error('This person has left.');
-    if (!session?.sendText(clock(), text, personId === null ? { group: GLOBAL } : { peer: personId })) {
+    const groups = session ? writtenTo(session.speaker.openTargets.flatMap(({ kind, name }) => (kind === 'group' ? name : []))) : [];
+    if (session && !person && groups.length === 0) throw new Error('You speak to no group, so no one would read it. Speak to a group first, or choose a person.');
+    const to = person ? [{ peer: person.info.peer }] : groups.map((group) => ({ group }));
+    if (!session || !to.every((one) => session.sendText(clock(), text, one))) {
       throw new Error('The server is away: messages can be sent when it is back.');
     }
-    this.#message({ from: this.#name, to: person ? person.label : 'room', mine: true, text, at: Date.now() });
+    const group = person || groups.includes(GLOBAL) ? null : groups.join(', ');
+    this.#message({ from: this.#name, to: person ? person.label : group ?? 'room', mine: true, text, at: Date.now(), ...(group !== null && { group: true }) });
   }
 
   /** @param {string} name */

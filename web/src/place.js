@@ -29,11 +29,19 @@ export function roomOf(path, base = BASE) {
   }
 }
 
-/** Whether a text is a link to a room, and not a room's name. The terminal program decides by the same rule. @param {string} text */
+/** Whether what stands before the path is a host: with a dot in it, with a port, or this machine. @param {string} text */
+const isHost = (text) => /[^.]\.+[^.]/.test(text) || /:\d+$/.test(text) || text.toLowerCase() === 'localhost';
+
+/** Whether a text is a link to a room, and not a room's name. The terminal program decides by the same vectors. @param {string} text */
 function isLink(text) {
-  const names = /^(localhost|[^/]*[^/.]\.[^/]+|[^/]+:\d+)\/(.+\/)?r\/[^/]/i.test(text.split('#')[0]);
-  return !/\s/.test(text) && (/^(https?|wss?):\/\//i.test(text) || names);
+  if (/\s/.test(text)) return false;
+  const hasScheme = /^(https?|wss?):\/\//i.test(text);
+  const [host, ...segments] = text.split('#')[0].split('/');
+  return hasScheme || (isHost(host) && segments.some((segment, at) => segment === 'r' && (segments[at + 1] ?? '') !== ''));
 }
+
+/** As mail programs write a link. @param {string} text */
+const bare = (text) => text.trim().replace(/^<(.*)>$/, '$1');
 
 /**
  * A link to a room, as people paste it where a room's name is asked for: with or without a scheme, a slash at its end, or
@@ -43,12 +51,12 @@ function isLink(text) {
  * @returns {{room: string, url: string, host: string, isHere: boolean} | null} `isHere`: of the server of this page
  */
 export function invitationOf(text, base = BASE) {
-  const trimmed = text.trim();
+  const trimmed = bare(text);
   if (!isLink(trimmed)) return null;
   try {
     const url = new URL(/^\w+:\/\//.test(trimmed) ? trimmed.replace(/^ws/i, 'http') : `https://${trimmed}`);
     const match = /^(.*\/)r\/([^/]+)\/?$/.exec(url.pathname);
-    if (!match) return null;
+    if (!match || url.username !== '') return null;
     const isHere = url.host === base.host && match[1] === base.pathname;
     return { room: decodeURIComponent(match[2]), url: url.href, host: url.host, isHere };
   } catch {
@@ -57,7 +65,7 @@ export function invitationOf(text, base = BASE) {
 }
 
 /** What is wrong with an address that is no link to a room; empty for a link, and for what is just a name. @param {string} text */
-export const linkFault = (text) => !isLink(text.trim()) || invitationOf(text) ? ''
+export const linkFault = (text) => !isLink(bare(text)) || invitationOf(text) ? ''
   : 'This is not a link to a room: it must end with /r/ and the room\u2019s name.';
 
 /** No address can name these: a path drops them. @param {string} room */

@@ -35,6 +35,7 @@ const FINAL_AT_FIRST = [
   'room-full', 'server-full', 'room-missing', 'room-exists', 'password-required', 'password-wrong',
 ];
 
+const UNCONFIRMED = 'The connection to the server ended before what you wrote last was known to have arrived.';
 const LOCKED = 'A moderator has closed the room to newcomers.';
 const NO_OWNER = new Map(Object.entries({
   later: 'The server has just started: who may moderate this room is decided within two minutes.',
@@ -65,8 +66,9 @@ export class Signaling {
   #wokeAt = null;
   /** As of the last tick. */
   #now = 0;
-  /** @type {{at: number, packet: Uint8Array}[]} written messages of which it is not known that they arrived */
+  /** @type {{at: number, number: number, packet: Uint8Array}[]} written messages of which it is not known that they arrived; `number`: among those of the connection */
   #texts = [];
+  #textsSent = 0;
 
   /** @param {Mesh} mesh */
   constructor(mesh) {
@@ -172,7 +174,8 @@ export class Signaling {
   sendText(now, packet) {
     this.sendPacket(packet, true);
     if (!this.isJoined) return;
-    this.#texts.push({ at: now, packet });
+    this.#texts.push({ at: now, number: this.#textsSent, packet });
+    this.#textsSent += 1;
     if (this.#texts.length > TEXTS) this.#texts.shift();
     this.ask(now);
   }
@@ -302,6 +305,7 @@ export class Signaling {
    */
   lost(now, why, atLeastMs = 0) {
     if (this.isOpen) this.mesh.session.disconnected(now);
+    this.#textsLost();
     this.#closeAll();
     this.awaySince ??= now;
     const longest = Math.min(NEXT_RETRY_MS * 2 ** Math.min(this.#failures, 8), LONGEST_RETRY_MS);
@@ -315,6 +319,11 @@ export class Signaling {
     this.mesh.emit({ type: 'server-away', why, retryInMs });
   }
 
+  /** The connection is gone, and whether what was written last has arrived is not known. */
+  #textsLost() {
+    if (this.#texts.length > 0) this.mesh.emit({ type: 'remark', text: UNCONFIRMED });
+  }
+
   /** Everything that is open, and all that was known of it. */
   #closeAll() {
     this.#closeBeside();
@@ -322,6 +331,7 @@ export class Signaling {
     this.#liveness = null;
     this.#wokeAt = null;
     this.#texts = [];
+    this.#textsSent = 0;
     this.mesh.moderation.disconnected();
   }
 
@@ -399,7 +409,10 @@ export class Signaling {
     const isSame = joined.session === mesh.roster.session && joined.client === mesh.roster.own?.client;
     const texts = this.#texts;
     this.#beside.joining = null;
-    if (!joined.taken_over || !isSame) mesh.session.disconnected(now);
+    if (!joined.taken_over || !isSame) {
+      mesh.session.disconnected(now);
+      this.#textsLost();
+    }
     this.#closeAll();
     this.#generation = generation;
     this.phase = 'joining';
@@ -410,7 +423,8 @@ export class Signaling {
       return;
     }
     this.#enter(now, joined);
-    for (const { packet } of texts) this.sendPacket(packet, true);
+    // What the server has read of the former connection it has passed on.
+    for (const { number, packet } of texts) if (number >= (joined.taken_over.texts ?? 0)) this.sendText(now, packet);
     mesh.session.resumed();
     mesh.pairs.renewUnsettled(now);
     mesh.pairs.tick(now);
@@ -463,6 +477,7 @@ export class Signaling {
     };
     mesh.roster.session = joined.session;
     mesh.roster.set(now, [...joined.peers, own], joined.roster);
+    mesh.moderation.joined(now, joined.session);
   }
 
   /** @param {boolean} locked */

@@ -4,8 +4,8 @@
  * @typedef {{code: string, message: string, retryAt: number}} Refusal `retryAt`: by the page's clock
  * @typedef {'lobby' | 'joining' | 'joined' | 'reconnecting' | 'left' | 'refused' | 'replaced'} Phase
  * @typedef {'none' | 'asking' | 'on' | 'denied' | 'blocked' | 'missing' | 'lost' | 'failed'} MicrophoneState
- * @typedef {{from: string, to: string, mine: boolean, text: string, at: number}} Message
- *   `to`: 'room', 'me' (from one person to this one), or the name of a group or person
+ * @typedef {{from: string, to: string, mine: boolean, text: string, at: number, group?: boolean}} Message
+ *   `to`: 'room', 'me' (from one person to this one), or the name of a group (one's own with `group`) or person
  * @typedef {{echo: boolean, noise: boolean, gain: boolean}} Processing
  * @typedef {'voice' | 'push-to-talk' | 'always'} Activation
  * @typedef {{id: string, name: string, speaking: boolean, route: import('./route.js').Route, roundTripMs: number | null,

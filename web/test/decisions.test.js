@@ -70,6 +70,23 @@ test('of a member that was put out, no reason is said that need not be true', ()
   assert.deepEqual(LEFT, { kicked: 'was put out of the room' });
 });
 
+test('a room that begins anew has lost what was decided in it', () => {
+  const { said, moderation } = moderator();
+  moderation.joined(0, 1);
+  moderation.decide('mute', { peer: 'bo-id' });
+  moderation.decide('lock');
+  moderation.decide('set-password', { password: 'open' });
+  moderation.decide('ban', { peer: 'bo-id' });
+  for (let request = 1; request <= 4; request++) moderation.done(0, request);
+  said.length = 0;
+  moderation.joined(0, 1);
+  assert.deepEqual(said, [], 'it is the same room');
+  moderation.joined(0, 2);
+  moderation.joined(3_600_000, 3);
+  assert.equal(said.length, 1);
+  for (const what of ['mutes', 'the lock', 'bans', 'the password']) assert.ok(said.join(' ').includes(what), said.join(' '));
+});
+
 test('decisions without answers do not pile up', () => {
   const { said, moderation } = moderator();
   for (let at = 0; at < 100; at++) moderation.decide('lock');

@@ -1,12 +1,13 @@
 /** Where the page stands, and what it says when the server is not reached. */
 
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
 import { ConnectCheck, problemOf } from '../src/connect-check.js';
 import { TurnWatch, usableServers } from '../src/ice.js';
 import { readServer } from '../src/messages.js';
-import { invitationOf, isUnlinkable, roomOf, roomUrl, serverUrl, socketUrl } from '../src/place.js';
+import { invitationOf, isUnlinkable, linkFault, roomOf, roomUrl, serverUrl, socketUrl } from '../src/place.js';
 import { problemWords } from '../src/view/words.js';
 
 const ROOT = new URL('https://voice.example/');
@@ -135,4 +136,14 @@ test('TURN has failed when there was an error and no address', () => {
   working.error(event('turn:a', 701));
   working.candidate(relay);
   assert.equal(working.failure, null, 'another interface had a way');
+});
+
+// The tests of the native peer read the same file.
+test('what is pasted is a link or a name as the vectors say', () => {
+  const { texts } = JSON.parse(readFileSync(new URL('../../tests/vectors/pasted.json', import.meta.url), 'utf8'));
+  assert.ok(texts.length > 20);
+  for (const { text, is, room } of texts) {
+    const found = invitationOf(text, ROOT);
+    assert.deepEqual([found?.room, linkFault(text) !== ''], [room, is === 'refused'], text);
+  }
 });

@@ -375,7 +375,7 @@ fn permissions(text: &str) -> Result<Permissions, String> {
 fn time_from_now(text: &str) -> Result<Duration, String> {
     let units = [("s", 1), ("m", 60), ("h", 3600), ("d", 86_400)];
     let read = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?.parse::<u32>().ok()?, *seconds)));
-    let (count, unit) = read.ok_or("a number and s, m, h or d, such as 15m")?;
+    let (count, unit) = read.filter(|(count, _)| *count > 0).ok_or("a number from 1 and s, m, h or d, such as 15m")?;
     Ok(Duration::from_secs(u64::from(count) * unit))
 }
 

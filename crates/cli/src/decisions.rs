@@ -1,7 +1,7 @@
 //! What the user of this program has decided as a moderator: what is said once the server agrees, and the bans, whose members
 //! are gone from the room, and so from its list of names.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use voicemesh::{PeerId, TransactionId};
@@ -20,9 +20,9 @@ struct Banned {
     until: Duration,
 }
 
-/// What a decision changes of the bans.
+/// What a decision changes of what is remembered here.
 #[derive(Clone, Debug)]
-pub enum BanChange {
+pub enum Change {
     /// To ban a member.
     Banned {
         /// The member.
@@ -34,6 +34,12 @@ pub enum BanChange {
     },
     /// To lift the ban of a member.
     Lifted(PeerId),
+    /// To mute a member for all, or to let it be heard again.
+    MutedForAll(PeerId, bool),
+    /// To close the room to newcomers, or to let them in again.
+    Locked(bool),
+    /// To give the room a password, or to take it away.
+    Password(bool),
 }
 
 /// What was asked of the server.
@@ -42,20 +48,25 @@ struct Asked {
     transaction: TransactionId,
     /// What is said once it is done, if no event says it.
     done: Option<String>,
-    change: Option<BanChange>,
+    change: Option<Change>,
 }
 
 /// The decisions, and the bans by the labels that were shown of the members.
 #[derive(Clone, Debug, Default)]
 pub struct Decisions {
     banned: VecDeque<Banned>,
+    muted: BTreeSet<PeerId>,
+    locked: bool,
+    password: bool,
+    /// The session in which that was decided.
+    session: Option<u32>,
     /// What the server has not answered yet.
     asked: VecDeque<Asked>,
 }
 
 impl Decisions {
     /// The server was asked. It counts once the server agrees.
-    pub fn asked(&mut self, transaction: TransactionId, done: Option<String>, change: Option<BanChange>) {
+    pub fn asked(&mut self, transaction: TransactionId, done: Option<String>, change: Option<Change>) {
         if self.asked.len() >= MOST {
             self.asked.pop_front();
         }
@@ -67,17 +78,46 @@ impl Decisions {
         let at = self.asked.iter().position(|asked| asked.transaction == transaction)?;
         let Asked { done, change, .. } = self.asked.remove(at).filter(|_| is_done)?;
         match change {
-            Some(BanChange::Banned { peer, label, until }) => {
+            Some(Change::Banned { peer, label, until }) => {
                 self.forget(peer);
                 if self.banned.len() >= MOST {
                     self.banned.pop_front();
                 }
                 self.banned.push_back(Banned { peer, label, until });
             }
-            Some(BanChange::Lifted(peer)) => self.forget(peer),
+            Some(Change::Lifted(peer)) => self.forget(peer),
+            Some(Change::MutedForAll(peer, true)) if self.muted.len() < MOST => {
+                self.muted.insert(peer);
+            }
+            Some(Change::MutedForAll(peer, _)) => {
+                self.muted.remove(&peer);
+            }
+            Some(Change::Locked(locked)) => self.locked = locked,
+            Some(Change::Password(is_set)) => self.password = is_set,
             None => {}
         }
         done
+    }
+
+    /// This program is in the room, in this session. What is to be said of decisions that may have ended because the room has
+    /// begun anew.
+    pub fn joined(&mut self, now: Duration, session: u32) -> Option<String> {
+        if self.session.replace(session).is_none_or(|before| before == session) {
+            return None;
+        }
+        self.expire(now);
+        let ended: Vec<&str> = [
+            (!self.muted.is_empty(), "mutes for all have ended"),
+            (self.locked, "the lock has ended"),
+            (!self.banned.is_empty(), "bans have ended if the server was started again"),
+            (self.password, "the password has ended if the server was started again without a secret"),
+        ]
+        .into_iter()
+        .filter_map(|(was_decided, what)| was_decided.then_some(what))
+        .collect();
+        self.muted.clear();
+        (self.locked, self.password) = (false, false);
+        (!ended.is_empty()).then(|| format!("The room has begun anew: {}.", ended.join(", ")))
     }
 
     fn forget(&mut self, peer: PeerId) {
@@ -95,7 +135,7 @@ impl Decisions {
         banned.map_or_else(|| peer.to_string(), |banned| banned.label.clone())
     }
 
-    /// Whom a typed label, the beginning of one, or a whole peer id means.
+    /// Whom a typed label, or a whole peer id means.
     ///
     /// # Errors
     ///
@@ -109,9 +149,7 @@ impl Decisions {
         let those = |fits: &dyn Fn(&str) -> bool| -> Vec<&Banned> {
             self.banned.iter().filter(|banned| fits(&banned.label.to_lowercase())).collect()
         };
-        let whole = those(&|label| label == lower);
-        let found = if whole.is_empty() { those(&|label| label.starts_with(&lower)) } else { whole };
-        match found.as_slice() {
+        match those(&|label| label == lower).as_slice() {
             [banned] if !typed.is_empty() => Ok(banned.peer),
             [] | [_] => Err(format!("You have banned no one called “{}”. {}", harmless(typed), self.listed(now))),
             several => {
@@ -152,7 +190,7 @@ mod tests {
 
     fn ban(bans: &mut Decisions, id: u16, label: &str, is_done: bool) {
         let transaction = TransactionId(id.into());
-        let change = BanChange::Banned { peer: peer(id), label: label.to_owned(), until: HOUR };
+        let change = Change::Banned { peer: peer(id), label: label.to_owned(), until: HOUR };
         bans.asked(transaction, Some(format!("{label} is out.")), Some(change));
         assert_eq!(bans.decided(transaction, is_done).is_some(), is_done);
     }
@@ -164,20 +202,20 @@ mod tests {
         for (id, label) in [(1, "Ben"), (2, "Benno"), (3, "Ada#0003"), (4, "Ada")] {
             ban(&mut bans, id, label, true);
         }
-        assert_eq!(bans.find(Duration::ZERO, "ben"), Ok(peer(1)), "a whole name goes before a beginning");
-        assert_eq!(bans.find(Duration::ZERO, "benn"), Ok(peer(2)));
+        assert_eq!(bans.find(Duration::ZERO, "ben"), Ok(peer(1)));
+        assert_eq!(bans.find(Duration::ZERO, "Benno"), Ok(peer(2)));
         assert_eq!(bans.find(Duration::ZERO, &peer(9).to_string()), Ok(peer(9)), "banned by another moderator");
-        assert!(bans.find(Duration::ZERO, "b").is_err_and(|why| why.contains("could be")));
+        assert!(bans.find(Duration::ZERO, "benn").is_err(), "only a whole name means a person");
         assert!(
             bans.find(Duration::ZERO, "").is_err()
                 && bans
                     .find(Duration::ZERO, "Zoe")
                     .is_err_and(|why| why.contains("Banned by you: Ben (for 60 minutes), Benno (for"))
         );
-        bans.asked(TransactionId(9), None, Some(BanChange::Lifted(peer(1))));
+        bans.asked(TransactionId(9), None, Some(Change::Lifted(peer(1))));
         assert_eq!(bans.find(Duration::ZERO, "ben"), Ok(peer(1)), "the server has not answered");
         bans.decided(TransactionId(9), true);
-        assert_eq!(bans.find(Duration::ZERO, "ben"), Ok(peer(2)));
+        assert_eq!(bans.find(Duration::ZERO, "benno"), Ok(peer(2)));
         bans.expire(HOUR);
         assert!(bans.listed(HOUR).contains("no one"));
     }
@@ -188,9 +226,29 @@ mod tests {
         ban(&mut bans, 1, "Ben", false);
         assert!(bans.find(Duration::ZERO, "ben").is_err());
         ban(&mut bans, 1, "Ben", true);
-        bans.asked(TransactionId(2), None, Some(BanChange::Lifted(peer(1))));
+        bans.asked(TransactionId(2), None, Some(Change::Lifted(peer(1))));
         bans.decided(TransactionId(2), false);
         assert_eq!(bans.find(Duration::ZERO, "ben"), Ok(peer(1)));
+    }
+
+    #[test]
+    fn a_room_that_begins_anew_has_lost_what_was_decided_in_it() {
+        let mut decisions = Decisions::default();
+        let decide = |decisions: &mut Decisions, change| {
+            decisions.asked(TransactionId(1), None, Some(change));
+            decisions.decided(TransactionId(1), true);
+        };
+        assert_eq!(decisions.joined(Duration::ZERO, 1), None);
+        for change in [Change::MutedForAll(peer(1), true), Change::Locked(true), Change::Password(true)] {
+            decide(&mut decisions, change);
+        }
+        ban(&mut decisions, 2, "Ben", true);
+        assert_eq!(decisions.joined(Duration::ZERO, 1), None, "it is the same room");
+        let said = decisions.joined(Duration::ZERO, 2).expect("it is another");
+        assert!(["mutes", "lock", "bans", "password"].iter().all(|what| said.contains(what)), "{said}");
+        decide(&mut decisions, Change::Locked(true));
+        decide(&mut decisions, Change::Locked(false));
+        assert_eq!(decisions.joined(HOUR, 3), None, "nothing is left that could end");
     }
 
     #[test]

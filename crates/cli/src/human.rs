@@ -10,6 +10,7 @@ use voicemesh::{
 };
 
 use crate::decisions::in_minutes;
+use crate::live::screen::EVERYONE;
 use crate::people::People;
 use crate::reach::{next_step, remarks};
 use crate::text::harmless;
@@ -195,14 +196,20 @@ impl Human {
             // The line about its speech comes with it.
             Event::FirstHeard { .. } => None,
             Event::Speaking { peer, speaking } => self.speaks(stamped.at, *peer, *speaking, people),
-            Event::Text { from, name, private, text, .. } => {
-                let to = if *private { " (to you alone)" } else { "" };
+            Event::Text { from, name, private, group, text } => {
+                let to = match group {
+                    _ if *private => " (to you alone)".to_owned(),
+                    Some(group) if group != EVERYONE => format!(" (to {})", harmless(group)),
+                    _ => String::new(),
+                };
                 Some(line(Mood::Text, format!("{}{to}: {}", people.label_as(*from, name), harmless(text.trim_end()))))
             }
             Event::ServerAway { why, failure, retry_in } => self.server_away(why, failure.as_ref(), *retry_in),
             Event::ServerConnected(connection) => self.server_connected(connection),
-            // Of oneself, and not of something that was asked for.
-            Event::Warned { code, message } if code.as_str().starts_with("identity-") => {
+            // The user asked for nothing that could have failed: the sentence is said as it is.
+            Event::Warned { code, message }
+                if matches!(code.as_str(), "identity-replaced" | "identity-not-kept" | "text-unconfirmed") =>
+            {
                 Some(trouble(harmless(message)))
             }
             Event::Warned { message, .. } => Some(trouble(format!("That did not work: {}", sentence(message)))),

@@ -300,7 +300,7 @@ fn peer_state(peer: PeerId, seen: &Seen) -> Value {
         "delay_ms": state.and_then(|state| state.delay).map(millis),
         "recording": state.is_some_and(|state| state.recording),
         "gain": state.map(|state| rounded(state.gain, 2)),
-        "groups": state.map(|state| &state.groups),
+        "groups": state.map(|state| &state.groups[..]),
         "muted": state.is_some_and(|state| state.muted),
         "status": state.map(|state| member_status(state.status)),
         "permissions": state.map(|state| state.permissions),

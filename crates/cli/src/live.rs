@@ -4,6 +4,8 @@
 //! ([`draw`]); only this file and [`console`] touch the terminal. It is drawn when something has changed, and at most
 //! [`FRAMES_PER_SECOND`] times a second.
 
+#[cfg(not(windows))]
+mod ansi;
 pub(crate) mod cells;
 mod complete;
 pub(crate) mod console;

@@ -100,8 +100,7 @@ impl People {
         for (peer, name) in &mut written {
             *name = match ids.get(peer) {
                 Some(id) => format!("{}#{id}", harmless(name)),
-                // Another person's line must not look like the user's own.
-                None if name.trim().eq_ignore_ascii_case(OWN_LABEL) => {
+                None if imitates(name) => {
                     format!("{}#{:.4}", harmless(name), peer.to_string())
                 }
                 None => harmless(name).into_owned(),
@@ -110,8 +109,8 @@ impl People {
         written
     }
 
-    /// The peer that a typed name means: the one with this label, else the only one whose name it is or begins, without
-    /// regard to case.
+    /// The peer that a typed name means: the one with this label, else the only one whose name it is, without regard to case.
+    /// The beginning of a name means no peer: it could mean another one a moment after the one who was meant has left.
     ///
     /// # Errors
     ///
@@ -125,15 +124,18 @@ impl People {
         if self.is_own_name(&lower) {
             return Err(format!("“{}” is you.", harmless(typed)));
         }
-        let exact = self.called(&lower);
-        let found = if exact.is_empty() { self.those(|label| label.starts_with(&lower)) } else { exact };
-        match found.as_slice() {
+        let labels = |peers: &[PeerId]| peers.iter().map(|peer| self.label(*peer)).collect::<Vec<_>>().join(" or ");
+        match self.called(&lower).as_slice() {
             [one] if !typed.is_empty() => Ok(*one),
-            [] | [_] => Err(format!("Nobody here is called “{}”. /who lists who is.", harmless(typed))),
-            several => {
-                let labels: Vec<String> = several.iter().map(|peer| self.label(*peer)).collect();
-                Err(format!("“{}” could be {}.", harmless(typed), labels.join(" or ")))
+            [] | [_] => {
+                let similar = self.those(|label| !lower.is_empty() && label.starts_with(&lower));
+                let hint = match similar.as_slice() {
+                    [] => "/who lists who is.".to_owned(),
+                    similar => format!("Did you mean {}?", labels(similar)),
+                };
+                Err(format!("No person here is called “{}”. {hint}", harmless(typed)))
             }
+            several => Err(format!("“{}” could be {}.", harmless(typed), labels(several))),
         }
     }
 
@@ -172,6 +174,13 @@ impl People {
     fn those(&self, wanted: impl Fn(&str) -> bool) -> Vec<PeerId> {
         self.names.keys().copied().filter(|peer| wanted(&self.label(*peer).to_lowercase())).collect()
     }
+}
+
+/// Whether a line of this person could be taken for the user's own, one of this program, or a private one.
+fn imitates(name: &str) -> bool {
+    let lower = name.trim().to_lowercase();
+    [OWN_LABEL.to_lowercase().as_str(), "everyone", "a moderator", "the server"].contains(&lower.as_str())
+        || lower.contains("(to ")
 }
 
 #[cfg(test)]
@@ -223,11 +232,12 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_beginning_of_a_name_is_enough_if_it_is_nobody_elses() {
+    fn only_a_whole_name_means_a_person() {
         let people = people(&[(1, "Ada Lovelace"), (2, "Adam"), (3, "Ada")]);
         assert_eq!(people.find("adam"), Ok(peer(2)));
         assert_eq!(people.find("ada"), Ok(peer(3)), "a whole name goes before a beginning");
-        assert_eq!(people.find("ada l"), Ok(peer(1)));
+        assert_eq!(people.find("ada lovelace"), Ok(peer(1)));
+        assert!(people.find("ada l").is_err_and(|why| why.ends_with("Did you mean Ada Lovelace?")));
         assert!(people.find("a").is_err() && people.find("Zoe").is_err() && people.find("").is_err());
     }
 
@@ -236,9 +246,17 @@ pub(crate) mod tests {
         let people = people(&[(1, "Ada Lovelace"), (2, "Ada"), (3, "Ben")]);
         assert_eq!(people.addressee("Ada Lovelace hi there", USAGE), Ok((peer(1), "hi there")));
         assert_eq!(people.addressee("ada lovely day", USAGE), Ok((peer(2), "lovely day")));
-        assert_eq!(people.addressee("be  hi", USAGE), Ok((peer(3), "hi")));
+        assert_eq!(people.addressee("ben  hi", USAGE), Ok((peer(3), "hi")));
+        assert!(people.addressee("be hi", USAGE).is_err());
         assert!(people.addressee("Zoe hi", USAGE).is_err_and(|why| why.contains("Zoe")));
         assert!(people.addressee("Ben", USAGE).is_err_and(|why| why.contains("missing: /msg NAME TEXT")));
+    }
+
+    #[test]
+    fn a_name_that_reads_like_a_part_of_this_program_is_followed_by_its_id() {
+        for name in ["You", "Ben (to you alone)", "A moderator", "EVERYONE"] {
+            assert_eq!(people(&[(0x3f2a, name)]).label(peer(0x3f2a)), format!("{name}#3f2a"));
+        }
     }
 
     #[test]

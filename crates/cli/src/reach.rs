@@ -101,7 +101,9 @@ fn proxy_step(failure: &ProxyFailure) -> Option<String> {
         ProxyFailure::NotAllowed(_) => {
             "Ask whoever runs the proxy to allow it, or try --proxy none if this network has another way out."
         }
-        ProxyFailure::Status(_) => "Whoever runs the proxy finds the reason in its log; --proxy none does without it.",
+        ProxyFailure::Status(_) => {
+            "The people who run the proxy find the reason in its log; --proxy none does without it."
+        }
         ProxyFailure::TargetUnreachable(_) => "Check host and port of the server.",
         _ => return None,
     };

@@ -140,7 +140,7 @@ pub const COMMANDS: [(&str, Takes); 26] = [
 
 /// The answer to `/help`.
 pub const HELP: [&str; 24] = [
-    "TEXT              write to everyone (// for a text that begins with /)",
+    "TEXT              write to those you speak to (// begins a text with /)",
     "/msg NAME TEXT    write to one person",
     "/who              who is here, how they are reached and heard",
     "/mute, /unmute    turn your microphone off and on",

@@ -344,6 +344,11 @@ impl Talk {
         {
             self.output.notice(stamped.at, &plain(done));
         }
+        if let Event::Joined { session, .. } = &stamped.event
+            && let Some(ended) = self.decisions.joined(stamped.at, *session)
+        {
+            self.output.notice(stamped.at, &plain(ended));
+        }
         if leaves {
             self.people.see(&stamped.event);
         }

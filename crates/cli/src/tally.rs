@@ -133,7 +133,7 @@ pub(crate) mod tests {
 
     pub(crate) fn state(id: u16, name: &str) -> PeerState {
         PeerState {
-            groups: vec!["Global".to_owned()],
+            groups: ["Global".to_owned()].into(),
             status: voicemesh::MemberStatus::default(),
             permissions: voicemesh::Permissions::default(),
             peer: peer(id),

@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use icu_normalizer::DecomposingNormalizerBorrowed;
+
 /// One line in which nothing moves the cursor, changes colours, hides letters or turns their order around. Control
 /// characters become visible signs.
 pub fn harmless(text: &str) -> Cow<'_, str> {
@@ -25,7 +27,7 @@ fn sign(letter: char) -> char {
     }
 }
 
-/// What stands for a character on a terminal that has ASCII alone.
+/// What stands for a character on a terminal that has ASCII alone: a letter without its marks, if that is one.
 pub fn ascii(letter: char) -> char {
     match letter {
         '\0'..='\u{7f}' => letter,
@@ -43,7 +45,22 @@ pub fn ascii(letter: char) -> char {
         '“' | '”' | '„' => '"',
         '‘' | '’' => '\'',
         '\u{a0}' | '⏎' => ' ',
-        _ => '?',
+        // These are letters of their own and come apart into nothing.
+        'Æ' => 'A',
+        'æ' => 'a',
+        'Ø' | 'Œ' => 'O',
+        'ø' | 'œ' => 'o',
+        'Ł' => 'L',
+        'ł' => 'l',
+        'Đ' => 'D',
+        'đ' => 'd',
+        'ı' => 'i',
+        'ß' => 's',
+        _ => {
+            let parts = DecomposingNormalizerBorrowed::new_nfd();
+            let mut parts = parts.normalize_iter(std::iter::once(letter));
+            parts.next().filter(char::is_ascii).unwrap_or('?')
+        }
     }
 }
 
@@ -90,7 +107,7 @@ mod tests {
     fn every_sign_of_the_view_has_one_in_ascii() {
         let signs = "─━│╎┌┐└┘●◉·…▸»←→↑↓“”–";
         assert!(signs.chars().map(ascii).all(|letter| letter.is_ascii() && letter != '?'));
-        assert_eq!("Zoë 日".chars().map(ascii).collect::<String>(), "Zo? ?");
+        assert_eq!("Zoë Łukasz Nguyễn 日".chars().map(ascii).collect::<String>(), "Zoe Lukasz Nguyen ?");
     }
 
     #[test]

@@ -84,7 +84,13 @@ fn row(state: &PeerState, people: &People) -> [String; 5] {
 /// The talk groups of one who does not just listen to everyone.
 pub(crate) fn in_groups(groups: &[String]) -> Option<String> {
     let only_everyone = groups.iter().all(|group| group == EVERYONE);
-    (!only_everyone).then(|| cut(&format!("in {}", harmless(&groups.join(", "))), LONGEST_GROUPS))
+    (!only_everyone).then(|| cut(&format!("in {}", group_names(groups)), LONGEST_GROUPS))
+}
+
+/// Talk groups in a sentence.
+pub(crate) fn group_names(groups: &[String]) -> String {
+    let names = groups.iter().map(|group| if group == EVERYONE { "everyone".into() } else { harmless(group) });
+    names.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -106,7 +112,7 @@ mod tests {
             frames_repaired: 0,
             ..state(2, "Cleo the Long")
         };
-        let ben = PeerState { groups: vec!["Global".to_owned(), "Red".to_owned()], ..state(1, "Ben") };
+        let ben = PeerState { groups: ["Global".to_owned(), "Red".to_owned()].into(), ..state(1, "Ben") };
         let peers = vec![ben, relayed];
         let snapshot = Snapshot {
             connected: true,
@@ -120,7 +126,7 @@ mod tests {
         let expected = [
             "You are Ada, muted, connected to “lobby”.",
             "  name           route   round trip  lost",
-            "  Ben            direct  12 ms       1.0 %  speaks, in Global, Red",
+            "  Ben            direct  12 ms       1.0 %  speaks, in everyone, Red",
             "  Cleo the Long  server  –           –",
         ];
         assert_eq!(lines(&snapshot, &people, "Ada", "lobby", false), expected);
@@ -132,7 +138,7 @@ mod tests {
     fn the_longest_row_fits_80_columns_beside_the_time() {
         let long = "Karl-Theodor von Guttenplag zu Sandhausen am Neckar";
         let status = voicemesh::MemberStatus { muted: true, deafened: true, listening_only: true, recording: true };
-        let groups = vec!["Global".to_owned(), "a group with a rather long name".to_owned()];
+        let groups = ["Global".to_owned(), "a group with a rather long name".to_owned()].into();
         let (permissions, route) = (voicemesh::Permissions::NONE, Route::None);
         let state = PeerState { permissions, status, groups, route, frames_concealed: 495, ..state(1, long) };
         let snapshot = Snapshot { peers: vec![state], ..Snapshot::default() };

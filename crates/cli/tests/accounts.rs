@@ -131,6 +131,7 @@ fn what_cannot_be_a_token_is_said_with_exit_code_2() {
         "lobby --secret long --permissions speak,fly",
         "lobby --secret long --expires soon",
         "lobby --secret long --expires -5m",
+        "lobby --secret long --expires 0s",
         "lobby",
     ] {
         let output = place.shell(&format!("exec voicemesh token {arguments}")).output().expect("a shell");

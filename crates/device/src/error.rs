@@ -142,8 +142,8 @@ pub fn file_words(error: &io::Error) -> String {
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "the disk is full".to_owned(),
         ErrorKind::ReadOnlyFilesystem => "the disk is read-only".to_owned(),
         ErrorKind::ResourceBusy | ErrorKind::ExecutableFileBusy => "another program has locked it".to_owned(),
-        // The kind in words: the system's own text carries an error number.
-        kind if error.raw_os_error().is_some() => kind.to_string(),
-        _ => error.to_string(),
+        ErrorKind::AlreadyExists => "it is there already".to_owned(),
+        // The system's own words, which end with the number.
+        _ => error.to_string().split(" (os error").next().unwrap_or_default().to_owned(),
     }
 }

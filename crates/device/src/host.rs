@@ -119,7 +119,7 @@ pub(crate) fn find(host: &cpal::Host, direction: Direction, wanted: Option<&str>
         // The name of a file, as people write it.
         let path = Path::new(wanted);
         match direction {
-            Direction::Input if path.exists() => DeviceError::BadWav {
+            Direction::Input if path.is_file() => DeviceError::BadWav {
                 path: path.into(),
                 why: "only files whose names end in .wav are played; `ffmpeg -i FILE FILE.wav` makes one".to_owned(),
             },

@@ -14,7 +14,7 @@ pub(crate) fn with_messages_logged<T>(ask: impl FnOnce() -> T) -> T {
     answer
 }
 
-/// Asks the sound system something; it writes nothing of its own.
+/// Asks the sound system something. Only libasound writes messages.
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn with_messages_logged<T>(ask: impl FnOnce() -> T) -> T {
     ask()

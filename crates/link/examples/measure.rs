@@ -1,6 +1,7 @@
 //! What a link costs on this machine: time to open, memory, and processor time for a voice packet.
 //!
-//! `cargo run --release -p voicemesh-link --example measure`. Measures and prints; proves nothing.
+//! `cargo run --release -p voicemesh-link --example measure`. Measures and prints; proves nothing. With `openings COUNT` only
+//! how long so many openings take, as one JSON line: `make bench` reads it.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
@@ -18,21 +19,34 @@ const PACKET_BYTES: usize = 100;
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() {
-    openings().await;
-    let pairs = memory().await;
-    speech(&pairs).await;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        [] => {
+            let took = openings(OPENINGS).await;
+            let (median, last) = (took[OPENINGS / 2], took[OPENINGS - 1]);
+            println!("opening: median {median:?} of {OPENINGS}, {:?} to {last:?}", took[0]);
+            speech(&memory().await).await;
+        }
+        ["openings", count] => {
+            let took = openings(count.parse().expect("a number of openings")).await;
+            let ms: Vec<f64> = took.iter().map(|took| took.as_secs_f64() * 1e3).collect();
+            println!("{}", serde_json::json!({ "opening_ms": ms }));
+        }
+        _ => panic!("usage: measure [openings COUNT]"),
+    }
 }
 
-async fn openings() {
+/// One pair after the other, each from the making of its links until both are open; shortest first.
+async fn openings(count: usize) -> Vec<Duration> {
     let mut took = Vec::new();
-    for _ in 0..OPENINGS {
+    for _ in 0..count {
         let began = Instant::now();
         let pair = open_pair().await;
         took.push(began.elapsed());
         drop(pair);
     }
     took.sort_unstable();
-    println!("opening: median {:?} of {OPENINGS}, {:?} to {:?}", took[OPENINGS / 2], took[0], took[OPENINGS - 1]);
+    took
 }
 
 async fn memory() -> Vec<(End, End)> {

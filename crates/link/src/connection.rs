@@ -21,7 +21,7 @@ use webrtc::peer_connection::{
 };
 
 use crate::LinkConfig;
-use crate::checks::SharedChecks;
+use crate::check_budget::CheckBudget;
 use crate::limits::{
     CHECK_INTERVAL, CHECKS_PER_PAIR, DISCONNECTED_AFTER, FAILED_AFTER, FLUSH_NUDGE_INTERVAL, FLUSH_PATIENCE,
     KEEP_ALIVE_INTERVAL, LOCAL_CANDIDATE_QUEUE, MESSAGE_BYTES, RECEIVE_WINDOW_BYTES, SCTP_MTU_BYTES,
@@ -53,6 +53,8 @@ pub(crate) struct Connection {
     pub(crate) reliable: Arc<dyn DataChannel>,
     pub(crate) unreliable: Arc<dyn DataChannel>,
     sockets: Arc<LinkSockets>,
+    /// Turns true when the connection's driver has ended.
+    driver_ended: watch::Receiver<bool>,
 }
 
 /// What a connection tells its task. It holds nothing of the connection, so that neither keeps the other alive.
@@ -75,7 +77,7 @@ impl Connection {
         config: &LinkConfig,
         addresses: &Addresses,
         lookups: &Arc<Lookups>,
-        checks: &Arc<SharedChecks>,
+        checks: &Arc<CheckBudget>,
         counters: &Arc<WireCounters>,
         openings: &Arc<Openings>,
     ) -> Result<(Self, Reports), Error> {
@@ -95,7 +97,10 @@ impl Connection {
             }
         };
         match channels(peer.as_ref()).await {
-            Ok([voice, reliable, unreliable]) => Ok((Self { peer, voice, reliable, unreliable, sockets }, reports)),
+            Ok([voice, reliable, unreliable]) => {
+                let driver_ended = reports.driver_ended.clone();
+                Ok((Self { peer, voice, reliable, unreliable, sockets, driver_ended }, reports))
+            }
             Err(error) => {
                 let _ = peer.close().await;
                 Err(error)
@@ -145,7 +150,7 @@ impl Connection {
     pub(crate) async fn flushed(&self) {
         let sent_after = self.sockets.rounds() + ROUNDS_TO_FLUSH;
         let rounds = async {
-            while self.sockets.rounds() < sent_after {
+            while self.sockets.rounds() < sent_after && !*self.driver_ended.borrow() {
                 self.nudge().await;
                 let _ = tokio::time::timeout(FLUSH_NUDGE_INTERVAL, self.sockets.round()).await;
             }

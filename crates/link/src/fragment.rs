@@ -26,6 +26,11 @@ impl Cutter {
         Self { rest: packet }
     }
 
+    /// The size of the next message.
+    pub(crate) fn next_bytes(&self) -> usize {
+        1 + self.rest.len().min(PAYLOAD_BYTES)
+    }
+
     /// The next message, and whether it was the packet's last. An empty packet is one message too.
     pub(crate) fn next(&mut self) -> (BytesMut, bool) {
         let payload = self.rest.split_to(self.rest.len().min(PAYLOAD_BYTES));

@@ -20,7 +20,7 @@
 //!
 //! **Negotiation.** One offer and one answer, each with a single `m=application` section and mid `0`; then candidates
 //! one by one, an empty candidate or an end-of-candidates mark meaning the last. Candidates may come before the
-//! description they belong to. Only UDP candidates are checked, and of those at most 24. There is no
+//! description they belong to. Only UDP candidates are checked, and of those at most 10. There is no
 //! renegotiation and no ICE restart: a link that fails is replaced by a new one.
 //!
 //! **Channels.** Three data channels on one SCTP association, created as *negotiated* on both sides before the
@@ -63,6 +63,7 @@ use voicemesh_wire::signaling::{IceServer, Signal};
 
 mod acks;
 mod addresses;
+mod check_budget;
 mod checks;
 mod connection;
 mod fragment;

@@ -16,7 +16,8 @@ use webrtc::runtime::{AsyncUdpSocket, RecvMeta, Transmit};
 
 use crate::LinkStats;
 use crate::acks::{AckThinner, Outgoing, RecordExpansion};
-use crate::checks::{CheckLimiter, SharedChecks};
+use crate::check_budget::CheckBudget;
+use crate::checks::CheckLimiter;
 use crate::openings::Openings;
 use crate::stand_in::{Destination, StandIns};
 
@@ -108,7 +109,7 @@ pub(crate) struct LinkSockets {
 impl LinkSockets {
     pub(crate) fn new(
         counters: Arc<WireCounters>,
-        checks: &Arc<SharedChecks>,
+        checks: &Arc<CheckBudget>,
         openings: Arc<Openings>,
         remote: u128,
     ) -> Arc<Self> {

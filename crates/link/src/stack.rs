@@ -8,7 +8,7 @@ use tokio::runtime::Handle;
 use tokio::time::Instant;
 use voicemesh_wire::signaling::Signal;
 
-use crate::checks::SharedChecks;
+use crate::check_budget::CheckBudget;
 use crate::openings::Openings;
 use crate::outbox::Outbox;
 use crate::runtime::Lookups;
@@ -19,7 +19,7 @@ pub struct WebRtc {
     runtime: Handle,
     addresses: Addresses,
     lookups: Arc<Lookups>,
-    checks: Arc<SharedChecks>,
+    checks: Arc<CheckBudget>,
     openings: Arc<Openings>,
 }
 

@@ -12,7 +12,7 @@ use voicemesh_wire::signaling::Signal;
 use webrtc::data_channel::DataChannelEvent;
 use webrtc::peer_connection::{RTCIceCandidateInit, RTCSessionDescription};
 
-use crate::checks::SharedChecks;
+use crate::check_budget::CheckBudget;
 use crate::connection::{Connection, ROUNDS_TO_FLUSH, Reports};
 use crate::fragment::{self, Cutter, Joined, Joiner};
 use crate::in_flight::{InFlight, chunk_bytes};
@@ -34,7 +34,7 @@ pub(crate) struct Setup {
     pub(crate) config: LinkConfig,
     pub(crate) addresses: Addresses,
     pub(crate) lookups: Arc<Lookups>,
-    pub(crate) checks: Arc<SharedChecks>,
+    pub(crate) checks: Arc<CheckBudget>,
     pub(crate) openings: Arc<Openings>,
 }
 
@@ -535,7 +535,10 @@ impl<'a> LinkTask<'a> {
         let connection = self.connection;
         let channel = &connection.reliable;
         self.reliable_in_flight.outstanding(channel.outstanding_bytes().await.map_err(gone)?);
-        while self.reliable_in_flight.admits(FRAGMENT_BYTES) && self.has_room(Stream::Reliable, FRAGMENT_BYTES) {
+        while let bytes = cutter.next_bytes()
+            && self.reliable_in_flight.admits(bytes)
+            && self.has_room(Stream::Reliable, bytes)
+        {
             let (message, is_last) = cutter.next();
             self.reliable_in_flight.sent(message.len());
             let payload_bytes = message.len() as u64 - 1;

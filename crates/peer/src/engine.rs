@@ -6,7 +6,7 @@ mod data;
 mod status;
 
 use std::cell::RefCell;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, TrySendError};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -127,6 +127,8 @@ pub(crate) struct Engine {
     pub(crate) leaving_since: Option<Duration>,
     /// What happened in this turn.
     pub(crate) untold: RefCell<Vec<Stamped>>,
+    /// The talk groups of each member as of the last snapshot: members choose how many and how long they are.
+    pub(crate) known_groups: RefCell<BTreeMap<PeerId, Arc<[String]>>>,
     pub(crate) snapshot_due: Duration,
     pub(crate) game: Game,
     pub(crate) sleep: SleepWatch,
@@ -509,6 +511,17 @@ impl Engine {
         let mesh = self.comms.network();
         let peers = self.comms.peers();
         let status = |peer: PeerId| peers.iter().find(|status| status.who == Who::Peer(peer));
+        let mut known_groups = self.known_groups.take();
+        if known_groups.len() > mesh.members().count() {
+            known_groups.retain(|peer, _| mesh.members().any(|member| member.peer == *peer));
+        }
+        let mut groups_of = |peer: PeerId| {
+            let known = known_groups.entry(peer).or_default();
+            if !known.iter().map(String::as_str).eq(self.comms.groups_of(peer)) {
+                *known = self.comms.groups_of(peer).map(str::to_owned).collect();
+            }
+            Arc::clone(known)
+        };
         let states = mesh.members().map(|member| {
             let status = status(member.peer);
             let heard = status.and_then(|status| status.heard).unwrap_or_default();
@@ -518,7 +531,7 @@ impl Engine {
                 label: member.label.clone(),
                 metadata: member.metadata.clone(),
                 status: member.status,
-                groups: self.comms.groups_of(member.peer).map(str::to_owned).collect(),
+                groups: groups_of(member.peer),
                 permissions: member.permissions,
                 order: member.order,
                 route: status.map_or(crate::Route::None, |status| status.route),
@@ -538,6 +551,8 @@ impl Engine {
                 muted: status.is_some_and(|status| status.muted),
             }
         });
+        let peers = states.collect();
+        self.known_groups.replace(known_groups);
         let comms = self.comms.status();
         let speaking = self.comms.speaking_status();
         let mut snapshot = Snapshot {
@@ -549,7 +564,7 @@ impl Engine {
                 voicemesh_engine::Mode::DedicatedServer => "server",
             },
             you: Some(mesh.you()),
-            peers: states.collect(),
+            peers,
             frames_spoken: self.comms.frames_spoken(),
             muted: self.comms.is_muted(),
             deafened: self.comms.is_deafened(),

@@ -1,5 +1,6 @@
 //! The events that a program receives.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -323,7 +324,7 @@ pub struct PeerState {
     /// How it takes part, as its own program says.
     pub status: MemberStatus,
     /// The talk groups it listens to, in the order of their ids; empty while they are not known.
-    pub groups: Vec<String>,
+    pub groups: Arc<[String]>,
     /// What it may do. It lacks `speak` if a moderator has muted it for all, or its access token does not allow it.
     pub permissions: Permissions,
     /// Its place in the order of arrival.

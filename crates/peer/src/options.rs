@@ -180,8 +180,11 @@ impl JoinOptions {
     ///
     /// When the link is no server's address, or names no room.
     pub fn follow_link(mut self) -> Result<Self, JoinError> {
-        if is_link(self.room.trim()) {
-            let linked = Self::from_link(self.room.trim())?;
+        let pasted = self.room.trim();
+        // As mail programs write a link.
+        let pasted = pasted.strip_prefix('<').and_then(|inner| inner.strip_suffix('>')).unwrap_or(pasted);
+        if is_link(pasted) {
+            let linked = Self::from_link(pasted)?;
             // What the program gave for its own server is not for another one, which a pasted text names.
             if !self.server.is_empty() && !is_same_server(&self.server, &linked.server) {
                 (self.token, self.password) = (None, None);
@@ -487,6 +490,37 @@ mod tests {
         }
         let token = JoinOptions::new("wss://other", "https://a.example/r/x#t=secret").follow_link().unwrap();
         assert!(token.access_token().is_some());
+    }
+
+    /// The page's tests read the same file.
+    #[test]
+    fn what_is_pasted_is_a_link_or_a_name_as_the_vectors_say() {
+        #[derive(serde::Deserialize)]
+        struct Vectors {
+            texts: Vec<Pasted>,
+        }
+        #[derive(serde::Deserialize)]
+        struct Pasted {
+            text: String,
+            is: String,
+            room: Option<String>,
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/pasted.json");
+        let text = std::fs::read_to_string(path).expect("the vectors are in the repository");
+        let vectors: Vectors = serde_json::from_str(&text).expect("the vectors are what this test expects");
+        assert!(vectors.texts.len() > 20);
+        for Pasted { text, is, room } in vectors.texts {
+            let expected = match is.as_str() {
+                "name" => Some(("wss://other".to_owned(), text.clone())),
+                _ => room.map(|room| (String::new(), room)),
+            };
+            let followed = JoinOptions::new("wss://other", &text).follow_link().ok();
+            let found = followed.map(|options| match options.server.as_str() {
+                "wss://other" => (options.server, options.room),
+                _ => (String::new(), options.room),
+            });
+            assert_eq!(found, expected, "{text}");
+        }
     }
 
     #[test]

@@ -142,6 +142,7 @@ impl Peer {
             orders: VecDeque::new(),
             leaving_since: None,
             untold: RefCell::default(),
+            known_groups: RefCell::default(),
             snapshot_due: Duration::ZERO,
             game: Game::new(options.positional, options.handedness, &game),
             sleep: SleepWatch::start(),

@@ -346,17 +346,35 @@ impl<P: Copy + Ord> Server<P> {
         Ok(Verdict::Applied)
     }
 
-    /// Sends a client the whole state again, in place of updates that it was not sent. Does nothing for a connection
-    /// that has not shaken hands.
-    pub fn refresh(&self, peer: P, out: &mut impl ServerOutput<P>) {
-        if let Some(connection) = self.connections.get(&peer).filter(|connection| connection.joined) {
-            self.send_state(connection.client, peer, out);
+    /// Begins to send a client the whole state again, in place of updates that it was not sent. Gives the members that
+    /// did not fit: the state is complete once [`refresh_member`](Self::refresh_member) was called for each. Sends nothing
+    /// to a connection that has not shaken hands.
+    pub fn refresh(&self, peer: P, out: &mut impl ServerOutput<P>) -> Vec<ClientId> {
+        match self.connections.get(&peer).filter(|connection| connection.joined) {
+            Some(connection) => self.send_response(connection.client, peer, out),
+            None => Vec::new(),
         }
     }
 
+    /// Sends a client the state of one member as it is now. Sends nothing if that member has left: the client is sent a
+    /// RemoveClient.
+    pub fn refresh_member(&self, peer: P, member: ClientId, out: &mut impl ServerOutput<P>) {
+        if let Some(member) = self.table.member(member) {
+            let state = member.to_state().encode(self.session);
+            out.deliver(peer, state.into(), Delivery::Reliable, Purpose::Snapshot);
+        }
+    }
+
+    fn send_response(&self, client: ClientId, peer: P, out: &mut impl ServerOutput<P>) -> Vec<ClientId> {
+        let most_bytes = self.config.reliable_packet_bytes;
+        let (response, outside) = response::first(&self.table, client, self.session, most_bytes);
+        out.deliver(peer, response.into(), Delivery::Reliable, Purpose::Snapshot);
+        outside
+    }
+
     fn send_state(&self, client: ClientId, peer: P, out: &mut impl ServerOutput<P>) {
-        for packet in response::packets(&self.table, client, self.session, self.config.reliable_packet_bytes) {
-            out.deliver(peer, packet.into(), Delivery::Reliable, Purpose::Snapshot);
+        for member in self.send_response(client, peer, out) {
+            self.refresh_member(peer, member, out);
         }
     }
 
@@ -440,6 +458,9 @@ impl<P: Copy + Ord> Server<P> {
         }
         if routing.sender != client {
             return Err(DropReason::ForgedSender);
+        }
+        if routing.kind.is_for_links() {
+            return Err(DropReason::NotRelayable);
         }
         if !permits(permissions, routing.kind) {
             return Err(DropReason::NotPermitted);

@@ -158,6 +158,11 @@ impl Kind {
         })
     }
 
+    /// Whether it says something about one link, so that it has no meaning elsewhere.
+    pub const fn is_for_links(self) -> bool {
+        matches!(self, Self::VoiceAck | Self::Probe | Self::ProbeEcho | Self::BandwidthProbe | Self::BandwidthReport)
+    }
+
     /// Whether it may be relayed, and travel on links: the body begins with the sender's client id, so that a relay can hold it
     /// against the connection it came by (PROTOCOL.md, section 6). GroupText is for the server, which knows who listens.
     pub const fn names_its_sender(self) -> bool {

@@ -386,6 +386,10 @@ pub struct TakenOver {
     /// What the peer publishes; the metadata of the join is not used.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: Metadata,
+    /// How many written messages (TextData, GroupText) the server has read from the earlier connection. It drops any that
+    /// follow there, so that what is sent again arrives once. `None` from a server that does not count them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub texts: Option<u32>,
 }
 
 /// What the server holds everyone to. A field that is missing has its default.

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::{Config, key_file};
 use crate::ticket::SECRET_BYTES;
+use crate::token::AUDIENCE_BYTES;
 
 /// A setting that cannot be meant: names the option, its variable, and what is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
@@ -58,6 +59,10 @@ impl Config {
         }
         self.check_credentials()?;
         self.token_rules()?;
+        if self.auth_audience.as_ref().is_some_and(|audience| audience.len() > AUDIENCE_BYTES) {
+            let problem = format!("is too long: at most {AUDIENCE_BYTES} bytes");
+            return error("--auth-audience", "VOICEMESH_AUTH_AUDIENCE", problem);
+        }
         if let Some(admin) = self.admin_listen
             && self.takes(admin)
         {
@@ -97,10 +102,10 @@ impl Config {
     /// Whether the server itself listens there.
     fn takes(&self, address: SocketAddr) -> bool {
         let (ip, port) = self.listen.map_or((None, self.port), |listen| (Some(listen.ip()), listen.port()));
-        let every = |ip: IpAddr| ip.is_unspecified();
-        port != 0
-            && port == address.port()
-            && (every(address.ip()) || ip.is_none_or(|ip| every(ip) || ip == address.ip()))
+        // `[::]` takes IPv4 as well.
+        let covers = |every: IpAddr, ip: IpAddr| every.is_unspecified() && (every.is_ipv6() || ip.is_ipv4());
+        let meets = |ip| ip == address.ip() || covers(ip, address.ip()) || covers(address.ip(), ip);
+        port != 0 && port == address.port() && ip.is_none_or(meets)
     }
 
     /// The origins that may frame the page, without a slash at the end.
@@ -324,12 +329,24 @@ mod tests {
             (at("[::]:8080"), "127.0.0.1:8080", true),
             (at("192.0.2.1:8080"), "0.0.0.0:8080", true),
             (at("192.0.2.1:8080"), "127.0.0.1:8080", false),
+            (at("0.0.0.0:8080"), "127.0.0.1:8080", true),
+            (at("0.0.0.0:8080"), "[::1]:8080", false),
+            (at("[::1]:8080"), "0.0.0.0:8080", false),
+            (at("127.0.0.1:8080"), "[::]:8080", true),
             (at("127.0.0.1:0"), "127.0.0.1:0", false),
         ] {
             let config = Config { listen, port: 8080, admin_listen: at(admin), ..Config::default() };
             let problem = config.check().expect_err("there is no token at least").to_string();
             assert_eq!(problem.contains("the server itself"), is_own, "{listen:?} {admin}: {problem}");
         }
+    }
+
+    #[test]
+    fn an_audience_is_no_longer_than_tokens_are_made_for() {
+        let of = |bytes| Config { auth_audience: Some("a".repeat(bytes)), ..Config::default() };
+        assert_eq!(of(AUDIENCE_BYTES).check(), Ok(()));
+        let error = of(AUDIENCE_BYTES + 1).check().expect_err("too long");
+        assert!(error.option == "--auth-audience" && error.problem.contains("128"), "{error}");
     }
 
     #[test]

@@ -22,6 +22,8 @@ pub(super) enum Shown {
     Current,
     /// The room's password from now on.
     Restores(Lock),
+    /// That the room has no password from now on.
+    Ends,
 }
 
 impl Lock {
@@ -31,6 +33,11 @@ impl Lock {
         lineage.copy_from_slice(&digest.salt().0[..8]);
         let epoch = Epoch { lineage: u64::from_be_bytes(lineage), number: 1 };
         Self { digest, epoch, restored_from: None }
+    }
+
+    /// Whether it was decided in this run of the server.
+    pub(super) fn is_new(&self) -> bool {
+        self.restored_from.is_none()
     }
 
     /// Another password after this one.

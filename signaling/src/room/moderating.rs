@@ -5,8 +5,9 @@ use std::time::Duration;
 use voicemesh_wire::signaling::{ErrorCode, Join, Moderation, ServerMessage, Ticket};
 use voicemesh_wire::{PeerId, Permissions};
 
-use super::lock::Lock;
-use super::moderation::{AddressTag, Banned};
+use super::bans::{Banned, Bans};
+use super::lock::{self, Lock, Shown};
+use super::moderation::AddressTag;
 use super::tickets::Claims;
 use super::{Digest, Room};
 use crate::outbox::{ConnectionId, Outbox, Purpose, Text};
@@ -21,9 +22,34 @@ impl Room {
     /// When one does, with the time that is left of it.
     pub fn check_ban(&self, now: Duration, join: &Join, address: Option<AddressTag>) -> Result<(), Refusal> {
         let subject = self.grant_of(join).ok().flatten().and_then(|grant| grant.subject);
-        let has_ticket = self.tickets.open(join).is_some();
-        let who = Banned { peer: join.proof.peer_id(), subject, address: address.filter(|_| !has_ticket) };
-        self.moderation.check_ban(now, &who)
+        let ticket = self.tickets.open(join);
+        let who = Banned { peer: join.proof.peer_id(), subject, address: address.filter(|_| ticket.is_none()) };
+        let right = ticket.and_then(|ticket| ticket.owner).filter(|right| self.moderation.is_taken_by(*right));
+        self.moderation.bans.check(now, &who, right.map(|right| right.epoch.lineage))
+    }
+
+    /// The room is dropped: its bans, which hold until they end.
+    pub fn take_bans(&mut self) -> Bans {
+        std::mem::take(&mut self.moderation.bans)
+    }
+
+    /// The bans of an earlier room of this name.
+    pub fn set_bans(&mut self, bans: Bans) {
+        self.moderation.bans = bans;
+    }
+
+    /// What a join's ticket shows of the room's password.
+    pub(super) fn shown_by_ticket(&self, join: &Join, others: usize) -> Shown {
+        let Some(record) = self.tickets.open(join) else { return Shown::Nothing };
+        let is_taken = record.owner.is_some_and(|right| self.moderation.is_taken_from_newcomer_by(right));
+        let is_back = others > 0 && is_taken && self.tickets.is_of_earlier_run(&record);
+        match lock::shown(self.lock.as_ref(), others, &record, &self.tickets) {
+            // A password that was decided since the restart ends with the right of who decided it.
+            Shown::Nothing if is_back && record.password.is_none() && self.lock.is_some_and(|lock| lock.is_new()) => {
+                Shown::Ends
+            }
+            shown => shown,
+        }
     }
 
     /// Where a member's connection comes from; bans bind it.
@@ -53,14 +79,13 @@ impl Room {
         ticket: Option<&TicketRecord>,
         out: &mut impl Outbox,
     ) {
-        let Some(lineage) = self.tickets.draw() else { return };
         if is_anew {
+            let Some(lineage) = self.tickets.begin_right() else { return };
             self.moderation.created(now, peer, &self.rules, lineage);
         }
         if let Some(ticket) = ticket {
-            let is_earlier = self.tickets.is_of_earlier_run(ticket);
             let was_locked = self.moderation.is_locked();
-            if self.moderation.bring(now, ticket, is_earlier).is_some() {
+            if self.moderation.bring(ticket).is_some() {
                 // What the former moderator decided ends with the right.
                 if was_locked {
                     self.broadcast(&ServerMessage::Locked { locked: false }, Purpose::Update, out);
@@ -75,7 +100,7 @@ impl Room {
     /// The right that had to wait after the server's start.
     pub(super) fn give_due_right(&mut self, now: Duration, out: &mut impl Outbox) {
         let Some(peer) = self.moderation.due(now, &self.rules) else { return };
-        let Some(lineage) = self.tickets.draw() else { return };
+        let Some(lineage) = self.tickets.begin_right() else { return };
         self.moderation.give(peer, lineage);
         self.renew_permissions(peer, out);
         self.renew_ticket(peer, out);
@@ -114,10 +139,12 @@ impl Room {
                 let left = Duration::from_secs(u64::from(seconds));
                 self.put_out(now, connection, Refusal::after_guess(ErrorCode::Banned, left), out);
             }
-            Moderation::Unban { peer } => self.moderation.unban(peer),
+            Moderation::Unban { peer } => {
+                self.moderation.bans.end(now, peer);
+            }
             Moderation::Move { peer, groups } => {
                 let connection = self.connection_of(peer)?;
-                if !out.text(connection, &Text::from(&ServerMessage::Move { groups }), Purpose::From(from)) {
+                if !out.text(connection, &Text::from(&ServerMessage::Move { groups }), Purpose::From(you)) {
                     return Err(Refusal::receiver_busy(peer));
                 }
             }

@@ -1,23 +1,21 @@
 //! Who may moderate a room, and what was decided about its members.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use voicemesh_wire::signaling::{ErrorCode, LeaveReason, OwnerRightState, PeerInfo};
 use voicemesh_wire::{PeerId, Permissions};
 
 use super::RoomRules;
+use super::bans::{Banned, Bans};
 use crate::outbox::ConnectionId;
 use crate::refusal::Refusal;
 use crate::ticket::{Epoch, OwnerRight, TicketRecord};
 
-/// For so long the right of a member who was lost waits in an empty room, and for so long after a start a ticket takes the
-/// right back from a member who got it since.
+/// For so long the right of a member who was lost waits in an empty room.
 const RIGHT_WAITS: Duration = Duration::from_secs(600);
 /// Members who are muted at a time.
 const MUTED: usize = 256;
-/// Bans at a time; the one that ends first is forgotten.
-const BANS: usize = 256;
 
 /// Tells addresses apart, as far as bans do: an IPv4 address, or the /64 of an IPv6 address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,7 +28,7 @@ pub(super) struct Moderation {
     /// Gets the right when the server has run long enough.
     pending: Option<PeerId>,
     muted: BTreeSet<PeerId>,
-    bans: VecDeque<Ban>,
+    pub(super) bans: Bans,
     addresses: BTreeMap<ConnectionId, AddressTag>,
     is_locked: bool,
 }
@@ -39,61 +37,10 @@ pub(super) struct Moderation {
 struct Owner {
     peer: PeerId,
     epoch: Epoch,
-    /// When the ticket was issued, by an earlier run of the server, that brought the right.
-    restored_from: Option<u64>,
     lost_at: Option<Duration>,
 }
 
-#[derive(Clone, Debug)]
-struct Ban {
-    of: Banned,
-    /// What the member was called.
-    name: String,
-    until: Duration,
-}
-
-/// A ban as the operator sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BanInfo {
-    /// The peer id that was banned.
-    pub peer: PeerId,
-    /// What the member was called.
-    pub name: String,
-    /// The subject of its access token, which the ban binds in place of the address.
-    pub subject: Option<String>,
-    /// Whether it binds the address, too.
-    pub binds_address: bool,
-    /// The time that is left of it.
-    pub left: Duration,
-}
-
-/// What a ban binds, and what a joiner is held against it.
-#[derive(Clone, Debug)]
-pub(super) struct Banned {
-    pub(super) peer: PeerId,
-    pub(super) subject: Option<String>,
-    pub(super) address: Option<AddressTag>,
-}
-
-impl Banned {
-    fn covers(&self, who: &Self) -> bool {
-        self.peer == who.peer
-            || (self.subject.is_some() && self.subject == who.subject)
-            || (self.subject.is_none() && self.address.is_some() && self.address == who.address)
-    }
-}
-
 impl Moderation {
-    /// Whether a ban keeps this peer out. It binds the subject of the access token if there is one, else the peer id and its
-    /// address; members with tickets who share the address are let in.
-    pub(super) fn check_ban(&self, now: Duration, who: &Banned) -> Result<(), Refusal> {
-        let holds = |ban: &&Ban| now < ban.until && ban.of.covers(who);
-        match self.bans.iter().filter(holds).map(|ban| ban.until - now).max() {
-            Some(left) => Err(Refusal::after_guess(ErrorCode::Banned, left)),
-            None => Ok(()),
-        }
-    }
-
     pub(super) fn is_locked(&self) -> bool {
         self.is_locked
     }
@@ -154,7 +101,7 @@ impl Moderation {
     pub(super) fn give(&mut self, peer: PeerId, lineage: u64) {
         self.pending = None;
         let epoch = Epoch { lineage, number: 1 };
-        self.owner = Some(Owner { peer, epoch, restored_from: None, lost_at: None });
+        self.owner = Some(Owner { peer, epoch, lost_at: None });
     }
 
     /// The right passes on. False if `from` does not have it.
@@ -164,29 +111,31 @@ impl Moderation {
         true
     }
 
-    /// A member comes with a valid ticket. Gives the member who had the right until now, if the ticket takes it.
-    ///
-    /// Of two tickets of one right the higher epoch counts. Where rights began apart, a ticket of an earlier run of the server
-    /// counts more than a right that was given in the first minutes of this one, and of two such tickets the one that was issued
-    /// last.
-    pub(super) fn bring(&mut self, now: Duration, ticket: &TicketRecord, is_earlier_run: bool) -> Option<PeerId> {
-        let right = ticket.owner?;
-        let takes = match self.owner {
-            None => is_earlier_run,
+    /// Whether a ticket with this right takes it from the member who has it now. Of two tickets of one right the higher epoch
+    /// counts, of different rights the one that began first.
+    pub(super) fn is_taken_by(&self, right: OwnerRight) -> bool {
+        match self.owner {
+            None => true,
             Some(owner) if owner.epoch.lineage == right.epoch.lineage => right.epoch.number > owner.epoch.number,
-            Some(Owner { restored_from: Some(at), .. }) => is_earlier_run && ticket.issued_at > at,
-            Some(_) => is_earlier_run && now < RIGHT_WAITS,
-        };
-        if !takes {
-            return None;
+            Some(owner) => right.epoch.lineage < owner.epoch.lineage,
         }
+    }
+
+    /// Whether a ticket with this right takes the room from a newcomer, and not from one who has handed the right on.
+    pub(super) fn is_taken_from_newcomer_by(&self, right: OwnerRight) -> bool {
+        self.is_taken_by(right) && self.owner.is_none_or(|owner| owner.epoch.lineage != right.epoch.lineage)
+    }
+
+    /// A member comes with a valid ticket. Gives the member who had the right until now, if the ticket takes it.
+    pub(super) fn bring(&mut self, ticket: &TicketRecord) -> Option<PeerId> {
+        let right = ticket.owner.filter(|right| self.is_taken_by(*right))?;
         let former = self.owner.map(|owner| owner.peer);
         if former.is_some() {
             self.forget_decisions();
         }
+        self.bans.end_those_of_later_rights(right.epoch.lineage);
         self.pending = None;
-        self.owner =
-            Some(Owner { peer: ticket.peer, epoch: right.epoch, restored_from: Some(ticket.issued_at), lost_at: None });
+        self.owner = Some(Owner { peer: ticket.peer, epoch: right.epoch, lost_at: None });
         former
     }
 
@@ -210,7 +159,7 @@ impl Moderation {
         }
     }
 
-    /// The last member has left: what was decided ends, unless the right waits for the one who was lost.
+    /// The last member has left: what was decided ends, bans excepted, unless the right waits for the one who was lost.
     pub(super) fn emptied(&mut self) {
         if self.owner.is_none_or(|owner| owner.lost_at.is_none()) {
             self.forget_decisions();
@@ -223,8 +172,8 @@ impl Moderation {
     }
 
     fn forget_decisions(&mut self) {
-        let addresses = std::mem::take(&mut self.addresses);
-        *self = Self { addresses, ..Self::default() };
+        let (addresses, bans) = (std::mem::take(&mut self.addresses), std::mem::take(&mut self.bans));
+        *self = Self { addresses, bans, ..Self::default() };
     }
 
     pub(super) fn mute(&mut self, peer: PeerId) -> Result<(), Refusal> {
@@ -247,32 +196,8 @@ impl Moderation {
         subject: Option<String>,
         seconds: u32,
     ) {
-        let peer = member.peer;
-        self.bans.retain(|ban| now < ban.until && ban.of.peer != peer);
-        if self.bans.len() >= BANS {
-            let first = self.bans.iter().enumerate().min_by_key(|(_, ban)| ban.until).map(|(index, _)| index);
-            first.and_then(|index| self.bans.remove(index));
-        }
-        let address = self.addresses.get(&connection).copied();
-        let of = Banned { peer, subject, address };
-        let name = member.name.clone();
-        self.bans.push_back(Ban { of, name, until: now + Duration::from_secs(u64::from(seconds)) });
-    }
-
-    pub(super) fn bans(&self, now: Duration) -> Vec<BanInfo> {
-        let info = |ban: &Ban| BanInfo {
-            peer: ban.of.peer,
-            name: ban.name.clone(),
-            subject: ban.of.subject.clone(),
-            binds_address: ban.of.subject.is_none() && ban.of.address.is_some(),
-            left: ban.until - now,
-        };
-        let mut bans: Vec<_> = self.bans.iter().filter(|ban| now < ban.until).map(info).collect();
-        bans.sort_unstable_by_key(|ban| (ban.left, ban.peer));
-        bans
-    }
-
-    pub(super) fn unban(&mut self, peer: PeerId) {
-        self.bans.retain(|ban| ban.of.peer != peer);
+        let of = Banned { peer: member.peer, subject, address: self.addresses.get(&connection).copied() };
+        let by = self.owner.map(|owner| owner.epoch.lineage);
+        self.bans.add(now, member, of, Duration::from_secs(u64::from(seconds)), by);
     }
 }

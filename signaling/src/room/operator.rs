@@ -6,7 +6,7 @@ use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{ErrorCode, PeerInfo};
 
 use super::Room;
-use super::moderation::BanInfo;
+use super::bans::BanInfo;
 use crate::outbox::Outbox;
 use crate::refusal::Refusal;
 
@@ -22,14 +22,12 @@ impl Room {
 
     /// The bans that hold now; the one that ends first comes first.
     pub fn bans(&self, now: Duration) -> Vec<BanInfo> {
-        self.moderation.bans(now)
+        self.moderation.bans.list(now)
     }
 
     /// Ends a ban. False if there is none.
     pub fn unban(&mut self, now: Duration, peer: PeerId) -> bool {
-        let holds = self.moderation.bans(now).iter().any(|ban| ban.peer == peer);
-        self.moderation.unban(peer);
-        holds
+        self.moderation.bans.end(now, peer)
     }
 
     /// Puts a member out. False if it is not here.

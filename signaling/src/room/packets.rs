@@ -1,13 +1,16 @@
 //! Session packets: those of members on their way to the session server, and the server's on their way into the outbox.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_session::server::DropReason;
 use voicemesh_session::{self as session, Delivery, ServerOutput, Verdict};
+use voicemesh_wire::PeerId;
 use voicemesh_wire::packet::{self, Kind};
+use voicemesh_wire::signaling::PeerInfo;
 
-use super::policing::{Policing, VoiceRates};
+use super::policing::{Policing, Stream, VoiceRates};
 use super::refusing::answer;
 use super::{Room, TAKEN_OVER_GRACE};
 use crate::outbox::{ConnectionId, Outbox, Purpose};
@@ -27,6 +30,8 @@ pub(super) struct Packets<'a, O> {
 
 /// What holds between a sender and its receivers.
 pub(super) struct Passing<'a> {
+    pub(super) sender: PeerId,
+    pub(super) members: &'a BTreeMap<ConnectionId, PeerInfo>,
     pub(super) rates: &'a VoiceRates,
     pub(super) policing: &'a mut Policing,
     /// Receivers that took no more of this sender.
@@ -36,14 +41,26 @@ pub(super) struct Passing<'a> {
 impl Room {
     /// A session packet of a connection that has joined. What is relayed shares `packet`'s memory.
     pub fn packet(&mut self, now: Duration, from: ConnectionId, packet: &Bytes, out: &mut impl Outbox) -> Verdict {
-        if let Some(former) = self.former.get(&from)
-            && now + TAKEN_OVER_GRACE >= former.closes_at + TAKEN_OVER_VOICE
-            && packet::open(packet).is_ok_and(|(header, _)| header.kind == Kind::ServerRelayUnreliable)
-        {
-            return Verdict::Dropped(DropReason::Outdated);
+        let is = |wanted: fn(Kind) -> bool| packet::open(packet).is_ok_and(|(header, _)| wanted(header.kind));
+        let is_text = is(Kind::is_text);
+        if let Some(former) = self.former.get(&from) {
+            let is_late = now + TAKEN_OVER_GRACE >= former.closes_at + TAKEN_OVER_VOICE;
+            // A written message that was not read in time comes again on the other connection.
+            if is_text || is_late && is(|kind| kind == Kind::ServerRelayUnreliable) {
+                return Verdict::Dropped(DropReason::Outdated);
+            }
+        } else if is_text && self.members.contains_key(&from) {
+            let read = self.texts_read.entry(from).or_default();
+            *read = read.saturating_add(1);
         }
         let from = self.present(from);
-        let pair = Some(Passing { rates: &self.rules.voice, policing: &mut self.policing, busy: Vec::new() });
+        let pair = self.members.get(&from).map(|member| Passing {
+            sender: member.peer,
+            members: &self.members,
+            rates: &self.rules.voice,
+            policing: &mut self.policing,
+            busy: Vec::new(),
+        });
         let mut packets = Packets { now, pair, out };
         let verdict = self.session.receive(now, from, packet, &mut packets);
         let busy = packets.pair.map(|passing| passing.busy).unwrap_or_default();
@@ -64,6 +81,29 @@ impl Room {
     }
 }
 
+impl<'a, O: Outbox> Packets<'a, O> {
+    /// For what the session server sends by itself.
+    pub(super) fn of_server(out: &'a mut O) -> Self {
+        Self { now: Duration::ZERO, pair: None, out }
+    }
+}
+
+impl Passing<'_> {
+    /// Whether the receiver may be sent this packet.
+    fn passes(&mut self, now: Duration, to: ConnectionId, packet: &[u8], delivery: Delivery) -> bool {
+        let Some(receiver) = self.members.get(&to).map(|member| member.peer) else { return true };
+        let kind = packet::open(packet).map(|(header, _)| header.kind);
+        let stream = match kind {
+            // Texts are few: each counts among its sender's messages.
+            Ok(kind) if kind.is_text() => return true,
+            Ok(kind) if delivery == Delivery::Voice || kind.is_voice() => Stream::Voice,
+            _ if delivery == Delivery::Data => Stream::Data,
+            _ => Stream::Other,
+        };
+        self.policing.passes(now, self.rates, (self.sender, receiver), stream, packet.len())
+    }
+}
+
 impl<O: Outbox> ServerOutput<ConnectionId> for Packets<'_, O> {
     fn send(&mut self, to: ConnectionId, packet: Bytes, delivery: Delivery) {
         self.out.packet(to, packet, delivery, Purpose::Answer);
@@ -76,21 +116,25 @@ impl<O: Outbox> ServerOutput<ConnectionId> for Packets<'_, O> {
         delivery: Delivery,
         purpose: session::Purpose<ConnectionId>,
     ) -> bool {
-        if let (Some(passing), Purpose::From(from)) = (&mut self.pair, purpose)
-            && (delivery == Delivery::Voice || is_voice(&packet))
-            && !passing.policing.passes(self.now, passing.rates, from, to, packet.len())
-        {
-            self.out.count_policed();
-            return false;
-        }
+        let purpose = match (purpose, &mut self.pair) {
+            (session::Purpose::From(_), Some(passing)) => {
+                if !passing.passes(self.now, to, &packet, delivery) {
+                    self.out.count_policed();
+                    return false;
+                }
+                Purpose::From(passing.sender)
+            }
+            // Only what a member sends is from one.
+            (session::Purpose::From(_), None) => return false,
+            (session::Purpose::Answer, _) => Purpose::Answer,
+            (session::Purpose::Snapshot, _) => Purpose::Snapshot,
+            (session::Purpose::Update, _) => Purpose::Update,
+            (session::Purpose::Notice, _) => Purpose::Notice,
+        };
         let taken = self.out.packet(to, packet, delivery, purpose);
         if let Some(passing) = self.pair.as_mut().filter(|_| !taken) {
             passing.busy.push(to);
         }
         taken
     }
-}
-
-fn is_voice(packet: &[u8]) -> bool {
-    packet::open(packet).is_ok_and(|(header, _)| header.kind.is_voice())
 }

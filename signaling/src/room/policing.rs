@@ -1,14 +1,19 @@
-//! How much speech of one speaker is passed on to one listener.
+//! How much of one member is passed on to another.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use voicemesh_wire::PeerId;
+
 use crate::budget::{Bucket, Rate};
-use crate::outbox::ConnectionId;
 
 /// So long after its first packet a pair may speak twice as much: a frame is one packet in each of two sessions while
 /// the pair changes from one to the other.
 const DOUBLED: Duration = Duration::from_secs(10);
+/// What a peer has used up is remembered for this long after it has left, so that it has no more by coming again.
+const REMEMBERED: Duration = DOUBLED;
+/// Peers that have left and are remembered.
+const FORMER: usize = 128;
 
 /// What of one speaker is passed on to one listener; what is more is dropped. Known from header and size alone.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -28,9 +33,33 @@ impl Default for VoiceRates {
     }
 }
 
-/// All pairs of one room of which one has spoken to the other.
+/// The game's own bytes: a tenth more than what a member of this project sends through the relay to all others together.
+const DATA: VoiceRates = VoiceRates {
+    packets: Rate { burst: 1_000.0, per_second: 2_000.0 },
+    bytes: Rate { burst: 256_000.0, per_second: 1_100_000.0 },
+};
+/// What is neither speech nor data nor text. This project sends reports and questions about clocks, a few each second.
+const OTHER: VoiceRates = VoiceRates {
+    packets: Rate { burst: 1_000.0, per_second: 250.0 },
+    bytes: Rate { burst: 512_000.0, per_second: 256_000.0 },
+};
+
+/// What is limited apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stream {
+    Voice,
+    Data,
+    Other,
+}
+
+/// All pairs of one room of which one has sent to the other. Peers are what is counted, so that another connection of the
+/// same peer has no more.
 #[derive(Debug, Default)]
-pub(super) struct Policing(BTreeMap<(ConnectionId, ConnectionId), Pair>);
+pub(super) struct Policing {
+    pairs: BTreeMap<(PeerId, PeerId, Stream), Pair>,
+    /// Peers that have left, with the time, in order.
+    former: VecDeque<(PeerId, Duration)>,
+}
 
 #[derive(Clone, Copy, Debug)]
 struct Pair {
@@ -44,38 +73,71 @@ impl Policing {
     pub(super) fn passes(
         &mut self,
         now: Duration,
-        rates: &VoiceRates,
-        from: ConnectionId,
-        to: ConnectionId,
+        voice: &VoiceRates,
+        (from, to): (PeerId, PeerId),
+        stream: Stream,
         bytes: usize,
     ) -> bool {
-        let pair = self.0.entry((from, to)).or_insert_with(|| Pair {
+        let rates = match stream {
+            Stream::Voice => voice,
+            Stream::Data => &DATA,
+            Stream::Other => &OTHER,
+        };
+        let pair = self.pairs.entry((from, to, stream)).or_insert_with(|| Pair {
             since: now,
             packets: Bucket::full(now, rates.packets),
             bytes: Bucket::full(now, rates.bytes),
         });
-        let factor = if now < pair.since + DOUBLED { 2.0 } else { 1.0 };
+        let factor = if stream == Stream::Voice && now < pair.since + DOUBLED { 2.0 } else { 1.0 };
         let steady = |rate: Rate| Rate { per_second: rate.per_second * factor, ..rate };
         pair.packets.take(now, steady(rates.packets), 1.0) && pair.bytes.take(now, steady(rates.bytes), bytes as f64)
     }
 
-    /// A connection is gone.
-    pub(super) fn forget(&mut self, connection: ConnectionId) {
-        self.0.retain(|(from, to), _| *from != connection && *to != connection);
+    /// A peer has come, or come back.
+    pub(super) fn entered(&mut self, peer: PeerId) {
+        self.former.retain(|(former, _)| *former != peer);
+    }
+
+    /// A peer has left. Those that left before them are forgotten when they are too many.
+    pub(super) fn left(&mut self, now: Duration, peer: PeerId) {
+        self.entered(peer);
+        self.former.push_back((peer, now));
+        self.tidy(now);
+        while self.former.len() > FORMER {
+            self.forget_first();
+        }
+    }
+
+    /// Forgets those who left long ago.
+    pub(super) fn tidy(&mut self, now: Duration) {
+        while self.former.front().is_some_and(|(_, left_at)| now >= *left_at + REMEMBERED) {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some((peer, _)) = self.former.pop_front() {
+            self.pairs.retain(|(from, to, _), _| *from != peer && *to != peer);
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use uuid::Uuid;
+
     use super::*;
 
-    const A: ConnectionId = ConnectionId(1);
-    const B: ConnectionId = ConnectionId(2);
+    const A: PeerId = PeerId(Uuid::from_u128(1));
+    const B: PeerId = PeerId(Uuid::from_u128(2));
+
+    fn passes(policing: &mut Policing, now: Duration, stream: Stream, bytes: usize) -> bool {
+        policing.passes(now, &VoiceRates::default(), (A, B), stream, bytes)
+    }
 
     fn passed(policing: &mut Policing, from_ms: u64, to_ms: u64, every_us: u64, bytes: usize) -> u64 {
-        let rates = VoiceRates::default();
         let times = (from_ms * 1_000..to_ms * 1_000).step_by(every_us as usize).map(Duration::from_micros);
-        times.filter(|now| policing.passes(*now, &rates, A, B, bytes)).count() as u64
+        times.filter(|now| passes(policing, *now, Stream::Voice, bytes)).count() as u64
     }
 
     #[test]
@@ -106,10 +168,49 @@ mod tests {
         let mut policing = Policing::default();
         passed(&mut policing, 0, 12_000, 20_000, 100);
         passed(&mut policing, 20_000, 20_001, 2_000, 100);
-        let rates = VoiceRates::default();
-        let at_once = (0..200).filter(|_| policing.passes(Duration::from_secs(25), &rates, A, B, 100)).count();
+        let at_once = (0..200).filter(|_| passes(&mut policing, Duration::from_secs(25), Stream::Voice, 100)).count();
         assert_eq!(at_once, 128);
-        policing.forget(B);
-        assert!(policing.0.is_empty());
+    }
+
+    #[test]
+    fn who_leaves_and_comes_again_has_no_more() {
+        let mut policing = Policing::default();
+        passed(&mut policing, 0, 12_000, 1_000, 100);
+        let mut sum = 0;
+        for second in 12..22 {
+            policing.left(Duration::from_secs(second), A);
+            policing.tidy(Duration::from_secs(second));
+            policing.entered(A);
+            sum += passed(&mut policing, second * 1_000, second * 1_000 + 1_000, 1_000, 100);
+        }
+        assert!((1_095..=1_105).contains(&sum), "{sum} in 10 s");
+        policing.left(Duration::from_secs(22), A);
+        policing.tidy(Duration::from_secs(31));
+        assert_eq!(policing.pairs.len(), 1, "it may come back");
+        policing.tidy(Duration::from_secs(32));
+        assert!(policing.pairs.is_empty() && policing.former.is_empty());
+    }
+
+    #[test]
+    fn a_bounded_number_of_those_who_left_is_remembered() {
+        let mut policing = Policing::default();
+        for number in 0..1_000 {
+            let peer = PeerId(Uuid::from_u128(10 + number));
+            policing.passes(Duration::ZERO, &VoiceRates::default(), (peer, B), Stream::Voice, 100);
+            policing.left(Duration::ZERO, peer);
+        }
+        assert_eq!((policing.former.len(), policing.pairs.len()), (FORMER, FORMER));
+    }
+
+    #[test]
+    fn data_passes_as_fast_as_it_is_sent_and_a_flood_of_it_does_not() {
+        let mut policing = Policing::default();
+        let mut passed = |from_ms: u64, every_us: usize, stream: Stream| {
+            let times = (from_ms * 1_000..(from_ms + 10_000) * 1_000).step_by(every_us).map(Duration::from_micros);
+            times.filter(|now| passes(&mut policing, *now, stream, 1_020)).count()
+        };
+        assert_eq!(passed(0, 1_020, Stream::Data), 9_804, "1 MB/s");
+        assert!((10_700..=11_100).contains(&passed(20_000, 300, Stream::Data)));
+        assert!((2_500..=3_100).contains(&passed(0, 300, Stream::Other)));
     }
 }

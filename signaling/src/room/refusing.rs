@@ -6,6 +6,7 @@ use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{ErrorCode, LeaveReason};
 
 use super::Room;
+use super::lock::Shown;
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
 use crate::refusal::Refusal;
 
@@ -23,12 +24,22 @@ impl Room {
         out.close(connection, CloseReason::Refused);
     }
 
-    /// The room has another password than that which those in it have shown.
-    pub(super) fn put_out_others(&mut self, now: Duration, than: PeerId, out: &mut impl Outbox) {
+    /// The password that a joiner's ticket brings. Those who are in have not shown it, or were there before the owner came back.
+    pub(super) fn take_password(&mut self, now: Duration, joiner: PeerId, shown: Shown, out: &mut impl Outbox) {
+        let (code, lock) = match shown {
+            Shown::Restores(lock) => (ErrorCode::PasswordRequired, Some(lock)),
+            Shown::Ends => (ErrorCode::Kicked, None),
+            Shown::Nothing | Shown::Current => return,
+        };
+        self.put_out_others(now, joiner, &code, out);
+        self.lock = lock;
+    }
+
+    fn put_out_others(&mut self, now: Duration, than: PeerId, code: &ErrorCode, out: &mut impl Outbox) {
         let others: Vec<ConnectionId> =
             self.members.iter().filter(|(_, member)| member.peer != than).map(|(connection, _)| *connection).collect();
         for connection in others {
-            self.put_out(now, connection, Refusal::of(ErrorCode::PasswordRequired), out);
+            self.put_out(now, connection, Refusal::of(code.clone()), out);
         }
     }
 }

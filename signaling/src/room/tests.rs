@@ -21,7 +21,7 @@ use voicemesh_wire::signaling::{
 };
 use voicemesh_wire::{PeerId, Permissions, SessionId};
 
-use super::{IceRules, Room, RoomRules, SharedSecret};
+use super::{IceRules, Part, Room, RoomRules, SharedSecret};
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
 use crate::refusal::Refusal;
 
@@ -128,6 +128,12 @@ impl World {
 
     fn try_join(&mut self, connection: ConnectionId, join: Join) -> Result<PeerId, Refusal> {
         self.room.join(self.now, connection, join, None, &mut self.sent)
+    }
+
+    /// Sends a whole snapshot; gives its parts.
+    fn refresh(&mut self, to: ConnectionId) -> Vec<Part> {
+        let first = Some(Part::default());
+        std::iter::successors(first, |part| self.room.refresh(to, part.clone(), &mut self.sent)).collect()
     }
 
     fn join(&mut self, connection: ConnectionId, person: u8) -> Joined {
@@ -312,7 +318,8 @@ fn a_receiver_that_is_behind_is_refused_by_name_once_a_second_and_the_others_are
     world.sent.busy = Some(B);
     world.told(A);
     world.sent.packets.clear();
-    let inside = Probe { sender: sender.client, token: 1 }.encode(session);
+    let mut inside = Probe { sender: sender.client, token: 1 }.encode(session);
+    inside[2] = Kind::Unassigned(50).number();
     let mut packet = Vec::new();
     Relay::encode_packet(Kind::ServerRelayReliable, session, &receivers, &inside, &mut packet);
     for _ in 0..10 {
@@ -349,7 +356,7 @@ fn a_snapshot_holds_the_roster_the_metadata_and_the_session() {
     world.room.packet(world.now, A, &handshake.into(), &mut world.sent);
     world.told(A);
     world.sent.packets.clear();
-    world.room.refresh(A, &mut world.sent);
+    world.refresh(A);
     let told = world.told(A);
     let [
         ServerMessage::Roster { peers, .. },

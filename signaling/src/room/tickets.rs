@@ -17,6 +17,8 @@ pub(super) struct Tickets {
     /// Seconds since 1970, as far as the room was told.
     unix: u64,
     issued_at: BTreeMap<ConnectionId, u64>,
+    /// In which second rights began last, and how many.
+    begun: (u64, u8),
 }
 
 /// What a ticket says of its holder.
@@ -62,9 +64,13 @@ impl Tickets {
         self.issuer.as_ref().is_some_and(|issuer| issuer.key().server_run() != record.server_run)
     }
 
-    /// A number that cannot be foreseen; `None` if the room issues no tickets.
-    pub(super) fn draw(&mut self) -> Option<u64> {
-        self.issuer.as_mut().map(TicketIssuer::draw)
+    /// The lineage of a right that begins now; `None` if the room issues no tickets. The lower one began earlier: 32 bits of seconds
+    /// since 1970, 8 of those that began in that second, 24 at random.
+    pub(super) fn begin_right(&mut self) -> Option<u64> {
+        let random = self.issuer.as_mut()?.draw() & 0xFF_FFFF;
+        let (second, number) = self.begun;
+        self.begun = (self.unix, if second == self.unix { number.saturating_add(1) } else { 0 });
+        Some(self.unix.min(u32::MAX.into()) << 32 | u64::from(self.begun.1) << 24 | random)
     }
 
     /// Members whose tickets are to be renewed.

@@ -5,10 +5,12 @@
 //! counts), and a request that names another host, or comes from a page at all, is refused. Each action is one line in the log,
 //! without names.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::body::Bytes;
@@ -27,20 +29,23 @@ use hyper_util::service::TowerToHyperService;
 use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 use voicemesh_wire::PeerId;
 
 use super::hub::Hub;
+use super::lock;
 use crate::config::key_file::{named, read_private};
 
 /// The least that a token may have, in bytes.
 const TOKEN_BYTES: usize = 16;
 /// The most that a request may bring.
 const BODY_BYTES: usize = 4096;
-/// Connections at a time; the next waits.
-const CONNECTIONS: usize = 16;
+/// Connections at a time. For the next, the oldest that has not shown the token is closed.
+const CONNECTIONS: usize = 64;
 /// How long one connection may take.
 const LIMIT: Duration = Duration::from_secs(30);
+/// How long the head of a request may take, the wait for it included.
+const HEAD_LIMIT: Duration = Duration::from_secs(2);
 /// Between two answers to wrong tokens, and the line about them in the log.
 const GUESS_PAUSE: Duration = Duration::from_secs(1);
 /// A drain sends its peers away within this.
@@ -86,6 +91,31 @@ impl fmt::Debug for AdminToken {
 #[derive(Clone, Copy, Debug)]
 struct ArrivedAt(SocketAddr);
 
+/// Whether a connection has brought a request with the token.
+#[derive(Clone, Debug, Default)]
+struct HasToken(Arc<AtomicBool>);
+
+/// The connections that are open.
+#[derive(Debug, Default)]
+struct Open {
+    accepted: u64,
+    connections: BTreeMap<u64, (AbortHandle, HasToken)>,
+}
+
+impl Open {
+    /// Closes the oldest connection without the token if there are too many; if all have shown it, the oldest.
+    fn make_space(&mut self) {
+        if self.connections.len() < CONNECTIONS {
+            return;
+        }
+        let without = self.connections.iter().find(|(_, (_, has_token))| !has_token.0.load(Ordering::Relaxed));
+        let oldest = without.or_else(|| self.connections.iter().next()).map(|(number, _)| *number);
+        if let Some((task, _)) = oldest.and_then(|number| self.connections.remove(&number)) {
+            task.abort();
+        }
+    }
+}
+
 struct Admin {
     hub: Arc<Hub>,
     token: AdminToken,
@@ -99,20 +129,29 @@ pub(super) async fn serve(hub: Arc<Hub>, token: AdminToken, listener: TcpListene
     let Ok(address) = listener.local_addr() else { return };
     let admin = Arc::new(Admin { hub, token, address, guesses: tokio::sync::Mutex::default() });
     let router = router(admin);
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+    let open = Arc::new(Mutex::new(Open::default()));
+    loop {
         let Ok((socket, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
         let Ok(local) = socket.local_addr() else { continue };
-        let service = TowerToHyperService::new(router.clone().layer(Extension(ArrivedAt(local))));
-        tokio::spawn(async move {
+        let has_token = HasToken::default();
+        let layered = router.clone().layer(Extension(ArrivedAt(local))).layer(Extension(has_token.clone()));
+        let mut all = lock(&open);
+        all.make_space();
+        all.accepted += 1;
+        let number = all.accepted;
+        let open = Arc::clone(&open);
+        // It cannot remove itself before it is entered: that waits for the lock.
+        let task = tokio::spawn(async move {
             let mut server = http1::Builder::new();
-            let serving = server.timer(TokioTimer::new()).serve_connection(TokioIo::new(socket), service);
+            server.timer(TokioTimer::new()).header_read_timeout(HEAD_LIMIT);
+            let serving = server.serve_connection(TokioIo::new(socket), TowerToHyperService::new(layered));
             let _ = tokio::time::timeout(LIMIT, serving).await;
-            drop(place);
+            lock(&open).connections.remove(&number);
         });
+        all.connections.insert(number, (task.abort_handle(), has_token));
     }
 }
 
@@ -137,6 +176,7 @@ fn router(admin: Arc<Admin>) -> Router {
 async fn guard(
     State(admin): State<Arc<Admin>>,
     Extension(ArrivedAt(local)): Extension<ArrivedAt>,
+    Extension(has_token): Extension<HasToken>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -157,6 +197,7 @@ async fn guard(
         answer.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         return answer;
     }
+    has_token.0.store(true, Ordering::Relaxed);
     let mut answer = next.run(request).await;
     answer.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     answer
@@ -211,7 +252,10 @@ impl<S: Send + Sync> FromRequestParts<S> for RoomInPath {
 }
 
 async fn members(State(admin): State<Arc<Admin>>, RoomInPath(room): RoomInPath) -> Response {
-    let Some(members) = admin.hub.members_of(&room) else { return no_room() };
+    let Some(members) = admin.hub.members_of(&room) else {
+        tracing::info!(target: "voicemesh_signaling::audit", "admin: members of a room that is not there");
+        return no_room();
+    };
     tracing::info!(target: "voicemesh_signaling::audit", "admin: listed {} members of a room", members.len());
     let members: Vec<Value> = members
         .into_iter()
@@ -240,7 +284,10 @@ fn no_peer_named() -> Response {
 }
 
 async fn bans(State(admin): State<Arc<Admin>>, RoomInPath(room): RoomInPath) -> Response {
-    let Some(bans) = admin.hub.bans_of(&room) else { return no_room() };
+    let Some(bans) = admin.hub.bans_of(&room) else {
+        tracing::info!(target: "voicemesh_signaling::audit", "admin: bans of a room that is not there");
+        return no_room();
+    };
     tracing::info!(target: "voicemesh_signaling::audit", "admin: listed {} bans of a room", bans.len());
     let bans: Vec<Value> = bans
         .into_iter()

@@ -356,6 +356,7 @@ impl Connection {
         let begun =
             self.hub.join(now, self.id, &self.mailbox, join, shown, address).and_then(|admission| match admission {
                 Admission::In(room) => {
+                    self.gate.take_allowance(|own| self.hub.allowance(&room, self.id, own));
                     self.room = Some(room);
                     self.socket.joined();
                     self.hub.metrics.join_time.observe(now.saturating_sub(self.opened_at));
@@ -426,12 +427,13 @@ impl Connection {
                     self.hub.metrics.bytes_out.add(message.len() as u64);
                     self.socket.put(&message);
                 }
-                Next::Snapshot => {
+                Next::Snapshot(part) => {
                     if let Some(room) = &self.room {
-                        let bytes = self.hub.refresh(now, room, self.id, &self.mailbox);
+                        let refreshed = self.hub.refresh(now, room, self.id, &self.mailbox, part);
                         // One that was not asked for replaces changes that were more.
-                        if std::mem::take(&mut self.owes_roster) {
-                            self.gate.charge_answer(bytes);
+                        if self.owes_roster {
+                            self.gate.charge_answer(refreshed.bytes);
+                            self.owes_roster = !refreshed.is_whole;
                         }
                     }
                 }

@@ -1,5 +1,6 @@
 //! Everything that connections share: rooms by name, mailboxes, addresses, the clock, and the ticker.
 
+mod desk;
 mod operator;
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,27 +11,30 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use bytes::Bytes;
 use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
+use voicemesh_session::Verdict;
 use voicemesh_session::server::DropReason;
-use voicemesh_session::{Delivery, Verdict};
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, ServerMessage};
-use voicemesh_wire::{RoomName, SessionId};
+use voicemesh_wire::{PeerId, RoomName, SessionId};
 
 use super::address::{AddressKey, Addresses};
 use super::lock;
-use super::mailbox::{Checked, Mailbox, Put};
+use super::mailbox::{Checked, Mailbox};
 use super::metrics::{Gauges, Metrics};
 use super::passwords::Passwords;
 use super::places::Places;
 use super::refused::Upgrades;
 use crate::config::Config;
-use crate::gate::check_presence;
-use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
+use crate::gate::{Allowance, check_presence};
+use crate::kept_bans::KeptBans;
+use crate::outbox::{CloseReason, ConnectionId, Purpose, Text};
 use crate::refusal::Refusal;
-use crate::room::{AddressTag, Digest, Knock, Question, Room, RoomRules, Salt};
+use crate::room::{AddressTag, Digest, Knock, Part, Question, Room, RoomRules, Salt};
 use crate::ticket::{TicketIssuer, TicketKey};
 use crate::token::TokenRules;
 use crate::unfinished::Unfinished;
 
+/// Peers of one room of which it is remembered what is left to them; beyond that, those that have gone are forgotten.
+const ALLOWANCES: usize = 128;
 /// The ticker's step; shorter if pings come very often.
 const TICK: Duration = Duration::from_millis(250);
 /// When the peers of a server that stops should come back at the earliest.
@@ -38,7 +42,7 @@ const RETRY_AFTER_STOP_MS: u64 = 1_000;
 /// When a join that came while the server is drained should be tried again at the earliest.
 const RETRY_AFTER_DRAIN_MS: u64 = 5_000;
 
-/// Lock order: `rooms`, then one room, then one mailbox. Nothing waits while it holds one.
+/// Lock order: `rooms`, then one room, then `kept_bans` or one mailbox. Nothing waits while it holds one.
 pub(super) struct Hub {
     pub(super) config: Config,
     pub(super) metrics: Metrics,
@@ -49,6 +53,7 @@ pub(super) struct Hub {
     tickets: TicketKey,
     started: Instant,
     rooms: Mutex<HashMap<RoomName, Arc<RoomCell>>>,
+    kept_bans: Mutex<KeptBans<RoomName, AddressKey>>,
     mailboxes: Mutex<HashMap<ConnectionId, Arc<Mailbox>>>,
     unfinished: Mutex<Unfinished<AddressKey>>,
     next_connection: AtomicU64,
@@ -82,8 +87,17 @@ pub(super) struct Handled {
     pub(super) state_bytes: usize,
 }
 
+/// What became of a part of a snapshot.
+pub(super) struct Refreshed {
+    pub(super) bytes: usize,
+    /// It was the last part.
+    pub(super) is_whole: bool,
+}
+
 struct Occupied {
     room: Room,
+    /// What is left to each peer that is here, or was lately.
+    allowances: BTreeMap<PeerId, Allowance>,
     /// The address of the member who came into it last while it was empty.
     made_by: Option<AddressKey>,
     mailboxes: BTreeMap<ConnectionId, Arc<Mailbox>>,
@@ -104,6 +118,7 @@ impl Hub {
             upgrades: Upgrades::default(),
             started: Instant::now(),
             rooms: Mutex::default(),
+            kept_bans: Mutex::default(),
             mailboxes: Mutex::default(),
             unfinished: Mutex::default(),
             next_connection: AtomicU64::new(1),
@@ -212,16 +227,49 @@ impl Hub {
             return Ok(Arc::clone(cell));
         }
         check_presence(join.presence, 0)?;
-        if rooms.len() >= self.config.max_rooms && !make_space(&mut rooms) {
+        if rooms.len() >= self.config.max_rooms && !self.make_space(now, &mut rooms) {
             return Err(Refusal::of(ErrorCode::ServerFull));
         }
         let mut room = Room::new(now, Arc::clone(&self.rules), random_session()?);
         let seed = random_bytes().map_err(no_random_numbers)?;
         room.set_ticket_issuer(TicketIssuer::new(self.tickets.clone(), seed), name.key().to_owned());
-        let occupied = Mutex::new(Occupied { room, made_by, mailboxes: BTreeMap::new() });
+        room.set_bans(lock(&self.kept_bans).take(&name));
+        let (allowances, mailboxes) = (BTreeMap::new(), BTreeMap::new());
+        let occupied = Mutex::new(Occupied { room, allowances, made_by, mailboxes });
         let cell = Arc::new(RoomCell { occupied });
         rooms.insert(name, Arc::clone(&cell));
         Ok(cell)
+    }
+
+    /// Of the address with the most empty rooms, drops the one that has been empty longest: an address that makes many pushes out
+    /// its own. The server is full of rooms if none is empty.
+    fn make_space(&self, now: Duration, rooms: &mut HashMap<RoomName, Arc<RoomCell>>) -> bool {
+        let unused = rooms.iter().filter(|(_, cell)| Arc::strong_count(cell) == 1);
+        let emptied = unused.filter_map(|(name, cell)| {
+            let occupied = lock(&cell.occupied);
+            Some((occupied.made_by, occupied.room.emptied_at()?, name))
+        });
+        let emptied: Vec<_> = emptied.collect();
+        let mut counts: HashMap<Option<AddressKey>, usize> = HashMap::new();
+        for (made_by, ..) in &emptied {
+            *counts.entry(*made_by).or_default() += 1;
+        }
+        let most = counts.values().copied().max();
+        let of_most = emptied.into_iter().filter(|(made_by, ..)| counts.get(made_by).copied() == most);
+        match of_most.map(|(_, at, name)| (at, name)).min().map(|(_, name)| name.clone()) {
+            Some(name) => rooms.remove(&name).is_some_and(|cell| {
+                self.keep_bans(now, &name, &cell);
+                true
+            }),
+            None => false,
+        }
+    }
+
+    /// A room is dropped.
+    fn keep_bans(&self, now: Duration, name: &RoomName, cell: &RoomCell) {
+        let mut occupied = lock(&cell.occupied);
+        let bans = occupied.room.take_bans();
+        lock(&self.kept_bans).keep(now, name.clone(), occupied.made_by, bans);
     }
 
     /// What must be hashed for a moderator who sets the room's password.
@@ -266,17 +314,36 @@ impl Hub {
         Handled { is_violation, state_bytes }
     }
 
-    /// Puts a snapshot into a mailbox in place of updates that it did not take. Gives its size.
-    pub(super) fn refresh(&self, now: Duration, cell: &RoomCell, to: ConnectionId, mailbox: &Mailbox) -> usize {
+    /// Puts a part of a snapshot into a mailbox in place of updates that it did not take.
+    pub(super) fn refresh(
+        &self,
+        now: Duration,
+        cell: &RoomCell,
+        to: ConnectionId,
+        mailbox: &Mailbox,
+        part: Part,
+    ) -> Refreshed {
+        if part == Part::default() {
+            self.metrics.snapshots.add(1);
+        }
         let mut occupied = lock(&cell.occupied);
-        mailbox.begin_snapshot();
-        let bytes = occupied.with(self, now, |room, out| {
-            room.refresh(to, out);
-            out.state_bytes(to)
-        });
-        mailbox.end_snapshot();
-        self.metrics.snapshots.add(1);
-        bytes
+        mailbox.begin_part();
+        let (next, bytes) = occupied.with(self, now, |room, out| (room.refresh(to, part, out), out.state_bytes(to)));
+        let is_whole = next.is_none();
+        mailbox.end_part(next);
+        Refreshed { bytes, is_whole }
+    }
+
+    /// What is left to a peer of what one connection may send: a peer that comes again on another connection has no more.
+    /// `fresh` is what a peer has that was not here lately.
+    pub(super) fn allowance(&self, cell: &RoomCell, id: ConnectionId, fresh: Allowance) -> Allowance {
+        let mut occupied = lock(&cell.occupied);
+        let Some(peer) = occupied.room.peer_of(id) else { return fresh };
+        let allowances = &mut occupied.allowances;
+        if allowances.len() >= ALLOWANCES {
+            allowances.retain(|_, allowance| allowance.is_shared());
+        }
+        allowances.entry(peer).or_insert(fresh).clone()
     }
 
     /// How much of an unfinished message a connection holds. If there is too much of them, the oldest one's connection ends.
@@ -335,8 +402,15 @@ impl Hub {
 
     fn check_rooms(&self, now: Duration) {
         let mut rooms = lock(&self.rooms);
-        // References are made under this lock only, so no connection is about to enter a room that has just one.
-        rooms.retain(|_, cell| Arc::strong_count(cell) > 1 || !lock(&cell.occupied).room.is_over(now));
+        // References that lead into a room are made under this lock, so no connection is about to enter a room that has just
+        // one. Those that count and look make others for a moment: then the room goes at the next look.
+        rooms.retain(|name, cell| {
+            let stays = Arc::strong_count(cell) > 1 || !lock(&cell.occupied).room.is_over(now);
+            if !stays {
+                self.keep_bans(now, name, cell);
+            }
+            stays
+        });
         let cells: Vec<Weak<RoomCell>> = rooms.values().map(Arc::downgrade).collect();
         drop(rooms);
         let unix = unix_time();
@@ -352,27 +426,6 @@ impl Hub {
 /// Seconds since 1970. Read anew each time, because the server's own clock stands still while the machine sleeps.
 fn unix_time() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
-}
-
-/// Of the address with the most empty rooms, drops the one that has been empty longest: an address that makes many pushes out
-/// its own. The server is full of rooms if none is empty.
-fn make_space(rooms: &mut HashMap<RoomName, Arc<RoomCell>>) -> bool {
-    let unused = rooms.iter().filter(|(_, cell)| Arc::strong_count(cell) == 1);
-    let emptied = unused.filter_map(|(name, cell)| {
-        let occupied = lock(&cell.occupied);
-        Some((occupied.made_by, occupied.room.emptied_at()?, name))
-    });
-    let emptied: Vec<_> = emptied.collect();
-    let mut counts: HashMap<Option<AddressKey>, usize> = HashMap::new();
-    for (made_by, ..) in &emptied {
-        *counts.entry(*made_by).or_default() += 1;
-    }
-    let most = counts.values().copied().max();
-    let of_most = emptied.into_iter().filter(|(made_by, ..)| counts.get(made_by).copied() == most);
-    match of_most.map(|(_, at, name)| (at, name)).min().map(|(_, name)| name.clone()) {
-        Some(name) => rooms.remove(&name).is_some(),
-        None => false,
-    }
 }
 
 /// The key of the operator's secret; without one, of a secret that ends with this process.
@@ -438,130 +491,5 @@ pub(super) async fn tick(hub: Arc<Hub>) {
         hub.check_rooms(now);
         hub.addresses.tidy(now);
         hub.places.tidy();
-    }
-}
-
-impl Occupied {
-    fn with<T>(&mut self, hub: &Hub, now: Duration, act: impl FnOnce(&mut Room, &mut Desk<'_>) -> T) -> T {
-        let mut desk = Desk {
-            mailboxes: &self.mailboxes,
-            metrics: &hub.metrics,
-            now,
-            deliveries: 0,
-            voice_dropped: 0,
-            data_dropped: 0,
-            slow_consumers: 0,
-            policed: 0,
-            busy: 0,
-            state: None,
-        };
-        let result = act(&mut self.room, &mut desk);
-        for (counter, count) in [
-            (&hub.metrics.deliveries, desk.deliveries),
-            (&hub.metrics.voice_dropped, desk.voice_dropped),
-            (&hub.metrics.data_dropped, desk.data_dropped),
-            (&hub.metrics.slow_consumers, desk.slow_consumers),
-            (&hub.metrics.voice_over_rate, desk.policed),
-            (&hub.metrics.receiver_busy, desk.busy),
-        ] {
-            if count > 0 {
-                counter.add(count);
-            }
-        }
-        result
-    }
-}
-
-/// A room's output into mailboxes.
-struct Desk<'a> {
-    mailboxes: &'a BTreeMap<ConnectionId, Arc<Mailbox>>,
-    metrics: &'a Metrics,
-    now: Duration,
-    deliveries: u64,
-    voice_dropped: u64,
-    data_dropped: u64,
-    slow_consumers: u64,
-    policed: u64,
-    busy: u64,
-    /// Who was sent state, and how many bytes of it.
-    state: Option<(ConnectionId, usize)>,
-}
-
-impl Desk<'_> {
-    fn state_bytes(&self, of: ConnectionId) -> usize {
-        self.state.filter(|(to, _)| *to == of).map_or(0, |(_, bytes)| bytes)
-    }
-
-    fn count_state(&mut self, to: ConnectionId, bytes: usize, purpose: Purpose) {
-        if purpose == Purpose::Snapshot {
-            let sum = self.state_bytes(to) + bytes;
-            self.state = Some((to, sum));
-        }
-    }
-
-    fn count(&mut self, put: Put) {
-        match put {
-            Put::OldestDropped => self.voice_dropped += 1,
-            Put::Refused => self.data_dropped += 1,
-            Put::Overflow => {
-                self.slow_consumers += 1;
-                self.metrics.refused(&ErrorCode::SlowConsumer);
-            }
-            Put::Busy => self.busy += 1,
-            Put::Queued | Put::Covered | Put::Ended => {}
-        }
-    }
-}
-
-impl Outbox for Desk<'_> {
-    fn text(&mut self, to: ConnectionId, message: &Text, purpose: Purpose) -> bool {
-        let Some(mailbox) = self.mailboxes.get(&to) else { return true };
-        self.count_state(to, message.bytes().len(), purpose);
-        let put = mailbox.text(self.now, message, purpose);
-        self.count(put);
-        put != Put::Busy
-    }
-
-    fn packet(&mut self, to: ConnectionId, packet: Bytes, delivery: Delivery, purpose: Purpose) -> bool {
-        let Some(mailbox) = self.mailboxes.get(&to) else { return true };
-        self.deliveries += 1;
-        self.count_state(to, packet.len(), purpose);
-        let put = mailbox.packet(self.now, packet, delivery, purpose);
-        self.count(put);
-        put != Put::Busy
-    }
-
-    fn defer_snapshot(&mut self, to: ConnectionId) -> bool {
-        self.mailboxes.get(&to).is_some_and(|mailbox| mailbox.defer_snapshot())
-    }
-
-    fn pong(&mut self, to: ConnectionId, message: &Text) {
-        if let Some(mailbox) = self.mailboxes.get(&to) {
-            let put = mailbox.pong(self.now, message);
-            self.count(put);
-        }
-    }
-
-    fn count_refusal(&mut self, code: &ErrorCode) {
-        self.metrics.refused(code);
-    }
-
-    fn count_policed(&mut self) {
-        self.policed += 1;
-    }
-
-    fn hand_over(&mut self, from: ConnectionId, to: ConnectionId) {
-        if let (Some(old), Some(new)) = (self.mailboxes.get(&from), self.mailboxes.get(&to)) {
-            for (packet, purpose) in old.take_texts() {
-                let put = new.packet(self.now, packet, Delivery::Reliable, purpose);
-                self.count(put);
-            }
-        }
-    }
-
-    fn close(&mut self, to: ConnectionId, reason: CloseReason) {
-        if let Some(mailbox) = self.mailboxes.get(&to) {
-            mailbox.end(self.now, reason);
-        }
     }
 }

@@ -1,4 +1,7 @@
 //! What waits to be written to one connection. Filled under the room's lock, emptied by the connection's own task.
+//!
+//! All of it is at most [`BYTES`], and one message of any size that is next. A snapshot is kept as its position only: one
+//! part is made when the one before has been taken.
 
 mod senders;
 mod voice;
@@ -18,22 +21,24 @@ use voicemesh_wire::signaling::{ErrorCode, ServerMessage};
 use super::lock;
 use crate::outbox::{CloseReason, Purpose, Text};
 use crate::refusal::Refusal;
+use crate::room::Part;
 use senders::Senders;
 use voice::Voice;
 
 /// Packets of games' own bytes that wait for one receiver; one more is not taken. The peers send again what must arrive.
 const DATA_PACKETS: usize = 128;
 /// Bytes of these packets together, with the same rule.
-const DATA_BYTES: usize = 56 * 1024;
+const DATA_BYTES: usize = 40 * 1024;
 /// Changes of the room's and the session's state that wait for one receiver. When there are more, none of them is sent,
 /// but one snapshot in their place.
 const UPDATES: usize = 128;
 /// Bytes of these changes together, with the same rule.
-const UPDATE_BYTES: usize = 32 * 1024;
-/// What is sent of the state to a connection that joins. When more waits, the rest is part of a snapshot that is made later.
-const SNAPSHOT_BYTES: usize = 64 * 1024;
+const UPDATE_BYTES: usize = 24 * 1024;
 /// Answers to a connection's own messages; one more, and it ends: it asks and does not read (`slow-consumer`).
 const ANSWER_BYTES: usize = 24 * 1024;
+/// Everything that waits, by the bounds above.
+const BYTES: usize = 256 * 1024;
+const _: () = assert!(senders::ALL + UPDATE_BYTES + ANSWER_BYTES + voice::BYTES + DATA_BYTES < BYTES);
 /// A pong waits behind at most this many bytes of other messages.
 const BEFORE_PONG_BYTES: usize = 4096;
 /// What a queue and its allocator hold besides a message's bytes, about.
@@ -60,8 +65,10 @@ pub(super) struct Mailbox {
 
 #[derive(Debug)]
 struct Queues {
-    /// A snapshot that is being sent in place of updates; before everything else.
+    /// A part of a snapshot that is being sent in place of updates; before everything else.
     snapshot: VecDeque<Message>,
+    /// The part after it.
+    next_part: Option<Part>,
     /// Pongs that would wait too long in `reliable`; they count as answers.
     pongs: VecDeque<Message>,
     /// What is put in with [`Purpose::Snapshot`] belongs to `snapshot`.
@@ -91,6 +98,8 @@ struct Queues {
 #[derive(Debug)]
 enum Entry {
     Message(Message, Purpose),
+    /// The first of the state that is sent to a connection that joins: of any size, and counted nowhere. One at a time.
+    First(Message),
     /// A snapshot of the room's and the session's state, made when it is this one's turn.
     Snapshot,
 }
@@ -119,8 +128,8 @@ pub(super) enum Put {
     Queued,
     /// A snapshot that is made later contains it.
     Covered,
-    /// An older voice packet had to go.
-    OldestDropped,
+    /// So many voice packets had to go, perhaps this one.
+    VoiceDropped(usize),
     /// There is no room for it.
     Refused,
     /// Too much of its sender waits.
@@ -135,8 +144,8 @@ pub(super) enum Put {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Message(Message),
-    /// The room is to be asked for a snapshot ([`Mailbox::take_snapshot`]).
-    Snapshot,
+    /// The room is to be asked for this part of a snapshot ([`Mailbox::begin_part`]).
+    Snapshot(Part),
     Nothing,
 }
 
@@ -155,6 +164,7 @@ impl Mailbox {
         Self {
             queues: Mutex::new(Queues {
                 snapshot: VecDeque::new(),
+                next_part: None,
                 pongs: VecDeque::new(),
                 takes_snapshot: false,
                 reliable: VecDeque::new(),
@@ -227,15 +237,18 @@ impl Mailbox {
     }
 
     fn put_voice(&self, now: Duration, packet: Bytes) -> Put {
-        self.put(|queues| if queues.voice.push(now, packet) { Put::OldestDropped } else { Put::Queued })
+        self.put(|queues| match queues.voice.push(now, packet) {
+            0 => Put::Queued,
+            dropped => Put::VoiceDropped(dropped),
+        })
     }
 
     fn put_data(&self, packet: Bytes) -> Put {
         self.put(|queues| {
-            if queues.data.len() >= DATA_PACKETS || queues.data_bytes + packet.len() > DATA_BYTES {
+            if queues.data.len() >= DATA_PACKETS || queues.data_bytes + cost(packet.len()) > DATA_BYTES {
                 return Put::Refused;
             }
-            queues.data_bytes += packet.len();
+            queues.data_bytes += cost(packet.len());
             queues.data.push_back(packet);
             Put::Queued
         })
@@ -276,21 +289,24 @@ impl Mailbox {
     /// False, and without effect, if nothing waits.
     pub(super) fn defer_snapshot(&self) -> bool {
         let mut queues = lock(&self.queues);
-        if queues.is_ending() || queues.reliable.is_empty() && queues.snapshot.is_empty() {
+        if queues.is_ending() || queues.reliable.is_empty() && !queues.is_in_snapshot() {
             return false;
         }
         queues.demand_snapshot();
         true
     }
 
-    /// What the room puts in as a snapshot from now on, until [`end_snapshot`](Self::end_snapshot), goes before
-    /// everything else that waits.
-    pub(super) fn begin_snapshot(&self) {
+    /// What the room puts in as a snapshot from now on, until [`end_part`](Self::end_part), goes before everything else
+    /// that waits.
+    pub(super) fn begin_part(&self) {
         lock(&self.queues).takes_snapshot = true;
     }
 
-    pub(super) fn end_snapshot(&self) {
-        lock(&self.queues).takes_snapshot = false;
+    /// `next` is asked for once the part has been taken.
+    pub(super) fn end_part(&self, next: Option<Part>) {
+        let mut queues = lock(&self.queues);
+        queues.takes_snapshot = false;
+        queues.next_part = next;
     }
 
     /// No more is taken in; what is in the reliable queue goes out, then the connection ends.
@@ -367,7 +383,11 @@ impl Queues {
                 return Put::Queued;
             }
             Purpose::Snapshot if self.snapshot_due => return Put::Covered,
-            Purpose::Snapshot if self.snapshot_bytes > SNAPSHOT_BYTES => {
+            Purpose::Snapshot if self.reliable.is_empty() && !self.is_in_snapshot() => {
+                self.reliable.push_back(Entry::First(message));
+                return Put::Queued;
+            }
+            Purpose::Snapshot if self.snapshot_bytes + self.senders.bytes() + bytes > senders::SHARED => {
                 self.demand_snapshot();
                 return Put::Covered;
             }
@@ -384,7 +404,7 @@ impl Queues {
                 self.update_bytes += bytes;
             }
             Purpose::Notice => self.reliable.retain(|entry| !matches!(entry, Entry::Message(_, Purpose::Notice))),
-            Purpose::From(sender) if !self.senders.reserve(sender, bytes) => return Put::Busy,
+            Purpose::From(sender) if !self.senders.reserve(sender, bytes, self.snapshot_bytes) => return Put::Busy,
             Purpose::From(_) => {}
         }
         self.reliable.push_back(Entry::Message(message, purpose));
@@ -393,7 +413,7 @@ impl Queues {
 
     fn put_pong(&mut self, now: Duration, pong: Message) -> Put {
         let waiting = self.update_bytes + self.snapshot_bytes + self.answer_bytes + self.senders.bytes();
-        if waiting <= BEFORE_PONG_BYTES && self.snapshot.is_empty() {
+        if waiting <= BEFORE_PONG_BYTES && !self.is_in_snapshot() && !self.has_first() {
             return self.put_reliable(now, pong, Purpose::Answer);
         }
         let bytes = cost(pong.len());
@@ -403,6 +423,15 @@ impl Queues {
         self.answer_bytes += bytes;
         self.pongs.push_back(pong);
         Put::Queued
+    }
+
+    /// A snapshot is being sent.
+    fn is_in_snapshot(&self) -> bool {
+        !self.snapshot.is_empty() || self.next_part.is_some()
+    }
+
+    fn has_first(&self) -> bool {
+        matches!(self.reliable.front(), Some(Entry::First(_)))
     }
 
     fn overflow(&mut self, now: Duration) -> Put {
@@ -422,7 +451,7 @@ impl Queues {
             match entry {
                 Entry::Message(_, Purpose::Update) => place = place.or(Some(kept.len())),
                 Entry::Message(_, Purpose::Notice) => {}
-                entry @ (Entry::Message(..) | Entry::Snapshot) => kept.push_back(entry),
+                entry @ (Entry::Message(..) | Entry::First(_) | Entry::Snapshot) => kept.push_back(entry),
             }
         }
         kept.insert(place.unwrap_or(kept.len()), Entry::Snapshot);
@@ -454,7 +483,7 @@ impl Queues {
             self.release(pong.len(), Purpose::Answer);
             return Next::Message(pong);
         }
-        let reliable_waits = !self.reliable.is_empty() || !self.snapshot.is_empty();
+        let reliable_waits = !self.reliable.is_empty() || self.is_in_snapshot();
         if (self.voice_turn > 0 || !reliable_waits && self.data.is_empty())
             && let Some((since, packet)) = self.voice.pop()
         {
@@ -474,11 +503,15 @@ impl Queues {
         let data_next = !self.data.is_empty() && (self.data_next || !reliable_waits);
         self.data_next = !data_next;
         if data_next && let Some(packet) = self.data.pop_front() {
-            self.data_bytes = self.data_bytes.saturating_sub(packet.len());
+            self.data_bytes = self.data_bytes.saturating_sub(cost(packet.len()));
             return Next::Message(Message::Binary(packet));
         }
         if let Some(message) = self.snapshot.pop_front() {
             return Next::Message(message);
+        }
+        // Last words follow no snapshot.
+        if let Some(part) = self.next_part.take().filter(|_| !self.is_ending()) {
+            return Next::Snapshot(part);
         }
         loop {
             match self.reliable.pop_front() {
@@ -486,11 +519,11 @@ impl Queues {
                     self.release(message.len(), purpose);
                     return Next::Message(message);
                 }
+                Some(Entry::First(message)) => return Next::Message(message),
                 Some(Entry::Snapshot) => {
                     self.snapshot_due = false;
-                    // Last words follow no snapshot.
                     if !self.is_ending() {
-                        return Next::Snapshot;
+                        return Next::Snapshot(Part::default());
                     }
                 }
                 None => {

@@ -75,9 +75,9 @@ export function chat({ peer, tell }) {
   }
 
   /** @param {Message} message */
-  function row({ from, to: whom, mine, text, at }) {
+  function row({ from, to: whom, mine, text, at, group }) {
     const about = whom === 'room' ? ' ' : whom === 'me' ? ' to you only, ' : ` to ${whom}, `;
-    const isPrivate = whom !== 'room' && (whom === 'me' || mine);
+    const isPrivate = whom !== 'room' && !group && (whom === 'me' || mine);
     return h('li', `${mine ? 'mine' : ''} ${isPrivate ? 'private' : ''}`,
       h('div', 'about', h('bdi', {}, mine ? 'You' : from), about, new Date(at).toLocaleTimeString([], { timeStyle: 'short' })),
       h('p', { dir: 'auto' }, ...linked(text)));

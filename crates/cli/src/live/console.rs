@@ -5,7 +5,7 @@ use std::sync::Once;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use ratatui::backend::CrosstermBackend;
+use ratatui::Terminal;
 use ratatui::crossterm::event::{
     DisableBracketedPaste, DisableFocusChange, EnableBracketedPaste, EnableFocusChange, KeyboardEnhancementFlags,
     PopKeyboardEnhancementFlags, PushKeyboardEnhancementFlags,
@@ -15,7 +15,15 @@ use ratatui::crossterm::terminal::{
     Clear, ClearType, EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode,
     supports_keyboard_enhancement,
 };
-use ratatui::{DefaultTerminal, Terminal};
+
+#[cfg(not(windows))]
+use super::ansi::AnsiBackend as Drawing;
+// It also draws on consoles that know no escape sequences.
+#[cfg(windows)]
+use ratatui::backend::CrosstermBackend as Drawing;
+
+/// What the view is drawn on.
+type Drawn = Terminal<Drawing<io::Stdout>>;
 
 /// Whether the view has the terminal. There is one terminal, so this is one, too.
 static TAKEN: AtomicBool = AtomicBool::new(false);
@@ -25,7 +33,7 @@ static HOOK: Once = Once::new();
 
 /// The terminal. Dropping it gives it back.
 pub(crate) struct Console {
-    pub terminal: DefaultTerminal,
+    pub terminal: Drawn,
     tells_releases: bool,
 }
 
@@ -82,9 +90,10 @@ pub(crate) fn check() -> io::Result<()> {
 }
 
 /// The terminal ready to be drawn on, and whether it tells when a key is released.
-fn prepare() -> io::Result<(DefaultTerminal, bool)> {
+fn prepare() -> io::Result<(Drawn, bool)> {
     TAKEN.store(true, Ordering::SeqCst);
     enable_raw_mode()?;
+    stop_mouse_reports();
     let tells_releases = supports_keyboard_enhancement().unwrap_or(false);
     execute!(stdout(), EnterAlternateScreen, EnableBracketedPaste, EnableFocusChange)?;
     if tells_releases {
@@ -95,10 +104,17 @@ fn prepare() -> io::Result<(DefaultTerminal, bool)> {
     Ok((blank()?, tells_releases))
 }
 
+/// The view takes no mouse, but a program that ended badly may have left its reports on: they would come as text.
+fn stop_mouse_reports() {
+    // On Windows the mode belongs to the console's input, and raw mode has set that.
+    #[cfg(not(windows))]
+    let _ = execute!(stdout(), ratatui::crossterm::event::DisableMouseCapture);
+}
+
 /// An empty screen. ([`Terminal::clear`] would ask the terminal where its cursor is, and wait for those that do not say.)
-fn blank() -> io::Result<DefaultTerminal> {
+fn blank() -> io::Result<Drawn> {
     execute!(stdout(), Clear(ClearType::All))?;
-    Terminal::new(CrosstermBackend::new(stdout()))
+    Terminal::new(Drawing::new(stdout()))
 }
 
 impl Drop for Console {

@@ -27,6 +27,8 @@ const ROWS_FOR_TWO_EVENTS: u16 = 20;
 const ROWS_FOR_FOUR_EVENTS: u16 = 34;
 /// Rows left to the messages, however many people there are.
 const LEAST_MESSAGES: u16 = 2;
+/// Rows enough for the messages while there are people who would otherwise not be seen.
+const USUAL_MESSAGES: u16 = 6;
 /// Before events and messages, where no line parts the two.
 const EVENT_MARK: &str = "» ";
 /// With fewer columns, the header names no server, and the footer says less of the key to talk.
@@ -112,7 +114,8 @@ pub(crate) fn layout(screen: &Screen, area: Rect) -> Sections {
         if rule == 0 { events.min(free / 3).max(urgent.min(most)) } else { events.max(problems + 1).min(most) };
     let free = free.saturating_sub(events);
     let wanted = u16::try_from(screen.people.len().max(1)).unwrap_or(u16::MAX);
-    let most = (free / 2).max((2 * free / 3).min(free.saturating_sub(LEAST_MESSAGES))).max(1);
+    let most = (free / 2).max((2 * free / 3).min(free.saturating_sub(LEAST_MESSAGES)));
+    let most = most.max(free.saturating_sub(USUAL_MESSAGES)).max(1);
     let people = wanted.min(most);
     let rows = [1, rule, people, rule].map(Constraint::Length).into_iter();
     let rows = rows.chain([Constraint::Min(0)]).chain([rule, events, rule, 1, 1, 1].map(Constraint::Length));

@@ -179,11 +179,13 @@ impl Screen {
         self.people = snapshot.peers.iter().map(|state| Person::new(state, people)).collect();
         self.people.sort_by_cached_key(|person| (person.label.to_lowercase(), person.peer));
         self.mark_loudest();
-        let reached = self
-            .people
-            .iter()
-            .filter(|person| person.route != Route::None && !person.deafened && person.may_listen)
-            .count();
+        let everyone = [EVERYONE.to_owned()];
+        let spoken_to = self.own.groups.as_deref().unwrap_or(&everyone);
+        let is_reached = |state: &&PeerState| {
+            let listens = state.groups.iter().any(|group| spoken_to.contains(group));
+            listens && state.route != Route::None && !state.status.deafened && state.permissions.listen
+        };
+        let reached = snapshot.peers.iter().filter(is_reached).count();
         self.own = Own {
             listening_only: snapshot.listening_only || self.own.listening_only,
             without_speaker: self.own.without_speaker,

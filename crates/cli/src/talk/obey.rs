@@ -6,14 +6,15 @@ use clap::ValueEnum;
 use voicemesh::{GROUP_NAME_BYTES, Moderation, PeerId, TEXT_BYTES};
 
 use super::{End, Talk, beside_earlier};
-use crate::decisions::{BanChange, in_minutes};
+use crate::decisions::{Change as Decided, in_minutes};
 use crate::human::{Line, Mood, plain, trouble};
 use crate::input::Input;
 use crate::live::keys::Wish;
+use crate::live::screen::EVERYONE;
 use crate::microphone::ActivationChoice;
 use crate::slash::{Change, Decision, Typed, parse};
 use crate::text::harmless;
-use crate::who;
+use crate::who::{self, group_names};
 
 /// A snapshot is a little old: `/who` is answered when it surely holds all that was told and asked for before.
 const SNAPSHOT_AGE: Duration = Duration::from_millis(50);
@@ -129,10 +130,12 @@ impl Talk {
         let (action, done) = match decision {
             Decision::MuteForAll(name, true) => {
                 let peer = find(&name)?;
+                change = Some(Decided::MutedForAll(peer, true));
                 (Moderation::Mute { peer }, format!("{} is muted for all.", label(peer)))
             }
             Decision::MuteForAll(name, false) => {
                 let peer = find(&name)?;
+                change = Some(Decided::MutedForAll(peer, false));
                 (Moderation::Unmute { peer }, format!("{} can be heard again.", label(peer)))
             }
             Decision::Kick(name) => {
@@ -145,13 +148,13 @@ impl Talk {
             }
             Decision::Unban(Some(name)) => {
                 let peer = self.decisions.find(now, &name)?;
-                change = Some(BanChange::Lifted(peer));
+                change = Some(Decided::Lifted(peer));
                 (Moderation::Unban { peer }, format!("{} may come back.", self.decisions.label(peer)))
             }
             Decision::Ban(name, minutes) => {
                 let peer = find(&name)?;
                 let lasts = Duration::from_secs(60 * u64::from(minutes));
-                change = Some(BanChange::Banned { peer, label: label(peer), until: now + lasts });
+                change = Some(Decided::Banned { peer, label: label(peer), until: now + lasts });
                 let done =
                     format!("{} was put out of the room, and is kept out for {}.", label(peer), in_minutes(lasts));
                 (Moderation::Ban { peer, seconds: 60 * minutes }, done)
@@ -162,9 +165,12 @@ impl Talk {
                 (Moderation::Move { peer, groups: vec![group.to_owned()] }, done)
             }
             // An event says it to everyone.
-            Decision::Lock(true) => (Moderation::Lock, String::new()),
-            Decision::Lock(false) => (Moderation::Unlock, String::new()),
+            Decision::Lock(is_locked) => {
+                change = Some(Decided::Locked(is_locked));
+                (if is_locked { Moderation::Lock } else { Moderation::Unlock }, String::new())
+            }
             Decision::SetPassword(text) => {
+                change = Some(Decided::Password(!text.is_empty()));
                 let done = match text.as_str() {
                     "" => "The room has no password any more.",
                     _ => "Newcomers need the password from now on.",
@@ -214,9 +220,17 @@ impl Talk {
     fn send_text(&mut self, text: &str) -> Result<(), String> {
         self.must_be_in_session()?;
         must_fit("A text", text, TEXT_BYTES)?;
-        self.peer.send_text(text);
-        if !self.output.shows_what_is_typed() {
-            self.own_text(format!("You: {}", harmless(text)));
+        let groups = written_to(&self.groups)?;
+        for group in groups {
+            self.peer.send_group_text(group, text);
+        }
+        match groups {
+            [group] if group == EVERYONE => {
+                if !self.output.shows_what_is_typed() {
+                    self.own_text(format!("You: {}", harmless(text)));
+                }
+            }
+            groups => self.own_text(format!("You (to {}): {}", group_names(groups), harmless(text))),
         }
         Ok(())
     }
@@ -266,6 +280,19 @@ impl Talk {
 
     fn answer(&mut self, text: impl Into<String>) {
         self.output.notice(self.started.elapsed(), &plain(text));
+    }
+}
+
+/// Which of the groups that one speaks to a text goes to: to everyone, if one speaks to everyone; who is in several groups would
+/// get it several times.
+fn written_to(groups: &[String]) -> Result<&[String], String> {
+    match groups.iter().position(|group| group == EVERYONE) {
+        Some(at) => Ok(&groups[at..=at]),
+        None if groups.is_empty() => {
+            Err("Not sent: you are in no talk group. /join NAME enters one; /msg NAME TEXT writes to one person."
+                .to_owned())
+        }
+        None => Ok(groups),
     }
 }
 

@@ -82,7 +82,12 @@ pub fn alone(role: Role) -> End {
 
 /// A link on this stack, whose signals stay with it as events.
 pub fn alone_on(stack: &dyn LinkStack, role: Role) -> End {
-    open(stack, LinkConfig { role, remote: 0, ice_servers: Vec::new() }, Remote::Absent).0
+    alone_with(stack, role, 0)
+}
+
+/// The same, to this remote.
+pub fn alone_with(stack: &dyn LinkStack, role: Role, remote: u128) -> End {
+    open(stack, LinkConfig { role, remote, ice_servers: Vec::new() }, Remote::Absent).0
 }
 
 /// The offering and the answering end, still opening.

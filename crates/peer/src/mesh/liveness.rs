@@ -187,30 +187,48 @@ impl Beside {
 /// What was written to others and may have to be sent again on another connection.
 #[derive(Debug, Default)]
 pub(super) struct Texts {
-    waiting: VecDeque<(Duration, Bytes)>,
+    waiting: VecDeque<Written>,
     bytes: usize,
+    /// How many were sent on this connection.
+    sent: u32,
+}
+
+#[derive(Debug)]
+struct Written {
+    at: Duration,
+    /// Its place among those of its connection, from 0.
+    number: u32,
+    packet: Bytes,
 }
 
 impl Texts {
     fn push(&mut self, now: Duration, packet: Bytes) {
         self.bytes += packet.len();
-        self.waiting.push_back((now, packet));
+        self.waiting.push_back(Written { at: now, number: self.sent, packet });
+        self.sent += 1;
         while self.waiting.len() > TEXTS || self.bytes > TEXT_BYTES {
-            let Some((_, oldest)) = self.waiting.pop_front() else { return };
-            self.bytes -= oldest.len();
+            let Some(oldest) = self.waiting.pop_front() else { return };
+            self.bytes -= oldest.packet.len();
         }
     }
 
     fn confirmed(&mut self, until: Duration) {
-        while self.waiting.front().is_some_and(|(at, _)| *at <= until) {
-            let Some((_, packet)) = self.waiting.pop_front() else { return };
-            self.bytes -= packet.len();
+        while let Some(written) = self.waiting.pop_front_if(|written| written.at <= until) {
+            self.bytes -= written.packet.len();
         }
     }
 
-    pub(super) fn take(&mut self) -> impl Iterator<Item = Bytes> + use<> {
-        self.bytes = 0;
-        std::mem::take(&mut self.waiting).into_iter().map(|(_, packet)| packet)
+    /// Whether any is not known to have arrived.
+    pub(super) fn is_unconfirmed(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Another connection took over from that on which the server has read so many: the others are to be sent on it.
+    pub(super) fn taken_over(&mut self, now: Duration, read: Option<u32>) -> Vec<Bytes> {
+        let former = std::mem::take(self);
+        let unread = former.waiting.into_iter().filter(|written| read.is_none_or(|read| written.number >= read));
+        unread.for_each(|written| self.push(now, written.packet));
+        self.waiting.iter().map(|written| written.packet.clone()).collect()
     }
 }
 
@@ -444,5 +462,26 @@ impl<C: Carrier> Mesh<C> {
     pub(super) fn connection_renewed(&mut self) {
         self.close_beside();
         self.path.woke_at = None;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_takes_over_sends_what_the_server_has_not_read_once_more_and_keeps_it() {
+        let ms = Duration::from_millis;
+        let mut texts = Texts::default();
+        for (at, text) in [(0, "one"), (10, "two"), (20, "three")] {
+            texts.push(ms(at), Bytes::from_static(text.as_bytes()));
+        }
+        texts.confirmed(ms(5));
+        assert_eq!(texts.taken_over(ms(30), Some(2)), ["three"], "the server has read one and two");
+        assert!(texts.is_unconfirmed());
+        assert_eq!(texts.taken_over(ms(40), Some(0)), ["three"], "that connection died, too");
+        assert_eq!(texts.taken_over(ms(50), None), ["three"], "a server that does not count");
+        assert_eq!(texts.taken_over(ms(60), Some(1)), Vec::<Bytes>::new());
+        assert!(!texts.is_unconfirmed() && texts.bytes == 0);
     }
 }

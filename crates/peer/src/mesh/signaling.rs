@@ -225,6 +225,7 @@ impl<C: Carrier> Mesh<C> {
         let Some(taken_over) = joined.taken_over.clone().filter(|_| is_same) else {
             self.end_connection(DisconnectReason::Lost);
             self.lobby_lost();
+            self.texts_lost();
             self.carrier.close_socket(memory.generation);
             self.close_beside_but_joining();
             let memory = Memory { generation, away_since: now, ..memory };
@@ -253,8 +254,11 @@ impl<C: Carrier> Mesh<C> {
         if joined.relay_only {
             self.drop_all_links();
         }
-        for packet in self.texts.take() {
+        for packet in self.texts.taken_over(now, taken_over.texts) {
             self.carrier.send_packet(generation, Reliability::Reliable, packet);
+        }
+        if self.texts.is_unconfirmed() {
+            self.ask_server(now);
         }
         self.renew_unsettled(now);
         self.set_roster(now, session, own, joined.peers, joined.roster);
@@ -501,7 +505,7 @@ impl<C: Carrier> Mesh<C> {
         let was_open = self.socket.is_open();
         self.end_connection(DisconnectReason::Lost);
         self.lobby_lost();
-        self.texts = Texts::default();
+        self.texts_lost();
         self.carrier.close_socket(memory.generation);
         let memory = Memory { generation, away_since, ..memory };
         self.socket = if joins { Socket::Joining { since, memory } } else { Socket::Opening { since, memory } };
@@ -536,7 +540,7 @@ impl<C: Carrier> Mesh<C> {
         let away_since = self.socket.away_since().unwrap_or(now);
         self.end_connection(DisconnectReason::Lost);
         self.lobby_lost();
-        self.texts = Texts::default();
+        self.texts_lost();
         self.close_beside();
         self.carrier.close_socket(memory.generation);
         let retry_in = match memory.failures {
@@ -550,6 +554,15 @@ impl<C: Carrier> Mesh<C> {
         let memory = Memory { failures: memory.failures + 1, away_since, ..memory };
         self.socket = Socket::Waiting { until: now + retry_in, memory };
         self.tell(MeshEvent::ServerAway { why, failure, retry_in });
+    }
+
+    /// The connection is gone, and whether what was written last has arrived is not known.
+    fn texts_lost(&mut self) {
+        if std::mem::take(&mut self.texts).is_unconfirmed() {
+            let message = "The connection to the server ended before what you wrote last was known to have arrived.";
+            let code = ErrorCode::Other("text-unconfirmed".to_owned());
+            self.tell(MeshEvent::Warned { code, message: message.to_owned() });
+        }
     }
 
     pub(super) fn end_connection(&mut self, reason: DisconnectReason) {

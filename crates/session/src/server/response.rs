@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use voicemesh_wire::limits::LISTENERS_PER_LIST;
-use voicemesh_wire::packet::{ClientState, GroupListeners, HandshakeResponse, Header};
+use voicemesh_wire::packet::{GroupListeners, HandshakeResponse, Header};
 use voicemesh_wire::{ClientId, GroupId, SessionId};
 
 use crate::table::{Member, Table};
@@ -12,18 +12,16 @@ use crate::table::{Member, Table};
 /// Own id and the three counts.
 const FIXED_BYTES: usize = Header::BYTES + 8;
 
-/// The packets for `you`, each at most `most_bytes` (a ClientState may be larger if one member's groups are).
-pub(super) fn packets(table: &Table, you: ClientId, session: SessionId, most_bytes: usize) -> Vec<Vec<u8>> {
+/// The response for `you`, at most `most_bytes` long, and the members whose ClientState follows it.
+pub(super) fn first(table: &Table, you: ClientId, session: SessionId, most_bytes: usize) -> (Vec<u8>, Vec<ClientId>) {
     let mut inside = Inside::default();
     let mut outside = Vec::new();
     for member in table.members().filter(|member| member.info.id != you) {
         if !inside.add(member, most_bytes) {
-            outside.push(member.to_state());
+            outside.push(member.info.id);
         }
     }
-    let mut packets = vec![inside.into_response(you).encode(session)];
-    packets.extend(outside.iter().map(|state: &ClientState| state.encode(session)));
-    packets
+    (inside.into_response(you).encode(session), outside)
 }
 
 #[derive(Default)]

@@ -51,8 +51,11 @@ fn session() -> SessionId {
     SessionId::new(77).unwrap()
 }
 
-fn probe(sender: ClientId) -> Vec<u8> {
-    Probe { sender, token: 5 }.encode(session())
+/// A packet of a type that has no meaning yet, so that it is passed on.
+fn unassigned(sender: ClientId) -> Vec<u8> {
+    let mut packet = Probe { sender, token: 5 }.encode(session());
+    packet[2] = 50;
+    packet
 }
 
 fn relay(kind: Kind, to: &[ClientId], inside: &[u8]) -> Vec<u8> {
@@ -66,6 +69,22 @@ fn response(packet: &Bytes) -> HandshakeResponse {
 }
 
 /// proves: D-08, D-12
+/// proves: D-25
+#[test]
+fn what_is_for_links_is_not_relayed() {
+    let mut room = Room::new();
+    let (ada, bob) = (room.join(1, &[]), room.join(2, &[]));
+    for kind in 32..64 {
+        let mut packet = unassigned(ada);
+        packet[2] = kind;
+        for relayed in [Kind::ServerRelayReliable, Kind::ServerRelayUnreliable] {
+            let verdict = room.receive(1, relay(relayed, &[bob], &packet));
+            let is_relayed = !matches!(kind, 32..=34 | 43..=45);
+            assert_eq!(verdict != Verdict::Dropped(DropReason::NotRelayable), is_relayed, "{kind}");
+        }
+    }
+}
+
 #[test]
 fn a_joiner_is_told_who_is_here_and_who_listens_to_what() {
     let mut room = Room::new();
@@ -175,7 +194,7 @@ fn a_relayed_packet_arrives_unchanged_once_at_each_known_destination() {
     let bob = room.join(2, &[]);
     let cyd = room.join(3, &[]);
     room.packets();
-    let inside = probe(ada);
+    let inside = unassigned(ada);
     let to = [cyd, ClientId(999), bob, cyd, ada];
     for (kind, delivery) in
         [(Kind::ServerRelayReliable, Delivery::Reliable), (Kind::ServerRelayUnreliable, Delivery::Voice)]
@@ -197,12 +216,12 @@ fn the_relay_refuses_a_handshake_and_all_that_could_be_forged() {
     room.packets();
     let handshake = HandshakeP2P { client: ada }.encode(session());
     let remove = RemoveClient { client: bob }.encode(session());
-    let nested = relay(Kind::ServerRelayReliable, &[bob], &probe(ada));
+    let nested = relay(Kind::ServerRelayReliable, &[bob], &unassigned(ada));
     for inside in [&handshake, &remove, &nested] {
         let verdict = room.receive(1, relay(Kind::ServerRelayReliable, &[bob], inside));
         assert_eq!(verdict, Verdict::Dropped(DropReason::NotRelayable));
     }
-    let forged = room.receive(1, relay(Kind::ServerRelayReliable, &[bob], &probe(bob)));
+    let forged = room.receive(1, relay(Kind::ServerRelayReliable, &[bob], &unassigned(bob)));
     assert_eq!(forged, Verdict::Dropped(DropReason::ForgedSender));
     let other_session = Probe { sender: ada, token: 0 }.encode(SessionId::new(78).unwrap());
     let foreign = room.receive(1, relay(Kind::ServerRelayReliable, &[bob], &other_session));
@@ -338,7 +357,7 @@ fn a_client_listens_to_at_most_so_many_groups() {
 fn packets_before_the_handshake_have_no_effect() {
     let mut room = Room::new();
     let client = room.server.admit(NOW, 1, 42, "a".into()).unwrap();
-    assert_eq!(room.receive(1, probe(client)), Verdict::Dropped(DropReason::NotJoined));
+    assert_eq!(room.receive(1, unassigned(client)), Verdict::Dropped(DropReason::NotJoined));
     assert_eq!(room.receive(1, HandshakeRequest { codec: CODEC, name: String::new() }.encode()), Verdict::Applied);
     assert_eq!(response(&room.packets()[0].1).you, client, "the handshake gets the id that was reserved");
     room.server.disconnected(NOW, 1, &mut room.sent);
@@ -353,7 +372,7 @@ fn permissions_decide_what_is_passed_on_and_to_whom() {
     let eve = room.join(3, &["Lobby"]);
     room.packets();
     let voice = |kind: u8| {
-        let mut packet = probe(ada);
+        let mut packet = unassigned(ada);
         packet[2] = kind;
         packet
     };

@@ -4,8 +4,9 @@ use voicemesh_wire::Permissions;
 use voicemesh_wire::signaling::{Moderation, OwnerRightState};
 
 use super::lobby::with_password;
+use super::tickets::UNIX;
 use super::*;
-use crate::room::AddressTag;
+use crate::room::{AddressTag, Digest, Salt};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -131,6 +132,113 @@ fn after_two_minutes_without_the_former_owner_the_first_gets_the_right_and_a_tic
 }
 
 #[test]
+fn for_a_day_a_ticket_takes_the_right_back_from_a_newcomer_after_a_restart() {
+    let mut before = World::of_server(1, true, 10 * MINUTE);
+    let owner = before.join(A, 1);
+    let mut world = World::of_server(2, true, Duration::ZERO);
+    let stranger = world.join(C, 9);
+    world.tick(2 * MINUTE);
+    assert!(world.may_moderate(9));
+    world.now = 23 * 60 * MINUTE;
+    world.room.set_unix_time(UNIX + 1_000 + 23 * 3_600);
+    assert!(world.join_as(A, back(1, &owner)).permissions.moderate);
+    assert_eq!(world.decide(C, Moderation::Lock), Some(ErrorCode::NotModerator));
+    // The newcomer's ticket is newer, and takes nothing.
+    assert!(!world.join_as(C, back(9, &stranger)).permissions.moderate && world.may_moderate(1));
+    world.room.set_unix_time(UNIX + 1_000 + 25 * 3_600);
+    let mut late = World::of_server(3, true, Duration::ZERO);
+    late.room.set_unix_time(UNIX + 1_000 + 25 * 3_600);
+    late.join(C, 9);
+    late.tick(2 * MINUTE);
+    assert!(!late.join_as(A, back(1, &owner)).permissions.moderate, "a ticket is valid for a day");
+}
+
+#[test]
+fn for_a_day_a_ticket_takes_the_right_back_from_who_made_the_emptied_room_anew() {
+    for reason in [LeaveReason::Left, LeaveReason::Lost] {
+        let mut world = World::of_server(1, true, 10 * MINUTE);
+        let owner = world.join(A, 1);
+        world.leave(A, reason);
+        world.now += 11 * MINUTE;
+        assert!(world.join(B, 2).permissions.moderate);
+        world.join(C, 3);
+        assert_eq!(world.decide(B, mute(3)), None);
+        assert_eq!(world.decide(B, Moderation::Lock), None);
+        let returned = world.join_as(A, back(1, &owner));
+        assert!(returned.permissions.moderate && !returned.locked, "what the other decided has ended");
+        assert!(world.room.members.values().all(|member| member.permissions.speak));
+        assert_eq!(world.decide(B, mute(1)), Some(ErrorCode::NotModerator));
+        world.leave(A, LeaveReason::Left);
+        assert!(!world.join_as(B, Join { run: 5, ..join_of(2) }).permissions.moderate);
+    }
+}
+
+#[test]
+fn after_a_restart_a_newcomer_keeps_the_former_owner_out_neither_by_a_ban_nor_by_a_password() {
+    let mut before = World::of_server(1, true, 10 * MINUTE);
+    let owner = before.join(A, 1);
+    let mut world = World::of_server(2, true, 10 * MINUTE);
+    world.join(B, 2);
+    // Without its ticket, the owner is a member as any.
+    assert!(!world.join(A, 1).permissions.moderate);
+    assert_eq!(world.decide(B, Moderation::Ban { peer: peer_of(1), seconds: 86_400 }), None);
+    let digest = crate::room::digest(&"mine".into(), Salt([3; 16])).expect("memory");
+    world.room.change_password(B, Some(7), digest, &mut world.sent).expect("it may");
+    let returns = back(1, &owner);
+    assert!(world.room.check_ban(world.now, &join_of(1), None).is_err());
+    assert!(world.room.check_ban(world.now, &returns, None).is_ok());
+    world.told(B);
+    let joined = world.join_as(A, returns);
+    assert!(joined.permissions.moderate && joined.peers.is_empty(), "who was behind the password is not heard");
+    let last = world.told(B).pop();
+    assert!(matches!(last, Some(ServerMessage::Error { code: ErrorCode::Kicked, fatal: true, .. })), "{last:?}");
+    world.join(B, 2);
+    assert!(world.room.check_ban(world.now, &join_of(1), None).is_ok(), "the newcomer's bans have ended");
+}
+
+#[test]
+fn a_former_owner_does_not_open_a_room_whose_password_friends_brought_back() {
+    let mut before = World::of_server(1, true, 10 * MINUTE);
+    let first = before.join(A, 1);
+    before.join(B, 2);
+    assert_eq!(before.decide(A, Moderation::MakeOwner { peer: peer_of(2) }), None);
+    let digest: Digest = crate::room::digest(&"ours".into(), Salt([3; 16])).expect("memory");
+    before.room.change_password(B, Some(7), digest, &mut before.sent).expect("it may");
+    before.leave(A, LeaveReason::Left);
+    let friend = before.join_with(C, with_password(3, "ours")).expect("it is right");
+    let mut after = World::of_server(2, true, Duration::ZERO);
+    after.join_with(C, back(3, &friend)).expect("the ticket brings the password");
+    assert_eq!(after.join_with(A, back(1, &first)).unwrap_err(), ErrorCode::PasswordRequired);
+}
+
+#[test]
+fn a_ban_holds_until_it_ends_also_when_the_room_was_empty_or_dropped() {
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    world.join(A, 1);
+    world.join(B, 2);
+    world.room.set_address(B, AddressTag(7));
+    assert_eq!(world.decide(A, Moderation::Ban { peer: peer_of(2), seconds: 3_600 }), None);
+    world.leave(A, LeaveReason::Left);
+    assert!(world.room.is_empty());
+    let banned = |world: &World, person, address| {
+        world.room.check_ban(world.now, &join_of(person), Some(AddressTag(address))).is_err()
+    };
+    assert!(banned(&world, 2, 8) && banned(&world, 5, 7));
+    world.now += 2 * MINUTE;
+    assert!(world.room.is_over(world.now));
+    let bans = world.room.take_bans();
+    assert_eq!(bans.len(), 1);
+    let now = world.now;
+    let mut anew = World::of_server(1, true, now);
+    anew.room.set_bans(bans);
+    assert!(banned(&anew, 2, 8) && banned(&anew, 5, 7));
+    assert!(anew.join(C, 3).permissions.moderate);
+    assert_eq!(anew.room.bans(anew.now).len(), 1);
+    anew.now += 60 * MINUTE;
+    assert!(!banned(&anew, 2, 8), "it has ended");
+}
+
+#[test]
 fn without_a_secret_a_room_that_is_entered_at_the_start_gives_no_right_until_it_was_empty() {
     let mut world = World::of_server(1, false, MINUTE);
     assert_eq!(world.join(A, 1).owner_right, OwnerRightState::None);
@@ -193,7 +301,7 @@ fn a_room_that_is_locked_lets_in_members_with_tickets_only() {
     assert_eq!(world.decide(A, Moderation::Lock), None);
     assert!(world.told(B).contains(&ServerMessage::Locked { locked: true }));
     // A member that was sent too much for its mailbox to keep is brought up to date.
-    world.room.refresh(B, &mut world.sent);
+    world.refresh(B);
     assert!(world.told(B).contains(&ServerMessage::Locked { locked: true }));
     world.leave(B, LeaveReason::Lost);
     assert_eq!(world.try_join(C, join_of(3)).unwrap_err().code, ErrorCode::RoomLocked);

@@ -117,6 +117,25 @@ fn what_is_on_its_way_on_the_old_connection_is_still_taken_and_answers_go_to_the
 }
 
 #[test]
+fn a_written_message_is_passed_on_once_whichever_connection_brings_it() {
+    let (mut world, first, _) = room();
+    let session = world.session();
+    let text = |words: &str| {
+        let recipient = packet::Recipient::Group(GroupId::of("Global"));
+        packet::TextData { sender: first.client, recipient, text: words }.encode(session)
+    };
+    world.packet(A, text("one"));
+    world.packet(A, text("two"));
+    let joined = world.join(C, 1);
+    assert_eq!(joined.taken_over.and_then(|taken_over| taken_over.texts), Some(2));
+    let dropped = Verdict::Dropped(voicemesh_session::server::DropReason::Outdated);
+    assert_eq!(world.packet(A, text("three")), dropped, "it was on its way on the old one");
+    world.packet(C, text("three"));
+    let again = world.join(D, 1);
+    assert_eq!(again.taken_over.and_then(|taken_over| taken_over.texts), Some(1), "of the connection before");
+}
+
+#[test]
 fn the_old_connection_is_closed_with_a_code_that_its_peer_knows() {
     let (mut world, ..) = room();
     world.join(C, 1);
@@ -160,4 +179,107 @@ fn a_connection_that_takes_over_needs_no_password() {
     let digest = crate::room::digest(&"sesame".into(), crate::room::Salt([1; 16])).expect("memory");
     world.room.lock = Some(crate::room::Lock::decided(digest));
     assert_eq!(world.join(C, 1).client, first.client);
+}
+
+/// Packets of 200 bytes that come, one each millisecond, from the first person to the second. `again` is called each 100 ms,
+/// and says by which connection the first speaks from then on.
+fn spoken(world: &mut World, seconds: u64, mut again: impl FnMut(&mut World, u64) -> ConnectionId) -> (usize, usize) {
+    let (first, second) = (world.room.session().client_of(A), world.room.session().client_of(B));
+    let (first, second) = (first.expect("it is here"), second.expect("it is here"));
+    let session = world.session();
+    let mut voice = Vec::new();
+    let header = packet::VoiceHeader { sender: first, burst: packet::BurstCounter::TwoBit(0), sequence: 7 };
+    header.encode_packet(session, &[], &[0; 200], &mut voice);
+    let mut relay = Vec::new();
+    Relay::encode_packet(Kind::ServerRelayUnreliable, session, &[second], &voice, &mut relay);
+    let mut speaker = A;
+    let (mut packets, mut bytes) = (0, 0);
+    for number in 0..seconds * 1_000 {
+        world.now += Duration::from_millis(1);
+        if number % 100 == 0 {
+            speaker = again(world, number / 100);
+            world.room.tick(world.now, &mut world.sent);
+        }
+        world.packet(speaker, relay.clone());
+        let got = world.got(B);
+        let got = got.iter().filter(|packet| packet[2] == Kind::VoiceData.number());
+        got.for_each(|packet| {
+            packets += 1;
+            bytes += packet.len();
+        });
+    }
+    (packets, bytes)
+}
+
+/// proves: D-24
+#[test]
+fn who_takes_over_again_and_again_speaks_no_more_than_others() {
+    let (mut world, ..) = room();
+    spoken(&mut world, 12, |_, _| A);
+    let (packets, bytes) = spoken(&mut world, 10, |world, number| {
+        let connection = ConnectionId(1_000 + number);
+        world.join(connection, 1);
+        connection
+    });
+    assert!(packets <= 1_105 && (200_000..=240_500).contains(&bytes), "{packets} packets, {bytes} bytes in 10 s");
+}
+
+/// proves: D-24
+#[test]
+fn who_comes_again_as_another_run_speaks_no_more_than_others() {
+    let (mut world, ..) = room();
+    spoken(&mut world, 12, |_, _| A);
+    let (packets, bytes) = spoken(&mut world, 10, |world, number| {
+        let connection = ConnectionId(1_000 + number);
+        world.join_as(connection, Join { run: 1_000 + number as u32, ..join_of(1) });
+        world.shake_hands(connection, 1);
+        connection
+    });
+    assert!(packets <= 1_105 && (200_000..=240_500).contains(&bytes), "{packets} packets, {bytes} bytes in 10 s");
+}
+
+#[test]
+fn a_snapshot_comes_in_parts_and_each_is_of_its_own_time() {
+    let (mut world, first, second) = room();
+    let (third, fourth) = (world.join(C, 3), world.join(D, 4));
+    world.shake_hands(C, 3);
+    world.shake_hands(D, 4);
+    let session = world.session();
+    let info = |client| packet::ClientInfo { name: String::new(), id: client, codec: CODEC };
+    let long = |of: u8| (0..60).map(|number| format!("{of}.{number}.{}", "x".repeat(240))).collect::<Vec<_>>();
+    for (connection, client, of) in [(A, first.client, 1), (C, third.client, 3), (D, fourth.client, 4)] {
+        let state = ClientState { client: info(client), groups: long(of) };
+        world.packet(connection, state.encode(session));
+    }
+    world.told(B);
+    world.got(B);
+    let mut part = Some(Part::default());
+    let mut largest = 0;
+    let mut states = Vec::new();
+    let mut parts = 0;
+    while let Some(now) = part.take() {
+        part = world.room.refresh(B, now, &mut world.sent);
+        parts += 1;
+        let packets = world.got(B);
+        assert!(packets.len() <= 1, "one at a time");
+        if let Some(packet) = packets.first() {
+            largest = largest.max(packet.len());
+            let (header, body) = packet::open(packet).expect("a packet");
+            if header.kind == Kind::ClientState {
+                states.push(ClientState::decode(body).expect("a state"));
+            }
+        }
+        if parts == 3 {
+            // Between two parts one member ceases to listen to a group, and another leaves.
+            let leaves = DeltaClientState { joins: false, client: third.client, group: long(3)[0].clone() };
+            world.packet(C, leaves.encode(session));
+            world.leave(D, LeaveReason::Left);
+            world.got(B);
+        }
+    }
+    assert!(largest < 17_408, "{largest}");
+    assert!(parts <= 5, "{parts}");
+    assert_eq!(states.len(), 1, "the one that has left is not listed");
+    assert_eq!((states[0].client.id, states[0].groups.len()), (third.client, 59), "as it is when it is sent");
+    assert_eq!(world.room.session().client_of(B), Some(second.client));
 }

@@ -7,7 +7,7 @@ use super::*;
 use crate::ticket::{LIFETIME, RENEWAL, TicketIssuer, TicketKey};
 
 const SECRET: &[u8] = b"a secret of the operator";
-const UNIX: u64 = 1_800_000_000;
+pub(super) const UNIX: u64 = 1_800_000_000;
 
 impl World {
     /// A room of the `run`th run of one server, `seconds` after the first began.

@@ -41,16 +41,22 @@ impl Hub {
 
     /// `None` if there is no such room.
     pub(in crate::shell) fn bans_of(&self, room: &str) -> Option<Vec<BanInfo>> {
-        let cell = self.room(room)?;
-        let bans = lock(&cell.occupied).room.bans(self.now());
-        Some(bans)
+        let now = self.now();
+        if let Some(cell) = self.room(room) {
+            let bans = lock(&cell.occupied).room.bans(now);
+            return Some(bans);
+        }
+        lock(&self.kept_bans).with(&RoomName::parse(room).ok()?, |bans| bans.list(now))
     }
 
     /// `None` if there is no such room.
     pub(in crate::shell) fn unban(&self, room: &str, peer: PeerId) -> Option<bool> {
-        let cell = self.room(room)?;
-        let done = lock(&cell.occupied).room.unban(self.now(), peer);
-        Some(done)
+        let now = self.now();
+        if let Some(cell) = self.room(room) {
+            let done = lock(&cell.occupied).room.unban(now, peer);
+            return Some(done);
+        }
+        lock(&self.kept_bans).with(&RoomName::parse(room).ok()?, |bans| bans.end(now, peer))
     }
 
     /// No more joins; everyone is asked to go, and to come back at times spread evenly over `within`. Gives how many.

@@ -1,5 +1,7 @@
+use uuid::Uuid;
+use voicemesh_wire::{ClientId, PeerId};
+
 use super::*;
-use crate::outbox::ConnectionId;
 
 const PING: Duration = Duration::from_secs(15);
 const JOIN: Duration = Duration::from_secs(10);
@@ -8,7 +10,8 @@ fn ms(ms: u64) -> Duration {
     Duration::from_millis(ms)
 }
 
-const SENDER: Purpose = Purpose::From(ConnectionId(1));
+const SENDER: Purpose = Purpose::From(PeerId(Uuid::from_u128(1)));
+const OTHER: Purpose = Purpose::From(PeerId(Uuid::from_u128(2)));
 
 fn voice(mailbox: &Mailbox, now: Duration, number: u8) -> Put {
     mailbox.packet(now, Bytes::from(vec![number]), Delivery::Voice, SENDER)
@@ -22,7 +25,7 @@ fn next(mailbox: &Mailbox, now: Duration) -> Option<Message> {
     match mailbox.take(now).0 {
         Next::Message(message) => Some(message),
         Next::Nothing => None,
-        Next::Snapshot => panic!("no snapshot is due"),
+        Next::Snapshot(_) => panic!("no snapshot is due"),
     }
 }
 
@@ -37,7 +40,7 @@ fn late_voice_is_dropped_oldest_first() {
     for number in 0..voice::PACKETS as u8 {
         assert_eq!(voice(&mailbox, ms(0), number), Put::Queued);
     }
-    assert_eq!(voice(&mailbox, ms(0), 99), Put::OldestDropped);
+    assert_eq!(voice(&mailbox, ms(0), 99), Put::VoiceDropped(1));
     let taken = drain(&mailbox, ms(0));
     assert_eq!(taken.len(), voice::PACKETS);
     assert_eq!(taken[0], Message::binary(vec![1]));
@@ -85,10 +88,10 @@ fn voice_and_reliable_messages_take_turns() {
 fn large_voice_and_data_packets_are_bounded_by_their_bytes() {
     let mailbox = Mailbox::new(ms(0));
     let puts = (0..100).map(|_| mailbox.packet(ms(0), vec![0; 16_000].into(), Delivery::Voice, SENDER));
-    assert_eq!(puts.filter(|put| *put == Put::OldestDropped).count(), 98);
+    assert_eq!(puts.filter(|put| *put == Put::VoiceDropped(1)).count(), 99);
     let puts = (0..100).map(|_| mailbox.packet(ms(0), vec![0; 16_000].into(), Delivery::Data, SENDER));
-    assert_eq!(puts.filter(|put| *put == Put::Queued).count(), 3);
-    assert_eq!(drain(&mailbox, ms(0)).len(), 2 + 3);
+    assert_eq!(puts.filter(|put| *put == Put::Queued).count(), 2);
+    assert_eq!(drain(&mailbox, ms(0)).len(), 1 + 2);
     assert_eq!(
         mailbox.packet(ms(0), vec![0; 16_000].into(), Delivery::Data, SENDER),
         Put::Queued,
@@ -113,12 +116,11 @@ fn a_large_message_is_followed_by_as_many_bytes_of_speech() {
 #[test]
 fn one_sender_has_its_share_and_ends_no_other() {
     let mailbox = Mailbox::new(ms(0));
-    let other = Purpose::From(ConnectionId(2));
     let puts: Vec<Put> = (0..1_000).map(|_| reliable(&mailbox, vec![0; 1_000], SENDER)).collect();
     let queued = puts.iter().filter(|put| **put == Put::Queued).count();
     assert_eq!(queued, 64 * 1024 / (1_000 + OVERHEAD_BYTES));
     assert_eq!(puts.iter().filter(|put| **put == Put::Busy).count(), 1_000 - queued);
-    assert_eq!(reliable(&mailbox, vec![0; 4_000], other), Put::Queued, "another sender is not affected");
+    assert_eq!(reliable(&mailbox, vec![0; 4_000], OTHER), Put::Queued, "another sender is not affected");
     assert_eq!(mailbox.ending(), None);
     (0..4).for_each(|_| drop(next(&mailbox, ms(0))));
     assert_eq!(reliable(&mailbox, vec![0; 1_000], SENDER), Put::Queued, "what was written makes room");
@@ -135,15 +137,31 @@ fn too_many_updates_become_one_snapshot_when_it_is_their_turn() {
     assert_eq!(reliable(&mailbox, vec![2], Purpose::Notice), Put::Covered);
     assert!(mailbox.defer_snapshot(), "one is due already");
     assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![9])));
-    assert_eq!(mailbox.take(ms(0)).0, Next::Snapshot);
-    mailbox.begin_snapshot();
-    assert_eq!(reliable(&mailbox, vec![5; 500_000], Purpose::Snapshot), Put::Queued);
-    assert_eq!(reliable(&mailbox, vec![6], Purpose::Snapshot), Put::Queued);
-    mailbox.end_snapshot();
+    assert_eq!(mailbox.take(ms(0)).0, Next::Snapshot(Part::Roster));
+    part(&mailbox, 5, Some(Part::Room));
     assert_eq!(update(), Put::Queued, "what changes from now on is sent");
-    let rest: Vec<u8> = drain(&mailbox, ms(0)).into_iter().map(|message| message.into_data()[0]).collect();
-    assert_eq!(rest, [5, 6, 8, 1]);
+    assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![5])));
+    assert!(mailbox.defer_snapshot(), "it is not complete");
+    let rest = Part::Members(vec![ClientId(7)]);
+    assert_eq!(mailbox.take(ms(0)).0, Next::Snapshot(Part::Room));
+    part(&mailbox, 6, Some(rest.clone()));
+    assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![6])));
+    assert_eq!(mailbox.take(ms(0)).0, Next::Snapshot(rest));
+    part(&mailbox, 7, None);
+    assert_eq!(update(), Put::Covered, "one more was asked for");
+    assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![7])));
+    assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![8])));
+    assert_eq!(mailbox.take(ms(0)).0, Next::Snapshot(Part::Roster));
+    part(&mailbox, 9, None);
+    assert_eq!(first_bytes(&mailbox), [9]);
     assert!(!mailbox.defer_snapshot(), "nothing waits");
+}
+
+/// What a room does when it is asked for a part.
+fn part(mailbox: &Mailbox, byte: u8, next: Option<Part>) {
+    mailbox.begin_part();
+    assert_eq!(reliable(mailbox, vec![byte], Purpose::Snapshot), Put::Queued);
+    mailbox.end_part(next);
 }
 
 fn first_bytes(mailbox: &Mailbox) -> Vec<u8> {
@@ -156,15 +174,13 @@ fn what_a_member_sends_does_not_come_before_the_state_that_announces_it() {
     reliable(&mailbox, vec![9], SENDER);
     // The sender's arrival, then what it sends, then more changes than may wait.
     reliable(&mailbox, vec![1], Purpose::Update);
-    reliable(&mailbox, vec![8], Purpose::From(ConnectionId(2)));
+    reliable(&mailbox, vec![8], OTHER);
     reliable(&mailbox, vec![7], Purpose::Answer);
     let puts: Vec<Put> = (0..UPDATES).map(|_| reliable(&mailbox, vec![1], Purpose::Update)).collect();
     assert_eq!(puts.last(), Some(&Put::Covered));
     assert_eq!(next(&mailbox, ms(0)), Some(Message::binary(vec![9])));
-    assert_eq!(mailbox.take(ms(0)).0, Next::Snapshot);
-    mailbox.begin_snapshot();
-    reliable(&mailbox, vec![5], Purpose::Snapshot);
-    mailbox.end_snapshot();
+    assert_eq!(mailbox.take(ms(0)).0, Next::Snapshot(Part::Roster));
+    part(&mailbox, 5, None);
     assert_eq!(first_bytes(&mailbox), [5, 8, 7]);
 }
 
@@ -189,9 +205,9 @@ fn a_pong_waits_behind_little_and_pongs_that_are_not_read_are_bounded() {
 fn a_joiner_of_a_large_room_gets_what_is_left_as_a_snapshot() {
     let mailbox = Mailbox::new(ms(0));
     let puts: Vec<Put> = (0..100).map(|_| reliable(&mailbox, vec![1; 16_000], Purpose::Snapshot)).collect();
-    assert_eq!(puts.iter().filter(|put| **put == Put::Queued).count(), SNAPSHOT_BYTES / 16_000 + 1);
+    assert_eq!(puts.iter().filter(|put| **put == Put::Queued).count(), 1 + senders::SHARED / cost(16_000));
     assert_eq!(mailbox.ending(), None);
-    while mailbox.take(ms(0)).0 != Next::Snapshot {}
+    while mailbox.take(ms(0)).0 != Next::Snapshot(Part::Roster) {}
     assert_eq!(mailbox.take(ms(0)).0, Next::Nothing);
 }
 
@@ -278,4 +294,38 @@ fn who_does_not_say_goodbye_is_not_waited_for() {
     mailbox.check(ms(2_000), PING, JOIN);
     assert!(mailbox.is_abandoned());
     assert_eq!(mailbox.ending(), Some(CloseReason::GoingAway));
+}
+
+/// Everything is put in that can be, by all others of a full room, to a receiver that takes nothing.
+#[test]
+fn all_that_waits_is_bounded_whatever_is_sent() {
+    let mailbox = Mailbox::new(ms(0));
+    assert_eq!(reliable(&mailbox, vec![0; 1_000_000], Purpose::Snapshot), Put::Queued, "the answer to the join");
+    for size in [16_000, 1_000, 36] {
+        for number in 0..10_000_u128 {
+            let sender = Purpose::From(PeerId(Uuid::from_u128(number)));
+            for _ in 0..4 {
+                reliable(&mailbox, vec![0; size], Purpose::Snapshot);
+                reliable(&mailbox, vec![0; size], sender);
+                mailbox.packet(ms(0), vec![number as u8; size].into(), Delivery::Voice, sender);
+                mailbox.packet(ms(0), vec![0; size].into(), Delivery::Data, sender);
+            }
+            reliable(&mailbox, vec![0; size / 4], Purpose::Update);
+            reliable(&mailbox, vec![0; 36], Purpose::Notice);
+        }
+    }
+    while lock(&mailbox.queues).answer_bytes + cost(1_000) <= ANSWER_BYTES {
+        reliable(&mailbox, vec![0; 1_000], Purpose::Answer);
+    }
+    assert_eq!(mailbox.ending(), None);
+    assert_eq!(next(&mailbox, ms(0)).map(|message| message.len()), Some(1_000_000));
+    let mut waiting = 0;
+    loop {
+        match mailbox.take(ms(0)).0 {
+            Next::Message(message) => waiting += cost(message.len()),
+            Next::Snapshot(_) => {}
+            Next::Nothing => break,
+        }
+    }
+    assert!((BYTES / 2..=BYTES).contains(&waiting), "{waiting}");
 }

@@ -5,18 +5,20 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::cost;
+
 /// Packets that wait; one more, and one goes.
 pub(super) const PACKETS: usize = 32;
-/// Bytes of these packets together, with the same rule.
-const BYTES: usize = 32 * 1024;
+/// Bytes of these packets and their headers together, with the same rule.
+pub(super) const BYTES: usize = 24 * 1024;
 /// Voice that waited longer than this is not sent.
 pub(super) const AGE: Duration = Duration::from_millis(400);
 /// Where the sender's client id stands: behind the magic number (2), the type (1) and the session (4).
 const SENDER: std::ops::Range<usize> = 7..9;
 
-/// Start-time fair queueing: of the senders with packets waiting, the one that has been sent the fewest bytes is next. What
-/// does not fit is dropped from the sender with the most bytes waiting, its oldest first. So one that sends much takes
-/// nothing from others. Packets of one sender stay in order.
+/// Start-time fair queueing: of the senders with packets waiting, the one that has been sent the fewest bytes is next. Of
+/// too many packets one of the sender with the most packets is dropped, of too many bytes one of the sender with the most
+/// bytes, its oldest first. So one that sends much takes nothing from others, in whatever packets. Packets of one sender stay in order.
 #[derive(Debug, Default)]
 pub(super) struct Voice {
     /// In order of arrival.
@@ -40,9 +42,9 @@ struct Share {
 }
 
 impl Voice {
-    /// Appends a packet. True if others had to go for it.
-    pub(super) fn push(&mut self, now: Duration, packet: Bytes) -> bool {
-        let (sender, bytes) = (sender_of(&packet), packet.len());
+    /// Appends a packet. Gives how many had to go, this one perhaps among them.
+    pub(super) fn push(&mut self, now: Duration, packet: Bytes) -> usize {
+        let (sender, bytes) = (sender_of(&packet), cost(packet.len()));
         match self.shares.iter_mut().find(|share| share.sender == sender) {
             Some(share) => {
                 share.packets += 1;
@@ -56,10 +58,10 @@ impl Voice {
         }
         self.bytes += bytes;
         self.packets.push_back((now, packet));
-        let mut dropped = false;
+        let mut dropped = 0;
         while self.packets.len() > PACKETS || self.bytes > BYTES {
             self.drop_one();
-            dropped = true;
+            dropped += 1;
         }
         dropped
     }
@@ -80,7 +82,7 @@ impl Voice {
         let sender = share.sender;
         let index = self.packets.iter().position(|(_, packet)| sender_of(packet) == sender)?;
         self.served = share.served;
-        let bytes = self.packets.get(index).map_or(0, |(_, packet)| packet.len());
+        let bytes = self.packets.get(index).map_or(0, |(_, packet)| cost(packet.len()));
         share.served += bytes as u64;
         self.remove(index)
     }
@@ -98,7 +100,9 @@ impl Voice {
     }
 
     fn drop_one(&mut self) {
-        let Some(most) = self.shares.iter().max_by_key(|share| share.bytes).map(|share| share.sender) else { return };
+        let too_many = self.packets.len() > PACKETS;
+        let most = self.shares.iter().max_by_key(|share| if too_many { share.packets } else { share.bytes });
+        let Some(most) = most.map(|share| share.sender) else { return };
         if let Some(index) = self.packets.iter().position(|(_, packet)| sender_of(packet) == most) {
             self.remove(index);
         }
@@ -106,7 +110,7 @@ impl Voice {
 
     fn remove(&mut self, index: usize) -> Option<(Duration, Bytes)> {
         let removed = self.packets.remove(index)?;
-        let (sender, bytes) = (sender_of(&removed.1), removed.1.len());
+        let (sender, bytes) = (sender_of(&removed.1), cost(removed.1.len()));
         self.bytes -= bytes;
         if let Some(at) = self.shares.iter().position(|share| share.sender == sender) {
             let share = &mut self.shares[at];
@@ -208,7 +212,7 @@ mod tests {
             budget += 5.0;
             while budget > 0.0 {
                 let Some((_, packet)) = voice.pop() else { break };
-                passed[usize::from(packet[8])] += packet.len();
+                passed[usize::from(packet[8])] += cost(packet.len());
                 budget -= packet.len() as f64;
             }
             assert!(voice.ahead.len() <= PACKETS);
@@ -229,7 +233,7 @@ mod tests {
     fn packets_of_one_stay_in_order_and_old_ones_go() {
         let mut voice = Voice::default();
         for number in 0..40 {
-            assert_eq!(voice.push(ms(number.into()), packet(1, number, 100)), number >= 32);
+            assert_eq!(voice.push(ms(number.into()), packet(1, number, 100)), usize::from(number >= 32));
         }
         voice.push(ms(300), packet(2, 0, 100));
         let numbers: Vec<u8> = std::iter::from_fn(|| voice.pop()).map(|(_, packet)| packet[9]).collect();
@@ -256,5 +260,31 @@ mod tests {
             bytes[usize::from(packet[8])] += packet.len();
         }
         assert!(bytes[1].abs_diff(bytes[2]) <= 1_200, "{bytes:?}");
+    }
+
+    #[test]
+    fn many_small_packets_of_one_take_nothing_from_another() {
+        let mut voice = Voice::default();
+        let mut passed = [0; 3];
+        // A receiver of 24 kbit/s, that is 3 bytes each millisecond.
+        let mut credit = 0;
+        for now in 0..20_000 {
+            if now % 20 == 0 {
+                voice.push(ms(now), packet(1, 0, 24));
+            }
+            if now % 60 == 0 {
+                voice.push(ms(now), packet(2, 0, 600));
+            }
+            voice.drop_old(ms(now));
+            credit = (credit + 3).min(2_000);
+            while credit > 0
+                && let Some((_, packet)) = voice.pop()
+            {
+                credit -= cost(packet.len()) as i64;
+                passed[usize::from(packet[8])] += cost(packet.len());
+            }
+        }
+        // The first one needs 4,400 bytes a second, more than its half of 3,000.
+        assert!(passed[1].abs_diff(passed[2]) < passed[1] / 5, "{passed:?}");
     }
 }

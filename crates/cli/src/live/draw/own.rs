@@ -9,8 +9,8 @@ use super::people::tenths;
 use super::{Palette, meter};
 use crate::human::Mood;
 use crate::live::cells::{cut, width};
-use crate::live::screen::{EVERYONE, Own, QUIETEST_DBFS, Screen, TalkKey};
-use crate::text::harmless;
+use crate::live::screen::{Own, QUIETEST_DBFS, Screen, TalkKey};
+use crate::who::group_names;
 
 const LEAST_METER: usize = 8;
 const MOST_METER: usize = 40;
@@ -92,7 +92,6 @@ fn details_of(own: &Own, palette: Palette) -> Vec<(String, Style)> {
 /// To how many the user's voice gets through.
 fn reaches(own: &Own, palette: Palette) -> Option<(String, Style)> {
     match own.reaches {
-        _ if own.groups.is_some() => None,
         (_, 0) => None,
         (0, _) => Some(("reaches none".to_owned(), palette.alarm())),
         (reached, all) if reached == all => Some(("reaches all".to_owned(), Style::new())),
@@ -101,13 +100,9 @@ fn reaches(own: &Own, palette: Palette) -> Option<(String, Style)> {
 }
 
 fn to_groups(groups: &[String]) -> String {
-    let names: Vec<String> = groups
-        .iter()
-        .map(|group| if group == EVERYONE { "everyone".to_owned() } else { harmless(group).into_owned() })
-        .collect();
-    match names.as_slice() {
+    match groups {
         [] => "TO NO GROUP".to_owned(),
-        names => cut(&format!("to {}", names.join(", ")), MOST_GROUPS),
+        groups => cut(&format!("to {}", group_names(groups)), MOST_GROUPS),
     }
 }
 

@@ -1,0 +1,227 @@
+//! `voicemesh join` in a terminal: what a person sees there, and what keys do as a terminal sends them.
+//!
+//! What was seen is kept in `target/terminal/real` for people to look at, as text and with colours.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use voicemesh_tests::process::{Program, binary};
+use voicemesh_tests::room::{Folder, Joining, Server, wait_for_peer};
+use voicemesh_tests::tmux::{Kind, Tmux, Window};
+
+use super::alone;
+
+const USUAL: Kind<'_> = Kind { size: (80, 24), term: "tmux-256color", lang: "C.UTF-8" };
+const LARGE: Kind<'_> = Kind { size: (120, 40), term: "screen-16color", lang: "C.UTF-8" };
+const ASCII: Kind<'_> = Kind { size: (80, 24), term: "xterm-16color", lang: "C" };
+const SMALL: (u16, u16) = (40, 10);
+
+/// What the line being typed shows while it is empty.
+const NOTHING_TYPED: &str = "> write to everyone, or /help";
+/// Parameters of SGR besides the sixteen colours: none, bold, dim, reversed; the terminal's own colours.
+const ATTRIBUTES: [u8; 6] = [0, 1, 2, 7, 39, 49];
+
+/// `voicemesh join` as a person starts it.
+fn join(server: &Server, room: &str, name: &str, folder: &Folder) -> Command {
+    let mut command = Command::new(binary("voicemesh"));
+    command.args(["join", room, "--server", &server.url(), "--name", name, "--state-dir"]).arg(folder.file(name));
+    command
+}
+
+/// The same without sound devices.
+fn join_silent(server: &Server, room: &str, name: &str, folder: &Folder) -> Command {
+    let mut command = join(server, room, name, folder);
+    command.args(["--input", "silence", "--output", "null"]);
+    command
+}
+
+/// A member that speaks all the time.
+fn speaker(server: &Server, room: &str, name: &str, folder: &Folder) -> Program {
+    let joining = Joining { input: "tone".into(), ..Joining::new(&server.url(), room, name) };
+    joining.with(&["--activation", "always", "--relay-only"]).start(folder)
+}
+
+/// Keeps what a window shows.
+fn keep(name: &str, window: &Window<'_>) {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../target/terminal/real");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join(format!("{name}.txt")), window.text()).unwrap();
+    fs::write(folder.join(format!("{name}.ansi")), window.coloured()).unwrap();
+}
+
+/// Whether these are the rows of the view at this size, each in its place and only once.
+fn is_whole(text: &str, room: &str, (columns, rows): (u16, u16)) -> bool {
+    let lines: Vec<&str> = text.lines().collect();
+    let [header, .., input, keys] = lines.as_slice() else { return false };
+    let rules = lines.iter().filter(|line| line.starts_with("──") || line.starts_with("--"));
+    let rules: Vec<usize> = rules.map(|line| line.chars().count()).collect();
+    lines.len() == usize::from(rows)
+        && lines.iter().all(|line| line.chars().count() <= usize::from(columns))
+        && header.starts_with(&format!(" {room} "))
+        && header.contains("connected")
+        && input.starts_with(NOTHING_TYPED)
+        && keys.starts_with(" F1 help")
+        && ["connected", NOTHING_TYPED, "F1 help"].iter().all(|part| text.matches(part).count() == 1)
+        && rules == vec![usize::from(columns); if rows < 16 { 0 } else { 4 }]
+}
+
+/// Whether the row that begins with this has this, too.
+fn row_has(text: &str, beginning: &str, part: &str) -> bool {
+    text.lines().any(|line| line.starts_with(beginning) && line.contains(part))
+}
+
+fn assert_sixteen_colours(window: &Window<'_>) {
+    let coloured = window.coloured();
+    let sequences = coloured.split('\u{1b}').skip(1);
+    let parameters = sequences.map(|rest| rest.strip_prefix('[').and_then(|rest| rest.split_once('m')).expect("SGR").0);
+    let numbers = parameters.flat_map(|parameters| parameters.split(';')).map(|number| number.parse().unwrap_or(0));
+    let used: Vec<u8> = numbers.filter(|number| !ATTRIBUTES.contains(number)).collect();
+    let is_of_sixteen = |number: &u8| matches!(number, 30..=37 | 40..=47 | 90..=97 | 100..=107);
+    assert!(used.contains(&32) && used.iter().all(is_of_sixteen), "{used:?}\n{coloured:?}");
+}
+
+/// Sends these pieces, of which the last mutes or unmutes; waits until that is seen. Nothing of them is text.
+fn press(window: &Window<'_>, pieces: &[&str], muted: bool) {
+    pieces.iter().for_each(|piece| window.write(piece.as_bytes()));
+    let what = if muted { "MUTED" } else { "an open microphone" };
+    let text = window.wait_until(what, |text| row_has(text, if muted { " MUTED" } else { " silent" }, "noise"));
+    assert!(text.contains(NOTHING_TYPED), "after {pieces:?}:\n{text}");
+}
+
+/// The program has ended, and the terminal is as before.
+fn assert_given_back(window: &Window<'_>, ending: &str) {
+    window.wait_until("the end", |text| text.contains(&format!("ended with {ending}, terminal same")));
+    assert!(!window.is_alternate() && window.has_cursor() && !window.reports_mouse());
+    window.paste("echoed");
+    let text = window.wait_until("what is typed", |text| text.contains("echoed"));
+    assert!(!text.contains("200~") && !text.contains(NOTHING_TYPED), "{text}");
+}
+
+#[test]
+fn three_people_are_seen_and_who_of_them_speaks_in_sixteen_colours_or_in_ascii() {
+    let _alone = alone();
+    let Some(tmux) = Tmux::start("three_people_are_seen_and_who_of_them_speaks") else { return };
+    let (server, folder) = (Server::start(&[]), Folder::create("terminal"));
+    let kinds = [("three", "Ada", USUAL), ("three", "Ben", LARGE), ("ascii", "Cleo", ASCII)];
+    let windows = kinds.map(|(room, name, kind)| tmux.open(name, kind, &join_silent(&server, room, name, &folder)));
+    let _muted = Joining::new(&server.url(), "ascii", "Dora").with(&["--muted"]).start(&folder);
+    let mut speakers = [speaker(&server, "three", "Toni", &folder), speaker(&server, "ascii", "Tom", &folder)];
+    for (speaker, viewers) in speakers.iter_mut().zip([["Ada", "Ben"], ["Cleo", "Dora"]]) {
+        viewers.iter().for_each(|viewer| drop(wait_for_peer(speaker, "peer-joined", viewer)));
+        speaker.type_line("Grüße – 日本");
+    }
+    for ((room, name, kind), window) in kinds.iter().zip(&windows) {
+        let (is_ascii, (columns, rows)) = (kind.lang == "C", kind.size);
+        let (speaks, text) =
+            if is_ascii { ("  * Tom", "Tom: Gruse - ? ?") } else { ("  ● Toni", "Toni: Grüße – 日本") };
+        let text = window.wait_until("two others, who speaks and what was written", |shown| {
+            is_whole(shown, room, kind.size)
+                && shown.contains("2 other people")
+                && row_has(shown, speaks, " ms")
+                && shown.contains(text)
+                && (!is_ascii || row_has(shown, "  . Dora", "muted"))
+        });
+        keep(&format!("{room}-{name}-{columns}x{rows}-{}", kind.term), window);
+        assert_eq!(text.is_ascii(), is_ascii, "{text}");
+        assert_sixteen_colours(window);
+    }
+}
+
+#[test]
+fn without_a_sound_system_the_view_is_whole_and_says_so_in_one_line() {
+    let _alone = alone();
+    let Some(tmux) = Tmux::start("without_a_sound_system_the_view_is_whole") else { return };
+    let (server, folder) = (Server::start(&[]), Folder::create("terminal"));
+    let mut command = join(&server, "alone", "Ada", &folder);
+    // PulseAudio is away, and ALSA knows a card that is none, also on a machine that has one; libasound says so at length.
+    fs::write(folder.file("asound.conf"), "pcm.!default { type hw card 31 }\n").unwrap();
+    command.env("PULSE_SERVER", "/nowhere").env("XDG_RUNTIME_DIR", folder.file("nothing"));
+    command.env("ALSA_CONFIG_PATH", folder.file("asound.conf"));
+    let window = tmux.open("no-sound-system", USUAL, &command);
+    let text = window.wait_until("what is missing", |text| {
+        is_whole(text, "alone", USUAL.size) && text.contains("No sound card works") && text.contains("LISTENING ONLY")
+    });
+    keep("no-sound-system-80x24", &window);
+    assert_eq!(text.matches("sound card").count(), 1, "{text}");
+    assert!(text.contains("No other person is here yet.") && !text.contains("ALSA"), "{text}");
+}
+
+#[test]
+fn of_twenty_people_the_speaker_is_named_and_another_size_draws_everything_anew() {
+    let _alone = alone();
+    let Some(tmux) = Tmux::start("of_twenty_people_the_speaker_is_named") else { return };
+    let (server, folder) = (Server::start(&[]), Folder::create("terminal"));
+    let silent = |number| Joining::new(&server.url(), "twenty", &format!("Guest {number:02}")).with(&["--relay-only"]);
+    let _silent: Vec<Program> = (1..=18).map(|number| silent(number).start(&folder)).collect();
+    let _speaker = speaker(&server, "twenty", "Toni", &folder);
+    let window = tmux.open("twenty", USUAL, &join_silent(&server, "twenty", "Ada", &folder));
+    for (columns, rows) in [USUAL.size, SMALL, USUAL.size, LARGE.size] {
+        window.resize(columns, rows);
+        window.wait_until("all of it", |text| {
+            let all = rows < 16 || text.contains("19 other people");
+            let has_rest = text.contains(" more (↑↓) ● Toni");
+            let speaks = if rows < 40 { has_rest } else { row_has(text, "  ● Toni", "━") && !has_rest };
+            all && speaks && text.contains("· Guest 01") && is_whole(text, "twenty", (columns, rows))
+        });
+        keep(&format!("twenty-{columns}x{rows}"), &window);
+    }
+}
+
+#[test]
+fn keys_that_arrive_in_pieces_and_answers_of_the_terminal_type_no_letters_and_it_is_given_back() {
+    let _alone = alone();
+    let Some(tmux) = Tmux::start("keys_that_arrive_in_pieces_type_no_letters") else { return };
+    let (server, folder) = (Server::start(&[]), Folder::create("terminal"));
+    // A program that ended badly has left the reports of the mouse on.
+    let mut command = Command::new("sh");
+    let joining = join_silent(&server, "keys", "Ada", &folder);
+    command.args(["-c", r#"printf '\033[?1000h\033[?1003h\033[?1006h'; exec "$@""#, "sh"]);
+    command.arg(joining.get_program()).args(joining.get_args());
+    let window = tmux.open("keys", USUAL, &command);
+    window.wait_until("the view", |text| is_whole(text, "keys", USUAL.size));
+    keep("one-80x24", &window);
+    assert!(window.is_alternate() && !window.reports_mouse());
+    let cases: [&[&str]; 8] = [
+        &["\u{1b}OQ"],
+        // Esc and F2 in one write.
+        &["\u{1b}\u{1b}OQ"],
+        // As a slow line brings them.
+        &["\u{1b}O", "Q"],
+        &["\u{1b}[", "1", "2~"],
+        // Reports of the mouse and the cursor from row and column 0, which there are none.
+        &["\u{1b}[M   ", "\u{1b}[<0;0;0M\u{1b}[0;0R", "\u{1b}OQ"],
+        // Answers to what an earlier program asked: titles, colours and settings.
+        &["\u{1b}]0;hi\u{7}\u{1b}P1$r0m\u{1b}\\", "\u{1b}OQ"],
+        &["\u{1b}]11;rgb:0000/0000/0000\u{1b}\\\u{1b}OQ"],
+        &["\u{1b}_Gi=1;OK\u{1b}\\\u{1b}[12~"],
+    ];
+    for (number, pieces) in cases.iter().enumerate() {
+        press(&window, pieces, number % 2 == 0);
+    }
+    // What is typed after all this is a line.
+    window.write("to all\r".as_bytes());
+    window.wait_until("the line as a message", |text| text.contains("You: to all") && text.contains(NOTHING_TYPED));
+    keep("keys-80x24", &window);
+    window.write(b"\x03");
+    assert_given_back(&window, "0");
+    keep("given-back", &window);
+}
+
+#[test]
+fn a_terminal_is_given_back_when_the_program_is_told_to_end_and_a_dumb_one_gets_lines() {
+    let _alone = alone();
+    let Some(tmux) = Tmux::start("a_terminal_is_given_back_when_the_program_is_told_to_end") else { return };
+    let (server, folder) = (Server::start(&[]), Folder::create("terminal"));
+    let dumb = tmux.open("dumb", Kind { term: "dumb", ..USUAL }, &join_silent(&server, "lines", "Ada", &folder));
+    dumb.wait_until("that one is in", |text| text.contains("lines"));
+    let view = tmux.open("view", USUAL, &join_silent(&server, "lines", "Ben", &folder));
+    view.wait_until("the other one", |text| is_whole(text, "lines", USUAL.size) && text.contains("· Ada"));
+    let text = dumb.wait_until("who came", |text| text.contains("Ben is here."));
+    assert!(!dumb.is_alternate() && !text.contains(NOTHING_TYPED) && !dumb.coloured().contains('\u{1b}'), "{text}");
+    keep("dumb-80x24", &dumb);
+    view.terminate();
+    assert_given_back(&view, "0");
+    dumb.terminate();
+    assert_given_back(&dumb, "0");
+}
