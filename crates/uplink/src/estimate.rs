@@ -387,14 +387,17 @@ impl UplinkEstimate {
             .zip(delivered)
             .is_some_and(|(sent, delivered)| sent < MUCH_LESS && delivered > f64::midpoint(sent, 1.0));
         let evidence = evidence_of_congestion(test.before.packets, seen.packets);
-        let is_decided = was_full || !(SURELY_PATH..SURELY_CONGESTION).contains(&evidence);
+        // None of the links may be left: nothing is learned.
+        let is_empty = seen.packets.settled == 0;
+        let is_decided = was_full || is_empty || !(SURELY_PATH..SURELY_CONGESTION).contains(&evidence);
         if !is_decided && test.spoken < LONGEST_TEST {
             return;
         }
         self.test = None;
-        if seen.packets.settled == 0 {
-            // None of the links is left: nothing was learned.
-        } else if was_full || evidence >= LIKELY_CONGESTION {
+        if is_empty {
+            return;
+        }
+        if was_full || evidence >= LIKELY_CONGESTION {
             self.estimate_bps = test.estimate_bps;
             let carried = test.before.delivered_bps.max(seen.delivered_bps);
             self.lower(now, Observation { delivered_bps: carried, ..seen });

@@ -8,7 +8,7 @@ pub use crate::decision::{AudienceMember, Decision, LossReport, Paths, UplinkSta
 use crate::estimate::{Observation, RATE_SPAN, Train, UplinkEstimate};
 use crate::listener_path::{ListenerPath, OWN_LOSS, Seen};
 use crate::path::PathState;
-use crate::path_history::{Background, PacketLoss, PathHistory};
+use crate::path_history::{Background, PacketLoss, PathHistory, Traffic};
 use crate::plan::{Allowance, Audience, LINK_HEADER_BYTES, ListenerLoss, Plan, RELAY_HEADER_BYTES};
 use crate::suspect::Suspect;
 use crate::trial::RedundancyTrial;
@@ -260,7 +260,11 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         // seem to have fallen.
         if !self.uplink.is_testing() {
             let at_most = verdict.uplink.unwrap_or(0.0) + OWN_LOSS;
-            let lossier = settled.iter().filter(|(_, path)| path.loss(1).is_some_and(|loss| loss > at_most));
+            let is_lossier = |path: &Traffic| path.loss(1).is_some_and(|loss| loss > at_most);
+            // Links that are sent nothing any more show nothing in a test: one that is in use must be left.
+            let is_of_use = |(who, path): &(P, Traffic)| path.settled > 0 && !self.relayed.contains(who);
+            let is_one_left = settled.iter().any(|link| is_of_use(link) && !is_lossier(&link.1));
+            let lossier = settled.iter().filter(|(_, path)| is_one_left && is_lossier(path));
             self.lossier = lossier.map(|(who, _)| *who).collect();
         }
         let common = settled.iter().filter(|(who, _)| !self.lossier.contains(who)).map(|(_, path)| path);

@@ -115,7 +115,7 @@ fn a_test_whose_links_are_all_gone_says_nothing() {
         estimate.update(TICK * tick, if estimate.is_testing() { gone } else { seen });
         tests += u32::from(estimate.test.is_some_and(|test| test.spoken.is_zero()));
     }
-    assert_eq!((tests, estimate.path_loss.is_none(), estimate.is_starting()), (2, true, true));
+    assert_eq!((tests, estimate.path_loss.is_none(), estimate.is_starting()), (3, true, true), "each ended at once");
 }
 
 #[test]

@@ -183,3 +183,30 @@ fn random_loss_of_many_links_is_seldom_taken_for_congestion_and_loss_from_sendin
         }
     }
 }
+
+/// Speech to the first of two links ended, after one of 13 packets was lost; the second one loses every fifth.
+#[test]
+fn a_link_that_loses_more_than_one_that_is_not_used_any_more_is_counted() {
+    for (is_relayed, settled, lost) in [(true, 63, 11), (false, 13, 1)] {
+        let frame = crate::FrameDuration::Ms20;
+        let mut feedback = Feedback::new(Allowance { bitrate_bps: 32_000, frame, uplink_bps: None, redundancy: true });
+        if is_relayed {
+            feedback.relayed.insert(0);
+        }
+        let mut paths = Links::new(2);
+        let mut seen = Observation::default();
+        for tick in 0..=10 {
+            let (first, second) = (u64::min(tick, 3), tick);
+            let counts = |delivered_packets, lost_packets| PathCounts {
+                sent_packets: delivered_packets + lost_packets,
+                delivered_packets,
+                lost_packets,
+                ..PathCounts::default()
+            };
+            paths.links[0].counts = counts(4 * first, first / 3);
+            paths.links[1].counts = counts(4 * second, second);
+            seen = feedback.look(INTERVAL * tick as u32, &paths, &paths.audience);
+        }
+        assert_eq!(seen.packets, PacketLoss { settled, lost }, "{is_relayed}");
+    }
+}
