@@ -403,9 +403,12 @@ impl UplinkEstimate {
             self.lower(now, Observation { delivered_bps: carried, ..seen });
             self.is_draining = false;
         } else {
-            // What was taken for congestion before was none.
-            self.estimate_bps = self.estimate_bps.max(test.before.sent_bps * 1.5);
-            (self.lowered_at, self.ceiling_bps, self.is_draining) = (None, None, false);
+            if evidence <= SURELY_PATH {
+                // What was taken for congestion before was none.
+                self.estimate_bps = self.estimate_bps.max(test.before.sent_bps * 1.5);
+                (self.lowered_at, self.ceiling_bps) = (None, None);
+            }
+            self.is_draining = false;
             let share = test.before.loss.unwrap_or(0.0).max(seen.loss.unwrap_or(0.0));
             let Observation { sent_bps, packets, .. } = test.before;
             self.path_loss = Some(PathLoss { share, sent_bps, packets, until: now + PATH_LOSS_LIFE });

@@ -32,8 +32,10 @@ const MIDDLE_PACKET_MS: u64 = 40;
 const LONGEST_PACKET_MS: u64 = 60;
 /// Of what is usually sent, what is sent to see whether less is lost: no more than this if possible, …
 const SPARSE_PERCENT: u64 = 70;
-/// … and at most this, or it would show nothing.
+/// … and at most this, or it would show nothing; …
 const LEAST_SPARSE_PERCENT: u64 = 85;
+/// … and this with several links, which are sent at least 20 kbit/s in packets of 40 ms.
+const LEAST_SPARSE_PERCENT_OF_SEVERAL: u64 = 92;
 /// Frames in the longest packets, if they are short (PROTOCOL.md §8).
 const MOST_FRAMES_PER_PACKET: u64 = 4;
 /// What one copy adds beside its bytes.
@@ -245,7 +247,8 @@ impl Plan {
     }
 
     /// As little as sounds good enough for a moment, instead of `usual_bps`: the lowest bitrate in packets of 40 ms, or in the
-    /// longest ones if those do not save enough.
+    /// longest ones if those do not save enough. With several links less is enough: their packets leave together, and longer
+    /// ones are lost where only few bytes may come at once.
     pub fn sparse(allowance: Allowance, audience: Audience, expected_loss_percent: u8, usual_bps: u32) -> Self {
         let bitrate_bps = allowance.bitrate_bps.min(*RECOMMENDED_BITRATE_BPS.start());
         let in_packets_of = |ms| {
@@ -254,15 +257,17 @@ impl Plan {
             Self { bitrate_bps, expected_loss_percent, copies: &[], frames_per_packet, uplink_bps }
         };
         let middle = in_packets_of(MIDDLE_PACKET_MS);
-        match u64::from(middle.uplink_bps) * 100 <= u64::from(usual_bps) * SPARSE_PERCENT {
+        let most = if audience.direct > 1 { LEAST_SPARSE_PERCENT_OF_SEVERAL } else { SPARSE_PERCENT };
+        match u64::from(middle.uplink_bps) * 100 <= u64::from(usual_bps) * most {
             true => middle,
             false => in_packets_of(LONGEST_PACKET_MS),
         }
     }
 
-    /// Whether this takes so much less than `usual_bps` that it shows whether loss depends on what is sent.
-    pub(crate) fn is_sparser_than(&self, usual_bps: u32) -> bool {
-        u64::from(self.uplink_bps) * 100 <= u64::from(usual_bps) * LEAST_SPARSE_PERCENT
+    /// Whether this takes so much less than `usual_bps` that it shows whether loss depends on what is sent to these.
+    pub(crate) fn is_sparser_than(&self, usual_bps: u32, audience: Audience) -> bool {
+        let most = if audience.direct > 1 { LEAST_SPARSE_PERCENT_OF_SEVERAL } else { LEAST_SPARSE_PERCENT };
+        u64::from(self.uplink_bps) * 100 <= u64::from(usual_bps) * most
     }
 
     /// Whether all packets together take no more than this many bits per second.
@@ -391,17 +396,30 @@ mod tests {
                 let usual = Plan::choose(allowance(limit * 1_000 * direct), audience).uplink_bps;
                 let sparse = Plan::sparse(Allowance { frame, ..FREE }, audience, 10, usual);
                 assert!(sparse.uplink_bps <= usual, "{frame:?}, {limit} kbit/s: {sparse:?} instead of {usual}");
-                let is_clear = f64::from(sparse.uplink_bps) <= 0.85 * f64::from(usual);
-                assert_eq!(sparse.is_sparser_than(usual), is_clear);
+                let (most, least_bps) = if direct > 1 { (0.92, 34_000) } else { (0.85, 36_000) };
+                let is_clear = f64::from(sparse.uplink_bps) <= most * f64::from(usual);
+                assert_eq!(sparse.is_sparser_than(usual, audience), is_clear);
                 assert!(
                     is_clear || usual < 53_000 * direct,
                     "{frame:?}, {limit} kbit/s: {sparse:?} instead of {usual}"
                 );
                 assert!(
-                    !is_clear || usual > 36_000 * direct,
+                    !is_clear || usual > least_bps * direct,
                     "{frame:?}, {limit} kbit/s: {sparse:?} instead of {usual}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn packets_of_a_test_to_several_links_are_no_longer_than_they_must_be() {
+        for (direct, frames_per_packet) in [(1, 3), (2, 2), (7, 2)] {
+            let audience = listeners(direct, 0.1, 0);
+            let usual = Plan::without_copies(Allowance { uplink_bps: Some(47_000 * direct), ..FREE }, audience, 10);
+            assert_eq!((usual.frames_per_packet, usual.bitrate_bps), (2, 20_000));
+            let sparse = Plan::sparse(FREE, audience, 10, usual.uplink_bps);
+            assert_eq!(sparse.frames_per_packet, frames_per_packet, "{direct}");
+            assert!(sparse.is_sparser_than(usual.uplink_bps, audience));
         }
     }
 

@@ -209,8 +209,9 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             now < listener.reported_at + REPORT_LIFE || audience.iter().any(|member| member.who == *who)
         });
         let usual_bps = self.plan.uplink_bps;
-        let sparse = Plan::sparse(self.allowance, self.counts(audience), self.plan.expected_loss_percent, usual_bps);
-        let can_send_less = sparse.is_sparser_than(usual_bps);
+        let (counts, expected) = (self.counts(audience), self.plan.expected_loss_percent);
+        let can_send_less =
+            Plan::sparse(self.allowance, counts, expected, usual_bps).is_sparser_than(usual_bps, counts);
         let seen = Observation { is_sending, can_send_less, ..self.look(now, paths, audience) };
         self.uplink.update(now, seen);
         if !self.uplink.is_testing() {

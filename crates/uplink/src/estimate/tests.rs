@@ -119,6 +119,24 @@ fn a_test_whose_links_are_all_gone_says_nothing() {
 }
 
 #[test]
+fn a_test_that_decides_nothing_takes_nothing_back() {
+    for (lost_in_test, is_decided) in [(0, false), (6, true)] {
+        let mut link = Link { rate_bps: 2e6, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.0 };
+        let mut estimate = UplinkEstimate::new();
+        estimate.lower(Duration::ZERO, link.carry(100_000.0));
+        let ceiling = estimate.ceiling_bps;
+        for tick in 20..80 {
+            let mut seen = link.carry(if estimate.is_testing() { 50_000.0 } else { 80_000.0 });
+            let (settled, lost) = if estimate.is_testing() { (50, lost_in_test) } else { (24, 1) };
+            (seen.packets, seen.loss) = (PacketLoss { settled, lost }, Some(lost as f32 / settled as f32));
+            estimate.update(TICK * tick, seen);
+        }
+        assert!(estimate.path_loss.is_some(), "it was tested, and is not tested again soon");
+        assert_eq!((estimate.bps() > 100_000, estimate.ceiling_bps.is_none()), (is_decided, is_decided), "{ceiling:?}");
+    }
+}
+
+#[test]
 fn loss_is_not_tested_where_less_cannot_be_sent() {
     for can_send_less in [true, false] {
         let mut link = Link { rate_bps: 2e6, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.13 };
