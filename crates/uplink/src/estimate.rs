@@ -7,7 +7,8 @@
 //!
 //! Queues of a few packets and policers lose packets without delaying them. Loss alone is therefore tested: less is sent
 //! for a moment. If the loss falls, by more than chance explains, or as much arrives as before, it is congestion; if the
-//! same share is lost, it is the path, and redundancy helps against it.
+//! same share is lost, it is the path, and redundancy helps against it. Near the least that can be sent, nothing less would
+//! tell them apart: there the estimate stays, and trains of probes may raise it.
 
 use std::time::Duration;
 
@@ -70,11 +71,13 @@ const OVERWHELMING_STAYS: Duration = Duration::from_millis(300);
 const LOSS_STAYS: Duration = Duration::from_millis(500);
 /// Loss is looked at over this time.
 const LOSS_SPAN: Duration = Duration::from_millis(1_200);
+/// Rates are those of this time. In a shorter phrase they include the pause before it.
+pub(crate) const RATE_SPAN: Duration = Duration::from_millis(700);
 /// In a test, less is sent for this long, …
 const TEST: Duration = Duration::from_millis(2_000);
 /// … and for at most this long while too few packets were sent to decide.
 const LONGEST_TEST: Duration = Duration::from_millis(4_000);
-/// Between two looks at the paths more time passes only in a pause of speech.
+/// Between two looks at the paths more time passes only in a pause of speech, which counts as this much.
 const LONGEST_STEP: Duration = Duration::from_millis(200);
 /// A test that began so long ago is over: the uplink may be another by now.
 const STALE_TEST: Duration = Duration::from_secs(30);
@@ -83,11 +86,13 @@ const TEST_SETTLE: Duration = Duration::from_millis(800);
 /// Of loss that comes from sending too much, this share is left in a test.
 const LOSS_LEFT: f64 = 0.2;
 /// With so much evidence (a logarithm of likelihoods) a test ends: the loss comes from sending too much, …
-const SURELY_CONGESTION: f64 = 3.0;
+const SURELY_CONGESTION: f64 = 3.5;
 /// … or is the path's own.
 const SURELY_PATH: f64 = -1.5;
 /// When the longest test ends, this much is enough for congestion.
 const LIKELY_CONGESTION: f64 = 1.5;
+/// What arrives is compared when less than this share is sent: otherwise chance changes it as much.
+const MUCH_LESS: f64 = 0.7;
 /// Loss that grows while this much more is sent needs no test.
 const MUCH_MORE: f64 = 1.5;
 /// What is believed of the path's own loss is believed for this long.
@@ -95,6 +100,15 @@ const PATH_LOSS_LIFE: Duration = Duration::from_secs(45);
 /// Between two trains of probes when the last one showed room, and when it did not.
 const TRAIN_INTERVAL: Duration = Duration::from_secs(1);
 const TRAIN_RETRY: Duration = Duration::from_secs(5);
+/// A train that arrives faster than this times the estimate shows room, …
+const SHOWS_ROOM: f64 = 1.3;
+/// … of which this is believed at once, and more when the next train confirms it: a busy machine may have taken the packets
+/// of one train out of its socket together.
+const UNCONFIRMED_GROWTH: f64 = 1.3;
+/// Of what a train shows, what is believed.
+const TRAIN_SHARE: f64 = 0.9;
+/// A train confirms one that arrived at most this long ago.
+const CONFIRMED_WITHIN: Duration = Duration::from_secs(8);
 /// A train adds at most this much queue if the estimate is right.
 const TRAIN_SECONDS: f64 = 0.1;
 /// Packets in a train: what a link's congestion window lets out at once.
@@ -105,6 +119,10 @@ const MOST_PADDING: f64 = 1_000.0;
 /// What was seen of all paths together in the last moments.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Observation {
+    /// Speech was sent since the last look.
+    pub is_sending: bool,
+    /// A test would send clearly less than what is sent now.
+    pub can_send_less: bool,
     /// Sent, and known to have arrived, in bits per second; headers included.
     pub sent_bps: f64,
     pub delivered_bps: f64,
@@ -145,6 +163,8 @@ pub(crate) struct UplinkEstimate {
     /// Until then a stall is taken for congestion.
     unproved_until: Option<Duration>,
     updated_at: Option<Duration>,
+    /// For how long speech has been sent without a pause.
+    unbroken_for: Duration,
     overused_since: Option<Duration>,
     is_draining: bool,
     queueing: Duration,
@@ -153,19 +173,21 @@ pub(crate) struct UplinkEstimate {
     lowered_at: Option<Duration>,
     /// What arrived when the limit was met last.
     ceiling_bps: Option<f64>,
-    /// Since when the estimate has grown beyond that without a train.
-    beyond_since: Option<Duration>,
+    /// For how long speech has been sent without a queue while the estimate grew beyond that without a train.
+    beyond_for: Duration,
     lower_again_at: Duration,
     has_grown: bool,
     hold: Duration,
     hold_until: Duration,
-    /// Since when there has been loss that is to be tested.
-    unexplained_since: Option<Duration>,
+    /// For how long speech was sent while there was loss that is to be tested.
+    unexplained_for: Option<Duration>,
     test: Option<LossTest>,
     path_loss: Option<PathLoss>,
     next_train: u16,
     train_at: Duration,
     train: Option<SentTrain>,
+    /// When the last train showed room, and how much.
+    shown: Option<(Duration, f64)>,
 }
 
 /// Less is sent for a moment, to see what becomes of the loss.
@@ -182,8 +204,9 @@ struct LossTest {
 #[derive(Clone, Copy, Debug)]
 struct PathLoss {
     share: f32,
-    /// What was sent when that was found.
+    /// What was sent when that was found, and what became of it.
     sent_bps: f64,
+    packets: PacketLoss,
     until: Duration,
 }
 
@@ -201,23 +224,25 @@ impl UplinkEstimate {
             doubled_at: Duration::ZERO,
             unproved_until: None,
             updated_at: None,
+            unbroken_for: Duration::ZERO,
             overused_since: None,
             is_draining: false,
             queueing: Duration::ZERO,
             lowered_with: Duration::ZERO,
             lowered_at: None,
             ceiling_bps: None,
-            beyond_since: None,
+            beyond_for: Duration::ZERO,
             lower_again_at: Duration::ZERO,
             has_grown: false,
             hold: FIRST_HOLD,
             hold_until: Duration::ZERO,
-            unexplained_since: None,
+            unexplained_for: None,
             test: None,
             path_loss: None,
             next_train: 0,
             train_at: Duration::ZERO,
             train: None,
+            shown: None,
         }
     }
 
@@ -268,10 +293,13 @@ impl UplinkEstimate {
         self.lower(now, seen);
     }
 
-    /// Takes what was seen. Call about every 100 ms while speech is sent.
+    /// Takes what was seen. Call about every 100 ms while speech is sent, and shortly after it.
     pub(crate) fn update(&mut self, now: Duration, seen: Observation) {
-        let elapsed = self.updated_at.map_or(0.0, |at| now.saturating_sub(at).as_secs_f64().min(1.0));
+        let since_last = self.updated_at.map_or(Duration::ZERO, |at| now.saturating_sub(at));
+        let elapsed = since_last.min(LONGEST_STEP);
         self.updated_at = Some(now);
+        let is_unbroken = seen.is_sending && since_last <= LONGEST_STEP;
+        self.unbroken_for = if is_unbroken { self.unbroken_for + elapsed } else { Duration::ZERO };
         let queueing = seen.queueing.unwrap_or_default();
         self.queueing = queueing;
         if queueing > QUEUE_LIMIT {
@@ -290,8 +318,8 @@ impl UplinkEstimate {
         }
         self.test = self.test.filter(|test| now < test.began + STALE_TEST);
         let loss = seen.loss.unwrap_or(0.0);
-        if !self.is_unexplained(loss) || elapsed > LONGEST_STEP.as_secs_f64() {
-            self.unexplained_since = None;
+        if !self.is_unexplained(loss) || since_last > LONGEST_STEP {
+            self.unexplained_for = None;
         }
         let unproved_until = *self.unproved_until.get_or_insert(now + UNPROVED);
         if self.is_starting && now < unproved_until && seen.overdue >= STALLED {
@@ -303,27 +331,33 @@ impl UplinkEstimate {
             if now >= self.lower_again_at {
                 self.lower(now, seen);
             }
-        } else if let Some(test) = &mut self.test {
-            // Pauses of speech do not count: nothing is learned in them.
-            test.spoken += Duration::from_secs_f64(elapsed).min(LONGEST_STEP);
+        } else if self.test.is_some() || self.is_unexplained(loss) && now >= self.lower_again_at {
+            // After the last packet of a phrase nothing more is learned of loss.
+            if seen.is_sending {
+                self.weigh_loss(now, elapsed, loss, seen);
+            }
+        } else if seen.queueing.is_some_and(|queueing| queueing < QUEUE_DRAINED) {
+            self.grow(now, seen, elapsed);
+        }
+    }
+
+    /// Tests loss that nothing explains, or goes on with the test.
+    fn weigh_loss(&mut self, now: Duration, elapsed: Duration, loss: f32, seen: Observation) {
+        if let Some(test) = &mut self.test {
+            test.spoken += elapsed;
             let test = *test;
             if test.spoken >= TEST {
                 self.finish_test(now, test, seen);
             }
-        } else if self.is_unexplained(loss) && now >= self.lower_again_at {
-            let since = *self.unexplained_since.get_or_insert(now);
-            if loss >= LOSS_OVERWHELMING && now >= since + OVERWHELMING_STAYS || self.has_grown_with_rate(seen) {
-                self.lower(now, seen);
-            } else if now >= since + LOSS_STAYS {
-                self.test = Some(LossTest {
-                    began: now,
-                    spoken: Duration::ZERO,
-                    before: seen,
-                    estimate_bps: self.estimate_bps,
-                });
-            }
-        } else if seen.queueing.is_some_and(|queueing| queueing < QUEUE_DRAINED) {
-            self.grow(now, seen, elapsed);
+            return;
+        }
+        let lasted = self.unexplained_for.map_or(Duration::ZERO, |lasted| lasted + elapsed);
+        self.unexplained_for = Some(lasted);
+        if loss >= LOSS_OVERWHELMING && lasted >= OVERWHELMING_STAYS || self.has_grown_with_rate(seen) {
+            self.lower(now, seen);
+        } else if lasted >= LOSS_STAYS && self.knows_rates() && seen.can_send_less {
+            self.test =
+                Some(LossTest { began: now, spoken: Duration::ZERO, before: seen, estimate_bps: self.estimate_bps });
         }
     }
 
@@ -332,35 +366,52 @@ impl UplinkEstimate {
         loss >= LOSS_TESTED.max(explained * 1.6 + LOSS_TESTED)
     }
 
+    /// The rates are those of speech, without a pause.
+    fn knows_rates(&self) -> bool {
+        self.unbroken_for >= RATE_SPAN
+    }
+
     /// The path lost less when less was sent: what it loses more now is congestion, without a test.
     fn has_grown_with_rate(&self, seen: Observation) -> bool {
-        self.path_loss.is_some_and(|path| seen.sent_bps >= path.sent_bps * MUCH_MORE)
+        let has_grown =
+            |path: PathLoss| seen.sent_bps >= path.sent_bps * MUCH_MORE && seen.packets.is_more_than(path.packets);
+        self.knows_rates() && self.path_loss.is_some_and(has_grown)
     }
 
     fn finish_test(&mut self, now: Duration, test: LossTest, seen: Observation) {
-        let ratio = |after: f64, before: f64| after / before.max(1.0);
+        let ratio = |after: f64, before: f64| self.knows_rates().then(|| after / before.max(1.0));
         let sent = ratio(seen.sent_bps, test.before.sent_bps);
         let delivered = ratio(seen.delivered_bps, test.before.delivered_bps);
-        // As much arrives though less is sent: the path was full.
-        let was_full = sent < 0.9 && delivered > f64::midpoint(sent, 1.0);
+        // As much arrives though much less is sent: the path was full, and may be even now, of what links send that open.
+        let was_full = sent
+            .zip(delivered)
+            .is_some_and(|(sent, delivered)| sent < MUCH_LESS && delivered > f64::midpoint(sent, 1.0));
         let evidence = evidence_of_congestion(test.before.packets, seen.packets);
-        let is_decided = was_full || !(SURELY_PATH..SURELY_CONGESTION).contains(&evidence);
+        // None of the links may be left: nothing is learned.
+        let is_empty = seen.packets.settled == 0;
+        let is_decided = was_full || is_empty || !(SURELY_PATH..SURELY_CONGESTION).contains(&evidence);
         if !is_decided && test.spoken < LONGEST_TEST {
             return;
         }
         self.test = None;
+        if is_empty {
+            return;
+        }
         if was_full || evidence >= LIKELY_CONGESTION {
             self.estimate_bps = test.estimate_bps;
             let carried = test.before.delivered_bps.max(seen.delivered_bps);
             self.lower(now, Observation { delivered_bps: carried, ..seen });
             self.is_draining = false;
         } else {
-            // What was taken for congestion before was none.
-            self.estimate_bps = self.estimate_bps.max(test.before.sent_bps * 1.5);
-            (self.lowered_at, self.ceiling_bps, self.is_draining) = (None, None, false);
+            if evidence <= SURELY_PATH {
+                // What was taken for congestion before was none.
+                self.estimate_bps = self.estimate_bps.max(test.before.sent_bps * 1.5);
+                (self.lowered_at, self.ceiling_bps) = (None, None);
+            }
+            self.is_draining = false;
             let share = test.before.loss.unwrap_or(0.0).max(seen.loss.unwrap_or(0.0));
-            let sent_bps = test.before.sent_bps;
-            self.path_loss = Some(PathLoss { share, sent_bps, until: now + PATH_LOSS_LIFE });
+            let Observation { sent_bps, packets, .. } = test.before;
+            self.path_loss = Some(PathLoss { share, sent_bps, packets, until: now + PATH_LOSS_LIFE });
         }
     }
 
@@ -383,7 +434,7 @@ impl UplinkEstimate {
         let most = if is_stuck { self.estimate_bps * BACK_OFF } else { self.estimate_bps };
         self.estimate_bps = most.min(carried * BACK_OFF).max(LOWEST_ESTIMATE_BPS).min(self.estimate_bps);
         self.lowered_with = queueing;
-        self.beyond_since = None;
+        self.beyond_for = Duration::ZERO;
         self.ceiling_bps = Some(carried);
         self.is_starting = false;
         self.has_grown = false;
@@ -392,10 +443,10 @@ impl UplinkEstimate {
         self.lower_again_at = now + SETTLE + seen.queueing.unwrap_or_default();
         self.hold_until = now + self.hold;
         self.train_at = now + self.hold.min(LONGEST_TRAIN_HOLD);
-        self.train = None;
+        (self.train, self.shown) = (None, None);
     }
 
-    fn grow(&mut self, now: Duration, seen: Observation, elapsed: f64) {
+    fn grow(&mut self, now: Duration, seen: Observation, elapsed: Duration) {
         let arrives = seen.delivered_bps >= 0.7 * seen.sent_bps && seen.overdue < QUEUE_DRAINED;
         if self.is_starting {
             if arrives
@@ -411,16 +462,16 @@ impl UplinkEstimate {
             let growth_per_s = if self.estimate_bps < most {
                 GROWTH_PER_S
             } else if seen.has_links || self.estimate_bps >= GOOD_COPY_BPS {
-                self.beyond_since = None;
+                self.beyond_for = Duration::ZERO;
                 0.0
             } else {
                 // The ceiling may be wrong, and only speech itself can show that.
-                let beyond_for = now.saturating_sub(*self.beyond_since.get_or_insert(now));
-                let doublings = (beyond_for.as_secs() / FASTER_AFTER.as_secs()).min(MOST_DOUBLINGS);
+                let doublings = (self.beyond_for.as_secs() / FASTER_AFTER.as_secs()).min(MOST_DOUBLINGS);
+                self.beyond_for += elapsed;
                 GROWTH_PER_S * f64::from(1_u32 << doublings)
             };
             if growth_per_s > 0.0 {
-                self.estimate_bps *= 1.0 + growth_per_s * elapsed;
+                self.estimate_bps *= 1.0 + growth_per_s * elapsed.as_secs_f64();
                 self.has_grown = true;
             }
         }
@@ -454,11 +505,18 @@ impl UplinkEstimate {
         self.train = None;
         let seconds = span.as_secs_f64().max(0.000_5);
         let measured_bps = f64::from(received - 1) * bytes * 8.0 / seconds;
-        if measured_bps >= 1.3 * self.estimate_bps {
-            self.estimate_bps = (2.0 * self.estimate_bps).min(0.9 * measured_bps).min(HIGHEST_ESTIMATE_BPS);
+        let shown = self.shown.take().filter(|(at, _)| now <= *at + CONFIRMED_WITHIN);
+        // What was not believed of the last train is room already.
+        let needed_bps = if shown.is_some() { self.estimate_bps / TRAIN_SHARE } else { SHOWS_ROOM * self.estimate_bps };
+        if measured_bps > needed_bps {
+            let (growth, least_bps) =
+                shown.map_or((UNCONFIRMED_GROWTH, measured_bps), |(_, before_bps)| (2.0, measured_bps.min(before_bps)));
+            let most_bps = (growth * self.estimate_bps).min(HIGHEST_ESTIMATE_BPS);
+            self.estimate_bps = (TRAIN_SHARE * least_bps).max(self.estimate_bps).min(most_bps);
             self.ceiling_bps = self.ceiling_bps.map(|ceiling| ceiling.max(self.estimate_bps));
             self.has_grown = true;
             self.train_at = now + TRAIN_INTERVAL;
+            self.shown = Some((now, measured_bps));
         }
     }
 }
@@ -466,16 +524,14 @@ impl UplinkEstimate {
 /// How much likelier what was lost in a test is if most of the loss before it came from sending too much than if all of
 /// that is the path's own: the logarithm of the ratio, as in Wald's sequential test.
 fn evidence_of_congestion(before: PacketLoss, during: PacketLoss) -> f64 {
-    // A test begins when much was lost; one packet of that was chance.
-    let usual = before.lost.saturating_sub(1) as f64 / before.settled.max(1) as f64;
+    // A test begins when much was lost; some of that was chance: three quarters of a standard error.
+    let lost = before.lost as f64;
+    let usual = (lost - (0.75 * lost.sqrt()).max(1.0)) / before.settled.max(1) as f64;
     let usual = usual.clamp(0.01, 0.9);
     let left = usual * LOSS_LEFT;
     let arrived = during.settled.saturating_sub(during.lost) as f64;
     during.lost as f64 * (left / usual).ln() + arrived * ((1.0 - left) / (1.0 - usual)).ln()
 }
-
-#[cfg(test)]
-mod chance;
 
 #[cfg(test)]
 mod tests;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::path::PathCounts;
 
-/// Readings kept: 4 s of one each 100 ms.
+/// Readings kept: 4 s of speech, with one each 100 ms.
 const READINGS: usize = 40;
 
 /// Readings of a path's counts.
@@ -40,10 +40,9 @@ pub(crate) struct PacketLoss {
 }
 
 impl PacketLoss {
-    /// Of all paths together, without those that lose more than this share: that is their own loss.
-    pub(crate) fn in_common(paths: &[Traffic], at_most: f32) -> Self {
-        let common = paths.iter().filter(|path| path.loss(1).is_some_and(|loss| loss <= at_most));
-        common
+    /// Of these paths together.
+    pub(crate) fn of<'a>(paths: impl Iterator<Item = &'a Traffic>) -> Self {
+        paths
             .fold(Self::default(), |sum, path| Self { settled: sum.settled + path.settled, lost: sum.lost + path.lost })
     }
 
@@ -64,6 +63,12 @@ impl PathHistory {
         // Another path counts from the beginning.
         if self.readings.back().is_some_and(|(_, before)| counts.sent_packets < before.sent_packets) {
             self.readings.clear();
+        }
+        // Of a pause the first and the last reading are enough.
+        let is_same = |reading: Option<&(Duration, PathCounts)>| reading.is_some_and(|(_, before)| *before == counts);
+        let mut newest = self.readings.iter().rev();
+        if is_same(newest.next()) && is_same(newest.next()) {
+            self.readings.pop_back();
         }
         if self.readings.len() == READINGS {
             self.readings.pop_front();
@@ -186,6 +191,7 @@ mod tests {
             }
             history.read(ms(tick * 100), counts);
         }
+        assert_eq!(history.readings.len(), 7, "two of the pause");
         let traffic = history.over(ms(1_100), ms(800), 100);
         assert_eq!((traffic.sent_bps, traffic.delivered_bps), (80_000.0, 64_000.0));
         assert_eq!((traffic.loss(25), traffic.loss(26)), (Some(0.2), None));

@@ -27,8 +27,15 @@ pub const LINK_BACKGROUND_BPS: u32 = 5_000;
 const LOWEST_IN_SHORT_PACKETS_BPS: u32 = 24_000;
 /// … and with 40 ms in a packet no lower than this.
 const LOWEST_IN_MIDDLE_PACKETS_BPS: u32 = 20_000;
-/// Speech in the longest packets.
+/// Speech in packets of middle length, and in the longest ones.
+const MIDDLE_PACKET_MS: u64 = 40;
 const LONGEST_PACKET_MS: u64 = 60;
+/// Of what is usually sent, what is sent to see whether less is lost: no more than this if possible, …
+const SPARSE_PERCENT: u64 = 70;
+/// … and at most this, or it would show nothing; …
+const LEAST_SPARSE_PERCENT: u64 = 85;
+/// … and this with several links, which are sent at least 20 kbit/s in packets of 40 ms.
+const LEAST_SPARSE_PERCENT_OF_SEVERAL: u64 = 92;
 /// Frames in the longest packets, if they are short (PROTOCOL.md §8).
 const MOST_FRAMES_PER_PACKET: u64 = 4;
 /// What one copy adds beside its bytes.
@@ -218,8 +225,8 @@ impl Plan {
 
     fn without_copies(allowance: Allowance, audience: Audience, expected_loss_percent: u8) -> Self {
         let highest = allowance.bitrate_bps;
-        let frames_in = |ms: u64| ms.div_ceil(allowance.frame.millis()).clamp(1, MOST_FRAMES_PER_PACKET) as u8;
-        let (middle, longest) = (frames_in(LONGEST_PACKET_MS * 2 / 3), frames_in(LONGEST_PACKET_MS));
+        let (middle, longest) =
+            (frames_in(allowance.frame, MIDDLE_PACKET_MS), frames_in(allowance.frame, LONGEST_PACKET_MS));
         let steps = [
             (1, LOWEST_IN_SHORT_PACKETS_BPS),
             (middle, LOWEST_IN_MIDDLE_PACKETS_BPS),
@@ -239,14 +246,28 @@ impl Plan {
         plan.expect("there are three steps")
     }
 
-    /// As little as sounds good enough for a moment: the lowest bitrate in packets of 40 ms.
-    pub fn sparse(allowance: Allowance, audience: Audience, expected_loss_percent: u8) -> Self {
-        let frames_per_packet = (LONGEST_PACKET_MS * 2 / 3).div_ceil(allowance.frame.millis());
-        let frames_per_packet = frames_per_packet.clamp(1, MOST_FRAMES_PER_PACKET) as u8;
-        let form = Form { copies: &[], frames_per_packet };
+    /// As little as sounds good enough for a moment, instead of `usual_bps`: the lowest bitrate in packets of 40 ms, or in the
+    /// longest ones if those do not save enough. With several links less is enough: their packets leave together, and longer
+    /// ones are lost where only few bytes may come at once.
+    pub fn sparse(allowance: Allowance, audience: Audience, expected_loss_percent: u8, usual_bps: u32) -> Self {
         let bitrate_bps = allowance.bitrate_bps.min(*RECOMMENDED_BITRATE_BPS.start());
-        let uplink_bps = uplink(allowance.frame, audience, form, bitrate_bps);
-        Self { bitrate_bps, expected_loss_percent, copies: &[], frames_per_packet, uplink_bps }
+        let in_packets_of = |ms| {
+            let frames_per_packet = frames_in(allowance.frame, ms);
+            let uplink_bps = uplink(allowance.frame, audience, Form { copies: &[], frames_per_packet }, bitrate_bps);
+            Self { bitrate_bps, expected_loss_percent, copies: &[], frames_per_packet, uplink_bps }
+        };
+        let middle = in_packets_of(MIDDLE_PACKET_MS);
+        let most = if audience.direct > 1 { LEAST_SPARSE_PERCENT_OF_SEVERAL } else { SPARSE_PERCENT };
+        match u64::from(middle.uplink_bps) * 100 <= u64::from(usual_bps) * most {
+            true => middle,
+            false => in_packets_of(LONGEST_PACKET_MS),
+        }
+    }
+
+    /// Whether this takes so much less than `usual_bps` that it shows whether loss depends on what is sent to these.
+    pub(crate) fn is_sparser_than(&self, usual_bps: u32, audience: Audience) -> bool {
+        let most = if audience.direct > 1 { LEAST_SPARSE_PERCENT_OF_SEVERAL } else { LEAST_SPARSE_PERCENT };
+        u64::from(self.uplink_bps) * 100 <= u64::from(usual_bps) * most
     }
 
     /// Whether all packets together take no more than this many bits per second.
@@ -265,6 +286,10 @@ impl Plan {
 struct Form {
     copies: &'static [u8],
     frames_per_packet: u8,
+}
+
+fn frames_in(frame: FrameDuration, ms: u64) -> u8 {
+    ms.div_ceil(frame.millis()).clamp(1, MOST_FRAMES_PER_PACKET) as u8
 }
 
 /// The highest bitrate from `lowest` to `highest` within the limit, in steps of 1 kbit/s.
@@ -360,6 +385,42 @@ mod tests {
     fn while_too_much_is_sent_nothing_is_sent_twice() {
         let plan = Plan::choose(Allowance { redundancy: false, ..FREE }, listeners(1, 0.1, 1));
         assert_eq!((plan.copies.len(), plan.bitrate_bps, plan.expected_loss_percent), (0, 32_000, 10));
+    }
+
+    #[test]
+    fn what_a_test_sends_is_clearly_less_or_is_known_not_to_be() {
+        for frame in FrameDuration::ALL {
+            let allowance = |limit| Allowance { frame, uplink_bps: Some(limit), ..FREE };
+            for (direct, limit) in [1, 4].into_iter().flat_map(|direct| (30..100).map(move |limit| (direct, limit))) {
+                let audience = listeners(direct, 0.1, 0);
+                let usual = Plan::choose(allowance(limit * 1_000 * direct), audience).uplink_bps;
+                let sparse = Plan::sparse(Allowance { frame, ..FREE }, audience, 10, usual);
+                assert!(sparse.uplink_bps <= usual, "{frame:?}, {limit} kbit/s: {sparse:?} instead of {usual}");
+                let (most, least_bps) = if direct > 1 { (0.92, 34_000) } else { (0.85, 36_000) };
+                let is_clear = f64::from(sparse.uplink_bps) <= most * f64::from(usual);
+                assert_eq!(sparse.is_sparser_than(usual, audience), is_clear);
+                assert!(
+                    is_clear || usual < 53_000 * direct,
+                    "{frame:?}, {limit} kbit/s: {sparse:?} instead of {usual}"
+                );
+                assert!(
+                    !is_clear || usual > least_bps * direct,
+                    "{frame:?}, {limit} kbit/s: {sparse:?} instead of {usual}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn packets_of_a_test_to_several_links_are_no_longer_than_they_must_be() {
+        for (direct, frames_per_packet) in [(1, 3), (2, 2), (7, 2)] {
+            let audience = listeners(direct, 0.1, 0);
+            let usual = Plan::without_copies(Allowance { uplink_bps: Some(47_000 * direct), ..FREE }, audience, 10);
+            assert_eq!((usual.frames_per_packet, usual.bitrate_bps), (2, 20_000));
+            let sparse = Plan::sparse(FREE, audience, 10, usual.uplink_bps);
+            assert_eq!(sparse.frames_per_packet, frames_per_packet, "{direct}");
+            assert!(sparse.is_sparser_than(usual.uplink_bps, audience));
+        }
     }
 
     #[test]

@@ -5,10 +5,10 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 pub use crate::decision::{AudienceMember, Decision, LossReport, Paths, UplinkStatus};
-use crate::estimate::{Observation, Train, UplinkEstimate};
+use crate::estimate::{Observation, RATE_SPAN, Train, UplinkEstimate};
 use crate::listener_path::{ListenerPath, OWN_LOSS, Seen};
 use crate::path::PathState;
-use crate::path_history::{Background, PacketLoss, PathHistory};
+use crate::path_history::{Background, PacketLoss, PathHistory, Traffic};
 use crate::plan::{Allowance, Audience, LINK_HEADER_BYTES, ListenerLoss, Plan, RELAY_HEADER_BYTES};
 use crate::suspect::Suspect;
 use crate::trial::RedundancyTrial;
@@ -23,8 +23,6 @@ const INTERVAL: Duration = Duration::from_millis(100);
 const AFTER_SPEECH: Duration = Duration::from_millis(800);
 /// What was measured for this long is as good as older measurements.
 const KNOWN_AFTER: Duration = Duration::from_secs(6);
-/// Rates are those of the last moments.
-const RATE_SPAN: Duration = Duration::from_millis(700);
 /// With a queue shorter than this on the way to the server, a relayed listener's loss is its own.
 const RELAY_IS_CLEAR: Duration = Duration::from_millis(60);
 /// A link's loss is known from this many packets on.
@@ -72,6 +70,8 @@ pub struct Feedback<P> {
     probed: Option<P>,
     links_wait: bool,
     suspect: Suspect<P>,
+    /// The links that lose more than others, whose loss is not counted as the uplink's.
+    lossier: Vec<P>,
 }
 
 #[derive(Clone, Debug)]
@@ -127,6 +127,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             probed: None,
             links_wait: false,
             suspect: Suspect::default(),
+            lossier: Vec::new(),
         }
     }
 
@@ -201,12 +202,17 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         if self.is_silent(now) || self.updated_at.is_some_and(|at| now < at + INTERVAL) {
             return None;
         }
+        let is_sending = self.sent_at > self.updated_at;
         self.updated_at = Some(now);
         let audience = paths.audience();
         self.listeners.retain(|who, listener| {
             now < listener.reported_at + REPORT_LIFE || audience.iter().any(|member| member.who == *who)
         });
-        let seen = self.look(now, paths, audience);
+        let usual_bps = self.plan.uplink_bps;
+        let (counts, expected) = (self.counts(audience), self.plan.expected_loss_percent);
+        let can_send_less =
+            Plan::sparse(self.allowance, counts, expected, usual_bps).is_sparser_than(usual_bps, counts);
+        let seen = Observation { is_sending, can_send_less, ..self.look(now, paths, audience) };
         self.uplink.update(now, seen);
         if !self.uplink.is_testing() {
             self.choose_routes(now, audience);
@@ -238,8 +244,9 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             let history = listener.path.read(now, path.generation, path.counts);
             let traffic = history.over(now, RATE_SPAN, LINK_HEADER_BYTES);
             (sent_bps, delivered_bps) = (sent_bps + traffic.sent_bps, delivered_bps + traffic.delivered_bps);
-            settled.push(history.over(now, loss_span, 0));
-            let loss = settled.last().and_then(|settled| settled.loss(LEAST_PACKETS));
+            let recent = history.over(now, loss_span, 0);
+            settled.push((member.who, recent));
+            let loss = recent.loss(LEAST_PACKETS);
             queues.extend(path.queueing.map(|queueing| (path.measured_for, queueing)));
             overdues.extend(path.queueing.map(|_| path.overdue));
             losses.extend(loss.map(|loss| (loss, member.who)));
@@ -250,6 +257,18 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         losses.sort_by(|(a, _), (b, _)| f32::total_cmp(a, b));
         let linked = audience.iter().filter(|member| member.has_link).count();
         let verdict = self.suspect.judge(now, &losses, linked, self.uplink.bps());
+        // In a test they stay the same: of few packets, chance makes some links lose much, and without those the loss would
+        // seem to have fallen.
+        if !self.uplink.is_testing() {
+            let at_most = verdict.uplink.unwrap_or(0.0) + OWN_LOSS;
+            let is_lossier = |path: &Traffic| path.loss(1).is_some_and(|loss| loss > at_most);
+            // Links that are sent nothing any more show nothing in a test: one that is in use must be left.
+            let is_of_use = |(who, path): &(P, Traffic)| path.settled > 0 && !self.relayed.contains(who);
+            let is_one_left = settled.iter().any(|link| is_of_use(link) && !is_lossier(&link.1));
+            let lossier = settled.iter().filter(|(_, path)| is_one_left && is_lossier(path));
+            self.lossier = lossier.map(|(who, _)| *who).collect();
+        }
+        let common = settled.iter().filter(|(who, _)| !self.lossier.contains(who)).map(|(_, path)| path);
         let queueing = shared_queue(&queues);
         self.background.read(now, paths.background_bytes());
         let shared = Observation {
@@ -259,10 +278,11 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             background_bps: self.background.bps(now, RATE_SPAN + queueing.unwrap_or_default()),
             queueing,
             loss: verdict.uplink,
-            packets: PacketLoss::in_common(&settled, verdict.uplink.unwrap_or(0.0) + OWN_LOSS),
+            packets: PacketLoss::of(common),
             round_trip: round_trips.into_iter().min().unwrap_or_default(),
             overdue: overdues.into_iter().min().unwrap_or_default(),
             has_links: linked > 0,
+            ..Observation::default()
         };
         let are_several = queues.len() + usize::from(losses.len() > queues.len()) > 1;
         // What most relayed listeners lose was lost before the server.
@@ -380,7 +400,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let has_room = self.uplink.is_starting() || plan.uplink_bps + another_bps <= budget_bps;
         self.relayed_frames = if least < most && !has_room { most } else { 1 };
         self.plan = if self.uplink.is_testing() {
-            Plan::sparse(self.allowance, counts, plan.expected_loss_percent)
+            Plan::sparse(self.allowance, counts, plan.expected_loss_percent, plan.uplink_bps)
         } else {
             plan
         };
@@ -533,3 +553,6 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         self.sent_at = None;
     }
 }
+
+#[cfg(test)]
+mod chance;

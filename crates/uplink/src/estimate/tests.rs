@@ -22,6 +22,8 @@ impl Link {
         let loss = (dropped / arriving.max(1.0)) as f32;
         let loss = loss + (1.0 - loss) * self.path_loss;
         Observation {
+            is_sending: true,
+            can_send_less: true,
             sent_bps: offered_bps,
             delivered_bps: leaving / seconds * f64::from(1.0 - self.path_loss),
             queueing: Some(Duration::from_secs_f64(self.queue_bits / self.rate_bps)),
@@ -103,14 +105,74 @@ fn loss_of_the_path_itself_is_told_from_congestion() {
 }
 
 #[test]
+fn a_test_whose_links_are_all_gone_says_nothing() {
+    let mut link = Link { rate_bps: 2e6, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.1 };
+    let mut estimate = UplinkEstimate::new();
+    let mut tests = 0;
+    for tick in 0..80 {
+        let seen = link.carry(100_000.0);
+        let gone = Observation { loss: None, packets: PacketLoss::default(), ..seen };
+        estimate.update(TICK * tick, if estimate.is_testing() { gone } else { seen });
+        tests += u32::from(estimate.test.is_some_and(|test| test.spoken.is_zero()));
+    }
+    assert_eq!((tests, estimate.path_loss.is_none(), estimate.is_starting()), (3, true, true), "each ended at once");
+}
+
+#[test]
+fn a_test_that_decides_nothing_takes_nothing_back() {
+    for (lost_in_test, is_decided) in [(0, false), (6, true)] {
+        let mut link = Link { rate_bps: 2e6, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.0 };
+        let mut estimate = UplinkEstimate::new();
+        estimate.lower(Duration::ZERO, link.carry(100_000.0));
+        let ceiling = estimate.ceiling_bps;
+        for tick in 20..80 {
+            let mut seen = link.carry(if estimate.is_testing() { 50_000.0 } else { 80_000.0 });
+            let (settled, lost) = if estimate.is_testing() { (50, lost_in_test) } else { (24, 1) };
+            (seen.packets, seen.loss) = (PacketLoss { settled, lost }, Some(lost as f32 / settled as f32));
+            estimate.update(TICK * tick, seen);
+        }
+        assert!(estimate.path_loss.is_some(), "it was tested, and is not tested again soon");
+        assert_eq!((estimate.bps() > 100_000, estimate.ceiling_bps.is_none()), (is_decided, is_decided), "{ceiling:?}");
+    }
+}
+
+#[test]
+fn loss_is_not_tested_where_less_cannot_be_sent() {
+    for can_send_less in [true, false] {
+        let mut link = Link { rate_bps: 2e6, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.13 };
+        let mut estimate = UplinkEstimate::new();
+        let mut was_tested = false;
+        for tick in 0..60 {
+            estimate.update(TICK * tick, Observation { can_send_less, ..link.carry(40_000.0) });
+            was_tested |= estimate.is_testing();
+        }
+        assert_eq!(was_tested, can_send_less);
+        let all = Observation { loss: Some(0.4), can_send_less, ..link.carry(40_000.0) };
+        for tick in 60..70 {
+            estimate.update(TICK * tick, all);
+        }
+        assert!(!estimate.is_starting(), "overwhelming loss needs no test");
+    }
+}
+
+#[test]
 fn loss_that_grows_with_what_is_sent_is_congestion_without_a_test() {
     for (sent_bps, is_tested) in [(120_000.0, true), (300_000.0, false)] {
         let mut estimate = UplinkEstimate::new();
         estimate.estimate_bps = 400_000.0;
-        estimate.path_loss = Some(PathLoss { share: 0.05, sent_bps: 100_000.0, until: 600 * TICK });
+        let packets = PacketLoss { settled: 60, lost: 3 };
+        estimate.path_loss = Some(PathLoss { share: 0.05, sent_bps: 100_000.0, packets, until: 600 * TICK });
         let loss = Some(0.2);
-        let seen = Observation { sent_bps, delivered_bps: 0.8 * sent_bps, loss, ..Observation::default() };
-        for tick in 1..=6 {
+        let seen = Observation {
+            is_sending: true,
+            can_send_less: true,
+            sent_bps,
+            delivered_bps: 0.8 * sent_bps,
+            loss,
+            packets: PacketLoss { settled: 60, lost: 12 },
+            ..Observation::default()
+        };
+        for tick in 1..=8 {
             estimate.update(TICK * tick, seen);
         }
         assert_eq!((estimate.is_testing(), estimate.is_starting()), (is_tested, is_tested));
@@ -155,6 +217,24 @@ fn a_wrong_estimate_recovers_while_only_the_relay_is_used() {
 }
 
 #[test]
+fn silence_does_not_count_as_time_without_a_queue() {
+    let mut estimate = UplinkEstimate::new();
+    estimate.lower(Duration::ZERO, Observation { sent_bps: 20_000.0, ..Observation::default() });
+    let mut speak = |from: u32, looks: u32| {
+        let before = f64::from(estimate.bps());
+        for tick in from..from + looks {
+            let mut wide = Link { rate_bps: 1e6, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.0 };
+            estimate.update(TICK * tick, Observation { has_links: false, ..wide.carry(28_000.0) });
+        }
+        f64::from(estimate.bps()) / before
+    };
+    assert!((1.01..1.06).contains(&speak(50, 10)));
+    // Five percent in each of the first two seconds of speech, however long the pause between them is.
+    let growth = speak(150, 10);
+    assert!((1.04..1.07).contains(&growth), "{growth}");
+}
+
+#[test]
 fn a_train_finds_an_uplink_that_became_wider() {
     let mut link =
         Link { rate_bps: 64_000.0, queue_bits: 0.0, longest_queue: Duration::from_millis(400), path_loss: 0.0 };
@@ -175,4 +255,28 @@ fn a_train_finds_an_uplink_that_became_wider() {
     }
     assert!(found_at.is_some_and(|at| at < 20), "{found_at:?}");
     estimate.train_arrived(Duration::from_secs(31), 9_999, 4, Duration::ZERO);
+}
+
+#[test]
+fn a_train_that_a_busy_machine_received_at_once_is_believed_when_the_next_one_confirms_it() {
+    let mut estimate = UplinkEstimate::new();
+    let known = Observation { sent_bps: 100_000.0, delivered_bps: 100_000.0, ..Observation::default() };
+    estimate.lower(Duration::ZERO, known);
+    estimate.update(8 * TICK, Observation { queueing: Some(Duration::ZERO), ..known });
+    let mut arrives = |second: u64, rate_bps: f64| {
+        let (now, before) = (Duration::from_secs(second), f64::from(estimate.bps()));
+        let train = estimate.train(now, 900_000).unwrap();
+        estimate.train_sent(train, 500);
+        estimate.train_arrived(now, train.number, train.packets, Duration::from_secs_f64(3.0 * 500.0 * 8.0 / rate_bps));
+        f64::from(estimate.bps()) / before
+    };
+    let by = |share: f64| share - 0.001..share + 0.001;
+    assert!(by(1.3).contains(&arrives(20, 1e7)));
+    assert!(by(1.0).contains(&arrives(21, 100_000.0)), "the uplink is as wide as it was");
+    assert!(by(1.3).contains(&arrives(26, 1e7)));
+    assert!(by(2.0).contains(&arrives(27, 1e7)), "confirmed");
+    let now_bps = 85_000.0 * 1.3 * 1.3 * 2.0;
+    assert!(by(0.9 * 320_000.0 / now_bps).contains(&arrives(28, 320_000.0)), "the smaller of two");
+    assert!(by(1.0).contains(&arrives(29, 310_000.0)));
+    assert!(by(1.3).contains(&arrives(35, 1e7)), "the last ones are too old");
 }
