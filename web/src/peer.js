@@ -517,7 +517,7 @@ export class Peer extends EventTarget {
 
   /** @returns {Promise<void>} */
   async #openMicrophone() {
-    if (!mediaDevices()) return this.#closeMicrophone('failed');
+    if (!mediaDevices()) return this.#closeMicrophone('unavailable');
     if (this.#microphone !== 'on') this.#microphone = 'asking';
     this.#show();
     try {
