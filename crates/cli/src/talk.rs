@@ -5,7 +5,9 @@ mod obey;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use voicemesh::{Event, InputSpec, JoinError, JoinOptions, OutputSpec, Peer, Processing, SpeechConfig, Stamped};
+use voicemesh::{
+    Event, InputSpec, JoinError, JoinOptions, OutputSpec, Peer, PeerLeftReason, Processing, SpeechConfig, Stamped,
+};
 use voicemesh_device::{refuse_same_file, unused_wav};
 
 use crate::arguments::{EchoArguments, JoinArguments, StayArguments, login_name};
@@ -187,7 +189,7 @@ fn begin(
     logs::init("warn");
     let stop = Stop::listen();
     let groups = vec![EVERYONE.to_owned()];
-    let Stay { server, room, name, part, written_beside, .. } = stay.clone();
+    let Stay { server, room, name, part, written_beside, record, .. } = stay.clone();
     let unused_server = Human::new(stay.clone()).unused_server().filter(|_| arguments.json);
     let mut output = if arguments.json { Output::for_programs() } else { Output::for_people(Human::new(stay)) };
     output.opening(&server, &room, &name, arguments.relay_only);
@@ -222,6 +224,7 @@ fn begin(
         processing,
         activation,
         groups,
+        records: record.is_some(),
         decisions: Decisions::default(),
         tally: Tally::new(),
         observe_at: Duration::ZERO,
@@ -260,6 +263,8 @@ struct Talk {
     activation: ActivationChoice,
     /// The talk groups in which the user listens and speaks.
     groups: Vec<String>,
+    /// Whether a recording is kept.
+    records: bool,
     decisions: Decisions,
     people: People,
     tally: Tally,
@@ -325,6 +330,7 @@ impl Talk {
         }
         match &stamped.event {
             Event::Moved { groups } => self.set_groups(groups.clone()),
+            Event::RecordingFailed { .. } => self.records = false,
             Event::GroupRefused { group } => {
                 let groups = self.groups.iter().filter(|one| *one != group).cloned().collect();
                 self.set_groups(groups);
@@ -338,7 +344,13 @@ impl Talk {
         if !leaves {
             self.people.see(&stamped.event);
         }
-        self.output.event(stamped, &self.people);
+        // What the server answers to this decision says more.
+        let is_said = matches!(&stamped.event, Event::PeerLeft { peer, reason: PeerLeftReason::Kicked, .. }
+            if self.decisions.puts_out(*peer));
+        if let Event::PeerLeft { peer, name, .. } = &stamped.event {
+            self.decisions.left(stamped.at, *peer, self.people.label_as(*peer, name));
+        }
+        self.output.event(stamped, &self.people, is_said);
         if let Event::TransactionDone { transaction, result } = &stamped.event
             && let Some(done) = self.decisions.decided(*transaction, result.is_ok())
         {

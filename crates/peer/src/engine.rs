@@ -3,6 +3,7 @@
 //! It runs when something has arrived, when a device wants something, and at least every 5 ms.
 
 mod data;
+mod recording;
 mod status;
 
 use std::cell::RefCell;
@@ -31,7 +32,7 @@ use crate::inbox::{Arrivals, Wake};
 use crate::lobby::{self, LobbyCommand};
 use crate::mesh::{CarrierEvent, Mesh, MeshEvent, PathChange};
 use crate::options::MicrophoneChoice;
-use crate::record::{RecordedSpeaker, Recorder};
+use crate::record::Recorder;
 use crate::sleep_watch::SleepWatch;
 use crate::sound::{Sound, Switched};
 
@@ -68,6 +69,8 @@ pub(crate) enum Command {
     SetActivation(Activation),
     SetInput(InputSpec),
     SetOutput(OutputSpec),
+    /// A new recording, or none.
+    Record(Option<Box<Recorder>>),
     Lobby(LobbyCommand),
     Game(GameCommand),
     Leave,
@@ -118,6 +121,8 @@ pub(crate) struct Engine {
     /// What was set of the microphone's sound.
     pub(crate) microphone: MicrophoneChoice,
     pub(crate) recorder: Option<Recorder>,
+    /// The recording that was ended last: what waits of it goes to the disk meanwhile.
+    pub(crate) ended_recorder: Option<Recorder>,
     pub(crate) microphone_lost: bool,
     pub(crate) desk: Arc<Desk>,
     /// Wakes the task that awaits an event.
@@ -284,31 +289,6 @@ impl Engine {
         self.tell(now, Event::Warned { code, message: format!("the {what} stays as it is: {why}") });
     }
 
-    /// Hands what was sent and received to the recording. A failure is reported once, to the program and to everyone in
-    /// the room.
-    fn record(&mut self, now: Duration) {
-        let Some(recorder) = &mut self.recorder else { return };
-        while let Some(frame) = self.comms.poll_frame() {
-            let mesh = self.comms.network();
-            let (key, name) = match frame.from {
-                None => (mesh.you().to_string(), self.name.clone()),
-                Some(Who::Peer(peer)) => {
-                    (peer.to_string(), mesh.member(peer).map(|member| member.name.clone()).unwrap_or_default())
-                }
-                // The application does not know clients that are not in the roster.
-                Some(Who::Client(..)) => continue,
-            };
-            let speaker = RecordedSpeaker { key, name };
-            recorder.frame(now, speaker, frame.sequence, frame.pause_follows, &frame.frame);
-        }
-        if let Some(why) = recorder.poll_failure() {
-            self.recorder = None;
-            self.comms.set_tapped(false);
-            self.comms.network_mut().publish(now, [(RECORDING.to_owned(), None)].into());
-            self.tell(now, Event::RecordingFailed { why });
-        }
-    }
-
     fn command(&mut self, now: Duration, command: Command) {
         let done = match command {
             Command::SetMuted(muted) => {
@@ -361,6 +341,10 @@ impl Engine {
             }
             Command::SetOutput(output) => {
                 self.begun(now, DeviceRole::Output, |sound| sound.set_output(output));
+                Ok(())
+            }
+            Command::Record(recorder) => {
+                self.set_recorder(now, recorder.map(|recorder| *recorder));
                 Ok(())
             }
             Command::Lobby(command) => {
