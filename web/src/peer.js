@@ -380,6 +380,7 @@ export class Peer extends EventTarget {
       case 'peer-left':
         this.#playback?.remove(event.peer);
         this.#reports.forget(event.peer);
+        if (event.reason === 'kicked' && this.#mesh?.moderation.putsOut(event.peer)) return this.#show();
         if (event.reason !== 'restarted') this.#notice('left', `${isolated(event.name)} ${LEFT[event.reason] ?? 'has left'}.`);
         return this.#show();
       case 'group-refused':

@@ -43,6 +43,15 @@ test('who was banned can be let back in by name until the ban ends', () => {
   assert.deepEqual(moderation.banned(3_600_000), []);
 });
 
+test('who is put out by a decision of this page is said once', () => {
+  const { moderation } = moderator();
+  assert.equal(moderation.putsOut('bo-id'), false);
+  moderation.decide('kick', { peer: 'bo-id' });
+  assert.equal(moderation.putsOut('bo-id'), true, 'gone before the answer');
+  moderation.done(0, 1);
+  assert.deepEqual([moderation.putsOut('bo-id'), moderation.putsOut('bo-id')], [true, false], 'or after it, and not a second time');
+});
+
 test('a decision is sent with its own number, and its answer says what was done', () => {
   const { sent, said, config, moderation } = moderator();
   moderation.decide('ban', { peer: 'bo-id' });
