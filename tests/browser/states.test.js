@@ -49,8 +49,9 @@ const MANY = ['Åsa', '山田太郎', 'ليلى حداد', 'דוד כהן', 'Ben
 
 /**
  * A state's name, what differs from a quiet room of three, and what is pressed first. `support`: the page is shown as one that
- * cannot talk here. `tab`: what a phone shows.
- * @type {[name: string, state: Partial<PeerState>, how?: {support?: string, press?: string, tab?: string}][]}
+ * cannot talk here. `tab`: what a phone shows. `to`: whom a message is for.
+ * @typedef {{support?: string, press?: string, tab?: string, to?: string}} How
+ * @type {[name: string, state: Partial<PeerState>, how?: How][]}
  */
 const STATES = [
   ['quiet', {}],
@@ -95,6 +96,7 @@ const STATES = [
   ['push-to-talk', { activation: 'push-to-talk' }],
   ['push-to-talk-held', { activation: 'push-to-talk', talking: true, speaking: true }],
   ['messages', { messages: MESSAGES }, { tab: 'chat' }],
+  ['message-private', { messages: MESSAGES }, { tab: 'chat', to: 'Only to Ben' }],
   ['connection-fair', { people: [person('Ben', { lossPercent: 6.4, delayMs: 240 }), PEOPLE[1]] }, { press: '[data-quality=fair] summary' }],
   ['connection-poor', { people: [person('Ben', { delayMs: 780, roundTripMs: 640, hearsMe: false, muted: true }), PEOPLE[1]] }, { press: '[data-quality=poor] summary' }],
   ['recording', { people: [person('Ben', { recording: true, speaking: true, groups: ['Global', 'red team'] }), PEOPLE[1]] }],
@@ -153,11 +155,12 @@ async function openViews() {
   });
 }
 
-/** @param {Person} person @param {PeerState} state @param {{support?: string, press?: string, tab?: string}} [how] */
-async function setState({ page }, state, { support, press, tab } = {}) {
+/** @param {Person} person @param {PeerState} state @param {How} [how] */
+async function setState({ page }, state, { support, press, tab, to } = {}) {
   await page.evaluate(([state, support]) => /** @type {any} */ (globalThis).setState(state, support), /** @type {const} */ ([state, support]));
   const tabs = page.locator(`nav [data-tab="${tab}"]`);
   if (tab && await tabs.isVisible()) await tabs.click();
+  if (to) await page.getByLabel('To whom').selectOption({ label: to });
   if (press) await page.locator(press).first().click();
 }
 
