@@ -90,7 +90,7 @@ const STATES = [
   ['may-not-speak', { mayNot: ['speak'] }],
   ['may-not-write', { mayNot: ['data', 'listen'] }, { tab: 'chat' }],
   ['muted-for-all', { mayNot: ['speak'], silenced: true }],
-  ['muted-deafened', { muted: true, deafened: true, people: [person('Ben', { status: { muted: true } }), person('Cleo', { status: { listening_only: true, deafened: true } })] }],
+  ['muted-deafened', { muted: true, deafened: true, people: [person('Ben', { status: { muted: true } }), person('Cleo', { status: { listening_only: true, deafened: true } }), person('A member with a name that is rather long for a list', { status: { muted: true } }), person('W'.repeat(48))] }],
   ['closed', { locked: true }],
   ['moderates', { moderates: true, locked: true, banned: [{ id: 'ab', name: 'Mallory' }] }, { press: '.quality summary' }],
   ['push-to-talk', { activation: 'push-to-talk' }],
@@ -170,23 +170,23 @@ const SCREENS = {
   phone: { viewport: { width: 390, height: 844 }, hasTouch: true, isMobile: true },
 };
 
-/** @param {Stage} stage @param {import('playwright-core').BrowserContextOptions} context */
-async function openPage(stage, context) {
-  const browser = await stage.browserSpeakingOn();
+/** @param {Stage} stage @param {import('playwright-core').Browser} browser @param {import('playwright-core').BrowserContextOptions} context */
+async function openPage(stage, browser, context) {
   const ada = await stage.open(browser, SITE, 'ada', { recorded: false, context, before: servePage });
   await ada.page.evaluate(openViews);
   return ada;
 }
 
-for (const [screen, context] of Object.entries(SCREENS)) {
-  test(`every state of the page can be used: ${screen}`, within(120), Stage.for(async (stage) => {
-    const ada = await openPage(stage, context);
+test('every state of the page can be used on every screen', within(240), Stage.for(async (stage) => {
+  const browser = await stage.browserSpeakingOn();
+  await Promise.all(Object.entries(SCREENS).map(async ([screen, context]) => {
+    const ada = await openPage(stage, browser, context);
     for (const [name, state, how] of STATES) {
       await setState(ada, { ...IN_ROOM, ...state }, how);
       await look(ada, `state-${name}-${screen}`, { seenBefore: screen === 'wide' });
     }
   }));
-}
+}));
 
 /** What is seen of each, cut by what it scrolls in: [top, bottom, left, right]. @param {Person} person @param {string} selector */
 const boxes = ({ page }, selector) => page.evaluate((wanted) => [...document.querySelectorAll(wanted)].flatMap((element) => {
@@ -200,7 +200,8 @@ const boxes = ({ page }, selector) => page.evaluate((wanted) => [...document.que
 const SMALL = [[844, 390], [568, 320], [390, 844], [640, 400]];
 
 test('on small screens alerts and notices leave the people and the fields to be seen', within(60), Stage.for(async (stage) => {
-  const ada = await openPage(stage, { viewport: { width: 844, height: 390 }, hasTouch: true, isMobile: true });
+  const browser = await stage.browserSpeakingOn();
+  const ada = await openPage(stage, browser, { viewport: { width: 844, height: 390 }, hasTouch: true, isMobile: true });
   const { page } = ada;
   for (const [width, height] of SMALL) {
     const size = `${width}x${height}`;
