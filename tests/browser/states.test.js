@@ -151,6 +151,7 @@ async function openViews() {
       return support === 'failure' ? showFailure(root, new Error('this is no module')) : show(null, { ...options, support });
     },
     changeState: set,
+    refuseText: (/** @type {string} */ text) => target.dispatchEvent(new CustomEvent('text-refused', { detail: text })),
     notice: (/** @type {string} */ kind, /** @type {string} */ text) => target.dispatchEvent(new CustomEvent('notice', { detail: { kind, text } })),
   });
 }
@@ -235,4 +236,14 @@ test('on small screens alerts and notices leave the people and the fields to be 
   assert.equal(await page.locator('.unread').innerText(), '1 new');
   assert.equal(await page.locator('.notices p').count(), 1);
   assert.deepEqual(await boxes(ada, '.notices p'), []);
+}));
+
+test('a message that was refused stands again where it was written, unless another has been begun', within(), Stage.for(async (stage) => {
+  const browser = await stage.browserSpeakingOn();
+  const ada = await openPage(stage, browser, SCREENS.phone);
+  await setState(ada, IN_ROOM, { tab: 'chat' });
+  for (const text of ['Can you hear me?', 'Another']) {
+    await ada.page.evaluate((text) => /** @type {any} */ (globalThis).refuseText(text), text);
+    assert.equal(await ada.at('chat-input').inputValue(), 'Can you hear me?');
+  }
 }));

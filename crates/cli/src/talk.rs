@@ -6,7 +6,8 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use voicemesh::{
-    Event, InputSpec, JoinError, JoinOptions, OutputSpec, Peer, PeerLeftReason, Processing, SpeechConfig, Stamped,
+    ErrorCode, Event, InputSpec, JoinError, JoinOptions, OutputSpec, Peer, PeerLeftReason, Processing, SpeechConfig,
+    Stamped,
 };
 use voicemesh_device::{refuse_same_file, unused_wav};
 
@@ -29,6 +30,9 @@ use crate::text::harmless;
 const TURN: Duration = Duration::from_millis(20);
 /// The situation is looked at this often, so that the summary knows those who have left.
 const OBSERVE_EVERY: Duration = Duration::from_millis(60);
+
+/// A refusal comes one round trip after the text.
+const REFUSED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Why a stay ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -225,6 +229,7 @@ fn begin(
         activation,
         groups,
         records: record.is_some(),
+        written: None,
         decisions: Decisions::default(),
         tally: Tally::new(),
         observe_at: Duration::ZERO,
@@ -243,6 +248,22 @@ fn gave_up(server: &str, limit: &str, why: Option<&str>, step: &str) -> String {
     match why {
         Some(why) => format!("The server at {server} was out of reach for {limit}: {} {step}", harmless(why)),
         None => format!("The server at {server} has not answered for {limit}. {step}"),
+    }
+}
+
+/// A text that was sent, which the server may still refuse.
+struct Written {
+    at: Duration,
+    /// As it was typed.
+    line: String,
+    is_private: bool,
+}
+
+impl Written {
+    /// What one receiver of several did not take, the others have got.
+    fn is_refused(&self, now: Duration, code: &ErrorCode) -> bool {
+        let may_be_refused = now < self.at + REFUSED_WITHIN;
+        may_be_refused && (*code == ErrorCode::TooManyMessages || (self.is_private && *code == ErrorCode::ReceiverBusy))
     }
 }
 
@@ -265,6 +286,8 @@ struct Talk {
     groups: Vec<String>,
     /// Whether a recording is kept.
     records: bool,
+    /// What was written last.
+    written: Option<Written>,
     decisions: Decisions,
     people: People,
     tally: Tally,
@@ -331,6 +354,11 @@ impl Talk {
         match &stamped.event {
             Event::Moved { groups } => self.set_groups(groups.clone()),
             Event::RecordingFailed { .. } => self.records = false,
+            Event::Warned { code, .. } => {
+                if let Some(written) = self.written.take_if(|written| written.is_refused(stamped.at, code)) {
+                    self.output.put_back(&written.line);
+                }
+            }
             Event::GroupRefused { group } => {
                 let groups = self.groups.iter().filter(|one| *one != group).cloned().collect();
                 self.set_groups(groups);
@@ -446,5 +474,21 @@ fn upload(is_too_slow: bool) -> Line {
         )
     } else {
         plain("Your upload is fast enough again.")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_comes_back_when_it_was_refused_and_not_when_others_have_it() {
+        let written = |is_private| Written { at: Duration::from_secs(1), line: "hello".to_owned(), is_private };
+        let soon = Duration::from_secs(2);
+        assert!(written(false).is_refused(soon, &ErrorCode::TooManyMessages));
+        assert!(!written(false).is_refused(soon, &ErrorCode::ReceiverBusy), "the others have got it");
+        assert!(written(true).is_refused(soon, &ErrorCode::ReceiverBusy));
+        assert!(!written(true).is_refused(soon, &ErrorCode::BadField));
+        assert!(!written(false).is_refused(Duration::from_secs(9), &ErrorCode::TooManyMessages));
     }
 }

@@ -145,6 +145,7 @@ export function room(app) {
       own.frame();
     },
     close() {
+      talk.close();
       own.close();
     },
   };

@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use voicemesh::{GROUP_NAME_BYTES, Moderation, PeerId, TEXT_BYTES};
 
-use super::{End, Talk, beside_earlier};
+use super::{End, Talk, Written, beside_earlier};
 use crate::decisions::{Change as Decided, in_minutes};
 use crate::human::{Line, Mood, plain, recording_into, trouble};
 use crate::input::Input;
@@ -44,7 +44,16 @@ impl Talk {
     fn take_line(&mut self, line: &str) -> Option<End> {
         let done = match parse(line) {
             Ok(Typed::Quit) => return Some(End::Quit),
-            Ok(typed) => self.obey(typed),
+            Ok(typed) => {
+                let at = self.started.elapsed();
+                let written = |is_private| Some(Written { at, line: line.to_owned(), is_private });
+                match &typed {
+                    Typed::Text(_) => self.written = written(false),
+                    Typed::Message { .. } => self.written = written(true),
+                    _ => {}
+                }
+                self.obey(typed)
+            }
             Err(why) => Err(why),
         };
         if let Err(why) = done {
