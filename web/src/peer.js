@@ -384,9 +384,8 @@ export class Peer extends EventTarget {
       case 'remark': return this.#notice('remark', event.text);
       case 'warned': {
         const text = this.#lastText.refused(clock(), event.code);
-        if (text === null) return this.#show();
-        this.#notice('text-refused', 'The server did not pass your message on. Send it again in a moment.');
-        return void this.dispatchEvent(new CustomEvent('text-refused', { detail: text }));
+        if (text !== null) this.dispatchEvent(new CustomEvent('text-refused', { detail: text }));
+        return this.#show();
       }
       default: return this.#show();
     }

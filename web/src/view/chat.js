@@ -48,7 +48,10 @@ export function chat({ peer, tell }) {
   const send = h('button', { type: 'submit', className: 'primary', test: 'chat-send' }, 'Send');
   const form = writer(tell, (text) => peer.sendText(text, to.value || null), input, to, input, send);
 
-  const refused = (/** @type {Event} */ event) => { input.value ||= /** @type {CustomEvent} */ (event).detail; };
+  const refused = (/** @type {Event} */ event) => {
+    tell('The server did not pass your message on. Send it again in a moment.');
+    input.value ||= /** @type {CustomEvent} */ (event).detail;
+  };
   peer.addEventListener('text-refused', refused);
 
   /** What only one person will see looks different before it is sent. */
