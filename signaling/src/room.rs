@@ -501,9 +501,9 @@ impl Room {
         self.connections.remove(&member.peer);
         self.statuses.forget(member.peer);
         self.credentials.forget(connection);
-        self.grants.remove(&connection);
+        let subject = self.grants.remove(&connection).and_then(|grant| grant.subject.clone());
         self.tickets.forget(connection);
-        self.moderation.left(now, connection, member.peer, reason);
+        self.moderation.left(now, connection, &member, subject, reason);
         self.policing.left(now, member.peer);
         self.forget_busy(connection);
         self.texts_read.remove(&connection);

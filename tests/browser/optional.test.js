@@ -4,7 +4,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
 import { PATIENCE_MS } from './harness/program.js';
-import { Stage, within } from './harness/stage.js';
+import { speechFile } from './harness/sound.js';
+import { Stage, within, withSound } from './harness/stage.js';
 
 /** Where each is found, and its name there. */
 const OPTIONAL = [
@@ -90,4 +91,30 @@ test('what is lacking is said in one line, and a module that fails leaves words'
   await broken.goto(server.url);
   await broken.getByText('This page has not started').waitFor();
   await broken.context().close();
+}));
+
+/** As text, for a browser that takes no parameters. @param {{path: string, way: string}} what */
+const takingAway = (what) => `() => { if (location.protocol === 'http:') (${takeAway})(${JSON.stringify(what)}); }`;
+
+test('in Firefox, too, one joins and is heard without storage, WebRTC and locks, and it is said', withSound(90, { firefox: true }), Stage.for(async (stage) => {
+  const server = await stage.server();
+  const pulse = await stage.pulse();
+  const firefox = await stage.firefox(pulse);
+  const bob = stage.cli(server, 'bob', { input: `${speechFile('cards')}:loop`, more: ['--status-interval', '1'] });
+  await bob.waitFor('connected');
+  const fox = await stage.openInFirefox(firefox, `${server.url}/#t=unused`, 'fox', [
+    takingAway({ path: 'localStorage', way: 'throwing' }), takingAway({ path: 'sessionStorage', way: 'refusing' }),
+    takingAway({ path: 'navigator.locks', way: 'gone' }), takingAway({ path: 'RTCPeerConnection', way: 'gone' }),
+    takingAway({ path: 'AudioContext.prototype.setSinkId', way: 'gone' }), takingAway({ path: 'history.replaceState', way: 'refusing' }),
+  ]);
+  await fox.reads('stores nothing for this page');
+  await fox.reads('all speech goes through the server');
+  await fox.join();
+  await fox.waitForRoute('bob', 'relayed');
+  await pulse.waitUntilPlayed();
+  await pulse.say(speechFile('reader'));
+  await bob.waitFor('status', ({ peers }) => peers.some((/** @type {any} */ peer) => peer.name === 'fox' && peer.frames_received > 20));
+  await fox.click('leave');
+  await fox.reads('You have left the room');
+  await fox.picture('firefox-without');
 }));

@@ -47,6 +47,34 @@ test('when the sound server ends, the page says that no speaker works, is still 
   await waitUntilHeard(bob, 'ada');
 }));
 
+/** Its microphone hears a tone, which is no speech. Run in the page before its own code, sent there as text. */
+function alwaysHeard() {
+  if (location.protocol === 'http:') localStorage.setItem('voicemesh.settings', JSON.stringify({ activation: 'always' }));
+}
+
+// Firefox tells a page nothing of it: the context goes on, and the speakers stay in the list.
+test('in Firefox one is heard on when the sound server ends, nothing else is blamed, and sound comes back', withSound(90, { firefox: true }), Stage.for(async (stage) => {
+  const server = await stage.server();
+  const pulse = await stage.pulse();
+  const bob = talker(stage, server);
+  await bob.waitFor('connected');
+  const firefox = await stage.firefox(pulse, { 'media.navigator.streams.fake': true });
+  const fox = await stage.openInFirefox(firefox, server.url, 'fox', [alwaysHeard]);
+  await fox.join();
+  await fox.waitForRoute('bob', 'direct');
+  await pulse.waitUntilPlayed();
+  await waitUntilHeard(bob, 'fox');
+  await pulse.kill();
+  await waitUntilHeard(bob, 'fox');
+  await waitUntilHeard(bob, 'fox');
+  const text = await fox.evaluate(() => document.body.innerText);
+  assert.doesNotMatch(text, /waits for a click|Poor|microphone is gone|does not hear you/);
+  await fox.picture('firefox-speaker-none');
+  await pulse.start();
+  await pulse.waitUntilPlayed();
+  await waitUntilHeard(bob, 'fox');
+}));
+
 test('when the chosen speaker is unplugged, the default one plays', withSound(90), Stage.for(async (stage) => {
   const server = await stage.server();
   const pulse = await stage.pulse();

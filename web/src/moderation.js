@@ -45,6 +45,8 @@ export class Moderation {
   #held = { muted: new Set(), locked: false, password: false };
   /** @type {number | null} */
   #session = null;
+  /** Who was put out last, until that one leaves. */
+  #putOut = '';
 
   /** @param {Mesh} mesh */
   constructor(mesh) {
@@ -85,6 +87,7 @@ export class Moderation {
     if (action === 'ban' || action === 'unban') this.#banned.delete(peer);
     if (action === 'ban') this.#banned.set(peer, { name, until: now + BAN_SECONDS * 1000 });
     if (this.#banned.size > MOST_BANNED) this.#banned.delete(this.#banned.keys().next().value ?? '');
+    if (action === 'ban' || action === 'kick') this.#putOut = peer;
     const held = this.#held;
     if (action === 'mute' && held.muted.size < MOST_BANNED) held.muted.add(peer);
     if (action === 'unmute') held.muted.delete(peer);
@@ -93,6 +96,13 @@ export class Moderation {
     // The next join brings it along, should the server have forgotten it.
     if (action === 'set-password') this.mesh.config.password = about.password ?? '';
     this.mesh.emit({ type: 'remark', text: DONE[action](name, about) });
+  }
+
+  /** Whether a member who is put out is so by such a decision, of which something is said by itself. @param {string} peer */
+  putsOut(peer) {
+    const isLast = this.#putOut === peer;
+    if (isLast) this.#putOut = '';
+    return isLast || [...this.#open.values()].some(({ action, about }) => about.peer === peer && (action === 'kick' || action === 'ban'));
   }
 
   /** In the room, in this session: if it has begun anew, what was decided in it may have ended. @param {number} now @param {number} session */

@@ -14,6 +14,7 @@ import { ChatLog } from './chat-log.js';
 import { ConnectCheck } from './connect-check.js';
 import { soundDevices } from './devices.js';
 import { prove, secret, serverOrigin, takeInstance, ticketsOf } from './identity.js';
+import { LastText } from './last-text.js';
 import { Mesh } from './mesh.js';
 import { isolated } from './moderation.js';
 import { displayName, roomKey, roomName, shownName } from './names.js';
@@ -49,27 +50,21 @@ const SLEPT_MS = 20_000;
 const NETWORK_NEW_MS = 10_000;
 
 export class Peer extends EventTarget {
-  /** @type {Phase} */
-  #phase = 'lobby';
-  /** @type {Mesh | null} */
-  #mesh = null;
+  /** @type {Phase} */ #phase = 'lobby';
+  /** @type {Mesh | null} */ #mesh = null;
   #output = new Output(() => this.#outputChanged());
-  /** @type {CaptureContext | null} */
-  #captureContext = null;
-  /** @type {Capture | null} */
-  #capture = null;
-  /** @type {Playback | null} */
-  #playback = null;
+  /** @type {CaptureContext | null} */ #captureContext = null;
+  /** @type {Capture | null} */ #capture = null;
+  /** @type {Playback | null} */ #playback = null;
   #reports = new Reports();
   #chat = new ChatLog(globalThis);
+  #lastText = new LastText();
   #deafened = false;
   #overall = 1;
   #inputId = '';
   #wantsMicrophone = false;
-  /** @type {MicrophoneState} */
-  #microphone = 'none';
-  /** @type {import('./state.js').Refusal | null} */
-  #refusal = null;
+  /** @type {MicrophoneState} */ #microphone = 'none';
+  /** @type {import('./state.js').Refusal | null} */ #refusal = null;
   #joinedAt = 0;
   #joiningSince = 0;
   #joins = 0;
@@ -84,8 +79,7 @@ export class Peer extends EventTarget {
   #changedAt = 0;
   #pathChangedAt = -Infinity;
   #changed = true;
-  /** @type {ReturnType<typeof setInterval> | undefined} */
-  #timer;
+  /** @type {ReturnType<typeof setInterval> | undefined} */ #timer;
   /** @type {PeerState | null} made anew when something changed */
   #state = null;
 
@@ -215,6 +209,7 @@ export class Peer extends EventTarget {
     if (!session || !to.every((one) => session.sendText(clock(), text, one))) {
       throw new Error('The server is away: messages can be sent when it is back.');
     }
+    this.#lastText.sent(clock(), text, person !== undefined);
     const group = person || groups.includes(GLOBAL) ? null : groups.join(', ');
     this.#message({ from: this.#name, to: person ? person.label : group ?? 'room', mine: true, text, at: Date.now(), ...(group !== null && { group: true }) });
   }
@@ -380,12 +375,18 @@ export class Peer extends EventTarget {
       case 'peer-left':
         this.#playback?.remove(event.peer);
         this.#reports.forget(event.peer);
+        if (event.reason === 'kicked' && this.#mesh?.moderation.putsOut(event.peer)) return this.#show();
         if (event.reason !== 'restarted') this.#notice('left', `${isolated(event.name)} ${LEFT[event.reason] ?? 'has left'}.`);
         return this.#show();
       case 'group-refused':
         this.#notice('group-refused', `The server did not let you listen to “${event.group}”.`);
         return this.#show();
       case 'remark': return this.#notice('remark', event.text);
+      case 'warned': {
+        const text = this.#lastText.refused(clock(), event.code);
+        if (text !== null) this.dispatchEvent(new CustomEvent('text-refused', { detail: text }));
+        return this.#show();
+      }
       default: return this.#show();
     }
   }
@@ -517,7 +518,7 @@ export class Peer extends EventTarget {
 
   /** @returns {Promise<void>} */
   async #openMicrophone() {
-    if (!mediaDevices()) return this.#closeMicrophone('failed');
+    if (!mediaDevices()) return this.#closeMicrophone('unavailable');
     if (this.#microphone !== 'on') this.#microphone = 'asking';
     this.#show();
     try {

@@ -3,7 +3,7 @@
  *
  * @typedef {{code: string, message: string, retryAt: number}} Refusal `retryAt`: by the page's clock
  * @typedef {'lobby' | 'joining' | 'joined' | 'reconnecting' | 'left' | 'refused' | 'replaced'} Phase
- * @typedef {'none' | 'asking' | 'on' | 'denied' | 'blocked' | 'missing' | 'lost' | 'failed'} MicrophoneState
+ * @typedef {'none' | 'asking' | 'on' | 'denied' | 'blocked' | 'missing' | 'lost' | 'failed' | 'unavailable'} MicrophoneState
  * @typedef {{from: string, to: string, mine: boolean, text: string, at: number, group?: boolean}} Message
  *   `to`: 'room', 'me' (from one person to this one), or the name of a group (one's own with `group`) or person
  * @typedef {{echo: boolean, noise: boolean, gain: boolean}} Processing

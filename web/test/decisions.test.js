@@ -5,6 +5,7 @@ import { afterEach, test } from 'node:test';
 
 import { ChatLog } from '../src/chat-log.js';
 import { Moderation } from '../src/moderation.js';
+import { LastText } from '../src/last-text.js';
 import { OwnStatus } from '../src/own-status.js';
 import { LEFT } from '../src/peer.js';
 import { ownStatus } from '../src/snapshot.js';
@@ -41,6 +42,15 @@ test('who was banned can be let back in by name until the ban ends', () => {
   moderation.decide('ban', { peer: 'bo-id' });
   moderation.done(0, 3);
   assert.deepEqual(moderation.banned(3_600_000), []);
+});
+
+test('who is put out by a decision of this page is said once', () => {
+  const { moderation } = moderator();
+  assert.equal(moderation.putsOut('bo-id'), false);
+  moderation.decide('kick', { peer: 'bo-id' });
+  assert.equal(moderation.putsOut('bo-id'), true, 'gone before the answer');
+  moderation.done(0, 1);
+  assert.deepEqual([moderation.putsOut('bo-id'), moderation.putsOut('bo-id')], [true, false], 'or after it, and not a second time');
 });
 
 test('a decision is sent with its own number, and its answer says what was done', () => {
@@ -279,4 +289,18 @@ test('what is kept may be anything, and a storage that refuses costs only the re
   log.add({ from: 'Ada', to: 'room', mine: true, text: 'x', at: 1 });
   log.forget();
   assert.equal(log.messages.length, 1);
+});
+
+test('a message that the server refuses comes back to be sent again', () => {
+  const last = new LastText();
+  assert.equal(last.refused(0, 'too-many-messages'), null);
+  last.sent(0, 'hello', false);
+  assert.equal(last.refused(100, 'receiver-busy'), null, 'the others have got it');
+  assert.equal(last.refused(100, 'bad-field'), null);
+  assert.equal(last.refused(100, 'too-many-messages'), 'hello');
+  assert.equal(last.refused(100, 'too-many-messages'), null, 'once');
+  last.sent(200, 'only to Bo', true);
+  assert.equal(last.refused(300, 'receiver-busy'), 'only to Bo');
+  last.sent(400, 'late', false);
+  assert.equal(last.refused(9000, 'too-many-messages'), null);
 });

@@ -71,6 +71,8 @@ test('a connection is as good as what is lost and how late it comes', () => {
   assert.equal(quality(person({ lossPercent: 12 })), 'poor');
   assert.equal(quality(person({ delayMs: 400 })), 'poor');
   assert.equal(quality(person({ route: 'none' })), 'gone');
+  // What no speaker plays is not clear.
+  assert.deepEqual([quality(person(), 'none'), quality(person(), 'waits'), quality(person(), 'default')], ['unheard', 'unheard', 'good']);
   assert.equal(quality(person({ delayMs: null, lossPercent: null, roundTripMs: null })), 'good');
   assert.equal(quality(person({ delayMs: null, roundTripMs: 300 })), 'fair');
 });
@@ -94,6 +96,7 @@ test('a connection that is not good says why, as far as it can be told from here
   assert.equal(reason({ delayMs: 300 }, [{ delayMs: 90 }]), 'arrives late: their upload is slow, or their device is busy');
   assert.equal(reason({ delayMs: 300, roundTripMs: 250 }, [{ delayMs: 90 }]), 'arrives late: the way is long');
   // Causes that are known come first.
+  assert.equal(reason({}, [], { output: 'none' }), 'your speaker has stopped');
   assert.equal(reason({ delayMs: 9000 }, [], { output: 'none' }), 'your speaker has stopped');
   assert.equal(reason({ delayMs: 9000 }, [], { output: 'waits' }), '', 'an alert says so');
   assert.equal(reason({ lossPercent: 15 }, [{ lossPercent: 0 }], { output: 'default' }), 'their connection loses 15 %');
@@ -220,7 +223,7 @@ test('an upload that is too slow is said', () => {
 });
 
 test('a microphone that does not work has a sentence, one that does has none', () => {
-  const without = /** @type {const} */ (['asking', 'denied', 'blocked', 'missing', 'lost', 'failed']);
+  const without = /** @type {const} */ (['asking', 'denied', 'blocked', 'missing', 'lost', 'failed', 'unavailable']);
   assert.equal(new Set(without.map(microphoneWords).filter((words) => words !== '')).size, without.length);
   assert.equal(microphoneWords('on') + microphoneWords('none'), '');
 });

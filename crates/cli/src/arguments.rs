@@ -42,7 +42,8 @@ pub enum Command {
     #[command(after_help = EXIT_CODES)]
     Loopback(LoopbackArguments),
     /// List microphones and speakers.
-    Devices,
+    #[command(after_help = EXIT_CODES)]
+    Devices(DevicesArguments),
     /// Make an access token, for a server that was started with --auth-secret.
     Token(TokenArguments),
     /// Run the signaling server: rooms, introductions, relay.
@@ -213,6 +214,18 @@ pub struct LoopbackArguments {
     /// End after so long [default: with Ctrl-C].
     #[arg(long, value_name = "SECONDS", value_parser = seconds)]
     pub seconds: Option<Duration>,
+
+    /// One JSON object a line, one a second, for programs.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// For `devices`.
+#[derive(Args, Debug)]
+pub struct DevicesArguments {
+    /// One JSON object, for programs.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What every stay in a room needs.

@@ -20,6 +20,19 @@ struct Banned {
     until: Duration,
 }
 
+/// Members who have left can be banned for so long, as the server remembers them.
+const LEFT_WAITS: Duration = Duration::from_secs(300);
+const MOST_LEFT: usize = 64;
+
+/// Who has left.
+#[derive(Clone, Debug)]
+struct Left {
+    peer: PeerId,
+    /// What was shown of the member.
+    label: String,
+    at: Duration,
+}
+
 /// What a decision changes of what is remembered here.
 #[derive(Clone, Debug)]
 pub enum Change {
@@ -34,6 +47,8 @@ pub enum Change {
     },
     /// To lift the ban of a member.
     Lifted(PeerId),
+    /// To put a member out of the room.
+    PutOut(PeerId),
     /// To mute a member for all, or to let it be heard again.
     MutedForAll(PeerId, bool),
     /// To close the room to newcomers, or to let them in again.
@@ -62,6 +77,10 @@ pub struct Decisions {
     session: Option<u32>,
     /// What the server has not answered yet.
     asked: VecDeque<Asked>,
+    /// Who was put out last, until the member leaves.
+    put_out: Option<PeerId>,
+    /// The latest last.
+    left: VecDeque<Left>,
 }
 
 impl Decisions {
@@ -84,8 +103,10 @@ impl Decisions {
                     self.banned.pop_front();
                 }
                 self.banned.push_back(Banned { peer, label, until });
+                self.put_out = Some(peer);
             }
             Some(Change::Lifted(peer)) => self.forget(peer),
+            Some(Change::PutOut(peer)) => self.put_out = Some(peer),
             Some(Change::MutedForAll(peer, true)) if self.muted.len() < MOST => {
                 self.muted.insert(peer);
             }
@@ -97,6 +118,32 @@ impl Decisions {
             None => {}
         }
         done
+    }
+
+    /// A member has left.
+    pub fn left(&mut self, at: Duration, peer: PeerId, label: String) {
+        self.left.retain(|left| left.peer != peer);
+        if self.left.len() >= MOST_LEFT {
+            self.left.pop_front();
+        }
+        self.left.push_back(Left { peer, label, at });
+    }
+
+    /// The member of this label who has just left, and the label as it was shown; none if several had it.
+    pub fn find_left(&self, now: Duration, typed: &str) -> Option<(PeerId, String)> {
+        let lower = typed.trim().to_lowercase();
+        let is_meant = |left: &&Left| left.label.to_lowercase() == lower && now < left.at + LEFT_WAITS;
+        let mut meant = self.left.iter().filter(is_meant);
+        meant.next().filter(|_| meant.next().is_none()).map(|left| (left.peer, left.label.clone()))
+    }
+
+    /// Whether a member who leaves does so by such a decision, of which something is said by itself.
+    pub fn puts_out(&mut self, peer: PeerId) -> bool {
+        let is_asked = self.asked.iter().any(|asked| match &asked.change {
+            Some(Change::Banned { peer: of, .. } | Change::PutOut(of)) => *of == peer,
+            _ => false,
+        });
+        is_asked || self.put_out.take_if(|of| *of == peer).is_some()
     }
 
     /// This program is in the room, in this session. What is to be said of decisions that may have ended because the room has
@@ -218,6 +265,29 @@ mod tests {
         assert_eq!(bans.find(Duration::ZERO, "benno"), Ok(peer(2)));
         bans.expire(HOUR);
         assert!(bans.listed(HOUR).contains("no one"));
+    }
+
+    #[test]
+    fn who_is_put_out_is_said_once() {
+        let mut decisions = Decisions::default();
+        assert!(!decisions.puts_out(peer(1)));
+        decisions.asked(TransactionId(1), None, Some(Change::PutOut(peer(1))));
+        assert!(decisions.puts_out(peer(1)) && !decisions.puts_out(peer(2)), "the member leaves before the answer");
+        ban(&mut decisions, 2, "Ben", true);
+        assert!(decisions.puts_out(peer(2)), "or after it");
+        assert!(!decisions.puts_out(peer(2)), "a later end has another cause");
+    }
+
+    #[test]
+    fn who_has_just_left_is_found_by_the_whole_name() {
+        let mut decisions = Decisions::default();
+        for (id, label) in [(1, "Ben"), (2, "Cleo"), (3, "Cleo")] {
+            decisions.left(Duration::ZERO, peer(id), label.to_owned());
+        }
+        assert_eq!(decisions.find_left(Duration::ZERO, " ben"), Some((peer(1), "Ben".to_owned())));
+        assert_eq!(decisions.find_left(Duration::ZERO, "Be"), None);
+        assert_eq!(decisions.find_left(Duration::ZERO, "Cleo"), None, "two were called so");
+        assert_eq!(decisions.find_left(LEFT_WAITS, "Ben"), None);
     }
 
     #[test]

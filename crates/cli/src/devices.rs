@@ -1,10 +1,14 @@
 //! `voicemesh devices`: microphones and speakers, and what to do where there are none.
 
 use std::io::Write;
+use std::time::Instant;
 
-use voicemesh::{DeviceInfo, Direction};
+use serde_json::{Value, json};
+use voicemesh::{DeviceError, DeviceInfo, Direction};
 
+use crate::arguments::DevicesArguments;
 use crate::exit::{Exit, Failure};
+use crate::json;
 use crate::logs;
 use crate::text::harmless;
 
@@ -23,10 +27,13 @@ struct Listed {
 }
 
 /// Prints them all. None is no failure: the list says so, and what next.
-pub(crate) fn list() -> Result<Exit, Failure> {
+pub(crate) fn list(arguments: &DevicesArguments) -> Result<Exit, Failure> {
     // Sound systems log complaints about devices that this program did not ask for.
     logs::init("off");
-    let lines = match voicemesh::devices() {
+    let started = Instant::now();
+    let all = voicemesh::devices();
+    let lines = match all {
+        all if arguments.json => vec![json::own_line("devices", started.elapsed(), for_programs(&all))],
         Ok(all) => {
             let (inputs, outputs) = all.iter().partition::<Vec<_>, _>(|info| info.direction == Direction::Input);
             let listed = |infos: Vec<&DeviceInfo>| infos.into_iter().map(Listed::from).collect::<Vec<_>>();
@@ -44,6 +51,19 @@ pub(crate) fn list() -> Result<Exit, Failure> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// `why` there are none, if the sound system does not answer.
+fn for_programs(all: &Result<Vec<DeviceInfo>, DeviceError>) -> Value {
+    let why = all.as_ref().err().map(|error| format!("{error}."));
+    let of = |direction| {
+        let infos = all.iter().flatten().filter(|info| info.direction == direction);
+        let listed = infos.map(|DeviceInfo { name, description, is_default, .. }| {
+            json!({ "name": name, "description": description, "default": is_default })
+        });
+        listed.collect::<Vec<_>>()
+    };
+    json!({ "inputs": of(Direction::Input), "outputs": of(Direction::Output), "why": why })
 }
 
 impl From<&DeviceInfo> for Listed {
@@ -96,6 +116,13 @@ mod tests {
         let lines = section("Microphones", "--input", &[], NO_MICROPHONE);
         assert_eq!(lines.len(), 1);
         assert!(lines[0].starts_with("Microphones: none was found.") && lines[0].contains("--input silence"));
+    }
+
+    #[test]
+    fn programs_get_empty_lists_and_why_there_are_none() {
+        assert_eq!(for_programs(&Ok(Vec::new())), json!({ "inputs": [], "outputs": [], "why": null }));
+        let none = for_programs(&Err(DeviceError::NoSoundSystem { why: "there is no sound card".to_owned() }));
+        assert!(none["why"].as_str().is_some_and(|why| why.contains("no sound card; start it")), "{none}");
     }
 
     #[test]

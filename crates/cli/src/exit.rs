@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use voicemesh::JoinError;
+use voicemesh::{DeviceError, JoinError};
 
 /// What the exit code says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,6 +75,13 @@ impl Failure {
         Self { exit, message: message.into(), next_step: None }
     }
 
+    /// A device that cannot be opened, where there is no room to join.
+    pub fn device(error: &DeviceError) -> Self {
+        let next = if error.is_about_a_file() { "" } else { "`voicemesh devices` lists what there is." };
+        let next_step = (!next.is_empty()).then(|| next.to_owned());
+        Self { exit: Exit::Device, message: two_sentences(&error.to_string(), next), next_step }
+    }
+
     /// A failure without a specific number.
     pub fn other(message: impl Into<String>) -> Self {
         Self::new(Exit::Other, message)
@@ -97,8 +104,12 @@ impl From<JoinError> for Failure {
             JoinError::Certificate(_) => (Exit::Usage, "Name a PEM file with --ca."),
             JoinError::Input(why) if why.is_about_a_file() => (Exit::Device, "--input silence does without."),
             JoinError::Output(why) if why.is_about_a_file() => (Exit::Device, "--output null does without."),
-            JoinError::Input(_) => (Exit::Device, "`voicemesh devices` lists them; --input silence does without."),
-            JoinError::Output(_) => (Exit::Device, "`voicemesh devices` lists them; --output null does without."),
+            JoinError::Input(_) => {
+                (Exit::Device, "`voicemesh devices` lists what there is; --input silence does without.")
+            }
+            JoinError::Output(_) => {
+                (Exit::Device, "`voicemesh devices` lists what there is; --output null does without.")
+            }
             JoinError::Recording(_) => (Exit::Other, "Name another folder with --record."),
             _ => (Exit::Other, ""),
         };
@@ -123,7 +134,6 @@ fn two_sentences(what: &str, next: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use voicemesh::DeviceError;
 
     #[test]
     fn every_way_to_end_has_its_own_number_and_help_names_it() {
@@ -151,7 +161,10 @@ mod tests {
         assert!(failure.message.contains("voicemesh devices") && failure.message.contains("--input silence"));
         assert_eq!(Failure::from(JoinError::Output(DeviceError::NoSpeaker)).exit, Exit::Device);
         let failure = Failure::from(JoinError::Output(DeviceError::SameFile { path: "a.wav".into() }));
-        assert!(!failure.message.contains("lists them"), "the list of devices says nothing about a file: {failure:?}");
+        assert!(
+            !failure.message.contains("voicemesh devices"),
+            "the list of devices says nothing about a file: {failure:?}"
+        );
     }
 
     #[test]

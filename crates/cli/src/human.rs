@@ -1,7 +1,7 @@
 //! Events as lines for people.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use voicemesh::{
@@ -110,6 +110,11 @@ pub struct Human {
     recorders: BTreeMap<PeerId, [bool; 2]>,
 }
 
+/// What is said when a recording begins.
+pub(crate) fn recording_into(folder: &Path) -> String {
+    format!("Recording into {}; everyone in the room sees that.", harmless(&folder.display().to_string()))
+}
+
 impl Human {
     /// Nothing has been said yet.
     pub fn new(stay: Stay) -> Self {
@@ -137,10 +142,7 @@ impl Human {
         let by_default = if stay.server_by_default { " (this machine; --server names another)" } else { "" };
         let (room, name, server) = (harmless(&stay.room), harmless(&stay.name), harmless(&stay.server));
         let joining = plain(format!("Joining “{room}” at {server}{by_default} as {name} …"));
-        let recording = stay.record.as_ref().map(|folder| {
-            let folder = folder.display().to_string();
-            plain(format!("Recording into {}; everyone in the room sees that.", harmless(&folder)))
-        });
+        let recording = stay.record.as_ref().map(|folder| plain(recording_into(folder)));
         [plain(addresses)].into_iter().chain(self.unused_server()).chain([joining]).chain(recording).collect()
     }
 

@@ -56,6 +56,16 @@
 //! device is lost or back, and `summary` at the end: `seconds`, `peak_dbfs`, `noise_floor_dbfs`, `speech_dbfs` (`null` if
 //! none was recognized), `clipped_seconds`, `sent_seconds` and `advice`, a list of sentences.
 //!
+//! `voicemesh loopback --json` prints `loopback` once a second: `level_dbfs`, `sending`, `loss_percent`, `buffer_ms`,
+//! `mouth_to_ear_ms` (`null` while nothing is heard), `bitrate_bps`, `copies`; `notice` as above, and `summary` at the end:
+//! `frames_sent`, `frames_lost`, `frames_late`, `frames_from_copies`, `frames_repaired`, `frames_concealed`, `concealed_ms`,
+//! `stretched_ms`, `copies_sent`, `mean_packet_bytes`, `mean_buffer_ms`, `mouth_to_ear_ms`.
+//!
+//! `voicemesh devices --json` prints one `devices`: `inputs` and `outputs`, each a list of `name` (for `--input` and
+//! `--output`), `description` and `default` (used when none is named), and `why` there are none, or `null`.
+//!
+//! Where one of these fails, its last line is `error`, as above.
+//!
 //! With `--json`, standard input takes the same lines as without: text, or [commands](crate::slash).
 
 use std::time::Duration;
@@ -320,7 +330,7 @@ fn with(mut object: Value, key: &str, value: Value) -> Value {
 }
 
 /// To the microsecond.
-fn millis(duration: Duration) -> f64 {
+pub(crate) fn millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1e6).round() / 1e3
 }
 

@@ -57,7 +57,7 @@ pub fn main() -> ExitCode {
         Command::Echo(echo) => talk::echo(echo),
         Command::Mic(mic) => mic::run(&mic),
         Command::Loopback(loopback) => loopback::run(&loopback),
-        Command::Devices => devices::list(),
+        Command::Devices(devices) => devices::list(&devices),
         Command::Token(token) => token::make(token),
         Command::Serve(config) => serve::serve(*config),
     };

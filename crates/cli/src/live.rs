@@ -93,6 +93,14 @@ impl Live {
         self.stale = true;
     }
 
+    /// A line that was not taken stands where it was typed, unless another has been begun.
+    pub(crate) fn put_back(&mut self, line: &str) {
+        if self.screen.editor.is_empty() {
+            self.screen.editor.insert(line);
+            self.stale = true;
+        }
+    }
+
     /// The list of commands, over the rest.
     pub(crate) fn show_help(&mut self) {
         self.screen.open(Content::Help);

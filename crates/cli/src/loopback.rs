@@ -5,7 +5,6 @@
 
 mod path;
 
-use std::io::{self, Write};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +14,9 @@ use voicemesh_device::{Capture, DeviceError, DeviceEvent, Playback, Waker, refus
 
 use crate::arguments::LoopbackArguments;
 use crate::exit::{Exit, Failure};
+use crate::json;
 use crate::logs;
+use crate::mic::println;
 use crate::signals::Stop;
 use crate::talk::beside_earlier;
 use crate::text::harmless;
@@ -32,22 +33,25 @@ const MOST_QUEUED: usize = 4 * BLOCK_SAMPLES;
 /// The losses of one run are those of the next: two settings are compared under the same fate.
 const SEED: u64 = 1;
 
-/// The next step after a device could not be opened.
-fn next_for(error: &DeviceError) -> &'static str {
-    if error.is_about_a_file() { "" } else { "`voicemesh devices` lists them." }
-}
-
 /// Runs until the time is over or one has heard enough.
 pub(crate) fn run(arguments: &LoopbackArguments) -> Result<Exit, Failure> {
+    let started = Instant::now();
+    loop_back(arguments).inspect_err(|failure| {
+        if arguments.json {
+            println(&json::error(started.elapsed(), failure));
+        }
+    })
+}
+
+fn loop_back(arguments: &LoopbackArguments) -> Result<Exit, Failure> {
     logs::init("warn");
+    arguments.microphone.must_need_no_key()?;
     let stop = Stop::listen();
-    let device = |what: String, next: &str| Failure::new(Exit::Device, format!("{what}. {next}").trim_end());
-    refuse_same_file(&arguments.input, &arguments.output)
-        .map_err(|error| device(error.to_string(), next_for(&error)))?;
+    let device = |error: DeviceError| Failure::device(&error);
+    refuse_same_file(&arguments.input, &arguments.output).map_err(device)?;
     let (output, earlier) = beside_earlier(arguments.output.clone());
-    let playback = Playback::open(&output, waker()).map_err(|error| device(error.to_string(), next_for(&error)))?;
-    let capture = Capture::open(&arguments.input, arguments.microphone.channel, waker())
-        .map_err(|error| device(error.to_string(), next_for(&error)))?;
+    let playback = Playback::open(&output, waker()).map_err(device)?;
+    let capture = Capture::open(&arguments.input, arguments.microphone.channel, waker()).map_err(device)?;
     let microphone = MicrophoneConfig {
         processing: arguments.microphone.processing(&arguments.input),
         activation: arguments.microphone.activation(&arguments.input).setting(),
@@ -60,14 +64,22 @@ pub(crate) fn run(arguments: &LoopbackArguments) -> Result<Exit, Failure> {
         seed: SEED,
     };
     let path = Path::new(settings).map_err(|error| Failure::other(error.to_string()))?;
+    let show = Show { for_programs: arguments.json };
     if let Some(sentence) = earlier {
-        say(&sentence);
+        show.say(Duration::ZERO, &sentence);
     }
-    say("You hear yourself as others hear you. Wear headphones; Ctrl-C ends.");
-    let mut devices = Devices { capture, playback, least_queued: LEAST_QUEUED, underruns: 0 };
-    let totals = devices.run(path, arguments.seconds, &stop);
-    for line in totals.lines() {
-        say(&line);
+    if !arguments.json {
+        show.say(Duration::ZERO, "You hear yourself as others hear you. Wear headphones; Ctrl-C ends.");
+    }
+    let started = Instant::now();
+    let mut devices = Devices { capture, playback, least_queued: LEAST_QUEUED, underruns: 0, show };
+    let totals = devices.run(path, started, arguments.seconds, &stop);
+    if arguments.json {
+        println(&json::own_line("summary", started.elapsed(), totals.json()));
+    } else {
+        totals.lines().iter().for_each(|line| {
+            println(line);
+        });
     }
     Ok(Exit::Done)
 }
@@ -77,23 +89,40 @@ fn waker() -> Waker {
     Arc::new(move || thread.unpark())
 }
 
+/// How it is said.
+#[derive(Clone, Copy)]
+struct Show {
+    for_programs: bool,
+}
+
+impl Show {
+    /// False if the output's reader is gone.
+    fn say(self, at: Duration, text: &str) -> bool {
+        if self.for_programs { println(&json::notice(at, text)) } else { println(text) }
+    }
+
+    fn progress(self, at: Duration, path: &Path) -> bool {
+        if self.for_programs { println(&json::own_line("loopback", at, path.json())) } else { println(&path.line()) }
+    }
+}
+
 struct Devices {
     capture: Capture,
     playback: Playback,
     least_queued: usize,
     underruns: u64,
+    show: Show,
 }
 
 impl Devices {
-    fn run(&mut self, mut path: Path, limit: Option<Duration>, stop: &Stop) -> Totals {
-        let started = Instant::now();
+    fn run(&mut self, mut path: Path, started: Instant, limit: Option<Duration>, stop: &Stop) -> Totals {
         let mut line_at = LINE_EVERY;
         loop {
             let now = started.elapsed();
             self.sound(now, &mut path);
             if now >= line_at {
                 line_at = now + LINE_EVERY;
-                if !say(&path.line()) {
+                if !self.show.progress(now, &path) {
                     return path.totals();
                 }
             }
@@ -126,15 +155,11 @@ impl Devices {
         let output = self.playback.poll_event().map(|event| ("speaker", event));
         for (which, event) in input.into_iter().chain(output) {
             match event {
-                DeviceEvent::Lost { why } => say(&format!("Your {which} does not work any more: {}.", harmless(&why))),
-                _ => say(&format!("Your {which} works again.")),
+                DeviceEvent::Lost { why } => {
+                    self.show.say(now, &format!("Your {which} does not work any more: {}.", harmless(&why)))
+                }
+                _ => self.show.say(now, &format!("Your {which} works again.")),
             };
         }
     }
-}
-
-/// False if the output's reader is gone.
-fn say(line: &str) -> bool {
-    let mut stdout = io::stdout().lock();
-    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).is_ok()
 }

@@ -44,20 +44,32 @@ const SURE: f32 = 0.5;
 
 /// Shows until the time is over or one has seen enough.
 pub(crate) fn run(arguments: &MicArguments) -> Result<Exit, Failure> {
+    let started = Instant::now();
+    show(arguments).inspect_err(|failure| {
+        if arguments.json {
+            println(&json::error(started.elapsed(), failure));
+        }
+    })
+}
+
+/// False if the output's reader is gone.
+pub(crate) fn println(line: &str) -> bool {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{line}").and_then(|()| stdout.flush()).is_ok()
+}
+
+fn show(arguments: &MicArguments) -> Result<Exit, Failure> {
     logs::init("warn");
+    arguments.microphone.must_need_no_key()?;
     let stop = Stop::listen();
     let thread = std::thread::current();
     let waker = Arc::new(move || thread.unpark());
-    let mut capture = Capture::open(&arguments.input, arguments.microphone.channel, waker).map_err(|error| {
-        let next = if error.is_about_a_file() { "" } else { " `voicemesh devices` lists them." };
-        Failure::new(Exit::Device, format!("{error}.{next}"))
-    })?;
+    let mut capture = Capture::open(&arguments.input, arguments.microphone.channel, waker)
+        .map_err(|error| Failure::device(&error))?;
     let activation = arguments.microphone.activation(&arguments.input).setting();
     let processing = arguments.microphone.processing(&arguments.input);
     let microphone = Microphone::new(MicrophoneConfig { processing, activation });
     let mut microphone = microphone.map_err(|error| Failure::other(error.to_string()))?;
-    // With push-to-talk: as if the key were held.
-    microphone.set_talking(true);
     let mut show = Show::new(arguments, io::stdout().is_terminal());
     let started = Instant::now();
     let mut block: Block = [0.0; BLOCK_SAMPLES];
@@ -155,7 +167,7 @@ impl Heard {
         }
         if self.peak_dbfs < NOTHING_DBFS {
             return vec![
-                "No sound at all: the microphone is there and gives silence. Is it switched off or muted, or is it another one? `voicemesh devices` lists them.",
+                "No sound at all: the microphone is there and gives silence. Is it switched off or muted, or is it another one? `voicemesh devices` lists all.",
             ];
         }
         let mut advice = Vec::new();

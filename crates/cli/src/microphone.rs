@@ -5,8 +5,12 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use voicemesh::{Activation, InputSpec, NoiseSuppression, Processing};
 
+use crate::exit::{Exit, Failure};
+
 /// With push-to-talk, sending goes on for so long after the key was let go: people let go early.
 pub(crate) const RELEASE: Duration = Duration::from_millis(200);
+
+const NO_KEY: &str = "Use --activation voice or --activation always.";
 
 /// What was said on the command line. Nothing said means: all of it for a microphone, nothing for a file or a tone.
 #[derive(Args, Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -79,6 +83,22 @@ impl MicrophoneArguments {
             noise_suppression: self.noise.map_or(usual.noise_suppression, NoiseChoice::setting),
             automatic_gain: is_on(self.gain_control, usual.automatic_gain),
             high_pass: is_on(self.high_pass, usual.high_pass),
+        }
+    }
+
+    /// Where no room is joined there is no view whose key could be held.
+    ///
+    /// # Errors
+    ///
+    /// If one would be needed.
+    pub(crate) fn must_need_no_key(&self) -> Result<(), Failure> {
+        match self.activation {
+            Some(ActivationChoice::PushToTalk) => Err(Failure {
+                exit: Exit::Usage,
+                message: format!("there is no key to hold here. {NO_KEY}"),
+                next_step: Some(NO_KEY.to_owned()),
+            }),
+            Some(ActivationChoice::Voice | ActivationChoice::Always) | None => Ok(()),
         }
     }
 

@@ -126,10 +126,11 @@ impl Output {
         }
     }
 
-    pub(crate) fn event(&mut self, stamped: &Stamped, people: &People) {
+    /// `is_said`: people need no line about it.
+    pub(crate) fn event(&mut self, stamped: &Stamped, people: &People, is_said: bool) {
         match &mut self.form {
             Form::Human { view, .. } | Form::Live { view, .. } => {
-                let line = view.event(stamped, people);
+                let line = view.event(stamped, people).filter(|_| !is_said);
                 if let Some(line) = line.filter(|_| self.live().is_none() || !is_shown_all_the_time(&stamped.event)) {
                     self.say(&line);
                 }
@@ -146,6 +147,13 @@ impl Output {
         match self.form {
             Form::Human { .. } | Form::Live { .. } => self.say(line),
             Form::Json => self.write(&json::notice(at, &line.text)),
+        }
+    }
+
+    /// A line that was not taken stands where it was typed, unless another has been begun.
+    pub(crate) fn put_back(&mut self, line: &str) {
+        if let Some(live) = self.live() {
+            live.put_back(line);
         }
     }
 

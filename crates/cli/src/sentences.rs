@@ -153,7 +153,9 @@ fn beginnings() -> Vec<(JoinError, &'static str, &'static str)> {
         let spec: OutputSpec = spec.parse().expect("a speaker");
         JoinError::Output(Playback::open(&spec, std::sync::Arc::new(|| {})).err().expect("an error"))
     };
-    let busy = DeviceError::CannotOpen { name: "Mic".into(), why: "another program uses it".into() };
+    const CLOSE: &str = "close what else uses it, or choose another device";
+    let busy = DeviceError::CannotOpen { name: "Mic".into(), why: "another program uses it".into(), step: CLOSE };
+    let absent = DeviceError::NotAnswering { name: "pulse".into() };
     let missing = DeviceError::NotFound { direction: "microphone", name: "Mic".into(), present: "none".into() };
     static CALLS: AtomicUsize = AtomicUsize::new(0);
     let number = CALLS.fetch_add(1, Ordering::Relaxed);
@@ -170,7 +172,8 @@ fn beginnings() -> Vec<(JoinError, &'static str, &'static str)> {
         (output("/dev/null"), "/dev/null cannot be written as a speaker", "its name must end in .wav"),
         (output("/nowhere/out.wav"), "/nowhere/out.wav cannot be written", "check the folder and its permissions"),
         (JoinError::Input(busy), "another program uses it", "close what else uses it"),
-        (JoinError::Input(missing), "no microphone called `Mic`", "`voicemesh devices` lists them"),
+        (JoinError::Input(absent), "`pulse` does not answer", "its sound server does not run; connect or start it"),
+        (JoinError::Input(missing), "no microphone called `Mic`", "`voicemesh devices` lists what there is"),
         (JoinError::Input(DeviceError::NoMicrophone), "no microphone was found", "plug one in"),
         (JoinError::Output(DeviceError::NoSpeaker), "no speaker was found", "plug one in"),
         (JoinError::RoomUnlinkable, "a room cannot be called . or ..", "Choose another name"),

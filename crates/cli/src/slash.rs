@@ -1,6 +1,7 @@
 //! What a typed line asks for. `/` begins a command, `//` a text that begins with `/`; anything else is a text.
 
 use std::fmt::Display;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::ValueEnum;
@@ -43,6 +44,8 @@ pub enum Typed {
     LeaveGroup(String),
     /// Something about the own microphone or speaker.
     Change(Change),
+    /// Keep a recording in this folder, or end the one that is kept.
+    Record(Option<PathBuf>),
     /// Something that is decided about another member or the room.
     Moderate(Decision),
     /// What can be typed.
@@ -109,7 +112,7 @@ pub enum Takes {
 }
 
 /// Every command, for completion.
-pub const COMMANDS: [(&str, Takes); 26] = [
+pub const COMMANDS: [(&str, Takes); 27] = [
     ("activation", Takes::OneOf(&["voice", "always", "push-to-talk"])),
     ("ban", Takes::Name),
     ("deafen", Takes::Nothing),
@@ -128,6 +131,7 @@ pub const COMMANDS: [(&str, Takes); 26] = [
     ("noise", Takes::OneOf(&["off", "low", "moderate", "high"])),
     ("output", Takes::Text),
     ("quit", Takes::Nothing),
+    ("record", Takes::Text),
     ("set-password", Takes::Text),
     ("talk", Takes::OneOf(&["on", "off"])),
     ("unban", Takes::Text),
@@ -139,7 +143,7 @@ pub const COMMANDS: [(&str, Takes); 26] = [
 ];
 
 /// The answer to `/help`.
-pub const HELP: [&str; 24] = [
+pub const HELP: [&str; 25] = [
     "TEXT              write to those you speak to (// begins a text with /)",
     "/msg NAME TEXT    write to one person",
     "/who              who is here, how they are reached and heard",
@@ -154,6 +158,7 @@ pub const HELP: [&str; 24] = [
     "/talk on, off     with push-to-talk: open or close the microphone",
     "/input NAME       change the microphone; “default” is the system's",
     "/output NAME      change the speaker; “default” is the system's",
+    "/record FOLDER    keep a recording, as the others see; /record stop ends it",
     "/help             this list",
     "For moderators (the person who made the room, or as the server says):",
     "/mute-all NAME    mute a person for everyone; /unmute-all NAME ends that",
@@ -216,6 +221,10 @@ pub fn parse(line: &str) -> Result<Typed, String> {
             .map(Typed::Change),
         "input" => device(&needed("a microphone's name, or default")?).map(Change::Input).map(Typed::Change),
         "output" => device(&needed("a speaker's name, or default")?).map(Change::Output).map(Typed::Change),
+        "record" => match needed("a folder, or stop: /record calls")?.as_str() {
+            "stop" => Ok(Typed::Record(None)),
+            folder => Ok(Typed::Record(Some(folder.into()))),
+        },
         "help" | "?" => alone(Typed::Help),
         "quit" | "exit" | "q" => alone(Typed::Quit),
         _ => Err(format!("There is no command /{word}. /help lists them; // begins a text with a slash.")),
@@ -333,6 +342,9 @@ mod tests {
             parse("/output USB Headset"),
             Ok(Typed::Change(Change::Output(OutputSpec::Device(Some("USB Headset".into())))))
         );
+        assert_eq!(parse("/record my calls"), Ok(Typed::Record(Some("my calls".into()))));
+        assert_eq!(parse("/record stop"), Ok(Typed::Record(None)));
+        assert!(parse("/record").is_err_and(|why| why.contains("a folder, or stop")));
         assert!(parse("/noise").is_err_and(|why| why.contains("off, low, moderate or high")));
         assert!(parse("/activation never").is_err_and(|why| why.contains("push-to-talk")));
         assert!(parse("/input").is_err_and(|why| why.contains("microphone")) && parse("/input tone:x").is_err());

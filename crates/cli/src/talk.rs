@@ -5,7 +5,10 @@ mod obey;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use voicemesh::{Event, InputSpec, JoinError, JoinOptions, OutputSpec, Peer, Processing, SpeechConfig, Stamped};
+use voicemesh::{
+    ErrorCode, Event, InputSpec, JoinError, JoinOptions, OutputSpec, Peer, PeerLeftReason, Processing, SpeechConfig,
+    Stamped,
+};
 use voicemesh_device::{refuse_same_file, unused_wav};
 
 use crate::arguments::{EchoArguments, JoinArguments, StayArguments, login_name};
@@ -27,6 +30,9 @@ use crate::text::harmless;
 const TURN: Duration = Duration::from_millis(20);
 /// The situation is looked at this often, so that the summary knows those who have left.
 const OBSERVE_EVERY: Duration = Duration::from_millis(60);
+
+/// A refusal comes one round trip after the text.
+const REFUSED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Why a stay ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -187,7 +193,7 @@ fn begin(
     logs::init("warn");
     let stop = Stop::listen();
     let groups = vec![EVERYONE.to_owned()];
-    let Stay { server, room, name, part, written_beside, .. } = stay.clone();
+    let Stay { server, room, name, part, written_beside, record, .. } = stay.clone();
     let unused_server = Human::new(stay.clone()).unused_server().filter(|_| arguments.json);
     let mut output = if arguments.json { Output::for_programs() } else { Output::for_people(Human::new(stay)) };
     output.opening(&server, &room, &name, arguments.relay_only);
@@ -222,6 +228,8 @@ fn begin(
         processing,
         activation,
         groups,
+        records: record.is_some(),
+        written: None,
         decisions: Decisions::default(),
         tally: Tally::new(),
         observe_at: Duration::ZERO,
@@ -243,6 +251,22 @@ fn gave_up(server: &str, limit: &str, why: Option<&str>, step: &str) -> String {
     }
 }
 
+/// A text that was sent, which the server may still refuse.
+struct Written {
+    at: Duration,
+    /// As it was typed.
+    line: String,
+    is_private: bool,
+}
+
+impl Written {
+    /// What one receiver of several did not take, the others have got.
+    fn is_refused(&self, now: Duration, code: &ErrorCode) -> bool {
+        let may_be_refused = now < self.at + REFUSED_WITHIN;
+        may_be_refused && (*code == ErrorCode::TooManyMessages || (self.is_private && *code == ErrorCode::ReceiverBusy))
+    }
+}
+
 /// One stay.
 struct Talk {
     peer: Peer,
@@ -260,6 +284,10 @@ struct Talk {
     activation: ActivationChoice,
     /// The talk groups in which the user listens and speaks.
     groups: Vec<String>,
+    /// Whether a recording is kept.
+    records: bool,
+    /// What was written last.
+    written: Option<Written>,
     decisions: Decisions,
     people: People,
     tally: Tally,
@@ -325,6 +353,12 @@ impl Talk {
         }
         match &stamped.event {
             Event::Moved { groups } => self.set_groups(groups.clone()),
+            Event::RecordingFailed { .. } => self.records = false,
+            Event::Warned { code, .. } => {
+                if let Some(written) = self.written.take_if(|written| written.is_refused(stamped.at, code)) {
+                    self.output.put_back(&written.line);
+                }
+            }
             Event::GroupRefused { group } => {
                 let groups = self.groups.iter().filter(|one| *one != group).cloned().collect();
                 self.set_groups(groups);
@@ -338,7 +372,13 @@ impl Talk {
         if !leaves {
             self.people.see(&stamped.event);
         }
-        self.output.event(stamped, &self.people);
+        // What the server answers to this decision says more.
+        let is_said = matches!(&stamped.event, Event::PeerLeft { peer, reason: PeerLeftReason::Kicked, .. }
+            if self.decisions.puts_out(*peer));
+        if let Event::PeerLeft { peer, name, .. } = &stamped.event {
+            self.decisions.left(stamped.at, *peer, self.people.label_as(*peer, name));
+        }
+        self.output.event(stamped, &self.people, is_said);
         if let Event::TransactionDone { transaction, result } = &stamped.event
             && let Some(done) = self.decisions.decided(*transaction, result.is_ok())
         {
@@ -434,5 +474,21 @@ fn upload(is_too_slow: bool) -> Line {
         )
     } else {
         plain("Your upload is fast enough again.")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_comes_back_when_it_was_refused_and_not_when_others_have_it() {
+        let written = |is_private| Written { at: Duration::from_secs(1), line: "hello".to_owned(), is_private };
+        let soon = Duration::from_secs(2);
+        assert!(written(false).is_refused(soon, &ErrorCode::TooManyMessages));
+        assert!(!written(false).is_refused(soon, &ErrorCode::ReceiverBusy), "the others have got it");
+        assert!(written(true).is_refused(soon, &ErrorCode::ReceiverBusy));
+        assert!(!written(true).is_refused(soon, &ErrorCode::BadField));
+        assert!(!written(false).is_refused(Duration::from_secs(9), &ErrorCode::TooManyMessages));
     }
 }

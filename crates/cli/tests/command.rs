@@ -108,6 +108,11 @@ fn programs_read_of_every_failure_before_the_room() {
     assert_error_line(&[&["join", "http://127.0.0.1:9/r/a/b"], &server[..]].concat(), 2);
     assert_error_line(&[&["echo", "127.0.0.1:9/r/a/b"], &server[..]].concat(), 2);
     assert_error_line(&[&["join", "lobby", "--input", READER, "--output", READER], &server[..]].concat(), 5);
+    for command in ["mic", "loopback"] {
+        assert_error_line(&[command, "--json", "--input", "/nowhere/none.wav"], 5);
+        // There is no key to hold.
+        assert_error_line(&[command, "--json", "--input", "silence", "--activation", "push-to-talk"], 2);
+    }
 }
 
 /// The command ends with this code, and its last line for programs says so.
@@ -154,6 +159,26 @@ fn devices_are_listed_or_it_is_said_what_to_do_without() {
     let text = stdout(&list);
     let says_what_next = text.contains("--input silence") && text.contains("--output");
     assert!(says_what_next || (text.contains("Microphones") && text.contains("Speakers")), "{text}");
+
+    let list: Value = serde_json::from_str(&stdout(&output(&["devices", "--json"]))).expect("one object");
+    assert!(list["event"] == "devices" && list["inputs"].is_array() && list["outputs"].is_array(), "{list}");
+}
+
+#[test]
+fn a_sound_server_that_does_not_run_is_no_device() {
+    let away = |arguments: &[&str]| {
+        let mut command = voicemesh(arguments);
+        command.env("PULSE_SERVER", "/nowhere").env("PIPEWIRE_RUNTIME_DIR", "/nowhere");
+        command.output().expect("runs")
+    };
+    let list = stdout(&away(&["devices"]));
+    assert!(!list.contains("PulseAudio") && !list.contains("PipeWire"), "{list}");
+    let failed = away(&["mic", "--input", "pulse", "--seconds", "0.1"]);
+    let said = stderr(&failed);
+    assert_eq!(code(&failed), Some(5), "{said}");
+    // Where ALSA does not name it, there is none of that name.
+    assert!(said.contains("its sound server does not run") || said.contains("no microphone called"), "{said}");
+    assert!(!said.contains("close what else uses it"), "{said}");
 }
 
 #[test]
@@ -356,6 +381,12 @@ fn oneself_is_heard_over_a_bad_network_and_the_losses_are_counted() {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(!text.contains("Lost on the way: 0 "), "{text}");
+
+    let heard = output(&["loopback", "--json", "--input", READER, "--output", "null", "--seconds", "1.5"]);
+    let lines: Vec<Value> = stdout(&heard).lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let [second, summary] = lines.as_slice() else { panic!("{lines:?}") };
+    assert!(second["event"] == "loopback" && second["mouth_to_ear_ms"].as_f64() > Some(0.0), "{second}");
+    assert!(summary["event"] == "summary" && summary["frames_sent"].as_u64() > Some(10), "{summary}");
 }
 
 /// proves: B-09
@@ -390,6 +421,47 @@ fn a_recording_is_seen_by_everyone_and_keeps_everyone() {
         let bytes = std::fs::read(of(name).unwrap_or_else(|| panic!("{name}: {files:?}"))).expect("readable");
         assert!(bytes.starts_with(b"OggS") && bytes.len() > 2_000, "{name}: {} bytes", bytes.len());
     }
+}
+
+#[test]
+fn a_recording_begins_and_ends_during_a_call_and_everyone_sees_both() {
+    let (dir, recordings) = (StateDir::new("record-later"), StateDir::new("recordings-later"));
+    let (_server, url) = server(&[]);
+    let mut ben = voicemesh(&["join", "lobby", "--server", &url, "--state-dir", dir.path(), "--name", "Ben", "--json"]);
+    ben.args(["--output", "null", "--input", "tone"]);
+    let mut ben = Program::start("Ben", ben);
+    ben.wait_for("to be connected", PATIENCE, is("connected"));
+    let mut ada = peer("Ada", &url, &dir, &["--json", "--status-interval", "0.1"]);
+    ada.wait_for("to be connected", PATIENCE, is("connected"));
+    let answered = |ada: &mut Program, line: &str, answer: &str| {
+        ada.type_line(line);
+        ada.wait_for(answer, PATIENCE, |line| {
+            line["event"] == "notice" && line["message"].as_str().is_some_and(|text| text.contains(answer))
+        });
+    };
+    let recording = |ben: &mut Program, on: bool| {
+        ben.wait_for("what Ada does", PATIENCE, |line| {
+            line["event"] == "status-changed" && line["name"] == "Ada" && line["status"]["recording"] == on
+        });
+    };
+    let frames = |line: &Value| line["peers"][0]["frames_received"].as_u64().unwrap_or_default();
+    answered(&mut ada, "/record stop", "Nothing is being recorded");
+    answered(&mut ada, &format!("/record {READER}"), "a recording needs a folder");
+    answered(&mut ada, &format!("/record {}", recordings.path()), "Recording into");
+    recording(&mut ben, true);
+    answered(&mut ada, "/record elsewhere", "recording already");
+    let is_recorded = |line: &Value| line["event"] == "status" && line["recording"] == true && frames(line) > 0;
+    let begun = frames(&ada.wait_for("Ben", PATIENCE, is_recorded).json);
+    ada.wait_for("a second of Ben", PATIENCE, |line| is_recorded(line) && frames(line) > begun + 50);
+    answered(&mut ada, "/record stop", "Nothing is recorded any more");
+    recording(&mut ben, false);
+    ada.type_line("/quit");
+    assert_eq!(ada.wait_for_exit(PATIENCE).code(), Some(0));
+    let files: Vec<PathBuf> =
+        std::fs::read_dir(&recordings.0).expect("files").map(|file| file.expect("one").path()).collect();
+    let [file] = files.as_slice() else { panic!("{files:?}") };
+    let bytes = std::fs::read(file).expect("readable");
+    assert!(bytes.starts_with(b"OggS") && bytes.len() > 2_000, "{} bytes", bytes.len());
 }
 
 #[test]

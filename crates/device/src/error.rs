@@ -22,15 +22,10 @@ pub enum DeviceError {
         why: String,
     },
     /// No device was named and there is no default microphone.
-    #[error(
-        "no microphone was found; plug one in, or use the input `silence` to listen only (the list of devices shows what \
-         there is)"
-    )]
+    #[error("no microphone was found; plug one in, or use the input `silence` to listen only")]
     NoMicrophone,
     /// No device was named and there is no default speaker.
-    #[error(
-        "no speaker was found; plug one in, or use the output `null` to speak only (the list of devices shows what there is)"
-    )]
+    #[error("no speaker was found; plug one in, or use the output `null` to speak only")]
     NoSpeaker,
     /// No device has that name.
     #[error("there is no {direction} called `{name}`; there are: {present}")]
@@ -52,13 +47,24 @@ pub enum DeviceError {
         /// The sound system's own words.
         why: String,
     },
+    /// The device is not connected, or belongs to a sound server that does not run.
+    #[error(
+        "`{name}` does not answer: it is not connected, or its sound server does not run; connect or start it, or choose \
+         another device"
+    )]
+    NotAnswering {
+        /// The device.
+        name: String,
+    },
     /// The device is there and could not be opened.
-    #[error("`{name}` could not be opened: {why}; close what else uses it, or choose another device")]
+    #[error("`{name}` could not be opened: {why}; {step}")]
     CannotOpen {
         /// The device.
         name: String,
-        /// The sound system's own words.
+        /// The cause.
         why: String,
+        /// What the person can do about that cause.
+        step: &'static str,
     },
     /// A WAV file that cannot be read.
     #[error("{} cannot be played as a microphone: {why}", path.display())]
@@ -105,7 +111,7 @@ impl DeviceError {
     pub(crate) fn may_pass(&self, unnamed: bool) -> bool {
         match self {
             Self::NoSoundSystem { .. } | Self::NoMicrophone | Self::NoSpeaker => true,
-            Self::Refused { .. } | Self::CannotOpen { .. } => unnamed,
+            Self::Refused { .. } | Self::NotAnswering { .. } | Self::CannotOpen { .. } => unnamed,
             Self::BadSpec { .. }
             | Self::NotFound { .. }
             | Self::BadWav { .. }

@@ -37,6 +37,9 @@ const ALSA_PLUG_INS: [&str; 20] = [
     "dshare",
 ];
 
+/// Names of ALSA's ways to sound servers.
+const ALSA_SERVERS: [&str; 2] = ["pulse", "pipewire"];
+
 /// The sound system to use: the one of an earlier stream, so that a stream returns to where it was, or else the default.
 pub(crate) fn host(earlier: Option<HostId>) -> Result<cpal::Host, DeviceError> {
     match earlier {
@@ -55,7 +58,7 @@ pub(crate) fn list() -> Result<Vec<DeviceInfo>, DeviceError> {
         let default = default_device(&host, direction).and_then(|device| device.id().ok());
         let of_direction = listed.len();
         for device in present(&host, direction)? {
-            if identity(&device).is_some_and(|id| is_alsa_plug_in(&id)) {
+            if !is_usable(&device, direction) {
                 continue;
             }
             let is_default = default.is_some() && device.id().ok() == default;
@@ -75,6 +78,21 @@ pub(crate) fn list() -> Result<Vec<DeviceInfo>, DeviceError> {
 fn is_alsa_plug_in(identity: &str) -> bool {
     let plug_in = identity.split(':').next().unwrap_or_default();
     ALSA_PLUG_INS.contains(&plug_in)
+}
+
+/// Whether it is a device to a person, and there. ALSA names its ways to sound servers whether or not those run.
+fn is_usable(device: &cpal::Device, direction: Direction) -> bool {
+    let Some(id) = identity(device) else { return true };
+    if is_alsa_plug_in(&id) {
+        return false;
+    }
+    if !ALSA_SERVERS.contains(&id.as_str()) {
+        return true;
+    }
+    match direction {
+        Direction::Input => device.supported_input_configs().is_ok_and(|mut formats| formats.next().is_some()),
+        Direction::Output => device.supported_output_configs().is_ok_and(|mut formats| formats.next().is_some()),
+    }
 }
 
 /// Sound servers and whole cards first; the many ways that ALSA has of opening a part of a card last.
@@ -114,7 +132,7 @@ pub(crate) fn find(host: &cpal::Host, direction: Direction, wanted: Option<&str>
     let same_letters = |device: &&cpal::Device| name(device).eq_ignore_ascii_case(wanted);
     let found = devices.iter().find(same_id).or_else(|| devices.iter().find(same_name));
     found.or_else(|| devices.iter().find(same_letters)).cloned().ok_or_else(|| {
-        let usable = devices.iter().filter(|device| !identity(device).is_some_and(|id| is_alsa_plug_in(&id)));
+        let usable = devices.iter().filter(|device| is_usable(device, direction));
         let present = short_list(usable.map(name).collect());
         // The name of a file, as people write it.
         let path = Path::new(wanted);
@@ -203,7 +221,11 @@ pub(crate) fn cannot_open(error: &cpal::Error, direction: Direction, wanted: Opt
         (ErrorKind::HostUnavailable, _) => DeviceError::NoSoundSystem { why },
         (ErrorKind::PermissionDenied, _) => DeviceError::Refused { name, why },
         (ErrorKind::DeviceNotAvailable, None) => none_found(direction),
-        _ => DeviceError::CannotOpen { name, why },
+        (ErrorKind::DeviceNotAvailable, Some(_)) => DeviceError::NotAnswering { name },
+        (ErrorKind::DeviceBusy, _) => {
+            DeviceError::CannotOpen { name, why, step: "close what else uses it, or choose another device" }
+        }
+        _ => DeviceError::CannotOpen { name, why, step: "choose another device" },
     }
 }
 
@@ -319,9 +341,10 @@ mod tests {
     fn no_word_of_the_sound_library_stands_for_a_usual_cause() {
         for (kind, words) in [
             (ErrorKind::DeviceBusy, "`Mic` could not be opened: another program uses it; close what else uses it"),
-            (ErrorKind::UnsupportedConfig, "`Mic` could not be opened: it takes none of the usual formats"),
+            (ErrorKind::UnsupportedConfig, "it takes none of the usual formats; choose another device"),
+            (ErrorKind::DeviceNotAvailable, "`Mic` does not answer: it is not connected, or its sound server"),
             (ErrorKind::PermissionDenied, "the system does not let this program use `Mic`; allow it"),
-            (ErrorKind::BackendError, "`Mic` could not be opened: the sound system has failed; close"),
+            (ErrorKind::BackendError, "`Mic` could not be opened: the sound system has failed; choose"),
             (ErrorKind::HostUnavailable, "does not answer: there is no sound card and no sound server; start it"),
         ] {
             let error = cpal::Error::with_message(kind, "ALSA function 'snd_pcm_open' failed (-16)");

@@ -10,6 +10,7 @@ use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{AccessToken, MetadataChanges, Moderation};
 
 use crate::game::{Source, Token};
+use crate::record::Recorder;
 
 /// Commands that the engine has not taken. When there are more, the caller's newest is dropped.
 pub(crate) const COMMANDS: usize = 1024;
@@ -30,6 +31,8 @@ pub(crate) enum Command {
     SetActivation(Activation),
     SetInput(InputSpec),
     SetOutput(OutputSpec),
+    /// A new recording, or none.
+    Record(Option<Box<Recorder>>),
     Lobby(LobbyCommand),
     Game(GameCommand),
     Leave,

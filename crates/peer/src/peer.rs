@@ -5,6 +5,7 @@ mod lobby;
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -382,6 +383,23 @@ impl Peer {
     /// Ceases to listen and speak to a talk group. Everybody begins in the group `Global`, and may leave it.
     pub fn leave_group(&self, name: &str) {
         self.command(Command::LeaveGroup(name.to_owned()));
+    }
+
+    /// Begins a recording of the room in this folder, one file per speaker, as [`JoinOptions::record`] does at the join; one
+    /// that is kept already ends. Everyone in the room sees that it is on.
+    ///
+    /// # Errors
+    ///
+    /// A sentence, when nothing can be written there.
+    pub fn start_recording(&self, folder: impl AsRef<Path>) -> Result<(), String> {
+        let recorder = Recorder::start(folder.as_ref())?;
+        self.command(Command::Record(Some(Box::new(recorder))));
+        Ok(())
+    }
+
+    /// Ends the recording, if one is kept.
+    pub fn stop_recording(&self) {
+        self.command(Command::Record(None));
     }
 
     /// Leaves and waits until the others have been told and what must arrive has been taken, at most a second and a half.

@@ -204,12 +204,19 @@ impl Recorder {
     }
 }
 
-impl Drop for Recorder {
-    fn drop(&mut self) {
+impl Recorder {
+    /// Ends all files, and does not wait for the disk. Nothing is recorded from then on.
+    pub fn end_all(&mut self) {
         for track in std::mem::take(&mut self.tracks).into_values() {
             self.end(track);
         }
         self.state = State::Failed(None);
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        self.end_all();
         // Nothing is ever sent: the writer lets go of its end when all is on the disk.
         let _ = self.done.recv_timeout(FAREWELL);
     }

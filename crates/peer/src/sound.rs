@@ -9,7 +9,7 @@ use voicemesh_audio::space::StereoBlock;
 use voicemesh_audio::{BLOCK_DURATION, BLOCK_SAMPLES, Block};
 use voicemesh_device::{
     Capture, Channels, DeviceError, DeviceEvent, DriftEstimator, InputSpec, OutputSpec, Playback, SAMPLE_RATE,
-    refuse_same_file,
+    refuse_same_file, unused_wav,
 };
 
 use crate::event::{DeviceRole, Event};
@@ -84,6 +84,14 @@ enum EchoTurn {
     Speak,
 }
 
+/// With the name of the file that will be written: one that is there already stays.
+fn as_written(output: OutputSpec) -> OutputSpec {
+    match output {
+        OutputSpec::Wav(path) => OutputSpec::Wav(unused_wav(&path)),
+        output => output,
+    }
+}
+
 impl Sound {
     pub(crate) fn open(options: &JoinOptions, wake: &Wake) -> Result<Self, JoinError> {
         if options.echo {
@@ -91,14 +99,15 @@ impl Sound {
         }
         refuse_same_file(&options.input, &options.output).map_err(JoinError::Output)?;
         let channels = if options.positional { Channels::Stereo } else { Channels::Mono };
-        let playback = Playback::open_or_wait(&options.output, channels, waker(wake)).map_err(JoinError::Output)?;
+        let output = as_written(options.output.clone());
+        let playback = Playback::open_or_wait(&output, channels, waker(wake)).map_err(JoinError::Output)?;
         let capture =
             Capture::open_or_wait(&options.input, options.input_channel, waker(wake)).map_err(JoinError::Input)?;
         let devices = Devices {
             capture,
             channel: options.input_channel,
             inputs_named: [options.input.clone(), options.input.clone()],
-            outputs_named: [options.output.clone(), options.output.clone()],
+            outputs_named: [output.clone(), output],
             is_simulated_input: is_simulated(&options.input),
             playback,
             channels,
@@ -181,6 +190,7 @@ impl Sound {
             .iter()
             .try_for_each(|input| refuse_same_file(input, &output))
             .map_err(|error| error.to_string())?;
+        let output = as_written(output);
         devices.next_is_program = output == OutputSpec::Program;
         devices.outputs_named[1] = output.clone();
         let (waker, channels) = (waker(&devices.wake), devices.channels);
@@ -192,6 +202,9 @@ impl Sound {
         let Self::Devices(devices) = self else { return };
         close(std::mem::replace(&mut devices.capture, capture));
         devices.is_simulated_input = false;
+        if devices.inputs_named[0] == devices.inputs_named[1] {
+            devices.inputs_named[1] = InputSpec::Program;
+        }
         devices.inputs_named[0] = InputSpec::Program;
         devices.drift = DriftEstimator::new();
     }

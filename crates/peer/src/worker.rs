@@ -63,6 +63,8 @@ pub(crate) struct Worker {
     /// What was set of the microphone's sound.
     microphone: MicrophoneChoice,
     recorder: Option<Recorder>,
+    /// The recording that was ended last: what waits of it goes to the disk meanwhile.
+    ended_recorder: Option<Recorder>,
     microphone_lost: bool,
     desk: Arc<Desk>,
     /// Empty between turns.
@@ -125,6 +127,7 @@ impl Worker {
             talking: false,
             microphone: options.microphone(),
             recorder,
+            ended_recorder: None,
             microphone_lost: false,
             desk,
             orders: VecDeque::new(),
@@ -285,10 +288,22 @@ impl Worker {
             recorder.frame(now, speaker, frame.sequence, frame.pause_follows, &frame.frame);
         }
         if let Some(why) = recorder.poll_failure() {
-            self.recorder = None;
-            self.comms.set_tapped(false);
-            self.comms.network_mut().mesh.publish(now, [(RECORDING.to_owned(), None)].into());
+            self.set_recorder(now, None);
             self.tell(now, Event::RecordingFailed { why });
+        }
+    }
+
+    /// Begins or ends a recording. Everyone in the room sees it, by the status and, where that is not understood, the metadata.
+    fn set_recorder(&mut self, now: Duration, recorder: Option<Recorder>) {
+        self.comms.set_tapped(recorder.is_some());
+        let metadata = recorder.is_some().then(|| "on".to_owned());
+        self.comms.network_mut().mesh.publish(now, [(RECORDING.to_owned(), metadata)].into());
+        if let Some(mut ended) = std::mem::replace(&mut self.recorder, recorder) {
+            ended.end_all();
+            if let Some(earlier) = self.ended_recorder.replace(ended) {
+                // It may wait for a disk, which this thread must not.
+                let _ = std::thread::Builder::new().spawn(move || drop(earlier));
+            }
         }
     }
 
@@ -344,6 +359,10 @@ impl Worker {
             }
             Command::SetOutput(output) => {
                 self.begun(now, DeviceRole::Output, |sound| sound.set_output(output));
+                Ok(())
+            }
+            Command::Record(recorder) => {
+                self.set_recorder(now, recorder.map(|recorder| *recorder));
                 Ok(())
             }
             Command::Lobby(command) => {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use voicemesh_wire::PeerId;
-use voicemesh_wire::signaling::{ErrorCode, PeerInfo};
+use voicemesh_wire::signaling::ErrorCode;
 
 use super::moderation::AddressTag;
 use crate::refusal::Refusal;
@@ -75,12 +75,12 @@ impl Bans {
         }
     }
 
-    pub(super) fn add(&mut self, now: Duration, member: &PeerInfo, of: Banned, left: Duration, by: Option<u64>) {
+    pub(super) fn add(&mut self, now: Duration, name: String, of: Banned, left: Duration, by: Option<u64>) {
         self.0.retain(|ban| now < ban.until && ban.of.peer != of.peer);
         if self.0.len() >= BANS {
             self.drop_first_to_end();
         }
-        self.0.push(Ban { of, name: member.name.clone(), until: now + left, by });
+        self.0.push(Ban { of, name, until: now + left, by });
     }
 
     /// The holder of a right that began earlier has taken the room back.

@@ -134,15 +134,21 @@ impl Room {
                 let connection = self.connection_of(peer)?;
                 self.put_out(now, connection, Refusal::of(ErrorCode::Kicked), out);
             }
-            Moderation::Ban { peer, seconds } => {
-                let connection = self.connection_of(peer)?;
-                let subject = self.grants.get(&connection).and_then(|grant| grant.subject.clone());
-                if let Some(member) = self.members.get(&connection) {
-                    self.moderation.ban(now, connection, member, subject, seconds);
+            Moderation::Ban { peer, seconds } => match self.connection_of(peer) {
+                Ok(connection) => {
+                    let subject = self.grants.get(&connection).and_then(|grant| grant.subject.clone());
+                    if let Some(member) = self.members.get(&connection) {
+                        self.moderation.ban(now, connection, member, subject, seconds);
+                    }
+                    let left = Duration::from_secs(u64::from(seconds));
+                    self.put_out(now, connection, Refusal::after_guess(ErrorCode::Banned, left), out);
                 }
-                let left = Duration::from_secs(u64::from(seconds));
-                self.put_out(now, connection, Refusal::after_guess(ErrorCode::Banned, left), out);
-            }
+                Err(unknown) => {
+                    if !self.moderation.ban_departed(now, peer, seconds) {
+                        return Err(unknown);
+                    }
+                }
+            },
             Moderation::Unban { peer } => {
                 self.moderation.bans.end(now, peer);
             }

@@ -1,6 +1,6 @@
 //! Who may moderate a room, and what was decided about its members.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use voicemesh_wire::signaling::{ErrorCode, LeaveReason, OwnerRightState, PeerInfo};
@@ -14,6 +14,9 @@ use crate::ticket::{Epoch, OwnerRight, TicketRecord};
 
 /// For so long the right of a member who was lost waits in an empty room.
 const RIGHT_WAITS: Duration = Duration::from_secs(600);
+/// Members who have left can be banned for so long, and at most so many.
+const DEPARTED_WAIT: Duration = Duration::from_secs(300);
+const DEPARTED: usize = 64;
 /// Members who are muted at a time.
 const MUTED: usize = 256;
 /// Members who are held in groups at a time, and bytes of the groups' names.
@@ -35,7 +38,17 @@ pub(super) struct Moderation {
     held: BTreeMap<PeerId, Vec<String>>,
     pub(super) bans: Bans,
     addresses: BTreeMap<ConnectionId, AddressTag>,
+    /// Who has left, the latest last.
+    departed: VecDeque<Departed>,
     is_locked: bool,
+}
+
+/// A member who has left: leaving in time is no way round a ban.
+#[derive(Clone, Debug)]
+struct Departed {
+    at: Duration,
+    of: Banned,
+    name: String,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -158,8 +171,24 @@ impl Moderation {
         self.addresses.remove(&connection);
     }
 
-    pub(super) fn left(&mut self, now: Duration, connection: ConnectionId, peer: PeerId, reason: LeaveReason) {
-        self.addresses.remove(&connection);
+    pub(super) fn left(
+        &mut self,
+        now: Duration,
+        connection: ConnectionId,
+        member: &PeerInfo,
+        subject: Option<String>,
+        reason: LeaveReason,
+    ) {
+        let peer = member.peer;
+        let address = self.addresses.remove(&connection);
+        if reason != LeaveReason::Replaced {
+            self.departed.retain(|departed| departed.of.peer != peer && now < departed.at + DEPARTED_WAIT);
+            if self.departed.len() >= DEPARTED {
+                self.departed.pop_front();
+            }
+            let of = Banned { peer, subject, address };
+            self.departed.push_back(Departed { at: now, of, name: member.name.clone() });
+        }
         if self.pending == Some(peer) && reason != LeaveReason::Replaced {
             self.pending = None;
         }
@@ -229,8 +258,20 @@ impl Moderation {
         seconds: u32,
     ) {
         let of = Banned { peer: member.peer, subject, address: self.addresses.get(&connection).copied() };
+        self.add_ban(now, member.name.clone(), of, seconds);
+    }
+
+    /// False if no such member has left lately.
+    pub(super) fn ban_departed(&mut self, now: Duration, peer: PeerId, seconds: u32) -> bool {
+        let is_meant = |departed: &&Departed| departed.of.peer == peer && now < departed.at + DEPARTED_WAIT;
+        let Some(Departed { of, name, .. }) = self.departed.iter().find(is_meant).cloned() else { return false };
+        self.add_ban(now, name, of, seconds);
+        true
+    }
+
+    fn add_ban(&mut self, now: Duration, name: String, of: Banned, seconds: u32) {
         let by = self.owner.map(|owner| owner.epoch.lineage);
-        self.bans.add(now, member, of, Duration::from_secs(u64::from(seconds)), by);
+        self.bans.add(now, name, of, Duration::from_secs(u64::from(seconds)), by);
     }
 }
 

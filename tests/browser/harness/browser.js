@@ -94,6 +94,7 @@ export async function launchUntouched(voice, profile) {
  * @property {boolean} [recorded] what is played is kept; yes unless told otherwise
  * @property {boolean} [processed] the browser shapes what the microphone hears, as the page asks; not unless told, so that what differs is ours
  * @property {string} [served] the page itself, where no server serves one
+ * @property {(page: Page) => Promise<unknown>} [before] done before the page is opened
  * @property {import('playwright-core').BrowserContextOptions} [context]
  */
 
@@ -112,7 +113,7 @@ export class Person {
   }
 
   /** Opens the page and does nothing there yet. @param {Browser} browser @param {string} url @param {string} name @param {Using} [using] */
-  static async open(browser, url, name, { recorded = true, processed = false, served, context: options = {} } = {}) {
+  static async open(browser, url, name, { recorded = true, processed = false, served, before, context: options = {} } = {}) {
     // An untouched browser has one context, and its pages are ordinary tabs.
     const context = untouched.has(browser) ? browser.contexts()[0] : await browser.newContext({ permissions: ['microphone'], ...options });
     const page = await context.newPage();
@@ -130,6 +131,7 @@ export class Person {
     });
     if (recorded) await page.addInitScript(install, { processed });
     if (served) await page.route(url, (route) => route.fulfill({ contentType: 'text/html', body: served }));
+    await before?.(page);
     await page.goto(url);
     return person;
   }

@@ -61,10 +61,10 @@ export class Firefox {
     });
   }
 
-  /** @param {string} profile folder, made here @param {NodeJS.ProcessEnv} env */
-  static async launch(profile, env) {
+  /** @param {string} profile folder, made here @param {NodeJS.ProcessEnv} env @param {Record<string, boolean>} more preferences */
+  static async launch(profile, env, more) {
     mkdirSync(profile);
-    const lines = Object.entries(PREFERENCES).map(([name, value]) => `user_pref(${JSON.stringify(name)}, ${JSON.stringify(value)});\n`);
+    const lines = Object.entries({ ...PREFERENCES, ...more }).map(([name, value]) => `user_pref(${JSON.stringify(name)}, ${JSON.stringify(value)});\n`);
     writeFileSync(join(profile, 'user.js'), lines.join(''));
     const program = new Program('firefox', findFirefox() ?? 'firefox', [
       '--headless', '--no-remote', '--remote-debugging-port=0', '--profile', profile, 'about:blank',
@@ -108,7 +108,7 @@ export class Firefox {
    * A new tab with the page.
    * @param {string} url
    * @param {string} name
-   * @param {(() => void)[]} [first] run there before the page's own code
+   * @param {(string | (() => void))[]} [first] run there before the page's own code
    */
   async open(url, name, first = []) {
     const { context } = await this.send('browsingContext.create', { type: 'tab' });

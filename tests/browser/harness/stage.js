@@ -163,15 +163,15 @@ export class Stage {
     return browser;
   }
 
-  /** Firefox with that microphone and speaker. @param {Pulse} pulse */
-  async firefox(pulse) {
-    const firefox = await Firefox.launch(this.file('firefox'), pulse.env);
+  /** Firefox with that microphone and speaker. @param {Pulse} pulse @param {Record<string, boolean>} [preferences] */
+  async firefox(pulse, preferences = {}) {
+    const firefox = await Firefox.launch(this.file('firefox'), pulse.env, preferences);
     this.#programs.push(firefox.program);
     this.#endings.push(() => firefox.close());
     return firefox;
   }
 
-  /** Opens the page there. @param {Firefox} firefox @param {string} url @param {string} name @param {(() => void)[]} [first] */
+  /** Opens the page there. @param {Firefox} firefox @param {string} url @param {string} name @param {(string | (() => void))[]} [first] */
   async openInFirefox(firefox, url, name, first) {
     const page = await firefox.open(url, name, first);
     this.#people.push(page);

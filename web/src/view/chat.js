@@ -48,6 +48,12 @@ export function chat({ peer, tell }) {
   const send = h('button', { type: 'submit', className: 'primary', test: 'chat-send' }, 'Send');
   const form = writer(tell, (text) => peer.sendText(text, to.value || null), input, to, input, send);
 
+  const refused = (/** @type {Event} */ event) => {
+    tell('The server did not pass your message on. Send it again in a moment.');
+    input.value ||= /** @type {CustomEvent} */ (event).detail;
+  };
+  peer.addEventListener('text-refused', refused);
+
   /** What only one person will see looks different before it is sent. */
   function mark() {
     const isPrivate = to.value !== '';
@@ -85,6 +91,7 @@ export function chat({ peer, tell }) {
 
   return {
     element: h('section', { className: 'chat card', ariaLabel: 'Chat' }, h('h2', {}, 'Chat'), empty, scroller, newest, form),
+    close: () => peer.removeEventListener('text-refused', refused),
     /** It can be seen again: its end is where one left it. */
     seen() {
       if (atEnd) toEnd();

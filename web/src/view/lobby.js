@@ -9,6 +9,9 @@ import { lackWords, microphoneWords, nameFault, serverWords } from './words.js';
 
 /** @import { App } from './view.js' */
 
+/** A word of a command, as shells take it. @param {string} text */
+const quoted = (text) => (/^[\w.\-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`);
+
 /** @param {App} app @param {string} room @param {boolean} invited the address names the room: no need to ask */
 export function lobby(app, room, invited) {
   const { peer, settings } = app;
@@ -77,7 +80,7 @@ export function lobby(app, room, invited) {
       form,
       h('p', { className: 'hint', test: 'lacks' }, lackWords(app.lasts, namesWebRtc(), locks() !== undefined)),
       invited ? h('a', { href: BASE.href }, 'Another room') : null,
-      h('p', 'hint', 'At a terminal: ', h('code', {}, `voicemesh join ${room || 'ROOM'} --server ${serverUrl()}`))),
+      h('p', 'hint', 'At a terminal: ', h('code', {}, ...['voicemesh', 'join', quoted(room || 'ROOM'), '--server', serverUrl()].flatMap((part) => [h('span', {}, part), ' '])))),
     focus: () => (name.value ? join : name).focus(),
     update() {
       const { state } = peer;

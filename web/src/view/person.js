@@ -64,7 +64,7 @@ export function personCard(app, first) {
         mute.ariaLabel = mute.title = `Mute ${name} for me`;
         volume.ariaLabel = `Volume of ${name}`;
       }
-      const how = quality(person);
+      const how = quality(person, peer.state.output);
       setAttribute(element, 'data-route', person.route);
       setAttribute(element, 'data-speaking', person.speaking);
       setAttribute(element, 'data-quality', how);

@@ -15,7 +15,7 @@ import { durationWords, lackWords, microphoneWords, outputWords, permissionWords
 /** @import { Message, PersonState } from '../state.js' */
 /** @import { App } from './view.js' */
 
-/** More people than that are rows. */
+/** More people than that are rows, and so are all on a telephone on its side. */
 const MOST_CARDS = 6;
 
 /** @param {App} app */
@@ -26,6 +26,7 @@ export function room(app) {
   const showPeople = keyed(list, (/** @type {PersonState} */ person) => person.id, (person) => personCard(app, person));
   /** @type {ReturnType<typeof showPeople>} */
   let cards = new Map();
+  const isShort = matchMedia('(max-height: 500px)');
   const count = h('small');
   const copyButton = (/** @type {string} */ look, /** @type {string} */ hook) => button(look, copyLink, { test: hook }, icon('link'), 'Copy invite link');
   const alone = h('div', 'alone', 'You are alone here.', h('p', 'hint', 'Send the invite link to the people you want to talk to.'), copyButton('primary', 'invite'));
@@ -46,6 +47,9 @@ export function room(app) {
   const ownTab = h('a', { href: roomUrl(roomName), target: '_blank', rel: 'noopener' }, 'Open in its own tab');
   const microphone = alert(again, choose, ownTab);
 
+  const said = [server, silence, permission, upload, sound, microphone];
+  const alerts = h('div', { className: 'alerts', role: 'group', ariaLabel: 'Not as it should be' }, ...said.map(({ element }) => element));
+
   const about = h('p', 'hint');
   const since = h('span');
   const info = h('details', 'info', h('summary', {}, BASE.host, ' · ', since), about);
@@ -60,13 +64,8 @@ export function room(app) {
     h('div', 'side', talk.element, groupList.element));
   const element = h('div', { className: 'room', 'data-tab': 'people' },
     h('header', 'top', heading, info, link),
-    server.element, silence.element, permission.element, upload.element, sound.element, microphone.element, tabs,
-    parts,
+    alerts, tabs, parts,
     own.element);
-  // Where notices stand on small screens: below the header, above the controls.
-  const { style } = document.documentElement;
-  const layout = new ResizeObserver(() => style.setProperty('--parts', `${parts.offsetTop}px`));
-  layout.observe(parts);
 
   /** @param {string} id */
   function showTab(id) {
@@ -81,7 +80,8 @@ export function room(app) {
     if (fresh.length + missed === 0) return;
     const isSeen = talk.element.offsetParent !== null && document.visibilityState === 'visible';
     const last = fresh[fresh.length - 1];
-    if (last && !isSeen) tell(`${isolated(last.from)}: ${isolated(last.text.slice(0, 200))}`);
+    // Screen readers say it; to the eye the number on the tab, or in the title, says so already.
+    if (last && !isSeen) tell(`${isolated(last.from)}: ${isolated(last.text.slice(0, 200))}`, 'message');
     if (last && settings.sounds && document.visibilityState === 'hidden') void chime('message', settings.output);
     missed = isSeen ? 0 : missed + fresh.length;
     unread.hidden = missed === 0;
@@ -92,7 +92,7 @@ export function room(app) {
   /** In a long list, who speaks is named above it. @param {readonly PersonState[]} people */
   function showTalking(people) {
     const isLong = people.length > MOST_CARDS;
-    setAttribute(list, 'data-rows', isLong);
+    setAttribute(list, 'data-rows', isLong || isShort.matches);
     talking.hidden = !isLong;
     if (!isLong) return;
     const names = people.filter((person) => person.speaking).map((person) => isolated(person.name));
@@ -128,11 +128,13 @@ export function room(app) {
       start.hidden = state.output !== 'waits';
       chooseOutput.hidden = state.output !== 'default';
       microphone.say(microphoneWords(state.microphone));
-      again.hidden = state.microphone === 'asking';
-      choose.hidden = ['denied', 'blocked', 'asking'].includes(state.microphone);
+      again.hidden = ['asking', 'unavailable'].includes(state.microphone);
+      choose.hidden = !['missing', 'lost', 'failed'].includes(state.microphone);
       ownTab.hidden = state.microphone !== 'blocked';
       microphone.calm(state.microphone === 'asking');
       sound.calm(state.output !== 'none');
+      // On a small screen they scroll, and whatever scrolls must be reached by keys.
+      alerts.tabIndex = said.filter(({ isShown }) => isShown()).length > 1 ? 0 : -1;
       setText(about, `${privacyWords(state)} ${lackWords(app.lasts, true)}`);
       setText(since, durationWords(performance.now() - state.joinedAt));
       own.update();
@@ -143,8 +145,7 @@ export function room(app) {
       own.frame();
     },
     close() {
-      layout.disconnect();
-      style.removeProperty('--parts');
+      talk.close();
       own.close();
     },
   };
@@ -160,6 +161,7 @@ function alert(...actions) {
   return {
     element,
     say: (/** @type {string} */ text) => setText(words, text),
+    isShown: () => words.textContent !== '',
     /** What waits for the user looks different from what is wrong. @param {boolean} on */
     calm: (on) => setAttribute(element, 'data-calm', on),
   };

@@ -9,7 +9,7 @@ import { chime } from './sounds.js';
 import { ending, failureWords, unsupported, waitWords } from './words.js';
 
 /** @import { Peer } from '../peer.js' */
-/** @typedef {{peer: Peer, settings: Settings, lasts: boolean, tell: (text: string) => void}} App `tell`: says something for a moment */
+/** @typedef {{peer: Peer, settings: Settings, lasts: boolean, tell: (text: string, kind?: string) => void}} App `tell`: says something for a moment */
 /** @typedef {{element: HTMLElement, focus: () => void, update: () => void, frame?: () => void, close?: () => void}} Screen */
 
 const NOTICE_MS = 6000;
@@ -51,7 +51,7 @@ function run(peer, root, room, storage, lasts) {
   const place = h('div', 'screen');
   root.replaceChildren(place, notices);
   const tell = (/** @type {string} */ text, kind = '') => {
-    const notice = h('p', {}, text);
+    const notice = h('p', {}, h('span', {}, text));
     // Many who come at once are not a list of notices.
     if (kind !== '') notices.querySelector(`[data-kind="${kind}"]`)?.remove();
     notice.dataset.kind = kind;

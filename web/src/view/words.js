@@ -101,8 +101,8 @@ export function serverWords({ phase, waking, people, problem }) {
   if (phase === 'joining') return why ? `${why} It is tried again.` : waking ? 'The server was asleep and is waking up. This can take a minute.' : 'Joining…';
   if (phase !== 'reconnecting') return '';
   const who = people.some((person) => person.route === 'direct')
-    ? 'People you are directly connected to still hear you.' : 'Until it is back, the others do not hear you.';
-  return `${why || 'The server is away.'} ${who} It is tried again until it answers${waking ? '; a server that was asleep takes a minute to wake' : ''}.`;
+    ? 'People you are directly connected to still hear you.' : 'Until the server answers, the others do not hear you.';
+  return `${why || 'The server is away.'} ${who} The page keeps trying${waking ? '; a server that was asleep takes a minute to wake' : ''}.`;
 }
 
 /** Shorter than this, nothing comes through while a room is entered or a way changes. */
@@ -132,8 +132,9 @@ export function microphoneWords(state) {
     case 'asking': return 'Your browser asks for the microphone. Allow it, so that the others can hear you.';
     case 'denied': return 'The microphone is not allowed. Allow it beside the page’s address, then try again. You can listen and write.';
     case 'blocked': return 'The page around this one does not pass the microphone on. You can listen and write, or open the room in its own tab.';
-    case 'missing': return 'No microphone was found. Plug one in, then try again. You can listen and write.';
+    case 'missing': return 'No microphone was found. Plug one in, and it is used. You can listen and write.';
     case 'lost': return 'Your microphone is gone. Plug it in again, or choose another.';
+    case 'unavailable': return 'This browser gives this page no microphone. To be heard, open the page in another browser. You can listen and write.';
     case 'failed': return 'The microphone does not open. Close other programs that use it, then try again.';
     default: return '';
   }
@@ -195,9 +196,11 @@ export const ROUTE = { direct: 'direct', relayed: 'through the server', none: 'n
 /** In ms. Until it is measured: half the round trip, and what both ends take. @param {Pick<PersonState, 'delayMs' | 'roundTripMs'>} person */
 const delayOf = ({ delayMs, roundTripMs }) => delayMs ?? (roundTripMs ?? 0) / 2 + 80;
 
-/** How well one peer is heard. @param {PersonState} person @returns {'good' | 'fair' | 'poor' | 'gone'} */
-export function quality({ route, lossPercent, delayMs, roundTripMs }) {
+/** How well one peer is heard. @param {PersonState} person @param {PeerState['output']} [output] @returns {'good' | 'fair' | 'poor' | 'gone' | 'unheard'} */
+export function quality({ route, lossPercent, delayMs, roundTripMs }, output = 'on') {
   if (route === 'none') return 'gone';
+  // However good the connection is.
+  if (output === 'none' || output === 'waits') return 'unheard';
   const loss = lossPercent ?? 0;
   const delay = delayOf({ delayMs, roundTripMs });
   if (loss < 3 && delay < 200) return 'good';
@@ -219,7 +222,7 @@ export function statusWords({ away, mayNot, silenced, status }) {
   return [unheard, deaf].filter(Boolean).join(', ');
 }
 
-export const QUALITY = { good: 'Clear', fair: 'Fair', poor: 'Poor', gone: 'No connection' };
+export const QUALITY = { good: 'Clear', fair: 'Fair', poor: 'Poor', gone: 'No connection', unheard: 'Not heard' };
 
 const LOSSY_PERCENT = 3;
 const LATE_MS = 200;
@@ -231,8 +234,8 @@ const LATE_MS = 200;
  */
 export function reasonWords(person, { people, output, networkChanged }) {
   const how = quality(person);
+  if (how !== 'gone' && output === 'none') return 'your speaker has stopped';
   if (how === 'good' || how === 'gone') return '';
-  if (output === 'none') return 'your speaker has stopped';
   // What is not played yet arrives late, whatever the network is.
   if (output !== 'on' && output !== 'default') return '';
   if (networkChanged) return 'your network has just changed';

@@ -274,7 +274,7 @@ fn keys(screen: &Screen, columns: u16, palette: Palette) -> Line<'static> {
         TalkKey::None => {}
         _ if screen.own.muted => {}
         TalkKey::Hold => keys.push(("F4", "hold to talk".to_owned())),
-        TalkKey::HoldByRepeats if columns < COLUMNS_FOR_SERVER => keys.push(("F4", "hold to talk".to_owned())),
+        TalkKey::HoldByRepeats if columns < COLUMNS_FOR_SERVER => keys.push(("F4", "hold (tap: 1 s)".to_owned())),
         TalkKey::HoldByRepeats => keys.push(("F4", "hold to talk (short press: 1 s)".to_owned())),
     }
     if let Some(person) = screen.chosen() {

@@ -41,6 +41,9 @@ impl Escapes {
         let mut events = self.flush(now);
         match std::mem::take(self) {
             Self::Nothing => self.begin(now, event, &mut events),
+            Self::Sequence { at, text } if text.is_empty() && is_typed_after(now.saturating_sub(at), &event) => {
+                self.begin(now, event, &mut events);
+            }
             Self::Sequence { text, .. } => self.go_on(now, text, event, &mut events),
             Self::ControlString { .. } if ends_string(&event) => {}
             Self::ControlString { .. } if is_escape(&event) => *self = Self::StringEnd { at: now },
@@ -61,6 +64,8 @@ impl Escapes {
     pub(crate) fn flush(&mut self, now: Duration) -> Vec<Event> {
         let patience = match self {
             Self::ControlString { letters: 1.., .. } => STRING_PATIENCE,
+            // Nothing is held back yet.
+            Self::Sequence { text, .. } if text.is_empty() => STRING_PATIENCE,
             _ => TOGETHER,
         };
         match self {
@@ -220,6 +225,12 @@ fn pressed(event: &Event, held: KeyModifiers) -> Option<char> {
     }
 }
 
+/// Whether what comes so long after Esc is typed. A bracket may be the rest of an answer that was parted there: then more
+/// follows at once, faster than anybody types.
+fn is_typed_after(since: Duration, event: &Event) -> bool {
+    since > TOGETHER && letter(event) != Some('[')
+}
+
 fn is_string_beginning(text: &str) -> bool {
     let mut letters = text.chars();
     letters.next().is_some_and(|first| STRING_BEGINNINGS.contains(first)) && letters.as_str().is_empty()
@@ -250,6 +261,26 @@ mod tests {
         events.extend(escapes.flush(Duration::from_secs(1)));
         let codes = events.into_iter().filter_map(|event| event.as_key_event().map(|key| key.code));
         codes.collect()
+    }
+
+    /// What comes of these letters, each so many ms after Esc, and then nothing more.
+    fn late(letters: &[(u64, char)]) -> Vec<KeyCode> {
+        let mut escapes = Escapes::default();
+        let mut events = escapes.take(Duration::ZERO, ESC);
+        for (at, letter) in letters {
+            events.extend(escapes.take(Duration::from_millis(*at), key(KeyCode::Char(*letter))));
+        }
+        events.extend(escapes.flush(Duration::from_secs(9)));
+        events.into_iter().filter_map(|event| event.as_key_event().map(|key| key.code)).collect()
+    }
+
+    #[test]
+    fn an_answer_that_was_parted_after_escape_types_no_letters_and_a_person_does() {
+        use KeyCode::{Char, Esc};
+        assert_eq!(late(&[(600, '['), (601, '?'), (602, '6'), (602, '2'), (603, 'c')]), [Esc]);
+        assert_eq!(late(&[(300, '['), (600, 'x')]), [Esc, Char('['), Char('x')]);
+        assert_eq!(late(&[(300, 'P'), (310, 'a')]), [Esc, Char('P'), Char('a')]);
+        assert_eq!(late(&[(1_200, '['), (1_201, 'A')]), [Esc, Char('['), Char('A')]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use voicemesh_audio::decode::{Listener, Playing, Rendered};
 use voicemesh_audio::encode::{Speech, SpeechConfig};
 use voicemesh_audio::mix::Mixer;
@@ -11,6 +12,7 @@ use voicemesh_audio::{AudioError, BLOCK_DURATION, BLOCK_SAMPLES, Block, FrameDur
 use voicemesh_netsim::{Conditions, Mode, Pipe};
 use voicemesh_uplink::plan::{Allowance, Audience, LINK_OVERHEAD_BYTES, ListenerLoss, Plan};
 
+use crate::json::{millis, rounded};
 use crate::output::clock;
 
 /// The listener tells the speaker this often how its frames arrive.
@@ -131,8 +133,6 @@ impl Path {
     /// The microphone's next block.
     pub(super) fn capture(&mut self, now: Duration, block: &Block) {
         self.now = now;
-        // There is no key to hold here.
-        self.microphone.set_talking(true);
         self.microphone.push(block);
         // At a burst's beginning several come at once: those before speech was noticed.
         let mut blocks = Vec::new();
@@ -184,6 +184,20 @@ impl Path {
             self.plan.bitrate_bps / 1000,
             self.plan.copies.len(),
         )
+    }
+
+    /// The same for programs.
+    pub(super) fn json(&self) -> Value {
+        let (level, stats) = (self.microphone.level(), self.listener.stats());
+        json!({
+            "level_dbfs": rounded(level.level_dbfs, 1),
+            "sending": level.open,
+            "loss_percent": rounded(self.loss.loss().unwrap_or_default() * 100.0, 1),
+            "buffer_ms": rounded(stats.buffer_ms, 1),
+            "mouth_to_ear_ms": self.sums.lately.map(millis),
+            "bitrate_bps": self.plan.bitrate_bps,
+            "copies": self.plan.copies.len(),
+        })
     }
 
     pub(super) fn totals(&self) -> Totals {
@@ -282,6 +296,24 @@ impl Path {
 }
 
 impl Totals {
+    /// For programs.
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "frames_sent": self.frames_sent,
+            "frames_lost": self.frames_lost,
+            "frames_late": self.late,
+            "frames_from_copies": self.from_copies,
+            "frames_repaired": self.repaired,
+            "frames_concealed": self.concealed,
+            "concealed_ms": self.concealed_ms,
+            "stretched_ms": self.stretched_ms,
+            "copies_sent": self.copies_sent,
+            "mean_packet_bytes": self.mean_packet_bytes,
+            "mean_buffer_ms": rounded(self.mean_buffer_ms as f32, 1),
+            "mouth_to_ear_ms": self.mouth_to_ear.map(millis),
+        })
+    }
+
     /// For people.
     pub(super) fn lines(&self) -> Vec<String> {
         if self.frames_sent == 0 {

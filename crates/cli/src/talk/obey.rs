@@ -1,13 +1,14 @@
 //! What is typed and what keys ask for, done.
 
+use std::path::Path;
 use std::time::Duration;
 
 use clap::ValueEnum;
 use voicemesh::{GROUP_NAME_BYTES, Moderation, PeerId, TEXT_BYTES};
 
-use super::{End, Talk, beside_earlier};
+use super::{End, Talk, Written, beside_earlier};
 use crate::decisions::{Change as Decided, in_minutes};
-use crate::human::{Line, Mood, plain, trouble};
+use crate::human::{Line, Mood, plain, recording_into, trouble};
 use crate::input::Input;
 use crate::live::keys::Wish;
 use crate::live::screen::EVERYONE;
@@ -43,11 +44,21 @@ impl Talk {
     fn take_line(&mut self, line: &str) -> Option<End> {
         let done = match parse(line) {
             Ok(Typed::Quit) => return Some(End::Quit),
-            Ok(typed) => self.obey(typed),
+            Ok(typed) => {
+                let at = self.started.elapsed();
+                let written = |is_private| Some(Written { at, line: line.to_owned(), is_private });
+                match &typed {
+                    Typed::Text(_) => self.written = written(false),
+                    Typed::Message { .. } => self.written = written(true),
+                    _ => {}
+                }
+                self.obey(typed)
+            }
             Err(why) => Err(why),
         };
         if let Err(why) = done {
             self.output.notice(self.started.elapsed(), &trouble(why));
+            self.output.put_back(line);
         }
         None
     }
@@ -114,6 +125,7 @@ impl Talk {
                 self.answer(format!("You no longer listen or speak to the group “{}”.", harmless(&group)));
             }
             Typed::Change(change) => self.change(change),
+            Typed::Record(folder) => self.record(folder.as_deref())?,
             Typed::Moderate(decision) => self.moderate(decision)?,
             Typed::Help => self.output.help(self.started.elapsed()),
         }
@@ -140,6 +152,7 @@ impl Talk {
             }
             Decision::Kick(name) => {
                 let peer = find(&name)?;
+                change = Some(Decided::PutOut(peer));
                 (Moderation::Kick { peer }, format!("{} was put out of the room, and may come back.", label(peer)))
             }
             Decision::Unban(None) => {
@@ -152,11 +165,17 @@ impl Talk {
                 (Moderation::Unban { peer }, format!("{} may come back.", self.decisions.label(peer)))
             }
             Decision::Ban(name, minutes) => {
-                let peer = find(&name)?;
                 let lasts = Duration::from_secs(60 * u64::from(minutes));
-                change = Some(Decided::Banned { peer, label: label(peer), until: now + lasts });
-                let done =
-                    format!("{} was put out of the room, and is kept out for {}.", label(peer), in_minutes(lasts));
+                let (peer, label, and) = match find(&name) {
+                    Ok(peer) => (peer, label(peer), "was put out of the room, and"),
+                    // Leaving in time is no way round a ban.
+                    Err(why) => {
+                        let (peer, label) = self.decisions.find_left(now, &name).ok_or(why)?;
+                        (peer, label, "has left, and")
+                    }
+                };
+                let done = format!("{label} {and} is kept out for {}.", in_minutes(lasts));
+                change = Some(Decided::Banned { peer, label, until: now + lasts });
                 (Moderation::Ban { peer, seconds: 60 * minutes }, done)
             }
             Decision::Move { name_and_group } => {
@@ -217,6 +236,23 @@ impl Talk {
         }
     }
 
+    fn record(&mut self, folder: Option<&Path>) -> Result<(), String> {
+        match (folder, self.records) {
+            (None, false) => return Err("Nothing is being recorded.".to_owned()),
+            (None, true) => {
+                self.peer.stop_recording();
+                self.answer("Nothing is recorded any more.");
+            }
+            (Some(_), true) => return Err("You are recording already. /record stop ends that.".to_owned()),
+            (Some(folder), false) => {
+                self.peer.start_recording(folder).map_err(|why| format!("Nothing is recorded: {why}."))?;
+                self.answer(recording_into(folder));
+            }
+        }
+        self.records = folder.is_some();
+        Ok(())
+    }
+
     fn send_text(&mut self, text: &str) -> Result<(), String> {
         self.must_be_in_session()?;
         must_fit("A text", text, TEXT_BYTES)?;
@@ -246,6 +282,9 @@ impl Talk {
 
     /// Texts go through the server.
     fn must_be_in_session(&self) -> Result<(), String> {
+        if self.tally.in_session && !self.tally.snapshot.permissions.data {
+            return Err("Not sent: you may not write in this room.".to_owned());
+        }
         if self.tally.in_session {
             return Ok(());
         }

@@ -239,6 +239,28 @@ fn a_ban_holds_until_it_ends_also_when_the_room_was_empty_or_dropped() {
 }
 
 #[test]
+fn who_has_just_left_can_be_banned_and_later_no_more() {
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    world.join(A, 1);
+    for (person, connection) in [(2, B), (3, C)] {
+        world.join(connection, person);
+        world.room.set_address(connection, AddressTag(person.into()));
+        world.leave(connection, LeaveReason::Left);
+    }
+    let ban = |person| Moderation::Ban { peer: peer_of(person), seconds: 3_600 };
+    let banned = |world: &World, person, address| {
+        world.room.check_ban(world.now, &join_of(person), Some(AddressTag(address))).is_err()
+    };
+    world.now += 4 * MINUTE;
+    assert_eq!(world.decide(A, ban(2)), None);
+    assert!(banned(&world, 2, 9) && banned(&world, 9, 2), "the peer and its address");
+    assert!(!banned(&world, 3, 3));
+    world.now += 2 * MINUTE;
+    assert_eq!(world.decide(A, ban(3)), Some(ErrorCode::UnknownPeer));
+    assert_eq!(world.decide(A, ban(4)), Some(ErrorCode::UnknownPeer), "never was here");
+}
+
+#[test]
 fn without_a_secret_a_room_that_is_entered_at_the_start_gives_no_right_until_it_was_empty() {
     let mut world = World::of_server(1, false, MINUTE);
     assert_eq!(world.join(A, 1).owner_right, OwnerRightState::None);

@@ -1,0 +1,24 @@
+/** What was written last, until the server can no longer refuse it. Pure: told the time in ms. */
+
+/** A refusal comes one round trip after the text. */
+const REFUSED_WITHIN_MS = 3000;
+
+export class LastText {
+  /** @type {{text: string, isPrivate: boolean, at: number} | null} */
+  #last = null;
+
+  /** @param {number} now @param {string} text @param {boolean} isPrivate for one person */
+  sent(now, text, isPrivate) {
+    this.#last = { text, isPrivate, at: now };
+  }
+
+  /** The text that the server has refused with this code, so that it can be sent again; null if it was none. @param {number} now @param {string} code */
+  refused(now, code) {
+    const last = this.#last;
+    if (!last || now > last.at + REFUSED_WITHIN_MS) return null;
+    // What one receiver did not take, the others have got.
+    if (code !== 'too-many-messages' && !(code === 'receiver-busy' && last.isPrivate)) return null;
+    this.#last = null;
+    return last.text;
+  }
+}
