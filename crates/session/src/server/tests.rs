@@ -416,6 +416,7 @@ fn who_is_held_in_groups_is_heard_by_their_listeners_only_and_listens_to_no_othe
     let ada = room.join(1, &["Global", "Red"]);
     let bob = room.join(2, &["Global"]);
     let eve = room.join(3, &["Red", "Global"]);
+    room.packets();
     room.server.set_held_in(1, &["Red".to_owned()], &mut room.sent);
     let deltas = room.packets();
     assert_eq!(deltas.iter().map(|(to, _)| *to).collect::<Vec<_>>(), [2, 3], "the others are sent what it left");
