@@ -211,8 +211,8 @@ impl Default for Config {
 impl Config {
     /// The STUN servers named to peers: none if one of them is "none", or if peers may not open links.
     pub fn stun_servers(&self) -> &[String] {
-        let nobody = self.stun.iter().any(|url| url.trim().eq_ignore_ascii_case("none"));
-        if nobody || self.relay_only { &[] } else { &self.stun }
+        let none = self.stun.iter().any(|url| url.trim().eq_ignore_ascii_case("none"));
+        if none || self.relay_only { &[] } else { &self.stun }
     }
 
     /// The TURN servers named to peers: none if peers may not open links.
@@ -354,7 +354,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn stun_none_names_nobody_and_neither_does_relay_only() {
+    fn stun_none_names_no_server_and_neither_does_relay_only() {
         let stun = vec!["stun:stun.example:3478".to_owned()];
         let named = Config { stun: stun.clone(), ..Config::default() };
         assert_eq!(named.room_rules().ice.fixed.len(), 1);

@@ -132,7 +132,7 @@ async fn a_flood_of_messages_is_told_so_and_then_ended_while_others_are_served()
 }
 
 #[tokio::test]
-async fn a_flood_of_relayed_bytes_is_ended_and_hits_nobody() {
+async fn a_flood_of_relayed_bytes_is_ended_and_disturbs_no_other() {
     let server = Server::start().await;
     let (mut good, joined_good) = Person::join(&server, "lobby", "good").await;
     good.take_part(&joined_good).await;

@@ -198,7 +198,7 @@ fn an_option_that_cannot_be_used_is_named_before_the_server_says_that_it_listens
 }
 
 #[tokio::test]
-async fn stun_none_tells_peers_nobody() {
+async fn stun_none_names_no_server_to_peers() {
     let mut program = Program::start(&["--stun", "none", "--listen", "127.0.0.1:0"], &[]);
     assert!(!program.banner.contains("stun:"), "{}", program.banner);
     let stream = TcpStream::connect(program.address).await.expect("it listens");

@@ -132,7 +132,7 @@ async fn who_goes_while_its_password_is_looked_at_was_never_there() {
     assert_eq!(met.peers.len(), 13);
     assert_eq!(ana.expect_answer().await.len(), 14);
     assert_eq!(met.peers[0].peer, joined.you);
-    assert_eq!(server.metric("voicemesh_joins_total").await, 14, "it was told to nobody");
+    assert_eq!(server.metric("voicemesh_joins_total").await, 14, "no other member heard of it");
     // The newest goes first: its hash may have begun before it went.
     let hashes = server.metric("voicemesh_password_hashes_total").await;
     assert!((14..=15).contains(&hashes), "{hashes}");

@@ -56,7 +56,7 @@ fn trusting(proxy: &str) -> Config {
 
 /// proves: B-17
 #[tokio::test]
-async fn cookies_of_other_applications_lock_nobody_out() {
+async fn cookies_of_other_applications_lock_no_one_out() {
     let server = Server::start().await;
     let cookies = format!("other={}", "x".repeat(16 * 1024));
     assert_eq!(refused(&server, "/ws", &[("cookie", &cookies)]).await, None);
@@ -72,15 +72,15 @@ async fn a_trusted_proxy_says_which_host_the_browser_used() {
     let server = Server::with(trusting("127.0.0.1")).await;
     let page = ("origin", "https://voice.example");
     let upstream = ("host", "127.0.0.1:8080");
-    assert_eq!(refused(&server, "/ws", &[page, upstream]).await, Some(403), "nobody says it");
+    assert_eq!(refused(&server, "/ws", &[page, upstream]).await, Some(403), "no trusted header says it");
     for said in [("x-forwarded-host", "voice.example"), ("forwarded", "host=voice.example;proto=https")] {
         assert_eq!(refused(&server, "/ws", &[page, upstream, said]).await, None, "{said:?}");
     }
     let evil = ("x-forwarded-host", "voice.example, evil.example");
     assert_eq!(refused(&server, "/ws", &[page, upstream, evil]).await, Some(403));
-    let trusts_nobody = Server::start().await;
+    let trusts_no_proxy = Server::start().await;
     let said = ("x-forwarded-host", "voice.example");
-    assert_eq!(refused(&trusts_nobody, "/ws", &[page, upstream, said]).await, Some(403));
+    assert_eq!(refused(&trusts_no_proxy, "/ws", &[page, upstream, said]).await, Some(403));
 }
 
 /// proves: B-17

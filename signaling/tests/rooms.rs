@@ -41,7 +41,7 @@ async fn the_same_name_meets_and_other_names_never_do() {
         sessions.insert(joined.session);
         everyone.push((first, second));
     }
-    assert_eq!(sessions.len(), rooms.len(), "every room has a session of its own");
+    assert_eq!(sessions.len(), rooms.len(), "every room has a separate session");
     for (first, second) in &mut everyone {
         assert_eq!(first.expect_answer().await.len(), 2);
         assert_eq!(second.expect_answer().await.len(), 2);
@@ -172,7 +172,7 @@ async fn a_second_connection_of_the_same_run_takes_over_in_silence() {
 
 /// proves: U-04
 #[tokio::test]
-async fn a_room_where_nobody_is_can_be_refused_and_is_not_made() {
+async fn an_empty_room_can_be_refused_and_is_not_made() {
     let server = Server::start().await;
     let mut ana = Person::connect(&server).await;
     ana.say(&ClientMessage::Join(Join { presence: Presence::MustExist, ..join_of("lobby", "ana") })).await;

@@ -27,7 +27,7 @@ pub enum Exit {
 pub const EXIT_CODES: &str = "\
 Exit codes:
   0  done, or ended by you
-  1  anything that has no number of its own
+  1  any other failure
   2  wrong command line or server address
   3  the server was not reached within --give-up-after
   4  the server refused: room full, room missing, …

@@ -10,7 +10,8 @@ use voicemesh::{
 };
 
 use crate::decisions::in_minutes;
-use crate::live::screen::EVERYONE;
+use crate::format::EVERYONE;
+use crate::format::short;
 use crate::people::People;
 use crate::reach::{next_step, remarks};
 use crate::text::harmless;
@@ -135,7 +136,7 @@ impl Human {
     pub fn opening(&self) -> Vec<Line> {
         let stay = &self.stay;
         let addresses = if stay.relay_only {
-            "Relay only: nobody in the room sees this machine's network address; all goes through the server."
+            "Relay only: no one in the room sees this machine's network address; all goes through the server."
         } else {
             "Peers see each other's network addresses when they are directly connected; --relay-only prevents that."
         };
@@ -314,11 +315,11 @@ impl Human {
         self.away_told = None;
         let room = harmless(room);
         let others = match others {
-            0 => "nobody else is there".to_owned(),
+            0 => "no one else is there".to_owned(),
             1 => "one other is there".to_owned(),
             more => format!("{more} others are there"),
         };
-        let relayed = if relay_only { " This server relays everything; nobody sees another's address." } else { "" };
+        let relayed = if relay_only { " This server relays everything; no one sees another's address." } else { "" };
         let text = match (again, self.stay.part) {
             // Who was reached directly meanwhile is there, too, whatever the server counts.
             (true, _) => format!("Back in “{room}”."),
@@ -443,16 +444,6 @@ pub fn refusal_step(code: &ErrorCode) -> Option<&'static str> {
 pub fn replaced(room: &str) -> String {
     let room = harmless(room);
     format!("You joined “{room}” from somewhere else, so this connection ended. Join again to come back here.")
-}
-
-/// A length of time for people.
-pub fn short(duration: Duration) -> String {
-    match duration.as_secs_f64() {
-        seconds if seconds < 0.95 => format!("{:.0} ms", seconds * 1000.0),
-        seconds if seconds < 9.95 => format!("{seconds:.1} s"),
-        seconds if seconds < 119.5 => format!("{seconds:.0} s"),
-        seconds => format!("{:.0} min", seconds / 60.0),
-    }
 }
 
 /// A line that is neither good nor bad news.

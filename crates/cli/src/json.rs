@@ -77,11 +77,11 @@ use voicemesh::{
     ServerConnection, Stamped,
 };
 
+use crate::end::End;
 use crate::exit::Failure;
 use crate::human::refusal_step;
 use crate::people::People;
 use crate::reach::next_step;
-use crate::talk::End;
 use crate::tally::{Seen, Tally};
 
 /// One line. `event` and `at_ms` come first, for eyes.

@@ -18,6 +18,7 @@ mod log;
 mod overlay;
 pub(crate) mod problems;
 pub(crate) mod screen;
+pub(crate) mod taken;
 
 use std::io;
 use std::time::{Duration, Instant};
@@ -25,9 +26,9 @@ use std::time::{Duration, Instant};
 use ratatui::crossterm::event::{self, Event as Told};
 use voicemesh::{Event, Snapshot, Stamped};
 
+use crate::format::{is_unicode, time_of_day};
 use crate::human::{Line, Mood};
 use crate::logs;
-use crate::output::{is_unicode, time_of_day};
 use crate::people::People;
 use crate::text::harmless;
 use console::Console;

@@ -11,7 +11,7 @@ use tracing_subscriber::filter::filter_fn;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
-use crate::live::console;
+use crate::live::taken;
 use crate::stderr;
 
 const VARIABLE: &str = "VOICEMESH_LOG";
@@ -66,7 +66,7 @@ struct Sink;
 
 impl Write for Sink {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if !console::is_taken() || !stderr::is_terminal() {
+        if !taken::is_taken() || !stderr::is_terminal() {
             return stderr::write(line).map(|()| line.len());
         }
         hold(String::from_utf8_lossy(line).into_owned());

@@ -5,14 +5,15 @@ use std::time::Duration;
 
 use voicemesh::{Event, Snapshot, Stamped};
 
+use crate::end::End;
 use crate::exit::Failure;
+use crate::format::{is_unicode, time_of_day};
 use crate::human::{Human, Line, Mood, plain};
 use crate::json;
 use crate::live::Live;
 use crate::live::keys::Wish;
 use crate::people::People;
 use crate::slash::HELP;
-use crate::talk::End;
 use crate::tally::Tally;
 use crate::text::ascii;
 
@@ -237,36 +238,6 @@ fn is_shown_all_the_time(event: &Event) -> bool {
     )
 }
 
-/// Hours and minutes in the system's time zone.
-pub(crate) fn time_of_day() -> String {
-    jiff::Zoned::now().strftime("%H:%M").to_string()
-}
-
-/// Whether the locale lets a terminal show more than ASCII.
-pub(crate) fn is_unicode() -> bool {
-    let variables = ["LC_ALL", "LC_CTYPE", "LANG"].map(std::env::var_os);
-    let locale = variables.into_iter().flatten().find(|value| !value.is_empty());
-    cfg!(windows) || locale.is_some_and(|locale| names_utf8(&locale.to_string_lossy()))
-}
-
-fn names_utf8(locale: &str) -> bool {
-    let locale = locale.to_ascii_lowercase();
-    locale.contains("utf-8") || locale.contains("utf8")
-}
-
-/// A length of time as people read it.
-pub(crate) fn clock(at: Duration) -> String {
-    clock_of(at.as_secs())
-}
-
-/// The same, of whole seconds.
-pub(crate) fn clock_of(seconds: u64) -> String {
-    match seconds / 3600 {
-        0 => format!("{:>2}:{:02}", seconds / 60, seconds % 60),
-        hours => format!("{hours}:{:02}:{:02}", seconds / 60 % 60, seconds % 60),
-    }
-}
-
 /// Whether standard input and output are one terminal that a view can be drawn on.
 pub(crate) fn can_be_live() -> bool {
     let dumb = std::env::var_os("TERM").is_none_or(|term| term == "dumb" || term.is_empty()) && cfg!(unix);
@@ -306,17 +277,6 @@ mod tests {
         assert_eq!(rendered("14:05", &plain("Ben left."), false), "14:05  Ben left.");
         let now = time_of_day();
         assert!(now.len() == 5 && now.as_bytes()[2] == b':', "{now}");
-    }
-
-    #[test]
-    fn lengths_of_time_are_minutes_and_seconds() {
-        assert_eq!([0, 754, 3_725].map(clock_of), [" 0:00", "12:34", "1:02:05"]);
-    }
-
-    #[test]
-    fn a_locale_names_its_encoding() {
-        assert!(names_utf8("de_DE.UTF-8") && names_utf8("C.utf8"));
-        assert!(!names_utf8("C") && !names_utf8("de_DE@euro") && !names_utf8("POSIX"));
     }
 
     #[test]

@@ -24,13 +24,13 @@ pub fn next_step(failure: &ConnectFailure) -> Option<String> {
             "Install the package ca-certificates, or name the server's certificate with --ca FILE."
         }
         ConnectFailure::CertificateNotTrusted => {
-            "If it is the server's own, get its certificate file from whoever runs the server and name it with --ca FILE. If not, this network may be listening in."
+            "If it is the server's own, get its certificate file from the server's operator and name it with --ca FILE. If not, this network may be listening in."
         }
         ConnectFailure::CertificateForOtherName { .. } => {
             "Use a name that is in the certificate. If you did, something else answers in the server's place: on a guest network, sign in with a browser first."
         }
         ConnectFailure::CertificateExpired => {
-            "Check this machine's date; if it is right, whoever runs the server must renew the certificate."
+            "Check this machine's date; if it is right, the server's operator must renew the certificate."
         }
         ConnectFailure::CertificateNotYetValid => "Check this machine's date and time.",
         ConnectFailure::CertificateUnusable(_) | ConnectFailure::Tls(_) => {
@@ -45,9 +45,7 @@ pub fn next_step(failure: &ConnectFailure) -> Option<String> {
         }
         ConnectFailure::Status(status) => return status_step(*status).map(str::to_owned),
         ConnectFailure::NotVoicemesh(_) => "Check host and port: something else runs there.",
-        ConnectFailure::Ended => {
-            "Check host and port; if they are right, whoever runs the server finds more in its log."
-        }
+        ConnectFailure::Ended => "Check host and port; if they are right, the server's operator finds more in its log.",
         ConnectFailure::Proxy { failure, .. } => return proxy_step(failure),
         // Host and port may be wrong or the server not running, or it is one of this command's newer failures.
         _ => return None,
@@ -76,9 +74,9 @@ fn status_step(status: u16) -> Option<&'static str> {
         401 => "There is no way yet to give that password.",
         403 => "Whoever runs the server must let WebSocket connections to /ws through.",
         404 => "Check the address: the server may be under a path, such as https://host/voice/.",
-        426 => "Whoever runs it must pass the headers Upgrade and Connection on, as docs/reverse-proxy.md shows.",
+        426 => "Its operator must pass the headers Upgrade and Connection on, as docs/reverse-proxy.md shows.",
         429 => "Wait a while.",
-        502..=504 => "It may be starting; if this lasts, whoever runs it must start it.",
+        502..=504 => "It may be starting; if this lasts, its operator must start it.",
         _ => return None,
     })
 }
@@ -99,7 +97,7 @@ fn proxy_step(failure: &ProxyFailure) -> Option<String> {
             "A local helper that signs in for you (such as cntlm or px) can be named with --proxy."
         }
         ProxyFailure::NotAllowed(_) => {
-            "Ask whoever runs the proxy to allow it, or try --proxy none if this network has another way out."
+            "Ask the proxy's operator to allow it, or try --proxy none if this network has another way out."
         }
         ProxyFailure::Status(_) => {
             "The people who run the proxy find the reason in its log; --proxy none does without it."

@@ -13,10 +13,11 @@ use voicemesh_device::{refuse_same_file, unused_wav};
 
 use crate::arguments::{EchoArguments, JoinArguments, StayArguments, login_name};
 use crate::decisions::Decisions;
+use crate::end::End;
 use crate::exit::{Exit, Failure};
-use crate::human::{Human, Line, Part, Stay, plain, refusal, refusal_step, replaced, short, trouble};
+use crate::format::{EVERYONE, short};
+use crate::human::{Human, Line, Part, Stay, plain, refusal, refusal_step, replaced, trouble};
 use crate::input::{self, Input};
-use crate::live::screen::EVERYONE;
 use crate::logs;
 use crate::microphone::ActivationChoice;
 use crate::output::{Output, can_be_live};
@@ -33,54 +34,6 @@ const OBSERVE_EVERY: Duration = Duration::from_millis(60);
 
 /// A refusal comes one round trip after the text.
 const REFUSED_WITHIN: Duration = Duration::from_secs(3);
-
-/// Why a stay ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
-    /// `/quit`.
-    Quit,
-    /// A signal, or the reader of the output is gone.
-    Interrupted,
-    /// `--duration` is over.
-    Duration,
-    /// Ctrl-D.
-    InputEnded,
-    /// The server does not let this peer in.
-    Refused,
-    /// The same identity joined from somewhere else.
-    Replaced,
-    /// The server was out of reach for `--give-up-after`.
-    GaveUp,
-    /// The peer ended by itself, which it should not.
-    Failed,
-}
-
-impl End {
-    /// As the summary says it.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Quit => "quit",
-            Self::Interrupted => "interrupted",
-            Self::Duration => "duration",
-            Self::InputEnded => "input-ended",
-            Self::Refused => "refused",
-            Self::Replaced => "replaced",
-            Self::GaveUp => "gave-up",
-            Self::Failed => "failed",
-        }
-    }
-
-    /// As the exit code says it.
-    pub const fn exit(self) -> Exit {
-        match self {
-            Self::Quit | Self::Interrupted | Self::Duration | Self::InputEnded => Exit::Done,
-            Self::Refused => Exit::Refused,
-            Self::Replaced => Exit::Replaced,
-            Self::GaveUp => Exit::Unreachable,
-            Self::Failed => Exit::Other,
-        }
-    }
-}
 
 /// Joins as a person.
 pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {

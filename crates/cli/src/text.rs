@@ -91,14 +91,14 @@ mod tests {
     }
 
     #[test]
-    fn nobody_writes_a_line_of_their_own() {
+    fn a_text_cannot_add_a_line() {
         assert_eq!(harmless("hi\nBen has left"), "hi⏎Ben has left");
         assert_eq!(harmless("hi\r\u{8}\u{b}"), "hi␍␈␋");
         assert_eq!(harmless("hi\u{2028}there"), "hi\u{fffd}there");
     }
 
     #[test]
-    fn nobody_turns_the_reading_direction_around_or_hides_letters() {
+    fn a_text_cannot_reverse_the_reading_direction_or_hide_letters() {
         assert_eq!(harmless("\u{202e}neB"), "\u{fffd}neB");
         assert_eq!(harmless("Be\u{200b}n"), "Be\u{fffd}n");
     }

@@ -2,9 +2,9 @@
 
 use voicemesh::{PeerState, Route, ServerConnection, Snapshot};
 
-use crate::human::short;
+use crate::format::EVERYONE;
+use crate::format::short;
 use crate::live::cells::{cut, fit, width};
-use crate::live::screen::EVERYONE;
 use crate::people::People;
 use crate::reach::EXPOSED;
 use crate::text::harmless;

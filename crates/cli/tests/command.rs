@@ -194,7 +194,7 @@ fn a_server_that_is_away_is_told_and_given_up_with_code_3() {
 }
 
 #[test]
-fn a_room_where_nobody_is_can_be_refused_with_code_4() {
+fn an_empty_room_can_be_refused_with_code_4() {
     let dir = StateDir::new("missing");
     let (_server, url) = server(&[]);
     let mut ada = peer("Ada", &url, &dir, &["--must-exist"]);
@@ -222,7 +222,7 @@ fn two_write_to_each_other_and_each_sees_the_other_leave() {
     ada.wait_for("to be connected", PATIENCE, is("connected"));
     let mut ben = peer("Ben", &url, &dir, &["--relay-only"]);
     let first = ben.wait_for_text("its first line", PATIENCE, |line| Some(line.to_owned()));
-    assert!(first.contains("nobody in the room sees this machine's network address"), "{first}");
+    assert!(first.contains("no one in the room sees this machine's network address"), "{first}");
     ben.wait_for_line("You are in “lobby”; one other is there.", PATIENCE);
     ben.wait_for_line("Ada is here.", PATIENCE);
     ada.wait_for("Ben", PATIENCE, |line| line["event"] == "route-changed" && line["route"] == "relayed");

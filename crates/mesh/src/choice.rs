@@ -27,7 +27,7 @@ pub enum Connections {
 #[non_exhaustive]
 pub enum ChoiceError {
     /// No peer with that id is in the room.
-    #[error("nobody of that id is in the room")]
+    #[error("no peer of that id is in the room")]
     NotHere,
     /// The peer has published a newer token, or runs anew.
     #[error("the peer has a newer reachability token")]

@@ -39,7 +39,7 @@ pub enum SendError {
         limit: usize,
     },
     /// No peer with that id is in the room.
-    #[error("nobody of that id is in the room")]
+    #[error("no peer of that id is in the room")]
     UnknownPeer,
     /// That peer takes no messages: a browser, or a program of an older version.
     #[error("that peer takes no messages")]

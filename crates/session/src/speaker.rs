@@ -230,7 +230,7 @@ mod tests {
 
     /// proves: D-16
     #[test]
-    fn a_client_of_another_session_is_nobody_to_speak_to() {
+    fn a_client_of_another_session_is_not_spoken_to() {
         let mut speaker = Speaker::new(0);
         speaker.open(VoiceTarget::Client(ClientId(5)), TargetOptions::default()).unwrap();
         let before = speaker.next_frame().unwrap();

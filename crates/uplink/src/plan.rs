@@ -340,7 +340,7 @@ mod tests {
         let plan = Plan::choose(FREE, listeners(1, 0.1, 1));
         assert_eq!((plan.bitrate_bps, plan.expected_loss_percent, plan.copies), (24_000, 0, &[3][..]));
         let mixed = Plan::choose(FREE, listeners(2, 0.1, 1));
-        assert_eq!(mixed.expected_loss_percent, 10, "whoever is sent no copies needs FEC");
+        assert_eq!(mixed.expected_loss_percent, 10, "a listener without copies needs FEC");
         let rich = Plan::choose(Allowance { bitrate_bps: 64_000, ..FREE }, listeners(1, 0.1, 1));
         assert_eq!(rich.bitrate_bps, 48_000);
         let poor = Plan::choose(Allowance { bitrate_bps: 12_000, ..FREE }, listeners(1, 0.1, 1));

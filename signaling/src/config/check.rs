@@ -80,7 +80,7 @@ impl Config {
             (self.max_connections == 0, "--max-connections", "VOICEMESH_MAX_CONNECTIONS"),
         ] {
             if is_zero {
-                return error(option, variable, "0 lets nobody join; write at least 1".to_owned());
+                return error(option, variable, "0 lets no peer join; write at least 1".to_owned());
             }
         }
         for origin in self.allowed_origins.iter().map(|origin| origin.trim()).filter(|origin| !origin.is_empty()) {
@@ -477,8 +477,8 @@ mod tests {
     }
 
     #[test]
-    fn a_room_for_nobody_is_refused() {
+    fn a_room_for_no_peer_is_refused() {
         let none = Config { max_peers_per_room: 0, ..Config::default() };
-        assert_eq!(none.check().expect_err("nobody could join").option, "--max-peers-per-room");
+        assert_eq!(none.check().expect_err("no peer could join").option, "--max-peers-per-room");
     }
 }

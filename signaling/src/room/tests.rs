@@ -190,7 +190,7 @@ fn a_joiner_gets_everyone_and_everyone_is_told_of_the_joiner_and_of_leavers() {
     let told = world.told(A);
     let [ServerMessage::PeerJoined { peer }] = &told[..] else { panic!("{told:?}") };
     assert_eq!((peer.peer, peer.client, peer.order), (peer_of(2), second.client, second.order));
-    assert!(world.told(B).is_empty(), "nobody is told of itself");
+    assert!(world.told(B).is_empty(), "no member is reported to itself");
 
     world.leave(B, LeaveReason::Lost);
     assert_eq!(world.told(A), [ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Lost }]);
@@ -199,7 +199,7 @@ fn a_joiner_gets_everyone_and_everyone_is_told_of_the_joiner_and_of_leavers() {
 }
 
 #[test]
-fn the_owner_is_whoever_has_been_there_longest() {
+fn the_owner_is_the_member_present_longest() {
     let mut world = World::new();
     world.join(A, 1);
     world.join(B, 2);
@@ -242,12 +242,12 @@ fn another_run_of_a_peer_replaces_the_first() {
     };
     assert_eq!(peer.peer, peer_of(1));
     world.leave(A, LeaveReason::Lost);
-    assert!(world.told(B).is_empty(), "the end of the replaced connection is nobody's departure");
+    assert!(world.told(B).is_empty(), "the end of the replaced connection is no departure");
     assert_eq!(world.room.len(), 2);
 }
 
 #[test]
-fn a_full_room_takes_back_its_own_but_nobody_new() {
+fn a_full_room_takes_back_its_members_but_no_newcomer() {
     let mut rules = RoomRules::default();
     rules.limits.peers_per_room = 2;
     let mut world = World::with(rules);
@@ -258,14 +258,14 @@ fn a_full_room_takes_back_its_own_but_nobody_new() {
 }
 
 #[test]
-fn a_join_can_ask_for_somebody_or_for_nobody() {
+fn a_join_can_ask_for_members_or_for_none() {
     let mut world = World::new();
     let with = |person, presence| Join { presence, ..join_of(person) };
     let code = |result: Result<PeerId, Refusal>| result.map_err(|refusal| refusal.code);
     assert_eq!(code(world.try_join(A, with(1, Presence::MustExist))), Err(ErrorCode::RoomMissing));
     assert!(world.try_join(A, with(1, Presence::MustNotExist)).is_ok());
     assert_eq!(code(world.try_join(B, with(2, Presence::MustNotExist))), Err(ErrorCode::RoomExists));
-    assert!(world.try_join(C, with(1, Presence::MustNotExist)).is_ok(), "its own old connection is nobody else");
+    assert!(world.try_join(C, with(1, Presence::MustNotExist)).is_ok(), "its own old connection is no other member");
     assert!(world.try_join(B, with(2, Presence::MustExist)).is_ok());
 }
 

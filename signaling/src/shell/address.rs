@@ -174,7 +174,7 @@ mod tests {
         drop(first);
         assert!(enter().is_some());
         addresses.tidy(FORGET);
-        assert_eq!(lock(&addresses.0).len(), 1, "somebody is still there");
+        assert_eq!(lock(&addresses.0).len(), 1, "a connection is still there");
         drop(second);
         addresses.tidy(FORGET);
         assert_eq!(lock(&addresses.0).len(), 0);

@@ -44,7 +44,7 @@ fn a_server_that_is_about_to_stop_is_not_said_to_be_at_a_wrong_address() {
 fn the_first_line_says_who_sees_addresses() {
     let first = |relay_only| human_with(relay_only).opening()[0].text.clone();
     assert!(first(false).contains("see each other's network addresses") && first(false).contains("--relay-only"));
-    assert!(first(true).contains("nobody in the room sees this machine's network address"));
+    assert!(first(true).contains("no one in the room sees this machine's network address"));
 }
 
 fn human_with(relay_only: bool) -> Human {
@@ -56,7 +56,7 @@ fn the_opening_names_room_server_and_name() {
     let text = human().opening()[1].text.clone();
     assert_eq!(text, "Joining “lobby” at ws://127.0.0.1:8080 (this machine; --server names another) as Ada …");
     assert!(human().invitation().is_some_and(|line| line.text.contains("/help")));
-    assert_eq!(Human::new(stay(false, Part::Echo)).invitation(), None, "nobody types to an echo");
+    assert_eq!(Human::new(stay(false, Part::Echo)).invitation(), None, "an echo has no one who types");
 }
 
 #[test]

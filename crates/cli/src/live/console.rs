@@ -22,11 +22,11 @@ use super::ansi::AnsiBackend as Drawing;
 #[cfg(windows)]
 use ratatui::backend::CrosstermBackend as Drawing;
 
+use super::taken;
+
 /// What the view is drawn on.
 type Drawn = Terminal<Drawing<io::Stdout>>;
 
-/// Whether the view has the terminal. There is one terminal, so this is one, too.
-static TAKEN: AtomicBool = AtomicBool::new(false);
 /// Whether the terminal was asked to tell the release of keys.
 static ENHANCED: AtomicBool = AtomicBool::new(false);
 static HOOK: Once = Once::new();
@@ -91,7 +91,7 @@ pub(crate) fn check() -> io::Result<()> {
 
 /// The terminal ready to be drawn on, and whether it tells when a key is released.
 fn prepare() -> io::Result<(Drawn, bool)> {
-    TAKEN.store(true, Ordering::SeqCst);
+    taken::set(true);
     enable_raw_mode()?;
     stop_mouse_reports();
     let tells_releases = supports_keyboard_enhancement().unwrap_or(false);
@@ -125,7 +125,7 @@ impl Drop for Console {
 
 /// Gives the terminal back as it was, if the view has it. Whatever fails, the rest is tried.
 pub(crate) fn give_back() {
-    if !TAKEN.swap(false, Ordering::SeqCst) {
+    if !taken::set(false) {
         return;
     }
     if ENHANCED.swap(false, Ordering::SeqCst) {
@@ -134,11 +134,6 @@ pub(crate) fn give_back() {
     let _ = execute!(stdout(), DisableFocusChange, DisableBracketedPaste, LeaveAlternateScreen);
     let _ = execute!(stdout(), ratatui::crossterm::cursor::Show);
     let _ = disable_raw_mode();
-}
-
-/// Whether the view has the terminal.
-pub(crate) fn is_taken() -> bool {
-    TAKEN.load(Ordering::SeqCst)
 }
 
 /// Text of a panic on this thread must be readable. One on another thread does not end the view.

@@ -6,19 +6,21 @@
 
 mod overlay;
 mod own;
+mod palette;
 mod people;
 
 use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Constraint, Layout, Rect};
-use ratatui::style::{Color, Modifier, Style};
+use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 
 use super::cells::{cut, fit, width, wrap};
 use super::log::Row;
-use super::screen::{Link, QUIETEST_DBFS, Screen, TalkKey};
+use super::screen::{Link, Screen, TalkKey};
 use crate::human::Mood;
 use crate::reach::EXPOSED;
+pub(crate) use palette::{Palette, meter};
 
 /// With so many rows, lines part the sections.
 const ROWS_FOR_RULES: u16 = 16;
@@ -53,15 +55,6 @@ pub(crate) struct Sections {
     pub own: Rect,
     pub input: Rect,
     pub keys: Rect,
-}
-
-/// What the terminal can show.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Palette {
-    /// Without, everything is shown by words, signs and weight alone.
-    pub coloured: bool,
-    /// Without, ASCII stands for every other character.
-    pub unicode: bool,
 }
 
 /// Draws everything.
@@ -198,7 +191,7 @@ fn header(screen: &Screen, columns: u16, palette: Palette) -> Line<'static> {
 }
 
 fn status(screen: &Screen) -> String {
-    let clock = screen.seconds.map(|seconds| format!("  {}", crate::output::clock_of(seconds).trim_start()));
+    let clock = screen.seconds.map(|seconds| format!("  {}", crate::format::clock_of(seconds).trim_start()));
     let link = match screen.link {
         Link::Joining => "joining …".to_owned(),
         Link::Connected if screen.is_server_silent => "server does not answer".to_owned(),
@@ -298,55 +291,6 @@ fn keys(screen: &Screen, columns: u16, palette: Palette) -> Line<'static> {
         spans.extend([Span::styled(key, palette.strong()), Span::styled(format!(" {does}  "), palette.quiet())]);
     }
     Line::from(spans)
-}
-
-/// A meter of so many columns: how loud, and where it is quiet (`╎`).
-pub(crate) fn meter(level_dbfs: i32, floor_dbfs: Option<i32>, columns: usize) -> [String; 2] {
-    let place = |level: i32| {
-        let above = usize::try_from(level.clamp(QUIETEST_DBFS, 0) - QUIETEST_DBFS).unwrap_or_default();
-        (above * columns).div_ceil(usize::try_from(-QUIETEST_DBFS).unwrap_or(1))
-    };
-    let filled = place(level_dbfs);
-    let mark = floor_dbfs.map(|floor| place(floor).min(columns.saturating_sub(1)));
-    let cell = |at: usize| match (Some(at) == mark, at < filled) {
-        (true, _) => '╎',
-        (false, true) => '━',
-        (false, false) => '─',
-    };
-    [(0..filled).map(cell).collect(), (filled..columns).map(cell).collect()]
-}
-
-impl Palette {
-    fn colour(self, colour: Color) -> Style {
-        if self.coloured { Style::new().fg(colour) } else { Style::new() }
-    }
-
-    fn quiet(self) -> Style {
-        Style::new().add_modifier(Modifier::DIM)
-    }
-
-    fn strong(self) -> Style {
-        Style::new().add_modifier(Modifier::BOLD)
-    }
-
-    fn voice(self) -> Style {
-        self.colour(Color::Green)
-    }
-
-    fn alarm(self) -> Style {
-        self.colour(Color::Red).add_modifier(Modifier::BOLD)
-    }
-
-    fn mood(self, mood: Mood) -> Style {
-        match mood {
-            Mood::Came => self.colour(Color::Green),
-            Mood::Went => self.quiet(),
-            Mood::Voice => self.colour(Color::Cyan),
-            Mood::Text => self.strong(),
-            Mood::Trouble => self.colour(Color::Yellow).add_modifier(Modifier::BOLD),
-            Mood::Plain => Style::new(),
-        }
-    }
 }
 
 #[cfg(test)]

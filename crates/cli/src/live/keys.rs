@@ -10,8 +10,8 @@ use super::complete::{Completion, complete};
 use super::draw::layout;
 use super::overlay::{Content, Overlay, last_offset};
 use super::screen::{Person, Screen, TalkKey};
+use crate::format::time_of_day;
 use crate::human::plain;
-use crate::output::time_of_day;
 
 /// A step of how loud one is heard.
 const GAIN_STEP_PERCENT: u32 = 10;
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn a_chosen_person_is_made_softer_louder_or_mute() {
         let mut screen = screen(&[(1, "Ben"), (2, "Cleo")]);
-        assert_eq!(press(&mut screen, KeyCode::F(5)), None, "nobody is chosen");
+        assert_eq!(press(&mut screen, KeyCode::F(5)), None, "no one is chosen");
         press(&mut screen, KeyCode::Down);
         press(&mut screen, KeyCode::Down);
         assert_eq!(press(&mut screen, KeyCode::Char('-')), Some(Wish::Gain(peer(2), 0.9)));

@@ -157,7 +157,7 @@ mod tests {
         log.scroll_up(100, 40, 3);
         assert_eq!(texts(&log, 40, 3), ["line 0", "line 1", "line 2"]);
         log.push("12:01", plain("line 10"));
-        assert_eq!(log.scrolled(), Some(1), "the reader is told that something came");
+        assert_eq!(log.scrolled(), Some(1), "the view shows that something came");
         log.scroll_down(1);
         assert!(log.scrolled().is_some());
         log.show_newest();

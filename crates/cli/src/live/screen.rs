@@ -9,6 +9,7 @@ use super::held_key::HeldKey;
 use super::log::Log;
 use super::overlay::{Content, Overlay};
 use super::problems::{Condition, Problems};
+use crate::format::EVERYONE;
 use crate::human::{Line, Mood};
 use crate::people::People;
 use crate::text::harmless;
@@ -16,8 +17,6 @@ use crate::who::in_groups;
 
 /// The quietest that a meter shows.
 pub(crate) const QUIETEST_DBFS: i32 = -60;
-/// The group in which everyone begins.
-pub(crate) const EVERYONE: &str = "Global";
 
 /// Below both of these a person comes through clearly; above either of the second two, poorly. As the page judges.
 const CLEAR: (u32, u128) = (30, 200);
@@ -379,7 +378,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn choosing_goes_through_everybody_and_then_nobody() {
+    fn choosing_goes_through_all_people_and_then_none() {
         let mut screen = screen(&[(1, "Ben"), (2, "Cleo")]);
         let mut labels = Vec::new();
         for down in [true, true, true, false, false, false] {

@@ -12,8 +12,8 @@ use voicemesh_audio::{AudioError, BLOCK_DURATION, BLOCK_SAMPLES, Block, FrameDur
 use voicemesh_netsim::{Conditions, Mode, Pipe};
 use voicemesh_uplink::plan::{Allowance, Audience, LINK_OVERHEAD_BYTES, ListenerLoss, Plan};
 
+use crate::format::clock;
 use crate::json::{millis, rounded};
-use crate::output::clock;
 
 /// The listener tells the speaker this often how its frames arrive.
 const REPORT_EVERY: Duration = Duration::from_secs(1);

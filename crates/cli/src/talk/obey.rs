@@ -8,10 +8,10 @@ use voicemesh::{GROUP_NAME_BYTES, Moderation, PeerId, TEXT_BYTES};
 
 use super::{End, Talk, Written, beside_earlier};
 use crate::decisions::{Change as Decided, in_minutes};
+use crate::format::EVERYONE;
 use crate::human::{Line, Mood, plain, recording_into, trouble};
 use crate::input::Input;
 use crate::live::keys::Wish;
-use crate::live::screen::EVERYONE;
 use crate::microphone::ActivationChoice;
 use crate::slash::{Change, Decision, Typed, parse};
 use crate::text::harmless;

@@ -204,7 +204,7 @@ mod tests {
 
     /// proves: B-11
     #[test]
-    fn within_the_range_everyone_is_heard_and_beyond_two_and_a_quarter_nobody() {
+    fn within_the_range_everyone_is_heard_and_beyond_two_and_a_quarter_no_one() {
         let mut seed = 1_u64;
         let mut random = || {
             seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);

@@ -198,7 +198,7 @@ fn of_very_many_speakers_each_has_a_file_and_few_are_open() {
 }
 
 #[test]
-fn a_disk_that_is_too_slow_ends_the_recording_and_holds_up_nobody() {
+fn a_disk_that_is_too_slow_ends_the_recording_and_delays_nothing() {
     let (jobs, queue) = sync_channel(8);
     let (failure, failures) = sync_channel(1);
     let (finished, done) = sync_channel(0);

@@ -268,7 +268,7 @@ fn data_flows_on_channels_that_both_opened_alike_and_on_no_others() {
     ada.open(3, Reliability::Reliable).unwrap();
     ada.send_on(1, bytes("early, reliable")).unwrap();
     ada.send_on(2, bytes("early, lossy")).unwrap();
-    ada.send_on(3, bytes("for nobody")).unwrap();
+    ada.send_on(3, bytes("without a receiver")).unwrap();
     ben.open(1, Reliability::Reliable).unwrap();
     world.run(200);
     assert_eq!(

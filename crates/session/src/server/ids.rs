@@ -65,7 +65,7 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn a_returning_owner_gets_its_id_back_and_nobody_else_does_for_a_minute() {
+    fn only_a_returning_owner_gets_its_id_back_for_a_minute() {
         let mut pool = IdPool::new(MINUTE);
         let mut at = Duration::ZERO;
         let first = pool.allocate(at, Some(7)).unwrap();

@@ -120,7 +120,7 @@ fn a_joiner_is_listed_in_the_global_group_before_it_says_so_itself() {
     room.receive(2, ClientState { client, groups: vec![GLOBAL_GROUP.into()] }.encode(session()));
     assert_eq!(room.sent(), [], "what everyone knows is not told again");
     assert!(room.server.table().listens(bob, GroupId::of(GLOBAL_GROUP)));
-    assert!(!room.server.table().listens(ada, GroupId::of(GLOBAL_GROUP)), "whoever leaves it is out");
+    assert!(!room.server.table().listens(ada, GroupId::of(GLOBAL_GROUP)), "a client that leaves it is out");
 }
 
 /// proves: D-09, D-10
@@ -134,7 +134,7 @@ fn state_and_deltas_go_to_everyone_else_and_only_about_oneself() {
     assert_eq!(room.receive(1, delta(ada, true)), Verdict::Applied);
     assert_eq!(room.sent(), [(2, Kind::DeltaClientState)]);
     assert_eq!(room.receive(1, delta(ada, true)), Verdict::Applied);
-    assert_eq!(room.sent(), [], "nothing changed, nothing is told");
+    assert_eq!(room.sent(), [], "nothing changed, nothing is sent");
     assert_eq!(room.receive(1, delta(bob, true)), Verdict::Dropped(DropReason::ForgedSender));
     assert_eq!(room.receive(1, delta(ada, false)), Verdict::Applied);
     assert_eq!(room.server.table().groups().count(), 0);
@@ -232,7 +232,7 @@ fn the_relay_refuses_a_handshake_and_all_that_could_be_forged() {
 
 /// proves: D-35
 #[test]
-fn text_reaches_its_addressees_and_nobody_else() {
+fn text_reaches_its_addressees_only() {
     let mut room = Room::new();
     let ada = room.join(1, &["g"]);
     let bob = room.join(2, &["g"]);

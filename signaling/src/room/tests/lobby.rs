@@ -56,7 +56,7 @@ impl World {
 
 /// proves: S-16
 #[test]
-fn whoever_comes_first_decides_the_password_and_a_wrong_one_or_none_is_refused() {
+fn the_first_member_decides_the_password_and_a_wrong_one_or_none_is_refused() {
     let mut world = World::new();
     world.join_with(A, with_password(1, "sesame")).expect("the first decides");
     assert_eq!(world.join_with(B, join_of(2)).unwrap_err(), ErrorCode::PasswordRequired);
@@ -93,7 +93,11 @@ fn of_two_first_joiners_with_different_passwords_one_wins() {
     assert!(again.expected.is_some(), "its password is held against the winner's");
     let shown = digest(other.password.as_ref().unwrap(), again.salt);
     assert_eq!(world.room.knock(&other, shown.as_ref(), fresh(3)).unwrap_err().code, ErrorCode::PasswordWrong);
-    assert_eq!(world.enter(B, other.clone(), both[1]).unwrap_err(), ErrorCode::PasswordRequired, "nobody slips past");
+    assert_eq!(
+        world.enter(B, other.clone(), both[1]).unwrap_err(),
+        ErrorCode::PasswordRequired,
+        "no join without the password"
+    );
 
     // Had it named the same, it would be in; and a room that became empty meanwhile takes what was hashed for another.
     let late = world.shown(&with_password(2, "one"), fresh(2)).unwrap();
@@ -111,7 +115,7 @@ fn who_is_here_on_another_connection_is_known_and_a_lone_ghost_decides_anew() {
     assert_eq!(world.room.knock(&join_of(2), None, fresh(9)), Ok(Knock::Enter));
     world.leave(B, LeaveReason::Left);
     let another_run = Join { run: 99, ..with_password(1, "changed") };
-    world.join_with(C, another_run).expect("nobody else is here");
+    world.join_with(C, another_run).expect("no other member is here");
     assert_eq!(world.join_with(B, with_password(2, "sesame")).unwrap_err(), ErrorCode::PasswordWrong);
     world.join_with(B, with_password(2, "changed")).expect("it is right");
 }
@@ -121,7 +125,7 @@ fn who_is_here_on_another_connection_is_known_and_a_lone_ghost_decides_anew() {
 fn a_claim_is_exclusive_but_not_against_ones_own_ghost() {
     let claim = |person| Join { presence: Presence::MustNotExist, ..join_of(person) };
     let mut world = World::new();
-    world.join_with(A, claim(1)).expect("nobody is here");
+    world.join_with(A, claim(1)).expect("no member is here");
     assert_eq!(world.join_with(B, claim(2)).unwrap_err(), ErrorCode::RoomExists);
     world.join_with(C, claim(1)).expect("only oneself was here");
     let missing = Join { presence: Presence::MustExist, ..join_of(1) };
@@ -171,13 +175,13 @@ fn only_the_owner_changes_what_the_room_publishes_and_it_outlasts_the_owner() {
     world.say(B, change(3, Some(&long)));
     assert_eq!(world.requests(B), [(3, Some(ErrorCode::BadMetadata))]);
     world.say(B, change(4, None));
-    assert_eq!(world.requests(B), [(4, None)], "the owner is now whoever came next");
+    assert_eq!(world.requests(B), [(4, None)], "the owner is now the next member");
     assert_eq!(world.room.mark().version, mark.version + 2, "the room's words are no part of the roster");
 }
 
 /// proves: S-17
 #[test]
-fn whoever_comes_first_after_a_restart_brings_what_the_room_published() {
+fn the_first_member_after_a_restart_brings_what_the_room_published() {
     let mut world = World::new();
     let known: Metadata = [("map".to_owned(), "harbour".to_owned())].into();
     let stale: Metadata = [("map".to_owned(), "castle".to_owned())].into();
@@ -189,7 +193,7 @@ fn whoever_comes_first_after_a_restart_brings_what_the_room_published() {
     world.leave(B, LeaveReason::Left);
     assert_eq!(world.join_with(C, ghost).unwrap().room_metadata, known, "the room was not empty");
     world.leave(C, LeaveReason::Left);
-    assert!(world.join(A, 1).room_metadata.is_empty(), "nobody is left, nothing is left");
+    assert!(world.join(A, 1).room_metadata.is_empty(), "no member is left, nothing is left");
 }
 
 #[test]

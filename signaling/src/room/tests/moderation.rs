@@ -366,10 +366,12 @@ fn a_member_who_is_moved_is_held_there_until_it_is_moved_back() {
     let (red, peer) = (groups(&["Red"]), peer_of(2));
     world.told(A);
     world.told(B);
-    assert_eq!(world.decide(A, Moderation::Move { peer, groups: red.clone() }), None);
+    let action = Moderation::Move { peer, groups: red.clone() };
+    world.say(A, ClientMessage::Moderate { request: Some(7), action });
     let held = |groups: &Vec<String>| ServerMessage::Held { peer, groups: groups.clone() };
     assert_eq!(world.told(B), [ServerMessage::Move { groups: red.clone() }, held(&red)]);
-    assert!(world.told(A).contains(&held(&red)));
+    let told = world.told(A);
+    assert!(told.contains(&held(&red)) && told.contains(&ServerMessage::Moderated { request: 7 }), "{told:?}");
     // It is so for newcomers, and when it comes back.
     assert_eq!(world.join(C, 3).peers[1].held_in, red);
     world.leave(B, LeaveReason::Lost);

@@ -5,7 +5,7 @@ use ratatui::layout::{Margin, Rect};
 use ratatui::text::Line;
 use ratatui::widgets::{Block, Clear};
 
-use super::Palette;
+use super::palette::Palette;
 use crate::live::cells::cut;
 use crate::live::overlay::{BORDER_COLUMNS, BORDER_ROWS, Overlay, inner_size, lines, rows};
 use crate::live::screen::Screen;

@@ -5,8 +5,8 @@ use ratatui::layout::Rect;
 use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
+use super::palette::{Palette, meter};
 use super::people::tenths;
-use super::{Palette, meter};
 use crate::human::Mood;
 use crate::live::cells::{cut, width};
 use crate::live::screen::{Own, QUIETEST_DBFS, Screen, TalkKey};

@@ -6,7 +6,7 @@ use ratatui::style::{Modifier, Style};
 use ratatui::text::{Line, Span};
 use voicemesh::Route;
 
-use super::{Palette, meter};
+use super::palette::{Palette, meter};
 use crate::human::Mood;
 use crate::live::cells::{fit, fit_right, width};
 use crate::live::screen::{Person, QUIETEST_DBFS, Quality, Screen};

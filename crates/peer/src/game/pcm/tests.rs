@@ -79,7 +79,7 @@ fn the_first_that_reads_sets_the_pace_until_it_stays_away() {
         prove(&InstallationSecret([1; 32]), "ws://here", "room", 0).peer_id()
     };
     taps.open_voice(peer, source);
-    assert_eq!(taps.wants_block(ms(0)), None, "nobody reads");
+    assert_eq!(taps.wants_block(ms(0)), None, "nothing is read");
     let mut out = [0.0; 1_024];
     let mut rendered = 0;
     let mut heard = 0;
