@@ -340,18 +340,17 @@ fn a_member_who_is_moved_is_held_there_until_it_is_moved_back() {
     let mut world = World::of_server(1, true, 10 * MINUTE);
     world.join(A, 1);
     world.join(B, 2);
+    world.join(C, 3);
     let groups = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
     let (red, peer) = (groups(&["Red"]), peer_of(2));
-    world.told(A);
     world.told(B);
     assert_eq!(world.decide(A, Moderation::Move { peer, groups: red.clone() }), None);
     let held = |groups: &Vec<String>| ServerMessage::Held { peer, groups: groups.clone() };
     assert_eq!(world.told(B), [ServerMessage::Move { groups: red.clone() }, held(&red)]);
-    assert!(world.told(A).contains(&held(&red)));
+    assert!(world.told(C).contains(&held(&red)));
     // It is so for newcomers, and when it comes back.
-    assert_eq!(world.join(C, 3).peers[1].held_in, red);
+    assert_eq!(world.join(ConnectionId(4), 4).peers[1].held_in, red);
     world.leave(B, LeaveReason::Lost);
-    world.told(A);
     let again = world.join_as(B, Join { run: 9, ..join_of(2) });
     assert_eq!(again.held_in, red);
     world.refresh(C);
@@ -360,13 +359,12 @@ fn a_member_who_is_moved_is_held_there_until_it_is_moved_back() {
         _ => false,
     };
     assert!(world.told(C).iter().any(is_held));
-    world.told(A);
     for free in [groups(&["Global"]), groups(&[])] {
         assert_eq!(world.decide(A, Moderation::Move { peer, groups: red.clone() }), None);
-        world.told(A);
         world.told(B);
+        world.told(C);
         assert_eq!(world.decide(A, Moderation::Move { peer, groups: free.clone() }), None);
-        assert!(world.told(A).contains(&held(&Vec::new())));
+        assert!(world.told(C).contains(&held(&Vec::new())));
         let asked = world.told(B).iter().any(|message| matches!(message, ServerMessage::Move { .. }));
         assert_eq!(asked, !free.is_empty(), "a member who may choose again is not asked to leave everything");
     }
