@@ -206,11 +206,13 @@ fn links_that_open_all_at_once_do_not_make_an_uplink_seem_half_as_wide_as_it_is(
     }
 }
 
+/// proves: B-15
 #[test]
 fn narrow_uplinks_from_64_to_128_kilobits_carry_speech_whole() {
     matrix(At::SpeakersUplink, &[64, 100, 128]);
 }
 
+/// proves: B-15
 #[test]
 fn uplinks_of_200_and_512_kilobits_carry_speech_whole() {
     matrix(At::SpeakersUplink, &[200, 512]);

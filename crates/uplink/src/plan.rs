@@ -381,6 +381,7 @@ mod tests {
         assert!(!none.is_within(Some(1)) && !none.is_good(FrameDuration::Ms20));
     }
 
+    /// proves: B-15
     #[test]
     fn while_too_much_is_sent_nothing_is_sent_twice() {
         let plan = Plan::choose(Allowance { redundancy: false, ..FREE }, listeners(1, 0.1, 1));
