@@ -8,7 +8,7 @@ import { look } from './harness/look.js';
 import { speechFile } from './harness/sound.js';
 import { Stage, within } from './harness/stage.js';
 
-const MOST_BYTES = 282_000;
+const MOST_BYTES = 284_000;
 const SCREENS = [
   { name: 'wide', context: { viewport: { width: 1280, height: 800 } } },
   { name: 'wide-dark', context: { viewport: { width: 1280, height: 800 }, colorScheme: /** @type {const} */ ('dark') } },

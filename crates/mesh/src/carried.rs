@@ -23,7 +23,7 @@ pub trait Carrier {
     fn send_text(&mut self, generation: u32, text: String);
     /// Sends a binary frame on one. What must arrive and does not fit into the queue ends the socket, with an event.
     fn send_packet(&mut self, generation: u32, reliability: Reliability, packet: Bytes);
-    /// Sends a WebSocket ping on one, behind all voice that was given before it; [`SocketEvent::Pong`] is its answer.
+    /// Sends a WebSocket ping on one, behind all voice that was given before it; [`Pong`](crate::SocketEvent::Pong) is its answer.
     fn ping(&mut self, generation: u32, number: u16);
     /// Opens a link.
     fn open_link(&mut self, link: MeshLink, role: Role, ice_servers: &[IceServer]);

@@ -16,6 +16,8 @@ impl Peer {
     /// # Errors
     ///
     /// When the engine does not take it: nothing follows.
+    ///
+    /// [`Event::TransactionDone`]: crate::Event::TransactionDone
     pub fn set_metadata(&self, changes: MetadataTransaction) -> Result<TransactionId, ConnectError> {
         self.transact(Whose::Own, changes)
     }
@@ -37,6 +39,8 @@ impl Peer {
     /// # Errors
     ///
     /// As for [`set_metadata`](Self::set_metadata).
+    ///
+    /// [`Event::TransactionDone`]: crate::Event::TransactionDone
     pub fn moderate(&self, action: Moderation) -> Result<TransactionId, ConnectError> {
         let id = self.next_transaction();
         self.lobby(LobbyCommand::Moderate(id, action)).map(|()| id)
@@ -50,6 +54,9 @@ impl Peer {
     /// # Errors
     ///
     /// When the token is none of that peer's.
+    ///
+    /// [`Event::ConnectionRequested`]: crate::Event::ConnectionRequested
+    /// [`Event::Warned`]: crate::Event::Warned
     pub fn connect_peer(&self, peer: PeerId, token: &str) -> Result<(), ConnectError> {
         self.lobby(LobbyCommand::Connect(Reachability::parse(token, peer)?))
     }
