@@ -151,7 +151,7 @@ async function openViews() {
       return support === 'failure' ? showFailure(root, new Error('this is no module')) : show(null, { ...options, support });
     },
     changeState: set,
-    refuseText: (/** @type {string} */ text) => target.dispatchEvent(new CustomEvent('text-refused', { detail: text })),
+    refuseText: (/** @type {string} */ text) => target.dispatchEvent(new CustomEvent('text-refused', { detail: { text, to: null } })),
     notice: (/** @type {string} */ kind, /** @type {string} */ text) => target.dispatchEvent(new CustomEvent('notice', { detail: { kind, text } })),
   });
 }

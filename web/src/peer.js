@@ -209,7 +209,7 @@ export class Peer extends EventTarget {
     if (!session || !to.every((one) => session.sendText(clock(), text, one))) {
       throw new Error('The server is away: messages can be sent when it is back.');
     }
-    this.#lastText.sent(clock(), text, person !== undefined);
+    this.#lastText.sent(clock(), text, person ? personId : null);
     const group = person || groups.includes(GLOBAL) ? null : groups.join(', ');
     this.#message({ from: this.#name, to: person ? person.label : group ?? 'room', mine: true, text, at: Date.now(), ...(group !== null && { group: true }) });
   }
@@ -383,8 +383,8 @@ export class Peer extends EventTarget {
         return this.#show();
       case 'remark': return this.#notice('remark', event.text);
       case 'warned': {
-        const text = this.#lastText.refused(clock(), event.code);
-        if (text !== null) this.dispatchEvent(new CustomEvent('text-refused', { detail: text }));
+        const refused = this.#lastText.refused(clock(), event.code);
+        if (refused) this.dispatchEvent(new CustomEvent('text-refused', { detail: refused }));
         return this.#show();
       }
       default: return this.#show();

@@ -294,13 +294,13 @@ test('what is kept may be anything, and a storage that refuses costs only the re
 test('a message that the server refuses comes back to be sent again', () => {
   const last = new LastText();
   assert.equal(last.refused(0, 'too-many-messages'), null);
-  last.sent(0, 'hello', false);
+  last.sent(0, 'hello', null);
   assert.equal(last.refused(100, 'receiver-busy'), null, 'the others have got it');
   assert.equal(last.refused(100, 'bad-field'), null);
-  assert.equal(last.refused(100, 'too-many-messages'), 'hello');
+  assert.deepEqual(last.refused(100, 'too-many-messages'), { text: 'hello', to: null });
   assert.equal(last.refused(100, 'too-many-messages'), null, 'once');
-  last.sent(200, 'only to Bo', true);
-  assert.equal(last.refused(300, 'receiver-busy'), 'only to Bo');
-  last.sent(400, 'late', false);
+  last.sent(200, 'only to Bo', 'bo');
+  assert.deepEqual(last.refused(300, 'receiver-busy'), { text: 'only to Bo', to: 'bo' });
+  last.sent(400, 'late', null);
   assert.equal(last.refused(9000, 'too-many-messages'), null);
 });

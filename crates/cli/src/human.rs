@@ -109,6 +109,8 @@ pub struct Human {
     spoke_at: BTreeMap<PeerId, Duration>,
     /// Who keeps a recording.
     recorders: BTreeMap<PeerId, [bool; 2]>,
+    /// The talk groups in which a moderator holds the user.
+    held_in: Vec<String>,
 }
 
 /// What is said when a recording begins.
@@ -129,6 +131,7 @@ impl Human {
             permissions: BTreeMap::new(),
             spoke_at: BTreeMap::new(),
             recorders: BTreeMap::new(),
+            held_in: Vec::new(),
         }
     }
 
@@ -219,6 +222,7 @@ impl Human {
             Event::Moved { groups } => {
                 Some(plain(format!("A moderator has moved you to “{}”.", harmless(&groups.join("”, “")))))
             }
+            Event::HeldIn { peer, groups } if people.is_own(*peer) => self.held(groups),
             Event::RoomLocked { locked: true } => Some(plain("A moderator has closed the room to newcomers.")),
             Event::RoomLocked { locked: false } => Some(plain("Newcomers are let in again.")),
             Event::OwnerRight { state: OwnerRightState::Later } => {
@@ -232,6 +236,12 @@ impl Human {
             Event::TransactionDone { result: Err(error), .. } => {
                 Some(trouble(format!("That did not work: {}", sentence(&error.message))))
             }
+            // A program that joins anew begins with everyone.
+            Event::GroupRefused { group } if !self.held_in.is_empty() => (group != EVERYONE).then(|| {
+                let held = self.held_in.join("”, “");
+                let held = harmless(&held);
+                trouble(format!("A moderator holds you in “{held}”: you cannot join “{}”.", harmless(group)))
+            }),
             Event::GroupRefused { group } => Some(trouble(format!(
                 "The server refuses the group “{}”: another group has its number, or there are too many. Take another name.",
                 harmless(group)
@@ -349,6 +359,18 @@ impl Human {
         self.remarked.extend(new);
         let mood = if connection.is_exposed() { Mood::Trouble } else { Mood::Plain };
         (!text.is_empty()).then(|| line(mood, text))
+    }
+
+    /// The user is held in these talk groups; in none, the user is free again.
+    fn held(&mut self, groups: &[String]) -> Option<Line> {
+        let was_held = !std::mem::replace(&mut self.held_in, groups.to_vec()).is_empty();
+        match groups {
+            [] => was_held.then(|| plain("You may choose your talk groups again.")),
+            groups => Some(plain(format!(
+                "A moderator holds you in “{}”: until you are moved again you can be in no other group.",
+                harmless(&groups.join("”, “"))
+            ))),
+        }
     }
 
     fn server_away(&mut self, why: &str, failure: Option<&ConnectFailure>, retry_in: Duration) -> Option<Line> {

@@ -306,6 +306,9 @@ impl Talk {
         }
         match &stamped.event {
             Event::Moved { groups } => self.set_groups(groups.clone()),
+            Event::HeldIn { peer, groups } if self.people.is_own(*peer) && !groups.is_empty() => {
+                self.set_groups(groups.clone());
+            }
             Event::RecordingFailed { .. } => self.records = false,
             Event::Warned { code, .. } => {
                 if let Some(written) = self.written.take_if(|written| written.is_refused(stamped.at, code)) {

@@ -46,7 +46,7 @@
 //! **Datagrams.** DTLS 1.2 with AEAD ciphers, ChaCha20-Poly1305 preferred. This side sends no datagram of more than 1,280
 //! bytes, IP headers included, unless a packet alone is larger. A voice packet costs 57 bytes of SCTP and DTLS beside 28 of
 //! UDP and IPv4 (48 with IPv6), 65 with AES-GCM; see [`LinkStats`] for what was really sent. SCTP acknowledgements without
-//! gaps are sent every 120 ms at most while only small packets arrive, which RFC 9260 §6.2 permits (500 ms). Keep-alives are
+//! gaps are sent every 240 ms at most while only small packets arrive, which RFC 9260 §6.2 permits (500 ms). Keep-alives are
 //! the connectivity checks of ICE, every 6 s.
 //!
 //! # Logs

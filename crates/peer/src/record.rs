@@ -210,7 +210,10 @@ impl Recorder {
         for track in std::mem::take(&mut self.tracks).into_values() {
             self.end(track);
         }
-        self.state = State::Failed(None);
+        // What went wrong before is still to be told.
+        if let State::Running(_) = self.state {
+            self.state = State::Failed(None);
+        }
     }
 }
 

@@ -102,7 +102,7 @@ enum Turn {
 }
 
 impl Worker {
-    /// An engine that has not begun.
+    /// A worker that has not begun.
     pub(crate) fn new(
         started: Instant,
         comms: Comms<Carried<RealCarrier>>,
@@ -273,6 +273,9 @@ impl Worker {
     /// Hands what was sent and received to the recording. A failure is reported once, to the program and to everyone in
     /// the room.
     fn record(&mut self, now: Duration) {
+        if let Some(why) = self.ended_recorder.as_mut().and_then(Recorder::poll_failure) {
+            self.tell(now, Event::RecordingFailed { why });
+        }
         let Some(recorder) = &mut self.recorder else { return };
         while let Some(frame) = self.comms.poll_frame() {
             let mesh = &self.comms.network().mesh;
@@ -397,6 +400,12 @@ impl Worker {
             .map(str::to_owned)
             .collect();
         let steps = left.into_iter().map(|group| self.leave_group(now, group)).collect::<Vec<_>>();
+        // A group that the server has refused meanwhile is only spoken to.
+        for target in self.audiences.held_by(JOINED) {
+            if !groups.iter().any(|wanted| target == VoiceTarget::Group(wanted.clone())) {
+                let _ = self.hush(now, JOINED, &target);
+            }
+        }
         let joined = groups.iter().map(|group| self.join_group(now, group.clone())).collect::<Vec<_>>();
         for error in steps.into_iter().chain(joined).filter_map(Result::err) {
             tracing::debug!(%error, "a move to other groups was not made whole");
@@ -476,7 +485,11 @@ impl Worker {
             {
                 Event::RouteChanged { peer, route }
             }
-            CommsEvent::Session(ClientEvent::GroupRefused { group }) => Event::GroupRefused { group },
+            CommsEvent::Session(ClientEvent::GroupRefused { group }) => {
+                // What is not listened to after a join is not spoken to by it, either.
+                let _ = self.hush(now, JOINED, &VoiceTarget::Group(group.clone()));
+                Event::GroupRefused { group }
+            }
             CommsEvent::Session(ClientEvent::Text { from: Who::Peer(from), recipient, group, text, .. }) => {
                 let name = self.comms.network().mesh.member(from).map(|member| member.name.clone());
                 let private = matches!(recipient, Recipient::Client(_));

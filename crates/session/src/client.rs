@@ -338,6 +338,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             return Err(ClientError::TooManyGroups);
         }
         self.core.groups.insert(id, name.to_owned());
+        self.receiver.follow_permissions(&mut self.core);
         self.receiver.interrupt_streams();
         self.core.tell_group(name, true);
         Ok(())
@@ -348,6 +349,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         let id = GroupId::of(name);
         if self.core.groups.get(&id).is_some_and(|own| own == name) {
             self.core.groups.remove(&id);
+            self.receiver.follow_permissions(&mut self.core);
             self.receiver.interrupt_streams();
             self.core.tell_group(name, false);
         }
@@ -397,6 +399,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.core.relay_path = RelayPath::new();
         self.core.answering.clear();
         self.core.relayed_by_choice.clear();
+        self.core.resuming = false;
     }
 
     /// Sends one encoded frame to everyone whom the open targets address, each by its route. Says how many those are.

@@ -93,6 +93,14 @@ impl<P> Outputs<P> {
         }
     }
 
+    /// The links to this peer that were to be released are kept: no other takes their place.
+    pub(crate) fn keep_links(&mut self, peer: P)
+    where
+        P: PartialEq,
+    {
+        self.queue.retain(|output| !matches!(output, Output::ReleaseLink(link) if link.peer == peer));
+    }
+
     pub(crate) fn poll(&mut self) -> Option<Output<P>> {
         self.queue.pop_front()
     }

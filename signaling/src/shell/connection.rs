@@ -28,7 +28,7 @@ use super::stream::Stream;
 use crate::gate::{Gate, Passed};
 use crate::outbox::{CloseReason, ConnectionId, Malformed, Purpose, Text};
 use crate::refusal::Refusal;
-use crate::room::Digest;
+use crate::room::{Digest, Part};
 
 /// Messages read in one go before others get their turn.
 const MESSAGES_PER_TURN: usize = 32;
@@ -59,6 +59,8 @@ pub(super) struct Connection {
     changing: Option<PasswordChange>,
     /// A roster was asked for, and is sent later as a snapshot: that one is charged.
     owes_roster: bool,
+    /// The snapshot that is being sent was asked for.
+    pays_snapshot: bool,
     socket: Socket,
     /// What was last said of an unfinished message.
     unfinished: usize,
@@ -136,6 +138,7 @@ impl Connection {
             hashing,
             changing,
             owes_roster,
+            pays_snapshot: false,
             socket,
             unfinished,
             unwritten,
@@ -452,12 +455,15 @@ impl Connection {
                     self.socket.put(&message);
                 }
                 Next::Snapshot(part) => {
+                    // What is asked for while one is being sent is the next one, and charged with that.
+                    if part == Part::Roster {
+                        self.pays_snapshot = std::mem::take(&mut self.owes_roster);
+                    }
                     if let Some(room) = &self.room {
-                        let refreshed = self.hub.refresh(now, room, self.id, &self.mailbox, part);
+                        let bytes = self.hub.refresh(now, room, self.id, &self.mailbox, part);
                         // One that was not asked for replaces changes that were more.
-                        if self.owes_roster {
-                            self.gate.charge_answer(refreshed.bytes);
-                            self.owes_roster = !refreshed.is_whole;
+                        if self.pays_snapshot {
+                            self.gate.charge_answer(bytes);
                         }
                     }
                 }

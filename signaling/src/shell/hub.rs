@@ -91,13 +91,6 @@ pub(super) struct Handled {
     pub(super) state_bytes: usize,
 }
 
-/// What became of a part of a snapshot.
-pub(super) struct Refreshed {
-    pub(super) bytes: usize,
-    /// It was the last part.
-    pub(super) is_whole: bool,
-}
-
 struct Occupied {
     room: Room,
     /// What is left to each peer that is here, or was lately.
@@ -348,16 +341,15 @@ impl Hub {
         to: ConnectionId,
         mailbox: &Mailbox,
         part: Part,
-    ) -> Refreshed {
+    ) -> usize {
         if part == Part::default() {
             self.metrics.snapshots.add(1);
         }
         let mut occupied = lock(&cell.occupied);
         mailbox.begin_part();
         let (next, bytes) = occupied.with(self, now, |room, out| (room.refresh(to, part, out), out.state_bytes(to)));
-        let is_whole = next.is_none();
         mailbox.end_part(next);
-        Refreshed { bytes, is_whole }
+        bytes
     }
 
     /// What is left to a peer of what one connection may send: a peer that comes again on another connection has no more.

@@ -50,7 +50,16 @@ export function chat({ peer, tell }) {
 
   const refused = (/** @type {Event} */ event) => {
     tell('The server did not pass your message on. Send it again in a moment.');
-    input.value ||= /** @type {CustomEvent} */ (event).detail;
+    if (input.value !== '') return;
+    const { text, to: person } = /** @type {CustomEvent} */ (event).detail;
+    input.value = text;
+    // What was meant for one must not go to everyone.
+    to.value = person ?? '';
+    if (to.selectedIndex < 0) {
+      to.append(h('option', { value: person }, 'A person who has left'));
+      to.value = person;
+    }
+    mark();
   };
   peer.addEventListener('text-refused', refused);
 

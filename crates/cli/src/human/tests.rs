@@ -244,6 +244,25 @@ fn refusals_say_what_next() {
 }
 
 #[test]
+fn who_is_held_in_groups_reads_it_and_why_others_are_refused() {
+    let mut human = human();
+    let mut people = people(&[(1, "Ben")]);
+    people.see(&joined());
+    let you = people.you().expect("it has joined");
+    let mut say = |event: Event| human.event(&at(1000, event), &people).map_or(String::new(), |line| line.text);
+    let held =
+        |peer, groups: &[&str]| Event::HeldIn { peer, groups: groups.iter().map(|name| (*name).to_owned()).collect() };
+    let refused = |group: &str| Event::GroupRefused { group: group.to_owned() };
+    assert_eq!(say(held(peer(1), &["Red"])), "", "of others nothing is said");
+    assert_eq!(say(held(you, &[])), "");
+    assert!(say(held(you, &["Red"])).contains("holds you in “Red”"));
+    assert_eq!(say(refused("Blue")), "A moderator holds you in “Red”: you cannot join “Blue”.");
+    assert_eq!(say(refused("Global")), "", "a program that joins anew begins there");
+    assert!(say(held(you, &[])).contains("again"));
+    assert!(say(refused("Blue")).contains("Take another name"));
+}
+
+#[test]
 fn when_oneself_leaves_the_others_do_not() {
     let mut human = human();
     human.leaving();

@@ -204,6 +204,12 @@ impl Audiences {
         }
     }
 
+    /// The targets to which this handle speaks.
+    pub(crate) fn held_by(&self, handle: u64) -> Vec<VoiceTarget<PeerId>> {
+        let held = self.0.iter().filter(|(_, handles)| handles.contains_key(&handle));
+        held.map(|(target, _)| target.clone()).collect()
+    }
+
     /// How a target is to be spoken to, if it is.
     pub(crate) fn wanted(&mut self, target: &VoiceTarget<PeerId>) -> Option<SpeakOptions> {
         let handles = self.0.get(target)?;
@@ -246,6 +252,8 @@ mod tests {
         let radio = Arc::new(Token::new(options(f32::NAN, Priority::Low, false)));
         assert_eq!(audiences.wanted(&target), None);
         assert!(audiences.put(7, target.clone(), near.clone()));
+        assert_eq!(audiences.held_by(7), std::slice::from_ref(&target));
+        assert_eq!(audiences.held_by(JOINED), []);
         assert_eq!(audiences.wanted(&target), Some(options(0.5, Priority::High, true)));
         assert!(audiences.put(8, target.clone(), radio.clone()));
         assert_eq!(audiences.wanted(&target), Some(options(1.0, Priority::High, false)));

@@ -193,7 +193,6 @@ impl Health {
         Some(now.saturating_sub(asked_at))
     }
 
-    /// The frames that were sent and never acknowledged; they are no longer waited for.
     /// The link did not take the frame that was sent last.
     pub(super) fn unsent(&mut self, sequence: u16) {
         if self.unacked.back().is_some_and(|sent| sent.sequence == sequence) {
@@ -201,6 +200,7 @@ impl Health {
         }
     }
 
+    /// The frames that were sent and never acknowledged; they are no longer waited for.
     pub(super) fn take_unacknowledged(&mut self) -> impl Iterator<Item = u16> + '_ {
         self.unacked.drain(..).map(|sent| sent.sequence)
     }

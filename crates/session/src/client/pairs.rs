@@ -223,6 +223,7 @@ impl<P: Copy + Ord + std::fmt::Debug> Core<P> {
     pub(super) fn handshake_refused(&mut self, now: Duration, id: LinkId<P>) {
         if let Some(link) = self.pairs.links.get_mut(&id) {
             link.unbind();
+            self.out.keep_links(id.peer);
             self.refresh_routes(now);
         }
     }

@@ -78,7 +78,7 @@ pub struct Routing {
 }
 
 impl Routing {
-    /// `BadValue` for a type that does not begin with its sender's id and so may not be relayed.
+    /// `BadValue` for a type that does not begin with its sender's id and so may not be relayed. The server relays no type that is for one link only, either.
     pub fn read(packet: &[u8]) -> Result<Self, DecodeError> {
         let (header, body) = open(packet)?;
         let session = header.session.filter(|_| header.kind.names_its_sender()).ok_or(DecodeError::BadValue)?;
