@@ -46,6 +46,39 @@ fn the_member_who_made_the_room_mutes_for_all_and_puts_out() {
     [ada, cyd].into_iter().for_each(|peer| drop(leave(peer)));
 }
 
+#[test]
+fn who_was_held_elsewhere_is_not_heard_by_a_group_that_was_refused_meanwhile() {
+    let _alone = alone();
+    let folder = Folder::create("held");
+    let server = Server::start(&["--owner-after", "0"]);
+    let mut ada = Joining::new(&server.url(), "stage", "ada").start(&folder);
+    wait_for(&mut ada, "connected");
+    let mut cyd = Joining::new(&server.url(), "stage", "cyd").start(&folder);
+    wait_for(&mut cyd, "connected");
+    cyd.type_line("/leave Global");
+    cyd.type_line("/join Blue");
+    let mut bob = Joining::new(&server.url(), "stage", "bob").speaking_on("reader").start(&folder);
+    wait_for(&mut bob, "connected");
+    wait_for_peer(&mut ada, "first-heard", "bob");
+    let held = |ada: &mut Program, count: usize| {
+        ada.wait_for("bob is held", PATIENCE, |json| {
+            json["event"] == "held" && json["groups"].as_array().is_some_and(|groups| groups.len() == count)
+        });
+    };
+    ada.type_line("/move bob Red");
+    held(&mut ada, 1);
+    wait_for(&mut bob, "moved");
+    bob.type_line("/join Blue");
+    wait_for(&mut bob, "group-refused");
+    ada.type_line("/move bob Global");
+    held(&mut ada, 0);
+    let received = |peer: &mut Program| of_peer(&status(peer), "bob")["frames_received"].as_u64().expect("a count");
+    let before = received(&mut ada);
+    while received(&mut ada) < before + 50 {}
+    assert_eq!(received(&mut cyd), 0, "he speaks to Global alone again");
+    [ada, cyd, bob].into_iter().for_each(|peer| drop(leave(peer)));
+}
+
 /// proves: S-16
 #[test]
 fn after_a_restart_programs_take_their_room_back_and_one_that_was_started_again_does_as_well() {
