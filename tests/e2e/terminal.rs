@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use voicemesh_tests::process::{Program, binary};
-use voicemesh_tests::room::{Folder, Joining, Server, wait_for_peer};
+use voicemesh_tests::room::{Folder, Joining, Server, wait_for, wait_for_peer};
 use voicemesh_tests::tmux::{Kind, Tmux, Window};
 
 use super::alone;
@@ -105,10 +105,14 @@ fn three_people_are_seen_and_who_of_them_speaks_in_sixteen_colours_or_in_ascii()
     let (server, folder) = (Server::start(&[]), Folder::create("terminal"));
     let kinds = [("three", "Ada", USUAL), ("three", "Ben", LARGE), ("ascii", "Cleo", ASCII)];
     let windows = kinds.map(|(room, name, kind)| tmux.open(name, kind, &join_silent(&server, room, name, &folder)));
-    let _muted = Joining::new(&server.url(), "ascii", "Dora").with(&["--muted"]).start(&folder);
+    let mut muted = Joining::new(&server.url(), "ascii", "Dora").with(&["--muted"]).start(&folder);
+    // Who is seen may not yet be in the session, where texts go.
+    wait_for(&mut muted, "connected");
+    windows.iter().for_each(|window| drop(window.wait_until("the connection", |shown| shown.contains("connected"))));
     let mut speakers = [speaker(&server, "three", "Toni", &folder), speaker(&server, "ascii", "Tom", &folder)];
     for (speaker, viewers) in speakers.iter_mut().zip([["Ada", "Ben"], ["Cleo", "Dora"]]) {
         viewers.iter().for_each(|viewer| drop(wait_for_peer(speaker, "peer-joined", viewer)));
+        wait_for(speaker, "connected");
         speaker.type_line("Grüße – 日本");
     }
     for ((room, name, kind), window) in kinds.iter().zip(&windows) {
