@@ -140,6 +140,7 @@ fn usage() -> String {
 }
 
 /// Lets what is measured go on for so long: the one thing that cannot be waited for is the length of a measurement.
+#[expect(clippy::disallowed_methods, reason = "a measurement of CPU time lasts as long as it says")]
 pub fn measure_for(length: Duration) {
     thread::sleep(length);
 }

@@ -79,7 +79,7 @@ fn imports() -> Vec<Import> {
 pub fn metadata() -> Value {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let mut command = Command::new(cargo);
-    command.args(["metadata", "--no-deps", "--format-version", "1", "--offline"]).current_dir(super::source::root());
+    command.args(["metadata", "--no-deps", "--format-version", "1", "--offline"]).current_dir(super::files::root());
     let output = command.output().unwrap_or_else(|error| panic!("cargo metadata: {error}"));
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("cargo metadata: {error}"))

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
-use super::source::root;
+use super::files::root;
 
 const README: &str = "README.md";
 const README_LINES: usize = 150;

@@ -4,7 +4,7 @@ use std::fs;
 
 use sha2::{Digest, Sha256};
 
-use super::source::{files, root};
+use super::files::{files, root};
 
 const MODULE: &str = "web/src/uplink.wasm.gz";
 const STAMP: &str = "crates/page/stamp.txt";

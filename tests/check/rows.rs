@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::source::{Source, files, root};
+use super::files::{Source, files, root};
 
 /// The promises, one a line: `| D-01 | text | tested |` or `open`.
 const PROMISES: &str = "docs/features.md";

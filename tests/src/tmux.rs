@@ -118,6 +118,7 @@ impl Window<'_> {
     ///
     /// # Panics
     /// With what it shows, if that does not become so within [`PATIENCE`].
+    #[expect(clippy::disallowed_methods, reason = "tmux gives no event when a terminal shows something else")]
     pub fn wait_until(&self, what: &str, wanted: impl Fn(&str) -> bool) -> String {
         let deadline = Instant::now() + PATIENCE;
         loop {

@@ -135,6 +135,7 @@ pub unsafe extern "C" fn vm_poll(peer: vm_peer, event: *mut vm_event) -> vm_resu
 ///
 /// Other threads can use the handle meanwhile, and closing it ends the waiting. Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
 #[unsafe(no_mangle)]
+#[expect(clippy::disallowed_methods, reason = "several threads may wait for one peer, whose events one of them takes")]
 pub extern "C" fn vm_wait(peer: vm_peer, at_most_ms: u32) -> vm_result {
     guarded(|| {
         let deadline = Instant::now() + Duration::from_millis(at_most_ms.into());

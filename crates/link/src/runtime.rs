@@ -76,6 +76,7 @@ impl Runtime for LinkRuntime {
         tokio::time::Instant::now().into_std()
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the timer that the WebRTC stack asks for")]
     fn sleep(&self, duration: Duration) -> Boxed<'static, ()> {
         self.sockets.driver_sleeps();
         if self.sockets.throttle().admits() {

@@ -79,6 +79,7 @@ async fn live(setup: Setup, outbox: Arc<Outbox>, sink: Arc<dyn LinkSink>, mut fa
 }
 
 /// Waits for a turn to open, unless the link is closed before. An answer does not wait until the offer has been given up.
+#[expect(clippy::disallowed_methods, reason = "a time limit: the turn may come before")]
 async fn turn(openings: &Openings, config: &LinkConfig, outbox: &Outbox) -> Result<Turn, CloseReason> {
     let mut turn = pin!(openings.turn(config.role, config.remote));
     let mut late = pin!(tokio::time::sleep(ANSWER_WAIT));

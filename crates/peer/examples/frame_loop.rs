@@ -11,6 +11,7 @@ use voicemesh::{Event, InputSpec, JoinOptions, OutputSpec, Peer};
 /// A game's frame.
 const FRAME: Duration = Duration::from_millis(16);
 
+#[expect(clippy::disallowed_methods, reason = "stands for a game's frame")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [server, room, name, input, output, seconds] = &arguments[..] else {

@@ -29,6 +29,7 @@ struct Player {
     place: Option<[f32; 3]>,
 }
 
+#[expect(clippy::disallowed_methods, reason = "stands for a game's frame")]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [server, room, name, rest @ ..] = &arguments[..] else {

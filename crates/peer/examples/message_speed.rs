@@ -62,6 +62,7 @@ fn speed(server: &str, way: &str, quick: bool) -> Result<(), JoinError> {
 }
 
 /// One peer's frames among many: all of them speak a tone, and send each other a short message in each frame.
+#[expect(clippy::disallowed_methods, reason = "stands for a game's frame")]
 fn frames(server: &str, peers: usize, seconds: u64) -> Result<(), JoinError> {
     let room = format!("frames {}", std::process::id());
     let mut others: Vec<Peer> = Vec::new();

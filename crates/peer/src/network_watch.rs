@@ -55,6 +55,7 @@ impl NetworkWatch {
         self.lock().as_ref().map(|watched| watched.server.ip())
     }
 
+    #[expect(clippy::disallowed_methods, reason = "systems without notices are polled, and notices come in groups")]
     async fn run(self, inbox: Inbox) {
         let mut notices = Notices::open();
         let poll = if notices.is_some() { POLL_WITH_NOTICES } else { POLL };

@@ -292,6 +292,7 @@ impl Peer {
     }
 
     /// Waits until there is something to poll, at most so long. For programs without a loop of their own.
+    #[expect(clippy::disallowed_methods, reason = "the worker has left: no event can come any more")]
     pub fn wait(&mut self, at_most: Duration) {
         if self.next.is_empty() {
             match alone(&mut self.events).recv_timeout(at_most) {

@@ -186,6 +186,7 @@ struct Task {
 
 impl Task {
     /// Ends when the connection does, or a moment after the engine has dropped its end.
+    #[expect(clippy::disallowed_methods, reason = "a time limit: the connection may end before")]
     async fn run(self, abandoned: oneshot::Receiver<()>) {
         let abandoned = async {
             let _ = abandoned.await;

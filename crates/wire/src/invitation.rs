@@ -75,6 +75,7 @@ mod tests {
 
     /// The vectors that the web client's tests read as well.
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the vectors are files of the repository")]
     fn fragments_are_read_as_the_vectors_say() {
         let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/invitations.json");
         let text = std::fs::read_to_string(path).expect("the vectors are in the repository");

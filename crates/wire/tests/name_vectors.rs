@@ -52,6 +52,7 @@ struct ShortIds {
     ids: BTreeMap<PeerId, String>,
 }
 
+#[expect(clippy::disallowed_methods, reason = "the vectors are files of the repository")]
 fn read(path: &str) -> String {
     std::fs::read_to_string(format!("{}/../../{path}", env!("CARGO_MANIFEST_DIR"))).unwrap_or_default()
 }
@@ -213,6 +214,7 @@ fn foldings() -> String {
 }
 
 #[test]
+#[expect(clippy::disallowed_methods, reason = "the vectors are files of the repository")]
 fn the_tables_of_the_page_are_of_this_version_of_unicode() {
     let joining = CodePointMapData::<JoiningType>::new();
     let class = CodePointMapData::<CanonicalCombiningClass>::new();

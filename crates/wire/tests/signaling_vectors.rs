@@ -57,6 +57,7 @@ struct Roster {
     hash: RosterHash,
 }
 
+#[expect(clippy::disallowed_methods, reason = "the vectors are files of the repository")]
 fn vectors() -> Vectors {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/signaling.json");
     let text = std::fs::read_to_string(path).expect("the vectors are in the repository");

@@ -77,6 +77,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 const REQUEST_HEAD_BYTES: usize = 32 * 1024;
 
 /// Accepts until it is dropped.
+#[expect(clippy::disallowed_methods, reason = "the system does not report that descriptors are free again")]
 pub(super) async fn accept(
     hub: Arc<Hub>,
     page: Option<Page>,

@@ -79,6 +79,7 @@ fn throughput(size: usize, count: usize, a: &mut impl Side, b: &mut impl Side) -
 }
 
 /// As a game would: what is not taken now is tried again a moment later.
+#[expect(clippy::disallowed_methods, reason = "a program that must try again does so a moment later, as a game would")]
 fn insist(side: &mut impl Side, message: &[u8]) {
     while !side.send(message) {
         std::thread::sleep(Duration::from_micros(500));

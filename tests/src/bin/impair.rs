@@ -96,6 +96,7 @@ mod linux {
     }
 
     impl Direction {
+        #[expect(clippy::disallowed_methods, reason = "an interface that is down gives no event when it is up again")]
         fn take_frames(&self, from: &Tap, to: &Tap) -> io::Result<()> {
             let mut buffer = [0; MAX_FRAME];
             loop {

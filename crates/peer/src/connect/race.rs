@@ -21,6 +21,7 @@ pub(super) type Attempt = (SocketAddr, Option<io::Error>);
 /// # Errors
 ///
 /// What became of each attempt. Addresses that were never tried are not among them.
+#[expect(clippy::disallowed_methods, reason = "the timer of the race")]
 pub(super) async fn race<T, D, F>(
     addresses: &[SocketAddr],
     later: impl Future<Output = Vec<SocketAddr>>,
