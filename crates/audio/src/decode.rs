@@ -1,7 +1,7 @@
 //! One remote speaker: frames in as they arrive, a block of sound out whenever asked.
 //!
 //! ```text
-//! receive ─ jitter buffer ─ next: frame, repair, guess ─ Opus ─┐
+//! receive ─ jitter buffer ─ next: frame, repair, conceal ─ Opus ─┐
 //!                 └──────── pace: faster, slower ──────────── queue ─ stretch ─ gain ─ block
 //! ```
 
@@ -13,10 +13,10 @@ use std::time::Duration;
 
 use audiopus::{Channels, SampleRate, coder::Decoder};
 
-pub use self::report::{ListenerStats, Playing, Reception, Rendered};
+pub use self::report::{Playing, Reception, Rendered, VoiceDecoderStats};
 use self::{
-    opus::{decode, guess, packet_samples, repairs_the_one_before},
-    queue::{Place, Queue},
+    opus::{conceal, decode, packet_samples, repairs_the_one_before},
+    queue::{FramePosition, Queue},
 };
 use crate::{
     AudioError, BLOCK_SAMPLES, Block,
@@ -63,13 +63,13 @@ const LONGEST_WAIT_BY_STRETCHING: usize = 960;
 
 /// Hears one speaker: jitter buffer, Opus decoder, stretching, gain and level.
 #[derive(Debug)]
-pub struct Listener {
+pub struct VoiceDecoder {
     jitter: JitterBuffer,
     decoder: Decoder,
     queue: Queue,
     /// The frame last decoded, to know whether the next follows it.
     decoded: Option<(u64, u64)>,
-    /// Samples guessed in a row.
+    /// Samples concealed in a row.
     concealed_in_a_row: u32,
     /// Samples rendered since speech was last stretched, and by how much it was since a frame was decoded.
     since_stretch: usize,
@@ -94,7 +94,7 @@ struct Counts {
     lengthened_samples: u64,
 }
 
-impl Listener {
+impl VoiceDecoder {
     /// A listener to a speaker nothing came from yet.
     pub fn new() -> Result<Self, AudioError> {
         Ok(Self {
@@ -115,18 +115,18 @@ impl Listener {
         })
     }
 
-    /// Takes a frame that arrived, in any order and any number of times. `sequence` and `burst` are extended: they never
+    /// Takes a frame that arrived, in any order and any number of times. `sequence` and `talkspurt` are extended: they never
     /// wrap. What is no Opus of 10 to 120 ms is counted and otherwise as if it were lost. Allocates nothing.
-    pub fn receive(&mut self, now: Duration, sequence: u64, burst: u64, last_of_burst: bool, payload: &[u8]) {
-        self.insert(now, sequence, burst, last_of_burst, false, payload);
+    pub fn receive(&mut self, now: Duration, sequence: u64, talkspurt: u64, last_of_talkspurt: bool, payload: &[u8]) {
+        self.insert(now, sequence, talkspurt, last_of_talkspurt, false, payload);
     }
 
     /// Takes a copy of the frame `sequence` that came inside the packet of a frame `behind_frames` later (the packet's
     /// own frame, with 0, is an original and belongs into [`receive`](Self::receive)). The copy is played if the original
     /// has not come when it is time. Allocates nothing.
-    pub fn receive_copy(&mut self, now: Duration, sequence: u64, burst: u64, behind_frames: u16, payload: &[u8]) {
+    pub fn receive_copy(&mut self, now: Duration, sequence: u64, talkspurt: u64, behind_frames: u16, payload: &[u8]) {
         if behind_frames > 0 {
-            self.insert(now, sequence, burst, false, true, payload);
+            self.insert(now, sequence, talkspurt, false, true, payload);
         }
     }
 
@@ -149,7 +149,7 @@ impl Listener {
         rendered
     }
 
-    /// What the block last rendered begins with; `None` for silence and guesses.
+    /// What the block last rendered begins with; `None` for silence and concealment.
     pub fn playing(&self) -> Option<Playing> {
         self.playing
     }
@@ -190,10 +190,10 @@ impl Listener {
     }
 
     /// The counters.
-    pub fn stats(&self) -> ListenerStats {
+    pub fn stats(&self) -> VoiceDecoderStats {
         let jitter = self.jitter.stats();
         let Counts { heard, skipped, invalid, concealed_samples, shortened_samples, lengthened_samples } = self.counts;
-        ListenerStats {
+        VoiceDecoderStats {
             frames_received: jitter.accepted,
             frames_heard: heard,
             frames_concealed: jitter.given_up,
@@ -213,11 +213,19 @@ impl Listener {
         }
     }
 
-    fn insert(&mut self, now: Duration, sequence: u64, burst: u64, last_of_burst: bool, is_copy: bool, payload: &[u8]) {
+    fn insert(
+        &mut self,
+        now: Duration,
+        sequence: u64,
+        talkspurt: u64,
+        last_of_talkspurt: bool,
+        is_copy: bool,
+        payload: &[u8],
+    ) {
         match packet_samples(payload) {
             Some(samples) => {
                 let repairs = repairs_the_one_before(payload);
-                let frame = Frame { sequence, burst, last_of_burst, samples, is_copy, repairs, payload };
+                let frame = Frame { sequence, talkspurt, last_of_talkspurt, samples, is_copy, repairs, payload };
                 self.jitter.insert(now, frame);
             }
             None => self.counts.invalid += 1,
@@ -230,24 +238,24 @@ impl Listener {
             Playout::Silence => return false,
             Playout::Conceal { samples } => {
                 let pcm = self.queue.append(samples as usize, Rendered::Concealed, None);
-                guess(&mut self.decoder, None, pcm);
-                finish_guess(pcm, &mut self.concealed_in_a_row);
+                conceal(&mut self.decoder, None, pcm);
+                fade_concealment(pcm, &mut self.concealed_in_a_row);
                 self.counts.concealed_samples += u64::from(samples);
             }
-            Playout::Repair { sequence, burst, samples, next } => {
-                let place = place(&mut self.decoded, sequence, burst, samples);
+            Playout::Repair { sequence, talkspurt, samples, next } => {
+                let place = place(&mut self.decoded, sequence, talkspurt, samples);
                 let pcm = self.queue.append(samples as usize, Rendered::Speech, Some(place));
-                guess(&mut self.decoder, Some(next), pcm);
+                conceal(&mut self.decoder, Some(next), pcm);
                 begin_softly(pcm, std::mem::take(&mut self.concealed_in_a_row));
             }
-            Playout::Frame(Frame { sequence, burst, samples, payload, .. }) => {
-                let place = place(&mut self.decoded, sequence, burst, samples);
+            Playout::Frame(Frame { sequence, talkspurt, samples, payload, .. }) => {
+                let place = place(&mut self.decoded, sequence, talkspurt, samples);
                 let pcm = self.queue.append(samples as usize, Rendered::Speech, Some(place));
                 if decode(&mut self.decoder, payload, pcm) {
                     self.counts.heard += 1;
                 } else {
                     self.counts.invalid += 1;
-                    guess(&mut self.decoder, None, pcm);
+                    conceal(&mut self.decoder, None, pcm);
                 }
                 begin_softly(pcm, std::mem::take(&mut self.concealed_in_a_row));
                 self.loudness_dbfs = rms_dbfs(pcm).max(self.loudness_dbfs - LOUDNESS_FALL_DB);
@@ -347,28 +355,28 @@ impl Listener {
 }
 
 /// Where a frame about to be decoded lies; remembers it for the next.
-fn place(decoded: &mut Option<(u64, u64)>, sequence: u64, burst: u64, frame_samples: u32) -> Place {
-    let before = decoded.replace((sequence, burst));
-    // A burst's first frame follows nothing; after a loss within a burst, what was lost was spoken all the same.
-    let follows = before.is_some_and(|(_, burst_before)| burst_before == burst);
-    Place { sequence, burst, frame_samples, follows, offset: 0 }
+fn place(decoded: &mut Option<(u64, u64)>, sequence: u64, talkspurt: u64, frame_samples: u32) -> FramePosition {
+    let before = decoded.replace((sequence, talkspurt));
+    // A talkspurt's first frame follows nothing; after a loss within a talkspurt, what was lost was spoken all the same.
+    let follows = before.is_some_and(|(_, talkspurt_before)| talkspurt_before == talkspurt);
+    FramePosition { sequence, talkspurt, frame_samples, follows, offset: 0 }
 }
 
 fn is_alike(join: &Join, when: When) -> bool {
     join.likeness >= if when == When::Urgently { ALIKE_URGENTLY } else { ALIKE_CALMLY }
 }
 
-/// Lets a guess fade, the more the longer guesses last.
-fn finish_guess(pcm: &mut [f32], concealed_in_a_row: &mut u32) {
+/// Fades concealment, the more the longer it lasts.
+fn fade_concealment(pcm: &mut [f32], concealed_in_a_row: &mut u32) {
     for (sample, age) in pcm.iter_mut().zip(*concealed_in_a_row..) {
-        *sample *= share_of_guess(age);
+        *sample *= share_of_concealment(age);
     }
     *concealed_in_a_row = concealed_in_a_row.saturating_add(pcm.len() as u32);
 }
 
-/// Takes the sound from what a guess had faded to, back to full.
+/// Takes the sound from what concealment had faded to, back to full.
 fn begin_softly(pcm: &mut [f32], concealed_in_a_row: u32) {
-    let from = share_of_guess(concealed_in_a_row);
+    let from = share_of_concealment(concealed_in_a_row);
     if from < 1.0 {
         for (index, sample) in pcm.iter_mut().take(FADE_IN_SAMPLES).enumerate() {
             *sample *= from + (1.0 - from) * index as f32 / FADE_IN_SAMPLES as f32;
@@ -376,6 +384,6 @@ fn begin_softly(pcm: &mut [f32], concealed_in_a_row: u32) {
     }
 }
 
-fn share_of_guess(age: u32) -> f32 {
+fn share_of_concealment(age: u32) -> f32 {
     1.0 - (age.saturating_sub(FADE_START_SAMPLES) as f32 / (FADE_END_SAMPLES - FADE_START_SAMPLES) as f32).min(1.0)
 }

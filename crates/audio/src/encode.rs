@@ -64,7 +64,7 @@ impl Default for SpeechConfig {
 
 /// The encoder of one microphone: collects blocks into frames and encodes them.
 #[derive(Debug)]
-pub struct Speech {
+pub struct VoiceEncoder {
     encoder: Encoder,
     config: SpeechConfig,
     pending: [f32; LONGEST_FRAME_SAMPLES],
@@ -72,7 +72,7 @@ pub struct Speech {
     encoded: [u8; MAX_FRAME_BYTES],
 }
 
-impl Speech {
+impl VoiceEncoder {
     /// An encoder with nothing collected.
     pub fn new(config: SpeechConfig) -> Result<Self, AudioError> {
         let mut encoder = Encoder::new(SampleRate::Hz48000, Channels::Mono, Application::Voip)?;
@@ -126,7 +126,7 @@ impl Speech {
         Ok(Some(&self.encoded[..length]))
     }
 
-    /// How many blocks wait for the rest of their frame. At the end of a burst the caller pushes silence until the frame
+    /// How many blocks wait for the rest of their frame. At the end of a talkspurt the caller pushes silence until the frame
     /// is complete, or forgets it with [`reset_partial`](Self::reset_partial).
     pub fn partial_blocks(&self) -> usize {
         self.pending_samples / BLOCK_SAMPLES
@@ -161,21 +161,21 @@ mod tests {
             (SpeechConfig { complexity: 11, ..Default::default() }, "complexity"),
             (SpeechConfig { expected_loss_percent: 101, ..Default::default() }, "expected_loss_percent"),
         ] {
-            let error = Speech::new(config).expect_err(name);
+            let error = VoiceEncoder::new(config).expect_err(name);
             assert!(error.to_string().starts_with(name), "{error}");
         }
     }
 
     #[test]
     fn a_refused_change_leaves_the_old_settings() {
-        let mut speech = Speech::new(SpeechConfig::default()).expect("default settings");
+        let mut speech = VoiceEncoder::new(SpeechConfig::default()).expect("default settings");
         speech.configure(SpeechConfig { complexity: 11, ..Default::default() }).expect_err("complexity");
         assert_eq!(speech.config(), &SpeechConfig::default());
     }
 
     #[test]
     fn resetting_starts_the_frame_anew() {
-        let mut speech = Speech::new(SpeechConfig::default()).expect("default settings");
+        let mut speech = VoiceEncoder::new(SpeechConfig::default()).expect("default settings");
         let block = [0.1; BLOCK_SAMPLES];
         assert!(speech.push(&block).expect("encodes").is_none());
         assert_eq!(speech.partial_blocks(), 1);
@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn changing_bitrate_fec_and_expected_loss_in_mid_speech_neither_clicks_nor_loses_a_frame() {
         use audiopus::coder::Decoder;
-        let mut speech = Speech::new(SpeechConfig::default()).expect("default settings");
+        let mut speech = VoiceEncoder::new(SpeechConfig::default()).expect("default settings");
         let mut decoder = Decoder::new(SampleRate::Hz48000, Channels::Mono).expect("a decoder");
         let mut heard = Vec::new();
         for index in 0..600 {
@@ -219,7 +219,7 @@ mod tests {
     fn every_frame_duration_is_encoded_at_both_ends_of_the_recommended_bitrates() {
         for frame in FrameDuration::ALL {
             for bitrate_bps in [*RECOMMENDED_BITRATE_BPS.start(), *RECOMMENDED_BITRATE_BPS.end()] {
-                let mut speech = Speech::new(SpeechConfig { frame, bitrate_bps, ..SpeechConfig::default() })
+                let mut speech = VoiceEncoder::new(SpeechConfig { frame, bitrate_bps, ..SpeechConfig::default() })
                     .expect("valid settings");
                 for index in 1..=60 {
                     let is_frame = speech.push(&[0.1; BLOCK_SAMPLES]).expect("encodes").is_some();
@@ -231,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_is_not_a_number_does_not_break_the_encoder() {
-        let mut speech = Speech::new(SpeechConfig::default()).expect("default settings");
+        let mut speech = VoiceEncoder::new(SpeechConfig::default()).expect("default settings");
         for block in [[f32::NAN; BLOCK_SAMPLES], [f32::INFINITY; BLOCK_SAMPLES], [1e30; BLOCK_SAMPLES]] {
             speech.push(&block).expect("encodes");
             speech.push(&block).expect("encodes");

@@ -1,11 +1,11 @@
 //! The jitter buffer of one speaker: frames in as the network delivers them, frames out as playback needs them.
 //!
-//! It knows sequence numbers, bursts and durations, and nothing of what is in a frame. Playback *pulls*: whenever the
+//! It knows sequence numbers, talkspurts and durations, and nothing of what is in a frame. Playback *pulls*: whenever the
 //! decoder has less than a block left it calls [`JitterBuffer::next`], and before each block it asks
 //! [`JitterBuffer::pace`] whether to speak faster or slower. The rules:
 //!
 //! - *Depth* is how far playback is behind the fastest frames of late; it should be the target that the log of arrivals
-//!   says is worth it (`arrivals`, `cost`). A burst begins at the target, or deeper if its first frames come late or
+//!   says is worth it (`arrivals`, `cost`). A talkspurt begins at the target, or deeper if its first frames come late or
 //!   together. After that the depth changes by stretching, in pauses first.
 //! - A frame may come as the original or as a copy in a later packet, which is as good; whichever comes first is played.
 //! - A missing frame is waited for up to the target. If the frame behind it is there, its coarse in-band copy repairs the
@@ -21,7 +21,7 @@ mod slots;
 use std::time::Duration;
 
 use self::{
-    arrivals::{Arrival, Arrivals, Form, LARGEST_LOSS, Losses, micros, micros_of},
+    arrivals::{Arrival, ArrivalKind, ArrivalLog, LARGEST_LOSS, Losses, micros, micros_of},
     slots::{Content, Head, Slots},
 };
 use crate::BLOCK_SAMPLES;
@@ -31,7 +31,7 @@ pub use self::{
     slots::CAPACITY,
 };
 
-/// After this much concealment in a row (120 ms) there is silence: longer guesses sound like a machine.
+/// After this much concealment in a row (120 ms) there is silence: longer concealment sounds like a machine.
 pub const LONGEST_CONCEALMENT: Duration = Duration::from_millis(120);
 
 /// How playback's steps of 10 ms are rounded: a frame may start this much before its delay is over. Not more than a bin of
@@ -52,18 +52,18 @@ const RECENT_WAITS: usize = 4;
 /// Playback's step.
 const BLOCK_US: i64 = 10_000;
 
-/// Bursts are compared only within this time of the last frame; after it, any burst is new (PROTOCOL.md, section 8).
-const BURST_MEMORY: Duration = Duration::from_secs(2);
+/// Talkspurts are compared only within this time of the last frame; after it, any talkspurt is new (PROTOCOL.md, section 8).
+const TALKSPURT_MEMORY: Duration = Duration::from_secs(2);
 
 /// A frame as it travelled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
     /// The speaker's frame number, already extended beyond its 16 bits.
     pub sequence: u64,
-    /// The speaker's burst, already extended.
-    pub burst: u64,
+    /// The speaker's talkspurt, already extended.
+    pub talkspurt: u64,
     /// Whether the speaker falls silent after this frame.
-    pub last_of_burst: bool,
+    pub last_of_talkspurt: bool,
     /// How many samples of speech it is.
     pub samples: u32,
     /// Whether it came inside the packet of a later frame.
@@ -81,7 +81,7 @@ pub enum Inserted {
     Accepted,
     /// It was there already, or has been played: two routes carried it, or a copy and the original.
     Duplicate,
-    /// Its time is over, or a later burst has begun.
+    /// Its time is over, or a later talkspurt has begun.
     Late,
 }
 
@@ -94,14 +94,14 @@ pub enum Playout<'a> {
     Repair {
         /// The lost frame.
         sequence: u64,
-        /// Its burst.
-        burst: u64,
+        /// Its talkspurt.
+        talkspurt: u64,
         /// How many samples it has.
         samples: u32,
         /// The payload of the frame behind it.
         next: &'a [u8],
     },
-    /// A guess of so many samples, because the frame for it is not here.
+    /// Concealment of this many samples, because the frame for it is not here.
     Conceal {
         /// How many samples are missing.
         samples: u32,
@@ -149,9 +149,9 @@ pub struct JitterBuffer {
     /// Frames before this one have had their time.
     next_sequence: u64,
     newest: Option<Newest>,
-    played_burst: Option<u64>,
+    played_talkspurt: Option<u64>,
     state: State,
-    arrivals: Arrivals,
+    arrivals: ArrivalLog,
     mean_wait_ms: Option<f32>,
     /// How long the latest frames waited to be asked for, in turn.
     recent_waits_us: [i64; RECENT_WAITS],
@@ -170,19 +170,19 @@ enum State {
 
 #[derive(Clone, Copy, Debug)]
 struct Playing {
-    burst: u64,
+    talkspurt: u64,
     /// Of the last frame, and so presumably of a missing one.
     frame_samples: u32,
-    /// Samples guessed in place of frames from `next_sequence` on.
+    /// Samples concealed in place of frames from `next_sequence` on.
     bridged: u32,
-    /// Samples guessed in a row.
-    guessed: u32,
+    /// Samples concealed in a row.
+    concealed: u32,
 }
 
-/// The latest burst anything came from, and when it came.
+/// The latest talkspurt anything came from, and when it came.
 #[derive(Clone, Copy, Debug)]
 struct Newest {
-    burst: u64,
+    talkspurt: u64,
     at: Duration,
 }
 
@@ -199,9 +199,9 @@ impl JitterBuffer {
             slots: Slots::new(),
             next_sequence: 0,
             newest: None,
-            played_burst: None,
+            played_talkspurt: None,
             state: State::Idle,
-            arrivals: Arrivals::new(),
+            arrivals: ArrivalLog::new(),
             mean_wait_ms: None,
             recent_waits_us: [0; RECENT_WAITS],
             stats: JitterStats::default(),
@@ -210,14 +210,14 @@ impl JitterBuffer {
 
     /// Takes a frame that arrived. The payload is copied; nothing is allocated for one of ordinary length.
     pub fn insert(&mut self, now: Duration, frame: Frame<'_>) -> Inserted {
-        let is_old = self
-            .newest
-            .is_some_and(|newest| frame.burst < newest.burst && now.saturating_sub(newest.at) <= BURST_MEMORY);
-        let is_again = !is_old && !frame.is_copy && self.arrivals.has_original(frame.sequence, frame.burst);
+        let is_old = self.newest.is_some_and(|newest| {
+            frame.talkspurt < newest.talkspurt && now.saturating_sub(newest.at) <= TALKSPURT_MEMORY
+        });
+        let is_again = !is_old && !frame.is_copy && self.arrivals.has_original(frame.sequence, frame.talkspurt);
         if !is_old {
-            let form = if frame.is_copy { Form::Copy } else { Form::Original { repairs: frame.repairs } };
-            let Frame { sequence, burst, samples, .. } = frame;
-            self.arrivals.note(Arrival { now, sequence, burst, samples, form });
+            let form = if frame.is_copy { ArrivalKind::Copy } else { ArrivalKind::Original { repairs: frame.repairs } };
+            let Frame { sequence, talkspurt, samples, .. } = frame;
+            self.arrivals.note(Arrival { now, sequence, talkspurt, samples, form });
         }
         let mut only_copies_before = false;
         let inserted = if is_again || self.slots.has(frame.sequence) {
@@ -231,7 +231,7 @@ impl JitterBuffer {
         match inserted {
             Inserted::Accepted => {
                 self.stats.overflow += self.slots.put(now, &frame);
-                self.newest = Some(Newest { burst: frame.burst, at: now });
+                self.newest = Some(Newest { talkspurt: frame.talkspurt, at: now });
                 self.stats.accepted += 1;
                 if matches!(self.state, State::Idle) {
                     self.state = State::Filling;
@@ -255,8 +255,8 @@ impl JitterBuffer {
             State::Filling => self.start(now, left),
             State::Playing(playing) => match self.slots.head() {
                 None => self.starve(playing),
-                // The old burst ended with a frame that never came.
-                Some(head) if head.burst != playing.burst => {
+                // The old talkspurt ended with a frame that never came.
+                Some(head) if head.talkspurt != playing.talkspurt => {
                     self.state = State::Filling;
                     self.start(now, left)
                 }
@@ -269,11 +269,11 @@ impl JitterBuffer {
     pub fn pace(&self, now: Duration, left: u32) -> Pace {
         let State::Playing(playing) = self.state else { return Pace::Keep };
         let next_at_us = micros(now).saturating_add(micros_of(left));
-        let Some(depth_us) = self.arrivals.depth_us(next_at_us, self.next_sequence, playing.burst) else {
+        let Some(depth_us) = self.arrivals.depth_us(next_at_us, self.next_sequence, playing.talkspurt) else {
             return Pace::Keep;
         };
         let is_next_here = self.has_next();
-        if !is_next_here && playing.guessed == 0 && self.is_overdue(depth_us, left) {
+        if !is_next_here && playing.concealed == 0 && self.is_overdue(depth_us, left) {
             return Pace::Lengthen { most: LONGEST_LENGTHENING, when: When::Urgently };
         }
         // The next frame is asked for when less than a block is left, and that moment must not come too early: what counts
@@ -288,7 +288,7 @@ impl JitterBuffer {
             return Pace::Lengthen { most: most.max(SHORTEST), when };
         }
         let blocks_us = (asked_us.saturating_sub(target_us)).max(0) / BLOCK_US * BLOCK_US;
-        let waiting_us = micros_of(self.slots.content_from(self.next_sequence, playing.burst) + left);
+        let waiting_us = micros_of(self.slots.content_from(self.next_sequence, playing.talkspurt) + left);
         let least_us = self.recent_waits_us.iter().copied().min().unwrap_or(0);
         let removable_us = (blocks_us + fraction_us).min(waiting_us - BLOCK_US).min(least_us - KEPT_US);
         if removable_us > PAUSE_TOO_DEEP_US {
@@ -300,7 +300,7 @@ impl JitterBuffer {
     /// Whether the frame that comes next is here.
     pub fn has_next(&self) -> bool {
         let State::Playing(playing) = self.state else { return false };
-        self.slots.head().is_some_and(|head| head.sequence == self.next_sequence && head.burst == playing.burst)
+        self.slots.head().is_some_and(|head| head.sequence == self.next_sequence && head.talkspurt == playing.talkspurt)
     }
 
     /// How long frames waited lately from their arrival to being played, in milliseconds.
@@ -323,7 +323,7 @@ impl JitterBuffer {
         self.slots.len() == 0
     }
 
-    /// Whether a burst is being played or about to be.
+    /// Whether a talkspurt is being played or about to be.
     pub fn is_active(&self) -> bool {
         !matches!(self.state, State::Idle)
     }
@@ -339,7 +339,7 @@ impl JitterBuffer {
         LossReport { expected, lost, unrepaired, runs, jitter_ms: self.arrivals.jitter_ms() }
     }
 
-    /// Begins a burst, or what is left of one after a stall, once its first frame has waited long enough.
+    /// Begins a talkspurt, or what is left of one after a stall, once its first frame has waited long enough.
     fn start(&mut self, now: Duration, left: u32) -> Playout<'_> {
         let Some(head) = self.slots.head() else {
             self.state = State::Idle;
@@ -347,7 +347,7 @@ impl JitterBuffer {
         };
         let target_us = micros(self.arrivals.target());
         let waited_us = micros(now.saturating_sub(head.arrived));
-        let depth_us = self.arrivals.depth_us(micros(now), head.sequence, head.burst).unwrap_or(waited_us);
+        let depth_us = self.arrivals.depth_us(micros(now), head.sequence, head.talkspurt).unwrap_or(waited_us);
         if depth_us.max(waited_us) + EARLY_US >= target_us {
             self.play(now, left, head.sequence)
         } else {
@@ -355,19 +355,19 @@ impl JitterBuffer {
         }
     }
 
-    /// Nothing is here: guess for a while, then be silent.
+    /// Nothing is here: conceal for a while, then be silent.
     fn starve(&mut self, playing: Playing) -> Playout<'_> {
-        if duration_of(playing.guessed) >= LONGEST_CONCEALMENT {
+        if duration_of(playing.concealed) >= LONGEST_CONCEALMENT {
             self.state = State::Idle;
             return Playout::Silence;
         }
-        self.guess(playing, BLOCK_SAMPLES as u32)
+        self.conceal(playing, BLOCK_SAMPLES as u32)
     }
 
     /// Plays the first frame in line, after filling the time of those missing before it.
     fn bridge(&mut self, now: Duration, left: u32, head: Head, playing: Playing) -> Playout<'_> {
         let missing = head.sequence - self.next_sequence;
-        if missing == 0 || duration_of(playing.guessed) >= LONGEST_CONCEALMENT {
+        if missing == 0 || duration_of(playing.concealed) >= LONGEST_CONCEALMENT {
             return self.play(now, left, head.sequence);
         }
         // All that wait are less than CAPACITY apart, but the one expected may be far behind them.
@@ -375,51 +375,53 @@ impl JitterBuffer {
         let remaining = missing_samples.saturating_sub(playing.bridged);
         // A gap is the moment to grow: what is missing may be late, or come as a copy, rather than be lost.
         let head_at_us = micros(now).saturating_add(micros_of(left + remaining));
-        let depth_us = self.arrivals.depth_us(head_at_us, head.sequence, head.burst).unwrap_or(i64::MAX);
+        let depth_us = self.arrivals.depth_us(head_at_us, head.sequence, head.talkspurt).unwrap_or(i64::MAX);
         if depth_us.saturating_add(EARLY_US) < micros(self.arrivals.target()) {
-            return self.guess(playing, 0);
+            return self.conceal(playing, 0);
         }
         if remaining == 0 {
             return self.play(now, left, head.sequence);
         }
         if remaining != playing.frame_samples || !head.repairs {
-            return self.guess(playing, BLOCK_SAMPLES as u32);
+            return self.conceal(playing, BLOCK_SAMPLES as u32);
         }
         let sequence = head.sequence - 1;
         self.give_up_until(sequence);
         self.next_sequence = head.sequence;
         self.stats.repaired += 1;
-        self.arrivals.played(sequence, head.burst);
-        self.state = State::Playing(Playing { bridged: 0, guessed: 0, ..playing });
-        let (burst, samples) = (head.burst, playing.frame_samples);
-        Playout::Repair { sequence, burst, samples, next: self.slots.payload(head.sequence) }
+        self.arrivals.played(sequence, head.talkspurt);
+        self.state = State::Playing(Playing { bridged: 0, concealed: 0, ..playing });
+        let (talkspurt, samples) = (head.talkspurt, playing.frame_samples);
+        Playout::Repair { sequence, talkspurt, samples, next: self.slots.payload(head.sequence) }
     }
 
     /// Guesses 10 ms, of which `bridged` samples stand for the missing frames and the rest adds to the delay.
-    fn guess(&mut self, playing: Playing, bridged: u32) -> Playout<'_> {
+    fn conceal(&mut self, playing: Playing, bridged: u32) -> Playout<'_> {
         let samples = BLOCK_SAMPLES as u32;
-        let (bridged, guessed) = (playing.bridged.saturating_add(bridged), playing.guessed + samples);
-        self.state = State::Playing(Playing { bridged, guessed, ..playing });
+        let (bridged, concealed) = (playing.bridged.saturating_add(bridged), playing.concealed + samples);
+        self.state = State::Playing(Playing { bridged, concealed, ..playing });
         Playout::Conceal { samples }
     }
 
     fn play(&mut self, now: Duration, left: u32, sequence: u64) -> Playout<'_> {
         let Some(content) = self.slots.take(sequence) else { return Playout::Silence };
-        let Content { burst, last_of_burst, samples, arrived, is_copy, .. } = content;
-        if self.played_burst == Some(burst) {
+        let Content { talkspurt, last_of_talkspurt, samples, arrived, is_copy, .. } = content;
+        if self.played_talkspurt == Some(talkspurt) {
             self.give_up_until(sequence);
         }
         self.next_sequence = sequence.saturating_add(1);
-        self.played_burst = Some(burst);
+        self.played_talkspurt = Some(talkspurt);
         self.stats.played += 1;
         self.stats.from_copies += u64::from(is_copy);
-        self.arrivals.played(sequence, burst);
+        self.arrivals.played(sequence, talkspurt);
         self.recent_waits_us[(self.stats.played % RECENT_WAITS as u64) as usize] = micros(now.saturating_sub(arrived));
         let wait_ms = (now.saturating_sub(arrived) + duration_of(left)).as_secs_f32() * 1_000.0;
         let mean_ms = self.mean_wait_ms.unwrap_or(wait_ms);
         self.mean_wait_ms = Some(mean_ms + (wait_ms - mean_ms) * 0.1);
         self.state = match self.slots.head() {
-            _ if !last_of_burst => State::Playing(Playing { burst, frame_samples: samples, bridged: 0, guessed: 0 }),
+            _ if !last_of_talkspurt => {
+                State::Playing(Playing { talkspurt, frame_samples: samples, bridged: 0, concealed: 0 })
+            }
             Some(_) => State::Filling,
             None => State::Idle,
         };

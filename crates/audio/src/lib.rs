@@ -1,7 +1,7 @@
 //! Speech as numbers: process → encode on the way out, jitter → decode → mix on the way in.
 //!
-//! **Does.** Takes and gives blocks of 10 ms ([`Block`]), 48 kHz, one channel, `f32` in ±1. One [`encode::Speech`] per
-//! microphone makes Opus frames; one [`decode::Listener`] per remote speaker takes frames as they arrive, in any order
+//! **Does.** Takes and gives blocks of 10 ms ([`Block`]), 48 kHz, one channel, `f32` in ±1. One [`encode::VoiceEncoder`] per
+//! microphone makes Opus frames; one [`decode::VoiceDecoder`] per remote speaker takes frames as they arrive, in any order
 //! and any number of times, and renders a block whenever asked; one [`mix::Mixer`] adds the listeners up.
 //!
 //! **Never does.** It has no clock, device, thread or socket: every call that depends on time takes `now`, the
@@ -12,20 +12,20 @@
 //!
 //! ```
 //! use std::time::Duration;
-//! use voicemesh_audio::{BLOCK_SAMPLES, decode::Listener, encode::{Speech, SpeechConfig}, mix::Mixer};
+//! use voicemesh_audio::{BLOCK_SAMPLES, decode::VoiceDecoder, encode::{SpeechConfig, VoiceEncoder}, mix::Mixer};
 //!
 //! # fn main() -> Result<(), voicemesh_audio::AudioError> {
-//! let mut speech = Speech::new(SpeechConfig::default())?;
-//! let mut listener = Listener::new()?;
+//! let mut encoder = VoiceEncoder::new(SpeechConfig::default())?;
+//! let mut decoder = VoiceDecoder::new()?;
 //! let mut mixer = Mixer::new();
 //! let (mut block, mut out) = ([0.0; BLOCK_SAMPLES], [0.0; BLOCK_SAMPLES]);
 //! for tick in 0..10u64 {
 //!     let now = Duration::from_millis(10 * tick);
 //!     let microphone = [0.1; BLOCK_SAMPLES];
-//!     if let Some(frame) = speech.push(&microphone)? {
-//!         listener.receive(now, tick / 2, 0, false, frame);
+//!     if let Some(frame) = encoder.push(&microphone)? {
+//!         decoder.receive(now, tick / 2, 0, false, frame);
 //!     }
-//!     listener.render(now, &mut block);
+//!     decoder.render(now, &mut block);
 //!     mixer.add(&block);
 //!     mixer.finish(&mut out);
 //! }

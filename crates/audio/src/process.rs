@@ -14,15 +14,15 @@
 mod chain;
 mod decimate;
 mod detector;
-mod look_back;
 mod meter;
 mod microphone;
-mod opening;
+mod pre_roll;
 mod settings;
 mod stage;
+mod voice_gate;
 
-pub use look_back::LOOK_BACK;
 pub use meter::MicrophoneLevel;
 pub use microphone::Microphone;
-pub use opening::HANG_OVER;
+pub use pre_roll::LOOK_BACK;
 pub use settings::{Activation, LONGEST_RELEASE, MicrophoneConfig, NoiseSuppression, Processing};
+pub use voice_gate::HANG_OVER;

@@ -6,8 +6,8 @@ use audiopus::{Channels, SampleRate, coder::Decoder};
 use proptest::prelude::*;
 use voicemesh_audio::{
     BLOCK_SAMPLES, Block, FrameDuration,
-    decode::{Listener, Rendered},
-    encode::{Speech, SpeechConfig},
+    decode::{Rendered, VoiceDecoder},
+    encode::{SpeechConfig, VoiceEncoder},
     level::rms_dbfs,
 };
 
@@ -25,9 +25,9 @@ fn voice(blocks: usize) -> Vec<Block> {
 }
 
 /// Encodes `said`, delivers each frame with 30 ms of delay unless `lost` says otherwise, and renders until all is heard.
-fn converse(said: &[Block], config: SpeechConfig, lost: impl Fn(u64) -> bool) -> (Vec<Block>, Listener) {
-    let mut speech = Speech::new(config).expect("valid settings");
-    let mut listener = Listener::new().expect("a decoder");
+fn converse(said: &[Block], config: SpeechConfig, lost: impl Fn(u64) -> bool) -> (Vec<Block>, VoiceDecoder) {
+    let mut speech = VoiceEncoder::new(config).expect("valid settings");
+    let mut listener = VoiceDecoder::new().expect("a decoder");
     let mut on_the_way: Vec<(Duration, u64, Vec<u8>)> = Vec::new();
     let mut sequence = 0;
     let mut heard = Vec::new();
@@ -69,7 +69,7 @@ fn correlation(said: &[Block], heard: &[Block]) -> (f32, usize) {
 
 /// `said`, encoded and decoded frame by frame.
 fn decoded(said: &[Block], config: SpeechConfig) -> Vec<Block> {
-    let mut speech = Speech::new(config).expect("valid settings");
+    let mut speech = VoiceEncoder::new(config).expect("valid settings");
     let mut decoder = Decoder::new(SampleRate::Hz48000, Channels::Mono).expect("a decoder");
     let mut samples = Vec::new();
     for block in said {
@@ -111,7 +111,7 @@ fn frames_of_10_20_40_and_60_ms_are_heard_as_they_were_said() {
 #[test]
 fn a_frame_is_one_opus_packet_of_the_duration_asked_for() {
     for frame in FrameDuration::ALL {
-        let mut speech = Speech::new(SpeechConfig { frame, ..SpeechConfig::default() }).expect("valid settings");
+        let mut speech = VoiceEncoder::new(SpeechConfig { frame, ..SpeechConfig::default() }).expect("valid settings");
         let blocks = voice(60);
         let lengths: Vec<usize> = blocks
             .iter()
@@ -131,11 +131,11 @@ fn a_frame_is_one_opus_packet_of_the_duration_asked_for() {
 
 #[test]
 fn a_listener_may_hear_frames_of_changing_duration() {
-    let mut listener = Listener::new().expect("a decoder");
+    let mut listener = VoiceDecoder::new().expect("a decoder");
     let mut out = [0.0; BLOCK_SAMPLES];
     let mut now = Duration::ZERO;
     for (sequence, frame) in FrameDuration::ALL.into_iter().cycle().take(40).enumerate() {
-        let mut speech = Speech::new(SpeechConfig { frame, ..SpeechConfig::default() }).expect("valid settings");
+        let mut speech = VoiceEncoder::new(SpeechConfig { frame, ..SpeechConfig::default() }).expect("valid settings");
         let mut packet = None;
         for block in voice(frame.blocks()) {
             packet = speech.push(&block).expect("encodes").map(<[u8]>::to_vec);
@@ -167,16 +167,16 @@ fn at_ten_percent_loss_speech_is_repaired_from_the_next_frames() {
 
 #[test]
 fn a_pause_is_silence_and_speech_after_it_is_heard_again() {
-    let mut speech = Speech::new(SpeechConfig::default()).expect("valid settings");
-    let mut listener = Listener::new().expect("a decoder");
+    let mut speech = VoiceEncoder::new(SpeechConfig::default()).expect("valid settings");
+    let mut listener = VoiceDecoder::new().expect("a decoder");
     let mut out = [1.0; BLOCK_SAMPLES];
     let mut now = Duration::ZERO;
     let mut sequence = 0;
-    for burst in 0..3 {
+    for talkspurt in 0..3 {
         let said = voice(40);
         for (index, block) in said.iter().enumerate() {
             if let Some(frame) = speech.push(block).expect("encodes") {
-                listener.receive(now, sequence, burst, index + 1 == said.len(), frame);
+                listener.receive(now, sequence, talkspurt, index + 1 == said.len(), frame);
                 sequence += 1;
             }
             listener.render(now, &mut out);
@@ -198,8 +198,8 @@ fn a_pause_is_silence_and_speech_after_it_is_heard_again() {
 #[test]
 fn a_surplus_of_delay_is_removed_in_the_pauses_between_syllables() {
     let said = voice(1_000);
-    let mut speech = Speech::new(SpeechConfig::default()).expect("valid settings");
-    let mut listener = Listener::new().expect("a decoder");
+    let mut speech = VoiceEncoder::new(SpeechConfig::default()).expect("valid settings");
+    let mut listener = VoiceDecoder::new().expect("a decoder");
     let mut out = [0.0; BLOCK_SAMPLES];
     let mut held_up = Vec::new();
     let mut loud_jump: f32 = 0.0;
@@ -234,8 +234,8 @@ fn a_surplus_of_delay_is_removed_in_the_pauses_between_syllables() {
 #[test]
 fn the_gain_scales_what_is_heard_and_not_the_level_shown() {
     let said = voice(100);
-    let mut speech = Speech::new(SpeechConfig::default()).expect("valid settings");
-    let (mut full, mut half) = (Listener::new().expect("a decoder"), Listener::new().expect("a decoder"));
+    let mut speech = VoiceEncoder::new(SpeechConfig::default()).expect("valid settings");
+    let (mut full, mut half) = (VoiceDecoder::new().expect("a decoder"), VoiceDecoder::new().expect("a decoder"));
     half.set_gain(0.5);
     let (mut loud, mut soft) = ([0.0; BLOCK_SAMPLES], [0.0; BLOCK_SAMPLES]);
     for (tick, block) in said.iter().enumerate() {
@@ -256,8 +256,8 @@ fn the_gain_scales_what_is_heard_and_not_the_level_shown() {
 #[test]
 fn what_is_no_opus_is_counted_and_the_speech_around_it_goes_on() {
     let said = voice(100);
-    let mut speech = Speech::new(SpeechConfig::default()).expect("valid settings");
-    let mut listener = Listener::new().expect("a decoder");
+    let mut speech = VoiceEncoder::new(SpeechConfig::default()).expect("valid settings");
+    let mut listener = VoiceDecoder::new().expect("a decoder");
     let mut out = [0.0; BLOCK_SAMPLES];
     for (tick, block) in said.iter().enumerate() {
         let now = Duration::from_millis(10 * tick as u64);
@@ -282,7 +282,7 @@ proptest! {
     fn garbage_never_panics_and_never_leaves_the_range_of_sound(
         packets in prop::collection::vec((any::<u8>(), 0..40u64, prop::collection::vec(any::<u8>(), 0..200), any::<bool>()), 1..120),
     ) {
-        let mut listener = Listener::new().expect("a decoder");
+        let mut listener = VoiceDecoder::new().expect("a decoder");
         let mut out = [0.0; BLOCK_SAMPLES];
         let mut received = 0;
         for (tick, (toc, ahead, mut bytes, last)) in packets.into_iter().enumerate() {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use voicemesh_audio::{
     BLOCK_SAMPLES, Block,
-    decode::Listener,
-    encode::{Speech, SpeechConfig},
+    decode::VoiceDecoder,
+    encode::{SpeechConfig, VoiceEncoder},
 };
 
 fn voice(block: usize) -> Block {
@@ -16,12 +16,12 @@ fn voice(block: usize) -> Block {
     })
 }
 
-/// Sequence, burst, how far behind its packet's own frame, payload.
+/// Sequence, talkspurt, how far behind its packet's own frame, payload.
 type Arrival = (u64, u64, u16, Vec<u8>);
 
 /// The packets that arrive at each block: own frame and its copy two packets later, with loss, jitter, pauses and a stall.
 fn arrivals(blocks: usize) -> Vec<Vec<Arrival>> {
-    let mut speech = Speech::new(SpeechConfig::default()).expect("valid settings");
+    let mut speech = VoiceEncoder::new(SpeechConfig::default()).expect("valid settings");
     let mut frames: Vec<Vec<u8>> = Vec::new();
     let mut arrivals = vec![Vec::new(); blocks + 60];
     for block in 0..blocks {
@@ -34,8 +34,8 @@ fn arrivals(blocks: usize) -> Vec<Vec<Arrival>> {
         if dice.is_multiple_of(9) {
             continue;
         }
-        let burst = sequence / 200;
-        arrivals[at].push((sequence, burst, 0, frames[sequence as usize].clone()));
+        let talkspurt = sequence / 200;
+        arrivals[at].push((sequence, talkspurt, 0, frames[sequence as usize].clone()));
         if let Some(copied) = sequence.checked_sub(2) {
             arrivals[at].push((copied, copied / 200, 2, frames[copied as usize].clone()));
         }
@@ -46,15 +46,15 @@ fn arrivals(blocks: usize) -> Vec<Vec<Arrival>> {
 #[test]
 fn receiving_and_rendering_allocate_nothing_in_the_steady_state() {
     let arrivals = arrivals(3_000);
-    let mut listener = Listener::new().expect("a decoder");
+    let mut listener = VoiceDecoder::new().expect("a decoder");
     let mut out = [0.0; BLOCK_SAMPLES];
     let mut hear = |ticks: std::ops::Range<usize>| {
         for tick in ticks {
             let now = Duration::from_millis(10 * tick as u64);
-            for (sequence, burst, behind, payload) in &arrivals[tick] {
+            for (sequence, talkspurt, behind, payload) in &arrivals[tick] {
                 match behind {
-                    0 => listener.receive(now, *sequence, *burst, sequence % 200 == 199, payload),
-                    behind => listener.receive_copy(now, *sequence, *burst, *behind, payload),
+                    0 => listener.receive(now, *sequence, *talkspurt, sequence % 200 == 199, payload),
+                    behind => listener.receive_copy(now, *sequence, *talkspurt, *behind, payload),
                 }
             }
             listener.render(now, &mut out);

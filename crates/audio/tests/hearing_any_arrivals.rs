@@ -14,7 +14,7 @@ fn ms(millis: u64) -> Duration {
 /// Anything a hostile or broken speaker and its network may do.
 #[derive(Clone, Debug)]
 enum Step {
-    Arrive { sequence: u64, burst: u64, last: bool, is_copy: bool, blocks: u32 },
+    Arrive { sequence: u64, talkspurt: u64, last: bool, is_copy: bool, blocks: u32 },
     Play,
     Wait(u64),
 }
@@ -26,10 +26,10 @@ fn step() -> impl Strategy<Value = Step> {
         1 => any::<u64>(),
         1 => (u64::MAX - 80)..=u64::MAX,
     ];
-    let burst = prop_oneof![6 => Just(0), 2 => 0..4u64, 1 => any::<u64>()];
+    let talkspurt = prop_oneof![6 => Just(0), 2 => 0..4u64, 1 => any::<u64>()];
     prop_oneof![
-        5 => (sequence, burst, any::<bool>(), any::<bool>(), 1..=12u32)
-            .prop_map(|(sequence, burst, last, is_copy, blocks)| Step::Arrive { sequence, burst, last, is_copy, blocks }),
+        5 => (sequence, talkspurt, any::<bool>(), any::<bool>(), 1..=12u32)
+            .prop_map(|(sequence, talkspurt, last, is_copy, blocks)| Step::Arrive { sequence, talkspurt, last, is_copy, blocks }),
         4 => Just(Step::Play),
         1 => (0..3_000u64).prop_map(Step::Wait),
     ]
@@ -46,12 +46,12 @@ proptest! {
         let mut last_played = None;
         for step in steps {
             match step {
-                Step::Arrive { sequence, burst, last, is_copy, blocks } => {
+                Step::Arrive { sequence, talkspurt, last, is_copy, blocks } => {
                     let payload = sequence.to_be_bytes();
                     let samples = blocks * 480;
                     let repairs = sequence % 2 == 0;
-                    let last_of_burst = last;
-                    buffer.insert(now, Frame { sequence, burst, last_of_burst, samples, is_copy, repairs, payload: &payload });
+                    let last_of_talkspurt = last;
+                    buffer.insert(now, Frame { sequence, talkspurt, last_of_talkspurt, samples, is_copy, repairs, payload: &payload });
                 }
                 Step::Play => {
                     now += BLOCK;

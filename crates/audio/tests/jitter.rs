@@ -16,8 +16,8 @@ fn ms(millis: u64) -> Duration {
 fn frame(sequence: u64) -> Frame<'static> {
     Frame {
         sequence,
-        burst: 0,
-        last_of_burst: false,
+        talkspurt: 0,
+        last_of_talkspurt: false,
         samples: FRAME_SAMPLES,
         is_copy: false,
         repairs: true,
@@ -132,7 +132,7 @@ fn deliveries(count: u64, delay: impl Fn(u64) -> Option<Duration>) -> Vec<(Durat
     (0..count)
         .filter_map(|sequence| {
             let mut frame = frame(sequence);
-            frame.last_of_burst = sequence == count - 1;
+            frame.last_of_talkspurt = sequence == count - 1;
             Some((FRAME * sequence as u32 + delay(sequence)?, frame))
         })
         .collect()
@@ -155,17 +155,17 @@ fn a_perfect_network_costs_no_concealment_and_at_most_25_ms() {
     assert_eq!(heard.concealed, Duration::ZERO);
     assert!(mean_wait_ms(&heard.frames) <= 25.0, "mean wait {} ms", mean_wait_ms(&heard.frames));
     assert!(playback.buffer.buffer_ms() <= 25.0);
-    assert!(!playback.buffer.is_active(), "the last of the burst ends it");
+    assert!(!playback.buffer.is_active(), "the last of the talkspurt ends it");
 }
 
 #[test]
-fn a_later_burst_starts_with_10_to_20_ms_on_a_perfect_network() {
+fn a_later_talkspurt_starts_with_10_to_20_ms_on_a_perfect_network() {
     let mut playback = Playback::new();
     let mut second = deliveries(100, |_| Some(ms(33)));
     for (at, frame) in &mut second {
         *at += ms(4_000);
         frame.sequence += 100;
-        frame.burst = 1;
+        frame.talkspurt = 1;
     }
     playback.run(&[deliveries(100, |_| Some(ms(30))), second].concat(), ms(8_000));
     assert_eq!(playback.heard.frames.len(), 200);
@@ -202,7 +202,7 @@ fn the_wrap_of_the_senders_16_bits_is_an_ordinary_step() {
 }
 
 #[test]
-fn a_late_burst_after_a_stall_of_300_ms_is_played_and_the_delay_shrinks_again() {
+fn a_late_talkspurt_after_a_stall_of_300_ms_is_played_and_the_delay_shrinks_again() {
     let mut playback = Playback::stretching();
     // Frames 100 to 114 all come with frame 115.
     let stalled =
@@ -218,14 +218,14 @@ fn a_late_burst_after_a_stall_of_300_ms_is_played_and_the_delay_shrinks_again() 
 }
 
 #[test]
-fn a_stall_is_made_up_for_by_the_next_burst_without_skipping() {
+fn a_stall_is_made_up_for_by_the_next_talkspurt_without_skipping() {
     let mut playback = Playback::new();
     let stalled = |sequence| Some(ms(30) + FRAME * if (50..65).contains(&sequence) { 65 - sequence as u32 } else { 0 });
     let mut second = deliveries(100, |_| Some(ms(30)));
     for (at, frame) in &mut second {
         *at += ms(4_000);
         frame.sequence += 100;
-        frame.burst = 1;
+        frame.talkspurt = 1;
     }
     playback.run(&[deliveries(100, stalled), second].concat(), ms(8_000));
     assert_eq!(sequences(&playback.heard), (0..200).collect::<Vec<_>>());
@@ -296,7 +296,7 @@ fn with_copies(count: u64, behind: u64) -> Vec<(Duration, Frame<'static>)> {
     let plain = |frame: &mut Frame<'static>| frame.repairs = false;
     frames.iter_mut().for_each(|(_, frame)| plain(frame));
     for (at, original) in frames.clone().into_iter().filter(|(_, frame)| frame.sequence >= behind) {
-        let copy = Frame { sequence: original.sequence - behind, is_copy: true, last_of_burst: false, ..original };
+        let copy = Frame { sequence: original.sequence - behind, is_copy: true, last_of_talkspurt: false, ..original };
         frames.push((at, copy));
     }
     frames
@@ -337,7 +337,8 @@ fn losses_are_judged_by_originals_with_patience_for_those_overtaken() {
     let mut frames =
         deliveries(1_000, |sequence| (!lost(sequence)).then_some(ms(if sequence % 7 == 3 { 75 } else { 30 })));
     for (at, original) in frames.clone().into_iter().filter(|(_, frame)| frame.sequence >= 3) {
-        frames.push((at, Frame { sequence: original.sequence - 3, is_copy: true, last_of_burst: false, ..original }));
+        frames
+            .push((at, Frame { sequence: original.sequence - 3, is_copy: true, last_of_talkspurt: false, ..original }));
     }
     playback.run(&frames, ms(22_000));
     let report = playback.buffer.take_losses();
@@ -400,13 +401,13 @@ fn a_speaker_that_vanishes_is_concealed_for_120_ms_and_then_silent() {
 }
 
 #[test]
-fn what_is_left_of_an_older_burst_is_dropped_for_two_seconds() {
+fn what_is_left_of_an_older_talkspurt_is_dropped_for_two_seconds() {
     let mut buffer = JitterBuffer::new();
-    let of_burst = |sequence, burst| Frame { burst, ..frame(sequence) };
-    assert_eq!(buffer.insert(ms(0), of_burst(10, 5)), Inserted::Accepted);
-    assert_eq!(buffer.insert(ms(1), of_burst(9, 4)), Inserted::Late);
-    assert_eq!(buffer.insert(ms(2_000), of_burst(11, 4)), Inserted::Late);
-    assert_eq!(buffer.insert(ms(2_001), of_burst(12, 4)), Inserted::Accepted);
+    let of_talkspurt = |sequence, talkspurt| Frame { talkspurt, ..frame(sequence) };
+    assert_eq!(buffer.insert(ms(0), of_talkspurt(10, 5)), Inserted::Accepted);
+    assert_eq!(buffer.insert(ms(1), of_talkspurt(9, 4)), Inserted::Late);
+    assert_eq!(buffer.insert(ms(2_000), of_talkspurt(11, 4)), Inserted::Late);
+    assert_eq!(buffer.insert(ms(2_001), of_talkspurt(12, 4)), Inserted::Accepted);
 }
 
 #[test]
@@ -427,9 +428,9 @@ proptest! {
     #[test]
     fn any_order_within_the_delay_is_undone(shuffle in prop::collection::vec(0..12u64, 200)) {
         let mut playback = Playback::new();
-        // A first burst teaches the buffer how late frames come; the second must then be complete.
+        // A first talkspurt teaches the buffer how late frames come; the second must then be complete.
         let mut frames = deliveries(200, |sequence| Some(ms(30 + 10 * shuffle[sequence as usize])));
-        frames.iter_mut().for_each(|(_, frame)| frame.last_of_burst = false);
+        frames.iter_mut().for_each(|(_, frame)| frame.last_of_talkspurt = false);
         playback.run(&frames, ms(9_000));
         let heard = sequences(&playback.heard);
         prop_assert!(heard.is_sorted_by(|a, b| a < b));

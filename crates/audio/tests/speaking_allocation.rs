@@ -4,7 +4,7 @@
 use allocation_counter::{AllocationInfo, measure};
 use voicemesh_audio::{
     BLOCK_SAMPLES, Block,
-    encode::{Speech, SpeechConfig},
+    encode::{SpeechConfig, VoiceEncoder},
     process::{Activation, Microphone, MicrophoneConfig, NoiseSuppression, Processing},
 };
 
@@ -24,7 +24,7 @@ fn noise(seed: &mut u32) -> Block {
 /// Ten seconds on the way out, half of them silent; what was allocated after the first two.
 fn allocations(processing: Processing, activation: Activation) -> AllocationInfo {
     let mut microphone = Microphone::new(MicrophoneConfig { processing, activation }).expect("valid settings");
-    let mut speech = Speech::new(SpeechConfig::default()).expect("valid settings");
+    let mut speech = VoiceEncoder::new(SpeechConfig::default()).expect("valid settings");
     let mut seed = 1;
     let mut step = |index: usize| {
         let (played, heard) = (noise(&mut seed), noise(&mut seed));

@@ -43,14 +43,14 @@ const LATE_POINTS: usize = 3;
 pub struct DriftEstimator {
     captured: Envelope,
     played: Envelope,
-    believed: Option<Belief>,
-    told_ppm: f64,
+    estimate: Option<Estimate>,
+    reported_ppm: f64,
     last: Option<Duration>,
 }
 
 /// What was found.
 #[derive(Clone, Copy, Debug)]
-struct Belief {
+struct Estimate {
     ppm: f64,
     /// How far off that may be.
     uncertainty_ppm: f64,
@@ -74,22 +74,22 @@ impl DriftEstimator {
         self.last = Some(now);
         let seconds = now.as_secs_f64();
         let complete = [self.captured.observe(seconds, captured_total), self.played.observe(seconds, played_total)];
-        if let Some(belief) = &mut self.believed {
-            belief.uncertainty_ppm += FORGETTING_PPM_PER_S * elapsed_s;
+        if let Some(estimate) = &mut self.estimate {
+            estimate.uncertainty_ppm += FORGETTING_PPM_PER_S * elapsed_s;
         }
         if complete.contains(&true) {
             self.learn();
         }
         let most = SLEW_PPM_PER_S * elapsed_s;
-        let wanted = self.believed.map_or(0.0, |belief| belief.ppm).clamp(-MOST_PPM, MOST_PPM);
-        self.told_ppm += (wanted - self.told_ppm).clamp(-most, most);
+        let wanted = self.estimate.map_or(0.0, |estimate| estimate.ppm).clamp(-MOST_PPM, MOST_PPM);
+        self.reported_ppm += (wanted - self.reported_ppm).clamp(-most, most);
     }
 
     /// How much faster the microphone gives samples than the speaker takes them, in parts per million: within ±500, by 12 a
     /// second at most, and exactly 0 while the clocks cannot be told apart.
     #[must_use]
     pub fn ppm(&self) -> f64 {
-        self.told_ppm
+        self.reported_ppm
     }
 
     /// A device was lost or opened again: its count says nothing about what it was before. What was found stays until
@@ -103,16 +103,16 @@ impl DriftEstimator {
         let (Some(captured), Some(played)) = (self.captured.clock(), self.played.clock()) else { return };
         let ppm = ((1.0 + captured.slope) / (1.0 + played.slope) - 1.0) * 1e6;
         let uncertainty_ppm = (captured.uncertainty + played.uncertainty) * 1e6;
-        let corrected = self.believed.is_some_and(|belief| belief.ppm != 0.0);
+        let corrected = self.estimate.is_some_and(|estimate| estimate.ppm != 0.0);
         let band = if corrected { DEAD_BAND_PPM / 2.0 } else { DEAD_BAND_PPM.max(uncertainty_ppm) };
-        let news = match self.believed {
+        let news = match self.estimate {
             None => true,
-            Some(belief) => {
-                uncertainty_ppm <= belief.uncertainty_ppm || (ppm - belief.ppm).abs() > uncertainty_ppm.max(band)
+            Some(estimate) => {
+                uncertainty_ppm <= estimate.uncertainty_ppm || (ppm - estimate.ppm).abs() > uncertainty_ppm.max(band)
             }
         };
         if news {
-            self.believed = Some(Belief { ppm: if ppm.abs() > band { ppm } else { 0.0 }, uncertainty_ppm });
+            self.estimate = Some(Estimate { ppm: if ppm.abs() > band { ppm } else { 0.0 }, uncertainty_ppm });
         }
     }
 }

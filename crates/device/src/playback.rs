@@ -166,19 +166,19 @@ impl Playback {
             moved: Arc::clone(&played),
         };
         let underruns = Arc::new(AtomicU64::new(0));
-        let speaker = Speaker { opening, underruns: Arc::clone(&underruns) };
+        let speaker = PlaybackDevice { opening, underruns: Arc::clone(&underruns) };
         let Supervised { feed, events, supervisor } = supervise::open(speaker, waker, waits)?;
         Ok(Self { feed: RefCell::new(feed), underruns, played, events, latency, channels, _device: supervisor })
     }
 }
 
 /// A speaker of the machine.
-struct Speaker {
+struct PlaybackDevice {
     opening: Opening,
     underruns: Arc<AtomicU64>,
 }
 
-impl Kind for Speaker {
+impl Kind for PlaybackDevice {
     type Feed = Feed;
 
     fn open(&self, earlier: Option<HostId>) -> Result<(Running, Feed), DeviceError> {

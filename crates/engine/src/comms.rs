@@ -14,7 +14,7 @@ use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
 use voicemesh_session::{Client, ClientConfig, Delivery, GLOBAL_GROUP, Network, Server, ServerConfig, ServerOutput};
 use voicemesh_uplink::Train;
 use voicemesh_uplink::path::PathState;
-use voicemesh_uplink::plan::Allowance;
+use voicemesh_uplink::plan::RateLimits;
 use voicemesh_uplink::policy::{Feedback, LossReport, Paths};
 use voicemesh_wire::packet::{CodecSettings, ReceptionReport, Recipient};
 
@@ -74,7 +74,7 @@ impl<N: Network> Comms<N> {
             network,
             random: SplitMix64(config.seed),
             speaking: Speaking::new(config.speech, config.microphone)?,
-            feedback: Feedback::new(Allowance {
+            feedback: Feedback::new(RateLimits {
                 bitrate_bps: config.speech.bitrate_bps,
                 frame: config.speech.frame,
                 uplink_bps: config.uplink_bps,

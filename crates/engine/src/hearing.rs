@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
-use voicemesh_audio::decode::{Listener, ListenerStats, Reception, Rendered};
+use voicemesh_audio::decode::{Reception, Rendered, VoiceDecoder, VoiceDecoderStats};
 use voicemesh_audio::mix::{Ducking, Mixer, Width};
 use voicemesh_audio::space::{Gains, Panner, Panning, Placement, Space, StereoBlock};
 use voicemesh_audio::{AudioError, BLOCK_SAMPLES, Block, FrameDuration};
@@ -50,7 +50,7 @@ const PAUSES: usize = 8;
 
 #[derive(Debug)]
 struct Speaker {
-    listener: Listener,
+    listener: VoiceDecoder,
     heard_at: Duration,
     volume: f32,
     priority: Priority,
@@ -71,7 +71,7 @@ struct Speaker {
 impl Speaker {
     fn new(now: Duration) -> Result<Self, AudioError> {
         Ok(Self {
-            listener: Listener::new()?,
+            listener: VoiceDecoder::new()?,
             heard_at: now,
             volume: 1.0,
             priority: Priority::Default,
@@ -228,7 +228,7 @@ impl<P: Copy + Ord> Hearing<P> {
                 found.push(Heard::First(*who));
             }
             if let Some(playing) = speaker.listener.playing() {
-                let place = Place { sequence: playing.sequence, stretch: playing.burst };
+                let place = Place { sequence: playing.sequence, stretch: playing.talkspurt };
                 speaker.clock.heard(plays_at, place, playing.offset, speaker.frame);
             }
             if each(*who, &self.scratch) == Mixing::In {
@@ -298,7 +298,7 @@ impl<P: Copy + Ord> Hearing<P> {
     pub(crate) fn questions(&mut self, now: Duration) -> Vec<(Who<P>, u64)> {
         let playing = self.speakers.iter_mut().filter_map(|(who, speaker)| {
             let playing = speaker.listener.playing()?;
-            let place = Place { sequence: playing.sequence, stretch: playing.burst };
+            let place = Place { sequence: playing.sequence, stretch: playing.talkspurt };
             Some((*who, speaker.clock.ask(now, place)?))
         });
         playing.collect()
@@ -354,7 +354,7 @@ impl<P: Copy + Ord> Hearing<P> {
         self.stats
     }
 
-    pub(crate) fn listener_stats(&self, who: Who<P>) -> Option<ListenerStats> {
+    pub(crate) fn listener_stats(&self, who: Who<P>) -> Option<VoiceDecoderStats> {
         self.speakers.get(&who).map(|speaker| speaker.listener.stats())
     }
 

@@ -11,7 +11,7 @@ use voicemesh_audio::process::{Activation, Processing};
 use voicemesh_audio::space::{Attenuation, Handedness, Placement, Pose};
 use voicemesh_session::Network;
 use voicemesh_session::client::Who;
-use voicemesh_uplink::plan::Allowance;
+use voicemesh_uplink::plan::RateLimits;
 
 use crate::Comms;
 use crate::status::{CommsError, SpeakingStatus};
@@ -78,8 +78,8 @@ impl<N: Network> Comms<N> {
 
     /// What all that is sent may take of the uplink, in bits per second; `None` for no limit.
     pub fn set_uplink_bps(&mut self, uplink_bps: Option<u32>) {
-        let allowance = self.feedback.allowance();
-        self.feedback.allow(Allowance { uplink_bps, ..allowance });
+        let limits = self.feedback.limits();
+        self.feedback.allow(RateLimits { uplink_bps, ..limits });
     }
 
     /// What the devices add to the delay: how old the newest sample of a captured block is when it is handed over, and

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use voicemesh_audio::encode::{Speech, SpeechConfig};
+use voicemesh_audio::encode::{SpeechConfig, VoiceEncoder};
 use voicemesh_audio::process::{Activation, Microphone, MicrophoneConfig, MicrophoneLevel, Processing};
 use voicemesh_audio::{AudioError, BLOCK_DURATION, BLOCK_SAMPLES, Block};
-use voicemesh_uplink::plan::Plan;
+use voicemesh_uplink::plan::SendPlan;
 
 const SILENCE: Block = [0.0; BLOCK_SAMPLES];
 
@@ -21,7 +21,7 @@ pub(crate) struct SpokenFrame<'a> {
 #[derive(Debug)]
 pub(crate) struct Speaking {
     microphone: Microphone,
-    speech: Speech,
+    speech: VoiceEncoder,
     /// Whether a frame was sent after which no pause was told.
     in_speech: bool,
     frames: u64,
@@ -29,7 +29,7 @@ pub(crate) struct Speaking {
 
 impl Speaking {
     pub(crate) fn new(speech: SpeechConfig, microphone: MicrophoneConfig) -> Result<Self, AudioError> {
-        let (microphone, speech) = (Microphone::new(microphone)?, Speech::new(speech)?);
+        let (microphone, speech) = (Microphone::new(microphone)?, VoiceEncoder::new(speech)?);
         Ok(Self { microphone, speech, in_speech: false, frames: 0 })
     }
 
@@ -86,7 +86,7 @@ impl Speaking {
     }
 
     /// Sends the next frames so. An encoder that refuses a plan goes on as before.
-    pub(crate) fn follow(&mut self, plan: Plan) {
+    pub(crate) fn follow(&mut self, plan: SendPlan) {
         let before = *self.speech.config();
         let (bitrate_bps, expected_loss_percent) = (plan.bitrate_bps, plan.expected_loss_percent);
         let config = SpeechConfig { bitrate_bps, expected_loss_percent, ..before };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use voicemesh_audio::AudioError;
-use voicemesh_audio::decode::ListenerStats;
+use voicemesh_audio::decode::VoiceDecoderStats;
 use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::process::{Activation, MicrophoneConfig, MicrophoneLevel, Processing};
 use voicemesh_session::client::{ClientError, ClientEvent, Who};
@@ -143,7 +143,7 @@ pub struct PeerStatus<P> {
     /// How loud, if anything was heard lately.
     pub level_dbfs: Option<f32>,
     /// What became of its frames.
-    pub heard: Option<ListenerStats>,
+    pub heard: Option<VoiceDecoderStats>,
     /// Of its frames, those that were lost on the way lately, before any repair: 0.0 to 1.0.
     pub loss: f32,
     /// From its microphone to this speaker, once measured.

@@ -283,7 +283,7 @@ impl TurnWatch {
 }
 
 impl Handler {
-    fn doom(&self, reason: CloseReason) {
+    fn fail(&self, reason: CloseReason) {
         self.fate.send_if_modified(|fate| {
             let is_first = fate.is_none();
             fate.get_or_insert(reason);
@@ -321,13 +321,13 @@ impl PeerConnectionEventHandler for Handler {
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
         tracing::debug!(%state, "connection");
         match state {
-            RTCPeerConnectionState::Failed => self.doom(CloseReason::Lost),
-            RTCPeerConnectionState::Closed => self.doom(CloseReason::Remote),
+            RTCPeerConnectionState::Failed => self.fail(CloseReason::Lost),
+            RTCPeerConnectionState::Closed => self.fail(CloseReason::Remote),
             _ => {}
         }
     }
 
     async fn on_data_channel(&self, _: Arc<dyn DataChannel>) {
-        self.doom(CloseReason::Misbehaved("opened a data channel"));
+        self.fail(CloseReason::Misbehaved("opened a data channel"));
     }
 }

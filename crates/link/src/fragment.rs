@@ -17,11 +17,11 @@ pub(crate) fn ready() -> BytesMut {
 }
 
 /// What is left to send of one packet.
-pub(crate) struct Cutter {
+pub(crate) struct Fragmenter {
     rest: Bytes,
 }
 
-impl Cutter {
+impl Fragmenter {
     pub(crate) fn new(packet: Bytes) -> Self {
         Self { rest: packet }
     }
@@ -57,7 +57,7 @@ pub(crate) enum Joined {
 
 /// Puts messages of an ordered stream together. Holds at most [`RELIABLE_STREAM_PACKET_BYTES`].
 #[derive(Default)]
-pub(crate) struct Joiner {
+pub(crate) struct Reassembler {
     state: Joining,
 }
 
@@ -72,7 +72,7 @@ enum Joining {
     Skipping,
 }
 
-impl Joiner {
+impl Reassembler {
     pub(crate) fn push(&mut self, mut message: BytesMut) -> Joined {
         let more_follows = match message.first() {
             Some(&LAST) => false,
@@ -116,10 +116,10 @@ mod tests {
     use super::*;
 
     fn cut(packet: &[u8]) -> Vec<BytesMut> {
-        let mut cutter = Cutter::new(Bytes::copy_from_slice(packet));
+        let mut fragmenter = Fragmenter::new(Bytes::copy_from_slice(packet));
         let mut messages = Vec::new();
         loop {
-            let (message, is_last) = cutter.next();
+            let (message, is_last) = fragmenter.next();
             messages.push(message);
             if is_last {
                 return messages;
@@ -134,13 +134,13 @@ mod tests {
     #[test]
     fn packets_of_every_size_come_back_whole() {
         for bytes in [0, 1, 1022, 1023, 1024, 2046, 2047, RELIABLE_STREAM_PACKET_BYTES] {
-            let mut joiner = Joiner::default();
+            let mut reassembler = Reassembler::default();
             let messages = cut(&packet(bytes));
             assert_eq!(messages.len(), bytes.div_ceil(PAYLOAD_BYTES).max(1));
             assert!(messages.iter().all(|message| message.len() <= FRAGMENT_BYTES));
             let last = messages.len() - 1;
             for (index, message) in messages.into_iter().enumerate() {
-                let joined = joiner.push(message);
+                let joined = reassembler.push(message);
                 if index < last {
                     assert_eq!(joined, Joined::Incomplete);
                 } else {
@@ -152,25 +152,25 @@ mod tests {
 
     #[test]
     fn a_packet_that_never_ends_is_refused_and_the_next_one_arrives() {
-        let mut joiner = Joiner::default();
+        let mut reassembler = Reassembler::default();
         let mut endless = BytesMut::from(&[MORE_FOLLOWS][..]);
         endless.resize(FRAGMENT_BYTES, 9);
         for _ in 0..1000 {
-            assert_eq!(joiner.push(endless.clone()), Joined::Incomplete);
-            if let Joining::Partial(held) = &joiner.state {
+            assert_eq!(reassembler.push(endless.clone()), Joined::Incomplete);
+            if let Joining::Partial(held) = &reassembler.state {
                 assert!(held.len() <= RELIABLE_STREAM_PACKET_BYTES);
             }
         }
-        assert_eq!(joiner.push(BytesMut::from(&[LAST, 1][..])), Joined::Refused);
-        assert_eq!(joiner.push(BytesMut::from(&[LAST, 2][..])), Joined::Packet(Bytes::from_static(&[2])));
+        assert_eq!(reassembler.push(BytesMut::from(&[LAST, 1][..])), Joined::Refused);
+        assert_eq!(reassembler.push(BytesMut::from(&[LAST, 2][..])), Joined::Packet(Bytes::from_static(&[2])));
     }
 
     #[test]
     fn messages_without_a_known_flag_are_refused() {
-        let mut joiner = Joiner::default();
-        assert_eq!(joiner.push(BytesMut::new()), Joined::Refused);
-        assert_eq!(joiner.push(BytesMut::from(&[3, 0][..])), Joined::Refused);
-        assert_eq!(joiner.push(BytesMut::from(&[READY, 0][..])), Joined::Refused);
-        assert_eq!(joiner.push(ready()), Joined::Ready);
+        let mut reassembler = Reassembler::default();
+        assert_eq!(reassembler.push(BytesMut::new()), Joined::Refused);
+        assert_eq!(reassembler.push(BytesMut::from(&[3, 0][..])), Joined::Refused);
+        assert_eq!(reassembler.push(BytesMut::from(&[READY, 0][..])), Joined::Refused);
+        assert_eq!(reassembler.push(ready()), Joined::Ready);
     }
 }

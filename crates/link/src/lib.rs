@@ -6,7 +6,7 @@
 //! that another stack would have to offer.
 //!
 //! ```text
-//!  holder ── signal, send, close ──▶ outbox ──▶ task ──▶ WebRTC ◀─── UDP ───▶ the remote
+//!  holder ── signal, send, close ──▶ queues ──▶ task ──▶ WebRTC ◀─── UDP ───▶ the remote
 //!         ◀───────────── LinkEvent ── sink ◀───┘
 //! ```
 //!
@@ -70,8 +70,8 @@ mod fragment;
 mod in_flight;
 pub mod limits;
 mod openings;
-mod outbox;
 mod pace;
+mod queues;
 mod remote;
 mod runtime;
 mod socket;

@@ -11,7 +11,7 @@ use voicemesh_wire::signaling::Signal;
 use crate::addresses::Addresses;
 use crate::check_budget::CheckBudget;
 use crate::openings::Openings;
-use crate::outbox::Outbox;
+use crate::queues::LinkQueues;
 use crate::runtime::Lookups;
 use crate::{Link, LinkConfig, LinkSink, LinkStack, LinkStats, SendError, Stream, task};
 
@@ -71,7 +71,7 @@ impl WebRtc {
 
 impl LinkStack for WebRtc {
     fn open(&self, config: LinkConfig, sink: Arc<dyn LinkSink>) -> Box<dyn Link> {
-        let outbox = Arc::new(Outbox::new());
+        let queues = Arc::new(LinkQueues::new());
         let setup = task::Setup {
             config,
             addresses: self.addresses.clone(),
@@ -79,35 +79,35 @@ impl LinkStack for WebRtc {
             checks: Arc::clone(&self.checks),
             openings: Arc::clone(&self.openings),
         };
-        self.runtime.spawn(task::run(setup, Arc::clone(&outbox), sink));
-        Box::new(WebRtcLink { outbox })
+        self.runtime.spawn(task::run(setup, Arc::clone(&queues), sink));
+        Box::new(WebRtcLink { queues })
     }
 }
 
 struct WebRtcLink {
-    outbox: Arc<Outbox>,
+    queues: Arc<LinkQueues>,
 }
 
 impl Link for WebRtcLink {
     fn signal(&self, signal: Signal) {
-        self.outbox.signal(signal);
+        self.queues.signal(signal);
     }
 
     fn send(&self, stream: Stream, packet: Bytes) -> Result<(), SendError> {
-        self.outbox.send(stream, packet)
+        self.queues.send(stream, packet)
     }
 
     fn stats(&self) -> LinkStats {
-        self.outbox.stats(Instant::now())
+        self.queues.stats(Instant::now())
     }
 
     fn close(&self) {
-        self.outbox.close();
+        self.queues.close();
     }
 }
 
 impl Drop for WebRtcLink {
     fn drop(&mut self) {
-        self.outbox.close();
+        self.queues.close();
     }
 }

@@ -1,4 +1,4 @@
-//! A link's task: owns the connection, empties the outbox, and is the only caller of the sink.
+//! A link's task: owns the connection, empties the queues, and is the only caller of the sink.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::pin;
@@ -15,7 +15,7 @@ use webrtc::peer_connection::{RTCIceCandidateInit, RTCSessionDescription};
 use crate::addresses::Addresses;
 use crate::check_budget::CheckBudget;
 use crate::connection::{Connection, ROUNDS_TO_FLUSH, Reports};
-use crate::fragment::{self, Cutter, Joined, Joiner};
+use crate::fragment::{self, Fragmenter, Joined, Reassembler};
 use crate::in_flight::{InFlight, chunk_bytes};
 use crate::limits::{
     ACKNOWLEDGEMENT_DELAY, ANSWER_WAIT, DATAGRAM_CHUNK_BYTES, FRAGMENT_BYTES, IN_FLIGHT_BYTES,
@@ -23,8 +23,8 @@ use crate::limits::{
     ROUND_TRIP_INTERVAL, SETTLE_INTERVAL,
 };
 use crate::openings::{Openings, Turn};
-use crate::outbox::{LossyStream, Outbox};
 use crate::pace::Pacer;
+use crate::queues::{LinkQueues, LossyStream};
 use crate::remote::{Candidate, Description, judge_candidate};
 use crate::runtime::Lookups;
 use crate::{CloseReason, LinkConfig, LinkEvent, LinkSink, Role, Stream};
@@ -41,23 +41,23 @@ pub(crate) struct Setup {
 /// The whole life of a link. Says that it is over even if it is never polled, as on a runtime that has ended.
 pub(crate) fn run(
     setup: Setup,
-    outbox: Arc<Outbox>,
+    queues: Arc<LinkQueues>,
     sink: Arc<dyn LinkSink>,
 ) -> impl Future<Output = ()> + Send + 'static {
-    let farewell = Farewell { outbox: Arc::clone(&outbox), sink: Arc::clone(&sink), reason: None };
-    live(setup, outbox, sink, farewell)
+    let farewell = Farewell { queues: Arc::clone(&queues), sink: Arc::clone(&sink), reason: None };
+    live(setup, queues, sink, farewell)
 }
 
-async fn live(setup: Setup, outbox: Arc<Outbox>, sink: Arc<dyn LinkSink>, mut farewell: Farewell) {
+async fn live(setup: Setup, queues: Arc<LinkQueues>, sink: Arc<dyn LinkSink>, mut farewell: Farewell) {
     let Setup { config, addresses, lookups, checks, openings } = &setup;
-    let turn = match turn(openings, config, &outbox).await {
+    let turn = match turn(openings, config, &queues).await {
         Ok(turn) => turn,
         Err(reason) => {
             farewell.reason = Some(reason);
             return;
         }
     };
-    let connected = Connection::new(config, addresses, lookups, checks, outbox.wire(), openings);
+    let connected = Connection::new(config, addresses, lookups, checks, queues.wire(), openings);
     let (connection, reports) = match connected.await {
         Ok(connected) => connected,
         Err(error) => {
@@ -66,7 +66,7 @@ async fn live(setup: Setup, outbox: Arc<Outbox>, sink: Arc<dyn LinkSink>, mut fa
         }
     };
     // The stack reads what a remote wrote: should it panic, only this link may end.
-    let mut task = LinkTask::new(&connection, setup.config.role, turn, outbox, sink);
+    let mut task = LinkTask::new(&connection, setup.config.role, turn, queues, sink);
     let reason = AssertUnwindSafe(task.drive(reports)).catch_unwind().await;
     farewell.reason = Some(reason.unwrap_or_else(|_| CloseReason::Internal("the stack panicked".to_owned())));
     drop(farewell);
@@ -80,15 +80,15 @@ async fn live(setup: Setup, outbox: Arc<Outbox>, sink: Arc<dyn LinkSink>, mut fa
 
 /// Waits for a turn to open, unless the link is closed before. An answer does not wait until the offer has been given up.
 #[expect(clippy::disallowed_methods, reason = "a time limit: the turn may come before")]
-async fn turn(openings: &Openings, config: &LinkConfig, outbox: &Outbox) -> Result<Turn, CloseReason> {
+async fn turn(openings: &Openings, config: &LinkConfig, queues: &LinkQueues) -> Result<Turn, CloseReason> {
     let mut turn = pin!(openings.turn(config.role, config.remote));
     let mut late = pin!(tokio::time::sleep(ANSWER_WAIT));
-    while !outbox.is_closing() {
+    while !queues.is_closing() {
         tokio::select! {
             turn = turn.as_mut() => return Ok(turn),
             () = late.as_mut(), if config.role == Role::Answer => return Err(CloseReason::OpenTimeout),
-            // Signals wait in the outbox.
-            () = outbox.woken() => {}
+            // Signals wait in the queues.
+            () = queues.woken() => {}
         }
     }
     Err(CloseReason::Local)
@@ -96,14 +96,14 @@ async fn turn(openings: &Openings, config: &LinkConfig, outbox: &Outbox) -> Resu
 
 /// Says [`LinkEvent::Closed`] when it goes, whichever way that is.
 struct Farewell {
-    outbox: Arc<Outbox>,
+    queues: Arc<LinkQueues>,
     sink: Arc<dyn LinkSink>,
     reason: Option<CloseReason>,
 }
 
 impl Drop for Farewell {
     fn drop(&mut self) {
-        self.outbox.shut();
+        self.queues.shut();
         let reason = self.reason.take().unwrap_or_else(|| CloseReason::Internal("the runtime ended".to_owned()));
         tracing::debug!(%reason, "link closed");
         self.sink.event(LinkEvent::Closed(reason));
@@ -113,7 +113,7 @@ impl Drop for Farewell {
 struct LinkTask<'a> {
     connection: &'a Connection,
     role: Role,
-    outbox: Arc<Outbox>,
+    queues: Arc<LinkQueues>,
     sink: Arc<dyn LinkSink>,
     negotiation: Negotiation,
     remote_candidates: usize,
@@ -124,8 +124,8 @@ struct LinkTask<'a> {
     unreliable: Pacer,
     reliable_in_flight: InFlight,
     datagram: Datagram,
-    cutter: Option<Cutter>,
-    joiner: Joiner,
+    fragmenter: Option<Fragmenter>,
+    reassembler: Reassembler,
     round_trip: Option<Duration>,
     /// The stack's latest measurement, to know a new one by.
     last_stun_round_trip: Option<Duration>,
@@ -156,19 +156,25 @@ enum Progress {
 
 /// What is left of a stream after sending what could be sent; the later, the sooner to look again.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Left {
+enum Backlog {
     Nothing,
     InFlight,
     Waiting,
 }
 
 impl<'a> LinkTask<'a> {
-    fn new(connection: &'a Connection, role: Role, turn: Turn, outbox: Arc<Outbox>, sink: Arc<dyn LinkSink>) -> Self {
+    fn new(
+        connection: &'a Connection,
+        role: Role,
+        turn: Turn,
+        queues: Arc<LinkQueues>,
+        sink: Arc<dyn LinkSink>,
+    ) -> Self {
         let now = Instant::now();
         Self {
             connection,
             role,
-            outbox,
+            queues,
             sink,
             negotiation: Negotiation::Awaiting { held: Vec::new() },
             remote_candidates: 0,
@@ -178,8 +184,8 @@ impl<'a> LinkTask<'a> {
             unreliable: Pacer::new(now),
             reliable_in_flight: InFlight::default(),
             datagram: Datagram::default(),
-            cutter: None,
-            joiner: Joiner::default(),
+            fragmenter: None,
+            reassembler: Reassembler::default(),
             round_trip: None,
             last_stun_round_trip: None,
             look_again: None,
@@ -195,14 +201,14 @@ impl<'a> LinkTask<'a> {
             return reason;
         }
         // What came before the link's turn.
-        if let Err(reason) = self.empty_outbox().await {
+        if let Err(reason) = self.send_queued().await {
             return reason;
         }
         let mut timer = pin!(tokio::time::sleep_until(self.wake_at()));
         loop {
             let step = tokio::select! {
                 biased;
-                () = self.outbox.woken() => self.empty_outbox().await,
+                () = self.queues.woken() => self.send_queued().await,
                 Ok(()) = reports.fate.changed() => match reports.fate.borrow_and_update().clone() {
                     Some(reason) => Err(reason),
                     None => Ok(()),
@@ -275,14 +281,14 @@ impl<'a> LinkTask<'a> {
             self.round_trip = Some(acknowledged);
         }
         let round_trip = self.round_trip;
-        self.outbox.count(|stats| stats.round_trip = round_trip);
+        self.queues.count(|stats| stats.round_trip = round_trip);
     }
 
-    async fn empty_outbox(&mut self) -> Result<(), CloseReason> {
-        if self.outbox.is_closing() {
+    async fn send_queued(&mut self) -> Result<(), CloseReason> {
+        if self.queues.is_closing() {
             return Err(CloseReason::Local);
         }
-        while let Some(signal) = self.outbox.next_signal() {
+        while let Some(signal) = self.queues.next_signal() {
             self.apply(signal).await?;
         }
         self.send_waiting().await
@@ -319,7 +325,7 @@ impl<'a> LinkTask<'a> {
             (Signal::EndOfCandidates, _, _) => Ok(()),
             // Meant for the owner of the links, or said twice.
             (Signal::Offer { .. } | Signal::Answer { .. } | Signal::RequestOffer, _, _) => {
-                self.outbox.count(|stats| stats.signals_refused += 1);
+                self.queues.count(|stats| stats.signals_refused += 1);
                 Ok(())
             }
         }
@@ -352,7 +358,7 @@ impl<'a> LinkTask<'a> {
             Candidate::Useless => return,
             Candidate::Usable if self.remote_candidates < REMOTE_CANDIDATES => self.remote_candidates += 1,
             Candidate::Usable | Candidate::Refused => {
-                self.outbox.count(|stats| stats.signals_refused += 1);
+                self.queues.count(|stats| stats.signals_refused += 1);
                 return;
             }
         }
@@ -366,7 +372,7 @@ impl<'a> LinkTask<'a> {
         let candidate = RTCIceCandidateInit { candidate, ..RTCIceCandidateInit::default() };
         if let Err(error) = self.connection.peer.add_ice_candidate(candidate).await {
             tracing::debug!(%error, "a remote candidate cannot be used");
-            self.outbox.count(|stats| stats.signals_refused += 1);
+            self.queues.count(|stats| stats.signals_refused += 1);
         }
         self.connection.nudge().await;
     }
@@ -409,8 +415,8 @@ impl<'a> LinkTask<'a> {
         self.measure_round_trip(now).await;
         let low = FRAGMENT_BYTES as u32;
         let _ = self.connection.reliable.set_buffered_amount_low_threshold(low).await;
-        self.outbox.count(|stats| stats.opened_after = Some(opened_after));
-        self.outbox.open();
+        self.queues.count(|stats| stats.opened_after = Some(opened_after));
+        self.queues.open();
         self.sink.event(LinkEvent::Open);
     }
 
@@ -418,13 +424,13 @@ impl<'a> LinkTask<'a> {
         let packet = match stream {
             Stream::Voice | Stream::Unreliable if message.len() <= LOSSY_PACKET_BYTES => message.freeze(),
             Stream::Voice | Stream::Unreliable => return self.refuse_message(),
-            Stream::Reliable => match self.joiner.push(message) {
+            Stream::Reliable => match self.reassembler.push(message) {
                 Joined::Packet(packet) => packet,
                 Joined::Incomplete | Joined::Ready => return,
                 Joined::Refused => return self.refuse_message(),
             },
         };
-        self.outbox.count(|stats| {
+        self.queues.count(|stats| {
             stats.received_bytes += packet.len() as u64;
             *match stream {
                 Stream::Voice => &mut stats.voice_received,
@@ -436,7 +442,7 @@ impl<'a> LinkTask<'a> {
     }
 
     fn refuse_message(&self) {
-        self.outbox.count(|stats| stats.messages_refused += 1);
+        self.queues.count(|stats| stats.messages_refused += 1);
     }
 
     // Sending.
@@ -447,22 +453,22 @@ impl<'a> LinkTask<'a> {
             return Ok(());
         }
         let voice = self.send_lossy(LossyStream::Voice).await?;
-        self.outbox.set_oldest_voice(self.voice.oldest());
+        self.queues.set_oldest_voice(self.voice.oldest());
         let unreliable = self.send_lossy(LossyStream::Unreliable).await?;
         let reliable = self.send_reliable().await?;
         self.look_again = match voice.max(unreliable).max(reliable) {
-            Left::Nothing => None,
-            Left::InFlight => Some(Instant::now() + SETTLE_INTERVAL),
-            Left::Waiting => Some(Instant::now() + RETRY_INTERVAL),
+            Backlog::Nothing => None,
+            Backlog::InFlight => Some(Instant::now() + SETTLE_INTERVAL),
+            Backlog::Waiting => Some(Instant::now() + RETRY_INTERVAL),
         };
         Ok(())
     }
 
     /// Sends what the pace allows.
-    async fn send_lossy(&mut self, stream: LossyStream) -> Result<Left, CloseReason> {
+    async fn send_lossy(&mut self, stream: LossyStream) -> Result<Backlog, CloseReason> {
         let connection = self.connection;
         let channel = connection.channel(stream.into());
-        let (mut waiting, offered_bytes) = self.outbox.peek_lossy(stream);
+        let (mut waiting, offered_bytes) = self.queues.peek_lossy(stream);
         let now = Instant::now();
         let pacer = self.pacer(stream);
         if pacer.oldest().is_some() {
@@ -476,25 +482,25 @@ impl<'a> LinkTask<'a> {
             && let round_trip = self.round_trip
             && self.pacer(stream).admits(now, bytes, round_trip)
         {
-            let Some(packet) = self.outbox.next_lossy(stream) else { break };
+            let Some(packet) = self.queues.next_lossy(stream) else { break };
             let bytes = packet.len();
             self.begin_chunk(bytes).await;
             channel.send(writable(packet)).await.map_err(gone)?;
             self.datagram.round = connection.rounds();
             self.pacer(stream).sent(now, bytes);
-            self.outbox.count(|stats| {
+            self.queues.count(|stats| {
                 stats.sent_bytes += bytes as u64;
                 *match stream {
                     LossyStream::Voice => &mut stats.voice_sent,
                     LossyStream::Unreliable => &mut stats.unreliable_sent,
                 } += 1;
             });
-            waiting = self.outbox.peek_lossy(stream).0;
+            waiting = self.queues.peek_lossy(stream).0;
         }
         Ok(match (waiting, self.pacer(stream).oldest()) {
-            (Some(_), _) => Left::Waiting,
-            (None, Some(_)) => Left::InFlight,
-            (None, None) => Left::Nothing,
+            (Some(_), _) => Backlog::Waiting,
+            (None, Some(_)) => Backlog::InFlight,
+            (None, None) => Backlog::Nothing,
         })
     }
 
@@ -531,16 +537,16 @@ impl<'a> LinkTask<'a> {
     }
 
     /// Sends what fits beside what is unacknowledged.
-    async fn send_reliable(&mut self) -> Result<Left, CloseReason> {
-        let Some(mut cutter) = self.next_cutter() else { return Ok(Left::Nothing) };
+    async fn send_reliable(&mut self) -> Result<Backlog, CloseReason> {
+        let Some(mut fragmenter) = self.next_fragmenter() else { return Ok(Backlog::Nothing) };
         let connection = self.connection;
         let channel = &connection.reliable;
         self.reliable_in_flight.outstanding(channel.outstanding_bytes().await.map_err(gone)?);
-        while let bytes = cutter.next_bytes()
+        while let bytes = fragmenter.next_bytes()
             && self.reliable_in_flight.admits(bytes)
             && self.has_room(Stream::Reliable, bytes)
         {
-            let (message, is_last) = cutter.next();
+            let (message, is_last) = fragmenter.next();
             self.reliable_in_flight.sent(message.len());
             let payload_bytes = message.len() as u64 - 1;
             if payload_bytes > FRAGMENT_BYTES as u64 / 2 {
@@ -550,23 +556,23 @@ impl<'a> LinkTask<'a> {
             self.begin_chunk(message.len()).await;
             channel.send(message).await.map_err(gone)?;
             self.datagram.round = connection.rounds();
-            self.outbox.count(|stats| {
+            self.queues.count(|stats| {
                 stats.sent_bytes += payload_bytes;
                 stats.reliable_sent += u64::from(is_last);
             });
             if is_last {
-                match self.next_cutter() {
-                    Some(next) => cutter = next,
-                    None => return Ok(Left::Nothing),
+                match self.next_fragmenter() {
+                    Some(next) => fragmenter = next,
+                    None => return Ok(Backlog::Nothing),
                 }
             }
         }
-        self.cutter = Some(cutter);
-        Ok(Left::Waiting)
+        self.fragmenter = Some(fragmenter);
+        Ok(Backlog::Waiting)
     }
 
-    fn next_cutter(&mut self) -> Option<Cutter> {
-        self.cutter.take().or_else(|| self.outbox.next_reliable().map(Cutter::new))
+    fn next_fragmenter(&mut self) -> Option<Fragmenter> {
+        self.fragmenter.take().or_else(|| self.queues.next_reliable().map(Fragmenter::new))
     }
 }
 

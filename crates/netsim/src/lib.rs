@@ -1,28 +1,28 @@
 //! A seeded network that loses, delays, doubles, reorders and cuts: for tests, benchmarks and demonstrations.
 //!
-//! - [`Pipe`] carries payloads of any type in one direction, reliably or not, under [`Conditions`].
+//! - [`Channel`] carries payloads of any type in one direction, reliably or not, under [`Conditions`].
 //! - [`Bottleneck`] is a rate limit with a queue or a policer, shared by all that passes it.
-//! - [`Path`] is one direction between two machines: a reliable pipe and an unreliable one, cut together.
+//! - [`Path`] is one direction between two machines: a reliable channel and an unreliable one, cut together.
 //!
 //! The shape of the loop: `send` what leaves, `poll` until it gives `None`, sleep until `next_at`. Time is a
 //! [`Duration`] since an epoch that the caller chooses once. It never reads a clock and never draws a number that the
 //! seed does not decide: the same seed and the same calls give the same trace.
 
 mod bottleneck;
+mod channel;
 mod conditions;
-mod pipe;
 
 use std::time::Duration;
 
 pub use bottleneck::{Bottleneck, Excess};
+pub use channel::{Channel, Counts, Mode, SendError, State};
 pub use conditions::{Conditions, Loss};
-pub use pipe::{Counts, Mode, Pipe, SendError, State};
 
 /// One direction between two machines, for packets that must arrive and for packets that may be lost.
 #[derive(Debug)]
 pub struct Path<T> {
-    reliable: Pipe<T>,
-    unreliable: Pipe<T>,
+    reliable: Channel<T>,
+    unreliable: Channel<T>,
 }
 
 impl<T: Clone> Path<T> {
@@ -30,14 +30,14 @@ impl<T: Clone> Path<T> {
     pub fn new(conditions: Conditions, seed: u64, number: u32) -> Self {
         let stream = u64::from(number) * 2;
         Self {
-            reliable: Pipe::new(Mode::Reliable, conditions, seed, stream),
-            unreliable: Pipe::new(Mode::Unreliable, conditions, seed, stream + 1),
+            reliable: Channel::new(Mode::Reliable, conditions, seed, stream),
+            unreliable: Channel::new(Mode::Unreliable, conditions, seed, stream + 1),
         }
     }
 
     /// Sends one packet of so many bytes.
     pub fn send(&mut self, now: Duration, mode: Mode, bytes: usize, payload: T) -> Result<(), SendError> {
-        self.pipe(mode).send(now, bytes, payload)
+        self.channel(mode).send(now, bytes, payload)
     }
 
     /// The next packet that has arrived, and how it was sent; of several, the one that arrived first.
@@ -47,7 +47,7 @@ impl<T: Clone> Path<T> {
             (Some(_), _) => Mode::Reliable,
             (None, _) => Mode::Unreliable,
         };
-        Some((mode, self.pipe(mode).poll(now)?))
+        Some((mode, self.channel(mode).poll(now)?))
     }
 
     /// When the next packet arrives.
@@ -91,7 +91,7 @@ impl<T: Clone> Path<T> {
         }
     }
 
-    fn pipe(&mut self, mode: Mode) -> &mut Pipe<T> {
+    fn channel(&mut self, mode: Mode) -> &mut Channel<T> {
         match mode {
             Mode::Reliable => &mut self.reliable,
             Mode::Unreliable => &mut self.unreliable,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use voicemesh_uplink::path::{PathMonitor, PathState, RelayPath};
-use voicemesh_uplink::plan::Allowance;
+use voicemesh_uplink::plan::RateLimits;
 use voicemesh_uplink::policy::{AudienceMember, Feedback, LossReport, Paths};
 use voicemesh_uplink::{FrameDuration, Train};
 
@@ -74,9 +74,9 @@ impl Paths<u32> for Known<'_> {
 impl Sender {
     /// A sender of frames of 20 ms with at most this bitrate, in bits per second.
     pub fn new(bitrate_bps: u32) -> Self {
-        let allowance = Allowance { bitrate_bps, frame: FrameDuration::Ms20, uplink_bps: None, redundancy: true };
+        let limits = RateLimits { bitrate_bps, frame: FrameDuration::Ms20, uplink_bps: None, redundancy: true };
         Self {
-            policy: Feedback::new(allowance),
+            policy: Feedback::new(limits),
             links: BTreeMap::new(),
             relay: RelayPath::new(),
             background_bytes: 0,

@@ -146,7 +146,7 @@ impl ListenerLoss {
 
 /// Those who are spoken to at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Audience {
+pub struct AudienceStats {
     /// Listeners that are sent a packet of their own, over a link.
     pub direct: u32,
     /// Whether a packet goes to the relay, which copies it for the others.
@@ -161,7 +161,7 @@ pub struct Audience {
 
 /// What the user, and the uplink, allow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Allowance {
+pub struct RateLimits {
     /// Payload bits per second on a network that loses nothing.
     pub bitrate_bps: u32,
     /// Speech per frame.
@@ -174,7 +174,7 @@ pub struct Allowance {
 
 /// How to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub struct SendPlan {
     /// Payload bits per second of a frame without copies.
     pub bitrate_bps: u32,
     /// The loss for which the encoder prepares, in percent.
@@ -187,12 +187,12 @@ pub struct Plan {
     pub uplink_bps: u32,
 }
 
-impl Plan {
+impl SendPlan {
     /// How to send to these listeners.
     ///
     /// What is over the limit is saved in this order: bitrate, redundancy, headers (more speech in a packet), bitrate again
-    /// down to the lowest that sounds good. What is over even so is sent all the same: see [`Plan::is_within`].
-    pub fn choose(allowance: Allowance, audience: Audience) -> Self {
+    /// down to the lowest that sounds good. What is over even so is sent all the same: see [`SendPlan::is_within`].
+    pub fn choose(limits: RateLimits, audience: AudienceStats) -> Self {
         let worst = audience.worst_loss;
         let expected_loss_percent = match worst {
             None => FIRST_EXPECTED_LOSS_PERCENT,
@@ -200,33 +200,32 @@ impl Plan {
             Some(loss) => ((loss * 100.0).ceil() as u8).min(MOST_EXPECTED_LOSS_PERCENT),
         };
         let copies: &[u8] = match worst {
-            Some(loss) if allowance.redundancy && audience.with_copies > 0 => {
-                spacing(allowance.frame, loss, audience.loss_run)
+            Some(loss) if limits.redundancy && audience.with_copies > 0 => {
+                spacing(limits.frame, loss, audience.loss_run)
             }
             _ => &[],
         };
         if !copies.is_empty() {
-            let highest = shared(allowance.bitrate_bps, copies.len());
-            let lowest = allowance.bitrate_bps.min(*RECOMMENDED_BITRATE_BPS.start());
-            let form = Form { copies, frames_per_packet: 1 };
-            let bitrate_bps = fitting(allowance, audience, form, highest.max(lowest), lowest);
-            let uplink_bps = uplink(allowance.frame, audience, form, bitrate_bps);
+            let highest = shared(limits.bitrate_bps, copies.len());
+            let lowest = limits.bitrate_bps.min(*RECOMMENDED_BITRATE_BPS.start());
+            let form = VoiceEncoding { copies, frames_per_packet: 1 };
+            let bitrate_bps = fitting(limits, audience, form, highest.max(lowest), lowest);
+            let uplink_bps = uplink(limits.frame, audience, form, bitrate_bps);
             // One copy repairs what FEC would, and FEC takes its bits from the frame (measured: worse at 10 % loss, better
             // at 20 %). It stays for those who are sent no copies.
             let everyone = audience.with_copies >= audience.direct + u32::from(audience.relayed);
             let expected_loss_percent = if copies.len() == 1 && everyone { 0 } else { expected_loss_percent };
             let plan = Self { bitrate_bps, expected_loss_percent, copies, frames_per_packet: 1, uplink_bps };
-            if plan.is_within(allowance.uplink_bps) {
+            if plan.is_within(limits.uplink_bps) {
                 return plan;
             }
         }
-        Self::without_copies(allowance, audience, expected_loss_percent)
+        Self::without_copies(limits, audience, expected_loss_percent)
     }
 
-    fn without_copies(allowance: Allowance, audience: Audience, expected_loss_percent: u8) -> Self {
-        let highest = allowance.bitrate_bps;
-        let (middle, longest) =
-            (frames_in(allowance.frame, MIDDLE_PACKET_MS), frames_in(allowance.frame, LONGEST_PACKET_MS));
+    fn without_copies(limits: RateLimits, audience: AudienceStats, expected_loss_percent: u8) -> Self {
+        let highest = limits.bitrate_bps;
+        let (middle, longest) = (frames_in(limits.frame, MIDDLE_PACKET_MS), frames_in(limits.frame, LONGEST_PACKET_MS));
         let steps = [
             (1, LOWEST_IN_SHORT_PACKETS_BPS),
             (middle, LOWEST_IN_MIDDLE_PACKETS_BPS),
@@ -234,12 +233,12 @@ impl Plan {
         ];
         let mut plan = None;
         for (frames_per_packet, lowest) in steps {
-            let form = Form { copies: &[], frames_per_packet };
-            let bitrate_bps = fitting(allowance, audience, form, highest, highest.min(lowest));
-            let uplink_bps = uplink(allowance.frame, audience, form, bitrate_bps);
+            let form = VoiceEncoding { copies: &[], frames_per_packet };
+            let bitrate_bps = fitting(limits, audience, form, highest, highest.min(lowest));
+            let uplink_bps = uplink(limits.frame, audience, form, bitrate_bps);
             let step = Self { bitrate_bps, expected_loss_percent, copies: &[], frames_per_packet, uplink_bps };
             plan = Some(step);
-            if step.is_within(allowance.uplink_bps) {
+            if step.is_within(limits.uplink_bps) {
                 break;
             }
         }
@@ -249,11 +248,12 @@ impl Plan {
     /// As little as sounds good enough for a moment, instead of `usual_bps`: the lowest bitrate in packets of 40 ms, or in the
     /// longest ones if those do not save enough. With several links less is enough: their packets leave together, and longer
     /// ones are lost where only few bytes may come at once.
-    pub fn sparse(allowance: Allowance, audience: Audience, expected_loss_percent: u8, usual_bps: u32) -> Self {
-        let bitrate_bps = allowance.bitrate_bps.min(*RECOMMENDED_BITRATE_BPS.start());
+    pub fn sparse(limits: RateLimits, audience: AudienceStats, expected_loss_percent: u8, usual_bps: u32) -> Self {
+        let bitrate_bps = limits.bitrate_bps.min(*RECOMMENDED_BITRATE_BPS.start());
         let in_packets_of = |ms| {
-            let frames_per_packet = frames_in(allowance.frame, ms);
-            let uplink_bps = uplink(allowance.frame, audience, Form { copies: &[], frames_per_packet }, bitrate_bps);
+            let frames_per_packet = frames_in(limits.frame, ms);
+            let uplink_bps =
+                uplink(limits.frame, audience, VoiceEncoding { copies: &[], frames_per_packet }, bitrate_bps);
             Self { bitrate_bps, expected_loss_percent, copies: &[], frames_per_packet, uplink_bps }
         };
         let middle = in_packets_of(MIDDLE_PACKET_MS);
@@ -265,7 +265,7 @@ impl Plan {
     }
 
     /// Whether this takes so much less than `usual_bps` that it shows whether loss depends on what is sent to these.
-    pub(crate) fn is_sparser_than(&self, usual_bps: u32, audience: Audience) -> bool {
+    pub(crate) fn is_sparser_than(&self, usual_bps: u32, audience: AudienceStats) -> bool {
         let most = if audience.direct > 1 { LEAST_SPARSE_PERCENT_OF_SEVERAL } else { LEAST_SPARSE_PERCENT };
         u64::from(self.uplink_bps) * 100 <= u64::from(usual_bps) * most
     }
@@ -283,7 +283,7 @@ impl Plan {
 
 /// How frames are put into packets.
 #[derive(Clone, Copy)]
-struct Form {
+struct VoiceEncoding {
     copies: &'static [u8],
     frames_per_packet: u8,
 }
@@ -293,13 +293,13 @@ fn frames_in(frame: FrameDuration, ms: u64) -> u8 {
 }
 
 /// The highest bitrate from `lowest` to `highest` within the limit, in steps of 1 kbit/s.
-fn fitting(allowance: Allowance, audience: Audience, form: Form, highest: u32, lowest: u32) -> u32 {
-    let Some(limit) = allowance.uplink_bps else { return highest };
-    let fits = |bitrate: &u32| uplink(allowance.frame, audience, form, *bitrate) <= limit;
+fn fitting(limits: RateLimits, audience: AudienceStats, form: VoiceEncoding, highest: u32, lowest: u32) -> u32 {
+    let Some(limit) = limits.uplink_bps else { return highest };
+    let fits = |bitrate: &u32| uplink(limits.frame, audience, form, *bitrate) <= limit;
     (lowest..=highest).rev().step_by(1_000).find(fits).unwrap_or(lowest)
 }
 
-fn uplink(frame: FrameDuration, audience: Audience, form: Form, bitrate_bps: u32) -> u32 {
+fn uplink(frame: FrameDuration, audience: AudienceStats, form: VoiceEncoding, bitrate_bps: u32) -> u32 {
     let packet_ms = frame.millis() as u32 * u32::from(form.frames_per_packet);
     let packets_per_second = |packets: u32| packets * 1_000 / packet_ms;
     let packets = audience.direct + u32::from(audience.relayed);
@@ -316,45 +316,45 @@ fn uplink(frame: FrameDuration, audience: Audience, form: Form, bitrate_bps: u32
 mod tests {
     use super::*;
 
-    const FREE: Allowance =
-        Allowance { bitrate_bps: 32_000, frame: FrameDuration::Ms20, uplink_bps: None, redundancy: true };
+    const FREE: RateLimits =
+        RateLimits { bitrate_bps: 32_000, frame: FrameDuration::Ms20, uplink_bps: None, redundancy: true };
 
-    fn listeners(direct: u32, worst_loss: f32, with_copies: u32) -> Audience {
-        Audience { direct, relayed: false, worst_loss: Some(worst_loss), loss_run: 1.1, with_copies }
+    fn listeners(direct: u32, worst_loss: f32, with_copies: u32) -> AudienceStats {
+        AudienceStats { direct, relayed: false, worst_loss: Some(worst_loss), loss_run: 1.1, with_copies }
     }
 
     #[test]
     fn a_network_that_loses_nothing_is_given_nothing_to_repair_with() {
-        let plan = Plan::choose(FREE, listeners(1, 0.0, 0));
+        let plan = SendPlan::choose(FREE, listeners(1, 0.0, 0));
         assert_eq!((plan.bitrate_bps, plan.expected_loss_percent, plan.copies.len()), (32_000, 0, 0));
     }
 
     #[test]
     fn before_the_first_report_frames_can_be_repaired() {
-        let plan = Plan::choose(FREE, Audience { direct: 1, ..Audience::default() });
+        let plan = SendPlan::choose(FREE, AudienceStats { direct: 1, ..AudienceStats::default() });
         assert_eq!((plan.bitrate_bps, plan.expected_loss_percent), (32_000, 10));
     }
 
     #[test]
     fn copies_are_paid_for_by_half_and_never_make_it_sound_bad() {
-        let plan = Plan::choose(FREE, listeners(1, 0.1, 1));
+        let plan = SendPlan::choose(FREE, listeners(1, 0.1, 1));
         assert_eq!((plan.bitrate_bps, plan.expected_loss_percent, plan.copies), (24_000, 0, &[3][..]));
-        let mixed = Plan::choose(FREE, listeners(2, 0.1, 1));
+        let mixed = SendPlan::choose(FREE, listeners(2, 0.1, 1));
         assert_eq!(mixed.expected_loss_percent, 10, "a listener without copies needs FEC");
-        let rich = Plan::choose(Allowance { bitrate_bps: 64_000, ..FREE }, listeners(1, 0.1, 1));
+        let rich = SendPlan::choose(RateLimits { bitrate_bps: 64_000, ..FREE }, listeners(1, 0.1, 1));
         assert_eq!(rich.bitrate_bps, 48_000);
-        let poor = Plan::choose(Allowance { bitrate_bps: 12_000, ..FREE }, listeners(1, 0.1, 1));
+        let poor = SendPlan::choose(RateLimits { bitrate_bps: 12_000, ..FREE }, listeners(1, 0.1, 1));
         assert_eq!(poor.bitrate_bps, 12_000, "what the user asked for is not raised");
     }
 
     #[test]
     fn bursts_are_answered_by_wider_spacing_and_heavy_loss_by_two_copies() {
-        let plan = |loss, loss_run| Plan::choose(FREE, Audience { loss_run, ..listeners(1, loss, 1) });
+        let plan = |loss, loss_run| SendPlan::choose(FREE, AudienceStats { loss_run, ..listeners(1, loss, 1) });
         assert_eq!(plan(0.1, 1.1).copies, [3]);
         assert_eq!(plan(0.1, 3.0).copies, [4]);
         assert_eq!((plan(0.2, 1.2).copies, plan(0.2, 1.2).bitrate_bps), (&[2, 4][..], 19_200));
         for frame in FrameDuration::ALL {
-            let plan = Plan::choose(Allowance { frame, ..FREE }, listeners(1, 0.1, 1));
+            let plan = SendPlan::choose(RateLimits { frame, ..FREE }, listeners(1, 0.1, 1));
             let behind = u64::from(plan.copies[0]) * frame.millis();
             assert!((60..=80).contains(&behind), "{behind} ms behind with {frame:?}");
         }
@@ -363,9 +363,9 @@ mod tests {
     /// proves: D-33
     #[test]
     fn near_the_uplinks_limit_bitrate_redundancy_and_headers_are_saved_in_turn() {
-        let within = |limit, audience| Plan::choose(Allowance { uplink_bps: Some(limit), ..FREE }, audience);
+        let within = |limit, audience| SendPlan::choose(RateLimits { uplink_bps: Some(limit), ..FREE }, audience);
         let many = listeners(10, 0.0, 0);
-        let free = Plan::choose(FREE, many);
+        let free = SendPlan::choose(FREE, many);
         assert_eq!(free.uplink_bps, 10 * (32_000 + 50 * 107 * 8 + LINK_BACKGROUND_BPS));
         assert_eq!(within(free.uplink_bps, many), free, "what fits is left as it is");
         let tight = within(720_000, many);
@@ -384,18 +384,18 @@ mod tests {
     /// proves: B-15
     #[test]
     fn while_too_much_is_sent_nothing_is_sent_twice() {
-        let plan = Plan::choose(Allowance { redundancy: false, ..FREE }, listeners(1, 0.1, 1));
+        let plan = SendPlan::choose(RateLimits { redundancy: false, ..FREE }, listeners(1, 0.1, 1));
         assert_eq!((plan.copies.len(), plan.bitrate_bps, plan.expected_loss_percent), (0, 32_000, 10));
     }
 
     #[test]
     fn what_a_test_sends_is_clearly_less_or_is_known_not_to_be() {
         for frame in FrameDuration::ALL {
-            let allowance = |limit| Allowance { frame, uplink_bps: Some(limit), ..FREE };
+            let limits = |limit| RateLimits { frame, uplink_bps: Some(limit), ..FREE };
             for (direct, limit) in [1, 4].into_iter().flat_map(|direct| (30..100).map(move |limit| (direct, limit))) {
                 let audience = listeners(direct, 0.1, 0);
-                let usual = Plan::choose(allowance(limit * 1_000 * direct), audience).uplink_bps;
-                let sparse = Plan::sparse(Allowance { frame, ..FREE }, audience, 10, usual);
+                let usual = SendPlan::choose(limits(limit * 1_000 * direct), audience).uplink_bps;
+                let sparse = SendPlan::sparse(RateLimits { frame, ..FREE }, audience, 10, usual);
                 assert!(sparse.uplink_bps <= usual, "{frame:?}, {limit} kbit/s: {sparse:?} instead of {usual}");
                 let (most, least_bps) = if direct > 1 { (0.92, 34_000) } else { (0.85, 36_000) };
                 let is_clear = f64::from(sparse.uplink_bps) <= most * f64::from(usual);
@@ -416,9 +416,10 @@ mod tests {
     fn packets_of_a_test_to_several_links_are_no_longer_than_they_must_be() {
         for (direct, frames_per_packet) in [(1, 3), (2, 2), (7, 2)] {
             let audience = listeners(direct, 0.1, 0);
-            let usual = Plan::without_copies(Allowance { uplink_bps: Some(47_000 * direct), ..FREE }, audience, 10);
+            let usual =
+                SendPlan::without_copies(RateLimits { uplink_bps: Some(47_000 * direct), ..FREE }, audience, 10);
             assert_eq!((usual.frames_per_packet, usual.bitrate_bps), (2, 20_000));
-            let sparse = Plan::sparse(FREE, audience, 10, usual.uplink_bps);
+            let sparse = SendPlan::sparse(FREE, audience, 10, usual.uplink_bps);
             assert_eq!(sparse.frames_per_packet, frames_per_packet, "{direct}");
             assert!(sparse.is_sparser_than(usual.uplink_bps, audience));
         }
@@ -426,17 +427,17 @@ mod tests {
 
     #[test]
     fn one_relayed_copy_goes_through_30_kilobits_a_second() {
-        let relayed = Audience { relayed: true, ..Audience::default() };
+        let relayed = AudienceStats { relayed: true, ..AudienceStats::default() };
         for frame in [FrameDuration::Ms20, FrameDuration::Ms40, FrameDuration::Ms60] {
-            let plan = Plan::choose(Allowance { uplink_bps: Some(30_000), frame, ..FREE }, relayed);
+            let plan = SendPlan::choose(RateLimits { uplink_bps: Some(30_000), frame, ..FREE }, relayed);
             assert!(plan.is_within(Some(30_000)), "{frame:?}: {plan:?}");
         }
     }
 
     #[test]
     fn a_relayed_packet_is_paid_for_once_however_many_hear_it() {
-        let relayed = Audience { relayed: true, worst_loss: Some(0.0), ..Audience::default() };
-        assert_eq!(Plan::choose(FREE, relayed).uplink_bps, 32_000 + 50 * 94 * 8);
+        let relayed = AudienceStats { relayed: true, worst_loss: Some(0.0), ..AudienceStats::default() };
+        assert_eq!(SendPlan::choose(FREE, relayed).uplink_bps, 32_000 + 50 * 94 * 8);
     }
 
     #[test]

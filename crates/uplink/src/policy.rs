@@ -9,7 +9,7 @@ use crate::estimate::{Observation, RATE_SPAN, Train, UplinkEstimate};
 use crate::listener_path::{ListenerPath, OWN_LOSS, Seen};
 use crate::path::PathState;
 use crate::path_history::{Background, PacketLoss, PathHistory, Traffic};
-use crate::plan::{Allowance, Audience, LINK_HEADER_BYTES, ListenerLoss, Plan, RELAY_HEADER_BYTES};
+use crate::plan::{AudienceStats, LINK_HEADER_BYTES, ListenerLoss, RELAY_HEADER_BYTES, RateLimits, SendPlan};
 use crate::suspect::Suspect;
 use crate::trial::RedundancyTrial;
 
@@ -49,8 +49,8 @@ fn shared_queue(queues: &[(Duration, Duration)]) -> Option<Duration> {
 #[derive(Debug)]
 pub struct Feedback<P> {
     listeners: BTreeMap<P, Listener>,
-    allowance: Allowance,
-    plan: Plan,
+    limits: RateLimits,
+    plan: SendPlan,
     uplink: UplinkEstimate,
     relay: PathHistory,
     background: Background,
@@ -105,11 +105,11 @@ impl Listener {
 
 impl<P: Copy + Ord + Debug> Feedback<P> {
     /// Nothing is known of the uplink, and nothing was said yet.
-    pub fn new(allowance: Allowance) -> Self {
-        let plan = Plan::choose(allowance, Audience::default());
+    pub fn new(limits: RateLimits) -> Self {
+        let plan = SendPlan::choose(limits, AudienceStats::default());
         Self {
             listeners: BTreeMap::new(),
-            allowance,
+            limits,
             plan,
             uplink: UplinkEstimate::new(),
             relay: PathHistory::default(),
@@ -170,13 +170,13 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
     }
 
     /// Changes what is allowed, from the next decision on.
-    pub fn allow(&mut self, allowance: Allowance) {
-        self.allowance = allowance;
+    pub fn allow(&mut self, limits: RateLimits) {
+        self.limits = limits;
     }
 
     /// What is allowed.
-    pub fn allowance(&self) -> Allowance {
-        self.allowance
+    pub fn limits(&self) -> RateLimits {
+        self.limits
     }
 
     /// A frame was sent.
@@ -211,7 +211,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let usual_bps = self.plan.uplink_bps;
         let (counts, expected) = (self.counts(audience), self.plan.expected_loss_percent);
         let can_send_less =
-            Plan::sparse(self.allowance, counts, expected, usual_bps).is_sparser_than(usual_bps, counts);
+            SendPlan::sparse(self.limits, counts, expected, usual_bps).is_sparser_than(usual_bps, counts);
         let seen = Observation { is_sending, can_send_less, ..self.look(now, paths, audience) };
         self.uplink.update(now, seen);
         if !self.uplink.is_testing() {
@@ -323,8 +323,8 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let mut was_dropped = false;
         loop {
             let counts = self.counts(audience);
-            let plan = Plan::choose(self.allowed(limit_bps, false), counts);
-            let is_good = plan.is_good(self.allowance.frame) || audience.len() == 1;
+            let plan = SendPlan::choose(self.allowed(limit_bps, false), counts);
+            let is_good = plan.is_good(self.limits.frame) || audience.len() == 1;
             if plan.is_within(Some(limit_bps)) && is_good {
                 break;
             }
@@ -356,10 +356,11 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
                 self.room_since = None;
                 return;
             };
-            let full = |counts: Audience| f64::from(Plan::choose(self.allowed(u32::MAX, false), counts).uplink_bps);
+            let full =
+                |counts: AudienceStats| f64::from(SendPlan::choose(self.allowed(u32::MAX, false), counts).uplink_bps);
             let counts = self.counts(audience);
             let relayed = self.counts_relayed(audience) > 1;
-            let after = Audience { direct: counts.direct + 1, relayed, ..counts };
+            let after = AudienceStats { direct: counts.direct + 1, relayed, ..counts };
             let (before_bps, after_bps) = (full(counts), full(after));
             if self.uplink.is_starting() {
                 if after_bps > f64::from(limit_bps) {
@@ -390,7 +391,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let counts = self.counts(audience);
         let budget_bps = self.limit_bps(self.uplink.budget_bps());
         let is_congested = self.uplink.is_congested(now);
-        let plan = Plan::choose(self.allowed(budget_bps, !is_congested), counts);
+        let plan = SendPlan::choose(self.allowed(budget_bps, !is_congested), counts);
         self.try_redundancy(now, plan, seen);
         self.unlinked = audience.iter().filter(|member| !member.has_link).map(|member| member.who).collect();
         let own =
@@ -400,14 +401,14 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let has_room = self.uplink.is_starting() || plan.uplink_bps + another_bps <= budget_bps;
         self.relayed_frames = if least < most && !has_room { most } else { 1 };
         self.plan = if self.uplink.is_testing() {
-            Plan::sparse(self.allowance, counts, plan.expected_loss_percent, plan.uplink_bps)
+            SendPlan::sparse(self.limits, counts, plan.expected_loss_percent, plan.uplink_bps)
         } else {
             plan
         };
         let is_full = seen.queueing.is_some_and(|queueing| queueing > Duration::from_millis(300))
             || seen.loss.is_some_and(|loss| loss > 0.1) && !self.uplink.is_testing() && is_congested;
         let is_lowest = !self.plan.is_within(Some(budget_bps))
-            || is_full && !self.plan.is_good(self.allowance.frame) && counts.direct <= 1;
+            || is_full && !self.plan.is_good(self.limits.frame) && counts.direct <= 1;
         if is_lowest == self.is_too_slow {
             self.slow_since = None;
         } else if now >= *self.slow_since.get_or_insert(now) + TOO_SLOW_AFTER {
@@ -416,7 +417,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
     }
 
     /// Redundancy that leaves as much unrepaired while more is lost makes matters worse: that loss is congestion.
-    fn try_redundancy(&mut self, now: Duration, plan: Plan, seen: Observation) {
+    fn try_redundancy(&mut self, now: Duration, plan: SendPlan, seen: Observation) {
         let repairable = self.listeners.values().filter(|listener| !listener.path.is_too_narrow());
         let worst = repairable.max_by(|a, b| f32::total_cmp(&a.unrepaired, &b.unrepaired));
         let (unrepaired, packets) = (worst.map_or(0.0, |worst| worst.unrepaired), seen.packets);
@@ -426,11 +427,11 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
     }
 
     fn limit_bps(&self, estimate_bps: u32) -> u32 {
-        self.allowance.uplink_bps.map_or(estimate_bps, |limit| limit.min(estimate_bps))
+        self.limits.uplink_bps.map_or(estimate_bps, |limit| limit.min(estimate_bps))
     }
 
-    fn allowed(&self, uplink_bps: u32, redundancy: bool) -> Allowance {
-        Allowance { uplink_bps: Some(uplink_bps), redundancy, ..self.allowance }
+    fn allowed(&self, uplink_bps: u32, redundancy: bool) -> RateLimits {
+        RateLimits { uplink_bps: Some(uplink_bps), redundancy, ..self.limits }
     }
 
     fn counts_relayed(&self, audience: &[AudienceMember<P>]) -> usize {
@@ -439,7 +440,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         audience.iter().filter(is_relayed).count()
     }
 
-    fn counts(&self, audience: &[AudienceMember<P>]) -> Audience {
+    fn counts(&self, audience: &[AudienceMember<P>]) -> AudienceStats {
         let relayed = self.counts_relayed(audience);
         let with_link = |member: &&AudienceMember<P>| member.has_link;
         let with_relay =
@@ -447,7 +448,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let direct = audience.iter().filter(with_link).count() - audience.iter().filter(with_relay).count();
         let with_copies = self.listeners.values().filter(|listener| listener.wants_copies()).count();
         let worst = self.worst_to_repair();
-        Audience {
+        AudienceStats {
             direct: direct as u32,
             relayed: relayed > 0,
             worst_loss: worst.and_then(|loss| loss.loss()),
@@ -466,7 +467,8 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         let counts = self.counts(audience);
         let known = !self.uplink.is_starting();
         let limit_bps = if known { self.limit_bps(self.uplink.bps()) } else { self.limit_bps(u32::MAX) };
-        let full = |direct| Plan::choose(self.allowed(u32::MAX, false), Audience { direct, ..counts }).uplink_bps;
+        let full =
+            |direct| SendPlan::choose(self.allowed(u32::MAX, false), AudienceStats { direct, ..counts }).uplink_bps;
         let (before_bps, after_bps) = (full(counts.direct), full(counts.direct + 1));
         let needed_bps = f64::from(before_bps) + f64::from(after_bps - before_bps) * ROOM;
         let waits = audience.iter().any(|member| member.has_link) || self.uplink.is_congested(now);
@@ -477,10 +479,14 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
     fn wanted_bps(&self, audience: &[AudienceMember<P>]) -> u32 {
         let linked = audience.iter().filter(|member| member.has_link).count();
         let direct = audience.len().min(linked + 2) as u32;
-        let all = Audience { direct, relayed: self.counts_relayed(audience) > direct as usize, ..Audience::default() };
-        let full = Plan::choose(self.allowed(u32::MAX, false), all).uplink_bps;
+        let all = AudienceStats {
+            direct,
+            relayed: self.counts_relayed(audience) > direct as usize,
+            ..AudienceStats::default()
+        };
+        let full = SendPlan::choose(self.allowed(u32::MAX, false), all).uplink_bps;
         let wanted = (f64::from(full) * ROOM) as u32;
-        self.allowance.uplink_bps.map_or(wanted, |limit| wanted.min(limit))
+        self.limits.uplink_bps.map_or(wanted, |limit| wanted.min(limit))
     }
 
     /// Whom to send a train: each with a link in turn, since any of them may have a narrow downlink.
@@ -497,7 +503,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
     }
 
     /// How the next frames go.
-    pub fn plan(&self) -> Plan {
+    pub fn plan(&self) -> SendPlan {
         self.plan
     }
 
@@ -515,7 +521,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
     }
 
     fn own_frames(&self, who: P) -> u8 {
-        self.listeners.get(&who).map_or(1, |listener| listener.path.frames_per_packet(self.allowance.frame))
+        self.listeners.get(&who).map_or(1, |listener| listener.path.frames_per_packet(self.limits.frame))
     }
 
     fn is_relayed(&self, who: P) -> bool {

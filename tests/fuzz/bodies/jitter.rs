@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use voicemesh_audio::BLOCK_SAMPLES;
-use voicemesh_audio::decode::{Listener, Rendered};
+use voicemesh_audio::decode::{Rendered, VoiceDecoder};
 
 use super::input::Input;
 
@@ -17,7 +17,7 @@ const STEPS: usize = 400;
 pub fn run(data: &[u8]) {
     let mut input = Input(data);
     let mut script = Script {
-        listener: Listener::new().expect("a decoder"),
+        listener: VoiceDecoder::new().expect("a decoder"),
         now: Duration::from_millis(u64::from(input.u16())),
         // A quarter of the scripts begins just before the numbers end.
         sequence: if input.u8() & 3 == 0 { u64::MAX - 40 } else { 1 << 20 },
@@ -34,7 +34,7 @@ pub fn run(data: &[u8]) {
 }
 
 struct Script {
-    listener: Listener,
+    listener: VoiceDecoder,
     now: Duration,
     sequence: u64,
     burst: u64,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use voicemesh_audio::{
     BLOCK_SAMPLES,
-    encode::{Profile, Speech, SpeechConfig},
+    encode::{Profile, SpeechConfig, VoiceEncoder},
     process::{Activation, Microphone, MicrophoneConfig, NoiseSuppression, Processing},
 };
 
@@ -27,7 +27,7 @@ pub fn percent_of_a_core(scene: &Scene, processing: Processing, profile: Profile
     let mut microphone = Microphone::new(MicrophoneConfig { processing, activation: Activation::Always })
         .unwrap_or_else(|error| panic!("{error}"));
     let config = SpeechConfig { complexity: profile.complexity(), ..SpeechConfig::default() };
-    let mut speech = Speech::new(config).unwrap_or_else(|error| panic!("{error}"));
+    let mut speech = VoiceEncoder::new(config).unwrap_or_else(|error| panic!("{error}"));
     let heard: Vec<f32> = scene.echo.iter().zip(&scene.near).map(|(echo, near)| echo + near).collect();
     let (heard, played) = (heard.as_chunks::<BLOCK_SAMPLES>().0, scene.played.as_chunks::<BLOCK_SAMPLES>().0);
     let before = processor_time();

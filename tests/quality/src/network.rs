@@ -3,7 +3,7 @@
 //! The plain one is Opus with in-band repair and a fixed buffer. Delays are from mouth to ear, without the network's own
 //! latency and without devices: the frame's 20 ms, the codec's 6.5 ms, and the buffer.
 //!
-//! Of the jitter that alternates between 5 and 40 ms a buffer that knew each change beforehand would have, at 1 % guessed
+//! Of the jitter that alternates between 5 and 40 ms a buffer that knew each change beforehand would have, at 1 % concealed
 //! and by a rough calculation (not measured), a mean delay of about 60 % of the fixed buffer's: in-band repair makes the
 //! fixed buffer cheap (two frames in a row must be late), and the frame and the codec are in both. Ours also needs about a second to notice each change. So
 //! that row is missed; its curve stands beside it.
@@ -51,8 +51,8 @@ pub fn losses() -> [(&'static str, Weather); 4] {
     [
         ("10 % random", Weather::random(0.1)),
         ("20 % random", Weather::random(0.2)),
-        ("10 % in bursts of 3", Weather::bursts(0.1)),
-        ("20 % in bursts of 3", Weather::bursts(0.2)),
+        ("10 % in talkspurts of 3", Weather::talkspurts(0.1)),
+        ("20 % in talkspurts of 3", Weather::talkspurts(0.2)),
     ]
 }
 
@@ -88,16 +88,16 @@ fn perfect(options: &Options, frame: FrameDuration, limit_ms: f64) -> Vec<Row> {
         }
     }
     let delay_ms = mean(outcomes.iter().map(|outcome| outcome.delay_ms));
-    let guessed_ms: f64 = outcomes.iter().map(|outcome| outcome.guessed_ms).sum();
+    let concealed_ms: f64 = outcomes.iter().map(|outcome| outcome.concealed_ms).sum();
     let condition = format!("perfect network, frames of {} ms", frame.millis());
     vec![
         Row::new("buffer", &condition, mean(buffers_ms.into_iter()), "ms").at_most(25.0),
-        Row::new("concealed", &condition, guessed_ms, "ms").at_most(0.0),
+        Row::new("concealed", &condition, concealed_ms, "ms").at_most(0.0),
         Row::new("mouth to ear", &condition, delay_ms, "ms").at_most(limit_ms),
     ]
 }
 
-/// Ours beside what fixed buffers would need to guess at most as much.
+/// Ours beside what fixed buffers would need to conceal at most as much.
 fn jitter(options: &Options, name: &str, weather: Weather, seconds: usize, share: f64) -> Vec<Row> {
     let sending = Sending::plain(FrameDuration::Ms20, PLAIN_BPS, 10);
     let judged_from = Duration::from_secs(10);
@@ -117,14 +117,14 @@ fn jitter(options: &Options, name: &str, weather: Weather, seconds: usize, share
         outcomes
     };
     let of = |outcomes: &[Outcome], pick: fn(&Outcome) -> f64| mean(outcomes.iter().map(pick));
-    let guessed = |outcomes: &[Outcome]| of(outcomes, |outcome| outcome.guessed_percent);
+    let concealed = |outcomes: &[Outcome]| of(outcomes, |outcome| outcome.concealed_percent);
     let ours = run(&|| Box::new(Ours::new(&sending)));
     let mut curve = Vec::new();
     let mut needed = None;
     for buffer_ms in (20..=240).step_by(10) {
         let plain = run(&|| Box::new(Plain::new(&sending, Duration::from_millis(buffer_ms))));
-        curve.push(format!("{buffer_ms} ms {:.2} %", guessed(&plain)));
-        if guessed(&plain) <= 1.0 {
+        curve.push(format!("{buffer_ms} ms {:.2} %", concealed(&plain)));
+        if concealed(&plain) <= 1.0 {
             needed = Some(of(&plain, |outcome| outcome.delay_ms));
             break;
         }
@@ -133,7 +133,7 @@ fn jitter(options: &Options, name: &str, weather: Weather, seconds: usize, share
     let needed_ms = needed.unwrap_or(f64::NAN);
     let condition = format!("jitter {name}");
     vec![
-        Row::new("concealed", &condition, guessed(&ours), "%")
+        Row::new("concealed", &condition, concealed(&ours), "%")
             .at_most(1.0)
             .with("frames never heard %", format!("{:.2}", of(&ours, |outcome| outcome.unheard_percent)))
             .with("stretched ms/s", format!("{:.1}", of(&ours, |outcome| outcome.stretched_ms) / (seconds - 10) as f64))
@@ -203,7 +203,7 @@ fn one_loss(
         Row::new("concealed", &condition, unheard(&ours), "% of frames")
             .at_most(limit)
             .with("plain %", format!("{:.2}", unheard(&plains)))
-            .with("time guessed %", format!("{:.2}", of(&ours, |outcome| outcome.guessed_percent)))
+            .with("time concealed %", format!("{:.2}", of(&ours, |outcome| outcome.concealed_percent)))
             .with("wire kbit/s", format!("{:.1} (plain {:.1})", our_wire / 1e3, plain_wire / 1e3))
             .with("copies behind by", format!("{offsets:?}")),
         Row::new("delay", &condition, delay(&ours), "ms")

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use voicemesh_netsim::{Conditions, Loss, Mode, Pipe};
+use voicemesh_netsim::{Channel, Conditions, Loss, Mode};
 
 /// Longest that a frame may wait for a limited rate, whatever the queue allows.
 const MAX_QUEUE: Duration = Duration::from_secs(10);
@@ -72,7 +72,7 @@ pub struct OneWay {
     free_at: Duration,
     tokens: f64,
     tokens_at: Duration,
-    pipe: Pipe<Vec<u8>>,
+    pipe: Channel<Vec<u8>>,
     counts: Counts,
 }
 
@@ -178,7 +178,7 @@ impl OneWay {
             free_at: Duration::ZERO,
             tokens: 0.0,
             tokens_at: Duration::ZERO,
-            pipe: Pipe::new(Mode::Unreliable, Conditions::default(), seed, stream),
+            pipe: Channel::new(Mode::Unreliable, Conditions::default(), seed, stream),
             counts: Counts::default(),
         }
     }

@@ -43,15 +43,15 @@ pub(super) fn decode(decoder: &mut Decoder, payload: &[u8], pcm: &mut [f32]) -> 
     decoder.decode_float(Some(packet), signals, false).is_ok_and(|samples| samples == expected)
 }
 
-/// Fills `pcm` with the copy that `next` carries of the lost frame, else with Opus' own guess, else with zeros.
-pub(super) fn guess(decoder: &mut Decoder, next: Option<&[u8]>, pcm: &mut [f32]) {
+/// Fills `pcm` with the copy that `next` carries of the lost frame, else with Opus' own concealment, else with zeros.
+pub(super) fn conceal(decoder: &mut Decoder, next: Option<&[u8]>, pcm: &mut [f32]) {
     let expected = pcm.len();
     let packet = next.and_then(|payload| Packet::try_from(payload).ok());
     let fec = packet.is_some();
-    let guessed = MutSignals::try_from(&mut *pcm)
+    let concealed = MutSignals::try_from(&mut *pcm)
         .and_then(|signals| decoder.decode_float(packet, signals, fec))
         .is_ok_and(|samples| samples == expected);
-    if !guessed {
+    if !concealed {
         pcm.fill(0.0);
     }
 }
@@ -59,13 +59,13 @@ pub(super) fn guess(decoder: &mut Decoder, next: Option<&[u8]>, pcm: &mut [f32])
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encode::{Speech, SpeechConfig};
+    use crate::encode::{SpeechConfig, VoiceEncoder};
 
     #[test]
     fn a_speaker_that_prepares_for_loss_sends_coarse_copies_and_another_none() {
         for (expected_loss_percent, wanted) in [(0, false), (20, true)] {
             let config = SpeechConfig { expected_loss_percent, bitrate_bps: 24_000, ..SpeechConfig::default() };
-            let mut speech = Speech::new(config).expect("valid settings");
+            let mut speech = VoiceEncoder::new(config).expect("valid settings");
             let mut found = 0;
             for tick in 0..100 {
                 let block = std::array::from_fn(|index| {

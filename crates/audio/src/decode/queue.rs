@@ -43,21 +43,21 @@ pub(super) struct Queue {
 struct Piece {
     samples: usize,
     what: Rendered,
-    place: Option<Place>,
+    place: Option<FramePosition>,
 }
 
 /// Which of the speaker's samples a piece begins with.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Place {
+pub(super) struct FramePosition {
     pub sequence: u64,
-    pub burst: u64,
+    pub talkspurt: u64,
     pub frame_samples: u32,
-    /// Whether the frame before it is of the same burst.
+    /// Whether the frame before it is of the same talkspurt.
     pub follows: bool,
     pub offset: i64,
 }
 
-impl Place {
+impl FramePosition {
     /// As told to others: without the codec's delay.
     fn playing(&self) -> Playing {
         let (mut sequence, mut offset) = (self.sequence, self.offset - CODEC_DELAY_SAMPLES);
@@ -67,7 +67,7 @@ impl Place {
                 None => offset = 0,
             }
         }
-        Playing { sequence, burst: self.burst, offset: Duration::from_nanos(offset as u64 * 1_000_000 / 48) }
+        Playing { sequence, talkspurt: self.talkspurt, offset: Duration::from_nanos(offset as u64 * 1_000_000 / 48) }
     }
 }
 
@@ -96,7 +96,7 @@ impl Queue {
     }
 
     /// Appends so many samples, for the caller to fill in.
-    pub fn append(&mut self, samples: usize, what: Rendered, place: Option<Place>) -> &mut [f32] {
+    pub fn append(&mut self, samples: usize, what: Rendered, place: Option<FramePosition>) -> &mut [f32] {
         let kept = self.start - HISTORY..self.end;
         let waiting = self.len();
         self.pcm.copy_within(kept, ROOM);
@@ -186,7 +186,7 @@ impl Queue {
             seen += piece.samples;
             is_in_it
         });
-        // A guess colours a block more than a stretch, and that more than silence at its end.
+        // Concealment colours a block more than a stretch, and that more than silence at its end.
         let rank = |what: &Rendered| match what {
             Rendered::Silence => 0,
             Rendered::Speech => 1,

@@ -9,7 +9,7 @@ pub enum Rendered {
     Speech,
     /// What the speaker said, a little faster or slower to change the delay; the pitch is kept.
     Stretched,
-    /// A guess, because frames are missing.
+    /// Concealment, because frames are missing.
     Concealed,
     /// Zeros: the speaker is silent.
     Silence,
@@ -19,27 +19,27 @@ pub enum Rendered {
 /// was said: capture, packing, network, buffer and codec are all in it.
 ///
 /// A codec hands out late what it was given: the first 6.5 ms that a frame decodes to were said at the end of the frame
-/// before. That is taken into account, as is time won or saved by stretching; so between blocks of a burst the place
-/// moves by as much speech as was played. Only at a burst's very beginning, where there is no frame before, it stands
+/// before. That is taken into account, as is time won or saved by stretching; so between blocks of a talkspurt the place
+/// moves by as much speech as was played. Only at a talkspurt's very beginning, where there is no frame before, it stands
 /// still for those 6.5 ms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Playing {
     /// The speaker's frame, extended.
     pub sequence: u64,
-    /// The speaker's burst, extended.
-    pub burst: u64,
+    /// The speaker's talkspurt, extended.
+    pub talkspurt: u64,
     /// How far into the frame.
     pub offset: Duration,
 }
 
 /// What happened to one speaker's frames since the listener was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct ListenerStats {
+pub struct VoiceDecoderStats {
     /// Frames that arrived for the first time and could be used, copies of frames that had not come included.
     pub frames_received: u64,
     /// Frames decoded and played.
     pub frames_heard: u64,
-    /// Frames of a burst that were never played from any real data although later ones were; guesses stood in for them.
+    /// Frames of a talkspurt that were never played from any real data although later ones were; they were concealed.
     pub frames_concealed: u64,
     /// Frames repaired from the coarse copy in the frame after them.
     pub frames_repaired: u64,
@@ -55,7 +55,7 @@ pub struct ListenerStats {
     pub frames_skipped: u64,
     /// Frames that are no Opus.
     pub frames_invalid: u64,
-    /// Milliseconds of sound that were guessed, both for lost frames and while waiting for late ones.
+    /// Milliseconds of sound that were concealed, both for lost frames and while waiting for late ones.
     pub concealed_ms: u64,
     /// Milliseconds by which speech was lengthened or shortened, added up.
     pub stretched_ms: u64,

@@ -25,7 +25,7 @@ const ON_ANOTHER_ROUTE: u32 = 10;
 /// Frames that come less than this after one another come together.
 const TOGETHER: Duration = Duration::from_millis(4);
 
-/// Of frames that come together in mid-burst, so many count: a stall is one event, however much it held up.
+/// Of frames that come together in mid-talkspurt, so many count: a stall is one event, however much it held up.
 const COUNTED_OF_TOGETHER: u32 = 2;
 
 /// An original that has not come after this time is lost …
@@ -34,13 +34,13 @@ const PATIENCE_US: i64 = 320_000;
 /// … and after this one, even if the speaker has said nothing since.
 const PATIENCE_AT_THE_END: Duration = Duration::from_millis(600);
 
-/// A hole in a burst's numbers that is larger (10 s at 20 ms) is no loss: the speaker talked to others in the meantime.
+/// A hole in a talkspurt's numbers that is larger (10 s at 20 ms) is no loss: the speaker talked to others in the meantime.
 pub(super) const LARGEST_LOSS: u64 = 500;
 
 /// Frames within which a change of the network is recognised.
 const RECENT: usize = 50;
 
-/// No sequence is further from its burst's first, for the arithmetic's sake.
+/// No sequence is further from its talkspurt's first, for the arithmetic's sake.
 const FARTHEST: i64 = 1 << 32;
 
 /// Lateness of what never came.
@@ -51,14 +51,14 @@ pub(super) const NEVER: i64 = i64::MAX;
 pub(super) struct Arrival {
     pub now: Duration,
     pub sequence: u64,
-    pub burst: u64,
+    pub talkspurt: u64,
     pub samples: u32,
-    pub form: Form,
+    pub form: ArrivalKind,
 }
 
 /// The form in which a frame arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum ArrivalKind {
     /// In its own packet; `repairs` if it carries a coarse copy of the frame before.
     Original { repairs: bool },
     /// In the packet of a later frame.
@@ -76,11 +76,11 @@ pub(super) struct Losses {
 
 /// The log.
 #[derive(Clone, Debug)]
-pub(super) struct Arrivals {
+pub(super) struct ArrivalLog {
     log: Box<[Record; LOG]>,
     /// How many records were ever begun; the next one's place is this modulo the log's length.
     begun: u64,
-    stretch: Option<Stretch>,
+    timing: Option<Timing>,
     /// Records before this one have been judged.
     judged: u64,
     in_a_run: bool,
@@ -92,7 +92,7 @@ pub(super) struct Arrivals {
     together: u32,
 }
 
-/// The times of one frame: on the sender's time scale while its stretch lasts, then behind the fastest.
+/// The times of one frame: on the sender's time scale while its timing lasts, then behind the fastest.
 #[derive(Clone, Copy, Debug)]
 struct Record {
     original_us: i64,
@@ -106,16 +106,16 @@ struct Record {
 const EMPTY: Record =
     Record { original_us: NEVER, copy_us: NEVER, repair_us: NEVER, is_counted: true, is_played: false };
 
-/// Frames whose times can be compared: of one burst, one duration and one route.
+/// Frames whose times can be compared: of one talkspurt, one duration and one route.
 #[derive(Clone, Copy, Debug)]
-struct Stretch {
-    burst: u64,
+struct Timing {
+    talkspurt: u64,
     samples: u32,
     /// The frame that times are counted from, and when it came.
     base_sequence: u64,
     base_us: i64,
     began: Duration,
-    /// Frames of this burst in the log, from `lowest` to `highest`.
+    /// Frames of this talkspurt in the log, from `lowest` to `highest`.
     lowest: u64,
     highest: u64,
     /// Frames before this one came by another route.
@@ -123,7 +123,7 @@ struct Stretch {
     fastest_us: i64,
 }
 
-impl Stretch {
+impl Timing {
     fn nominal_us(&self, sequence: u64) -> i64 {
         let frames = (sequence.wrapping_sub(self.base_sequence) as i64).clamp(-FARTHEST, FARTHEST);
         self.base_us.saturating_add(frames.saturating_mul(self.frame_us()))
@@ -134,12 +134,12 @@ impl Stretch {
     }
 }
 
-impl Arrivals {
+impl ArrivalLog {
     pub fn new() -> Self {
         Self {
             log: Box::new([EMPTY; LOG]),
             begun: 0,
-            stretch: None,
+            timing: None,
             judged: 0,
             in_a_run: false,
             losses: Losses::default(),
@@ -165,26 +165,26 @@ impl Arrivals {
     /// Learns from a frame's arrival.
     pub fn note(&mut self, arrival: Arrival) {
         let Some(position) = self.position(&arrival) else { return };
-        let Some(stretch) = self.stretch else { return };
-        let transit_us = micros(arrival.now).saturating_sub(stretch.nominal_us(arrival.sequence));
+        let Some(timing) = self.timing else { return };
+        let transit_us = micros(arrival.now).saturating_sub(timing.nominal_us(arrival.sequence));
         match arrival.form {
-            Form::Copy => {
+            ArrivalKind::Copy => {
                 let record = self.record_mut(position);
                 record.copy_us = record.copy_us.min(transit_us);
             }
-            Form::Original { repairs } => {
+            ArrivalKind::Original { repairs } => {
                 if self.record(position).original_us != NEVER {
                     return;
                 }
-                if repairs && arrival.sequence > stretch.lowest {
-                    self.record_mut(position - 1).repair_us = transit_us + stretch.frame_us();
+                if repairs && arrival.sequence > timing.lowest {
+                    self.record_mut(position - 1).repair_us = transit_us + timing.frame_us();
                 }
-                let counts = self.counts(&arrival, &stretch, position, transit_us);
+                let counts = self.counts(&arrival, &timing, position, transit_us);
                 let record = self.record_mut(position);
                 record.original_us = transit_us;
                 record.is_counted = counts;
                 self.note_jitter(transit_us);
-                if counts && transit_us < stretch.fastest_us.saturating_sub(OTHER_ROUTE_US) {
+                if counts && transit_us < timing.fastest_us.saturating_sub(OTHER_ROUTE_US) {
                     self.change_route(arrival.sequence, transit_us);
                 } else if let Some((sequence, fastest_us)) = self.slower_route() {
                     self.change_route(sequence, fastest_us);
@@ -197,27 +197,27 @@ impl Arrivals {
     }
 
     /// How far behind the fastest frames playback is, if `sequence` begins to play at `at_us`.
-    pub fn depth_us(&self, at_us: i64, sequence: u64, burst: u64) -> Option<i64> {
-        let stretch = self.stretch.filter(|stretch| stretch.burst == burst)?;
-        Some(at_us.saturating_sub(stretch.nominal_us(sequence)).saturating_sub(stretch.fastest_us))
+    pub fn depth_us(&self, at_us: i64, sequence: u64, talkspurt: u64) -> Option<i64> {
+        let timing = self.timing.filter(|timing| timing.talkspurt == talkspurt)?;
+        Some(at_us.saturating_sub(timing.nominal_us(sequence)).saturating_sub(timing.fastest_us))
     }
 
     /// Notes that a frame was played from real data of whatever form.
-    pub fn played(&mut self, sequence: u64, burst: u64) {
-        if let Some(position) = self.find(sequence, burst) {
+    pub fn played(&mut self, sequence: u64, talkspurt: u64) {
+        if let Some(position) = self.find(sequence, talkspurt) {
             self.record_mut(position).is_played = true;
         }
     }
 
     /// Whether the original of a frame has come, as far as is remembered.
-    pub fn has_original(&self, sequence: u64, burst: u64) -> bool {
-        self.find(sequence, burst).is_some_and(|position| self.record(position).original_us != NEVER)
+    pub fn has_original(&self, sequence: u64, talkspurt: u64) -> bool {
+        self.find(sequence, talkspurt).is_some_and(|position| self.record(position).original_us != NEVER)
     }
 
     /// Judges which originals are lost by now.
     pub fn judge(&mut self, now: Duration) {
-        let Some(stretch) = self.stretch else { return };
-        let waits = (PATIENCE_US / stretch.frame_us().max(1)).clamp(6, LOG as i64 / 4) as u64;
+        let Some(timing) = self.timing else { return };
+        let waits = (PATIENCE_US / timing.frame_us().max(1)).clamp(6, LOG as i64 / 4) as u64;
         let is_over = now.saturating_sub(self.last_at) >= PATIENCE_AT_THE_END;
         let until = if is_over { self.begun } else { self.begun.saturating_sub(waits) };
         self.judge_until(until, is_over);
@@ -235,23 +235,23 @@ impl Arrivals {
 
     /// The record of an arrived frame, begun if need be, with those of the frames missing before it.
     fn position(&mut self, arrival: &Arrival) -> Option<u64> {
-        match &mut self.stretch {
-            Some(stretch) if stretch.burst == arrival.burst && stretch.samples == arrival.samples => {
-                let ahead = arrival.sequence.saturating_sub(stretch.highest);
+        match &mut self.timing {
+            Some(timing) if timing.talkspurt == arrival.talkspurt && timing.samples == arrival.samples => {
+                let ahead = arrival.sequence.saturating_sub(timing.highest);
                 if ahead <= LARGEST_LOSS {
-                    stretch.highest = stretch.highest.max(arrival.sequence);
+                    timing.highest = timing.highest.max(arrival.sequence);
                     (0..ahead).for_each(|_| self.begin());
-                    return self.find(arrival.sequence, arrival.burst);
+                    return self.find(arrival.sequence, arrival.talkspurt);
                 }
             }
-            // What is left of an older burst teaches nothing.
-            Some(stretch) if arrival.burst < stretch.burst && arrival.sequence < stretch.highest => return None,
+            // What is left of an older talkspurt teaches nothing.
+            Some(timing) if arrival.talkspurt < timing.talkspurt && arrival.sequence < timing.highest => return None,
             _ => {}
         }
         self.freeze();
         self.judge_until(self.begun, true);
-        self.stretch = Some(Stretch {
-            burst: arrival.burst,
+        self.timing = Some(Timing {
+            talkspurt: arrival.talkspurt,
             samples: arrival.samples,
             base_sequence: arrival.sequence,
             base_us: micros(arrival.now),
@@ -275,19 +275,19 @@ impl Arrivals {
     }
 
     /// Whether the arrival of this original says something of the network.
-    fn counts(&mut self, arrival: &Arrival, stretch: &Stretch, position: u64, transit_us: i64) -> bool {
+    fn counts(&mut self, arrival: &Arrival, timing: &Timing, position: u64, transit_us: i64) -> bool {
         let is_together = arrival.now.saturating_sub(self.last_at) < TOGETHER && self.last_transit_us.is_some();
         self.together = if is_together { self.together + 1 } else { 0 };
-        if is_together && arrival.now.saturating_sub(stretch.began) < TOGETHER {
-            // A burst begins with what was said before its speaker was noticed: only the newest of it was sent at once.
-            for earlier in position.saturating_sub(arrival.sequence - stretch.lowest)..position {
+        if is_together && arrival.now.saturating_sub(timing.began) < TOGETHER {
+            // A talkspurt begins with what was said before its speaker was noticed: only the newest of it was sent at once.
+            for earlier in position.saturating_sub(arrival.sequence - timing.lowest)..position {
                 self.record_mut(earlier).is_counted = false;
             }
             return true;
         }
         let is_less_late = self.last_transit_us.is_some_and(|last| transit_us <= last);
         let is_rest_of_a_stall = self.together >= COUNTED_OF_TOGETHER && is_less_late;
-        arrival.sequence >= stretch.timed_from && !is_rest_of_a_stall
+        arrival.sequence >= timing.timed_from && !is_rest_of_a_stall
     }
 
     fn note_jitter(&mut self, transit_us: i64) {
@@ -299,28 +299,28 @@ impl Arrivals {
 
     /// The first of the latest frames and the fastest of them, if all took so much longer that the route must be another.
     fn slower_route(&self) -> Option<(u64, i64)> {
-        let stretch = self.stretch?;
-        let (mut count, mut fastest_us, mut first) = (0, NEVER, stretch.highest);
-        for position in self.timed_positions(&stretch).rev() {
+        let timing = self.timing?;
+        let (mut count, mut fastest_us, mut first) = (0, NEVER, timing.highest);
+        for position in self.timed_positions(&timing).rev() {
             let Record { original_us, is_counted, .. } = *self.record(position);
             if !is_counted || original_us == NEVER {
                 continue;
             }
             (count, fastest_us) = (count + 1, fastest_us.min(original_us));
-            first = stretch.highest - (self.begun - 1 - position);
-            if original_us < stretch.fastest_us.saturating_add(OTHER_ROUTE_US) || count == ON_ANOTHER_ROUTE {
+            first = timing.highest - (self.begun - 1 - position);
+            if original_us < timing.fastest_us.saturating_add(OTHER_ROUTE_US) || count == ON_ANOTHER_ROUTE {
                 break;
             }
         }
-        let is_slower = count == ON_ANOTHER_ROUTE && fastest_us > stretch.fastest_us.saturating_add(OTHER_ROUTE_US);
+        let is_slower = count == ON_ANOTHER_ROUTE && fastest_us > timing.fastest_us.saturating_add(OTHER_ROUTE_US);
         is_slower.then_some((first, fastest_us))
     }
 
     /// Frames take another way from `sequence` on, where the fastest comes at `fastest_us`; what was learnt of the jitter
     /// stays.
     fn change_route(&mut self, sequence: u64, fastest_us: i64) {
-        let Some(mut stretch) = self.stretch else { return };
-        let same_route = self.begun - 1 - (stretch.highest - sequence).min(LOG as u64 - 1)..self.begun;
+        let Some(mut timing) = self.timing else { return };
+        let same_route = self.begun - 1 - (timing.highest - sequence).min(LOG as u64 - 1)..self.begun;
         self.freeze_but(&same_route);
         for position in same_route {
             let Record { original_us, copy_us, repair_us, .. } = self.record_mut(position);
@@ -330,21 +330,21 @@ impl Arrivals {
                 }
             }
         }
-        stretch.base_us = stretch.base_us.saturating_add(fastest_us);
-        (stretch.timed_from, stretch.fastest_us) = (sequence, 0);
-        self.stretch = Some(stretch);
+        timing.base_us = timing.base_us.saturating_add(fastest_us);
+        (timing.timed_from, timing.fastest_us) = (sequence, 0);
+        self.timing = Some(timing);
         self.last_transit_us = self.last_transit_us.map(|last| last.saturating_sub(fastest_us));
     }
 
-    /// Turns the times of the stretch into lateness, for good.
+    /// Turns the times of the timing into lateness, for good.
     fn freeze(&mut self) {
         self.freeze_but(&(self.begun..self.begun));
     }
 
     fn freeze_but(&mut self, kept: &std::ops::Range<u64>) {
-        let Some(stretch) = self.stretch else { return };
-        let fastest_us = stretch.fastest_us;
-        for position in self.timed_positions(&stretch).filter(|position| !kept.contains(position)) {
+        let Some(timing) = self.timing else { return };
+        let fastest_us = timing.fastest_us;
+        for position in self.timed_positions(&timing).filter(|position| !kept.contains(position)) {
             let Record { original_us, copy_us, repair_us, .. } = self.record_mut(position);
             for time_us in [original_us, copy_us, repair_us] {
                 if *time_us != NEVER {
@@ -356,9 +356,9 @@ impl Arrivals {
 
     /// Finds the fastest frame of late and the best delay.
     fn update(&mut self) {
-        let Some(mut stretch) = self.stretch else { return };
-        let frame_us = stretch.frame_us();
-        let timed = self.timed_positions(&stretch);
+        let Some(mut timing) = self.timing else { return };
+        let frame_us = timing.frame_us();
+        let timed = self.timed_positions(&timing);
         let among = (FASTEST_WITHIN_US / frame_us.max(1)) as u64;
         let fastest = (timed.start.max(self.begun.saturating_sub(among))..timed.end)
             .map(|position| self.record(position))
@@ -366,15 +366,15 @@ impl Arrivals {
             .map(|record| record.original_us)
             .min();
         if let Some(fastest_us) = fastest.filter(|us| *us != NEVER) {
-            stretch.fastest_us = fastest_us;
+            timing.fastest_us = fastest_us;
         }
-        self.stretch = Some(stretch);
+        self.timing = Some(timing);
         let first = self.begun.saturating_sub(LOG as u64);
         let patience = (PATIENCE_US / 2 / frame_us.max(1)) as u64;
         let (log, begun) = (&self.log, self.begun);
         let fates = (first..begun).rev().filter_map(|position| {
             let record = &log[(position % LOG as u64) as usize];
-            let behind = if timed.contains(&position) { stretch.fastest_us } else { 0 };
+            let behind = if timed.contains(&position) { timing.fastest_us } else { 0 };
             let is_pending = record.original_us == NEVER && position + patience >= begun;
             let late = |time_us: i64| if time_us == NEVER { NEVER } else { time_us.saturating_sub(behind) };
             (record.is_counted && !is_pending).then(|| Fate {
@@ -402,18 +402,18 @@ impl Arrivals {
         }
     }
 
-    /// Positions of the frames whose times are on the stretch's scale.
-    fn timed_positions(&self, stretch: &Stretch) -> std::ops::Range<u64> {
-        let count = (stretch.highest - stretch.timed_from).min(LOG as u64 - 1) + 1;
+    /// Positions of the frames whose times are on the timing's scale.
+    fn timed_positions(&self, timing: &Timing) -> std::ops::Range<u64> {
+        let count = (timing.highest - timing.timed_from).min(LOG as u64 - 1) + 1;
         self.begun.saturating_sub(count)..self.begun
     }
 
-    fn find(&self, sequence: u64, burst: u64) -> Option<u64> {
-        let stretch = self.stretch.filter(|stretch| stretch.burst == burst)?;
-        if !(stretch.lowest..=stretch.highest).contains(&sequence) {
+    fn find(&self, sequence: u64, talkspurt: u64) -> Option<u64> {
+        let timing = self.timing.filter(|timing| timing.talkspurt == talkspurt)?;
+        if !(timing.lowest..=timing.highest).contains(&sequence) {
             return None;
         }
-        let behind = stretch.highest - sequence;
+        let behind = timing.highest - sequence;
         (behind < (LOG as u64).min(self.begun)).then(|| self.begun - 1 - behind)
     }
 

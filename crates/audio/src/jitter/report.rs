@@ -17,7 +17,7 @@ pub struct JitterStats {
     pub from_copies: u64,
     /// Frames given out as a coarse repair.
     pub repaired: u64,
-    /// Frames of a burst of which nothing was given out although later ones of it were.
+    /// Frames of a talkspurt of which nothing was given out although later ones of it were.
     pub given_up: u64,
 }
 

@@ -40,8 +40,8 @@ enum SlotState {
 /// What is known of a frame besides its payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Content {
-    pub burst: u64,
-    pub last_of_burst: bool,
+    pub talkspurt: u64,
+    pub last_of_talkspurt: bool,
     pub samples: u32,
     pub arrived: Duration,
     pub is_copy: bool,
@@ -52,7 +52,7 @@ pub(super) struct Content {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub sequence: u64,
-    pub burst: u64,
+    pub talkspurt: u64,
     pub arrived: Duration,
     pub repairs: bool,
 }
@@ -82,10 +82,10 @@ impl Slots {
     /// here before.
     pub fn merge(&mut self, frame: &Frame<'_>) -> bool {
         match &mut self.slot_mut(frame.sequence).state {
-            SlotState::Waiting(content) if content.burst == frame.burst => {
+            SlotState::Waiting(content) if content.talkspurt == frame.talkspurt => {
                 let was_copy = content.is_copy;
                 content.is_copy &= frame.is_copy;
-                content.last_of_burst |= frame.last_of_burst;
+                content.last_of_talkspurt |= frame.last_of_talkspurt;
                 was_copy
             }
             SlotState::Played { was_copy } => *was_copy,
@@ -99,8 +99,8 @@ impl Slots {
         let slot = self.slot_mut(frame.sequence);
         slot.sequence = frame.sequence;
         slot.state = SlotState::Waiting(Content {
-            burst: frame.burst,
-            last_of_burst: frame.last_of_burst,
+            talkspurt: frame.talkspurt,
+            last_of_talkspurt: frame.last_of_talkspurt,
             samples: frame.samples,
             arrived: now,
             is_copy: frame.is_copy,
@@ -117,14 +117,14 @@ impl Slots {
     /// The first frame in line.
     pub fn head(&self) -> Option<Head> {
         let (sequence, content) = (self.head, self.waiting(self.head)?);
-        let Content { burst, arrived, repairs, .. } = content;
-        Some(Head { sequence, burst, arrived, repairs })
+        let Content { talkspurt, arrived, repairs, .. } = content;
+        Some(Head { sequence, talkspurt, arrived, repairs })
     }
 
     /// How many samples wait without a hole from `sequence` on.
-    pub fn content_from(&self, sequence: u64, burst: u64) -> u32 {
+    pub fn content_from(&self, sequence: u64, talkspurt: u64) -> u32 {
         (sequence..=sequence.saturating_add(CAPACITY as u64 - 1))
-            .map_while(|sequence| self.waiting(sequence).filter(|content| content.burst == burst))
+            .map_while(|sequence| self.waiting(sequence).filter(|content| content.talkspurt == talkspurt))
             .map(|content| content.samples)
             .sum()
     }
@@ -142,8 +142,8 @@ impl Slots {
     }
 
     pub fn frame(&self, sequence: u64, content: Content) -> Frame<'_> {
-        let Content { burst, last_of_burst, samples, is_copy, repairs, .. } = content;
-        Frame { sequence, burst, last_of_burst, samples, is_copy, repairs, payload: self.payload(sequence) }
+        let Content { talkspurt, last_of_talkspurt, samples, is_copy, repairs, .. } = content;
+        Frame { sequence, talkspurt, last_of_talkspurt, samples, is_copy, repairs, payload: self.payload(sequence) }
     }
 
     /// Drops the oldest so that `sequence` is less than the capacity ahead of every frame that waits.

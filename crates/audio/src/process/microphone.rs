@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::{
     chain::Chain,
     detector::VoiceDetector,
-    look_back::LookBack,
     meter::{Meter, MicrophoneLevel},
-    opening::{Heard, Opening},
+    pre_roll::PreRoll,
     settings::{Activation, MicrophoneConfig, Processing},
+    voice_gate::{Heard, VoiceGate},
 };
 use crate::{AudioError, BLOCK_SAMPLES, Block, level};
 
@@ -32,7 +32,7 @@ const FLUSH_BLOCKS: u32 = 4;
 ///         // encode it
 ///     }
 ///     if !microphone.is_open() {
-///         // the burst, if there was one, is over
+///         // the talkspurt, if there was one, is over
 ///     }
 /// }
 /// # Ok(())
@@ -42,8 +42,8 @@ const FLUSH_BLOCKS: u32 = 4;
 pub struct Microphone {
     chain: Chain,
     detector: VoiceDetector,
-    opening: Opening,
-    look_back: LookBack,
+    voice_gate: VoiceGate,
+    pre_roll: PreRoll,
     meter: Meter,
     mute: Mute,
 }
@@ -68,8 +68,8 @@ impl Microphone {
         Ok(Self {
             chain: Chain::new(config.processing),
             detector: VoiceDetector::new(),
-            opening: Opening::new(config.activation),
-            look_back: LookBack::new(),
+            voice_gate: VoiceGate::new(config.activation),
+            pre_roll: PreRoll::new(),
             meter: Meter::new(),
             mute: Mute::Unmuted,
         })
@@ -93,7 +93,7 @@ impl Microphone {
 
     /// When sound is sent.
     pub fn activation(&self) -> Activation {
-        self.opening.activation()
+        self.voice_gate.activation()
     }
 
     /// Another rule for when sound is sent, from the next block on. Sound from before the change is not sent later.
@@ -102,16 +102,16 @@ impl Microphone {
     /// A release delay that is too long; the old rule stays.
     pub fn set_activation(&mut self, activation: Activation) -> Result<(), AudioError> {
         activation.check()?;
-        if activation != self.opening.activation() {
-            self.opening.set_activation(activation);
-            self.look_back.forget_unsent();
+        if activation != self.voice_gate.activation() {
+            self.voice_gate.set_activation(activation);
+            self.pre_roll.forget_unsent();
         }
         Ok(())
     }
 
     /// Whether the key of push-to-talk is held; remembered under every activation.
     pub fn set_talking(&mut self, talking: bool) {
-        self.opening.set_talking(talking);
+        self.voice_gate.set_talking(talking);
     }
 
     /// Mutes or unmutes. A muted microphone is closed and gives no block; nothing that it heard before or meanwhile is
@@ -120,8 +120,8 @@ impl Microphone {
         if muted == self.is_muted() {
             return;
         }
-        self.opening.close();
-        self.look_back.clear();
+        self.voice_gate.close();
+        self.pre_roll.clear();
         self.detector.reset();
         self.mute = match muted {
             true => Mute::Muted,
@@ -164,25 +164,25 @@ impl Microphone {
             }
             Mute::Unmuted => {}
         }
-        self.look_back.push(&block);
-        let was_open = self.opening.is_open();
-        if !self.opening.decide(Heard { sound, voice }) {
+        self.pre_roll.push(&block);
+        let was_open = self.voice_gate.is_open();
+        if !self.voice_gate.decide(Heard { sound, voice }) {
             return;
         }
-        match self.opening.activation() {
-            Activation::Voice if !was_open => self.look_back.send_from_onset(),
-            Activation::Voice | Activation::Always | Activation::PushToTalk { .. } => self.look_back.send_latest(),
+        match self.voice_gate.activation() {
+            Activation::Voice if !was_open => self.pre_roll.send_from_onset(),
+            Activation::Voice | Activation::Always | Activation::PushToTalk { .. } => self.pre_roll.send_latest(),
         }
     }
 
     /// The next block to be encoded, if there is one.
     pub fn next_block(&mut self) -> Option<&Block> {
-        self.look_back.next()
+        self.pre_roll.next()
     }
 
-    /// Whether what was pushed last is sent. A burst begins when this becomes true and ends when it becomes false.
+    /// Whether what was pushed last is sent. A talkspurt begins when this becomes true and ends when it becomes false.
     pub fn is_open(&self) -> bool {
-        self.opening.is_open()
+        self.voice_gate.is_open()
     }
 
     /// Levels of what was pushed, muted or not, and what the detector thinks of it.

@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use voicemesh_audio::decode::{Listener, Playing, Rendered};
-use voicemesh_audio::encode::{Speech, SpeechConfig};
+use voicemesh_audio::decode::{Playing, Rendered, VoiceDecoder};
+use voicemesh_audio::encode::{SpeechConfig, VoiceEncoder};
 use voicemesh_audio::mix::Mixer;
 use voicemesh_audio::process::{Microphone, MicrophoneConfig};
 use voicemesh_audio::{AudioError, BLOCK_DURATION, BLOCK_SAMPLES, Block, FrameDuration};
-use voicemesh_netsim::{Conditions, Mode, Pipe};
-use voicemesh_uplink::plan::{Allowance, Audience, LINK_OVERHEAD_BYTES, ListenerLoss, Plan};
+use voicemesh_netsim::{Channel, Conditions, Mode};
+use voicemesh_uplink::plan::{AudienceStats, LINK_OVERHEAD_BYTES, ListenerLoss, RateLimits, SendPlan};
 
 use crate::format::clock;
 use crate::json::{millis, rounded};
@@ -44,8 +44,8 @@ struct Packet {
 #[derive(Clone, Debug)]
 struct Frame {
     sequence: u64,
-    burst: u64,
-    last_of_burst: bool,
+    talkspurt: u64,
+    last_of_talkspurt: bool,
     payload: Vec<u8>,
 }
 
@@ -53,13 +53,13 @@ struct Frame {
 pub(super) struct Path {
     settings: Settings,
     microphone: Microphone,
-    speech: Speech,
-    plan: Plan,
-    burst: Burst,
+    speech: VoiceEncoder,
+    plan: SendPlan,
+    talkspurt: Talkspurt,
     sent: VecDeque<Frame>,
     sequence: u64,
-    pipe: Pipe<Packet>,
-    listener: Listener,
+    pipe: Channel<Packet>,
+    listener: VoiceDecoder,
     mixer: Mixer,
     loss: ListenerLoss,
     report_at: Duration,
@@ -72,7 +72,7 @@ pub(super) struct Path {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Burst {
+enum Talkspurt {
     Closed { next: u64 },
     Open { number: u64 },
 }
@@ -113,13 +113,13 @@ impl Path {
         Ok(Self {
             settings,
             microphone: Microphone::new(settings.microphone)?,
-            speech: Speech::new(config(&settings, &plan))?,
+            speech: VoiceEncoder::new(config(&settings, &plan))?,
             plan,
-            burst: Burst::Closed { next: 0 },
+            talkspurt: Talkspurt::Closed { next: 0 },
             sent: VecDeque::new(),
             sequence: 0,
-            pipe: Pipe::new(Mode::Unreliable, settings.conditions, settings.seed, 0),
-            listener: Listener::new()?,
+            pipe: Channel::new(Mode::Unreliable, settings.conditions, settings.seed, 0),
+            listener: VoiceDecoder::new()?,
             mixer: Mixer::new(),
             loss: ListenerLoss::default(),
             report_at: REPORT_EVERY,
@@ -134,7 +134,7 @@ impl Path {
     pub(super) fn capture(&mut self, now: Duration, block: &Block) {
         self.now = now;
         self.microphone.push(block);
-        // At a burst's beginning several come at once: those before speech was noticed.
+        // At a talkspurt's beginning several come at once: those before speech was noticed.
         let mut blocks = Vec::new();
         while let Some(block) = self.microphone.next_block() {
             blocks.push(*block);
@@ -143,8 +143,8 @@ impl Path {
         for (place, block) in blocks.iter().enumerate() {
             self.speak(now, oldest + BLOCK_DURATION * place as u32, block, false);
         }
-        if !self.microphone.is_open() && matches!(self.burst, Burst::Open { .. }) {
-            self.end_burst(now);
+        if !self.microphone.is_open() && matches!(self.talkspurt, Talkspurt::Open { .. }) {
+            self.end_talkspurt(now);
         }
     }
 
@@ -152,11 +152,11 @@ impl Path {
     pub(super) fn render(&mut self, now: Duration, queued: Duration, out: &mut Block) {
         self.now = now;
         while let Some(packet) = self.pipe.poll(now) {
-            let Frame { sequence, burst, last_of_burst, payload } = packet.frame;
+            let Frame { sequence, talkspurt, last_of_talkspurt, payload } = packet.frame;
             for (behind, copy) in packet.copies {
-                self.listener.receive_copy(now, copy.sequence, copy.burst, behind.into(), &copy.payload);
+                self.listener.receive_copy(now, copy.sequence, copy.talkspurt, behind.into(), &copy.payload);
             }
-            self.listener.receive(now, sequence, burst, last_of_burst, &payload);
+            self.listener.receive(now, sequence, talkspurt, last_of_talkspurt, &payload);
         }
         let mut heard = [0.0; BLOCK_SAMPLES];
         let rendered = self.listener.render(now, &mut heard);
@@ -219,12 +219,12 @@ impl Path {
         }
     }
 
-    fn speak(&mut self, now: Duration, captured: Duration, block: &Block, last_of_burst: bool) {
-        let number = match self.burst {
-            Burst::Closed { next } => next,
-            Burst::Open { number } => number,
+    fn speak(&mut self, now: Duration, captured: Duration, block: &Block, last_of_talkspurt: bool) {
+        let number = match self.talkspurt {
+            Talkspurt::Closed { next } => next,
+            Talkspurt::Open { number } => number,
         };
-        self.burst = Burst::Open { number };
+        self.talkspurt = Talkspurt::Open { number };
         let began = *self.frame_began.get_or_insert(captured);
         // What the encoder refuses is lost, as it would be in a room.
         let Ok(Some(payload)) = self.speech.push(block) else { return };
@@ -234,25 +234,25 @@ impl Path {
         if self.captured.len() > MOST_REMEMBERED {
             self.captured.pop_first();
         }
-        self.send(now, Frame { sequence: self.sequence, burst: number, last_of_burst, payload });
+        self.send(now, Frame { sequence: self.sequence, talkspurt: number, last_of_talkspurt, payload });
         self.sequence += 1;
     }
 
     /// Fills the last frame with silence, which makes it known as the last.
-    fn end_burst(&mut self, now: Duration) {
-        let Burst::Open { number } = self.burst else { return };
+    fn end_talkspurt(&mut self, now: Duration) {
+        let Talkspurt::Open { number } = self.talkspurt else { return };
         let blocks = self.settings.frame.blocks() - self.speech.partial_blocks();
         for _ in 0..blocks {
             self.speak(now, now, &[0.0; BLOCK_SAMPLES], true);
         }
-        self.burst = Burst::Closed { next: number + 1 };
+        self.talkspurt = Talkspurt::Closed { next: number + 1 };
     }
 
     fn send(&mut self, now: Duration, frame: Frame) {
         let copy = |behind: &u8| {
             let wanted = frame.sequence.checked_sub(u64::from(*behind))?;
             let earlier =
-                self.sent.iter().find(|earlier| earlier.sequence == wanted && earlier.burst == frame.burst)?;
+                self.sent.iter().find(|earlier| earlier.sequence == wanted && earlier.talkspurt == frame.talkspurt)?;
             Some((*behind, earlier.clone()))
         };
         let copies: Vec<(u8, Frame)> = self.plan.copies.iter().filter_map(copy).collect();
@@ -350,17 +350,17 @@ impl Totals {
     }
 }
 
-fn plan(settings: &Settings, loss: ListenerLoss) -> Plan {
-    let allowance =
-        Allowance { bitrate_bps: settings.bitrate_bps, frame: settings.frame, uplink_bps: None, redundancy: true };
+fn plan(settings: &Settings, loss: ListenerLoss) -> SendPlan {
+    let limits =
+        RateLimits { bitrate_bps: settings.bitrate_bps, frame: settings.frame, uplink_bps: None, redundancy: true };
     let with_copies = u32::from(loss.wants_copies());
-    Plan::choose(
-        allowance,
-        Audience { direct: 1, relayed: false, worst_loss: loss.loss(), loss_run: loss.run(), with_copies },
+    SendPlan::choose(
+        limits,
+        AudienceStats { direct: 1, relayed: false, worst_loss: loss.loss(), loss_run: loss.run(), with_copies },
     )
 }
 
-fn config(settings: &Settings, plan: &Plan) -> SpeechConfig {
+fn config(settings: &Settings, plan: &SendPlan) -> SpeechConfig {
     SpeechConfig {
         frame: settings.frame,
         bitrate_bps: plan.bitrate_bps,

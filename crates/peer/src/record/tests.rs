@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use audiopus::coder::Decoder;
 use audiopus::{Channels, SampleRate};
 use ogg::PacketReader;
-use voicemesh_audio::encode::{Speech, SpeechConfig};
+use voicemesh_audio::encode::{SpeechConfig, VoiceEncoder};
 use voicemesh_audio::{BLOCK_SAMPLES, Block, FrameDuration};
 
 use super::*;
@@ -42,7 +42,7 @@ fn speaker(id: u32, name: &str) -> RecordedSpeaker {
 /// Frames of a steady tone.
 fn tone(frames: usize) -> Vec<Vec<u8>> {
     let mut speech =
-        Speech::new(SpeechConfig { frame: FrameDuration::Ms20, ..SpeechConfig::default() }).expect("an encoder");
+        VoiceEncoder::new(SpeechConfig { frame: FrameDuration::Ms20, ..SpeechConfig::default() }).expect("an encoder");
     let mut encoded = Vec::new();
     let mut at = 0_u32;
     while encoded.len() < frames {

@@ -1,6 +1,6 @@
 //! One speaker's frames on the recording's time: frames in, the packets of a gapless stream out. Time is handed in.
 //!
-//! Inside a burst the speaker's own numbering is the clock, so that nothing the network does is heard. Where a burst
+//! Inside a talkspurt the speaker's own numbering is the clock, so that nothing the network does is heard. Where a talkspurt
 //! begins, its place is the earliest that its first frames' arrivals allow; so the speaker's clock, which runs a little
 //! faster or slower than ours, is set right in every pause and nowhere else.
 
@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::opus::{self, RATE, SILENCE_STEP};
 
-/// Frames wait so long for earlier ones, and a burst's first ones for those that show how late they are.
+/// Frames wait so long for earlier ones, and a talkspurt's first ones for those that show how late they are.
 const WINDOW: Duration = Duration::from_millis(250);
 /// Frames that wait. When there are more, the first is placed at once.
 const MOST_WAITING: usize = 64;
@@ -57,7 +57,7 @@ pub(super) struct Timeline {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    /// The next frame begins a burst.
+    /// The next frame begins a talkspurt.
     Paused,
     /// The next frame follows the last one without a gap.
     Running,
@@ -131,11 +131,11 @@ impl Timeline {
     /// Whether the first frame that waits need not wait any longer for what tells its place.
     fn is_ripe(&self, now: Duration) -> bool {
         let Some(oldest) = self.waiting.values().map(|waiting| waiting.arrived).min() else { return false };
-        now.saturating_sub(oldest) >= WINDOW || self.waiting.len() > MOST_WAITING || self.is_whole_burst()
+        now.saturating_sub(oldest) >= WINDOW || self.waiting.len() > MOST_WAITING || self.is_whole_talkspurt()
     }
 
-    /// Whether all of a burst is there, and nothing can come before it.
-    fn is_whole_burst(&self) -> bool {
+    /// Whether all of a talkspurt is there, and nothing can come before it.
+    fn is_whole_talkspurt(&self) -> bool {
         let Some((first, _)) = self.waiting.first_key_value() else { return false };
         let run = (*first..).zip(&self.waiting).take_while(|(expected, (sequence, _))| expected == *sequence);
         self.state == State::Paused
@@ -195,7 +195,7 @@ impl Timeline {
         }
     }
 
-    /// Where the first frame that waits begins, judged by itself and by those of the same burst that wait behind it:
+    /// Where the first frame that waits begins, judged by itself and by those of the same talkspurt that wait behind it:
     /// whichever was delayed least is nearest to the truth.
     fn earliest_begin(&self) -> i64 {
         let (mut earliest, mut before, mut expected) = (i64::MAX, 0, None);

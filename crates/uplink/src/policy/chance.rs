@@ -99,7 +99,7 @@ fn meets_a_limit(
 ) -> bool {
     let frame = crate::FrameDuration::Ms20;
     let mut random = Random(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15));
-    let mut feedback = Feedback::new(Allowance { bitrate_bps: 32_000, frame, uplink_bps: None, redundancy: true });
+    let mut feedback = Feedback::new(RateLimits { bitrate_bps: 32_000, frame, uplink_bps: None, redundancy: true });
     let mut paths = Links::new(links);
     let (mut spoken_ms, mut now_ms) = (0, 1_000);
     while spoken_ms < seconds * 1_000 {
@@ -189,7 +189,7 @@ fn random_loss_of_many_links_is_seldom_taken_for_congestion_and_loss_from_sendin
 fn a_link_that_loses_more_than_one_that_is_not_used_any_more_is_counted() {
     for (is_relayed, settled, lost) in [(true, 63, 11), (false, 13, 1)] {
         let frame = crate::FrameDuration::Ms20;
-        let mut feedback = Feedback::new(Allowance { bitrate_bps: 32_000, frame, uplink_bps: None, redundancy: true });
+        let mut feedback = Feedback::new(RateLimits { bitrate_bps: 32_000, frame, uplink_bps: None, redundancy: true });
         if is_relayed {
             feedback.relayed.insert(0);
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use audiopus::{Channels, MutSignals, SampleRate, coder::Decoder};
-use voicemesh_audio::decode::Listener;
+use voicemesh_audio::decode::VoiceDecoder;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
 
 use super::path::{LATENCY, Packet, Path, Weather};
@@ -16,8 +16,8 @@ pub trait Hearer {
     fn receive(&mut self, now: Duration, packet: &Packet);
     /// The next block, and when what it begins with was said, if that is known.
     fn render(&mut self, now: Duration, out: &mut Block) -> Option<Duration>;
-    /// Milliseconds guessed so far, and by how many speech was stretched.
-    fn guessed_and_stretched_ms(&self) -> (f64, f64);
+    /// Milliseconds concealed so far, and by how many speech was stretched.
+    fn concealed_and_stretched_ms(&self) -> (f64, f64);
     /// Frames of which nothing real was played so far.
     fn frames_unheard(&self) -> u64;
 }
@@ -27,10 +27,10 @@ pub trait Hearer {
 pub struct Outcome {
     /// Everything played, from the beginning.
     pub heard: Vec<f32>,
-    /// Share of the time that was guessed.
-    pub guessed_percent: f64,
-    /// Milliseconds guessed, and stretched.
-    pub guessed_ms: f64,
+    /// Share of the time that was concealed.
+    pub concealed_percent: f64,
+    /// Milliseconds concealed, and stretched.
+    pub concealed_ms: f64,
     /// Milliseconds by which speech was made longer or shorter.
     pub stretched_ms: f64,
     /// Share of the frames of which nothing real was played.
@@ -67,7 +67,7 @@ pub fn converse(
             hearer.receive(at, &packet);
         }
         if now >= judged_from && at_start.is_none() {
-            at_start = Some((hearer.guessed_and_stretched_ms(), hearer.frames_unheard()));
+            at_start = Some((hearer.concealed_and_stretched_ms(), hearer.frames_unheard()));
         }
         let said = hearer.render(now, &mut out);
         if let Some(said) = said.filter(|_| now >= judged_from) {
@@ -78,12 +78,12 @@ pub fn converse(
         outcome.heard.extend_from_slice(&out);
         now += Duration::from_millis(10);
     }
-    let ((guessed_before, stretched_before), unheard_before) = at_start.unwrap_or_default();
-    let (guessed_ms, stretched_ms) = hearer.guessed_and_stretched_ms();
+    let ((concealed_before, stretched_before), unheard_before) = at_start.unwrap_or_default();
+    let (concealed_ms, stretched_ms) = hearer.concealed_and_stretched_ms();
     let judged = now.saturating_sub(judged_from);
-    outcome.guessed_ms = guessed_ms - guessed_before;
+    outcome.concealed_ms = concealed_ms - concealed_before;
     outcome.stretched_ms = stretched_ms - stretched_before;
-    outcome.guessed_percent = outcome.guessed_ms / 10.0 / judged.as_secs_f64();
+    outcome.concealed_percent = outcome.concealed_ms / 10.0 / judged.as_secs_f64();
     let frames = judged.as_secs_f64() / frame.as_secs_f64();
     outcome.unheard_percent = 100.0 * (hearer.frames_unheard() - unheard_before) as f64 / frames;
     outcome.delay_ms = outcome.delays.iter().map(|(_, ms)| ms).sum::<f64>() / outcome.delays.len().max(1) as f64;
@@ -93,7 +93,7 @@ pub fn converse(
 /// Our listener.
 #[derive(Debug)]
 pub struct Ours {
-    listener: Listener,
+    listener: VoiceDecoder,
     frame: Duration,
 }
 
@@ -105,12 +105,12 @@ impl Ours {
     #[must_use]
     pub fn new(sending: &Sending) -> Self {
         let frame = Duration::from_millis(sending.frame.millis());
-        Self { listener: Listener::new().expect("a decoder"), frame }
+        Self { listener: VoiceDecoder::new().expect("a decoder"), frame }
     }
 
     /// The listener.
     #[must_use]
-    pub fn listener(&self) -> &Listener {
+    pub fn listener(&self) -> &VoiceDecoder {
         &self.listener
     }
 }
@@ -130,7 +130,7 @@ impl Hearer for Ours {
         self.listener.playing().map(|playing| self.frame * playing.sequence as u32 + playing.offset)
     }
 
-    fn guessed_and_stretched_ms(&self) -> (f64, f64) {
+    fn concealed_and_stretched_ms(&self) -> (f64, f64) {
         let stats = self.listener.stats();
         (stats.concealed_ms as f64, stats.stretched_ms as f64)
     }
@@ -141,7 +141,7 @@ impl Hearer for Ours {
 }
 
 /// The plain one: each frame is played a fixed time after the fastest packet of its number would have come; what is not
-/// there is repaired in band if the next frame is, else guessed.
+/// there is repaired in band if the next frame is, else concealed.
 #[derive(Debug)]
 pub struct Plain {
     decoder: Decoder,
@@ -150,7 +150,7 @@ pub struct Plain {
     waiting: BTreeMap<u64, Vec<u8>>,
     next: u64,
     pcm: Vec<f32>,
-    guessed_frames: u64,
+    concealed_frames: u64,
 }
 
 impl Plain {
@@ -167,7 +167,7 @@ impl Plain {
             waiting: BTreeMap::new(),
             next: 0,
             pcm: Vec::new(),
-            guessed_frames: 0,
+            concealed_frames: 0,
         }
     }
 
@@ -180,7 +180,7 @@ impl Plain {
             (None, Some(next)) if carries_repair(next) => (Some(next), true),
             (None, _) => (None, false),
         };
-        self.guessed_frames += u64::from(payload.is_none());
+        self.concealed_frames += u64::from(payload.is_none());
         let packet = payload.map(|payload| payload.as_slice().try_into().expect("frames are not empty"));
         let signals = MutSignals::try_from(&mut pcm[..]).expect("a frame is not too long");
         self.decoder.decode_float(packet, signals, fec).expect("frames decode");
@@ -212,12 +212,12 @@ impl Hearer for Plain {
         into.checked_sub(Duration::from_micros(6_500))
     }
 
-    fn guessed_and_stretched_ms(&self) -> (f64, f64) {
-        (self.guessed_frames as f64 * self.frame.as_secs_f64() * 1e3, 0.0)
+    fn concealed_and_stretched_ms(&self) -> (f64, f64) {
+        (self.concealed_frames as f64 * self.frame.as_secs_f64() * 1e3, 0.0)
     }
 
     fn frames_unheard(&self) -> u64 {
-        self.guessed_frames
+        self.concealed_frames
     }
 }
 

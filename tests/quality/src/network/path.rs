@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use voicemesh_netsim::{Conditions, Loss, Mode, Pipe};
+use voicemesh_netsim::{Channel, Conditions, Loss, Mode};
 
 /// The least time that a packet takes. It is taken off every delay in the figures.
 pub const LATENCY: Duration = Duration::from_millis(30);
@@ -31,9 +31,9 @@ impl Weather {
         Self::Lossy(Loss::Random(share))
     }
 
-    /// This share of packets lost, in bursts of three on average (Gilbert and Elliott).
+    /// This share of packets lost, in talkspurts of three on average (Gilbert and Elliott).
     #[must_use]
-    pub fn bursts(share: f64) -> Self {
+    pub fn talkspurts(share: f64) -> Self {
         let to_good = 1.0 / 3.0;
         let to_bad = to_good * share / (1.0 - share);
         Self::Lossy(Loss::Bursts { to_bad, to_good, while_good: 0.0, while_bad: 1.0 })
@@ -58,7 +58,7 @@ pub type Packet = Vec<Carried>;
 #[derive(Debug)]
 pub struct Path {
     weather: Weather,
-    pipe: Pipe<Packet>,
+    pipe: Channel<Packet>,
     rng: ChaCha8Rng,
 }
 
@@ -68,7 +68,7 @@ impl Path {
     pub fn new(weather: Weather, seed: u64) -> Self {
         Self {
             weather,
-            pipe: Pipe::new(Mode::Unreliable, Conditions::delay(LATENCY), seed, 0),
+            pipe: Channel::new(Mode::Unreliable, Conditions::delay(LATENCY), seed, 0),
             rng: ChaCha8Rng::seed_from_u64(seed ^ 0x5EED),
         }
     }

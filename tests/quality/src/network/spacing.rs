@@ -57,7 +57,7 @@ pub fn figures(options: &Options) -> Vec<Row> {
             let of = |pick: fn(&Outcome) -> f64| mean(outcomes.iter().map(pick));
             rows.push(
                 Row::new("spacing", &layout, of(|outcome| outcome.unheard_percent), "% never heard")
-                    .with("guessed %", format!("{:.2}", of(|outcome| outcome.guessed_percent)))
+                    .with("concealed %", format!("{:.2}", of(|outcome| outcome.concealed_percent)))
                     .with("delay ms", format!("{:.0}", of(|outcome| outcome.delay_ms)))
                     .with("PESQ", format!("{:.3}", scores.pesq(&pesq)))
                     .with("STOI", format!("{:.4}", scores.stoi()))

@@ -2,7 +2,7 @@
 
 use voicemesh_audio::{
     BLOCK_SAMPLES, FrameDuration,
-    encode::{Speech, SpeechConfig},
+    encode::{SpeechConfig, VoiceEncoder},
 };
 
 use super::path::{Carried, Packet};
@@ -67,7 +67,7 @@ impl Sending {
             expected_loss_percent: self.fec_percent,
             ..SpeechConfig::default()
         };
-        let mut speech = Speech::new(config).expect("settings of the table are valid");
+        let mut speech = VoiceEncoder::new(config).expect("settings of the table are valid");
         let mut frames: Vec<Vec<u8>> = Vec::new();
         for block in voice.as_chunks::<BLOCK_SAMPLES>().0 {
             frames.extend(speech.push(block).expect("blocks encode").map(<[u8]>::to_vec));

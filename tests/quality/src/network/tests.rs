@@ -38,8 +38,8 @@ fn under_loss_ours_loses_less_and_is_understood_better_than_a_plain_pipeline_of_
     for (weather, offsets, limit) in [
         (Weather::random(0.1), AGAINST_A_TENTH, 1.5),
         (Weather::random(0.2), AGAINST_A_FIFTH, 4.0),
-        (Weather::bursts(0.1), AGAINST_A_TENTH_IN_BURSTS, 3.0),
-        (Weather::bursts(0.2), AGAINST_A_FIFTH, 8.0),
+        (Weather::talkspurts(0.1), AGAINST_A_TENTH_IN_BURSTS, 3.0),
+        (Weather::talkspurts(0.2), AGAINST_A_FIFTH, 8.0),
     ] {
         let plain = Sending::plain(FrameDuration::Ms20, PLAIN_BPS, 10);
         let layout = Sending { offsets: offsets.to_vec(), fec_percent: 0, ..plain.clone() };
@@ -54,20 +54,20 @@ fn under_loss_ours_loses_less_and_is_understood_better_than_a_plain_pipeline_of_
 }
 
 #[test]
-fn on_a_perfect_network_nothing_is_guessed_and_little_is_waited() {
+fn on_a_perfect_network_nothing_is_concealed_and_little_is_waited() {
     for (frame, limit_ms) in [(FrameDuration::Ms20, 45.0), (FrameDuration::Ms10, 35.0)] {
         let Heard { outcome, stoi } = heard(Weather::Perfect, &Sending::plain(frame, PLAIN_BPS, 0), false);
-        assert_eq!((outcome.guessed_ms, outcome.stretched_ms), (0.0, 0.0));
+        assert_eq!((outcome.concealed_ms, outcome.stretched_ms), (0.0, 0.0));
         assert!(outcome.delay_ms <= limit_ms, "{frame:?}: {} ms", outcome.delay_ms);
         assert!(stoi > 0.98, "{frame:?}: {stoi}");
     }
 }
 
 #[test]
-fn under_jitter_little_is_guessed_with_the_delay_that_a_fixed_buffer_would_need() {
+fn under_jitter_little_is_concealed_with_the_delay_that_a_fixed_buffer_would_need() {
     let sending = Sending::plain(FrameDuration::Ms20, PLAIN_BPS, 10);
     let Heard { outcome, stoi } = heard(Weather::Jitter(15.0), &sending, false);
-    assert!(outcome.guessed_percent <= 1.5, "{} % guessed", outcome.guessed_percent);
+    assert!(outcome.concealed_percent <= 1.5, "{} % concealed", outcome.concealed_percent);
     assert!(outcome.delay_ms <= 95.0, "{} ms", outcome.delay_ms);
     assert!(stoi > 0.8, "{stoi}");
 }

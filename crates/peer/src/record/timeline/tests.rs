@@ -42,14 +42,14 @@ impl Room {
 }
 
 #[test]
-fn a_burst_begins_when_its_first_frame_was_spoken() {
+fn a_talkspurt_begins_when_its_first_frame_was_spoken() {
     let mut room = Room::new();
     (0..4).for_each(|number| room.push(1_020 + 20 * number, number));
     assert_eq!(room.written(), "_1000 0 1 2 3");
 }
 
 #[test]
-fn frames_of_a_running_burst_are_written_at_once() {
+fn frames_of_a_running_talkspurt_are_written_at_once() {
     let mut room = Room::new();
     (0..20).for_each(|number| room.push(20 + 20 * number, number));
     assert_eq!(room.out.len(), 20, "the first ones waited for the window, the last one for nothing");
@@ -65,7 +65,7 @@ fn of_the_first_frames_the_one_least_delayed_tells_the_place() {
 }
 
 #[test]
-fn jitter_inside_a_burst_is_not_heard() {
+fn jitter_inside_a_talkspurt_is_not_heard() {
     let mut room = Room::new();
     for (number, late_ms) in [0, 30, 5, 170, 150, 130, 3, 0].into_iter().enumerate() {
         room.push(20 + 20 * number as u64 + late_ms, number as u64);
@@ -116,7 +116,7 @@ fn a_pause_is_as_long_as_it_was_and_numbers_go_on() {
 }
 
 #[test]
-fn a_whole_burst_is_written_without_waiting() {
+fn a_whole_talkspurt_is_written_without_waiting() {
     let mut room = Room::new();
     room.push(20, 0);
     room.push_last(40, 1);
@@ -136,12 +136,12 @@ fn a_pause_whose_beginning_was_lost_is_one_all_the_same() {
 #[test]
 fn a_clock_that_is_too_fast_is_set_right_in_the_pause_and_only_there() {
     let mut room = Room::new();
-    // 2 % too fast: 50 frames take 980 ms. The next burst begins a second after this one ended.
+    // 2 % too fast: 50 frames take 980 ms. The next talkspurt begins a second after this one ended.
     (0..49).for_each(|number| room.push(20 + number * 98 / 5, number));
     room.push_last(980, 49);
     room.push(2_000, 50);
     let written = room.written();
-    assert!(written.ends_with("48 49 _980 50"), "the burst ended at 1000 by its own clock: {written}");
+    assert!(written.ends_with("48 49 _980 50"), "the talkspurt ended at 1000 by its own clock: {written}");
     assert_eq!(written.matches('_').count(), 1);
 }
 

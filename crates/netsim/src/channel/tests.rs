@@ -21,23 +21,23 @@ fn rough() -> Conditions {
 
 /// Sends numbers 20 ms apart and says what arrived when.
 fn trace(mode: Mode, conditions: Conditions, seed: u64, packets: u64) -> Vec<(Duration, u64)> {
-    let mut pipe = Pipe::new(mode, conditions, seed, 0);
+    let mut channel = Channel::new(mode, conditions, seed, 0);
     let mut arrivals = Vec::new();
     for number in 0..packets {
         let now = ms(20 * number);
-        pipe.send(now, PACKET_BYTES, number).unwrap();
-        drain(&mut pipe, now, &mut arrivals);
+        channel.send(now, PACKET_BYTES, number).unwrap();
+        drain(&mut channel, now, &mut arrivals);
     }
-    while let Some(at) = pipe.next_at() {
-        drain(&mut pipe, at, &mut arrivals);
+    while let Some(at) = channel.next_at() {
+        drain(&mut channel, at, &mut arrivals);
     }
-    assert_eq!(pipe.in_flight(), 0);
+    assert_eq!(channel.in_flight(), 0);
     arrivals
 }
 
-fn drain(pipe: &mut Pipe<u64>, now: Duration, arrivals: &mut Vec<(Duration, u64)>) {
-    while let Some(at) = pipe.next_at().filter(|at| *at <= now) {
-        arrivals.push((at, pipe.poll(now).unwrap()));
+fn drain(channel: &mut Channel<u64>, now: Duration, arrivals: &mut Vec<(Duration, u64)>) {
+    while let Some(at) = channel.next_at().filter(|at| *at <= now) {
+        arrivals.push((at, channel.poll(now).unwrap()));
     }
 }
 
@@ -115,14 +115,14 @@ fn an_unreliable_pipe_doubles_reorders_and_takes_the_time_that_it_is_told() {
 #[test]
 fn a_rate_limit_spreads_packets_and_drops_what_would_wait_too_long() {
     let conditions = Conditions { bytes_per_second: Some(10_000), ..Conditions::default() };
-    let mut pipe = Pipe::new(Mode::Unreliable, conditions, 1, 0);
-    (0..1000u64).for_each(|number| pipe.send(ms(0), PACKET_BYTES, number).unwrap());
+    let mut channel = Channel::new(Mode::Unreliable, conditions, 1, 0);
+    (0..1000u64).for_each(|number| channel.send(ms(0), PACKET_BYTES, number).unwrap());
     let mut arrivals = Vec::new();
-    drain(&mut pipe, ms(60_000), &mut arrivals);
+    drain(&mut channel, ms(60_000), &mut arrivals);
     assert_eq!(arrivals[..3], [(ms(10), 0), (ms(20), 1), (ms(30), 2)]);
     assert_eq!(arrivals.len() as u128, 1 + LONGEST_WAIT_TO_LEAVE.as_millis() / 10);
-    assert_eq!(pipe.counts().overflowed, 1000 - arrivals.len() as u64);
-    let mut reliable = Pipe::new(Mode::Reliable, conditions, 1, 0);
+    assert_eq!(channel.counts().overflowed, 1000 - arrivals.len() as u64);
+    let mut reliable = Channel::new(Mode::Reliable, conditions, 1, 0);
     let refused = (0..1000u64).find_map(|number| reliable.send(ms(0), PACKET_BYTES, number).err());
     assert_eq!(refused, Some(SendError::Full));
 }
@@ -130,28 +130,28 @@ fn a_rate_limit_spreads_packets_and_drops_what_would_wait_too_long() {
 #[test]
 fn what_is_on_its_way_is_bounded() {
     for mode in [Mode::Reliable, Mode::Unreliable] {
-        let mut pipe = Pipe::new(mode, Conditions { duplicate: 1.0, ..Conditions::default() }, 1, 0);
-        let results = (0..2 * IN_FLIGHT).map(|number| pipe.send(ms(0), 1, number));
+        let mut channel = Channel::new(mode, Conditions { duplicate: 1.0, ..Conditions::default() }, 1, 0);
+        let results = (0..2 * IN_FLIGHT).map(|number| channel.send(ms(0), 1, number));
         let refused = results.filter(|result| *result == Err(SendError::Full)).count();
-        assert!(pipe.in_flight() <= IN_FLIGHT);
+        assert!(channel.in_flight() <= IN_FLIGHT);
         assert_eq!(refused > 0, mode == Mode::Reliable);
-        assert!(pipe.counts().overflowed > 0);
+        assert!(channel.counts().overflowed > 0);
     }
 }
 
 #[test]
 fn a_cut_pipe_loses_what_was_on_its_way_and_starts_anew() {
     for mode in [Mode::Reliable, Mode::Unreliable] {
-        let mut pipe = Pipe::new(mode, Conditions::delay(ms(50)), 1, 0);
-        pipe.send(ms(0), 1, 'a').unwrap();
-        pipe.set_state(ms(10), State::Cut);
-        assert_eq!(pipe.send(ms(20), 1, 'b').is_err(), mode == Mode::Reliable);
-        assert_eq!(pipe.next_at(), None);
-        pipe.set_state(ms(30), State::Open);
-        pipe.send(ms(40), 1, 'c').unwrap();
-        assert_eq!(pipe.poll(ms(89)), None);
-        assert_eq!(pipe.poll(ms(90)), Some('c'));
-        assert_eq!(pipe.poll(ms(1000)), None);
+        let mut channel = Channel::new(mode, Conditions::delay(ms(50)), 1, 0);
+        channel.send(ms(0), 1, 'a').unwrap();
+        channel.set_state(ms(10), State::Cut);
+        assert_eq!(channel.send(ms(20), 1, 'b').is_err(), mode == Mode::Reliable);
+        assert_eq!(channel.next_at(), None);
+        channel.set_state(ms(30), State::Open);
+        channel.send(ms(40), 1, 'c').unwrap();
+        assert_eq!(channel.poll(ms(89)), None);
+        assert_eq!(channel.poll(ms(90)), Some('c'));
+        assert_eq!(channel.poll(ms(1000)), None);
     }
 }
 

@@ -23,7 +23,7 @@ const CAPACITY: usize = 16;
 
 /// A ring of blocks, the last few of which are released.
 #[derive(Clone, Debug)]
-pub(super) struct LookBack {
+pub(super) struct PreRoll {
     ring: Box<[Block; CAPACITY]>,
     levels_dbfs: [f32; CAPACITY],
     /// Blocks pushed so far; the ring holds the latest.
@@ -34,7 +34,7 @@ pub(super) struct LookBack {
     released: u64,
 }
 
-impl LookBack {
+impl PreRoll {
     pub fn new() -> Self {
         Self {
             ring: Box::new([[0.0; BLOCK_SAMPLES]; CAPACITY]),

@@ -17,7 +17,7 @@ use crate::socket::WireCounters;
 use crate::{LinkStats, SendError, Stream};
 
 /// Shared by the handle and the task. The lock is held for a few instructions at a time.
-pub(crate) struct Outbox {
+pub(crate) struct LinkQueues {
     inner: Mutex<Inner>,
     wake: Notify,
     wire: Arc<WireCounters>,
@@ -48,7 +48,7 @@ struct LossyQueue {
     offered_bytes: u64,
 }
 
-impl Outbox {
+impl LinkQueues {
     pub(crate) fn new() -> Self {
         Self {
             inner: Mutex::new(Inner {
@@ -258,59 +258,59 @@ fn is_hopelessly_large(signal: &Signal) -> bool {
 mod tests {
     use super::*;
 
-    fn open_outbox() -> Outbox {
-        let outbox = Outbox::new();
-        outbox.open();
-        outbox
+    fn open_queues() -> LinkQueues {
+        let queues = LinkQueues::new();
+        queues.open();
+        queues
     }
 
     #[test]
     fn the_oldest_voice_gives_way() {
-        let outbox = open_outbox();
+        let queues = open_queues();
         let queue = VOICE_QUEUE_PACKETS as u8;
         for number in 0..queue + 2 {
-            outbox.send(Stream::Voice, Bytes::from(vec![number])).unwrap();
+            queues.send(Stream::Voice, Bytes::from(vec![number])).unwrap();
         }
         let kept: Vec<_> =
-            std::iter::from_fn(|| outbox.next_lossy(LossyStream::Voice)).map(|packet| packet[0]).collect();
+            std::iter::from_fn(|| queues.next_lossy(LossyStream::Voice)).map(|packet| packet[0]).collect();
         assert_eq!(kept, (2..queue + 2).collect::<Vec<_>>());
-        assert_eq!(outbox.stats(Instant::now()).voice_dropped, 2);
+        assert_eq!(queues.stats(Instant::now()).voice_dropped, 2);
     }
 
     #[test]
     fn reliable_packets_are_refused_once_their_queue_is_full_and_taken_again_later() {
-        let outbox = open_outbox();
+        let queues = open_queues();
         let packet = Bytes::from(vec![0; RELIABLE_STREAM_PACKET_BYTES]);
         let fitting = RELIABLE_QUEUE_BYTES / RELIABLE_STREAM_PACKET_BYTES;
         for _ in 0..fitting {
-            outbox.send(Stream::Reliable, packet.clone()).unwrap();
+            queues.send(Stream::Reliable, packet.clone()).unwrap();
         }
-        assert_eq!(outbox.send(Stream::Reliable, packet.clone()), Err(SendError::Full));
-        outbox.next_reliable().unwrap();
-        assert_eq!(outbox.send(Stream::Reliable, packet), Ok(()));
+        assert_eq!(queues.send(Stream::Reliable, packet.clone()), Err(SendError::Full));
+        queues.next_reliable().unwrap();
+        assert_eq!(queues.send(Stream::Reliable, packet), Ok(()));
     }
 
     #[test]
     fn packets_are_refused_before_a_link_opens_and_after_it_closes() {
-        let outbox = Outbox::new();
-        assert_eq!(outbox.send(Stream::Voice, Bytes::new()), Err(SendError::NotOpen));
-        outbox.close();
-        outbox.open();
-        assert_eq!(outbox.send(Stream::Voice, Bytes::new()), Err(SendError::Closed));
+        let queues = LinkQueues::new();
+        assert_eq!(queues.send(Stream::Voice, Bytes::new()), Err(SendError::NotOpen));
+        queues.close();
+        queues.open();
+        assert_eq!(queues.send(Stream::Voice, Bytes::new()), Err(SendError::Closed));
     }
 
     #[test]
     fn a_flood_of_signals_is_bounded_and_counted_and_does_not_push_out_a_description() {
-        let outbox = Outbox::new();
+        let queues = LinkQueues::new();
         for _ in 0..1000 {
-            outbox.signal(Signal::EndOfCandidates);
+            queues.signal(Signal::EndOfCandidates);
         }
         for _ in 0..1000 {
-            outbox.signal(Signal::Answer { sdp: String::new() });
+            queues.signal(Signal::Answer { sdp: String::new() });
         }
-        let kept: Vec<_> = std::iter::from_fn(|| outbox.next_signal()).collect();
+        let kept: Vec<_> = std::iter::from_fn(|| queues.next_signal()).collect();
         assert_eq!(kept.len(), SIGNAL_QUEUE);
         assert!(kept.ends_with(&[Signal::Answer { sdp: String::new() }]));
-        assert_eq!(outbox.stats(Instant::now()).signals_refused, 2000 - SIGNAL_QUEUE as u64);
+        assert_eq!(queues.stats(Instant::now()).signals_refused, 2000 - SIGNAL_QUEUE as u64);
     }
 }

@@ -10,7 +10,7 @@ const DIGITAL_SILENCE_BLOCKS: u32 = 50;
 
 /// After the last voice the microphone stays open for so long: pauses between words are not holes, and the ends of words
 /// are quieter than the detector hears. Measured on two voices at 10 dB over noise: with 200 ms 5.4 % of the other frames
-/// are sent as well, since bursts begin and end within sentences; with 300 ms 3.9 %.
+/// are sent as well, since talkspurts begin and end within sentences; with 300 ms 3.9 %.
 pub const HANG_OVER: Duration = Duration::from_millis(300);
 
 /// What is known about one block.
@@ -24,7 +24,7 @@ pub(super) struct Heard {
 
 /// Opens and closes by the activation's rule.
 #[derive(Clone, Debug)]
-pub(super) struct Opening {
+pub(super) struct VoiceGate {
     activation: Activation,
     talking: bool,
     state: State,
@@ -40,7 +40,7 @@ enum State {
     },
 }
 
-impl Opening {
+impl VoiceGate {
     pub fn new(activation: Activation) -> Self {
         Self { activation, talking: false, state: State::Closed, silent_blocks: 0 }
     }

@@ -29,7 +29,7 @@ pub enum Mode {
     Unreliable,
 }
 
-/// Whether a pipe carries anything.
+/// Whether a channel carries anything.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum State {
     /// It does.
@@ -45,16 +45,16 @@ pub enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SendError {
-    /// The pipe is cut.
+    /// The channel is cut.
     Cut,
-    /// More reliable packets are on their way than the pipe holds: the sender must give the connection up.
+    /// More reliable packets are on their way than the channel holds: the sender must give the connection up.
     Full,
 }
 
 impl fmt::Display for SendError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Cut => "the pipe is cut",
+            Self::Cut => "the channel is cut",
             Self::Full => "too many packets are on their way",
         })
     }
@@ -65,20 +65,20 @@ impl std::error::Error for SendError {}
 /// What has happened to packets.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
-    /// Given to [`Pipe::send`] and taken.
+    /// Given to [`Channel::send`] and taken.
     pub sent: u64,
     /// Lost to the conditions, a stall or a cut; in reliable mode, attempts that had to be repeated, and what was on its
-    /// way when the pipe was cut.
+    /// way when the channel was cut.
     pub lost: u64,
-    /// Lost because the pipe was full.
+    /// Lost because the channel was full.
     pub overflowed: u64,
-    /// Given out by [`Pipe::poll`], doubles included.
+    /// Given out by [`Channel::poll`], doubles included.
     pub delivered: u64,
 }
 
 /// One direction of one stream of packets.
 #[derive(Debug)]
-pub struct Pipe<T> {
+pub struct Channel<T> {
     mode: Mode,
     conditions: Conditions,
     state: State,
@@ -98,8 +98,8 @@ struct InFlight<T> {
     payload: T,
 }
 
-impl<T: Clone> Pipe<T> {
-    /// An open pipe. Pipes of one simulation share its seed and differ in `stream`.
+impl<T: Clone> Channel<T> {
+    /// An open channel. Pipes of one simulation share its seed and differ in `stream`.
     pub fn new(mode: Mode, conditions: Conditions, seed: u64, stream: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(stream);
@@ -151,7 +151,7 @@ impl<T: Clone> Pipe<T> {
         self.conditions = conditions;
     }
 
-    /// Changes whether the pipe carries anything. A pipe that is opened after a cut is a new connection.
+    /// Changes whether the channel carries anything. A channel that is opened after a cut is a new connection.
     pub fn set_state(&mut self, now: Duration, state: State) {
         let loses_all = match (self.mode, state) {
             (_, State::Cut) | (Mode::Unreliable, State::Stalled) => true,
