@@ -148,8 +148,8 @@ export class Uplink {
   }
 
   /** @param {number} now @param {string} peer @param {import('./wire.js').Report} report */
-  reported(now, peer, { expected, lost, unrepaired, lossRunSixteenths }) {
-    this.#wasm.report(now, this.#number(peer), expected, lost, unrepaired, lossRunSixteenths);
+  reported(now, peer, { expected, lost, unrepaired, lossRunSixteenths, bufferMs }) {
+    this.#wasm.report(now, this.#number(peer), expected, lost, unrepaired, lossRunSixteenths, bufferMs);
   }
 
   /** @param {number} now @param {string} peer @param {import('./wire.js').BandwidthReport} report */

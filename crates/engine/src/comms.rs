@@ -332,9 +332,9 @@ impl<N: Network> Comms<N> {
         self.hearing.stats()
     }
 
-    /// Whether links that are not open yet should stay so for now, for want of room on the uplink.
-    pub fn links_wait(&self, now: Duration) -> bool {
-        self.feedback.links_wait(now)
+    /// Whether links that are not open yet should stay so for now, for want of room on the uplink or on the way here.
+    pub fn links_wait(&mut self, now: Duration) -> bool {
+        self.hearing.links_wait(now) || self.feedback.links_wait(now)
     }
 
     /// Frames that the microphone has made.
@@ -567,7 +567,8 @@ const PROBE_HEADER_BYTES: u32 = 12;
 
 fn loss_of(report: &ReceptionReport) -> LossReport {
     let mean_run = f32::from(report.loss_run_sixteenths) / 16.0;
-    LossReport { expected: report.expected, lost: report.lost, unrepaired: report.unrepaired, mean_run }
+    let buffer = Duration::from_millis(report.buffer_ms.into());
+    LossReport { expected: report.expected, lost: report.lost, unrepaired: report.unrepaired, mean_run, buffer }
 }
 
 /// What the session knows of its paths, and what its network sent beside packets, in bytes.

@@ -38,10 +38,19 @@ pub(crate) struct Hearing<P> {
     mixer: Mixer,
     scratch: Block,
     stats: HearingStats,
+    /// Since when speech has come late, and when it last did.
+    late: Option<(Duration, Duration)>,
 }
 
 /// Interval of reports to a speaker about how well it is received.
 const REPORT_INTERVAL: Duration = Duration::from_secs(1);
+/// Frames that must wait this long show a full way here: links that open would fill it further.
+const LATE: Duration = Duration::from_millis(250);
+/// That was so this lately: between two stalls of TCP little waits for moments.
+const LATELY: Duration = Duration::from_millis(1_500);
+/// While speech is late, links wait at most this long, and then have this long to open.
+const LINKS_WAIT_AT_MOST: Duration = Duration::from_secs(10);
+const LINKS_MAY_OPEN_FOR: Duration = Duration::from_secs(2);
 /// What was lost before a pause of this length says nothing of the path any more.
 const LOSS_LIFE: Duration = Duration::from_secs(10);
 /// Pauses of a speaker that are remembered; the oldest is forgotten first. Frames that come late belong before the last or
@@ -176,6 +185,7 @@ impl<P: Copy + Ord> Hearing<P> {
             mixer: Mixer::new(),
             scratch: [0.0; BLOCK_SAMPLES],
             stats: HearingStats::default(),
+            late: None,
         }
     }
 
@@ -292,6 +302,24 @@ impl<P: Copy + Ord> Hearing<P> {
             }
         }
         due
+    }
+
+    /// Whether links should not open now, because speech comes late.
+    pub(crate) fn links_wait(&mut self, now: Duration) -> bool {
+        let is_late = self.speakers.values().any(|speaker| {
+            now < speaker.heard_at + SILENT && speaker.listener.stats().buffer_ms >= LATE.as_secs_f32() * 1e3
+        });
+        let (since, lately) = match self.late {
+            Some((since, lately)) if now < lately + LATELY => (since, if is_late { now } else { lately }),
+            _ if is_late => (now, now),
+            _ => {
+                self.late = None;
+                return false;
+            }
+        };
+        let late_for = now.saturating_sub(since);
+        self.late = (late_for < LINKS_WAIT_AT_MOST + LINKS_MAY_OPEN_FOR).then_some((since, lately));
+        late_for < LINKS_WAIT_AT_MOST
     }
 
     /// Whose clock to ask now, and with which time.

@@ -98,10 +98,18 @@ extern "C" fn shook_hands(now: f64, asked_at: f64) {
 }
 
 #[unsafe(no_mangle)]
-extern "C" fn report(now: f64, who: u32, expected: u32, lost: u32, unrepaired: u32, run_sixteenths: u32) {
+extern "C" fn report(
+    now: f64,
+    who: u32,
+    expected: u32,
+    lost: u32,
+    unrepaired: u32,
+    run_sixteenths: u32,
+    buffer_ms: u32,
+) {
     let (expected, lost, unrepaired) = (expected as u16, lost as u16, unrepaired as u16);
-    let mean_run = run_sixteenths as f32 / 16.0;
-    with(|sender| sender.report(time(now), who, LossReport { expected, lost, unrepaired, mean_run }));
+    let (mean_run, buffer) = (run_sixteenths as f32 / 16.0, Duration::from_millis(buffer_ms.into()));
+    with(|sender| sender.report(time(now), who, LossReport { expected, lost, unrepaired, mean_run, buffer }));
 }
 
 #[unsafe(no_mangle)]

@@ -169,7 +169,11 @@ fn run(case: &Value) -> Vec<Value> {
         if now_ms % 1_000 == 980 {
             for (who, listener) in &mut heard {
                 let (expected, lost) = (std::mem::take(&mut listener.expected), std::mem::take(&mut listener.lost));
-                sender.report(now, *who, LossReport { expected, lost, unrepaired: lost, mean_run: 1.0 });
+                sender.report(
+                    now,
+                    *who,
+                    LossReport { expected, lost, unrepaired: lost, mean_run: 1.0, buffer: Duration::ZERO },
+                );
             }
             let relayed = state.iter().filter(|(relayed, _)| *relayed != 0).count();
             let [copies, estimate, is_too_slow] = told;

@@ -37,6 +37,8 @@ pub struct LossReport {
     pub unrepaired: u16,
     /// How many frames were lost in a row, on average.
     pub mean_run: f32,
+    /// How long frames waited at the listener until they were played: it waits as long as most of them are late.
+    pub buffer: Duration,
 }
 
 /// What the session is asked for.

@@ -109,6 +109,21 @@ const UNCONFIRMED_GROWTH: f64 = 1.3;
 const TRAIN_SHARE: f64 = 0.9;
 /// A train confirms one that arrived at most this long ago.
 const CONFIRMED_WITHIN: Duration = Duration::from_secs(8);
+/// Relayed speech that waits this long while links have no queue: TCP yields to what a policer drops, and speech on links does
+/// not.
+const RELAY_STARVES: Duration = Duration::from_millis(400);
+/// Less is then sent for this long, …
+const RELAY_SPARED_FOR: Duration = Duration::from_secs(8);
+/// … of the estimate.
+const RELAY_SPARED: f64 = 0.75;
+/// What a train showed is proved when that much was sent for this long without loss: a policer lets a train pass that fits its
+/// bucket.
+const PROVED_AFTER: Duration = Duration::from_secs(10);
+/// Clearly more than what was proved before.
+const BEYOND_PROVED: f64 = 1.05;
+/// When a train showed room that there was not, trains count for nothing for this long, and twice as long each further time.
+const FIRST_DISBELIEF: Duration = Duration::from_secs(60);
+const LONGEST_DISBELIEF: Duration = Duration::from_secs(960);
 /// A train adds at most this much queue if the estimate is right.
 const TRAIN_SECONDS: f64 = 0.1;
 /// Packets in a train: what a link's congestion window lets out at once.
@@ -138,6 +153,8 @@ pub(crate) struct Observation {
     pub round_trip: Duration,
     /// For how long an acknowledgement has been missing on every path.
     pub overdue: Duration,
+    /// How long relayed speech waits; zero while none is relayed.
+    pub relay_waits: Duration,
     /// There is a link to which a train of probes can be sent.
     pub has_links: bool,
 }
@@ -188,6 +205,23 @@ pub(crate) struct UplinkEstimate {
     train: Option<SentTrain>,
     /// When the last train showed room, and how much.
     shown: Option<(Duration, f64)>,
+    /// The limit that was met last lost packets without delaying them, as a policer does.
+    is_policed: bool,
+    /// What a train showed and speech has not proved yet.
+    unproved: Option<Unproved>,
+    /// Until then less is sent, for the sake of relayed speech.
+    relay_spared_until: Option<Duration>,
+    /// Trains count for nothing until then, and for how long the next time.
+    disbelieved_until: Duration,
+    disbelief: Duration,
+}
+
+/// The estimate as it was before trains raised it.
+#[derive(Clone, Copy, Debug)]
+struct Unproved {
+    proved_bps: f64,
+    /// For how long more than that was sent without loss.
+    sent_for: Duration,
 }
 
 /// Less is sent for a moment, to see what becomes of the loss.
@@ -243,6 +277,11 @@ impl UplinkEstimate {
             train_at: Duration::ZERO,
             train: None,
             shown: None,
+            is_policed: false,
+            unproved: None,
+            relay_spared_until: None,
+            disbelieved_until: Duration::ZERO,
+            disbelief: FIRST_DISBELIEF,
         }
     }
 
@@ -256,6 +295,7 @@ impl UplinkEstimate {
         let share = match self.is_draining {
             true if self.queueing > LONG_QUEUE => DRAIN_FAST,
             true => DRAIN,
+            false if self.relay_spared_until.is_some() => RELAY_SPARED,
             false => 1.0,
         };
         (self.estimate_bps * share) as u32
@@ -279,7 +319,10 @@ impl UplinkEstimate {
 
     /// Whether more packets would be a mistake: a limit was met lately, or one is being looked for.
     pub(crate) fn is_congested(&self, now: Duration) -> bool {
-        self.is_testing() || self.is_draining || self.lowered_at.is_some_and(|at| now < at + 2 * FIRST_HOLD)
+        self.is_testing()
+            || self.is_draining
+            || self.relay_spared_until.is_some()
+            || self.lowered_at.is_some_and(|at| now < at + 2 * FIRST_HOLD)
     }
 
     /// Whether packets queue now. A link that stalls then is full rather than dead.
@@ -313,14 +356,23 @@ impl UplinkEstimate {
         if self.path_loss.is_some_and(|path| now >= path.until) {
             self.path_loss = None;
         }
-        if self.lowered_at.is_some_and(|at| now >= at + CALM) {
+        if self.lowered_at.is_some_and(|at| now >= at + CALM) && now >= self.disbelieved_until {
             (self.hold, self.lowered_at, self.ceiling_bps) = (FIRST_HOLD, None, None);
         }
         self.test = self.test.filter(|test| now < test.began + STALE_TEST);
         let loss = seen.loss.unwrap_or(0.0);
+        if let Some(unproved) = &mut self.unproved
+            && seen.is_sending
+            && loss < LOSS_TESTED
+            && unproved.is_exceeded_by(seen)
+        {
+            unproved.sent_for += elapsed;
+            self.unproved.take_if(|unproved| unproved.sent_for >= PROVED_AFTER);
+        }
         if !self.is_unexplained(loss) || since_last > LONGEST_STEP {
             self.unexplained_for = None;
         }
+        self.spare_relay(now, seen);
         let unproved_until = *self.unproved_until.get_or_insert(now + UNPROVED);
         if self.is_starting && now < unproved_until && seen.overdue >= STALLED {
             // Not congestion for certain, so that speech may still look for another path.
@@ -341,6 +393,22 @@ impl UplinkEstimate {
         }
     }
 
+    /// Sends less while relayed speech starves beside links without a queue.
+    fn spare_relay(&mut self, now: Duration, seen: Observation) {
+        self.relay_spared_until.take_if(|until| now >= *until);
+        if seen.relay_waits < RELAY_STARVES || !seen.has_links || self.overused_since.is_some() {
+            return;
+        }
+        self.relay_spared_until = Some(now + RELAY_SPARED_FOR);
+        // The server may be what is slow. Only what was not proved before is taken back for good.
+        let is_unproved = self.unproved.is_some_and(|unproved| unproved.is_exceeded_by(seen));
+        if let Some(unproved) = self.unproved.filter(|_| is_unproved) {
+            self.disbelieve(now, unproved, seen);
+        } else if self.is_starting && now >= self.lower_again_at {
+            self.lower(now, seen);
+        }
+    }
+
     /// Tests loss that nothing explains, or goes on with the test.
     fn weigh_loss(&mut self, now: Duration, elapsed: Duration, loss: f32, seen: Observation) {
         if let Some(test) = &mut self.test {
@@ -353,12 +421,24 @@ impl UplinkEstimate {
         }
         let lasted = self.unexplained_for.map_or(Duration::ZERO, |lasted| lasted + elapsed);
         self.unexplained_for = Some(lasted);
-        if loss >= LOSS_OVERWHELMING && lasted >= OVERWHELMING_STAYS || self.has_grown_with_rate(seen) {
+        if lasted >= OVERWHELMING_STAYS
+            && let Some(unproved) = self.unproved.filter(|unproved| unproved.is_exceeded_by(seen))
+        {
+            self.disbelieve(now, unproved, seen);
+        } else if loss >= LOSS_OVERWHELMING && lasted >= OVERWHELMING_STAYS || self.has_grown_with_rate(seen) {
             self.lower(now, seen);
         } else if lasted >= LOSS_STAYS && self.knows_rates() && seen.can_send_less {
             self.test =
                 Some(LossTest { began: now, spoken: Duration::ZERO, before: seen, estimate_bps: self.estimate_bps });
         }
+    }
+
+    /// The train passed and speech does not: back to a little less than what was proved.
+    fn disbelieve(&mut self, now: Duration, unproved: Unproved, seen: Observation) {
+        let proved_bps = unproved.proved_bps;
+        self.lower(now, Observation { delivered_bps: proved_bps, sent_bps: proved_bps, background_bps: 0.0, ..seen });
+        self.disbelieved_until = now + self.disbelief;
+        self.disbelief = (self.disbelief * 2).min(LONGEST_DISBELIEF);
     }
 
     fn is_unexplained(&self, loss: f32) -> bool {
@@ -434,6 +514,7 @@ impl UplinkEstimate {
         let most = if is_stuck { self.estimate_bps * BACK_OFF } else { self.estimate_bps };
         self.estimate_bps = most.min(carried * BACK_OFF).max(LOWEST_ESTIMATE_BPS).min(self.estimate_bps);
         self.lowered_with = queueing;
+        self.is_policed = queueing <= QUEUE_LIMIT;
         self.beyond_for = Duration::ZERO;
         self.ceiling_bps = Some(carried);
         self.is_starting = false;
@@ -443,7 +524,7 @@ impl UplinkEstimate {
         self.lower_again_at = now + SETTLE + seen.queueing.unwrap_or_default();
         self.hold_until = now + self.hold;
         self.train_at = now + self.hold.min(LONGEST_TRAIN_HOLD);
-        (self.train, self.shown) = (None, None);
+        (self.train, self.shown, self.unproved) = (None, None, None);
     }
 
     fn grow(&mut self, now: Duration, seen: Observation, elapsed: Duration) {
@@ -457,7 +538,11 @@ impl UplinkEstimate {
                 self.unproved_until = Some(now + UNPROVED);
                 self.estimate_bps = (self.estimate_bps * 2.0).min(HIGHEST_ESTIMATE_BPS);
             }
-        } else if now >= self.hold_until && arrives && seen.sent_bps >= 0.6 * self.estimate_bps {
+        } else if now >= self.hold_until
+            && self.relay_spared_until.is_none()
+            && arrives
+            && seen.sent_bps >= 0.6 * self.estimate_bps
+        {
             let most = self.ceiling_bps.map_or(f64::INFINITY, |ceiling| ceiling * BELOW_CEILING);
             let growth_per_s = if self.estimate_bps < most {
                 GROWTH_PER_S
@@ -479,8 +564,12 @@ impl UplinkEstimate {
 
     /// A train of probes to send, if more than the estimate is wanted and it is time to look for it.
     pub(crate) fn train(&mut self, now: Duration, wanted_bps: u32) -> Option<Train> {
-        let is_calm = self.test.is_none() && !self.is_draining && self.overused_since.is_none();
-        if self.is_starting || !is_calm || f64::from(wanted_bps) <= self.estimate_bps || now < self.train_at {
+        let is_calm = self.test.is_none()
+            && !self.is_draining
+            && self.overused_since.is_none()
+            && self.relay_spared_until.is_none();
+        let train_at = self.train_at.max(self.disbelieved_until);
+        if self.is_starting || !is_calm || f64::from(wanted_bps) <= self.estimate_bps || now < train_at {
             return None;
         }
         self.train_at = now + TRAIN_RETRY;
@@ -511,13 +600,24 @@ impl UplinkEstimate {
         if measured_bps > needed_bps {
             let (growth, least_bps) =
                 shown.map_or((UNCONFIRMED_GROWTH, measured_bps), |(_, before_bps)| (2.0, measured_bps.min(before_bps)));
-            let most_bps = (growth * self.estimate_bps).min(HIGHEST_ESTIMATE_BPS);
+            let unproved = Unproved { proved_bps: self.estimate_bps, sent_for: Duration::ZERO };
+            let proved_bps = self.unproved.get_or_insert(unproved).proved_bps;
+            let growth_bps = growth * self.estimate_bps;
+            // Where a train may pass that speech does not, each step is to be proved.
+            let most_bps = if self.is_policed { growth_bps.min(UNCONFIRMED_GROWTH * proved_bps) } else { growth_bps };
+            let most_bps = most_bps.min(HIGHEST_ESTIMATE_BPS);
             self.estimate_bps = (TRAIN_SHARE * least_bps).max(self.estimate_bps).min(most_bps);
             self.ceiling_bps = self.ceiling_bps.map(|ceiling| ceiling.max(self.estimate_bps));
             self.has_grown = true;
             self.train_at = now + TRAIN_INTERVAL;
             self.shown = Some((now, measured_bps));
         }
+    }
+}
+
+impl Unproved {
+    fn is_exceeded_by(self, seen: Observation) -> bool {
+        seen.sent_bps + seen.background_bps >= self.proved_bps * BEYOND_PROVED
     }
 }
 

@@ -22,8 +22,15 @@ const LOSES_MOST: f32 = 0.5;
 const SETTLE: Duration = Duration::from_millis(1_500);
 /// A relayed listener that loses this much of a report is too slow for what it is sent; …
 const RELAYED_LOSS: f32 = 0.03;
-/// … and so is one whose probes wait this long on its own path.
+/// … and so is one whose probes wait this long on its own path, …
 const RELAYED_QUEUE: Duration = Duration::from_millis(300);
+/// … or who has to let frames wait this long: on a full way, TCP delivers late instead of losing.
+const RELAYED_BUFFER: Duration = Duration::from_millis(250);
+/// Loss this much higher than the path's own, as a factor and a share, is judged anew.
+const OWN_LOSS_GREW: (f32, f32) = (1.5, 0.05);
+/// A path that loses by itself delivers less in proportion when less is sent, up to this factor for chance; a full one as much as
+/// before.
+const IN_PROPORTION: f64 = 1.2;
 /// Without trouble for this long, one step back; twice as long each time that it was too early.
 const FIRST_RECOVERY: Duration = Duration::from_secs(20);
 const LONGEST_RECOVERY: Duration = Duration::from_secs(160);
@@ -39,6 +46,34 @@ const LONGEST_PACKET_MS: u64 = 60;
 pub(crate) struct Seen {
     pub queueing: Option<Duration>,
     pub loss: Option<f32>,
+    /// On the wire, in bits per second.
+    pub sent_bps: f64,
+    pub delivered_bps: f64,
+    /// The shortest that is known.
+    pub round_trip: Duration,
+}
+
+impl Seen {
+    /// Whether less was delivered than before in about the proportion in which less was sent.
+    fn delivers_in_proportion(&self, before: &Self) -> bool {
+        self.delivered_bps * before.sent_bps <= before.delivered_bps * self.sent_bps * IN_PROPORTION
+    }
+}
+
+/// What a listener newly reported.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reported {
+    /// The share of frames lost.
+    pub lost: f32,
+    /// How long frames waited to be played.
+    pub buffer: Duration,
+}
+
+impl Reported {
+    /// Whether relayed speech is more than its way carries.
+    pub(crate) fn is_trouble(self) -> bool {
+        self.lost >= RELAYED_LOSS || self.buffer >= RELAYED_BUFFER
+    }
 }
 
 /// How speech is sent to this listener because of the state of its path.
@@ -61,7 +96,10 @@ pub(crate) struct ListenerPath {
     step_at: Duration,
     trouble_since: Option<Duration>,
     troubled_at: Duration,
-    loss_before: Option<f32>,
+    /// What was seen when less was begun to be sent.
+    before: Seen,
+    /// What the path loses by itself, and until when that is taken to be so.
+    own_loss: f32,
     own_loss_until: Duration,
     recovery: Duration,
     /// When a step was last taken back.
@@ -78,7 +116,8 @@ impl Default for ListenerPath {
             step_at: Duration::ZERO,
             trouble_since: None,
             troubled_at: Duration::ZERO,
-            loss_before: None,
+            before: Seen::default(),
+            own_loss: 0.0,
             own_loss_until: Duration::ZERO,
             recovery: FIRST_RECOVERY,
             recovered_at: None,
@@ -102,26 +141,32 @@ impl ListenerPath {
         self.seen = seen;
         let has_queue = seen.queueing.is_some_and(|queueing| queueing >= shared_queue + OWN_QUEUE);
         let loss = seen.loss.unwrap_or(0.0);
-        let loses = loss >= shared_loss + OWN_LOSS && now >= self.own_loss_until;
+        let is_known = now < self.own_loss_until && loss <= self.own_loss * OWN_LOSS_GREW.0 + OWN_LOSS_GREW.1;
+        let loses = loss >= shared_loss + OWN_LOSS && !is_known;
         if !has_queue && !loses {
             self.trouble_since = None;
             return self.recover(now);
         }
         self.troubled_at = now;
         let since = *self.trouble_since.get_or_insert(now);
-        if now < since + TROUBLE_AFTER || now < self.step_at + SETTLE && self.step != Step::Usual {
+        // What was changed shows when what was sent before is acknowledged.
+        let settled_at = self.step_at + SETTLE + seen.round_trip + seen.queueing.unwrap_or_default();
+        if now < since + TROUBLE_AFTER || now < settled_at && self.step != Step::Usual {
             return;
         }
         match self.step {
             Step::Usual => {
-                self.loss_before = seen.loss;
+                self.before = seen;
                 self.go(now, Step::LongPackets);
             }
             Step::LongPackets
-                if !has_queue && loss < LOSES_MOST && self.loss_before.is_some_and(|before| loss > before * 0.6) =>
+                if !has_queue
+                    && loss < LOSES_MOST
+                    && self.before.loss.is_some_and(|before| loss > before * 0.6)
+                    && seen.delivers_in_proportion(&self.before) =>
             {
-                // Less is sent, and as much is lost: it is not the amount.
-                self.own_loss_until = now + PATH_LOSS_LIFE;
+                // Less is sent, and as much of it is lost: it is not the amount.
+                (self.own_loss, self.own_loss_until) = (loss, now + PATH_LOSS_LIFE);
                 self.go(now, Step::Usual);
             }
             Step::LongPackets => self.go(now, Step::Relayed),
@@ -144,12 +189,12 @@ impl ListenerPath {
         }
     }
 
-    /// As [`Self::update`], for a listener whose speech is relayed; `lost` is what it newly reported to be lost, `probed` how long
-    /// probes over its link wait on its own part of the way.
-    pub(crate) fn update_relayed(&mut self, now: Duration, lost: Option<f32>, probed: Duration) {
+    /// As [`Self::update`], for a listener whose speech is relayed; `probed` is how long probes over its link wait on its own
+    /// part of the way.
+    pub(crate) fn update_relayed(&mut self, now: Duration, reported: Option<Reported>, probed: Duration) {
         self.trouble_since = None;
         self.seen = Seen::default();
-        if lost.is_some_and(|lost| lost >= RELAYED_LOSS) || probed >= RELAYED_QUEUE {
+        if reported.is_some_and(Reported::is_trouble) || probed >= RELAYED_QUEUE {
             self.troubled_at = now;
             if self.step == Step::Usual {
                 self.go(now, Step::LongPackets);
@@ -222,16 +267,60 @@ mod tests {
         }
     }
 
+    fn sent_bps(path: &ListenerPath) -> f64 {
+        if path.step == Step::Usual { 84_000.0 } else { 48_000.0 }
+    }
+
+    fn reported(buffer_ms: u64) -> Option<Reported> {
+        Some(Reported { lost: 0.0, buffer: at(buffer_ms) })
+    }
+
+    /// A path that loses this share of whatever is sent.
+    fn lossy(path: &ListenerPath, loss: f32) -> Seen {
+        let sent_bps = sent_bps(path);
+        let delivered_bps = sent_bps * f64::from(1.0 - loss);
+        Seen { queueing: Some(at(5)), loss: Some(loss), sent_bps, delivered_bps, ..Seen::default() }
+    }
+
+    /// A path so full from the beginning that its queue is not known as one: what it carries is all that arrives.
+    fn full(path: &ListenerPath, carries_bps: f64) -> Seen {
+        let sent_bps = sent_bps(path);
+        let delivered_bps = sent_bps.min(carries_bps);
+        let loss = Some((1.0 - delivered_bps / sent_bps) as f32);
+        Seen { queueing: Some(at(5)), loss, sent_bps, delivered_bps, round_trip: at(300) }
+    }
+
+    #[test]
+    fn a_path_that_was_full_from_the_beginning_is_known_by_what_it_delivers() {
+        let mut path = ListenerPath::default();
+        run(&mut path, 1_000, 8_000, |path| full(path, 35_000.0));
+        assert!(path.wants_relay(at(8_000)), "{path:?}");
+        let mut path = ListenerPath::default();
+        run(&mut path, 1_000, 20_000, |path| full(path, 50_000.0));
+        assert_eq!((path.frames_per_packet(FrameDuration::Ms20), path.wants_relay(at(0))), (3, false));
+    }
+
+    #[test]
+    fn a_path_that_loses_much_more_than_its_own_is_judged_anew() {
+        let mut path = ListenerPath::default();
+        run(&mut path, 1_000, 8_000, |path| lossy(path, 0.12));
+        assert!(!path.is_too_narrow());
+        run(&mut path, 8_000, 12_000, |path| lossy(path, 0.17));
+        assert!(!path.is_too_narrow(), "by chance");
+        run(&mut path, 12_000, 14_000, |path| full(path, 50_000.0));
+        assert!(path.is_too_narrow());
+    }
+
     #[test]
     fn a_narrow_downlink_gets_longer_packets_and_then_the_relay() {
-        let full = |_: &ListenerPath| Seen { queueing: Some(at(300)), loss: Some(0.0) };
+        let full = |_: &ListenerPath| Seen { queueing: Some(at(300)), loss: Some(0.0), ..Seen::default() };
         let mut path = ListenerPath::default();
         run(&mut path, 1_000, 1_600, full);
         assert_eq!((path.frames_per_packet(FrameDuration::Ms20), path.wants_relay(at(0))), (3, false));
         run(&mut path, 1_600, 4_000, full);
         assert!(path.wants_relay(at(4_000)));
         for ms in (4_000..90_000).step_by(100) {
-            path.update_relayed(at(ms), Some(0.0), Duration::ZERO);
+            path.update_relayed(at(ms), reported(60), Duration::ZERO);
         }
         assert_eq!(path.frames_per_packet(FrameDuration::Ms20), 1, "it recovers");
     }
@@ -243,15 +332,20 @@ mod tests {
         assert!(!path.is_too_narrow());
         path.update_relayed(at(1_100), None, at(400));
         assert_eq!((path.frames_per_packet(FrameDuration::Ms20), path.is_too_narrow()), (3, true));
+        let mut path = ListenerPath::default();
+        path.update_relayed(at(1_000), reported(200), Duration::ZERO);
+        assert!(!path.is_too_narrow());
+        path.update_relayed(at(2_000), reported(300), Duration::ZERO);
+        assert!(path.is_too_narrow(), "TCP delivers late what does not fit");
     }
 
     #[test]
     fn loss_that_does_not_depend_on_what_is_sent_is_left_to_redundancy() {
         let mut path = ListenerPath::default();
-        run(&mut path, 1_000, 8_000, |_| Seen { queueing: Some(at(5)), loss: Some(0.15) });
+        run(&mut path, 1_000, 8_000, |path| lossy(path, 0.15));
         assert_eq!((path.frames_per_packet(FrameDuration::Ms20), path.wants_relay(at(0))), (1, false));
         let mut path = ListenerPath::default();
-        run(&mut path, 1_000, 4_000, |_| Seen { queueing: Some(at(5)), loss: Some(0.6) });
+        run(&mut path, 1_000, 4_000, |path| lossy(path, 0.6));
         assert!(path.wants_relay(at(4_000)), "there is too little left to repair");
     }
 
@@ -260,7 +354,7 @@ mod tests {
         let mut path = ListenerPath::default();
         run(&mut path, 1_000, 15_000, |path| {
             let queueing = if path.step == Step::Usual { at(300) } else { at(5) };
-            Seen { queueing: Some(queueing), loss: Some(0.0) }
+            Seen { queueing: Some(queueing), loss: Some(0.0), ..Seen::default() }
         });
         assert_eq!((path.frames_per_packet(FrameDuration::Ms20), path.wants_relay(at(0))), (3, false));
     }

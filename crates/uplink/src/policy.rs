@@ -6,7 +6,7 @@ use std::time::Duration;
 
 pub use crate::decision::{AudienceMember, Decision, LossReport, Paths, UplinkStatus};
 use crate::estimate::{Observation, RATE_SPAN, Train, UplinkEstimate};
-use crate::listener_path::{ListenerPath, OWN_LOSS, Seen};
+use crate::listener_path::{ListenerPath, OWN_LOSS, Reported, Seen};
 use crate::path::PathState;
 use crate::path_history::{Background, PacketLoss, PathHistory, Traffic};
 use crate::plan::{AudienceStats, LINK_HEADER_BYTES, ListenerLoss, RELAY_HEADER_BYTES, RateLimits, SendPlan};
@@ -80,8 +80,8 @@ struct Listener {
     /// The share of frames that could not be repaired, smoothed.
     unrepaired: f32,
     reported_at: Duration,
-    /// The share lost of the newest report, until it is looked at.
-    newly_lost: Option<f32>,
+    /// The newest report, until it is looked at.
+    news: Option<Reported>,
     path: ListenerPath,
     returned_at: Option<Duration>,
 }
@@ -92,7 +92,7 @@ impl Listener {
             loss: ListenerLoss::default(),
             unrepaired: 0.0,
             reported_at: now,
-            newly_lost: None,
+            news: None,
             path: ListenerPath::default(),
             returned_at: None,
         }
@@ -141,7 +141,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
         listener.loss.report(report.expected.into(), report.lost.into(), report.mean_run);
         if report.expected > 0 {
             let share = |frames: u16| f32::from(frames) / f32::from(report.expected);
-            listener.newly_lost = Some(share(report.lost));
+            listener.news = Some(Reported { lost: share(report.lost), buffer: report.buffer });
             listener.unrepaired += (share(report.unrepaired) - listener.unrepaired) * 0.4;
         }
     }
@@ -251,7 +251,9 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             overdues.extend(path.queueing.map(|_| path.overdue));
             losses.extend(loss.map(|loss| (loss, member.who)));
             round_trips.extend(path.least_round_trip.filter(|_| path.queueing.is_some()));
-            seen.insert(member.who, Seen { queueing: path.queueing, loss });
+            let round_trip = path.least_round_trip.unwrap_or_default();
+            let Traffic { sent_bps, delivered_bps, .. } = traffic;
+            seen.insert(member.who, Seen { queueing: path.queueing, loss, sent_bps, delivered_bps, round_trip });
             probed.extend(path.probed_queueing.map(|queueing| (member.who, queueing)));
         }
         losses.sort_by(|(a, _), (b, _)| f32::total_cmp(a, b));
@@ -281,19 +283,24 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
             packets: PacketLoss::of(common),
             round_trip: round_trips.into_iter().min().unwrap_or_default(),
             overdue: overdues.into_iter().min().unwrap_or_default(),
+            relay_waits: if relay.sent_bps > 0.0 {
+                relay_queueing.unwrap_or_default().max(overdue)
+            } else {
+                Duration::ZERO
+            },
             has_links: linked > 0,
             ..Observation::default()
         };
         let are_several = queues.len() + usize::from(losses.len() > queues.len()) > 1;
         // What most relayed listeners lose was lost before the server.
         let relay_is_clear = relay_queueing.is_some_and(|queueing| queueing < RELAY_IS_CLEAR);
-        let reports = audience.iter().filter_map(|member| self.listeners.get(&member.who)?.newly_lost);
-        let (few, all) = reports.fold((0, 0), |(few, all), lost| (few + usize::from(lost >= 0.03), all + 1));
+        let reports = audience.iter().filter_map(|member| self.listeners.get(&member.who)?.news);
+        let (few, all) = reports.fold((0, 0), |(few, all), news| (few + usize::from(news.is_trouble()), all + 1));
         let is_own = relay_is_clear && (few * 2 <= all || all == 1);
         for member in audience {
             let Some(listener) = self.listeners.get_mut(&member.who) else { continue };
             let is_relayed = !member.has_link || self.relayed.contains(&member.who);
-            let newly_lost = listener.newly_lost.take().filter(|_| is_own && is_relayed);
+            let news = listener.news.take().filter(|_| is_own && is_relayed);
             match seen.get(&member.who) {
                 _ if verdict.own == Some(member.who) => listener.path.suspect(now),
                 _ if verdict.cleared == Some(member.who) => listener.path.clear(now),
@@ -303,7 +310,7 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
                 _ => {
                     let probed = probed.get(&member.who).filter(|_| is_relayed);
                     let probed = probed.copied().unwrap_or_default().saturating_sub(relay_queueing.unwrap_or_default());
-                    listener.path.update_relayed(now, newly_lost, probed);
+                    listener.path.update_relayed(now, news, probed);
                 }
             }
         }

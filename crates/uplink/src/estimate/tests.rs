@@ -261,7 +261,7 @@ fn a_train_finds_an_uplink_that_became_wider() {
 fn a_train_that_a_busy_machine_received_at_once_is_believed_when_the_next_one_confirms_it() {
     let mut estimate = UplinkEstimate::new();
     let known = Observation { sent_bps: 100_000.0, delivered_bps: 100_000.0, ..Observation::default() };
-    estimate.lower(Duration::ZERO, known);
+    estimate.lower(Duration::ZERO, Observation { queueing: Some(TICK), ..known });
     estimate.update(8 * TICK, Observation { queueing: Some(Duration::ZERO), ..known });
     let mut arrives = |second: u64, rate_bps: f64| {
         let (now, before) = (Duration::from_secs(second), f64::from(estimate.bps()));
@@ -279,4 +279,31 @@ fn a_train_that_a_busy_machine_received_at_once_is_believed_when_the_next_one_co
     assert!(by(0.9 * 320_000.0 / now_bps).contains(&arrives(28, 320_000.0)), "the smaller of two");
     assert!(by(1.0).contains(&arrives(29, 310_000.0)));
     assert!(by(1.3).contains(&arrives(35, 1e7)), "the last ones are too old");
+}
+
+#[test]
+fn trains_that_pass_a_policer_are_disbelieved_for_longer_each_time() {
+    let mut link = Link { rate_bps: 200_000.0, queue_bits: 0.0, longest_queue: Duration::ZERO, path_loss: 0.0 };
+    let mut estimate = UplinkEstimate::new();
+    let (mut lossy_ticks, mut first_half) = (0, 0);
+    for tick in 0..4_800_u32 {
+        let now = TICK * tick;
+        let budget = f64::from(estimate.budget_bps()) * if estimate.is_testing() { 0.5 } else { 1.0 };
+        let seen = link.carry(budget.min(400_000.0));
+        estimate.update(now, seen);
+        lossy_ticks += u32::from(seen.loss.unwrap() >= LOSS_TESTED && now > Duration::from_secs(10));
+        if let Some(train) = estimate.train(now, 400_000) {
+            let bytes = u32::from(train.padding) + 90;
+            estimate.train_sent(train, bytes);
+            // Its bucket holds four such packets.
+            let span = Duration::from_millis(u64::from(bytes) * 3 * 8 / 2_000);
+            estimate.train_arrived(now, train.number, train.packets, span);
+        }
+        if tick == 2_400 {
+            first_half = lossy_ticks;
+        }
+    }
+    assert!(lossy_ticks < 60, "{lossy_ticks} of 4,700");
+    assert!(lossy_ticks - first_half < 15, "{first_half}, then {}", lossy_ticks - first_half);
+    assert!((120_000..210_000).contains(&estimate.bps()), "{}", estimate.bps());
 }
