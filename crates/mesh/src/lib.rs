@@ -208,6 +208,11 @@ impl Mesh {
         self.roster.own_permissions()
     }
 
+    /// The talk groups in which a moderator holds this peer; none if it is held in none.
+    pub fn own_held_in(&self) -> &[String] {
+        self.roster.own_held_in()
+    }
+
     /// The connection to the server: the present one, or the last.
     pub fn server_connection(&self) -> Option<&ServerConnection> {
         self.server_connection.as_ref()
@@ -309,6 +314,11 @@ impl Mesh {
     /// Events dropped because they were not taken.
     pub fn events_dropped(&self) -> u64 {
         self.events_dropped
+    }
+
+    /// Outputs dropped because they were not taken.
+    pub fn outputs_dropped(&self) -> u64 {
+        self.out.dropped()
     }
 
     /// Something that the carrier saw.

@@ -236,6 +236,7 @@ impl Mesh {
         self.stop();
         self.clear_roster();
         self.network_events.clear();
+        self.out.withdraw_openings();
     }
 
     /// Join and HandshakeRequest go back to back, so that speech can flow one round trip later.

@@ -19,7 +19,7 @@ use crate::route::Route;
 use crate::transport::{Destination, LinkId, Reliability};
 
 /// Pipes at a time: more peers than a room takes.
-const PIPES: usize = 256;
+pub(super) const PIPES: usize = 256;
 /// Ends of former pipes that are remembered, so that what is left of one does not begin another; the oldest is forgotten
 /// first.
 const FORMER_ENDS: usize = 128;
@@ -28,7 +28,7 @@ const RELAYED_BYTES_PER_S: f64 = 1_000_000.0;
 /// … and so much at once.
 const RELAYED_BURST_BYTES: f64 = 64_000.0;
 /// Packets of one pipe in a row, before the next has its turn.
-const PACKETS_PER_TURN: usize = 64;
+pub(super) const PACKETS_PER_TURN: usize = 64;
 
 /// What came of the game's own bytes, in order for each peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
