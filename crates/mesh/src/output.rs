@@ -6,7 +6,7 @@ use bytes::Bytes;
 use voicemesh_session::network::Reliability;
 use voicemesh_wire::signaling::{IceServer, Signal};
 
-use crate::MeshLink;
+use crate::input::MeshLink;
 use crate::link::Role;
 
 /// Outputs that the owner has not taken. It takes them after every call, and no call makes more than five for each member (three
