@@ -38,6 +38,7 @@ mod event;
 mod game;
 mod identity;
 mod inbox;
+mod join_error;
 mod lobby;
 mod network_watch;
 mod options;
@@ -58,8 +59,9 @@ pub use event::{
     DeviceRole, ErrorCode, Event, MicrophoneState, PeerState, QueueDrops, Route, SendingState, Snapshot, Stamped,
 };
 pub use game::{GridAxes, GridChange, MixVoice, PeerVoice, ProximityGrid, SpeakOptions, SpeakingTo, VoiceAudience};
+pub use join_error::JoinError;
 pub use lobby::{ConnectError, MetadataTransaction};
-pub use options::{JoinError, JoinOptions};
+pub use options::JoinOptions;
 pub use peer::Peer;
 pub use record::{RecordError, RecordedSpeaker, Recorder};
 pub use voicemesh_mesh::{
