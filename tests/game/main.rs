@@ -9,6 +9,7 @@ mod friends;
 mod hostile;
 mod many;
 mod player;
+mod recording;
 
 use std::sync::OnceLock;
 use std::sync::mpsc::sync_channel;

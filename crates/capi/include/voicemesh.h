@@ -90,6 +90,10 @@ enum vm_result
   VM_ERROR_BAD_TOKEN = -22,
   // The password is too long.
   VM_ERROR_BAD_PASSWORD = -23,
+  // A recording is kept already.
+  VM_ERROR_ALREADY_RECORDING = -24,
+  // The server is out of reach, and the others would not learn of it.
+  VM_ERROR_SERVER_AWAY = -25,
   // A fault of this library. The handle should be closed.
   VM_ERROR_INTERNAL = -100,
 };
@@ -193,6 +197,9 @@ enum vm_event_type
   VM_EVENT_STATUS_CHANGED = 36,
   // The device that was chosen (vm_set_input, vm_set_output) is in use: device.
   VM_EVENT_DEVICE_CHANGED = 37,
+  // A moderator holds a member, or this peer itself, in these talk groups from now on, and it listens and speaks to no other:
+  // peer, groups. Without groups it is held no longer.
+  VM_EVENT_HELD = 38,
   // Something that this library knows and this header does not.
   VM_EVENT_OTHER = 1000,
 };
@@ -799,6 +806,12 @@ typedef struct vm_state {
   int32_t listening_only;
   // Bits of vm_permission: what this peer may do.
   int32_t permissions;
+  // In how many talk groups a moderator holds this peer; see vm_get_held_group.
+  uint32_t held_groups;
+  // Zero.
+  int32_t reserved;
+  // Events that the program did not take in time, and that are lost.
+  uint64_t events_dropped;
 } vm_state;
 
 // Another peer, as of a few milliseconds ago.
@@ -841,6 +854,10 @@ typedef struct vm_remote {
   int32_t status;
   // Bits of vm_permission: what it may do.
   int32_t permissions;
+  // In how many talk groups a moderator holds it; see vm_get_held_group.
+  uint32_t held_groups;
+  // Zero.
+  int32_t reserved;
 } vm_remote;
 
 // A microphone or a speaker.
@@ -953,6 +970,18 @@ vm_result vm_set_input(vm_peer peer,
 
 // Changes the speaker; otherwise as vm_set_input.
 vm_result vm_set_output(vm_peer peer, const char *output, size_t length);
+
+// Begins a recording of the room in a folder, one Ogg/Opus file per speaker, as `record` of vm_options does at the join.
+// Everyone in the room sees that it is on. VM_EVENT_RECORDING_FAILED reports one that ends early.
+//
+// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE, VM_ERROR_RECORDING (nothing can be written there), VM_ERROR_ALREADY_RECORDING,
+// VM_ERROR_SERVER_AWAY, VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_start_recording(vm_peer peer,
+                             const char *folder,
+                             size_t length);
+
+// Ends the recording, if one is kept. Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_stop_recording(vm_peer peer);
 
 // How loud a peer is heard: a factor from 0.0 to 4.0, 1.0 as spoken. A peer that is not in the room is passed over.
 //
@@ -1352,6 +1381,18 @@ vm_result vm_get_level(vm_peer peer,
                        const struct vm_peer_id *of,
                        float *level_dbfs,
                        int32_t *speaking);
+
+// Copies the talk group with that number, from 0 on, in which a moderator holds a peer, oneself if `of` is null, with a NUL
+// behind it, into the program's buffer. *needed, unless it is null, becomes the bytes that takes; with VM_ERROR_BUFFER nothing
+// was copied. VM_EMPTY: it is not held in so many.
+//
+// Errors: VM_ERROR_BUFFER, VM_ERROR_UNKNOWN_PEER, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+vm_result vm_get_held_group(vm_peer peer,
+                            const struct vm_peer_id *of,
+                            size_t number,
+                            char *buffer,
+                            size_t capacity,
+                            size_t *needed);
 
 // Writes a peer's id as people see it: 36 characters and a NUL. Errors: VM_ERROR_NULL, VM_ERROR_BUFFER.
 vm_result vm_peer_id_text(const struct vm_peer_id *id, char *buffer, size_t capacity);

@@ -213,6 +213,7 @@ impl Current {
                 vm_event { status: status_bits(status), ..about(of::VM_EVENT_STATUS_CHANGED, peer) }
             }
             Event::Moved { groups } => self.with_groups(&groups, told(of::VM_EVENT_MOVED)),
+            Event::HeldIn { peer, groups } => self.with_groups(&groups, about(of::VM_EVENT_HELD, peer)),
             Event::RoomLocked { locked } => vm_event { on: locked.into(), ..told(of::VM_EVENT_ROOM_LOCKED) },
             Event::OwnerRight { state } => {
                 vm_event { code: hold(&mut self.code, right_name(state)), ..told(of::VM_EVENT_OWNER_RIGHT) }

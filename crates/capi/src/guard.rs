@@ -22,6 +22,10 @@ impl Fault {
         Self::new(vm_result::VM_ERROR_NULL, format!("{what} is a null pointer"))
     }
 
+    pub(crate) fn unknown_peer() -> Self {
+        Self::new(vm_result::VM_ERROR_UNKNOWN_PEER, "there is no such peer in the room")
+    }
+
     pub(crate) fn value(what: &str, value: impl std::fmt::Display) -> Self {
         Self::new(vm_result::VM_ERROR_BAD_VALUE, format!("{what} cannot be {value}"))
     }

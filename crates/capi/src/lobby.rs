@@ -207,8 +207,7 @@ unsafe fn tell(
             Some(which(&state.metadata).cloned())
         }
     };
-    let unknown = || Fault::new(vm_result::VM_ERROR_UNKNOWN_PEER, "there is no such peer in the room");
-    match with(peer, |peer| peer.read_snapshot(found).ok_or_else(unknown))? {
+    match with(peer, |peer| peer.read_snapshot(found).ok_or_else(Fault::unknown_peer))? {
         // SAFETY: our caller's promise.
         Some(text) => unsafe { memory::copy_out(&text, buffer, capacity, needed) },
         None => Ok(vm_result::VM_EMPTY),

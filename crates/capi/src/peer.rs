@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use voicemesh::{Peer, Stamped};
+use voicemesh::{Peer, RecordError, Stamped};
 
 use crate::event::{self, Current, vm_event};
 use crate::guard::{Fault, Outcome, guarded};
@@ -270,6 +270,41 @@ pub unsafe extern "C" fn vm_set_output(peer: vm_peer, output: *const c_char, len
 
 fn or_default(text: &str) -> &str {
     if text.is_empty() { "default" } else { text }
+}
+
+/// Begins a recording of the room in a folder, one Ogg/Opus file per speaker, as `record` of vm_options does at the join.
+/// Everyone in the room sees that it is on. VM_EVENT_RECORDING_FAILED reports one that ends early.
+///
+/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE, VM_ERROR_RECORDING (nothing can be written there), VM_ERROR_ALREADY_RECORDING,
+/// VM_ERROR_SERVER_AWAY, VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_start_recording(peer: vm_peer, folder: *const c_char, length: usize) -> vm_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        let folder = unsafe { memory::text(folder, length, "folder")? };
+        if folder.is_empty() {
+            return Err(Fault::value("folder", "empty"));
+        }
+        with(peer, |peer| peer.start_recording(folder).map(|()| vm_result::VM_OK).map_err(not_recorded))
+    })
+}
+
+/// Ends the recording, if one is kept. Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub extern "C" fn vm_stop_recording(peer: vm_peer) -> vm_result {
+    done(peer, Peer::stop_recording)
+}
+
+fn not_recorded(error: RecordError) -> Fault {
+    let result = match error {
+        RecordError::ServerAway => vm_result::VM_ERROR_SERVER_AWAY,
+        RecordError::AlreadyRecording => vm_result::VM_ERROR_ALREADY_RECORDING,
+        RecordError::Busy => vm_result::VM_ERROR_WOULD_BLOCK,
+        RecordError::Left => vm_result::VM_ERROR_LEFT,
+        // `Folder`, and what a later version may add.
+        _ => vm_result::VM_ERROR_RECORDING,
+    };
+    Fault::new(result, error.to_string())
 }
 
 /// How loud a peer is heard: a factor from 0.0 to 4.0, 1.0 as spoken. A peer that is not in the room is passed over.

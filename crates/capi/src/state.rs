@@ -60,6 +60,12 @@ pub struct vm_state {
     pub listening_only: i32,
     /// Bits of vm_permission: what this peer may do.
     pub permissions: i32,
+    /// In how many talk groups a moderator holds this peer; see vm_get_held_group.
+    pub held_groups: u32,
+    /// Zero.
+    pub reserved: i32,
+    /// Events that the program did not take in time, and that are lost.
+    pub events_dropped: u64,
 }
 
 // SAFETY: numbers.
@@ -111,6 +117,10 @@ pub struct vm_remote {
     pub status: i32,
     /// Bits of vm_permission: what it may do.
     pub permissions: i32,
+    /// In how many talk groups a moderator holds it; see vm_get_held_group.
+    pub held_groups: u32,
+    /// Zero.
+    pub reserved: i32,
 }
 
 // SAFETY: numbers and an array of them.
@@ -202,6 +212,38 @@ pub unsafe extern "C" fn vm_get_level(
     })
 }
 
+/// Copies the talk group with that number, from 0 on, in which a moderator holds a peer, oneself if `of` is null, with a NUL
+/// behind it, into the program's buffer. *needed, unless it is null, becomes the bytes that takes; with VM_ERROR_BUFFER nothing
+/// was copied. VM_EMPTY: it is not held in so many.
+///
+/// Errors: VM_ERROR_BUFFER, VM_ERROR_UNKNOWN_PEER, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn vm_get_held_group(
+    peer: vm_peer,
+    of: *const vm_peer_id,
+    number: usize,
+    buffer: *mut c_char,
+    capacity: usize,
+    needed: *mut usize,
+) -> vm_result {
+    guarded(|| {
+        // SAFETY: the header's promise.
+        let of = if of.is_null() { None } else { Some(unsafe { memory::read(of, "of")? }) };
+        let found = |now: &Snapshot| match of.map(voicemesh::PeerId::from) {
+            None => Some(now.held_in.get(number).cloned()),
+            Some(of) => {
+                let state = now.peers.iter().find(|state| state.peer == of)?;
+                Some(state.held_in.get(number).cloned())
+            }
+        };
+        match with(peer, |peer| peer.read_snapshot(found).ok_or_else(Fault::unknown_peer))? {
+            // SAFETY: the header's promise.
+            Some(group) => unsafe { memory::copy_out(&group, buffer, capacity, needed) },
+            None => Ok(vm_result::VM_EMPTY),
+        }
+    })
+}
+
 /// Writes a peer's id as people see it: 36 characters and a NUL. Errors: VM_ERROR_NULL, VM_ERROR_BUFFER.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn vm_peer_id_text(id: *const vm_peer_id, buffer: *mut c_char, capacity: usize) -> vm_result {
@@ -239,6 +281,9 @@ fn own(snapshot: &Snapshot) -> vm_state {
         clipping: snapshot.microphone.clipping.into(),
         listening_only: snapshot.listening_only.into(),
         permissions: permission_bits(snapshot.permissions),
+        held_groups: count(&snapshot.held_in),
+        reserved: 0,
+        events_dropped: snapshot.drops.events,
     }
 }
 
@@ -263,7 +308,13 @@ fn remote(state: &PeerState) -> vm_remote {
         order: state.order,
         status: status_bits(state.status),
         permissions: permission_bits(state.permissions),
+        held_groups: count(&state.held_in),
+        reserved: 0,
     }
+}
+
+fn count(groups: &[String]) -> u32 {
+    u32::try_from(groups.len()).unwrap_or(u32::MAX)
 }
 
 /// The name and what follows its last `#`, which tells it from names that look alike: if both do not fit, the name is cut.

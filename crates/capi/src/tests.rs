@@ -135,6 +135,7 @@ fn null_is_an_error_wherever_it_is_none() {
             vm_set_gain(peer, null(), 1.0),
             vm_set_peer_muted(peer, null(), 1),
             vm_send_text(peer, null(), null(), 5),
+            vm_start_recording(peer, null(), 5),
             vm_join_group(peer, null(), 5),
             vm_send_group_text(peer, null(), 5, null(), 0),
             vm_send_group_text(peer, null(), 0, null(), 5),
@@ -154,6 +155,14 @@ fn null_is_an_error_wherever_it_is_none() {
             assert!(last_error().ends_with("is a null pointer"), "{}", last_error());
         }
         assert_eq!(vm_get_peers(peer, null_mut(), size_of::<vm_remote>() as u32, 0, &raw mut count), VM_OK);
+        assert_eq!(vm_start_recording(peer, null(), 0), VM_ERROR_BAD_VALUE);
+        let file = folder.0.join("recording");
+        let text = file.to_str().unwrap();
+        assert_eq!(vm_start_recording(peer, text.as_ptr().cast(), text.len()), VM_ERROR_SERVER_AWAY);
+        assert!(last_error().starts_with("the server is out of reach"), "{}", last_error());
+        assert_eq!(vm_stop_recording(peer), VM_OK);
+        assert_eq!(vm_get_held_group(peer, null(), 0, null_mut(), 0, null_mut()), VM_EMPTY);
+        assert_eq!(vm_get_held_group(peer, &raw const id, 0, null_mut(), 0, null_mut()), VM_ERROR_UNKNOWN_PEER);
         assert_eq!(vm_send(peer, &raw const id, null(), 0, 2), VM_ERROR_BAD_VALUE);
         assert_eq!(vm_send(peer, &raw const id, null(), 0, 1), VM_ERROR_UNKNOWN_PEER);
         assert_eq!(vm_send_on(peer, &raw const id, 9, null(), 0), VM_ERROR_UNKNOWN_PEER);
@@ -283,6 +292,13 @@ fn what_moderators_and_members_do_is_an_event_of_its_own() {
     };
     let event = keep(Event::Moved { groups: vec!["Red".to_owned(), "röd".to_owned()] });
     assert_eq!((event.r#type, groups(event)), (vm_event_type::VM_EVENT_MOVED as i32, vec!["Red".into(), "röd".into()]));
+    let event = keep(Event::HeldIn { peer: id.into(), groups: vec!["Red".to_owned()] });
+    assert_eq!(
+        (event.r#type, event.peer, groups(event)),
+        (vm_event_type::VM_EVENT_HELD as i32, id, vec!["Red".into()])
+    );
+    let event = keep(Event::HeldIn { peer: id.into(), groups: Vec::new() });
+    assert_eq!((event.r#type, groups(event)), (vm_event_type::VM_EVENT_HELD as i32, Vec::<String>::new()));
     let event = keep(Event::RoomLocked { locked: true });
     assert_eq!((event.r#type, event.on), (vm_event_type::VM_EVENT_ROOM_LOCKED as i32, 1));
     assert_eq!(groups(event), Vec::<String>::new());

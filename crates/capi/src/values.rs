@@ -58,6 +58,10 @@ pub enum vm_result {
     VM_ERROR_BAD_TOKEN = -22,
     /// The password is too long.
     VM_ERROR_BAD_PASSWORD = -23,
+    /// A recording is kept already.
+    VM_ERROR_ALREADY_RECORDING = -24,
+    /// The server is out of reach, and the others would not learn of it.
+    VM_ERROR_SERVER_AWAY = -25,
     /// A fault of this library. The handle should be closed.
     VM_ERROR_INTERNAL = -100,
 }
@@ -211,6 +215,9 @@ pub enum vm_event_type {
     VM_EVENT_STATUS_CHANGED = 36,
     /// The device that was chosen (vm_set_input, vm_set_output) is in use: device.
     VM_EVENT_DEVICE_CHANGED = 37,
+    /// A moderator holds a member, or this peer itself, in these talk groups from now on, and it listens and speaks to no other:
+    /// peer, groups. Without groups it is held no longer.
+    VM_EVENT_HELD = 38,
     /// Something that this library knows and this header does not.
     VM_EVENT_OTHER = 1000,
 }

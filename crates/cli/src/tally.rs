@@ -136,6 +136,7 @@ pub(crate) mod tests {
             groups: ["Global".to_owned()].into(),
             status: voicemesh::MemberStatus::default(),
             permissions: voicemesh::Permissions::default(),
+            held_in: [].into(),
             peer: peer(id),
             name: name.to_owned(),
             label: name.to_owned(),

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use voicemesh_audio::mix::Width;
 use voicemesh_audio::space::StereoBlock;
 use voicemesh_audio::{Block, SAMPLE_RATE_HZ};
-use voicemesh_session::client::{AudienceMember, ClientEvent, DropCounts, Phase, Spoken, View, Who};
+use voicemesh_session::client::{AudienceMember, ClientEvent, DropCounts, Dropped, Phase, Spoken, View, Who};
 use voicemesh_session::network::{self, DisconnectReason, Naming, NetworkEvent};
 use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
 use voicemesh_session::{Client, ClientConfig, Delivery, GLOBAL_GROUP, Network, Server, ServerConfig, ServerOutput};
@@ -556,9 +556,13 @@ impl<N: Network> Comms<N> {
         self.events.push_back(event);
     }
 
-    /// Events that were dropped because they were not taken.
+    /// Events and outputs, the session's included, that were dropped because they were not taken.
     pub fn events_dropped(&self) -> u64 {
-        self.events_dropped
+        let of_session = self.client().map_or(0, |client| {
+            let events = client.dropped().get(&Dropped::EventOverflow).copied().unwrap_or(0);
+            events + client.outputs_dropped()
+        });
+        self.events_dropped + of_session
     }
 }
 

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{ErrorCode, Metadata};
 
-use crate::Member;
+use crate::member::Member;
 use crate::reachability::{REACHABILITY_KEY, Reachability};
 
 /// To whom links are made.

@@ -1,94 +1,567 @@
-//! The phases of the connection to the signaling server.
+//! The connection to the signaling server: the WebSocket in use and those beside it, opened, lost, opened again (PROTOCOL.md,
+//! sections 3 and 4). What is said on it is for others to decide.
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use voicemesh_session::network::{DisconnectReason, NetworkEvent, Reliability};
 use voicemesh_wire::SessionId;
-use voicemesh_wire::signaling::PeerInfo;
+use voicemesh_wire::packet;
+use voicemesh_wire::signaling::{ClientMessage, ErrorCode, PeerInfo, ServerLimits};
 
-use crate::liveness::Liveness;
+use crate::beside::{Attempt, Beside};
+use crate::connection_state::{ConnectionState, ReconnectState};
+use crate::event::MeshEvent;
+use crate::input::PathChange;
+use crate::liveness::{Liveness, Path, Texts};
+use crate::queues::Queues;
+use crate::random::Random;
 
-/// Where the WebSocket is.
+/// The first reconnection waits up to this long, so that not everyone comes back at the same moment after a common outage;
+/// the next ones wait longer each time …
+const FIRST_RETRY: Duration = Duration::from_secs(1);
+/// … from this on, twice as long each …
+const NEXT_RETRY: Duration = Duration::from_millis(250);
+/// … up to this, so that a server that is back is found soon, and a sleeping one is not hammered.
+const LONGEST_RETRY: Duration = Duration::from_secs(5);
+/// A socket that is not open by then is given up; a sleeping host takes a minute to wake.
+const OPEN_LIMIT: Duration = Duration::from_secs(90);
+/// A join that is not answered by then is given up.
+const JOIN_LIMIT: Duration = Duration::from_secs(15);
+/// So many roster marks can be missed; then the socket is dead, whatever it says.
+const MARKS_MISSED: u32 = 3;
+/// A connection beside one in use that does not answer begins up to so much later, so that not everyone comes back at the same
+/// moment.
+const BESIDE_SPREAD: Duration = Duration::from_millis(500);
+
+/// Every connection to the server, and what is known of the way to it.
 #[derive(Debug)]
-pub(super) enum ConnectionState {
-    /// It is not wanted.
-    Stopped,
-    /// It will be opened then.
-    Waiting { until: Duration, memory: ReconnectState },
-    /// It is being opened.
-    Opening { since: Duration, memory: ReconnectState },
-    /// It is open, and the join is sent.
-    Joining { since: Duration, memory: ReconnectState },
-    /// The server has let this peer in.
-    Joined {
-        liveness: Box<Liveness>,
-        silence_limit: Duration,
-        you: Box<PeerInfo>,
-        session: SessionId,
-        memory: ReconnectState,
-    },
+pub(super) struct Connection {
+    state: ConnectionState,
+    beside: Beside,
+    /// Of connections; see [`MeshOutput::OpenSocket`](crate::output::MeshOutput::OpenSocket).
+    generations: u32,
+    path: Path,
+    texts: Texts,
+    random: Random,
 }
 
-/// What lives longer than one socket.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct ReconnectState {
-    pub(super) generation: u32,
-    pub(super) failures: u32,
-    pub(super) has_joined: bool,
-    pub(super) away_since: Duration,
+/// Which of the connections one is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum SocketRole {
+    InUse,
+    /// The join has been sent on it, beside the one in use.
+    Joining,
+    /// It is being opened, beside the one in use or in its place.
+    Opening,
 }
 
-impl ConnectionState {
-    pub(super) fn waiting(now: Duration) -> Self {
-        let memory = ReconnectState { generation: 0, failures: 0, has_joined: false, away_since: now };
-        Self::Waiting { until: now, memory }
-    }
+/// Time has run out for the connection in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Overdue {
+    /// It is given up.
+    Lost(&'static str),
+    /// Another that is being opened already goes on in its place, if there is one.
+    Closed(&'static str),
+}
 
-    pub(super) fn memory(&self) -> Option<ReconnectState> {
-        match self {
-            Self::Stopped => None,
-            Self::Waiting { memory, .. }
-            | Self::Opening { memory, .. }
-            | Self::Joining { memory, .. }
-            | Self::Joined { memory, .. } => Some(*memory),
-        }
-    }
+/// What a connection that has opened beside another is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BesideOpened {
+    /// It takes the place of a first one that has not opened.
+    InUse,
+    /// It joins.
+    Joins,
+    Unwanted,
+}
 
-    /// The number of the socket whose events count.
-    pub(super) fn generation(&self) -> Option<u32> {
-        match self {
-            Self::Stopped | Self::Waiting { .. } => None,
-            Self::Opening { memory, .. } | Self::Joining { memory, .. } | Self::Joined { memory, .. } => {
-                Some(memory.generation)
-            }
-        }
-    }
+/// What follows the end of the connection in use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum AfterClose {
+    /// There was none.
+    Nothing,
+    /// Another that is being opened already goes on in its place.
+    GoesOn { was_open: bool },
+    /// The next is to be opened after a while.
+    TryAgain,
+}
 
-    /// The machine has another network: a retry that waits begins at once.
-    pub(super) fn hurry(&mut self, now: Duration) {
-        if let Self::Waiting { until, .. } = self {
-            *until = now;
+impl Connection {
+    pub(super) fn new(seed: u64) -> Self {
+        Self {
+            state: ConnectionState::Stopped,
+            beside: Beside::default(),
+            generations: 0,
+            path: Path::default(),
+            texts: Texts::default(),
+            random: Random::new(seed),
         }
     }
 
     pub(super) fn is_open(&self) -> bool {
-        matches!(self, Self::Joining { .. } | Self::Joined { .. })
+        self.state.is_open()
     }
 
-    pub(super) fn is_stopped(&self) -> bool {
-        matches!(self, Self::Stopped)
+    pub(super) fn is_joining(&self) -> bool {
+        matches!(self.state, ConnectionState::Joining { .. })
     }
 
     pub(super) fn is_joined(&self) -> bool {
-        matches!(self, Self::Joined { .. })
+        self.state.is_joined()
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        self.state.is_stopped()
+    }
+
+    /// Whether the server has let this peer in before, on whichever connection.
+    pub(super) fn has_joined(&self) -> bool {
+        self.state.memory().is_some_and(|memory| memory.has_joined)
+    }
+
+    /// A path has changed, and the connection in use belongs to the former one.
+    pub(super) fn is_urgent(&self) -> bool {
+        self.beside.is_urgent()
+    }
+
+    /// Another connection has sent its join.
+    pub(super) fn has_joining_beside(&self) -> bool {
+        self.beside.has_joining()
     }
 
     /// Since when the server is away.
     pub(super) fn away_since(&self) -> Option<Duration> {
-        match self {
-            Self::Stopped | Self::Joined { .. } => None,
-            Self::Waiting { memory, .. } | Self::Opening { memory, .. } | Self::Joining { memory, .. } => {
-                Some(memory.away_since)
+        self.state.away_since()
+    }
+
+    /// This peer as the server let it in, and the session.
+    pub(super) fn joined_as(&self) -> Option<(&PeerInfo, SessionId)> {
+        match &self.state {
+            ConnectionState::Joined { you, session, .. } => Some((you, *session)),
+            ConnectionState::Stopped
+            | ConnectionState::Waiting { .. }
+            | ConnectionState::Opening { .. }
+            | ConnectionState::Joining { .. } => None,
+        }
+    }
+
+    pub(super) fn role_of(&self, generation: u32) -> Option<SocketRole> {
+        if self.state.generation() == Some(generation) {
+            Some(SocketRole::InUse)
+        } else if self.beside.is_joining(generation) {
+            Some(SocketRole::Joining)
+        } else if self.beside.is_opening(generation) {
+            Some(SocketRole::Opening)
+        } else {
+            None
+        }
+    }
+
+    /// Begins to connect, and goes on until it is stopped.
+    pub(super) fn start(&mut self, now: Duration) {
+        self.state = ConnectionState::waiting(now);
+    }
+
+    /// A retry that waits begins at once.
+    pub(super) fn hurry(&mut self, now: Duration) {
+        self.state.hurry(now);
+    }
+
+    /// Opens what is due if `may_open`, and finds what is overdue.
+    pub(super) fn tick(&mut self, now: Duration, may_open: bool, queues: &mut Queues) -> Option<Overdue> {
+        match &self.state {
+            ConnectionState::Waiting { until, memory } if now >= *until && may_open => {
+                let memory = *memory;
+                let memory = ReconnectState { generation: self.next_generation(), ..memory };
+                self.state = ConnectionState::Opening { since: now, memory };
+                queues.out.open_socket(memory.generation);
+                None
+            }
+            ConnectionState::Opening { since, .. } if now >= *since + OPEN_LIMIT => {
+                Some(Overdue::Lost("it does not answer"))
+            }
+            ConnectionState::Joining { since, .. } if now >= *since + JOIN_LIMIT => {
+                Some(Overdue::Lost("it does not answer the join"))
+            }
+            ConnectionState::Joined { liveness, silence_limit, .. } if now >= liveness.heard_at() + *silence_limit => {
+                Some(Overdue::Closed("nothing comes from it any more"))
+            }
+            ConnectionState::Stopped
+            | ConnectionState::Waiting { .. }
+            | ConnectionState::Opening { .. }
+            | ConnectionState::Joining { .. }
+            | ConnectionState::Joined { .. } => None,
+        }
+    }
+
+    /// The number of a connection that has not been one before.
+    fn next_generation(&mut self) -> u32 {
+        self.generations = self.generations.wrapping_add(1);
+        self.generations
+    }
+
+    /// Something came on the connection in use.
+    pub(super) fn heard(&mut self, now: Duration) {
+        if let ConnectionState::Joined { liveness, .. } = &mut self.state {
+            liveness.heard(now);
+        }
+    }
+
+    /// A message on the connection in use.
+    pub(super) fn say(&self, message: &ClientMessage, queues: &mut Queues) {
+        if let Some(generation) = self.state.generation() {
+            queues.out.send_text(generation, message.to_json());
+        }
+    }
+
+    /// A packet of the session on the connection in use. Without one it is lost, which has been reported or is about to be.
+    pub(super) fn send_packet(&mut self, now: Duration, reliability: Reliability, packet: Bytes, queues: &mut Queues) {
+        if let Some(generation) = self.state.generation().filter(|_| self.state.is_open()) {
+            match reliability {
+                Reliability::Reliable => self.keep_text(now, &packet, queues),
+                Reliability::Unreliable => self.relay_used(now),
+            }
+            queues.out.send_packet(generation, reliability, packet);
+        }
+    }
+
+    pub(super) fn ping(&self, number: u16, queues: &mut Queues) {
+        if let Some(generation) = self.state.generation().filter(|_| self.state.is_open()) {
+            queues.out.ping(generation, number);
+        }
+    }
+
+    /// The connection in use is open, and the join goes on it: its number.
+    pub(super) fn opened(&mut self, now: Duration) -> Option<u32> {
+        let ConnectionState::Opening { memory, .. } = &self.state else { return None };
+        let memory = *memory;
+        self.state = ConnectionState::Joining { since: now, memory };
+        Some(memory.generation)
+    }
+
+    /// A further connection is open. Beside one in use it joins; beside a first one that has not opened it takes its place.
+    pub(super) fn beside_opened(&mut self, now: Duration, generation: u32, queues: &mut Queues) -> BesideOpened {
+        self.beside.opened(now, generation, &mut queues.out);
+        match &self.state {
+            ConnectionState::Opening { since, memory } => {
+                let (since, memory) = (*since, *memory);
+                queues.out.close_socket(memory.generation);
+                self.beside.close_but_joining(&mut queues.out);
+                self.state = ConnectionState::Opening { since, memory: ReconnectState { generation, ..memory } };
+                BesideOpened::InUse
+            }
+            ConnectionState::Joined { .. } => BesideOpened::Joins,
+            ConnectionState::Stopped | ConnectionState::Waiting { .. } | ConnectionState::Joining { .. } => {
+                self.beside.close(&mut queues.out);
+                BesideOpened::Unwanted
             }
         }
     }
+
+    /// A further connection has failed. The next one begins at its time.
+    pub(super) fn beside_closed(&mut self, generation: u32, queues: &mut Queues) {
+        self.beside.closed(generation, &mut queues.out);
+    }
+
+    /// The server has let this peer in, on the connection in use.
+    pub(super) fn joined(
+        &mut self,
+        now: Duration,
+        you: PeerInfo,
+        session: SessionId,
+        limits: &ServerLimits,
+        queues: &mut Queues,
+    ) {
+        let Some(memory) = self.state.memory() else { return };
+        self.state = ConnectionState::Joined {
+            liveness: Box::new(Liveness::new(now)),
+            silence_limit: silence_limit(limits),
+            you: Box::new(you),
+            session,
+            memory: ReconnectState { failures: 0, has_joined: true, ..memory },
+        };
+        self.renewed(queues);
+    }
+
+    /// The server has let this peer in anew on a connection beside, which takes the place of the one in use: the answer to its
+    /// join is to be handled as that.
+    pub(super) fn joins_anew(&mut self, now: Duration, generation: u32, queues: &mut Queues) {
+        let Some(memory) = self.state.memory() else { return };
+        self.end(DisconnectReason::Lost, queues);
+        self.lose_texts(queues);
+        queues.out.close_socket(memory.generation);
+        self.beside.close_but_joining(&mut queues.out);
+        let memory = ReconnectState { generation, away_since: now, ..memory };
+        self.state = ConnectionState::Joining { since: now, memory };
+        queues.tell_network(NetworkEvent::Connected);
+    }
+
+    /// A connection beside takes over from the one in use, in silence.
+    pub(super) fn take_over(
+        &mut self,
+        now: Duration,
+        generation: u32,
+        you: PeerInfo,
+        limits: &ServerLimits,
+        queues: &mut Queues,
+    ) {
+        let ConnectionState::Joined { session, memory, .. } = &self.state else { return };
+        let (session, memory) = (*session, *memory);
+        queues.out.close_socket(memory.generation);
+        self.beside.close_but_joining(&mut queues.out);
+        self.renewed(queues);
+        self.state = ConnectionState::Joined {
+            liveness: Box::new(Liveness::new(now)),
+            silence_limit: silence_limit(limits),
+            you: Box::new(you),
+            session,
+            memory: ReconnectState { generation, failures: 0, ..memory },
+        };
+    }
+
+    /// Another connection has taken over: whatever waited for the former one is over.
+    fn renewed(&mut self, queues: &mut Queues) {
+        self.beside.close(&mut queues.out);
+        self.path.renewed();
+    }
+
+    /// Sends again what was written on the former connection and the server has not read there.
+    pub(super) fn send_texts_again(&mut self, now: Duration, read: Option<u32>, queues: &mut Queues) {
+        let Some(generation) = self.state.generation() else { return };
+        for packet in self.texts.taken_over(now, read) {
+            queues.out.send_packet(generation, Reliability::Reliable, packet);
+        }
+        if self.texts.is_unconfirmed() {
+            self.ask_server(now, queues);
+        }
+    }
+
+    /// The connection in use has ended. A further one that is being opened or joins already goes on in its place.
+    pub(super) fn closed(&mut self, now: Duration, queues: &mut Queues) -> AfterClose {
+        let Some(memory) = self.state.memory() else { return AfterClose::Nothing };
+        let away_since = self.state.away_since().unwrap_or(now);
+        let next = match (self.beside.take_joining(), &self.state) {
+            (Some(attempt), _) => Some((attempt, true)),
+            (None, ConnectionState::Opening { .. } | ConnectionState::Joined { .. }) => {
+                self.beside.take_oldest().map(|attempt| (attempt, false))
+            }
+            (None, ConnectionState::Stopped | ConnectionState::Waiting { .. } | ConnectionState::Joining { .. }) => {
+                None
+            }
+        };
+        let Some((Attempt { generation, since, .. }, joins)) = next else { return AfterClose::TryAgain };
+        let was_open = self.state.is_open();
+        self.end(DisconnectReason::Lost, queues);
+        self.lose_texts(queues);
+        queues.out.close_socket(memory.generation);
+        let memory = ReconnectState { generation, away_since, ..memory };
+        self.state =
+            if joins { ConnectionState::Joining { since, memory } } else { ConnectionState::Opening { since, memory } };
+        if joins {
+            queues.tell_network(NetworkEvent::Connected);
+        }
+        AfterClose::GoesOn { was_open }
+    }
+
+    /// The connection is gone; the next is opened after a while, longer each time, and not at the same moment as everyone
+    /// else's. Gives that while; none if no connection is wanted.
+    pub(super) fn back_off(&mut self, now: Duration, at_least: Duration, queues: &mut Queues) -> Option<Duration> {
+        let memory = self.state.memory()?;
+        let away_since = self.state.away_since().unwrap_or(now);
+        self.end(DisconnectReason::Lost, queues);
+        self.lose_texts(queues);
+        self.beside.close(&mut queues.out);
+        queues.out.close_socket(memory.generation);
+        let retry_in = match memory.failures {
+            0 => FIRST_RETRY.mul_f64(self.random.fraction()),
+            failures => {
+                let longest = NEXT_RETRY.saturating_mul(1 << failures.min(8)).min(LONGEST_RETRY);
+                longest.mul_f64(0.5 + 0.5 * self.random.fraction())
+            }
+        };
+        let retry_in = retry_in.max(at_least);
+        let memory = ReconnectState { failures: memory.failures + 1, away_since, ..memory };
+        self.state = ConnectionState::Waiting { until: now + retry_in, memory };
+        Some(retry_in)
+    }
+
+    /// Failures in a row so far.
+    pub(super) fn failures(&self) -> u32 {
+        self.state.memory().map_or(0, |memory| memory.failures)
+    }
+
+    /// The server said when to come back: the wait after a refusal is that, and no failure that makes the next one longer.
+    pub(super) fn come_back(&mut self, now: Duration, after: Duration, failures: u32) {
+        let spread = after.mul_f64(0.5 * self.random.fraction());
+        if let ConnectionState::Waiting { until, memory } = &mut self.state {
+            *until = now + after + spread;
+            memory.failures = failures;
+        }
+    }
+
+    /// Tells the session that the connection has ended, if there was one.
+    pub(super) fn end(&self, reason: DisconnectReason, queues: &mut Queues) {
+        if self.state.is_open() {
+            queues.tell_network(NetworkEvent::Disconnected(reason));
+        }
+    }
+
+    /// No connection is wanted any more.
+    pub(super) fn stop(&mut self, queues: &mut Queues) {
+        self.beside.close(&mut queues.out);
+        self.texts = Texts::default();
+        if let Some(generation) = self.state.generation() {
+            queues.out.close_socket(generation);
+        }
+        self.state = ConnectionState::Stopped;
+    }
+
+    /// The connection is gone, and whether what was written last has arrived is not known.
+    fn lose_texts(&mut self, queues: &mut Queues) {
+        if std::mem::take(&mut self.texts).is_unconfirmed() {
+            let message = "The connection to the server ended before what you wrote last was known to have arrived.";
+            let code = ErrorCode::Other("text-unconfirmed".to_owned());
+            queues.tell(MeshEvent::Warned { code, message: message.to_owned() });
+        }
+    }
+
+    /// Addresses or routes of this machine changed, or it slept.
+    pub(super) fn path_changed(&mut self, now: Duration, change: PathChange, queues: &mut Queues) {
+        self.path.changed(now, change);
+        self.beside.hurry(now);
+        self.state.hurry(now);
+        self.ask_server(now, queues);
+    }
+
+    /// Asks whether the server answers.
+    pub(super) fn ask_server(&mut self, now: Duration, queues: &mut Queues) {
+        if let ConnectionState::Joined { liveness, memory, .. } = &mut self.state
+            && let Some(token) = liveness.ask(now)
+        {
+            queues.out.send_text(memory.generation, ClientMessage::Ping { token }.to_json());
+        }
+    }
+
+    /// The server has answered a question.
+    pub(super) fn server_answered(&mut self, now: Duration, token: u32) {
+        let ConnectionState::Joined { liveness, .. } = &mut self.state else { return };
+        let Some(asked_at) = liveness.answer(now, token) else { return };
+        self.texts.confirmed(asked_at);
+        self.beside.answered(asked_at);
+        self.path.answered(asked_at);
+    }
+
+    /// The server answers, but does not know the question: only its marks show that it is there.
+    pub(super) fn question_refused(&mut self) -> bool {
+        match &mut self.state {
+            ConnectionState::Joined { liveness, .. } => liveness.question_refused(),
+            ConnectionState::Stopped
+            | ConnectionState::Waiting { .. }
+            | ConnectionState::Opening { .. }
+            | ConnectionState::Joining { .. } => false,
+        }
+    }
+
+    /// Speech goes through the server, or comes from there.
+    pub(super) fn relay_used(&mut self, now: Duration) {
+        if let ConnectionState::Joined { liveness, .. } = &mut self.state {
+            liveness.relay_used(now);
+        }
+    }
+
+    /// A written message goes to the server: it is kept until it is known to have arrived.
+    fn keep_text(&mut self, now: Duration, packet: &Bytes, queues: &mut Queues) {
+        if self.state.is_joined() && packet::open(packet).is_ok_and(|(header, _)| header.kind.is_text()) {
+            self.texts.push(now, packet.clone());
+            self.ask_server(now, queues);
+        }
+    }
+
+    /// What comes from the server may be from before the machine slept.
+    pub(super) fn is_stale_from_server(&self) -> bool {
+        self.path.is_stale_from_server()
+    }
+
+    /// What comes on links may be from before the machine slept.
+    pub(super) fn is_stale_on_links(&self, now: Duration) -> bool {
+        self.path.is_stale_on_links(now)
+    }
+
+    /// Whether the server answers what it is asked, as far as is known.
+    pub(super) fn server_is_reached(&self) -> bool {
+        match &self.state {
+            ConnectionState::Joined { liveness, .. } => !self.path.is_lost() && !liveness.is_silent(),
+            ConnectionState::Stopped
+            | ConnectionState::Waiting { .. }
+            | ConnectionState::Opening { .. }
+            | ConnectionState::Joining { .. } => true,
+        }
+    }
+
+    /// When the latest question was sent that the server has answered.
+    pub(super) fn last_answered(&self) -> Option<Duration> {
+        match &self.state {
+            ConnectionState::Joined { liveness, .. } => liveness.last_answered(),
+            ConnectionState::Stopped
+            | ConnectionState::Waiting { .. }
+            | ConnectionState::Opening { .. }
+            | ConnectionState::Joining { .. } => None,
+        }
+    }
+
+    /// Asks where it is due, and opens connections beside one that does not answer or does not open.
+    pub(super) fn tick_liveness(&mut self, now: Duration, queues: &mut Queues) {
+        let mut round_trip = Duration::ZERO;
+        let is_wanted = match &mut self.state {
+            ConnectionState::Stopped | ConnectionState::Waiting { .. } | ConnectionState::Joining { .. } => {
+                self.beside.not_urgent();
+                false
+            }
+            // A first join may have to wait for a sleeping host.
+            ConnectionState::Opening { memory, .. } => memory.has_joined,
+            ConnectionState::Joined { liveness, .. } => {
+                liveness.tick(now);
+                round_trip = liveness.round_trip().unwrap_or_default();
+                self.beside.is_urgent() || liveness.wants_another(now)
+            }
+        };
+        if let ConnectionState::Joined { liveness, .. } = &self.state
+            && liveness.wants_question(now)
+        {
+            self.ask_server(now, queues);
+        }
+        self.beside.close_late_join(now, round_trip, &mut queues.out);
+        if !is_wanted {
+            return self.beside.rest(&mut queues.out);
+        }
+        if self.beside.has_joining() {
+            return;
+        }
+        self.beside.close_late(now, round_trip, &mut queues.out);
+        let due = match self.beside.next_at() {
+            Some(due) => due,
+            None => now + self.first_attempt_after(),
+        };
+        self.beside.settle_next(due);
+        if now >= due {
+            let (generation, fraction) = (self.next_generation(), self.random.fraction());
+            let is_joined = self.state.is_joined();
+            self.beside.open(now, generation, is_joined, round_trip, fraction, &mut queues.out);
+        }
+    }
+
+    fn first_attempt_after(&mut self) -> Duration {
+        match self.state {
+            ConnectionState::Opening { .. } => Beside::first_interval(self.random.fraction()),
+            ConnectionState::Stopped
+            | ConnectionState::Waiting { .. }
+            | ConnectionState::Joining { .. }
+            | ConnectionState::Joined { .. } => BESIDE_SPREAD.mul_f64(self.random.fraction()),
+        }
+    }
+}
+
+fn silence_limit(limits: &ServerLimits) -> Duration {
+    let marks = Duration::from_millis(u64::from(limits.roster_interval_ms.clamp(100, 60_000)));
+    marks * MARKS_MISSED + Duration::from_secs(1)
 }

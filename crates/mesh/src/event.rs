@@ -5,7 +5,10 @@ use std::time::Duration;
 use voicemesh_wire::signaling::{ErrorCode, MemberStatus, Metadata, OwnerRightState, Ticket};
 use voicemesh_wire::{PeerId, Permissions};
 
-use crate::{ConnectFailure, Member, ServerConnection, TransactionError, TransactionId};
+use crate::connect_failure::ConnectFailure;
+use crate::member::Member;
+use crate::server_connection::ServerConnection;
+use crate::transaction::{TransactionError, TransactionId};
 
 /// What the session does not know of: the room, its people and its server.
 #[derive(Clone, Debug, PartialEq)]

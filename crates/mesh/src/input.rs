@@ -4,8 +4,9 @@ use bytes::Bytes;
 use voicemesh_session::network::LinkId;
 use voicemesh_wire::PeerId;
 
+use crate::connect_failure::ConnectFailure;
 use crate::link::LinkEvent;
-use crate::{ConnectFailure, ServerConnection};
+use crate::server_connection::ServerConnection;
 
 /// A link to a peer, counted by attempts.
 pub type MeshLink = LinkId<PeerId>;

@@ -4,27 +4,32 @@
 //! and time is handed in. So the same mesh runs over real sockets and WebRTC, and in a simulated room under a virtual clock;
 //! [`Carried`] joins it to what carries its bytes.
 //!
+//! The mesh routes between parts that own their state; each hands what it wants done and told to `queues`.
+//!
+//! - `connection`: the WebSocket's life, the connections beside it (`beside`), and whether the server answers (`liveness`).
 //! - `roster`: who is in the room, and who is lost but not yet given up.
-//! - `negotiation`: which link to whom, attempt by attempt.
-//! - `choice`: to whom links are wanted at all.
-//! - `lobby`: what is published, and the room's owner.
+//! - `negotiation`: which link to whom, attempt by attempt; `choice`: to whom links are wanted at all.
+//! - `lobby`: what is published and decided, and the room's owner.
 //! - `status`: the status of this peer that the others see.
-//! - `signaling`: the WebSocket's life and what is said on it.
-//! - `liveness`: whether the server answers, and the connections opened beside one that does not.
+//! - `signaling`: what is said on the connection, and which part it is for.
 
+mod beside;
 mod carried;
 mod choice;
 mod connect_failure;
 mod connection;
+mod connection_state;
 mod event;
 mod input;
 pub mod link;
 mod liveness;
 mod lobby;
+mod member;
 mod moderation;
 mod negotiation;
 mod offers;
 mod output;
+mod queues;
 mod random;
 mod reachability;
 mod refused;
@@ -34,7 +39,6 @@ mod signaling;
 mod status;
 mod transaction;
 
-use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -42,19 +46,15 @@ use voicemesh_session::network::{NetworkEvent, Reliability};
 use voicemesh_session::{Roster as SessionRoster, ServerHealth};
 use voicemesh_wire::identity::IdentityProof;
 use voicemesh_wire::signaling::{
-    AccessToken, ClientMessage, IceServer, MemberStatus, Metadata, Password, Presence, Ticket,
+    AccessToken, ClientMessage, MemberStatus, Metadata, MetadataChanges, Moderation, Password, Presence, Ticket,
 };
 use voicemesh_wire::{ClientId, PeerId, Permissions};
 
-use choice::Choices;
-use connection::ConnectionState;
-use liveness::{Beside, Path, Texts};
-use lobby::Lobby;
-use moderation::Decisions;
-use negotiation::Pair;
-use output::Outputs;
-use random::Random;
-use roster::Roster;
+use connection::{Connection, Overdue};
+use lobby::{Lobby, Outlet};
+use negotiation::{Links, Negotiation};
+use queues::Queues;
+use roster::{Membership, Roster};
 use status::OwnStatus;
 
 pub use carried::{Carried, Carrier};
@@ -62,15 +62,11 @@ pub use choice::{ChoiceError, Connections};
 pub use connect_failure::{AddressFailure, ConnectFailure, PlainNotTried, ProxyFailure, Unreached};
 pub use event::{MeshEvent, PeerLeftReason};
 pub use input::{CarrierEvent, MeshLink, PathChange, SocketEvent};
+pub use member::Member;
 pub use output::MeshOutput;
 pub use reachability::{REACHABILITY_KEY, Reachability, TokenError};
-pub use roster::Member;
 pub use server_connection::ServerConnection;
 pub use transaction::{TransactionError, TransactionId, Whose};
-
-/// Events of either kind that have not been taken yet. When there are more, new ones are dropped and counted: the
-/// engine takes them after every packet, so that only a fault can fill the queue.
-const EVENTS: usize = 8192;
 
 /// What a mesh is made from.
 #[derive(Clone, Debug)]
@@ -114,77 +110,42 @@ pub struct MeshConfig {
 #[derive(Debug)]
 pub struct Mesh {
     config: MeshConfig,
-    out: Outputs,
-    random: Random,
-    socket: ConnectionState,
-    beside: Beside,
-    /// Of connections; see [`MeshOutput::OpenSocket`].
-    generations: u32,
-    path: Path,
-    texts: Texts,
+    queues: Queues,
+    connection: Connection,
     roster: Roster,
-    pairs: BTreeMap<PeerId, Pair>,
-    answered_offers: offers::AnsweredOffers,
-    choices: Choices,
+    links: Links,
     lobby: Lobby,
     status: OwnStatus,
-    decisions: Decisions,
     server_connection: Option<ServerConnection>,
-    ice_servers: Vec<IceServer>,
     /// Nothing is tried before the program gives another access token.
     awaits_token: bool,
     /// The newest that the server gave this peer for this room.
     ticket: Option<Ticket>,
-    server_relay_only: bool,
     server_takes_group_text: bool,
     server_takes_status: bool,
     /// As the program knows it.
     room_locked: bool,
-    turn_has_failed: bool,
-    links_wait: bool,
-    /// The session has not been given the present roster.
-    roster_changed: bool,
-    network_events: VecDeque<NetworkEvent<PeerId>>,
-    events: VecDeque<MeshEvent>,
-    events_dropped: u64,
     ticked_at: Option<Duration>,
 }
 
 impl Mesh {
     /// A mesh that is not connected yet.
     pub fn new(config: MeshConfig) -> Self {
-        let ticket = config.ticket.clone();
         Self {
-            random: Random::new(config.seed),
+            queues: Queues::default(),
+            connection: Connection::new(config.seed),
             roster: Roster::new(config.proof.peer_id()),
-            choices: Choices::default(),
-            decisions: Decisions::default(),
+            links: Links::new(config.connections, config.relay_only),
+            lobby: Lobby::new(config.metadata.clone(), config.run),
             status: OwnStatus::default(),
-            lobby: Lobby::new(config.metadata.clone()),
-            config,
-            out: Outputs::default(),
-            socket: ConnectionState::Stopped,
-            beside: Beside::default(),
-            generations: 0,
-            path: Path::default(),
-            texts: Texts::default(),
-            pairs: BTreeMap::new(),
-            answered_offers: offers::AnsweredOffers::default(),
             server_connection: None,
-            ice_servers: Vec::new(),
             awaits_token: false,
-            ticket,
-            server_relay_only: false,
+            ticket: config.ticket.clone(),
             server_takes_group_text: false,
             server_takes_status: false,
             room_locked: false,
-            turn_has_failed: false,
-            links_wait: false,
-            roster_changed: true,
-            network_events: VecDeque::new(),
-            events: VecDeque::new(),
-            events_dropped: 0,
             ticked_at: None,
+            config,
         }
     }
 
@@ -208,6 +169,11 @@ impl Mesh {
         self.roster.own_permissions()
     }
 
+    /// The talk groups in which a moderator holds this peer; none if it is held in none.
+    pub fn own_held_in(&self) -> &[String] {
+        self.roster.own_held_in()
+    }
+
     /// The connection to the server: the present one, or the last.
     pub fn server_connection(&self) -> Option<&ServerConnection> {
         self.server_connection.as_ref()
@@ -220,17 +186,17 @@ impl Mesh {
 
     /// The next thing that happened in the room.
     pub fn poll_event(&mut self) -> Option<MeshEvent> {
-        self.events.pop_front()
+        self.queues.poll_event()
     }
 
     /// The next thing to do. Take all after every call.
     pub fn poll_output(&mut self) -> Option<MeshOutput> {
-        self.out.poll()
+        self.queues.out.poll()
     }
 
     /// Begins to connect to the server, and goes on until it leaves.
     pub fn connect(&mut self, now: Duration) {
-        self.socket = ConnectionState::waiting(now);
+        self.connection.start(now);
         self.tick(now);
     }
 
@@ -245,70 +211,144 @@ impl Mesh {
         self.status.get()
     }
 
-    fn tick_status(&mut self, now: Duration) {
-        if self.socket.is_joined()
-            && self.server_takes_status
-            && let Some(status) = self.status.due(now)
-        {
-            self.say(&ClientMessage::Status(status));
+    /// The access token from now on. A server that asked for another one is joined at once.
+    pub fn set_token(&mut self, now: Duration, token: AccessToken) {
+        self.config.token = Some(token);
+        if std::mem::take(&mut self.awaits_token) {
+            self.connection.hurry(now);
+            self.tick_connection(now);
         }
     }
 
     /// Runs timers, and gives the next thing that the session has to know.
     pub fn poll_network_event(&mut self, now: Duration) -> Option<NetworkEvent<PeerId>> {
         self.tick(now);
-        if std::mem::take(&mut self.roster_changed) {
+        if self.roster.take_changed() {
             return Some(NetworkEvent::RosterChanged(Box::new(self.session_roster())));
         }
-        self.network_events.pop_front()
+        self.queues.poll_network_event()
     }
 
     /// Sends a packet of the session to the server. Without a socket it is lost, which has been reported or is about to be.
     pub fn send_to_server(&mut self, now: Duration, reliability: Reliability, packet: Bytes) {
-        if let Some(generation) = self.socket.generation().filter(|_| self.socket.is_open()) {
-            match reliability {
-                Reliability::Reliable => self.keep_text(now, &packet),
-                Reliability::Unreliable => self.relay_used(now),
-            }
-            self.out.send_packet(generation, reliability, packet);
-        }
+        self.connection.send_packet(now, reliability, packet, &mut self.queues);
     }
 
     /// Sends a ping to the server, behind all voice that was sent to it before.
     pub fn ping_server(&mut self, number: u16) {
-        if let Some(generation) = self.socket.generation().filter(|_| self.socket.is_open()) {
-            self.out.ping(generation, number);
-        }
+        self.connection.ping(number, &mut self.queues);
     }
 
     /// Nothing comes back on a link: whether the server answers is asked.
     pub fn link_stalled(&mut self, now: Duration) {
-        self.ask_server(now);
+        self.connection.ask_server(now, &mut self.queues);
     }
 
     /// The session uses another link to this peer now.
     pub fn release_link(&mut self, now: Duration, link: MeshLink) {
-        self.close_link_later(now, link);
+        self.links.close_link_later(now, link);
     }
 
     /// Nothing has come through this link for a while: it is replaced.
     pub fn replace_link(&mut self, now: Duration, link: MeshLink) {
-        self.replace(now, link);
+        let (links, mut on) = self.negotiation(now);
+        links.replace(link, &mut on);
+    }
+
+    /// Whether the server answers what it is asked, as far as is known.
+    pub fn server_is_reached(&self) -> bool {
+        self.connection.server_is_reached()
     }
 
     /// Whether the server passes on what it is sent.
     pub fn server_health(&self) -> ServerHealth {
-        ServerHealth { is_reached: self.server_is_reached(), answered: self.last_answered() }
+        ServerHealth { is_reached: self.connection.server_is_reached(), answered: self.connection.last_answered() }
     }
 
     /// Whether peers without a link stay so for now: opening one would take the place of speech.
     pub fn set_links_wait(&mut self, wait: bool) {
-        self.links_wait = wait;
+        self.links.set_links_wait(wait);
+    }
+
+    /// Wants a link to a peer, from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the peer is not here, or has published a newer token.
+    pub fn connect_peer(&mut self, now: Duration, token: Reachability) -> Result<(), ChoiceError> {
+        let (links, mut on) = self.negotiation(now);
+        links.connect_peer(token, &mut on)
+    }
+
+    /// A newer token of a connected peer. A link that works goes on; without one, it is tried at once.
+    ///
+    /// # Errors
+    ///
+    /// When there is no connection, or the token is not the newest.
+    pub fn update_peer(&mut self, now: Duration, token: Reachability) -> Result<(), ChoiceError> {
+        let (links, mut on) = self.negotiation(now);
+        links.update_peer(token, &mut on)
+    }
+
+    /// Wants no link to a peer until it is connected to again, and closes what there is.
+    pub fn disconnect_peer(&mut self, peer: PeerId) {
+        self.links.disconnect_peer(peer, &self.roster, &mut self.queues);
+    }
+
+    /// Decides about a member or the room. [`MeshEvent::TransactionDone`] follows; what the connection's end left without an
+    /// answer has failed, and is not sent again.
+    pub fn moderate(&mut self, now: Duration, id: TransactionId, action: Moderation) {
+        let (lobby, mut outlet) = self.publishing(now);
+        lobby.moderate(id, action, &mut outlet);
+    }
+
+    /// The peer that has been in the room longest, as of the last word of the server.
+    pub fn owner(&self) -> Option<PeerId> {
+        self.lobby.owner()
+    }
+
+    /// What this peer publishes, as the server last had it.
+    pub fn own_metadata(&self) -> &Metadata {
+        self.lobby.own()
+    }
+
+    /// What the room publishes.
+    pub fn room_metadata(&self) -> &Metadata {
+        self.lobby.room()
+    }
+
+    /// The own token.
+    pub fn own_token(&self) -> String {
+        self.lobby.own_token(self.you())
+    }
+
+    /// Publishes something without asking for the result; what is newer replaces what has not been sent.
+    pub fn publish(&mut self, now: Duration, changes: MetadataChanges) {
+        let (lobby, mut outlet) = self.publishing(now);
+        lobby.publish(changes, &mut outlet);
+    }
+
+    /// Changes metadata as a whole or not at all. [`MeshEvent::TransactionDone`] follows, also when the room is left or
+    /// the server stays away.
+    pub fn transact(&mut self, now: Duration, id: TransactionId, whose: Whose, changes: MetadataChanges) {
+        let (lobby, mut outlet) = self.publishing(now);
+        lobby.transact(id, whose, changes, &mut outlet);
+    }
+
+    /// The machine's network is another than before: the others get a new token, and try again to reach this peer.
+    pub fn network_changed(&mut self, now: Duration) {
+        let (lobby, mut outlet) = self.publishing(now);
+        lobby.network_changed(&mut outlet);
     }
 
     /// Events dropped because they were not taken.
     pub fn events_dropped(&self) -> u64 {
-        self.events_dropped
+        self.queues.events_dropped()
+    }
+
+    /// Outputs dropped because they were not taken.
+    pub fn outputs_dropped(&self) -> u64 {
+        self.queues.out.dropped()
     }
 
     /// Something that the carrier saw.
@@ -316,22 +356,72 @@ impl Mesh {
         match event {
             CarrierEvent::Socket { generation, event } => self.socket_event(now, generation, event),
             CarrierEvent::Path(change) => self.path_changed(now, change),
-            CarrierEvent::Link { link, event } => self.link_event(now, link, event),
+            CarrierEvent::Link { link, event } => {
+                let (links, mut on) = self.negotiation(now);
+                links.link_event(link, event, &mut on);
+            }
         }
     }
 
-    /// What time alone brings about.
+    /// Addresses or routes of this machine changed, or it slept.
+    fn path_changed(&mut self, now: Duration, change: PathChange) {
+        tracing::info!(?change, "the network path changed");
+        self.queues.tell_network(NetworkEvent::PathChanged);
+        self.connection.path_changed(now, change, &mut self.queues);
+        match change {
+            PathChange::Lost => {}
+            PathChange::Changed => {
+                self.links.renew_all(now, &mut self.queues);
+                self.network_changed(now);
+            }
+            PathChange::Woke => self.links.renew_all(now, &mut self.queues),
+        }
+        self.tick_connection(now);
+    }
+
+    /// Runs timers: the connection, links, members, and what waits for an answer.
     fn tick(&mut self, now: Duration) {
         if self.ticked_at == Some(now) {
             return;
         }
         self.ticked_at = Some(now);
-        self.tick_socket(now);
-        self.tick_roster(now);
+        self.tick_connection(now);
+        let (roster, mut around) = self.membership(now);
+        roster.tick(&mut around);
         self.tick_links(now);
-        self.tick_lobby(now);
+        let (lobby, mut outlet) = self.publishing(now);
+        lobby.tick(&mut outlet);
         self.tick_status(now);
-        self.tick_decisions(now);
+        let (lobby, mut outlet) = self.publishing(now);
+        lobby.tick_decisions(&mut outlet);
+    }
+
+    fn tick_connection(&mut self, now: Duration) {
+        match self.connection.tick(now, !self.awaits_token, &mut self.queues) {
+            Some(Overdue::Lost(why)) => self.connection_lost(now, why.to_owned(), Duration::ZERO),
+            Some(Overdue::Closed(why)) => self.connection_closed(now, why.to_owned(), None),
+            None => {}
+        }
+        self.connection.tick_liveness(now, &mut self.queues);
+    }
+
+    fn tick_links(&mut self, now: Duration) {
+        let (links, mut on) = self.negotiation(now);
+        links.tick(&mut on);
+    }
+
+    fn tick_status(&mut self, now: Duration) {
+        if self.connection.is_joined()
+            && self.server_takes_status
+            && let Some(status) = self.status.due(now)
+        {
+            self.say(&ClientMessage::Status(status));
+        }
+    }
+
+    /// A message on the connection in use.
+    fn say(&mut self, message: &ClientMessage) {
+        self.connection.say(message, &mut self.queues);
     }
 
     /// What the session has to know of the members.
@@ -341,20 +431,22 @@ impl Mesh {
         roster
     }
 
-    fn tell_network(&mut self, event: NetworkEvent<PeerId>) {
-        if self.network_events.len() < EVENTS {
-            self.network_events.push_back(event);
-        } else {
-            self.events_dropped += 1;
-        }
+    /// The links, and what they are negotiated with.
+    fn negotiation(&mut self, now: Duration) -> (&mut Links, Negotiation<'_>) {
+        let Self { links, roster, connection, queues, .. } = self;
+        (links, Negotiation { now, roster, connection, queues })
     }
 
-    fn tell(&mut self, event: MeshEvent) {
-        if self.events.len() < EVENTS {
-            self.events.push_back(event);
-        } else {
-            self.events_dropped += 1;
-        }
+    /// The roster, and what its changes act on.
+    fn membership(&mut self, now: Duration) -> (&mut Roster, Membership<'_>) {
+        let Self { roster, links, connection, queues, .. } = self;
+        (roster, Membership { now, links, connection, queues })
+    }
+
+    /// The lobby, and where what is published goes.
+    fn publishing(&mut self, now: Duration) -> (&mut Lobby, Outlet<'_>) {
+        let Self { lobby, roster, connection, queues, .. } = self;
+        (lobby, Outlet { now, you: roster.you(), connection, queues })
     }
 }
 

@@ -1,15 +1,11 @@
-//! Whether the server answers, and the connections that are opened beside one from which nothing comes (PROTOCOL.md §3).
+//! Whether the server answers on the connection in use (PROTOCOL.md §3), and what of the way to it is known to be old.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use voicemesh_session::network::NetworkEvent;
-use voicemesh_wire::packet;
-use voicemesh_wire::signaling::ClientMessage;
 
-use super::connection::ConnectionState;
-use super::{Mesh, PathChange};
+use crate::input::PathChange;
 
 /// While speech goes through the relay, the server is asked when nothing has come from it for this long.
 const QUIET_IN_USE: Duration = Duration::from_millis(500);
@@ -22,30 +18,14 @@ const IN_USE: Duration = Duration::from_secs(2);
 /// A server that has not answered for this long is not counted on.
 const ANSWER_LIMIT: Duration = Duration::from_millis(1500);
 /// After this without an answer another connection is opened beside, and after [`ANSWER_LIMIT`] if nothing at all has come for
-/// this long, …
+/// this long.
 const BESIDE_AFTER: Duration = Duration::from_secs(2);
-/// … or up to so much later, so that not everyone comes back at the same moment.
-const BESIDE_SPREAD: Duration = Duration::from_millis(500);
 /// The server is asked at most this often.
 const ASK_INTERVAL: Duration = Duration::from_millis(100);
 /// A question without an answer is repeated after this.
 const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Questions whose answers are awaited; the oldest is forgotten first.
 const PINGS: usize = 16;
-/// The next attempt begins after this or up to half of it earlier, so that a server that is back is found soon, and not by
-/// everyone at the same moment. An attempt has the time of several intervals, for the sake of long round trips.
-const ATTEMPT_INTERVAL: Duration = Duration::from_secs(1);
-/// Where there is no connection in use, the intervals grow up to this.
-const LONGEST_ATTEMPT_INTERVAL: Duration = Duration::from_secs(5);
-/// Most attempts are given up after this and four round trips, before the system repeats what it sent first: a TCP connection that
-/// begins so waits 3 s for anything that is lost later (RFC 6298 §5.7). …
-const SHORT_ATTEMPT: Duration = Duration::from_millis(950);
-/// … One of so many may take longer, for servers that are slow.
-const LONG_ATTEMPT_EVERY: u32 = 4;
-/// Attempts that are being opened at a time, besides a first one that may wait for a sleeping host.
-const ATTEMPTS: usize = 3;
-/// A join on a connection opened beside is given up after this.
-const JOIN_LIMIT: Duration = Duration::from_secs(4);
 /// Written messages of which it is not known that they arrived: so many …
 const TEXTS: usize = 128;
 /// … and so many bytes. The oldest is forgotten first.
@@ -89,7 +69,8 @@ impl Liveness {
         self.heard_at
     }
 
-    fn ask(&mut self, now: Duration) -> Option<u32> {
+    /// The number of a question that is due to be asked now, unless one was a moment ago.
+    pub(super) fn ask(&mut self, now: Duration) -> Option<u32> {
         if self.is_unsupported || (!self.pings.is_empty() && now < self.asked_at + ASK_INTERVAL) {
             return None;
         }
@@ -104,7 +85,7 @@ impl Liveness {
     }
 
     /// When the answered question was sent.
-    fn answer(&mut self, now: Duration, token: u32) -> Option<Duration> {
+    pub(super) fn answer(&mut self, now: Duration, token: u32) -> Option<Duration> {
         let index = self.pings.iter().position(|ping| ping.token == token)?;
         let asked_at = self.pings[index].at;
         self.pings.drain(..=index);
@@ -119,13 +100,13 @@ impl Liveness {
         self.pings.front().map_or(Duration::ZERO, |ping| now.saturating_sub(ping.at))
     }
 
-    fn wants_another(&self, now: Duration) -> bool {
+    pub(super) fn wants_another(&self, now: Duration) -> bool {
         let unanswered_for = self.unanswered_for(now);
         let is_mute = now >= self.heard_at + BESIDE_AFTER;
         unanswered_for >= if is_mute { ANSWER_LIMIT } else { BESIDE_AFTER }
     }
 
-    fn wants_question(&self, now: Duration) -> bool {
+    pub(super) fn wants_question(&self, now: Duration) -> bool {
         if !self.pings.is_empty() {
             return now >= self.asked_at + ASK_AGAIN;
         }
@@ -134,53 +115,35 @@ impl Liveness {
         }
         now >= self.heard_at + QUIET
     }
-}
 
-/// Connections that are opened beside the one in use, or beside a first one that does not open.
-#[derive(Debug, Default)]
-pub(super) struct Beside {
-    /// Oldest first.
-    opening: VecDeque<Attempt>,
-    joining: Option<Attempt>,
-    next_at: Option<Duration>,
-    attempts: u32,
-    /// When the path changed: until the connection in use has answered since, it is taken for dead.
-    urgent_since: Option<Duration>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Attempt {
-    pub(super) generation: u32,
-    pub(super) since: Duration,
-    /// It has the time of several attempts.
-    is_long: bool,
-}
-
-impl Beside {
-    pub(super) fn is_joining(&self, generation: u32) -> bool {
-        self.joining.is_some_and(|attempt| attempt.generation == generation)
+    /// The server answers, but does not know the question: only its marks show that it is there. False if it was not asked.
+    pub(super) fn question_refused(&mut self) -> bool {
+        let was_asked = !self.pings.is_empty();
+        self.is_unsupported |= was_asked;
+        self.pings.clear();
+        was_asked
     }
 
-    pub(super) fn is_opening(&self, generation: u32) -> bool {
-        self.opening.iter().any(|attempt| attempt.generation == generation)
+    /// The relay is in use.
+    pub(super) fn relay_used(&mut self, now: Duration) {
+        self.in_use_until = now + IN_USE;
     }
 
-    pub(super) fn has_joining(&self) -> bool {
-        self.joining.is_some()
+    /// When the latest question was sent that has been answered; [`Duration::MAX`] if the server knows no questions.
+    pub(super) fn last_answered(&self) -> Option<Duration> {
+        if self.is_unsupported { Some(Duration::MAX) } else { self.answered }
     }
 
-    pub(super) fn take_joining(&mut self) -> Option<Attempt> {
-        self.joining.take()
+    pub(super) fn round_trip(&self) -> Option<Duration> {
+        self.round_trip
     }
 
-    pub(super) fn take_oldest(&mut self) -> Option<Attempt> {
-        self.attempts = 0;
-        self.opening.pop_front()
+    pub(super) fn is_silent(&self) -> bool {
+        self.is_silent
     }
 
-    /// A path has changed, and the connection in use belongs to the former one.
-    pub(super) fn is_urgent(&self) -> bool {
-        self.urgent_since.is_some()
+    pub(super) fn tick(&mut self, now: Duration) {
+        self.is_silent = self.unanswered_for(now) >= ANSWER_LIMIT;
     }
 }
 
@@ -202,7 +165,7 @@ struct Written {
 }
 
 impl Texts {
-    fn push(&mut self, now: Duration, packet: Bytes) {
+    pub(super) fn push(&mut self, now: Duration, packet: Bytes) {
         self.bytes += packet.len();
         self.waiting.push_back(Written { at: now, number: self.sent, packet });
         self.sent += 1;
@@ -212,7 +175,8 @@ impl Texts {
         }
     }
 
-    fn confirmed(&mut self, until: Duration) {
+    /// What was sent until then has arrived.
+    pub(super) fn confirmed(&mut self, until: Duration) {
         while let Some(written) = self.waiting.pop_front_if(|written| written.at <= until) {
             self.bytes -= written.packet.len();
         }
@@ -242,234 +206,37 @@ pub(super) struct Path {
     links_stale_until: Duration,
 }
 
-impl Mesh {
-    /// Addresses or routes of this machine changed, or it slept.
-    pub(super) fn path_changed(&mut self, now: Duration, change: PathChange) {
-        tracing::info!(?change, "the network path changed");
-        self.tell_network(NetworkEvent::PathChanged);
-        self.path.is_lost = change == PathChange::Lost;
-        self.beside.urgent_since = Some(now);
-        self.beside.attempts = 0;
-        self.beside.next_at = Some(now);
-        self.socket.hurry(now);
-        self.ask_server(now);
-        match change {
-            PathChange::Lost => {}
-            PathChange::Changed => {
-                self.renew_links(now);
-                self.network_changed(now);
-            }
-            PathChange::Woke => {
-                self.path.woke_at = Some(now);
-                self.path.links_stale_until = now + STALE_ON_LINKS;
-                self.renew_links(now);
-            }
-        }
-        self.tick_socket(now);
+impl Path {
+    pub(super) fn is_lost(&self) -> bool {
+        self.is_lost
     }
 
-    /// Asks whether the server answers.
-    pub(super) fn ask_server(&mut self, now: Duration) {
-        if let ConnectionState::Joined { liveness, memory, .. } = &mut self.socket
-            && let Some(token) = liveness.ask(now)
-        {
-            let generation = memory.generation;
-            self.out.send_text(generation, ClientMessage::Ping { token }.to_json());
+    pub(super) fn changed(&mut self, now: Duration, change: PathChange) {
+        self.is_lost = change == PathChange::Lost;
+        if change == PathChange::Woke {
+            self.woke_at = Some(now);
+            self.links_stale_until = now + STALE_ON_LINKS;
         }
     }
 
-    pub(super) fn server_answered(&mut self, now: Duration, token: u32) {
-        let ConnectionState::Joined { liveness, .. } = &mut self.socket else { return };
-        let Some(asked_at) = liveness.answer(now, token) else { return };
-        self.texts.confirmed(asked_at);
-        if self.beside.urgent_since.is_some_and(|since| asked_at >= since) {
-            self.beside.urgent_since = None;
-        }
-        if self.path.woke_at.is_some_and(|woke_at| asked_at >= woke_at) {
-            self.path.woke_at = None;
+    /// The server has answered what it was asked then.
+    pub(super) fn answered(&mut self, asked_at: Duration) {
+        if self.woke_at.is_some_and(|woke_at| asked_at >= woke_at) {
+            self.woke_at = None;
         }
     }
 
-    /// The server answers, but does not know the question: only its marks show that it is there.
-    pub(super) fn question_refused(&mut self) -> bool {
-        let ConnectionState::Joined { liveness, .. } = &mut self.socket else { return false };
-        let was_asked = !liveness.pings.is_empty();
-        liveness.is_unsupported |= was_asked;
-        liveness.pings.clear();
-        was_asked
-    }
-
-    pub(super) fn relay_used(&mut self, now: Duration) {
-        if let ConnectionState::Joined { liveness, .. } = &mut self.socket {
-            liveness.in_use_until = now + IN_USE;
-        }
-    }
-
-    /// A written message goes to the server: it is kept until it is known to have arrived.
-    pub(super) fn keep_text(&mut self, now: Duration, packet: &Bytes) {
-        if self.socket.is_joined() && packet::open(packet).is_ok_and(|(header, _)| header.kind.is_text()) {
-            self.texts.push(now, packet.clone());
-            self.ask_server(now);
-        }
+    /// Another connection has taken over: nothing on it is from before the sleep.
+    pub(super) fn renewed(&mut self) {
+        self.woke_at = None;
     }
 
     pub(super) fn is_stale_from_server(&self) -> bool {
-        self.path.woke_at.is_some()
+        self.woke_at.is_some()
     }
 
     pub(super) fn is_stale_on_links(&self, now: Duration) -> bool {
-        now < self.path.links_stale_until
-    }
-
-    /// Whether the server answers what it is asked, as far as is known.
-    pub fn server_is_reached(&self) -> bool {
-        match &self.socket {
-            ConnectionState::Joined { liveness, .. } => !self.path.is_lost && !liveness.is_silent,
-            ConnectionState::Stopped
-            | ConnectionState::Waiting { .. }
-            | ConnectionState::Opening { .. }
-            | ConnectionState::Joining { .. } => true,
-        }
-    }
-
-    /// When the latest question was sent that the server has answered.
-    pub(super) fn last_answered(&self) -> Option<Duration> {
-        match &self.socket {
-            ConnectionState::Joined { liveness, .. } if liveness.is_unsupported => Some(Duration::MAX),
-            ConnectionState::Joined { liveness, .. } => liveness.answered,
-            ConnectionState::Stopped
-            | ConnectionState::Waiting { .. }
-            | ConnectionState::Opening { .. }
-            | ConnectionState::Joining { .. } => None,
-        }
-    }
-
-    /// Asks where it is due, and opens connections beside one that does not answer or does not open.
-    pub(super) fn tick_liveness(&mut self, now: Duration) {
-        let mut round_trip = Duration::ZERO;
-        let is_wanted = match &mut self.socket {
-            ConnectionState::Stopped | ConnectionState::Waiting { .. } | ConnectionState::Joining { .. } => {
-                self.beside.urgent_since = None;
-                false
-            }
-            // A first join may have to wait for a sleeping host.
-            ConnectionState::Opening { memory, .. } => memory.has_joined,
-            ConnectionState::Joined { liveness, .. } => {
-                let unanswered_for = liveness.unanswered_for(now);
-                liveness.is_silent = unanswered_for >= ANSWER_LIMIT;
-                round_trip = liveness.round_trip.unwrap_or_default();
-                self.beside.urgent_since.is_some() || liveness.wants_another(now)
-            }
-        };
-        if let ConnectionState::Joined { liveness, .. } = &self.socket
-            && liveness.wants_question(now)
-        {
-            self.ask_server(now);
-        }
-        if self.beside.joining.is_some_and(|attempt| now >= attempt.since + JOIN_LIMIT + 4 * round_trip)
-            && let Some(attempt) = self.beside.joining.take()
-        {
-            self.out.close_socket(attempt.generation);
-        }
-        if !is_wanted {
-            self.close_opening();
-            self.beside.next_at = None;
-            self.beside.attempts = 0;
-            return;
-        }
-        if self.beside.joining.is_some() {
-            return;
-        }
-        self.close_late(now, round_trip);
-        let due = match self.beside.next_at {
-            Some(due) => due,
-            None => now + self.first_attempt_after(),
-        };
-        self.beside.next_at = Some(due);
-        if now >= due {
-            self.open_beside(now, round_trip);
-        }
-    }
-
-    fn first_attempt_after(&mut self) -> Duration {
-        match self.socket {
-            ConnectionState::Opening { .. } => ATTEMPT_INTERVAL.mul_f64(0.5 + 0.5 * self.random.fraction()),
-            ConnectionState::Stopped
-            | ConnectionState::Waiting { .. }
-            | ConnectionState::Joining { .. }
-            | ConnectionState::Joined { .. } => BESIDE_SPREAD.mul_f64(self.random.fraction()),
-        }
-    }
-
-    fn open_beside(&mut self, now: Duration, round_trip: Duration) {
-        // A first connection that does not open may be waited for by others: it is tried again more and more rarely.
-        let slower = if self.socket.is_joined() { 0 } else { self.beside.attempts.min(4) };
-        let interval = ATTEMPT_INTERVAL.max(2 * round_trip).saturating_mul(1 << slower);
-        let interval = interval.min(LONGEST_ATTEMPT_INTERVAL).mul_f64(0.5 + 0.5 * self.random.fraction());
-        self.beside.attempts = self.beside.attempts.saturating_add(1);
-        self.beside.next_at = Some(now + interval);
-        if self.beside.opening.len() >= ATTEMPTS
-            && let Some(oldest) = self.beside.opening.pop_front()
-        {
-            self.out.close_socket(oldest.generation);
-        }
-        let generation = self.next_generation();
-        let is_long = !self.socket.is_joined() || self.beside.attempts.is_multiple_of(LONG_ATTEMPT_EVERY);
-        self.beside.opening.push_back(Attempt { generation, since: now, is_long });
-        self.out.open_socket(generation);
-    }
-
-    /// One of the attempts is open: it alone goes on.
-    pub(super) fn beside_open(&mut self, now: Duration, generation: u32) {
-        self.beside.opening.retain(|attempt| attempt.generation != generation);
-        self.close_opening();
-        self.beside.joining = Some(Attempt { generation, since: now, is_long: false });
-    }
-
-    /// An attempt has failed. The next one begins at its time.
-    pub(super) fn beside_closed(&mut self, generation: u32) {
-        self.beside.opening.retain(|attempt| attempt.generation != generation);
-        if self.beside.is_joining(generation) {
-            self.beside.joining = None;
-        }
-        self.out.close_socket(generation);
-    }
-
-    fn close_late(&mut self, now: Duration, round_trip: Duration) {
-        let limit = SHORT_ATTEMPT + 4 * round_trip;
-        let is_late = |attempt: &Attempt| !attempt.is_long && now >= attempt.since + limit;
-        let late: Vec<u32> =
-            self.beside.opening.iter().filter(|attempt| is_late(attempt)).map(|attempt| attempt.generation).collect();
-        for generation in late {
-            self.beside_closed(generation);
-        }
-    }
-
-    fn close_opening(&mut self) {
-        for attempt in std::mem::take(&mut self.beside.opening) {
-            self.out.close_socket(attempt.generation);
-        }
-    }
-
-    /// The attempt that joins has become the connection in use.
-    pub(super) fn close_beside_but_joining(&mut self) {
-        self.beside.joining = None;
-        self.close_beside();
-    }
-
-    /// No connection is wanted beside the one in use any more.
-    pub(super) fn close_beside(&mut self) {
-        self.close_opening();
-        if let Some(attempt) = self.beside.joining.take() {
-            self.out.close_socket(attempt.generation);
-        }
-        self.beside = Beside::default();
-    }
-
-    /// Another connection has taken over: whatever waited for the former one is over.
-    pub(super) fn connection_renewed(&mut self) {
-        self.close_beside();
-        self.path.woke_at = None;
+        now < self.links_stale_until
     }
 }
 

@@ -1,4 +1,5 @@
-//! What peers publish: changes of metadata as transactions, the room's owner, the own reachability token.
+//! What peers publish and decide: changes of metadata as transactions, decisions about members, the room's owner, the own
+//! reachability token.
 //!
 //! One change is under way at a time. A change that the connection's end left without an answer is made again: a member's
 //! goes into the next join, a room's is sent anew. None waits for ever.
@@ -9,7 +10,10 @@ use std::time::Duration;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Metadata, MetadataChanges, Moderation, apply_metadata};
 
-use super::{Mesh, MeshEvent};
+use crate::connection::Connection;
+use crate::event::MeshEvent;
+use crate::moderation::Decisions;
+use crate::queues::Queues;
 use crate::reachability::{REACHABILITY_KEY, Reachability};
 use crate::transaction::{ANSWER_LIMIT, TransactionError, TransactionId, Whose};
 
@@ -37,6 +41,17 @@ pub(super) struct Lobby {
     joining: Option<Joining>,
     requests: u32,
     not_before: Duration,
+    decisions: Decisions,
+    /// Of this program; part of the own token.
+    run: u32,
+}
+
+/// Where what is published goes.
+pub(super) struct Outlet<'a> {
+    pub(super) now: Duration,
+    pub(super) you: PeerId,
+    pub(super) connection: &'a Connection,
+    pub(super) queues: &'a mut Queues,
 }
 
 #[derive(Debug)]
@@ -68,7 +83,7 @@ struct Joining {
 }
 
 impl Lobby {
-    pub(super) fn new(mut own: Metadata) -> Self {
+    pub(super) fn new(mut own: Metadata, run: u32) -> Self {
         own.remove(REACHABILITY_KEY);
         Self {
             own,
@@ -81,6 +96,8 @@ impl Lobby {
             joining: None,
             requests: 0,
             not_before: Duration::ZERO,
+            decisions: Decisions::default(),
+            run,
         }
     }
 
@@ -105,276 +122,288 @@ impl Lobby {
             self.words.entry(key).or_insert(value);
         }
     }
-}
 
-impl Mesh {
     /// Decides about a member or the room. [`MeshEvent::TransactionDone`] follows; what the connection's end left without an
     /// answer has failed, and is not sent again.
-    pub fn moderate(&mut self, now: Duration, id: TransactionId, action: Moderation) {
-        if !self.socket.is_joined() || self.decisions.is_full() {
+    pub(super) fn moderate(&mut self, id: TransactionId, action: Moderation, outlet: &mut Outlet<'_>) {
+        if !outlet.connection.is_joined() || self.decisions.is_full() {
             let error = TransactionError::ours("busy", "the server is away, or too many decisions wait");
-            self.tell(MeshEvent::TransactionDone { transaction: id, result: Err(error) });
-            return;
+            return done(id, Err(error), outlet.queues);
         }
         let request = self.next_request();
-        self.decisions.sent(now, request, id);
-        self.say(&ClientMessage::Moderate { request: Some(request), action });
+        self.decisions.sent(outlet.now, request, id);
+        outlet.say(&ClientMessage::Moderate { request: Some(request), action });
     }
 
     /// False if no decision has this number.
-    fn decided(&mut self, request: u32, result: Result<(), TransactionError>) -> bool {
+    fn decided(&mut self, request: u32, result: Result<(), TransactionError>, queues: &mut Queues) -> bool {
         let Some(transaction) = self.decisions.take(request) else { return false };
-        self.tell(MeshEvent::TransactionDone { transaction, result });
+        done(transaction, result, queues);
         true
     }
 
-    pub(super) fn tick_decisions(&mut self, now: Duration) {
-        for request in self.decisions.late(now, self.socket.is_joined()) {
-            self.decided(request, Err(TransactionError::ours("no-answer", "the server did not answer in time")));
+    /// Gives up decisions that are not answered.
+    pub(super) fn tick_decisions(&mut self, outlet: &mut Outlet<'_>) {
+        for request in self.decisions.late(outlet.now, outlet.connection.is_joined()) {
+            let error = TransactionError::ours("no-answer", "the server did not answer in time");
+            self.decided(request, Err(error), outlet.queues);
         }
     }
 
     /// The peer that has been in the room longest, as of the last word of the server.
-    pub fn owner(&self) -> Option<PeerId> {
-        self.lobby.owner
+    pub(super) fn owner(&self) -> Option<PeerId> {
+        self.owner
     }
 
     /// What this peer publishes, as the server last had it.
-    pub fn own_metadata(&self) -> &Metadata {
-        &self.lobby.own
+    pub(super) fn own(&self) -> &Metadata {
+        &self.own
     }
 
     /// What the room publishes.
-    pub fn room_metadata(&self) -> &Metadata {
-        &self.lobby.room
+    pub(super) fn room(&self) -> &Metadata {
+        &self.room
     }
 
     /// The own token.
-    pub fn own_token(&self) -> String {
-        Reachability { peer: self.you(), run: self.config.run, serial: self.lobby.serial }.to_string()
+    pub(super) fn own_token(&self, you: PeerId) -> String {
+        Reachability { peer: you, run: self.run, serial: self.serial }.to_string()
     }
 
     /// Publishes something without asking for the result; what is newer replaces what has not been sent.
-    pub fn publish(&mut self, now: Duration, changes: MetadataChanges) {
-        self.lobby.words.extend(changes);
-        self.tick_lobby(now);
+    pub(super) fn publish(&mut self, changes: MetadataChanges, outlet: &mut Outlet<'_>) {
+        self.words.extend(changes);
+        self.tick(outlet);
     }
 
     /// Changes metadata as a whole or not at all. [`MeshEvent::TransactionDone`] follows, also when the room is left or
     /// the server stays away.
-    pub fn transact(&mut self, now: Duration, id: TransactionId, whose: Whose, changes: MetadataChanges) {
+    pub(super) fn transact(
+        &mut self,
+        id: TransactionId,
+        whose: Whose,
+        changes: MetadataChanges,
+        outlet: &mut Outlet<'_>,
+    ) {
         let refusal = if whose == Whose::Own && changes.contains_key(REACHABILITY_KEY) {
             Some(TransactionError::bad(format!("“{REACHABILITY_KEY}” is published by itself")))
-        } else if self.lobby.waiting.len() >= TRANSACTIONS {
+        } else if self.waiting.len() >= TRANSACTIONS {
             Some(TransactionError::ours("busy", "too many changes wait"))
-        } else if self.socket.is_stopped() {
+        } else if outlet.connection.is_stopped() {
             Some(TransactionError::ours("left", "this peer is not in a room"))
         } else {
             None
         };
         if let Some(error) = refusal {
-            self.tell(MeshEvent::TransactionDone { transaction: id, result: Err(error) });
-            return;
+            return done(id, Err(error), outlet.queues);
         }
-        self.lobby.waiting.push_back(Transaction { id, whose, changes, since: now });
-        self.tick_lobby(now);
+        self.waiting.push_back(Transaction { id, whose, changes, since: outlet.now });
+        self.tick(outlet);
     }
 
     /// The machine's network is another than before: the others get a new token, and try again to reach this peer.
-    pub fn network_changed(&mut self, now: Duration) {
-        self.lobby.serial = self.lobby.serial.saturating_add(1);
-        let token = self.own_token();
-        self.tell(MeshEvent::ReachabilityChanged { token: token.clone() });
-        self.publish(now, [(REACHABILITY_KEY.to_owned(), Some(token))].into());
+    pub(super) fn network_changed(&mut self, outlet: &mut Outlet<'_>) {
+        self.serial = self.serial.saturating_add(1);
+        let token = self.own_token(outlet.you);
+        outlet.queues.tell(MeshEvent::ReachabilityChanged { token: token.clone() });
+        self.publish([(REACHABILITY_KEY.to_owned(), Some(token))].into(), outlet);
     }
 
     /// What a join says of oneself: what is published, all that is still to be, and a new token.
-    pub(super) fn metadata_to_join(&mut self) -> Metadata {
-        self.lobby.take_back();
-        self.lobby.serial = self.lobby.serial.saturating_add(1);
-        let mut metadata = self.lobby.own.clone();
-        metadata.insert(REACHABILITY_KEY.to_owned(), self.own_token());
-        let mut words = std::mem::take(&mut self.lobby.words);
+    pub(super) fn metadata_to_join(&mut self, you: PeerId, queues: &mut Queues) -> Metadata {
+        self.take_back();
+        self.serial = self.serial.saturating_add(1);
+        let mut metadata = self.own.clone();
+        metadata.insert(REACHABILITY_KEY.to_owned(), self.own_token(you));
+        let mut words = std::mem::take(&mut self.words);
         words.remove(REACHABILITY_KEY);
         if let Ok(with_words) = apply_metadata(&metadata, words.clone()) {
             metadata = with_words;
         }
         let mut carried = Vec::new();
-        for transaction in std::mem::take(&mut self.lobby.waiting) {
+        for transaction in std::mem::take(&mut self.waiting) {
             match transaction.whose {
-                Whose::Room => self.lobby.waiting.push_back(transaction),
+                Whose::Room => self.waiting.push_back(transaction),
                 Whose::Own => match apply_metadata(&metadata, transaction.changes.clone()) {
                     Ok(changed) => {
                         metadata = changed;
                         carried.push(transaction);
                     }
-                    Err(error) => self.done(transaction.id, Err(TransactionError::bad(error.to_string()))),
+                    Err(error) => done(transaction.id, Err(TransactionError::bad(error.to_string())), queues),
                 },
             }
         }
-        self.lobby.joining = Some(Joining { metadata: metadata.clone(), words, carried });
+        self.joining = Some(Joining { metadata: metadata.clone(), words, carried });
         metadata
     }
 
     /// What a join says beside a connection in use. If that goes on, the server keeps what it has; else what is under way is
     /// sent again.
-    pub(super) fn metadata_beside(&self) -> Metadata {
-        let mut metadata = self.lobby.own.clone();
-        metadata.insert(REACHABILITY_KEY.to_owned(), self.own_token());
+    pub(super) fn metadata_beside(&self, you: PeerId) -> Metadata {
+        let mut metadata = self.own.clone();
+        metadata.insert(REACHABILITY_KEY.to_owned(), self.own_token(you));
         metadata
     }
 
     /// Another connection has taken over: the server has kept what this peer publishes. What it has not answered is sent
     /// again.
-    pub(super) fn lobby_resumed(&mut self, now: Duration, own: Metadata, room: Metadata) {
-        self.lobby.take_back();
-        if own.get(REACHABILITY_KEY) != Some(&self.own_token()) {
-            let token = self.own_token();
-            self.lobby.words.entry(REACHABILITY_KEY.to_owned()).or_insert(Some(token));
+    pub(super) fn resumed(&mut self, own: Metadata, room: Metadata, outlet: &mut Outlet<'_>) {
+        self.take_back();
+        let token = self.own_token(outlet.you);
+        if own.get(REACHABILITY_KEY) != Some(&token) {
+            self.words.entry(REACHABILITY_KEY.to_owned()).or_insert(Some(token));
         }
-        self.lobby.own = own;
-        if self.lobby.room != room {
-            self.room_metadata_changed(room);
+        self.own = own;
+        if self.room != room {
+            self.set_room(room, outlet.queues);
         }
-        self.lobby.not_before = now;
-        self.tick_lobby(now);
+        self.not_before = outlet.now;
+        self.tick(outlet);
     }
 
     /// The server let this peer in.
-    pub(super) fn lobby_joined(&mut self, now: Duration, room: Metadata) {
-        let token = self.own_token();
-        if self.lobby.room != room {
-            self.room_metadata_changed(room);
+    pub(super) fn joined(&mut self, room: Metadata, outlet: &mut Outlet<'_>) {
+        let token = self.own_token(outlet.you);
+        if self.room != room {
+            self.set_room(room, outlet.queues);
         }
-        self.tell(MeshEvent::ReachabilityChanged { token: token.clone() });
-        if let Some(joining) = self.lobby.joining.take() {
+        outlet.queues.tell(MeshEvent::ReachabilityChanged { token: token.clone() });
+        if let Some(joining) = self.joining.take() {
             // The network may have changed while the join was under way.
             let stale = joining.metadata.get(REACHABILITY_KEY) != Some(&token);
-            self.lobby.own = joining.metadata;
+            self.own = joining.metadata;
             for transaction in joining.carried {
-                self.done(transaction.id, Ok(()));
+                done(transaction.id, Ok(()), outlet.queues);
             }
             if stale {
-                self.lobby.words.insert(REACHABILITY_KEY.to_owned(), Some(token));
+                self.words.insert(REACHABILITY_KEY.to_owned(), Some(token));
             }
         }
-        self.lobby.not_before = now;
-        self.tick_lobby(now);
+        self.not_before = outlet.now;
+        self.tick(outlet);
     }
 
     /// The connection has ended; what it has not answered is tried again on the next.
-    pub(super) fn lobby_lost(&mut self) {
-        self.lobby.take_back();
+    pub(super) fn lost(&mut self) {
+        self.take_back();
     }
 
     /// The room is left for good, or was never entered.
-    pub(super) fn lobby_ended(&mut self) {
-        self.lobby.take_back();
-        self.lobby.owner = None;
-        self.lobby.room.clear();
-        for transaction in std::mem::take(&mut self.lobby.waiting) {
+    pub(super) fn ended(&mut self, queues: &mut Queues) {
+        self.take_back();
+        self.owner = None;
+        self.room.clear();
+        for transaction in std::mem::take(&mut self.waiting) {
             let error = TransactionError::ours("left", "this peer is not in the room any more");
-            self.done(transaction.id, Err(error));
+            done(transaction.id, Err(error), queues);
         }
     }
 
     /// The server says what this peer publishes.
-    pub(super) fn own_metadata_changed(&mut self, metadata: Metadata) {
-        self.lobby.own = metadata;
+    pub(super) fn set_own(&mut self, metadata: Metadata) {
+        self.own = metadata;
     }
 
-    pub(super) fn room_metadata_changed(&mut self, metadata: Metadata) {
-        self.lobby.room = metadata.clone();
-        self.tell(MeshEvent::RoomMetadataChanged { metadata });
+    /// The room publishes something else.
+    pub(super) fn set_room(&mut self, metadata: Metadata, queues: &mut Queues) {
+        self.room = metadata.clone();
+        queues.tell(MeshEvent::RoomMetadataChanged { metadata });
     }
 
-    pub(super) fn request_done(&mut self, now: Duration, request: u32, result: Result<(), TransactionError>) {
-        if self.decided(request, result.clone()) {
+    /// The server has answered a request of this number.
+    pub(super) fn request_done(&mut self, request: u32, result: Result<(), TransactionError>, outlet: &mut Outlet<'_>) {
+        if self.decided(request, result.clone(), outlet.queues) {
             return;
         }
-        let Some(underway) = self.lobby.underway.take_if(|underway| underway.request == request) else { return };
+        let Some(underway) = self.underway.take_if(|underway| underway.request == request) else { return };
         let over_budget = matches!(&result, Err(error) if error.code == ErrorCode::TooManyMessages);
         match underway.what {
-            What::Words(words) if over_budget => self.lobby.put_back(words),
+            What::Words(words) if over_budget => self.put_back(words),
             What::Words(_) => {}
-            What::Transaction(transaction) if over_budget => self.lobby.waiting.push_front(transaction),
-            What::Transaction(transaction) => self.done(transaction.id, result),
+            What::Transaction(transaction) if over_budget => self.waiting.push_front(transaction),
+            What::Transaction(transaction) => done(transaction.id, result, outlet.queues),
         }
         if over_budget {
-            self.lobby.not_before = now + BUDGET_PAUSE;
+            self.not_before = outlet.now + BUDGET_PAUSE;
         }
-        self.tick_lobby(now);
+        self.tick(outlet);
     }
 
     /// Sends what is next, and gives up what has waited too long.
-    pub(super) fn tick_lobby(&mut self, now: Duration) {
+    pub(super) fn tick(&mut self, outlet: &mut Outlet<'_>) {
+        let now = outlet.now;
         let no_answer = || TransactionError::ours("no-answer", "the server did not answer in time");
-        let (late, waiting) = std::mem::take(&mut self.lobby.waiting)
+        let (late, waiting) = std::mem::take(&mut self.waiting)
             .into_iter()
             .partition::<VecDeque<_>, _>(|transaction| now >= transaction.since + TRANSACTION_LIMIT);
-        self.lobby.waiting = waiting;
+        self.waiting = waiting;
         for transaction in late {
-            self.done(transaction.id, Err(no_answer()));
+            done(transaction.id, Err(no_answer()), outlet.queues);
         }
-        if let Some(request) = self.lobby.underway.as_ref().filter(|underway| now >= underway.sent_at + ANSWER_LIMIT) {
+        if let Some(request) = self.underway.as_ref().filter(|underway| now >= underway.sent_at + ANSWER_LIMIT) {
             let request = request.request;
-            self.request_done(now, request, Err(no_answer()));
+            self.request_done(request, Err(no_answer()), outlet);
         }
-        while self.socket.is_joined() && self.lobby.underway.is_none() && now >= self.lobby.not_before {
+        while outlet.connection.is_joined() && self.underway.is_none() && now >= self.not_before {
             let Some(what) = self.next_change() else { return };
-            self.send_change(now, what);
+            self.send_change(what, outlet);
         }
     }
 
     fn next_change(&mut self) -> Option<What> {
-        if !self.lobby.words.is_empty() {
-            return Some(What::Words(std::mem::take(&mut self.lobby.words)));
+        if !self.words.is_empty() {
+            return Some(What::Words(std::mem::take(&mut self.words)));
         }
-        self.lobby.waiting.pop_front().map(What::Transaction)
+        self.waiting.pop_front().map(What::Transaction)
     }
 
     /// What cannot fit is not sent.
-    fn send_change(&mut self, now: Duration, what: What) {
+    fn send_change(&mut self, what: What, outlet: &mut Outlet<'_>) {
         let (whose, changes) = match &what {
             What::Words(words) => (Whose::Own, words),
             What::Transaction(transaction) => (transaction.whose, &transaction.changes),
         };
         let current = match whose {
-            Whose::Own => &self.lobby.own,
-            Whose::Room => &self.lobby.room,
+            Whose::Own => &self.own,
+            Whose::Room => &self.room,
         };
         let set = changes.clone();
         if let Err(error) = apply_metadata(current, set.clone()) {
             if let What::Transaction(transaction) = what {
-                self.done(transaction.id, Err(TransactionError::bad(error.to_string())));
+                done(transaction.id, Err(TransactionError::bad(error.to_string())), outlet.queues);
             }
             return;
         }
         let request = self.next_request();
-        self.lobby.underway = Some(Underway { request, sent_at: now, what });
+        self.underway = Some(Underway { request, sent_at: outlet.now, what });
         let request = Some(request);
         let message = match whose {
             Whose::Own => ClientMessage::SetMetadata { request, set },
             Whose::Room => ClientMessage::SetRoomMetadata { request, set },
         };
-        self.say(&message);
+        outlet.say(&message);
     }
 
-    pub(super) fn next_request(&mut self) -> u32 {
-        self.lobby.requests = self.lobby.requests.wrapping_add(1);
-        self.lobby.requests
-    }
-
-    fn done(&mut self, transaction: TransactionId, result: Result<(), TransactionError>) {
-        self.tell(MeshEvent::TransactionDone { transaction, result });
+    fn next_request(&mut self) -> u32 {
+        self.requests = self.requests.wrapping_add(1);
+        self.requests
     }
 
     /// Tells who owns the room, if that is news; after a join, in any case.
-    pub(super) fn tell_owner(&mut self, joined: bool) {
-        let owner = self.roster.longest_present();
-        if let Some(owner) = owner.filter(|owner| joined || self.lobby.owner != Some(*owner)) {
-            self.lobby.owner = Some(owner);
-            self.tell(MeshEvent::OwnerChanged { owner });
+    pub(super) fn tell_owner(&mut self, owner: Option<PeerId>, joined: bool, queues: &mut Queues) {
+        if let Some(owner) = owner.filter(|owner| joined || self.owner != Some(*owner)) {
+            self.owner = Some(owner);
+            queues.tell(MeshEvent::OwnerChanged { owner });
         }
     }
+}
+
+impl Outlet<'_> {
+    fn say(&mut self, message: &ClientMessage) {
+        self.connection.say(message, self.queues);
+    }
+}
+
+fn done(transaction: TransactionId, result: Result<(), TransactionError>, queues: &mut Queues) {
+    queues.tell(MeshEvent::TransactionDone { transaction, result });
 }

@@ -8,12 +8,17 @@ use std::time::Duration;
 
 use voicemesh_session::network::{LinkId, NetworkEvent};
 use voicemesh_wire::PeerId;
-use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Metadata, Signal};
+use voicemesh_wire::signaling::{ClientMessage, ErrorCode, IceServer, Metadata, Signal};
 
-use super::{Mesh, MeshEvent, MeshLink};
-use crate::choice::{ChoiceError, published_serial};
+use crate::choice::{ChoiceError, Choices, Connections, published_serial};
+use crate::connection::Connection;
+use crate::event::MeshEvent;
+use crate::input::MeshLink;
 use crate::link::{CloseReason, LinkEvent, Role, Stream};
+use crate::offers::AnsweredOffers;
+use crate::queues::Queues;
 use crate::reachability::Reachability;
+use crate::roster::Roster;
 
 /// After a failed attempt the next one waits this long, twice as long each time …
 const FIRST_RETRY: Duration = Duration::from_secs(1);
@@ -34,9 +39,35 @@ const LINGER: Duration = Duration::from_secs(2);
 /// Links to one peer at a time; a further attempt closes the oldest.
 const LINKS_PER_PEER: usize = 3;
 
+/// The links to everyone, and to whom the program wants any.
+#[derive(Debug)]
+pub(super) struct Links {
+    pairs: BTreeMap<PeerId, Pair>,
+    answered_offers: AnsweredOffers,
+    choices: Choices,
+    /// To whom links are made where the program has not chosen.
+    connections: Connections,
+    /// This peer wants no links at all.
+    relay_only: bool,
+    /// The server allows none.
+    server_relay_only: bool,
+    ice_servers: Vec<IceServer>,
+    turn_has_failed: bool,
+    /// Peers without a link stay so for now.
+    links_wait: bool,
+}
+
+/// What links are negotiated with: the others, as the roster knows them, over the connection to the server.
+pub(super) struct Negotiation<'a> {
+    pub(super) now: Duration,
+    pub(super) roster: &'a Roster,
+    pub(super) connection: &'a mut Connection,
+    pub(super) queues: &'a mut Queues,
+}
+
 /// What is known of the links to one peer.
 #[derive(Debug)]
-pub(super) struct Pair {
+struct Pair {
     attempt: u32,
     links: BTreeMap<u32, LinkState>,
     failures: u32,
@@ -73,6 +104,457 @@ enum LinkState {
     Opening,
     Open,
     Lingering { until: Duration },
+}
+
+impl Links {
+    pub(super) fn new(connections: Connections, relay_only: bool) -> Self {
+        Self {
+            pairs: BTreeMap::new(),
+            answered_offers: AnsweredOffers::default(),
+            choices: Choices::default(),
+            connections,
+            relay_only,
+            server_relay_only: false,
+            ice_servers: Vec::new(),
+            turn_has_failed: false,
+            links_wait: false,
+        }
+    }
+
+    /// What the server said at the join.
+    pub(super) fn joined(&mut self, ice_servers: Vec<IceServer>, relay_only: bool, queues: &mut Queues) {
+        self.ice_servers = ice_servers;
+        self.server_relay_only = relay_only;
+        if relay_only {
+            self.drop_all(queues);
+        }
+    }
+
+    pub(super) fn set_ice_servers(&mut self, ice_servers: Vec<IceServer>) {
+        self.ice_servers = ice_servers;
+    }
+
+    /// Whether peers without a link stay so for now.
+    pub(super) fn set_links_wait(&mut self, wait: bool) {
+        self.links_wait = wait;
+    }
+
+    /// Wants a link to a peer, from now on.
+    ///
+    /// # Errors
+    ///
+    /// When the peer is not here, or has published a newer token.
+    pub(super) fn connect_peer(&mut self, token: Reachability, on: &mut Negotiation<'_>) -> Result<(), ChoiceError> {
+        self.choices.connect(token, on.roster.member(token.peer))?;
+        self.try_anew(token.peer, true, on);
+        Ok(())
+    }
+
+    /// A newer token of a connected peer. A link that works goes on; without one, it is tried at once.
+    ///
+    /// # Errors
+    ///
+    /// When there is no connection, or the token is not the newest.
+    pub(super) fn update_peer(&mut self, token: Reachability, on: &mut Negotiation<'_>) -> Result<(), ChoiceError> {
+        if self.choices.update(token, on.roster.member(token.peer), self.connections)? {
+            self.try_anew(token.peer, true, on);
+        }
+        Ok(())
+    }
+
+    /// Wants no link to a peer until it is connected to again, and closes what there is.
+    pub(super) fn disconnect_peer(&mut self, peer: PeerId, roster: &Roster, queues: &mut Queues) {
+        if roster.member(peer).is_some() {
+            self.choices.disconnect(peer);
+            self.close_links(peer, queues);
+        }
+    }
+
+    /// A peer publishes something else than `former`: if that is a newer token, it may be reached now.
+    pub(super) fn token_changed(&mut self, peer: PeerId, former: &Metadata, on: &mut Negotiation<'_>) {
+        let newest = on.roster.member(peer).and_then(|member| published_serial(&member.metadata, peer));
+        if newest > published_serial(former, peer) {
+            self.try_anew(peer, false, on);
+        }
+    }
+
+    pub(super) fn has_open_link(&self, peer: PeerId) -> bool {
+        self.pairs.get(&peer).is_some_and(|pair| pair.links.values().any(|state| *state == LinkState::Open))
+    }
+
+    /// Offers where it is this peer's turn, asks where it is not, and closes what has lingered.
+    pub(super) fn tick(&mut self, on: &mut Negotiation<'_>) {
+        let now = on.now;
+        let over: Vec<MeshLink> = self
+            .pairs
+            .iter()
+            .flat_map(|(peer, pair)| pair.links.iter().map(|(generation, state)| (*peer, *generation, *state)))
+            .filter(|(.., state)| matches!(state, LinkState::Lingering { until } if *until <= now))
+            .map(|(peer, generation, _)| LinkId { peer, generation })
+            .collect();
+        for link in over {
+            self.close_link(link, on.queues);
+        }
+        // After a change of path the connection in use is a dead one: what is said waits for the next.
+        if !on.connection.is_joined() || on.connection.is_urgent() {
+            return;
+        }
+        let wanting: Vec<PeerId> = on.roster.members().map(|member| member.peer).collect();
+        for peer in wanting {
+            if !self.may_link(peer, on.roster) {
+                continue;
+            }
+            let pair = self.pairs.entry(peer).or_insert_with(|| Pair::new(now));
+            if std::mem::take(&mut pair.renew) {
+                self.renew(peer, on);
+                continue;
+            }
+            let waits = self.links_wait;
+            if let Some(IgnoredOffer { attempt, .. }) = pair.ignored.take_if(|ignored| !waits && now >= ignored.ask_at)
+            {
+                pair.attempt = pair.attempt.max(attempt);
+                self.ask_for_offer(peer, attempt, on);
+                continue;
+            }
+            if self.links_wait && !pair.is_linked() {
+                continue;
+            }
+            if self.repeat_request(peer, on) {
+                continue;
+            }
+            let Some(pair) = self.pairs.get(&peer) else { continue };
+            let is_awaited = pair.asked_beyond && pair.may_negotiate(now, REQUEST_INTERVAL);
+            if pair.is_linked() && !is_awaited {
+                continue;
+            }
+            if on.roster.you() < peer {
+                if is_awaited || now >= pair.next_attempt_at {
+                    self.offer(peer, on);
+                }
+            } else if now >= pair.asked_at + ASK_AFTER && now >= pair.next_attempt_at {
+                let attempt = pair.attempt;
+                self.ask_for_offer(peer, attempt, on);
+            }
+        }
+    }
+
+    /// What was asked for and does not come is asked for again: the request, or the offer, may have been lost.
+    fn repeat_request(&mut self, peer: PeerId, on: &mut Negotiation<'_>) -> bool {
+        let now = on.now;
+        let Some(pair) = self.pairs.get_mut(&peer) else { return false };
+        let asked_at = pair.asked_at;
+        let is_due =
+            |requested: &&mut Requested| requested.repeats < REQUEST_REPEATS && now >= asked_at + REQUEST_INTERVAL;
+        let Some(Requested { attempt, repeats }) = pair.requested.as_mut().filter(is_due) else { return false };
+        *repeats += 1;
+        pair.asked_at = now;
+        let attempt = *attempt;
+        on.send_signal(peer, attempt, Signal::RequestOffer);
+        true
+    }
+
+    /// What the other peer says about a link between the two.
+    pub(super) fn signaled(&mut self, from: PeerId, attempt: u32, signal: Signal, on: &mut Negotiation<'_>) {
+        let now = on.now;
+        if !self.may_link(from, on.roster) {
+            if matches!(signal, Signal::Offer { .. } | Signal::RequestOffer) {
+                let is_here = on.roster.member(from).is_some();
+                if is_here && self.choices.requested(from, self.connections) {
+                    on.queues.tell(MeshEvent::ConnectionRequested { peer: from });
+                }
+                // Should it be wanted later, an attempt beyond this one is asked for.
+                if on.roster.member(from).is_some() {
+                    let pair = self.pairs.entry(from).or_insert_with(|| Pair::new(now));
+                    pair.attempt = pair.attempt.max(attempt);
+                }
+            }
+            return;
+        }
+        let offers = on.roster.you() < from;
+        let pair = self.pairs.entry(from).or_insert_with(|| Pair::new(now));
+        let link = LinkId { peer: from, generation: attempt };
+        match signal {
+            Signal::RequestOffer => {
+                // A peer that gave the other up counts from the start again; the higher count holds for both.
+                let is_new = attempt >= pair.attempt;
+                // A peer that asks for an attempt beyond the one under way, or asks during it, will not answer that
+                // one.
+                pair.asked_beyond |= attempt > pair.attempt || (attempt == pair.attempt && pair.is_opening());
+                pair.attempt = pair.attempt.max(attempt);
+                let is_free = pair.asked_beyond || !pair.is_opening();
+                let waits = self.links_wait && !pair.is_linked();
+                if offers && is_new && is_free && !waits && pair.may_negotiate(now, REQUEST_INTERVAL) {
+                    self.offer(from, on);
+                }
+            }
+            Signal::Offer { .. } => {
+                // A peer that offers without end would have us open links without end.
+                if !offers && attempt <= pair.attempt {
+                    self.offered_again(from, on);
+                } else if !offers && (!pair.may_negotiate(now, OFFER_INTERVAL) || self.links_wait && !pair.is_linked())
+                {
+                    let ask_at = pair.offered_at.map_or(now, |at| at + OFFER_INTERVAL);
+                    pair.ignored = Some(IgnoredOffer { attempt, ask_at });
+                } else if !offers && let Some(ask_at) = self.answered_offers.waits_until(now, from) {
+                    pair.ignored = Some(IgnoredOffer { attempt, ask_at });
+                } else if !offers {
+                    self.answered_offers.answered(now, from);
+                    pair.attempt = attempt;
+                    pair.ignored = None;
+                    pair.requested = None;
+                    pair.offered_at = Some(now);
+                    self.close_opening_links(from, on.queues);
+                    self.open_link(link, Role::Answer, on.queues);
+                    on.queues.out.signal(link, signal);
+                }
+            }
+            Signal::Answer { .. } | Signal::Candidate { .. } | Signal::EndOfCandidates => {
+                if pair.links.contains_key(&attempt) {
+                    on.queues.out.signal(link, signal);
+                }
+            }
+        }
+    }
+
+    /// An offer of a number that is known already. If the attempt of that number is not under way, the offerer has given this
+    /// peer up meanwhile and counts anew: a request names the number to continue from.
+    fn offered_again(&mut self, from: PeerId, on: &mut Negotiation<'_>) {
+        let now = on.now;
+        let Some(pair) = self.pairs.get(&from) else { return };
+        if !pair.is_opening() && pair.requested.is_none() && now >= pair.asked_at + REQUEST_INTERVAL {
+            let attempt = pair.attempt;
+            self.ask_for_offer(from, attempt, on);
+        }
+    }
+
+    pub(super) fn link_event(&mut self, link: MeshLink, event: LinkEvent, on: &mut Negotiation<'_>) {
+        let now = on.now;
+        let is_stale = on.connection.is_stale_on_links(now);
+        let Some(pair) = self.pairs.get_mut(&link.peer) else { return };
+        let Some(state) = pair.links.get_mut(&link.generation) else { return };
+        match event {
+            LinkEvent::Signal(signal) => on.send_signal(link.peer, link.generation, signal),
+            LinkEvent::Open => {
+                *state = LinkState::Open;
+                pair.failures = 0;
+                if on.roster.you() > link.peer {
+                    self.answered_offers.opened(link.peer);
+                }
+                // A request that crossed the offer is answered by it.
+                pair.asked_beyond = false;
+                on.queues.tell_network(NetworkEvent::LinkUp(link));
+            }
+            LinkEvent::TurnFailed => self.turn_failed(on.queues),
+            LinkEvent::Received { stream: Stream::Voice, .. } if is_stale => {}
+            LinkEvent::Received { packet, .. } => on.queues.tell_network(NetworkEvent::FromLink { link, packet }),
+            LinkEvent::Closed(reason) => {
+                let state = pair.links.remove(&link.generation);
+                on.queues.out.close_link(link);
+                tracing::debug!(peer = %link.peer, attempt = link.generation, %reason, "link closed");
+                match state {
+                    Some(LinkState::Opening) => pair.failed(now),
+                    Some(LinkState::Open) => pair.next_attempt_at = now + retry_after(&reason),
+                    Some(LinkState::Lingering { .. }) | None => {}
+                }
+                on.queues.tell_network(NetworkEvent::LinkDown(link));
+            }
+        }
+    }
+
+    /// Said once: every further link meets the same servers.
+    fn turn_failed(&mut self, queues: &mut Queues) {
+        if self.turn_has_failed {
+            return;
+        }
+        self.turn_has_failed = true;
+        let message = "the TURN server gives no address: it does not answer, or refuses the credentials. Peers that \
+                       only it could connect are heard through the signaling server";
+        tracing::warn!("{message}");
+        queues
+            .tell(MeshEvent::Warned { code: ErrorCode::Other("turn-failed".to_owned()), message: message.to_owned() });
+    }
+
+    pub(super) fn close_link_later(&mut self, now: Duration, link: MeshLink) {
+        if let Some(state) = self.pairs.get_mut(&link.peer).and_then(|pair| pair.links.get_mut(&link.generation))
+            && !matches!(state, LinkState::Lingering { .. })
+        {
+            *state = LinkState::Lingering { until: now + LINGER };
+        }
+    }
+
+    /// Nothing has come through a link for a while. A lost peer that is silent too is gone; otherwise a new attempt is
+    /// made, or asked for.
+    pub(super) fn replace(&mut self, link: MeshLink, on: &mut Negotiation<'_>) {
+        let (now, peer) = (on.now, link.peer);
+        on.connection.ask_server(now, on.queues);
+        if on.roster.is_lost(peer) {
+            self.close_link(link, on.queues);
+            return;
+        }
+        if !on.connection.is_joined() || !self.may_link(peer, on.roster) {
+            return;
+        }
+        let Some(pair) = self.pairs.get_mut(&peer) else { return };
+        if pair.is_opening() || pair.is_superseded(link.generation) {
+            return;
+        }
+        if on.roster.you() < peer {
+            if now >= pair.next_attempt_at {
+                pair.next_attempt_at = now + REPLACE_INTERVAL;
+                self.offer(peer, on);
+            }
+        } else if now >= pair.asked_at + REPLACE_INTERVAL {
+            let attempt = pair.attempt;
+            self.ask_for_offer(peer, attempt, on);
+        }
+    }
+
+    /// A peer is gone: all links to it are, and what the program wanted of them.
+    pub(super) fn forget(&mut self, peer: PeerId, queues: &mut Queues) {
+        self.drop_links(peer, queues);
+        self.choices.forget(peer);
+    }
+
+    fn drop_links(&mut self, peer: PeerId, queues: &mut Queues) {
+        let Some(pair) = self.pairs.remove(&peer) else { return };
+        for generation in pair.links.into_keys() {
+            let link = LinkId { peer, generation };
+            queues.out.close_link(link);
+            queues.tell_network(NetworkEvent::LinkDown(link));
+        }
+    }
+
+    pub(super) fn drop_all(&mut self, queues: &mut Queues) {
+        let peers: Vec<PeerId> = self.pairs.keys().copied().collect();
+        for peer in peers {
+            self.drop_links(peer, queues);
+        }
+    }
+
+    fn may_link(&self, peer: PeerId, roster: &Roster) -> bool {
+        let allowed = !self.relay_only && !self.server_relay_only && self.choices.is_wanted(peer, self.connections);
+        allowed && !roster.is_lost(peer) && roster.member(peer).is_some_and(|member| !member.capabilities.relay_only)
+    }
+
+    /// The way to a peer without a link may be another now: an attempt at once, unless one was made a moment ago.
+    /// Where the offer is the other's, it is asked for as often as the program wants, else now and then.
+    fn try_anew(&mut self, peer: PeerId, by_program: bool, on: &mut Negotiation<'_>) {
+        let now = on.now;
+        if !on.connection.is_joined() || !self.may_link(peer, on.roster) || self.has_open_link(peer) {
+            return;
+        }
+        let offers = on.roster.you() < peer;
+        let pair = self.pairs.entry(peer).or_insert_with(|| Pair::new(now));
+        pair.failures = 0;
+        pair.next_attempt_at = now;
+        if offers && pair.may_negotiate(now, REQUEST_INTERVAL) {
+            self.offer(peer, on);
+        } else if !offers && (by_program || now >= pair.asked_at + REQUEST_INTERVAL) {
+            let beyond = pair.attempt.saturating_add(1);
+            self.ask_for_offer(peer, beyond, on);
+        }
+    }
+
+    /// Closes every link to a peer that stays in the room; the attempts go on being counted.
+    fn close_links(&mut self, peer: PeerId, queues: &mut Queues) {
+        let Some(pair) = self.pairs.get(&peer) else { return };
+        let generations: Vec<u32> = pair.links.keys().copied().collect();
+        for generation in generations {
+            self.close_link(LinkId { peer, generation }, queues);
+        }
+    }
+
+    /// This machine's path has changed: attempts under way cannot succeed, and every pair needs a new link. The links in use
+    /// stay until those are there.
+    pub(super) fn renew_all(&mut self, now: Duration, queues: &mut Queues) {
+        let peers: Vec<PeerId> = self.pairs.keys().copied().collect();
+        for peer in peers {
+            self.close_opening_links(peer, queues);
+            if let Some(pair) = self.pairs.get_mut(&peer) {
+                pair.renew = true;
+                pair.failures = 0;
+                pair.next_attempt_at = now;
+            }
+        }
+    }
+
+    /// Another connection to the server is in use: what was said on the former one, by either side, may not have arrived. The
+    /// attempts that it was about are made anew.
+    pub(super) fn renew_unsettled(&mut self, now: Duration) {
+        for pair in self.pairs.values_mut().filter(|pair| pair.is_opening() || pair.requested.is_some()) {
+            pair.renew = true;
+            pair.next_attempt_at = now;
+        }
+    }
+
+    fn renew(&mut self, peer: PeerId, on: &mut Negotiation<'_>) {
+        if on.roster.you() < peer {
+            self.offer(peer, on);
+        } else {
+            self.close_opening_links(peer, on.queues);
+            // One beyond whatever was under way, which this side does not answer any more. An offer of that number that
+            // crosses the request is as good.
+            let beyond = self.pairs.get(&peer).map_or(0, |pair| pair.attempt.saturating_add(1));
+            self.ask_for_offer(peer, beyond, on);
+        }
+    }
+
+    /// Ends the attempts under way to a peer: another one takes their place.
+    fn close_opening_links(&mut self, peer: PeerId, queues: &mut Queues) {
+        let Some(pair) = self.pairs.get(&peer) else { return };
+        let opening: Vec<u32> =
+            pair.links.iter().filter(|(_, state)| **state == LinkState::Opening).map(|(link, _)| *link).collect();
+        for generation in opening {
+            self.close_link(LinkId { peer, generation }, queues);
+        }
+    }
+
+    fn offer(&mut self, peer: PeerId, on: &mut Negotiation<'_>) {
+        let now = on.now;
+        // The other end answers the newest only.
+        self.close_opening_links(peer, on.queues);
+        let Some(pair) = self.pairs.get_mut(&peer) else { return };
+        pair.attempt = pair.attempt.saturating_add(1);
+        pair.offered_at = Some(now);
+        pair.asked_beyond = false;
+        let link = LinkId { peer, generation: pair.attempt };
+        self.open_link(link, Role::Offer, on.queues);
+    }
+
+    fn ask_for_offer(&mut self, peer: PeerId, attempt: u32, on: &mut Negotiation<'_>) {
+        let Some(pair) = self.pairs.get_mut(&peer) else { return };
+        pair.asked_at = on.now;
+        pair.requested = Some(Requested { attempt, repeats: 0 });
+        on.send_signal(peer, attempt, Signal::RequestOffer);
+    }
+
+    fn open_link(&mut self, link: MeshLink, role: Role, queues: &mut Queues) {
+        let Some(pair) = self.pairs.get_mut(&link.peer) else { return };
+        pair.links.insert(link.generation, LinkState::Opening);
+        let surplus = pair.links.len().saturating_sub(LINKS_PER_PEER);
+        let oldest: Vec<u32> = pair.links.keys().copied().take(surplus).collect();
+        queues.out.open_link(link, role, &self.ice_servers);
+        for generation in oldest {
+            self.close_link(LinkId { generation, ..link }, queues);
+        }
+    }
+
+    fn close_link(&mut self, link: MeshLink, queues: &mut Queues) {
+        if let Some(pair) = self.pairs.get_mut(&link.peer)
+            && pair.links.remove(&link.generation).is_some()
+        {
+            queues.out.close_link(link);
+            queues.tell_network(NetworkEvent::LinkDown(link));
+        }
+    }
+}
+
+impl Negotiation<'_> {
+    fn send_signal(&mut self, to: PeerId, attempt: u32, signal: Signal) {
+        if self.connection.is_joined() {
+            self.connection.say(&ClientMessage::Signal { to, attempt, signal }, self.queues);
+        }
+    }
 }
 
 impl Pair {
@@ -113,410 +595,6 @@ impl Pair {
         let wait = FIRST_RETRY.saturating_mul(1 << self.failures.min(6)).min(LONGEST_RETRY);
         self.failures += 1;
         self.next_attempt_at = now + wait;
-    }
-}
-
-impl Mesh {
-    /// Wants a link to a peer, from now on.
-    ///
-    /// # Errors
-    ///
-    /// When the peer is not here, or has published a newer token.
-    pub fn connect_peer(&mut self, now: Duration, token: Reachability) -> Result<(), ChoiceError> {
-        self.choices.connect(token, self.roster.member(token.peer))?;
-        self.try_anew(now, token.peer, true);
-        Ok(())
-    }
-
-    /// A newer token of a connected peer. A link that works goes on; without one, it is tried at once.
-    ///
-    /// # Errors
-    ///
-    /// When there is no connection, or the token is not the newest.
-    pub fn update_peer(&mut self, now: Duration, token: Reachability) -> Result<(), ChoiceError> {
-        if self.choices.update(token, self.roster.member(token.peer), self.config.connections)? {
-            self.try_anew(now, token.peer, true);
-        }
-        Ok(())
-    }
-
-    /// Wants no link to a peer until it is connected to again, and closes what there is.
-    pub fn disconnect_peer(&mut self, peer: PeerId) {
-        if self.roster.member(peer).is_some() {
-            self.choices.disconnect(peer);
-            self.close_links(peer);
-        }
-    }
-
-    /// A peer publishes something else than `former`: if that is a newer token, it may be reached now.
-    pub(super) fn token_changed(&mut self, now: Duration, peer: PeerId, former: &Metadata) {
-        let newest = self.roster.member(peer).and_then(|member| published_serial(&member.metadata, peer));
-        if newest > published_serial(former, peer) {
-            self.try_anew(now, peer, false);
-        }
-    }
-
-    pub(super) fn has_open_link(&self, peer: PeerId) -> bool {
-        self.pairs.get(&peer).is_some_and(|pair| pair.links.values().any(|state| *state == LinkState::Open))
-    }
-
-    /// Offers where it is this peer's turn, asks where it is not, and closes what has lingered.
-    pub(super) fn tick_links(&mut self, now: Duration) {
-        let over: Vec<MeshLink> = self
-            .pairs
-            .iter()
-            .flat_map(|(peer, pair)| pair.links.iter().map(|(generation, state)| (*peer, *generation, *state)))
-            .filter(|(.., state)| matches!(state, LinkState::Lingering { until } if *until <= now))
-            .map(|(peer, generation, _)| LinkId { peer, generation })
-            .collect();
-        for link in over {
-            self.close_link(link);
-        }
-        // After a change of path the connection in use is a dead one: what is said waits for the next.
-        if !self.socket.is_joined() || self.beside.is_urgent() {
-            return;
-        }
-        let wanting: Vec<PeerId> = self.roster.members().map(|member| member.peer).collect();
-        for peer in wanting {
-            if !self.may_link(peer) {
-                continue;
-            }
-            let pair = self.pairs.entry(peer).or_insert_with(|| Pair::new(now));
-            if std::mem::take(&mut pair.renew) {
-                self.renew(now, peer);
-                continue;
-            }
-            let waits = self.links_wait;
-            if let Some(IgnoredOffer { attempt, .. }) = pair.ignored.take_if(|ignored| !waits && now >= ignored.ask_at)
-            {
-                pair.attempt = pair.attempt.max(attempt);
-                self.ask_for_offer(now, peer, attempt);
-                continue;
-            }
-            if self.links_wait && !pair.is_linked() {
-                continue;
-            }
-            if self.repeat_request(now, peer) {
-                continue;
-            }
-            let Some(pair) = self.pairs.get(&peer) else { continue };
-            let is_awaited = pair.asked_beyond && pair.may_negotiate(now, REQUEST_INTERVAL);
-            if pair.is_linked() && !is_awaited {
-                continue;
-            }
-            if self.roster.you() < peer {
-                if is_awaited || now >= pair.next_attempt_at {
-                    self.offer(now, peer);
-                }
-            } else if now >= pair.asked_at + ASK_AFTER && now >= pair.next_attempt_at {
-                let attempt = pair.attempt;
-                self.ask_for_offer(now, peer, attempt);
-            }
-        }
-    }
-
-    /// What was asked for and does not come is asked for again: the request, or the offer, may have been lost.
-    fn repeat_request(&mut self, now: Duration, peer: PeerId) -> bool {
-        let Some(pair) = self.pairs.get_mut(&peer) else { return false };
-        let asked_at = pair.asked_at;
-        let is_due =
-            |requested: &&mut Requested| requested.repeats < REQUEST_REPEATS && now >= asked_at + REQUEST_INTERVAL;
-        let Some(Requested { attempt, repeats }) = pair.requested.as_mut().filter(is_due) else { return false };
-        *repeats += 1;
-        pair.asked_at = now;
-        let attempt = *attempt;
-        self.send_signal(peer, attempt, Signal::RequestOffer);
-        true
-    }
-
-    /// What the other peer says about a link between the two.
-    pub(super) fn signaled(&mut self, now: Duration, from: PeerId, attempt: u32, signal: Signal) {
-        if !self.may_link(from) {
-            if matches!(signal, Signal::Offer { .. } | Signal::RequestOffer) {
-                let is_here = self.roster.member(from).is_some();
-                if is_here && self.choices.requested(from, self.config.connections) {
-                    self.tell(MeshEvent::ConnectionRequested { peer: from });
-                }
-                // Should it be wanted later, an attempt beyond this one is asked for.
-                if self.member(from).is_some() {
-                    let pair = self.pairs.entry(from).or_insert_with(|| Pair::new(now));
-                    pair.attempt = pair.attempt.max(attempt);
-                }
-            }
-            return;
-        }
-        let offers = self.roster.you() < from;
-        let pair = self.pairs.entry(from).or_insert_with(|| Pair::new(now));
-        let link = LinkId { peer: from, generation: attempt };
-        match signal {
-            Signal::RequestOffer => {
-                // A peer that gave the other up counts from the start again; the higher count holds for both.
-                let is_new = attempt >= pair.attempt;
-                // A peer that asks for an attempt beyond the one under way, or asks during it, will not answer that
-                // one.
-                pair.asked_beyond |= attempt > pair.attempt || (attempt == pair.attempt && pair.is_opening());
-                pair.attempt = pair.attempt.max(attempt);
-                let is_free = pair.asked_beyond || !pair.is_opening();
-                let waits = self.links_wait && !pair.is_linked();
-                if offers && is_new && is_free && !waits && pair.may_negotiate(now, REQUEST_INTERVAL) {
-                    self.offer(now, from);
-                }
-            }
-            Signal::Offer { .. } => {
-                // A peer that offers without end would have us open links without end.
-                if !offers && attempt <= pair.attempt {
-                    self.offered_again(now, from);
-                } else if !offers && (!pair.may_negotiate(now, OFFER_INTERVAL) || self.links_wait && !pair.is_linked())
-                {
-                    let ask_at = pair.offered_at.map_or(now, |at| at + OFFER_INTERVAL);
-                    pair.ignored = Some(IgnoredOffer { attempt, ask_at });
-                } else if !offers && let Some(ask_at) = self.answered_offers.waits_until(now, from) {
-                    pair.ignored = Some(IgnoredOffer { attempt, ask_at });
-                } else if !offers {
-                    self.answered_offers.answered(now, from);
-                    pair.attempt = attempt;
-                    pair.ignored = None;
-                    pair.requested = None;
-                    pair.offered_at = Some(now);
-                    self.close_opening_links(from);
-                    self.open_link(link, Role::Answer);
-                    self.out.signal(link, signal);
-                }
-            }
-            Signal::Answer { .. } | Signal::Candidate { .. } | Signal::EndOfCandidates => {
-                if pair.links.contains_key(&attempt) {
-                    self.out.signal(link, signal);
-                }
-            }
-        }
-    }
-
-    /// An offer of a number that is known already. If the attempt of that number is not under way, the offerer has given this
-    /// peer up meanwhile and counts anew: a request names the number to continue from.
-    fn offered_again(&mut self, now: Duration, from: PeerId) {
-        let Some(pair) = self.pairs.get(&from) else { return };
-        if !pair.is_opening() && pair.requested.is_none() && now >= pair.asked_at + REQUEST_INTERVAL {
-            let attempt = pair.attempt;
-            self.ask_for_offer(now, from, attempt);
-        }
-    }
-
-    pub(super) fn link_event(&mut self, now: Duration, link: MeshLink, event: LinkEvent) {
-        let is_stale = self.is_stale_on_links(now);
-        let Some(pair) = self.pairs.get_mut(&link.peer) else { return };
-        let Some(state) = pair.links.get_mut(&link.generation) else { return };
-        match event {
-            LinkEvent::Signal(signal) => self.send_signal(link.peer, link.generation, signal),
-            LinkEvent::Open => {
-                *state = LinkState::Open;
-                pair.failures = 0;
-                if self.roster.you() > link.peer {
-                    self.answered_offers.opened(link.peer);
-                }
-                // A request that crossed the offer is answered by it.
-                pair.asked_beyond = false;
-                self.tell_network(NetworkEvent::LinkUp(link));
-            }
-            LinkEvent::TurnFailed => self.turn_failed(),
-            LinkEvent::Received { stream: Stream::Voice, .. } if is_stale => {}
-            LinkEvent::Received { packet, .. } => self.tell_network(NetworkEvent::FromLink { link, packet }),
-            LinkEvent::Closed(reason) => {
-                let state = pair.links.remove(&link.generation);
-                self.out.close_link(link);
-                tracing::debug!(peer = %link.peer, attempt = link.generation, %reason, "link closed");
-                match state {
-                    Some(LinkState::Opening) => pair.failed(now),
-                    Some(LinkState::Open) => pair.next_attempt_at = now + retry_after(&reason),
-                    Some(LinkState::Lingering { .. }) | None => {}
-                }
-                self.tell_network(NetworkEvent::LinkDown(link));
-            }
-        }
-    }
-
-    /// Said once: every further link meets the same servers.
-    fn turn_failed(&mut self) {
-        if self.turn_has_failed {
-            return;
-        }
-        self.turn_has_failed = true;
-        let message = "the TURN server gives no address: it does not answer, or refuses the credentials. Peers that \
-                       only it could connect are heard through the signaling server";
-        tracing::warn!("{message}");
-        self.tell(MeshEvent::Warned { code: ErrorCode::Other("turn-failed".to_owned()), message: message.to_owned() });
-    }
-
-    pub(super) fn close_link_later(&mut self, now: Duration, link: MeshLink) {
-        if let Some(state) = self.pairs.get_mut(&link.peer).and_then(|pair| pair.links.get_mut(&link.generation))
-            && !matches!(state, LinkState::Lingering { .. })
-        {
-            *state = LinkState::Lingering { until: now + LINGER };
-        }
-    }
-
-    /// Nothing has come through a link for a while. A lost peer that is silent too is gone; otherwise a new attempt is
-    /// made, or asked for.
-    pub(super) fn replace(&mut self, now: Duration, link: MeshLink) {
-        let peer = link.peer;
-        self.ask_server(now);
-        if self.is_lost(peer) {
-            self.close_link(link);
-            return;
-        }
-        if !self.socket.is_joined() || !self.may_link(peer) {
-            return;
-        }
-        let Some(pair) = self.pairs.get_mut(&peer) else { return };
-        if pair.is_opening() || pair.is_superseded(link.generation) {
-            return;
-        }
-        if self.roster.you() < peer {
-            if now >= pair.next_attempt_at {
-                pair.next_attempt_at = now + REPLACE_INTERVAL;
-                self.offer(now, peer);
-            }
-        } else if now >= pair.asked_at + REPLACE_INTERVAL {
-            let attempt = pair.attempt;
-            self.ask_for_offer(now, peer, attempt);
-        }
-    }
-
-    pub(super) fn drop_links(&mut self, peer: PeerId) {
-        let Some(pair) = self.pairs.remove(&peer) else { return };
-        for generation in pair.links.into_keys() {
-            let link = LinkId { peer, generation };
-            self.out.close_link(link);
-            self.tell_network(NetworkEvent::LinkDown(link));
-        }
-    }
-
-    pub(super) fn drop_all_links(&mut self) {
-        let peers: Vec<PeerId> = self.pairs.keys().copied().collect();
-        for peer in peers {
-            self.drop_links(peer);
-        }
-    }
-
-    fn may_link(&self, peer: PeerId) -> bool {
-        let allowed =
-            !self.config.relay_only && !self.server_relay_only && self.choices.is_wanted(peer, self.config.connections);
-        allowed && !self.is_lost(peer) && self.member(peer).is_some_and(|member| !member.capabilities.relay_only)
-    }
-
-    /// The way to a peer without a link may be another now: an attempt at once, unless one was made a moment ago.
-    /// Where the offer is the other's, it is asked for as often as the program wants, else now and then.
-    pub(super) fn try_anew(&mut self, now: Duration, peer: PeerId, by_program: bool) {
-        if !self.socket.is_joined() || !self.may_link(peer) || self.has_open_link(peer) {
-            return;
-        }
-        let offers = self.roster.you() < peer;
-        let pair = self.pairs.entry(peer).or_insert_with(|| Pair::new(now));
-        pair.failures = 0;
-        pair.next_attempt_at = now;
-        if offers && pair.may_negotiate(now, REQUEST_INTERVAL) {
-            self.offer(now, peer);
-        } else if !offers && (by_program || now >= pair.asked_at + REQUEST_INTERVAL) {
-            let beyond = pair.attempt.saturating_add(1);
-            self.ask_for_offer(now, peer, beyond);
-        }
-    }
-
-    /// Closes every link to a peer that stays in the room; the attempts go on being counted.
-    pub(super) fn close_links(&mut self, peer: PeerId) {
-        let Some(pair) = self.pairs.get(&peer) else { return };
-        let generations: Vec<u32> = pair.links.keys().copied().collect();
-        for generation in generations {
-            self.close_link(LinkId { peer, generation });
-        }
-    }
-
-    /// This machine's path has changed: attempts under way cannot succeed, and every pair needs a new link. The links in use
-    /// stay until those are there.
-    pub(super) fn renew_links(&mut self, now: Duration) {
-        let peers: Vec<PeerId> = self.pairs.keys().copied().collect();
-        for peer in peers {
-            self.close_opening_links(peer);
-            if let Some(pair) = self.pairs.get_mut(&peer) {
-                pair.renew = true;
-                pair.failures = 0;
-                pair.next_attempt_at = now;
-            }
-        }
-    }
-
-    /// Another connection to the server is in use: what was said on the former one, by either side, may not have arrived. The
-    /// attempts that it was about are made anew.
-    pub(super) fn renew_unsettled(&mut self, now: Duration) {
-        for pair in self.pairs.values_mut().filter(|pair| pair.is_opening() || pair.requested.is_some()) {
-            pair.renew = true;
-            pair.next_attempt_at = now;
-        }
-    }
-
-    fn renew(&mut self, now: Duration, peer: PeerId) {
-        if self.roster.you() < peer {
-            self.offer(now, peer);
-        } else {
-            self.close_opening_links(peer);
-            // One beyond whatever was under way, which this side does not answer any more. An offer of that number that
-            // crosses the request is as good.
-            let beyond = self.pairs.get(&peer).map_or(0, |pair| pair.attempt.saturating_add(1));
-            self.ask_for_offer(now, peer, beyond);
-        }
-    }
-
-    /// Ends the attempts under way to a peer: another one takes their place.
-    fn close_opening_links(&mut self, peer: PeerId) {
-        let Some(pair) = self.pairs.get(&peer) else { return };
-        let opening: Vec<u32> =
-            pair.links.iter().filter(|(_, state)| **state == LinkState::Opening).map(|(link, _)| *link).collect();
-        for generation in opening {
-            self.close_link(LinkId { peer, generation });
-        }
-    }
-
-    fn offer(&mut self, now: Duration, peer: PeerId) {
-        // The other end answers the newest only.
-        self.close_opening_links(peer);
-        let Some(pair) = self.pairs.get_mut(&peer) else { return };
-        pair.attempt = pair.attempt.saturating_add(1);
-        pair.offered_at = Some(now);
-        pair.asked_beyond = false;
-        let link = LinkId { peer, generation: pair.attempt };
-        self.open_link(link, Role::Offer);
-    }
-
-    fn ask_for_offer(&mut self, now: Duration, peer: PeerId, attempt: u32) {
-        let Some(pair) = self.pairs.get_mut(&peer) else { return };
-        pair.asked_at = now;
-        pair.requested = Some(Requested { attempt, repeats: 0 });
-        self.send_signal(peer, attempt, Signal::RequestOffer);
-    }
-
-    fn open_link(&mut self, link: MeshLink, role: Role) {
-        let Some(pair) = self.pairs.get_mut(&link.peer) else { return };
-        pair.links.insert(link.generation, LinkState::Opening);
-        let surplus = pair.links.len().saturating_sub(LINKS_PER_PEER);
-        let oldest: Vec<u32> = pair.links.keys().copied().take(surplus).collect();
-        self.out.open_link(link, role, &self.ice_servers);
-        for generation in oldest {
-            self.close_link(LinkId { generation, ..link });
-        }
-    }
-
-    fn close_link(&mut self, link: MeshLink) {
-        if let Some(pair) = self.pairs.get_mut(&link.peer)
-            && pair.links.remove(&link.generation).is_some()
-        {
-            self.out.close_link(link);
-            self.tell_network(NetworkEvent::LinkDown(link));
-        }
-    }
-
-    fn send_signal(&mut self, to: PeerId, attempt: u32, signal: Signal) {
-        if self.socket.is_joined() {
-            self.say(&ClientMessage::Signal { to, attempt, signal });
-        }
     }
 }
 

@@ -9,51 +9,17 @@ use voicemesh_session::{Abilities, Roster as SessionRoster, RosterEntry};
 use voicemesh_wire::signaling::{Capabilities, LeaveReason, MemberStatus, Metadata, PeerInfo, RosterMark, roster_hash};
 use voicemesh_wire::{ClientId, DisplayName, PeerId, Permissions, SessionId, names};
 
-use super::{Mesh, MeshEvent};
-use crate::event::PeerLeftReason;
+use crate::connection::Connection;
+use crate::event::{MeshEvent, PeerLeftReason};
+use crate::member::{Member, Presence};
+use crate::negotiation::{Links, Negotiation};
+use crate::queues::Queues;
 
 /// A peer that the server lost is kept this long if a link reaches it, and the server's own absence is borne this long.
 const KEEP_LINKED: Duration = Duration::from_secs(120);
 /// A peer that is about to come back by itself is waited for this long: it was replaced by its own new connection, or
 /// the server started anew and everyone rejoins.
 const KEEP_RETURNING: Duration = Duration::from_secs(10);
-
-/// One other peer in the room.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Member {
-    /// Its id.
-    pub peer: PeerId,
-    /// Display name.
-    pub name: String,
-    /// The name, and the beginning of its id if it looks like the name of another peer in the room.
-    pub label: String,
-    /// What it publishes.
-    pub metadata: Metadata,
-    /// What it can do.
-    pub capabilities: Capabilities,
-    /// Its place in the order of arrival.
-    pub order: u64,
-    /// What it may do.
-    pub permissions: Permissions,
-    /// The talk groups in which a moderator holds it; none if it is held nowhere.
-    pub held_in: Vec<String>,
-    /// How it takes part, as its own program says.
-    pub status: MemberStatus,
-    pub(super) run: u32,
-    pub(super) presence: Presence,
-    client: Option<ClientId>,
-    info: PeerInfo,
-    shown: DisplayName,
-}
-
-/// Whether the server has a peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Presence {
-    /// It does, as far as is known.
-    Here,
-    /// It does not, and the peer is given up then, or when its link is gone if that alone keeps it.
-    Lost { until: Duration, kept_by_link: bool },
-}
 
 /// Everyone else, and the current session's ids.
 #[derive(Debug)]
@@ -64,15 +30,38 @@ pub(super) struct Roster {
     members: BTreeMap<PeerId, Member>,
     clients: BTreeMap<ClientId, PeerId>,
     version: u64,
+    /// The session has not been given the present roster.
+    is_changed: bool,
+}
+
+/// What a change of the roster acts on.
+pub(super) struct Membership<'a> {
+    pub(super) now: Duration,
+    pub(super) links: &'a mut Links,
+    pub(super) connection: &'a mut Connection,
+    pub(super) queues: &'a mut Queues,
 }
 
 impl Roster {
     pub(super) fn new(you: PeerId) -> Self {
-        Self { you, own: None, session: None, members: BTreeMap::new(), clients: BTreeMap::new(), version: 0 }
+        Self {
+            you,
+            own: None,
+            session: None,
+            members: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            version: 0,
+            is_changed: true,
+        }
     }
 
     pub(super) fn you(&self) -> PeerId {
         self.you
+    }
+
+    /// Before the first join: this peer has another id.
+    pub(super) fn set_you(&mut self, you: PeerId) {
+        *self = Self { is_changed: self.is_changed, ..Self::new(you) };
     }
 
     pub(super) fn members(&self) -> impl Iterator<Item = &Member> {
@@ -159,247 +148,248 @@ impl Roster {
             member.client = None;
         }
     }
-}
 
-impl Member {
-    fn new(info: PeerInfo) -> Self {
-        let name = DisplayName::received(&info.name, info.peer);
-        Self {
-            peer: info.peer,
-            name: name.as_str().to_owned(),
-            label: name.as_str().to_owned(),
-            shown: name,
-            metadata: info.metadata.clone(),
-            capabilities: info.capabilities.clone(),
-            order: info.order,
-            permissions: info.permissions,
-            held_in: info.held_in.clone(),
-            status: info.status,
-            run: info.run,
-            presence: Presence::Here,
-            client: Some(info.client),
-            info,
-        }
-    }
-}
-
-impl Mesh {
     /// The server's whole word on who is here: at a join, or because something was missed.
-    pub(super) fn set_roster(
+    pub(super) fn set(
         &mut self,
-        now: Duration,
         session: SessionId,
         own: PeerInfo,
         others: Vec<PeerInfo>,
         mark: RosterMark,
+        around: &mut Membership<'_>,
     ) {
-        self.roster.session = Some(session);
+        self.session = Some(session);
         let (you, permissions) = (own.peer, own.permissions);
-        let former = self.roster.own_permissions();
-        let former_groups = self.roster.own_held_in().to_vec();
+        let former = self.own_permissions();
+        let former_groups = self.own_held_in().to_vec();
         let groups = own.held_in.clone();
-        self.roster.own = Some(own);
+        self.own = Some(own);
         if groups != former_groups {
-            self.tell(MeshEvent::HeldIn { peer: you, groups });
+            around.queues.tell(MeshEvent::HeldIn { peer: you, groups });
         }
         if permissions != former {
-            self.tell(MeshEvent::PermissionsChanged { peer: you, permissions });
+            around.queues.tell(MeshEvent::PermissionsChanged { peer: you, permissions });
         }
-        self.roster.clients.clear();
+        self.clients.clear();
         let listed: Vec<PeerId> = others.iter().map(|info| info.peer).collect();
         for info in others {
-            self.arrive(now, info);
+            self.arrive(info, around);
         }
-        self.roster.label();
+        self.label();
         let missing: Vec<PeerId> =
-            self.roster.present().map(|member| member.peer).filter(|peer| !listed.contains(peer)).collect();
+            self.present().map(|member| member.peer).filter(|peer| !listed.contains(peer)).collect();
         for peer in missing {
-            self.lose(now, peer, KEEP_RETURNING);
+            self.lose(peer, KEEP_RETURNING, around);
         }
-        for member in self.roster.members.values_mut().filter(|member| !listed.contains(&member.peer)) {
+        for member in self.members.values_mut().filter(|member| !listed.contains(&member.peer)) {
             member.client = None;
         }
-        self.roster.version = mark.version;
-        self.roster_changed = true;
+        self.version = mark.version;
+        self.is_changed = true;
     }
 
-    pub(super) fn peer_joined(&mut self, now: Duration, info: PeerInfo) {
-        self.roster.version += 1;
-        self.arrive(now, info);
-        self.roster.label();
-        self.roster_changed = true;
-        self.tell_owner(false);
+    pub(super) fn peer_joined(&mut self, info: PeerInfo, around: &mut Membership<'_>) {
+        self.version += 1;
+        self.arrive(info, around);
+        self.label();
+        self.is_changed = true;
     }
 
-    pub(super) fn peer_left(&mut self, now: Duration, peer: PeerId, reason: LeaveReason) {
-        self.roster.version += 1;
+    pub(super) fn peer_left(&mut self, peer: PeerId, reason: LeaveReason, around: &mut Membership<'_>) {
+        self.version += 1;
         match reason {
-            LeaveReason::Left | LeaveReason::Unknown => self.give_up(peer, PeerLeftReason::Left),
-            LeaveReason::Kicked => self.give_up(peer, PeerLeftReason::Kicked),
-            LeaveReason::Lost => self.lose(now, peer, Duration::ZERO),
-            LeaveReason::Replaced => self.lose(now, peer, KEEP_RETURNING),
-        }
-        // A peer that was replaced comes back at once, in its old place.
-        if reason != LeaveReason::Replaced {
-            self.tell_owner(false);
+            LeaveReason::Left | LeaveReason::Unknown => self.give_up(peer, PeerLeftReason::Left, around),
+            LeaveReason::Kicked => self.give_up(peer, PeerLeftReason::Kicked, around),
+            LeaveReason::Lost => self.lose(peer, Duration::ZERO, around),
+            LeaveReason::Replaced => self.lose(peer, KEEP_RETURNING, around),
         }
     }
 
-    pub(super) fn metadata_changed(&mut self, now: Duration, peer: PeerId, metadata: Metadata) {
-        self.roster.version += 1;
-        if peer == self.roster.you {
-            self.own_metadata_changed(metadata);
-        } else if let Some(member) = self.roster.members.get_mut(&peer) {
+    /// A member publishes something else. Gives it back if that member is this peer itself.
+    pub(super) fn metadata_changed(
+        &mut self,
+        peer: PeerId,
+        metadata: Metadata,
+        around: &mut Membership<'_>,
+    ) -> Option<Metadata> {
+        self.version += 1;
+        if peer == self.you {
+            return Some(metadata);
+        }
+        if let Some(member) = self.members.get_mut(&peer) {
             let former = std::mem::replace(&mut member.metadata, metadata.clone());
             member.info.metadata = metadata.clone();
-            self.tell(MeshEvent::MetadataChanged { peer, metadata });
-            self.token_changed(now, peer, &former);
+            around.queues.tell(MeshEvent::MetadataChanged { peer, metadata });
+            around.token_changed(self, peer, &former);
         }
+        None
     }
 
-    pub(super) fn permissions_changed(&mut self, peer: PeerId, permissions: Permissions) {
-        self.roster.version += 1;
-        if peer == self.roster.you {
-            if let Some(own) = &mut self.roster.own {
+    pub(super) fn permissions_changed(&mut self, peer: PeerId, permissions: Permissions, queues: &mut Queues) {
+        self.version += 1;
+        if peer == self.you {
+            if let Some(own) = &mut self.own {
                 own.permissions = permissions;
             }
-        } else if let Some(member) = self.roster.members.get_mut(&peer) {
+        } else if let Some(member) = self.members.get_mut(&peer) {
             member.permissions = permissions;
             member.info.permissions = permissions;
         } else {
             return;
         }
-        self.roster_changed = true;
-        self.tell(MeshEvent::PermissionsChanged { peer, permissions });
+        self.is_changed = true;
+        queues.tell(MeshEvent::PermissionsChanged { peer, permissions });
     }
 
-    pub(super) fn held_changed(&mut self, peer: PeerId, groups: Vec<String>) {
-        if peer == self.roster.you {
-            if let Some(own) = &mut self.roster.own {
+    pub(super) fn held_changed(&mut self, peer: PeerId, groups: Vec<String>, queues: &mut Queues) {
+        if peer == self.you {
+            if let Some(own) = &mut self.own {
                 own.held_in.clone_from(&groups);
             }
-        } else if let Some(member) = self.roster.members.get_mut(&peer) {
+        } else if let Some(member) = self.members.get_mut(&peer) {
             member.held_in.clone_from(&groups);
             member.info.held_in.clone_from(&groups);
         } else {
             return;
         }
-        self.roster_changed = true;
-        self.tell(MeshEvent::HeldIn { peer, groups });
+        self.is_changed = true;
+        queues.tell(MeshEvent::HeldIn { peer, groups });
     }
 
-    pub(super) fn status_changed(&mut self, peer: PeerId, status: MemberStatus) {
-        self.roster.version += 1;
-        if let Some(member) = self.roster.members.get_mut(&peer) {
+    pub(super) fn status_changed(&mut self, peer: PeerId, status: MemberStatus, queues: &mut Queues) {
+        self.version += 1;
+        if let Some(member) = self.members.get_mut(&peer) {
             member.status = status;
             member.info.status = status;
-            self.tell(MeshEvent::StatusChanged { peer, status });
+            queues.tell(MeshEvent::StatusChanged { peer, status });
         }
     }
 
-    pub(super) fn tick_roster(&mut self, now: Duration) {
-        if let Some(since) = self.socket.away_since()
+    /// Gives up those whom neither the server nor a link has reached for long enough.
+    pub(super) fn tick(&mut self, around: &mut Membership<'_>) {
+        let now = around.now;
+        if let Some(since) = around.connection.away_since()
             && now >= since + KEEP_LINKED
         {
             let unreachable: Vec<PeerId> =
-                self.roster.present().map(|member| member.peer).filter(|peer| !self.has_open_link(*peer)).collect();
+                self.present().map(|member| member.peer).filter(|peer| !around.links.has_open_link(*peer)).collect();
             for peer in unreachable {
-                self.give_up(peer, PeerLeftReason::Lost);
+                self.give_up(peer, PeerLeftReason::Lost, around);
             }
         }
         let over = |member: &&Member| match member.presence {
             Presence::Here => false,
             Presence::Lost { until, kept_by_link } => {
-                now >= until || (kept_by_link && !self.has_open_link(member.peer))
+                now >= until || (kept_by_link && !around.links.has_open_link(member.peer))
             }
         };
-        let given_up: Vec<PeerId> = self.roster.members().filter(over).map(|member| member.peer).collect();
+        let given_up: Vec<PeerId> = self.members().filter(over).map(|member| member.peer).collect();
         for peer in given_up {
-            self.give_up(peer, PeerLeftReason::Lost);
+            self.give_up(peer, PeerLeftReason::Lost, around);
         }
     }
 
     pub(super) fn is_lost(&self, peer: PeerId) -> bool {
-        self.roster.member(peer).is_none_or(|member| member.presence != Presence::Here)
+        self.member(peer).is_none_or(|member| member.presence != Presence::Here)
     }
 
-    fn arrive(&mut self, now: Duration, info: PeerInfo) {
-        if info.peer == self.roster.you {
+    fn arrive(&mut self, info: PeerInfo, around: &mut Membership<'_>) {
+        if info.peer == self.you {
             return;
         }
-        if self.roster.member(info.peer).is_some_and(|known| known.run != info.run) {
-            self.give_up(info.peer, PeerLeftReason::Restarted);
-            self.tell_network(NetworkEvent::PeerRestarted(info.peer));
+        if self.member(info.peer).is_some_and(|known| known.run != info.run) {
+            self.give_up(info.peer, PeerLeftReason::Restarted, around);
+            around.queues.tell_network(NetworkEvent::PeerRestarted(info.peer));
         }
-        self.roster.name(info.client, info.peer);
+        self.name(info.client, info.peer);
         let peer = info.peer;
-        match self.roster.members.get_mut(&peer) {
+        match self.members.get_mut(&peer) {
             Some(known) => {
                 let former = std::mem::replace(known, Member::new(info));
                 let (metadata, permissions, status) = (known.metadata.clone(), known.permissions, known.status);
                 let groups = known.held_in.clone();
                 if status != former.status {
-                    self.tell(MeshEvent::StatusChanged { peer, status });
+                    around.queues.tell(MeshEvent::StatusChanged { peer, status });
                 }
                 if permissions != former.permissions {
-                    self.tell(MeshEvent::PermissionsChanged { peer, permissions });
+                    around.queues.tell(MeshEvent::PermissionsChanged { peer, permissions });
                 }
                 if groups != former.held_in {
-                    self.tell(MeshEvent::HeldIn { peer, groups });
+                    around.queues.tell(MeshEvent::HeldIn { peer, groups });
                 }
                 let former = former.metadata;
                 if metadata != former {
-                    self.tell(MeshEvent::MetadataChanged { peer, metadata });
-                    self.token_changed(now, peer, &former);
+                    around.queues.tell(MeshEvent::MetadataChanged { peer, metadata });
+                    around.token_changed(self, peer, &former);
                 }
             }
             None => {
                 let member = Member::new(info);
                 let (permissions, status) = (member.permissions, member.status);
                 let groups = member.held_in.clone();
-                self.roster.members.insert(peer, member.clone());
-                self.tell(MeshEvent::PeerJoined(member));
+                self.members.insert(peer, member.clone());
+                around.queues.tell(MeshEvent::PeerJoined(member));
                 if !permissions.is_default() {
-                    self.tell(MeshEvent::PermissionsChanged { peer, permissions });
+                    around.queues.tell(MeshEvent::PermissionsChanged { peer, permissions });
                 }
                 if !status.is_default() {
-                    self.tell(MeshEvent::StatusChanged { peer, status });
+                    around.queues.tell(MeshEvent::StatusChanged { peer, status });
                 }
                 if !groups.is_empty() {
-                    self.tell(MeshEvent::HeldIn { peer, groups });
+                    around.queues.tell(MeshEvent::HeldIn { peer, groups });
                 }
             }
         }
-        self.tick_links(now);
+        around.tick_links(self);
     }
 
     /// The server no longer has this peer. It is kept while a link reaches it, and at least for `grace`.
-    fn lose(&mut self, now: Duration, peer: PeerId, grace: Duration) {
-        let linked = self.has_open_link(peer);
-        let until = now + if linked { KEEP_LINKED } else { grace };
-        if let Some(member) = self.roster.members.get_mut(&peer) {
+    fn lose(&mut self, peer: PeerId, grace: Duration, around: &mut Membership<'_>) {
+        let linked = around.links.has_open_link(peer);
+        let until = around.now + if linked { KEEP_LINKED } else { grace };
+        if let Some(member) = self.members.get_mut(&peer) {
             member.presence = Presence::Lost { until, kept_by_link: linked && grace.is_zero() };
         }
         if !linked && grace.is_zero() {
-            self.give_up(peer, PeerLeftReason::Lost);
+            self.give_up(peer, PeerLeftReason::Lost, around);
         }
     }
 
     /// Removes a peer: closes all links to it, and emits [`MeshEvent::PeerLeft`].
-    pub(super) fn give_up(&mut self, peer: PeerId, reason: PeerLeftReason) {
-        self.drop_links(peer);
-        self.choices.forget(peer);
-        if let Some(member) = self.roster.members.remove(&peer) {
-            self.roster.clients.retain(|_, named| *named != peer);
-            self.roster.label();
-            self.roster_changed = true;
-            self.tell(MeshEvent::PeerLeft { member, reason });
+    fn give_up(&mut self, peer: PeerId, reason: PeerLeftReason, around: &mut Membership<'_>) {
+        around.links.forget(peer, around.queues);
+        if let Some(member) = self.members.remove(&peer) {
+            self.clients.retain(|_, named| *named != peer);
+            self.label();
+            self.is_changed = true;
+            around.queues.tell(MeshEvent::PeerLeft { member, reason });
         }
     }
 
     /// Clears the roster when this peer leaves; emits no event.
-    pub(super) fn clear_roster(&mut self) {
-        self.roster = Roster::new(self.roster.you);
-        self.roster_changed = true;
+    pub(super) fn clear(&mut self) {
+        *self = Self::new(self.you);
+    }
+
+    /// Whether the session has not been given the present roster; it is from now on.
+    pub(super) fn take_changed(&mut self) -> bool {
+        std::mem::take(&mut self.is_changed)
+    }
+
+    /// What the session has to know besides the members has changed.
+    pub(super) fn mark_changed(&mut self) {
+        self.is_changed = true;
+    }
+}
+
+impl Membership<'_> {
+    fn tick_links(&mut self, roster: &Roster) {
+        let Self { now, links, connection, queues } = self;
+        links.tick(&mut Negotiation { now: *now, roster, connection, queues });
+    }
+
+    fn token_changed(&mut self, roster: &Roster, peer: PeerId, former: &Metadata) {
+        let Self { now, links, connection, queues } = self;
+        links.token_changed(peer, former, &mut Negotiation { now: *now, roster, connection, queues });
     }
 }

@@ -77,3 +77,32 @@ fn a_failure_to_connect_is_told_with_its_kind() {
     let told = std::iter::from_fn(|| mesh.poll_event()).last();
     assert!(matches!(&told, Some(MeshEvent::ServerAway { failure: Some(kind), .. }) if *kind == failure), "{told:?}");
 }
+
+#[test]
+fn what_was_to_be_opened_is_not_opened_once_the_room_is_left() {
+    let (mut mesh, generation) = connected(&ServerConnection::new(true, false, None));
+    mesh.handle(Duration::ZERO, CarrierEvent::Socket { generation, event: SocketEvent::Closed("gone".to_owned()) });
+    while mesh.poll_output().is_some() {}
+    mesh.tick(Duration::from_secs(10));
+    mesh.leave(Duration::from_secs(10));
+    assert_eq!(mesh.poll_output(), None);
+    assert_eq!(mesh.outputs_dropped(), 0);
+}
+
+#[test]
+fn what_was_to_be_said_before_leaving_is_said() {
+    let (mut mesh, generation) = connected(&ServerConnection::new(true, false, None));
+    mesh.ping_server(1);
+    mesh.leave(Duration::ZERO);
+    let outputs: Vec<_> = std::iter::from_fn(|| mesh.poll_output()).collect();
+    let [
+        MeshOutput::SendText { .. },
+        MeshOutput::SendText { text, .. },
+        MeshOutput::CloseSocket { generation: closed },
+    ] = outputs.as_slice()
+    else {
+        panic!("{outputs:?}")
+    };
+    assert!(text.contains("leave"), "{text}");
+    assert_eq!(*closed, generation);
+}

@@ -321,6 +321,8 @@ pub struct PeerState {
     pub groups: Arc<[String]>,
     /// What it may do. It lacks `speak` if a moderator has muted it for all, or its access token does not allow it.
     pub permissions: Permissions,
+    /// The talk groups in which a moderator holds it; empty if it is held in none.
+    pub held_in: Arc<[String]>,
     /// Its place in the order of arrival.
     pub order: u64,
     /// The way to it.
@@ -419,6 +421,8 @@ pub struct Snapshot {
     pub name: String,
     /// What this peer may do. It lacks `speak` if a moderator has muted it for all, or its access token does not allow it.
     pub permissions: Permissions,
+    /// The talk groups in which a moderator holds this peer; empty if it is held in none.
+    pub held_in: Arc<[String]>,
     /// What this peer publishes, as the server last had it.
     pub metadata: Metadata,
     /// The peer that has been in the room longest, once known.
@@ -445,4 +449,15 @@ pub struct Snapshot {
     pub recording: bool,
     /// The connection to the server: the present one, or the last; `None` before the first.
     pub server_connection: Option<ServerConnection>,
+    /// What full queues dropped since the join.
+    pub drops: QueueDrops,
+}
+
+/// What was dropped since the join because a queue was full.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueDrops {
+    /// Events that the program did not take in time.
+    pub events: u64,
+    /// Events and outputs between the parts of this library, which take them at once: anything but 0 is a fault of the library.
+    pub internal: u64,
 }

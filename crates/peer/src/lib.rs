@@ -38,6 +38,7 @@ mod event;
 mod game;
 mod identity;
 mod inbox;
+mod join_error;
 mod lobby;
 mod network_watch;
 mod options;
@@ -54,12 +55,15 @@ mod worker;
 
 pub use connect::{AddressFailure, ConnectFailure, PlainNotTried, ProxyFailure, Unreached};
 pub use data::SendError;
-pub use event::{DeviceRole, ErrorCode, Event, MicrophoneState, PeerState, Route, SendingState, Snapshot, Stamped};
+pub use event::{
+    DeviceRole, ErrorCode, Event, MicrophoneState, PeerState, QueueDrops, Route, SendingState, Snapshot, Stamped,
+};
 pub use game::{GridAxes, GridChange, MixVoice, PeerVoice, ProximityGrid, SpeakOptions, SpeakingTo, VoiceAudience};
+pub use join_error::JoinError;
 pub use lobby::{ConnectError, MetadataTransaction};
-pub use options::{JoinError, JoinOptions};
+pub use options::JoinOptions;
 pub use peer::Peer;
-pub use record::{RecordedSpeaker, Recorder};
+pub use record::{RecordError, RecordedSpeaker, Recorder};
 pub use voicemesh_mesh::{
     ChoiceError, Connections, PeerLeftReason, REACHABILITY_KEY, ServerConnection, TokenError, TransactionError,
     TransactionId,

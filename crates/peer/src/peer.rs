@@ -8,7 +8,7 @@ use std::convert::Infallible;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, TrySendError, sync_channel};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -29,9 +29,10 @@ use crate::event::{Event, Snapshot, Stamped};
 use crate::game::{JOINED, Places};
 use crate::identity::{Identity, state_dir_or_default};
 use crate::inbox::{Wake, queues};
+use crate::join_error::JoinError;
 use crate::lobby::ConnectError;
-use crate::options::{JoinError, JoinOptions};
-use crate::record::Recorder;
+use crate::options::JoinOptions;
+use crate::record::{RecordError, Recorder};
 use crate::server_url::ServerUrl;
 use crate::shared::Shared;
 use crate::sound::Sound;
@@ -70,6 +71,8 @@ pub struct Peer {
     /// Held while this peer lives: that of the server, and that of the same one without TLS, if it may come to that.
     _identities: (Identity, Option<Identity>),
     transactions: AtomicU64,
+    /// Alive while a recording is kept.
+    recording: Mutex<Weak<()>>,
 }
 
 impl Peer {
@@ -138,6 +141,7 @@ impl Peer {
             places: places.clone(),
         };
         let tickets = identity.ticket_file(options.password.as_ref());
+        let recording = Mutex::new(recorder.as_ref().map_or_else(Weak::new, Recorder::lease));
         let worker = Worker::new(started, comms, sound, tickets, recorder, ends, &options);
         let worker_wake = wake.clone();
         let thread = std::thread::Builder::new()
@@ -163,6 +167,7 @@ impl Peer {
             farewells: Mutex::new(farewells),
             _identities: (identity, without_tls),
             transactions: AtomicU64::new(1),
+            recording,
         })
     }
 
@@ -386,20 +391,37 @@ impl Peer {
         self.command(Command::LeaveGroup(name.to_owned()));
     }
 
-    /// Begins a recording of the room in this folder, one file per speaker, as [`JoinOptions::record`] does at the join; one
-    /// that is kept already ends. Everyone in the room sees that it is on.
+    /// Begins a recording of the room in this folder, one file per speaker, as [`JoinOptions::record`] does at the join.
+    /// Everyone in the room sees that it is on.
     ///
     /// # Errors
     ///
-    /// A sentence, when nothing can be written there.
-    pub fn start_recording(&self, folder: impl AsRef<Path>) -> Result<(), String> {
-        let recorder = Recorder::start(folder.as_ref())?;
-        self.command(Command::Record(Some(Box::new(recorder))));
+    /// See [`RecordError`].
+    pub fn start_recording(&self, folder: impl AsRef<Path>) -> Result<(), RecordError> {
+        let snapshot = self.shared.snapshot();
+        if self.has_left || self.thread.is_none() {
+            return Err(RecordError::Left);
+        }
+        let mut recording = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
+        if recording.strong_count() > 0 {
+            return Err(RecordError::AlreadyRecording);
+        }
+        if !(snapshot.connected && snapshot.server_answers) {
+            return Err(RecordError::ServerAway);
+        }
+        let recorder = Recorder::start(folder.as_ref()).map_err(RecordError::Folder)?;
+        let lease = recorder.lease();
+        self.try_command(Command::Record(Some(Box::new(recorder)))).map_err(|error| match error {
+            ConnectError::Left => RecordError::Left,
+            ConnectError::Busy | ConnectError::Token(_) => RecordError::Busy,
+        })?;
+        *recording = lease;
         Ok(())
     }
 
-    /// Ends the recording, if one is kept.
+    /// Ends the recording, if one is kept. Another may begin at once.
     pub fn stop_recording(&self) {
+        *self.recording.lock().unwrap_or_else(PoisonError::into_inner) = Weak::new();
         self.command(Command::Record(None));
     }
 

@@ -13,6 +13,7 @@ mod writer;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use voicemesh_device::file_words;
@@ -39,9 +40,32 @@ pub struct RecordedSpeaker {
     pub name: String,
 }
 
+/// Why a recording does not begin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// The server is out of reach, and the others could not see that they are recorded. Try again once it answers.
+    #[error("the server is out of reach, and the others could not see that they are recorded")]
+    ServerAway,
+    /// Nothing can be written to the folder; the sentence says why. Name another.
+    #[error("{0}")]
+    Folder(String),
+    /// A recording is kept already. End that one first.
+    #[error("a recording is kept already")]
+    AlreadyRecording,
+    /// The engine has more to do than it manages; try again in the next frame.
+    #[error("too many commands wait")]
+    Busy,
+    /// This peer has left.
+    #[error("this peer has left the room")]
+    Left,
+}
+
 /// A recording. Dropping it finishes all files.
 #[derive(Debug)]
 pub struct Recorder {
+    /// Held until it ends, for whoever wants to begin the next.
+    lease: Option<Arc<()>>,
     state: State,
     failures: Receiver<String>,
     /// Disconnected when the writer has finished.
@@ -97,6 +121,7 @@ impl Recorder {
 
     fn over(jobs: SyncSender<Job>, failures: Receiver<String>, done: Receiver<()>) -> Self {
         Self {
+            lease: Some(Arc::default()),
             state: State::Running(jobs),
             failures,
             done,
@@ -205,8 +230,14 @@ impl Recorder {
 }
 
 impl Recorder {
+    /// Alive until the recording ends, for whatever reason.
+    pub(crate) fn lease(&self) -> Weak<()> {
+        self.lease.as_ref().map_or_else(Weak::new, Arc::downgrade)
+    }
+
     /// Ends all files, and does not wait for the disk. Nothing is recorded from then on.
     pub fn end_all(&mut self) {
+        self.lease = None;
         for track in std::mem::take(&mut self.tracks).into_values() {
             self.end(track);
         }

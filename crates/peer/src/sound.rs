@@ -14,7 +14,8 @@ use voicemesh_device::{
 
 use crate::event::{DeviceRole, Event};
 use crate::inbox::Wake;
-use crate::options::{JoinError, JoinOptions};
+use crate::join_error::JoinError;
+use crate::options::JoinOptions;
 use crate::switch::{Switch, close};
 
 /// What the speaker's queue holds at least, in samples: one block that it is about to take.

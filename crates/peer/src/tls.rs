@@ -16,7 +16,7 @@ use tokio_rustls::rustls::{
 
 use voicemesh_device::file_words;
 
-use crate::options::JoinError;
+use crate::join_error::JoinError;
 
 /// The system's certificates, and those of one file more if asked for. They are read when the first secured connection is
 /// made: on some systems that takes a while, and a plain connection never needs them.

@@ -15,6 +15,8 @@ mod inbound;
 mod link_vectors;
 mod outbound;
 mod pairs;
+#[cfg(test)]
+mod tests;
 mod texts;
 mod view;
 mod voice_in;
@@ -27,7 +29,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_uplink::path::{PathState, RelayPath};
 use voicemesh_wire::limits::{GROUP_NAME_BYTES, GROUPS_PER_CLIENT, TEXT_BYTES};
-use voicemesh_wire::packet::{self, CodecSettings, HandshakeRequest};
+use voicemesh_wire::packet::{CodecSettings, HandshakeRequest};
 use voicemesh_wire::{ClientId, GroupId, SessionId};
 
 use crate::data::{DataError, Pipe};
@@ -51,6 +53,13 @@ pub use voice_out::{AudienceMember, FRAMES_PER_PACKET, Reached, Spoken};
 
 /// Events that were not polled yet, at most. When there are more, new ones are dropped and counted.
 const EVENTS: usize = 4096;
+/// Outputs that the owner has not taken, at most. It takes them after every call, and the call that makes most is
+/// [`Client::update`] with as many peers as there are pipes, when every pipe has a turn's packets to send, every link stalls and
+/// what it has not acknowledged is sent again, and three links to each peer report, probe and are replaced. So only a fault fills
+/// it; what is more is dropped and counted.
+const OUTPUTS: usize = data::PIPES * (data::PACKETS_PER_TURN + voice_out::RECENT_FRAMES + 3 * OUTPUTS_PER_LINK);
+/// A handshake, an acknowledgement, a report of a train, a probe, a release, a replacement, a stall, and one to spare.
+const OUTPUTS_PER_LINK: usize = 8;
 /// Speakers remembered. When there are more, those that have been silent longest are forgotten.
 const STREAMS: usize = 1024;
 /// Former sessions in which a pair may still speak. When there are more, the oldest is forgotten.
@@ -172,6 +181,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
         &self.core.dropped
     }
 
+    /// Outputs that were dropped because the owner had not taken those before.
+    pub fn outputs_dropped(&self) -> u64 {
+        self.core.out.dropped()
+    }
+
     /// The way to a peer.
     pub fn route(&self, who: Who<P>) -> Route {
         self.core.route(who)
@@ -241,27 +255,32 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     /// These links did not take a packet.
+    ///
+    /// Where a member of the current session can take it from the server, it goes through the relay, all of it in one packet for
+    /// all of these links. The server knows the current session only: speech of a former one is encoded again for the current
+    /// one, and anything else of a former one is dropped. That is reports and clock probes, whose timers send the next.
     pub fn refused(&mut self, now: Duration, refused: LinkPacket<P>) {
         let LinkPacket { to, reliability, packet, fallback } = refused;
         match fallback {
             Fallback::None => {}
             Fallback::Relay => {
-                let session = packet::open(&packet).ok().and_then(|(header, _)| header.session_id());
-                if session.is_some_and(|session| self.core.is_current(session)) {
+                if self.core.is_of_current_session(&packet) {
                     let clients: Vec<_> = to.iter().map(|destination| destination.client).collect();
                     self.core.relay(reliability, &clients, &packet);
                 }
             }
             Fallback::Retry => to.iter().for_each(|destination| self.core.handshake_refused(now, destination.link)),
             Fallback::Speech { sequence, frames } => {
-                let sequences: Vec<_> =
-                    (0..u16::from(frames)).rev().map(|behind| sequence.wrapping_sub(behind)).collect();
-                for destination in to {
+                for destination in &to {
                     if let Some(link) = self.core.pairs.link_mut(destination.link) {
                         link.health.unsent(sequence);
                     }
-                    self.sender.rescue(&mut self.core, now, destination.link.peer, sequences.clone());
                 }
+                let peers = to.iter().map(|destination| destination.link.peer);
+                // What moves between link and relay goes both ways already.
+                let is_relayed = |peer| self.core.routes.get(&Who::Peer(peer)).is_some_and(|route| route.uses_relay());
+                let peers: BTreeSet<P> = peers.filter(|peer| !is_relayed(*peer)).collect();
+                self.sender.relay_refused(&mut self.core, now, &peers, packet, sequence, frames);
             }
         }
     }
@@ -379,8 +398,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.sender.speaker.open_targets()
     }
 
-    /// Leaves: the session, the pairs and all that was known of others are gone. Groups and targets stay for the next
-    /// time, but for targets that were clients of this session.
+    /// Leaves: the session, the pairs, all that was known of others, and the outputs that the owner has not taken are gone.
+    /// Groups and targets stay for the next time, but for targets that were clients of this session.
     pub fn leave(&mut self) {
         if self.core.phase != Phase::Offline {
             self.core.push(ClientEvent::SessionEnded(DisconnectReason::Requested));
@@ -400,6 +419,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.core.answering.clear();
         self.core.relayed_by_choice.clear();
         self.core.resuming = false;
+        self.core.out.clear();
     }
 
     /// Sends one encoded frame to everyone whom the open targets address, each by its route. Says how many those are.

@@ -6,10 +6,6 @@ use bytes::Bytes;
 
 use crate::transport::{Destination, LinkId, Reliability};
 
-/// Outputs that the owner has not taken. It takes them after every call, so that only a fault can fill the queue; what is more
-/// is dropped.
-const OUTPUTS: usize = 8192;
-
 /// One thing to do, in the order in which they are given.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output<P> {
@@ -60,21 +56,36 @@ pub(crate) enum Fallback {
     Speech { sequence: u16, frames: u8 },
 }
 
-/// The queue of one client.
+/// The queue of one client: outputs that the owner has not taken.
 #[derive(Debug)]
 pub(crate) struct Outputs<P> {
     queue: VecDeque<Output<P>>,
+    most: usize,
+    dropped: u64,
 }
 
 impl<P> Outputs<P> {
-    pub(crate) fn new() -> Self {
-        Self { queue: VecDeque::new() }
+    /// A queue of at most so many. When there are more, new ones are dropped and counted.
+    pub(crate) fn new(most: usize) -> Self {
+        Self { queue: VecDeque::new(), most, dropped: 0 }
     }
 
     pub(crate) fn push(&mut self, output: Output<P>) {
-        if self.queue.len() < OUTPUTS {
+        if self.queue.len() < self.most {
             self.queue.push_back(output);
+        } else {
+            self.dropped += 1;
         }
+    }
+
+    /// How many were dropped.
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    /// Drops all that wait, uncounted: there is no session any more for which they were meant.
+    pub(crate) fn clear(&mut self) {
+        self.queue.clear();
     }
 
     pub(crate) fn send_to_server(&mut self, reliability: Reliability, packet: impl Into<Bytes>) {

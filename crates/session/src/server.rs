@@ -12,8 +12,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_wire::limits::{GROUPS_PER_CLIENT, RELIABLE_PACKET_BYTES};
 use voicemesh_wire::packet::{
-    self, ClientInfo, ClientState, DeltaClientState, GroupText, HandshakeRequest, Kind, Relay, RemoveClient, Routing,
-    TextData,
+    self, ClientInfo, ClientState, DeltaClientState, DirectionError, HandshakeRequest, Header, Kind, Relay,
+    RemoveClient, Routing, ToServer,
 };
 use voicemesh_wire::{ClientId, DecodeError, GroupId, Permissions, SessionId};
 
@@ -293,9 +293,35 @@ impl<P: Copy + Ord> Server<P> {
         out: &mut impl ServerOutput<P>,
     ) -> Result<Verdict, DropReason> {
         let (header, body) = packet::open(packet)?;
-        if header.kind == Kind::HandshakeRequest {
-            return self.handshake(now, peer, HandshakeRequest::decode(body)?, out);
+        let sender = match header.kind {
+            Kind::HandshakeRequest => None,
+            _ => Some(self.sender_of(now, peer, header, out)?),
+        };
+        match (ToServer::decode(header.kind, body)?, sender) {
+            (ToServer::HandshakeRequest(request), _) => self.handshake(now, peer, request, out),
+            (_, None) => Err(DropReason::NotJoined),
+            (ToServer::RelayReliable(relay), Some(sender)) => {
+                self.relay(sender, packet, relay, Delivery::Reliable, out)
+            }
+            (ToServer::RelayUnreliable(relay), Some(sender)) => self.relay(sender, packet, relay, Delivery::Voice, out),
+            (ToServer::ClientState(state), Some(sender)) => self.client_state(peer, sender.client, state, out),
+            (ToServer::DeltaClientState(delta), Some(sender)) => self.delta(peer, sender.client, delta, out),
+            (ToServer::TextData(_) | ToServer::GroupText(_), Some(sender)) if !sender.permissions.data => {
+                Err(DropReason::NotPermitted)
+            }
+            (ToServer::TextData(text), Some(sender)) => self.text(peer, sender.client, packet, text, out),
+            (ToServer::GroupText(text), Some(sender)) => self.group_text(peer, sender.client, packet, text, out),
         }
+    }
+
+    /// The member that sent a packet of this session.
+    fn sender_of(
+        &mut self,
+        now: Duration,
+        peer: P,
+        header: Header,
+        out: &mut impl ServerOutput<P>,
+    ) -> Result<Sender<P>, DropReason> {
         if header.session != Some(self.session.number()) {
             if header.kind != Kind::ErrorWrongSession {
                 self.tell_session(now, peer, out);
@@ -304,36 +330,7 @@ impl<P: Copy + Ord> Server<P> {
         }
         let known = self.connections.get(&peer).filter(|known| known.joined).ok_or(DropReason::NotJoined)?;
         let Connection { client, permissions, .. } = *known;
-        let sender = Sender { peer, client, permissions };
-        match header.kind {
-            Kind::ServerRelayReliable => self.relay(sender, packet, body, Delivery::Reliable, out),
-            Kind::ServerRelayUnreliable => self.relay(sender, packet, body, Delivery::Voice, out),
-            Kind::ClientState => self.client_state(peer, client, ClientState::decode_request(body)?, out),
-            Kind::DeltaClientState => self.delta(peer, client, DeltaClientState::decode(body)?, out),
-            Kind::TextData | Kind::GroupText if !permissions.data => Err(DropReason::NotPermitted),
-            Kind::TextData => self.text(peer, client, packet, TextData::decode(body)?, out),
-            Kind::GroupText => self.group_text(peer, client, packet, GroupText::decode(body)?, out),
-            Kind::HandshakeRequest
-            | Kind::HandshakeResponse
-            | Kind::ErrorWrongSession
-            | Kind::RemoveClient
-            | Kind::HandshakeP2P
-            | Kind::VoiceData
-            | Kind::VoiceAck
-            | Kind::Probe
-            | Kind::ProbeEcho
-            | Kind::VoiceCopies
-            | Kind::ReceptionReport
-            | Kind::ClockProbe
-            | Kind::ClockEcho
-            | Kind::DataSegment
-            | Kind::DataAck
-            | Kind::DataMessage
-            | Kind::DataReset
-            | Kind::BandwidthProbe
-            | Kind::BandwidthReport
-            | Kind::Unassigned(_) => Err(DropReason::NotForServer),
-        }
+        Ok(Sender { peer, client, permissions })
     }
 
     /// From here on the client is a member. A client that shakes hands again on the same connection keeps its id and
@@ -461,11 +458,10 @@ impl<P: Copy + Ord> Server<P> {
         &mut self,
         Sender { peer, client, permissions }: Sender<P>,
         packet: &Bytes,
-        body: &[u8],
+        relay: Relay<'_>,
         delivery: Delivery,
         out: &mut impl ServerOutput<P>,
     ) -> Result<Verdict, DropReason> {
-        let relay = Relay::decode(body)?;
         let routing = Routing::read(relay.packet).map_err(|error| match error {
             DecodeError::BadValue => DropReason::NotRelayable,
             other => DropReason::Malformed(other),
@@ -589,6 +585,15 @@ impl<P: Copy + Ord> Server<P> {
 impl From<DecodeError> for DropReason {
     fn from(error: DecodeError) -> Self {
         Self::Malformed(error)
+    }
+}
+
+impl From<DirectionError> for DropReason {
+    fn from(error: DirectionError) -> Self {
+        match error {
+            DirectionError::Decode(error) => Self::Malformed(error),
+            _ => Self::NotForServer,
+        }
     }
 }
 

@@ -1,10 +1,12 @@
 //! The binary session packets (PROTOCOL.md, section 6).
 //!
 //! A packet is read in two steps, because most of them are refused or passed on after the first: [`open`] checks the
-//! magic number and gives the [`Header`] and the body; the type for that [`Kind`] decodes the body.
+//! magic number and gives the [`Header`] and the body; [`ToServer`], [`FromServer`] or [`PeerToPeer`] decodes the body, by the way
+//! that the packet came.
 
 mod copies;
 mod data;
+mod direction;
 mod extension;
 mod feedback;
 mod relay;
@@ -14,6 +16,7 @@ mod voice;
 
 pub use copies::{CopiesMarks, Copy, CopyList, VoiceCopies};
 pub use data::{DataAck, DataMessage, DataReset, DataSegment, PipeEnd, Record};
+pub use direction::{DataPacket, DirectionError, FromMember, FromServer, PeerToPeer, ToServer};
 pub use extension::{BandwidthProbe, BandwidthReport, Probe, VoiceAck};
 pub use feedback::{Captured, ClockEcho, ClockProbe, ReceptionReport};
 pub use relay::{DestinationList, Relay, Routing, is_relayed_data};

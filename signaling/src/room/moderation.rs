@@ -209,9 +209,10 @@ impl Moderation {
         self.owner.and_then(|owner| owner.lost_at).map(|at| at + RIGHT_WAITS)
     }
 
+    /// Who has left is no decision: whoever has the right next can ban them as well.
     fn forget_decisions(&mut self) {
-        let (addresses, bans) = (std::mem::take(&mut self.addresses), std::mem::take(&mut self.bans));
-        *self = Self { addresses, bans, ..Self::default() };
+        let Self { addresses, bans, departed, .. } = std::mem::take(self);
+        *self = Self { addresses, bans, departed, ..Self::default() };
     }
 
     pub(super) fn mute(&mut self, peer: PeerId) -> Result<(), Refusal> {

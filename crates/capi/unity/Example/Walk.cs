@@ -17,6 +17,7 @@ internal sealed class Walk
     private int connected;
     private int disconnected;
     private string refusal;
+    private string folder;
     private readonly List<string> texts = new List<string>();
 
     private static int Main(string[] arguments)
@@ -28,6 +29,7 @@ internal sealed class Walk
 
     private void Play(string url, string stateDir)
     {
+        folder = stateDir;
         Func<string, JoinOptions> quiet = name => new JoinOptions
         {
             Server = url, Room = "walk", Name = name, StateDir = stateDir, Input = "silence", Output = "null"
@@ -136,6 +138,24 @@ internal sealed class Walk
         Require("the owner publishes both", isMade[own] && isMade[room]);
         Until("and reads them", () => voice.Metadata(null, "map") == "ice" && voice.RoomMetadata("map") == "ice");
 
+        // Everyone sees that a recording is kept.
+        var seen = MemberStatus.None;
+        clients[1].OnEvent += happened => seen = happened.Type == EventType.StatusChanged ? happened.Status : seen;
+        voice.StartRecording(folder + "/recording");
+        Until("the recording is seen", () => seen == MemberStatus.Recording);
+        var second = Result.Ok;
+        try
+        {
+            voice.StartRecording(folder + "/second");
+        }
+        catch (VoicemeshException refused)
+        {
+            second = refused.Result;
+        }
+        Require("one is kept at a time", second == Result.AlreadyRecording);
+        voice.StopRecording();
+        Until("its end is seen", () => seen == MemberStatus.None);
+
         var guest = clients[1].Voice;
         var self = default(PeerId);
         Until("the guest reads what the owner publishes", () =>
@@ -153,12 +173,17 @@ internal sealed class Walk
         Until("it came over the channel", () => reached == "5 over the channel");
 
         var movedTo = "";
+        var heldIn = "";
         var refusedOf = 0UL;
         clients[1].OnEvent += happened =>
         {
             if (happened.Type == EventType.Moved)
             {
                 movedTo = happened.Groups[0];
+            }
+            if (happened.Type == EventType.Held && happened.Peer == late && happened.Groups != null)
+            {
+                heldIn = happened.Groups[0];
             }
             if (happened.Type == EventType.TransactionDone && !happened.On)
             {
@@ -193,6 +218,9 @@ internal sealed class Walk
         Until("a decision about no member is answered", () => isMade.ContainsKey(absent));
         Require("it is refused", !isMade[absent]);
         Until("the guest has moved", () => movedTo == "Red team");
+        Until("the guest is held there", () => heldIn == "Red team" && guest.HeldIn.Contains("Red team"));
+        Until("the others see it", () => voice.HeldInOf(late).Contains("Red team"));
+        Require("no one else is held", voice.HeldIn.Count == 0 && guest.HeldInOf(self).Count == 0);
         guest.JoinGroup("Global");
         Until("the guest's own decision is answered", () => refusedOf == guests);
 

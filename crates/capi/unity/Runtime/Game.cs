@@ -99,22 +99,26 @@ namespace Voicemesh
         /// <summary>The keys of what a peer publishes, or oneself (null), in order.</summary>
         public IList<string> MetadataKeys(PeerId? of)
         {
-            var keys = new List<string>();
             using (var who = new Who(of))
             {
                 var pointer = who.Pointer;
-                for (var key = ""; key != null;)
-                {
-                    var number = (UIntPtr)keys.Count;
-                    key = Told((byte[] buffer, out UIntPtr needed) => Native.vm_get_metadata_key(
-                        handle, pointer, number, buffer, (UIntPtr)buffer.Length, out needed));
-                    if (key != null)
-                    {
-                        keys.Add(key);
-                    }
-                }
+                return All(number => Told((byte[] buffer, out UIntPtr needed) => Native.vm_get_metadata_key(
+                    handle, pointer, number, buffer, (UIntPtr)buffer.Length, out needed)));
             }
-            return keys;
+        }
+
+        /// <summary>The talk groups in which a moderator holds this peer; none if it is held in none.</summary>
+        public IList<string> HeldIn { get { return HeldInOf(null); } }
+
+        /// <summary>The talk groups in which a moderator holds a member, or oneself (null).</summary>
+        public IList<string> HeldInOf(PeerId? of)
+        {
+            using (var who = new Who(of))
+            {
+                var pointer = who.Pointer;
+                return All(number => Told((byte[] buffer, out UIntPtr needed) => Native.vm_get_held_group(
+                    handle, pointer, number, buffer, (UIntPtr)buffer.Length, out needed)));
+            }
         }
 
         /// <summary>One value of what the room publishes; null if there is no such key.</summary>
@@ -235,6 +239,17 @@ namespace Voicemesh
             ulong microphone;
             Check(Native.vm_open_microphone(handle, (uint)rateHz, out microphone));
             return new MicrophoneFeed(microphone);
+        }
+
+        /// Texts by their number, up to the first that there is not.
+        private static IList<string> All(Func<UIntPtr, string> numbered)
+        {
+            var found = new List<string>();
+            for (var text = numbered(UIntPtr.Zero); text != null; text = numbered((UIntPtr)found.Count))
+            {
+                found.Add(text);
+            }
+            return found;
         }
 
         private delegate Result Telling(byte[] buffer, out UIntPtr needed);

@@ -34,6 +34,9 @@ namespace Voicemesh
         Left = -21,
         BadToken = -22,
         BadPassword = -23,
+        AlreadyRecording = -24,
+        /// <summary>The others could not learn of it.</summary>
+        ServerAway = -25,
         Internal = -100
     }
 
@@ -77,7 +80,9 @@ namespace Voicemesh
         RoomLocked = 34,
         OwnerRight = 35,
         StatusChanged = 36,
-        DeviceChanged = 37
+        DeviceChanged = 37,
+        /// <summary>A moderator holds a member, perhaps oneself, in Event.Groups; null: it is held no longer.</summary>
+        Held = 38
     }
 
     /// <summary>How a member takes part, as its own program says.</summary>
@@ -365,6 +370,12 @@ namespace Voicemesh
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         public static extern Result vm_set_peer_muted(ulong peer, ref PeerId of, int muted);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vm_start_recording(ulong peer, byte[] folder, UIntPtr length);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vm_stop_recording(ulong peer);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         public static extern Result vm_send_text(ulong peer, ref PeerId to, byte[] text, UIntPtr length);

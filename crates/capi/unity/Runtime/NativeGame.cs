@@ -39,6 +39,10 @@ namespace Voicemesh
             UIntPtr capacity, out UIntPtr needed);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vm_get_held_group(ulong peer, IntPtr of, UIntPtr number, byte[] buffer,
+            UIntPtr capacity, out UIntPtr needed);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
         public static extern Result vm_get_metadata_key(ulong peer, IntPtr of, UIntPtr number, byte[] buffer,
             UIntPtr capacity, out UIntPtr needed);
 

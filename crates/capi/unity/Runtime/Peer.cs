@@ -65,7 +65,7 @@ namespace Voicemesh
         public bool On;
         /// <summary>How a member takes part, of StatusChanged.</summary>
         public MemberStatus Status;
-        /// <summary>Talk groups: of Moved, and the one of a Text; null if there are none.</summary>
+        /// <summary>Talk groups: of Moved and Held, and the one of a Text; null if there are none.</summary>
         public string[] Groups;
         public Route Route;
         /// <summary>A message's bytes, in an array of their own; null if there is none.</summary>
@@ -163,6 +163,18 @@ namespace Voicemesh
         public void SetGain(PeerId of, float gain) { Check(Native.vm_set_gain(handle, ref of, gain)); }
 
         public void SetPeerMuted(PeerId of, bool muted) { Check(Native.vm_set_peer_muted(handle, ref of, muted ? 1 : 0)); }
+
+        /// <summary>Begins a recording in a folder, one file per speaker; everyone in the room sees that it is on. Throws with
+        /// Result.AlreadyRecording, with Result.ServerAway while the others could not learn of it, and with Result.Recording if
+        /// nothing can be written there.</summary>
+        public void StartRecording(string folder)
+        {
+            var bytes = Encoding.UTF8.GetBytes(folder);
+            Check(Native.vm_start_recording(handle, bytes, (UIntPtr)bytes.Length));
+        }
+
+        /// <summary>Ends the recording, if one is kept.</summary>
+        public void StopRecording() { Check(Native.vm_stop_recording(handle)); }
 
         public void SendText(PeerId to, string text)
         {

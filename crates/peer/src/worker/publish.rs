@@ -1,6 +1,6 @@
 //! What leaves the engine for the program: events, in order, and the situation as a snapshot.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::{SyncSender, TrySendError};
@@ -14,7 +14,7 @@ use voicemesh_wire::PeerId;
 
 use crate::carrier::RealCarrier;
 use crate::data::Desk;
-use crate::event::{Event, MicrophoneState, PeerState, SendingState, Snapshot, Stamped};
+use crate::event::{Event, MicrophoneState, PeerState, QueueDrops, SendingState, Snapshot, Stamped};
 use crate::shared::Shared;
 
 /// The snapshot is at most this old.
@@ -33,6 +33,8 @@ pub(super) struct Publisher {
     told: Arc<Notify>,
     /// What happened in this turn.
     untold: RefCell<Vec<Stamped>>,
+    /// Events that the program did not take in time.
+    dropped: Cell<u64>,
     snapshot_due: Duration,
     known_groups: KnownGroups,
 }
@@ -56,6 +58,7 @@ impl Publisher {
             desk,
             told,
             untold: RefCell::default(),
+            dropped: Cell::new(0),
             snapshot_due: Duration::ZERO,
             known_groups: KnownGroups::new(),
         }
@@ -66,8 +69,13 @@ impl Publisher {
         if self.desk.tells(&event, EVENTS) {
             self.untold.borrow_mut().push(Stamped { at, event });
         } else {
-            tracing::debug!(?event, "nobody takes the events; one was dropped");
+            self.drop_event(&event);
         }
+    }
+
+    fn drop_event(&self, event: &Event) {
+        self.dropped.set(self.dropped.get() + 1);
+        tracing::debug!(?event, "the program does not take events; one was dropped");
     }
 
     /// Puts the situation where the program sees it, if it is time or something happened, and then says what did.
@@ -75,7 +83,9 @@ impl Publisher {
         let mut untold = self.untold.take();
         if now >= self.snapshot_due || untold.iter().any(|stamped| changes_situation(&stamped.event)) {
             self.snapshot_due = now + SNAPSHOT_INTERVAL;
-            self.shared.put(situation.snapshot(&mut self.known_groups));
+            let mut snapshot = situation.snapshot(&mut self.known_groups);
+            snapshot.drops.events = self.dropped.get();
+            self.shared.put(snapshot);
         }
         if untold.is_empty() {
             return;
@@ -83,7 +93,7 @@ impl Publisher {
         for stamped in untold.drain(..) {
             if let Err(TrySendError::Full(lost)) = self.events.try_send(stamped) {
                 self.desk.polled(&lost.event);
-                tracing::debug!(event = ?lost.event, "nobody takes the events; one was dropped");
+                self.drop_event(&lost.event);
             }
         }
         self.told.notify_one();
@@ -118,6 +128,7 @@ impl Situation<'_> {
                 status: member.status,
                 groups: groups_of(member.peer),
                 permissions: member.permissions,
+                held_in: member.held_in.iter().cloned().collect(),
                 order: member.order,
                 route: status.map_or(crate::Route::None, |status| status.route),
                 round_trip: status.and_then(|status| status.round_trip),
@@ -174,6 +185,10 @@ impl Situation<'_> {
             recording: self.recording,
             name: self.name.to_owned(),
             server_connection: mesh.server_connection().cloned(),
+            drops: QueueDrops {
+                events: 0,
+                internal: mesh.events_dropped() + mesh.outputs_dropped() + self.comms.events_dropped(),
+            },
             ..Snapshot::default()
         };
         fill_lobby(&mut snapshot, mesh);
@@ -185,6 +200,7 @@ impl Situation<'_> {
 fn fill_lobby(snapshot: &mut Snapshot, mesh: &Mesh) {
     snapshot.owner = mesh.owner();
     snapshot.permissions = mesh.own_permissions();
+    snapshot.held_in = mesh.own_held_in().iter().cloned().collect();
     snapshot.metadata = mesh.own_metadata().clone();
     snapshot.room_metadata = mesh.room_metadata().clone();
     snapshot.peers.sort_by_key(|peer| peer.order);

@@ -11,7 +11,7 @@ use voicemesh_wire::{ClientId, GroupId, Permissions, SessionId};
 
 use super::answering::Answering;
 use super::pairs::Pairs;
-use super::{ClientConfig, ClientEvent, DropCounts, Dropped, EVENTS, Phase, View, Who};
+use super::{ClientConfig, ClientEvent, DropCounts, Dropped, EVENTS, OUTPUTS, Phase, View, Who};
 use crate::output::{Fallback, Outputs};
 use crate::permits;
 use crate::roster::{Roster, ServerHealth};
@@ -66,7 +66,7 @@ impl<P: Copy + Ord + Debug> Core<P> {
             permissions: Permissions::default(),
             roster: Roster::default(),
             server: ServerHealth::UNKNOWN,
-            out: Outputs::new(),
+            out: Outputs::new(OUTPUTS),
             events: VecDeque::new(),
             dropped: DropCounts::new(),
             resuming: false,

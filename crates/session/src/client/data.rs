@@ -8,7 +8,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use bytes::Bytes;
-use voicemesh_wire::packet::{DataAck, DataMessage, DataReset, DataSegment, Kind, PipeEnd};
+use voicemesh_wire::packet::{DataPacket, DataSegment, PipeEnd};
 use voicemesh_wire::{ClientId, SessionId};
 
 use super::core::Core;
@@ -19,7 +19,7 @@ use crate::route::Route;
 use crate::transport::{Destination, LinkId, Reliability};
 
 /// Pipes at a time: more peers than a room takes.
-const PIPES: usize = 256;
+pub(super) const PIPES: usize = 256;
 /// Ends of former pipes that are remembered, so that what is left of one does not begin another; the oldest is forgotten
 /// first.
 const FORMER_ENDS: usize = 128;
@@ -28,7 +28,7 @@ const RELAYED_BYTES_PER_S: f64 = 1_000_000.0;
 /// … and so much at once.
 const RELAYED_BURST_BYTES: f64 = 64_000.0;
 /// Packets of one pipe in a row, before the next has its turn.
-const PACKETS_PER_TURN: usize = 64;
+pub(super) const PACKETS_PER_TURN: usize = 64;
 
 /// What came of the game's own bytes, in order for each peer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -307,32 +307,27 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
         core: &mut Core<P>,
         now: Duration,
         from: Who<P>,
-        kind: Kind,
+        data: DataPacket<'_>,
         packet: &Bytes,
-        body: &[u8],
     ) -> Result<(), Dropped> {
         // A pipe lives longer than a session's ids do.
         let Who::Peer(peer) = from else { return Err(Dropped::Unexpected) };
-        let mut violation = false;
-        match kind {
-            Kind::DataSegment => {
-                let segment = DataSegment::decode(body)?;
+        let violation = match data {
+            DataPacket::Segment(segment) => {
                 let payload = packet.slice_ref(segment.payload);
                 let pipe = self.of_segment(peer, &segment)?;
-                violation = pipe.receive(now, Inward::Segment(segment, payload)).is_err();
+                pipe.receive(now, Inward::Segment(segment, payload)).is_err()
             }
-            Kind::DataAck => {
-                let ack = DataAck::decode(body)?;
+            DataPacket::Ack(ack) => {
                 let carried = self.pipes.get_mut(&peer).ok_or(Dropped::Unexpected)?;
                 let is_its = carried.pipe.remote().is_none_or(|remote| remote == ack.from);
                 if carried.pipe.end() != ack.to || !is_its {
                     return Err(Dropped::Unexpected);
                 }
                 carried.pipe.met(ack.from);
-                violation = carried.pipe.receive(now, Inward::Ack(ack)).is_err();
+                carried.pipe.receive(now, Inward::Ack(ack)).is_err()
             }
-            Kind::DataMessage => {
-                let message = DataMessage::decode(body)?;
+            DataPacket::Message(message) => {
                 let payload = packet.slice_ref(message.payload);
                 let pipe = match message.on {
                     None => self.begin(peer, None).ok_or(Dropped::Unexpected)?,
@@ -341,17 +336,16 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
                         &mut carried.ok_or(Dropped::Unexpected)?.pipe
                     }
                 };
-                violation = pipe.receive(now, Inward::Lossy(message.on.map(|(_, channel)| channel), payload)).is_err();
+                pipe.receive(now, Inward::Lossy(message.on.map(|(_, channel)| channel), payload)).is_err()
             }
-            Kind::DataReset => {
-                let reset = DataReset::decode(body)?;
+            DataPacket::Reset(reset) => {
                 if self.pipes.get(&peer).is_none_or(|carried| carried.pipe.end() != reset.to) {
                     return Err(Dropped::Unexpected);
                 }
                 self.ended_by_remote(peer);
+                false
             }
-            other => return Err(Dropped::Misplaced(other)),
-        }
+        };
         if violation {
             // A peer that breaks the protocol gets a new pipe when it wants one, and nothing else is touched.
             if let Some(remote) = self.pipes.get(&peer).and_then(|carried| carried.pipe.remote()) {

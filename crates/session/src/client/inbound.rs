@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_wire::limits::GROUPS_PER_CLIENT;
 use voicemesh_wire::packet::{
-    self, BandwidthProbe, BandwidthReport, ClientState, ClockEcho, ClockProbe, DeltaClientState, GroupText,
-    HandshakeP2P, HandshakeResponse, Kind, Probe, ReceptionReport, RemoveClient, Routing, TextData, VoiceAck,
+    self, ClientState, DeltaClientState, DirectionError, FromMember, FromServer, HandshakeResponse, Kind, PeerToPeer,
+    Probe, RemoveClient, Routing,
 };
 use voicemesh_wire::{ClientId, GroupId, SessionId};
 
@@ -41,66 +41,53 @@ impl<P: Copy + Ord + Debug> Client<P> {
     fn try_from_server(&mut self, now: Duration, packet: &Bytes) -> Result<(), Dropped> {
         let (header, body) = packet::open(packet)?;
         let session = header.session_id().ok_or(Dropped::WrongSession)?;
-        match header.kind {
-            Kind::HandshakeResponse => return self.welcome(now, session, HandshakeResponse::decode(body)?),
-            Kind::ErrorWrongSession => return self.wrong_session(now, session),
-            _ => {}
-        }
-        let view = self.core.joined_view().ok_or(Dropped::Unexpected)?;
-        if view.session != session {
+        let names_session = matches!(header.kind, Kind::HandshakeResponse | Kind::ErrorWrongSession);
+        if !names_session && self.core.joined_view().ok_or(Dropped::Unexpected)?.session != session {
             return Err(Dropped::WrongSession);
         }
-        match header.kind {
-            Kind::ClientState => self.client_state(now, ClientState::decode(body)?),
-            Kind::DeltaClientState => self.delta(DeltaClientState::decode(body)?),
-            Kind::RemoveClient => self.remove_client(now, RemoveClient::decode(body)?),
-            Kind::TextData => self.text(TextData::decode(body)?),
-            Kind::GroupText => self.group_text(GroupText::decode(body)?),
-            Kind::VoiceData
-            | Kind::VoiceCopies
-            | Kind::ReceptionReport
-            | Kind::ClockProbe
-            | Kind::ClockEcho
-            | Kind::DataSegment
-            | Kind::DataAck
-            | Kind::DataMessage
-            | Kind::DataReset
-            | Kind::Unassigned(_) => {
-                let client = Routing::read(packet)?.sender;
-                if view.table.member(client).is_none() || client == view.you {
-                    return Err(Dropped::WrongSender);
+        match FromServer::decode(header.kind, body)? {
+            FromServer::HandshakeResponse(response) => self.welcome(now, session, response),
+            FromServer::ErrorWrongSession => self.wrong_session(now, session),
+            FromServer::ClientState(state) => self.client_state(now, state),
+            FromServer::DeltaClientState(delta) => self.delta(delta),
+            FromServer::RemoveClient(removed) => self.remove_client(now, removed),
+            FromServer::TextData(text) => self.text(text),
+            FromServer::GroupText(text) => self.group_text(text),
+            FromServer::Relayed(said) => self.relayed(now, session, header.kind, said, packet),
+        }
+    }
+
+    /// What another member sent through the server.
+    fn relayed(
+        &mut self,
+        now: Duration,
+        session: SessionId,
+        kind: Kind,
+        said: FromMember<'_>,
+        packet: &Bytes,
+    ) -> Result<(), Dropped> {
+        let client = Routing::read(packet)?.sender;
+        let view = self.core.joined_view().ok_or(Dropped::Unexpected)?;
+        if view.table.member(client).is_none() || client == view.you {
+            return Err(Dropped::WrongSender);
+        }
+        if let Who::Peer(peer) = self.core.who(session, client) {
+            self.core.answering.heard(now, peer, is_answer(kind));
+        }
+        match VoicePacket::of(session, said) {
+            Ok(voice) => {
+                let from = self.core.roster.peer_of(session, client).map_or(Who::Client(session, client), Who::Peer);
+                self.core.check_permission(from, kind)?;
+                if let Who::Peer(peer) = from {
+                    self.core.answering.spoke(now, peer, voice.ends_speech());
                 }
-                if let Who::Peer(peer) = self.core.who(session, client) {
-                    self.core.answering.heard(now, peer, is_answer(header.kind));
-                }
-                if header.kind.is_voice() {
-                    let from =
-                        self.core.roster.peer_of(session, client).map_or(Who::Client(session, client), Who::Peer);
-                    let voice = VoicePacket::decode(header.kind, session, body)?;
-                    self.core.check_permission(from, header.kind)?;
-                    if let Who::Peer(peer) = from {
-                        self.core.answering.spoke(now, peer, voice.ends_speech());
-                    }
-                    return self.receiver.voice(&mut self.core, now, packet, voice, from, Route::Relayed);
-                }
-                let from = self.core.who(session, client);
-                self.core.check_permission(from, header.kind)?;
-                if header.kind.is_data() {
-                    return self.data.receive(&mut self.core, now, from, header.kind, packet, body);
-                }
-                self.extension(from, header.kind, body, packet)
+                self.receiver.voice(&mut self.core, now, packet, voice, from, Route::Relayed)
             }
-            kind @ (Kind::HandshakeRequest
-            | Kind::HandshakeResponse
-            | Kind::ErrorWrongSession
-            | Kind::ServerRelayReliable
-            | Kind::ServerRelayUnreliable
-            | Kind::HandshakeP2P
-            | Kind::VoiceAck
-            | Kind::Probe
-            | Kind::ProbeEcho
-            | Kind::BandwidthProbe
-            | Kind::BandwidthReport) => Err(Dropped::Misplaced(kind)),
+            Err(said) => {
+                let from = self.core.who(session, client);
+                self.core.check_permission(from, kind)?;
+                self.receive_other(now, from, said, packet)
+            }
         }
     }
 
@@ -118,60 +105,79 @@ impl<P: Copy + Ord + Debug> Client<P> {
     fn try_from_link(&mut self, now: Duration, id: LinkId<P>, packet: &Bytes) -> Result<Received, Dropped> {
         let (header, body) = packet::open(packet)?;
         let session = header.session_id().ok_or(Dropped::WrongSession)?;
-        if header.kind == Kind::HandshakeP2P {
-            let handshake = HandshakeP2P::decode(body)?;
-            if let Some(link) = self.core.pairs.link_mut(id) {
-                link.health.heard(now);
+        if header.kind != Kind::HandshakeP2P {
+            if !header.kind.names_its_sender() {
+                return Err(Dropped::Misplaced(header.kind));
             }
-            if let Err(reason) = self.core.handshake_p2p(now, id, session, handshake) {
-                self.core.count(reason);
+            let you = self.core.view_of(session).ok_or(Dropped::WrongSession)?.you;
+            let sender = Routing::read(packet)?.sender;
+            if sender == you || self.core.speaker_on(id, session) != Some(sender) {
+                return Err(Dropped::WrongSender);
             }
-            return Ok(Received { handshake_p2p: Some(handshake.client) });
+            let link = self.core.pairs.link_mut(id).ok_or(Dropped::Unexpected)?;
+            link.health.heard(now);
+            self.core.answering.heard(now, id.peer, is_answer(header.kind));
         }
-        if !header.kind.names_its_sender() {
-            return Err(Dropped::Misplaced(header.kind));
-        }
-        let you = self.core.view_of(session).ok_or(Dropped::WrongSession)?.you;
-        let sender = Routing::read(packet)?.sender;
-        if sender == you || self.core.speaker_on(id, session) != Some(sender) {
-            return Err(Dropped::WrongSender);
-        }
-        let link = self.core.pairs.link_mut(id).ok_or(Dropped::Unexpected)?;
-        link.health.heard(now);
-        self.core.answering.heard(now, id.peer, is_answer(header.kind));
-        match header.kind {
-            Kind::VoiceData | Kind::VoiceCopies => {
-                let voice = VoicePacket::decode(header.kind, session, body)?;
-                link.ack_due.received(now, voice.header.sequence);
-                link.health.spoke(now, voice.ends_speech());
-                let has_roster = self.core.roster.peer_of(session, sender).is_some()
-                    || !matches!(self.core.roster.client_of(session, id.peer), Naming::NoRoster);
-                let from = if has_roster { Who::Peer(id.peer) } else { Who::Client(session, sender) };
-                self.core.check_permission(Who::Peer(id.peer), header.kind)?;
-                self.receiver.voice(&mut self.core, now, packet, voice, from, Route::Direct)?;
+        match PeerToPeer::decode(header.kind, body)? {
+            PeerToPeer::HandshakeP2P(handshake) => {
+                if let Some(link) = self.core.pairs.link_mut(id) {
+                    link.health.heard(now);
+                }
+                if let Err(reason) = self.core.handshake_p2p(now, id, session, handshake) {
+                    self.core.count(reason);
+                }
+                return Ok(Received { handshake_p2p: Some(handshake.client) });
             }
-            Kind::VoiceAck => {
-                let ack = VoiceAck::decode(body)?;
+            PeerToPeer::VoiceAck(ack) => {
+                let link = self.core.pairs.link_mut(id).ok_or(Dropped::Unexpected)?;
                 link.health.acknowledged(now, ack);
                 link.path.acknowledged(now, ack.newest, ack.received_ms, |number| ack.covers(number));
             }
-            Kind::BandwidthProbe => link.train.received(now, BandwidthProbe::decode(body)?),
-            Kind::ProbeEcho => {
-                if let Some(round_trip) = link.health.answered(now, Probe::decode(body)?.token) {
+            PeerToPeer::BandwidthProbe(probe) => {
+                self.core.pairs.link_mut(id).ok_or(Dropped::Unexpected)?.train.received(now, probe);
+            }
+            PeerToPeer::BandwidthReport(report) => {
+                self.core.push(ClientEvent::Bandwidth { from: Who::Peer(id.peer), report });
+            }
+            PeerToPeer::ProbeEcho(echo) => {
+                let link = self.core.pairs.link_mut(id).ok_or(Dropped::Unexpected)?;
+                if let Some(round_trip) = link.health.answered(now, echo.token) {
                     link.path.probed(now, round_trip);
                 }
             }
-            Kind::Probe => self.answer_probe(now, id, session, Probe::decode(body)?)?,
-            kind => {
-                self.core.check_permission(Who::Peer(id.peer), kind)?;
-                if kind.is_data() {
-                    self.data.receive(&mut self.core, now, Who::Peer(id.peer), kind, packet, body)?;
-                } else {
-                    self.extension(Who::Peer(id.peer), kind, body, packet)?;
-                }
-            }
+            PeerToPeer::Probe(probe) => self.answer_probe(now, id, session, probe)?,
+            PeerToPeer::Member(said) => self.said_on_link(now, id, session, header.kind, said, packet)?,
         }
         Ok(Received::default())
+    }
+
+    /// What the peer at the other end of a link says, which could come through the server as well.
+    fn said_on_link(
+        &mut self,
+        now: Duration,
+        id: LinkId<P>,
+        session: SessionId,
+        kind: Kind,
+        said: FromMember<'_>,
+        packet: &Bytes,
+    ) -> Result<(), Dropped> {
+        match VoicePacket::of(session, said) {
+            Ok(voice) => {
+                let link = self.core.pairs.link_mut(id).ok_or(Dropped::Unexpected)?;
+                link.ack_due.received(now, voice.header.sequence);
+                link.health.spoke(now, voice.ends_speech());
+                let sender = voice.header.sender;
+                let has_roster = self.core.roster.peer_of(session, sender).is_some()
+                    || !matches!(self.core.roster.client_of(session, id.peer), Naming::NoRoster);
+                let from = if has_roster { Who::Peer(id.peer) } else { Who::Client(session, sender) };
+                self.core.check_permission(Who::Peer(id.peer), kind)?;
+                self.receiver.voice(&mut self.core, now, packet, voice, from, Route::Direct)
+            }
+            Err(said) => {
+                self.core.check_permission(Who::Peer(id.peer), kind)?;
+                self.receive_other(now, Who::Peer(id.peer), said, packet)
+            }
+        }
     }
 
     fn answer_probe(&mut self, now: Duration, id: LinkId<P>, session: SessionId, probe: Probe) -> Result<(), Dropped> {
@@ -378,16 +384,37 @@ impl<P: Copy + Ord + Debug> Client<P> {
         Ok(())
     }
 
-    /// A packet of one of our own types, from an established peer.
-    fn extension(&mut self, from: Who<P>, kind: Kind, body: &[u8], packet: &Bytes) -> Result<(), Dropped> {
-        self.core.push(match kind {
-            Kind::ReceptionReport => ClientEvent::Report { from, report: ReceptionReport::decode(body)? },
-            Kind::ClockProbe => ClientEvent::ClockAsked { from, asked_us: ClockProbe::decode(body)?.asked_us },
-            Kind::ClockEcho => ClientEvent::ClockTold { from, echo: ClockEcho::decode(body)? },
-            Kind::BandwidthReport => ClientEvent::Bandwidth { from, report: BandwidthReport::decode(body)? },
-            kind => ClientEvent::Extension { from, kind, packet: packet.clone() },
+    /// What an established peer says besides speech, by whichever way.
+    fn receive_other(
+        &mut self,
+        now: Duration,
+        from: Who<P>,
+        said: FromMember<'_>,
+        packet: &Bytes,
+    ) -> Result<(), Dropped> {
+        self.core.push(match said {
+            FromMember::Data(data) => return self.data.receive(&mut self.core, now, from, data, packet),
+            FromMember::ReceptionReport(report) => ClientEvent::Report { from, report },
+            FromMember::ClockProbe(probe) => ClientEvent::ClockAsked { from, asked_us: probe.asked_us },
+            FromMember::ClockEcho(echo) => ClientEvent::ClockTold { from, echo },
+            FromMember::Unassigned(number) => {
+                ClientEvent::Extension { from, kind: Kind::Unassigned(number), packet: packet.clone() }
+            }
+            FromMember::VoiceData(_) => return Err(Dropped::Misplaced(Kind::VoiceData)),
+            FromMember::VoiceCopies(_) => return Err(Dropped::Misplaced(Kind::VoiceCopies)),
         });
         Ok(())
+    }
+}
+
+impl From<DirectionError> for Dropped {
+    fn from(error: DirectionError) -> Self {
+        match error {
+            DirectionError::Decode(error) => Self::Malformed(error),
+            DirectionError::Misplaced(kind) => Self::Misplaced(kind),
+            // What a later version may add.
+            _ => Self::Unexpected,
+        }
     }
 }
 

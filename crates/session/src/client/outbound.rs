@@ -1,11 +1,12 @@
 //! What leaves beside speech: packets to others by their routes, and what keeps links known (PROTOCOL.md, sections 8 and 9).
 
+use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_wire::limits::RELAY_DESTINATIONS;
-use voicemesh_wire::packet::{ClockProbe, Kind, Probe, Relay, VoiceAck};
+use voicemesh_wire::packet::{self, ClockProbe, Kind, Probe, Relay, VoiceAck};
 use voicemesh_wire::{ClientId, SessionId};
 
 use super::core::Core;
@@ -66,6 +67,15 @@ impl<P: Copy + Ord + Debug> Core<P> {
         let view = self.joined_view()?;
         let named = view.table.members().map(|member| member.info.id).filter(|client| *client != view.you);
         named.into_iter().find(|client| self.who(view.session, *client) == Who::Peer(peer))
+    }
+
+    /// The client ids that these peers have in the current session.
+    pub(super) fn relay_addresses(&self, peers: &BTreeSet<P>) -> Vec<ClientId> {
+        let Some(view) = self.joined_view() else { return Vec::new() };
+        let others = view.table.members().map(|member| member.info.id).filter(|client| *client != view.you);
+        let is_meant =
+            |client: &ClientId| self.who(view.session, *client).peer().is_some_and(|peer| peers.contains(&peer));
+        others.filter(is_meant).collect()
     }
 
     /// Passes a packet of the current session to clients through the server, in as many relay packets as it takes.
@@ -147,6 +157,11 @@ impl<P: Copy + Ord + Debug> Core<P> {
             let packet = ClockProbe { sender: view.you, asked_us }.encode(view.session).into();
             self.relay(Reliability::Unreliable, &[client], &packet);
         }
+    }
+
+    pub(super) fn is_of_current_session(&self, packet: &Bytes) -> bool {
+        let session = packet::open(packet).ok().and_then(|(header, _)| header.session_id());
+        session.is_some_and(|session| self.is_current(session))
     }
 
     pub(super) fn is_current(&self, session: SessionId) -> bool {

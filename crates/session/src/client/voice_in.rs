@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_wire::SessionId;
 use voicemesh_wire::packet::{
-    Copy, CopyList, Kind, Priority, Target, TargetKind, TargetList, VoiceCopies, VoiceData, VoiceHeader,
+    Copy, CopyList, FromMember, Priority, Target, TargetKind, TargetList, VoiceCopies, VoiceData, VoiceHeader,
 };
 
 use super::core::Core;
@@ -28,16 +28,20 @@ pub(super) struct VoicePacket<'a> {
 }
 
 impl<'a> VoicePacket<'a> {
-    pub(super) fn decode(kind: Kind, session: SessionId, body: &'a [u8]) -> Result<Self, Dropped> {
-        Ok(match kind {
-            Kind::VoiceCopies => {
-                let VoiceCopies { header, targets, pause_follows, bundled, copies, frame } = VoiceCopies::decode(body)?;
-                Self { session, header, targets, copies: Some(copies), bundled, pause_follows, frame }
-            }
-            _ => {
-                let VoiceData { header, targets, frame } = VoiceData::decode(body)?;
+    /// The speech that a member says, if it is that.
+    pub(super) fn of(session: SessionId, said: FromMember<'a>) -> Result<Self, FromMember<'a>> {
+        Ok(match said {
+            FromMember::VoiceData(VoiceData { header, targets, frame }) => {
                 Self { session, header, targets, copies: None, bundled: 0, pause_follows: false, frame }
             }
+            FromMember::VoiceCopies(VoiceCopies { header, targets, pause_follows, bundled, copies, frame }) => {
+                Self { session, header, targets, copies: Some(copies), bundled, pause_follows, frame }
+            }
+            FromMember::ReceptionReport(_)
+            | FromMember::ClockProbe(_)
+            | FromMember::ClockEcho(_)
+            | FromMember::Data(_)
+            | FromMember::Unassigned(_) => return Err(said),
         })
     }
 

@@ -19,7 +19,7 @@ use crate::speaker::{FrameAddress, Speaker, VoiceTarget};
 use crate::transport::{Destination, LinkId, Reliability};
 
 /// Frames kept to be sent again when a link stalls; the oldest is forgotten first. 1.28 s of 20 ms frames.
-const RECENT_FRAMES: usize = 64;
+pub(super) const RECENT_FRAMES: usize = 64;
 /// What is older than this is not worth hearing any more.
 const RESCUE_AGE: Duration = Duration::from_millis(1000);
 /// A frame that waits to share a packet leaves alone after this.
@@ -298,8 +298,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         for group in relayed.chunk_by(|a, b| a.0 == b.0) {
             let clients: Vec<_> = group.iter().map(|(_, client)| *client).collect();
             if let Some(packet) = packets.get(self, core, session, group[0].0, speech) {
-                core.relay(Reliability::Unreliable, &clients, &packet);
-                core.relay_path.voice_sent(packet.len() + Relay::overhead(clients.len()));
+                relay_voice(core, &clients, &packet);
                 count += 1;
             }
         }
@@ -353,10 +352,8 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
             return;
         };
         let lost: Vec<_> = self
-            .recent
-            .iter()
-            .filter(|recent| now <= recent.at + RESCUE_AGE && sequences.contains(&recent.address.sequence))
-            .filter(|recent| recent.session == Some(session) || !recent.names_clients())
+            .worth_sending_again(now, session)
+            .filter(|recent| sequences.contains(&recent.address.sequence))
             .cloned()
             .collect();
         for Recent { address, frame, .. } in lost {
@@ -365,6 +362,41 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
                 core.relay(Reliability::Unreliable, &[client], &packet);
             }
         }
+    }
+
+    /// Links to these peers did not take a packet with so many frames, of which `sequence` is the last: it goes through the
+    /// relay to those who are in the current session. A packet of a former session is made anew for the current one, if its
+    /// frames are not too old and are not addressed to clients of the former one.
+    pub(super) fn relay_refused(
+        &mut self,
+        core: &mut Core<P>,
+        now: Duration,
+        peers: &BTreeSet<P>,
+        packet: Bytes,
+        sequence: u16,
+        frames: u8,
+    ) {
+        let clients = core.relay_addresses(peers);
+        let Some(session) = core.joined_view().map(View::session).filter(|_| !clients.is_empty()) else { return };
+        if core.is_of_current_session(&packet) {
+            return relay_voice(core, &clients, &packet);
+        }
+        let mut recent = self.worth_sending_again(now, session);
+        let Some(Recent { address, frame, .. }) = recent.find(|recent| recent.address.sequence == sequence).cloned()
+        else {
+            return;
+        };
+        let encoding = if frames > 1 { VoiceEncoding::Bundle(frames - 1) } else { VoiceEncoding::Plain };
+        let speech = Speech { frame: &frame, pause_follows: false, earlier: Vec::new(), address };
+        if let Some(packet) = PacketCache::default().get(self, core, session, encoding, &speech) {
+            relay_voice(core, &clients, &packet);
+        }
+    }
+
+    /// Frames that someone may still hear in this session.
+    fn worth_sending_again(&self, now: Duration, session: SessionId) -> impl Iterator<Item = &Recent<P>> {
+        let recent = self.recent.iter().filter(move |recent| now <= recent.at + RESCUE_AGE);
+        recent.filter(move |recent| recent.session == Some(session) || !recent.names_clients())
     }
 
     /// A target closed while nothing is being said would otherwise stay open for its listeners.
@@ -420,6 +452,12 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         }
         remotes
     }
+}
+
+/// Passes a packet of speech of the current session to clients through the server.
+fn relay_voice<P: Copy + Ord + Debug>(core: &mut Core<P>, clients: &[ClientId], packet: &Bytes) {
+    core.relay(Reliability::Unreliable, clients, packet);
+    core.relay_path.voice_sent(packet.len() + Relay::overhead(clients.len()));
 }
 
 fn addresses<P: Copy + Ord>(

@@ -1,5 +1,7 @@
 use super::*;
-use voicemesh_wire::packet::{ClientInfo, CodecSettings, HandshakeP2P, HandshakeResponse, Probe, Recipient};
+use voicemesh_wire::packet::{
+    ClientInfo, CodecSettings, GroupText, HandshakeP2P, HandshakeResponse, Probe, Recipient, TextData,
+};
 
 const CODEC: CodecSettings = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
 const NOW: Duration = Duration::from_secs(1);

@@ -261,6 +261,20 @@ fn who_has_just_left_can_be_banned_and_later_no_more() {
 }
 
 #[test]
+fn who_has_just_left_can_be_banned_also_by_an_owner_who_has_taken_the_right_back_since() {
+    let mut before = World::of_server(1, true, 10 * MINUTE);
+    let owner = before.join(A, 1);
+    let mut world = World::of_server(2, true, 10 * MINUTE);
+    world.join(B, 2);
+    world.join(C, 3);
+    world.leave(C, LeaveReason::Left);
+    world.now += MINUTE;
+    assert!(world.join_as(A, back(1, &owner)).permissions.moderate);
+    assert_eq!(world.decide(A, Moderation::Ban { peer: peer_of(3), seconds: 3_600 }), None);
+    assert!(world.room.check_ban(world.now, &join_of(3), None).is_err());
+}
+
+#[test]
 fn without_a_secret_a_room_that_is_entered_at_the_start_gives_no_right_until_it_was_empty() {
     let mut world = World::of_server(1, false, MINUTE);
     assert_eq!(world.join(A, 1).owner_right, OwnerRightState::None);

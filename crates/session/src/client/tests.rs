@@ -1,0 +1,177 @@
+use voicemesh_wire::Permissions;
+use voicemesh_wire::packet::{self, HandshakeP2P, Kind, Relay};
+
+use super::*;
+use crate::roster::{Abilities, RosterEntry};
+use crate::server::{Server, ServerConfig, ServerOutput};
+use crate::transport::Delivery;
+
+const CODEC: CodecSettings = CodecSettings { codec: CodecSettings::OPUS, frame_samples: 960, sample_rate_hz: 48_000 };
+const NOW: Duration = Duration::from_secs(1);
+/// When speech no longer goes both ways.
+const LATER: Duration = Duration::from_millis(1_500);
+const ADA: u16 = 1;
+const OTHERS: [u16; 2] = [2, 3];
+
+#[derive(Default)]
+struct Sent(Vec<(u16, Bytes)>);
+
+impl ServerOutput<u16> for Sent {
+    fn send(&mut self, to: u16, packet: Bytes, _: Delivery) {
+        self.0.push((to, packet));
+    }
+}
+
+/// A session of the server's with these in it.
+fn serve(session: u32, others: &[u16]) -> Server<u16> {
+    let mut server = Server::new(ServerConfig::default(), SessionId::new(session).unwrap());
+    for peer in others {
+        let request = HandshakeRequest { codec: CODEC, name: format!("p{peer}") };
+        server.receive(NOW, *peer, &request.encode().into(), &mut Sent::default());
+    }
+    server
+}
+
+/// Brings Ada into the server's session, with a roster of these others.
+fn join(ada: &mut Client<u16>, server: &mut Server<u16>, others: &[u16]) {
+    ada.network_event(NOW, NetworkEvent::Connected);
+    while let Some(output) = ada.poll_output() {
+        let mut sent = Sent::default();
+        if let Output::ToServer { packet, .. } = &output {
+            server.receive(NOW, ADA, packet, &mut sent);
+            let mut roster = crate::Roster::of_session(Some(server.session()));
+            for peer in others.iter().copied() {
+                let (client, permissions) = (server.client_of(peer), Permissions::default());
+                let entry = RosterEntry { client, abilities: Abilities::ALL, permissions, held_in: Vec::new() };
+                roster.insert(peer, entry);
+            }
+            ada.set_roster(NOW, roster);
+        }
+        for (_, packet) in sent.0.into_iter().filter(|(to, _)| *to == ADA) {
+            ada.network_event(NOW, NetworkEvent::FromServer(packet));
+        }
+    }
+    assert_eq!(ada.phase(), Phase::Joined);
+}
+
+fn link(peer: u16) -> LinkId<u16> {
+    LinkId { peer, generation: 1 }
+}
+
+/// Ada in a session with links to the others, which speak that session.
+fn linked(others: &[u16]) -> Client<u16> {
+    let mut server = serve(77, others);
+    let mut ada = Client::new(ClientConfig::new("Ada", CODEC, 100));
+    join(&mut ada, &mut server, others);
+    for peer in others.iter().copied() {
+        ada.network_event(NOW, NetworkEvent::LinkUp(link(peer)));
+        let packet = HandshakeP2P { client: server.client_of(peer).unwrap() }.encode(server.session());
+        ada.network_event(NOW, NetworkEvent::FromLink { link: link(peer), packet: packet.into() });
+    }
+    ada.update(LATER);
+    outputs(&mut ada);
+    ada
+}
+
+fn outputs(ada: &mut Client<u16>) -> Vec<Output<u16>> {
+    std::iter::from_fn(|| ada.poll_output()).collect()
+}
+
+/// Two frames of speech in one packet, as it goes to the links.
+fn speak(ada: &mut Client<u16>) -> LinkPacket<u16> {
+    for peer in OTHERS {
+        ada.open_target(VoiceTarget::Peer(peer), TargetOptions::default()).unwrap();
+    }
+    for frame in [b"one".as_slice(), b"two"] {
+        let frames_per_packet = |_| 2;
+        let frame = Bytes::copy_from_slice(frame);
+        let spoken = Spoken { frames_per_packet: &frames_per_packet, ..Spoken::plain(frame) };
+        assert_eq!(ada.send_spoken(LATER, &spoken).listeners, 2);
+    }
+    match outputs(ada).as_slice() {
+        [Output::ToLinks(packet)] if packet.to.len() == 2 => packet.clone(),
+        others => panic!("{others:?}"),
+    }
+}
+
+/// The packet inside of the only relay packet, and to how many it goes.
+fn relayed(outputs: &[Output<u16>]) -> (Bytes, usize) {
+    let [Output::ToServer { reliability: Reliability::Unreliable, packet }] = outputs else { panic!("{outputs:?}") };
+    let (header, body) = packet::open(packet).unwrap();
+    assert_eq!(header.kind, Kind::ServerRelayUnreliable);
+    let relay = Relay::decode(body).unwrap();
+    (packet.slice_ref(relay.packet), relay.destinations.iter().count())
+}
+
+#[test]
+fn speech_that_links_refuse_is_relayed_to_all_in_the_packet_that_it_was() {
+    let mut ada = linked(&OTHERS);
+    let refused = speak(&mut ada);
+    ada.refused(LATER, refused.clone());
+    assert_eq!(relayed(&outputs(&mut ada)), (refused.packet, 2));
+}
+
+#[test]
+fn speech_that_goes_both_ways_is_not_relayed_again_when_links_refuse_it() {
+    let mut ada = linked(&OTHERS);
+    ada.relay_speech_to(LATER, [Who::Peer(2)].into());
+    ada.relay_speech_to(LATER, BTreeSet::new());
+    ada.open_target(VoiceTarget::Peer(2), TargetOptions::default()).unwrap();
+    assert_eq!(ada.send_voice(LATER, Bytes::from_static(b"one")), 1);
+    let sent = outputs(&mut ada);
+    let [Output::ToLinks(refused), Output::ToServer { .. }] = sent.as_slice() else { panic!("{sent:?}") };
+    ada.refused(LATER, refused.clone());
+    assert_eq!(outputs(&mut ada), []);
+}
+
+#[test]
+fn speech_that_links_of_a_former_session_refuse_is_relayed_in_the_present_one() {
+    let mut ada = linked(&OTHERS);
+    join(&mut ada, &mut serve(78, &OTHERS), &OTHERS);
+    let refused = speak(&mut ada);
+    ada.refused(LATER, refused.clone());
+    let (packet, listeners) = relayed(&outputs(&mut ada));
+    let session = |packet: &Bytes| packet::open(packet).unwrap().0.session_id();
+    assert_eq!((session(&refused.packet), session(&packet)), (SessionId::new(77), SessionId::new(78)));
+    assert_eq!(listeners, 2);
+    assert_eq!(packet.len(), refused.packet.len(), "both frames are in it");
+}
+
+#[test]
+fn what_else_links_of_a_former_session_refuse_is_dropped() {
+    let mut ada = linked(&OTHERS);
+    let report = |session, sender| packet::ClockProbe { sender, asked_us: 1 }.encode(session);
+    assert!(ada.send_to(Who::Peer(2), report));
+    let Some(Output::ToLinks(refused)) = ada.poll_output() else { panic!("it does not go to the link") };
+    ada.refused(LATER, refused.clone());
+    assert_eq!(relayed(&outputs(&mut ada)).0, refused.packet);
+    join(&mut ada, &mut serve(78, &OTHERS), &OTHERS);
+    ada.refused(LATER, refused);
+    assert_eq!(outputs(&mut ada), []);
+}
+
+#[test]
+fn outputs_that_are_not_taken_are_counted_when_they_are_dropped_and_gone_after_leaving() {
+    let mut ada = linked(&OTHERS);
+    for _ in 0..=OUTPUTS {
+        ada.core.out.push(Output::PingServer(1));
+    }
+    assert_eq!(ada.outputs_dropped(), 1);
+    ada.leave();
+    assert_eq!(ada.poll_output(), None);
+}
+
+#[test]
+fn a_turn_of_as_many_full_pipes_as_there_can_be_loses_no_output() {
+    let others: Vec<u16> = (2..2 + data::PIPES as u16).collect();
+    let mut ada = linked(&others);
+    for peer in &others {
+        for _ in 0..data::PACKETS_PER_TURN {
+            ada.send_data(*peer, Reliability::Unreliable, Bytes::from_static(b"here")).unwrap();
+        }
+    }
+    ada.update(LATER);
+    let sent = outputs(&mut ada).into_iter().filter(|output| matches!(output, Output::ToLinks(_))).count();
+    assert!(sent >= data::PIPES * data::PACKETS_PER_TURN, "{sent}");
+    assert_eq!(ada.outputs_dropped(), 0);
+}
