@@ -120,6 +120,8 @@ pub struct Mesh {
     beside: Beside,
     /// Of connections; see [`MeshOutput::OpenSocket`].
     generations: u32,
+    /// When a part of a message came last on the connection in use, while its join is not answered.
+    join_heard_at: Duration,
     path: Path,
     texts: Texts,
     roster: Roster,
@@ -166,6 +168,7 @@ impl Mesh {
             socket: ConnectionState::Stopped,
             beside: Beside::default(),
             generations: 0,
+            join_heard_at: Duration::ZERO,
             path: Path::default(),
             texts: Texts::default(),
             pairs: BTreeMap::new(),

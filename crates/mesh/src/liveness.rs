@@ -9,6 +9,7 @@ use voicemesh_wire::packet;
 use voicemesh_wire::signaling::ClientMessage;
 
 use super::connection::ConnectionState;
+use super::signaling::JOIN_LIMIT_IN_ALL;
 use super::{Mesh, PathChange};
 
 /// While speech goes through the relay, the server is asked when nothing has come from it for this long.
@@ -44,7 +45,7 @@ const SHORT_ATTEMPT: Duration = Duration::from_millis(950);
 const LONG_ATTEMPT_EVERY: u32 = 4;
 /// Attempts that are being opened at a time, besides a first one that may wait for a sleeping host.
 const ATTEMPTS: usize = 3;
-/// A join on a connection opened beside is given up after this.
+/// A join on a connection opened beside is given up when nothing has come on it for this long.
 const JOIN_LIMIT: Duration = Duration::from_secs(4);
 /// Written messages of which it is not known that they arrived: so many …
 const TEXTS: usize = 128;
@@ -152,6 +153,8 @@ pub(super) struct Beside {
 pub(super) struct Attempt {
     pub(super) generation: u32,
     pub(super) since: Duration,
+    /// When something came on it last, or it began.
+    heard_at: Duration,
     /// It has the time of several attempts.
     is_long: bool,
 }
@@ -163,6 +166,13 @@ impl Beside {
 
     pub(super) fn is_opening(&self, generation: u32) -> bool {
         self.opening.iter().any(|attempt| attempt.generation == generation)
+    }
+
+    /// Part of the answer to the join beside has come.
+    pub(super) fn heard(&mut self, now: Duration) {
+        if let Some(joining) = &mut self.joining {
+            joining.heard_at = now;
+        }
     }
 
     pub(super) fn has_joining(&self) -> bool {
@@ -366,7 +376,10 @@ impl Mesh {
         {
             self.ask_server(now);
         }
-        if self.beside.joining.is_some_and(|attempt| now >= attempt.since + JOIN_LIMIT + 4 * round_trip)
+        let is_late = |attempt: Attempt| {
+            now >= attempt.heard_at + JOIN_LIMIT + 4 * round_trip || now >= attempt.since + JOIN_LIMIT_IN_ALL
+        };
+        if self.beside.joining.is_some_and(is_late)
             && let Some(attempt) = self.beside.joining.take()
         {
             self.out.close_socket(attempt.generation);
@@ -415,7 +428,7 @@ impl Mesh {
         }
         let generation = self.next_generation();
         let is_long = !self.socket.is_joined() || self.beside.attempts.is_multiple_of(LONG_ATTEMPT_EVERY);
-        self.beside.opening.push_back(Attempt { generation, since: now, is_long });
+        self.beside.opening.push_back(Attempt { generation, since: now, heard_at: now, is_long });
         self.out.open_socket(generation);
     }
 
@@ -423,7 +436,7 @@ impl Mesh {
     pub(super) fn beside_open(&mut self, now: Duration, generation: u32) {
         self.beside.opening.retain(|attempt| attempt.generation != generation);
         self.close_opening();
-        self.beside.joining = Some(Attempt { generation, since: now, is_long: false });
+        self.beside.joining = Some(Attempt { generation, since: now, heard_at: now, is_long: false });
     }
 
     /// An attempt has failed. The next one begins at its time.

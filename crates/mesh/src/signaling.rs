@@ -28,8 +28,10 @@ const NEXT_RETRY: Duration = Duration::from_millis(250);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// A socket that is not open by then is given up; a sleeping host takes a minute to wake.
 const OPEN_LIMIT: Duration = Duration::from_secs(90);
-/// A join that is not answered by then is given up.
+/// A join is given up when nothing at all has come for this long …
 const JOIN_LIMIT: Duration = Duration::from_secs(15);
+/// … and when its answer is not whole by then: a megabyte comes by a path of 5 kB/s in 200 s.
+pub(super) const JOIN_LIMIT_IN_ALL: Duration = Duration::from_secs(300);
 /// So many roster marks can be missed; then the socket is dead, whatever it says.
 const MARKS_MISSED: u32 = 3;
 
@@ -76,7 +78,9 @@ impl Mesh {
             ConnectionState::Opening { since, .. } if now >= *since + OPEN_LIMIT => {
                 self.socket_lost(now, "it does not answer".to_owned(), Duration::ZERO);
             }
-            ConnectionState::Joining { since, .. } if now >= *since + JOIN_LIMIT => {
+            ConnectionState::Joining { since, .. }
+                if now >= (*since).max(self.join_heard_at) + JOIN_LIMIT || now >= *since + JOIN_LIMIT_IN_ALL =>
+            {
                 self.socket_lost(now, "it does not answer the join".to_owned(), Duration::ZERO);
             }
             ConnectionState::Joined { liveness, silence_limit, .. } if now >= liveness.heard_at() + *silence_limit => {
@@ -110,7 +114,7 @@ impl Mesh {
                 SocketEvent::Failed(_) | SocketEvent::Closed(_) | SocketEvent::TakenOver => {
                     self.beside_closed(generation);
                 }
-                SocketEvent::Text(_) | SocketEvent::Packet(_) | SocketEvent::Pong(_) => {}
+                SocketEvent::Receiving | SocketEvent::Text(_) | SocketEvent::Packet(_) | SocketEvent::Pong(_) => {}
             }
         }
     }
@@ -120,6 +124,7 @@ impl Mesh {
             liveness.heard(now);
         }
         match event {
+            SocketEvent::Receiving => self.join_heard_at = now,
             SocketEvent::Open => self.socket_open(now),
             SocketEvent::Connected(connection) => self.server_connected(connection),
             SocketEvent::Failed(failure) => self.socket_closed(now, failure.to_string(), Some(failure)),
@@ -136,6 +141,7 @@ impl Mesh {
     /// A connection beside the one in use, on which the join has been sent.
     fn joining_event(&mut self, now: Duration, generation: u32, event: SocketEvent) {
         match event {
+            SocketEvent::Receiving => self.beside.heard(now),
             SocketEvent::Connected(_) | SocketEvent::Open | SocketEvent::Packet(_) | SocketEvent::Pong(_) => {}
             SocketEvent::Failed(_) | SocketEvent::Closed(_) | SocketEvent::TakenOver => self.beside_closed(generation),
             SocketEvent::Text(text) => match decode_server(&text) {
