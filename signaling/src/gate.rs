@@ -64,6 +64,19 @@ pub enum Passed {
     Dropped,
 }
 
+impl Passed {
+    /// An error about a written message names it by its number on its connection.
+    #[must_use]
+    pub fn of_text(mut self, number: Option<u32>) -> Self {
+        if let Self::Answer(ServerMessage::Error { text, .. }) | Self::End(ServerMessage::Error { text, .. }, _) =
+            &mut self
+        {
+            *text = number;
+        }
+        self
+    }
+}
+
 impl Gate {
     /// A connection that has just been opened. `address` is what it shares with others of its address, if that is
     /// limited.
@@ -100,7 +113,7 @@ impl Gate {
         };
         if !self.spend(now, expense) {
             let request = message.as_ref().ok().and_then(ClientMessage::request);
-            return self.over_budget(now, request);
+            return self.over_budget(now, request, false);
         }
         match message {
             Ok(message) => self.in_its_turn(message),
@@ -118,14 +131,15 @@ impl Gate {
         }
         let expense = expense(packet);
         if !self.spend(now, expense) {
-            return self.over_budget(now, None);
+            let is_text = packet::open(packet).is_ok_and(|(header, _)| header.kind.is_text());
+            return self.over_budget(now, None, is_text);
         }
         Passed::Packet
     }
 
     /// A WebSocket ping or pong.
     pub fn control(&mut self, now: Duration) -> Passed {
-        if self.spend(now, Expense::Message) { Passed::Packet } else { self.over_budget(now, None) }
+        if self.spend(now, Expense::Message) { Passed::Packet } else { self.over_budget(now, None, false) }
     }
 
     /// Something that was sent had no effect: forged, malformed, or not for the server. `Some` if it was once too often.
@@ -157,14 +171,15 @@ impl Gate {
         self.own.with(|left| left.patience.take(now, self.patience_rate, 1.0))
     }
 
-    /// A request gets an error each time, because its sender waits for the answer; the patience bounds that as well.
-    fn over_budget(&mut self, now: Duration, request: Option<u32>) -> Passed {
+    /// A request gets an error each time, because its sender waits for the answer, and so does a written message, which is lost
+    /// otherwise; the violation budget bounds that as well.
+    fn over_budget(&mut self, now: Duration, request: Option<u32>, is_text: bool) -> Passed {
         let refusal = Refusal::of(ErrorCode::TooManyMessages).of_request(request);
         // Before a join every error is the last.
         if !self.is_bearable(now) || !self.joined {
             return Passed::End(refusal.farewell(), CloseReason::Flooding);
         }
-        if request.is_none() && self.complained_at.is_some_and(|at| now < at + COMPLAINT_INTERVAL) {
+        if request.is_none() && !is_text && self.complained_at.is_some_and(|at| now < at + COMPLAINT_INTERVAL) {
             return Passed::Dropped;
         }
         self.complained_at = Some(now);
@@ -426,6 +441,22 @@ mod tests {
         };
         assert_eq!(taken(100), 199);
         assert_eq!(taken(4_096), 22);
+    }
+
+    #[test]
+    fn each_written_message_over_the_budget_is_answered() {
+        let session = SessionId::new(7).expect("not zero");
+        let text =
+            TextData { sender: ClientId(1), recipient: Recipient::Client(ClientId(2)), text: "x" }.encode(session);
+        let mut gate = joined(None);
+        let passed = (0..1_000).take_while(|_| gate.packet(START, &text) == Passed::Packet).count();
+        assert_eq!(passed, 199);
+        for number in 1..100 {
+            let answer = gate.packet(START, &text).of_text(Some(number));
+            let named = matches!(&answer, Passed::Answer(ServerMessage::Error { text, .. }) if *text == Some(number));
+            assert!(named, "{answer:?}");
+        }
+        assert!((0..200).any(|_| matches!(gate.packet(START, &text), Passed::End(_, CloseReason::Flooding))));
     }
 
     #[test]

@@ -18,6 +18,8 @@ pub struct Refusal {
     pub request: Option<u32>,
     /// Which receiver it is about.
     pub peer: Option<PeerId>,
+    /// Which written message was refused, by its number on its connection.
+    pub text: Option<u32>,
 }
 
 impl Refusal {
@@ -35,6 +37,7 @@ impl Refusal {
             ErrorCode::PasswordWrong => ("That is not the room's password.", None),
             ErrorCode::PasswordWait => ("The password is not looked at yet; try again after a while.", Some(300)),
             ErrorCode::NotModerator => ("Only those who may moderate the room may.", None),
+            ErrorCode::NotPermitted => ("You may not write in this room.", None),
             ErrorCode::Kicked => ("A moderator has put you out of the room.", None),
             ErrorCode::Banned => ("A moderator has put you, or your address, out of the room for a while.", None),
             ErrorCode::RoomLocked => ("The room is closed to newcomers.", Some(10_000)),
@@ -56,11 +59,12 @@ impl Refusal {
                     retry_after_ms: None,
                     request: None,
                     peer: None,
+                    text: None,
                 };
             }
             _ => ("Refused.", None),
         };
-        Self { code, message: message.to_owned(), retry_after_ms, request: None, peer: None }
+        Self { code, message: message.to_owned(), retry_after_ms, request: None, peer: None, text: None }
     }
 
     /// The join names a password, but the room has none: who expects a private room is not let into an open one.
@@ -96,6 +100,18 @@ impl Refusal {
         Self { request, ..self }
     }
 
+    /// The sender is held in talk groups, and the text is for others.
+    pub fn held() -> Self {
+        let message = "A moderator holds you in other talk groups: this was not passed on.".to_owned();
+        Self { message, ..Self::of(ErrorCode::NotPermitted) }
+    }
+
+    /// Of one written message, by its number on its connection.
+    #[must_use]
+    pub fn of_text(self, text: Option<u32>) -> Self {
+        Self { text, ..self }
+    }
+
     /// As a message after which the connection goes on.
     pub fn answer(self) -> ServerMessage {
         self.message_with(false)
@@ -107,13 +123,20 @@ impl Refusal {
     }
 
     fn message_with(self, fatal: bool) -> ServerMessage {
-        let Self { code, message, retry_after_ms, request, peer } = self;
-        ServerMessage::Error { code, message, fatal, retry_after_ms, request, peer }
+        let Self { code, message, retry_after_ms, request, peer, text } = self;
+        ServerMessage::Error { code, message, fatal, retry_after_ms, request, peer, text }
     }
 }
 
 impl From<MessageError> for Refusal {
     fn from(error: MessageError) -> Self {
-        Self { code: error.code(), message: error.to_string(), retry_after_ms: None, request: None, peer: None }
+        Self {
+            code: error.code(),
+            message: error.to_string(),
+            retry_after_ms: None,
+            request: None,
+            peer: None,
+            text: None,
+        }
     }
 }

@@ -94,8 +94,8 @@ const GUESSES: usize = 400;
 const GUESS_INTERVAL: Duration = Duration::from_millis(25);
 
 /// Strangers behind the router guess under ever new names, and wait as refusals ask.
-async fn guess(server: SocketAddr) {
-    let mut interval = tokio::time::interval(GUESS_INTERVAL);
+async fn guess(server: SocketAddr, every: Duration) {
+    let mut interval = tokio::time::interval(every);
     let mut waiting = VecDeque::new();
     for number in 0..GUESSES {
         interval.tick().await;
@@ -119,7 +119,7 @@ fn while_strangers_of_the_same_address_guess_a_member_comes_back_at_once_and_a_n
         let friend = Member::enter(from_router().await, with_password("den", "bo", "sesame")).await;
         let ticket = friend.joined.ticket.clone();
         drop(friend);
-        let guessers = tokio::spawn(guess(server.address));
+        let guessers = tokio::spawn(guess(server.address, GUESS_INTERVAL));
         // The address has no hash left once a join is refused for now.
         let mut newcomer = 0;
         let mut told = false;
@@ -142,6 +142,43 @@ fn while_strangers_of_the_same_address_guess_a_member_comes_back_at_once_and_a_n
         }
         println!("the newcomer got in at try {newcomer}");
         guessers.abort();
+        drop(owner);
+    });
+}
+
+/// By when a newcomer with the password is in while a stranger of its address guesses once a second.
+const NEWCOMER_IN: Duration = Duration::from_secs(15);
+
+/// proves: S-16
+#[test]
+fn while_a_stranger_of_the_same_address_guesses_once_a_second_a_newcomer_is_in_within_15_seconds() {
+    run(async {
+        let server = Server::start(&["--trusted-proxy", "private,127.0.0.0/8"]);
+        let from_router = || Client::connect_from(&server, ROUTER);
+        let owner = Member::enter(from_router().await, with_password("den", "ana", "sesame")).await;
+        // Until the address has used up the hashes that it may have at once.
+        let mut early = 0;
+        loop {
+            early += 1;
+            let join = with_password("den", &format!("early {early}"), "a guess");
+            match try_join(from_router().await, join).await.err() {
+                Some((ErrorCode::PasswordWrong, _)) => {}
+                Some((ErrorCode::PasswordWait, _)) => break,
+                other => panic!("{other:?} at try {early}"),
+            }
+            assert!(early < 100, "every guess is looked at");
+        }
+        let guesser = tokio::spawn(guess(server.address, Duration::from_secs(1)));
+        let begun = Instant::now();
+        while let Err((code, after)) = try_join(from_router().await, with_password("den", "cy", "sesame")).await {
+            assert_eq!(code, ErrorCode::PasswordWait);
+            assert!(begun.elapsed() < NEWCOMER_IN, "the newcomer waits since {:?}", begun.elapsed());
+            let after = Duration::from_millis(after.expect("a time to come back"));
+            tokio::time::interval_at(Instant::now() + after, GUESS_INTERVAL).tick().await;
+        }
+        println!("the newcomer got in after {:?}", begun.elapsed());
+        assert!(begun.elapsed() < NEWCOMER_IN);
+        guesser.abort();
         drop(owner);
     });
 }

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use tokio::time::interval;
 use voicemesh_tests::process::binary;
-use voicemesh_wire::packet::Kind;
+use voicemesh_wire::SessionId;
+use voicemesh_wire::packet::{GroupText, HandshakeRequest, Kind, Recipient, TextData};
 use voicemesh_wire::signaling::{
     ClientMessage, ErrorCode, Join, LeaveReason, Moderation, OwnerRightState, ServerMessage,
 };
 
-use crate::client::{Client, Member, Received, is_kind, join_of, run};
+use crate::client::{CODEC, Client, Member, Received, is_kind, join_of, run};
 use crate::memory::WatchedServer as Server;
 
 const SECRET: [&str; 2] = ["--secret", "a secret of the operator's tests"];
@@ -69,6 +70,77 @@ fn a_member_who_is_muted_or_put_out_is_not_heard_whatever_its_program_does() {
         let ticket = heckler.joined.ticket.clone();
         again.say(&ClientMessage::Join(Join { ticket, run: 2, ..join_of("stage", "eve") })).await;
         assert_eq!(again.end().await.0, Some(ErrorCode::Banned), "with its ticket as well");
+    });
+}
+
+/// Which of its written messages the server has refused, until it answers a question.
+async fn refused_texts(client: &mut Client, token: u32) -> Vec<Option<u32>> {
+    client.say(&ClientMessage::Ping { token }).await;
+    let mut refused = Vec::new();
+    let answered = client.until("a pong", |received| match received {
+        Received::Message(ServerMessage::Error { code: ErrorCode::NotPermitted, fatal: false, text, .. }) => {
+            refused.push(*text);
+            None
+        }
+        Received::Message(ServerMessage::Pong { token: answer }) => (*answer == token).then_some(()),
+        _ => None,
+    });
+    answered.await;
+    refused
+}
+
+#[test]
+fn who_is_held_comes_back_without_a_refusal_and_writes_to_its_groups_and_to_moderators_only() {
+    run(async {
+        let server = Server::start(&["--owner-after", "0"]);
+        let mut owner = Member::join(&server, "stage", "ana").await;
+        let heckler = Member::join(&server, "stage", "eve").await;
+        let mut listener = Member::join(&server, "stage", "bo").await;
+        let peer = heckler.joined.you;
+        let groups = vec!["Red".to_owned()];
+        assert_eq!(decide(&mut owner, Moderation::Move { peer, groups: groups.clone() }).await, None);
+        drop(heckler);
+
+        let mut client = Client::connect(&server).await;
+        client.say(&ClientMessage::Join(Join { run: 2, ..join_of("stage", "eve") })).await;
+        client.packet(&HandshakeRequest { codec: CODEC, name: String::new() }.encode()).await;
+        let joined = client.until("joined", |received| match received {
+            Received::Message(ServerMessage::Joined(joined)) => Some(joined.clone()),
+            _ => None,
+        });
+        let joined = joined.await;
+        assert_eq!(joined.held_in, groups);
+        client.until("the handshake's answer", |received| is_kind(received, Kind::HandshakeResponse)).await;
+        client.say(&ClientMessage::Ping { token: 1 }).await;
+        let answered = client.until("a pong", |received| {
+            assert_eq!(is_kind(received, Kind::DeltaClientState), None, "it is refused what it did not ask for");
+            matches!(received, Received::Message(ServerMessage::Pong { token: 1 })).then_some(())
+        });
+        answered.await;
+
+        let session = SessionId::new(joined.session).expect("a session");
+        let mut heckler = Member { client, joined, session };
+        heckler.listen(&["Red"]).await;
+        let sender = heckler.joined.client;
+        let to = |recipient, text| TextData { sender, recipient, text }.encode(session);
+        let (bo, ana) = (Recipient::Client(listener.joined.client), Recipient::Client(owner.joined.client));
+        heckler.client.packet(&to(bo, "heckling")).await;
+        heckler.client.packet(&GroupText { sender, group: "Global", text: "heckling" }.encode(session)).await;
+        heckler.client.packet(&GroupText { sender, group: "Red", text: "hello" }.encode(session)).await;
+        heckler.client.packet(&to(ana, "why?")).await;
+        assert_eq!(refused_texts(&mut heckler.client, 2).await, [Some(1), Some(2)]);
+        owner.client.until("a text", |received| is_kind(received, Kind::TextData)).await;
+        listener.client.say(&ClientMessage::Ping { token: 3 }).await;
+        let answered = listener.client.until("a pong", |received| {
+            assert_eq!(is_kind(received, Kind::TextData), None);
+            matches!(received, Received::Message(ServerMessage::Pong { token: 3 })).then_some(())
+        });
+        answered.await;
+        listener.listen(&["Red", "Global"]).await;
+        listener.client.handled(4).await;
+        heckler.client.packet(&to(bo, "hello")).await;
+        listener.client.until("a text", |received| is_kind(received, Kind::TextData)).await;
+        assert!(refused_texts(&mut heckler.client, 5).await.is_empty());
     });
 }
 

@@ -1,16 +1,20 @@
 //! Receivers that take little or nothing, and senders who use that against them.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
+use voicemesh_tests::room::{Folder, Joining};
 use voicemesh_wire::PeerId;
 use voicemesh_wire::packet::{Kind, Recipient, TextData};
-use voicemesh_wire::signaling::{ClientMessage, ErrorCode, LeaveReason, ServerMessage};
+use voicemesh_wire::signaling::{ClientMessage, ErrorCode, Join, LeaveReason, ServerMessage};
 
-use crate::client::{Client, Member, Received, is_kind, join_of, patiently, run};
+use crate::client::{Client, Member, PATIENCE, Received, is_kind, join_of, patiently, run};
 use crate::memory::{Watch, WatchedServer as Server};
 use crate::socket::PING;
 
@@ -205,6 +209,64 @@ fn a_member_that_is_behind_gets_one_fresh_roster_in_place_of_what_it_missed() {
         assert_eq!(patiently("the roster", peers).await, CHANGERS + 2);
     });
     watch.held();
+}
+
+/// Members whose metadata makes the answer to a join 90 kB long, and how it is read.
+const PUBLISHERS: usize = 11;
+const NARROW: usize = 5_000;
+
+/// Passes on what one connection to `server` says, at so many bytes a second towards the client.
+async fn narrow_path(listener: TcpListener, server: SocketAddr, bytes_per_second: usize) {
+    let (client, _) = listener.accept().await.expect("a connection");
+    let towards = TcpSocket::new_v4().expect("a socket");
+    towards.set_recv_buffer_size(8 * 1024).expect("a small buffer");
+    let server = towards.connect(server).await.expect("the server listens");
+    let ((mut from_client, mut to_client), (mut from_server, mut to_server)) =
+        (client.into_split(), server.into_split());
+    let up = tokio::io::copy(&mut from_client, &mut to_server);
+    let down = async {
+        let mut interval = tokio::time::interval(READ_INTERVAL);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut buffer = vec![0; bytes_per_second / 10];
+        loop {
+            interval.tick().await;
+            let read = from_server.read(&mut buffer).await?;
+            if read == 0 {
+                return Ok(());
+            }
+            to_client.write_all(&buffer[..read]).await?;
+        }
+    };
+    // Another connection would be refused: the listener is gone.
+    drop(listener);
+    let _: (io::Result<u64>, io::Result<()>) = tokio::join!(up, down);
+}
+
+/// The program is in after as long as its path takes, on its first connection.
+#[test]
+fn a_join_whose_answer_comes_slowly_is_waited_for() {
+    let server = Server::start(&[]);
+    run(async {
+        let mut publishers = Vec::new();
+        for number in 0..PUBLISHERS {
+            let metadata = [("key".to_owned(), "x".repeat(METADATA_BYTES))].into();
+            let join = Join { metadata, ..join_of("narrow", &format!("publisher {number}")) };
+            publishers.push(Member::enter(Client::connect(&server).await, join).await);
+        }
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let path = format!("ws://{}", listener.local_addr().expect("an address"));
+        let narrow = tokio::spawn(narrow_path(listener, server.address, NARROW));
+        let joined = tokio::task::spawn_blocking(move || {
+            let folder = Folder::create("narrow");
+            let mut program = Joining::new(&path, "narrow", "ada").start(&folder);
+            let joined = program.wait_for("a joined or a failure", 2 * PATIENCE, |json| {
+                json["event"] == "joined" || json["event"] == "server-away"
+            });
+            joined.json["event"].clone()
+        });
+        assert_eq!(joined.await.expect("it runs"), "joined");
+        narrow.abort();
+    });
 }
 
 /// What must still be on its way when the answer to a ping comes.

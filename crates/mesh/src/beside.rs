@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
+use crate::connection_state::JOIN_LIMIT_IN_ALL;
 use crate::output::Outputs;
 
 /// The next attempt begins after this or up to half of it earlier, so that a server that is back is found soon, and not by
@@ -17,7 +18,7 @@ const SHORT_ATTEMPT: Duration = Duration::from_millis(950);
 const LONG_ATTEMPT_EVERY: u32 = 4;
 /// Attempts that are being opened at a time, besides a first one that may wait for a sleeping host.
 const ATTEMPTS: usize = 3;
-/// A join on a connection opened beside is given up after this.
+/// A join on a connection opened beside is given up when nothing has come on it for this long.
 const JOIN_LIMIT: Duration = Duration::from_secs(4);
 /// Connections that are opened beside the one in use, or beside a first one that does not open.
 #[derive(Debug, Default)]
@@ -35,6 +36,8 @@ pub(super) struct Beside {
 pub(super) struct Attempt {
     pub(super) generation: u32,
     pub(super) since: Duration,
+    /// When something came on it last, or it began.
+    heard_at: Duration,
     /// It has the time of several attempts.
     is_long: bool,
 }
@@ -46,6 +49,13 @@ impl Beside {
 
     pub(super) fn is_opening(&self, generation: u32) -> bool {
         self.opening.iter().any(|attempt| attempt.generation == generation)
+    }
+
+    /// Part of the answer to the join beside has come.
+    pub(super) fn heard(&mut self, now: Duration) {
+        if let Some(joining) = &mut self.joining {
+            joining.heard_at = now;
+        }
     }
 
     pub(super) fn has_joining(&self) -> bool {
@@ -121,7 +131,7 @@ impl Beside {
             out.close_socket(oldest.generation);
         }
         let is_long = !is_joined || self.attempts.is_multiple_of(LONG_ATTEMPT_EVERY);
-        self.opening.push_back(Attempt { generation, since: now, is_long });
+        self.opening.push_back(Attempt { generation, since: now, heard_at: now, is_long });
         out.open_socket(generation);
     }
 
@@ -129,7 +139,7 @@ impl Beside {
     pub(super) fn opened(&mut self, now: Duration, generation: u32, out: &mut Outputs) {
         self.opening.retain(|attempt| attempt.generation != generation);
         self.close_opening(out);
-        self.joining = Some(Attempt { generation, since: now, is_long: false });
+        self.joining = Some(Attempt { generation, since: now, heard_at: now, is_long: false });
     }
 
     /// An attempt has failed. The next one begins at its time.
@@ -143,7 +153,10 @@ impl Beside {
 
     /// Closes a join that is not answered.
     pub(super) fn close_late_join(&mut self, now: Duration, round_trip: Duration, out: &mut Outputs) {
-        if let Some(attempt) = self.joining.take_if(|attempt| now >= attempt.since + JOIN_LIMIT + 4 * round_trip) {
+        let is_late = |attempt: &mut Attempt| {
+            now >= attempt.heard_at + JOIN_LIMIT + 4 * round_trip || now >= attempt.since + JOIN_LIMIT_IN_ALL
+        };
+        if let Some(attempt) = self.joining.take_if(is_late) {
             out.close_socket(attempt.generation);
         }
     }

@@ -10,7 +10,7 @@ use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, PeerInfo, ServerLimits};
 
 use crate::beside::{Attempt, Beside};
-use crate::connection_state::{ConnectionState, ReconnectState};
+use crate::connection_state::{ConnectionState, JOIN_LIMIT_IN_ALL, ReconnectState};
 use crate::event::MeshEvent;
 use crate::input::PathChange;
 use crate::liveness::{Liveness, Path, Texts};
@@ -26,7 +26,7 @@ const NEXT_RETRY: Duration = Duration::from_millis(250);
 const LONGEST_RETRY: Duration = Duration::from_secs(5);
 /// A socket that is not open by then is given up; a sleeping host takes a minute to wake.
 const OPEN_LIMIT: Duration = Duration::from_secs(90);
-/// A join that is not answered by then is given up.
+/// A join is given up when nothing at all has come for this long, or its answer is not whole after [`JOIN_LIMIT_IN_ALL`].
 const JOIN_LIMIT: Duration = Duration::from_secs(15);
 /// So many roster marks can be missed; then the socket is dead, whatever it says.
 const MARKS_MISSED: u32 = 3;
@@ -180,7 +180,9 @@ impl Connection {
             ConnectionState::Opening { since, .. } if now >= *since + OPEN_LIMIT => {
                 Some(Overdue::Lost("it does not answer"))
             }
-            ConnectionState::Joining { since, .. } if now >= *since + JOIN_LIMIT => {
+            ConnectionState::Joining { since, heard_at, .. }
+                if now >= *heard_at + JOIN_LIMIT || now >= *since + JOIN_LIMIT_IN_ALL =>
+            {
                 Some(Overdue::Lost("it does not answer the join"))
             }
             ConnectionState::Joined { liveness, silence_limit, .. } if now >= liveness.heard_at() + *silence_limit => {
@@ -205,6 +207,18 @@ impl Connection {
         if let ConnectionState::Joined { liveness, .. } = &mut self.state {
             liveness.heard(now);
         }
+    }
+
+    /// A part of a message has come on the connection in use.
+    pub(super) fn receiving(&mut self, now: Duration) {
+        if let ConnectionState::Joining { heard_at, .. } = &mut self.state {
+            *heard_at = now;
+        }
+    }
+
+    /// A part of the answer to the join beside has come.
+    pub(super) fn receiving_beside(&mut self, now: Duration) {
+        self.beside.heard(now);
     }
 
     /// A message on the connection in use.
@@ -235,7 +249,7 @@ impl Connection {
     pub(super) fn opened(&mut self, now: Duration) -> Option<u32> {
         let ConnectionState::Opening { memory, .. } = &self.state else { return None };
         let memory = *memory;
-        self.state = ConnectionState::Joining { since: now, memory };
+        self.state = ConnectionState::Joining { since: now, heard_at: now, memory };
         Some(memory.generation)
     }
 
@@ -292,7 +306,7 @@ impl Connection {
         queues.out.close_socket(memory.generation);
         self.beside.close_but_joining(&mut queues.out);
         let memory = ReconnectState { generation, away_since: now, ..memory };
-        self.state = ConnectionState::Joining { since: now, memory };
+        self.state = ConnectionState::Joining { since: now, heard_at: now, memory };
         queues.tell_network(NetworkEvent::Connected);
     }
 
@@ -355,8 +369,11 @@ impl Connection {
         self.lose_texts(queues);
         queues.out.close_socket(memory.generation);
         let memory = ReconnectState { generation, away_since, ..memory };
-        self.state =
-            if joins { ConnectionState::Joining { since, memory } } else { ConnectionState::Opening { since, memory } };
+        self.state = if joins {
+            ConnectionState::Joining { since, heard_at: now, memory }
+        } else {
+            ConnectionState::Opening { since, memory }
+        };
         if joins {
             queues.tell_network(NetworkEvent::Connected);
         }

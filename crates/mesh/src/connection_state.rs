@@ -7,6 +7,9 @@ use voicemesh_wire::signaling::PeerInfo;
 
 use crate::liveness::Liveness;
 
+/// The answer to a join is to be whole by then: a megabyte comes by a path of 5 kB/s in 200 s.
+pub(super) const JOIN_LIMIT_IN_ALL: Duration = Duration::from_secs(300);
+
 /// Where the WebSocket is.
 #[derive(Debug)]
 pub(super) enum ConnectionState {
@@ -16,8 +19,8 @@ pub(super) enum ConnectionState {
     Waiting { until: Duration, memory: ReconnectState },
     /// It is being opened.
     Opening { since: Duration, memory: ReconnectState },
-    /// It is open, and the join is sent.
-    Joining { since: Duration, memory: ReconnectState },
+    /// It is open, and the join is sent. `heard_at`: when a part of the answer came last, or it was sent.
+    Joining { since: Duration, heard_at: Duration, memory: ReconnectState },
     /// The server has let this peer in.
     Joined {
         liveness: Box<Liveness>,

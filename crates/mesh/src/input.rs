@@ -50,6 +50,8 @@ pub enum SocketEvent {
     Connected(ServerConnection),
     /// It is open.
     Open,
+    /// Bytes have come since the last one of these, of a message that may not be whole.
+    Receiving,
     /// A text frame came.
     Text(String),
     /// A binary frame came.

@@ -54,7 +54,7 @@ impl Mesh {
                 SocketEvent::Failed(_) | SocketEvent::Closed(_) | SocketEvent::TakenOver => {
                     self.connection.beside_closed(generation, &mut self.queues);
                 }
-                SocketEvent::Text(_) | SocketEvent::Packet(_) | SocketEvent::Pong(_) => {}
+                SocketEvent::Receiving | SocketEvent::Text(_) | SocketEvent::Packet(_) | SocketEvent::Pong(_) => {}
             },
             None => {}
         }
@@ -63,6 +63,7 @@ impl Mesh {
     fn primary_event(&mut self, now: Duration, event: SocketEvent) {
         self.connection.heard(now);
         match event {
+            SocketEvent::Receiving => self.connection.receiving(now),
             SocketEvent::Open => self.socket_open(now),
             SocketEvent::Connected(connection) => self.server_connected(connection),
             SocketEvent::Failed(failure) => self.connection_closed(now, failure.to_string(), Some(failure)),
@@ -81,6 +82,7 @@ impl Mesh {
     /// A connection beside the one in use, on which the join has been sent.
     fn joining_event(&mut self, now: Duration, generation: u32, event: SocketEvent) {
         match event {
+            SocketEvent::Receiving => self.connection.receiving_beside(now),
             SocketEvent::Connected(_) | SocketEvent::Open | SocketEvent::Packet(_) | SocketEvent::Pong(_) => {}
             SocketEvent::Failed(_) | SocketEvent::Closed(_) | SocketEvent::TakenOver => {
                 self.connection.beside_closed(generation, &mut self.queues);

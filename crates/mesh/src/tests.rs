@@ -106,3 +106,26 @@ fn what_was_to_be_said_before_leaving_is_said() {
     assert!(text.contains("leave"), "{text}");
     assert_eq!(*closed, generation);
 }
+
+#[test]
+fn a_join_is_given_up_when_nothing_comes_and_not_while_its_answer_is_on_its_way() {
+    let ended_at = |until: u64| {
+        let (mut mesh, generation) = connected(&ServerConnection::new(true, false, None));
+        let mut second = 0;
+        loop {
+            second += 1;
+            let now = Duration::from_secs(second);
+            if second <= until {
+                mesh.handle(now, CarrierEvent::Socket { generation, event: SocketEvent::Receiving });
+            }
+            while mesh.poll_network_event(now).is_some() {}
+            let told = std::iter::from_fn(|| mesh.poll_event());
+            if told.into_iter().any(|event| matches!(event, MeshEvent::ServerAway { .. })) {
+                return second;
+            }
+        }
+    };
+    assert_eq!(ended_at(0), 15);
+    assert_eq!(ended_at(100), 115);
+    assert_eq!(ended_at(u64::MAX), 300, "in the end it is given up all the same");
+}

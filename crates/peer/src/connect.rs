@@ -65,6 +65,9 @@ const MAX_SOCKS_TARGETS: usize = 4;
 /// A connection to the server, whatever it goes through.
 pub(crate) type ServerStream = Box<dyn ByteStream>;
 
+/// A WebSocket to the server.
+pub(crate) type ServerSocket = WebSocketStream<FirstBytes<ServerStream>>;
+
 /// Told of a TCP connection.
 pub(crate) type OnTcp<'a> = &'a (dyn Fn(&TcpStream) + Send + Sync);
 
@@ -120,7 +123,7 @@ impl Connector {
         &self,
         config: WebSocketConfig,
         on_tcp: OnTcp<'_>,
-    ) -> Result<(WebSocketStream<ServerStream>, ServerConnection), ConnectFailure> {
+    ) -> Result<(ServerSocket, ServerConnection), ConnectFailure> {
         if self.url.lacks_zone() {
             return Err(ConnectFailure::ZoneMissing);
         }
@@ -173,7 +176,7 @@ impl Connector {
         url: &ServerUrl,
         config: WebSocketConfig,
         on_tcp: OnTcp<'_>,
-    ) -> Result<(WebSocketStream<ServerStream>, ServerConnection), ConnectFailure> {
+    ) -> Result<(ServerSocket, ServerConnection), ConnectFailure> {
         let (stream, address) = match &self.proxy {
             None => {
                 let suspects = self.learnt().suspects.clone();
@@ -250,7 +253,7 @@ impl Connector {
         url: &ServerUrl,
         stream: ServerStream,
         config: WebSocketConfig,
-    ) -> Result<WebSocketStream<ServerStream>, ConnectFailure> {
+    ) -> Result<ServerSocket, ConnectFailure> {
         if !url.tls {
             return upgrade(url, stream, config).await;
         }
@@ -326,13 +329,12 @@ async fn upgrade(
     url: &ServerUrl,
     stream: ServerStream,
     config: WebSocketConfig,
-) -> Result<WebSocketStream<ServerStream>, ConnectFailure> {
+) -> Result<ServerSocket, ConnectFailure> {
     let request = url.websocket().into_client_request();
     let mut request =
         request.map_err(|_| ConnectFailure::NotVoicemesh("its address cannot be asked for".to_owned()))?;
     request.headers_mut().insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
     let (stream, answered) = FirstBytes::new(stream);
-    let stream: ServerStream = Box::new(stream);
     match timeout(UPGRADE_LIMIT, client_async_with_config(request, stream, Some(config))).await {
         Err(_) => Err(ConnectFailure::Silent),
         Ok(Err(error)) => Err(not_upgraded(url, &error, &answered.take())),

@@ -9,12 +9,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -23,7 +21,7 @@ use voicemesh_wire::limits::{JSON_MESSAGE_BYTES, UNRELIABLE_PACKET_BYTES};
 use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::CLOSE_TAKEN_OVER;
 
-use crate::connect::Connector;
+use crate::connect::{Connector, ServerSocket};
 use crate::inbox::{EngineGone, Inbox};
 use crate::network_watch::NetworkWatch;
 use voicemesh_mesh::{CarrierEvent, SocketEvent};
@@ -46,6 +44,8 @@ const FAREWELL: Duration = Duration::from_millis(700);
 /// A message from the server: a roster of a full room with everyone's metadata is the largest.
 const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 const BUFFER_BYTES: usize = 8 * 1024;
+/// While bytes come, the engine gets a notice of it this often: the answer to a join may take minutes by a narrow path.
+const PROGRESS_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The engine's end of a socket. Dropping it closes the socket after what waits has been written.
 #[derive(Debug)]
@@ -225,7 +225,8 @@ impl Task {
         self.serve(websocket).await.map_err(SocketEvent::Closed)
     }
 
-    async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, websocket: WebSocketStream<S>) -> Result<(), String> {
+    async fn serve(&self, websocket: ServerSocket) -> Result<(), String> {
+        let received = websocket.get_ref().received();
         let (mut sink, mut stream) = websocket.split();
         let write = async {
             let mut waiting = Vec::new();
@@ -279,7 +280,19 @@ impl Task {
             }
             Err("it closed the connection".to_owned())
         };
+        let progress = async {
+            let mut seen = received.bytes();
+            let mut interval = tokio::time::interval(PROGRESS_INTERVAL);
+            loop {
+                interval.tick().await;
+                let bytes = received.bytes();
+                if std::mem::replace(&mut seen, bytes) != bytes {
+                    let (Ok(()) | Err(EngineGone)) = self.tell(SocketEvent::Receiving).await;
+                }
+            }
+        };
         tokio::select! {
+            () = progress => Ok(()),
             result = write => result,
             // The server's answer to this side's end is no fault.
             result = read => if self.outgoing.lock().end == Some(End::Wanted) { Ok(()) } else { result },

@@ -114,6 +114,8 @@ pub enum DropReason {
     Full,
     /// Its sender may not do that: it lacks a permission.
     NotPermitted,
+    /// It is a text, and its sender is held in groups that its receivers do not listen to.
+    HeldElsewhere,
     /// It came on a connection from which another has taken over, too late to be passed on.
     Outdated,
 }
@@ -232,8 +234,8 @@ impl<P: Copy + Ord> Server<P> {
         }
     }
 
-    /// Holds a connection that was admitted in these groups: it listens to no other, and its speech is passed on to their listeners
-    /// only. Without groups it is held no longer. The others are sent what changes; the client itself is not.
+    /// Holds a connection that was admitted in these groups: it listens to no other, its speech is passed on to their listeners
+    /// only, and its texts to them and to who may moderate. Without groups it is held no longer. The others are sent what changes; the client itself is not.
     pub fn set_held_in(&mut self, peer: P, groups: &[String], out: &mut impl ServerOutput<P>) {
         let Some(connection) = self.connections.get_mut(&peer) else { return };
         let client = connection.client;
@@ -353,9 +355,12 @@ impl<P: Copy + Ord> Server<P> {
         let Some(connection) = self.connections.get_mut(&peer) else { return Err(DropReason::NotJoined) };
         connection.joined = true;
         let listens = connection.permissions.listen;
+        // A client that is held begins without it, if it may not join it: a refusal would say what it did not ask for.
+        let is_held = !connection.held_in.is_empty();
+        let may_begin = |group: &String| !is_held || connection.held_in.get(&GroupId::of(group)) == Some(group);
+        let groups = self.config.first_group.iter().filter(|group| may_begin(group)).cloned().collect();
         self.clients.insert(client, Receiver { peer, listens, last_relay: 0 });
         let info = ClientInfo { name: self.name_of(peer, request.name), id: client, codec: request.codec };
-        let groups = self.config.first_group.clone().into_iter().collect();
         self.set_state(peer, ClientState { client: info, groups }, out);
         Ok(Verdict::Applied)
     }

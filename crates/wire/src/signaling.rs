@@ -288,6 +288,10 @@ pub enum ServerMessage {
         /// Which receiver, if something for one peer was refused.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         peer: Option<PeerId>,
+        /// Which written message, if that is what was refused: its number among the TextData and GroupText packets that were
+        /// sent on this connection. The first is 1.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        text: Option<u32>,
     },
     /// The ICE servers for links that are opened from now on, in place of those of `joined`: their credentials expire.
     IceServers {

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_session::server::DropReason;
 use voicemesh_session::{self as session, Delivery, ServerOutput, Verdict};
-use voicemesh_wire::packet::{self, Kind};
-use voicemesh_wire::signaling::PeerInfo;
+use voicemesh_wire::packet::{self, Kind, Recipient, TextData};
+use voicemesh_wire::signaling::{ErrorCode, PeerInfo};
 
 use super::policing::{Policing, Stream, VoiceRates};
 use super::refusing::answer;
@@ -49,7 +49,7 @@ impl Room {
                 return Verdict::Dropped(DropReason::Outdated);
             }
         }
-        self.count_text(from, packet);
+        let text = self.count_text(from, packet);
         let from = self.present(from);
         let pair = self.members.get(&from).map(|member| Passing {
             sender: Sender { peer: member.peer, address: self.moderation.address_of(from) },
@@ -62,35 +62,67 @@ impl Room {
         let verdict = self.session.receive(now, from, packet, &mut packets);
         let busy = packets.pair.map(|passing| passing.busy).unwrap_or_default();
         for receiver in busy {
-            self.tell_busy(now, from, receiver, out);
+            self.tell_busy(now, from, receiver, Refused { text, is_private: is_private(packet) }, out);
+        }
+        match verdict {
+            Verdict::Dropped(DropReason::HeldElsewhere) => answer(from, Refusal::held().of_text(text), out),
+            Verdict::Dropped(DropReason::NotPermitted) if text.is_some() => {
+                answer(from, Refusal::of(ErrorCode::NotPermitted).of_text(text), out);
+            }
+            Verdict::Applied | Verdict::Relayed { .. } | Verdict::Dropped(_) => {}
         }
         verdict
     }
 
-    /// A session packet that was read and is over a budget.
-    pub fn packet_refused(&mut self, from: ConnectionId, packet: &[u8]) {
-        self.count_text(from, packet);
+    /// A session packet that was read and is over a budget. Gives its number if it is a written message.
+    pub fn packet_refused(&mut self, from: ConnectionId, packet: &[u8]) -> Option<u32> {
+        self.count_text(from, packet)
     }
 
     /// Written messages are counted as they were sent, whatever becomes of them: who takes over knows by the number which
-    /// of them were read, and sends the rest.
-    fn count_text(&mut self, from: ConnectionId, packet: &[u8]) {
+    /// of them were read, and sends the rest. Gives the number of this one on its connection, from 1 on.
+    fn count_text(&mut self, from: ConnectionId, packet: &[u8]) -> Option<u32> {
         let is_text = packet::open(packet).is_ok_and(|(header, _)| header.kind.is_text());
-        if is_text && self.members.contains_key(&from) {
-            let read = self.texts_read.entry(from).or_default();
-            *read = read.saturating_add(1);
+        if !is_text || !self.members.contains_key(&from) {
+            return None;
         }
+        let read = self.texts_read.entry(from).or_default();
+        *read = read.saturating_add(1);
+        Some(*read)
     }
 
-    /// Tells a sender, once in a while, that something was not passed on.
-    fn tell_busy(&mut self, now: Duration, from: ConnectionId, receiver: ConnectionId, out: &mut impl Outbox) {
+    /// Answers a sender, once in a while, that something was not passed on; each time, if it is a written message to this receiver
+    /// alone.
+    fn tell_busy(
+        &mut self,
+        now: Duration,
+        from: ConnectionId,
+        receiver: ConnectionId,
+        refused: Refused,
+        out: &mut impl Outbox,
+    ) {
         let Some(peer) = self.members.get(&receiver).map(|member| member.peer) else { return };
         let told = self.told_busy.get(&(from, receiver));
-        if told.is_none_or(|at| now >= *at + BUSY_INTERVAL) {
+        if refused.is_private || told.is_none_or(|at| now >= *at + BUSY_INTERVAL) {
             self.told_busy.insert((from, receiver), now);
-            answer(from, Refusal::receiver_busy(peer), out);
+            answer(from, Refusal::receiver_busy(peer).of_text(refused.text), out);
         }
     }
+}
+
+/// What a receiver did not take.
+#[derive(Clone, Copy, Debug)]
+struct Refused {
+    /// The number of a written message.
+    text: Option<u32>,
+    /// It is a written message to one client.
+    is_private: bool,
+}
+
+fn is_private(packet: &[u8]) -> bool {
+    let text = packet::open(packet).ok().filter(|(header, _)| header.kind == Kind::TextData);
+    let text = text.and_then(|(_, body)| TextData::decode(body).ok());
+    text.is_some_and(|text| matches!(text.recipient, Recipient::Client(_)))
 }
 
 impl<'a, O: Outbox> Packets<'a, O> {

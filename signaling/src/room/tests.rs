@@ -14,12 +14,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_session::{Delivery, Verdict};
 use voicemesh_wire::identity::{InstallationSecret, prove};
-use voicemesh_wire::packet::{self, ClientInfo, ClientState, CodecSettings, HandshakeRequest, Kind, Probe, Relay};
+use voicemesh_wire::packet::{
+    self, ClientInfo, ClientState, CodecSettings, HandshakeRequest, Kind, Probe, Recipient, Relay, TextData,
+};
 use voicemesh_wire::signaling::{
     Capabilities, ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, MemberStatus, PROTOCOL_VERSION,
     Presence, ServerMessage, Signal, decode_server, roster_hash,
 };
-use voicemesh_wire::{PeerId, Permissions, SessionId};
+use voicemesh_wire::{GroupId, PeerId, Permissions, SessionId};
 
 use super::{IceRules, Part, Room, RoomRules, SharedSecret};
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Text};
@@ -156,6 +158,11 @@ impl World {
     fn signal(&mut self, from: ConnectionId, to: PeerId) {
         let signal = Signal::Offer { sdp: "v=0".to_owned() };
         self.say(from, ClientMessage::Signal { to, attempt: 1, signal });
+    }
+
+    fn enter_session(&mut self, connection: ConnectionId) {
+        let handshake = HandshakeRequest { codec: CODEC, name: "another".to_owned() }.encode();
+        self.room.packet(self.now, connection, &handshake.into(), &mut self.sent);
     }
 
     fn leave(&mut self, connection: ConnectionId, reason: LeaveReason) {
@@ -311,10 +318,7 @@ fn a_receiver_that_is_behind_is_refused_by_name_once_a_second_and_the_others_are
     let sender = world.join(A, 1);
     let session = SessionId::new(sender.session).expect("not zero");
     let receivers = [world.join(B, 2).client, world.join(C, 3).client];
-    for connection in [A, B, C] {
-        let handshake = HandshakeRequest { codec: CODEC, name: "another".to_owned() }.encode();
-        world.room.packet(world.now, connection, &handshake.into(), &mut world.sent);
-    }
+    [A, B, C].into_iter().for_each(|connection| world.enter_session(connection));
     world.sent.busy = Some(B);
     world.told(A);
     world.sent.packets.clear();
@@ -331,6 +335,50 @@ fn a_receiver_that_is_behind_is_refused_by_name_once_a_second_and_the_others_are
     world.now += Duration::from_secs(1);
     world.room.packet(world.now, A, &packet.into(), &mut world.sent);
     assert_eq!(world.refusals(A), [ErrorCode::ReceiverBusy]);
+}
+
+#[test]
+fn each_written_message_that_its_receiver_did_not_take_is_named_by_its_number() {
+    let mut world = World::new();
+    let sender = world.join(A, 1);
+    let session = SessionId::new(sender.session).expect("not zero");
+    let receiver = world.join(B, 2).client;
+    [A, B].into_iter().for_each(|connection| world.enter_session(connection));
+    world.sent.busy = Some(B);
+    world.told(A);
+    let write = |world: &mut World, recipient| {
+        let text = TextData { sender: sender.client, recipient, text: "hi" }.encode(session);
+        world.room.packet(world.now, A, &text.into(), &mut world.sent);
+    };
+    (0..3).for_each(|_| write(&mut world, Recipient::Client(receiver)));
+    let refused = |number| Refusal::receiver_busy(peer_of(2)).of_text(Some(number)).answer();
+    assert_eq!(world.told(A), [refused(1), refused(2), refused(3)]);
+    // Of what goes to many, one receiver that did not take it is named once a second.
+    world.now += Duration::from_secs(1);
+    let global = Recipient::Group(GroupId::of("Global"));
+    (0..3).for_each(|_| write(&mut world, global));
+    assert_eq!(world.told(A), [refused(4)]);
+    assert_eq!(
+        world
+            .room
+            .packet_refused(A, &TextData { sender: sender.client, recipient: global, text: "hi" }.encode(session)),
+        Some(7)
+    );
+    assert_eq!(world.room.packet_refused(A, &[]), None);
+}
+
+#[test]
+fn what_is_written_without_the_permission_is_refused_by_its_number() {
+    let mut world = World::new();
+    let sender = world.join(A, 1);
+    let session = SessionId::new(sender.session).expect("not zero");
+    let receiver = world.join(B, 2).client;
+    [A, B].into_iter().for_each(|connection| world.enter_session(connection));
+    assert!(world.room.set_permissions(peer_of(1), Permissions { data: false, ..Permissions::ALL }, &mut world.sent));
+    world.told(A);
+    let text = TextData { sender: sender.client, recipient: Recipient::Client(receiver), text: "hi" }.encode(session);
+    world.room.packet(world.now, A, &text.into(), &mut world.sent);
+    assert_eq!(world.told(A), [Refusal::of(ErrorCode::NotPermitted).of_text(Some(1)).answer()]);
 }
 
 #[test]

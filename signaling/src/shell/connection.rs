@@ -293,10 +293,9 @@ impl Connection {
                     }
                 }
                 passed => {
-                    if let Some(room) = &self.room {
-                        self.hub.packet_refused(room, self.id, &packet);
-                    }
-                    self.act(now, passed);
+                    let room = self.room.as_ref();
+                    let text = room.and_then(|room| self.hub.packet_refused(room, self.id, &packet));
+                    self.act(now, passed.of_text(text));
                 }
             },
             Message::Text(text) => {

@@ -323,14 +323,15 @@ impl Hub {
         if let Verdict::Dropped(reason) = verdict {
             self.metrics.packets_dropped.add(1);
             tracing::trace!(?from, ?reason, "packet dropped");
-            is_violation = !matches!(reason, DropReason::Outdated | DropReason::NotPermitted);
+            is_violation =
+                !matches!(reason, DropReason::Outdated | DropReason::NotPermitted | DropReason::HeldElsewhere);
         }
         Handled { is_violation, state_bytes }
     }
 
-    /// A packet was read that is over a budget.
-    pub(super) fn packet_refused(&self, cell: &RoomCell, from: ConnectionId, packet: &[u8]) {
-        lock(&cell.occupied).room.packet_refused(from, packet);
+    /// A packet was read that is over a budget. Gives its number if it is a written message.
+    pub(super) fn packet_refused(&self, cell: &RoomCell, from: ConnectionId, packet: &[u8]) -> Option<u32> {
+        lock(&cell.occupied).room.packet_refused(from, packet)
     }
 
     /// Puts a part of a snapshot into a mailbox in place of updates that it did not take.

@@ -71,6 +71,8 @@ struct Queues {
     next_part: Option<Part>,
     /// Pongs that would wait too long in `reliable`; they count as answers.
     pongs: VecDeque<Message>,
+    /// How many [`Entry::Pong`] are in `reliable`: while there are any, neither voice nor data is written.
+    pongs_in_order: usize,
     /// What is put in with [`Purpose::Snapshot`] belongs to `snapshot`.
     takes_snapshot: bool,
     reliable: VecDeque<Entry>,
@@ -100,6 +102,8 @@ enum Entry {
     Message(Message, Purpose),
     /// The first of the state that is sent to a connection that joins: of any size, and counted nowhere. One at a time.
     First(Message),
+    /// The answer to a ping behind at most [`BEFORE_PONG_BYTES`] of other messages; it counts as an answer.
+    Pong(Message),
     /// A snapshot of the room's and the session's state, made when it is this one's turn.
     Snapshot,
 }
@@ -166,6 +170,7 @@ impl Mailbox {
                 snapshot: VecDeque::new(),
                 next_part: None,
                 pongs: VecDeque::new(),
+                pongs_in_order: 0,
                 takes_snapshot: false,
                 reliable: VecDeque::new(),
                 snapshot_due: false,
@@ -203,8 +208,12 @@ impl Mailbox {
         self.heard_at_ms.store(to_millis(now), Ordering::Relaxed);
     }
 
-    /// The socket was given what waits: `took` if it took a byte, `blocked` if it did not take all.
+    /// The socket was given what waits: `took` if it took a byte, `blocked` if it did not take all. A full socket that takes a byte
+    /// has been read from: that is a sign of the peer, which sees a ping only behind all of the message that is being written.
     pub(super) fn wrote(&self, now: Duration, took: bool, blocked: bool) {
+        if took && self.stuck_since_ms.load(Ordering::Relaxed) != NOT_STUCK {
+            self.heard(now);
+        }
         if !blocked {
             self.stuck_since_ms.store(NOT_STUCK, Ordering::Relaxed);
         } else if took || self.stuck_since_ms.load(Ordering::Relaxed) == NOT_STUCK {
@@ -419,15 +428,19 @@ impl Queues {
 
     fn put_pong(&mut self, now: Duration, pong: Message) -> Put {
         let waiting = self.update_bytes + self.snapshot_bytes + self.answer_bytes + self.senders.bytes();
-        if waiting <= BEFORE_PONG_BYTES && !self.is_in_snapshot() && !self.has_first() {
-            return self.put_reliable(now, pong, Purpose::Answer);
-        }
+        let in_order =
+            waiting <= BEFORE_PONG_BYTES && !self.is_in_snapshot() && !self.snapshot_due && !self.has_first();
         let bytes = cost(pong.len());
         if self.answer_bytes + bytes > ANSWER_BYTES {
             return self.overflow(now);
         }
         self.answer_bytes += bytes;
-        self.pongs.push_back(pong);
+        if in_order {
+            self.pongs_in_order += 1;
+            self.reliable.push_back(Entry::Pong(pong));
+        } else {
+            self.pongs.push_back(pong);
+        }
         Put::Queued
     }
 
@@ -442,6 +455,7 @@ impl Queues {
 
     fn overflow(&mut self, now: Duration) -> Put {
         self.reliable.clear();
+        self.pongs_in_order = 0;
         self.end_with(now, CloseReason::SlowConsumer, ErrorCode::SlowConsumer);
         Put::Overflow
     }
@@ -457,11 +471,14 @@ impl Queues {
             match entry {
                 Entry::Message(_, Purpose::Update) => place = place.or(Some(kept.len())),
                 Entry::Message(_, Purpose::Notice) => {}
+                // It does not wait for a snapshot of any size.
+                Entry::Pong(pong) => self.pongs.push_back(pong),
                 entry @ (Entry::Message(..) | Entry::First(_) | Entry::Snapshot) => kept.push_back(entry),
             }
         }
         kept.insert(place.unwrap_or(kept.len()), Entry::Snapshot);
         self.reliable = kept;
+        self.pongs_in_order = 0;
         (self.updates, self.update_bytes) = (0, 0);
         self.snapshot_due = true;
     }
@@ -488,6 +505,9 @@ impl Queues {
         if let Some(pong) = self.pongs.pop_front() {
             self.release(pong.len(), Purpose::Answer);
             return Next::Message(pong);
+        }
+        if self.pongs_in_order > 0 {
+            return self.next_reliable();
         }
         let reliable_waits = !self.reliable.is_empty() || self.is_in_snapshot();
         if (self.voice_turn > 0 || !reliable_waits && self.data.is_empty())
@@ -519,8 +539,17 @@ impl Queues {
         if let Some(part) = self.next_part.take().filter(|_| !self.is_ending()) {
             return Next::Snapshot(part);
         }
+        self.next_reliable()
+    }
+
+    fn next_reliable(&mut self) -> Next {
         loop {
             match self.reliable.pop_front() {
+                Some(Entry::Pong(pong)) => {
+                    self.pongs_in_order -= 1;
+                    self.release(pong.len(), Purpose::Answer);
+                    return Next::Message(pong);
+                }
                 Some(Entry::Message(message, purpose)) => {
                     self.release(message.len(), purpose);
                     return Next::Message(message);

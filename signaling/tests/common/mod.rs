@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
@@ -129,6 +129,18 @@ impl Person {
 
     pub async fn try_connect(server: &Server, request: Request) -> Result<Self, tungstenite::Error> {
         let stream = TcpStream::connect(server.address).await.expect("the server listens");
+        Self::upgrade(stream, request).await
+    }
+
+    /// One for which the system keeps little that was not read.
+    pub async fn connect_narrow(server: &Server) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(8 * 1024).expect("a small buffer");
+        let stream = socket.connect(server.address).await.expect("the server listens");
+        Self::upgrade(stream, request(server.address)).await.expect("the server takes connections")
+    }
+
+    async fn upgrade(stream: TcpStream, request: Request) -> Result<Self, tungstenite::Error> {
         let connected = tokio_tungstenite::client_async(request, stream);
         let (socket, response) = within("an upgrade", connected).await?;
         assert_eq!(response.headers()["sec-websocket-protocol"], SUBPROTOCOL);

@@ -1,7 +1,9 @@
-//! A stream that keeps the first bytes that arrive on it, to say what they were if they are not what was expected.
+//! A stream that keeps the first bytes that arrive on it, to say what they were if they are not what was expected, and counts
+//! all of them.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
@@ -12,10 +14,21 @@ const MAX_BYTES: usize = 8 * 1024;
 
 /// Wraps a stream.
 #[derive(Debug)]
-pub(super) struct FirstBytes<S> {
+pub(crate) struct FirstBytes<S> {
     stream: S,
     kept: Kept,
     is_keeping: bool,
+    received: Received,
+}
+
+/// How many bytes have arrived.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Received(Arc<AtomicU64>);
+
+impl Received {
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
 }
 
 /// What arrived first.
@@ -25,7 +38,12 @@ pub(super) struct Kept(Arc<Mutex<Option<Vec<u8>>>>);
 impl<S> FirstBytes<S> {
     pub(super) fn new(stream: S) -> (Self, Kept) {
         let kept = Kept(Arc::new(Mutex::new(Some(Vec::new()))));
-        (Self { stream, kept: kept.clone(), is_keeping: true }, kept)
+        (Self { stream, kept: kept.clone(), is_keeping: true, received: Received::default() }, kept)
+    }
+
+    /// Goes on counting after this.
+    pub(crate) fn received(&self) -> Received {
+        self.received.clone()
     }
 }
 
@@ -44,6 +62,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for FirstBytes<S> {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let result = Pin::new(&mut self.stream).poll_read(context, buffer);
+        self.received.0.fetch_add((buffer.filled().len() - before) as u64, Ordering::Relaxed);
         if self.is_keeping {
             let mut kept = self.kept.0.lock().unwrap_or_else(PoisonError::into_inner);
             let is_keeping = kept.as_mut().is_some_and(|kept| {

@@ -450,3 +450,43 @@ fn who_is_held_in_groups_is_heard_by_their_listeners_only_and_listens_to_no_othe
     room.receive(4, state(&["Global"]));
     assert!(listens(&room, "Global"));
 }
+
+#[test]
+fn who_is_held_in_groups_begins_in_no_other_and_is_refused_none() {
+    let mut room = Room::new();
+    room.server.admit(Duration::ZERO, 1, 1, "ada".to_owned()).expect("there is room");
+    room.server.set_held_in(1, &["Red".to_owned()], &mut room.sent);
+    room.receive(1, HandshakeRequest { codec: CODEC, name: String::new() }.encode());
+    assert_eq!(room.sent(), [(1, Kind::HandshakeResponse)]);
+}
+
+#[test]
+fn who_is_held_in_groups_writes_to_their_listeners_and_to_moderators_only() {
+    let mut room = Room::new();
+    let ada = room.join(1, &["Global", "Red"]);
+    let bob = room.join(2, &["Global"]);
+    let eve = room.join(3, &["Red", "Global"]);
+    let mia = room.join(4, &["Global"]);
+    room.server.set_permissions(4, Permissions { moderate: true, ..Permissions::default() });
+    let text = |recipient| TextData { sender: ada, recipient, text: "hi" }.encode(session());
+    let to_group = |group| GroupText { sender: ada, group, text: "hi" }.encode(session());
+    let written = |room: &mut Room, packet: Vec<u8>| {
+        room.packets();
+        let verdict = room.receive(1, packet);
+        (verdict, room.sent().into_iter().map(|(to, _)| to).collect::<Vec<_>>())
+    };
+    let kept = || (Verdict::Dropped(DropReason::HeldElsewhere), Vec::new());
+    let passed = |to: &[u8]| (Verdict::Relayed { copies: to.len() }, to.to_vec());
+    let global = Recipient::Group(GroupId::of("Global"));
+    assert_eq!(written(&mut room, text(global)), passed(&[2, 3, 4]));
+    room.server.set_held_in(1, &["Red".to_owned()], &mut room.sent);
+    for packet in [text(global), to_group("Global"), to_group("Blue"), text(Recipient::Client(bob))] {
+        assert_eq!(written(&mut room, packet), kept());
+    }
+    for packet in [text(Recipient::Group(GroupId::of("Red"))), to_group("Red"), text(Recipient::Client(eve))] {
+        assert_eq!(written(&mut room, packet), passed(&[3]));
+    }
+    assert_eq!(written(&mut room, text(Recipient::Client(mia))), passed(&[4]), "who may moderate can be asked");
+    room.server.set_held_in(1, &[], &mut room.sent);
+    assert_eq!(written(&mut room, text(Recipient::Client(bob))), passed(&[2]));
+}

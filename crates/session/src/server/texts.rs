@@ -1,8 +1,10 @@
 //! Written messages: to one client, to a group by its id, or by its name.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
-use voicemesh_wire::ClientId;
 use voicemesh_wire::packet::{GroupText, Recipient, TextData};
+use voicemesh_wire::{ClientId, GroupId};
 
 use super::{DropReason, Purpose, Server, ServerOutput, Verdict};
 use crate::transport::Delivery;
@@ -18,6 +20,9 @@ impl<P: Copy + Ord> Server<P> {
     ) -> Result<Verdict, DropReason> {
         if text.sender != client {
             return Err(DropReason::ForgedSender);
+        }
+        if self.is_kept_from(peer, text.recipient) {
+            return Err(DropReason::HeldElsewhere);
         }
         let mut copies = 0;
         let mut pass_on = |to: ClientId| {
@@ -48,6 +53,10 @@ impl<P: Copy + Ord> Server<P> {
         if text.sender != client {
             return Err(DropReason::ForgedSender);
         }
+        let held_in = self.held_in(peer);
+        if held_in.is_some_and(|held| held.get(&GroupId::of(text.group)).is_none_or(|name| name != text.group)) {
+            return Err(DropReason::HeldElsewhere);
+        }
         let mut by_id = None;
         let mut copies = 0;
         for to in self.table.listeners_of(text.group).filter(|to| *to != client) {
@@ -61,5 +70,22 @@ impl<P: Copy + Ord> Server<P> {
             copies += usize::from(out.deliver(receiver.peer, packet, Delivery::Reliable, Purpose::From(peer)));
         }
         Ok(Verdict::Relayed { copies })
+    }
+
+    /// Whether a sender is held in groups so that it may not write to this recipient: another group, or a client that
+    /// neither listens to one of them nor may moderate.
+    fn is_kept_from(&self, sender: P, recipient: Recipient) -> bool {
+        let Some(held_in) = self.held_in(sender) else { return false };
+        match recipient {
+            Recipient::Group(group) => !held_in.contains_key(&group),
+            Recipient::Client(to) => self.clients.get(&to).is_some_and(|receiver| {
+                let moderates = self.connections.get(&receiver.peer).is_some_and(|known| known.permissions.moderate);
+                !moderates && !self.table.listens_to_any(to, held_in)
+            }),
+        }
+    }
+
+    fn held_in(&self, peer: P) -> Option<&BTreeMap<GroupId, String>> {
+        self.connections.get(&peer).map(|known| &known.held_in).filter(|held| !held.is_empty())
     }
 }

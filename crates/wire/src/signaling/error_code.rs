@@ -79,6 +79,8 @@ error_codes! {
     NotOwner = "not-owner",
     /// Only members with the permission to moderate may.
     NotModerator = "not-moderator",
+    /// The sender may not write that: it lacks the permission, or a moderator holds it in other talk groups.
+    NotPermitted = "not-permitted",
     /// A moderator has put this member out of the room.
     Kicked = "kicked",
     /// A moderator has put this member, or its address, out of the room for a while.

@@ -411,6 +411,28 @@ fn a_member_who_is_moved_is_held_there_until_it_is_moved_back() {
 }
 
 #[test]
+fn what_a_held_member_writes_to_others_is_refused_by_its_number() {
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    world.join(A, 1);
+    let (held, other) = (world.join(B, 2), world.join(C, 3));
+    [A, B, C].into_iter().for_each(|connection| world.enter_session(connection));
+    let red = vec!["Red".to_owned()];
+    assert_eq!(world.decide(A, Moderation::Move { peer: peer_of(2), groups: red }), None);
+    world.told(B);
+    let session = SessionId::new(held.session).expect("not zero");
+    let write = |world: &mut World, recipient| {
+        let text = TextData { sender: held.client, recipient, text: "hi" }.encode(session);
+        world.room.packet(world.now, B, &text.into(), &mut world.sent);
+    };
+    let owner = Recipient::Client(world.room.session().client_of(A).expect("it is in"));
+    write(&mut world, owner);
+    write(&mut world, Recipient::Client(other.client));
+    write(&mut world, Recipient::Group(GroupId::of("Global")));
+    let refused = |number| Refusal::held().of_text(Some(number)).answer();
+    assert_eq!(world.told(B), [refused(2), refused(3)], "who may moderate is written to");
+}
+
+#[test]
 fn what_is_kept_of_members_who_were_moved_is_bounded() {
     let mut world = World::of_server(1, true, 10 * MINUTE);
     world.join(A, 1);

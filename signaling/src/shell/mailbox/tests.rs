@@ -208,6 +208,31 @@ fn a_pong_waits_behind_little_and_pongs_that_are_not_read_are_bounded() {
 }
 
 #[test]
+fn a_pong_in_order_waits_behind_neither_voice_nor_data() {
+    let mailbox = Mailbox::new(ms(0));
+    let small = BEFORE_PONG_BYTES / cost(1);
+    (0..small).for_each(|_| assert_eq!(reliable(&mailbox, vec![1], SENDER), Put::Queued));
+    for _ in 0..20 {
+        mailbox.packet(ms(0), Bytes::from(vec![2; 1_000]), Delivery::Voice, SENDER);
+        mailbox.packet(ms(0), Bytes::from(vec![3; 1_000]), Delivery::Data, OTHER);
+    }
+    assert_eq!(mailbox.pong(ms(0), &Text::from(&ServerMessage::Pong { token: 1 })), Put::Queued);
+    let taken = first_bytes(&mailbox);
+    assert_eq!(taken.iter().position(|first| *first == b'{'), Some(small), "behind what was there, and only that");
+    assert_eq!(taken.len(), small + 1 + 40);
+}
+
+#[test]
+fn a_pong_in_order_does_not_wait_for_a_snapshot_that_comes_in_between() {
+    let mailbox = Mailbox::new(ms(0));
+    reliable(&mailbox, vec![1], Purpose::Update);
+    assert_eq!(mailbox.pong(ms(0), &Text::from(&ServerMessage::Pong { token: 1 })), Put::Queued);
+    assert!(mailbox.defer_snapshot());
+    assert!(matches!(mailbox.take(ms(0)).0, Next::Message(Message::Text(_))));
+    assert_eq!(mailbox.take(ms(0)).0, Next::Snapshot(Part::Roster));
+}
+
+#[test]
 fn a_joiner_of_a_large_room_gets_what_is_left_as_a_snapshot() {
     let mailbox = Mailbox::new(ms(0));
     let puts: Vec<Put> = (0..100).map(|_| reliable(&mailbox, vec![1; 16_000], Purpose::Snapshot)).collect();
@@ -254,6 +279,20 @@ fn who_takes_not_one_byte_for_ten_seconds_is_lost() {
     assert_eq!(check(70_000), Checked::Stuck);
     assert_eq!(mailbox.ending(), Some(CloseReason::SlowConsumer));
     assert!(mailbox.is_abandoned());
+}
+
+#[test]
+fn who_takes_a_large_message_slowly_is_not_silent() {
+    let mailbox = Mailbox::new(ms(0));
+    mailbox.joined();
+    // It sees no ping before it has all of the message, and sends nothing by itself.
+    for second in 0..300 {
+        mailbox.wrote(ms(second * 1_000), true, true);
+        assert_eq!(mailbox.check(ms(second * 1_000), PING, JOIN), Checked::Well, "after {second} s");
+    }
+    mailbox.wrote(ms(300_000), true, false);
+    assert_eq!(mailbox.check(ms(329_999), PING, JOIN), Checked::Well);
+    assert_eq!(mailbox.check(ms(330_000), PING, JOIN), Checked::Lost, "what a socket takes at once says nothing");
 }
 
 #[test]
