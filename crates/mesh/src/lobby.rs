@@ -111,8 +111,14 @@ impl Mesh {
     /// Decides about a member or the room. [`MeshEvent::TransactionDone`] follows; what the connection's end left without an
     /// answer has failed, and is not sent again.
     pub fn moderate(&mut self, now: Duration, id: TransactionId, action: Moderation) {
-        if !self.socket.is_joined() || self.decisions.is_full() {
-            let error = TransactionError::ours("busy", "the server is away, or too many decisions wait");
+        let refusal = if !self.socket.is_joined() {
+            Some(TransactionError::ours("server-away", "the server is out of reach"))
+        } else if self.decisions.is_full() {
+            Some(TransactionError::ours("busy", "too many decisions wait for the server's answer"))
+        } else {
+            None
+        };
+        if let Some(error) = refusal {
             self.tell(MeshEvent::TransactionDone { transaction: id, result: Err(error) });
             return;
         }

@@ -59,7 +59,7 @@ pub use game::{GridAxes, GridChange, MixVoice, PeerVoice, ProximityGrid, SpeakOp
 pub use lobby::{ConnectError, MetadataTransaction};
 pub use options::{JoinError, JoinOptions};
 pub use peer::Peer;
-pub use record::{RecordedSpeaker, Recorder};
+pub use record::{RecordError, RecordedSpeaker, Recorder};
 pub use voicemesh_mesh::{
     ChoiceError, Connections, PeerLeftReason, REACHABILITY_KEY, ServerConnection, TokenError, TransactionError,
     TransactionId,

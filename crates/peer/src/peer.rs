@@ -31,7 +31,7 @@ use crate::identity::{Identity, state_dir_or_default};
 use crate::inbox::{Wake, queues};
 use crate::lobby::ConnectError;
 use crate::options::{JoinError, JoinOptions};
-use crate::record::Recorder;
+use crate::record::{RecordError, Recorder};
 use crate::server_url::ServerUrl;
 use crate::shared::Shared;
 use crate::sound::Sound;
@@ -116,7 +116,6 @@ impl Peer {
         let system = |error: voicemesh_engine::CommsError| JoinError::System(error.to_string());
         let mut comms = Comms::new(config, Carried::new(mesh, carrier)).map_err(system)?;
         comms.set_muted(options.muted);
-        comms.set_tapped(recorder.is_some());
         comms.run_as_client(started.elapsed(), ()).map_err(system)?;
         let (commands, command_queue) = sync_channel(COMMANDS);
         let (event_queue, events) = sync_channel(EVENTS + 2 * MESSAGES);
@@ -386,15 +385,26 @@ impl Peer {
     }
 
     /// Begins a recording of the room in this folder, one file per speaker, as [`JoinOptions::record`] does at the join; one
-    /// that is kept already ends. Everyone in the room sees that it is on.
+    /// that is kept already goes on there. Nothing is recorded before everyone in the room can see that it is on, which is when
+    /// [`Snapshot::recording`] says so, a round trip to the server later; [`Event::RecordingFailed`] says that it comes to
+    /// nothing. A recording that has begun goes on while the server is away: those who hear each other have seen it.
     ///
     /// # Errors
     ///
-    /// A sentence, when nothing can be written there.
-    pub fn start_recording(&self, folder: impl AsRef<Path>) -> Result<(), String> {
-        let recorder = Recorder::start(folder.as_ref())?;
-        self.command(Command::Record(Some(Box::new(recorder))));
-        Ok(())
+    /// See [`RecordError`].
+    pub fn start_recording(&self, folder: impl AsRef<Path>) -> Result<(), RecordError> {
+        let snapshot = self.shared.snapshot();
+        if self.has_left || self.thread.is_none() {
+            return Err(RecordError::Left);
+        }
+        if !(snapshot.connected && snapshot.server_answers) {
+            return Err(RecordError::ServerAway);
+        }
+        let recorder = Recorder::start(folder.as_ref()).map_err(RecordError::Folder)?;
+        self.try_command(Command::Record(Some(Box::new(recorder)))).map_err(|error| match error {
+            ConnectError::Left => RecordError::Left,
+            ConnectError::Busy | ConnectError::Token(_) => RecordError::Busy,
+        })
     }
 
     /// Ends the recording, if one is kept.

@@ -39,6 +39,24 @@ pub struct RecordedSpeaker {
     pub name: String,
 }
 
+/// Why a recording does not begin.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RecordError {
+    /// The server is out of reach, and the others could not see that they are recorded. Try again once it answers.
+    #[error("the server is out of reach, and the others could not see that they are recorded")]
+    ServerAway,
+    /// Nothing can be written to the folder; the sentence says why. Name another.
+    #[error("{0}")]
+    Folder(String),
+    /// The engine has more to do than it manages; try again in the next frame.
+    #[error("too many commands wait")]
+    Busy,
+    /// This peer has left.
+    #[error("this peer has left the room")]
+    Left,
+}
+
 /// A recording. Dropping it finishes all files.
 #[derive(Debug)]
 pub struct Recorder {
