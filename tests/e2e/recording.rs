@@ -4,7 +4,6 @@ use std::fs::File;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
-use std::time::Instant;
 
 use audiopus::coder::Decoder;
 use audiopus::packet::Packet;
@@ -127,11 +126,10 @@ fn nothing_is_recorded_while_the_others_cannot_see_that_it_is() {
     assert!(wait_for_refusal(&mut ada).contains("out of reach"));
     assert_eq!(files_in(&kept), [""; 0], "what bob said meanwhile is not kept");
     server.program.resume();
-    let answers = |program: &mut Program| status(program)["server_answers"] == true;
-    let deadline = Instant::now() + PATIENCE;
-    while !answers(&mut ada) {
-        assert!(Instant::now() < deadline, "{}", ada.transcript());
-    }
+    // What was said to it before is passed on now, and taken back.
+    bob.wait_for("that ada does not record", PATIENCE, |json| {
+        json["event"] == "status-changed" && json["name"] == "ada" && json["status"]["recording"] == false
+    });
     assert!(!sees_recording(&mut bob, "ada"));
 
     // It is gone.

@@ -247,10 +247,13 @@ impl Talk {
     fn join_group(&mut self, group: String) -> Result<(), String> {
         must_fit("A group's name", &group, GROUP_NAME_BYTES)?;
         if !self.held_in.is_empty() && !self.held_in.contains(&group) {
+            // The server decides, and says so; but a program that joins anew asks for everyone by itself.
+            if group != EVERYONE && self.server_answers() {
+                self.peer.join_group(&group);
+                return Ok(());
+            }
             let held = group_names(&self.held_in);
-            return Err(format!(
-                "A moderator holds you in “{held}”: you can be in no other group until you are moved again."
-            ));
+            return Err(format!("A moderator holds you in “{held}”: you cannot join {}.", group_label(&group)));
         }
         self.peer.join_group(&group);
         let joined = self.groups.iter().filter(|one| **one != group).cloned().chain([group.clone()]).collect();
@@ -284,7 +287,8 @@ impl Talk {
     }
 
     fn server_answers(&self) -> bool {
-        self.tally.in_session && self.tally.snapshot.server_answers
+        let now = self.peer.snapshot();
+        now.connected && now.server_answers
     }
 
     fn send_text(&mut self, text: &str) -> Result<(), String> {
