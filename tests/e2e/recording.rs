@@ -1,15 +1,19 @@
 //! Recordings of a room, as their files are played afterwards.
 
 use std::fs::File;
+use std::net::Ipv4Addr;
 use std::path::Path;
+use std::process::Command;
 
 use audiopus::coder::Decoder;
 use audiopus::packet::Packet;
 use audiopus::{Channels, MutSignals, SampleRate};
 use ogg::PacketReader;
 use voicemesh_tests::hear::{Floor, compare};
-use voicemesh_tests::process::Program;
-use voicemesh_tests::room::{Folder, Joining, Server, finish, heard, leave, of_peer, wait_for, wait_for_route};
+use voicemesh_tests::process::{Program, binary};
+use voicemesh_tests::room::{
+    Folder, Joining, PATIENCE, Server, finish, heard, leave, of_peer, wait_for, wait_for_peer, wait_for_route,
+};
 use voicemesh_tests::speech;
 
 use crate::{alone, status};
@@ -85,4 +89,92 @@ fn a_recording_holds_each_speaker_apart_and_everyone_sees_that_it_is_kept() {
     let in_room = compare(&speech::load("announcer"), &room).delay_ms - compare(&speech::load("cards"), &room).delay_ms;
     let in_files = begins[1] - begins[0];
     assert!((in_room - in_files).abs() < 150.0, "{in_room} ms apart in the room, {in_files} ms in the files");
+}
+
+/// Names of what is in a folder; none if there is no folder.
+fn files_in(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten();
+    entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// Waits until it is said that nothing is recorded, in an answer or an event, and why.
+fn wait_for_refusal(program: &mut Program) -> String {
+    let event = program.wait_for("that nothing is recorded", PATIENCE, |json| {
+        json["event"] == "recording-failed"
+            || json["event"] == "notice" && json["message"].as_str().is_some_and(|text| text.contains("is recorded: "))
+    });
+    let text = |key: &str| event.json[key].as_str().map(str::to_owned);
+    text("why").or_else(|| text("message")).unwrap()
+}
+
+#[test]
+fn nothing_is_recorded_while_the_others_cannot_see_that_it_is() {
+    let _alone = alone();
+    let folder = Folder::create("recording-away");
+    let kept = folder.file("kept");
+    let record = format!("/record {}", kept.display());
+    let mut server = Server::start(&[]);
+    let join = |name: &str| Joining::new(&server.url(), "recording", name);
+    let mut bob = join("bob").speaking_on("reader").start(&folder);
+    let mut ada = join("ada").start(&folder);
+    wait_for_route(&mut ada, "bob", "direct");
+    wait_for_peer(&mut ada, "first-heard", "bob");
+
+    // It hangs, and no one knows yet.
+    server.program.pause();
+    ada.type_line(&record);
+    assert!(wait_for_refusal(&mut ada).contains("out of reach"));
+    assert_eq!(files_in(&kept), [""; 0], "what bob said meanwhile is not kept");
+    server.program.resume();
+    // What was said to it before is passed on now, and taken back.
+    bob.wait_for("that ada does not record", PATIENCE, |json| {
+        json["event"] == "status-changed" && json["name"] == "ada" && json["status"]["recording"] == false
+    });
+    assert!(!sees_recording(&mut bob, "ada"));
+
+    // It is gone.
+    server.program.kill();
+    wait_for(&mut ada, "server-away");
+    wait_for(&mut bob, "server-away");
+    ada.type_line(&record);
+    assert!(wait_for_refusal(&mut ada).starts_with("Nothing is recorded: the server is out of reach"));
+    assert!(!sees_recording(&mut bob, "ada") && status(&mut ada)["recording"] == false);
+    assert_eq!(files_in(&kept), [""; 0]);
+    leave(ada);
+    leave(bob);
+}
+
+#[test]
+fn a_recording_goes_on_without_the_server_and_who_comes_later_sees_it() {
+    let _alone = alone();
+    let folder = Folder::create("recording-on");
+    let kept = folder.file("kept");
+    let server = Server::start(&[]);
+    let join = |name: &str| Joining::new(&server.url(), "recording", name);
+    let mut bob = join("bob").speaking_on("reader").start(&folder);
+    let mut ada = join("ada").start(&folder);
+    wait_for_route(&mut ada, "bob", "direct");
+    ada.type_line(&format!("/record {}", kept.display()));
+    ada.wait_for("the recording", PATIENCE, |json| {
+        json["event"] == "notice" && json["message"].as_str().is_some_and(|text| text.starts_with("Recording into /"))
+    });
+    assert!(sees_recording(&mut bob, "ada"), "it is seen before it is said to have begun");
+    let cyd = join("cyd");
+    let Server { mut program, address } = server;
+    program.kill();
+    wait_for(&mut ada, "server-away");
+    crate::wait_until_heard_more(&mut ada, "bob", 100);
+    assert_eq!(status(&mut ada)["recording"], true);
+    let server =
+        Server::start_by(Command::new(binary("voicemesh-signaling")), Ipv4Addr::LOCALHOST, address.port(), &[]);
+    wait_for(&mut ada, "joined");
+    let mut cyd = cyd.start(&folder);
+    wait_for_peer(&mut cyd, "peer-joined", "ada");
+    assert!(sees_recording(&mut cyd, "ada") && sees_recording(&mut bob, "ada"));
+    leave(cyd);
+    leave(ada);
+    leave(bob);
+    let spoken = played(&file_of(&kept, "bob"));
+    assert!(spoken.len() > 100 * 960, "what bob said without the server is kept: {} samples", spoken.len());
+    drop(server);
 }

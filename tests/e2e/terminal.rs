@@ -237,3 +237,36 @@ fn a_terminal_is_given_back_when_the_program_is_told_to_end_and_a_dumb_one_gets_
     dumb.terminate();
     assert_given_back(&dumb, "0");
 }
+
+#[test]
+fn a_refused_command_leaves_the_line_and_one_who_is_held_reads_what_is_possible() {
+    let _alone = alone();
+    let Some(tmux) = Tmux::start("a_refused_command_leaves_the_line") else { return };
+    let (server, folder) = (Server::start(&["--owner-after", "0"]), Folder::create("terminal"));
+    let ada = tmux.open("ada", USUAL, &join_silent(&server, "held", "Ada", &folder));
+    ada.wait_until("the room", |text| is_whole(text, "held", USUAL.size));
+    let ben = tmux.open("ben", USUAL, &join_silent(&server, "held", "Ben", &folder));
+    ada.wait_until("the other", |text| text.contains("· Ben"));
+    let typed = |window: &Window<'_>, line: &str| window.write(format!("{line}\r").as_bytes());
+    typed(&ada, "/kick Zoe");
+    ada.wait_until("an empty line", |text| text.contains("called “Zoe”") && text.contains(NOTHING_TYPED));
+    typed(&ada, "/gain Ben");
+    ada.wait_until("what was typed", |text| text.contains("> /gain Ben"));
+    ada.write(b"\x15");
+    typed(&ada, "/ban Ben -5");
+    ada.wait_until("why", |text| text.contains("“-5” is no time for a ban"));
+    typed(&ada, "/move Ben red,blue");
+    ada.wait_until("what was done", |text| text.contains("“red,blue”, which is one group."));
+    ben.wait_until("the group", |text| text.contains("to red,blue"));
+    typed(&ben, "/join green");
+    ben.wait_until("why not", |text| text.contains("you cannot join “green”"));
+    typed(&ben, "/join all");
+    ben.wait_until("why not", |text| text.contains("you cannot join everyone"));
+    typed(&ben, "/leave red,blue");
+    ben.wait_until("a way back", |text| text.contains("TO NO GROUP") && text.contains("/join red,blue"));
+    typed(&ada, "/move Ben ALL");
+    ben.wait_until("everyone", |text| {
+        text.contains("You may choose your talk groups again.") && !text.contains("to red")
+    });
+    keep("held-80x24", &ben);
+}

@@ -188,19 +188,19 @@ pub struct LoopbackArguments {
     pub microphone: MicrophoneArguments,
 
     /// Milliseconds that every packet takes.
-    #[arg(long, value_name = "MS", default_value_t = 0.0, value_parser = most::<10_000>)]
+    #[arg(long, value_name = "MS", default_value_t = 0.0, value_parser = between::<0, 10_000>)]
     pub delay: f64,
 
     /// Up to so many milliseconds more, another for each packet.
-    #[arg(long, value_name = "MS", default_value_t = 0.0, value_parser = most::<10_000>)]
+    #[arg(long, value_name = "MS", default_value_t = 0.0, value_parser = between::<0, 10_000>)]
     pub jitter: f64,
 
     /// Of a hundred packets, so many are lost.
-    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = most::<100>)]
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0, value_parser = between::<0, 100>)]
     pub loss: f64,
 
     /// Losses come so many in a row, on average.
-    #[arg(long, value_name = "PACKETS", default_value_t = 1.0, value_parser = most::<1_000>)]
+    #[arg(long, value_name = "PACKETS", default_value_t = 1.0, value_parser = between::<1, 1_000>)]
     pub burst: f64,
 
     /// Milliseconds of speech in a packet.
@@ -403,9 +403,10 @@ fn bitrate(text: &str) -> Result<u32, String> {
     bits.ok_or_else(|| "write a whole number of bits per second from 6000 to 90000".to_owned())
 }
 
-fn most<const MOST: u32>(text: &str) -> Result<f64, String> {
+fn between<const LEAST: u32, const MOST: u32>(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if (0.0..=f64::from(MOST)).contains(&number) { Ok(number) } else { Err(format!("not between 0 and {MOST}")) }
+    let is_between = (f64::from(LEAST)..=f64::from(MOST)).contains(&number);
+    if is_between { Ok(number) } else { Err(format!("not between {LEAST} and {MOST}")) }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

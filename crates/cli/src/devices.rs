@@ -53,9 +53,9 @@ pub(crate) fn list(arguments: &DevicesArguments) -> Result<Exit, Failure> {
     Ok(Exit::Done)
 }
 
-/// `why` there are none, if the sound system does not answer.
 fn for_programs(all: &Result<Vec<DeviceInfo>, DeviceError>) -> Value {
-    let why = all.as_ref().err().map(|error| format!("{error}."));
+    let has = |direction| all.iter().flatten().any(|info| info.direction == direction);
+    let why = why_none(all.as_ref().err(), has(Direction::Input), has(Direction::Output));
     let of = |direction| {
         let infos = all.iter().flatten().filter(|info| info.direction == direction);
         let listed = infos.map(|DeviceInfo { name, description, is_default, .. }| {
@@ -64,6 +64,18 @@ fn for_programs(all: &Result<Vec<DeviceInfo>, DeviceError>) -> Value {
         listed.collect::<Vec<_>>()
     };
     json!({ "inputs": of(Direction::Input), "outputs": of(Direction::Output), "why": why })
+}
+
+/// Why there are no microphones or no speakers.
+fn why_none(error: Option<&DeviceError>, has_input: bool, has_output: bool) -> Option<String> {
+    let none = match (has_input, has_output) {
+        _ if error.is_some() => return error.map(|error| format!("{error}.")),
+        (true, true) => return None,
+        (false, true) => "No microphone was found: plug one in.",
+        (true, false) => "No speaker was found: plug one in.",
+        (false, false) => "No microphone and no speaker was found: plug them in.",
+    };
+    Some(none.to_owned())
 }
 
 impl From<&DeviceInfo> for Listed {
@@ -120,7 +132,12 @@ mod tests {
 
     #[test]
     fn programs_get_empty_lists_and_why_there_are_none() {
-        assert_eq!(for_programs(&Ok(Vec::new())), json!({ "inputs": [], "outputs": [], "why": null }));
+        let none = for_programs(&Ok(Vec::new()));
+        assert_eq!((&none["inputs"], &none["outputs"]), (&json!([]), &json!([])));
+        assert!(none["why"].as_str().is_some_and(|why| why.starts_with("No microphone and no speaker")), "{none}");
+        assert_eq!(why_none(None, true, true), None);
+        assert!(why_none(None, false, true).is_some_and(|why| why.starts_with("No microphone was")));
+        assert!(why_none(None, true, false).is_some_and(|why| why.starts_with("No speaker was")));
         let none = for_programs(&Err(DeviceError::NoSoundSystem { why: "there is no sound card".to_owned() }));
         assert!(none["why"].as_str().is_some_and(|why| why.contains("no sound card; start it")), "{none}");
     }

@@ -103,6 +103,8 @@ pub struct Human {
     remarked: Vec<String>,
     /// Peers through to whom nothing comes.
     cut_off: BTreeSet<PeerId>,
+    /// The last route to each.
+    routes: BTreeMap<PeerId, Route>,
     /// Where they differ from the default.
     permissions: BTreeMap<PeerId, Permissions>,
     /// When a peer was last known to speak.
@@ -113,7 +115,33 @@ pub struct Human {
     held_in: Vec<String>,
 }
 
-/// What is said when a recording begins.
+/// Persons who were heard before the server was away, and those of them who are heard without it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Heard {
+    pub others: usize,
+    pub direct: usize,
+}
+
+impl Heard {
+    pub(crate) fn of(routes: impl Iterator<Item = Route>) -> Self {
+        routes.fold(Self::default(), |Self { others, direct }, route| Self {
+            others: others + 1,
+            direct: direct + usize::from(route == Route::Direct),
+        })
+    }
+
+    /// What the server's absence means for hearing each other; nothing to one who is alone.
+    pub(crate) fn without_server(self) -> &'static str {
+        match self {
+            Self { others: 0, .. } => "",
+            Self { direct: 0, .. } => "Until it is back, you and the others cannot hear each other.",
+            Self { others, direct } if others == direct => "Direct connections continue.",
+            _ => "Direct connections continue; until it is back, you and the rest cannot hear each other.",
+        }
+    }
+}
+
+/// What is said when a recording has begun.
 pub(crate) fn recording_into(folder: &Path) -> String {
     format!("Recording into {}; everyone in the room sees that.", harmless(&folder.display().to_string()))
 }
@@ -128,6 +156,7 @@ impl Human {
             away_told: None,
             remarked: Vec::new(),
             cut_off: BTreeSet::new(),
+            routes: BTreeMap::new(),
             permissions: BTreeMap::new(),
             spoke_at: BTreeMap::new(),
             recorders: BTreeMap::new(),
@@ -146,8 +175,7 @@ impl Human {
         let by_default = if stay.server_by_default { " (this machine; --server names another)" } else { "" };
         let (room, name, server) = (harmless(&stay.room), harmless(&stay.name), harmless(&stay.server));
         let joining = plain(format!("Joining “{room}” at {server}{by_default} as {name} …"));
-        let recording = stay.record.as_ref().map(|folder| plain(recording_into(folder)));
-        [plain(addresses)].into_iter().chain(self.unused_server()).chain([joining]).chain(recording).collect()
+        [plain(addresses)].into_iter().chain(self.unused_server()).chain([joining]).collect()
     }
 
     /// What is said of a server that was named in vain.
@@ -175,6 +203,7 @@ impl Human {
         match &stamped.event {
             Event::Joined { room, others, relay_only, .. } => Some(self.joined(room, *others, *relay_only)),
             Event::PeerJoined { peer, name, metadata } => {
+                self.routes.entry(*peer).or_insert(Route::None);
                 let label = people.label_as(*peer, name);
                 let text = match self.recording_changed(*peer, By::Metadata, metadata.contains_key(RECORDING)) {
                     Some(true) => format!("{label} is here, and keeps a recording of the room."),
@@ -193,6 +222,7 @@ impl Human {
                 self.spoke_at.remove(peer);
                 self.recorders.remove(peer);
                 self.cut_off.remove(peer);
+                self.routes.remove(peer);
                 self.permissions.remove(peer);
                 let label = people.label_as(*peer, name);
                 (!self.is_leaving).then(|| line(Mood::Went, format!("{label} {}.", departure(*reason))))
@@ -219,6 +249,9 @@ impl Human {
                 Some(trouble(harmless(message)))
             }
             Event::Warned { message, .. } => Some(trouble(format!("That did not work: {}", sentence(message)))),
+            Event::Moved { groups } if groups.iter().any(|group| group == EVERYONE) => {
+                Some(plain("A moderator has moved you to everyone."))
+            }
             Event::Moved { groups } => {
                 Some(plain(format!("A moderator has moved you to “{}”.", harmless(&groups.join("”, “")))))
             }
@@ -249,7 +282,7 @@ impl Human {
             Event::DeviceLost { which, why } => Some(device_lost(*which, why)),
             Event::DeviceRecovered { which } => Some(line(Mood::Came, format!("Your {} works again.", device(*which)))),
             Event::DeviceChanged { which } => Some(plain(format!("Your {} has changed.", device(*which)))),
-            Event::RecordingFailed { why } => Some(trouble(format!("Nothing is recorded any more: {}", sentence(why)))),
+            Event::RecordingFailed { why } => Some(trouble(format!("Nothing more is recorded: {}", sentence(why)))),
             Event::Left => {
                 let room = harmless(&self.stay.room);
                 self.has_joined.then(|| plain(format!("You have left “{room}”.")))
@@ -265,6 +298,7 @@ impl Human {
     /// Direct or relayed makes no difference to a person, as long as the one or the other works.
     fn route_changed(&mut self, peer: PeerId, route: Route, people: &People) -> Option<Line> {
         let label = people.label(peer);
+        self.routes.insert(peer, route);
         let changed = if route == Route::None { self.cut_off.insert(peer) } else { self.cut_off.remove(&peer) };
         (changed && !self.is_leaving).then(|| match route {
             Route::None => trouble(format!("No sound comes through between you and {label} at the moment.")),
@@ -291,10 +325,12 @@ impl Human {
             let text = if now.listen { "You may listen." } else { "You may not listen: you cannot hear the others." };
             parts.push(text.to_owned());
         }
-        if now.moderate && !before.moderate {
-            parts.push(match is_own {
-                true => "You may moderate this room; /help lists the commands.".to_owned(),
-                false => format!("{label} may moderate this room."),
+        if now.moderate != before.moderate {
+            parts.push(match (is_own, now.moderate) {
+                (true, true) => "You may moderate this room; /help lists the commands.".to_owned(),
+                (true, false) => "You may no longer moderate this room.".to_owned(),
+                (false, true) => format!("{label} may moderate this room."),
+                (false, false) => format!("{label} may no longer moderate this room."),
             });
         }
         (!parts.is_empty()).then(|| plain(parts.join(" ")))
@@ -387,7 +423,9 @@ impl Human {
         }
         if self.has_joined {
             let step = step.map(|step| format!("{step} ")).unwrap_or_default();
-            return Some(trouble(format!("The server is away: {why}. {step}Direct connections continue. {retry}")));
+            let heard = Heard::of(self.routes.values().copied()).without_server();
+            let heard = if heard.is_empty() { String::new() } else { format!("{heard} ") };
+            return Some(trouble(format!("The server is away: {why}. {step}{heard}{retry}")));
         }
         let hint = match self.stay.server_by_default {
             true => "Start one with `voicemesh serve`, or name another with --server.",

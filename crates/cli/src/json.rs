@@ -33,9 +33,9 @@
 //! | `device-lost` | `device`, `why` | `device`: `input`, `output`; it is looked for by itself |
 //! | `device-recovered` | `device` | it works again |
 //! | `device-changed` | `device` | the microphone or speaker asked for is in use from now on |
-//! | `recording-failed` | `why` | a recording could not be begun, or has ended; the stay goes on |
+//! | `recording-failed` | `why` | a recording could not be begun, because the others could not see it, or has ended; the stay goes on |
 //! | `left` | | this peer has left |
-//! | `notice` | `message` | the answer to a typed command |
+//! | `notice` | `message` | the answer to a typed command; and that a recording has begun, which everyone can see by then |
 //! | `status` | as `summary`, without `reason` and `exit_code` | with `--status-interval`, and for `/who`; only peers that are present |
 //! | `error` | `exit_code`, `message`, `next_step` | the command fails; the same sentence is on standard error. `next_step`: the part of it that helps, or `null` |
 //! | `summary` | see below | last line; missing only if joining could not even begin |
@@ -62,9 +62,11 @@
 //! `stretched_ms`, `copies_sent`, `mean_packet_bytes`, `mean_buffer_ms`, `mouth_to_ear_ms`.
 //!
 //! `voicemesh devices --json` prints one `devices`: `inputs` and `outputs`, each a list of `name` (for `--input` and
-//! `--output`), `description` and `default` (used when none is named), and `why` there are none, or `null`.
+//! `--output`), `description` and `default` (used when none is named), and `why` there are no inputs or no outputs, a sentence, or
+//! `null` if there are both.
 //!
-//! Where one of these fails, its last line is `error`, as above.
+//! Where one of these fails, its last line is `error`, as above. An option or a value that is not understood is found before
+//! anything is printed, whatever the command: standard output stays empty, the reason is on standard error, and the exit code is 2.
 //!
 //! With `--json`, standard input takes the same lines as without: text, or [commands](crate::slash).
 

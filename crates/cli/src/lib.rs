@@ -43,6 +43,7 @@ pub mod talk;
 pub mod tally;
 pub mod text;
 mod token;
+mod typed;
 mod who;
 
 use arguments::{Arguments, Command};

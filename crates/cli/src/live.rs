@@ -78,6 +78,12 @@ impl Live {
         self.stale = true;
     }
 
+    /// The talk groups in which a moderator holds the user; none if held nowhere.
+    pub(crate) fn set_held_in(&mut self, groups: &[String]) {
+        self.problems.held_in(groups);
+        self.stale = true;
+    }
+
     /// Whether a key must be held to be heard.
     pub(crate) fn set_push_to_talk(&mut self, push_to_talk: bool) {
         self.screen.talk_key = match (push_to_talk, self.console.tells_releases()) {

@@ -46,6 +46,7 @@ pub(crate) fn run(arguments: &LoopbackArguments) -> Result<Exit, Failure> {
 fn loop_back(arguments: &LoopbackArguments) -> Result<Exit, Failure> {
     logs::init("warn");
     arguments.microphone.must_need_no_key()?;
+    arguments.microphone.must_fit(&arguments.input)?;
     let stop = Stop::listen();
     let device = |error: DeviceError| Failure::device(&error);
     refuse_same_file(&arguments.input, &arguments.output).map_err(device)?;

@@ -61,6 +61,7 @@ pub(crate) fn println(line: &str) -> bool {
 fn show(arguments: &MicArguments) -> Result<Exit, Failure> {
     logs::init("warn");
     arguments.microphone.must_need_no_key()?;
+    arguments.microphone.must_fit(&arguments.input)?;
     let stop = Stop::listen();
     let thread = std::thread::current();
     let waker = Arc::new(move || thread.unpark());

@@ -10,6 +10,7 @@ use crate::exit::{Exit, Failure};
 /// With push-to-talk, sending goes on for so long after the key was let go: people let go early.
 pub(crate) const RELEASE: Duration = Duration::from_millis(200);
 
+const NO_CHANNEL: &str = "--channel is for microphones and files. Leave it out.";
 const NO_KEY: &str = "Use --activation voice or --activation always.";
 
 /// What was said on the command line. Nothing said means: all of it for a microphone, nothing for a file or a tone.
@@ -102,6 +103,23 @@ impl MicrophoneArguments {
         }
     }
 
+    /// Whether the channel that was named can be heard at all. Whether it is there is seen when the source is opened.
+    ///
+    /// # Errors
+    ///
+    /// If the source has no channels.
+    pub(crate) fn must_fit(&self, input: &InputSpec) -> Result<(), Failure> {
+        let has_channels = matches!(input, InputSpec::Device(_) | InputSpec::Wav { .. });
+        match self.channel {
+            Some(channel) if !has_channels => Err(Failure {
+                exit: Exit::Usage,
+                message: format!("--input {input} has no channel {channel}: {NO_CHANNEL}"),
+                next_step: Some(NO_CHANNEL.to_owned()),
+            }),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// When it is sent.
     pub fn activation(&self, input: &InputSpec) -> ActivationChoice {
         let usual = if is_microphone(input) { ActivationChoice::Voice } else { ActivationChoice::Always };
@@ -164,6 +182,16 @@ mod tests {
         assert_eq!(nothing.activation(&InputSpec::default()), ActivationChoice::Voice);
         assert_eq!(nothing.processing(&InputSpec::Silence), Processing::OFF);
         assert_eq!(nothing.activation(&InputSpec::Silence), ActivationChoice::Always);
+    }
+
+    #[test]
+    fn only_what_has_channels_can_be_asked_for_one() {
+        let of = |input: &str| said("mic --channel 7").must_fit(&input.parse().expect("a source"));
+        for input in ["tone", "tone:300", "silence", "null"] {
+            assert!(of(input).is_err_and(|failure| failure.message.contains("has no channel 7")), "{input}");
+        }
+        assert!(of("default").is_ok() && of("speech.wav").is_ok());
+        assert!(said("mic").must_fit(&InputSpec::Silence).is_ok());
     }
 
     #[test]

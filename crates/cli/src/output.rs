@@ -84,6 +84,13 @@ impl Output {
         }
     }
 
+    /// The talk groups in which a moderator holds the user; none if held nowhere.
+    pub(crate) fn set_held_in(&mut self, groups: &[String]) {
+        if let Some(live) = self.live() {
+            live.set_held_in(groups);
+        }
+    }
+
     /// Whether a key must be held to be heard.
     pub(crate) fn set_push_to_talk(&mut self, push_to_talk: bool) {
         if let Some(live) = self.live() {

@@ -222,7 +222,8 @@ fn problems() -> Vec<String> {
         roles.iter().for_each(|which| problems.event(&Event::DeviceLost { which: *which, why: "gone".into() }));
         problems
     };
-    let fine = Condition { permissions: Permissions::ALL, upload_too_slow: false, in_no_group: false };
+    let heard = crate::human::Heard::default();
+    let fine = Condition { permissions: Permissions::ALL, upload_too_slow: false, in_no_group: false, heard };
     let conditions = [
         Condition { permissions: Permissions::ALL.without_speak(), ..fine },
         Condition { permissions: Permissions::NONE, ..fine },

@@ -8,6 +8,8 @@ use clap::ValueEnum;
 use voicemesh::{InputSpec, OutputSpec};
 
 use crate::microphone::{ActivationChoice, NoiseChoice, Switch};
+use crate::text::harmless;
+use crate::typed;
 
 /// A typed line, understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -76,8 +78,8 @@ pub enum Decision {
     MuteForAll(String, bool),
     /// It leaves the room.
     Kick(String),
-    /// It leaves, and is kept out for so many minutes.
-    Ban(String, u32),
+    /// It leaves, and is kept out for a while: a name, and perhaps minutes, which [`ban`] parts.
+    Ban(String),
     /// The ban of this one ends; without a name, those banned are listed.
     Unban(Option<String>),
     /// It listens and speaks to one group only. Names can contain spaces.
@@ -152,7 +154,7 @@ pub const HELP: [&str; 25] = [
     "/gain NAME 0.5    hear a person softer or louder, 0 to 4; 1 is as spoken",
     "/deafen           turn the sound of all off; /undeafen turns it on",
     "/join GROUP       listen and speak to a talk group as well",
-    "/leave GROUP      leave a talk group; Global is the group of everyone",
+    "/leave GROUP      leave a talk group; “everyone” is one, too",
     "/noise HOW MUCH   remove steady noise: off, low, moderate, high",
     "/activation WHEN  be heard: voice (when you speak), always, push-to-talk",
     "/talk on, off     with push-to-talk: open or close the microphone",
@@ -164,7 +166,7 @@ pub const HELP: [&str; 25] = [
     "/mute-all NAME    mute a person for everyone; /unmute-all NAME ends that",
     "/kick NAME        put a person out; /ban NAME [MINUTES] keeps them out",
     "/unban NAME       end a ban of yours; without NAME: whom you have banned",
-    "/move NAME GROUP  put a person into one talk group only",
+    "/move NAME GROUP  hold a person in one talk group; GROUP everyone ends that",
     "/lock, /unlock    let no newcomers in; let them in again",
     "/set-password X   set the room's password; without X there is none",
     "/make-owner NAME  give the right to moderate to another person",
@@ -202,7 +204,7 @@ pub fn parse(line: &str) -> Result<Typed, String> {
         "mute-all" => Ok(Typed::Moderate(Decision::MuteForAll(needed("a name")?, true))),
         "unmute-all" => Ok(Typed::Moderate(Decision::MuteForAll(needed("a name")?, false))),
         "kick" => Ok(Typed::Moderate(Decision::Kick(needed("a name")?))),
-        "ban" => ban(&needed("a name, and perhaps minutes: /ban Ada 60")?).map(Typed::Moderate),
+        "ban" => Ok(Typed::Moderate(Decision::Ban(needed("a name, and perhaps minutes: /ban Ada 60")?))),
         "unban" => Ok(Typed::Moderate(Decision::Unban(some(rest)))),
         "move" => Ok(Typed::Moderate(Decision::Move { name_and_group: needed("a name and a group: /move Ada Red")? })),
         "lock" => alone(Typed::Moderate(Decision::Lock(true))),
@@ -210,8 +212,8 @@ pub fn parse(line: &str) -> Result<Typed, String> {
         "set-password" | "password" => Ok(Typed::Moderate(Decision::SetPassword(rest.to_owned()))),
         "make-owner" => Ok(Typed::Moderate(Decision::MakeOwner(needed("a name")?))),
         "msg" => Ok(Typed::Message { name_and_text: needed("a name and a text: /msg Ada hello")? }),
-        "join" => Ok(Typed::JoinGroup(needed("a group's name")?)),
-        "leave" => Ok(Typed::LeaveGroup(needed("a group's name (/quit leaves the room)")?)),
+        "join" => Ok(Typed::JoinGroup(typed::group(&needed("a group's name")?)?)),
+        "leave" => Ok(Typed::LeaveGroup(typed::group(&needed("a group's name (/quit leaves the room)")?)?)),
         "noise" => chosen(rest, "/noise needs off, low, moderate or high.").map(Change::Noise).map(Typed::Change),
         "activation" => {
             chosen(rest, "/activation needs voice, always or push-to-talk.").map(Change::Activation).map(Typed::Change)
@@ -223,7 +225,7 @@ pub fn parse(line: &str) -> Result<Typed, String> {
         "output" => device(&needed("a speaker's name, or default")?).map(Change::Output).map(Typed::Change),
         "record" => match needed("a folder, or stop: /record calls")?.as_str() {
             "stop" => Ok(Typed::Record(None)),
-            folder => Ok(Typed::Record(Some(folder.into()))),
+            folder => Ok(Typed::Record(Some(typed::at_home(folder).into_owned().into()))),
         },
         "help" | "?" => alone(Typed::Help),
         "quit" | "exit" | "q" => alone(Typed::Quit),
@@ -239,17 +241,35 @@ fn device<T: FromStr>(name: &str) -> Result<T, String>
 where
     T::Err: Display,
 {
-    name.parse().map_err(|error: T::Err| format!("{error}."))
+    typed::at_home(name).parse().map_err(|error: T::Err| format!("{error}."))
 }
 
-/// A number at the end is the minutes.
-fn ban(rest: &str) -> Result<Decision, String> {
-    let parts = rest.rsplit_once(char::is_whitespace);
-    let minutes = parts.and_then(|(name, minutes)| Some((name.trim(), minutes.parse::<u32>().ok()?)));
-    match minutes {
-        Some((_, 0)) => Err("A ban lasts 1 to 1440 minutes: /ban Ada 60. /kick puts out without one.".to_owned()),
-        Some((name, minutes)) => Ok(Decision::Ban(name.to_owned(), minutes.min(MOST_BAN_MINUTES))),
-        None => Ok(Decision::Ban(rest.to_owned(), BAN_MINUTES)),
+/// Parts a name and the minutes of a ban. What begins like a number at the end is the minutes, unless all of it is the name of a
+/// person, as `is_name` says.
+///
+/// # Errors
+///
+/// A sentence, when a ban cannot last so long.
+pub fn ban(name_and_minutes: &str, is_name: impl Fn(&str) -> bool) -> Result<(&str, u32), String> {
+    let name_and_minutes = name_and_minutes.trim();
+    let looks_like_minutes = |word: &str| {
+        let digits = word.trim_start_matches(['-', '+']);
+        digits.starts_with(|letter: char| letter.is_ascii_digit())
+    };
+    let parts = name_and_minutes.rsplit_once(char::is_whitespace).filter(|(_, word)| looks_like_minutes(word));
+    match parts {
+        Some((name, minutes)) if !is_name(name_and_minutes) => {
+            let lasts = minutes.parse().ok().filter(|minutes| (1..=MOST_BAN_MINUTES).contains(minutes));
+            let lasts = lasts.ok_or_else(|| {
+                format!(
+                    "“{}” is no time for a ban: write whole minutes from 1 to {MOST_BAN_MINUTES}, as in /ban Ada 60. /kick \
+                     puts out without a ban.",
+                    harmless(minutes)
+                )
+            })?;
+            Ok((name.trim_end(), lasts))
+        }
+        _ => Ok((name_and_minutes, BAN_MINUTES)),
     }
 }
 
@@ -297,22 +317,36 @@ mod tests {
         assert_eq!(parse("/mute Ada Lovelace"), Ok(Typed::Mute(Some("Ada Lovelace".into()))));
         assert_eq!(parse("/msg Ada Lovelace hi"), Ok(Typed::Message { name_and_text: "Ada Lovelace hi".into() }));
         assert_eq!(parse("/join Red Team"), Ok(Typed::JoinGroup("Red Team".into())));
-        assert_eq!(parse("/leave Global"), Ok(Typed::LeaveGroup("Global".into())));
+        assert_eq!(parse("/leave everyone"), Ok(Typed::LeaveGroup("Global".into())));
+        assert!(parse("/join \u{200b}").is_err_and(|why| why.contains("needs a name")));
     }
 
     #[test]
     fn decisions_name_a_member_and_what_else_they_need() {
         let decided = |decision| Ok(Typed::Moderate(decision));
         assert_eq!(parse("/mute-all Ada Lovelace"), decided(Decision::MuteForAll("Ada Lovelace".into(), true)));
-        assert_eq!(parse("/ban Ada Lovelace"), decided(Decision::Ban("Ada Lovelace".into(), BAN_MINUTES)));
-        assert_eq!(parse("/ban Ada 5"), decided(Decision::Ban("Ada".into(), 5)));
-        assert_eq!(parse("/ban Ada 999999"), decided(Decision::Ban("Ada".into(), MOST_BAN_MINUTES)));
-        assert!(parse("/ban Ada 0").is_err_and(|why| why.contains("1 to 1440 minutes")));
+        assert_eq!(parse("/ban Ada Lovelace 5"), decided(Decision::Ban("Ada Lovelace 5".into())));
         assert_eq!(parse("/unban"), decided(Decision::Unban(None)));
         assert_eq!(parse("/unban Ada L"), decided(Decision::Unban(Some("Ada L".into()))));
         assert_eq!(parse("/set-password"), decided(Decision::SetPassword(String::new())));
         assert_eq!([parse("/lock"), parse("/unlock")], [true, false].map(|lock| decided(Decision::Lock(lock))));
         assert!(parse("/kick").is_err() && parse("/lock now").is_err());
+    }
+
+    #[test]
+    fn a_ban_lasts_as_many_minutes_as_are_written_behind_the_name() {
+        fn parted(typed: &str) -> Result<(&str, u32), String> {
+            ban(typed, |name| name == "Agent 47")
+        }
+        assert_eq!(parted("Ada Lovelace"), Ok(("Ada Lovelace", BAN_MINUTES)));
+        assert_eq!(parted("Ada Lovelace  5"), Ok(("Ada Lovelace", 5)));
+        assert_eq!(parted("Agent 47"), Ok(("Agent 47", BAN_MINUTES)), "that is a person");
+        assert_eq!(parted("Agent 47 3"), Ok(("Agent 47", 3)));
+        for wrong in ["0", "-5", "1441", "999999999999", "1.5", "5m", "+-2"] {
+            let typed = format!("Mia {wrong}");
+            let why = parted(&typed).expect_err(wrong);
+            assert!(why.contains(&format!("“{wrong}” is no time for a ban")) && why.contains("1 to 1440"), "{why}");
+        }
     }
 
     #[test]

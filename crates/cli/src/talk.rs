@@ -2,6 +2,7 @@
 
 mod obey;
 
+use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use crate::decisions::Decisions;
 use crate::end::End;
 use crate::exit::{Exit, Failure};
 use crate::format::{EVERYONE, short};
-use crate::human::{Human, Line, Part, Stay, plain, refusal, refusal_step, replaced, trouble};
+use crate::human::{Human, Line, Part, Stay, plain, recording_into, refusal, refusal_step, replaced, trouble};
 use crate::input::{self, Input};
 use crate::logs;
 use crate::microphone::ActivationChoice;
@@ -26,11 +27,17 @@ use crate::reach::next_step;
 use crate::signals::Stop;
 use crate::tally::Tally;
 use crate::text::harmless;
+use crate::typed::absolute;
 
 /// Events are awaited at most this long, before typed lines, signals and the clock get their turn.
 const TURN: Duration = Duration::from_millis(20);
 /// The situation is looked at this often, so that the summary knows those who have left.
 const OBSERVE_EVERY: Duration = Duration::from_millis(60);
+
+/// A recording that has not begun by then is said to be waiting.
+const RECORDS_WITHIN: Duration = Duration::from_secs(1);
+/// A snapshot is a little old: after this one surely holds all that was told and asked for before.
+const SNAPSHOT_AGE: Duration = Duration::from_millis(50);
 
 /// A refusal comes one round trip after the text.
 const REFUSED_WITHIN: Duration = Duration::from_secs(3);
@@ -38,7 +45,7 @@ const REFUSED_WITHIN: Duration = Duration::from_secs(3);
 /// Joins as a person.
 pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
     let for_programs = arguments.stay.json;
-    let arguments = checked(arguments).map_err(|error| told(for_programs, error))?;
+    let arguments = checked(arguments).map_err(|failure| told(for_programs, failure))?;
     let name = arguments.name.clone().unwrap_or_else(login_name);
     let speech = SpeechConfig { frame: arguments.frame_ms, bitrate_bps: arguments.bitrate, ..SpeechConfig::default() };
     let presence = arguments.presence();
@@ -64,15 +71,15 @@ pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
 }
 
 /// What was asked for, with the link followed, and before the output becomes another file.
-fn checked(arguments: JoinArguments) -> Result<JoinArguments, JoinError> {
+fn checked(arguments: JoinArguments) -> Result<JoinArguments, Failure> {
     let arguments = arguments.follow_link()?;
+    arguments.microphone.must_fit(&arguments.input)?;
     refuse_same_file(&arguments.input, &arguments.output).map_err(JoinError::Output)?;
     Ok(arguments)
 }
 
 /// A failure before anything has begun, of which programs read as of any other.
-fn told(for_programs: bool, error: JoinError) -> Failure {
-    let failure = Failure::from(error);
+fn told(for_programs: bool, failure: Failure) -> Failure {
     if for_programs {
         Output::for_programs().failure(Duration::ZERO, &failure);
     }
@@ -93,7 +100,7 @@ pub(crate) fn beside_earlier(output: OutputSpec) -> (OutputSpec, Option<String>)
 /// Joins as an echo.
 pub(crate) fn echo(arguments: EchoArguments) -> Result<Exit, Failure> {
     let for_programs = arguments.stay.json;
-    let arguments = arguments.follow_link().map_err(|error| told(for_programs, error))?;
+    let arguments = arguments.follow_link().map_err(|error| told(for_programs, error.into()))?;
     let options = options(&arguments.stay, &arguments.room, &arguments.name)
         .input(InputSpec::Silence)
         .output(OutputSpec::Null)
@@ -181,7 +188,13 @@ fn begin(
         processing,
         activation,
         groups,
-        records: record.is_some(),
+        held_in: Vec::new(),
+        kept: record.map_or(Kept::Nothing, |folder| Kept::Soon {
+            folder: absolute(&folder),
+            since: Duration::ZERO,
+            // That the room is not joined yet is said by itself.
+            is_late: true,
+        }),
         written: None,
         decisions: Decisions::default(),
         tally: Tally::new(),
@@ -202,6 +215,20 @@ fn gave_up(server: &str, limit: &str, why: Option<&str>, step: &str) -> String {
         Some(why) => format!("The server at {server} was out of reach for {limit}: {} {step}", harmless(why)),
         None => format!("The server at {server} has not answered for {limit}. {step}"),
     }
+}
+
+/// What is kept of the room.
+#[derive(Debug)]
+enum Kept {
+    Nothing,
+    /// A recording that begins once everyone can see it.
+    Soon {
+        folder: PathBuf,
+        since: Duration,
+        /// Whether enough has been said of what it waits for.
+        is_late: bool,
+    },
+    Recording,
 }
 
 /// A text that was sent, which the server may still refuse.
@@ -237,8 +264,9 @@ struct Talk {
     activation: ActivationChoice,
     /// The talk groups in which the user listens and speaks.
     groups: Vec<String>,
-    /// Whether a recording is kept.
-    records: bool,
+    /// Where a moderator holds the user, if one does.
+    held_in: Vec<String>,
+    kept: Kept,
     /// What was written last.
     written: Option<Written>,
     decisions: Decisions,
@@ -306,10 +334,14 @@ impl Talk {
         }
         match &stamped.event {
             Event::Moved { groups } => self.set_groups(groups.clone()),
-            Event::HeldIn { peer, groups } if self.people.is_own(*peer) && !groups.is_empty() => {
-                self.set_groups(groups.clone());
+            Event::HeldIn { peer, groups } if self.people.is_own(*peer) => {
+                self.held_in.clone_from(groups);
+                self.output.set_held_in(groups);
+                if !groups.is_empty() {
+                    self.set_groups(groups.clone());
+                }
             }
-            Event::RecordingFailed { .. } => self.records = false,
+            Event::RecordingFailed { .. } => self.kept = Kept::Nothing,
             Event::Warned { code, .. } => {
                 if let Some(written) = self.written.take_if(|written| written.is_refused(stamped.at, code)) {
                     self.output.put_back(&written.line);
@@ -397,6 +429,7 @@ impl Talk {
                 self.output.notice(now, &upload(is_too_slow));
             }
             self.output.observe(&self.tally.snapshot, &self.people);
+            self.look_at_recording(now);
         }
         if self.who_at.is_some_and(|due| now >= due) {
             self.who_at = None;
@@ -408,6 +441,23 @@ impl Talk {
             self.status_at = now + every;
             self.tally.observe(self.peer.snapshot());
             self.output.status(now, &self.tally);
+        }
+    }
+}
+
+impl Talk {
+    /// That a recording has begun is said once it has, or else that it waits.
+    fn look_at_recording(&mut self, now: Duration) {
+        let Kept::Soon { folder, since, is_late } = &mut self.kept else { return };
+        if now < *since + SNAPSHOT_AGE {
+            return;
+        }
+        if self.tally.snapshot.recording {
+            self.output.notice(now, &plain(recording_into(folder)));
+            self.kept = Kept::Recording;
+        } else if !*is_late && now >= *since + RECORDS_WITHIN {
+            *is_late = true;
+            self.output.notice(now, &plain("The recording begins when everyone can see it …"));
         }
     }
 }

@@ -103,6 +103,21 @@ fn a_wrong_address_is_a_sentence_and_code_2() {
 }
 
 #[test]
+fn a_value_that_cannot_be_is_said_before_anything_is_printed() {
+    for (arguments, why) in [
+        (["loopback", "--json", "--burst", "0"], "not between 1 and 1000"),
+        (["join", "lobby", "--json", "--no-such-option"], "--no-such-option"),
+    ] {
+        let failed = output(&arguments);
+        assert_eq!((code(&failed), stdout(&failed).as_str()), (Some(2), ""), "{arguments:?}");
+        assert!(stderr(&failed).contains(why), "{}", stderr(&failed));
+    }
+    let no_channel = ["--channel", "7", "--input", "tone", "--json"];
+    assert_error_line(&[&["mic"], &no_channel[..]].concat(), 2);
+    assert_error_line(&[&["join", "lobby", "--server", "ws://127.0.0.1:9"], &no_channel[..]].concat(), 2);
+}
+
+#[test]
 fn programs_read_of_every_failure_before_the_room() {
     let server = ["--server", "ws://127.0.0.1:9", "--json"];
     assert_error_line(&[&["join", "http://127.0.0.1:9/r/a/b"], &server[..]].concat(), 2);
@@ -470,5 +485,6 @@ fn a_folder_that_cannot_be_recorded_into_is_a_sentence() {
     let arguments = ["join", "lobby", "--server", "ws://127.0.0.1:9", "--input", "silence", "--output", "null"];
     let failed = output(&[&arguments[..], &["--state-dir", dir.path(), "--record", READER]].concat());
     assert_eq!(code(&failed), Some(1));
+    assert!(!stdout(&failed).contains("Recording"), "{}", stdout(&failed));
     assert!(stderr(&failed).contains("reader.wav") && stderr(&failed).contains("--record"), "{}", stderr(&failed));
 }

@@ -126,8 +126,14 @@ impl Lobby {
     /// Decides about a member or the room. [`MeshEvent::TransactionDone`] follows; what the connection's end left without an
     /// answer has failed, and is not sent again.
     pub(super) fn moderate(&mut self, id: TransactionId, action: Moderation, outlet: &mut Outlet<'_>) {
-        if !outlet.connection.is_joined() || self.decisions.is_full() {
-            let error = TransactionError::ours("busy", "the server is away, or too many decisions wait");
+        let refusal = if !outlet.connection.is_joined() {
+            Some(TransactionError::ours("server-away", "the server is out of reach"))
+        } else if self.decisions.is_full() {
+            Some(TransactionError::ours("busy", "too many decisions wait for the server's answer"))
+        } else {
+            None
+        };
+        if let Some(error) = refusal {
             return done(id, Err(error), outlet.queues);
         }
         let request = self.next_request();

@@ -23,7 +23,7 @@ pub enum Whose {
 /// Why a transaction changed nothing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TransactionError {
-    /// For programs: what the server said, or `no-answer`, `busy` or `left`.
+    /// For programs: what the server said, or `no-answer`, `server-away`, `busy` or `left`.
     pub code: ErrorCode,
     /// For people.
     pub message: String,

@@ -286,7 +286,8 @@ pub enum Event {
         /// Which.
         which: DeviceRole,
     },
-    /// A recording could not be begun, or has ended because the disk takes no more. The room goes on.
+    /// A recording could not be begun, because the others could not be shown that it is on; or has ended, because the disk takes
+    /// no more. The room goes on.
     RecordingFailed {
         /// In words for a person.
         why: String,
@@ -445,7 +446,7 @@ pub struct Snapshot {
     pub talking: bool,
     /// How speech is sent.
     pub sending: SendingState,
-    /// Whether this peer keeps a recording of the room.
+    /// Whether this peer keeps a recording of the room, which everyone can see by then.
     pub recording: bool,
     /// The connection to the server: the present one, or the last; `None` before the first.
     pub server_connection: Option<ServerConnection>,

@@ -258,7 +258,8 @@ impl JoinOptions {
         Self { uplink_bps: Some(uplink_bps), ..self }
     }
 
-    /// Keeps a recording of the room in this folder, one file per speaker. Everyone in the room sees that it is on.
+    /// Keeps a recording of the room in this folder, one file per speaker, from the moment when the server lets this peer in.
+    /// Everyone in the room sees that it is on.
     #[must_use]
     pub fn record(self, folder: impl Into<PathBuf>) -> Self {
         Self { record: Some(folder.into()), ..self }

@@ -119,7 +119,6 @@ impl Peer {
         let system = |error: voicemesh_engine::CommsError| JoinError::System(error.to_string());
         let mut comms = Comms::new(config, Carried::new(mesh, carrier)).map_err(system)?;
         comms.set_muted(options.muted);
-        comms.set_tapped(recorder.is_some());
         comms.run_as_client(started.elapsed(), ()).map_err(system)?;
         let (commands, command_queue) = sync_channel(COMMANDS);
         let (event_queue, events) = sync_channel(EVENTS + 2 * MESSAGES);
@@ -391,8 +390,10 @@ impl Peer {
         self.command(Command::LeaveGroup(name.to_owned()));
     }
 
-    /// Begins a recording of the room in this folder, one file per speaker, as [`JoinOptions::record`] does at the join.
-    /// Everyone in the room sees that it is on.
+    /// Begins a recording of the room in this folder, one file per speaker, as [`JoinOptions::record`] does at the join. Nothing is
+    /// recorded before everyone in the room can see that it is on, which is when
+    /// [`Snapshot::recording`] says so, a round trip to the server later; [`Event::RecordingFailed`] says that it comes to
+    /// nothing. A recording that has begun goes on while the server is away: those who hear each other have seen it.
     ///
     /// # Errors
     ///

@@ -5,6 +5,7 @@
 mod data;
 mod game;
 mod publish;
+mod recording;
 
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -30,11 +31,12 @@ use crate::game::{Audiences, JOINED, Moved, Places, Taps};
 use crate::identity::TicketFile;
 use crate::inbox::{Arrivals, Wake};
 use crate::options::{JoinOptions, MicrophoneChoice};
-use crate::record::{RecordedSpeaker, Recorder};
+use crate::record::Recorder;
 use crate::shared::Shared;
 use crate::sleep_watch::SleepWatch;
 use crate::sound::{Sound, Switched};
 use publish::{Publisher, Situation};
+use recording::Recording;
 
 pub(crate) use publish::{EVENTS, RECORDING};
 
@@ -62,9 +64,7 @@ pub(crate) struct Worker {
     talking: bool,
     /// What was set of the microphone's sound.
     microphone: MicrophoneChoice,
-    recorder: Option<Recorder>,
-    /// The recording that was ended last: what waits of it goes to the disk meanwhile.
-    ended_recorder: Option<Recorder>,
+    recording: Recording,
     microphone_lost: bool,
     desk: Arc<Desk>,
     /// Empty between turns.
@@ -126,8 +126,7 @@ impl Worker {
             heard: BTreeSet::new(),
             talking: false,
             microphone: options.microphone(),
-            recorder,
-            ended_recorder: None,
+            recording: Recording::from_the_beginning(recorder),
             microphone_lost: false,
             desk,
             orders: VecDeque::new(),
@@ -270,46 +269,6 @@ impl Worker {
         self.tell(now, Event::Warned { code, message: format!("the {what} stays as it is: {why}") });
     }
 
-    /// Hands what was sent and received to the recording. A failure is reported once, to the program and to everyone in
-    /// the room.
-    fn record(&mut self, now: Duration) {
-        if let Some(why) = self.ended_recorder.as_mut().and_then(Recorder::poll_failure) {
-            self.tell(now, Event::RecordingFailed { why });
-        }
-        let Some(recorder) = &mut self.recorder else { return };
-        while let Some(frame) = self.comms.poll_frame() {
-            let mesh = &self.comms.network().mesh;
-            let (key, name) = match frame.from {
-                None => (mesh.you().to_string(), self.name.clone()),
-                Some(Who::Peer(peer)) => {
-                    (peer.to_string(), mesh.member(peer).map(|member| member.name.clone()).unwrap_or_default())
-                }
-                // The application does not know clients that are not in the roster.
-                Some(Who::Client(..)) => continue,
-            };
-            let speaker = RecordedSpeaker { key, name };
-            recorder.frame(now, speaker, frame.sequence, frame.pause_follows, &frame.frame);
-        }
-        if let Some(why) = recorder.poll_failure() {
-            self.set_recorder(now, None);
-            self.tell(now, Event::RecordingFailed { why });
-        }
-    }
-
-    /// Begins or ends a recording. Everyone in the room sees it, by the status and, where that is not understood, the metadata.
-    fn set_recorder(&mut self, now: Duration, recorder: Option<Recorder>) {
-        self.comms.set_tapped(recorder.is_some());
-        let metadata = recorder.is_some().then(|| "on".to_owned());
-        self.comms.network_mut().mesh.publish(now, [(RECORDING.to_owned(), metadata)].into());
-        if let Some(mut ended) = std::mem::replace(&mut self.recorder, recorder) {
-            ended.end_all();
-            if let Some(earlier) = self.ended_recorder.replace(ended) {
-                // It may wait for a disk, which this thread must not.
-                let _ = std::thread::Builder::new().spawn(move || drop(earlier));
-            }
-        }
-    }
-
     fn command(&mut self, now: Duration, command: Command) {
         let done = match command {
             Command::SetMuted(muted) => {
@@ -364,8 +323,12 @@ impl Worker {
                 self.begun(now, DeviceRole::Output, |sound| sound.set_output(output));
                 Ok(())
             }
-            Command::Record(recorder) => {
-                self.set_recorder(now, recorder.map(|recorder| *recorder));
+            Command::Record(Some(recorder)) => {
+                self.start_recording(now, *recorder);
+                Ok(())
+            }
+            Command::Record(None) => {
+                self.stop_recording(now);
                 Ok(())
             }
             Command::Lobby(command) => {
@@ -433,6 +396,7 @@ impl Worker {
     fn mesh_event(&mut self, now: Duration, event: MeshEvent) {
         let event = match event {
             MeshEvent::Joined { you, session, others, relay_only } => {
+                self.joined_with_recording();
                 Event::Joined { you, room: self.room.clone(), session, others, relay_only }
             }
             MeshEvent::PeerJoined(member) => {
@@ -460,6 +424,7 @@ impl Worker {
             MeshEvent::Replaced => Event::Replaced,
             MeshEvent::Warned { code, message } => Event::Warned { code, message },
             MeshEvent::OwnerChanged { owner } => Event::OwnerChanged { owner },
+            MeshEvent::TransactionDone { transaction, result } if self.announced(now, transaction, &result) => return,
             MeshEvent::TransactionDone { transaction, result } => Event::TransactionDone { transaction, result },
             MeshEvent::RoomMetadataChanged { metadata } => Event::RoomMetadataChanged { metadata },
             MeshEvent::ReachabilityChanged { token } => Event::ReachabilityChanged { token },
@@ -507,7 +472,7 @@ impl Worker {
             muted: self.comms.is_muted(),
             deafened: self.comms.is_deafened(),
             listening_only: self.microphone_lost || !self.sound.has_input(),
-            recording: self.recorder.is_some(),
+            recording: self.recording.is_announced(),
         };
         self.comms.network_mut().mesh.set_status(now, status);
     }
@@ -554,7 +519,7 @@ impl Worker {
 
     /// Lets the program see what happened in this turn, and the situation after it.
     fn publish(&mut self, now: Duration) {
-        let Self { out, comms, name, talking, recorder, .. } = self;
-        out.publish(now, &Situation { comms, name, talking: *talking, recording: recorder.is_some() });
+        let Self { out, comms, name, talking, recording, .. } = self;
+        out.publish(now, &Situation { comms, name, talking: *talking, recording: recording.is_on() });
     }
 }

@@ -106,9 +106,7 @@ fn everyone_is_told_who_records() {
     assert_eq!(say(status(false)).as_deref(), Some("Ben no longer keeps a recording of the room."));
     assert_eq!(say(status(true)).as_deref(), Some("Ben keeps a recording of the room from now on."));
     let failed = Event::RecordingFailed { why: "the disk is full".into() };
-    assert_eq!(say(failed).as_deref(), Some("Nothing is recorded any more: the disk is full."));
-    let own = Human::new(Stay { record: Some("talks".into()), ..stay(false, Part::Talk) });
-    assert!(own.opening()[2].text.contains("Recording into talks; everyone in the room sees that."));
+    assert_eq!(say(failed).as_deref(), Some("Nothing more is recorded: the disk is full."));
 }
 
 #[test]
@@ -145,6 +143,8 @@ fn what_a_member_may_do_is_said_when_it_changes() {
     );
     assert_eq!(say(peer(1), usual.without_speak()).as_deref(), Some("Ben may not speak in this room."));
     assert_eq!(say(peer(1), Permissions::ALL).as_deref(), Some("Ben may speak. Ben may moderate this room."));
+    assert_eq!(say(peer(1), usual).as_deref(), Some("Ben may no longer moderate this room."));
+    assert_eq!(say(you, usual).as_deref(), Some("You may no longer moderate this room."));
 }
 
 #[test]
@@ -179,9 +179,27 @@ fn a_server_that_is_away_is_told_with_the_next_try() {
     assert!(first.contains("next try is in 1.5 s") && first.contains("voicemesh serve"), "{first}");
     assert_eq!([say(away(1500)), say(away(3000))], ["", ""], "once for each reason");
     say(joined());
-    let later = say(away(200));
-    assert!(later.starts_with("The server is away: connection refused.") && later.contains("continue"), "{later}");
+    assert_eq!(say(away(200)), "The server is away: connection refused. The next try is in 200 ms; more follow.");
     assert_eq!([say(away(400)), say(away(2000))], ["", ""]);
+}
+
+#[test]
+fn who_is_heard_without_the_server_is_said_as_it_is() {
+    let people = people(&[(1, "Ben"), (2, "Cleo")]);
+    let heard = |routes: &[(u16, Route)]| {
+        let mut human = human();
+        let mut say = |event| human.event(&at(0, event), &people).map_or(String::new(), |line| line.text);
+        say(joined());
+        for (id, route) in routes {
+            say(arrival(*id, "Ben"));
+            say(Event::RouteChanged { peer: peer(*id), route: *route });
+        }
+        say(away(200))
+    };
+    assert!(heard(&[(1, Route::Direct)]).contains(". Direct connections continue. "));
+    let relayed = heard(&[(1, Route::None), (2, Route::Relayed)]);
+    assert!(relayed.contains("you and the others cannot hear each other") && !relayed.contains("Direct"), "{relayed}");
+    assert!(heard(&[(1, Route::Direct), (2, Route::None)]).contains("continue; until it is back, you and the rest"));
 }
 
 #[test]

@@ -2,8 +2,10 @@
 
 use voicemesh::{DeviceRole, Event, Permissions};
 
+use crate::human::Heard;
 use crate::reach::next_step;
 use crate::text::harmless;
+use crate::who::group_names;
 
 /// Follows the events.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +13,8 @@ pub(crate) struct Problems {
     /// Why the server is not reached.
     server: Option<String>,
     has_joined: bool,
+    /// The talk groups in which a moderator holds the user.
+    held_in: Vec<String>,
     microphone_lost: bool,
     speaker_lost: bool,
 }
@@ -21,6 +25,7 @@ pub(crate) struct Condition {
     pub permissions: Permissions,
     pub upload_too_slow: bool,
     pub in_no_group: bool,
+    pub heard: Heard,
 }
 
 impl Problems {
@@ -30,13 +35,17 @@ impl Problems {
             Event::ServerAway { why, failure, .. } => {
                 let step = failure.as_ref().and_then(next_step).map(|step| format!(" {step}")).unwrap_or_default();
                 let why = harmless(why.trim_end_matches('.')).into_owned();
-                let goes_on = if self.has_joined { " Direct connections continue." } else { "" };
-                self.server = Some(format!("The server is not reached: {why}.{step}{goes_on}"));
+                self.server = Some(format!("The server is not reached: {why}.{step}"));
             }
             Event::DeviceLost { which, .. } => *self.lost(*which) = true,
             Event::DeviceRecovered { which } | Event::DeviceChanged { which } => *self.lost(*which) = false,
             _ => {}
         }
+    }
+
+    /// The talk groups in which a moderator holds the user; none if held nowhere.
+    pub(crate) fn held_in(&mut self, groups: &[String]) {
+        self.held_in = groups.to_vec();
     }
 
     pub(crate) fn microphone_lost(&self) -> bool {
@@ -49,7 +58,7 @@ impl Problems {
 
     /// The most important first.
     pub(crate) fn lines(&self, condition: Condition) -> Vec<String> {
-        let Condition { permissions, upload_too_slow, in_no_group } = condition;
+        let Condition { permissions, upload_too_slow, in_no_group, heard } = condition;
         let sound = match (self.microphone_lost, self.speaker_lost) {
             (true, true) => Some("No sound card works: you and the others cannot hear each other. Plug one in."),
             (true, false) => Some("No microphone works: the others cannot hear you. Plug one in, or /input NAME."),
@@ -63,9 +72,22 @@ impl Problems {
             (false, false) => Some("You may neither speak nor listen in this room."),
         };
         let upload = upload_too_slow.then_some("Your upload is too slow: the others hear you with gaps.");
-        let group = in_no_group.then_some("You are in no talk group: the others cannot hear you. /join Global");
-        let fixed = [sound, may, group, upload].into_iter().flatten().map(str::to_owned);
-        self.server.iter().cloned().chain(fixed).collect()
+        let goes_on = Some(heard.without_server()).filter(|words| self.has_joined && !words.is_empty());
+        let server =
+            self.server.iter().map(|server| [server.as_str()].into_iter().chain(goes_on).collect::<Vec<_>>().join(" "));
+        let fixed = |text: Option<&str>| text.map(str::to_owned);
+        let group = in_no_group.then(|| self.in_no_group());
+        server.chain([fixed(sound), fixed(may), group, fixed(upload)].into_iter().flatten()).collect()
+    }
+
+    fn in_no_group(&self) -> String {
+        let silent = "You are in no talk group: the others cannot hear you.";
+        match self.held_in.as_slice() {
+            [] => format!("{silent} /join everyone"),
+            held @ [one, ..] => {
+                format!("{silent} A moderator holds you in “{}”: /join {}", group_names(held), harmless(one))
+            }
+        }
     }
 
     fn lost(&mut self, which: DeviceRole) -> &mut bool {
@@ -83,7 +105,12 @@ mod tests {
     use super::*;
     use crate::tally::tests::joined;
 
-    const FINE: Condition = Condition { permissions: Permissions::ALL, upload_too_slow: false, in_no_group: false };
+    const FINE: Condition = Condition {
+        permissions: Permissions::ALL,
+        upload_too_slow: false,
+        in_no_group: false,
+        heard: Heard { others: 1, direct: 1 },
+    };
 
     #[test]
     fn a_problem_is_shown_while_it_lasts() {
@@ -102,6 +129,8 @@ mod tests {
         problems.event(&joined());
         problems.event(&away);
         assert!(problems.lines(FINE)[0].ends_with("Direct connections continue."));
+        let relayed = Condition { heard: Heard { others: 1, direct: 0 }, ..FINE };
+        assert!(problems.lines(relayed)[0].ends_with("you and the others cannot hear each other."));
         problems.event(&joined());
         assert!(problems.lines(FINE).is_empty());
     }
@@ -111,6 +140,10 @@ mod tests {
         let of = |permissions, in_no_group| Problems::default().lines(Condition { permissions, in_no_group, ..FINE });
         assert!(of(Permissions::ALL.without_speak(), false)[0].contains("only listen"));
         assert!(of(Permissions::NONE, false)[0].contains("neither speak nor listen"));
-        assert!(of(Permissions::ALL, true)[0].contains("no talk group"));
+        assert!(of(Permissions::ALL, true)[0].ends_with("/join everyone"));
+        let mut held = Problems::default();
+        held.held_in(&["Red".to_owned()]);
+        let line = &held.lines(Condition { in_no_group: true, ..FINE })[0];
+        assert!(line.ends_with("A moderator holds you in “Red”: /join Red"), "{line}");
     }
 }

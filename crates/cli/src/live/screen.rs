@@ -10,6 +10,7 @@ use super::log::Log;
 use super::overlay::{Content, Overlay};
 use super::problems::{Condition, Problems};
 use crate::format::EVERYONE;
+use crate::human::Heard;
 use crate::human::{Line, Mood};
 use crate::people::People;
 use crate::text::harmless;
@@ -203,7 +204,8 @@ impl Screen {
     pub(crate) fn judge(&mut self, problems: &Problems, snapshot: &Snapshot) {
         let (permissions, slow) = (snapshot.permissions, snapshot.sending.upload_too_slow);
         let in_no_group = self.own.groups.as_ref().is_some_and(Vec::is_empty);
-        self.problems = problems.lines(Condition { permissions, upload_too_slow: slow, in_no_group });
+        let heard = Heard::of(snapshot.peers.iter().map(|state| state.route));
+        self.problems = problems.lines(Condition { permissions, upload_too_slow: slow, in_no_group, heard });
         self.own.listening_only = snapshot.listening_only || problems.microphone_lost() || !permissions.speak;
         self.own.without_speaker = problems.speaker_lost();
     }

@@ -6,19 +6,17 @@ use std::time::Duration;
 use clap::ValueEnum;
 use voicemesh::{GROUP_NAME_BYTES, Moderation, PeerId, TEXT_BYTES};
 
-use super::{End, Talk, Written, beside_earlier};
+use super::{End, Kept, SNAPSHOT_AGE, Talk, Written, beside_earlier};
 use crate::decisions::{Change as Decided, in_minutes};
 use crate::format::EVERYONE;
-use crate::human::{Line, Mood, plain, recording_into, trouble};
+use crate::human::{Line, Mood, plain, trouble};
 use crate::input::Input;
 use crate::live::keys::Wish;
 use crate::microphone::ActivationChoice;
-use crate::slash::{Change, Decision, Typed, parse};
+use crate::slash::{Change, Decision, Typed, ban, parse};
 use crate::text::harmless;
+use crate::typed;
 use crate::who::{self, group_names};
-
-/// A snapshot is a little old: `/who` is answered when it surely holds all that was told and asked for before.
-const SNAPSHOT_AGE: Duration = Duration::from_millis(50);
 
 impl Talk {
     /// Everything that has been typed, by lines or by keys.
@@ -42,23 +40,29 @@ impl Talk {
     }
 
     fn take_line(&mut self, line: &str) -> Option<End> {
-        let done = match parse(line) {
+        // What was written, or cannot be understood, stays to be corrected. A command that was understood and refused does not.
+        let (done, stays) = match parse(line) {
             Ok(Typed::Quit) => return Some(End::Quit),
             Ok(typed) => {
                 let at = self.started.elapsed();
                 let written = |is_private| Some(Written { at, line: line.to_owned(), is_private });
-                match &typed {
-                    Typed::Text(_) => self.written = written(false),
-                    Typed::Message { .. } => self.written = written(true),
-                    _ => {}
+                let is_text = match &typed {
+                    Typed::Text(_) => Some(false),
+                    Typed::Message { .. } => Some(true),
+                    _ => None,
+                };
+                if let Some(is_private) = is_text {
+                    self.written = written(is_private);
                 }
-                self.obey(typed)
+                (self.obey(typed), is_text.is_some())
             }
-            Err(why) => Err(why),
+            Err(why) => (Err(why), true),
         };
         if let Err(why) = done {
             self.output.notice(self.started.elapsed(), &trouble(why));
-            self.output.put_back(line);
+            if stays {
+                self.output.put_back(line);
+            }
         }
         None
     }
@@ -111,18 +115,15 @@ impl Talk {
                 self.peer.set_gain(peer, factor);
                 self.answer(format!("You hear {} at {:.0} %.", self.people.label(peer), factor * 100.0));
             }
-            Typed::JoinGroup(group) => {
-                must_fit("A group's name", &group, GROUP_NAME_BYTES)?;
-                self.peer.join_group(&group);
-                let joined = self.groups.iter().filter(|one| **one != group).cloned().chain([group.clone()]).collect();
-                self.set_groups(joined);
-                self.answer(format!("You listen and speak to the group “{}”.", harmless(&group)));
-            }
+            Typed::JoinGroup(group) => self.join_group(group)?,
             Typed::LeaveGroup(group) => {
+                if !self.groups.contains(&group) {
+                    return Err(format!("You are not in {}.", group_label(&group)));
+                }
                 self.peer.leave_group(&group);
                 let left = self.groups.iter().filter(|one| **one != group).cloned().collect();
                 self.set_groups(left);
-                self.answer(format!("You no longer listen or speak to the group “{}”.", harmless(&group)));
+                self.answer(format!("You no longer listen or speak to {}.", group_label(&group)));
             }
             Typed::Change(change) => self.change(change),
             Typed::Record(folder) => self.record(folder.as_deref())?,
@@ -164,13 +165,15 @@ impl Talk {
                 change = Some(Decided::Lifted(peer));
                 (Moderation::Unban { peer }, format!("{} may come back.", self.decisions.label(peer)))
             }
-            Decision::Ban(name, minutes) => {
+            Decision::Ban(name_and_minutes) => {
+                let is_name = |name: &str| find(name).is_ok() || self.decisions.find_left(now, name).is_some();
+                let (name, minutes) = ban(&name_and_minutes, is_name)?;
                 let lasts = Duration::from_secs(60 * u64::from(minutes));
-                let (peer, label, and) = match find(&name) {
+                let (peer, label, and) = match find(name) {
                     Ok(peer) => (peer, label(peer), "was put out of the room, and"),
                     // Leaving in time is no way round a ban.
                     Err(why) => {
-                        let (peer, label) = self.decisions.find_left(now, &name).ok_or(why)?;
+                        let (peer, label) = self.decisions.find_left(now, name).ok_or(why)?;
                         (peer, label, "has left, and")
                     }
                 };
@@ -180,8 +183,13 @@ impl Talk {
             }
             Decision::Move { name_and_group } => {
                 let (peer, group) = self.people.addressee(&name_and_group, "/move NAME GROUP")?;
-                let done = format!("{} was moved to “{}”.", label(peer), harmless(group));
-                (Moderation::Move { peer, groups: vec![group.to_owned()] }, done)
+                let group = typed::group(group)?;
+                must_fit("A group's name", &group, GROUP_NAME_BYTES)?;
+                let others = self.tally.snapshot.peers.iter().filter(|other| other.peer != peer);
+                let is_alone =
+                    !self.groups.contains(&group) && !others.flat_map(|other| &*other.groups).any(|one| *one == group);
+                let done = moved(&label(peer), &group, is_alone);
+                (Moderation::Move { peer, groups: vec![group] }, done)
             }
             // An event says it to everyone.
             Decision::Lock(is_locked) => {
@@ -228,29 +236,59 @@ impl Talk {
                 self.peer.set_input(input);
             }
             Change::Output(output) => {
-                let (output, earlier) = beside_earlier(output);
-                let changing = format!("Changing the speaker to {} …", harmless(&output.to_string()));
-                self.answer(earlier.unwrap_or(changing));
+                let (output, is_beside) = beside_earlier(output);
+                let beside = if is_beside.is_some() { " The file that is there already stays." } else { "" };
+                self.answer(format!("Changing the speaker to {} …{beside}", harmless(&output.to_string())));
                 self.peer.set_output(output);
             }
         }
     }
 
-    fn record(&mut self, folder: Option<&Path>) -> Result<(), String> {
-        match (folder, self.records) {
-            (None, false) => return Err("Nothing is being recorded.".to_owned()),
-            (None, true) => {
-                self.peer.stop_recording();
-                self.answer("Nothing is recorded any more.");
+    fn join_group(&mut self, group: String) -> Result<(), String> {
+        must_fit("A group's name", &group, GROUP_NAME_BYTES)?;
+        if !self.held_in.is_empty() && !self.held_in.contains(&group) {
+            // The server decides, and says so; but a program that joins anew asks for everyone by itself.
+            if group != EVERYONE && self.server_answers() {
+                self.peer.join_group(&group);
+                return Ok(());
             }
-            (Some(_), true) => return Err("You are recording already. /record stop ends that.".to_owned()),
-            (Some(folder), false) => {
-                self.peer.start_recording(folder).map_err(|why| format!("Nothing is recorded: {why}."))?;
-                self.answer(recording_into(folder));
+            let held = group_names(&self.held_in);
+            return Err(format!("A moderator holds you in “{held}”: you cannot join {}.", group_label(&group)));
+        }
+        self.peer.join_group(&group);
+        let joined = self.groups.iter().filter(|one| **one != group).cloned().chain([group.clone()]).collect();
+        self.set_groups(joined);
+        let later = if self.server_answers() { "" } else { " The others learn of it when the server is back." };
+        self.answer(format!("You listen and speak to {}.{later}", group_label(&group)));
+        Ok(())
+    }
+
+    /// What is said of a recording that begins is said once it has.
+    fn record(&mut self, folder: Option<&Path>) -> Result<(), String> {
+        match (folder, &self.kept) {
+            (None, Kept::Nothing) => return Err("Nothing is being recorded.".to_owned()),
+            (None, Kept::Soon { .. } | Kept::Recording) => {
+                self.peer.stop_recording();
+                self.kept = Kept::Nothing;
+                let later = if self.server_answers() { "" } else { " The others see that when the server is back." };
+                self.answer(format!("Nothing is recorded any more.{later}"));
+            }
+            (Some(_), Kept::Soon { .. } | Kept::Recording) => {
+                return Err("You are recording already. /record stop ends that.".to_owned());
+            }
+            (Some(folder), Kept::Nothing) => {
+                let folder = typed::absolute(folder);
+                self.peer.start_recording(&folder).map_err(|why| format!("Nothing is recorded: {why}."))?;
+                let since = self.started.elapsed();
+                self.kept = Kept::Soon { folder, since, is_late: false };
             }
         }
-        self.records = folder.is_some();
         Ok(())
+    }
+
+    fn server_answers(&self) -> bool {
+        let now = self.peer.snapshot();
+        now.connected && now.server_answers
     }
 
     fn send_text(&mut self, text: &str) -> Result<(), String> {
@@ -320,6 +358,21 @@ impl Talk {
     fn answer(&mut self, text: impl Into<String>) {
         self.output.notice(self.started.elapsed(), &plain(text));
     }
+}
+
+/// A talk group in a sentence.
+fn group_label(group: &str) -> String {
+    if group == EVERYONE { "everyone".to_owned() } else { format!("the group “{}”", harmless(group)) }
+}
+
+/// What was decided, and what of it may surprise.
+fn moved(label: &str, group: &str, is_alone: bool) -> String {
+    if group == EVERYONE {
+        return format!("{label} was moved to everyone, and may choose talk groups again.");
+    }
+    let one = if typed::is_like_a_list(group) { ", which is one group" } else { "" };
+    let alone = if is_alone { " No one else is in it." } else { "" };
+    format!("{label} was moved to “{}”{one}.{alone}", harmless(group))
 }
 
 /// Which of the groups that one speaks to a text goes to: to everyone, if one speaks to everyone; who is in several groups would

@@ -1,7 +1,7 @@
 //! One Ogg/Opus file (RFC 7845): packets in, pages out.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufWriter, ErrorKind, Write};
+use std::io::{self, ErrorKind, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -20,9 +20,39 @@ const KEY_LETTERS: usize = 8;
 /// Files of one speaker in one folder.
 const MOST_OF_ONE: u32 = 10_000;
 
+/// Where the flags of a page stand, and its checksum (RFC 3533 §6).
+const FLAGS: usize = 5;
+const CHECKSUM: usize = 22;
+/// Up to the count of segments, which comes last.
+const PAGE_HEADER: usize = 27;
+/// The flag of a stream's last page.
+const END_OF_STREAM: u8 = 4;
+
+/// Where a stream is written to.
+pub(super) trait Sink: Write {
+    /// Writes over what stands from this place on, in bytes, and lets the stream end there.
+    fn end_with(&mut self, at: u64, bytes: &[u8]) -> io::Result<()>;
+}
+
+impl Sink for File {
+    fn end_with(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let written = self.seek(SeekFrom::Start(at)).and_then(|_| self.write_all(bytes));
+        let length = at + bytes.len() as u64;
+        self.set_len(length)?;
+        self.seek(SeekFrom::Start(length))?;
+        written
+    }
+}
+
 /// A stream that is being written.
-pub(super) struct OggOpus<W: Write> {
-    pages: PacketWriter<'static, BufWriter<W>>,
+pub(super) struct OggOpus<W: Sink> {
+    /// Whole pages that the sink has not taken.
+    pages: PacketWriter<'static, Vec<u8>>,
+    sink: W,
+    /// Bytes of whole pages in the sink.
+    written: u64,
+    /// The last of them that holds sound.
+    last_page: Vec<u8>,
     serial: u32,
     /// Samples in all packets so far, the one that is held included.
     granule: u64,
@@ -34,14 +64,17 @@ pub(super) struct OggOpus<W: Write> {
     waits_since: Option<Instant>,
 }
 
-impl<W: Write> OggOpus<W> {
+impl<W: Sink> OggOpus<W> {
     /// Begins a stream and writes its two headers.
     pub(super) fn begin(sink: W, serial: u32, name: &str) -> io::Result<Self> {
-        let mut pages = PacketWriter::new(BufWriter::new(sink));
-        pages.write_packet(opus::head(), serial, PacketWriteEndInfo::EndPage, 0)?;
-        pages.write_packet(opus::tags(name), serial, PacketWriteEndInfo::EndPage, 0)?;
-        pages.inner_mut().flush()?;
-        Ok(Self { pages, serial, granule: 0, in_page: 0, held: None, waits_since: None })
+        let pages = PacketWriter::new(Vec::new());
+        let (last_page, held, waits_since) = (Vec::new(), None, None);
+        let mut stream = Self { pages, sink, written: 0, last_page, serial, granule: 0, in_page: 0, held, waits_since };
+        stream.pages.write_packet(opus::head(), serial, PacketWriteEndInfo::EndPage, 0)?;
+        stream.pages.write_packet(opus::tags(name), serial, PacketWriteEndInfo::EndPage, 0)?;
+        stream.write_pages()?;
+        stream.last_page.clear();
+        Ok(stream)
     }
 
     /// Appends a packet of so many samples.
@@ -75,14 +108,25 @@ impl<W: Write> OggOpus<W> {
     }
 
     /// Ends the stream. A last silence lets decoders give what they hold back, and carries the mark of the end.
-    pub(super) fn finish(mut self) -> io::Result<()> {
+    pub(super) fn finish(&mut self) -> io::Result<()> {
         self.write_held(PacketWriteEndInfo::NormalPacket)?;
         if let Some((packet, samples)) = opus::silence(SILENCE_LONGEST) {
             self.granule += samples;
             let end = PacketWriteEndInfo::EndStream;
             self.pages.write_packet(packet.to_vec(), self.serial, end, self.granule)?;
         }
-        self.pages.inner_mut().flush()
+        self.write_pages()
+    }
+
+    /// Ends the stream with the last whole page, where the sink takes no more. False if there is no sound up to there.
+    pub(super) fn end_as_it_is(&mut self) -> bool {
+        if self.last_page.is_empty() {
+            return false;
+        }
+        // A full disk takes what replaces as much; without the mark of the end players play the same.
+        let marked = marked_as_last(&self.last_page);
+        let _ = self.sink.end_with(self.written - marked.len() as u64, &marked);
+        true
     }
 
     fn write_held(&mut self, end: PacketWriteEndInfo) -> io::Result<()> {
@@ -91,10 +135,58 @@ impl<W: Write> OggOpus<W> {
         self.pages.write_packet(packet, self.serial, end, self.granule)?;
         if ends_page {
             (self.in_page, self.waits_since) = (0, None);
-            self.pages.inner_mut().flush()?;
         }
+        self.write_pages()
+    }
+
+    /// Hands whole pages to the sink. What it does not take is handed over again the next time.
+    fn write_pages(&mut self) -> io::Result<()> {
+        let pages = self.pages.inner_mut();
+        if pages.is_empty() {
+            return Ok(());
+        }
+        if let Err(error) = self.sink.write_all(pages) {
+            let _ = self.sink.end_with(self.written, &[]);
+            return Err(error);
+        }
+        self.written += pages.len() as u64;
+        std::mem::swap(&mut self.last_page, pages);
+        pages.clear();
         Ok(())
     }
+}
+
+/// Whole pages, the last of them with the flag of a stream's last page.
+fn marked_as_last(pages: &[u8]) -> Vec<u8> {
+    let mut marked = pages.to_vec();
+    let mut last = 0;
+    while let Some(next) = page_length(&marked[last..]).map(|length| last + length).filter(|next| *next < marked.len())
+    {
+        last = next;
+    }
+    let page = &mut marked[last..];
+    if page.len() >= PAGE_HEADER {
+        page[FLAGS] |= END_OF_STREAM;
+        page[CHECKSUM..CHECKSUM + 4].fill(0);
+        let checksum = checksum(page).to_le_bytes();
+        page[CHECKSUM..CHECKSUM + 4].copy_from_slice(&checksum);
+    }
+    marked
+}
+
+/// The length of the page that begins here, in bytes.
+fn page_length(page: &[u8]) -> Option<usize> {
+    let segments = usize::from(*page.get(PAGE_HEADER - 1)?);
+    let sizes = page.get(PAGE_HEADER..PAGE_HEADER + segments)?;
+    Some(PAGE_HEADER + segments + sizes.iter().map(|size| usize::from(*size)).sum::<usize>())
+}
+
+/// The checksum of a page whose own place for it is zero (RFC 3533 §6).
+fn checksum(page: &[u8]) -> u32 {
+    page.iter().fold(0, |checksum: u32, byte| {
+        let shifted = |checksum: u32, _| checksum << 1 ^ if checksum >> 31 == 1 { 0x04c1_1db7 } else { 0 };
+        (0..8).fold(checksum ^ u32::from(*byte) << 24, shifted)
+    })
 }
 
 /// A new file in the folder for a speaker; a file that exists already stays as it is.
@@ -135,17 +227,34 @@ mod tests {
 
     use super::*;
 
-    /// A sink that can be looked into while it is written to.
-    #[derive(Clone, Default)]
-    struct Shared(std::sync::Arc<std::sync::Mutex<Vec<u8>>>);
+    /// A sink that can be looked into while it is written to, and takes at most so many bytes.
+    #[derive(Clone)]
+    struct Shared(std::sync::Arc<std::sync::Mutex<Vec<u8>>>, usize);
+
+    impl Default for Shared {
+        fn default() -> Self {
+            Self(std::sync::Arc::default(), usize::MAX)
+        }
+    }
 
     impl Write for Shared {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            self.0.lock().expect("not poisoned").extend(bytes);
-            Ok(bytes.len())
+            let mut taken = self.0.lock().expect("not poisoned");
+            let length = bytes.len().min(self.1 - taken.len());
+            taken.extend(&bytes[..length]);
+            if length == 0 { Err(ErrorKind::StorageFull.into()) } else { Ok(length) }
         }
 
         fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Sink for Shared {
+        fn end_with(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+            let mut taken = self.0.lock().expect("not poisoned");
+            taken.truncate(at as usize);
+            taken.extend(bytes);
             Ok(())
         }
     }
@@ -185,8 +294,48 @@ mod tests {
     #[test]
     fn an_empty_stream_is_one_too() {
         let sink = Shared::default();
-        OggOpus::begin(sink.clone(), 7, "Ada").and_then(OggOpus::finish).expect("written");
+        OggOpus::begin(sink.clone(), 7, "Ada").and_then(|mut file| file.finish()).expect("written");
         assert_eq!(sink.read(), (1, 960, true));
+    }
+
+    /// Packets of 100 bytes, until the sink has taken all that it takes.
+    fn filled(sink: &Shared) -> io::Result<OggOpus<Shared>> {
+        let (start, packet) = (Instant::now(), [[0x48; 4].as_slice(), b"OggS", &[0x48; 92]].concat());
+        let mut file = OggOpus::begin(sink.clone(), 7, "Ada")?;
+        while file.packet(start, packet.clone(), 960).is_ok() {}
+        Ok(file)
+    }
+
+    #[test]
+    fn a_stream_on_a_full_disk_ends_with_its_last_whole_page() {
+        for most in [20_000, 20_100, 23_456] {
+            let sink = Shared(std::sync::Arc::default(), most);
+            let mut file = filled(&sink).expect("there is room for the beginning");
+            assert!(file.finish().is_err(), "there is still no room");
+            let (whole, ..) = sink.read();
+            assert!(file.end_as_it_is(), "there is sound in it");
+            let (packets, granule, is_ended) = sink.read();
+            assert_eq!((packets, granule, is_ended), (whole, packets as u64 * 960, true), "{most}");
+            assert!(packets >= 100, "{packets}");
+        }
+    }
+
+    #[test]
+    fn a_stream_for_which_there_was_no_room_has_no_sound() {
+        assert!(filled(&Shared(std::sync::Arc::default(), 50)).is_err());
+        let mut file = filled(&Shared(std::sync::Arc::default(), 1_000)).expect("there is room for the beginning");
+        assert!(!file.end_as_it_is());
+    }
+
+    #[test]
+    fn a_disk_that_has_room_again_takes_all() {
+        let sink = Shared(std::sync::Arc::default(), 20_000);
+        let mut file = filled(&sink).expect("there is room for the beginning");
+        let samples = file.granule;
+        file.sink.1 = usize::MAX;
+        file.finish().expect("there is room");
+        // The last silence besides.
+        assert_eq!(sink.read(), (samples as usize / 960 + 1, samples + 960, true));
     }
 
     #[test]

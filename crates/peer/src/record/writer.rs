@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::time::{Duration, Instant};
@@ -14,6 +14,9 @@ use super::timeline::Piece;
 
 /// Files are looked at this often for what has waited long enough.
 const FLUSH_EVERY: Duration = Duration::from_millis(250);
+
+/// What is written and removed again to see whether there is room: about a second of speech.
+const TRIAL_BYTES: usize = 4096;
 
 /// What is to be written.
 #[derive(Debug)]
@@ -34,7 +37,12 @@ pub(super) enum Job {
 /// The open files.
 pub(super) struct Writer {
     folder: PathBuf,
-    open: BTreeMap<u32, OggOpus<File>>,
+    open: BTreeMap<u32, Open>,
+}
+
+struct Open {
+    path: PathBuf,
+    stream: OggOpus<File>,
 }
 
 impl Writer {
@@ -48,6 +56,7 @@ impl Writer {
             let why = format!("{} takes no more: {}", self.folder.display(), file_words(&error));
             // There is room for one, and this is the only one.
             let _ = failure.try_send(why);
+            self.end_as_it_is();
         }
     }
 
@@ -62,10 +71,15 @@ impl Writer {
             let now = Instant::now();
             if now >= flush_at {
                 flush_at = now + FLUSH_EVERY;
-                self.open.values_mut().try_for_each(|file| file.flush(now))?;
+                self.open.values_mut().try_for_each(|file| file.stream.flush(now))?;
             }
         }
-        std::mem::take(&mut self.open).into_values().try_for_each(OggOpus::finish)
+        while let Some((file, open)) = self.open.iter_mut().next() {
+            open.stream.finish()?;
+            let file = *file;
+            self.open.remove(&file);
+        }
+        Ok(())
     }
 
     fn job(&mut self, job: Job) -> io::Result<()> {
@@ -74,29 +88,53 @@ impl Writer {
             Job::Begin { file, key, name } => {
                 let (path, sink) = create(&self.folder, &name, &key)?;
                 tracing::debug!(?path, "a recording begins");
-                self.open.insert(file, OggOpus::begin(sink, file, &name)?);
+                match OggOpus::begin(sink, file, &name) {
+                    Ok(stream) => drop(self.open.insert(file, Open { path, stream })),
+                    Err(error) => {
+                        remove(&path);
+                        return Err(error);
+                    }
+                }
             }
             Job::Piece { file, piece } => {
-                if let Some(file) = self.open.get_mut(&file) {
+                if let Some(Open { stream, .. }) = self.open.get_mut(&file) {
                     match piece {
-                        Piece::Silence(samples) => file.silence(now, samples)?,
-                        Piece::Packet { packet, samples } => file.packet(now, packet, samples)?,
+                        Piece::Silence(samples) => stream.silence(now, samples)?,
+                        Piece::Packet { packet, samples } => stream.packet(now, packet, samples)?,
                     }
                 }
             }
             Job::End { file } => {
-                if let Some(file) = self.open.remove(&file) {
-                    file.finish()?;
+                if let Some(Open { stream, .. }) = self.open.get_mut(&file) {
+                    stream.finish()?;
+                    self.open.remove(&file);
                 }
             }
         }
         Ok(())
     }
+
+    /// Leaves files that players can play to the end, and none without sound.
+    fn end_as_it_is(&mut self) {
+        for Open { path, mut stream } in std::mem::take(&mut self.open).into_values() {
+            if stream.finish().is_err() && !stream.end_as_it_is() {
+                drop(stream);
+                remove(&path);
+            }
+        }
+    }
 }
 
-/// Whether the folder can be written to at all, better known before anybody speaks.
+fn remove(path: &Path) {
+    if let Err(error) = std::fs::remove_file(path) {
+        tracing::debug!(?path, %error, "an empty recording stays");
+    }
+}
+
+/// Whether the folder can be written to at all, better known before anybody speaks. A full disk takes an empty file.
 pub(super) fn try_out(folder: &Path) -> io::Result<()> {
-    let (path, file) = create(folder, "voicemesh", "writable")?;
+    let (path, mut file) = create(folder, "voicemesh", "writable")?;
+    let written = file.write_all(&[0; TRIAL_BYTES]);
     drop(file);
-    std::fs::remove_file(path)
+    std::fs::remove_file(path).and(written)
 }

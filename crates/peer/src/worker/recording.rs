@@ -1,0 +1,228 @@
+//! The recording of the room that this peer keeps: the others see it first, then it begins.
+//!
+//! It is announced by the status and by a transaction that the server answers (PROTOCOL.md, section 4). Nothing is
+//! recorded before that answer; the announcement of a recording from the beginning is the join itself. While the server is away
+//! a recording that has begun goes on: those who are linked have seen it, and those who come later are introduced by the server,
+//! which has it from the next join.
+
+use std::time::Duration;
+
+use voicemesh_mesh::{TransactionError, TransactionId, Whose};
+use voicemesh_session::client::Who;
+
+use super::{RECORDING, Worker};
+use crate::event::Event;
+use crate::record::{RecordedSpeaker, Recorder};
+
+/// The server answers within this, or nothing is recorded.
+const ANNOUNCED_WITHIN: Duration = Duration::from_secs(5);
+/// The numbers from here on are for announcements; those of the program begin at 1.
+const FIRST_ANNOUNCEMENT: u64 = 1 << 63;
+
+/// What is recorded, and what the others see of it.
+#[derive(Debug, Default)]
+pub(super) struct Recording {
+    state: State,
+    /// The recording that was ended last: what waits of it goes to the disk meanwhile.
+    ended: Option<Recorder>,
+    /// Announcements so far.
+    announcements: u64,
+}
+
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Off,
+    /// The others do not surely see it yet, and nothing is recorded.
+    Announced {
+        recorder: Recorder,
+        by: Announcement,
+    },
+    On(Recorder),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Announcement {
+    /// The server lets this peer in, whenever that is.
+    Join,
+    Transaction {
+        id: TransactionId,
+        /// Until when the server must answer.
+        until: Duration,
+    },
+}
+
+impl Recording {
+    /// As the options say, announced by the join.
+    pub(super) fn from_the_beginning(recorder: Option<Recorder>) -> Self {
+        let announced = |recorder| State::Announced { recorder, by: Announcement::Join };
+        Self { state: recorder.map_or(State::Off, announced), ..Self::default() }
+    }
+
+    /// Whether the others are to see that a recording is kept.
+    pub(super) fn is_announced(&self) -> bool {
+        !matches!(self.state, State::Off)
+    }
+
+    /// Whether what is heard is recorded.
+    pub(super) fn is_on(&self) -> bool {
+        matches!(self.state, State::On(_))
+    }
+
+    /// Lets a recording finish its files without waiting for the disk.
+    fn end(&mut self, mut recorder: Recorder) {
+        recorder.end_all();
+        if let Some(earlier) = self.ended.replace(recorder) {
+            // It may wait for a disk, which this thread must not.
+            let _ = std::thread::Builder::new().spawn(move || drop(earlier));
+        }
+    }
+}
+
+impl Worker {
+    /// Hands what was sent and received to the recording. A failure is reported once, to the program and to everyone in
+    /// the room.
+    pub(super) fn record(&mut self, now: Duration) {
+        if let Some(why) = self.recording.ended.as_mut().and_then(Recorder::poll_failure) {
+            self.tell(now, Event::RecordingFailed { why });
+        }
+        match &mut self.recording.state {
+            State::Off => {}
+            State::Announced { recorder, by } => {
+                let by = *by;
+                let why = recorder.poll_failure().or_else(|| self.not_announced(now, by));
+                self.end_recording_because(now, why);
+            }
+            State::On(recorder) => {
+                while let Some(frame) = self.comms.poll_frame() {
+                    let mesh = &self.comms.network().mesh;
+                    let (key, name) = match frame.from {
+                        None => (mesh.you().to_string(), self.name.clone()),
+                        Some(Who::Peer(peer)) => {
+                            (peer.to_string(), mesh.member(peer).map(|member| member.name.clone()).unwrap_or_default())
+                        }
+                        // The application does not know clients that are not in the roster.
+                        Some(Who::Client(..)) => continue,
+                    };
+                    let speaker = RecordedSpeaker { key, name };
+                    recorder.frame(now, speaker, frame.sequence, frame.pause_follows, &frame.frame);
+                }
+                let why = recorder.poll_failure();
+                self.end_recording_because(now, why);
+            }
+        }
+    }
+
+    /// Begins a recording once the others see it. One that runs goes on into the new folder.
+    pub(super) fn start_recording(&mut self, now: Duration, recorder: Recorder) {
+        if !self.server_answers() {
+            drop_elsewhere(recorder);
+            let why = crate::RecordError::ServerAway.to_string();
+            return self.tell(now, Event::RecordingFailed { why });
+        }
+        match std::mem::take(&mut self.recording.state) {
+            State::On(former) => {
+                self.recording.end(former);
+                self.recording.state = State::On(recorder);
+            }
+            State::Announced { recorder: former, by } => {
+                self.recording.end(former);
+                self.recording.state = State::Announced { recorder, by };
+            }
+            State::Off => {
+                let id = self.announce_by_transaction(now, true);
+                let by = Announcement::Transaction { id, until: now + ANNOUNCED_WITHIN };
+                self.recording.state = State::Announced { recorder, by };
+            }
+        }
+    }
+
+    /// Ends the recording, if there is one. The others see that as soon as the server passes it on.
+    pub(super) fn stop_recording(&mut self, now: Duration) {
+        let recorder = match std::mem::take(&mut self.recording.state) {
+            State::Off => return,
+            State::On(recorder) | State::Announced { recorder, by: Announcement::Join } => recorder,
+            State::Announced { recorder, by: Announcement::Transaction { .. } } => {
+                // What announces may still wait, and must not be the last word.
+                self.announce_by_transaction(now, false);
+                recorder
+            }
+        };
+        self.comms.set_tapped(false);
+        self.comms.network_mut().mesh.publish(now, [(RECORDING.to_owned(), None)].into());
+        self.recording.end(recorder);
+    }
+
+    /// The server has let this peer in, and the others see what the join said.
+    pub(super) fn joined_with_recording(&mut self) {
+        if let State::Announced { by: Announcement::Join, .. } = self.recording.state {
+            self.recording_is_seen();
+        }
+    }
+
+    /// The answer to a transaction. False if it is none of an announcement, and so the program's.
+    pub(super) fn announced(
+        &mut self,
+        now: Duration,
+        transaction: TransactionId,
+        result: &Result<(), TransactionError>,
+    ) -> bool {
+        if let State::Announced { by: Announcement::Transaction { id, .. }, .. } = self.recording.state
+            && id == transaction
+        {
+            match result {
+                Ok(()) => self.recording_is_seen(),
+                Err(error) => {
+                    let why = format!("the others cannot see it: {}", error.message);
+                    self.end_recording_because(now, Some(why));
+                }
+            }
+        }
+        transaction.0 >= FIRST_ANNOUNCEMENT
+    }
+
+    fn recording_is_seen(&mut self) {
+        self.recording.state = match std::mem::take(&mut self.recording.state) {
+            State::Announced { recorder, .. } | State::On(recorder) => {
+                self.comms.set_tapped(true);
+                State::On(recorder)
+            }
+            State::Off => State::Off,
+        };
+    }
+
+    /// Why what was announced does not begin.
+    fn not_announced(&self, now: Duration, by: Announcement) -> Option<String> {
+        match by {
+            Announcement::Transaction { until, .. } if now >= until || !self.server_answers() => {
+                Some(crate::RecordError::ServerAway.to_string())
+            }
+            Announcement::Join | Announcement::Transaction { .. } => None,
+        }
+    }
+
+    fn end_recording_because(&mut self, now: Duration, why: Option<String>) {
+        if let Some(why) = why {
+            self.stop_recording(now);
+            self.tell(now, Event::RecordingFailed { why });
+        }
+    }
+
+    /// By the metadata, for those who do not read the status. Transactions keep their order, over reconnections as well.
+    fn announce_by_transaction(&mut self, now: Duration, is_on: bool) -> TransactionId {
+        let id = TransactionId(FIRST_ANNOUNCEMENT + self.recording.announcements);
+        self.recording.announcements += 1;
+        let value = is_on.then(|| "on".to_owned());
+        self.comms.network_mut().mesh.transact(now, id, Whose::Own, [(RECORDING.to_owned(), value)].into());
+        id
+    }
+
+    fn server_answers(&self) -> bool {
+        self.comms.status().connected && self.comms.network().mesh.server_is_reached()
+    }
+}
+
+/// Ends a recording that never began; its end waits for a thread, which this one must not.
+fn drop_elsewhere(recorder: Recorder) {
+    let _ = std::thread::Builder::new().spawn(move || drop(recorder));
+}
