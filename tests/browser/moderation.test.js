@@ -26,7 +26,7 @@ async function twice(card, hook) {
   await button.click();
 }
 
-test('the member who made the room moderates it, and the others see what was decided', within(120), Stage.for(async (stage) => {
+test('the member who made the room moderates it, and the others see what was decided', within(180), Stage.for(async (stage) => {
   const server = await stage.server('--owner-after', '0');
   const browser = await stage.browserSpeakingOn();
   const using = { recorded: false, silent: true };
@@ -50,11 +50,33 @@ test('the member who made the room moderates it, and the others see what was dec
   await card.getByText('Let be heard again').click();
   await bob.page.getByText('A moderator has muted you for all').waitFor({ state: 'detached' });
 
-  await card.locator('[data-test="move-group"]').fill('Red');
-  await card.locator('[data-test="move"]').click();
-  await reads(bob, 'A moderator has moved you to “Red”.');
+  const moveTo = async (/** @type {string} */ group) => {
+    await card.locator('[data-test="move-group"]').fill(group);
+    await card.locator('[data-test="move"]').click();
+  };
+  const isHeld = () => bob.page.getByText('A moderator holds you in “\u2068Red\u2069”').waitFor();
+  await moveTo('red, blue');
+  await reads(ada, /^Only one group is possible here/);
+  await moveTo(' ');
+  await reads(ada, 'Type the name of a group.');
+  await moveTo('Red');
+  await isHeld();
   await bob.page.locator('[data-test="group"][data-name="Red"] [data-test="group-listen"][aria-pressed="true"]').waitFor({ state: 'attached' });
   for (const person of [ada, cleo]) await person.sees('bob').getByText('only in Red', { exact: true }).waitFor();
+  await look(bob, 'held');
+  await bob.at('group-name').fill('everyone');
+  await bob.at('group-join').click();
+  await reads(bob, 'A moderator holds you in “\u2068Red\u2069”: you cannot join “\u2068Everyone\u2069”.');
+  await bob.page.reload();
+  await bob.at('join-silent').click();
+  await bob.waitForPhase('joined');
+  await isHeld();
+  await bob.page.locator('[data-test="group"][data-name="Red"] [data-test="group-listen"][aria-pressed="true"]').waitFor({ state: 'attached' });
+  await open(ada, 'bob');
+  await moveTo('ALL');
+  await reads(bob, 'You may choose your talk groups again, and are with everyone now.');
+  await bob.page.getByText('A moderator holds you').waitFor({ state: 'detached' });
+  for (const person of [ada, cleo]) await person.sees('bob').getByText('only in Red', { exact: true }).waitFor({ state: 'hidden' });
 
   await ada.at('lock').click();
   await bob.at('locked').waitFor();
@@ -80,6 +102,7 @@ test('the member who made the room moderates it, and the others see what was dec
 
   await twice(card, 'ban');
   await bob.waitForPhase('refused');
+  await reads(bob, /keeps you, or your network’s address, out of this room for 60 minutes/);
   await ada.at('unban').waitFor();
   await look(ada, 'moderation-ban');
   await ada.at('unban').click();
@@ -94,7 +117,20 @@ test('the member who made the room moderates it, and the others see what was dec
   for (const person of [ada, cleo]) await person.waitUntilGone('bob');
   await twice(await open(ada, 'cleo'), 'make-owner');
   await cleo.at('room-moderation').waitFor();
+  await reads(cleo, 'You may moderate this room.');
   await ada.at('room-moderation').waitFor({ state: 'hidden' });
+  // Leaving is no way round a ban.
+  await dora.at('leave').click();
+  await cleo.waitUntilGone('dora');
+  await cleo.at('left').locator('summary').click();
+  await look(cleo, 'moderation-left');
+  await cleo.at('left').getByText('Keep \u2068dora\u2069 out for an hour').click();
+  await cleo.at('left').getByText(/dora.*press again/).click();
+  await reads(cleo, '\u2068dora\u2069 has left, and is kept out for an hour.');
+  await cleo.at('unban').waitFor();
+  await dora.at('rejoin').click();
+  await dora.waitForPhase('refused');
+  await reads(dora, /keeps you, or your network’s address, out/);
 }));
 
 test('a token is out of the address and the history before anything else runs', within(), Stage.for(async (stage) => {

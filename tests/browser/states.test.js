@@ -30,11 +30,11 @@ const IN_ROOM = {
   monitored: false, muted: false, activation: 'voice', processing: { echo: true, noise: true, gain: true }, deafened: false,
   talking: false, speaking: false, people: PEOPLE, groups: [{ name: 'Global', members: 3, listening: true, speaking: true }],
   messages: [], output: 'on', uploadTooSlow: false, problem: null, networkChanged: false, moderates: false, locked: false,
-  banned: [], silenced: false, mayNot: [],
+  banned: [], left: [], heldIn: [], silenced: false, mayNot: [],
 };
 
-/** @param {string} code @param {string} [message] @returns {Partial<PeerState>} */
-const refused = (code, message = '') => ({ phase: 'refused', refusal: { code, message, retryAt: 0 } });
+/** @param {string} code @param {string} [message] @param {number | null} [retryAt] @returns {Partial<PeerState>} */
+const refused = (code, message = '', retryAt = null) => ({ phase: 'refused', refusal: { code, message, retryAt } });
 /** @param {string} from @param {string} to @param {string} text */
 const said = (from, to, text) => ({ from, to, mine: from === 'Ada', text, at: Date.UTC(2026, 0, 5, 17, 30) });
 const MESSAGES = [
@@ -66,7 +66,7 @@ const STATES = [
   ['away', { phase: 'reconnecting', retryInMs: 7000, people: [PEOPLE[0]] }],
   ['away-offline', { phase: 'reconnecting', problem: { kind: 'offline', host: '', status: 0 }, people: [person('Ben', { route: 'none', away: true })] }],
   ['refused-kicked', refused('kicked')],
-  ['refused-banned', refused('banned')],
+  ['refused-banned', refused('banned', '', 42 * 60_000)],
   ['refused-locked', refused('room-locked')],
   ['refused-token-required', refused('token-required')],
   ['refused-token-expired', refused('token-expired')],
@@ -91,8 +91,10 @@ const STATES = [
   ['may-not-write', { mayNot: ['data', 'listen'] }, { tab: 'chat' }],
   ['muted-for-all', { mayNot: ['speak'], silenced: true }],
   ['muted-deafened', { muted: true, deafened: true, people: [person('Ben', { status: { muted: true } }), person('Cleo', { status: { listening_only: true, deafened: true } }), person('A member with a name that is rather long for a list', { status: { muted: true } }), person('W'.repeat(48))] }],
+  ['held', { heldIn: ['Red'], groups: [{ name: 'Global', members: 2, listening: false, speaking: false }, { name: 'Red', members: 1, listening: true, speaking: true }] }],
   ['closed', { locked: true }],
   ['moderates', { moderates: true, locked: true, banned: [{ id: 'ab', name: 'Mallory' }] }, { press: '.quality summary' }],
+  ['moderates-left', { moderates: true, left: [{ id: 'ab', name: 'Mallory' }, { id: 'cd', name: 'A member with a name that is rather long' }] }, { press: '[data-test=left] summary' }],
   ['push-to-talk', { activation: 'push-to-talk' }],
   ['push-to-talk-held', { activation: 'push-to-talk', talking: true, speaking: true }],
   ['messages', { messages: MESSAGES }, { tab: 'chat' }],

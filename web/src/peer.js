@@ -26,6 +26,7 @@ import { BASE, socketUrl } from './place.js';
 import { Playback } from './playback.js';
 import { Reports } from './reports.js';
 import { GLOBAL, GROUP_PROBLEMS } from './session.js';
+import { refusedGroup } from './group-name.js';
 import { groups, ownStatus, people } from './snapshot.js';
 import { loadUplink, startUplink } from './uplink.js';
 import { Volumes } from './volumes.js';
@@ -216,6 +217,7 @@ export class Peer extends EventTarget {
 
   /** @param {string} name */
   joinGroup(name) {
+    this.#mustBeFree(name);
     const result = this.#mesh?.session.joinGroup(name) ?? 'ok';
     if (result !== 'ok') throw new Error(GROUP_PROBLEMS[result]);
     this.#show();
@@ -229,10 +231,17 @@ export class Peer extends EventTarget {
 
   /** @param {string} name @param {boolean} speak */
   speakTo(name, speak) {
+    if (speak) this.#mustBeFree(name);
     if (!(this.#mesh?.session.address(clock(), 'group', name, speak) ?? true)) {
       throw new Error('You can speak to at most 64 groups at a time.');
     }
     this.#show();
+  }
+
+  /** Throws where a moderator holds this page in other groups. @param {string} group */
+  #mustBeFree(group) {
+    const held = this.#mesh?.roster.heldIn ?? [];
+    if (held.length > 0 && !held.includes(group)) throw new Error(refusedGroup(group, held));
   }
 
   /** @param {{echo: boolean, noise: boolean, gain: boolean}} processing */
@@ -342,7 +351,7 @@ export class Peer extends EventTarget {
 
   /** @param {string} code @param {string} message @param {number} [retryAfterMs] */
   #refuse(code, message, retryAfterMs = 0) {
-    this.#refusal = { code, message, retryAt: clock() + retryAfterMs };
+    this.#refusal = { code, message, retryAt: retryAfterMs > 0 ? clock() + retryAfterMs : null };
     this.#end('refused');
   }
 
@@ -379,7 +388,7 @@ export class Peer extends EventTarget {
         if (event.reason !== 'restarted') this.#notice('left', `${isolated(event.name)} ${LEFT[event.reason] ?? 'has left'}.`);
         return this.#show();
       case 'group-refused':
-        this.#notice('group-refused', `The server did not let you listen to “${event.group}”.`);
+        this.#notice('group-refused', refusedGroup(event.group, this.#mesh?.roster.heldIn ?? []));
         return this.#show();
       case 'remark': return this.#notice('remark', event.text);
       case 'warned': {
@@ -582,11 +591,12 @@ export class Peer extends EventTarget {
       channels: this.#capture?.channels ?? { count: 1, heard: 0 }, monitored: this.#capture?.isMonitored ?? false,
       muted, activation, processing, deafened: this.#deafened, talking: this.#capture?.talking ?? false,
       speaking: this.#capture?.sending ?? false,
-      people: mesh ? people(mesh, this.#playback, this.#output.plays ? this.#reports.clocks : new Map(), this.#reports.hearers, this.volumes, now) : [],
+      people: mesh ? people(mesh, this.#playback, this.#output.plays ? this.#reports.clocks : new Map(), this.#reports.hearers, this.volumes, now, this.#microphone === 'on' && !muted) : [],
       groups: mesh ? groups(mesh, this.#deafened) : [], messages: this.#chat.messages,
       output: this.#output.state,
       uploadTooSlow: mesh?.uplink?.isTooSlow ?? false, problem,
       networkChanged: now < this.#pathChangedAt + NETWORK_NEW_MS, moderates: mesh?.moderation.isAllowed ?? false, locked: mesh?.moderation.locked ?? false, banned: mesh?.moderation.banned(now) ?? [],
+      left: mesh?.moderation.leftLately(now) ?? [], heldIn: mesh?.roster.heldIn ?? [],
       silenced: mesh?.roster.ownSilenced ?? false, mayNot: mesh?.roster.lacking(null) ?? [],
     };
   }

@@ -150,6 +150,20 @@ export class Session {
     this.#tellGroup(name, false);
   }
 
+  /** A moderator has moved this page: it listens and speaks to these groups, and to no other. @param {number} now @param {string[]} groups */
+  moveTo(now, groups) {
+    const spoken = this.speaker.openTargets.flatMap(({ kind, name }) => (kind === 'group' ? name : []));
+    for (const group of new Set([...this.groups, ...spoken])) {
+      if (groups.includes(group)) continue;
+      this.leaveGroup(group);
+      this.address(now, 'group', group, false);
+    }
+    for (const group of groups) {
+      this.joinGroup(group);
+      this.address(now, 'group', group, true);
+    }
+  }
+
   /** A speaker, or all, may have spoken to others than this listener for a while: that is no loss. @param {string} [peer] */
   interrupt(peer) {
     this.#streams.interrupt(peer);

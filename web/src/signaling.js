@@ -7,6 +7,7 @@
 
 import { Liveness } from './liveness.js';
 import { join, leave, ping, readServer, roster } from './messages.js';
+import { GLOBAL } from './session.js';
 
 const FIRST_RETRY_MS = 1000;
 const NEXT_RETRY_MS = 250;
@@ -479,9 +480,6 @@ export class Signaling {
     mesh.roster.session = joined.session;
     mesh.roster.set(now, [...joined.peers, own], joined.roster);
     mesh.moderation.joined(now, joined.session);
-    const held = joined.held_in ?? [];
-    // A page that was loaded anew begins elsewhere.
-    if (held.length > 0 && [...mesh.session.groups].some((name) => !held.includes(name))) this.#moved(held);
   }
 
   /** @param {boolean} locked */
@@ -495,16 +493,10 @@ export class Signaling {
 
   /** A moderator asks this page to listen and speak to these groups only. @param {string[]} groups */
   #moved(groups) {
-    const { session } = this.mesh;
-    for (const group of [...session.groups].filter((name) => !groups.includes(name))) {
-      session.leaveGroup(group);
-      session.address(this.#now, 'group', group, false);
-    }
-    for (const group of groups) {
-      session.joinGroup(group);
-      session.address(this.#now, 'group', group, true);
-    }
-    this.mesh.emit({ type: 'remark', text: `A moderator has moved you to “${groups.join('”, “')}”.` });
+    this.mesh.session.moveTo(this.#now, groups);
+    // Where it is held elsewhere, or was until now, that is said of this.
+    const isHeld = this.mesh.roster.heldIn.length > 0 || !groups.includes(GLOBAL);
+    if (!isHeld) this.mesh.emit({ type: 'remark', text: 'A moderator has moved you to everyone.' });
   }
 
   /** @param {string} code */

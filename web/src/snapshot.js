@@ -15,9 +15,10 @@ const rounded = (ms) => (ms === null || ms === undefined ? null : Math.round(ms)
  * @param {import('./hearers.js').Hearers} hearers
  * @param {import('./volumes.js').Volumes} volumes
  * @param {number} now
+ * @param {boolean} isOpen this page sends what one says
  * @returns {import('./state.js').PersonState[]}
  */
-export function people({ roster, session, pairs }, playback, clocks, hearers, volumes, now) {
+export function people({ roster, session, pairs }, playback, clocks, hearers, volumes, now, isOpen) {
   const members = [...roster.members.values()].sort((a, b) => a.info.order - b.info.order);
   return members.map(({ info, label, client, lost, silenced }) => {
     const ear = playback?.ears.get(info.peer);
@@ -29,7 +30,7 @@ export function people({ roster, session, pairs }, playback, clocks, hearers, vo
       delayMs: rounded(clocks.get(info.peer)?.delayMs),
       ...volumes.get(info.peer), recording: info.metadata.recording !== undefined || info.status?.recording === true,
       groups: client === null ? [] : [...(session.current?.members.get(client)?.groups ?? [])], away: lost !== null,
-      hearsMe: roster.capabilities(info.peer)?.reports && client !== null ? hearers.hears(now, info.peer) : null,
+      hearsMe: isOpen && roster.capabilities(info.peer)?.reports && client !== null ? hearers.hears(now, info.peer, session.speech.isFor(info.peer)) : null,
       status: info.status ?? {}, mayNot: roster.lacking(info.peer), silenced: silenced ?? false,
       silentMs: Math.max(now - (session.silentSince(info.peer) ?? now), 0),
     };

@@ -237,19 +237,29 @@ export class Speech {
   #audience(targets) {
     /** @type {Remote[]} */
     const audience = [];
-    const { roster } = this.mesh;
-    if (!roster.may(null, 'speak')) return audience;
-    for (const peer of roster.members.keys()) {
-      if (!roster.may(peer, 'listen')) continue;
-      const link = this.mesh.pairs.bound(peer);
-      const relay = this.session.relayAddress(peer);
-      const view = relay === null ? (link?.common && this.session.viewOf(link.common.session)) : this.session.current;
-      const client = relay ?? link?.common?.remote ?? null;
-      if (!view || client === null || roster.isHeldElsewhere(null, (name) => view.listens(client, name))) continue;
-      const addressed = targets.some(({ kind, name }) => kind === 'peer' ? name === peer : view.listens(client, name));
-      if (addressed) audience.push({ peer, relay, link });
+    for (const peer of this.mesh.roster.members.keys()) {
+      const remote = this.#addressed(peer, targets);
+      if (remote) audience.push(remote);
     }
     return audience;
+  }
+
+  /** Whether what is said now is for a member, and the member may hear it. @param {string} peer */
+  isFor(peer) {
+    return this.#addressed(peer, this.speaker.openTargets) !== null;
+  }
+
+  /** @param {string} peer @param {OpenTarget[]} targets @returns {Remote | null} */
+  #addressed(peer, targets) {
+    const { roster } = this.mesh;
+    if (!roster.may(null, 'speak') || !roster.may(peer, 'listen')) return null;
+    const link = this.mesh.pairs.bound(peer);
+    const relay = this.session.relayAddress(peer);
+    const view = relay === null ? (link?.common && this.session.viewOf(link.common.session)) : this.session.current;
+    const client = relay ?? link?.common?.remote ?? null;
+    if (!view || client === null || roster.isHeldElsewhere(null, (name) => view.listens(client, name))) return null;
+    const isMeant = targets.some(({ kind, name }) => kind === 'peer' ? name === peer : view.listens(client, name));
+    return isMeant ? { peer, relay, link } : null;
   }
 
   /**

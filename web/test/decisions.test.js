@@ -44,6 +44,36 @@ test('who was banned can be let back in by name until the ban ends', () => {
   assert.deepEqual(moderation.banned(3_600_000), []);
 });
 
+test('who has just left can be kept out, until the server has forgotten it', () => {
+  const { sent, said, moderation } = moderator();
+  for (const [at, id] of ['cy-id', 'di-id', 'cy-id', 'bo-id'].entries()) moderation.left(at, id, id[0].toUpperCase());
+  assert.deepEqual(moderation.leftLately(10).map(({ id }) => id), ['cy-id', 'di-id'], 'Bo is back');
+  moderation.decide('ban', { peer: 'cy-id' });
+  assert.deepEqual(sent[0], { type: 'moderate', request: 1, action: 'ban', peer: 'cy-id', seconds: 3600 });
+  moderation.done(20, 1);
+  assert.deepEqual(said, ['\u2068C\u2069 has left, and is kept out for an hour.']);
+  assert.deepEqual([moderation.leftLately(30).map(({ id }) => id), moderation.banned(30).map(({ id }) => id)], [['di-id'], ['cy-id']]);
+  assert.equal(moderation.putsOut('cy-id'), false, 'it is not here any more');
+  moderation.decide('ban', { peer: 'di-id' });
+  assert.ok(moderation.refused({ request: 2, code: 'unknown-peer', message: '' }));
+  assert.equal(said[1], 'That was not done. This person left too long ago.');
+  assert.deepEqual(moderation.leftLately(300_001), []);
+  for (let at = 0; at < 100; at++) moderation.left(at, `${at}`, 'D');
+  assert.deepEqual([moderation.leftLately(200).length, moderation.leftLately(200)[0].id], [64, '99']);
+});
+
+test('who may moderate from now on, or no longer, reads one sentence', () => {
+  const { said, moderation } = moderator();
+  moderation.permitted(false, false);
+  moderation.permitted(true, false);
+  moderation.permitted(false, true);
+  assert.deepEqual(said, ['You may no longer moderate this room.', 'You may moderate this room.']);
+  moderation.decide('make-owner', { peer: 'bo-id' });
+  moderation.permitted(true, false);
+  moderation.done(0, 1);
+  assert.deepEqual(said.slice(2), ['\u2068Bo\u2069 moderates this room now.']);
+});
+
 test('who is put out by a decision of this page is said once', () => {
   const { moderation } = moderator();
   assert.equal(moderation.putsOut('bo-id'), false);
@@ -87,14 +117,16 @@ test('a room that begins anew has lost what was decided in it', () => {
   moderation.decide('lock');
   moderation.decide('set-password', { password: 'open' });
   moderation.decide('ban', { peer: 'bo-id' });
-  for (let request = 1; request <= 4; request++) moderation.done(0, request);
+  moderation.decide('move', { peer: 'bo-id', groups: ['Red'] });
+  for (let request = 1; request <= 5; request++) moderation.done(0, request);
+  assert.equal(said[4], '\u2068Bo\u2069 was moved to “\u2068Red\u2069”.');
   said.length = 0;
   moderation.joined(0, 1);
   assert.deepEqual(said, [], 'it is the same room');
   moderation.joined(0, 2);
   moderation.joined(3_600_000, 3);
   assert.equal(said.length, 1);
-  for (const what of ['mutes', 'the lock', 'bans', 'the password']) assert.ok(said.join(' ').includes(what), said.join(' '));
+  for (const what of ['mutes', 'moves', 'the lock', 'bans', 'the password']) assert.ok(said.join(' ').includes(what), said.join(' '));
 });
 
 test('decisions without answers do not pile up', () => {

@@ -59,6 +59,59 @@ test('a member who is held in groups is heard only by those who listen to one of
   assert.deepEqual(bo.heard, [1, 3, 5]);
 });
 
+/** What a page listens and speaks to. @param {import('./world.js').FakePeer} peer */
+const groupsOf = ({ mesh: { session } }) => [[...session.groups], session.speaker.openTargets.map(({ name }) => name)];
+
+/** @param {import('./world.js').FakePeer} peer */
+const remarks = (peer) => peer.events.flatMap((event) => (event.type === 'remark' ? event.text : []));
+
+test('a move closes every group that was open, and its end is said', () => {
+  const { world, ada, bo } = pair();
+  ada.mesh.session.joinGroup('Blue');
+  ada.mesh.session.address(world.now, 'group', 'Green', true);
+  ada.mesh.session.address(world.now, 'peer', bo.id, true);
+  world.server.tell(ada, { type: 'move', groups: ['Red'] });
+  world.server.tell(ada, { type: 'held', peer: ada.id, groups: ['Red'] });
+  world.run(100);
+  assert.deepEqual(groupsOf(ada), [['Red'], [bo.id, 'Red']]);
+  assert.deepEqual([ada.mesh.roster.heldIn, remarks(ada)], [['Red'], []], 'it stands on the page as long as it lasts');
+  world.server.tell(ada, { type: 'move', groups: ['Global'] });
+  world.server.tell(ada, { type: 'held', peer: ada.id, groups: [] });
+  world.run(100);
+  assert.deepEqual(groupsOf(ada), [['Global'], [bo.id, 'Global']]);
+  assert.deepEqual(remarks(ada), ['You may choose your talk groups again, and are with everyone now.']);
+  // One who was never held.
+  world.server.tell(bo, { type: 'move', groups: ['Global'] });
+  world.run(100);
+  assert.deepEqual(remarks(bo), ['A moderator has moved you to everyone.']);
+});
+
+test('a page that was loaded anew stands where it is held, and learns of the end of that by a roster as well', () => {
+  const world = new World();
+  world.server.heldIn = ['Red', 'Blue'];
+  const ada = world.join('Ada');
+  world.run(1000);
+  assert.deepEqual([groupsOf(ada), ada.mesh.roster.heldIn, remarks(ada)], [[['Red', 'Blue'], ['Red', 'Blue']], ['Red', 'Blue'], []]);
+  const listened = [...(world.server.members.get(ada)?.listens ?? [])];
+  assert.deepEqual(listened, ['Red', 'Blue'], 'and that is what the server reads');
+  // A server that was started anew knows of no such decision.
+  world.restartServer(500);
+  world.run(8000);
+  assert.deepEqual([ada.mesh.roster.heldIn, remarks(ada)], [[], ['You may choose your talk groups again.']]);
+});
+
+test('of one who is moved, the others know at once that it is not spoken to', () => {
+  const { world, ada, bo } = pair();
+  assert.equal(ada.mesh.session.speech.isFor(bo.id), true);
+  bo.mesh.session.moveTo(world.now, ['Red']);
+  world.run(50);
+  assert.equal(ada.mesh.session.speech.isFor(bo.id), false);
+  world.server.tell(ada, { type: 'move', groups: ['Red'] });
+  world.server.tell(ada, { type: 'held', peer: ada.id, groups: ['Red'] });
+  world.run(50);
+  assert.equal(ada.mesh.session.speech.isFor(bo.id), true, 'both are held there');
+});
+
 test('nothing is sent to a member without listen, and no text taken from one without data', () => {
   const { world, ada, bo } = pair();
   world.server.permit(bo, ['speak'], true);

@@ -4,12 +4,13 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
+import { groupNamed, refusedGroup } from '../src/group-name.js';
 import { invitationOf, linkFault } from '../src/place.js';
 import { LINK, newerThan } from '../src/view/chat.js';
 import { listenerNames } from '../src/view/groups.js';
 import { Settings } from '../src/view/settings.js';
 import {
-  durationWords, ending, failureWords, figures, groupWords, hearingWords, hue, initials, keyName, lackWords, microphoneWords, outputWords, ownWords, permissionWords, privacyWords, quality, reasonWords,
+  audienceWords, durationWords, ending, failureWords, figures, groupWords, hearingWords, heldWords, hue, initials, keyName, lackWords, microphoneWords, outputWords, ownWords, permissionWords, privacyWords, quality, reasonWords,
   serverWords, silenceWords, statusWords, unsupported, uploadWords, waitWords,
 } from '../src/view/words.js';
 
@@ -26,7 +27,7 @@ const person = (more) => ({
 const state = (more) => ({
   phase: 'joined', refusal: null, joinedAt: 0, room: 'r', name: 'me', waking: false, retryInMs: null, relayOnly: false, serverRelayOnly: false,
   microphone: 'on', microphoneLabel: '', channels: { count: 1, heard: 0 }, monitored: false, networkChanged: false,
-  moderates: false, locked: false, banned: [], silenced: false, mayNot: [], muted: false, activation: 'voice', processing: { echo: true, noise: true, gain: true },
+  moderates: false, locked: false, banned: [], left: [], heldIn: [], silenced: false, mayNot: [], muted: false, activation: 'voice', processing: { echo: true, noise: true, gain: true },
   deafened: false, talking: false, speaking: false, people: [], groups: [], messages: [], output: 'on',
   uploadTooSlow: false, problem: null, ...more,
 });
@@ -145,6 +146,41 @@ test('a password is asked for as one, and a wait has an end', () => {
   assert.deepEqual([7500, 300_000, 0, -1].map((ms) => waitWords('Join', ms)), ['Join (in 8 s)', 'Join (in 5 minutes)', 'Join', 'Join']);
 });
 
+test('for how long one is kept out is said, until that is over', () => {
+  const said = (/** @type {number | null} */ retryAt, now = 0) => ending(state({ phase: 'refused', refusal: { code: 'banned', message: '', retryAt } }), now)[1];
+  assert.match(said(null), /keeps you, or your network’s address, out of this room for a while\.$/);
+  assert.match(said(3_600_000), /for 60 minutes\.$/);
+  assert.match(said(3_600_000, 3_590_000), /for a minute\.$/);
+  assert.match(said(86_400_000), /for 24 hours\.$/);
+  assert.match(said(3_600_000, 3_600_000), /time is over: you may join again\.$/);
+});
+
+test('where a moderator holds one is said as long as it lasts, and why another group is not joined', () => {
+  assert.equal(heldWords(state({})), '');
+  const heldIn = ['Red', 'Blue'];
+  for (const phase of /** @type {const} */ (['joined', 'reconnecting'])) {
+    assert.match(heldWords(state({ phase, heldIn })), /^A moderator holds you in “\u2068Red\u2069”, “\u2068Blue\u2069”: until you are moved again/);
+  }
+  assert.equal(heldWords(state({ phase: 'left', heldIn })), '');
+  assert.equal(refusedGroup('Global', ['Red']), 'A moderator holds you in “\u2068Red\u2069”: you cannot join “\u2068Everyone\u2069”.');
+  assert.match(refusedGroup('Blue', []), /^The server refuses the group “\u2068Blue\u2069”: another name/);
+});
+
+test('a message names those whom it goes to', () => {
+  const to = (/** @type {string[]} */ ...spoken) => audienceWords({ groups: ['Global', 'Red', 'Blue'].map((name) => ({ name, members: 1, listening: true, speaking: spoken.includes(name) })) });
+  assert.deepEqual([to('Global'), to('Global', 'Red'), to('Red'), to('Red', 'Blue'), to()],
+    ['To everyone', 'To everyone', 'To Red', 'To Red, Blue', 'To no one: you speak to no group']);
+  assert.equal(audienceWords({ groups: [] }), 'To everyone');
+});
+
+test('one group is meant where a group is asked for, and everyone by any of its names', () => {
+  for (const text of ['everyone', ' Everyone ', 'GLOBAL', 'all', 'All']) assert.equal(groupNamed(text, []), 'Global', text);
+  assert.deepEqual([' red team ', 'Rot, Blau', 'ALLE'].map((text) => groupNamed(text, ['Rot, Blau'])), ['red team', 'Rot, Blau', 'ALLE']);
+  for (const text of ['', '  ', '\u200b\u3164']) assert.throws(() => groupNamed(text, []), /^Error: Type the name of a group\.$/, JSON.stringify(text));
+  for (const text of ['red, blue', 'red;blue', ',']) assert.throws(() => groupNamed(text, []), /^Error: Only one group is possible here/, text);
+  assert.throws(() => groupNamed('x'.repeat(257), []), /at most 256 bytes/);
+});
+
 test('one’s own state says everything that keeps others from hearing, or oneself', () => {
   const group = { name: 'Global', members: 2, listening: true, speaking: true };
   assert.equal(ownWords(state({ groups: [group] })), '');
@@ -201,6 +237,9 @@ test('while the server is away, the page shows who still hears you', () => {
   const phase = 'reconnecting';
   assert.match(serverWords(state({ phase, people: [person({ route: 'relayed' }), person()] })), /directly connected to still hear you/);
   assert.match(serverWords(state({ phase, people: [person({ route: 'relayed' })] })), /the others do not hear you/);
+  for (const silent of /** @type {Partial<PeerState>[]} */ ([{ muted: true }, { microphone: 'none' }, { mayNot: ['speak'] }])) {
+    assert.doesNotMatch(serverWords(state({ phase, people: [person()], ...silent })), /hear you/, 'no one hears who says nothing');
+  }
   assert.match(serverWords(state({ phase, waking: true })), /minute/);
   assert.match(serverWords(state({ phase: 'joining', waking: true })), /waking up/);
   assert.equal(serverWords(state({})), '');
@@ -271,8 +310,9 @@ test('messages are shown once each, also when the oldest were dropped', () => {
 
 test('what the guide to trouble quotes is what the page says', () => {
   const guide = readFileSync(new URL('../../docs/troubleshooting.md', import.meta.url), 'utf8');
-  const views = new URL('../src/view/', import.meta.url);
-  const page = readdirSync(views).map((file) => readFileSync(new URL(file, views), 'utf8')).join('\n');
+  const folders = ['../src/', '../src/view/'].map((folder) => new URL(folder, import.meta.url));
+  const page = folders.flatMap((folder) => readdirSync(folder).filter((file) => file.endsWith('.js'))
+    .map((file) => readFileSync(new URL(file, folder), 'utf8'))).join('\n');
   const quoted = [...guide.matchAll(/^\| “([^”]+)”/gm)].map(([, words]) => words);
   assert.ok(quoted.length > 20);
   assert.deepEqual(quoted.filter((words) => !page.includes(words)), []);

@@ -287,6 +287,8 @@ export class FakePeer {
 class FakeServer {
   isUp = true;
   locked = false;
+  /** Where a moderator holds who joins. @type {string[]} */
+  heldIn = [];
   version = 0;
   order = 0;
   nextClient = 1;
@@ -370,7 +372,7 @@ class FakeServer {
       this.members.set(peer, { info, listens: new Set(), member: false, generation, resumed: false });
       this.version += 1;
       const joined = { you: peer.id, client, session: this.session, room: message.room, peers, order: info.order };
-      this.tell(peer, { type: 'joined', ...joined, group_text: true, roster: this.#roster() });
+      this.tell(peer, { type: 'joined', ...joined, group_text: true, roster: this.#roster(), ...(this.heldIn.length > 0 && { held_in: this.heldIn }) });
       for (const other of this.others(peer)) this.tell(other, { type: 'peer-joined', peer: info });
     } else if (message.type === 'signal') {
       const to = this.others(peer).find((other) => other.id === message.to);

@@ -1,6 +1,7 @@
 /** What is written, to the room or to one person. */
 
 import { button, h, setAttribute, writer } from './dom.js';
+import { audienceWords } from './words.js';
 
 /** @import { Message, PersonState } from '../state.js' */
 /** @import { App } from './view.js' */
@@ -46,7 +47,7 @@ export function chat({ peer, tell }) {
   });
   const to = h('select', { ariaLabel: 'To whom', onchange: () => mark() });
   const send = h('button', { type: 'submit', className: 'primary', test: 'chat-send' }, 'Send');
-  const form = writer(tell, (text) => peer.sendText(text, to.value || null), input, to, input, send);
+  const form = writer(tell, (text) => text === '' || peer.sendText(text, to.value || null), input, to, input, send);
 
   const refused = (/** @type {Event} */ event) => {
     tell('The server did not pass your message on. Send it again in a moment.');
@@ -75,10 +76,10 @@ export function chat({ peer, tell }) {
     scroller.scrollTop = scroller.scrollHeight;
   }
 
-  /** @param {PersonState[]} people */
-  function listPeople(people) {
+  /** @param {PersonState[]} people @param {string} all whom a message is for if no person is chosen */
+  function listPeople(people, all) {
     const chosen = to.value;
-    const options = [['', 'To everyone'], ...people.map(({ id, name }) => [id, `Only to ${name}`])];
+    const options = [['', all], ...people.map(({ id, name }) => [id, `Only to ${name}`])];
     // Who left stays chosen: what was meant for one must not go to everyone.
     if (!options.some(([id]) => id === chosen)) options.push([chosen, 'A person who has left']);
     const now = JSON.stringify(options);
@@ -108,7 +109,7 @@ export function chat({ peer, tell }) {
     /** Those of others that have come since the last time. */
     update() {
       const { messages, people, mayNot } = peer.state;
-      listPeople(people);
+      listPeople(people, audienceWords(peer.state));
       input.disabled = send.disabled = mayNot.includes('data');
       if (messages === shown) return [];
       const isRestored = shown === null;

@@ -103,14 +103,13 @@ export function trying(tell, act) {
   }
 }
 
-/** A form that sends what was written. @param {(text: string) => void} tell @param {(text: string) => void} send @param {HTMLInputElement | HTMLTextAreaElement} input @param {Node[]} children */
+/** A form that sends what was written, even if that is nothing. @param {(text: string) => void} tell @param {(text: string) => void} send @param {HTMLInputElement | HTMLTextAreaElement} input @param {Node[]} children */
 export function writer(tell, send, input, ...children) {
   return h('form', {
     className: 'write',
     onsubmit: (event) => {
       event.preventDefault();
       const text = input.value.trim();
-      if (text === '') return;
       trying(tell, () => {
         send(text);
         input.value = '';

@@ -1,5 +1,6 @@
 /** Talk groups: who listens to what, and to whom one speaks. */
 
+import { groupLabel, groupNamed } from '../group-name.js';
 import { isolated } from '../moderation.js';
 import { GLOBAL } from '../session.js';
 import { button, h, keyed, setAttribute, setText, trying, writer } from './dom.js';
@@ -18,7 +19,7 @@ export function groups({ peer, tell }) {
     let [listening, speaking] = [false, false];
     const count = h('span', 'hint');
     const listeners = h('span', { className: 'hint names', test: 'group-listeners' });
-    const label = name === GLOBAL ? 'Everyone' : name;
+    const label = groupLabel(name);
     const listen = button('chip', () => trying(tell, () => (listening ? peer.leaveGroup(name) : peer.joinGroup(name))),
       { test: 'group-listen', ariaLabel: `Listen to ${label}` }, 'Listen');
     const speak = button('chip', () => trying(tell, () => peer.speakTo(name, !speaking)),
@@ -41,7 +42,7 @@ export function groups({ peer, tell }) {
   const show = keyed(list, (/** @type {GroupState} */ group) => group.name, row);
   const whom = h('p', { className: 'hint', role: 'status' });
   const input = h('input', { ariaLabel: 'Name of a group', placeholder: 'A group’s name', maxLength: 256, autocomplete: 'off', test: 'group-name' });
-  const form = writer(tell, (name) => peer.joinGroup(name), input, input, h('button', { type: 'submit', className: 'quiet', test: 'group-join' }, 'Join'));
+  const form = writer(tell, (text) => peer.joinGroup(groupNamed(text, peer.state.groups.map(({ name }) => name))), input, input, h('button', { type: 'submit', className: 'quiet', test: 'group-join' }, 'Join'));
   return {
     element: h('section', { className: 'groups card', ariaLabel: 'Talk groups' },
       h('div', {}, h('h2', {}, 'Talk groups'), h('p', 'hint', 'A group is a part of the room: speak to it, and only its listeners hear you.'), whom, list, form)),

@@ -1,14 +1,14 @@
 /** What a member who may moderate can decide, about one person and about the room. */
 
+import { groupLabel, groupNamed } from '../group-name.js';
+import { isolated } from '../moderation.js';
 import { closeDialog, openDialog } from '../optional.js';
-import { GLOBAL } from '../session.js';
-import { button, h, setText, writer } from './dom.js';
+import { button, h, keyed, setText, writer } from './dom.js';
 
 /** @import { PersonState } from '../state.js' */
 /** @import { App } from './view.js' */
 /** @import { Action } from '../moderation.js' */
 
-const EVERYONE = 'Everyone';
 const CONFIRM_MS = 4000;
 
 /** A button that acts at the second press: what it does cannot be taken back. @param {string} label @param {string} hook @param {() => void} act */
@@ -40,7 +40,7 @@ export function personModeration({ peer, tell }, { id }) {
   const known = h('datalist', { id: `groups-${id}` });
   const where = h('input', { ariaLabel: 'Group to move to', placeholder: 'A group', maxLength: 256, autocomplete: 'off', test: 'move-group' });
   where.setAttribute('list', known.id);
-  const move = writer(tell, (name) => decide('move', { groups: [name.toLowerCase() === EVERYONE.toLowerCase() ? GLOBAL : name] }),
+  const move = writer(tell, (text) => decide('move', { groups: [groupNamed(text, peer.state.groups.map(({ name }) => name))] }),
     where, where, known, h('button', { type: 'submit', className: 'quiet', test: 'move' }, 'Move there'));
   const element = h('fieldset', { className: 'moderation', hidden: true, test: 'moderation' }, h('legend', {}, 'Moderate'),
     h('div', 'name', mute,
@@ -58,7 +58,7 @@ export function personModeration({ peer, tell }, { id }) {
       if (!moderates) return;
       silent = mayNot.includes('speak');
       setText(mute, silent ? 'Let be heard again' : 'Mute for all');
-      const names = groups.map(({ name }) => (name === GLOBAL ? EVERYONE : name));
+      const names = groups.map(({ name }) => groupLabel(name));
       if (listed === names.join('\n')) return;
       listed = names.join('\n');
       known.replaceChildren(...names.map((value) => h('option', { value })));
@@ -91,16 +91,24 @@ export function roomModeration({ peer }) {
   /** @type {HTMLDialogElement} */
   const dialog = h('dialog', { ariaLabel: 'Password of the room' }, form);
   const bans = h('div', { className: 'name', test: 'bans' });
+  const leavers = h('div', 'name');
+  const showLeavers = keyed(leavers, (/** @type {{id: string, name: string}} */ { id }) => id, ({ id, name }) => ({
+    element: confirmed(`Keep ${isolated(name)} out for an hour`, 'ban-left', () => peer.decide('ban', { peer: id })),
+    update: () => {},
+  }));
+  const left = h('details', { test: 'left' }, h('summary', {}, 'Who left lately'), leavers);
   let listed = '';
   const element = h('div', { className: 'name decisions', hidden: true, test: 'room-moderation', role: 'group', ariaLabel: 'You may moderate this room' },
-    h('small', {}, 'You moderate:'), lock, button('chip', () => openDialog(dialog), { test: 'password-dialog' }, 'Password…'), bans, dialog);
+    h('small', {}, 'You moderate:'), lock, button('chip', () => openDialog(dialog), { test: 'password-dialog' }, 'Password…'), bans, left, dialog);
   return {
     element,
     update() {
-      const { moderates, locked, banned } = peer.state;
+      const { moderates, locked, banned, left: gone } = peer.state;
       element.hidden = !moderates;
       setText(lock, locked ? 'Let newcomers in' : 'Close to newcomers');
       if (!moderates) closeDialog(dialog);
+      showLeavers(gone);
+      left.hidden = gone.length === 0;
       const ids = banned.map(({ id }) => id).join();
       if (listed === ids) return;
       listed = ids;

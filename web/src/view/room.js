@@ -10,7 +10,7 @@ import { groups } from './groups.js';
 import { roomModeration } from './moderation.js';
 import { personCard } from './person.js';
 import { chime } from './sounds.js';
-import { durationWords, lackWords, microphoneWords, outputWords, permissionWords, privacyWords, serverWords, silenceWords, uploadWords, waitWords } from './words.js';
+import { durationWords, heldWords, lackWords, microphoneWords, outputWords, permissionWords, privacyWords, serverWords, silenceWords, uploadWords, waitWords } from './words.js';
 
 /** @import { Message, PersonState } from '../state.js' */
 /** @import { App } from './view.js' */
@@ -38,7 +38,7 @@ export function room(app) {
   const talking = h('p', { className: 'hint talking', hidden: true });
 
   const tryNow = button('quiet', () => peer.retryNow(), { test: 'try-now' }, 'Try now');
-  const [server, silence, upload, permission] = [alert(tryNow), alert(), alert(), alert()];
+  const [server, silence, upload, permission, held] = [alert(tryNow), alert(), alert(), alert(), alert()];
   const start = button('primary', () => peer.resumePlayback(), { test: 'resume' }, 'Start sound');
   const chooseOutput = button('quiet', own.showSettings, {}, 'Choose another');
   const sound = alert(start, chooseOutput);
@@ -47,7 +47,7 @@ export function room(app) {
   const ownTab = h('a', { href: roomUrl(roomName), target: '_blank', rel: 'noopener' }, 'Open in its own tab');
   const microphone = alert(again, choose, ownTab);
 
-  const said = [server, silence, permission, upload, sound, microphone];
+  const said = [server, silence, permission, held, upload, sound, microphone];
   const alerts = h('div', { className: 'alerts', role: 'group', ariaLabel: 'Not as it should be' }, ...said.map(({ element }) => element));
 
   const about = h('p', 'hint');
@@ -123,6 +123,8 @@ export function room(app) {
       setText(tryNow, waitWords('Try now', state.retryInMs ?? 0).replace('(', '(next '));
       silence.say(silenceWords(state));
       permission.say(permissionWords(state));
+      held.say(heldWords(state));
+      held.calm(true);
       upload.say(uploadWords(state));
       sound.say(outputWords(state));
       start.hidden = state.output !== 'waits';

@@ -104,7 +104,8 @@ function run(peer, root, room, storage, lasts) {
       },
     }, secret, join, button('quiet', () => peer.reset(), { test: 'back' }, 'Change name or room'));
     const screen = message(ending(state), form);
-    if (!secret) return screen;
+    // What is left of a ban.
+    if (!secret) return { ...screen, frame: () => screen.say(ending(state)[1]) };
     return {
       ...screen,
       focus: () => secret.focus(),
@@ -134,11 +135,13 @@ function run(peer, root, room, storage, lasts) {
   update();
 }
 
-/** @param {[string, string]} words @param {HTMLElement | null} actions @returns {Screen} */
+/** @param {[string, string]} words @param {HTMLElement | null} actions @returns {Screen & {say: (text: string) => void}} */
 function message([title, text], actions) {
   const heading = h('h1', { tabIndex: -1 }, title);
+  const why = h('p', {}, text);
   return {
-    element: h('main', 'lobby', h('div', 'card ending', logo(48), heading, h('p', {}, text), actions)),
+    element: h('main', 'lobby', h('div', 'card ending', logo(48), heading, why, actions)),
+    say: (words) => setText(why, words),
     focus: () => heading.focus(),
     update: () => {},
   };

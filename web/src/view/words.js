@@ -1,5 +1,6 @@
 /** What the page says, all in one place. */
 
+import { quotedGroups } from '../group-name.js';
 import { GLOBAL } from '../session.js';
 
 /** @import { PeerState, PersonState } from '../state.js' */
@@ -27,7 +28,6 @@ export function lackWords(lasts, webRtc, tabsApart = true) {
 
 const REFUSALS = new Map(Object.entries({
   kicked: 'A moderator has put you out of this room.',
-  banned: 'A moderator keeps you, or your network’s address, out of this room for a while.',
   'room-locked': 'A moderator has closed this room to newcomers. Try again later.',
   'room-full': 'This room is full. Try again later, or meet in another room.',
   'server-full': 'The server is full. Try again in a few minutes.',
@@ -55,8 +55,15 @@ export function waitWords(words, ms) {
   return `${words} (in ${seconds < 90 ? `${seconds} s` : `${Math.ceil(seconds / 60)} minutes`})`;
 }
 
+/** How long something lasts, rounded up. @param {number | null} ms null: not known */
+export function timeWords(ms) {
+  if (ms === null) return 'a while';
+  const minutes = Math.ceil(ms / 60_000);
+  return minutes <= 1 ? 'a minute' : minutes < 120 ? `${minutes} minutes` : `${Math.ceil(minutes / 60)} hours`;
+}
+
 /** Why the room is over, and what to do. @param {PeerState} state @returns {[string, string]} */
-export function ending({ phase, refusal }) {
+export function ending({ phase, refusal }, now = performance.now()) {
   if (phase === 'replaced') {
     return ['You are here twice', 'This room was opened in another tab or window with the same identity, and has stopped here. Go on there, or take it back.'];
   }
@@ -67,6 +74,11 @@ export function ending({ phase, refusal }) {
   // Not the server: the page itself.
   if (refusal?.code === 'failed' && phase === 'refused') {
     return ['You could not join', `Something in this browser stopped the page. Reload it, or use another browser. The browser said: “${refusal.message}”.`];
+  }
+  if (phase === 'refused' && refusal?.code === 'banned') {
+    return ['You could not join', refusal.retryAt !== null && now >= refusal.retryAt
+      ? 'A moderator kept you, or your network’s address, out of this room. That time is over: you may join again.'
+      : `A moderator keeps you, or your network’s address, out of this room for ${timeWords(refusal.retryAt === null ? null : refusal.retryAt - now)}.`];
   }
   if (phase === 'refused') {
     return ['You could not join', REFUSALS.get(refusal?.code ?? '') ?? `The server said: “${refusal?.message}”. Try again, or ask the people who run this server.`];
@@ -96,12 +108,13 @@ export function problemWords({ kind, host, status }, origin = globalThis.locatio
 }
 
 /** What there is to know about the server. @param {PeerState} state */
-export function serverWords({ phase, waking, people, problem }) {
+export function serverWords({ phase, waking, people, problem, microphone, muted, mayNot }) {
   const why = problem && problem.kind !== 'slow' ? problemWords(problem) : '';
   if (phase === 'joining') return why ? `${why} It is tried again.` : waking ? 'The server was asleep and is waking up. This can take a minute.' : 'Joining…';
   if (phase !== 'reconnecting') return '';
+  const speaks = microphone === 'on' && !muted && !mayNot.includes('speak');
   const who = people.some((person) => person.route === 'direct')
-    ? 'People you are directly connected to still hear you.' : 'Until the server answers, the others do not hear you.';
+    ? `People you are directly connected to ${speaks ? 'still hear you' : 'are still heard'}.` : 'Until the server answers, the others do not hear you.';
   return `${why || 'The server is away.'} ${who} The page keeps trying${waking ? '; a server that was asleep takes a minute to wake' : ''}.`;
 }
 
@@ -156,6 +169,19 @@ export function permissionWords({ phase, mayNot, silenced }) {
   const able = [speak ? '' : 'speak', mayNot.includes('listen') ? '' : 'listen', mayNot.includes('data') ? '' : 'write'].filter(Boolean);
   const not = [speak ? 'speak' : '', mayNot.includes('listen') ? 'listen' : '', mayNot.includes('data') ? 'write' : ''].filter(Boolean);
   return `In this room you may ${able.length > 0 ? `${able.join(' and ')}, but not ` : 'not '}${not.join(' or ')}.`;
+}
+
+/** Whom a message goes to that is for no single person: the groups that one speaks to. @param {Pick<PeerState, 'groups'>} state */
+export function audienceWords({ groups }) {
+  const spoken = groups.filter((group) => group.speaking).map(({ name }) => name);
+  if (groups.length === 0 || spoken.includes(GLOBAL)) return 'To everyone';
+  return spoken.length > 0 ? `To ${spoken.join(', ')}` : 'To no one: you speak to no group';
+}
+
+/** Where a moderator holds one: as long as that lasts. @param {PeerState} state */
+export function heldWords({ phase, heldIn }) {
+  if (heldIn.length === 0 || (phase !== 'joined' && phase !== 'reconnecting')) return '';
+  return `A moderator holds you in ${quotedGroups(heldIn)}: until you are moved again you can be in no other group.`;
 }
 
 /** The talk groups of one who does not just listen to everyone. @param {PersonState} person */
