@@ -24,13 +24,15 @@ export function groupNamed(text, known) {
   const { refused } = roomName(name);
   if (refused === 'blank') throw new Error('Type the name of a group.');
   if (refused === 'too-long') throw new Error('A group\u2019s name can have at most 256 bytes.');
-  if (/[,;]/.test(name)) throw new Error('Only one group is possible here: type one name, without a comma.');
+  if (/[,;]/.test(name))
+    throw new Error('Only one group is possible here: type one name, without a comma.');
   return name;
 }
 
 /** Why one does not listen or speak to a group. @param {string} group @param {readonly string[]} held where a moderator holds one */
 export function refusedGroup(group, held) {
   const label = isolated(groupLabel(group));
-  if (held.length > 0) return `A moderator holds you in ${quotedGroups(held)}: you cannot join “${label}”.`;
+  if (held.length > 0)
+    return `A moderator holds you in ${quotedGroups(held)}: you cannot join “${label}”.`;
   return `The server refuses the group “${label}”: another name is too much like it, or there are too many groups. Choose another name.`;
 }

@@ -21,12 +21,15 @@ const DONE = {
   mute: (name) => `${name} is muted for all.`,
   unmute: (name) => `${name} can be heard again.`,
   kick: (name) => `${name} was put out of the room, and may come back.`,
-  ban: (name, { hasLeft }) => `${name} ${hasLeft ? 'has left' : 'was put out of the room'}, and is kept out for an hour.`,
+  ban: (name, { hasLeft }) =>
+    `${name} ${hasLeft ? 'has left' : 'was put out of the room'}, and is kept out for an hour.`,
   unban: (name) => `${name} may come back.`,
-  move: (name, { groups = [] }) => `${name} was moved to ${groups.includes(GLOBAL) ? 'everyone' : `“${groups.map(isolated).join('”, “')}”`}.`,
+  move: (name, { groups = [] }) =>
+    `${name} was moved to ${groups.includes(GLOBAL) ? 'everyone' : `“${groups.map(isolated).join('”, “')}”`}.`,
   lock: () => 'The room is closed to newcomers.',
   unlock: () => 'Newcomers are let in again.',
-  'set-password': (_, { password }) => (password ? 'Newcomers need the password from now on.' : 'The room has no password any more.'),
+  'set-password': (_, { password }) =>
+    password ? 'Newcomers need the password from now on.' : 'The room has no password any more.',
   'make-owner': (name) => `${name} moderates this room now.`,
 };
 
@@ -80,15 +83,23 @@ export class Moderation {
 
   /** Who has left lately and can still be kept out, the latest first. @param {number} now */
   leftLately(now) {
-    for (const [id, { at }] of this.#left) if (now >= at + LEFT_MS || this.mesh.roster.members.has(id)) this.#left.delete(id);
-    return [...this.#left].filter(([id]) => !this.#banned.has(id)).map(([id, { name }]) => ({ id, name })).reverse();
+    for (const [id, { at }] of this.#left)
+      if (now >= at + LEFT_MS || this.mesh.roster.members.has(id)) this.#left.delete(id);
+    return [...this.#left]
+      .filter(([id]) => !this.#banned.has(id))
+      .map(([id, { name }]) => ({ id, name }))
+      .reverse();
   }
 
   /** This page's right to moderate may have changed. @param {boolean} could @param {boolean} can */
   permitted(could, can) {
     // Who hands it on reads that by itself.
-    if (could === can || [...this.#open.values()].some(({ action }) => action === 'make-owner')) return;
-    this.mesh.emit({ type: 'remark', text: can ? 'You may moderate this room.' : 'You may no longer moderate this room.' });
+    if (could === can || [...this.#open.values()].some(({ action }) => action === 'make-owner'))
+      return;
+    this.mesh.emit({
+      type: 'remark',
+      text: can ? 'You may moderate this room.' : 'You may no longer moderate this room.',
+    });
   }
 
   /** @param {Action} action @param {About} [about] */
@@ -100,10 +111,18 @@ export class Moderation {
     const request = ++this.#request;
     const peer = about.peer ?? '';
     const member = this.mesh.roster.members.get(peer);
-    const name = isolated((member?.label ?? this.#left.get(peer)?.name) || '') || (this.#banned.get(peer)?.name ?? '');
-    this.#open.set(request, { action, about: { ...about, ...(action === 'ban' && !member && { hasLeft: true }) }, name });
+    const name =
+      isolated((member?.label ?? this.#left.get(peer)?.name) || '') ||
+      (this.#banned.get(peer)?.name ?? '');
+    this.#open.set(request, {
+      action,
+      about: { ...about, ...(action === 'ban' && !member && { hasLeft: true }) },
+      name,
+    });
     if (this.#open.size > MOST_OPEN) this.#open.delete(this.#open.keys().next().value ?? 0);
-    this.mesh.signaling.send(decide(action, request, { ...about, ...(action === 'ban' && { seconds: BAN_SECONDS }) }));
+    this.mesh.signaling.send(
+      decide(action, request, { ...about, ...(action === 'ban' && { seconds: BAN_SECONDS }) }),
+    );
   }
 
   /** @param {number} now @param {number} request */
@@ -114,7 +133,8 @@ export class Moderation {
     const peer = about.peer ?? '';
     if (action === 'ban' || action === 'unban') this.#banned.delete(peer);
     if (action === 'ban') this.#banned.set(peer, { name, until: now + BAN_SECONDS * 1000 });
-    if (this.#banned.size > MOST_BANNED) this.#banned.delete(this.#banned.keys().next().value ?? '');
+    if (this.#banned.size > MOST_BANNED)
+      this.#banned.delete(this.#banned.keys().next().value ?? '');
     if ((action === 'ban' && !about.hasLeft) || action === 'kick') this.#putOut = peer;
     const held = this.#held;
     if (action === 'mute' && held.muted.size < MOST_BANNED) held.muted.add(peer);
@@ -132,7 +152,12 @@ export class Moderation {
   putsOut(peer) {
     const isLast = this.#putOut === peer;
     if (isLast) this.#putOut = '';
-    return isLast || [...this.#open.values()].some(({ action, about }) => about.peer === peer && (action === 'kick' || action === 'ban'));
+    return (
+      isLast ||
+      [...this.#open.values()].some(
+        ({ action, about }) => about.peer === peer && (action === 'kick' || action === 'ban'),
+      )
+    );
   }
 
   /** In the room, in this session: if it has begun anew, what was decided in it may have ended. @param {number} now @param {number} session */
@@ -149,7 +174,8 @@ export class Moderation {
       this.banned(now).length > 0 && 'bans have ended if the server was started again',
       password && 'the password has ended if the server was started again without a secret',
     ].filter(Boolean);
-    if (ended.length > 0) this.mesh.emit({ type: 'remark', text: `The room has begun anew: ${ended.join(', ')}.` });
+    if (ended.length > 0)
+      this.mesh.emit({ type: 'remark', text: `The room has begun anew: ${ended.join(', ')}.` });
   }
 
   /** @param {{request?: number, code: string, message: string}} error @returns {boolean} whether it answers a decision */
@@ -165,7 +191,10 @@ export class Moderation {
   disconnected() {
     if (this.#open.size === 0) return;
     this.#open.clear();
-    this.mesh.emit({ type: 'remark', text: 'The connection ended before the server answered: what you decided last may not have been done.' });
+    this.mesh.emit({
+      type: 'remark',
+      text: 'The connection ended before the server answered: what you decided last may not have been done.',
+    });
   }
 
   /** @param {string} why */

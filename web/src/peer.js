@@ -20,7 +20,14 @@ import { isolated } from './moderation.js';
 import { displayName, roomKey, roomName, shownName } from './names.js';
 import { watchNetwork } from './network.js';
 import { currentToken } from './invitation.js';
-import { PageError, hasWebRtc, isMicrophoneBlocked, locks, mediaDevices, onDeviceChange } from './optional.js';
+import {
+  PageError,
+  hasWebRtc,
+  isMicrophoneBlocked,
+  locks,
+  mediaDevices,
+  onDeviceChange,
+} from './optional.js';
 import { CaptureContext, Output } from './output.js';
 import { BASE, socketUrl } from './place.js';
 import { Playback } from './playback.js';
@@ -38,7 +45,15 @@ const WAKING_AFTER_MS = 5000;
 const BITRATE = 32_000;
 /** How a member left, if not by itself. Not every `kicked` is a moderator's decision. @type {Record<string, string>} */
 export const LEFT = { kicked: 'was put out of the room' };
-const CAPABILITIES = { redundancy: true, voice_ack: true, reports: true, path_feedback: true, bundles: true, group_text: true, frame_ms: [10, 20, 40, 60] };
+const CAPABILITIES = {
+  redundancy: true,
+  voice_ack: true,
+  reports: true,
+  path_feedback: true,
+  bundles: true,
+  group_text: true,
+  frame_ms: [10, 20, 40, 60],
+};
 
 /** The page's clock, in ms. It goes on while the page is frozen; while the machine sleeps it may stand still. */
 const clock = () => performance.now();
@@ -92,10 +107,14 @@ export class Peer extends EventTarget {
     this.check = new ConnectCheck(BASE, { clock, changed: () => this.#show() });
     this.volumes = new Volumes(storage);
     this.controls = {
-      muted: false, activation: /** @type {'voice' | 'push-to-talk' | 'always'} */ ('voice'),
-      processing: { echo: true, noise: true, gain: true }, channel: 0,
+      muted: false,
+      activation: /** @type {'voice' | 'push-to-talk' | 'always'} */ ('voice'),
+      processing: { echo: true, noise: true, gain: true },
+      channel: 0,
     };
-    addEventListener('pagehide', () => { if (this.#phase !== 'lobby') this.#end('left'); });
+    addEventListener('pagehide', () => {
+      if (this.#phase !== 'lobby') this.#end('left');
+    });
     const mesh = () => this.#mesh;
     const [changed, lost] = [() => this.#pathChanged(false), () => mesh()?.pathLost(clock())];
     watchNetwork({ changed, lost, shown: () => mesh()?.signaling.shown(clock()) });
@@ -108,12 +127,23 @@ export class Peer extends EventTarget {
   }
 
   /** @param {{room: string, name: string, relayOnly: boolean, microphone: boolean, password?: string}} options */
-  async join({ room, name, relayOnly, microphone, password = room === this.#room ? this.#password : '' }) {
-    if (this.#phase === 'joining' || this.#phase === 'joined' || this.#phase === 'reconnecting') return;
+  async join({
+    room,
+    name,
+    relayOnly,
+    microphone,
+    password = room === this.#room ? this.#password : '',
+  }) {
+    if (this.#phase === 'joining' || this.#phase === 'joined' || this.#phase === 'reconnecting')
+      return;
     const joins = ++this.#joins;
     this.#phase = 'joining';
     this.#refusal = null;
-    [this.#room, this.#name, this.#relayOnly] = [shownName(roomName(room), room), shownName(displayName(name), 'Guest'), relayOnly || !hasWebRtc()];
+    [this.#room, this.#name, this.#relayOnly] = [
+      shownName(roomName(room), room),
+      shownName(displayName(name), 'Guest'),
+      relayOnly || !hasWebRtc(),
+    ];
     [this.#password, this.#joiningSince] = [password, clock()];
     this.#wantsMicrophone = microphone;
     this.#show();
@@ -126,11 +156,20 @@ export class Peer extends EventTarget {
       const taken = await takeInstance(roomKey(room), locks());
       if (joins !== this.#joins) return taken.release();
       this.#release = taken.release;
-      const { proof, peer } = await prove(secret(this.storage), serverOrigin(this.url), roomKey(room), taken.instance);
+      const { proof, peer } = await prove(
+        secret(this.storage),
+        serverOrigin(this.url),
+        roomKey(room),
+        taken.instance,
+      );
       const [uplink] = await Promise.all([module, sound]);
       if (joins === this.#joins) this.#start(proof, peer, uplink);
     } catch (error) {
-      if (joins === this.#joins) this.#refuse(error instanceof PageError ? error.name : 'failed', error instanceof Error ? error.message : String(error));
+      if (joins === this.#joins)
+        this.#refuse(
+          error instanceof PageError ? error.name : 'failed',
+          error instanceof Error ? error.message : String(error),
+        );
     }
   }
 
@@ -200,19 +239,34 @@ export class Peer extends EventTarget {
 
   /** @param {string} text @param {string | null} personId null: the room */
   sendText(text, personId = null) {
-    if (utf8Length(text) > LIMITS.textBytes) throw new Error(`A message can have at most ${LIMITS.textBytes} bytes.`);
+    if (utf8Length(text) > LIMITS.textBytes)
+      throw new Error(`A message can have at most ${LIMITS.textBytes} bytes.`);
     const session = this.#mesh?.session;
     const person = personId === null ? undefined : this.#mesh?.roster.members.get(personId);
     if (personId !== null && !person) throw new Error('This person has left.');
-    const groups = session ? writtenTo(session.speaker.openTargets.flatMap(({ kind, name }) => (kind === 'group' ? name : []))) : [];
-    if (session && !person && groups.length === 0) throw new Error('You speak to no group, so no one would read it. Speak to a group first, or choose a person.');
+    const groups = session
+      ? writtenTo(
+          session.speaker.openTargets.flatMap(({ kind, name }) => (kind === 'group' ? name : [])),
+        )
+      : [];
+    if (session && !person && groups.length === 0)
+      throw new Error(
+        'You speak to no group, so no one would read it. Speak to a group first, or choose a person.',
+      );
     const to = person ? [{ peer: person.info.peer }] : groups.map((group) => ({ group }));
     if (!session || !to.every((one) => session.sendText(clock(), text, one))) {
       throw new Error('The server is away: messages can be sent when it is back.');
     }
     this.#lastText.sent(clock(), text, person ? personId : null);
     const group = person || groups.includes(GLOBAL) ? null : groups.join(', ');
-    this.#message({ from: this.#name, to: person ? person.label : group ?? 'room', mine: true, text, at: Date.now(), ...(group !== null && { group: true }) });
+    this.#message({
+      from: this.#name,
+      to: person ? person.label : (group ?? 'room'),
+      mine: true,
+      text,
+      at: Date.now(),
+      ...(group !== null && { group: true }),
+    });
   }
 
   /** @param {string} name */
@@ -295,7 +349,12 @@ export class Peer extends EventTarget {
   }
 
   levels() {
-    const people = new Map([...(this.#playback?.ears ?? [])].map(([id, ear]) => [id, this.#output.plays ? ear.level : 0]));
+    const people = new Map(
+      [...(this.#playback?.ears ?? [])].map(([id, ear]) => [
+        id,
+        this.#output.plays ? ear.level : 0,
+      ]),
+    );
     return { own: this.#capture?.level ?? 0, people };
   }
 
@@ -315,12 +374,25 @@ export class Peer extends EventTarget {
     const [run, first] = crypto.getRandomValues(new Uint32Array(2));
     const carrier = new BrowserCarrier(this.url, clock, this.check);
     const capabilities = { ...CAPABILITIES, relay_only: this.#relayOnly };
-    const about = { room: this.#room, name: this.#name, peer, proof, run, metadata: {}, status: ownStatus(this.#microphone, this.controls.muted, this.#deafened), password: this.#password, token: currentToken(),
-      ...ticketsOf(peer, this.#password) };
+    const about = {
+      room: this.#room,
+      name: this.#name,
+      peer,
+      proof,
+      run,
+      metadata: {},
+      status: ownStatus(this.#microphone, this.controls.muted, this.#deafened),
+      password: this.#password,
+      token: currentToken(),
+      ...ticketsOf(peer, this.#password),
+    };
     const config = { ...about, capabilities, firstSequence: first & 0xffff };
     const mesh = new Mesh(config, carrier, (event) => this.#happened(event), Math.random);
     carrier.mesh = mesh;
-    if (uplink) mesh.uplink = startUplink(uplink, BITRATE, () => { mesh.uplink = null; });
+    if (uplink)
+      mesh.uplink = startUplink(uplink, BITRATE, () => {
+        mesh.uplink = null;
+      });
     this.#mesh = mesh;
     this.#reports.begin();
     this.#chat.open(peer);
@@ -358,11 +430,16 @@ export class Peer extends EventTarget {
   /** @param {MeshEvent} event */
   #happened(event) {
     switch (event.type) {
-      case 'voice': return this.#hear(event.heard);
-      case 'report': return this.#reports.reported(clock(), event.peer, event.report);
-      case 'clock-asked': return this.#reports.asked(clock(), this.#mesh, event.peer, event.askedUs);
-      case 'clock-told': return this.#reports.told(clock(), this.#mesh, this.#playback, event.peer, event.echo);
-      case 'text': return this.#textCame(event);
+      case 'voice':
+        return this.#hear(event.heard);
+      case 'report':
+        return this.#reports.reported(clock(), event.peer, event.report);
+      case 'clock-asked':
+        return this.#reports.asked(clock(), this.#mesh, event.peer, event.askedUs);
+      case 'clock-told':
+        return this.#reports.told(clock(), this.#mesh, this.#playback, event.peer, event.echo);
+      case 'text':
+        return this.#textCame(event);
       case 'joined':
         if (this.#phase === 'joining') this.#joinedAt = clock();
         this.#phase = 'joined';
@@ -375,28 +452,35 @@ export class Peer extends EventTarget {
           this.#notice('server-away', 'The server cannot be reached for now.');
         }
         return this.#show();
-      case 'refused': return this.#refuse(event.code, event.message, event.retryAfterMs);
-      case 'replaced': return this.#end('replaced');
+      case 'refused':
+        return this.#refuse(event.code, event.message, event.retryAfterMs);
+      case 'replaced':
+        return this.#end('replaced');
       case 'peer-joined':
         // Who was there already is no news.
-        if (this.#phase !== 'joining') this.#notice('joined', `${isolated(this.#nameOf(event.peer))} is here.`);
+        if (this.#phase !== 'joining')
+          this.#notice('joined', `${isolated(this.#nameOf(event.peer))} is here.`);
         return this.#show();
       case 'peer-left':
         this.#playback?.remove(event.peer);
         this.#reports.forget(event.peer);
-        if (event.reason === 'kicked' && this.#mesh?.moderation.putsOut(event.peer)) return this.#show();
-        if (event.reason !== 'restarted') this.#notice('left', `${isolated(event.name)} ${LEFT[event.reason] ?? 'has left'}.`);
+        if (event.reason === 'kicked' && this.#mesh?.moderation.putsOut(event.peer))
+          return this.#show();
+        if (event.reason !== 'restarted')
+          this.#notice('left', `${isolated(event.name)} ${LEFT[event.reason] ?? 'has left'}.`);
         return this.#show();
       case 'group-refused':
         this.#notice('group-refused', refusedGroup(event.group, this.#mesh?.roster.heldIn ?? []));
         return this.#show();
-      case 'remark': return this.#notice('remark', event.text);
+      case 'remark':
+        return this.#notice('remark', event.text);
       case 'warned': {
         const refused = this.#lastText.refused(clock(), event.code);
         if (refused) this.dispatchEvent(new CustomEvent('text-refused', { detail: refused }));
         return this.#show();
       }
-      default: return this.#show();
+      default:
+        return this.#show();
     }
   }
 
@@ -542,7 +626,15 @@ export class Peer extends EventTarget {
         return this.#openMicrophone();
       }
       const denied = name === 'NotAllowedError' || name === 'SecurityError';
-      this.#closeMicrophone(denied ? (isMicrophoneBlocked() ? 'blocked' : 'denied') : ['NotFoundError', 'OverconstrainedError'].includes(name) ? 'missing' : 'failed');
+      this.#closeMicrophone(
+        denied
+          ? isMicrophoneBlocked()
+            ? 'blocked'
+            : 'denied'
+          : ['NotFoundError', 'OverconstrainedError'].includes(name)
+            ? 'missing'
+            : 'failed',
+      );
     }
     this.#show();
     return undefined;
@@ -569,7 +661,8 @@ export class Peer extends EventTarget {
     const { inputs } = await this.devices();
     if (inputs.length === 0 || !['lost', 'missing'].includes(this.#microphone)) return;
     await this.#openMicrophone();
-    if (/** @type {string} */ (this.#microphone) === 'on') this.#notice('microphone-back', 'The microphone works again.');
+    if (/** @type {string} */ (this.#microphone) === 'on')
+      this.#notice('microphone-back', 'The microphone works again.');
   }
 
   // --- what is shown ------------------------------------------------------------------------------------------------
@@ -583,21 +676,50 @@ export class Peer extends EventTarget {
     const problem = busy ? this.check.problem : null;
     const retryAt = mesh?.signaling.retryAt ?? null;
     return {
-      phase: this.#phase, refusal: this.#refusal, joinedAt: this.#joinedAt, room: this.#room, name: this.#name,
-      waking: busy && now > this.#joiningSince + WAKING_AFTER_MS && (problem?.kind ?? 'slow') === 'slow',
+      phase: this.#phase,
+      refusal: this.#refusal,
+      joinedAt: this.#joinedAt,
+      room: this.#room,
+      name: this.#name,
+      waking:
+        busy && now > this.#joiningSince + WAKING_AFTER_MS && (problem?.kind ?? 'slow') === 'slow',
       retryInMs: retryAt === null ? null : Math.max(retryAt - now, 0),
-      relayOnly: this.#relayOnly, serverRelayOnly: mesh?.serverRelayOnly ?? false,
-      microphone: this.#microphone, microphoneLabel: this.#capture?.label ?? '',
-      channels: this.#capture?.channels ?? { count: 1, heard: 0 }, monitored: this.#capture?.isMonitored ?? false,
-      muted, activation, processing, deafened: this.#deafened, talking: this.#capture?.talking ?? false,
+      relayOnly: this.#relayOnly,
+      serverRelayOnly: mesh?.serverRelayOnly ?? false,
+      microphone: this.#microphone,
+      microphoneLabel: this.#capture?.label ?? '',
+      channels: this.#capture?.channels ?? { count: 1, heard: 0 },
+      monitored: this.#capture?.isMonitored ?? false,
+      muted,
+      activation,
+      processing,
+      deafened: this.#deafened,
+      talking: this.#capture?.talking ?? false,
       speaking: this.#capture?.sending ?? false,
-      people: mesh ? people(mesh, this.#playback, this.#output.plays ? this.#reports.clocks : new Map(), this.#reports.hearers, this.volumes, now, this.#microphone === 'on' && !muted) : [],
-      groups: mesh ? groups(mesh, this.#deafened) : [], messages: this.#chat.messages,
+      people: mesh
+        ? people(
+            mesh,
+            this.#playback,
+            this.#output.plays ? this.#reports.clocks : new Map(),
+            this.#reports.hearers,
+            this.volumes,
+            now,
+            this.#microphone === 'on' && !muted,
+          )
+        : [],
+      groups: mesh ? groups(mesh, this.#deafened) : [],
+      messages: this.#chat.messages,
       output: this.#output.state,
-      uploadTooSlow: mesh?.uplink?.isTooSlow ?? false, problem,
-      networkChanged: now < this.#pathChangedAt + NETWORK_NEW_MS, moderates: mesh?.moderation.isAllowed ?? false, locked: mesh?.moderation.locked ?? false, banned: mesh?.moderation.banned(now) ?? [],
-      left: mesh?.moderation.leftLately(now) ?? [], heldIn: mesh?.roster.heldIn ?? [],
-      silenced: mesh?.roster.ownSilenced ?? false, mayNot: mesh?.roster.lacking(null) ?? [],
+      uploadTooSlow: mesh?.uplink?.isTooSlow ?? false,
+      problem,
+      networkChanged: now < this.#pathChangedAt + NETWORK_NEW_MS,
+      moderates: mesh?.moderation.isAllowed ?? false,
+      locked: mesh?.moderation.locked ?? false,
+      banned: mesh?.moderation.banned(now) ?? [],
+      left: mesh?.moderation.leftLately(now) ?? [],
+      heldIn: mesh?.roster.heldIn ?? [],
+      silenced: mesh?.roster.ownSilenced ?? false,
+      mayNot: mesh?.roster.lacking(null) ?? [],
     };
   }
 

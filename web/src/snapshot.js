@@ -18,20 +18,38 @@ const rounded = (ms) => (ms === null || ms === undefined ? null : Math.round(ms)
  * @param {boolean} isOpen this page sends what one says
  * @returns {import('./state.js').PersonState[]}
  */
-export function people({ roster, session, pairs }, playback, clocks, hearers, volumes, now, isOpen) {
+export function people(
+  { roster, session, pairs },
+  playback,
+  clocks,
+  hearers,
+  volumes,
+  now,
+  isOpen,
+) {
   const members = [...roster.members.values()].sort((a, b) => a.info.order - b.info.order);
   return members.map(({ info, label, client, lost, silenced }) => {
     const ear = playback?.ears.get(info.peer);
     const loss = ear?.loss ?? null;
     return {
-      id: info.peer, name: label, speaking: ear?.speaks(now) ?? false, route: session.route(info.peer),
+      id: info.peer,
+      name: label,
+      speaking: ear?.speaks(now) ?? false,
+      route: session.route(info.peer),
       roundTripMs: rounded(pairs.bound(info.peer)?.health.roundTripMs),
       lossPercent: loss === null ? null : Math.round(loss * 1000) / 10,
       delayMs: rounded(clocks.get(info.peer)?.delayMs),
-      ...volumes.get(info.peer), recording: info.metadata.recording !== undefined || info.status?.recording === true,
-      groups: client === null ? [] : [...(session.current?.members.get(client)?.groups ?? [])], away: lost !== null,
-      hearsMe: isOpen && roster.capabilities(info.peer)?.reports && client !== null ? hearers.hears(now, info.peer, session.speech.isFor(info.peer)) : null,
-      status: info.status ?? {}, mayNot: roster.lacking(info.peer), silenced: silenced ?? false,
+      ...volumes.get(info.peer),
+      recording: info.metadata.recording !== undefined || info.status?.recording === true,
+      groups: client === null ? [] : [...(session.current?.members.get(client)?.groups ?? [])],
+      away: lost !== null,
+      hearsMe:
+        isOpen && roster.capabilities(info.peer)?.reports && client !== null
+          ? hearers.hears(now, info.peer, session.speech.isFor(info.peer))
+          : null,
+      status: info.status ?? {},
+      mayNot: roster.lacking(info.peer),
+      silenced: silenced ?? false,
       silentMs: Math.max(now - (session.silentSince(info.peer) ?? now), 0),
     };
   });
@@ -47,19 +65,25 @@ export function groups({ session, roster }, deafened) {
   const spoken = new Set(session.speaker.openTargets.map((target) => target.name));
   const members = new Map([GLOBAL, ...session.groups, ...spoken].map((name) => [name, 0]));
   for (const [client, { groups: listened }] of session.current?.members ?? []) {
-    const peer = client === session.current?.you ? null : roster.peerOf(session.current?.session ?? 0, client);
+    const peer =
+      client === session.current?.you ? null : roster.peerOf(session.current?.session ?? 0, client);
     if (peer === null ? deafened : !roster.listens(peer)) continue;
     for (const name of listened) members.set(name, (members.get(name) ?? 0) + 1);
   }
-  return [...members].map(([name, count]) =>
-    ({ name, members: count, listening: session.groups.has(name), speaking: spoken.has(name) }));
+  return [...members].map(([name, count]) => ({
+    name,
+    members: count,
+    listening: session.groups.has(name),
+    speaking: spoken.has(name),
+  }));
 }
 
 /** The status of this page that the others see. @param {import('./state.js').MicrophoneState} microphone @param {boolean} muted @param {boolean} deafened @returns {import('./messages.js').Status} */
 export function ownStatus(microphone, muted, deafened) {
   const listeningOnly = microphone !== 'on' && microphone !== 'asking';
   return {
-    ...(muted && !listeningOnly && { muted: true }), ...(deafened && { deafened: true }),
+    ...(muted && !listeningOnly && { muted: true }),
+    ...(deafened && { deafened: true }),
     ...(listeningOnly && { listening_only: true }),
   };
 }

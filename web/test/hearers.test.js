@@ -4,7 +4,9 @@ import { test } from 'node:test';
 import { Hearers } from '../src/hearers.js';
 
 /** @param {Hearers} hearers @param {number} ms */
-const speak = (hearers, ms) => { for (let at = 0; at < ms; at += 20) hearers.spoke(); };
+const speak = (hearers, ms) => {
+  for (let at = 0; at < ms; at += 20) hearers.spoke();
+};
 
 test('who reports hears, and who does not although enough was said does not', () => {
   const hearers = new Hearers();

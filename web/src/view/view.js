@@ -34,7 +34,12 @@ export function show(peer, { root, room, support, storage, lasts }) {
 export function showFailure(root, error) {
   root.setAttribute('data-test', 'phase');
   root.setAttribute('data-phase', 'unsupported');
-  root.replaceChildren(message(failureWords(error), button('primary', () => location.reload(), {}, 'Reload')).element);
+  root.replaceChildren(
+    message(
+      failureWords(error),
+      button('primary', () => location.reload(), {}, 'Reload'),
+    ).element,
+  );
 }
 
 /** @param {Peer} peer @param {HTMLElement} root @param {string} room @param {import('../optional.js').Store} storage @param {boolean} lasts */
@@ -67,7 +72,12 @@ function run(peer, root, room, storage, lasts) {
 
   function update() {
     const { phase } = peer.state;
-    const kind = phase === 'lobby' || phase === 'joining' ? 'lobby' : phase === 'joined' || phase === 'reconnecting' ? 'room' : phase;
+    const kind =
+      phase === 'lobby' || phase === 'joining'
+        ? 'lobby'
+        : phase === 'joined' || phase === 'reconnecting'
+          ? 'room'
+          : phase;
     const before = shown;
     if (kind !== before) {
       screen?.close?.();
@@ -87,22 +97,43 @@ function run(peer, root, room, storage, lasts) {
     if (kind === 'lobby') return lobby(app, state.room || room, isFirst && room !== '');
     if (kind === 'room') return roomScreen(app);
     const asks = kind !== 'replaced' && state.refusal?.code.startsWith('password');
-    const secret = asks ? h('input', { type: 'password', ariaLabel: 'Password', placeholder: 'Password', maxLength: 128, test: 'password' }) : null;
-    const again = () => void peer.join({
-      room: state.room, name: state.name, relayOnly: settings.relayOnly, microphone: !settings.silent,
-      ...(secret && { password: secret.value }),
-    });
+    const secret = asks
+      ? h('input', {
+          type: 'password',
+          ariaLabel: 'Password',
+          placeholder: 'Password',
+          maxLength: 128,
+          test: 'password',
+        })
+      : null;
+    const again = () =>
+      void peer.join({
+        room: state.room,
+        name: state.name,
+        relayOnly: settings.relayOnly,
+        microphone: !settings.silent,
+        ...(secret && { password: secret.value }),
+      });
     const { code = '' } = state.refusal ?? {};
     if (isTokenCode(code)) askForToken({ room: state.room, code }, again);
-    const join = h('button', { type: 'submit', className: 'primary', test: 'rejoin' },
-      kind === 'replaced' ? 'Take it back' : asks ? 'Join' : 'Join again');
-    const form = h('form', {
-      className: 'stack tight',
-      onsubmit: (event) => {
-        event.preventDefault();
-        if (!join.disabled) again();
+    const join = h(
+      'button',
+      { type: 'submit', className: 'primary', test: 'rejoin' },
+      kind === 'replaced' ? 'Take it back' : asks ? 'Join' : 'Join again',
+    );
+    const form = h(
+      'form',
+      {
+        className: 'stack tight',
+        onsubmit: (event) => {
+          event.preventDefault();
+          if (!join.disabled) again();
+        },
       },
-    }, secret, join, button('quiet', () => peer.reset(), { test: 'back' }, 'Change name or room'));
+      secret,
+      join,
+      button('quiet', () => peer.reset(), { test: 'back' }, 'Change name or room'),
+    );
     const screen = message(ending(state), form);
     // What is left of a ban.
     if (!secret) return { ...screen, frame: () => screen.say(ending(state)[1]) };
