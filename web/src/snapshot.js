@@ -87,3 +87,55 @@ export function ownStatus(microphone, muted, deafened) {
     ...(listeningOnly && { listening_only: true }),
   };
 }
+
+/** A server that takes longer to answer is taken for one that was asleep. */
+const WAKING_AFTER_MS = 5000;
+/** For so long after a change of network, what is measured is put down to it. */
+const NETWORK_NEW_MS = 10_000;
+
+/**
+ * Everything that there is to show.
+ * @param {number} now
+ * @param {Pick<import('./state.js').PeerState, 'phase' | 'refusal' | 'joinedAt' | 'room' | 'name' | 'relayOnly' | 'messages' | 'problem'>} about
+ * @param {{waitsSince: number | null, pathChangedAt: number}} times since when the server is waited for, if it is; when the network changed
+ * @param {Mesh | null} mesh
+ * @param {import('./sound.js').Sound} sound
+ * @param {import('./reports.js').Reports} reports
+ * @returns {import('./state.js').PeerState}
+ */
+export function peerState(now, about, { waitsSince, pathChangedAt }, mesh, sound, reports) {
+  const { capture, deafened, microphone, output, playback, volumes } = sound;
+  const { muted, activation, processing } = sound.controls;
+  const retryAt = mesh?.signaling.retryAt ?? null;
+  const clocks = output.plays ? reports.clocks : new Map();
+  const isOpen = microphone === 'on' && !muted;
+  const isSlow = (about.problem?.kind ?? 'slow') === 'slow';
+  return {
+    ...about,
+    waking: waitsSince !== null && now > waitsSince + WAKING_AFTER_MS && isSlow,
+    retryInMs: retryAt === null ? null : Math.max(retryAt - now, 0),
+    serverRelayOnly: mesh?.serverRelayOnly ?? false,
+    microphone,
+    microphoneLabel: capture?.label ?? '',
+    channels: capture?.channels ?? { count: 1, heard: 0 },
+    monitored: capture?.isMonitored ?? false,
+    muted,
+    activation,
+    processing,
+    deafened,
+    talking: capture?.talking ?? false,
+    speaking: capture?.sending ?? false,
+    people: mesh ? people(mesh, playback, clocks, reports.hearers, volumes, now, isOpen) : [],
+    groups: mesh ? groups(mesh, deafened) : [],
+    output: output.state,
+    uploadTooSlow: mesh?.uplink?.isTooSlow ?? false,
+    networkChanged: now < pathChangedAt + NETWORK_NEW_MS,
+    moderates: mesh?.moderation.isAllowed ?? false,
+    locked: mesh?.moderation.locked ?? false,
+    banned: mesh?.moderation.banned(now) ?? [],
+    left: mesh?.moderation.leftLately(now) ?? [],
+    heldIn: mesh?.roster.heldIn ?? [],
+    silenced: mesh?.roster.ownSilenced ?? false,
+    mayNot: mesh?.roster.lacking(null) ?? [],
+  };
+}

@@ -17,15 +17,22 @@ export function bar(app) {
   const { name } = peer.state;
   const level = meter();
   const tag = h('span', 'tag');
-  const enable = button('text', () => peer.setInput(settings.input), {}, 'Turn on my microphone');
-  const mute = control('Mute', 'microphone', () => peer.setMuted(!peer.state.muted));
+  const enable = button(
+    'text',
+    () => peer.sound.setInput(settings.input),
+    {},
+    'Turn on my microphone',
+  );
+  const mute = control('Mute', 'microphone', () => peer.sound.setMuted(!peer.state.muted));
   const hold = control('Push to talk', 'hold', () => {
     settings.change({
       activation: settings.activation === 'push-to-talk' ? 'voice' : 'push-to-talk',
     });
-    peer.setActivation(settings.activation);
+    peer.sound.setActivation(settings.activation);
   });
-  const deafen = control('Deafen', 'headphones', () => peer.setDeafened(!peer.state.deafened));
+  const deafen = control('Deafen', 'headphones', () =>
+    peer.sound.setDeafened(!peer.state.deafened),
+  );
   const dialog = settingsDialog(app);
   const open = control('Settings', 'settings', dialog.show);
   const leave = control('Leave', 'leave', () => peer.leave());
@@ -37,7 +44,7 @@ export function bar(app) {
     if (held === by) return;
     held = by;
     if (by !== '' && peer.state.muted) tell('You are muted. Unmute to be heard.');
-    peer.setTalking(by !== '');
+    peer.sound.setTalking(by !== '');
   }
   const release = () => talk('');
   const key = h('span', 'key');
@@ -152,7 +159,7 @@ export function bar(app) {
       dialog.update();
     },
     frame() {
-      level.set(peer.levels().own);
+      level.set(peer.sound.levels().own);
       dialog.frame();
     },
     close() {
@@ -195,7 +202,7 @@ function settingsDialog(app) {
   /** @type {HTMLDialogElement} */
   const element = h(
     'dialog',
-    { ariaLabel: 'Settings', onclose: () => peer.setMonitored(false) },
+    { ariaLabel: 'Settings', onclose: () => peer.sound.setMonitored(false) },
     h(
       'div',
       'stack',

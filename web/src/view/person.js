@@ -47,7 +47,7 @@ export function personCard(app, first) {
   const numbers = figures(first).map(([term]) => h('div', {}, h('dt', {}, term), h('dd')));
   const mute = button(
     'icon',
-    () => peer.setPersonMuted(id, !muted),
+    () => peer.sound.setPersonMuted(id, !muted),
     { test: 'person-mute' },
     icon('speaker'),
   );
@@ -57,7 +57,7 @@ export function personCard(app, first) {
     max: '200',
     step: '5',
     test: 'person-volume',
-    oninput: () => peer.setVolume(id, Number(volume.value) / 100),
+    oninput: () => peer.sound.setVolume(id, Number(volume.value) / 100),
   });
   const percent = h('small', { ariaHidden: 'true' });
   const moderation = personModeration(app, first);

@@ -72,11 +72,16 @@ export function room(app) {
     alert(),
     alert(),
   ];
-  const start = button('primary', () => peer.resumePlayback(), { test: 'resume' }, 'Start sound');
+  const start = button(
+    'primary',
+    () => peer.sound.resumePlayback(),
+    { test: 'resume' },
+    'Start sound',
+  );
   const chooseOutput = button('quiet', own.showSettings, {}, 'Choose another');
   const sound = alert(start, chooseOutput);
   const choose = button('quiet', own.showSettings, {}, 'Choose another');
-  const again = button('primary', () => peer.setInput(settings.input), {}, 'Try again');
+  const again = button('primary', () => peer.sound.setInput(settings.input), {}, 'Try again');
   const ownTab = h(
     'a',
     { href: roomUrl(roomName), target: '_blank', rel: 'noopener' },
@@ -214,7 +219,7 @@ export function room(app) {
       own.update();
     },
     frame() {
-      const { people } = peer.levels();
+      const { people } = peer.sound.levels();
       for (const [id, card] of cards) card.level.set(people.get(id) ?? 0);
       own.frame();
     },

@@ -21,12 +21,16 @@ export function devices({ peer, settings }, preview) {
   const check = button(
     'quiet',
     () =>
-      !preview ? peer.setInput(settings.input) : isOn() ? peer.stopPreview() : peer.startPreview(),
+      !preview
+        ? peer.sound.setInput(settings.input)
+        : isOn()
+          ? peer.stopPreview()
+          : peer.sound.openMicrophone(),
     { test: 'check' },
   );
   const hear = button(
     'quiet',
-    () => peer.setMonitored(!peer.state.monitored),
+    () => peer.sound.setMonitored(!peer.state.monitored),
     { test: 'hear-myself' },
     'Hear myself',
   );
@@ -34,7 +38,7 @@ export function devices({ peer, settings }, preview) {
     test: 'channel',
     onchange: () => {
       settings.change({ channel: Number(channel.value) });
-      peer.setChannel(settings.channel);
+      peer.sound.setChannel(settings.channel);
     },
   });
   const channels = h('div', 'field', h('label', {}, 'Channel of the microphone', channel));
@@ -48,7 +52,7 @@ export function devices({ peer, settings }, preview) {
     test: 'overall',
     oninput: () => {
       settings.change({ volume: Number(overall.value) / 100 });
-      peer.setOverallVolume(settings.volume);
+      peer.sound.setOverallVolume(settings.volume);
     },
   });
   let heard = false;
@@ -61,15 +65,15 @@ export function devices({ peer, settings }, preview) {
     settings.change({ [which]: device });
     heard = false;
     if (which === 'output')
-      void peer
+      void peer.sound
         .setOutput(device)
         .then(() => setText(plays, peer.state.output === 'on' ? 'The sound goes there now.' : ''));
-    else if (!preview || isOn()) void peer.setInput(device);
-    else peer.preferInput(device);
+    else if (!preview || isOn()) void peer.sound.setInput(device);
+    else peer.sound.preferInput(device);
   }
 
   async function list() {
-    const found = await peer.devices();
+    const found = await peer.sound.devices();
     const now = JSON.stringify(found);
     // A list that may be open is filled anew only where it changed.
     if (now === listed) return;
@@ -136,7 +140,7 @@ export function devices({ peer, settings }, preview) {
       level.element.hidden = !isOn();
     },
     frame() {
-      const { own } = peer.levels();
+      const { own } = peer.sound.levels();
       heard ||= own > HEARD;
       level.set(own);
       setText(
@@ -188,7 +192,7 @@ export function voice({ peer, settings }, place) {
       value,
       onchange: () => {
         settings.change({ activation: value });
-        peer.setActivation(value);
+        peer.sound.setActivation(value);
       },
     });
     return { radio, element: h('label', 'choice', radio, label, h('small', {}, more)) };
@@ -196,7 +200,7 @@ export function voice({ peer, settings }, place) {
   const processing = PROCESSING.map(([name, label]) =>
     toggle(label, settings.processing[name], (on) => {
       settings.change({ processing: { ...settings.processing, [name]: on } });
-      peer.setProcessing(settings.processing);
+      peer.sound.setProcessing(settings.processing);
     }),
   );
   const key = keyChooser(settings);

@@ -45,12 +45,12 @@ export function showFailure(root, error) {
 /** @param {Peer} peer @param {HTMLElement} root @param {string} room @param {import('../optional.js').Store} storage @param {boolean} lasts */
 function run(peer, root, room, storage, lasts) {
   const settings = new Settings(storage);
-  peer.preferInput(settings.input);
-  void peer.setOutput(settings.output);
-  peer.setOverallVolume(settings.volume);
-  peer.setActivation(settings.activation);
-  peer.setProcessing(settings.processing);
-  peer.setChannel(settings.channel);
+  peer.sound.preferInput(settings.input);
+  void peer.sound.setOutput(settings.output);
+  peer.sound.setOverallVolume(settings.volume);
+  peer.sound.setActivation(settings.activation);
+  peer.sound.setProcessing(settings.processing);
+  peer.sound.setChannel(settings.channel);
 
   const notices = h('div', { className: 'notices', test: 'notice', role: 'status' });
   const place = h('div', 'screen');
