@@ -514,7 +514,7 @@ export class Signaling {
     const wasAway = this.hasJoined;
     this.#enter(now, joined);
     this.mesh.emit({ type: 'joined', again: wasAway, others: joined.peers.length });
-    const remark = joined.locked ? LOCKED : NO_OWNER.get(joined.owner_right);
+    const remark = NO_OWNER.get(joined.owner_right);
     if (remark) this.mesh.emit({ type: 'remark', text: remark });
     this.mesh.pairs.renewUnsettled(now);
     this.mesh.pairs.tick(now);

@@ -123,6 +123,18 @@ test('a page that was loaded anew stands where it is held, and learns of the end
   );
 });
 
+test('that the room is closed stands on the page, and hides nothing else at a join', () => {
+  const world = new World();
+  world.server.locked = true;
+  world.server.ownerRight = 'later';
+  const ada = world.join('Ada');
+  world.run(1000);
+  assert.equal(ada.mesh.moderation.locked, true);
+  assert.deepEqual(remarks(ada), [
+    'The server has just started: who may moderate this room is decided within two minutes.',
+  ]);
+});
+
 test('of one who is moved, the others know at once that it is not spoken to', () => {
   const { world, ada, bo } = pair();
   assert.equal(ada.mesh.session.speech.isFor(bo.id), true);

@@ -333,6 +333,8 @@ class FakeServer {
   locked = false;
   /** Where a moderator holds who joins. @type {string[]} */
   heldIn = [];
+  /** Who may moderate, as `joined` says it. @type {string | undefined} */
+  ownerRight;
   version = 0;
   order = 0;
   nextClient = 1;
@@ -467,6 +469,8 @@ class FakeServer {
         ...joined,
         group_text: true,
         roster: this.#roster(),
+        ...(this.locked && { locked: true }),
+        ...(this.ownerRight && { owner_right: this.ownerRight }),
         ...(this.heldIn.length > 0 && { held_in: this.heldIn }),
       });
       for (const other of this.others(peer)) this.tell(other, { type: 'peer-joined', peer: info });
