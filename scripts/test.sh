@@ -29,6 +29,7 @@ main() {
     case "$FAILED" in *build*) ;; *) start_virtual_tests; step "tests" cargo_tests ;; esac
 
     step "web packages" web_packages
+    step "web format" web_format
     step "web types" web_types
     step "web tests" web_tests
     step "web module" web_module
@@ -120,6 +121,12 @@ web_packages() {
     have npm || { skip "web packages" "npm is not installed"; return; }
     ! web_is_installed || return 0
     (cd web && npm ci --loglevel=error) && cp web/package-lock.json "$WEB_STAMP"
+}
+
+web_format() {
+    node_will_do || { skip "web format" "$(why_no_node)"; return; }
+    web_is_installed || { skip "web format" "the packages of web/ are not installed"; return; }
+    (cd web && npm run --silent format:check)
 }
 
 web_types() {

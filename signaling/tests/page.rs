@@ -2,11 +2,16 @@
 
 mod common;
 
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Person, Server, http};
+use common::{Person, Server, http, http_bytes};
 use voicemesh_signaling::{Config, ServeError};
+
+/// Of the whole page: the three forms of its index and everything that it loads.
+const MOST_BYTES_GZIP: usize = 156_000;
+const MOST_BYTES_BROTLI: usize = 143_000;
 
 /// What a server answered.
 struct Answer {
@@ -40,6 +45,31 @@ async fn ask(server: &Server, method: &str, path: &str, headers: &str) -> Answer
 
 async fn get(server: &Server, path: &str) -> Answer {
     ask(server, "GET", path, "").await
+}
+
+/// Head and body of an answer to a client that takes these encodings.
+async fn ask_encoded(server: &Server, path: &str, accepted: &str) -> (Answer, Vec<u8>) {
+    let address = server.address;
+    let request =
+        format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nAccept-Encoding: {accepted}\r\n\r\n");
+    let bytes = http_bytes(address, &request).await;
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n").expect("a head and a body");
+    let head = String::from_utf8(bytes[..end].to_vec()).expect("text");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
+    (Answer { status, head, body: String::new() }, bytes[end + 4..].to_vec())
+}
+
+/// What an answer's body is when its encoding is undone.
+fn decoded(answer: &Answer, body: &[u8]) -> Vec<u8> {
+    let mut contents = Vec::new();
+    match answer.header("content-encoding") {
+        Some("br") => brotli::Decompressor::new(body, 4096).read_to_end(&mut contents),
+        Some("gzip") => flate2::read::GzDecoder::new(body).read_to_end(&mut contents),
+        None => return body.to_vec(),
+        Some(other) => panic!("{other} is sent"),
+    }
+    .expect("the encoding that is named");
+    contents
 }
 
 fn web() -> PathBuf {
@@ -152,6 +182,58 @@ async fn everything_that_the_page_names_is_there() {
     for path in named {
         assert_eq!(get(&server, &format!("/{path}")).await.status, 200, "{path}");
     }
+}
+
+#[tokio::test]
+async fn every_file_comes_in_the_smallest_form_that_is_taken_and_is_the_same_in_each() {
+    let server = Server::start().await;
+    let version = get(&server, "/").await.assets().to_owned();
+    let mut paths = vec!["/".to_owned(), "/r/lobby".to_owned(), "/r/lobby/".to_owned()];
+    paths.extend(
+        files(&web(), "").iter().filter(|name| *name != "index.html").map(|name| format!("/assets/{version}/{name}")),
+    );
+    let mut sent = [0; 3];
+    for path in &paths {
+        let (plain, body) = ask_encoded(&server, path, "identity").await;
+        assert_eq!((plain.status, plain.header("content-encoding")), (200, None), "{path}");
+        let mut tags = vec![plain.header("etag").map(str::to_owned)];
+        sent[0] += body.len();
+        for (at, accepted, encoding) in [(1, "gzip, deflate", "gzip"), (2, "gzip, deflate, br, zstd", "br")] {
+            let (answer, compressed) = ask_encoded(&server, path, accepted).await;
+            assert_eq!(answer.status, 200, "{path}");
+            assert_eq!(answer.header("vary"), Some("accept-encoding"), "{path}");
+            assert_eq!(answer.header("content-type"), plain.header("content-type"), "{path}");
+            assert_eq!(answer.header("cache-control"), plain.header("cache-control"), "{path}");
+            assert_eq!(answer.header("content-length"), Some(compressed.len().to_string().as_str()), "{path}");
+            assert!(decoded(&answer, &compressed) == body, "{path} is another in {accepted}");
+            // The module is compressed already, and a few bytes do not become fewer.
+            let is_compressed = answer.header("content-encoding").is_some();
+            assert!(is_compressed || path.ends_with(".gz") || body.len() < 200, "{path}");
+            if is_compressed {
+                assert_eq!(answer.header("content-encoding"), Some(encoding), "{path}");
+                assert!(compressed.len() < body.len(), "{path}: {} of {}", compressed.len(), body.len());
+            }
+            sent[at] += compressed.len();
+            tags.push(answer.header("etag").map(str::to_owned));
+        }
+        // Each form has its own tag, and only that one is known of it.
+        if tags.iter().all(Option::is_some) {
+            assert!(tags[0] != tags[1] && tags[1] != tags[2] && tags[0] != tags[2], "{tags:?}");
+            for (tag, accepted, status) in [(2, "br", 304), (1, "gzip", 304), (1, "br", 200), (2, "identity", 200)] {
+                let tag = tags[tag].as_deref().expect("a tag");
+                let headers = format!("If-None-Match: {tag}\r\nAccept-Encoding: {accepted}\r\n");
+                let answer = ask(&server, "HEAD", path, &headers).await;
+                assert_eq!(
+                    (answer.status, answer.header("vary")),
+                    (status, Some("accept-encoding")),
+                    "{path} {headers}"
+                );
+            }
+        }
+    }
+    let [plain, gzip, brotli] = sent;
+    println!("bytes: {plain} as they are, {gzip} with gzip, {brotli} with brotli");
+    assert!(gzip <= MOST_BYTES_GZIP && brotli <= MOST_BYTES_BROTLI, "{gzip} with gzip, {brotli} with brotli");
 }
 
 #[tokio::test]

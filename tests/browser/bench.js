@@ -26,7 +26,13 @@ const CPU_S = quick ? 4 : 15;
 function noteFirstSound() {
   const noted = { clickedAt: 0, soundAt: 0 };
   Object.assign(globalThis, { noted });
-  addEventListener('click', () => { noted.clickedAt ||= performance.now(); }, true);
+  addEventListener(
+    'click',
+    () => {
+      noted.clickedAt ||= performance.now();
+    },
+    true,
+  );
   const { connect } = /** @type {any} */ (AudioNode.prototype);
   AudioNode.prototype.connect = function (/** @type {any[]} */ ...rest) {
     if (rest[0] instanceof AudioDestinationNode && this instanceof AudioWorkletNode) {
@@ -60,7 +66,12 @@ function burstInsteadOfMicrophone() {
     }
     tone.connect(gate);
     tone.start();
-    setInterval(() => { clock.offset = Math.min(clock.offset, performance.timeOrigin + performance.now() - this.currentTime * 1000); }, 1);
+    setInterval(() => {
+      clock.offset = Math.min(
+        clock.offset,
+        performance.timeOrigin + performance.now() - this.currentTime * 1000,
+      );
+    }, 1);
     return /** @type {any} */ (gate);
   };
 }
@@ -79,9 +90,14 @@ function noteBursts() {
       setInterval(() => {
         const before = context.currentTime;
         ear.getFloatTimeDomainData(samples);
-        heard.offset = Math.min(heard.offset, performance.timeOrigin + performance.now() - before * 1000);
+        heard.offset = Math.min(
+          heard.offset,
+          performance.timeOrigin + performance.now() - before * 1000,
+        );
         const last = heard.begins.at(-1) ?? -1;
-        const from = samples.findIndex((sample, at) => Math.abs(sample) > 0.05 && before - (8192 - at) / 48_000 > last + 0.2);
+        const from = samples.findIndex(
+          (sample, at) => Math.abs(sample) > 0.05 && before - (8192 - at) / 48_000 > last + 0.2,
+        );
         if (from >= 0) heard.begins.push(before - (8192 - from) / 48_000);
       }, 5);
     }
@@ -90,14 +106,35 @@ function noteBursts() {
 }
 
 /** @param {Server} server @param {string} name @param {string} input */
-const cli = (server, name, input) => new Program(name, binary('voicemesh'), [
-  'join', 'room', '--json', '--server', server.socketUrl, '--name', name, '--input', input, '--output', 'null',
-  '--state-dir', join(ROOT, 'out/bench-state', `${process.pid}-${name}`),
-]);
+const cli = (server, name, input) =>
+  new Program(name, binary('voicemesh'), [
+    'join',
+    'room',
+    '--json',
+    '--server',
+    server.socketUrl,
+    '--name',
+    name,
+    '--input',
+    input,
+    '--output',
+    'null',
+    '--state-dir',
+    join(ROOT, 'out/bench-state', `${process.pid}-${name}`),
+  ]);
 
 /** @param {import('playwright-core').Page} page */
-const speakAlways = (page) => page.addInitScript(() => localStorage.setItem('voicemesh.settings',
-  JSON.stringify({ activation: 'always', sounds: false, processing: { echo: false, noise: false, gain: false } })));
+const speakAlways = (page) =>
+  page.addInitScript(() =>
+    localStorage.setItem(
+      'voicemesh.settings',
+      JSON.stringify({
+        activation: 'always',
+        sounds: false,
+        processing: { echo: false, noise: false, gain: false },
+      }),
+    ),
+  );
 
 /** @param {import('playwright-core').Browser} browser @param {Server} server @param {string} name @param {(() => void)[]} scripts */
 async function open(browser, server, name, scripts) {
@@ -119,10 +156,12 @@ async function joining() {
     const ada = await open(browser, server, `ada${run}`, [noteFirstSound]);
     await ada.join();
     await ada.page.waitForFunction(() => /** @type {any} */ (globalThis).noted.soundAt > 0);
-    values.push(await ada.page.evaluate(() => {
-      const { noted } = /** @type {any} */ (globalThis);
-      return noted.soundAt - noted.clickedAt;
-    }));
+    values.push(
+      await ada.page.evaluate(() => {
+        const { noted } = /** @type {any} */ (globalThis);
+        return noted.soundAt - noted.clickedAt;
+      }),
+    );
     await ada.context.close();
   }
   await close();
@@ -141,7 +180,11 @@ async function mouthToEar(route) {
   const mouth = await open(browser, server, 'mouth', [burstInsteadOfMicrophone]);
   await mouth.join();
   await ear.waitForRoute('mouth', route);
-  await ear.page.waitForFunction((wanted) => /** @type {any} */ (globalThis).heard.begins.length >= wanted, BURSTS + 3, { timeout: 60_000 });
+  await ear.page.waitForFunction(
+    (wanted) => /** @type {any} */ (globalThis).heard.begins.length >= wanted,
+    BURSTS + 3,
+    { timeout: 60_000 },
+  );
   const said = await mouth.page.evaluate(() => /** @type {any} */ (globalThis).clock);
   const heard = await ear.page.evaluate(() => /** @type {any} */ (globalThis).heard);
   await close();
@@ -156,7 +199,11 @@ async function mouthToEar(route) {
 
 async function cpu() {
   const server = await Server.start([]);
-  const others = [cli(server, 'bob', `${speechFile('reader')}:loop`), cli(server, 'cyd', 'silence'), cli(server, 'dan', 'silence')];
+  const others = [
+    cli(server, 'bob', `${speechFile('reader')}:loop`),
+    cli(server, 'cyd', 'silence'),
+    cli(server, 'dan', 'silence'),
+  ];
   for (const other of others) await other.waitFor('connected');
   const { browser, close } = await launch(speechFile('announcer'));
   const ada = await open(browser, server, 'ada', []);
@@ -165,8 +212,14 @@ async function cpu() {
   const devtools = await browser.newBrowserCDPSession();
   const spent = async () => {
     const { processInfo } = await devtools.send('SystemInfo.getProcessInfo');
-    const of = (/** @type {string} */ type) => processInfo.filter((process) => process.type === type).reduce((sum, process) => sum + process.cpuTime, 0);
-    return { page: of('renderer'), all: processInfo.reduce((sum, process) => sum + process.cpuTime, 0) };
+    const of = (/** @type {string} */ type) =>
+      processInfo
+        .filter((process) => process.type === type)
+        .reduce((sum, process) => sum + process.cpuTime, 0);
+    return {
+      page: of('renderer'),
+      all: processInfo.reduce((sum, process) => sum + process.cpuTime, 0),
+    };
   };
   const pages = [];
   const all = [];
@@ -189,13 +242,20 @@ async function size() {
   const page = await (await browser.newContext({ permissions: ['microphone'] })).newPage();
   /** @type {Map<string, Promise<number>>} */
   const sizes = new Map();
-  page.on('response', (response) => sizes.set(response.url(), response.body().then((body) => body.length)));
+  page.on('response', (response) =>
+    sizes.set(
+      response.url(),
+      response.body().then((body) => body.length),
+    ),
+  );
   await page.goto(server.url);
   await page.waitForLoadState('networkidle');
   // What the sound's thread loads is not told.
-  const base = [...sizes.keys()].find((url) => url.endsWith('/main.js'))?.replace('main.js', '') ?? '';
+  const base =
+    [...sizes.keys()].find((url) => url.endsWith('/main.js'))?.replace('main.js', '') ?? '';
   let bytes = 0;
-  for (const name of ['capture-worklet.js', 'playback-worklet.js', 'playout.js']) bytes += (await (await fetch(base + name)).arrayBuffer()).byteLength;
+  for (const name of ['capture-worklet.js', 'playback-worklet.js', 'playout.js'])
+    bytes += (await (await fetch(base + name)).arrayBuffer()).byteLength;
   for (const length of sizes.values()) bytes += await length;
   await close();
   await server.program.kill();
@@ -211,16 +271,32 @@ const median = (values) => {
 const { pages, all } = await cpu();
 /** @type {Row[]} */
 const rows = [
-  { name: 'page: click on Join → first voice heard', unit: 'ms', target: null, values: await joining() },
-  { name: 'page: mouth to ear, worklet to worklet, direct', unit: 'ms', target: 50, values: await mouthToEar('direct') },
+  {
+    name: 'page: click on Join → first voice heard',
+    unit: 'ms',
+    target: null,
+    values: await joining(),
+  },
+  {
+    name: 'page: mouth to ear, worklet to worklet, direct',
+    unit: 'ms',
+    target: 50,
+    values: await mouthToEar('direct'),
+  },
   { name: 'page: the same, relayed', unit: 'ms', target: 50, values: await mouthToEar('relayed') },
-  { name: 'page: CPU of its process in a room of 4, two speaking', unit: '% of a core', target: null, values: pages },
+  {
+    name: 'page: CPU of its process in a room of 4, two speaking',
+    unit: '% of a core',
+    target: null,
+    values: pages,
+  },
   { name: 'page: CPU of all of the browser', unit: '% of a core', target: null, values: all },
   { name: 'page: everything that it loads', unit: 'kB', target: 240, values: [await size()] },
 ];
 for (const { name, unit, target, values } of rows) {
   const [least, most] = [Math.min(...values), Math.max(...values)];
-  const verdict = target === null ? '' : `≤ ${target}  ${median(values) <= target ? 'met' : 'MISSED'}`;
+  const verdict =
+    target === null ? '' : `≤ ${target}  ${median(values) <= target ? 'met' : 'MISSED'}`;
   const figures = `${median(values).toFixed(1).padStart(8)} ${`${least.toFixed(1)} – ${most.toFixed(1)}`.padStart(17)} ${unit}`;
   console.log(`${name.padEnd(56)} ${figures.padEnd(42)} ${verdict}`.trimEnd());
 }

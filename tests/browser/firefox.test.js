@@ -23,8 +23,13 @@ function slowSound() {
   AudioNode.prototype.connect = function (...given) {
     const { context } = this;
     if (given[0] instanceof AudioDestinationNode && !slow.has(context)) {
-      const echo = new AudioBuffer({ length: context.sampleRate * 4, sampleRate: context.sampleRate });
-      echo.getChannelData(0).forEach((_, at, samples) => { samples[at] = Math.random() * 1e-6; });
+      const echo = new AudioBuffer({
+        length: context.sampleRate * 4,
+        sampleRate: context.sampleRate,
+      });
+      echo.getChannelData(0).forEach((_, at, samples) => {
+        samples[at] = Math.random() * 1e-6;
+      });
       const source = new ConstantSourceNode(context);
       const silent = new GainNode(context, { gain: 0 });
       slow.set(context, silent);
@@ -35,11 +40,16 @@ function slowSound() {
       }
       connect.call(silent, context.destination);
       source.start();
-      silent.addEventListener('end', () => { source.stop(); silent.disconnect(); });
+      silent.addEventListener('end', () => {
+        source.stop();
+        silent.disconnect();
+      });
     }
     return connect.apply(this, given);
   };
-  Object.defineProperty(globalThis, 'endSlowSound', { value: () => slow.forEach((node) => node.dispatchEvent(new Event('end'))) });
+  Object.defineProperty(globalThis, 'endSlowSound', {
+    value: () => slow.forEach((node) => node.dispatchEvent(new Event('end'))),
+  });
 }
 
 /** The microphone as it is, without the browser's own processing. Run in the page before its own code, sent there as text. */
@@ -49,7 +59,10 @@ function unprocessed() {
   const getUserMedia = mediaDevices.getUserMedia.bind(mediaDevices);
   mediaDevices.getUserMedia = ({ audio, ...rest } = {}) => {
     const plain = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-    return getUserMedia({ ...rest, audio: { ...(typeof audio === 'object' ? audio : {}), ...plain } });
+    return getUserMedia({
+      ...rest,
+      audio: { ...(typeof audio === 'object' ? audio : {}), ...plain },
+    });
   };
 }
 
@@ -64,20 +77,30 @@ async function callOfFour(stage, isSlow) {
   const pulse = await stage.pulse();
   const firefox = await stage.firefox(pulse);
   const others = ['bob', 'cyd', 'dan'].map((name, at) =>
-    stage.cli(server, name, { input: `${speechFile(['cards', 'numbers', 'announcer'][at])}:loop` }));
+    stage.cli(server, name, { input: `${speechFile(['cards', 'numbers', 'announcer'][at])}:loop` }),
+  );
   await Promise.all(others.map((peer) => peer.waitFor('connected')));
-  const fox = await stage.openInFirefox(firefox, server.url, 'fox', isSlow ? [unprocessed, slowSound] : [unprocessed]);
+  const fox = await stage.openInFirefox(
+    firefox,
+    server.url,
+    'fox',
+    isSlow ? [unprocessed, slowSound] : [unprocessed],
+  );
   await fox.join();
   await fox.waitForPhase('joined');
-  await Promise.all(others.flatMap((peer) => [
-    fox.waitForRoute(peer.name, 'direct'),
-    peer.waitFor('route-changed', ({ name, route }) => name === 'fox' && route === 'direct'),
-  ]));
+  await Promise.all(
+    others.flatMap((peer) => [
+      fox.waitForRoute(peer.name, 'direct'),
+      peer.waitFor('route-changed', ({ name, route }) => name === 'fox' && route === 'direct'),
+    ]),
+  );
   // All three speak at once, and the page goes on.
   for (let turn = 0; turn < 20; turn += 1) await fox.answers(STUCK_MS);
   for (const peer of others) peer.type('/input silence');
   if (isSlow) await fox.evaluate(() => /** @type {any} */ (globalThis).endSlowSound());
-  await Promise.all(others.map((peer) => fox.waitFor(`[data-name="${peer.name}"][data-speaking="false"]`)));
+  await Promise.all(
+    others.map((peer) => fox.waitFor(`[data-name="${peer.name}"][data-speaking="false"]`)),
+  );
 
   const [bob] = others;
   const recording = pulse.record();
@@ -85,7 +108,11 @@ async function callOfFour(stage, isSlow) {
   await pulse.say(stage.speech('fox-says.wav', LEAD_S, 'reader', 1));
   await fox.waitFor('[data-name="bob"][data-speaking="false"]');
   await fox.answers(STUCK_MS);
-  const routes = await fox.evaluate(() => [...document.querySelectorAll('[data-test="person"]')].map((person) => person.getAttribute('data-route')));
+  const routes = await fox.evaluate(() =>
+    [...document.querySelectorAll('[data-test="person"]')].map((person) =>
+      person.getAttribute('data-route'),
+    ),
+  );
   assert.deepEqual(routes, ['direct', 'direct', 'direct']);
   await fox.picture('firefox-call');
   writeWav(stage.file('fox.wav'), await recording.stop());
@@ -96,63 +123,90 @@ async function callOfFour(stage, isSlow) {
   ];
 }
 
-test('in Firefox, a page whose sound is slow answers through a call of four, and is heard and hears', withSound(120, { firefox: true }), Stage.for(async (stage) => {
-  for (const { line } of await callOfFour(stage, true)) stage.tell(line);
-}));
+test(
+  'in Firefox, a page whose sound is slow answers through a call of four, and is heard and hears',
+  withSound(120, { firefox: true }),
+  Stage.for(async (stage) => {
+    for (const { line } of await callOfFour(stage, true)) stage.tell(line);
+  }),
+);
 
-test('in Firefox one joins by a link, writes, mutes, reloads, and hears on when the speaker goes', withSound(120, { firefox: true }), Stage.for(async (stage) => {
-  const server = await stage.server();
-  const pulse = await stage.pulse();
-  const firefox = await stage.firefox(pulse);
-  const room = 'kitchen table';
-  const bob = stage.cli(server, 'bob', { room, input: `${speechFile('cards')}:loop` });
-  await bob.waitFor('connected');
-  const fox = await stage.openInFirefox(firefox, `${server.url}/r/${encodeURIComponent(room)}`, 'fox');
-  await fox.reads(`Join ${room}`);
-  await fox.evaluate(() => { /** @type {any} */ (document.querySelector('[data-test="name"]')).value = 'fox'; });
-  await fox.click('join');
-  await fox.waitForRoute('bob', 'direct');
-  await pulse.waitUntilPlayed();
-  const { peer } = await bob.waitFor('peer-joined', (json) => json.name === 'fox');
+test(
+  'in Firefox one joins by a link, writes, mutes, reloads, and hears on when the speaker goes',
+  withSound(120, { firefox: true }),
+  Stage.for(async (stage) => {
+    const server = await stage.server();
+    const pulse = await stage.pulse();
+    const firefox = await stage.firefox(pulse);
+    const room = 'kitchen table';
+    const bob = stage.cli(server, 'bob', { room, input: `${speechFile('cards')}:loop` });
+    await bob.waitFor('connected');
+    const fox = await stage.openInFirefox(
+      firefox,
+      `${server.url}/r/${encodeURIComponent(room)}`,
+      'fox',
+    );
+    await fox.reads(`Join ${room}`);
+    await fox.evaluate(() => {
+      /** @type {any} */ (document.querySelector('[data-test="name"]')).value = 'fox';
+    });
+    await fox.click('join');
+    await fox.waitForRoute('bob', 'direct');
+    await pulse.waitUntilPlayed();
+    const { peer } = await bob.waitFor('peer-joined', (json) => json.name === 'fox');
 
-  bob.type('hello, Fox');
-  await fox.reads('hello, Fox');
-  await fox.evaluate(() => {
-    const field = /** @type {HTMLTextAreaElement} */ (document.querySelector('[data-test="chat-input"]'));
-    field.value = 'one\ntwo';
-    field.form?.requestSubmit();
-  });
-  assert.equal((await bob.waitFor('text', (json) => json.name === 'fox')).text, 'one\ntwo');
+    bob.type('hello, Fox');
+    await fox.reads('hello, Fox');
+    await fox.evaluate(() => {
+      const field = /** @type {HTMLTextAreaElement} */ (
+        document.querySelector('[data-test="chat-input"]')
+      );
+      field.value = 'one\ntwo';
+      field.form?.requestSubmit();
+    });
+    assert.equal((await bob.waitFor('text', (json) => json.name === 'fox')).text, 'one\ntwo');
 
-  await fox.click('mute');
-  await fox.waitFor('[data-test="mute"][aria-pressed="true"]');
-  await fox.reads('muted');
+    await fox.click('mute');
+    await fox.waitFor('[data-test="mute"][aria-pressed="true"]');
+    await fox.reads('muted');
 
-  // Another speaker is the default one when the first is gone.
-  await pulse.unplug('speaker');
-  await pulse.waitUntilPlayed('second');
-  await fox.answers(STUCK_MS);
+    // Another speaker is the default one when the first is gone.
+    await pulse.unplug('speaker');
+    await pulse.waitUntilPlayed('second');
+    await fox.answers(STUCK_MS);
 
-  await fox.reload();
-  await bob.waitFor('peer-left', (json) => json.name === 'fox');
-  await fox.reads(`Join ${room}`);
-  await fox.click('join');
-  await fox.waitForRoute('bob', 'direct');
-  assert.equal((await bob.waitFor('peer-joined', (json) => json.name === 'fox')).peer, peer, 'the same person');
-  await fox.reads('hello, Fox');
-  await pulse.waitUntilPlayed('second');
-  await fox.picture('firefox-after-reload');
-}));
+    await fox.reload();
+    await bob.waitFor('peer-left', (json) => json.name === 'fox');
+    await fox.reads(`Join ${room}`);
+    await fox.click('join');
+    await fox.waitForRoute('bob', 'direct');
+    assert.equal(
+      (await bob.waitFor('peer-joined', (json) => json.name === 'fox')).peer,
+      peer,
+      'the same person',
+    );
+    await fox.reads('hello, Fox');
+    await pulse.waitUntilPlayed('second');
+    await fox.picture('firefox-after-reload');
+  }),
+);
 
 const { FIREFOX_CALLS = '0', VOICEMESH_REPORT } = process.env;
 
 for (let call = 1; call <= Number(FIREFOX_CALLS); call += 1) {
   const isSlow = call % 2 === 1;
-  test(`call ${call}`, withSound(120, { firefox: true }), Stage.for(async (stage) => {
-    const heard = await callOfFour(stage, isSlow);
-    if (!VOICEMESH_REPORT) return;
-    const title = call === 1 ? '\n| call | sound thread | envelope to Bob | to Fox |\n|---|---|---|---|\n' : '';
-    const row = [call, isSlow ? 'slowed' : 'as it is', ...heard.map(({ envelope }) => envelope)];
-    appendFileSync(VOICEMESH_REPORT, `${title}| ${row.join(' | ')} |\n`);
-  }));
+  test(
+    `call ${call}`,
+    withSound(120, { firefox: true }),
+    Stage.for(async (stage) => {
+      const heard = await callOfFour(stage, isSlow);
+      if (!VOICEMESH_REPORT) return;
+      const title =
+        call === 1
+          ? '\n| call | sound thread | envelope to Bob | to Fox |\n|---|---|---|---|\n'
+          : '';
+      const row = [call, isSlow ? 'slowed' : 'as it is', ...heard.map(({ envelope }) => envelope)];
+      appendFileSync(VOICEMESH_REPORT, `${title}| ${row.join(' | ')} |\n`);
+    }),
+  );
 }

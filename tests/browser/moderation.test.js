@@ -26,121 +26,197 @@ async function twice(card, hook) {
   await button.click();
 }
 
-test('the member who made the room moderates it, and the others see what was decided', within(120), Stage.for(async (stage) => {
-  const server = await stage.server('--owner-after', '0');
-  const browser = await stage.browserSpeakingOn();
-  const using = { recorded: false, silent: true };
-  const ada = await stage.person(browser, server, 'ada', using);
-  const bob = await stage.person(browser, server, 'bob', using);
-  const cleo = await stage.person(browser, server, 'cleo', using);
-  const card = await open(ada, 'bob');
-  await card.locator('[data-test="moderation"]').waitFor();
-  await ada.at('room-moderation').waitFor();
-  await look(ada, 'moderation');
-  // The others have no such buttons.
-  const cleos = await open(cleo, 'bob');
-  assert.equal(await cleos.locator('[data-test="moderation"]').isVisible(), false);
-  assert.equal(await cleo.at('room-moderation').isVisible(), false);
+test(
+  'the member who made the room moderates it, and the others see what was decided',
+  within(180),
+  Stage.for(async (stage) => {
+    const server = await stage.server('--owner-after', '0');
+    const browser = await stage.browserSpeakingOn();
+    const using = { recorded: false, silent: true };
+    const ada = await stage.person(browser, server, 'ada', using);
+    const bob = await stage.person(browser, server, 'bob', using);
+    const cleo = await stage.person(browser, server, 'cleo', using);
+    const card = await open(ada, 'bob');
+    await card.locator('[data-test="moderation"]').waitFor();
+    await ada.at('room-moderation').waitFor();
+    await look(ada, 'moderation');
+    // The others have no such buttons.
+    const cleos = await open(cleo, 'bob');
+    assert.equal(await cleos.locator('[data-test="moderation"]').isVisible(), false);
+    assert.equal(await cleo.at('room-moderation').isVisible(), false);
 
-  await card.locator('[data-test="mute-all"]').click();
-  await reads(bob, 'A moderator has muted you for all');
-  await bob.page.getByText('muted for all', { exact: true }).waitFor();
-  for (const person of [ada, cleo]) await person.sees('bob').getByText('muted for all', { exact: true }).waitFor();
-  await look(bob, 'muted-for-all');
-  await card.getByText('Let be heard again').click();
-  await bob.page.getByText('A moderator has muted you for all').waitFor({ state: 'detached' });
+    await card.locator('[data-test="mute-all"]').click();
+    await reads(bob, 'A moderator has muted you for all');
+    await bob.page.getByText('muted for all', { exact: true }).waitFor();
+    for (const person of [ada, cleo])
+      await person.sees('bob').getByText('muted for all', { exact: true }).waitFor();
+    await look(bob, 'muted-for-all');
+    await card.getByText('Let be heard again').click();
+    await bob.page.getByText('A moderator has muted you for all').waitFor({ state: 'detached' });
 
-  await card.locator('[data-test="move-group"]').fill('Red');
-  await card.locator('[data-test="move"]').click();
-  await reads(bob, 'A moderator has moved you to “Red”.');
-  await bob.page.locator('[data-test="group"][data-name="Red"] [data-test="group-listen"][aria-pressed="true"]').waitFor({ state: 'attached' });
-  for (const person of [ada, cleo]) await person.sees('bob').getByText('only in Red', { exact: true }).waitFor();
-
-  await ada.at('lock').click();
-  await bob.at('locked').waitFor();
-  const dora = await stage.open(browser, server.url, 'dora', using);
-  await dora.join({ silent: true });
-  await dora.waitForPhase('refused');
-  await reads(dora, /has closed this room to newcomers/);
-  await ada.at('lock').click();
-  await bob.at('locked').waitFor({ state: 'hidden' });
-
-  await ada.at('password-dialog').click();
-  await look(ada, 'moderation-password');
-  await ada.at('new-password').fill('open sesame');
-  await ada.page.keyboard.press('Enter');
-  await reads(ada, 'Newcomers need the password from now on.');
-  await dora.at('rejoin').click();
-  await dora.at('password').fill('open sesame');
-  await dora.page.keyboard.press('Enter');
-  await dora.waitForPhase('joined');
-  await ada.at('password-dialog').click();
-  await ada.at('remove-password').click();
-  await reads(ada, 'The room has no password any more.');
-
-  await twice(card, 'ban');
-  await bob.waitForPhase('refused');
-  await ada.at('unban').waitFor();
-  await look(ada, 'moderation-ban');
-  await ada.at('unban').click();
-  await reads(ada, 'may come back');
-  await ada.at('unban').waitFor({ state: 'detached' });
-  await bob.at('rejoin').click();
-  await bob.waitForPhase('joined');
-
-  await twice(await open(ada, 'bob'), 'kick');
-  await bob.waitForPhase('refused');
-  await reads(bob, /A moderator has put you out/);
-  for (const person of [ada, cleo]) await person.waitUntilGone('bob');
-  await twice(await open(ada, 'cleo'), 'make-owner');
-  await cleo.at('room-moderation').waitFor();
-  await ada.at('room-moderation').waitFor({ state: 'hidden' });
-}));
-
-test('a token is out of the address and the history before anything else runs', within(), Stage.for(async (stage) => {
-  const server = await stage.server();
-  const browser = await stage.browserSpeakingOn();
-  const ada = await stage.open(browser, server.url, 'ada', { recorded: false });
-  /** @type {string[]} */
-  const asked = [];
-  ada.page.on('request', (request) => asked.push(request.url()));
-  // What each thing that a page can do sees of the address, in order.
-  await ada.page.addInitScript(() => {
-    const seen = /** @type {string[][]} */ (/** @type {any} */ (globalThis).seen = []);
-    const watch = (/** @type {any} */ holder, /** @type {string} */ name) => {
-      const former = holder[name];
-      holder[name] = function (/** @type {any[]} */ ...given) {
-        seen.push([name, location.hash]);
-        return new.target ? new former(...given) : former.apply(this, given);
-      };
-      holder[name].prototype = former.prototype;
-      Object.setPrototypeOf(holder[name], former);
+    const moveTo = async (/** @type {string} */ group) => {
+      await card.locator('[data-test="move-group"]').fill(group);
+      await card.locator('[data-test="move"]').click();
     };
-    watch(History.prototype, 'replaceState');
-    watch(Storage.prototype, 'setItem');
-    watch(Storage.prototype, 'getItem');
-    watch(Document.prototype, 'getElementById');
-    watch(globalThis, 'fetch');
-    watch(globalThis, 'WebSocket');
-    watch(EventTarget.prototype, 'addEventListener');
-    watch(Element.prototype, 'append');
-  });
-  await ada.page.goto('about:blank');
-  await ada.page.goto(`${server.url}/r/room#t=secret.token.x&k=key`);
-  await ada.at('name').waitFor();
-  const seen = /** @type {string[][]} */ (await ada.page.evaluate(() => /** @type {any} */ (globalThis).seen));
-  assert.deepEqual(seen[0], ['replaceState', '#t=secret.token.x&k=key'], 'it is the first thing that is done');
-  assert.deepEqual(seen.slice(1).filter(([, hash]) => hash.includes('t=')), []);
-  assert.ok(seen.length > 5, JSON.stringify(seen));
-  assert.equal(ada.page.url(), `${server.url}/r/room#k=key`);
-  await ada.at('name').fill('ada');
-  await ada.at('join-silent').click();
-  await ada.waitForPhase('joined');
-  assert.ok(!ada.page.url().includes('t='));
-  assert.deepEqual(asked.filter((url) => url.includes('secret')), []);
-  // Neither backwards nor forwards is there an address with it.
-  await ada.page.goBack();
-  assert.equal(ada.page.url(), 'about:blank');
-  await ada.page.goForward();
-  assert.ok(!ada.page.url().includes('t='), ada.page.url());
-}));
+    const isHeld = () => bob.page.getByText('A moderator holds you in “\u2068Red\u2069”').waitFor();
+    await moveTo('red, blue');
+    await reads(ada, /^Only one group is possible here/);
+    await moveTo(' ');
+    await reads(ada, 'Type the name of a group.');
+    await moveTo('Red');
+    await isHeld();
+    await bob.page
+      .locator(
+        '[data-test="group"][data-name="Red"] [data-test="group-listen"][aria-pressed="true"]',
+      )
+      .waitFor({ state: 'attached' });
+    for (const person of [ada, cleo])
+      await person.sees('bob').getByText('only in Red', { exact: true }).waitFor();
+    await look(bob, 'held');
+    await bob.at('group-name').fill('everyone');
+    await bob.at('group-join').click();
+    await reads(
+      bob,
+      'A moderator holds you in “\u2068Red\u2069”: you cannot join “\u2068Everyone\u2069”.',
+    );
+    await bob.page.reload();
+    await bob.at('join-silent').click();
+    await bob.waitForPhase('joined');
+    await isHeld();
+    await bob.page
+      .locator(
+        '[data-test="group"][data-name="Red"] [data-test="group-listen"][aria-pressed="true"]',
+      )
+      .waitFor({ state: 'attached' });
+    await open(ada, 'bob');
+    await moveTo('ALL');
+    await reads(bob, 'You may choose your talk groups again, and are with everyone now.');
+    await bob.page.getByText('A moderator holds you').waitFor({ state: 'detached' });
+    for (const person of [ada, cleo])
+      await person
+        .sees('bob')
+        .getByText('only in Red', { exact: true })
+        .waitFor({ state: 'hidden' });
+
+    await ada.at('lock').click();
+    await bob.at('locked').waitFor();
+    const dora = await stage.open(browser, server.url, 'dora', using);
+    await dora.join({ silent: true });
+    await dora.waitForPhase('refused');
+    await reads(dora, /has closed this room to newcomers/);
+    await ada.at('lock').click();
+    await bob.at('locked').waitFor({ state: 'hidden' });
+
+    await ada.at('password-dialog').click();
+    await look(ada, 'moderation-password');
+    await ada.at('new-password').fill('open sesame');
+    await ada.page.keyboard.press('Enter');
+    await reads(ada, 'Newcomers need the password from now on.');
+    await dora.at('rejoin').click();
+    await dora.at('password').fill('open sesame');
+    await dora.page.keyboard.press('Enter');
+    await dora.waitForPhase('joined');
+    await ada.at('password-dialog').click();
+    await ada.at('remove-password').click();
+    await reads(ada, 'The room has no password any more.');
+
+    await twice(card, 'ban');
+    await bob.waitForPhase('refused');
+    await reads(bob, /keeps you, or your network’s address, out of this room for 60 minutes/);
+    await ada.at('unban').waitFor();
+    await look(ada, 'moderation-ban');
+    await ada.at('unban').click();
+    await reads(ada, 'may come back');
+    await ada.at('unban').waitFor({ state: 'detached' });
+    await bob.at('rejoin').click();
+    await bob.waitForPhase('joined');
+
+    await twice(await open(ada, 'bob'), 'kick');
+    await bob.waitForPhase('refused');
+    await reads(bob, /A moderator has put you out/);
+    for (const person of [ada, cleo]) await person.waitUntilGone('bob');
+    await twice(await open(ada, 'cleo'), 'make-owner');
+    await cleo.at('room-moderation').waitFor();
+    await reads(cleo, 'You may moderate this room.');
+    await ada.at('room-moderation').waitFor({ state: 'hidden' });
+    // Leaving is no way round a ban.
+    await dora.at('leave').click();
+    await cleo.waitUntilGone('dora');
+    await cleo.at('left').locator('summary').click();
+    await look(cleo, 'moderation-left');
+    await cleo.at('left').getByText('Keep \u2068dora\u2069 out for an hour').click();
+    await cleo
+      .at('left')
+      .getByText(/dora.*press again/)
+      .click();
+    await reads(cleo, '\u2068dora\u2069 has left, and is kept out for an hour.');
+    await cleo.at('unban').waitFor();
+    await dora.at('rejoin').click();
+    await dora.waitForPhase('refused');
+    await reads(dora, /keeps you, or your network’s address, out/);
+  }),
+);
+
+test(
+  'a token is out of the address and the history before anything else runs',
+  within(),
+  Stage.for(async (stage) => {
+    const server = await stage.server();
+    const browser = await stage.browserSpeakingOn();
+    const ada = await stage.open(browser, server.url, 'ada', { recorded: false });
+    /** @type {string[]} */
+    const asked = [];
+    ada.page.on('request', (request) => asked.push(request.url()));
+    // What each thing that a page can do sees of the address, in order.
+    await ada.page.addInitScript(() => {
+      const seen = /** @type {string[][]} */ (/** @type {any} */ (globalThis).seen = []);
+      const watch = (/** @type {any} */ holder, /** @type {string} */ name) => {
+        const former = holder[name];
+        holder[name] = function (/** @type {any[]} */ ...given) {
+          seen.push([name, location.hash]);
+          return new.target ? new former(...given) : former.apply(this, given);
+        };
+        holder[name].prototype = former.prototype;
+        Object.setPrototypeOf(holder[name], former);
+      };
+      watch(History.prototype, 'replaceState');
+      watch(Storage.prototype, 'setItem');
+      watch(Storage.prototype, 'getItem');
+      watch(Document.prototype, 'getElementById');
+      watch(globalThis, 'fetch');
+      watch(globalThis, 'WebSocket');
+      watch(EventTarget.prototype, 'addEventListener');
+      watch(Element.prototype, 'append');
+    });
+    await ada.page.goto('about:blank');
+    await ada.page.goto(`${server.url}/r/room#t=secret.token.x&k=key`);
+    await ada.at('name').waitFor();
+    const seen = /** @type {string[][]} */ (
+      await ada.page.evaluate(() => /** @type {any} */ (globalThis).seen)
+    );
+    assert.deepEqual(
+      seen[0],
+      ['replaceState', '#t=secret.token.x&k=key'],
+      'it is the first thing that is done',
+    );
+    assert.deepEqual(
+      seen.slice(1).filter(([, hash]) => hash.includes('t=')),
+      [],
+    );
+    assert.ok(seen.length > 5, JSON.stringify(seen));
+    assert.equal(ada.page.url(), `${server.url}/r/room#k=key`);
+    await ada.at('name').fill('ada');
+    await ada.at('join-silent').click();
+    await ada.waitForPhase('joined');
+    assert.ok(!ada.page.url().includes('t='));
+    assert.deepEqual(
+      asked.filter((url) => url.includes('secret')),
+      [],
+    );
+    // Neither backwards nor forwards is there an address with it.
+    await ada.page.goBack();
+    assert.equal(ada.page.url(), 'about:blank');
+    await ada.page.goForward();
+    assert.ok(!ada.page.url().includes('t='), ada.page.url());
+  }),
+);

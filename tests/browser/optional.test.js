@@ -9,9 +9,20 @@ import { Stage, within, withSound } from './harness/stage.js';
 
 /** Where each is found, and its name there. */
 const OPTIONAL = [
-  'localStorage', 'sessionStorage', 'navigator.locks', 'RTCPeerConnection', 'navigator.wakeLock', 'navigator.clipboard', 'navigator.mediaDevices',
-  'navigator.connection', 'AudioContext.prototype.setSinkId', 'HTMLDialogElement.prototype.showModal', 'crypto.randomUUID',
-  'WebAssembly', 'DecompressionStream', 'history.replaceState',
+  'localStorage',
+  'sessionStorage',
+  'navigator.locks',
+  'RTCPeerConnection',
+  'navigator.wakeLock',
+  'navigator.clipboard',
+  'navigator.mediaDevices',
+  'navigator.connection',
+  'AudioContext.prototype.setSinkId',
+  'HTMLDialogElement.prototype.showModal',
+  'crypto.randomUUID',
+  'WebAssembly',
+  'DecompressionStream',
+  'history.replaceState',
 ];
 /** `throwing`: to look at it throws, as a blocked storage does. `refusing`: each of its methods throws, or refuses where it promises. */
 const WAYS = ['gone', 'throwing', 'refusing'];
@@ -21,10 +32,16 @@ function takeAway({ path, way }) {
   const names = path.split('.');
   const name = names.pop() ?? '';
   const owner = names.reduce((/** @type {any} */ object, key) => object[key], globalThis);
-  const refuse = () => { throw new DOMException('refused by the test', 'SecurityError'); };
+  const refuse = () => {
+    throw new DOMException('refused by the test', 'SecurityError');
+  };
   const former = owner[name];
-  const refusing = typeof former === 'function' ? refuse
-    : new Proxy(former ?? {}, { get: (target, key) => (typeof target[key] === 'function' ? refuse : target[key]) });
+  const refusing =
+    typeof former === 'function'
+      ? refuse
+      : new Proxy(former ?? {}, {
+          get: (target, key) => (typeof target[key] === 'function' ? refuse : target[key]),
+        });
   Object.defineProperty(owner, name, {
     configurable: true,
     get: () => (way === 'throwing' ? refuse() : way === 'gone' ? undefined : refusing),
@@ -62,59 +79,88 @@ async function visitWithout(browser, url, what) {
   return faults.length > 0 ? `${what.path} ${what.way}: ${faults.join('\n')}` : null;
 }
 
-test('the page joins where a thing it can do without is gone, throws or refuses', within(240), Stage.for(async (stage) => {
-  const server = await stage.server();
-  const browser = await stage.browserSpeakingOn();
-  const failed = [];
-  for (const path of OPTIONAL) {
-    // Each in a separate room, all ways at once.
-    failed.push(...await Promise.all(WAYS.map((way) => visitWithout(browser, `${server.url}/r/${way}#t=unused`, { path, way }))));
-  }
-  assert.deepEqual(failed.filter(Boolean), []);
-}));
+test(
+  'the page joins where a thing it can do without is gone, throws or refuses',
+  within(240),
+  Stage.for(async (stage) => {
+    const server = await stage.server();
+    const browser = await stage.browserSpeakingOn();
+    const failed = [];
+    for (const path of OPTIONAL) {
+      // Each in a separate room, all ways at once.
+      failed.push(
+        ...(await Promise.all(
+          WAYS.map((way) =>
+            visitWithout(browser, `${server.url}/r/${way}#t=unused`, { path, way }),
+          ),
+        )),
+      );
+    }
+    assert.deepEqual(failed.filter(Boolean), []);
+  }),
+);
 
-test('what is lacking is said in one line, and a module that fails leaves words', within(), Stage.for(async (stage) => {
-  const server = await stage.server();
-  const browser = await stage.browserSpeakingOn();
-  const blocked = await stage.open(browser, 'about:blank', 'ada', { recorded: false });
-  await blocked.page.addInitScript(takeAway, { path: 'localStorage', way: 'throwing' });
-  await blocked.page.addInitScript(takeAway, { path: 'RTCPeerConnection', way: 'gone' });
-  blocked.faults.length = 0;
-  await blocked.page.goto(server.url);
-  await blocked.page.getByText('stores nothing for this page').waitFor();
-  assert.match(await blocked.at('lacks').innerText(), /all speech goes through the server/);
-  await blocked.picture('lacks');
-  blocked.faults.length = 0;
+test(
+  'what is lacking is said in one line, and a module that fails leaves words',
+  within(),
+  Stage.for(async (stage) => {
+    const server = await stage.server();
+    const browser = await stage.browserSpeakingOn();
+    const blocked = await stage.open(browser, 'about:blank', 'ada', { recorded: false });
+    await blocked.page.addInitScript(takeAway, { path: 'localStorage', way: 'throwing' });
+    await blocked.page.addInitScript(takeAway, { path: 'RTCPeerConnection', way: 'gone' });
+    blocked.faults.length = 0;
+    await blocked.page.goto(server.url);
+    await blocked.page.getByText('stores nothing for this page').waitFor();
+    assert.match(await blocked.at('lacks').innerText(), /all speech goes through the server/);
+    await blocked.picture('lacks');
+    blocked.faults.length = 0;
 
-  const broken = await (await browser.newContext()).newPage();
-  await broken.route('**/view/room.js', (route) => route.fulfill({ contentType: 'text/javascript', body: 'this is no module' }));
-  await broken.goto(server.url);
-  await broken.getByText('This page has not started').waitFor();
-  await broken.context().close();
-}));
+    const broken = await (await browser.newContext()).newPage();
+    await broken.route('**/view/room.js', (route) =>
+      route.fulfill({ contentType: 'text/javascript', body: 'this is no module' }),
+    );
+    await broken.goto(server.url);
+    await broken.getByText('This page has not started').waitFor();
+    await broken.context().close();
+  }),
+);
 
 /** As text, for a browser that takes no parameters. @param {{path: string, way: string}} what */
-const takingAway = (what) => `() => { if (location.protocol === 'http:') (${takeAway})(${JSON.stringify(what)}); }`;
+const takingAway = (what) =>
+  `() => { if (location.protocol === 'http:') (${takeAway})(${JSON.stringify(what)}); }`;
 
-test('in Firefox, too, one joins and is heard without storage, WebRTC and locks, and it is said', withSound(90, { firefox: true }), Stage.for(async (stage) => {
-  const server = await stage.server();
-  const pulse = await stage.pulse();
-  const firefox = await stage.firefox(pulse);
-  const bob = stage.cli(server, 'bob', { input: `${speechFile('cards')}:loop`, more: ['--status-interval', '1'] });
-  await bob.waitFor('connected');
-  const fox = await stage.openInFirefox(firefox, `${server.url}/#t=unused`, 'fox', [
-    takingAway({ path: 'localStorage', way: 'throwing' }), takingAway({ path: 'sessionStorage', way: 'refusing' }),
-    takingAway({ path: 'navigator.locks', way: 'gone' }), takingAway({ path: 'RTCPeerConnection', way: 'gone' }),
-    takingAway({ path: 'AudioContext.prototype.setSinkId', way: 'gone' }), takingAway({ path: 'history.replaceState', way: 'refusing' }),
-  ]);
-  await fox.reads('stores nothing for this page');
-  await fox.reads('all speech goes through the server');
-  await fox.join();
-  await fox.waitForRoute('bob', 'relayed');
-  await pulse.waitUntilPlayed();
-  await pulse.say(speechFile('reader'));
-  await bob.waitFor('status', ({ peers }) => peers.some((/** @type {any} */ peer) => peer.name === 'fox' && peer.frames_received > 20));
-  await fox.click('leave');
-  await fox.reads('You have left the room');
-  await fox.picture('firefox-without');
-}));
+test(
+  'in Firefox, too, one joins and is heard without storage, WebRTC and locks, and it is said',
+  withSound(90, { firefox: true }),
+  Stage.for(async (stage) => {
+    const server = await stage.server();
+    const pulse = await stage.pulse();
+    const firefox = await stage.firefox(pulse);
+    const bob = stage.cli(server, 'bob', {
+      input: `${speechFile('cards')}:loop`,
+      more: ['--status-interval', '1'],
+    });
+    await bob.waitFor('connected');
+    const fox = await stage.openInFirefox(firefox, `${server.url}/#t=unused`, 'fox', [
+      takingAway({ path: 'localStorage', way: 'throwing' }),
+      takingAway({ path: 'sessionStorage', way: 'refusing' }),
+      takingAway({ path: 'navigator.locks', way: 'gone' }),
+      takingAway({ path: 'RTCPeerConnection', way: 'gone' }),
+      takingAway({ path: 'AudioContext.prototype.setSinkId', way: 'gone' }),
+      takingAway({ path: 'history.replaceState', way: 'refusing' }),
+    ]);
+    await fox.reads('stores nothing for this page');
+    await fox.reads('all speech goes through the server');
+    await fox.join();
+    await fox.waitForRoute('bob', 'relayed');
+    await pulse.waitUntilPlayed();
+    await pulse.say(speechFile('reader'));
+    await bob.waitFor('status', ({ peers }) =>
+      peers.some((/** @type {any} */ peer) => peer.name === 'fox' && peer.frames_received > 20),
+    );
+    await fox.click('leave');
+    await fox.reads('You have left the room');
+    await fox.picture('firefox-without');
+  }),
+);

@@ -8,7 +8,8 @@ import { speechFile } from './harness/sound.js';
 import { Stage, withSound } from './harness/stage.js';
 
 /** Frames received from a person. @param {any} status @param {string} name @returns {number} */
-const framesOf = (status, name) => status.peers.find((/** @type {any} */ peer) => peer.name === name)?.frames_received ?? 0;
+const framesOf = (status, name) =>
+  status.peers.find((/** @type {any} */ peer) => peer.name === name)?.frames_received ?? 0;
 
 /**
  * Waits until a good second more of a person's voice has come.
@@ -23,72 +24,91 @@ async function waitUntilHeard(listener, name) {
 
 /** @param {Stage} stage @param {import('./harness/program.js').Server} server */
 function talker(stage, server) {
-  return stage.cli(server, 'bob', { input: `${speechFile('announcer')}:loop`, more: ['--status-interval', '1'] });
+  return stage.cli(server, 'bob', {
+    input: `${speechFile('announcer')}:loop`,
+    more: ['--status-interval', '1'],
+  });
 }
 
-test('when the sound server ends, the page says that no speaker works, is still heard, and plays again when it is back', withSound(90), Stage.for(async (stage) => {
-  const server = await stage.server();
-  const pulse = await stage.pulse();
-  const bob = talker(stage, server);
-  await bob.waitFor('connected');
-  const browser = await stage.browserWithSound(pulse, 'reader');
-  const ada = await stage.person(browser, server, 'ada', { recorded: false });
-  await ada.waitForRoute('bob', 'direct');
-  await pulse.waitUntilPlayed();
-  await pulse.kill();
-  await ada.page.getByText('No speaker works').waitFor();
-  await waitUntilHeard(bob, 'ada');
-  const text = await ada.page.innerText('body');
-  assert.doesNotMatch(text, /waits for a click|Poor connection|microphone is gone/);
-  await look(ada, 'speaker-none');
-  await pulse.start();
-  await pulse.waitUntilPlayed();
-  await ada.page.getByText('No speaker works').waitFor({ state: 'detached' });
-  await waitUntilHeard(bob, 'ada');
-}));
+test(
+  'when the sound server ends, the page says that no speaker works, is still heard, and plays again when it is back',
+  withSound(90),
+  Stage.for(async (stage) => {
+    const server = await stage.server();
+    const pulse = await stage.pulse();
+    const bob = talker(stage, server);
+    await bob.waitFor('connected');
+    const browser = await stage.browserWithSound(pulse, 'reader');
+    const ada = await stage.person(browser, server, 'ada', { recorded: false });
+    await ada.waitForRoute('bob', 'direct');
+    await pulse.waitUntilPlayed();
+    await pulse.kill();
+    await ada.page.getByText('No speaker works').waitFor();
+    await waitUntilHeard(bob, 'ada');
+    const text = await ada.page.innerText('body');
+    assert.doesNotMatch(text, /waits for a click|Poor connection|microphone is gone/);
+    await look(ada, 'speaker-none');
+    await pulse.start();
+    await pulse.waitUntilPlayed();
+    await ada.page.getByText('No speaker works').waitFor({ state: 'detached' });
+    await waitUntilHeard(bob, 'ada');
+  }),
+);
 
 /** Its microphone hears a tone, which is no speech. Run in the page before its own code, sent there as text. */
 function alwaysHeard() {
-  if (location.protocol === 'http:') localStorage.setItem('voicemesh.settings', JSON.stringify({ activation: 'always' }));
+  if (location.protocol === 'http:')
+    localStorage.setItem('voicemesh.settings', JSON.stringify({ activation: 'always' }));
 }
 
 // Firefox tells a page nothing of it: the context goes on, and the speakers stay in the list.
-test('in Firefox one is heard on when the sound server ends, nothing else is blamed, and sound comes back', withSound(90, { firefox: true }), Stage.for(async (stage) => {
-  const server = await stage.server();
-  const pulse = await stage.pulse();
-  const bob = talker(stage, server);
-  await bob.waitFor('connected');
-  const firefox = await stage.firefox(pulse, { 'media.navigator.streams.fake': true });
-  const fox = await stage.openInFirefox(firefox, server.url, 'fox', [alwaysHeard]);
-  await fox.join();
-  await fox.waitForRoute('bob', 'direct');
-  await pulse.waitUntilPlayed();
-  await waitUntilHeard(bob, 'fox');
-  await pulse.kill();
-  await waitUntilHeard(bob, 'fox');
-  await waitUntilHeard(bob, 'fox');
-  const text = await fox.evaluate(() => document.body.innerText);
-  assert.doesNotMatch(text, /waits for a click|Poor|microphone is gone|does not hear you/);
-  await fox.picture('firefox-speaker-none');
-  await pulse.start();
-  await pulse.waitUntilPlayed();
-  await waitUntilHeard(bob, 'fox');
-}));
+test(
+  'in Firefox one is heard on when the sound server ends, nothing else is blamed, and sound comes back',
+  withSound(90, { firefox: true }),
+  Stage.for(async (stage) => {
+    const server = await stage.server();
+    const pulse = await stage.pulse();
+    const bob = talker(stage, server);
+    await bob.waitFor('connected');
+    const firefox = await stage.firefox(pulse, { 'media.navigator.streams.fake': true });
+    const fox = await stage.openInFirefox(firefox, server.url, 'fox', [alwaysHeard]);
+    await fox.join();
+    await fox.waitForRoute('bob', 'direct');
+    await pulse.waitUntilPlayed();
+    await waitUntilHeard(bob, 'fox');
+    await pulse.kill();
+    await waitUntilHeard(bob, 'fox');
+    await waitUntilHeard(bob, 'fox');
+    const text = await fox.evaluate(() => document.body.innerText);
+    assert.doesNotMatch(text, /waits for a click|Poor|microphone is gone|does not hear you/);
+    await fox.picture('firefox-speaker-none');
+    await pulse.start();
+    await pulse.waitUntilPlayed();
+    await waitUntilHeard(bob, 'fox');
+  }),
+);
 
-test('when the chosen speaker is unplugged, the default one plays', withSound(90), Stage.for(async (stage) => {
-  const server = await stage.server();
-  const pulse = await stage.pulse();
-  const bob = talker(stage, server);
-  await bob.waitFor('connected');
-  const browser = await stage.browserWithSound(pulse);
-  const ada = await stage.person(browser, server, 'ada', { recorded: false });
-  await ada.waitForRoute('bob', 'direct');
-  await pulse.waitUntilPlayed();
-  await ada.at('settings').click();
-  await ada.page.getByRole('combobox', { name: 'Speaker' }).selectOption({ label: 'second' });
-  await ada.page.keyboard.press('Escape');
-  await pulse.waitUntilPlayed('second');
-  await pulse.unplug('second');
-  await pulse.waitUntilPlayed();
-  assert.doesNotMatch(await ada.page.innerText('body'), /No speaker works|waits for a click|Poor connection|microphone is gone/);
-}));
+test(
+  'when the chosen speaker is unplugged, the default one plays',
+  withSound(90),
+  Stage.for(async (stage) => {
+    const server = await stage.server();
+    const pulse = await stage.pulse();
+    const bob = talker(stage, server);
+    await bob.waitFor('connected');
+    const browser = await stage.browserWithSound(pulse);
+    const ada = await stage.person(browser, server, 'ada', { recorded: false });
+    await ada.waitForRoute('bob', 'direct');
+    await pulse.waitUntilPlayed();
+    await ada.at('settings').click();
+    await ada.page.getByRole('combobox', { name: 'Speaker' }).selectOption({ label: 'second' });
+    await ada.page.keyboard.press('Escape');
+    await pulse.waitUntilPlayed('second');
+    await pulse.unplug('second');
+    await pulse.waitUntilPlayed();
+    assert.doesNotMatch(
+      await ada.page.innerText('body'),
+      /No speaker works|waits for a click|Poor connection|microphone is gone/,
+    );
+  }),
+);

@@ -24,8 +24,21 @@ const endings = [() => rmSync(temporary, { recursive: true, force: true })];
 
 /** How the command joins. @param {Server} server @param {string} name @param {string} voice @param {string[]} more */
 function joining(server, name, voice, ...more) {
-  return ['join', ROOM, '--server', server.socketUrl, '--name', name, '--input', `${speechFile(voice)}:loop`, '--output', 'null',
-    '--state-dir', join(temporary, name), ...more];
+  return [
+    'join',
+    ROOM,
+    '--server',
+    server.socketUrl,
+    '--name',
+    name,
+    '--input',
+    `${speechFile(voice)}:loop`,
+    '--output',
+    'null',
+    '--state-dir',
+    join(temporary, name),
+    ...more,
+  ];
 }
 
 /** @param {import('playwright-core').Locator} from @param {string} name */
@@ -44,17 +57,31 @@ async function main() {
   const { browser, close } = await launch(speechFile('reader'));
   endings.push(close);
 
-  const ada = await Person.open(browser, server.url, 'Ada', { recorded: false, context: { viewport: PAGE } });
+  const ada = await Person.open(browser, server.url, 'Ada', {
+    recorded: false,
+    context: { viewport: PAGE },
+  });
   await ada.join({ room: ROOM });
   await ada.waitForPhase('joined');
-  const terminal = new Terminal(temporary, TERMINAL, [binary('voicemesh'), ...joining(server, 'Ben', 'cards')]);
+  const terminal = new Terminal(temporary, TERMINAL, [
+    binary('voicemesh'),
+    ...joining(server, 'Ben', 'cards'),
+  ]);
   endings.push(() => terminal.close());
-  const cleo = new Program('Cleo', binary('voicemesh'), joining(server, 'Cleo', 'announcer', '--json'));
+  const cleo = new Program(
+    'Cleo',
+    binary('voicemesh'),
+    joining(server, 'Cleo', 'announcer', '--json'),
+  );
   endings.push(() => cleo.kill());
   await cleo.waitFor('connected');
 
   for (const name of ['Ben', 'Cleo']) await ada.waitForRoute(name, 'direct');
-  await terminal.waitUntil('two direct links', (text) => (text.match(/direct/g) ?? []).length >= 2, PATIENCE_MS);
+  await terminal.waitUntil(
+    'two direct links',
+    (text) => (text.match(/direct/g) ?? []).length >= 2,
+    PATIENCE_MS,
+  );
   terminal.type('Good evening! Can you both hear me?');
   await ada.at('messages').getByText('Can you both hear me?').waitFor({ state: 'attached' });
   cleo.type('Loud and clear.');

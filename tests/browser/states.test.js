@@ -13,39 +13,111 @@ import { Stage, within } from './harness/stage.js';
 /** @import { Person } from './harness/browser.js' */
 
 const SITE = 'http://localhost/';
-const TYPES = /** @type {Record<string, string>} */ ({ '.js': 'text/javascript', '.css': 'text/css', '.svg': 'image/svg+xml' });
+const TYPES = /** @type {Record<string, string>} */ ({
+  '.js': 'text/javascript',
+  '.css': 'text/css',
+  '.svg': 'image/svg+xml',
+});
 
 /** @param {string} name @param {Partial<PersonState>} [more] @returns {PersonState} */
 const person = (name, more = {}) => ({
-  id: Buffer.from(name).toString('hex').padEnd(32, '0'), name, speaking: false, route: 'direct', roundTripMs: 24, lossPercent: 0, delayMs: 88,
-  volume: 1, muted: false, recording: false, groups: ['Global'], away: false, mayNot: [], silenced: false, status: {}, hearsMe: true, silentMs: 0, ...more,
+  id: Buffer.from(name).toString('hex').padEnd(32, '0'),
+  name,
+  speaking: false,
+  route: 'direct',
+  roundTripMs: 24,
+  lossPercent: 0,
+  delayMs: 88,
+  volume: 1,
+  muted: false,
+  recording: false,
+  groups: ['Global'],
+  away: false,
+  mayNot: [],
+  silenced: false,
+  status: {},
+  hearsMe: true,
+  silentMs: 0,
+  ...more,
 });
 
-const PEOPLE = [person('Ben', { speaking: true }), person('Cleo', { route: 'relayed', delayMs: 131, roundTripMs: 62 })];
+const PEOPLE = [
+  person('Ben', { speaking: true }),
+  person('Cleo', { route: 'relayed', delayMs: 131, roundTripMs: 62 }),
+];
 
 /** @type {PeerState} */
 const IN_ROOM = {
-  phase: 'joined', refusal: null, joinedAt: -25 * 60_000, room: 'Kitchen table', name: 'Ada', waking: false, retryInMs: null,
-  relayOnly: false, serverRelayOnly: false, microphone: 'on', microphoneLabel: 'Headset', channels: { count: 1, heard: 0 },
-  monitored: false, muted: false, activation: 'voice', processing: { echo: true, noise: true, gain: true }, deafened: false,
-  talking: false, speaking: false, people: PEOPLE, groups: [{ name: 'Global', members: 3, listening: true, speaking: true }],
-  messages: [], output: 'on', uploadTooSlow: false, problem: null, networkChanged: false, moderates: false, locked: false,
-  banned: [], silenced: false, mayNot: [],
+  phase: 'joined',
+  refusal: null,
+  joinedAt: -25 * 60_000,
+  room: 'Kitchen table',
+  name: 'Ada',
+  waking: false,
+  retryInMs: null,
+  relayOnly: false,
+  serverRelayOnly: false,
+  microphone: 'on',
+  microphoneLabel: 'Headset',
+  channels: { count: 1, heard: 0 },
+  monitored: false,
+  muted: false,
+  activation: 'voice',
+  processing: { echo: true, noise: true, gain: true },
+  deafened: false,
+  talking: false,
+  speaking: false,
+  people: PEOPLE,
+  groups: [{ name: 'Global', members: 3, listening: true, speaking: true }],
+  messages: [],
+  output: 'on',
+  uploadTooSlow: false,
+  problem: null,
+  networkChanged: false,
+  moderates: false,
+  locked: false,
+  banned: [],
+  left: [],
+  heldIn: [],
+  silenced: false,
+  mayNot: [],
 };
 
-/** @param {string} code @param {string} [message] @returns {Partial<PeerState>} */
-const refused = (code, message = '') => ({ phase: 'refused', refusal: { code, message, retryAt: 0 } });
+/** @param {string} code @param {string} [message] @param {number | null} [retryAt] @returns {Partial<PeerState>} */
+const refused = (code, message = '', retryAt = null) => ({
+  phase: 'refused',
+  refusal: { code, message, retryAt },
+});
 /** @param {string} from @param {string} to @param {string} text */
-const said = (from, to, text) => ({ from, to, mine: from === 'Ada', text, at: Date.UTC(2026, 0, 5, 17, 30) });
+const said = (from, to, text) => ({
+  from,
+  to,
+  mine: from === 'Ada',
+  text,
+  at: Date.UTC(2026, 0, 5, 17, 30),
+});
 const MESSAGES = [
-  said('Ben', 'room', 'Has everybody got the plan? https://example.org/plan'), said('Cleo', 'me', 'I have not, but do not tell Ben.'),
-  said('Ada', 'Cleo', 'I send it to you.'), said('Ada', 'room', 'Yes.'),
+  said('Ben', 'room', 'Has everybody got the plan? https://example.org/plan'),
+  said('Cleo', 'me', 'I have not, but do not tell Ben.'),
+  said('Ada', 'Cleo', 'I send it to you.'),
+  said('Ada', 'room', 'Yes.'),
 ];
 const FOREIGN = [
-  person('ليلى حداد', { speaking: true, status: { muted: true } }), person('דוד כהן', { groups: ['צוות א'], recording: true }),
-  person('Ben ליבוביץ', { lossPercent: 7 }), person('محمد (Berlin)', { mayNot: ['speak'] }),
+  person('ليلى حداد', { speaking: true, status: { muted: true } }),
+  person('דוד כהן', { groups: ['צוות א'], recording: true }),
+  person('Ben ליבוביץ', { lossPercent: 7 }),
+  person('محمد (Berlin)', { mayNot: ['speak'] }),
 ];
-const MANY = ['Åsa', '山田太郎', 'ليلى حداد', 'דוד כהן', 'Ben', 'Ben#3fa2', 'Cleo', 'Karl-Theodor von und zu Guttenplag'];
+const MANY = [
+  'Åsa',
+  '山田太郎',
+  'ليلى حداد',
+  'דוד כהן',
+  'Ben',
+  'Ben#3fa2',
+  'Cleo',
+  'Karl-Theodor von und zu Guttenplag',
+];
 
 /**
  * A state's name, what differs from a quiet room of three, and what is pressed first. `support`: the page is shown as one that
@@ -62,11 +134,21 @@ const STATES = [
   ['joining', { phase: 'joining', microphone: 'asking' }],
   ['joining-waking', { phase: 'joining', waking: true }],
   ['joining-gateway', { phase: 'joining', problem: { kind: 'gateway', host: '', status: 502 } }],
-  ['joining-origin', { phase: 'joining', problem: { kind: 'origin', host: 'voice.example.org:8080', status: 403 } }],
+  [
+    'joining-origin',
+    { phase: 'joining', problem: { kind: 'origin', host: 'voice.example.org:8080', status: 403 } },
+  ],
   ['away', { phase: 'reconnecting', retryInMs: 7000, people: [PEOPLE[0]] }],
-  ['away-offline', { phase: 'reconnecting', problem: { kind: 'offline', host: '', status: 0 }, people: [person('Ben', { route: 'none', away: true })] }],
+  [
+    'away-offline',
+    {
+      phase: 'reconnecting',
+      problem: { kind: 'offline', host: '', status: 0 },
+      people: [person('Ben', { route: 'none', away: true })],
+    },
+  ],
   ['refused-kicked', refused('kicked')],
-  ['refused-banned', refused('banned')],
+  ['refused-banned', refused('banned', '', 42 * 60_000)],
   ['refused-locked', refused('room-locked')],
   ['refused-token-required', refused('token-required')],
   ['refused-token-expired', refused('token-expired')],
@@ -90,19 +172,112 @@ const STATES = [
   ['may-not-speak', { mayNot: ['speak'] }],
   ['may-not-write', { mayNot: ['data', 'listen'] }, { tab: 'chat' }],
   ['muted-for-all', { mayNot: ['speak'], silenced: true }],
-  ['muted-deafened', { muted: true, deafened: true, people: [person('Ben', { status: { muted: true } }), person('Cleo', { status: { listening_only: true, deafened: true } }), person('A member with a name that is rather long for a list', { status: { muted: true } }), person('W'.repeat(48))] }],
+  [
+    'muted-deafened',
+    {
+      muted: true,
+      deafened: true,
+      people: [
+        person('Ben', { status: { muted: true } }),
+        person('Cleo', { status: { listening_only: true, deafened: true } }),
+        person('A member with a name that is rather long for a list', { status: { muted: true } }),
+        person('W'.repeat(48)),
+      ],
+    },
+  ],
+  [
+    'held',
+    {
+      heldIn: ['Red'],
+      groups: [
+        { name: 'Global', members: 2, listening: false, speaking: false },
+        { name: 'Red', members: 1, listening: true, speaking: true },
+      ],
+    },
+  ],
   ['closed', { locked: true }],
-  ['moderates', { moderates: true, locked: true, banned: [{ id: 'ab', name: 'Mallory' }] }, { press: '.quality summary' }],
+  [
+    'moderates',
+    { moderates: true, locked: true, banned: [{ id: 'ab', name: 'Mallory' }] },
+    { press: '.quality summary' },
+  ],
+  [
+    'moderates-left',
+    {
+      moderates: true,
+      left: [
+        { id: 'ab', name: 'Mallory' },
+        { id: 'cd', name: 'A member with a name that is rather long' },
+      ],
+    },
+    { press: '[data-test=left] summary' },
+  ],
   ['push-to-talk', { activation: 'push-to-talk' }],
   ['push-to-talk-held', { activation: 'push-to-talk', talking: true, speaking: true }],
   ['messages', { messages: MESSAGES }, { tab: 'chat' }],
   ['message-private', { messages: MESSAGES }, { tab: 'chat', to: 'Only to Ben' }],
-  ['connection-fair', { people: [person('Ben', { lossPercent: 6.4, delayMs: 240 }), PEOPLE[1]] }, { press: '[data-quality=fair] summary' }],
-  ['connection-poor', { people: [person('Ben', { delayMs: 780, roundTripMs: 640, hearsMe: false, muted: true }), PEOPLE[1]] }, { press: '[data-quality=poor] summary' }],
-  ['recording', { people: [person('Ben', { recording: true, speaking: true, groups: ['Global', 'red team'] }), PEOPLE[1]] }],
-  ['groups-none', { groups: [{ name: 'Global', members: 2, listening: true, speaking: false }, { name: 'red team', members: 1, listening: false, speaking: false }], people: [person('Ben', { groups: ['red team'] }), PEOPLE[1]] }, { tab: 'groups' }],
-  ['right-to-left', { room: 'غرفة الجلوس', name: 'נועה', people: FOREIGN, messages: [said('ليلى حداد', 'room', 'مرحبا! هل تسمعني؟'), said('נועה', 'room', 'שלום Ben, 5 דקות.')] }],
-  ['mixed-list', { people: [...MANY.map((name, at) => person(name, { speaking: at % 3 === 0, lossPercent: at === 4 ? 9 : 0, status: at === 5 ? { muted: true } : {} })), person('Zoe', { away: true, route: 'none' })] }],
+  [
+    'connection-fair',
+    { people: [person('Ben', { lossPercent: 6.4, delayMs: 240 }), PEOPLE[1]] },
+    { press: '[data-quality=fair] summary' },
+  ],
+  [
+    'connection-poor',
+    {
+      people: [
+        person('Ben', { delayMs: 780, roundTripMs: 640, hearsMe: false, muted: true }),
+        PEOPLE[1],
+      ],
+    },
+    { press: '[data-quality=poor] summary' },
+  ],
+  [
+    'recording',
+    {
+      people: [
+        person('Ben', { recording: true, speaking: true, groups: ['Global', 'red team'] }),
+        PEOPLE[1],
+      ],
+    },
+  ],
+  [
+    'groups-none',
+    {
+      groups: [
+        { name: 'Global', members: 2, listening: true, speaking: false },
+        { name: 'red team', members: 1, listening: false, speaking: false },
+      ],
+      people: [person('Ben', { groups: ['red team'] }), PEOPLE[1]],
+    },
+    { tab: 'groups' },
+  ],
+  [
+    'right-to-left',
+    {
+      room: 'غرفة الجلوس',
+      name: 'נועה',
+      people: FOREIGN,
+      messages: [
+        said('ليلى حداد', 'room', 'مرحبا! هل تسمعني؟'),
+        said('נועה', 'room', 'שלום Ben, 5 דקות.'),
+      ],
+    },
+  ],
+  [
+    'mixed-list',
+    {
+      people: [
+        ...MANY.map((name, at) =>
+          person(name, {
+            speaking: at % 3 === 0,
+            lossPercent: at === 4 ? 9 : 0,
+            status: at === 5 ? { muted: true } : {},
+          }),
+        ),
+        person('Zoe', { away: true, route: 'none' }),
+      ],
+    },
+  ],
   ['two-alerts', { phase: 'reconnecting', retryInMs: 7000, microphone: 'denied' }],
 ];
 
@@ -111,7 +286,9 @@ async function servePage(page) {
   await page.route(`${SITE}**`, (route) => {
     const path = normalize(new URL(route.request().url()).pathname);
     if (path === '/') {
-      const body = readFileSync(join(ROOT, 'web/src/index.html'), 'utf8').replaceAll('{{assets}}', '/assets/0').replace(/<script.*/, '');
+      const body = readFileSync(join(ROOT, 'web/src/index.html'), 'utf8')
+        .replaceAll('{{assets}}', '/assets/0')
+        .replace(/<script.*/, '');
       return route.fulfill({ contentType: 'text/html', body });
     }
     const file = join(ROOT, 'web/src', path.replace('/assets/0/', ''));
@@ -128,14 +305,30 @@ async function openViews() {
   const options = { root, room: '', storage, lasts: true };
   const target = new EventTarget();
   const levels = { own: 0.4, people: new Map() };
-  const own = { state: /** @type {any} */ ({ phase: 'left' }), ownId: '17', levels: () => levels, devices: async () => ({ inputs: [], outputs: [] }) };
+  const withActions = (/** @type {any} */ has) =>
+    new Proxy(has, { get: (_, name) => (name in has ? has[name] : () => {}) });
+  const own = {
+    state: /** @type {any} */ ({ phase: 'left' }),
+    ownId: '17',
+    sound: withActions({
+      levels: () => levels,
+      devices: async () => ({ inputs: [], outputs: [] }),
+    }),
+  };
   const peer = new Proxy(target, {
-    get: (_, name) => (name in own ? /** @type {any} */ (own)[name] : name in target ? /** @type {any} */ (target)[name].bind(target) : () => {}),
+    get: (_, name) =>
+      name in own
+        ? /** @type {any} */ (own)[name]
+        : name in target
+          ? /** @type {any} */ (target)[name].bind(target)
+          : () => {},
   });
   let isOpen = false;
   const set = (/** @type {any} */ state) => {
     own.state = { ...state, joinedAt: performance.now() + state.joinedAt };
-    levels.people = new Map((state.people ?? []).map((/** @type {any} */ one) => [one.id, one.speaking ? 0.6 : 0.02]));
+    levels.people = new Map(
+      (state.people ?? []).map((/** @type {any} */ one) => [one.id, one.speaking ? 0.6 : 0.02]),
+    );
     if (isOpen) target.dispatchEvent(new Event('change'));
     else show(peer, { ...options, support: null });
     isOpen = true;
@@ -148,19 +341,26 @@ async function openViews() {
         return set(state);
       }
       isOpen = false;
-      return support === 'failure' ? showFailure(root, new Error('this is no module')) : show(null, { ...options, support });
+      return support === 'failure'
+        ? showFailure(root, new Error('this is no module'))
+        : show(null, { ...options, support });
     },
     changeState: set,
-    refuseText: (/** @type {string} */ text) => target.dispatchEvent(new CustomEvent('text-refused', { detail: { text, to: null } })),
-    notice: (/** @type {string} */ kind, /** @type {string} */ text) => target.dispatchEvent(new CustomEvent('notice', { detail: { kind, text } })),
+    refuseText: (/** @type {string} */ text) =>
+      target.dispatchEvent(new CustomEvent('text-refused', { detail: { text, to: null } })),
+    notice: (/** @type {string} */ kind, /** @type {string} */ text) =>
+      target.dispatchEvent(new CustomEvent('notice', { detail: { kind, text } })),
   });
 }
 
 /** @param {Person} person @param {PeerState} state @param {How} [how] */
 async function setState({ page }, state, { support, press, tab, to } = {}) {
-  await page.evaluate(([state, support]) => /** @type {any} */ (globalThis).setState(state, support), /** @type {const} */ ([state, support]));
+  await page.evaluate(
+    ([state, support]) => /** @type {any} */ (globalThis).setState(state, support),
+    /** @type {const} */ ([state, support]),
+  );
   const tabs = page.locator(`nav [data-tab="${tab}"]`);
-  if (tab && await tabs.isVisible()) await tabs.click();
+  if (tab && (await tabs.isVisible())) await tabs.click();
   if (to) await page.getByLabel('To whom').selectOption({ label: to });
   if (press) await page.locator(press).first().click();
 }
@@ -173,77 +373,141 @@ const SCREENS = {
 
 /** @param {Stage} stage @param {import('playwright-core').Browser} browser @param {import('playwright-core').BrowserContextOptions} context */
 async function openPage(stage, browser, context) {
-  const ada = await stage.open(browser, SITE, 'ada', { recorded: false, context, before: servePage });
+  const ada = await stage.open(browser, SITE, 'ada', {
+    recorded: false,
+    context,
+    before: servePage,
+  });
   await ada.page.evaluate(openViews);
   return ada;
 }
 
-test('every state of the page can be used on every screen', within(240), Stage.for(async (stage) => {
-  const browser = await stage.browserSpeakingOn();
-  await Promise.all(Object.entries(SCREENS).map(async ([screen, context]) => {
-    const ada = await openPage(stage, browser, context);
-    for (const [name, state, how] of STATES) {
-      await setState(ada, { ...IN_ROOM, ...state }, how);
-      await look(ada, `state-${name}-${screen}`, { seenBefore: screen === 'wide' });
-    }
-  }));
-}));
+test(
+  'every state of the page can be used on every screen',
+  within(240),
+  Stage.for(async (stage) => {
+    const browser = await stage.browserSpeakingOn();
+    await Promise.all(
+      Object.entries(SCREENS).map(async ([screen, context]) => {
+        const ada = await openPage(stage, browser, context);
+        for (const [name, state, how] of STATES) {
+          await setState(ada, { ...IN_ROOM, ...state }, how);
+          await look(ada, `state-${name}-${screen}`, { seenBefore: screen === 'wide' });
+        }
+      }),
+    );
+  }),
+);
 
 /** What is seen of each, cut by what it scrolls in: [top, bottom, left, right]. @param {Person} person @param {string} selector */
-const boxes = ({ page }, selector) => page.evaluate((wanted) => [...document.querySelectorAll(wanted)].flatMap((element) => {
-  const { top, bottom, left, right, height } = element.getBoundingClientRect();
-  const frame = element.closest('.people, .side > .card, .bar')?.getBoundingClientRect() ?? { top: 0, bottom: innerHeight };
-  const [from, to] = [Math.max(top, frame.top), Math.min(bottom, frame.bottom)];
-  const isClipped = getComputedStyle(element).clipPath !== 'none';
-  return height === 0 || to <= from || isClipped ? [] : [{ from, to, left, right, isWhole: to - from > height - 1 }];
-}), selector);
+const boxes = ({ page }, selector) =>
+  page.evaluate(
+    (wanted) =>
+      [...document.querySelectorAll(wanted)].flatMap((element) => {
+        const { top, bottom, left, right, height } = element.getBoundingClientRect();
+        const frame = element.closest('.people, .side > .card, .bar')?.getBoundingClientRect() ?? {
+          top: 0,
+          bottom: innerHeight,
+        };
+        const [from, to] = [Math.max(top, frame.top), Math.min(bottom, frame.bottom)];
+        const isClipped = getComputedStyle(element).clipPath !== 'none';
+        return height === 0 || to <= from || isClipped
+          ? []
+          : [{ from, to, left, right, isWhole: to - from > height - 1 }];
+      }),
+    selector,
+  );
 
-const SMALL = [[844, 390], [568, 320], [390, 844], [640, 400]];
+const SMALL = [
+  [844, 390],
+  [568, 320],
+  [390, 844],
+  [640, 400],
+];
 
-test('on small screens alerts and notices leave the people and the fields to be seen', within(60), Stage.for(async (stage) => {
-  const browser = await stage.browserSpeakingOn();
-  const ada = await openPage(stage, browser, { viewport: { width: 844, height: 390 }, hasTouch: true, isMobile: true });
-  const { page } = ada;
-  for (const [width, height] of SMALL) {
-    const size = `${width}x${height}`;
-    await page.setViewportSize({ width, height });
-    for (const tab of ['people', 'chat', 'groups']) {
-      await setState(ada, { ...IN_ROOM, phase: 'reconnecting', retryInMs: 7000, microphone: 'denied' }, { tab });
-      await page.evaluate(() => {
-        const { notice } = /** @type {any} */ (globalThis);
-        notice('joined', 'A person with a name that is rather long for a list is here.');
-        notice('remark', 'The room has begun anew: the password, the lock and two bans have ended, and the members who were muted for all speak again.');
-      });
-      await look(ada, `small-${size}-${tab}`, { seenBefore: tab !== 'people' });
-      if (tab === 'people') assert.ok((await boxes(ada, '.person')).some(({ isWhole }) => isWhole), `${size}: no card is seen`);
-      if (tab === 'chat') assert.ok((await boxes(ada, 'textarea')).some(({ isWhole }) => isWhole), `${size}: one cannot write`);
-      const covered = await boxes(ada, '.person, input, textarea, select, .alert p, .bar');
-      const notices = await boxes(ada, '.notices p');
-      assert.ok(notices.length > 0 && covered.length > 2, size);
-      for (const notice of notices) {
-        for (const one of covered) {
-          const apart = notice.to <= one.from + 1 || notice.from >= one.to - 1 || notice.right <= one.left || notice.left >= one.right;
-          assert.ok(apart, `${size}, ${tab}: a notice covers ${JSON.stringify(one)}: ${JSON.stringify(notice)}`);
+test(
+  'on small screens alerts and notices leave the people and the fields to be seen',
+  within(60),
+  Stage.for(async (stage) => {
+    const browser = await stage.browserSpeakingOn();
+    const ada = await openPage(stage, browser, {
+      viewport: { width: 844, height: 390 },
+      hasTouch: true,
+      isMobile: true,
+    });
+    const { page } = ada;
+    for (const [width, height] of SMALL) {
+      const size = `${width}x${height}`;
+      await page.setViewportSize({ width, height });
+      for (const tab of ['people', 'chat', 'groups']) {
+        await setState(
+          ada,
+          { ...IN_ROOM, phase: 'reconnecting', retryInMs: 7000, microphone: 'denied' },
+          { tab },
+        );
+        await page.evaluate(() => {
+          const { notice } = /** @type {any} */ (globalThis);
+          notice('joined', 'A person with a name that is rather long for a list is here.');
+          notice(
+            'remark',
+            'The room has begun anew: the password, the lock and two bans have ended, and the members who were muted for all speak again.',
+          );
+        });
+        await look(ada, `small-${size}-${tab}`, { seenBefore: tab !== 'people' });
+        if (tab === 'people')
+          assert.ok(
+            (await boxes(ada, '.person')).some(({ isWhole }) => isWhole),
+            `${size}: no card is seen`,
+          );
+        if (tab === 'chat')
+          assert.ok(
+            (await boxes(ada, 'textarea')).some(({ isWhole }) => isWhole),
+            `${size}: one cannot write`,
+          );
+        const covered = await boxes(ada, '.person, input, textarea, select, .alert p, .bar');
+        const notices = await boxes(ada, '.notices p');
+        assert.ok(notices.length > 0 && covered.length > 2, size);
+        for (const notice of notices) {
+          for (const one of covered) {
+            const apart =
+              notice.to <= one.from + 1 ||
+              notice.from >= one.to - 1 ||
+              notice.right <= one.left ||
+              notice.left >= one.right;
+            assert.ok(
+              apart,
+              `${size}, ${tab}: a notice covers ${JSON.stringify(one)}: ${JSON.stringify(notice)}`,
+            );
+          }
         }
       }
     }
-  }
-  // A message that the chat's tab counts is said to screen readers alone.
-  await page.evaluate(() => document.querySelectorAll('.notices p').forEach((notice) => notice.remove()));
-  const messages = [said('Ben', 'room', 'Has everybody got the plan?')];
-  await setState(ada, IN_ROOM, { tab: 'people' });
-  await page.evaluate((state) => /** @type {any} */ (globalThis).changeState(state), { ...IN_ROOM, messages });
-  assert.equal(await page.locator('.unread').innerText(), '1 new');
-  assert.equal(await page.locator('.notices p').count(), 1);
-  assert.deepEqual(await boxes(ada, '.notices p'), []);
-}));
+    // A message that the chat's tab counts is said to screen readers alone.
+    await page.evaluate(() =>
+      document.querySelectorAll('.notices p').forEach((notice) => notice.remove()),
+    );
+    const messages = [said('Ben', 'room', 'Has everybody got the plan?')];
+    await setState(ada, IN_ROOM, { tab: 'people' });
+    await page.evaluate((state) => /** @type {any} */ (globalThis).changeState(state), {
+      ...IN_ROOM,
+      messages,
+    });
+    assert.equal(await page.locator('.unread').innerText(), '1 new');
+    assert.equal(await page.locator('.notices p').count(), 1);
+    assert.deepEqual(await boxes(ada, '.notices p'), []);
+  }),
+);
 
-test('a message that was refused stands again where it was written, unless another has been begun', within(), Stage.for(async (stage) => {
-  const browser = await stage.browserSpeakingOn();
-  const ada = await openPage(stage, browser, SCREENS.phone);
-  await setState(ada, IN_ROOM, { tab: 'chat' });
-  for (const text of ['Can you hear me?', 'Another']) {
-    await ada.page.evaluate((text) => /** @type {any} */ (globalThis).refuseText(text), text);
-    assert.equal(await ada.at('chat-input').inputValue(), 'Can you hear me?');
-  }
-}));
+test(
+  'a message that was refused stands again where it was written, unless another has been begun',
+  within(),
+  Stage.for(async (stage) => {
+    const browser = await stage.browserSpeakingOn();
+    const ada = await openPage(stage, browser, SCREENS.phone);
+    await setState(ada, IN_ROOM, { tab: 'chat' });
+    for (const text of ['Can you hear me?', 'Another']) {
+      await ada.page.evaluate((text) => /** @type {any} */ (globalThis).refuseText(text), text);
+      assert.equal(await ada.at('chat-input').inputValue(), 'Can you hear me?');
+    }
+  }),
+);

@@ -45,7 +45,8 @@ export class Encoder {
       loss: Math.min(Math.ceil(expectedLossPercent / LOSS_STEP) * LOSS_STEP, 100),
     };
     const isSame = next.bitrate === this.plan.bitrate && next.loss === this.plan.loss;
-    if (isSame || (next.bitrate >= this.plan.bitrate && now < this.#changedAt + UP_EVERY_MS)) return;
+    if (isSame || (next.bitrate >= this.plan.bitrate && now < this.#changedAt + UP_EVERY_MS))
+      return;
     this.plan = next;
     this.#changedAt = now;
     if (this.#encoder?.state === 'configured') this.#encoder.configure(config(next));
@@ -57,8 +58,12 @@ export class Encoder {
     if (this.#encoder?.state !== 'configured') this.#start();
     this.#about.push({ capturedAt, pauseFollows });
     const data = new AudioData({
-      format: 'f32-planar', sampleRate: 48_000, numberOfFrames: FRAME, numberOfChannels: 1,
-      timestamp: this.#timestamp, data: /** @type {Float32Array<ArrayBuffer>} */ (pcm),
+      format: 'f32-planar',
+      sampleRate: 48_000,
+      numberOfFrames: FRAME,
+      numberOfChannels: 1,
+      timestamp: this.#timestamp,
+      data: /** @type {Float32Array<ArrayBuffer>} */ (pcm),
     });
     this.#timestamp += 20_000;
     try {
@@ -97,7 +102,14 @@ export class Encoder {
 /** @param {{bitrate: number, loss: number}} plan @returns {AudioEncoderConfig} */
 function config({ bitrate, loss }) {
   // `application` is newer than the types; in-band repair needs it.
-  const opus = { application: 'voip', signal: 'voice', frameDuration: 20_000, complexity: 5, packetlossperc: loss, useinbandfec: true };
+  const opus = {
+    application: 'voip',
+    signal: 'voice',
+    frameDuration: 20_000,
+    complexity: 5,
+    packetlossperc: loss,
+    useinbandfec: true,
+  };
   return { codec: 'opus', sampleRate: 48_000, numberOfChannels: 1, bitrate, opus };
 }
 
@@ -155,7 +167,9 @@ export class Capture {
     if (known) return known;
     // One for good, as browsers keep some of each; without a microphone it hears silence, which goes nowhere.
     const node = new AudioWorkletNode(context, 'voicemesh-capture', {
-      numberOfInputs: 1, numberOfOutputs: 0, channelCountMode: 'max',
+      numberOfInputs: 1,
+      numberOfOutputs: 0,
+      channelCountMode: 'max',
     });
     node.port.postMessage({ channel: this.#channel });
     this.#nodes.set(context, node);
@@ -193,7 +207,10 @@ export class Capture {
     }
     this.#monitor = null;
     if (!on || !this.#source) return;
-    this.#monitor = new DelayNode(this.context, { delayTime: MONITOR_DELAY_S, maxDelayTime: MONITOR_DELAY_S });
+    this.#monitor = new DelayNode(this.context, {
+      delayTime: MONITOR_DELAY_S,
+      maxDelayTime: MONITOR_DELAY_S,
+    });
     this.#source.connect(this.#monitor).connect(this.context.destination);
   }
 
@@ -221,7 +238,9 @@ export class Capture {
       audio: {
         ...(deviceId ? { deviceId: { exact: deviceId } } : {}),
         // All its channels: which of them is heard, the worklet decides.
-        echoCancellation: echo, noiseSuppression: noise, autoGainControl: gain,
+        echoCancellation: echo,
+        noiseSuppression: noise,
+        autoGainControl: gain,
         channelCount: { ideal: echo || noise || gain ? MOST_PROCESSED_CHANNELS : MOST_CHANNELS },
       },
     });
@@ -273,7 +292,9 @@ export class Capture {
     const ageMs = (this.context.currentTime - began) * 1000;
     const capturedAt = now - Math.min(Math.max(ageMs, 20), 200);
     const db = levelDb(pcm);
-    this.level = this.muted ? 0 : Math.max(this.level * 0.8, Math.min(Math.max((db + 60) / 50, 0), 1));
+    this.level = this.muted
+      ? 0
+      : Math.max(this.level * 0.8, Math.min(Math.max((db + 60) / 50, 0), 1));
     for (const frame of this.#wanted({ pcm, capturedAt }, now)) {
       this.#sending = true;
       this.encoder.encode(frame.pcm, frame.capturedAt, false);
@@ -288,7 +309,9 @@ export class Capture {
     }
     if (this.activation === 'always') return [frame];
     if (this.activation === 'push-to-talk') {
-      return this.talking || now < this.#talkedAt + RELEASE_MS ? [frame] : this.#pause(frame.capturedAt);
+      return this.talking || now < this.#talkedAt + RELEASE_MS
+        ? [frame]
+        : this.#pause(frame.capturedAt);
     }
     const frames = this.#activity.push(frame);
     return frames.length > 0 ? frames : this.#pause(frame.capturedAt);

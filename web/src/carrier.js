@@ -56,7 +56,8 @@ export class BrowserCarrier {
     let isOpen = false;
     this.#sockets.set(generation, socket);
     socket.binaryType = 'arraybuffer';
-    const signaling = () => (this.#sockets.get(generation) === socket ? this.mesh?.signaling : undefined);
+    const signaling = () =>
+      this.#sockets.get(generation) === socket ? this.mesh?.signaling : undefined;
     socket.onopen = () => {
       isOpen = true;
       this.check.opened();
@@ -64,7 +65,12 @@ export class BrowserCarrier {
     };
     socket.onclose = ({ code }) => {
       if (!isOpen) void this.check.failed();
-      signaling()?.closed(this.clock(), generation, `the connection ended (${code})`, code === TAKEN_OVER);
+      signaling()?.closed(
+        this.clock(),
+        generation,
+        `the connection ended (${code})`,
+        code === TAKEN_OVER,
+      );
     };
     socket.onmessage = ({ data }) => {
       if (typeof data === 'string') signaling()?.text(this.clock(), generation, data);
@@ -105,7 +111,9 @@ export class BrowserCarrier {
   openLink(peer, generation, role, iceServers) {
     const key = `${peer} ${generation}`;
     const turn = this.#openings.turn(role, peer);
-    void turn.begun.then(() => { this.backgroundBytes += OPENING_BYTES; });
+    void turn.begun.then(() => {
+      this.backgroundBytes += OPENING_BYTES;
+    });
     try {
       const link = new RtcLink(role, this.#usable(iceServers), turn.begun, {
         signal: (signal) => this.mesh?.pairs.linkSignal(peer, generation, signal),
@@ -115,9 +123,12 @@ export class BrowserCarrier {
         },
         packet: (packet) => this.mesh?.session.fromLink(this.clock(), peer, generation, packet),
         closed: (onPurpose) => this.#closed(key, peer, generation, onPurpose),
-        turnFailed: (code) => this.#remark(code === 701
-          ? 'The server’s TURN does not answer. Whom you cannot reach directly, you talk to through the server.'
-          : `The server’s TURN refuses this page (${code}). Whom you cannot reach directly, you talk to through the server.`),
+        turnFailed: (code) =>
+          this.#remark(
+            code === 701
+              ? 'The server’s TURN does not answer. Whom you cannot reach directly, you talk to through the server.'
+              : `The server’s TURN refuses this page (${code}). Whom you cannot reach directly, you talk to through the server.`,
+          ),
       });
       this.#links.set(key, { link, turn });
     } catch {
@@ -156,7 +167,9 @@ export class BrowserCarrier {
       const { usable, dropped } = usableServers(named);
       this.#ice = { named, usable };
       if (dropped.length > 0) {
-        this.#remark(`The server names STUN or TURN that this browser cannot use: ${dropped.join(', ')}. It does without.`);
+        this.#remark(
+          `The server names STUN or TURN that this browser cannot use: ${dropped.join(', ')}. It does without.`,
+        );
       }
     }
     return this.#ice.usable;

@@ -20,7 +20,8 @@ export class ChatLog {
 
   /** @param {EventTarget} page says when it may end */
   constructor(page) {
-    for (const event of ['pagehide', 'visibilitychange']) page.addEventListener(event, () => this.#write());
+    for (const event of ['pagehide', 'visibilitychange'])
+      page.addEventListener(event, () => this.#write());
   }
 
   /** Begins with what this tab has kept for a peer id. @param {string} peer */
@@ -59,5 +60,9 @@ export class ChatLog {
 /** @param {any} value @returns {value is Message} */
 function isMessage(value) {
   const { from, to, mine, text, at } = value ?? {};
-  return [from, to, text].every((one) => typeof one === 'string') && typeof mine === 'boolean' && Number.isFinite(at);
+  return (
+    [from, to, text].every((one) => typeof one === 'string') &&
+    typeof mine === 'boolean' &&
+    Number.isFinite(at)
+  );
 }

@@ -32,8 +32,12 @@ export class Clock {
    */
   ask(now, place) {
     const captured = this.#captured;
-    const knows = captured !== null && captured.place.stretch === place.stretch && now < captured.toldAt + ASK_AGAIN_MS;
-    if ((knows && this.#samples.length >= ENOUGH_SAMPLES) || now < this.#askedAt + ASK_SOON_MS) return null;
+    const knows =
+      captured !== null &&
+      captured.place.stretch === place.stretch &&
+      now < captured.toldAt + ASK_AGAIN_MS;
+    if ((knows && this.#samples.length >= ENOUGH_SAMPLES) || now < this.#askedAt + ASK_SOON_MS)
+      return null;
     this.#askedAt = now;
     this.#answered = false;
     return Math.round(now * 1000);
@@ -50,10 +54,14 @@ export class Clock {
     const roundTripMs = now - this.#askedAt - (sentUs - receivedUs) / 1000;
     if (roundTripMs < 0) return;
     const offsetMs = (receivedUs / 1000 - this.#askedAt + (sentUs / 1000 - now)) / 2;
-    this.#samples = this.#samples.filter((sample) => now < sample.at + SAMPLE_LIFE_MS).slice(1 - SAMPLES);
+    this.#samples = this.#samples
+      .filter((sample) => now < sample.at + SAMPLE_LIFE_MS)
+      .slice(1 - SAMPLES);
     this.#samples.push({ at: now, offsetMs, roundTripMs });
     // What delayed those least is most alike there and back.
-    const best = [...this.#samples].sort((a, b) => a.roundTripMs - b.roundTripMs).slice(0, Math.ceil(this.#samples.length / 4));
+    const best = [...this.#samples]
+      .sort((a, b) => a.roundTripMs - b.roundTripMs)
+      .slice(0, Math.ceil(this.#samples.length / 4));
     this.#offsetMs = best.reduce((sum, sample) => sum + sample.offsetMs, 0) / best.length;
     const at = captured && place(captured.sequence);
     this.#captured = at ? { place: at, atMs: (sentUs - captured.agoUs) / 1000, toldAt: now } : null;
@@ -69,10 +77,15 @@ export class Clock {
   heard(playsAt, place, offsetMs, frameMs) {
     const captured = this.#captured;
     if (!captured || captured.place.stretch !== place.stretch || this.#samples.length === 0) return;
-    const saidAt = captured.atMs + (place.sequence - captured.place.sequence) * frameMs + offsetMs - this.#offsetMs;
+    const saidAt =
+      captured.atMs +
+      (place.sequence - captured.place.sequence) * frameMs +
+      offsetMs -
+      this.#offsetMs;
     const delayMs = playsAt - saidAt;
     if (delayMs < 0 || delayMs > LONGEST_DELAY_MS) return;
-    this.delayMs = this.delayMs === null ? delayMs : this.delayMs + SMOOTHING * (delayMs - this.delayMs);
+    this.delayMs =
+      this.delayMs === null ? delayMs : this.delayMs + SMOOTHING * (delayMs - this.delayMs);
   }
 }
 
@@ -103,7 +116,8 @@ export class Answers {
   tell(now, askedUs, { peer, listeners, estimate }) {
     const second = Math.floor(now / 1000);
     if (this.#second !== second) [this.#second, this.#given] = [second, 0];
-    const affordable = estimate === null ? ANSWERS_PER_SECOND : Math.floor(estimate / ANSWERS_SHARE / ANSWER_BITS);
+    const affordable =
+      estimate === null ? ANSWERS_PER_SECOND : Math.floor(estimate / ANSWERS_SHARE / ANSWER_BITS);
     const most = Math.min(Math.max(affordable, 1), ANSWERS_PER_SECOND);
     const turns = Math.max(Math.min(listeners, ASKERS) - most, 0);
     const wasLately = turns > 0 && this.#answered.slice(-turns).includes(peer);
@@ -112,8 +126,10 @@ export class Answers {
     this.#answered = [...this.#answered, peer].slice(-ASKERS);
     const nowUs = Math.round(now * 1000);
     const last = this.captured;
-    const captured = last && now < last.at + CAPTURED_LIFE_MS
-      ? { sequence: last.sequence, agoUs: Math.round((now - last.at) * 1000) } : null;
+    const captured =
+      last && now < last.at + CAPTURED_LIFE_MS
+        ? { sequence: last.sequence, agoUs: Math.round((now - last.at) * 1000) }
+        : null;
     return { askedUs, receivedUs: nowUs, sentUs: nowUs, captured };
   }
 }

@@ -21,7 +21,8 @@ export function problemOf(status, answer) {
   if (status === 431 || status === 400) return { kind: 'cookies', status };
   // It may be an older server, or a page of something in between.
   if (answer?.server !== 'voicemesh') return { kind: 'stranger', status };
-  if (answer.attempt === 'no-upgrade' || answer.attempt === 'protocol') return { kind: answer.attempt };
+  if (answer.attempt === 'no-upgrade' || answer.attempt === 'protocol')
+    return { kind: answer.attempt };
   if (answer.origin === 'refused') return { kind: 'origin', host: String(answer.host) };
   // It came and was answered, and closed afterwards: that is said elsewhere.
   if (answer.attempt === 'origin') return null;
@@ -39,7 +40,15 @@ export class ConnectCheck {
    * @param {URL} base
    * @param {{changed: () => void, clock: () => number, fetch?: typeof fetch, isOffline?: () => boolean}} of
    */
-  constructor(base, { changed, clock, fetch: ask = (...what) => fetch(...what), isOffline = () => !navigator.onLine }) {
+  constructor(
+    base,
+    {
+      changed,
+      clock,
+      fetch: ask = (...what) => fetch(...what),
+      isOffline = () => !navigator.onLine,
+    },
+  ) {
     this.base = base;
     this.changed = changed;
     this.clock = clock;
@@ -73,9 +82,16 @@ export class ConnectCheck {
     try {
       // POST, because only then a browser names the page's origin to its own server.
       const url = new URL(`connect-check?attempt=${this.#attempt}`, this.base);
-      const response = await this.fetch(url, { method: 'POST', cache: 'no-store', redirect: 'manual', signal: abort.signal });
-      problem = response.type === 'opaqueredirect' ? { kind: 'redirect' }
-        : problemOf(response.status, await response.json().catch(() => null));
+      const response = await this.fetch(url, {
+        method: 'POST',
+        cache: 'no-store',
+        redirect: 'manual',
+        signal: abort.signal,
+      });
+      problem =
+        response.type === 'opaqueredirect'
+          ? { kind: 'redirect' }
+          : problemOf(response.status, await response.json().catch(() => null));
     } catch {
       problem = { kind: abort.signal.aborted ? 'slow' : 'unreachable' };
     }

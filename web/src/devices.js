@@ -9,12 +9,22 @@ import { mediaDevices } from './optional.js';
 export async function soundDevices() {
   const devices = mediaDevices();
   // Refused: as if there were none to choose from.
-  const named = await Promise.resolve(devices).then((source) => source?.enumerateDevices()).catch(() => undefined);
+  const named = await Promise.resolve(devices)
+    .then((source) => source?.enumerateDevices())
+    .catch(() => undefined);
   const found = named ?? [];
-  const list = (/** @type {string} */ kind) => found.filter((device) => device.kind === kind && device.deviceId !== '')
-    .map(({ deviceId, label }) => ({ id: deviceId, label }));
+  const list = (/** @type {string} */ kind) =>
+    found
+      .filter((device) => device.kind === kind && device.deviceId !== '')
+      .map(({ deviceId, label }) => ({ id: deviceId, label }));
   const canChooseOutput = 'setSinkId' in AudioContext.prototype;
   // Without permission for a microphone, each kind that there is has one entry without an id.
-  const hasOutput = !canChooseOutput || !named || found.some((device) => device.kind === 'audiooutput');
-  return { inputs: list('audioinput'), outputs: canChooseOutput ? list('audiooutput') : [], canChooseOutput, hasOutput };
+  const hasOutput =
+    !canChooseOutput || !named || found.some((device) => device.kind === 'audiooutput');
+  return {
+    inputs: list('audioinput'),
+    outputs: canChooseOutput ? list('audiooutput') : [],
+    canChooseOutput,
+    hasOutput,
+  };
 }

@@ -34,7 +34,9 @@ class Powers {
 
   /** @param {Powers} other */
   add(other) {
-    other.ofChannels.forEach((power, at) => { this.ofChannels[at] += power; });
+    other.ofChannels.forEach((power, at) => {
+      this.ofChannels[at] += power;
+    });
     this.ofMean += other.ofMean;
     this.samples += other.samples;
   }
@@ -131,7 +133,10 @@ export class Downmix {
   #endBlock() {
     const block = this.#block;
     const level = block.loudest / block.samples;
-    this.#floor = Math.min(this.#floor * 10 ** ((FLOOR_RISE_DB * block.samples) / 10), Math.max(level, FIRST_FLOOR));
+    this.#floor = Math.min(
+      this.#floor * 10 ** ((FLOOR_RISE_DB * block.samples) / 10),
+      Math.max(level, FIRST_FLOOR),
+    );
     if (level > LEAST_SPEECH && level > this.#floor * ABOVE_FLOOR) {
       this.#window.add(block);
       this.#decide();
@@ -142,7 +147,8 @@ export class Downmix {
   #decide() {
     const window = this.#window;
     const first = this.#choices === 0;
-    if (first && window.samples >= FIRST_CHOICE && window.samples < FIRST_CHOICE + BLOCK * 2) this.#changeTo(window.best());
+    if (first && window.samples >= FIRST_CHOICE && window.samples < FIRST_CHOICE + BLOCK * 2)
+      this.#changeTo(window.best());
     if (window.samples < CHOICE) return;
     const best = window.best();
     if (first || window.of(best) > window.of(this.mix) * SAME_LEVEL) this.#changeTo(best);

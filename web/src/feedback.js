@@ -22,15 +22,23 @@ export class Feedback {
 
   /** @param {number} now @param {string} peer @param {import('./wire.js').Report} report */
   told(now, peer, { expected, lost, lossRunSixteenths }) {
-    if (expected === 0 || (this.#listeners.size >= MOST_LISTENERS && !this.#listeners.has(peer))) return;
+    if (expected === 0 || (this.#listeners.size >= MOST_LISTENERS && !this.#listeners.has(peer)))
+      return;
     const known = this.#listeners.get(peer) ?? { at: now, loss: 0, run: 1, copies: [] };
     const loss = lost / expected;
     const weight = Math.min(expected / FULL_REPORT_FRAMES, 1);
     known.loss += (loss > known.loss ? ATTACK : RELEASE) * weight * (loss - known.loss);
     if (lost > 0) known.run += 0.2 * Math.min(lost / 5, 1) * (lossRunSixteenths / 16 - known.run);
     known.at = now;
-    const wanted = known.loss >= COPIES_FROM || (known.copies.length > 0 && known.loss >= COPIES_UNTIL);
-    known.copies = !wanted ? [] : known.loss >= TWO_COPIES_FROM ? [2, 4] : known.run >= BURSTS_FROM ? [4] : [3];
+    const wanted =
+      known.loss >= COPIES_FROM || (known.copies.length > 0 && known.loss >= COPIES_UNTIL);
+    known.copies = !wanted
+      ? []
+      : known.loss >= TWO_COPIES_FROM
+        ? [2, 4]
+        : known.run >= BURSTS_FROM
+          ? [4]
+          : [3];
     this.#listeners.set(peer, known);
   }
 

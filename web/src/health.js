@@ -133,20 +133,23 @@ export class Health {
       care.stalledNow = true;
     }
     if (this.#stall) {
-      if (this.#probes.length > 0 && now > this.#probes[0].at + SILENT_AFTER_MS) this.#stall.answers = 0;
+      if (this.#probes.length > 0 && now > this.#probes[0].at + SILENT_AFTER_MS)
+        this.#stall.answers = 0;
       if (now >= this.#stall.replaceAt) {
         this.#stall.replaceAt = now + REPLACE_AFTER_MS;
         care.replace = true;
       }
     }
-    if (now >= this.#lastProbeAt + this.#probeIntervalMs(now, oldestMs)) care.probe = this.#nextProbe(now);
+    if (now >= this.#lastProbeAt + this.#probeIntervalMs(now, oldestMs))
+      care.probe = this.#nextProbe(now);
     return care;
   }
 
   /** @param {number} now @param {number} oldestMs */
   #probeIntervalMs(now, oldestMs) {
     if (this.#stall) return STALLED_PROBE_MS * (1 + Math.min(this.#probes.length, 2));
-    if (oldestMs > ASK_AFTER_MS + (this.roundTripMs ?? 0)) return ASK_INTERVAL_MS * 2 ** Math.min(this.#probes.length, 4);
+    if (oldestMs > ASK_AFTER_MS + (this.roundTripMs ?? 0))
+      return ASK_INTERVAL_MS * 2 ** Math.min(this.#probes.length, 4);
     if (now < this.#madeAt + IS_NEW_FOR_MS) return FIRST_PROBES_MS;
     return this.#askedSince === null ? IDLE_PROBE_MS + this.#turnMs : REPEAT_PROBE_MS;
   }

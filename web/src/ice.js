@@ -42,7 +42,9 @@ function tryConnection(iceServers) {
 export function leadsToOneMachine(candidate) {
   const [, , transport = '', , address = ''] = candidate.replace(/^candidate:/, '').split(' ');
   if (!/^udp$/i.test(transport) || address === '' || address === '::') return false;
-  const first = /^\d+\.\d+\.\d+\.\d+$/.test(address) ? parseInt(address, 10) : /^::ffff:(\d+)\./i.exec(address)?.[1] ?? 1;
+  const first = /^\d+\.\d+\.\d+\.\d+$/.test(address)
+    ? parseInt(address, 10)
+    : (/^::ffff:(\d+)\./i.exec(address)?.[1] ?? 1);
   return Number(first) > 0 && Number(first) < 224 && !/^ff[0-9a-f]{2}:/i.test(address);
 }
 

@@ -7,10 +7,12 @@ export { ticketsOf } from './ticket.js';
 const utf8 = new TextEncoder();
 
 /** @param {Uint8Array} bytes */
-export const hex = (bytes) => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+export const hex = (bytes) =>
+  Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
 
 /** @param {string} text */
-export const unhex = (text) => Uint8Array.from(text.match(/../g) ?? [], (pair) => parseInt(pair, 16));
+export const unhex = (text) =>
+  Uint8Array.from(text.match(/../g) ?? [], (pair) => parseInt(pair, 16));
 
 /**
  * A server's origin as every client of this browser writes it: what `URL.origin` would be for http, and the path that the
@@ -34,12 +36,21 @@ export async function prove(secret, origin, room, instance) {
   for (const text of [utf8.encode(origin), utf8.encode(room)]) input.push(u32(text.length), text);
   input.push(u32(instance));
   const material = /** @type {BufferSource} */ (secret);
-  const key = await crypto.subtle.importKey('raw', material, { name: 'HMAC', hash: 'SHA-256' }, false, ['sign']);
+  const key = await crypto.subtle.importKey(
+    'raw',
+    material,
+    { name: 'HMAC', hash: 'SHA-256' },
+    false,
+    ['sign'],
+  );
   const proof = new Uint8Array(await crypto.subtle.sign('HMAC', key, join(input)));
   const digest = new Uint8Array(await crypto.subtle.digest('SHA-256', proof)).slice(0, 16);
   digest[6] = (digest[6] & 0x0f) | 0x80;
   digest[8] = (digest[8] & 0x3f) | 0x80;
-  return { proof: hex(proof), peer: hex(digest).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-') };
+  return {
+    proof: hex(proof),
+    peer: hex(digest).replace(/^(.{8})(.{4})(.{4})(.{4})/, '$1-$2-$3-$4-'),
+  };
 }
 
 /** @param {number} value */
@@ -107,12 +118,14 @@ export async function takeInstance(room, locks) {
  */
 function tryLock(locks, name) {
   return new Promise((resolve, reject) => {
-    locks.request(name, { ifAvailable: true }, (lock) => {
-      if (!lock) {
-        resolve(null);
-        return undefined;
-      }
-      return new Promise((release) => resolve(() => release(undefined)));
-    }).catch(reject);
+    locks
+      .request(name, { ifAvailable: true }, (lock) => {
+        if (!lock) {
+          resolve(null);
+          return undefined;
+        }
+        return new Promise((release) => resolve(() => release(undefined)));
+      })
+      .catch(reject);
   });
 }

@@ -39,7 +39,10 @@ export function readFragment(fragment) {
 
 /** The fragment without tokens. @param {string} fragment */
 export function withoutToken(fragment) {
-  const rest = fragment.replace(/^#/, '').split('&').filter((pair) => pair !== '' && !/^t(=|$)/.test(pair));
+  const rest = fragment
+    .replace(/^#/, '')
+    .split('&')
+    .filter((pair) => pair !== '' && !/^t(=|$)/.test(pair));
   return rest.length > 0 ? `#${rest.join('&')}` : '';
 }
 
@@ -52,7 +55,11 @@ export function takeToken({ location, history, storage }) {
   const { t } = readFragment(location.hash);
   if (/(^#|&)t(=|&|$)/.test(location.hash)) {
     try {
-      history.replaceState(history.state, '', location.pathname + location.search + withoutToken(location.hash));
+      history.replaceState(
+        history.state,
+        '',
+        location.pathname + location.search + withoutToken(location.hash),
+      );
     } catch {
       // The browser keeps its address as it is, and the token in it.
     }
@@ -75,7 +82,10 @@ function tabStorage() {
 }
 
 /** The token of this page, if it came by one. */
-let token = globalThis.location && globalThis.history ? takeToken({ location, history, storage: tabStorage() }) : null;
+let token =
+  globalThis.location && globalThis.history
+    ? takeToken({ location, history, storage: tabStorage() })
+    : null;
 
 export const currentToken = () => token;
 
@@ -90,7 +100,8 @@ export function setToken(newer) {
 }
 
 /** The codes by which a server asks for another token. @param {string} code */
-export const isTokenCode = (code) => code === 'token-required' || code === 'token-invalid' || code === 'token-expired';
+export const isTokenCode = (code) =>
+  code === 'token-required' || code === 'token-invalid' || code === 'token-expired';
 
 /**
  * Asks the window that opened or frames this page for a token, and hands over what it answers. Nothing secret is asked, so
@@ -98,12 +109,19 @@ export const isTokenCode = (code) => code === 'token-required' || code === 'toke
  * @param {{room: string, code: string}} about @param {(token: string) => void} answered
  */
 export function askForToken({ room, code }, answered) {
-  const asked = [globalThis.opener, globalThis.parent].filter((other) => other && other !== globalThis);
+  const asked = [globalThis.opener, globalThis.parent].filter(
+    (other) => other && other !== globalThis,
+  );
   if (asked.length === 0) return;
   /** @param {MessageEvent} event */
   const listen = (event) => {
     const { data, source } = event;
-    if (!asked.includes(source) || data?.type !== 'voicemesh-token' || typeof data.token !== 'string') return;
+    if (
+      !asked.includes(source) ||
+      data?.type !== 'voicemesh-token' ||
+      typeof data.token !== 'string'
+    )
+      return;
     if (data.token === '' || data.token.length > TOKEN_BYTES) return;
     removeEventListener('message', listen);
     setToken(data.token);

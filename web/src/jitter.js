@@ -55,12 +55,26 @@ export class JitterBuffer {
 
   get stats() {
     const { jitterMs, total } = this.#log;
-    return { ...this.#counts, ...total, lossRun: total.lost / Math.max(1, total.runs), jitterMs, waiting: this.#waiting.size };
+    return {
+      ...this.#counts,
+      ...total,
+      lossRun: total.lost / Math.max(1, total.runs),
+      jitterMs,
+      waiting: this.#waiting.size,
+    };
   }
 
   /** Takes a frame, in any order and any number of times. @param {number} nowMs @param {Packet} packet */
-  insert(nowMs, { sequence, frame, behind = 0, burst = 0, pauseFollows = false, frameMs = this.#frameMs }) {
-    if (!Number.isSafeInteger(sequence) || !(frame instanceof Uint8Array) || frame.length > MOST_BYTES) return;
+  insert(
+    nowMs,
+    { sequence, frame, behind = 0, burst = 0, pauseFollows = false, frameMs = this.#frameMs },
+  ) {
+    if (
+      !Number.isSafeInteger(sequence) ||
+      !(frame instanceof Uint8Array) ||
+      frame.length > MOST_BYTES
+    )
+      return;
     if (!Number.isFinite(burst) || !(frameMs >= 2.5 && frameMs <= 120)) return;
     const at = this.#advance(nowMs);
     const isCopy = behind !== 0;
@@ -179,7 +193,8 @@ export class JitterBuffer {
     this.#lostMs = 0;
     this.#log.notePlayed(sequence);
     this.#counts.fromCopies += Number(isCopy);
-    if (frame.length > 0) out.push({ kind: 'frame', sequence, frame, frameMs, heldMs: this.#now - at });
+    if (frame.length > 0)
+      out.push({ kind: 'frame', sequence, frame, frameMs, heldMs: this.#now - at });
     if (frame.length === 0 || pauseFollows) this.#pause(out);
   }
 
@@ -309,7 +324,10 @@ class Log {
   /** Judges which originals are lost by now. @param {number} now */
   judge(now) {
     const isOver = now - this.#lastAt >= PATIENCE_AT_THE_END_MS;
-    this.#judgeTo(this.#highest - (isOver ? 0 : Math.max(6, Math.floor(PATIENCE_MS / this.#frameMs))), isOver);
+    this.#judgeTo(
+      this.#highest - (isOver ? 0 : Math.max(6, Math.floor(PATIENCE_MS / this.#frameMs))),
+      isOver,
+    );
   }
 
   /** Numbers begin anew. */
@@ -330,14 +348,21 @@ class Log {
     const isFar = ahead > LARGEST_LOSS;
     const isOther = isFar || burst !== this.#burst;
     const hasPaused = this.#pausedAfter >= this.#first || at - this.#lastAt >= UNMARKED_PAUSE_MS;
-    const isNew = isOther || frameMs !== this.#frameMs || (hasPaused && sequence > this.#pausedAfter);
+    const isNew =
+      isOther || frameMs !== this.#frameMs || (hasPaused && sequence > this.#pausedAfter);
     const missingFrom = isOther ? sequence : this.#highest + 1;
     if (isNew) this.#judgeTo(this.#highest, true);
     if (isFar) this.#frames.clear();
     if (isOther) this.#judged = sequence - 1;
     for (let each = isFar ? sequence : this.#highest + 1; each <= sequence; each += 1) {
       this.#frames.delete(each - LOG);
-      if (each >= missingFrom) this.#frames.set(each, { late: Infinity, copyLate: Infinity, isCounted: true, isPlayed: false });
+      if (each >= missingFrom)
+        this.#frames.set(each, {
+          late: Infinity,
+          copyLate: Infinity,
+          isCounted: true,
+          isPlayed: false,
+        });
     }
     this.#highest = sequence;
     if (!isNew) return;
@@ -385,7 +410,8 @@ class Log {
     this.waitMs = best(this.#won, this.#lost);
     // Losses come in rows: that there was none for a while means nothing; that none was late does.
     const recent = this.#count(RECENT);
-    if (all.seen > RECENT && recent.latest < MUCH_BETTER * lateMs) this.waitMs = best(this.#won, this.#lost);
+    if (all.seen > RECENT && recent.latest < MUCH_BETTER * lateMs)
+      this.waitMs = best(this.#won, this.#lost);
   }
 
   /** Fills the histograms from the latest frames: losses only from all. @param {number} most */
@@ -405,7 +431,13 @@ class Log {
       else latest = Math.max(latest, first);
       if (bin < BINS && !isLost) this.#won[bin] += late * ALL_LATE_MS;
       if (bin < BINS && isLost && most === LOG) this.#lost[bin] += loss * ALL_LOST_MS;
-      [late, loss, lateTotal, lossTotal, seen] = [late * lateKept, loss * lossKept, lateTotal + late, lossTotal + loss, seen + 1];
+      [late, loss, lateTotal, lossTotal, seen] = [
+        late * lateKept,
+        loss * lossKept,
+        lateTotal + late,
+        lossTotal + loss,
+        seen + 1,
+      ];
     }
     const isWorthWaiting = lost / lossTotal > LOSS_WORTH_WAITING_FOR;
     for (let bin = 0; bin < BINS; bin += 1) {

@@ -137,12 +137,16 @@ export class RtcLink {
 
   /** @param {() => Promise<void>} step */
   #later(step) {
-    this.#chain = this.#chain.then(() => (this.#closed ? undefined : step())).catch(() => this.#end(false));
+    this.#chain = this.#chain
+      .then(() => (this.#closed ? undefined : step()))
+      .catch(() => this.#end(false));
   }
 
   /** @param {'offer' | 'answer'} kind */
   async #describe(kind) {
-    await this.pc.setLocalDescription(kind === 'offer' ? await this.pc.createOffer() : await this.pc.createAnswer());
+    await this.pc.setLocalDescription(
+      kind === 'offer' ? await this.pc.createOffer() : await this.pc.createAnswer(),
+    );
     const sdp = this.pc.localDescription?.sdp;
     if (sdp && !this.#closed) this.events.signal({ kind, sdp });
   }
@@ -152,21 +156,39 @@ export class RtcLink {
     const expected = this.role === 'offer' ? 'answer' : 'offer';
     if (kind !== expected || this.pc.remoteDescription) return;
     // One section, and that for data: a description with sound or pictures would have the browser open more.
-    if (sdp.length > DESCRIPTION_BYTES || sdp.split('\nm=').length !== 2 || !sdp.includes('\nm=application')) {
+    if (
+      sdp.length > DESCRIPTION_BYTES ||
+      sdp.split('\nm=').length !== 2 ||
+      !sdp.includes('\nm=application')
+    ) {
       this.#end(false);
       return;
     }
     const lines = sdp.split('\n');
     const isCandidate = (/** @type {string} */ line) => line.startsWith('a=candidate:');
-    await this.pc.setRemoteDescription({ type: kind, sdp: lines.filter((line) => !isCandidate(line)).join('\n') });
+    await this.pc.setRemoteDescription({
+      type: kind,
+      sdp: lines.filter((line) => !isCandidate(line)).join('\n'),
+    });
     if (kind === 'offer') await this.#describe('answer');
-    for (const line of lines.filter(isCandidate)) await this.#add({ candidate: line.slice('a='.length).trim(), sdpMid: null, sdpMLineIndex: 0 });
-    for (const candidate of this.#early.splice(0)) await this.pc.addIceCandidate(candidate).catch(() => {});
+    for (const line of lines.filter(isCandidate))
+      await this.#add({
+        candidate: line.slice('a='.length).trim(),
+        sdpMid: null,
+        sdpMLineIndex: 0,
+      });
+    for (const candidate of this.#early.splice(0))
+      await this.pc.addIceCandidate(candidate).catch(() => {});
   }
 
   /** @param {{candidate: string, sdpMid: string | null, sdpMLineIndex: number | null}} signal */
   async #add({ candidate, sdpMid, sdpMLineIndex }) {
-    if (candidate.length > CANDIDATE_BYTES || this.#candidates >= CANDIDATES || !leadsToOneMachine(candidate)) return;
+    if (
+      candidate.length > CANDIDATE_BYTES ||
+      this.#candidates >= CANDIDATES ||
+      !leadsToOneMachine(candidate)
+    )
+      return;
     this.#candidates += 1;
     const init = { candidate, sdpMid: sdpMid || '0', sdpMLineIndex };
     if (this.pc.remoteDescription) await this.pc.addIceCandidate(init).catch(() => {});
@@ -181,7 +203,12 @@ export class RtcLink {
       this.events.signal({ kind: 'end-of-candidates' });
     } else if (candidate.protocol !== 'tcp') {
       const { sdpMid, sdpMLineIndex } = candidate;
-      this.events.signal({ kind: 'candidate', candidate: candidate.candidate, sdpMid: sdpMid ?? '0', sdpMLineIndex });
+      this.events.signal({
+        kind: 'candidate',
+        candidate: candidate.candidate,
+        sdpMid: sdpMid ?? '0',
+        sdpMLineIndex,
+      });
     }
   }
 
@@ -193,7 +220,11 @@ export class RtcLink {
 
   /** The answerer says that its channels are there; the offerer sends nothing before it has heard that. */
   #channelOpen() {
-    if (this.#closed || Object.values(this.channels).some((channel) => channel.readyState !== 'open')) return;
+    if (
+      this.#closed ||
+      Object.values(this.channels).some((channel) => channel.readyState !== 'open')
+    )
+      return;
     if (this.role !== 'answer') return;
     send(this.channels.reliable, new Uint8Array([READY]));
     this.#opened();
@@ -229,7 +260,11 @@ export class RtcLink {
 
   #flush() {
     const channel = this.channels.voice;
-    while (this.#queue.length > 0 && channel.readyState === 'open' && channel.bufferedAmount <= VOICE_BUFFERED) {
+    while (
+      this.#queue.length > 0 &&
+      channel.readyState === 'open' &&
+      channel.bufferedAmount <= VOICE_BUFFERED
+    ) {
       send(channel, /** @type {Uint8Array} */ (this.#queue.shift()));
     }
   }
@@ -257,7 +292,11 @@ export class RtcLink {
       channel.onopen = channel.onclose = channel.onmessage = channel.onbufferedamountlow = null;
       channel.close();
     }
-    this.pc.ondatachannel = this.pc.onicecandidate = this.pc.onicecandidateerror = this.pc.onconnectionstatechange = null;
+    this.pc.ondatachannel =
+      this.pc.onicecandidate =
+      this.pc.onicecandidateerror =
+      this.pc.onconnectionstatechange =
+        null;
     this.pc.close();
     if (tell) this.events.closed(onPurpose);
   }

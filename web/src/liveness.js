@@ -45,7 +45,8 @@ export class Liveness {
 
   /** @param {number} now @returns {number | null} the token of a question to send */
   ask(now) {
-    if (this.unsupported || (this.#pings.length > 0 && now < this.#askedAt + ASK_INTERVAL_MS)) return null;
+    if (this.unsupported || (this.#pings.length > 0 && now < this.#askedAt + ASK_INTERVAL_MS))
+      return null;
     const token = this.#nextToken;
     this.#nextToken = (token + 1) >>> 0;
     this.#askedAt = now;

@@ -14,9 +14,18 @@
  */
 
 /** @type {Capabilities} */
-const NO_CAPABILITIES = { relay_only: false, redundancy: false, voice_ack: false, reports: false, frame_ms: [] };
+const NO_CAPABILITIES = {
+  relay_only: false,
+  redundancy: false,
+  voice_ack: false,
+  reports: false,
+  frame_ms: [],
+};
 const LIMITS = {
-  json_message_bytes: 65536, binary_message_bytes: 17408, peers_per_room: 64, ping_interval_ms: 15000,
+  json_message_bytes: 65536,
+  binary_message_bytes: 17408,
+  peers_per_room: 64,
+  ping_interval_ms: 15000,
   roster_interval_ms: 5000,
 };
 /** @type {Permission[]} */
@@ -69,9 +78,14 @@ function capabilities(value) {
   const flag = (/** @type {any} */ item) => item === true;
   must(Array.isArray(given.frame_ms) && given.frame_ms.length <= 8);
   return {
-    relay_only: flag(given.relay_only), redundancy: flag(given.redundancy), voice_ack: flag(given.voice_ack),
-    reports: flag(given.reports), ...(flag(given.path_feedback) && { path_feedback: true }),
-    ...(flag(given.group_text) && { group_text: true }), ...(flag(given.bundles) && { bundles: true }), frame_ms: given.frame_ms.map((/** @type {any} */ ms) => integer(ms, 255)),
+    relay_only: flag(given.relay_only),
+    redundancy: flag(given.redundancy),
+    voice_ack: flag(given.voice_ack),
+    reports: flag(given.reports),
+    ...(flag(given.path_feedback) && { path_feedback: true }),
+    ...(flag(given.group_text) && { group_text: true }),
+    ...(flag(given.bundles) && { bundles: true }),
+    frame_ms: given.frame_ms.map((/** @type {any} */ ms) => integer(ms, 255)),
   };
 }
 
@@ -91,16 +105,24 @@ function groups(value) {
 /** @param {any} value @returns {Status} */
 function memberStatus(value) {
   const given = object(value ?? {});
-  return Object.fromEntries(STATUS.filter((name) => given[name] === true).map((name) => [name, true]));
+  return Object.fromEntries(
+    STATUS.filter((name) => given[name] === true).map((name) => [name, true]),
+  );
 }
 
 /** @param {any} value @returns {PeerInfo} */
 function peerInfo(value) {
   const { peer, client, run, name, order, ...rest } = object(value);
   return {
-    peer: peerId(peer), client: integer(client, 0xffff), run: integer(run, 0xffffffff), name: text(name),
-    metadata: metadata(rest.metadata), capabilities: capabilities(rest.capabilities), order: integer(order),
-    ...(rest.status !== undefined && { status: memberStatus(rest.status) }), ...permissions(rest.permissions),
+    peer: peerId(peer),
+    client: integer(client, 0xffff),
+    run: integer(run, 0xffffffff),
+    name: text(name),
+    metadata: metadata(rest.metadata),
+    capabilities: capabilities(rest.capabilities),
+    order: integer(order),
+    ...(rest.status !== undefined && { status: memberStatus(rest.status) }),
+    ...permissions(rest.permissions),
     ...(rest.held_in && { held_in: groups(rest.held_in) }),
   };
 }
@@ -154,22 +176,38 @@ function iceServers(value) {
 /** @param {any} value */
 function limits(value) {
   const given = object(value ?? {});
-  return Object.fromEntries(Object.entries(LIMITS).map(([name, usual]) => [name, integer(given[name] ?? usual)]));
+  return Object.fromEntries(
+    Object.entries(LIMITS).map(([name, usual]) => [name, integer(given[name] ?? usual)]),
+  );
 }
 
 /** @type {Record<string, (message: any) => object>} */
 const READ = {
   joined: (m) => ({
-    you: peerId(m.you), client: integer(m.client, 0xffff), session: integer(m.session, 0xffffffff), room: text(m.room),
-    peers: peers(m.peers), order: integer(m.order), ice_servers: iceServers(m.ice_servers ?? []), limits: limits(m.limits),
-    relay_only: m.relay_only === true, roster: mark(m.roster), ...(m.group_text === true && { group_text: true }),
-    ...(m.status === true && { status: true }), ...permissions(m.permissions),
+    you: peerId(m.you),
+    client: integer(m.client, 0xffff),
+    session: integer(m.session, 0xffffffff),
+    room: text(m.room),
+    peers: peers(m.peers),
+    order: integer(m.order),
+    ice_servers: iceServers(m.ice_servers ?? []),
+    limits: limits(m.limits),
+    relay_only: m.relay_only === true,
+    roster: mark(m.roster),
+    ...(m.group_text === true && { group_text: true }),
+    ...(m.status === true && { status: true }),
+    ...permissions(m.permissions),
     ...(m.held_in && { held_in: groups(m.held_in) }),
     ...(m.room_metadata && { room_metadata: metadata(m.room_metadata) }),
     ...(m.ticket !== undefined && { ticket: text(m.ticket) }),
     ...(m.locked === true && { locked: true }),
     ...(m.owner_right !== undefined && { owner_right: text(m.owner_right) }),
-    ...(m.taken_over && { taken_over: { metadata: metadata(object(m.taken_over).metadata), ...(m.taken_over.texts !== undefined && { texts: integer(m.taken_over.texts, 0xffffffff) }) } }),
+    ...(m.taken_over && {
+      taken_over: {
+        metadata: metadata(object(m.taken_over).metadata),
+        ...(m.taken_over.texts !== undefined && { texts: integer(m.taken_over.texts, 0xffffffff) }),
+      },
+    }),
   }),
   'peer-joined': (m) => ({ peer: peerInfo(m.peer) }),
   'peer-left': (m) => ({ peer: peerId(m.peer), reason: text(m.reason) }),
@@ -182,16 +220,24 @@ const READ = {
   held: (m) => ({ peer: peerId(m.peer), groups: groups(m.groups ?? []) }),
   locked: (m) => ({ locked: m.locked === true }),
   'room-metadata': (m) => ({ metadata: metadata(m.metadata) }),
-  signal: (m) => ({ from: peerId(m.from), attempt: integer(m.attempt, 0xffffffff), signal: signal(m.signal) }),
+  signal: (m) => ({
+    from: peerId(m.from),
+    attempt: integer(m.attempt, 0xffffffff),
+    signal: signal(m.signal),
+  }),
   'roster-mark': mark,
   roster: (m) => ({ ...mark(m), peers: peers(m.peers) }),
   error(m) {
     const error = {
-      code: text(m.code), message: text(m.message), fatal: m.fatal === true,
+      code: text(m.code),
+      message: text(m.message),
+      fatal: m.fatal === true,
       ...(m.request !== undefined && { request: integer(m.request, 0xffffffff) }),
       ...(m.peer !== undefined && { peer: peerId(m.peer) }),
     };
-    return m.retry_after_ms === undefined ? error : { ...error, retry_after_ms: integer(m.retry_after_ms) };
+    return m.retry_after_ms === undefined
+      ? error
+      : { ...error, retry_after_ms: integer(m.retry_after_ms) };
   },
   'ice-servers': (m) => ({ ice_servers: iceServers(m.ice_servers) }),
   ticket: (m) => ({ ticket: text(m.ticket) }),

@@ -6,7 +6,15 @@
 
 /** @typedef {{shown?: string, key?: string, refused?: 'too-long' | 'blank' | 'control'}} Name shown, or why not */
 
-import { DUAL, FOLDINGS, LEFT, LOOK_ALIKES, NOT_TRANSPARENT, RIGHT, VIRAMA } from './name-tables.js';
+import {
+  DUAL,
+  FOLDINGS,
+  LEFT,
+  LOOK_ALIKES,
+  NOT_TRANSPARENT,
+  RIGHT,
+  VIRAMA,
+} from './name-tables.js';
 import { cut, LIMITS, utf8Length } from './wire.js';
 
 const SHORT_ID = 4;
@@ -37,7 +45,13 @@ function table(text) {
   };
 }
 
-const [isVirama, isDual, isRight, isLeft, isException] = [VIRAMA, DUAL, RIGHT, LEFT, NOT_TRANSPARENT].map(table);
+const [isVirama, isDual, isRight, isLeft, isException] = [
+  VIRAMA,
+  DUAL,
+  RIGHT,
+  LEFT,
+  NOT_TRANSPARENT,
+].map(table);
 const foldings = pairs([...FOLDINGS]);
 /** @type {Map<string, string>} */
 const prototypes = new Map();
@@ -63,7 +77,9 @@ export function roomName(text) {
   const shown = clean(text);
   if (BLANK.test(shown)) return { refused: 'blank' };
   // NFC makes a few characters longer, and a link has the shown form.
-  return utf8Length(shown) > LIMITS.roomNameBytes ? { refused: 'too-long' } : { shown, key: fold(shown) };
+  return utf8Length(shown) > LIMITS.roomNameBytes
+    ? { refused: 'too-long' }
+    : { shown, key: fold(shown) };
 }
 
 /** @param {Name} name @param {string} otherwise */
@@ -79,7 +95,8 @@ export function displayName(text) {
   const trimmed = text.replace(OUTER, '');
   if (CONTROL.test(trimmed)) return { refused: 'control' };
   const shown = clean(trimmed);
-  if (Math.max(utf8Length(trimmed), utf8Length(shown)) > LIMITS.nameBytes) return { refused: 'too-long' };
+  if (Math.max(utf8Length(trimmed), utf8Length(shown)) > LIMITS.nameBytes)
+    return { refused: 'too-long' };
   return BLANK.test(shown) ? { refused: 'blank' } : { shown };
 }
 
@@ -119,8 +136,13 @@ export function shortIds(names) {
 export function skeleton(name) {
   const letters = [...name.normalize('NFD')].filter((letter) => !IGNORABLE.test(letter));
   const one = (/** @type {string} */ letter) => prototypes.get(letter);
-  return letters.map((letter) => one(letter) ?? [...letter.normalize('NFKD')].map((part) => one(part) ?? part).join(''))
-    .join('').normalize('NFD');
+  return letters
+    .map(
+      (letter) =>
+        one(letter) ?? [...letter.normalize('NFKD')].map((part) => one(part) ?? part).join(''),
+    )
+    .join('')
+    .normalize('NFD');
 }
 
 /** @param {string} text */
@@ -142,8 +164,12 @@ function clean(text) {
 
 /** @param {string} text */
 function cleanedOnce(text) {
-  const spaced = [...text.replace(/\p{Cs}/gu, '\ufffd')].map((letter) => (!CONTROL.test(letter) ? letter : /\s|\x85/.test(letter) ? ' ' : '')).join('');
-  return withoutIgnorables([...spaced.normalize('NFC')]).replace(TRIMMED, '').normalize('NFC');
+  const spaced = [...text.replace(/\p{Cs}/gu, '\ufffd')]
+    .map((letter) => (!CONTROL.test(letter) ? letter : /\s|\x85/.test(letter) ? ' ' : ''))
+    .join('');
+  return withoutIgnorables([...spaced.normalize('NFC')])
+    .replace(TRIMMED, '')
+    .normalize('NFC');
 }
 
 /** @param {string[]} letters */
@@ -163,16 +189,21 @@ function withoutIgnorables(letters) {
 function mayStay(letter, before, letters, next) {
   const last = before[before.length - 1] ?? '';
   switch (letter) {
-    case '\u200c': return isVirama(last) || joins(before, letters.slice(next));
-    case '\u200d': return isVirama(last) || isInEmoji(before, letters[next] ?? '');
-    case '\ufe0f': return /\p{Emoji}/u.test(last);
-    default: return false;
+    case '\u200c':
+      return isVirama(last) || joins(before, letters.slice(next));
+    case '\u200d':
+      return isVirama(last) || isInEmoji(before, letters[next] ?? '');
+    case '\ufe0f':
+      return /\p{Emoji}/u.test(last);
+    default:
+      return false;
   }
 }
 
 /** @param {string[]} before @param {string[]} after */
 function joins(before, after) {
-  const isSeen = (/** @type {string} */ letter) => /[\p{Mn}\p{Me}\p{Cf}]/u.test(letter) === isException(letter);
+  const isSeen = (/** @type {string} */ letter) =>
+    /[\p{Mn}\p{Me}\p{Cf}]/u.test(letter) === isException(letter);
   const left = [...before].reverse().find(isSeen) ?? '';
   const right = after.find(isSeen) ?? '';
   return (isLeft(left) || isDual(left)) && (isRight(right) || isDual(right));
@@ -180,6 +211,7 @@ function joins(before, after) {
 
 /** @param {string[]} before @param {string} next */
 function isInEmoji(before, next) {
-  const first = [...before].reverse().find((letter) => !/[\ufe0f\p{Emoji_Modifier}]/u.test(letter)) ?? '';
+  const first =
+    [...before].reverse().find((letter) => !/[\ufe0f\p{Emoji_Modifier}]/u.test(letter)) ?? '';
   return /\p{Extended_Pictographic}/u.test(first) && /\p{Extended_Pictographic}/u.test(next);
 }

@@ -50,7 +50,9 @@ class Turns {
     /** @type {() => void} */
     let resolve = () => {};
     /** @type {Promise<void>} */
-    const begun = new Promise((done) => { resolve = done; });
+    const begun = new Promise((done) => {
+      resolve = done;
+    });
     const waiting = {
       remote,
       begin: () => {
@@ -109,7 +111,8 @@ class Turns {
   #miss(remote) {
     const now = this.time.now();
     const before = this.#missedBy(remote);
-    for (const [other, { last }] of this.#missed) if (now >= last + MISSED_COUNTS_MS) this.#missed.delete(other);
+    for (const [other, { last }] of this.#missed)
+      if (now >= last + MISSED_COUNTS_MS) this.#missed.delete(other);
     if (this.#missed.size < REMEMBERED) this.#missed.set(remote, { turns: before + 1, last: now });
     return before === 0;
   }

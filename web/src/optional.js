@@ -33,7 +33,10 @@ export function optional(look, otherwise) {
 function memory() {
   /** @type {Map<string, string>} */
   const kept = new Map();
-  return { getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => void kept.set(key, value) };
+  return {
+    getItem: (key) => kept.get(key) ?? null,
+    setItem: (key, value) => void kept.set(key, value),
+  };
 }
 
 const PROBE = 'voicemesh.probe';
@@ -55,10 +58,12 @@ export function openStorage() {
 export const locks = () => optional(() => navigator.locks, undefined);
 
 /** @returns {any} newer than the types */
-export const networkInformation = () => optional(() => /** @type {any} */ (navigator).connection, undefined);
+export const networkInformation = () =>
+  optional(() => /** @type {any} */ (navigator).connection, undefined);
 
 /** @param {EventTarget | undefined} target @param {() => void} changed */
-export const onChange = (target, changed) => optional(() => target?.addEventListener('change', changed), undefined);
+export const onChange = (target, changed) =>
+  optional(() => target?.addEventListener('change', changed), undefined);
 
 export const mediaDevices = () => optional(() => navigator.mediaDevices, undefined);
 
@@ -68,21 +73,25 @@ export function onDeviceChange(changed, signal) {
 }
 
 /** Whether this page is shown inside another one that does not let it use the microphone. */
-export const isMicrophoneBlocked = () => optional(() => {
-  if (globalThis.top === globalThis.self) return false;
-  const policy = /** @type {any} */ (document).permissionsPolicy ?? /** @type {any} */ (document).featurePolicy;
-  // Where a browser does not tell: a frame's refusal has this cause more often than another.
-  return policy ? !policy.allowsFeature('microphone') : true;
-}, false);
+export const isMicrophoneBlocked = () =>
+  optional(() => {
+    if (globalThis.top === globalThis.self) return false;
+    const policy =
+      /** @type {any} */ (document).permissionsPolicy ??
+      /** @type {any} */ (document).featurePolicy;
+    // Where a browser does not tell: a frame's refusal has this cause more often than another.
+    return policy ? !policy.allowsFeature('microphone') : true;
+  }, false);
 
 /** Whether it looks as if peers can be reached directly; without it, the server relays. */
 export const namesWebRtc = () => optional(() => typeof RTCPeerConnection === 'function', false);
 
 /** Whether they can be, tried. */
-export const hasWebRtc = () => optional(() => {
-  new RTCPeerConnection().close();
-  return true;
-}, false);
+export const hasWebRtc = () =>
+  optional(() => {
+    new RTCPeerConnection().close();
+    return true;
+  }, false);
 
 /** Keeps the screen on, if that is possible. @returns {Promise<WakeLockSentinel | null>} */
 export async function keepScreenOn() {
@@ -127,6 +136,8 @@ export function closeDialog(dialog) {
 
 /** Another text each time, of hexadecimal digits in five groups. */
 export function randomId() {
-  const digits = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, '0')).join('');
+  const digits = Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) =>
+    byte.toString(16).padStart(2, '0'),
+  ).join('');
   return digits.replace(/^(.{8})(.{4}).(.{3}).(.{3})/, '$1-$2-4$3-8$4-');
 }

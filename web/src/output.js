@@ -24,7 +24,9 @@ const AGAIN_MS = 5000;
 /** Starts the worklets of a context. @param {AudioContext} context @param {string[]} modules */
 async function load(context, modules) {
   try {
-    await Promise.all(modules.map((module) => context.audioWorklet.addModule(new URL(module, import.meta.url))));
+    await Promise.all(
+      modules.map((module) => context.audioWorklet.addModule(new URL(module, import.meta.url))),
+    );
     return context;
   } catch (error) {
     void context.close();
@@ -177,7 +179,10 @@ export class Output {
     if (context.sinkId) {
       this.#isReplaced = true;
       this.#wasAway = false;
-      this.#useDefault(context).then(() => this.#restart(context), () => this.#gone(context));
+      this.#useDefault(context).then(
+        () => this.#restart(context),
+        () => this.#gone(context),
+      );
     } else {
       this.#restart(context);
     }
@@ -186,7 +191,9 @@ export class Output {
 
   /** Also one that only says that it runs. @param {Context} context */
   #restart(context) {
-    const again = () => { if (this.#wanted) start(context); };
+    const again = () => {
+      if (this.#wanted) start(context);
+    };
     if (context.state === 'running') context.suspend().then(again, () => {});
     else again();
   }
@@ -211,7 +218,12 @@ export class Output {
       this.#hasPlayed = true;
       if (this.#isGone) {
         this.#later(async () => {
-          if (!await hasOutput() || context.state !== 'running' || this.#turns >= STALLED_TURNS / 8) return this.#gone(context);
+          if (
+            !(await hasOutput()) ||
+            context.state !== 'running' ||
+            this.#turns >= STALLED_TURNS / 8
+          )
+            return this.#gone(context);
           this.#isGone = false;
           return this.changed();
         }, LASTS_MS);
@@ -220,7 +232,9 @@ export class Output {
       else if (this.#isReplaced) this.#later(() => this.devicesChanged(), RETRY_MS);
     } else if (this.#hasPlayed && this.#wanted && !this.#isGone) {
       // A telephone call, or a speaker that ended without another word. Changing the speaker is over by then.
-      this.#later(() => { if (context.state !== 'running') this.#gone(context); }, RETRY_MS);
+      this.#later(() => {
+        if (context.state !== 'running') this.#gone(context);
+      }, RETRY_MS);
     }
     this.changed();
   }
@@ -228,7 +242,9 @@ export class Output {
   /** @param {() => void} act @param {number} ms in place of what was to be done */
   #later(act, ms) {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => { if (this.#wanted) act(); }, ms);
+    this.#timer = setTimeout(() => {
+      if (this.#wanted) act();
+    }, ms);
   }
 }
 
@@ -248,11 +264,16 @@ export class CaptureContext {
     const { output, capture } = this;
     if (output.state === 'none') {
       this.#silent ??= silentContext();
-      this.#silent.then((silent) => {
-        if (output.state !== 'none') return;
-        capture.moveTo(silent);
-        start(silent);
-      }, () => { this.#silent = null; });
+      this.#silent.then(
+        (silent) => {
+          if (output.state !== 'none') return;
+          capture.moveTo(silent);
+          start(silent);
+        },
+        () => {
+          this.#silent = null;
+        },
+      );
     } else if (output.context && output.plays && capture.context !== output.context) {
       capture.context.suspend().catch(() => {});
       capture.moveTo(output.context);
@@ -264,12 +285,20 @@ export class CaptureContext {
 
 /** A context that plays nowhere, for a microphone while there is no speaker. Where a browser has no such: one like any other. */
 function silentContext() {
-  const options = { sampleRate: RATE, latencyHint: /** @type {const} */ ('interactive'), sinkId: { type: 'none' } };
+  const options = {
+    sampleRate: RATE,
+    latencyHint: /** @type {const} */ ('interactive'),
+    sinkId: { type: 'none' },
+  };
   return load(new AudioContext(options), ['capture-worklet.js']);
 }
 
 /** Some browsers play into nothing where there is no speaker: those that name speakers are asked for them. */
-const hasOutput = () => soundDevices().then((found) => found.hasOutput, () => true);
+const hasOutput = () =>
+  soundDevices().then(
+    (found) => found.hasOutput,
+    () => true,
+  );
 
 /** A promise of a speaker that is gone may never be kept: the state tells. @param {AudioContext} context */
 function start(context) {

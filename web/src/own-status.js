@@ -40,7 +40,13 @@ export class OwnStatus {
     const { config, serverTakesStatus, signaling } = this.mesh;
     const status = config.status ?? {};
     const text = JSON.stringify(status);
-    if (text === this.#told || !serverTakesStatus || !signaling.isJoined || now < this.#toldAt + INTERVAL_MS) return;
+    if (
+      text === this.#told ||
+      !serverTakesStatus ||
+      !signaling.isJoined ||
+      now < this.#toldAt + INTERVAL_MS
+    )
+      return;
     [this.#told, this.#toldAt] = [text, now];
     signaling.send(statusMessage(status));
   }

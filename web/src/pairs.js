@@ -65,7 +65,13 @@ export class Link {
     const { sent, received, common } = this;
     if (!sent || !received || sent.session !== received.session) return false;
     const next = { session: sent.session, you: sent.client, remote: received.client };
-    if (common && common.session === next.session && common.you === next.you && common.remote === next.remote) return false;
+    if (
+      common &&
+      common.session === next.session &&
+      common.you === next.you &&
+      common.remote === next.remote
+    )
+      return false;
     this.former = common;
     this.common = next;
     return true;
@@ -122,7 +128,10 @@ export class Pairs {
 
   /** The link in use to a peer: the newest that is bound. @param {string} peer */
   bound(peer) {
-    return [...(this.#pairs.get(peer)?.links.values() ?? [])].findLast((link) => link.common !== null) ?? null;
+    return (
+      [...(this.#pairs.get(peer)?.links.values() ?? [])].findLast((link) => link.common !== null) ??
+      null
+    );
   }
 
   *all() {
@@ -157,7 +166,11 @@ export class Pairs {
         continue;
       }
       const { requested } = pair;
-      if (requested && requested.repeats < REQUEST_REPEATS && now >= pair.askedAt + REQUEST_INTERVAL_MS) {
+      if (
+        requested &&
+        requested.repeats < REQUEST_REPEATS &&
+        now >= pair.askedAt + REQUEST_INTERVAL_MS
+      ) {
         // The request, or the offer, may have been lost.
         requested.repeats += 1;
         pair.askedAt = now;
@@ -179,10 +192,12 @@ export class Pairs {
     if (signal.kind === 'request-offer') {
       const isNew = attempt >= pair.attempt;
       // Who asks for one beyond the attempt under way, or asks while it is, will not answer that.
-      if (attempt > pair.attempt || (attempt === pair.attempt && pair.isOpening)) pair.askedBeyond = true;
+      if (attempt > pair.attempt || (attempt === pair.attempt && pair.isOpening))
+        pair.askedBeyond = true;
       pair.attempt = Math.max(pair.attempt, attempt);
       const isFree = pair.askedBeyond || !pair.isOpening;
-      if (offers && isNew && isFree && now >= pair.offeredAt + REQUEST_INTERVAL_MS) this.#offer(now, from, pair);
+      if (offers && isNew && isFree && now >= pair.offeredAt + REQUEST_INTERVAL_MS)
+        this.#offer(now, from, pair);
     } else if (signal.kind === 'offer') {
       if (offers) return;
       if (attempt <= pair.attempt) {
@@ -191,13 +206,18 @@ export class Pairs {
       }
       // A peer that offers without end would have us open links without end.
       const answered = (this.#answered.get(from) ?? []).filter((at) => now < at + OFFERS_MS);
-      const askAt = Math.max(pair.offeredAt + OFFER_INTERVAL_MS, answered.length < OFFERS ? 0 : answered[0] + OFFERS_MS);
+      const askAt = Math.max(
+        pair.offeredAt + OFFER_INTERVAL_MS,
+        answered.length < OFFERS ? 0 : answered[0] + OFFERS_MS,
+      );
       if (now < askAt) {
         pair.ignored = { attempt, askAt };
         return;
       }
       this.#answered.set(from, [...answered, now]);
-      for (const [peer, times] of this.#answered) if (now >= times[times.length - 1] + OFFERS_MS || times.length === 0) this.#answered.delete(peer);
+      for (const [peer, times] of this.#answered)
+        if (now >= times[times.length - 1] + OFFERS_MS || times.length === 0)
+          this.#answered.delete(peer);
       pair.attempt = attempt;
       pair.ignored = null;
       pair.requested = null;
@@ -239,7 +259,8 @@ export class Pairs {
     const link = pair?.links.get(generation);
     if (!pair || !link) return;
     if (link.state === 'opening') {
-      pair.nextAttemptAt = now + Math.min(FIRST_RETRY_MS * 2 ** Math.min(pair.failures, 6), LONGEST_RETRY_MS);
+      pair.nextAttemptAt =
+        now + Math.min(FIRST_RETRY_MS * 2 ** Math.min(pair.failures, 6), LONGEST_RETRY_MS);
       pair.failures += 1;
     } else if (link.state === 'open') {
       pair.nextAttemptAt = now + (onPurpose ? FIRST_RETRY_MS : RETRY_BROKEN_MS);
@@ -291,17 +312,22 @@ export class Pairs {
       const { common, peer, generation } = link;
       const capabilities = mesh.roster.capabilities(peer);
       if (!common || !capabilities?.voice_ack) continue;
-      const send = (/** @type {Uint8Array} */ packet) => mesh.carrier.sendLink(peer, generation, 'unreliable', packet);
+      const send = (/** @type {Uint8Array} */ packet) =>
+        mesh.carrier.sendLink(peer, generation, 'unreliable', packet);
       const due = link.ack.take(now);
       if (due) {
         const { newest, earlier, at } = due;
         const receivedMs = capabilities.path_feedback ? Math.floor(at) >>> 0 : undefined;
-        send(encode('VoiceAck', common.session, { sender: common.you, newest, earlier, receivedMs }));
+        send(
+          encode('VoiceAck', common.session, { sender: common.you, newest, earlier, receivedMs }),
+        );
       }
       const report = link.train.report(now);
-      if (report) send(encode('BandwidthReport', common.session, { sender: common.you, ...report }));
+      if (report)
+        send(encode('BandwidthReport', common.session, { sender: common.you, ...report }));
       const { probe, stalledNow, replace } = link.health.update(now);
-      if (probe !== null) send(encode('Probe', common.session, { sender: common.you, token: probe }));
+      if (probe !== null)
+        send(encode('Probe', common.session, { sender: common.you, token: probe }));
       const { speech } = mesh.session;
       if (replace && !speech.isFull) this.#replace(now, link);
       if (stalledNow) {
@@ -365,7 +391,8 @@ export class Pairs {
 
   /** Another attempt takes the place of those under way. @param {number} now @param {Pair} pair */
   #closeOpening(now, pair) {
-    for (const link of [...pair.links.values()]) if (link.state === 'opening') this.#close(now, link);
+    for (const link of [...pair.links.values()])
+      if (link.state === 'opening') this.#close(now, link);
   }
 
   /** @param {number} now @param {string} peer */
@@ -382,15 +409,19 @@ export class Pairs {
   /** @param {number} now @param {string} peer */
   #pair(now, peer) {
     let pair = this.#pairs.get(peer);
-    if (!pair) this.#pairs.set(peer, pair = new Pair(now));
+    if (!pair) this.#pairs.set(peer, (pair = new Pair(now)));
     return pair;
   }
 
   /** @param {string} peer */
   #mayLink(peer) {
     const { config, serverRelayOnly, roster } = this.mesh;
-    return !config.capabilities.relay_only && !serverRelayOnly && !roster.isLost(peer)
-      && !roster.capabilities(peer)?.relay_only;
+    return (
+      !config.capabilities.relay_only &&
+      !serverRelayOnly &&
+      !roster.isLost(peer) &&
+      !roster.capabilities(peer)?.relay_only
+    );
   }
 
   /** @param {number} now @param {string} peer @param {Pair} pair */
@@ -461,7 +492,12 @@ export class Pairs {
     const pair = this.#pair(now, peer);
     if (!this.mesh.signaling.isJoined || !this.#mayLink(peer) || pair.isOpening) return;
     // Another link is in use already.
-    if ([...pair.links.values()].some((other) => other.generation > link.generation && other.state === 'open')) return;
+    if (
+      [...pair.links.values()].some(
+        (other) => other.generation > link.generation && other.state === 'open',
+      )
+    )
+      return;
     if (this.mesh.config.peer < peer) {
       if (now < pair.nextAttemptAt) return;
       pair.nextAttemptAt = now + REPLACE_INTERVAL_MS;

@@ -17,11 +17,13 @@ export function socketUrl(base = BASE) {
 export const roomUrl = (room, base = BASE) => new URL(`r/${encodeURIComponent(room)}`, base).href;
 
 /** What one writes after `--server`. @param {URL} [base] */
-export const serverUrl = (base = BASE) => socketUrl(base).replace(/\/ws$/, base.pathname === '/' ? '' : '/');
+export const serverUrl = (base = BASE) =>
+  socketUrl(base).replace(/\/ws$/, base.pathname === '/' ? '' : '/');
 
 /** The room that an address names, below the base: `r/ROOM`. @param {string} path @param {URL} [base] */
 export function roomOf(path, base = BASE) {
-  const match = path.startsWith(base.pathname) && /^r\/(.+?)\/?$/.exec(path.slice(base.pathname.length));
+  const match =
+    path.startsWith(base.pathname) && /^r\/(.+?)\/?$/.exec(path.slice(base.pathname.length));
   try {
     return match ? decodeURIComponent(match[1]) : '';
   } catch {
@@ -30,14 +32,19 @@ export function roomOf(path, base = BASE) {
 }
 
 /** Whether what stands before the path is a host: with a dot in it, with a port, or this machine. @param {string} text */
-const isHost = (text) => /[^.]\.+[^.]/.test(text) || /:\d+$/.test(text) || text.toLowerCase() === 'localhost';
+const isHost = (text) =>
+  /[^.]\.+[^.]/.test(text) || /:\d+$/.test(text) || text.toLowerCase() === 'localhost';
 
 /** Whether a text is a link to a room, and not a room's name. The terminal program decides by the same vectors. @param {string} text */
 function isLink(text) {
   if (/\s/.test(text)) return false;
   const hasScheme = /^(https?|wss?):\/\//i.test(text);
   const [host, ...segments] = text.split('#')[0].split('/');
-  return hasScheme || (isHost(host) && segments.some((segment, at) => segment === 'r' && (segments[at + 1] ?? '') !== ''));
+  return (
+    hasScheme ||
+    (isHost(host) &&
+      segments.some((segment, at) => segment === 'r' && (segments[at + 1] ?? '') !== ''))
+  );
 }
 
 /** As mail programs write a link. @param {string} text */
@@ -54,7 +61,9 @@ export function invitationOf(text, base = BASE) {
   const trimmed = bare(text);
   if (!isLink(trimmed)) return null;
   try {
-    const url = new URL(/^\w+:\/\//.test(trimmed) ? trimmed.replace(/^ws/i, 'http') : `https://${trimmed}`);
+    const url = new URL(
+      /^\w+:\/\//.test(trimmed) ? trimmed.replace(/^ws/i, 'http') : `https://${trimmed}`,
+    );
     const match = /^(.*\/)r\/([^/]+)\/?$/.exec(url.pathname);
     if (!match || url.username !== '') return null;
     const isHere = url.host === base.host && match[1] === base.pathname;
@@ -65,8 +74,10 @@ export function invitationOf(text, base = BASE) {
 }
 
 /** What is wrong with an address that is no link to a room; empty for a link, and for what is just a name. @param {string} text */
-export const linkFault = (text) => !isLink(bare(text)) || invitationOf(text) ? ''
-  : 'This is not a link to a room: it must end with /r/ and the room\u2019s name.';
+export const linkFault = (text) =>
+  !isLink(bare(text)) || invitationOf(text)
+    ? ''
+    : 'This is not a link to a room: it must end with /r/ and the room\u2019s name.';
 
 /** No address can name these: a path drops them. @param {string} room */
 export const isUnlinkable = (room) => room === '.' || room === '..';

@@ -52,7 +52,13 @@ class Playback extends AudioWorkletProcessor {
       if (!player.isPlaying && silent > 2 * samples) continue;
       const { playingOffset, ...stats } = player.stats;
       const report = (this.#reports[people.length] ??= {});
-      people.push(Object.assign(report, stats, { id, level: Math.min(1, Math.sqrt(power / samples)), playingOffsetMs: playingOffset }));
+      people.push(
+        Object.assign(report, stats, {
+          id,
+          level: Math.min(1, Math.sqrt(power / samples)),
+          playingOffsetMs: playingOffset,
+        }),
+      );
       voice.power = 0;
     }
     this.#quanta = 0;

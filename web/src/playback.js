@@ -20,7 +20,12 @@ const LOSS_SMOOTHING = 0.2;
 export function opusMs(packet) {
   const [toc, second = 0] = packet;
   const config = toc >> 3;
-  const one = config < 12 ? [10, 20, 40, 60][config & 3] : config < 16 ? [10, 20][config & 1] : [2.5, 5, 10, 20][config & 3];
+  const one =
+    config < 12
+      ? [10, 20, 40, 60][config & 3]
+      : config < 16
+        ? [10, 20][config & 1]
+        : [2.5, 5, 10, 20][config & 3];
   return one * ([1, 2, 2][toc & 3] ?? second & 0x3f);
 }
 
@@ -78,7 +83,8 @@ export class Ear {
       }
     }
     const { frameMs } = this;
-    if (frameMs >= 10 && frameMs <= 120) this.#jitter.insert(now, { sequence, burst, behind, pauseFollows, frame, frameMs });
+    if (frameMs >= 10 && frameMs <= 120)
+      this.#jitter.insert(now, { sequence, burst, behind, pauseFollows, frame, frameMs });
     this.tick(now);
   }
 
@@ -105,7 +111,10 @@ export class Ear {
 
   /** @param {number} sequence @returns {import('./clocks.js').Place} */
   place(sequence) {
-    return { sequence, stretch: this.#stretch + this.#pauses.filter((pause) => pause < sequence).length };
+    return {
+      sequence,
+      stretch: this.#stretch + this.#pauses.filter((pause) => pause < sequence).length,
+    };
   }
 
   close() {
@@ -119,15 +128,29 @@ export class Ear {
     if (this.#entries.length >= MOST_DECODING) this.#stop();
     if (kind !== 'frame' || release.frame.length === 0) {
       const frameMs = 'frameMs' in release ? release.frameMs : this.frameMs;
-      this.#entries.push({ kind: kind === 'frame' ? 'pause' : kind, sequence, frameMs, heldMs: 0, pcm: null });
+      this.#entries.push({
+        kind: kind === 'frame' ? 'pause' : kind,
+        sequence,
+        frameMs,
+        heldMs: 0,
+        pcm: null,
+      });
       this.#flush();
       return;
     }
     if (this.#decoder?.state !== 'configured') this.#start();
-    this.#entries.push({ kind, sequence, frameMs: release.frameMs, heldMs: release.heldMs, pcm: null });
+    this.#entries.push({
+      kind,
+      sequence,
+      frameMs: release.frameMs,
+      heldMs: release.heldMs,
+      pcm: null,
+    });
     const data = /** @type {Uint8Array<ArrayBuffer>} */ (release.frame);
     try {
-      this.#decoder?.decode(new EncodedAudioChunk({ type: 'key', timestamp: sequence * 20_000, data }));
+      this.#decoder?.decode(
+        new EncodedAudioChunk({ type: 'key', timestamp: sequence * 20_000, data }),
+      );
     } catch {
       this.#stop();
     }
@@ -151,7 +174,8 @@ export class Ear {
   #stop() {
     if (this.#decoder && this.#decoder.state !== 'closed') this.#decoder.close();
     this.#decoder = null;
-    for (const entry of this.#entries) if (entry.kind === 'frame' && !entry.pcm) entry.kind = 'lost';
+    for (const entry of this.#entries)
+      if (entry.kind === 'frame' && !entry.pcm) entry.kind = 'lost';
     this.#flush();
   }
 
@@ -170,7 +194,10 @@ export class Ear {
       const { kind, sequence, frameMs, heldMs, pcm } = this.#entries[0];
       if (kind === 'frame' && !pcm) return;
       this.#entries.shift();
-      this.post({ type: kind, id: this.id, sequence, frameMs, heldMs, pcm }, pcm ? [pcm.buffer] : []);
+      this.post(
+        { type: kind, id: this.id, sequence, frameMs, heldMs, pcm },
+        pcm ? [pcm.buffer] : [],
+      );
     }
   }
 }
@@ -192,7 +219,11 @@ export class Playback {
   constructor(context, clock, ticked) {
     this.context = context;
     this.clock = clock;
-    this.node = new AudioWorkletNode(context, 'voicemesh-playback', { numberOfInputs: 0, numberOfOutputs: 1, outputChannelCount: [1] });
+    this.node = new AudioWorkletNode(context, 'voicemesh-playback', {
+      numberOfInputs: 0,
+      numberOfOutputs: 1,
+      outputChannelCount: [1],
+    });
     this.node.port.onmessage = ({ data }) => {
       if (data.type !== 'tick') return;
       this.#played(data.people);
@@ -202,7 +233,8 @@ export class Playback {
     this.overall = new GainNode(context);
     this.node.connect(this.overall);
     this.overall.connect(context.destination);
-    for (const event of ['statechange', 'sinkchange']) context.addEventListener(event, () => this.measureLatency());
+    for (const event of ['statechange', 'sinkchange'])
+      context.addEventListener(event, () => this.measureLatency());
     this.measureLatency();
   }
 
@@ -259,7 +291,8 @@ export class Playback {
    */
   measureLatency() {
     const { baseLatency = 0 } = this.context;
-    this.outputLatencyMs = 1000 * (baseLatency + (answersAtOnce() ? this.context.outputLatency || 0 : 0));
+    this.outputLatencyMs =
+      1000 * (baseLatency + (answersAtOnce() ? this.context.outputLatency || 0 : 0));
   }
 
   /** @param {string} id */
@@ -289,8 +322,10 @@ export class Playback {
       ear.bufferedMs = person.bufferedMs;
       ear.concealedMs = person.concealedMs;
       const sequence = person.playingSequence;
-      ear.playing = typeof sequence === 'number' && sequence >= 0
-        ? { sequence, offsetMs: person.playingOffsetMs, frameMs: ear.frameMs } : null;
+      ear.playing =
+        typeof sequence === 'number' && sequence >= 0
+          ? { sequence, offsetMs: person.playingOffsetMs, frameMs: ear.frameMs }
+          : null;
     }
   }
 }

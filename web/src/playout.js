@@ -87,18 +87,26 @@ export class Player {
 
   /** Takes a decoded frame, in order; it arrived `heldMs` ago. @param {{sequence: number, pcm: Float32Array, heldMs?: number}} frame */
   push({ sequence, pcm, heldMs = 0 }) {
-    if (!Number.isFinite(sequence) || !(pcm instanceof Float32Array && pcm.length > 0 && pcm.length <= LONGEST_FRAME)) return;
+    if (
+      !Number.isFinite(sequence) ||
+      !(pcm instanceof Float32Array && pcm.length > 0 && pcm.length <= LONGEST_FRAME)
+    )
+      return;
     if (sequence <= this.#newest && sequence > this.#newest - 1000) return;
     // A gap that was not reported.
-    if (sequence > this.#newest + 1) this.lost({ sequence: sequence - 1, frameMs: pcm.length / MS });
+    if (sequence > this.#newest + 1)
+      this.lost({ sequence: sequence - 1, frameMs: pcm.length / MS });
     this.#newest = sequence;
     const held = Math.min(Math.max(heldMs, 0), 1000) * MS || 0;
     const isFirst = this.#hasEnded;
     if (isFirst) this.#begin(held);
     const wait = this.#waiting() + held - this.#added;
-    this.#longest = isFirst ? wait : Math.max(wait, this.#longest + (wait - this.#longest) * WEIGHT);
+    this.#longest = isFirst
+      ? wait
+      : Math.max(wait, this.#longest + (wait - this.#longest) * WEIGHT);
     this.#arrived += 1;
-    if (isFirst || this.#arrived % LATEST === 0) [this.#shortestBefore, this.#shortest] = [isFirst ? wait : this.#shortest, wait];
+    if (isFirst || this.#arrived % LATEST === 0)
+      [this.#shortestBefore, this.#shortest] = [isFirst ? wait : this.#shortest, wait];
     this.#shortest = Math.min(this.#shortest, wait);
     this.#waited = 0;
     this.#append(sequence, pcm);
@@ -112,7 +120,9 @@ export class Player {
     const samples = Math.round(frameMs * MS);
     if (this.#hasEnded || !(samples > 0 && samples <= LONGEST_FRAME)) return;
     // What was guessed while waiting stands for it, unless the delay should grow: this is the moment.
-    const filled = Math.round(Math.max(0, Math.min(this.#delay() - this.#target, this.#waited, samples)));
+    const filled = Math.round(
+      Math.max(0, Math.min(this.#delay() - this.#target, this.#waited, samples)),
+    );
     this.#waited -= filled;
     this.#added -= filled;
     if (this.#waiting() + samples <= MOST_WAITING) this.#extend(samples - filled);
@@ -192,7 +202,11 @@ export class Player {
     if (this.#tail !== 'speech') {
       // The guess goes over into the frame where it resembles it most.
       faded = Math.min(OVERLAP, pcm.length);
-      const [end, concealed, least] = [this.#end, this.#concealed, -Math.min(this.#period >> 1, this.#age, this.#waiting())];
+      const [end, concealed, least] = [
+        this.#end,
+        this.#concealed,
+        -Math.min(this.#period >> 1, this.#age, this.#waiting()),
+      ];
       const most = this.#age < GUESS_END && faded === OVERLAP ? least + this.#period : -Infinity;
       this.#extend(LONGEST + OVERLAP);
       buffer.set(pcm.subarray(0, faded), this.#end);
@@ -242,7 +256,8 @@ export class Player {
       // Its end goes over into what was before its beginning.
       const share = (i + 1 - this.#cycle + OVERLAP) / (OVERLAP + 1);
       const sample = buffer[from + i];
-      this.#guess[i] = share > 0 ? fade(sample, buffer[from + i - this.#cycle], share, found.likeness) : sample;
+      this.#guess[i] =
+        share > 0 ? fade(sample, buffer[from + i - this.#cycle], share, found.likeness) : sample;
     }
     this.#jump = buffer[end - 1] - buffer[from - 1];
     this.#phase = this.#age = 0;
@@ -269,9 +284,16 @@ export class Player {
       else this.#changeSpeech(-excess > URGENT ? HASTE : CALM, -1, most);
       return;
     }
-    const most = Math.floor(Math.min(excess, waiting - WINDOW, Math.min(this.#shortest, this.#shortestBefore) + this.#added - KEPT));
+    const most = Math.floor(
+      Math.min(
+        excess,
+        waiting - WINDOW,
+        Math.min(this.#shortest, this.#shortestBefore) + this.#added - KEPT,
+      ),
+    );
     if (most > TOO_MUCH && this.#isQuiet(start, start + most + OVERLAP)) this.#cut(most, 0);
-    else if (most > TOO_MUCH_IN_SPEECH) this.#changeSpeech(most > URGENT ? HASTE : CALM, 1, Math.min(most, LONGEST));
+    else if (most > TOO_MUCH_IN_SPEECH)
+      this.#changeSpeech(most > URGENT ? HASTE : CALM, 1, Math.min(most, LONGEST));
   }
 
   /** @param {{interval: number, likeness: number}} how @param {1 | -1} way cut or repeat @param {number} most */
@@ -287,7 +309,10 @@ export class Player {
 
   /** @param {number} from @param {number} to */
   #isQuiet(from, to) {
-    return rms(this.#pcm, from, Math.min(to, this.#end)) < Math.max(PAUSE, this.#loudness * PAUSE_BELOW_SPEECH);
+    return (
+      rms(this.#pcm, from, Math.min(to, this.#end)) <
+      Math.max(PAUSE, this.#loudness * PAUSE_BELOW_SPEECH)
+    );
   }
 
   /** Takes out so much of what comes next; repeats what was last if it is negative. */
@@ -299,7 +324,8 @@ export class Player {
     for (let i = 0; i < faded; i += 1) scratch[i] = buffer[start + i];
     buffer.copyWithin(start + Math.max(0, -samples), start + Math.max(0, samples), end);
     if (samples < 0) buffer.copyWithin(start, start + samples, start);
-    for (let i = 0; i < faded; i += 1) buffer[start + i] = fade(scratch[i], buffer[start + i], (i + 1) / (faded + 1), likeness);
+    for (let i = 0; i < faded; i += 1)
+      buffer[start + i] = fade(scratch[i], buffer[start + i], (i + 1) / (faded + 1), likeness);
     this.#end -= samples;
     for (const mark of this.#marks) mark.at -= samples;
     this.#added -= samples;
@@ -318,7 +344,8 @@ export class Player {
 
   /** What is appended now is of this frame. @param {number | null} sequence */
   #mark(sequence) {
-    while (this.#marks.length > 0 && this.#marks[this.#marks.length - 1].at >= this.#end) this.#marks.pop();
+    while (this.#marks.length > 0 && this.#marks[this.#marks.length - 1].at >= this.#end)
+      this.#marks.pop();
     this.#marks.push({ at: this.#end, sequence });
   }
 }
@@ -331,7 +358,8 @@ const found = { likeness: 0 };
 function find(from, to, likenessAt) {
   let [best, most] = [from, -1];
   for (let round = 0; round < 2; round += 1) {
-    const [low, high] = round === 0 ? [from, to] : [Math.max(from, best - 3), Math.min(to, best + 3)];
+    const [low, high] =
+      round === 0 ? [from, to] : [Math.max(from, best - 3), Math.min(to, best + 3)];
     for (let at = low; at <= high; at += round === 0 ? 4 : 1) {
       const likeness = likenessAt(at);
       if (likeness > most) [best, most] = [at, likeness];
@@ -359,7 +387,9 @@ function alike(pcm, a, b, count) {
 function fade(from, to, share, likeness) {
   const rest = 1 - share;
   const kept = Math.max(0, Math.min(1, likeness));
-  return (from * rest + to * share) / Math.sqrt(rest * rest + share * share + 2 * kept * rest * share);
+  return (
+    (from * rest + to * share) / Math.sqrt(rest * rest + share * share + 2 * kept * rest * share)
+  );
 }
 
 /** @param {Float32Array} pcm @param {number} from @param {number} to */
@@ -415,7 +445,8 @@ export class Mixer {
 
   /** 1: as sent. @param {string | number} id @param {number} gain */
   setGain(id, gain) {
-    if (gain >= 0 && (this.#gains.has(id) || this.#gains.size < MOST_GAINS)) this.#gains.set(id, Math.min(gain, 8));
+    if (gain >= 0 && (this.#gains.has(id) || this.#gains.size < MOST_GAINS))
+      this.#gains.set(id, Math.min(gain, 8));
   }
 
   /** @param {Float32Array} out */
@@ -441,7 +472,11 @@ export class Mixer {
   #limitSum(out) {
     let peak = 0;
     for (let i = 0; i < out.length; i += 1) peak = Math.max(peak, Math.abs(out[i]));
-    const wanted = Math.min(1, this.#limit * RELEASE ** out.length, peak > LIMIT ? LIMIT / peak : 1);
+    const wanted = Math.min(
+      1,
+      this.#limit * RELEASE ** out.length,
+      peak > LIMIT ? LIMIT / peak : 1,
+    );
     const ramp = wanted < this.#limit ? Math.min(ATTACK, out.length) : out.length;
     for (let i = 0; i < out.length; i += 1) {
       this.#opening = toward(this.#opening, this.isDeafened ? 0 : 1);
@@ -449,7 +484,8 @@ export class Mixer {
       const sample = out[i] * gain * this.#opening;
       const over = Math.abs(sample) - LIMIT;
       // What overshoots during the attack is bent to stay below full scale.
-      out[i] = over > 0 ? Math.sign(sample) * (LIMIT + (over * (1 - LIMIT)) / (over + 1 - LIMIT)) : sample;
+      out[i] =
+        over > 0 ? Math.sign(sample) * (LIMIT + (over * (1 - LIMIT)) / (over + 1 - LIMIT)) : sample;
     }
     this.#limit = wanted;
   }

@@ -22,7 +22,8 @@ export class AckDue {
     const ahead = this.#newest === null ? 0 : ((sequence - this.#newest) << 16) >> 16;
     if (this.#newest === null || ahead > 0) {
       if (ahead > 32) this.#earlier = 0;
-      else if (ahead > 0) this.#earlier = ((ahead === 32 ? 0 : this.#earlier << ahead) | (1 << (ahead - 1))) >>> 0;
+      else if (ahead > 0)
+        this.#earlier = ((ahead === 32 ? 0 : this.#earlier << ahead) | (1 << (ahead - 1))) >>> 0;
       [this.#newest, this.#newestAt] = [sequence, now];
     } else if (ahead < 0 && ahead >= -32) {
       this.#earlier = (this.#earlier | (1 << (-ahead - 1))) >>> 0;
@@ -71,7 +72,8 @@ export class TrainReceiver {
    */
   report(now) {
     const train = this.#train;
-    if (!train || (train.received < train.packets && now < train.firstAt + TRAIN_TIMEOUT_MS)) return null;
+    if (!train || (train.received < train.packets && now < train.firstAt + TRAIN_TIMEOUT_MS))
+      return null;
     this.#train = null;
     if (now < this.#reportedAt + TRAIN_INTERVAL_MS) return null;
     this.#reportedAt = now;

@@ -49,7 +49,7 @@ export class Reports {
       if (report) session.sendTo(id, 'ReceptionReport', report);
       if (!ear.playing || !ear.speaks(now) || !plays) continue;
       let known = this.clocks.get(id);
-      if (!known) this.clocks.set(id, known = new Clock());
+      if (!known) this.clocks.set(id, (known = new Clock()));
       const place = ear.place(ear.playing.sequence);
       known.heard(now + playback.outputLatencyMs, place, ear.playing.offsetMs, ear.playing.frameMs);
       const askedUs = known.ask(now, place);
@@ -61,7 +61,11 @@ export class Reports {
   asked(now, mesh, peer, askedUs) {
     if (!mesh?.roster.capabilities(peer)?.reports) return;
     const { listeners } = mesh.session.speech;
-    const echo = this.answers.tell(now, askedUs, { peer, listeners, estimate: mesh.uplink?.estimate ?? null });
+    const echo = this.answers.tell(now, askedUs, {
+      peer,
+      listeners,
+      estimate: mesh.uplink?.estimate ?? null,
+    });
     if (echo) mesh.session.sendTo(peer, 'ClockEcho', echo);
   }
 

@@ -4,15 +4,18 @@
  *
  * @typedef {import('./mesh.js').Mesh} Mesh
  * @typedef {import('./messages.js').PeerInfo} PeerInfo
- * @typedef {{info: PeerInfo, label: string, client: number | null, lost: {until: number, byLink: boolean} | null,
+ * @typedef {{info: PeerInfo, label: string, client: number | null, lost: {at: number, until: number, byLink: boolean} | null,
  *   silenced?: boolean}} Member `silenced`: the permission to speak was taken away while this page was here
  * `label`: the name, and the beginning of the id if it looks like another's
  */
 
 import { receivedName, shortIds } from './names.js';
+import { GLOBAL } from './session.js';
 
 const KEEP_LINKED_MS = 120_000;
 const KEEP_RETURNING_MS = 10_000;
+const RELEASED = 'You may choose your talk groups again, and are with everyone now.';
+const RELEASED_ELSEWHERE = 'You may choose your talk groups again.';
 /** More than any server lets into a room; beyond, newcomers are not taken in. */
 const MOST_MEMBERS = 10_000;
 
@@ -78,7 +81,9 @@ export class Roster {
 
   /** What a member, or this page itself, may not do that members usually may. @param {string | null} peer */
   lacking(peer) {
-    return /** @type {const} */ (['speak', 'listen', 'data']).filter((what) => !this.may(peer, what));
+    return /** @type {const} */ (['speak', 'listen', 'data']).filter(
+      (what) => !this.may(peer, what),
+    );
   }
 
   /** @param {number} now @param {string} peer @param {import('./messages.js').Permission[]} permissions */
@@ -99,10 +104,35 @@ export class Roster {
   held(now, peer, groups) {
     const info = peer === this.mesh.config.peer ? this.#own : this.members.get(peer)?.info;
     if (!info) return;
+    const former = info.held_in ?? [];
     info.held_in = groups;
     // What was said while it could not be heard is no loss.
     this.mesh.session.interrupt(peer);
+    // Where to, a `move` has said.
+    if (info === this.#own) this.#released(former, groups);
     this.mesh.session.rosterChanged(now);
+  }
+
+  /** The groups in which a moderator holds this page; none: nowhere. */
+  get heldIn() {
+    return this.#own?.held_in ?? [];
+  }
+
+  /** @param {string[]} former @param {string[]} groups in which this page is held from now on */
+  #released(former, groups) {
+    if (former.length === 0 || groups.length > 0) return;
+    this.mesh.emit({
+      type: 'remark',
+      text: this.mesh.session.groups.has(GLOBAL) ? RELEASED : RELEASED_ELSEWHERE,
+    });
+  }
+
+  /** A page that was loaded anew, or was away, goes where it is held. @param {number} now @param {string[]} former @param {string[]} groups */
+  #heldByRoster(now, former, groups) {
+    this.#released(former, groups);
+    const { session } = this.mesh;
+    if (groups.length > 0 && [...session.groups].some((name) => !groups.includes(name)))
+      session.moveTo(now, groups);
   }
 
   /** Whether no listener of these groups hears a member, or this page, since it is held in others. @param {string | null} peer null: this page @param {(group: string) => boolean} listens */
@@ -118,18 +148,27 @@ export class Roster {
   #permitted(peer, former, info) {
     const member = peer === null ? null : this.members.get(peer);
     const [could, can] = [allows(former, 'speak'), allows(info, 'speak')];
-    const silenced = !can && (could || (peer === null ? this.ownSilenced : (member?.silenced ?? false)));
+    const silenced =
+      !can && (could || (peer === null ? this.ownSilenced : (member?.silenced ?? false)));
     // What was said while it could not be heard is no loss.
     if (peer !== null && could !== can) this.mesh.session.interrupt(peer);
-    if (peer === null && allows(former, 'listen') !== allows(info, 'listen')) this.mesh.session.interrupt();
+    if (peer === null && allows(former, 'listen') !== allows(info, 'listen'))
+      this.mesh.session.interrupt();
+    if (peer === null)
+      this.mesh.moderation.permitted(allows(former, 'moderate'), allows(info, 'moderate'));
     if (peer === null) this.ownSilenced = silenced;
     else if (member) member.silenced = silenced;
   }
 
   /** Whether the server's roster is what this one holds. @param {{version: number, hash: string}} mark */
   matches(mark) {
-    const present = [...this.members.values()].filter((member) => !member.lost).map((member) => member.info);
-    return mark.version === this.#version && mark.hash === rosterHash(this.#own ? [...present, this.#own] : present);
+    const present = [...this.members.values()]
+      .filter((member) => !member.lost)
+      .map((member) => member.info);
+    return (
+      mark.version === this.#version &&
+      mark.hash === rosterHash(this.#own ? [...present, this.#own] : present)
+    );
   }
 
   /**
@@ -142,6 +181,7 @@ export class Roster {
     const [former, own] = [this.#own, infos.find((info) => info.peer === this.mesh.config.peer)];
     this.#own = own ?? former;
     if (former && own) this.#permitted(null, former, own);
+    if (own) this.#heldByRoster(now, former?.held_in ?? [], own.held_in ?? []);
     this.#clients.clear();
     this.#arrive(now, infos);
     const listed = new Set(infos.map((info) => info.peer));
@@ -193,7 +233,8 @@ export class Roster {
     const unreachable = awaySince !== null && now >= awaySince + KEEP_LINKED_MS;
     for (const [peer, { lost }] of [...this.members]) {
       const linked = this.mesh.pairs.hasOpenLink(peer);
-      if (lost ? now >= lost.until || (lost.byLink && !linked) : unreachable && !linked) this.giveUp(now, peer, 'lost');
+      if (lost ? now >= lost.until || (lost.byLink && !linked) : unreachable && !linked)
+        this.giveUp(now, peer, 'lost');
     }
   }
 
@@ -206,6 +247,8 @@ export class Roster {
     for (const [client, named] of this.#clients) if (named === peer) this.#clients.delete(client);
     this.#label();
     this.mesh.session.forgetPeer(peer);
+    if (reason !== 'restarted')
+      this.mesh.moderation.left(member.lost?.at ?? now, peer, member.label);
     this.mesh.emit({ type: 'peer-left', peer, name: member.label, reason });
   }
 
@@ -241,7 +284,13 @@ export class Roster {
     this.#clients.set(info.client, peer);
     const isNew = !this.members.has(peer);
     const name = receivedName(info.name, peer);
-    this.members.set(peer, { ...known, info: { ...info, name }, label: known?.label ?? name, client: info.client, lost: null });
+    this.members.set(peer, {
+      ...known,
+      info: { ...info, name },
+      label: known?.label ?? name,
+      client: info.client,
+      lost: null,
+    });
     if (known && !isNew) this.#permitted(peer, known.info, info);
     return { type: isNew ? 'peer-joined' : 'metadata', peer };
   }
@@ -251,7 +300,11 @@ export class Roster {
     const linked = this.mesh.pairs.hasOpenLink(peer);
     const member = this.members.get(peer);
     if (!member) return;
-    member.lost = { until: now + (linked ? KEEP_LINKED_MS : graceMs), byLink: linked && graceMs === 0 };
+    member.lost = {
+      at: member.lost?.at ?? now,
+      until: now + (linked ? KEEP_LINKED_MS : graceMs),
+      byLink: linked && graceMs === 0,
+    };
     if (!linked && graceMs === 0) this.giveUp(now, peer, 'lost');
     else this.mesh.emit({ type: 'metadata', peer });
   }

@@ -12,7 +12,12 @@
 export const OVERLAP_MS = 200;
 
 /** @type {RouteState} */
-export const NO_ROUTE = Object.freeze({ route: 'none', leaving: null, both: false, arrives: false });
+export const NO_ROUTE = Object.freeze({
+  route: 'none',
+  leaving: null,
+  both: false,
+  arrives: false,
+});
 
 /**
  * Direct when the link is sound, else relayed, else whatever the link still does.
@@ -25,12 +30,18 @@ export function nextRoute(state, now, means) {
   /** @type {Route} */
   let route = means.relay ? 'relayed' : 'none';
   const prefersRelay = (means.preferRelay ?? false) && means.relay;
-  if ((means.link === 'sound' && !prefersRelay) || (means.link === 'stalled' && !means.relay)) route = 'direct';
-  const leaving = route === state.route ? state.leaving : { route: state.route, until: now + OVERLAP_MS };
-  const usable = leaving !== null && leaving.until > now
-    && ((leaving.route === 'relayed' && means.relay) || (leaving.route === 'direct' && means.link === 'sound' && !means.preferRelay));
+  if ((means.link === 'sound' && !prefersRelay) || (means.link === 'stalled' && !means.relay))
+    route = 'direct';
+  const leaving =
+    route === state.route ? state.leaving : { route: state.route, until: now + OVERLAP_MS };
+  const usable =
+    leaving !== null &&
+    leaving.until > now &&
+    ((leaving.route === 'relayed' && means.relay) ||
+      (leaving.route === 'direct' && means.link === 'sound' && !means.preferRelay));
   const both = means.both && means.link === 'stalled';
-  const arrives = route === 'relayed' ? means.serverAnswers : route === 'direct' && means.link === 'sound';
+  const arrives =
+    route === 'relayed' ? means.serverAnswers : route === 'direct' && means.link === 'sound';
   const isSame = route === state.route && both === state.both && arrives === state.arrives;
   if (isSame && (usable || state.leaving === null)) return state;
   return { route, leaving: usable ? leaving : null, both, arrives };

@@ -96,14 +96,20 @@ export class Session {
     this.phase = 'handshaking';
     this.#askedAt = now;
     this.mesh.uplink?.relayChanged();
-    this.mesh.signaling.sendPacket(encode('HandshakeRequest', null, { codec: CODEC, name: this.mesh.config.name }), true);
+    this.mesh.signaling.sendPacket(
+      encode('HandshakeRequest', null, { codec: CODEC, name: this.mesh.config.name }),
+      true,
+    );
   }
 
   /** Another connection took over: the state is asked for anew, and until it comes the old one holds. */
   resumed() {
     this.#resuming = true;
     this.mesh.uplink?.relayChanged();
-    this.mesh.signaling.sendPacket(encode('HandshakeRequest', null, { codec: CODEC, name: this.mesh.config.name }), true);
+    this.mesh.signaling.sendPacket(
+      encode('HandshakeRequest', null, { codec: CODEC, name: this.mesh.config.name }),
+      true,
+    );
   }
 
   /** @param {number} now */
@@ -115,13 +121,16 @@ export class Session {
 
   /** @param {number} now */
   tick(now) {
-    if (this.phase === 'handshaking' && now >= this.#askedAt + HANDSHAKE_RETRY_MS) this.connected(now);
+    if (this.phase === 'handshaking' && now >= this.#askedAt + HANDSHAKE_RETRY_MS)
+      this.connected(now);
     this.speech.tick(now);
     const spoken = new Set();
     for (const { common } of this.mesh.pairs.all()) if (common) spoken.add(common.session);
-    this.#previous = this.#previous.filter((view) =>
-      spoken.has(view.session) || now < (view.retiredAt ?? now) + RETIRED_FOR_MS);
-    for (const [client, { until }] of this.current?.kept ?? []) if (now >= until) this.current?.kept.delete(client);
+    this.#previous = this.#previous.filter(
+      (view) => spoken.has(view.session) || now < (view.retiredAt ?? now) + RETIRED_FOR_MS,
+    );
+    for (const [client, { until }] of this.current?.kept ?? [])
+      if (now >= until) this.current?.kept.delete(client);
     this.refreshRoutes(now);
   }
 
@@ -132,7 +141,8 @@ export class Session {
     if (this.groups.has(name)) return 'ok';
     if (utf8Length(name) > LIMITS.groupNameBytes) return 'too-long';
     const id = groupId(name);
-    const isShared = this.isJoined && !this.mesh.serverTakesGroupText && (this.current?.isShared(name) ?? false);
+    const isShared =
+      this.isJoined && !this.mesh.serverTakesGroupText && (this.current?.isShared(name) ?? false);
     if (isShared || [...this.groups].some((own) => groupId(own) === id)) return 'taken';
     if (this.groups.size >= LIMITS.groups) return 'too-many';
     this.groups.add(name);
@@ -148,6 +158,22 @@ export class Session {
     this.#groupIds.delete(groupId(name));
     this.interrupt();
     this.#tellGroup(name, false);
+  }
+
+  /** A moderator has moved this page: it listens and speaks to these groups, and to no other. @param {number} now @param {string[]} groups */
+  moveTo(now, groups) {
+    const spoken = this.speaker.openTargets.flatMap(({ kind, name }) =>
+      kind === 'group' ? name : [],
+    );
+    for (const group of new Set([...this.groups, ...spoken])) {
+      if (groups.includes(group)) continue;
+      this.leaveGroup(group);
+      this.address(now, 'group', group, false);
+    }
+    for (const group of groups) {
+      this.joinGroup(group);
+      this.address(now, 'group', group, true);
+    }
   }
 
   /** A speaker, or all, may have spoken to others than this listener for a while: that is no loss. @param {string} [peer] */
@@ -166,10 +192,12 @@ export class Session {
     if (!view || !this.isJoined || !this.mesh.roster.may(null, 'data')) return false;
     const client = 'peer' in to ? this.mesh.roster.clientOf(view.session, to.peer) : null;
     if ('peer' in to && client === null) return false;
-    const recipient = 'peer' in to ? { kind: 'client', id: client } : { kind: 'group', id: groupId(to.group) };
-    const packet = 'group' in to && this.mesh.serverTakesGroupText
-      ? encode('GroupText', view.session, { sender: view.you, group: to.group, text })
-      : encode('TextData', view.session, { sender: view.you, recipient, text });
+    const recipient =
+      'peer' in to ? { kind: 'client', id: client } : { kind: 'group', id: groupId(to.group) };
+    const packet =
+      'group' in to && this.mesh.serverTakesGroupText
+        ? encode('GroupText', view.session, { sender: view.you, group: to.group, text })
+        : encode('TextData', view.session, { sender: view.you, recipient, text });
     this.mesh.signaling.sendText(now, packet);
     return true;
   }
@@ -236,7 +264,9 @@ export class Session {
       const after = nextRoute(before, now, {
         relay: this.relayAddress(peer) !== null,
         serverAnswers: signaling.reachesServer,
-        both: (link?.health.deadSince ?? null) !== null && !signaling.answeredSince(link?.health.deadSince ?? 0),
+        both:
+          (link?.health.deadSince ?? null) !== null &&
+          !signaling.answeredSince(link?.health.deadSince ?? 0),
         preferRelay: this.speech.relayed.has(peer),
         link: link === null ? 'unbound' : link.health.stalled ? 'stalled' : 'sound',
       });
@@ -270,15 +300,21 @@ export class Session {
     if (!view || !this.isJoined) return 'Unexpected';
     if (session !== view.session) return 'WrongSession';
     switch (kind) {
-      case 'ClientState': return this.#clientState(now, view, fields);
-      case 'DeltaClientState': return this.#delta(view, fields);
-      case 'RemoveClient': return this.#removeClient(now, view, fields.client);
-      case 'TextData': return this.#text(view, fields);
-      case 'GroupText': return this.#groupText(view, fields);
+      case 'ClientState':
+        return this.#clientState(now, view, fields);
+      case 'DeltaClientState':
+        return this.#delta(view, fields);
+      case 'RemoveClient':
+        return this.#removeClient(now, view, fields.client);
+      case 'TextData':
+        return this.#text(view, fields);
+      case 'GroupText':
+        return this.#groupText(view, fields);
       default: {
         if (!RELAYED_KINDS.includes(kind)) return 'Misplaced';
         const peer = this.mesh.roster.peerOf(session, fields.sender);
-        if (peer === null || fields.sender === view.you || !view.members.has(fields.sender)) return 'WrongSender';
+        if (peer === null || fields.sender === view.you || !view.members.has(fields.sender))
+          return 'WrongSender';
         return this.#fromPeer(now, peer, view, kind, fields);
       }
     }
@@ -297,7 +333,8 @@ export class Session {
       link.health.heard();
       return this.mesh.pairs.handshake(now, link, session, fields.client);
     }
-    if (fields.sender === undefined || kind === 'TextData' || kind === 'GroupText') return 'Misplaced';
+    if (fields.sender === undefined || kind === 'TextData' || kind === 'GroupText')
+      return 'Misplaced';
     const view = this.viewOf(session);
     if (!view) return 'WrongSession';
     const speaker = link.remoteIn(session) ?? this.mesh.roster.clientOf(session, peer);
@@ -318,13 +355,16 @@ export class Session {
         const echo = encode('ProbeEcho', session, { sender: view.you, token: fields.token });
         return void this.mesh.carrier.sendLink(peer, generation, 'unreliable', echo);
       }
-      case 'BandwidthProbe': return link.train.received(now, fields);
-      case 'BandwidthReport': return this.mesh.uplink?.trainArrived(now, peer, fields);
+      case 'BandwidthProbe':
+        return link.train.received(now, fields);
+      case 'BandwidthReport':
+        return this.mesh.uplink?.trainArrived(now, peer, fields);
       case 'VoiceData':
       case 'VoiceCopies':
         link.ack.received(now, fields.sequence);
         return this.#fromPeer(now, peer, view, kind, fields);
-      default: return this.#fromPeer(now, peer, view, kind, fields);
+      default:
+        return this.#fromPeer(now, peer, view, kind, fields);
     }
   }
 
@@ -337,14 +377,18 @@ export class Session {
       case 'VoiceData':
       case 'VoiceCopies':
         if (!this.mesh.roster.may(peer, 'speak')) return 'NotPermitted';
-        if (this.mesh.roster.isHeldElsewhere(peer, (group) => this.groups.has(group))) return 'NotPermitted';
+        if (this.mesh.roster.isHeldElsewhere(peer, (group) => this.groups.has(group)))
+          return 'NotPermitted';
         return this.#voice(now, peer, view, fields);
       case 'ReceptionReport':
         this.mesh.uplink?.reported(now, peer, fields);
         return this.mesh.emit({ type: 'report', peer, report: fields });
-      case 'ClockProbe': return this.mesh.emit({ type: 'clock-asked', peer, askedUs: fields.askedUs });
-      case 'ClockEcho': return this.mesh.emit({ type: 'clock-told', peer, echo: fields });
-      default: return 'Misplaced';
+      case 'ClockProbe':
+        return this.mesh.emit({ type: 'clock-asked', peer, askedUs: fields.askedUs });
+      case 'ClockEcho':
+        return this.mesh.emit({ type: 'clock-told', peer, echo: fields });
+      default:
+        return 'Misplaced';
     }
   }
 
@@ -354,31 +398,45 @@ export class Session {
    */
   #voice(now, peer, view, fields) {
     const reaches = fields.targets.filter((/** @type {import('./wire.js').Target} */ target) =>
-      target.kind === 'client' ? target.id === view.you : this.#groupIds.has(target.id));
+      target.kind === 'client' ? target.id === view.you : this.#groupIds.has(target.id),
+    );
     if (reaches.length === 0) return 'NotAddressed';
     const stream = this.#streams.of(peer);
     stream.reachedBy(`${reaches[0].kind} ${reaches[0].id} ${reaches[0].session}`, fields.sequence);
     const volume = Math.max(...reaches.map((/** @type {any} */ target) => target.volume)) / 127.5;
-    const priority = Math.max(...reaches.map((/** @type {any} */ target) => PRIORITIES.indexOf(target.priority)));
+    const priority = Math.max(
+      ...reaches.map((/** @type {any} */ target) => PRIORITIES.indexOf(target.priority)),
+    );
     const { copies = [], bundled = 0 } = /** @type {import('./wire.js').VoiceCopies} */ (fields);
     // Sent in this packet for the first time, oldest first.
     for (let behind = bundled; behind > 0; behind--) {
       const frame = copies.find((copy) => copy.behind === behind)?.frame;
       const place = frame && stream.accept(now, (fields.sequence - behind) & 0xffff, fields.burst);
-      if (place) this.mesh.emit({ type: 'voice', heard: { peer, ...place, volume, priority, behind: 0, pauseFollows: false, frame } });
+      if (place)
+        this.mesh.emit({
+          type: 'voice',
+          heard: { peer, ...place, volume, priority, behind: 0, pauseFollows: false, frame },
+        });
     }
     const place = stream.accept(now, fields.sequence, fields.burst);
     if (!place) return 'Stale';
-    if (reaches.every((/** @type {any} */ target) => target.closing)) stream.interrupt('by-speaker');
+    if (reaches.every((/** @type {any} */ target) => target.closing))
+      stream.interrupt('by-speaker');
     const common = { peer, burst: place.burst, volume, priority };
     for (const { behind, frame } of copies) {
       const sequence = place.sequence - behind;
       if (behind > bundled && frame.length > 0 && !stream.hasSeen(sequence)) {
-        this.mesh.emit({ type: 'voice', heard: { ...common, sequence, behind, pauseFollows: false, frame } });
+        this.mesh.emit({
+          type: 'voice',
+          heard: { ...common, sequence, behind, pauseFollows: false, frame },
+        });
       }
     }
     const pauseFollows = fields.pauseFollows ?? false;
-    this.mesh.emit({ type: 'voice', heard: { ...common, sequence: place.sequence, behind: 0, pauseFollows, frame: fields.frame } });
+    this.mesh.emit({
+      type: 'voice',
+      heard: { ...common, sequence: place.sequence, behind: 0, pauseFollows, frame: fields.frame },
+    });
     return undefined;
   }
 
@@ -390,13 +448,17 @@ export class Session {
   /** @param {number} now @param {number} session @param {any} response @returns {string | void} */
   #welcome(now, session, { you, clients, groups, listeners }) {
     const isMember = this.#resuming || this.phase === 'joined';
-    const former = isMember && this.current?.session === session && this.current.you === you ? this.current : null;
+    const former =
+      isMember && this.current?.session === session && this.current.you === you
+        ? this.current
+        : null;
     if (this.phase !== 'handshaking' && !former) return 'Unexpected';
     if (!former && !this.#askedAgain) this.mesh.uplink?.shookHands(now, this.#askedAt);
     this.#resuming = false;
     const view = new View(session, you);
     view.members.set(you, { name: this.mesh.config.name, groups: this.groups });
-    for (const info of clients) if (info.id !== you) view.members.set(info.id, { name: info.name, groups: new Set() });
+    for (const info of clients)
+      if (info.id !== you) view.members.set(info.id, { name: info.name, groups: new Set() });
     const names = new Map(groups.map((/** @type {string} */ name) => [groupId(name), name]));
     for (const { group, clients: ids } of listeners) {
       const name = names.get(group);
@@ -405,13 +467,17 @@ export class Session {
     }
     // After a takeover, or in place of updates that were not sent: whom the answer does not list follows, if the roster knows it.
     for (const [id, member] of former?.members ?? []) {
-      if (!view.members.has(id) && this.mesh.roster.peerOf(session, id) !== null) view.members.set(id, member);
+      if (!view.members.has(id) && this.mesh.roster.peerOf(session, id) !== null)
+        view.members.set(id, member);
     }
     if (!former) this.interrupt();
     this.#retire(now, view);
     this.phase = 'joined';
     const client = { name: this.mesh.config.name, id: you, codec: CODEC };
-    this.mesh.signaling.sendPacket(encode('ClientState', session, { client, groups: [...this.groups] }), true);
+    this.mesh.signaling.sendPacket(
+      encode('ClientState', session, { client, groups: [...this.groups] }),
+      true,
+    );
     this.mesh.pairs.greet(now);
     this.refreshRoutes(now);
     return this.mesh.emit({ type: 'members' });
@@ -424,7 +490,10 @@ export class Session {
     if (!old) return;
     if (old.session !== view.session) {
       old.retiredAt = now;
-      this.#previous = [...this.#previous.filter((former) => former.session !== old.session), old].slice(-PREVIOUS_VIEWS);
+      this.#previous = [
+        ...this.#previous.filter((former) => former.session !== old.session),
+        old,
+      ].slice(-PREVIOUS_VIEWS);
       return;
     }
     // Who came back to the same session finds those who are lost to the server but linked still kept.
@@ -450,7 +519,10 @@ export class Session {
     const peer = isNew ? this.mesh.roster.peerOf(view.session, client.id) : null;
     if (peer !== null) this.interrupt(peer);
     view.kept.delete(client.id);
-    view.members.set(client.id, { name: client.name, groups: new Set(groups.slice(0, LIMITS.groups)) });
+    view.members.set(client.id, {
+      name: client.name,
+      groups: new Set(groups.slice(0, LIMITS.groups)),
+    });
     if (isNew) {
       this.mesh.pairs.judgeWaiting(now);
       this.refreshRoutes(now);
@@ -492,9 +564,17 @@ export class Session {
     if (peer === null || sender === view.you) return 'WrongSender';
     if (!this.mesh.roster.may(peer, 'data')) return 'NotPermitted';
     const group = [...this.groups].find((name) => groupId(name) === recipient.id);
-    const isForUs = recipient.kind === 'client' ? recipient.id === view.you : group !== undefined && !view.isShared(group);
+    const isForUs =
+      recipient.kind === 'client'
+        ? recipient.id === view.you
+        : group !== undefined && !view.isShared(group);
     if (!isForUs) return 'NotAddressed';
-    return this.mesh.emit({ type: 'text', peer, group: recipient.kind === 'client' ? null : group, text });
+    return this.mesh.emit({
+      type: 'text',
+      peer,
+      group: recipient.kind === 'client' ? null : group,
+      text,
+    });
   }
 
   /** @param {View} view @param {any} text @returns {string | void} */
@@ -524,7 +604,10 @@ export class Session {
   #tellGroup(group, joins) {
     if (!this.isJoined || !this.current) return;
     const { session, you } = this.current;
-    this.mesh.signaling.sendPacket(encode('DeltaClientState', session, { joins, client: you, group }), true);
+    this.mesh.signaling.sendPacket(
+      encode('DeltaClientState', session, { joins, client: you, group }),
+      true,
+    );
     this.mesh.emit({ type: 'members' });
   }
 }

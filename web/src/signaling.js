@@ -7,6 +7,7 @@
 
 import { Liveness } from './liveness.js';
 import { join, leave, ping, readServer, roster } from './messages.js';
+import { GLOBAL } from './session.js';
 
 const FIRST_RETRY_MS = 1000;
 const NEXT_RETRY_MS = 250;
@@ -29,18 +30,38 @@ const PATH_PINGS = 2 ** 31;
 const VOICE_KINDS = [2, 35];
 
 /** Refusals that trying again does not change, and those that do not matter to who has been in the room before. */
-const FINAL = ['bad-name', 'bad-room', 'bad-metadata', 'bad-field', 'bad-json', 'unsupported-protocol',
-  'token-required', 'token-invalid', 'token-expired', 'kicked', 'banned', 'room-locked'];
+const FINAL = [
+  'bad-name',
+  'bad-room',
+  'bad-metadata',
+  'bad-field',
+  'bad-json',
+  'unsupported-protocol',
+  'token-required',
+  'token-invalid',
+  'token-expired',
+  'kicked',
+  'banned',
+  'room-locked',
+];
 const FINAL_AT_FIRST = [
-  'room-full', 'server-full', 'room-missing', 'room-exists', 'password-required', 'password-wrong',
+  'room-full',
+  'server-full',
+  'room-missing',
+  'room-exists',
+  'password-required',
+  'password-wrong',
 ];
 
-const UNCONFIRMED = 'The connection to the server ended before what you wrote last was known to have arrived.';
+const UNCONFIRMED =
+  'The connection to the server ended before what you wrote last was known to have arrived.';
 const LOCKED = 'A moderator has closed the room to newcomers.';
-const NO_OWNER = new Map(Object.entries({
-  later: 'The server has just started: who may moderate this room is decided within two minutes.',
-  none: 'No member may moderate this room until it has been empty once: the server had just started.',
-}));
+const NO_OWNER = new Map(
+  Object.entries({
+    later: 'The server has just started: who may moderate this room is decided within two minutes.',
+    none: 'No member may moderate this room until it has been empty once: the server had just started.',
+  }),
+);
 
 export class Signaling {
   /** @type {'stopped' | 'waiting' | 'opening' | 'joining' | 'joined'} */
@@ -205,11 +226,30 @@ export class Signaling {
 
   /** @param {number} generation */
   #join(generation) {
-    const { room, name, proof, run, capabilities, metadata, password, ticket, token, status } = this.mesh.config;
+    const { room, name, proof, run, capabilities, metadata, password, ticket, token, status } =
+      this.mesh.config;
     this.mesh.ownStatus.joining();
-    const about = { room, name, proof, run, capabilities, metadata, presence: /** @type {const} */ ('either') };
-    this.mesh.carrier.sendText(generation, JSON.stringify(join({ ...about, ...(password && { password }), ...(ticket && { ticket }),
-      ...(token && { token }), ...(status && Object.keys(status).length > 0 && { status }) })));
+    const about = {
+      room,
+      name,
+      proof,
+      run,
+      capabilities,
+      metadata,
+      presence: /** @type {const} */ ('either'),
+    };
+    this.mesh.carrier.sendText(
+      generation,
+      JSON.stringify(
+        join({
+          ...about,
+          ...(password && { password }),
+          ...(ticket && { ticket }),
+          ...(token && { token }),
+          ...(status && Object.keys(status).length > 0 && { status }),
+        }),
+      ),
+    );
   }
 
   /**
@@ -224,7 +264,8 @@ export class Signaling {
     }
     // The answer to the join that took over is on its way on the other connection.
     if (takenOver && beside.joining) return;
-    if (generation === this.#generation && this.phase !== 'stopped' && this.phase !== 'waiting') this.lost(now, why);
+    if (generation === this.#generation && this.phase !== 'stopped' && this.phase !== 'waiting')
+      this.lost(now, why);
   }
 
   /** @param {number} now @param {number} generation @param {Uint8Array} packet */
@@ -241,20 +282,31 @@ export class Signaling {
 
   /** @param {number} now @param {number} generation @param {string} json */
   text(now, generation, json) {
-    if (this.#beside.joining?.generation === generation) return this.#textBeside(now, generation, json);
+    if (this.#beside.joining?.generation === generation)
+      return this.#textBeside(now, generation, json);
     if (generation !== this.#generation || !this.isOpen) return undefined;
     this.#heard(now);
     const message = readServer(json);
     const { mesh } = this;
     switch (message?.type) {
-      case 'joined': return this.#joined(now, message);
-      case 'peer-joined': return this.isJoined ? mesh.roster.joined(now, message.peer) : undefined;
-      case 'peer-left': return this.isJoined ? mesh.roster.left(now, message.peer, message.reason) : undefined;
-      case 'status': return this.isJoined ? mesh.roster.status(message.peer, message.status) : undefined;
-      case 'permissions': return this.isJoined ? mesh.roster.permissions(now, message.peer, message.permissions) : undefined;
-      case 'held': return this.isJoined ? mesh.roster.held(now, message.peer, message.groups) : undefined;
-      case 'metadata': return mesh.roster.metadata(message.peer, message.metadata);
-      case 'signal': return mesh.pairs.signaled(now, message.from, message.attempt, message.signal);
+      case 'joined':
+        return this.#joined(now, message);
+      case 'peer-joined':
+        return this.isJoined ? mesh.roster.joined(now, message.peer) : undefined;
+      case 'peer-left':
+        return this.isJoined ? mesh.roster.left(now, message.peer, message.reason) : undefined;
+      case 'status':
+        return this.isJoined ? mesh.roster.status(message.peer, message.status) : undefined;
+      case 'permissions':
+        return this.isJoined
+          ? mesh.roster.permissions(now, message.peer, message.permissions)
+          : undefined;
+      case 'held':
+        return this.isJoined ? mesh.roster.held(now, message.peer, message.groups) : undefined;
+      case 'metadata':
+        return mesh.roster.metadata(message.peer, message.metadata);
+      case 'signal':
+        return mesh.pairs.signaled(now, message.from, message.attempt, message.signal);
       case 'roster-mark':
         if (this.isJoined && !mesh.roster.matches(message)) this.send(roster());
         return undefined;
@@ -264,18 +316,26 @@ export class Signaling {
       case 'ice-servers':
         if (this.isJoined) mesh.iceServers = message.ice_servers;
         return undefined;
-      case 'move': return this.#moved(message.groups);
-      case 'locked': return this.#lockChanged(message.locked);
-      case 'moderated': return mesh.moderation.done(now, message.request);
-      case 'ticket': return this.#keepTicket(message.ticket);
-      case 'pong': return this.#answered(now, message.token);
-      case 'error': return this.#refused(now, message);
-      case 'going-away': return this.lost(now, 'it is about to stop', message.retry_after_ms);
+      case 'move':
+        return this.#moved(message.groups);
+      case 'locked':
+        return this.#lockChanged(message.locked);
+      case 'moderated':
+        return mesh.moderation.done(now, message.request);
+      case 'ticket':
+        return this.#keepTicket(message.ticket);
+      case 'pong':
+        return this.#answered(now, message.token);
+      case 'error':
+        return this.#refused(now, message);
+      case 'going-away':
+        return this.lost(now, 'it is about to stop', message.retry_after_ms);
       case 'replaced':
         this.stop(now);
         mesh.pairs.dropAll(now);
         return mesh.emit({ type: 'replaced' });
-      default: return undefined;
+      default:
+        return undefined;
     }
   }
 
@@ -337,7 +397,8 @@ export class Signaling {
   }
 
   #closeOpening() {
-    for (const generation of this.#beside.opening.splice(0)) this.mesh.carrier.closeSocket(generation);
+    for (const generation of this.#beside.opening.splice(0))
+      this.mesh.carrier.closeSocket(generation);
   }
 
   #closeBeside() {
@@ -362,7 +423,10 @@ export class Signaling {
     const { ask, beside: silent } = liveness.update(now);
     if (ask) this.ask(now);
     const beside = this.#beside;
-    if (beside.joining && now >= beside.joining.since + BESIDE_JOIN_LIMIT_MS + 4 * liveness.roundTripMs) {
+    if (
+      beside.joining &&
+      now >= beside.joining.since + BESIDE_JOIN_LIMIT_MS + 4 * liveness.roundTripMs
+    ) {
       this.#besideClosed(beside.joining.generation);
     }
     if (!silent && !this.isUrgent) {
@@ -400,14 +464,16 @@ export class Signaling {
   #textBeside(now, generation, json) {
     const message = readServer(json);
     if (message?.type === 'joined') return this.#joinedBeside(now, generation, message);
-    if ((message?.type === 'error' && message.fatal) || message?.type === 'going-away') this.#besideClosed(generation);
+    if ((message?.type === 'error' && message.fatal) || message?.type === 'going-away')
+      this.#besideClosed(generation);
     return undefined;
   }
 
   /** @param {number} now @param {number} generation @param {any} joined */
   #joinedBeside(now, generation, joined) {
     const { mesh } = this;
-    const isSame = joined.session === mesh.roster.session && joined.client === mesh.roster.own?.client;
+    const isSame =
+      joined.session === mesh.roster.session && joined.client === mesh.roster.own?.client;
     const texts = this.#texts;
     this.#beside.joining = null;
     if (!joined.taken_over || !isSame) {
@@ -425,7 +491,8 @@ export class Signaling {
     }
     this.#enter(now, joined);
     // What the server has read of the former connection it has passed on.
-    for (const { number, packet } of texts) if (number >= (joined.taken_over.texts ?? 0)) this.sendText(now, packet);
+    for (const { number, packet } of texts)
+      if (number >= (joined.taken_over.texts ?? 0)) this.sendText(now, packet);
     mesh.session.resumed();
     mesh.pairs.renewUnsettled(now);
     mesh.pairs.tick(now);
@@ -447,7 +514,7 @@ export class Signaling {
     const wasAway = this.hasJoined;
     this.#enter(now, joined);
     this.mesh.emit({ type: 'joined', again: wasAway, others: joined.peers.length });
-    const remark = joined.locked ? LOCKED : NO_OWNER.get(joined.owner_right);
+    const remark = NO_OWNER.get(joined.owner_right);
     if (remark) this.mesh.emit({ type: 'remark', text: remark });
     this.mesh.pairs.renewUnsettled(now);
     this.mesh.pairs.tick(now);
@@ -468,20 +535,27 @@ export class Signaling {
     this.#keepTicket(joined.ticket);
     mesh.iceServers = joined.ice_servers;
     mesh.moderation.locked = joined.locked ?? false;
-    [mesh.serverRelayOnly, mesh.serverTakesGroupText, mesh.serverTakesStatus] = [joined.relay_only, joined.group_text ?? false, joined.status ?? false];
+    [mesh.serverRelayOnly, mesh.serverTakesGroupText, mesh.serverTakesStatus] = [
+      joined.relay_only,
+      joined.group_text ?? false,
+      joined.status ?? false,
+    ];
     if (joined.relay_only) mesh.pairs.dropAll(now);
     const { config } = mesh;
     const own = {
-      peer: joined.you, client: joined.client, run: config.run, name: config.name, metadata: config.metadata,
-      capabilities: config.capabilities, order: joined.order,
-      ...(joined.permissions && { permissions: joined.permissions }), ...(joined.held_in && { held_in: joined.held_in }),
+      peer: joined.you,
+      client: joined.client,
+      run: config.run,
+      name: config.name,
+      metadata: config.metadata,
+      capabilities: config.capabilities,
+      order: joined.order,
+      ...(joined.permissions && { permissions: joined.permissions }),
+      ...(joined.held_in && { held_in: joined.held_in }),
     };
     mesh.roster.session = joined.session;
     mesh.roster.set(now, [...joined.peers, own], joined.roster);
     mesh.moderation.joined(now, joined.session);
-    const held = joined.held_in ?? [];
-    // A page that was loaded anew begins elsewhere.
-    if (held.length > 0 && [...mesh.session.groups].some((name) => !held.includes(name))) this.#moved(held);
   }
 
   /** @param {boolean} locked */
@@ -495,16 +569,10 @@ export class Signaling {
 
   /** A moderator asks this page to listen and speak to these groups only. @param {string[]} groups */
   #moved(groups) {
-    const { session } = this.mesh;
-    for (const group of [...session.groups].filter((name) => !groups.includes(name))) {
-      session.leaveGroup(group);
-      session.address(this.#now, 'group', group, false);
-    }
-    for (const group of groups) {
-      session.joinGroup(group);
-      session.address(this.#now, 'group', group, true);
-    }
-    this.mesh.emit({ type: 'remark', text: `A moderator has moved you to “${groups.join('”, “')}”.` });
+    this.mesh.session.moveTo(this.#now, groups);
+    // Where it is held elsewhere, or was until now, that is said of this.
+    const isHeld = this.mesh.roster.heldIn.length > 0 || !groups.includes(GLOBAL);
+    if (!isHeld) this.mesh.emit({ type: 'remark', text: 'A moderator has moved you to everyone.' });
   }
 
   /** @param {string} code */
@@ -527,15 +595,23 @@ export class Signaling {
       this.mesh.emit({ type: 'warned', code, message });
       if (code === 'receiver-busy' && now >= this.#toldBusyAt + BUSY_TOLD_MS) {
         this.#toldBusyAt = now;
-        this.mesh.emit({ type: 'remark', text: 'The connection of one person is too slow for what you write: a part of it does not reach them.' });
+        this.mesh.emit({
+          type: 'remark',
+          text: 'The connection of one person is too slow for what you write: a part of it does not reach them.',
+        });
       }
     } else if (code === 'password-wait') {
       // No failure: those are served first who come back when they were told to.
       const failures = this.#failures;
-      const afterMs = Math.min(retryAfterMs, LONGEST_WAIT_ASKED_MS) * (1 + 0.5 * this.mesh.random());
+      const afterMs =
+        Math.min(retryAfterMs, LONGEST_WAIT_ASKED_MS) * (1 + 0.5 * this.mesh.random());
       this.lost(now, message, afterMs);
       [this.#failures, this.#until] = [failures, now + afterMs];
-    } else if (FINAL.includes(code) || (FINAL_AT_FIRST.includes(code) && !this.hasJoined) || this.#lacksPassword(code)) {
+    } else if (
+      FINAL.includes(code) ||
+      (FINAL_AT_FIRST.includes(code) && !this.hasJoined) ||
+      this.#lacksPassword(code)
+    ) {
       this.stop(now);
       this.mesh.pairs.dropAll(now);
       this.mesh.emit({ type: 'refused', code, message, retryAfterMs });

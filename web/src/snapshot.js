@@ -15,22 +15,41 @@ const rounded = (ms) => (ms === null || ms === undefined ? null : Math.round(ms)
  * @param {import('./hearers.js').Hearers} hearers
  * @param {import('./volumes.js').Volumes} volumes
  * @param {number} now
+ * @param {boolean} isOpen this page sends what one says
  * @returns {import('./state.js').PersonState[]}
  */
-export function people({ roster, session, pairs }, playback, clocks, hearers, volumes, now) {
+export function people(
+  { roster, session, pairs },
+  playback,
+  clocks,
+  hearers,
+  volumes,
+  now,
+  isOpen,
+) {
   const members = [...roster.members.values()].sort((a, b) => a.info.order - b.info.order);
   return members.map(({ info, label, client, lost, silenced }) => {
     const ear = playback?.ears.get(info.peer);
     const loss = ear?.loss ?? null;
     return {
-      id: info.peer, name: label, speaking: ear?.speaks(now) ?? false, route: session.route(info.peer),
+      id: info.peer,
+      name: label,
+      speaking: ear?.speaks(now) ?? false,
+      route: session.route(info.peer),
       roundTripMs: rounded(pairs.bound(info.peer)?.health.roundTripMs),
       lossPercent: loss === null ? null : Math.round(loss * 1000) / 10,
       delayMs: rounded(clocks.get(info.peer)?.delayMs),
-      ...volumes.get(info.peer), recording: info.metadata.recording !== undefined || info.status?.recording === true,
-      groups: client === null ? [] : [...(session.current?.members.get(client)?.groups ?? [])], away: lost !== null,
-      hearsMe: roster.capabilities(info.peer)?.reports && client !== null ? hearers.hears(now, info.peer) : null,
-      status: info.status ?? {}, mayNot: roster.lacking(info.peer), silenced: silenced ?? false,
+      ...volumes.get(info.peer),
+      recording: info.metadata.recording !== undefined || info.status?.recording === true,
+      groups: client === null ? [] : [...(session.current?.members.get(client)?.groups ?? [])],
+      away: lost !== null,
+      hearsMe:
+        isOpen && roster.capabilities(info.peer)?.reports && client !== null
+          ? hearers.hears(now, info.peer, session.speech.isFor(info.peer))
+          : null,
+      status: info.status ?? {},
+      mayNot: roster.lacking(info.peer),
+      silenced: silenced ?? false,
       silentMs: Math.max(now - (session.silentSince(info.peer) ?? now), 0),
     };
   });
@@ -46,19 +65,77 @@ export function groups({ session, roster }, deafened) {
   const spoken = new Set(session.speaker.openTargets.map((target) => target.name));
   const members = new Map([GLOBAL, ...session.groups, ...spoken].map((name) => [name, 0]));
   for (const [client, { groups: listened }] of session.current?.members ?? []) {
-    const peer = client === session.current?.you ? null : roster.peerOf(session.current?.session ?? 0, client);
+    const peer =
+      client === session.current?.you ? null : roster.peerOf(session.current?.session ?? 0, client);
     if (peer === null ? deafened : !roster.listens(peer)) continue;
     for (const name of listened) members.set(name, (members.get(name) ?? 0) + 1);
   }
-  return [...members].map(([name, count]) =>
-    ({ name, members: count, listening: session.groups.has(name), speaking: spoken.has(name) }));
+  return [...members].map(([name, count]) => ({
+    name,
+    members: count,
+    listening: session.groups.has(name),
+    speaking: spoken.has(name),
+  }));
 }
 
 /** The status of this page that the others see. @param {import('./state.js').MicrophoneState} microphone @param {boolean} muted @param {boolean} deafened @returns {import('./messages.js').Status} */
 export function ownStatus(microphone, muted, deafened) {
   const listeningOnly = microphone !== 'on' && microphone !== 'asking';
   return {
-    ...(muted && !listeningOnly && { muted: true }), ...(deafened && { deafened: true }),
+    ...(muted && !listeningOnly && { muted: true }),
+    ...(deafened && { deafened: true }),
     ...(listeningOnly && { listening_only: true }),
+  };
+}
+
+/** A server that takes longer to answer is taken for one that was asleep. */
+const WAKING_AFTER_MS = 5000;
+/** For so long after a change of network, what is measured is put down to it. */
+const NETWORK_NEW_MS = 10_000;
+
+/**
+ * Everything that there is to show.
+ * @param {number} now
+ * @param {Pick<import('./state.js').PeerState, 'phase' | 'refusal' | 'joinedAt' | 'room' | 'name' | 'relayOnly' | 'messages' | 'problem'>} about
+ * @param {{waitsSince: number | null, pathChangedAt: number}} times since when the server is waited for, if it is; when the network changed
+ * @param {Mesh | null} mesh
+ * @param {import('./sound.js').Sound} sound
+ * @param {import('./reports.js').Reports} reports
+ * @returns {import('./state.js').PeerState}
+ */
+export function peerState(now, about, { waitsSince, pathChangedAt }, mesh, sound, reports) {
+  const { capture, deafened, microphone, output, playback, volumes } = sound;
+  const { muted, activation, processing } = sound.controls;
+  const retryAt = mesh?.signaling.retryAt ?? null;
+  const clocks = output.plays ? reports.clocks : new Map();
+  const isOpen = microphone === 'on' && !muted;
+  const isSlow = (about.problem?.kind ?? 'slow') === 'slow';
+  return {
+    ...about,
+    waking: waitsSince !== null && now > waitsSince + WAKING_AFTER_MS && isSlow,
+    retryInMs: retryAt === null ? null : Math.max(retryAt - now, 0),
+    serverRelayOnly: mesh?.serverRelayOnly ?? false,
+    microphone,
+    microphoneLabel: capture?.label ?? '',
+    channels: capture?.channels ?? { count: 1, heard: 0 },
+    monitored: capture?.isMonitored ?? false,
+    muted,
+    activation,
+    processing,
+    deafened,
+    talking: capture?.talking ?? false,
+    speaking: capture?.sending ?? false,
+    people: mesh ? people(mesh, playback, clocks, reports.hearers, volumes, now, isOpen) : [],
+    groups: mesh ? groups(mesh, deafened) : [],
+    output: output.state,
+    uploadTooSlow: mesh?.uplink?.isTooSlow ?? false,
+    networkChanged: now < pathChangedAt + NETWORK_NEW_MS,
+    moderates: mesh?.moderation.isAllowed ?? false,
+    locked: mesh?.moderation.locked ?? false,
+    banned: mesh?.moderation.banned(now) ?? [],
+    left: mesh?.moderation.leftLately(now) ?? [],
+    heldIn: mesh?.roster.heldIn ?? [],
+    silenced: mesh?.roster.ownSilenced ?? false,
+    mayNot: mesh?.roster.lacking(null) ?? [],
   };
 }

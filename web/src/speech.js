@@ -62,7 +62,8 @@ export class Speech {
 
   /** @param {number} now */
   tick(now) {
-    if (this.#closingSince !== null && now >= this.#closingSince + CLOSE_WITHOUT_FRAME_MS) this.speak(now, new Uint8Array(0));
+    if (this.#closingSince !== null && now >= this.#closingSince + CLOSE_WITHOUT_FRAME_MS)
+      this.speak(now, new Uint8Array(0));
     const newest = this.#recent[this.#recent.length - 1];
     if (this.#waiting.size > 0 && now >= newest.at + LONGEST_BUNDLE_WAIT_MS) this.#flush(now);
     const { uplink, signaling } = this.mesh;
@@ -102,12 +103,15 @@ export class Speech {
     if (audience.length === 0 && this.#isHeard) this.speaker.endBurst();
     this.#isHeard = audience.length > 0;
     this.#note(audience);
-    const mustLeave = pauseFollows || frame.length === 0 || address.targets.some(({ closing }) => closing);
+    const mustLeave =
+      pauseFollows || frame.length === 0 || address.targets.some(({ closing }) => closing);
     /** @type {[Remote, string][]} */
     const to = [];
     for (const remote of audience) {
       const { peer } = remote;
-      const frames = this.mesh.roster.capabilities(peer)?.bundles ? (uplink?.framesPerPacket(peer) ?? 1) : 1;
+      const frames = this.mesh.roster.capabilities(peer)?.bundles
+        ? (uplink?.framesPerPacket(peer) ?? 1)
+        : 1;
       const waiting = this.#waiting.get(peer) ?? 0;
       const length = Math.min(frames, FRAMES_PER_PACKET);
       // Packets end at multiples of their length, whenever a listener was added, so that one relayed packet serves all.
@@ -141,10 +145,16 @@ export class Speech {
 
   /** @param {number} session @param {number[]} clients @param {Uint8Array} packet @returns {number} bytes sent */
   relay(session, clients, packet) {
-    const room = Math.min(Math.max(Math.floor((LIMITS.unreliableBytes - RELAY_BYTES - packet.length) / 2), 1), LIMITS.relayDestinations);
+    const room = Math.min(
+      Math.max(Math.floor((LIMITS.unreliableBytes - RELAY_BYTES - packet.length) / 2), 1),
+      LIMITS.relayDestinations,
+    );
     let bytes = 0;
     for (let at = 0; at < clients.length; at += room) {
-      const relay = encode('ServerRelayUnreliable', session, { destinations: clients.slice(at, at + room), packet });
+      const relay = encode('ServerRelayUnreliable', session, {
+        destinations: clients.slice(at, at + room),
+        packet,
+      });
       this.mesh.signaling.sendPacket(relay, false);
       bytes += relay.length;
     }
@@ -162,7 +172,10 @@ export class Speech {
   /** @param {number} now @param {import('./uplink.js').Decision} decision */
   #follow(now, { relayed, isFull, train }) {
     this.isFull = isFull;
-    if (relayed.size !== this.relayed.size || [...relayed].some((peer) => !this.relayed.has(peer))) {
+    if (
+      relayed.size !== this.relayed.size ||
+      [...relayed].some((peer) => !this.relayed.has(peer))
+    ) {
       this.relayed = relayed;
       this.session.refreshRoutes(now);
     }
@@ -170,7 +183,12 @@ export class Speech {
     const link = this.mesh.pairs.bound(train.peer);
     if (!link?.common || !this.mesh.roster.capabilities(train.peer)?.path_feedback) return;
     const { packets, number, padding } = train;
-    const probe = encode('BandwidthProbe', link.common.session, { sender: link.common.you, train: number, packets, padding });
+    const probe = encode('BandwidthProbe', link.common.session, {
+      sender: link.common.you,
+      train: number,
+      packets,
+      padding,
+    });
     for (let packet = 0; packet < packets; packet++) {
       if (!this.mesh.carrier.sendLink(train.peer, link.generation, 'unreliable', probe)) return;
     }
@@ -204,7 +222,14 @@ export class Speech {
       const state = this.session.routeState(peer) ?? NO_ROUTE;
       let served = false;
       if (link?.common && uses(state, 'direct')) {
-        const packet = this.#packet(packets, link.common.session, form, address, frame, pauseFollows);
+        const packet = this.#packet(
+          packets,
+          link.common.session,
+          form,
+          address,
+          frame,
+          pauseFollows,
+        );
         if (packet && carrier.sendLink(peer, link.generation, 'voice', packet)) {
           served = true;
           if (roster.capabilities(peer)?.voice_ack) {
@@ -229,27 +254,50 @@ export class Speech {
 
   /** @param {Remote[]} audience */
   #note(audience) {
-    this.#listeners = audience.map(({ peer, relay, link }) =>
-      ({ peer, hasLink: (link?.common ?? null) !== null && !link?.health.stalled, hasRelay: relay !== null }));
+    this.#listeners = audience.map(({ peer, relay, link }) => ({
+      peer,
+      hasLink: (link?.common ?? null) !== null && !link?.health.stalled,
+      hasRelay: relay !== null,
+    }));
   }
 
   /** Everyone whom these targets address and who may listen, once each. @param {OpenTarget[]} targets @returns {Remote[]} */
   #audience(targets) {
     /** @type {Remote[]} */
     const audience = [];
-    const { roster } = this.mesh;
-    if (!roster.may(null, 'speak')) return audience;
-    for (const peer of roster.members.keys()) {
-      if (!roster.may(peer, 'listen')) continue;
-      const link = this.mesh.pairs.bound(peer);
-      const relay = this.session.relayAddress(peer);
-      const view = relay === null ? (link?.common && this.session.viewOf(link.common.session)) : this.session.current;
-      const client = relay ?? link?.common?.remote ?? null;
-      if (!view || client === null || roster.isHeldElsewhere(null, (name) => view.listens(client, name))) continue;
-      const addressed = targets.some(({ kind, name }) => kind === 'peer' ? name === peer : view.listens(client, name));
-      if (addressed) audience.push({ peer, relay, link });
+    for (const peer of this.mesh.roster.members.keys()) {
+      const remote = this.#addressed(peer, targets);
+      if (remote) audience.push(remote);
     }
     return audience;
+  }
+
+  /** Whether what is said now is for a member, and the member may hear it. @param {string} peer */
+  isFor(peer) {
+    return this.#addressed(peer, this.speaker.openTargets) !== null;
+  }
+
+  /** @param {string} peer @param {OpenTarget[]} targets @returns {Remote | null} */
+  #addressed(peer, targets) {
+    const { roster } = this.mesh;
+    if (!roster.may(null, 'speak') || !roster.may(peer, 'listen')) return null;
+    const link = this.mesh.pairs.bound(peer);
+    const relay = this.session.relayAddress(peer);
+    const view =
+      relay === null
+        ? link?.common && this.session.viewOf(link.common.session)
+        : this.session.current;
+    const client = relay ?? link?.common?.remote ?? null;
+    if (
+      !view ||
+      client === null ||
+      roster.isHeldElsewhere(null, (name) => view.listens(client, name))
+    )
+      return null;
+    const isMeant = targets.some(({ kind, name }) =>
+      kind === 'peer' ? name === peer : view.listens(client, name),
+    );
+    return isMeant ? { peer, relay, link } : null;
   }
 
   /**
@@ -270,7 +318,8 @@ export class Speech {
   #packet(made, session, form, address, frame, pauseFollows) {
     const key = `${session} ${form}`;
     let packet = made.get(key);
-    if (packet === undefined) made.set(key, packet = this.#write(session, form, address, frame, pauseFollows));
+    if (packet === undefined)
+      made.set(key, (packet = this.#write(session, form, address, frame, pauseFollows)));
     return packet;
   }
 
@@ -280,25 +329,47 @@ export class Speech {
     if (!view) return null;
     const isCurrent = view === this.session.current;
     const targets = address.targets.flatMap(({ kind, name, group, closing, session: opening }) => {
-      const id = kind === 'group' ? group : isCurrent ? this.mesh.roster.clientOf(session, name) : null;
+      const id =
+        kind === 'group' ? group : isCurrent ? this.mesh.roster.clientOf(session, name) : null;
       const link = kind === 'peer' && id === null ? this.mesh.pairs.bound(name) : null;
       const known = id ?? (link?.common?.session === session ? link.common.remote : null);
-      return known === null ? [] : [{
-        kind: kind === 'group' ? 'group' : 'client', id: known, positional: false, closing, priority: 'default',
-        session: opening, volume: 128,
-      }];
+      return known === null
+        ? []
+        : [
+            {
+              kind: kind === 'group' ? 'group' : 'client',
+              id: known,
+              positional: false,
+              closing,
+              priority: 'default',
+              session: opening,
+              volume: 128,
+            },
+          ];
     });
-    const voice = { sender: view.you, burst: address.burst, sequence: address.sequence, targets, frame };
+    const voice = {
+      sender: view.you,
+      burst: address.burst,
+      sequence: address.sequence,
+      targets,
+      frame,
+    };
     if (form === '') return encode('VoiceData', session, voice);
-    let copies = form.slice(0, -1).split(',').filter(Boolean).map(Number).flatMap((behind) => {
-      const earlier = earlierFrame(this.#recent, address, behind);
-      return earlier ? [{ behind, frame: earlier }] : [];
-    });
+    let copies = form
+      .slice(0, -1)
+      .split(',')
+      .filter(Boolean)
+      .map(Number)
+      .flatMap((behind) => {
+        const earlier = earlierFrame(this.#recent, address, behind);
+        return earlier ? [{ behind, frame: earlier }] : [];
+      });
     for (;;) {
       const bundled = form.endsWith('+') ? copies.length : 0;
       const packet = encode('VoiceCopies', session, { ...voice, pauseFollows, bundled, copies });
       // With one destination around it, it has to fit into what the relay carries.
-      if (packet.length + RELAY_BYTES + 2 <= LIMITS.unreliableBytes || copies.length === 0) return packet;
+      if (packet.length + RELAY_BYTES + 2 <= LIMITS.unreliableBytes || copies.length === 0)
+        return packet;
       copies = copies.slice(0, -1);
     }
   }

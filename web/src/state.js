@@ -1,7 +1,7 @@
 /**
  * What the page shows of one person in one room.
  *
- * @typedef {{code: string, message: string, retryAt: number}} Refusal `retryAt`: by the page's clock
+ * @typedef {{code: string, message: string, retryAt: number | null}} Refusal `retryAt`: by the page's clock; null where no time is known
  * @typedef {'lobby' | 'joining' | 'joined' | 'reconnecting' | 'left' | 'refused' | 'replaced'} Phase
  * @typedef {'none' | 'asking' | 'on' | 'denied' | 'blocked' | 'missing' | 'lost' | 'failed' | 'unavailable'} MicrophoneState
  * @typedef {{from: string, to: string, mine: boolean, text: string, at: number, group?: boolean}} Message
@@ -18,8 +18,9 @@
  *   microphoneLabel: string, channels: {count: number, heard: number}, monitored: boolean, muted: boolean, activation: Activation, processing: Processing, deafened: boolean,
  *   talking: boolean, speaking: boolean, people: PersonState[], groups: GroupState[], messages: readonly Message[],
  *   output: import('./output.js').OutputState, uploadTooSlow: boolean, problem: import('./connect-check.js').Problem | null,
- *   networkChanged: boolean, moderates: boolean, locked: boolean, banned: {id: string, name: string}[], silenced: boolean, mayNot: import('./messages.js').Permission[]}} PeerState
+ *   networkChanged: boolean, moderates: boolean, locked: boolean, banned: {id: string, name: string}[], left: {id: string, name: string}[], heldIn: readonly string[], silenced: boolean, mayNot: import('./messages.js').Permission[]}} PeerState
  *   `mayNot`: what this page lacks of the usual permissions. `locked`: newcomers are not let in. `banned`: by this page.
+ *   `left`: members who left lately, whom a moderator can still keep out. `heldIn`: the groups in which a moderator holds this page.
  *   `channels`: of the microphone, and the one that is heard, counted from 1; 0: the mean of all.
  *   `networkChanged`: just now, so that what was measured is not how it will be
  */

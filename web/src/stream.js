@@ -40,7 +40,15 @@ export class Stream {
     const last = this.#last;
     if (!last) {
       const newest = ORIGIN + sequence;
-      this.#last = { at: now, newest, seen: new Set([newest]), burst: 0, counter: burst.value, over: 0, resumed: 0 };
+      this.#last = {
+        at: now,
+        newest,
+        seen: new Set([newest]),
+        burst: 0,
+        counter: burst.value,
+        over: 0,
+        resumed: 0,
+      };
       return { sequence: newest, burst: 0 };
     }
     if (now > last.at + FORGET_AFTER_MS) return this.#startOver(now, last, sequence, burst);
@@ -120,7 +128,10 @@ export class Stream {
   /** @param {number} extended */
   hasSeen(extended) {
     const last = this.#last;
-    return last !== null && (extended <= last.newest - WINDOW || extended < last.resumed || last.seen.has(extended));
+    return (
+      last !== null &&
+      (extended <= last.newest - WINDOW || extended < last.resumed || last.seen.has(extended))
+    );
   }
 
   /** The extended number of a frame near the newest. @param {number} sequence */
@@ -152,7 +163,8 @@ export class Streams {
 
   /** That of one speaker, or of all. @param {string} [peer] */
   interrupt(peer) {
-    for (const [id, stream] of this.#streams) if (peer === undefined || id === peer) stream.interrupt('by-listener');
+    for (const [id, stream] of this.#streams)
+      if (peer === undefined || id === peer) stream.interrupt('by-listener');
   }
 
   /** @param {string} peer */
@@ -203,7 +215,14 @@ export class Speaker {
       return true;
     }
     if (this.#targets.length >= MOST_TARGETS) return false;
-    this.#targets.push({ key, kind, name, group: groupId(name), closing: false, session: this.#openings & 3 });
+    this.#targets.push({
+      key,
+      kind,
+      name,
+      group: groupId(name),
+      closing: false,
+      session: this.#openings & 3,
+    });
     return true;
   }
 
@@ -236,7 +255,8 @@ export class Speaker {
   nextFrame() {
     if (this.#targets.length === 0) return null;
     const address = {
-      sequence: this.nextSequence, burst: { bits: 7, value: this.#burst },
+      sequence: this.nextSequence,
+      burst: { bits: 7, value: this.#burst },
       targets: this.#targets.map((target) => ({ ...target })),
     };
     this.nextSequence = (this.nextSequence + 1) & 0xffff;
@@ -262,7 +282,9 @@ export class Speaker {
 export function earlierFrame(recents, address, behind) {
   const sequence = (address.sequence - behind) & 0xffff;
   const found = recents.findLast((recent) => recent.address.sequence === sequence);
-  return found && sameAddress(found.address, address) && found.frame.length > 0 ? found.frame : null;
+  return found && sameAddress(found.address, address) && found.frame.length > 0
+    ? found.frame
+    : null;
 }
 
 /**

@@ -29,6 +29,8 @@ export class View {
   /** Whether a client listens to another name with this name's id. @param {string} name */
   isShared(name) {
     const id = groupId(name);
-    return [...this.members.values()].some(({ groups }) => [...groups].some((other) => other !== name && groupId(other) === id));
+    return [...this.members.values()].some(({ groups }) =>
+      [...groups].some((other) => other !== name && groupId(other) === id),
+    );
   }
 }

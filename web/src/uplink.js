@@ -32,7 +32,9 @@ const LOAD_LIMIT_MS = 2000;
 async function compile() {
   const { body } = await fetch(new URL('uplink.wasm.gz', import.meta.url));
   if (!body) throw new Error('the module is empty');
-  return WebAssembly.compile(await new Response(body.pipeThrough(new DecompressionStream('gzip'))).arrayBuffer());
+  return WebAssembly.compile(
+    await new Response(body.pipeThrough(new DecompressionStream('gzip'))).arrayBuffer(),
+  );
 }
 
 /**
@@ -57,14 +59,19 @@ export function startUplink(...given) {
 
 /** @param {WebAssembly.Exports} exports @param {() => void} trapped @returns {Exports} */
 function guarded(exports, trapped) {
-  const calls = Object.entries(exports).map(([name, value]) => [name, typeof value !== 'function' ? value : (/** @type {number[]} */ ...given) => {
-    try {
-      return value(...given);
-    } catch {
-      trapped();
-      return -1;
-    }
-  }]);
+  const calls = Object.entries(exports).map(([name, value]) => [
+    name,
+    typeof value !== 'function'
+      ? value
+      : (/** @type {number[]} */ ...given) => {
+          try {
+            return value(...given);
+          } catch {
+            trapped();
+            return -1;
+          }
+        },
+  ]);
   return Object.fromEntries(calls);
 }
 
@@ -232,18 +239,36 @@ export class Uplink {
 
   /** @param {Listener[]} listeners */
   #write(listeners) {
-    const told = listeners.slice(0, LISTENERS).flatMap(({ peer, hasLink, hasRelay }) =>
-      [this.#number(peer), (hasLink ? HAS_LINK : 0) | (hasRelay ? HAS_RELAY : 0)]);
+    const told = listeners
+      .slice(0, LISTENERS)
+      .flatMap(({ peer, hasLink, hasRelay }) => [
+        this.#number(peer),
+        (hasLink ? HAS_LINK : 0) | (hasRelay ? HAS_RELAY : 0),
+      ]);
     this.#words.set(told);
     return told.length / 2;
   }
 
   /** The layout is that of `Sender::write` in crates/page/src/sender.rs. @returns {Decision} */
   #read() {
-    const [isFull, packets, to, number, padding, bitrate, expectedLoss, copies, estimate, isTooSlow, count] = this.#words;
+    const [
+      isFull,
+      packets,
+      to,
+      number,
+      padding,
+      bitrate,
+      expectedLoss,
+      copies,
+      estimate,
+      isTooSlow,
+      count,
+    ] = this.#words;
     this.bitrate = bitrate;
     this.expectedLossPercent = expectedLoss;
-    this.copies = [0, 8, 16, 24].map((shift) => (copies >>> shift) & 0xff).filter((behind) => behind > 0);
+    this.copies = [0, 8, 16, 24]
+      .map((shift) => (copies >>> shift) & 0xff)
+      .filter((behind) => behind > 0);
     this.estimate = estimate === 0 ? null : estimate;
     this.isTooSlow = isTooSlow !== 0;
     this.#ways.clear();
@@ -255,6 +280,10 @@ export class Uplink {
       this.#ways.set(peer, { wantsCopies: (ways & WANTS_COPIES) !== 0, frames: ways >>> 8 });
     }
     const peer = this.#peers.get(to);
-    return { relayed, isFull: isFull !== 0, train: packets > 0 && peer !== undefined ? { packets, peer, number, padding } : null };
+    return {
+      relayed,
+      isFull: isFull !== 0,
+      train: packets > 0 && peer !== undefined ? { packets, peer, number, padding } : null,
+    };
   }
 }

@@ -16,7 +16,9 @@ export class Volumes {
     try {
       /** @type {[string, Wish][]} */
       const kept = JSON.parse(storage.getItem(KEY) ?? '[]');
-      this.#wishes = new Map(kept.filter(([, { volume }]) => volume >= 0 && volume <= 2).slice(-MOST));
+      this.#wishes = new Map(
+        kept.filter(([, { volume }]) => volume >= 0 && volume <= 2).slice(-MOST),
+      );
     } catch {
       // What cannot be read is forgotten.
     }

@@ -19,22 +19,50 @@
 const MAGIC = 0x8bc7;
 
 export const LIMITS = {
-  nameBytes: 64, roomNameBytes: 256, groupNameBytes: 256, groups: 64, textBytes: 4096, frameBytes: 1275, targets: 64, copies: 4,
-  relayDestinations: 255, unreliableBytes: 1200, reliableBytes: 16384,
+  nameBytes: 64,
+  roomNameBytes: 256,
+  groupNameBytes: 256,
+  groups: 64,
+  textBytes: 4096,
+  frameBytes: 1275,
+  targets: 64,
+  copies: 4,
+  relayDestinations: 255,
+  unreliableBytes: 1200,
+  reliableBytes: 16384,
 };
 
 /** Kind → type number. */
 export const KINDS = Object.freeze({
-  ClientState: 1, VoiceData: 2, TextData: 3, HandshakeRequest: 4, HandshakeResponse: 5, ErrorWrongSession: 6,
-  ServerRelayReliable: 7, ServerRelayUnreliable: 8, DeltaClientState: 9, RemoveClient: 10, HandshakeP2P: 11,
-  VoiceAck: 32, Probe: 33, ProbeEcho: 34, VoiceCopies: 35, ReceptionReport: 36, ClockProbe: 37, ClockEcho: 38,
-  GroupText: 43, BandwidthReport: 44, BandwidthProbe: 45,
+  ClientState: 1,
+  VoiceData: 2,
+  TextData: 3,
+  HandshakeRequest: 4,
+  HandshakeResponse: 5,
+  ErrorWrongSession: 6,
+  ServerRelayReliable: 7,
+  ServerRelayUnreliable: 8,
+  DeltaClientState: 9,
+  RemoveClient: 10,
+  HandshakeP2P: 11,
+  VoiceAck: 32,
+  Probe: 33,
+  ProbeEcho: 34,
+  VoiceCopies: 35,
+  ReceptionReport: 36,
+  ClockProbe: 37,
+  ClockEcho: 38,
+  GroupText: 43,
+  BandwidthReport: 44,
+  BandwidthProbe: 45,
 });
 
 /** @typedef {keyof typeof KINDS} Kind */
 
 /** @type {Map<number, Kind>} */
-const NAMES = new Map(Object.entries(KINDS).map(([name, type]) => [type, /** @type {Kind} */ (name)]));
+const NAMES = new Map(
+  Object.entries(KINDS).map(([name, type]) => [type, /** @type {Kind} */ (name)]),
+);
 
 const PRIORITIES = /** @type {const} */ (['default', 'low', 'medium', 'high']);
 
@@ -62,7 +90,9 @@ class Reader {
   }
 
   /** Bytes not read yet. */
-  get left() { return this.source.length - this.at; }
+  get left() {
+    return this.source.length - this.at;
+  }
 
   /** @param {number} count */
   skip(count) {
@@ -72,11 +102,19 @@ class Reader {
     return at;
   }
 
-  u8() { return this.view.getUint8(this.skip(1)); }
-  u16() { return this.view.getUint16(this.skip(2)); }
-  u32() { return this.view.getUint32(this.skip(4)); }
+  u8() {
+    return this.view.getUint8(this.skip(1));
+  }
+  u16() {
+    return this.view.getUint16(this.skip(2));
+  }
+  u32() {
+    return this.view.getUint32(this.skip(4));
+  }
   /** Exact below 2⁵³. */
-  u64() { return this.u32() * 2 ** 32 + this.u32(); }
+  u64() {
+    return this.u32() * 2 ** 32 + this.u32();
+  }
 
   /** @param {number} count */
   bytes(count) {
@@ -168,7 +206,9 @@ class Writer {
     this.bytes(bytes);
   }
 
-  done() { return this.buffer.slice(0, this.at); }
+  done() {
+    return this.buffer.slice(0, this.at);
+  }
 }
 
 /**
@@ -216,7 +256,8 @@ function writeInfo(w, info) {
 function readVoiceHeader(r) {
   const sender = r.u16();
   const options = r.u8();
-  const burst = options & 0x80 ? { bits: 7, value: options & 0x7f } : { bits: 2, value: options & 3 };
+  const burst =
+    options & 0x80 ? { bits: 7, value: options & 0x7f } : { bits: 2, value: options & 3 };
   const sequence = r.u16();
   const count = r.u16();
   if (count > LIMITS.targets) throw new WireError('TooLong');
@@ -242,8 +283,13 @@ function writeVoiceHeader(w, { sender, burst, sequence, targets }) {
 function readTarget(r) {
   const bits = r.u16();
   return {
-    kind: bits & 1 ? 'client' : 'group', id: r.u16(), positional: (bits & 2) !== 0, closing: (bits & 4) !== 0,
-    priority: PRIORITIES[(bits >> 3) & 3], session: (bits >> 5) & 3, volume: bits >> 8,
+    kind: bits & 1 ? 'client' : 'group',
+    id: r.u16(),
+    positional: (bits & 2) !== 0,
+    closing: (bits & 4) !== 0,
+    priority: PRIORITIES[(bits >> 3) & 3],
+    session: (bits >> 5) & 3,
+    volume: bits >> 8,
   };
 }
 /**
@@ -251,8 +297,14 @@ function readTarget(r) {
  * @param {Target} target
  */
 function writeTarget(w, target) {
-  const flags = (target.kind === 'client' ? 1 : 0) | (target.positional ? 2 : 0) | (target.closing ? 4 : 0);
-  w.u16(flags | PRIORITIES.indexOf(target.priority) << 3 | target.session << 5 | target.volume << 8);
+  const flags =
+    (target.kind === 'client' ? 1 : 0) | (target.positional ? 2 : 0) | (target.closing ? 4 : 0);
+  w.u16(
+    flags |
+      (PRIORITIES.indexOf(target.priority) << 3) |
+      (target.session << 5) |
+      (target.volume << 8),
+  );
   w.u16(target.id);
 }
 
@@ -291,7 +343,10 @@ function writeProbe(w, probe) {
 
 /** @type {Record<Kind, (r: Reader) => object>} */
 const READ = {
-  ClientState: (r) => ({ client: readInfo(r), groups: r.list(r.u16(), () => r.text(LIMITS.groupNameBytes)) }),
+  ClientState: (r) => ({
+    client: readInfo(r),
+    groups: r.list(r.u16(), () => r.text(LIMITS.groupNameBytes)),
+  }),
   VoiceData: (r) => ({ ...readVoiceHeader(r), frame: r.bytes(frameLength(r)) }),
   VoiceCopies(r) {
     const header = readVoiceHeader(r);
@@ -300,12 +355,19 @@ const READ = {
     const heads = r.list(marks & 7, () => ({ behind: r.u8(), length: r.u16() }));
     const bundled = (marks >> 3) & 3;
     const has = (/** @type {number} */ behind) => heads.some((head) => head.behind === behind);
-    if (has(0) || [1, 2, 3].slice(0, bundled).some((behind) => !has(behind))) throw new WireError('BadValue');
+    if (has(0) || [1, 2, 3].slice(0, bundled).some((behind) => !has(behind)))
+      throw new WireError('BadValue');
     const length = frameLength(r);
     if (heads.some((head) => head.length > LIMITS.frameBytes)) throw new WireError('TooLong');
     const copies = heads.map((head) => ({ behind: head.behind, frame: r.bytes(head.length) }));
     const more = bundled > 0 ? { bundled } : {};
-    return { ...header, pauseFollows: (marks & 0x80) !== 0, ...more, copies, frame: r.bytes(length) };
+    return {
+      ...header,
+      pauseFollows: (marks & 0x80) !== 0,
+      ...more,
+      copies,
+      frame: r.bytes(length),
+    };
   },
   TextData(r) {
     const kind = r.u8();
@@ -314,7 +376,11 @@ const READ = {
     const recipient = { kind: kind === 0 ? 'group' : 'client', id: r.u16() };
     return { sender, recipient, text: r.text(LIMITS.textBytes) };
   },
-  GroupText: (r) => ({ sender: r.u16(), group: r.text(LIMITS.groupNameBytes), text: r.text(LIMITS.textBytes) }),
+  GroupText: (r) => ({
+    sender: r.u16(),
+    group: r.text(LIMITS.groupNameBytes),
+    text: r.text(LIMITS.textBytes),
+  }),
   HandshakeRequest: (r) => ({ codec: readCodec(r), name: r.text(LIMITS.nameBytes) }),
   HandshakeResponse: (r) => ({
     you: r.u16(),
@@ -333,7 +399,10 @@ const READ = {
   RemoveClient: (r) => ({ client: r.u16() }),
   HandshakeP2P: (r) => ({ client: r.u16() }),
   VoiceAck: (r) => ({
-    sender: r.u16(), newest: r.u16(), earlier: r.u32(), ...(r.left > 0 ? { receivedMs: r.u32() } : {}),
+    sender: r.u16(),
+    newest: r.u16(),
+    earlier: r.u32(),
+    ...(r.left > 0 ? { receivedMs: r.u32() } : {}),
   }),
   BandwidthProbe(r) {
     const probe = { sender: r.u16(), train: r.u16(), packets: r.u8(), padding: r.left };
@@ -351,10 +420,16 @@ const READ = {
   ProbeEcho: readProbe,
   ReceptionReport(r) {
     const report = {
-      sender: r.u16(), expected: r.u16(), lost: r.u16(), unrepaired: r.u16(), lossRunSixteenths: r.u16(),
-      jitterMs: r.u16(), bufferMs: r.u16(),
+      sender: r.u16(),
+      expected: r.u16(),
+      lost: r.u16(),
+      unrepaired: r.u16(),
+      lossRunSixteenths: r.u16(),
+      jitterMs: r.u16(),
+      bufferMs: r.u16(),
     };
-    if (report.lost > report.expected || report.unrepaired > report.lost) throw new WireError('BadValue');
+    if (report.lost > report.expected || report.unrepaired > report.lost)
+      throw new WireError('BadValue');
     return report;
   },
   ClockProbe: (r) => ({ sender: r.u16(), askedUs: r.u64() }),
@@ -362,7 +437,13 @@ const READ = {
     const [sender, askedUs, receivedUs, sentUs] = [r.u16(), r.u64(), r.u64(), r.u64()];
     const [sequence, agoUs] = [r.u16(), r.u32()];
     if (sentUs < receivedUs) throw new WireError('BadValue');
-    return { sender, askedUs, receivedUs, sentUs, captured: agoUs === 0xffffffff ? null : { sequence, agoUs } };
+    return {
+      sender,
+      askedUs,
+      receivedUs,
+      sentUs,
+      captured: agoUs === 0xffffffff ? null : { sequence, agoUs },
+    };
   },
 };
 
@@ -448,7 +529,15 @@ const WRITE = {
   Probe: writeProbe,
   ProbeEcho: writeProbe,
   ReceptionReport(w, report) {
-    for (const field of ['sender', 'expected', 'lost', 'unrepaired', 'lossRunSixteenths', 'jitterMs', 'bufferMs']) {
+    for (const field of [
+      'sender',
+      'expected',
+      'lost',
+      'unrepaired',
+      'lossRunSixteenths',
+      'jitterMs',
+      'bufferMs',
+    ]) {
       w.u16(report[field]);
     }
   },

@@ -11,8 +11,11 @@ function voice(name) {
   const bytes = readFileSync(new URL(`../../tests/speech/${name}.wav`, import.meta.url));
   const data = bytes.indexOf('data', 12, 'latin1') + 8;
   const samples = new Float32Array(Math.floor((bytes.length - data) / 2));
-  for (let at = 0; at < samples.length; at++) samples[at] = bytes.readInt16LE(data + 2 * at) / 32_768;
-  return Array.from({ length: Math.floor(samples.length / FRAME) }, (_, n) => samples.subarray(n * FRAME, (n + 1) * FRAME));
+  for (let at = 0; at < samples.length; at++)
+    samples[at] = bytes.readInt16LE(data + 2 * at) / 32_768;
+  return Array.from({ length: Math.floor(samples.length / FRAME) }, (_, n) =>
+    samples.subarray(n * FRAME, (n + 1) * FRAME),
+  );
 }
 
 /** @param {number} db @param {number} count */
@@ -20,7 +23,9 @@ function noise(db, count) {
   let state = 1;
   const random = () => (state = (Math.imul(state, 1664525) + 1013904223) >>> 0) / 2 ** 31 - 1;
   const scale = 10 ** (db / 20) * Math.sqrt(3);
-  return Array.from({ length: count }, () => Float32Array.from({ length: FRAME }, () => random() * scale));
+  return Array.from({ length: count }, () =>
+    Float32Array.from({ length: FRAME }, () => random() * scale),
+  );
 }
 
 /** The numbers of the frames that are sent. @param {Float32Array[]} frames @param {Activity} [activity] */
@@ -62,7 +67,10 @@ test('digital silence is never sent', () => {
 
 test('frames leave in order and each once', () => {
   const out = sent([...noise(-70, 50), ...voice('numbers'), ...noise(-70, 50)]);
-  assert.deepEqual(out, [...new Set(out)].sort((a, b) => a - b));
+  assert.deepEqual(
+    out,
+    [...new Set(out)].sort((a, b) => a - b),
+  );
 });
 
 test('what was said while muted is not sent afterwards', () => {

@@ -46,7 +46,11 @@ test('hearing oneself takes one node, which the microphone lets go of afterwards
       return sources[sources.length - 1];
     },
   };
-  const capture = new Capture(/** @type {any} */ (context), () => 0, { encoded() {}, lost() {}, ticked() {} });
+  const capture = new Capture(/** @type {any} */ (context), () => 0, {
+    encoded() {},
+    lost() {},
+    ticked() {},
+  });
   await capture.open('');
   const [source] = sources;
   const delays = () => [...source.outputs].filter((node) => node instanceof FakeDelay);
@@ -56,6 +60,10 @@ test('hearing oneself takes one node, which the microphone lets go of afterwards
   }
   const [delay] = delays();
   await capture.open('');
-  assert.deepEqual([capture.isMonitored, source.outputs.size, delay.outputs.size], [false, 0, 0], 'another microphone begins without it');
+  assert.deepEqual(
+    [capture.isMonitored, source.outputs.size, delay.outputs.size],
+    [false, 0, 0],
+    'another microphone begins without it',
+  );
   assert.equal(sources[1].outputs.size, 1);
 });

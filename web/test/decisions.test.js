@@ -21,7 +21,9 @@ function moderator() {
   const signaling = { isJoined: true, send: (/** @type {any} */ message) => sent.push(message) };
   const members = new Map([['bo-id', { label: 'Bo' }]]);
   const mesh = /** @type {any} */ ({
-    config, roster: { members, may: () => true }, signaling,
+    config,
+    roster: { members, may: () => true },
+    signaling,
     emit: (/** @type {any} */ { text }) => said.push(text),
   });
   return { sent, said, config, signaling, moderation: new Moderation(mesh) };
@@ -44,13 +46,64 @@ test('who was banned can be let back in by name until the ban ends', () => {
   assert.deepEqual(moderation.banned(3_600_000), []);
 });
 
+test('who has just left can be kept out, until the server has forgotten it', () => {
+  const { sent, said, moderation } = moderator();
+  for (const [at, id] of ['cy-id', 'di-id', 'cy-id', 'bo-id'].entries())
+    moderation.left(at, id, id[0].toUpperCase());
+  assert.deepEqual(
+    moderation.leftLately(10).map(({ id }) => id),
+    ['cy-id', 'di-id'],
+    'Bo is back',
+  );
+  moderation.decide('ban', { peer: 'cy-id' });
+  assert.deepEqual(sent[0], {
+    type: 'moderate',
+    request: 1,
+    action: 'ban',
+    peer: 'cy-id',
+    seconds: 3600,
+  });
+  moderation.done(20, 1);
+  assert.deepEqual(said, ['\u2068C\u2069 has left, and is kept out for an hour.']);
+  assert.deepEqual(
+    [moderation.leftLately(30).map(({ id }) => id), moderation.banned(30).map(({ id }) => id)],
+    [['di-id'], ['cy-id']],
+  );
+  assert.equal(moderation.putsOut('cy-id'), false, 'it is not here any more');
+  moderation.decide('ban', { peer: 'di-id' });
+  assert.ok(moderation.refused({ request: 2, code: 'unknown-peer', message: '' }));
+  assert.equal(said[1], 'That was not done. This person left too long ago.');
+  assert.deepEqual(moderation.leftLately(300_001), []);
+  for (let at = 0; at < 100; at++) moderation.left(at, `${at}`, 'D');
+  assert.deepEqual(
+    [moderation.leftLately(200).length, moderation.leftLately(200)[0].id],
+    [64, '99'],
+  );
+});
+
+test('who may moderate from now on, or no longer, reads one sentence', () => {
+  const { said, moderation } = moderator();
+  moderation.permitted(false, false);
+  moderation.permitted(true, false);
+  moderation.permitted(false, true);
+  assert.deepEqual(said, ['You may no longer moderate this room.', 'You may moderate this room.']);
+  moderation.decide('make-owner', { peer: 'bo-id' });
+  moderation.permitted(true, false);
+  moderation.done(0, 1);
+  assert.deepEqual(said.slice(2), ['\u2068Bo\u2069 moderates this room now.']);
+});
+
 test('who is put out by a decision of this page is said once', () => {
   const { moderation } = moderator();
   assert.equal(moderation.putsOut('bo-id'), false);
   moderation.decide('kick', { peer: 'bo-id' });
   assert.equal(moderation.putsOut('bo-id'), true, 'gone before the answer');
   moderation.done(0, 1);
-  assert.deepEqual([moderation.putsOut('bo-id'), moderation.putsOut('bo-id')], [true, false], 'or after it, and not a second time');
+  assert.deepEqual(
+    [moderation.putsOut('bo-id'), moderation.putsOut('bo-id')],
+    [true, false],
+    'or after it, and not a second time',
+  );
 });
 
 test('a decision is sent with its own number, and its answer says what was done', () => {
@@ -69,10 +122,15 @@ test('a decision is sent with its own number, and its answer says what was done'
   moderation.done(0, 1);
   assert.ok(moderation.refused({ request: 3, code: 'not-moderator', message: '' }));
   assert.deepEqual(said, [
-    'Newcomers need the password from now on.', '\u2068Bo\u2069 was put out of the room, and is kept out for an hour.',
+    'Newcomers need the password from now on.',
+    '\u2068Bo\u2069 was put out of the room, and is kept out for an hour.',
     'That was not done. You may not moderate this room.',
   ]);
-  assert.equal(moderation.refused({ code: 'not-moderator', message: '' }), false, 'it answers no decision');
+  assert.equal(
+    moderation.refused({ code: 'not-moderator', message: '' }),
+    false,
+    'it answers no decision',
+  );
 });
 
 test('of a member that was put out, no reason is said that need not be true', () => {
@@ -87,14 +145,17 @@ test('a room that begins anew has lost what was decided in it', () => {
   moderation.decide('lock');
   moderation.decide('set-password', { password: 'open' });
   moderation.decide('ban', { peer: 'bo-id' });
-  for (let request = 1; request <= 4; request++) moderation.done(0, request);
+  moderation.decide('move', { peer: 'bo-id', groups: ['Red'] });
+  for (let request = 1; request <= 5; request++) moderation.done(0, request);
+  assert.equal(said[4], '\u2068Bo\u2069 was moved to “\u2068Red\u2069”.');
   said.length = 0;
   moderation.joined(0, 1);
   assert.deepEqual(said, [], 'it is the same room');
   moderation.joined(0, 2);
   moderation.joined(3_600_000, 3);
   assert.equal(said.length, 1);
-  for (const what of ['mutes', 'the lock', 'bans', 'the password']) assert.ok(said.join(' ').includes(what), said.join(' '));
+  for (const what of ['mutes', 'moves', 'the lock', 'bans', 'the password'])
+    assert.ok(said.join(' ').includes(what), said.join(' '));
 });
 
 test('decisions without answers do not pile up', () => {
@@ -110,7 +171,10 @@ test('a decision without a connection is not sent, one that the end of a connect
   const { sent, said, signaling, moderation } = moderator();
   signaling.isJoined = false;
   moderation.decide('lock');
-  assert.deepEqual([sent, said], [[], ['That was not done. The server cannot be reached for now.']]);
+  assert.deepEqual(
+    [sent, said],
+    [[], ['That was not done. The server cannot be reached for now.']],
+  );
   moderation.disconnected();
   assert.equal(said.length, 1, 'nothing is open');
   signaling.isJoined = true;
@@ -132,14 +196,24 @@ test('a lost connection and one that was taken over from end the wait for answer
     ada[end]();
     ada.mesh.pathChanged(world.now);
     world.run(1000);
-    assert.deepEqual(ada.events.filter(({ type }) => type === 'remark').map(({ text }) => /may not have been done/.test(text)), [true], end);
+    assert.deepEqual(
+      ada.events
+        .filter(({ type }) => type === 'remark')
+        .map(({ text }) => /may not have been done/.test(text)),
+      [true],
+      end,
+    );
   }
 });
 
 test('one\u2019s own state is sent when it changes, at most four times a second, to a server that takes it', () => {
   /** @type {any[]} */
   const sent = [];
-  const mesh = /** @type {any} */ ({ config: {}, serverTakesStatus: true, signaling: { isJoined: true, send: (/** @type {any} */ one) => sent.push(one) } });
+  const mesh = /** @type {any} */ ({
+    config: {},
+    serverTakesStatus: true,
+    signaling: { isJoined: true, send: (/** @type {any} */ one) => sent.push(one) },
+  });
   const own = new OwnStatus(mesh);
   own.set({ listening_only: true });
   own.joining();
@@ -162,7 +236,10 @@ test('one\u2019s own state is sent when it changes, at most four times a second,
   own.tick(2000);
   own.joined();
   own.tick(2300);
-  assert.deepEqual(sent.slice(5).map((/** @type {any} */ one) => one.muted), [true, true]);
+  assert.deepEqual(
+    sent.slice(5).map((/** @type {any} */ one) => one.muted),
+    [true, true],
+  );
   mesh.serverTakesStatus = false;
   own.set({});
   own.tick(3000);
@@ -197,7 +274,11 @@ test('a permission that is taken away differs from one that was never there', ()
   assert.deepEqual(ada.mesh.roster.lacking(bo.id), ['speak']);
   world.server.permit(bo, ['listen']);
   world.run(100);
-  assert.deepEqual([ada.mesh.roster.members.get(bo.id)?.silenced, bo.mesh.roster.ownSilenced], [true, true], 'something else was taken away as well');
+  assert.deepEqual(
+    [ada.mesh.roster.members.get(bo.id)?.silenced, bo.mesh.roster.ownSilenced],
+    [true, true],
+    'something else was taken away as well',
+  );
   world.server.permit(bo, ['speak', 'listen', 'data']);
   world.run(100);
   assert.equal(ada.mesh.roster.members.get(bo.id)?.silenced, false);
@@ -213,7 +294,8 @@ afterEach(() => {
 });
 
 /** @param {any} value */
-const storage = (value) => Object.defineProperty(globalThis, 'sessionStorage', { configurable: true, value });
+const storage = (value) =>
+  Object.defineProperty(globalThis, 'sessionStorage', { configurable: true, value });
 
 /** @param {number} at */
 const message = (at) => ({ from: 'Ada', to: 'room', mine: false, text: `message ${at}`, at });
@@ -224,7 +306,8 @@ function counted() {
   const kept = new Map();
   const about = { kept, writes: 0 };
   storage({
-    getItem: (/** @type {string} */ key) => kept.get(key) ?? null, removeItem: kept.delete.bind(kept),
+    getItem: (/** @type {string} */ key) => kept.get(key) ?? null,
+    removeItem: kept.delete.bind(kept),
     setItem: (/** @type {string} */ key, /** @type {string} */ value) => {
       about.writes += 1;
       kept.set(key, value);
@@ -282,7 +365,9 @@ test('what is kept may be anything, and a storage that refuses costs only the re
     log.open('a');
     assert.deepEqual(log.messages, [], text);
   }
-  const refuse = () => { throw new Error('no'); };
+  const refuse = () => {
+    throw new Error('no');
+  };
   storage({ getItem: refuse, setItem: refuse, removeItem: refuse });
   const log = new ChatLog(new EventTarget());
   log.open('a');

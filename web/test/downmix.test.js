@@ -24,7 +24,9 @@ function hear(downmix, seconds, frame, begin = 0) {
   const end = begin + seconds * RATE_HZ;
   for (let start = begin; start < end; start += QUANTUM) {
     const frames = Array.from({ length: QUANTUM }, (_, at) => frame(start + at));
-    const channels = frames[0].map((_, channel) => Float32Array.from(frames, (one) => one[channel]));
+    const channels = frames[0].map((_, channel) =>
+      Float32Array.from(frames, (one) => one[channel]),
+    );
     downmix.take(channels, mono);
     for (let at = 0; at < QUANTUM; at++) {
       step = Math.max(step, Math.abs(mono[at] - last));
@@ -43,7 +45,11 @@ test('a voice is as loud as it is, whichever channels carry it', () => {
     ['one channel', (at) => [voice(at)], 0],
     ['both alike', (at) => [voice(at), voice(at)], 0],
     ['the second of two', (at) => [0, voice(at)], 2],
-    ['the seventh of eight', (at) => Array.from({ length: 8 }, (_, channel) => (channel === 6 ? voice(at) : 0)), 7],
+    [
+      'the seventh of eight',
+      (at) => Array.from({ length: 8 }, (_, channel) => (channel === 6 ? voice(at) : 0)),
+      7,
+    ],
     ['opposite phases', (at) => [voice(at), -voice(at)], 1],
     ['one 10 dB quieter', (at) => [voice(at) * 0.316, voice(at)], 2],
   ];

@@ -7,11 +7,14 @@ import { test } from 'node:test';
 import { askForToken, readFragment, takeToken, withoutToken } from '../src/invitation.js';
 import { roomUrl } from '../src/place.js';
 
-const { fragments } = JSON.parse(readFileSync(new URL('../../tests/vectors/invitations.json', import.meta.url), 'utf8'));
+const { fragments } = JSON.parse(
+  readFileSync(new URL('../../tests/vectors/invitations.json', import.meta.url), 'utf8'),
+);
 
 test('fragments are read as the vectors say', () => {
   assert.ok(fragments.length > 10);
-  for (const { fragment, k, t } of fragments) assert.deepEqual(readFragment(fragment), { k, t }, fragment);
+  for (const { fragment, k, t } of fragments)
+    assert.deepEqual(readFragment(fragment), { k, t }, fragment);
   assert.equal(readFragment(`t=${'a'.repeat(4096)}`).t?.length, 4096);
   assert.equal(readFragment(`t=${'a'.repeat(4097)}`).t, null);
   assert.equal(readFragment(`x=${'a'.repeat(8192)}&t=b`).t, null);
@@ -25,8 +28,19 @@ function page(/** @type {string} */ hash) {
     setItem: (/** @type {string} */ key, /** @type {string} */ value) => stored.set(key, value),
     getItem: (/** @type {string} */ key) => stored.get(key) ?? null,
   });
-  const history = { state: null, replaceState: (/** @type {any} */ _state, /** @type {string} */ _unused, /** @type {string} */ url) => void urls.push(url) };
-  return { urls, stored, of: { location: { pathname: '/r/lobby', search: '?x=1', hash }, history, storage } };
+  const history = {
+    state: null,
+    replaceState: (
+      /** @type {any} */ _state,
+      /** @type {string} */ _unused,
+      /** @type {string} */ url,
+    ) => void urls.push(url),
+  };
+  return {
+    urls,
+    stored,
+    of: { location: { pathname: '/r/lobby', search: '?x=1', hash }, history, storage },
+  };
 }
 
 test('the token leaves the address, and a reload finds it in the tab\u2019s storage', () => {
@@ -40,7 +54,12 @@ test('the token leaves the address, and a reload finds it in the tab\u2019s stor
 
 test('a browser that does not let its address be changed gives the token all the same', () => {
   const { of } = page('#t=abc');
-  const refusing = { state: null, replaceState() { throw new Error('SecurityError'); } };
+  const refusing = {
+    state: null,
+    replaceState() {
+      throw new Error('SecurityError');
+    },
+  };
   assert.equal(takeToken({ ...of, history: refusing }), 'abc');
 });
 
@@ -68,13 +87,17 @@ test('a token is taken from the window that was asked, and from no other', () =>
   const saved = [scope.opener, scope.parent, scope.addEventListener, scope.removeEventListener];
   scope.opener = { postMessage: (/** @type {any} */ message) => asked.push(message) };
   scope.parent = scope;
-  scope.addEventListener = (/** @type {string} */ _type, /** @type {any} */ listener) => listeners.push(listener);
+  scope.addEventListener = (/** @type {string} */ _type, /** @type {any} */ listener) =>
+    listeners.push(listener);
   scope.removeEventListener = () => listeners.splice(0);
   /** @type {string[]} */
   const answers = [];
   askForToken({ room: 'lobby', code: 'token-expired' }, (token) => answers.push(token));
-  assert.deepEqual(asked, [{ type: 'voicemesh-token-needed', room: 'lobby', code: 'token-expired' }]);
-  const send = (/** @type {any} */ source, /** @type {any} */ data) => listeners.forEach((listener) => listener({ source, data }));
+  assert.deepEqual(asked, [
+    { type: 'voicemesh-token-needed', room: 'lobby', code: 'token-expired' },
+  ]);
+  const send = (/** @type {any} */ source, /** @type {any} */ data) =>
+    listeners.forEach((listener) => listener({ source, data }));
   send({}, { type: 'voicemesh-token', token: 'stolen' });
   send(scope.opener, { type: 'other', token: 'x' });
   send(scope.opener, { type: 'voicemesh-token', token: 7 });

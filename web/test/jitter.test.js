@@ -24,7 +24,14 @@ const TRIP_MS = 30;
 
 /** @param {Story} story */
 function listen(story) {
-  const { seconds = 20, first = 1000, trip = () => TRIP_MS, isLost = () => false, copies = [], ppm = 0 } = story;
+  const {
+    seconds = 20,
+    first = 1000,
+    trip = () => TRIP_MS,
+    isLost = () => false,
+    copies = [],
+    ppm = 0,
+  } = story;
   const { isSilent = () => false, marksPauses = true, twice = false } = story;
   /** @type {{at: number, sequence: number, pauseFollows: boolean}[]} */
   const packets = [];
@@ -46,15 +53,22 @@ function listen(story) {
   const released = [];
   /** @type {number[]} */
   const targets = [];
-  const take = (/** @type {number} */ at) => released.push(...buffer.take(at).map((each) => ({ ...each, at })));
+  const take = (/** @type {number} */ at) =>
+    released.push(...buffer.take(at).map((each) => ({ ...each, at })));
   for (const packet of packets) {
-    for (let due = buffer.nextAt(); due !== null && due <= packet.at; due = buffer.nextAt()) take(due);
+    for (let due = buffer.nextAt(); due !== null && due <= packet.at; due = buffer.nextAt())
+      take(due);
     const frame = Uint8Array.of(packet.sequence & 255, packet.sequence >> 8);
     buffer.insert(packet.at, { ...packet, frame, behind: 0, burst: 3, frameMs: FRAME_MS });
     for (const behind of copies) {
       const copied = packet.sequence - behind;
       if (copied < first) continue;
-      buffer.insert(packet.at, { sequence: copied, frame: Uint8Array.of(copied & 255, copied >> 8), behind, burst: 3 });
+      buffer.insert(packet.at, {
+        sequence: copied,
+        frame: Uint8Array.of(copied & 255, copied >> 8),
+        behind,
+        burst: 3,
+      });
     }
     take(packet.at);
     targets.push(buffer.targetMs);
@@ -91,7 +105,10 @@ test('on a perfect network every frame goes out as it comes, and little delay is
   }
   assert.ok(highest(targets) <= 25 && Math.min(...targets) >= 10, `${highest(targets)}`);
   const { received, lost, late, duplicates, unrepaired, jitterMs } = buffer.stats;
-  assert.deepEqual({ received, lost, late, duplicates, unrepaired }, { received: sent, lost: 0, late: 0, duplicates: 0, unrepaired: 0 });
+  assert.deepEqual(
+    { received, lost, late, duplicates, unrepaired },
+    { received: sent, lost: 0, late: 0, duplicates: 0, unrepaired: 0 },
+  );
   assert.ok(jitterMs < 0.01);
   assert.equal(buffer.nextAt(), null);
 });
@@ -105,19 +122,30 @@ test('jitter raises the target until few frames come too late, and calm lowers i
   assertInOrder(released);
   const jittery = mean(targets.slice(100, 1500));
   const calm = mean(targets.slice(-1250));
-  t.diagnostic(`exponential, mean 15 ms: target ${jittery.toFixed(1)} ms, ${lost.length} of ${sent / 2} too late; calm ${calm.toFixed(1)} ms`);
+  t.diagnostic(
+    `exponential, mean 15 ms: target ${jittery.toFixed(1)} ms, ${lost.length} of ${sent / 2} too late; calm ${calm.toFixed(1)} ms`,
+  );
   assert.ok(jittery > 40 && jittery < 90);
   assert.ok(lost.length < 0.04 * (sent / 2));
   assert.ok(calm < 20);
 });
 
 test('copies are waited for where losses occur, and repair most of them', (t) => {
-  for (const [share, repaired] of [[0.1, 0.8], [0.2, 0.7]]) {
+  for (const [share, repaired] of [
+    [0.1, 0.8],
+    [0.2, 0.7],
+  ]) {
     const next = random(2);
-    const { frames, lost, sent, targets, buffer, released } = listen({ seconds: 60, isLost: () => next() < share, copies: [3] });
+    const { frames, lost, sent, targets, buffer, released } = listen({
+      seconds: 60,
+      isLost: () => next() < share,
+      copies: [3],
+    });
     assertInOrder(released);
     const { fromCopies, lost: lostOriginals } = buffer.stats;
-    t.diagnostic(`${share * 100} % lost: target ${mean(targets).toFixed(1)} ms, ${fromCopies} from copies, ${lost.length} concealed of ${sent}`);
+    t.diagnostic(
+      `${share * 100} % lost: target ${mean(targets).toFixed(1)} ms, ${fromCopies} from copies, ${lost.length} concealed of ${sent}`,
+    );
     assert.ok(frames.length + lost.length >= sent - 5, 'all but what nothing follows');
     assert.ok(Math.abs(lostOriginals - share * sent) < 0.02 * sent);
     assert.ok(fromCopies > repaired * lostOriginals);
@@ -143,7 +171,8 @@ test('a hole is held open until its deadline and no longer', () => {
   // So many losses that copies are worth waiting for.
   for (let sequence = 100; sequence < 400; sequence += 1) {
     if (sequence % 5 !== 0) buffer.insert(sequence * 20, { sequence, frame });
-    if ((sequence - 3) % 5 === 0) buffer.insert(sequence * 20, { sequence: sequence - 3, frame, behind: 3 });
+    if ((sequence - 3) % 5 === 0)
+      buffer.insert(sequence * 20, { sequence: sequence - 3, frame, behind: 3 });
     buffer.take(sequence * 20);
   }
   const wait = buffer.targetMs - 8;
@@ -153,7 +182,13 @@ test('a hole is held open until its deadline and no longer', () => {
   const due = buffer.nextAt() ?? NaN;
   assert.equal(due, 8000 + wait);
   assert.deepEqual(buffer.take(due - 0.01), []);
-  assert.deepEqual(buffer.take(due).map(({ kind, sequence }) => [kind, sequence]), [['lost', 400], ['frame', 401]]);
+  assert.deepEqual(
+    buffer.take(due).map(({ kind, sequence }) => [kind, sequence]),
+    [
+      ['lost', 400],
+      ['frame', 401],
+    ],
+  );
   assert.equal(buffer.nextAt(), null);
   const { late } = buffer.stats;
   buffer.insert(due + 1, { sequence: 400, frame });
@@ -163,7 +198,10 @@ test('a hole is held open until its deadline and no longer', () => {
 
 test('what was overtaken within the deadline is put in order', () => {
   const next = random(4);
-  const { released, frames, sent, lost } = listen({ seconds: 30, trip: () => TRIP_MS + (next() < 0.2 ? 25 : 0) });
+  const { released, frames, sent, lost } = listen({
+    seconds: 30,
+    trip: () => TRIP_MS + (next() < 0.2 ? 25 : 0),
+  });
   assertInOrder(released);
   assert.ok(frames.length >= 0.99 * sent, `${lost.length} of ${sent}`);
 });
@@ -176,18 +214,26 @@ test('duplicates are played once and counted', () => {
 });
 
 test('after a pause mark nothing is missing, and the next frame goes out at once', () => {
-  const { released, frames, pauses, lost, sent, sentAt, first, buffer } = listen({ isSilent: (index) => index % 100 >= 60 });
+  const { released, frames, pauses, lost, sent, sentAt, first, buffer } = listen({
+    isSilent: (index) => index % 100 >= 60,
+  });
   assertInOrder(released);
   assert.equal(frames.length, sent);
   assert.equal(lost.length, 0);
   assert.equal(pauses.length, 10);
-  assert.deepEqual(pauses.map(({ sequence }) => sequence - first), Array.from({ length: 10 }, (_, i) => i * 60 + 59));
+  assert.deepEqual(
+    pauses.map(({ sequence }) => sequence - first),
+    Array.from({ length: 10 }, (_, i) => i * 60 + 59),
+  );
   for (const frame of frames) assert.equal(frame.at, sentAt[frame.sequence - first] + TRIP_MS);
   assert.ok(buffer.targetMs <= 25, 'pauses are no jitter');
 });
 
 test('pauses without a mark teach no jitter either', () => {
-  const { frames, sent, buffer } = listen({ isSilent: (index) => index % 200 >= 100, marksPauses: false });
+  const { frames, sent, buffer } = listen({
+    isSilent: (index) => index % 200 >= 100,
+    marksPauses: false,
+  });
   assert.equal(frames.length, sent);
   assert.ok(buffer.targetMs <= 25 && buffer.stats.jitterMs < 1);
 });
@@ -197,17 +243,27 @@ test('the mark of a pause may come with the original after its copy, and a later
   const frame = Uint8Array.of(1);
   buffer.insert(0, { sequence: 1, frame, burst: 1 });
   buffer.insert(10, { sequence: 2, frame, burst: 1, behind: 3 });
-  assert.deepEqual(buffer.take(10).map(({ kind }) => kind), ['frame', 'frame']);
+  assert.deepEqual(
+    buffer.take(10).map(({ kind }) => kind),
+    ['frame', 'frame'],
+  );
   buffer.insert(20, { sequence: 2, frame, burst: 1, pauseFollows: true });
   assert.equal(buffer.nextAt(), 20);
   assert.deepEqual(buffer.take(20), [{ kind: 'pause', sequence: 2 }]);
   buffer.insert(300, { sequence: 3, frame, burst: 1 });
   buffer.insert(320, { sequence: 4, frame, burst: 2 });
-  assert.deepEqual(buffer.take(320).map(({ kind }) => kind), ['frame', 'pause', 'frame']);
+  assert.deepEqual(
+    buffer.take(320).map(({ kind }) => kind),
+    ['frame', 'pause', 'frame'],
+  );
   buffer.insert(330, { sequence: 5, frame, burst: 1 });
   assert.deepEqual(buffer.take(330), [], 'of a burst that is over');
   buffer.insert(340, { sequence: 5, frame: new Uint8Array(0), burst: 2 });
-  assert.deepEqual(buffer.take(340), [{ kind: 'pause', sequence: 5 }], 'an empty frame only closes');
+  assert.deepEqual(
+    buffer.take(340),
+    [{ kind: 'pause', sequence: 5 }],
+    'an empty frame only closes',
+  );
 });
 
 test("a speaker's clock may drift for ten minutes", () => {
@@ -219,12 +275,21 @@ test("a speaker's clock may drift for ten minutes", () => {
 });
 
 test('a route that is 200 ms longer or shorter is the new normal within a second', () => {
-  for (const [before, after] of [[30, 230], [230, 30]]) {
-    const { released, targets, lost, frames, sent } = listen({ seconds: 30, trip: (at) => (at < 11_000 ? before : after) });
+  for (const [before, after] of [
+    [30, 230],
+    [230, 30],
+  ]) {
+    const { released, targets, lost, frames, sent } = listen({
+      seconds: 30,
+      trip: (at) => (at < 11_000 ? before : after),
+    });
     assertInOrder(released);
     assert.ok(frames.length >= sent - 12, `${lost.length} lost`);
     assert.ok(highest(targets) <= 130, `${highest(targets)}`);
-    assert.ok(highest(targets.slice(600)) <= 30, `${before} to ${after}: ${highest(targets.slice(600))}`);
+    assert.ok(
+      highest(targets.slice(600)) <= 30,
+      `${before} to ${after}: ${highest(targets.slice(600))}`,
+    );
   }
 });
 
@@ -275,7 +340,10 @@ test('what comes two seconds later is new, whatever its number and burst', () =>
   buffer.insert(1000, { sequence: 40, frame, burst: 9 });
   assert.deepEqual(buffer.take(1000), []);
   buffer.insert(3100, { sequence: 40, frame, burst: 2 });
-  assert.deepEqual(buffer.take(3100).map(({ sequence }) => sequence), [40]);
+  assert.deepEqual(
+    buffer.take(3100).map(({ sequence }) => sequence),
+    [40],
+  );
 });
 
 test('a hole after which much is missing ends after the longest guess', () => {
@@ -293,7 +361,8 @@ test('whatever is put in, it keeps order, stays small and does not throw', () =>
     const next = random(seed);
     const buffer = new JitterBuffer({ frameMs: seed % 2 ? 20 : 60 });
     const odd = [NaN, Infinity, -Infinity, -1, 0, 0.5, 2 ** 53, -(2 ** 53), 1e300];
-    const pick = (/** @type {number} */ usual) => (next() < 0.03 ? odd[Math.floor(next() * odd.length)] : usual);
+    const pick = (/** @type {number} */ usual) =>
+      next() < 0.03 ? odd[Math.floor(next() * odd.length)] : usual;
     let [now, near] = [0, Math.floor(next() * 1e6)];
     let last = -Infinity;
     for (let step = 0; step < 3000; step += 1) {
@@ -302,7 +371,10 @@ test('whatever is put in, it keeps order, stays small and does not throw', () =>
       near += next() < 0.02 ? Math.floor(next() * 300) : 1;
       const packet = {
         sequence: pick(near + Math.floor((next() - 0.5) * (next() < 0.1 ? 400 : 12))),
-        frame: next() < 0.02 ? /** @type {any} */ (null) : new Uint8Array(next() < 0.02 ? 5000 : next() < 0.05 ? 0 : 40),
+        frame:
+          next() < 0.02
+            ? /** @type {any} */ (null)
+            : new Uint8Array(next() < 0.02 ? 5000 : next() < 0.05 ? 0 : 40),
         behind: pick(next() < 0.3 ? 3 : 0),
         burst: pick(Math.floor(step / 700)),
         pauseFollows: next() < 0.03,

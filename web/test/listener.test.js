@@ -27,15 +27,40 @@ function linked(capabilities = {}) {
     return sendLink(peer, generation, stream, packet);
   };
   const send = (/** @type {import('../src/wire.js').Kind} */ kind, /** @type {object} */ fields) =>
-    bo.mesh.session.fromLink(world.now, ada.id, link.generation, encode(kind, session, { sender: remote, ...fields }));
+    bo.mesh.session.fromLink(
+      world.now,
+      ada.id,
+      link.generation,
+      encode(kind, session, { sender: remote, ...fields }),
+    );
   /** @param {number} sequence the newest @param {number[]} bytes one frame each, oldest first */
   const bundle = (sequence, bytes, more = {}) => {
     const frames = bytes.map((byte) => new Uint8Array([byte, 1, 2]));
-    const copies = frames.slice(0, -1).map((frame, at) => ({ behind: frames.length - 1 - at, frame })).reverse();
-    const target = { kind: 'group', id: groupId('Global'), positional: false, closing: false, priority: 'default', session: 0, volume: 128 };
+    const copies = frames
+      .slice(0, -1)
+      .map((frame, at) => ({ behind: frames.length - 1 - at, frame }))
+      .reverse();
+    const target = {
+      kind: 'group',
+      id: groupId('Global'),
+      positional: false,
+      closing: false,
+      priority: 'default',
+      session: 0,
+      volume: 128,
+    };
     const frame = frames[frames.length - 1];
     const burst = { bits: 7, value: 0 };
-    send('VoiceCopies', { burst, sequence, targets: [target], pauseFollows: false, bundled: copies.length, copies, frame, ...more });
+    send('VoiceCopies', {
+      burst,
+      sequence,
+      targets: [target],
+      pauseFollows: false,
+      bundled: copies.length,
+      copies,
+      frame,
+      ...more,
+    });
   };
   return { world, ada, bo, you, answers, send, bundle };
 }
@@ -49,16 +74,27 @@ test('frames that share a packet are heard in their order as new ones, over a lo
   bundle(4, [16, 17, 18]);
   bundle(4, [16, 17, 18]);
   assert.deepEqual(bo.heard, [10, 11, 12, 16, 17, 18]);
-  const numbers = bo.events.filter(({ type }) => type === 'voice').map(({ heard }) => heard.sequence & 0xffff);
+  const numbers = bo.events
+    .filter(({ type }) => type === 'voice')
+    .map(({ heard }) => heard.sequence & 0xffff);
   assert.deepEqual(numbers, [65_532, 65_533, 65_534, 2, 3, 4]);
 });
 
 test('of a bundle with a copy, what is further behind than the bundle is a copy', () => {
   const { bo, bundle } = linked();
-  const copy = (/** @type {number} */ behind) => ({ behind, frame: new Uint8Array([100 + behind, 1]) });
+  const copy = (/** @type {number} */ behind) => ({
+    behind,
+    frame: new Uint8Array([100 + behind, 1]),
+  });
   bundle(50, [1, 2], { copies: [copy(1), copy(3)], bundled: 1 });
-  const heard = bo.events.filter(({ type }) => type === 'voice').map((event) => [event.heard.frame[0], event.heard.behind]);
-  assert.deepEqual(heard, [[101, 0], [103, 3], [2, 0]]);
+  const heard = bo.events
+    .filter(({ type }) => type === 'voice')
+    .map((event) => [event.heard.frame[0], event.heard.behind]);
+  assert.deepEqual(heard, [
+    [101, 0],
+    [103, 3],
+    [2, 0],
+  ]);
 });
 
 test('a speaker that takes path feedback learns when the newest packet arrived, another does not', () => {
@@ -70,8 +106,17 @@ test('a speaker that takes path feedback learns when the newest packet arrived, 
     }
     world.run(200);
     const acks = answers.filter(({ kind }) => kind === 'VoiceAck');
-    assert.deepEqual(acks.map(({ fields }) => [fields.newest, fields.earlier]), [[103, 0b100], [109, 0b100100100]]);
-    assert.deepEqual(acks.map(({ at, fields }) => takes && at - fields.receivedMs < 30), acks.map(() => takes));
+    assert.deepEqual(
+      acks.map(({ fields }) => [fields.newest, fields.earlier]),
+      [
+        [103, 0b100],
+        [109, 0b100100100],
+      ],
+    );
+    assert.deepEqual(
+      acks.map(({ at, fields }) => takes && at - fields.receivedMs < 30),
+      acks.map(() => takes),
+    );
     assert.ok(acks.every(({ fields }) => (fields.receivedMs !== undefined) === takes));
   }
 });
@@ -83,6 +128,11 @@ test('a train of probes is reported with its time from first to last', () => {
     world.run(15);
   }
   world.run(100);
-  const reports = answers.filter(({ kind }) => kind === 'BandwidthReport').map(({ fields }) => fields);
-  assert.deepEqual(reports.map(({ train, received, spanUs }) => [train, received, spanUs]), [[9, 4, 45_000]]);
+  const reports = answers
+    .filter(({ kind }) => kind === 'BandwidthReport')
+    .map(({ fields }) => fields);
+  assert.deepEqual(
+    reports.map(({ train, received, spanUs }) => [train, received, spanUs]),
+    [[9, 4, 45_000]],
+  );
 });

@@ -2,12 +2,23 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
-import { join, leave, ping, readServer, roster, setMetadata, signalTo, status } from '../src/messages.js';
+import {
+  join,
+  leave,
+  ping,
+  readServer,
+  roster,
+  setMetadata,
+  signalTo,
+  status,
+} from '../src/messages.js';
 import { rosterHash } from '../src/roster.js';
 import { encode, groupId } from '../src/wire.js';
 import { World } from './world.js';
 
-const vectors = JSON.parse(readFileSync(new URL('../../tests/vectors/signaling.json', import.meta.url), 'utf8'));
+const vectors = JSON.parse(
+  readFileSync(new URL('../../tests/vectors/signaling.json', import.meta.url), 'utf8'),
+);
 
 function pair() {
   const world = new World();
@@ -31,9 +42,17 @@ function talk(world, speakers, ms, from = 0) {
 
 test('every message of the server reads as the vectors say', () => {
   // What a writer may leave out, a reader fills in.
-  const filled = (/** @type {any} */ message) => (message.type === 'peer-joined' ? { ...message, peer: { metadata: {}, ...message.peer } } : message);
+  const filled = (/** @type {any} */ message) =>
+    message.type === 'peer-joined'
+      ? { ...message, peer: { metadata: {}, ...message.peer } }
+      : message;
   for (const { name, message } of vectors.server) {
-    const whole = { ...filled(message), ...(message.peers && { peers: message.peers.map((/** @type {any} */ peer) => ({ metadata: {}, ...peer })) }) };
+    const whole = {
+      ...filled(message),
+      ...(message.peers && {
+        peers: message.peers.map((/** @type {any} */ peer) => ({ metadata: {}, ...peer })),
+      }),
+    };
     assert.deepEqual(readServer(JSON.stringify(message)), whole, name);
   }
   for (const { name, side, text, means } of vectors.lenient) {
@@ -47,8 +66,13 @@ test('what a page says is what the vectors say', () => {
     if (message.request !== undefined) continue;
     const { type, protocol, to, attempt, signal: what, set, token, ...rest } = message;
     const made = {
-      join: () => join({ ...rest, ...(token !== undefined && { token }) }), signal: () => signalTo(to, attempt, what), 'set-metadata': () => setMetadata(set),
-      status: () => status(rest), roster, leave, ping: () => ping(token),
+      join: () => join({ ...rest, ...(token !== undefined && { token }) }),
+      signal: () => signalTo(to, attempt, what),
+      'set-metadata': () => setMetadata(set),
+      status: () => status(rest),
+      roster,
+      leave,
+      ping: () => ping(token),
     }[/** @type {string} */ (type)];
     assert.deepEqual(made?.(), message, name);
   }
@@ -59,8 +83,15 @@ test('a roster has the hash of the vectors', () => {
 });
 
 test('what the server may not say is skipped', () => {
-  for (const text of ['', '[]', '{"type":"joined"}', '{"type":"constructor"}', '{"type":"peer-left","peer":"x","reason":"left"}',
-    '{"type":"roster-mark","version":-1,"hash":"0000000000000000"}', '{"type":"signal","from":1}']) {
+  for (const text of [
+    '',
+    '[]',
+    '{"type":"joined"}',
+    '{"type":"constructor"}',
+    '{"type":"peer-left","peer":"x","reason":"left"}',
+    '{"type":"roster-mark","version":-1,"hash":"0000000000000000"}',
+    '{"type":"signal","from":1}',
+  ]) {
     assert.equal(readServer(text), null, text);
   }
 });
@@ -75,7 +106,11 @@ test('two meet, are relayed first and direct soon after, and lose no frame on th
   assert.equal(bo.route(ada), 'direct');
   world.run(100);
   for (const peer of [ada, bo]) {
-    assert.deepEqual(peer.heard, Array.from({ length: said }, (_, n) => n), `${peer.name} hears each frame once, in order`);
+    assert.deepEqual(
+      peer.heard,
+      Array.from({ length: said }, (_, n) => n),
+      `${peer.name} hears each frame once, in order`,
+    );
     assert.equal(peer.count('peer-joined'), 1);
   }
 });
@@ -94,7 +129,10 @@ test('a link that swallows speech is left within a third of a second, and what i
   });
   assert.ok(leftAfter > 0 && leftAfter <= 340, `left after ${leftAfter} ms`);
   world.run(100);
-  assert.deepEqual([...bo.heard].sort((a, b) => a - b), Array.from({ length: said }, (_, n) => n));
+  assert.deepEqual(
+    [...bo.heard].sort((a, b) => a - b),
+    Array.from({ length: said }, (_, n) => n),
+  );
   world.linksWork = true;
   world.run(10_000);
   assert.equal(ada.route(bo), 'direct', 'a new link takes its place');
@@ -110,7 +148,11 @@ test('direct talk goes on while the server is away, and everyone is back by itse
   assert.equal(ada.count('server-away') > 0, true);
   assert.equal(ada.count('joined'), 2);
   for (const peer of [ada, bo]) {
-    assert.deepEqual(peer.heard, Array.from({ length: said }, (_, n) => n & 0xff), `${peer.name} misses nothing`);
+    assert.deepEqual(
+      peer.heard,
+      Array.from({ length: said }, (_, n) => n & 0xff),
+      `${peer.name} misses nothing`,
+    );
     assert.equal(peer.count('peer-left'), 0, 'no peer left');
     assert.equal(peer.mesh.session.current?.session, 99);
   }
@@ -156,7 +198,12 @@ test('who leaves is gone at once', () => {
   world.run(1000);
   bo.mesh.signaling.leave(world.now);
   world.run(100);
-  assert.deepEqual(ada.events.filter((event) => event.type === 'peer-left').map(({ name, reason }) => [name, reason]), [['Bo', 'left']]);
+  assert.deepEqual(
+    ada.events
+      .filter((event) => event.type === 'peer-left')
+      .map(({ name, reason }) => [name, reason]),
+    [['Bo', 'left']],
+  );
 });
 
 test('a missed arrival is noticed by the roster’s mark', () => {
@@ -184,7 +231,14 @@ test('speech goes to its addressees only', () => {
   ada.say(2);
   ada.say(3);
   world.run(100);
-  assert.deepEqual([bo.heard, cy.heard], [[1, 2], [2, 3]], 'the frame that closes a target still goes to it');
+  assert.deepEqual(
+    [bo.heard, cy.heard],
+    [
+      [1, 2],
+      [2, 3],
+    ],
+    'the frame that closes a target still goes to it',
+  );
 });
 
 test('text reaches the room or one person', () => {
@@ -194,7 +248,10 @@ test('text reaches the room or one person', () => {
   assert.ok(ada.mesh.session.sendText(world.now, 'to all', { group: 'Global' }));
   assert.ok(ada.mesh.session.sendText(world.now, 'to you', { peer: bo.id }));
   world.run(100);
-  assert.deepEqual(bo.texts, [['Global', 'to all'], [null, 'to you']]);
+  assert.deepEqual(bo.texts, [
+    ['Global', 'to all'],
+    [null, 'to you'],
+  ]);
   assert.deepEqual(cy.texts, [['Global', 'to all']]);
 });
 
@@ -239,11 +296,12 @@ test('copies and pause marks go to those who read them, and a lost frame is hear
   const bo = world.join('Bo');
   const cy = world.join('Cy', { redundancy: false });
   world.run(1000);
-  world.server.packet = ((real) => function packet(peer, bytes) {
-    // The server loses one packet.
-    if (bytes[2] === 8 && world.now === lostAt) return;
-    real.call(world.server, peer, bytes);
-  })(world.server.packet);
+  world.server.packet = ((real) =>
+    function packet(peer, bytes) {
+      // The server loses one packet.
+      if (bytes[2] === 8 && world.now === lostAt) return;
+      real.call(world.server, peer, bytes);
+    })(world.server.packet);
   let lostAt = 0;
   for (let n = 0; n < 6; n++) {
     if (n === 2) lostAt = world.now + 10;
@@ -251,12 +309,22 @@ test('copies and pause marks go to those who read them, and a lost frame is hear
     world.run(20);
   }
   world.run(100);
-  const all = bo.events.filter((event) => event.type === 'voice').map(({ heard }) => [heard.frame[0], heard.behind, heard.pauseFollows]);
-  assert.deepEqual(all.filter(([, behind]) => behind === 3), [[2, 3, false]], 'only what is missing is taken from a copy');
+  const all = bo.events
+    .filter((event) => event.type === 'voice')
+    .map(({ heard }) => [heard.frame[0], heard.behind, heard.pauseFollows]);
+  assert.deepEqual(
+    all.filter(([, behind]) => behind === 3),
+    [[2, 3, false]],
+    'only what is missing is taken from a copy',
+  );
   assert.deepEqual(bo.heard, [0, 1, 3, 4, 5]);
   assert.equal(all.at(-1)?.[2], true);
   assert.deepEqual(cy.heard, [0, 1, 3, 4, 5]);
-  assert.ok(cy.events.every((event) => event.type !== 'voice' || (event.heard.behind === 0 && !event.heard.pauseFollows)));
+  assert.ok(
+    cy.events.every(
+      (event) => event.type !== 'voice' || (event.heard.behind === 0 && !event.heard.pauseFollows),
+    ),
+  );
 });
 
 // proves: D-27
@@ -265,11 +333,30 @@ test('a peer cannot speak for another on a link', () => {
   const [ada, bo, cy] = ['Ada', 'Bo', 'Cy'].map((name) => world.join(name));
   world.run(1000);
   const { session, you } = /** @type {import('../src/table.js').View} */ (cy.mesh.session.current);
-  const target = { kind: 'group', id: 29976, positional: false, closing: false, priority: 'default', session: 0, volume: 128 };
-  const voice = { sender: you, burst: { bits: 7, value: 0 }, sequence: 1, targets: [target], frame: new Uint8Array([9]) };
+  const target = {
+    kind: 'group',
+    id: 29976,
+    positional: false,
+    closing: false,
+    priority: 'default',
+    session: 0,
+    volume: 128,
+  };
+  const voice = {
+    sender: you,
+    burst: { bits: 7, value: 0 },
+    sequence: 1,
+    targets: [target],
+    frame: new Uint8Array([9]),
+  };
   const link = /** @type {import('../src/pairs.js').Link} */ (ada.mesh.pairs.bound(bo.id));
-  for (const packet of [encode('VoiceData', session, voice), encode('RemoveClient', session, { client: you }),
-    encode('HandshakeP2P', session, { client: you }), encode('VoiceData', session + 1, { ...voice, sender: 2 }), new Uint8Array(40)]) {
+  for (const packet of [
+    encode('VoiceData', session, voice),
+    encode('RemoveClient', session, { client: you }),
+    encode('HandshakeP2P', session, { client: you }),
+    encode('VoiceData', session + 1, { ...voice, sender: 2 }),
+    new Uint8Array(40),
+  ]) {
     ada.mesh.session.fromLink(world.now, bo.id, link.generation, packet);
   }
   world.run(100);
@@ -282,7 +369,10 @@ test('any bytes from anywhere leave a peer standing', () => {
   const { world, ada, bo } = pair();
   world.run(1000);
   for (let n = 0; n < 5000; n++) {
-    const bytes = Uint8Array.from({ length: Math.floor(world.random() * 60) }, () => world.random() * 256);
+    const bytes = Uint8Array.from(
+      { length: Math.floor(world.random() * 60) },
+      () => world.random() * 256,
+    );
     const header = encode('HandshakeP2P', 7, { client: 1 }).subarray(0, 7);
     bytes.set(header.subarray(0, bytes.length));
     if (bytes.length > 2) bytes[2] = world.random() * 40;
@@ -298,7 +388,13 @@ test('any bytes from anywhere leave a peer standing', () => {
 test('a full room is reported at once; a former member keeps trying', () => {
   const { world, ada, bo } = pair();
   world.run(1000);
-  const full = { type: 'error', code: 'room-full', message: 'The room is full.', fatal: true, retry_after_ms: 5000 };
+  const full = {
+    type: 'error',
+    code: 'room-full',
+    message: 'The room is full.',
+    fatal: true,
+    retry_after_ms: 5000,
+  };
   ada.mesh.signaling.text(world.now, ada.generation, JSON.stringify(full));
   assert.equal(ada.count('refused'), 0);
   assert.equal(ada.mesh.signaling.phase, 'waiting');
@@ -315,9 +411,17 @@ test('reconnecting waits longer each time, and never above five seconds', () => 
   world.server.isUp = false;
   const ada = world.join('Ada');
   world.run(60_000);
-  const waits = ada.events.filter((event) => event.type === 'server-away').map((event) => event.retryInMs);
+  const waits = ada.events
+    .filter((event) => event.type === 'server-away')
+    .map((event) => event.retryInMs);
   assert.ok(waits.length > 10);
-  assert.ok(waits[0] <= 1000 && waits[1] <= 500 && Math.max(...waits) <= 5000 && Math.max(...waits.slice(-3)) >= 2500, waits.join(' '));
+  assert.ok(
+    waits[0] <= 1000 &&
+      waits[1] <= 500 &&
+      Math.max(...waits) <= 5000 &&
+      Math.max(...waits.slice(-3)) >= 2500,
+    waits.join(' '),
+  );
 });
 
 test('a server that stays silent is given up after three missed marks, and until then asked', () => {
@@ -342,7 +446,8 @@ function relayedPair() {
 /** No peer was seen to come or go, and no server to be away. @param {import('./world.js').FakePeer[]} peers */
 function assertUnnoticed(peers) {
   for (const peer of peers) {
-    for (const type of ['peer-left', 'server-away', 'replaced']) assert.equal(peer.count(type), 0, `${peer.name}: ${type}`);
+    for (const type of ['peer-left', 'server-away', 'replaced'])
+      assert.equal(peer.count(type), 0, `${peer.name}: ${type}`);
     assert.ok(peer.count('joined') === 1 && peer.count('peer-joined') === 1, peer.name);
   }
 }
@@ -355,7 +460,10 @@ test('another network costs a few round trips, and no peer is reported gone', ()
   ada.mesh.pathChanged(world.now);
   const said = talk(world, [ada], 1000);
   world.run(100);
-  assert.ok(bo.heard.length - before >= said - 5, `${said - (bo.heard.length - before)} frames were lost`);
+  assert.ok(
+    bo.heard.length - before >= said - 5,
+    `${said - (bo.heard.length - before)} frames were lost`,
+  );
   assert.equal(ada.sockets.size, 1, 'the former connection is closed');
   assertUnnoticed([ada, bo]);
 });
@@ -472,14 +580,27 @@ test('members who are present are reported before the join is, and later ones af
   world.run(500);
   world.join('Cy');
   world.run(500);
-  const order = bo.events.map(({ type }) => type).filter((type) => ['joined', 'peer-joined'].includes(type));
+  const order = bo.events
+    .map(({ type }) => type)
+    .filter((type) => ['joined', 'peer-joined'].includes(type));
   assert.deepEqual(order, ['peer-joined', 'joined', 'peer-joined']);
 });
 
 /** @param {number} at @returns {import('../src/messages.js').PeerInfo} */
 const member = (at, name = `Member ${at}`) => ({
-  peer: `${at.toString(16).padStart(8, '0')}-0000-8000-8000-000000000000`, client: 1000 + at, run: 1, name, metadata: {}, order: 1000 + at,
-  capabilities: { relay_only: true, redundancy: false, voice_ack: false, reports: false, frame_ms: [20] },
+  peer: `${at.toString(16).padStart(8, '0')}-0000-8000-8000-000000000000`,
+  client: 1000 + at,
+  run: 1,
+  name,
+  metadata: {},
+  order: 1000 + at,
+  capabilities: {
+    relay_only: true,
+    redundancy: false,
+    voice_ack: false,
+    reports: false,
+    frame_ms: [20],
+  },
 });
 
 test('a whole roster gets its short ids once, and each name is compared once', () => {
@@ -490,7 +611,9 @@ test('a whole roster gets its short ids once, and each name is compared once', (
   let work = 0;
   /** @type {string[]} */
   const named = [];
-  mesh.emit = (event) => { if (event.type === 'peer-joined') named.push(mesh.roster.members.get(event.peer)?.label ?? ''); };
+  mesh.emit = (event) => {
+    if (event.type === 'peer-joined') named.push(mesh.roster.members.get(event.peer)?.label ?? '');
+  };
   const infos = Array.from({ length: 300 }, (_, at) => member(at));
   try {
     String.prototype.normalize = function count(form) {

@@ -8,10 +8,13 @@ import { displayName, foldOne, receivedName, roomName, shortIds, skeleton } from
 /** @typedef {{text: string, shown?: string, key?: string, refused?: string}} Parsed */
 /** @type {{rooms: Parsed[], same_rooms: string[][], names: Parsed[], received: {text: string, peer: string, shown: string}[],
  *   alike: string[][], unlike: string[][], short_ids: {names: [string, string][], ids: Record<string, string>}[]}} */
-const vectors = JSON.parse(readFileSync(new URL('../../tests/vectors/names.json', import.meta.url), 'utf8'));
+const vectors = JSON.parse(
+  readFileSync(new URL('../../tests/vectors/names.json', import.meta.url), 'utf8'),
+);
 
 test('room names match the vectors', () => {
-  for (const { text, ...expected } of vectors.rooms) assert.deepEqual(roomName(text), expected, JSON.stringify(text));
+  for (const { text, ...expected } of vectors.rooms)
+    assert.deepEqual(roomName(text), expected, JSON.stringify(text));
   for (const spellings of vectors.same_rooms) {
     const keys = spellings.map((text) => roomName(text).key);
     assert.equal(new Set(keys).size, 1, spellings.join());
@@ -19,14 +22,19 @@ test('room names match the vectors', () => {
 });
 
 test('display names match the vectors', () => {
-  for (const { text, ...expected } of vectors.names) assert.deepEqual(displayName(text), expected, JSON.stringify(text));
-  for (const { text, peer, shown } of vectors.received) assert.equal(receivedName(text, peer), shown, JSON.stringify(text));
+  for (const { text, ...expected } of vectors.names)
+    assert.deepEqual(displayName(text), expected, JSON.stringify(text));
+  for (const { text, peer, shown } of vectors.received)
+    assert.equal(receivedName(text, peer), shown, JSON.stringify(text));
 });
 
 test('names that look alike match the vectors', () => {
-  for (const names of vectors.alike) assert.equal(new Set(names.map(skeleton)).size, 1, names.join());
-  for (const names of vectors.unlike) assert.equal(new Set(names.map(skeleton)).size, names.length, names.join());
-  for (const { names, ids } of vectors.short_ids) assert.deepEqual(Object.fromEntries(shortIds(names)), ids);
+  for (const names of vectors.alike)
+    assert.equal(new Set(names.map(skeleton)).size, 1, names.join());
+  for (const names of vectors.unlike)
+    assert.equal(new Set(names.map(skeleton)).size, names.length, names.join());
+  for (const { names, ids } of vectors.short_ids)
+    assert.deepEqual(Object.fromEntries(shortIds(names)), ids);
 });
 
 test('simple case folding is that of Unicode for every letter', () => {
@@ -38,7 +46,10 @@ test('simple case folding is that of Unicode for every letter', () => {
     if (/\p{Cs}/u.test(letter)) continue;
     assert.equal([...folded].length, 1, point.toString(16));
     if (folded !== letter && !exceptions.has(letter)) {
-      assert.ok(new RegExp(`^\\u{${folded.codePointAt(0)?.toString(16)}}$`, 'iu').test(letter), point.toString(16));
+      assert.ok(
+        new RegExp(`^\\u{${folded.codePointAt(0)?.toString(16)}}$`, 'iu').test(letter),
+        point.toString(16),
+      );
     }
     assert.equal(foldOne(folded), folded, point.toString(16));
   }

@@ -19,7 +19,9 @@ class VirtualTime {
   after(ms, act) {
     const one = { at: this.#now + ms, act };
     this.#due.push(one);
-    return () => { this.#due = this.#due.filter((other) => other !== one); };
+    return () => {
+      this.#due = this.#due.filter((other) => other !== one);
+    };
   }
 
   /** @param {number} ms */
@@ -34,7 +36,9 @@ class VirtualTime {
 /** Asks for a turn, and says whether it has begun. @param {Openings} openings @param {'offer' | 'answer'} role @param {string} remote */
 function ask(openings, role, remote) {
   const turn = { ...openings.turn(role, remote), hasBegun: false };
-  void turn.begun.then(() => { turn.hasBegun = true; });
+  void turn.begun.then(() => {
+    turn.hasBegun = true;
+  });
   return turn;
 }
 
@@ -48,7 +52,7 @@ test('every link that opens makes room for another one', async () => {
   const openings = new Openings(new VirtualTime());
   const turns = Array.from({ length: 50 }, (_, at) => ask(openings, 'offer', `${at}`));
   const rounds = [];
-  for (let open = 0; open < 50 && rounds.length < 20; ) {
+  for (let open = 0; open < 50 && rounds.length < 20;) {
     const count = await begun(turns);
     rounds.push(count - open);
     for (const turn of turns.slice(open, count)) turn.end(true);

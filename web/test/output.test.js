@@ -51,7 +51,9 @@ class FakeContext extends EventTarget {
   }
 }
 
-const settled = async () => { for (let turn = 0; turn < 20; turn += 1) await null; };
+const settled = async () => {
+  for (let turn = 0; turn < 20; turn += 1) await null;
+};
 /** @param {number} ms */
 async function pass(ms) {
   for (let at = 0; at < ms; at += 100) {
@@ -68,8 +70,12 @@ beforeEach(() => {
   runs = true;
   mock.timers.enable({ apis: ['setTimeout'] });
   former = Object.getOwnPropertyDescriptor(globalThis, 'navigator');
-  const enumerateDevices = async () => speakers.map((deviceId) => ({ kind: 'audiooutput', deviceId, label: deviceId }));
-  Object.defineProperty(globalThis, 'navigator', { value: { mediaDevices: { enumerateDevices } }, configurable: true });
+  const enumerateDevices = async () =>
+    speakers.map((deviceId) => ({ kind: 'audiooutput', deviceId, label: deviceId }));
+  Object.defineProperty(globalThis, 'navigator', {
+    value: { mediaDevices: { enumerateDevices } },
+    configurable: true,
+  });
   Object.assign(globalThis, { AudioContext: FakeContext });
 });
 
@@ -163,7 +169,10 @@ test('a sound thread that stands still without a word is started anew', async ()
   await output.open();
   let stopped = 0;
   const { suspend } = context;
-  context.suspend = () => { stopped += 1; return suspend.call(context); };
+  context.suspend = () => {
+    stopped += 1;
+    return suspend.call(context);
+  };
   for (let turn = 0; turn < 1000; turn += 1) {
     output.turned();
     output.ticked();

@@ -39,13 +39,17 @@ test('a speaker whose numbers jump back is heard again within a second, and what
     const stream = new Stream();
     for (let number = 0; number < 200; number += 1) stream.accept(0, 40_000 - 199 + number, BURST);
     const frames = Array.from({ length: 100 }, (_, number) => number);
-    const heard = frames.find((number) => stream.accept(20 * (number + 1), (40_000 - back + number) & 0xffff, BURST));
+    const heard = frames.find((number) =>
+      stream.accept(20 * (number + 1), (40_000 - back + number) & 0xffff, BURST),
+    );
     assert.ok(heard !== undefined && 20 * heard <= 700, `back by ${back}: after ${heard} frames`);
   }
   const stream = new Stream();
   for (let number = 0; number < 100; number += 1) stream.accept(0, number, BURST);
-  for (let number = 50; number < 100; number += 1) assert.equal(stream.accept(800, number, BURST), null);
-  for (let number = 0; number < 10; number += 1) assert.equal(stream.accept(900 + 20 * number, number, BURST), null);
+  for (let number = 50; number < 100; number += 1)
+    assert.equal(stream.accept(800, number, BURST), null);
+  for (let number = 0; number < 10; number += 1)
+    assert.equal(stream.accept(900 + 20 * number, number, BURST), null);
 });
 
 // proves: D-19
@@ -54,31 +58,59 @@ test('the burst steps only when every target has closed', () => {
   assert.equal(speaker.nextFrame(), null);
   speaker.open('group', 'a');
   speaker.open('group', 'b');
-  assert.deepEqual([speaker.nextFrame()].map((frame) => [frame?.sequence, frame?.burst.value]), [[0xffff, 0]]);
+  assert.deepEqual(
+    [speaker.nextFrame()].map((frame) => [frame?.sequence, frame?.burst.value]),
+    [[0xffff, 0]],
+  );
   speaker.close('group', 'a');
   const last = speaker.nextFrame();
-  assert.deepEqual([last?.sequence, last?.targets.map(({ closing }) => closing)], [0, [true, false]]);
+  assert.deepEqual(
+    [last?.sequence, last?.targets.map(({ closing }) => closing)],
+    [0, [true, false]],
+  );
   speaker.close('group', 'b');
   assert.equal(speaker.nextFrame()?.burst.value, 0, 'the last frame still belongs to the burst');
   assert.equal(speaker.nextFrame(), null);
   speaker.open('group', 'a');
-  assert.deepEqual([speaker.nextFrame()].map((frame) => [frame?.sequence, frame?.burst.value]), [[2, 1]]);
+  assert.deepEqual(
+    [speaker.nextFrame()].map((frame) => [frame?.sequence, frame?.burst.value]),
+    [[2, 1]],
+  );
   for (let n = 1; n < 64; n++) assert.ok(speaker.open('group', String(n)));
   assert.ok(!speaker.open('group', 'one more'));
 });
 
 // proves: D-32
 test('a pair moves to direct with an overlap, and leaves a stalled link at once', () => {
-  let state = nextRoute(NO_ROUTE, 0, { relay: true, serverAnswers: true, both: false, link: 'unbound' });
+  let state = nextRoute(NO_ROUTE, 0, {
+    relay: true,
+    serverAnswers: true,
+    both: false,
+    link: 'unbound',
+  });
   assert.equal(state.route, 'relayed');
   state = nextRoute(state, 10, { relay: true, serverAnswers: true, both: false, link: 'sound' });
   assert.ok(state.route === 'direct' && uses(state, 'relayed'));
-  state = nextRoute(state, 10 + OVERLAP_MS, { relay: true, serverAnswers: true, both: false, link: 'sound' });
+  state = nextRoute(state, 10 + OVERLAP_MS, {
+    relay: true,
+    serverAnswers: true,
+    both: false,
+    link: 'sound',
+  });
   assert.ok(!uses(state, 'relayed'));
   state = nextRoute(state, 400, { relay: true, serverAnswers: true, both: false, link: 'stalled' });
   assert.ok(state.route === 'relayed' && !uses(state, 'direct'));
-  assert.equal(nextRoute(NO_ROUTE, 0, { relay: false, serverAnswers: true, both: false, link: 'stalled' }).route, 'direct', 'it is all there is');
-  assert.equal(nextRoute(state, 500, { relay: false, serverAnswers: true, both: false, link: 'unbound' }).route, 'none');
+  assert.equal(
+    nextRoute(NO_ROUTE, 0, { relay: false, serverAnswers: true, both: false, link: 'stalled' })
+      .route,
+    'direct',
+    'it is all there is',
+  );
+  assert.equal(
+    nextRoute(state, 500, { relay: false, serverAnswers: true, both: false, link: 'unbound' })
+      .route,
+    'none',
+  );
 });
 
 test('a link that swallows voice is stalled within the threshold, and to be replaced two seconds later', () => {
@@ -126,13 +158,19 @@ test('a lost tail of speech is no stall where the link answers, and answers make
 
 test('a clock answers as often as the uplink affords, and its askers in turns', () => {
   const answers = new Answers();
-  const asked = (/** @type {number} */ now, /** @type {number} */ peer, /** @type {number | null} */ estimate) =>
-    answers.tell(now, 1, { peer: `${peer}`, listeners: 7, estimate }) !== null;
+  const asked = (
+    /** @type {number} */ now,
+    /** @type {number} */ peer,
+    /** @type {number | null} */ estimate,
+  ) => answers.tell(now, 1, { peer: `${peer}`, listeners: 7, estimate }) !== null;
   const given = (/** @type {number} */ second, /** @type {number | null} */ estimate) =>
-    Array.from({ length: 400 }, (_, n) => asked(second * 1000 + n, n % 7, estimate)).filter(Boolean).length;
+    Array.from({ length: 400 }, (_, n) => asked(second * 1000 + n, n % 7, estimate)).filter(Boolean)
+      .length;
   assert.equal(given(1, null), 200);
   assert.equal(given(2, 120_000), 3);
-  const lately = Array.from({ length: 7 }, (_, n) => [0, 1, 2, 3, 4, 5, 6].filter((peer) => asked(10_000 + n * 1000 + peer, peer, 50_000)));
+  const lately = Array.from({ length: 7 }, (_, n) =>
+    [0, 1, 2, 3, 4, 5, 6].filter((peer) => asked(10_000 + n * 1000 + peer, peer, 50_000)),
+  );
   assert.deepEqual(lately.flat().sort(), [0, 1, 2, 3, 4, 5, 6], 'each has a turn');
 });
 
@@ -150,7 +188,10 @@ test('the measured delay is the true one, though the clocks differ and answers t
     const [there, back] = [wayMs + 20 * random(), wayMs + 20 * random()];
     const theirs = (now + there + offsetMs) * 1000;
     // The frame that is heard now was captured so long ago; the answer tells of one later by some frames.
-    const captured = { sequence: (sequence + 2) & 0xffff, agoUs: Math.round((delayMs + there - 40) * 1000) };
+    const captured = {
+      sequence: (sequence + 2) & 0xffff,
+      agoUs: Math.round((delayMs + there - 40) * 1000),
+    };
     const echo = { sender: 1, askedUs, receivedUs: theirs, sentUs: theirs, captured };
     clock.told(now + there + back, echo, (low) => ({ sequence: low, stretch: 0 }));
   }
@@ -160,7 +201,13 @@ test('the measured delay is the true one, though the clocks differ and answers t
 test('copies follow what listeners report, and the bitrate pays for them', () => {
   const feedback = new Feedback();
   const report = (/** @type {number} */ lost, run = 1) => ({
-    sender: 1, expected: 50, lost, unrepaired: 0, lossRunSixteenths: 16 * run, jitterMs: 0, bufferMs: 0,
+    sender: 1,
+    expected: 50,
+    lost,
+    unrepaired: 0,
+    lossRunSixteenths: 16 * run,
+    jitterMs: 0,
+    bufferMs: 0,
   });
   const tell = (/** @type {number} */ lost, /** @type {number} */ times, run = 1) => {
     for (let n = 0; n < times; n++) feedback.told(n * 1000, 'ada', report(lost, run));
@@ -179,7 +226,16 @@ test('copies follow what listeners report, and the bitrate pays for them', () =>
 });
 
 test('the length of an Opus packet is read off its first bytes', () => {
-  for (const [first, ms] of [[0x78, 20], [0x08, 20], [0x00, 10], [0x18, 60], [0xe0, 2.5], [0xf8, 20], [0x79, 40], [0x60, 10]]) {
+  for (const [first, ms] of [
+    [0x78, 20],
+    [0x08, 20],
+    [0x00, 10],
+    [0x18, 60],
+    [0xe0, 2.5],
+    [0xf8, 20],
+    [0x79, 40],
+    [0x60, 10],
+  ]) {
     assert.equal(opusMs(new Uint8Array([first])), ms, first.toString(16));
   }
   assert.equal(opusMs(new Uint8Array([0x7b, 3])), 60);
@@ -189,19 +245,34 @@ test('the length of an Opus packet is read off its first bytes', () => {
 test('volumes are remembered, within bounds, and storage may hold or do anything', () => {
   /** @type {Map<string, string>} */
   const kept = new Map();
-  const storage = /** @type {Storage} */ (/** @type {unknown} */ ({
-    getItem: (/** @type {string} */ key) => kept.get(key) ?? null, setItem: (/** @type {string} */ key, /** @type {string} */ value) => kept.set(key, value),
-  }));
+  const storage = /** @type {Storage} */ (
+    /** @type {unknown} */ ({
+      getItem: (/** @type {string} */ key) => kept.get(key) ?? null,
+      setItem: (/** @type {string} */ key, /** @type {string} */ value) => kept.set(key, value),
+    })
+  );
   const volumes = new Volumes(storage);
   for (let n = 0; n < 300; n++) volumes.set(`id${n}`, { volume: 0.5 });
   volumes.set('id299', { muted: true });
   const again = new Volumes(storage);
-  assert.deepEqual([again.get('id0'), again.get('id299'), again.gain('id299')], [{ volume: 1, muted: false }, { volume: 0.5, muted: true }, 0]);
+  assert.deepEqual(
+    [again.get('id0'), again.get('id299'), again.gain('id299')],
+    [{ volume: 1, muted: false }, { volume: 0.5, muted: true }, 0],
+  );
   for (const nonsense of ['', '{', '7', '[[1]]', '[["a",{"volume":99}]]', 'null']) {
     kept.set('voicemesh.volumes', nonsense);
     assert.equal(new Volumes(storage).gain('a'), 1, nonsense);
   }
-  const broken = /** @type {Storage} */ (/** @type {unknown} */ ({ getItem() { throw new Error('off'); }, setItem() { throw new Error('full'); } }));
+  const broken = /** @type {Storage} */ (
+    /** @type {unknown} */ ({
+      getItem() {
+        throw new Error('off');
+      },
+      setItem() {
+        throw new Error('full');
+      },
+    })
+  );
   const forgetful = new Volumes(broken);
   forgetful.set('a', { volume: 2 });
   assert.equal(forgetful.gain('a'), 2);

@@ -59,6 +59,94 @@ test('a member who is held in groups is heard only by those who listen to one of
   assert.deepEqual(bo.heard, [1, 3, 5]);
 });
 
+/** What a page listens and speaks to. @param {import('./world.js').FakePeer} peer */
+const groupsOf = ({ mesh: { session } }) => [
+  [...session.groups],
+  session.speaker.openTargets.map(({ name }) => name),
+];
+
+/** @param {import('./world.js').FakePeer} peer */
+const remarks = (peer) =>
+  peer.events.flatMap((event) => (event.type === 'remark' ? event.text : []));
+
+test('a move closes every group that was open, and its end is said', () => {
+  const { world, ada, bo } = pair();
+  ada.mesh.session.joinGroup('Blue');
+  ada.mesh.session.address(world.now, 'group', 'Green', true);
+  ada.mesh.session.address(world.now, 'peer', bo.id, true);
+  world.server.tell(ada, { type: 'move', groups: ['Red'] });
+  world.server.tell(ada, { type: 'held', peer: ada.id, groups: ['Red'] });
+  world.run(100);
+  assert.deepEqual(groupsOf(ada), [['Red'], [bo.id, 'Red']]);
+  assert.deepEqual(
+    [ada.mesh.roster.heldIn, remarks(ada)],
+    [['Red'], []],
+    'it stands on the page as long as it lasts',
+  );
+  world.server.tell(ada, { type: 'move', groups: ['Global'] });
+  world.server.tell(ada, { type: 'held', peer: ada.id, groups: [] });
+  world.run(100);
+  assert.deepEqual(groupsOf(ada), [['Global'], [bo.id, 'Global']]);
+  assert.deepEqual(remarks(ada), [
+    'You may choose your talk groups again, and are with everyone now.',
+  ]);
+  // One who was never held.
+  world.server.tell(bo, { type: 'move', groups: ['Global'] });
+  world.run(100);
+  assert.deepEqual(remarks(bo), ['A moderator has moved you to everyone.']);
+});
+
+test('a page that was loaded anew stands where it is held, and learns of the end of that by a roster as well', () => {
+  const world = new World();
+  world.server.heldIn = ['Red', 'Blue'];
+  const ada = world.join('Ada');
+  world.run(1000);
+  assert.deepEqual(
+    [groupsOf(ada), ada.mesh.roster.heldIn, remarks(ada)],
+    [
+      [
+        ['Red', 'Blue'],
+        ['Red', 'Blue'],
+      ],
+      ['Red', 'Blue'],
+      [],
+    ],
+  );
+  const listened = [...(world.server.members.get(ada)?.listens ?? [])];
+  assert.deepEqual(listened, ['Red', 'Blue'], 'and that is what the server reads');
+  // A server that was started anew knows of no such decision.
+  world.restartServer(500);
+  world.run(8000);
+  assert.deepEqual(
+    [ada.mesh.roster.heldIn, remarks(ada)],
+    [[], ['You may choose your talk groups again.']],
+  );
+});
+
+test('that the room is closed stands on the page, and hides nothing else at a join', () => {
+  const world = new World();
+  world.server.locked = true;
+  world.server.ownerRight = 'later';
+  const ada = world.join('Ada');
+  world.run(1000);
+  assert.equal(ada.mesh.moderation.locked, true);
+  assert.deepEqual(remarks(ada), [
+    'The server has just started: who may moderate this room is decided within two minutes.',
+  ]);
+});
+
+test('of one who is moved, the others know at once that it is not spoken to', () => {
+  const { world, ada, bo } = pair();
+  assert.equal(ada.mesh.session.speech.isFor(bo.id), true);
+  bo.mesh.session.moveTo(world.now, ['Red']);
+  world.run(50);
+  assert.equal(ada.mesh.session.speech.isFor(bo.id), false);
+  world.server.tell(ada, { type: 'move', groups: ['Red'] });
+  world.server.tell(ada, { type: 'held', peer: ada.id, groups: ['Red'] });
+  world.run(50);
+  assert.equal(ada.mesh.session.speech.isFor(bo.id), true, 'both are held there');
+});
+
 test('nothing is sent to a member without listen, and no text taken from one without data', () => {
   const { world, ada, bo } = pair();
   world.server.permit(bo, ['speak'], true);
@@ -75,9 +163,14 @@ test('nothing is sent to a member without listen, and no text taken from one wit
 test('how a member takes part is known, and counts in the roster\u2019s version', () => {
   const { world, ada, bo } = pair();
   world.server.version += 1;
-  for (const peer of world.server.members.keys()) world.server.tell(peer, { type: 'status', peer: bo.id, status: { muted: true } });
+  for (const peer of world.server.members.keys())
+    world.server.tell(peer, { type: 'status', peer: bo.id, status: { muted: true } });
   world.run(8000);
-  assert.deepEqual(ada.mesh.roster.members.get(bo.id)?.info.status, { muted: true }, 'nothing was missed, so nothing is asked for');
+  assert.deepEqual(
+    ada.mesh.roster.members.get(bo.id)?.info.status,
+    { muted: true },
+    'nothing was missed, so nothing is asked for',
+  );
 });
 
 test('a missed change is found by the roster\u2019s version', () => {
@@ -93,7 +186,10 @@ test('a missed change is found by the roster\u2019s version', () => {
   world.run(8000);
   assert.equal(ada.mesh.roster.may(bo.id, 'speak'), false);
   assert.equal(bo.mesh.roster.may(null, 'speak'), false);
-  assert.ok(ada.mesh.roster.members.get(bo.id)?.silenced && bo.mesh.roster.ownSilenced, 'and that it was taken away');
+  assert.ok(
+    ada.mesh.roster.members.get(bo.id)?.silenced && bo.mesh.roster.ownSilenced,
+    'and that it was taken away',
+  );
 });
 
 test('a copy of a frame that was for others is not taken', () => {
@@ -133,9 +229,12 @@ test('what is said while it may not be heard, or to another group, is no loss af
   const both = ['speak', 'listen', 'data'];
   /** @type {Record<string, (world: World, ada: import('./world.js').FakePeer, bo: import('./world.js').FakePeer, off: boolean) => void>} */
   const ways = {
-    'the speaker is muted': (world, ada, _, off) => world.server.permit(ada, off ? ['listen', 'data'] : both),
-    'and its program goes on': (world, ada, _, off) => world.server.permit(ada, off ? ['listen', 'data'] : both, off),
-    'the listener may not listen': (world, _, bo, off) => world.server.permit(bo, off ? ['speak', 'data'] : both),
+    'the speaker is muted': (world, ada, _, off) =>
+      world.server.permit(ada, off ? ['listen', 'data'] : both),
+    'and its program goes on': (world, ada, _, off) =>
+      world.server.permit(ada, off ? ['listen', 'data'] : both, off),
+    'the listener may not listen': (world, _, bo, off) =>
+      world.server.permit(bo, off ? ['speak', 'data'] : both),
     'the listener leaves the group': (_world, _ada, bo, off) => {
       if (off) bo.mesh.session.leaveGroup('Global');
       else bo.mesh.session.joinGroup('Global');

@@ -11,13 +11,17 @@ const RATE = 48_000;
 
 /** @param {number} hz @param {number} index @param {number} [amplitude] */
 const tone = (hz, index, amplitude = 0.5) => {
-  return Float32Array.from({ length: FRAME }, (_, i) => amplitude * Math.sin((2 * Math.PI * hz * (index * FRAME + i)) / RATE));
+  return Float32Array.from(
+    { length: FRAME },
+    (_, i) => amplitude * Math.sin((2 * Math.PI * hz * (index * FRAME + i)) / RATE),
+  );
 };
 
 /** The largest second difference: `amplitude * (2π hz / rate)²` for a tone, more for a click. @param {Float32Array} sound */
 function roughest(sound) {
   let most = 0;
-  for (let i = 2; i < sound.length; i += 1) most = Math.max(most, Math.abs(sound[i] - 2 * sound[i - 1] + sound[i - 2]));
+  for (let i = 2; i < sound.length; i += 1)
+    most = Math.max(most, Math.abs(sound[i] - 2 * sound[i - 1] + sound[i - 2]));
   return most;
 }
 
@@ -32,12 +36,16 @@ function pitch(sound) {
     if (sound[i - 1] < 0 && sound[i] >= 0) rises.push(i - sound[i] / (sound[i] - sound[i - 1]));
   }
   // The median: a join between periods may be a hair off.
-  const lengths = rises.slice(1).map((at, i) => at - rises[i]).sort((a, b) => a - b);
+  const lengths = rises
+    .slice(1)
+    .map((at, i) => at - rises[i])
+    .sort((a, b) => a - b);
   return RATE / lengths[lengths.length >> 1];
 }
 
 /** @param {Float32Array} sound */
-const level = (sound) => Math.sqrt(sound.reduce((sum, sample) => sum + sample * sample, 0) / sound.length);
+const level = (sound) =>
+  Math.sqrt(sound.reduce((sum, sample) => sum + sample * sample, 0) / sound.length);
 
 /** Renders by the clock, doing at each time what is due. */
 class Listening {
@@ -87,13 +95,15 @@ test('frames that come in time are heard as they are, after the target', () => {
   let [sum, count] = [0, 0];
   let index = 0;
   const heard = listening.hear(4000, (now) => {
-    for (; index * 20 <= now; index += 1) listening.player.push({ sequence: index, pcm: tone(440, index) });
+    for (; index * 20 <= now; index += 1)
+      listening.player.push({ sequence: index, pcm: tone(440, index) });
     sum += listening.player.stats.bufferedMs;
     count += 1;
   });
   const from = 12 * 48;
   assert.equal(level(heard.slice(0, from)), 0);
-  for (let i = 240; i < 150 * FRAME; i += 1) assert.equal(heard[from + i], tone(440, Math.floor(i / FRAME))[i % FRAME]);
+  for (let i = 240; i < 150 * FRAME; i += 1)
+    assert.equal(heard[from + i], tone(440, Math.floor(i / FRAME))[i % FRAME]);
   const { concealedMs, stretchedMs } = listening.player.stats;
   assert.deepEqual([concealedMs, stretchedMs], [0, 0]);
   assert.ok(sum / count <= 25, `${sum / count} ms wait`);
@@ -101,14 +111,19 @@ test('frames that come in time are heard as they are, after the target', () => {
 
 test('speech made faster or slower keeps its pitch and does not click', (t) => {
   for (const hz of [100, 233, 440, 997]) {
-    for (const [before, after] of [[15, 200], [200, 15]]) {
+    for (const [before, after] of [
+      [15, 200],
+      [200, 15],
+    ]) {
       const listening = new Listening();
       listening.player.setTarget(before);
       listening.speak(0, 100, (index) => tone(hz, index));
       listening.player.setTarget(after);
       const changing = listening.speak(100, 250, (index) => tone(hz, index));
       const { stretchedMs, delayMs, concealedMs } = listening.player.stats;
-      t.diagnostic(`${hz} Hz, ${before} to ${after} ms: ${stretchedMs.toFixed(0)} ms stretched, delay ${delayMs.toFixed(0)} ms`);
+      t.diagnostic(
+        `${hz} Hz, ${before} to ${after} ms: ${stretchedMs.toFixed(0)} ms stretched, delay ${delayMs.toFixed(0)} ms`,
+      );
       assert.equal(concealedMs, 0);
       assert.ok(stretchedMs > 120 && Math.abs(delayMs - after) < 30, `${stretchedMs} ${delayMs}`);
       assert.ok(Math.abs(pitch(changing) / hz - 1) < 0.003, `${pitch(changing)} Hz`);
@@ -131,7 +146,8 @@ test('pauses are changed rather than words', () => {
   const heard = listening.speak(40, 140, speech);
   assert.ok(listening.player.stats.stretchedMs > 15);
   let loud = 0;
-  for (let i = 0; i < heard.length; i += 48) loud += Number(level(heard.slice(i, i + 48 * 5)) > 0.1);
+  for (let i = 0; i < heard.length; i += 48)
+    loud += Number(level(heard.slice(i, i + 48 * 5)) > 0.1);
   assert.ok(Math.abs(loud - 100 * 15) < 40, `${loud} ms of words`);
 });
 
@@ -140,18 +156,27 @@ test('a lost frame of a tone is guessed so well that the tone goes on', () => {
     const listening = new Listening();
     listening.player.setTarget(30);
     let index = 0;
-    const heard = listening.hear(1000, (now) => {
-      for (; index * 20 <= now; index += 1) {
-        if (index % 10 === 7) listening.player.lost({ sequence: index, frameMs: 20 });
-        else listening.player.push({ sequence: index, pcm: tone(hz, index) });
-        // All come in time: each waits as long as the player thinks the fastest do, but for a quantum.
-        const { bufferedMs, delayMs } = listening.player.stats;
-        assert.ok(Math.abs(bufferedMs - 20 - delayMs) < 3.2, `${bufferedMs - 20} of ${delayMs} at ${index}`);
-      }
-    }).slice(60 * 48);
+    const heard = listening
+      .hear(1000, (now) => {
+        for (; index * 20 <= now; index += 1) {
+          if (index % 10 === 7) listening.player.lost({ sequence: index, frameMs: 20 });
+          else listening.player.push({ sequence: index, pcm: tone(hz, index) });
+          // All come in time: each waits as long as the player thinks the fastest do, but for a quantum.
+          const { bufferedMs, delayMs } = listening.player.stats;
+          assert.ok(
+            Math.abs(bufferedMs - 20 - delayMs) < 3.2,
+            `${bufferedMs - 20} of ${delayMs} at ${index}`,
+          );
+        }
+      })
+      .slice(60 * 48);
     assert.ok(Math.abs(listening.player.stats.concealedMs - 100) <= 1);
-    assert.ok(roughest(heard) < roughnessOfTone(hz) * 1.3 + 1e-3, `${hz}: ${roughest(heard)} of ${roughnessOfTone(hz)}`);
-    for (let i = 0; i + 960 < heard.length; i += 240) assert.ok(level(heard.slice(i, i + 960)) > 0.3, `at ${i}`);
+    assert.ok(
+      roughest(heard) < roughnessOfTone(hz) * 1.3 + 1e-3,
+      `${hz}: ${roughest(heard)} of ${roughnessOfTone(hz)}`,
+    );
+    for (let i = 0; i + 960 < heard.length; i += 240)
+      assert.ok(level(heard.slice(i, i + 960)) > 0.3, `at ${i}`);
     assert.ok(Math.abs(pitch(heard) / hz - 1) < 0.003);
   }
 });
@@ -159,18 +184,25 @@ test('a lost frame of a tone is guessed so well that the tone goes on', () => {
 test('what a guess is shorter or longer than the frame it stands for is counted as delay', () => {
   const listening = new Listening();
   listening.player.setTarget(30);
-  const sound = new Float32Array(200 * FRAME).map((_, i) => 0.5 * Math.sin((2 * Math.PI * 110 * i) / RATE));
+  const sound = new Float32Array(200 * FRAME).map(
+    (_, i) => 0.5 * Math.sin((2 * Math.PI * 110 * i) / RATE),
+  );
   let [index, from] = [0, 0];
-  const heard = listening.hear(2000, (now) => {
-    for (; index * 20 <= now; index += 1) {
-      // After a loss the tone goes on elsewhere in its period: a little earlier each time.
-      from += index % 5 === 4 ? FRAME - 60 : FRAME;
-      if (index % 5 === 4) listening.player.lost({ sequence: index, frameMs: 20 });
-      else listening.player.push({ sequence: index, pcm: sound.slice(from, from + FRAME) });
-      const { bufferedMs, delayMs } = listening.player.stats;
-      assert.ok(Math.abs(bufferedMs - 20 - delayMs) < 3.2, `${bufferedMs - 20} of ${delayMs} at ${index}`);
-    }
-  }).slice(60 * 48);
+  const heard = listening
+    .hear(2000, (now) => {
+      for (; index * 20 <= now; index += 1) {
+        // After a loss the tone goes on elsewhere in its period: a little earlier each time.
+        from += index % 5 === 4 ? FRAME - 60 : FRAME;
+        if (index % 5 === 4) listening.player.lost({ sequence: index, frameMs: 20 });
+        else listening.player.push({ sequence: index, pcm: sound.slice(from, from + FRAME) });
+        const { bufferedMs, delayMs } = listening.player.stats;
+        assert.ok(
+          Math.abs(bufferedMs - 20 - delayMs) < 3.2,
+          `${bufferedMs - 20} of ${delayMs} at ${index}`,
+        );
+      }
+    })
+    .slice(60 * 48);
   assert.ok(roughest(heard) < roughnessOfTone(110) * 1.3 + 1e-3);
 });
 
@@ -211,13 +243,19 @@ test('what is lost while nothing is here takes the time that was already guessed
   listening.player.lost({ sequence: 51, frameMs: 20 });
   listening.player.lost({ sequence: 52, frameMs: 20 });
   listening.speak(53, 100, (index) => tone(220, index));
-  assert.ok(Math.abs(listening.player.stats.delayMs - before) < 10, `${before} to ${listening.player.stats.delayMs}`);
+  assert.ok(
+    Math.abs(listening.player.stats.delayMs - before) < 10,
+    `${before} to ${listening.player.stats.delayMs}`,
+  );
 });
 
 test('after a pause nothing is guessed, and the end does not click', () => {
   const listening = new Listening();
   listening.player.setTarget(20);
-  const heard = join([listening.speak(0, 50, (index) => tone(220, index)), (listening.player.pause(), listening.hear(200))]);
+  const heard = join([
+    listening.speak(0, 50, (index) => tone(220, index)),
+    (listening.player.pause(), listening.hear(200)),
+  ]);
   assert.equal(listening.player.stats.concealedMs, 0);
   assert.equal(listening.player.isPlaying, false);
   assert.ok(roughest(heard) < 0.02);
@@ -234,7 +272,14 @@ test('after a pause nothing is guessed, and the end does not click', () => {
 test('a frame that the decoder swallowed is guessed too', () => {
   const listening = new Listening();
   listening.player.setTarget(30);
-  const heard = listening.speak(0, 50, (index) => tone(300, index), (index) => index === 30).slice(48 * 40);
+  const heard = listening
+    .speak(
+      0,
+      50,
+      (index) => tone(300, index),
+      (index) => index === 30,
+    )
+    .slice(48 * 40);
   assert.ok(listening.player.stats.concealedMs >= 19);
   assert.ok(roughest(heard) < roughnessOfTone(300) * 1.3 + 1e-3);
 });
@@ -248,13 +293,17 @@ test("it tells which of the speaker's frames is heard", () => {
   for (const target of [20, 120, 20]) {
     listening.player.setTarget(target);
     listening.hear(1980, (now) => {
-      for (; (index - 7000) * 20 <= now; index += 1) listening.player.push({ sequence: index, pcm: tone(220, index) });
+      for (; (index - 7000) * 20 <= now; index += 1)
+        listening.player.push({ sequence: index, pcm: tone(220, index) });
       const { playingSequence, playingOffset, bufferedMs } = listening.player.stats;
       if (playingSequence === null) return;
       told += 1;
       // What is heard, what waits and the codec's delay add up to what was pushed.
       const behind = (index - playingSequence) * 20 - playingOffset;
-      assert.ok(Math.abs(behind - bufferedMs - 6.5) < 0.1, `${behind} ms behind, ${bufferedMs} ms wait`);
+      assert.ok(
+        Math.abs(behind - bufferedMs - 6.5) < 0.1,
+        `${behind} ms behind, ${bufferedMs} ms wait`,
+      );
     });
   }
   assert.ok(told > 2000 && listening.player.stats.stretchedMs > 150);
@@ -277,7 +326,8 @@ test('whatever is put in, it stays bounded and does not throw', () => {
     const next = random(seed);
     const player = new Player();
     const odd = [NaN, Infinity, -Infinity, -5, 0, 1e9, 2 ** 53];
-    const pick = (/** @type {number} */ usual) => (next() < 0.03 ? odd[Math.floor(next() * odd.length)] : usual);
+    const pick = (/** @type {number} */ usual) =>
+      next() < 0.03 ? odd[Math.floor(next() * odd.length)] : usual;
     const lengths = [960, 480, 1920, 2880, 5760, 1, 7, 0, 9000];
     let sequence = 0;
     for (let step = 0; step < 2000; step += 1) {
@@ -285,7 +335,10 @@ test('whatever is put in, it stays bounded and does not throw', () => {
       sequence += next() < 0.9 ? 1 : Math.floor((next() - 0.4) * 10);
       if (kind < 0.35) {
         const loud = next() < 0.05 ? 1e30 : next() < 0.05 ? NaN : 0.5;
-        const pcm = Float32Array.from({ length: lengths[Math.floor(next() ** 3 * lengths.length)] }, () => (next() - 0.5) * loud);
+        const pcm = Float32Array.from(
+          { length: lengths[Math.floor(next() ** 3 * lengths.length)] },
+          () => (next() - 0.5) * loud,
+        );
         player.push({ sequence: pick(sequence), pcm, heldMs: pick(next() * 30) });
       } else if (kind < 0.42) player.lost({ sequence: pick(sequence), frameMs: pick(20) });
       else if (kind < 0.45) player.pause();
@@ -305,8 +358,12 @@ test('whatever is put in, it stays bounded and does not throw', () => {
 test('the mixer adds up, and moves gains without a step', () => {
   const mixer = new Mixer();
   const out = new Float32Array(QUANTUM);
-  for (const [id, hz] of /** @type {const} */ ([['a', 220], ['b', 330]])) {
-    for (let index = 0; index < 20; index += 1) mixer.player(id)?.push({ sequence: index, pcm: tone(hz, index, 0.3) });
+  for (const [id, hz] of /** @type {const} */ ([
+    ['a', 220],
+    ['b', 330],
+  ])) {
+    for (let index = 0; index < 20; index += 1)
+      mixer.player(id)?.push({ sequence: index, pcm: tone(hz, index, 0.3) });
   }
   /** @type {Float32Array[]} */
   const blocks = [];
@@ -336,7 +393,8 @@ test('ten shouting at once stay below full scale', () => {
   const mixer = new Mixer();
   const out = new Float32Array(QUANTUM);
   for (let id = 0; id < 10; id += 1) {
-    for (let index = 0; index < 30; index += 1) mixer.player(id)?.push({ sequence: index, pcm: tone(200, index, 1) });
+    for (let index = 0; index < 30; index += 1)
+      mixer.player(id)?.push({ sequence: index, pcm: tone(200, index, 1) });
   }
   let peak = 0;
   for (let i = 0; i < 200; i += 1) {
@@ -366,7 +424,10 @@ test('the worklet plays what it is sent and ticks at all times', async () => {
   /** @type {any[]} */
   const told = [];
   scope.AudioWorkletProcessor = class {
-    port = { onmessage: (/** @type {any} */ _event) => {}, postMessage: (/** @type {any} */ data) => told.push(structuredClone(data)) };
+    port = {
+      onmessage: (/** @type {any} */ _event) => {},
+      postMessage: (/** @type {any} */ data) => told.push(structuredClone(data)),
+    };
   };
   scope.registerProcessor = (/** @type {string} */ name, /** @type {any} */ made) => {
     assert.equal(name, 'voicemesh-playback');
@@ -392,10 +453,17 @@ test('the worklet plays what it is sent and ticks at all times', async () => {
   assert.deepEqual(told[9].people, []);
   send({ type: 'target', id: 5, ms: 20 });
   send({ type: 'gain', id: 5, gain: 0.5 });
-  for (let sequence = 0; sequence < 10; sequence += 1) send({ type: 'frame', id: 5, sequence, pcm: tone(220, sequence), frameMs: 20 });
+  for (let sequence = 0; sequence < 10; sequence += 1)
+    send({ type: 'frame', id: 5, sequence, pcm: tone(220, sequence), frameMs: 20 });
   send({ type: 'lost', id: 5, sequence: 10, frameMs: 20 });
   send({ type: 'pause', id: 5, sequence: 10 });
-  for (const bad of [{}, { type: 'frame', id: 6 }, { type: 'frame', id: 6, sequence: 1, pcm: 'x' }, { type: 'lost', id: 7 }]) send(bad);
+  for (const bad of [
+    {},
+    { type: 'frame', id: 6 },
+    { type: 'frame', id: 6, sequence: 1, pcm: 'x' },
+    { type: 'lost', id: 7 },
+  ])
+    send(bad);
   const heard = run(40);
   assert.ok(level(heard.slice(48 * 40)) > 0.1 && level(heard.slice(48 * 40)) < 0.25);
   const last = told[told.length - 1];
@@ -420,7 +488,8 @@ function makeSpeech(seconds) {
     phase += (2 * Math.PI * (120 + 20 * Math.sin(at * 3))) / RATE;
     const within = at % 0.8;
     const loudness = Math.max(0, Math.min(1, within / 0.03, (0.55 - within) / 0.05));
-    if (loudness > 0) for (let n = 1; n < 12; n += 1) sound[i] += (0.15 * loudness * Math.sin(phase * n + n)) / n;
+    if (loudness > 0)
+      for (let n = 1; n < 12; n += 1) sound[i] += (0.15 * loudness * Math.sin(phase * n + n)) / n;
   }
   return sound;
 }
@@ -445,14 +514,28 @@ const networks = [
     copies: [4],
     most: [110, 40],
   },
-  { name: 'loss 10 % and jitter 15 ms', trip: () => exponential(next, 15), isLost: () => next() < 0.1, copies: [3], most: [145, 50] },
+  {
+    name: 'loss 10 % and jitter 15 ms',
+    trip: () => exponential(next, 15),
+    isLost: () => next() < 0.1,
+    copies: [3],
+    most: [145, 50],
+  },
   { name: 'drift 200 ppm', ppm: 200, most: [35, 8] },
   { name: 'drift −200 ppm', ppm: -200, most: [35, 8] },
   { name: '200 ms longer from 20 s on', trip: (at) => (at < 20_000 ? 0 : 200), most: [40, 10] },
   { name: '200 ms shorter from 20 s on', trip: (at) => (at < 20_000 ? 200 : 0), most: [40, 10] },
 ];
 
-for (const { name, trip = () => 0, isLost = () => false, copies = [], ppm = 0, quanta = 1, most } of networks) {
+for (const {
+  name,
+  trip = () => 0,
+  isLost = () => false,
+  copies = [],
+  ppm = 0,
+  quanta = 1,
+  most,
+} of networks) {
   test(`from the network to the ear: ${name}`, (t) => {
     /** @type {{at: number, sequence: number}[]} */
     const packets = [];
@@ -485,16 +568,22 @@ for (const { name, trip = () => 0, isLost = () => false, copies = [], ppm = 0, q
         const { at, sequence } = /** @type {{at: number, sequence: number}} */ (packets.shift());
         const frame = Uint8Array.of(1);
         jitter.insert(at, { sequence, frame, behind: 0 });
-        for (const behind of copies) if (sequence >= behind) jitter.insert(at, { sequence: sequence - behind, frame, behind });
+        for (const behind of copies)
+          if (sequence >= behind) jitter.insert(at, { sequence: sequence - behind, frame, behind });
         decode(at);
       }
       ticks += 1;
       if (ticks % 4 === 0 && (jitter.nextAt() ?? Infinity) <= now) decode(now);
       while (decoding.length > 0 && decoding[0].at <= now) {
-        const { release } = /** @type {{release: import('../src/jitter.js').Release}} */ (decoding.shift());
+        const { release } = /** @type {{release: import('../src/jitter.js').Release}} */ (
+          decoding.shift()
+        );
         player.setTarget(jitter.targetMs);
         if (release.kind === 'frame') {
-          player.push({ ...release, pcm: speech.slice(release.sequence * FRAME, (release.sequence + 1) * FRAME) });
+          player.push({
+            ...release,
+            pcm: speech.slice(release.sequence * FRAME, (release.sequence + 1) * FRAME),
+          });
         } else if (release.kind === 'lost') player.lost(release);
         else player.pause();
       }
@@ -509,18 +598,22 @@ for (const { name, trip = () => 0, isLost = () => false, copies = [], ppm = 0, q
         heard.push(out.slice());
       }
     }
-    const mean = (/** @type {number[]} */ values) => values.reduce((sum, value) => sum + value, 0) / values.length;
+    const mean = (/** @type {number[]} */ values) =>
+      values.reduce((sum, value) => sum + value, 0) / values.length;
     const { concealedMs, stretchedMs } = player.stats;
     const base = name.includes('longer') || name.includes('shorter') ? 100 : 0;
     const delay = mean(delays) - base;
     const guessed = concealedMs / SECONDS;
     t.diagnostic(
-      `delay ${delay.toFixed(1)} ms, ${mean(levels).toFixed(1)} ms wait, target ${jitter.targetMs.toFixed(0)} ms; `
-        + `a second: ${guessed.toFixed(1)} ms guessed, ${(stretchedMs / SECONDS).toFixed(1)} ms stretched`,
+      `delay ${delay.toFixed(1)} ms, ${mean(levels).toFixed(1)} ms wait, target ${jitter.targetMs.toFixed(0)} ms; ` +
+        `a second: ${guessed.toFixed(1)} ms guessed, ${(stretchedMs / SECONDS).toFixed(1)} ms stretched`,
     );
     assert.ok(delay > 0 && delay <= most[0], `delay ${delay}`);
     assert.ok(guessed <= most[1], `guessed ${guessed}`);
     if (name === 'perfect') assert.ok(mean(levels) <= 25 && stretchedMs < 50);
-    assert.ok(roughest(join(heard)) < 6 * roughest(speech), `${roughest(join(heard))} of ${roughest(speech)}`);
+    assert.ok(
+      roughest(join(heard)) < 6 * roughest(speech),
+      `${roughest(join(heard))} of ${roughest(speech)}`,
+    );
   });
 }

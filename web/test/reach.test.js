@@ -7,7 +7,15 @@ import { test } from 'node:test';
 import { ConnectCheck, problemOf } from '../src/connect-check.js';
 import { TurnWatch, usableServers } from '../src/ice.js';
 import { readServer } from '../src/messages.js';
-import { invitationOf, isUnlinkable, linkFault, roomOf, roomUrl, serverUrl, socketUrl } from '../src/place.js';
+import {
+  invitationOf,
+  isUnlinkable,
+  linkFault,
+  roomOf,
+  roomUrl,
+  serverUrl,
+  socketUrl,
+} from '../src/place.js';
 import { problemWords } from '../src/view/words.js';
 
 const ROOT = new URL('https://voice.example/');
@@ -22,31 +30,69 @@ test('every address is made from the page’s own', () => {
   assert.equal(roomUrl('lobby', BELOW), 'http://host.example:8080/voice/r/lobby');
   assert.equal(roomOf('/r/a%2Fb', ROOT), 'a/b');
   assert.equal(roomOf('/voice/r/lobby/', BELOW), 'lobby');
-  for (const path of ['/', '/r/', '/r/%ff', '/x/r/lobby']) assert.equal(roomOf(path, ROOT), '', path);
+  for (const path of ['/', '/r/', '/r/%ff', '/x/r/lobby'])
+    assert.equal(roomOf(path, ROOT), '', path);
   assert.equal(roomOf('/r/lobby', BELOW), '', 'another page of the same host');
 });
 
 test('a link to a room is understood where a name is asked for, and a name is left as it is', () => {
-  const here = ['https://voice.example/r/lobby', 'https://voice.example/r/lobby/', ' HTTPS://VOICE.EXAMPLE/r/lobby\n', 'voice.example/r/lobby',
-    'wss://voice.example/r/lobby', 'http://voice.example/r/lobby', 'https://voice.example/r/lobby?x=1#k=secret'];
+  const here = [
+    'https://voice.example/r/lobby',
+    'https://voice.example/r/lobby/',
+    ' HTTPS://VOICE.EXAMPLE/r/lobby\n',
+    'voice.example/r/lobby',
+    'wss://voice.example/r/lobby',
+    'http://voice.example/r/lobby',
+    'https://voice.example/r/lobby?x=1#k=secret',
+  ];
   for (const link of here) {
     const { room, isHere } = invitationOf(link, ROOT) ?? {};
     assert.deepEqual([room, isHere], ['lobby', true], link);
   }
   assert.equal(invitationOf('https://voice.example/r/caf%C3%A9%20bar', ROOT)?.room, 'café bar');
-  const other = ['https://other.example/r/lobby', 'other.example:8443/r/lobby', 'https://voice.example/voice/r/lobby', 'https://voice.example:444/r/lobby'];
+  const other = [
+    'https://other.example/r/lobby',
+    'other.example:8443/r/lobby',
+    'https://voice.example/voice/r/lobby',
+    'https://voice.example:444/r/lobby',
+  ];
   for (const link of other) assert.equal(invitationOf(link, ROOT)?.isHere, false, link);
   assert.equal(invitationOf('http://host.example:8080/voice/r/lobby/', BELOW)?.isHere, true);
-  assert.equal(invitationOf('https://other.example/r/lobby#t=ticket', ROOT)?.url, 'https://other.example/r/lobby#t=ticket');
-  for (const name of ['lobby', 'a/b', 'r/lobby', 'Kitchen table', '', 'https://', 'https://voice.example/', 'https://voice.example/r/', 'https://voice.example/r/%ff',
-    'javascript://x/r/lobby', 'v1.2/r', '1.5/r/2 metres', 'a.b/r//']) assert.equal(invitationOf(name, ROOT), null, name);
+  assert.equal(
+    invitationOf('https://other.example/r/lobby#t=ticket', ROOT)?.url,
+    'https://other.example/r/lobby#t=ticket',
+  );
+  for (const name of [
+    'lobby',
+    'a/b',
+    'r/lobby',
+    'Kitchen table',
+    '',
+    'https://',
+    'https://voice.example/',
+    'https://voice.example/r/',
+    'https://voice.example/r/%ff',
+    'javascript://x/r/lobby',
+    'v1.2/r',
+    '1.5/r/2 metres',
+    'a.b/r//',
+  ])
+    assert.equal(invitationOf(name, ROOT), null, name);
   assert.deepEqual(['.', '..', '...', 'a.b'].map(isUnlinkable), [true, true, false, false]);
 });
 
 test('each way not to be reached has a separate sentence', () => {
-  const ours = { server: 'voicemesh', attempt: 'unknown', origin: 'allowed', host: '127.0.0.1:8080' };
+  const ours = {
+    server: 'voicemesh',
+    attempt: 'unknown',
+    origin: 'allowed',
+    host: '127.0.0.1:8080',
+  };
   const said = [
-    [problemOf(200, { ...ours, attempt: 'origin', origin: 'refused' }), /refuses the address of this page, https:\/\/voice\.example.*127\.0\.0\.1:8080.*--allow-origin https:\/\/voice\.example/],
+    [
+      problemOf(200, { ...ours, attempt: 'origin', origin: 'refused' }),
+      /refuses the address of this page, https:\/\/voice\.example.*127\.0\.0\.1:8080.*--allow-origin https:\/\/voice\.example/,
+    ],
     [problemOf(200, { ...ours, attempt: 'no-upgrade' }), /does not let WebSockets through/],
     [problemOf(200, { ...ours, attempt: 'protocol' }), /Reload/],
     [problemOf(200, ours), /does not get through/],
@@ -67,11 +113,27 @@ test('a socket that does not open is asked after, and one that opens is forgotte
   /** @type {string[]} */
   const asked = [];
   let [now, changes, offline] = [0, 0, false];
-  const ask = /** @type {typeof fetch} */ (async (url) => {
-    asked.push(String(url));
-    return new Response(JSON.stringify({ server: 'voicemesh', attempt: 'no-upgrade', origin: 'allowed', host: 'x' }));
+  const ask = /** @type {typeof fetch} */ (
+    async (url) => {
+      asked.push(String(url));
+      return new Response(
+        JSON.stringify({
+          server: 'voicemesh',
+          attempt: 'no-upgrade',
+          origin: 'allowed',
+          host: 'x',
+        }),
+      );
+    }
+  );
+  const check = new ConnectCheck(BELOW, {
+    changed: () => {
+      changes += 1;
+    },
+    clock: () => now,
+    fetch: ask,
+    isOffline: () => offline,
   });
-  const check = new ConnectCheck(BELOW, { changed: () => { changes += 1; }, clock: () => now, fetch: ask, isOffline: () => offline });
   const url = check.begin('ws://host.example:8080/voice/ws');
   const name = /\?attempt=([0-9a-f-]{36})$/.exec(url)?.[1];
   assert.ok(name, url);
@@ -92,36 +154,59 @@ test('a socket that does not open is asked after, and one that opens is forgotte
 test('an answer that comes after the socket has opened is nothing any more', async () => {
   /** @type {(response: Response) => void} */
   let answer = () => {};
-  const ask = /** @type {typeof fetch} */ (() => new Promise((resolve) => { answer = resolve; }));
-  const check = new ConnectCheck(ROOT, { changed: () => {}, clock: () => 0, fetch: ask, isOffline: () => false });
+  const ask = /** @type {typeof fetch} */ (
+    () =>
+      new Promise((resolve) => {
+        answer = resolve;
+      })
+  );
+  const check = new ConnectCheck(ROOT, {
+    changed: () => {},
+    clock: () => 0,
+    fetch: ask,
+    isOffline: () => false,
+  });
   const failed = check.failed();
   check.opened();
   answer(new Response('', { status: 502 }));
   await failed;
   assert.equal(check.problem, null);
-  const broken = new ConnectCheck(ROOT, { changed: () => {}, clock: () => 0, fetch: () => Promise.reject(new Error('no')), isOffline: () => false });
+  const broken = new ConnectCheck(ROOT, {
+    changed: () => {},
+    clock: () => 0,
+    fetch: () => Promise.reject(new Error('no')),
+    isOffline: () => false,
+  });
   await broken.failed();
   assert.equal(broken.problem?.kind, 'unreachable');
 });
 
 test('one entry that a browser refuses does not cost the others', () => {
   const attempt = (/** @type {RTCIceServer[]} */ servers) => {
-    for (const { urls } of servers) for (const url of urls) if (!/^(stun|turn):/.test(url)) throw new SyntaxError(url);
+    for (const { urls } of servers)
+      for (const url of urls) if (!/^(stun|turn):/.test(url)) throw new SyntaxError(url);
   };
   const good = [{ urls: ['stun:a'] }, { urls: ['turn:b'], username: 'u', credential: 'p' }];
   assert.deepEqual(usableServers(good, attempt), { usable: good, dropped: [] });
-  const { usable, dropped } = usableServers([{ urls: ['stun:a', 'b'] }, ...good, { urls: ['http:c'] }], attempt);
+  const { usable, dropped } = usableServers(
+    [{ urls: ['stun:a', 'b'] }, ...good, { urls: ['http:c'] }],
+    attempt,
+  );
   assert.deepEqual(usable, [{ urls: ['stun:a'] }, ...good]);
   assert.deepEqual(dropped, ['b', 'http:c']);
 });
 
 test('an entry that is none is left out of the list', () => {
-  const json = JSON.stringify({ type: 'ice-servers', ice_servers: [7, null, { urls: 'stun:a' }, { urls: ['stun:b'], username: null }] });
+  const json = JSON.stringify({
+    type: 'ice-servers',
+    ice_servers: [7, null, { urls: 'stun:a' }, { urls: ['stun:b'], username: null }],
+  });
   assert.deepEqual(readServer(json).ice_servers, [{ urls: ['stun:b'] }]);
 });
 
 test('TURN has failed when there was an error and no address', () => {
-  const event = (/** @type {string} */ url, /** @type {number} */ errorCode) => /** @type {RTCPeerConnectionIceErrorEvent} */ ({ url, errorCode });
+  const event = (/** @type {string} */ url, /** @type {number} */ errorCode) =>
+    /** @type {RTCPeerConnectionIceErrorEvent} */ ({ url, errorCode });
   const relay = /** @type {RTCIceCandidate} */ ({ type: 'relay' });
   const failing = new TurnWatch();
   assert.equal(failing.failure, null);
@@ -140,7 +225,9 @@ test('TURN has failed when there was an error and no address', () => {
 
 // The tests of the native peer read the same file.
 test('what is pasted is a link or a name as the vectors say', () => {
-  const { texts } = JSON.parse(readFileSync(new URL('../../tests/vectors/pasted.json', import.meta.url), 'utf8'));
+  const { texts } = JSON.parse(
+    readFileSync(new URL('../../tests/vectors/pasted.json', import.meta.url), 'utf8'),
+  );
   assert.ok(texts.length > 20);
   for (const { text, is, room } of texts) {
     const found = invitationOf(text, ROOT);

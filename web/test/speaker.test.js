@@ -8,14 +8,20 @@ import { gunzipSync } from 'node:zlib';
 import { Uplink } from '../src/uplink.js';
 import { Bottleneck, World } from './world.js';
 
-const module = new WebAssembly.Module(gunzipSync(readFileSync(process.env.UPLINK_WASM ?? new URL('../src/uplink.wasm.gz', import.meta.url))));
+const module = new WebAssembly.Module(
+  gunzipSync(
+    readFileSync(process.env.UPLINK_WASM ?? new URL('../src/uplink.wasm.gz', import.meta.url)),
+  ),
+);
 const FRAME_MS = 20;
 
 /** Ada with her uplink, and listeners; links are open. @param {number} bps @param {number} listeners */
 function room(bps, listeners, { queueMs = 400, follows = true, more = {} } = {}) {
   const world = new World();
   const ada = world.join('Ada');
-  const others = Array.from({ length: listeners }, (_, n) => world.join(String.fromCharCode(66 + n), more));
+  const others = Array.from({ length: listeners }, (_, n) =>
+    world.join(String.fromCharCode(66 + n), more),
+  );
   if (follows) ada.mesh.uplink = new Uplink(module, 32_000);
   world.run(1500);
   ada.uplink = new Bottleneck(world, bps, queueMs);
@@ -52,18 +58,31 @@ function speak({ world, ada, others }, ms, from = 5000) {
       // What was spoken up to half a second ago should be here.
       const until = Math.max(spokenAt.length - 25, reported[at]);
       const expected = until - reported[at];
-      const lost = Array.from({ length: expected }, (_, n) => reported[at] + n).filter((frame) => !heard[at].has(frame)).length;
+      const lost = Array.from({ length: expected }, (_, n) => reported[at] + n).filter(
+        (frame) => !heard[at].has(frame),
+      ).length;
       reported[at] = until;
-      const report = { expected, lost, unrepaired: lost, lossRunSixteenths: 16, jitterMs: 0, bufferMs: 40 };
+      const report = {
+        expected,
+        lost,
+        unrepaired: lost,
+        lossRunSixteenths: 16,
+        jitterMs: 0,
+        bufferMs: 40,
+      };
       other.mesh.session.sendTo(ada.id, 'ReceptionReport', report);
     });
   });
   world.run(1000);
   return others.map((_, at) => {
-    const frames = spokenAt.map((spoken, frame) => ({ spoken, came: heard[at].get(frame) ?? Infinity }))
+    const frames = spokenAt
+      .map((spoken, frame) => ({ spoken, came: heard[at].get(frame) ?? Infinity }))
       .filter(({ spoken }) => spoken >= began + from && spoken < began + ms - 1000);
     const delays = frames.map(({ spoken, came }) => came - spoken).sort((a, b) => a - b);
-    const came = frames.map((frame) => frame.came).filter(Number.isFinite).sort((a, b) => a - b);
+    const came = frames
+      .map((frame) => frame.came)
+      .filter(Number.isFinite)
+      .sort((a, b) => a - b);
     return {
       lost: delays.filter((delay) => delay === Infinity).length / frames.length,
       medianMs: delays[Math.floor(delays.length / 2)],
@@ -72,17 +91,30 @@ function speak({ world, ada, others }, ms, from = 5000) {
   });
 }
 
-const said = (/** @type {{lost: number, medianMs: number, gapMs: number}[]} */ results) => results
-  .map(({ lost, medianMs, gapMs }) => `${(lost * 100).toFixed(1)} % lost, ${medianMs} ms, gap ${gapMs} ms`).join('; ');
+const said = (/** @type {{lost: number, medianMs: number, gapMs: number}[]} */ results) =>
+  results
+    .map(
+      ({ lost, medianMs, gapMs }) =>
+        `${(lost * 100).toFixed(1)} % lost, ${medianMs} ms, gap ${gapMs} ms`,
+    )
+    .join('; ');
 
 /** @param {import('node:test').TestContext} t @param {ReturnType<typeof room>} place @param {ReturnType<typeof speak>} results */
 function tell(t, { ada }, results) {
   const { uplink, session } = ada.mesh;
-  t.diagnostic(`${said(results)}; estimate ${uplink?.estimate}, ${uplink?.bitrate} bit/s, ${session.speech.relayed.size} relayed, ${ada.uplink?.dropped} dropped`);
+  t.diagnostic(
+    `${said(results)}; estimate ${uplink?.estimate}, ${uplink?.bitrate} bit/s, ${session.speech.relayed.size} relayed, ${ada.uplink?.dropped} dropped`,
+  );
 }
 
 // A train of probes fills the queue for 100 ms at most, beside packets of 60 ms where speech is narrowest.
-for (const [kbps, listeners, longestGapMs] of [[100, 1, 150], [512, 7, 150], [64, 1, 250], [128, 3, 250], [256, 5, 250]]) {
+for (const [kbps, listeners, longestGapMs] of [
+  [100, 1, 150],
+  [512, 7, 150],
+  [64, 1, 250],
+  [128, 3, 250],
+  [256, 5, 250],
+]) {
   test(`${kbps} kbit/s up with ${listeners} listeners`, (t) => {
     const place = room(kbps * 1000, listeners);
     const results = speak(place, 30_000);
@@ -108,7 +140,8 @@ test('listeners that read no bundles and give no path feedback are served as wel
   const place = room(256_000, 5, { more: { bundles: false, path_feedback: false } });
   const results = speak(place, 30_000);
   tell(t, place, results);
-  for (const { lost, medianMs } of results) assert.ok(lost <= 0.02 && medianMs <= 400, said(results));
+  for (const { lost, medianMs } of results)
+    assert.ok(lost <= 0.02 && medianMs <= 400, said(results));
 });
 
 test('listeners whose copies do not fit share a relayed one, and are spoken to directly again when there is room', (t) => {

@@ -5,7 +5,13 @@ import { test } from 'node:test';
 import { Mesh } from '../src/mesh.js';
 
 const YOU = '77777777-0000-8000-8000-000000000000';
-const capabilities = { relay_only: true, redundancy: true, voice_ack: true, reports: true, frame_ms: [20] };
+const capabilities = {
+  relay_only: true,
+  redundancy: true,
+  voice_ack: true,
+  reports: true,
+  frame_ms: [20],
+};
 
 /** @param {object} [more] of the config */
 function page(more) {
@@ -30,7 +36,17 @@ function page(more) {
     join(answer) {
       const join = world.open();
       const roster = { version: 1, hash: 'cbf29ce484222325' };
-      world.say({ type: 'joined', you: YOU, client: 2, session: 5, room: 'r', peers: [], order: 2, roster, ...answer });
+      world.say({
+        type: 'joined',
+        you: YOU,
+        client: 2,
+        session: 5,
+        room: 'r',
+        peers: [],
+        order: 2,
+        roster,
+        ...answer,
+      });
       return join;
     },
     /** How long it takes until the next connection is opened. */
@@ -47,9 +63,13 @@ function page(more) {
   };
   /** @type {import('../src/mesh.js').Carrier} */
   const carrier = {
-    openSocket(generation) { world.opened = generation; },
+    openSocket(generation) {
+      world.opened = generation;
+    },
     closeSocket() {},
-    sendText(_, text) { world.sent.push(JSON.parse(text)); },
+    sendText(_, text) {
+      world.sent.push(JSON.parse(text));
+    },
     sendPacket() {},
     openLink() {},
     signalLink() {},
@@ -57,11 +77,29 @@ function page(more) {
     closeLink() {},
     backgroundBytes: 0,
   };
-  const keepTicket = (/** @type {string} */ ticket) => { world.kept.push(ticket); };
-  const config = {
-    room: 'r', name: 'me', peer: YOU, proof: YOU, run: 1, capabilities, metadata: {}, firstSequence: 1, keepTicket, ...more,
+  const keepTicket = (/** @type {string} */ ticket) => {
+    world.kept.push(ticket);
   };
-  world.mesh = new Mesh(config, carrier, (event) => { world.events.push(event); }, () => 0.5);
+  const config = {
+    room: 'r',
+    name: 'me',
+    peer: YOU,
+    proof: YOU,
+    run: 1,
+    capabilities,
+    metadata: {},
+    firstSequence: 1,
+    keepTicket,
+    ...more,
+  };
+  world.mesh = new Mesh(
+    config,
+    carrier,
+    (event) => {
+      world.events.push(event);
+    },
+    () => 0.5,
+  );
   world.mesh.signaling.start(world.now);
   return world;
 }
@@ -83,7 +121,13 @@ test('a password that is not looked at yet is named again when the server says',
   const world = page({ password: 'sesame' });
   for (let time = 0; time < 8; time += 1) {
     world.open();
-    world.say({ type: 'error', code: 'password-wait', message: 'later', fatal: true, retry_after_ms: 300 });
+    world.say({
+      type: 'error',
+      code: 'password-wait',
+      message: 'later',
+      fatal: true,
+      retry_after_ms: 300,
+    });
     const waited = world.untilOpened();
     assert.ok(waited >= 300 && waited <= 500, `${waited} ms`);
   }

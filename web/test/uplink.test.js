@@ -12,8 +12,14 @@ import { Uplink } from '../src/uplink.js';
  *   changes_at_ms: number, rows: number[][]}} Case
  * @typedef {{at: number, act: (now: number) => void}} Later */
 
-const { cases } = JSON.parse(readFileSync(new URL('../../tests/vectors/uplink.json', import.meta.url), 'utf8'));
-const module = new WebAssembly.Module(gunzipSync(readFileSync(process.env.UPLINK_WASM ?? new URL('../src/uplink.wasm.gz', import.meta.url))));
+const { cases } = JSON.parse(
+  readFileSync(new URL('../../tests/vectors/uplink.json', import.meta.url), 'utf8'),
+);
+const module = new WebAssembly.Module(
+  gunzipSync(
+    readFileSync(process.env.UPLINK_WASM ?? new URL('../src/uplink.wasm.gz', import.meta.url)),
+  ),
+);
 
 const STEP_MS = 20;
 const WAY_MS = 10;
@@ -21,7 +27,14 @@ const PING_BYTES = 100;
 const HEADER_BYTES = 24;
 
 /** @param {Case} scripted one speaker without a pause; a row each second */
-function run({ kbps, queue_ms: queueMs, listeners: count, seconds, kbps_then: kbpsThen, changes_at_ms: changesAt }) {
+function run({
+  kbps,
+  queue_ms: queueMs,
+  listeners: count,
+  seconds,
+  kbps_then: kbpsThen,
+  changes_at_ms: changesAt,
+}) {
   const sender = new Uplink(module, 32_000);
   const names = Array.from({ length: count }, (_, n) => `${n + 1}`);
   const listeners = names.map((peer) => ({ peer, hasLink: true, hasRelay: true }));
@@ -49,13 +62,18 @@ function run({ kbps, queue_ms: queueMs, listeners: count, seconds, kbps_then: kb
   for (let now = 0; now < seconds * 1000; now += STEP_MS) {
     if (now === changesAt) kbps = kbpsThen;
     while (onTheWay.length > 0 && onTheWay[0].atUs <= now * 1000) {
-      const { atUs, arrive } = /** @type {{atUs: number, arrive: (now: number, atUs: number) => void}} */ (onTheWay.shift());
+      const { atUs, arrive } =
+        /** @type {{atUs: number, arrive: (now: number, atUs: number) => void}} */ (
+          onTheWay.shift()
+        );
       arrive(now, atUs);
     }
     for (const list of Object.values(back)) {
       while (list.length > 0 && list[0].at <= now) list.shift()?.act(now);
     }
-    const decision = sender.isSilent(now) ? sender.begin(now, listeners) : sender.update(now, listeners);
+    const decision = sender.isSilent(now)
+      ? sender.begin(now, listeners)
+      : sender.update(now, listeners);
     if (decision) {
       relayed = decision.relayed;
       state = names.map((name) => sender.framesPerPacket(name));
@@ -67,16 +85,25 @@ function run({ kbps, queue_ms: queueMs, listeners: count, seconds, kbps_then: kb
         send(now, padding + 12 + 85, true, (arrived, atUs) => {
           if (packet === 1) trainBeganUs = atUs;
           else if (packet === trainPackets) {
-            const report = { sender: 0, train: number, received: packet, spanUs: atUs - trainBeganUs };
-            back.reports.push({ at: arrived + WAY_MS, act: (at) => sender.trainArrived(at, peer, report) });
+            const report = {
+              sender: 0,
+              train: number,
+              received: packet,
+              spanUs: atUs - trainBeganUs,
+            };
+            back.reports.push({
+              at: arrived + WAY_MS,
+              act: (at) => sender.trainArrived(at, peer, report),
+            });
           }
         });
       }
       sender.trainSent(padding + 12);
     }
     const frameBytes = Math.floor(sender.bitrate / 400);
-    const own = sequence = (sequence + 1) & 0xffff;
-    const packetBytes = (/** @type {number} */ frames) => HEADER_BYTES + frames * frameBytes + (frames - 1) * 3;
+    const own = (sequence = (sequence + 1) & 0xffff);
+    const packetBytes = (/** @type {number} */ frames) =>
+      HEADER_BYTES + frames * frameBytes + (frames - 1) * 3;
     let relayedFrames = 0;
     names.forEach((peer, at) => {
       const listener = heard[at];
@@ -91,10 +118,14 @@ function run({ kbps, queue_ms: queueMs, listeners: count, seconds, kbps_then: kb
       const before = dropped;
       send(now, bytes + 85, true, (arrived, atUs) => {
         const ahead = listener.newest < 0 ? 0 : (own - listener.newest) & 0xffff;
-        listener.earlier = ahead === 0 || ahead > 31 ? 0 : ((listener.earlier << ahead) | (1 << (ahead - 1))) >>> 0;
+        listener.earlier =
+          ahead === 0 || ahead > 31 ? 0 : ((listener.earlier << ahead) | (1 << (ahead - 1))) >>> 0;
         listener.newest = own;
         const ack = { newest: own, earlier: listener.earlier, receivedMs: Math.floor(atUs / 1000) };
-        back.acks.push({ at: arrived + WAY_MS, act: (later) => sender.acknowledged(later, peer, 1, ack) });
+        back.acks.push({
+          at: arrived + WAY_MS,
+          act: (later) => sender.acknowledged(later, peer, 1, ack),
+        });
       });
       listener.expected += 1;
       listener.lost += dropped - before;
@@ -108,16 +139,34 @@ function run({ kbps, queue_ms: queueMs, listeners: count, seconds, kbps_then: kb
     sender.frameSent(now);
     const ping = sender.pingDue(now);
     if (ping !== null) {
-      send(now, PING_BYTES, false, (arrived) => back.answers.push({ at: arrived + WAY_MS, act: (at) => sender.answered(at, ping) }));
+      send(now, PING_BYTES, false, (arrived) =>
+        back.answers.push({ at: arrived + WAY_MS, act: (at) => sender.answered(at, ping) }),
+      );
     }
     if (now % 1000 !== 980) continue;
     names.forEach((peer, at) => {
       const { expected, lost } = heard[at];
-      sender.reported(now, peer, { sender: 0, expected, lost, unrepaired: lost, lossRunSixteenths: 16, jitterMs: 0, bufferMs: 0 });
+      sender.reported(now, peer, {
+        sender: 0,
+        expected,
+        lost,
+        unrepaired: lost,
+        lossRunSixteenths: 16,
+        jitterMs: 0,
+        bufferMs: 0,
+      });
       heard[at].expected = heard[at].lost = 0;
     });
     const copies = sender.copies.reduce((packed, behind, at) => packed | (behind << (8 * at)), 0);
-    rows.push([sender.bitrate, state[0], relayed.size, copies, sender.estimate ?? 0, Number(sender.isTooSlow), dropped]);
+    rows.push([
+      sender.bitrate,
+      state[0],
+      relayed.size,
+      copies,
+      sender.estimate ?? 0,
+      Number(sender.isTooSlow),
+      dropped,
+    ]);
   }
   return rows;
 }
@@ -130,13 +179,22 @@ for (const scripted of /** @type {Case[]} */ (cases)) {
 
 test('what the page tells the module of more listeners than it takes is cut, and of unknown peers has no effect', () => {
   const sender = new Uplink(module, 32_000);
-  const listeners = Array.from({ length: 300 }, (_, n) => ({ peer: `peer ${n}`, hasLink: n % 2 === 0, hasRelay: true }));
+  const listeners = Array.from({ length: 300 }, (_, n) => ({
+    peer: `peer ${n}`,
+    hasLink: n % 2 === 0,
+    hasRelay: true,
+  }));
   sender.forget('unknown');
   sender.acknowledged(0, 'unknown', 1, { newest: 5, earlier: 0 });
-  assert.equal(sender.begin(0, listeners).relayed.size > 100, true, 'more than one copy does not fit a first estimate');
+  assert.equal(
+    sender.begin(0, listeners).relayed.size > 100,
+    true,
+    'more than one copy does not fit a first estimate',
+  );
   assert.equal(sender.framesPerPacket('peer 299'), 1);
   for (let peer = 0; peer < 2000; peer++) {
-    for (let sequence = 0; sequence < 200; sequence += 50) sender.sent(peer, `peer ${peer}`, sequence, sequence, 100);
+    for (let sequence = 0; sequence < 200; sequence += 50)
+      sender.sent(peer, `peer ${peer}`, sequence, sequence, 100);
   }
   sender.networkChanged();
   assert.deepEqual(sender.begin(1e9, []), { relayed: new Set(), isFull: false, train: null });
@@ -144,8 +202,15 @@ test('what the page tells the module of more listeners than it takes is cut, and
 
 test('a relayed listener whose probes wait is sent longer packets', () => {
   const uplink = new Uplink(module, 32_000);
-  const listeners = ['ada', 'bob', 'cyd', 'dan'].map((peer) => ({ peer, hasLink: true, hasRelay: true }));
-  assert.ok(uplink.begin(0, listeners).relayed.has('dan'), 'as long as nothing is known of the uplink');
+  const listeners = ['ada', 'bob', 'cyd', 'dan'].map((peer) => ({
+    peer,
+    hasLink: true,
+    hasRelay: true,
+  }));
+  assert.ok(
+    uplink.begin(0, listeners).relayed.has('dan'),
+    'as long as nothing is known of the uplink',
+  );
   uplink.frameSent(0);
   const frames = (/** @type {number} */ now) => {
     uplink.update(now, listeners);

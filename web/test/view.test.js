@@ -4,13 +4,37 @@ import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 
+import { groupNamed, refusedGroup } from '../src/group-name.js';
 import { invitationOf, linkFault } from '../src/place.js';
 import { LINK, newerThan } from '../src/view/chat.js';
 import { listenerNames } from '../src/view/groups.js';
 import { Settings } from '../src/view/settings.js';
 import {
-  durationWords, ending, failureWords, figures, groupWords, hearingWords, hue, initials, keyName, lackWords, microphoneWords, outputWords, ownWords, permissionWords, privacyWords, quality, reasonWords,
-  serverWords, silenceWords, statusWords, unsupported, uploadWords, waitWords,
+  audienceWords,
+  durationWords,
+  ending,
+  failureWords,
+  figures,
+  groupWords,
+  hearingWords,
+  heldWords,
+  hue,
+  initials,
+  keyName,
+  lackWords,
+  microphoneWords,
+  outputWords,
+  ownWords,
+  permissionWords,
+  privacyWords,
+  quality,
+  reasonWords,
+  serverWords,
+  silenceWords,
+  statusWords,
+  unsupported,
+  uploadWords,
+  waitWords,
 } from '../src/view/words.js';
 
 /** @typedef {import('../src/peer.js').PeerState} PeerState */
@@ -18,47 +42,138 @@ import {
 
 /** @param {Partial<PersonState>} [more] @returns {PersonState} */
 const person = (more) => ({
-  id: 'a', name: 'Ada', speaking: false, route: 'direct', roundTripMs: 20, lossPercent: 0, delayMs: 90, volume: 1, muted: false,
-  recording: false, groups: [], away: false, mayNot: [], silenced: false, status: {}, hearsMe: null, silentMs: 0, ...more,
+  id: 'a',
+  name: 'Ada',
+  speaking: false,
+  route: 'direct',
+  roundTripMs: 20,
+  lossPercent: 0,
+  delayMs: 90,
+  volume: 1,
+  muted: false,
+  recording: false,
+  groups: [],
+  away: false,
+  mayNot: [],
+  silenced: false,
+  status: {},
+  hearsMe: null,
+  silentMs: 0,
+  ...more,
 });
 
 /** @param {Partial<PeerState>} more @returns {PeerState} */
 const state = (more) => ({
-  phase: 'joined', refusal: null, joinedAt: 0, room: 'r', name: 'me', waking: false, retryInMs: null, relayOnly: false, serverRelayOnly: false,
-  microphone: 'on', microphoneLabel: '', channels: { count: 1, heard: 0 }, monitored: false, networkChanged: false,
-  moderates: false, locked: false, banned: [], silenced: false, mayNot: [], muted: false, activation: 'voice', processing: { echo: true, noise: true, gain: true },
-  deafened: false, talking: false, speaking: false, people: [], groups: [], messages: [], output: 'on',
-  uploadTooSlow: false, problem: null, ...more,
+  phase: 'joined',
+  refusal: null,
+  joinedAt: 0,
+  room: 'r',
+  name: 'me',
+  waking: false,
+  retryInMs: null,
+  relayOnly: false,
+  serverRelayOnly: false,
+  microphone: 'on',
+  microphoneLabel: '',
+  channels: { count: 1, heard: 0 },
+  monitored: false,
+  networkChanged: false,
+  moderates: false,
+  locked: false,
+  banned: [],
+  left: [],
+  heldIn: [],
+  silenced: false,
+  mayNot: [],
+  muted: false,
+  activation: 'voice',
+  processing: { echo: true, noise: true, gain: true },
+  deafened: false,
+  talking: false,
+  speaking: false,
+  people: [],
+  groups: [],
+  messages: [],
+  output: 'on',
+  uploadTooSlow: false,
+  problem: null,
+  ...more,
 });
 
 /** @param {string | null} kept */
 function storage(kept) {
   const saved = { value: kept };
-  return { saved, getItem: () => saved.value, setItem: (/** @type {string} */ _, /** @type {string} */ value) => { saved.value = value; } };
+  return {
+    saved,
+    getItem: () => saved.value,
+    setItem: (/** @type {string} */ _, /** @type {string} */ value) => {
+      saved.value = value;
+    },
+  };
 }
 
 test('wishes are remembered', () => {
   const kept = storage(null);
-  new Settings(kept).change({ name: 'Ada', activation: 'push-to-talk', key: 'KeyB', keyName: 'B', processing: { echo: false, noise: true, gain: true }, sounds: false, volume: 0.5 });
+  new Settings(kept).change({
+    name: 'Ada',
+    activation: 'push-to-talk',
+    key: 'KeyB',
+    keyName: 'B',
+    processing: { echo: false, noise: true, gain: true },
+    sounds: false,
+    volume: 0.5,
+  });
   const again = new Settings(kept);
   assert.deepEqual(
-    [again.name, again.activation, again.key, again.keyName, again.processing, again.sounds, again.relayOnly, again.volume],
-    ['Ada', 'push-to-talk', 'KeyB', 'B', { echo: false, noise: true, gain: true }, false, false, 0.5],
+    [
+      again.name,
+      again.activation,
+      again.key,
+      again.keyName,
+      again.processing,
+      again.sounds,
+      again.relayOnly,
+      again.volume,
+    ],
+    [
+      'Ada',
+      'push-to-talk',
+      'KeyB',
+      'B',
+      { echo: false, noise: true, gain: true },
+      false,
+      false,
+      0.5,
+    ],
   );
 });
 
 test('what is kept may be anything', () => {
-  for (const text of ['', '{', 'null', '3', '"x"', '[]', '{"name":3,"activation":"shout","processing":7,"sounds":"no","storage":"x","change":1}', '{"processing":null}']) {
+  for (const text of [
+    '',
+    '{',
+    'null',
+    '3',
+    '"x"',
+    '[]',
+    '{"name":3,"activation":"shout","processing":7,"sounds":"no","storage":"x","change":1}',
+    '{"processing":null}',
+  ]) {
     const settings = new Settings(storage(text));
-    assert.deepEqual([settings.name, settings.activation, settings.processing, settings.sounds],
-      ['', 'voice', { echo: true, noise: true, gain: true }, true], text);
+    assert.deepEqual(
+      [settings.name, settings.activation, settings.processing, settings.sounds],
+      ['', 'voice', { echo: true, noise: true, gain: true }, true],
+      text,
+    );
     settings.change({ name: 'Ada' });
     assert.equal(settings.name, 'Ada', text);
   }
 });
 
 test('a storage that refuses is forgotten with the page', () => {
-  const refusing = () => { throw new Error('no'); };
+  const refusing = () => {
+    throw new Error('no');
+  };
   const settings = new Settings({ getItem: refusing, setItem: refusing });
   settings.change({ name: 'Ada' });
   assert.equal(settings.name, 'Ada');
@@ -72,15 +187,28 @@ test('a connection is as good as what is lost and how late it comes', () => {
   assert.equal(quality(person({ delayMs: 400 })), 'poor');
   assert.equal(quality(person({ route: 'none' })), 'gone');
   // What no speaker plays is not clear.
-  assert.deepEqual([quality(person(), 'none'), quality(person(), 'waits'), quality(person(), 'default')], ['unheard', 'unheard', 'good']);
+  assert.deepEqual(
+    [quality(person(), 'none'), quality(person(), 'waits'), quality(person(), 'default')],
+    ['unheard', 'unheard', 'good'],
+  );
   assert.equal(quality(person({ delayMs: null, lossPercent: null, roundTripMs: null })), 'good');
   assert.equal(quality(person({ delayMs: null, roundTripMs: 300 })), 'fair');
 });
 
 test('a connection that is not good says why, as far as it can be told from here', () => {
-  const reason = (/** @type {Partial<PersonState>} */ about, /** @type {Partial<PersonState>[]} */ others = [], more = {}) => {
+  const reason = (
+    /** @type {Partial<PersonState>} */ about,
+    /** @type {Partial<PersonState>[]} */ others = [],
+    more = {},
+  ) => {
     const one = person(about);
-    return reasonWords(one, state({ people: [one, ...others.map((other, at) => person({ id: `${at}`, ...other }))], ...more }));
+    return reasonWords(
+      one,
+      state({
+        people: [one, ...others.map((other, at) => person({ id: `${at}`, ...other }))],
+        ...more,
+      }),
+    );
   };
   assert.equal(reason({}), '');
   assert.equal(reason({ route: 'none', lossPercent: 50 }), '');
@@ -89,23 +217,48 @@ test('a connection that is not good says why, as far as it can be told from here
   assert.equal(reason({ delayMs: 300 }), 'arrives late');
   // What all have in common is on this side.
   assert.equal(reason({ lossPercent: 4 }, [{ lossPercent: 5 }]), 'your connection loses 4 %');
-  assert.equal(reason({ delayMs: 300 }, [{ delayMs: 310 }]), 'arrives late: your network or this device is busy');
+  assert.equal(
+    reason({ delayMs: 300 }, [{ delayMs: 310 }]),
+    'arrives late: your network or this device is busy',
+  );
   // What one alone has is on theirs.
-  assert.equal(reason({ lossPercent: 4 }, [{ lossPercent: 0 }, { lossPercent: 1 }]), 'their connection loses 4 %');
-  assert.equal(reason({ lossPercent: 4 }, [{ lossPercent: 0 }, { lossPercent: 9 }]), '4 % is lost on the way');
-  assert.equal(reason({ delayMs: 300 }, [{ delayMs: 90 }]), 'arrives late: their upload is slow, or their device is busy');
-  assert.equal(reason({ delayMs: 300, roundTripMs: 250 }, [{ delayMs: 90 }]), 'arrives late: the way is long');
+  assert.equal(
+    reason({ lossPercent: 4 }, [{ lossPercent: 0 }, { lossPercent: 1 }]),
+    'their connection loses 4 %',
+  );
+  assert.equal(
+    reason({ lossPercent: 4 }, [{ lossPercent: 0 }, { lossPercent: 9 }]),
+    '4 % is lost on the way',
+  );
+  assert.equal(
+    reason({ delayMs: 300 }, [{ delayMs: 90 }]),
+    'arrives late: their upload is slow, or their device is busy',
+  );
+  assert.equal(
+    reason({ delayMs: 300, roundTripMs: 250 }, [{ delayMs: 90 }]),
+    'arrives late: the way is long',
+  );
   // Causes that are known come first.
   assert.equal(reason({}, [], { output: 'none' }), 'your speaker has stopped');
   assert.equal(reason({ delayMs: 9000 }, [], { output: 'none' }), 'your speaker has stopped');
   assert.equal(reason({ delayMs: 9000 }, [], { output: 'waits' }), '', 'an alert says so');
-  assert.equal(reason({ lossPercent: 15 }, [{ lossPercent: 0 }], { output: 'default' }), 'their connection loses 15 %');
-  assert.equal(reason({ lossPercent: 40 }, [], { networkChanged: true }), 'your network has just changed');
+  assert.equal(
+    reason({ lossPercent: 15 }, [{ lossPercent: 0 }], { output: 'default' }),
+    'their connection loses 15 %',
+  );
+  assert.equal(
+    reason({ lossPercent: 40 }, [], { networkChanged: true }),
+    'your network has just changed',
+  );
 });
 
 test('what the page itself could not do is not said by the server', () => {
-  const said = (/** @type {string} */ code) => ending(state({ phase: 'refused', refusal: { code, message: 'reading importKey', retryAt: 0 } }))[1];
-  for (const code of ['failed', 'no-sound', 'too-many-tabs']) assert.doesNotMatch(said(code), /server said/, code);
+  const said = (/** @type {string} */ code) =>
+    ending(
+      state({ phase: 'refused', refusal: { code, message: 'reading importKey', retryAt: 0 } }),
+    )[1];
+  for (const code of ['failed', 'no-sound', 'too-many-tabs'])
+    assert.doesNotMatch(said(code), /server said/, code);
   assert.match(said('failed'), /browser said: “reading importKey”/);
   assert.match(said('too-many-tabs'), /Close one/);
   assert.match(said('other'), /server said/);
@@ -116,33 +269,124 @@ test('a card says what keeps its person from being heard or from hearing', () =>
   assert.equal(words({}), '');
   assert.equal(words({ status: { muted: true } }), 'muted');
   const within = (/** @type {string[]} */ ...groups) => groupWords(person({ groups }));
-  assert.deepEqual([within(), within('Global'), within('Global', 'Red'), within('Red', 'Blue')], ['', '', 'in Red', 'only in Red, Blue']);
+  assert.deepEqual(
+    [within(), within('Global'), within('Global', 'Red'), within('Red', 'Blue')],
+    ['', '', 'in Red', 'only in Red, Blue'],
+  );
   assert.equal(words({ status: { muted: true, deafened: true } }), 'muted, hears nothing');
   assert.equal(words({ status: { listening_only: true } }), 'listening only');
-  assert.equal(words({ status: { muted: true }, mayNot: ['speak'], silenced: true }), 'muted for all');
+  assert.equal(
+    words({ status: { muted: true }, mayNot: ['speak'], silenced: true }),
+    'muted for all',
+  );
   assert.equal(words({ mayNot: ['speak', 'listen'] }), 'may not speak, may not listen');
   assert.equal(words({ away: true, status: { muted: true } }), 'away');
-  assert.equal(hearingWords(person({ hearsMe: false, status: { deafened: true } })), '', 'the card says why already');
+  assert.equal(
+    hearingWords(person({ hearsMe: false, status: { deafened: true } })),
+    '',
+    'the card says why already',
+  );
 });
 
 test('what one may not do is said, and who decided it', () => {
   const words = (/** @type {Partial<PeerState>} */ more) => permissionWords(state(more));
   assert.equal(words({}), '');
   assert.match(words({ mayNot: ['speak'], silenced: true }), /^A moderator has muted you for all/);
-  assert.equal(words({ mayNot: ['speak'] }), 'In this room you may listen and write, but not speak.');
-  assert.equal(words({ mayNot: ['speak', 'data'] }), 'In this room you may listen, but not speak or write.');
-  assert.equal(words({ mayNot: ['speak', 'listen', 'data'] }), 'In this room you may not speak or listen or write.');
+  assert.equal(
+    words({ mayNot: ['speak'] }),
+    'In this room you may listen and write, but not speak.',
+  );
+  assert.equal(
+    words({ mayNot: ['speak', 'data'] }),
+    'In this room you may listen, but not speak or write.',
+  );
+  assert.equal(
+    words({ mayNot: ['speak', 'listen', 'data'] }),
+    'In this room you may not speak or listen or write.',
+  );
   assert.equal(words({ phase: 'reconnecting', mayNot: ['speak'] }), '');
-  assert.equal(ownWords(state({ mayNot: ['speak'], silenced: true, muted: true })), 'muted for all');
+  assert.equal(
+    ownWords(state({ mayNot: ['speak'], silenced: true, muted: true })),
+    'muted for all',
+  );
   assert.equal(ownWords(state({ mayNot: ['speak'] })), 'may not speak');
 });
 
 test('a password is asked for as one, and a wait has an end', () => {
-  const refused = (/** @type {string} */ code) => ending(state({ phase: 'refused', refusal: { code, message: '', retryAt: 0 } }));
+  const refused = (/** @type {string} */ code) =>
+    ending(state({ phase: 'refused', refusal: { code, message: '', retryAt: 0 } }));
   const said = ['password-required', 'password-wrong', 'password-wait'].map(refused);
   assert.ok(said.every(([title]) => title === 'This room has a password'));
   assert.equal(new Set(said.map(([, words]) => words)).size, 3);
-  assert.deepEqual([7500, 300_000, 0, -1].map((ms) => waitWords('Join', ms)), ['Join (in 8 s)', 'Join (in 5 minutes)', 'Join', 'Join']);
+  assert.deepEqual(
+    [7500, 300_000, 0, -1].map((ms) => waitWords('Join', ms)),
+    ['Join (in 8 s)', 'Join (in 5 minutes)', 'Join', 'Join'],
+  );
+});
+
+test('for how long one is kept out is said, until that is over', () => {
+  const said = (/** @type {number | null} */ retryAt, now = 0) =>
+    ending(state({ phase: 'refused', refusal: { code: 'banned', message: '', retryAt } }), now)[1];
+  assert.match(said(null), /keeps you, or your network’s address, out of this room for a while\.$/);
+  assert.match(said(3_600_000), /for 60 minutes\.$/);
+  assert.match(said(3_600_000, 3_590_000), /for a minute\.$/);
+  assert.match(said(86_400_000), /for 24 hours\.$/);
+  assert.match(said(3_600_000, 3_600_000), /time is over: you may join again\.$/);
+});
+
+test('where a moderator holds one is said as long as it lasts, and why another group is not joined', () => {
+  assert.equal(heldWords(state({})), '');
+  const heldIn = ['Red', 'Blue'];
+  for (const phase of /** @type {const} */ (['joined', 'reconnecting'])) {
+    assert.match(
+      heldWords(state({ phase, heldIn })),
+      /^A moderator holds you in “\u2068Red\u2069”, “\u2068Blue\u2069”: until you are moved again/,
+    );
+  }
+  assert.equal(heldWords(state({ phase: 'left', heldIn })), '');
+  assert.equal(
+    refusedGroup('Global', ['Red']),
+    'A moderator holds you in “\u2068Red\u2069”: you cannot join “\u2068Everyone\u2069”.',
+  );
+  assert.match(
+    refusedGroup('Blue', []),
+    /^The server refuses the group “\u2068Blue\u2069”: another name/,
+  );
+});
+
+test('a message names those whom it goes to', () => {
+  const to = (/** @type {string[]} */ ...spoken) =>
+    audienceWords({
+      groups: ['Global', 'Red', 'Blue'].map((name) => ({
+        name,
+        members: 1,
+        listening: true,
+        speaking: spoken.includes(name),
+      })),
+    });
+  assert.deepEqual(
+    [to('Global'), to('Global', 'Red'), to('Red'), to('Red', 'Blue'), to()],
+    ['To everyone', 'To everyone', 'To Red', 'To Red, Blue', 'To no one: you speak to no group'],
+  );
+  assert.equal(audienceWords({ groups: [] }), 'To everyone');
+});
+
+test('one group is meant where a group is asked for, and everyone by any of its names', () => {
+  for (const text of ['everyone', ' Everyone ', 'GLOBAL', 'all', 'All'])
+    assert.equal(groupNamed(text, []), 'Global', text);
+  assert.deepEqual(
+    [' red team ', 'Rot, Blau', 'ALLE'].map((text) => groupNamed(text, ['Rot, Blau'])),
+    ['red team', 'Rot, Blau', 'ALLE'],
+  );
+  for (const text of ['', '  ', '\u200b\u3164'])
+    assert.throws(
+      () => groupNamed(text, []),
+      /^Error: Type the name of a group\.$/,
+      JSON.stringify(text),
+    );
+  for (const text of ['red, blue', 'red;blue', ','])
+    assert.throws(() => groupNamed(text, []), /^Error: Only one group is possible here/, text);
+  assert.throws(() => groupNamed('x'.repeat(257), []), /at most 256 bytes/);
 });
 
 test('one’s own state says everything that keeps others from hearing, or oneself', () => {
@@ -154,33 +398,61 @@ test('one’s own state says everything that keeps others from hearing, or onese
 });
 
 test('how long the call lasts', () => {
-  assert.deepEqual([0, 61_000, 3_720_000].map(durationWords), ['just now', 'for 1 min', 'for 1 h 02 min']);
+  assert.deepEqual([0, 61_000, 3_720_000].map(durationWords), [
+    'just now',
+    'for 1 min',
+    'for 1 h 02 min',
+  ]);
 });
 
 test('a card says whether its person hears one, as far as it is known', () => {
-  assert.deepEqual([null, true, false].map((hearsMe) => hearingWords(person({ hearsMe }))), ['', 'hears you', 'does not hear you']);
+  assert.deepEqual(
+    [null, true, false].map((hearsMe) => hearingWords(person({ hearsMe }))),
+    ['', 'hears you', 'does not hear you'],
+  );
   assert.equal(hearingWords(person({ hearsMe: false, route: 'none' })), '');
 });
 
 test('only web addresses in a text become links', () => {
   const parts = (/** @type {string} */ text) => text.split(LINK);
-  assert.deepEqual(parts('see https://a.example/x?y=1, or (http://b.example).'), ['see ', 'https://a.example/x?y=1', ', or (', 'http://b.example', ').']);
-  for (const text of ['javascript:alert(1)', 'data:text/html,x', 'nothing', 'https://', '<a href="x">']) assert.deepEqual(parts(text), [text]);
+  assert.deepEqual(parts('see https://a.example/x?y=1, or (http://b.example).'), [
+    'see ',
+    'https://a.example/x?y=1',
+    ', or (',
+    'http://b.example',
+    ').',
+  ]);
+  for (const text of [
+    'javascript:alert(1)',
+    'data:text/html,x',
+    'nothing',
+    'https://',
+    '<a href="x">',
+  ])
+    assert.deepEqual(parts(text), [text]);
 });
 
 test('numbers that are not known yet are not made up', () => {
-  assert.deepEqual(figures(person({ lossPercent: null })).map(([, number]) => number), ['–', '90 ms', '20 ms']);
+  assert.deepEqual(
+    figures(person({ lossPercent: null })).map(([, number]) => number),
+    ['–', '90 ms', '20 ms'],
+  );
 });
 
 test('each end of a room has its own words, and a refusal that is not known says what the server said', () => {
   const phases = /** @type {const} */ (['left', 'refused', 'replaced']);
   assert.equal(new Set(phases.map((phase) => ending(state({ phase }))[0])).size, phases.length);
-  const refused = (/** @type {string} */ code) => ending(state({ phase: 'refused', refusal: { code, message: 'the moon', retryAt: 0 } }))[1];
+  const refused = (/** @type {string} */ code) =>
+    ending(state({ phase: 'refused', refusal: { code, message: 'the moon', retryAt: 0 } }))[1];
   assert.match(refused('room-full'), /full/);
   assert.match(refused('odd'), /the moon/);
   // Names that every object has are no codes.
-  for (const code of ['constructor', 'toString', '__proto__']) assert.match(refused(code), /the moon/, code);
-  assert.match(ending(state({ phase: 'replaced' }))[1], /another tab or window with the same identity/);
+  for (const code of ['constructor', 'toString', '__proto__'])
+    assert.match(refused(code), /the moon/, code);
+  assert.match(
+    ending(state({ phase: 'replaced' }))[1],
+    /another tab or window with the same identity/,
+  );
 });
 
 test('every lack of a browser is shown with what to do', () => {
@@ -199,21 +471,58 @@ test('what a browser refuses and the page can do without is said in one line', (
 
 test('while the server is away, the page shows who still hears you', () => {
   const phase = 'reconnecting';
-  assert.match(serverWords(state({ phase, people: [person({ route: 'relayed' }), person()] })), /directly connected to still hear you/);
-  assert.match(serverWords(state({ phase, people: [person({ route: 'relayed' })] })), /the others do not hear you/);
+  assert.match(
+    serverWords(state({ phase, people: [person({ route: 'relayed' }), person()] })),
+    /directly connected to still hear you/,
+  );
+  assert.match(
+    serverWords(state({ phase, people: [person({ route: 'relayed' })] })),
+    /the others do not hear you/,
+  );
+  for (const silent of /** @type {Partial<PeerState>[]} */ ([
+    { muted: true },
+    { microphone: 'none' },
+    { mayNot: ['speak'] },
+  ])) {
+    assert.doesNotMatch(
+      serverWords(state({ phase, people: [person()], ...silent })),
+      /hear you/,
+      'no one hears who says nothing',
+    );
+  }
   assert.match(serverWords(state({ phase, waking: true })), /minute/);
   assert.match(serverWords(state({ phase: 'joining', waking: true })), /waking up/);
   assert.equal(serverWords(state({})), '');
 });
 
 test('when nothing comes through, it is said between whom, once it has lasted', () => {
-  const silent = (/** @type {string} */ name, silentMs = 5000) => person({ name, route: 'none', silentMs });
+  const silent = (/** @type {string} */ name, silentMs = 5000) =>
+    person({ name, route: 'none', silentMs });
   assert.equal(silenceWords(state({ people: [person({})] })), '');
-  assert.equal(silenceWords(state({ people: [silent('Bo', 300), person({})] })), '', 'a way that changes is no news');
-  assert.match(silenceWords(state({ people: [silent('Bo'), person({})] })), /^Nothing comes through between you and Bo right now/);
-  assert.match(silenceWords(state({ people: [...['Bo', 'Cy', 'Di', 'Ed'].map((name) => silent(name)), person({})] })), /you and Bo, Cy, Di and 1 more right/);
-  assert.match(silenceWords(state({ people: [silent('Bo'), silent('Cy')] })), /^Nothing comes through right now: neither what you say nor what the others say/);
-  assert.equal(silenceWords(state({ phase: 'reconnecting', people: [silent('Bo')] })), '', 'the server\u2019s own line says so');
+  assert.equal(
+    silenceWords(state({ people: [silent('Bo', 300), person({})] })),
+    '',
+    'a way that changes is no news',
+  );
+  assert.match(
+    silenceWords(state({ people: [silent('Bo'), person({})] })),
+    /^Nothing comes through between you and Bo right now/,
+  );
+  assert.match(
+    silenceWords(
+      state({ people: [...['Bo', 'Cy', 'Di', 'Ed'].map((name) => silent(name)), person({})] }),
+    ),
+    /you and Bo, Cy, Di and 1 more right/,
+  );
+  assert.match(
+    silenceWords(state({ people: [silent('Bo'), silent('Cy')] })),
+    /^Nothing comes through right now: neither what you say nor what the others say/,
+  );
+  assert.equal(
+    silenceWords(state({ phase: 'reconnecting', people: [silent('Bo')] })),
+    '',
+    'the server\u2019s own line says so',
+  );
   assert.equal(silenceWords(state({ people: [{ ...silent('Bo'), away: true }] })), '');
 });
 
@@ -223,18 +532,32 @@ test('an upload that is too slow is said', () => {
 });
 
 test('a microphone that does not work has a sentence, one that does has none', () => {
-  const without = /** @type {const} */ (['asking', 'denied', 'blocked', 'missing', 'lost', 'failed', 'unavailable']);
-  assert.equal(new Set(without.map(microphoneWords).filter((words) => words !== '')).size, without.length);
+  const without = /** @type {const} */ ([
+    'asking',
+    'denied',
+    'blocked',
+    'missing',
+    'lost',
+    'failed',
+    'unavailable',
+  ]);
+  assert.equal(
+    new Set(without.map(microphoneWords).filter((words) => words !== '')).size,
+    without.length,
+  );
   assert.equal(microphoneWords('on') + microphoneWords('none'), '');
 });
 
 test('each state of the speaker has its own words, and one that plays has none', () => {
-  const said = /** @type {const} */ (['waits', 'default', 'none']).map((output) => outputWords(state({ output })));
+  const said = /** @type {const} */ (['waits', 'default', 'none']).map((output) =>
+    outputWords(state({ output })),
+  );
   assert.equal(new Set(said).size, 3);
   assert.match(said[0], /waits for a click/);
   assert.match(said[1], /speaker is gone/);
   assert.match(said[2], /you hear nothing/);
-  for (const output of /** @type {const} */ (['on', 'off', 'starting'])) assert.equal(outputWords(state({ output })), '');
+  for (const output of /** @type {const} */ (['on', 'off', 'starting']))
+    assert.equal(outputWords(state({ output })), '');
 });
 
 test('who sees the network address is said as it is', () => {
@@ -244,25 +567,43 @@ test('who sees the network address is said as it is', () => {
 });
 
 test('a key is called what stands on it', () => {
-  assert.deepEqual([
-    { key: 'a', code: 'KeyQ' }, { key: ' ', code: 'Space' }, { key: 'Control', code: 'ControlLeft' }, { key: 'F8', code: 'F8' },
-    { key: 'ф', code: 'KeyA' }, { key: 'Unidentified', code: '' },
-  ].map(keyName), ['A', 'Space', 'Control Left', 'F8', 'Ф', 'Unidentified']);
+  assert.deepEqual(
+    [
+      { key: 'a', code: 'KeyQ' },
+      { key: ' ', code: 'Space' },
+      { key: 'Control', code: 'ControlLeft' },
+      { key: 'F8', code: 'F8' },
+      { key: 'ф', code: 'KeyA' },
+      { key: 'Unidentified', code: '' },
+    ].map(keyName),
+    ['A', 'Space', 'Control Left', 'F8', 'Ф', 'Unidentified'],
+  );
 });
 
 test('a face has one or two letters of any alphabet', () => {
-  assert.deepEqual(['Ada Lovelace', 'ada', 'Łukasz Jan Nowak', 'يوسف العربي', '7 of 9', '', '☎ ☎', '<b>'].map(initials),
-    ['AL', 'A', 'ŁN', 'يا', '79', '·', '·', 'B']);
+  assert.deepEqual(
+    ['Ada Lovelace', 'ada', 'Łukasz Jan Nowak', 'يوسف العربي', '7 of 9', '', '☎ ☎', '<b>'].map(
+      initials,
+    ),
+    ['AL', 'A', 'ŁN', 'يا', '79', '·', '·', 'B'],
+  );
 });
 
 test('a colour goes with the id', () => {
   assert.equal(hue('abc'), hue('abc'));
   assert.notEqual(hue('abc'), hue('abd'));
-  for (const id of ['', 'abc', '\u{1f600}', 'x'.repeat(1000)]) assert.ok(hue(id) >= 0 && hue(id) < 360, id.slice(0, 5));
+  for (const id of ['', 'abc', '\u{1f600}', 'x'.repeat(1000)])
+    assert.ok(hue(id) >= 0 && hue(id) < 360, id.slice(0, 5));
 });
 
 test('messages are shown once each, also when the oldest were dropped', () => {
-  const [a, b, c] = ['a', 'b', 'c'].map((text) => ({ from: 'x', to: 'room', mine: false, text, at: 0 }));
+  const [a, b, c] = ['a', 'b', 'c'].map((text) => ({
+    from: 'x',
+    to: 'room',
+    mine: false,
+    text,
+    at: 0,
+  }));
   assert.deepEqual(newerThan([a, b], undefined), [a, b]);
   assert.deepEqual(newerThan([a, b, c], b), [c]);
   assert.deepEqual(newerThan([b, c], a), [b, c]);
@@ -271,23 +612,48 @@ test('messages are shown once each, also when the oldest were dropped', () => {
 
 test('what the guide to trouble quotes is what the page says', () => {
   const guide = readFileSync(new URL('../../docs/troubleshooting.md', import.meta.url), 'utf8');
-  const views = new URL('../src/view/', import.meta.url);
-  const page = readdirSync(views).map((file) => readFileSync(new URL(file, views), 'utf8')).join('\n');
+  const folders = ['../src/', '../src/view/'].map((folder) => new URL(folder, import.meta.url));
+  const page = folders
+    .flatMap((folder) =>
+      readdirSync(folder)
+        .filter((file) => file.endsWith('.js'))
+        .map((file) => readFileSync(new URL(file, folder), 'utf8')),
+    )
+    .join('\n');
   const quoted = [...guide.matchAll(/^\| “([^”]+)”/gm)].map(([, words]) => words);
   assert.ok(quoted.length > 20);
-  assert.deepEqual(quoted.filter((words) => !page.includes(words)), []);
+  assert.deepEqual(
+    quoted.filter((words) => !page.includes(words)),
+    [],
+  );
 });
 
 test('a talk group shows those of the others who hear it', () => {
   const people = [
-    person({ name: 'Ben', groups: ['Global', 'Red'] }), person({ name: 'Cleo', groups: ['Global'] }),
-    person({ name: 'Dan', groups: ['Red'], status: { deafened: true } }), person({ name: 'Eve', groups: ['Red'], mayNot: ['listen'] }),
+    person({ name: 'Ben', groups: ['Global', 'Red'] }),
+    person({ name: 'Cleo', groups: ['Global'] }),
+    person({ name: 'Dan', groups: ['Red'], status: { deafened: true } }),
+    person({ name: 'Eve', groups: ['Red'], mayNot: ['listen'] }),
   ];
   assert.deepEqual(listenerNames(people, 'Red'), ['\u2068Ben\u2069']);
 });
 
 test('an address that is no link to a room is not taken for a name', () => {
-  for (const link of ['https://a.example/r/..', 'https://a.example/r/a/b', 'http://localhost:8080/', 'ws://a/r/%FF%FE', '127.0.0.1:80/r/a/b', 'a.b/r/..']) assert.match(linkFault(link), /must end with/, link);
-  for (const text of ['lobby', 'r/x', 'https://a.example/r/lobby', 'localhost:8080/r/x', 'a.b/r/x']) assert.equal(linkFault(text), '', text);
-  assert.deepEqual(['localhost/r/x', '127.0.0.1:18431/r/x', 'host:8080/r/x', 'host/r/x'].map((text) => invitationOf(text)?.room), ['x', 'x', 'x', undefined]);
+  for (const link of [
+    'https://a.example/r/..',
+    'https://a.example/r/a/b',
+    'http://localhost:8080/',
+    'ws://a/r/%FF%FE',
+    '127.0.0.1:80/r/a/b',
+    'a.b/r/..',
+  ])
+    assert.match(linkFault(link), /must end with/, link);
+  for (const text of ['lobby', 'r/x', 'https://a.example/r/lobby', 'localhost:8080/r/x', 'a.b/r/x'])
+    assert.equal(linkFault(text), '', text);
+  assert.deepEqual(
+    ['localhost/r/x', '127.0.0.1:18431/r/x', 'host:8080/r/x', 'host/r/x'].map(
+      (text) => invitationOf(text)?.room,
+    ),
+    ['x', 'x', 'x', undefined],
+  );
 });

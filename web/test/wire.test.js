@@ -5,8 +5,12 @@ import { test } from 'node:test';
 import { hex, prove, serverOrigin, unhex } from '../src/identity.js';
 import { cut, decode, encode, groupId, WireError } from '../src/wire.js';
 
-const vectors = JSON.parse(readFileSync(new URL('../../tests/vectors/packets.json', import.meta.url), 'utf8'));
-const signaling = JSON.parse(readFileSync(new URL('../../tests/vectors/signaling.json', import.meta.url), 'utf8'));
+const vectors = JSON.parse(
+  readFileSync(new URL('../../tests/vectors/packets.json', import.meta.url), 'utf8'),
+);
+const signaling = JSON.parse(
+  readFileSync(new URL('../../tests/vectors/signaling.json', import.meta.url), 'utf8'),
+);
 
 /** @param {string} text */
 const bytesOf = (text) => unhex(text.replaceAll(' ', ''));
@@ -16,8 +20,11 @@ function fromVector(value, name = '') {
   if (typeof value === 'string' && (name === 'frame' || name === 'packet')) return unhex(value);
   if (Array.isArray(value)) return value.map((item) => fromVector(item));
   if (value === null || typeof value !== 'object') return value;
-  const camel = (/** @type {string} */ key) => key.replace(/_(.)/g, (_, letter) => letter.toUpperCase());
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [camel(key), fromVector(item, key)]));
+  const camel = (/** @type {string} */ key) =>
+    key.replace(/_(.)/g, (_, letter) => letter.toUpperCase());
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [camel(key), fromVector(item, key)]),
+  );
 }
 
 // A page neither sends nor reads the data of games.
@@ -41,7 +48,10 @@ for (const { name, hex: text, kind, session, fields } of vectors.lenient) {
 
 for (const { name, hex: text, error } of vectors.refused) {
   test(`refuses: ${name}`, () => {
-    assert.throws(() => decode(bytesOf(text)), (thrown) => thrown instanceof WireError && thrown.code === error);
+    assert.throws(
+      () => decode(bytesOf(text)),
+      (thrown) => thrown instanceof WireError && thrown.code === error,
+    );
   });
 }
 
@@ -70,10 +80,22 @@ test('cutting a text leaves whole characters', () => {
 test('packets of every length are written whole', () => {
   for (let length = 0; length <= 1275; length++) {
     const frame = Uint8Array.from({ length }, (_, at) => at);
-    const voice = { sender: 1, burst: { bits: 7, value: 0 }, sequence: 2, targets: [], pauseFollows: true, copies: [{ behind: 1, frame }], frame };
+    const voice = {
+      sender: 1,
+      burst: { bits: 7, value: 0 },
+      sequence: 2,
+      targets: [],
+      pauseFollows: true,
+      copies: [{ behind: 1, frame }],
+      frame,
+    };
     assert.deepEqual(decode(encode('VoiceCopies', 3, voice)).fields, voice);
     const text = 'é'.repeat(length);
-    assert.equal(decode(encode('TextData', 3, { sender: 1, recipient: { kind: 'group', id: 2 }, text })).fields.text, text);
+    assert.equal(
+      decode(encode('TextData', 3, { sender: 1, recipient: { kind: 'group', id: 2 }, text })).fields
+        .text,
+      text,
+    );
   }
 });
 
@@ -83,8 +105,12 @@ test('any bytes are read or refused, and never more than that', () => {
   const known = vectors.packets.map((/** @type {{hex: string}} */ vector) => bytesOf(vector.hex));
   let read = 0;
   for (let n = 0; n < 20_000; n++) {
-    const bytes = known[Math.floor(random() * known.length)].slice(0, 3 + Math.floor(random() * 60));
-    for (let change = 0; change < 3; change++) bytes[2 + Math.floor(random() * (bytes.length - 2))] = random() * 256;
+    const bytes = known[Math.floor(random() * known.length)].slice(
+      0,
+      3 + Math.floor(random() * 60),
+    );
+    for (let change = 0; change < 3; change++)
+      bytes[2 + Math.floor(random() * (bytes.length - 2))] = random() * 256;
     try {
       const packet = decode(bytes);
       // What is read can be written, and reads the same again.

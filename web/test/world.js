@@ -38,12 +38,15 @@ export class World {
       this.now += STEP_MS;
       for (const { uplink } of this.peers) uplink?.pump();
       for (;;) {
-        const due = this.#queue.filter((item) => item.at <= this.now).sort((a, b) => a.at - b.at)[0];
+        const due = this.#queue
+          .filter((item) => item.at <= this.now)
+          .sort((a, b) => a.at - b.at)[0];
         if (!due) break;
         this.#queue.splice(this.#queue.indexOf(due), 1);
         due.act();
       }
-      if ((this.now / STEP_MS) % 4 === 0) for (const peer of this.peers) if (!peer.asleep) peer.mesh.tick(this.now);
+      if ((this.now / STEP_MS) % 4 === 0)
+        for (const peer of this.peers) if (!peer.asleep) peer.mesh.tick(this.now);
       if (this.now % 5000 === 0) this.server.mark();
       each();
     }
@@ -64,7 +67,9 @@ export class World {
     this.server.isUp = false;
     old.isUp = false;
     for (const peer of this.peers) peer.socketEnds();
-    this.later(() => { this.server.isUp = true; }, awayMs);
+    this.later(() => {
+      this.server.isUp = true;
+    }, awayMs);
   }
 }
 
@@ -103,7 +108,8 @@ export class Bottleneck {
 
   /** @param {number} bytes @param {() => void} act when it arrives @param {boolean} isLossy */
   stream(bytes, act, isLossy) {
-    if (isLossy && this.#held.reduce((sum, item) => sum + item.bytes, 0) > HELD_BYTES) this.dropped += 1;
+    if (isLossy && this.#held.reduce((sum, item) => sum + item.bytes, 0) > HELD_BYTES)
+      this.dropped += 1;
     else this.#held.push({ bytes: bytes + SERVER_BYTES, act });
     this.pump();
   }
@@ -143,13 +149,31 @@ export class FakePeer {
     this.id = `${name.toLowerCase().codePointAt(0)?.toString(16).padStart(8, '0')}-0000-8000-8000-000000000000`;
     this.name = name;
     const capabilities = {
-      relay_only: false, redundancy: true, voice_ack: true, reports: true, path_feedback: true, bundles: true,
-      frame_ms: [10, 20, 40, 60], ...more,
+      relay_only: false,
+      redundancy: true,
+      voice_ack: true,
+      reports: true,
+      path_feedback: true,
+      bundles: true,
+      frame_ms: [10, 20, 40, 60],
+      ...more,
     };
     const config = {
-      room: 'r', name, peer: this.id, proof: this.id, run: more.run ?? 1, capabilities, metadata: {}, firstSequence: 65_500,
+      room: 'r',
+      name,
+      peer: this.id,
+      proof: this.id,
+      run: more.run ?? 1,
+      capabilities,
+      metadata: {},
+      firstSequence: 65_500,
     };
-    this.mesh = new Mesh(config, this, (event) => this.events.push(event), () => world.random());
+    this.mesh = new Mesh(
+      config,
+      this,
+      (event) => this.events.push(event),
+      () => world.random(),
+    );
   }
 
   /** @param {string} type */
@@ -159,11 +183,15 @@ export class FakePeer {
 
   /** First bytes of the frames heard, of their own packets, in order. */
   get heard() {
-    return this.events.filter((event) => event.type === 'voice' && event.heard.behind === 0).map((event) => event.heard.frame[0]);
+    return this.events
+      .filter((event) => event.type === 'voice' && event.heard.behind === 0)
+      .map((event) => event.heard.frame[0]);
   }
 
   get texts() {
-    return this.events.filter((event) => event.type === 'text').map(({ group, text }) => [group, text]);
+    return this.events
+      .filter((event) => event.type === 'text')
+      .map(({ group, text }) => [group, text]);
   }
 
   /** @param {FakePeer} other */
@@ -173,7 +201,12 @@ export class FakePeer {
 
   /** @param {number} byte */
   say(byte, pauseFollows = false, copies = /** @type {number[]} */ ([])) {
-    return this.mesh.session.speak(this.world.now, new Uint8Array([byte, 1, 2]), pauseFollows, () => copies);
+    return this.mesh.session.speak(
+      this.world.now,
+      new Uint8Array([byte, 1, 2]),
+      pauseFollows,
+      () => copies,
+    );
   }
 
   /** The newest connection. */
@@ -223,7 +256,8 @@ export class FakePeer {
   /** @param {number} generation @param {string} text */
   sendText(generation, text) {
     const { server } = this.world;
-    if (this.works(generation)) this.#up(text.length, () => server.text(this, JSON.parse(text), generation), true);
+    if (this.works(generation))
+      this.#up(text.length, () => server.text(this, JSON.parse(text), generation), true);
   }
 
   /** @param {number} bytes @param {() => void} act @param {boolean} isStream in order and without loss */
@@ -237,24 +271,30 @@ export class FakePeer {
   sendPacket(generation, packet, reliable) {
     const { server } = this.world;
     if (packet[2] === 8) this.sent.relay += 1;
-    if (this.works(generation)) this.#up(packet.length, () => server.packet(this, packet), true, !reliable);
+    if (this.works(generation))
+      this.#up(packet.length, () => server.packet(this, packet), true, !reliable);
   }
 
   /** @param {string} peer @param {number} generation @param {string} role */
   openLink(peer, generation, role) {
     this.world.later(() => {
-      if (this.mesh.pairs.get(peer, generation)?.state === 'opening') this.mesh.pairs.linkClosed(this.world.now, peer, generation, false);
+      if (this.mesh.pairs.get(peer, generation)?.state === 'opening')
+        this.mesh.pairs.linkClosed(this.world.now, peer, generation, false);
     }, 15_000);
     if (role === 'offer') {
-      this.world.later(() => this.mesh.pairs.linkSignal(peer, generation, { kind: 'offer', sdp: 'offer' }));
+      this.world.later(() =>
+        this.mesh.pairs.linkSignal(peer, generation, { kind: 'offer', sdp: 'offer' }),
+      );
     }
   }
 
   /** @param {string} peer @param {number} generation @param {import('../src/messages.js').Signal} signal */
   signalLink(peer, generation, signal) {
-    if (signal.kind === 'offer') this.mesh.pairs.linkSignal(peer, generation, { kind: 'answer', sdp: 'answer' });
+    if (signal.kind === 'offer')
+      this.mesh.pairs.linkSignal(peer, generation, { kind: 'answer', sdp: 'answer' });
     // Whether it opens is up to the network between the two.
-    if (this.world.linksWork) this.world.later(() => this.mesh.pairs.linkOpen(this.world.now, peer, generation), 30);
+    if (this.world.linksWork)
+      this.world.later(() => this.mesh.pairs.linkOpen(this.world.now, peer, generation), 30);
   }
 
   /** @param {string} peer @param {number} generation @param {string} stream @param {Uint8Array} packet */
@@ -262,7 +302,11 @@ export class FakePeer {
     if (stream === 'voice') this.sent.link += 1;
     const other = this.world.peers.find((candidate) => candidate.id === peer);
     if (!this.world.linksWork) return true;
-    this.#up(packet.length, () => other?.fromLink(this.id, generation, packet), stream === 'reliable');
+    this.#up(
+      packet.length,
+      () => other?.fromLink(this.id, generation, packet),
+      stream === 'reliable',
+    );
     return true;
   }
 
@@ -287,6 +331,10 @@ export class FakePeer {
 class FakeServer {
   isUp = true;
   locked = false;
+  /** Where a moderator holds who joins. @type {string[]} */
+  heldIn = [];
+  /** Who may moderate, as `joined` says it. @type {string | undefined} */
+  ownerRight;
   version = 0;
   order = 0;
   nextClient = 1;
@@ -302,25 +350,37 @@ class FakeServer {
   }
 
   mark() {
-    for (const peer of this.members.keys()) this.tell(peer, { type: 'roster-mark', ...this.#roster() });
+    for (const peer of this.members.keys())
+      this.tell(peer, { type: 'roster-mark', ...this.#roster() });
   }
 
   #roster() {
-    return { version: this.version, hash: rosterHash([...this.members.values()].map(({ info }) => info)) };
+    return {
+      version: this.version,
+      hash: rosterHash([...this.members.values()].map(({ info }) => info)),
+    };
   }
 
   /** @param {FakePeer} peer @param {object} message */
   tell(peer, message) {
     const generation = this.members.get(peer)?.generation ?? 0;
-    this.world.later(() => !peer.asleep && peer.works(generation)
-      && peer.mesh.signaling.text(this.world.now, generation, JSON.stringify(message)));
+    this.world.later(
+      () =>
+        !peer.asleep &&
+        peer.works(generation) &&
+        peer.mesh.signaling.text(this.world.now, generation, JSON.stringify(message)),
+    );
   }
 
   /** @param {FakePeer} peer @param {Uint8Array} packet */
   send(peer, packet) {
     const generation = this.members.get(peer)?.generation ?? 0;
-    this.world.later(() => !peer.asleep && peer.works(generation)
-      && peer.mesh.signaling.packet(this.world.now, generation, packet));
+    this.world.later(
+      () =>
+        !peer.asleep &&
+        peer.works(generation) &&
+        peer.mesh.signaling.packet(this.world.now, generation, packet),
+    );
   }
 
   /** @param {FakePeer} but */
@@ -357,26 +417,78 @@ class FakeServer {
       present.resumed = present.member;
       const peers = this.others(peer).map((other) => this.members.get(other)?.info);
       const { client, order, metadata } = present.info;
-      const joined = { you: peer.id, client, session: this.session, room: message.room, peers, order };
-      this.tell(peer, { type: 'joined', ...joined, locked: this.locked, roster: this.#roster(), taken_over: { metadata } });
+      const joined = {
+        you: peer.id,
+        client,
+        session: this.session,
+        room: message.room,
+        peers,
+        order,
+      };
+      this.tell(peer, {
+        type: 'joined',
+        ...joined,
+        locked: this.locked,
+        roster: this.#roster(),
+        taken_over: { metadata },
+      });
     } else if (message.type === 'ping') {
       this.tell(peer, { type: 'pong', token: message.token });
     } else if (message.type === 'join') {
       const client = this.clients.get(peer.id) ?? this.nextClient++;
       this.clients.set(peer.id, client);
       const { run, name, metadata, capabilities } = message;
-      const info = { peer: peer.id, client, run, name, metadata, capabilities, order: ++this.order };
+      const info = {
+        peer: peer.id,
+        client,
+        run,
+        name,
+        metadata,
+        capabilities,
+        order: ++this.order,
+      };
       const peers = this.others(peer).map((other) => this.members.get(other)?.info);
-      this.members.set(peer, { info, listens: new Set(), member: false, generation, resumed: false });
+      this.members.set(peer, {
+        info,
+        listens: new Set(),
+        member: false,
+        generation,
+        resumed: false,
+      });
       this.version += 1;
-      const joined = { you: peer.id, client, session: this.session, room: message.room, peers, order: info.order };
-      this.tell(peer, { type: 'joined', ...joined, group_text: true, roster: this.#roster() });
+      const joined = {
+        you: peer.id,
+        client,
+        session: this.session,
+        room: message.room,
+        peers,
+        order: info.order,
+      };
+      this.tell(peer, {
+        type: 'joined',
+        ...joined,
+        group_text: true,
+        roster: this.#roster(),
+        ...(this.locked && { locked: true }),
+        ...(this.ownerRight && { owner_right: this.ownerRight }),
+        ...(this.heldIn.length > 0 && { held_in: this.heldIn }),
+      });
       for (const other of this.others(peer)) this.tell(other, { type: 'peer-joined', peer: info });
     } else if (message.type === 'signal') {
       const to = this.others(peer).find((other) => other.id === message.to);
-      if (to) this.tell(to, { type: 'signal', from: peer.id, attempt: message.attempt, signal: message.signal });
+      if (to)
+        this.tell(to, {
+          type: 'signal',
+          from: peer.id,
+          attempt: message.attempt,
+          signal: message.signal,
+        });
     } else if (message.type === 'roster') {
-      this.tell(peer, { type: 'roster', ...this.#roster(), peers: [...this.members.values()].map(({ info }) => info) });
+      this.tell(peer, {
+        type: 'roster',
+        ...this.#roster(),
+        peers: [...this.members.values()].map(({ info }) => info),
+      });
     } else if (message.type === 'leave') {
       this.gone(peer, 'left');
     }
@@ -396,12 +508,29 @@ class FakeServer {
       own.member = true;
       own.resumed = false;
       if (!resumed) own.listens = new Set(['Global']);
-      const others = this.others(peer).map((other) => this.members.get(other)).filter((member) => member?.member);
-      const clients = others.map((member) => ({ name: member?.info.name, id: member?.info.client, codec }));
-      this.send(peer, encode('HandshakeResponse', this.session, { you: info.id, clients, groups: [], listeners: [] }));
+      const others = this.others(peer)
+        .map((other) => this.members.get(other))
+        .filter((member) => member?.member);
+      const clients = others.map((member) => ({
+        name: member?.info.name,
+        id: member?.info.client,
+        codec,
+      }));
+      this.send(
+        peer,
+        encode('HandshakeResponse', this.session, {
+          you: info.id,
+          clients,
+          groups: [],
+          listeners: [],
+        }),
+      );
       for (const member of others) {
         const client = { name: member?.info.name, id: member?.info.client, codec };
-        this.send(peer, encode('ClientState', this.session, { client, groups: [...(member?.listens ?? [])] }));
+        this.send(
+          peer,
+          encode('ClientState', this.session, { client, groups: [...(member?.listens ?? [])] }),
+        );
       }
       if (!resumed) this.#state(peer, info, own.listens);
     } else if (kind === 'ClientState') {
@@ -416,18 +545,21 @@ class FakeServer {
       else own.listens.delete(fields.group);
       for (const other of this.others(peer)) this.send(other, bytes);
     } else if (kind === 'GroupText') {
-      for (const other of this.others(peer)) if (this.members.get(other)?.listens.has(fields.group)) this.send(other, bytes);
+      for (const other of this.others(peer))
+        if (this.members.get(other)?.listens.has(fields.group)) this.send(other, bytes);
     } else if (kind === 'TextData') {
       for (const other of this.others(peer)) this.send(other, bytes);
     } else if (kind === 'ServerRelayUnreliable') {
       for (const other of this.others(peer)) {
-        if (fields.destinations.includes(this.members.get(other)?.info.client)) this.send(other, fields.packet.slice());
+        if (fields.destinations.includes(this.members.get(other)?.info.client))
+          this.send(other, fields.packet.slice());
       }
     }
   }
 
   /** @param {FakePeer} peer @param {any} client @param {Set<string>} listens */
   #state(peer, client, listens) {
-    for (const other of this.others(peer)) this.send(other, encode('ClientState', this.session, { client, groups: [...listens] }));
+    for (const other of this.others(peer))
+      this.send(other, encode('ClientState', this.session, { client, groups: [...listens] }));
   }
 }

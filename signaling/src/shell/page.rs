@@ -6,11 +6,11 @@
 //!
 //! The room stands in the page's address for its scripts to read. The server does not look at it, and puts nothing of a
 //! request into an answer. All addresses in the page are relative, so that a proxy may serve it under any path.
+//!
+//! What the binary carries was compressed when it was built, and is sent in the smallest form that the client takes.
 
+mod encoding;
 mod files;
-#[cfg(test)]
-mod names;
-mod plain;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -18,7 +18,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::State;
 use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, IF_NONE_MATCH,
+    REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS,
 };
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, Uri};
 use axum::middleware::map_response_with_state;
@@ -27,7 +28,8 @@ use axum::routing::get;
 
 use crate::config::key_file::{file_words, named};
 use crate::config::{Config, ConfigError};
-use files::{Files, INDEX};
+use encoding::{Accepted, Encoding};
+use files::{Contents, Files, INDEX};
 
 /// The page's own server is the only place that it loads from and connects to. `'self'` covers the WebSocket of the same
 /// host in Chromium 70, Firefox, and Safari 16; what else the page needs, WebCodecs for sound, came to each of them later.
@@ -72,7 +74,7 @@ impl Page {
     pub(super) fn of(config: &Config) -> Result<Option<Self>, ConfigError> {
         let files = match &config.web_dir {
             _ if config.no_web => return Ok(None),
-            None => Files::embedded(),
+            None => Files::Embedded,
             Some(folder) => {
                 let index = folder.join(INDEX);
                 std::fs::metadata(&index).map_err(|error| ConfigError {
@@ -97,39 +99,62 @@ impl Page {
             .with_state(Arc::clone(page))
     }
 
-    /// Changes when the page or anything that it loads does.
-    fn etag(&self) -> Option<HeaderValue> {
-        let quoted = format!("\"{}\"", self.files.version());
+    /// Changes when the page or anything that it loads does, and differs with the encoding (RFC 9110, section 8.8.3.3).
+    fn etag(&self, encoding: Encoding) -> Option<HeaderValue> {
+        let version = self.files.version();
+        let quoted = match encoding.name() {
+            Some(name) => format!("\"{version}-{name}\""),
+            None => format!("\"{version}\""),
+        };
         self.files.are_fixed().then(|| HeaderValue::try_from(quoted).ok())?
     }
 }
 
 async fn index(State(page): State<Arc<Page>>, uri: Uri, headers: HeaderMap) -> Response {
-    let etag = page.etag();
-    if etag.as_ref().is_some_and(|etag| matches(&headers, etag)) {
-        return with_etag((StatusCode::NOT_MODIFIED, [(CACHE_CONTROL, ASK_ANEW)]).into_response(), etag);
-    }
-    let Some(contents) = page.files.index(to_lobby(uri.path())).await else {
+    let Some(contents) = page.files.index(to_lobby(uri.path()), accepted(&headers)).await else {
         return not_found("There is no page here.\n");
     };
+    let etag = page.etag(contents.encoding);
     let caching = if page.files.are_fixed() { ASK_ANEW } else { DO_NOT_KEEP };
-    let html = HeaderValue::from_static("text/html; charset=utf-8");
-    with_etag(([(CONTENT_TYPE, html), (CACHE_CONTROL, caching)], contents).into_response(), etag)
+    let mut response = if etag.as_ref().is_some_and(|etag| matches(&headers, etag)) {
+        StatusCode::NOT_MODIFIED.into_response()
+    } else {
+        encoded(contents, "text/html; charset=utf-8")
+    };
+    response.headers_mut().insert(CACHE_CONTROL, caching);
+    if let Some(etag) = etag {
+        response.headers_mut().insert(ETAG, etag);
+    }
+    response
 }
 
 /// Looks at the path as it was sent: no asset has a name that needs an escape.
-async fn asset(State(page): State<Arc<Page>>, uri: Uri) -> Response {
+async fn asset(State(page): State<Arc<Page>>, uri: Uri, headers: HeaderMap) -> Response {
     let named = uri.path().strip_prefix("/assets/").and_then(|path| path.split_once('/'));
     let Some((version, name)) = named else { return not_found("There is no such file.\n") };
     if version != page.files.version() {
         return not_found("This page belongs to another version of the server; reload it.\n");
     }
-    let Some((contents, media_type)) = page.files.asset(name).await else {
+    let Some((contents, media_type)) = page.files.asset(name, accepted(&headers)).await else {
         return not_found("There is no such file.\n");
     };
     let caching = if page.files.are_fixed() { KEEP_FOR_EVER } else { DO_NOT_KEEP };
-    let told = [(CONTENT_TYPE, HeaderValue::from_static(media_type)), (CACHE_CONTROL, caching)];
-    (told, contents).into_response()
+    let mut response = encoded(contents, media_type);
+    response.headers_mut().insert(CACHE_CONTROL, caching);
+    response
+}
+
+fn accepted(headers: &HeaderMap) -> Accepted {
+    Accepted::of(headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok()))
+}
+
+fn encoded(contents: Contents, media_type: &'static str) -> Response {
+    let mut response = contents.bytes.into_response();
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+    if let Some(name) = contents.encoding.name() {
+        response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(name));
+    }
+    response
 }
 
 /// From a path to the lobby, relative: a proxy may show the browser another path in front of it, which neither the page
@@ -169,16 +194,11 @@ fn not_found(why: &'static str) -> Response {
     (StatusCode::NOT_FOUND, [(CACHE_CONTROL, DO_NOT_KEEP)], why).into_response()
 }
 
-fn with_etag(mut response: Response, etag: Option<HeaderValue>) -> Response {
-    if let Some(etag) = etag {
-        response.headers_mut().insert(ETAG, etag);
-    }
-    response
-}
-
 async fn bound(State(page): State<Arc<Page>>, mut response: Response) -> Response {
     response.headers_mut().extend(BOUNDS);
     response.headers_mut().insert(CONTENT_SECURITY_POLICY, page.policy.clone());
+    // Of a folder too: what is carried may take its place at the same address.
+    response.headers_mut().insert(VARY, HeaderValue::from_static("accept-encoding"));
     response
 }
 

@@ -70,10 +70,14 @@ impl Server {
 }
 
 pub async fn http(address: SocketAddr, request: &str) -> String {
+    String::from_utf8(http_bytes(address, request).await).expect("the answer is text")
+}
+
+pub async fn http_bytes(address: SocketAddr, request: &str) -> Vec<u8> {
     let mut socket = TcpStream::connect(address).await.expect("the server listens");
     socket.write_all(request.as_bytes()).await.expect("the server reads");
-    let mut answer = String::new();
-    within("an answer", socket.read_to_string(&mut answer)).await.expect("the answer is text");
+    let mut answer = Vec::new();
+    within("an answer", socket.read_to_end(&mut answer)).await.expect("the answer ends");
     answer
 }
 

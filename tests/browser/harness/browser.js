@@ -19,14 +19,19 @@ export const PICTURES = join(ROOT, 'out/browser');
 const require = createRequire(join(ROOT, 'web/package.json'));
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome'];
 /** What the browser itself says on its console when a server is away; everything else there is a fault. */
-const SERVER_AWAY = /^WebSocket connection to .* failed|^Failed to load resource: (net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|INTERNET_DISCONNECTED)|the server responded with a status of 50[234])/;
+const SERVER_AWAY =
+  /^WebSocket connection to .* failed|^Failed to load resource: (net::ERR_(CONNECTION_REFUSED|CONNECTION_RESET|EMPTY_RESPONSE|INTERNET_DISCONNECTED)|the server responded with a status of 50[234])/;
 
 /** A Chromium of this machine. */
 export function findChromium() {
   const { VOICEMESH_CHROMIUM: wanted, PATH = '' } = process.env;
   if (wanted) return existsSync(wanted) ? wanted : null;
   const folders = [...PATH.split(delimiter), '/usr/bin'];
-  return NAMES.flatMap((name) => folders.map((folder) => join(folder, name))).find((path) => existsSync(path)) ?? null;
+  return (
+    NAMES.flatMap((name) => folders.map((folder) => join(folder, name))).find((path) =>
+      existsSync(path),
+    ) ?? null
+  );
 }
 
 /** And when a speaker ends. */
@@ -36,15 +41,24 @@ const SPEAKER_GONE = /^The AudioContext encountered an error from the audio devi
 export const axe = () => require('axe-core');
 
 export function packagesAreInstalled() {
-  return ['playwright-core', 'axe-core'].every((name) => existsSync(join(ROOT, 'web/node_modules', name)));
+  return ['playwright-core', 'axe-core'].every((name) =>
+    existsSync(join(ROOT, 'web/node_modules', name)),
+  );
 }
 
 /** @param {string | null} voice what its microphone hears, from when it is opened: a file; with `%noloop` behind it, once */
 const flags = (voice) => [
-  '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream',
+  '--use-fake-device-for-media-stream',
+  '--use-fake-ui-for-media-stream',
   ...(voice === null ? [] : [`--use-file-for-fake-audio-capture=${voice}`]),
-  '--autoplay-policy=no-user-gesture-required', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-  '--disable-background-networking', '--disable-component-update', '--disable-sync',
+  '--autoplay-policy=no-user-gesture-required',
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
 ];
 
 /** @type {WeakSet<Browser>} */
@@ -55,7 +69,11 @@ const chromium = () => require('playwright-core').chromium;
 
 /** @param {string | null} voice @param {{program?: string | null, more?: string[]}} [how] another program, and further flags */
 export async function launch(voice, { program = findChromium(), more = [] } = {}) {
-  const browser = await chromium().launch({ executablePath: program ?? undefined, headless: true, args: [...flags(voice), ...more] });
+  const browser = await chromium().launch({
+    executablePath: program ?? undefined,
+    headless: true,
+    args: [...flags(voice), ...more],
+  });
   return { browser, close: () => browser.close() };
 }
 
@@ -65,9 +83,19 @@ export async function launch(voice, { program = findChromium(), more = [] } = {}
  * @param {string | null} voice
  */
 export async function launchWithSound(env, voice) {
-  const args = flags(voice).filter((flag) => voice !== null || flag !== '--use-fake-device-for-media-stream');
-  const options = { executablePath: findChromium() ?? undefined, headless: true, ignoreDefaultArgs: ['--mute-audio'] };
-  const browser = await chromium().launch({ ...options, args, env: /** @type {Record<string, string>} */ (env) });
+  const args = flags(voice).filter(
+    (flag) => voice !== null || flag !== '--use-fake-device-for-media-stream',
+  );
+  const options = {
+    executablePath: findChromium() ?? undefined,
+    headless: true,
+    ignoreDefaultArgs: ['--mute-audio'],
+  };
+  const browser = await chromium().launch({
+    ...options,
+    args,
+    env: /** @type {Record<string, string>} */ (env),
+  });
   return { browser, close: () => browser.close() };
 }
 
@@ -77,9 +105,17 @@ export async function launchWithSound(env, voice) {
  * @param {string} profile folder
  */
 export async function launchUntouched(voice, profile) {
-  const more = ['--headless', '--remote-debugging-port=0', `--user-data-dir=${profile}`, 'about:blank'];
+  const more = [
+    '--headless',
+    '--remote-debugging-port=0',
+    `--user-data-dir=${profile}`,
+    'about:blank',
+  ];
   const program = new Program('chromium', findChromium() ?? 'chromium', [...flags(voice), ...more]);
-  const address = await program.waitForLine('its address', ({ text }) => /DevTools listening on (\S+)/.exec(text)?.[1]);
+  const address = await program.waitForLine(
+    'its address',
+    ({ text }) => /DevTools listening on (\S+)/.exec(text)?.[1],
+  );
   const browser = await chromium().connectOverCDP(address, { noDefaults: true });
   untouched.add(browser);
   return { browser, close: () => program.kill() };
@@ -113,9 +149,16 @@ export class Person {
   }
 
   /** Opens the page and does nothing there yet. @param {Browser} browser @param {string} url @param {string} name @param {Using} [using] */
-  static async open(browser, url, name, { recorded = true, processed = false, served, before, context: options = {} } = {}) {
+  static async open(
+    browser,
+    url,
+    name,
+    { recorded = true, processed = false, served, before, context: options = {} } = {},
+  ) {
     // An untouched browser has one context, and its pages are ordinary tabs.
-    const context = untouched.has(browser) ? browser.contexts()[0] : await browser.newContext({ permissions: ['microphone'], ...options });
+    const context = untouched.has(browser)
+      ? browser.contexts()[0]
+      : await browser.newContext({ permissions: ['microphone'], ...options });
     const page = await context.newPage();
     const person = new Person(context, page, name);
     page.setDefaultTimeout(PATIENCE_MS);
@@ -123,14 +166,20 @@ export class Person {
     page.on('console', (message) => {
       const where = message.location().url;
       person.said.push(`${message.type()}: ${message.text()} ${where}`);
-      if (message.type() === 'error' && !SERVER_AWAY.test(message.text()) && !SPEAKER_GONE.test(message.text())) person.faults.push(`${name}: ${message.text()} ${where}`);
+      if (
+        message.type() === 'error' &&
+        !SERVER_AWAY.test(message.text()) &&
+        !SPEAKER_GONE.test(message.text())
+      )
+        person.faults.push(`${name}: ${message.text()} ${where}`);
     });
     page.on('request', (request) => {
       const foreign = !request.url().startsWith(url) && !/^(data|blob):/.test(request.url());
       if (foreign) person.faults.push(`${name}: asked elsewhere: ${request.url()}`);
     });
     if (recorded) await page.addInitScript(install, { processed });
-    if (served) await page.route(url, (route) => route.fulfill({ contentType: 'text/html', body: served }));
+    if (served)
+      await page.route(url, (route) => route.fulfill({ contentType: 'text/html', body: served }));
     await before?.(page);
     await page.goto(url);
     return person;
@@ -159,12 +208,17 @@ export class Person {
 
   /** @param {string} phase @param {number} [patienceMs] */
   async waitForPhase(phase, patienceMs = PATIENCE_MS) {
-    await this.page.locator(`[data-phase="${phase}"]`).waitFor({ state: 'attached', timeout: patienceMs });
+    await this.page
+      .locator(`[data-phase="${phase}"]`)
+      .waitFor({ state: 'attached', timeout: patienceMs });
   }
 
   /** @param {string} name @param {'direct' | 'relayed' | 'none'} route @param {number} [patienceMs] */
   async waitForRoute(name, route, patienceMs = PATIENCE_MS) {
-    await this.sees(name, `[data-route="${route}"]`).waitFor({ state: 'attached', timeout: patienceMs });
+    await this.sees(name, `[data-route="${route}"]`).waitFor({
+      state: 'attached',
+      timeout: patienceMs,
+    });
   }
 
   /** @param {string} name */
@@ -174,8 +228,12 @@ export class Person {
 
   /** Until so much has been recorded since the page was opened or told to forget: sound is what passes the time. @param {number} seconds */
   async waitUntilRecorded(seconds) {
-    const enough = (/** @type {number} */ wanted) => /** @type {any} */ (globalThis).insideOfTests.seconds() >= wanted;
-    await this.page.waitForFunction(enough, seconds, { polling: 100, timeout: PATIENCE_MS + seconds * 1000 });
+    const enough = (/** @type {number} */ wanted) =>
+      /** @type {any} */ (globalThis).insideOfTests.seconds() >= wanted;
+    await this.page.waitForFunction(enough, seconds, {
+      polling: 100,
+      timeout: PATIENCE_MS + seconds * 1000,
+    });
   }
 
   /** Drops what was recorded so far. */
@@ -185,7 +243,9 @@ export class Person {
 
   /** What the page has played since it was opened or told to forget; written to `file` too, if there is one. @param {string} [file] */
   async heard(file) {
-    const text = await this.page.evaluate(() => /** @type {any} */ (globalThis).insideOfTests.heard());
+    const text = await this.page.evaluate(() =>
+      /** @type {any} */ (globalThis).insideOfTests.heard(),
+    );
     const bytes = Uint8Array.from(Buffer.from(text, 'base64'));
     const samples = new Int16Array(bytes.buffer);
     assert.ok(samples.length > 0, `${this.name}: nothing was recorded\n${this.said.join('\n')}`);
@@ -196,7 +256,9 @@ export class Person {
   /** The page's connections that have not been closed. */
   openConnections() {
     return this.page.evaluate(() => {
-      const all = /** @type {RTCPeerConnection[]} */ (/** @type {any} */ (globalThis).insideOfTests.connections());
+      const all = /** @type {RTCPeerConnection[]} */ (
+        /** @type {any} */ (globalThis).insideOfTests.connections()
+      );
       return all.filter((connection) => connection.connectionState !== 'closed').length;
     });
   }
@@ -209,7 +271,9 @@ export class Person {
   /** Ends every connection of the page behind its back. */
   cutConnections() {
     return this.page.evaluate(() => {
-      /** @type {any} */ (globalThis).insideOfTests.connections().forEach((/** @type {RTCPeerConnection} */ one) => one.close());
+      /** @type {any} */ (globalThis).insideOfTests
+        .connections()
+        .forEach((/** @type {RTCPeerConnection} */ one) => one.close());
     });
   }
 
@@ -217,7 +281,9 @@ export class Person {
   async hide() {
     const other = await this.context.newPage();
     await other.bringToFront();
-    await this.page.waitForFunction(() => document.visibilityState === 'hidden', null, { polling: 100 });
+    await this.page.waitForFunction(() => document.visibilityState === 'hidden', null, {
+      polling: 100,
+    });
   }
 
   /** Freezes a hidden page, as a browser does to save power, or thaws it. @param {'frozen' | 'active'} state */

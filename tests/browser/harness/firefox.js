@@ -20,20 +20,40 @@ export function findFirefox() {
   const { VOICEMESH_FIREFOX: wanted, PATH = '' } = process.env;
   if (wanted) return existsSync(wanted) ? wanted : null;
   const folders = [...PATH.split(delimiter), '/usr/bin'];
-  return NAMES.flatMap((name) => folders.map((folder) => join(folder, name))).find((path) => existsSync(path)) ?? null;
+  return (
+    NAMES.flatMap((name) => folders.map((folder) => join(folder, name))).find((path) =>
+      existsSync(path),
+    ) ?? null
+  );
 }
 
 /** No questions, no background network traffic, sound without a click. */
 const PREFERENCES = {
-  'media.navigator.permission.disabled': true, 'media.autoplay.default': 0, 'media.getusermedia.insecure.enabled': false,
-  'browser.shell.checkDefaultBrowser': false, 'browser.aboutwelcome.enabled': false, 'datareporting.policy.dataSubmissionEnabled': false,
-  'toolkit.telemetry.reportingpolicy.firstRun': false, 'app.update.enabled': false, 'app.normandy.enabled': false,
-  'extensions.update.enabled': false, 'extensions.getAddons.cache.enabled': false, 'network.captive-portal-service.enabled': false,
-  'network.connectivity-service.enabled': false, 'browser.safebrowsing.malware.enabled': false, 'browser.safebrowsing.phishing.enabled': false,
-  'services.settings.server': 'data:,', 'browser.newtabpage.activity-stream.feeds.topsites': false, 'browser.startup.page': 0,
-  'browser.region.network.url': '', 'browser.search.update': false, 'network.proxy.type': 0, 'remote.active-protocols': 1,
+  'media.navigator.permission.disabled': true,
+  'media.autoplay.default': 0,
+  'media.getusermedia.insecure.enabled': false,
+  'browser.shell.checkDefaultBrowser': false,
+  'browser.aboutwelcome.enabled': false,
+  'datareporting.policy.dataSubmissionEnabled': false,
+  'toolkit.telemetry.reportingpolicy.firstRun': false,
+  'app.update.enabled': false,
+  'app.normandy.enabled': false,
+  'extensions.update.enabled': false,
+  'extensions.getAddons.cache.enabled': false,
+  'network.captive-portal-service.enabled': false,
+  'network.connectivity-service.enabled': false,
+  'browser.safebrowsing.malware.enabled': false,
+  'browser.safebrowsing.phishing.enabled': false,
+  'services.settings.server': 'data:,',
+  'browser.newtabpage.activity-stream.feeds.topsites': false,
+  'browser.startup.page': 0,
+  'browser.region.network.url': '',
+  'browser.search.update': false,
+  'network.proxy.type': 0,
+  'remote.active-protocols': 1,
   // Names in .local are resolved by nothing in a test: peers on this machine meet by their addresses.
-  'media.peerconnection.ice.obfuscate_host_addresses': false, 'media.peerconnection.ice.loopback': true,
+  'media.peerconnection.ice.obfuscate_host_addresses': false,
+  'media.peerconnection.ice.loopback': true,
 };
 
 /** A page that gives no answer in time: its main thread stands still. */
@@ -64,17 +84,34 @@ export class Firefox {
   /** @param {string} profile folder, made here @param {NodeJS.ProcessEnv} env @param {Record<string, boolean>} more preferences */
   static async launch(profile, env, more) {
     mkdirSync(profile);
-    const lines = Object.entries({ ...PREFERENCES, ...more }).map(([name, value]) => `user_pref(${JSON.stringify(name)}, ${JSON.stringify(value)});\n`);
+    const lines = Object.entries({ ...PREFERENCES, ...more }).map(
+      ([name, value]) => `user_pref(${JSON.stringify(name)}, ${JSON.stringify(value)});\n`,
+    );
     writeFileSync(join(profile, 'user.js'), lines.join(''));
-    const program = new Program('firefox', findFirefox() ?? 'firefox', [
-      '--headless', '--no-remote', '--remote-debugging-port=0', '--profile', profile, 'about:blank',
-    ], env);
-    const address = await program.waitForLine('its address', ({ text }) => /WebDriver BiDi listening on (\S+)/.exec(text)?.[1]);
+    const program = new Program(
+      'firefox',
+      findFirefox() ?? 'firefox',
+      [
+        '--headless',
+        '--no-remote',
+        '--remote-debugging-port=0',
+        '--profile',
+        profile,
+        'about:blank',
+      ],
+      env,
+    );
+    const address = await program.waitForLine(
+      'its address',
+      ({ text }) => /WebDriver BiDi listening on (\S+)/.exec(text)?.[1],
+    );
     const { WebSocket } = require('ws');
     const socket = new WebSocket(`${address}/session`);
     await new Promise((open, failed) => socket.once('open', open).once('error', failed));
     const firefox = new Firefox(program, socket);
-    await firefox.send('session.new', { capabilities: { alwaysMatch: { unhandledPromptBehavior: { default: 'accept' } } } });
+    await firefox.send('session.new', {
+      capabilities: { alwaysMatch: { unhandledPromptBehavior: { default: 'accept' } } },
+    });
     return firefox;
   }
 
@@ -86,8 +123,14 @@ export class Firefox {
         this.#waiting.delete(id);
         reject(new StuckError(`no answer to ${method} in ${patienceMs} ms`));
       }, patienceMs);
-      const end = (/** @type {() => void} */ act) => { clearTimeout(timer); act(); };
-      this.#waiting.set(id, { done: (result) => end(() => resolve(result)), failed: (error) => end(() => reject(error)) });
+      const end = (/** @type {() => void} */ act) => {
+        clearTimeout(timer);
+        act();
+      };
+      this.#waiting.set(id, {
+        done: (result) => end(() => resolve(result)),
+        failed: (error) => end(() => reject(error)),
+      });
       this.socket.send(JSON.stringify({ id, method, params }));
     });
   }
@@ -114,7 +157,11 @@ export class Firefox {
     const { context } = await this.send('browsingContext.create', { type: 'tab' });
     const page = new FirefoxPage(this, context, name);
     await this.send('session.subscribe', { events: ['log.entryAdded'], contexts: [context] });
-    for (const act of first) await this.send('script.addPreloadScript', { functionDeclaration: String(act), contexts: [context] });
+    for (const act of first)
+      await this.send('script.addPreloadScript', {
+        functionDeclaration: String(act),
+        contexts: [context],
+      });
     await this.send('browsingContext.navigate', { context, url, wait: 'complete' });
     return page;
   }
@@ -135,7 +182,10 @@ export class FirefoxPage {
     firefox.listen((method, params) => {
       if (method !== 'log.entryAdded' || params.source?.context !== context) return;
       this.said.push(`${params.level}: ${params.text}`);
-      if (params.level === 'error') this.faults.push(`${name}: ${params.text} ${JSON.stringify(params.stackTrace?.callFrames?.[0] ?? '')}`);
+      if (params.level === 'error')
+        this.faults.push(
+          `${name}: ${params.text} ${JSON.stringify(params.stackTrace?.callFrames?.[0] ?? '')}`,
+        );
     });
   }
 
@@ -160,28 +210,38 @@ export class FirefoxPage {
 
   /** @param {number} patienceMs @param {Function} act @param {any[]} given */
   async #call(patienceMs, act, given) {
-    const { type, result, exceptionDetails } = await this.firefox.send('script.callFunction', {
-      functionDeclaration: `async (given) => JSON.stringify(await (${act})(...JSON.parse(given)) ?? null)`,
-      arguments: [{ type: 'string', value: JSON.stringify(given) }],
-      target: { context: this.context }, awaitPromise: true, userActivation: true,
-    }, patienceMs);
+    const { type, result, exceptionDetails } = await this.firefox.send(
+      'script.callFunction',
+      {
+        functionDeclaration: `async (given) => JSON.stringify(await (${act})(...JSON.parse(given)) ?? null)`,
+        arguments: [{ type: 'string', value: JSON.stringify(given) }],
+        target: { context: this.context },
+        awaitPromise: true,
+        userActivation: true,
+      },
+      patienceMs,
+    );
     if (type === 'exception') throw new Error(`${this.name}: ${exceptionDetails.text}`);
     return JSON.parse(result.value);
   }
 
   /** Until something matches. @param {string} selector */
   waitFor(selector) {
-    return this.evaluate((wanted) => new Promise((found) => {
-      const look = () => {
-        if (!document.querySelector(wanted)) return false;
-        watcher.disconnect();
-        found(true);
-        return true;
-      };
-      const watcher = new MutationObserver(look);
-      watcher.observe(document, { subtree: true, childList: true, attributes: true });
-      look();
-    }), selector);
+    return this.evaluate(
+      (wanted) =>
+        new Promise((found) => {
+          const look = () => {
+            if (!document.querySelector(wanted)) return false;
+            watcher.disconnect();
+            found(true);
+            return true;
+          };
+          const watcher = new MutationObserver(look);
+          watcher.observe(document, { subtree: true, childList: true, attributes: true });
+          look();
+        }),
+      selector,
+    );
   }
 
   /** @param {string} phase */
@@ -197,30 +257,43 @@ export class FirefoxPage {
   /** Fills in the form and joins, but does not wait. @param {{room?: string}} [using] */
   async join({ room = 'room' } = {}) {
     await this.waitFor('[data-test="join"]');
-    await this.evaluate((name, where) => {
-      const field = (/** @type {string} */ hook) => /** @type {any} */ (document.querySelector(`[data-test="${hook}"]`));
-      field('name').value = name;
-      field('room').value = where;
-      field('join').click();
-    }, this.name, room);
+    await this.evaluate(
+      (name, where) => {
+        const field = (/** @type {string} */ hook) =>
+          /** @type {any} */ (document.querySelector(`[data-test="${hook}"]`));
+        field('name').value = name;
+        field('room').value = where;
+        field('join').click();
+      },
+      this.name,
+      room,
+    );
   }
 
   /** @param {string} hook what stands under one of the page's hooks for tests */
   click(hook) {
-    return this.evaluate((wanted) => /** @type {HTMLElement} */ (document.querySelector(`[data-test="${wanted}"]`)).click(), hook);
+    return this.evaluate(
+      (wanted) =>
+        /** @type {HTMLElement} */ (document.querySelector(`[data-test="${wanted}"]`)).click(),
+      hook,
+    );
   }
 
   /** Until a text stands somewhere in the page. @param {string} text */
   async reads(text) {
-    await this.evaluate((wanted) => new Promise((found) => {
-      const look = () => {
-        if (!document.body.innerText.includes(wanted)) return;
-        clearInterval(timer);
-        found(true);
-      };
-      const timer = setInterval(look, 50);
-      look();
-    }), text);
+    await this.evaluate(
+      (wanted) =>
+        new Promise((found) => {
+          const look = () => {
+            if (!document.body.innerText.includes(wanted)) return;
+            clearInterval(timer);
+            found(true);
+          };
+          const timer = setInterval(look, 50);
+          look();
+        }),
+      text,
+    );
   }
 
   /** Loads the page anew. */
@@ -235,7 +308,9 @@ export class FirefoxPage {
   /** @param {string} name of the file */
   async picture(name) {
     mkdirSync(PICTURES, { recursive: true });
-    const { data } = await this.firefox.send('browsingContext.captureScreenshot', { context: this.context });
+    const { data } = await this.firefox.send('browsingContext.captureScreenshot', {
+      context: this.context,
+    });
     writeFileSync(join(PICTURES, `${name}.png`), Buffer.from(data, 'base64'));
   }
 }

@@ -41,7 +41,10 @@ export function install({ processed }) {
    */
   async function keep(track, blocks) {
     // A page that is busy reads later, and loses nothing of 20 s.
-    const { readable } = new /** @type {any} */ (globalThis).MediaStreamTrackProcessor({ track, maxBufferSize: 2_000 });
+    const { readable } = new /** @type {any} */ (globalThis).MediaStreamTrackProcessor({
+      track,
+      maxBufferSize: 2_000,
+    });
     const reader = readable.getReader();
     let ends = NaN;
     for (;;) {
@@ -63,7 +66,10 @@ export function install({ processed }) {
   function tapOf(context) {
     const known = taps.get(context);
     if (known) return known;
-    const input = new MediaStreamAudioDestinationNode(context, { channelCount: 1, channelCountMode: 'explicit' });
+    const input = new MediaStreamAudioDestinationNode(context, {
+      channelCount: 1,
+      channelCountMode: 'explicit',
+    });
     /** @type {Float32Array[]} */
     const blocks = [];
     recordings.push(blocks);
@@ -90,14 +96,28 @@ export function install({ processed }) {
 
   /** @type {Inside} */
   const inside = {
-    connections: () => connections.map((reference) => reference.deref()).filter((connection) => connection !== undefined),
+    connections: () =>
+      connections
+        .map((reference) => reference.deref())
+        .filter((connection) => connection !== undefined),
     made: () => connections.length,
-    forget: () => recordings.forEach((blocks) => { blocks.length = 0; }),
-    seconds: () => Math.max(0, ...recordings.map((blocks) => blocks.reduce((sum, block) => sum + block.length, 0))) / 48_000,
+    forget: () =>
+      recordings.forEach((blocks) => {
+        blocks.length = 0;
+      }),
+    seconds: () =>
+      Math.max(
+        0,
+        ...recordings.map((blocks) => blocks.reduce((sum, block) => sum + block.length, 0)),
+      ) / 48_000,
     heard() {
       const loudness = (/** @type {Float32Array[]} */ blocks) =>
-        blocks.reduce((sum, block) => sum + block.reduce((energy, sample) => energy + sample * sample, 0), 0);
-      const loudest = recordings.toSorted((a, b) => loudness(b) - loudness(a) || b.length - a.length)[0] ?? [];
+        blocks.reduce(
+          (sum, block) => sum + block.reduce((energy, sample) => energy + sample * sample, 0),
+          0,
+        );
+      const loudest =
+        recordings.toSorted((a, b) => loudness(b) - loudness(a) || b.length - a.length)[0] ?? [];
       const samples = new Int16Array(loudest.reduce((sum, block) => sum + block.length, 0));
       let at = 0;
       for (const block of loudest) {
@@ -105,7 +125,8 @@ export function install({ processed }) {
       }
       const bytes = new Uint8Array(samples.buffer);
       let text = '';
-      for (let from = 0; from < bytes.length; from += 32_768) text += String.fromCharCode(...bytes.subarray(from, from + 32_768));
+      for (let from = 0; from < bytes.length; from += 32_768)
+        text += String.fromCharCode(...bytes.subarray(from, from + 32_768));
       return btoa(text);
     },
   };

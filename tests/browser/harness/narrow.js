@@ -12,12 +12,14 @@ import { speechFile } from './sound.js';
 const QUEUE = '400ms';
 
 /** @param {string[]} command */
-const run = (...command) => execFileSync(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] }).toString();
+const run = (...command) =>
+  execFileSync(command[0], command.slice(1), { stdio: ['ignore', 'pipe', 'pipe'] }).toString();
 
 /** Why there can be none here, or false; where CI=true there must. */
 export function reasonForNoNamespace() {
   let why = '';
-  if (process.platform !== 'linux' || process.getuid?.() !== 0) why = 'network namespaces need Linux and root';
+  if (process.platform !== 'linux' || process.getuid?.() !== 0)
+    why = 'network namespaces need Linux and root';
   try {
     run('ip', '-V');
     run('tc', '-V');
@@ -41,21 +43,54 @@ export class NarrowHome {
     run('ip', 'netns', 'add', this.#id);
     // IPv6 addresses come seconds after a link is up, and a browser that is loading a page then takes it for another network.
     for (const which of ['all', 'default']) {
-      run('ip', 'netns', 'exec', this.#id, 'sh', '-c', `echo 1 >/proc/sys/net/ipv6/conf/${which}/disable_ipv6`);
+      run(
+        'ip',
+        'netns',
+        'exec',
+        this.#id,
+        'sh',
+        '-c',
+        `echo 1 >/proc/sys/net/ipv6/conf/${which}/disable_ipv6`,
+      );
     }
-    run('ip', 'link', 'add', `${this.#id}o`, 'type', 'veth', 'peer', 'name', 'lan', 'netns', this.#id);
+    run(
+      'ip',
+      'link',
+      'add',
+      `${this.#id}o`,
+      'type',
+      'veth',
+      'peer',
+      'name',
+      'lan',
+      'netns',
+      this.#id,
+    );
     run('ip', 'addr', 'add', `${this.#outside}/24`, 'dev', `${this.#id}o`);
     run('ip', 'link', 'set', `${this.#id}o`, 'up');
-    for (const words of [`addr add ${this.#inside}/24 dev lan`, 'link set lan up', 'link set lo up', `route add default via ${this.#outside}`]) {
+    for (const words of [
+      `addr add ${this.#inside}/24 dev lan`,
+      'link set lan up',
+      'link set lo up',
+      `route add default via ${this.#outside}`,
+    ]) {
       run('ip', '-n', this.#id, ...words.split(' '));
     }
   }
 
   /** A server outside. */
   async server() {
-    const program = new Program('server', binary('voicemesh-signaling'), ['--listen', `${this.#outside}:0`, '--stun', 'none']);
+    const program = new Program('server', binary('voicemesh-signaling'), [
+      '--listen',
+      `${this.#outside}:0`,
+      '--stun',
+      'none',
+    ]);
     this.stage.atEnd(() => program.kill());
-    const address = await program.waitForLine('its address', ({ text }) => /listening on \w+:\/\/(\S+)/.exec(text)?.[1]);
+    const address = await program.waitForLine(
+      'its address',
+      ({ text }) => /listening on \w+:\/\/(\S+)/.exec(text)?.[1],
+    );
     return new Server(program, address, []);
   }
 
@@ -72,6 +107,22 @@ export class NarrowHome {
 
   /** From now on this much goes up. @param {number} kbps */
   narrow(kbps) {
-    run('tc', '-n', this.#id, 'qdisc', 'replace', 'dev', 'lan', 'root', 'tbf', 'rate', `${kbps}kbit`, 'burst', '1600', 'latency', QUEUE);
+    run(
+      'tc',
+      '-n',
+      this.#id,
+      'qdisc',
+      'replace',
+      'dev',
+      'lan',
+      'root',
+      'tbf',
+      'rate',
+      `${kbps}kbit`,
+      'burst',
+      '1600',
+      'latency',
+      QUEUE,
+    );
   }
 }

@@ -15,8 +15,13 @@ const MOST_LINES = 20_000;
 
 /** @param {string} name of a program that was built beforehand */
 export function binary(name) {
-  const path = join(resolve(ROOT, process.env.CARGO_TARGET_DIR || 'target'), process.env.VOICEMESH_PROFILE ?? 'debug', name);
-  if (!existsSync(path)) throw new Error(`${path} is not built: run \`cargo build --workspace --all-targets\` first`);
+  const path = join(
+    resolve(ROOT, process.env.CARGO_TARGET_DIR || 'target'),
+    process.env.VOICEMESH_PROFILE ?? 'debug',
+    name,
+  );
+  if (!existsSync(path))
+    throw new Error(`${path} is not built: run \`cargo build --workspace --all-targets\` first`);
   return path;
 }
 
@@ -79,13 +84,20 @@ export class Program {
     }
     if (!this.running) throw new Error(`${this.name} ended without ${what}`);
     return new Promise((found, failed) => {
-      const late = () => waiter.failed(new Error(`waited ${patienceMs} ms for ${what} of ${this.name}`));
+      const late = () =>
+        waiter.failed(new Error(`waited ${patienceMs} ms for ${what} of ${this.name}`));
       const timer = setTimeout(late, patienceMs);
       /** @type {Waiter} */
       const waiter = {
         pick,
-        found: (value) => { this.#stopWaiting(waiter, timer); found(value); },
-        failed: (error) => { this.#stopWaiting(waiter, timer); failed(error); },
+        found: (value) => {
+          this.#stopWaiting(waiter, timer);
+          found(value);
+        },
+        failed: (error) => {
+          this.#stopWaiting(waiter, timer);
+          failed(error);
+        },
       };
       this.#waiters.add(waiter);
     });
@@ -98,7 +110,11 @@ export class Program {
    * @param {number} [patienceMs]
    */
   waitFor(event, wanted = () => true, patienceMs = PATIENCE_MS) {
-    return this.waitForLine(event, ({ json }) => json?.event === event && wanted(json) && json, patienceMs);
+    return this.waitForLine(
+      event,
+      ({ json }) => json?.event === event && wanted(json) && json,
+      patienceMs,
+    );
   }
 
   /** Drops what has come so far, so that waits see only what comes from now on. */
@@ -126,7 +142,9 @@ export class Program {
   }
 
   get transcript() {
-    return [`--- ${this.name} (process ${this.child.pid}) printed:`, ...this.#transcript].join('\n');
+    return [`--- ${this.name} (process ${this.child.pid}) printed:`, ...this.#transcript].join(
+      '\n',
+    );
   }
 
   /** @param {Waiter} waiter @param {NodeJS.Timeout} timer */
@@ -137,7 +155,10 @@ export class Program {
 
   /** @param {string} text @param {string} mark */
   #note(text, mark) {
-    push(this.#transcript, `${((Date.now() - this.#began) / 1000).toFixed(3).padStart(8)}${mark} ${text}`);
+    push(
+      this.#transcript,
+      `${((Date.now() - this.#began) / 1000).toFixed(3).padStart(8)}${mark} ${text}`,
+    );
     const line = { text, json: mark === ' ' ? parsed(text) : null };
     for (const waiter of this.#waiters) {
       const found = waiter.pick(line);
@@ -177,7 +198,10 @@ export class Server {
   static async start(parameters, port = 0) {
     const all = ['--listen', `127.0.0.1:${port}`, '--stun', 'none', ...parameters];
     const program = new Program('server', binary('voicemesh-signaling'), all);
-    const address = await program.waitForLine('its address', ({ text }) => /listening on \w+:\/\/(\S+)/.exec(text)?.[1]);
+    const address = await program.waitForLine(
+      'its address',
+      ({ text }) => /listening on \w+:\/\/(\S+)/.exec(text)?.[1],
+    );
     return new Server(program, address, parameters);
   }
 

@@ -27,7 +27,9 @@ export class Proxy {
       socket.on('close', () => this.#sockets.delete(socket));
       socket.on('error', () => {});
     });
-    this.server.on('upgrade', (from, socket) => this.#upgrade(from, /** @type {import('node:net').Socket} */ (socket)));
+    this.server.on('upgrade', (from, socket) =>
+      this.#upgrade(from, /** @type {import('node:net').Socket} */ (socket)),
+    );
   }
 
   /** @param {string} upstream @param {Behaviour} behaviour */
@@ -82,7 +84,8 @@ export class Proxy {
   #upgrade(from, socket) {
     const { path, headers } = this.#head(from);
     const [hostname, port] = this.upstream.split(':');
-    const refuse = (/** @type {number | undefined} */ status) => socket.end(`HTTP/1.1 ${status} refused\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
+    const refuse = (/** @type {number | undefined} */ status) =>
+      socket.end(`HTTP/1.1 ${status} refused\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
     if (this.behaviour.status) {
       refuse(this.behaviour.status);
     } else if (this.behaviour.upgrade === false) {

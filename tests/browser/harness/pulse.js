@@ -11,7 +11,8 @@ export const SPEAKERS = ['speaker', 'second'];
 const TOOLS = ['pulseaudio', 'paplay', 'parec', 'pactl'];
 
 /** @param {string} name */
-const nullSink = (name) => `load-module module-null-sink sink_name=${name} rate=48000 channels=2 sink_properties=device.description=${name}`;
+const nullSink = (name) =>
+  `load-module module-null-sink sink_name=${name} rate=48000 channels=2 sink_properties=device.description=${name}`;
 
 export function pulseIsInstalled() {
   const folders = (process.env.PATH ?? '').split(delimiter);
@@ -27,31 +28,55 @@ export class Pulse {
     mkdirSync(folder, { mode: 0o700 });
     mkdirSync(join(folder, 'home'));
     writeFileSync(join(folder, 'cookie'), new Uint8Array(256));
-    writeFileSync(join(folder, 'setup.pa'), [
-      `load-module module-native-protocol-unix auth-anonymous=1 socket=${folder}/native`,
-      ...SPEAKERS.map((name) => nullSink(name)),
-      'load-module module-null-sink sink_name=feed rate=48000 channels=1',
-      'load-module module-remap-source source_name=microphone master=feed.monitor channels=1 remix=no',
-      `set-default-sink ${SPEAKERS[0]}`,
-      'set-default-source microphone',
-      '',
-    ].join('\n'));
+    writeFileSync(
+      join(folder, 'setup.pa'),
+      [
+        `load-module module-native-protocol-unix auth-anonymous=1 socket=${folder}/native`,
+        ...SPEAKERS.map((name) => nullSink(name)),
+        'load-module module-null-sink sink_name=feed rate=48000 channels=1',
+        'load-module module-remap-source source_name=microphone master=feed.monitor channels=1 remix=no',
+        `set-default-sink ${SPEAKERS[0]}`,
+        'set-default-source microphone',
+        '',
+      ].join('\n'),
+    );
     const { PULSE_SINK, PULSE_SOURCE, DBUS_SESSION_BUS_ADDRESS, DISPLAY, ...rest } = process.env;
     /** For programs that shall use this server. @type {NodeJS.ProcessEnv} */
     this.env = {
-      ...rest, HOME: join(folder, 'home'), XDG_CONFIG_HOME: join(folder, 'home'), XDG_RUNTIME_DIR: folder, PULSE_RUNTIME_PATH: folder,
-      PULSE_CONFIG_PATH: folder, PULSE_COOKIE: join(folder, 'cookie'), PULSE_SERVER: `unix:${folder}/native`,
+      ...rest,
+      HOME: join(folder, 'home'),
+      XDG_CONFIG_HOME: join(folder, 'home'),
+      XDG_RUNTIME_DIR: folder,
+      PULSE_RUNTIME_PATH: folder,
+      PULSE_CONFIG_PATH: folder,
+      PULSE_COOKIE: join(folder, 'cookie'),
+      PULSE_SERVER: `unix:${folder}/native`,
     };
   }
 
   /** Begins, or begins again after `kill`. */
   async start() {
     rmSync(join(this.folder, 'native'), { force: true });
-    this.daemon = new Program('pulseaudio', 'pulseaudio', [
-      '-n', '--daemonize=no', '--exit-idle-time=-1', '--use-pid-file=no', '--disable-shm=yes', '--log-level=info',
-      '--log-target=stderr', '--fail=yes', '--file', join(this.folder, 'setup.pa'),
-    ], this.env);
-    await this.daemon.waitForLine('that it has started', ({ text }) => text.includes('Daemon startup complete'));
+    this.daemon = new Program(
+      'pulseaudio',
+      'pulseaudio',
+      [
+        '-n',
+        '--daemonize=no',
+        '--exit-idle-time=-1',
+        '--use-pid-file=no',
+        '--disable-shm=yes',
+        '--log-level=info',
+        '--log-target=stderr',
+        '--fail=yes',
+        '--file',
+        join(this.folder, 'setup.pa'),
+      ],
+      this.env,
+    );
+    await this.daemon.waitForLine('that it has started', ({ text }) =>
+      text.includes('Daemon startup complete'),
+    );
     return this;
   }
 
@@ -91,9 +116,17 @@ export class Pulse {
 
   /** Records what a speaker plays, until `stop`, which gives the samples; `loud` is kept once something was played. @param {string} [speaker] */
   record(speaker = SPEAKERS[0]) {
-    const recorder = spawn('parec', [
-      `--device=${speaker}.monitor`, '--format=s16le', '--rate=48000', '--channels=1', '--latency-msec=20',
-    ], { env: this.env, stdio: ['ignore', 'pipe', 'ignore'] });
+    const recorder = spawn(
+      'parec',
+      [
+        `--device=${speaker}.monitor`,
+        '--format=s16le',
+        '--rate=48000',
+        '--channels=1',
+        '--latency-msec=20',
+      ],
+      { env: this.env, stdio: ['ignore', 'pipe', 'ignore'] },
+    );
     /** @type {Buffer[]} */
     const pieces = [];
     const ended = new Promise((resolve) => recorder.on('close', resolve));
@@ -106,7 +139,10 @@ export class Pulse {
         clearTimeout(timer);
         resolve(true);
       });
-      recorder.on('close', () => { clearTimeout(timer); reject(new Error(`the recorder of ${speaker} has ended`)); });
+      recorder.on('close', () => {
+        clearTimeout(timer);
+        reject(new Error(`the recorder of ${speaker} has ended`));
+      });
     });
     loud.catch(() => {});
     return {

@@ -18,7 +18,11 @@ export function readWav(file) {
   let at = 12;
   while (bytes.toString('latin1', at, at + 4) !== 'data') {
     if (bytes.toString('latin1', at, at + 4) === 'fmt ') {
-      const form = [bytes.readUInt16LE(at + 10), bytes.readUInt32LE(at + 12), bytes.readUInt16LE(at + 22)];
+      const form = [
+        bytes.readUInt16LE(at + 10),
+        bytes.readUInt32LE(at + 12),
+        bytes.readUInt16LE(at + 22),
+      ];
       assert.deepEqual(form, [1, RATE, 16], `${file}: mono, 48 kHz, 16 bit`);
     }
     at += 8 + bytes.readUInt32LE(at + 4) + (bytes.readUInt32LE(at + 4) & 1);
@@ -26,7 +30,9 @@ export function readWav(file) {
   }
   // A file still being written may claim more than there is.
   const end = Math.min(at + 8 + bytes.readUInt32LE(at + 4), bytes.length);
-  return new Int16Array(bytes.buffer.slice(bytes.byteOffset + at + 8, bytes.byteOffset + end - ((end - at) & 1)));
+  return new Int16Array(
+    bytes.buffer.slice(bytes.byteOffset + at + 8, bytes.byteOffset + end - ((end - at) & 1)),
+  );
 }
 
 /** @param {string} file @param {Int16Array} samples */
@@ -44,12 +50,17 @@ export function writeWav(file, samples, channels = 1) {
   header.writeUInt16LE(16, 34);
   header.write('data', 36, 'latin1');
   header.writeUInt32LE(samples.byteLength, 40);
-  writeFileSync(file, Buffer.concat([header, Buffer.from(samples.buffer, samples.byteOffset, samples.byteLength)]));
+  writeFileSync(
+    file,
+    Buffer.concat([header, Buffer.from(samples.buffer, samples.byteOffset, samples.byteLength)]),
+  );
 }
 
 /** One after the other; a number is so many seconds of silence, a word a voice. @param {(string | number)[]} parts */
 export function spoken(...parts) {
-  const pieces = parts.map((part) => typeof part === 'number' ? new Int16Array(Math.round(part * RATE)) : readWav(speechFile(part)));
+  const pieces = parts.map((part) =>
+    typeof part === 'number' ? new Int16Array(Math.round(part * RATE)) : readWav(speechFile(part)),
+  );
   const all = new Int16Array(pieces.reduce((sum, piece) => sum + piece.length, 0));
   let at = 0;
   for (const piece of pieces) {
@@ -60,7 +71,8 @@ export function spoken(...parts) {
 }
 
 /** Loudest sample, 0 to 1. @param {Int16Array} samples */
-export const peak = (samples) => samples.reduce((loudest, sample) => Math.max(loudest, Math.abs(sample)), 0) / 32_768;
+export const peak = (samples) =>
+  samples.reduce((loudest, sample) => Math.max(loudest, Math.abs(sample)), 0) / 32_768;
 
 /**
  * How the one is heard in the other.
@@ -79,7 +91,8 @@ export async function compare(spokenFile, heardFile, cutMs = 0) {
     });
   });
   /** @param {RegExp} pattern */
-  const figure = (pattern) => Number(pattern.exec(line)?.[1] ?? assert.fail(`not understood: ${line}`));
+  const figure = (pattern) =>
+    Number(pattern.exec(line)?.[1] ?? assert.fail(`not understood: ${line}`));
   return {
     line,
     delayMs: figure(/delay (-?\d+) ms/),
@@ -99,7 +112,8 @@ export class UnheardError extends assert.AssertionError {}
 
 /** @param {boolean} holds @param {string} message */
 function demand(holds, message) {
-  if (!holds) throw new UnheardError({ message, actual: false, expected: true, operator: 'demand' });
+  if (!holds)
+    throw new UnheardError({ message, actual: false, expected: true, operator: 'demand' });
 }
 
 /**

@@ -4,7 +4,14 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { loadavg, tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-import { findChromium, launch, launchUntouched, launchWithSound, packagesAreInstalled, Person } from './browser.js';
+import {
+  findChromium,
+  launch,
+  launchUntouched,
+  launchWithSound,
+  packagesAreInstalled,
+  Person,
+} from './browser.js';
 import { findFirefox, Firefox } from './firefox.js';
 import { Pulse, pulseIsInstalled } from './pulse.js';
 import { binary, Program, Server } from './program.js';
@@ -18,10 +25,13 @@ export const LEAD_S = 3;
  * @param {string | false} [lack] what else it needs and does not have
  */
 function reasonToSkip(lack = false) {
-  const why = !packagesAreInstalled() ? 'the packages of web/ are not installed (cd web && npm ci)'
-    : findChromium() === null ? 'Chromium is not installed (VOICEMESH_CHROMIUM names one elsewhere)'
+  const why = !packagesAreInstalled()
+    ? 'the packages of web/ are not installed (cd web && npm ci)'
+    : findChromium() === null
+      ? 'Chromium is not installed (VOICEMESH_CHROMIUM names one elsewhere)'
       : lack;
-  if (why && ['true', '1'].includes(process.env.CI ?? '')) throw new Error(`the browser tests must run where CI=true, but: ${why}`);
+  if (why && ['true', '1'].includes(process.env.CI ?? ''))
+    throw new Error(`the browser tests must run where CI=true, but: ${why}`);
   if (why) console.log(`SKIPPED ${process.argv[1]?.split('/').pop()}: ${why}`);
   return why;
 }
@@ -33,8 +43,11 @@ export const within = (seconds = 60) => ({ skip, timeout: seconds * 1000 });
 
 /** The same for a test with a sound server, and with Firefox where it needs that. @param {number} seconds @param {{firefox?: boolean}} [needs] */
 export function withSound(seconds, { firefox = false } = {}) {
-  const lack = !pulseIsInstalled() ? 'PulseAudio is not installed'
-    : firefox && findFirefox() === null ? 'Firefox is not installed (VOICEMESH_FIREFOX names one elsewhere)' : false;
+  const lack = !pulseIsInstalled()
+    ? 'PulseAudio is not installed'
+    : firefox && findFirefox() === null
+      ? 'Firefox is not installed (VOICEMESH_FIREFOX names one elsewhere)'
+      : false;
   return { skip: skip || (lack && reasonToSkip(lack)), timeout: seconds * 1000 };
 }
 
@@ -97,8 +110,20 @@ export class Stage {
    */
   cli(server, name, { room = 'room', input = 'silence', more = [] } = {}) {
     const program = new Program(name, binary('voicemesh'), [
-      'join', room, '--json', '--server', server.socketUrl, '--name', name, '--input', input,
-      '--output', this.file(`${name}.wav`), '--state-dir', this.file(`${name}.state`), ...more,
+      'join',
+      room,
+      '--json',
+      '--server',
+      server.socketUrl,
+      '--name',
+      name,
+      '--input',
+      input,
+      '--output',
+      this.file(`${name}.wav`),
+      '--state-dir',
+      this.file(`${name}.state`),
+      ...more,
     ]);
     this.#programs.push(program);
     this.#endings.push(() => program.kill());
@@ -107,7 +132,14 @@ export class Stage {
 
   /** Who says back what is heard, as `make run` starts it. @param {Server} server */
   echo(server) {
-    const program = new Program('echo', binary('voicemesh'), ['echo', 'room', '--server', server.socketUrl, '--state-dir', this.file('echo.state')]);
+    const program = new Program('echo', binary('voicemesh'), [
+      'echo',
+      'room',
+      '--server',
+      server.socketUrl,
+      '--state-dir',
+      this.file('echo.state'),
+    ]);
     this.#programs.push(program);
     this.#endings.push(() => program.kill());
     return program;
@@ -116,7 +148,12 @@ export class Stage {
   /** A program that embeds the peer, says a file and hears into `<name>.wav`. @param {Server} server @param {string} name @param {string} input @param {number} seconds */
   game(server, name, input, seconds) {
     const program = new Program(name, binary('examples/frame_loop'), [
-      server.socketUrl, 'room', name, input, this.file(`${name}.wav`), String(seconds),
+      server.socketUrl,
+      'room',
+      name,
+      input,
+      this.file(`${name}.wav`),
+      String(seconds),
     ]);
     this.#programs.push(program);
     this.#endings.push(() => program.kill());
@@ -125,14 +162,20 @@ export class Stage {
 
   /** A browser whose microphone hears these parts, once, after a lead of silence. @param {(string | number)[]} parts */
   browser(...parts) {
-    return this.#launch(`${this.speech(`voice-${this.#voices++}.wav`, LEAD_S, ...parts, 1)}%noloop`);
+    return this.#launch(
+      `${this.speech(`voice-${this.#voices++}.wav`, LEAD_S, ...parts, 1)}%noloop`,
+    );
   }
 
   /** A browser whose microphone has these parts, once, on the second of its two channels. @param {(string | number)[]} parts */
   browserOnSecondChannel(...parts) {
     const file = this.file(`voice-${this.#voices++}.wav`);
     const voice = spoken(LEAD_S, ...parts, 1);
-    writeWav(file, Int16Array.from({ length: voice.length * 2 }, (_, at) => (at % 2 === 1 ? voice[at >> 1] : 0)), 2);
+    writeWav(
+      file,
+      Int16Array.from({ length: voice.length * 2 }, (_, at) => (at % 2 === 1 ? voice[at >> 1] : 0)),
+      2,
+    );
     return this.#launch(`${file}%noloop`);
   }
 
@@ -158,7 +201,10 @@ export class Stage {
 
   /** Chromium with those speakers, and that microphone or a voice without end. @param {Pulse} pulse @param {string} [voice] */
   async browserWithSound(pulse, voice) {
-    const { browser, close } = await launchWithSound(pulse.env, voice === undefined ? null : speechFile(voice));
+    const { browser, close } = await launchWithSound(
+      pulse.env,
+      voice === undefined ? null : speechFile(voice),
+    );
     this.#endings.push(close);
     return browser;
   }
@@ -214,7 +260,9 @@ export class Stage {
       await person.picture(`failed-${title.replaceAll(/\W+/g, '-')}-${at}`).catch(() => {});
     }
     // Sound that is late or has holes may be the machine's doing.
-    const load = loadavg().map((one) => one.toFixed(1)).join(', ');
+    const load = loadavg()
+      .map((one) => one.toFixed(1))
+      .join(', ');
     console.error(`=== ${title} (load of the machine: ${load})\n${lines.join('\n')}`);
   }
 
@@ -222,7 +270,9 @@ export class Stage {
     while (this.#endings.length > 0) {
       const end = this.#endings.pop();
       // One that cannot be ended must not keep the others.
-      await Promise.resolve().then(end).catch((error) => console.error(`ending: ${error}`));
+      await Promise.resolve()
+        .then(end)
+        .catch((error) => console.error(`ending: ${error}`));
     }
   }
 

@@ -5,8 +5,22 @@ import { execFileSync } from 'node:child_process';
 const NORMAL = { foreground: '#d8dce4', background: '#14171f' };
 /** The sixteen numbered colours: eight normal ones, eight bright ones. */
 const NUMBERED = [
-  '#14171f', '#ef7682', '#8fce8a', '#e3c27a', '#7fb2f0', '#c99bf0', '#6fd0d2', '#d8dce4',
-  '#737b8c', '#ff9aa4', '#aee8a9', '#f6dda0', '#a5cbff', '#e0bcff', '#98e9ea', '#ffffff',
+  '#14171f',
+  '#ef7682',
+  '#8fce8a',
+  '#e3c27a',
+  '#7fb2f0',
+  '#c99bf0',
+  '#6fd0d2',
+  '#d8dce4',
+  '#737b8c',
+  '#ff9aa4',
+  '#aee8a9',
+  '#f6dda0',
+  '#a5cbff',
+  '#e0bcff',
+  '#98e9ea',
+  '#ffffff',
 ];
 const BETWEEN_LOOKS_MS = 100;
 
@@ -18,7 +32,21 @@ export class Terminal {
     /** @type {NodeJS.ProcessEnv} without TMUX, which would name another server */
     this.env = { ...process.env, TMUX: undefined, LC_ALL: 'C.UTF-8', TMUX_TMPDIR: folder };
     const variables = ['TERM=xterm-256color', 'LANG=C.UTF-8', 'COLORTERM=truecolor'];
-    this.#tmux('new-session', '-d', '-s', 'one', '-x', String(columns), '-y', String(rows), 'env', '-u', 'NO_COLOR', ...variables, ...command);
+    this.#tmux(
+      'new-session',
+      '-d',
+      '-s',
+      'one',
+      '-x',
+      String(columns),
+      '-y',
+      String(rows),
+      'env',
+      '-u',
+      'NO_COLOR',
+      ...variables,
+      ...command,
+    );
   }
 
   /** What it shows, with escape sequences for colours. */
@@ -48,7 +76,10 @@ export class Terminal {
 
   /** @param {string[]} parameters */
   #tmux(...parameters) {
-    return execFileSync('tmux', ['-u', '-L', 'voicemesh', '-f', '/dev/null', ...parameters], { env: this.env, encoding: 'utf8' });
+    return execFileSync('tmux', ['-u', '-L', 'voicemesh', '-f', '/dev/null', ...parameters], {
+      env: this.env,
+      encoding: 'utf8',
+    });
   }
 }
 
@@ -64,15 +95,23 @@ export function asHtml(captured, columns) {
 /** Attributes stay in force over the ends of lines. @param {string} captured */
 function spans(captured) {
   let style = new Style();
-  return captured.split(/\x1b\[([\d;:]*)m/).map((part, at) => {
-    if (at % 2 === 0) return part === '' ? '' : `<span style="${style.css()}">${escaped(part)}</span>`;
-    style = style.with(part.split(/[;:]/).map(Number));
-    return '';
-  }).join('');
+  return captured
+    .split(/\x1b\[([\d;:]*)m/)
+    .map((part, at) => {
+      if (at % 2 === 0)
+        return part === '' ? '' : `<span style="${style.css()}">${escaped(part)}</span>`;
+      style = style.with(part.split(/[;:]/).map(Number));
+      return '';
+    })
+    .join('');
 }
 
 /** @param {string} text without other escape sequences, which a capture does not have */
-const escaped = (text) => text.replaceAll(/\x1b.|[\x0e\x0f]/g, '').replaceAll('&', '&amp;').replaceAll('<', '&lt;');
+const escaped = (text) =>
+  text
+    .replaceAll(/\x1b.|[\x0e\x0f]/g, '')
+    .replaceAll('&', '&amp;')
+    .replaceAll('<', '&lt;');
 
 /** The attributes of a piece of text, as far as the live view uses them. */
 class Style {
@@ -86,8 +125,10 @@ class Style {
     const { bold, dim, italic, underline, reverse } = this.flags;
     const colours = [this.foreground ?? NORMAL.foreground, this.background ?? NORMAL.background];
     const [foreground, background] = reverse ? colours.reverse() : colours;
-    return `color:${foreground};background:${background}${bold ? ';font-weight:bold' : ''}${dim ? ';opacity:.65' : ''}`
-      + `${italic ? ';font-style:italic' : ''}${underline ? ';text-decoration:underline' : ''}`;
+    return (
+      `color:${foreground};background:${background}${bold ? ';font-weight:bold' : ''}${dim ? ';opacity:.65' : ''}` +
+      `${italic ? ';font-style:italic' : ''}${underline ? ';text-decoration:underline' : ''}`
+    );
   }
 
   /** The style after this sequence. @param {number[]} codes */
@@ -123,7 +164,10 @@ function colour(codes) {
   if (codes.shift() === 2) return `rgb(${codes.splice(0, 3).join(',')})`;
   const number = codes.shift() ?? 0;
   if (number < 16) return NUMBERED[number] ?? null;
-  if (number >= 232) return `rgb(${Array(3).fill(8 + (number - 232) * 10).join(',')})`;
+  if (number >= 232)
+    return `rgb(${Array(3)
+      .fill(8 + (number - 232) * 10)
+      .join(',')})`;
   const level = (/** @type {number} */ step) => (step === 0 ? 0 : 55 + step * 40);
   const cube = number - 16;
   return `rgb(${[Math.floor(cube / 36), Math.floor(cube / 6) % 6, cube % 6].map(level).join(',')})`;

@@ -17,13 +17,22 @@ export function bar(app) {
   const { name } = peer.state;
   const level = meter();
   const tag = h('span', 'tag');
-  const enable = button('text', () => peer.setInput(settings.input), {}, 'Turn on my microphone');
-  const mute = control('Mute', 'microphone', () => peer.setMuted(!peer.state.muted));
+  const enable = button(
+    'text',
+    () => peer.sound.setInput(settings.input),
+    {},
+    'Turn on my microphone',
+  );
+  const mute = control('Mute', 'microphone', () => peer.sound.setMuted(!peer.state.muted));
   const hold = control('Push to talk', 'hold', () => {
-    settings.change({ activation: settings.activation === 'push-to-talk' ? 'voice' : 'push-to-talk' });
-    peer.setActivation(settings.activation);
+    settings.change({
+      activation: settings.activation === 'push-to-talk' ? 'voice' : 'push-to-talk',
+    });
+    peer.sound.setActivation(settings.activation);
   });
-  const deafen = control('Deafen', 'headphones', () => peer.setDeafened(!peer.state.deafened));
+  const deafen = control('Deafen', 'headphones', () =>
+    peer.sound.setDeafened(!peer.state.deafened),
+  );
   const dialog = settingsDialog(app);
   const open = control('Settings', 'settings', dialog.show);
   const leave = control('Leave', 'leave', () => peer.leave());
@@ -35,30 +44,41 @@ export function bar(app) {
     if (held === by) return;
     held = by;
     if (by !== '' && peer.state.muted) tell('You are muted. Unmute to be heard.');
-    peer.setTalking(by !== '');
+    peer.sound.setTalking(by !== '');
   }
   const release = () => talk('');
   const key = h('span', 'key');
   const words = h('span');
-  const ptt = h('button', {
-    type: 'button', className: 'ptt', test: 'ptt',
-    onpointerdown: (event) => {
-      if (event.button !== 0) return;
-      ptt.setPointerCapture(event.pointerId);
-      talk('pointer');
+  const ptt = h(
+    'button',
+    {
+      type: 'button',
+      className: 'ptt',
+      test: 'ptt',
+      onpointerdown: (event) => {
+        if (event.button !== 0) return;
+        ptt.setPointerCapture(event.pointerId);
+        talk('pointer');
+      },
+      onlostpointercapture: release,
+      oncontextmenu: (/** @type {Event} */ event) => event.preventDefault(),
+      // Screen readers and the like can click but not hold: for them it stays pressed until the next click.
+      onclick: (event) => event.detail === 0 && talk(held ? '' : 'click'),
     },
-    onlostpointercapture: release,
-    oncontextmenu: (/** @type {Event} */ event) => event.preventDefault(),
-    // Screen readers and the like can click but not hold: for them it stays pressed until the next click.
-    onclick: (event) => event.detail === 0 && talk(held ? '' : 'click'),
-  }, words, key);
+    words,
+    key,
+  );
 
   /** @param {KeyboardEvent} event */
   function keyDown(event) {
     const { code, key: letters, ctrlKey, metaKey, altKey, repeat } = event;
     if (code === 'Tab') byPointer = false;
     const target = event.target instanceof Element ? event.target : document.body;
-    if (target.closest(TYPING) || ((ctrlKey || metaKey || altKey) && !/^(Control|Meta|Alt)/.test(code))) return;
+    if (
+      target.closest(TYPING) ||
+      ((ctrlKey || metaKey || altKey) && !/^(Control|Meta|Alt)/.test(code))
+    )
+      return;
     const presses = code === 'Space' || code === 'Enter';
     if (!ptt.hidden && (code === settings.key || (presses && target === ptt))) {
       // A button that was reached by keys is pressed; one that was merely clicked last is not.
@@ -82,16 +102,37 @@ export function bar(app) {
 
   const ends = new AbortController();
   const { signal } = ends;
-  addEventListener('pointerdown', () => { byPointer = true; }, { signal, capture: true });
+  addEventListener(
+    'pointerdown',
+    () => {
+      byPointer = true;
+    },
+    { signal, capture: true },
+  );
   addEventListener('keydown', keyDown, { signal });
   addEventListener('keyup', keyUp, { signal });
   addEventListener('blur', release, { signal });
   keepAwake(signal);
 
-  const me = h('div', 'me', avatar(name, peer.ownId),
-    h('div', 'who', h('div', 'name', h('strong', { dir: 'auto' }, name), tag), level.element, enable));
-  const element = h('footer', { className: 'bar', ariaLabel: 'You' }, dialog.element,
-    me, h('div', 'acts', ptt, mute, hold, deafen, open, leave));
+  const me = h(
+    'div',
+    'me',
+    avatar(name, peer.ownId),
+    h(
+      'div',
+      'who',
+      h('div', 'name', h('strong', { dir: 'auto' }, name), tag),
+      level.element,
+      enable,
+    ),
+  );
+  const element = h(
+    'footer',
+    { className: 'bar', ariaLabel: 'You' },
+    dialog.element,
+    me,
+    h('div', 'acts', ptt, mute, hold, deafen, open, leave),
+  );
   return {
     element,
     showSettings: dialog.show,
@@ -118,7 +159,7 @@ export function bar(app) {
       dialog.update();
     },
     frame() {
-      level.set(peer.levels().own);
+      level.set(peer.sound.levels().own);
       dialog.frame();
     },
     close() {
@@ -131,7 +172,13 @@ export function bar(app) {
 
 /** @param {string} words @param {'microphone' | 'headphones' | 'settings' | 'leave' | 'hold'} picture @param {() => void} act */
 function control(words, picture, act) {
-  return button('control', act, { test: words.toLowerCase().replaceAll(' ', '-') }, icon(picture), h('span', {}, words));
+  return button(
+    'control',
+    act,
+    { test: words.toLowerCase().replaceAll(' ', '-') },
+    icon(picture),
+    h('span', {}, words),
+  );
 }
 
 /** Phones lock themselves, and may take the microphone away. @param {AbortSignal} signal */
@@ -153,11 +200,35 @@ function settingsDialog(app) {
   const how = voice(app, 'room');
   const done = button('primary', () => closeDialog(element), {}, 'Done');
   /** @type {HTMLDialogElement} */
-  const element = h('dialog', { ariaLabel: 'Settings', onclose: () => peer.setMonitored(false) },
-    h('div', 'stack', h('div', 'check', h('h2', {}, 'Settings'), done), found.element, how.element,
-      h('fieldset', {}, h('legend', {}, 'This page'),
-        toggle('A sound when people come or go, and for a message while this page is hidden', settings.sounds, (sounds) => settings.change({ sounds }), { test: 'sounds' }),
-        h('div', 'keyboard', toggle('Keys: M mutes, D deafens', settings.shortcuts, (shortcuts) => settings.change({ shortcuts }))))));
+  const element = h(
+    'dialog',
+    { ariaLabel: 'Settings', onclose: () => peer.sound.setMonitored(false) },
+    h(
+      'div',
+      'stack',
+      h('div', 'check', h('h2', {}, 'Settings'), done),
+      found.element,
+      how.element,
+      h(
+        'fieldset',
+        {},
+        h('legend', {}, 'This page'),
+        toggle(
+          'A sound when people come or go, and for a message while this page is hidden',
+          settings.sounds,
+          (sounds) => settings.change({ sounds }),
+          { test: 'sounds' },
+        ),
+        h(
+          'div',
+          'keyboard',
+          toggle('Keys: M mutes, D deafens', settings.shortcuts, (shortcuts) =>
+            settings.change({ shortcuts }),
+          ),
+        ),
+      ),
+    ),
+  );
   const update = () => {
     if (!element.open) return;
     found.update();
@@ -170,7 +241,9 @@ function settingsDialog(app) {
       openDialog(element);
       update();
     },
-    frame: () => { if (element.open) found.frame(); },
+    frame: () => {
+      if (element.open) found.frame();
+    },
     close: found.close,
   };
 }

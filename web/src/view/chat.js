@@ -1,6 +1,7 @@
 /** What is written, to the room or to one person. */
 
 import { button, h, setAttribute, writer } from './dom.js';
+import { audienceWords } from './words.js';
 
 /** @import { Message, PersonState } from '../state.js' */
 /** @import { App } from './view.js' */
@@ -15,8 +16,13 @@ export const LINK = /(https?:\/\/[^\s<>"]*[^\s<>"'.,;:!?)\]])/i;
 
 /** Web addresses as links; the rest as it is. @param {string} text @returns {(string | HTMLElement)[]} */
 function linked(text) {
-  return text.split(LINK).map((part, at) => (at % 2 === 0 ? part
-    : h('a', { href: part, target: '_blank', rel: 'noopener noreferrer' }, part)));
+  return text
+    .split(LINK)
+    .map((part, at) =>
+      at % 2 === 0
+        ? part
+        : h('a', { href: part, target: '_blank', rel: 'noopener noreferrer' }, part),
+    );
 }
 
 /** @param {App} app */
@@ -26,17 +32,36 @@ export function chat({ peer, tell }) {
   let atEnd = true;
   let listed = '';
   const list = h('ol');
-  const scroller = h('div', {
-    className: 'messages', test: 'messages', role: 'log', ariaLabel: 'Messages', tabIndex: 0,
-    onscroll: () => {
-      if (scroller.clientHeight > 0) atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 40;
-      if (atEnd) newest.hidden = true;
+  const scroller = h(
+    'div',
+    {
+      className: 'messages',
+      test: 'messages',
+      role: 'log',
+      ariaLabel: 'Messages',
+      tabIndex: 0,
+      onscroll: () => {
+        if (scroller.clientHeight > 0)
+          atEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < 40;
+        if (atEnd) newest.hidden = true;
+      },
     },
-  }, list);
+    list,
+  );
   const newest = button('primary newest', () => toEnd(), { hidden: true }, 'New messages ↓');
-  const empty = h('p', 'hint', 'No messages yet. They are kept in this tab only: people who come later do not see them.');
+  const empty = h(
+    'p',
+    'hint',
+    'No messages yet. They are kept in this tab only: people who come later do not see them.',
+  );
   const input = h('textarea', {
-    test: 'chat-input', rows: 1, autocomplete: 'off', maxLength: 4096, placeholder: 'Write a message', ariaLabel: 'Message', enterKeyHint: 'send',
+    test: 'chat-input',
+    rows: 1,
+    autocomplete: 'off',
+    maxLength: 4096,
+    placeholder: 'Write a message',
+    ariaLabel: 'Message',
+    enterKeyHint: 'send',
     onkeydown: (event) => {
       // With Shift it is a new line; while a word is being composed it ends that.
       if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
@@ -46,7 +71,14 @@ export function chat({ peer, tell }) {
   });
   const to = h('select', { ariaLabel: 'To whom', onchange: () => mark() });
   const send = h('button', { type: 'submit', className: 'primary', test: 'chat-send' }, 'Send');
-  const form = writer(tell, (text) => peer.sendText(text, to.value || null), input, to, input, send);
+  const form = writer(
+    tell,
+    (text) => text === '' || peer.sendText(text, to.value || null),
+    input,
+    to,
+    input,
+    send,
+  );
 
   const refused = (/** @type {Event} */ event) => {
     tell('The server did not pass your message on. Send it again in a moment.');
@@ -75,10 +107,10 @@ export function chat({ peer, tell }) {
     scroller.scrollTop = scroller.scrollHeight;
   }
 
-  /** @param {PersonState[]} people */
-  function listPeople(people) {
+  /** @param {PersonState[]} people @param {string} all whom a message is for if no person is chosen */
+  function listPeople(people, all) {
     const chosen = to.value;
-    const options = [['', 'To everyone'], ...people.map(({ id, name }) => [id, `Only to ${name}`])];
+    const options = [['', all], ...people.map(({ id, name }) => [id, `Only to ${name}`])];
     // Who left stays chosen: what was meant for one must not go to everyone.
     if (!options.some(([id]) => id === chosen)) options.push([chosen, 'A person who has left']);
     const now = JSON.stringify(options);
@@ -93,13 +125,30 @@ export function chat({ peer, tell }) {
   function row({ from, to: whom, mine, text, at, group }) {
     const about = whom === 'room' ? ' ' : whom === 'me' ? ' to you only, ' : ` to ${whom}, `;
     const isPrivate = whom !== 'room' && !group && (whom === 'me' || mine);
-    return h('li', `${mine ? 'mine' : ''} ${isPrivate ? 'private' : ''}`,
-      h('div', 'about', h('bdi', {}, mine ? 'You' : from), about, new Date(at).toLocaleTimeString([], { timeStyle: 'short' })),
-      h('p', { dir: 'auto' }, ...linked(text)));
+    return h(
+      'li',
+      `${mine ? 'mine' : ''} ${isPrivate ? 'private' : ''}`,
+      h(
+        'div',
+        'about',
+        h('bdi', {}, mine ? 'You' : from),
+        about,
+        new Date(at).toLocaleTimeString([], { timeStyle: 'short' }),
+      ),
+      h('p', { dir: 'auto' }, ...linked(text)),
+    );
   }
 
   return {
-    element: h('section', { className: 'chat card', ariaLabel: 'Chat' }, h('h2', {}, 'Chat'), empty, scroller, newest, form),
+    element: h(
+      'section',
+      { className: 'chat card', ariaLabel: 'Chat' },
+      h('h2', {}, 'Chat'),
+      empty,
+      scroller,
+      newest,
+      form,
+    ),
     close: () => peer.removeEventListener('text-refused', refused),
     /** It can be seen again: its end is where one left it. */
     seen() {
@@ -108,7 +157,7 @@ export function chat({ peer, tell }) {
     /** Those of others that have come since the last time. */
     update() {
       const { messages, people, mayNot } = peer.state;
-      listPeople(people);
+      listPeople(people, audienceWords(peer.state));
       input.disabled = send.disabled = mayNot.includes('data');
       if (messages === shown) return [];
       const isRestored = shown === null;

@@ -61,9 +61,10 @@ export function keyed(list, key, create) {
     items.forEach((item, at) => {
       const id = key(item);
       let row = rows.get(id);
-      if (!row) rows.set(id, row = create(item));
+      if (!row) rows.set(id, (row = create(item)));
       row.update(item);
-      if (list.children[at] !== row.element) list.insertBefore(row.element, list.children[at] ?? null);
+      if (list.children[at] !== row.element)
+        list.insertBefore(row.element, list.children[at] ?? null);
     });
     return rows;
   };
@@ -87,12 +88,25 @@ export function meter() {
 
 /** A switch with its words. @param {string} words @param {boolean} checked @param {(on: boolean) => void} changed @param {Properties} [properties] */
 export function toggle(words, checked, changed, properties = {}) {
-  const input = h('input', { type: 'checkbox', className: 'switch', checked, onchange: () => changed(input.checked), ...properties });
+  const input = h('input', {
+    type: 'checkbox',
+    className: 'switch',
+    checked,
+    onchange: () => changed(input.checked),
+    ...properties,
+  });
   return h('label', 'check', h('span', {}, words), input);
 }
 
 /** @param {number} size in px */
-export const logo = (size) => h('img', { src: new URL('../icon.svg', import.meta.url).href, alt: '', width: size, height: size, onerror: (/** @type {any} */ event) => event.target.remove() });
+export const logo = (size) =>
+  h('img', {
+    src: new URL('../icon.svg', import.meta.url).href,
+    alt: '',
+    width: size,
+    height: size,
+    onerror: (/** @type {any} */ event) => event.target.remove(),
+  });
 
 /** Does what may not be possible, and tells why it is not. @param {(problem: string) => void} tell @param {() => void} act */
 export function trying(tell, act) {
@@ -103,28 +117,34 @@ export function trying(tell, act) {
   }
 }
 
-/** A form that sends what was written. @param {(text: string) => void} tell @param {(text: string) => void} send @param {HTMLInputElement | HTMLTextAreaElement} input @param {Node[]} children */
+/** A form that sends what was written, even if that is nothing. @param {(text: string) => void} tell @param {(text: string) => void} send @param {HTMLInputElement | HTMLTextAreaElement} input @param {Node[]} children */
 export function writer(tell, send, input, ...children) {
-  return h('form', {
-    className: 'write',
-    onsubmit: (event) => {
-      event.preventDefault();
-      const text = input.value.trim();
-      if (text === '') return;
-      trying(tell, () => {
-        send(text);
-        input.value = '';
-      });
+  return h(
+    'form',
+    {
+      className: 'write',
+      onsubmit: (event) => {
+        event.preventDefault();
+        const text = input.value.trim();
+        trying(tell, () => {
+          send(text);
+          input.value = '';
+        });
+      },
     },
-  }, ...children);
+    ...children,
+  );
 }
 
 const PATHS = {
   microphone: 'M12 15a3 3 0 0 0 3-3V6a3 3 0 0 0-6 0v6a3 3 0 0 0 3 3Zm6-3a6 6 0 0 1-12 0m6 6v3',
-  headphones: 'M4 15v-3a8 8 0 0 1 16 0v3M4 15a2 2 0 0 1 4 0v3a2 2 0 0 1-4 0Zm12 0a2 2 0 0 1 4 0v3a2 2 0 0 1-4 0Z',
-  settings: 'M4 7h8m6 0h2M4 17h2m6 0h8M12 7a3 3 0 1 0 6 0 3 3 0 0 0-6 0ZM6 17a3 3 0 1 0 6 0 3 3 0 0 0-6 0Z',
+  headphones:
+    'M4 15v-3a8 8 0 0 1 16 0v3M4 15a2 2 0 0 1 4 0v3a2 2 0 0 1-4 0Zm12 0a2 2 0 0 1 4 0v3a2 2 0 0 1-4 0Z',
+  settings:
+    'M4 7h8m6 0h2M4 17h2m6 0h8M12 7a3 3 0 1 0 6 0 3 3 0 0 0-6 0ZM6 17a3 3 0 1 0 6 0 3 3 0 0 0-6 0Z',
   hold: 'M12 10V3m-3 4 3 3 3-3M4 14h16v6H4z',
-  leave: 'M14 8V5a1 1 0 0 0-1-1H6a1 1 0 0 0-1 1v14a1 1 0 0 0 1 1h7a1 1 0 0 0 1-1v-3m-4-4h10m-3-3 3 3-3 3',
+  leave:
+    'M14 8V5a1 1 0 0 0-1-1H6a1 1 0 0 0-1 1v14a1 1 0 0 0 1 1h7a1 1 0 0 0 1-1v-3m-4-4h10m-3-3 3 3-3 3',
   link: 'M10 14a4 4 0 0 0 6 .4l3-3a4 4 0 0 0-6-6L12 7m2 3a4 4 0 0 0-6-.4l-3 3a4 4 0 0 0 6 6L12 17',
   speaker: 'M5 10v4h3l4 4V6l-4 4Zm11-1a4 4 0 0 1 0 6m3-9a8 8 0 0 1 0 12',
 };

@@ -15,15 +15,49 @@ const quoted = (text) => (/^[\w.\-]+$/.test(text) ? text : `'${text.replaceAll("
 /** @param {App} app @param {string} room @param {boolean} invited the address names the room: no need to ask */
 export function lobby(app, room, invited) {
   const { peer, settings } = app;
-  const name = h('input', { test: 'name', value: settings.name, required: true, maxLength: 64, autocomplete: 'nickname', placeholder: 'What the others see', oninput: () => name.setCustomValidity('') });
-  const where = h('input', { test: 'room', value: room, required: true, maxLength: 256, autocomplete: 'off', autocapitalize: 'none', placeholder: 'Any name that you agree on', oninput: readRoom });
+  const name = h('input', {
+    test: 'name',
+    value: settings.name,
+    required: true,
+    maxLength: 64,
+    autocomplete: 'nickname',
+    placeholder: 'What the others see',
+    oninput: () => name.setCustomValidity(''),
+  });
+  const where = h('input', {
+    test: 'room',
+    value: room,
+    required: true,
+    maxLength: 256,
+    autocomplete: 'off',
+    autocapitalize: 'none',
+    placeholder: 'Any name that you agree on',
+    oninput: readRoom,
+  });
   const elsewhere = h('p', { className: 'hint', role: 'status', hidden: true });
   const found = devices(app, true);
   const how = voice(app, 'lobby');
-  const secret = h('input', { type: 'password', test: 'room-password', maxLength: 128, autocomplete: 'off', placeholder: 'None' });
+  const secret = h('input', {
+    type: 'password',
+    test: 'room-password',
+    maxLength: 128,
+    autocomplete: 'off',
+    placeholder: 'None',
+  });
   const join = h('button', { type: 'submit', className: 'primary', test: 'join' }, 'Join');
-  const silent = button('quiet', () => enter(false), { test: 'join-silent' }, 'Join without a microphone', h('small', {}, '(listen and write)'));
-  const cancel = button('quiet', () => peer.reset(), { test: 'cancel', 'aria-describedby': 'wait' }, 'Cancel');
+  const silent = button(
+    'quiet',
+    () => enter(false),
+    { test: 'join-silent' },
+    'Join without a microphone',
+    h('small', {}, '(listen and write)'),
+  );
+  const cancel = button(
+    'quiet',
+    () => peer.reset(),
+    { test: 'cancel', 'aria-describedby': 'wait' },
+    'Cancel',
+  );
   const words = h('p', { id: 'wait', role: 'status' });
 
   /** Links are pasted where a name is asked for. @returns {boolean} whether it names a room of this server */
@@ -33,8 +67,19 @@ export function lobby(app, room, invited) {
     // What follows # belongs to the room, and is read when the page opens there.
     if (invitation?.isHere && invitation.url.includes('#')) location.assign(invitation.url);
     elsewhere.hidden = !invitation || invitation.isHere;
-    elsewhere.replaceChildren(...(invitation ? [`This link leads to another server, ${invitation.host}. `, h('a', { href: invitation.url }, 'Open it there')] : []));
-    where.setCustomValidity(isUnlinkable(where.value.trim()) ? 'A room cannot be called . or .. – choose another name.' : linkFault(where.value));
+    elsewhere.replaceChildren(
+      ...(invitation
+        ? [
+            `This link leads to another server, ${invitation.host}. `,
+            h('a', { href: invitation.url }, 'Open it there'),
+          ]
+        : []),
+    );
+    where.setCustomValidity(
+      isUnlinkable(where.value.trim())
+        ? 'A room cannot be called . or .. – choose another name.'
+        : linkFault(where.value),
+    );
     return elsewhere.hidden;
   }
 
@@ -48,39 +93,113 @@ export function lobby(app, room, invited) {
     [name.value, where.value] = [shownName(own, name.value), shownName(meant, where.value)];
     settings.change({ name: name.value, silent: !microphone });
     showAddress(roomUrl(where.value));
-    void peer.join({ room: where.value, name: name.value, relayOnly: settings.relayOnly, microphone, ...(secret.value && { password: secret.value }) });
+    void peer.join({
+      room: where.value,
+      name: name.value,
+      relayOnly: settings.relayOnly,
+      microphone,
+      ...(secret.value && { password: secret.value }),
+    });
     return undefined;
   }
 
-  const fields = h('fieldset', 'stack',
+  const fields = h(
+    'fieldset',
+    'stack',
     h('div', 'field', h('label', {}, 'Your name', name)),
     h('div', { className: 'field', hidden: invited }, h('label', {}, 'Room', where), elsewhere),
     h('div', 'stack tight', join, silent),
-    h('details', { test: 'room-has-password' }, h('summary', {}, 'Password of the room'),
-      h('div', 'stack tight', h('label', { className: 'field' }, h('span', 'hint', 'The first person in the room sets it; from then on each newcomer needs it.'), secret))),
-    h('details', { test: 'settings' }, h('summary', {}, 'Microphone, speaker and privacy'),
-      h('div', 'stack', found.element, how.element, h('div', 'privacy',
-      toggle('Through the server only', settings.relayOnly, (on) => settings.change({ relayOnly: on }), { test: 'relay-only', 'aria-describedby': 'relay' }),
-      h('p', { className: 'hint', id: 'relay' },
-        'Direct talk is fastest, and shows your network address to the others in the room. Through the server, they do not see it.')))));
+    h(
+      'details',
+      { test: 'room-has-password' },
+      h('summary', {}, 'Password of the room'),
+      h(
+        'div',
+        'stack tight',
+        h(
+          'label',
+          { className: 'field' },
+          h(
+            'span',
+            'hint',
+            'The first person in the room sets it; from then on each newcomer needs it.',
+          ),
+          secret,
+        ),
+      ),
+    ),
+    h(
+      'details',
+      { test: 'settings' },
+      h('summary', {}, 'Microphone, speaker and privacy'),
+      h(
+        'div',
+        'stack',
+        found.element,
+        how.element,
+        h(
+          'div',
+          'privacy',
+          toggle(
+            'Through the server only',
+            settings.relayOnly,
+            (on) => settings.change({ relayOnly: on }),
+            { test: 'relay-only', 'aria-describedby': 'relay' },
+          ),
+          h(
+            'p',
+            { className: 'hint', id: 'relay' },
+            'Direct talk is fastest, and shows your network address to the others in the room. Through the server, they do not see it.',
+          ),
+        ),
+      ),
+    ),
+  );
   const waiting = h('div', { className: 'wait', hidden: true }, words, cancel);
-  const form = h('form', {
-    className: 'card',
-    onsubmit: (event) => {
-      event.preventDefault();
-      enter(true);
+  const form = h(
+    'form',
+    {
+      className: 'card',
+      onsubmit: (event) => {
+        event.preventDefault();
+        enter(true);
+      },
     },
-  }, fields, waiting);
+    fields,
+    waiting,
+  );
 
   return {
-    element: h('main', 'lobby',
-      h('header', 'brand', logo(56),
+    element: h(
+      'main',
+      'lobby',
+      h(
+        'header',
+        'brand',
+        logo(56),
         h('h1', {}, ...(invited ? ['Join ', h('bdi', {}, room)] : ['voicemesh'])),
-        h('p', {}, 'Talk to the people in a room.')),
+        h('p', {}, 'Talk to the people in a room.'),
+      ),
       form,
-      h('p', { className: 'hint', test: 'lacks' }, lackWords(app.lasts, namesWebRtc(), locks() !== undefined)),
+      h(
+        'p',
+        { className: 'hint', test: 'lacks' },
+        lackWords(app.lasts, namesWebRtc(), locks() !== undefined),
+      ),
       invited ? h('a', { href: BASE.href }, 'Another room') : null,
-      h('p', 'hint', 'At a terminal: ', h('code', {}, ...['voicemesh', 'join', quoted(room || 'ROOM'), '--server', serverUrl()].flatMap((part) => [h('span', {}, part), ' '])))),
+      h(
+        'p',
+        'hint',
+        'At a terminal: ',
+        h(
+          'code',
+          {},
+          ...['voicemesh', 'join', quoted(room || 'ROOM'), '--server', serverUrl()].flatMap(
+            (part) => [h('span', {}, part), ' '],
+          ),
+        ),
+      ),
+    ),
     focus: () => (name.value ? join : name).focus(),
     update() {
       const { state } = peer;

@@ -5,7 +5,18 @@
 
 import { button, h, icon, meter, setAttribute, setText } from './dom.js';
 import { personModeration } from './moderation.js';
-import { figures, groupWords, hearingWords, hue, initials, quality, QUALITY, reasonWords, ROUTE, statusWords } from './words.js';
+import {
+  figures,
+  groupWords,
+  hearingWords,
+  hue,
+  initials,
+  quality,
+  QUALITY,
+  reasonWords,
+  ROUTE,
+  statusWords,
+} from './words.js';
 
 /** @import { App } from './view.js' */
 /** @import { PersonState } from '../state.js' */
@@ -34,21 +45,36 @@ export function personCard(app, first) {
   const word = h('span', 'word');
   const about = h('span', 'about-quality');
   const numbers = figures(first).map(([term]) => h('div', {}, h('dt', {}, term), h('dd')));
-  const mute = button('icon', () => peer.setPersonMuted(id, !muted), { test: 'person-mute' }, icon('speaker'));
+  const mute = button(
+    'icon',
+    () => peer.sound.setPersonMuted(id, !muted),
+    { test: 'person-mute' },
+    icon('speaker'),
+  );
   const volume = h('input', {
-    type: 'range', min: '0', max: '200', step: '5', test: 'person-volume',
-    oninput: () => peer.setVolume(id, Number(volume.value) / 100),
+    type: 'range',
+    min: '0',
+    max: '200',
+    step: '5',
+    test: 'person-volume',
+    oninput: () => peer.sound.setVolume(id, Number(volume.value) / 100),
   });
   const percent = h('small', { ariaHidden: 'true' });
   const moderation = personModeration(app, first);
-  const element = h('li', { className: 'person', test: 'person', 'data-id': id },
+  const element = h(
+    'li',
+    { className: 'person', test: 'person', 'data-id': id },
     face,
     h('div', 'who', h('div', 'name', called, status, within, recording), level.element),
-    h('details', 'quality',
+    h(
+      'details',
+      'quality',
       h('summary', {}, word, about),
       h('dl', {}, ...numbers),
       h('div', 'controls', mute, volume, percent),
-      moderation.element));
+      moderation.element,
+    ),
+  );
   return {
     element,
     level,
@@ -68,7 +94,9 @@ export function personCard(app, first) {
       setAttribute(element, 'data-route', person.route);
       setAttribute(element, 'data-speaking', person.speaking);
       setAttribute(element, 'data-quality', how);
-      const words = [statusWords(person), person.muted ? 'muted for you' : ''].filter(Boolean).join(', ');
+      const words = [statusWords(person), person.muted ? 'muted for you' : '']
+        .filter(Boolean)
+        .join(', ');
       setText(status, words);
       status.hidden = words === '';
       const groups = groupWords(person);
@@ -77,7 +105,13 @@ export function personCard(app, first) {
       within.hidden = groups === '';
       recording.hidden = !person.recording;
       setText(word, QUALITY[how]);
-      setText(about, [reasonWords(person, peer.state), ROUTE[person.route], hearingWords(person)].filter(Boolean).map((part) => ` · ${part}`).join(''));
+      setText(
+        about,
+        [reasonWords(person, peer.state), ROUTE[person.route], hearingWords(person)]
+          .filter(Boolean)
+          .map((part) => ` · ${part}`)
+          .join(''),
+      );
       figures(person).forEach(([, figure], at) => setText(numbers[at].children[1], figure));
       setAttribute(mute, 'aria-pressed', muted);
       const loud = `${Math.round(person.volume * 100)}`;

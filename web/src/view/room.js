@@ -10,7 +10,19 @@ import { groups } from './groups.js';
 import { roomModeration } from './moderation.js';
 import { personCard } from './person.js';
 import { chime } from './sounds.js';
-import { durationWords, lackWords, microphoneWords, outputWords, permissionWords, privacyWords, serverWords, silenceWords, uploadWords, waitWords } from './words.js';
+import {
+  durationWords,
+  heldWords,
+  lackWords,
+  microphoneWords,
+  outputWords,
+  permissionWords,
+  privacyWords,
+  serverWords,
+  silenceWords,
+  uploadWords,
+  waitWords,
+} from './words.js';
 
 /** @import { Message, PersonState } from '../state.js' */
 /** @import { App } from './view.js' */
@@ -23,32 +35,66 @@ export function room(app) {
   const { peer, settings, tell } = app;
   const { room: roomName } = peer.state;
   const list = h('ul', 'cards');
-  const showPeople = keyed(list, (/** @type {PersonState} */ person) => person.id, (person) => personCard(app, person));
+  const showPeople = keyed(
+    list,
+    (/** @type {PersonState} */ person) => person.id,
+    (person) => personCard(app, person),
+  );
   /** @type {ReturnType<typeof showPeople>} */
   let cards = new Map();
   const isShort = matchMedia('(max-height: 500px)');
   const count = h('small');
-  const copyButton = (/** @type {string} */ look, /** @type {string} */ hook) => button(look, copyLink, { test: hook }, icon('link'), 'Copy invite link');
-  const alone = h('div', 'alone', 'You are alone here.', h('p', 'hint', 'Send the invite link to the people you want to talk to.'), copyButton('primary', 'invite'));
+  const copyButton = (/** @type {string} */ look, /** @type {string} */ hook) =>
+    button(look, copyLink, { test: hook }, icon('link'), 'Copy invite link');
+  const alone = h(
+    'div',
+    'alone',
+    'You are alone here.',
+    h('p', 'hint', 'Send the invite link to the people you want to talk to.'),
+    copyButton('primary', 'invite'),
+  );
   const talk = chat(app);
   const groupList = groups(app);
   const own = bar(app);
   const decisions = roomModeration(app);
-  const closed = h('p', { className: 'hint', hidden: true, test: 'locked' }, 'This room is closed to newcomers.');
+  const closed = h(
+    'p',
+    { className: 'hint', hidden: true, test: 'locked' },
+    'This room is closed to newcomers.',
+  );
   const talking = h('p', { className: 'hint talking', hidden: true });
 
   const tryNow = button('quiet', () => peer.retryNow(), { test: 'try-now' }, 'Try now');
-  const [server, silence, upload, permission] = [alert(tryNow), alert(), alert(), alert()];
-  const start = button('primary', () => peer.resumePlayback(), { test: 'resume' }, 'Start sound');
+  const [server, silence, upload, permission, held] = [
+    alert(tryNow),
+    alert(),
+    alert(),
+    alert(),
+    alert(),
+  ];
+  const start = button(
+    'primary',
+    () => peer.sound.resumePlayback(),
+    { test: 'resume' },
+    'Start sound',
+  );
   const chooseOutput = button('quiet', own.showSettings, {}, 'Choose another');
   const sound = alert(start, chooseOutput);
   const choose = button('quiet', own.showSettings, {}, 'Choose another');
-  const again = button('primary', () => peer.setInput(settings.input), {}, 'Try again');
-  const ownTab = h('a', { href: roomUrl(roomName), target: '_blank', rel: 'noopener' }, 'Open in its own tab');
+  const again = button('primary', () => peer.sound.setInput(settings.input), {}, 'Try again');
+  const ownTab = h(
+    'a',
+    { href: roomUrl(roomName), target: '_blank', rel: 'noopener' },
+    'Open in its own tab',
+  );
   const microphone = alert(again, choose, ownTab);
 
-  const said = [server, silence, permission, upload, sound, microphone];
-  const alerts = h('div', { className: 'alerts', role: 'group', ariaLabel: 'Not as it should be' }, ...said.map(({ element }) => element));
+  const said = [server, silence, permission, held, upload, sound, microphone];
+  const alerts = h(
+    'div',
+    { className: 'alerts', role: 'group', ariaLabel: 'Not as it should be' },
+    ...said.map(({ element }) => element),
+  );
 
   const about = h('p', 'hint');
   const since = h('span');
@@ -57,20 +103,49 @@ export function room(app) {
   const heading = h('h1', { tabIndex: -1, dir: 'auto' }, roomName);
   const unread = h('span', { className: 'unread', hidden: true });
   let missed = 0;
-  const tabs = h('nav', { className: 'tabs', ariaLabel: 'Parts of the room' }, ...['People', 'Chat', 'Groups'].map((words, at) =>
-    button('', () => showTab(words.toLowerCase()), { 'data-tab': words.toLowerCase(), ariaPressed: String(at === 0) }, words, at === 1 ? unread : null)));
-  const parts = h('main', 'parts',
-    h('section', { className: 'people', ariaLabel: 'People' }, h('h2', {}, 'People ', count), closed, decisions.element, alone, talking, list),
-    h('div', 'side', talk.element, groupList.element));
-  const element = h('div', { className: 'room', 'data-tab': 'people' },
+  const tabs = h(
+    'nav',
+    { className: 'tabs', ariaLabel: 'Parts of the room' },
+    ...['People', 'Chat', 'Groups'].map((words, at) =>
+      button(
+        '',
+        () => showTab(words.toLowerCase()),
+        { 'data-tab': words.toLowerCase(), ariaPressed: String(at === 0) },
+        words,
+        at === 1 ? unread : null,
+      ),
+    ),
+  );
+  const parts = h(
+    'main',
+    'parts',
+    h(
+      'section',
+      { className: 'people', ariaLabel: 'People' },
+      h('h2', {}, 'People ', count),
+      closed,
+      decisions.element,
+      alone,
+      talking,
+      list,
+    ),
+    h('div', 'side', talk.element, groupList.element),
+  );
+  const element = h(
+    'div',
+    { className: 'room', 'data-tab': 'people' },
     h('header', 'top', heading, info, link),
-    alerts, tabs, parts,
-    own.element);
+    alerts,
+    tabs,
+    parts,
+    own.element,
+  );
 
   /** @param {string} id */
   function showTab(id) {
     element.setAttribute('data-tab', id);
-    for (const tab of tabs.children) setAttribute(tab, 'aria-pressed', tab.getAttribute('data-tab') === id);
+    for (const tab of tabs.children)
+      setAttribute(tab, 'aria-pressed', tab.getAttribute('data-tab') === id);
     if (id === 'chat') talk.seen();
     countMissed([]);
   }
@@ -81,8 +156,10 @@ export function room(app) {
     const isSeen = talk.element.offsetParent !== null && document.visibilityState === 'visible';
     const last = fresh[fresh.length - 1];
     // Screen readers say it; to the eye the number on the tab, or in the title, says so already.
-    if (last && !isSeen) tell(`${isolated(last.from)}: ${isolated(last.text.slice(0, 200))}`, 'message');
-    if (last && settings.sounds && document.visibilityState === 'hidden') void chime('message', settings.output);
+    if (last && !isSeen)
+      tell(`${isolated(last.from)}: ${isolated(last.text.slice(0, 200))}`, 'message');
+    if (last && settings.sounds && document.visibilityState === 'hidden')
+      void chime('message', settings.output);
     missed = isSeen ? 0 : missed + fresh.length;
     unread.hidden = missed === 0;
     setText(unread, `${missed} new`);
@@ -123,6 +200,8 @@ export function room(app) {
       setText(tryNow, waitWords('Try now', state.retryInMs ?? 0).replace('(', '(next '));
       silence.say(silenceWords(state));
       permission.say(permissionWords(state));
+      held.say(heldWords(state));
+      held.calm(true);
       upload.say(uploadWords(state));
       sound.say(outputWords(state));
       start.hidden = state.output !== 'waits';
@@ -140,7 +219,7 @@ export function room(app) {
       own.update();
     },
     frame() {
-      const { people } = peer.levels();
+      const { people } = peer.sound.levels();
       for (const [id, card] of cards) card.level.set(people.get(id) ?? 0);
       own.frame();
     },

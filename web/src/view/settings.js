@@ -30,12 +30,14 @@ export class Settings {
       for (const [name, value] of Object.entries(own)) {
         if (typeof value !== 'object' && typeof kept[name] === typeof value) own[name] = kept[name];
       }
-      for (const name of Object.keys(this.processing)) own.processing[name] = kept.processing?.[name] !== false;
+      for (const name of Object.keys(this.processing))
+        own.processing[name] = kept.processing?.[name] !== false;
     } catch {
       // What cannot be read is forgotten.
     }
     if (!(this.volume >= 0 && this.volume <= 2)) this.volume = 1;
-    if (!(Number.isInteger(this.channel) && this.channel >= 0 && this.channel <= 64)) this.channel = 0;
+    if (!(Number.isInteger(this.channel) && this.channel >= 0 && this.channel <= 64))
+      this.channel = 0;
     if (!ACTIVATIONS.includes(this.activation)) this.activation = 'voice';
     this.storage = storage;
   }

@@ -18,22 +18,41 @@ export function devices({ peer, settings }, preview) {
   const isOn = () => peer.state.microphone === 'on';
   const input = h('select', { onchange: () => choose('input', input.value) });
   const output = h('select', { onchange: () => choose('output', output.value) });
-  const check = button('quiet', () => (!preview ? peer.setInput(settings.input) : isOn() ? peer.stopPreview() : peer.startPreview()), { test: 'check' });
-  const hear = button('quiet', () => peer.setMonitored(!peer.state.monitored), { test: 'hear-myself' }, 'Hear myself');
+  const check = button(
+    'quiet',
+    () =>
+      !preview
+        ? peer.sound.setInput(settings.input)
+        : isOn()
+          ? peer.stopPreview()
+          : peer.sound.openMicrophone(),
+    { test: 'check' },
+  );
+  const hear = button(
+    'quiet',
+    () => peer.sound.setMonitored(!peer.state.monitored),
+    { test: 'hear-myself' },
+    'Hear myself',
+  );
   const channel = h('select', {
     test: 'channel',
     onchange: () => {
       settings.change({ channel: Number(channel.value) });
-      peer.setChannel(settings.channel);
+      peer.sound.setChannel(settings.channel);
     },
   });
   const channels = h('div', 'field', h('label', {}, 'Channel of the microphone', channel));
   const play = button('quiet', () => chime('joined', settings.output), {}, 'Play a sound');
   const overall = h('input', {
-    type: 'range', min: '0', max: '200', step: '5', value: String(settings.volume * 100), test: 'overall',
+    type: 'range',
+    min: '0',
+    max: '200',
+    step: '5',
+    value: String(settings.volume * 100),
+    test: 'overall',
     oninput: () => {
       settings.change({ volume: Number(overall.value) / 100 });
-      peer.setOverallVolume(settings.volume);
+      peer.sound.setOverallVolume(settings.volume);
     },
   });
   let heard = false;
@@ -45,13 +64,16 @@ export function devices({ peer, settings }, preview) {
   function choose(which, device) {
     settings.change({ [which]: device });
     heard = false;
-    if (which === 'output') void peer.setOutput(device).then(() => setText(plays, peer.state.output === 'on' ? 'The sound goes there now.' : ''));
-    else if (!preview || isOn()) void peer.setInput(device);
-    else peer.preferInput(device);
+    if (which === 'output')
+      void peer.sound
+        .setOutput(device)
+        .then(() => setText(plays, peer.state.output === 'on' ? 'The sound goes there now.' : ''));
+    else if (!preview || isOn()) void peer.sound.setInput(device);
+    else peer.sound.preferInput(device);
   }
 
   async function list() {
-    const found = await peer.devices();
+    const found = await peer.sound.devices();
     const now = JSON.stringify(found);
     // A list that may be open is filled anew only where it changed.
     if (now === listed) return;
@@ -66,9 +88,19 @@ export function devices({ peer, settings }, preview) {
     const now = `${count} ${heard} ${settings.channel}`;
     if (channels.hidden || now === listedChannels) return;
     listedChannels = now;
-    const best = settings.channel > 0 ? 'Automatic' : `Automatic (now ${heard > 0 ? `channel ${heard}` : 'a mix of all'})`;
-    channel.replaceChildren(...[best, ...Array.from({ length: Math.max(count, settings.channel) }, (_, at) => `Channel ${at + 1}`)]
-      .map((words, at) => h('option', { value: String(at) }, words)));
+    const best =
+      settings.channel > 0
+        ? 'Automatic'
+        : `Automatic (now ${heard > 0 ? `channel ${heard}` : 'a mix of all'})`;
+    channel.replaceChildren(
+      ...[
+        best,
+        ...Array.from(
+          { length: Math.max(count, settings.channel) },
+          (_, at) => `Channel ${at + 1}`,
+        ),
+      ].map((words, at) => h('option', { value: String(at) }, words)),
+    );
     channel.value = String(settings.channel);
   }
 
@@ -76,11 +108,21 @@ export function devices({ peer, settings }, preview) {
   onDeviceChange(list, ends.signal);
 
   return {
-    element: h('div', 'stack',
-      h('div', 'field', h('label', {}, 'Microphone', input), h('div', 'name', check, hear), level.element, words),
+    element: h(
+      'div',
+      'stack',
+      h(
+        'div',
+        'field',
+        h('label', {}, 'Microphone', input),
+        h('div', 'name', check, hear),
+        level.element,
+        words,
+      ),
       channels,
       h('div', 'field', h('label', {}, 'Speaker', output), play, plays),
-      h('label', 'overall', 'Overall volume', overall)),
+      h('label', 'overall', 'Overall volume', overall),
+    ),
     update() {
       const { microphone } = peer.state;
       if (peer.state.output !== 'on') setText(plays, '');
@@ -98,11 +140,21 @@ export function devices({ peer, settings }, preview) {
       level.element.hidden = !isOn();
     },
     frame() {
-      const { own } = peer.levels();
+      const { own } = peer.sound.levels();
       heard ||= own > HEARD;
       level.set(own);
-      setText(words, !isOn() ? microphoneWords(peer.state.microphone)
-        : peer.state.monitored ? 'You hear yourself a second later. Wear headphones.' : peer.state.muted ? 'You are muted.' : heard ? 'Your microphone works.' : 'Say something.');
+      setText(
+        words,
+        !isOn()
+          ? microphoneWords(peer.state.microphone)
+          : peer.state.monitored
+            ? 'You hear yourself a second later. Wear headphones.'
+            : peer.state.muted
+              ? 'You are muted.'
+              : heard
+                ? 'Your microphone works.'
+                : 'Say something.',
+      );
     },
     close: () => ends.abort(),
   };
@@ -111,40 +163,60 @@ export function devices({ peer, settings }, preview) {
 /** @param {HTMLSelectElement} select @param {{id: string, label: string}[]} found @param {string} chosen @param {string} first */
 function fill(select, found, chosen, first) {
   const named = found.filter(({ id }) => id !== 'default' && id !== 'communications');
-  select.replaceChildren(h('option', { value: '' }, first),
-    ...named.map(({ id, label }, at) => h('option', { value: id }, label || `${first.replace('Default ', '')} ${at + 1}`)));
+  select.replaceChildren(
+    h('option', { value: '' }, first),
+    ...named.map(({ id, label }, at) =>
+      h('option', { value: id }, label || `${first.replace('Default ', '')} ${at + 1}`),
+    ),
+  );
   select.value = named.some(({ id }) => id === chosen) ? chosen : '';
 }
 
 const ACTIVATIONS = /** @type {const} */ ([
-  ['voice', 'When I speak', 'Voice activation'], ['push-to-talk', 'While I hold a key or a button', 'Push-to-talk'], ['always', 'Always', ''],
+  ['voice', 'When I speak', 'Voice activation'],
+  ['push-to-talk', 'While I hold a key or a button', 'Push-to-talk'],
+  ['always', 'Always', ''],
 ]);
 const PROCESSING = /** @type {const} */ ([
-  ['echo', 'Remove the echo of my speakers'], ['noise', 'Suppress background noise'], ['gain', 'Even out my loudness'],
+  ['echo', 'Remove the echo of my speakers'],
+  ['noise', 'Suppress background noise'],
+  ['gain', 'Even out my loudness'],
 ]);
 
 /** When one's voice is sent, and what is done to it before. @param {App} app @param {string} place */
 export function voice({ peer, settings }, place) {
   const choices = ACTIVATIONS.map(([value, label, more]) => {
     const radio = h('input', {
-      type: 'radio', name: `${place}-activation`, value,
+      type: 'radio',
+      name: `${place}-activation`,
+      value,
       onchange: () => {
         settings.change({ activation: value });
-        peer.setActivation(value);
+        peer.sound.setActivation(value);
       },
     });
     return { radio, element: h('label', 'choice', radio, label, h('small', {}, more)) };
   });
-  const processing = PROCESSING.map(([name, label]) => toggle(label, settings.processing[name], (on) => {
-    settings.change({ processing: { ...settings.processing, [name]: on } });
-    peer.setProcessing(settings.processing);
-  }));
+  const processing = PROCESSING.map(([name, label]) =>
+    toggle(label, settings.processing[name], (on) => {
+      settings.change({ processing: { ...settings.processing, [name]: on } });
+      peer.sound.setProcessing(settings.processing);
+    }),
+  );
   const key = keyChooser(settings);
   return {
-    element: h('div', 'stack',
-      h('fieldset', {}, h('legend', {}, 'My voice is sent'), ...choices.map((choice) => choice.element)),
+    element: h(
+      'div',
+      'stack',
+      h(
+        'fieldset',
+        {},
+        h('legend', {}, 'My voice is sent'),
+        ...choices.map((choice) => choice.element),
+      ),
       key,
-      h('fieldset', {}, h('legend', {}, 'My microphone'), ...processing)),
+      h('fieldset', {}, h('legend', {}, 'My microphone'), ...processing),
+    ),
     update() {
       const { activation } = peer.state;
       for (const { radio } of choices) radio.checked = radio.value === activation;
@@ -161,13 +233,15 @@ function keyChooser(settings) {
     setText(choose, on ? 'Press the key…' : `Key: ${settings.keyName} (change)`);
   };
   const choose = button('quiet', () => listen(!listening), {
-    test: 'key', ariaLive: 'polite',
+    test: 'key',
+    ariaLive: 'polite',
     onblur: () => listen(false),
     onkeydown: (event) => {
       if (!listening || event.code === 'Tab') return;
       event.preventDefault();
       event.stopPropagation();
-      if (event.code !== 'Escape' && event.code !== '') settings.change({ key: event.code, keyName: keyName(event) });
+      if (event.code !== 'Escape' && event.code !== '')
+        settings.change({ key: event.code, keyName: keyName(event) });
       listen(false);
       // Some browsers press a button when the space bar is let go.
       choose.addEventListener('keyup', (up) => up.preventDefault(), { once: true });

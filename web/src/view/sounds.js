@@ -10,9 +10,11 @@ let context = null;
 export async function chime(kind, output) {
   const notes = NOTES[kind];
   if (!notes) return;
-  const sound = context ??= new AudioContext();
+  const sound = (context ??= new AudioContext());
   // From the system's speaker if the chosen one is gone.
-  await Promise.resolve(output).then((id) => sound.setSinkId?.(id)).catch(() => {});
+  await Promise.resolve(output)
+    .then((id) => sound.setSinkId?.(id))
+    .catch(() => {});
   notes.forEach((frequency, at) => {
     const begins = sound.currentTime + 0.02 + at * 0.09;
     const tone = new OscillatorNode(sound, { frequency });

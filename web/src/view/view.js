@@ -34,18 +34,23 @@ export function show(peer, { root, room, support, storage, lasts }) {
 export function showFailure(root, error) {
   root.setAttribute('data-test', 'phase');
   root.setAttribute('data-phase', 'unsupported');
-  root.replaceChildren(message(failureWords(error), button('primary', () => location.reload(), {}, 'Reload')).element);
+  root.replaceChildren(
+    message(
+      failureWords(error),
+      button('primary', () => location.reload(), {}, 'Reload'),
+    ).element,
+  );
 }
 
 /** @param {Peer} peer @param {HTMLElement} root @param {string} room @param {import('../optional.js').Store} storage @param {boolean} lasts */
 function run(peer, root, room, storage, lasts) {
   const settings = new Settings(storage);
-  peer.preferInput(settings.input);
-  void peer.setOutput(settings.output);
-  peer.setOverallVolume(settings.volume);
-  peer.setActivation(settings.activation);
-  peer.setProcessing(settings.processing);
-  peer.setChannel(settings.channel);
+  peer.sound.preferInput(settings.input);
+  void peer.sound.setOutput(settings.output);
+  peer.sound.setOverallVolume(settings.volume);
+  peer.sound.setActivation(settings.activation);
+  peer.sound.setProcessing(settings.processing);
+  peer.sound.setChannel(settings.channel);
 
   const notices = h('div', { className: 'notices', test: 'notice', role: 'status' });
   const place = h('div', 'screen');
@@ -67,7 +72,12 @@ function run(peer, root, room, storage, lasts) {
 
   function update() {
     const { phase } = peer.state;
-    const kind = phase === 'lobby' || phase === 'joining' ? 'lobby' : phase === 'joined' || phase === 'reconnecting' ? 'room' : phase;
+    const kind =
+      phase === 'lobby' || phase === 'joining'
+        ? 'lobby'
+        : phase === 'joined' || phase === 'reconnecting'
+          ? 'room'
+          : phase;
     const before = shown;
     if (kind !== before) {
       screen?.close?.();
@@ -87,24 +97,46 @@ function run(peer, root, room, storage, lasts) {
     if (kind === 'lobby') return lobby(app, state.room || room, isFirst && room !== '');
     if (kind === 'room') return roomScreen(app);
     const asks = kind !== 'replaced' && state.refusal?.code.startsWith('password');
-    const secret = asks ? h('input', { type: 'password', ariaLabel: 'Password', placeholder: 'Password', maxLength: 128, test: 'password' }) : null;
-    const again = () => void peer.join({
-      room: state.room, name: state.name, relayOnly: settings.relayOnly, microphone: !settings.silent,
-      ...(secret && { password: secret.value }),
-    });
+    const secret = asks
+      ? h('input', {
+          type: 'password',
+          ariaLabel: 'Password',
+          placeholder: 'Password',
+          maxLength: 128,
+          test: 'password',
+        })
+      : null;
+    const again = () =>
+      void peer.join({
+        room: state.room,
+        name: state.name,
+        relayOnly: settings.relayOnly,
+        microphone: !settings.silent,
+        ...(secret && { password: secret.value }),
+      });
     const { code = '' } = state.refusal ?? {};
     if (isTokenCode(code)) askForToken({ room: state.room, code }, again);
-    const join = h('button', { type: 'submit', className: 'primary', test: 'rejoin' },
-      kind === 'replaced' ? 'Take it back' : asks ? 'Join' : 'Join again');
-    const form = h('form', {
-      className: 'stack tight',
-      onsubmit: (event) => {
-        event.preventDefault();
-        if (!join.disabled) again();
+    const join = h(
+      'button',
+      { type: 'submit', className: 'primary', test: 'rejoin' },
+      kind === 'replaced' ? 'Take it back' : asks ? 'Join' : 'Join again',
+    );
+    const form = h(
+      'form',
+      {
+        className: 'stack tight',
+        onsubmit: (event) => {
+          event.preventDefault();
+          if (!join.disabled) again();
+        },
       },
-    }, secret, join, button('quiet', () => peer.reset(), { test: 'back' }, 'Change name or room'));
+      secret,
+      join,
+      button('quiet', () => peer.reset(), { test: 'back' }, 'Change name or room'),
+    );
     const screen = message(ending(state), form);
-    if (!secret) return screen;
+    // What is left of a ban.
+    if (!secret) return { ...screen, frame: () => screen.say(ending(state)[1]) };
     return {
       ...screen,
       focus: () => secret.focus(),
@@ -134,11 +166,13 @@ function run(peer, root, room, storage, lasts) {
   update();
 }
 
-/** @param {[string, string]} words @param {HTMLElement | null} actions @returns {Screen} */
+/** @param {[string, string]} words @param {HTMLElement | null} actions @returns {Screen & {say: (text: string) => void}} */
 function message([title, text], actions) {
   const heading = h('h1', { tabIndex: -1 }, title);
+  const why = h('p', {}, text);
   return {
-    element: h('main', 'lobby', h('div', 'card ending', logo(48), heading, h('p', {}, text), actions)),
+    element: h('main', 'lobby', h('div', 'card ending', logo(48), heading, why, actions)),
+    say: (words) => setText(why, words),
     focus: () => heading.focus(),
     update: () => {},
   };

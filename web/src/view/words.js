@@ -1,51 +1,75 @@
 /** What the page says, all in one place. */
 
+import { quotedGroups } from '../group-name.js';
 import { GLOBAL } from '../session.js';
 
 /** @import { PeerState, PersonState } from '../state.js' */
 
 /** Why this browser cannot talk here. @type {Record<string, [string, string]>} */
 const UNSUPPORTED = {
-  insecure: ['This page is not secure', 'Browsers give a microphone only to pages with https:// (or on localhost). Open this address with https:// in front, or ask for one that has it.'],
+  insecure: [
+    'This page is not secure',
+    'Browsers give a microphone only to pages with https:// (or on localhost). Open this address with https:// in front, or ask for one that has it.',
+  ],
 };
 
 /** @param {string | null} support @returns {[string, string]} */
-export const unsupported = (support) => UNSUPPORTED[support ?? ''] ?? ['This browser cannot carry your voice yet',
-  `It lacks ${support === 'no-webcodecs' ? 'WebCodecs' : 'AudioWorklet'}. Open this page in a current Chrome, Edge, Safari (26) or Firefox (130, on a computer).`];
+export const unsupported = (support) =>
+  UNSUPPORTED[support ?? ''] ?? [
+    'This browser cannot carry your voice yet',
+    `It lacks ${support === 'no-webcodecs' ? 'WebCodecs' : 'AudioWorklet'}. Open this page in a current Chrome, Edge, Safari (26) or Firefox (130, on a computer).`,
+  ];
 
 /** The page itself failed. @param {unknown} error @returns {[string, string]} */
-export const failureWords = (error) => ['This page could not start', `Reload it, or use another browser. The browser said: “${error instanceof Error ? error.message : String(error)}”.`];
+export const failureWords = (error) => [
+  'This page could not start',
+  `Reload it, or use another browser. The browser said: “${error instanceof Error ? error.message : String(error)}”.`,
+];
 
 /** What this browser lacks or refuses that the page can do without. @param {boolean} lasts @param {boolean} webRtc @param {boolean} [tabsApart] */
 export function lackWords(lasts, webRtc, tabsApart = true) {
   return [
-    lasts ? '' : 'This browser stores nothing for this page: after a reload you are a new person here, and your settings are gone.',
-    lasts && !tabsApart ? 'This browser does not tell this page’s tabs apart: after a reload you are a new person here.' : '',
+    lasts
+      ? ''
+      : 'This browser stores nothing for this page: after a reload you are a new person here, and your settings are gone.',
+    lasts && !tabsApart
+      ? 'This browser does not tell this page’s tabs apart: after a reload you are a new person here.'
+      : '',
     webRtc ? '' : 'This browser does not allow WebRTC: all speech goes through the server.',
-  ].filter(Boolean).join(' ');
+  ]
+    .filter(Boolean)
+    .join(' ');
 }
 
-const REFUSALS = new Map(Object.entries({
-  kicked: 'A moderator has put you out of this room.',
-  banned: 'A moderator keeps you, or your network’s address, out of this room for a while.',
-  'room-locked': 'A moderator has closed this room to newcomers. Try again later.',
-  'room-full': 'This room is full. Try again later, or meet in another room.',
-  'server-full': 'The server is full. Try again in a few minutes.',
-  'bad-name': 'The server does not accept your name. Choose another.',
-  'bad-room': 'The server does not accept this room’s name. Choose another.',
-  'token-required': 'This server lets in who has a link from the site or the game that the room belongs to.',
-  'token-invalid': 'Your link does not open this room. Get a new one where you got it.',
-  'token-expired': 'Your link has expired. Get a new one where you got it.',
-  'no-sound': 'The page’s sound could not be started. Reload the page; if that does not help, use another browser.',
-  'too-many-tabs': 'This browser has too many tabs in this room. Close one, then try again.',
-  'too-many-joins': 'Too many have joined from your network just now. Wait a minute, then try again.',
-  'unsupported-protocol': 'This page is older or newer than the server. Reload it.',
-}));
+const REFUSALS = new Map(
+  Object.entries({
+    kicked: 'A moderator has put you out of this room.',
+    'room-locked': 'A moderator has closed this room to newcomers. Try again later.',
+    'room-full': 'This room is full. Try again later, or meet in another room.',
+    'server-full': 'The server is full. Try again in a few minutes.',
+    'bad-name': 'The server does not accept your name. Choose another.',
+    'bad-room': 'The server does not accept this room’s name. Choose another.',
+    'token-required':
+      'This server lets in who has a link from the site or the game that the room belongs to.',
+    'token-invalid': 'Your link does not open this room. Get a new one where you got it.',
+    'token-expired': 'Your link has expired. Get a new one where you got it.',
+    'no-sound':
+      'The page’s sound could not be started. Reload the page; if that does not help, use another browser.',
+    'too-many-tabs': 'This browser has too many tabs in this room. Close one, then try again.',
+    'too-many-joins':
+      'Too many have joined from your network just now. Wait a minute, then try again.',
+    'unsupported-protocol': 'This page is older or newer than the server. Reload it.',
+  }),
+);
 
 /** What is wrong with a name that was typed. @param {import('../names.js').Name} name */
 export function nameFault({ refused }) {
   if (refused === undefined) return '';
-  return refused === 'blank' ? 'Type something that can be seen.' : refused === 'too-long' ? 'This is too long.' : 'Use one line.';
+  return refused === 'blank'
+    ? 'Type something that can be seen.'
+    : refused === 'too-long'
+      ? 'This is too long.'
+      : 'Use one line.';
 }
 
 /** What a button says while it must wait. @param {string} words @param {number} ms */
@@ -55,21 +79,56 @@ export function waitWords(words, ms) {
   return `${words} (in ${seconds < 90 ? `${seconds} s` : `${Math.ceil(seconds / 60)} minutes`})`;
 }
 
+/** How long something lasts, rounded up. @param {number | null} ms null: not known */
+export function timeWords(ms) {
+  if (ms === null) return 'a while';
+  const minutes = Math.ceil(ms / 60_000);
+  return minutes <= 1
+    ? 'a minute'
+    : minutes < 120
+      ? `${minutes} minutes`
+      : `${Math.ceil(minutes / 60)} hours`;
+}
+
 /** Why the room is over, and what to do. @param {PeerState} state @returns {[string, string]} */
-export function ending({ phase, refusal }) {
+export function ending({ phase, refusal }, now = performance.now()) {
   if (phase === 'replaced') {
-    return ['You are here twice', 'This room was opened in another tab or window with the same identity, and has stopped here. Go on there, or take it back.'];
+    return [
+      'You are here twice',
+      'This room was opened in another tab or window with the same identity, and has stopped here. Go on there, or take it back.',
+    ];
   }
   if (phase === 'refused' && refusal?.code.startsWith('password')) {
-    return ['This room has a password', refusal.code === 'password-required' ? 'Enter it to join.'
-      : refusal.code === 'password-wrong' ? 'That was not the password.' : 'Wrong passwords came from your network: the next can be tried in a while.'];
+    return [
+      'This room has a password',
+      refusal.code === 'password-required'
+        ? 'Enter it to join.'
+        : refusal.code === 'password-wrong'
+          ? 'That was not the password.'
+          : 'Wrong passwords came from your network: the next can be tried in a while.',
+    ];
   }
   // Not the server: the page itself.
   if (refusal?.code === 'failed' && phase === 'refused') {
-    return ['You could not join', `Something in this browser stopped the page. Reload it, or use another browser. The browser said: “${refusal.message}”.`];
+    return [
+      'You could not join',
+      `Something in this browser stopped the page. Reload it, or use another browser. The browser said: “${refusal.message}”.`,
+    ];
+  }
+  if (phase === 'refused' && refusal?.code === 'banned') {
+    return [
+      'You could not join',
+      refusal.retryAt !== null && now >= refusal.retryAt
+        ? 'A moderator kept you, or your network’s address, out of this room. That time is over: you may join again.'
+        : `A moderator keeps you, or your network’s address, out of this room for ${timeWords(refusal.retryAt === null ? null : refusal.retryAt - now)}.`,
+    ];
   }
   if (phase === 'refused') {
-    return ['You could not join', REFUSALS.get(refusal?.code ?? '') ?? `The server said: “${refusal?.message}”. Try again, or ask the people who run this server.`];
+    return [
+      'You could not join',
+      REFUSALS.get(refusal?.code ?? '') ??
+        `The server said: “${refusal?.message}”. Try again, or ask the people who run this server.`,
+    ];
   }
   return ['You have left the room', 'The microphone is closed.'];
 }
@@ -80,28 +139,47 @@ export function ending({ phase, refusal }) {
  */
 export function problemWords({ kind, host, status }, origin = globalThis.location?.origin ?? '') {
   switch (kind) {
-    case 'offline': return 'This device is offline.';
-    case 'slow': return 'The server was asleep and is waking up. This can take a minute.';
-    case 'unreachable': return 'The server cannot be reached from here.';
-    case 'gateway': return `Something in front of the server answers (${status}), the server itself does not: it is stopped, or starting.`;
-    case 'busy': return `The server is not available right now (${status}).`;
-    case 'cookies': return `This browser sends more than the server takes (${status}): delete this site’s cookies, or use a private window.`;
-    case 'origin': return `The server refuses the address of this page, ${origin} (403): to it, its own is ${host}. The people who run it must start it with --allow-origin ${origin} or have its proxy pass the Host header on.`;
-    case 'no-upgrade': return 'The proxy in front of the server does not let WebSockets through (426): it drops the Upgrade header. The people who run it must pass Upgrade and Connection on.';
-    case 'protocol': return 'This page is older or newer than the server. Reload it.';
-    case 'redirect': return 'The server has moved to another address. Reload the page.';
-    case 'blocked': return 'The server answers, but its WebSocket does not get through: a proxy, a firewall or an extension on the way blocks it.';
-    default: return `Something else answers at this address than the server (${status}).`;
+    case 'offline':
+      return 'This device is offline.';
+    case 'slow':
+      return 'The server was asleep and is waking up. This can take a minute.';
+    case 'unreachable':
+      return 'The server cannot be reached from here.';
+    case 'gateway':
+      return `Something in front of the server answers (${status}), the server itself does not: it is stopped, or starting.`;
+    case 'busy':
+      return `The server is not available right now (${status}).`;
+    case 'cookies':
+      return `This browser sends more than the server takes (${status}): delete this site’s cookies, or use a private window.`;
+    case 'origin':
+      return `The server refuses the address of this page, ${origin} (403): to it, its own is ${host}. The people who run it must start it with --allow-origin ${origin} or have its proxy pass the Host header on.`;
+    case 'no-upgrade':
+      return 'The proxy in front of the server does not let WebSockets through (426): it drops the Upgrade header. The people who run it must pass Upgrade and Connection on.';
+    case 'protocol':
+      return 'This page is older or newer than the server. Reload it.';
+    case 'redirect':
+      return 'The server has moved to another address. Reload the page.';
+    case 'blocked':
+      return 'The server answers, but its WebSocket does not get through: a proxy, a firewall or an extension on the way blocks it.';
+    default:
+      return `Something else answers at this address than the server (${status}).`;
   }
 }
 
 /** What there is to know about the server. @param {PeerState} state */
-export function serverWords({ phase, waking, people, problem }) {
+export function serverWords({ phase, waking, people, problem, microphone, muted, mayNot }) {
   const why = problem && problem.kind !== 'slow' ? problemWords(problem) : '';
-  if (phase === 'joining') return why ? `${why} It is tried again.` : waking ? 'The server was asleep and is waking up. This can take a minute.' : 'Joining…';
+  if (phase === 'joining')
+    return why
+      ? `${why} It is tried again.`
+      : waking
+        ? 'The server was asleep and is waking up. This can take a minute.'
+        : 'Joining…';
   if (phase !== 'reconnecting') return '';
+  const speaks = microphone === 'on' && !muted && !mayNot.includes('speak');
   const who = people.some((person) => person.route === 'direct')
-    ? 'People you are directly connected to still hear you.' : 'Until the server answers, the others do not hear you.';
+    ? `People you are directly connected to ${speaks ? 'still hear you' : 'are still heard'}.`
+    : 'Until the server answers, the others do not hear you.';
   return `${why || 'The server is away.'} ${who} The page keeps trying${waking ? '; a server that was asleep takes a minute to wake' : ''}.`;
 }
 
@@ -112,50 +190,96 @@ const SILENT_MS = 1000;
 export function silenceWords({ phase, people }) {
   if (phase !== 'joined') return '';
   const present = people.filter((person) => !person.away);
-  const silent = present.filter((person) => person.route === 'none' && person.silentMs >= SILENT_MS);
+  const silent = present.filter(
+    (person) => person.route === 'none' && person.silentMs >= SILENT_MS,
+  );
   if (silent.length === 0) return '';
-  if (silent.length === present.length) return 'Nothing comes through right now: neither what you say nor what the others say. It is tried again.';
+  if (silent.length === present.length)
+    return 'Nothing comes through right now: neither what you say nor what the others say. It is tried again.';
   const names = silent.slice(0, 3).map((person) => person.name);
   const more = silent.length - names.length;
   if (more > 0) names.push(`${more} more`);
-  const all = names.length > 1 ? `${names.slice(0, -1).join(', ')} and ${names[names.length - 1]}` : names[0];
+  const all =
+    names.length > 1 ? `${names.slice(0, -1).join(', ')} and ${names[names.length - 1]}` : names[0];
   return `Nothing comes through between you and ${all} right now. It is tried again.`;
 }
 
 /** @param {PeerState} state */
-export const uploadWords = ({ phase, uploadTooSlow }) => (phase === 'joined' && uploadTooSlow
-  ? 'Your upload is too slow: others hear you with gaps. Something else on this network may be using it up.' : '');
+export const uploadWords = ({ phase, uploadTooSlow }) =>
+  phase === 'joined' && uploadTooSlow
+    ? 'Your upload is too slow: others hear you with gaps. Something else on this network may be using it up.'
+    : '';
 
 /** @param {PeerState['microphone']} state */
 export function microphoneWords(state) {
   switch (state) {
-    case 'asking': return 'Your browser asks for the microphone. Allow it, so that the others can hear you.';
-    case 'denied': return 'The microphone is not allowed. Allow it beside the page’s address, then try again. You can listen and write.';
-    case 'blocked': return 'The page around this one does not pass the microphone on. You can listen and write, or open the room in its own tab.';
-    case 'missing': return 'No microphone was found. Plug one in, and it is used. You can listen and write.';
-    case 'lost': return 'Your microphone is gone. Plug it in again, or choose another.';
-    case 'unavailable': return 'This browser gives this page no microphone. To be heard, open the page in another browser. You can listen and write.';
-    case 'failed': return 'The microphone does not open. Close other programs that use it, then try again.';
-    default: return '';
+    case 'asking':
+      return 'Your browser asks for the microphone. Allow it, so that the others can hear you.';
+    case 'denied':
+      return 'The microphone is not allowed. Allow it beside the page’s address, then try again. You can listen and write.';
+    case 'blocked':
+      return 'The page around this one does not pass the microphone on. You can listen and write, or open the room in its own tab.';
+    case 'missing':
+      return 'No microphone was found. Plug one in, and it is used. You can listen and write.';
+    case 'lost':
+      return 'Your microphone is gone. Plug it in again, or choose another.';
+    case 'unavailable':
+      return 'This browser gives this page no microphone. To be heard, open the page in another browser. You can listen and write.';
+    case 'failed':
+      return 'The microphone does not open. Close other programs that use it, then try again.';
+    default:
+      return '';
   }
 }
 
 /** What one's own state keeps from others, or from oneself. @param {PeerState} state */
 export function ownWords({ deafened, muted, microphone, groups, mayNot, silenced }) {
-  const unheard = mayNot.includes('speak') ? (silenced ? 'muted for all' : 'may not speak')
-    : microphone !== 'on' ? 'listening only' : muted ? 'muted'
-    : groups.length > 0 && !groups.some((group) => group.speaking) ? 'speaks to no group' : '';
-  return [unheard, mayNot.includes('listen') ? 'may not listen' : deafened ? 'hears nothing' : ''].filter(Boolean).join(', ');
+  const unheard = mayNot.includes('speak')
+    ? silenced
+      ? 'muted for all'
+      : 'may not speak'
+    : microphone !== 'on'
+      ? 'listening only'
+      : muted
+        ? 'muted'
+        : groups.length > 0 && !groups.some((group) => group.speaking)
+          ? 'speaks to no group'
+          : '';
+  return [unheard, mayNot.includes('listen') ? 'may not listen' : deafened ? 'hears nothing' : '']
+    .filter(Boolean)
+    .join(', ');
 }
 
 /** What this page may not do here, and why. @param {PeerState} state */
 export function permissionWords({ phase, mayNot, silenced }) {
   if (phase !== 'joined' || mayNot.length === 0) return '';
   const speak = mayNot.includes('speak');
-  if (speak && silenced) return 'A moderator has muted you for all: the others do not hear you until a moderator lets you be heard again.';
-  const able = [speak ? '' : 'speak', mayNot.includes('listen') ? '' : 'listen', mayNot.includes('data') ? '' : 'write'].filter(Boolean);
-  const not = [speak ? 'speak' : '', mayNot.includes('listen') ? 'listen' : '', mayNot.includes('data') ? 'write' : ''].filter(Boolean);
+  if (speak && silenced)
+    return 'A moderator has muted you for all: the others do not hear you until a moderator lets you be heard again.';
+  const able = [
+    speak ? '' : 'speak',
+    mayNot.includes('listen') ? '' : 'listen',
+    mayNot.includes('data') ? '' : 'write',
+  ].filter(Boolean);
+  const not = [
+    speak ? 'speak' : '',
+    mayNot.includes('listen') ? 'listen' : '',
+    mayNot.includes('data') ? 'write' : '',
+  ].filter(Boolean);
   return `In this room you may ${able.length > 0 ? `${able.join(' and ')}, but not ` : 'not '}${not.join(' or ')}.`;
+}
+
+/** Whom a message goes to that is for no single person: the groups that one speaks to. @param {Pick<PeerState, 'groups'>} state */
+export function audienceWords({ groups }) {
+  const spoken = groups.filter((group) => group.speaking).map(({ name }) => name);
+  if (groups.length === 0 || spoken.includes(GLOBAL)) return 'To everyone';
+  return spoken.length > 0 ? `To ${spoken.join(', ')}` : 'To no one: you speak to no group';
+}
+
+/** Where a moderator holds one: as long as that lasts. @param {PeerState} state */
+export function heldWords({ phase, heldIn }) {
+  if (heldIn.length === 0 || (phase !== 'joined' && phase !== 'reconnecting')) return '';
+  return `A moderator holds you in ${quotedGroups(heldIn)}: until you are moved again you can be in no other group.`;
 }
 
 /** The talk groups of one who does not just listen to everyone. @param {PersonState} person */
@@ -169,10 +293,14 @@ export function groupWords({ groups }) {
 export function outputWords({ output, phase }) {
   if (phase !== 'joined' && phase !== 'reconnecting') return '';
   switch (output) {
-    case 'waits': return 'Your browser waits for a click before it plays sound.';
-    case 'default': return 'Your speaker is gone. Sound comes from the default one.';
-    case 'none': return 'No speaker works: you hear nothing. Plug one in or turn it on, and sound comes back.';
-    default: return '';
+    case 'waits':
+      return 'Your browser waits for a click before it plays sound.';
+    case 'default':
+      return 'Your speaker is gone. Sound comes from the default one.';
+    case 'none':
+      return 'No speaker works: you hear nothing. Plug one in or turn it on, and sound comes back.';
+    default:
+      return '';
   }
 }
 
@@ -187,11 +315,16 @@ export function durationWords(ms) {
 /** @param {PeerState} state */
 export function privacyWords({ relayOnly, serverRelayOnly }) {
   if (serverRelayOnly) return 'All speech here goes through the server.';
-  return relayOnly ? 'Your speech goes through the server: the others do not see your network address.'
+  return relayOnly
+    ? 'Your speech goes through the server: the others do not see your network address.'
     : 'People who are connected to you directly can see your network address.';
 }
 
-export const ROUTE = { direct: 'direct', relayed: 'through the server', none: 'nothing comes through right now' };
+export const ROUTE = {
+  direct: 'direct',
+  relayed: 'through the server',
+  none: 'nothing comes through right now',
+};
 
 /** In ms. Until it is measured: half the round trip, and what both ends take. @param {Pick<PersonState, 'delayMs' | 'roundTripMs'>} person */
 const delayOf = ({ delayMs, roundTripMs }) => delayMs ?? (roundTripMs ?? 0) / 2 + 80;
@@ -209,20 +342,38 @@ export function quality({ route, lossPercent, delayMs, roundTripMs }, output = '
 
 /** @param {PersonState} person */
 export function hearingWords({ hearsMe, away, route, status, mayNot }) {
-  if (hearsMe === null || away || route === 'none' || status.deafened || mayNot.includes('listen')) return '';
+  if (hearsMe === null || away || route === 'none' || status.deafened || mayNot.includes('listen'))
+    return '';
   return hearsMe ? 'hears you' : 'does not hear you';
 }
 
 /** What keeps a person from being heard or from hearing. @param {PersonState} person */
 export function statusWords({ away, mayNot, silenced, status }) {
   if (away) return 'away';
-  const unheard = mayNot.includes('speak') ? (silenced ? 'muted for all' : 'may not speak')
-    : status.listening_only ? 'listening only' : status.muted ? 'muted' : '';
-  const deaf = mayNot.includes('listen') ? 'may not listen' : status.deafened ? 'hears nothing' : '';
+  const unheard = mayNot.includes('speak')
+    ? silenced
+      ? 'muted for all'
+      : 'may not speak'
+    : status.listening_only
+      ? 'listening only'
+      : status.muted
+        ? 'muted'
+        : '';
+  const deaf = mayNot.includes('listen')
+    ? 'may not listen'
+    : status.deafened
+      ? 'hears nothing'
+      : '';
   return [unheard, deaf].filter(Boolean).join(', ');
 }
 
-export const QUALITY = { good: 'Clear', fair: 'Fair', poor: 'Poor', gone: 'No connection', unheard: 'Not heard' };
+export const QUALITY = {
+  good: 'Clear',
+  fair: 'Fair',
+  poor: 'Poor',
+  gone: 'No connection',
+  unheard: 'Not heard',
+};
 
 const LOSSY_PERCENT = 3;
 const LATE_MS = 200;
@@ -244,20 +395,32 @@ export function reasonWords(person, { people, output, networkChanged }) {
   if (loss >= LOSSY_PERCENT) {
     const same = others.filter((other) => (other.lossPercent ?? 0) >= LOSSY_PERCENT).length;
     if (others.length === 0) return `${loss} % is lost on the way`;
-    return same === others.length ? `your connection loses ${loss} %` : same === 0 ? `their connection loses ${loss} %` : `${loss} % is lost on the way`;
+    return same === others.length
+      ? `your connection loses ${loss} %`
+      : same === 0
+        ? `their connection loses ${loss} %`
+        : `${loss} % is lost on the way`;
   }
   if ((person.roundTripMs ?? 0) >= LATE_MS) return 'arrives late: the way is long';
   const measured = others.filter((other) => other.delayMs !== null);
   const late = measured.filter((other) => delayOf(other) >= LATE_MS).length;
   if (measured.length === 0) return 'arrives late';
-  return late === measured.length ? 'arrives late: your network or this device is busy'
-    : late === 0 ? 'arrives late: their upload is slow, or their device is busy' : 'arrives late';
+  return late === measured.length
+    ? 'arrives late: your network or this device is busy'
+    : late === 0
+      ? 'arrives late: their upload is slow, or their device is busy'
+      : 'arrives late';
 }
 
 /** Each number beside its word. @param {PersonState} person @returns {[string, string][]} */
 export function figures({ roundTripMs, lossPercent, delayMs }) {
-  const said = (/** @type {number | null} */ value, /** @type {string} */ unit) => (value === null ? '–' : `${value} ${unit}`);
-  return [['Lost on the way', said(lossPercent, '%')], ['Delay of their voice', said(delayMs, 'ms')], ['Network round trip', said(roundTripMs, 'ms')]];
+  const said = (/** @type {number | null} */ value, /** @type {string} */ unit) =>
+    value === null ? '–' : `${value} ${unit}`;
+  return [
+    ['Lost on the way', said(lossPercent, '%')],
+    ['Delay of their voice', said(delayMs, 'ms')],
+    ['Network round trip', said(roundTripMs, 'ms')],
+  ];
 }
 
 /** What stands on a key, or its name. @param {{key: string, code: string}} event */
@@ -268,7 +431,9 @@ export function keyName({ key, code }) {
 
 /** Up to two letters for a name. @param {string} name */
 export function initials(name) {
-  const first = [...name.matchAll(/(?<![\p{L}\p{N}])[\p{L}\p{N}]/gu)].map(([letter]) => letter.toUpperCase());
+  const first = [...name.matchAll(/(?<![\p{L}\p{N}])[\p{L}\p{N}]/gu)].map(([letter]) =>
+    letter.toUpperCase(),
+  );
   return (first.length > 1 ? first[0] + first[first.length - 1] : first[0]) ?? '·';
 }
 

@@ -1,12 +1,11 @@
 //! The page's files: in the binary, or in a folder while they are being edited.
 
 use std::borrow::Cow;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
-use sha2::{Digest, Sha256};
 
-use super::plain::is_plain;
+use super::encoding::{Accepted, Encoding};
 
 /// The one file that is a page; the others are its assets.
 pub(super) const INDEX: &str = "index.html";
@@ -14,38 +13,55 @@ pub(super) const INDEX: &str = "index.html";
 const ASSETS: &str = "{{assets}}";
 /// The version of what is read from a folder.
 const UNVERSIONED: &str = "dev";
-/// Hexadecimal digits of a version: enough that no two versions that anybody keeps are alike.
-const VERSION_DIGITS: usize = 16;
 
-/// Name and contents of everything in `web/src`, sorted by name.
-static EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/page.rs"));
+/// A file as the build script made it ready. A compressed form is there where it is smaller.
+#[derive(Debug)]
+struct Stored {
+    plain: &'static [u8],
+    brotli: Option<&'static [u8]>,
+    gzip: Option<&'static [u8]>,
+}
+
+/// The page as it stands in `/`, `/r/ROOM` and `/r/ROOM/`, by the number of steps up to its assets.
+static EMBEDDED_INDEX: [Stored; 3] = include!(concat!(env!("OUT_DIR"), "/page/index.rs"));
+/// Everything else in `web/src`, sorted by name.
+static EMBEDDED: &[(&str, Stored)] = include!(concat!(env!("OUT_DIR"), "/page/assets.rs"));
+/// Changes when any of these files does.
+const EMBEDDED_VERSION: &str = include_str!(concat!(env!("OUT_DIR"), "/page/version.txt"));
+
+/// What is sent of a file.
+#[derive(Debug)]
+pub(super) struct Contents {
+    pub(super) bytes: Bytes,
+    pub(super) encoding: Encoding,
+}
 
 /// Where the page comes from.
 #[derive(Debug)]
 pub(super) enum Files {
-    /// The binary: made ready once, and never copied.
-    Embedded {
-        /// Changes when any file does.
-        version: String,
-        /// As it stands in `/`, `/r/ROOM` and `/r/ROOM/`, by the number of steps up to its assets.
-        index: [Bytes; 3],
-    },
+    /// The binary: made ready when it was built, and never copied.
+    Embedded,
     /// This folder, read anew for every request.
     Folder(PathBuf),
 }
 
-impl Files {
-    pub(super) fn embedded() -> Self {
-        let version = version(EMBEDDED);
-        let index = find(EMBEDDED, INDEX).unwrap_or_default();
-        let index = ["", "../", "../../"].map(|up| with_assets(index, up, &version).into());
-        Self::Embedded { version, index }
+impl Stored {
+    /// The smallest form that the client takes.
+    fn contents(&self, accepted: Accepted) -> Contents {
+        let forms = [(Encoding::Brotli, self.brotli), (Encoding::Gzip, self.gzip)];
+        let compressed = forms.into_iter().filter(|(encoding, _)| accepted.has(*encoding));
+        let smallest =
+            compressed.filter_map(|(encoding, bytes)| Some((encoding, bytes?))).min_by_key(|(_, bytes)| bytes.len());
+        let (encoding, bytes) = smallest.unwrap_or((Encoding::Identity, self.plain));
+        Contents { bytes: Bytes::from_static(bytes), encoding }
     }
+}
 
+impl Files {
     /// What stands in the path of an asset.
     pub(super) fn version(&self) -> &str {
         match self {
-            Self::Embedded { version, .. } => version,
+            Self::Embedded => EMBEDDED_VERSION,
             Self::Folder(_) => UNVERSIONED,
         }
     }
@@ -53,54 +69,57 @@ impl Files {
     /// Whether the files of one version are always the same.
     pub(super) fn are_fixed(&self) -> bool {
         match self {
-            Self::Embedded { .. } => true,
+            Self::Embedded => true,
             Self::Folder(_) => false,
         }
     }
 
     /// The page, for an address from which `up` leads to the lobby.
-    pub(super) async fn index(&self, up: Cow<'static, str>) -> Option<Bytes> {
+    pub(super) async fn index(&self, up: Cow<'static, str>, accepted: Accepted) -> Option<Contents> {
         match self {
-            Self::Embedded { index, .. } => index.get(up.len() / "../".len()).cloned(),
+            Self::Embedded => Some(EMBEDDED_INDEX.get(up.len() / "../".len())?.contents(accepted)),
             Self::Folder(folder) => {
                 let text = read(folder.join(INDEX)).await?;
-                Some(with_assets(&text, &up, UNVERSIONED).into())
+                let page = String::from_utf8_lossy(&text).replace(ASSETS, &format!("{up}assets/{UNVERSIONED}"));
+                Some(Contents { bytes: page.into(), encoding: Encoding::Identity })
             }
         }
     }
 
     /// The contents of an asset and their media type, if there is one of this name.
-    pub(super) async fn asset(&self, name: &str) -> Option<(Bytes, &'static str)> {
+    pub(super) async fn asset(&self, name: &str, accepted: Accepted) -> Option<(Contents, &'static str)> {
         let media_type = media_type(name)?;
-        if name == INDEX || !name.split('/').all(is_plain) {
-            return None;
-        }
         let contents = match self {
-            Self::Embedded { .. } => Bytes::from_static(find(EMBEDDED, name)?),
-            Self::Folder(folder) => read(below(folder, name)).await?,
+            Self::Embedded => find(name)?.contents(accepted),
+            Self::Folder(_) if name == INDEX => return None,
+            Self::Folder(folder) => Contents { bytes: read(below(folder, name)?).await?, encoding: Encoding::Identity },
         };
         Some((contents, media_type))
     }
 }
 
-fn find<'a>(files: &[(&str, &'a [u8])], name: &str) -> Option<&'a [u8]> {
-    let place = files.binary_search_by_key(&name, |(name, _)| *name).ok()?;
-    files.get(place).map(|(_, contents)| *contents)
+fn find(name: &str) -> Option<&'static Stored> {
+    let at = EMBEDDED.binary_search_by_key(&name, |(name, _)| *name).ok()?;
+    EMBEDDED.get(at).map(|(_, stored)| stored)
 }
 
-fn below(folder: &Path, name: &str) -> PathBuf {
+/// The path of a file below `folder`; none for a name that leads elsewhere, or to what is hidden.
+fn below(folder: &Path, name: &str) -> Option<PathBuf> {
     let mut path = folder.to_owned();
-    path.extend(name.split('/'));
-    path
+    for part in name.split('/') {
+        let mut components = Path::new(part).components();
+        let one = components.next().filter(|one| *one == Component::Normal(part.as_ref()));
+        if part.starts_with('.') || one.is_none() || components.next().is_some() {
+            return None;
+        }
+        path.push(part);
+    }
+    Some(path)
 }
 
 async fn read(path: PathBuf) -> Option<Bytes> {
     let read = tokio::task::spawn_blocking(move || std::fs::read(path)).await;
     read.ok()?.ok().map(Bytes::from)
-}
-
-fn with_assets(index: &[u8], up: &str, version: &str) -> String {
-    String::from_utf8_lossy(index).replace(ASSETS, &format!("{up}assets/{version}"))
 }
 
 /// The media type of a file; a file without one here is not served.
@@ -121,67 +140,38 @@ fn media_type(name: &str) -> Option<&'static str> {
     })
 }
 
-/// Names and lengths count as well, so that no two sets of files run together into the same bytes.
-fn version(files: &[(&str, &[u8])]) -> String {
-    let mut hash = Sha256::new();
-    for (name, contents) in files {
-        for part in [name.as_bytes(), contents] {
-            hash.update((part.len() as u64).to_le_bytes());
-            hash.update(part);
-        }
-    }
-    let mut digits: String = hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
-    digits.truncate(VERSION_DIGITS);
-    digits
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_version_changes_with_every_name_and_every_byte() {
-        let one = version(&[("a.js", b"x"), ("b.js", b"y")]);
-        assert_eq!(one, version(&[("a.js", b"x"), ("b.js", b"y")]));
-        assert_eq!(one.len(), VERSION_DIGITS);
-        assert!(one.chars().all(|digit| digit.is_ascii_hexdigit() && !digit.is_ascii_uppercase()));
-        let others: [&[(&str, &[u8])]; 4] = [
-            &[("a.js", b"x"), ("b.js", b"z")],
-            &[("a.js", b"x"), ("c.js", b"y")],
-            &[("a.js", b"x")],
-            &[("a.js", b"xb.jsy")],
-        ];
-        for other in others {
-            assert_ne!(one, version(other), "{other:?}");
-        }
-    }
-
-    #[test]
     fn every_embedded_file_is_found_and_no_other() {
         assert!(EMBEDDED.is_sorted_by_key(|(name, _)| name));
-        for (name, contents) in EMBEDDED {
-            assert_eq!(find(EMBEDDED, name), Some(*contents));
-            assert!(name.split('/').all(is_plain), "{name}");
+        for (name, stored) in EMBEDDED {
+            assert!(find(name).is_some_and(|found| std::ptr::eq(found, stored)), "{name}");
+            assert!(media_type(name).is_some(), "{name} is carried, and not served");
         }
-        assert!(find(EMBEDDED, INDEX).is_some_and(|index| !index.is_empty()));
-        assert_eq!(find(EMBEDDED, "nothing.js"), None);
+        assert!(find(INDEX).is_none() && find("nothing.js").is_none());
+        assert!(EMBEDDED_VERSION.len() == 16 && EMBEDDED_VERSION.chars().all(|digit| digit.is_ascii_hexdigit()));
     }
 
     #[test]
-    fn the_index_learns_where_its_assets_are() {
-        let index = br#"<link href="{{assets}}/style.css"><script src="{{assets}}/main.js">"#;
-        let told = with_assets(index, "../", "0123");
-        assert_eq!(told, r#"<link href="../assets/0123/style.css"><script src="../assets/0123/main.js">"#);
+    fn the_index_knows_where_its_assets_are() {
+        for (up, stored) in ["", "../", "../../"].iter().zip(&EMBEDDED_INDEX) {
+            let page = std::str::from_utf8(stored.plain).expect("text");
+            assert!(page.contains(&format!("\"{up}assets/{EMBEDDED_VERSION}/main.js\"")), "{page}");
+        }
     }
 
     #[test]
-    fn a_name_is_plain_or_refused() {
-        for name in ["main.js", "capture-worklet.js", "view", "a_b", "9.svg"] {
-            assert!(is_plain(name), "{name}");
-        }
-        for name in ["", ".", "..", ".git", "a/b", "a\\b", "C:", "%2e%2e", "a b", "a\0", "ä.js", "-x", "~", "a;b"] {
-            assert!(!is_plain(name), "{name:?}");
-        }
+    fn the_smallest_form_that_is_taken_is_sent() {
+        let stored = Stored { plain: b"plain", brotli: Some(b"b"), gzip: Some(b"gz") };
+        let sent = |accepted: &str, stored: &Stored| stored.contents(Accepted::of([accepted])).encoding;
+        assert_eq!(sent("gzip, deflate, br, zstd", &stored), Encoding::Brotli);
+        assert_eq!(sent("gzip", &stored), Encoding::Gzip);
+        assert_eq!(sent("zstd", &stored), Encoding::Identity);
+        let incompressible = Stored { plain: b"plain", brotli: None, gzip: None };
+        assert_eq!(sent("gzip, br", &incompressible), Encoding::Identity);
     }
 
     #[tokio::test]
@@ -193,7 +183,8 @@ mod tests {
             std::fs::write(folder.join(name), name).expect("a file");
         }
         let files = Files::Folder(folder.join("src"));
-        let asset = async |name: &str| files.asset(name).await.map(|(contents, _)| contents);
+        let any = Accepted::of(["br"]);
+        let asset = async |name: &str| files.asset(name, any).await.map(|(contents, _)| contents.bytes);
         assert_eq!(asset("main.js").await.as_deref(), Some(&b"src/main.js"[..]));
         assert_eq!(asset("view/room.js").await.as_deref(), Some(&b"src/view/room.js"[..]));
         let secret = folder.join("secret.js").display().to_string();
@@ -205,10 +196,12 @@ mod tests {
             &secret,
             "./main.js",
             "/main.js",
+            "view//room.js",
+            "main.js/.",
         ] {
             assert_eq!(asset(name).await, None, "{name}");
         }
-        for name in [".hidden.js", "index.html", "notes.md", "view", "view/", ""] {
+        for name in [".hidden.js", "index.html", "notes.md", "view", "view/", "", "a\0.js"] {
             assert_eq!(asset(name).await, None, "{name}");
         }
         std::fs::remove_dir_all(folder).expect("our own folder");

@@ -1,0 +1,88 @@
+/** What is written: to the groups that one speaks to or to one person, and what comes. */
+
+import { ChatLog } from './chat-log.js';
+import { LastText } from './last-text.js';
+import { GLOBAL } from './session.js';
+import { LIMITS, utf8Length } from './wire.js';
+
+/**
+ * @typedef {import('./mesh.js').Mesh} Mesh
+ * @typedef {import('./state.js').Message} Message
+ */
+
+/** Which of the groups that one speaks to a text goes to: who is in several of them would get it several times. @param {string[]} spoken */
+const writtenTo = (spoken) => (spoken.includes(GLOBAL) ? [GLOBAL] : spoken);
+
+export class Texts {
+  #chat = new ChatLog(globalThis);
+  #last = new LastText();
+
+  /** @param {() => number} clock in ms @param {() => void} changed */
+  constructor(clock, changed) {
+    this.clock = clock;
+    this.changed = changed;
+  }
+
+  get messages() {
+    return this.#chat.messages;
+  }
+
+  /** A room is entered. @param {string} peer one's own id there */
+  open(peer) {
+    this.#chat.open(peer);
+  }
+
+  /** The room is left on purpose. */
+  forget() {
+    this.#chat.forget();
+  }
+
+  /** Throws why it is not sent. @param {Mesh | null} mesh @param {string} name one's own @param {string} text @param {string | null} personId null: the room */
+  send(mesh, name, text, personId) {
+    if (utf8Length(text) > LIMITS.textBytes)
+      throw new Error(`A message can have at most ${LIMITS.textBytes} bytes.`);
+    const session = mesh?.session;
+    const person = personId === null ? undefined : mesh?.roster.members.get(personId);
+    if (personId !== null && !person) throw new Error('This person has left.');
+    const groups = session
+      ? writtenTo(
+          session.speaker.openTargets.flatMap(({ kind, name }) => (kind === 'group' ? name : [])),
+        )
+      : [];
+    if (session && !person && groups.length === 0)
+      throw new Error(
+        'You speak to no group, so no one would read it. Speak to a group first, or choose a person.',
+      );
+    const to = person ? [{ peer: person.info.peer }] : groups.map((group) => ({ group }));
+    if (!session || !to.every((one) => session.sendText(this.clock(), text, one))) {
+      throw new Error('The server is away: messages can be sent when it is back.');
+    }
+    this.#last.sent(this.clock(), text, person ? personId : null);
+    const group = person || groups.includes(GLOBAL) ? null : groups.join(', ');
+    this.#add({
+      from: name,
+      to: person ? person.label : (group ?? 'room'),
+      mine: true,
+      text,
+      at: Date.now(),
+      ...(group !== null && { group: true }),
+    });
+  }
+
+  /** @param {string} from the writer's name @param {Extract<import('./mesh.js').MeshEvent, {type: 'text'}>} event */
+  came(from, { group, text }) {
+    const to = group === null ? 'me' : group === GLOBAL || group === undefined ? 'room' : group;
+    this.#add({ from, to, mine: false, text, at: Date.now() });
+  }
+
+  /** What the server did not pass on, if that is why it said this. @param {string} code */
+  refused(code) {
+    return this.#last.refused(this.clock(), code);
+  }
+
+  /** @param {Message} message */
+  #add(message) {
+    this.#chat.add(message);
+    this.changed();
+  }
+}
