@@ -164,7 +164,6 @@ const PACKETS: u32 = 30;
 
 /// proves: D-24
 #[tokio::test]
-#[expect(clippy::disallowed_methods, reason = "a flow just below its budget: the pace is what is tested")]
 async fn a_receiver_that_does_not_read_is_lost_and_the_others_get_everything() {
     let server = Server::start().await;
     let (mut sender, joined_sender) = Person::join(&server, "lobby", "sender").await;

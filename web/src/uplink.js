@@ -156,7 +156,15 @@ export class Uplink {
 
   /** @param {number} now @param {string} peer @param {import('./wire.js').Report} report */
   reported(now, peer, { expected, lost, unrepaired, lossRunSixteenths, bufferMs }) {
-    this.#wasm.report(now, this.#number(peer), expected, lost, unrepaired, lossRunSixteenths, bufferMs);
+    this.#wasm.report(
+      now,
+      this.#number(peer),
+      expected,
+      lost,
+      unrepaired,
+      lossRunSixteenths,
+      bufferMs,
+    );
   }
 
   /** @param {number} now @param {string} peer @param {import('./wire.js').BandwidthReport} report */
