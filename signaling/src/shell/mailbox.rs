@@ -133,7 +133,7 @@ enum Phase {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Message(Message),
-    /// The room is to be asked for this part of a snapshot ([`Mailbox::begin_part`]).
+    /// The room is to be asked for this part of a snapshot ([`Line::begin_part`]).
     Snapshot(Part),
     Nothing,
 }
