@@ -7,20 +7,16 @@ mod bans;
 mod ice;
 mod join_rates;
 mod lock;
-mod metadata;
+mod members;
 mod moderating;
 mod moderation;
-mod operator;
 mod packets;
 mod password;
 mod policing;
-mod refusing;
-mod snapshot;
 mod status;
 #[cfg(test)]
 mod tests;
 mod tickets;
-mod tokens;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,10 +24,10 @@ use std::time::Duration;
 
 use voicemesh_session::{Server, ServerConfig};
 use voicemesh_wire::signaling::{
-    ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, PeerInfo, RosterMark, ServerLimits,
-    ServerMessage, Signal, TakenOver, roster_hash,
+    ClientMessage, ErrorCode, IceServer, Join, Joined, LeaveReason, Metadata, MetadataChanges, PeerInfo, RosterMark,
+    ServerLimits, ServerMessage, Signal, TakenOver, apply_metadata,
 };
-use voicemesh_wire::{PeerId, Permissions, SessionId};
+use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
 use crate::gate::check_presence;
 use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Sender, Text};
@@ -42,12 +38,12 @@ use crate::token::{Grant, TokenRules};
 pub use bans::{BanInfo, Bans};
 pub use ice::{IceRules, SharedSecret};
 use lock::{Lock, Shown};
+use members::Members;
 pub use moderation::AddressTag;
 use packets::Packets;
 pub use password::{Digest, Knock, Question, Salt, WorkArea, digest};
 use policing::Policing;
 pub use policing::VoiceRates;
-pub use snapshot::Part;
 use tickets::Tickets;
 
 /// A connection from which another has taken over is still read for this long, for what was on its way.
@@ -79,14 +75,12 @@ pub struct RoomRules {
 pub struct Room {
     rules: Arc<RoomRules>,
     session: Server<ConnectionId>,
-    members: BTreeMap<ConnectionId, PeerInfo>,
-    connections: BTreeMap<PeerId, ConnectionId>,
+    members: Members,
     /// Connections from which others have taken over.
     former: BTreeMap<ConnectionId, Former>,
     /// How many written messages each connection has brought, for who takes over from it.
     texts_read: BTreeMap<ConnectionId, u32>,
     arrivals: u64,
-    version: u64,
     mark_due: Duration,
     emptied_at: Option<Duration>,
     /// The password, if there is one.
@@ -111,18 +105,32 @@ struct Former {
     closes_at: Duration,
 }
 
+/// What is next of a snapshot of the whole state for one member: part by part, so that no more of it than one part waits for a slow
+/// receiver. Each part is made from the state at its own time. Changes in between are sent to the member behind the last part; each
+/// of them says what holds from then on, so that those which a part contains already change nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Part {
+    /// The roster.
+    #[default]
+    Roster,
+    /// The room's metadata, and whether it is locked.
+    Room,
+    /// The response to a handshake.
+    Session,
+    /// The session state of these members, the last one first.
+    Members(Vec<ClientId>),
+}
+
 impl Room {
     /// A room that no peer has joined yet. `session` is drawn at random by the caller.
     pub fn new(now: Duration, rules: Arc<RoomRules>, session: SessionId) -> Self {
         Self {
             session: Server::new(rules.session.clone(), session),
             rules,
-            members: BTreeMap::new(),
-            connections: BTreeMap::new(),
+            members: Members::default(),
             former: BTreeMap::new(),
             texts_read: BTreeMap::new(),
             arrivals: 0,
-            version: 0,
             mark_due: now,
             emptied_at: Some(now),
             lock: None,
@@ -162,7 +170,7 @@ impl Room {
 
     /// The peer that has been here longest.
     pub fn owner(&self) -> Option<PeerId> {
-        self.members.values().min_by_key(|member| member.order).map(|member| member.peer)
+        self.members.owner()
     }
 
     /// The session and who listens to what in it.
@@ -194,7 +202,7 @@ impl Room {
             return Ok(Knock::Enter);
         }
         self.grant_of(join)?;
-        let returns = self.connections.contains_key(&join.proof.peer_id());
+        let returns = self.members.connection_of(join.proof.peer_id()).is_some();
         let others = self.members.len() - usize::from(returns);
         check_presence(join.presence, others)?;
         if others >= self.rules.limits.peers_per_room as usize {
@@ -244,12 +252,12 @@ impl Room {
             let grant = self.grant_of(&join).ok().flatten();
             self.take_over(now, old, connection, join.room, out);
             self.renew_grant(peer, connection, grant, out);
-            self.take_status(now, connection, join.status, out);
+            self.statuses.take(now, &mut self.members, connection, join.status, out);
             return Ok(peer);
         }
         let grant = self.grant_of(&join)?;
         self.put_out_subject(now, peer, grant.as_ref(), out);
-        let old = self.connections.get(&peer).copied();
+        let old = self.members.connection_of(peer);
         let others = self.members.len() - usize::from(old.is_some());
         let is_first = others == 0;
         let by_ticket = self.shown_by_ticket(&join, others);
@@ -291,8 +299,8 @@ impl Room {
 
     /// The connection from which a join takes over: that of the same peer and run.
     fn taken_over_by(&self, join: &Join) -> Option<ConnectionId> {
-        let old = *self.connections.get(&join.proof.peer_id())?;
-        self.members.get(&old).filter(|member| member.run == join.run).map(|_| old)
+        let old = self.members.connection_of(join.proof.peer_id())?;
+        self.members.get(old).filter(|member| member.run == join.run).map(|_| old)
     }
 
     fn take_over(
@@ -303,7 +311,7 @@ impl Room {
         room: String,
         out: &mut impl Outbox,
     ) {
-        let Some(info) = self.members.remove(&old) else { return };
+        let Some(info) = self.members.remove(old) else { return };
         self.session.hand_over(old, connection);
         let texts = self.texts_read.remove(&old).unwrap_or_default();
         let taken_over = TakenOver { metadata: info.metadata.clone(), texts: Some(texts) };
@@ -317,7 +325,6 @@ impl Room {
         let joined = self.joined(connection, &info, room, Some(taken_over));
         out.text(connection, &Text::from(&joined), Purpose::Snapshot);
         out.hand_over(old, connection);
-        self.connections.insert(info.peer, connection);
         self.members.insert(connection, info);
         for former in self.former.values_mut().filter(|former| former.now == old) {
             former.now = connection;
@@ -327,13 +334,13 @@ impl Room {
 
     /// Sets what a member may do, and tells everyone if that changes anything. False if the peer is not here.
     pub fn set_permissions(&mut self, peer: PeerId, permissions: Permissions, out: &mut impl Outbox) -> bool {
-        let Some(connection) = self.connections.get(&peer).copied() else { return false };
-        let Some(member) = self.members.get_mut(&connection) else { return false };
+        let Some(connection) = self.members.connection_of(peer) else { return false };
+        let Some(member) = self.members.get_mut(connection) else { return false };
         if member.permissions != permissions {
             member.permissions = permissions;
             self.session.set_permissions(connection, permissions);
-            self.version += 1;
-            self.broadcast(&ServerMessage::Permissions { peer, permissions }, Purpose::Update, out);
+            self.members.changed();
+            self.members.broadcast(&ServerMessage::Permissions { peer, permissions }, Purpose::Update, out);
         }
         true
     }
@@ -341,13 +348,12 @@ impl Room {
     fn enter(&mut self, connection: ConnectionId, info: PeerInfo, room: String, out: &mut impl Outbox) {
         self.session.set_permissions(connection, info.permissions);
         self.session.set_held_in(connection, &info.held_in, &mut Packets::of_server(out));
-        self.version += 1;
+        self.members.changed();
         self.emptied_at = None;
         let joined = self.joined(connection, &info, room, None);
         out.text(connection, &Text::from(&joined), Purpose::Snapshot);
-        self.broadcast(&ServerMessage::PeerJoined { peer: info.clone() }, Purpose::Update, out);
+        self.members.broadcast(&ServerMessage::PeerJoined { peer: info.clone() }, Purpose::Update, out);
         self.policing.entered(info.peer);
-        self.connections.insert(info.peer, connection);
         self.members.insert(connection, info);
     }
 
@@ -359,8 +365,6 @@ impl Room {
         room: String,
         taken_over: Option<TakenOver>,
     ) -> ServerMessage {
-        let mut peers: Vec<PeerInfo> = self.members.values().cloned().collect();
-        peers.sort_unstable_by_key(|member| member.order);
         ServerMessage::Joined(Joined {
             you: info.peer,
             client: info.client,
@@ -372,8 +376,8 @@ impl Room {
             relay_only: self.rules.relay_only,
             group_text: true,
             status: true,
-            roster: RosterMark { version: self.version, hash: roster_hash(peers.iter().chain([info])) },
-            peers,
+            roster: self.members.mark_with(info),
+            peers: self.members.roster(),
             room_metadata: self.metadata.clone(),
             permissions: info.permissions,
             held_in: info.held_in.clone(),
@@ -396,7 +400,7 @@ impl Room {
     /// Sends new credentials to members whose old ones will expire.
     fn renew_credentials(&mut self, out: &mut impl Outbox) {
         for connection in self.credentials.due(&self.rules.ice) {
-            let Some(peer) = self.members.get(&connection).map(|member| member.peer) else { continue };
+            let Some(peer) = self.members.peer_of(connection) else { continue };
             let ice_servers = self.ice_servers_for(connection, peer);
             out.text(connection, &Text::from(&ServerMessage::IceServers { ice_servers }), Purpose::Answer);
         }
@@ -404,7 +408,7 @@ impl Room {
 
     /// The order of arrival of the connection that goes.
     fn replace(&mut self, now: Duration, old: ConnectionId, out: &mut impl Outbox) -> Option<u64> {
-        let order = self.members.get(&old).map(|member| member.order);
+        let order = self.members.get(old).map(|member| member.order);
         self.leave(now, old, LeaveReason::Replaced, out);
         out.text(old, &Text::from(&ServerMessage::Replaced), Purpose::Answer);
         out.close(old, CloseReason::Replaced);
@@ -414,17 +418,19 @@ impl Room {
     /// A signaling message of a connection that has joined.
     pub fn message(&mut self, now: Duration, from: ConnectionId, message: ClientMessage, out: &mut impl Outbox) {
         let (answer_to, from) = (from, self.present(from));
-        if !self.members.contains_key(&from) {
+        if !self.members.contains(from) {
             return;
         }
         let result = match message {
             ClientMessage::Join(_) => Err(Refusal::of(ErrorCode::AlreadyJoined)),
             ClientMessage::Signal { to, attempt, signal } => self.signal(from, to, attempt, signal, out),
             ClientMessage::SetMetadata { request, set } => {
-                self.set_metadata(from, request, set, out).map_err(|refusal| refusal.of_request(request))
+                let set = self.members.set_metadata(from, set, out);
+                confirmed(from, request, set, out)
             }
             ClientMessage::SetRoomMetadata { request, set } => {
-                self.set_room_metadata(from, request, set, out).map_err(|refusal| refusal.of_request(request))
+                let set = self.set_room_metadata(from, set, out);
+                confirmed(from, request, set, out)
             }
             ClientMessage::Moderate { request, action } => {
                 self.moderate(now, from, request, action, out).map_err(|refusal| refusal.of_request(request))
@@ -432,13 +438,13 @@ impl Room {
             // On a connection that another has taken over it is older than what that one's join said.
             ClientMessage::Status(status) => {
                 if answer_to == from {
-                    self.take_status(now, from, status, out);
+                    self.statuses.take(now, &mut self.members, from, status, out);
                 }
                 Ok(())
             }
             ClientMessage::Roster => {
                 if !out.defer_snapshot(from) {
-                    self.send_roster(from, out);
+                    self.members.send_roster(from, out);
                 }
                 Ok(())
             }
@@ -454,7 +460,7 @@ impl Room {
             }
         };
         if let Err(refusal) = result {
-            refusing::answer(from, refusal, out);
+            answer(from, refusal, out);
         }
     }
 
@@ -468,10 +474,10 @@ impl Room {
         signal: Signal,
         out: &mut impl Outbox,
     ) -> Result<(), Refusal> {
-        let Some(from) = self.members.get(&sender) else { return Ok(()) };
+        let Some(from) = self.members.get(sender) else { return Ok(()) };
         let unknown = || Refusal::of(ErrorCode::UnknownPeer);
-        let connection = *self.connections.get(&to).filter(|_| to != from.peer).ok_or_else(unknown)?;
-        let receiver = self.members.get(&connection).ok_or_else(unknown)?;
+        let connection = self.members.connection_of(to).filter(|_| to != from.peer).ok_or_else(unknown)?;
+        let receiver = self.members.get(connection).ok_or_else(unknown)?;
         if self.rules.relay_only || from.capabilities.relay_only || receiver.capabilities.relay_only {
             return Err(Refusal::of(ErrorCode::RelayOnly));
         }
@@ -480,6 +486,21 @@ impl Room {
         if !out.text(connection, &signal, Purpose::From(sender)) {
             return Err(Refusal::receiver_busy(to));
         }
+        Ok(())
+    }
+
+    fn set_room_metadata(
+        &mut self,
+        from: ConnectionId,
+        set: MetadataChanges,
+        out: &mut impl Outbox,
+    ) -> Result<(), Refusal> {
+        let Some(member) = self.members.get(from) else { return Ok(()) };
+        if self.owner() != Some(member.peer) {
+            return Err(Refusal::of(ErrorCode::NotOwner));
+        }
+        self.metadata = apply_metadata(&self.metadata, set)?;
+        self.members.broadcast(&self.room_metadata(), Purpose::Update, out);
         Ok(())
     }
 
@@ -496,9 +517,8 @@ impl Room {
         if self.former.remove(&connection).is_some() {
             return;
         }
-        let Some(member) = self.members.remove(&connection) else { return };
+        let Some(member) = self.members.remove(connection) else { return };
         self.close_former(out, |former| former.now == connection);
-        self.connections.remove(&member.peer);
         self.statuses.forget(member.peer);
         self.credentials.forget(connection);
         let subject = self.grants.remove(&connection).and_then(|grant| grant.subject.clone());
@@ -508,7 +528,7 @@ impl Room {
         self.forget_busy(connection);
         self.texts_read.remove(&connection);
         self.session.disconnected(now, connection, &mut Packets::of_server(out));
-        self.version += 1;
+        self.members.changed();
         if self.members.is_empty() {
             self.emptied_at = Some(now);
         }
@@ -518,12 +538,54 @@ impl Room {
             self.metadata = Metadata::new();
             self.moderation.emptied();
         }
-        self.broadcast(&ServerMessage::PeerLeft { peer: member.peer, reason }, Purpose::Update, out);
+        self.members.broadcast(&ServerMessage::PeerLeft { peer: member.peer, reason }, Purpose::Update, out);
+    }
+
+    /// Sends a member one part of everything as it is now: the roster, the room's metadata, and who listens to what. Gives
+    /// the part that follows. A mailbox asks for it in place of updates that waited too long.
+    pub fn refresh(&mut self, to: ConnectionId, part: Part, out: &mut impl Outbox) -> Option<Part> {
+        if !self.members.contains(to) {
+            return None;
+        }
+        match part {
+            Part::Roster => {
+                self.members.send_roster(to, out);
+                Some(Part::Room)
+            }
+            Part::Room => {
+                out.text(to, &Text::from(&self.room_metadata()), Purpose::Snapshot);
+                let locked = self.moderation.is_locked();
+                out.text(to, &Text::from(&ServerMessage::Locked { locked }), Purpose::Snapshot);
+                Some(Part::Session)
+            }
+            Part::Session => {
+                let mut members = self.session.refresh(to, &mut Packets::of_server(out));
+                members.reverse();
+                (!members.is_empty()).then_some(Part::Members(members))
+            }
+            Part::Members(mut members) => {
+                let next = members.pop()?;
+                self.session.refresh_member(to, next, &mut Packets::of_server(out));
+                (!members.is_empty()).then_some(Part::Members(members))
+            }
+        }
+    }
+
+    /// Counts a join that is about to enter. Who takes over from its own connection is not counted: the others are sent
+    /// nothing of it. `None` stands for connections whose address tells nothing.
+    ///
+    /// # Errors
+    ///
+    /// When this peer, or its address, enters too often.
+    pub fn count_join(&mut self, now: Duration, join: &Join, address: Option<AddressTag>) -> Result<(), Refusal> {
+        let Some(address) = address.filter(|_| self.taken_over_by(join).is_none()) else { return Ok(()) };
+        let allowed = self.join_rates.take(now, join.proof.peer_id(), address);
+        if allowed { Ok(()) } else { Err(Refusal::of(ErrorCode::TooManyJoins)) }
     }
 
     /// Runs timers: every few seconds each member receives the roster's mark, and credentials are renewed.
     pub fn tick(&mut self, now: Duration, out: &mut impl Outbox) {
-        self.send_due_statuses(now, out);
+        self.statuses.send_due(now, &mut self.members, out);
         self.renew_credentials(out);
         self.give_due_right(now, out);
         self.renew_tickets(out);
@@ -535,7 +597,7 @@ impl Room {
         self.join_rates.tidy(now);
         self.policing.tidy(now);
         if !self.members.is_empty() {
-            self.broadcast(&ServerMessage::RosterMark(self.mark()), Purpose::Notice, out);
+            self.members.broadcast(&ServerMessage::RosterMark(self.mark()), Purpose::Notice, out);
         }
     }
 
@@ -551,21 +613,31 @@ impl Room {
 
     /// The peer that is known by this connection.
     pub fn peer_of(&self, connection: ConnectionId) -> Option<PeerId> {
-        self.members.get(&connection).map(|member| member.peer)
+        self.members.peer_of(connection)
     }
 
     /// The roster's version and hash.
     pub fn mark(&self) -> RosterMark {
-        RosterMark { version: self.version, hash: roster_hash(self.members.values()) }
+        self.members.mark()
     }
+}
 
-    fn broadcast(&self, message: &ServerMessage, purpose: Purpose, out: &mut impl Outbox) {
-        if self.members.is_empty() {
-            return;
-        }
-        let text = Text::from(message);
-        for connection in self.members.keys() {
-            out.text(*connection, &text, purpose);
-        }
+/// Answers a change of metadata, by its request.
+fn confirmed(
+    to: ConnectionId,
+    request: Option<u32>,
+    set: Result<(), Refusal>,
+    out: &mut impl Outbox,
+) -> Result<(), Refusal> {
+    set.map_err(|refusal| refusal.of_request(request))?;
+    if let Some(request) = request {
+        out.text(to, &Text::from(&ServerMessage::MetadataSet { request }), Purpose::Answer);
     }
+    Ok(())
+}
+
+/// Answers a member with an error; its connection goes on.
+fn answer(to: ConnectionId, refusal: Refusal, out: &mut impl Outbox) {
+    out.count_refusal(&refusal.code);
+    out.text(to, &Text::from(&refusal.answer()), Purpose::Answer);
 }

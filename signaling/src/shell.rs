@@ -12,7 +12,6 @@ mod http;
 mod hub;
 mod listen;
 mod mailbox;
-mod metrics;
 mod origin;
 mod page;
 mod passwords;
@@ -147,7 +146,7 @@ async fn serve_prepared(
     let ticker = tokio::spawn(hub::tick(Arc::clone(&hub)));
     let hashing = {
         let hub = Arc::clone(&hub);
-        tokio::spawn(async move { hub.passwords.work(|| hub.now(), &hub.metrics.password_hashes).await })
+        tokio::spawn(async move { passwords::work(&hub).await })
     };
     let fresh = certificate.clone().map(|certificate| tokio::spawn(certificate::keep_fresh(certificate, reload)));
     let admin = admin.map(|(token, listener)| tokio::spawn(admin::serve(Arc::clone(&hub), token, listener)));

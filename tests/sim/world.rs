@@ -1,28 +1,29 @@
-//! A room under a virtual clock: the real room of the signaling server, the real peers, and wires that are simulated.
+//! A room under a virtual clock: the real signaling server, the real peers, and wires that are simulated.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
 use voicemesh_engine::{Comms, CommsConfig, CommsEvent, PeerStatus};
 use voicemesh_mesh::{Carried, CarrierEvent, Connections, Mesh, MeshConfig, MeshEvent, PathChange, SocketEvent};
 use voicemesh_session::Delivery;
 use voicemesh_session::client::Who;
-use voicemesh_signaling::ticket::{TicketIssuer, TicketKey};
+use voicemesh_signaling::ticket::TicketKey;
 use voicemesh_signaling::{
-    CloseReason, ConnectionId, Knock, Outbox, Purpose, Refusal, Room, RoomRules, Salt, Text, digest,
+    CloseReason, ConnectionId, Digest, Input, Line, Part, Purpose, Put, Refusal, RoomRules, Settings, Signaling, Text,
+    Visit, digest,
 };
 use voicemesh_wire::identity::{InstallationSecret, prove};
-use voicemesh_wire::signaling::{
-    ClientMessage, ErrorCode, Join, LeaveReason, Metadata, Moderation, Presence, decode_client,
-};
-use voicemesh_wire::{PeerId, Permissions, SessionId};
+use voicemesh_wire::signaling::{ClientMessage, LeaveReason, Metadata, Moderation, Presence};
+use voicemesh_wire::{PeerId, Permissions};
 
 use crate::carrier::{Arrival, SimCarrier, Wires, Word};
 
@@ -62,9 +63,13 @@ pub struct SimPeer {
     position: usize,
 }
 
+/// What every peer's room is called.
+const ROOM: &str = "room";
+
 struct Server {
-    room: Room,
-    sockets: BTreeMap<(usize, u32), ConnectionId>,
+    signaling: Signaling<SimLine>,
+    /// By peer and the number of its socket.
+    visits: BTreeMap<(usize, u32), Visit<SimLine>>,
 }
 
 /// What one peer got of another's speech.
@@ -96,20 +101,26 @@ impl World {
 
     /// Another server at the same address: a new session, and nothing remembered.
     pub fn start_server(&mut self, rules: RoomRules) {
-        self.sessions += 1;
-        let session = SessionId::new(1000 + self.sessions).unwrap();
-        let room = Room::new(self.now(), Arc::new(rules), session);
-        self.server = Some(Server { room, sockets: BTreeMap::new() });
-        self.wires.borrow_mut().server_up = true;
+        self.start_server_with(Settings { rules, ..Settings::default() });
     }
 
     /// The next run of a server with a secret: it reads the tickets of the one before.
     pub fn start_server_with_secret(&mut self) {
-        self.start_server(RoomRules { tickets_outlast_restarts: true, ..RoomRules::default() });
-        let key = TicketKey::new(b"the operator's secret", self.sessions.into());
-        let server = self.server.as_mut().expect("it runs");
-        server.room.set_ticket_issuer(TicketIssuer::new(key, [self.sessions as u8; 32]), "room".to_owned());
-        server.room.set_unix_time(1_800_000_000 + u64::from(self.sessions));
+        let rules = RoomRules { tickets_outlast_restarts: true, ..RoomRules::default() };
+        let tickets = Some(TicketKey::new(b"the operator's secret", u64::from(self.sessions) + 1));
+        self.start_server_with(Settings { rules, tickets, ..Settings::default() });
+        self.set_server_time(1_800_000_000 + u64::from(self.sessions));
+    }
+
+    fn start_server_with(&mut self, settings: Settings) {
+        self.sessions += 1;
+        let random = Mutex::new(ChaCha8Rng::seed_from_u64(self.seed ^ u64::from(self.sessions)));
+        let draw = move |bytes: &mut [u8]| {
+            random.lock().expect("nothing panics while it is held").fill_bytes(bytes);
+            true
+        };
+        self.server = Some(Server { signaling: Signaling::new(settings, Box::new(draw)), visits: BTreeMap::new() });
+        self.wires.borrow_mut().server_up = true;
     }
 
     /// The server is gone at once, and every socket with it.
@@ -117,7 +128,7 @@ impl World {
         let Some(server) = self.server.take() else { return };
         let mut wires = self.wires.borrow_mut();
         wires.server_up = false;
-        for (peer, generation) in server.sockets.into_keys() {
+        for (peer, generation) in server.visits.into_keys() {
             wires.tell_peer(peer, generation, SocketEvent::Closed("it closed the connection".to_owned()));
         }
     }
@@ -219,7 +230,7 @@ impl World {
             }
         }
         if let Some(server) = &mut self.server {
-            server.room.tick(now, &mut Out { wires: &self.wires, sockets: &server.sockets });
+            server.signaling.tick(now);
         }
         for number in 0..self.peers.len() {
             self.step_peer(now, number);
@@ -270,36 +281,23 @@ impl World {
 
     fn at_server(&mut self, now: Duration, from: usize, generation: u32, word: Word) {
         let Some(server) = &mut self.server else { return };
-        let connection = match word {
-            Word::Open => {
-                self.connections += 1;
-                server.sockets.insert((from, generation), ConnectionId(self.connections));
-                return;
-            }
-            _ => server.sockets.get(&(from, generation)).copied(),
-        };
-        let Some(connection) = connection else { return };
-        let mut out = Out { wires: &self.wires, sockets: &server.sockets };
+        if matches!(word, Word::Open) {
+            self.connections += 1;
+            let line = SimLine::new(self.wires.clone(), from, generation);
+            let id = ConnectionId(self.connections);
+            server.visits.insert((from, generation), Visit::local(now, id, line, &server.signaling));
+            return;
+        }
+        let Some(visit) = server.visits.get_mut(&(from, generation)) else { return };
         match word {
             Word::Open => {}
-            Word::Text(text) => match decode_client(&text).expect("a peer says what the server understands") {
-                ClientMessage::Join(join) => {
-                    if let Err(refusal) = join_room(&mut server.room, now, connection, join, &mut out) {
-                        out.text(connection, &Text::from(&refusal.farewell()), Purpose::Answer);
-                        // What it still says is not listened to.
-                        server.sockets.remove(&(from, generation));
-                    }
-                }
-                message => server.room.message(now, connection, message, &mut out),
-            },
-            Word::Packet(packet) => {
-                server.room.packet(now, connection, &packet, &mut out);
+            Word::Text(text) => server.handle(now, (from, generation), Input::Text(&text)),
+            Word::Packet(packet) => server.handle(now, (from, generation), Input::Packet(packet)),
+            Word::Ping(number) => {
+                visit.line().send(SocketEvent::Pong(number));
+                server.handle(now, (from, generation), Input::Control);
             }
-            Word::Ping(number) => out.send(connection, SocketEvent::Pong(number)),
-            Word::Closed => {
-                server.room.leave(now, connection, LeaveReason::Lost, &mut out);
-                server.sockets.remove(&(from, generation));
-            }
+            Word::Closed => server.close(now, (from, generation)),
         }
     }
 
@@ -313,48 +311,43 @@ impl World {
     /// The time of day at the server, in seconds since 1970.
     pub fn set_server_time(&mut self, unix: u64) {
         if let Some(server) = &mut self.server {
-            server.room.set_unix_time(unix);
+            server.signaling.set_unix_time(unix);
         }
     }
 
     /// The server sets what a peer may do. `unheard`: that peer itself is not told, as if its program did not care.
     pub fn set_permissions(&mut self, peer: usize, permissions: Permissions, unheard: bool) {
+        let (now, id) = (self.now(), self.peers[peer].id);
         let Some(server) = &mut self.server else { return };
-        let mut sockets = server.sockets.clone();
-        if unheard {
-            sockets.retain(|(of, _), _| *of != peer);
-        }
-        let mut out = Out { wires: &self.wires, sockets: &sockets };
-        assert!(server.room.set_permissions(self.peers[peer].id, permissions, &mut out));
+        server.set_deaf(peer, unheard);
+        let room = server.signaling.room(ROOM).expect("it is there");
+        assert!(room.with(now, |room, out| room.set_permissions(id, permissions, out)));
+        server.set_deaf(peer, false);
     }
 
     /// A peer decides about another, which is not told.
     pub fn moderate(&mut self, by: usize, action: Moderation, unheard: usize) {
         let now = self.now();
         let Some(server) = &mut self.server else { return };
-        let connection = server.sockets.iter().find(|((of, _), _)| *of == by).map(|(_, connection)| *connection);
-        let mut sockets = server.sockets.clone();
-        sockets.retain(|(of, _), _| *of != unheard);
-        let mut out = Out { wires: &self.wires, sockets: &sockets };
-        let message = ClientMessage::Moderate { request: None, action };
-        server.room.message(now, connection.expect("it is connected"), message, &mut out);
+        let socket = server.visits.keys().copied().find(|(of, _)| *of == by).expect("it is connected");
+        server.set_deaf(unheard, true);
+        let message = ClientMessage::Moderate { request: None, action }.to_json();
+        server.handle(now, socket, Input::Text(&message));
+        server.set_deaf(unheard, false);
     }
 
     /// How many connections the server has of a peer.
     pub fn connections_of(&self, peer: usize) -> usize {
-        self.server.as_ref().map_or(0, |server| server.sockets.keys().filter(|(of, _)| *of == peer).count())
+        self.server.as_ref().map_or(0, |server| server.visits.keys().filter(|(of, _)| *of == peer).count())
     }
 
     /// A peer's socket breaks: the server notices at once, the peer too.
     pub fn break_socket(&mut self, peer: usize) {
         let now = self.now();
         let Some(server) = &mut self.server else { return };
-        let broken: Vec<_> = server.sockets.keys().copied().filter(|(of, _)| *of == peer).collect();
+        let broken: Vec<_> = server.visits.keys().copied().filter(|(of, _)| *of == peer).collect();
         for (of, generation) in broken {
-            let connection = server.sockets[&(of, generation)];
-            let mut out = Out { wires: &self.wires, sockets: &server.sockets };
-            server.room.leave(now, connection, LeaveReason::Lost, &mut out);
-            server.sockets.remove(&(of, generation));
+            server.close(now, (of, generation));
             let closed = SocketEvent::Closed("the connection broke".to_owned());
             self.wires.borrow_mut().tell_peer(of, generation, closed);
         }
@@ -409,71 +402,110 @@ impl SimPeer {
     }
 }
 
-/// As the server does, with the password hashed at once.
-fn join_room(
-    room: &mut Room,
-    now: Duration,
-    connection: ConnectionId,
-    join: Join,
-    out: &mut Out<'_>,
-) -> Result<PeerId, Refusal> {
-    let salt = Salt([connection.0 as u8; 16]);
-    let shown = match (room.knock(&join, None, salt)?, &join.password) {
-        (Knock::Hash(question), Some(password)) => digest(password, question.salt),
-        (Knock::Enter | Knock::Hash(_), _) => None,
-    };
-    room.join(now, connection, join, shown, out)
-}
+impl Server {
+    /// Passwords are hashed at once.
+    fn handle(&mut self, now: Duration, socket: (usize, u32), input: Input<'_>) {
+        let Some(visit) = self.visits.get_mut(&socket) else { return };
+        // What comes on a connection that is ending is not read.
+        if visit.line().ending().is_some() && !matches!(input, Input::Left(_)) {
+            return;
+        }
+        let mut asks_hash = self.signaling.handle(now, visit, input);
+        while asks_hash && let (Some(job), _) = self.signaling.next_hash(now) {
+            let shown = digest(job.password(), job.salt());
+            self.signaling.hashed(now, job, shown);
+            let Some(answer) = visit.line().take_hashed() else { break };
+            asks_hash = self.signaling.handle(now, visit, Input::Hashed(answer));
+        }
+        // What it still says is not listened to.
+        if visit.line().ending() == Some(CloseReason::Refused) {
+            self.visits.remove(&socket);
+        }
+    }
 
-/// The server's output: wires back to the peers.
-struct Out<'a> {
-    wires: &'a Rc<RefCell<Wires>>,
-    sockets: &'a BTreeMap<(usize, u32), ConnectionId>,
-}
+    fn close(&mut self, now: Duration, socket: (usize, u32)) {
+        self.handle(now, socket, Input::Left(LeaveReason::Lost));
+        self.visits.remove(&socket);
+    }
 
-impl Out<'_> {
-    fn send(&self, to: ConnectionId, event: SocketEvent) {
-        if let Some(((peer, generation), _)) = self.sockets.iter().find(|(_, connection)| **connection == to) {
-            self.wires.borrow_mut().tell_peer(*peer, *generation, event);
+    /// Whether what is sent to a peer is lost.
+    fn set_deaf(&self, peer: usize, is_deaf: bool) {
+        for (_, visit) in self.visits.iter().filter(|((of, _), _)| *of == peer) {
+            visit.line().is_deaf.set(is_deaf);
         }
     }
 }
 
-impl Outbox for Out<'_> {
-    fn text(&mut self, to: ConnectionId, message: &Text, _purpose: Purpose) -> bool {
-        let text = String::from_utf8(message.bytes().to_vec()).unwrap();
-        self.send(to, SocketEvent::Text(text));
-        true
+/// The server's end of one socket: wires back to the peer, on which nothing waits.
+#[derive(Clone)]
+struct SimLine {
+    wires: Rc<RefCell<Wires>>,
+    peer: usize,
+    generation: u32,
+    is_deaf: Rc<Cell<bool>>,
+    ending: Rc<Cell<Option<CloseReason>>>,
+    hashed: Rc<RefCell<Option<Result<Digest, Refusal>>>>,
+}
+
+impl SimLine {
+    fn new(wires: Rc<RefCell<Wires>>, peer: usize, generation: u32) -> Self {
+        Self { wires, peer, generation, is_deaf: Rc::default(), ending: Rc::default(), hashed: Rc::default() }
     }
 
-    fn packet(&mut self, to: ConnectionId, packet: Bytes, _delivery: Delivery, _purpose: Purpose) -> bool {
-        self.send(to, SocketEvent::Packet(packet));
-        true
+    fn send(&self, event: SocketEvent) {
+        if !self.is_deaf.get() {
+            self.wires.borrow_mut().tell_peer(self.peer, self.generation, event);
+        }
     }
 
-    /// Nothing waits here.
-    fn defer_snapshot(&mut self, _to: ConnectionId) -> bool {
+    fn take_hashed(&self) -> Option<Result<Digest, Refusal>> {
+        self.hashed.borrow_mut().take()
+    }
+}
+
+impl Line for SimLine {
+    fn text(&self, _now: Duration, message: &Text, _purpose: Purpose) -> Put {
+        self.send(SocketEvent::Text(String::from_utf8(message.bytes().to_vec()).unwrap()));
+        Put::Queued
+    }
+
+    fn packet(&self, _now: Duration, packet: Bytes, _delivery: Delivery, _purpose: Purpose) -> Put {
+        self.send(SocketEvent::Packet(packet));
+        Put::Queued
+    }
+
+    fn pong(&self, now: Duration, message: &Text) -> Put {
+        self.text(now, message, Purpose::Answer)
+    }
+
+    fn defer_snapshot(&self) -> bool {
         false
     }
 
-    fn pong(&mut self, to: ConnectionId, message: &Text) {
-        self.text(to, message, Purpose::Answer);
+    fn begin_part(&self) {}
+
+    fn end_part(&self, _next: Option<Part>) {}
+
+    fn take_texts(&self) -> Vec<(Bytes, Purpose)> {
+        Vec::new()
     }
 
-    fn count_refusal(&mut self, _code: &ErrorCode) {}
+    fn joined(&self) {}
 
-    fn count_policed(&mut self) {}
+    fn hashed(&self, answer: Result<Digest, Refusal>) {
+        *self.hashed.borrow_mut() = Some(answer);
+    }
 
-    /// Nothing waits here: what is sent is on its way.
-    fn hand_over(&mut self, _from: ConnectionId, _to: ConnectionId) {}
+    fn end(&self, _now: Duration, reason: CloseReason) {
+        self.ending.set(Some(reason));
+        // A refused join ends with what it is refused with.
+        self.send(match reason {
+            CloseReason::TakenOver => SocketEvent::TakenOver,
+            _ => SocketEvent::Closed("it closed the connection".to_owned()),
+        });
+    }
 
-    fn close(&mut self, to: ConnectionId, reason: CloseReason) {
-        self.send(
-            to,
-            match reason {
-                CloseReason::TakenOver => SocketEvent::TakenOver,
-                _ => SocketEvent::Closed("it closed the connection".to_owned()),
-            },
-        );
+    fn ending(&self) -> Option<CloseReason> {
+        self.ending.get()
     }
 }

@@ -5,11 +5,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use voicemesh_wire::PeerId;
-use voicemesh_wire::signaling::{ErrorCode, Join};
 
-use super::{AddressTag, Room};
+use super::AddressTag;
 use crate::budget::{Bucket, Rate};
-use crate::refusal::Refusal;
 
 /// A program that crashes again and again, or a page that is reloaded, stays below this.
 const PEER: Rate = Rate { burst: 20.0, per_second: 0.5 };
@@ -26,7 +24,8 @@ pub(super) struct JoinRates {
 }
 
 impl JoinRates {
-    fn take(&mut self, now: Duration, peer: PeerId, address: AddressTag) -> bool {
+    /// Counts a join, if it is not one too many.
+    pub(super) fn take(&mut self, now: Duration, peer: PeerId, address: AddressTag) -> bool {
         // A peer that enters too often takes nothing from the others behind its address.
         is_left(&self.peers, now, PEER, &peer)
             && take(&mut self.addresses, now, ADDRESS, address)
@@ -51,20 +50,6 @@ fn take<K: Ord + Copy>(buckets: &mut BTreeMap<K, Bucket>, now: Duration, rate: R
         most.and_then(|key| buckets.remove(&key));
     }
     buckets.entry(key).or_insert_with(|| Bucket::full(now, rate)).take(now, rate, 1.0)
-}
-
-impl Room {
-    /// Counts a join that is about to enter. Who takes over from its own connection is not counted: the others are sent
-    /// nothing of it. `None` stands for connections whose address tells nothing.
-    ///
-    /// # Errors
-    ///
-    /// When this peer, or its address, enters too often.
-    pub fn count_join(&mut self, now: Duration, join: &Join, address: Option<AddressTag>) -> Result<(), Refusal> {
-        let Some(address) = address.filter(|_| self.taken_over_by(join).is_none()) else { return Ok(()) };
-        let allowed = self.join_rates.take(now, join.proof.peer_id(), address);
-        if allowed { Ok(()) } else { Err(Refusal::of(ErrorCode::TooManyJoins)) }
-    }
 }
 
 #[cfg(test)]

@@ -1,19 +1,23 @@
-//! What members who may moderate decide.
+//! Who is let in, by tickets and tokens, and what members who may moderate and the server's operator decide.
 
 use std::time::Duration;
 
-use voicemesh_wire::signaling::{ErrorCode, Join, Moderation, ServerMessage, Ticket};
+use voicemesh_wire::signaling::{ErrorCode, Join, LeaveReason, Moderation, PeerInfo, ServerMessage, Ticket};
 use voicemesh_wire::{PeerId, Permissions};
 
-use super::bans::{Banned, Bans};
+use super::bans::{BanInfo, Banned, Bans};
 use super::lock::{self, Lock, Shown};
 use super::moderation::AddressTag;
 use super::packets::Packets;
 use super::tickets::Claims;
 use super::{Digest, Room};
-use crate::outbox::{ConnectionId, Outbox, Purpose, Sender, Text};
+use crate::outbox::{CloseReason, ConnectionId, Outbox, Purpose, Sender, Text};
 use crate::refusal::Refusal;
 use crate::ticket::TicketRecord;
+use crate::token::{Grant, TokenError};
+
+/// A member whose token has expired may come back with its ticket for this long, in seconds.
+const GRACE: u64 = 600;
 
 impl Room {
     /// Whether a ban keeps a joiner out.
@@ -55,7 +59,7 @@ impl Room {
 
     /// Where a member's connection comes from; bans bind it.
     pub fn set_address(&mut self, connection: ConnectionId, address: AddressTag) {
-        if self.members.contains_key(&connection) {
+        if self.members.contains(connection) {
             self.moderation.set_address(connection, address);
         }
     }
@@ -66,7 +70,7 @@ impl Room {
     ///
     /// When it may not.
     pub fn check_moderator(&self, connection: ConnectionId) -> Result<(), Refusal> {
-        let member = self.members.get(&self.present(connection));
+        let member = self.members.get(self.present(connection));
         let may = member.is_some_and(|member| member.permissions.moderate);
         if may { Ok(()) } else { Err(Refusal::of(ErrorCode::NotModerator)) }
     }
@@ -89,9 +93,9 @@ impl Room {
             if self.moderation.bring(ticket).is_some() {
                 // What the former moderator decided ends with the right.
                 if was_locked {
-                    self.broadcast(&ServerMessage::Locked { locked: false }, Purpose::Update, out);
+                    self.members.broadcast(&ServerMessage::Locked { locked: false }, Purpose::Update, out);
                 }
-                let peers: Vec<PeerId> = self.connections.keys().copied().collect();
+                let peers = self.members.peers();
                 for peer in peers {
                     self.renew_permissions(peer, out);
                     self.renew_held(peer, out);
@@ -118,7 +122,7 @@ impl Room {
         action: Moderation,
         out: &mut impl Outbox,
     ) -> Result<(), Refusal> {
-        let Some(you) = self.members.get(&from).map(|member| member.peer) else { return Ok(()) };
+        let Some(you) = self.members.peer_of(from) else { return Ok(()) };
         self.check_moderator(from)?;
         match action {
             Moderation::Mute { peer } => {
@@ -137,7 +141,7 @@ impl Room {
             Moderation::Ban { peer, seconds } => match self.connection_of(peer) {
                 Ok(connection) => {
                     let subject = self.grants.get(&connection).and_then(|grant| grant.subject.clone());
-                    if let Some(member) = self.members.get(&connection) {
+                    if let Some(member) = self.members.get(connection) {
                         self.moderation.ban(now, connection, member, subject, seconds);
                     }
                     let left = Duration::from_secs(u64::from(seconds));
@@ -186,7 +190,7 @@ impl Room {
         let held = if is_free { Vec::new() } else { groups.clone() };
         self.moderation.may_hold(peer, &held)?;
         if !groups.is_empty() {
-            let sender = self.members.get(&from).map(|member| member.peer).unwrap_or(peer);
+            let sender = self.members.peer_of(from).unwrap_or(peer);
             let sender = Sender { peer: sender, address: self.moderation.address_of(from) };
             if !out.text(connection, &Text::from(&ServerMessage::Move { groups }), Purpose::From(sender)) {
                 return Err(Refusal::receiver_busy(peer));
@@ -199,12 +203,12 @@ impl Room {
 
     /// Tells everyone in which groups a member is held, if that has changed.
     pub(super) fn renew_held(&mut self, peer: PeerId, out: &mut impl Outbox) {
-        let Some(connection) = self.connections.get(&peer).copied() else { return };
+        let Some(connection) = self.members.connection_of(peer) else { return };
         let groups = self.moderation.held_in(peer).to_vec();
-        let Some(member) = self.members.get_mut(&connection).filter(|member| member.held_in != groups) else { return };
+        let Some(member) = self.members.get_mut(connection).filter(|member| member.held_in != groups) else { return };
         member.held_in.clone_from(&groups);
         self.session.set_held_in(connection, &groups, &mut Packets::of_server(out));
-        self.broadcast(&ServerMessage::Held { peer, groups }, Purpose::Update, out);
+        self.members.broadcast(&ServerMessage::Held { peer, groups }, Purpose::Update, out);
     }
 
     /// A moderator's password has been hashed: the room has it from now on. Those who are in stay.
@@ -230,29 +234,29 @@ impl Room {
             Some(lock) => lock.changed(digest),
             None => Lock::decided(digest),
         });
-        let peers: Vec<PeerId> = self.connections.keys().copied().collect();
+        let peers = self.members.peers();
         peers.into_iter().for_each(|peer| self.renew_ticket(peer, out));
     }
 
     fn set_locked(&mut self, locked: bool, out: &mut impl Outbox) {
         if self.moderation.set_locked(locked) {
-            self.broadcast(&ServerMessage::Locked { locked }, Purpose::Update, out);
+            self.members.broadcast(&ServerMessage::Locked { locked }, Purpose::Update, out);
         }
     }
 
     fn connection_of(&self, peer: PeerId) -> Result<ConnectionId, Refusal> {
-        self.connections.get(&peer).copied().ok_or_else(|| Refusal::of(ErrorCode::UnknownPeer))
+        self.members.connection_of(peer).ok_or_else(|| Refusal::of(ErrorCode::UnknownPeer))
     }
 
     pub(super) fn renew_permissions(&mut self, peer: PeerId, out: &mut impl Outbox) {
-        let grant = self.connections.get(&peer).and_then(|connection| self.grants.get(connection));
+        let grant = self.members.connection_of(peer).and_then(|connection| self.grants.get(&connection));
         let base = grant.map_or_else(Permissions::default, |grant| grant.permissions);
         let permissions = self.moderation.permissions(peer, base);
         self.set_permissions(peer, permissions, out);
     }
 
     fn renew_ticket(&mut self, peer: PeerId, out: &mut impl Outbox) {
-        let Some(connection) = self.connections.get(&peer).copied() else { return };
+        let Some(connection) = self.members.connection_of(peer) else { return };
         if let Some(ticket) = self.ticket_for(connection, peer) {
             out.text(connection, &Text::from(&ServerMessage::Ticket { ticket }), Purpose::Answer);
         }
@@ -268,11 +272,127 @@ impl Room {
     /// Sends new tickets to members whose old ones will expire.
     pub(super) fn renew_tickets(&mut self, out: &mut impl Outbox) {
         for connection in self.tickets.due() {
-            let Some(peer) = self.members.get(&connection).map(|member| member.peer) else { continue };
+            let Some(peer) = self.members.peer_of(connection) else { continue };
             if let Some(ticket) = self.ticket_for(connection, peer) {
                 out.text(connection, &Text::from(&ServerMessage::Ticket { ticket }), Purpose::Answer);
             }
         }
+    }
+}
+
+/// What access tokens let members in with.
+impl Room {
+    /// What lets a join in; `None` where the server asks for no tokens.
+    pub(super) fn grant_of(&self, join: &Join) -> Result<Option<Grant>, Refusal> {
+        let Some(rules) = &self.rules.tokens else { return Ok(None) };
+        let unix = self.tickets.unix_time();
+        let by_ticket = || {
+            let grant = self.tickets.open(join)?.grant?;
+            (unix <= grant.expires_at.saturating_add(GRACE)).then_some(grant)
+        };
+        let Some(token) = join.token.as_ref().filter(|token| !token.is_empty()) else {
+            return by_ticket().map(Some).ok_or_else(|| Refusal::of(ErrorCode::TokenRequired));
+        };
+        match rules.check(token, &join.room, unix) {
+            Ok(grant) => Ok(Some(grant)),
+            Err(TokenError::Expired) => by_ticket().map(Some).ok_or_else(|| TokenError::Expired.into()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The member of a connection that has taken over brought a newer token.
+    pub(super) fn renew_grant(
+        &mut self,
+        peer: PeerId,
+        connection: ConnectionId,
+        grant: Option<Grant>,
+        out: &mut impl Outbox,
+    ) {
+        let Some(grant) = grant else { return };
+        let permissions = grant.permissions;
+        if self.grants.get(&connection).map(|former| former.permissions) != Some(permissions) {
+            self.grants.insert(connection, grant);
+            self.renew_permissions(peer, out);
+            return;
+        }
+        self.grants.insert(connection, grant);
+    }
+
+    /// A token's subject is one peer at a time: the later one replaces the earlier.
+    pub(super) fn put_out_subject(
+        &mut self,
+        now: Duration,
+        than: PeerId,
+        grant: Option<&Grant>,
+        out: &mut impl Outbox,
+    ) {
+        let Some(subject) = grant.and_then(|grant| grant.subject.as_ref()) else { return };
+        let is_it = |connection: &ConnectionId| self.members.get(*connection).is_some_and(|member| member.peer != than);
+        let same = self.grants.iter().filter(|(_, other)| other.subject.as_ref() == Some(subject));
+        let others: Vec<ConnectionId> = same.map(|(connection, _)| *connection).filter(is_it).collect();
+        for connection in others {
+            self.leave(now, connection, LeaveReason::Left, out);
+            out.text(connection, &Text::from(&ServerMessage::Replaced), Purpose::Answer);
+            out.close(connection, CloseReason::Replaced);
+        }
+    }
+}
+
+/// Who is put out.
+impl Room {
+    pub(super) fn put_out(&mut self, now: Duration, connection: ConnectionId, refusal: Refusal, out: &mut impl Outbox) {
+        self.leave(now, connection, LeaveReason::Kicked, out);
+        out.count_refusal(&refusal.code);
+        out.text(connection, &Text::from(&refusal.farewell()), Purpose::Answer);
+        out.close(connection, CloseReason::Refused);
+    }
+
+    /// The password that a joiner's ticket brings. Those who are in have not shown it, or were there before the owner came back.
+    pub(super) fn take_password(&mut self, now: Duration, joiner: PeerId, shown: Shown, out: &mut impl Outbox) {
+        let (code, lock) = match shown {
+            Shown::Restores(lock) => (ErrorCode::PasswordRequired, Some(lock)),
+            Shown::Ends => (ErrorCode::Kicked, None),
+            Shown::Nothing | Shown::Current => return,
+        };
+        self.put_out_others(now, joiner, &code, out);
+        self.lock = lock;
+    }
+
+    fn put_out_others(&mut self, now: Duration, than: PeerId, code: &ErrorCode, out: &mut impl Outbox) {
+        let others: Vec<ConnectionId> =
+            self.members.iter().filter(|(_, member)| member.peer != than).map(|(connection, _)| connection).collect();
+        for connection in others {
+            self.put_out(now, connection, Refusal::of(code.clone()), out);
+        }
+    }
+}
+
+/// What the server's operator sees and does.
+impl Room {
+    /// Everyone in the room, in order of arrival, with the subject of its access token.
+    pub fn members(&self) -> Vec<(PeerInfo, Option<String>)> {
+        let subject = |connection| self.grants.get(&connection).and_then(|grant| grant.subject.clone());
+        let mut members: Vec<_> =
+            self.members.iter().map(|(connection, member)| (member.clone(), subject(connection))).collect();
+        members.sort_unstable_by_key(|(member, _)| member.order);
+        members
+    }
+
+    /// The bans that hold now; the one that ends first comes first.
+    pub fn bans(&self, now: Duration) -> Vec<BanInfo> {
+        self.moderation.bans.list(now)
+    }
+
+    /// Ends a ban. False if there is none.
+    pub fn unban(&mut self, now: Duration, peer: PeerId) -> bool {
+        self.moderation.bans.end(now, peer)
+    }
+
+    /// Puts a member out. False if it is not here.
+    pub fn kick(&mut self, now: Duration, peer: PeerId, out: &mut impl Outbox) -> bool {
+        let Some(connection) = self.members.connection_of(peer) else { return false };
+        self.put_out(now, connection, Refusal::of(ErrorCode::Kicked), out);
+        true
     }
 }
 

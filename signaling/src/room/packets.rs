@@ -1,17 +1,16 @@
 //! Session packets: those of members on their way to the session server, and the server's on their way into the outbox.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_session::server::DropReason;
 use voicemesh_session::{self as session, Delivery, ServerOutput, Verdict};
 use voicemesh_wire::packet::{self, Kind, Recipient, TextData};
-use voicemesh_wire::signaling::{ErrorCode, PeerInfo};
+use voicemesh_wire::signaling::ErrorCode;
 
+use super::members::Members;
 use super::policing::{Policing, Stream, VoiceRates};
-use super::refusing::answer;
-use super::{Room, TAKEN_OVER_GRACE};
+use super::{Room, TAKEN_OVER_GRACE, answer};
 use crate::outbox::{ConnectionId, Outbox, Purpose, Sender};
 use crate::refusal::Refusal;
 
@@ -30,7 +29,7 @@ pub(super) struct Packets<'a, O> {
 /// What holds between a sender and its receivers.
 pub(super) struct Passing<'a> {
     pub(super) sender: Sender,
-    pub(super) members: &'a BTreeMap<ConnectionId, PeerInfo>,
+    pub(super) members: &'a Members,
     pub(super) rates: &'a VoiceRates,
     pub(super) policing: &'a mut Policing,
     /// Receivers that took no more of this sender.
@@ -51,7 +50,7 @@ impl Room {
         }
         let text = self.count_text(from, packet);
         let from = self.present(from);
-        let pair = self.members.get(&from).map(|member| Passing {
+        let pair = self.members.get(from).map(|member| Passing {
             sender: Sender { peer: member.peer, address: self.moderation.address_of(from) },
             members: &self.members,
             rates: &self.rules.voice,
@@ -83,7 +82,7 @@ impl Room {
     /// of them were read, and sends the rest. Gives the number of this one on its connection, from 1 on.
     fn count_text(&mut self, from: ConnectionId, packet: &[u8]) -> Option<u32> {
         let is_text = packet::open(packet).is_ok_and(|(header, _)| header.kind.is_text());
-        if !is_text || !self.members.contains_key(&from) {
+        if !is_text || !self.members.contains(from) {
             return None;
         }
         let read = self.texts_read.entry(from).or_default();
@@ -101,7 +100,7 @@ impl Room {
         refused: Refused,
         out: &mut impl Outbox,
     ) {
-        let Some(peer) = self.members.get(&receiver).map(|member| member.peer) else { return };
+        let Some(peer) = self.members.peer_of(receiver) else { return };
         let told = self.told_busy.get(&(from, receiver));
         if refused.is_private || told.is_none_or(|at| now >= *at + BUSY_INTERVAL) {
             self.told_busy.insert((from, receiver), now);
@@ -135,7 +134,7 @@ impl<'a, O: Outbox> Packets<'a, O> {
 impl Passing<'_> {
     /// Whether the receiver may be sent this packet.
     fn passes(&mut self, now: Duration, to: ConnectionId, packet: &[u8], delivery: Delivery) -> bool {
-        let Some(receiver) = self.members.get(&to).map(|member| member.peer) else { return true };
+        let Some(receiver) = self.members.peer_of(to) else { return true };
         let kind = packet::open(packet).map(|(header, _)| header.kind);
         let stream = match kind {
             // Texts are few: each counts among its sender's messages.

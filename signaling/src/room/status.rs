@@ -6,7 +6,7 @@ use std::time::Duration;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{MemberStatus, ServerMessage};
 
-use super::Room;
+use super::members::Members;
 use crate::outbox::{ConnectionId, Outbox, Purpose};
 
 /// The others are sent a member's status at most this often.
@@ -33,23 +33,17 @@ impl Statuses {
         self.0.len()
     }
 
-    fn due(&mut self, now: Duration) -> Vec<(PeerId, MemberStatus)> {
-        let over = self.0.iter_mut().filter(|(_, last)| now >= last.at + INTERVAL);
-        over.filter_map(|(peer, last)| Some((*peer, last.next.take()?))).collect()
-    }
-}
-
-impl Room {
     /// A member takes part like this from now on.
-    pub(super) fn take_status(
+    pub(super) fn take(
         &mut self,
         now: Duration,
+        members: &mut Members,
         from: ConnectionId,
         status: MemberStatus,
         out: &mut impl Outbox,
     ) {
-        let Some(peer) = self.members.get(&from).map(|member| member.peer) else { return };
-        if let Some(last) = self.statuses.0.get_mut(&peer) {
+        let Some(peer) = members.peer_of(from) else { return };
+        if let Some(last) = self.0.get_mut(&peer) {
             let is_early = now < last.at + INTERVAL;
             // What waited is older than this one.
             last.next = is_early.then_some(status);
@@ -57,22 +51,31 @@ impl Room {
                 return;
             }
         }
-        self.send_status(now, peer, status, out);
+        self.send(now, members, peer, status, out);
     }
 
     /// Sends the statuses that waited and whose time has come.
-    pub(super) fn send_due_statuses(&mut self, now: Duration, out: &mut impl Outbox) {
-        for (peer, status) in self.statuses.due(now) {
-            self.send_status(now, peer, status, out);
+    pub(super) fn send_due(&mut self, now: Duration, members: &mut Members, out: &mut impl Outbox) {
+        let over = self.0.iter_mut().filter(|(_, last)| now >= last.at + INTERVAL);
+        let due: Vec<_> = over.filter_map(|(peer, last)| Some((*peer, last.next.take()?))).collect();
+        for (peer, status) in due {
+            self.send(now, members, peer, status, out);
         }
     }
 
-    fn send_status(&mut self, now: Duration, peer: PeerId, status: MemberStatus, out: &mut impl Outbox) {
-        let member = self.connections.get(&peer).and_then(|connection| self.members.get_mut(connection));
+    fn send(
+        &mut self,
+        now: Duration,
+        members: &mut Members,
+        peer: PeerId,
+        status: MemberStatus,
+        out: &mut impl Outbox,
+    ) {
+        let member = members.connection_of(peer).and_then(|connection| members.get_mut(connection));
         let Some(member) = member.filter(|member| member.status != status) else { return };
         member.status = status;
-        self.statuses.0.insert(peer, LastSent { at: now, next: None });
-        self.version += 1;
-        self.broadcast(&ServerMessage::Status { peer, status }, Purpose::Update, out);
+        self.0.insert(peer, LastSent { at: now, next: None });
+        members.changed();
+        members.broadcast(&ServerMessage::Status { peer, status }, Purpose::Update, out);
     }
 }

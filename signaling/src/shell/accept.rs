@@ -14,7 +14,6 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
-use super::address::AddressKey;
 use super::certificate::Certificate;
 use super::descriptors;
 use super::head::Head;
@@ -23,6 +22,7 @@ use super::hub::Hub;
 use super::page::Page;
 use super::places::Place;
 use super::stream::Stream;
+use crate::address::AddressKey;
 use crate::config::key_file::without_number;
 
 /// Why a connection is beyond a limit. As many at a time as there are spare connections get an answer; the rest are closed

@@ -188,7 +188,7 @@ fn refusal(status: StatusCode, why: &str) -> Response {
 }
 
 async fn rooms(State(admin): State<Arc<Admin>>) -> Response {
-    let rooms = admin.hub.room_sizes();
+    let rooms = admin.hub.signaling.room_sizes();
     tracing::info!(target: "voicemesh_signaling::audit", "admin: listed {} rooms", rooms.len());
     let rooms: Vec<Value> =
         rooms.into_iter().map(|(room, members)| json!({ "room": room, "members": members })).collect();
@@ -213,7 +213,7 @@ impl<S: Send + Sync> FromRequestParts<S> for RoomInPath {
 }
 
 async fn members(State(admin): State<Arc<Admin>>, RoomInPath(room): RoomInPath) -> Response {
-    let Some(members) = admin.hub.members_of(&room) else {
+    let Some(members) = admin.hub.signaling.members_of(admin.hub.now(), &room) else {
         tracing::info!(target: "voicemesh_signaling::audit", "admin: members of a room that is not there");
         return no_room();
     };
@@ -245,7 +245,7 @@ fn no_peer_named() -> Response {
 }
 
 async fn bans(State(admin): State<Arc<Admin>>, RoomInPath(room): RoomInPath) -> Response {
-    let Some(bans) = admin.hub.bans_of(&room) else {
+    let Some(bans) = admin.hub.signaling.bans_of(admin.hub.now(), &room) else {
         tracing::info!(target: "voicemesh_signaling::audit", "admin: bans of a room that is not there");
         return no_room();
     };
@@ -264,7 +264,7 @@ async fn bans(State(admin): State<Arc<Admin>>, RoomInPath(room): RoomInPath) -> 
 
 async fn unban(State(admin): State<Arc<Admin>>, RoomInPath(room): RoomInPath, body: Bytes) -> Response {
     let Some(peer) = peer_in(&body) else { return no_peer_named() };
-    let done = admin.hub.unban(&room, peer);
+    let done = admin.hub.signaling.unban(admin.hub.now(), &room, peer);
     tracing::info!(target: "voicemesh_signaling::audit", "admin: unban {peer}: {}", if done == Some(true) { "done" } else { "not banned" });
     match done {
         Some(true) => answer(StatusCode::OK, &json!({ "unbanned": peer })),
@@ -275,7 +275,7 @@ async fn unban(State(admin): State<Arc<Admin>>, RoomInPath(room): RoomInPath, bo
 
 async fn kick(State(admin): State<Arc<Admin>>, RoomInPath(room): RoomInPath, body: Bytes) -> Response {
     let Some(peer) = peer_in(&body) else { return no_peer_named() };
-    let done = admin.hub.kick(&room, peer);
+    let done = admin.hub.signaling.kick(admin.hub.now(), &room, peer);
     tracing::info!(target: "voicemesh_signaling::audit", "admin: kick {peer}: {}", if done == Some(true) { "done" } else { "not there" });
     match done {
         Some(true) => answer(StatusCode::OK, &json!({ "kicked": peer })),

@@ -13,32 +13,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use uuid::Uuid;
-use voicemesh_wire::signaling::{
-    CLOSE_TAKEN_OVER, ClientMessage, ErrorCode, Join, LeaveReason, Moderation, Password, ServerMessage,
-};
-use voicemesh_wire::{PeerId, RoomName};
+use voicemesh_wire::signaling::{CLOSE_TAKEN_OVER, LeaveReason};
 
-use super::address::{Address, AddressKey};
-use super::hub::{self, Admission, Hub, RoomCell};
-use super::mailbox::{Mailbox, Next, Put};
-use super::passwords::{Answer, Guesser};
+use super::hub::{Hub, unix_time};
+use super::mailbox::{Mailbox, Next};
 use super::socket::{Failure, Socket};
 use super::stream::Stream;
-use crate::gate::{Gate, Passed};
+use crate::address::{Address, AddressKey};
+use crate::line::Line as _;
 use crate::outbox::{CloseReason, ConnectionId, Malformed, Purpose, Text};
 use crate::refusal::Refusal;
-use crate::room::{Digest, Part};
+use crate::visit::{Input, Visit};
 
 /// Messages read in one go before others get their turn.
 const MESSAGES_PER_TURN: usize = 32;
-
-/// What a peer sends while its password is looked at is kept, up to so many messages …
-const HELD_MESSAGES: usize = 8;
-/// … or until there are so many bytes; then its socket is read no further. A client sends one, its handshake.
-const HELD_BYTES: usize = 4096;
-/// Hashes for one join: a room whose password changes after each hash is given up after this many.
-const HASHES_PER_JOIN: u32 = 3;
 
 /// A part of a message that is smaller is not counted among the unfinished ones: it fits the read buffer.
 const UNFINISHED_BYTES: usize = 2 * 1024;
@@ -51,44 +39,16 @@ pub(super) struct Connection {
     id: ConnectionId,
     hub: Arc<Hub>,
     mailbox: Arc<Mailbox>,
-    gate: Gate,
-    address: Option<Arc<Address>>,
-    room: Option<Arc<RoomCell>>,
-    guesser_address: Option<AddressKey>,
-    hashing: Option<Hashing>,
-    changing: Option<PasswordChange>,
-    /// A roster was asked for, and is sent later as a snapshot: that one is charged.
-    owes_roster: bool,
-    /// The snapshot that is being sent was asked for.
-    pays_snapshot: bool,
+    visit: Visit<Arc<Mailbox>>,
+    key: Option<AddressKey>,
+    /// Its messages may be as large as those of members.
+    is_joined: bool,
     socket: Socket,
     /// What was last said of an unfinished message.
     unfinished: usize,
     /// What was last said of a large message that is being written.
     unwritten: usize,
     stage: Stage,
-    opened_at: Duration,
-}
-
-/// A join that waits for its password's hash.
-struct Hashing {
-    join: Box<Join>,
-    answer: Answer,
-    hashes: u32,
-    /// What came after the join.
-    held: Vec<Message>,
-}
-
-/// A moderator's new password that waits for its hash.
-struct PasswordChange {
-    request: Option<u32>,
-    answer: Answer,
-}
-
-impl Hashing {
-    fn is_full(&self) -> bool {
-        self.held.len() >= HELD_MESSAGES || self.held.iter().map(Message::len).sum::<usize>() >= HELD_BYTES
-    }
 }
 
 /// How far a connection is with ending.
@@ -109,7 +69,7 @@ impl Connection {
         hub: Arc<Hub>,
         upgraded: hyper::upgrade::Upgraded,
         address: Option<Arc<Address>>,
-        guesser_address: Option<AddressKey>,
+        key: Option<AddressKey>,
         refusal: Option<Refusal>,
     ) -> Option<Self> {
         let parts = upgraded.downcast::<TokioIo<Stream>>().ok()?;
@@ -123,36 +83,17 @@ impl Connection {
             mailbox.text(now, &Text::from(&refusal.farewell()), Purpose::Answer);
             mailbox.end(now, CloseReason::Refused);
         }
-        let shared = address.as_ref().map(|address| Arc::clone(&address.budget));
-        let gate = Gate::new(now, &hub.config.budgets, shared);
-        let (room, hashing, changing, owes_roster) = (None, None, None, false);
-        let (unfinished, unwritten, stage, opened_at) = (0, 0, Stage::Open, now);
-        Some(Self {
-            id,
-            hub,
-            mailbox,
-            gate,
-            address,
-            room,
-            guesser_address,
-            hashing,
-            changing,
-            owes_roster,
-            pays_snapshot: false,
-            socket,
-            unfinished,
-            unwritten,
-            stage,
-            opened_at,
-        })
+        let address = key.map(|key| (key, address));
+        let visit = Visit::new(now, id, Arc::clone(&mailbox), address, &hub.signaling);
+        let (is_joined, unfinished, unwritten, stage) = (false, 0, 0, Stage::Open);
+        Some(Self { id, hub, mailbox, visit, key, is_joined, socket, unfinished, unwritten, stage })
     }
 
     /// Ready when the socket is at its end.
     fn poll_incoming(&mut self, cx: &mut Context<'_>, now: Duration) -> Poll<()> {
-        self.poll_hashing(cx, now);
-        self.poll_changing(cx, now);
+        self.take_hashed(now);
         for _ in 0..MESSAGES_PER_TURN {
-            if self.hashing.as_ref().is_some_and(Hashing::is_full) {
+            if self.visit.is_full() {
                 return Poll::Pending;
             }
             if self.stage == Stage::DrainingRaw {
@@ -174,14 +115,12 @@ impl Connection {
                 Ok(message) => {
                     self.mailbox.heard(now);
                     if self.stage == Stage::Open && self.mailbox.ending().is_none() {
-                        self.take_in_order(now, message);
-                        // A join may have begun to wait: its waker is registered by asking.
-                        self.poll_hashing(cx, now);
-                        self.poll_changing(cx, now);
+                        self.take_in(now, message);
+                        self.take_hashed(now);
                     }
                 }
-                Err(Failure::TooLarge) => self.act(now, Gate::too_large()),
-                Err(Failure::Malformed(how)) => self.mailbox.end(now, CloseReason::Malformed(how)),
+                Err(Failure::TooLarge) => self.handle(now, Input::TooLarge),
+                Err(Failure::Malformed(how)) => self.handle(now, Input::Malformed(how)),
                 Err(Failure::Gone) => return Poll::Ready(()),
             }
         }
@@ -199,7 +138,7 @@ impl Connection {
         let bytes = if self.socket.unfinished() > UNFINISHED_BYTES { self.socket.unfinished() } else { 0 };
         if bytes != self.unfinished {
             self.unfinished = bytes;
-            self.hub.count_unfinished(now, self.id, self.guesser_address, bytes);
+            self.hub.count_unfinished(now, self.id, self.key, bytes);
         }
     }
 
@@ -209,210 +148,37 @@ impl Connection {
         let bytes = if waiting > UNWRITTEN_BYTES { waiting.max(self.unwritten) } else { 0 };
         if bytes != self.unwritten {
             self.unwritten = bytes;
-            self.hub.count_unwritten(now, self.id, self.guesser_address, bytes);
+            self.hub.count_unwritten(now, self.id, self.key, bytes);
         }
     }
 
-    /// What follows a join that waits, waits with it; a goodbye takes it back.
-    fn take_in_order(&mut self, now: Duration, message: Message) {
-        match (&mut self.hashing, &message) {
-            (Some(_), Message::Close(_)) => self.hashing = None,
-            (Some(hashing), Message::Text(_) | Message::Binary(_)) => hashing.held.push(message),
-            (Some(_), Message::Frame(_)) => {}
-            (Some(_), Message::Ping(_) | Message::Pong(_)) | (None, _) => self.take_in(now, message),
-        }
-    }
-
-    /// Goes on with a join whose password has been hashed, and with what came after it.
-    fn poll_hashing(&mut self, cx: &mut Context<'_>, now: Duration) {
-        if self.mailbox.ending().is_some() {
-            self.hashing = None;
-        }
-        let Some(hashing) = &mut self.hashing else { return };
-        let Poll::Ready(answer) = Pin::new(&mut hashing.answer).poll(cx) else { return };
-        let Some(Hashing { join, hashes, held, .. }) = self.hashing.take() else { return };
-        // A worker that ended without a word has failed.
-        match answer.unwrap_or_else(|_| Err(Refusal::of(ErrorCode::ServerFull))) {
-            Ok(shown) => self.enter(now, join, Some(shown), hashes),
-            Err(refusal) => self.refuse(now, refusal),
-        }
-        match &mut self.hashing {
-            Some(hashing) => {
-                hashing.held = held;
-                cx.waker().wake_by_ref();
-            }
-            None if self.mailbox.ending().is_none() => held.into_iter().for_each(|message| self.take_in(now, message)),
-            None => {}
-        }
-    }
-
-    /// Sets the room's password once it has been hashed.
-    fn poll_changing(&mut self, cx: &mut Context<'_>, now: Duration) {
-        let Some(PasswordChange { request, answer }) = &mut self.changing else { return };
-        let request = *request;
-        let Poll::Ready(answer) = Pin::new(answer).poll(cx) else { return };
-        self.changing = None;
-        let Some(room) = &self.room else { return };
-        let digest = answer.unwrap_or_else(|_| Err(Refusal::of(ErrorCode::ServerFull)));
-        let changed = digest.and_then(|digest| self.hub.change_password(now, room, self.id, request, digest));
-        if let Err(refusal) = changed {
-            self.act(now, Passed::Answer(refusal.of_request(request).answer()));
-        }
-    }
-
-    /// A moderator sets the room's password: it is hashed first.
-    fn change_password(&mut self, now: Duration, request: Option<u32>, password: Password) {
-        let Some(room) = &self.room else { return };
-        let guesser = Guesser::of(self.guesser_address, "");
-        let asked = match &self.changing {
-            Some(_) => Err(Refusal::of(ErrorCode::TooManyMessages)),
-            None => self.hub.question(room, self.id).and_then(|question| {
-                let peer = PeerId(Uuid::nil());
-                self.hub.passwords.ask(now, &guesser, peer, password, question)
-            }),
-        };
-        match asked {
-            Ok(answer) => self.changing = Some(PasswordChange { request, answer }),
-            Err(refusal) => self.act(now, Passed::Answer(refusal.of_request(request).answer())),
+    fn take_hashed(&mut self, now: Duration) {
+        if let Some(answer) = self.mailbox.take_hashed() {
+            self.handle(now, Input::Hashed(answer));
         }
     }
 
     fn take_in(&mut self, now: Duration, message: Message) {
         self.hub.metrics.bytes_in.add(message.len() as u64);
         match message {
-            Message::Binary(packet) => match self.gate.packet(now, &packet) {
-                Passed::Packet => {
-                    let answered = self.room.as_ref().map(|room| self.hub.packet(now, room, self.id, &packet));
-                    if let Some(answered) = answered {
-                        self.gate.charge_answer(answered.state_bytes);
-                        if answered.is_violation
-                            && let Some(end) = self.gate.violation(now)
-                        {
-                            self.act(now, end);
-                        }
-                    }
-                }
-                passed => {
-                    let room = self.room.as_ref();
-                    let text = room.and_then(|room| self.hub.packet_refused(room, self.id, &packet));
-                    self.act(now, passed.of_text(text));
-                }
-            },
-            Message::Text(text) => {
-                let passed = self.gate.text(now, text.as_str());
-                self.act(now, passed);
-            }
-            Message::Close(frame) => {
-                let reason = leave_reason(frame.as_ref());
-                self.leave_room(now, reason);
-            }
-            Message::Ping(_) | Message::Pong(_) => {
-                let passed = self.gate.control(now);
-                self.act(now, passed);
-            }
+            Message::Binary(packet) => self.handle(now, Input::Packet(packet)),
+            Message::Text(text) => self.handle(now, Input::Text(text.as_str())),
+            Message::Close(frame) => self.handle(now, Input::Left(leave_reason(frame.as_ref()))),
+            Message::Ping(_) | Message::Pong(_) => self.handle(now, Input::Control),
             Message::Frame(_) => {}
         }
     }
 
-    fn act(&mut self, now: Duration, passed: Passed) {
-        match passed {
-            Passed::Join(join) => self.join(now, join),
-            Passed::Message(ClientMessage::Moderate {
-                request,
-                action: Moderation::SetPassword { password: Some(password) },
-            }) if !password.is_empty() => self.change_password(now, request, password),
-            Passed::Message(message) => {
-                if let Some(room) = &self.room {
-                    let is_roster = message == ClientMessage::Roster;
-                    let state_bytes = self.hub.message(now, room, self.id, message);
-                    self.owes_roster |= is_roster && state_bytes == 0;
-                    self.gate.charge_answer(state_bytes);
-                }
-            }
-            Passed::Packet => {}
-            Passed::Answer(message) => {
-                self.answer(now, &message);
-            }
-            Passed::End(message, reason) => {
-                self.answer(now, &message);
-                self.mailbox.end(now, reason);
-            }
-            Passed::Dropped => self.hub.metrics.over_budget.add(1),
+    fn handle(&mut self, now: Duration, input: Input<'_>) {
+        if !self.is_joined {
+            self.hub.signaling.set_unix_time(unix_time());
         }
-    }
-
-    fn answer(&self, now: Duration, message: &ServerMessage) {
-        if let ServerMessage::Error { code, .. } = message {
-            self.hub.metrics.refused(code);
-            if *code == ErrorCode::TooManyMessages {
-                self.hub.metrics.over_budget.add(1);
-            }
+        if self.hub.signaling.handle(now, &mut self.visit, input) {
+            self.hub.hash_wanted.notify_one();
         }
-        if self.mailbox.text(now, &Text::from(message), Purpose::Answer) == Put::Overflow {
-            self.hub.metrics.slow_consumers.add(1);
-            self.hub.metrics.refused(&ErrorCode::SlowConsumer);
-        }
-    }
-
-    fn join(&mut self, now: Duration, join: Box<Join>) {
-        let budgets = &self.hub.config.budgets;
-        // Joins with a password are bounded by their hashes, and those with a ticket by a budget that strangers cannot use up.
-        let is_named = join.password.as_ref().is_some_and(|password| !password.is_empty());
-        let has_ticket = self.hub.has_ticket(&join);
-        let allowed = match &self.address {
-            Some(address) => (is_named && !has_ticket) || address.may_join(now, budgets, has_ticket),
-            None => true,
-        };
-        if allowed {
-            self.enter(now, join, None, 0);
-        } else {
-            self.refuse(now, Refusal::of(ErrorCode::TooManyJoins));
-        }
-    }
-
-    fn refuse(&mut self, now: Duration, refusal: Refusal) {
-        self.hub.metrics.joins_refused.add(1);
-        self.act(now, Passed::End(refusal.farewell(), CloseReason::Refused));
-    }
-
-    /// Into the room, or into the queue of passwords.
-    fn enter(&mut self, now: Duration, join: Box<Join>, shown: Option<Digest>, hashes: u32) {
-        let address = self.guesser_address;
-        let begun =
-            self.hub.join(now, self.id, &self.mailbox, join, shown, address).and_then(|admission| match admission {
-                Admission::In(room) => {
-                    self.gate.take_allowance(|own| self.hub.allowance(&room, self.id, own));
-                    self.room = Some(room);
-                    self.socket.joined();
-                    self.hub.metrics.join_time.observe(now.saturating_sub(self.opened_at));
-                    Ok(None)
-                }
-                Admission::GoingAway => {
-                    self.hub.metrics.joins_refused.add(1);
-                    hub::turn_away(now, &self.mailbox);
-                    Ok(None)
-                }
-                Admission::Hash(..) if hashes >= HASHES_PER_JOIN => Err(Refusal::of(ErrorCode::TooManyJoins)),
-                Admission::Hash(join, question) => {
-                    let guesser = Guesser::of(self.guesser_address, &RoomName::key_of(&join.room));
-                    let password = join.password.clone().unwrap_or_else(|| "".into());
-                    let answer = self.hub.passwords.ask(now, &guesser, join.proof.peer_id(), password, question)?;
-                    Ok(Some(Hashing { join, answer, hashes: hashes + 1, held: Vec::new() }))
-                }
-            });
-        match begun {
-            Ok(None) => {}
-            Ok(Some(hashing)) => {
-                self.mailbox.joined();
-                self.hashing = Some(hashing);
-            }
-            Err(refusal) => self.refuse(now, refusal),
-        }
-    }
-
-    fn leave_room(&mut self, now: Duration, reason: LeaveReason) {
-        if let Some(room) = self.room.take() {
-            self.hub.leave(now, &room, self.id, reason);
+        if !self.is_joined && self.visit.is_inside() {
+            self.is_joined = true;
+            self.socket.joined();
         }
     }
 
@@ -453,19 +219,7 @@ impl Connection {
                     self.hub.metrics.bytes_out.add(message.len() as u64);
                     self.socket.put(&message);
                 }
-                Next::Snapshot(part) => {
-                    // What is asked for while one is being sent is the next one, and charged with that.
-                    if part == Part::Roster {
-                        self.pays_snapshot = std::mem::take(&mut self.owes_roster);
-                    }
-                    if let Some(room) = &self.room {
-                        let bytes = self.hub.refresh(now, room, self.id, &self.mailbox, part);
-                        // One that was not asked for replaces changes that were more.
-                        if self.pays_snapshot {
-                            self.gate.charge_answer(bytes);
-                        }
-                    }
-                }
+                Next::Snapshot(part) => self.visit.refresh(now, part),
                 Next::Nothing => {
                     self.close_once();
                     return true;
@@ -508,14 +262,14 @@ impl Future for Connection {
         let now = this.hub.now();
         let at_end = this.poll_incoming(cx, now).is_ready();
         if let Some(reason) = this.mailbox.ending() {
-            this.leave_room(now, reason.leave_reason());
+            this.handle(now, Input::Left(reason.leave_reason()));
         }
         if at_end {
             // The answer to the peer's close frame, if it goes at once.
             let _ = this.socket.poll_flush(cx);
         }
         if at_end || this.mailbox.is_abandoned() || this.poll_outgoing(cx, now).is_err() {
-            this.leave_room(now, LeaveReason::Lost);
+            this.handle(now, Input::Left(LeaveReason::Lost));
             return Poll::Ready(());
         }
         Poll::Pending
@@ -524,9 +278,10 @@ impl Future for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        self.leave_room(self.hub.now(), LeaveReason::Lost);
-        self.hub.count_unfinished(self.hub.now(), self.id, self.guesser_address, 0);
-        self.hub.count_unwritten(self.hub.now(), self.id, self.guesser_address, 0);
+        let now = self.hub.now();
+        self.handle(now, Input::Left(LeaveReason::Lost));
+        self.hub.count_unfinished(now, self.id, self.key, 0);
+        self.hub.count_unwritten(now, self.id, self.key, 0);
         self.hub.exit(self.id);
     }
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-use super::address::AddressKey;
 use super::hub::Hub;
+use crate::address::AddressKey;
 use crate::outbox::ConnectionId;
 use crate::sync::lock;
 

@@ -20,11 +20,12 @@ use hyper_util::service::TowerToHyperService;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use voicemesh_wire::signaling::{ErrorCode, PATH, SUBPROTOCOL};
 
-use super::address::{AddressKey, client_address};
+use super::address::client_address;
 use super::connection::Connection;
 use super::hub::Hub;
 use super::page::{Page, no_room};
 use super::refused::{Asker, Outcome, connect_check};
+use crate::address::AddressKey;
 use crate::refusal::Refusal;
 
 /// Where a request's connection comes from.
@@ -158,7 +159,7 @@ async fn check(State(hub): State<Arc<Hub>>, request: Request) -> Response {
 
 /// A server that is being drained takes no more joins; load balancers ask here.
 async fn health(State(hub): State<Arc<Hub>>) -> (StatusCode, &'static str) {
-    if hub.is_draining() { (StatusCode::SERVICE_UNAVAILABLE, "draining\n") } else { (StatusCode::OK, "ok\n") }
+    if hub.signaling.is_draining() { (StatusCode::SERVICE_UNAVAILABLE, "draining\n") } else { (StatusCode::OK, "ok\n") }
 }
 
 async fn metrics(State(hub): State<Arc<Hub>>) -> impl IntoResponse {
@@ -214,7 +215,7 @@ async fn open(hub: Arc<Hub>, upgraded: hyper::upgrade::Upgraded, client: IpAddr)
     let key = AddressKey::of(client);
     let address = match key {
         Some(key) => {
-            let address = hub.addresses.enter(hub.now(), key, &hub.config.budgets);
+            let address = hub.signaling.addresses.enter(hub.now(), key, &hub.config.budgets);
             if address.is_none() {
                 refusal = Some(Refusal::too_many_connections());
             }

@@ -8,8 +8,8 @@ mod senders;
 mod voice;
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,9 +19,10 @@ use voicemesh_session::Delivery;
 use voicemesh_wire::packet;
 use voicemesh_wire::signaling::ErrorCode;
 
+use crate::line::{Line, Put};
 use crate::outbox::{CloseReason, Purpose, Text};
 use crate::refusal::Refusal;
-use crate::room::Part;
+use crate::room::{Digest, Part};
 use crate::sync::lock;
 use cost::cost;
 use senders::Senders;
@@ -61,6 +62,8 @@ pub(super) struct Mailbox {
     heard_at_ms: AtomicU64,
     /// When the socket last took a byte, while it does not take all.
     stuck_since_ms: AtomicU64,
+    /// The answer to a password that the connection has asked about.
+    hashed: Mutex<Option<Result<Digest, Refusal>>>,
 }
 
 #[derive(Debug)]
@@ -126,29 +129,11 @@ enum Phase {
     },
 }
 
-/// What became of something that was put in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Put {
-    Queued,
-    /// A snapshot that is made later contains it.
-    Covered,
-    /// So many voice packets had to go, perhaps this one.
-    VoiceDropped(usize),
-    /// There is no room for it.
-    Refused,
-    /// Too much of its sender waits.
-    Busy,
-    /// The connection ends: slow consumer.
-    Overflow,
-    /// The connection is ending already.
-    Ended,
-}
-
 /// What is to be written next.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next {
     Message(Message),
-    /// The room is to be asked for this part of a snapshot ([`Mailbox::begin_part`]).
+    /// The room is to be asked for this part of a snapshot ([`Line::begin_part`]).
     Snapshot(Part),
     Nothing,
 }
@@ -192,15 +177,13 @@ impl Mailbox {
             waker: AtomicWaker::new(),
             heard_at_ms: AtomicU64::new(to_millis(now)),
             stuck_since_ms: AtomicU64::new(NOT_STUCK),
+            hashed: Mutex::default(),
         }
     }
 
-    /// The peer is in a room, or its password is looked at: no more join is waited for.
-    pub(super) fn joined(&self) {
-        let mut queues = lock(&self.queues);
-        if let Phase::Waiting { .. } = queues.phase {
-            queues.phase = Phase::Joined;
-        }
+    /// The answer to a password that the connection has asked about, once.
+    pub(super) fn take_hashed(&self) -> Option<Result<Digest, Refusal>> {
+        lock(&self.hashed).take()
     }
 
     /// Something arrived from the peer, a pong included.
@@ -218,26 +201,6 @@ impl Mailbox {
             self.stuck_since_ms.store(NOT_STUCK, Ordering::Relaxed);
         } else if took || self.stuck_since_ms.load(Ordering::Relaxed) == NOT_STUCK {
             self.stuck_since_ms.store(to_millis(now), Ordering::Relaxed);
-        }
-    }
-
-    pub(super) fn text(&self, now: Duration, text: &Text, purpose: Purpose) -> Put {
-        let Ok(text) = Utf8Bytes::try_from(text.bytes().clone()) else { return Put::Ended };
-        self.put_reliable(now, Message::Text(text), purpose)
-    }
-
-    /// The answer to a ping. A receiver that is behind learns from it that the server is there, so it does not wait until
-    /// all that others send has been read.
-    pub(super) fn pong(&self, now: Duration, text: &Text) -> Put {
-        let Ok(text) = Utf8Bytes::try_from(text.bytes().clone()) else { return Put::Ended };
-        self.put(|queues| queues.put_pong(now, Message::Text(text)))
-    }
-
-    pub(super) fn packet(&self, now: Duration, packet: Bytes, delivery: Delivery, purpose: Purpose) -> Put {
-        match delivery {
-            Delivery::Reliable => self.put_reliable(now, Message::Binary(packet), purpose),
-            Delivery::Voice => self.put_voice(now, packet),
-            Delivery::Data => self.put_data(packet),
         }
     }
 
@@ -275,55 +238,6 @@ impl Mailbox {
         put
     }
 
-    /// Takes out the written messages of other clients (TextData) that wait, with their senders. Unlike the rest of what
-    /// waits they are part of no snapshot, so that a connection that takes over has to be sent them.
-    pub(super) fn take_texts(&self) -> Vec<(Bytes, Purpose)> {
-        let mut queues = lock(&self.queues);
-        let mut texts = Vec::new();
-        let mut stays = VecDeque::with_capacity(queues.reliable.len());
-        for entry in std::mem::take(&mut queues.reliable) {
-            match entry {
-                Entry::Message(Message::Binary(packet), purpose) if is_text(&packet) => {
-                    queues.release(packet.len(), purpose);
-                    texts.push((packet, purpose));
-                }
-                entry => stays.push_back(entry),
-            }
-        }
-        queues.reliable = stays;
-        texts
-    }
-
-    /// If something reliable waits, the updates among it are dropped, and a snapshot is asked for in their place.
-    /// False, and without effect, if nothing waits.
-    pub(super) fn defer_snapshot(&self) -> bool {
-        let mut queues = lock(&self.queues);
-        if queues.is_ending() || queues.reliable.is_empty() && !queues.is_in_snapshot() {
-            return false;
-        }
-        queues.demand_snapshot();
-        true
-    }
-
-    /// What the room puts in as a snapshot from now on, until [`end_part`](Self::end_part), goes before everything else
-    /// that waits.
-    pub(super) fn begin_part(&self) {
-        lock(&self.queues).takes_snapshot = true;
-    }
-
-    /// `next` is asked for once the part has been taken.
-    pub(super) fn end_part(&self, next: Option<Part>) {
-        let mut queues = lock(&self.queues);
-        queues.takes_snapshot = false;
-        queues.next_part = next;
-    }
-
-    /// No more is taken in; what is in the reliable queue goes out, then the connection ends.
-    pub(super) fn end(&self, now: Duration, reason: CloseReason) {
-        lock(&self.queues).end(now, reason);
-        self.waker.wake();
-    }
-
     /// The connection goes at once, without a last word: that would wait behind what is being written.
     pub(super) fn abandon(&self, reason: CloseReason) {
         lock(&self.queues).phase = Phase::Abandoned { reason };
@@ -339,11 +253,6 @@ impl Mailbox {
         let next = queues.next();
         let age = queues.voice_since.take().map(|at| now.saturating_sub(at));
         (next, dropped, age)
-    }
-
-    /// Why the connection ends, if it does.
-    pub(super) fn ending(&self) -> Option<CloseReason> {
-        lock(&self.queues).ending()
     }
 
     /// The connection has to go without another word.
@@ -386,6 +295,83 @@ impl Mailbox {
         }
         self.waker.wake();
         checked
+    }
+}
+
+impl Line for Arc<Mailbox> {
+    fn joined(&self) {
+        let mut queues = lock(&self.queues);
+        if let Phase::Waiting { .. } = queues.phase {
+            queues.phase = Phase::Joined;
+        }
+    }
+
+    fn text(&self, now: Duration, text: &Text, purpose: Purpose) -> Put {
+        let Ok(text) = Utf8Bytes::try_from(text.bytes().clone()) else { return Put::Ended };
+        self.put_reliable(now, Message::Text(text), purpose)
+    }
+
+    fn pong(&self, now: Duration, text: &Text) -> Put {
+        let Ok(text) = Utf8Bytes::try_from(text.bytes().clone()) else { return Put::Ended };
+        self.put(|queues| queues.put_pong(now, Message::Text(text)))
+    }
+
+    fn packet(&self, now: Duration, packet: Bytes, delivery: Delivery, purpose: Purpose) -> Put {
+        match delivery {
+            Delivery::Reliable => self.put_reliable(now, Message::Binary(packet), purpose),
+            Delivery::Voice => self.put_voice(now, packet),
+            Delivery::Data => self.put_data(packet),
+        }
+    }
+
+    fn take_texts(&self) -> Vec<(Bytes, Purpose)> {
+        let mut queues = lock(&self.queues);
+        let mut texts = Vec::new();
+        let mut stays = VecDeque::with_capacity(queues.reliable.len());
+        for entry in std::mem::take(&mut queues.reliable) {
+            match entry {
+                Entry::Message(Message::Binary(packet), purpose) if is_text(&packet) => {
+                    queues.release(packet.len(), purpose);
+                    texts.push((packet, purpose));
+                }
+                entry => stays.push_back(entry),
+            }
+        }
+        queues.reliable = stays;
+        texts
+    }
+
+    fn defer_snapshot(&self) -> bool {
+        let mut queues = lock(&self.queues);
+        if queues.is_ending() || queues.reliable.is_empty() && !queues.is_in_snapshot() {
+            return false;
+        }
+        queues.demand_snapshot();
+        true
+    }
+
+    fn begin_part(&self) {
+        lock(&self.queues).takes_snapshot = true;
+    }
+
+    fn end_part(&self, next: Option<Part>) {
+        let mut queues = lock(&self.queues);
+        queues.takes_snapshot = false;
+        queues.next_part = next;
+    }
+
+    fn end(&self, now: Duration, reason: CloseReason) {
+        lock(&self.queues).end(now, reason);
+        self.waker.wake();
+    }
+
+    fn ending(&self) -> Option<CloseReason> {
+        lock(&self.queues).ending()
+    }
+
+    fn hashed(&self, answer: Result<Digest, Refusal>) {
+        *lock(&self.hashed) = Some(answer);
+        self.waker.wake();
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use super::address::AddressKey;
+use crate::address::AddressKey;
 use crate::sync::lock;
 
 /// Every accepted connection holds one more reference to `all`, and to that of its address.

@@ -32,7 +32,7 @@ impl World {
     }
 
     fn may_moderate(&self, person: u8) -> bool {
-        self.room.members.values().any(|member| member.peer == peer_of(person) && member.permissions.moderate)
+        self.room.members.iter().any(|(_, member)| member.peer == peer_of(person) && member.permissions.moderate)
     }
 
     fn tick(&mut self, now: Duration) {
@@ -66,7 +66,7 @@ fn the_member_who_makes_a_room_may_moderate_it_and_no_other() {
     let again = world.join_as(C, Join { run: 77, ..join_of(2) });
     assert!(!again.permissions.speak, "it stays muted when it comes back");
     assert_eq!(world.decide(A, Moderation::Unmute { peer: peer_of(2) }), None);
-    assert!(world.room.members.values().all(|member| member.permissions.speak));
+    assert!(world.room.members.iter().all(|(_, member)| member.permissions.speak));
     assert_eq!(world.decide(A, mute(9)), Some(ErrorCode::UnknownPeer));
 }
 
@@ -166,7 +166,7 @@ fn for_a_day_a_ticket_takes_the_right_back_from_who_made_the_emptied_room_anew()
         assert_eq!(world.decide(B, Moderation::Lock), None);
         let returned = world.join_as(A, back(1, &owner));
         assert!(returned.permissions.moderate && !returned.locked, "what the other decided has ended");
-        assert!(world.room.members.values().all(|member| member.permissions.speak));
+        assert!(world.room.members.iter().all(|(_, member)| member.permissions.speak));
         assert_eq!(world.decide(B, mute(1)), Some(ErrorCode::NotModerator));
         world.leave(A, LeaveReason::Left);
         assert!(!world.join_as(B, Join { run: 5, ..join_of(2) }).permissions.moderate);

@@ -12,10 +12,10 @@ use voicemesh_wire::signaling::ErrorCode;
 
 /// A number that only grows.
 #[derive(Debug, Default)]
-pub(super) struct Counter(AtomicU64);
+pub(crate) struct Counter(AtomicU64);
 
 impl Counter {
-    pub(super) fn add(&self, amount: u64) {
+    pub(crate) fn add(&self, amount: u64) {
         self.0.fetch_add(amount, Ordering::Relaxed);
     }
 
@@ -26,7 +26,7 @@ impl Counter {
 
 /// How many of each length there were. Each value counts in the first bucket whose bound it does not exceed.
 #[derive(Debug)]
-pub(super) struct Histogram<const N: usize> {
+pub(crate) struct Histogram<const N: usize> {
     /// In milliseconds, rising.
     bounds: [u64; N],
     counts: [AtomicU64; N],
@@ -40,7 +40,7 @@ impl<const N: usize> Histogram<N> {
         Self { bounds, counts: [const { AtomicU64::new(0) }; N], more: AtomicU64::new(0), sum_us: AtomicU64::new(0) }
     }
 
-    pub(super) fn observe(&self, length: Duration) {
+    pub(crate) fn observe(&self, length: Duration) {
         let fits = self.bounds.iter().position(|bound| length <= Duration::from_millis(*bound));
         let count = fits.map_or(&self.more, |index| &self.counts[index]);
         count.fetch_add(1, Ordering::Relaxed);
@@ -64,44 +64,44 @@ impl<const N: usize> Histogram<N> {
 
 /// What is true at the moment of asking.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Gauges {
-    pub(super) connections: usize,
-    pub(super) rooms: usize,
-    pub(super) members: usize,
-    pub(super) hashes_waiting: usize,
+pub(crate) struct Gauges {
+    pub(crate) connections: usize,
+    pub(crate) rooms: usize,
+    pub(crate) members: usize,
+    pub(crate) hashes_waiting: usize,
 }
 
 /// Everything that is counted.
 #[derive(Debug)]
-pub(super) struct Metrics {
+pub(crate) struct Metrics {
     /// How long relayed voice waited for its receiver's socket. What waits longer than the last bound is dropped.
-    pub(super) relay_queue_age: Histogram<9>,
+    pub(crate) relay_queue_age: Histogram<9>,
     /// From the upgrade to the answer to the join.
-    pub(super) join_time: Histogram<9>,
+    pub(crate) join_time: Histogram<9>,
     /// By error code, which the server itself chooses.
     refusals_by_code: Mutex<BTreeMap<String, u64>>,
-    pub(super) bytes_in: Counter,
-    pub(super) bytes_out: Counter,
-    pub(super) accepted: Counter,
-    pub(super) upgrades_refused: Counter,
-    pub(super) joins: Counter,
-    pub(super) joins_refused: Counter,
-    pub(super) password_hashes: Counter,
-    pub(super) messages: Counter,
-    pub(super) packets: Counter,
-    pub(super) packets_dropped: Counter,
-    pub(super) deliveries: Counter,
-    pub(super) voice_dropped: Counter,
-    pub(super) data_dropped: Counter,
-    pub(super) refusals: Counter,
-    pub(super) over_budget: Counter,
-    pub(super) slow_consumers: Counter,
-    pub(super) lost: Counter,
-    pub(super) receiver_busy: Counter,
-    pub(super) snapshots: Counter,
-    pub(super) voice_over_rate: Counter,
-    pub(super) unfinished_ended: Counter,
-    pub(super) turned_away: Counter,
+    pub(crate) bytes_in: Counter,
+    pub(crate) bytes_out: Counter,
+    pub(crate) accepted: Counter,
+    pub(crate) upgrades_refused: Counter,
+    pub(crate) joins: Counter,
+    pub(crate) joins_refused: Counter,
+    pub(crate) password_hashes: Counter,
+    pub(crate) messages: Counter,
+    pub(crate) packets: Counter,
+    pub(crate) packets_dropped: Counter,
+    pub(crate) deliveries: Counter,
+    pub(crate) voice_dropped: Counter,
+    pub(crate) data_dropped: Counter,
+    pub(crate) refusals: Counter,
+    pub(crate) over_budget: Counter,
+    pub(crate) slow_consumers: Counter,
+    pub(crate) lost: Counter,
+    pub(crate) receiver_busy: Counter,
+    pub(crate) snapshots: Counter,
+    pub(crate) voice_over_rate: Counter,
+    pub(crate) unfinished_ended: Counter,
+    pub(crate) turned_away: Counter,
 }
 
 impl Default for Metrics {
@@ -138,13 +138,13 @@ impl Default for Metrics {
 
 impl Metrics {
     /// An error that was answered.
-    pub(super) fn refused(&self, code: &ErrorCode) {
+    pub(crate) fn refused(&self, code: &ErrorCode) {
         self.refusals.add(1);
         *lock(&self.refusals_by_code).entry(code.as_str().to_owned()).or_default() += 1;
     }
 
     /// The text format that Prometheus reads (version 0.0.4).
-    pub(super) fn render(&self, gauges: Gauges) -> String {
+    pub(crate) fn render(&self, gauges: Gauges) -> String {
         let Gauges { connections, rooms, members, hashes_waiting } = gauges;
         let counters = [
             ("connections_accepted", "Connections accepted.", &self.accepted),
