@@ -240,7 +240,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     pub fn set_roster(&mut self, now: Duration, roster: Roster<P>) {
         self.core.roster = roster;
         self.receiver.follow_permissions(&mut self.core);
-        self.core.judge_waiting(now);
+        self.core.retry_pending_handshakes(now);
         self.core.refresh_routes(now);
     }
 
@@ -327,7 +327,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         }
         self.core.retry_handshakes(now);
         for (peer, unacknowledged) in self.core.poll_links(now) {
-            self.sender.rescue(&mut self.core, now, peer, unacknowledged);
+            self.sender.resend_via_relay(&mut self.core, now, peer, unacknowledged);
         }
         self.core.ask_relayed(now);
         self.sender.close_targets(&mut self.core, now);
@@ -541,7 +541,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     fn link_down(&mut self, now: Duration, link: LinkId<P>) {
         // Before it is forgotten: without a roster, only the link tells which client the relay has to serve.
         let unacknowledged = self.core.take_unacknowledged(link);
-        self.sender.rescue(&mut self.core, now, link.peer, unacknowledged);
+        self.sender.resend_via_relay(&mut self.core, now, link.peer, unacknowledged);
         self.core.link_down(now, link);
     }
 

@@ -15,7 +15,7 @@ pub enum Route {
 
 /// What decides a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Means {
+pub struct RouteInputs {
     /// The server relays to this peer in the session that both are in.
     pub relay: bool,
     /// The server answers. What is relayed while it does not is not known to arrive.
@@ -24,18 +24,18 @@ pub struct Means {
     /// either may be the one that works. Not set for a link that is stalled by congestion.
     pub both: bool,
     /// The link to this peer.
-    pub link: LinkMeans,
+    pub link: LinkQuality,
     /// The relay is used even if the link could carry what is sent: the uplink has no room for one more direct copy.
     pub prefer_relay: bool,
 }
 
-/// What a link is worth.
+/// How well a link carries what it is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LinkMeans {
+pub enum LinkQuality {
     /// There is none on which HandshakeP2P has gone both ways.
     Unbound,
     /// It carries what it is given.
-    Sound,
+    Healthy,
     /// What it was given is not acknowledged.
     Stalled,
 }
@@ -88,32 +88,32 @@ impl RouteState {
 
     /// The state that follows from this one.
     ///
-    /// Direct when the link is sound, else relayed, else whatever the link still does. A route that can still be used is
+    /// Direct when the link is healthy, else relayed, else whatever the link still does. A route that can still be used is
     /// left with an overlap; one that cannot is left at once, and so is a link whose packets the uplink has no room for:
     /// what it was given is on its way. A link that has stalled without congestion is used beside the relay until the
     /// server has answered.
     #[must_use]
-    pub fn next(self, now: Duration, means: Means) -> Self {
-        let route = match (means.link, means.relay) {
-            (LinkMeans::Sound, true) if means.prefer_relay => Route::Relayed,
-            (LinkMeans::Sound, _) | (LinkMeans::Stalled, false) => Route::Direct,
-            (LinkMeans::Stalled | LinkMeans::Unbound, true) => Route::Relayed,
-            (LinkMeans::Unbound, false) => Route::None,
+    pub fn next(self, now: Duration, inputs: RouteInputs) -> Self {
+        let route = match (inputs.link, inputs.relay) {
+            (LinkQuality::Healthy, true) if inputs.prefer_relay => Route::Relayed,
+            (LinkQuality::Healthy, _) | (LinkQuality::Stalled, false) => Route::Direct,
+            (LinkQuality::Stalled | LinkQuality::Unbound, true) => Route::Relayed,
+            (LinkQuality::Unbound, false) => Route::None,
         };
         let usable = |old: Route| match old {
             Route::None => false,
-            Route::Relayed => means.relay,
-            Route::Direct => means.link == LinkMeans::Sound && !means.prefer_relay,
+            Route::Relayed => inputs.relay,
+            Route::Direct => inputs.link == LinkQuality::Healthy && !inputs.prefer_relay,
         };
         let leaving =
             if route != self.route { Some(Leaving { route: self.route, until: now + OVERLAP }) } else { self.leaving };
         let leaving = leaving.filter(|leaving| leaving.until > now && usable(leaving.route));
         let arrives = match route {
             Route::None => false,
-            Route::Relayed => means.server_answers,
-            Route::Direct => means.link == LinkMeans::Sound,
+            Route::Relayed => inputs.server_answers,
+            Route::Direct => inputs.link == LinkQuality::Healthy,
         };
-        Self { route, leaving, both: means.both && means.link == LinkMeans::Stalled, arrives }
+        Self { route, leaving, both: inputs.both && inputs.link == LinkQuality::Stalled, arrives }
     }
 }
 
@@ -121,12 +121,17 @@ impl RouteState {
 mod tests {
     use super::*;
 
-    const NOTHING: Means =
-        Means { relay: false, server_answers: true, both: false, link: LinkMeans::Unbound, prefer_relay: false };
-    const RELAY_ONLY: Means = Means { relay: true, ..NOTHING };
-    const BOTH: Means = Means { relay: true, link: LinkMeans::Sound, ..NOTHING };
-    const STALLED: Means = Means { relay: true, link: LinkMeans::Stalled, ..NOTHING };
-    const LINK_ONLY: Means = Means { link: LinkMeans::Sound, ..NOTHING };
+    const NOTHING: RouteInputs = RouteInputs {
+        relay: false,
+        server_answers: true,
+        both: false,
+        link: LinkQuality::Unbound,
+        prefer_relay: false,
+    };
+    const RELAY_ONLY: RouteInputs = RouteInputs { relay: true, ..NOTHING };
+    const BOTH: RouteInputs = RouteInputs { relay: true, link: LinkQuality::Healthy, ..NOTHING };
+    const STALLED: RouteInputs = RouteInputs { relay: true, link: LinkQuality::Stalled, ..NOTHING };
+    const LINK_ONLY: RouteInputs = RouteInputs { link: LinkQuality::Healthy, ..NOTHING };
 
     fn at(ms: u64) -> Duration {
         Duration::from_millis(ms)
@@ -158,20 +163,20 @@ mod tests {
     /// proves: D-33
     #[test]
     fn a_listener_without_room_on_the_uplink_is_relayed_at_once_and_direct_again_with_an_overlap() {
-        let crowded = Means { prefer_relay: true, ..BOTH };
+        let crowded = RouteInputs { prefer_relay: true, ..BOTH };
         let direct = RouteState::default().next(at(0), BOTH).next(at(300), BOTH);
         let state = direct.next(at(301), crowded);
         assert_eq!(state.route(), Route::Relayed);
         assert!(!state.uses_link());
         let state = state.next(at(400), BOTH);
         assert!(state.route() == Route::Direct && state.uses_link() && state.uses_relay());
-        let alone = Means { prefer_relay: true, ..LINK_ONLY };
+        let alone = RouteInputs { prefer_relay: true, ..LINK_ONLY };
         assert_eq!(state.next(at(700), alone).route(), Route::Direct, "without a relay the link is all there is");
     }
 
     #[test]
     fn without_a_relay_a_stalled_link_is_all_there_is_and_is_not_called_a_route() {
-        let state = RouteState::default().next(at(0), Means { relay: false, ..STALLED });
+        let state = RouteState::default().next(at(0), RouteInputs { relay: false, ..STALLED });
         assert!(state.uses_link());
         assert_eq!(state.route(), Route::None);
     }
@@ -180,7 +185,7 @@ mod tests {
     #[test]
     fn a_stalled_link_is_used_beside_a_relay_that_has_not_answered_yet() {
         let direct = RouteState::default().next(at(0), BOTH).next(at(300), BOTH);
-        let state = direct.next(at(301), Means { both: true, ..STALLED });
+        let state = direct.next(at(301), RouteInputs { both: true, ..STALLED });
         assert!(state.uses_link() && state.uses_relay());
         assert_eq!(state.route(), Route::Relayed);
         let state = state.next(at(340), STALLED);
@@ -190,7 +195,7 @@ mod tests {
     /// proves: B-16
     #[test]
     fn a_relay_whose_server_does_not_answer_is_used_and_not_called_a_route() {
-        let silent = Means { server_answers: false, ..RELAY_ONLY };
+        let silent = RouteInputs { server_answers: false, ..RELAY_ONLY };
         let state = RouteState::default().next(at(0), silent);
         assert!(state.uses_relay());
         assert_eq!(state.route(), Route::None);

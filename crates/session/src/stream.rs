@@ -21,7 +21,7 @@ const ORIGIN: u64 = 1 << 32;
 
 /// A frame's place in its speaker's stream, without wrapping.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub struct Accepted {
     /// The extended sequence number: grows by one a frame, over wraps and pauses.
     pub sequence: u64,
     /// Grows with every burst.
@@ -51,7 +51,7 @@ pub enum Interruption {
 
 /// One speaker's stream, as one listener sees it.
 #[derive(Clone, Debug, Default)]
-pub struct Stream {
+pub struct ReplayWindow {
     last: Option<Last>,
     /// Set by [`interrupt`](Self::interrupt) until the next frame ahead of the newest.
     interruption: Option<Interruption>,
@@ -80,20 +80,20 @@ struct OldRun {
     frames: u32,
 }
 
-impl Stream {
+impl ReplayWindow {
     /// Places a frame that arrived now.
-    pub fn accept(&mut self, now: Duration, sequence: u16, burst: BurstCounter) -> Result<Place, Stale> {
+    pub fn accept(&mut self, now: Duration, sequence: u16, burst: BurstCounter) -> Result<Accepted, Stale> {
         let Some(last) = &mut self.last else {
             let newest = ORIGIN + u64::from(sequence);
             let counter = burst.value();
             self.last = Some(Last { at: now, newest, seen: 1, burst: 0, counter, over: 0, resumed: 0, old: None });
-            return Ok(Place { sequence: newest, burst: 0 });
+            return Ok(Accepted { sequence: newest, burst: 0 });
         };
         if now > last.at + FORGET_AFTER {
             self.interruption = None;
             last.start_over(sequence, burst);
             last.at = now;
-            return Ok(Place { sequence: last.newest, burst: last.burst });
+            return Ok(Accepted { sequence: last.newest, burst: last.burst });
         }
         let burst_step = burst_step(last.counter, burst);
         let placed = if burst_step < 0 { Err(Stale::OldBurst) } else { last.place(sequence) };
@@ -103,7 +103,7 @@ impl Stream {
                 self.interruption = None;
                 last.start_over(sequence, burst);
                 last.at = now;
-                return Ok(Place { sequence: last.newest, burst: last.burst });
+                return Ok(Accepted { sequence: last.newest, burst: last.burst });
             }
             Err(stale) => return Err(stale),
         };
@@ -124,11 +124,11 @@ impl Stream {
         }
         last.mark(extended);
         last.at = now;
-        Ok(Place { sequence: extended, burst: last.burst })
+        Ok(Accepted { sequence: extended, burst: last.burst })
     }
 }
 
-impl Stream {
+impl ReplayWindow {
     /// The speaker may have spoken, but not to this listener: frames missing before the next one were not lost, and that
     /// one begins a burst.
     pub fn interrupt(&mut self, interruption: Interruption) {
@@ -215,14 +215,14 @@ mod tests {
     const AT: Duration = Duration::from_secs(10);
     const BURST: BurstCounter = BurstCounter::SevenBit(5);
 
-    fn accept(stream: &mut Stream, sequence: u16) -> Result<u64, Stale> {
+    fn accept(stream: &mut ReplayWindow, sequence: u16) -> Result<u64, Stale> {
         stream.accept(AT, sequence, BURST).map(|place| place.sequence)
     }
 
     /// proves: D-20
     #[test]
     fn numbers_are_extended_over_the_wrap_and_doubles_are_told() {
-        let mut stream = Stream::default();
+        let mut stream = ReplayWindow::default();
         let first = accept(&mut stream, 0xFFFE).unwrap();
         assert_eq!(accept(&mut stream, 0), Ok(first + 2));
         assert_eq!(accept(&mut stream, 0xFFFF), Ok(first + 1), "a reordered frame takes its place");
@@ -234,7 +234,7 @@ mod tests {
 
     #[test]
     fn a_window_of_frames_in_any_order_gives_each_once() {
-        let mut stream = Stream::default();
+        let mut stream = ReplayWindow::default();
         let mut accepted = 0;
         for round in 0..3u16 {
             for n in 0..100u16 {
@@ -249,12 +249,12 @@ mod tests {
     /// proves: D-19
     #[test]
     fn what_is_left_of_an_older_burst_is_dropped() {
-        let mut stream = Stream::default();
+        let mut stream = ReplayWindow::default();
         stream.accept(AT, 10, BurstCounter::SevenBit(127)).unwrap();
         let next = stream.accept(AT, 12, BurstCounter::SevenBit(0)).unwrap();
         assert_eq!(next.burst, 1);
         assert_eq!(stream.accept(AT, 11, BurstCounter::SevenBit(127)), Err(Stale::OldBurst));
-        let mut old_sender = Stream::default();
+        let mut old_sender = ReplayWindow::default();
         old_sender.accept(AT, 10, BurstCounter::TwoBit(3)).unwrap();
         assert!(old_sender.accept(AT, 12, BurstCounter::TwoBit(0)).is_ok());
         assert_eq!(old_sender.accept(AT, 11, BurstCounter::TwoBit(3)), Err(Stale::OldBurst));
@@ -262,13 +262,17 @@ mod tests {
 
     #[test]
     fn frames_missing_after_an_interruption_are_of_no_burst() {
-        let mut stream = Stream::default();
+        let mut stream = ReplayWindow::default();
         stream.interrupt(Interruption::ByListener);
         let first = stream.accept(AT, 100, BURST).unwrap();
-        assert_eq!(stream.accept(AT, 103, BURST), Ok(Place { sequence: first.sequence + 3, burst: 0 }), "102 may come");
+        assert_eq!(
+            stream.accept(AT, 103, BURST),
+            Ok(Accepted { sequence: first.sequence + 3, burst: 0 }),
+            "102 may come"
+        );
         stream.interrupt(Interruption::ByListener);
         let after = stream.accept(AT, 150, BURST).unwrap();
-        assert_eq!(after, Place { sequence: first.sequence + 50, burst: 1 });
+        assert_eq!(after, Accepted { sequence: first.sequence + 50, burst: 1 });
         assert_eq!(stream.accept(AT, 102, BURST), Err(Stale::OldBurst));
         assert!(stream.has_seen(after.sequence - 3), "a copy of a frame for others is of no use");
         assert!(!stream.has_seen(after.sequence + 1) && stream.is_ahead(151) && !stream.is_ahead(149));
@@ -280,7 +284,7 @@ mod tests {
 
     #[test]
     fn the_first_frames_of_a_burst_that_were_lost_are_taken_from_copies() {
-        let mut stream = Stream::default();
+        let mut stream = ReplayWindow::default();
         let last = stream.accept(AT, 100, BURST).unwrap().sequence;
         stream.interrupt(Interruption::BySpeaker);
         let second = stream.accept(AT, 102, BurstCounter::SevenBit(6)).unwrap();
@@ -291,7 +295,7 @@ mod tests {
 
     #[test]
     fn a_sender_that_counts_anew_ends_an_interruption() {
-        let mut stream = Stream::default();
+        let mut stream = ReplayWindow::default();
         stream.accept(AT, 30_000, BURST).unwrap();
         stream.interrupt(Interruption::BySpeaker);
         let placed = (0..60).filter_map(|number| {
@@ -304,7 +308,7 @@ mod tests {
     }
 
     /// Frames of 20 ms; gives after how many milliseconds the first is placed.
-    fn heard_after_ms(stream: &mut Stream, first: u16, burst: BurstCounter) -> Option<u32> {
+    fn heard_after_ms(stream: &mut ReplayWindow, first: u16, burst: BurstCounter) -> Option<u32> {
         (0..150)
             .find(|number| {
                 let now = AT + Duration::from_millis(20) * (*number + 1);
@@ -316,7 +320,7 @@ mod tests {
     #[test]
     fn a_sender_whose_numbers_jump_back_is_heard_again_within_a_second() {
         for (back, burst) in [(1, 5), (60, 5), (127, 5), (1_000, 5), (30_000, 5), (60, 4), (1_000, 100)] {
-            let mut stream = Stream::default();
+            let mut stream = ReplayWindow::default();
             let newest = 40_000;
             for number in 0..200 {
                 stream.accept(AT, newest - 199 + number, BURST).unwrap();
@@ -328,7 +332,7 @@ mod tests {
 
     #[test]
     fn what_a_late_route_brings_again_is_no_jump() {
-        let mut stream = Stream::default();
+        let mut stream = ReplayWindow::default();
         for number in 0..100 {
             stream.accept(AT, number, BURST).unwrap();
         }
@@ -350,7 +354,7 @@ mod tests {
 
     #[test]
     fn after_two_silent_seconds_anything_is_new_and_still_ahead() {
-        let mut stream = Stream::default();
+        let mut stream = ReplayWindow::default();
         let before = stream.accept(AT, 1000, BURST).unwrap();
         assert_eq!(stream.accept(AT, 3, BURST), Err(Stale::TooOld));
         let later = AT + FORGET_AFTER + Duration::from_millis(1);

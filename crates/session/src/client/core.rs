@@ -15,7 +15,7 @@ use super::{ClientConfig, ClientEvent, DropCounts, Dropped, EVENTS, OUTPUTS, Pha
 use crate::output::{Fallback, Outputs};
 use crate::permits;
 use crate::roster::{Roster, ServerHealth};
-use crate::route::{LinkMeans, Means, Route, RouteState};
+use crate::route::{LinkQuality, Route, RouteInputs, RouteState};
 use crate::transport::{Destination, DisconnectReason, Naming, Reliability};
 
 /// Membership, links and routes of one client.
@@ -135,11 +135,11 @@ impl<P: Copy + Ord + Debug> Core<P> {
     /// Chooses every pair's route anew and reports what changed.
     pub(super) fn refresh_routes(&mut self, now: Duration) {
         let mut means = BTreeMap::new();
-        let none = Means {
+        let none = RouteInputs {
             relay: false,
             server_answers: self.server.is_reached,
             both: false,
-            link: LinkMeans::Unbound,
+            link: LinkQuality::Unbound,
             prefer_relay: false,
         };
         if let Some(view) = self.joined_view() {
@@ -148,13 +148,13 @@ impl<P: Copy + Ord + Debug> Core<P> {
                 let prefer_relay = self.relayed_by_choice.contains(&who);
                 let is_silent = who.peer().is_some_and(|peer| self.answering.is_silent(now, peer));
                 let server_answers = none.server_answers && !is_silent;
-                means.insert(who, Means { relay: true, server_answers, prefer_relay, ..none });
+                means.insert(who, RouteInputs { relay: true, server_answers, prefer_relay, ..none });
             }
         }
         for (id, link, _) in self.pairs.all_bound() {
             let entry = means.entry(Who::Peer(id.peer)).or_insert(none);
             entry.both = link.health.dead_since().is_some_and(|since| !self.server.has_answered_since(since));
-            entry.link = if link.health.is_stalled() { LinkMeans::Stalled } else { LinkMeans::Sound };
+            entry.link = if link.health.is_stalled() { LinkQuality::Stalled } else { LinkQuality::Healthy };
         }
         let mut changed = Vec::new();
         for (who, means) in &means {
@@ -196,8 +196,8 @@ impl<P: Copy + Ord + Debug> Core<P> {
 
     /// A peer's client id in a session.
     pub(super) fn client_in(&self, session: SessionId, peer: P) -> Option<ClientId> {
-        let by_link = self.pairs.bound(peer).map(|(.., common)| common).filter(|common| common.session == session);
-        by_link.map(|common| common.remote).or_else(|| match self.roster.client_of(session, peer) {
+        let by_link = self.pairs.bound(peer).map(|(.., binding)| binding).filter(|binding| binding.session == session);
+        by_link.map(|binding| binding.remote).or_else(|| match self.roster.client_of(session, peer) {
             Naming::Client(client) => Some(client),
             Naming::NotYet | Naming::NoRoster => None,
         })
@@ -206,15 +206,15 @@ impl<P: Copy + Ord + Debug> Core<P> {
     /// Sends a train of `packets` packets with `padding` bytes in each over the link to a peer; what arrives of it comes
     /// back as [`ClientEvent::Bandwidth`](super::ClientEvent::Bandwidth). Says whether there is a link to a peer that answers.
     pub(super) fn probe_bandwidth(&mut self, peer: P, train: u16, packets: u8, padding: u16) -> bool {
-        let Some((link, _, common)) =
+        let Some((link, _, binding)) =
             self.pairs.bound(peer).filter(|_| self.roster.abilities(Some(peer)).takes_path_feedback)
         else {
             return false;
         };
         let packet: Bytes =
-            BandwidthProbe { sender: common.you, train, packets, padding }.encode(common.session).into();
+            BandwidthProbe { sender: binding.you, train, packets, padding }.encode(binding.session).into();
         for _ in 0..packets {
-            let to = vec![Destination { client: common.remote, link }];
+            let to = vec![Destination { client: binding.remote, link }];
             self.out.send_to_links(to, Reliability::Unreliable, packet.clone(), Fallback::None);
         }
         true

@@ -370,8 +370,8 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
         match core.route(Who::Peer(peer)) {
             Route::None => None,
             Route::Direct => {
-                let (link, _, common) = core.pairs.bound(peer)?;
-                Some(WayOut::Link { link, session: common.session, you: common.you, remote: common.remote })
+                let (link, _, binding) = core.pairs.bound(peer)?;
+                Some(WayOut::Link { link, session: binding.session, you: binding.you, remote: binding.remote })
             }
             Route::Relayed => {
                 let client = core.relay_address(peer)?;

@@ -41,9 +41,9 @@ const REPLACE_AFTER: Duration = Duration::from_secs(2);
 /// Round trip assumed until one is measured.
 const FIRST_ROUND_TRIP: Duration = Duration::from_millis(100);
 
-/// What is to be done about a link now.
+/// Actions that the caller must take for this link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Care {
+pub(super) struct LinkActions {
     /// Send a probe with this token.
     pub probe: Option<u32>,
     /// It has just stalled: what it did not deliver must go another way.
@@ -205,15 +205,15 @@ impl Health {
         self.unacked.drain(..).map(|sent| sent.sequence)
     }
 
-    pub(super) fn update(&mut self, now: Duration) -> Care {
-        let mut care = Care::default();
+    pub(super) fn update(&mut self, now: Duration) -> LinkActions {
+        let mut actions = LinkActions::default();
         let oldest = self.unacked.front().map_or(Duration::ZERO, |sent| now.saturating_sub(sent.at));
         let asked_in_vain = self.asked_since.is_some_and(|since| now > since + SILENT_AFTER);
         let threshold = self.stall_threshold();
         let is_stuck = oldest > threshold && now > self.progressed_at + threshold;
         if self.stall.is_none() && (is_stuck || asked_in_vain) {
             self.stall = Some(Stall { since: now, answers: 0, replace_at: now + REPLACE_AFTER, congested: false });
-            care.stalled_now = true;
+            actions.stalled_now = true;
         }
         if let Some(stall) = &mut self.stall {
             if self.probes.front().is_some_and(|probe| now > probe.at + SILENT_AFTER) {
@@ -221,13 +221,13 @@ impl Health {
             }
             if now >= stall.replace_at {
                 stall.replace_at = now + REPLACE_AFTER;
-                care.replace = true;
+                actions.replace = true;
             }
         }
         if self.last_probe_at.is_none_or(|at| now >= at + self.probe_interval(now, oldest)) {
-            care.probe = Some(self.next_probe(now));
+            actions.probe = Some(self.next_probe(now));
         }
-        care
+        actions
     }
 
     fn stall_threshold(&self) -> Duration {
@@ -384,13 +384,13 @@ mod tests {
             if step % 4 == 0 {
                 health.sent(now, step as u16);
             }
-            let care = health.update(now);
-            if care.stalled_now {
+            let actions = health.update(now);
+            if actions.stalled_now {
                 assert_eq!(stalled_at, None, "told once");
                 stalled_at = Some(now);
                 assert!(health.take_unacknowledged().count() >= 15);
             }
-            if care.replace && replaced_at.is_none() {
+            if actions.replace && replaced_at.is_none() {
                 replaced_at = Some(now);
             }
         }
@@ -404,9 +404,9 @@ mod tests {
         health.sent(ms(0), 1);
         for step in 1..400 {
             let now = ms(step * 5);
-            let care = health.update(now);
-            assert!(!care.stalled_now);
-            if let Some(token) = care.probe {
+            let actions = health.update(now);
+            assert!(!actions.stalled_now);
+            if let Some(token) = actions.probe {
                 health.heard(now);
                 health.answered(now + ms(30), token);
             }
@@ -423,12 +423,12 @@ mod tests {
                     health.heard(ms(now));
                     health.spoke(ms(now), pause_follows && now == 4_200);
                 }
-                let care = health.update(ms(now));
-                if let Some(token) = care.probe.filter(|_| now < 4_200) {
+                let actions = health.update(ms(now));
+                if let Some(token) = actions.probe.filter(|_| now < 4_200) {
                     health.heard(ms(now));
                     health.answered(ms(now), token);
                 }
-                if care.stalled_now {
+                if actions.stalled_now {
                     stalled_at = Some(now);
                 }
             }

@@ -46,7 +46,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             return Err(Dropped::WrongSession);
         }
         match FromServer::decode(header.kind, body)? {
-            FromServer::HandshakeResponse(response) => self.welcome(now, session, response),
+            FromServer::HandshakeResponse(response) => self.handle_handshake_response(now, session, response),
             FromServer::ErrorWrongSession => self.wrong_session(now, session),
             FromServer::ClientState(state) => self.client_state(now, state),
             FromServer::DeltaClientState(delta) => self.delta(delta),
@@ -194,7 +194,12 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     /// The server's answer: a new view. The former one stays as long as a pair speaks it.
-    fn welcome(&mut self, now: Duration, session: SessionId, response: HandshakeResponse) -> Result<(), Dropped> {
+    fn handle_handshake_response(
+        &mut self,
+        now: Duration,
+        session: SessionId,
+        response: HandshakeResponse,
+    ) -> Result<(), Dropped> {
         if (self.core.resuming || matches!(self.core.phase, Phase::Joined))
             && self.core.current.as_ref().is_some_and(|view| (view.session, view.you) == (session, response.you))
         {
@@ -209,14 +214,14 @@ impl<P: Copy + Ord + Debug> Client<P> {
         view.fill(response);
         self.core.phase = Phase::Joined;
         self.receiver.interrupt_streams();
-        let members = self.retire(now, view);
+        let members = self.replace_view(now, view);
         self.core.push(ClientEvent::Joined { session, you });
         for event in members {
             self.core.push(event);
         }
         let state = self.core.own_state(you).encode(session);
         self.core.tell_server(state);
-        self.core.greet_links(now);
+        self.core.send_handshakes(now);
         self.core.refresh_routes(now);
         Ok(())
     }
@@ -247,13 +252,13 @@ impl<P: Copy + Ord + Debug> Client<P> {
         // What was sent on the former connection may not have arrived.
         let state = self.core.own_state(you).encode(session);
         self.core.tell_server(state);
-        self.core.greet_links(now);
+        self.core.send_handshakes(now);
         self.core.refresh_routes(now);
         Ok(())
     }
 
     /// Puts a new view in place of the current one, and says who is in it.
-    fn retire(&mut self, now: Duration, view: View) -> Vec<ClientEvent<P>> {
+    fn replace_view(&mut self, now: Duration, view: View) -> Vec<ClientEvent<P>> {
         let (session, you) = (view.session, view.you);
         let ids: Vec<_> = view.table.members().filter(|member| member.info.id != you).collect();
         let mut joined = Vec::new();
@@ -325,7 +330,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
         self.core.push(ClientEvent::GroupsChanged { client });
         if is_new {
             // Its handshake on a link may have come first.
-            self.core.judge_waiting(now);
+            self.core.retry_pending_handshakes(now);
             self.core.refresh_routes(now);
         }
         Ok(())

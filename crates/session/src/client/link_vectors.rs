@@ -88,13 +88,13 @@ fn links_are_probed_and_found_stalled_as_the_vectors_say() {
                 *next += 1;
             }
             let is_sound = was_stalled && !health.is_stalled();
-            let care = health.update(now);
+            let actions = health.update(now);
             was_stalled = health.is_stalled();
             let mut due = Vec::new();
             due.extend(is_sound.then(|| json!([now_ms, "sound", 0])));
-            due.extend(care.stalled_now.then(|| json!([now_ms, "stalled", 0])));
-            due.extend(care.replace.then(|| json!([now_ms, "replace", 0])));
-            due.extend(care.probe.map(|token| json!([now_ms, "probe", token])));
+            due.extend(actions.stalled_now.then(|| json!([now_ms, "stalled", 0])));
+            due.extend(actions.replace.then(|| json!([now_ms, "replace", 0])));
+            due.extend(actions.probe.map(|token| json!([now_ms, "probe", token])));
             due
         }
     });

@@ -32,7 +32,7 @@ impl<P: Copy + Ord + Debug> Core<P> {
         let mut relayed = Vec::new();
         for client in clients.iter().copied().filter(|client| view.table.member(*client).is_some()) {
             let bound = self.pairs.peer_bound_as(session, client).and_then(|peer| self.pairs.bound(peer));
-            match bound.filter(|(_, link, common)| common.session == session && !link.health.is_stalled()) {
+            match bound.filter(|(_, link, binding)| binding.session == session && !link.health.is_stalled()) {
                 Some((link, ..)) => direct.push(Destination { client, link }),
                 None => relayed.push(client),
             }
@@ -46,10 +46,10 @@ impl<P: Copy + Ord + Debug> Core<P> {
     /// and sound, else the relay. `packet` is given the session and the own id in it. Says whether there was a way.
     pub(super) fn send_to(&mut self, who: Who<P>, packet: impl Fn(SessionId, ClientId) -> Vec<u8>) -> bool {
         if let Who::Peer(peer) = who
-            && let Some((link, _, common)) = self.pairs.bound(peer).filter(|(_, link, _)| !link.health.is_stalled())
+            && let Some((link, _, binding)) = self.pairs.bound(peer).filter(|(_, link, _)| !link.health.is_stalled())
         {
-            let to = vec![Destination { client: common.remote, link }];
-            let packet = packet(common.session, common.you);
+            let to = vec![Destination { client: binding.remote, link }];
+            let packet = packet(binding.session, binding.you);
             self.out.send_to_links(to, Reliability::Unreliable, packet, Fallback::Relay);
             return true;
         }
@@ -99,30 +99,30 @@ impl<P: Copy + Ord + Debug> Core<P> {
         let mut stalled = Vec::new();
         let is_congested = self.is_congested;
         for (id, link) in self.pairs.iter_mut() {
-            let Some(common) = link.common.filter(|_| self.roster.abilities(Some(id.peer)).acknowledges_voice) else {
+            let Some(binding) = link.binding.filter(|_| self.roster.abilities(Some(id.peer)).acknowledges_voice) else {
                 continue;
             };
             let times_acks = self.roster.abilities(Some(id.peer)).takes_path_feedback;
             let out = &mut self.out;
             let mut send = |packet: Vec<u8>| {
-                let to = vec![Destination { client: common.remote, link: id }];
+                let to = vec![Destination { client: binding.remote, link: id }];
                 out.send_to_links(to, Reliability::Unreliable, packet, Fallback::None);
             };
             if let Some(Received { newest, earlier, at }) = link.ack_due.take(now) {
                 let received_ms = Some(at.as_millis() as u32).filter(|_| times_acks);
-                send(VoiceAck { sender: common.you, newest, earlier, received_ms }.encode(common.session));
+                send(VoiceAck { sender: binding.you, newest, earlier, received_ms }.encode(binding.session));
             }
-            if let Some(report) = link.train.report(now, common.you) {
-                send(report.encode(common.session));
+            if let Some(report) = link.train.report(now, binding.you) {
+                send(report.encode(binding.session));
             }
-            let care = link.health.update(now);
-            if let Some(token) = care.probe {
-                send(Probe { sender: common.you, token }.encode(common.session));
+            let actions = link.health.update(now);
+            if let Some(token) = actions.probe {
+                send(Probe { sender: binding.you, token }.encode(binding.session));
             }
-            if care.replace && !is_congested {
+            if actions.replace && !is_congested {
                 self.out.push(Output::ReplaceLink(id));
             }
-            if care.stalled_now {
+            if actions.stalled_now {
                 let unacknowledged: Vec<_> = link.health.take_unacknowledged().collect();
                 link.health.set_congested(is_congested);
                 // What a full queue holds arrives, or was dropped for want of room: it is not sent again.

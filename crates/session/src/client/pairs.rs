@@ -37,9 +37,9 @@ pub(super) struct Link {
     /// A HandshakeP2P that cannot be judged yet; a newer one takes its place.
     waiting: Option<Membership>,
     /// The last session in which both have, and so the one that this pair speaks.
-    pub(super) common: Option<Common>,
+    pub(super) binding: Option<Binding>,
     /// The one before, in which the peer may still speak until it has bound the new one too.
-    former: Option<Common>,
+    former: Option<Binding>,
     pub(super) health: Health,
     pub(super) path: PathMonitor,
     pub(super) ack_due: AckDue,
@@ -55,7 +55,7 @@ struct Membership {
 
 /// A session that both ends of a link speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Common {
+pub(super) struct Binding {
     pub session: SessionId,
     pub you: ClientId,
     pub remote: ClientId,
@@ -67,7 +67,7 @@ impl Link {
             sent: None,
             received: None,
             waiting: None,
-            common: None,
+            binding: None,
             former: None,
             health: Health::new(now, turn),
             path: PathMonitor::new(),
@@ -80,17 +80,17 @@ impl Link {
     /// The peer's client id in a session, as far as this link knows it.
     fn remote_in(&self, session: SessionId) -> Option<ClientId> {
         let received = self.received.filter(|received| received.session == session).map(|received| received.client);
-        let spoken = [self.common, self.former].into_iter().flatten();
-        received.or_else(|| spoken.filter(|common| common.session == session).map(|common| common.remote).next())
+        let spoken = [self.binding, self.former].into_iter().flatten();
+        received.or_else(|| spoken.filter(|binding| binding.session == session).map(|binding| binding.remote).next())
     }
 
     /// Binds when HandshakeP2P of one session has gone both ways. True if that is new.
     fn bind(&mut self) -> bool {
         let (Some(sent), Some(received)) = (self.sent, self.received) else { return false };
-        let common = Common { session: sent.session, you: sent.client, remote: received.client };
-        let is_new = sent.session == received.session && self.common != Some(common);
+        let binding = Binding { session: sent.session, you: sent.client, remote: received.client };
+        let is_new = sent.session == received.session && self.binding != Some(binding);
         if is_new {
-            self.former = self.common.replace(common);
+            self.former = self.binding.replace(binding);
         }
         is_new
     }
@@ -98,8 +98,8 @@ impl Link {
     /// The last HandshakeP2P was not sent.
     fn unbind(&mut self) {
         let Some(sent) = self.sent.take() else { return };
-        if self.common.is_some_and(|common| (common.session, common.you) == (sent.session, sent.client)) {
-            self.common = self.former.take();
+        if self.binding.is_some_and(|binding| (binding.session, binding.you) == (sent.session, sent.client)) {
+            self.binding = self.former.take();
         }
     }
 }
@@ -126,24 +126,24 @@ impl<P: Copy + Ord> Pairs<P> {
     }
 
     /// The link in use to a peer: the newest that is bound.
-    pub(super) fn bound(&self, peer: P) -> Option<(LinkId<P>, &Link, Common)> {
-        self.to(peer).rev().find_map(|(id, link)| Some((*id, link, link.common?)))
+    pub(super) fn bound(&self, peer: P) -> Option<(LinkId<P>, &Link, Binding)> {
+        self.to(peer).rev().find_map(|(id, link)| Some((*id, link, link.binding?)))
     }
 
     /// All links in use, one a peer.
-    pub(super) fn all_bound(&self) -> impl Iterator<Item = (LinkId<P>, &Link, Common)> {
+    pub(super) fn all_bound(&self) -> impl Iterator<Item = (LinkId<P>, &Link, Binding)> {
         self.links.keys().filter_map(|id| self.bound(id.peer).filter(|(bound, ..)| bound == id))
     }
 
     /// The peer whose bound link says that it is this client.
     pub(super) fn peer_bound_as(&self, session: SessionId, client: ClientId) -> Option<P> {
         let is_it =
-            |link: &Link| link.common.is_some_and(|common| common.session == session && common.remote == client);
+            |link: &Link| link.binding.is_some_and(|binding| binding.session == session && binding.remote == client);
         self.links.iter().find(|(_, link)| is_it(link)).map(|(id, _)| id.peer)
     }
 
     pub(super) fn speaks(&self, session: SessionId) -> bool {
-        self.links.values().any(|link| link.common.is_some_and(|common| common.session == session))
+        self.links.values().any(|link| link.binding.is_some_and(|binding| binding.session == session))
     }
 
     fn to(&self, peer: P) -> impl DoubleEndedIterator<Item = (&LinkId<P>, &Link)> {
@@ -166,12 +166,12 @@ impl<P: Copy + Ord + std::fmt::Debug> Core<P> {
 
     pub(super) fn link_down(&mut self, now: Duration, id: LinkId<P>) {
         let Some(link) = self.pairs.links.remove(&id) else { return };
-        if let Some(common) = link.common
+        if let Some(binding) = link.binding
             && self.pairs.bound(id.peer).is_none()
         {
             for view in self.previous.iter_mut().chain(self.current.as_mut()) {
-                if view.session == common.session {
-                    view.forget_kept(common.remote);
+                if view.session == binding.session {
+                    view.forget_kept(binding.remote);
                 }
             }
         }
@@ -185,15 +185,15 @@ impl<P: Copy + Ord + std::fmt::Debug> Core<P> {
     }
 
     /// On every join and rejoin, sends HandshakeP2P to each peer that can be reached directly.
-    pub(super) fn greet_links(&mut self, now: Duration) {
+    pub(super) fn send_handshakes(&mut self, now: Duration) {
         for id in self.pairs.ids() {
             self.send_handshake(now, id);
         }
-        self.judge_waiting(now);
+        self.retry_pending_handshakes(now);
     }
 
     /// The roster may now name peers whose handshakes wait.
-    pub(super) fn judge_waiting(&mut self, now: Duration) {
+    pub(super) fn retry_pending_handshakes(&mut self, now: Duration) {
         for id in self.pairs.ids() {
             let waiting = self.pairs.links.get_mut(&id).and_then(|link| link.waiting.take());
             if let Some(Membership { session, client }) = waiting
@@ -279,8 +279,8 @@ impl<P: Copy + Ord + std::fmt::Debug> Core<P> {
         if !link.bind() {
             return;
         }
-        if let Some(common) = link.common {
-            self.name_route(Who::Client(common.session, common.remote), Who::Peer(id.peer));
+        if let Some(binding) = link.binding {
+            self.name_route(Who::Client(binding.session, binding.remote), Who::Peer(id.peer));
         }
         let superseded: Vec<_> =
             self.pairs.to(id.peer).map(|(id, _)| *id).filter(|other| other.generation < id.generation).collect();

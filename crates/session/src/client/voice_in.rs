@@ -13,7 +13,7 @@ use voicemesh_wire::packet::{
 use super::core::Core;
 use super::event::{ClientEvent, Dropped, Voice, Who};
 use crate::route::Route;
-use crate::stream::{Interruption, Place, Stream};
+use crate::stream::{Accepted, Interruption, ReplayWindow};
 
 /// VoiceData, or VoiceCopies.
 #[derive(Clone, Copy, Debug)]
@@ -65,7 +65,7 @@ impl<'a> VoicePacket<'a> {
 
 #[derive(Debug, Default)]
 pub(super) struct HeardStream {
-    stream: Stream,
+    window: ReplayWindow,
     pub heard_at: Duration,
     /// Its speaker lacks the permission to speak.
     is_silenced: bool,
@@ -102,29 +102,31 @@ impl<P: std::marker::Copy + Ord + Debug> VoiceReceiver<P> {
         let last_of_burst = heard.last_of_burst;
         let stream = self.streams.entry(from).or_default();
         // What comes late, or twice by both routes, says nothing of what is addressed now.
-        if stream.stream.is_ahead(voice.header.sequence)
+        if stream.window.is_ahead(voice.header.sequence)
             && stream.reached_by.replace(reached_by).is_some_and(|former| former != reached_by)
         {
-            stream.stream.interrupt(Interruption::BySpeaker);
+            stream.window.interrupt(Interruption::BySpeaker);
         }
         for behind in (1..=voice.bundled).rev() {
             let Some(frame) = voice.bundled(behind) else { continue };
             let number = voice.header.sequence.wrapping_sub(u16::from(behind));
             let stream = self.streams.entry(from).or_default();
-            let Ok(Place { sequence, burst }) = stream.stream.accept(now, number, voice.header.burst) else { continue };
+            let Ok(Accepted { sequence, burst }) = stream.window.accept(now, number, voice.header.burst) else {
+                continue;
+            };
             let frame = packet.slice_ref(frame);
             core.push(ClientEvent::Voice(Voice { sequence, burst, last_of_burst: false, frame, ..heard.clone() }));
         }
         let stream = self.streams.entry(from).or_default();
-        let Place { sequence, burst } = stream.stream.accept(now, voice.header.sequence, voice.header.burst)?;
+        let Accepted { sequence, burst } = stream.window.accept(now, voice.header.sequence, voice.header.burst)?;
         stream.heard_at = now;
         if last_of_burst {
-            stream.stream.interrupt(Interruption::BySpeaker);
+            stream.window.interrupt(Interruption::BySpeaker);
         }
         heard.burst = burst;
         for copy in voice.copies() {
             let Some(earlier) = sequence.checked_sub(u64::from(copy.behind)) else { continue };
-            let is_new = self.streams.get(&from).is_some_and(|stream| !stream.stream.has_seen(earlier));
+            let is_new = self.streams.get(&from).is_some_and(|stream| !stream.window.has_seen(earlier));
             if is_new && !copy.frame.is_empty() {
                 let frame = packet.slice_ref(copy.frame);
                 let copied =
@@ -144,7 +146,7 @@ impl<P: std::marker::Copy + Ord + Debug> VoiceReceiver<P> {
         for (who, heard) in &mut self.streams {
             let is_silenced = !core.roster.permissions(who.peer()).speak || core.is_held_elsewhere(*who);
             if std::mem::replace(&mut heard.is_silenced, is_silenced) != is_silenced || listens_anew {
-                heard.stream.interrupt(Interruption::ByListener);
+                heard.window.interrupt(Interruption::ByListener);
             }
         }
     }
@@ -152,13 +154,13 @@ impl<P: std::marker::Copy + Ord + Debug> VoiceReceiver<P> {
     /// A speaker comes back: meanwhile it may have had other listeners.
     pub(super) fn interrupt_stream(&mut self, who: Who<P>) {
         if let Some(heard) = self.streams.get_mut(&who) {
-            heard.stream.interrupt(Interruption::ByListener);
+            heard.window.interrupt(Interruption::ByListener);
         }
     }
 
     /// Speakers may have had other listeners than this client for a while.
     pub(super) fn interrupt_streams(&mut self) {
-        self.streams.values_mut().for_each(|heard| heard.stream.interrupt(Interruption::ByListener));
+        self.streams.values_mut().for_each(|heard| heard.window.interrupt(Interruption::ByListener));
     }
 
     /// What of a packet is the same for all its frames, and the first target by which it reaches this client.

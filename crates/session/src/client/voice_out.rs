@@ -12,7 +12,7 @@ use voicemesh_wire::{ClientId, GroupId, SessionId};
 use super::bundling::Bundling;
 use super::core::Core;
 use super::event::Who;
-use super::pairs::Common;
+use super::pairs::Binding;
 use super::view::View;
 use crate::output::Fallback;
 use crate::speaker::{FrameAddress, Speaker, VoiceTarget};
@@ -21,7 +21,7 @@ use crate::transport::{Destination, LinkId, Reliability};
 /// Frames kept to be sent again when a link stalls; the oldest is forgotten first. 1.28 s of 20 ms frames.
 pub(super) const RECENT_FRAMES: usize = 64;
 /// What is older than this is not worth hearing any more.
-const RESCUE_AGE: Duration = Duration::from_millis(1000);
+const RESEND_AGE: Duration = Duration::from_millis(1000);
 /// A frame that waits to share a packet leaves alone after this.
 const LONGEST_BUNDLE_WAIT: Duration = Duration::from_millis(100);
 /// A target that closes while nothing is said is closed by an empty frame after this.
@@ -117,7 +117,7 @@ struct Remote<P> {
     who: Who<P>,
     /// Its id in the current session, through whose server it can be reached.
     relay: Option<ClientId>,
-    link: Option<(LinkId<P>, Common)>,
+    link: Option<(LinkId<P>, Binding)>,
 }
 
 /// The own speech: to whom, and what of it may have to go again.
@@ -170,7 +170,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         let must_leave =
             spoken.pause_follows || spoken.frame.is_empty() || address.targets.iter().any(|(_, target)| target.closing);
         let earlier = self.earlier(&address, spoken.copies);
-        let speech = Speech { frame: &spoken.frame, pause_follows: spoken.pause_follows, earlier, address };
+        let speech = AddressedFrame { frame: &spoken.frame, pause_follows: spoken.pause_follows, earlier, address };
         let mut to = Vec::with_capacity(audience.len());
         for remote in audience {
             let peer = remote.who.peer();
@@ -192,7 +192,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         if self.recent.len() == RECENT_FRAMES {
             self.recent.pop_front();
         }
-        let Speech { address, .. } = speech;
+        let AddressedFrame { address, .. } = speech;
         let session = core.joined_view().map(View::session);
         self.recent.push_back(Recent { at: now, session, address, frame: spoken.frame.clone() });
         reached
@@ -212,7 +212,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
             Some((remote, encoding))
         });
         let to = to.collect();
-        let speech = Speech { frame: &frame, pause_follows: false, earlier: Vec::new(), address };
+        let speech = AddressedFrame { frame: &frame, pause_follows: false, earlier: Vec::new(), address };
         self.transmit(core, now, to, &speech);
     }
 
@@ -247,7 +247,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         core: &mut Core<P>,
         now: Duration,
         to: Vec<(Remote<P>, VoiceEncoding)>,
-        speech: &Speech<'_, P>,
+        speech: &AddressedFrame<'_, P>,
     ) -> Reached {
         let mut packets = PacketCache::default();
         let mut relayed: Vec<(VoiceEncoding, ClientId)> = Vec::new();
@@ -255,9 +255,9 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         let mut reached = Reached::default();
         for (remote, encoding) in to {
             let route = core.routes.get(&remote.who).copied().unwrap_or_default();
-            if let Some((link, common)) = remote.link.filter(|_| route.uses_link()) {
-                let destination = Destination { client: common.remote, link };
-                let session = common.session;
+            if let Some((link, binding)) = remote.link.filter(|_| route.uses_link()) {
+                let destination = Destination { client: binding.remote, link };
+                let session = binding.session;
                 match direct.iter_mut().find(|batch| (batch.session, batch.encoding) == (session, encoding)) {
                     Some(batch) => batch.to.push(destination),
                     None => direct.push(Batch { session, encoding, to: vec![destination] }),
@@ -289,7 +289,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         core: &mut Core<P>,
         mut relayed: Vec<(VoiceEncoding, ClientId)>,
         packets: &mut PacketCache,
-        speech: &Speech<'_, P>,
+        speech: &AddressedFrame<'_, P>,
     ) -> usize {
         let Some(session) = core.joined_view().map(View::session) else { return 0 };
         relayed.sort_unstable();
@@ -344,7 +344,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
     }
 
     /// A link to a peer did not deliver these frames: they go through the relay, if there is one.
-    pub(super) fn rescue(&mut self, core: &mut Core<P>, now: Duration, peer: P, sequences: Vec<u16>) {
+    pub(super) fn resend_via_relay(&mut self, core: &mut Core<P>, now: Duration, peer: P, sequences: Vec<u16>) {
         if sequences.is_empty() {
             return;
         }
@@ -357,7 +357,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
             .cloned()
             .collect();
         for Recent { address, frame, .. } in lost {
-            let speech = Speech { frame: &frame, pause_follows: false, earlier: Vec::new(), address };
+            let speech = AddressedFrame { frame: &frame, pause_follows: false, earlier: Vec::new(), address };
             if let Some(packet) = PacketCache::default().get(self, core, session, VoiceEncoding::Plain, &speech) {
                 core.relay(Reliability::Unreliable, &[client], &packet);
             }
@@ -387,7 +387,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
             return;
         };
         let encoding = if frames > 1 { VoiceEncoding::Bundle(frames - 1) } else { VoiceEncoding::Plain };
-        let speech = Speech { frame: &frame, pause_follows: false, earlier: Vec::new(), address };
+        let speech = AddressedFrame { frame: &frame, pause_follows: false, earlier: Vec::new(), address };
         if let Some(packet) = PacketCache::default().get(self, core, session, encoding, &speech) {
             relay_voice(core, &clients, &packet);
         }
@@ -395,7 +395,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
 
     /// Frames that someone may still hear in this session.
     fn worth_sending_again(&self, now: Duration, session: SessionId) -> impl Iterator<Item = &Recent<P>> {
-        let recent = self.recent.iter().filter(move |recent| now <= recent.at + RESCUE_AGE);
+        let recent = self.recent.iter().filter(move |recent| now <= recent.at + RESEND_AGE);
         recent.filter(move |recent| recent.session == Some(session) || !recent.names_clients())
     }
 
@@ -425,7 +425,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
                 let who = core.who(view.session, client);
                 present.insert(who);
                 let link = match who {
-                    Who::Peer(peer) => core.pairs.bound(peer).map(|(id, _, common)| (id, common)),
+                    Who::Peer(peer) => core.pairs.bound(peer).map(|(id, _, binding)| (id, binding)),
                     Who::Client(..) => None,
                 };
                 let listens = |group, name: &str| view.listens(client, group, name);
@@ -437,17 +437,17 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
                 }
             }
         }
-        for (id, _, common) in core.pairs.all_bound() {
+        for (id, _, binding) in core.pairs.all_bound() {
             let who = Who::Peer(id.peer);
-            let Some(view) = core.view_of(common.session).filter(|_| !present.contains(&who)) else { continue };
-            if !core.roster.permissions(Some(id.peer)).listen || !hears(view, common.remote) {
+            let Some(view) = core.view_of(binding.session).filter(|_| !present.contains(&who)) else { continue };
+            if !core.roster.permissions(Some(id.peer)).listen || !hears(view, binding.remote) {
                 continue;
             }
-            let listens = |group, name: &str| view.listens(common.remote, group, name);
+            let listens = |group, name: &str| view.listens(binding.remote, group, name);
             // Targets that are clients are clients of the current session.
-            let client = Some(common.remote).filter(|_| core.is_current(common.session));
+            let client = Some(binding.remote).filter(|_| core.is_current(binding.session));
             if targets.iter().any(|target| addresses(target, who, client, &listens)) {
-                remotes.push(Remote { who, relay: None, link: Some((id, common)) });
+                remotes.push(Remote { who, relay: None, link: Some((id, binding)) });
             }
         }
         remotes
@@ -479,14 +479,14 @@ fn same_address<P: PartialEq>(a: &FrameAddress<P>, b: &FrameAddress<P>) -> bool 
 }
 
 /// A frame with its address and what goes with it.
-struct Speech<'a, P> {
+struct AddressedFrame<'a, P> {
     frame: &'a Bytes,
     pause_follows: bool,
     earlier: Vec<(u8, Bytes)>,
     address: FrameAddress<P>,
 }
 
-impl<P> Speech<'_, P> {
+impl<P> AddressedFrame<'_, P> {
     fn encoding(&self, reads_copies: bool, wants_copies: bool, waiting: u8) -> VoiceEncoding {
         if waiting > 0 {
             VoiceEncoding::Bundle(waiting)
@@ -511,7 +511,7 @@ impl PacketCache {
         core: &Core<P>,
         session: SessionId,
         encoding: VoiceEncoding,
-        speech: &Speech<'_, P>,
+        speech: &AddressedFrame<'_, P>,
     ) -> Option<Bytes> {
         if let Some((.., packet)) = self.0.iter().find(|(to, made, _)| (*to, *made) == (session, encoding)) {
             return Some(packet.clone());
@@ -547,7 +547,7 @@ fn write<P>(
     session: SessionId,
     targets: &[Target],
     encoding: VoiceEncoding,
-    speech: &Speech<'_, P>,
+    speech: &AddressedFrame<'_, P>,
     earlier: Vec<(u8, Bytes)>,
     room: usize,
 ) -> Option<Bytes> {
