@@ -5,7 +5,7 @@
 //! [`Visit`] for one connection. A `Visit` belongs to its connection's owner, which hands it what arrives
 //! ([`Signaling::handle`]); what is sent goes into the connections' [`Line`]s.
 //!
-//! Lock order: the rooms, then one room, then the kept bans, the passwords or one line. Nothing waits while it holds one.
+//! Lock order: the rooms, then one room, then the kept bans or the passwords; last, one line. Nothing waits while it holds one.
 
 use std::collections::HashMap;
 use std::fmt;

@@ -335,6 +335,8 @@ impl<L: Line> Visit<L> {
     /// Goes on with what has waited for the hash, and with what came after it.
     fn hashed(&mut self, now: Duration, answer: Result<Digest, Refusal>, signaling: &Signaling<L>) {
         match std::mem::replace(&mut self.stage, Stage::Outside) {
+            // A connection that has been ended meanwhile enters nothing.
+            Stage::Hashing(_) if self.line.ending().is_some() => self.stage = Stage::Gone,
             Stage::Hashing(Hashing { join, hashes, held, .. }) => {
                 match answer {
                     Ok(shown) => self.enter(now, join, Some(shown), hashes, signaling),

@@ -17,8 +17,8 @@ export class LastText {
     const last = this.#last;
     if (!last || now > last.at + REFUSED_WITHIN_MS) return null;
     // What one receiver did not take, the others have got.
-    if (code !== 'too-many-messages' && !(code === 'receiver-busy' && last.to !== null))
-      return null;
+    const isOfText = code === 'too-many-messages' || code === 'not-permitted';
+    if (!isOfText && !(code === 'receiver-busy' && last.to !== null)) return null;
     this.#last = null;
     return { text: last.text, to: last.to };
   }

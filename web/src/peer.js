@@ -310,7 +310,10 @@ export class Peer extends EventTarget {
         return this.#notice('remark', event.text);
       case 'warned': {
         const refused = this.texts.refused(event.code);
-        if (refused) this.dispatchEvent(new CustomEvent('text-refused', { detail: refused }));
+        // To send it again would change nothing.
+        const why = event.code === 'not-permitted' ? event.message : null;
+        if (refused)
+          this.dispatchEvent(new CustomEvent('text-refused', { detail: { ...refused, why } }));
         return this.#show();
       }
       default:

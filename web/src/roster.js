@@ -131,8 +131,9 @@ export class Roster {
   #heldByRoster(now, former, groups) {
     this.#released(former, groups);
     const { session } = this.mesh;
-    if (groups.length > 0 && [...session.groups].some((name) => !groups.includes(name)))
-      session.moveTo(now, groups);
+    const listens = [...session.groups];
+    const isThere = listens.length > 0 && listens.every((name) => groups.includes(name));
+    if (groups.length > 0 && !isThere) session.moveTo(now, groups);
   }
 
   /** Whether no listener of these groups hears a member, or this page, since it is held in others. @param {string | null} peer null: this page @param {(group: string) => boolean} listens */

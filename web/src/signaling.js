@@ -13,7 +13,9 @@ const FIRST_RETRY_MS = 1000;
 const NEXT_RETRY_MS = 250;
 const LONGEST_RETRY_MS = 5000;
 const OPEN_LIMIT_MS = 90_000;
+/** A page sees no part of a message: an answer that is long on a narrow path gets twice the time with each try, up to the second. */
 const JOIN_LIMIT_MS = 15_000;
+const LONGEST_JOIN_LIMIT_MS = 300_000;
 const MARKS_MISSED = 3;
 const LONGEST_WAIT_ASKED_MS = 60_000;
 /** Attempts beside a connection that does not answer: the next begins after this, or up to half of it earlier. */
@@ -68,6 +70,7 @@ export class Signaling {
   phase = 'stopped';
   /** When `phase` ends by itself: the next try, or the end of patience. */
   #until = 0;
+  #joinLimitMs = JOIN_LIMIT_MS;
   #silenceLimitMs = 16_000;
   /** The connection in use. */
   #generation = 0;
@@ -146,6 +149,7 @@ export class Signaling {
     } else if (this.phase === 'opening') {
       this.lost(now, 'it does not answer');
     } else if (this.phase === 'joining') {
+      this.#joinLimitMs = Math.min(2 * this.#joinLimitMs, LONGEST_JOIN_LIMIT_MS);
       this.lost(now, 'it does not answer the join');
     } else {
       this.lost(now, 'nothing comes from it any more');
@@ -219,7 +223,7 @@ export class Signaling {
     }
     if (generation !== this.#generation || this.phase !== 'opening') return;
     this.phase = 'joining';
-    this.#until = now + JOIN_LIMIT_MS;
+    this.#until = now + this.#joinLimitMs;
     this.#join(generation);
     this.mesh.session.connected(now);
   }
@@ -525,6 +529,7 @@ export class Signaling {
     this.#liveness = new Liveness(now);
     this.mesh.ownStatus.joined();
     this.phase = 'joined';
+    this.#joinLimitMs = JOIN_LIMIT_MS;
     this.#failures = 0;
     this.hasJoined = true;
     this.awaySince = null;

@@ -972,7 +972,9 @@ vm_result vm_set_input(vm_peer peer,
 vm_result vm_set_output(vm_peer peer, const char *output, size_t length);
 
 // Begins a recording of the room in a folder, one Ogg/Opus file per speaker, as `record` of vm_options does at the join.
-// Everyone in the room sees that it is on. VM_EVENT_RECORDING_FAILED reports one that ends early.
+// VM_OK means that it is announced: nothing is recorded before everyone in the room can see that it is on, which is when
+// `recording` of vm_state says so, a round trip to the server later. VM_EVENT_RECORDING_FAILED reports that it comes to nothing, or
+// has ended early.
 //
 // Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE, VM_ERROR_RECORDING (nothing can be written there), VM_ERROR_ALREADY_RECORDING,
 // VM_ERROR_SERVER_AWAY, VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.

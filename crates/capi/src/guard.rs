@@ -113,6 +113,8 @@ pub extern "C" fn vm_result_text(result: i32) -> *const c_char {
         -21 => c"this peer has left the room",
         -22 => c"the reachability token is none of that peer's",
         -23 => c"the password is too long",
+        -24 => c"a recording is kept already",
+        -25 => c"the server is out of reach, so that the others cannot see it",
         -100 => c"a fault of voicemesh",
         _ => c"an unknown result",
     };

@@ -344,4 +344,7 @@ fn a_panic_stays_inside() {
         unsafe { CStr::from_ptr(vm_result_text(result)) }.to_str().unwrap()
     };
     assert_eq!((meaning(-3), meaning(77)), ("the handle was closed", "an unknown result"));
+    let last = vm_result::VM_ERROR_SERVER_AWAY as i32;
+    assert!((last..=1).all(|result| meaning(result) != meaning(77)));
+    assert_eq!(meaning(last - 1), meaning(77), "another was added");
 }

@@ -243,7 +243,8 @@ impl Written {
     /// What one receiver of several did not take, the others have got.
     fn is_refused(&self, now: Duration, code: &ErrorCode) -> bool {
         let may_be_refused = now < self.at + REFUSED_WITHIN;
-        may_be_refused && (*code == ErrorCode::TooManyMessages || (self.is_private && *code == ErrorCode::ReceiverBusy))
+        let is_of_text = matches!(code, ErrorCode::TooManyMessages | ErrorCode::NotPermitted);
+        may_be_refused && (is_of_text || (self.is_private && *code == ErrorCode::ReceiverBusy))
     }
 }
 

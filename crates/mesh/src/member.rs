@@ -35,6 +35,13 @@ pub struct Member {
     pub(super) shown: DisplayName,
 }
 
+impl Member {
+    /// Whether the server has lost it: only a link may still reach it.
+    pub fn is_lost(&self) -> bool {
+        self.presence != Presence::Here
+    }
+}
+
 /// Whether the server has a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presence {

@@ -290,7 +290,7 @@ impl Roster {
     }
 
     pub(super) fn is_lost(&self, peer: PeerId) -> bool {
-        self.member(peer).is_none_or(|member| member.presence != Presence::Here)
+        self.member(peer).is_none_or(Member::is_lost)
     }
 
     fn arrive(&mut self, info: PeerInfo, around: &mut Membership<'_>) {

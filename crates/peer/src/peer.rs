@@ -393,7 +393,8 @@ impl Peer {
     /// Begins a recording of the room in this folder, one file per speaker, as [`JoinOptions::record`] does at the join. Nothing is
     /// recorded before everyone in the room can see that it is on, which is when
     /// [`Snapshot::recording`] says so, a round trip to the server later; [`Event::RecordingFailed`] says that it comes to
-    /// nothing. A recording that has begun goes on while the server is away: those who hear each other have seen it.
+    /// nothing. Members whom the server has lost are left out until they are back. A recording that has begun goes on while the
+    /// server is away: those who hear each other have seen it.
     ///
     /// # Errors
     ///
@@ -422,8 +423,12 @@ impl Peer {
 
     /// Ends the recording, if one is kept. Another may begin at once.
     pub fn stop_recording(&self) {
-        *self.recording.lock().unwrap_or_else(PoisonError::into_inner) = Weak::new();
-        self.command(Command::Record(None));
+        let mut recording = self.recording.lock().unwrap_or_else(PoisonError::into_inner);
+        // Not one that is dropped where many wait: it would go on unseen by this program. The engine empties the queue every few
+        // milliseconds, or has ended.
+        let _ = self.commands.send(Command::Record(None));
+        *recording = Weak::new();
+        self.wake.wake();
     }
 
     /// Leaves and waits until the others have been told and what must arrive has been taken, at most a second and a half.

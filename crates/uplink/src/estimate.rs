@@ -112,6 +112,8 @@ const CONFIRMED_WITHIN: Duration = Duration::from_secs(8);
 /// Relayed speech that waits this long while links have no queue: TCP yields to what a policer drops, and speech on links does
 /// not.
 const RELAY_STARVES: Duration = Duration::from_millis(400);
+/// That lasts: after a pause of the server what waited comes at once.
+const STARVES_FOR: Duration = Duration::from_millis(500);
 /// Less is then sent for this long, …
 const RELAY_SPARED_FOR: Duration = Duration::from_secs(8);
 /// … of the estimate.
@@ -123,7 +125,9 @@ const PROVED_AFTER: Duration = Duration::from_secs(10);
 const BEYOND_PROVED: f64 = 1.05;
 /// When a train showed room that there was not, trains count for nothing for this long, and twice as long each further time.
 const FIRST_DISBELIEF: Duration = Duration::from_secs(60);
-const LONGEST_DISBELIEF: Duration = Duration::from_secs(960);
+const LONGEST_DISBELIEF: Duration = Duration::from_secs(240);
+/// For so long after a limit that lost packets without delaying them, trains count one step at a time.
+const POLICED_FOR: Duration = Duration::from_secs(20);
 /// A train adds at most this much queue if the estimate is right.
 const TRAIN_SECONDS: f64 = 0.1;
 /// Packets in a train: what a link's congestion window lets out at once.
@@ -205,10 +209,12 @@ pub(crate) struct UplinkEstimate {
     train: Option<SentTrain>,
     /// When the last train showed room, and how much.
     shown: Option<(Duration, f64)>,
-    /// The limit that was met last lost packets without delaying them, as a policer does.
-    is_policed: bool,
+    /// A limit was met that lost packets without delaying them, as a policer does.
+    policed_at: Option<Duration>,
     /// What a train showed and speech has not proved yet.
     unproved: Option<Unproved>,
+    /// Since when relayed speech has waited too long.
+    relay_starves_since: Option<Duration>,
     /// Until then less is sent, for the sake of relayed speech.
     relay_spared_until: Option<Duration>,
     /// Trains count for nothing until then, and for how long the next time.
@@ -277,7 +283,8 @@ impl UplinkEstimate {
             train_at: Duration::ZERO,
             train: None,
             shown: None,
-            is_policed: false,
+            policed_at: None,
+            relay_starves_since: None,
             unproved: None,
             relay_spared_until: None,
             disbelieved_until: Duration::ZERO,
@@ -397,10 +404,14 @@ impl UplinkEstimate {
     fn spare_relay(&mut self, now: Duration, seen: Observation) {
         self.relay_spared_until.take_if(|until| now >= *until);
         if seen.relay_waits < RELAY_STARVES || !seen.has_links || self.overused_since.is_some() {
+            self.relay_starves_since = None;
+            return;
+        }
+        if now < *self.relay_starves_since.get_or_insert(now) + STARVES_FOR {
             return;
         }
         self.relay_spared_until = Some(now + RELAY_SPARED_FOR);
-        // The server may be what is slow. Only what was not proved before is taken back for good.
+        // The server may be what is slow: only what no limit or train has proved is taken back for good.
         let is_unproved = self.unproved.is_some_and(|unproved| unproved.is_exceeded_by(seen));
         if let Some(unproved) = self.unproved.filter(|_| is_unproved) {
             self.disbelieve(now, unproved, seen);
@@ -514,7 +525,7 @@ impl UplinkEstimate {
         let most = if is_stuck { self.estimate_bps * BACK_OFF } else { self.estimate_bps };
         self.estimate_bps = most.min(carried * BACK_OFF).max(LOWEST_ESTIMATE_BPS).min(self.estimate_bps);
         self.lowered_with = queueing;
-        self.is_policed = queueing <= QUEUE_LIMIT;
+        self.policed_at = (queueing <= QUEUE_LIMIT).then_some(now);
         self.beyond_for = Duration::ZERO;
         self.ceiling_bps = Some(carried);
         self.is_starting = false;
@@ -604,12 +615,14 @@ impl UplinkEstimate {
             let proved_bps = self.unproved.get_or_insert(unproved).proved_bps;
             let growth_bps = growth * self.estimate_bps;
             // Where a train may pass that speech does not, each step is to be proved.
-            let most_bps = if self.is_policed { growth_bps.min(UNCONFIRMED_GROWTH * proved_bps) } else { growth_bps };
+            let is_policed = self.policed_at.is_some_and(|at| now < at + POLICED_FOR);
+            let most_bps = if is_policed { growth_bps.min(UNCONFIRMED_GROWTH * proved_bps) } else { growth_bps };
             let most_bps = most_bps.min(HIGHEST_ESTIMATE_BPS);
-            self.estimate_bps = (TRAIN_SHARE * least_bps).max(self.estimate_bps).min(most_bps);
+            let before_bps = self.estimate_bps;
+            self.estimate_bps = (TRAIN_SHARE * least_bps).max(before_bps).min(most_bps.max(before_bps));
             self.ceiling_bps = self.ceiling_bps.map(|ceiling| ceiling.max(self.estimate_bps));
             self.has_grown = true;
-            self.train_at = now + TRAIN_INTERVAL;
+            self.train_at = now + if self.estimate_bps > before_bps { TRAIN_INTERVAL } else { TRAIN_RETRY };
             self.shown = Some((now, measured_bps));
         }
     }

@@ -81,7 +81,8 @@ export function chat({ peer, tell }) {
   );
 
   const refused = (/** @type {Event} */ event) => {
-    tell('The server did not pass your message on. Send it again in a moment.');
+    const { why } = /** @type {CustomEvent} */ (event).detail;
+    tell(why ?? 'The server did not pass your message on. Send it again in a moment.');
     if (input.value !== '') return;
     const { text, to: person } = /** @type {CustomEvent} */ (event).detail;
     input.value = text;

@@ -164,7 +164,9 @@ namespace Voicemesh
 
         public void SetPeerMuted(PeerId of, bool muted) { Check(Native.vm_set_peer_muted(handle, ref of, muted ? 1 : 0)); }
 
-        /// <summary>Begins a recording in a folder, one file per speaker; everyone in the room sees that it is on. Throws with
+        /// <summary>Begins a recording in a folder, one file per speaker. It is announced first: nothing is recorded before everyone
+        /// in the room can see that it is on, a round trip to the server later; the event RecordingFailed says that it comes to
+        /// nothing. Throws with
         /// Result.AlreadyRecording, with Result.ServerAway while the others could not learn of it, and with Result.Recording if
         /// nothing can be written there.</summary>
         public void StartRecording(string folder)

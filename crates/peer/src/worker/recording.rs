@@ -1,14 +1,18 @@
 //! The recording of the room that this peer keeps: the others see it first, then it begins.
 //!
 //! It is announced by the status and by a transaction that the server answers (PROTOCOL.md, section 4). Nothing is
-//! recorded before that answer; the announcement of a recording from the beginning is the join itself. While the server is away
-//! a recording that has begun goes on: those who are linked have seen it, and those who come later are introduced by the server,
+//! recorded before that answer; the announcement of a recording from the beginning is the join itself. Members whom the server
+//! had lost then are left out until they are back: a link may carry their speech, but not the announcement. While the server is
+//! away a recording that has begun goes on: those who are linked have seen it, and those who come later are introduced by the server,
 //! which has it from the next join.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use voicemesh_mesh::{TransactionError, TransactionId, Whose};
+use voicemesh_mesh::{Member, TransactionError, TransactionId, Whose};
 use voicemesh_session::client::Who;
+use voicemesh_wire::PeerId;
+use voicemesh_wire::signaling::ErrorCode;
 
 use super::{RECORDING, Worker};
 use crate::event::Event;
@@ -23,6 +27,8 @@ const FIRST_ANNOUNCEMENT: u64 = 1 << 63;
 #[derive(Debug, Default)]
 pub(super) struct Recording {
     state: State,
+    /// Members that have not seen the announcement, since the server had lost them.
+    unaware: BTreeSet<PeerId>,
     /// The recording that was ended last: what waits of it goes to the disk meanwhile.
     ended: Option<Recorder>,
     /// Announcements so far.
@@ -84,7 +90,8 @@ impl Worker {
     /// the room.
     pub(super) fn record(&mut self, now: Duration) {
         if let Some(why) = self.recording.ended.as_mut().and_then(Recorder::poll_failure) {
-            self.tell(now, Event::RecordingFailed { why });
+            // Another may be running: that one goes on.
+            self.tell(now, Event::Warned { code: ErrorCode::Other("recording".to_owned()), message: why });
         }
         match &mut self.recording.state {
             State::Off => {}
@@ -99,7 +106,14 @@ impl Worker {
                     let (key, name) = match frame.from {
                         None => (mesh.you().to_string(), self.name.clone()),
                         Some(Who::Peer(peer)) => {
-                            (peer.to_string(), mesh.member(peer).map(|member| member.name.clone()).unwrap_or_default())
+                            let member = mesh.member(peer);
+                            if self.recording.unaware.contains(&peer) {
+                                if member.is_none_or(Member::is_lost) {
+                                    continue;
+                                }
+                                self.recording.unaware.remove(&peer);
+                            }
+                            (peer.to_string(), member.map(|member| member.name.clone()).unwrap_or_default())
                         }
                         // The application does not know clients that are not in the roster.
                         Some(Who::Client(..)) => continue,
@@ -182,6 +196,8 @@ impl Worker {
     }
 
     fn recording_is_seen(&mut self) {
+        let members = self.comms.network().mesh.members();
+        self.recording.unaware = members.filter(|member| member.is_lost()).map(|member| member.peer).collect();
         self.recording.state = match std::mem::take(&mut self.recording.state) {
             State::Announced { recorder, .. } | State::On(recorder) => {
                 self.comms.set_tapped(true);
@@ -204,7 +220,10 @@ impl Worker {
     fn end_recording_because(&mut self, now: Duration, why: Option<String>) {
         if let Some(why) = why {
             self.stop_recording(now);
-            self.tell(now, Event::RecordingFailed { why });
+            // Who leaves knows that nothing more is recorded.
+            if self.leaving_since.is_none() {
+                self.tell(now, Event::RecordingFailed { why });
+            }
         }
     }
 

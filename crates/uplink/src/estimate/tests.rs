@@ -307,3 +307,50 @@ fn trains_that_pass_a_policer_are_disbelieved_for_longer_each_time() {
     assert!(lossy_ticks - first_half < 15, "{first_half}, then {}", lossy_ticks - first_half);
     assert!((120_000..210_000).contains(&estimate.bps()), "{}", estimate.bps());
 }
+
+#[test]
+fn an_uplink_that_was_policed_and_became_wide_is_found() {
+    let mut link = Link { rate_bps: 64_000.0, queue_bits: 0.0, longest_queue: Duration::ZERO, path_loss: 0.0 };
+    let mut estimate = UplinkEstimate::new();
+    let mut found_at = None;
+    for tick in 0..6_000_u32 {
+        let now = TICK * tick;
+        if tick == 600 {
+            link.rate_bps = 2e6;
+        }
+        // In the end all listeners are relayed, and there is one copy of speech to send, whatever is estimated.
+        let most_bps = if tick < 100 { 300_000.0 } else { 69_600.0 };
+        let seen = link.carry(f64::from(estimate.budget_bps()).min(most_bps));
+        estimate.update(now, seen);
+        if let Some(train) = estimate.train(now, 600_000) {
+            let bytes = u32::from(train.padding) + 90;
+            estimate.train_sent(train, bytes);
+            estimate.train_arrived(
+                now,
+                train.number,
+                train.packets,
+                Duration::from_millis(u64::from(bytes) * 3 * 8 / 2_000),
+            );
+        }
+        if tick > 600 && estimate.bps() > 300_000 {
+            found_at.get_or_insert(tick / 10);
+        }
+    }
+    assert!(found_at.is_some_and(|at| at < 60 + 240), "{found_at:?}");
+}
+
+#[test]
+fn relayed_speech_that_starves_is_spared_and_a_server_that_pauses_costs_nothing() {
+    for (waits_for, is_lowered) in [(4, false), (10, true)] {
+        let mut link = Link { rate_bps: 1e7, queue_bits: 0.0, longest_queue: TICK, path_loss: 0.0 };
+        let mut estimate = UplinkEstimate::new();
+        run(&mut estimate, &mut link, Duration::ZERO, 5, 300_000.0);
+        let before_bps = estimate.bps();
+        assert!(estimate.is_starting());
+        for tick in 0..waits_for {
+            let seen = Observation { relay_waits: Duration::from_millis(600), ..link.carry(300_000.0) };
+            estimate.update(Duration::from_secs(5) + TICK * tick, seen);
+        }
+        assert_eq!(estimate.bps() < before_bps, is_lowered, "{waits_for}");
+    }
+}
