@@ -20,7 +20,7 @@
  * @property {number} backgroundBytes sent so far for other things than packets
  *
  * @typedef {{type: 'joined', again: boolean, others: number} | {type: 'server-away', why: string, retryInMs: number}
- *   | {type: 'refused', code: string, message: string, retryAfterMs: number} | {type: 'warned', code: string, message: string}
+ *   | {type: 'refused', code: string, message: string, retryAfterMs: number} | {type: 'warned', code: string, message: string, text?: number}
  *   | {type: 'remark', text: string} | {type: 'replaced'} | {type: 'members'} | {type: 'group-refused', group: string}
  *   | {type: 'peer-joined', peer: string} | {type: 'metadata', peer: string}
  *   | {type: 'peer-left', peer: string, name: string, reason: string}

@@ -234,6 +234,7 @@ const READ = {
       fatal: m.fatal === true,
       ...(m.request !== undefined && { request: integer(m.request, 0xffffffff) }),
       ...(m.peer !== undefined && { peer: peerId(m.peer) }),
+      ...(m.text !== undefined && { text: integer(m.text, 0xffffffff) }),
     };
     return m.retry_after_ms === undefined
       ? error

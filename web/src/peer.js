@@ -309,7 +309,7 @@ export class Peer extends EventTarget {
       case 'remark':
         return this.#notice('remark', event.text);
       case 'warned': {
-        const refused = this.texts.refused(event.code);
+        const refused = this.texts.refused(event.code, event.text);
         // To send it again would change nothing.
         const why = event.code === 'not-permitted' ? event.message : null;
         if (refused)

@@ -195,6 +195,11 @@ export class Signaling {
     if (this.isJoined && !this.#liveness?.unsupported) this.send(ping(PATH_PINGS + number));
   }
 
+  /** The number of the next written message on this connection. */
+  get nextText() {
+    return this.#textsSent;
+  }
+
   /** A written message: kept until it is known to have arrived. @param {number} now @param {Uint8Array} packet */
   sendText(now, packet) {
     this.sendPacket(packet, true);
@@ -593,11 +598,11 @@ export class Signaling {
   }
 
   /** @param {number} now @param {any} error */
-  #refused(now, { code, message, fatal, request, retry_after_ms: retryAfterMs = 0 }) {
+  #refused(now, { code, message, fatal, request, text, retry_after_ms: retryAfterMs = 0 }) {
     if (!fatal && code === 'unknown-type' && this.#liveness?.refused()) return;
     if (!fatal && this.mesh.moderation.refused({ request, code, message })) return;
     if (!fatal) {
-      this.mesh.emit({ type: 'warned', code, message });
+      this.mesh.emit({ type: 'warned', code, message, text });
       if (code === 'receiver-busy' && now >= this.#toldBusyAt + BUSY_TOLD_MS) {
         this.#toldBusyAt = now;
         this.mesh.emit({

@@ -54,10 +54,11 @@ export class Texts {
         'You speak to no group, so no one would read it. Speak to a group first, or choose a person.',
       );
     const to = person ? [{ peer: person.info.peer }] : groups.map((group) => ({ group }));
+    const first = mesh?.signaling.nextText ?? 0;
     if (!session || !to.every((one) => session.sendText(this.clock(), text, one))) {
       throw new Error('The server is away: messages can be sent when it is back.');
     }
-    this.#last.sent(this.clock(), text, person ? personId : null);
+    this.#last.sent(this.clock(), text, person ? personId : null, [first, mesh.signaling.nextText]);
     const group = person || groups.includes(GLOBAL) ? null : groups.join(', ');
     this.#add({
       from: name,
@@ -75,9 +76,9 @@ export class Texts {
     this.#add({ from, to, mine: false, text, at: Date.now() });
   }
 
-  /** What the server did not pass on, if that is why it said this. @param {string} code */
-  refused(code) {
-    return this.#last.refused(this.clock(), code);
+  /** What the server did not pass on, if that is why it said this. @param {string} code @param {number} [number] of the written message */
+  refused(code, number) {
+    return this.#last.refused(this.clock(), code, number);
   }
 
   /** @param {Message} message */

@@ -379,13 +379,25 @@ test('what is kept may be anything, and a storage that refuses costs only the re
 test('a message that the server refuses comes back to be sent again', () => {
   const last = new LastText();
   assert.equal(last.refused(0, 'too-many-messages'), null);
-  last.sent(0, 'hello', null);
+  last.sent(0, 'hello', null, [0, 1]);
   assert.equal(last.refused(100, 'receiver-busy'), null, 'the others have got it');
   assert.equal(last.refused(100, 'bad-field'), null);
   assert.deepEqual(last.refused(100, 'too-many-messages'), { text: 'hello', to: null });
   assert.equal(last.refused(100, 'too-many-messages'), null, 'once');
-  last.sent(200, 'only to Bo', 'bo');
+  last.sent(200, 'only to Bo', 'bo', [1, 2]);
   assert.deepEqual(last.refused(300, 'receiver-busy'), { text: 'only to Bo', to: 'bo' });
-  last.sent(400, 'late', null);
+  last.sent(400, 'late', null, [2, 3]);
   assert.equal(last.refused(9000, 'too-many-messages'), null);
+});
+
+test('of several messages the one comes back whose number the server names', () => {
+  const last = new LastText();
+  last.sent(0, 'to two groups', null, [4, 6]);
+  last.sent(10, 'held', 'bo', [6, 7]);
+  last.sent(20, 'fine', null, [7, 8]);
+  assert.deepEqual(last.refused(100, 'not-permitted', 6), { text: 'held', to: 'bo' });
+  assert.equal(last.refused(100, 'not-permitted', 6), null, 'once');
+  assert.equal(last.refused(100, 'too-many-messages'), null, 'this was about something else');
+  assert.equal(last.refused(100, 'too-many-messages', 3), null, 'not one of these');
+  assert.deepEqual(last.refused(100, 'too-many-messages', 5), { text: 'to two groups', to: null });
 });
