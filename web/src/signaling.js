@@ -195,9 +195,9 @@ export class Signaling {
     if (this.isJoined && !this.#liveness?.unsupported) this.send(ping(PATH_PINGS + number));
   }
 
-  /** The number of the next written message on this connection. */
+  /** The number of the next written message on this connection, from 1 on. */
   get nextText() {
-    return this.#textsSent;
+    return this.#textsSent + 1;
   }
 
   /** A written message: kept until it is known to have arrived. @param {number} now @param {Uint8Array} packet */
