@@ -1,4 +1,4 @@
-//! What a mesh is told: by its sockets, its links, and the machine's network.
+//! Inputs of a mesh: events of its sockets and links, and changes of the machine's network.
 
 use bytes::Bytes;
 use voicemesh_session::network::LinkId;

@@ -64,7 +64,7 @@ pub enum RecordError {
 /// A recording. Dropping it finishes all files.
 #[derive(Debug)]
 pub struct Recorder {
-    /// Held until it ends, for whoever wants to begin the next.
+    /// Held until it ends: another recording cannot begin before.
     lease: Option<Arc<()>>,
     state: State,
     failures: Receiver<String>,

@@ -209,7 +209,7 @@ impl Moderation {
         self.owner.and_then(|owner| owner.lost_at).map(|at| at + RIGHT_WAITS)
     }
 
-    /// Who has left is no decision: whoever has the right next can ban them as well.
+    /// Who has left is no decision: the next moderator can ban them as well.
     fn forget_decisions(&mut self) {
         let Self { addresses, bans, departed, .. } = std::mem::take(self);
         *self = Self { addresses, bans, departed, ..Self::default() };

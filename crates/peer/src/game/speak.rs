@@ -97,7 +97,7 @@ pub struct SpeakingTo {
 }
 
 impl SpeakingTo {
-    /// The handle of that number, more than [`JOINED`]; the engine is told of it.
+    /// The handle of that number, more than [`JOINED`]; the engine receives it.
     pub(crate) fn new(
         audience: VoiceAudience,
         options: SpeakOptions,
