@@ -1,9 +1,10 @@
 //! Recordings of a room, as their files are played afterwards.
 
 use std::fs::File;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 
 use audiopus::coder::Decoder;
 use audiopus::packet::Packet;
@@ -177,4 +178,82 @@ fn a_recording_goes_on_without_the_server_and_who_comes_later_sees_it() {
     let spoken = played(&file_of(&kept, "bob"));
     assert!(spoken.len() > 100 * 960, "what bob said without the server is kept: {} samples", spoken.len());
     drop(server);
+}
+
+/// A way to the server that can be cut and mended.
+struct Detour {
+    address: SocketAddr,
+    /// Both ends of every connection; none while it is cut.
+    open: Arc<Mutex<Option<Vec<TcpStream>>>>,
+}
+
+impl Detour {
+    fn to(server: SocketAddr) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let detour = Self { address: listener.local_addr().unwrap(), open: Arc::new(Mutex::new(Some(Vec::new()))) };
+        let open = Arc::clone(&detour.open);
+        std::thread::spawn(move || {
+            for near in listener.incoming().map_while(Result::ok) {
+                let mut open = open.lock().unwrap();
+                let (Some(open), Ok(far)) = (open.as_mut(), TcpStream::connect(server)) else { continue };
+                for (from, to) in [(&near, &far), (&far, &near)] {
+                    let (mut from, mut to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    std::thread::spawn(move || {
+                        std::io::copy(&mut from, &mut to).and_then(|_| to.shutdown(Shutdown::Both))
+                    });
+                }
+                open.extend([near, far]);
+            }
+        });
+        detour
+    }
+
+    fn cut(&self) {
+        for end in self.open.lock().unwrap().take().into_iter().flatten() {
+            let _ = end.shutdown(Shutdown::Both);
+        }
+    }
+
+    fn mend(&self) {
+        *self.open.lock().unwrap() = Some(Vec::new());
+    }
+}
+
+#[test]
+fn a_member_whom_the_server_has_lost_is_not_recorded_before_it_can_see_that() {
+    let _alone = alone();
+    let folder = Folder::create("recording-lost");
+    let kept = folder.file("kept");
+    let server = Server::start(&[]);
+    let detour = Detour::to(server.address);
+    let join = |name: &str| Joining::new(&server.url(), "recording", name);
+    let by_detour = Joining::new(&format!("ws://{}", detour.address), "recording", "bob");
+    let mut bob = by_detour.speaking_on("reader").start(&folder);
+    let mut ada = join("ada").start(&folder);
+    let mut dan = join("dan").with(&["--relay-only"]).start(&folder);
+    wait_for_route(&mut ada, "bob", "direct");
+    crate::wait_until_heard(&mut ada, "bob", 25);
+    wait_for_peer(&mut dan, "peer-joined", "bob");
+
+    // The server says it to everyone at once, and to Ada before it answers what she publishes. Dan has no link to Bob.
+    detour.cut();
+    wait_for_peer(&mut dan, "peer-left", "bob");
+    ada.type_line(&format!("/record {}", kept.display()));
+    ada.wait_for("the recording", PATIENCE, |json| {
+        json["event"] == "notice" && json["message"].as_str().is_some_and(|text| text.starts_with("Recording into /"))
+    });
+    crate::wait_until_heard_more(&mut ada, "bob", 50);
+    let of_bob = || files_in(&kept).into_iter().filter(|name| name.starts_with("bob")).collect::<Vec<_>>();
+    assert_eq!(of_bob(), [""; 0], "he is heard over the link, and has not seen it");
+
+    detour.mend();
+    bob.wait_for("that ada records", PATIENCE, |json| {
+        json["event"] == "status-changed" && json["name"] == "ada" && json["status"]["recording"] == true
+    });
+    crate::wait_until_heard_more(&mut ada, "bob", 100);
+    leave(ada);
+    leave(bob);
+    leave(dan);
+    let samples = played(&file_of(&kept, "bob")).len();
+    assert!(samples > 50 * 960, "what bob says once he sees it is kept: {samples} samples");
 }

@@ -134,10 +134,11 @@ impl Room {
                 self.moderation.unmute(peer);
                 self.renew_permissions(peer, out);
             }
-            Moderation::Kick { peer } => {
-                let connection = self.connection_of(peer)?;
-                self.put_out(now, connection, Refusal::of(ErrorCode::Kicked), out);
-            }
+            Moderation::Kick { peer } => match self.connection_of(peer) {
+                Ok(connection) => self.put_out(now, connection, Refusal::of(ErrorCode::Kicked), out),
+                Err(unknown) if !self.moderation.has_departed(now, peer) => return Err(unknown),
+                Err(_) => self.put_out_departed(peer, out),
+            },
             Moderation::Ban { peer, seconds } => match self.connection_of(peer) {
                 Ok(connection) => {
                     let subject = self.grants.get(&connection).and_then(|grant| grant.subject.clone());
@@ -151,6 +152,7 @@ impl Room {
                     if !self.moderation.ban_departed(now, peer, seconds) {
                         return Err(unknown);
                     }
+                    self.put_out_departed(peer, out);
                 }
             },
             Moderation::Unban { peer } => {
@@ -345,6 +347,13 @@ impl Room {
         out.count_refusal(&refusal.code);
         out.text(connection, &Text::from(&refusal.farewell()), Purpose::Answer);
         out.close(connection, CloseReason::Refused);
+    }
+
+    /// A member whose connection was lost may still speak over its links for a while: the others close them.
+    fn put_out_departed(&mut self, peer: PeerId, out: &mut impl Outbox) {
+        self.members.changed();
+        let reason = LeaveReason::Kicked;
+        self.members.broadcast(&ServerMessage::PeerLeft { peer, reason }, Purpose::Update, out);
     }
 
     /// The password that a joiner's ticket brings. Those who are in have not shown it, or were there before the owner came back.

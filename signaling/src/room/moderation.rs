@@ -262,10 +262,18 @@ impl Moderation {
         self.add_ban(now, member.name.clone(), of, seconds);
     }
 
+    /// Whether such a member has left lately.
+    pub(super) fn has_departed(&self, now: Duration, peer: PeerId) -> bool {
+        self.departed(now, peer).is_some()
+    }
+
+    fn departed(&self, now: Duration, peer: PeerId) -> Option<&Departed> {
+        self.departed.iter().find(|departed| departed.of.peer == peer && now < departed.at + DEPARTED_WAIT)
+    }
+
     /// False if no such member has left lately.
     pub(super) fn ban_departed(&mut self, now: Duration, peer: PeerId, seconds: u32) -> bool {
-        let is_meant = |departed: &&Departed| departed.of.peer == peer && now < departed.at + DEPARTED_WAIT;
-        let Some(Departed { of, name, .. }) = self.departed.iter().find(is_meant).cloned() else { return false };
+        let Some(Departed { of, name, .. }) = self.departed(now, peer).cloned() else { return false };
         self.add_ban(now, name, of, seconds);
         true
     }

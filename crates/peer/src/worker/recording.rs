@@ -127,28 +127,17 @@ impl Worker {
         }
     }
 
-    /// Begins a recording once the others see it. One that runs goes on into the new folder.
+    /// Begins a recording once the others see it. The handle lets none begin while another is kept.
     pub(super) fn start_recording(&mut self, now: Duration, recorder: Recorder) {
         if !self.server_answers() {
             drop_elsewhere(recorder);
             let why = crate::RecordError::ServerAway.to_string();
             return self.tell(now, Event::RecordingFailed { why });
         }
-        match std::mem::take(&mut self.recording.state) {
-            State::On(former) => {
-                self.recording.end(former);
-                self.recording.state = State::On(recorder);
-            }
-            State::Announced { recorder: former, by } => {
-                self.recording.end(former);
-                self.recording.state = State::Announced { recorder, by };
-            }
-            State::Off => {
-                let id = self.announce_by_transaction(now, true);
-                let by = Announcement::Transaction { id, until: now + ANNOUNCED_WITHIN };
-                self.recording.state = State::Announced { recorder, by };
-            }
-        }
+        self.stop_recording(now);
+        let id = self.announce_by_transaction(now, true);
+        let by = Announcement::Transaction { id, until: now + ANNOUNCED_WITHIN };
+        self.recording.state = State::Announced { recorder, by };
     }
 
     /// Ends the recording, if there is one. The others see that as soon as the server passes it on.

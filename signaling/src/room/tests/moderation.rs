@@ -305,6 +305,23 @@ fn the_right_is_handed_on_and_the_newer_ticket_counts() {
 }
 
 #[test]
+fn one_whose_connection_was_lost_is_put_out_of_the_others_links_as_well() {
+    let left = ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Kicked };
+    for action in [Moderation::Kick { peer: peer_of(2) }, Moderation::Ban { peer: peer_of(2), seconds: 600 }] {
+        let mut world = World::of_server(1, true, 10 * MINUTE);
+        world.join(A, 1);
+        world.join(B, 2);
+        world.join(C, 3);
+        world.leave(B, LeaveReason::Lost);
+        world.told(C);
+        assert_eq!(world.decide(A, action), None);
+        assert_eq!(world.told(C), std::slice::from_ref(&left));
+        let unknown = world.decide(A, Moderation::Kick { peer: peer_of(4) });
+        assert_eq!(unknown, Some(ErrorCode::UnknownPeer), "who was never here");
+    }
+}
+
+#[test]
 fn a_member_who_is_put_out_is_told_so_and_the_others_close_their_links() {
     let mut world = World::of_server(1, true, 10 * MINUTE);
     world.join(A, 1);
