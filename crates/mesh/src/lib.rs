@@ -335,6 +335,12 @@ impl Mesh {
         lobby.transact(id, whose, changes, &mut outlet);
     }
 
+    /// Takes back a change of [`Mesh::transact`] that waits and was not sent yet; nothing more is said of it. False if there is
+    /// none of this number.
+    pub fn withdraw(&mut self, id: TransactionId) -> bool {
+        self.lobby.withdraw(id)
+    }
+
     /// The machine's network is another than before: the others get a new token, and try again to reach this peer.
     pub fn network_changed(&mut self, now: Duration) {
         let (lobby, mut outlet) = self.publishing(now);

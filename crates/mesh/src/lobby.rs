@@ -21,6 +21,8 @@ use crate::transaction::{ANSWER_LIMIT, TransactionError, TransactionId, Whose};
 const TRANSACTIONS: usize = 64;
 /// A transaction that is not answered by then, whatever the reason, has failed.
 const TRANSACTION_LIMIT: Duration = Duration::from_secs(60);
+/// The code of a change that the server did not answer in time.
+const NO_ANSWER: &str = "no-answer";
 /// What was over the server's budget is tried again after this.
 const BUDGET_PAUSE: Duration = Duration::from_secs(1);
 
@@ -151,7 +153,7 @@ impl Lobby {
     /// Gives up decisions that are not answered.
     pub(super) fn tick_decisions(&mut self, outlet: &mut Outlet<'_>) {
         for request in self.decisions.late(outlet.now, outlet.connection.is_joined()) {
-            let error = TransactionError::ours("no-answer", "the server did not answer in time");
+            let error = TransactionError::ours(NO_ANSWER, "the server did not answer in time");
             self.decided(request, Err(error), outlet.queues);
         }
     }
@@ -205,6 +207,13 @@ impl Lobby {
         }
         self.waiting.push_back(Transaction { id, whose, changes, since: outlet.now });
         self.tick(outlet);
+    }
+
+    /// Takes back a change that waits and was not sent yet. False if there is none of this number.
+    pub(super) fn withdraw(&mut self, id: TransactionId) -> bool {
+        let waiting = self.waiting.len();
+        self.waiting.retain(|transaction| transaction.id != id);
+        self.waiting.len() < waiting
     }
 
     /// The machine's network is another than before: the others get a new token, and try again to reach this peer.
@@ -323,8 +332,15 @@ impl Lobby {
         }
         let Some(underway) = self.underway.take_if(|underway| underway.request == request) else { return };
         let over_budget = matches!(&result, Err(error) if error.code == ErrorCode::TooManyMessages);
+        let is_unanswered = matches!(&result, Err(error) if error.code.as_str() == NO_ANSWER);
         match underway.what {
             What::Words(words) if over_budget => self.put_back(words),
+            // The server carries it out when it gets to it, or the connection ends before: then the next join says it.
+            What::Words(words) if is_unanswered => {
+                if let Ok(own) = apply_metadata(&self.own, words) {
+                    self.own = own;
+                }
+            }
             What::Words(_) => {}
             What::Transaction(transaction) if over_budget => self.waiting.push_front(transaction),
             What::Transaction(transaction) => done(transaction.id, result, outlet.queues),
@@ -338,7 +354,7 @@ impl Lobby {
     /// Sends what is next, and gives up what has waited too long.
     pub(super) fn tick(&mut self, outlet: &mut Outlet<'_>) {
         let now = outlet.now;
-        let no_answer = || TransactionError::ours("no-answer", "the server did not answer in time");
+        let no_answer = || TransactionError::ours(NO_ANSWER, "the server did not answer in time");
         let (late, waiting) = std::mem::take(&mut self.waiting)
             .into_iter()
             .partition::<VecDeque<_>, _>(|transaction| now >= transaction.since + TRANSACTION_LIMIT);

@@ -129,3 +129,64 @@ fn a_join_is_given_up_when_nothing_comes_and_not_while_its_answer_is_on_its_way(
     assert_eq!(ended_at(100), 115);
     assert_eq!(ended_at(u64::MAX), 300, "in the end it is given up all the same");
 }
+
+fn texts_sent(mesh: &mut Mesh) -> Vec<String> {
+    let outputs = std::iter::from_fn(|| mesh.poll_output());
+    let texts = outputs.filter_map(|output| match output {
+        MeshOutput::SendText { text, .. } => Some(text),
+        _ => None,
+    });
+    texts.collect()
+}
+
+#[test]
+fn what_was_to_be_published_and_was_not_answered_is_said_by_the_next_join() {
+    let (mut mesh, generation) = connected(&ServerConnection::new(true, false, None));
+    mesh.publish(Duration::ZERO, [("recording".to_owned(), Some("on".to_owned()))].into());
+    let joined = format!(
+        r#"{{"type":"joined","you":"{}","client":1,"session":7,"room":"room","peers":[],"order":1,"roster":{{"version":1,"hash":"{:016x}"}}}}"#,
+        mesh.you(),
+        0
+    );
+    mesh.handle(Duration::ZERO, CarrierEvent::Socket { generation, event: SocketEvent::Text(joined) });
+    assert!(mesh.connection.has_joined());
+    mesh.publish(Duration::ZERO, [("recording".to_owned(), None)].into());
+    let is_asked = |texts: &[String]| texts.iter().any(|text| text.contains("set-metadata"));
+    assert!(is_asked(&texts_sent(&mut mesh)));
+    // Something comes all the time, but no answer.
+    for second in 1..=12 {
+        mesh.handle(Duration::from_secs(second), CarrierEvent::Socket { generation, event: SocketEvent::Receiving });
+        mesh.tick(Duration::from_secs(second));
+    }
+    let gone = SocketEvent::Closed("gone".to_owned());
+    mesh.handle(Duration::from_secs(12), CarrierEvent::Socket { generation, event: gone });
+    let mut second = 12;
+    let generation = loop {
+        second += 1;
+        assert!(second < 60, "it does not come back");
+        mesh.tick(Duration::from_secs(second));
+        let opened = std::iter::from_fn(|| mesh.poll_output()).find_map(|output| match output {
+            MeshOutput::OpenSocket { generation } => Some(generation),
+            _ => None,
+        });
+        if let Some(generation) = opened {
+            break generation;
+        }
+    };
+    mesh.handle(Duration::from_secs(second), CarrierEvent::Socket { generation, event: SocketEvent::Open });
+    let texts = texts_sent(&mut mesh);
+    let join = texts.iter().find(|text| text.contains(r#""type":"join""#)).expect("a join");
+    assert!(!join.contains("recording"), "{join}");
+}
+
+#[test]
+fn a_change_that_waits_can_be_taken_back() {
+    let (mut mesh, _) = connected(&ServerConnection::new(true, false, None));
+    let change = [("seat".to_owned(), Some("3".to_owned()))];
+    mesh.transact(Duration::ZERO, TransactionId(1), Whose::Own, change.into());
+    assert!(mesh.withdraw(TransactionId(1)));
+    assert!(!mesh.withdraw(TransactionId(1)));
+    mesh.tick(Duration::from_secs(100));
+    let is_done = |event| matches!(event, MeshEvent::TransactionDone { .. });
+    assert!(!std::iter::from_fn(|| mesh.poll_event()).any(is_done));
+}

@@ -145,9 +145,11 @@ impl Worker {
         let recorder = match std::mem::take(&mut self.recording.state) {
             State::Off => return,
             State::On(recorder) | State::Announced { recorder, by: Announcement::Join } => recorder,
-            State::Announced { recorder, by: Announcement::Transaction { .. } } => {
-                // What announces may still wait, and must not be the last word.
-                self.announce_by_transaction(now, false);
+            State::Announced { recorder, by: Announcement::Transaction { id, .. } } => {
+                // What announces must not be the last word: neither if it waits still, nor if it was sent.
+                if !self.comms.network_mut().mesh.withdraw(id) {
+                    self.announce_by_transaction(now, false);
+                }
                 recorder
             }
         };
