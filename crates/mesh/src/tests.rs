@@ -142,7 +142,6 @@ fn texts_sent(mesh: &mut Mesh) -> Vec<String> {
 #[test]
 fn what_was_to_be_published_and_was_not_answered_is_said_by_the_next_join() {
     let (mut mesh, generation) = connected(&ServerConnection::new(true, false, None));
-    mesh.publish(Duration::ZERO, [("recording".to_owned(), Some("on".to_owned()))].into());
     let joined = format!(
         r#"{{"type":"joined","you":"{}","client":1,"session":7,"room":"room","peers":[],"order":1,"roster":{{"version":1,"hash":"{:016x}"}}}}"#,
         mesh.you(),
@@ -150,6 +149,16 @@ fn what_was_to_be_published_and_was_not_answered_is_said_by_the_next_join() {
     );
     mesh.handle(Duration::ZERO, CarrierEvent::Socket { generation, event: SocketEvent::Text(joined) });
     assert!(mesh.connection.has_joined());
+    let _ = texts_sent(&mut mesh);
+    mesh.publish(Duration::ZERO, [("recording".to_owned(), Some("on".to_owned()))].into());
+    let asked = texts_sent(&mut mesh).join(" ");
+    let request = asked.split_once(r#""request":"#).and_then(|(_, rest)| rest.split_once(',')).expect("a request").0;
+    let own = format!(r#"{{"type":"metadata","peer":"{}","metadata":{{"recording":"on"}}}}"#, mesh.you());
+    let set = format!(r#"{{"type":"metadata-set","request":{request}}}"#);
+    for text in [own, set] {
+        mesh.handle(Duration::ZERO, CarrierEvent::Socket { generation, event: SocketEvent::Text(text) });
+    }
+    assert_eq!(mesh.lobby.own().get("recording").map(String::as_str), Some("on"));
     mesh.publish(Duration::ZERO, [("recording".to_owned(), None)].into());
     let is_asked = |texts: &[String]| texts.iter().any(|text| text.contains("set-metadata"));
     assert!(is_asked(&texts_sent(&mut mesh)));
