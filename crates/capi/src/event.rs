@@ -235,7 +235,7 @@ impl Current {
             }
             Event::ConnectionRequested { peer } => about(of::VM_EVENT_CONNECTION_REQUESTED, peer),
             Event::Replaced => told(of::VM_EVENT_REPLACED),
-            Event::Warned { code, message } => self.with_code(&code, &message, told(of::VM_EVENT_WARNED)),
+            Event::Warned { code, message, .. } => self.with_code(&code, &message, told(of::VM_EVENT_WARNED)),
             Event::GroupRefused { group } => {
                 vm_event { name: hold(&mut self.name, &group), ..told(of::VM_EVENT_GROUP_REFUSED) }
             }

@@ -243,7 +243,7 @@ impl Human {
             Event::ServerAway { why, failure, retry_in } => self.server_away(why, failure.as_ref(), *retry_in),
             Event::ServerConnected(connection) => self.server_connected(connection),
             // The user asked for nothing that could have failed: the sentence is said as it is.
-            Event::Warned { code, message }
+            Event::Warned { code, message, .. }
                 if matches!(code.as_str(), "identity-replaced" | "identity-not-kept" | "text-unconfirmed") =>
             {
                 Some(trouble(harmless(message)))

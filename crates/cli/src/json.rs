@@ -28,7 +28,7 @@
 //! | `server-away` | `why`, `code`, `next_step`, `retry_in_ms` | the server cannot be reached; tried again by itself. `code` is `null` unless connecting failed or the server lets no one in for now (then it is the server's own, as in `refused`), `next_step` unless something is known to help |
 //! | `refused` | `code`, `message`, `next_step`, `retry_after_ms` | the server does not let this peer in; `error` and `summary` follow |
 //! | `replaced` | | joined from somewhere else with this identity; `error` and `summary` follow |
-//! | `warned` | `code`, `message` | something was refused; the stay goes on |
+//! | `warned` | `code`, `message`, `text` | something was refused; the stay goes on; `text` is the written message, if that was refused and the server says which, else null |
 //! | `group-refused` | `group` | a talk group was refused |
 //! | `device-lost` | `device`, `why` | `device`: `input`, `output`; it is looked for by itself |
 //! | `device-recovered` | `device` | it works again |
@@ -198,7 +198,9 @@ fn named(event: &Event, people: &People) -> (&'static str, Value) {
         Event::RoomMetadataChanged { metadata } => ("room-metadata-changed", json!({ "metadata": metadata })),
         Event::ReachabilityChanged { token } => ("reachability-changed", json!({ "token": token })),
         Event::Replaced => ("replaced", json!({})),
-        Event::Warned { code, message } => ("warned", json!({ "code": code.as_str(), "message": message })),
+        Event::Warned { code, message, text } => {
+            ("warned", json!({ "code": code.as_str(), "message": message, "text": text }))
+        }
         Event::Moved { groups } => ("moved", json!({ "groups": groups })),
         Event::HeldIn { peer, groups } => ("held", with(of(peer), "groups", json!(groups))),
         Event::RoomLocked { locked } => ("room-locked", json!({ "locked": locked })),
@@ -459,8 +461,8 @@ mod tests {
         let guessed = Event::Refused { code: ErrorCode::PasswordWait, message: "wait".into(), retry_after };
         let wait = json!({ "code": "password-wait", "message": "wait", "next_step": "Wait a while, then try again.", "retry_after_ms": 4000.0 });
         assert_eq!(rest("refused", guessed), wait);
-        let warned = Event::Warned { code: ErrorCode::Other("new".into()), message: "odd".into() };
-        assert_eq!(rest("warned", warned), json!({ "code": "new", "message": "odd" }));
+        let warned = Event::Warned { code: ErrorCode::Other("new".into()), message: "odd".into(), text: None };
+        assert_eq!(rest("warned", warned), json!({ "code": "new", "message": "odd", "text": null }));
         assert_eq!(rest("group-refused", Event::GroupRefused { group: "Red".into() }), json!({ "group": "Red" }));
         let lost = Event::DeviceLost { which: DeviceRole::Input, why: "unplugged".into() };
         assert_eq!(rest("device-lost", lost), json!({ "device": "input", "why": "unplugged" }));

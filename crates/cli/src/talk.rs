@@ -1,14 +1,14 @@
 //! `voicemesh join` and `voicemesh echo`: one stay in a room, from joining to the summary.
 
 mod obey;
+mod written;
 
 use std::path::PathBuf;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use voicemesh::{
-    ErrorCode, Event, InputSpec, JoinError, JoinOptions, OutputSpec, Peer, PeerLeftReason, Processing, SpeechConfig,
-    Stamped,
+    Event, InputSpec, JoinError, JoinOptions, OutputSpec, Peer, PeerLeftReason, Processing, SpeechConfig, Stamped,
 };
 use voicemesh_device::{refuse_same_file, unused_wav};
 
@@ -28,6 +28,7 @@ use crate::signals::Stop;
 use crate::tally::Tally;
 use crate::text::harmless;
 use crate::typed::absolute;
+use written::LastWritten;
 
 /// Events are awaited at most this long, before typed lines, signals and the clock get their turn.
 const TURN: Duration = Duration::from_millis(20);
@@ -38,9 +39,6 @@ const OBSERVE_EVERY: Duration = Duration::from_millis(60);
 const RECORDS_WITHIN: Duration = Duration::from_secs(1);
 /// A snapshot is a little old: after this one surely holds all that was told and asked for before.
 const SNAPSHOT_AGE: Duration = Duration::from_millis(50);
-
-/// A refusal comes one round trip after the text.
-const REFUSED_WITHIN: Duration = Duration::from_secs(3);
 
 /// Joins as a person.
 pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
@@ -195,7 +193,8 @@ fn begin(
             // That the room is not joined yet is said by itself.
             is_late: true,
         }),
-        written: None,
+        line: String::new(),
+        written: LastWritten::default(),
         decisions: Decisions::default(),
         tally: Tally::new(),
         observe_at: Duration::ZERO,
@@ -231,23 +230,6 @@ enum Kept {
     Recording,
 }
 
-/// A text that was sent, which the server may still refuse.
-struct Written {
-    at: Duration,
-    /// As it was typed.
-    line: String,
-    is_private: bool,
-}
-
-impl Written {
-    /// What one receiver of several did not take, the others have got.
-    fn is_refused(&self, now: Duration, code: &ErrorCode) -> bool {
-        let may_be_refused = now < self.at + REFUSED_WITHIN;
-        let is_of_text = matches!(code, ErrorCode::TooManyMessages | ErrorCode::NotPermitted);
-        may_be_refused && (is_of_text || (self.is_private && *code == ErrorCode::ReceiverBusy))
-    }
-}
-
 /// One stay.
 struct Talk {
     peer: Peer,
@@ -268,8 +250,9 @@ struct Talk {
     /// Where a moderator holds the user, if one does.
     held_in: Vec<String>,
     kept: Kept,
-    /// What was written last.
-    written: Option<Written>,
+    /// The line that was typed last.
+    line: String,
+    written: LastWritten,
     decisions: Decisions,
     people: People,
     tally: Tally,
@@ -343,9 +326,9 @@ impl Talk {
                 }
             }
             Event::RecordingFailed { .. } => self.kept = Kept::Nothing,
-            Event::Warned { code, .. } => {
-                if let Some(written) = self.written.take_if(|written| written.is_refused(stamped.at, code)) {
-                    self.output.put_back(&written.line);
+            Event::Warned { code, text, .. } => {
+                if let Some(line) = self.written.refused(stamped.at, code, text.as_deref()) {
+                    self.output.put_back(&line);
                 }
             }
             Event::GroupRefused { group } => {
@@ -481,21 +464,5 @@ fn upload(is_too_slow: bool) -> Line {
         )
     } else {
         plain("Your upload is fast enough again.")
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_text_comes_back_when_it_was_refused_and_not_when_others_have_it() {
-        let written = |is_private| Written { at: Duration::from_secs(1), line: "hello".to_owned(), is_private };
-        let soon = Duration::from_secs(2);
-        assert!(written(false).is_refused(soon, &ErrorCode::TooManyMessages));
-        assert!(!written(false).is_refused(soon, &ErrorCode::ReceiverBusy), "the others have got it");
-        assert!(written(true).is_refused(soon, &ErrorCode::ReceiverBusy));
-        assert!(!written(true).is_refused(soon, &ErrorCode::BadField));
-        assert!(!written(false).is_refused(Duration::from_secs(9), &ErrorCode::TooManyMessages));
     }
 }

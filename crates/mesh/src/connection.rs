@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_session::network::{DisconnectReason, NetworkEvent, Reliability};
 use voicemesh_wire::SessionId;
-use voicemesh_wire::packet;
+use voicemesh_wire::packet::{self, GroupText, Kind, TextData};
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, PeerInfo, ServerLimits};
 
 use crate::beside::{Attempt, Beside};
@@ -350,6 +350,16 @@ impl Connection {
         }
     }
 
+    /// What was written, of a message that the server refuses by its number on this connection.
+    pub(super) fn refused_text(&self, number: u32) -> Option<String> {
+        let (header, body) = packet::open(self.texts.numbered(number)?).ok()?;
+        match header.kind {
+            Kind::TextData => TextData::decode(body).ok().map(|text| text.text.to_owned()),
+            Kind::GroupText => GroupText::decode(body).ok().map(|text| text.text.to_owned()),
+            _ => None,
+        }
+    }
+
     /// The connection in use has ended. A further one that is being opened or joins already goes on in its place.
     pub(super) fn closed(&mut self, now: Duration, queues: &mut Queues) -> AfterClose {
         let Some(memory) = self.state.memory() else { return AfterClose::Nothing };
@@ -438,7 +448,7 @@ impl Connection {
         if std::mem::take(&mut self.texts).is_unconfirmed() {
             let message = "The connection to the server ended before what you wrote last was known to have arrived.";
             let code = ErrorCode::Other("text-unconfirmed".to_owned());
-            queues.tell(MeshEvent::Warned { code, message: message.to_owned() });
+            queues.tell(MeshEvent::Warned { code, message: message.to_owned(), text: None });
         }
     }
 

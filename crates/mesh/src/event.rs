@@ -143,6 +143,8 @@ pub enum MeshEvent {
         code: ErrorCode,
         /// For people.
         message: String,
+        /// The written message that it refused, where that is what it refused and it says which.
+        text: Option<String>,
     },
 }
 

@@ -28,6 +28,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(1);
 const PINGS: usize = 16;
 /// Written messages of which it is not known that they arrived: so many …
 const TEXTS: usize = 128;
+/// The server may refuse them after they have arrived; far more than anyone writes within a round trip.
+const NEWEST: usize = 16;
 /// … and so many bytes. The oldest is forgotten first.
 const TEXT_BYTES: usize = 256 * 1024;
 /// For so long after the machine woke, speech that comes on links may have waited since before.
@@ -154,6 +156,8 @@ pub(super) struct Texts {
     bytes: usize,
     /// How many were sent on this connection.
     sent: u32,
+    /// The newest of them, oldest first: the server may refuse them after it has read them.
+    newest: VecDeque<Bytes>,
 }
 
 #[derive(Debug)]
@@ -167,8 +171,12 @@ struct Written {
 impl Texts {
     pub(super) fn push(&mut self, now: Duration, packet: Bytes) {
         self.bytes += packet.len();
-        self.waiting.push_back(Written { at: now, number: self.sent, packet });
+        self.waiting.push_back(Written { at: now, number: self.sent, packet: packet.clone() });
         self.sent += 1;
+        self.newest.push_back(packet);
+        if self.newest.len() > NEWEST {
+            self.newest.pop_front();
+        }
         while self.waiting.len() > TEXTS || self.bytes > TEXT_BYTES {
             let Some(oldest) = self.waiting.pop_front() else { return };
             self.bytes -= oldest.packet.len();
@@ -180,6 +188,12 @@ impl Texts {
         while let Some(written) = self.waiting.pop_front_if(|written| written.at <= until) {
             self.bytes -= written.packet.len();
         }
+    }
+
+    /// The packet of this number, counted from 1 on this connection (PROTOCOL.md, section 5), if it is among the newest.
+    pub(super) fn numbered(&self, number: u32) -> Option<&Bytes> {
+        let from_newest = self.sent.checked_sub(number)? as usize;
+        self.newest.iter().rev().nth(from_newest)
     }
 
     /// Whether any is not known to have arrived.
@@ -251,8 +265,12 @@ mod tests {
         for (at, text) in [(0, "one"), (10, "two"), (20, "three")] {
             texts.push(ms(at), Bytes::from_static(text.as_bytes()));
         }
+        assert_eq!(texts.numbered(2).map(AsRef::as_ref), Some(b"two".as_slice()));
+        assert_eq!((texts.numbered(0), texts.numbered(4)), (None, None));
         texts.confirmed(ms(5));
+        assert_eq!(texts.numbered(1).map(AsRef::as_ref), Some(b"one".as_slice()), "read, and perhaps refused");
         assert_eq!(texts.taken_over(ms(30), Some(2)), ["three"], "the server has read one and two");
+        assert_eq!(texts.numbered(1).map(AsRef::as_ref), Some(b"three".as_slice()), "the first of this connection");
         assert!(texts.is_unconfirmed());
         assert_eq!(texts.taken_over(ms(40), Some(0)), ["three"], "that connection died, too");
         assert_eq!(texts.taken_over(ms(50), None), ["three"], "a server that does not count");

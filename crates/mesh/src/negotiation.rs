@@ -370,8 +370,11 @@ impl Links {
         let message = "the TURN server gives no address: it does not answer, or refuses the credentials. Peers that \
                        only it could connect are heard through the signaling server";
         tracing::warn!("{message}");
-        queues
-            .tell(MeshEvent::Warned { code: ErrorCode::Other("turn-failed".to_owned()), message: message.to_owned() });
+        queues.tell(MeshEvent::Warned {
+            code: ErrorCode::Other("turn-failed".to_owned()),
+            message: message.to_owned(),
+            text: None,
+        });
     }
 
     pub(super) fn close_link_later(&mut self, now: Duration, link: MeshLink) {

@@ -25,7 +25,7 @@ impl Mesh {
         let retry_after = Duration::from_millis(retry_after_ms.unwrap_or(0).min(60_000));
         let has_joined = self.connection.has_joined();
         if !fatal {
-            self.tell(MeshEvent::Warned { code, message });
+            self.tell(MeshEvent::Warned { code, message, text: None });
         } else if self.config.renews_token && asks_for_token(&code) {
             self.awaits_token = true;
             self.refused_for_now(now, code.clone(), message.clone(), Duration::ZERO);
@@ -257,6 +257,10 @@ impl Mesh {
             ServerMessage::Error { code: ErrorCode::UnknownType, fatal: false, .. }
                 if self.connection.question_refused() => {}
             ServerMessage::Pong { token } => self.connection.server_answered(now, token),
+            ServerMessage::Error { code, message, fatal: false, text: Some(number), .. } => {
+                let text = self.connection.refused_text(number);
+                self.tell(MeshEvent::Warned { code, message, text });
+            }
             ServerMessage::Error { code, message, fatal, retry_after_ms, .. } => {
                 self.refused(now, code, message, fatal, retry_after_ms);
             }

@@ -1,4 +1,6 @@
 use voicemesh_wire::identity::{InstallationSecret, prove};
+use voicemesh_wire::packet::{GroupText, Recipient, TextData};
+use voicemesh_wire::{ClientId, SessionId};
 
 use super::*;
 
@@ -139,16 +141,45 @@ fn texts_sent(mesh: &mut Mesh) -> Vec<String> {
     texts.collect()
 }
 
-#[test]
-fn what_was_to_be_published_and_was_not_answered_is_said_by_the_next_join() {
-    let (mut mesh, generation) = connected(&ServerConnection::new(true, false, None));
+/// The server lets it in, alone in the room.
+fn join(mesh: &mut Mesh, generation: u32) {
+    let roster = r#"{"version":1,"hash":"0000000000000000"}"#;
     let joined = format!(
-        r#"{{"type":"joined","you":"{}","client":1,"session":7,"room":"room","peers":[],"order":1,"roster":{{"version":1,"hash":"{:016x}"}}}}"#,
+        r#"{{"type":"joined","you":"{}","client":1,"session":7,"room":"room","peers":[],"order":1,"roster":{roster}}}"#,
         mesh.you(),
-        0
     );
     mesh.handle(Duration::ZERO, CarrierEvent::Socket { generation, event: SocketEvent::Text(joined) });
     assert!(mesh.connection.has_joined());
+}
+
+#[test]
+fn a_refused_text_is_told_with_its_words_where_the_server_says_which() {
+    let (mut mesh, generation) = connected(&ServerConnection::new(true, false, None));
+    join(&mut mesh, generation);
+    let sender = ClientId(1);
+    let session = SessionId::new(7).expect("not zero");
+    let group = GroupText { sender, group: "Blue", text: "to a group" }.encode(session);
+    let private = TextData { sender, recipient: Recipient::Client(ClientId(2)), text: "to one" }.encode(session);
+    for packet in [group, private] {
+        mesh.connection.send_packet(Duration::ZERO, Reliability::Reliable, packet.into(), &mut mesh.queues);
+    }
+    while mesh.poll_event().is_some() {}
+    let mut refused = |which: &str| {
+        let text = format!(r#"{{"type":"error","code":"too-many-messages","message":"Slower.","fatal":false{which}}}"#);
+        mesh.handle(Duration::ZERO, CarrierEvent::Socket { generation, event: SocketEvent::Text(text) });
+        let Some(MeshEvent::Warned { text, .. }) = mesh.poll_event() else { panic!("it is not told") };
+        text
+    };
+    assert_eq!(refused(r#","text":1"#).as_deref(), Some("to a group"));
+    assert_eq!(refused(r#","text":2"#).as_deref(), Some("to one"));
+    assert_eq!(refused(r#","text":3"#), None);
+    assert_eq!(refused(""), None);
+}
+
+#[test]
+fn what_was_to_be_published_and_was_not_answered_is_said_by_the_next_join() {
+    let (mut mesh, generation) = connected(&ServerConnection::new(true, false, None));
+    join(&mut mesh, generation);
     let _ = texts_sent(&mut mesh);
     mesh.publish(Duration::ZERO, [("recording".to_owned(), Some("on".to_owned()))].into());
     let asked = texts_sent(&mut mesh).join(" ");

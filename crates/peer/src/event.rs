@@ -247,6 +247,8 @@ pub enum Event {
         code: ErrorCode,
         /// For people.
         message: String,
+        /// The written message that it refused, where that is what it refused and the server says which.
+        text: Option<String>,
     },
     /// A moderator has moved this peer: it listens and speaks to these talk groups only.
     Moved {

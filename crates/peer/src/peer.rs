@@ -125,7 +125,8 @@ impl Peer {
         if let Some((code, message)) = identity.warning() {
             let code = ErrorCode::Other(code.to_owned());
             // The queue is new and has room.
-            let _ = event_queue.try_send(Stamped { at: started.elapsed(), event: Event::Warned { code, message } });
+            let _ = event_queue
+                .try_send(Stamped { at: started.elapsed(), event: Event::Warned { code, message, text: None } });
         }
         let shared = Arc::new(Shared::default());
         let (desk, told) = (Arc::new(Desk::default()), Arc::new(Notify::new()));

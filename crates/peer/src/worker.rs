@@ -266,7 +266,7 @@ impl Worker {
             DeviceRole::Output => "speaker",
         };
         let code = crate::ErrorCode::Other("device".to_owned());
-        self.tell(now, Event::Warned { code, message: format!("the {what} stays as it is: {why}") });
+        self.tell(now, Event::Warned { code, message: format!("the {what} stays as it is: {why}"), text: None });
     }
 
     fn command(&mut self, now: Duration, command: Command) {
@@ -340,7 +340,7 @@ impl Worker {
         };
         if let Err(error) = done {
             let code = crate::ErrorCode::Other("command".to_owned());
-            self.tell(now, Event::Warned { code, message: error.to_string() });
+            self.tell(now, Event::Warned { code, message: error.to_string(), text: None });
         }
     }
 
@@ -422,7 +422,7 @@ impl Worker {
             MeshEvent::TokenNeeded { code, message } => Event::TokenNeeded { code, message },
             MeshEvent::Refused { code, message, retry_after } => Event::Refused { code, message, retry_after },
             MeshEvent::Replaced => Event::Replaced,
-            MeshEvent::Warned { code, message } => Event::Warned { code, message },
+            MeshEvent::Warned { code, message, text } => Event::Warned { code, message, text },
             MeshEvent::OwnerChanged { owner } => Event::OwnerChanged { owner },
             MeshEvent::TransactionDone { transaction, result } if self.announced(now, transaction, &result) => return,
             MeshEvent::TransactionDone { transaction, result } => Event::TransactionDone { transaction, result },
@@ -509,7 +509,7 @@ impl Worker {
             }
         };
         if let Err(error) = result {
-            self.tell(now, Event::Warned { code: error.code(), message: error.to_string() });
+            self.tell(now, Event::Warned { code: error.code(), message: error.to_string(), text: None });
         }
     }
 

@@ -253,7 +253,7 @@ fn refusals_say_what_next() {
     assert_eq!(refused(ErrorCode::Other("odd".into())), "The server refused: no. (odd)");
     assert!(replaced("lobby").contains("from somewhere else"));
     assert_eq!(
-        said(Event::Warned { code: ErrorCode::BadField, message: "too long".into() }),
+        said(Event::Warned { code: ErrorCode::BadField, message: "too long".into(), text: None }),
         "That did not work: too long."
     );
     assert!(said(Event::GroupRefused { group: "Red\u{7}".into() }).contains("“Red␇”"));

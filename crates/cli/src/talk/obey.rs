@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::ValueEnum;
 use voicemesh::{GROUP_NAME_BYTES, Moderation, PeerId, TEXT_BYTES};
 
-use super::{End, Kept, SNAPSHOT_AGE, Talk, Written, beside_earlier};
+use super::{End, Kept, SNAPSHOT_AGE, Talk, beside_earlier};
 use crate::decisions::{Change as Decided, in_minutes};
 use crate::format::EVERYONE;
 use crate::human::{Line, Mood, plain, trouble};
@@ -44,17 +44,9 @@ impl Talk {
         let (done, stays) = match parse(line) {
             Ok(Typed::Quit) => return Some(End::Quit),
             Ok(typed) => {
-                let at = self.started.elapsed();
-                let written = |is_private| Some(Written { at, line: line.to_owned(), is_private });
-                let is_text = match &typed {
-                    Typed::Text(_) => Some(false),
-                    Typed::Message { .. } => Some(true),
-                    _ => None,
-                };
-                if let Some(is_private) = is_text {
-                    self.written = written(is_private);
-                }
-                (self.obey(typed), is_text.is_some())
+                line.clone_into(&mut self.line);
+                let is_text = matches!(&typed, Typed::Text(_) | Typed::Message { .. });
+                (self.obey(typed), is_text)
             }
             Err(why) => (Err(why), true),
         };
@@ -295,6 +287,7 @@ impl Talk {
         self.must_be_in_session()?;
         must_fit("A text", text, TEXT_BYTES)?;
         let groups = written_to(&self.groups)?;
+        self.written.sent(self.started.elapsed(), &self.line, text, false);
         for group in groups {
             self.peer.send_group_text(group, text);
         }
@@ -313,6 +306,7 @@ impl Talk {
         self.must_be_in_session()?;
         let (peer, text) = self.people.addressee(name_and_text, "/msg NAME TEXT")?;
         must_fit("A text", text, TEXT_BYTES)?;
+        self.written.sent(self.started.elapsed(), &self.line, text, true);
         self.peer.send_private_text(peer, text);
         self.own_text(format!("You (to {} alone): {}", self.people.label(peer), harmless(text)));
         Ok(())

@@ -91,7 +91,7 @@ impl Worker {
     pub(super) fn record(&mut self, now: Duration) {
         if let Some(why) = self.recording.ended.as_mut().and_then(Recorder::poll_failure) {
             // Another may be running: that one goes on.
-            self.tell(now, Event::Warned { code: ErrorCode::Other("recording".to_owned()), message: why });
+            self.tell(now, Event::Warned { code: ErrorCode::Other("recording".to_owned()), message: why, text: None });
         }
         match &mut self.recording.state {
             State::Off => {}
