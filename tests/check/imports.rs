@@ -17,7 +17,7 @@ const TABLE: [(&str, &[&str]); 19] = [
     ("voicemesh-link", &["voicemesh-wire", "voicemesh-mesh"]),
     ("voicemesh-engine", &["voicemesh-wire", "voicemesh-session", "voicemesh-audio", "voicemesh-uplink"]),
     ("voicemesh-networks", &["voicemesh-wire", "voicemesh-session"]),
-    ("voicemesh-conformance", &["voicemesh-wire", "voicemesh-session", "voicemesh-engine", "voicemesh-netsim"]),
+    ("voicemesh-conformance", &["voicemesh-wire", "voicemesh-session", "voicemesh-audio", "voicemesh-engine"]),
     (
         "voicemesh",
         &[
