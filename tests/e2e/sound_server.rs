@@ -79,8 +79,8 @@ fn from_a_microphone_to_a_speaker_over_a_network_that_loses_every_tenth_packet()
     wait_for_route(&mut ada, "bob", "direct");
     lab.lose(Loss::SomeUdp(lab.host(1), lab.host(2), 10));
     // The listener has to hear some of it before it can report what is lost of it.
-    // Loss is distinguished from congestion within about six seconds of speech; once in ten times wrongly at first, which is
-    // believed for 45 s.
+    // Loss is distinguished from congestion within about six seconds of speech; once in seven times wrongly at first, which is
+    // taken back within 15 s.
     let cards = Duration::from_secs_f64(speech::load("cards").len() as f64 / 48_000.0);
     let is_repaired = (0..8).any(|_| {
         let playing = pulse.play_into_microphone(&speech::path("cards"));

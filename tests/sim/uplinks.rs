@@ -287,6 +287,53 @@ fn links_that_were_put_off_open_and_are_direct_within_30_seconds_of_an_uplink_be
     }
 }
 
+/// A server that is dark for ten seconds: detected after about two, and three more are waited.
+///
+/// proves: D-33
+#[test]
+fn listeners_relayed_for_want_of_room_are_direct_while_the_server_is_dark() {
+    for (rate_kbps, listeners) in [(200, 4), (512, 12)] {
+        let mut world = room(9 + u64::from(rate_kbps), listeners);
+        narrow(&mut world, At::SpeakersUplink, rate_kbps * 1_000, Excess::Queue(ms(400)));
+        world.peers[0].speaking = true;
+        world.run(15 * SECOND);
+        let before = direct(&world);
+        assert!((1..listeners).contains(&before), "{before} of {listeners} direct");
+        world.wires.borrow_mut().darken(0);
+        let took = world.run_until(6 * SECOND, "all direct", |world| direct(world) == listeners);
+        world.run(SECOND);
+        let heard = listen(&mut world, 3);
+        println!("{rate_kbps} kbit/s: {before} of {listeners} direct, all after {took:?}, then {heard:?}");
+        assert!(took >= 3 * SECOND, "an uplink that is full for a moment must not be filled more");
+        assert!(heard.concealed <= 0.02 && heard.silence <= ms(150), "{heard:?}");
+        world.wires.borrow_mut().server_dark.clear();
+        world.run(8 * SECOND);
+        let heard = listen(&mut world, 10);
+        println!("again with the server: {heard:?}");
+        assert!(heard.concealed <= 0.02 && heard.direct < listeners, "{heard:?}");
+    }
+}
+
+/// proves: B-10, D-33
+#[test]
+fn three_voices_in_a_room_of_fifty_go_out_once_each_where_direct_links_would_exceed_the_uplink() {
+    let mut world = room(10, 49);
+    for speaker in 0..3 {
+        world.wires.borrow_mut().uplinks.insert(speaker, Bottleneck::new(128_000, Excess::Queue(ms(400))));
+        world.peers[speaker].speaking = true;
+    }
+    world.run(8 * SECOND);
+    let before: Vec<_> = (0..3).map(|speaker| world.heard(49, speaker)).collect();
+    world.run(5 * SECOND);
+    for (speaker, before) in before.into_iter().enumerate() {
+        let direct = (0..50).filter(|peer| *peer != speaker && world.route(speaker, *peer) == Route::Direct).count();
+        assert!(direct <= 1, "{direct} direct copies on 128 kbit/s beside the relayed one");
+        let after = world.heard(49, speaker);
+        let (whole, concealed) = (after.heard - before.heard, after.concealed - before.concealed);
+        assert!(whole >= 240 && concealed <= 5, "of speaker {speaker}: {before:?} {after:?}");
+    }
+}
+
 #[test]
 fn what_is_too_slow_for_one_copy_is_said_and_taken_back() {
     let mut world = room(5, 2);

@@ -4,12 +4,23 @@
  * @typedef {'none' | 'relayed' | 'direct'} Route
  * @typedef {{route: Route, leaving: {route: Route, until: number} | null, both: boolean, arrives: boolean}} RouteState
  * `both`: a stalled link is used beside the relay. `arrives`: whether what is sent is known to arrive.
- * @typedef {{relay: boolean, serverAnswers: boolean, both: boolean, link: 'unbound' | 'sound' | 'stalled', preferRelay?: boolean}} Means
- * `preferRelay`: the uplink has no room for one more direct copy.
+ * @typedef {{relay: boolean, serverAnswers: boolean, both: boolean, link: 'unbound' | 'sound' | 'stalled', preferRelay?: boolean, darkSince?: number | null}} Means
+ * `preferRelay`: the uplink has no room for one more direct copy. `darkSince`: since when the server has not answered.
  */
 
 /** A planned move sends on both routes for so long; duplicates play once. */
 export const OVERLAP_MS = 200;
+
+/** A server that has not answered for so long relays nothing; sooner, the uplink may be what is full. */
+export const DARK_AFTER_MS = 3000;
+
+/**
+ * Whether a server that has not answered since then is taken to be away.
+ * @param {number} now
+ * @param {number | null} [darkSince]
+ */
+export const isDark = (now, darkSince = null) =>
+  darkSince !== null && now >= darkSince + DARK_AFTER_MS;
 
 /** @type {RouteState} */
 export const NO_ROUTE = Object.freeze({
@@ -29,7 +40,7 @@ export const NO_ROUTE = Object.freeze({
 export function nextRoute(state, now, means) {
   /** @type {Route} */
   let route = means.relay ? 'relayed' : 'none';
-  const prefersRelay = (means.preferRelay ?? false) && means.relay;
+  const prefersRelay = (means.preferRelay ?? false) && means.relay && !isDark(now, means.darkSince);
   if ((means.link === 'sound' && !prefersRelay) || (means.link === 'stalled' && !means.relay))
     route = 'direct';
   const leaving =
@@ -38,7 +49,7 @@ export function nextRoute(state, now, means) {
     leaving !== null &&
     leaving.until > now &&
     ((leaving.route === 'relayed' && means.relay) ||
-      (leaving.route === 'direct' && means.link === 'sound' && !means.preferRelay));
+      (leaving.route === 'direct' && means.link === 'sound' && !prefersRelay));
   const both = means.both && means.link === 'stalled';
   const arrives =
     route === 'relayed' ? means.serverAnswers : route === 'direct' && means.link === 'sound';

@@ -9,7 +9,7 @@
  *   volume: number, priority: number}} Heard
  */
 
-import { NO_ROUTE, nextRoute, shown } from './route.js';
+import { isDark, NO_ROUTE, nextRoute, shown } from './route.js';
 import { Speech } from './speech.js';
 import { Streams } from './stream.js';
 import { View } from './table.js';
@@ -50,6 +50,10 @@ export class Session {
   #routes = new Map();
   /** Since when the shown route is what it is, by peer. @type {Map<string, number>} */
   #shownSince = new Map();
+  /** @type {number | null} since when the server has not answered */
+  #darkSince = null;
+  /** That is long enough to do without it. */
+  isDark = false;
   /** Another connection took over, and the state that was asked for on it has not come. */
   #resuming = false;
   /** What came without effect, by reason. @type {Record<string, number>} */
@@ -257,6 +261,8 @@ export class Session {
   /** @param {number} now */
   refreshRoutes(now) {
     const { pairs, roster, signaling } = this.mesh;
+    this.#darkSince = signaling.reachesServer ? null : (this.#darkSince ?? now);
+    this.isDark = isDark(now, this.#darkSince);
     for (const peer of roster.members.keys()) {
       const link = pairs.bound(peer);
       const before = this.#routes.get(peer) ?? NO_ROUTE;
@@ -268,6 +274,7 @@ export class Session {
           (link?.health.deadSince ?? null) !== null &&
           !signaling.answeredSince(link?.health.deadSince ?? 0),
         preferRelay: this.speech.relayed.has(peer),
+        darkSince: this.#darkSince,
         link: link === null ? 'unbound' : link.health.stalled ? 'stalled' : 'sound',
       });
       if (after === before) continue;

@@ -257,7 +257,7 @@ export class Speech {
     this.#listeners = audience.map(({ peer, relay, link }) => ({
       peer,
       hasLink: (link?.common ?? null) !== null && !link?.health.stalled,
-      hasRelay: relay !== null,
+      hasRelay: relay !== null && !this.session.isDark,
     }));
   }
 

@@ -277,3 +277,24 @@ test('volumes are remembered, within bounds, and storage may hold or do anything
   forgetful.set('a', { volume: 2 });
   assert.equal(forgetful.gain('a'), 2);
 });
+
+// proves: D-33
+test('a listener that is relayed by choice is direct while the server is dark', () => {
+  /** @type {import('../src/route.js').Means} */
+  const crowded = {
+    relay: true,
+    serverAnswers: true,
+    both: false,
+    link: 'sound',
+    preferRelay: true,
+    darkSince: null,
+  };
+  const dark = { ...crowded, serverAnswers: false, darkSince: 1000 };
+  let state = nextRoute(nextRoute(NO_ROUTE, 0, crowded), 1000, dark);
+  state = nextRoute(state, 3999, dark);
+  assert.ok(uses(state, 'relayed') && !uses(state, 'direct'), 'the uplink may be what is full');
+  state = nextRoute(state, 4000, dark);
+  assert.ok(state.route === 'direct' && uses(state, 'relayed'), 'with an overlap');
+  state = nextRoute(nextRoute(state, 5000, dark), 5010, crowded);
+  assert.ok(state.route === 'relayed' && !uses(state, 'direct'), 'it answers again');
+});

@@ -27,6 +27,8 @@ pub struct RouteInputs {
     pub link: LinkQuality,
     /// The relay is used even if the link could carry what is sent: the uplink has no room for one more direct copy.
     pub prefer_relay: bool,
+    /// Since when the server has not answered.
+    pub dark_since: Option<Duration>,
 }
 
 /// How well a link carries what it is given.
@@ -60,6 +62,15 @@ struct Leaving {
 /// For this long a planned move sends on both routes, so that nothing is lost between them. Duplicates play once.
 pub const OVERLAP: Duration = Duration::from_millis(200);
 
+/// A server that has not answered for this long relays nothing that is worth waiting for. Sooner, what seems dark may be an uplink
+/// that is full, and direct copies would fill it more.
+pub const DARK_AFTER: Duration = Duration::from_secs(3);
+
+/// Whether a server that has not answered since then is taken to be away.
+pub fn is_dark(now: Duration, dark_since: Option<Duration>) -> bool {
+    dark_since.is_some_and(|since| now >= since + DARK_AFTER)
+}
+
 impl Default for RouteState {
     fn default() -> Self {
         Self { route: Route::None, leaving: None, both: false, arrives: false }
@@ -90,12 +101,13 @@ impl RouteState {
     ///
     /// Direct when the link is healthy, else relayed, else whatever the link still does. A route that can still be used is
     /// left with an overlap; one that cannot is left at once, and so is a link whose packets the uplink has no room for:
-    /// what it was given is on its way. A link that has stalled without congestion is used beside the relay until the
+    /// what it was given is on its way. When the server has been dark for [`DARK_AFTER`], a healthy link is used even so. A link that has stalled without congestion is used beside the relay until the
     /// server has answered.
     #[must_use]
     pub fn next(self, now: Duration, inputs: RouteInputs) -> Self {
+        let prefer_relay = inputs.prefer_relay && !is_dark(now, inputs.dark_since);
         let route = match (inputs.link, inputs.relay) {
-            (LinkQuality::Healthy, true) if inputs.prefer_relay => Route::Relayed,
+            (LinkQuality::Healthy, true) if prefer_relay => Route::Relayed,
             (LinkQuality::Healthy, _) | (LinkQuality::Stalled, false) => Route::Direct,
             (LinkQuality::Stalled | LinkQuality::Unbound, true) => Route::Relayed,
             (LinkQuality::Unbound, false) => Route::None,
@@ -103,7 +115,7 @@ impl RouteState {
         let usable = |old: Route| match old {
             Route::None => false,
             Route::Relayed => inputs.relay,
-            Route::Direct => inputs.link == LinkQuality::Healthy && !inputs.prefer_relay,
+            Route::Direct => inputs.link == LinkQuality::Healthy && !prefer_relay,
         };
         let leaving =
             if route != self.route { Some(Leaving { route: self.route, until: now + OVERLAP }) } else { self.leaving };
@@ -127,6 +139,7 @@ mod tests {
         both: false,
         link: LinkQuality::Unbound,
         prefer_relay: false,
+        dark_since: None,
     };
     const RELAY_ONLY: RouteInputs = RouteInputs { relay: true, ..NOTHING };
     const BOTH: RouteInputs = RouteInputs { relay: true, link: LinkQuality::Healthy, ..NOTHING };
@@ -172,6 +185,20 @@ mod tests {
         assert!(state.route() == Route::Direct && state.uses_link() && state.uses_relay());
         let alone = RouteInputs { prefer_relay: true, ..LINK_ONLY };
         assert_eq!(state.next(at(700), alone).route(), Route::Direct, "without a relay the link is all there is");
+    }
+
+    /// proves: D-33
+    #[test]
+    fn a_listener_that_is_relayed_by_choice_is_direct_while_the_server_is_dark() {
+        let crowded = RouteInputs { prefer_relay: true, ..BOTH };
+        let dark = RouteInputs { server_answers: false, dark_since: Some(at(1_000)), ..crowded };
+        let relayed = RouteState::default().next(at(0), crowded);
+        let state = relayed.next(at(1_000), dark).next(at(3_999), dark);
+        assert!(state.uses_relay() && !state.uses_link(), "the uplink may be what is full");
+        let state = state.next(at(4_000), dark);
+        assert!(state.route() == Route::Direct && state.uses_relay(), "with an overlap");
+        let state = state.next(at(5_000), dark).next(at(5_010), crowded);
+        assert!(state.route() == Route::Relayed && !state.uses_link(), "it answers again");
     }
 
     #[test]

@@ -63,12 +63,16 @@ const LONGEST_TRAIN_HOLD: Duration = Duration::from_secs(12);
 const CALM: Duration = Duration::from_secs(60);
 /// Loss above this, without a queue, is tested.
 const LOSS_TESTED: f32 = 0.03;
-/// Loss above this is congestion without a test.
+/// Loss above this is congestion without a test, …
 const LOSS_OVERWHELMING: f32 = 0.35;
+/// … if of so few packets chance does not explain more of it than this.
+const SURELY_OVERWHELMING: f64 = 0.25;
 /// … when it stays for so long.
 const OVERWHELMING_STAYS: Duration = Duration::from_millis(300);
 /// Loss is tested when it has stayed for so long; the share that is lost is known better by then.
 const LOSS_STAYS: Duration = Duration::from_millis(500);
+/// At the lowest rate it must have stayed for this long.
+const LOWEST_STAYS: Duration = Duration::from_millis(1_500);
 /// Loss is looked at over this time.
 const LOSS_SPAN: Duration = Duration::from_millis(1_200);
 /// Rates are those of this time. In a shorter phrase they include the pause before it.
@@ -93,10 +97,17 @@ const SURELY_PATH: f64 = -1.5;
 const LIKELY_CONGESTION: f64 = 1.5;
 /// What arrives is compared when less than this share is sent: otherwise chance changes it as much.
 const MUCH_LESS: f64 = 0.7;
+/// What is lost more than the path's own loss is more than chance in this many standard errors: it is looked at often.
+const SURELY_MORE: f64 = 2.4;
+/// What is sent is about as much as when the loss of the path was found, redundancy included.
+const SAME_RATE: f64 = 1.2;
 /// Loss that grows while this much more is sent needs no test.
 const MUCH_MORE: f64 = 1.5;
-/// What is believed of the path's own loss is believed for this long.
-const PATH_LOSS_LIFE: Duration = Duration::from_secs(45);
+/// When a test decides nothing and the estimate had been lowered, the next one begins after this.
+const DOUBTED_FOR: Duration = Duration::from_secs(10);
+/// The path's own loss is tested again after this, and after twice as long each time that it was found again.
+const FIRST_PATH_LOSS_LIFE: Duration = Duration::from_secs(45);
+const LONGEST_PATH_LOSS_LIFE: Duration = Duration::from_secs(180);
 /// Between two trains of probes when the last one showed room, and when it did not.
 const TRAIN_INTERVAL: Duration = Duration::from_secs(1);
 const TRAIN_RETRY: Duration = Duration::from_secs(5);
@@ -204,6 +215,13 @@ pub(crate) struct UplinkEstimate {
     unexplained_for: Option<Duration>,
     test: Option<LossTest>,
     path_loss: Option<PathLoss>,
+    path_loss_life: Duration,
+    before_loss: Option<BeforeLoss>,
+    /// What became of the packets of the last moments, …
+    packets: PacketLoss,
+    /// … and of those of the last seconds, since the estimate was lowered.
+    recent: PacketLoss,
+    recent_at: Duration,
     next_train: u16,
     train_at: Duration,
     train: Option<SentTrain>,
@@ -226,6 +244,8 @@ pub(crate) struct UplinkEstimate {
 #[derive(Clone, Copy, Debug)]
 struct Unproved {
     proved_bps: f64,
+    /// What became of packets until then.
+    packets: PacketLoss,
     /// For how long more than that was sent without loss.
     sent_for: Duration,
 }
@@ -240,6 +260,13 @@ struct LossTest {
     estimate_bps: f64,
 }
 
+/// What was estimated before loss lowered it.
+#[derive(Clone, Copy, Debug)]
+struct BeforeLoss {
+    estimate_bps: f64,
+    seen: Observation,
+}
+
 /// The share that the path itself loses, whatever is sent.
 #[derive(Clone, Copy, Debug)]
 struct PathLoss {
@@ -247,6 +274,8 @@ struct PathLoss {
     /// What was sent when that was found, and what became of it.
     sent_bps: f64,
     packets: PacketLoss,
+    /// When packets were last added to those.
+    counted_at: Duration,
     until: Duration,
 }
 
@@ -279,6 +308,11 @@ impl UplinkEstimate {
             unexplained_for: None,
             test: None,
             path_loss: None,
+            path_loss_life: FIRST_PATH_LOSS_LIFE,
+            before_loss: None,
+            packets: PacketLoss::default(),
+            recent: PacketLoss::default(),
+            recent_at: Duration::ZERO,
             next_train: 0,
             train_at: Duration::ZERO,
             train: None,
@@ -339,8 +373,7 @@ impl UplinkEstimate {
 
     /// Redundancy was tried and has not helped: the loss is congestion.
     pub(crate) fn redundancy_failed(&mut self, now: Duration, seen: Observation) {
-        self.path_loss = None;
-        self.lower(now, seen);
+        self.lower_for_loss(now, seen, seen);
     }
 
     /// Takes what was seen. Call about every 100 ms while speech is sent, and shortly after it.
@@ -365,6 +398,7 @@ impl UplinkEstimate {
         }
         if self.lowered_at.is_some_and(|at| now >= at + CALM) && now >= self.disbelieved_until {
             (self.hold, self.lowered_at, self.ceiling_bps) = (FIRST_HOLD, None, None);
+            self.before_loss = None;
         }
         self.test = self.test.filter(|test| now < test.began + STALE_TEST);
         let loss = seen.loss.unwrap_or(0.0);
@@ -378,6 +412,22 @@ impl UplinkEstimate {
         }
         if !self.is_unexplained(loss) || since_last > LONGEST_STEP {
             self.unexplained_for = None;
+        }
+        if seen.packets.settled > 0 {
+            self.packets = seen.packets;
+        }
+        if seen.is_sending && now >= self.recent_at + LOSS_SPAN {
+            (self.recent, self.recent_at) = (self.recent.faded().and(seen.packets), now);
+        }
+        if let Some(path) = &mut self.path_loss
+            && seen.is_sending
+            && self.test.is_none()
+            && self.before_loss.is_none()
+            && !seen.packets.is_more_than(path.packets, 1.0)
+            && now >= path.counted_at + LOSS_SPAN
+            && seen.sent_bps < path.sent_bps * SAME_RATE
+        {
+            (path.packets, path.counted_at) = (path.packets.and(seen.packets), now);
         }
         self.spare_relay(now, seen);
         let unproved_until = *self.unproved_until.get_or_insert(now + UNPROVED);
@@ -432,29 +482,63 @@ impl UplinkEstimate {
         }
         let lasted = self.unexplained_for.map_or(Duration::ZERO, |lasted| lasted + elapsed);
         self.unexplained_for = Some(lasted);
-        if lasted >= OVERWHELMING_STAYS
-            && let Some(unproved) = self.unproved.filter(|unproved| unproved.is_exceeded_by(seen))
+        let stays = lasted >= OVERWHELMING_STAYS;
+        let is_overwhelming = loss >= LOSS_OVERWHELMING
+            && seen.packets.at_least() >= SURELY_OVERWHELMING
+            && self.path_loss.is_none_or(|path| seen.packets.is_more_than(path.packets, SURELY_MORE));
+        if let Some(unproved) = self.unproved
+            && stays
+            && unproved.is_exceeded_by(seen)
+            && (unproved.packets.lost == 0 || seen.packets.is_more_than(unproved.packets, 2.0))
         {
             self.disbelieve(now, unproved, seen);
-        } else if loss >= LOSS_OVERWHELMING && lasted >= OVERWHELMING_STAYS || self.has_grown_with_rate(seen) {
-            self.lower(now, seen);
+        } else if is_overwhelming && stays || self.has_grown_with_rate(seen) {
+            self.lower_for_loss(now, seen, seen);
         } else if lasted >= LOSS_STAYS && self.knows_rates() && seen.can_send_less {
             self.test =
                 Some(LossTest { began: now, spoken: Duration::ZERO, before: seen, estimate_bps: self.estimate_bps });
+        } else if let Some(before) = self.before_loss
+            && lasted >= LOWEST_STAYS
+            && self.knows_rates()
+            && !seen.can_send_less
+            && self.is_lost_all_the_same(before.seen, seen)
+        {
+            self.take_back(now, before.seen);
+            self.is_of_path(now, before.seen, loss);
         }
     }
 
     /// The train passed and speech does not: back to a little less than what was proved.
     fn disbelieve(&mut self, now: Duration, unproved: Unproved, seen: Observation) {
         let proved_bps = unproved.proved_bps;
-        self.lower(now, Observation { delivered_bps: proved_bps, sent_bps: proved_bps, background_bps: 0.0, ..seen });
+        let proved = Observation { delivered_bps: proved_bps, sent_bps: proved_bps, background_bps: 0.0, ..seen };
+        self.lower_for_loss(now, proved, seen);
         self.disbelieved_until = now + self.disbelief;
         self.disbelief = (self.disbelief * 2).min(LONGEST_DISBELIEF);
     }
 
+    /// Lowers the estimate because of the loss that was seen `before`: if that is found to be the path's own, it is taken back.
+    fn lower_for_loss(&mut self, now: Duration, seen: Observation, before: Observation) {
+        let before = self.before_loss.unwrap_or(BeforeLoss { estimate_bps: self.estimate_bps, seen: before });
+        self.lower(now, seen);
+        self.before_loss = Some(before);
+        (self.path_loss, self.path_loss_life) = (None, FIRST_PATH_LOSS_LIFE);
+    }
+
+    /// As little is sent as can be, and as much of it is lost as when the estimate was lowered for that, and not because
+    /// what arrives is all that fits.
+    fn is_lost_all_the_same(&self, before: Observation, seen: Observation) -> bool {
+        let sent = seen.sent_bps / before.sent_bps.max(1.0);
+        let delivered = seen.delivered_bps / before.delivered_bps.max(1.0);
+        sent < MUCH_LESS
+            && delivered < f64::midpoint(sent, 1.0)
+            && evidence_of_congestion(before.packets, seen.packets) <= SURELY_PATH
+    }
+
     fn is_unexplained(&self, loss: f32) -> bool {
-        let explained = self.path_loss.map_or(0.0, |path| path.share);
-        loss >= LOSS_TESTED.max(explained * 1.6 + LOSS_TESTED)
+        let Some(path) = self.path_loss else { return loss >= LOSS_TESTED };
+        let is_more = self.before_loss.is_some() || self.packets.is_more_than(path.packets, SURELY_MORE);
+        loss >= path.share * 1.6 + LOSS_TESTED && is_more
     }
 
     /// The rates are those of speech, without a pause.
@@ -465,7 +549,7 @@ impl UplinkEstimate {
     /// The path lost less when less was sent: what it loses more now is congestion, without a test.
     fn has_grown_with_rate(&self, seen: Observation) -> bool {
         let has_grown =
-            |path: PathLoss| seen.sent_bps >= path.sent_bps * MUCH_MORE && seen.packets.is_more_than(path.packets);
+            |path: PathLoss| seen.sent_bps >= path.sent_bps * MUCH_MORE && seen.packets.is_more_than(path.packets, 2.0);
         self.knows_rates() && self.path_loss.is_some_and(has_grown)
     }
 
@@ -491,19 +575,40 @@ impl UplinkEstimate {
         if was_full || evidence >= LIKELY_CONGESTION {
             self.estimate_bps = test.estimate_bps;
             let carried = test.before.delivered_bps.max(seen.delivered_bps);
-            self.lower(now, Observation { delivered_bps: carried, ..seen });
+            self.lower_for_loss(now, Observation { delivered_bps: carried, ..seen }, test.before);
             self.is_draining = false;
         } else {
-            if evidence <= SURELY_PATH {
-                // What was taken for congestion before was none.
-                self.estimate_bps = self.estimate_bps.max(test.before.sent_bps * 1.5);
-                (self.lowered_at, self.ceiling_bps) = (None, None);
+            if evidence <= SURELY_PATH || evidence < 0.0 && self.before_loss.is_some() {
+                self.take_back(now, test.before);
             }
             self.is_draining = false;
-            let share = test.before.loss.unwrap_or(0.0).max(seen.loss.unwrap_or(0.0));
-            let Observation { sent_bps, packets, .. } = test.before;
-            self.path_loss = Some(PathLoss { share, sent_bps, packets, until: now + PATH_LOSS_LIFE });
+            self.is_of_path(now, test.before, seen.loss.unwrap_or(0.0));
+            if evidence <= SURELY_PATH {
+                self.path_loss_life = (self.path_loss_life * 2).min(LONGEST_PATH_LOSS_LIFE);
+            }
+            if self.lowered_at.is_some() {
+                self.path_loss = self.path_loss.map(|path| PathLoss { until: now + DOUBTED_FOR, ..path });
+            }
         }
+    }
+
+    /// What was taken for congestion before was none.
+    fn take_back(&mut self, now: Duration, seen: Observation) {
+        let before = self.before_loss.take();
+        let estimate_bps = before.map_or(0.0, |before| before.estimate_bps.min(before.seen.sent_bps * 1.5));
+        self.estimate_bps = self.estimate_bps.max(seen.sent_bps * 1.5).max(estimate_bps);
+        if before.is_some() {
+            self.disbelieved_until = now;
+        }
+        (self.lowered_at, self.ceiling_bps, self.policed_at) = (None, None, None);
+        (self.hold, self.hold_until) = (FIRST_HOLD, now);
+    }
+
+    /// What was lost is the path's own, for a while.
+    fn is_of_path(&mut self, now: Duration, before: Observation, loss: f32) {
+        let share = before.loss.unwrap_or(0.0).max(loss);
+        let Observation { sent_bps, packets, .. } = before;
+        self.path_loss = Some(PathLoss { share, sent_bps, packets, counted_at: now, until: now + self.path_loss_life });
     }
 
     fn lower(&mut self, now: Duration, seen: Observation) {
@@ -536,6 +641,8 @@ impl UplinkEstimate {
         self.hold_until = now + self.hold;
         self.train_at = now + self.hold.min(LONGEST_TRAIN_HOLD);
         (self.train, self.shown, self.unproved) = (None, None, None);
+        self.before_loss = None;
+        (self.recent, self.recent_at) = (PacketLoss::default(), now);
     }
 
     fn grow(&mut self, now: Duration, seen: Observation, elapsed: Duration) {
@@ -597,8 +704,10 @@ impl UplinkEstimate {
 
     /// What arrived of a train.
     pub(crate) fn train_arrived(&mut self, now: Duration, number: u16, received: u8, span: Duration) {
-        let Some(SentTrain { bytes, .. }) =
-            self.train.filter(|sent| sent.train.number == number && received == sent.train.packets)
+        // Where the path loses by itself, one packet may be missing: what arrived shows no more than there is.
+        let missing = u8::from(self.path_loss.is_some() && self.before_loss.is_none());
+        let is_whole = |sent: &SentTrain| (sent.train.packets - missing..=sent.train.packets).contains(&received);
+        let Some(SentTrain { bytes, .. }) = self.train.filter(|sent| sent.train.number == number && is_whole(sent))
         else {
             return;
         };
@@ -611,7 +720,7 @@ impl UplinkEstimate {
         if measured_bps > needed_bps {
             let (growth, least_bps) =
                 shown.map_or((UNCONFIRMED_GROWTH, measured_bps), |(_, before_bps)| (2.0, measured_bps.min(before_bps)));
-            let unproved = Unproved { proved_bps: self.estimate_bps, sent_for: Duration::ZERO };
+            let unproved = Unproved { proved_bps: self.estimate_bps, packets: self.recent, sent_for: Duration::ZERO };
             let proved_bps = self.unproved.get_or_insert(unproved).proved_bps;
             let growth_bps = growth * self.estimate_bps;
             // Where a train may pass that speech does not, each step is to be proved.

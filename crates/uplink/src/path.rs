@@ -25,6 +25,10 @@ const IN_USE: Duration = Duration::from_millis(400);
 const ACKNOWLEDGED_WITHIN: Duration = Duration::from_millis(180);
 /// From this on a measured queue is one.
 const MEASURED_QUEUE: Duration = Duration::from_millis(25);
+/// … unless delays differ by more than this part of it from one measurement to the next.
+const JITTER_IS_LESS: u32 = 3;
+/// What is longer than this is a queue, however much delays differ: they do when a queue grows quickly.
+const MOST_JITTER: Duration = Duration::from_millis(60);
 /// What a probe measured says something for this long.
 const PROBED: Duration = Duration::from_secs(3);
 /// Samples kept of the last moments.
@@ -171,7 +175,8 @@ impl PathMonitor {
         let (measured_at, measured) = self.delay.latest()?;
         let overdue = self.overdue(now);
         let is_in_use = self.sent_at.is_some_and(|at| now <= at + IN_USE);
-        let grows = is_in_use && measured >= MEASURED_QUEUE && !overdue.is_zero();
+        let is_queue = measured >= MEASURED_QUEUE.max(JITTER_IS_LESS * self.delay.jitter()).min(MOST_JITTER);
+        let grows = is_in_use && is_queue && !overdue.is_zero();
         let believed_for = if grows { GROWING } else { STALE };
         (now <= measured_at + believed_for).then(|| if grows { measured.max(overdue) } else { measured })
     }
@@ -346,6 +351,14 @@ impl QueueingDelay {
             self.samples.pop_front();
         }
         self.samples.push_back((now, delay_us));
+    }
+
+    /// By how much a measurement differs from the one before, at most, in three of four cases.
+    fn jitter(&self) -> Duration {
+        let pairs = self.samples.iter().zip(self.samples.iter().skip(1));
+        let mut differences: Vec<_> = pairs.map(|((_, before), (_, after))| before.abs_diff(*after)).collect();
+        differences.sort_unstable();
+        Duration::from_micros(differences.get(differences.len() * 3 / 4).copied().unwrap_or_default())
     }
 
     /// The latest measurement and its time.

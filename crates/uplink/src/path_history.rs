@@ -46,15 +46,31 @@ impl PacketLoss {
             .fold(Self::default(), |sum, path| Self { settled: sum.settled + path.settled, lost: sum.lost + path.lost })
     }
 
+    /// Both together.
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self { settled: self.settled + other.settled, lost: self.lost + other.lost }
+    }
+
+    /// Three quarters of them, as they count for less after a while.
+    pub(crate) fn faded(self) -> Self {
+        Self { settled: self.settled * 3 / 4, lost: self.lost * 3 / 4 }
+    }
+
+    /// The share that was lost, less what chance may have added: one and a half standard errors.
+    pub(crate) fn at_least(self) -> f64 {
+        let share = self.share();
+        share - 1.5 * (share * (1.0 - share) / self.settled.max(1) as f64).sqrt()
+    }
+
     fn share(self) -> f64 {
         self.lost as f64 / self.settled.max(1) as f64
     }
 
-    /// Whether a larger share was lost than before, by more than chance explains: two standard errors.
-    pub(crate) fn is_more_than(self, before: Self) -> bool {
-        let both = Self { settled: self.settled + before.settled, lost: self.lost + before.lost }.share();
+    /// Whether a larger share was lost than before, by more than chance explains: by so many standard errors.
+    pub(crate) fn is_more_than(self, before: Self, errors: f64) -> bool {
+        let both = self.and(before).share();
         let variance = both * (1.0 - both) * (1.0 / self.settled.max(1) as f64 + 1.0 / before.settled.max(1) as f64);
-        self.share() > before.share() * 1.25 + 0.01 && self.share() - before.share() > 2.0 * variance.sqrt()
+        self.share() > before.share() * 1.25 + 0.01 && self.share() - before.share() > errors * variance.sqrt()
     }
 }
 
@@ -156,7 +172,7 @@ mod tests {
             (of(0, 0), of(1, 3), false),
             (of(0, 60), of(0, 0), false),
         ] {
-            assert_eq!(after.is_more_than(before), grew, "{before:?} {after:?}");
+            assert_eq!(after.is_more_than(before, 2.0), grew, "{before:?} {after:?}");
         }
     }
 

@@ -565,3 +565,5 @@ impl<P: Copy + Ord + Debug> Feedback<P> {
 
 #[cfg(test)]
 mod chance;
+#[cfg(test)]
+mod lossy;

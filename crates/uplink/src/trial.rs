@@ -45,7 +45,7 @@ impl RedundancyTrial {
             return false;
         }
         self.0 = Some(Before { until: Duration::MAX, ..before });
-        unrepaired > before.unrepaired.max(NO_MATTER) && packets.is_more_than(before.packets)
+        unrepaired > before.unrepaired.max(NO_MATTER) && packets.is_more_than(before.packets, 2.0)
     }
 }
 

@@ -15,7 +15,7 @@ use super::{ClientConfig, ClientEvent, DropCounts, Dropped, EVENTS, OUTPUTS, Pha
 use crate::output::{Fallback, Outputs};
 use crate::permits;
 use crate::roster::{Roster, ServerHealth};
-use crate::route::{LinkQuality, Route, RouteInputs, RouteState};
+use crate::route::{LinkQuality, Route, RouteInputs, RouteState, is_dark};
 use crate::transport::{Destination, DisconnectReason, Naming, Reliability};
 
 /// Membership, links and routes of one client.
@@ -41,6 +41,9 @@ pub(super) struct Core<P> {
     pub permissions: Permissions,
     pub roster: Roster<P>,
     pub server: ServerHealth,
+    /// Since when the server has not answered, and whether that is long enough to do without it.
+    dark_since: Option<Duration>,
+    pub is_dark: bool,
     pub out: Outputs<P>,
     pub events: VecDeque<ClientEvent<P>>,
     pub dropped: DropCounts,
@@ -66,6 +69,8 @@ impl<P: Copy + Ord + Debug> Core<P> {
             permissions: Permissions::default(),
             roster: Roster::default(),
             server: ServerHealth::UNKNOWN,
+            dark_since: None,
+            is_dark: false,
             out: Outputs::new(OUTPUTS),
             events: VecDeque::new(),
             dropped: DropCounts::new(),
@@ -134,6 +139,8 @@ impl<P: Copy + Ord + Debug> Core<P> {
 
     /// Chooses every pair's route anew and reports what changed.
     pub(super) fn refresh_routes(&mut self, now: Duration) {
+        self.dark_since = (!self.server.is_reached).then(|| self.dark_since.unwrap_or(now));
+        self.is_dark = is_dark(now, self.dark_since);
         let mut means = BTreeMap::new();
         let none = RouteInputs {
             relay: false,
@@ -141,6 +148,7 @@ impl<P: Copy + Ord + Debug> Core<P> {
             both: false,
             link: LinkQuality::Unbound,
             prefer_relay: false,
+            dark_since: self.dark_since,
         };
         if let Some(view) = self.joined_view() {
             for member in view.table.members().filter(|member| member.info.id != view.you) {

@@ -236,7 +236,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
             self.audience.push(AudienceMember {
                 who: remote.who,
                 has_link: link.is_some_and(|link| !link.health.is_stalled()),
-                has_relay: remote.relay.is_some(),
+                has_relay: remote.relay.is_some() && !core.is_dark,
             });
         }
     }

@@ -147,7 +147,8 @@ fn loss_is_not_tested_where_less_cannot_be_sent() {
             was_tested |= estimate.is_testing();
         }
         assert_eq!(was_tested, can_send_less);
-        let all = Observation { loss: Some(0.4), can_send_less, ..link.carry(40_000.0) };
+        let packets = PacketLoss { settled: 60, lost: 24 };
+        let all = Observation { loss: Some(0.4), packets, can_send_less, ..link.carry(40_000.0) };
         for tick in 60..70 {
             estimate.update(TICK * tick, all);
         }
@@ -161,7 +162,8 @@ fn loss_that_grows_with_what_is_sent_is_congestion_without_a_test() {
         let mut estimate = UplinkEstimate::new();
         estimate.estimate_bps = 400_000.0;
         let packets = PacketLoss { settled: 60, lost: 3 };
-        estimate.path_loss = Some(PathLoss { share: 0.05, sent_bps: 100_000.0, packets, until: 600 * TICK });
+        estimate.path_loss =
+            Some(PathLoss { share: 0.05, sent_bps: 100_000.0, packets, counted_at: Duration::ZERO, until: 600 * TICK });
         let loss = Some(0.2);
         let seen = Observation {
             is_sending: true,

@@ -11,10 +11,10 @@ const FRAME_MS: u64 = 20;
 const ROUND_TRIP_MS: u64 = 60;
 
 /// Numbers from a seed (xorshift64*).
-struct Random(u64);
+pub(super) struct Random(pub(super) u64);
 
 impl Random {
-    fn share(&mut self) -> f64 {
+    pub(super) fn share(&mut self) -> f64 {
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;
