@@ -4,12 +4,14 @@
 //! a while ([`Room::is_over`]), so that a peer that comes back soon gets the same one.
 
 mod bans;
+mod departed;
 mod ice;
 mod join_rates;
 mod lock;
 mod members;
 mod moderating;
 mod moderation;
+mod moves;
 mod packets;
 mod password;
 mod policing;
@@ -293,7 +295,7 @@ impl Room {
         }
         let held_in = self.moderation.held_in(peer).to_vec();
         let info = PeerInfo { peer, client, run, name, metadata, capabilities, order, status, permissions, held_in };
-        self.enter(connection, info, room, out);
+        self.enter(now, connection, info, room, out);
         Ok(peer)
     }
 
@@ -325,7 +327,9 @@ impl Room {
         let joined = self.joined(connection, &info, room, Some(taken_over));
         out.text(connection, &Text::from(&joined), Purpose::Snapshot);
         out.hand_over(old, connection);
+        let peer = info.peer;
         self.members.insert(connection, info);
+        self.bring_up_to_date(now, connection, peer, out);
         for former in self.former.values_mut().filter(|former| former.now == old) {
             former.now = connection;
         }
@@ -345,7 +349,7 @@ impl Room {
         true
     }
 
-    fn enter(&mut self, connection: ConnectionId, info: PeerInfo, room: String, out: &mut impl Outbox) {
+    fn enter(&mut self, now: Duration, connection: ConnectionId, info: PeerInfo, room: String, out: &mut impl Outbox) {
         self.session.set_permissions(connection, info.permissions);
         self.session.set_held_in(connection, &info.held_in, &mut Packets::of_server(out));
         self.members.changed();
@@ -354,7 +358,10 @@ impl Room {
         out.text(connection, &Text::from(&joined), Purpose::Snapshot);
         self.members.broadcast(&ServerMessage::PeerJoined { peer: info.clone() }, Purpose::Update, out);
         self.policing.entered(info.peer);
+        self.moderation.entered(now, info.peer, info.run);
+        let peer = info.peer;
         self.members.insert(connection, info);
+        self.bring_up_to_date(now, connection, peer, out);
     }
 
     /// The answer to the join of `info`, which is not among the members at this moment.
@@ -444,7 +451,7 @@ impl Room {
             }
             ClientMessage::Roster => {
                 if !out.defer_snapshot(from) {
-                    self.members.send_roster(from, out);
+                    self.send_roster(now, from, out);
                 }
                 Ok(())
             }
@@ -521,9 +528,9 @@ impl Room {
         self.close_former(out, |former| former.now == connection);
         self.statuses.forget(member.peer);
         self.credentials.forget(connection);
-        let subject = self.grants.remove(&connection).and_then(|grant| grant.subject.clone());
+        let grant = self.grants.remove(&connection);
         self.tickets.forget(connection);
-        self.moderation.left(now, connection, &member, subject, reason);
+        self.moderation.left(now, connection, &member, grant, reason);
         self.policing.left(now, member.peer);
         self.forget_busy(connection);
         self.texts_read.remove(&connection);
@@ -543,13 +550,13 @@ impl Room {
 
     /// Sends a member one part of everything as it is now: the roster, the room's metadata, and who listens to what. Gives
     /// the part that follows. A mailbox asks for it in place of updates that waited too long.
-    pub fn refresh(&mut self, to: ConnectionId, part: Part, out: &mut impl Outbox) -> Option<Part> {
+    pub fn refresh(&mut self, now: Duration, to: ConnectionId, part: Part, out: &mut impl Outbox) -> Option<Part> {
         if !self.members.contains(to) {
             return None;
         }
         match part {
             Part::Roster => {
-                self.members.send_roster(to, out);
+                self.send_roster(now, to, out);
                 Some(Part::Room)
             }
             Part::Room => {

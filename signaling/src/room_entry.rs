@@ -161,7 +161,7 @@ impl<L: Line> RoomEntry<L> {
         let mut occupied = lock(&self.occupied);
         line.begin_part();
         let (next, bytes) =
-            occupied.with(&self.metrics, now, |room, out| (room.refresh(to, part, out), out.state_bytes(to)));
+            occupied.with(&self.metrics, now, |room, out| (room.refresh(now, to, part, out), out.state_bytes(to)));
         line.end_part(next);
         bytes
     }

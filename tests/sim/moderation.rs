@@ -94,3 +94,42 @@ fn a_member_who_knows_that_it_is_moved_sends_nothing_elsewhere() {
     world.run(SECOND);
     assert_eq!(dropped(&world), before, "no frame came that had to be dropped");
 }
+
+/// proves: B-19
+#[test]
+fn what_is_decided_about_a_member_whom_only_links_reach_holds_there_and_when_it_is_back() {
+    for (seed, decision) in [(6, "mute"), (7, "move"), (8, "ban")] {
+        let mut world = talking(seed, Route::Direct);
+        let peer = world.peers[0].id;
+        world.wires.borrow_mut().server_dark.insert(0);
+        world.break_socket(0);
+        world.run(2 * SECOND);
+        let before = received(&world);
+        world.run(SECOND);
+        assert!(received(&world).iter().zip(before).all(|(now, before)| *now > before + 40), "{decision}: links live");
+        let red = vec!["Red".to_owned()];
+        let action = match decision {
+            "mute" => Moderation::Mute { peer },
+            "move" => Moderation::Move { peer, groups: red.clone() },
+            _ => Moderation::Ban { peer, seconds: 60 },
+        };
+        world.moderate(1, action, 0);
+        world.run(WITHIN);
+        let before = received(&world);
+        world.run(5 * SECOND);
+        assert_eq!(received(&world), before, "{decision}");
+
+        world.wires.borrow_mut().server_dark.remove(&0);
+        if decision == "ban" {
+            continue;
+        }
+        world.run_until(20 * SECOND, "it learns of it", |world| {
+            let mesh = &world.peers[0].comms.network().mesh;
+            let moved = |event: &MeshEvent| matches!(event, MeshEvent::Moved { groups } if *groups == red);
+            let is_moved = world.peers[0].mesh_events.iter().any(moved);
+            if decision == "mute" { !mesh.own_permissions().speak } else { is_moved }
+        });
+        world.run(SECOND);
+        assert_eq!(received(&world), before, "{decision}: no more than before");
+    }
+}

@@ -216,7 +216,10 @@ const READ = {
   status: (m) => ({ peer: peerId(m.peer), status: memberStatus(m.status) }),
   'metadata-set': (m) => ({ request: integer(m.request, 0xffffffff) }),
   moderated: (m) => ({ request: integer(m.request, 0xffffffff) }),
-  move: (m) => ({ groups: groups(m.groups) }),
+  move: (m) => ({
+    groups: groups(m.groups),
+    ...(m.number !== undefined && { number: integer(m.number, 0xffffffff) }),
+  }),
   held: (m) => ({ peer: peerId(m.peer), groups: groups(m.groups ?? []) }),
   locked: (m) => ({ locked: m.locked === true }),
   'room-metadata': (m) => ({ metadata: metadata(m.metadata) }),

@@ -77,6 +77,8 @@ export class Signaling {
   #generations = 0;
   #failures = 0;
   #toldBusyAt = -Infinity;
+  /** The session and number of the move that was carried out last. @type {string | undefined} */
+  #lastMove;
   hasJoined = false;
   /** @type {number | null} */
   awaySince = null;
@@ -326,7 +328,7 @@ export class Signaling {
         if (this.isJoined) mesh.iceServers = message.ice_servers;
         return undefined;
       case 'move':
-        return this.#moved(message.groups);
+        return this.#moved(message);
       case 'locked':
         return this.#lockChanged(message.locked);
       case 'moderated':
@@ -577,8 +579,14 @@ export class Signaling {
     else this.mesh.emit({ type: 'remark', text: locked ? LOCKED : 'Newcomers are let in again.' });
   }
 
-  /** A moderator asks this page to listen and speak to these groups only. @param {string[]} groups */
-  #moved(groups) {
+  /**
+   * A moderator asks this page to listen and speak to these groups only. After a join the server repeats the last move, which
+   * may have been lost. @param {{groups: string[], number?: number}} move
+   */
+  #moved({ groups, number }) {
+    const move = number === undefined ? undefined : `${this.mesh.roster.session} ${number}`;
+    if (move && move === this.#lastMove) return;
+    this.#lastMove = move;
     this.mesh.session.moveTo(this.#now, groups);
     // Where it is held elsewhere, or was until now, that is said of this.
     const isHeld = this.mesh.roster.heldIn.length > 0 || !groups.includes(GLOBAL);

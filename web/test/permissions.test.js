@@ -96,6 +96,21 @@ test('a move closes every group that was open, and its end is said', () => {
   assert.deepEqual(remarks(bo), ['A moderator has moved you to everyone.']);
 });
 
+test('a move that the server repeats after a join changes nothing, and one that was lost is carried out', () => {
+  const { world, ada } = pair();
+  world.server.tell(ada, { type: 'move', groups: ['Global'], number: 1 });
+  world.run(100);
+  ada.mesh.session.joinGroup('Blue');
+  const chosen = groupsOf(ada);
+  world.server.tell(ada, { type: 'move', groups: ['Global'], number: 1 });
+  world.run(100);
+  assert.deepEqual(groupsOf(ada), chosen, 'what was chosen since then stays');
+  world.server.tell(ada, { type: 'move', groups: ['Global'], number: 2 });
+  world.run(100);
+  assert.deepEqual(groupsOf(ada)[0], ['Global']);
+  assert.equal(remarks(ada).length, 2);
+});
+
 test('a page that was loaded anew stands where it is held, and learns of the end of that by a roster as well', () => {
   const world = new World();
   world.server.heldIn = ['Red', 'Blue'];

@@ -8,6 +8,8 @@
 //!
 //! An address has answered when it has sent a success response to a check of ours, told by its transaction id of 96
 //! random bits. From then on only the intervals limit checks to it.
+//!
+//! Checks that go through a TURN server count as those that are sent directly: it sends each of them on to the remote's address.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
@@ -17,6 +19,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::check_budget::CheckBudget;
+use crate::relayed::{Channels, Relayed};
 
 /// Between the first two checks of a pair: the next round of the stack's checks, which come every 20 ms.
 const FIRST_GAP: Duration = Duration::from_millis(12);
@@ -47,8 +50,17 @@ type TransactionId = [u8; 12];
 pub(crate) struct CheckLimiter {
     budget: Arc<CheckBudget>,
     remote: u128,
-    /// By local and remote address.
-    pairs: BTreeMap<(SocketAddr, SocketAddr), Pair>,
+    pairs: BTreeMap<Path, Pair>,
+    channels: Channels,
+}
+
+/// From where to where checks go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Path {
+    local: SocketAddr,
+    /// The TURN server between, if there is one.
+    relay: Option<SocketAddr>,
+    remote: SocketAddr,
 }
 
 #[derive(Debug)]
@@ -94,9 +106,16 @@ impl CheckLimiter {
     }
 
     /// Whether this datagram may be sent now.
-    pub(crate) fn admits(&mut self, now: Instant, local: SocketAddr, remote: SocketAddr, datagram: &[u8]) -> bool {
+    pub(crate) fn admits(&mut self, now: Instant, local: SocketAddr, to: SocketAddr, datagram: &[u8]) -> bool {
+        match self.channels.outgoing(to, datagram) {
+            Relayed::Nothing => self.admits_to(now, Path { local, relay: None, remote: to }, datagram),
+            Relayed::Carries(remote, carried) => self.admits_to(now, Path { local, relay: Some(to), remote }, carried),
+            Relayed::UnknownChannel(carried) => check(carried).is_none(),
+        }
+    }
+
+    fn admits_to(&mut self, now: Instant, key: Path, datagram: &[u8]) -> bool {
         let Some(check) = check(datagram) else { return true };
-        let key = (local, remote);
         if self.pairs.len() >= PAIRS && !self.pairs.contains_key(&key) {
             return false;
         }
@@ -110,12 +129,12 @@ impl CheckLimiter {
         }
         let waits_since = pair.waiting.map_or(now, |(since, _)| since);
         // Public addresses first, which are few and the way between two homes; then the pair that has waited longest.
-        let order = (is_private(remote), waits_since);
+        let order = (is_private(key.remote), waits_since);
         let is_first = self.pairs.iter().all(|(other, pair)| {
             *other == key
                 || pair
                     .waiting
-                    .is_none_or(|(since, asked)| (is_private(other.1), since) >= order || now > asked + WAITS_FOR)
+                    .is_none_or(|(since, asked)| (is_private(other.remote), since) >= order || now > asked + WAITS_FOR)
         });
         let has_token = is_first && self.budget.take(now, self.remote);
         let Some(pair) = self.pairs.get_mut(&key) else { return false };
@@ -128,9 +147,13 @@ impl CheckLimiter {
     }
 
     /// Learns who answers, and who is there.
-    pub(crate) fn received(&mut self, now: Instant, local: SocketAddr, remote: SocketAddr, datagram: &[u8]) {
+    pub(crate) fn received(&mut self, now: Instant, local: SocketAddr, from: SocketAddr, datagram: &[u8]) {
+        let (path, datagram) = match self.channels.open(from, datagram) {
+            Relayed::Carries(remote, carried) => (Path { local, relay: Some(from), remote }, carried),
+            Relayed::Nothing | Relayed::UnknownChannel(_) => (Path { local, relay: None, remote: from }, datagram),
+        };
         let Some((kind, transaction)) = stun(datagram) else { return };
-        let Some(pair) = self.pairs.get_mut(&(local, remote)) else { return };
+        let Some(pair) = self.pairs.get_mut(&path) else { return };
         match kind {
             BINDING_SUCCESS => pair.has_answered |= pair.transactions.contains(&transaction),
             BINDING_REQUEST if pair.encouraged_at.is_none_or(|at| now >= at + ENCOURAGED_INTERVAL) => {
@@ -204,6 +227,7 @@ fn check(datagram: &[u8]) -> Option<Check> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::relayed;
 
     fn message(kind: u16, transaction: u8, with_username: bool) -> Vec<u8> {
         let mut message = kind.to_be_bytes().to_vec();
@@ -272,6 +296,49 @@ mod tests {
         let nomination = nomination(1);
         assert!(limiter.admits(now, local, remote, &nomination), "nominations have intervals of their own");
         assert!(!limiter.admits(now, local, remote, &nomination));
+    }
+
+    /// As the stack sends them through a TURN server: as indications, until a channel is bound.
+    #[test]
+    fn checks_through_a_turn_server_draw_on_the_same_budget() {
+        let (mut limiter, began) = (limiter(), Instant::now());
+        let (local, server) = (address(1, 1), address(9, 3478));
+        let mut sent = 0;
+        for round in 0..500_u16 {
+            let now = began + Duration::from_millis(20) * u32::from(round);
+            let check = message(BINDING_REQUEST, round as u8, true);
+            for number in 0..24 {
+                let third = address(3, 1_000 + number);
+                let is_bound = round > 10;
+                if round == 10 {
+                    assert!(limiter.admits(now, local, server, &relayed::tests::binding(0x4000 + number, third)));
+                }
+                let datagram = if is_bound {
+                    relayed::tests::through(0x4000 + number, &check)
+                } else {
+                    relayed::tests::indication(third, &check)
+                };
+                sent += u32::from(limiter.admits(now, local, server, &datagram));
+            }
+        }
+        assert!((100..=20 + 20 * 10).contains(&sent), "{sent} in 10 s");
+        let unknown = relayed::tests::through(0x5000, &message(BINDING_REQUEST, 1, true));
+        assert!(!limiter.admits(began, local, server, &unknown), "where it goes is not known");
+    }
+
+    #[test]
+    fn an_answer_through_a_turn_server_counts_for_that_way_alone() {
+        let (mut limiter, now) = (limiter(), Instant::now());
+        let (local, server, remote) = (address(1, 1), address(9, 3478), address(2, 2));
+        let check = message(BINDING_REQUEST, 7, true);
+        assert!(limiter.admits(now, local, server, &relayed::tests::indication(remote, &check)));
+        limiter.received(now, local, server, &relayed::tests::indication(remote, &message(BINDING_SUCCESS, 7, false)));
+        while limiter.budget.take(now, 0) {}
+        let later = now + Duration::from_millis(20);
+        assert!(limiter.admits(later, local, server, &relayed::tests::indication(remote, &check)), "it has answered");
+        assert!(!limiter.admits(later, local, remote, &check), "directly it has not");
+        let speech = relayed::tests::indication(remote, &[22; 200]);
+        assert!((0..100).all(|_| limiter.admits(later, local, server, &speech)), "only checks are held back");
     }
 
     #[test]

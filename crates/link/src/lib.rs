@@ -72,6 +72,7 @@ pub mod limits;
 mod openings;
 mod pace;
 mod queues;
+mod relayed;
 mod remote;
 mod runtime;
 mod socket;

@@ -48,7 +48,7 @@ use voicemesh_wire::identity::IdentityProof;
 use voicemesh_wire::signaling::{
     AccessToken, ClientMessage, MemberStatus, Metadata, MetadataChanges, Moderation, Password, Presence, Ticket,
 };
-use voicemesh_wire::{ClientId, PeerId, Permissions};
+use voicemesh_wire::{ClientId, PeerId, Permissions, SessionId};
 
 use connection::{Connection, Overdue};
 use lobby::{Lobby, Outlet};
@@ -125,6 +125,8 @@ pub struct Mesh {
     server_takes_status: bool,
     /// As the program knows it.
     room_locked: bool,
+    /// The session and number of the move that was carried out last.
+    last_move: Option<(SessionId, u32)>,
     ticked_at: Option<Duration>,
 }
 
@@ -144,6 +146,7 @@ impl Mesh {
             server_takes_group_text: false,
             server_takes_status: false,
             room_locked: false,
+            last_move: None,
             ticked_at: None,
             config,
         }

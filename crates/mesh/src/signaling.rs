@@ -270,7 +270,7 @@ impl Mesh {
                 }
             }
             ServerMessage::Moderated { request } => self.request_done(now, request, Ok(())),
-            ServerMessage::Move { groups } => self.tell(MeshEvent::Moved { groups }),
+            ServerMessage::Move { groups, number } => self.moved(groups, number),
             ServerMessage::Locked { locked } => self.set_locked(locked),
             ServerMessage::Ticket { ticket } => self.keep_ticket(Some(ticket)),
             ServerMessage::GoingAway { retry_after_ms } => {
@@ -283,6 +283,16 @@ impl Mesh {
                 self.stop();
                 self.tell(MeshEvent::Replaced);
             }
+        }
+    }
+
+    /// A moderator moves this peer. After a join the server repeats the last move, which may have been lost.
+    fn moved(&mut self, groups: Vec<String>, number: Option<u32>) {
+        let session = self.connection.joined_as().map(|(_, session)| session);
+        let this = session.zip(number);
+        if this.is_none() || this != self.last_move {
+            self.last_move = this;
+            self.tell(MeshEvent::Moved { groups });
         }
     }
 

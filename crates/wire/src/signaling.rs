@@ -232,6 +232,11 @@ pub enum ServerMessage {
     Move {
         /// The groups.
         groups: Vec<String>,
+        /// Differs from that of every other move of this session. One that has been carried out is sent again after `joined`
+        /// to a member that takes over or comes back, because it may have been lost with the former connection. `None` from a
+        /// server that does not send it again.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        number: Option<u32>,
     },
     /// A moderator holds a member in these talk groups from now on: it listens to no other, and only those who listen to one
     /// of them hear it. Without groups it is held no longer.

@@ -95,14 +95,12 @@ impl Room {
                 if was_locked {
                     self.members.broadcast(&ServerMessage::Locked { locked: false }, Purpose::Update, out);
                 }
-                let peers = self.members.peers();
-                for peer in peers {
+                for peer in self.members.peers().into_iter().chain(self.moderation.departed.peers()) {
                     self.renew_permissions(peer, out);
                     self.renew_held(peer, out);
                 }
             }
         }
-        self.moderation.entered(peer);
     }
 
     /// The right that had to wait after the server's start.
@@ -126,7 +124,7 @@ impl Room {
         self.check_moderator(from)?;
         match action {
             Moderation::Mute { peer } => {
-                self.connection_of(peer)?;
+                self.run_of(now, peer)?;
                 self.moderation.mute(peer)?;
                 self.renew_permissions(peer, out);
             }
@@ -136,7 +134,7 @@ impl Room {
             }
             Moderation::Kick { peer } => match self.connection_of(peer) {
                 Ok(connection) => self.put_out(now, connection, Refusal::of(ErrorCode::Kicked), out),
-                Err(unknown) if !self.moderation.has_departed(now, peer) => return Err(unknown),
+                Err(unknown) if self.moderation.departed.get(now, peer).is_none() => return Err(unknown),
                 Err(_) => self.put_out_departed(peer, out),
             },
             Moderation::Ban { peer, seconds } => match self.connection_of(peer) {
@@ -158,7 +156,7 @@ impl Room {
             Moderation::Unban { peer } => {
                 self.moderation.bans.end(now, peer);
             }
-            Moderation::Move { peer, groups } => self.move_to(from, peer, groups, out)?,
+            Moderation::Move { peer, groups } => self.move_to(now, from, peer, groups, out)?,
             Moderation::Lock => self.set_locked(true, out),
             Moderation::Unlock => self.set_locked(false, out),
             // The shell hashes a password first, and then sets it.
@@ -178,25 +176,33 @@ impl Room {
         Ok(())
     }
 
-    /// Holds a member in groups, unless they are where everyone begins, and has its program listen and speak there.
+    /// Holds a member in groups, unless they are where everyone begins, and has its program listen and speak there: now, or when
+    /// it comes back.
     fn move_to(
         &mut self,
+        now: Duration,
         from: ConnectionId,
         peer: PeerId,
         groups: Vec<String>,
         out: &mut impl Outbox,
     ) -> Result<(), Refusal> {
-        let connection = self.connection_of(peer)?;
+        let run = self.run_of(now, peer)?;
         let first = self.rules.session.first_group.as_ref();
         let is_free = first.is_some_and(|first| groups.contains(first));
         let held = if is_free { Vec::new() } else { groups.clone() };
         self.moderation.may_hold(peer, &held)?;
-        if !groups.is_empty() {
+        if groups.is_empty() {
+            self.moderation.moves.forget(peer);
+        } else {
+            self.moderation.moves.may_move(peer, &groups)?;
             let sender = self.members.peer_of(from).unwrap_or(peer);
             let sender = Sender { peer: sender, address: self.moderation.address_of(from) };
-            if !out.text(connection, &Text::from(&ServerMessage::Move { groups }), Purpose::From(sender)) {
+            let message = Text::from(&self.moderation.moves.next(&groups));
+            let connection = self.members.connection_of(peer);
+            if connection.is_some_and(|connection| !out.text(connection, &message, Purpose::From(sender))) {
                 return Err(Refusal::receiver_busy(peer));
             }
+            self.moderation.moves.moved(peer, run, groups, connection.is_none().then_some(now));
         }
         self.moderation.hold(peer, held);
         self.renew_held(peer, out);
@@ -205,8 +211,13 @@ impl Room {
 
     /// Tells everyone in which groups a member is held, if that has changed.
     pub(super) fn renew_held(&mut self, peer: PeerId, out: &mut impl Outbox) {
-        let Some(connection) = self.members.connection_of(peer) else { return };
         let groups = self.moderation.held_in(peer).to_vec();
+        let Some(connection) = self.members.connection_of(peer) else {
+            if let Some(message) = self.moderation.departed.set_held(peer, groups) {
+                self.members.broadcast(&message, Purpose::Update, out);
+            }
+            return;
+        };
         let Some(member) = self.members.get_mut(connection).filter(|member| member.held_in != groups) else { return };
         member.held_in.clone_from(&groups);
         self.session.set_held_in(connection, &groups, &mut Packets::of_server(out));
@@ -250,11 +261,65 @@ impl Room {
         self.members.connection_of(peer).ok_or_else(|| Refusal::of(ErrorCode::UnknownPeer))
     }
 
+    /// The run of a member that is here, or has left lately: what is decided about that one, the others enforce on links that
+    /// live, and it holds when the member comes back.
+    fn run_of(&self, now: Duration, peer: PeerId) -> Result<u32, Refusal> {
+        let here = self.members.connection_of(peer).and_then(|connection| self.members.get(connection));
+        let run = here.map(|member| member.run);
+        let run = run.or_else(|| self.moderation.departed.get(now, peer).map(|departed| departed.run));
+        run.ok_or_else(|| Refusal::of(ErrorCode::UnknownPeer))
+    }
+
+    /// Everyone who is here, and what was decided about those who are not, which the receiver may have missed. The roster comes
+    /// last, as its version counts the messages before.
+    pub(super) fn send_roster(&self, now: Duration, to: ConnectionId, out: &mut impl Outbox) {
+        self.send_decisions(now, to, out);
+        self.members.send_roster(to, out);
+    }
+
+    fn send_decisions(&self, now: Duration, to: ConnectionId, out: &mut impl Outbox) -> bool {
+        let decisions = self.moderation.departed.decisions(now);
+        for message in &decisions {
+            out.text(to, &Text::from(message), Purpose::Snapshot);
+        }
+        !decisions.is_empty()
+    }
+
+    /// What may have been lost with a member's former connection and is not in the answer to its join.
+    pub(super) fn bring_up_to_date(
+        &mut self,
+        now: Duration,
+        connection: ConnectionId,
+        peer: PeerId,
+        out: &mut impl Outbox,
+    ) {
+        if self.send_decisions(now, connection, out) {
+            self.members.send_roster(connection, out);
+        }
+        if let Some(message) = self.moderation.moves.of(peer) {
+            out.text(connection, &Text::from(&message), Purpose::Answer);
+        }
+    }
+
     pub(super) fn renew_permissions(&mut self, peer: PeerId, out: &mut impl Outbox) {
-        let grant = self.members.connection_of(peer).and_then(|connection| self.grants.get(&connection));
+        let Some(connection) = self.members.connection_of(peer) else {
+            self.renew_departed(peer, out);
+            return;
+        };
+        let grant = self.grants.get(&connection);
         let base = grant.map_or_else(Permissions::default, |grant| grant.permissions);
         let permissions = self.moderation.permissions(peer, base);
         self.set_permissions(peer, permissions, out);
+    }
+
+    /// The others may have links to a member that has left: they are sent what it may do there.
+    fn renew_departed(&mut self, peer: PeerId, out: &mut impl Outbox) {
+        let Some(base) = self.moderation.departed.base(peer) else { return };
+        let permissions = self.moderation.permissions(peer, base);
+        if let Some(message) = self.moderation.departed.set_permissions(peer, permissions) {
+            self.members.changed();
+            self.members.broadcast(&message, Purpose::Update, out);
+        }
     }
 
     fn renew_ticket(&mut self, peer: PeerId, out: &mut impl Outbox) {
@@ -351,9 +416,10 @@ impl Room {
 
     /// A member whose connection was lost may still speak over its links for a while: the others close them.
     fn put_out_departed(&mut self, peer: PeerId, out: &mut impl Outbox) {
-        self.members.changed();
-        let reason = LeaveReason::Kicked;
-        self.members.broadcast(&ServerMessage::PeerLeft { peer, reason }, Purpose::Update, out);
+        if let Some(message) = self.moderation.departed.put_out(peer) {
+            self.members.changed();
+            self.members.broadcast(&message, Purpose::Update, out);
+        }
     }
 
     /// The password that a joiner's ticket brings. Those who are in have not shown it, or were there before the owner came back.

@@ -1,6 +1,6 @@
 //! Who may moderate a room, and what was decided about its members.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use voicemesh_wire::signaling::{ErrorCode, LeaveReason, OwnerRightState, PeerInfo};
@@ -8,15 +8,15 @@ use voicemesh_wire::{PeerId, Permissions};
 
 use super::RoomRules;
 use super::bans::{Banned, Bans};
+use super::departed::Departed;
+use super::moves::Moves;
 use crate::outbox::ConnectionId;
 use crate::refusal::Refusal;
 use crate::ticket::{Epoch, OwnerRight, TicketRecord};
+use crate::token::Grant;
 
 /// For so long the right of a member who was lost waits in an empty room.
 const RIGHT_WAITS: Duration = Duration::from_secs(600);
-/// Members who have left can be banned for so long, and at most so many.
-const DEPARTED_WAIT: Duration = Duration::from_secs(300);
-const DEPARTED: usize = 64;
 /// Members who are muted at a time.
 const MUTED: usize = 256;
 /// Members who are held in groups at a time, and bytes of the groups' names.
@@ -34,21 +34,13 @@ pub(super) struct Moderation {
     /// Gets the right when the server has run long enough.
     pending: Option<PeerId>,
     muted: BTreeSet<PeerId>,
-    /// Members who were moved, and where.
+    /// The groups in which members are held.
     held: BTreeMap<PeerId, Vec<String>>,
     pub(super) bans: Bans,
     addresses: BTreeMap<ConnectionId, AddressTag>,
-    /// Who has left, the latest last.
-    departed: VecDeque<Departed>,
+    pub(super) departed: Departed,
+    pub(super) moves: Moves,
     is_locked: bool,
-}
-
-/// A member who has left: leaving in time is no way round a ban.
-#[derive(Clone, Debug)]
-struct Departed {
-    at: Duration,
-    of: Banned,
-    name: String,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -161,7 +153,9 @@ impl Moderation {
         former
     }
 
-    pub(super) fn entered(&mut self, peer: PeerId) {
+    pub(super) fn entered(&mut self, now: Duration, peer: PeerId, run: u32) {
+        self.departed.entered(peer);
+        self.moves.entered(now, peer, run);
         if let Some(owner) = self.owner.as_mut().filter(|owner| owner.peer == peer) {
             owner.lost_at = None;
         }
@@ -176,18 +170,20 @@ impl Moderation {
         now: Duration,
         connection: ConnectionId,
         member: &PeerInfo,
-        subject: Option<String>,
+        grant: Option<Grant>,
         reason: LeaveReason,
     ) {
         let peer = member.peer;
         let address = self.addresses.remove(&connection);
+        if reason == LeaveReason::Lost {
+            self.moves.lost(now, peer);
+        } else {
+            self.moves.forget(peer);
+        }
         if reason != LeaveReason::Replaced {
-            self.departed.retain(|departed| departed.of.peer != peer && now < departed.at + DEPARTED_WAIT);
-            if self.departed.len() >= DEPARTED {
-                self.departed.pop_front();
-            }
-            let of = Banned { peer, subject, address };
-            self.departed.push_back(Departed { at: now, of, name: member.name.clone() });
+            let base = grant.as_ref().map_or_else(Permissions::default, |grant| grant.permissions);
+            let of = Banned { peer, subject: grant.and_then(|grant| grant.subject), address };
+            self.departed.left(now, member, of, base, reason);
         }
         if self.pending == Some(peer) && reason != LeaveReason::Replaced {
             self.pending = None;
@@ -211,8 +207,10 @@ impl Moderation {
 
     /// Who has left is no decision: the next moderator can ban them as well.
     fn forget_decisions(&mut self) {
-        let Self { addresses, bans, departed, .. } = std::mem::take(self);
-        *self = Self { addresses, bans, departed, ..Self::default() };
+        self.departed.forget_decisions();
+        self.moves.forget_all();
+        let Self { addresses, bans, departed, moves, .. } = std::mem::take(self);
+        *self = Self { addresses, bans, departed, moves, ..Self::default() };
     }
 
     pub(super) fn mute(&mut self, peer: PeerId) -> Result<(), Refusal> {
@@ -262,19 +260,10 @@ impl Moderation {
         self.add_ban(now, member.name.clone(), of, seconds);
     }
 
-    /// Whether such a member has left lately.
-    pub(super) fn has_departed(&self, now: Duration, peer: PeerId) -> bool {
-        self.departed(now, peer).is_some()
-    }
-
-    fn departed(&self, now: Duration, peer: PeerId) -> Option<&Departed> {
-        self.departed.iter().find(|departed| departed.of.peer == peer && now < departed.at + DEPARTED_WAIT)
-    }
-
     /// False if no such member has left lately.
     pub(super) fn ban_departed(&mut self, now: Duration, peer: PeerId, seconds: u32) -> bool {
-        let Some(Departed { of, name, .. }) = self.departed(now, peer).cloned() else { return false };
-        self.add_ban(now, name, of, seconds);
+        let Some(departed) = self.departed.get(now, peer).cloned() else { return false };
+        self.add_ban(now, departed.name, departed.of, seconds);
         true
     }
 

@@ -135,7 +135,7 @@ impl World {
     /// Sends a whole snapshot; gives its parts.
     fn refresh(&mut self, to: ConnectionId) -> Vec<Part> {
         let first = Some(Part::default());
-        std::iter::successors(first, |part| self.room.refresh(to, part.clone(), &mut self.sent)).collect()
+        std::iter::successors(first, |part| self.room.refresh(self.now, to, part.clone(), &mut self.sent)).collect()
     }
 
     fn join(&mut self, connection: ConnectionId, person: u8) -> Joined {

@@ -322,6 +322,62 @@ fn one_whose_connection_was_lost_is_put_out_of_the_others_links_as_well() {
 }
 
 #[test]
+fn what_is_decided_about_a_member_whose_connection_was_lost_is_sent_to_the_others_and_holds_when_it_comes_back() {
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    world.join(A, 1);
+    world.join(B, 2);
+    world.join(C, 3);
+    world.leave(B, LeaveReason::Lost);
+    world.told(C);
+    let (peer, red) = (peer_of(2), vec!["Red".to_owned()]);
+    let before = world.room.mark();
+    assert_eq!(world.decide(A, mute(2)), None);
+    let muted = ServerMessage::Permissions { peer, permissions: Permissions::default().without_speak() };
+    assert_eq!(world.told(C), std::slice::from_ref(&muted));
+    assert_eq!(world.room.mark().version, before.version + 1, "as each `permissions`");
+    assert_eq!(world.decide(A, Moderation::Move { peer, groups: red.clone() }), None);
+    let held = ServerMessage::Held { peer, groups: red.clone() };
+    assert_eq!(world.told(C), std::slice::from_ref(&held));
+
+    // One that was behind gets both before its roster, which says nothing of the lost one.
+    world.refresh(C);
+    let told = world.told(C);
+    assert_eq!(told[..2], [muted, held]);
+    assert!(matches!(told[2], ServerMessage::Roster { .. }), "{told:?}");
+
+    world.told(B);
+    world.try_join(B, join_of(2)).expect("it comes back");
+    let told = world.told(B);
+    let [ServerMessage::Joined(joined), ServerMessage::Move { groups, number: Some(1) }] = told.as_slice() else {
+        panic!("{told:?}")
+    };
+    assert!(!joined.permissions.speak && joined.held_in == red && *groups == red);
+    world.told(C);
+    world.refresh(C);
+    assert!(matches!(world.told(C)[0], ServerMessage::Roster { .. }), "it is in the roster again");
+
+    // What is taken back while it is away is news as well.
+    world.leave(B, LeaveReason::Lost);
+    world.told(C);
+    assert_eq!(world.decide(A, Moderation::Unmute { peer }), None);
+    assert_eq!(world.told(C), [ServerMessage::Permissions { peer, permissions: Permissions::default() }]);
+    world.now += 6 * MINUTE;
+    assert_eq!(world.decide(A, mute(2)), Some(ErrorCode::UnknownPeer), "no link lives so long");
+}
+
+#[test]
+fn one_who_is_behind_closes_its_link_to_a_member_that_was_put_out() {
+    let mut world = World::of_server(1, true, 10 * MINUTE);
+    world.join(A, 1);
+    world.join(B, 2);
+    world.join(C, 3);
+    assert_eq!(world.decide(A, kick(2)), None);
+    world.told(C);
+    world.refresh(C);
+    assert_eq!(world.told(C)[0], ServerMessage::PeerLeft { peer: peer_of(2), reason: LeaveReason::Kicked });
+}
+
+#[test]
 fn a_member_who_is_put_out_is_told_so_and_the_others_close_their_links() {
     let mut world = World::of_server(1, true, 10 * MINUTE);
     world.join(A, 1);
@@ -400,7 +456,7 @@ fn a_member_who_is_moved_is_held_there_until_it_is_moved_back() {
     let action = Moderation::Move { peer, groups: red.clone() };
     world.say(A, ClientMessage::Moderate { request: Some(7), action });
     let held = |groups: &Vec<String>| ServerMessage::Held { peer, groups: groups.clone() };
-    assert_eq!(world.told(B), [ServerMessage::Move { groups: red.clone() }, held(&red)]);
+    assert_eq!(world.told(B), [ServerMessage::Move { groups: red.clone(), number: Some(1) }, held(&red)]);
     let told = world.told(A);
     assert!(told.contains(&held(&red)) && told.contains(&ServerMessage::Moderated { request: 7 }), "{told:?}");
     // It is so for newcomers, and when it comes back.

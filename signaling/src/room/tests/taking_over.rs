@@ -3,6 +3,7 @@
 use voicemesh_wire::packet::{
     self, ClientState, CodecSettings, DeltaClientState, HandshakeRequest, HandshakeResponse, Kind, Relay,
 };
+use voicemesh_wire::signaling::Moderation;
 use voicemesh_wire::{ClientId, GroupId};
 
 use super::*;
@@ -280,7 +281,7 @@ fn a_snapshot_comes_in_parts_and_each_is_of_its_own_time() {
     let mut states = Vec::new();
     let mut parts = 0;
     while let Some(now) = part.take() {
-        part = world.room.refresh(B, now, &mut world.sent);
+        part = world.room.refresh(world.now, B, now, &mut world.sent);
         parts += 1;
         let packets = world.got(B);
         assert!(packets.len() <= 1, "one at a time");
@@ -304,4 +305,151 @@ fn a_snapshot_comes_in_parts_and_each_is_of_its_own_time() {
     assert_eq!(states.len(), 1, "the one that has left is not listed");
     assert_eq!((states[0].client.id, states[0].groups.len()), (third.client, 59), "as it is when it is sent");
     assert_eq!(world.room.session().client_of(B), Some(second.client));
+}
+
+/// How a member that takes over learns what a message said that waited on its dying connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Learns {
+    /// `joined` has the state as it is now.
+    FromJoined,
+    /// Sent anew behind `joined`, as the state is now.
+    FromRepeat,
+    /// Its own question or change has no answer: the client asks or sends again, or reports that there was no answer.
+    AsksAgain,
+    /// It concerns the connection that ends, and nothing else.
+    ConcernsTheOldConnection,
+}
+
+/// All messages, so that a new one needs a decision here.
+fn learns(message: &ServerMessage) -> Learns {
+    match message {
+        ServerMessage::Joined(_)
+        | ServerMessage::PeerJoined { .. }
+        | ServerMessage::PeerLeft { reason: LeaveReason::Left | LeaveReason::Lost | LeaveReason::Replaced, .. }
+        | ServerMessage::Metadata { .. }
+        | ServerMessage::Status { .. }
+        | ServerMessage::Locked { .. }
+        | ServerMessage::RoomMetadata { .. }
+        | ServerMessage::RosterMark(_)
+        | ServerMessage::Roster { .. }
+        | ServerMessage::IceServers { .. }
+        | ServerMessage::Ticket { .. } => Learns::FromJoined,
+        // Of members who are here, `joined` says it; of those who have left, no roster does.
+        ServerMessage::PeerLeft { .. }
+        | ServerMessage::Permissions { .. }
+        | ServerMessage::Held { .. }
+        | ServerMessage::Move { .. } => Learns::FromRepeat,
+        // Metadata is compared with `taken_over` and sent again; a decision without an answer fails after 10 s; a signal that
+        // does not come is asked for again (PROTOCOL.md, section 7).
+        ServerMessage::MetadataSet { .. }
+        | ServerMessage::Moderated { .. }
+        | ServerMessage::Signal { .. }
+        | ServerMessage::Error { request: Some(_), .. } => Learns::AsksAgain,
+        ServerMessage::Error { .. }
+        | ServerMessage::GoingAway { .. }
+        | ServerMessage::Replaced
+        | ServerMessage::Pong { .. } => Learns::ConcernsTheOldConnection,
+    }
+}
+
+/// Nothing of what waits on a connection reaches its member, from the third message on; then it takes over.
+fn taken_over_after(decide: impl FnOnce(&mut World)) -> (Vec<ServerMessage>, Vec<ServerMessage>) {
+    let rules = RoomRules { tickets_outlast_restarts: true, ..RoomRules::default() };
+    let mut world = World::with(rules);
+    world.issue_tickets(1, 0);
+    world.join(A, 1);
+    world.join(B, 2);
+    world.join(C, 3);
+    world.join(D, 4);
+    world.told(B);
+    decide(&mut world);
+    let lost = world.told(B);
+    let again = ConnectionId(9);
+    world.try_join(again, join_of(2)).expect("it takes over");
+    (lost, world.told(again))
+}
+
+fn moderate(world: &mut World, action: Moderation) {
+    world.say(A, ClientMessage::Moderate { request: None, action });
+}
+
+#[test]
+fn what_waits_on_a_dying_connection_is_known_after_the_takeover() {
+    let (you, third) = (peer_of(2), peer_of(3));
+    let groups = |name: &str| vec![name.to_owned()];
+    let (lost, told) = taken_over_after(|world| {
+        moderate(world, Moderation::Mute { peer: you });
+        moderate(world, Moderation::Move { peer: you, groups: groups("Red") });
+        moderate(world, Moderation::Move { peer: you, groups: groups("Global") });
+        moderate(world, Moderation::Lock);
+        world.say(
+            A,
+            ClientMessage::SetRoomMetadata { request: None, set: [("map".to_owned(), Some("two".to_owned()))].into() },
+        );
+        world.say(
+            A,
+            ClientMessage::SetMetadata { request: None, set: [("seat".to_owned(), Some("4".to_owned()))].into() },
+        );
+        moderate(world, Moderation::MakeOwner { peer: you });
+        world.leave(C, LeaveReason::Lost);
+        world.say(B, ClientMessage::Moderate { request: None, action: Moderation::Mute { peer: third } });
+        world.say(
+            B,
+            ClientMessage::Moderate { request: None, action: Moderation::Move { peer: third, groups: groups("Red") } },
+        );
+        world.say(B, ClientMessage::Moderate { request: None, action: Moderation::Kick { peer: peer_of(4) } });
+        world.say(
+            B,
+            ClientMessage::SetMetadata { request: Some(1), set: [("a".to_owned(), Some("b".to_owned()))].into() },
+        );
+        world.say(B, ClientMessage::Moderate { request: Some(2), action: Moderation::Unmute { peer: third } });
+        world.say(B, ClientMessage::Moderate { request: Some(3), action: Moderation::Mute { peer: third } });
+        world.say(B, ClientMessage::SetRoomMetadata { request: Some(4), set: BTreeMap::new() });
+        world.signal(A, you);
+    });
+    let lost_and = |how: Learns| lost.iter().filter(|message| learns(message) == how).count();
+    for how in [Learns::FromJoined, Learns::FromRepeat, Learns::AsksAgain] {
+        assert!(lost_and(how) >= 3, "{how:?}: {lost:?}");
+    }
+    let [ServerMessage::Joined(joined), behind @ ..] = told.as_slice() else { panic!("{told:?}") };
+    assert!(joined.permissions.moderate && !joined.permissions.speak && joined.held_in.is_empty() && joined.locked);
+    assert!(joined.ticket.is_some() && joined.owner_right.is_held());
+    assert_eq!(joined.room_metadata, [("map".to_owned(), "two".to_owned())].into());
+    assert_eq!(joined.peers.iter().map(|info| info.peer).collect::<Vec<_>>(), [peer_of(1)], "two have left");
+    assert_eq!(joined.peers[0].metadata, [("seat".to_owned(), "4".to_owned())].into());
+    let own = joined.taken_over.as_ref().expect("it takes over");
+    assert_eq!(own.metadata, [("a".to_owned(), "b".to_owned())].into());
+    let [left_lost @ .., ServerMessage::Roster { mark, .. }, moved] = behind else { panic!("{behind:?}") };
+    assert_eq!(
+        left_lost,
+        [
+            ServerMessage::Permissions { peer: third, permissions: Permissions::default().without_speak() },
+            ServerMessage::Held { peer: third, groups: groups("Red") },
+            ServerMessage::PeerLeft { peer: peer_of(4), reason: LeaveReason::Kicked },
+        ]
+    );
+    assert_eq!(*mark, joined.roster, "the roster's version ends where it began");
+    assert_eq!(*moved, ServerMessage::Move { groups: groups("Global"), number: Some(2) });
+}
+
+#[test]
+fn a_move_is_repeated_to_the_same_run_also_when_the_server_had_lost_it_and_not_to_another_program() {
+    for (run, reason, repeated) in [
+        (2, LeaveReason::Lost, true),
+        (2, LeaveReason::Left, false),
+        (77, LeaveReason::Lost, false),
+        (77, LeaveReason::Replaced, false),
+    ] {
+        let mut world = World::with(RoomRules { tickets_outlast_restarts: true, ..RoomRules::default() });
+        world.issue_tickets(1, 0);
+        world.join(A, 1);
+        world.join(B, 2);
+        moderate(&mut world, Moderation::Move { peer: peer_of(2), groups: vec!["Global".to_owned()] });
+        if reason != LeaveReason::Replaced {
+            world.leave(B, reason);
+        }
+        world.try_join(C, Join { run, ..join_of(2) }).expect("it comes back");
+        let moves = |message: &ServerMessage| matches!(message, ServerMessage::Move { number: Some(1), .. });
+        assert_eq!(world.told(C).iter().any(moves), repeated, "{run}, {reason:?}");
+    }
 }
