@@ -88,7 +88,7 @@ impl Table {
         for peer in [ADA, BOB] {
             while let Some(output) = self.client(peer).poll_output() {
                 let EngineOutput::Client(output) = output else { panic!("a client serves nothing") };
-                self.from_client(peer, output);
+                self.carry_out(peer, output);
             }
         }
         while let Some(output) = self.server.poll_output() {
@@ -98,7 +98,7 @@ impl Table {
         }
     }
 
-    fn from_client(&mut self, peer: u8, output: Output<u8>) {
+    fn carry_out(&mut self, peer: u8, output: Output<u8>) {
         let now = self.now;
         match output {
             Output::ToServer { packet, .. } => {
