@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 use bytes::Bytes;
-use voicemesh_engine::Comms;
+use voicemesh_engine::EngineOnNetwork;
 use voicemesh_session::Reliability;
 use voicemesh_session::client::DataEvent;
 use voicemesh_session::data::{DataError, PipeEvent};
@@ -86,7 +86,7 @@ impl Stream {
     }
 }
 
-fn received<N: voicemesh_session::Network>(comms: &mut Comms<N>, now: Duration) -> Vec<DataEvent> {
+fn received<N: voicemesh_session::Network>(comms: &mut EngineOnNetwork<N>, now: Duration) -> Vec<DataEvent> {
     std::iter::from_fn(|| comms.client_mut().unwrap().poll_data(now)).map(|(_, event)| event).collect()
 }
 

@@ -12,7 +12,7 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
-use voicemesh_engine::{Comms, CommsConfig, CommsEvent, PeerStatus};
+use voicemesh_engine::{CommsConfig, CommsEvent, EngineOnNetwork, PeerStatus, VoiceEngine};
 use voicemesh_mesh::{Carried, CarrierEvent, Connections, Mesh, MeshConfig, MeshEvent, PathChange, SocketEvent};
 use voicemesh_session::Delivery;
 use voicemesh_session::client::Who;
@@ -42,7 +42,7 @@ pub struct World {
 }
 
 pub struct SimPeer {
-    pub comms: Comms<Carried<SimCarrier>>,
+    pub comms: EngineOnNetwork<Carried<SimCarrier>>,
     pub id: PeerId,
     pub speaking: bool,
     pub mesh_events: Vec<MeshEvent>,
@@ -169,7 +169,7 @@ impl World {
         let mesh = Carried::new(Mesh::new(config), carrier);
         let speech = SpeechConfig { complexity: 0, ..SpeechConfig::default() };
         let comms_config = CommsConfig { speech, ..CommsConfig::new(name, self.seed.wrapping_add(number)) };
-        let mut comms = Comms::new(comms_config, mesh).unwrap();
+        let mut comms = EngineOnNetwork::new(VoiceEngine::new(comms_config).unwrap(), mesh);
         // No two clocks show the same.
         let clock = Duration::from_secs(1_000) * number as u32;
         comms.run_as_client(self.now() + clock, ()).unwrap();

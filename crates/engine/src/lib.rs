@@ -1,32 +1,40 @@
-//! One peer without a world: [`Comms`] joins a session to its sound over any [`Network`](voicemesh_session::Network).
+//! One peer without a world: [`VoiceEngine`] joins a session to its sound.
 //!
 //! **Does.** Owns the session's server and client and runs them in a [`Mode`]; encodes what the microphone gives and
 //! addresses it; buffers, decodes and mixes what arrives.
 //!
 //! **Never does.** It has no clock, thread, socket or device: it takes the time as an argument, blocks of 10 ms from the
-//! microphone, and gives blocks of 10 ms for the speaker.
+//! microphone, and gives blocks of 10 ms for the speaker. What it wants sent and done is an [`EngineOutput`].
 //!
-//! **Shape of the loop**, whenever something has arrived and at least every 5 ms:
+//! [`EngineOnNetwork`] does what an engine wants over any [`Network`](voicemesh_session::Network). **Shape of the loop** with
+//! one, whenever something has arrived and at least every 5 ms:
 //!
 //! ```text
-//! comms.update(now);
-//! while let Some(block) = microphone.read() { comms.capture(now, &block)?; }
-//! while speaker.wants_more() { comms.render(now, &mut block); speaker.write(&block); }
-//! while let Some(event) = comms.poll_event() { … }
+//! engine.update(now);
+//! while let Some(block) = microphone.read() { engine.capture(now, &block)?; }
+//! while speaker.wants_more() { engine.render(now, &mut block); speaker.write(&block); }
+//! while let Some(event) = engine.poll_event() { … }
 //! ```
+//!
+//! Without one, events of the network go in by [`VoiceEngine::handle`], and after each call that takes `&mut self`
+//! [`VoiceEngine::poll_output`] gives what is to be done.
 
 mod clocks;
-mod comms;
 mod hearing;
+mod on_network;
+mod output;
 mod random;
 mod settings;
 mod speaking;
 mod status;
 mod tap;
 mod telling;
+mod voice_engine;
 
-pub use comms::Comms;
 pub use hearing::{HearingStats, Mixing};
+pub use on_network::{EngineOnNetwork, StartError};
+pub use output::EngineOutput;
 pub use status::{CommsConfig, CommsError, CommsEvent, Mode, PeerStatus, SpeakingStatus, Status};
 pub use tap::TappedFrame;
+pub use voice_engine::VoiceEngine;
 pub use voicemesh_uplink::policy::UplinkStatus;

@@ -1,23 +1,23 @@
-//! What the user of a [`Comms`] sets about its sound, and reads of it.
+//! What the user of a [`VoiceEngine`] sets about its sound, and reads of it.
 //!
 //! A speaker is heard from its position if its speech is positional ([`TargetOptions::positional`]) and a position is known;
 //! other speech is heard without one. Speech that reaches this peer in both ways is positional.
 //!
 //! [`TargetOptions::positional`]: voicemesh_session::speaker::TargetOptions::positional
 
+use std::fmt::Debug;
 use std::time::Duration;
 
 use voicemesh_audio::process::{Activation, Processing};
 use voicemesh_audio::space::{Attenuation, Handedness, Placement, Pose};
-use voicemesh_session::Network;
 use voicemesh_session::client::Who;
 use voicemesh_uplink::plan::RateLimits;
 
-use crate::Comms;
+use crate::VoiceEngine;
 use crate::status::{CommsError, SpeakingStatus};
 use crate::tap::TappedFrame;
 
-impl<N: Network> Comms<N> {
+impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     /// Muted, nothing is sent; targets and burst stay as they are.
     pub fn set_muted(&mut self, muted: bool) {
         self.speaking.set_muted(muted);
@@ -39,12 +39,12 @@ impl<N: Network> Comms<N> {
     }
 
     /// How loud one peer is heard: a factor, 1.0 as spoken, at most 4.0. Stays until changed, whatever the peer does.
-    pub fn set_gain(&mut self, who: Who<N::Peer>, gain: f32) {
+    pub fn set_gain(&mut self, who: Who<P>, gain: f32) {
         self.hearing.set_gain(who, gain);
     }
 
     /// Whether one peer is not heard.
-    pub fn set_peer_muted(&mut self, who: Who<N::Peer>, muted: bool) {
+    pub fn set_peer_muted(&mut self, who: Who<P>, muted: bool) {
         self.hearing.set_peer_muted(who, muted);
     }
 
@@ -112,7 +112,7 @@ impl<N: Network> Comms<N> {
     }
 
     /// The next frame that was sent or received.
-    pub fn poll_frame(&mut self) -> Option<TappedFrame<N::Peer>> {
+    pub fn poll_frame(&mut self) -> Option<TappedFrame<P>> {
         self.frames.take()
     }
 
@@ -132,7 +132,7 @@ impl<N: Network> Comms<N> {
     }
 
     /// Sets a speaker's position; `None` for no position. Stays until changed, for at most 1,024 of them.
-    pub fn set_placement(&mut self, who: Who<N::Peer>, placement: Option<Placement>) {
+    pub fn set_placement(&mut self, who: Who<P>, placement: Option<Placement>) {
         self.hearing.set_placement(who, placement);
     }
 }

@@ -1,4 +1,4 @@
-//! What a [`Comms`](crate::Comms) is made from, and what it tells.
+//! What a [`VoiceEngine`](crate::VoiceEngine) is made from, and what it tells.
 
 use std::time::Duration;
 
@@ -7,12 +7,11 @@ use voicemesh_audio::decode::VoiceDecoderStats;
 use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::process::{Activation, MicrophoneConfig, MicrophoneLevel, Processing};
 use voicemesh_session::client::{ClientError, ClientEvent, Who};
-use voicemesh_session::network::NetworkError;
 use voicemesh_session::route::Route;
 use voicemesh_uplink::policy::UplinkStatus;
 use voicemesh_wire::{ClientId, SessionId};
 
-/// What a [`Comms`](crate::Comms) is made from.
+/// What a [`VoiceEngine`](crate::VoiceEngine) is made from.
 #[derive(Clone, Debug)]
 pub struct CommsConfig {
     /// Display name.
@@ -41,7 +40,7 @@ impl CommsConfig {
     }
 }
 
-/// What a [`Comms`](crate::Comms) is at the moment.
+/// What a [`VoiceEngine`](crate::VoiceEngine) is at the moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Mode {
     /// Nothing runs.
@@ -73,9 +72,6 @@ pub enum CommsError {
     /// The call is for another mode.
     #[error("not running as a client")]
     NotAClient,
-    /// The network cannot.
-    #[error(transparent)]
-    Network(#[from] NetworkError),
     /// The session cannot.
     #[error(transparent)]
     Client(#[from] ClientError),

@@ -1,15 +1,15 @@
 //! What listeners and speakers tell each other beside speech: reports, and what time it is.
 
 use std::collections::VecDeque;
+use std::fmt::Debug;
 use std::time::Duration;
 
 use voicemesh_audio::decode::Reception;
-use voicemesh_session::Network;
 use voicemesh_session::client::Who;
 use voicemesh_wire::packet::{Captured, ClockEcho, ClockProbe, ReceptionReport};
 
-use crate::Comms;
-use crate::comms::Role;
+use crate::VoiceEngine;
+use crate::voice_engine::Role;
 
 /// A clock answers everyone together at most so often in a second, in bursts of as many: enough for a full room, and no
 /// help to a flood.
@@ -60,7 +60,7 @@ const ANSWERS_SHARE: u32 = 25;
 /// An answer on the wire, with its acknowledgement.
 const ANSWER_BITS: u32 = 1_600;
 
-impl<N: Network> Comms<N> {
+impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     /// Tells speakers how well they are received, and asks for their time.
     pub(crate) fn tell_speakers(&mut self, now: Duration) {
         let Role::Client(client) = &mut self.role else { return };
@@ -77,7 +77,7 @@ impl<N: Network> Comms<N> {
     }
 
     /// Answers a question after the time.
-    pub(crate) fn tell_time(&mut self, now: Duration, who: Who<N::Peer>, asked_us: u64) {
+    pub(crate) fn tell_time(&mut self, now: Duration, who: Who<P>, asked_us: u64) {
         let listeners = self.client().map_or(0, |client| client.last_audience().len());
         let narrow = self.feedback.uplink().estimate_bps;
         let most = narrow.map_or(ANSWERS_PER_SECOND, |bps| (bps / ANSWERS_SHARE / ANSWER_BITS).max(1));

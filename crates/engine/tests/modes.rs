@@ -1,9 +1,9 @@
-//! `Comms` in its modes, over a network inside this process.
+//! An engine in its modes, over a network inside this process.
 
 use std::time::Duration;
 
 use voicemesh_audio::{BLOCK_SAMPLES, Block, level};
-use voicemesh_engine::{Comms, CommsConfig, CommsError, CommsEvent, Mode};
+use voicemesh_engine::{CommsConfig, CommsError, CommsEvent, EngineOnNetwork, Mode, StartError, VoiceEngine};
 use voicemesh_networks::memory::{ClientParameters, Endpoint, Hub, ServerParameters};
 use voicemesh_session::client::ClientEvent;
 use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
@@ -15,14 +15,14 @@ const TICK: Duration = Duration::from_millis(10);
 struct House {
     hub: Hub,
     now: Duration,
-    server: Comms<Endpoint>,
-    clients: Vec<Comms<Endpoint>>,
+    server: EngineOnNetwork<Endpoint>,
+    clients: Vec<EngineOnNetwork<Endpoint>>,
     heard: Vec<Vec<f32>>,
 }
 
-fn comms(hub: &Hub, name: &str, seed: u64) -> Comms<Endpoint> {
+fn comms(hub: &Hub, name: &str, seed: u64) -> EngineOnNetwork<Endpoint> {
     let config = CommsConfig::new(name, seed);
-    Comms::new(config, hub.endpoint()).unwrap()
+    EngineOnNetwork::new(VoiceEngine::new(config).unwrap(), hub.endpoint())
 }
 
 fn serve() -> ServerParameters {
@@ -224,7 +224,7 @@ fn stopping_frees_everything_and_starting_again_works() {
         );
         house.clients[0].run_as_client(house.now, join()).unwrap();
         let again = house.clients[0].run_as_client(house.now, join());
-        assert_eq!(again, Err(CommsError::AlreadyRunning(Mode::Client)));
+        assert_eq!(again, Err(StartError::Engine(CommsError::AlreadyRunning(Mode::Client))));
         house.run(10);
         assert_eq!(house.clients[1].status().members.len(), 2);
     }

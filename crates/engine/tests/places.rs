@@ -5,7 +5,7 @@ use std::time::Duration;
 use voicemesh_audio::mix::Width;
 use voicemesh_audio::space::{Placement, Pose, StereoBlock};
 use voicemesh_audio::{BLOCK_SAMPLES, Block, level};
-use voicemesh_engine::{Comms, CommsConfig, Mixing};
+use voicemesh_engine::{CommsConfig, EngineOnNetwork, Mixing, VoiceEngine};
 use voicemesh_networks::memory::{ClientParameters, Endpoint, Hub, PeerKey, ServerParameters};
 use voicemesh_session::GLOBAL_GROUP;
 use voicemesh_session::client::Who;
@@ -16,9 +16,9 @@ const TICK: Duration = Duration::from_millis(10);
 /// Two speakers and one who listens.
 struct Square {
     now: Duration,
-    server: Comms<Endpoint>,
-    speakers: [Comms<Endpoint>; 2],
-    listener: Comms<Endpoint>,
+    server: EngineOnNetwork<Endpoint>,
+    speakers: [EngineOnNetwork<Endpoint>; 2],
+    listener: EngineOnNetwork<Endpoint>,
     left: Vec<f32>,
     right: Vec<f32>,
     /// What each said, as it is before it is mixed.
@@ -30,7 +30,10 @@ struct Square {
 impl Square {
     fn new(positional: bool) -> Self {
         let hub = Hub::new();
-        let comms = |name: &str, seed| Comms::new(CommsConfig::new(name, seed), hub.endpoint()).unwrap();
+        let comms = |name: &str, seed| {
+            let engine = VoiceEngine::new(CommsConfig::new(name, seed)).unwrap();
+            EngineOnNetwork::new(engine, hub.endpoint())
+        };
         let address = || "here".to_owned();
         let mut server = comms("server", 1);
         server.run_as_dedicated_server(Duration::ZERO, ServerParameters { address: address() }).unwrap();
@@ -87,7 +90,8 @@ impl Square {
 
     fn place(&mut self, speaker: usize, position: [f32; 3]) {
         let placement = Placement::new(self.now, position, [0.0; 3]);
-        self.listener.set_placement(self.who(speaker), placement);
+        let who = self.who(speaker);
+        self.listener.set_placement(who, placement);
     }
 
     /// How loud the next half second is in each ear.
@@ -136,7 +140,8 @@ fn who_stands_on_the_left_is_heard_on_the_left_and_who_is_far_is_softer() {
     square.listener.set_listener(Pose { position: [0.0, 60.0, 0.0], ..Pose::default() });
     assert_eq!(square.ears(&[0]), (-120.0, -120.0), "beyond the last distance there is nothing at all");
     assert!(square.apart.iter().any(|sample| sample.abs() > 0.1), "though it was said");
-    square.listener.set_placement(square.who(0), None);
+    let who = square.who(0);
+    square.listener.set_placement(who, None);
     let (left, right) = square.ears(&[0]);
     assert!((left - plain).abs() < 0.3 && left == right, "{left} and {right}");
 }

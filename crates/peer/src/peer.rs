@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use voicemesh_audio::process::{Activation, Processing};
 use voicemesh_device::{InputSpec, OutputSpec};
-use voicemesh_engine::{Comms, CommsConfig};
+use voicemesh_engine::{CommsConfig, EngineOnNetwork, VoiceEngine};
 use voicemesh_session::{GLOBAL_GROUP, Reliability};
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{AccessToken, ErrorCode};
@@ -116,10 +116,10 @@ impl Peer {
             uplink_bps: options.uplink_bps,
             ..CommsConfig::new(options.name.clone(), random()?)
         };
-        let system = |error: voicemesh_engine::CommsError| JoinError::System(error.to_string());
-        let mut comms = Comms::new(config, Carried::new(mesh, carrier)).map_err(system)?;
+        let engine = VoiceEngine::new(config).map_err(refused_by_system)?;
+        let mut comms = EngineOnNetwork::new(engine, Carried::new(mesh, carrier));
         comms.set_muted(options.muted);
-        comms.run_as_client(started.elapsed(), ()).map_err(system)?;
+        comms.run_as_client(started.elapsed(), ()).map_err(refused_by_system)?;
         let (commands, command_queue) = sync_channel(COMMANDS);
         let (event_queue, events) = sync_channel(EVENTS + 2 * MESSAGES);
         if let Some((code, message)) = identity.warning() {

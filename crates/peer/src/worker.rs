@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use voicemesh_audio::space::Handedness;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
-use voicemesh_engine::{Comms, CommsEvent};
+use voicemesh_engine::{CommsEvent, EngineOnNetwork};
 use voicemesh_mesh::{Carried, CarrierEvent, MeshEvent, PathChange};
 use voicemesh_session::client::{ClientEvent, Who};
 use voicemesh_session::speaker::VoiceTarget;
@@ -49,7 +49,7 @@ const ARRIVALS_PER_TURN: usize = 512;
 const BLOCKS_PER_TURN: usize = 50;
 /// Everything that the thread owns.
 pub(crate) struct Worker {
-    comms: Comms<Carried<RealCarrier>>,
+    comms: EngineOnNetwork<Carried<RealCarrier>>,
     tickets: TicketFile,
     arrivals: Arrivals,
     commands: Receiver<Command>,
@@ -105,7 +105,7 @@ impl Worker {
     /// A worker that has not begun.
     pub(crate) fn new(
         started: Instant,
-        comms: Comms<Carried<RealCarrier>>,
+        comms: EngineOnNetwork<Carried<RealCarrier>>,
         sound: Sound,
         tickets: TicketFile,
         recorder: Option<Recorder>,

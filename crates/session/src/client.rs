@@ -55,11 +55,14 @@ pub use voice_out::{AudienceMember, FRAMES_PER_PACKET, Reached, Spoken};
 const EVENTS: usize = 4096;
 /// Outputs that the owner has not taken, at most. It takes them after every call, and the call that makes most is
 /// [`Client::update`] with as many peers as there are pipes, when every pipe has a turn's packets to send, every link stalls and
-/// what it has not acknowledged is sent again, and three links to each peer report, probe and are replaced. So only a fault fills
-/// it; what is more is dropped and counted.
-const OUTPUTS: usize = data::PIPES * (data::PACKETS_PER_TURN + voice_out::RECENT_FRAMES + 3 * OUTPUTS_PER_LINK);
+/// what it has not acknowledged is sent again, and three links to each peer report, probe and are replaced; then the owner reports to
+/// each peer. So only a fault fills it; what is more is dropped and counted.
+const OUTPUTS: usize =
+    data::PIPES * (data::PACKETS_PER_TURN + voice_out::RECENT_FRAMES + 3 * OUTPUTS_PER_LINK + OUTPUTS_OF_OWNER);
 /// A handshake, an acknowledgement, a report of a train, a probe, a release, a replacement, a stall, and one to spare.
 const OUTPUTS_PER_LINK: usize = 8;
+/// A reception report, a clock probe, an echo of one, and a packet of a train.
+const OUTPUTS_OF_OWNER: usize = 4;
 /// Speakers remembered. When there are more, those that have been silent longest are forgotten.
 const STREAMS: usize = 1024;
 /// Former sessions in which a pair may still speak. When there are more, the oldest is forgotten.

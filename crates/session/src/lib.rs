@@ -4,10 +4,11 @@
 //!   server, or inside a peer.
 //! - [`client::Client`] joins a server, keeps its copy of who listens to what, addresses speech, and decides for each
 //!   pair whether speech travels directly or through the relay.
-//! - [`network::Network`] is the seam: whatever carries packets implements it, and nothing above it knows which one runs.
+//! - [`network::Network`] is the seam for what carries packets. Neither of the two has a network: [`network::carry_out`] does
+//!   with one what a client wants.
 //!
-//! The shape of the loop: hand every packet to `receive`, call `update(now)` at least every few milliseconds, read
-//! events. Time is a [`std::time::Duration`] since an epoch that the caller chooses once; nothing here reads a clock,
+//! The shape of the loop: hand every event of the network to [`Client::network_event`], call [`Client::update`] at least every
+//! few milliseconds, take the outputs after each call, then the events. Time is a [`std::time::Duration`] since an epoch that the caller chooses once; nothing here reads a clock,
 //! and the same inputs give the same outputs.
 
 pub mod client;

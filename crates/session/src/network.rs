@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::client::Client;
-use crate::output::Output;
+use crate::output::{LinkPacket, Output};
 use crate::roster::{Roster, ServerHealth};
 
 pub use crate::transport::{Delivery, Destination, DisconnectReason, LinkId, Naming, PacketLimits, Reliability};
@@ -161,28 +161,50 @@ pub trait Network {
     fn replace_link(&mut self, _now: Duration, _link: LinkId<Self::Peer>) {}
 }
 
-/// Does all that a client wants of its network, and tells it what that refuses. Call it after every call to the client.
+/// What a client must be handed back of an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal<P> {
+    /// Links did not take the packet: [`Client::refused`].
+    Links(LinkPacket<P>),
+    /// A reliable packet to the server cannot be kept, and the network is disconnected:
+    /// [`NetworkEvent::Disconnected`] with [`DisconnectReason::ReliabilityBroken`].
+    Server,
+}
+
+/// Does one thing that a client wants of its network. Gives what that refuses.
+pub fn perform<N: Network>(now: Duration, output: Output<N::Peer>, network: &mut N) -> Option<Refusal<N::Peer>> {
+    match output {
+        Output::ToServer { reliability, packet } => {
+            let sent = network.send_to_server(now, reliability, packet);
+            // Late voice is worthless: what the network cannot take is lost. Without a reliable packet the session ends.
+            if sent.is_err() && reliability == Reliability::Reliable {
+                network.disconnect(now);
+                return Some(Refusal::Server);
+            }
+        }
+        Output::ToLinks(mut packet) => {
+            network.send_to_links(now, &mut packet.to, packet.reliability, &packet.packet);
+            if !packet.to.is_empty() {
+                return Some(Refusal::Links(packet));
+            }
+        }
+        Output::PingServer(number) => network.ping_server(now, number),
+        Output::ReleaseLink(link) => network.release_link(now, link),
+        Output::ReplaceLink(link) => network.replace_link(now, link),
+        Output::LinkStalled(link) => network.link_stalled(now, link),
+    }
+    None
+}
+
+/// Does all that a client wants of its network, and hands it back what that refuses. Call it after every call to the client.
 pub fn carry_out<N: Network>(now: Duration, client: &mut Client<N::Peer>, network: &mut N) {
     while let Some(output) = client.poll_output() {
-        match output {
-            Output::ToServer { reliability, packet } => {
-                let sent = network.send_to_server(now, reliability, packet);
-                // Late voice is worthless: what the network cannot take is lost. Without a reliable packet the session ends.
-                if sent.is_err() && reliability == Reliability::Reliable {
-                    network.disconnect(now);
-                    client.network_event(now, NetworkEvent::Disconnected(DisconnectReason::ReliabilityBroken));
-                }
+        match perform(now, output, network) {
+            None => {}
+            Some(Refusal::Links(packet)) => client.refused(now, packet),
+            Some(Refusal::Server) => {
+                client.network_event(now, NetworkEvent::Disconnected(DisconnectReason::ReliabilityBroken));
             }
-            Output::ToLinks(mut packet) => {
-                network.send_to_links(now, &mut packet.to, packet.reliability, &packet.packet);
-                if !packet.to.is_empty() {
-                    client.refused(now, packet);
-                }
-            }
-            Output::PingServer(number) => network.ping_server(now, number),
-            Output::ReleaseLink(link) => network.release_link(now, link),
-            Output::ReplaceLink(link) => network.replace_link(now, link),
-            Output::LinkStalled(link) => network.link_stalled(now, link),
         }
     }
 }

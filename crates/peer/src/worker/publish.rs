@@ -7,7 +7,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 
 use tokio::sync::Notify;
-use voicemesh_engine::Comms;
+use voicemesh_engine::EngineOnNetwork;
 use voicemesh_mesh::{Carried, Mesh};
 use voicemesh_session::client::Who;
 use voicemesh_wire::PeerId;
@@ -44,7 +44,7 @@ type KnownGroups = BTreeMap<PeerId, Arc<[String]>>;
 
 /// What a snapshot is made from.
 pub(super) struct Situation<'a> {
-    pub comms: &'a Comms<Carried<RealCarrier>>,
+    pub comms: &'a EngineOnNetwork<Carried<RealCarrier>>,
     pub name: &'a str,
     pub talking: bool,
     pub recording: bool,

@@ -1,4 +1,4 @@
-//! [`Comms`]: a session and its sound over one network.
+//! [`VoiceEngine`]: a session and its sound.
 
 use std::collections::VecDeque;
 use std::fmt::Debug;
@@ -9,9 +9,10 @@ use voicemesh_audio::mix::Width;
 use voicemesh_audio::space::StereoBlock;
 use voicemesh_audio::{Block, SAMPLE_RATE_HZ};
 use voicemesh_session::client::{AudienceMember, ClientEvent, DropCounts, Dropped, Phase, Spoken, View, Who};
-use voicemesh_session::network::{self, DisconnectReason, Naming, NetworkEvent};
+use voicemesh_session::network::{DisconnectReason, Naming, NetworkEvent, PacketLimits};
+use voicemesh_session::output::LinkPacket;
 use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
-use voicemesh_session::{Client, ClientConfig, Delivery, GLOBAL_GROUP, Network, Server, ServerConfig, ServerOutput};
+use voicemesh_session::{Client, ClientConfig, GLOBAL_GROUP, Server, ServerConfig, ServerHealth};
 use voicemesh_uplink::Train;
 use voicemesh_uplink::path::PathState;
 use voicemesh_uplink::plan::RateLimits;
@@ -19,6 +20,7 @@ use voicemesh_uplink::policy::{Feedback, LossReport, Paths};
 use voicemesh_wire::packet::{CodecSettings, ReceptionReport, Recipient};
 
 use crate::hearing::{Heard, Hearing, HearingStats, Mixing};
+use crate::output::{EngineOutput, ServerPackets};
 use crate::random::SplitMix64;
 use crate::speaking::Speaking;
 use crate::status::{CommsConfig, CommsError, CommsEvent, Mode, PeerStatus, Status};
@@ -27,27 +29,28 @@ use crate::telling::Answers;
 
 /// Events that are not taken yet. When there are more, the oldest are dropped and counted.
 const EVENTS: usize = 4096;
-/// Packets handled in one update; what is more waits for the next, so that sound is never kept waiting.
-const PACKETS_PER_UPDATE: usize = 1024;
 
-/// One peer: a network, and a session and its sound on top.
+/// One peer: a session and its sound.
+///
+/// Without I/O: inputs and the time go in, [`poll_output`](Self::poll_output) gives what is to be sent and done, and
+/// [`poll_event`](Self::poll_event) what happened. Take the outputs after every call, then the events.
+/// [`EngineOnNetwork`](crate::EngineOnNetwork) does so over a network.
 #[derive(Debug)]
-pub struct Comms<N: Network> {
-    pub(crate) network: N,
+pub struct VoiceEngine<P> {
     config: CommsConfig,
     random: SplitMix64,
-    pub(crate) role: Role<N::Peer>,
-    initialised: bool,
+    pub(crate) role: Role<P>,
+    background_bytes: u64,
     pub(crate) speaking: Speaking,
-    pub(crate) hearing: Hearing<N::Peer>,
-    pub(crate) feedback: Feedback<Who<N::Peer>>,
+    pub(crate) hearing: Hearing<P>,
+    pub(crate) feedback: Feedback<Who<P>>,
     pub(crate) devices: Devices,
     /// The newest frame that was sent, and when its first sample was captured.
     pub(crate) captured: Option<(u16, Duration)>,
-    pub(crate) answers: Answers<N::Peer>,
-    pub(crate) frames: Frames<N::Peer>,
-    found: Vec<Heard<N::Peer>>,
-    events: VecDeque<CommsEvent<N::Peer>>,
+    pub(crate) answers: Answers<P>,
+    pub(crate) frames: Frames<P>,
+    found: Vec<Heard<P>>,
+    events: VecDeque<CommsEvent<P>>,
     events_dropped: u64,
 }
 
@@ -64,14 +67,13 @@ pub(crate) struct Devices {
 pub(crate) enum Role<P> {
     None,
     Client(Box<Client<P>>),
-    DedicatedServer { server: Box<Server<P>>, serving: bool },
+    DedicatedServer { server: Box<Server<P>>, serving: bool, packets: ServerPackets<P> },
 }
 
-impl<N: Network> Comms<N> {
-    /// A peer that does nothing yet. Touches neither network nor device.
-    pub fn new(config: CommsConfig, network: N) -> Result<Self, CommsError> {
+impl<P: Copy + Ord + Debug> VoiceEngine<P> {
+    /// A peer that does nothing yet.
+    pub fn new(config: CommsConfig) -> Result<Self, CommsError> {
         Ok(Self {
-            network,
             random: SplitMix64(config.seed),
             speaking: Speaking::new(config.speech, config.microphone)?,
             feedback: Feedback::new(RateLimits {
@@ -86,7 +88,7 @@ impl<N: Network> Comms<N> {
             frames: Frames::default(),
             config,
             role: Role::None,
-            initialised: false,
+            background_bytes: 0,
             hearing: Hearing::new(),
             found: Vec::new(),
             events: VecDeque::new(),
@@ -94,86 +96,102 @@ impl<N: Network> Comms<N> {
         })
     }
 
-    /// Joins a session. Listens and speaks to [`GLOBAL_GROUP`] until told otherwise.
-    pub fn run_as_client(&mut self, now: Duration, parameters: N::ClientParameters) -> Result<(), CommsError> {
-        self.initialise()?;
+    /// Becomes a client, which joins a session once its network is connected
+    /// ([`NetworkEvent::Connected`]). Listens and speaks to [`GLOBAL_GROUP`] until changed. `limits`: the largest packets
+    /// that its network carries.
+    ///
+    /// # Errors
+    ///
+    /// When it runs already.
+    pub fn run_as_client(&mut self, limits: PacketLimits) -> Result<(), CommsError> {
+        self.check_idle()?;
         let samples = self.config.speech.frame.samples() as u32;
         let codec =
             CodecSettings { codec: CodecSettings::OPUS, frame_samples: samples, sample_rate_hz: SAMPLE_RATE_HZ };
         let first_sequence = self.random.next() as u16;
         let data_seed = self.random.next();
-        let limits = self.network.limits();
         let config =
             ClientConfig { data_seed, limits, ..ClientConfig::new(self.config.name.clone(), codec, first_sequence) };
         let mut client = Client::new(config);
         client.join_group(GLOBAL_GROUP)?;
         client.open_target(VoiceTarget::Group(GLOBAL_GROUP.to_owned()), TargetOptions::default())?;
-        self.network.connect(now, parameters)?;
         self.role = Role::Client(Box::new(client));
         Ok(())
     }
 
-    /// Serves a new session, without microphone and speaker.
-    pub fn run_as_dedicated_server(
-        &mut self,
-        now: Duration,
-        parameters: N::ServerParameters,
-    ) -> Result<(), CommsError> {
-        self.initialise()?;
-        self.network.host(now, parameters)?;
-        let reliable_packet_bytes = self.network.limits().reliable_bytes;
-        let config = ServerConfig { reliable_packet_bytes, ..ServerConfig::default() };
+    /// Becomes the server of a new session, without microphone and speaker. `limits`: the largest packets that its network
+    /// carries.
+    ///
+    /// # Errors
+    ///
+    /// When it runs already.
+    pub fn run_as_dedicated_server(&mut self, limits: PacketLimits) -> Result<(), CommsError> {
+        self.check_idle()?;
+        let config = ServerConfig { reliable_packet_bytes: limits.reliable_bytes, ..ServerConfig::default() };
         let server = Box::new(Server::new(config, self.random.session()));
-        self.role = Role::DedicatedServer { server, serving: false };
+        self.role = Role::DedicatedServer { server, serving: false, packets: ServerPackets::default() };
         Ok(())
     }
 
-    /// Ends whatever runs and frees it. Harmless when nothing does; starting again works.
+    /// Ends whatever runs and frees it, and drops the outputs that wait. Harmless when nothing does; starting again works.
     pub fn stop(&mut self, now: Duration) {
         match std::mem::replace(&mut self.role, Role::None) {
             Role::None => {}
             Role::Client(mut client) => {
-                self.network.disconnect(now);
                 client.leave();
                 while let Some(event) = client.poll_event() {
                     self.take_client_event(now, event);
                 }
             }
-            Role::DedicatedServer { .. } => self.network.stop_hosting(now),
+            Role::DedicatedServer { .. } => {}
         }
         self.hearing.clear();
         self.feedback.forget();
     }
 
-    /// Handles what has arrived and what time brings about. Call whenever something may have arrived, and at least
-    /// every 5 ms.
+    /// Runs timers, follows what the paths carry, and reports to speakers. Call after every arrival, and at least every 5 ms.
     pub fn update(&mut self, now: Duration) {
-        for _ in 0..PACKETS_PER_UPDATE {
-            let Some(event) = self.network.poll(now) else { break };
-            self.network_event(now, event);
-        }
         if let Role::Client(client) = &mut self.role {
-            client.set_server_health(self.network.server_health());
             client.update(now);
         }
-        self.transmit(now);
         self.drain_client(now);
         self.adapt(now);
         self.tell_speakers(now);
-        self.transmit(now);
     }
 
-    /// Hands the network what the client wants sent and done.
-    fn transmit(&mut self, now: Duration) {
+    /// The next thing to do with the network.
+    pub fn poll_output(&mut self) -> Option<EngineOutput<P>> {
+        match &mut self.role {
+            Role::None => None,
+            Role::Client(client) => client.poll_output().map(EngineOutput::Client),
+            Role::DedicatedServer { packets, .. } => packets.poll(),
+        }
+    }
+
+    /// Whether the server passes on what it is sent. Owners say so whenever it may have changed.
+    pub fn set_server_health(&mut self, server: ServerHealth) {
         if let Role::Client(client) = &mut self.role {
-            network::carry_out(now, client, &mut self.network);
+            client.set_server_health(server);
+        }
+    }
+
+    /// What this side put on the wire so far for other things than packets, in bytes. Owners say so before
+    /// [`update`](Self::update) and [`capture`](Self::capture), where it is counted.
+    pub fn set_background_bytes(&mut self, bytes: u64) {
+        self.background_bytes = bytes;
+    }
+
+    /// These links did not take a packet: see [`Client::refused`].
+    pub fn refused(&mut self, now: Duration, refused: LinkPacket<P>) {
+        if let Role::Client(client) = &mut self.role {
+            client.refused(now, refused);
         }
     }
 
     /// Follows what the paths carry: how the next frames are sent, and by which routes.
     fn adapt(&mut self, now: Duration) {
         let Role::Client(client) = &mut self.role else { return };
-        let Some(decision) = self.feedback.update(now, &ClientPaths(client, self.network.background_bytes())) else {
+        let Some(decision) = self.feedback.update(now, &ClientPaths(client, self.background_bytes)) else {
             return;
         };
         client.set_congested(decision.is_full);
@@ -190,7 +208,7 @@ impl<N: Network> Comms<N> {
     /// The next 10 ms of the microphone. A frame that is complete leaves at once, to everyone who listens.
     pub fn capture(&mut self, now: Duration, block: &Block) -> Result<(), CommsError> {
         let Role::Client(client) = &mut self.role else { return Ok(()) };
-        let (network, feedback, frames) = (&self.network, &mut self.feedback, &mut self.frames);
+        let (background_bytes, feedback, frames) = (self.background_bytes, &mut self.feedback, &mut self.frames);
         let mut sent = None;
         self.speaking.push(block, |spoken| {
             let sequence = client.next_sequence();
@@ -202,7 +220,7 @@ impl<N: Network> Comms<N> {
             });
             if feedback.is_silent(now) {
                 client.look_at_audience();
-                let relayed = feedback.begin(now, &ClientPaths(client, network.background_bytes()));
+                let relayed = feedback.begin(now, &ClientPaths(client, background_bytes));
                 client.relay_speech_to(now, relayed);
             }
             let plan = feedback.plan();
@@ -223,7 +241,6 @@ impl<N: Network> Comms<N> {
             self.captured = Some((sequence, now.saturating_sub(age)));
             self.feedback.sent(now);
         }
-        self.transmit(now);
         Ok(())
     }
 
@@ -235,7 +252,7 @@ impl<N: Network> Comms<N> {
     /// The same, with each speaker's own 10 ms (volume and mute included) shown first, so that a game can place it in
     /// space; what is not to be mixed into `out` as well is answered with [`Mixing::Out`]. The echo canceller knows only of
     /// what is mixed.
-    pub fn render_apart(&mut self, now: Duration, out: &mut Block, each: impl FnMut(Who<N::Peer>, &Block) -> Mixing) {
+    pub fn render_apart(&mut self, now: Duration, out: &mut Block, each: impl FnMut(Who<P>, &Block) -> Mixing) {
         self.render_speakers(now, each);
         self.hearing.mix(out);
         self.speaking.played(out);
@@ -246,7 +263,7 @@ impl<N: Network> Comms<N> {
         &mut self,
         now: Duration,
         out: &mut StereoBlock,
-        each: impl FnMut(Who<N::Peer>, &Block) -> Mixing,
+        each: impl FnMut(Who<P>, &Block) -> Mixing,
     ) -> Width {
         self.render_speakers(now, each);
         let width = self.hearing.mix_stereo(out);
@@ -257,7 +274,7 @@ impl<N: Network> Comms<N> {
         width
     }
 
-    fn render_speakers(&mut self, now: Duration, each: impl FnMut(Who<N::Peer>, &Block) -> Mixing) {
+    fn render_speakers(&mut self, now: Duration, each: impl FnMut(Who<P>, &Block) -> Mixing) {
         let plays_at = now + self.devices.playout_delay;
         self.hearing.render(now, plays_at, &mut self.found, each);
         for found in std::mem::take(&mut self.found) {
@@ -269,7 +286,7 @@ impl<N: Network> Comms<N> {
     }
 
     /// The next thing that happened.
-    pub fn poll_event(&mut self) -> Option<CommsEvent<N::Peer>> {
+    pub fn poll_event(&mut self) -> Option<CommsEvent<P>> {
         self.events.pop_front()
     }
 
@@ -290,7 +307,7 @@ impl<N: Network> Comms<N> {
                 let view = client.view().filter(|_| client.phase() == Phase::Joined);
                 (view.is_some(), view.map(View::session), view.map(View::table))
             }
-            Role::DedicatedServer { server, serving } => (*serving, Some(server.session()), Some(server.table())),
+            Role::DedicatedServer { server, serving, .. } => (*serving, Some(server.session()), Some(server.table())),
         };
         let members = table
             .into_iter()
@@ -300,7 +317,7 @@ impl<N: Network> Comms<N> {
     }
 
     /// Every other peer to whom there is, or was a moment ago, a way.
-    pub fn peers(&self) -> Vec<PeerStatus<N::Peer>> {
+    pub fn peers(&self) -> Vec<PeerStatus<P>> {
         let Role::Client(client) = &self.role else { return Vec::new() };
         client
             .routes()
@@ -350,26 +367,16 @@ impl<N: Network> Comms<N> {
         }
     }
 
-    /// The network, for what only this one can do.
-    pub fn network(&self) -> &N {
-        &self.network
-    }
-
-    /// The network, for what only this one can do.
-    pub fn network_mut(&mut self) -> &mut N {
-        &mut self.network
-    }
-
     /// The session's client.
-    pub fn client(&self) -> Option<&Client<N::Peer>> {
+    pub fn client(&self) -> Option<&Client<P>> {
         match &self.role {
             Role::Client(client) => Some(client),
             Role::None | Role::DedicatedServer { .. } => None,
         }
     }
 
-    /// The session's client. What it wants sent leaves with the next [`update`](Self::update).
-    pub fn client_mut(&mut self) -> Option<&mut Client<N::Peer>> {
+    /// The session's client. What it wants sent is among the outputs.
+    pub fn client_mut(&mut self) -> Option<&mut Client<P>> {
         match &mut self.role {
             Role::Client(client) => Some(client),
             Role::None | Role::DedicatedServer { .. } => None,
@@ -377,7 +384,7 @@ impl<N: Network> Comms<N> {
     }
 
     /// The session's server.
-    pub fn server(&self) -> Option<&Server<N::Peer>> {
+    pub fn server(&self) -> Option<&Server<P>> {
         match &self.role {
             Role::DedicatedServer { server, .. } => Some(server),
             Role::None | Role::Client(_) => None,
@@ -394,7 +401,7 @@ impl<N: Network> Comms<N> {
     }
 
     /// The groups that another peer listens to, as far as they are known.
-    pub fn groups_of(&self, peer: N::Peer) -> impl Iterator<Item = &str> {
+    pub fn groups_of(&self, peer: P) -> impl Iterator<Item = &str> {
         let client = self.client();
         let member = client.and_then(|client| {
             let view = client.view()?;
@@ -407,64 +414,57 @@ impl<N: Network> Comms<N> {
     }
 
     /// Begins to listen to a group.
-    pub fn join_group(&mut self, now: Duration, name: &str) -> Result<(), CommsError> {
-        self.as_client()?.join_group(name)?;
-        self.transmit(now);
-        Ok(())
+    pub fn join_group(&mut self, name: &str) -> Result<(), CommsError> {
+        Ok(self.as_client()?.join_group(name)?)
     }
 
     /// Ceases to listen to a group.
-    pub fn leave_group(&mut self, now: Duration, name: &str) -> Result<(), CommsError> {
+    pub fn leave_group(&mut self, name: &str) -> Result<(), CommsError> {
         self.as_client()?.leave_group(name);
-        self.transmit(now);
         Ok(())
     }
 
     /// Begins to speak to a target, or changes how.
-    pub fn open_target(&mut self, target: VoiceTarget<N::Peer>, options: TargetOptions) -> Result<(), CommsError> {
+    pub fn open_target(&mut self, target: VoiceTarget<P>, options: TargetOptions) -> Result<(), CommsError> {
         Ok(self.as_client()?.open_target(target, options)?)
     }
 
     /// Ceases to speak to a target.
-    pub fn close_target(&mut self, now: Duration, target: &VoiceTarget<N::Peer>) -> Result<(), CommsError> {
+    pub fn close_target(&mut self, now: Duration, target: &VoiceTarget<P>) -> Result<(), CommsError> {
         self.as_client()?.close_target(now, target);
         Ok(())
     }
 
     /// Writes to a group or a client.
-    pub fn send_text(&mut self, now: Duration, recipient: Recipient, text: &str) -> Result<(), CommsError> {
-        self.as_client()?.send_text(recipient, text)?;
-        self.transmit(now);
-        Ok(())
+    pub fn send_text(&mut self, recipient: Recipient, text: &str) -> Result<(), CommsError> {
+        Ok(self.as_client()?.send_text(recipient, text)?)
     }
 
     /// Writes to a group by its name.
-    pub fn send_group_text(&mut self, now: Duration, group: &str, text: &str) -> Result<(), CommsError> {
-        self.as_client()?.send_group_text(group, text)?;
-        self.transmit(now);
-        Ok(())
+    pub fn send_group_text(&mut self, group: &str, text: &str) -> Result<(), CommsError> {
+        Ok(self.as_client()?.send_group_text(group, text)?)
     }
 
-    fn as_client(&mut self) -> Result<&mut Client<N::Peer>, CommsError> {
+    fn as_client(&mut self) -> Result<&mut Client<P>, CommsError> {
         match &mut self.role {
             Role::Client(client) => Ok(client),
             Role::None | Role::DedicatedServer { .. } => Err(CommsError::NotAClient),
         }
     }
 
-    fn initialise(&mut self) -> Result<(), CommsError> {
-        if self.mode() != Mode::None {
-            return Err(CommsError::AlreadyRunning(self.mode()));
+    /// # Errors
+    ///
+    /// When it runs already.
+    pub(crate) fn check_idle(&self) -> Result<(), CommsError> {
+        match self.mode() {
+            Mode::None => Ok(()),
+            mode => Err(CommsError::AlreadyRunning(mode)),
         }
-        if !self.initialised {
-            self.network.initialise();
-            self.initialised = true;
-        }
-        Ok(())
     }
 
-    /// Gives an event to whichever side it is for; outside of a session it goes nowhere.
-    fn network_event(&mut self, now: Duration, event: NetworkEvent<N::Peer>) {
+    /// Something that the network reported. It goes to the client or the server, whichever runs and it is for; otherwise it
+    /// has no effect.
+    pub fn handle(&mut self, now: Duration, event: NetworkEvent<P>) {
         if let NetworkEvent::PeerRestarted(peer) = event
             && self.hearing.forget(Who::Peer(peer))
         {
@@ -476,40 +476,35 @@ impl<N: Network> Comms<N> {
                 if event == NetworkEvent::PathChanged {
                     self.feedback.network_changed();
                 }
-                client.set_server_health(self.network.server_health());
                 client.network_event(now, event);
-                self.transmit(now);
                 self.drain_client(now);
             }
-            Role::DedicatedServer { server, serving } => {
-                let mut out = ToClients { network: &mut self.network, now };
-                match event {
-                    NetworkEvent::FromClient { peer, packet } => {
-                        server.receive(now, peer, &packet, &mut out);
-                    }
-                    NetworkEvent::ClientGone { peer } => server.disconnected(now, peer, &mut out),
-                    NetworkEvent::Hosting => {
-                        *serving = true;
-                        let session = server.session();
-                        self.push(CommsEvent::Hosting(session));
-                    }
-                    NetworkEvent::HostingFailed(why) => {
-                        self.role = Role::None;
-                        self.push(CommsEvent::HostingFailed(why));
-                    }
-                    NetworkEvent::Connected
-                    | NetworkEvent::Disconnected(_)
-                    | NetworkEvent::Resumed
-                    | NetworkEvent::PathChanged
-                    | NetworkEvent::FromServer(_)
-                    | NetworkEvent::LinkUp(_)
-                    | NetworkEvent::LinkDown(_)
-                    | NetworkEvent::FromLink { .. }
-                    | NetworkEvent::RosterChanged(_)
-                    | NetworkEvent::ServerPong(_)
-                    | NetworkEvent::PeerRestarted(_) => {}
+            Role::DedicatedServer { server, serving, packets } => match event {
+                NetworkEvent::FromClient { peer, packet } => {
+                    server.receive(now, peer, &packet, packets);
                 }
-            }
+                NetworkEvent::ClientGone { peer } => server.disconnected(now, peer, packets),
+                NetworkEvent::Hosting => {
+                    *serving = true;
+                    let session = server.session();
+                    self.push(CommsEvent::Hosting(session));
+                }
+                NetworkEvent::HostingFailed(why) => {
+                    self.role = Role::None;
+                    self.push(CommsEvent::HostingFailed(why));
+                }
+                NetworkEvent::Connected
+                | NetworkEvent::Disconnected(_)
+                | NetworkEvent::Resumed
+                | NetworkEvent::PathChanged
+                | NetworkEvent::FromServer(_)
+                | NetworkEvent::LinkUp(_)
+                | NetworkEvent::LinkDown(_)
+                | NetworkEvent::FromLink { .. }
+                | NetworkEvent::RosterChanged(_)
+                | NetworkEvent::ServerPong(_)
+                | NetworkEvent::PeerRestarted(_) => {}
+            },
         }
     }
 
@@ -520,7 +515,7 @@ impl<N: Network> Comms<N> {
         }
     }
 
-    fn take_client_event(&mut self, now: Duration, event: ClientEvent<N::Peer>) {
+    fn take_client_event(&mut self, now: Duration, event: ClientEvent<P>) {
         match event {
             ClientEvent::Voice(voice) => {
                 self.frames.put(|| TappedFrame {
@@ -548,7 +543,7 @@ impl<N: Network> Comms<N> {
         }
     }
 
-    fn push(&mut self, event: CommsEvent<N::Peer>) {
+    fn push(&mut self, event: CommsEvent<P>) {
         if self.events.len() == EVENTS {
             self.events.pop_front();
             self.events_dropped += 1;
@@ -558,10 +553,14 @@ impl<N: Network> Comms<N> {
 
     /// Events and outputs, the session's included, that were dropped because they were not taken.
     pub fn events_dropped(&self) -> u64 {
-        let of_session = self.client().map_or(0, |client| {
-            let events = client.dropped().get(&Dropped::EventOverflow).copied().unwrap_or(0);
-            events + client.outputs_dropped()
-        });
+        let of_session = match &self.role {
+            Role::None => 0,
+            Role::Client(client) => {
+                let events = client.dropped().get(&Dropped::EventOverflow).copied().unwrap_or(0);
+                events + client.outputs_dropped()
+            }
+            Role::DedicatedServer { packets, .. } => packets.dropped(),
+        };
         self.events_dropped + of_session
     }
 }
@@ -593,17 +592,5 @@ impl<P: Copy + Ord + Debug> Paths<Who<P>> for ClientPaths<'_, P> {
 
     fn background_bytes(&self) -> u64 {
         self.1
-    }
-}
-
-/// A server's packets on their way into the network. A connection that cannot take one is about to be reported gone.
-struct ToClients<'a, N> {
-    network: &'a mut N,
-    now: Duration,
-}
-
-impl<N: Network> ServerOutput<N::Peer> for ToClients<'_, N> {
-    fn send(&mut self, to: N::Peer, packet: Bytes, delivery: Delivery) {
-        let _ = self.network.send_to_client(self.now, to, delivery, packet);
     }
 }

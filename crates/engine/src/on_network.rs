@@ -1,0 +1,206 @@
+//! An engine together with the network that carries its packets.
+
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+use voicemesh_audio::Block;
+use voicemesh_session::Network;
+use voicemesh_session::network::{DisconnectReason, NetworkError, NetworkEvent, Refusal, perform};
+use voicemesh_wire::packet::Recipient;
+
+use crate::output::EngineOutput;
+use crate::status::{CommsError, Mode};
+use crate::voice_engine::VoiceEngine;
+
+/// Events of the network handled in one update; what is more waits for the next, so that sound is never kept waiting.
+const EVENTS_PER_UPDATE: usize = 1024;
+
+/// An engine and its network: takes the events of the network to the engine, and the engine's outputs to the network.
+///
+/// What is here sends at once. All else is the engine's ([`Deref`]); what a call to it wants sent leaves with the next
+/// [`update`](Self::update).
+#[derive(Debug)]
+pub struct EngineOnNetwork<N: Network> {
+    engine: VoiceEngine<N::Peer>,
+    network: N,
+    is_initialised: bool,
+}
+
+/// An engine did not start.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// The network cannot.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
+    /// The engine cannot.
+    #[error(transparent)]
+    Engine(#[from] CommsError),
+}
+
+impl<N: Network> EngineOnNetwork<N> {
+    /// Both together. Touches neither network nor device.
+    pub fn new(engine: VoiceEngine<N::Peer>, network: N) -> Self {
+        Self { engine, network, is_initialised: false }
+    }
+
+    /// Begins to join a session. Listens and speaks to [`GLOBAL_GROUP`](voicemesh_session::GLOBAL_GROUP) until changed.
+    ///
+    /// # Errors
+    ///
+    /// When it runs already, or the network cannot begin to connect.
+    pub fn run_as_client(&mut self, now: Duration, parameters: N::ClientParameters) -> Result<(), StartError> {
+        self.initialise()?;
+        self.network.connect(now, parameters)?;
+        self.engine.run_as_client(self.network.limits())?;
+        Ok(())
+    }
+
+    /// Begins to serve a new session, without microphone and speaker.
+    ///
+    /// # Errors
+    ///
+    /// When it runs already, or the network cannot begin to serve.
+    pub fn run_as_dedicated_server(
+        &mut self,
+        now: Duration,
+        parameters: N::ServerParameters,
+    ) -> Result<(), StartError> {
+        self.initialise()?;
+        self.network.host(now, parameters)?;
+        self.engine.run_as_dedicated_server(self.network.limits())?;
+        Ok(())
+    }
+
+    /// Ends whatever runs and frees it. Harmless when nothing does; starting again works.
+    pub fn stop(&mut self, now: Duration) {
+        match self.engine.mode() {
+            Mode::None => {}
+            Mode::Client => self.network.disconnect(now),
+            Mode::DedicatedServer => self.network.stop_hosting(now),
+        }
+        self.engine.stop(now);
+    }
+
+    /// Handles what has arrived, and runs timers. Call whenever something may have arrived, and at least every 5 ms.
+    pub fn update(&mut self, now: Duration) {
+        for _ in 0..EVENTS_PER_UPDATE {
+            let Some(event) = self.network.poll(now) else { break };
+            self.engine.set_server_health(self.network.server_health());
+            self.engine.handle(now, event);
+            self.transmit(now);
+        }
+        self.engine.set_server_health(self.network.server_health());
+        self.engine.set_background_bytes(self.network.background_bytes());
+        self.engine.update(now);
+        self.transmit(now);
+    }
+
+    /// The next 10 ms of the microphone. A frame that is complete leaves at once, to everyone who listens.
+    ///
+    /// # Errors
+    ///
+    /// When the codec cannot encode them.
+    pub fn capture(&mut self, now: Duration, block: &Block) -> Result<(), CommsError> {
+        self.engine.set_background_bytes(self.network.background_bytes());
+        let done = self.engine.capture(now, block);
+        self.transmit(now);
+        done
+    }
+
+    /// Begins to listen to a group.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`VoiceEngine::join_group`].
+    pub fn join_group(&mut self, now: Duration, name: &str) -> Result<(), CommsError> {
+        let done = self.engine.join_group(name);
+        self.transmit(now);
+        done
+    }
+
+    /// Ceases to listen to a group.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`VoiceEngine::leave_group`].
+    pub fn leave_group(&mut self, now: Duration, name: &str) -> Result<(), CommsError> {
+        let done = self.engine.leave_group(name);
+        self.transmit(now);
+        done
+    }
+
+    /// Writes to a group or a client.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`VoiceEngine::send_text`].
+    pub fn send_text(&mut self, now: Duration, recipient: Recipient, text: &str) -> Result<(), CommsError> {
+        let done = self.engine.send_text(recipient, text);
+        self.transmit(now);
+        done
+    }
+
+    /// Writes to a group by its name.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`VoiceEngine::send_group_text`].
+    pub fn send_group_text(&mut self, now: Duration, group: &str, text: &str) -> Result<(), CommsError> {
+        let done = self.engine.send_group_text(group, text);
+        self.transmit(now);
+        done
+    }
+
+    /// The network, for what only this one can do.
+    pub fn network(&self) -> &N {
+        &self.network
+    }
+
+    /// The network, for what only this one can do.
+    pub fn network_mut(&mut self) -> &mut N {
+        &mut self.network
+    }
+
+    fn initialise(&mut self) -> Result<(), CommsError> {
+        self.engine.check_idle()?;
+        if !std::mem::replace(&mut self.is_initialised, true) {
+            self.network.initialise();
+        }
+        Ok(())
+    }
+
+    /// Does all that the engine wants of the network, and hands back what that refuses.
+    fn transmit(&mut self, now: Duration) {
+        while let Some(output) = self.engine.poll_output() {
+            match output {
+                EngineOutput::Client(output) => match perform(now, output, &mut self.network) {
+                    None => {}
+                    Some(Refusal::Links(packet)) => self.engine.refused(now, packet),
+                    Some(Refusal::Server) => {
+                        let reason = DisconnectReason::ReliabilityBroken;
+                        self.engine.handle(now, NetworkEvent::Disconnected(reason));
+                    }
+                },
+                // A connection that cannot take a packet is about to be reported gone.
+                EngineOutput::ToClient { to, delivery, packet } => {
+                    let _ = self.network.send_to_client(now, to, delivery, packet);
+                }
+            }
+        }
+    }
+}
+
+impl<N: Network> Deref for EngineOnNetwork<N> {
+    type Target = VoiceEngine<N::Peer>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.engine
+    }
+}
+
+impl<N: Network> DerefMut for EngineOnNetwork<N> {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.engine
+    }
+}
