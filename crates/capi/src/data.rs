@@ -31,7 +31,12 @@ pub unsafe extern "C" fn vmesh_send(
 /// Sends a message to everyone in the room, once each; if it is not accepted, it is sent to no peer. Otherwise as
 /// vmesh_send.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_send_to_all(peer: vmesh_peer, data: *const u8, length: usize, reliability: i32) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_send_to_all(
+    peer: vmesh_peer,
+    data: *const u8,
+    length: usize,
+    reliability: i32,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let data = unsafe { memory::bytes(data, length, "data")? };
@@ -61,7 +66,11 @@ pub unsafe extern "C" fn vmesh_open_channel(
 
 /// Closes a data channel; what was sent before arrives. Harmless when it is not open. Errors: as vmesh_send.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_close_channel(peer: vmesh_peer, with_peer: *const vmesh_peer_id, channel: u8) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_close_channel(
+    peer: vmesh_peer,
+    with_peer: *const vmesh_peer_id,
+    channel: u8,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let other = unsafe { memory::read(with_peer, "with_peer")? };
@@ -106,7 +115,11 @@ pub unsafe extern "C" fn vmesh_disconnect(peer: vmesh_peer, from: *const vmesh_p
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_queued_bytes(peer: vmesh_peer, to: *const vmesh_peer_id, count: *mut usize) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_queued_bytes(
+    peer: vmesh_peer,
+    to: *const vmesh_peer_id,
+    count: *mut usize,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let to = unsafe { memory::read(to, "to")? };

@@ -55,7 +55,8 @@ pub unsafe extern "C" fn vmesh_get_devices(
         }
         // SAFETY: the header's promise.
         unsafe { memory::write(count, 0, "count")? };
-        let found = voicemesh::devices().map_err(|error| Fault::new(vmesh_result::VMESH_ERROR_DEVICE, format!("{error}")))?;
+        let found =
+            voicemesh::devices().map_err(|error| Fault::new(vmesh_result::VMESH_ERROR_DEVICE, format!("{error}")))?;
         let listed: Vec<&DeviceInfo> = found.iter().filter(|device| device.name.len() < NAME).collect();
         // SAFETY: the header's promise.
         unsafe { memory::write(count, listed.len(), "count")? };

@@ -12,7 +12,8 @@ use voicemesh::{
 use crate::memory::{Plain, Sized32};
 use crate::vmesh_event_type as of;
 use crate::{
-    vmesh_device_role, vmesh_leave_reason, vmesh_pair, vmesh_peer_id, vmesh_permission, vmesh_reliability, vmesh_route, vmesh_status, vmesh_string,
+    vmesh_device_role, vmesh_leave_reason, vmesh_pair, vmesh_peer_id, vmesh_permission, vmesh_reliability, vmesh_route,
+    vmesh_status, vmesh_string,
 };
 
 /// What happened. Which fields count stands at the vmesh_event_type; the others are 0, empty or null.
@@ -159,7 +160,8 @@ impl Current {
             },
             Event::Connected => told(of::VMESH_EVENT_CONNECTED),
             Event::PeerJoined { peer, name, metadata } => {
-                let event = vmesh_event { name: hold(&mut self.name, &name), ..about(of::VMESH_EVENT_PEER_JOINED, peer) };
+                let event =
+                    vmesh_event { name: hold(&mut self.name, &name), ..about(of::VMESH_EVENT_PEER_JOINED, peer) };
                 self.with_metadata(&metadata, event)
             }
             Event::PeerLeft { peer, name, reason } => vmesh_event {

@@ -31,7 +31,10 @@ impl<T> Table<T> {
         let entry = Some(Arc::new(entry));
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         if slots.iter().filter(|slot| slot.entry.is_some()).count() >= MOST_OPEN {
-            return Err(Fault::new(vmesh_result::VMESH_ERROR_TOO_MANY, format!("{MOST_OPEN} handles of this kind are open")));
+            return Err(Fault::new(
+                vmesh_result::VMESH_ERROR_TOO_MANY,
+                format!("{MOST_OPEN} handles of this kind are open"),
+            ));
         }
         let free = slots.iter().position(|slot| slot.entry.is_none() && slot.generation < LAST_GENERATION);
         let index = match free {

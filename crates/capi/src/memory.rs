@@ -167,7 +167,8 @@ pub(crate) unsafe fn text<'a>(data: *const c_char, length: usize, what: &str) ->
         // SAFETY: our caller's promise.
         unsafe { bytes(data.cast(), length, what)? }
     };
-    std::str::from_utf8(bytes).map_err(|_| Fault::new(vmesh_result::VMESH_ERROR_BAD_TEXT, format!("{what} is not UTF-8")))
+    std::str::from_utf8(bytes)
+        .map_err(|_| Fault::new(vmesh_result::VMESH_ERROR_BAD_TEXT, format!("{what} is not UTF-8")))
 }
 
 /// A caller's bytes, or other plain things one after the other.

@@ -41,7 +41,9 @@ pub unsafe extern "C" fn vmesh_moderate(
             vmesh_decision::VMESH_DECISION_KICK => Moderation::Kick { peer: member()? },
             vmesh_decision::VMESH_DECISION_BAN => Moderation::Ban { peer: member()?, seconds },
             vmesh_decision::VMESH_DECISION_UNBAN => Moderation::Unban { peer: member()? },
-            vmesh_decision::VMESH_DECISION_MOVE => Moderation::Move { peer: member()?, groups: vec![word()?.to_owned()] },
+            vmesh_decision::VMESH_DECISION_MOVE => {
+                Moderation::Move { peer: member()?, groups: vec![word()?.to_owned()] }
+            }
             vmesh_decision::VMESH_DECISION_LOCK => Moderation::Lock,
             vmesh_decision::VMESH_DECISION_UNLOCK => Moderation::Unlock,
             vmesh_decision::VMESH_DECISION_SET_PASSWORD => Moderation::SetPassword { password: Some(word()?.into()) },

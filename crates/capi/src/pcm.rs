@@ -66,7 +66,11 @@ pub unsafe extern "C" fn vmesh_open_mix(peer: vmesh_peer, rate_hz: u32, mix: *mu
 ///
 /// The handle is the program's to close, with vmesh_close_microphone. Errors: as vmesh_open_voice.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_open_microphone(peer: vmesh_peer, rate_hz: u32, microphone: *mut vmesh_microphone) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_open_microphone(
+    peer: vmesh_peer,
+    rate_hz: u32,
+    microphone: *mut vmesh_microphone,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         unsafe { memory::write(microphone, 0, "microphone")? };
@@ -99,7 +103,12 @@ pub unsafe extern "C" fn vmesh_read_voice(
 /// Fills `samples` with the next frames, which are two samples each: left and right. Otherwise as vmesh_read_voice, but that *given
 /// counts frames as well.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_read_mix(mix: vmesh_mix, samples: *mut f32, frames: usize, given: *mut usize) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_read_mix(
+    mix: vmesh_mix,
+    samples: *mut f32,
+    frames: usize,
+    given: *mut usize,
+) -> vmesh_result {
     guarded_quietly(|| {
         let count = frames.saturating_mul(2);
         // SAFETY: the header's promise.

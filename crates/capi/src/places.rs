@@ -104,7 +104,13 @@ pub unsafe extern "C" fn vmesh_clear_position(peer: vmesh_peer, of: *const vmesh
 ///
 /// Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vmesh_set_attenuation(peer: vmesh_peer, kind: i32, reference: f32, max: f32, rolloff: f32) -> vmesh_result {
+pub extern "C" fn vmesh_set_attenuation(
+    peer: vmesh_peer,
+    kind: i32,
+    reference: f32,
+    max: f32,
+    rolloff: f32,
+) -> vmesh_result {
     guarded(|| {
         let attenuation = match kind {
             0 => Attenuation::None,
@@ -122,7 +128,11 @@ pub extern "C" fn vmesh_set_attenuation(peer: vmesh_peer, kind: i32, reference: 
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_set_attenuation_points(peer: vmesh_peer, points: *const vmesh_point, count: usize) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_set_attenuation_points(
+    peer: vmesh_peer,
+    points: *const vmesh_point,
+    count: usize,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let points = unsafe { memory::bytes(points, count, "points")? };
@@ -172,7 +182,11 @@ pub unsafe extern "C" fn vmesh_create_grid(
 ///
 /// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (a number is none), VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_move_in_grid(peer: vmesh_peer, grid: vmesh_grid, position: *const vmesh_vector) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_move_in_grid(
+    peer: vmesh_peer,
+    grid: vmesh_grid,
+    position: *const vmesh_vector,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let position = finite(unsafe { memory::read(position, "position")? }, "position")?;
@@ -198,7 +212,11 @@ pub extern "C" fn vmesh_close_grid(grid: vmesh_grid) -> vmesh_result {
     })
 }
 
-fn with_grid(peer: vmesh_peer, grid: vmesh_grid, call: impl FnOnce(&Peer, &mut ProximityGrid)) -> Result<vmesh_result, Fault> {
+fn with_grid(
+    peer: vmesh_peer,
+    grid: vmesh_grid,
+    call: impl FnOnce(&Peer, &mut ProximityGrid),
+) -> Result<vmesh_result, Fault> {
     let grid = GRIDS.find(grid)?;
     let mut grid = grid.lock().unwrap_or_else(PoisonError::into_inner);
     done(peer, |peer| call(peer, &mut grid))

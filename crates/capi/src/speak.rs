@@ -74,7 +74,12 @@ pub unsafe extern "C" fn vmesh_speak_to_peer(
 ///
 /// Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vmesh_set_speaking(speaking: vmesh_speaking, volume: f32, priority: i32, positional: i32) -> vmesh_result {
+pub extern "C" fn vmesh_set_speaking(
+    speaking: vmesh_speaking,
+    volume: f32,
+    priority: i32,
+    positional: i32,
+) -> vmesh_result {
     guarded(|| {
         let options = chosen(volume, priority, positional)?;
         let open = SPEAKING.find(speaking)?;

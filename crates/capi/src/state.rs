@@ -246,7 +246,11 @@ pub unsafe extern "C" fn vmesh_get_held_group(
 
 /// Writes a peer's id as people see it: 36 characters and a NUL. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BUFFER.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vmesh_peer_id_text(id: *const vmesh_peer_id, buffer: *mut c_char, capacity: usize) -> vmesh_result {
+pub unsafe extern "C" fn vmesh_peer_id_text(
+    id: *const vmesh_peer_id,
+    buffer: *mut c_char,
+    capacity: usize,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let id = unsafe { memory::read(id, "id")? };

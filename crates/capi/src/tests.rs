@@ -291,7 +291,10 @@ fn what_moderators_and_members_do_is_an_event_of_its_own() {
         groups.iter().map(|group| read(*group)).collect()
     };
     let event = keep(Event::Moved { groups: vec!["Red".to_owned(), "röd".to_owned()] });
-    assert_eq!((event.r#type, groups(event)), (vmesh_event_type::VMESH_EVENT_MOVED as i32, vec!["Red".into(), "röd".into()]));
+    assert_eq!(
+        (event.r#type, groups(event)),
+        (vmesh_event_type::VMESH_EVENT_MOVED as i32, vec!["Red".into(), "röd".into()])
+    );
     let event = keep(Event::HeldIn { peer: id.into(), groups: vec!["Red".to_owned()] });
     assert_eq!(
         (event.r#type, event.peer, groups(event)),
@@ -307,7 +310,10 @@ fn what_moderators_and_members_do_is_an_event_of_its_own() {
     let status = voicemesh::MemberStatus { muted: true, recording: true, ..voicemesh::MemberStatus::default() };
     let event = keep(Event::StatusChanged { peer: id.into(), status });
     let bits = vmesh_status::VMESH_STATUS_MUTED as i32 | vmesh_status::VMESH_STATUS_RECORDING as i32;
-    assert_eq!((event.r#type, event.peer, event.status), (vmesh_event_type::VMESH_EVENT_STATUS_CHANGED as i32, id, bits));
+    assert_eq!(
+        (event.r#type, event.peer, event.status),
+        (vmesh_event_type::VMESH_EVENT_STATUS_CHANGED as i32, id, bits)
+    );
     let text = |group: Option<&str>| Event::Text {
         from: id.into(),
         name: "Ada".to_owned(),

@@ -188,7 +188,13 @@ fn handles_in_a_game_are_harmless_after_they_or_their_peer_are_closed() {
         assert_eq!(after, [VMESH_ERROR_CLOSED; 5]);
         assert_eq!((moved, samples), (0, [0.0; 960]), "silence after an error");
     }
-    let none = [vmesh_stop_speaking(0), vmesh_close_grid(0), vmesh_close_voice(0), vmesh_close_mix(0), vmesh_close_microphone(0)];
+    let none = [
+        vmesh_stop_speaking(0),
+        vmesh_close_grid(0),
+        vmesh_close_voice(0),
+        vmesh_close_mix(0),
+        vmesh_close_microphone(0),
+    ];
     assert_eq!(none, [VMESH_OK; 5]);
 }
 
