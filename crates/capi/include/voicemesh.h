@@ -893,7 +893,7 @@ const char *vmesh_result_text(int32_t result);
 //
 // `size` is sizeof(vmesh_options), and options points to that many bytes. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE.
 vmesh_result vmesh_options_init(struct vmesh_options *options,
-                          uint32_t size);
+                                uint32_t size);
 
 // The number VMESH_ABI_VERSION of the header that this library was built with. A program that was built with another should not
 // go on.
@@ -909,7 +909,7 @@ const char *vmesh_version(void);
 // VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_SERVER, VMESH_ERROR_BAD_NAME, VMESH_ERROR_DEVICE,
 // VMESH_ERROR_RECORDING, VMESH_ERROR_CERTIFICATE, VMESH_ERROR_SYSTEM, VMESH_ERROR_TOO_MANY; *peer is then 0.
 vmesh_result vmesh_join(const struct vmesh_options *options,
-                  vmesh_peer *peer);
+                        vmesh_peer *peer);
 
 // The next thing that happened: VMESH_OK and an event, or VMESH_EMPTY and one of the type VMESH_EVENT_NONE. Never blocks. The order
 // is that in which things happened.
@@ -917,14 +917,14 @@ vmesh_result vmesh_join(const struct vmesh_options *options,
 // event->size must be set. What the event points to stays as it is until the next vmesh_poll on this handle, or vmesh_close; so one
 // thread at a time polls a handle. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_poll(vmesh_peer peer,
-                  struct vmesh_event *event);
+                        struct vmesh_event *event);
 
 // Waits until there is something to poll, at most so long: VMESH_OK if there is, VMESH_EMPTY if not. For programs without a frame
 // loop of their own.
 //
 // Other threads can use the handle meanwhile, and closing it ends the waiting. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_wait(vmesh_peer peer,
-                  uint32_t at_most_ms);
+                        uint32_t at_most_ms);
 
 // Leaves the room, waits until the others have been told (at most a second), and closes the handle.
 //
@@ -942,31 +942,31 @@ vmesh_result vmesh_set_deafened(vmesh_peer peer, int32_t deafened);
 // Whether the key to talk is held; it matters with VMESH_ACTIVATION_PUSH_TO_TALK only. Errors: VMESH_ERROR_BAD_HANDLE,
 // VMESH_ERROR_CLOSED.
 vmesh_result vmesh_set_talking(vmesh_peer peer,
-                         int32_t talking);
+                               int32_t talking);
 
 // When the microphone's sound is sent, from now on: a vmesh_activation, but not the default; release_ms as in vmesh_options.
 //
 // Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_set_activation(vmesh_peer peer,
-                            int32_t activation,
-                            uint32_t release_ms);
+                                  int32_t activation,
+                                  uint32_t release_ms);
 
 // What is done to the microphone's sound, from now on; the four as in vmesh_options.
 //
 // Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_set_processing(vmesh_peer peer,
-                            int32_t echo_cancellation,
-                            int32_t noise_suppression,
-                            int32_t automatic_gain,
-                            int32_t high_pass);
+                                  int32_t echo_cancellation,
+                                  int32_t noise_suppression,
+                                  int32_t automatic_gain,
+                                  int32_t high_pass);
 
 // Changes the microphone, named as in vmesh_options; the one in use goes on until the new one is open. VMESH_EVENT_WARNED
 // reports one that cannot be opened.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_DEVICE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_set_input(vmesh_peer peer,
-                       const char *input,
-                       size_t length);
+                             const char *input,
+                             size_t length);
 
 // Changes the speaker; otherwise as vmesh_set_input.
 vmesh_result vmesh_set_output(vmesh_peer peer, const char *output, size_t length);
@@ -979,8 +979,8 @@ vmesh_result vmesh_set_output(vmesh_peer peer, const char *output, size_t length
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_RECORDING (nothing can be written there), VMESH_ERROR_ALREADY_RECORDING,
 // VMESH_ERROR_SERVER_AWAY, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_start_recording(vmesh_peer peer,
-                             const char *folder,
-                             size_t length);
+                                   const char *folder,
+                                   size_t length);
 
 // Ends the recording, if one is kept. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_stop_recording(vmesh_peer peer);
@@ -989,8 +989,8 @@ vmesh_result vmesh_stop_recording(vmesh_peer peer);
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_set_gain(vmesh_peer peer,
-                      const struct vmesh_peer_id *of,
-                      float gain);
+                            const struct vmesh_peer_id *of,
+                            float gain);
 
 // Whether a peer is not heard. A peer that is not in the room is passed over.
 //
@@ -1007,19 +1007,19 @@ vmesh_result vmesh_set_token(vmesh_peer peer, const char *token, size_t length);
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_send_text(vmesh_peer peer,
-                       const struct vmesh_peer_id *to,
-                       const char *text,
-                       size_t length);
+                             const struct vmesh_peer_id *to,
+                             const char *text,
+                             size_t length);
 
 // Writes to everyone who listens to a talk group, whose name has at most 256 bytes: at most 4096 bytes. This peer need not
 // listen to it. vmesh_send_text to everyone writes to "Global". A text that cannot be sent raises VMESH_EVENT_WARNED.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_send_group_text(vmesh_peer peer,
-                             const char *group,
-                             size_t group_length,
-                             const char *text,
-                             size_t length);
+                                   const char *group,
+                                   size_t group_length,
+                                   const char *text,
+                                   size_t length);
 
 // Begins to listen and speak to a talk group, whose name has at most 256 bytes. Everybody begins in "Global".
 //
@@ -1036,26 +1036,26 @@ vmesh_result vmesh_leave_group(vmesh_peer peer, const char *name, size_t length)
 // VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_TOO_LARGE, VMESH_ERROR_UNKNOWN_PEER, VMESH_ERROR_UNSUPPORTED, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE,
 // VMESH_ERROR_CLOSED.
 vmesh_result vmesh_send(vmesh_peer peer,
-                  const struct vmesh_peer_id *to,
-                  const uint8_t *data,
-                  size_t length,
-                  int32_t reliability);
+                        const struct vmesh_peer_id *to,
+                        const uint8_t *data,
+                        size_t length,
+                        int32_t reliability);
 
 // Sends a message to everyone in the room, once each; if it is not accepted, it is sent to no peer. Otherwise as
 // vmesh_send.
 vmesh_result vmesh_send_to_all(vmesh_peer peer,
-                         const uint8_t *data,
-                         size_t length,
-                         int32_t reliability);
+                               const uint8_t *data,
+                               size_t length,
+                               int32_t reliability);
 
 // Opens a data channel (0 to 255) to a peer from this side. Data flows once the other side has opened the same number alike,
 // which VMESH_EVENT_CHANNEL_OPENED tells; until then it waits. VMESH_EVENT_CHANNEL_MISMATCH tells that it did so otherwise.
 //
 // Errors: as vmesh_send.
 vmesh_result vmesh_open_channel(vmesh_peer peer,
-                          const struct vmesh_peer_id *with_peer,
-                          uint8_t channel,
-                          int32_t reliability);
+                                const struct vmesh_peer_id *with_peer,
+                                uint8_t channel,
+                                int32_t reliability);
 
 // Closes a data channel; what was sent before arrives. Harmless when it is not open. Errors: as vmesh_send.
 vmesh_result vmesh_close_channel(vmesh_peer peer, const struct vmesh_peer_id *with_peer, uint8_t channel);
@@ -1064,16 +1064,16 @@ vmesh_result vmesh_close_channel(vmesh_peer peer, const struct vmesh_peer_id *wi
 //
 // Errors: as vmesh_send, and VMESH_ERROR_CHANNEL_CLOSED, VMESH_ERROR_CHANNEL_MISMATCH.
 vmesh_result vmesh_send_on(vmesh_peer peer,
-                     const struct vmesh_peer_id *to,
-                     uint8_t channel,
-                     const uint8_t *data,
-                     size_t length);
+                           const struct vmesh_peer_id *to,
+                           uint8_t channel,
+                           const uint8_t *data,
+                           size_t length);
 
 // Closes every data channel with a peer, and drops what waits to be sent to it. It stays in the room, and is heard.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_disconnect(vmesh_peer peer,
-                        const struct vmesh_peer_id *from);
+                              const struct vmesh_peer_id *from);
 
 // How many reliable bytes wait to be sent to a peer, or are not known to have arrived.
 //
@@ -1089,7 +1089,7 @@ vmesh_result vmesh_flush(vmesh_peer peer);
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_get_owner(vmesh_peer peer,
-                       struct vmesh_peer_id *owner);
+                             struct vmesh_peer_id *owner);
 
 // Changes what this peer publishes about itself, all of it together or none: at most 31 keys and 8 KiB, beside its token.
 // VMESH_EVENT_TRANSACTION_DONE tells how it went, with the number that *transaction becomes, which may be null.
@@ -1097,16 +1097,16 @@ vmesh_result vmesh_get_owner(vmesh_peer peer,
 // Errors, after which nothing follows: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_WOULD_BLOCK,
 // VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_set_metadata(vmesh_peer peer,
-                          const struct vmesh_change *changes,
-                          size_t count,
-                          uint64_t *transaction);
+                                const struct vmesh_change *changes,
+                                size_t count,
+                                uint64_t *transaction);
 
 // Changes what the room publishes; otherwise as vmesh_set_metadata. Only the owner may; for any other peer, the change
 // fails with the code "not-owner".
 vmesh_result vmesh_set_room_metadata(vmesh_peer peer,
-                               const struct vmesh_change *changes,
-                               size_t count,
-                               uint64_t *transaction);
+                                     const struct vmesh_change *changes,
+                                     size_t count,
+                                     uint64_t *transaction);
 
 // Copies one value of what a peer publishes, oneself if `of` is null, with a NUL behind it, into the program's buffer.
 // *needed, unless it is null, becomes the bytes that takes; with VMESH_ERROR_BUFFER nothing was copied. VMESH_EMPTY: it publishes no
@@ -1114,36 +1114,36 @@ vmesh_result vmesh_set_room_metadata(vmesh_peer peer,
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BUFFER, VMESH_ERROR_UNKNOWN_PEER, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_get_metadata(vmesh_peer peer,
-                          const struct vmesh_peer_id *of,
-                          const char *key,
-                          size_t key_length,
-                          char *buffer,
-                          size_t capacity,
-                          size_t *needed);
+                                const struct vmesh_peer_id *of,
+                                const char *key,
+                                size_t key_length,
+                                char *buffer,
+                                size_t capacity,
+                                size_t *needed);
 
 // Copies one value of what the room publishes; otherwise as vmesh_get_metadata.
 vmesh_result vmesh_get_room_metadata(vmesh_peer peer,
-                               const char *key,
-                               size_t key_length,
-                               char *buffer,
-                               size_t capacity,
-                               size_t *needed);
+                                     const char *key,
+                                     size_t key_length,
+                                     char *buffer,
+                                     size_t capacity,
+                                     size_t *needed);
 
 // Copies the key with that number, from 0 on and ordered, of what a peer publishes; otherwise as vmesh_get_metadata. VMESH_EMPTY:
 // there are not so many.
 vmesh_result vmesh_get_metadata_key(vmesh_peer peer,
-                              const struct vmesh_peer_id *of,
-                              size_t number,
-                              char *buffer,
-                              size_t capacity,
-                              size_t *needed);
+                                    const struct vmesh_peer_id *of,
+                                    size_t number,
+                                    char *buffer,
+                                    size_t capacity,
+                                    size_t *needed);
 
 // Copies a key of what the room publishes; otherwise as vmesh_get_metadata_key.
 vmesh_result vmesh_get_room_metadata_key(vmesh_peer peer,
-                                   size_t number,
-                                   char *buffer,
-                                   size_t capacity,
-                                   size_t *needed);
+                                         size_t number,
+                                         char *buffer,
+                                         size_t capacity,
+                                         size_t *needed);
 
 // Requests a direct link to a peer, by the token that it publishes as VMESH_REACHABILITY_KEY. With
 // VMESH_CONNECTIONS_EXPLICIT both sides must do this; a side that has not receives VMESH_EVENT_CONNECTION_REQUESTED. The
@@ -1153,19 +1153,23 @@ vmesh_result vmesh_get_room_metadata_key(vmesh_peer peer,
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_TOKEN, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE,
 // VMESH_ERROR_CLOSED.
 vmesh_result vmesh_connect_peer(vmesh_peer peer,
-                          const struct vmesh_peer_id *to,
-                          const char *token,
-                          size_t length);
+                                const struct vmesh_peer_id *to,
+                                const char *token,
+                                size_t length);
 
 // Takes up a newer token of a connected peer. A link that works goes on; without one, it is tried at once.
 //
 // Errors: as vmesh_connect_peer.
-vmesh_result vmesh_update_peer(vmesh_peer peer, const struct vmesh_peer_id *to, const char *token, size_t length);
+vmesh_result vmesh_update_peer(vmesh_peer peer,
+                               const struct vmesh_peer_id *to,
+                               const char *token,
+                               size_t length);
 
 // Closes the link to a peer; there is none until vmesh_connect_peer. Speech goes on, through the server.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
-vmesh_result vmesh_disconnect_peer(vmesh_peer peer, const struct vmesh_peer_id *from);
+vmesh_result vmesh_disconnect_peer(vmesh_peer peer,
+                                   const struct vmesh_peer_id *from);
 
 // Says that this machine's network is another than before. A lost connection to the server is noticed without this.
 //
@@ -1180,12 +1184,12 @@ vmesh_result vmesh_network_changed(vmesh_peer peer);
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_moderate(vmesh_peer peer,
-                      int32_t decision,
-                      const struct vmesh_peer_id *about,
-                      const char *text,
-                      size_t text_length,
-                      uint32_t seconds,
-                      uint64_t *transaction);
+                            int32_t decision,
+                            const struct vmesh_peer_id *about,
+                            const char *text,
+                            size_t text_length,
+                            uint32_t seconds,
+                            uint64_t *transaction);
 
 // Where this peer's ears are. To be called each frame, as the next two; only the latest counts.
 //
@@ -1193,7 +1197,7 @@ vmesh_result vmesh_moderate(vmesh_peer peer,
 // what it says has one: by vmesh_options.positional, or as vmesh_speak_to_group and vmesh_speak_to_peer ask. Errors: VMESH_ERROR_NULL,
 // VMESH_ERROR_BAD_VALUE (a number is none), VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_set_listener(vmesh_peer peer,
-                          const struct vmesh_pose *pose);
+                                const struct vmesh_pose *pose);
 
 // Where another peer's mouth is, and how it moves; null for one that stands still. Between two calls it is assumed to
 // go on moving for at most a quarter of a second. A peer that is not in the room is ignored; one that leaves loses its
@@ -1201,13 +1205,13 @@ vmesh_result vmesh_set_listener(vmesh_peer peer,
 //
 // Errors: as vmesh_set_listener.
 vmesh_result vmesh_set_position(vmesh_peer peer,
-                          const struct vmesh_peer_id *of,
-                          const struct vmesh_vector *position,
-                          const struct vmesh_vector *velocity);
+                                const struct vmesh_peer_id *of,
+                                const struct vmesh_vector *position,
+                                const struct vmesh_vector *velocity);
 
 // Another peer stands nowhere: it is heard as it is. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_clear_position(vmesh_peer peer,
-                            const struct vmesh_peer_id *of);
+                                  const struct vmesh_peer_id *of);
 
 // How voices get softer with distance: a vmesh_attenuation, the distance up to which they are as loud as spoken, the one beyond
 // which they are silent, and how fast. At first VMESH_ATTENUATION_INVERSE, 1.0, 50.0, 1.0. Numbers that make no sense are taken
@@ -1215,18 +1219,18 @@ vmesh_result vmesh_clear_position(vmesh_peer peer,
 //
 // Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_set_attenuation(vmesh_peer peer,
-                             int32_t kind,
-                             float reference,
-                             float max,
-                             float rolloff);
+                                   int32_t kind,
+                                   float reference,
+                                   float max,
+                                   float rolloff);
 
 // The same by straight lines between points, of which there are 1 to 16, nearest first. The first gain holds before its point
 // and the last behind; let that be 0.0 for silence.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_set_attenuation_points(vmesh_peer peer,
-                                    const struct vmesh_point *points,
-                                    size_t count);
+                                          const struct vmesh_point *points,
+                                          size_t count);
 
 // Makes a grid: who is near hears each other, by talk groups called by `prefix` (at most 128 bytes) and their cell. Along each
 // of the axes that count (a vmesh_axes), two who are within `range` metres of each other always hear each other, and two who are
@@ -1235,22 +1239,22 @@ vmesh_result vmesh_set_attenuation_points(vmesh_peer peer,
 // The grid is the program's to close, with vmesh_close_grid. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE,
 // VMESH_ERROR_TOO_MANY; *grid is then 0.
 vmesh_result vmesh_create_grid(const char *prefix,
-                         size_t length,
-                         float range,
-                         int32_t axes,
-                         vmesh_grid *grid);
+                               size_t length,
+                               float range,
+                               int32_t axes,
+                               vmesh_grid *grid);
 
 // Listens to those around this position, and speaks to them, positionally. To be called each frame: only in another cell is
 // there anything to do. A grid is of one peer.
 //
 // Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (a number is none), VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_move_in_grid(vmesh_peer peer,
-                          vmesh_grid grid,
-                          const struct vmesh_vector *position);
+                                vmesh_grid grid,
+                                const struct vmesh_vector *position);
 
 // Ceases to listen and to speak to a grid's groups. It can be moved in again. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_leave_grid(vmesh_peer peer,
-                        vmesh_grid grid);
+                              vmesh_grid grid);
 
 // Closes a grid, which ends the speaking; vmesh_leave_grid before it also ends the listening. Closing it again, or closing 0,
 // does nothing. Error: VMESH_ERROR_BAD_HANDLE.
@@ -1264,20 +1268,20 @@ vmesh_result vmesh_close_grid(vmesh_grid grid);
 // hear it from there. The handle is the program's to close. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE,
 // VMESH_ERROR_TOO_MANY, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED; *speaking is then 0.
 vmesh_result vmesh_speak_to_group(vmesh_peer peer,
-                            const char *name,
-                            size_t length,
-                            float volume,
-                            int32_t priority,
-                            int32_t positional,
-                            vmesh_speaking *speaking);
+                                  const char *name,
+                                  size_t length,
+                                  float volume,
+                                  int32_t priority,
+                                  int32_t positional,
+                                  vmesh_speaking *speaking);
 
 // Speaks to one peer; otherwise as vmesh_speak_to_group.
 vmesh_result vmesh_speak_to_peer(vmesh_peer peer,
-                           const struct vmesh_peer_id *to,
-                           float volume,
-                           int32_t priority,
-                           int32_t positional,
-                           vmesh_speaking *speaking);
+                                 const struct vmesh_peer_id *to,
+                                 float volume,
+                                 int32_t priority,
+                                 int32_t positional,
+                                 vmesh_speaking *speaking);
 
 // From the next frame on, otherwise; the three as in vmesh_speak_to_group.
 //
@@ -1302,16 +1306,16 @@ vmesh_result vmesh_unlisten(vmesh_peer peer, const char *group, size_t length);
 // The handle is the program's to close, with vmesh_close_voice; 256 are open at most. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE
 // (the rate), VMESH_ERROR_TOO_MANY, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED; *voice is then 0.
 vmesh_result vmesh_open_voice(vmesh_peer peer,
-                        const struct vmesh_peer_id *of,
-                        uint32_t rate_hz,
-                        vmesh_voice *voice);
+                              const struct vmesh_peer_id *of,
+                              uint32_t rate_hz,
+                              vmesh_voice *voice);
 
 // Opens everyone together, in two sides, at rate_hz of 8000 to 192000. One is fed at a time: another takes its place.
 //
 // The handle is the program's to close, with vmesh_close_mix. Errors: as vmesh_open_voice.
 vmesh_result vmesh_open_mix(vmesh_peer peer,
-                      uint32_t rate_hz,
-                      vmesh_mix *mix);
+                            uint32_t rate_hz,
+                            vmesh_mix *mix);
 
 // Opens a microphone that the program writes itself: mono, at rate_hz of 8000 to 192000. It takes the place of the one in use
 // and is processed like one; vmesh_set_input takes its place again. To have no other before it, join with
@@ -1319,8 +1323,8 @@ vmesh_result vmesh_open_mix(vmesh_peer peer,
 //
 // The handle is the program's to close, with vmesh_close_microphone. Errors: as vmesh_open_voice.
 vmesh_result vmesh_open_microphone(vmesh_peer peer,
-                             uint32_t rate_hz,
-                             vmesh_microphone *microphone);
+                                   uint32_t rate_hz,
+                                   vmesh_microphone *microphone);
 
 // Fills `samples` with the next `count` of a voice. *given, unless it is null, becomes how many of them are sound; silence is
 // behind them, and all is silence after an error.
@@ -1329,23 +1333,23 @@ vmesh_result vmesh_open_microphone(vmesh_peer peer,
 // an error leaves vmesh_last_error as it is. One thread at a time reads a voice. VMESH_EMPTY: another thread reads or closes it just
 // now. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (not aligned, or too many), VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_read_voice(vmesh_voice voice,
-                        float *samples,
-                        size_t count,
-                        size_t *given);
+                              float *samples,
+                              size_t count,
+                              size_t *given);
 
 // Fills `samples` with the next frames, which are two samples each: left and right. Otherwise as vmesh_read_voice, but that *given
 // counts frames as well.
 vmesh_result vmesh_read_mix(vmesh_mix mix,
-                      float *samples,
-                      size_t frames,
-                      size_t *given);
+                            float *samples,
+                            size_t frames,
+                            size_t *given);
 
 // Hands over `count` samples. *taken, unless it is null, becomes how many there was room for: fewer if a second of
 // samples already waits unread. A sample that is not a number becomes silence. Otherwise as vmesh_read_voice.
 vmesh_result vmesh_write_microphone(vmesh_microphone microphone,
-                              const float *samples,
-                              size_t count,
-                              size_t *taken);
+                                    const float *samples,
+                                    size_t count,
+                                    size_t *taken);
 
 // Closes a voice, from any thread: the peer is in the mix again. Closing it again, or closing 0, does nothing. Error:
 // VMESH_ERROR_BAD_HANDLE.
@@ -1369,10 +1373,10 @@ vmesh_result vmesh_get_state(vmesh_peer peer, struct vmesh_state *state);
 // `size` is sizeof(vmesh_remote); peers may be null if capacity is 0. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE,
 // VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_get_peers(vmesh_peer peer,
-                       struct vmesh_remote *peers,
-                       uint32_t size,
-                       size_t capacity,
-                       size_t *count);
+                             struct vmesh_remote *peers,
+                             uint32_t size,
+                             size_t capacity,
+                             size_t *count);
 
 // How loud a peer is, and whether it speaks; for mouths and lamps, each frame, at the least cost. `of` null is oneself:
 // *speaking is then whether what the microphone gives is sent. Either of the two may be null.
@@ -1380,9 +1384,9 @@ vmesh_result vmesh_get_peers(vmesh_peer peer,
 // *level_dbfs becomes -120 (silence) to 0, also for a peer that is not in the room; speech begins at about -50.
 // Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_get_level(vmesh_peer peer,
-                       const struct vmesh_peer_id *of,
-                       float *level_dbfs,
-                       int32_t *speaking);
+                             const struct vmesh_peer_id *of,
+                             float *level_dbfs,
+                             int32_t *speaking);
 
 // Copies the talk group with that number, from 0 on, in which a moderator holds a peer, oneself if `of` is null, with a NUL
 // behind it, into the program's buffer. *needed, unless it is null, becomes the bytes that takes; with VMESH_ERROR_BUFFER nothing
@@ -1390,11 +1394,11 @@ vmesh_result vmesh_get_level(vmesh_peer peer,
 //
 // Errors: VMESH_ERROR_BUFFER, VMESH_ERROR_UNKNOWN_PEER, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 vmesh_result vmesh_get_held_group(vmesh_peer peer,
-                            const struct vmesh_peer_id *of,
-                            size_t number,
-                            char *buffer,
-                            size_t capacity,
-                            size_t *needed);
+                                  const struct vmesh_peer_id *of,
+                                  size_t number,
+                                  char *buffer,
+                                  size_t capacity,
+                                  size_t *needed);
 
 // Writes a peer's id as people see it: 36 characters and a NUL. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BUFFER.
 vmesh_result vmesh_peer_id_text(const struct vmesh_peer_id *id, char *buffer, size_t capacity);
@@ -1405,9 +1409,9 @@ vmesh_result vmesh_peer_id_text(const struct vmesh_peer_id *id, char *buffer, si
 // `size` is sizeof(vmesh_device); devices may be null if capacity is 0. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE,
 // VMESH_ERROR_DEVICE (there is no sound system).
 vmesh_result vmesh_get_devices(struct vmesh_device *devices,
-                         uint32_t size,
-                         size_t capacity,
-                         size_t *count);
+                               uint32_t size,
+                               size_t capacity,
+                               size_t *count);
 
 #ifdef __cplusplus
 }  // extern "C"
