@@ -13,7 +13,7 @@ main() {
     [ $# = 1 ] || die "usage: scripts/install-capi.sh PREFIX"
     case "$1" in /*) PREFIX=$1 ;; *) PREFIX=$PWD/$1 ;; esac
     VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
-    ABI=$(sed -n 's/^#define VM_ABI_VERSION //p' crates/capi/include/voicemesh.h)
+    ABI=$(sed -n 's/^#define VMESH_ABI_VERSION //p' crates/capi/include/voicemesh.h)
     if [ -z "${BUILT:-}" ]; then
         cargo build --release --locked -p voicemesh-capi
         BUILT=$(target_dir)/release

@@ -9,5 +9,6 @@ mod files;
 mod imports;
 mod links;
 mod module;
+mod public_api;
 mod purity;
 mod rows;

@@ -26,9 +26,9 @@
 
 /* What the audio thread works with, and the peaks of what it has heard last. */
 struct audio {
-  vm_mix mix;
-  vm_voice voice;
-  vm_microphone microphone;
+  vmesh_mix mix;
+  vmesh_voice voice;
+  vmesh_microphone microphone;
   pthread_mutex_t heard;
   float left, right, mono;
 };
@@ -43,15 +43,15 @@ static void *run_audio(void *context) {
   struct audio *audio = context;
   static float mix[2 * MIX_FRAMES], voice[VOICE_SAMPLES], spoken[MICROPHONE_SAMPLES];
   const struct timespec pause = {0, 10 * 1000 * 1000};
-  vm_result result = VM_OK;
+  vmesh_result result = VMESH_OK;
   size_t at, phase = 0;
-  while (result == VM_OK || result == VM_EMPTY) {
+  while (result == VMESH_OK || result == VMESH_EMPTY) {
     float left = 0, right = 0, mono = 0;
     if (audio->voice != 0) {
-      result = vm_read_voice(audio->voice, voice, VOICE_SAMPLES, NULL);
+      result = vmesh_read_voice(audio->voice, voice, VOICE_SAMPLES, NULL);
       for (at = 0; at < VOICE_SAMPLES; at++) mono = louder(mono, voice[at]);
     } else {
-      result = vm_read_mix(audio->mix, mix, MIX_FRAMES, NULL);
+      result = vmesh_read_mix(audio->mix, mix, MIX_FRAMES, NULL);
       for (at = 0; at < MIX_FRAMES; at++) {
         left = louder(left, mix[2 * at]);
         right = louder(right, mix[2 * at + 1]);
@@ -59,7 +59,7 @@ static void *run_audio(void *context) {
     }
     /* A buzz of 200 Hz, in place of speech. */
     for (at = 0; at < MICROPHONE_SAMPLES; at++) spoken[at] = (float)(phase++ % 80) / 160.0f - 0.25f;
-    vm_write_microphone(audio->microphone, spoken, MICROPHONE_SAMPLES, NULL);
+    vmesh_write_microphone(audio->microphone, spoken, MICROPHONE_SAMPLES, NULL);
     /* An audio thread must not block: while the lock is taken, the levels are not updated. */
     if (pthread_mutex_trylock(&audio->heard) == 0) {
       audio->left = left;
@@ -73,17 +73,17 @@ static void *run_audio(void *context) {
 }
 
 static int failed(const char *what) {
-  fprintf(stderr, "%s: %s\n", what, vm_last_error());
+  fprintf(stderr, "%s: %s\n", what, vmesh_last_error());
   return 1;
 }
 
 #define MUST(call)                                                                                                                \
   do {                                                                                                                            \
-    if ((call) != VM_OK) return failed(#call);                                                                                    \
+    if ((call) != VMESH_OK) return failed(#call);                                                                                    \
   } while (0)
 
 /* The texts of this example have nothing in them that JSON would want escaped. */
-static void print(const char *what, const vm_event *event) {
+static void print(const char *what, const vmesh_event *event) {
   printf("{\"event\":\"%s\",\"name\":\"%s\",\"text\":\"%s\",\"code\":\"%s\",\"on\":%d,\"channel\":%d,\"reliability\":%d,"
          "\"transaction\":%lu,\"length\":%lu}\n",
          what, event->name.data, event->text.data, event->code.data, (int)event->on, (int)event->channel, (int)event->reliability,
@@ -98,31 +98,31 @@ static void print_value(const char *what, const char *value) {
 
 /* What the game knows of the room. */
 struct game {
-  vm_peer peer;
+  vmesh_peer peer;
   const char *own_name;
-  vm_peer_id other;
+  vmesh_peer_id other;
   int is_met, is_over;
-  vm_speaking speaking;
+  vmesh_speaking speaking;
 };
 
 /* A peer is in the room: opens a channel to it, sets its position, and opens a handle to speak to it. */
-static int meet(struct game *game, const vm_event *event) {
-  static const vm_vector right = {2, 0, 0}, still = {0, 0, 0};
+static int meet(struct game *game, const vmesh_event *event) {
+  static const vmesh_vector right = {2, 0, 0}, still = {0, 0, 0};
   char text[600];
-  vm_peer_id owner;
+  vmesh_peer_id owner;
   game->other = event->peer;
   game->is_met = 1;
-  MUST(vm_open_channel(game->peer, &game->other, CHANNEL, VM_RELIABLE));
-  MUST(vm_set_position(game->peer, &game->other, &right, &still));
-  MUST(vm_leave_group(game->peer, VM_GLOBAL_GROUP, VM_NUL_TERMINATED));
-  MUST(vm_listen(game->peer, VM_GLOBAL_GROUP, VM_NUL_TERMINATED));
-  MUST(vm_speak_to_peer(game->peer, &game->other, 0.5f, VM_PRIORITY_HIGH, 0, &game->speaking));
-  MUST(vm_set_speaking(game->speaking, 1.0f, VM_PRIORITY_DEFAULT, 0));
-  MUST(vm_get_metadata(game->peer, &game->other, "team", VM_NUL_TERMINATED, text, sizeof text, NULL));
+  MUST(vmesh_open_channel(game->peer, &game->other, CHANNEL, VMESH_RELIABLE));
+  MUST(vmesh_set_position(game->peer, &game->other, &right, &still));
+  MUST(vmesh_leave_group(game->peer, VMESH_GLOBAL_GROUP, VMESH_NUL_TERMINATED));
+  MUST(vmesh_listen(game->peer, VMESH_GLOBAL_GROUP, VMESH_NUL_TERMINATED));
+  MUST(vmesh_speak_to_peer(game->peer, &game->other, 0.5f, VMESH_PRIORITY_HIGH, 0, &game->speaking));
+  MUST(vmesh_set_speaking(game->speaking, 1.0f, VMESH_PRIORITY_DEFAULT, 0));
+  MUST(vmesh_get_metadata(game->peer, &game->other, "team", VMESH_NUL_TERMINATED, text, sizeof text, NULL));
   print_value("team", text);
-  MUST(vm_get_metadata(game->peer, &game->other, VM_REACHABILITY_KEY, VM_NUL_TERMINATED, text, sizeof text, NULL));
-  MUST(vm_connect_peer(game->peer, &game->other, text, VM_NUL_TERMINATED));
-  if (vm_get_owner(game->peer, &owner) == VM_OK) {
+  MUST(vmesh_get_metadata(game->peer, &game->other, VMESH_REACHABILITY_KEY, VMESH_NUL_TERMINATED, text, sizeof text, NULL));
+  MUST(vmesh_connect_peer(game->peer, &game->other, text, VMESH_NUL_TERMINATED));
+  if (vmesh_get_owner(game->peer, &owner) == VMESH_OK) {
     print_value("owner", memcmp(&owner, &game->other, sizeof owner) == 0 ? "the other" : "me");
   }
   return 0;
@@ -130,60 +130,60 @@ static int meet(struct game *game, const vm_event *event) {
 
 /* Two changes, of which a guest may make one. */
 static int publish(struct game *game) {
-  vm_change changes[2];
+  vmesh_change changes[2];
   uint64_t own, room;
   memset(changes, 0, sizeof changes);
   changes[0].key.data = "seat";
-  changes[0].key.length = VM_NUL_TERMINATED;
+  changes[0].key.length = VMESH_NUL_TERMINATED;
   changes[0].value.data = "3";
-  changes[0].value.length = VM_NUL_TERMINATED;
+  changes[0].value.length = VMESH_NUL_TERMINATED;
   changes[1].key.data = "ready";
-  changes[1].key.length = VM_NUL_TERMINATED;
+  changes[1].key.length = VMESH_NUL_TERMINATED;
   changes[1].remove = 1;
-  MUST(vm_set_metadata(game->peer, changes, 2, &own));
-  MUST(vm_set_room_metadata(game->peer, changes, 1, &room));
+  MUST(vmesh_set_metadata(game->peer, changes, 2, &own));
+  MUST(vmesh_set_room_metadata(game->peer, changes, 1, &room));
   printf("{\"event\":\"asked\",\"own\":%lu,\"room\":%lu}\n", (unsigned long)own, (unsigned long)room);
   return 0;
 }
 
-static int happened(struct game *game, const vm_event *event) {
+static int happened(struct game *game, const vmesh_event *event) {
   char text[64];
   switch (event->type) {
-  case VM_EVENT_JOINED: print("joined", event); return publish(game);
-  case VM_EVENT_PEER_JOINED: print("peer-joined", event); return meet(game, event);
-  case VM_EVENT_PEER_LEFT: print("peer-left", event); break;
-  case VM_EVENT_OWNER_CHANGED: print("owner-changed", event); break;
-  case VM_EVENT_TRANSACTION_DONE:
+  case VMESH_EVENT_JOINED: print("joined", event); return publish(game);
+  case VMESH_EVENT_PEER_JOINED: print("peer-joined", event); return meet(game, event);
+  case VMESH_EVENT_PEER_LEFT: print("peer-left", event); break;
+  case VMESH_EVENT_OWNER_CHANGED: print("owner-changed", event); break;
+  case VMESH_EVENT_TRANSACTION_DONE:
     print("transaction", event);
     if (event->on) {
-      MUST(vm_get_metadata(game->peer, NULL, "seat", VM_NUL_TERMINATED, text, sizeof text, NULL));
+      MUST(vmesh_get_metadata(game->peer, NULL, "seat", VMESH_NUL_TERMINATED, text, sizeof text, NULL));
       print_value("seat", text);
     }
     break;
-  case VM_EVENT_ROOM_METADATA_CHANGED:
-    MUST(vm_get_room_metadata_key(game->peer, 0, text, sizeof text, NULL));
+  case VMESH_EVENT_ROOM_METADATA_CHANGED:
+    MUST(vmesh_get_room_metadata_key(game->peer, 0, text, sizeof text, NULL));
     print_value("room", text);
     break;
-  case VM_EVENT_CHANNEL_OPENED: print("channel-opened", event); break;
-  case VM_EVENT_CHANNEL_MESSAGE:
+  case VMESH_EVENT_CHANNEL_OPENED: print("channel-opened", event); break;
+  case VMESH_EVENT_CHANNEL_MESSAGE:
     print("channel-message", event);
-    MUST(vm_send_on(game->peer, &event->peer, (uint8_t)event->channel, event->data, event->data_length));
+    MUST(vmesh_send_on(game->peer, &event->peer, (uint8_t)event->channel, event->data, event->data_length));
     break;
-  case VM_EVENT_MESSAGE:
+  case VMESH_EVENT_MESSAGE:
     print("message", event);
-    MUST(vm_send(game->peer, &event->peer, event->data, event->data_length, event->reliability));
+    MUST(vmesh_send(game->peer, &event->peer, event->data, event->data_length, event->reliability));
     break;
-  case VM_EVENT_TEXT:
+  case VMESH_EVENT_TEXT:
     snprintf(text, sizeof text, "leave, %s", game->own_name);
     game->is_over = strcmp(event->text.data, text) == 0;
     if (game->is_over) {
       /* To everyone who listens there. */
-      MUST(vm_send_group_text(game->peer, VM_GLOBAL_GROUP, VM_NUL_TERMINATED, "bye", VM_NUL_TERMINATED));
+      MUST(vmesh_send_group_text(game->peer, VMESH_GLOBAL_GROUP, VMESH_NUL_TERMINATED, "bye", VMESH_NUL_TERMINATED));
     }
     break;
-  case VM_EVENT_REFUSED:
-  case VM_EVENT_WARNED: print(event->type == VM_EVENT_REFUSED ? "refused" : "warned", event); break;
-  case VM_EVENT_LEFT: game->is_over = 1; break;
+  case VMESH_EVENT_REFUSED:
+  case VMESH_EVENT_WARNED: print(event->type == VMESH_EVENT_REFUSED ? "refused" : "warned", event); break;
+  case VMESH_EVENT_LEFT: game->is_over = 1; break;
   default: break;
   }
   return 0;
@@ -191,15 +191,15 @@ static int happened(struct game *game, const vm_event *event) {
 
 /* A frame of the game: what happened, and where everybody stands. */
 static int frame(struct game *game) {
-  static const vm_pose ears = {{0, 0, 0}, {0, 0, -1}, {0, 1, 0}};
-  vm_event event;
+  static const vmesh_pose ears = {{0, 0, 0}, {0, 0, -1}, {0, 1, 0}};
+  vmesh_event event;
   event.size = sizeof event;
-  MUST(vm_set_listener(game->peer, &ears));
-  while (vm_poll(game->peer, &event) == VM_OK) {
+  MUST(vmesh_set_listener(game->peer, &ears));
+  while (vmesh_poll(game->peer, &event) == VMESH_OK) {
     if (happened(game, &event) != 0) return 1;
   }
-  MUST(vm_flush(game->peer));
-  vm_wait(game->peer, FRAME_MS);
+  MUST(vmesh_flush(game->peer));
+  vmesh_wait(game->peer, FRAME_MS);
   return 0;
 }
 
@@ -222,56 +222,56 @@ static int listen_on(struct game *game, struct audio *audio, const char *what) {
     pthread_mutex_unlock(&audio->heard);
   }
   /* The thread ends when what it reads is closed. */
-  MUST(audio->voice != 0 ? vm_close_voice(audio->voice) : vm_close_mix(audio->mix));
+  MUST(audio->voice != 0 ? vmesh_close_voice(audio->voice) : vmesh_close_mix(audio->mix));
   pthread_join(thread, NULL);
   return result;
 }
 
 static int play(struct game *game) {
   struct audio audio;
-  vm_grid grid;
-  static const vm_vector field = {100, 0, 30};
+  vmesh_grid grid;
+  static const vmesh_vector field = {100, 0, 30};
   memset(&audio, 0, sizeof audio);
   pthread_mutex_init(&audio.heard, NULL);
-  MUST(vm_set_attenuation(game->peer, VM_ATTENUATION_INVERSE, 1.0f, 50.0f, 1.0f));
-  MUST(vm_open_microphone(game->peer, MICROPHONE_HZ, &audio.microphone));
-  MUST(vm_open_mix(game->peer, MIX_HZ, &audio.mix));
+  MUST(vmesh_set_attenuation(game->peer, VMESH_ATTENUATION_INVERSE, 1.0f, 50.0f, 1.0f));
+  MUST(vmesh_open_microphone(game->peer, MICROPHONE_HZ, &audio.microphone));
+  MUST(vmesh_open_mix(game->peer, MIX_HZ, &audio.mix));
   /* First the mix of all voices, each from its position; then the voice of the other peer alone. */
   if (listen_on(game, &audio, "mix") != 0) return 1;
-  MUST(vm_create_grid("field", VM_NUL_TERMINATED, 20.0f, VM_AXES_GROUND, &grid));
-  MUST(vm_move_in_grid(game->peer, grid, &field));
-  MUST(vm_open_voice(game->peer, &game->other, VOICE_HZ, &audio.voice));
+  MUST(vmesh_create_grid("field", VMESH_NUL_TERMINATED, 20.0f, VMESH_AXES_GROUND, &grid));
+  MUST(vmesh_move_in_grid(game->peer, grid, &field));
+  MUST(vmesh_open_voice(game->peer, &game->other, VOICE_HZ, &audio.voice));
   if (listen_on(game, &audio, "voice") != 0) return 1;
-  MUST(vm_leave_grid(game->peer, grid));
-  MUST(vm_close_grid(grid));
-  MUST(vm_stop_speaking(game->speaking));
-  MUST(vm_close_microphone(audio.microphone));
+  MUST(vmesh_leave_grid(game->peer, grid));
+  MUST(vmesh_close_grid(grid));
+  MUST(vmesh_stop_speaking(game->speaking));
+  MUST(vmesh_close_microphone(audio.microphone));
   pthread_mutex_destroy(&audio.heard);
   return 0;
 }
 
 /* Without the right password, the join is refused. */
-static int knock(vm_options options) {
+static int knock(vmesh_options options) {
   struct game game;
   memset(&game, 0, sizeof game);
   options.password.data = "guessed";
   options.name.data = "eve";
-  MUST(vm_join(&options, &game.peer));
+  MUST(vmesh_join(&options, &game.peer));
   do {
-    vm_event event;
+    vmesh_event event;
     event.size = sizeof event;
-    vm_wait(game.peer, FRAME_MS);
-    while (vm_poll(game.peer, &event) == VM_OK) {
-      game.is_over |= event.type == VM_EVENT_REFUSED || event.type == VM_EVENT_JOINED;
+    vmesh_wait(game.peer, FRAME_MS);
+    while (vmesh_poll(game.peer, &event) == VMESH_OK) {
+      game.is_over |= event.type == VMESH_EVENT_REFUSED || event.type == VMESH_EVENT_JOINED;
       if (game.is_over) print("knocked", &event);
     }
   } while (!game.is_over);
-  return vm_close(game.peer) == VM_OK ? 0 : failed("vm_close");
+  return vmesh_close(game.peer) == VMESH_OK ? 0 : failed("vmesh_close");
 }
 
 int main(int count, char **arguments) {
-  vm_options options;
-  vm_pair team;
+  vmesh_options options;
+  vmesh_pair team;
   struct game game;
   int result;
   if (count < 5) {
@@ -279,30 +279,30 @@ int main(int count, char **arguments) {
     return 2;
   }
   memset(&game, 0, sizeof game);
-  vm_options_init(&options, sizeof options);
+  vmesh_options_init(&options, sizeof options);
   options.server.data = arguments[1];
   options.room.data = arguments[2];
   options.name.data = game.own_name = arguments[3];
   options.password.data = arguments[4];
   options.state_dir.data = count > 5 ? arguments[5] : NULL;
   options.positional = 1;
-  options.handedness = VM_HANDEDNESS_RIGHT;
+  options.handedness = VMESH_HANDEDNESS_RIGHT;
   options.program_input = options.program_output = 1;
   options.manual_flush = 1;
   /* The buzz is no voice, and is to be sent as it is. */
-  options.activation = VM_ACTIVATION_ALWAYS;
+  options.activation = VMESH_ACTIVATION_ALWAYS;
   options.has_processing = 1;
   options.echo_cancellation = options.automatic_gain = options.high_pass = 0;
-  options.noise_suppression = VM_NOISE_OFF;
+  options.noise_suppression = VMESH_NOISE_OFF;
   team.key.data = "team";
   team.value.data = "red";
-  team.key.length = team.value.length = VM_NUL_TERMINATED;
+  team.key.length = team.value.length = VMESH_NUL_TERMINATED;
   options.metadata = &team;
   options.metadata_count = 1;
-  MUST(vm_join(&options, &game.peer));
+  MUST(vmesh_join(&options, &game.peer));
   result = play(&game);
   if (result == 0) result = knock(options);
-  MUST(vm_close(game.peer));
+  MUST(vmesh_close(game.peer));
   if (result == 0) printf("{\"event\":\"done\"}\n");
   return result;
 }

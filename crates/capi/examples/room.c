@@ -13,7 +13,7 @@
 /* One frame of a game that draws 60 of them a second. Here it only waits; a game would draw. */
 #define FRAME_MS 16
 
-static void print_string(const char *name, vm_string text) {
+static void print_string(const char *name, vmesh_string text) {
   size_t at;
   printf(",\"%s\":\"", name);
   for (at = 0; at < text.length; at++) {
@@ -29,14 +29,14 @@ static void print_string(const char *name, vm_string text) {
   putchar('"');
 }
 
-static void print_event(const char *what, const vm_event *event) {
+static void print_event(const char *what, const vmesh_event *event) {
   char id[37];
   size_t at;
-  if (vm_peer_id_text(&event->peer, id, sizeof id) != VM_OK) {
+  if (vmesh_peer_id_text(&event->peer, id, sizeof id) != VMESH_OK) {
     id[0] = '\0';
   }
   printf("{\"event\":\"%s\",\"peer\":\"%s\",\"route\":%d,\"on\":%d,\"muted\":%s", what, id, (int)event->route, (int)event->on,
-         event->status & VM_STATUS_MUTED ? "true" : "false");
+         event->status & VMESH_STATUS_MUTED ? "true" : "false");
   print_string("name", event->name);
   print_string("text", event->text);
   print_string("code", event->code);
@@ -50,54 +50,54 @@ static void print_event(const char *what, const vm_event *event) {
 }
 
 static int failed(const char *what) {
-  fprintf(stderr, "%s: %s\n", what, vm_last_error());
+  fprintf(stderr, "%s: %s\n", what, vmesh_last_error());
   return 1;
 }
 
 /* Answers a text. 0 means that it asks this program to leave. */
-static int answer(vm_peer peer, const vm_event *event, const char *own_name) {
+static int answer(vmesh_peer peer, const vmesh_event *event, const char *own_name) {
   char reply[4200];
   snprintf(reply, sizeof reply, "leave, %s", own_name);
   if (strcmp(event->text.data, reply) == 0) {
     return 0;
   }
   snprintf(reply, sizeof reply, "you said: %.4000s", event->text.data);
-  if (vm_send_text(peer, &event->peer, reply, VM_NUL_TERMINATED) != VM_OK) {
-    failed("vm_send_text");
+  if (vmesh_send_text(peer, &event->peer, reply, VMESH_NUL_TERMINATED) != VMESH_OK) {
+    failed("vmesh_send_text");
   }
   return 1;
 }
 
 /* What happened since the last frame. 0 means that the game is over. */
-static int play(vm_peer peer, const char *own_name) {
-  vm_event event;
+static int play(vmesh_peer peer, const char *own_name) {
+  vmesh_event event;
   event.size = sizeof event;
-  while (vm_poll(peer, &event) == VM_OK) {
+  while (vmesh_poll(peer, &event) == VMESH_OK) {
     switch (event.type) {
-    case VM_EVENT_JOINED: print_event("joined", &event); break;
-    case VM_EVENT_CONNECTED: print_event("connected", &event); break;
-    case VM_EVENT_PEER_JOINED: print_event("peer-joined", &event); break;
-    case VM_EVENT_PEER_LEFT: print_event("peer-left", &event); break;
-    case VM_EVENT_ROUTE_CHANGED: print_event("route-changed", &event); break;
-    case VM_EVENT_FIRST_HEARD: print_event("first-heard", &event); break;
+    case VMESH_EVENT_JOINED: print_event("joined", &event); break;
+    case VMESH_EVENT_CONNECTED: print_event("connected", &event); break;
+    case VMESH_EVENT_PEER_JOINED: print_event("peer-joined", &event); break;
+    case VMESH_EVENT_PEER_LEFT: print_event("peer-left", &event); break;
+    case VMESH_EVENT_ROUTE_CHANGED: print_event("route-changed", &event); break;
+    case VMESH_EVENT_FIRST_HEARD: print_event("first-heard", &event); break;
     /* A peer muted or deafened itself, say: a game shows it beside the name. */
-    case VM_EVENT_STATUS_CHANGED: print_event("status-changed", &event); break;
-    case VM_EVENT_TEXT:
+    case VMESH_EVENT_STATUS_CHANGED: print_event("status-changed", &event); break;
+    case VMESH_EVENT_TEXT:
       print_event("text", &event);
       if (!answer(peer, &event, own_name)) {
         return 0;
       }
       break;
-    case VM_EVENT_MESSAGE:
+    case VMESH_EVENT_MESSAGE:
       print_event("message", &event);
       /* Back to where it came from, the same way. */
-      if (vm_send(peer, &event.peer, event.data, event.data_length, event.reliability) != VM_OK) {
-        failed("vm_send");
+      if (vmesh_send(peer, &event.peer, event.data, event.data_length, event.reliability) != VMESH_OK) {
+        failed("vmesh_send");
       }
       break;
-    case VM_EVENT_REFUSED: print_event("refused", &event); return 0;
-    case VM_EVENT_REPLACED: print_event("replaced", &event); return 0;
-    case VM_EVENT_LEFT: return 0;
+    case VMESH_EVENT_REFUSED: print_event("refused", &event); return 0;
+    case VMESH_EVENT_REPLACED: print_event("replaced", &event); return 0;
+    case VMESH_EVENT_LEFT: return 0;
     default: break;
     }
   }
@@ -105,11 +105,11 @@ static int play(vm_peer peer, const char *own_name) {
 }
 
 /* What a game would draw: who is here, who speaks. */
-static void print_peers(vm_peer peer) {
-  vm_remote peers[16];
+static void print_peers(vmesh_peer peer) {
+  vmesh_remote peers[16];
   size_t count, at;
-  if (vm_get_peers(peer, peers, sizeof peers[0], 16, &count) != VM_OK) {
-    failed("vm_get_peers");
+  if (vmesh_get_peers(peer, peers, sizeof peers[0], 16, &count) != VMESH_OK) {
+    failed("vmesh_get_peers");
     return;
   }
   for (at = 0; at < count && at < 16; at++) {
@@ -119,35 +119,35 @@ static void print_peers(vm_peer peer) {
 }
 
 int main(int count, char **arguments) {
-  vm_options options;
-  vm_peer peer;
-  if (vm_abi_version() != VM_ABI_VERSION) {
-    fprintf(stderr, "this program was built for another voicemesh than %s\n", vm_version());
+  vmesh_options options;
+  vmesh_peer peer;
+  if (vmesh_abi_version() != VMESH_ABI_VERSION) {
+    fprintf(stderr, "this program was built for another voicemesh than %s\n", vmesh_version());
     return 1;
   }
   if (count < 4) {
     fprintf(stderr, "usage: room SERVER ROOM NAME [STATE-DIR [INPUT [OUTPUT]]]\n");
     return 2;
   }
-  vm_options_init(&options, sizeof options);
+  vmesh_options_init(&options, sizeof options);
   options.server.data = arguments[1];
   options.room.data = arguments[2];
   options.name.data = arguments[3];
   options.state_dir.data = count > 4 ? arguments[4] : NULL;
   options.input.data = count > 5 ? arguments[5] : NULL;
   options.output.data = count > 6 ? arguments[6] : NULL;
-  if (vm_join(&options, &peer) != VM_OK) {
-    return failed("vm_join");
+  if (vmesh_join(&options, &peer) != VMESH_OK) {
+    return failed("vmesh_join");
   }
   while (play(peer, arguments[3])) {
-    vm_wait(peer, FRAME_MS);
+    vmesh_wait(peer, FRAME_MS);
   }
   print_peers(peer);
-  if (vm_close(peer) != VM_OK) {
-    return failed("vm_close");
+  if (vmesh_close(peer) != VMESH_OK) {
+    return failed("vmesh_close");
   }
   /* Closing again does no harm, and a closed handle is an error that can be told. */
-  if (vm_close(peer) != VM_OK || vm_set_muted(peer, 1) != VM_ERROR_CLOSED) {
+  if (vmesh_close(peer) != VMESH_OK || vmesh_set_muted(peer, 1) != VMESH_ERROR_CLOSED) {
     return failed("a closed handle");
   }
   printf("{\"event\":\"done\"}\n");

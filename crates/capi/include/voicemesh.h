@@ -3,16 +3,16 @@
  * Rules that hold for every function:
  *
  * - Nothing is called back and nothing is thrown. What happens is polled.
- * - Every function may be called from every thread. Calls on one handle wait for each other, never long; vm_poll on
+ * - Every function may be called from every thread. Calls on one handle wait for each other, never long; vmesh_poll on
  *   one handle belongs to one thread at a time, because the event it fills points into the handle.
- * - A handle is a number. One that was closed, or never was one, gives VM_ERROR_CLOSED or VM_ERROR_BAD_HANDLE.
+ * - A handle is a number. One that was closed, or never was one, gives VMESH_ERROR_CLOSED or VMESH_ERROR_BAD_HANDLE.
  * - A pointer is either null, which is an error unless the function says otherwise, or points to as much as the function
  *   says. Nothing that is handed in is kept after the call.
- * - Texts are UTF-8 with a length in bytes; VM_NUL_TERMINATED as a length stands for "up to the first NUL". Texts that are
+ * - Texts are UTF-8 with a length in bytes; VMESH_NUL_TERMINATED as a length stands for "up to the first NUL". Texts that are
  *   handed out end in a NUL that their length does not count.
  * - A structure that can grow begins with its size, as the program knows it: sizeof.
  * - Truths are int32_t: 0 is no, anything else is yes.
- * - A negative result is an error, and vm_last_error says it in a sentence.
+ * - A negative result is an error, and vmesh_last_error says it in a sentence.
  */
 
 #ifndef VOICEMESH_H
@@ -22,582 +22,582 @@
 #include <stdint.h>
 
 /* As a length: the text ends before its first NUL. */
-#define VM_NUL_TERMINATED ((size_t)-1)
+#define VMESH_NUL_TERMINATED ((size_t)-1)
 /* The key of metadata under which every peer publishes its own reachability token by itself. */
-#define VM_REACHABILITY_KEY "reachability"
+#define VMESH_REACHABILITY_KEY "reachability"
 /* Everybody begins in this talk group. */
-#define VM_GLOBAL_GROUP "Global"
+#define VMESH_GLOBAL_GROUP "Global"
 
 
 
 
-// Counts changes that break programs which were built before; see vm_abi_version.
-#define VM_ABI_VERSION 0
+// Counts changes that break programs which were built before; see vmesh_abi_version.
+#define VMESH_ABI_VERSION 0
 
 // What a call came to. Errors are negative.
-enum vm_result
+enum vmesh_result
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   // It worked.
-  VM_OK = 0,
+  VMESH_OK = 0,
   // It worked, and there is nothing (more) to give.
-  VM_EMPTY = 1,
+  VMESH_EMPTY = 1,
   // A pointer is null that must not be.
-  VM_ERROR_NULL = -1,
+  VMESH_ERROR_NULL = -1,
   // The handle was never given out, or is of another kind.
-  VM_ERROR_BAD_HANDLE = -2,
+  VMESH_ERROR_BAD_HANDLE = -2,
   // The handle was closed.
-  VM_ERROR_CLOSED = -3,
+  VMESH_ERROR_CLOSED = -3,
   // A structure's size is one that no version of this library knows.
-  VM_ERROR_BAD_SIZE = -4,
+  VMESH_ERROR_BAD_SIZE = -4,
   // A text is not UTF-8.
-  VM_ERROR_BAD_TEXT = -5,
+  VMESH_ERROR_BAD_TEXT = -5,
   // A number stands for no choice, or is out of bounds.
-  VM_ERROR_BAD_VALUE = -6,
+  VMESH_ERROR_BAD_VALUE = -6,
   // The address is not one of a server.
-  VM_ERROR_BAD_SERVER = -7,
+  VMESH_ERROR_BAD_SERVER = -7,
   // The name, or the room's name, is too long or blank, or the name has control characters.
-  VM_ERROR_BAD_NAME = -8,
+  VMESH_ERROR_BAD_NAME = -8,
   // A microphone or speaker cannot be opened.
-  VM_ERROR_DEVICE = -9,
+  VMESH_ERROR_DEVICE = -9,
   // A recording cannot be begun.
-  VM_ERROR_RECORDING = -10,
+  VMESH_ERROR_RECORDING = -10,
   // A certificate cannot be read.
-  VM_ERROR_CERTIFICATE = -11,
+  VMESH_ERROR_CERTIFICATE = -11,
   // The operating system refuses a thread, a socket or randomness.
-  VM_ERROR_SYSTEM = -12,
+  VMESH_ERROR_SYSTEM = -12,
   // Too many handles are open.
-  VM_ERROR_TOO_MANY = -13,
+  VMESH_ERROR_TOO_MANY = -13,
   // There is no such peer in the room.
-  VM_ERROR_UNKNOWN_PEER = -14,
+  VMESH_ERROR_UNKNOWN_PEER = -14,
   // A buffer is too small; the size it needs was told.
-  VM_ERROR_BUFFER = -15,
+  VMESH_ERROR_BUFFER = -15,
   // So much waits to be sent to that peer that no more is taken; try again in a later frame.
-  VM_ERROR_WOULD_BLOCK = -16,
+  VMESH_ERROR_WOULD_BLOCK = -16,
   // A message of this kind cannot be that large.
-  VM_ERROR_TOO_LARGE = -17,
+  VMESH_ERROR_TOO_LARGE = -17,
   // That peer takes no messages: a browser, or an older version.
-  VM_ERROR_UNSUPPORTED = -18,
+  VMESH_ERROR_UNSUPPORTED = -18,
   // The channel is not open on this side.
-  VM_ERROR_CHANNEL_CLOSED = -19,
+  VMESH_ERROR_CHANNEL_CLOSED = -19,
   // The other side opened the channel as another kind.
-  VM_ERROR_CHANNEL_MISMATCH = -20,
+  VMESH_ERROR_CHANNEL_MISMATCH = -20,
   // This peer has left the room.
-  VM_ERROR_LEFT = -21,
+  VMESH_ERROR_LEFT = -21,
   // The reachability token is none of that peer's.
-  VM_ERROR_BAD_TOKEN = -22,
+  VMESH_ERROR_BAD_TOKEN = -22,
   // The password is too long.
-  VM_ERROR_BAD_PASSWORD = -23,
+  VMESH_ERROR_BAD_PASSWORD = -23,
   // A recording is kept already.
-  VM_ERROR_ALREADY_RECORDING = -24,
+  VMESH_ERROR_ALREADY_RECORDING = -24,
   // The server is out of reach, and the others would not learn of it.
-  VM_ERROR_SERVER_AWAY = -25,
+  VMESH_ERROR_SERVER_AWAY = -25,
   // A fault of this library. The handle should be closed.
-  VM_ERROR_INTERNAL = -100,
+  VMESH_ERROR_INTERNAL = -100,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum vm_result vm_result;
+typedef enum vmesh_result vmesh_result;
 #else
-typedef int32_t vm_result;
+typedef int32_t vmesh_result;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
 // What an event tells. A number that the program does not know is to be passed over.
-enum vm_event_type
+enum vmesh_event_type
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
-  // Nothing: left by a vm_poll that gave VM_EMPTY.
-  VM_EVENT_NONE = 0,
+  // Nothing: left by a vmesh_poll that gave VMESH_EMPTY.
+  VMESH_EVENT_NONE = 0,
   // The server has let this peer in: peer (the own id), name (the room), count (how many others), session. Comes again
   // after every rejoin.
-  VM_EVENT_JOINED = 1,
+  VMESH_EVENT_JOINED = 1,
   // The session is complete: speech flows from here on.
-  VM_EVENT_CONNECTED = 2,
+  VMESH_EVENT_CONNECTED = 2,
   // A peer is in the room: peer, name, metadata.
-  VM_EVENT_PEER_JOINED = 3,
-  // A peer is no longer in the room: peer, name, reason (vm_leave_reason; VM_LEAVE_KICKED: the server put it out, by a moderator's decision or by its own).
-  VM_EVENT_PEER_LEFT = 4,
+  VMESH_EVENT_PEER_JOINED = 3,
+  // A peer is no longer in the room: peer, name, reason (vmesh_leave_reason; VMESH_LEAVE_KICKED: the server put it out, by a moderator's decision or by its own).
+  VMESH_EVENT_PEER_LEFT = 4,
   // What a peer publishes has changed: peer, metadata (all of it).
-  VM_EVENT_METADATA_CHANGED = 5,
-  // Another way to a peer is in use: peer, route (vm_route).
-  VM_EVENT_ROUTE_CHANGED = 6,
+  VMESH_EVENT_METADATA_CHANGED = 5,
+  // Another way to a peer is in use: peer, route (vmesh_route).
+  VMESH_EVENT_ROUTE_CHANGED = 6,
   // A peer is heard for the first time: peer.
-  VM_EVENT_FIRST_HEARD = 7,
+  VMESH_EVENT_FIRST_HEARD = 7,
   // A peer begins or stops speaking: peer, on.
-  VM_EVENT_SPEAKING = 8,
+  VMESH_EVENT_SPEAKING = 8,
   // A peer wrote: peer, name, text, on (only to this peer), else groups (the one that it was written to).
-  VM_EVENT_TEXT = 9,
+  VMESH_EVENT_TEXT = 9,
   // The server cannot be reached, and is tried again: text (why), code (what failed, if it could not be connected to),
   // wait_us (when).
-  VM_EVENT_SERVER_AWAY = 10,
+  VMESH_EVENT_SERVER_AWAY = 10,
   // The server does not let this peer in, or has put it out, and it does not try again: code ("kicked" and "banned" are a
   // moderator's), text, on (the server said when trying again may work), wait_us (when).
-  VM_EVENT_REFUSED = 11,
+  VMESH_EVENT_REFUSED = 11,
   // This identity joined from somewhere else. It does not come back by itself.
-  VM_EVENT_REPLACED = 12,
+  VMESH_EVENT_REPLACED = 12,
   // Something was refused, and the room goes on: code, text.
-  VM_EVENT_WARNED = 13,
+  VMESH_EVENT_WARNED = 13,
   // The server refused a talk group: name.
-  VM_EVENT_GROUP_REFUSED = 14,
-  // A device is gone, and looked for: device (vm_device_role), text (why).
-  VM_EVENT_DEVICE_LOST = 15,
+  VMESH_EVENT_GROUP_REFUSED = 14,
+  // A device is gone, and looked for: device (vmesh_device_role), text (why).
+  VMESH_EVENT_DEVICE_LOST = 15,
   // A device works again: device.
-  VM_EVENT_DEVICE_RECOVERED = 16,
+  VMESH_EVENT_DEVICE_RECOVERED = 16,
   // A recording could not be begun, or has ended: text (why).
-  VM_EVENT_RECORDING_FAILED = 17,
+  VMESH_EVENT_RECORDING_FAILED = 17,
   // This peer has left; nothing follows.
-  VM_EVENT_LEFT = 18,
-  // A message: peer (from), data, reliability (vm_reliability).
-  VM_EVENT_MESSAGE = 19,
+  VMESH_EVENT_LEFT = 18,
+  // A message: peer (from), data, reliability (vmesh_reliability).
+  VMESH_EVENT_MESSAGE = 19,
   // A message on a data channel: peer (from), channel, data, reliability.
-  VM_EVENT_CHANNEL_MESSAGE = 20,
+  VMESH_EVENT_CHANNEL_MESSAGE = 20,
   // Both sides have opened a data channel alike: peer, channel, reliability.
-  VM_EVENT_CHANNEL_OPENED = 21,
+  VMESH_EVENT_CHANNEL_OPENED = 21,
   // Both sides have opened a data channel, each as another kind: peer, channel, reliability (this side's), theirs.
-  VM_EVENT_CHANNEL_MISMATCH = 22,
+  VMESH_EVENT_CHANNEL_MISMATCH = 22,
   // The other side has closed a data channel: peer, channel.
-  VM_EVENT_CHANNEL_CLOSED = 23,
+  VMESH_EVENT_CHANNEL_CLOSED = 23,
   // The other side has closed every data channel: peer, undelivered_bytes.
-  VM_EVENT_DISCONNECTED = 24,
+  VMESH_EVENT_DISCONNECTED = 24,
   // The room's owner, the peer that has been in it longest: peer, possibly this one. Comes after every
-  // VM_EVENT_JOINED, and when it changes.
-  VM_EVENT_OWNER_CHANGED = 25,
-  // A change of metadata or a decision of vm_moderate is made, or has failed: transaction, on (it is made), else code, text.
-  VM_EVENT_TRANSACTION_DONE = 26,
+  // VMESH_EVENT_JOINED, and when it changes.
+  VMESH_EVENT_OWNER_CHANGED = 25,
+  // A change of metadata or a decision of vmesh_moderate is made, or has failed: transaction, on (it is made), else code, text.
+  VMESH_EVENT_TRANSACTION_DONE = 26,
   // The room publishes something else now: metadata (all of it).
-  VM_EVENT_ROOM_METADATA_CHANGED = 27,
-  // The way to this peer has changed: text (the own token, which its metadata has too, as VM_REACHABILITY_KEY).
-  VM_EVENT_REACHABILITY_CHANGED = 28,
-  // A peer requests a direct link, and this program has not called vm_connect_peer: peer.
-  VM_EVENT_CONNECTION_REQUESTED = 29,
+  VMESH_EVENT_ROOM_METADATA_CHANGED = 27,
+  // The way to this peer has changed: text (the own token, which its metadata has too, as VMESH_REACHABILITY_KEY).
+  VMESH_EVENT_REACHABILITY_CHANGED = 28,
+  // A peer requests a direct link, and this program has not called vmesh_connect_peer: peer.
+  VMESH_EVENT_CONNECTION_REQUESTED = 29,
   // The server is connected to: on (others on the network can read what goes there, because it is not encrypted and the
-  // server not on this machine), name (the proxy it goes through, as host:port; empty without one). VM_EVENT_JOINED follows
+  // server not on this machine), name (the proxy it goes through, as host:port; empty without one). VMESH_EVENT_JOINED follows
   // if the server lets this peer in.
-  VM_EVENT_SERVER_CONNECTED = 30,
+  VMESH_EVENT_SERVER_CONNECTED = 30,
   // A member, or this peer itself, may do this from now on: peer, text (of "speak", "listen", "data" and "moderate" those that
   // are allowed, with a space between). Without "speak" a moderator has muted it for all, or its token forbids it. Not told at first of members that may
   // do all but "moderate".
-  VM_EVENT_PERMISSIONS_CHANGED = 31,
+  VMESH_EVENT_PERMISSIONS_CHANGED = 31,
   // The server asks for another access token, and the program joined with renews_token: code ("token-required",
-  // "token-invalid" or "token-expired"), text. The answer is vm_set_token, at any time later; links go on meanwhile.
-  VM_EVENT_TOKEN_NEEDED = 32,
+  // "token-invalid" or "token-expired"), text. The answer is vmesh_set_token, at any time later; links go on meanwhile.
+  VMESH_EVENT_TOKEN_NEEDED = 32,
   // A moderator has moved this peer: it listens and speaks to these talk groups only: groups. It does so already.
-  VM_EVENT_MOVED = 33,
+  VMESH_EVENT_MOVED = 33,
   // A moderator has closed the room to newcomers, or opened it again: on (it is closed). Comes at the join too, if it is closed.
-  VM_EVENT_ROOM_LOCKED = 34,
+  VMESH_EVENT_ROOM_LOCKED = 34,
   // After a join, if no member has the owner's right to moderate: code ("later": the first member gets it soon after the
   // server's start; "none": no member gets it until the room has been empty).
-  VM_EVENT_OWNER_RIGHT = 35,
+  VMESH_EVENT_OWNER_RIGHT = 35,
   // How a member takes part from now on, as its own program says: peer, status. Not told at first where nothing of it is so.
-  VM_EVENT_STATUS_CHANGED = 36,
-  // The device that was chosen (vm_set_input, vm_set_output) is in use: device.
-  VM_EVENT_DEVICE_CHANGED = 37,
+  VMESH_EVENT_STATUS_CHANGED = 36,
+  // The device that was chosen (vmesh_set_input, vmesh_set_output) is in use: device.
+  VMESH_EVENT_DEVICE_CHANGED = 37,
   // A moderator holds a member, or this peer itself, in these talk groups from now on, and it listens and speaks to no other:
   // peer, groups. Without groups it is held no longer.
-  VM_EVENT_HELD = 38,
+  VMESH_EVENT_HELD = 38,
   // Something that this library knows and this header does not.
-  VM_EVENT_OTHER = 1000,
+  VMESH_EVENT_OTHER = 1000,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum vm_event_type vm_event_type;
+typedef enum vmesh_event_type vmesh_event_type;
 #else
-typedef int32_t vm_event_type;
+typedef int32_t vmesh_event_type;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
 // How a peer is reached.
-enum vm_route
+enum vmesh_route
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   // Not now.
-  VM_ROUTE_NONE = 0,
+  VMESH_ROUTE_NONE = 0,
   // Through the server.
-  VM_ROUTE_RELAYED = 1,
+  VMESH_ROUTE_RELAYED = 1,
   // Over a direct link.
-  VM_ROUTE_DIRECT = 2,
+  VMESH_ROUTE_DIRECT = 2,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum vm_route vm_route;
+typedef enum vmesh_route vmesh_route;
 #else
-typedef int32_t vm_route;
+typedef int32_t vmesh_route;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
 // Why a peer is gone.
-enum vm_leave_reason
+enum vmesh_leave_reason
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   // It left.
-  VM_LEAVE_LEFT = 0,
+  VMESH_LEAVE_LEFT = 0,
   // The server put it out.
-  VM_LEAVE_KICKED = 1,
+  VMESH_LEAVE_KICKED = 1,
   // Nothing reaches it.
-  VM_LEAVE_LOST = 2,
+  VMESH_LEAVE_LOST = 2,
   // Its program was started again, and is back as a new arrival.
-  VM_LEAVE_RESTARTED = 3,
+  VMESH_LEAVE_RESTARTED = 3,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum vm_leave_reason vm_leave_reason;
+typedef enum vmesh_leave_reason vmesh_leave_reason;
 #else
-typedef int32_t vm_leave_reason;
+typedef int32_t vmesh_leave_reason;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
 // Which end of the sound.
-enum vm_device_role
+enum vmesh_device_role
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   // The microphone.
-  VM_DEVICE_INPUT = 0,
+  VMESH_DEVICE_INPUT = 0,
   // The speaker.
-  VM_DEVICE_OUTPUT = 1,
+  VMESH_DEVICE_OUTPUT = 1,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum vm_device_role vm_device_role;
+typedef enum vmesh_device_role vmesh_device_role;
 #else
-typedef int32_t vm_device_role;
+typedef int32_t vmesh_device_role;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
 // What a join requires of the room.
-enum vm_presence
+enum vmesh_presence
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   // It does not matter.
-  VM_PRESENCE_EITHER = 0,
-  // Another peer is in it; else VM_EVENT_REFUSED with the code "room-missing".
-  VM_PRESENCE_MUST_EXIST = 1,
-  // No other peer is in it; else VM_EVENT_REFUSED with the code "room-exists".
-  VM_PRESENCE_MUST_NOT_EXIST = 2,
+  VMESH_PRESENCE_EITHER = 0,
+  // Another peer is in it; else VMESH_EVENT_REFUSED with the code "room-missing".
+  VMESH_PRESENCE_MUST_EXIST = 1,
+  // No other peer is in it; else VMESH_EVENT_REFUSED with the code "room-exists".
+  VMESH_PRESENCE_MUST_NOT_EXIST = 2,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum vm_presence vm_presence;
+typedef enum vmesh_presence vmesh_presence;
 #else
-typedef int32_t vm_presence;
+typedef int32_t vmesh_presence;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
 // When the microphone's sound is sent.
-enum vm_activation
+enum vmesh_activation
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   // By the kind of microphone: during speech for a real one, always for a file or a tone.
-  VM_ACTIVATION_DEFAULT = 0,
+  VMESH_ACTIVATION_DEFAULT = 0,
   // Whenever there is any sound.
-  VM_ACTIVATION_ALWAYS = 1,
+  VMESH_ACTIVATION_ALWAYS = 1,
   // During speech.
-  VM_ACTIVATION_VOICE = 2,
-  // While vm_set_talking says so.
-  VM_ACTIVATION_PUSH_TO_TALK = 3,
+  VMESH_ACTIVATION_VOICE = 2,
+  // While vmesh_set_talking says so.
+  VMESH_ACTIVATION_PUSH_TO_TALK = 3,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum vm_activation vm_activation;
+typedef enum vmesh_activation vmesh_activation;
 #else
-typedef int32_t vm_activation;
+typedef int32_t vmesh_activation;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
 // How much steady noise is removed from the microphone's sound.
-enum vm_noise
+enum vmesh_noise
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   // None.
-  VM_NOISE_OFF = 0,
+  VMESH_NOISE_OFF = 0,
   // About 6 dB.
-  VM_NOISE_LOW = 1,
+  VMESH_NOISE_LOW = 1,
   // About 12 dB.
-  VM_NOISE_MODERATE = 2,
+  VMESH_NOISE_MODERATE = 2,
   // About 18 dB.
-  VM_NOISE_HIGH = 3,
+  VMESH_NOISE_HIGH = 3,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum vm_noise vm_noise;
+typedef enum vmesh_noise vmesh_noise;
 #else
-typedef int32_t vm_noise;
+typedef int32_t vmesh_noise;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
 // How a message travels.
-enum vm_reliability
+enum vmesh_reliability
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   // It may be lost, doubled or overtaken, but comes whole if it comes.
-  VM_UNRELIABLE = 0,
+  VMESH_UNRELIABLE = 0,
   // It comes exact, complete and in order.
-  VM_RELIABLE = 1,
+  VMESH_RELIABLE = 1,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum vm_reliability vm_reliability;
+typedef enum vmesh_reliability vmesh_reliability;
 #else
-typedef int32_t vm_reliability;
+typedef int32_t vmesh_reliability;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
 // To whom direct links are made.
-enum vm_connections
+enum vmesh_connections
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   // To everyone in the room.
-  VM_CONNECTIONS_AUTOMATIC = 0,
-  // To those whom the program connects to with vm_connect_peer, if they connect as well.
-  VM_CONNECTIONS_EXPLICIT = 1,
+  VMESH_CONNECTIONS_AUTOMATIC = 0,
+  // To those whom the program connects to with vmesh_connect_peer, if they connect as well.
+  VMESH_CONNECTIONS_EXPLICIT = 1,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum vm_connections vm_connections;
+typedef enum vmesh_connections vmesh_connections;
 #else
-typedef int32_t vm_connections;
+typedef int32_t vmesh_connections;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
 // Which way the game's axes lie, with x to the right and y up.
-enum vm_handedness
+enum vmesh_handedness
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   // Forward is -z: OpenGL, OpenAL, Godot, Bevy.
-  VM_HANDEDNESS_RIGHT = 0,
+  VMESH_HANDEDNESS_RIGHT = 0,
   // Forward is +z: Unity, Direct3D.
-  VM_HANDEDNESS_LEFT = 1,
+  VMESH_HANDEDNESS_LEFT = 1,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum vm_handedness vm_handedness;
+typedef enum vmesh_handedness vmesh_handedness;
 #else
-typedef int32_t vm_handedness;
+typedef int32_t vmesh_handedness;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// How a voice gets softer with its distance d; see vm_set_attenuation.
-enum vm_attenuation
+// How a voice gets softer with its distance d; see vmesh_set_attenuation.
+enum vmesh_attenuation
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   // Not at all.
-  VM_ATTENUATION_NONE = 0,
+  VMESH_ATTENUATION_NONE = 0,
   // reference / (reference + rolloff * (d - reference)).
-  VM_ATTENUATION_INVERSE = 1,
+  VMESH_ATTENUATION_INVERSE = 1,
   // 1 - rolloff * (d - reference) / (max - reference).
-  VM_ATTENUATION_LINEAR = 2,
+  VMESH_ATTENUATION_LINEAR = 2,
   // (d / reference) ^ -rolloff.
-  VM_ATTENUATION_EXPONENTIAL = 3,
+  VMESH_ATTENUATION_EXPONENTIAL = 3,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum vm_attenuation vm_attenuation;
+typedef enum vmesh_attenuation vmesh_attenuation;
 #else
-typedef int32_t vm_attenuation;
+typedef int32_t vmesh_attenuation;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
 // How urgent speech is: what is less urgent is lowered by 12 dB meanwhile.
-enum vm_priority
+enum vmesh_priority
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   // Below ordinary speech.
-  VM_PRIORITY_LOW = -1,
+  VMESH_PRIORITY_LOW = -1,
   // Ordinary speech.
-  VM_PRIORITY_DEFAULT = 0,
+  VMESH_PRIORITY_DEFAULT = 0,
   // Above ordinary speech.
-  VM_PRIORITY_MEDIUM = 1,
+  VMESH_PRIORITY_MEDIUM = 1,
   // Above all.
-  VM_PRIORITY_HIGH = 2,
+  VMESH_PRIORITY_HIGH = 2,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum vm_priority vm_priority;
+typedef enum vmesh_priority vmesh_priority;
 #else
-typedef int32_t vm_priority;
+typedef int32_t vmesh_priority;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
 // Which axes of a position a proximity grid counts.
-enum vm_axes
+enum vmesh_axes
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   // x and z: people on the ground of a world whose y points up.
-  VM_AXES_GROUND = 0,
+  VMESH_AXES_GROUND = 0,
   // x and y: a flat world.
-  VM_AXES_FLAT = 1,
+  VMESH_AXES_FLAT = 1,
   // All three, at three times as many groups.
-  VM_AXES_SPACE = 2,
+  VMESH_AXES_SPACE = 2,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum vm_axes vm_axes;
+typedef enum vmesh_axes vmesh_axes;
 #else
-typedef int32_t vm_axes;
+typedef int32_t vmesh_axes;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// What vm_moderate decides.
-enum vm_decision
+// What vmesh_moderate decides.
+enum vmesh_decision
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   // The others do not hear this member any more.
-  VM_DECISION_MUTE = 0,
+  VMESH_DECISION_MUTE = 0,
   // They hear it again.
-  VM_DECISION_UNMUTE = 1,
+  VMESH_DECISION_UNMUTE = 1,
   // It leaves the room, and may come back.
-  VM_DECISION_KICK = 2,
+  VMESH_DECISION_KICK = 2,
   // It leaves, and neither its peer id nor its address is let in for so many seconds, at most 86,400.
-  VM_DECISION_BAN = 3,
+  VMESH_DECISION_BAN = 3,
   // Ends a ban.
-  VM_DECISION_UNBAN = 4,
+  VMESH_DECISION_UNBAN = 4,
   // Its program listens and speaks to one talk group only.
-  VM_DECISION_MOVE = 5,
+  VMESH_DECISION_MOVE = 5,
   // Newcomers are not let in.
-  VM_DECISION_LOCK = 6,
+  VMESH_DECISION_LOCK = 6,
   // They are again.
-  VM_DECISION_UNLOCK = 7,
+  VMESH_DECISION_UNLOCK = 7,
   // The room's password from now on.
-  VM_DECISION_SET_PASSWORD = 8,
+  VMESH_DECISION_SET_PASSWORD = 8,
   // The owner's right to moderate is that member's from now on.
-  VM_DECISION_MAKE_OWNER = 9,
+  VMESH_DECISION_MAKE_OWNER = 9,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum vm_decision vm_decision;
+typedef enum vmesh_decision vmesh_decision;
 #else
-typedef int32_t vm_decision;
+typedef int32_t vmesh_decision;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
 // How a member takes part, as its own program says; the bits of a status.
-enum vm_status
+enum vmesh_status
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   // Its microphone is muted.
-  VM_STATUS_MUTED = 1,
+  VMESH_STATUS_MUTED = 1,
   // It hears no one.
-  VM_STATUS_DEAFENED = 2,
+  VMESH_STATUS_DEAFENED = 2,
   // It has no microphone.
-  VM_STATUS_LISTENING_ONLY = 4,
+  VMESH_STATUS_LISTENING_ONLY = 4,
   // It keeps a recording of the room.
-  VM_STATUS_RECORDING = 8,
+  VMESH_STATUS_RECORDING = 8,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum vm_status vm_status;
+typedef enum vmesh_status vmesh_status;
 #else
-typedef int32_t vm_status;
+typedef int32_t vmesh_status;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// What a member may do; the bits of its permissions. Without VM_MAY_SPEAK a moderator has muted it for all, or its token forbids it.
-enum vm_permission
+// What a member may do; the bits of its permissions. Without VMESH_MAY_SPEAK a moderator has muted it for all, or its token forbids it.
+enum vmesh_permission
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
   : int32_t
 #endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
  {
   // It is heard.
-  VM_MAY_SPEAK = 1,
+  VMESH_MAY_SPEAK = 1,
   // It hears others.
-  VM_MAY_LISTEN = 2,
+  VMESH_MAY_LISTEN = 2,
   // It may write and send messages.
-  VM_MAY_SEND_DATA = 4,
+  VMESH_MAY_SEND_DATA = 4,
   // It may decide about others.
-  VM_MAY_MODERATE = 8,
+  VMESH_MAY_MODERATE = 8,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
-typedef enum vm_permission vm_permission;
+typedef enum vmesh_permission vmesh_permission;
 #else
-typedef int32_t vm_permission;
+typedef int32_t vmesh_permission;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
 // A text that is handed in or out.
-typedef struct vm_string {
+typedef struct vmesh_string {
   // UTF-8; null stands for the empty text.
   const char *data;
-  // In bytes; handed in, it may be VM_NUL_TERMINATED.
+  // In bytes; handed in, it may be VMESH_NUL_TERMINATED.
   size_t length;
-} vm_string;
+} vmesh_string;
 
 // One entry of what a peer publishes about itself.
-typedef struct vm_pair {
+typedef struct vmesh_pair {
   // Its name.
-  struct vm_string key;
+  struct vmesh_string key;
   // Its value.
-  struct vm_string value;
-} vm_pair;
+  struct vmesh_string value;
+} vmesh_pair;
 
-// How to join a room. vm_options_init fills in what is left open; a server and a room are enough.
-typedef struct vm_options {
-  // sizeof(vm_options), set by vm_options_init.
+// How to join a room. vmesh_options_init fills in what is left open; a server and a room are enough.
+typedef struct vmesh_options {
+  // sizeof(vmesh_options), set by vmesh_options_init.
   uint32_t size;
   // No direct links, so that no other peer in the room sees this machine's address.
   int32_t relay_only;
   // The server: wss://host, or ws://host:port.
-  struct vm_string server;
+  struct vmesh_string server;
   // The room's name, at most 256 bytes.
-  struct vm_string room;
+  struct vmesh_string room;
   // The name that others see, at most 64 bytes; "somebody" if empty.
-  struct vm_string name;
+  struct vmesh_string name;
   // The microphone: the default one if empty; the name of a device; FILE.wav, FILE.wav:loop, tone:HZ, silence, null.
-  struct vm_string input;
+  struct vmesh_string input;
   // The speaker: the default one if empty; the name of a device; FILE.wav, null.
-  struct vm_string output;
+  struct vmesh_string output;
   // Where the installation's secret is kept, by which it is known again; the user's configuration folder if empty.
-  struct vm_string state_dir;
+  struct vmesh_string state_dir;
   // A folder to keep a recording in, which everyone in the room sees; none if empty.
-  struct vm_string record;
+  struct vmesh_string record;
   // A file with certificates (PEM) to trust beside those the system trusts: the server's own, or its authority's; none if
   // empty.
-  struct vm_string extra_root_pem;
+  struct vmesh_string extra_root_pem;
   // The proxy to the server: `http://user:password@host:port`, https, socks5 or socks5h, or "none"; what the
   // environment names (https_proxy, http_proxy, all_proxy, no_proxy) if empty.
-  struct vm_string proxy;
+  struct vmesh_string proxy;
   // The room's password, at most 128 bytes, checked by the server: the peer that joins an empty room sets it. None
   // if empty.
-  struct vm_string password;
+  struct vmesh_string password;
   // What to publish about oneself; null if metadata_count is 0.
-  const struct vm_pair *metadata;
+  const struct vmesh_pair *metadata;
   // How many pairs that are.
   size_t metadata_count;
-  // A vm_presence.
+  // A vmesh_presence.
   int32_t presence;
-  // A vm_activation.
+  // A vmesh_activation.
   int32_t activation;
   // With push-to-talk, for how long sending goes on after the key is let go: at most 5000.
   uint32_t release_ms;
@@ -611,77 +611,77 @@ typedef struct vm_options {
   int32_t has_processing;
   // Removes what the loudspeaker plays.
   int32_t echo_cancellation;
-  // A vm_noise.
+  // A vmesh_noise.
   int32_t noise_suppression;
   // Makes quiet people louder.
   int32_t automatic_gain;
   // Removes rumble below the voice.
   int32_t high_pass;
-  // Messages leave with vm_flush alone, at the end of a frame, and not by themselves.
+  // Messages leave with vmesh_flush alone, at the end of a frame, and not by themselves.
   int32_t manual_flush;
-  // A vm_connections.
+  // A vmesh_connections.
   int32_t connections;
   // A game with places: the own speech is heard from where this peer stands, and the speaker plays two sides. See
-  // vm_set_position.
+  // vmesh_set_position.
   int32_t positional;
-  // A vm_handedness.
+  // A vmesh_handedness.
   int32_t handedness;
-  // There is no microphone but the one that vm_open_microphone makes; input does not count.
+  // There is no microphone but the one that vmesh_open_microphone makes; input does not count.
   int32_t program_input;
-  // There is no speaker: the program plays what vm_open_mix or vm_open_voice gives; output does not count.
+  // There is no speaker: the program plays what vmesh_open_mix or vmesh_open_voice gives; output does not count.
   int32_t program_output;
   // Zero.
   int32_t reserved;
   // An access token, for servers that ask for one, at most 4096 bytes. None if empty.
-  struct vm_string token;
-  // The program answers VM_EVENT_TOKEN_NEEDED with vm_set_token; else a server that asks for another token refuses it.
+  struct vmesh_string token;
+  // The program answers VMESH_EVENT_TOKEN_NEEDED with vmesh_set_token; else a server that asks for another token refuses it.
   int32_t renews_token;
   // The channel of the microphone or file to hear, counted from 1. 0: channels that carry the same are mixed, and of others
   // the loudest is heard.
   uint32_t input_channel;
-} vm_options;
+} vmesh_options;
 
 // This program's own place in a room. 0 is none.
-typedef uint64_t vm_peer;
+typedef uint64_t vmesh_peer;
 
 // A machine in a room: the same across reconnects. All zeros stands for no peer.
-typedef struct vm_peer_id {
+typedef struct vmesh_peer_id {
   // Its bytes, in the order in which it is written.
   uint8_t bytes[16];
-} vm_peer_id;
+} vmesh_peer_id;
 
-// What happened. Which fields count stands at the vm_event_type; the others are 0, empty or null.
+// What happened. Which fields count stands at the vmesh_event_type; the others are 0, empty or null.
 //
 // The program owns the structure. What its texts and data point to belongs to the handle, and stays as it is until the next
-// vm_poll on that handle, or vm_close.
-typedef struct vm_event {
-  // sizeof(vm_event), set by the program before the first vm_poll; it stays.
+// vmesh_poll on that handle, or vmesh_close.
+typedef struct vmesh_event {
+  // sizeof(vmesh_event), set by the program before the first vmesh_poll; it stays.
   uint32_t size;
-  // A vm_event_type.
+  // A vmesh_event_type.
   int32_t type;
-  // When, in microseconds since vm_join.
+  // When, in microseconds since vmesh_join.
   uint64_t at_us;
   // Whom it is about or from.
-  struct vm_peer_id peer;
+  struct vmesh_peer_id peer;
   // The name that is shown of a peer; a room's or a group's name.
-  struct vm_string name;
+  struct vmesh_string name;
   // What was written; why something happened, for people.
-  struct vm_string text;
+  struct vmesh_string text;
   // Why something was refused, for programs: "room-missing", "room-full" and so on.
-  struct vm_string code;
+  struct vmesh_string code;
   // Bytes of a message; null if there are none.
   const uint8_t *data;
   // How many.
   size_t data_length;
   // What a peer publishes, ordered by key; null if there is nothing.
-  const struct vm_pair *metadata;
+  const struct vmesh_pair *metadata;
   // How many pairs.
   size_t metadata_count;
   // When something is tried again, in microseconds from the event.
   uint64_t wait_us;
   // Reliable bytes of which it is not known that they arrived.
   uint64_t undelivered_bytes;
-  // The number that vm_set_metadata or vm_set_room_metadata gave.
+  // The number that vmesh_set_metadata or vmesh_set_room_metadata gave.
   uint64_t transaction;
   // The session's number.
   uint32_t session;
@@ -689,89 +689,89 @@ typedef struct vm_event {
   uint32_t count;
   // Whether: see the event's type.
   int32_t on;
-  // A vm_route.
+  // A vmesh_route.
   int32_t route;
-  // A vm_leave_reason.
+  // A vmesh_leave_reason.
   int32_t reason;
-  // A vm_device_role.
+  // A vmesh_device_role.
   int32_t device;
   // A data channel's number.
   int32_t channel;
-  // A vm_reliability.
+  // A vmesh_reliability.
   int32_t reliability;
-  // The other side's vm_reliability.
+  // The other side's vmesh_reliability.
   int32_t theirs;
-  // Bits of vm_status.
+  // Bits of vmesh_status.
   int32_t status;
   // Talk groups; null if there are none.
-  const struct vm_string *groups;
+  const struct vmesh_string *groups;
   // How many.
   size_t group_count;
-} vm_event;
+} vmesh_event;
 
 // One change of metadata.
-typedef struct vm_change {
+typedef struct vmesh_change {
   // Of which key.
-  struct vm_string key;
+  struct vmesh_string key;
   // The new value; does not count with remove.
-  struct vm_string value;
+  struct vmesh_string value;
   // The key is removed.
   int32_t remove;
   // Zero.
   int32_t reserved;
-} vm_change;
+} vmesh_change;
 
 // A place, a direction or a velocity: in metres, or metres a second.
-typedef struct vm_vector {
+typedef struct vmesh_vector {
   // To the right.
   float x;
   // Up.
   float y;
-  // Backward or forward; see vm_handedness.
+  // Backward or forward; see vmesh_handedness.
   float z;
-} vm_vector;
+} vmesh_vector;
 
 // Where a listener stands and looks.
-typedef struct vm_pose {
+typedef struct vmesh_pose {
   // Where.
-  struct vm_vector position;
+  struct vmesh_vector position;
   // Where the nose points; of any length.
-  struct vm_vector forward;
+  struct vmesh_vector forward;
   // Where the top of the head points; of any length, and not along forward.
-  struct vm_vector up;
-} vm_pose;
+  struct vmesh_vector up;
+} vmesh_pose;
 
 // A point of a curve.
-typedef struct vm_point {
+typedef struct vmesh_point {
   // In metres.
   float distance;
   // A factor of 0.0 to 2.0.
   float gain;
-} vm_point;
+} vmesh_point;
 
 // A proximity grid. 0 is none.
-typedef uint64_t vm_grid;
+typedef uint64_t vmesh_grid;
 
 // A talk group or a peer that is spoken to. 0 is none.
-typedef uint64_t vm_speaking;
+typedef uint64_t vmesh_speaking;
 
 // One peer's voice, to be read. 0 is none.
-typedef uint64_t vm_voice;
+typedef uint64_t vmesh_voice;
 
 // Everyone together, to be read. 0 is none.
-typedef uint64_t vm_mix;
+typedef uint64_t vmesh_mix;
 
 // A microphone that the program writes. 0 is none.
-typedef uint64_t vm_microphone;
+typedef uint64_t vmesh_microphone;
 
 // One's own situation, as of a few milliseconds ago.
-typedef struct vm_state {
-  // sizeof(vm_state), set by the program.
+typedef struct vmesh_state {
+  // sizeof(vmesh_state), set by the program.
   uint32_t size;
   // Whether this peer is in the room's session.
   int32_t connected;
-  // The own id; zeros until VM_EVENT_JOINED.
-  struct vm_peer_id you;
+  // The own id; zeros until VMESH_EVENT_JOINED.
+  struct vmesh_peer_id you;
   // Frames that the microphone has made.
   uint64_t frames_spoken;
   // How many others there are.
@@ -804,24 +804,24 @@ typedef struct vm_state {
   int32_t clipping;
   // There is no microphone: none was chosen, or it is lost.
   int32_t listening_only;
-  // Bits of vm_permission: what this peer may do.
+  // Bits of vmesh_permission: what this peer may do.
   int32_t permissions;
-  // In how many talk groups a moderator holds this peer; see vm_get_held_group.
+  // In how many talk groups a moderator holds this peer; see vmesh_get_held_group.
   uint32_t held_groups;
   // Zero.
   int32_t reserved;
   // Events that the program did not take in time, and that are lost.
   uint64_t events_dropped;
-} vm_state;
+} vmesh_state;
 
 // Another peer, as of a few milliseconds ago.
-typedef struct vm_remote {
-  // sizeof(vm_remote).
+typedef struct vmesh_remote {
+  // sizeof(vmesh_remote).
   uint32_t size;
-  // A vm_route.
+  // A vmesh_route.
   int32_t route;
   // Who.
-  struct vm_peer_id peer;
+  struct vmesh_peer_id peer;
   // The name to show: followed by # and the beginning of its id if it looks like the name of another peer in the room.
   char name[72];
   // It speaks.
@@ -850,29 +850,29 @@ typedef struct vm_remote {
   uint64_t frames_concealed;
   // Its place in the order of arrival; a peer that came earlier has a lower one.
   uint64_t order;
-  // Bits of vm_status: how it takes part, as its own program says.
+  // Bits of vmesh_status: how it takes part, as its own program says.
   int32_t status;
-  // Bits of vm_permission: what it may do.
+  // Bits of vmesh_permission: what it may do.
   int32_t permissions;
-  // In how many talk groups a moderator holds it; see vm_get_held_group.
+  // In how many talk groups a moderator holds it; see vmesh_get_held_group.
   uint32_t held_groups;
   // Zero.
   int32_t reserved;
-} vm_remote;
+} vmesh_remote;
 
 // A microphone or a speaker.
-typedef struct vm_device {
-  // sizeof(vm_device).
+typedef struct vmesh_device {
+  // sizeof(vmesh_device).
   uint32_t size;
-  // A vm_device_role; a device that is both is listed twice.
+  // A vmesh_device_role; a device that is both is listed twice.
   int32_t role;
   // It is opened when no name is given.
   int32_t is_default;
-  // What vm_options and vm_set_input or vm_set_output open it by.
+  // What vmesh_options and vmesh_set_input or vmesh_set_output open it by.
   char name[256];
   // A line for people, perhaps cut off.
   char description[256];
-} vm_device;
+} vmesh_device;
 
 #ifdef __cplusplus
 extern "C" {
@@ -882,532 +882,536 @@ extern "C" {
 //
 // It is the library's, and stays as it is until the next call of this thread fails, or the thread ends. A call that succeeds
 // does not change it.
-const char *vm_last_error(void);
+const char *vmesh_last_error(void);
 
 // What a result means, as a sentence for people that ends in a NUL. It is the library's, and constant.
 //
-// Takes any number; one that is no vm_result is said to be unknown.
-const char *vm_result_text(int32_t result);
+// Takes any number; one that is no vmesh_result is said to be unknown.
+const char *vmesh_result_text(int32_t result);
 
-// Sets every option to its default, and every text to the empty one with the length VM_NUL_TERMINATED.
+// Sets every option to its default, and every text to the empty one with the length VMESH_NUL_TERMINATED.
 //
-// `size` is sizeof(vm_options), and options points to that many bytes. Errors: VM_ERROR_NULL, VM_ERROR_BAD_SIZE.
-vm_result vm_options_init(struct vm_options *options,
-                          uint32_t size);
+// `size` is sizeof(vmesh_options), and options points to that many bytes. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE.
+vmesh_result vmesh_options_init(struct vmesh_options *options,
+                                uint32_t size);
 
-// The number VM_ABI_VERSION of the header that this library was built with. A program that was built with another should not
+// The number VMESH_ABI_VERSION of the header that this library was built with. A program that was built with another should not
 // go on.
-uint32_t vm_abi_version(void);
+uint32_t vmesh_abi_version(void);
 
 // The library's version, "0.1.0" for example; constant.
-const char *vm_version(void);
+const char *vmesh_version(void);
 
-// Begins to join a room, and gives the handle. Events report whether that works: VM_EVENT_JOINED,
-// VM_EVENT_SERVER_AWAY, VM_EVENT_REFUSED.
+// Begins to join a room, and gives the handle. Events report whether that works: VMESH_EVENT_JOINED,
+// VMESH_EVENT_SERVER_AWAY, VMESH_EVENT_REFUSED.
 //
-// The handle is the program's to close, with vm_close. Returns at once but for opening devices. Errors: VM_ERROR_NULL,
-// VM_ERROR_BAD_SIZE, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE, VM_ERROR_BAD_SERVER, VM_ERROR_BAD_NAME, VM_ERROR_DEVICE,
-// VM_ERROR_RECORDING, VM_ERROR_CERTIFICATE, VM_ERROR_SYSTEM, VM_ERROR_TOO_MANY; *peer is then 0.
-vm_result vm_join(const struct vm_options *options,
-                  vm_peer *peer);
+// The handle is the program's to close, with vmesh_close. Returns at once but for opening devices. Errors: VMESH_ERROR_NULL,
+// VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_SERVER, VMESH_ERROR_BAD_NAME, VMESH_ERROR_DEVICE,
+// VMESH_ERROR_RECORDING, VMESH_ERROR_CERTIFICATE, VMESH_ERROR_SYSTEM, VMESH_ERROR_TOO_MANY; *peer is then 0.
+vmesh_result vmesh_join(const struct vmesh_options *options,
+                        vmesh_peer *peer);
 
-// The next thing that happened: VM_OK and an event, or VM_EMPTY and one of the type VM_EVENT_NONE. Never blocks. The order
+// The next thing that happened: VMESH_OK and an event, or VMESH_EMPTY and one of the type VMESH_EVENT_NONE. Never blocks. The order
 // is that in which things happened.
 //
-// event->size must be set. What the event points to stays as it is until the next vm_poll on this handle, or vm_close; so one
-// thread at a time polls a handle. Errors: VM_ERROR_NULL, VM_ERROR_BAD_SIZE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_poll(vm_peer peer,
-                  struct vm_event *event);
+// event->size must be set. What the event points to stays as it is until the next vmesh_poll on this handle, or vmesh_close; so one
+// thread at a time polls a handle. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_poll(vmesh_peer peer,
+                        struct vmesh_event *event);
 
-// Waits until there is something to poll, at most so long: VM_OK if there is, VM_EMPTY if not. For programs without a frame
+// Waits until there is something to poll, at most so long: VMESH_OK if there is, VMESH_EMPTY if not. For programs without a frame
 // loop of their own.
 //
-// Other threads can use the handle meanwhile, and closing it ends the waiting. Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_wait(vm_peer peer,
-                  uint32_t at_most_ms);
+// Other threads can use the handle meanwhile, and closing it ends the waiting. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_wait(vmesh_peer peer,
+                        uint32_t at_most_ms);
 
 // Leaves the room, waits until the others have been told (at most a second), and closes the handle.
 //
-// Closing it again, or closing 0, does nothing and gives VM_OK. Calls that other threads make with the handle give
-// VM_ERROR_CLOSED from now on. A program that ends without it is noticed by the others after some seconds. Error:
-// VM_ERROR_BAD_HANDLE.
-vm_result vm_close(vm_peer peer);
+// Closing it again, or closing 0, does nothing and gives VMESH_OK. Calls that other threads make with the handle give
+// VMESH_ERROR_CLOSED from now on. A program that ends without it is noticed by the others after some seconds. Error:
+// VMESH_ERROR_BAD_HANDLE.
+vmesh_result vmesh_close(vmesh_peer peer);
 
-// Muted, nothing is sent. Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_set_muted(vm_peer peer, int32_t muted);
+// Muted, nothing is sent. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_set_muted(vmesh_peer peer, int32_t muted);
 
-// Deafened, nothing is heard. Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_set_deafened(vm_peer peer, int32_t deafened);
+// Deafened, nothing is heard. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_set_deafened(vmesh_peer peer, int32_t deafened);
 
-// Whether the key to talk is held; it matters with VM_ACTIVATION_PUSH_TO_TALK only. Errors: VM_ERROR_BAD_HANDLE,
-// VM_ERROR_CLOSED.
-vm_result vm_set_talking(vm_peer peer,
-                         int32_t talking);
+// Whether the key to talk is held; it matters with VMESH_ACTIVATION_PUSH_TO_TALK only. Errors: VMESH_ERROR_BAD_HANDLE,
+// VMESH_ERROR_CLOSED.
+vmesh_result vmesh_set_talking(vmesh_peer peer,
+                               int32_t talking);
 
-// When the microphone's sound is sent, from now on: a vm_activation, but not the default; release_ms as in vm_options.
+// When the microphone's sound is sent, from now on: a vmesh_activation, but not the default; release_ms as in vmesh_options.
 //
-// Errors: VM_ERROR_BAD_VALUE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_set_activation(vm_peer peer,
-                            int32_t activation,
-                            uint32_t release_ms);
+// Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_set_activation(vmesh_peer peer,
+                                  int32_t activation,
+                                  uint32_t release_ms);
 
-// What is done to the microphone's sound, from now on; the four as in vm_options.
+// What is done to the microphone's sound, from now on; the four as in vmesh_options.
 //
-// Errors: VM_ERROR_BAD_VALUE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_set_processing(vm_peer peer,
-                            int32_t echo_cancellation,
-                            int32_t noise_suppression,
-                            int32_t automatic_gain,
-                            int32_t high_pass);
+// Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_set_processing(vmesh_peer peer,
+                                  int32_t echo_cancellation,
+                                  int32_t noise_suppression,
+                                  int32_t automatic_gain,
+                                  int32_t high_pass);
 
-// Changes the microphone, named as in vm_options; the one in use goes on until the new one is open. VM_EVENT_WARNED
+// Changes the microphone, named as in vmesh_options; the one in use goes on until the new one is open. VMESH_EVENT_WARNED
 // reports one that cannot be opened.
 //
-// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_DEVICE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_set_input(vm_peer peer,
-                       const char *input,
-                       size_t length);
-
-// Changes the speaker; otherwise as vm_set_input.
-vm_result vm_set_output(vm_peer peer, const char *output, size_t length);
-
-// Begins a recording of the room in a folder, one Ogg/Opus file per speaker, as `record` of vm_options does at the join.
-// VM_OK means that it is announced: nothing is recorded before everyone in the room can see that it is on, which is when
-// `recording` of vm_state says so, a round trip to the server later. VM_EVENT_RECORDING_FAILED reports that it comes to nothing, or
-// has ended early.
-//
-// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE, VM_ERROR_RECORDING (nothing can be written there), VM_ERROR_ALREADY_RECORDING,
-// VM_ERROR_SERVER_AWAY, VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_start_recording(vm_peer peer,
-                             const char *folder,
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_DEVICE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_set_input(vmesh_peer peer,
+                             const char *input,
                              size_t length);
 
-// Ends the recording, if one is kept. Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_stop_recording(vm_peer peer);
+// Changes the speaker; otherwise as vmesh_set_input.
+vmesh_result vmesh_set_output(vmesh_peer peer, const char *output, size_t length);
+
+// Begins a recording of the room in a folder, one Ogg/Opus file per speaker, as `record` of vmesh_options does at the join.
+// VMESH_OK means that it is announced: nothing is recorded before everyone in the room can see that it is on, which is when
+// `recording` of vmesh_state says so, a round trip to the server later. VMESH_EVENT_RECORDING_FAILED reports that it comes to nothing, or
+// has ended early.
+//
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_RECORDING (nothing can be written there), VMESH_ERROR_ALREADY_RECORDING,
+// VMESH_ERROR_SERVER_AWAY, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_start_recording(vmesh_peer peer,
+                                   const char *folder,
+                                   size_t length);
+
+// Ends the recording, if one is kept. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_stop_recording(vmesh_peer peer);
 
 // How loud a peer is heard: a factor from 0.0 to 4.0, 1.0 as spoken. A peer that is not in the room is passed over.
 //
-// Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_set_gain(vm_peer peer,
-                      const struct vm_peer_id *of,
-                      float gain);
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_set_gain(vmesh_peer peer,
+                            const struct vmesh_peer_id *of,
+                            float gain);
 
 // Whether a peer is not heard. A peer that is not in the room is passed over.
 //
-// Errors: VM_ERROR_NULL, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_set_peer_muted(vm_peer peer, const struct vm_peer_id *of, int32_t muted);
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_set_peer_muted(vmesh_peer peer, const struct vmesh_peer_id *of, int32_t muted);
 
-// The access token from now on; answers VM_EVENT_TOKEN_NEEDED. At most 4096 bytes.
+// The access token from now on; answers VMESH_EVENT_TOKEN_NEEDED. At most 4096 bytes.
 //
-// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_set_token(vm_peer peer, const char *token, size_t length);
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_set_token(vmesh_peer peer, const char *token, size_t length);
 
-// Writes to one peer, or to everyone in the room if `to` is null: at most 4096 bytes. VM_EVENT_WARNED reports what
+// Writes to one peer, or to everyone in the room if `to` is null: at most 4096 bytes. VMESH_EVENT_WARNED reports what
 // cannot be sent.
 //
-// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_send_text(vm_peer peer,
-                       const struct vm_peer_id *to,
-                       const char *text,
-                       size_t length);
-
-// Writes to everyone who listens to a talk group, whose name has at most 256 bytes: at most 4096 bytes. This peer need not
-// listen to it. vm_send_text to everyone writes to "Global". A text that cannot be sent raises VM_EVENT_WARNED.
-//
-// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_send_group_text(vm_peer peer,
-                             const char *group,
-                             size_t group_length,
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_send_text(vmesh_peer peer,
+                             const struct vmesh_peer_id *to,
                              const char *text,
                              size_t length);
 
+// Writes to everyone who listens to a talk group, whose name has at most 256 bytes: at most 4096 bytes. This peer need not
+// listen to it. vmesh_send_text to everyone writes to "Global". A text that cannot be sent raises VMESH_EVENT_WARNED.
+//
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_send_group_text(vmesh_peer peer,
+                                   const char *group,
+                                   size_t group_length,
+                                   const char *text,
+                                   size_t length);
+
 // Begins to listen and speak to a talk group, whose name has at most 256 bytes. Everybody begins in "Global".
 //
-// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_join_group(vm_peer peer, const char *name, size_t length);
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_join_group(vmesh_peer peer, const char *name, size_t length);
 
-// Ceases to listen and speak to a talk group. Errors as vm_join_group.
-vm_result vm_leave_group(vm_peer peer, const char *name, size_t length);
+// Ceases to listen and speak to a talk group. Errors as vmesh_join_group.
+vmesh_result vmesh_leave_group(vmesh_peer peer, const char *name, size_t length);
 
 // Sends a message to one peer. A reliable one (at most 256 KiB) arrives exact, complete and in order as long as both stay in
 // the room; an unreliable one (at most 1,100 bytes) may be lost, doubled or overtaken. The bytes are copied.
 //
-// `reliability` is a vm_reliability; data may be null if length is 0. Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE,
-// VM_ERROR_WOULD_BLOCK, VM_ERROR_TOO_LARGE, VM_ERROR_UNKNOWN_PEER, VM_ERROR_UNSUPPORTED, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE,
-// VM_ERROR_CLOSED.
-vm_result vm_send(vm_peer peer,
-                  const struct vm_peer_id *to,
-                  const uint8_t *data,
-                  size_t length,
-                  int32_t reliability);
+// `reliability` is a vmesh_reliability; data may be null if length is 0. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE,
+// VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_TOO_LARGE, VMESH_ERROR_UNKNOWN_PEER, VMESH_ERROR_UNSUPPORTED, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE,
+// VMESH_ERROR_CLOSED.
+vmesh_result vmesh_send(vmesh_peer peer,
+                        const struct vmesh_peer_id *to,
+                        const uint8_t *data,
+                        size_t length,
+                        int32_t reliability);
 
 // Sends a message to everyone in the room, once each; if it is not accepted, it is sent to no peer. Otherwise as
-// vm_send.
-vm_result vm_send_to_all(vm_peer peer,
-                         const uint8_t *data,
-                         size_t length,
-                         int32_t reliability);
+// vmesh_send.
+vmesh_result vmesh_send_to_all(vmesh_peer peer,
+                               const uint8_t *data,
+                               size_t length,
+                               int32_t reliability);
 
 // Opens a data channel (0 to 255) to a peer from this side. Data flows once the other side has opened the same number alike,
-// which VM_EVENT_CHANNEL_OPENED tells; until then it waits. VM_EVENT_CHANNEL_MISMATCH tells that it did so otherwise.
+// which VMESH_EVENT_CHANNEL_OPENED tells; until then it waits. VMESH_EVENT_CHANNEL_MISMATCH tells that it did so otherwise.
 //
-// Errors: as vm_send.
-vm_result vm_open_channel(vm_peer peer,
-                          const struct vm_peer_id *with_peer,
-                          uint8_t channel,
-                          int32_t reliability);
+// Errors: as vmesh_send.
+vmesh_result vmesh_open_channel(vmesh_peer peer,
+                                const struct vmesh_peer_id *with_peer,
+                                uint8_t channel,
+                                int32_t reliability);
 
-// Closes a data channel; what was sent before arrives. Harmless when it is not open. Errors: as vm_send.
-vm_result vm_close_channel(vm_peer peer, const struct vm_peer_id *with_peer, uint8_t channel);
+// Closes a data channel; what was sent before arrives. Harmless when it is not open. Errors: as vmesh_send.
+vmesh_result vmesh_close_channel(vmesh_peer peer, const struct vmesh_peer_id *with_peer, uint8_t channel);
 
 // Sends a message on a data channel that this side has open.
 //
-// Errors: as vm_send, and VM_ERROR_CHANNEL_CLOSED, VM_ERROR_CHANNEL_MISMATCH.
-vm_result vm_send_on(vm_peer peer,
-                     const struct vm_peer_id *to,
-                     uint8_t channel,
-                     const uint8_t *data,
-                     size_t length);
+// Errors: as vmesh_send, and VMESH_ERROR_CHANNEL_CLOSED, VMESH_ERROR_CHANNEL_MISMATCH.
+vmesh_result vmesh_send_on(vmesh_peer peer,
+                           const struct vmesh_peer_id *to,
+                           uint8_t channel,
+                           const uint8_t *data,
+                           size_t length);
 
 // Closes every data channel with a peer, and drops what waits to be sent to it. It stays in the room, and is heard.
 //
-// Errors: VM_ERROR_NULL, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_disconnect(vm_peer peer,
-                        const struct vm_peer_id *from);
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_disconnect(vmesh_peer peer,
+                              const struct vmesh_peer_id *from);
 
 // How many reliable bytes wait to be sent to a peer, or are not known to have arrived.
 //
-// Errors: VM_ERROR_NULL, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_queued_bytes(vm_peer peer, const struct vm_peer_id *to, size_t *count);
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_queued_bytes(vmesh_peer peer, const struct vmesh_peer_id *to, size_t *count);
 
-// With vm_options.manual_flush: lets what was sent since the last time leave, at the end of a frame. Otherwise it does nothing.
+// With vmesh_options.manual_flush: lets what was sent since the last time leave, at the end of a frame. Otherwise it does nothing.
 //
-// Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_flush(vm_peer peer);
+// Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_flush(vmesh_peer peer);
 
-// Gives the room's owner: the peer that has been in it longest, possibly this one. VM_EMPTY: it is not known yet.
+// Gives the room's owner: the peer that has been in it longest, possibly this one. VMESH_EMPTY: it is not known yet.
 //
-// Errors: VM_ERROR_NULL, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_get_owner(vm_peer peer,
-                       struct vm_peer_id *owner);
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_get_owner(vmesh_peer peer,
+                             struct vmesh_peer_id *owner);
 
 // Changes what this peer publishes about itself, all of it together or none: at most 31 keys and 8 KiB, beside its token.
-// VM_EVENT_TRANSACTION_DONE tells how it went, with the number that *transaction becomes, which may be null.
+// VMESH_EVENT_TRANSACTION_DONE tells how it went, with the number that *transaction becomes, which may be null.
 //
-// Errors, after which nothing follows: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE, VM_ERROR_WOULD_BLOCK,
-// VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_set_metadata(vm_peer peer,
-                          const struct vm_change *changes,
-                          size_t count,
-                          uint64_t *transaction);
+// Errors, after which nothing follows: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_WOULD_BLOCK,
+// VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_set_metadata(vmesh_peer peer,
+                                const struct vmesh_change *changes,
+                                size_t count,
+                                uint64_t *transaction);
 
-// Changes what the room publishes; otherwise as vm_set_metadata. Only the owner may; for any other peer, the change
+// Changes what the room publishes; otherwise as vmesh_set_metadata. Only the owner may; for any other peer, the change
 // fails with the code "not-owner".
-vm_result vm_set_room_metadata(vm_peer peer,
-                               const struct vm_change *changes,
-                               size_t count,
-                               uint64_t *transaction);
+vmesh_result vmesh_set_room_metadata(vmesh_peer peer,
+                                     const struct vmesh_change *changes,
+                                     size_t count,
+                                     uint64_t *transaction);
 
 // Copies one value of what a peer publishes, oneself if `of` is null, with a NUL behind it, into the program's buffer.
-// *needed, unless it is null, becomes the bytes that takes; with VM_ERROR_BUFFER nothing was copied. VM_EMPTY: it publishes no
+// *needed, unless it is null, becomes the bytes that takes; with VMESH_ERROR_BUFFER nothing was copied. VMESH_EMPTY: it publishes no
 // such key.
 //
-// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BUFFER, VM_ERROR_UNKNOWN_PEER, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_get_metadata(vm_peer peer,
-                          const struct vm_peer_id *of,
-                          const char *key,
-                          size_t key_length,
-                          char *buffer,
-                          size_t capacity,
-                          size_t *needed);
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BUFFER, VMESH_ERROR_UNKNOWN_PEER, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_get_metadata(vmesh_peer peer,
+                                const struct vmesh_peer_id *of,
+                                const char *key,
+                                size_t key_length,
+                                char *buffer,
+                                size_t capacity,
+                                size_t *needed);
 
-// Copies one value of what the room publishes; otherwise as vm_get_metadata.
-vm_result vm_get_room_metadata(vm_peer peer,
-                               const char *key,
-                               size_t key_length,
-                               char *buffer,
-                               size_t capacity,
-                               size_t *needed);
+// Copies one value of what the room publishes; otherwise as vmesh_get_metadata.
+vmesh_result vmesh_get_room_metadata(vmesh_peer peer,
+                                     const char *key,
+                                     size_t key_length,
+                                     char *buffer,
+                                     size_t capacity,
+                                     size_t *needed);
 
-// Copies the key with that number, from 0 on and ordered, of what a peer publishes; otherwise as vm_get_metadata. VM_EMPTY:
+// Copies the key with that number, from 0 on and ordered, of what a peer publishes; otherwise as vmesh_get_metadata. VMESH_EMPTY:
 // there are not so many.
-vm_result vm_get_metadata_key(vm_peer peer,
-                              const struct vm_peer_id *of,
-                              size_t number,
-                              char *buffer,
-                              size_t capacity,
-                              size_t *needed);
+vmesh_result vmesh_get_metadata_key(vmesh_peer peer,
+                                    const struct vmesh_peer_id *of,
+                                    size_t number,
+                                    char *buffer,
+                                    size_t capacity,
+                                    size_t *needed);
 
-// Copies a key of what the room publishes; otherwise as vm_get_metadata_key.
-vm_result vm_get_room_metadata_key(vm_peer peer,
-                                   size_t number,
-                                   char *buffer,
-                                   size_t capacity,
-                                   size_t *needed);
+// Copies a key of what the room publishes; otherwise as vmesh_get_metadata_key.
+vmesh_result vmesh_get_room_metadata_key(vmesh_peer peer,
+                                         size_t number,
+                                         char *buffer,
+                                         size_t capacity,
+                                         size_t *needed);
 
-// Requests a direct link to a peer, by the token that it publishes as VM_REACHABILITY_KEY. With
-// VM_CONNECTIONS_EXPLICIT both sides must do this; a side that has not receives VM_EVENT_CONNECTION_REQUESTED. The
-// request holds until the peer leaves the room or vm_disconnect_peer. VM_EVENT_WARNED reports a token that is not the
+// Requests a direct link to a peer, by the token that it publishes as VMESH_REACHABILITY_KEY. With
+// VMESH_CONNECTIONS_EXPLICIT both sides must do this; a side that has not receives VMESH_EVENT_CONNECTION_REQUESTED. The
+// request holds until the peer leaves the room or vmesh_disconnect_peer. VMESH_EVENT_WARNED reports a token that is not the
 // newest, or of a peer that is not in the room.
 //
-// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_TOKEN, VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE,
-// VM_ERROR_CLOSED.
-vm_result vm_connect_peer(vm_peer peer,
-                          const struct vm_peer_id *to,
-                          const char *token,
-                          size_t length);
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_TOKEN, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE,
+// VMESH_ERROR_CLOSED.
+vmesh_result vmesh_connect_peer(vmesh_peer peer,
+                                const struct vmesh_peer_id *to,
+                                const char *token,
+                                size_t length);
 
 // Takes up a newer token of a connected peer. A link that works goes on; without one, it is tried at once.
 //
-// Errors: as vm_connect_peer.
-vm_result vm_update_peer(vm_peer peer, const struct vm_peer_id *to, const char *token, size_t length);
+// Errors: as vmesh_connect_peer.
+vmesh_result vmesh_update_peer(vmesh_peer peer,
+                               const struct vmesh_peer_id *to,
+                               const char *token,
+                               size_t length);
 
-// Closes the link to a peer; there is none until vm_connect_peer. Speech goes on, through the server.
+// Closes the link to a peer; there is none until vmesh_connect_peer. Speech goes on, through the server.
 //
-// Errors: VM_ERROR_NULL, VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_disconnect_peer(vm_peer peer, const struct vm_peer_id *from);
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_disconnect_peer(vmesh_peer peer,
+                                   const struct vmesh_peer_id *from);
 
 // Says that this machine's network is another than before. A lost connection to the server is noticed without this.
 //
-// Errors: VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_network_changed(vm_peer peer);
+// Errors: VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_network_changed(vmesh_peer peer);
 
-// Decides about another member or the room: `decision` is a vm_decision. A member that may not moderate is answered with the code "not-moderator".
-// `about` is the member, and may be null where none is meant. `text` is the group for VM_DECISION_MOVE and the password for
-// VM_DECISION_SET_PASSWORD (of length 0 for none), else null with length 0. `seconds` counts with VM_DECISION_BAN.
-// *transaction, unless it is null, is what VM_EVENT_TRANSACTION_DONE will name. What the connection's end left without an
+// Decides about another member or the room: `decision` is a vmesh_decision. A member that may not moderate is answered with the code "not-moderator".
+// `about` is the member, and may be null where none is meant. `text` is the group for VMESH_DECISION_MOVE and the password for
+// VMESH_DECISION_SET_PASSWORD (of length 0 for none), else null with length 0. `seconds` counts with VMESH_DECISION_BAN.
+// *transaction, unless it is null, is what VMESH_EVENT_TRANSACTION_DONE will name. What the connection's end left without an
 // answer has failed, and is not sent again.
 //
-// Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE, VM_ERROR_BAD_TEXT, VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_moderate(vm_peer peer,
-                      int32_t decision,
-                      const struct vm_peer_id *about,
-                      const char *text,
-                      size_t text_length,
-                      uint32_t seconds,
-                      uint64_t *transaction);
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_moderate(vmesh_peer peer,
+                            int32_t decision,
+                            const struct vmesh_peer_id *about,
+                            const char *text,
+                            size_t text_length,
+                            uint32_t seconds,
+                            uint64_t *transaction);
 
 // Where this peer's ears are. To be called each frame, as the next two; only the latest counts.
 //
-// Places need vm_options.positional. A peer is heard from its place if the program has told it, and if it says itself that
-// what it says has one: by vm_options.positional, or as vm_speak_to_group and vm_speak_to_peer ask. Errors: VM_ERROR_NULL,
-// VM_ERROR_BAD_VALUE (a number is none), VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_set_listener(vm_peer peer,
-                          const struct vm_pose *pose);
+// Places need vmesh_options.positional. A peer is heard from its place if the program has told it, and if it says itself that
+// what it says has one: by vmesh_options.positional, or as vmesh_speak_to_group and vmesh_speak_to_peer ask. Errors: VMESH_ERROR_NULL,
+// VMESH_ERROR_BAD_VALUE (a number is none), VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_set_listener(vmesh_peer peer,
+                                const struct vmesh_pose *pose);
 
 // Where another peer's mouth is, and how it moves; null for one that stands still. Between two calls it is assumed to
 // go on moving for at most a quarter of a second. A peer that is not in the room is ignored; one that leaves loses its
 // position.
 //
-// Errors: as vm_set_listener.
-vm_result vm_set_position(vm_peer peer,
-                          const struct vm_peer_id *of,
-                          const struct vm_vector *position,
-                          const struct vm_vector *velocity);
+// Errors: as vmesh_set_listener.
+vmesh_result vmesh_set_position(vmesh_peer peer,
+                                const struct vmesh_peer_id *of,
+                                const struct vmesh_vector *position,
+                                const struct vmesh_vector *velocity);
 
-// Another peer stands nowhere: it is heard as it is. Errors: VM_ERROR_NULL, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_clear_position(vm_peer peer,
-                            const struct vm_peer_id *of);
+// Another peer stands nowhere: it is heard as it is. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_clear_position(vmesh_peer peer,
+                                  const struct vmesh_peer_id *of);
 
-// How voices get softer with distance: a vm_attenuation, the distance up to which they are as loud as spoken, the one beyond
-// which they are silent, and how fast. At first VM_ATTENUATION_INVERSE, 1.0, 50.0, 1.0. Numbers that make no sense are taken
+// How voices get softer with distance: a vmesh_attenuation, the distance up to which they are as loud as spoken, the one beyond
+// which they are silent, and how fast. At first VMESH_ATTENUATION_INVERSE, 1.0, 50.0, 1.0. Numbers that make no sense are taken
 // to be the nearest that do.
 //
-// Errors: VM_ERROR_BAD_VALUE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_set_attenuation(vm_peer peer,
-                             int32_t kind,
-                             float reference,
-                             float max,
-                             float rolloff);
+// Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_set_attenuation(vmesh_peer peer,
+                                   int32_t kind,
+                                   float reference,
+                                   float max,
+                                   float rolloff);
 
 // The same by straight lines between points, of which there are 1 to 16, nearest first. The first gain holds before its point
 // and the last behind; let that be 0.0 for silence.
 //
-// Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_set_attenuation_points(vm_peer peer,
-                                    const struct vm_point *points,
-                                    size_t count);
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_set_attenuation_points(vmesh_peer peer,
+                                          const struct vmesh_point *points,
+                                          size_t count);
 
 // Makes a grid: who is near hears each other, by talk groups called by `prefix` (at most 128 bytes) and their cell. Along each
-// of the axes that count (a vm_axes), two who are within `range` metres of each other always hear each other, and two who are
+// of the axes that count (a vmesh_axes), two who are within `range` metres of each other always hear each other, and two who are
 // further apart than 2.25 times that never do. Everyone in a room uses the same prefix, range and axes, and leaves "Global".
 //
-// The grid is the program's to close, with vm_close_grid. Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE,
-// VM_ERROR_TOO_MANY; *grid is then 0.
-vm_result vm_create_grid(const char *prefix,
-                         size_t length,
-                         float range,
-                         int32_t axes,
-                         vm_grid *grid);
+// The grid is the program's to close, with vmesh_close_grid. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE,
+// VMESH_ERROR_TOO_MANY; *grid is then 0.
+vmesh_result vmesh_create_grid(const char *prefix,
+                               size_t length,
+                               float range,
+                               int32_t axes,
+                               vmesh_grid *grid);
 
 // Listens to those around this position, and speaks to them, positionally. To be called each frame: only in another cell is
 // there anything to do. A grid is of one peer.
 //
-// Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE (a number is none), VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_move_in_grid(vm_peer peer,
-                          vm_grid grid,
-                          const struct vm_vector *position);
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (a number is none), VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_move_in_grid(vmesh_peer peer,
+                                vmesh_grid grid,
+                                const struct vmesh_vector *position);
 
-// Ceases to listen and to speak to a grid's groups. It can be moved in again. Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_leave_grid(vm_peer peer,
-                        vm_grid grid);
+// Ceases to listen and to speak to a grid's groups. It can be moved in again. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_leave_grid(vmesh_peer peer,
+                              vmesh_grid grid);
 
-// Closes a grid, which ends the speaking; vm_leave_grid before it also ends the listening. Closing it again, or closing 0,
-// does nothing. Error: VM_ERROR_BAD_HANDLE.
-vm_result vm_close_grid(vm_grid grid);
+// Closes a grid, which ends the speaking; vmesh_leave_grid before it also ends the listening. Closing it again, or closing 0,
+// does nothing. Error: VMESH_ERROR_BAD_HANDLE.
+vmesh_result vmesh_close_grid(vmesh_grid grid);
 
-// Speaks to a talk group until vm_stop_speaking, in addition to all that is spoken to already. Where several handles
+// Speaks to a talk group until vmesh_stop_speaking, in addition to all that is spoken to already. Where several handles
 // speak to one audience, the highest volume and the highest priority count, and it is positional only if all are.
-// VM_EVENT_WARNED reports what cannot be done (more than 64 audiences at a time).
+// VMESH_EVENT_WARNED reports what cannot be done (more than 64 audiences at a time).
 //
-// `volume` is a factor of 0.0 to 2.0; `priority` a vm_priority; `positional` says whether those who know where this peer stands
-// hear it from there. The handle is the program's to close. Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE,
-// VM_ERROR_TOO_MANY, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED; *speaking is then 0.
-vm_result vm_speak_to_group(vm_peer peer,
-                            const char *name,
-                            size_t length,
-                            float volume,
-                            int32_t priority,
-                            int32_t positional,
-                            vm_speaking *speaking);
+// `volume` is a factor of 0.0 to 2.0; `priority` a vmesh_priority; `positional` says whether those who know where this peer stands
+// hear it from there. The handle is the program's to close. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE,
+// VMESH_ERROR_TOO_MANY, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED; *speaking is then 0.
+vmesh_result vmesh_speak_to_group(vmesh_peer peer,
+                                  const char *name,
+                                  size_t length,
+                                  float volume,
+                                  int32_t priority,
+                                  int32_t positional,
+                                  vmesh_speaking *speaking);
 
-// Speaks to one peer; otherwise as vm_speak_to_group.
-vm_result vm_speak_to_peer(vm_peer peer,
-                           const struct vm_peer_id *to,
-                           float volume,
-                           int32_t priority,
-                           int32_t positional,
-                           vm_speaking *speaking);
+// Speaks to one peer; otherwise as vmesh_speak_to_group.
+vmesh_result vmesh_speak_to_peer(vmesh_peer peer,
+                                 const struct vmesh_peer_id *to,
+                                 float volume,
+                                 int32_t priority,
+                                 int32_t positional,
+                                 vmesh_speaking *speaking);
 
-// From the next frame on, otherwise; the three as in vm_speak_to_group.
+// From the next frame on, otherwise; the three as in vmesh_speak_to_group.
 //
-// Errors: VM_ERROR_BAD_VALUE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_set_speaking(vm_speaking speaking, float volume, int32_t priority, int32_t positional);
+// Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_set_speaking(vmesh_speaking speaking, float volume, int32_t priority, int32_t positional);
 
-// Ceases to speak by this handle. Closing it again, or closing 0, does nothing. Error: VM_ERROR_BAD_HANDLE.
-vm_result vm_stop_speaking(vm_speaking speaking);
+// Ceases to speak by this handle. Closing it again, or closing 0, does nothing. Error: VMESH_ERROR_BAD_HANDLE.
+vmesh_result vmesh_stop_speaking(vmesh_speaking speaking);
 
 // Begins to listen to a talk group, without speaking to it: at most 64 of them.
 //
-// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_listen(vm_peer peer, const char *group, size_t length);
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_listen(vmesh_peer peer, const char *group, size_t length);
 
-// Stops listening to a talk group; speaking to it is not affected. Errors: as vm_listen.
-vm_result vm_unlisten(vm_peer peer, const char *group, size_t length);
+// Stops listening to a talk group; speaking to it is not affected. Errors: as vmesh_listen.
+vmesh_result vmesh_unlisten(vmesh_peer peer, const char *group, size_t length);
 
 // Opens one peer's voice, for a game that has its own place for it: mono, at rate_hz of 8000 to 192000. While it is open, the
 // peer is in no mix and no speaker. Mute and gain of the peer count; its position does not. Opened again, it goes to the new
-// handle, and the old one reads silence; so it does after vm_close.
+// handle, and the old one reads silence; so it does after vmesh_close.
 //
-// The handle is the program's to close, with vm_close_voice; 256 are open at most. Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE
-// (the rate), VM_ERROR_TOO_MANY, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED; *voice is then 0.
-vm_result vm_open_voice(vm_peer peer,
-                        const struct vm_peer_id *of,
-                        uint32_t rate_hz,
-                        vm_voice *voice);
+// The handle is the program's to close, with vmesh_close_voice; 256 are open at most. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE
+// (the rate), VMESH_ERROR_TOO_MANY, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED; *voice is then 0.
+vmesh_result vmesh_open_voice(vmesh_peer peer,
+                              const struct vmesh_peer_id *of,
+                              uint32_t rate_hz,
+                              vmesh_voice *voice);
 
 // Opens everyone together, in two sides, at rate_hz of 8000 to 192000. One is fed at a time: another takes its place.
 //
-// The handle is the program's to close, with vm_close_mix. Errors: as vm_open_voice.
-vm_result vm_open_mix(vm_peer peer,
-                      uint32_t rate_hz,
-                      vm_mix *mix);
+// The handle is the program's to close, with vmesh_close_mix. Errors: as vmesh_open_voice.
+vmesh_result vmesh_open_mix(vmesh_peer peer,
+                            uint32_t rate_hz,
+                            vmesh_mix *mix);
 
 // Opens a microphone that the program writes itself: mono, at rate_hz of 8000 to 192000. It takes the place of the one in use
-// and is processed like one; vm_set_input takes its place again. To have no other before it, join with
-// vm_options.program_input.
+// and is processed like one; vmesh_set_input takes its place again. To have no other before it, join with
+// vmesh_options.program_input.
 //
-// The handle is the program's to close, with vm_close_microphone. Errors: as vm_open_voice.
-vm_result vm_open_microphone(vm_peer peer,
-                             uint32_t rate_hz,
-                             vm_microphone *microphone);
+// The handle is the program's to close, with vmesh_close_microphone. Errors: as vmesh_open_voice.
+vmesh_result vmesh_open_microphone(vmesh_peer peer,
+                                   uint32_t rate_hz,
+                                   vmesh_microphone *microphone);
 
 // Fills `samples` with the next `count` of a voice. *given, unless it is null, becomes how many of them are sound; silence is
 // behind them, and all is silence after an error.
 //
 // Made for an audio thread, as the next two: it waits for nothing, takes no memory, and shares no lock with any other handle;
-// an error leaves vm_last_error as it is. One thread at a time reads a voice. VM_EMPTY: another thread reads or closes it just
-// now. Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE (not aligned, or too many), VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_read_voice(vm_voice voice,
-                        float *samples,
-                        size_t count,
-                        size_t *given);
+// an error leaves vmesh_last_error as it is. One thread at a time reads a voice. VMESH_EMPTY: another thread reads or closes it just
+// now. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (not aligned, or too many), VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_read_voice(vmesh_voice voice,
+                              float *samples,
+                              size_t count,
+                              size_t *given);
 
-// Fills `samples` with the next frames, which are two samples each: left and right. Otherwise as vm_read_voice, but that *given
+// Fills `samples` with the next frames, which are two samples each: left and right. Otherwise as vmesh_read_voice, but that *given
 // counts frames as well.
-vm_result vm_read_mix(vm_mix mix,
-                      float *samples,
-                      size_t frames,
-                      size_t *given);
+vmesh_result vmesh_read_mix(vmesh_mix mix,
+                            float *samples,
+                            size_t frames,
+                            size_t *given);
 
 // Hands over `count` samples. *taken, unless it is null, becomes how many there was room for: fewer if a second of
-// samples already waits unread. A sample that is not a number becomes silence. Otherwise as vm_read_voice.
-vm_result vm_write_microphone(vm_microphone microphone,
-                              const float *samples,
-                              size_t count,
-                              size_t *taken);
+// samples already waits unread. A sample that is not a number becomes silence. Otherwise as vmesh_read_voice.
+vmesh_result vmesh_write_microphone(vmesh_microphone microphone,
+                                    const float *samples,
+                                    size_t count,
+                                    size_t *taken);
 
 // Closes a voice, from any thread: the peer is in the mix again. Closing it again, or closing 0, does nothing. Error:
-// VM_ERROR_BAD_HANDLE.
-vm_result vm_close_voice(vm_voice voice);
+// VMESH_ERROR_BAD_HANDLE.
+vmesh_result vmesh_close_voice(vmesh_voice voice);
 
-// Closes a mix; otherwise as vm_close_voice.
-vm_result vm_close_mix(vm_mix mix);
+// Closes a mix; otherwise as vmesh_close_voice.
+vmesh_result vmesh_close_mix(vmesh_mix mix);
 
-// Closes a microphone; otherwise as vm_close_voice. Its sound is silence from then on, until vm_set_input or
-// vm_open_microphone.
-vm_result vm_close_microphone(vm_microphone microphone);
+// Closes a microphone; otherwise as vmesh_close_voice. Its sound is silence from then on, until vmesh_set_input or
+// vmesh_open_microphone.
+vmesh_result vmesh_close_microphone(vmesh_microphone microphone);
 
 // Tells one's own situation. state->size must be set.
 //
-// Errors: VM_ERROR_NULL, VM_ERROR_BAD_SIZE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_get_state(vm_peer peer, struct vm_state *state);
+// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_get_state(vmesh_peer peer, struct vmesh_state *state);
 
 // Tells of everyone else, in order of arrival: at most `capacity` of them, one behind the other. *count becomes the number of all,
 // which may be more.
 //
-// `size` is sizeof(vm_remote); peers may be null if capacity is 0. Errors: VM_ERROR_NULL, VM_ERROR_BAD_SIZE,
-// VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_get_peers(vm_peer peer,
-                       struct vm_remote *peers,
-                       uint32_t size,
-                       size_t capacity,
-                       size_t *count);
+// `size` is sizeof(vmesh_remote); peers may be null if capacity is 0. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE,
+// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_get_peers(vmesh_peer peer,
+                             struct vmesh_remote *peers,
+                             uint32_t size,
+                             size_t capacity,
+                             size_t *count);
 
 // How loud a peer is, and whether it speaks; for mouths and lamps, each frame, at the least cost. `of` null is oneself:
 // *speaking is then whether what the microphone gives is sent. Either of the two may be null.
 //
 // *level_dbfs becomes -120 (silence) to 0, also for a peer that is not in the room; speech begins at about -50.
-// Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_get_level(vm_peer peer,
-                       const struct vm_peer_id *of,
-                       float *level_dbfs,
-                       int32_t *speaking);
+// Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_get_level(vmesh_peer peer,
+                             const struct vmesh_peer_id *of,
+                             float *level_dbfs,
+                             int32_t *speaking);
 
 // Copies the talk group with that number, from 0 on, in which a moderator holds a peer, oneself if `of` is null, with a NUL
-// behind it, into the program's buffer. *needed, unless it is null, becomes the bytes that takes; with VM_ERROR_BUFFER nothing
-// was copied. VM_EMPTY: it is not held in so many.
+// behind it, into the program's buffer. *needed, unless it is null, becomes the bytes that takes; with VMESH_ERROR_BUFFER nothing
+// was copied. VMESH_EMPTY: it is not held in so many.
 //
-// Errors: VM_ERROR_BUFFER, VM_ERROR_UNKNOWN_PEER, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
-vm_result vm_get_held_group(vm_peer peer,
-                            const struct vm_peer_id *of,
-                            size_t number,
-                            char *buffer,
-                            size_t capacity,
-                            size_t *needed);
+// Errors: VMESH_ERROR_BUFFER, VMESH_ERROR_UNKNOWN_PEER, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
+vmesh_result vmesh_get_held_group(vmesh_peer peer,
+                                  const struct vmesh_peer_id *of,
+                                  size_t number,
+                                  char *buffer,
+                                  size_t capacity,
+                                  size_t *needed);
 
-// Writes a peer's id as people see it: 36 characters and a NUL. Errors: VM_ERROR_NULL, VM_ERROR_BUFFER.
-vm_result vm_peer_id_text(const struct vm_peer_id *id, char *buffer, size_t capacity);
+// Writes a peer's id as people see it: 36 characters and a NUL. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BUFFER.
+vmesh_result vmesh_peer_id_text(const struct vmesh_peer_id *id, char *buffer, size_t capacity);
 
 // Tells the microphones and speakers of this machine, defaults first: at most `capacity` of them. *count becomes the number
 // of all. It asks the sound system, which may take a moment.
 //
-// `size` is sizeof(vm_device); devices may be null if capacity is 0. Errors: VM_ERROR_NULL, VM_ERROR_BAD_SIZE,
-// VM_ERROR_DEVICE (there is no sound system).
-vm_result vm_get_devices(struct vm_device *devices,
-                         uint32_t size,
-                         size_t capacity,
-                         size_t *count);
+// `size` is sizeof(vmesh_device); devices may be null if capacity is 0. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE,
+// VMESH_ERROR_DEVICE (there is no sound system).
+vmesh_result vmesh_get_devices(struct vmesh_device *devices,
+                               uint32_t size,
+                               size_t capacity,
+                               size_t *count);
 
 #ifdef __cplusplus
 }  // extern "C"

@@ -10,45 +10,46 @@ use voicemesh::{
 };
 
 use crate::memory::{Plain, Sized32};
-use crate::vm_event_type as of;
+use crate::vmesh_event_type as of;
 use crate::{
-    vm_device_role, vm_leave_reason, vm_pair, vm_peer_id, vm_permission, vm_reliability, vm_route, vm_status, vm_string,
+    vmesh_device_role, vmesh_leave_reason, vmesh_pair, vmesh_peer_id, vmesh_permission, vmesh_reliability, vmesh_route,
+    vmesh_status, vmesh_string,
 };
 
-/// What happened. Which fields count stands at the vm_event_type; the others are 0, empty or null.
+/// What happened. Which fields count stands at the vmesh_event_type; the others are 0, empty or null.
 ///
 /// The program owns the structure. What its texts and data point to belongs to the handle, and stays as it is until the next
-/// vm_poll on that handle, or vm_close.
+/// vmesh_poll on that handle, or vmesh_close.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct vm_event {
-    /// sizeof(vm_event), set by the program before the first vm_poll; it stays.
+pub struct vmesh_event {
+    /// sizeof(vmesh_event), set by the program before the first vmesh_poll; it stays.
     pub size: u32,
-    /// A vm_event_type.
+    /// A vmesh_event_type.
     pub r#type: i32,
-    /// When, in microseconds since vm_join.
+    /// When, in microseconds since vmesh_join.
     pub at_us: u64,
     /// Whom it is about or from.
-    pub peer: vm_peer_id,
+    pub peer: vmesh_peer_id,
     /// The name that is shown of a peer; a room's or a group's name.
-    pub name: vm_string,
+    pub name: vmesh_string,
     /// What was written; why something happened, for people.
-    pub text: vm_string,
+    pub text: vmesh_string,
     /// Why something was refused, for programs: "room-missing", "room-full" and so on.
-    pub code: vm_string,
+    pub code: vmesh_string,
     /// Bytes of a message; null if there are none.
     pub data: *const u8,
     /// How many.
     pub data_length: usize,
     /// What a peer publishes, ordered by key; null if there is nothing.
-    pub metadata: *const vm_pair,
+    pub metadata: *const vmesh_pair,
     /// How many pairs.
     pub metadata_count: usize,
     /// When something is tried again, in microseconds from the event.
     pub wait_us: u64,
     /// Reliable bytes of which it is not known that they arrived.
     pub undelivered_bytes: u64,
-    /// The number that vm_set_metadata or vm_set_room_metadata gave.
+    /// The number that vmesh_set_metadata or vmesh_set_room_metadata gave.
     pub transaction: u64,
     /// The session's number.
     pub session: u32,
@@ -56,40 +57,40 @@ pub struct vm_event {
     pub count: u32,
     /// Whether: see the event's type.
     pub on: i32,
-    /// A vm_route.
+    /// A vmesh_route.
     pub route: i32,
-    /// A vm_leave_reason.
+    /// A vmesh_leave_reason.
     pub reason: i32,
-    /// A vm_device_role.
+    /// A vmesh_device_role.
     pub device: i32,
     /// A data channel's number.
     pub channel: i32,
-    /// A vm_reliability.
+    /// A vmesh_reliability.
     pub reliability: i32,
-    /// The other side's vm_reliability.
+    /// The other side's vmesh_reliability.
     pub theirs: i32,
-    /// Bits of vm_status.
+    /// Bits of vmesh_status.
     pub status: i32,
     /// Talk groups; null if there are none.
-    pub groups: *const vm_string,
+    pub groups: *const vmesh_string,
     /// How many.
     pub group_count: usize,
 }
 
 // SAFETY: numbers and raw pointers.
-unsafe impl Plain for vm_event {}
+unsafe impl Plain for vmesh_event {}
 // SAFETY: repr(C), and size comes first.
-unsafe impl Sized32 for vm_event {
-    const FIRST: usize = offset_of!(vm_event, status) + size_of::<i32>();
+unsafe impl Sized32 for vmesh_event {
+    const FIRST: usize = offset_of!(vmesh_event, status) + size_of::<i32>();
 }
 
-const NOTHING: vm_string = vm_string { data: c"".as_ptr(), length: 0 };
+const NOTHING: vmesh_string = vmesh_string { data: c"".as_ptr(), length: 0 };
 
-pub(crate) const NONE: vm_event = vm_event {
-    size: size_of::<vm_event>() as u32,
-    r#type: of::VM_EVENT_NONE as i32,
+pub(crate) const NONE: vmesh_event = vmesh_event {
+    size: size_of::<vmesh_event>() as u32,
+    r#type: of::VMESH_EVENT_NONE as i32,
     at_us: 0,
-    peer: vm_peer_id { bytes: [0; 16] },
+    peer: vmesh_peer_id { bytes: [0; 16] },
     name: NOTHING,
     text: NOTHING,
     code: NOTHING,
@@ -122,9 +123,9 @@ pub(crate) struct Current {
     code: Vec<u8>,
     /// Keys and values, each with its NUL.
     entries: Vec<u8>,
-    pairs: Vec<vm_pair>,
+    pairs: Vec<vmesh_pair>,
     /// Names in `entries`.
-    groups: Vec<vm_string>,
+    groups: Vec<vmesh_string>,
     /// A message as it came; not copied.
     data: Bytes,
 }
@@ -134,177 +135,178 @@ unsafe impl Send for Current {}
 
 impl Current {
     /// Keeps what the event consists of, and gives it as the caller shall see it.
-    pub(crate) fn keep(&mut self, stamped: Stamped) -> vm_event {
-        self.fill(stamped.event, vm_event { at_us: micros(stamped.at), ..NONE })
+    pub(crate) fn keep(&mut self, stamped: Stamped) -> vmesh_event {
+        self.fill(stamped.event, vmesh_event { at_us: micros(stamped.at), ..NONE })
     }
 
     /// Nothing: what was kept can go.
-    pub(crate) fn clear(&mut self) -> vm_event {
+    pub(crate) fn clear(&mut self) -> vmesh_event {
         self.pairs.clear();
         self.groups.clear();
         self.data = Bytes::new();
         NONE
     }
 
-    fn fill(&mut self, event: Event, blank: vm_event) -> vm_event {
-        let told = |what: of| vm_event { r#type: what as i32, ..blank };
-        let about = |what: of, peer: PeerId| vm_event { peer: peer.into(), ..told(what) };
+    fn fill(&mut self, event: Event, blank: vmesh_event) -> vmesh_event {
+        let told = |what: of| vmesh_event { r#type: what as i32, ..blank };
+        let about = |what: of, peer: PeerId| vmesh_event { peer: peer.into(), ..told(what) };
         match event {
-            Event::Joined { you, room, session, others, relay_only } => vm_event {
+            Event::Joined { you, room, session, others, relay_only } => vmesh_event {
                 name: hold(&mut self.name, &room),
                 session,
                 count: u32::try_from(others).unwrap_or(u32::MAX),
                 on: relay_only.into(),
-                ..about(of::VM_EVENT_JOINED, you)
+                ..about(of::VMESH_EVENT_JOINED, you)
             },
-            Event::Connected => told(of::VM_EVENT_CONNECTED),
+            Event::Connected => told(of::VMESH_EVENT_CONNECTED),
             Event::PeerJoined { peer, name, metadata } => {
-                let event = vm_event { name: hold(&mut self.name, &name), ..about(of::VM_EVENT_PEER_JOINED, peer) };
+                let event =
+                    vmesh_event { name: hold(&mut self.name, &name), ..about(of::VMESH_EVENT_PEER_JOINED, peer) };
                 self.with_metadata(&metadata, event)
             }
-            Event::PeerLeft { peer, name, reason } => vm_event {
+            Event::PeerLeft { peer, name, reason } => vmesh_event {
                 name: hold(&mut self.name, &name),
                 reason: reason_number(reason) as i32,
-                ..about(of::VM_EVENT_PEER_LEFT, peer)
+                ..about(of::VMESH_EVENT_PEER_LEFT, peer)
             },
             Event::MetadataChanged { peer, metadata } => {
-                self.with_metadata(&metadata, about(of::VM_EVENT_METADATA_CHANGED, peer))
+                self.with_metadata(&metadata, about(of::VMESH_EVENT_METADATA_CHANGED, peer))
             }
             Event::RouteChanged { peer, route } => {
-                vm_event { route: route_number(route) as i32, ..about(of::VM_EVENT_ROUTE_CHANGED, peer) }
+                vmesh_event { route: route_number(route) as i32, ..about(of::VMESH_EVENT_ROUTE_CHANGED, peer) }
             }
-            Event::FirstHeard { peer } => about(of::VM_EVENT_FIRST_HEARD, peer),
+            Event::FirstHeard { peer } => about(of::VMESH_EVENT_FIRST_HEARD, peer),
             Event::Speaking { peer, speaking } => {
-                vm_event { on: speaking.into(), ..about(of::VM_EVENT_SPEAKING, peer) }
+                vmesh_event { on: speaking.into(), ..about(of::VMESH_EVENT_SPEAKING, peer) }
             }
             Event::Text { from, name, private, group, text } => {
-                let event = vm_event {
+                let event = vmesh_event {
                     name: hold(&mut self.name, &name),
                     text: hold(&mut self.text, &text),
                     on: private.into(),
-                    ..about(of::VM_EVENT_TEXT, from)
+                    ..about(of::VMESH_EVENT_TEXT, from)
                 };
                 self.with_groups(group.as_slice(), event)
             }
-            Event::ServerConnected(connection) => vm_event {
+            Event::ServerConnected(connection) => vmesh_event {
                 name: hold(&mut self.name, connection.proxy.as_deref().unwrap_or_default()),
                 on: connection.is_exposed().into(),
-                ..told(of::VM_EVENT_SERVER_CONNECTED)
+                ..told(of::VMESH_EVENT_SERVER_CONNECTED)
             },
-            Event::ServerAway { why, failure, retry_in } => vm_event {
+            Event::ServerAway { why, failure, retry_in } => vmesh_event {
                 code: hold(&mut self.code, failure.as_ref().map(voicemesh::ConnectFailure::code).unwrap_or_default()),
                 text: hold(&mut self.text, &why),
                 wait_us: micros(retry_in),
-                ..told(of::VM_EVENT_SERVER_AWAY)
+                ..told(of::VMESH_EVENT_SERVER_AWAY)
             },
             Event::Refused { code, message, retry_after } => {
-                let refused = vm_event {
+                let refused = vmesh_event {
                     on: retry_after.is_some().into(),
                     wait_us: retry_after.map_or(0, micros),
-                    ..told(of::VM_EVENT_REFUSED)
+                    ..told(of::VMESH_EVENT_REFUSED)
                 };
                 self.with_code(&code, &message, refused)
             }
             Event::PermissionsChanged { peer, permissions } => {
                 let names = permissions.names().collect::<Vec<_>>().join(" ");
-                vm_event { text: hold(&mut self.text, &names), ..about(of::VM_EVENT_PERMISSIONS_CHANGED, peer) }
+                vmesh_event { text: hold(&mut self.text, &names), ..about(of::VMESH_EVENT_PERMISSIONS_CHANGED, peer) }
             }
             Event::StatusChanged { peer, status } => {
-                vm_event { status: status_bits(status), ..about(of::VM_EVENT_STATUS_CHANGED, peer) }
+                vmesh_event { status: status_bits(status), ..about(of::VMESH_EVENT_STATUS_CHANGED, peer) }
             }
-            Event::Moved { groups } => self.with_groups(&groups, told(of::VM_EVENT_MOVED)),
-            Event::HeldIn { peer, groups } => self.with_groups(&groups, about(of::VM_EVENT_HELD, peer)),
-            Event::RoomLocked { locked } => vm_event { on: locked.into(), ..told(of::VM_EVENT_ROOM_LOCKED) },
+            Event::Moved { groups } => self.with_groups(&groups, told(of::VMESH_EVENT_MOVED)),
+            Event::HeldIn { peer, groups } => self.with_groups(&groups, about(of::VMESH_EVENT_HELD, peer)),
+            Event::RoomLocked { locked } => vmesh_event { on: locked.into(), ..told(of::VMESH_EVENT_ROOM_LOCKED) },
             Event::OwnerRight { state } => {
-                vm_event { code: hold(&mut self.code, right_name(state)), ..told(of::VM_EVENT_OWNER_RIGHT) }
+                vmesh_event { code: hold(&mut self.code, right_name(state)), ..told(of::VMESH_EVENT_OWNER_RIGHT) }
             }
-            Event::TokenNeeded { code, message } => self.with_code(&code, &message, told(of::VM_EVENT_TOKEN_NEEDED)),
-            Event::OwnerChanged { owner } => about(of::VM_EVENT_OWNER_CHANGED, owner),
+            Event::TokenNeeded { code, message } => self.with_code(&code, &message, told(of::VMESH_EVENT_TOKEN_NEEDED)),
+            Event::OwnerChanged { owner } => about(of::VMESH_EVENT_OWNER_CHANGED, owner),
             Event::TransactionDone { transaction, result } => {
-                let done = vm_event { transaction: transaction.0, ..told(of::VM_EVENT_TRANSACTION_DONE) };
+                let done = vmesh_event { transaction: transaction.0, ..told(of::VMESH_EVENT_TRANSACTION_DONE) };
                 match result {
-                    Ok(()) => vm_event { on: 1, ..done },
+                    Ok(()) => vmesh_event { on: 1, ..done },
                     Err(error) => self.with_code(&error.code, &error.message, done),
                 }
             }
             Event::RoomMetadataChanged { metadata } => {
-                self.with_metadata(&metadata, told(of::VM_EVENT_ROOM_METADATA_CHANGED))
+                self.with_metadata(&metadata, told(of::VMESH_EVENT_ROOM_METADATA_CHANGED))
             }
             Event::ReachabilityChanged { token } => {
-                vm_event { text: hold(&mut self.text, &token), ..told(of::VM_EVENT_REACHABILITY_CHANGED) }
+                vmesh_event { text: hold(&mut self.text, &token), ..told(of::VMESH_EVENT_REACHABILITY_CHANGED) }
             }
-            Event::ConnectionRequested { peer } => about(of::VM_EVENT_CONNECTION_REQUESTED, peer),
-            Event::Replaced => told(of::VM_EVENT_REPLACED),
-            Event::Warned { code, message, .. } => self.with_code(&code, &message, told(of::VM_EVENT_WARNED)),
+            Event::ConnectionRequested { peer } => about(of::VMESH_EVENT_CONNECTION_REQUESTED, peer),
+            Event::Replaced => told(of::VMESH_EVENT_REPLACED),
+            Event::Warned { code, message, .. } => self.with_code(&code, &message, told(of::VMESH_EVENT_WARNED)),
             Event::GroupRefused { group } => {
-                vm_event { name: hold(&mut self.name, &group), ..told(of::VM_EVENT_GROUP_REFUSED) }
+                vmesh_event { name: hold(&mut self.name, &group), ..told(of::VMESH_EVENT_GROUP_REFUSED) }
             }
-            Event::DeviceLost { which, why } => vm_event {
+            Event::DeviceLost { which, why } => vmesh_event {
                 device: device_number(which) as i32,
                 text: hold(&mut self.text, &why),
-                ..told(of::VM_EVENT_DEVICE_LOST)
+                ..told(of::VMESH_EVENT_DEVICE_LOST)
             },
             Event::DeviceRecovered { which } => {
-                vm_event { device: device_number(which) as i32, ..told(of::VM_EVENT_DEVICE_RECOVERED) }
+                vmesh_event { device: device_number(which) as i32, ..told(of::VMESH_EVENT_DEVICE_RECOVERED) }
             }
             Event::DeviceChanged { which } => {
-                vm_event { device: device_number(which) as i32, ..told(of::VM_EVENT_DEVICE_CHANGED) }
+                vmesh_event { device: device_number(which) as i32, ..told(of::VMESH_EVENT_DEVICE_CHANGED) }
             }
             Event::RecordingFailed { why } => {
-                vm_event { text: hold(&mut self.text, &why), ..told(of::VM_EVENT_RECORDING_FAILED) }
+                vmesh_event { text: hold(&mut self.text, &why), ..told(of::VMESH_EVENT_RECORDING_FAILED) }
             }
             Event::Message { from, data, reliability } => {
-                self.with_data(data, reliability, about(of::VM_EVENT_MESSAGE, from))
+                self.with_data(data, reliability, about(of::VMESH_EVENT_MESSAGE, from))
             }
             Event::ChannelMessage { from, channel, data, reliability } => {
-                let event = vm_event { channel: channel.into(), ..about(of::VM_EVENT_CHANNEL_MESSAGE, from) };
+                let event = vmesh_event { channel: channel.into(), ..about(of::VMESH_EVENT_CHANNEL_MESSAGE, from) };
                 self.with_data(data, reliability, event)
             }
-            Event::ChannelOpened { peer, channel, reliability } => vm_event {
+            Event::ChannelOpened { peer, channel, reliability } => vmesh_event {
                 channel: channel.into(),
                 reliability: number(reliability),
-                ..about(of::VM_EVENT_CHANNEL_OPENED, peer)
+                ..about(of::VMESH_EVENT_CHANNEL_OPENED, peer)
             },
-            Event::ChannelMismatch { peer, channel, ours, theirs } => vm_event {
+            Event::ChannelMismatch { peer, channel, ours, theirs } => vmesh_event {
                 channel: channel.into(),
                 reliability: number(ours),
                 theirs: number(theirs),
-                ..about(of::VM_EVENT_CHANNEL_MISMATCH, peer)
+                ..about(of::VMESH_EVENT_CHANNEL_MISMATCH, peer)
             },
             Event::ChannelClosed { peer, channel } => {
-                vm_event { channel: channel.into(), ..about(of::VM_EVENT_CHANNEL_CLOSED, peer) }
+                vmesh_event { channel: channel.into(), ..about(of::VMESH_EVENT_CHANNEL_CLOSED, peer) }
             }
-            Event::Disconnected { peer, undelivered_bytes } => vm_event {
+            Event::Disconnected { peer, undelivered_bytes } => vmesh_event {
                 undelivered_bytes: u64::try_from(undelivered_bytes).unwrap_or(u64::MAX),
-                ..about(of::VM_EVENT_DISCONNECTED, peer)
+                ..about(of::VMESH_EVENT_DISCONNECTED, peer)
             },
-            Event::Left => told(of::VM_EVENT_LEFT),
+            Event::Left => told(of::VMESH_EVENT_LEFT),
             // The enum of the crate below may grow before this one does.
-            other => vm_event { text: hold(&mut self.text, &format!("{other:?}")), ..told(of::VM_EVENT_OTHER) },
+            other => vmesh_event { text: hold(&mut self.text, &format!("{other:?}")), ..told(of::VMESH_EVENT_OTHER) },
         }
     }
 
-    fn with_data(&mut self, data: Bytes, how: Reliability, event: vm_event) -> vm_event {
+    fn with_data(&mut self, data: Bytes, how: Reliability, event: vmesh_event) -> vmesh_event {
         self.data = data;
-        vm_event { data: self.data.as_ptr(), data_length: self.data.len(), reliability: number(how), ..event }
+        vmesh_event { data: self.data.as_ptr(), data_length: self.data.len(), reliability: number(how), ..event }
     }
 
-    fn with_code(&mut self, code: &ErrorCode, message: &str, event: vm_event) -> vm_event {
-        vm_event { code: hold(&mut self.code, code.as_str()), text: hold(&mut self.text, message), ..event }
+    fn with_code(&mut self, code: &ErrorCode, message: &str, event: vmesh_event) -> vmesh_event {
+        vmesh_event { code: hold(&mut self.code, code.as_str()), text: hold(&mut self.text, message), ..event }
     }
 
-    fn with_groups(&mut self, groups: &[String], event: vm_event) -> vm_event {
+    fn with_groups(&mut self, groups: &[String], event: vmesh_event) -> vmesh_event {
         self.groups.clear();
         self.hold_entries(groups.iter());
         let mut rest = self.entries.as_slice();
         for group in groups {
-            self.groups.push(vm_string { data: rest.as_ptr().cast::<c_char>(), length: group.len() });
+            self.groups.push(vmesh_string { data: rest.as_ptr().cast::<c_char>(), length: group.len() });
             rest = rest.get(group.len() + 1..).unwrap_or_default();
         }
         if self.groups.is_empty() {
             return event;
         }
-        vm_event { groups: self.groups.as_ptr(), group_count: self.groups.len(), ..event }
+        vmesh_event { groups: self.groups.as_ptr(), group_count: self.groups.len(), ..event }
     }
 
     /// Keeps all of them, each with its NUL: what is pointed to must not move any more.
@@ -316,22 +318,22 @@ impl Current {
         }
     }
 
-    fn with_metadata(&mut self, metadata: &Metadata, event: vm_event) -> vm_event {
+    fn with_metadata(&mut self, metadata: &Metadata, event: vmesh_event) -> vmesh_event {
         self.pairs.clear();
         self.hold_entries(metadata.iter().flat_map(|(key, value)| [key, value]));
         let mut rest = self.entries.as_slice();
         for (key, value) in metadata {
             let pair = [key, value].map(|text| {
-                let string = vm_string { data: rest.as_ptr().cast::<c_char>(), length: text.len() };
+                let string = vmesh_string { data: rest.as_ptr().cast::<c_char>(), length: text.len() };
                 rest = rest.get(text.len() + 1..).unwrap_or_default();
                 string
             });
-            self.pairs.push(vm_pair { key: pair[0], value: pair[1] });
+            self.pairs.push(vmesh_pair { key: pair[0], value: pair[1] });
         }
         if self.pairs.is_empty() {
             return event;
         }
-        vm_event { metadata: self.pairs.as_ptr(), metadata_count: self.pairs.len(), ..event }
+        vmesh_event { metadata: self.pairs.as_ptr(), metadata_count: self.pairs.len(), ..event }
     }
 }
 
@@ -347,10 +349,10 @@ fn right_name(state: OwnerRightState) -> &'static str {
 pub(crate) fn status_bits(status: MemberStatus) -> i32 {
     let MemberStatus { muted, deafened, listening_only, recording } = status;
     let bits = [
-        (muted, vm_status::VM_STATUS_MUTED),
-        (deafened, vm_status::VM_STATUS_DEAFENED),
-        (listening_only, vm_status::VM_STATUS_LISTENING_ONLY),
-        (recording, vm_status::VM_STATUS_RECORDING),
+        (muted, vmesh_status::VMESH_STATUS_MUTED),
+        (deafened, vmesh_status::VMESH_STATUS_DEAFENED),
+        (listening_only, vmesh_status::VMESH_STATUS_LISTENING_ONLY),
+        (recording, vmesh_status::VMESH_STATUS_RECORDING),
     ];
     bits.into_iter().filter(|(is_so, _)| *is_so).map(|(_, bit)| bit as i32).sum()
 }
@@ -358,10 +360,10 @@ pub(crate) fn status_bits(status: MemberStatus) -> i32 {
 pub(crate) fn permission_bits(permissions: Permissions) -> i32 {
     let Permissions { speak, listen, data, moderate } = permissions;
     let bits = [
-        (speak, vm_permission::VM_MAY_SPEAK),
-        (listen, vm_permission::VM_MAY_LISTEN),
-        (data, vm_permission::VM_MAY_SEND_DATA),
-        (moderate, vm_permission::VM_MAY_MODERATE),
+        (speak, vmesh_permission::VMESH_MAY_SPEAK),
+        (listen, vmesh_permission::VMESH_MAY_LISTEN),
+        (data, vmesh_permission::VMESH_MAY_SEND_DATA),
+        (moderate, vmesh_permission::VMESH_MAY_MODERATE),
     ];
     bits.into_iter().filter(|(is_so, _)| *is_so).map(|(_, bit)| bit as i32).sum()
 }
@@ -371,41 +373,41 @@ fn micros(duration: Duration) -> u64 {
 }
 
 /// Keeps a text with its NUL.
-fn hold(place: &mut Vec<u8>, text: &str) -> vm_string {
+fn hold(place: &mut Vec<u8>, text: &str) -> vmesh_string {
     place.clear();
     place.extend_from_slice(text.as_bytes());
     place.push(0);
-    vm_string { data: place.as_ptr().cast(), length: text.len() }
+    vmesh_string { data: place.as_ptr().cast(), length: text.len() }
 }
 
-pub(crate) fn route_number(route: Route) -> vm_route {
+pub(crate) fn route_number(route: Route) -> vmesh_route {
     match route {
-        Route::None => vm_route::VM_ROUTE_NONE,
-        Route::Relayed => vm_route::VM_ROUTE_RELAYED,
-        Route::Direct => vm_route::VM_ROUTE_DIRECT,
+        Route::None => vmesh_route::VMESH_ROUTE_NONE,
+        Route::Relayed => vmesh_route::VMESH_ROUTE_RELAYED,
+        Route::Direct => vmesh_route::VMESH_ROUTE_DIRECT,
     }
 }
 
-fn reason_number(reason: PeerLeftReason) -> vm_leave_reason {
+fn reason_number(reason: PeerLeftReason) -> vmesh_leave_reason {
     match reason {
-        PeerLeftReason::Left => vm_leave_reason::VM_LEAVE_LEFT,
-        PeerLeftReason::Kicked => vm_leave_reason::VM_LEAVE_KICKED,
-        PeerLeftReason::Restarted => vm_leave_reason::VM_LEAVE_RESTARTED,
+        PeerLeftReason::Left => vmesh_leave_reason::VMESH_LEAVE_LEFT,
+        PeerLeftReason::Kicked => vmesh_leave_reason::VMESH_LEAVE_KICKED,
+        PeerLeftReason::Restarted => vmesh_leave_reason::VMESH_LEAVE_RESTARTED,
         // `Lost`, and what a later version may add.
-        _ => vm_leave_reason::VM_LEAVE_LOST,
+        _ => vmesh_leave_reason::VMESH_LEAVE_LOST,
     }
 }
 
-fn device_number(which: DeviceRole) -> vm_device_role {
+fn device_number(which: DeviceRole) -> vmesh_device_role {
     match which {
-        DeviceRole::Input => vm_device_role::VM_DEVICE_INPUT,
-        DeviceRole::Output => vm_device_role::VM_DEVICE_OUTPUT,
+        DeviceRole::Input => vmesh_device_role::VMESH_DEVICE_INPUT,
+        DeviceRole::Output => vmesh_device_role::VMESH_DEVICE_OUTPUT,
     }
 }
 
 fn number(how: Reliability) -> i32 {
     match how {
-        Reliability::Unreliable => vm_reliability::VM_UNRELIABLE as i32,
-        Reliability::Reliable => vm_reliability::VM_RELIABLE as i32,
+        Reliability::Unreliable => vmesh_reliability::VMESH_UNRELIABLE as i32,
+        Reliability::Reliable => vmesh_reliability::VMESH_RELIABLE as i32,
     }
 }

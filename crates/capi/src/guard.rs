@@ -4,35 +4,35 @@ use std::cell::RefCell;
 use std::ffi::{CString, c_char};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::vm_result;
+use crate::vmesh_result;
 
 /// Why a call failed: for programs, and for people.
 #[derive(Debug)]
 pub struct Fault {
-    pub(crate) result: vm_result,
+    pub(crate) result: vmesh_result,
     pub(crate) why: String,
 }
 
 impl Fault {
-    pub(crate) fn new(result: vm_result, why: impl Into<String>) -> Self {
+    pub(crate) fn new(result: vmesh_result, why: impl Into<String>) -> Self {
         Self { result, why: why.into() }
     }
 
     pub(crate) fn null(what: &str) -> Self {
-        Self::new(vm_result::VM_ERROR_NULL, format!("{what} is a null pointer"))
+        Self::new(vmesh_result::VMESH_ERROR_NULL, format!("{what} is a null pointer"))
     }
 
     pub(crate) fn unknown_peer() -> Self {
-        Self::new(vm_result::VM_ERROR_UNKNOWN_PEER, "there is no such peer in the room")
+        Self::new(vmesh_result::VMESH_ERROR_UNKNOWN_PEER, "there is no such peer in the room")
     }
 
     pub(crate) fn value(what: &str, value: impl std::fmt::Display) -> Self {
-        Self::new(vm_result::VM_ERROR_BAD_VALUE, format!("{what} cannot be {value}"))
+        Self::new(vmesh_result::VMESH_ERROR_BAD_VALUE, format!("{what} cannot be {value}"))
     }
 }
 
 /// What a function's body gives.
-pub(crate) type Outcome = Result<vm_result, Fault>;
+pub(crate) type Outcome = Result<vmesh_result, Fault>;
 
 thread_local! {
     static LAST: RefCell<Option<CString>> = const { RefCell::new(None) };
@@ -40,7 +40,7 @@ thread_local! {
 
 /// Runs the body of a function. State that a panic leaves incomplete is behind locks whose poisoning is ignored, and
 /// belongs to a handle that the caller is advised to close.
-pub(crate) fn guarded(body: impl FnOnce() -> Outcome) -> vm_result {
+pub(crate) fn guarded(body: impl FnOnce() -> Outcome) -> vmesh_result {
     match catch_unwind(AssertUnwindSafe(body)) {
         Ok(Ok(result)) => result,
         Ok(Err(fault)) => {
@@ -53,16 +53,16 @@ pub(crate) fn guarded(body: impl FnOnce() -> Outcome) -> vm_result {
             // Whatever else it is could panic again as it is dropped.
             std::mem::forget(payload);
             remember(format!("a fault of voicemesh: {text}"));
-            vm_result::VM_ERROR_INTERNAL
+            vmesh_result::VMESH_ERROR_INTERNAL
         }
     }
 }
 
 /// The same for audio threads: what fails leaves no sentence, which would take memory.
-pub(crate) fn guarded_quietly(body: impl FnOnce() -> vm_result) -> vm_result {
+pub(crate) fn guarded_quietly(body: impl FnOnce() -> vmesh_result) -> vmesh_result {
     catch_unwind(AssertUnwindSafe(body)).unwrap_or_else(|payload| {
         std::mem::forget(payload);
-        vm_result::VM_ERROR_INTERNAL
+        vmesh_result::VMESH_ERROR_INTERNAL
     })
 }
 
@@ -77,16 +77,16 @@ fn remember(why: String) {
 /// It is the library's, and stays as it is until the next call of this thread fails, or the thread ends. A call that succeeds
 /// does not change it.
 #[unsafe(no_mangle)]
-pub extern "C" fn vm_last_error() -> *const c_char {
+pub extern "C" fn vmesh_last_error() -> *const c_char {
     let last = LAST.try_with(|last| last.borrow().as_ref().map(|why| why.as_ptr()));
     last.ok().flatten().unwrap_or(c"".as_ptr())
 }
 
 /// What a result means, as a sentence for people that ends in a NUL. It is the library's, and constant.
 ///
-/// Takes any number; one that is no vm_result is said to be unknown.
+/// Takes any number; one that is no vmesh_result is said to be unknown.
 #[unsafe(no_mangle)]
-pub extern "C" fn vm_result_text(result: i32) -> *const c_char {
+pub extern "C" fn vmesh_result_text(result: i32) -> *const c_char {
     let text = match result {
         0 => c"it worked",
         1 => c"there is nothing more",

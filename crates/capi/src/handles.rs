@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::guard::Fault;
-use crate::vm_result;
+use crate::vmesh_result;
 
 /// Open handles of one kind at a time; one more is refused.
 const MOST_OPEN: usize = 1_024;
@@ -31,7 +31,10 @@ impl<T> Table<T> {
         let entry = Some(Arc::new(entry));
         let mut slots = self.slots.write().unwrap_or_else(PoisonError::into_inner);
         if slots.iter().filter(|slot| slot.entry.is_some()).count() >= MOST_OPEN {
-            return Err(Fault::new(vm_result::VM_ERROR_TOO_MANY, format!("{MOST_OPEN} handles of this kind are open")));
+            return Err(Fault::new(
+                vmesh_result::VMESH_ERROR_TOO_MANY,
+                format!("{MOST_OPEN} handles of this kind are open"),
+            ));
         }
         let free = slots.iter().position(|slot| slot.entry.is_none() && slot.generation < LAST_GENERATION);
         let index = match free {
@@ -54,7 +57,7 @@ impl<T> Table<T> {
         match slots.get(index) {
             Some(Slot { generation: used, entry: Some(entry) }) if *used == generation => Ok(entry.clone()),
             Some(slot) if (1..=slot.generation).contains(&generation) => {
-                Err(Fault::new(vm_result::VM_ERROR_CLOSED, "the handle was closed"))
+                Err(Fault::new(vmesh_result::VMESH_ERROR_CLOSED, "the handle was closed"))
             }
             Some(_) | None => Err(never_given(handle)),
         }
@@ -93,13 +96,13 @@ pub(crate) fn parts(handle: u64) -> (u8, u32, usize) {
 }
 
 pub(crate) fn never_given(handle: u64) -> Fault {
-    Fault::new(vm_result::VM_ERROR_BAD_HANDLE, format!("{handle:#x} is no handle of this kind"))
+    Fault::new(vmesh_result::VMESH_ERROR_BAD_HANDLE, format!("{handle:#x} is no handle of this kind"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::{MOST_OPEN, Table};
-    use crate::vm_result;
+    use crate::vmesh_result;
 
     #[test]
     fn a_number_is_never_given_twice() {
@@ -110,7 +113,7 @@ mod tests {
         assert!(table.close(first).unwrap().is_none(), "closing is idempotent");
         let second = table.open("second").unwrap();
         assert_ne!(first, second);
-        assert_eq!(table.find(first).unwrap_err().result, vm_result::VM_ERROR_CLOSED);
+        assert_eq!(table.find(first).unwrap_err().result, vmesh_result::VMESH_ERROR_CLOSED);
         assert!(table.close(first).unwrap().is_none(), "and does not close another's");
         assert_eq!(*table.find(second).unwrap(), "second");
     }
@@ -121,7 +124,7 @@ mod tests {
         let handle = table.open(()).unwrap();
         let foreign = other.open(()).unwrap();
         for wrong in [0, u64::MAX, handle + 1, handle + (1 << 32), handle - (1 << 32), foreign] {
-            assert_eq!(table.find(wrong).unwrap_err().result, vm_result::VM_ERROR_BAD_HANDLE, "{wrong:x}");
+            assert_eq!(table.find(wrong).unwrap_err().result, vmesh_result::VMESH_ERROR_BAD_HANDLE, "{wrong:x}");
             assert!(table.close(wrong).is_err(), "{wrong:x}");
         }
     }
@@ -130,7 +133,7 @@ mod tests {
     fn open_handles_are_bounded() {
         let table = Table::new(7);
         let handles: Vec<u64> = (0..MOST_OPEN).map(|_| table.open(()).unwrap()).collect();
-        assert_eq!(table.open(()).unwrap_err().result, vm_result::VM_ERROR_TOO_MANY);
+        assert_eq!(table.open(()).unwrap_err().result, vmesh_result::VMESH_ERROR_TOO_MANY);
         table.close(handles[5]).unwrap();
         assert!(table.open(()).is_ok());
     }

@@ -4,7 +4,7 @@
 //! owns. **Never does.** Anything beyond the translation; call back; let a panic out; assume that the caller's
 //! structures have this library's version.
 //!
-//! Its loop is the caller's: `vm_join`, then each frame `vm_poll` until it gives `VM_EMPTY`, then `vm_close`.
+//! Its loop is the caller's: `vmesh_join`, then each frame `vmesh_poll` until it gives `VMESH_EMPTY`, then `vmesh_close`.
 //!
 //! - [`guard`]: every function's frame: catches panics, keeps the sentence of the last error.
 //! - [`handles`]: numbers for open objects, each used only once, so that a closed one is always recognized.

@@ -6,17 +6,17 @@ use voicemesh::{ConnectError, Metadata, MetadataTransaction, Peer, Snapshot, Tra
 
 use crate::guard::{Fault, Outcome, guarded};
 use crate::memory::{self, Plain};
-use crate::peer::{vm_peer, with};
-use crate::{vm_peer_id, vm_result, vm_string};
+use crate::peer::{vmesh_peer, with};
+use crate::{vmesh_peer_id, vmesh_result, vmesh_string};
 
 /// One change of metadata.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct vm_change {
+pub struct vmesh_change {
     /// Of which key.
-    pub key: vm_string,
+    pub key: vmesh_string,
     /// The new value; does not count with remove.
-    pub value: vm_string,
+    pub value: vmesh_string,
     /// The key is removed.
     pub remove: i32,
     /// Zero.
@@ -24,56 +24,56 @@ pub struct vm_change {
 }
 
 // SAFETY: numbers and raw pointers.
-unsafe impl Plain for vm_change {}
+unsafe impl Plain for vmesh_change {}
 
-/// Gives the room's owner: the peer that has been in it longest, possibly this one. VM_EMPTY: it is not known yet.
+/// Gives the room's owner: the peer that has been in it longest, possibly this one. VMESH_EMPTY: it is not known yet.
 ///
-/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_get_owner(peer: vm_peer, owner: *mut vm_peer_id) -> vm_result {
+pub unsafe extern "C" fn vmesh_get_owner(peer: vmesh_peer, owner: *mut vmesh_peer_id) -> vmesh_result {
     guarded(|| {
         let known = with(peer, |peer| Ok(peer.read_snapshot(|now| now.owner)))?;
         // SAFETY: the header's promise.
-        unsafe { memory::write(owner, known.map(vm_peer_id::from).unwrap_or_default(), "owner")? };
-        Ok(if known.is_some() { vm_result::VM_OK } else { vm_result::VM_EMPTY })
+        unsafe { memory::write(owner, known.map(vmesh_peer_id::from).unwrap_or_default(), "owner")? };
+        Ok(if known.is_some() { vmesh_result::VMESH_OK } else { vmesh_result::VMESH_EMPTY })
     })
 }
 
 /// Changes what this peer publishes about itself, all of it together or none: at most 31 keys and 8 KiB, beside its token.
-/// VM_EVENT_TRANSACTION_DONE tells how it went, with the number that *transaction becomes, which may be null.
+/// VMESH_EVENT_TRANSACTION_DONE tells how it went, with the number that *transaction becomes, which may be null.
 ///
-/// Errors, after which nothing follows: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE, VM_ERROR_WOULD_BLOCK,
-/// VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors, after which nothing follows: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_WOULD_BLOCK,
+/// VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_set_metadata(
-    peer: vm_peer,
-    changes: *const vm_change,
+pub unsafe extern "C" fn vmesh_set_metadata(
+    peer: vmesh_peer,
+    changes: *const vmesh_change,
     count: usize,
     transaction: *mut u64,
-) -> vm_result {
+) -> vmesh_result {
     // SAFETY: the header's promise.
     guarded(|| unsafe { transact(peer, changes, count, transaction, Peer::set_metadata) })
 }
 
-/// Changes what the room publishes; otherwise as vm_set_metadata. Only the owner may; for any other peer, the change
+/// Changes what the room publishes; otherwise as vmesh_set_metadata. Only the owner may; for any other peer, the change
 /// fails with the code "not-owner".
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_set_room_metadata(
-    peer: vm_peer,
-    changes: *const vm_change,
+pub unsafe extern "C" fn vmesh_set_room_metadata(
+    peer: vmesh_peer,
+    changes: *const vmesh_change,
     count: usize,
     transaction: *mut u64,
-) -> vm_result {
+) -> vmesh_result {
     // SAFETY: the header's promise.
     guarded(|| unsafe { transact(peer, changes, count, transaction, Peer::set_room_metadata) })
 }
 
 /// # Safety
 ///
-/// As [`vm_set_metadata`].
+/// As [`vmesh_set_metadata`].
 unsafe fn transact(
-    peer: vm_peer,
-    changes: *const vm_change,
+    peer: vmesh_peer,
+    changes: *const vmesh_change,
     count: usize,
     transaction: *mut u64,
     call: fn(&Peer, MetadataTransaction) -> Result<TransactionId, ConnectError>,
@@ -94,24 +94,24 @@ unsafe fn transact(
         // SAFETY: our caller's promise.
         unsafe { memory::write(transaction, number.0, "transaction")? };
     }
-    Ok(vm_result::VM_OK)
+    Ok(vmesh_result::VMESH_OK)
 }
 
 /// Copies one value of what a peer publishes, oneself if `of` is null, with a NUL behind it, into the program's buffer.
-/// *needed, unless it is null, becomes the bytes that takes; with VM_ERROR_BUFFER nothing was copied. VM_EMPTY: it publishes no
+/// *needed, unless it is null, becomes the bytes that takes; with VMESH_ERROR_BUFFER nothing was copied. VMESH_EMPTY: it publishes no
 /// such key.
 ///
-/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BUFFER, VM_ERROR_UNKNOWN_PEER, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BUFFER, VMESH_ERROR_UNKNOWN_PEER, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_get_metadata(
-    peer: vm_peer,
-    of: *const vm_peer_id,
+pub unsafe extern "C" fn vmesh_get_metadata(
+    peer: vmesh_peer,
+    of: *const vmesh_peer_id,
     key: *const c_char,
     key_length: usize,
     buffer: *mut c_char,
     capacity: usize,
     needed: *mut usize,
-) -> vm_result {
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let (whose, key) = unsafe { (of_peer(of)?, memory::text(key, key_length, "key")?) };
@@ -120,16 +120,16 @@ pub unsafe extern "C" fn vm_get_metadata(
     })
 }
 
-/// Copies one value of what the room publishes; otherwise as vm_get_metadata.
+/// Copies one value of what the room publishes; otherwise as vmesh_get_metadata.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_get_room_metadata(
-    peer: vm_peer,
+pub unsafe extern "C" fn vmesh_get_room_metadata(
+    peer: vmesh_peer,
     key: *const c_char,
     key_length: usize,
     buffer: *mut c_char,
     capacity: usize,
     needed: *mut usize,
-) -> vm_result {
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let key = unsafe { memory::text(key, key_length, "key")? };
@@ -138,17 +138,17 @@ pub unsafe extern "C" fn vm_get_room_metadata(
     })
 }
 
-/// Copies the key with that number, from 0 on and ordered, of what a peer publishes; otherwise as vm_get_metadata. VM_EMPTY:
+/// Copies the key with that number, from 0 on and ordered, of what a peer publishes; otherwise as vmesh_get_metadata. VMESH_EMPTY:
 /// there are not so many.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_get_metadata_key(
-    peer: vm_peer,
-    of: *const vm_peer_id,
+pub unsafe extern "C" fn vmesh_get_metadata_key(
+    peer: vmesh_peer,
+    of: *const vmesh_peer_id,
     number: usize,
     buffer: *mut c_char,
     capacity: usize,
     needed: *mut usize,
-) -> vm_result {
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let whose = unsafe { of_peer(of)? };
@@ -157,15 +157,15 @@ pub unsafe extern "C" fn vm_get_metadata_key(
     })
 }
 
-/// Copies a key of what the room publishes; otherwise as vm_get_metadata_key.
+/// Copies a key of what the room publishes; otherwise as vmesh_get_metadata_key.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_get_room_metadata_key(
-    peer: vm_peer,
+pub unsafe extern "C" fn vmesh_get_room_metadata_key(
+    peer: vmesh_peer,
     number: usize,
     buffer: *mut c_char,
     capacity: usize,
     needed: *mut usize,
-) -> vm_result {
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         unsafe { tell(peer, Whose::Room, |metadata| metadata.keys().nth(number), buffer, capacity, needed) }
@@ -176,14 +176,14 @@ pub unsafe extern "C" fn vm_get_room_metadata_key(
 #[derive(Clone, Copy)]
 enum Whose {
     Own,
-    Peer(vm_peer_id),
+    Peer(vmesh_peer_id),
     Room,
 }
 
 /// # Safety
 ///
 /// `of` is null or points to an id.
-unsafe fn of_peer(of: *const vm_peer_id) -> Result<Whose, Fault> {
+unsafe fn of_peer(of: *const vmesh_peer_id) -> Result<Whose, Fault> {
     // SAFETY: our caller's promise.
     if of.is_null() { Ok(Whose::Own) } else { unsafe { memory::read(of, "of") }.map(Whose::Peer) }
 }
@@ -192,7 +192,7 @@ unsafe fn of_peer(of: *const vm_peer_id) -> Result<Whose, Fault> {
 ///
 /// As [`memory::copy_out`].
 unsafe fn tell(
-    peer: vm_peer,
+    peer: vmesh_peer,
     whose: Whose,
     which: impl FnOnce(&Metadata) -> Option<&String>,
     buffer: *mut c_char,
@@ -203,31 +203,31 @@ unsafe fn tell(
         Whose::Own => Some(which(&now.metadata).cloned()),
         Whose::Room => Some(which(&now.room_metadata).cloned()),
         Whose::Peer(of) => {
-            let state = now.peers.iter().find(|state| vm_peer_id::from(state.peer) == of)?;
+            let state = now.peers.iter().find(|state| vmesh_peer_id::from(state.peer) == of)?;
             Some(which(&state.metadata).cloned())
         }
     };
     match with(peer, |peer| peer.read_snapshot(found).ok_or_else(Fault::unknown_peer))? {
         // SAFETY: our caller's promise.
         Some(text) => unsafe { memory::copy_out(&text, buffer, capacity, needed) },
-        None => Ok(vm_result::VM_EMPTY),
+        None => Ok(vmesh_result::VMESH_EMPTY),
     }
 }
 
-/// Requests a direct link to a peer, by the token that it publishes as VM_REACHABILITY_KEY. With
-/// VM_CONNECTIONS_EXPLICIT both sides must do this; a side that has not receives VM_EVENT_CONNECTION_REQUESTED. The
-/// request holds until the peer leaves the room or vm_disconnect_peer. VM_EVENT_WARNED reports a token that is not the
+/// Requests a direct link to a peer, by the token that it publishes as VMESH_REACHABILITY_KEY. With
+/// VMESH_CONNECTIONS_EXPLICIT both sides must do this; a side that has not receives VMESH_EVENT_CONNECTION_REQUESTED. The
+/// request holds until the peer leaves the room or vmesh_disconnect_peer. VMESH_EVENT_WARNED reports a token that is not the
 /// newest, or of a peer that is not in the room.
 ///
-/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_TOKEN, VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE,
-/// VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_TOKEN, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE,
+/// VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_connect_peer(
-    peer: vm_peer,
-    to: *const vm_peer_id,
+pub unsafe extern "C" fn vmesh_connect_peer(
+    peer: vmesh_peer,
+    to: *const vmesh_peer_id,
     token: *const c_char,
     length: usize,
-) -> vm_result {
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let (to, token) = unsafe { (memory::read(to, "to")?, memory::text(token, length, "token")?) };
@@ -237,14 +237,14 @@ pub unsafe extern "C" fn vm_connect_peer(
 
 /// Takes up a newer token of a connected peer. A link that works goes on; without one, it is tried at once.
 ///
-/// Errors: as vm_connect_peer.
+/// Errors: as vmesh_connect_peer.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_update_peer(
-    peer: vm_peer,
-    to: *const vm_peer_id,
+pub unsafe extern "C" fn vmesh_update_peer(
+    peer: vmesh_peer,
+    to: *const vmesh_peer_id,
     token: *const c_char,
     length: usize,
-) -> vm_result {
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let (to, token) = unsafe { (memory::read(to, "to")?, memory::text(token, length, "token")?) };
@@ -252,11 +252,11 @@ pub unsafe extern "C" fn vm_update_peer(
     })
 }
 
-/// Closes the link to a peer; there is none until vm_connect_peer. Speech goes on, through the server.
+/// Closes the link to a peer; there is none until vmesh_connect_peer. Speech goes on, through the server.
 ///
-/// Errors: VM_ERROR_NULL, VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_disconnect_peer(peer: vm_peer, from: *const vm_peer_id) -> vm_result {
+pub unsafe extern "C" fn vmesh_disconnect_peer(peer: vmesh_peer, from: *const vmesh_peer_id) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let from = unsafe { memory::read(from, "from")? };
@@ -266,23 +266,23 @@ pub unsafe extern "C" fn vm_disconnect_peer(peer: vm_peer, from: *const vm_peer_
 
 /// Says that this machine's network is another than before. A lost connection to the server is noticed without this.
 ///
-/// Errors: VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vm_network_changed(peer: vm_peer) -> vm_result {
+pub extern "C" fn vmesh_network_changed(peer: vmesh_peer) -> vmesh_result {
     guarded(|| done(peer, Peer::network_changed))
 }
 
-fn done(peer: vm_peer, call: impl FnOnce(&Peer) -> Result<(), ConnectError>) -> Outcome {
-    with(peer, |peer| call(peer).map(|()| vm_result::VM_OK).map_err(refused_call))
+fn done(peer: vmesh_peer, call: impl FnOnce(&Peer) -> Result<(), ConnectError>) -> Outcome {
+    with(peer, |peer| call(peer).map(|()| vmesh_result::VMESH_OK).map_err(refused_call))
 }
 
 pub(crate) fn refused_call(error: ConnectError) -> Fault {
     let result = match error {
-        ConnectError::Token(_) => vm_result::VM_ERROR_BAD_TOKEN,
-        ConnectError::Busy => vm_result::VM_ERROR_WOULD_BLOCK,
-        ConnectError::Left => vm_result::VM_ERROR_LEFT,
+        ConnectError::Token(_) => vmesh_result::VMESH_ERROR_BAD_TOKEN,
+        ConnectError::Busy => vmesh_result::VMESH_ERROR_WOULD_BLOCK,
+        ConnectError::Left => vmesh_result::VMESH_ERROR_LEFT,
         // What a later version may add.
-        _ => vm_result::VM_ERROR_INTERNAL,
+        _ => vmesh_result::VMESH_ERROR_INTERNAL,
     };
     Fault::new(result, error.to_string())
 }

@@ -6,7 +6,7 @@ use std::mem::size_of;
 use voicemesh::Metadata;
 
 use crate::guard::Fault;
-use crate::{VM_NUL_TERMINATED, vm_pair, vm_result, vm_string};
+use crate::{VMESH_NUL_TERMINATED, vmesh_pair, vmesh_result, vmesh_string};
 
 /// The longest text or list that is read; what is longer is no honest length.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
@@ -19,7 +19,7 @@ const MOST_BYTES: usize = 64 * 1024 * 1024;
 pub(crate) unsafe trait Plain: Copy {}
 
 // SAFETY: an array of bytes.
-unsafe impl Plain for crate::vm_peer_id {}
+unsafe impl Plain for crate::vmesh_peer_id {}
 // SAFETY: numbers.
 unsafe impl Plain for u64 {}
 // SAFETY: a number.
@@ -31,9 +31,9 @@ unsafe impl Plain for i32 {}
 // SAFETY: a number.
 unsafe impl Plain for f32 {}
 // SAFETY: numbers.
-unsafe impl Plain for crate::vm_vector {}
+unsafe impl Plain for crate::vmesh_vector {}
 // SAFETY: numbers and raw pointers.
-unsafe impl Plain for vm_pair {}
+unsafe impl Plain for vmesh_pair {}
 
 /// A plain structure whose first field is its size, as a `u32`.
 ///
@@ -90,7 +90,7 @@ unsafe fn size_of_theirs<T: Sized32>(pointer: *const T, what: &str) -> Result<us
 pub(crate) fn check_size<T: Sized32>(size: usize, what: &str) -> Result<(), Fault> {
     if !(T::FIRST..=size_of::<T>() + 4096).contains(&size) {
         return Err(Fault::new(
-            vm_result::VM_ERROR_BAD_SIZE,
+            vmesh_result::VMESH_ERROR_BAD_SIZE,
             format!("the size of {what} cannot be {size}; set it to sizeof first"),
         ));
     }
@@ -113,7 +113,7 @@ pub(crate) unsafe fn read_sized<T: Sized32>(pointer: *const T, mut value: T, wha
         // SAFETY: within the `size` bytes of theirs.
         if unsafe { pointer.cast::<u8>().add(at).read() } != 0 {
             return Err(Fault::new(
-                vm_result::VM_ERROR_BAD_SIZE,
+                vmesh_result::VMESH_ERROR_BAD_SIZE,
                 format!("{what} asks for something that this version of the library does not have"),
             ));
         }
@@ -157,17 +157,18 @@ pub(crate) unsafe fn write_part<T: Sized32>(to: *mut u8, value: T, size: usize) 
 pub(crate) unsafe fn text<'a>(data: *const c_char, length: usize, what: &str) -> Result<&'a str, Fault> {
     let bytes = if data.is_null() {
         match length {
-            0 | VM_NUL_TERMINATED => &[],
+            0 | VMESH_NUL_TERMINATED => &[],
             _ => return Err(Fault::null(what)),
         }
-    } else if length == VM_NUL_TERMINATED {
+    } else if length == VMESH_NUL_TERMINATED {
         // SAFETY: it ends in a NUL, by our caller's promise.
         unsafe { CStr::from_ptr(data) }.to_bytes()
     } else {
         // SAFETY: our caller's promise.
         unsafe { bytes(data.cast(), length, what)? }
     };
-    std::str::from_utf8(bytes).map_err(|_| Fault::new(vm_result::VM_ERROR_BAD_TEXT, format!("{what} is not UTF-8")))
+    std::str::from_utf8(bytes)
+        .map_err(|_| Fault::new(vmesh_result::VMESH_ERROR_BAD_TEXT, format!("{what} is not UTF-8")))
 }
 
 /// A caller's bytes, or other plain things one after the other.
@@ -197,7 +198,7 @@ pub(crate) unsafe fn bytes<'a, T: Plain>(data: *const T, count: usize, what: &st
 /// # Safety
 ///
 /// `data` is null or points to memory for `count` samples, which nothing else accesses for `'a`.
-pub(crate) unsafe fn samples<'a>(data: *mut f32, count: usize) -> Result<&'a mut [f32], vm_result> {
+pub(crate) unsafe fn samples<'a>(data: *mut f32, count: usize) -> Result<&'a mut [f32], vmesh_result> {
     if count == 0 {
         return Ok(&mut []);
     }
@@ -214,7 +215,7 @@ pub(crate) unsafe fn samples<'a>(data: *mut f32, count: usize) -> Result<&'a mut
 /// # Safety
 ///
 /// `data` is null or points to `count` samples, which stay as they are for `'a`.
-pub(crate) unsafe fn heard<'a>(data: *const f32, count: usize) -> Result<&'a [f32], vm_result> {
+pub(crate) unsafe fn heard<'a>(data: *const f32, count: usize) -> Result<&'a [f32], vmesh_result> {
     if count == 0 {
         return Ok(&[]);
     }
@@ -224,11 +225,11 @@ pub(crate) unsafe fn heard<'a>(data: *const f32, count: usize) -> Result<&'a [f3
 }
 
 /// Without a sentence: [`guarded_quietly`](crate::guard::guarded_quietly).
-fn check_samples(data: *const f32, count: usize) -> Result<(), vm_result> {
+fn check_samples(data: *const f32, count: usize) -> Result<(), vmesh_result> {
     if data.is_null() {
-        Err(vm_result::VM_ERROR_NULL)
+        Err(vmesh_result::VMESH_ERROR_NULL)
     } else if !data.is_aligned() || count > MOST_BYTES / size_of::<f32>() {
-        Err(vm_result::VM_ERROR_BAD_VALUE)
+        Err(vmesh_result::VMESH_ERROR_BAD_VALUE)
     } else {
         Ok(())
     }
@@ -239,7 +240,7 @@ fn check_samples(data: *const f32, count: usize) -> Result<(), vm_result> {
 /// # Safety
 ///
 /// As [`text`].
-pub(crate) unsafe fn string<'a>(string: vm_string, what: &str) -> Result<&'a str, Fault> {
+pub(crate) unsafe fn string<'a>(string: vmesh_string, what: &str) -> Result<&'a str, Fault> {
     // SAFETY: our caller's promise.
     unsafe { text(string.data, string.length, what) }
 }
@@ -249,7 +250,7 @@ pub(crate) unsafe fn string<'a>(string: vm_string, what: &str) -> Result<&'a str
 /// # Safety
 ///
 /// `pairs` is null or points to `count` pairs of texts, each as for [`text`].
-pub(crate) unsafe fn metadata(pairs: *const vm_pair, count: usize) -> Result<Metadata, Fault> {
+pub(crate) unsafe fn metadata(pairs: *const vmesh_pair, count: usize) -> Result<Metadata, Fault> {
     // SAFETY: our caller's promise.
     let pairs = unsafe { bytes(pairs, count, "metadata")? };
     let mut metadata = Metadata::new();
@@ -271,21 +272,21 @@ pub(crate) unsafe fn copy_out(
     buffer: *mut c_char,
     capacity: usize,
     needed: *mut usize,
-) -> Result<vm_result, Fault> {
+) -> Result<vmesh_result, Fault> {
     let size = text.len() + 1;
     if !needed.is_null() {
         // SAFETY: our caller's promise.
         unsafe { write(needed, size, "needed")? };
     }
     if buffer.is_null() || capacity < size {
-        return Err(Fault::new(vm_result::VM_ERROR_BUFFER, format!("the buffer needs {size} bytes")));
+        return Err(Fault::new(vmesh_result::VMESH_ERROR_BUFFER, format!("the buffer needs {size} bytes")));
     }
     // SAFETY: the buffer has room for the text and one byte more.
     unsafe {
         std::ptr::copy_nonoverlapping(text.as_ptr(), buffer.cast::<u8>(), text.len());
         buffer.add(text.len()).write(0);
     }
-    Ok(vm_result::VM_OK)
+    Ok(vmesh_result::VMESH_OK)
 }
 
 /// A text in an array of `N` bytes with a NUL behind it; what does not fit is cut off between two characters.

@@ -10,46 +10,46 @@ use voicemesh::{
 
 use crate::guard::{Fault, guarded};
 use crate::memory::{self, Plain, Sized32};
-use crate::{VM_NUL_TERMINATED, vm_pair, vm_result, vm_string};
+use crate::{VMESH_NUL_TERMINATED, vmesh_pair, vmesh_result, vmesh_string};
 
-/// How to join a room. vm_options_init fills in what is left open; a server and a room are enough.
+/// How to join a room. vmesh_options_init fills in what is left open; a server and a room are enough.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct vm_options {
-    /// sizeof(vm_options), set by vm_options_init.
+pub struct vmesh_options {
+    /// sizeof(vmesh_options), set by vmesh_options_init.
     pub size: u32,
     /// No direct links, so that no other peer in the room sees this machine's address.
     pub relay_only: i32,
     /// The server: wss://host, or ws://host:port.
-    pub server: vm_string,
+    pub server: vmesh_string,
     /// The room's name, at most 256 bytes.
-    pub room: vm_string,
+    pub room: vmesh_string,
     /// The name that others see, at most 64 bytes; "somebody" if empty.
-    pub name: vm_string,
+    pub name: vmesh_string,
     /// The microphone: the default one if empty; the name of a device; FILE.wav, FILE.wav:loop, tone:HZ, silence, null.
-    pub input: vm_string,
+    pub input: vmesh_string,
     /// The speaker: the default one if empty; the name of a device; FILE.wav, null.
-    pub output: vm_string,
+    pub output: vmesh_string,
     /// Where the installation's secret is kept, by which it is known again; the user's configuration folder if empty.
-    pub state_dir: vm_string,
+    pub state_dir: vmesh_string,
     /// A folder to keep a recording in, which everyone in the room sees; none if empty.
-    pub record: vm_string,
+    pub record: vmesh_string,
     /// A file with certificates (PEM) to trust beside those the system trusts: the server's own, or its authority's; none if
     /// empty.
-    pub extra_root_pem: vm_string,
+    pub extra_root_pem: vmesh_string,
     /// The proxy to the server: `http://user:password@host:port`, https, socks5 or socks5h, or "none"; what the
     /// environment names (https_proxy, http_proxy, all_proxy, no_proxy) if empty.
-    pub proxy: vm_string,
+    pub proxy: vmesh_string,
     /// The room's password, at most 128 bytes, checked by the server: the peer that joins an empty room sets it. None
     /// if empty.
-    pub password: vm_string,
+    pub password: vmesh_string,
     /// What to publish about oneself; null if metadata_count is 0.
-    pub metadata: *const vm_pair,
+    pub metadata: *const vmesh_pair,
     /// How many pairs that are.
     pub metadata_count: usize,
-    /// A vm_presence.
+    /// A vmesh_presence.
     pub presence: i32,
-    /// A vm_activation.
+    /// A vmesh_activation.
     pub activation: i32,
     /// With push-to-talk, for how long sending goes on after the key is let go: at most 5000.
     pub release_ms: u32,
@@ -63,30 +63,30 @@ pub struct vm_options {
     pub has_processing: i32,
     /// Removes what the loudspeaker plays.
     pub echo_cancellation: i32,
-    /// A vm_noise.
+    /// A vmesh_noise.
     pub noise_suppression: i32,
     /// Makes quiet people louder.
     pub automatic_gain: i32,
     /// Removes rumble below the voice.
     pub high_pass: i32,
-    /// Messages leave with vm_flush alone, at the end of a frame, and not by themselves.
+    /// Messages leave with vmesh_flush alone, at the end of a frame, and not by themselves.
     pub manual_flush: i32,
-    /// A vm_connections.
+    /// A vmesh_connections.
     pub connections: i32,
     /// A game with places: the own speech is heard from where this peer stands, and the speaker plays two sides. See
-    /// vm_set_position.
+    /// vmesh_set_position.
     pub positional: i32,
-    /// A vm_handedness.
+    /// A vmesh_handedness.
     pub handedness: i32,
-    /// There is no microphone but the one that vm_open_microphone makes; input does not count.
+    /// There is no microphone but the one that vmesh_open_microphone makes; input does not count.
     pub program_input: i32,
-    /// There is no speaker: the program plays what vm_open_mix or vm_open_voice gives; output does not count.
+    /// There is no speaker: the program plays what vmesh_open_mix or vmesh_open_voice gives; output does not count.
     pub program_output: i32,
     /// Zero.
     pub reserved: i32,
     /// An access token, for servers that ask for one, at most 4096 bytes. None if empty.
-    pub token: vm_string,
-    /// The program answers VM_EVENT_TOKEN_NEEDED with vm_set_token; else a server that asks for another token refuses it.
+    pub token: vmesh_string,
+    /// The program answers VMESH_EVENT_TOKEN_NEEDED with vmesh_set_token; else a server that asks for another token refuses it.
     pub renews_token: i32,
     /// The channel of the microphone or file to hear, counted from 1. 0: channels that carry the same are mixed, and of others
     /// the loudest is heard.
@@ -94,17 +94,17 @@ pub struct vm_options {
 }
 
 // SAFETY: numbers and raw pointers.
-unsafe impl Plain for vm_options {}
+unsafe impl Plain for vmesh_options {}
 // SAFETY: repr(C), and size comes first.
-unsafe impl Sized32 for vm_options {
-    const FIRST: usize = offset_of!(vm_options, reserved) + size_of::<i32>();
+unsafe impl Sized32 for vmesh_options {
+    const FIRST: usize = offset_of!(vmesh_options, reserved) + size_of::<i32>();
 }
 
 /// A text that a C program sets by its pointer alone.
-const OPEN: vm_string = vm_string { data: std::ptr::null(), length: VM_NUL_TERMINATED };
+const OPEN: vmesh_string = vmesh_string { data: std::ptr::null(), length: VMESH_NUL_TERMINATED };
 
-pub(crate) const DEFAULTS: vm_options = vm_options {
-    size: size_of::<vm_options>() as u32,
+pub(crate) const DEFAULTS: vmesh_options = vmesh_options {
+    size: size_of::<vmesh_options>() as u32,
     relay_only: 0,
     server: OPEN,
     room: OPEN,
@@ -141,22 +141,22 @@ pub(crate) const DEFAULTS: vm_options = vm_options {
     input_channel: 0,
 };
 
-/// Sets every option to its default, and every text to the empty one with the length VM_NUL_TERMINATED.
+/// Sets every option to its default, and every text to the empty one with the length VMESH_NUL_TERMINATED.
 ///
-/// `size` is sizeof(vm_options), and options points to that many bytes. Errors: VM_ERROR_NULL, VM_ERROR_BAD_SIZE.
+/// `size` is sizeof(vmesh_options), and options points to that many bytes. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_options_init(options: *mut vm_options, size: u32) -> vm_result {
+pub unsafe extern "C" fn vmesh_options_init(options: *mut vmesh_options, size: u32) -> vmesh_result {
     guarded(|| {
         if options.is_null() {
             return Err(Fault::null("options"));
         }
-        memory::check_size::<vm_options>(size as usize, "options")?;
+        memory::check_size::<vmesh_options>(size as usize, "options")?;
         // SAFETY: not null, so there is room for `size` bytes; what lies behind ours is made zero.
         unsafe {
             options.cast::<u8>().write_bytes(0, size as usize);
             memory::write_part(options.cast(), DEFAULTS, size as usize);
         }
-        Ok(vm_result::VM_OK)
+        Ok(vmesh_result::VMESH_OK)
     })
 }
 
@@ -165,7 +165,7 @@ pub unsafe extern "C" fn vm_options_init(options: *mut vm_options, size: u32) ->
 /// # Safety
 ///
 /// `options` is null or points to options whose texts and pairs are as their fields say.
-pub(crate) unsafe fn read(options: *const vm_options) -> Result<JoinOptions, Fault> {
+pub(crate) unsafe fn read(options: *const vmesh_options) -> Result<JoinOptions, Fault> {
     // SAFETY: our caller's promise.
     let given = unsafe { memory::read_sized(options, DEFAULTS, "options")? };
     // SAFETY: our caller's promise, for each of them.
@@ -234,11 +234,11 @@ pub(crate) unsafe fn read(options: *const vm_options) -> Result<JoinOptions, Fau
 }
 
 pub(crate) fn input_spec(text: &str) -> Result<InputSpec, Fault> {
-    text.parse().map_err(|error| Fault::new(vm_result::VM_ERROR_DEVICE, format!("{error}")))
+    text.parse().map_err(|error| Fault::new(vmesh_result::VMESH_ERROR_DEVICE, format!("{error}")))
 }
 
 pub(crate) fn output_spec(text: &str) -> Result<OutputSpec, Fault> {
-    text.parse().map_err(|error| Fault::new(vm_result::VM_ERROR_DEVICE, format!("{error}")))
+    text.parse().map_err(|error| Fault::new(vmesh_result::VMESH_ERROR_DEVICE, format!("{error}")))
 }
 
 fn presence(value: i32) -> Result<Presence, Fault> {
@@ -299,16 +299,16 @@ pub(crate) fn processing(echo: i32, noise: i32, gain: i32, high_pass: i32) -> Re
 /// What keeps a join from beginning.
 pub(crate) fn refused(error: &JoinError) -> Fault {
     let result = match error {
-        JoinError::BadServer { .. } | JoinError::BadProxy { .. } => vm_result::VM_ERROR_BAD_SERVER,
+        JoinError::BadServer { .. } | JoinError::BadProxy { .. } => vmesh_result::VMESH_ERROR_BAD_SERVER,
         JoinError::RoomTooLong | JoinError::RoomBlank | JoinError::RoomUnlinkable | JoinError::BadName => {
-            vm_result::VM_ERROR_BAD_NAME
+            vmesh_result::VMESH_ERROR_BAD_NAME
         }
-        JoinError::NoRoomInLink(_) | JoinError::BadRoomInLink { .. } => vm_result::VM_ERROR_BAD_NAME,
-        JoinError::PasswordTooLong | JoinError::TokenTooLong => vm_result::VM_ERROR_BAD_PASSWORD,
-        JoinError::Input(_) | JoinError::Output(_) => vm_result::VM_ERROR_DEVICE,
-        JoinError::Recording(_) => vm_result::VM_ERROR_RECORDING,
-        JoinError::Certificate(_) => vm_result::VM_ERROR_CERTIFICATE,
-        _ => vm_result::VM_ERROR_SYSTEM,
+        JoinError::NoRoomInLink(_) | JoinError::BadRoomInLink { .. } => vmesh_result::VMESH_ERROR_BAD_NAME,
+        JoinError::PasswordTooLong | JoinError::TokenTooLong => vmesh_result::VMESH_ERROR_BAD_PASSWORD,
+        JoinError::Input(_) | JoinError::Output(_) => vmesh_result::VMESH_ERROR_DEVICE,
+        JoinError::Recording(_) => vmesh_result::VMESH_ERROR_RECORDING,
+        JoinError::Certificate(_) => vmesh_result::VMESH_ERROR_CERTIFICATE,
+        _ => vmesh_result::VMESH_ERROR_SYSTEM,
     };
     Fault::new(result, error.to_string())
 }

@@ -4,16 +4,16 @@ use voicemesh::{DeviceError, MicrophoneFeed, MixVoice, PeerVoice};
 
 use crate::guard::{Fault, Outcome, guarded, guarded_quietly};
 use crate::memory;
-use crate::peer::{vm_peer, with};
+use crate::peer::{vmesh_peer, with};
 use crate::seats::Seats;
-use crate::{vm_peer_id, vm_result};
+use crate::{vmesh_peer_id, vmesh_result};
 
 /// One peer's voice, to be read. 0 is none.
-pub type vm_voice = u64;
+pub type vmesh_voice = u64;
 /// Everyone together, to be read. 0 is none.
-pub type vm_mix = u64;
+pub type vmesh_mix = u64;
 /// A microphone that the program writes. 0 is none.
-pub type vm_microphone = u64;
+pub type vmesh_microphone = u64;
 
 /// As many as the crate below reads at a time.
 static VOICES: Seats<PeerVoice, 256> = Seats::new(2);
@@ -22,17 +22,17 @@ static MICROPHONES: Seats<MicrophoneFeed, 64> = Seats::new(4);
 
 /// Opens one peer's voice, for a game that has its own place for it: mono, at rate_hz of 8000 to 192000. While it is open, the
 /// peer is in no mix and no speaker. Mute and gain of the peer count; its position does not. Opened again, it goes to the new
-/// handle, and the old one reads silence; so it does after vm_close.
+/// handle, and the old one reads silence; so it does after vmesh_close.
 ///
-/// The handle is the program's to close, with vm_close_voice; 256 are open at most. Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE
-/// (the rate), VM_ERROR_TOO_MANY, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED; *voice is then 0.
+/// The handle is the program's to close, with vmesh_close_voice; 256 are open at most. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE
+/// (the rate), VMESH_ERROR_TOO_MANY, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED; *voice is then 0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_open_voice(
-    peer: vm_peer,
-    of: *const vm_peer_id,
+pub unsafe extern "C" fn vmesh_open_voice(
+    peer: vmesh_peer,
+    of: *const vmesh_peer_id,
     rate_hz: u32,
-    voice: *mut vm_voice,
-) -> vm_result {
+    voice: *mut vmesh_voice,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         unsafe { memory::write(voice, 0, "voice")? };
@@ -41,39 +41,43 @@ pub unsafe extern "C" fn vm_open_voice(
         let opened = with(peer, |peer| peer.open_voice_at(of.into(), rate_hz).map_err(|error| bad_rate(&error)))?;
         // SAFETY: as above.
         unsafe { memory::write(voice, VOICES.open(opened)?, "voice")? };
-        Ok(vm_result::VM_OK)
+        Ok(vmesh_result::VMESH_OK)
     })
 }
 
 /// Opens everyone together, in two sides, at rate_hz of 8000 to 192000. One is fed at a time: another takes its place.
 ///
-/// The handle is the program's to close, with vm_close_mix. Errors: as vm_open_voice.
+/// The handle is the program's to close, with vmesh_close_mix. Errors: as vmesh_open_voice.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_open_mix(peer: vm_peer, rate_hz: u32, mix: *mut vm_mix) -> vm_result {
+pub unsafe extern "C" fn vmesh_open_mix(peer: vmesh_peer, rate_hz: u32, mix: *mut vmesh_mix) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         unsafe { memory::write(mix, 0, "mix")? };
         let opened = with(peer, |peer| peer.open_mix(rate_hz).map_err(|error| bad_rate(&error)))?;
         // SAFETY: as above.
         unsafe { memory::write(mix, MIXES.open(opened)?, "mix")? };
-        Ok(vm_result::VM_OK)
+        Ok(vmesh_result::VMESH_OK)
     })
 }
 
 /// Opens a microphone that the program writes itself: mono, at rate_hz of 8000 to 192000. It takes the place of the one in use
-/// and is processed like one; vm_set_input takes its place again. To have no other before it, join with
-/// vm_options.program_input.
+/// and is processed like one; vmesh_set_input takes its place again. To have no other before it, join with
+/// vmesh_options.program_input.
 ///
-/// The handle is the program's to close, with vm_close_microphone. Errors: as vm_open_voice.
+/// The handle is the program's to close, with vmesh_close_microphone. Errors: as vmesh_open_voice.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_open_microphone(peer: vm_peer, rate_hz: u32, microphone: *mut vm_microphone) -> vm_result {
+pub unsafe extern "C" fn vmesh_open_microphone(
+    peer: vmesh_peer,
+    rate_hz: u32,
+    microphone: *mut vmesh_microphone,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         unsafe { memory::write(microphone, 0, "microphone")? };
         let opened = with(peer, |peer| peer.open_microphone(rate_hz).map_err(|error| bad_rate(&error)))?;
         // SAFETY: as above.
         unsafe { memory::write(microphone, MICROPHONES.open(opened)?, "microphone")? };
-        Ok(vm_result::VM_OK)
+        Ok(vmesh_result::VMESH_OK)
     })
 }
 
@@ -81,25 +85,30 @@ pub unsafe extern "C" fn vm_open_microphone(peer: vm_peer, rate_hz: u32, microph
 /// behind them, and all is silence after an error.
 ///
 /// Made for an audio thread, as the next two: it waits for nothing, takes no memory, and shares no lock with any other handle;
-/// an error leaves vm_last_error as it is. One thread at a time reads a voice. VM_EMPTY: another thread reads or closes it just
-/// now. Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE (not aligned, or too many), VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// an error leaves vmesh_last_error as it is. One thread at a time reads a voice. VMESH_EMPTY: another thread reads or closes it just
+/// now. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (not aligned, or too many), VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_read_voice(
-    voice: vm_voice,
+pub unsafe extern "C" fn vmesh_read_voice(
+    voice: vmesh_voice,
     samples: *mut f32,
     count: usize,
     given: *mut usize,
-) -> vm_result {
+) -> vmesh_result {
     guarded_quietly(|| {
         // SAFETY: the header's promise.
         unsafe { reading(samples, count, given, |out| VOICES.with(voice, |voice| voice.read(out))) }
     })
 }
 
-/// Fills `samples` with the next frames, which are two samples each: left and right. Otherwise as vm_read_voice, but that *given
+/// Fills `samples` with the next frames, which are two samples each: left and right. Otherwise as vmesh_read_voice, but that *given
 /// counts frames as well.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_read_mix(mix: vm_mix, samples: *mut f32, frames: usize, given: *mut usize) -> vm_result {
+pub unsafe extern "C" fn vmesh_read_mix(
+    mix: vmesh_mix,
+    samples: *mut f32,
+    frames: usize,
+    given: *mut usize,
+) -> vmesh_result {
     guarded_quietly(|| {
         let count = frames.saturating_mul(2);
         // SAFETY: the header's promise.
@@ -108,14 +117,14 @@ pub unsafe extern "C" fn vm_read_mix(mix: vm_mix, samples: *mut f32, frames: usi
 }
 
 /// Hands over `count` samples. *taken, unless it is null, becomes how many there was room for: fewer if a second of
-/// samples already waits unread. A sample that is not a number becomes silence. Otherwise as vm_read_voice.
+/// samples already waits unread. A sample that is not a number becomes silence. Otherwise as vmesh_read_voice.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_write_microphone(
-    microphone: vm_microphone,
+pub unsafe extern "C" fn vmesh_write_microphone(
+    microphone: vmesh_microphone,
     samples: *const f32,
     count: usize,
     taken: *mut usize,
-) -> vm_result {
+) -> vmesh_result {
     guarded_quietly(|| {
         // SAFETY: the header's promise.
         let samples = unsafe { memory::heard(samples, count) };
@@ -126,22 +135,22 @@ pub unsafe extern "C" fn vm_write_microphone(
 }
 
 /// Closes a voice, from any thread: the peer is in the mix again. Closing it again, or closing 0, does nothing. Error:
-/// VM_ERROR_BAD_HANDLE.
+/// VMESH_ERROR_BAD_HANDLE.
 #[unsafe(no_mangle)]
-pub extern "C" fn vm_close_voice(voice: vm_voice) -> vm_result {
+pub extern "C" fn vmesh_close_voice(voice: vmesh_voice) -> vmesh_result {
     guarded(|| closed(&VOICES, voice))
 }
 
-/// Closes a mix; otherwise as vm_close_voice.
+/// Closes a mix; otherwise as vmesh_close_voice.
 #[unsafe(no_mangle)]
-pub extern "C" fn vm_close_mix(mix: vm_mix) -> vm_result {
+pub extern "C" fn vmesh_close_mix(mix: vmesh_mix) -> vmesh_result {
     guarded(|| closed(&MIXES, mix))
 }
 
-/// Closes a microphone; otherwise as vm_close_voice. Its sound is silence from then on, until vm_set_input or
-/// vm_open_microphone.
+/// Closes a microphone; otherwise as vmesh_close_voice. Its sound is silence from then on, until vmesh_set_input or
+/// vmesh_open_microphone.
 #[unsafe(no_mangle)]
-pub extern "C" fn vm_close_microphone(microphone: vm_microphone) -> vm_result {
+pub extern "C" fn vmesh_close_microphone(microphone: vmesh_microphone) -> vmesh_result {
     guarded(|| closed(&MICROPHONES, microphone))
 }
 
@@ -149,7 +158,7 @@ fn closed<T, const N: usize>(seats: &Seats<T, N>, handle: u64) -> Outcome {
     if handle != 0 {
         seats.close(handle)?;
     }
-    Ok(vm_result::VM_OK)
+    Ok(vmesh_result::VMESH_OK)
 }
 
 /// # Safety
@@ -159,8 +168,8 @@ unsafe fn reading(
     samples: *mut f32,
     count: usize,
     given: *mut usize,
-    read: impl FnOnce(&mut [f32]) -> Result<usize, vm_result>,
-) -> vm_result {
+    read: impl FnOnce(&mut [f32]) -> Result<usize, vmesh_result>,
+) -> vmesh_result {
     // SAFETY: our caller's promise.
     let read = unsafe { memory::samples(samples, count) }.and_then(read);
     // SAFETY: our caller's promise.
@@ -170,14 +179,14 @@ unsafe fn reading(
 /// # Safety
 ///
 /// `to` is null or points to a number.
-unsafe fn counted(to: *mut usize, moved: Result<usize, vm_result>) -> vm_result {
+unsafe fn counted(to: *mut usize, moved: Result<usize, vmesh_result>) -> vmesh_result {
     if !to.is_null() {
         // SAFETY: our caller's promise.
         unsafe { to.write_unaligned(*moved.as_ref().unwrap_or(&0)) };
     }
-    moved.err().unwrap_or(vm_result::VM_OK)
+    moved.err().unwrap_or(vmesh_result::VMESH_OK)
 }
 
 fn bad_rate(error: &DeviceError) -> Fault {
-    Fault::new(vm_result::VM_ERROR_BAD_VALUE, error.to_string())
+    Fault::new(vmesh_result::VMESH_ERROR_BAD_VALUE, error.to_string())
 }

@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use voicemesh::{Peer, RecordError, Stamped};
 
-use crate::event::{self, Current, vm_event};
+use crate::event::{self, Current, vmesh_event};
 use crate::guard::{Fault, Outcome, guarded};
 use crate::handles::Table;
-use crate::options::{self, vm_options};
-use crate::{VM_ABI_VERSION, memory, vm_peer_id, vm_result};
+use crate::options::{self, vmesh_options};
+use crate::{VMESH_ABI_VERSION, memory, vmesh_peer_id, vmesh_result};
 
 /// This program's own place in a room. 0 is none.
-pub type vm_peer = u64;
+pub type vmesh_peer = u64;
 
-/// How often vm_wait looks. It holds no lock in between, so that other threads can use the handle.
+/// How often vmesh_wait looks. It holds no lock in between, so that other threads can use the handle.
 const LOOK: Duration = Duration::from_millis(2);
 /// The highest volume of a peer, as a factor.
 const MOST_GAIN: f32 = 4.0;
@@ -34,7 +34,7 @@ pub(crate) struct OpenPeer {
 struct Place {
     /// `None` while and after it is closed.
     peer: Option<Peer>,
-    /// Taken by vm_wait, not yet by vm_poll.
+    /// Taken by vmesh_wait, not yet by vmesh_poll.
     next: Option<Stamped>,
 }
 
@@ -45,47 +45,47 @@ impl OpenPeer {
 }
 
 /// Runs a call on an open handle.
-pub(crate) fn with<T>(peer: vm_peer, call: impl FnOnce(&mut Peer) -> Result<T, Fault>) -> Result<T, Fault> {
+pub(crate) fn with<T>(peer: vmesh_peer, call: impl FnOnce(&mut Peer) -> Result<T, Fault>) -> Result<T, Fault> {
     let open = PEERS.find(peer)?;
     let mut place = open.lock();
     call(place.peer.as_mut().ok_or_else(closed)?)
 }
 
 fn closed() -> Fault {
-    Fault::new(vm_result::VM_ERROR_CLOSED, "the handle was closed")
+    Fault::new(vmesh_result::VMESH_ERROR_CLOSED, "the handle was closed")
 }
 
 /// A call that can only fail by its handle.
-fn done(peer: vm_peer, call: impl FnOnce(&Peer)) -> vm_result {
+fn done(peer: vmesh_peer, call: impl FnOnce(&Peer)) -> vmesh_result {
     guarded(|| {
         with(peer, |peer| {
             call(peer);
-            Ok(vm_result::VM_OK)
+            Ok(vmesh_result::VMESH_OK)
         })
     })
 }
 
-/// The number VM_ABI_VERSION of the header that this library was built with. A program that was built with another should not
+/// The number VMESH_ABI_VERSION of the header that this library was built with. A program that was built with another should not
 /// go on.
 #[unsafe(no_mangle)]
-pub extern "C" fn vm_abi_version() -> u32 {
-    VM_ABI_VERSION
+pub extern "C" fn vmesh_abi_version() -> u32 {
+    VMESH_ABI_VERSION
 }
 
 /// The library's version, "0.1.0" for example; constant.
 #[unsafe(no_mangle)]
-pub extern "C" fn vm_version() -> *const c_char {
+pub extern "C" fn vmesh_version() -> *const c_char {
     concat!(env!("CARGO_PKG_VERSION"), "\0").as_ptr().cast()
 }
 
-/// Begins to join a room, and gives the handle. Events report whether that works: VM_EVENT_JOINED,
-/// VM_EVENT_SERVER_AWAY, VM_EVENT_REFUSED.
+/// Begins to join a room, and gives the handle. Events report whether that works: VMESH_EVENT_JOINED,
+/// VMESH_EVENT_SERVER_AWAY, VMESH_EVENT_REFUSED.
 ///
-/// The handle is the program's to close, with vm_close. Returns at once but for opening devices. Errors: VM_ERROR_NULL,
-/// VM_ERROR_BAD_SIZE, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE, VM_ERROR_BAD_SERVER, VM_ERROR_BAD_NAME, VM_ERROR_DEVICE,
-/// VM_ERROR_RECORDING, VM_ERROR_CERTIFICATE, VM_ERROR_SYSTEM, VM_ERROR_TOO_MANY; *peer is then 0.
+/// The handle is the program's to close, with vmesh_close. Returns at once but for opening devices. Errors: VMESH_ERROR_NULL,
+/// VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_SERVER, VMESH_ERROR_BAD_NAME, VMESH_ERROR_DEVICE,
+/// VMESH_ERROR_RECORDING, VMESH_ERROR_CERTIFICATE, VMESH_ERROR_SYSTEM, VMESH_ERROR_TOO_MANY; *peer is then 0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_join(options: *const vm_options, peer: *mut vm_peer) -> vm_result {
+pub unsafe extern "C" fn vmesh_join(options: *const vmesh_options, peer: *mut vmesh_peer) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         unsafe { memory::write(peer, 0, "peer")? };
@@ -96,17 +96,17 @@ pub unsafe extern "C" fn vm_join(options: *const vm_options, peer: *mut vm_peer)
         let handle = PEERS.open(OpenPeer { place, current: Mutex::default() })?;
         // SAFETY: as above.
         unsafe { memory::write(peer, handle, "peer")? };
-        Ok(vm_result::VM_OK)
+        Ok(vmesh_result::VMESH_OK)
     })
 }
 
-/// The next thing that happened: VM_OK and an event, or VM_EMPTY and one of the type VM_EVENT_NONE. Never blocks. The order
+/// The next thing that happened: VMESH_OK and an event, or VMESH_EMPTY and one of the type VMESH_EVENT_NONE. Never blocks. The order
 /// is that in which things happened.
 ///
-/// event->size must be set. What the event points to stays as it is until the next vm_poll on this handle, or vm_close; so one
-/// thread at a time polls a handle. Errors: VM_ERROR_NULL, VM_ERROR_BAD_SIZE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// event->size must be set. What the event points to stays as it is until the next vmesh_poll on this handle, or vmesh_close; so one
+/// thread at a time polls a handle. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_poll(peer: vm_peer, event: *mut vm_event) -> vm_result {
+pub unsafe extern "C" fn vmesh_poll(peer: vmesh_peer, event: *mut vmesh_event) -> vmesh_result {
     guarded(|| {
         // Before anything is taken: an event must not be lost to a wrong size.
         // SAFETY: the header's promise.
@@ -122,31 +122,31 @@ pub unsafe extern "C" fn vm_poll(peer: vm_peer, event: *mut vm_event) -> vm_resu
         let mut current = open.current.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(stamped) = stamped else {
             current.clear();
-            return Ok(vm_result::VM_EMPTY);
+            return Ok(vmesh_result::VMESH_EMPTY);
         };
         // SAFETY: the header's promise.
         unsafe { memory::write_sized(event, current.keep(stamped), "event")? };
-        Ok(vm_result::VM_OK)
+        Ok(vmesh_result::VMESH_OK)
     })
 }
 
-/// Waits until there is something to poll, at most so long: VM_OK if there is, VM_EMPTY if not. For programs without a frame
+/// Waits until there is something to poll, at most so long: VMESH_OK if there is, VMESH_EMPTY if not. For programs without a frame
 /// loop of their own.
 ///
-/// Other threads can use the handle meanwhile, and closing it ends the waiting. Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Other threads can use the handle meanwhile, and closing it ends the waiting. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
 #[expect(clippy::disallowed_methods, reason = "several threads may wait for one peer, whose events one of them takes")]
-pub extern "C" fn vm_wait(peer: vm_peer, at_most_ms: u32) -> vm_result {
+pub extern "C" fn vmesh_wait(peer: vmesh_peer, at_most_ms: u32) -> vmesh_result {
     guarded(|| {
         let deadline = Instant::now() + Duration::from_millis(at_most_ms.into());
         let open = PEERS.find(peer)?;
         loop {
             if is_pending(&open)? {
-                return Ok(vm_result::VM_OK);
+                return Ok(vmesh_result::VMESH_OK);
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
-                return Ok(vm_result::VM_EMPTY);
+                return Ok(vmesh_result::VMESH_EMPTY);
             }
             thread::sleep(left.min(LOOK));
         }
@@ -165,105 +165,105 @@ fn is_pending(open: &Arc<OpenPeer>) -> Result<bool, Fault> {
 
 /// Leaves the room, waits until the others have been told (at most a second), and closes the handle.
 ///
-/// Closing it again, or closing 0, does nothing and gives VM_OK. Calls that other threads make with the handle give
-/// VM_ERROR_CLOSED from now on. A program that ends without it is noticed by the others after some seconds. Error:
-/// VM_ERROR_BAD_HANDLE.
+/// Closing it again, or closing 0, does nothing and gives VMESH_OK. Calls that other threads make with the handle give
+/// VMESH_ERROR_CLOSED from now on. A program that ends without it is noticed by the others after some seconds. Error:
+/// VMESH_ERROR_BAD_HANDLE.
 #[unsafe(no_mangle)]
-pub extern "C" fn vm_close(peer: vm_peer) -> vm_result {
+pub extern "C" fn vmesh_close(peer: vmesh_peer) -> vmesh_result {
     guarded(|| {
         if peer == 0 {
-            return Ok(vm_result::VM_OK);
+            return Ok(vmesh_result::VMESH_OK);
         }
         if let Some(open) = PEERS.close(peer)? {
             // A separate statement: the lock must not be held while leaving.
             let taken = open.lock().peer.take();
             drop(taken);
         }
-        Ok(vm_result::VM_OK)
+        Ok(vmesh_result::VMESH_OK)
     })
 }
 
-/// Muted, nothing is sent. Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Muted, nothing is sent. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vm_set_muted(peer: vm_peer, muted: i32) -> vm_result {
+pub extern "C" fn vmesh_set_muted(peer: vmesh_peer, muted: i32) -> vmesh_result {
     done(peer, |peer| peer.set_muted(muted != 0))
 }
 
-/// Deafened, nothing is heard. Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Deafened, nothing is heard. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vm_set_deafened(peer: vm_peer, deafened: i32) -> vm_result {
+pub extern "C" fn vmesh_set_deafened(peer: vmesh_peer, deafened: i32) -> vmesh_result {
     done(peer, |peer| peer.set_deafened(deafened != 0))
 }
 
-/// Whether the key to talk is held; it matters with VM_ACTIVATION_PUSH_TO_TALK only. Errors: VM_ERROR_BAD_HANDLE,
-/// VM_ERROR_CLOSED.
+/// Whether the key to talk is held; it matters with VMESH_ACTIVATION_PUSH_TO_TALK only. Errors: VMESH_ERROR_BAD_HANDLE,
+/// VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vm_set_talking(peer: vm_peer, talking: i32) -> vm_result {
+pub extern "C" fn vmesh_set_talking(peer: vmesh_peer, talking: i32) -> vmesh_result {
     done(peer, |peer| peer.set_talking(talking != 0))
 }
 
-/// When the microphone's sound is sent, from now on: a vm_activation, but not the default; release_ms as in vm_options.
+/// When the microphone's sound is sent, from now on: a vmesh_activation, but not the default; release_ms as in vmesh_options.
 ///
-/// Errors: VM_ERROR_BAD_VALUE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vm_set_activation(peer: vm_peer, activation: i32, release_ms: u32) -> vm_result {
+pub extern "C" fn vmesh_set_activation(peer: vmesh_peer, activation: i32, release_ms: u32) -> vmesh_result {
     guarded(|| {
         let chosen = options::activation(activation, release_ms)?;
         let chosen = chosen.ok_or_else(|| Fault::value("activation", "the default once the room is joined"))?;
         with(peer, |peer| {
             peer.set_activation(chosen);
-            Ok(vm_result::VM_OK)
+            Ok(vmesh_result::VMESH_OK)
         })
     })
 }
 
-/// What is done to the microphone's sound, from now on; the four as in vm_options.
+/// What is done to the microphone's sound, from now on; the four as in vmesh_options.
 ///
-/// Errors: VM_ERROR_BAD_VALUE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vm_set_processing(
-    peer: vm_peer,
+pub extern "C" fn vmesh_set_processing(
+    peer: vmesh_peer,
     echo_cancellation: i32,
     noise_suppression: i32,
     automatic_gain: i32,
     high_pass: i32,
-) -> vm_result {
+) -> vmesh_result {
     guarded(|| {
         let chosen = options::processing(echo_cancellation, noise_suppression, automatic_gain, high_pass)?;
         with(peer, |peer| {
             peer.set_processing(chosen);
-            Ok(vm_result::VM_OK)
+            Ok(vmesh_result::VMESH_OK)
         })
     })
 }
 
-/// Changes the microphone, named as in vm_options; the one in use goes on until the new one is open. VM_EVENT_WARNED
+/// Changes the microphone, named as in vmesh_options; the one in use goes on until the new one is open. VMESH_EVENT_WARNED
 /// reports one that cannot be opened.
 ///
-/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_DEVICE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_DEVICE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_set_input(peer: vm_peer, input: *const c_char, length: usize) -> vm_result {
+pub unsafe extern "C" fn vmesh_set_input(peer: vmesh_peer, input: *const c_char, length: usize) -> vmesh_result {
     // SAFETY: the header's promise.
     let text = || unsafe { memory::text(input, length, "input") };
     guarded(|| {
         let input = options::input_spec(or_default(text()?))?;
         with(peer, |peer| {
             peer.set_input(input);
-            Ok(vm_result::VM_OK)
+            Ok(vmesh_result::VMESH_OK)
         })
     })
 }
 
-/// Changes the speaker; otherwise as vm_set_input.
+/// Changes the speaker; otherwise as vmesh_set_input.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_set_output(peer: vm_peer, output: *const c_char, length: usize) -> vm_result {
+pub unsafe extern "C" fn vmesh_set_output(peer: vmesh_peer, output: *const c_char, length: usize) -> vmesh_result {
     // SAFETY: the header's promise.
     let text = || unsafe { memory::text(output, length, "output") };
     guarded(|| {
         let output = options::output_spec(or_default(text()?))?;
         with(peer, |peer| {
             peer.set_output(output);
-            Ok(vm_result::VM_OK)
+            Ok(vmesh_result::VMESH_OK)
         })
     })
 }
@@ -272,48 +272,48 @@ fn or_default(text: &str) -> &str {
     if text.is_empty() { "default" } else { text }
 }
 
-/// Begins a recording of the room in a folder, one Ogg/Opus file per speaker, as `record` of vm_options does at the join.
-/// VM_OK means that it is announced: nothing is recorded before everyone in the room can see that it is on, which is when
-/// `recording` of vm_state says so, a round trip to the server later. VM_EVENT_RECORDING_FAILED reports that it comes to nothing, or
+/// Begins a recording of the room in a folder, one Ogg/Opus file per speaker, as `record` of vmesh_options does at the join.
+/// VMESH_OK means that it is announced: nothing is recorded before everyone in the room can see that it is on, which is when
+/// `recording` of vmesh_state says so, a round trip to the server later. VMESH_EVENT_RECORDING_FAILED reports that it comes to nothing, or
 /// has ended early.
 ///
-/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE, VM_ERROR_RECORDING (nothing can be written there), VM_ERROR_ALREADY_RECORDING,
-/// VM_ERROR_SERVER_AWAY, VM_ERROR_WOULD_BLOCK, VM_ERROR_LEFT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_RECORDING (nothing can be written there), VMESH_ERROR_ALREADY_RECORDING,
+/// VMESH_ERROR_SERVER_AWAY, VMESH_ERROR_WOULD_BLOCK, VMESH_ERROR_LEFT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_start_recording(peer: vm_peer, folder: *const c_char, length: usize) -> vm_result {
+pub unsafe extern "C" fn vmesh_start_recording(peer: vmesh_peer, folder: *const c_char, length: usize) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let folder = unsafe { memory::text(folder, length, "folder")? };
         if folder.is_empty() {
             return Err(Fault::value("folder", "empty"));
         }
-        with(peer, |peer| peer.start_recording(folder).map(|()| vm_result::VM_OK).map_err(not_recorded))
+        with(peer, |peer| peer.start_recording(folder).map(|()| vmesh_result::VMESH_OK).map_err(not_recorded))
     })
 }
 
-/// Ends the recording, if one is kept. Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Ends the recording, if one is kept. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vm_stop_recording(peer: vm_peer) -> vm_result {
+pub extern "C" fn vmesh_stop_recording(peer: vmesh_peer) -> vmesh_result {
     done(peer, Peer::stop_recording)
 }
 
 fn not_recorded(error: RecordError) -> Fault {
     let result = match error {
-        RecordError::ServerAway => vm_result::VM_ERROR_SERVER_AWAY,
-        RecordError::AlreadyRecording => vm_result::VM_ERROR_ALREADY_RECORDING,
-        RecordError::Busy => vm_result::VM_ERROR_WOULD_BLOCK,
-        RecordError::Left => vm_result::VM_ERROR_LEFT,
+        RecordError::ServerAway => vmesh_result::VMESH_ERROR_SERVER_AWAY,
+        RecordError::AlreadyRecording => vmesh_result::VMESH_ERROR_ALREADY_RECORDING,
+        RecordError::Busy => vmesh_result::VMESH_ERROR_WOULD_BLOCK,
+        RecordError::Left => vmesh_result::VMESH_ERROR_LEFT,
         // `Folder`, and what a later version may add.
-        _ => vm_result::VM_ERROR_RECORDING,
+        _ => vmesh_result::VMESH_ERROR_RECORDING,
     };
     Fault::new(result, error.to_string())
 }
 
 /// How loud a peer is heard: a factor from 0.0 to 4.0, 1.0 as spoken. A peer that is not in the room is passed over.
 ///
-/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_set_gain(peer: vm_peer, of: *const vm_peer_id, gain: f32) -> vm_result {
+pub unsafe extern "C" fn vmesh_set_gain(peer: vmesh_peer, of: *const vmesh_peer_id, gain: f32) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let of = unsafe { memory::read(of, "of")? };
@@ -322,52 +322,52 @@ pub unsafe extern "C" fn vm_set_gain(peer: vm_peer, of: *const vm_peer_id, gain:
         }
         with(peer, |peer| {
             peer.set_gain(of.into(), gain);
-            Ok(vm_result::VM_OK)
+            Ok(vmesh_result::VMESH_OK)
         })
     })
 }
 
 /// Whether a peer is not heard. A peer that is not in the room is passed over.
 ///
-/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_set_peer_muted(peer: vm_peer, of: *const vm_peer_id, muted: i32) -> vm_result {
+pub unsafe extern "C" fn vmesh_set_peer_muted(peer: vmesh_peer, of: *const vmesh_peer_id, muted: i32) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let of = unsafe { memory::read(of, "of")? };
         with(peer, |peer| {
             peer.set_peer_muted(of.into(), muted != 0);
-            Ok(vm_result::VM_OK)
+            Ok(vmesh_result::VMESH_OK)
         })
     })
 }
 
-/// The access token from now on; answers VM_EVENT_TOKEN_NEEDED. At most 4096 bytes.
+/// The access token from now on; answers VMESH_EVENT_TOKEN_NEEDED. At most 4096 bytes.
 ///
-/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_set_token(peer: vm_peer, token: *const c_char, length: usize) -> vm_result {
+pub unsafe extern "C" fn vmesh_set_token(peer: vmesh_peer, token: *const c_char, length: usize) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let token = unsafe { memory::text(token, length, "token")? };
         with(peer, |peer| {
             peer.set_token(token);
-            Ok(vm_result::VM_OK)
+            Ok(vmesh_result::VMESH_OK)
         })
     })
 }
 
-/// Writes to one peer, or to everyone in the room if `to` is null: at most 4096 bytes. VM_EVENT_WARNED reports what
+/// Writes to one peer, or to everyone in the room if `to` is null: at most 4096 bytes. VMESH_EVENT_WARNED reports what
 /// cannot be sent.
 ///
-/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_send_text(
-    peer: vm_peer,
-    to: *const vm_peer_id,
+pub unsafe extern "C" fn vmesh_send_text(
+    peer: vmesh_peer,
+    to: *const vmesh_peer_id,
     text: *const c_char,
     length: usize,
-) -> vm_result {
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let text = unsafe { memory::text(text, length, "text")? };
@@ -378,23 +378,23 @@ pub unsafe extern "C" fn vm_send_text(
                 None => peer.send_text(text),
                 Some(to) => peer.send_private_text(to.into(), text),
             }
-            Ok(vm_result::VM_OK)
+            Ok(vmesh_result::VMESH_OK)
         })
     })
 }
 
 /// Writes to everyone who listens to a talk group, whose name has at most 256 bytes: at most 4096 bytes. This peer need not
-/// listen to it. vm_send_text to everyone writes to "Global". A text that cannot be sent raises VM_EVENT_WARNED.
+/// listen to it. vmesh_send_text to everyone writes to "Global". A text that cannot be sent raises VMESH_EVENT_WARNED.
 ///
-/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_send_group_text(
-    peer: vm_peer,
+pub unsafe extern "C" fn vmesh_send_group_text(
+    peer: vmesh_peer,
     group: *const c_char,
     group_length: usize,
     text: *const c_char,
     length: usize,
-) -> vm_result {
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let group = unsafe { memory::text(group, group_length, "group")? };
@@ -402,32 +402,32 @@ pub unsafe extern "C" fn vm_send_group_text(
         let text = unsafe { memory::text(text, length, "text")? };
         with(peer, |peer| {
             peer.send_group_text(group, text);
-            Ok(vm_result::VM_OK)
+            Ok(vmesh_result::VMESH_OK)
         })
     })
 }
 
 /// Begins to listen and speak to a talk group, whose name has at most 256 bytes. Everybody begins in "Global".
 ///
-/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_join_group(peer: vm_peer, name: *const c_char, length: usize) -> vm_result {
+pub unsafe extern "C" fn vmesh_join_group(peer: vmesh_peer, name: *const c_char, length: usize) -> vmesh_result {
     // SAFETY: the header's promise.
     let name = || unsafe { memory::text(name, length, "name") };
     guarded(|| group(peer, name()?, Peer::join_group))
 }
 
-/// Ceases to listen and speak to a talk group. Errors as vm_join_group.
+/// Ceases to listen and speak to a talk group. Errors as vmesh_join_group.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_leave_group(peer: vm_peer, name: *const c_char, length: usize) -> vm_result {
+pub unsafe extern "C" fn vmesh_leave_group(peer: vmesh_peer, name: *const c_char, length: usize) -> vmesh_result {
     // SAFETY: the header's promise.
     let name = || unsafe { memory::text(name, length, "name") };
     guarded(|| group(peer, name()?, Peer::leave_group))
 }
 
-fn group(peer: vm_peer, name: &str, call: fn(&Peer, &str)) -> Outcome {
+fn group(peer: vmesh_peer, name: &str, call: fn(&Peer, &str)) -> Outcome {
     with(peer, |peer| {
         call(peer, name);
-        Ok(vm_result::VM_OK)
+        Ok(vmesh_result::VMESH_OK)
     })
 }

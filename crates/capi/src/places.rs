@@ -8,33 +8,33 @@ use voicemesh::{Attenuation, Curve, GridAxes, Peer, Pose, ProximityGrid};
 use crate::guard::{Fault, guarded};
 use crate::handles::Table;
 use crate::memory::{self, Plain};
-use crate::peer::{vm_peer, with};
-use crate::{vm_peer_id, vm_result, vm_vector};
+use crate::peer::{vmesh_peer, with};
+use crate::{vmesh_peer_id, vmesh_result, vmesh_vector};
 
 /// A proximity grid. 0 is none.
-pub type vm_grid = u64;
+pub type vmesh_grid = u64;
 
 static GRIDS: Table<Mutex<ProximityGrid>> = Table::new(6);
 
 /// Where a listener stands and looks.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct vm_pose {
+pub struct vmesh_pose {
     /// Where.
-    pub position: vm_vector,
+    pub position: vmesh_vector,
     /// Where the nose points; of any length.
-    pub forward: vm_vector,
+    pub forward: vmesh_vector,
     /// Where the top of the head points; of any length, and not along forward.
-    pub up: vm_vector,
+    pub up: vmesh_vector,
 }
 
 // SAFETY: numbers.
-unsafe impl Plain for vm_pose {}
+unsafe impl Plain for vmesh_pose {}
 
 /// A point of a curve.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct vm_point {
+pub struct vmesh_point {
     /// In metres.
     pub distance: f32,
     /// A factor of 0.0 to 2.0.
@@ -42,15 +42,15 @@ pub struct vm_point {
 }
 
 // SAFETY: numbers.
-unsafe impl Plain for vm_point {}
+unsafe impl Plain for vmesh_point {}
 
 /// Where this peer's ears are. To be called each frame, as the next two; only the latest counts.
 ///
-/// Places need vm_options.positional. A peer is heard from its place if the program has told it, and if it says itself that
-/// what it says has one: by vm_options.positional, or as vm_speak_to_group and vm_speak_to_peer ask. Errors: VM_ERROR_NULL,
-/// VM_ERROR_BAD_VALUE (a number is none), VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Places need vmesh_options.positional. A peer is heard from its place if the program has told it, and if it says itself that
+/// what it says has one: by vmesh_options.positional, or as vmesh_speak_to_group and vmesh_speak_to_peer ask. Errors: VMESH_ERROR_NULL,
+/// VMESH_ERROR_BAD_VALUE (a number is none), VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_set_listener(peer: vm_peer, pose: *const vm_pose) -> vm_result {
+pub unsafe extern "C" fn vmesh_set_listener(peer: vmesh_peer, pose: *const vmesh_pose) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let pose = unsafe { memory::read(pose, "pose")? };
@@ -67,19 +67,19 @@ pub unsafe extern "C" fn vm_set_listener(peer: vm_peer, pose: *const vm_pose) ->
 /// go on moving for at most a quarter of a second. A peer that is not in the room is ignored; one that leaves loses its
 /// position.
 ///
-/// Errors: as vm_set_listener.
+/// Errors: as vmesh_set_listener.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_set_position(
-    peer: vm_peer,
-    of: *const vm_peer_id,
-    position: *const vm_vector,
-    velocity: *const vm_vector,
-) -> vm_result {
+pub unsafe extern "C" fn vmesh_set_position(
+    peer: vmesh_peer,
+    of: *const vmesh_peer_id,
+    position: *const vmesh_vector,
+    velocity: *const vmesh_vector,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let (of, position) = unsafe { (memory::read(of, "of")?, memory::read(position, "position")?) };
         let velocity = match velocity.is_null() {
-            true => vm_vector::default(),
+            true => vmesh_vector::default(),
             // SAFETY: the header's promise.
             false => unsafe { memory::read(velocity, "velocity")? },
         };
@@ -88,9 +88,9 @@ pub unsafe extern "C" fn vm_set_position(
     })
 }
 
-/// Another peer stands nowhere: it is heard as it is. Errors: VM_ERROR_NULL, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Another peer stands nowhere: it is heard as it is. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_clear_position(peer: vm_peer, of: *const vm_peer_id) -> vm_result {
+pub unsafe extern "C" fn vmesh_clear_position(peer: vmesh_peer, of: *const vmesh_peer_id) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let of = unsafe { memory::read(of, "of")? };
@@ -98,13 +98,19 @@ pub unsafe extern "C" fn vm_clear_position(peer: vm_peer, of: *const vm_peer_id)
     })
 }
 
-/// How voices get softer with distance: a vm_attenuation, the distance up to which they are as loud as spoken, the one beyond
-/// which they are silent, and how fast. At first VM_ATTENUATION_INVERSE, 1.0, 50.0, 1.0. Numbers that make no sense are taken
+/// How voices get softer with distance: a vmesh_attenuation, the distance up to which they are as loud as spoken, the one beyond
+/// which they are silent, and how fast. At first VMESH_ATTENUATION_INVERSE, 1.0, 50.0, 1.0. Numbers that make no sense are taken
 /// to be the nearest that do.
 ///
-/// Errors: VM_ERROR_BAD_VALUE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vm_set_attenuation(peer: vm_peer, kind: i32, reference: f32, max: f32, rolloff: f32) -> vm_result {
+pub extern "C" fn vmesh_set_attenuation(
+    peer: vmesh_peer,
+    kind: i32,
+    reference: f32,
+    max: f32,
+    rolloff: f32,
+) -> vmesh_result {
     guarded(|| {
         let attenuation = match kind {
             0 => Attenuation::None,
@@ -120,9 +126,13 @@ pub extern "C" fn vm_set_attenuation(peer: vm_peer, kind: i32, reference: f32, m
 /// The same by straight lines between points, of which there are 1 to 16, nearest first. The first gain holds before its point
 /// and the last behind; let that be 0.0 for silence.
 ///
-/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_set_attenuation_points(peer: vm_peer, points: *const vm_point, count: usize) -> vm_result {
+pub unsafe extern "C" fn vmesh_set_attenuation_points(
+    peer: vmesh_peer,
+    points: *const vmesh_point,
+    count: usize,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let points = unsafe { memory::bytes(points, count, "points")? };
@@ -133,19 +143,19 @@ pub unsafe extern "C" fn vm_set_attenuation_points(peer: vm_peer, points: *const
 }
 
 /// Makes a grid: who is near hears each other, by talk groups called by `prefix` (at most 128 bytes) and their cell. Along each
-/// of the axes that count (a vm_axes), two who are within `range` metres of each other always hear each other, and two who are
+/// of the axes that count (a vmesh_axes), two who are within `range` metres of each other always hear each other, and two who are
 /// further apart than 2.25 times that never do. Everyone in a room uses the same prefix, range and axes, and leaves "Global".
 ///
-/// The grid is the program's to close, with vm_close_grid. Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE,
-/// VM_ERROR_TOO_MANY; *grid is then 0.
+/// The grid is the program's to close, with vmesh_close_grid. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE,
+/// VMESH_ERROR_TOO_MANY; *grid is then 0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_create_grid(
+pub unsafe extern "C" fn vmesh_create_grid(
     prefix: *const c_char,
     length: usize,
     range: f32,
     axes: i32,
-    grid: *mut vm_grid,
-) -> vm_result {
+    grid: *mut vmesh_grid,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         unsafe { memory::write(grid, 0, "grid")? };
@@ -163,16 +173,20 @@ pub unsafe extern "C" fn vm_create_grid(
         let handle = GRIDS.open(Mutex::new(made))?;
         // SAFETY: as above.
         unsafe { memory::write(grid, handle, "grid")? };
-        Ok(vm_result::VM_OK)
+        Ok(vmesh_result::VMESH_OK)
     })
 }
 
 /// Listens to those around this position, and speaks to them, positionally. To be called each frame: only in another cell is
 /// there anything to do. A grid is of one peer.
 ///
-/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_VALUE (a number is none), VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_VALUE (a number is none), VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_move_in_grid(peer: vm_peer, grid: vm_grid, position: *const vm_vector) -> vm_result {
+pub unsafe extern "C" fn vmesh_move_in_grid(
+    peer: vmesh_peer,
+    grid: vmesh_grid,
+    position: *const vmesh_vector,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let position = finite(unsafe { memory::read(position, "position")? }, "position")?;
@@ -180,38 +194,42 @@ pub unsafe extern "C" fn vm_move_in_grid(peer: vm_peer, grid: vm_grid, position:
     })
 }
 
-/// Ceases to listen and to speak to a grid's groups. It can be moved in again. Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Ceases to listen and to speak to a grid's groups. It can be moved in again. Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vm_leave_grid(peer: vm_peer, grid: vm_grid) -> vm_result {
+pub extern "C" fn vmesh_leave_grid(peer: vmesh_peer, grid: vmesh_grid) -> vmesh_result {
     guarded(|| with_grid(peer, grid, |peer, grid| peer.leave_grid(grid)))
 }
 
-/// Closes a grid, which ends the speaking; vm_leave_grid before it also ends the listening. Closing it again, or closing 0,
-/// does nothing. Error: VM_ERROR_BAD_HANDLE.
+/// Closes a grid, which ends the speaking; vmesh_leave_grid before it also ends the listening. Closing it again, or closing 0,
+/// does nothing. Error: VMESH_ERROR_BAD_HANDLE.
 #[unsafe(no_mangle)]
-pub extern "C" fn vm_close_grid(grid: vm_grid) -> vm_result {
+pub extern "C" fn vmesh_close_grid(grid: vmesh_grid) -> vmesh_result {
     guarded(|| {
         if grid != 0 {
             GRIDS.close(grid)?;
         }
-        Ok(vm_result::VM_OK)
+        Ok(vmesh_result::VMESH_OK)
     })
 }
 
-fn with_grid(peer: vm_peer, grid: vm_grid, call: impl FnOnce(&Peer, &mut ProximityGrid)) -> Result<vm_result, Fault> {
+fn with_grid(
+    peer: vmesh_peer,
+    grid: vmesh_grid,
+    call: impl FnOnce(&Peer, &mut ProximityGrid),
+) -> Result<vmesh_result, Fault> {
     let grid = GRIDS.find(grid)?;
     let mut grid = grid.lock().unwrap_or_else(PoisonError::into_inner);
     done(peer, |peer| call(peer, &mut grid))
 }
 
-fn done(peer: vm_peer, call: impl FnOnce(&Peer)) -> Result<vm_result, Fault> {
+fn done(peer: vmesh_peer, call: impl FnOnce(&Peer)) -> Result<vmesh_result, Fault> {
     with(peer, |peer| {
         call(peer);
-        Ok(vm_result::VM_OK)
+        Ok(vmesh_result::VMESH_OK)
     })
 }
 
-fn finite(vector: vm_vector, what: &str) -> Result<[f32; 3], Fault> {
+fn finite(vector: vmesh_vector, what: &str) -> Result<[f32; 3], Fault> {
     let axes = [vector.x, vector.y, vector.z];
     if axes.iter().all(|axis| axis.is_finite()) { Ok(axes) } else { Err(Fault::value(what, format!("{axes:?}"))) }
 }

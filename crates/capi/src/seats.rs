@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use crate::guard::Fault;
 use crate::handles::{LAST_GENERATION, handle, never_given, parts};
-use crate::vm_result;
+use crate::vmesh_result;
 
 /// At most `N` things of one kind. Numbers are as in [`Table`](crate::handles::Table).
 pub(crate) struct Seats<T, const N: usize> {
@@ -46,21 +46,21 @@ impl<T, const N: usize> Seats<T, N> {
                 return Ok(handle(self.kind, inside.generation, index));
             }
         }
-        Err(Fault::new(vm_result::VM_ERROR_TOO_MANY, format!("{N} handles of this kind are open")))
+        Err(Fault::new(vmesh_result::VMESH_ERROR_TOO_MANY, format!("{N} handles of this kind are open")))
     }
 
-    /// Runs a call on an open thing, without waiting and without memory: `VM_EMPTY` while another thread has it.
-    pub(crate) fn with<R>(&self, handle: u64, call: impl FnOnce(&mut T) -> R) -> Result<R, vm_result> {
-        let (seat, generation) = self.seat(handle).ok_or(vm_result::VM_ERROR_BAD_HANDLE)?;
+    /// Runs a call on an open thing, without waiting and without memory: `VMESH_EMPTY` while another thread has it.
+    pub(crate) fn with<R>(&self, handle: u64, call: impl FnOnce(&mut T) -> R) -> Result<R, vmesh_result> {
+        let (seat, generation) = self.seat(handle).ok_or(vmesh_result::VMESH_ERROR_BAD_HANDLE)?;
         let mut inside = match seat.inside.try_lock() {
             Ok(inside) => inside,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return Err(vm_result::VM_EMPTY),
+            Err(TryLockError::WouldBlock) => return Err(vmesh_result::VMESH_EMPTY),
         };
         match &mut *inside {
             Inside { generation: now, entry: Some(entry) } if *now == generation => Ok(call(entry)),
-            Inside { generation: now, .. } if (1..=*now).contains(&generation) => Err(vm_result::VM_ERROR_CLOSED),
-            Inside { .. } => Err(vm_result::VM_ERROR_BAD_HANDLE),
+            Inside { generation: now, .. } if (1..=*now).contains(&generation) => Err(vmesh_result::VMESH_ERROR_CLOSED),
+            Inside { .. } => Err(vmesh_result::VMESH_ERROR_BAD_HANDLE),
         }
     }
 
@@ -94,25 +94,25 @@ fn lock<T>(inside: &Mutex<Inside<T>>) -> MutexGuard<'_, Inside<T>> {
 #[cfg(test)]
 mod tests {
     use super::Seats;
-    use crate::vm_result::*;
+    use crate::vmesh_result::*;
 
     #[test]
     fn a_seat_is_taken_again_under_another_number() {
         let seats = Seats::<u32, 2>::new(9);
         let (first, second) = (seats.open(1).unwrap(), seats.open(2).unwrap());
-        assert_eq!(seats.open(3).unwrap_err().result, VM_ERROR_TOO_MANY);
+        assert_eq!(seats.open(3).unwrap_err().result, VMESH_ERROR_TOO_MANY);
         assert_eq!((seats.with(first, |held| *held), seats.with(second, |held| *held)), (Ok(1), Ok(2)));
         assert!(seats.close(first).is_ok() && seats.close(first).is_ok(), "closing is idempotent");
         let third = seats.open(3).unwrap();
         assert_ne!(first, third);
-        assert_eq!(seats.with(first, |held| *held), Err(VM_ERROR_CLOSED));
+        assert_eq!(seats.with(first, |held| *held), Err(VMESH_ERROR_CLOSED));
         assert!(seats.close(first).is_ok(), "and does not close another's");
         assert_eq!(seats.with(third, |held| *held), Ok(3));
         for wrong in
             [0, u64::MAX, third + 2, third + (1 << 32), second - (1 << 32), Seats::<u32, 2>::new(8).open(0).unwrap()]
         {
-            assert_eq!(seats.with(wrong, |held| *held), Err(VM_ERROR_BAD_HANDLE), "{wrong:x}");
-            assert_eq!(seats.close(wrong).unwrap_err().result, VM_ERROR_BAD_HANDLE, "{wrong:x}");
+            assert_eq!(seats.with(wrong, |held| *held), Err(VMESH_ERROR_BAD_HANDLE), "{wrong:x}");
+            assert_eq!(seats.close(wrong).unwrap_err().result, VMESH_ERROR_BAD_HANDLE, "{wrong:x}");
         }
     }
 
@@ -122,11 +122,11 @@ mod tests {
         let handle = seats.open(1).unwrap();
         std::thread::scope(|scope| {
             let closing = seats.with(handle, |_| {
-                assert_eq!(seats.with(handle, |_| ()), Err(VM_EMPTY));
+                assert_eq!(seats.with(handle, |_| ()), Err(VMESH_EMPTY));
                 scope.spawn(|| seats.close(handle).map_err(|fault| fault.result))
             });
             assert_eq!(closing.unwrap().join().unwrap(), Ok(()));
         });
-        assert_eq!(seats.with(handle, |_| ()), Err(VM_ERROR_CLOSED));
+        assert_eq!(seats.with(handle, |_| ()), Err(VMESH_ERROR_CLOSED));
     }
 }

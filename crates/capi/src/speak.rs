@@ -7,11 +7,11 @@ use voicemesh::{Peer, Priority, SpeakOptions, SpeakingTo, VoiceAudience};
 
 use crate::guard::{Fault, Outcome, guarded};
 use crate::handles::Table;
-use crate::peer::{vm_peer, with};
-use crate::{memory, vm_peer_id, vm_result};
+use crate::peer::{vmesh_peer, with};
+use crate::{memory, vmesh_peer_id, vmesh_result};
 
 /// A talk group or a peer that is spoken to. 0 is none.
-pub type vm_speaking = u64;
+pub type vmesh_speaking = u64;
 
 /// As many as the crate below takes.
 static SPEAKING: Table<Mutex<SpeakingTo>> = Table::new(5);
@@ -19,23 +19,23 @@ static SPEAKING: Table<Mutex<SpeakingTo>> = Table::new(5);
 /// The highest volume of speech to an audience, as a factor.
 const MOST_VOLUME: f32 = 2.0;
 
-/// Speaks to a talk group until vm_stop_speaking, in addition to all that is spoken to already. Where several handles
+/// Speaks to a talk group until vmesh_stop_speaking, in addition to all that is spoken to already. Where several handles
 /// speak to one audience, the highest volume and the highest priority count, and it is positional only if all are.
-/// VM_EVENT_WARNED reports what cannot be done (more than 64 audiences at a time).
+/// VMESH_EVENT_WARNED reports what cannot be done (more than 64 audiences at a time).
 ///
-/// `volume` is a factor of 0.0 to 2.0; `priority` a vm_priority; `positional` says whether those who know where this peer stands
-/// hear it from there. The handle is the program's to close. Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_VALUE,
-/// VM_ERROR_TOO_MANY, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED; *speaking is then 0.
+/// `volume` is a factor of 0.0 to 2.0; `priority` a vmesh_priority; `positional` says whether those who know where this peer stands
+/// hear it from there. The handle is the program's to close. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_VALUE,
+/// VMESH_ERROR_TOO_MANY, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED; *speaking is then 0.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_speak_to_group(
-    peer: vm_peer,
+pub unsafe extern "C" fn vmesh_speak_to_group(
+    peer: vmesh_peer,
     name: *const c_char,
     length: usize,
     volume: f32,
     priority: i32,
     positional: i32,
-    speaking: *mut vm_speaking,
-) -> vm_result {
+    speaking: *mut vmesh_speaking,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         unsafe { memory::write(speaking, 0, "speaking")? };
@@ -44,20 +44,20 @@ pub unsafe extern "C" fn vm_speak_to_group(
         let handle = open(peer, VoiceAudience::Group(name.to_owned()), chosen(volume, priority, positional)?)?;
         // SAFETY: as above.
         unsafe { memory::write(speaking, handle, "speaking")? };
-        Ok(vm_result::VM_OK)
+        Ok(vmesh_result::VMESH_OK)
     })
 }
 
-/// Speaks to one peer; otherwise as vm_speak_to_group.
+/// Speaks to one peer; otherwise as vmesh_speak_to_group.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_speak_to_peer(
-    peer: vm_peer,
-    to: *const vm_peer_id,
+pub unsafe extern "C" fn vmesh_speak_to_peer(
+    peer: vmesh_peer,
+    to: *const vmesh_peer_id,
     volume: f32,
     priority: i32,
     positional: i32,
-    speaking: *mut vm_speaking,
-) -> vm_result {
+    speaking: *mut vmesh_speaking,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         unsafe { memory::write(speaking, 0, "speaking")? };
@@ -66,15 +66,20 @@ pub unsafe extern "C" fn vm_speak_to_peer(
         let handle = open(peer, VoiceAudience::Peer(to.into()), chosen(volume, priority, positional)?)?;
         // SAFETY: as above.
         unsafe { memory::write(speaking, handle, "speaking")? };
-        Ok(vm_result::VM_OK)
+        Ok(vmesh_result::VMESH_OK)
     })
 }
 
-/// From the next frame on, otherwise; the three as in vm_speak_to_group.
+/// From the next frame on, otherwise; the three as in vmesh_speak_to_group.
 ///
-/// Errors: VM_ERROR_BAD_VALUE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_BAD_VALUE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub extern "C" fn vm_set_speaking(speaking: vm_speaking, volume: f32, priority: i32, positional: i32) -> vm_result {
+pub extern "C" fn vmesh_set_speaking(
+    speaking: vmesh_speaking,
+    volume: f32,
+    priority: i32,
+    positional: i32,
+) -> vmesh_result {
     guarded(|| {
         let options = chosen(volume, priority, positional)?;
         let open = SPEAKING.find(speaking)?;
@@ -82,47 +87,47 @@ pub extern "C" fn vm_set_speaking(speaking: vm_speaking, volume: f32, priority: 
         open.set_volume(options.volume);
         open.set_priority(options.priority);
         open.set_positional(options.positional);
-        Ok(vm_result::VM_OK)
+        Ok(vmesh_result::VMESH_OK)
     })
 }
 
-/// Ceases to speak by this handle. Closing it again, or closing 0, does nothing. Error: VM_ERROR_BAD_HANDLE.
+/// Ceases to speak by this handle. Closing it again, or closing 0, does nothing. Error: VMESH_ERROR_BAD_HANDLE.
 #[unsafe(no_mangle)]
-pub extern "C" fn vm_stop_speaking(speaking: vm_speaking) -> vm_result {
+pub extern "C" fn vmesh_stop_speaking(speaking: vmesh_speaking) -> vmesh_result {
     guarded(|| {
         if speaking != 0 {
             SPEAKING.close(speaking)?;
         }
-        Ok(vm_result::VM_OK)
+        Ok(vmesh_result::VMESH_OK)
     })
 }
 
 /// Begins to listen to a talk group, without speaking to it: at most 64 of them.
 ///
-/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_TEXT, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_TEXT, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_listen(peer: vm_peer, group: *const c_char, length: usize) -> vm_result {
+pub unsafe extern "C" fn vmesh_listen(peer: vmesh_peer, group: *const c_char, length: usize) -> vmesh_result {
     // SAFETY: the header's promise.
     let group = || unsafe { memory::text(group, length, "group") };
     guarded(|| listening(peer, group()?, Peer::listen))
 }
 
-/// Stops listening to a talk group; speaking to it is not affected. Errors: as vm_listen.
+/// Stops listening to a talk group; speaking to it is not affected. Errors: as vmesh_listen.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_unlisten(peer: vm_peer, group: *const c_char, length: usize) -> vm_result {
+pub unsafe extern "C" fn vmesh_unlisten(peer: vmesh_peer, group: *const c_char, length: usize) -> vmesh_result {
     // SAFETY: the header's promise.
     let group = || unsafe { memory::text(group, length, "group") };
     guarded(|| listening(peer, group()?, Peer::unlisten))
 }
 
-fn listening(peer: vm_peer, group: &str, call: fn(&Peer, &str)) -> Outcome {
+fn listening(peer: vmesh_peer, group: &str, call: fn(&Peer, &str)) -> Outcome {
     with(peer, |peer| {
         call(peer, group);
-        Ok(vm_result::VM_OK)
+        Ok(vmesh_result::VMESH_OK)
     })
 }
 
-fn open(peer: vm_peer, audience: VoiceAudience, options: SpeakOptions) -> Result<vm_speaking, Fault> {
+fn open(peer: vmesh_peer, audience: VoiceAudience, options: SpeakOptions) -> Result<vmesh_speaking, Fault> {
     let speaking = with(peer, |peer| Ok(peer.speak_to(audience, options)))?;
     SPEAKING.open(Mutex::new(speaking))
 }

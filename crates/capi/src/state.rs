@@ -10,8 +10,8 @@ use voicemesh::{PeerState, Snapshot};
 use crate::event::{permission_bits, route_number, status_bits};
 use crate::guard::{Fault, guarded};
 use crate::memory::{self, Plain, Sized32};
-use crate::peer::{vm_peer, with};
-use crate::{vm_peer_id, vm_result};
+use crate::peer::{vmesh_peer, with};
+use crate::{vmesh_peer_id, vmesh_result};
 
 /// How quiet nothing is.
 pub(crate) const SILENCE_DBFS: f32 = -120.0;
@@ -19,13 +19,13 @@ pub(crate) const SILENCE_DBFS: f32 = -120.0;
 /// One's own situation, as of a few milliseconds ago.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct vm_state {
-    /// sizeof(vm_state), set by the program.
+pub struct vmesh_state {
+    /// sizeof(vmesh_state), set by the program.
     pub size: u32,
     /// Whether this peer is in the room's session.
     pub connected: i32,
-    /// The own id; zeros until VM_EVENT_JOINED.
-    pub you: vm_peer_id,
+    /// The own id; zeros until VMESH_EVENT_JOINED.
+    pub you: vmesh_peer_id,
     /// Frames that the microphone has made.
     pub frames_spoken: u64,
     /// How many others there are.
@@ -58,9 +58,9 @@ pub struct vm_state {
     pub clipping: i32,
     /// There is no microphone: none was chosen, or it is lost.
     pub listening_only: i32,
-    /// Bits of vm_permission: what this peer may do.
+    /// Bits of vmesh_permission: what this peer may do.
     pub permissions: i32,
-    /// In how many talk groups a moderator holds this peer; see vm_get_held_group.
+    /// In how many talk groups a moderator holds this peer; see vmesh_get_held_group.
     pub held_groups: u32,
     /// Zero.
     pub reserved: i32,
@@ -69,22 +69,22 @@ pub struct vm_state {
 }
 
 // SAFETY: numbers.
-unsafe impl Plain for vm_state {}
+unsafe impl Plain for vmesh_state {}
 // SAFETY: repr(C), and size comes first.
-unsafe impl Sized32 for vm_state {
-    const FIRST: usize = offset_of!(vm_state, clipping) + size_of::<i32>();
+unsafe impl Sized32 for vmesh_state {
+    const FIRST: usize = offset_of!(vmesh_state, clipping) + size_of::<i32>();
 }
 
 /// Another peer, as of a few milliseconds ago.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-pub struct vm_remote {
-    /// sizeof(vm_remote).
+pub struct vmesh_remote {
+    /// sizeof(vmesh_remote).
     pub size: u32,
-    /// A vm_route.
+    /// A vmesh_route.
     pub route: i32,
     /// Who.
-    pub peer: vm_peer_id,
+    pub peer: vmesh_peer_id,
     /// The name to show: followed by # and the beginning of its id if it looks like the name of another peer in the room.
     pub name: [c_char; 72],
     /// It speaks.
@@ -113,55 +113,55 @@ pub struct vm_remote {
     pub frames_concealed: u64,
     /// Its place in the order of arrival; a peer that came earlier has a lower one.
     pub order: u64,
-    /// Bits of vm_status: how it takes part, as its own program says.
+    /// Bits of vmesh_status: how it takes part, as its own program says.
     pub status: i32,
-    /// Bits of vm_permission: what it may do.
+    /// Bits of vmesh_permission: what it may do.
     pub permissions: i32,
-    /// In how many talk groups a moderator holds it; see vm_get_held_group.
+    /// In how many talk groups a moderator holds it; see vmesh_get_held_group.
     pub held_groups: u32,
     /// Zero.
     pub reserved: i32,
 }
 
 // SAFETY: numbers and an array of them.
-unsafe impl Plain for vm_remote {}
+unsafe impl Plain for vmesh_remote {}
 // SAFETY: repr(C), and size comes first.
-unsafe impl Sized32 for vm_remote {
-    const FIRST: usize = offset_of!(vm_remote, order) + size_of::<u64>();
+unsafe impl Sized32 for vmesh_remote {
+    const FIRST: usize = offset_of!(vmesh_remote, order) + size_of::<u64>();
 }
 
-/// What fits into [`vm_remote::name`] in front of the NUL.
+/// What fits into [`vmesh_remote::name`] in front of the NUL.
 const LABEL_BYTES: usize = size_of::<[c_char; 72]>() - 1;
 
 /// Tells one's own situation. state->size must be set.
 ///
-/// Errors: VM_ERROR_NULL, VM_ERROR_BAD_SIZE, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_get_state(peer: vm_peer, state: *mut vm_state) -> vm_result {
+pub unsafe extern "C" fn vmesh_get_state(peer: vmesh_peer, state: *mut vmesh_state) -> vmesh_result {
     guarded(|| {
         let snapshot = with(peer, |peer| Ok(peer.snapshot()))?;
         // SAFETY: the header's promise.
         unsafe { memory::write_sized(state, own(&snapshot), "state")? };
-        Ok(vm_result::VM_OK)
+        Ok(vmesh_result::VMESH_OK)
     })
 }
 
 /// Tells of everyone else, in order of arrival: at most `capacity` of them, one behind the other. *count becomes the number of all,
 /// which may be more.
 ///
-/// `size` is sizeof(vm_remote); peers may be null if capacity is 0. Errors: VM_ERROR_NULL, VM_ERROR_BAD_SIZE,
-/// VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// `size` is sizeof(vmesh_remote); peers may be null if capacity is 0. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BAD_SIZE,
+/// VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_get_peers(
-    peer: vm_peer,
-    peers: *mut vm_remote,
+pub unsafe extern "C" fn vmesh_get_peers(
+    peer: vmesh_peer,
+    peers: *mut vmesh_remote,
     size: u32,
     capacity: usize,
     count: *mut usize,
-) -> vm_result {
+) -> vmesh_result {
     guarded(|| {
         let size = size as usize;
-        memory::check_size::<vm_remote>(size, "vm_remote")?;
+        memory::check_size::<vmesh_remote>(size, "vmesh_remote")?;
         if peers.is_null() && capacity != 0 {
             return Err(Fault::null("peers"));
         }
@@ -172,7 +172,7 @@ pub unsafe extern "C" fn vm_get_peers(
             // SAFETY: the caller has room for `capacity` structures of `size` bytes, and `number` is below that.
             unsafe { memory::write_part(peers.cast::<u8>().add(number * size), remote(state), size) };
         }
-        Ok(vm_result::VM_OK)
+        Ok(vmesh_result::VMESH_OK)
     })
 }
 
@@ -180,14 +180,14 @@ pub unsafe extern "C" fn vm_get_peers(
 /// *speaking is then whether what the microphone gives is sent. Either of the two may be null.
 ///
 /// *level_dbfs becomes -120 (silence) to 0, also for a peer that is not in the room; speech begins at about -50.
-/// Errors: VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_get_level(
-    peer: vm_peer,
-    of: *const vm_peer_id,
+pub unsafe extern "C" fn vmesh_get_level(
+    peer: vmesh_peer,
+    of: *const vmesh_peer_id,
     level_dbfs: *mut f32,
     speaking: *mut i32,
-) -> vm_result {
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let of = if of.is_null() { None } else { Some(unsafe { memory::read(of, "of")? }) };
@@ -208,24 +208,24 @@ pub unsafe extern "C" fn vm_get_level(
             // SAFETY: the header's promise.
             unsafe { memory::write(speaking, speaks.into(), "speaking")? };
         }
-        Ok(vm_result::VM_OK)
+        Ok(vmesh_result::VMESH_OK)
     })
 }
 
 /// Copies the talk group with that number, from 0 on, in which a moderator holds a peer, oneself if `of` is null, with a NUL
-/// behind it, into the program's buffer. *needed, unless it is null, becomes the bytes that takes; with VM_ERROR_BUFFER nothing
-/// was copied. VM_EMPTY: it is not held in so many.
+/// behind it, into the program's buffer. *needed, unless it is null, becomes the bytes that takes; with VMESH_ERROR_BUFFER nothing
+/// was copied. VMESH_EMPTY: it is not held in so many.
 ///
-/// Errors: VM_ERROR_BUFFER, VM_ERROR_UNKNOWN_PEER, VM_ERROR_BAD_HANDLE, VM_ERROR_CLOSED.
+/// Errors: VMESH_ERROR_BUFFER, VMESH_ERROR_UNKNOWN_PEER, VMESH_ERROR_BAD_HANDLE, VMESH_ERROR_CLOSED.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_get_held_group(
-    peer: vm_peer,
-    of: *const vm_peer_id,
+pub unsafe extern "C" fn vmesh_get_held_group(
+    peer: vmesh_peer,
+    of: *const vmesh_peer_id,
     number: usize,
     buffer: *mut c_char,
     capacity: usize,
     needed: *mut usize,
-) -> vm_result {
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let of = if of.is_null() { None } else { Some(unsafe { memory::read(of, "of")? }) };
@@ -239,14 +239,18 @@ pub unsafe extern "C" fn vm_get_held_group(
         match with(peer, |peer| peer.read_snapshot(found).ok_or_else(Fault::unknown_peer))? {
             // SAFETY: the header's promise.
             Some(group) => unsafe { memory::copy_out(&group, buffer, capacity, needed) },
-            None => Ok(vm_result::VM_EMPTY),
+            None => Ok(vmesh_result::VMESH_EMPTY),
         }
     })
 }
 
-/// Writes a peer's id as people see it: 36 characters and a NUL. Errors: VM_ERROR_NULL, VM_ERROR_BUFFER.
+/// Writes a peer's id as people see it: 36 characters and a NUL. Errors: VMESH_ERROR_NULL, VMESH_ERROR_BUFFER.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn vm_peer_id_text(id: *const vm_peer_id, buffer: *mut c_char, capacity: usize) -> vm_result {
+pub unsafe extern "C" fn vmesh_peer_id_text(
+    id: *const vmesh_peer_id,
+    buffer: *mut c_char,
+    capacity: usize,
+) -> vmesh_result {
     guarded(|| {
         // SAFETY: the header's promise.
         let id = unsafe { memory::read(id, "id")? };
@@ -259,11 +263,11 @@ pub unsafe extern "C" fn vm_peer_id_text(id: *const vm_peer_id, buffer: *mut c_c
     })
 }
 
-fn own(snapshot: &Snapshot) -> vm_state {
-    vm_state {
+fn own(snapshot: &Snapshot) -> vmesh_state {
+    vmesh_state {
         size: 0,
         connected: snapshot.connected.into(),
-        you: snapshot.you.map(vm_peer_id::from).unwrap_or_default(),
+        you: snapshot.you.map(vmesh_peer_id::from).unwrap_or_default(),
         frames_spoken: snapshot.frames_spoken,
         peer_count: u32::try_from(snapshot.peers.len()).unwrap_or(u32::MAX),
         muted: snapshot.muted.into(),
@@ -287,8 +291,8 @@ fn own(snapshot: &Snapshot) -> vm_state {
     }
 }
 
-fn remote(state: &PeerState) -> vm_remote {
-    vm_remote {
+fn remote(state: &PeerState) -> vmesh_remote {
+    vmesh_remote {
         size: 0,
         route: route_number(state.route) as i32,
         peer: state.peer.into(),

@@ -16,7 +16,7 @@ use crate::memory::Sized32;
 use crate::options::*;
 use crate::peer::*;
 use crate::state::*;
-use crate::vm_result::*;
+use crate::vmesh_result::*;
 use crate::*;
 
 /// An address without a server: joining begins, and waits.
@@ -38,15 +38,15 @@ impl Drop for Folder {
     }
 }
 
-fn in_c(text: &CStr) -> vm_string {
-    vm_string { data: text.as_ptr(), length: VM_NUL_TERMINATED }
+fn in_c(text: &CStr) -> vmesh_string {
+    vmesh_string { data: text.as_ptr(), length: VMESH_NUL_TERMINATED }
 }
 
-fn filled() -> vm_options {
+fn filled() -> vmesh_options {
     let mut options = DEFAULTS;
     // SAFETY: a structure of its size.
-    assert_eq!(unsafe { vm_options_init(&raw mut options, size_of::<vm_options>() as u32) }, VM_OK);
-    vm_options {
+    assert_eq!(unsafe { vmesh_options_init(&raw mut options, size_of::<vmesh_options>() as u32) }, VMESH_OK);
+    vmesh_options {
         server: in_c(NOWHERE),
         room: in_c(c"room"),
         name: in_c(c"Ada"),
@@ -56,35 +56,35 @@ fn filled() -> vm_options {
     }
 }
 
-fn joined(folder: &Folder) -> vm_peer {
+fn joined(folder: &Folder) -> vmesh_peer {
     let state_dir = folder.0.to_str().unwrap();
-    let state_dir = vm_string { data: state_dir.as_ptr().cast(), length: state_dir.len() };
-    let (options, mut peer) = (vm_options { state_dir, ..filled() }, 0);
+    let state_dir = vmesh_string { data: state_dir.as_ptr().cast(), length: state_dir.len() };
+    let (options, mut peer) = (vmesh_options { state_dir, ..filled() }, 0);
     // SAFETY: options as they must be, and a place for the handle.
-    let result = unsafe { vm_join(&raw const options, &raw mut peer) };
-    assert_eq!(result, VM_OK, "{}", last_error());
+    let result = unsafe { vmesh_join(&raw const options, &raw mut peer) };
+    assert_eq!(result, VMESH_OK, "{}", last_error());
     peer
 }
 
-fn join(options: &vm_options) -> vm_result {
+fn join(options: &vmesh_options) -> vmesh_result {
     let mut peer = 1;
     // SAFETY: a reference is a pointer, and a place for the handle.
-    let result = unsafe { vm_join(options, &raw mut peer) };
+    let result = unsafe { vmesh_join(options, &raw mut peer) };
     assert_eq!(peer, 0);
     result
 }
 
-fn poll(peer: vm_peer, event: &mut vm_event) -> vm_result {
+fn poll(peer: vmesh_peer, event: &mut vmesh_event) -> vmesh_result {
     // SAFETY: a structure with its size.
-    unsafe { vm_poll(peer, event) }
+    unsafe { vmesh_poll(peer, event) }
 }
 
 fn last_error() -> &'static str {
     // SAFETY: a text that ends in a NUL, read before the next call of this thread.
-    unsafe { CStr::from_ptr(vm_last_error()) }.to_str().unwrap()
+    unsafe { CStr::from_ptr(vmesh_last_error()) }.to_str().unwrap()
 }
 
-fn read(string: vm_string) -> String {
+fn read(string: vmesh_string) -> String {
     // SAFETY: a text that the library gave, with a NUL behind it.
     let (bytes, nul) = unsafe {
         let data = string.data.cast::<u8>();
@@ -99,20 +99,20 @@ fn a_handle_is_of_use_until_it_is_closed_and_harmless_after() {
     let folder = Folder::new("closed");
     let peer = joined(&folder);
     let mut event = NONE;
-    assert_eq!(vm_wait(peer, 10_000), VM_OK, "the event that the room is empty wakes the wait");
-    assert_eq!(poll(peer, &mut event), VM_OK);
-    assert_eq!(event.r#type, vm_event_type::VM_EVENT_SERVER_AWAY as i32);
+    assert_eq!(vmesh_wait(peer, 10_000), VMESH_OK, "the event that the room is empty wakes the wait");
+    assert_eq!(poll(peer, &mut event), VMESH_OK);
+    assert_eq!(event.r#type, vmesh_event_type::VMESH_EVENT_SERVER_AWAY as i32);
     assert!(!read(event.text).is_empty() && event.wait_us > 0);
-    assert_eq!(vm_set_muted(peer, 1), VM_OK);
-    let waiting = std::thread::spawn(move || while vm_wait(peer, 50) as i32 >= 0 {});
-    assert_eq!(vm_close(peer), VM_OK);
+    assert_eq!(vmesh_set_muted(peer, 1), VMESH_OK);
+    let waiting = std::thread::spawn(move || while vmesh_wait(peer, 50) as i32 >= 0 {});
+    assert_eq!(vmesh_close(peer), VMESH_OK);
     waiting.join().unwrap();
-    assert_eq!((vm_close(peer), vm_close(0)), (VM_OK, VM_OK));
-    assert_eq!(poll(peer, &mut event), VM_ERROR_CLOSED);
-    assert_eq!(event.r#type, vm_event_type::VM_EVENT_NONE as i32);
-    assert_eq!((vm_set_muted(peer, 0), vm_wait(peer, 0)), (VM_ERROR_CLOSED, VM_ERROR_CLOSED));
+    assert_eq!((vmesh_close(peer), vmesh_close(0)), (VMESH_OK, VMESH_OK));
+    assert_eq!(poll(peer, &mut event), VMESH_ERROR_CLOSED);
+    assert_eq!(event.r#type, vmesh_event_type::VMESH_EVENT_NONE as i32);
+    assert_eq!((vmesh_set_muted(peer, 0), vmesh_wait(peer, 0)), (VMESH_ERROR_CLOSED, VMESH_ERROR_CLOSED));
     assert_eq!(last_error(), "the handle was closed");
-    assert_eq!(vm_close(peer | u64::from(u32::MAX)), VM_ERROR_BAD_HANDLE, "no slot has this number");
+    assert_eq!(vmesh_close(peer | u64::from(u32::MAX)), VMESH_ERROR_BAD_HANDLE, "no slot has this number");
 }
 
 #[test]
@@ -120,84 +120,84 @@ fn null_is_an_error_wherever_it_is_none() {
     let folder = Folder::new("null");
     let peer = joined(&folder);
     let (mut event, mut handle, mut count) = (NONE, 0, 0);
-    let id = vm_peer_id::default();
+    let id = vmesh_peer_id::default();
     // SAFETY: null where a pointer is asked for, and else as it must be.
     unsafe {
         for result in [
-            vm_options_init(null_mut(), size_of::<vm_options>() as u32),
-            vm_join(null(), &raw mut handle),
-            vm_join(&DEFAULTS, null_mut()),
-            vm_poll(peer, null_mut()),
-            vm_get_state(peer, null_mut()),
-            vm_get_peers(peer, null_mut(), size_of::<vm_remote>() as u32, 1, &raw mut count),
-            vm_get_peers(peer, null_mut(), size_of::<vm_remote>() as u32, 0, null_mut()),
-            vm_get_devices(null_mut(), size_of::<vm_device>() as u32, 1, &raw mut count),
-            vm_set_gain(peer, null(), 1.0),
-            vm_set_peer_muted(peer, null(), 1),
-            vm_send_text(peer, null(), null(), 5),
-            vm_start_recording(peer, null(), 5),
-            vm_join_group(peer, null(), 5),
-            vm_send_group_text(peer, null(), 5, null(), 0),
-            vm_send_group_text(peer, null(), 0, null(), 5),
-            vm_send(peer, null(), null(), 0, 1),
-            vm_send(peer, &raw const id, null(), 5, 1),
-            vm_send_to_all(peer, null(), 5, 0),
-            vm_send_on(peer, &raw const id, 0, null(), 5),
-            vm_open_channel(peer, null(), 0, 1),
-            vm_close_channel(peer, null(), 0),
-            vm_disconnect(peer, null()),
-            vm_queued_bytes(peer, null(), &raw mut count),
-            vm_queued_bytes(peer, &raw const id, null_mut()),
-            vm_peer_id_text(null(), null_mut(), 0),
-            vm_peer_id_text(&raw const id, null_mut(), 37),
+            vmesh_options_init(null_mut(), size_of::<vmesh_options>() as u32),
+            vmesh_join(null(), &raw mut handle),
+            vmesh_join(&DEFAULTS, null_mut()),
+            vmesh_poll(peer, null_mut()),
+            vmesh_get_state(peer, null_mut()),
+            vmesh_get_peers(peer, null_mut(), size_of::<vmesh_remote>() as u32, 1, &raw mut count),
+            vmesh_get_peers(peer, null_mut(), size_of::<vmesh_remote>() as u32, 0, null_mut()),
+            vmesh_get_devices(null_mut(), size_of::<vmesh_device>() as u32, 1, &raw mut count),
+            vmesh_set_gain(peer, null(), 1.0),
+            vmesh_set_peer_muted(peer, null(), 1),
+            vmesh_send_text(peer, null(), null(), 5),
+            vmesh_start_recording(peer, null(), 5),
+            vmesh_join_group(peer, null(), 5),
+            vmesh_send_group_text(peer, null(), 5, null(), 0),
+            vmesh_send_group_text(peer, null(), 0, null(), 5),
+            vmesh_send(peer, null(), null(), 0, 1),
+            vmesh_send(peer, &raw const id, null(), 5, 1),
+            vmesh_send_to_all(peer, null(), 5, 0),
+            vmesh_send_on(peer, &raw const id, 0, null(), 5),
+            vmesh_open_channel(peer, null(), 0, 1),
+            vmesh_close_channel(peer, null(), 0),
+            vmesh_disconnect(peer, null()),
+            vmesh_queued_bytes(peer, null(), &raw mut count),
+            vmesh_queued_bytes(peer, &raw const id, null_mut()),
+            vmesh_peer_id_text(null(), null_mut(), 0),
+            vmesh_peer_id_text(&raw const id, null_mut(), 37),
         ] {
-            assert_eq!(result, VM_ERROR_NULL);
+            assert_eq!(result, VMESH_ERROR_NULL);
             assert!(last_error().ends_with("is a null pointer"), "{}", last_error());
         }
-        assert_eq!(vm_get_peers(peer, null_mut(), size_of::<vm_remote>() as u32, 0, &raw mut count), VM_OK);
-        assert_eq!(vm_start_recording(peer, null(), 0), VM_ERROR_BAD_VALUE);
+        assert_eq!(vmesh_get_peers(peer, null_mut(), size_of::<vmesh_remote>() as u32, 0, &raw mut count), VMESH_OK);
+        assert_eq!(vmesh_start_recording(peer, null(), 0), VMESH_ERROR_BAD_VALUE);
         let file = folder.0.join("recording");
         let text = file.to_str().unwrap();
-        assert_eq!(vm_start_recording(peer, text.as_ptr().cast(), text.len()), VM_ERROR_SERVER_AWAY);
+        assert_eq!(vmesh_start_recording(peer, text.as_ptr().cast(), text.len()), VMESH_ERROR_SERVER_AWAY);
         assert!(last_error().starts_with("the server is out of reach"), "{}", last_error());
-        assert_eq!(vm_stop_recording(peer), VM_OK);
-        assert_eq!(vm_get_held_group(peer, null(), 0, null_mut(), 0, null_mut()), VM_EMPTY);
-        assert_eq!(vm_get_held_group(peer, &raw const id, 0, null_mut(), 0, null_mut()), VM_ERROR_UNKNOWN_PEER);
-        assert_eq!(vm_send(peer, &raw const id, null(), 0, 2), VM_ERROR_BAD_VALUE);
-        assert_eq!(vm_send(peer, &raw const id, null(), 0, 1), VM_ERROR_UNKNOWN_PEER);
-        assert_eq!(vm_send_on(peer, &raw const id, 9, null(), 0), VM_ERROR_UNKNOWN_PEER);
+        assert_eq!(vmesh_stop_recording(peer), VMESH_OK);
+        assert_eq!(vmesh_get_held_group(peer, null(), 0, null_mut(), 0, null_mut()), VMESH_EMPTY);
+        assert_eq!(vmesh_get_held_group(peer, &raw const id, 0, null_mut(), 0, null_mut()), VMESH_ERROR_UNKNOWN_PEER);
+        assert_eq!(vmesh_send(peer, &raw const id, null(), 0, 2), VMESH_ERROR_BAD_VALUE);
+        assert_eq!(vmesh_send(peer, &raw const id, null(), 0, 1), VMESH_ERROR_UNKNOWN_PEER);
+        assert_eq!(vmesh_send_on(peer, &raw const id, 9, null(), 0), VMESH_ERROR_UNKNOWN_PEER);
     }
-    assert_ne!(poll(peer, &mut event), VM_ERROR_NULL);
-    assert_eq!(vm_close(peer), VM_OK);
+    assert_ne!(poll(peer, &mut event), VMESH_ERROR_NULL);
+    assert_eq!(vmesh_close(peer), VMESH_OK);
 }
 
 #[test]
 fn what_stands_for_no_choice_is_refused() {
     let good = filled();
-    let not_utf8 = vm_string { data: c"\xFF".as_ptr(), length: 1 };
-    let endless = vm_string { data: NOWHERE.as_ptr(), length: usize::MAX / 2 };
+    let not_utf8 = vmesh_string { data: c"\xFF".as_ptr(), length: 1 };
+    let endless = vmesh_string { data: NOWHERE.as_ptr(), length: usize::MAX / 2 };
     let long = "x".repeat(300);
-    let too_long = vm_string { data: long.as_ptr().cast(), length: long.len() };
+    let too_long = vmesh_string { data: long.as_ptr().cast(), length: long.len() };
     for (options, expected) in [
-        (vm_options { presence: 3, ..good }, VM_ERROR_BAD_VALUE),
-        (vm_options { connections: 2, ..good }, VM_ERROR_BAD_VALUE),
-        (vm_options { handedness: -1, ..good }, VM_ERROR_BAD_VALUE),
-        (vm_options { password: too_long, ..good }, VM_ERROR_BAD_PASSWORD),
-        (vm_options { activation: -1, ..good }, VM_ERROR_BAD_VALUE),
-        (vm_options { input_channel: 65_536, ..good }, VM_ERROR_BAD_VALUE),
-        (vm_options { activation: 3, release_ms: 5_001, ..good }, VM_ERROR_BAD_VALUE),
-        (vm_options { has_processing: 1, noise_suppression: 4, ..good }, VM_ERROR_BAD_VALUE),
-        (vm_options { server: endless, ..good }, VM_ERROR_BAD_VALUE),
-        (vm_options { room: not_utf8, ..good }, VM_ERROR_BAD_TEXT),
-        (vm_options { room: too_long, ..good }, VM_ERROR_BAD_NAME),
-        (vm_options { name: in_c(c"a\nb"), ..good }, VM_ERROR_BAD_NAME),
-        (vm_options { server: in_c(c"ftp://x"), ..good }, VM_ERROR_BAD_SERVER),
-        (vm_options { server: vm_string { data: null(), length: 3 }, ..good }, VM_ERROR_NULL),
-        (vm_options { metadata_count: 1, ..good }, VM_ERROR_NULL),
-        (vm_options { input: in_c(c"tone:x"), ..good }, VM_ERROR_DEVICE),
-        (vm_options { extra_root_pem: in_c(c"/nowhere.pem"), ..good }, VM_ERROR_CERTIFICATE),
-        (vm_options { size: 4, ..good }, VM_ERROR_BAD_SIZE),
-        (vm_options { size: u32::MAX, ..good }, VM_ERROR_BAD_SIZE),
+        (vmesh_options { presence: 3, ..good }, VMESH_ERROR_BAD_VALUE),
+        (vmesh_options { connections: 2, ..good }, VMESH_ERROR_BAD_VALUE),
+        (vmesh_options { handedness: -1, ..good }, VMESH_ERROR_BAD_VALUE),
+        (vmesh_options { password: too_long, ..good }, VMESH_ERROR_BAD_PASSWORD),
+        (vmesh_options { activation: -1, ..good }, VMESH_ERROR_BAD_VALUE),
+        (vmesh_options { input_channel: 65_536, ..good }, VMESH_ERROR_BAD_VALUE),
+        (vmesh_options { activation: 3, release_ms: 5_001, ..good }, VMESH_ERROR_BAD_VALUE),
+        (vmesh_options { has_processing: 1, noise_suppression: 4, ..good }, VMESH_ERROR_BAD_VALUE),
+        (vmesh_options { server: endless, ..good }, VMESH_ERROR_BAD_VALUE),
+        (vmesh_options { room: not_utf8, ..good }, VMESH_ERROR_BAD_TEXT),
+        (vmesh_options { room: too_long, ..good }, VMESH_ERROR_BAD_NAME),
+        (vmesh_options { name: in_c(c"a\nb"), ..good }, VMESH_ERROR_BAD_NAME),
+        (vmesh_options { server: in_c(c"ftp://x"), ..good }, VMESH_ERROR_BAD_SERVER),
+        (vmesh_options { server: vmesh_string { data: null(), length: 3 }, ..good }, VMESH_ERROR_NULL),
+        (vmesh_options { metadata_count: 1, ..good }, VMESH_ERROR_NULL),
+        (vmesh_options { input: in_c(c"tone:x"), ..good }, VMESH_ERROR_DEVICE),
+        (vmesh_options { extra_root_pem: in_c(c"/nowhere.pem"), ..good }, VMESH_ERROR_CERTIFICATE),
+        (vmesh_options { size: 4, ..good }, VMESH_ERROR_BAD_SIZE),
+        (vmesh_options { size: u32::MAX, ..good }, VMESH_ERROR_BAD_SIZE),
     ] {
         assert_eq!(join(&options), expected, "{}", last_error());
         assert!(!last_error().is_empty());
@@ -209,52 +209,52 @@ fn structures_of_other_versions_are_understood() {
     // One that is longer than ours: what we do not know must be zero.
     #[repr(C)]
     struct Longer {
-        ours: vm_options,
+        ours: vmesh_options,
         more: u64,
     }
     let size = size_of::<Longer>() as u32;
     let mut longer = Longer { ours: filled(), more: 9 };
     // SAFETY: a structure of that size.
-    assert_eq!(unsafe { vm_options_init((&raw mut longer).cast(), size) }, VM_OK);
+    assert_eq!(unsafe { vmesh_options_init((&raw mut longer).cast(), size) }, VMESH_OK);
     assert_eq!((longer.ours.size, longer.more), (size, 0), "all of it is initialised");
     longer.ours.server = in_c(c"ftp://x");
     let mut peer = 0;
     // SAFETY: as above.
-    let mut join = |longer: &Longer| unsafe { vm_join((&raw const *longer).cast(), &raw mut peer) };
-    assert_eq!(join(&longer), VM_ERROR_BAD_SERVER, "it was read");
+    let mut join = |longer: &Longer| unsafe { vmesh_join((&raw const *longer).cast(), &raw mut peer) };
+    assert_eq!(join(&longer), VMESH_ERROR_BAD_SERVER, "it was read");
     longer.more = 1;
-    assert_eq!(join(&longer), VM_ERROR_BAD_SIZE);
+    assert_eq!(join(&longer), VMESH_ERROR_BAD_SIZE);
     assert!(last_error().contains("does not have"), "{}", last_error());
 
     // One that is shorter: nothing is written behind it.
     let folder = Folder::new("versions");
     let peer = joined(&folder);
-    let mut memory = [0xAA_u8; size_of::<vm_event>() + 64];
-    let (event, size) = (memory.as_mut_ptr().cast::<vm_event>(), vm_event::FIRST);
+    let mut memory = [0xAA_u8; size_of::<vmesh_event>() + 64];
+    let (event, size) = (memory.as_mut_ptr().cast::<vmesh_event>(), vmesh_event::FIRST);
     // SAFETY: bytes enough, and their first four are the size.
     unsafe { event.cast::<u32>().write_unaligned(size as u32) };
     // SAFETY: as above.
-    while unsafe { vm_poll(peer, event) } == VM_OK {}
+    while unsafe { vmesh_poll(peer, event) } == VMESH_OK {}
     assert!(memory[size..].iter().all(|byte| *byte == 0xAA));
     assert_eq!(memory[..4], (size as u32).to_ne_bytes());
     // SAFETY: as above, with a size that is too small.
     unsafe { event.cast::<u32>().write_unaligned(8) };
     // SAFETY: as above.
-    assert_eq!(unsafe { vm_poll(peer, event) }, VM_ERROR_BAD_SIZE);
-    assert_eq!(vm_close(peer), VM_OK);
+    assert_eq!(unsafe { vmesh_poll(peer, event) }, VMESH_ERROR_BAD_SIZE);
+    assert_eq!(vmesh_close(peer), VMESH_OK);
 }
 
 #[test]
 fn an_event_points_to_what_happened() {
     let mut current = Current::default();
     let metadata = Metadata::from([("a".to_owned(), String::new()), ("team".to_owned(), "röd".to_owned())]);
-    let id = vm_peer_id { bytes: [7; 16] };
+    let id = vmesh_peer_id { bytes: [7; 16] };
     let joined = |metadata| Stamped {
         at: std::time::Duration::from_millis(3),
         event: Event::PeerJoined { peer: id.into(), name: "Ada\0!".to_owned(), metadata },
     };
     let event = current.keep(joined(metadata));
-    assert_eq!((event.r#type, event.at_us, event.peer), (vm_event_type::VM_EVENT_PEER_JOINED as i32, 3_000, id));
+    assert_eq!((event.r#type, event.at_us, event.peer), (vmesh_event_type::VMESH_EVENT_PEER_JOINED as i32, 3_000, id));
     assert_eq!((read(event.name), read(event.text)), ("Ada\0!".to_owned(), String::new()));
     // SAFETY: so many pairs, until the next event.
     let pairs = unsafe { std::slice::from_raw_parts(event.metadata, event.metadata_count) };
@@ -272,7 +272,7 @@ fn an_event_points_to_what_happened() {
         },
     });
     assert_eq!((event.data, event.data_length), (sent, 3), "not copied");
-    assert_eq!((event.channel, event.reliability), (255, vm_reliability::VM_RELIABLE as i32));
+    assert_eq!((event.channel, event.reliability), (255, vmesh_reliability::VMESH_RELIABLE as i32));
     let event = current.keep(joined(Metadata::new()));
     assert!(event.metadata.is_null() && event.metadata_count == 0);
 }
@@ -280,9 +280,9 @@ fn an_event_points_to_what_happened() {
 #[test]
 fn what_moderators_and_members_do_is_an_event_of_its_own() {
     let mut current = Current::default();
-    let id = vm_peer_id { bytes: [7; 16] };
+    let id = vmesh_peer_id { bytes: [7; 16] };
     let mut keep = |event| current.keep(Stamped { at: std::time::Duration::ZERO, event });
-    let groups = |event: vm_event| {
+    let groups = |event: vmesh_event| {
         if event.groups.is_null() {
             return Vec::new();
         }
@@ -291,23 +291,29 @@ fn what_moderators_and_members_do_is_an_event_of_its_own() {
         groups.iter().map(|group| read(*group)).collect()
     };
     let event = keep(Event::Moved { groups: vec!["Red".to_owned(), "röd".to_owned()] });
-    assert_eq!((event.r#type, groups(event)), (vm_event_type::VM_EVENT_MOVED as i32, vec!["Red".into(), "röd".into()]));
+    assert_eq!(
+        (event.r#type, groups(event)),
+        (vmesh_event_type::VMESH_EVENT_MOVED as i32, vec!["Red".into(), "röd".into()])
+    );
     let event = keep(Event::HeldIn { peer: id.into(), groups: vec!["Red".to_owned()] });
     assert_eq!(
         (event.r#type, event.peer, groups(event)),
-        (vm_event_type::VM_EVENT_HELD as i32, id, vec!["Red".into()])
+        (vmesh_event_type::VMESH_EVENT_HELD as i32, id, vec!["Red".into()])
     );
     let event = keep(Event::HeldIn { peer: id.into(), groups: Vec::new() });
-    assert_eq!((event.r#type, groups(event)), (vm_event_type::VM_EVENT_HELD as i32, Vec::<String>::new()));
+    assert_eq!((event.r#type, groups(event)), (vmesh_event_type::VMESH_EVENT_HELD as i32, Vec::<String>::new()));
     let event = keep(Event::RoomLocked { locked: true });
-    assert_eq!((event.r#type, event.on), (vm_event_type::VM_EVENT_ROOM_LOCKED as i32, 1));
+    assert_eq!((event.r#type, event.on), (vmesh_event_type::VMESH_EVENT_ROOM_LOCKED as i32, 1));
     assert_eq!(groups(event), Vec::<String>::new());
     let event = keep(Event::OwnerRight { state: voicemesh::OwnerRightState::Later });
-    assert_eq!((event.r#type, read(event.code).as_str()), (vm_event_type::VM_EVENT_OWNER_RIGHT as i32, "later"));
+    assert_eq!((event.r#type, read(event.code).as_str()), (vmesh_event_type::VMESH_EVENT_OWNER_RIGHT as i32, "later"));
     let status = voicemesh::MemberStatus { muted: true, recording: true, ..voicemesh::MemberStatus::default() };
     let event = keep(Event::StatusChanged { peer: id.into(), status });
-    let bits = vm_status::VM_STATUS_MUTED as i32 | vm_status::VM_STATUS_RECORDING as i32;
-    assert_eq!((event.r#type, event.peer, event.status), (vm_event_type::VM_EVENT_STATUS_CHANGED as i32, id, bits));
+    let bits = vmesh_status::VMESH_STATUS_MUTED as i32 | vmesh_status::VMESH_STATUS_RECORDING as i32;
+    assert_eq!(
+        (event.r#type, event.peer, event.status),
+        (vmesh_event_type::VMESH_EVENT_STATUS_CHANGED as i32, id, bits)
+    );
     let text = |group: Option<&str>| Event::Text {
         from: id.into(),
         name: "Ada".to_owned(),
@@ -322,13 +328,13 @@ fn what_moderators_and_members_do_is_an_event_of_its_own() {
 
 #[test]
 fn texts_fit_the_buffer_or_say_what_they_need() {
-    let id = vm_peer_id { bytes: [0xAB; 16] };
+    let id = vmesh_peer_id { bytes: [0xAB; 16] };
     let mut buffer: [c_char; 37] = [1; 37];
     // SAFETY: buffers of their size.
     unsafe {
-        assert_eq!(vm_peer_id_text(&raw const id, buffer.as_mut_ptr(), 36), VM_ERROR_BUFFER);
+        assert_eq!(vmesh_peer_id_text(&raw const id, buffer.as_mut_ptr(), 36), VMESH_ERROR_BUFFER);
         assert_eq!(buffer, [1; 37]);
-        assert_eq!(vm_peer_id_text(&raw const id, buffer.as_mut_ptr(), 37), VM_OK);
+        assert_eq!(vmesh_peer_id_text(&raw const id, buffer.as_mut_ptr(), 37), VMESH_OK);
         assert_eq!(CStr::from_ptr(buffer.as_ptr()).to_str(), Ok("abababab-abab-abab-abab-abababababab"));
     }
     let cut: [c_char; 4] = memory::array("aöö");
@@ -338,13 +344,13 @@ fn texts_fit_the_buffer_or_say_what_they_need() {
 #[test]
 fn a_panic_stays_inside() {
     let result = guarded(|| panic!("number {}", 5));
-    assert_eq!((result, last_error()), (VM_ERROR_INTERNAL, "a fault of voicemesh: number 5"));
+    assert_eq!((result, last_error()), (VMESH_ERROR_INTERNAL, "a fault of voicemesh: number 5"));
     let meaning = |result| {
         // SAFETY: a constant text that ends in a NUL.
-        unsafe { CStr::from_ptr(vm_result_text(result)) }.to_str().unwrap()
+        unsafe { CStr::from_ptr(vmesh_result_text(result)) }.to_str().unwrap()
     };
     assert_eq!((meaning(-3), meaning(77)), ("the handle was closed", "an unknown result"));
-    let last = vm_result::VM_ERROR_SERVER_AWAY as i32;
+    let last = vmesh_result::VMESH_ERROR_SERVER_AWAY as i32;
     assert!((last..=1).all(|result| meaning(result) != meaning(77)));
     assert_eq!(meaning(last - 1), meaning(77), "another was added");
 }

@@ -24,7 +24,7 @@ namespace Voicemesh
             get
             {
                 PeerId owner;
-                var result = Native.vm_get_owner(handle, out owner);
+                var result = Native.vmesh_get_owner(handle, out owner);
                 Check(result);
                 return result == Result.Ok ? owner : (PeerId?)null;
             }
@@ -33,31 +33,31 @@ namespace Voicemesh
         /// <summary>Opens a data channel from this side; ChannelOpened tells that the other side has as well.</summary>
         public void OpenChannel(PeerId to, byte channel, bool isReliable)
         {
-            Check(Native.vm_open_channel(handle, ref to, channel, isReliable ? 1 : 0));
+            Check(Native.vmesh_open_channel(handle, ref to, channel, isReliable ? 1 : 0));
         }
 
-        public void CloseChannel(PeerId to, byte channel) { Check(Native.vm_close_channel(handle, ref to, channel)); }
+        public void CloseChannel(PeerId to, byte channel) { Check(Native.vmesh_close_channel(handle, ref to, channel)); }
 
         /// <summary>Sends a part of an array on a data channel.</summary>
         public void SendOn(PeerId to, byte channel, byte[] data, int offset, int length)
         {
             WithPinned(data, offset, length, start =>
-                Native.vm_send_on(handle, ref to, channel, start, (UIntPtr)length));
+                Native.vmesh_send_on(handle, ref to, channel, start, (UIntPtr)length));
         }
 
         /// <summary>Closes every data channel with a peer.</summary>
-        public void Disconnect(PeerId from) { Check(Native.vm_disconnect(handle, ref from)); }
+        public void Disconnect(PeerId from) { Check(Native.vmesh_disconnect(handle, ref from)); }
 
         /// <summary>Reliable bytes that wait to be sent, or are not known to have arrived.</summary>
         public long QueuedBytes(PeerId to)
         {
             UIntPtr count;
-            Check(Native.vm_queued_bytes(handle, ref to, out count));
+            Check(Native.vmesh_queued_bytes(handle, ref to, out count));
             return (long)(ulong)count;
         }
 
         /// <summary>With JoinOptions.ManualFlush, at the end of a frame.</summary>
-        public void Flush() { Check(Native.vm_flush(handle)); }
+        public void Flush() { Check(Native.vmesh_flush(handle)); }
 
         /// <summary>Changes what this peer publishes, all of it or nothing; null as a value removes the key. TransactionDone
         /// tells how it went, by the number returned.</summary>
@@ -67,7 +67,7 @@ namespace Voicemesh
             {
                 ulong transaction;
                 var native = texts.AddChanges(changes);
-                Check(Native.vm_set_metadata(handle, native, (UIntPtr)changes.Count, out transaction));
+                Check(Native.vmesh_set_metadata(handle, native, (UIntPtr)changes.Count, out transaction));
                 return transaction;
             }
         }
@@ -79,7 +79,7 @@ namespace Voicemesh
             {
                 ulong transaction;
                 var native = texts.AddChanges(changes);
-                Check(Native.vm_set_room_metadata(handle, native, (UIntPtr)changes.Count, out transaction));
+                Check(Native.vmesh_set_room_metadata(handle, native, (UIntPtr)changes.Count, out transaction));
                 return transaction;
             }
         }
@@ -91,7 +91,7 @@ namespace Voicemesh
             using (var who = new Who(of))
             {
                 var pointer = who.Pointer;
-                return Told((byte[] buffer, out UIntPtr needed) => Native.vm_get_metadata(
+                return Told((byte[] buffer, out UIntPtr needed) => Native.vmesh_get_metadata(
                     handle, pointer, bytes, (UIntPtr)bytes.Length, buffer, (UIntPtr)buffer.Length, out needed));
             }
         }
@@ -102,7 +102,7 @@ namespace Voicemesh
             using (var who = new Who(of))
             {
                 var pointer = who.Pointer;
-                return All(number => Told((byte[] buffer, out UIntPtr needed) => Native.vm_get_metadata_key(
+                return All(number => Told((byte[] buffer, out UIntPtr needed) => Native.vmesh_get_metadata_key(
                     handle, pointer, number, buffer, (UIntPtr)buffer.Length, out needed)));
             }
         }
@@ -116,7 +116,7 @@ namespace Voicemesh
             using (var who = new Who(of))
             {
                 var pointer = who.Pointer;
-                return All(number => Told((byte[] buffer, out UIntPtr needed) => Native.vm_get_held_group(
+                return All(number => Told((byte[] buffer, out UIntPtr needed) => Native.vmesh_get_held_group(
                     handle, pointer, number, buffer, (UIntPtr)buffer.Length, out needed)));
             }
         }
@@ -125,7 +125,7 @@ namespace Voicemesh
         public string RoomMetadata(string key)
         {
             var bytes = Encoding.UTF8.GetBytes(key);
-            return Told((byte[] buffer, out UIntPtr needed) => Native.vm_get_room_metadata(
+            return Told((byte[] buffer, out UIntPtr needed) => Native.vmesh_get_room_metadata(
                 handle, bytes, (UIntPtr)bytes.Length, buffer, (UIntPtr)buffer.Length, out needed));
         }
 
@@ -133,25 +133,25 @@ namespace Voicemesh
         public void ConnectPeer(PeerId to, string token)
         {
             var bytes = Encoding.UTF8.GetBytes(token);
-            Check(Native.vm_connect_peer(handle, ref to, bytes, (UIntPtr)bytes.Length));
+            Check(Native.vmesh_connect_peer(handle, ref to, bytes, (UIntPtr)bytes.Length));
         }
 
         /// <summary>Takes up a newer token of a connected peer.</summary>
         public void UpdatePeer(PeerId to, string token)
         {
             var bytes = Encoding.UTF8.GetBytes(token);
-            Check(Native.vm_update_peer(handle, ref to, bytes, (UIntPtr)bytes.Length));
+            Check(Native.vmesh_update_peer(handle, ref to, bytes, (UIntPtr)bytes.Length));
         }
 
         /// <summary>Closes the link to a peer; speech goes on through the server.</summary>
-        public void DisconnectPeer(PeerId from) { Check(Native.vm_disconnect_peer(handle, ref from)); }
+        public void DisconnectPeer(PeerId from) { Check(Native.vmesh_disconnect_peer(handle, ref from)); }
 
         /// <summary>How loud a peer is, in dBFS (-120 is silence), and whether it speaks: for mouths and lamps.</summary>
         public float Level(PeerId of, out bool isSpeaking)
         {
             float level;
             int speaking;
-            Check(Native.vm_get_level(handle, ref of, out level, out speaking));
+            Check(Native.vmesh_get_level(handle, ref of, out level, out speaking));
             isSpeaking = speaking != 0;
             return level;
         }
@@ -160,22 +160,22 @@ namespace Voicemesh
         public void SetListener(Vector position, Vector forward, Vector up)
         {
             var pose = new NativePose { Position = position, Forward = forward, Up = up };
-            Check(Native.vm_set_listener(handle, ref pose));
+            Check(Native.vmesh_set_listener(handle, ref pose));
         }
 
         /// <summary>Where a peer's mouth is, and how it moves; once a frame.</summary>
         public void SetPosition(PeerId of, Vector position, Vector velocity)
         {
-            Check(Native.vm_set_position(handle, ref of, ref position, ref velocity));
+            Check(Native.vmesh_set_position(handle, ref of, ref position, ref velocity));
         }
 
         /// <summary>A peer stands nowhere: it is heard as it is.</summary>
-        public void ClearPosition(PeerId of) { Check(Native.vm_clear_position(handle, ref of)); }
+        public void ClearPosition(PeerId of) { Check(Native.vmesh_clear_position(handle, ref of)); }
 
         /// <summary>As loud as spoken up to reference metres, silent beyond max.</summary>
         public void SetAttenuation(Attenuation kind, float reference, float max, float rolloff)
         {
-            Check(Native.vm_set_attenuation(handle, (int)kind, reference, max, rolloff));
+            Check(Native.vmesh_set_attenuation(handle, (int)kind, reference, max, rolloff));
         }
 
         /// <summary>Speaks to a talk group until the handle is disposed of.</summary>
@@ -183,7 +183,7 @@ namespace Voicemesh
         {
             ulong speaking;
             var bytes = Encoding.UTF8.GetBytes(name);
-            Check(Native.vm_speak_to_group(handle, bytes, (UIntPtr)bytes.Length, volume, (int)priority,
+            Check(Native.vmesh_speak_to_group(handle, bytes, (UIntPtr)bytes.Length, volume, (int)priority,
                 isPositional ? 1 : 0, out speaking));
             return new SpeakingTo(speaking);
         }
@@ -192,7 +192,7 @@ namespace Voicemesh
         public SpeakingTo SpeakToPeer(PeerId to, float volume, Priority priority, bool isPositional)
         {
             ulong speaking;
-            Check(Native.vm_speak_to_peer(handle, ref to, volume, (int)priority, isPositional ? 1 : 0, out speaking));
+            Check(Native.vmesh_speak_to_peer(handle, ref to, volume, (int)priority, isPositional ? 1 : 0, out speaking));
             return new SpeakingTo(speaking);
         }
 
@@ -200,28 +200,28 @@ namespace Voicemesh
         public void Listen(string group)
         {
             var bytes = Encoding.UTF8.GetBytes(group);
-            Check(Native.vm_listen(handle, bytes, (UIntPtr)bytes.Length));
+            Check(Native.vmesh_listen(handle, bytes, (UIntPtr)bytes.Length));
         }
 
         public void Unlisten(string group)
         {
             var bytes = Encoding.UTF8.GetBytes(group);
-            Check(Native.vm_unlisten(handle, bytes, (UIntPtr)bytes.Length));
+            Check(Native.vmesh_unlisten(handle, bytes, (UIntPtr)bytes.Length));
         }
 
         /// <summary>Listens and speaks to those around this position; once a frame.</summary>
         public void MoveIn(ProximityGrid grid, Vector position)
         {
-            Check(Native.vm_move_in_grid(handle, grid.Handle, ref position));
+            Check(Native.vmesh_move_in_grid(handle, grid.Handle, ref position));
         }
 
-        public void LeaveGrid(ProximityGrid grid) { Check(Native.vm_leave_grid(handle, grid.Handle)); }
+        public void LeaveGrid(ProximityGrid grid) { Check(Native.vmesh_leave_grid(handle, grid.Handle)); }
 
         /// <summary>One peer's voice, mono, at the engine's rate (AudioSettings.outputSampleRate).</summary>
         public PeerVoice OpenVoice(PeerId of, int rateHz)
         {
             ulong voice;
-            Check(Native.vm_open_voice(handle, ref of, (uint)rateHz, out voice));
+            Check(Native.vmesh_open_voice(handle, ref of, (uint)rateHz, out voice));
             return new PeerVoice(voice);
         }
 
@@ -229,7 +229,7 @@ namespace Voicemesh
         public MixVoice OpenMix(int rateHz)
         {
             ulong mix;
-            Check(Native.vm_open_mix(handle, (uint)rateHz, out mix));
+            Check(Native.vmesh_open_mix(handle, (uint)rateHz, out mix));
             return new MixVoice(mix);
         }
 
@@ -237,7 +237,7 @@ namespace Voicemesh
         public MicrophoneFeed OpenMicrophone(int rateHz)
         {
             ulong microphone;
-            Check(Native.vm_open_microphone(handle, (uint)rateHz, out microphone));
+            Check(Native.vmesh_open_microphone(handle, (uint)rateHz, out microphone));
             return new MicrophoneFeed(microphone);
         }
 
@@ -294,17 +294,17 @@ namespace Voicemesh
 
         internal SpeakingTo(ulong handle) { this.handle = handle; }
 
-        ~SpeakingTo() { Native.vm_stop_speaking(handle); }
+        ~SpeakingTo() { Native.vmesh_stop_speaking(handle); }
 
         /// <summary>From now on otherwise: a factor of 0 to 2, how urgent, and whether from this peer's place.</summary>
         public void Set(float volume, Priority priority, bool isPositional)
         {
-            Peer.Check(Native.vm_set_speaking(handle, volume, (int)priority, isPositional ? 1 : 0));
+            Peer.Check(Native.vmesh_set_speaking(handle, volume, (int)priority, isPositional ? 1 : 0));
         }
 
         public void Dispose()
         {
-            Native.vm_stop_speaking(handle);
+            Native.vmesh_stop_speaking(handle);
             GC.SuppressFinalize(this);
         }
     }
@@ -317,14 +317,14 @@ namespace Voicemesh
         public ProximityGrid(string prefix, float range, GridAxes axes)
         {
             var bytes = Encoding.UTF8.GetBytes(prefix);
-            Peer.Check(Native.vm_create_grid(bytes, (UIntPtr)bytes.Length, range, (int)axes, out Handle));
+            Peer.Check(Native.vmesh_create_grid(bytes, (UIntPtr)bytes.Length, range, (int)axes, out Handle));
         }
 
-        ~ProximityGrid() { Native.vm_close_grid(Handle); }
+        ~ProximityGrid() { Native.vmesh_close_grid(Handle); }
 
         public void Dispose()
         {
-            Native.vm_close_grid(Handle);
+            Native.vmesh_close_grid(Handle);
             GC.SuppressFinalize(this);
         }
     }

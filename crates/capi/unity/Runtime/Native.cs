@@ -208,7 +208,7 @@ namespace Voicemesh
         {
             var text = new byte[37];
             var id = this;
-            Native.vm_peer_id_text(ref id, text, (UIntPtr)text.Length);
+            Native.vmesh_peer_id_text(ref id, text, (UIntPtr)text.Length);
             return System.Text.Encoding.ASCII.GetString(text, 0, 36);
         }
     }
@@ -335,78 +335,78 @@ namespace Voicemesh
         public const string Library = "voicemesh";
 #endif
 
-        /// VM_ABI_VERSION of the header that this file was written after.
+        /// VMESH_ABI_VERSION of the header that this file was written after.
         public const uint AbiVersion = 0;
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern uint vm_abi_version();
+        public static extern uint vmesh_abi_version();
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern IntPtr vm_last_error();
+        public static extern IntPtr vmesh_last_error();
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vm_options_init(ref NativeOptions options, uint size);
+        public static extern Result vmesh_options_init(ref NativeOptions options, uint size);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vm_join(ref NativeOptions options, out ulong peer);
+        public static extern Result vmesh_join(ref NativeOptions options, out ulong peer);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vm_poll(ulong peer, ref NativeEvent happened);
+        public static extern Result vmesh_poll(ulong peer, ref NativeEvent happened);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vm_close(ulong peer);
+        public static extern Result vmesh_close(ulong peer);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vm_set_muted(ulong peer, int muted);
+        public static extern Result vmesh_set_muted(ulong peer, int muted);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vm_set_deafened(ulong peer, int deafened);
+        public static extern Result vmesh_set_deafened(ulong peer, int deafened);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vm_set_talking(ulong peer, int talking);
+        public static extern Result vmesh_set_talking(ulong peer, int talking);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vm_set_gain(ulong peer, ref PeerId of, float gain);
+        public static extern Result vmesh_set_gain(ulong peer, ref PeerId of, float gain);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vm_set_peer_muted(ulong peer, ref PeerId of, int muted);
+        public static extern Result vmesh_set_peer_muted(ulong peer, ref PeerId of, int muted);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vm_start_recording(ulong peer, byte[] folder, UIntPtr length);
+        public static extern Result vmesh_start_recording(ulong peer, byte[] folder, UIntPtr length);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vm_stop_recording(ulong peer);
+        public static extern Result vmesh_stop_recording(ulong peer);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vm_send_text(ulong peer, ref PeerId to, byte[] text, UIntPtr length);
+        public static extern Result vmesh_send_text(ulong peer, ref PeerId to, byte[] text, UIntPtr length);
 
-        [DllImport(Library, CallingConvention = CallingConvention.Cdecl, EntryPoint = "vm_send_text")]
-        public static extern Result vm_send_text_to_all(ulong peer, IntPtr to, byte[] text, UIntPtr length);
-
-        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vm_send(ulong peer, ref PeerId to, IntPtr data, UIntPtr length, int reliability);
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl, EntryPoint = "vmesh_send_text")]
+        public static extern Result vmesh_send_text_to_all(ulong peer, IntPtr to, byte[] text, UIntPtr length);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vm_send_to_all(ulong peer, IntPtr data, UIntPtr length, int reliability);
+        public static extern Result vmesh_send(ulong peer, ref PeerId to, IntPtr data, UIntPtr length, int reliability);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vm_join_group(ulong peer, byte[] name, UIntPtr length);
+        public static extern Result vmesh_send_to_all(ulong peer, IntPtr data, UIntPtr length, int reliability);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vm_leave_group(ulong peer, byte[] name, UIntPtr length);
+        public static extern Result vmesh_join_group(ulong peer, byte[] name, UIntPtr length);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vm_send_group_text(
+        public static extern Result vmesh_leave_group(ulong peer, byte[] name, UIntPtr length);
+
+        [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
+        public static extern Result vmesh_send_group_text(
             ulong peer, byte[] group, UIntPtr groupLength, byte[] text, UIntPtr length);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vm_set_token(ulong peer, byte[] token, UIntPtr length);
+        public static extern Result vmesh_set_token(ulong peer, byte[] token, UIntPtr length);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vm_moderate(
+        public static extern Result vmesh_moderate(
             ulong peer, int decision, ref PeerId about, byte[] text, UIntPtr length, uint seconds, out ulong transaction);
 
         [DllImport(Library, CallingConvention = CallingConvention.Cdecl)]
-        public static extern Result vm_peer_id_text(ref PeerId id, byte[] buffer, UIntPtr capacity);
+        public static extern Result vmesh_peer_id_text(ref PeerId id, byte[] buffer, UIntPtr capacity);
     }
 }

@@ -86,12 +86,12 @@ namespace Voicemesh
         /// <summary>Begins to join. Events report whether that works.</summary>
         public Peer(JoinOptions options)
         {
-            if (Native.vm_abi_version() != Native.AbiVersion)
+            if (Native.vmesh_abi_version() != Native.AbiVersion)
             {
                 throw new VoicemeshException(Result.System, "libvoicemesh is of another version than these scripts");
             }
             var native = new NativeOptions();
-            Check(Native.vm_options_init(ref native, (uint)Marshal.SizeOf(typeof(NativeOptions))));
+            Check(Native.vmesh_options_init(ref native, (uint)Marshal.SizeOf(typeof(NativeOptions))));
             using (var texts = new Texts())
             {
                 native.Server = texts.Add(options.Server);
@@ -117,11 +117,11 @@ namespace Voicemesh
                 native.ProgramInput = options.ProgramInput ? 1 : 0;
                 native.ProgramOutput = options.ProgramOutput ? 1 : 0;
                 native.ManualFlush = options.ManualFlush ? 1 : 0;
-                Check(Native.vm_join(ref native, out handle));
+                Check(Native.vmesh_join(ref native, out handle));
             }
         }
 
-        ~Peer() { Native.vm_close(handle); }
+        ~Peer() { Native.vmesh_close(handle); }
 
         /// <summary>The next thing that happened, if anything did. Never blocks; nothing comes after Dispose.</summary>
         public bool Poll(out Event happened)
@@ -153,16 +153,16 @@ namespace Voicemesh
             return true;
         }
 
-        public void SetMuted(bool muted) { Check(Native.vm_set_muted(handle, muted ? 1 : 0)); }
+        public void SetMuted(bool muted) { Check(Native.vmesh_set_muted(handle, muted ? 1 : 0)); }
 
-        public void SetDeafened(bool deafened) { Check(Native.vm_set_deafened(handle, deafened ? 1 : 0)); }
+        public void SetDeafened(bool deafened) { Check(Native.vmesh_set_deafened(handle, deafened ? 1 : 0)); }
 
-        public void SetTalking(bool talking) { Check(Native.vm_set_talking(handle, talking ? 1 : 0)); }
+        public void SetTalking(bool talking) { Check(Native.vmesh_set_talking(handle, talking ? 1 : 0)); }
 
         /// <summary>How loud a peer is heard: 0 to 4, 1 as spoken.</summary>
-        public void SetGain(PeerId of, float gain) { Check(Native.vm_set_gain(handle, ref of, gain)); }
+        public void SetGain(PeerId of, float gain) { Check(Native.vmesh_set_gain(handle, ref of, gain)); }
 
-        public void SetPeerMuted(PeerId of, bool muted) { Check(Native.vm_set_peer_muted(handle, ref of, muted ? 1 : 0)); }
+        public void SetPeerMuted(PeerId of, bool muted) { Check(Native.vmesh_set_peer_muted(handle, ref of, muted ? 1 : 0)); }
 
         /// <summary>Begins a recording in a folder, one file per speaker. It is announced first: nothing is recorded before everyone
         /// in the room can see that it is on, a round trip to the server later; the event RecordingFailed says that it comes to
@@ -172,22 +172,22 @@ namespace Voicemesh
         public void StartRecording(string folder)
         {
             var bytes = Encoding.UTF8.GetBytes(folder);
-            Check(Native.vm_start_recording(handle, bytes, (UIntPtr)bytes.Length));
+            Check(Native.vmesh_start_recording(handle, bytes, (UIntPtr)bytes.Length));
         }
 
         /// <summary>Ends the recording, if one is kept.</summary>
-        public void StopRecording() { Check(Native.vm_stop_recording(handle)); }
+        public void StopRecording() { Check(Native.vmesh_stop_recording(handle)); }
 
         public void SendText(PeerId to, string text)
         {
             var bytes = Encoding.UTF8.GetBytes(text);
-            Check(Native.vm_send_text(handle, ref to, bytes, (UIntPtr)bytes.Length));
+            Check(Native.vmesh_send_text(handle, ref to, bytes, (UIntPtr)bytes.Length));
         }
 
         public void SendTextToAll(string text)
         {
             var bytes = Encoding.UTF8.GetBytes(text);
-            Check(Native.vm_send_text_to_all(handle, IntPtr.Zero, bytes, (UIntPtr)bytes.Length));
+            Check(Native.vmesh_send_text_to_all(handle, IntPtr.Zero, bytes, (UIntPtr)bytes.Length));
         }
 
         /// <summary>Writes to everyone who listens to a talk group.</summary>
@@ -195,14 +195,14 @@ namespace Voicemesh
         {
             var name = Encoding.UTF8.GetBytes(group);
             var bytes = Encoding.UTF8.GetBytes(text);
-            Check(Native.vm_send_group_text(handle, name, (UIntPtr)name.Length, bytes, (UIntPtr)bytes.Length));
+            Check(Native.vmesh_send_group_text(handle, name, (UIntPtr)name.Length, bytes, (UIntPtr)bytes.Length));
         }
 
         /// <summary>The access token from now on; answers EventType.TokenNeeded.</summary>
         public void SetToken(string token)
         {
             var bytes = Encoding.UTF8.GetBytes(token);
-            Check(Native.vm_set_token(handle, bytes, (UIntPtr)bytes.Length));
+            Check(Native.vmesh_set_token(handle, bytes, (UIntPtr)bytes.Length));
         }
 
         /// <summary>Decides about another member or the room. The text is the group of Move and the password of SetPassword, the
@@ -211,7 +211,7 @@ namespace Voicemesh
         {
             var bytes = Encoding.UTF8.GetBytes(text ?? "");
             ulong transaction;
-            Check(Native.vm_moderate(
+            Check(Native.vmesh_moderate(
                 handle, (int)decision, ref about, bytes, (UIntPtr)bytes.Length, (uint)seconds, out transaction));
             return transaction;
         }
@@ -220,39 +220,39 @@ namespace Voicemesh
         public void Send(PeerId to, byte[] data, int offset, int length, bool isReliable)
         {
             WithPinned(data, offset, length, start =>
-                Native.vm_send(handle, ref to, start, (UIntPtr)length, isReliable ? 1 : 0));
+                Native.vmesh_send(handle, ref to, start, (UIntPtr)length, isReliable ? 1 : 0));
         }
 
         /// <summary>Sends a part of an array to everyone, once each.</summary>
         public void SendToAll(byte[] data, int offset, int length, bool isReliable)
         {
             WithPinned(data, offset, length, start =>
-                Native.vm_send_to_all(handle, start, (UIntPtr)length, isReliable ? 1 : 0));
+                Native.vmesh_send_to_all(handle, start, (UIntPtr)length, isReliable ? 1 : 0));
         }
 
         public void JoinGroup(string name)
         {
             var bytes = Encoding.UTF8.GetBytes(name);
-            Check(Native.vm_join_group(handle, bytes, (UIntPtr)bytes.Length));
+            Check(Native.vmesh_join_group(handle, bytes, (UIntPtr)bytes.Length));
         }
 
         public void LeaveGroup(string name)
         {
             var bytes = Encoding.UTF8.GetBytes(name);
-            Check(Native.vm_leave_group(handle, bytes, (UIntPtr)bytes.Length));
+            Check(Native.vmesh_leave_group(handle, bytes, (UIntPtr)bytes.Length));
         }
 
         /// <summary>Leaves the room, and waits until the others were told, at most a second.</summary>
         public void Dispose()
         {
-            Native.vm_close(handle);
+            Native.vmesh_close(handle);
             GC.SuppressFinalize(this);
         }
 
         internal bool PollNative(out NativeEvent native)
         {
             native = new NativeEvent { Size = (uint)Marshal.SizeOf(typeof(NativeEvent)) };
-            var result = Native.vm_poll(handle, ref native);
+            var result = Native.vmesh_poll(handle, ref native);
             if (result != Result.Closed)
             {
                 Check(result);
@@ -287,7 +287,7 @@ namespace Voicemesh
 
         private static string LastError()
         {
-            var text = Native.vm_last_error();
+            var text = Native.vmesh_last_error();
             var length = 0;
             while (Marshal.ReadByte(text, length) != 0)
             {
