@@ -17,7 +17,7 @@
 //! ```
 //!
 //! Without one, events of the network go in by [`VoiceEngine::handle`], and after each call that takes `&mut self`
-//! [`VoiceEngine::poll_output`] gives what is to be done.
+//! [`VoiceEngine::poll_output`] gives what is to be done; [`VoiceEngine::follow`] comes after what [`VoiceEngine::update`] wanted.
 
 mod clocks;
 mod hearing;

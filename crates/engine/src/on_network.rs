@@ -51,9 +51,12 @@ impl<N: Network> EngineOnNetwork<N> {
     /// When it runs already, or the network cannot begin to connect.
     pub fn run_as_client(&mut self, now: Duration, parameters: N::ClientParameters) -> Result<(), StartError> {
         self.initialise()?;
-        self.network.connect(now, parameters)?;
         self.engine.run_as_client(self.network.limits())?;
-        Ok(())
+        let connecting = self.network.connect(now, parameters);
+        if connecting.is_err() {
+            self.engine.stop(now);
+        }
+        Ok(connecting?)
     }
 
     /// Begins to serve a new session, without microphone and speaker.
@@ -91,8 +94,10 @@ impl<N: Network> EngineOnNetwork<N> {
             self.transmit(now);
         }
         self.engine.set_server_health(self.network.server_health());
-        self.engine.set_background_bytes(self.network.background_bytes());
         self.engine.update(now);
+        self.transmit(now);
+        self.engine.set_background_bytes(self.network.background_bytes());
+        self.engine.follow(now);
         self.transmit(now);
     }
 

@@ -149,11 +149,16 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         self.feedback.forget();
     }
 
-    /// Runs timers, follows what the paths carry, and reports to speakers. Call after every arrival, and at least every 5 ms.
+    /// Runs timers. Call after every arrival, and at least every 5 ms; [`follow`](Self::follow) comes after it.
     pub fn update(&mut self, now: Duration) {
         if let Role::Client(client) = &mut self.role {
             client.update(now);
         }
+    }
+
+    /// Follows what became of the outputs since [`update`](Self::update): reads the client's events, adapts to what the paths
+    /// carry, and reports to the speakers. Call it after these outputs were carried out, and carry out the further ones.
+    pub fn follow(&mut self, now: Duration) {
         self.drain_client(now);
         self.adapt(now);
         self.tell_speakers(now);
@@ -176,7 +181,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     }
 
     /// What this side put on the wire so far for other things than packets, in bytes. Owners say so before
-    /// [`update`](Self::update) and [`capture`](Self::capture), where it is counted.
+    /// [`follow`](Self::follow) and [`capture`](Self::capture), where it is counted.
     pub fn set_background_bytes(&mut self, bytes: u64) {
         self.background_bytes = bytes;
     }

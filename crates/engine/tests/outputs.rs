@@ -78,6 +78,7 @@ impl Table {
             self.client(ADA).capture(now, &hum).unwrap();
             for peer in [ADA, BOB] {
                 self.client(peer).update(now);
+                self.client(peer).follow(now);
                 self.client(peer).render(now, &mut [0.0; BLOCK_SAMPLES]);
             }
             self.deliver();

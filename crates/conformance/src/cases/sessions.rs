@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use voicemesh_audio::{BLOCK_SAMPLES, Block, level};
-use voicemesh_engine::{Comms, CommsConfig, CommsEvent, Mode};
+use voicemesh_engine::{CommsConfig, CommsEvent, EngineOnNetwork, Mode, VoiceEngine};
 use voicemesh_session::client::ClientEvent;
 use voicemesh_wire::GroupId;
 use voicemesh_wire::packet::Recipient;
@@ -15,8 +15,8 @@ use crate::{Rig, Testbed, Verdict, Violation};
 struct Room<'a, T: Testbed> {
     rig: &'a mut Rig<T>,
     now: Duration,
-    server: Comms<T::Network>,
-    clients: Vec<Comms<T::Network>>,
+    server: EngineOnNetwork<T::Network>,
+    clients: Vec<EngineOnNetwork<T::Network>>,
     /// What the last frames sounded like to each, in dBFS at most.
     heard: Vec<f32>,
 }
@@ -28,7 +28,8 @@ fn failed(error: &dyn std::error::Error) -> Violation {
 impl<'a, T: Testbed> Room<'a, T> {
     fn new(rig: &'a mut Rig<T>, clients: usize) -> Result<Self, Violation> {
         let make = |rig: &mut Rig<T>, name: String, seed| {
-            Comms::new(CommsConfig::new(name, seed), rig.testbed().peer()).map_err(|error| failed(&error))
+            let engine = VoiceEngine::new(CommsConfig::new(name, seed)).map_err(|error| failed(&error))?;
+            Ok(EngineOnNetwork::new(engine, rig.testbed().peer()))
         };
         let mut server = make(rig, "server".to_owned(), 1)?;
         let parameters = rig.testbed().server_parameters(0);
@@ -99,7 +100,7 @@ pub fn a_client_enters_a_session_and_leaves_it<T: Testbed>(rig: &mut Rig<T>) -> 
     let now = room.now;
     room.clients[2].stop(now);
     room.until("who leaves disappears from the others' lists", |room| {
-        let sees_two = |client: &Comms<T::Network>| client.status().members.len() == 2;
+        let sees_two = |client: &EngineOnNetwork<T::Network>| client.status().members.len() == 2;
         room.clients[..2].iter().all(sees_two) && room.server.status().members.len() == 2
     })?;
     PASSED
