@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The tests that take long or need much: whole tables of networks, the check for Windows, a soak.
+# The tests that take long or need much: whole tables of networks, the check for Windows, the packages, soaks.
 #
 #   PART=name,name  only these parts (default: all); a prefix such as "nets" takes all parts that begin with it
 #   CASES="a; b"    of the nets tables, only these cases
@@ -12,7 +12,7 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-PARTS="nets-nat nets-paths nets-uplinks nets-changes nets-reaching firefox windows soak server-soak"
+PARTS="nets-nat nets-paths nets-uplinks nets-changes nets-reaching firefox windows packages soak server-soak"
 MEASURED=$REPO/docs/measured
 
 main() {
@@ -48,6 +48,7 @@ run_part() {
         nets-reaching) nets reaching::reaching_table ;;
         firefox) firefox ;;
         windows) windows ;;
+        packages) packages ;;
         soak) soak ;;
         server-soak) server_soak ;;
     esac
@@ -73,6 +74,17 @@ windows() {
     log=$(mktemp)
     scripts/check-windows.sh 2>&1 | tee "$log" || status=1
     { printf '\n'; sed -n 's/^ *\(Finished.*\)/\1/p; /^error/p' "$log"; } >>"$REPORT"
+    rm -f "$log"
+    return "$status"
+}
+
+# Every package, outside the workspace.
+packages() {
+    local log status=0
+    log=$(mktemp)
+    scripts/packages.sh 2>&1 | tee "$log" || status=1
+    awk '/^test result:/ { passed += $4; failed += $6 }
+        END { printf "\nUnit tests of the packages: %d passed, %d failed.\n", passed, failed }' "$log" >>"$REPORT"
     rm -f "$log"
     return "$status"
 }

@@ -34,6 +34,7 @@ main() {
     step "web tests" web_tests
     step "web module" web_module
     step "pure crates" pure_crates
+    step "packages" scripts/packages.sh quick
     # These start the server and the command that were built above.
     case "$FAILED" in *build*) ;; *) step "browser tests" browser_tests ;; esac
     [ -z "$VIRTUAL_PID" ] || step "tests on a virtual clock" finish_virtual_tests

@@ -73,7 +73,7 @@ fn decoded(answer: &Answer, body: &[u8]) -> Vec<u8> {
 }
 
 fn web() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../web/src")
+    PathBuf::from(voicemesh_web::SOURCE)
 }
 
 /// Every file below, relative to the top.

@@ -24,3 +24,13 @@ pub mod skip;
 pub mod tmux;
 
 pub use voicemesh_quality::{hear, speech, wav};
+
+/// The README's examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
+
+/// So does the guide for games.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/game.md")]
+struct GameGuide;

@@ -249,9 +249,16 @@ fn every_cause_on_the_way_to_the_server_has_a_sentence_and_a_next_step() {
     }
 }
 
+/// A file of the repository. There is none where this package stands alone.
+fn in_repository(path: &str) -> Option<String> {
+    let repository = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+    let stands_alone = !std::path::Path::new(repository).join("crates/cli").is_dir();
+    (!stands_alone).then(|| std::fs::read_to_string(format!("{repository}/{path}")).expect(path))
+}
+
 #[test]
 fn no_cause_on_the_way_to_the_server_is_left_out() {
-    let source = include_str!("../../mesh/src/connect_failure.rs");
+    let Some(source) = in_repository("crates/mesh/src/connect_failure.rs") else { return };
     let enumerated = |name: &str| {
         let (_, variants) = source.split_once(&format!("pub enum {name} {{")).expect(name);
         let (variants, _) = variants.split_once("\n}\n").expect("its end");
@@ -292,8 +299,7 @@ fn no_word_of_a_library_reaches_a_person() {
 
 #[test]
 fn the_troubleshooting_guide_quotes_what_the_command_says() {
-    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/troubleshooting.md");
-    let guide = std::fs::read_to_string(guide).expect("the guide");
+    let Some(guide) = in_repository("docs/troubleshooting.md") else { return };
     let (_, terminal) = guide.split_once("## In the terminal").expect("its section");
     let quoted: Vec<&str> = terminal.lines().filter_map(|line| line.strip_prefix("| `")?.split('`').next()).collect();
     assert!(quoted.len() > 20, "{quoted:?}");

@@ -244,10 +244,8 @@ fn a_link_that_was_replaced_is_not_replaced_again() {
 
 /// proves: B-16
 #[test]
-#[expect(clippy::disallowed_methods, reason = "the vectors are files of the repository")]
 fn attempts_follow_the_scripted_cases() {
-    let text = std::fs::read_to_string("../../tests/vectors/attempts.json").expect("the cases");
-    let cases: Cases = serde_json::from_str(&text).expect("the cases");
+    let cases: Cases = serde_json::from_str(voicemesh_vectors::ATTEMPTS).expect("the cases");
     for case in cases.cases {
         let mut world = World::new(&case.role);
         let mut given = case.given.iter().peekable();

@@ -83,13 +83,3 @@ pub use voicemesh_wire::signaling::{
     AccessToken, MemberStatus, Metadata, Moderation, OwnerRightState, Password, Presence,
 };
 pub use voicemesh_wire::{DisplayName, PeerId, Permissions, RoomName};
-
-/// The README's examples compile.
-#[cfg(doctest)]
-#[doc = include_str!("../../../README.md")]
-struct Readme;
-
-/// So does the guide for games.
-#[cfg(doctest)]
-#[doc = include_str!("../../../docs/game.md")]
-struct GameGuide;

@@ -434,9 +434,8 @@ mod tests {
             is: String,
             room: Option<String>,
         }
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/pasted.json");
-        let text = std::fs::read_to_string(path).expect("the vectors are in the repository");
-        let vectors: Vectors = serde_json::from_str(&text).expect("the vectors are what this test expects");
+        let vectors: Vectors =
+            serde_json::from_str(voicemesh_vectors::PASTED).expect("the vectors are what this test expects");
         assert!(vectors.texts.len() > 20);
         for Pasted { text, is, room } in vectors.texts {
             let expected = match is.as_str() {

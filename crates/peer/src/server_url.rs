@@ -347,9 +347,8 @@ mod tests {
             socket: String,
             origin: String,
         }
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/signaling.json");
-        let text = std::fs::read_to_string(path).expect("the vectors are in the repository");
-        let vectors: Vectors = serde_json::from_str(&text).expect("the vectors are what this test expects");
+        let vectors: Vectors =
+            serde_json::from_str(voicemesh_vectors::SIGNALING).expect("the vectors are what this test expects");
         assert!(!vectors.origins.is_empty());
         for vector in vectors.origins {
             assert_eq!(origin(&vector.socket), vector.origin);

@@ -11,7 +11,7 @@ use voicemesh_wire::packet::{
 use voicemesh_wire::{ClientId, DecodeError, GroupId, SessionId};
 
 fn vectors() -> Value {
-    serde_json::from_str(include_str!("../../../tests/vectors/packets.json")).unwrap()
+    serde_json::from_str(voicemesh_vectors::PACKETS).unwrap()
 }
 
 fn list<'a>(value: &'a Value, key: &str) -> &'a [Value] {

@@ -57,11 +57,8 @@ struct Roster {
     hash: RosterHash,
 }
 
-#[expect(clippy::disallowed_methods, reason = "the vectors are files of the repository")]
 fn vectors() -> Vectors {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/vectors/signaling.json");
-    let text = std::fs::read_to_string(path).expect("the vectors are in the repository");
-    serde_json::from_str(&text).expect("the vectors are what this test expects")
+    serde_json::from_str(voicemesh_vectors::SIGNALING).expect("the vectors are what this test expects")
 }
 
 fn value(json: &str) -> Value {

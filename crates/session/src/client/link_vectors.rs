@@ -11,7 +11,7 @@ use super::health::{AckDue, Health};
 
 /// Runs every case of one part: `run` gets what is given at each millisecond and returns what is due then.
 fn check<R: FnMut(u64, &[Value]) -> Vec<Value>>(part: &str, mut start: impl FnMut() -> R) {
-    let vectors: Value = serde_json::from_str(include_str!("../../../../tests/vectors/links.json")).unwrap();
+    let vectors: Value = serde_json::from_str(voicemesh_vectors::LINKS).unwrap();
     for case in vectors[part].as_array().unwrap() {
         let given = case["given"].as_array().unwrap();
         let mut run = start();

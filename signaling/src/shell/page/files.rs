@@ -4,30 +4,13 @@ use std::borrow::Cow;
 use std::path::{Component, Path, PathBuf};
 
 use bytes::Bytes;
+pub(super) use voicemesh_web::INDEX;
+use voicemesh_web::{ASSETS, ASSETS_MARK, INDEX_PAGES, Stored, VERSION};
 
 use super::encoding::{Accepted, Encoding};
 
-/// The one file that is a page; the others are its assets.
-pub(super) const INDEX: &str = "index.html";
-/// What the index writes in front of the name of every asset.
-const ASSETS: &str = "{{assets}}";
 /// The version of what is read from a folder.
 const UNVERSIONED: &str = "dev";
-
-/// A file as the build script made it ready. A compressed form is there where it is smaller.
-#[derive(Debug)]
-struct Stored {
-    plain: &'static [u8],
-    brotli: Option<&'static [u8]>,
-    gzip: Option<&'static [u8]>,
-}
-
-/// The page as it stands in `/`, `/r/ROOM` and `/r/ROOM/`, by the number of steps up to its assets.
-static EMBEDDED_INDEX: [Stored; 3] = include!(concat!(env!("OUT_DIR"), "/page/index.rs"));
-/// Everything else in `web/src`, sorted by name.
-static EMBEDDED: &[(&str, Stored)] = include!(concat!(env!("OUT_DIR"), "/page/assets.rs"));
-/// Changes when any of these files does.
-const EMBEDDED_VERSION: &str = include_str!(concat!(env!("OUT_DIR"), "/page/version.txt"));
 
 /// What is sent of a file.
 #[derive(Debug)]
@@ -45,23 +28,21 @@ pub(super) enum Files {
     Folder(PathBuf),
 }
 
-impl Stored {
-    /// The smallest form that the client takes.
-    fn contents(&self, accepted: Accepted) -> Contents {
-        let forms = [(Encoding::Brotli, self.brotli), (Encoding::Gzip, self.gzip)];
-        let compressed = forms.into_iter().filter(|(encoding, _)| accepted.has(*encoding));
-        let smallest =
-            compressed.filter_map(|(encoding, bytes)| Some((encoding, bytes?))).min_by_key(|(_, bytes)| bytes.len());
-        let (encoding, bytes) = smallest.unwrap_or((Encoding::Identity, self.plain));
-        Contents { bytes: Bytes::from_static(bytes), encoding }
-    }
+/// The smallest form of a file that the client takes.
+fn smallest(stored: &Stored, accepted: Accepted) -> Contents {
+    let forms = [(Encoding::Brotli, stored.brotli), (Encoding::Gzip, stored.gzip)];
+    let compressed = forms.into_iter().filter(|(encoding, _)| accepted.has(*encoding));
+    let smallest =
+        compressed.filter_map(|(encoding, bytes)| Some((encoding, bytes?))).min_by_key(|(_, bytes)| bytes.len());
+    let (encoding, bytes) = smallest.unwrap_or((Encoding::Identity, stored.plain));
+    Contents { bytes: Bytes::from_static(bytes), encoding }
 }
 
 impl Files {
     /// What stands in the path of an asset.
     pub(super) fn version(&self) -> &str {
         match self {
-            Self::Embedded => EMBEDDED_VERSION,
+            Self::Embedded => VERSION,
             Self::Folder(_) => UNVERSIONED,
         }
     }
@@ -77,10 +58,10 @@ impl Files {
     /// The page, for an address from which `up` leads to the lobby.
     pub(super) async fn index(&self, up: Cow<'static, str>, accepted: Accepted) -> Option<Contents> {
         match self {
-            Self::Embedded => Some(EMBEDDED_INDEX.get(up.len() / "../".len())?.contents(accepted)),
+            Self::Embedded => Some(smallest(INDEX_PAGES.get(up.len() / "../".len())?, accepted)),
             Self::Folder(folder) => {
                 let text = read(folder.join(INDEX)).await?;
-                let page = String::from_utf8_lossy(&text).replace(ASSETS, &format!("{up}assets/{UNVERSIONED}"));
+                let page = String::from_utf8_lossy(&text).replace(ASSETS_MARK, &format!("{up}assets/{UNVERSIONED}"));
                 Some(Contents { bytes: page.into(), encoding: Encoding::Identity })
             }
         }
@@ -90,7 +71,7 @@ impl Files {
     pub(super) async fn asset(&self, name: &str, accepted: Accepted) -> Option<(Contents, &'static str)> {
         let media_type = media_type(name)?;
         let contents = match self {
-            Self::Embedded => find(name)?.contents(accepted),
+            Self::Embedded => smallest(find(name)?, accepted),
             Self::Folder(_) if name == INDEX => return None,
             Self::Folder(folder) => Contents { bytes: read(below(folder, name)?).await?, encoding: Encoding::Identity },
         };
@@ -99,8 +80,8 @@ impl Files {
 }
 
 fn find(name: &str) -> Option<&'static Stored> {
-    let at = EMBEDDED.binary_search_by_key(&name, |(name, _)| *name).ok()?;
-    EMBEDDED.get(at).map(|(_, stored)| stored)
+    let at = ASSETS.binary_search_by_key(&name, |(name, _)| *name).ok()?;
+    ASSETS.get(at).map(|(_, stored)| stored)
 }
 
 /// The path of a file below `folder`; none for a name that leads elsewhere, or to what is hidden.
@@ -146,27 +127,27 @@ mod tests {
 
     #[test]
     fn every_embedded_file_is_found_and_no_other() {
-        assert!(EMBEDDED.is_sorted_by_key(|(name, _)| name));
-        for (name, stored) in EMBEDDED {
+        assert!(ASSETS.is_sorted_by_key(|(name, _)| name));
+        for (name, stored) in ASSETS {
             assert!(find(name).is_some_and(|found| std::ptr::eq(found, stored)), "{name}");
             assert!(media_type(name).is_some(), "{name} is carried, and not served");
         }
         assert!(find(INDEX).is_none() && find("nothing.js").is_none());
-        assert!(EMBEDDED_VERSION.len() == 16 && EMBEDDED_VERSION.chars().all(|digit| digit.is_ascii_hexdigit()));
+        assert!(VERSION.len() == 16 && VERSION.chars().all(|digit| digit.is_ascii_hexdigit()));
     }
 
     #[test]
     fn the_index_knows_where_its_assets_are() {
-        for (up, stored) in ["", "../", "../../"].iter().zip(&EMBEDDED_INDEX) {
+        for (up, stored) in ["", "../", "../../"].iter().zip(&INDEX_PAGES) {
             let page = std::str::from_utf8(stored.plain).expect("text");
-            assert!(page.contains(&format!("\"{up}assets/{EMBEDDED_VERSION}/main.js\"")), "{page}");
+            assert!(page.contains(&format!("\"{up}assets/{VERSION}/main.js\"")), "{page}");
         }
     }
 
     #[test]
     fn the_smallest_form_that_is_taken_is_sent() {
         let stored = Stored { plain: b"plain", brotli: Some(b"b"), gzip: Some(b"gz") };
-        let sent = |accepted: &str, stored: &Stored| stored.contents(Accepted::of([accepted])).encoding;
+        let sent = |accepted: &str, stored: &Stored| smallest(stored, Accepted::of([accepted])).encoding;
         assert_eq!(sent("gzip, deflate, br, zstd", &stored), Encoding::Brotli);
         assert_eq!(sent("gzip", &stored), Encoding::Gzip);
         assert_eq!(sent("zstd", &stored), Encoding::Identity);

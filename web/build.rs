@@ -1,4 +1,4 @@
-//! Makes `web/src` ready to be carried by the binary: scripts and styles without comments, everything compressed, and a list
+//! Makes `src` ready to be carried by a server's binary: scripts and styles without comments, everything compressed, and a list
 //! of all files, which the library includes.
 
 use std::fmt::Write;
@@ -22,7 +22,7 @@ const BROTLI: (u32, u32) = (11, 18);
 
 fn main() -> io::Result<()> {
     let here = PathBuf::from(env::var("CARGO_MANIFEST_DIR").unwrap_or_default());
-    let folder = here.with_file_name("web").join("src");
+    let folder = here.join("src");
     // Cargo looks at everything in the folder, so that a file that comes or goes builds anew as well.
     println!("cargo::rerun-if-changed={}", folder.display());
     if !folder.join(INDEX).is_file() {
