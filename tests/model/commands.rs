@@ -9,7 +9,7 @@ use rand_chacha::rand_core::{Rng, SeedableRng};
 use voicemesh_netsim::{Conditions, Loss};
 use voicemesh_session::client::Dropped;
 use voicemesh_session::route::Route;
-use voicemesh_session::speaker::VoiceTarget;
+use voicemesh_session::voice_targets::VoiceTarget;
 
 use crate::net::Peer;
 use crate::reference::{fail, groups};

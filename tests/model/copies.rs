@@ -3,15 +3,18 @@
 use bytes::Bytes;
 use voicemesh_networks::memory::PeerKey;
 use voicemesh_session::ClientEvent;
-use voicemesh_session::client::{Reached, Spoken, Voice};
-use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
+use voicemesh_session::client::{OutgoingFrame, SendSummary, Voice};
+use voicemesh_session::voice_targets::{TargetOptions, VoiceTarget};
 
 use crate::room::Room;
 
-fn say(room: &mut Room, frame: &'static [u8], copies: &[u8], pause_follows: bool) -> Reached {
+fn say(room: &mut Room, frame: &'static [u8], copies: &[u8], pause_follows: bool) -> SendSummary {
     let frame = Bytes::from_static(frame);
     room.with(0, |client, now, _| {
-        client.send_spoken(now, &Spoken { pause_follows, copies, wants_copies: &|_| true, ..Spoken::plain(frame) })
+        client.send_spoken(
+            now,
+            &OutgoingFrame { pause_follows, copies, wants_copies: &|_| true, ..OutgoingFrame::plain(frame) },
+        )
     })
 }
 

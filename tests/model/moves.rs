@@ -6,7 +6,7 @@ use voicemesh_netsim::{Conditions, Mode};
 use voicemesh_session::client::Dropped;
 use voicemesh_session::network::LinkId;
 use voicemesh_session::route::Route;
-use voicemesh_session::speaker::VoiceTarget;
+use voicemesh_session::voice_targets::VoiceTarget;
 use voicemesh_wire::packet::HandshakeP2P;
 
 use crate::net::Peer;

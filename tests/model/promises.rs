@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_networks::memory::{ClientParameters, Endpoint, PeerKey, ServerParameters};
-use voicemesh_session::client::{Dropped, Phase, Who};
+use voicemesh_session::client::{Dropped, Participant, Phase};
 use voicemesh_session::network::{Destination, DisconnectReason, LinkId, Network, NetworkEvent, Reliability};
 use voicemesh_session::route::Route;
 use voicemesh_session::server::DropReason;
-use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
+use voicemesh_session::voice_targets::{TargetOptions, VoiceTarget};
 use voicemesh_session::{ClientEvent, Server, ServerConfig, Verdict};
 use voicemesh_wire::packet::{
     self, BurstCounter, HandshakeP2P, Kind, Recipient, Relay, RemoveClient, Routing, VoiceHeader,
@@ -177,7 +177,7 @@ fn a_link_is_greeted_once_reliably_and_its_handshake_is_reported_to_the_integrat
     room.tick();
     let answers = kinds(&poll_all(&mut end));
     assert!(!answers.contains(&Kind::HandshakeP2P), "it is not greeted again: {answers:?}");
-    assert_eq!(room.guests[0].client.route(Who::Peer(end.key())), Route::Direct);
+    assert_eq!(room.guests[0].client.route(Participant::Peer(end.key())), Route::Direct);
     let text = room.feed(0, NetworkEvent::FromServer(RemoveClient { client: claimed }.encode(session(7)).into()));
     assert_eq!(text.handshake_p2p, None);
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::OnceLock;
 
-use voicemesh_session::client::Who;
+use voicemesh_session::client::Participant;
 use voicemesh_session::network::NetworkEvent;
 use voicemesh_wire::packet::{self, Kind, Recipient, VoiceCopies, VoiceData};
 use voicemesh_wire::{ClientId, GroupId, SessionId};
@@ -111,10 +111,10 @@ impl Reference {
         self.admitted.get(&(session, client)).copied()
     }
 
-    pub fn peer(&self, who: Who<Peer>) -> Peer {
+    pub fn peer(&self, who: Participant<Peer>) -> Peer {
         match who {
-            Who::Peer(peer) => peer,
-            Who::Client(session, client) => {
+            Participant::Peer(peer) => peer,
+            Participant::Client(session, client) => {
                 self.owner(session, client).unwrap_or_else(|| fail(format!("no client was ever {who:?}")))
             }
         }
@@ -167,11 +167,11 @@ impl Reference {
     }
 
     /// `peer` heard a frame from `from` that says it is this one.
-    pub fn hears(&mut self, peer: Peer, who: Who<Peer>, number: u64) {
+    pub fn hears(&mut self, peer: Peer, who: Participant<Peer>, number: u64) {
         let from = self.peer(who);
         let known_in = match who {
-            Who::Peer(_) => None,
-            Who::Client(session, _) => Some(session),
+            Participant::Peer(_) => None,
+            Participant::Client(session, _) => Some(session),
         };
         let frame = self.frames.get(number as usize).filter(|_| number as usize >= self.settled);
         let Some(frame) = frame else { fail(format!("{peer} heard what was never said")) };

@@ -8,10 +8,10 @@ use std::time::Duration;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use voicemesh_netsim::State;
-use voicemesh_session::client::{ClientConfig, ClientError, Phase, Who};
+use voicemesh_session::client::{ClientConfig, ClientError, Participant, Phase};
 use voicemesh_session::network::{DisconnectReason, LinkId, Network, NetworkEvent};
 use voicemesh_session::route::Route;
-use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
+use voicemesh_session::voice_targets::{TargetOptions, VoiceTarget};
 use voicemesh_session::{Client, Server, ServerConfig};
 use voicemesh_wire::packet::{CodecSettings, Recipient};
 use voicemesh_wire::{ClientId, GroupId, SessionId};
@@ -45,7 +45,7 @@ pub struct Member {
     /// Who is present, as its events say.
     present: BTreeSet<ClientId>,
     /// Routes, as its events say.
-    routes: BTreeMap<Who<Peer>, Route>,
+    routes: BTreeMap<Participant<Peer>, Route>,
     pub sessions: Vec<SessionId>,
     pub ended: Vec<DisconnectReason>,
     /// When each frame was heard: speaker and extended sequence.
@@ -496,9 +496,9 @@ impl World {
         let member = &self.members[usize::from(peer)];
         let by_client = member.client.view().and_then(|view| {
             let client = self.client_id(peer, to)?;
-            Some(member.client.route(Who::Client(view.session(), client)))
+            Some(member.client.route(Participant::Client(view.session(), client)))
         });
-        member.client.route(Who::Peer(to)).max(by_client.unwrap_or(Route::None))
+        member.client.route(Participant::Peer(to)).max(by_client.unwrap_or(Route::None))
     }
 
     /// Those in the server's session.
@@ -540,7 +540,7 @@ impl Member {
         &self.present
     }
 
-    pub fn told_routes(&self) -> &BTreeMap<Who<Peer>, Route> {
+    pub fn told_routes(&self) -> &BTreeMap<Participant<Peer>, Route> {
         &self.routes
     }
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use voicemesh::{ChoiceError, ErrorCode, Metadata, Presence, REACHABILITY_KEY, Route};
-use voicemesh_mesh::{Connections, MeshConfig, MeshEvent, Reachability, TransactionId, Whose};
+use voicemesh_mesh::{Connections, MeshConfig, MeshEvent, MetadataScope, Reachability, TransactionId};
 use voicemesh_signaling::RoomRules;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::MetadataChanges;
@@ -59,7 +59,7 @@ fn set(key: &str, value: impl ToString) -> MetadataChanges {
     [(key.to_owned(), Some(value.to_string()))].into()
 }
 
-fn transact(world: &mut World, at: usize, id: u64, whose: Whose, changes: MetadataChanges) {
+fn transact(world: &mut World, at: usize, id: u64, whose: MetadataScope, changes: MetadataChanges) {
     let now = world.now() + world.peers[at].clock;
     world.peers[at].comms.network_mut().mesh.transact(now, TransactionId(id), whose, changes);
 }
@@ -212,18 +212,18 @@ fn with_tickets_friends_take_their_room_back_from_a_stranger_who_was_quicker() {
 #[test]
 fn a_change_of_metadata_has_one_result_and_everyone_sees_it() {
     let mut world = room_of(4, 3);
-    transact(&mut world, 0, 1, Whose::Own, set("seat", 3));
-    transact(&mut world, 0, 2, Whose::Own, set("long", "v".repeat(9_000)));
+    transact(&mut world, 0, 1, MetadataScope::Own, set("seat", 3));
+    transact(&mut world, 0, 2, MetadataScope::Own, set("long", "v".repeat(9_000)));
     transact(
         &mut world,
         0,
         3,
-        Whose::Own,
+        MetadataScope::Own,
         [("seat".to_owned(), None), ("ready".to_owned(), Some("yes".to_owned()))].into(),
     );
-    transact(&mut world, 0, 4, Whose::Own, set(REACHABILITY_KEY, "mine"));
-    transact(&mut world, 1, 5, Whose::Room, set("map", "castle"));
-    transact(&mut world, 0, 6, Whose::Room, set("map", "harbour"));
+    transact(&mut world, 0, 4, MetadataScope::Own, set(REACHABILITY_KEY, "mine"));
+    transact(&mut world, 1, 5, MetadataScope::Room, set("map", "castle"));
+    transact(&mut world, 0, 6, MetadataScope::Room, set("map", "harbour"));
     world.run(SECOND);
     let bad = vec![Some(ErrorCode::BadMetadata)];
     let ok = vec![None];
@@ -252,13 +252,13 @@ fn a_change_of_metadata_has_one_result_and_everyone_sees_it() {
 #[test]
 fn what_the_connections_end_left_unanswered_is_done_with_the_next_and_none_waits_for_ever() {
     let mut world = room_of(5, 2);
-    transact(&mut world, 0, 1, Whose::Room, set("map", "harbour"));
+    transact(&mut world, 0, 1, MetadataScope::Room, set("map", "harbour"));
     world.run(SECOND);
     world.kill_server();
     for id in 2..5 {
-        transact(&mut world, 0, id, Whose::Own, set("seat", id));
+        transact(&mut world, 0, id, MetadataScope::Own, set("seat", id));
     }
-    transact(&mut world, 0, 5, Whose::Room, set("round", 2));
+    transact(&mut world, 0, 5, MetadataScope::Room, set("round", 2));
     world.run(5 * SECOND);
     assert_eq!(done(&world, 0).len(), 1, "nothing is known yet");
     // The other is back first, and owns the room.
@@ -274,15 +274,15 @@ fn what_the_connections_end_left_unanswered_is_done_with_the_next_and_none_waits
     assert_eq!(*world.peers[0].comms.network().mesh.room_metadata(), room, "the first brought what it knew");
 
     world.kill_server();
-    transact(&mut world, 0, 6, Whose::Own, set("seat", 6));
+    transact(&mut world, 0, 6, MetadataScope::Own, set("seat", 6));
     world.run(61 * SECOND);
     assert_eq!(done(&world, 0)[&6], [Some(ErrorCode::Other("no-answer".to_owned()))]);
-    transact(&mut world, 0, 7, Whose::Own, set("seat", 7));
+    transact(&mut world, 0, 7, MetadataScope::Own, set("seat", 7));
     let now = world.now() + world.peers[0].clock;
     world.peers[0].comms.stop(now);
     world.run(SECOND);
     assert_eq!(done(&world, 0)[&7], [Some(ErrorCode::Other("left".to_owned()))]);
-    transact(&mut world, 0, 8, Whose::Own, set("seat", 8));
+    transact(&mut world, 0, 8, MetadataScope::Own, set("seat", 8));
     world.run(SECOND);
     let done = done(&world, 0);
     assert_eq!(done[&8], [Some(ErrorCode::Other("left".to_owned()))]);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use voicemesh::Route;
-use voicemesh_engine::CommsEvent;
+use voicemesh_engine::EngineEvent;
 use voicemesh_mesh::{MeshEvent, PathChange};
 use voicemesh_session::client::ClientEvent;
 
@@ -57,10 +57,10 @@ fn assert_unnoticed(world: &World, seed: u64) {
             )
         });
         assert_eq!(seen, None, "seed {seed}, peer {number}");
-        let ended = |event: &CommsEvent<_>| {
+        let ended = |event: &EngineEvent<_>| {
             matches!(
                 event,
-                CommsEvent::Session(
+                EngineEvent::Session(
                     ClientEvent::SessionEnded(_) | ClientEvent::MemberLeft { .. } | ClientEvent::MemberJoined { .. }
                 )
             )
@@ -289,7 +289,7 @@ fn what_was_written_while_the_way_was_dead_arrives_once() {
     world.peers[0].comms.send_text(now, everyone, "are you there?").unwrap();
     world.run(6 * SECOND);
     let texts = world.peers[1].events.iter().filter(
-        |(_, event)| matches!(event, CommsEvent::Session(ClientEvent::Text { text, .. }) if text == "are you there?"),
+        |(_, event)| matches!(event, EngineEvent::Session(ClientEvent::Text { text, .. }) if text == "are you there?"),
     );
     assert_eq!(texts.count(), 1);
 }
@@ -316,7 +316,7 @@ fn a_connection_that_takes_over_brings_the_state_up_to_date() {
     assert_eq!(world.route(0, new), Route::Relayed);
     let left = world.peers[0].mesh_events.iter().filter(|event| matches!(event, MeshEvent::PeerLeft { .. })).count();
     assert_eq!(left, 1);
-    let changed = |event: &CommsEvent<_>| matches!(event, CommsEvent::Session(ClientEvent::GroupsChanged { .. }));
+    let changed = |event: &EngineEvent<_>| matches!(event, EngineEvent::Session(ClientEvent::GroupsChanged { .. }));
     assert!(world.peers[0].events.iter().any(|(_, event)| changed(event)), "the group that one joined meanwhile");
 }
 

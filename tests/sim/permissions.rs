@@ -8,7 +8,7 @@ use voicemesh_mesh::MeshEvent;
 use voicemesh_session::Reliability;
 use voicemesh_session::client::DataEvent;
 use voicemesh_session::data::{DataError, PipeEvent};
-use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
+use voicemesh_session::voice_targets::{TargetOptions, VoiceTarget};
 use voicemesh_wire::packet::Recipient;
 use voicemesh_wire::{GroupId, Permissions};
 
@@ -117,7 +117,7 @@ fn set_muted(world: &mut World, at: usize, muted: bool) {
 
 #[test]
 fn what_is_said_while_it_may_not_be_heard_is_no_loss_afterwards() {
-    // Whose permission, and whether its own program does not learn of it.
+    // MetadataScope permission, and whether its own program does not learn of it.
     let withheld = [(0, MUTE, false), (0, MUTE, true), (1, DEAF, false)];
     for (seed, route) in [(6, Route::Direct), (7, Route::Relayed)] {
         for (whose, permissions, unheard) in withheld {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use voicemesh::Route;
-use voicemesh_engine::CommsEvent;
+use voicemesh_engine::EngineEvent;
 use voicemesh_session::client::ClientEvent;
 
 use crate::world::World;
@@ -27,7 +27,7 @@ fn talking(seed: u64) -> World {
 }
 
 fn connected_at(world: &World, peer: usize) -> Option<Duration> {
-    let connected = |event: &CommsEvent<_>| matches!(event, CommsEvent::Session(ClientEvent::Joined { .. }));
+    let connected = |event: &EngineEvent<_>| matches!(event, EngineEvent::Session(ClientEvent::Joined { .. }));
     world.peers[peer].events.iter().find(|(_, event)| connected(event)).map(|(at, _)| *at)
 }
 
@@ -145,7 +145,7 @@ fn text_goes_through_the_server_while_speech_is_direct() {
         world.peers[1]
             .events
             .iter()
-            .any(|(_, event)| matches!(event, CommsEvent::Session(ClientEvent::Text { text, group, .. }) if text == "hello" && group.as_deref() == Some("Global")))
+            .any(|(_, event)| matches!(event, EngineEvent::Session(ClientEvent::Text { text, group, .. }) if text == "hello" && group.as_deref() == Some("Global")))
     };
     let after = world.run_until(SECOND, "text", got_text);
     assert!(after >= 2 * world.wires.borrow().conditions.to_server, "it took the way over the server: {after:?}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use voicemesh::Route;
-use voicemesh_session::client::Who;
+use voicemesh_session::client::Participant;
 use voicemesh_tests::{hear, speech};
 
 use crate::carrier::Conditions;
@@ -143,7 +143,7 @@ fn within_a_tight_uplink_everyone_is_still_heard() {
     assert!(tight.uplink_bps <= limit && tight.bitrate_bps >= 16_000, "{tight:?}");
     let before: Vec<_> = (1..6).map(|peer| world.heard(peer, 0).heard).collect();
     world.run(SECOND);
-    let who = Who::Peer(world.peers[0].id);
+    let who = Participant::Peer(world.peers[0].id);
     for (peer, before) in (1..6).zip(before) {
         assert!(world.heard(peer, 0).heard >= before + 45, "{who:?} is heard by {peer}");
     }

@@ -12,10 +12,10 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng as _, SeedableRng as _};
 use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
-use voicemesh_engine::{CommsConfig, CommsEvent, EngineOnNetwork, PeerStatus, VoiceEngine};
+use voicemesh_engine::{EngineConfig, EngineEvent, EngineOnNetwork, PeerStatus, VoiceEngine};
 use voicemesh_mesh::{Carried, CarrierEvent, Connections, Mesh, MeshConfig, MeshEvent, PathChange, SocketEvent};
 use voicemesh_session::Delivery;
-use voicemesh_session::client::Who;
+use voicemesh_session::client::Participant;
 use voicemesh_signaling::ticket::TicketKey;
 use voicemesh_signaling::{
     CloseReason, ConnectionId, Digest, Input, Line, Part, Purpose, Put, Refusal, RoomRules, Settings, Signaling, Text,
@@ -46,7 +46,7 @@ pub struct SimPeer {
     pub id: PeerId,
     pub speaking: bool,
     pub mesh_events: Vec<MeshEvent>,
-    pub events: Vec<(Duration, CommsEvent<PeerId>)>,
+    pub events: Vec<(Duration, EngineEvent<PeerId>)>,
     pub frozen: bool,
     /// Its clock shows this much more than the world's.
     pub clock: Duration,
@@ -168,7 +168,7 @@ impl World {
         let carrier = SimCarrier { peer, wires: self.wires.clone() };
         let mesh = Carried::new(Mesh::new(config), carrier);
         let speech = SpeechConfig { complexity: 0, ..SpeechConfig::default() };
-        let comms_config = CommsConfig { speech, ..CommsConfig::new(name, self.seed.wrapping_add(number)) };
+        let comms_config = EngineConfig { speech, ..EngineConfig::new(name, self.seed.wrapping_add(number)) };
         let mut comms = EngineOnNetwork::new(VoiceEngine::new(comms_config).unwrap(), mesh);
         // No two clocks show the same.
         let clock = Duration::from_secs(1_000) * number as u32;
@@ -365,7 +365,7 @@ impl World {
     }
 
     pub fn status(&self, at: usize, of: usize) -> Option<PeerStatus<PeerId>> {
-        let who = Who::Peer(self.peers[of].id);
+        let who = Participant::Peer(self.peers[of].id);
         self.peers[at].comms.peers().into_iter().find(|status| status.who == who)
     }
 

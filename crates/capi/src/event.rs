@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use voicemesh::{
     Bytes, DeviceRole, ErrorCode, Event, MemberStatus, Metadata, OwnerRightState, PeerId, PeerLeftReason, Permissions,
-    Reliability, Route, Stamped,
+    Reliability, Route, TimedEvent,
 };
 
 use crate::memory::{Plain, Sized32};
@@ -135,7 +135,7 @@ unsafe impl Send for Current {}
 
 impl Current {
     /// Keeps what the event consists of, and gives it as the caller shall see it.
-    pub(crate) fn keep(&mut self, stamped: Stamped) -> vmesh_event {
+    pub(crate) fn keep(&mut self, stamped: TimedEvent) -> vmesh_event {
         self.fill(stamped.event, vmesh_event { at_us: micros(stamped.at), ..NONE })
     }
 

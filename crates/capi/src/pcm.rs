@@ -5,7 +5,7 @@ use voicemesh::{DeviceError, MicrophoneFeed, MixVoice, PeerVoice};
 use crate::guard::{Fault, Outcome, guarded, guarded_quietly};
 use crate::memory;
 use crate::peer::{vmesh_peer, with};
-use crate::seats::Seats;
+use crate::seats::RealtimeHandles;
 use crate::{vmesh_peer_id, vmesh_result};
 
 /// One peer's voice, to be read. 0 is none.
@@ -16,9 +16,9 @@ pub type vmesh_mix = u64;
 pub type vmesh_microphone = u64;
 
 /// As many as the crate below reads at a time.
-static VOICES: Seats<PeerVoice, 256> = Seats::new(2);
-static MIXES: Seats<MixVoice, 64> = Seats::new(3);
-static MICROPHONES: Seats<MicrophoneFeed, 64> = Seats::new(4);
+static VOICES: RealtimeHandles<PeerVoice, 256> = RealtimeHandles::new(2);
+static MIXES: RealtimeHandles<MixVoice, 64> = RealtimeHandles::new(3);
+static MICROPHONES: RealtimeHandles<MicrophoneFeed, 64> = RealtimeHandles::new(4);
 
 /// Opens one peer's voice, for a game that has its own place for it: mono, at rate_hz of 8000 to 192000. While it is open, the
 /// peer is in no mix and no speaker. Mute and gain of the peer count; its position does not. Opened again, it goes to the new
@@ -154,7 +154,7 @@ pub extern "C" fn vmesh_close_microphone(microphone: vmesh_microphone) -> vmesh_
     guarded(|| closed(&MICROPHONES, microphone))
 }
 
-fn closed<T, const N: usize>(seats: &Seats<T, N>, handle: u64) -> Outcome {
+fn closed<T, const N: usize>(seats: &RealtimeHandles<T, N>, handle: u64) -> Outcome {
     if handle != 0 {
         seats.close(handle)?;
     }

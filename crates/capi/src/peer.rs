@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use voicemesh::{Peer, RecordError, Stamped};
+use voicemesh::{Peer, RecordError, TimedEvent};
 
 use crate::event::{self, Current, vmesh_event};
 use crate::guard::{Fault, Outcome, guarded};
@@ -25,21 +25,21 @@ pub(crate) static PEERS: Table<OpenPeer> = Table::new(1);
 
 /// What a handle stands for.
 pub(crate) struct OpenPeer {
-    place: Mutex<Place>,
+    place: Mutex<PeerSlot>,
     /// What the last event points to. Under a separate lock, so that reading an event does not block calls from other
     /// threads.
     current: Mutex<Current>,
 }
 
-struct Place {
+struct PeerSlot {
     /// `None` while and after it is closed.
     peer: Option<Peer>,
     /// Taken by vmesh_wait, not yet by vmesh_poll.
-    next: Option<Stamped>,
+    next: Option<TimedEvent>,
 }
 
 impl OpenPeer {
-    fn lock(&self) -> MutexGuard<'_, Place> {
+    fn lock(&self) -> MutexGuard<'_, PeerSlot> {
         self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -92,7 +92,7 @@ pub unsafe extern "C" fn vmesh_join(options: *const vmesh_options, peer: *mut vm
         // SAFETY: the header's promise.
         let options = unsafe { options::read(options)? };
         let joined = Peer::join(options).map_err(|error| options::refused(&error))?;
-        let place = Mutex::new(Place { peer: Some(joined), next: None });
+        let place = Mutex::new(PeerSlot { peer: Some(joined), next: None });
         let handle = PEERS.open(OpenPeer { place, current: Mutex::default() })?;
         // SAFETY: as above.
         unsafe { memory::write(peer, handle, "peer")? };
@@ -155,7 +155,7 @@ pub extern "C" fn vmesh_wait(peer: vmesh_peer, at_most_ms: u32) -> vmesh_result 
 
 fn is_pending(open: &Arc<OpenPeer>) -> Result<bool, Fault> {
     let mut place = open.lock();
-    let Place { peer, next } = &mut *place;
+    let PeerSlot { peer, next } = &mut *place;
     let peer = peer.as_mut().ok_or_else(closed)?;
     if next.is_none() {
         *next = peer.poll_stamped();

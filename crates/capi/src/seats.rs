@@ -8,27 +8,27 @@ use crate::handles::{LAST_GENERATION, handle, never_given, parts};
 use crate::vmesh_result;
 
 /// At most `N` things of one kind. Numbers are as in [`Table`](crate::handles::Table).
-pub(crate) struct Seats<T, const N: usize> {
+pub(crate) struct RealtimeHandles<T, const N: usize> {
     kind: u8,
-    seats: [Seat<T>; N],
+    seats: [Slot<T>; N],
 }
 
-struct Seat<T> {
+struct Slot<T> {
     /// Looked at before the lock, so that opening one thing never touches the lock of another.
     is_taken: AtomicBool,
-    inside: Mutex<Inside<T>>,
+    inside: Mutex<SlotState<T>>,
 }
 
-struct Inside<T> {
+struct SlotState<T> {
     /// How often it was taken.
     generation: u32,
     entry: Option<T>,
 }
 
-impl<T, const N: usize> Seats<T, N> {
+impl<T, const N: usize> RealtimeHandles<T, N> {
     pub(crate) const fn new(kind: u8) -> Self {
         let seats = [const {
-            Seat { is_taken: AtomicBool::new(false), inside: Mutex::new(Inside { generation: 0, entry: None }) }
+            Slot { is_taken: AtomicBool::new(false), inside: Mutex::new(SlotState { generation: 0, entry: None }) }
         }; N];
         Self { kind, seats }
     }
@@ -58,9 +58,11 @@ impl<T, const N: usize> Seats<T, N> {
             Err(TryLockError::WouldBlock) => return Err(vmesh_result::VMESH_EMPTY),
         };
         match &mut *inside {
-            Inside { generation: now, entry: Some(entry) } if *now == generation => Ok(call(entry)),
-            Inside { generation: now, .. } if (1..=*now).contains(&generation) => Err(vmesh_result::VMESH_ERROR_CLOSED),
-            Inside { .. } => Err(vmesh_result::VMESH_ERROR_BAD_HANDLE),
+            SlotState { generation: now, entry: Some(entry) } if *now == generation => Ok(call(entry)),
+            SlotState { generation: now, .. } if (1..=*now).contains(&generation) => {
+                Err(vmesh_result::VMESH_ERROR_CLOSED)
+            }
+            SlotState { .. } => Err(vmesh_result::VMESH_ERROR_BAD_HANDLE),
         }
     }
 
@@ -80,25 +82,25 @@ impl<T, const N: usize> Seats<T, N> {
         Ok(())
     }
 
-    fn seat(&self, handle: u64) -> Option<(&Seat<T>, u32)> {
+    fn seat(&self, handle: u64) -> Option<(&Slot<T>, u32)> {
         let (kind, generation, index) = parts(handle);
         (kind == self.kind && generation != 0).then_some(())?;
         Some((self.seats.get(index)?, generation))
     }
 }
 
-fn lock<T>(inside: &Mutex<Inside<T>>) -> MutexGuard<'_, Inside<T>> {
+fn lock<T>(inside: &Mutex<SlotState<T>>) -> MutexGuard<'_, SlotState<T>> {
     inside.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::Seats;
+    use super::RealtimeHandles;
     use crate::vmesh_result::*;
 
     #[test]
     fn a_seat_is_taken_again_under_another_number() {
-        let seats = Seats::<u32, 2>::new(9);
+        let seats = RealtimeHandles::<u32, 2>::new(9);
         let (first, second) = (seats.open(1).unwrap(), seats.open(2).unwrap());
         assert_eq!(seats.open(3).unwrap_err().result, VMESH_ERROR_TOO_MANY);
         assert_eq!((seats.with(first, |held| *held), seats.with(second, |held| *held)), (Ok(1), Ok(2)));
@@ -108,9 +110,14 @@ mod tests {
         assert_eq!(seats.with(first, |held| *held), Err(VMESH_ERROR_CLOSED));
         assert!(seats.close(first).is_ok(), "and does not close another's");
         assert_eq!(seats.with(third, |held| *held), Ok(3));
-        for wrong in
-            [0, u64::MAX, third + 2, third + (1 << 32), second - (1 << 32), Seats::<u32, 2>::new(8).open(0).unwrap()]
-        {
+        for wrong in [
+            0,
+            u64::MAX,
+            third + 2,
+            third + (1 << 32),
+            second - (1 << 32),
+            RealtimeHandles::<u32, 2>::new(8).open(0).unwrap(),
+        ] {
             assert_eq!(seats.with(wrong, |held| *held), Err(VMESH_ERROR_BAD_HANDLE), "{wrong:x}");
             assert_eq!(seats.close(wrong).unwrap_err().result, VMESH_ERROR_BAD_HANDLE, "{wrong:x}");
         }
@@ -118,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_call_that_finds_it_in_use_does_not_wait_and_closing_does() {
-        let seats = Seats::<u32, 1>::new(9);
+        let seats = RealtimeHandles::<u32, 1>::new(9);
         let handle = seats.open(1).unwrap();
         std::thread::scope(|scope| {
             let closing = seats.with(handle, |_| {

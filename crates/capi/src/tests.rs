@@ -6,7 +6,7 @@ use std::ffi::{CStr, c_char};
 use std::mem::size_of;
 use std::ptr::{null, null_mut};
 
-use voicemesh::{Event, Metadata, Stamped};
+use voicemesh::{Event, Metadata, TimedEvent};
 
 use crate::data::*;
 use crate::devices::*;
@@ -249,7 +249,7 @@ fn an_event_points_to_what_happened() {
     let mut current = Current::default();
     let metadata = Metadata::from([("a".to_owned(), String::new()), ("team".to_owned(), "röd".to_owned())]);
     let id = vmesh_peer_id { bytes: [7; 16] };
-    let joined = |metadata| Stamped {
+    let joined = |metadata| TimedEvent {
         at: std::time::Duration::from_millis(3),
         event: Event::PeerJoined { peer: id.into(), name: "Ada\0!".to_owned(), metadata },
     };
@@ -262,7 +262,7 @@ fn an_event_points_to_what_happened() {
     assert_eq!(pairs, [("a", ""), ("team", "röd")].map(|(a, b)| (a.to_owned(), b.to_owned())));
     let message = voicemesh::Bytes::from_static(b"\0\x01\x02");
     let sent = message.as_ptr();
-    let event = current.keep(Stamped {
+    let event = current.keep(TimedEvent {
         at: std::time::Duration::ZERO,
         event: Event::ChannelMessage {
             from: id.into(),
@@ -281,7 +281,7 @@ fn an_event_points_to_what_happened() {
 fn what_moderators_and_members_do_is_an_event_of_its_own() {
     let mut current = Current::default();
     let id = vmesh_peer_id { bytes: [7; 16] };
-    let mut keep = |event| current.keep(Stamped { at: std::time::Duration::ZERO, event });
+    let mut keep = |event| current.keep(TimedEvent { at: std::time::Duration::ZERO, event });
     let groups = |event: vmesh_event| {
         if event.groups.is_null() {
             return Vec::new();

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use voicemesh::{
     ConnectFailure, DeviceRole, ErrorCode, Event, OwnerRightState, PeerId, PeerLeftReason, Permissions, Route,
-    ServerConnection, Stamped,
+    ServerConnection, TimedEvent,
 };
 
 use crate::decisions::in_minutes;
@@ -70,7 +70,7 @@ pub enum Part {
 
 /// Where one stays, and how.
 #[derive(Clone, Debug)]
-pub struct Stay {
+pub struct SessionInfo {
     /// The server's address.
     pub server: String,
     /// The server's address is the default.
@@ -93,8 +93,8 @@ pub struct Stay {
 
 /// Turns events into lines. Remembers what has been said, so that nothing is said twice.
 #[derive(Clone, Debug)]
-pub struct Human {
-    stay: Stay,
+pub struct TextOutput {
+    stay: SessionInfo,
     has_joined: bool,
     is_leaving: bool,
     /// What was said of the outage that lasts now.
@@ -146,9 +146,9 @@ pub(crate) fn recording_into(folder: &Path) -> String {
     format!("Recording into {}; everyone in the room sees that.", harmless(&folder.display().to_string()))
 }
 
-impl Human {
+impl TextOutput {
     /// Nothing has been said yet.
-    pub fn new(stay: Stay) -> Self {
+    pub fn new(stay: SessionInfo) -> Self {
         Self {
             stay,
             has_joined: false,
@@ -199,7 +199,7 @@ impl Human {
     }
 
     /// What to say about an event.
-    pub fn event(&mut self, stamped: &Stamped, people: &People) -> Option<Line> {
+    pub fn event(&mut self, stamped: &TimedEvent, people: &People) -> Option<Line> {
         match &stamped.event {
             Event::Joined { room, others, relay_only, .. } => Some(self.joined(room, *others, *relay_only)),
             Event::PeerJoined { peer, name, metadata } => {

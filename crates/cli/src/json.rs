@@ -76,7 +76,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use voicemesh::{
     ConnectFailure, DeviceRole, Event, MemberStatus, MicrophoneState, OwnerRightState, PeerId, PeerLeftReason, Route,
-    ServerConnection, Stamped,
+    ServerConnection, TimedEvent,
 };
 
 use crate::end::End;
@@ -84,7 +84,7 @@ use crate::exit::Failure;
 use crate::human::refusal_step;
 use crate::people::People;
 use crate::reach::next_step;
-use crate::tally::{Seen, Tally};
+use crate::tally::{Seen, Summary};
 
 /// One line. `event` and `at_ms` come first, for eyes.
 #[derive(Serialize)]
@@ -102,7 +102,7 @@ fn line(event: &str, at: Duration, rest: Value) -> String {
 }
 
 /// What happened in the room.
-pub fn event(stamped: &Stamped, people: &People) -> String {
+pub fn event(stamped: &TimedEvent, people: &People) -> String {
     let (name, rest) = named(&stamped.event, people);
     line(name, stamped.at, rest)
 }
@@ -128,12 +128,12 @@ pub fn error(at: Duration, failure: &Failure) -> String {
 }
 
 /// The situation now.
-pub fn status(at: Duration, tally: &Tally) -> String {
+pub fn status(at: Duration, tally: &Summary) -> String {
     line("status", at, Value::Object(situation(tally, |seen| seen.left_at.is_none())))
 }
 
 /// The last line.
-pub fn summary(at: Duration, tally: &Tally, end: End) -> String {
+pub fn summary(at: Duration, tally: &Summary, end: End) -> String {
     let mut rest = situation(tally, |_| true);
     rest.insert("reason".to_owned(), end.as_str().into());
     rest.insert("exit_code".to_owned(), end.exit().code().into());
@@ -223,7 +223,7 @@ fn named(event: &Event, people: &People) -> (&'static str, Value) {
     }
 }
 
-fn situation(tally: &Tally, wanted: impl Fn(&Seen) -> bool) -> Map<String, Value> {
+fn situation(tally: &Summary, wanted: impl Fn(&Seen) -> bool) -> Map<String, Value> {
     let snapshot = &tally.snapshot;
     let peers = tally.peers().filter(|(_, seen)| wanted(seen)).map(|(peer, seen)| peer_state(peer, seen));
     let value = json!({
@@ -489,7 +489,7 @@ mod tests {
 
     #[test]
     fn status_and_summary_say_everything_about_everyone() {
-        let mut tally = Tally::new();
+        let mut tally = Summary::new();
         tally.event(&at(10, joined()));
         tally.event(&at(20, Event::Connected));
         tally.event(&at(30, arrival(1, "Ben")));

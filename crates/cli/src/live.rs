@@ -24,7 +24,7 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use ratatui::crossterm::event::{self, Event as Told};
-use voicemesh::{Event, Snapshot, Stamped};
+use voicemesh::{Event, Snapshot, TimedEvent};
 
 use crate::format::{is_unicode, time_of_day};
 use crate::human::{Line, Mood};
@@ -35,7 +35,7 @@ use console::Console;
 use draw::Palette;
 pub(crate) use draw::meter;
 use escape::Escapes;
-use keys::Wish;
+use keys::Action;
 use overlay::Content;
 use problems::Problems;
 use screen::{LinkWatch, Screen, TalkKey};
@@ -120,7 +120,7 @@ impl Live {
         self.stale = true;
     }
 
-    pub(crate) fn event(&mut self, stamped: &Stamped) {
+    pub(crate) fn event(&mut self, stamped: &TimedEvent) {
         self.watch.event(stamped);
         self.problems.event(&stamped.event);
         match stamped.event {
@@ -146,7 +146,7 @@ impl Live {
     }
 
     /// Actions of the keys that were pressed.
-    pub(crate) fn wishes(&mut self, now: Duration) -> Vec<Wish> {
+    pub(crate) fn wishes(&mut self, now: Duration) -> Vec<Action> {
         let mut wishes = Vec::new();
         for _ in 0..KEYS_PER_TURN {
             match self.next_told() {
@@ -158,7 +158,7 @@ impl Live {
                 Ok(None) => break,
                 // The terminal is gone.
                 Err(_) => {
-                    wishes.push(Wish::Leave);
+                    wishes.push(Action::Leave);
                     break;
                 }
             }
@@ -172,12 +172,12 @@ impl Live {
         wishes
     }
 
-    fn take_event(&mut self, now: Duration, event: Told, wishes: &mut Vec<Wish>) {
+    fn take_event(&mut self, now: Duration, event: Told, wishes: &mut Vec<Action>) {
         self.stale = true;
         let size = self.console.terminal.size().unwrap_or_default();
         match keys::take(&mut self.screen, now, event, size) {
-            Some(Wish::Redraw) => self.redraw(),
-            Some(Wish::Suspend) => self.suspend(wishes),
+            Some(Action::Redraw) => self.redraw(),
+            Some(Action::Suspend) => self.suspend(wishes),
             wish => wishes.extend(wish),
         }
     }
@@ -211,14 +211,14 @@ impl Live {
         self.stale = true;
     }
 
-    fn suspend(&mut self, wishes: &mut Vec<Wish>) {
+    fn suspend(&mut self, wishes: &mut Vec<Action>) {
         self.screen.held_key.release();
         if self.screen.own.talking {
             // The release of the key would be told to the shell.
-            wishes.push(Wish::Talk(false));
+            wishes.push(Action::Talk(false));
         }
         if self.console.suspend().is_err() {
-            wishes.push(Wish::Leave);
+            wishes.push(Action::Leave);
         }
         self.stale = true;
     }

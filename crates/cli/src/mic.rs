@@ -194,13 +194,13 @@ impl Heard {
 
 /// Where it is shown.
 struct Show {
-    form: Form,
+    form: OutputFormat,
     due: Duration,
     closed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum OutputFormat {
     Json,
     Lines,
     /// One row of a terminal, again and again.
@@ -210,11 +210,11 @@ enum Form {
 impl Show {
     fn new(arguments: &MicArguments, is_terminal: bool) -> Self {
         let form = match (arguments.json, is_terminal) {
-            (true, _) => Form::Json,
-            (false, true) => Form::Row,
-            (false, false) => Form::Lines,
+            (true, _) => OutputFormat::Json,
+            (false, true) => OutputFormat::Row,
+            (false, false) => OutputFormat::Lines,
         };
-        let due = if form == Form::Lines { LINE_EVERY } else { SHOW_EVERY };
+        let due = if form == OutputFormat::Lines { LINE_EVERY } else { SHOW_EVERY };
         Self { form, due, closed: false }
     }
 
@@ -223,11 +223,11 @@ impl Show {
             return;
         }
         match self.form {
-            Form::Json => self.write(&json::microphone_line(now, state)),
-            Form::Lines => self.write(&row(state, MOST_METER)),
-            Form::Row => self.overwrite(state),
+            OutputFormat::Json => self.write(&json::microphone_line(now, state)),
+            OutputFormat::Lines => self.write(&row(state, MOST_METER)),
+            OutputFormat::Row => self.overwrite(state),
         }
-        self.due = now + if self.form == Form::Lines { LINE_EVERY } else { SHOW_EVERY };
+        self.due = now + if self.form == OutputFormat::Lines { LINE_EVERY } else { SHOW_EVERY };
     }
 
     fn device(&mut self, now: Duration, event: &DeviceEvent) {
@@ -241,7 +241,7 @@ impl Show {
     fn end(&mut self, now: Duration, heard: &Heard, input: &InputSpec, channels: Option<&str>) {
         let mut advice = heard.advice();
         advice.extend(channels);
-        if self.form == Form::Json {
+        if self.form == OutputFormat::Json {
             self.write(&json::own_line("summary", now, summary(heard, &advice)));
             return;
         }
@@ -254,9 +254,9 @@ impl Show {
 
     fn say(&mut self, now: Duration, text: &str) {
         match self.form {
-            Form::Json => self.write(&json::notice(now, text)),
-            Form::Lines => self.write(text),
-            Form::Row => self.write(&format!("\r\u{1b}[K{text}")),
+            OutputFormat::Json => self.write(&json::notice(now, text)),
+            OutputFormat::Lines => self.write(text),
+            OutputFormat::Row => self.write(&format!("\r\u{1b}[K{text}")),
         }
     }
 

@@ -3,47 +3,47 @@
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use voicemesh::{Event, Snapshot, Stamped};
+use voicemesh::{Event, Snapshot, TimedEvent};
 
 use crate::end::End;
 use crate::exit::Failure;
 use crate::format::{is_unicode, time_of_day};
-use crate::human::{Human, Line, Mood, plain};
+use crate::human::{Line, Mood, TextOutput, plain};
 use crate::json;
 use crate::live::Live;
-use crate::live::keys::Wish;
+use crate::live::keys::Action;
 use crate::people::People;
 use crate::slash::HELP;
-use crate::tally::Tally;
+use crate::tally::Summary;
 use crate::text::ascii;
 
 /// Where all output goes.
 pub(crate) struct Output {
-    form: Form,
+    form: OutputFormat,
     /// The reader is gone: a pipe was closed.
     closed: bool,
 }
 
-enum Form {
-    Human {
-        view: Human,
+enum OutputFormat {
+    TextOutput {
+        view: TextOutput,
         coloured: bool,
     },
     /// The whole screen of a terminal.
     Live {
-        view: Human,
+        view: TextOutput,
         live: Box<Live>,
     },
     Json,
 }
 
 impl Output {
-    pub(crate) fn for_people(view: Human) -> Self {
-        Self { form: Form::Human { view, coloured: takes_colours() }, closed: false }
+    pub(crate) fn for_people(view: TextOutput) -> Self {
+        Self { form: OutputFormat::TextOutput { view, coloured: takes_colours() }, closed: false }
     }
 
     pub(crate) fn for_programs() -> Self {
-        Self { form: Form::Json, closed: false }
+        Self { form: OutputFormat::Json, closed: false }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -52,11 +52,11 @@ impl Output {
 
     /// Takes the whole screen for the view, if that can be; lines go on otherwise.
     pub(crate) fn go_live(&mut self, server: &str, room: &str, name: &str) {
-        let Form::Human { view, coloured } = &self.form else { return };
+        let OutputFormat::TextOutput { view, coloured } = &self.form else { return };
         match Live::open(room, server, name, *coloured) {
             Ok(mut live) => {
                 view.opening().iter().for_each(|line| live.say(line));
-                self.form = Form::Live { view: view.clone(), live: Box::new(live) };
+                self.form = OutputFormat::Live { view: view.clone(), live: Box::new(live) };
             }
             Err(error) => tracing::warn!("no live view on this terminal: {}", voicemesh_device::file_words(&error)),
         }
@@ -64,16 +64,16 @@ impl Output {
 
     /// Gives the screen back; what follows is lines again.
     pub(crate) fn end_live(&mut self) {
-        if let Form::Live { view, .. } = &self.form {
-            self.form = Form::Human { view: view.clone(), coloured: takes_colours() };
+        if let OutputFormat::Live { view, .. } = &self.form {
+            self.form = OutputFormat::TextOutput { view: view.clone(), coloured: takes_colours() };
         }
     }
 
     /// The view, while there is one.
     pub(crate) fn live(&mut self) -> Option<&mut Live> {
         match &mut self.form {
-            Form::Live { live, .. } => Some(live),
-            Form::Human { .. } | Form::Json => None,
+            OutputFormat::Live { live, .. } => Some(live),
+            OutputFormat::TextOutput { .. } | OutputFormat::Json => None,
         }
     }
 
@@ -99,7 +99,7 @@ impl Output {
     }
 
     /// What the keys ask for, where there is a view.
-    pub(crate) fn wishes(&mut self, now: Duration) -> Vec<Wish> {
+    pub(crate) fn wishes(&mut self, now: Duration) -> Vec<Action> {
         self.live().map(|live| live.wishes(now)).unwrap_or_default()
     }
 
@@ -119,15 +119,15 @@ impl Output {
 
     pub(crate) fn opening(&mut self, server: &str, room: &str, name: &str, relay_only: bool) {
         match &self.form {
-            Form::Human { view, .. } | Form::Live { view, .. } => {
+            OutputFormat::TextOutput { view, .. } | OutputFormat::Live { view, .. } => {
                 view.opening().into_iter().for_each(|line| self.say(&line));
             }
-            Form::Json => self.write(&json::joining(server, room, name, relay_only)),
+            OutputFormat::Json => self.write(&json::joining(server, room, name, relay_only)),
         }
     }
 
     pub(crate) fn invitation(&mut self) {
-        if let Form::Human { view, .. } = &self.form
+        if let OutputFormat::TextOutput { view, .. } = &self.form
             && let Some(line) = view.invitation()
         {
             self.say(&line);
@@ -135,15 +135,15 @@ impl Output {
     }
 
     /// `is_said`: people need no line about it.
-    pub(crate) fn event(&mut self, stamped: &Stamped, people: &People, is_said: bool) {
+    pub(crate) fn event(&mut self, stamped: &TimedEvent, people: &People, is_said: bool) {
         match &mut self.form {
-            Form::Human { view, .. } | Form::Live { view, .. } => {
+            OutputFormat::TextOutput { view, .. } | OutputFormat::Live { view, .. } => {
                 let line = view.event(stamped, people).filter(|_| !is_said);
                 if let Some(line) = line.filter(|_| self.live().is_none() || !is_shown_all_the_time(&stamped.event)) {
                     self.say(&line);
                 }
             }
-            Form::Json => self.write(&json::event(stamped, people)),
+            OutputFormat::Json => self.write(&json::event(stamped, people)),
         }
         if let Some(live) = self.live() {
             live.event(stamped);
@@ -153,8 +153,8 @@ impl Output {
     /// The answer to something typed.
     pub(crate) fn notice(&mut self, at: Duration, line: &Line) {
         match self.form {
-            Form::Human { .. } | Form::Live { .. } => self.say(line),
-            Form::Json => self.write(&json::notice(at, &line.text)),
+            OutputFormat::TextOutput { .. } | OutputFormat::Live { .. } => self.say(line),
+            OutputFormat::Json => self.write(&json::notice(at, &line.text)),
         }
     }
 
@@ -166,11 +166,11 @@ impl Output {
     }
 
     /// The answer to `/who`: a table, or a status.
-    pub(crate) fn who(&mut self, at: Duration, tally: &Tally, table: impl FnOnce() -> Vec<String>) {
+    pub(crate) fn who(&mut self, at: Duration, tally: &Summary, table: impl FnOnce() -> Vec<String>) {
         match self.form {
-            Form::Human { .. } => table().into_iter().for_each(|line| self.say(&plain(line))),
-            Form::Live { ref mut live, .. } => live.show_lines("Who is here", table()),
-            Form::Json => self.write(&json::status(at, tally)),
+            OutputFormat::TextOutput { .. } => table().into_iter().for_each(|line| self.say(&plain(line))),
+            OutputFormat::Live { ref mut live, .. } => live.show_lines("Who is here", table()),
+            OutputFormat::Json => self.write(&json::status(at, tally)),
         }
     }
 
@@ -182,34 +182,36 @@ impl Output {
         }
     }
 
-    pub(crate) fn status(&mut self, at: Duration, tally: &Tally) {
-        if let Form::Json = self.form {
+    pub(crate) fn status(&mut self, at: Duration, tally: &Summary) {
+        if let OutputFormat::Json = self.form {
             self.write(&json::status(at, tally));
         }
     }
 
     pub(crate) fn leaving(&mut self) {
-        if let Form::Human { view, .. } | Form::Live { view, .. } = &mut self.form {
+        if let OutputFormat::TextOutput { view, .. } | OutputFormat::Live { view, .. } = &mut self.form {
             view.leaving();
         }
     }
 
     /// People get the sentence on standard error.
     pub(crate) fn failure(&mut self, at: Duration, failure: &Failure) {
-        if let Form::Json = self.form {
+        if let OutputFormat::Json = self.form {
             self.write(&json::error(at, failure));
         }
     }
 
-    pub(crate) fn summary(&mut self, at: Duration, tally: &Tally, end: End) {
-        if let Form::Json = self.form {
+    pub(crate) fn summary(&mut self, at: Duration, tally: &Summary, end: End) {
+        if let OutputFormat::Json = self.form {
             self.write(&json::summary(at, tally, end));
         }
     }
 
     /// Whether what is typed can be read there already.
     pub(crate) fn shows_what_is_typed(&self) -> bool {
-        matches!(self.form, Form::Human { .. } | Form::Json) && io::stdin().is_terminal() && io::stdout().is_terminal()
+        matches!(self.form, OutputFormat::TextOutput { .. } | OutputFormat::Json)
+            && io::stdin().is_terminal()
+            && io::stdout().is_terminal()
     }
 
     fn say(&mut self, line: &Line) {
@@ -217,7 +219,7 @@ impl Output {
             live.say(line);
             return;
         }
-        let coloured = matches!(self.form, Form::Human { coloured: true, .. });
+        let coloured = matches!(self.form, OutputFormat::TextOutput { coloured: true, .. });
         let text = rendered(&time_of_day(), line, coloured);
         match is_unicode() || !io::stdout().is_terminal() {
             true => self.write(&text),

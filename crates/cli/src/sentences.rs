@@ -12,7 +12,7 @@ use voicemesh::{
 use voicemesh_device::{Capture, Playback};
 
 use crate::exit::Failure;
-use crate::human::{Human, Part, Stay, refusal, replaced};
+use crate::human::{Part, SessionInfo, TextOutput, refusal, replaced};
 use crate::live::problems::{Condition, Problems};
 use crate::people::People;
 use crate::tally::tests::at;
@@ -37,7 +37,7 @@ const FOREIGN: [&str; 14] = [
 
 fn connecting(failure: ConnectFailure) -> String {
     let (server, room, name) = ("wss://voice.example.org".to_owned(), "lobby".to_owned(), "Ada".to_owned());
-    let stay = Stay {
+    let stay = SessionInfo {
         server,
         server_by_default: false,
         room,
@@ -49,7 +49,7 @@ fn connecting(failure: ConnectFailure) -> String {
         part: Part::Talk,
     };
     let away = Event::ServerAway { why: failure.to_string(), failure: Some(failure), retry_in: Duration::from_secs(1) };
-    Human::new(stay).event(&at(0, away), &People::default()).map_or(String::new(), |line| line.text)
+    TextOutput::new(stay).event(&at(0, away), &People::default()).map_or(String::new(), |line| line.text)
 }
 
 fn unreached(failure: AddressFailure) -> ConnectFailure {

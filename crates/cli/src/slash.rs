@@ -13,7 +13,7 @@ use crate::typed;
 
 /// A typed line, understood.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Typed {
+pub enum SlashCommand {
     /// Nothing to do.
     Nothing,
     /// To everybody in the room.
@@ -27,7 +27,7 @@ pub enum Typed {
     /// Hear all peers again.
     Undeafen,
     /// Who is here, and how they are reached.
-    Who,
+    Participant,
     /// How loud one peer is heard.
     Gain {
         /// Whom.
@@ -181,54 +181,59 @@ const MOST_GAIN: f32 = 4.0;
 /// # Errors
 ///
 /// A sentence that says what was expected.
-pub fn parse(line: &str) -> Result<Typed, String> {
+pub fn parse(line: &str) -> Result<SlashCommand, String> {
     let line = line.trim();
     let Some(command) = line.strip_prefix('/') else {
-        return Ok(if line.is_empty() { Typed::Nothing } else { Typed::Text(line.to_owned()) });
+        return Ok(if line.is_empty() { SlashCommand::Nothing } else { SlashCommand::Text(line.to_owned()) });
     };
     if command.starts_with('/') {
-        return Ok(Typed::Text(command.to_owned()));
+        return Ok(SlashCommand::Text(command.to_owned()));
     }
     let (word, rest) = command.split_once(char::is_whitespace).unwrap_or((command, ""));
     let rest = rest.trim();
     let some = |rest: &str| (!rest.is_empty()).then(|| rest.to_owned());
     let needed = |what: &str| some(rest).ok_or_else(|| format!("/{word} needs {what}."));
-    let alone = |typed: Typed| if rest.is_empty() { Ok(typed) } else { Err(format!("/{word} takes nothing more.")) };
+    let alone =
+        |typed: SlashCommand| if rest.is_empty() { Ok(typed) } else { Err(format!("/{word} takes nothing more.")) };
     match word.to_lowercase().as_str() {
-        "mute" => Ok(Typed::Mute(some(rest))),
-        "unmute" => Ok(Typed::Unmute(some(rest))),
-        "deafen" => alone(Typed::Deafen),
-        "undeafen" => alone(Typed::Undeafen),
-        "who" => alone(Typed::Who),
+        "mute" => Ok(SlashCommand::Mute(some(rest))),
+        "unmute" => Ok(SlashCommand::Unmute(some(rest))),
+        "deafen" => alone(SlashCommand::Deafen),
+        "undeafen" => alone(SlashCommand::Undeafen),
+        "who" => alone(SlashCommand::Participant),
         "gain" => gain(rest),
-        "mute-all" => Ok(Typed::Moderate(Decision::MuteForAll(needed("a name")?, true))),
-        "unmute-all" => Ok(Typed::Moderate(Decision::MuteForAll(needed("a name")?, false))),
-        "kick" => Ok(Typed::Moderate(Decision::Kick(needed("a name")?))),
-        "ban" => Ok(Typed::Moderate(Decision::Ban(needed("a name, and perhaps minutes: /ban Ada 60")?))),
-        "unban" => Ok(Typed::Moderate(Decision::Unban(some(rest)))),
-        "move" => Ok(Typed::Moderate(Decision::Move { name_and_group: needed("a name and a group: /move Ada Red")? })),
-        "lock" => alone(Typed::Moderate(Decision::Lock(true))),
-        "unlock" => alone(Typed::Moderate(Decision::Lock(false))),
-        "set-password" | "password" => Ok(Typed::Moderate(Decision::SetPassword(rest.to_owned()))),
-        "make-owner" => Ok(Typed::Moderate(Decision::MakeOwner(needed("a name")?))),
-        "msg" => Ok(Typed::Message { name_and_text: needed("a name and a text: /msg Ada hello")? }),
-        "join" => Ok(Typed::JoinGroup(typed::group(&needed("a group's name")?)?)),
-        "leave" => Ok(Typed::LeaveGroup(typed::group(&needed("a group's name (/quit leaves the room)")?)?)),
-        "noise" => chosen(rest, "/noise needs off, low, moderate or high.").map(Change::Noise).map(Typed::Change),
-        "activation" => {
-            chosen(rest, "/activation needs voice, always or push-to-talk.").map(Change::Activation).map(Typed::Change)
+        "mute-all" => Ok(SlashCommand::Moderate(Decision::MuteForAll(needed("a name")?, true))),
+        "unmute-all" => Ok(SlashCommand::Moderate(Decision::MuteForAll(needed("a name")?, false))),
+        "kick" => Ok(SlashCommand::Moderate(Decision::Kick(needed("a name")?))),
+        "ban" => Ok(SlashCommand::Moderate(Decision::Ban(needed("a name, and perhaps minutes: /ban Ada 60")?))),
+        "unban" => Ok(SlashCommand::Moderate(Decision::Unban(some(rest)))),
+        "move" => {
+            Ok(SlashCommand::Moderate(Decision::Move { name_and_group: needed("a name and a group: /move Ada Red")? }))
         }
+        "lock" => alone(SlashCommand::Moderate(Decision::Lock(true))),
+        "unlock" => alone(SlashCommand::Moderate(Decision::Lock(false))),
+        "set-password" | "password" => Ok(SlashCommand::Moderate(Decision::SetPassword(rest.to_owned()))),
+        "make-owner" => Ok(SlashCommand::Moderate(Decision::MakeOwner(needed("a name")?))),
+        "msg" => Ok(SlashCommand::Message { name_and_text: needed("a name and a text: /msg Ada hello")? }),
+        "join" => Ok(SlashCommand::JoinGroup(typed::group(&needed("a group's name")?)?)),
+        "leave" => Ok(SlashCommand::LeaveGroup(typed::group(&needed("a group's name (/quit leaves the room)")?)?)),
+        "noise" => {
+            chosen(rest, "/noise needs off, low, moderate or high.").map(Change::Noise).map(SlashCommand::Change)
+        }
+        "activation" => chosen(rest, "/activation needs voice, always or push-to-talk.")
+            .map(Change::Activation)
+            .map(SlashCommand::Change),
         "talk" => chosen(rest, "/talk needs on or off.")
             .map(|switch: Switch| Change::Talk(switch == Switch::On))
-            .map(Typed::Change),
-        "input" => device(&needed("a microphone's name, or default")?).map(Change::Input).map(Typed::Change),
-        "output" => device(&needed("a speaker's name, or default")?).map(Change::Output).map(Typed::Change),
+            .map(SlashCommand::Change),
+        "input" => device(&needed("a microphone's name, or default")?).map(Change::Input).map(SlashCommand::Change),
+        "output" => device(&needed("a speaker's name, or default")?).map(Change::Output).map(SlashCommand::Change),
         "record" => match needed("a folder, or stop: /record calls")?.as_str() {
-            "stop" => Ok(Typed::Record(None)),
-            folder => Ok(Typed::Record(Some(typed::at_home(folder).into_owned().into()))),
+            "stop" => Ok(SlashCommand::Record(None)),
+            folder => Ok(SlashCommand::Record(Some(typed::at_home(folder).into_owned().into()))),
         },
-        "help" | "?" => alone(Typed::Help),
-        "quit" | "exit" | "q" => alone(Typed::Quit),
+        "help" | "?" => alone(SlashCommand::Help),
+        "quit" | "exit" | "q" => alone(SlashCommand::Quit),
         _ => Err(format!("There is no command /{word}. /help lists them; // begins a text with a slash.")),
     }
 }
@@ -273,14 +278,14 @@ pub fn ban(name_and_minutes: &str, is_name: impl Fn(&str) -> bool) -> Result<(&s
     }
 }
 
-fn gain(rest: &str) -> Result<Typed, String> {
+fn gain(rest: &str) -> Result<SlashCommand, String> {
     const EXPECTED: &str = "/gain needs a name and a factor from 0 to 4: /gain Ada 0.5";
     let (name, factor) = rest.rsplit_once(char::is_whitespace).ok_or(EXPECTED)?;
     let factor: f32 = factor.parse().map_err(|_| EXPECTED)?;
     if !(0.0..=MOST_GAIN).contains(&factor) {
         return Err(EXPECTED.to_owned());
     }
-    Ok(Typed::Gain { name: name.trim().to_owned(), factor })
+    Ok(SlashCommand::Gain { name: name.trim().to_owned(), factor })
 }
 
 #[cfg(test)]
@@ -289,22 +294,22 @@ mod tests {
 
     #[test]
     fn what_begins_without_a_slash_is_a_text() {
-        assert_eq!(parse("  hello there \n"), Ok(Typed::Text("hello there".into())));
-        assert_eq!(parse("1/2"), Ok(Typed::Text("1/2".into())));
-        assert_eq!(parse("//mute is a command"), Ok(Typed::Text("/mute is a command".into())));
-        assert_eq!(parse(" \r\n"), Ok(Typed::Nothing));
+        assert_eq!(parse("  hello there \n"), Ok(SlashCommand::Text("hello there".into())));
+        assert_eq!(parse("1/2"), Ok(SlashCommand::Text("1/2".into())));
+        assert_eq!(parse("//mute is a command"), Ok(SlashCommand::Text("/mute is a command".into())));
+        assert_eq!(parse(" \r\n"), Ok(SlashCommand::Nothing));
     }
 
     #[test]
     fn commands_without_anything_more() {
         for (line, typed) in [
-            ("/mute", Typed::Mute(None)),
-            ("/UNMUTE ", Typed::Unmute(None)),
-            ("/deafen", Typed::Deafen),
-            ("/undeafen", Typed::Undeafen),
-            ("/who", Typed::Who),
-            ("/help", Typed::Help),
-            ("/quit\r\n", Typed::Quit),
+            ("/mute", SlashCommand::Mute(None)),
+            ("/UNMUTE ", SlashCommand::Unmute(None)),
+            ("/deafen", SlashCommand::Deafen),
+            ("/undeafen", SlashCommand::Undeafen),
+            ("/who", SlashCommand::Participant),
+            ("/help", SlashCommand::Help),
+            ("/quit\r\n", SlashCommand::Quit),
         ] {
             assert_eq!(parse(line), Ok(typed), "{line}");
         }
@@ -313,17 +318,23 @@ mod tests {
 
     #[test]
     fn names_may_contain_spaces() {
-        assert_eq!(parse("/gain Ada Lovelace 0.5"), Ok(Typed::Gain { name: "Ada Lovelace".into(), factor: 0.5 }));
-        assert_eq!(parse("/mute Ada Lovelace"), Ok(Typed::Mute(Some("Ada Lovelace".into()))));
-        assert_eq!(parse("/msg Ada Lovelace hi"), Ok(Typed::Message { name_and_text: "Ada Lovelace hi".into() }));
-        assert_eq!(parse("/join Red Team"), Ok(Typed::JoinGroup("Red Team".into())));
-        assert_eq!(parse("/leave everyone"), Ok(Typed::LeaveGroup("Global".into())));
+        assert_eq!(
+            parse("/gain Ada Lovelace 0.5"),
+            Ok(SlashCommand::Gain { name: "Ada Lovelace".into(), factor: 0.5 })
+        );
+        assert_eq!(parse("/mute Ada Lovelace"), Ok(SlashCommand::Mute(Some("Ada Lovelace".into()))));
+        assert_eq!(
+            parse("/msg Ada Lovelace hi"),
+            Ok(SlashCommand::Message { name_and_text: "Ada Lovelace hi".into() })
+        );
+        assert_eq!(parse("/join Red Team"), Ok(SlashCommand::JoinGroup("Red Team".into())));
+        assert_eq!(parse("/leave everyone"), Ok(SlashCommand::LeaveGroup("Global".into())));
         assert!(parse("/join \u{200b}").is_err_and(|why| why.contains("needs a name")));
     }
 
     #[test]
     fn decisions_name_a_member_and_what_else_they_need() {
-        let decided = |decision| Ok(Typed::Moderate(decision));
+        let decided = |decision| Ok(SlashCommand::Moderate(decision));
         assert_eq!(parse("/mute-all Ada Lovelace"), decided(Decision::MuteForAll("Ada Lovelace".into(), true)));
         assert_eq!(parse("/ban Ada Lovelace 5"), decided(Decision::Ban("Ada Lovelace 5".into())));
         assert_eq!(parse("/unban"), decided(Decision::Unban(None)));
@@ -362,22 +373,22 @@ mod tests {
 
     #[test]
     fn devices_and_their_processing_are_changed_by_words() {
-        assert_eq!(parse("/noise Low"), Ok(Typed::Change(Change::Noise(NoiseChoice::Low))));
+        assert_eq!(parse("/noise Low"), Ok(SlashCommand::Change(Change::Noise(NoiseChoice::Low))));
         assert_eq!(
             parse("/activation push-to-talk"),
-            Ok(Typed::Change(Change::Activation(ActivationChoice::PushToTalk)))
+            Ok(SlashCommand::Change(Change::Activation(ActivationChoice::PushToTalk)))
         );
         assert_eq!(
             [parse("/talk on"), parse("/talk off")],
-            [true, false].map(|held| Ok(Typed::Change(Change::Talk(held))))
+            [true, false].map(|held| Ok(SlashCommand::Change(Change::Talk(held))))
         );
-        assert_eq!(parse("/input default"), Ok(Typed::Change(Change::Input(InputSpec::Device(None)))));
+        assert_eq!(parse("/input default"), Ok(SlashCommand::Change(Change::Input(InputSpec::Device(None)))));
         assert_eq!(
             parse("/output USB Headset"),
-            Ok(Typed::Change(Change::Output(OutputSpec::Device(Some("USB Headset".into())))))
+            Ok(SlashCommand::Change(Change::Output(OutputSpec::Device(Some("USB Headset".into())))))
         );
-        assert_eq!(parse("/record my calls"), Ok(Typed::Record(Some("my calls".into()))));
-        assert_eq!(parse("/record stop"), Ok(Typed::Record(None)));
+        assert_eq!(parse("/record my calls"), Ok(SlashCommand::Record(Some("my calls".into()))));
+        assert_eq!(parse("/record stop"), Ok(SlashCommand::Record(None)));
         assert!(parse("/record").is_err_and(|why| why.contains("a folder, or stop")));
         assert!(parse("/noise").is_err_and(|why| why.contains("off, low, moderate or high")));
         assert!(parse("/activation never").is_err_and(|why| why.contains("push-to-talk")));

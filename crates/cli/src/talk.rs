@@ -1,6 +1,6 @@
 //! `voicemesh join` and `voicemesh echo`: one stay in a room, from joining to the summary.
 
-mod obey;
+mod commands;
 mod written;
 
 use std::path::PathBuf;
@@ -8,7 +8,7 @@ use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
 use voicemesh::{
-    Event, InputSpec, JoinError, JoinOptions, OutputSpec, Peer, PeerLeftReason, Processing, SpeechConfig, Stamped,
+    Event, InputSpec, JoinError, JoinOptions, OutputSpec, Peer, PeerLeftReason, Processing, SpeechConfig, TimedEvent,
 };
 use voicemesh_device::{refuse_same_file, unused_wav};
 
@@ -17,7 +17,9 @@ use crate::decisions::Decisions;
 use crate::end::End;
 use crate::exit::{Exit, Failure};
 use crate::format::{EVERYONE, short};
-use crate::human::{Human, Line, Part, Stay, plain, recording_into, refusal, refusal_step, replaced, trouble};
+use crate::human::{
+    Line, Part, SessionInfo, TextOutput, plain, recording_into, refusal, refusal_step, replaced, trouble,
+};
 use crate::input::{self, Input};
 use crate::logs;
 use crate::microphone::ActivationChoice;
@@ -25,7 +27,7 @@ use crate::output::{Output, can_be_live};
 use crate::people::People;
 use crate::reach::next_step;
 use crate::signals::Stop;
-use crate::tally::Tally;
+use crate::tally::Summary;
 use crate::text::harmless;
 use crate::typed::absolute;
 use written::LastWritten;
@@ -65,7 +67,13 @@ pub(crate) fn join(arguments: JoinArguments) -> Result<Exit, Failure> {
         options = options.record(folder);
     }
     let stay = described(&arguments.stay, arguments.room, name, Part::Talk);
-    begin(options, arguments.stay, processing, activation, Stay { record: arguments.record, written_beside, ..stay })
+    begin(
+        options,
+        arguments.stay,
+        processing,
+        activation,
+        SessionInfo { record: arguments.record, written_beside, ..stay },
+    )
 }
 
 /// What was asked for, with the link followed, and before the output becomes another file.
@@ -127,8 +135,8 @@ fn options(stay: &StayArguments, room: &str, name: &str) -> JoinOptions {
     options
 }
 
-fn described(arguments: &StayArguments, room: String, name: String, part: Part) -> Stay {
-    Stay {
+fn described(arguments: &StayArguments, room: String, name: String, part: Part) -> SessionInfo {
+    SessionInfo {
         server: arguments.server().to_owned(),
         server_by_default: arguments.server.is_none(),
         unused_server: arguments.unused_server.clone(),
@@ -146,14 +154,14 @@ fn begin(
     arguments: StayArguments,
     processing: Processing,
     activation: ActivationChoice,
-    stay: Stay,
+    stay: SessionInfo,
 ) -> Result<Exit, Failure> {
     logs::init("warn");
     let stop = Stop::listen();
     let groups = vec![EVERYONE.to_owned()];
-    let Stay { server, room, name, part, written_beside, record, .. } = stay.clone();
-    let unused_server = Human::new(stay.clone()).unused_server().filter(|_| arguments.json);
-    let mut output = if arguments.json { Output::for_programs() } else { Output::for_people(Human::new(stay)) };
+    let SessionInfo { server, room, name, part, written_beside, record, .. } = stay.clone();
+    let unused_server = TextOutput::new(stay.clone()).unused_server().filter(|_| arguments.json);
+    let mut output = if arguments.json { Output::for_programs() } else { Output::for_people(TextOutput::new(stay)) };
     output.opening(&server, &room, &name, arguments.relay_only);
     if let Some(line) = unused_server {
         output.notice(Duration::ZERO, &line);
@@ -196,7 +204,7 @@ fn begin(
         line: String::new(),
         written: LastWritten::default(),
         decisions: Decisions::default(),
-        tally: Tally::new(),
+        tally: Summary::new(),
         observe_at: Duration::ZERO,
         status_at: Duration::ZERO,
         who_at: None,
@@ -255,7 +263,7 @@ struct Talk {
     written: LastWritten,
     decisions: Decisions,
     people: People,
-    tally: Tally,
+    tally: Summary,
     observe_at: Duration,
     status_at: Duration,
     /// When the last `/who` is to be answered.
@@ -310,7 +318,7 @@ impl Talk {
         }
     }
 
-    fn tell(&mut self, stamped: &Stamped) {
+    fn tell(&mut self, stamped: &TimedEvent) {
         self.tally.event(stamped);
         if let Event::ServerAway { why, failure, .. } = &stamped.event {
             let step = failure.as_ref().and_then(next_step);

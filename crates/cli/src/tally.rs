@@ -3,14 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use voicemesh::{Event, PeerId, PeerState, Route, Snapshot, Stamped};
+use voicemesh::{Event, PeerId, PeerState, Route, Snapshot, TimedEvent};
 
 /// Peers that have left and are still in the summary. When there are more, the one that left first is forgotten.
 const MOST_GONE: usize = 256;
 
 /// Fed with events and snapshots; all moments count from the call that joined.
 #[derive(Clone, Debug, Default)]
-pub struct Tally {
+pub struct Summary {
     /// The first time that the server let this peer in.
     pub joined_at: Option<Duration>,
     /// The first time that speech could flow.
@@ -43,14 +43,14 @@ pub struct Seen {
     pub left_at: Option<Duration>,
 }
 
-impl Tally {
+impl Summary {
     /// Nothing has happened; the server counts as out of reach from the start.
     pub fn new() -> Self {
         Self { away_since: Some(Duration::ZERO), ..Self::default() }
     }
 
     /// Something happened.
-    pub fn event(&mut self, stamped: &Stamped) {
+    pub fn event(&mut self, stamped: &TimedEvent) {
         let at = stamped.at;
         match &stamped.event {
             Event::Joined { .. } => {
@@ -123,8 +123,8 @@ pub(crate) mod tests {
     use super::*;
     use crate::people::tests::{arrival, peer};
 
-    pub(crate) fn at(ms: u64, event: Event) -> Stamped {
-        Stamped { at: Duration::from_millis(ms), event }
+    pub(crate) fn at(ms: u64, event: Event) -> TimedEvent {
+        TimedEvent { at: Duration::from_millis(ms), event }
     }
 
     pub(crate) fn joined() -> Event {
@@ -166,7 +166,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_first_time_counts() {
-        let mut tally = Tally::new();
+        let mut tally = Summary::new();
         for stamped in [
             at(10, joined()),
             at(12, Event::Connected),
@@ -190,7 +190,7 @@ pub(crate) mod tests {
 
     #[test]
     fn the_server_is_out_of_reach_from_the_first_failure_to_the_next_join() {
-        let mut tally = Tally::new();
+        let mut tally = Summary::new();
         let away = || Event::ServerAway { why: "refused".into(), failure: None, retry_in: Duration::from_secs(1) };
         tally.event(&at(5, away()));
         assert_eq!(tally.away_since, Some(Duration::ZERO));
@@ -203,7 +203,7 @@ pub(crate) mod tests {
 
     #[test]
     fn who_has_left_stays_in_the_summary_as_last_seen() {
-        let mut tally = Tally::new();
+        let mut tally = Summary::new();
         tally.event(&at(20, arrival(1, "Ben")));
         tally.observe(Snapshot { peers: vec![state(1, "Ben")], ..Snapshot::default() });
         tally.event(&at(900, left(1)));
@@ -215,7 +215,7 @@ pub(crate) mod tests {
 
     #[test]
     fn of_many_who_left_the_first_are_forgotten() {
-        let mut tally = Tally::new();
+        let mut tally = Summary::new();
         for id in 1..=(MOST_GONE as u16 + 10) {
             tally.event(&at(u64::from(id), arrival(id, "Ben")));
             tally.event(&at(u64::from(id), left(id)));

@@ -29,7 +29,7 @@ const LONGEST_DELAY: Duration = Duration::from_secs(10);
 
 /// A position in a speaker's frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Place {
+pub(crate) struct FramePosition {
     /// The frame.
     pub sequence: u64,
     /// The stretch of speech without a pause, in which frames follow each other in time as in number.
@@ -59,7 +59,7 @@ struct Sample {
 
 #[derive(Clone, Copy, Debug)]
 struct Captured {
-    place: Place,
+    place: FramePosition,
     /// By their clock.
     at_us: i64,
     told_at: Duration,
@@ -67,7 +67,7 @@ struct Captured {
 
 impl Clock {
     /// Whether to ask now; `place` is where they are heard at the moment. Counts as asked.
-    pub fn ask(&mut self, now: Duration, place: Place) -> Option<u64> {
+    pub fn ask(&mut self, now: Duration, place: FramePosition) -> Option<u64> {
         let knows = self
             .captured
             .is_some_and(|captured| captured.place.stretch == place.stretch && now < captured.told_at + ASK_AGAIN);
@@ -87,7 +87,7 @@ impl Clock {
     }
 
     /// Takes an answer; `place` gives the place of one of their frames by the low bits of its number.
-    pub fn told(&mut self, now: Duration, echo: &ClockEcho, place: impl Fn(u16) -> Option<Place>) {
+    pub fn told(&mut self, now: Duration, echo: &ClockEcho, place: impl Fn(u16) -> Option<FramePosition>) {
         let is_asked = |at: &Duration| micros(*at).unsigned_abs() == echo.asked_us;
         let Some(index) = self.unanswered.iter().position(is_asked) else { return };
         let asked_at = self.unanswered[index];
@@ -123,7 +123,7 @@ impl Clock {
     }
 
     /// Learns that what lies `into` the frame at `place` is heard at `plays_at`; frames last `frame`.
-    pub fn heard(&mut self, plays_at: Duration, place: Place, into: Duration, frame: Duration) {
+    pub fn heard(&mut self, plays_at: Duration, place: FramePosition, into: Duration, frame: Duration) {
         let Some(captured) = self.captured.filter(|captured| captured.place.stretch == place.stretch) else { return };
         let Some(offset_us) = self.offset_us else { return };
         let frames = place.sequence.wrapping_sub(captured.place.sequence) as i64;
@@ -167,8 +167,8 @@ mod tests {
         Duration::from_millis(ms)
     }
 
-    fn place(sequence: u64) -> Place {
-        Place { sequence, stretch: 1 }
+    fn place(sequence: u64) -> FramePosition {
+        FramePosition { sequence, stretch: 1 }
     }
 
     /// Asks at `now` a clock that is 1,000 s ahead over ways of these lengths; frame 100 was captured at 5 s of ours.
@@ -209,9 +209,9 @@ mod tests {
     fn another_stretch_of_speech_is_not_reckoned_from_the_last() {
         let mut clock = Clock::default();
         exchange(&mut clock, ms(6_000), ms(40), ms(40));
-        clock.heard(ms(9_000), Place { sequence: 200, stretch: 2 }, Duration::ZERO, FRAME);
+        clock.heard(ms(9_000), FramePosition { sequence: 200, stretch: 2 }, Duration::ZERO, FRAME);
         assert_eq!(clock.delay(), None);
-        assert!(clock.ask(ms(6_500), Place { sequence: 200, stretch: 2 }).is_some());
+        assert!(clock.ask(ms(6_500), FramePosition { sequence: 200, stretch: 2 }).is_some());
     }
 
     #[test]

@@ -19,22 +19,22 @@
 //! Without one, events of the network go in by [`VoiceEngine::handle`], and after each call that takes `&mut self`
 //! [`VoiceEngine::poll_output`] gives what is to be done; [`VoiceEngine::follow`] comes after what [`VoiceEngine::update`] wanted.
 
+mod capture;
 mod clocks;
-mod hearing;
+mod feedback;
 mod on_network;
 mod output;
+mod playout;
 mod random;
+mod recording_tap;
 mod settings;
-mod speaking;
 mod status;
-mod tap;
-mod telling;
 mod voice_engine;
 
-pub use hearing::{HearingStats, Mixing};
 pub use on_network::{EngineOnNetwork, StartError};
 pub use output::EngineOutput;
-pub use status::{CommsConfig, CommsError, CommsEvent, Mode, PeerStatus, SpeakingStatus, Status};
-pub use tap::TappedFrame;
+pub use playout::{HearingStats, Mixing};
+pub use recording_tap::RecordedFrame;
+pub use status::{EngineConfig, EngineError, EngineEvent, Mode, PeerStatus, SpeakingStatus, Status};
 pub use voice_engine::VoiceEngine;
 pub use voicemesh_uplink::policy::UplinkStatus;

@@ -9,7 +9,7 @@ use voicemesh_session::network::{DisconnectReason, NetworkError, NetworkEvent, R
 use voicemesh_wire::packet::Recipient;
 
 use crate::output::EngineOutput;
-use crate::status::{CommsError, Mode};
+use crate::status::{EngineError, Mode};
 use crate::voice_engine::VoiceEngine;
 
 /// Events of the network handled in one update; what is more waits for the next, so that sound is never kept waiting.
@@ -35,7 +35,7 @@ pub enum StartError {
     Network(#[from] NetworkError),
     /// The engine cannot.
     #[error(transparent)]
-    Engine(#[from] CommsError),
+    Engine(#[from] EngineError),
 }
 
 impl<N: Network> EngineOnNetwork<N> {
@@ -106,7 +106,7 @@ impl<N: Network> EngineOnNetwork<N> {
     /// # Errors
     ///
     /// When the codec cannot encode them.
-    pub fn capture(&mut self, now: Duration, block: &Block) -> Result<(), CommsError> {
+    pub fn capture(&mut self, now: Duration, block: &Block) -> Result<(), EngineError> {
         self.engine.set_background_bytes(self.network.background_bytes());
         let done = self.engine.capture(now, block);
         self.transmit(now);
@@ -118,7 +118,7 @@ impl<N: Network> EngineOnNetwork<N> {
     /// # Errors
     ///
     /// Those of [`VoiceEngine::join_group`].
-    pub fn join_group(&mut self, now: Duration, name: &str) -> Result<(), CommsError> {
+    pub fn join_group(&mut self, now: Duration, name: &str) -> Result<(), EngineError> {
         let done = self.engine.join_group(name);
         self.transmit(now);
         done
@@ -129,7 +129,7 @@ impl<N: Network> EngineOnNetwork<N> {
     /// # Errors
     ///
     /// Those of [`VoiceEngine::leave_group`].
-    pub fn leave_group(&mut self, now: Duration, name: &str) -> Result<(), CommsError> {
+    pub fn leave_group(&mut self, now: Duration, name: &str) -> Result<(), EngineError> {
         let done = self.engine.leave_group(name);
         self.transmit(now);
         done
@@ -140,7 +140,7 @@ impl<N: Network> EngineOnNetwork<N> {
     /// # Errors
     ///
     /// Those of [`VoiceEngine::send_text`].
-    pub fn send_text(&mut self, now: Duration, recipient: Recipient, text: &str) -> Result<(), CommsError> {
+    pub fn send_text(&mut self, now: Duration, recipient: Recipient, text: &str) -> Result<(), EngineError> {
         let done = self.engine.send_text(recipient, text);
         self.transmit(now);
         done
@@ -151,7 +151,7 @@ impl<N: Network> EngineOnNetwork<N> {
     /// # Errors
     ///
     /// Those of [`VoiceEngine::send_group_text`].
-    pub fn send_group_text(&mut self, now: Duration, group: &str, text: &str) -> Result<(), CommsError> {
+    pub fn send_group_text(&mut self, now: Duration, group: &str, text: &str) -> Result<(), EngineError> {
         let done = self.engine.send_group_text(group, text);
         self.transmit(now);
         done
@@ -167,7 +167,7 @@ impl<N: Network> EngineOnNetwork<N> {
         &mut self.network
     }
 
-    fn initialise(&mut self) -> Result<(), CommsError> {
+    fn initialise(&mut self) -> Result<(), EngineError> {
         self.engine.check_idle()?;
         if !std::mem::replace(&mut self.is_initialised, true) {
             self.network.initialise();

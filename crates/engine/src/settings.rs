@@ -3,77 +3,77 @@
 //! A speaker is heard from its position if its speech is positional ([`TargetOptions::positional`]) and a position is known;
 //! other speech is heard without one. Speech that reaches this peer in both ways is positional.
 //!
-//! [`TargetOptions::positional`]: voicemesh_session::speaker::TargetOptions::positional
+//! [`TargetOptions::positional`]: voicemesh_session::voice_targets::TargetOptions::positional
 
 use std::fmt::Debug;
 use std::time::Duration;
 
 use voicemesh_audio::process::{Activation, Processing};
 use voicemesh_audio::space::{Attenuation, Handedness, Placement, Pose};
-use voicemesh_session::client::Who;
+use voicemesh_session::client::Participant;
 use voicemesh_uplink::plan::RateLimits;
 
 use crate::VoiceEngine;
-use crate::status::{CommsError, SpeakingStatus};
-use crate::tap::TappedFrame;
+use crate::recording_tap::RecordedFrame;
+use crate::status::{EngineError, SpeakingStatus};
 
 impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     /// Muted, nothing is sent; targets and burst stay as they are.
     pub fn set_muted(&mut self, muted: bool) {
-        self.speaking.set_muted(muted);
+        self.capture.set_muted(muted);
     }
 
     /// Whether nothing is sent.
     pub fn is_muted(&self) -> bool {
-        self.speaking.is_muted()
+        self.capture.is_muted()
     }
 
     /// Deafened, nothing is heard; what others say is still received.
     pub fn set_deafened(&mut self, deafened: bool) {
-        self.hearing.set_deafened(deafened);
+        self.playout.set_deafened(deafened);
     }
 
     /// Whether nothing is heard.
     pub fn is_deafened(&self) -> bool {
-        self.hearing.is_deafened()
+        self.playout.is_deafened()
     }
 
     /// How loud one peer is heard: a factor, 1.0 as spoken, at most 4.0. Stays until changed, whatever the peer does.
-    pub fn set_gain(&mut self, who: Who<P>, gain: f32) {
-        self.hearing.set_gain(who, gain);
+    pub fn set_gain(&mut self, who: Participant<P>, gain: f32) {
+        self.playout.set_gain(who, gain);
     }
 
     /// Whether one peer is not heard.
-    pub fn set_peer_muted(&mut self, who: Who<P>, muted: bool) {
-        self.hearing.set_peer_muted(who, muted);
+    pub fn set_peer_muted(&mut self, who: Participant<P>, muted: bool) {
+        self.playout.set_peer_muted(who, muted);
     }
 
     /// What is done to the microphone's sound, from the next block on.
     pub fn set_processing(&mut self, processing: Processing) {
-        self.speaking.set_processing(processing);
+        self.capture.set_processing(processing);
     }
 
     /// What is done to the microphone's sound.
     pub fn processing(&self) -> Processing {
-        self.speaking.processing()
+        self.capture.processing()
     }
 
     /// When the microphone's sound is sent.
     ///
     /// # Errors
     /// A release delay that is too long; the old rule stays.
-    pub fn set_activation(&mut self, activation: Activation) -> Result<(), CommsError> {
-        Ok(self.speaking.set_activation(activation)?)
+    pub fn set_activation(&mut self, activation: Activation) -> Result<(), EngineError> {
+        Ok(self.capture.set_activation(activation)?)
     }
 
     /// When the microphone's sound is sent.
     pub fn activation(&self) -> Activation {
-        self.speaking.activation()
+        self.capture.activation()
     }
 
     /// Whether the key of push-to-talk is held.
     pub fn set_talking(&mut self, talking: bool) {
-        self.speaking.set_talking(talking);
+        self.capture.set_talking(talking);
     }
 
     /// What all that is sent may take of the uplink, in bits per second; `None` for no limit.
@@ -88,15 +88,15 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     pub fn set_device_delays(&mut self, capture_age: Duration, playout_delay: Duration) {
         self.devices.capture_age = capture_age;
         self.devices.playout_delay = playout_delay;
-        self.speaking.set_echo_delay(capture_age + playout_delay);
+        self.capture.set_echo_delay(capture_age + playout_delay);
     }
 
     /// The microphone, and how its speech is sent.
     pub fn speaking_status(&self) -> SpeakingStatus {
         let plan = self.feedback.plan();
         SpeakingStatus {
-            level: self.speaking.level(),
-            sending: self.speaking.is_open(),
+            level: self.capture.level(),
+            sending: self.capture.is_open(),
             bitrate_bps: plan.bitrate_bps,
             worst_loss: self.feedback.worst_loss().unwrap_or(0.0),
             copies: plan.copies.len() as u8,
@@ -112,27 +112,27 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     }
 
     /// The next frame that was sent or received.
-    pub fn poll_frame(&mut self) -> Option<TappedFrame<P>> {
+    pub fn poll_frame(&mut self) -> Option<RecordedFrame<P>> {
         self.frames.take()
     }
 
     /// Where the listener stands and looks.
     pub fn set_listener(&mut self, pose: Pose) {
-        self.hearing.space.set_listener(pose);
+        self.playout.space.set_listener(pose);
     }
 
     /// How voices get softer with distance.
     pub fn set_attenuation(&mut self, attenuation: Attenuation) {
-        self.hearing.space.set_attenuation(attenuation);
+        self.playout.space.set_attenuation(attenuation);
     }
 
     /// Which way the axes lie.
     pub fn set_handedness(&mut self, handedness: Handedness) {
-        self.hearing.space.set_handedness(handedness);
+        self.playout.space.set_handedness(handedness);
     }
 
     /// Sets a speaker's position; `None` for no position. Stays until changed, for at most 1,024 of them.
-    pub fn set_placement(&mut self, who: Who<P>, placement: Option<Placement>) {
-        self.hearing.set_placement(who, placement);
+    pub fn set_placement(&mut self, who: Participant<P>, placement: Option<Placement>) {
+        self.playout.set_placement(who, placement);
     }
 }

@@ -6,14 +6,14 @@ use voicemesh_audio::AudioError;
 use voicemesh_audio::decode::VoiceDecoderStats;
 use voicemesh_audio::encode::SpeechConfig;
 use voicemesh_audio::process::{Activation, MicrophoneConfig, MicrophoneLevel, Processing};
-use voicemesh_session::client::{ClientError, ClientEvent, Who};
+use voicemesh_session::client::{ClientError, ClientEvent, Participant};
 use voicemesh_session::route::Route;
 use voicemesh_uplink::policy::UplinkStatus;
 use voicemesh_wire::{ClientId, SessionId};
 
 /// What a [`VoiceEngine`](crate::VoiceEngine) is made from.
 #[derive(Clone, Debug)]
-pub struct CommsConfig {
+pub struct EngineConfig {
     /// Display name.
     pub name: String,
     /// How speech is encoded on a network that loses nothing; bitrate and repair follow what listeners report.
@@ -26,7 +26,7 @@ pub struct CommsConfig {
     pub seed: u64,
 }
 
-impl CommsConfig {
+impl EngineConfig {
     /// The usual settings, for sound that is sent as it is whenever there is any: a file, a game's own mix. For a
     /// microphone set [`microphone`](Self::microphone) to its default.
     pub fn new(name: impl Into<String>, seed: u64) -> Self {
@@ -65,7 +65,7 @@ impl std::fmt::Display for Mode {
 /// A call could not be carried out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum CommsError {
+pub enum EngineError {
     /// Call `stop` first.
     #[error("already running as {0}")]
     AlreadyRunning(Mode),
@@ -80,7 +80,7 @@ pub enum CommsError {
     Audio(String),
 }
 
-impl From<AudioError> for CommsError {
+impl From<AudioError> for EngineError {
     fn from(error: AudioError) -> Self {
         Self::Audio(error.to_string())
     }
@@ -89,18 +89,18 @@ impl From<AudioError> for CommsError {
 /// What happened, in order.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
-pub enum CommsEvent<P> {
+pub enum EngineEvent<P> {
     /// The session's events, but for its voice, which is heard instead.
     Session(ClientEvent<P>),
     /// A speaker is heard for the first time, or after a while of silence.
     FirstHeard {
         /// Who.
-        who: Who<P>,
+        who: Participant<P>,
     },
     /// A speaker begins or ceases to be heard.
     Speaking {
         /// Who.
-        who: Who<P>,
+        who: Participant<P>,
         /// Which.
         speaking: bool,
     },
@@ -127,7 +127,7 @@ pub struct Status {
 #[derive(Clone, Debug, PartialEq)]
 pub struct PeerStatus<P> {
     /// Who.
-    pub who: Who<P>,
+    pub who: Participant<P>,
     /// The way to it.
     pub route: Route,
     /// The link's smoothed round trip, once measured.

@@ -8,10 +8,12 @@ use bytes::Bytes;
 use voicemesh_audio::mix::Width;
 use voicemesh_audio::space::StereoBlock;
 use voicemesh_audio::{Block, SAMPLE_RATE_HZ};
-use voicemesh_session::client::{AudienceMember, ClientEvent, DropCounts, Dropped, Phase, Spoken, View, Who};
-use voicemesh_session::network::{DisconnectReason, Naming, NetworkEvent, PacketLimits};
+use voicemesh_session::client::{
+    AudienceMember, ClientEvent, DropCounts, Dropped, OutgoingFrame, Participant, Phase, View,
+};
+use voicemesh_session::network::{ClientLookup, DisconnectReason, NetworkEvent, PacketLimits};
 use voicemesh_session::output::LinkPacket;
-use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
+use voicemesh_session::voice_targets::{TargetOptions, VoiceTarget};
 use voicemesh_session::{Client, ClientConfig, GLOBAL_GROUP, Server, ServerConfig, ServerHealth};
 use voicemesh_uplink::Train;
 use voicemesh_uplink::path::PathState;
@@ -19,13 +21,13 @@ use voicemesh_uplink::plan::RateLimits;
 use voicemesh_uplink::policy::{Feedback, LossReport, Paths};
 use voicemesh_wire::packet::{CodecSettings, ReceptionReport, Recipient};
 
-use crate::hearing::{Heard, Hearing, HearingStats, Mixing};
+use crate::capture::CapturePipeline;
+use crate::feedback::Answers;
 use crate::output::{EngineOutput, ServerPackets};
+use crate::playout::{Heard, HearingStats, Mixing, Playout};
 use crate::random::SplitMix64;
-use crate::speaking::Speaking;
-use crate::status::{CommsConfig, CommsError, CommsEvent, Mode, PeerStatus, Status};
-use crate::tap::{Frames, TappedFrame};
-use crate::telling::Answers;
+use crate::recording_tap::{Frames, RecordedFrame};
+use crate::status::{EngineConfig, EngineError, EngineEvent, Mode, PeerStatus, Status};
 
 /// Events that are not taken yet. When there are more, the oldest are dropped and counted.
 const EVENTS: usize = 4096;
@@ -37,20 +39,20 @@ const EVENTS: usize = 4096;
 /// [`EngineOnNetwork`](crate::EngineOnNetwork) does so over a network.
 #[derive(Debug)]
 pub struct VoiceEngine<P> {
-    config: CommsConfig,
+    config: EngineConfig,
     random: SplitMix64,
     pub(crate) role: Role<P>,
     background_bytes: u64,
-    pub(crate) speaking: Speaking,
-    pub(crate) hearing: Hearing<P>,
-    pub(crate) feedback: Feedback<Who<P>>,
+    pub(crate) capture: CapturePipeline,
+    pub(crate) playout: Playout<P>,
+    pub(crate) feedback: Feedback<Participant<P>>,
     pub(crate) devices: Devices,
     /// The newest frame that was sent, and when its first sample was captured.
     pub(crate) captured: Option<(u16, Duration)>,
     pub(crate) answers: Answers<P>,
     pub(crate) frames: Frames<P>,
     found: Vec<Heard<P>>,
-    events: VecDeque<CommsEvent<P>>,
+    events: VecDeque<EngineEvent<P>>,
     events_dropped: u64,
 }
 
@@ -72,10 +74,10 @@ pub(crate) enum Role<P> {
 
 impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     /// A peer that does nothing yet.
-    pub fn new(config: CommsConfig) -> Result<Self, CommsError> {
+    pub fn new(config: EngineConfig) -> Result<Self, EngineError> {
         Ok(Self {
             random: SplitMix64(config.seed),
-            speaking: Speaking::new(config.speech, config.microphone)?,
+            capture: CapturePipeline::new(config.speech, config.microphone)?,
             feedback: Feedback::new(RateLimits {
                 bitrate_bps: config.speech.bitrate_bps,
                 frame: config.speech.frame,
@@ -89,7 +91,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
             config,
             role: Role::None,
             background_bytes: 0,
-            hearing: Hearing::new(),
+            playout: Playout::new(),
             found: Vec::new(),
             events: VecDeque::new(),
             events_dropped: 0,
@@ -103,7 +105,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     /// # Errors
     ///
     /// When it runs already.
-    pub fn run_as_client(&mut self, limits: PacketLimits) -> Result<(), CommsError> {
+    pub fn run_as_client(&mut self, limits: PacketLimits) -> Result<(), EngineError> {
         self.check_idle()?;
         let samples = self.config.speech.frame.samples() as u32;
         let codec =
@@ -125,7 +127,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     /// # Errors
     ///
     /// When it runs already.
-    pub fn run_as_dedicated_server(&mut self, limits: PacketLimits) -> Result<(), CommsError> {
+    pub fn run_as_dedicated_server(&mut self, limits: PacketLimits) -> Result<(), EngineError> {
         self.check_idle()?;
         let config = ServerConfig { reliable_packet_bytes: limits.reliable_bytes, ..ServerConfig::default() };
         let server = Box::new(Server::new(config, self.random.session()));
@@ -145,7 +147,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
             }
             Role::DedicatedServer { .. } => {}
         }
-        self.hearing.clear();
+        self.playout.clear();
         self.feedback.forget();
     }
 
@@ -201,23 +203,23 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         };
         client.set_congested(decision.is_full);
         client.relay_speech_to(now, decision.relayed);
-        if let Some((Who::Peer(peer), train)) = decision.train {
+        if let Some((Participant::Peer(peer), train)) = decision.train {
             let Train { number, packets, padding } = train;
             if client.probe_bandwidth(peer, number, packets, padding) {
                 self.feedback.train_sent(train, PROBE_HEADER_BYTES + u32::from(padding));
             }
         }
-        self.speaking.follow(self.feedback.plan());
+        self.capture.follow(self.feedback.plan());
     }
 
     /// The next 10 ms of the microphone. A frame that is complete leaves at once, to everyone who listens.
-    pub fn capture(&mut self, now: Duration, block: &Block) -> Result<(), CommsError> {
+    pub fn capture(&mut self, now: Duration, block: &Block) -> Result<(), EngineError> {
         let Role::Client(client) = &mut self.role else { return Ok(()) };
         let (background_bytes, feedback, frames) = (self.background_bytes, &mut self.feedback, &mut self.frames);
         let mut sent = None;
-        self.speaking.push(block, |spoken| {
+        self.capture.push(block, |spoken| {
             let sequence = client.next_sequence();
-            frames.put(|| TappedFrame {
+            frames.put(|| RecordedFrame {
                 from: None,
                 sequence: sequence.into(),
                 pause_follows: spoken.pause_follows,
@@ -231,7 +233,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
             let plan = feedback.plan();
             client.send_spoken(
                 now,
-                &Spoken {
+                &OutgoingFrame {
                     frame: Bytes::copy_from_slice(spoken.frame),
                     pause_follows: spoken.pause_follows,
                     copies: plan.copies,
@@ -242,7 +244,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
             sent = Some(sequence);
         })?;
         if let Some(sequence) = sent {
-            let age = self.speaking.newest_frame_age(self.devices.capture_age);
+            let age = self.capture.newest_frame_age(self.devices.capture_age);
             self.captured = Some((sequence, now.saturating_sub(age)));
             self.feedback.sent(now);
         }
@@ -257,10 +259,10 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     /// The same, with each speaker's own 10 ms (volume and mute included) shown first, so that a game can place it in
     /// space; what is not to be mixed into `out` as well is answered with [`Mixing::Out`]. The echo canceller knows only of
     /// what is mixed.
-    pub fn render_apart(&mut self, now: Duration, out: &mut Block, each: impl FnMut(Who<P>, &Block) -> Mixing) {
+    pub fn render_apart(&mut self, now: Duration, out: &mut Block, each: impl FnMut(Participant<P>, &Block) -> Mixing) {
         self.render_speakers(now, each);
-        self.hearing.mix(out);
-        self.speaking.played(out);
+        self.playout.mix(out);
+        self.capture.played(out);
     }
 
     /// The same for two ears; says whether they differ. The echo canceller is shown their mean.
@@ -268,30 +270,30 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         &mut self,
         now: Duration,
         out: &mut StereoBlock,
-        each: impl FnMut(Who<P>, &Block) -> Mixing,
+        each: impl FnMut(Participant<P>, &Block) -> Mixing,
     ) -> Width {
         self.render_speakers(now, each);
-        let width = self.hearing.mix_stereo(out);
+        let width = self.playout.mix_stereo(out);
         match width {
-            Width::Mono => self.speaking.played(&out.left),
-            Width::Stereo => self.speaking.played(&out.mean()),
+            Width::Mono => self.capture.played(&out.left),
+            Width::Stereo => self.capture.played(&out.mean()),
         }
         width
     }
 
-    fn render_speakers(&mut self, now: Duration, each: impl FnMut(Who<P>, &Block) -> Mixing) {
+    fn render_speakers(&mut self, now: Duration, each: impl FnMut(Participant<P>, &Block) -> Mixing) {
         let plays_at = now + self.devices.playout_delay;
-        self.hearing.render(now, plays_at, &mut self.found, each);
+        self.playout.render(now, plays_at, &mut self.found, each);
         for found in std::mem::take(&mut self.found) {
             self.push(match found {
-                Heard::First(who) => CommsEvent::FirstHeard { who },
-                Heard::Speaking(who, speaking) => CommsEvent::Speaking { who, speaking },
+                Heard::First(who) => EngineEvent::FirstHeard { who },
+                Heard::Speaking(who, speaking) => EngineEvent::Speaking { who, speaking },
             });
         }
     }
 
     /// The next thing that happened.
-    pub fn poll_event(&mut self) -> Option<CommsEvent<P>> {
+    pub fn poll_event(&mut self) -> Option<EngineEvent<P>> {
         self.events.pop_front()
     }
 
@@ -328,22 +330,22 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
             .routes()
             .map(|(who, route)| {
                 let peer = match who {
-                    Who::Peer(peer) => Some(peer),
-                    Who::Client(..) => None,
+                    Participant::Peer(peer) => Some(peer),
+                    Participant::Client(..) => None,
                 };
                 PeerStatus {
                     who,
                     route,
                     round_trip: peer.and_then(|peer| client.round_trip(peer)),
                     link_heard_at: peer.and_then(|peer| client.heard_at(peer)),
-                    speaking: self.hearing.is_speaking(who),
-                    level_dbfs: self.hearing.level_dbfs(who),
-                    heard: self.hearing.listener_stats(who),
-                    loss: self.hearing.loss(who),
-                    delay: self.hearing.delay(who),
+                    speaking: self.playout.is_speaking(who),
+                    level_dbfs: self.playout.level_dbfs(who),
+                    heard: self.playout.listener_stats(who),
+                    loss: self.playout.loss(who),
+                    delay: self.playout.delay(who),
                     reported_loss: self.feedback.loss(who),
-                    gain: self.hearing.setting(who).0,
-                    muted: self.hearing.setting(who).1,
+                    gain: self.playout.setting(who).0,
+                    muted: self.playout.setting(who).1,
                 }
             })
             .collect()
@@ -351,17 +353,17 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
 
     /// What was heard, of all speakers together.
     pub fn hearing_stats(&self) -> HearingStats {
-        self.hearing.stats()
+        self.playout.stats()
     }
 
     /// Whether links that are not open yet should stay so for now, for want of room on the uplink or on the way here.
     pub fn links_wait(&mut self, now: Duration) -> bool {
-        self.hearing.links_wait(now) || self.feedback.links_wait(now)
+        self.playout.links_wait(now) || self.feedback.links_wait(now)
     }
 
     /// Frames that the microphone has made.
     pub fn frames_spoken(&self) -> u64 {
-        self.speaking.frames()
+        self.capture.frames()
     }
 
     /// What a client received without effect, and why.
@@ -411,59 +413,59 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
         let member = client.and_then(|client| {
             let view = client.view()?;
             match client.roster().client_of(view.session(), peer) {
-                Naming::Client(client) => view.table().member(client),
-                Naming::NotYet | Naming::NoRoster => None,
+                ClientLookup::Client(client) => view.table().member(client),
+                ClientLookup::NotYet | ClientLookup::NoRoster => None,
             }
         });
         member.into_iter().flat_map(|member| member.groups.values()).map(String::as_str)
     }
 
     /// Begins to listen to a group.
-    pub fn join_group(&mut self, name: &str) -> Result<(), CommsError> {
+    pub fn join_group(&mut self, name: &str) -> Result<(), EngineError> {
         Ok(self.as_client()?.join_group(name)?)
     }
 
     /// Ceases to listen to a group.
-    pub fn leave_group(&mut self, name: &str) -> Result<(), CommsError> {
+    pub fn leave_group(&mut self, name: &str) -> Result<(), EngineError> {
         self.as_client()?.leave_group(name);
         Ok(())
     }
 
     /// Begins to speak to a target, or changes how.
-    pub fn open_target(&mut self, target: VoiceTarget<P>, options: TargetOptions) -> Result<(), CommsError> {
+    pub fn open_target(&mut self, target: VoiceTarget<P>, options: TargetOptions) -> Result<(), EngineError> {
         Ok(self.as_client()?.open_target(target, options)?)
     }
 
     /// Ceases to speak to a target.
-    pub fn close_target(&mut self, now: Duration, target: &VoiceTarget<P>) -> Result<(), CommsError> {
+    pub fn close_target(&mut self, now: Duration, target: &VoiceTarget<P>) -> Result<(), EngineError> {
         self.as_client()?.close_target(now, target);
         Ok(())
     }
 
     /// Writes to a group or a client.
-    pub fn send_text(&mut self, recipient: Recipient, text: &str) -> Result<(), CommsError> {
+    pub fn send_text(&mut self, recipient: Recipient, text: &str) -> Result<(), EngineError> {
         Ok(self.as_client()?.send_text(recipient, text)?)
     }
 
     /// Writes to a group by its name.
-    pub fn send_group_text(&mut self, group: &str, text: &str) -> Result<(), CommsError> {
+    pub fn send_group_text(&mut self, group: &str, text: &str) -> Result<(), EngineError> {
         Ok(self.as_client()?.send_group_text(group, text)?)
     }
 
-    fn as_client(&mut self) -> Result<&mut Client<P>, CommsError> {
+    fn as_client(&mut self) -> Result<&mut Client<P>, EngineError> {
         match &mut self.role {
             Role::Client(client) => Ok(client),
-            Role::None | Role::DedicatedServer { .. } => Err(CommsError::NotAClient),
+            Role::None | Role::DedicatedServer { .. } => Err(EngineError::NotAClient),
         }
     }
 
     /// # Errors
     ///
     /// When it runs already.
-    pub(crate) fn check_idle(&self) -> Result<(), CommsError> {
+    pub(crate) fn check_idle(&self) -> Result<(), EngineError> {
         match self.mode() {
             Mode::None => Ok(()),
-            mode => Err(CommsError::AlreadyRunning(mode)),
+            mode => Err(EngineError::AlreadyRunning(mode)),
         }
     }
 
@@ -471,9 +473,9 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     /// has no effect.
     pub fn handle(&mut self, now: Duration, event: NetworkEvent<P>) {
         if let NetworkEvent::PeerRestarted(peer) = event
-            && self.hearing.forget(Who::Peer(peer))
+            && self.playout.forget(Participant::Peer(peer))
         {
-            self.push(CommsEvent::Speaking { who: Who::Peer(peer), speaking: false });
+            self.push(EngineEvent::Speaking { who: Participant::Peer(peer), speaking: false });
         }
         match &mut self.role {
             Role::None => {}
@@ -492,11 +494,11 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
                 NetworkEvent::Hosting => {
                     *serving = true;
                     let session = server.session();
-                    self.push(CommsEvent::Hosting(session));
+                    self.push(EngineEvent::Hosting(session));
                 }
                 NetworkEvent::HostingFailed(why) => {
                     self.role = Role::None;
-                    self.push(CommsEvent::HostingFailed(why));
+                    self.push(EngineEvent::HostingFailed(why));
                 }
                 NetworkEvent::Connected
                 | NetworkEvent::Disconnected(_)
@@ -523,14 +525,14 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     fn take_client_event(&mut self, now: Duration, event: ClientEvent<P>) {
         match event {
             ClientEvent::Voice(voice) => {
-                self.frames.put(|| TappedFrame {
+                self.frames.put(|| RecordedFrame {
                     from: Some(voice.from),
                     sequence: voice.sequence,
                     pause_follows: voice.pause_follows || voice.last_of_burst,
                     frame: voice.frame.clone(),
                 });
                 // A decoder that cannot be made is the machine's fault: this speaker is not heard, the others are.
-                let _ = self.hearing.receive(now, &voice);
+                let _ = self.playout.receive(now, &voice);
             }
             ClientEvent::Report { from, report } => self.feedback.report(now, from, loss_of(&report)),
             ClientEvent::Bandwidth { from, report } => {
@@ -538,17 +540,17 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
                 self.feedback.train_arrived(now, from, report.train, report.received, span);
             }
             ClientEvent::ClockAsked { from, asked_us } => self.tell_time(now, from, asked_us),
-            ClientEvent::ClockTold { from, echo } => self.hearing.told(now, from, &echo),
+            ClientEvent::ClockTold { from, echo } => self.playout.told(now, from, &echo),
             ClientEvent::SessionEnded(DisconnectReason::ReliabilityBroken) => {
-                self.push(CommsEvent::Session(event));
+                self.push(EngineEvent::Session(event));
                 self.role = Role::None;
-                self.hearing.clear();
+                self.playout.clear();
             }
-            other => self.push(CommsEvent::Session(other)),
+            other => self.push(EngineEvent::Session(other)),
         }
     }
 
-    fn push(&mut self, event: CommsEvent<P>) {
+    fn push(&mut self, event: EngineEvent<P>) {
         if self.events.len() == EVENTS {
             self.events.pop_front();
             self.events_dropped += 1;
@@ -582,12 +584,12 @@ fn loss_of(report: &ReceptionReport) -> LossReport {
 /// What the session knows of its paths, and what its network sent beside packets, in bytes.
 struct ClientPaths<'a, P>(&'a Client<P>, u64);
 
-impl<P: Copy + Ord + Debug> Paths<Who<P>> for ClientPaths<'_, P> {
+impl<P: Copy + Ord + Debug> Paths<Participant<P>> for ClientPaths<'_, P> {
     fn audience(&self) -> &[AudienceMember<P>] {
         self.0.last_audience()
     }
 
-    fn link(&self, now: Duration, who: Who<P>) -> Option<PathState> {
+    fn link(&self, now: Duration, who: Participant<P>) -> Option<PathState> {
         self.0.link_traffic(now, who.peer()?)
     }
 

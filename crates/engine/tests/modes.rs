@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use voicemesh_audio::{BLOCK_SAMPLES, Block, level};
-use voicemesh_engine::{CommsConfig, CommsError, CommsEvent, EngineOnNetwork, Mode, StartError, VoiceEngine};
+use voicemesh_engine::{EngineConfig, EngineError, EngineEvent, EngineOnNetwork, Mode, StartError, VoiceEngine};
 use voicemesh_networks::memory::{ClientParameters, Endpoint, Hub, ServerParameters};
 use voicemesh_session::client::ClientEvent;
-use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
+use voicemesh_session::voice_targets::{TargetOptions, VoiceTarget};
 use voicemesh_wire::packet::Recipient;
 use voicemesh_wire::{GroupId, SessionId};
 
@@ -21,7 +21,7 @@ struct House {
 }
 
 fn comms(hub: &Hub, name: &str, seed: u64) -> EngineOnNetwork<Endpoint> {
-    let config = CommsConfig::new(name, seed);
+    let config = EngineConfig::new(name, seed);
     EngineOnNetwork::new(VoiceEngine::new(config).unwrap(), hub.endpoint())
 }
 
@@ -77,7 +77,7 @@ impl House {
         self.heard.iter_mut().map(|heard| level::rms_dbfs(&std::mem::take(heard))).collect()
     }
 
-    fn events(&mut self, client: usize) -> Vec<CommsEvent<voicemesh_networks::memory::PeerKey>> {
+    fn events(&mut self, client: usize) -> Vec<EngineEvent<voicemesh_networks::memory::PeerKey>> {
         std::iter::from_fn(|| self.clients[client].poll_event()).collect()
     }
 }
@@ -220,11 +220,11 @@ fn stopping_frees_everything_and_starting_again_works() {
         assert!(house.clients[0].peers().is_empty());
         assert_eq!(
             house.clients[0].send_text(house.now, Recipient::Group(GroupId(1)), "x"),
-            Err(CommsError::NotAClient)
+            Err(EngineError::NotAClient)
         );
         house.clients[0].run_as_client(house.now, join()).unwrap();
         let again = house.clients[0].run_as_client(house.now, join());
-        assert_eq!(again, Err(StartError::Engine(CommsError::AlreadyRunning(Mode::Client))));
+        assert_eq!(again, Err(StartError::Engine(EngineError::AlreadyRunning(Mode::Client))));
         house.run(10);
         assert_eq!(house.clients[1].status().members.len(), 2);
     }
@@ -249,10 +249,10 @@ fn text_reaches_those_who_listen() {
     let to = Recipient::Group(GroupId::of("readers"));
     house.clients[0].send_text(house.now, to, "hello").unwrap();
     house.run(5);
-    let got = |events: Vec<CommsEvent<_>>| {
+    let got = |events: Vec<EngineEvent<_>>| {
         events
             .iter()
-            .any(|event| matches!(event, CommsEvent::Session(ClientEvent::Text { text, .. }) if text == "hello"))
+            .any(|event| matches!(event, EngineEvent::Session(ClientEvent::Text { text, .. }) if text == "hello"))
     };
     assert!(got(house.events(1)));
     assert!(!got(house.events(2)));
@@ -269,7 +269,7 @@ fn a_broken_reliable_path_ends_the_session_at_once_and_says_so() {
     house.run(1);
     let ended = house.events(0).into_iter().any(|event| {
         event
-            == CommsEvent::Session(ClientEvent::SessionEnded(
+            == EngineEvent::Session(ClientEvent::SessionEnded(
                 voicemesh_session::network::DisconnectReason::ReliabilityBroken,
             ))
     });

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
-use voicemesh_engine::{CommsConfig, CommsEvent, EngineOutput, Mode, VoiceEngine};
+use voicemesh_engine::{EngineConfig, EngineEvent, EngineOutput, Mode, VoiceEngine};
 use voicemesh_session::ClientEvent;
 use voicemesh_session::network::{DisconnectReason, LinkId, NetworkEvent, PacketLimits, Reliability};
 use voicemesh_session::output::{LinkPacket, Output};
@@ -27,7 +27,7 @@ struct Table {
 }
 
 fn engine(seed: u64) -> VoiceEngine<u8> {
-    VoiceEngine::new(CommsConfig::new(format!("peer {seed}"), seed)).unwrap()
+    VoiceEngine::new(EngineConfig::new(format!("peer {seed}"), seed)).unwrap()
 }
 
 fn kind(packet: &Bytes) -> Kind {
@@ -129,7 +129,7 @@ impl Table {
         (std::mem::take(&mut self.to_server), std::mem::take(&mut self.to_links))
     }
 
-    fn events(&mut self, peer: u8) -> Vec<CommsEvent<u8>> {
+    fn events(&mut self, peer: u8) -> Vec<EngineEvent<u8>> {
         let client = self.client(peer);
         std::iter::from_fn(|| client.poll_event()).collect()
     }
@@ -142,7 +142,7 @@ fn two_engines_speak_through_a_third_that_serves() {
     let (to_server, to_links) = table.sent();
     assert!(to_server.contains(&Kind::ServerRelayUnreliable));
     assert!(to_links.is_empty());
-    let speaking = |event: &CommsEvent<u8>| matches!(event, CommsEvent::Speaking { speaking: true, .. });
+    let speaking = |event: &EngineEvent<u8>| matches!(event, EngineEvent::Speaking { speaking: true, .. });
     assert!(table.events(BOB).iter().any(speaking));
 }
 
@@ -172,7 +172,7 @@ fn without_a_reliable_packet_the_session_ends_and_nothing_more_is_sent() {
     ada.join_group("another").unwrap();
     ada.handle(now, NetworkEvent::Disconnected(DisconnectReason::ReliabilityBroken));
     assert_eq!((ada.mode(), ada.poll_output()), (Mode::None, None));
-    let ended = CommsEvent::Session(ClientEvent::SessionEnded(DisconnectReason::ReliabilityBroken));
+    let ended = EngineEvent::Session(ClientEvent::SessionEnded(DisconnectReason::ReliabilityBroken));
     assert!(table.events(ADA).contains(&ended));
 }
 

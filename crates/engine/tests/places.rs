@@ -5,11 +5,11 @@ use std::time::Duration;
 use voicemesh_audio::mix::Width;
 use voicemesh_audio::space::{Placement, Pose, StereoBlock};
 use voicemesh_audio::{BLOCK_SAMPLES, Block, level};
-use voicemesh_engine::{CommsConfig, EngineOnNetwork, Mixing, VoiceEngine};
+use voicemesh_engine::{EngineConfig, EngineOnNetwork, Mixing, VoiceEngine};
 use voicemesh_networks::memory::{ClientParameters, Endpoint, Hub, PeerKey, ServerParameters};
 use voicemesh_session::GLOBAL_GROUP;
-use voicemesh_session::client::Who;
-use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
+use voicemesh_session::client::Participant;
+use voicemesh_session::voice_targets::{TargetOptions, VoiceTarget};
 
 const TICK: Duration = Duration::from_millis(10);
 
@@ -31,7 +31,7 @@ impl Square {
     fn new(positional: bool) -> Self {
         let hub = Hub::new();
         let comms = |name: &str, seed| {
-            let engine = VoiceEngine::new(CommsConfig::new(name, seed)).unwrap();
+            let engine = VoiceEngine::new(EngineConfig::new(name, seed)).unwrap();
             EngineOnNetwork::new(engine, hub.endpoint())
         };
         let address = || "here".to_owned();
@@ -83,9 +83,9 @@ impl Square {
         }
     }
 
-    fn who(&self, speaker: usize) -> Who<PeerKey> {
+    fn who(&self, speaker: usize) -> Participant<PeerKey> {
         let view = self.speakers[speaker].client().unwrap().view().unwrap();
-        Who::Client(view.session(), view.you())
+        Participant::Client(view.session(), view.you())
     }
 
     fn place(&mut self, speaker: usize, position: [f32; 3]) {

@@ -50,24 +50,24 @@ impl ChoiceError {
 
 /// What the program has said, of peers in the room only.
 #[derive(Debug, Default)]
-pub(super) struct Choices {
-    chosen: BTreeMap<PeerId, Choice>,
+pub(super) struct LinkPreferences {
+    chosen: BTreeMap<PeerId, LinkPreference>,
     /// Those whose wish for a link has been told.
     told: BTreeSet<PeerId>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Choice {
+enum LinkPreference {
     /// The newest token that the program has named.
     Connected(u32),
     Disconnected,
 }
 
-impl Choices {
+impl LinkPreferences {
     /// A link to a peer is wanted from now on.
     pub(super) fn connect(&mut self, token: Reachability, member: Option<&Member>) -> Result<(), ChoiceError> {
         self.check(token, member)?;
-        self.chosen.insert(token.peer, Choice::Connected(token.serial));
+        self.chosen.insert(token.peer, LinkPreference::Connected(token.serial));
         self.told.remove(&token.peer);
         Ok(())
     }
@@ -83,21 +83,21 @@ impl Choices {
         if !self.is_wanted(token.peer, connections) {
             return Err(ChoiceError::NotConnected);
         }
-        let choice = Choice::Connected(token.serial);
+        let choice = LinkPreference::Connected(token.serial);
         Ok(self.chosen.insert(token.peer, choice) != Some(choice))
     }
 
     /// No link to a peer is wanted until it is connected to again.
     pub(super) fn disconnect(&mut self, peer: PeerId) {
-        self.chosen.insert(peer, Choice::Disconnected);
+        self.chosen.insert(peer, LinkPreference::Disconnected);
         self.told.remove(&peer);
     }
 
     /// Whether a link to this peer is wanted.
     pub(super) fn is_wanted(&self, peer: PeerId, connections: Connections) -> bool {
         match (self.chosen.get(&peer), connections) {
-            (Some(Choice::Connected(_)), _) | (None, Connections::Automatic) => true,
-            (Some(Choice::Disconnected), _) | (None, Connections::Explicit) => false,
+            (Some(LinkPreference::Connected(_)), _) | (None, Connections::Automatic) => true,
+            (Some(LinkPreference::Disconnected), _) | (None, Connections::Explicit) => false,
         }
     }
 
@@ -115,8 +115,8 @@ impl Choices {
         let member = member.ok_or(ChoiceError::NotHere)?;
         let published = published_serial(&member.metadata, token.peer).unwrap_or(0);
         let named = match self.chosen.get(&token.peer) {
-            Some(Choice::Connected(serial)) => *serial,
-            Some(Choice::Disconnected) | None => 0,
+            Some(LinkPreference::Connected(serial)) => *serial,
+            Some(LinkPreference::Disconnected) | None => 0,
         };
         if token.run != member.run || token.serial < published.max(named) {
             return Err(ChoiceError::Outdated);

@@ -66,7 +66,7 @@ pub use member::Member;
 pub use output::MeshOutput;
 pub use reachability::{REACHABILITY_KEY, Reachability, TokenError};
 pub use server_connection::ServerConnection;
-pub use transaction::{TransactionError, TransactionId, Whose};
+pub use transaction::{MetadataScope, TransactionError, TransactionId};
 
 /// What a mesh is made from.
 #[derive(Clone, Debug)]
@@ -333,7 +333,7 @@ impl Mesh {
 
     /// Changes metadata as a whole or not at all. [`MeshEvent::TransactionDone`] follows, also when the room is left or
     /// the server stays away.
-    pub fn transact(&mut self, now: Duration, id: TransactionId, whose: Whose, changes: MetadataChanges) {
+    pub fn transact(&mut self, now: Duration, id: TransactionId, whose: MetadataScope, changes: MetadataChanges) {
         let (lobby, mut outlet) = self.publishing(now);
         lobby.transact(id, whose, changes, &mut outlet);
     }

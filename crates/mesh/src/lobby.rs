@@ -15,7 +15,7 @@ use crate::event::MeshEvent;
 use crate::moderation::Decisions;
 use crate::queues::Queues;
 use crate::reachability::{REACHABILITY_KEY, Reachability};
-use crate::transaction::{ANSWER_LIMIT, TransactionError, TransactionId, Whose};
+use crate::transaction::{ANSWER_LIMIT, MetadataScope, TransactionError, TransactionId};
 
 /// Transactions that wait for their turn. One more is refused at once.
 const TRANSACTIONS: usize = 64;
@@ -38,7 +38,7 @@ pub(super) struct Lobby {
     /// What this library itself wants to say; the newest of each key.
     words: MetadataChanges,
     waiting: VecDeque<Transaction>,
-    underway: Option<Underway>,
+    underway: Option<InFlight>,
     /// What a join that is not answered yet says of oneself.
     joining: Option<Joining>,
     requests: u32,
@@ -59,20 +59,20 @@ pub(super) struct Outlet<'a> {
 #[derive(Debug)]
 struct Transaction {
     id: TransactionId,
-    whose: Whose,
+    whose: MetadataScope,
     changes: MetadataChanges,
     since: Duration,
 }
 
 #[derive(Debug)]
-struct Underway {
+struct InFlight {
     request: u32,
     sent_at: Duration,
-    what: What,
+    what: PendingChange,
 }
 
 #[derive(Debug)]
-enum What {
+enum PendingChange {
     Words(MetadataChanges),
     Transaction(Transaction),
 }
@@ -106,8 +106,8 @@ impl Lobby {
     /// What was sent and not answered waits again, in its old place.
     fn take_back(&mut self) {
         match self.underway.take().map(|underway| underway.what) {
-            Some(What::Words(words)) => self.put_back(words),
-            Some(What::Transaction(transaction)) => self.waiting.push_front(transaction),
+            Some(PendingChange::Words(words)) => self.put_back(words),
+            Some(PendingChange::Transaction(transaction)) => self.waiting.push_front(transaction),
             None => {}
         }
         if let Some(joining) = self.joining.take() {
@@ -189,11 +189,11 @@ impl Lobby {
     pub(super) fn transact(
         &mut self,
         id: TransactionId,
-        whose: Whose,
+        whose: MetadataScope,
         changes: MetadataChanges,
         outlet: &mut Outlet<'_>,
     ) {
-        let refusal = if whose == Whose::Own && changes.contains_key(REACHABILITY_KEY) {
+        let refusal = if whose == MetadataScope::Own && changes.contains_key(REACHABILITY_KEY) {
             Some(TransactionError::bad(format!("“{REACHABILITY_KEY}” is published by itself")))
         } else if self.waiting.len() >= TRANSACTIONS {
             Some(TransactionError::ours("busy", "too many changes wait"))
@@ -238,8 +238,8 @@ impl Lobby {
         let mut carried = Vec::new();
         for transaction in std::mem::take(&mut self.waiting) {
             match transaction.whose {
-                Whose::Room => self.waiting.push_back(transaction),
-                Whose::Own => match apply_metadata(&metadata, transaction.changes.clone()) {
+                MetadataScope::Room => self.waiting.push_back(transaction),
+                MetadataScope::Own => match apply_metadata(&metadata, transaction.changes.clone()) {
                     Ok(changed) => {
                         metadata = changed;
                         carried.push(transaction);
@@ -334,16 +334,16 @@ impl Lobby {
         let over_budget = matches!(&result, Err(error) if error.code == ErrorCode::TooManyMessages);
         let is_unanswered = matches!(&result, Err(error) if error.code.as_str() == NO_ANSWER);
         match underway.what {
-            What::Words(words) if over_budget => self.put_back(words),
+            PendingChange::Words(words) if over_budget => self.put_back(words),
             // The server carries it out when it gets to it, or the connection ends before: then the next join says it.
-            What::Words(words) if is_unanswered => {
+            PendingChange::Words(words) if is_unanswered => {
                 if let Ok(own) = apply_metadata(&self.own, words) {
                     self.own = own;
                 }
             }
-            What::Words(_) => {}
-            What::Transaction(transaction) if over_budget => self.waiting.push_front(transaction),
-            What::Transaction(transaction) => done(transaction.id, result, outlet.queues),
+            PendingChange::Words(_) => {}
+            PendingChange::Transaction(transaction) if over_budget => self.waiting.push_front(transaction),
+            PendingChange::Transaction(transaction) => done(transaction.id, result, outlet.queues),
         }
         if over_budget {
             self.not_before = outlet.now + BUDGET_PAUSE;
@@ -372,36 +372,36 @@ impl Lobby {
         }
     }
 
-    fn next_change(&mut self) -> Option<What> {
+    fn next_change(&mut self) -> Option<PendingChange> {
         if !self.words.is_empty() {
-            return Some(What::Words(std::mem::take(&mut self.words)));
+            return Some(PendingChange::Words(std::mem::take(&mut self.words)));
         }
-        self.waiting.pop_front().map(What::Transaction)
+        self.waiting.pop_front().map(PendingChange::Transaction)
     }
 
     /// What cannot fit is not sent.
-    fn send_change(&mut self, what: What, outlet: &mut Outlet<'_>) {
+    fn send_change(&mut self, what: PendingChange, outlet: &mut Outlet<'_>) {
         let (whose, changes) = match &what {
-            What::Words(words) => (Whose::Own, words),
-            What::Transaction(transaction) => (transaction.whose, &transaction.changes),
+            PendingChange::Words(words) => (MetadataScope::Own, words),
+            PendingChange::Transaction(transaction) => (transaction.whose, &transaction.changes),
         };
         let current = match whose {
-            Whose::Own => &self.own,
-            Whose::Room => &self.room,
+            MetadataScope::Own => &self.own,
+            MetadataScope::Room => &self.room,
         };
         let set = changes.clone();
         if let Err(error) = apply_metadata(current, set.clone()) {
-            if let What::Transaction(transaction) = what {
+            if let PendingChange::Transaction(transaction) = what {
                 done(transaction.id, Err(TransactionError::bad(error.to_string())), outlet.queues);
             }
             return;
         }
         let request = self.next_request();
-        self.underway = Some(Underway { request, sent_at: outlet.now, what });
+        self.underway = Some(InFlight { request, sent_at: outlet.now, what });
         let request = Some(request);
         let message = match whose {
-            Whose::Own => ClientMessage::SetMetadata { request, set },
-            Whose::Room => ClientMessage::SetRoomMetadata { request, set },
+            MetadataScope::Own => ClientMessage::SetMetadata { request, set },
+            MetadataScope::Room => ClientMessage::SetRoomMetadata { request, set },
         };
         outlet.say(&message);
     }

@@ -10,7 +10,7 @@ use voicemesh_session::network::{LinkId, NetworkEvent};
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{ClientMessage, ErrorCode, IceServer, Metadata, Signal};
 
-use crate::choice::{ChoiceError, Choices, Connections, published_serial};
+use crate::choice::{ChoiceError, Connections, LinkPreferences, published_serial};
 use crate::connection::Connection;
 use crate::event::MeshEvent;
 use crate::input::MeshLink;
@@ -44,7 +44,7 @@ const LINKS_PER_PEER: usize = 3;
 pub(super) struct Links {
     pairs: BTreeMap<PeerId, Pair>,
     answered_offers: AnsweredOffers,
-    choices: Choices,
+    choices: LinkPreferences,
     /// To whom links are made where the program has not chosen.
     connections: Connections,
     /// This peer wants no links at all.
@@ -111,7 +111,7 @@ impl Links {
         Self {
             pairs: BTreeMap::new(),
             answered_offers: AnsweredOffers::default(),
-            choices: Choices::default(),
+            choices: LinkPreferences::default(),
             connections,
             relay_only,
             server_relay_only: false,
@@ -146,7 +146,7 @@ impl Links {
     /// When the peer is not here, or has published a newer token.
     pub(super) fn connect_peer(&mut self, token: Reachability, on: &mut Negotiation<'_>) -> Result<(), ChoiceError> {
         self.choices.connect(token, on.roster.member(token.peer))?;
-        self.try_anew(token.peer, true, on);
+        self.restart_negotiation(token.peer, true, on);
         Ok(())
     }
 
@@ -157,7 +157,7 @@ impl Links {
     /// When there is no connection, or the token is not the newest.
     pub(super) fn update_peer(&mut self, token: Reachability, on: &mut Negotiation<'_>) -> Result<(), ChoiceError> {
         if self.choices.update(token, on.roster.member(token.peer), self.connections)? {
-            self.try_anew(token.peer, true, on);
+            self.restart_negotiation(token.peer, true, on);
         }
         Ok(())
     }
@@ -174,7 +174,7 @@ impl Links {
     pub(super) fn token_changed(&mut self, peer: PeerId, former: &Metadata, on: &mut Negotiation<'_>) {
         let newest = on.roster.member(peer).and_then(|member| published_serial(&member.metadata, peer));
         if newest > published_serial(former, peer) {
-            self.try_anew(peer, false, on);
+            self.restart_negotiation(peer, false, on);
         }
     }
 
@@ -441,7 +441,7 @@ impl Links {
 
     /// The way to a peer without a link may be another now: an attempt at once, unless one was made a moment ago.
     /// Where the offer is the other's, it is asked for as often as the program wants, else now and then.
-    fn try_anew(&mut self, peer: PeerId, by_program: bool, on: &mut Negotiation<'_>) {
+    fn restart_negotiation(&mut self, peer: PeerId, by_program: bool, on: &mut Negotiation<'_>) {
         let now = on.now;
         if !on.connection.is_joined() || !self.may_link(peer, on.roster) || self.has_open_link(peer) {
             return;

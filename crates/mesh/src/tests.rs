@@ -223,7 +223,7 @@ fn what_was_to_be_published_and_was_not_answered_is_said_by_the_next_join() {
 fn a_change_that_waits_can_be_taken_back() {
     let (mut mesh, _) = connected(&ServerConnection::new(true, false, None));
     let change = [("seat".to_owned(), Some("3".to_owned()))];
-    mesh.transact(Duration::ZERO, TransactionId(1), Whose::Own, change.into());
+    mesh.transact(Duration::ZERO, TransactionId(1), MetadataScope::Own, change.into());
     assert!(mesh.withdraw(TransactionId(1)));
     assert!(!mesh.withdraw(TransactionId(1)));
     mesh.tick(Duration::from_secs(100));

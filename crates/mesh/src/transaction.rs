@@ -13,7 +13,7 @@ pub struct TransactionId(pub u64);
 
 /// Whose metadata.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Whose {
+pub enum MetadataScope {
     /// One's own.
     Own,
     /// The room's; only its owner may.

@@ -14,7 +14,7 @@ use voicemesh_wire::packet;
 use voicemesh_wire::signaling::{IceServer, Signal};
 
 use crate::connect::Connector;
-use crate::inbox::Inbox;
+use crate::inbox::WorkerSender;
 use crate::network_watch::NetworkWatch;
 use crate::socket::Socket;
 use voicemesh_mesh::{Carrier, CarrierEvent, MeshLink};
@@ -23,7 +23,7 @@ use voicemesh_mesh::{Carrier, CarrierEvent, MeshLink};
 pub(crate) struct RealCarrier {
     runtime: Handle,
     connector: Arc<Connector>,
-    inbox: Inbox,
+    inbox: WorkerSender,
     watch: NetworkWatch,
     /// Each socket's task holds a copy until it has said goodbye.
     farewell: SyncSender<Infallible>,
@@ -40,7 +40,7 @@ impl RealCarrier {
     pub(crate) fn new(
         runtime: Handle,
         connector: Arc<Connector>,
-        inbox: Inbox,
+        inbox: WorkerSender,
         farewell: SyncSender<Infallible>,
     ) -> Self {
         let watch = NetworkWatch::start(&runtime, inbox.clone());
@@ -109,7 +109,7 @@ impl Carrier for RealCarrier {
     fn open_link(&mut self, link: MeshLink, role: Role, ice_servers: &[IceServer]) {
         let stack = self.stack.get_or_insert_with(|| WebRtc::new(self.runtime.clone()));
         stack.set_server(self.watch.server());
-        let sink = Arc::new(Sink { link, inbox: self.inbox.clone() });
+        let sink = Arc::new(LinkEventForwarder { link, inbox: self.inbox.clone() });
         let config = LinkConfig { role, remote: link.peer.0.as_u128(), ice_servers: ice_servers.to_vec() };
         self.links.insert(link, stack.open(config, sink));
     }
@@ -134,12 +134,12 @@ impl Carrier for RealCarrier {
 }
 
 /// Hands a link's events to the engine.
-struct Sink {
+struct LinkEventForwarder {
     link: MeshLink,
-    inbox: Inbox,
+    inbox: WorkerSender,
 }
 
-impl LinkSink for Sink {
+impl LinkSink for LinkEventForwarder {
     fn event(&self, event: LinkEvent) {
         let may_be_lost = matches!(event, LinkEvent::Received { stream: Stream::Voice | Stream::Unreliable, .. });
         let is_data = matches!(&event, LinkEvent::Received { packet, .. }

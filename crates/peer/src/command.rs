@@ -4,12 +4,12 @@ use std::sync::Arc;
 
 use voicemesh_audio::process::{Activation, Processing};
 use voicemesh_device::{Capture, InputSpec, OutputSpec};
-use voicemesh_mesh::{Reachability, TransactionId, Whose};
-use voicemesh_session::speaker::VoiceTarget;
+use voicemesh_mesh::{MetadataScope, Reachability, TransactionId};
+use voicemesh_session::voice_targets::VoiceTarget;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{AccessToken, MetadataChanges, Moderation};
 
-use crate::game::{Source, Token};
+use crate::game::{SharedOptions, Source};
 use crate::record::Recorder;
 
 /// Commands that the engine has not taken. When there are more, the caller's newest is dropped.
@@ -48,7 +48,7 @@ pub(crate) enum TextTo {
 /// What the engine does for a lobby.
 #[derive(Clone, Debug)]
 pub(crate) enum LobbyCommand {
-    Transact(TransactionId, Whose, MetadataChanges),
+    Transact(TransactionId, MetadataScope, MetadataChanges),
     Moderate(TransactionId, Moderation),
     Connect(Reachability),
     Update(Reachability),
@@ -59,7 +59,7 @@ pub(crate) enum LobbyCommand {
 /// What a game wants of its peer, and what changes too seldom for the shared table.
 pub(crate) enum GameCommand {
     /// The options are in the token.
-    Speak(u64, VoiceTarget<PeerId>, Arc<Token>),
+    Speak(u64, VoiceTarget<PeerId>, Arc<SharedOptions>),
     Listen(String),
     Unlisten(String),
     OpenVoice(PeerId, Box<Source>),

@@ -60,7 +60,7 @@ pub enum SendError {
 
 /// What the engine is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Order {
+pub(crate) enum DataCommand {
     Send { to: PeerId, how: Reliability, bytes: Bytes },
     SendOn { to: PeerId, channel: u8, how: Reliability, bytes: Bytes },
     Open { to: PeerId, channel: u8, how: Reliability },
@@ -68,7 +68,7 @@ pub(crate) enum Order {
     Disconnect { peer: PeerId },
 }
 
-impl Order {
+impl DataCommand {
     /// Whom it concerns, and what it costs of that peer's queue.
     fn cost(&self) -> (PeerId, usize, usize) {
         match self {
@@ -84,7 +84,7 @@ impl Order {
 
 /// Shared by the handle and the engine.
 #[derive(Debug, Default)]
-pub(crate) struct Desk {
+pub(crate) struct SendLedger {
     inner: Mutex<Inner>,
     /// Queued for the program and not polled yet.
     messages: AtomicUsize,
@@ -95,13 +95,13 @@ pub(crate) struct Desk {
 
 #[derive(Debug, Default)]
 struct Inner {
-    orders: VecDeque<Order>,
-    peers: BTreeMap<PeerId, Account>,
+    orders: VecDeque<DataCommand>,
+    peers: BTreeMap<PeerId, PeerQuota>,
 }
 
 /// What is known of one peer.
 #[derive(Debug, Default)]
-struct Account {
+struct PeerQuota {
     takes_data: bool,
     /// In the engine, as it last said.
     queued_bytes: usize,
@@ -118,7 +118,7 @@ struct Opened {
     mismatch: Option<Reliability>,
 }
 
-impl Account {
+impl PeerQuota {
     fn queued(&self) -> usize {
         self.queued_bytes + self.ordered_bytes
     }
@@ -138,12 +138,12 @@ impl Account {
 }
 
 /// The program's side. What is ordered is charged at once, and takes effect when it is given to the engine.
-impl Desk {
-    pub(crate) fn send(&self, to: PeerId, how: Reliability, data: &[u8]) -> Result<Order, SendError> {
+impl SendLedger {
+    pub(crate) fn send(&self, to: PeerId, how: Reliability, data: &[u8]) -> Result<DataCommand, SendError> {
         let mut inner = self.lock();
         let account = inner.account(to)?;
         account.check(how, data.len())?;
-        Ok(account.charge(Order::Send { to, how, bytes: Bytes::copy_from_slice(data) }))
+        Ok(account.charge(DataCommand::Send { to, how, bytes: Bytes::copy_from_slice(data) }))
     }
 
     /// To every peer that takes messages, or, on an error, to none. The bytes are held once.
@@ -151,7 +151,7 @@ impl Desk {
         &self,
         how: Reliability,
         data: &[u8],
-        into: &mut VecDeque<Order>,
+        into: &mut VecDeque<DataCommand>,
     ) -> Result<(), SendError> {
         let mut inner = self.lock();
         let bytes = Bytes::copy_from_slice(data);
@@ -163,12 +163,12 @@ impl Desk {
             account.check(how, data.len())?;
         }
         for (to, account) in inner.peers.iter_mut().filter(|(_, account)| account.takes_data) {
-            into.push_back(account.charge(Order::Send { to: *to, how, bytes: bytes.clone() }));
+            into.push_back(account.charge(DataCommand::Send { to: *to, how, bytes: bytes.clone() }));
         }
         Ok(())
     }
 
-    pub(crate) fn send_on(&self, to: PeerId, channel: u8, data: &[u8]) -> Result<Order, SendError> {
+    pub(crate) fn send_on(&self, to: PeerId, channel: u8, data: &[u8]) -> Result<DataCommand, SendError> {
         let mut inner = self.lock();
         let account = inner.account(to)?;
         let opened = *account.channels.get(&channel).ok_or(SendError::ChannelClosed)?;
@@ -177,37 +177,37 @@ impl Desk {
         }
         account.check(opened.how, data.len())?;
         let bytes = Bytes::copy_from_slice(data);
-        Ok(account.charge(Order::SendOn { to, channel, how: opened.how, bytes }))
+        Ok(account.charge(DataCommand::SendOn { to, channel, how: opened.how, bytes }))
     }
 
-    pub(crate) fn open(&self, to: PeerId, channel: u8, how: Reliability) -> Result<Order, SendError> {
+    pub(crate) fn open(&self, to: PeerId, channel: u8, how: Reliability) -> Result<DataCommand, SendError> {
         let mut inner = self.lock();
         let account = inner.account(to)?;
         account.check(Reliability::Reliable, 0)?;
         account.channels.insert(channel, Opened { how, mismatch: None });
-        Ok(account.charge(Order::Open { to, channel, how }))
+        Ok(account.charge(DataCommand::Open { to, channel, how }))
     }
 
-    pub(crate) fn close(&self, to: PeerId, channel: u8) -> Result<Order, SendError> {
+    pub(crate) fn close(&self, to: PeerId, channel: u8) -> Result<DataCommand, SendError> {
         let mut inner = self.lock();
         let account = inner.account(to)?;
         account.channels.remove(&channel);
-        Ok(account.charge(Order::Close { to, channel }))
+        Ok(account.charge(DataCommand::Close { to, channel }))
     }
 
-    pub(crate) fn disconnect(&self, peer: PeerId) -> Option<Order> {
+    pub(crate) fn disconnect(&self, peer: PeerId) -> Option<DataCommand> {
         let mut inner = self.lock();
         let account = inner.peers.get_mut(&peer)?;
         account.channels.clear();
-        Some(account.charge(Order::Disconnect { peer }))
+        Some(account.charge(DataCommand::Disconnect { peer }))
     }
 
     pub(crate) fn queued_bytes(&self, peer: PeerId) -> usize {
-        self.lock().peers.get(&peer).map_or(0, Account::queued)
+        self.lock().peers.get(&peer).map_or(0, PeerQuota::queued)
     }
 
     /// Passes orders on to the engine, which is to be woken then.
-    pub(crate) fn give(&self, orders: impl IntoIterator<Item = Order>) {
+    pub(crate) fn give(&self, orders: impl IntoIterator<Item = DataCommand>) {
         self.lock().orders.extend(orders);
     }
 
@@ -226,7 +226,7 @@ impl Desk {
 }
 
 /// The engine's side.
-impl Desk {
+impl SendLedger {
     /// A peer is in the room.
     pub(crate) fn joined(&self, peer: PeerId, takes_data: bool) {
         self.lock().peers.entry(peer).or_default().takes_data = takes_data;
@@ -238,12 +238,12 @@ impl Desk {
     }
 
     /// What the program has ordered since the last time, into an empty queue.
-    pub(crate) fn take_orders(&self, into: &mut VecDeque<Order>) {
+    pub(crate) fn take_orders(&self, into: &mut VecDeque<DataCommand>) {
         std::mem::swap(&mut self.lock().orders, into);
     }
 
     /// So much waits in the engine for each peer now; `done` are the orders that were carried out.
-    pub(crate) fn settle(&self, done: &VecDeque<Order>, queued: impl Iterator<Item = (PeerId, usize)>) {
+    pub(crate) fn settle(&self, done: &VecDeque<DataCommand>, queued: impl Iterator<Item = (PeerId, usize)>) {
         let mut inner = self.lock();
         for order in done {
             let (peer, bytes, lossy) = order.cost();
@@ -314,8 +314,8 @@ fn data_bytes(event: &Event) -> Option<usize> {
     }
 }
 
-impl Account {
-    fn charge(&mut self, order: Order) -> Order {
+impl PeerQuota {
+    fn charge(&mut self, order: DataCommand) -> DataCommand {
         let (_, bytes, lossy) = order.cost();
         self.ordered_bytes += bytes;
         self.ordered_lossy += lossy;
@@ -324,7 +324,7 @@ impl Account {
 }
 
 impl Inner {
-    fn account(&mut self, peer: PeerId) -> Result<&mut Account, SendError> {
+    fn account(&mut self, peer: PeerId) -> Result<&mut PeerQuota, SendError> {
         let account = self.peers.get_mut(&peer).ok_or(SendError::UnknownPeer)?;
         if account.takes_data { Ok(account) } else { Err(SendError::Unsupported) }
     }

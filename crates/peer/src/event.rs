@@ -16,7 +16,7 @@ pub use voicemesh_wire::signaling::ErrorCode;
 
 /// What happened, and when.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Stamped {
+pub struct TimedEvent {
     /// Since the call that joined.
     pub at: Duration,
     /// What.

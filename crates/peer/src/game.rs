@@ -3,13 +3,13 @@
 //! What the game calls each frame neither blocks nor allocates in the steady state.
 
 mod pcm;
-mod places;
 mod proximity;
+mod spatial;
 mod speak;
 
-pub(crate) use pcm::{Source, Taps, ring};
-pub(crate) use places::{Moved, Places};
-pub(crate) use speak::{Audiences, JOINED, Token};
+pub(crate) use pcm::{PcmOutputs, Source, ring};
+pub(crate) use spatial::{MovedPositions, PendingPositions};
+pub(crate) use speak::{Audiences, JOINED, SharedOptions};
 
 pub use pcm::{MixVoice, PeerVoice};
 pub use proximity::{GridAxes, GridChange, ProximityGrid};

@@ -19,7 +19,7 @@ const DATA: usize = 4096;
 
 /// The tasks' end.
 #[derive(Clone, Debug)]
-pub(crate) struct Inbox {
+pub(crate) struct WorkerSender {
     control: mpsc::Sender<CarrierEvent>,
     lossy: mpsc::Sender<CarrierEvent>,
     data: mpsc::Sender<CarrierEvent>,
@@ -28,7 +28,7 @@ pub(crate) struct Inbox {
 
 /// The engine's end.
 #[derive(Debug)]
-pub(crate) struct Arrivals {
+pub(crate) struct WorkerReceiver {
     control: mpsc::Receiver<CarrierEvent>,
     lossy: mpsc::Receiver<CarrierEvent>,
     data: mpsc::Receiver<CarrierEvent>,
@@ -51,19 +51,19 @@ impl Wake {
     }
 }
 
-pub(crate) fn queues(wake: Wake) -> (Inbox, Arrivals) {
+pub(crate) fn queues(wake: Wake) -> (WorkerSender, WorkerReceiver) {
     let (control, control_arrivals) = mpsc::channel(CONTROL);
     let (lossy, lossy_arrivals) = mpsc::channel(LOSSY);
     let (data, data_arrivals) = mpsc::channel(DATA);
-    let arrivals = Arrivals { control: control_arrivals, lossy: lossy_arrivals, data: data_arrivals };
-    (Inbox { control, lossy, data, wake }, arrivals)
+    let arrivals = WorkerReceiver { control: control_arrivals, lossy: lossy_arrivals, data: data_arrivals };
+    (WorkerSender { control, lossy, data, wake }, arrivals)
 }
 
 /// The engine has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct EngineGone;
 
-impl Inbox {
+impl WorkerSender {
     /// Waits for room.
     pub(crate) async fn put(&self, event: CarrierEvent) -> Result<(), EngineGone> {
         self.control.send(event).await.map_err(|_| EngineGone)?;
@@ -99,7 +99,7 @@ impl Inbox {
     }
 }
 
-impl Arrivals {
+impl WorkerReceiver {
     /// Drops what is worthless when late.
     pub(crate) fn drop_voice(&mut self) {
         // No more than the queue holds: more may be coming in.

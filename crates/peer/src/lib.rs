@@ -56,7 +56,7 @@ mod worker;
 pub use connect::{AddressFailure, ConnectFailure, PlainNotTried, ProxyFailure, Unreached};
 pub use data::SendError;
 pub use event::{
-    DeviceRole, ErrorCode, Event, MicrophoneState, PeerState, QueueDrops, Route, SendingState, Snapshot, Stamped,
+    DeviceRole, ErrorCode, Event, MicrophoneState, PeerState, QueueDrops, Route, SendingState, Snapshot, TimedEvent,
 };
 pub use game::{GridAxes, GridChange, MixVoice, PeerVoice, ProximityGrid, SpeakOptions, SpeakingTo, VoiceAudience};
 pub use join_error::JoinError;

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 
-use crate::inbox::Inbox;
+use crate::inbox::WorkerSender;
 use voicemesh_mesh::{CarrierEvent, PathChange};
 
 #[cfg(target_os = "linux")]
@@ -39,7 +39,7 @@ struct Watched {
 }
 
 impl NetworkWatch {
-    pub(crate) fn start(runtime: &Handle, inbox: Inbox) -> Self {
+    pub(crate) fn start(runtime: &Handle, inbox: WorkerSender) -> Self {
         let watch = Self::default();
         runtime.spawn(watch.clone().run(inbox));
         watch
@@ -56,7 +56,7 @@ impl NetworkWatch {
     }
 
     #[expect(clippy::disallowed_methods, reason = "systems without notices are polled, and notices come in groups")]
-    async fn run(self, inbox: Inbox) {
+    async fn run(self, inbox: WorkerSender) {
         let mut notices = Notices::open();
         let poll = if notices.is_some() { POLL_WITH_NOTICES } else { POLL };
         loop {

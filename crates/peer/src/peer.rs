@@ -16,7 +16,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::Notify;
 use voicemesh_audio::process::{Activation, Processing};
 use voicemesh_device::{InputSpec, OutputSpec};
-use voicemesh_engine::{CommsConfig, EngineOnNetwork, VoiceEngine};
+use voicemesh_engine::{EngineConfig, EngineOnNetwork, VoiceEngine};
 use voicemesh_session::{GLOBAL_GROUP, Reliability};
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::{AccessToken, ErrorCode};
@@ -24,9 +24,9 @@ use voicemesh_wire::signaling::{AccessToken, ErrorCode};
 use crate::carrier::RealCarrier;
 use crate::command::{COMMANDS, Command, TextTo};
 use crate::connect::Connector;
-use crate::data::{Desk, MESSAGES, Order, SendError};
-use crate::event::{Event, Snapshot, Stamped};
-use crate::game::{JOINED, Places};
+use crate::data::{DataCommand, MESSAGES, SendError, SendLedger};
+use crate::event::{Event, Snapshot, TimedEvent};
+use crate::game::{JOINED, PendingPositions};
 use crate::identity::{Identity, state_dir_or_default};
 use crate::inbox::{Wake, queues};
 use crate::join_error::JoinError;
@@ -41,27 +41,27 @@ use crate::worker::{EVENTS, Ends, RECORDING, Worker};
 use voicemesh_mesh::{Carried, Mesh, MeshConfig, TransactionId};
 
 /// How long leaving waits for the farewell to be written.
-const FAREWELL: Duration = Duration::from_secs(1);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// This program's own place in a room. Dropping it leaves.
 #[derive(Debug)]
 pub struct Peer {
     commands: SyncSender<Command>,
     /// `Mutex` only to make the handle `Sync`; always reached through `get_mut`.
-    events: Mutex<Receiver<Stamped>>,
+    events: Mutex<Receiver<TimedEvent>>,
     /// Taken by `wait`, not yet by `poll`.
-    next: VecDeque<Stamped>,
+    next: VecDeque<TimedEvent>,
     has_left: bool,
-    desk: Arc<Desk>,
+    desk: Arc<SendLedger>,
     told: Arc<Notify>,
     /// Orders that wait for [`flush`](Self::flush).
-    held: VecDeque<Order>,
+    held: VecDeque<DataCommand>,
     manual_flush: bool,
     started: Instant,
     shared: Arc<Shared>,
     wake: Wake,
     /// Positions that the engine has not taken yet.
-    places: Arc<Places>,
+    places: Arc<PendingPositions>,
     /// Of the next handle to speak by.
     speaking_handles: AtomicU64,
     thread: Option<JoinHandle<()>>,
@@ -110,11 +110,11 @@ impl Peer {
         let (farewell, farewells) = sync_channel(0);
         let carrier = RealCarrier::new(runtime.handle().clone(), Arc::new(connector), inbox, farewell);
         let mesh = Mesh::new(mesh_config(&options, &identity, without_tls.as_ref())?);
-        let config = CommsConfig {
+        let config = EngineConfig {
             speech: options.speech,
             microphone: options.microphone().config(sound.is_simulated_input()),
             uplink_bps: options.uplink_bps,
-            ..CommsConfig::new(options.name.clone(), random()?)
+            ..EngineConfig::new(options.name.clone(), random()?)
         };
         let engine = VoiceEngine::new(config).map_err(refused_by_system)?;
         let mut comms = EngineOnNetwork::new(engine, Carried::new(mesh, carrier));
@@ -126,11 +126,11 @@ impl Peer {
             let code = ErrorCode::Other(code.to_owned());
             // The queue is new and has room.
             let _ = event_queue
-                .try_send(Stamped { at: started.elapsed(), event: Event::Warned { code, message, text: None } });
+                .try_send(TimedEvent { at: started.elapsed(), event: Event::Warned { code, message, text: None } });
         }
         let shared = Arc::new(Shared::default());
-        let (desk, told) = (Arc::new(Desk::default()), Arc::new(Notify::new()));
-        let places = Arc::new(Places::default());
+        let (desk, told) = (Arc::new(SendLedger::default()), Arc::new(Notify::new()));
+        let places = Arc::new(PendingPositions::default());
         let ends = Ends {
             arrivals,
             commands: command_queue,
@@ -177,7 +177,7 @@ impl Peer {
     }
 
     /// The same, with the moment at which it happened.
-    pub fn poll_stamped(&mut self) -> Option<Stamped> {
+    pub fn poll_stamped(&mut self) -> Option<TimedEvent> {
         let next = self.next.pop_front().map_or_else(|| alone(&mut self.events).try_recv(), Ok);
         match next {
             Ok(stamped) => {
@@ -188,7 +188,7 @@ impl Peer {
             // The engine ended without saying so, which it does only by a fault of ours: the caller must not wait for it.
             Err(TryRecvError::Disconnected) if !self.has_left => {
                 self.has_left = true;
-                Some(Stamped { at: self.started.elapsed(), event: Event::Left })
+                Some(TimedEvent { at: self.started.elapsed(), event: Event::Left })
             }
             Err(TryRecvError::Disconnected | TryRecvError::Empty) => None,
         }
@@ -441,14 +441,14 @@ impl Peer {
             let _ = self.commands.send(Command::Leave);
             self.wake.wake();
             let _ = thread.join();
-            let _ = alone(&mut self.farewells).recv_timeout(FAREWELL);
+            let _ = alone(&mut self.farewells).recv_timeout(LEAVE_TIMEOUT);
         }
         if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
 
-    fn order(&mut self, order: Order) {
+    fn order(&mut self, order: DataCommand) {
         self.held.push_back(order);
         self.flush_automatically();
     }

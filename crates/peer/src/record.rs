@@ -29,7 +29,7 @@ const QUEUE: usize = 12_000;
 /// Frames that wait for others are looked at this often.
 const RIPEN_EVERY: Duration = Duration::from_millis(100);
 /// How long the end waits for the disk.
-const FAREWELL: Duration = Duration::from_secs(3);
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// Who speaks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -222,7 +222,8 @@ impl Recorder {
             }
             // The writer has told why it ended, or is about to.
             Err(TrySendError::Disconnected(_)) => {
-                let why = self.failures.recv_timeout(FAREWELL).unwrap_or_else(|_| "its writer has ended".to_owned());
+                let why =
+                    self.failures.recv_timeout(LEAVE_TIMEOUT).unwrap_or_else(|_| "its writer has ended".to_owned());
                 self.state = State::Failed(Some(why));
             }
         }
@@ -252,7 +253,7 @@ impl Drop for Recorder {
     fn drop(&mut self) {
         self.end_all();
         // Nothing is ever sent: the writer lets go of its end when all is on the disk.
-        let _ = self.done.recv_timeout(FAREWELL);
+        let _ = self.done.recv_timeout(LEAVE_TIMEOUT);
     }
 }
 

@@ -22,7 +22,7 @@ use voicemesh_wire::packet::{self, Kind};
 use voicemesh_wire::signaling::CLOSE_TAKEN_OVER;
 
 use crate::connect::{Connector, ServerSocket};
-use crate::inbox::{EngineGone, Inbox};
+use crate::inbox::{EngineGone, WorkerSender};
 use crate::network_watch::NetworkWatch;
 use voicemesh_mesh::{CarrierEvent, SocketEvent};
 
@@ -40,7 +40,7 @@ const RELIABLE_BYTES: usize = 1024 * 1024;
 #[cfg(any(target_os = "linux", target_os = "android"))]
 const UNACKNOWLEDGED_LIMIT: Duration = Duration::from_secs(15);
 /// What waits when the socket is closed is still written, for so long.
-const FAREWELL: Duration = Duration::from_millis(700);
+const LEAVE_TIMEOUT: Duration = Duration::from_millis(700);
 /// A message from the server: a roster of a full room with everyone's metadata is the largest.
 const MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 const BUFFER_BYTES: usize = 8 * 1024;
@@ -82,7 +82,7 @@ impl Socket {
         runtime: &Handle,
         connector: Arc<Connector>,
         generation: u32,
-        inbox: Inbox,
+        inbox: WorkerSender,
         watch: NetworkWatch,
         farewell: SyncSender<Infallible>,
     ) -> Self {
@@ -179,7 +179,7 @@ impl Outgoing {
 struct Task {
     connector: Arc<Connector>,
     generation: u32,
-    inbox: Inbox,
+    inbox: WorkerSender,
     watch: NetworkWatch,
     outgoing: Arc<Outgoing>,
 }
@@ -190,7 +190,7 @@ impl Task {
     async fn run(self, abandoned: oneshot::Receiver<()>) {
         let abandoned = async {
             let _ = abandoned.await;
-            tokio::time::sleep(FAREWELL).await;
+            tokio::time::sleep(LEAVE_TIMEOUT).await;
         };
         let result = tokio::select! {
             result = self.connect_and_serve() => result,
@@ -248,7 +248,7 @@ impl Task {
                             let _ = sink.close().await;
                             std::future::pending::<()>().await;
                         };
-                        let _ = timeout(FAREWELL, closing).await;
+                        let _ = timeout(LEAVE_TIMEOUT, closing).await;
                         return Ok(());
                     }
                     Some(End::Overflow) => return Err("it takes nothing any more".to_owned()),

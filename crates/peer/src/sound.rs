@@ -16,7 +16,7 @@ use crate::event::{DeviceRole, Event};
 use crate::inbox::Wake;
 use crate::join_error::JoinError;
 use crate::options::JoinOptions;
-use crate::switch::{Switch, close};
+use crate::switch::{DeviceSwap, close};
 
 /// What the speaker's queue holds at least, in samples: one block that it is about to take.
 const LEAST_QUEUED: usize = BLOCK_SAMPLES;
@@ -35,7 +35,7 @@ const ECHO_BEHIND: Duration = Duration::from_millis(200);
 /// Where blocks come from and where they go.
 pub(crate) enum Sound {
     Devices(Box<Devices>),
-    Echo(Echo),
+    EchoBot(EchoBot),
 }
 
 /// A microphone and a speaker.
@@ -55,8 +55,8 @@ pub(crate) struct Devices {
     underruns: u64,
     calm_since: Duration,
     wake: Wake,
-    inputs: Switch<Capture>,
-    outputs: Switch<Playback>,
+    inputs: DeviceSwap<Capture>,
+    outputs: DeviceSwap<Playback>,
     /// Whether the microphone that is being opened is none.
     next_is_simulated: bool,
     next_is_program: bool,
@@ -64,22 +64,22 @@ pub(crate) struct Devices {
 }
 
 /// A device was to be changed.
-pub(crate) struct Switched {
+pub(crate) struct SwapResult {
     pub(crate) which: DeviceRole,
     /// Whether it was, or why not.
     pub(crate) told: Result<(), String>,
 }
 
 /// What is heard is said, a second later.
-pub(crate) struct Echo {
+pub(crate) struct EchoBot {
     due: Duration,
     heard: VecDeque<Block>,
-    turn: EchoTurn,
+    turn: EchoPhase,
 }
 
 /// Each 10 ms one block is rendered, and the one of a second ago is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum EchoTurn {
+enum EchoPhase {
     Idle,
     Hear,
     Speak,
@@ -96,7 +96,7 @@ fn as_written(output: OutputSpec) -> OutputSpec {
 impl Sound {
     pub(crate) fn open(options: &JoinOptions, wake: &Wake) -> Result<Self, JoinError> {
         if options.echo {
-            return Ok(Self::Echo(Echo { due: Duration::ZERO, heard: VecDeque::new(), turn: EchoTurn::Idle }));
+            return Ok(Self::EchoBot(EchoBot { due: Duration::ZERO, heard: VecDeque::new(), turn: EchoPhase::Idle }));
         }
         refuse_same_file(&options.input, &options.output).map_err(JoinError::Output)?;
         let channels = if options.positional { Channels::Stereo } else { Channels::Mono };
@@ -117,8 +117,8 @@ impl Sound {
             underruns: 0,
             calm_since: Duration::ZERO,
             wake: wake.clone(),
-            inputs: Switch::default(),
-            outputs: Switch::default(),
+            inputs: DeviceSwap::default(),
+            outputs: DeviceSwap::default(),
             next_is_simulated: false,
             next_is_program: false,
             drift: DriftEstimator::new(),
@@ -128,14 +128,14 @@ impl Sound {
 
     /// Whether this peer says back what it hears.
     pub(crate) fn echoes(&self) -> bool {
-        matches!(self, Self::Echo(_))
+        matches!(self, Self::EchoBot(_))
     }
 
     /// Whether what is spoken comes from anything but a microphone.
     pub(crate) fn is_simulated_input(&self) -> bool {
         match self {
             Self::Devices(devices) => devices.is_simulated_input,
-            Self::Echo(_) => true,
+            Self::EchoBot(_) => true,
         }
     }
 
@@ -143,7 +143,7 @@ impl Sound {
     pub(crate) fn has_input(&self) -> bool {
         match self {
             Self::Devices(devices) => devices.inputs_named[0] != InputSpec::Null,
-            Self::Echo(_) => true,
+            Self::EchoBot(_) => true,
         }
     }
 
@@ -155,7 +155,7 @@ impl Sound {
                 let capture = &devices.capture;
                 length(capture.available()) + capture.conversion_delay() + capture.latency()
             }
-            Self::Echo(_) => Duration::ZERO,
+            Self::EchoBot(_) => Duration::ZERO,
         }
     }
 
@@ -164,7 +164,7 @@ impl Sound {
     pub(crate) fn playout_delay(&self) -> Duration {
         match self {
             Self::Devices(devices) => length(devices.playback.queued()) + devices.playback.latency(),
-            Self::Echo(_) => Duration::ZERO,
+            Self::EchoBot(_) => Duration::ZERO,
         }
     }
 
@@ -216,7 +216,7 @@ impl Sound {
     }
 
     /// Takes up devices that are open now; tells what happened to each.
-    pub(crate) fn poll_switch(&mut self) -> Option<Switched> {
+    pub(crate) fn poll_switch(&mut self) -> Option<SwapResult> {
         let Self::Devices(devices) = self else { return None };
         if let Some(opened) = devices.inputs.poll() {
             if opened.is_err() {
@@ -228,7 +228,7 @@ impl Sound {
                 devices.inputs_named[0] = devices.inputs_named[1].clone();
                 devices.drift = DriftEstimator::new();
             });
-            return Some(Switched { which: DeviceRole::Input, told });
+            return Some(SwapResult { which: DeviceRole::Input, told });
         }
         let opened = devices.outputs.poll()?;
         if opened.is_err() {
@@ -241,7 +241,7 @@ impl Sound {
             devices.outputs_named[0] = devices.outputs_named[1].clone();
             devices.drift = DriftEstimator::new();
         });
-        Some(Switched { which: DeviceRole::Output, told })
+        Some(SwapResult { which: DeviceRole::Output, told })
     }
 
     /// Once a turn, before anything else.
@@ -251,7 +251,7 @@ impl Sound {
                 devices.adapt(now);
                 devices.follow_clocks(now);
             }
-            Self::Echo(echo) => {
+            Self::EchoBot(echo) => {
                 if now > echo.due + ECHO_BEHIND {
                     echo.due = now;
                 }
@@ -263,10 +263,10 @@ impl Sound {
     pub(crate) fn wants_block(&mut self, now: Duration) -> bool {
         match self {
             Self::Devices(devices) => devices.playback.queued() < devices.least_queued,
-            Self::Echo(echo) => {
-                let wants = echo.turn == EchoTurn::Idle && now >= echo.due;
+            Self::EchoBot(echo) => {
+                let wants = echo.turn == EchoPhase::Idle && now >= echo.due;
                 if wants {
-                    echo.turn = EchoTurn::Hear;
+                    echo.turn = EchoPhase::Hear;
                 }
                 wants
             }
@@ -279,10 +279,10 @@ impl Sound {
             Self::Devices(devices) => {
                 devices.playback.write(block);
             }
-            Self::Echo(echo) => {
+            Self::EchoBot(echo) => {
                 echo.heard.push_back(*block);
                 echo.due += BLOCK_DURATION;
-                echo.turn = EchoTurn::Speak;
+                echo.turn = EchoPhase::Speak;
             }
         }
     }
@@ -293,8 +293,8 @@ impl Sound {
             (Self::Devices(devices), Width::Stereo) => {
                 devices.playback.write_stereo(&block.left, &block.right);
             }
-            (Self::Devices(_) | Self::Echo(_), Width::Mono) => self.play(&block.left),
-            (Self::Echo(_), Width::Stereo) => self.play(&block.mean()),
+            (Self::Devices(_) | Self::EchoBot(_), Width::Mono) => self.play(&block.left),
+            (Self::EchoBot(_), Width::Stereo) => self.play(&block.mean()),
         }
     }
 
@@ -308,9 +308,9 @@ impl Sound {
                 }
                 has_block
             }
-            Self::Echo(echo) => {
-                let speaks = echo.turn == EchoTurn::Speak;
-                echo.turn = EchoTurn::Idle;
+            Self::EchoBot(echo) => {
+                let speaks = echo.turn == EchoPhase::Speak;
+                echo.turn = EchoPhase::Idle;
                 if speaks && echo.heard.len() > ECHO_BLOCKS {
                     *block = echo.heard.pop_front().unwrap_or([0.0; BLOCK_SAMPLES]);
                     return true;

@@ -13,19 +13,19 @@ const MOST_OPENING: usize = 4;
 
 /// Opens devices of one kind.
 #[derive(Debug)]
-pub(crate) struct Switch<D> {
+pub(crate) struct DeviceSwap<D> {
     /// The newest; what was wanted before it is closed when it comes.
     pending: Option<Receiver<Result<D, DeviceError>>>,
     opening: Arc<AtomicUsize>,
 }
 
-impl<D> Default for Switch<D> {
+impl<D> Default for DeviceSwap<D> {
     fn default() -> Self {
         Self { pending: None, opening: Arc::default() }
     }
 }
 
-impl<D: Send + 'static> Switch<D> {
+impl<D: Send + 'static> DeviceSwap<D> {
     /// Begins to open a device. The answer comes by [`poll`](Self::poll), unless another is wanted before.
     pub(crate) fn begin(
         &mut self,
@@ -75,7 +75,7 @@ mod tests {
     use super::*;
     use std::sync::mpsc::channel;
 
-    fn answer<D: Send + 'static>(switch: &mut Switch<D>) -> Result<D, String> {
+    fn answer<D: Send + 'static>(switch: &mut DeviceSwap<D>) -> Result<D, String> {
         loop {
             if let Some(answer) = switch.poll() {
                 return answer;
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn the_last_that_was_wanted_is_given_and_what_was_wanted_before_is_closed() {
-        let mut switch = Switch::default();
+        let mut switch = DeviceSwap::default();
         let (closed, told) = channel::<()>();
         let (go_on, wait) = channel::<()>();
         switch
@@ -104,14 +104,14 @@ mod tests {
 
     #[test]
     fn a_device_that_cannot_be_opened_says_why() {
-        let mut switch = Switch::<()>::default();
+        let mut switch = DeviceSwap::<()>::default();
         switch.begin(|| Err(DeviceError::NoSoundSystem { why: "it is off".into() })).unwrap();
         assert!(answer(&mut switch).unwrap_err().contains("it is off"));
     }
 
     #[test]
     fn a_sound_system_that_hangs_is_not_asked_without_end() {
-        let mut switch = Switch::<()>::default();
+        let mut switch = DeviceSwap::<()>::default();
         let mut held = Vec::new();
         for _ in 0..MOST_OPENING {
             let (go_on, wait) = channel::<()>();

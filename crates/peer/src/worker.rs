@@ -15,33 +15,33 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use voicemesh_audio::space::Handedness;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
-use voicemesh_engine::{CommsEvent, EngineOnNetwork};
+use voicemesh_engine::{EngineEvent, EngineOnNetwork};
 use voicemesh_mesh::{Carried, CarrierEvent, MeshEvent, PathChange};
-use voicemesh_session::client::{ClientEvent, Who};
-use voicemesh_session::speaker::VoiceTarget;
+use voicemesh_session::client::{ClientEvent, Participant};
+use voicemesh_session::voice_targets::VoiceTarget;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::packet::Recipient;
 use voicemesh_wire::signaling::MemberStatus;
 
 use crate::carrier::RealCarrier;
 use crate::command::{Command, LobbyCommand, TextTo};
-use crate::data::{Desk, Order};
-use crate::event::{DeviceRole, Event, Stamped};
-use crate::game::{Audiences, JOINED, Moved, Places, Taps};
+use crate::data::{DataCommand, SendLedger};
+use crate::event::{DeviceRole, Event, TimedEvent};
+use crate::game::{Audiences, JOINED, MovedPositions, PcmOutputs, PendingPositions};
 use crate::identity::TicketFile;
-use crate::inbox::{Arrivals, Wake};
+use crate::inbox::{Wake, WorkerReceiver};
 use crate::options::{JoinOptions, MicrophoneChoice};
 use crate::record::Recorder;
 use crate::shared::Shared;
 use crate::sleep_watch::SleepWatch;
-use crate::sound::{Sound, Switched};
+use crate::sound::{Sound, SwapResult};
 use publish::{Publisher, Situation};
 use recording::Recording;
 
 pub(crate) use publish::{EVENTS, RECORDING};
 
 /// The thread sleeps at most this long.
-const LONGEST_NAP: Duration = Duration::from_millis(5);
+const MAX_PARK: Duration = Duration::from_millis(5);
 /// Arrivals handled before sound gets its turn.
 const ARRIVALS_PER_TURN: usize = 512;
 /// Blocks of sound handled before the network gets its turn: half a second. A program may write its microphone faster than they
@@ -51,7 +51,7 @@ const BLOCKS_PER_TURN: usize = 50;
 pub(crate) struct Worker {
     comms: EngineOnNetwork<Carried<RealCarrier>>,
     tickets: TicketFile,
-    arrivals: Arrivals,
+    arrivals: WorkerReceiver,
     commands: Receiver<Command>,
     out: Publisher,
     sound: Sound,
@@ -66,32 +66,32 @@ pub(crate) struct Worker {
     microphone: MicrophoneChoice,
     recording: Recording,
     microphone_lost: bool,
-    desk: Arc<Desk>,
+    desk: Arc<SendLedger>,
     /// Empty between turns.
-    orders: VecDeque<Order>,
+    orders: VecDeque<DataCommand>,
     leaving_since: Option<Duration>,
     sleep: SleepWatch,
     handedness: Handedness,
     /// Both sides are played, and the own speech to groups is to be placed.
     is_positional: bool,
-    places: Arc<Places>,
-    moved: Moved,
+    places: Arc<PendingPositions>,
+    moved: MovedPositions,
     audiences: Audiences,
-    taps: Taps,
+    taps: PcmOutputs,
     /// Blocks rendered.
     blocks: u32,
 }
 
 /// The engine's ends of what it shares with the handle and the runtime.
 pub(crate) struct Ends {
-    pub arrivals: Arrivals,
+    pub arrivals: WorkerReceiver,
     pub commands: Receiver<Command>,
-    pub events: SyncSender<Stamped>,
+    pub events: SyncSender<TimedEvent>,
     pub shared: Arc<Shared>,
-    pub desk: Arc<Desk>,
+    pub desk: Arc<SendLedger>,
     /// Wakes the task that awaits an event.
     pub told: Arc<Notify>,
-    pub places: Arc<Places>,
+    pub places: Arc<PendingPositions>,
 }
 
 /// Whether to go on.
@@ -135,9 +135,9 @@ impl Worker {
             handedness: options.handedness,
             is_positional: options.positional,
             places,
-            moved: Moved::default(),
+            moved: MovedPositions::default(),
             audiences: Audiences::default(),
-            taps: Taps::default(),
+            taps: PcmOutputs::default(),
             blocks: 0,
         }
     }
@@ -166,7 +166,7 @@ impl Worker {
                 break;
             }
             self.publish(now);
-            std::thread::park_timeout(LONGEST_NAP);
+            std::thread::park_timeout(MAX_PARK);
         }
         self.end();
     }
@@ -233,7 +233,7 @@ impl Worker {
         while let Some(event) = self.sound.poll_event() {
             self.device_event(now, event);
         }
-        while let Some(Switched { which, told }) = self.sound.poll_switch() {
+        while let Some(SwapResult { which, told }) = self.sound.poll_switch() {
             match told {
                 Ok(()) if which == DeviceRole::Input => {
                     self.microphone_lost = false;
@@ -280,11 +280,11 @@ impl Worker {
                 Ok(())
             }
             Command::SetGain(peer, gain) => {
-                self.comms.set_gain(Who::Peer(peer), gain);
+                self.comms.set_gain(Participant::Peer(peer), gain);
                 Ok(())
             }
             Command::SetPeerMuted(peer, muted) => {
-                self.comms.set_peer_muted(Who::Peer(peer), muted);
+                self.comms.set_peer_muted(Participant::Peer(peer), muted);
                 Ok(())
             }
             Command::SendText(TextTo::Group(group), text) => self.comms.send_group_text(now, &group, &text),
@@ -344,12 +344,12 @@ impl Worker {
         }
     }
 
-    fn join_group(&mut self, now: Duration, name: String) -> Result<(), voicemesh_engine::CommsError> {
+    fn join_group(&mut self, now: Duration, name: String) -> Result<(), voicemesh_engine::EngineError> {
         self.comms.join_group(now, &name)?;
         self.speak(now, JOINED, VoiceTarget::Group(name))
     }
 
-    fn leave_group(&mut self, now: Duration, name: String) -> Result<(), voicemesh_engine::CommsError> {
+    fn leave_group(&mut self, now: Duration, name: String) -> Result<(), voicemesh_engine::EngineError> {
         self.comms.leave_group(now, &name)?;
         self.hush(now, JOINED, &VoiceTarget::Group(name))
     }
@@ -402,7 +402,7 @@ impl Worker {
             MeshEvent::PeerJoined(member) => {
                 if self.sound.echoes() && member.metadata.get("kind").is_some_and(|kind| kind == "echo") {
                     // Two that say back what they hear would never stop.
-                    self.comms.set_peer_muted(Who::Peer(member.peer), true);
+                    self.comms.set_peer_muted(Participant::Peer(member.peer), true);
                 }
                 self.desk.joined(member.peer, member.capabilities.data);
                 Event::PeerJoined { peer: member.peer, name: member.name, metadata: member.metadata }
@@ -410,7 +410,7 @@ impl Worker {
             MeshEvent::PeerLeft { member, reason } => {
                 self.heard.remove(&member.peer);
                 self.last_data_of(now, member.peer);
-                self.comms.set_placement(Who::Peer(member.peer), None);
+                self.comms.set_placement(Participant::Peer(member.peer), None);
                 Event::PeerLeft { peer: member.peer, name: member.name, reason }
             }
             MeshEvent::MetadataChanged { peer, metadata } => Event::MetadataChanged { peer, metadata },
@@ -440,22 +440,26 @@ impl Worker {
         self.tell(now, event);
     }
 
-    fn comms_event(&mut self, now: Duration, event: CommsEvent<PeerId>) {
+    fn comms_event(&mut self, now: Duration, event: EngineEvent<PeerId>) {
         let event = match event {
-            CommsEvent::Speaking { who: Who::Peer(peer), speaking } => Event::Speaking { peer, speaking },
-            CommsEvent::FirstHeard { who: Who::Peer(peer) } if self.heard.insert(peer) => Event::FirstHeard { peer },
-            CommsEvent::Session(ClientEvent::Joined { .. }) => Event::Connected,
-            CommsEvent::Session(ClientEvent::RouteChanged { who: Who::Peer(peer), route })
+            EngineEvent::Speaking { who: Participant::Peer(peer), speaking } => Event::Speaking { peer, speaking },
+            EngineEvent::FirstHeard { who: Participant::Peer(peer) } if self.heard.insert(peer) => {
+                Event::FirstHeard { peer }
+            }
+            EngineEvent::Session(ClientEvent::Joined { .. }) => Event::Connected,
+            EngineEvent::Session(ClientEvent::RouteChanged { who: Participant::Peer(peer), route })
                 if self.comms.network().mesh.member(peer).is_some() =>
             {
                 Event::RouteChanged { peer, route }
             }
-            CommsEvent::Session(ClientEvent::GroupRefused { group }) => {
+            EngineEvent::Session(ClientEvent::GroupRefused { group }) => {
                 // What is not listened to after a join is not spoken to by it, either.
                 let _ = self.hush(now, JOINED, &VoiceTarget::Group(group.clone()));
                 Event::GroupRefused { group }
             }
-            CommsEvent::Session(ClientEvent::Text { from: Who::Peer(from), recipient, group, text, .. }) => {
+            EngineEvent::Session(ClientEvent::Text {
+                from: Participant::Peer(from), recipient, group, text, ..
+            }) => {
                 let name = self.comms.network().mesh.member(from).map(|member| member.name.clone());
                 let private = matches!(recipient, Recipient::Client(_));
                 Event::Text { from, name: name.unwrap_or_default(), private, group, text }

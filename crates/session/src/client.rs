@@ -37,8 +37,8 @@ use crate::network::NetworkEvent;
 use crate::output::{Fallback, LinkPacket, Output};
 use crate::roster::{Roster, ServerHealth};
 use crate::route::Route;
-use crate::speaker::{TargetOptions, TooManyTargets, VoiceTarget};
 use crate::transport::{DisconnectReason, LinkId, PacketLimits, Reliability};
+use crate::voice_targets::{TargetOptions, TooManyTargets, VoiceTarget};
 use bundling::Bundling;
 use core::Core;
 use pairs::Pairs;
@@ -46,10 +46,10 @@ use voice_in::VoiceReceiver;
 use voice_out::VoiceSender;
 
 pub use data::DataEvent;
-pub use event::{ClientEvent, DropCounts, Dropped, Voice, Who};
+pub use event::{ClientEvent, DropCounts, Dropped, Participant, Voice};
 pub use inbound::Received;
 pub use view::View;
-pub use voice_out::{AudienceMember, FRAMES_PER_PACKET, Reached, Spoken};
+pub use voice_out::{AudienceMember, FRAMES_PER_PACKET, OutgoingFrame, SendSummary};
 
 /// Events that were not polled yet, at most. When there are more, new ones are dropped and counted.
 const EVENTS: usize = 4096;
@@ -190,12 +190,12 @@ impl<P: Copy + Ord + Debug> Client<P> {
     }
 
     /// The way to a peer.
-    pub fn route(&self, who: Who<P>) -> Route {
+    pub fn route(&self, who: Participant<P>) -> Route {
         self.core.route(who)
     }
 
     /// Everyone to whom there is a way, and which.
-    pub fn routes(&self) -> impl Iterator<Item = (Who<P>, Route)> + '_ {
+    pub fn routes(&self) -> impl Iterator<Item = (Participant<P>, Route)> + '_ {
         self.core.routes.iter().map(|(who, state)| (*who, state.route()))
     }
 
@@ -227,7 +227,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
 
     /// Speech to these goes through the relay, where there is one, although a link could carry it: one relayed copy costs
     /// the uplink less than several direct ones. Nothing else changes its way.
-    pub fn relay_speech_to(&mut self, now: Duration, relayed: BTreeSet<Who<P>>) {
+    pub fn relay_speech_to(&mut self, now: Duration, relayed: BTreeSet<Participant<P>>) {
         if self.core.relayed_by_choice != relayed {
             self.core.relayed_by_choice = relayed;
             self.core.refresh_routes(now);
@@ -281,7 +281,8 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 }
                 let peers = to.iter().map(|destination| destination.link.peer);
                 // What moves between link and relay goes both ways already.
-                let is_relayed = |peer| self.core.routes.get(&Who::Peer(peer)).is_some_and(|route| route.uses_relay());
+                let is_relayed =
+                    |peer| self.core.routes.get(&Participant::Peer(peer)).is_some_and(|route| route.uses_relay());
                 let peers: BTreeSet<P> = peers.filter(|peer| !is_relayed(*peer)).collect();
                 self.sender.relay_refused(&mut self.core, now, &peers, packet, sequence, frames);
             }
@@ -310,7 +311,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
             NetworkEvent::RosterChanged(roster) => self.set_roster(now, *roster),
             NetworkEvent::ServerPong(number) => self.core.relay_path.answered(now, number),
             NetworkEvent::PeerRestarted(peer) => {
-                self.receiver.streams.remove(&Who::Peer(peer));
+                self.receiver.streams.remove(&Participant::Peer(peer));
             }
             NetworkEvent::Hosting
             | NetworkEvent::HostingFailed(_)
@@ -429,11 +430,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
     ///
     /// With no open target the frame is not sent and takes no number. A frame larger than a packet is not sent.
     pub fn send_voice(&mut self, now: Duration, frame: Bytes) -> usize {
-        self.send_spoken(now, &Spoken::plain(frame)).listeners
+        self.send_spoken(now, &OutgoingFrame::plain(frame)).listeners
     }
 
     /// The same, with what goes with it.
-    pub fn send_spoken(&mut self, now: Duration, spoken: &Spoken<'_, P>) -> Reached {
+    pub fn send_spoken(&mut self, now: Duration, spoken: &OutgoingFrame<'_, P>) -> SendSummary {
         self.sender.send_spoken(&mut self.core, now, spoken)
     }
 
@@ -469,7 +470,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
 
     /// Sends a packet that may be lost to one peer or client, by the way that its speech takes: the link if it is bound
     /// and sound, else the relay. `packet` is given the session and the own id in it. Says whether there was a way.
-    pub fn send_to(&mut self, who: Who<P>, packet: impl Fn(SessionId, ClientId) -> Vec<u8>) -> bool {
+    pub fn send_to(&mut self, who: Participant<P>, packet: impl Fn(SessionId, ClientId) -> Vec<u8>) -> bool {
         self.core.send_to(who, packet)
     }
 

@@ -26,7 +26,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use voicemesh_wire::limits::{RELIABLE_DATA_BYTES, UNRELIABLE_DATA_BYTES};
 
-pub use pipe::{Inward, Outward, Pipe, PipeEvent, Violation};
+pub use pipe::{Incoming, Outgoing, Pipe, PipeEvent, Violation};
 
 use crate::transport::Reliability;
 

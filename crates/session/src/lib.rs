@@ -18,10 +18,10 @@ pub mod output;
 pub mod roster;
 pub mod route;
 pub mod server;
-pub mod speaker;
 pub mod stream;
 pub mod table;
 mod transport;
+pub mod voice_targets;
 
 pub use client::{Client, ClientConfig, ClientEvent};
 pub use network::{Delivery, Network, Reliability};

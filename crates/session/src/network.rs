@@ -9,7 +9,7 @@ use crate::client::Client;
 use crate::output::{LinkPacket, Output};
 use crate::roster::{Roster, ServerHealth};
 
-pub use crate::transport::{Delivery, Destination, DisconnectReason, LinkId, Naming, PacketLimits, Reliability};
+pub use crate::transport::{ClientLookup, Delivery, Destination, DisconnectReason, LinkId, PacketLimits, Reliability};
 
 /// What a network reports, once each, in the order in which it happened.
 #[derive(Clone, Debug, PartialEq, Eq)]

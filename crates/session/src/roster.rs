@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use voicemesh_wire::{ClientId, Permissions, SessionId};
 
-use crate::transport::Naming;
+use crate::transport::ClientLookup;
 
 /// The packets that a peer reads beyond the least that all do (its capabilities).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,12 +122,12 @@ impl<P: Copy + Ord> Roster<P> {
     }
 
     /// Which client a peer is in a session.
-    pub fn client_of(&self, session: SessionId, peer: P) -> Naming {
+    pub fn client_of(&self, session: SessionId, peer: P) -> ClientLookup {
         if !self.is_kept {
-            return Naming::NoRoster;
+            return ClientLookup::NoRoster;
         }
         let client = self.entries.get(&peer).filter(|_| self.session == Some(session)).and_then(|entry| entry.client);
-        client.map_or(Naming::NotYet, Naming::Client)
+        client.map_or(ClientLookup::NotYet, ClientLookup::Client)
     }
 
     /// Which peer a client of a session is.

@@ -59,7 +59,7 @@ pub struct Destination<P> {
 
 /// What a network knows of a peer's client id in a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Naming {
+pub enum ClientLookup {
     /// This network has no roster: what a HandshakeP2P says is believed.
     NoRoster,
     /// The roster does not name that peer (yet).

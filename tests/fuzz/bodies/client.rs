@@ -4,11 +4,11 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use voicemesh_session::client::{ClientConfig, Phase, Spoken, Who};
+use voicemesh_session::client::{ClientConfig, OutgoingFrame, Participant, Phase};
 use voicemesh_session::network::{
     Delivery, Destination, DisconnectReason, LinkId, Network, NetworkError, NetworkEvent, Reliability, carry_out,
 };
-use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
+use voicemesh_session::voice_targets::{TargetOptions, VoiceTarget};
 use voicemesh_session::{Abilities, Client, ClientEvent, Roster, RosterEntry};
 use voicemesh_wire::packet::{self, ClockProbe, CodecSettings, Kind, Recipient, Routing};
 use voicemesh_wire::{ClientId, GroupId, Permissions, SessionId};
@@ -227,9 +227,9 @@ impl Script {
                 let per_packet = input.u8() % 6;
                 let frames_per_packet = &|_| per_packet;
                 let wants_copies = &wants_copies;
-                let spoken = Spoken { frame, pause_follows, copies: &copies, wants_copies, frames_per_packet };
+                let spoken = OutgoingFrame { frame, pause_follows, copies: &copies, wants_copies, frames_per_packet };
                 self.client.send_spoken(self.now, &spoken);
-                let who = Who::Peer(what >> 6);
+                let who = Participant::Peer(what >> 6);
                 self.client.send_to(who, |session, sender| ClockProbe { sender, asked_us: 1 }.encode(session));
             }
         }
@@ -277,10 +277,10 @@ impl Script {
             _ => return,
         };
         if let (Some(peer), true) = (link, self.has_roster) {
-            assert_eq!(from, Who::Peer(peer));
+            assert_eq!(from, Participant::Peer(peer));
         }
         let you = self.client.view().map(|view| (view.session(), view.you()));
-        assert!(you.is_none_or(|(session, you)| from != Who::Client(session, you)), "it hears itself");
+        assert!(you.is_none_or(|(session, you)| from != Participant::Client(session, you)), "it hears itself");
     }
 
     fn check(&self) {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use voicemesh_session::client::Spoken;
+use voicemesh_session::client::OutgoingFrame;
 use voicemesh_session::network::carry_out;
 use voicemesh_session::route::Route;
 use voicemesh_session::{Client, ClientEvent};
@@ -32,7 +32,8 @@ impl World {
             let copies: &[u8] = if number.is_multiple_of(2) { &[1, 2] } else { &[] };
             let wants_copies = |_| !number.is_multiple_of(3);
             let pause_follows = number.is_multiple_of(7);
-            let spoken = Spoken { pause_follows, copies, wants_copies: &wants_copies, ..Spoken::plain(frame) };
+            let spoken =
+                OutgoingFrame { pause_follows, copies, wants_copies: &wants_copies, ..OutgoingFrame::plain(frame) };
             client.send_spoken(now, &spoken).listeners
         })
     }

@@ -230,7 +230,7 @@ fn a_voice_may_be_closed_while_another_thread_reads_it() {
 fn events_of_a_lobby_carry_what_they_say() {
     let mut current = Current::default();
     let mut told = |event| {
-        let event = current.keep(Stamped { at: std::time::Duration::ZERO, event });
+        let event = current.keep(TimedEvent { at: std::time::Duration::ZERO, event });
         (event, read(event.code), read(event.text))
     };
     let refused = |retry_after| Event::Refused {

@@ -4,9 +4,9 @@ use super::*;
 use crate::people::tests::{arrival, peer, people};
 use crate::tally::tests::{at, joined};
 
-fn stay(relay_only: bool, part: Part) -> Stay {
+fn stay(relay_only: bool, part: Part) -> SessionInfo {
     let (server, room, name) = ("ws://127.0.0.1:8080".to_owned(), "lobby".to_owned(), "Ada".to_owned());
-    Stay {
+    SessionInfo {
         server,
         server_by_default: true,
         room,
@@ -19,8 +19,8 @@ fn stay(relay_only: bool, part: Part) -> Stay {
     }
 }
 
-fn human() -> Human {
-    Human::new(stay(false, Part::Talk))
+fn human() -> TextOutput {
+    TextOutput::new(stay(false, Part::Talk))
 }
 
 /// What a fresh view says about one event, with Ben present.
@@ -47,8 +47,8 @@ fn the_first_line_says_who_sees_addresses() {
     assert!(first(true).contains("no one in the room sees this machine's network address"));
 }
 
-fn human_with(relay_only: bool) -> Human {
-    Human::new(stay(relay_only, Part::Talk))
+fn human_with(relay_only: bool) -> TextOutput {
+    TextOutput::new(stay(relay_only, Part::Talk))
 }
 
 #[test]
@@ -56,7 +56,7 @@ fn the_opening_names_room_server_and_name() {
     let text = human().opening()[1].text.clone();
     assert_eq!(text, "Joining “lobby” at ws://127.0.0.1:8080 (this machine; --server names another) as Ada …");
     assert!(human().invitation().is_some_and(|line| line.text.contains("/help")));
-    assert_eq!(Human::new(stay(false, Part::Echo)).invitation(), None, "an echo has no one who types");
+    assert_eq!(TextOutput::new(stay(false, Part::Echo)).invitation(), None, "an echo has no one who types");
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn joining_and_joining_again() {
 
 #[test]
 fn an_echo_says_that_it_is_one() {
-    let mut echo = Human::new(Stay { name: "echo".into(), ..stay(false, Part::Echo) });
+    let mut echo = TextOutput::new(SessionInfo { name: "echo".into(), ..stay(false, Part::Echo) });
     let line = echo.event(&at(0, joined()), &People::default()).expect("a line");
     assert_eq!(line.text, "The echo peer “echo” is in “lobby” and says back what it hears; one other is there.");
 }
@@ -204,7 +204,7 @@ fn who_is_heard_without_the_server_is_said_as_it_is() {
 
 #[test]
 fn a_reason_with_a_remedy_is_told_whenever_it_is_a_new_one() {
-    let mut human = Human::new(Stay { server_by_default: false, ..stay(false, Part::Talk) });
+    let mut human = TextOutput::new(SessionInfo { server_by_default: false, ..stay(false, Part::Talk) });
     let mut say = |event| human.event(&at(0, event), &People::default()).map_or(String::new(), |line| line.text);
     let failed = |failure: ConnectFailure| Event::ServerAway {
         why: failure.to_string(),

@@ -19,7 +19,7 @@ const MOST_GAIN_PERCENT: u32 = 400;
 
 /// What a key asks of the room; what it does to the view alone is done.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Wish {
+pub(crate) enum Action {
     /// A line was typed.
     Line(String),
     /// Speak no more, or again.
@@ -41,7 +41,7 @@ pub(crate) enum Wish {
 }
 
 /// Takes one event of the terminal.
-pub(crate) fn take(screen: &mut Screen, now: Duration, event: Event, size: Size) -> Option<Wish> {
+pub(crate) fn take(screen: &mut Screen, now: Duration, event: Event, size: Size) -> Option<Action> {
     match event {
         Event::Key(key) if key.kind == KeyEventKind::Release => released(screen, key),
         Event::Key(key) if key.kind == KeyEventKind::Repeat && is_talk_key(screen, key) => None,
@@ -59,17 +59,17 @@ pub(crate) fn take(screen: &mut Screen, now: Duration, event: Event, size: Size)
 }
 
 /// Time has passed.
-pub(crate) fn poll(screen: &mut Screen, now: Duration) -> Option<Wish> {
+pub(crate) fn poll(screen: &mut Screen, now: Duration) -> Option<Action> {
     screen.held_key.poll(now).and_then(|held| talk(screen, held))
 }
 
-fn pressed(screen: &mut Screen, now: Duration, key: KeyEvent, size: Size) -> Option<Wish> {
+fn pressed(screen: &mut Screen, now: Duration, key: KeyEvent, size: Size) -> Option<Action> {
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     match key.code {
-        KeyCode::Char('c' | 'q') if control => return Some(Wish::Leave),
-        KeyCode::Char('d') if control && screen.editor.is_empty() => return Some(Wish::Leave),
-        KeyCode::Char('l') if control => return Some(Wish::Redraw),
-        KeyCode::Char('z') if control => return Some(Wish::Suspend),
+        KeyCode::Char('c' | 'q') if control => return Some(Action::Leave),
+        KeyCode::Char('d') if control && screen.editor.is_empty() => return Some(Action::Leave),
+        KeyCode::Char('l') if control => return Some(Action::Redraw),
+        KeyCode::Char('z') if control => return Some(Action::Suspend),
         _ => {}
     }
     if is_talk_key(screen, key) {
@@ -96,8 +96,8 @@ fn pressed(screen: &mut Screen, now: Duration, key: KeyEvent, size: Size) -> Opt
             screen.overlay = Some(Overlay { content: Content::Events, offset: newest });
         }
         KeyCode::Tab => complete_word(screen),
-        KeyCode::F(2) => return Some(Wish::Mute(flip(&mut screen.own.muted))),
-        KeyCode::F(3) => return Some(Wish::Deafen(flip(&mut screen.own.deafened))),
+        KeyCode::F(2) => return Some(Action::Mute(flip(&mut screen.own.muted))),
+        KeyCode::F(3) => return Some(Action::Deafen(flip(&mut screen.own.deafened))),
         KeyCode::F(5) => return mute_chosen(screen),
         KeyCode::F(6) => return gain(screen, false),
         KeyCode::F(7) => return gain(screen, true),
@@ -109,7 +109,7 @@ fn pressed(screen: &mut Screen, now: Duration, key: KeyEvent, size: Size) -> Opt
         KeyCode::Enter if screen.editor.is_empty() => {}
         KeyCode::Enter => {
             screen.log.show_newest();
-            return Some(Wish::Line(screen.editor.take()));
+            return Some(Action::Line(screen.editor.take()));
         }
         KeyCode::Char(sign @ ('+' | '-')) if screen.editor.is_empty() && screen.chosen.is_some() => {
             return gain(screen, sign == '+');
@@ -169,7 +169,7 @@ fn edit(screen: &mut Screen, key: KeyEvent, control: bool) {
     }
 }
 
-fn released(screen: &mut Screen, key: KeyEvent) -> Option<Wish> {
+fn released(screen: &mut Screen, key: KeyEvent) -> Option<Action> {
     // A space that was pressed to talk is released as one, whatever has been typed meanwhile.
     let key_to_talk = matches!(key.code, KeyCode::F(4) | KeyCode::Char(' '));
     (key_to_talk && screen.talk_key == TalkKey::Hold && screen.own.talking).then(|| talk(screen, false)).flatten()
@@ -181,22 +181,22 @@ fn is_talk_key(screen: &Screen, key: KeyEvent) -> bool {
     screen.talk_key != TalkKey::None && (key.code == KeyCode::F(4) || space)
 }
 
-fn talk(screen: &mut Screen, held: bool) -> Option<Wish> {
+fn talk(screen: &mut Screen, held: bool) -> Option<Action> {
     screen.own.talking = held;
-    Some(Wish::Talk(held))
+    Some(Action::Talk(held))
 }
 
-fn mute_chosen(screen: &mut Screen) -> Option<Wish> {
+fn mute_chosen(screen: &mut Screen) -> Option<Action> {
     let person = chosen(screen)?;
     let muted = flip(&mut person.muted);
-    Some(Wish::MutePeer(person.peer, muted))
+    Some(Action::MutePeer(person.peer, muted))
 }
 
-fn gain(screen: &mut Screen, louder: bool) -> Option<Wish> {
+fn gain(screen: &mut Screen, louder: bool) -> Option<Action> {
     let person = chosen(screen)?;
     let stepped = person.gain_percent.saturating_add_signed(if louder { 1 } else { -1 } * GAIN_STEP_PERCENT as i32);
     person.gain_percent = stepped.min(MOST_GAIN_PERCENT);
-    Some(Wish::Gain(person.peer, person.gain_percent as f32 / 100.0))
+    Some(Action::Gain(person.peer, person.gain_percent as f32 / 100.0))
 }
 
 fn chosen(screen: &mut Screen) -> Option<&mut Person> {
@@ -230,15 +230,15 @@ mod tests {
 
     const SIZE: Size = Size { width: 80, height: 24 };
 
-    fn press(screen: &mut Screen, code: KeyCode) -> Option<Wish> {
+    fn press(screen: &mut Screen, code: KeyCode) -> Option<Action> {
         with(screen, code, KeyModifiers::NONE)
     }
 
-    fn with(screen: &mut Screen, code: KeyCode, modifiers: KeyModifiers) -> Option<Wish> {
+    fn with(screen: &mut Screen, code: KeyCode, modifiers: KeyModifiers) -> Option<Action> {
         take(screen, Duration::ZERO, Event::Key(KeyEvent::new(code, modifiers)), SIZE)
     }
 
-    fn kind(screen: &mut Screen, code: KeyCode, kind: KeyEventKind) -> Option<Wish> {
+    fn kind(screen: &mut Screen, code: KeyCode, kind: KeyEventKind) -> Option<Action> {
         take(screen, Duration::ZERO, Event::Key(KeyEvent::new_with_kind(code, KeyModifiers::NONE, kind)), SIZE)
     }
 
@@ -254,23 +254,23 @@ mod tests {
         type_text(&mut screen, "helo");
         press(&mut screen, KeyCode::Left);
         type_text(&mut screen, "l");
-        assert_eq!(press(&mut screen, KeyCode::Enter), Some(Wish::Line("hello".into())));
+        assert_eq!(press(&mut screen, KeyCode::Enter), Some(Action::Line("hello".into())));
         assert_eq!(press(&mut screen, KeyCode::Enter), None, "nothing is no line");
         take(&mut screen, Duration::ZERO, Event::Paste("a\nb".into()), SIZE);
-        assert_eq!(press(&mut screen, KeyCode::Enter), Some(Wish::Line("a b".into())));
+        assert_eq!(press(&mut screen, KeyCode::Enter), Some(Action::Line("a b".into())));
     }
 
     #[test]
     fn keys_leave_mute_and_deafen() {
         let mut screen = screen(&[]);
         for letter in ['c', 'q', 'd'] {
-            assert_eq!(with(&mut screen, KeyCode::Char(letter), KeyModifiers::CONTROL), Some(Wish::Leave));
+            assert_eq!(with(&mut screen, KeyCode::Char(letter), KeyModifiers::CONTROL), Some(Action::Leave));
         }
         type_text(&mut screen, "x");
         assert_eq!(with(&mut screen, KeyCode::Char('d'), KeyModifiers::CONTROL), None, "a half-typed line is not lost");
-        assert_eq!(press(&mut screen, KeyCode::F(2)), Some(Wish::Mute(true)));
-        assert_eq!(press(&mut screen, KeyCode::F(2)), Some(Wish::Mute(false)));
-        assert_eq!(press(&mut screen, KeyCode::F(3)), Some(Wish::Deafen(true)));
+        assert_eq!(press(&mut screen, KeyCode::F(2)), Some(Action::Mute(true)));
+        assert_eq!(press(&mut screen, KeyCode::F(2)), Some(Action::Mute(false)));
+        assert_eq!(press(&mut screen, KeyCode::F(3)), Some(Action::Deafen(true)));
     }
 
     #[test]
@@ -279,16 +279,16 @@ mod tests {
         assert_eq!(press(&mut screen, KeyCode::F(5)), None, "no one is chosen");
         press(&mut screen, KeyCode::Down);
         press(&mut screen, KeyCode::Down);
-        assert_eq!(press(&mut screen, KeyCode::Char('-')), Some(Wish::Gain(peer(2), 0.9)));
-        assert_eq!(press(&mut screen, KeyCode::F(6)), Some(Wish::Gain(peer(2), 0.8)));
-        assert_eq!(press(&mut screen, KeyCode::Char('+')), Some(Wish::Gain(peer(2), 0.9)));
-        assert_eq!(press(&mut screen, KeyCode::F(5)), Some(Wish::MutePeer(peer(2), true)));
-        assert_eq!(press(&mut screen, KeyCode::F(5)), Some(Wish::MutePeer(peer(2), false)));
+        assert_eq!(press(&mut screen, KeyCode::Char('-')), Some(Action::Gain(peer(2), 0.9)));
+        assert_eq!(press(&mut screen, KeyCode::F(6)), Some(Action::Gain(peer(2), 0.8)));
+        assert_eq!(press(&mut screen, KeyCode::Char('+')), Some(Action::Gain(peer(2), 0.9)));
+        assert_eq!(press(&mut screen, KeyCode::F(5)), Some(Action::MutePeer(peer(2), true)));
+        assert_eq!(press(&mut screen, KeyCode::F(5)), Some(Action::MutePeer(peer(2), false)));
         press(&mut screen, KeyCode::Esc);
         type_text(&mut screen, "+-");
         assert_eq!(
             press(&mut screen, KeyCode::Enter),
-            Some(Wish::Line("+-".into())),
+            Some(Action::Line("+-".into())),
             "signs are text without a choice"
         );
     }
@@ -298,9 +298,9 @@ mod tests {
         let mut screen = screen(&[(1, "Ben")]);
         press(&mut screen, KeyCode::Down);
         let last = (0..100).map(|_| press(&mut screen, KeyCode::F(7))).last().flatten();
-        assert_eq!(last, Some(Wish::Gain(peer(1), 4.0)));
+        assert_eq!(last, Some(Action::Gain(peer(1), 4.0)));
         let last = (0..100).map(|_| press(&mut screen, KeyCode::F(6))).last().flatten();
-        assert_eq!(last, Some(Wish::Gain(peer(1), 0.0)));
+        assert_eq!(last, Some(Action::Gain(peer(1), 0.0)));
     }
 
     #[test]
@@ -308,15 +308,15 @@ mod tests {
         let mut screen = screen(&[]);
         screen.talk_key = TalkKey::Hold;
         for code in [KeyCode::F(4), KeyCode::Char(' ')] {
-            assert_eq!(kind(&mut screen, code, KeyEventKind::Press), Some(Wish::Talk(true)));
+            assert_eq!(kind(&mut screen, code, KeyEventKind::Press), Some(Action::Talk(true)));
             assert_eq!(kind(&mut screen, code, KeyEventKind::Repeat), None);
-            assert_eq!(kind(&mut screen, code, KeyEventKind::Release), Some(Wish::Talk(false)));
+            assert_eq!(kind(&mut screen, code, KeyEventKind::Release), Some(Action::Talk(false)));
         }
         assert_eq!(kind(&mut screen, KeyCode::Char('x'), KeyEventKind::Release), None);
         press(&mut screen, KeyCode::F(4));
         assert_eq!(
             take(&mut screen, Duration::ZERO, Event::FocusLost, SIZE),
-            Some(Wish::Talk(false)),
+            Some(Action::Talk(false)),
             "the release goes elsewhere"
         );
     }
@@ -328,15 +328,19 @@ mod tests {
         screen.talk_key = TalkKey::HoldByRepeats;
         let second = Duration::from_secs(1);
         for code in [KeyCode::F(4), KeyCode::Char(' ')] {
-            assert_eq!(press(&mut screen, code), Some(Wish::Talk(true)));
+            assert_eq!(press(&mut screen, code), Some(Action::Talk(true)));
             assert_eq!(poll(&mut screen, second), None);
-            assert_eq!(poll(&mut screen, 2 * second), Some(Wish::Talk(false)));
+            assert_eq!(poll(&mut screen, 2 * second), Some(Action::Talk(false)));
         }
         press(&mut screen, KeyCode::F(4));
-        assert_eq!(take(&mut screen, second, Event::FocusLost, SIZE), Some(Wish::Talk(false)), "repeats go elsewhere");
+        assert_eq!(
+            take(&mut screen, second, Event::FocusLost, SIZE),
+            Some(Action::Talk(false)),
+            "repeats go elsewhere"
+        );
         assert_eq!(take(&mut screen, second, Event::FocusLost, SIZE), None);
         type_text(&mut screen, "two words");
-        assert_eq!(press(&mut screen, KeyCode::Enter), Some(Wish::Line("two words".into())));
+        assert_eq!(press(&mut screen, KeyCode::Enter), Some(Action::Line("two words".into())));
     }
 
     #[test]
@@ -354,11 +358,11 @@ mod tests {
         press(&mut screen, KeyCode::F(1));
         type_text(&mut screen, "/set-password x");
         assert_eq!(screen.overlay, None);
-        assert_eq!(press(&mut screen, KeyCode::Enter), Some(Wish::Line("/set-password x".into())), "no key is lost");
+        assert_eq!(press(&mut screen, KeyCode::Enter), Some(Action::Line("/set-password x".into())), "no key is lost");
         (0..100).for_each(|number| screen.say("12:00", &plain(format!("{number}"))));
         press(&mut screen, KeyCode::F(8));
         assert!(screen.overlay.as_ref().is_some_and(|events| events.offset > 70), "the newest events are shown first");
-        assert_eq!(press(&mut screen, KeyCode::F(2)), Some(Wish::Mute(true)), "muting works over any text");
+        assert_eq!(press(&mut screen, KeyCode::F(2)), Some(Action::Mute(true)), "muting works over any text");
         assert_eq!(screen.overlay, None);
     }
 
@@ -369,7 +373,7 @@ mod tests {
         press(&mut screen, KeyCode::Tab);
         type_text(&mut screen, "ben");
         press(&mut screen, KeyCode::Tab);
-        assert_eq!(press(&mut screen, KeyCode::Enter), Some(Wish::Line("/kick Ben ".into())));
+        assert_eq!(press(&mut screen, KeyCode::Enter), Some(Action::Line("/kick Ben ".into())));
         type_text(&mut screen, "/kick be");
         press(&mut screen, KeyCode::Tab);
         assert_eq!(screen.events.lines().map(|(_, line)| line.text.as_str()).collect::<Vec<_>>(), ["Ben  Bernd"]);

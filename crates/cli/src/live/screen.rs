@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use voicemesh::{Event, MicrophoneState, PeerId, PeerState, Route, ServerConnection, Snapshot, Stamped};
+use voicemesh::{Event, MicrophoneState, PeerId, PeerState, Route, ServerConnection, Snapshot, TimedEvent};
 
 use super::editor::Editor;
 use super::held_key::HeldKey;
@@ -325,7 +325,7 @@ pub(crate) struct LinkWatch {
 }
 
 impl LinkWatch {
-    pub(crate) fn event(&mut self, stamped: &Stamped) {
+    pub(crate) fn event(&mut self, stamped: &TimedEvent) {
         match &stamped.event {
             Event::Joined { .. } => {
                 self.joined_at.get_or_insert(stamped.at);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use voicemesh_audio::{BLOCK_SAMPLES, Block, level};
-use voicemesh_engine::{CommsConfig, CommsEvent, EngineOnNetwork, Mode, VoiceEngine};
+use voicemesh_engine::{EngineConfig, EngineEvent, EngineOnNetwork, Mode, VoiceEngine};
 use voicemesh_session::client::ClientEvent;
 use voicemesh_wire::GroupId;
 use voicemesh_wire::packet::Recipient;
@@ -28,7 +28,7 @@ fn failed(error: &dyn std::error::Error) -> Violation {
 impl<'a, T: Testbed> Room<'a, T> {
     fn new(rig: &'a mut Rig<T>, clients: usize) -> Result<Self, Violation> {
         let make = |rig: &mut Rig<T>, name: String, seed| {
-            let engine = VoiceEngine::new(CommsConfig::new(name, seed)).map_err(|error| failed(&error))?;
+            let engine = VoiceEngine::new(EngineConfig::new(name, seed)).map_err(|error| failed(&error))?;
             Ok(EngineOnNetwork::new(engine, rig.testbed().peer()))
         };
         let mut server = make(rig, "server".to_owned(), 1)?;
@@ -78,7 +78,7 @@ impl<'a, T: Testbed> Room<'a, T> {
 
     fn texts(&mut self, client: usize) -> Vec<String> {
         let text = |event| match event {
-            CommsEvent::Session(ClientEvent::Text { text, .. }) => Some(text),
+            EngineEvent::Session(ClientEvent::Text { text, .. }) => Some(text),
             _ => None,
         };
         std::iter::from_fn(|| self.clients[client].poll_event()).filter_map(text).collect()

@@ -14,7 +14,7 @@ use voicemesh_audio::Block;
 use voicemesh_audio::space::StereoBlock;
 use voicemesh_device::{DeviceError, Resampler};
 use voicemesh_engine::Mixing;
-use voicemesh_session::client::Who;
+use voicemesh_session::client::Participant;
 use voicemesh_wire::PeerId;
 
 use crate::inbox::Wake;
@@ -34,7 +34,7 @@ const VOICES: usize = 256;
 
 /// What both ends of a ring know.
 #[derive(Debug, Default)]
-struct Demand {
+struct ReaderStats {
     /// Frames that the reader took at a time, lately.
     at_a_time: AtomicU32,
     reads: AtomicU32,
@@ -49,7 +49,7 @@ pub(crate) struct Reader {
     frames_per_ms: usize,
     /// Nothing is given until enough waits again.
     is_dry: bool,
-    demand: Arc<Demand>,
+    demand: Arc<ReaderStats>,
     wake: Wake,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct Source {
     right: Option<Resampler>,
     /// The left side, while the right one is converted.
     waiting: Vec<f32>,
-    demand: Arc<Demand>,
+    demand: Arc<ReaderStats>,
     reads: u32,
     read_at: Option<Duration>,
     is_fed: bool,
@@ -74,7 +74,7 @@ pub(crate) fn ring(rate_hz: u32, channels: usize, wake: &Wake) -> Result<(Source
     let right = if channels == 2 { Some(Resampler::new(rate_hz)?) } else { None };
     let frames_per_ms = (rate_hz as usize).div_ceil(1_000);
     let (producer, consumer) = RingBuffer::new(RING_MS * frames_per_ms * channels);
-    let demand = Arc::new(Demand::default());
+    let demand = Arc::new(ReaderStats::default());
     let source = Source {
         ring: producer,
         channels,
@@ -184,14 +184,14 @@ impl Source {
 
 /// All rings that the engine feeds.
 #[derive(Default)]
-pub(crate) struct Taps {
+pub(crate) struct PcmOutputs {
     mix: Option<Source>,
     /// In the order in which they were opened.
     voices: Vec<(PeerId, Source)>,
     led: bool,
 }
 
-impl Taps {
+impl PcmOutputs {
     pub(crate) fn open_mix(&mut self, source: Source) {
         self.mix = Some(source);
     }
@@ -227,8 +227,8 @@ impl Taps {
     }
 
     /// One speaker's 10 ms. Who is read apart is not mixed.
-    pub(crate) fn speaker(&mut self, who: Who<PeerId>, block: &Block, is_deafened: bool) -> Mixing {
-        let open = self.voices.iter_mut().find(|(peer, _)| who == Who::Peer(*peer));
+    pub(crate) fn speaker(&mut self, who: Participant<PeerId>, block: &Block, is_deafened: bool) -> Mixing {
+        let open = self.voices.iter_mut().find(|(peer, _)| who == Participant::Peer(*peer));
         let Some((_, source)) = open else { return Mixing::In };
         match is_deafened {
             true => source.mono(&SILENCE),

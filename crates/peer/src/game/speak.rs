@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::SyncSender;
 use std::sync::{Arc, Weak};
 
-use voicemesh_session::speaker::VoiceTarget;
+use voicemesh_session::voice_targets::VoiceTarget;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::packet::Priority;
 
@@ -56,9 +56,9 @@ impl Default for SpeakOptions {
 
 /// What a handle and the engine share: the options in one word. Held by the handle alone; the engine sees it go.
 #[derive(Debug)]
-pub(crate) struct Token(AtomicU32);
+pub(crate) struct SharedOptions(AtomicU32);
 
-impl Token {
+impl SharedOptions {
     pub(crate) fn new(options: SpeakOptions) -> Self {
         let token = Self(AtomicU32::new(0));
         token.set(options);
@@ -91,7 +91,7 @@ pub struct SpeakingTo {
     options: SpeakOptions,
     handle: u64,
     /// `None` once it is being dropped.
-    token: Option<Arc<Token>>,
+    token: Option<Arc<SharedOptions>>,
     commands: SyncSender<Command>,
     wake: Wake,
 }
@@ -105,7 +105,7 @@ impl SpeakingTo {
         commands: SyncSender<Command>,
         wake: Wake,
     ) -> Self {
-        let token = Some(Arc::new(Token::new(options)));
+        let token = Some(Arc::new(SharedOptions::new(options)));
         let speaking = Self { audience, options, handle, token, commands, wake };
         speaking.tell();
         speaking
@@ -166,17 +166,17 @@ impl Drop for SpeakingTo {
 
 /// Whom the handles speak to, all together.
 #[derive(Debug, Default)]
-pub(crate) struct Audiences(BTreeMap<VoiceTarget<PeerId>, BTreeMap<u64, Held>>);
+pub(crate) struct Audiences(BTreeMap<VoiceTarget<PeerId>, BTreeMap<u64, HandleRef>>);
 
 #[derive(Debug)]
-enum Held {
+enum HandleRef {
     /// By the engine itself.
-    Here(Arc<Token>),
+    Here(Arc<SharedOptions>),
     /// By a handle of the program.
-    There(Weak<Token>),
+    There(Weak<SharedOptions>),
 }
 
-impl Held {
+impl HandleRef {
     fn options(&self) -> Option<SpeakOptions> {
         match self {
             Self::Here(token) => Some(token.get()),
@@ -187,13 +187,13 @@ impl Held {
 
 impl Audiences {
     /// Adds a handle, or takes up its new options; says whether there was room.
-    pub(crate) fn put(&mut self, handle: u64, target: VoiceTarget<PeerId>, token: Arc<Token>) -> bool {
+    pub(crate) fn put(&mut self, handle: u64, target: VoiceTarget<PeerId>, token: Arc<SharedOptions>) -> bool {
         let held: usize = self.0.values().map(BTreeMap::len).sum();
         let known = self.0.get(&target).is_some_and(|handles| handles.contains_key(&handle));
         if held >= HANDLES && !known {
             return false;
         }
-        let held = if handle == JOINED { Held::Here(token) } else { Held::There(Arc::downgrade(&token)) };
+        let held = if handle == JOINED { HandleRef::Here(token) } else { HandleRef::There(Arc::downgrade(&token)) };
         self.0.entry(target).or_default().insert(handle, held);
         true
     }
@@ -213,7 +213,7 @@ impl Audiences {
     /// How a target is to be spoken to, if it is.
     pub(crate) fn wanted(&mut self, target: &VoiceTarget<PeerId>) -> Option<SpeakOptions> {
         let handles = self.0.get(target)?;
-        let wanted = handles.values().filter_map(Held::options).reduce(|one, other| SpeakOptions {
+        let wanted = handles.values().filter_map(HandleRef::options).reduce(|one, other| SpeakOptions {
             volume: one.volume.max(other.volume),
             priority: one.priority.max(other.priority),
             positional: one.positional && other.positional,
@@ -225,7 +225,7 @@ impl Audiences {
     }
 
     /// Forgets handles that the program has dropped; gives their targets.
-    pub(crate) fn let_go(&mut self) -> Vec<VoiceTarget<PeerId>> {
+    pub(crate) fn sweep(&mut self) -> Vec<VoiceTarget<PeerId>> {
         let mut changed = Vec::new();
         for (target, handles) in &mut self.0 {
             let before = handles.len();
@@ -248,8 +248,8 @@ mod tests {
         let target = VoiceTarget::Group("team".to_owned());
         let mut audiences = Audiences::default();
         let options = |volume, priority, positional| SpeakOptions { volume, priority, positional };
-        let near = Arc::new(Token::new(options(0.5, Priority::High, true)));
-        let radio = Arc::new(Token::new(options(f32::NAN, Priority::Low, false)));
+        let near = Arc::new(SharedOptions::new(options(0.5, Priority::High, true)));
+        let radio = Arc::new(SharedOptions::new(options(f32::NAN, Priority::Low, false)));
         assert_eq!(audiences.wanted(&target), None);
         assert!(audiences.put(7, target.clone(), near.clone()));
         assert_eq!(audiences.held_by(7), std::slice::from_ref(&target));
@@ -257,12 +257,12 @@ mod tests {
         assert_eq!(audiences.wanted(&target), Some(options(0.5, Priority::High, true)));
         assert!(audiences.put(8, target.clone(), radio.clone()));
         assert_eq!(audiences.wanted(&target), Some(options(1.0, Priority::High, false)));
-        assert_eq!(audiences.let_go(), []);
+        assert_eq!(audiences.sweep(), []);
         drop(near);
-        assert_eq!(audiences.let_go(), std::slice::from_ref(&target));
+        assert_eq!(audiences.sweep(), std::slice::from_ref(&target));
         radio.set(options(9.0, Priority::Medium, true));
         assert_eq!(audiences.wanted(&target), Some(options(2.0, Priority::Medium, true)));
-        audiences.put(JOINED, target.clone(), Arc::new(Token::new(SpeakOptions::default())));
+        audiences.put(JOINED, target.clone(), Arc::new(SharedOptions::new(SpeakOptions::default())));
         drop(radio);
         assert_eq!(audiences.wanted(&target), Some(SpeakOptions::default()), "it was joined as well");
         audiences.remove(JOINED, &target);
@@ -274,7 +274,7 @@ mod tests {
     fn the_number_of_handles_is_bounded() {
         let mut audiences = Audiences::default();
         let target = VoiceTarget::Group("team".to_owned());
-        let token = Arc::new(Token::new(SpeakOptions::default()));
+        let token = Arc::new(SharedOptions::new(SpeakOptions::default()));
         assert!((1..=HANDLES as u64).all(|handle| audiences.put(handle, target.clone(), token.clone())));
         assert!(!audiences.put(HANDLES as u64 + 1, target.clone(), token.clone()));
         assert!(audiences.put(1, target, token), "one that is known may change");

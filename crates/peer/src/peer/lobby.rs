@@ -1,6 +1,6 @@
 //! The room as a lobby: metadata, moderation, and connections to peers by their tokens.
 
-use voicemesh_mesh::{Reachability, TransactionId, Whose};
+use voicemesh_mesh::{MetadataScope, Reachability, TransactionId};
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::Moderation;
 
@@ -19,7 +19,7 @@ impl Peer {
     ///
     /// [`Event::TransactionDone`]: crate::Event::TransactionDone
     pub fn set_metadata(&self, changes: MetadataTransaction) -> Result<TransactionId, ConnectError> {
-        self.transact(Whose::Own, changes)
+        self.transact(MetadataScope::Own, changes)
     }
 
     /// Changes what the room publishes; otherwise as [`set_metadata`](Self::set_metadata). Only the owner may; for any
@@ -29,7 +29,7 @@ impl Peer {
     ///
     /// As for [`set_metadata`](Self::set_metadata).
     pub fn set_room_metadata(&self, changes: MetadataTransaction) -> Result<TransactionId, ConnectError> {
-        self.transact(Whose::Room, changes)
+        self.transact(MetadataScope::Room, changes)
     }
 
     /// Decides about a member or the room: mute for all, kick, ban, move, lock, password, and who has the owner's right.
@@ -89,7 +89,7 @@ impl Peer {
         self.lobby(LobbyCommand::NetworkChanged)
     }
 
-    fn transact(&self, whose: Whose, changes: MetadataTransaction) -> Result<TransactionId, ConnectError> {
+    fn transact(&self, whose: MetadataScope, changes: MetadataTransaction) -> Result<TransactionId, ConnectError> {
         let id = self.next_transaction();
         self.lobby(LobbyCommand::Transact(id, whose, changes.0)).map(|()| id)
     }

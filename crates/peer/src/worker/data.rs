@@ -7,11 +7,11 @@ use voicemesh_session::data::PipeEvent;
 use voicemesh_wire::PeerId;
 
 use super::Worker;
-use crate::data::Order;
+use crate::data::DataCommand;
 use crate::event::Event;
 
 /// Who leaves stays so long at most for others to take what must arrive.
-const LAST_WORDS: Duration = Duration::from_millis(400);
+const FLUSH_TIMEOUT: Duration = Duration::from_millis(400);
 
 impl Worker {
     /// What the program wants sent.
@@ -20,14 +20,14 @@ impl Worker {
         let Some(client) = self.comms.client_mut() else { return };
         for order in &self.orders {
             let done = match order {
-                Order::Send { to, how, bytes } => client.send_data(*to, *how, bytes.clone()),
-                Order::SendOn { to, channel, bytes, .. } => client.send_on(*to, *channel, bytes.clone()),
-                Order::Open { to, channel, how } => client.open_channel(*to, *channel, *how),
-                Order::Close { to, channel } => {
+                DataCommand::Send { to, how, bytes } => client.send_data(*to, *how, bytes.clone()),
+                DataCommand::SendOn { to, channel, bytes, .. } => client.send_on(*to, *channel, bytes.clone()),
+                DataCommand::Open { to, channel, how } => client.open_channel(*to, *channel, *how),
+                DataCommand::Close { to, channel } => {
                     client.close_channel(*to, *channel);
                     Ok(())
                 }
-                Order::Disconnect { peer } => {
+                DataCommand::Disconnect { peer } => {
                     client.disconnect_data(*peer);
                     Ok(())
                 }
@@ -64,7 +64,7 @@ impl Worker {
 
     /// Whether this peer can leave: everyone who can be reached has taken what must arrive, or had the time.
     pub(super) fn may_go(&self, now: Duration) -> bool {
-        let had_time = self.leaving_since.is_none_or(|since| now >= since + LAST_WORDS);
+        let had_time = self.leaving_since.is_none_or(|since| now >= since + FLUSH_TIMEOUT);
         let mut pipes = self.comms.client().into_iter().flat_map(|client| client.data_pipes());
         had_time || pipes.all(|(_, pipe)| pipe.queued_bytes() == 0)
     }

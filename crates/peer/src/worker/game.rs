@@ -5,15 +5,15 @@ use std::time::Duration;
 
 use voicemesh_audio::space::StereoBlock;
 use voicemesh_audio::{BLOCK_SAMPLES, Block};
-use voicemesh_engine::CommsError;
+use voicemesh_engine::EngineError;
 use voicemesh_session::GLOBAL_GROUP;
-use voicemesh_session::client::Who;
-use voicemesh_session::speaker::{TargetOptions, VoiceTarget};
+use voicemesh_session::client::Participant;
+use voicemesh_session::voice_targets::{TargetOptions, VoiceTarget};
 use voicemesh_wire::PeerId;
 
 use super::Worker;
 use crate::command::GameCommand;
-use crate::game::{JOINED, SpeakOptions, Token};
+use crate::game::{JOINED, SharedOptions, SpeakOptions};
 
 /// Handles that were let go of without the queue's room to say so are found after so many blocks.
 const LOOK_ROUND: u32 = 100;
@@ -59,7 +59,7 @@ impl Worker {
         }
     }
 
-    pub(super) fn game_command(&mut self, now: Duration, command: GameCommand) -> Result<(), CommsError> {
+    pub(super) fn game_command(&mut self, now: Duration, command: GameCommand) -> Result<(), EngineError> {
         match command {
             GameCommand::Speak(handle, target, token) => {
                 let changed = self.audiences.put(handle, target.clone(), token);
@@ -82,7 +82,7 @@ impl Worker {
                 Ok(())
             }
             GameCommand::LookRound => {
-                for target in self.audiences.let_go() {
+                for target in self.audiences.sweep() {
                     self.address(now, &target)?;
                 }
                 Ok(())
@@ -91,19 +91,19 @@ impl Worker {
     }
 
     /// Speaks to a target until [`hush`](Self::hush) is called, in addition to all handles.
-    pub(super) fn speak(&mut self, now: Duration, handle: u64, target: VoiceTarget<PeerId>) -> Result<(), CommsError> {
+    pub(super) fn speak(&mut self, now: Duration, handle: u64, target: VoiceTarget<PeerId>) -> Result<(), EngineError> {
         let options = SpeakOptions { positional: self.is_positional, ..SpeakOptions::default() };
-        self.audiences.put(handle, target.clone(), Arc::new(Token::new(options)));
+        self.audiences.put(handle, target.clone(), Arc::new(SharedOptions::new(options)));
         self.address(now, &target)
     }
 
-    pub(super) fn hush(&mut self, now: Duration, handle: u64, target: &VoiceTarget<PeerId>) -> Result<(), CommsError> {
+    pub(super) fn hush(&mut self, now: Duration, handle: u64, target: &VoiceTarget<PeerId>) -> Result<(), EngineError> {
         self.audiences.remove(handle, target);
         self.address(now, target)
     }
 
     /// Opens or closes a target as its handles together want it.
-    fn address(&mut self, now: Duration, target: &VoiceTarget<PeerId>) -> Result<(), CommsError> {
+    fn address(&mut self, now: Duration, target: &VoiceTarget<PeerId>) -> Result<(), EngineError> {
         match self.audiences.wanted(target) {
             Some(SpeakOptions { volume, priority, positional }) => {
                 self.comms.open_target(target.clone(), TargetOptions { priority, positional, volume })
@@ -124,7 +124,7 @@ impl Worker {
         }
         for (peer, placement) in moved.speakers.drain(..) {
             if comms.network().mesh.member(peer).is_some() {
-                comms.set_placement(Who::Peer(peer), placement);
+                comms.set_placement(Participant::Peer(peer), placement);
             }
         }
     }

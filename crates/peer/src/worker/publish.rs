@@ -9,12 +9,12 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use voicemesh_engine::EngineOnNetwork;
 use voicemesh_mesh::{Carried, Mesh};
-use voicemesh_session::client::Who;
+use voicemesh_session::client::Participant;
 use voicemesh_wire::PeerId;
 
 use crate::carrier::RealCarrier;
-use crate::data::Desk;
-use crate::event::{Event, MicrophoneState, PeerState, QueueDrops, SendingState, Snapshot, Stamped};
+use crate::data::SendLedger;
+use crate::event::{Event, MicrophoneState, PeerState, QueueDrops, SendingState, Snapshot, TimedEvent};
 use crate::shared::Shared;
 
 /// The snapshot is at most this old.
@@ -27,12 +27,12 @@ pub(crate) const RECORDING: &str = "recording";
 /// Hands events and snapshots to the program.
 #[derive(Debug)]
 pub(super) struct Publisher {
-    events: SyncSender<Stamped>,
+    events: SyncSender<TimedEvent>,
     shared: Arc<Shared>,
-    desk: Arc<Desk>,
+    desk: Arc<SendLedger>,
     told: Arc<Notify>,
     /// What happened in this turn.
-    untold: RefCell<Vec<Stamped>>,
+    untold: RefCell<Vec<TimedEvent>>,
     /// Events that the program did not take in time.
     dropped: Cell<u64>,
     snapshot_due: Duration,
@@ -51,7 +51,12 @@ pub(super) struct Situation<'a> {
 }
 
 impl Publisher {
-    pub(super) fn new(events: SyncSender<Stamped>, shared: Arc<Shared>, desk: Arc<Desk>, told: Arc<Notify>) -> Self {
+    pub(super) fn new(
+        events: SyncSender<TimedEvent>,
+        shared: Arc<Shared>,
+        desk: Arc<SendLedger>,
+        told: Arc<Notify>,
+    ) -> Self {
         Self {
             events,
             shared,
@@ -67,7 +72,7 @@ impl Publisher {
     /// Tells the program something, at the end of this turn: by then the snapshot knows of it.
     pub(super) fn tell(&self, at: Duration, event: Event) {
         if self.desk.tells(&event, EVENTS) {
-            self.untold.borrow_mut().push(Stamped { at, event });
+            self.untold.borrow_mut().push(TimedEvent { at, event });
         } else {
             self.drop_event(&event);
         }
@@ -106,7 +111,7 @@ impl Situation<'_> {
     fn snapshot(&self, known_groups: &mut KnownGroups) -> Snapshot {
         let mesh = &self.comms.network().mesh;
         let peers = self.comms.peers();
-        let status = |peer: PeerId| peers.iter().find(|status| status.who == Who::Peer(peer));
+        let status = |peer: PeerId| peers.iter().find(|status| status.who == Participant::Peer(peer));
         if known_groups.len() > mesh.members().count() {
             known_groups.retain(|peer, _| mesh.members().any(|member| member.peer == *peer));
         }

@@ -9,8 +9,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use voicemesh_mesh::{Member, TransactionError, TransactionId, Whose};
-use voicemesh_session::client::Who;
+use voicemesh_mesh::{Member, MetadataScope, TransactionError, TransactionId};
+use voicemesh_session::client::Participant;
 use voicemesh_wire::PeerId;
 use voicemesh_wire::signaling::ErrorCode;
 
@@ -105,7 +105,7 @@ impl Worker {
                     let mesh = &self.comms.network().mesh;
                     let (key, name) = match frame.from {
                         None => (mesh.you().to_string(), self.name.clone()),
-                        Some(Who::Peer(peer)) => {
+                        Some(Participant::Peer(peer)) => {
                             let member = mesh.member(peer);
                             if self.recording.unaware.contains(&peer) {
                                 if member.is_none_or(Member::is_lost) {
@@ -116,7 +116,7 @@ impl Worker {
                             (peer.to_string(), member.map(|member| member.name.clone()).unwrap_or_default())
                         }
                         // The application does not know clients that are not in the roster.
-                        Some(Who::Client(..)) => continue,
+                        Some(Participant::Client(..)) => continue,
                     };
                     let speaker = RecordedSpeaker { key, name };
                     recorder.frame(now, speaker, frame.sequence, frame.pause_follows, &frame.frame);
@@ -223,7 +223,7 @@ impl Worker {
         let id = TransactionId(FIRST_ANNOUNCEMENT + self.recording.announcements);
         self.recording.announcements += 1;
         let value = is_on.then(|| "on".to_owned());
-        self.comms.network_mut().mesh.transact(now, id, Whose::Own, [(RECORDING.to_owned(), value)].into());
+        self.comms.network_mut().mesh.transact(now, id, MetadataScope::Own, [(RECORDING.to_owned(), value)].into());
         id
     }
 

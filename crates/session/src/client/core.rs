@@ -11,12 +11,12 @@ use voicemesh_wire::{ClientId, GroupId, Permissions, SessionId};
 
 use super::answering::Answering;
 use super::pairs::Pairs;
-use super::{ClientConfig, ClientEvent, DropCounts, Dropped, EVENTS, OUTPUTS, Phase, View, Who};
+use super::{ClientConfig, ClientEvent, DropCounts, Dropped, EVENTS, OUTPUTS, Participant, Phase, View};
 use crate::output::{Fallback, Outputs};
 use crate::permits;
 use crate::roster::{Roster, ServerHealth};
 use crate::route::{LinkQuality, Route, RouteInputs, RouteState, is_dark};
-use crate::transport::{Destination, DisconnectReason, Naming, Reliability};
+use crate::transport::{ClientLookup, Destination, DisconnectReason, Reliability};
 
 /// Membership, links and routes of one client.
 #[derive(Debug)]
@@ -28,13 +28,13 @@ pub(super) struct Core<P> {
     pub previous: Vec<View>,
     pub groups: BTreeMap<GroupId, String>,
     pub pairs: Pairs<P>,
-    pub routes: BTreeMap<Who<P>, RouteState>,
+    pub routes: BTreeMap<Participant<P>, RouteState>,
     pub relay_path: RelayPath,
     /// Which of several requests an answer belongs to is not known, so that its round trip is not either.
     pub handshake_was_repeated: bool,
     pub answering: Answering<P>,
     /// Whose speech is relayed although a link could carry it.
-    pub relayed_by_choice: BTreeSet<Who<P>>,
+    pub relayed_by_choice: BTreeSet<Participant<P>>,
     /// More is sent than the uplink carries, or was a moment ago.
     pub is_congested: bool,
     /// What this client may do; see [`Roster::own_permissions`].
@@ -79,7 +79,7 @@ impl<P: Copy + Ord + Debug> Core<P> {
     }
 
     /// The way to a peer.
-    pub(super) fn route(&self, who: Who<P>) -> Route {
+    pub(super) fn route(&self, who: Participant<P>) -> Route {
         self.routes.get(&who).map_or(Route::None, |state| state.route())
     }
 
@@ -88,9 +88,9 @@ impl<P: Copy + Ord + Debug> Core<P> {
     }
 
     /// The best name for a client of a session.
-    pub(super) fn who(&self, session: voicemesh_wire::SessionId, client: ClientId) -> Who<P> {
+    pub(super) fn who(&self, session: voicemesh_wire::SessionId, client: ClientId) -> Participant<P> {
         let named = self.roster.peer_of(session, client).or_else(|| self.pairs.peer_bound_as(session, client));
-        named.map_or(Who::Client(session, client), Who::Peer)
+        named.map_or(Participant::Client(session, client), Participant::Peer)
     }
 
     pub(super) fn shake_hands(&mut self, now: Duration) {
@@ -160,7 +160,7 @@ impl<P: Copy + Ord + Debug> Core<P> {
             }
         }
         for (id, link, _) in self.pairs.all_bound() {
-            let entry = means.entry(Who::Peer(id.peer)).or_insert(none);
+            let entry = means.entry(Participant::Peer(id.peer)).or_insert(none);
             entry.both = link.health.dead_since().is_some_and(|since| !self.server.has_answered_since(since));
             entry.link = if link.health.is_stalled() { LinkQuality::Stalled } else { LinkQuality::Healthy };
         }
@@ -206,8 +206,8 @@ impl<P: Copy + Ord + Debug> Core<P> {
     pub(super) fn client_in(&self, session: SessionId, peer: P) -> Option<ClientId> {
         let by_link = self.pairs.bound(peer).map(|(.., binding)| binding).filter(|binding| binding.session == session);
         by_link.map(|binding| binding.remote).or_else(|| match self.roster.client_of(session, peer) {
-            Naming::Client(client) => Some(client),
-            Naming::NotYet | Naming::NoRoster => None,
+            ClientLookup::Client(client) => Some(client),
+            ClientLookup::NotYet | ClientLookup::NoRoster => None,
         })
     }
 
@@ -230,7 +230,7 @@ impl<P: Copy + Ord + Debug> Core<P> {
 
     /// Drops what a member sends without the permission to, and speech of one that is held in groups to which this client does
     /// not listen: on links no server does.
-    pub(super) fn check_permission(&self, from: Who<P>, kind: Kind) -> Result<(), Dropped> {
+    pub(super) fn check_permission(&self, from: Participant<P>, kind: Kind) -> Result<(), Dropped> {
         let is_held = kind.is_voice() && self.is_held_elsewhere(from);
         if permits(self.roster.permissions(from.peer()), kind) && !is_held {
             Ok(())
@@ -240,7 +240,7 @@ impl<P: Copy + Ord + Debug> Core<P> {
     }
 
     /// Whether a moderator holds a member in groups to none of which this client listens.
-    pub(super) fn is_held_elsewhere(&self, who: Who<P>) -> bool {
+    pub(super) fn is_held_elsewhere(&self, who: Participant<P>) -> bool {
         let groups = self.roster.held_in(who.peer());
         !groups.is_empty() && !groups.iter().any(|name| self.groups.get(&GroupId::of(name)) == Some(name))
     }

@@ -12,8 +12,8 @@ use voicemesh_wire::packet::{DataPacket, DataSegment, PipeEnd};
 use voicemesh_wire::{ClientId, SessionId};
 
 use super::core::Core;
-use super::event::{Dropped, Who};
-use crate::data::{DataError, Inward, Outward, Pipe, PipeEvent};
+use super::event::{Dropped, Participant};
+use crate::data::{DataError, Incoming, Outgoing, Pipe, PipeEvent};
 use crate::output::Fallback;
 use crate::route::Route;
 use crate::transport::{Destination, LinkId, Reliability};
@@ -45,7 +45,7 @@ pub enum DataEvent {
 /// Everyone's pipes.
 #[derive(Debug)]
 pub(super) struct Pipes<P> {
-    pipes: BTreeMap<P, Carried>,
+    pipes: BTreeMap<P, PipeSlot>,
     /// Peer and its end of a pipe that is over.
     former: VecDeque<(P, PipeEnd)>,
     ended: VecDeque<(P, usize)>,
@@ -57,14 +57,14 @@ pub(super) struct Pipes<P> {
 }
 
 #[derive(Debug)]
-struct Carried {
+struct PipeSlot {
     pipe: Pipe,
-    way: Option<Way>,
+    way: Option<Path>,
 }
 
 /// By what a pipe's packets travel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+enum Path {
     Link { generation: u32 },
     Relay { session: SessionId },
 }
@@ -121,14 +121,14 @@ impl<P: Copy + Ord> Pipes<P> {
                 return None;
             }
             let pipe = Pipe::new(self.draw(), remote);
-            self.pipes.insert(peer, Carried { pipe, way: None });
+            self.pipes.insert(peer, PipeSlot { pipe, way: None });
         }
         self.pipes.get_mut(&peer).map(|carried| &mut carried.pipe)
     }
 
     /// Forgets a pipe and remembers the other side's end of it.
     fn end(&mut self, peer: P) -> Option<Pipe> {
-        let Carried { pipe, .. } = self.pipes.remove(&peer)?;
+        let PipeSlot { pipe, .. } = self.pipes.remove(&peer)?;
         if let Some(remote) = pipe.remote() {
             if self.former.len() >= FORMER_ENDS {
                 self.former.pop_front();
@@ -168,7 +168,7 @@ impl<P: Copy + Ord> Pipes<P> {
             }
         }
         let pipe = self.begin(peer, Some(segment.from)).ok_or(Dropped::Unexpected)?;
-        pipe.met(segment.from);
+        pipe.set_remote(segment.from);
         Ok(pipe)
     }
 }
@@ -254,7 +254,7 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
             return Some((peer, DataEvent::Disconnected { undelivered_bytes }));
         }
         let after = |last: P| (std::ops::Bound::Excluded(last), std::ops::Bound::Unbounded);
-        let has = |(peer, carried): (&P, &Carried)| carried.pipe.has_events().then_some(*peer);
+        let has = |(peer, carried): (&P, &PipeSlot)| carried.pipe.has_events().then_some(*peer);
         let pipes = &self.pipes;
         let next = self.polled.and_then(|last| pipes.range(after(last)).find_map(has));
         let peer = next.or_else(|| pipes.iter().find_map(has))?;
@@ -278,19 +278,19 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
         for (peer, way) in ways {
             let Some(carried) = self.pipes.get_mut(&peer) else { continue };
             let way = way.filter(|_| core.roster.abilities(Some(peer)).takes_data);
-            let kind = way.as_ref().map(WayOut::kind);
+            let kind = way.as_ref().map(OutgoingPath::kind);
             if let Some(kind) = kind
                 && carried.way != Some(kind)
             {
                 if carried.way.is_some_and(|former| is_break(former, kind)) {
-                    carried.pipe.rerouted();
+                    carried.pipe.on_route_change();
                 }
                 carried.way = Some(kind);
             }
             let Some(way) = way else { continue };
             carried.pipe.update(now);
             for _ in 0..PACKETS_PER_TURN {
-                if matches!(way, WayOut::Relay { .. }) && self.relayed.bytes <= 0.0 {
+                if matches!(way, OutgoingPath::Relay { .. }) && self.relayed.bytes <= 0.0 {
                     break;
                 }
                 let Some(carried) = self.pipes.get_mut(&peer) else { break };
@@ -306,17 +306,17 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
         &mut self,
         core: &mut Core<P>,
         now: Duration,
-        from: Who<P>,
+        from: Participant<P>,
         data: DataPacket<'_>,
         packet: &Bytes,
     ) -> Result<(), Dropped> {
         // A pipe lives longer than a session's ids do.
-        let Who::Peer(peer) = from else { return Err(Dropped::Unexpected) };
+        let Participant::Peer(peer) = from else { return Err(Dropped::Unexpected) };
         let violation = match data {
             DataPacket::Segment(segment) => {
                 let payload = packet.slice_ref(segment.payload);
                 let pipe = self.of_segment(peer, &segment)?;
-                pipe.receive(now, Inward::Segment(segment, payload)).is_err()
+                pipe.receive(now, Incoming::Segment(segment, payload)).is_err()
             }
             DataPacket::Ack(ack) => {
                 let carried = self.pipes.get_mut(&peer).ok_or(Dropped::Unexpected)?;
@@ -324,8 +324,8 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
                 if carried.pipe.end() != ack.to || !is_its {
                     return Err(Dropped::Unexpected);
                 }
-                carried.pipe.met(ack.from);
-                carried.pipe.receive(now, Inward::Ack(ack)).is_err()
+                carried.pipe.set_remote(ack.from);
+                carried.pipe.receive(now, Incoming::Ack(ack)).is_err()
             }
             DataPacket::Message(message) => {
                 let payload = packet.slice_ref(message.payload);
@@ -336,7 +336,7 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
                         &mut carried.ok_or(Dropped::Unexpected)?.pipe
                     }
                 };
-                pipe.receive(now, Inward::Lossy(message.on.map(|(_, channel)| channel), payload)).is_err()
+                pipe.receive(now, Incoming::Lossy(message.on.map(|(_, channel)| channel), payload)).is_err()
             }
             DataPacket::Reset(reset) => {
                 if self.pipes.get(&peer).is_none_or(|carried| carried.pipe.end() != reset.to) {
@@ -366,29 +366,29 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
     }
 
     /// The way that speech to a peer takes.
-    fn way_of(&self, core: &Core<P>, peer: P) -> Option<WayOut<P>> {
-        match core.route(Who::Peer(peer)) {
+    fn way_of(&self, core: &Core<P>, peer: P) -> Option<OutgoingPath<P>> {
+        match core.route(Participant::Peer(peer)) {
             Route::None => None,
             Route::Direct => {
                 let (link, _, binding) = core.pairs.bound(peer)?;
-                Some(WayOut::Link { link, session: binding.session, you: binding.you, remote: binding.remote })
+                Some(OutgoingPath::Link { link, session: binding.session, you: binding.you, remote: binding.remote })
             }
             Route::Relayed => {
                 let client = core.relay_address(peer)?;
                 let view = core.joined_view()?;
-                Some(WayOut::Relay { session: view.session, you: view.you, client })
+                Some(OutgoingPath::Relay { session: view.session, you: view.you, client })
             }
         }
     }
 
-    fn send_by(&mut self, core: &mut Core<P>, way: WayOut<P>, outward: &Outward) {
+    fn send_by(&mut self, core: &mut Core<P>, way: OutgoingPath<P>, outward: &Outgoing) {
         match way {
-            WayOut::Link { link, session, you, remote } => {
+            OutgoingPath::Link { link, session, you, remote } => {
                 // What the link does not take is lost, and found to be.
                 let to = vec![Destination { client: remote, link }];
                 core.out.send_to_links(to, Reliability::Unreliable, outward.encode(session, you), Fallback::None);
             }
-            WayOut::Relay { session, you, client } => {
+            OutgoingPath::Relay { session, you, client } => {
                 let packet: Bytes = outward.encode(session, you).into();
                 self.relayed.bytes -= packet.len() as f64;
                 core.relay(Reliability::Unreliable, &[client], &packet);
@@ -399,28 +399,28 @@ impl<P: Copy + Ord + Debug> Pipes<P> {
     fn send_resets(&mut self, core: &mut Core<P>) {
         while let Some((peer, to)) = self.resets.pop_front() {
             if let Some(way) = self.way_of(core, peer) {
-                self.send_by(core, way, &Outward::Reset(to));
+                self.send_by(core, way, &Outgoing::Reset(to));
             }
         }
     }
 }
 
 #[derive(Clone, Copy, Debug)]
-enum WayOut<P> {
+enum OutgoingPath<P> {
     Link { link: LinkId<P>, session: SessionId, you: ClientId, remote: ClientId },
     Relay { session: SessionId, you: ClientId, client: ClientId },
 }
 
-impl<P> WayOut<P> {
-    fn kind(&self) -> Way {
+impl<P> OutgoingPath<P> {
+    fn kind(&self) -> Path {
         match self {
-            Self::Link { link, .. } => Way::Link { generation: link.generation },
-            Self::Relay { session, .. } => Way::Relay { session: *session },
+            Self::Link { link, .. } => Path::Link { generation: link.generation },
+            Self::Relay { session, .. } => Path::Relay { session: *session },
         }
     }
 }
 
 /// Whether what was under way on the former way may be lost. A relay that is left for a link goes on.
-fn is_break(former: Way, next: Way) -> bool {
-    !matches!((former, next), (Way::Relay { .. }, Way::Link { .. }))
+fn is_break(former: Path, next: Path) -> bool {
+    !matches!((former, next), (Path::Relay { .. }, Path::Link { .. }))
 }

@@ -12,14 +12,14 @@ use crate::transport::DisconnectReason;
 /// Another participant: the peer if the network has a roster, which lives across sessions, else the client of one
 /// session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Who<P> {
+pub enum Participant<P> {
     /// A peer.
     Peer(P),
     /// A client of a session.
     Client(SessionId, ClientId),
 }
 
-impl<P> Who<P> {
+impl<P> Participant<P> {
     /// The peer, where there is a roster.
     pub fn peer(self) -> Option<P> {
         match self {
@@ -33,7 +33,7 @@ impl<P> Who<P> {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Voice<P> {
     /// Who speaks.
-    pub from: Who<P>,
+    pub from: Participant<P>,
     /// The extended sequence number: one more for each frame, over wraps, sessions and routes.
     pub sequence: u64,
     /// Grows with each burst.
@@ -77,7 +77,7 @@ pub enum ClientEvent<P> {
     /// A client is in the session that was not.
     MemberJoined {
         /// Who.
-        who: Who<P>,
+        who: Participant<P>,
         /// Its id.
         client: ClientId,
         /// Its display name.
@@ -86,7 +86,7 @@ pub enum ClientEvent<P> {
     /// A client is no longer in the session.
     MemberLeft {
         /// Who.
-        who: Who<P>,
+        who: Participant<P>,
         /// Its former id.
         client: ClientId,
         /// A link to it stands, and it goes on being heard.
@@ -106,7 +106,7 @@ pub enum ClientEvent<P> {
     /// A text arrived.
     Text {
         /// Who.
-        from: Who<P>,
+        from: Participant<P>,
         /// Its id.
         client: ClientId,
         /// To whom.
@@ -121,42 +121,42 @@ pub enum ClientEvent<P> {
     /// A listener tells how well it receives this client's speech.
     Report {
         /// Who.
-        from: Who<P>,
+        from: Participant<P>,
         /// What.
         report: ReceptionReport,
     },
     /// A peer asks for this client's clock; [`ClockEcho`] is the answer.
     ClockAsked {
         /// Who.
-        from: Who<P>,
+        from: Participant<P>,
         /// By the asker's clock.
         asked_us: u64,
     },
     /// The answer to a question after a clock.
     ClockTold {
         /// Whose.
-        from: Who<P>,
+        from: Participant<P>,
         /// The answer.
         echo: ClockEcho,
     },
     /// What arrived of a train of probes that [`Client::probe_bandwidth`](super::Client::probe_bandwidth) sent.
     Bandwidth {
         /// From whom.
-        from: Who<P>,
+        from: Participant<P>,
         /// The answer.
         report: BandwidthReport,
     },
     /// Another way to a peer is in use.
     RouteChanged {
         /// Which peer.
-        who: Who<P>,
+        who: Participant<P>,
         /// The new route.
         route: Route,
     },
     /// A packet of our types that the session itself does not use.
     Extension {
         /// From whom.
-        from: Who<P>,
+        from: Participant<P>,
         /// Its type.
         kind: Kind,
         /// The whole packet.

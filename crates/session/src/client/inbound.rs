@@ -11,14 +11,14 @@ use voicemesh_wire::packet::{
 };
 use voicemesh_wire::{ClientId, GroupId, SessionId};
 
-use super::event::{ClientEvent, Dropped, Who};
+use super::event::{ClientEvent, Dropped, Participant};
 use super::view::View;
 use super::voice_in::VoicePacket;
 use super::{Client, PREVIOUS_VIEWS, Phase};
 use crate::output::Fallback;
 use crate::route::Route;
 use crate::stream::Stale;
-use crate::transport::{Destination, LinkId, Naming, Reliability};
+use crate::transport::{ClientLookup, Destination, LinkId, Reliability};
 
 /// A probe is answered at most once in this time, so that a link cannot be made to answer a flood.
 const ECHO_INTERVAL: Duration = Duration::from_millis(20);
@@ -71,14 +71,18 @@ impl<P: Copy + Ord + Debug> Client<P> {
         if view.table.member(client).is_none() || client == view.you {
             return Err(Dropped::WrongSender);
         }
-        if let Who::Peer(peer) = self.core.who(session, client) {
+        if let Participant::Peer(peer) = self.core.who(session, client) {
             self.core.answering.heard(now, peer, is_answer(kind));
         }
         match VoicePacket::of(session, said) {
             Ok(voice) => {
-                let from = self.core.roster.peer_of(session, client).map_or(Who::Client(session, client), Who::Peer);
+                let from = self
+                    .core
+                    .roster
+                    .peer_of(session, client)
+                    .map_or(Participant::Client(session, client), Participant::Peer);
                 self.core.check_permission(from, kind)?;
-                if let Who::Peer(peer) = from {
+                if let Participant::Peer(peer) = from {
                     self.core.answering.spoke(now, peer, voice.ends_speech());
                 }
                 self.receiver.voice(&mut self.core, now, packet, voice, from, Route::Relayed)
@@ -137,7 +141,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 self.core.pairs.link_mut(id).ok_or(Dropped::Unexpected)?.train.received(now, probe);
             }
             PeerToPeer::BandwidthReport(report) => {
-                self.core.push(ClientEvent::Bandwidth { from: Who::Peer(id.peer), report });
+                self.core.push(ClientEvent::Bandwidth { from: Participant::Peer(id.peer), report });
             }
             PeerToPeer::ProbeEcho(echo) => {
                 let link = self.core.pairs.link_mut(id).ok_or(Dropped::Unexpected)?;
@@ -168,14 +172,14 @@ impl<P: Copy + Ord + Debug> Client<P> {
                 link.health.spoke(now, voice.ends_speech());
                 let sender = voice.header.sender;
                 let has_roster = self.core.roster.peer_of(session, sender).is_some()
-                    || !matches!(self.core.roster.client_of(session, id.peer), Naming::NoRoster);
-                let from = if has_roster { Who::Peer(id.peer) } else { Who::Client(session, sender) };
-                self.core.check_permission(Who::Peer(id.peer), kind)?;
+                    || !matches!(self.core.roster.client_of(session, id.peer), ClientLookup::NoRoster);
+                let from = if has_roster { Participant::Peer(id.peer) } else { Participant::Client(session, sender) };
+                self.core.check_permission(Participant::Peer(id.peer), kind)?;
                 self.receiver.voice(&mut self.core, now, packet, voice, from, Route::Direct)
             }
             Err(said) => {
-                self.core.check_permission(Who::Peer(id.peer), kind)?;
-                self.receive_other(now, Who::Peer(id.peer), said, packet)
+                self.core.check_permission(Participant::Peer(id.peer), kind)?;
+                self.receive_other(now, Participant::Peer(id.peer), said, packet)
             }
         }
     }
@@ -264,7 +268,11 @@ impl<P: Copy + Ord + Debug> Client<P> {
         let mut joined = Vec::new();
         for member in ids {
             let client = member.info.id;
-            let who = self.core.roster.peer_of(session, client).map_or(Who::Client(session, client), Who::Peer);
+            let who = self
+                .core
+                .roster
+                .peer_of(session, client)
+                .map_or(Participant::Client(session, client), Participant::Peer);
             joined.push(ClientEvent::MemberJoined { who, client, name: member.info.name.clone() });
         }
         if let Some(mut old) = self.core.current.replace(view) {
@@ -393,7 +401,7 @@ impl<P: Copy + Ord + Debug> Client<P> {
     fn receive_other(
         &mut self,
         now: Duration,
-        from: Who<P>,
+        from: Participant<P>,
         said: FromMember<'_>,
         packet: &Bytes,
     ) -> Result<(), Dropped> {

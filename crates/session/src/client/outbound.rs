@@ -10,7 +10,7 @@ use voicemesh_wire::packet::{self, ClockProbe, Kind, Probe, Relay, VoiceAck};
 use voicemesh_wire::{ClientId, SessionId};
 
 use super::core::Core;
-use super::event::Who;
+use super::event::Participant;
 use super::health::Received;
 use super::view::View;
 use super::{ClientError, Phase};
@@ -44,8 +44,8 @@ impl<P: Copy + Ord + Debug> Core<P> {
 
     /// Sends a packet that may be lost to one peer or client, by the way that its speech takes: the link if it is bound
     /// and sound, else the relay. `packet` is given the session and the own id in it. Says whether there was a way.
-    pub(super) fn send_to(&mut self, who: Who<P>, packet: impl Fn(SessionId, ClientId) -> Vec<u8>) -> bool {
-        if let Who::Peer(peer) = who
+    pub(super) fn send_to(&mut self, who: Participant<P>, packet: impl Fn(SessionId, ClientId) -> Vec<u8>) -> bool {
+        if let Participant::Peer(peer) = who
             && let Some((link, _, binding)) = self.pairs.bound(peer).filter(|(_, link, _)| !link.health.is_stalled())
         {
             let to = vec![Destination { client: binding.remote, link }];
@@ -54,8 +54,8 @@ impl<P: Copy + Ord + Debug> Core<P> {
             return true;
         }
         let client = match who {
-            Who::Peer(peer) => self.relay_address(peer),
-            Who::Client(session, client) => Some(client).filter(|_| self.is_current(session)),
+            Participant::Peer(peer) => self.relay_address(peer),
+            Participant::Client(session, client) => Some(client).filter(|_| self.is_current(session)),
         };
         let (Some(client), Some(view)) = (client, self.joined_view()) else { return false };
         let packet = packet(view.session, view.you).into();
@@ -66,7 +66,7 @@ impl<P: Copy + Ord + Debug> Core<P> {
     pub(super) fn relay_address(&self, peer: P) -> Option<ClientId> {
         let view = self.joined_view()?;
         let named = view.table.members().map(|member| member.info.id).filter(|client| *client != view.you);
-        named.into_iter().find(|client| self.who(view.session, *client) == Who::Peer(peer))
+        named.into_iter().find(|client| self.who(view.session, *client) == Participant::Peer(peer))
     }
 
     /// The client ids that these peers have in the current session.

@@ -11,11 +11,11 @@ use voicemesh_wire::{ClientId, SessionId};
 use super::Phase;
 use super::bandwidth::TrainReceiver;
 use super::core::Core;
-use super::event::{ClientEvent, Dropped, Who};
+use super::event::{ClientEvent, Dropped, Participant};
 use super::health::{AckDue, Health};
 use crate::output::{Fallback, Output};
 use crate::route::Route;
-use crate::transport::{Destination, LinkId, Naming, Reliability};
+use crate::transport::{ClientLookup, Destination, LinkId, Reliability};
 
 /// Links to one peer at a time: one in use, one that is to replace it, and one on its way out. A network that reports
 /// more has its oldest released.
@@ -258,11 +258,11 @@ impl<P: Copy + Ord + std::fmt::Debug> Core<P> {
             return Ok(());
         };
         let known = match self.roster.client_of(session, id.peer) {
-            Naming::Client(named) if named == client => true,
-            Naming::Client(_) => return Err(Dropped::WrongHandshake),
-            Naming::NotYet => false,
-            Naming::NoRoster if client == view.you => return Err(Dropped::WrongHandshake),
-            Naming::NoRoster => view.table.member(client).is_some(),
+            ClientLookup::Client(named) if named == client => true,
+            ClientLookup::Client(_) => return Err(Dropped::WrongHandshake),
+            ClientLookup::NotYet => false,
+            ClientLookup::NoRoster if client == view.you => return Err(Dropped::WrongHandshake),
+            ClientLookup::NoRoster => view.table.member(client).is_some(),
         };
         if !known {
             link.waiting = Some(Membership { session, client });
@@ -280,7 +280,7 @@ impl<P: Copy + Ord + std::fmt::Debug> Core<P> {
             return;
         }
         if let Some(binding) = link.binding {
-            self.name_route(Who::Client(binding.session, binding.remote), Who::Peer(id.peer));
+            self.name_route(Participant::Client(binding.session, binding.remote), Participant::Peer(id.peer));
         }
         let superseded: Vec<_> =
             self.pairs.to(id.peer).map(|(id, _)| *id).filter(|other| other.generation < id.generation).collect();
@@ -291,7 +291,7 @@ impl<P: Copy + Ord + std::fmt::Debug> Core<P> {
     }
 
     /// Without a roster, only the binding of a link tells which peer a client is: its route goes on under that name.
-    fn name_route(&mut self, former: Who<P>, who: Who<P>) {
+    fn name_route(&mut self, former: Participant<P>, who: Participant<P>) {
         let Some(state) = self.routes.remove(&former) else { return };
         if state.route() != Route::None {
             self.push(ClientEvent::RouteChanged { who: former, route: Route::None });
@@ -308,8 +308,8 @@ impl<P: Copy + Ord + std::fmt::Debug> Core<P> {
     pub(super) fn speaker_on(&self, id: LinkId<P>, session: SessionId) -> Option<ClientId> {
         let by_link = self.pairs.link(id)?.remote_in(session);
         by_link.or_else(|| match self.roster.client_of(session, id.peer) {
-            Naming::Client(client) => Some(client),
-            Naming::NotYet | Naming::NoRoster => None,
+            ClientLookup::Client(client) => Some(client),
+            ClientLookup::NotYet | ClientLookup::NoRoster => None,
         })
     }
 }

@@ -85,7 +85,7 @@ fn speak(ada: &mut Client<u16>) -> LinkPacket<u16> {
     for frame in [b"one".as_slice(), b"two"] {
         let frames_per_packet = |_| 2;
         let frame = Bytes::copy_from_slice(frame);
-        let spoken = Spoken { frames_per_packet: &frames_per_packet, ..Spoken::plain(frame) };
+        let spoken = OutgoingFrame { frames_per_packet: &frames_per_packet, ..OutgoingFrame::plain(frame) };
         assert_eq!(ada.send_spoken(LATER, &spoken).listeners, 2);
     }
     match outputs(ada).as_slice() {
@@ -114,7 +114,7 @@ fn speech_that_links_refuse_is_relayed_to_all_in_the_packet_that_it_was() {
 #[test]
 fn speech_that_goes_both_ways_is_not_relayed_again_when_links_refuse_it() {
     let mut ada = linked(&OTHERS);
-    ada.relay_speech_to(LATER, [Who::Peer(2)].into());
+    ada.relay_speech_to(LATER, [Participant::Peer(2)].into());
     ada.relay_speech_to(LATER, BTreeSet::new());
     ada.open_target(VoiceTarget::Peer(2), TargetOptions::default()).unwrap();
     assert_eq!(ada.send_voice(LATER, Bytes::from_static(b"one")), 1);
@@ -141,7 +141,7 @@ fn speech_that_links_of_a_former_session_refuse_is_relayed_in_the_present_one() 
 fn what_else_links_of_a_former_session_refuse_is_dropped() {
     let mut ada = linked(&OTHERS);
     let report = |session, sender| packet::ClockProbe { sender, asked_us: 1 }.encode(session);
-    assert!(ada.send_to(Who::Peer(2), report));
+    assert!(ada.send_to(Participant::Peer(2), report));
     let Some(Output::ToLinks(refused)) = ada.poll_output() else { panic!("it does not go to the link") };
     ada.refused(LATER, refused.clone());
     assert_eq!(relayed(&outputs(&mut ada)).0, refused.packet);

@@ -11,7 +11,7 @@ use voicemesh_wire::packet::{
 };
 
 use super::core::Core;
-use super::event::{ClientEvent, Dropped, Voice, Who};
+use super::event::{ClientEvent, Dropped, Participant, Voice};
 use crate::route::Route;
 use crate::stream::{Accepted, Interruption, ReplayWindow};
 
@@ -76,7 +76,7 @@ pub(super) struct HeardStream {
 /// The speech of others.
 #[derive(Debug)]
 pub(super) struct VoiceReceiver<P> {
-    pub streams: BTreeMap<Who<P>, HeardStream>,
+    pub streams: BTreeMap<Participant<P>, HeardStream>,
 }
 
 impl<P> Default for VoiceReceiver<P> {
@@ -95,7 +95,7 @@ impl<P: std::marker::Copy + Ord + Debug> VoiceReceiver<P> {
         now: Duration,
         packet: &Bytes,
         voice: VoicePacket<'_>,
-        from: Who<P>,
+        from: Participant<P>,
         route: Route,
     ) -> Result<(), Dropped> {
         let (mut heard, reached_by) = self.addressed(core, voice.session, voice.targets, from, route)?;
@@ -152,7 +152,7 @@ impl<P: std::marker::Copy + Ord + Debug> VoiceReceiver<P> {
     }
 
     /// A speaker comes back: meanwhile it may have had other listeners.
-    pub(super) fn interrupt_stream(&mut self, who: Who<P>) {
+    pub(super) fn interrupt_stream(&mut self, who: Participant<P>) {
         if let Some(heard) = self.streams.get_mut(&who) {
             heard.window.interrupt(Interruption::ByListener);
         }
@@ -169,7 +169,7 @@ impl<P: std::marker::Copy + Ord + Debug> VoiceReceiver<P> {
         core: &Core<P>,
         session: SessionId,
         targets: TargetList<'_>,
-        from: Who<P>,
+        from: Participant<P>,
         route: Route,
     ) -> Result<(Voice<P>, (TargetKind, u8)), Dropped> {
         let you = core.view_of(session).ok_or(Dropped::WrongSession)?.you;

@@ -11,12 +11,12 @@ use voicemesh_wire::{ClientId, GroupId, SessionId};
 
 use super::bundling::Bundling;
 use super::core::Core;
-use super::event::Who;
+use super::event::Participant;
 use super::pairs::Binding;
 use super::view::View;
 use crate::output::Fallback;
-use crate::speaker::{FrameAddress, Speaker, VoiceTarget};
 use crate::transport::{Destination, LinkId, Reliability};
+use crate::voice_targets::{FrameAddress, VoiceTarget, VoiceTargets};
 
 /// Frames kept to be sent again when a link stalls; the oldest is forgotten first. 1.28 s of 20 ms frames.
 pub(super) const RECENT_FRAMES: usize = 64;
@@ -44,7 +44,7 @@ impl<P> Recent<P> {
 }
 
 /// A frame of the microphone, and what goes with it to those who can make use of it.
-pub struct Spoken<'a, P> {
+pub struct OutgoingFrame<'a, P> {
     /// One encoded frame.
     pub frame: Bytes,
     /// Nothing is said after it for now.
@@ -52,16 +52,16 @@ pub struct Spoken<'a, P> {
     /// Which earlier frames go again: how many frames behind. At most [`VOICE_COPIES`] count.
     pub copies: &'a [u8],
     /// Who is sent them.
-    pub wants_copies: &'a dyn Fn(Who<P>) -> bool,
+    pub wants_copies: &'a dyn Fn(Participant<P>) -> bool,
     /// How many frames share a packet to this listener (1 to [`FRAMES_PER_PACKET`]). Listeners that do not read bundles get
     /// one frame in each packet; a bundle carries no copies.
-    pub frames_per_packet: &'a dyn Fn(Who<P>) -> u8,
+    pub frames_per_packet: &'a dyn Fn(Participant<P>) -> u8,
 }
 
 /// The most frames that share a packet.
 pub const FRAMES_PER_PACKET: u8 = 4;
 
-impl<P> Spoken<'_, P> {
+impl<P> OutgoingFrame<'_, P> {
     /// A frame alone.
     pub fn plain(frame: Bytes) -> Self {
         Self { frame, pause_follows: false, copies: &[], wants_copies: &|_| false, frames_per_packet: &|_| 1 }
@@ -70,7 +70,7 @@ impl<P> Spoken<'_, P> {
 
 /// Whom a frame reached.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reached {
+pub struct SendSummary {
     /// Listeners, each once.
     pub listeners: usize,
     /// Packets that went over links.
@@ -80,7 +80,7 @@ pub struct Reached {
 }
 
 /// A listener of the last frame, and the ways to it.
-pub type AudienceMember<P> = voicemesh_uplink::policy::AudienceMember<Who<P>>;
+pub type AudienceMember<P> = voicemesh_uplink::policy::AudienceMember<Participant<P>>;
 
 /// What a listener is sent of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -114,7 +114,7 @@ struct Batch<P> {
 
 /// A participant that a frame may be for.
 struct Remote<P> {
-    who: Who<P>,
+    who: Participant<P>,
     /// Its id in the current session, through whose server it can be reached.
     relay: Option<ClientId>,
     link: Option<(LinkId<P>, Binding)>,
@@ -123,7 +123,7 @@ struct Remote<P> {
 /// The own speech: to whom, and what of it may have to go again.
 #[derive(Debug)]
 pub(super) struct VoiceSender<P> {
-    pub speaker: Speaker<P>,
+    pub speaker: VoiceTargets<P>,
     pub recent: VecDeque<Recent<P>>,
     pub bundling: Bundling<P>,
     pub audience: Vec<AudienceMember<P>>,
@@ -135,7 +135,7 @@ pub(super) struct VoiceSender<P> {
 impl<P: Copy + Ord + Debug> VoiceSender<P> {
     pub(super) fn new(first_sequence: u16) -> Self {
         Self {
-            speaker: Speaker::new(first_sequence),
+            speaker: VoiceTargets::new(first_sequence),
             recent: VecDeque::new(),
             bundling: Bundling::default(),
             audience: Vec::new(),
@@ -148,12 +148,17 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
     ///
     /// With no open target the frame is not sent and takes no number. A frame larger than a packet is not sent.
     pub(super) fn send_voice(&mut self, core: &mut Core<P>, now: Duration, frame: Bytes) -> usize {
-        self.send_spoken(core, now, &Spoken::plain(frame)).listeners
+        self.send_spoken(core, now, &OutgoingFrame::plain(frame)).listeners
     }
 
     /// The same, with what goes with it.
-    pub(super) fn send_spoken(&mut self, core: &mut Core<P>, now: Duration, spoken: &Spoken<'_, P>) -> Reached {
-        let Some(address) = self.speaker.next_frame() else { return Reached::default() };
+    pub(super) fn send_spoken(
+        &mut self,
+        core: &mut Core<P>,
+        now: Duration,
+        spoken: &OutgoingFrame<'_, P>,
+    ) -> SendSummary {
+        let Some(address) = self.speaker.next_frame() else { return SendSummary::default() };
         if !self.speaker.is_closing() {
             self.closing_since = None;
         }
@@ -185,7 +190,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
             to.push((remote, encoding));
         }
         let listeners = self.audience.len();
-        let reached = Reached { listeners, ..self.transmit(core, now, to, &speech) };
+        let reached = SendSummary { listeners, ..self.transmit(core, now, to, &speech) };
         if !self.is_heard {
             return reached;
         }
@@ -248,11 +253,11 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
         now: Duration,
         to: Vec<(Remote<P>, VoiceEncoding)>,
         speech: &AddressedFrame<'_, P>,
-    ) -> Reached {
+    ) -> SendSummary {
         let mut packets = PacketCache::default();
         let mut relayed: Vec<(VoiceEncoding, ClientId)> = Vec::new();
         let mut direct: Vec<Batch<P>> = Vec::new();
-        let mut reached = Reached::default();
+        let mut reached = SendSummary::default();
         for (remote, encoding) in to {
             let route = core.routes.get(&remote.who).copied().unwrap_or_default();
             if let Some((link, binding)) = remote.link.filter(|_| route.uses_link()) {
@@ -265,7 +270,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
             }
             if let Some(client) = remote.relay.filter(|_| route.uses_relay() || remote.link.is_none()) {
                 relayed.push((encoding, client));
-                if let Who::Peer(peer) = remote.who {
+                if let Participant::Peer(peer) = remote.who {
                     core.answering.used(now, peer);
                 }
             }
@@ -425,8 +430,8 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
                 let who = core.who(view.session, client);
                 present.insert(who);
                 let link = match who {
-                    Who::Peer(peer) => core.pairs.bound(peer).map(|(id, _, binding)| (id, binding)),
-                    Who::Client(..) => None,
+                    Participant::Peer(peer) => core.pairs.bound(peer).map(|(id, _, binding)| (id, binding)),
+                    Participant::Client(..) => None,
                 };
                 let listens = |group, name: &str| view.listens(client, group, name);
                 if !core.roster.permissions(who.peer()).listen || !hears(view, client) {
@@ -438,7 +443,7 @@ impl<P: Copy + Ord + Debug> VoiceSender<P> {
             }
         }
         for (id, _, binding) in core.pairs.all_bound() {
-            let who = Who::Peer(id.peer);
+            let who = Participant::Peer(id.peer);
             let Some(view) = core.view_of(binding.session).filter(|_| !present.contains(&who)) else { continue };
             if !core.roster.permissions(Some(id.peer)).listen || !hears(view, binding.remote) {
                 continue;
@@ -462,13 +467,13 @@ fn relay_voice<P: Copy + Ord + Debug>(core: &mut Core<P>, clients: &[ClientId], 
 
 fn addresses<P: Copy + Ord>(
     (target, wire): &(VoiceTarget<P>, Target),
-    who: Who<P>,
+    who: Participant<P>,
     client: Option<ClientId>,
     listens: &impl Fn(GroupId, &str) -> bool,
 ) -> bool {
     match target {
         VoiceTarget::Group(name) => matches!(wire.kind, TargetKind::Group(group) if listens(group, name)),
-        VoiceTarget::Peer(peer) => who == Who::Peer(*peer),
+        VoiceTarget::Peer(peer) => who == Participant::Peer(*peer),
         VoiceTarget::Client(target) => client == Some(*target),
     }
 }

@@ -50,7 +50,7 @@ pub enum PipeEvent {
 
 /// What came, as it was in its packet.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Inward<'a> {
+pub enum Incoming<'a> {
     /// A part of what must arrive, and its payload again, as a separate buffer.
     Segment(DataSegment<'a>, Bytes),
     /// Which parts have arrived at the other side.
@@ -61,7 +61,7 @@ pub enum Inward<'a> {
 
 /// What shall leave.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Outward {
+pub enum Outgoing {
     /// A part of what must arrive.
     Segment(SegmentOut),
     /// Which parts have come.
@@ -80,7 +80,7 @@ pub struct SegmentOut {
     segment: Segment,
 }
 
-impl Outward {
+impl Outgoing {
     /// The packet, in a session and from a client of it.
     pub fn encode(&self, session: SessionId, sender: ClientId) -> Vec<u8> {
         match self {
@@ -172,7 +172,7 @@ impl Pipe {
     }
 
     /// The other end has been heard of for the first time.
-    pub fn met(&mut self, remote: PipeEnd) {
+    pub fn set_remote(&mut self, remote: PipeEnd) {
         self.remote.get_or_insert(remote);
     }
 
@@ -275,18 +275,18 @@ impl Pipe {
     }
 
     /// Takes what came from the other end.
-    pub fn receive(&mut self, now: Duration, inward: Inward<'_>) -> Result<(), Violation> {
+    pub fn receive(&mut self, now: Duration, inward: Incoming<'_>) -> Result<(), Violation> {
         match inward {
-            Inward::Segment(segment, payload) => {
+            Incoming::Segment(segment, payload) => {
                 self.receiving.receive(now, &segment, payload, &mut self.complete)?;
                 while let Some(complete) = self.complete.pop_front() {
                     self.take_record(now, complete);
                 }
             }
-            Inward::Ack(ack) => {
+            Incoming::Ack(ack) => {
                 self.sending.acknowledged(now, &ack);
             }
-            Inward::Lossy(channel, bytes) => {
+            Incoming::Lossy(channel, bytes) => {
                 let is_open = channel.is_none_or(|number| {
                     self.channels.get(&number).is_some_and(|channel| channel.is_open_as(Reliability::Unreliable))
                 });
@@ -318,23 +318,23 @@ impl Pipe {
     }
 
     /// The next packet to send now. Acknowledgements come first, lossy messages before what must arrive.
-    pub fn poll_outward(&mut self, now: Duration) -> Option<Outward> {
+    pub fn poll_outward(&mut self, now: Duration) -> Option<Outgoing> {
         if let Some(remote) = self.remote
             && self.receiving.ack_due().is_some_and(|due| now >= due)
         {
             let (next, later, window) = self.receiving.acknowledge();
             let sender = ClientId(0);
-            return Some(Outward::Ack(DataAck { sender, from: self.end, to: remote, next, later, window }));
+            return Some(Outgoing::Ack(DataAck { sender, from: self.end, to: remote, next, later, window }));
         }
         while let Some((channel, bytes)) = self.lossy_out.pop_front() {
             match (channel, self.remote) {
-                (None, _) => return Some(Outward::Lossy(None, bytes)),
-                (Some(channel), Some(remote)) => return Some(Outward::Lossy(Some((remote, channel)), bytes)),
+                (None, _) => return Some(Outgoing::Lossy(None, bytes)),
+                (Some(channel), Some(remote)) => return Some(Outgoing::Lossy(Some((remote, channel)), bytes)),
                 (Some(_), None) => {}
             }
         }
         let segment = self.sending.poll_segment(now)?;
-        Some(Outward::Segment(SegmentOut { from: self.end, to: self.remote, segment }))
+        Some(Outgoing::Segment(SegmentOut { from: self.end, to: self.remote, segment }))
     }
 
     /// Nothing is to be sent, nor waited for.
@@ -353,7 +353,7 @@ impl Pipe {
     }
 
     /// Another way to the other end is in use; what was on the former one may be gone, and is sent again.
-    pub fn rerouted(&mut self) {
+    pub fn on_route_change(&mut self) {
         self.sending.give_up_flight();
     }
 

@@ -116,17 +116,17 @@ impl World {
         let inward = match header.kind {
             Kind::DataSegment => {
                 let segment = DataSegment::decode(body).unwrap();
-                pipe.met(segment.from);
-                Inward::Segment(segment, Bytes::copy_from_slice(segment.payload))
+                pipe.set_remote(segment.from);
+                Incoming::Segment(segment, Bytes::copy_from_slice(segment.payload))
             }
             Kind::DataAck => {
                 let ack = DataAck::decode(body).unwrap();
-                pipe.met(ack.from);
-                Inward::Ack(ack)
+                pipe.set_remote(ack.from);
+                Incoming::Ack(ack)
             }
             Kind::DataMessage => {
                 let message = DataMessage::decode(body).unwrap();
-                Inward::Lossy(message.on.map(|(_, channel)| channel), Bytes::copy_from_slice(message.payload))
+                Incoming::Lossy(message.on.map(|(_, channel)| channel), Bytes::copy_from_slice(message.payload))
             }
             other => panic!("{other:?}"),
         };
@@ -214,8 +214,8 @@ fn a_path_that_breaks_and_comes_back_loses_nothing() {
         let ms = world.now.as_millis();
         let is_cut = ms % 700 > 400;
         if world.path.is_cut && !is_cut && ms % 3 == 0 {
-            world.ends[0].rerouted();
-            world.ends[1].rerouted();
+            world.ends[0].on_route_change();
+            world.ends[1].on_route_change();
         }
         breaks += u32::from(is_cut && !world.path.is_cut);
         world.path.is_cut = is_cut;
@@ -375,7 +375,7 @@ fn whatever_comes_nothing_grows_and_nothing_breaks() {
                 payload: if whole { &[][..] } else { &payload },
             };
             let inward = match random.below(4) {
-                0 => Inward::Ack(DataAck {
+                0 => Incoming::Ack(DataAck {
                     sender: ClientId(2),
                     from: end(2),
                     to: end(1),
@@ -383,8 +383,10 @@ fn whatever_comes_nothing_grows_and_nothing_breaks() {
                     later: random.next(),
                     window: random.next() as u16,
                 }),
-                1 => Inward::Lossy(Some(random.below(256) as u8).filter(|_| random.chance(50)), payload.clone().into()),
-                _ => Inward::Segment(segment, Bytes::copy_from_slice(segment.payload)),
+                1 => {
+                    Incoming::Lossy(Some(random.below(256) as u8).filter(|_| random.chance(50)), payload.clone().into())
+                }
+                _ => Incoming::Segment(segment, Bytes::copy_from_slice(segment.payload)),
             };
             if pipe.receive(now, inward).is_err() {
                 break;

@@ -73,7 +73,7 @@ fn two_sides_stay_apart_at_any_rate() {
 #[test]
 fn the_first_that_reads_sets_the_pace_until_it_stays_away() {
     let (source, mut reader) = opened(48_000, 1);
-    let mut taps = Taps::default();
+    let mut taps = PcmOutputs::default();
     let peer = {
         use voicemesh_wire::identity::{InstallationSecret, prove};
         prove(&InstallationSecret([1; 32]), "ws://here", "room", 0).peer_id()
@@ -98,7 +98,7 @@ fn the_first_that_reads_sets_the_pace_until_it_stays_away() {
     drop(reader);
     taps.finish(None);
     assert!(taps.voices.is_empty());
-    assert_eq!(taps.speaker(Who::Peer(peer), &block(0), false), Mixing::In, "and the peer is in the mix again");
+    assert_eq!(taps.speaker(Participant::Peer(peer), &block(0), false), Mixing::In, "and the peer is in the mix again");
 }
 
 /// proves: B-11

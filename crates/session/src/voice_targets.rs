@@ -40,7 +40,7 @@ pub struct TooManyTargets;
 
 /// The state behind a client's own VoiceData packets.
 #[derive(Debug)]
-pub struct Speaker<P> {
+pub struct VoiceTargets<P> {
     targets: Vec<OpenTarget<P>>,
     next_sequence: u16,
     burst: u8,
@@ -68,7 +68,7 @@ pub struct FrameAddress<P> {
     pub targets: Vec<(VoiceTarget<P>, Target)>,
 }
 
-impl<P: Clone + PartialEq> Speaker<P> {
+impl<P: Clone + PartialEq> VoiceTargets<P> {
     /// Counting starts at `first_sequence`, which the caller draws.
     pub fn new(first_sequence: u16) -> Self {
         Self { targets: Vec::new(), next_sequence: first_sequence, burst: 0, burst_begun: false, openings: 0 }
@@ -196,7 +196,7 @@ mod tests {
     /// proves: D-19
     #[test]
     fn the_burst_steps_only_when_every_target_has_closed() {
-        let mut speaker = Speaker::new(0xFFFF);
+        let mut speaker = VoiceTargets::new(0xFFFF);
         assert_eq!(speaker.next_frame(), None);
         speaker.open(group("a"), TargetOptions::default()).unwrap();
         speaker.open(group("b"), TargetOptions::default()).unwrap();
@@ -218,7 +218,7 @@ mod tests {
 
     #[test]
     fn reopening_a_closing_target_keeps_the_burst() {
-        let mut speaker = Speaker::new(0);
+        let mut speaker = VoiceTargets::new(0);
         speaker.open(group("a"), TargetOptions::default()).unwrap();
         let before = speaker.next_frame().unwrap();
         speaker.close(&group("a"));
@@ -231,7 +231,7 @@ mod tests {
     /// proves: D-16
     #[test]
     fn a_client_of_another_session_is_not_spoken_to() {
-        let mut speaker = Speaker::new(0);
+        let mut speaker = VoiceTargets::new(0);
         speaker.open(VoiceTarget::Client(ClientId(5)), TargetOptions::default()).unwrap();
         let before = speaker.next_frame().unwrap();
         speaker.forget_clients();
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn the_number_of_targets_is_bounded() {
-        let mut speaker = Speaker::new(0);
+        let mut speaker = VoiceTargets::new(0);
         for n in 0..VOICE_TARGETS {
             speaker.open(group(&n.to_string()), TargetOptions::default()).unwrap();
         }

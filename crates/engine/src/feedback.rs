@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use voicemesh_audio::decode::Reception;
-use voicemesh_session::client::Who;
+use voicemesh_session::client::Participant;
 use voicemesh_wire::packet::{Captured, ClockEcho, ClockProbe, ReceptionReport};
 
 use crate::VoiceEngine;
@@ -23,7 +23,7 @@ pub(crate) struct Answers<P> {
     second: u64,
     given: u32,
     /// Who was answered last, the latest last: with few answers everyone has a turn.
-    answered: VecDeque<Who<P>>,
+    answered: VecDeque<Participant<P>>,
 }
 
 /// Askers remembered.
@@ -37,7 +37,7 @@ impl<P> Default for Answers<P> {
 
 impl<P: Copy + Ord> Answers<P> {
     /// `listeners` ask in turns.
-    fn allow(&mut self, now: Duration, who: Who<P>, most_per_second: u32, listeners: usize) -> bool {
+    fn allow(&mut self, now: Duration, who: Participant<P>, most_per_second: u32, listeners: usize) -> bool {
         if self.second != now.as_secs() {
             (self.second, self.given) = (now.as_secs(), 0);
         }
@@ -64,12 +64,12 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     /// Tells speakers how well they are received, and asks for their time.
     pub(crate) fn tell_speakers(&mut self, now: Duration) {
         let Role::Client(client) = &mut self.role else { return };
-        for (who, reception) in self.hearing.reports(now) {
+        for (who, reception) in self.playout.reports(now) {
             if client.roster().abilities(who.peer()).takes_reports {
                 client.send_to(who, |session, sender| report(&reception, sender).encode(session));
             }
         }
-        for (who, asked_us) in self.hearing.questions(now) {
+        for (who, asked_us) in self.playout.questions(now) {
             if client.roster().abilities(who.peer()).takes_reports {
                 client.send_to(who, |session, sender| ClockProbe { sender, asked_us }.encode(session));
             }
@@ -77,7 +77,7 @@ impl<P: Copy + Ord + Debug> VoiceEngine<P> {
     }
 
     /// Answers a question after the time.
-    pub(crate) fn tell_time(&mut self, now: Duration, who: Who<P>, asked_us: u64) {
+    pub(crate) fn tell_time(&mut self, now: Duration, who: Participant<P>, asked_us: u64) {
         let listeners = self.client().map_or(0, |client| client.last_audience().len());
         let narrow = self.feedback.uplink().estimate_bps;
         let most = narrow.map_or(ANSWERS_PER_SECOND, |bps| (bps / ANSWERS_SHARE / ANSWER_BITS).max(1));

@@ -11,23 +11,23 @@ const MOVED: usize = 256;
 
 /// What changed since the engine last looked; of each the latest. The lock is held for one entry, or one exchange.
 #[derive(Debug, Default)]
-pub(crate) struct Places(Mutex<Moved>);
+pub(crate) struct PendingPositions(Mutex<MovedPositions>);
 
 /// By peer, ascending.
 #[derive(Debug)]
-pub(crate) struct Moved {
+pub(crate) struct MovedPositions {
     pub listener: Option<Pose>,
     pub attenuation: Option<Attenuation>,
     pub speakers: Vec<(PeerId, Option<Placement>)>,
 }
 
-impl Default for Moved {
+impl Default for MovedPositions {
     fn default() -> Self {
         Self { listener: None, attenuation: None, speakers: Vec::with_capacity(MOVED) }
     }
 }
 
-impl Moved {
+impl MovedPositions {
     pub(crate) fn put(&mut self, peer: PeerId, placement: Option<Placement>) {
         match self.speakers.binary_search_by_key(&peer, |(peer, _)| *peer) {
             Ok(at) => self.speakers[at].1 = placement,
@@ -37,8 +37,8 @@ impl Moved {
     }
 }
 
-impl Places {
-    pub(crate) fn lock(&self) -> MutexGuard<'_, Moved> {
+impl PendingPositions {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, MovedPositions> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn the_latest_place_counts_and_the_table_is_bounded() {
         let placed = |x| Placement::new(Duration::ZERO, [x, 0.0, 0.0], [0.0; 3]);
-        let mut moved = Moved::default();
+        let mut moved = MovedPositions::default();
         let room = moved.speakers.capacity();
         for frame in 0..3 {
             for number in (0..1_000).rev() {

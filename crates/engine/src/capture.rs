@@ -19,7 +19,7 @@ pub(crate) struct SpokenFrame<'a> {
 
 /// One microphone's way to frames.
 #[derive(Debug)]
-pub(crate) struct Speaking {
+pub(crate) struct CapturePipeline {
     microphone: Microphone,
     speech: VoiceEncoder,
     /// Whether a frame was sent after which no pause was told.
@@ -27,7 +27,7 @@ pub(crate) struct Speaking {
     frames: u64,
 }
 
-impl Speaking {
+impl CapturePipeline {
     pub(crate) fn new(speech: SpeechConfig, microphone: MicrophoneConfig) -> Result<Self, AudioError> {
         let (microphone, speech) = (Microphone::new(microphone)?, VoiceEncoder::new(speech)?);
         Ok(Self { microphone, speech, in_speech: false, frames: 0 })
@@ -132,12 +132,12 @@ impl Speaking {
 mod tests {
     use super::*;
 
-    fn always() -> Speaking {
+    fn always() -> CapturePipeline {
         let microphone = MicrophoneConfig { processing: Processing::OFF, activation: Activation::Always };
-        Speaking::new(SpeechConfig::default(), microphone).unwrap()
+        CapturePipeline::new(SpeechConfig::default(), microphone).unwrap()
     }
 
-    fn frames(speaking: &mut Speaking, block: &Block, times: usize) -> Vec<bool> {
+    fn frames(speaking: &mut CapturePipeline, block: &Block, times: usize) -> Vec<bool> {
         let mut sent = Vec::new();
         for _ in 0..times {
             speaking.push(block, |frame| sent.push(frame.pause_follows)).unwrap();

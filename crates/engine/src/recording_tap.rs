@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use bytes::Bytes;
-use voicemesh_session::client::Who;
+use voicemesh_session::client::Participant;
 
 /// Frames that wait to be taken. When there are more, the oldest are dropped: a recording has a hole then, and the room
 /// goes on.
@@ -11,9 +11,9 @@ const FRAMES: usize = 4096;
 
 /// A frame that was sent or received, copies included, in the order in which that happened.
 #[derive(Clone, Debug, PartialEq)]
-pub struct TappedFrame<P> {
+pub struct RecordedFrame<P> {
     /// Who spoke; `None` is this peer.
-    pub from: Option<Who<P>>,
+    pub from: Option<Participant<P>>,
     /// The frame's number: extended for others, 16 bits for this peer.
     pub sequence: u64,
     /// Nothing is said after it for now.
@@ -26,7 +26,7 @@ pub struct TappedFrame<P> {
 pub(crate) enum Frames<P> {
     #[default]
     Off,
-    On(VecDeque<TappedFrame<P>>),
+    On(VecDeque<RecordedFrame<P>>),
 }
 
 impl<P> Frames<P> {
@@ -34,7 +34,7 @@ impl<P> Frames<P> {
         *self = if on { Self::On(VecDeque::new()) } else { Self::Off };
     }
 
-    pub fn put(&mut self, frame: impl FnOnce() -> TappedFrame<P>) {
+    pub fn put(&mut self, frame: impl FnOnce() -> RecordedFrame<P>) {
         if let Self::On(frames) = self {
             if frames.len() == FRAMES {
                 frames.pop_front();
@@ -43,7 +43,7 @@ impl<P> Frames<P> {
         }
     }
 
-    pub fn take(&mut self) -> Option<TappedFrame<P>> {
+    pub fn take(&mut self) -> Option<RecordedFrame<P>> {
         match self {
             Self::Off => None,
             Self::On(frames) => frames.pop_front(),

@@ -7,11 +7,11 @@ use voicemesh_audio::decode::{Reception, Rendered, VoiceDecoder, VoiceDecoderSta
 use voicemesh_audio::mix::{Ducking, Mixer, Width};
 use voicemesh_audio::space::{Gains, Panner, Panning, Placement, Space, StereoBlock};
 use voicemesh_audio::{AudioError, BLOCK_SAMPLES, Block, FrameDuration};
-use voicemesh_session::client::{Voice, Who};
+use voicemesh_session::client::{Participant, Voice};
 use voicemesh_uplink::plan::ListenerLoss;
 use voicemesh_wire::packet::{ClockEcho, Priority};
 
-use crate::clocks::{Clock, Place};
+use crate::clocks::{Clock, FramePosition};
 
 /// Speakers decoded at a time. When there are more, the one that has been silent longest makes room; if all speak, the
 /// newcomer is not heard, and counted.
@@ -30,11 +30,11 @@ pub struct HearingStats {
 
 /// Everyone who is heard.
 #[derive(Debug)]
-pub(crate) struct Hearing<P> {
-    speakers: BTreeMap<Who<P>, Speaker>,
-    settings: BTreeMap<Who<P>, Setting>,
+pub(crate) struct Playout<P> {
+    speakers: BTreeMap<Participant<P>, RemoteVoice>,
+    settings: BTreeMap<Participant<P>, Setting>,
     pub(crate) space: Space,
-    placements: BTreeMap<Who<P>, Placement>,
+    placements: BTreeMap<Participant<P>, Placement>,
     mixer: Mixer,
     scratch: Block,
     stats: HearingStats,
@@ -58,7 +58,7 @@ const LOSS_LIFE: Duration = Duration::from_secs(10);
 const PAUSES: usize = 8;
 
 #[derive(Debug)]
-struct Speaker {
+struct RemoteVoice {
     listener: VoiceDecoder,
     heard_at: Duration,
     volume: f32,
@@ -77,7 +77,7 @@ struct Speaker {
     reported_at: Duration,
 }
 
-impl Speaker {
+impl RemoteVoice {
     fn new(now: Duration) -> Result<Self, AudioError> {
         Ok(Self {
             listener: VoiceDecoder::new()?,
@@ -99,10 +99,10 @@ impl Speaker {
     }
 
     /// The place of a frame by the low bits of its number, near the newest.
-    fn place(&self, low: u16) -> Place {
+    fn place(&self, low: u16) -> FramePosition {
         let ahead = low.wrapping_sub(self.newest as u16) as i16;
         let sequence = self.newest.wrapping_add_signed(ahead.into());
-        Place { sequence, stretch: self.stretches.of_sequence(sequence) }
+        FramePosition { sequence, stretch: self.stretches.of_sequence(sequence) }
     }
 }
 
@@ -158,9 +158,9 @@ impl Default for Setting {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Heard<P> {
     /// The first frame of a speaker after a while of silence.
-    First(Who<P>),
+    First(Participant<P>),
     /// A speaker begins or ceases to be heard.
-    Speaking(Who<P>, bool),
+    Speaking(Participant<P>, bool),
 }
 
 /// Whether one speaker's part goes into the sum.
@@ -175,7 +175,7 @@ pub enum Mixing {
 /// Settings remembered for peers. When there are more, no new ones are kept.
 const SETTINGS: usize = 1024;
 
-impl<P: Copy + Ord> Hearing<P> {
+impl<P: Copy + Ord> Playout<P> {
     pub(crate) fn new() -> Self {
         Self {
             speakers: BTreeMap::new(),
@@ -196,7 +196,7 @@ impl<P: Copy + Ord> Hearing<P> {
         }
         let speaker = match self.speakers.entry(voice.from) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => entry.insert(Speaker::new(now)?),
+            std::collections::btree_map::Entry::Vacant(entry) => entry.insert(RemoteVoice::new(now)?),
         };
         speaker.heard_at = now;
         if voice.frame.is_empty() {
@@ -224,7 +224,7 @@ impl<P: Copy + Ord> Hearing<P> {
         now: Duration,
         plays_at: Duration,
         found: &mut Vec<Heard<P>>,
-        mut each: impl FnMut(Who<P>, &Block) -> Mixing,
+        mut each: impl FnMut(Participant<P>, &Block) -> Mixing,
     ) {
         let speaking = self.speakers.iter().filter(|(who, speaker)| speaker.speaking && !self.is_muted(**who));
         let highest = speaking.map(|(_, speaker)| speaker.priority).max().unwrap_or(Priority::Low);
@@ -238,7 +238,7 @@ impl<P: Copy + Ord> Hearing<P> {
                 found.push(Heard::First(*who));
             }
             if let Some(playing) = speaker.listener.playing() {
-                let place = Place { sequence: playing.sequence, stretch: playing.talkspurt };
+                let place = FramePosition { sequence: playing.sequence, stretch: playing.talkspurt };
                 speaker.clock.heard(plays_at, place, playing.offset, speaker.frame);
             }
             if each(*who, &self.scratch) == Mixing::In {
@@ -276,7 +276,7 @@ impl<P: Copy + Ord> Hearing<P> {
     }
 
     /// A speaker's position. More than [`SETTINGS`] are not kept.
-    pub(crate) fn set_placement(&mut self, who: Who<P>, placement: Option<Placement>) {
+    pub(crate) fn set_placement(&mut self, who: Participant<P>, placement: Option<Placement>) {
         match placement {
             Some(placement) if self.placements.len() < SETTINGS || self.placements.contains_key(&who) => {
                 self.placements.insert(who, placement);
@@ -287,7 +287,7 @@ impl<P: Copy + Ord> Hearing<P> {
     }
 
     /// Whom to tell now how well they are received.
-    pub(crate) fn reports(&mut self, now: Duration) -> Vec<(Who<P>, Reception)> {
+    pub(crate) fn reports(&mut self, now: Duration) -> Vec<(Participant<P>, Reception)> {
         let mut due = Vec::new();
         for (who, speaker) in &mut self.speakers {
             if now < speaker.reported_at + REPORT_INTERVAL {
@@ -323,17 +323,17 @@ impl<P: Copy + Ord> Hearing<P> {
     }
 
     /// Whose clock to ask now, and with which time.
-    pub(crate) fn questions(&mut self, now: Duration) -> Vec<(Who<P>, u64)> {
+    pub(crate) fn questions(&mut self, now: Duration) -> Vec<(Participant<P>, u64)> {
         let playing = self.speakers.iter_mut().filter_map(|(who, speaker)| {
             let playing = speaker.listener.playing()?;
-            let place = Place { sequence: playing.sequence, stretch: playing.talkspurt };
+            let place = FramePosition { sequence: playing.sequence, stretch: playing.talkspurt };
             Some((*who, speaker.clock.ask(now, place)?))
         });
         playing.collect()
     }
 
     /// Takes the answer to a clock probe.
-    pub(crate) fn told(&mut self, now: Duration, who: Who<P>, echo: &ClockEcho) {
+    pub(crate) fn told(&mut self, now: Duration, who: Participant<P>, echo: &ClockEcho) {
         if let Some(speaker) = self.speakers.get_mut(&who) {
             let mut clock = std::mem::take(&mut speaker.clock);
             clock.told(now, echo, |low| Some(speaker.place(low)));
@@ -342,31 +342,31 @@ impl<P: Copy + Ord> Hearing<P> {
     }
 
     /// From a participant's microphone to this speaker, once measured.
-    pub(crate) fn delay(&self, who: Who<P>) -> Option<Duration> {
+    pub(crate) fn delay(&self, who: Participant<P>) -> Option<Duration> {
         self.speakers.get(&who).and_then(|speaker| speaker.clock.delay())
     }
 
     /// The share of a speaker's frames that was lost lately.
-    pub(crate) fn loss(&self, who: Who<P>) -> f32 {
+    pub(crate) fn loss(&self, who: Participant<P>) -> f32 {
         self.speakers.get(&who).and_then(|speaker| speaker.loss.loss()).unwrap_or(0.0)
     }
 
     /// Settings for one speaker.
-    pub(crate) fn setting(&self, who: Who<P>) -> (f32, bool) {
+    pub(crate) fn setting(&self, who: Participant<P>) -> (f32, bool) {
         let Setting { gain, muted } = self.settings.get(&who).copied().unwrap_or_default();
         (gain, muted)
     }
 
-    fn is_muted(&self, who: Who<P>) -> bool {
+    fn is_muted(&self, who: Participant<P>) -> bool {
         self.settings.get(&who).is_some_and(|setting| setting.muted)
     }
 
     /// Factor on a peer's speech; 1.0 is as spoken.
-    pub(crate) fn set_gain(&mut self, who: Who<P>, gain: f32) {
+    pub(crate) fn set_gain(&mut self, who: Participant<P>, gain: f32) {
         self.set(who, |setting| setting.gain = gain.clamp(0.0, 4.0));
     }
 
-    pub(crate) fn set_peer_muted(&mut self, who: Who<P>, muted: bool) {
+    pub(crate) fn set_peer_muted(&mut self, who: Participant<P>, muted: bool) {
         self.set(who, |setting| setting.muted = muted);
     }
 
@@ -382,20 +382,20 @@ impl<P: Copy + Ord> Hearing<P> {
         self.stats
     }
 
-    pub(crate) fn listener_stats(&self, who: Who<P>) -> Option<VoiceDecoderStats> {
+    pub(crate) fn listener_stats(&self, who: Participant<P>) -> Option<VoiceDecoderStats> {
         self.speakers.get(&who).map(|speaker| speaker.listener.stats())
     }
 
-    pub(crate) fn level_dbfs(&self, who: Who<P>) -> Option<f32> {
+    pub(crate) fn level_dbfs(&self, who: Participant<P>) -> Option<f32> {
         self.speakers.get(&who).map(|speaker| speaker.listener.level_dbfs())
     }
 
-    pub(crate) fn is_speaking(&self, who: Who<P>) -> bool {
+    pub(crate) fn is_speaking(&self, who: Participant<P>) -> bool {
         self.speakers.get(&who).is_some_and(|speaker| speaker.speaking)
     }
 
     /// Forgets a speaker's speech: its numbers begin anew. Says whether it was speaking.
-    pub(crate) fn forget(&mut self, who: Who<P>) -> bool {
+    pub(crate) fn forget(&mut self, who: Participant<P>) -> bool {
         self.speakers.remove(&who).is_some_and(|speaker| speaker.speaking)
     }
 
@@ -404,7 +404,7 @@ impl<P: Copy + Ord> Hearing<P> {
         self.speakers.clear();
     }
 
-    fn set(&mut self, who: Who<P>, change: impl FnOnce(&mut Setting)) {
+    fn set(&mut self, who: Participant<P>, change: impl FnOnce(&mut Setting)) {
         if self.settings.len() < SETTINGS || self.settings.contains_key(&who) {
             change(self.settings.entry(who).or_default());
         }

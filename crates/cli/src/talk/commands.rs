@@ -11,9 +11,9 @@ use crate::decisions::{Change as Decided, in_minutes};
 use crate::format::EVERYONE;
 use crate::human::{Line, Mood, plain, trouble};
 use crate::input::Input;
-use crate::live::keys::Wish;
+use crate::live::keys::Action;
 use crate::microphone::ActivationChoice;
-use crate::slash::{Change, Decision, Typed, ban, parse};
+use crate::slash::{Change, Decision, SlashCommand, ban, parse};
 use crate::text::harmless;
 use crate::typed;
 use crate::who::{self, group_names};
@@ -42,10 +42,10 @@ impl Talk {
     fn take_line(&mut self, line: &str) -> Option<End> {
         // What was written, or cannot be understood, stays to be corrected. A command that was understood and refused does not.
         let (done, stays) = match parse(line) {
-            Ok(Typed::Quit) => return Some(End::Quit),
+            Ok(SlashCommand::Quit) => return Some(End::Quit),
             Ok(typed) => {
                 line.clone_into(&mut self.line);
-                let is_text = matches!(&typed, Typed::Text(_) | Typed::Message { .. });
+                let is_text = matches!(&typed, SlashCommand::Text(_) | SlashCommand::Message { .. });
                 (self.obey(typed), is_text)
             }
             Err(why) => (Err(why), true),
@@ -60,55 +60,55 @@ impl Talk {
     }
 
     /// What a key asks for is seen in the view itself, and needs no answer.
-    fn grant(&mut self, wish: Wish) -> Option<End> {
+    fn grant(&mut self, wish: Action) -> Option<End> {
         match wish {
-            Wish::Line(line) => return self.take_line(&line),
-            Wish::Leave => return Some(End::Interrupted),
-            Wish::Mute(muted) => self.peer.set_muted(muted),
-            Wish::Deafen(deafened) => self.peer.set_deafened(deafened),
-            Wish::Talk(held) => self.peer.set_talking(held),
-            Wish::MutePeer(peer, muted) => self.peer.set_peer_muted(peer, muted),
-            Wish::Gain(peer, factor) => self.peer.set_gain(peer, factor),
+            Action::Line(line) => return self.take_line(&line),
+            Action::Leave => return Some(End::Interrupted),
+            Action::Mute(muted) => self.peer.set_muted(muted),
+            Action::Deafen(deafened) => self.peer.set_deafened(deafened),
+            Action::Talk(held) => self.peer.set_talking(held),
+            Action::MutePeer(peer, muted) => self.peer.set_peer_muted(peer, muted),
+            Action::Gain(peer, factor) => self.peer.set_gain(peer, factor),
             // The view does these itself.
-            Wish::Redraw | Wish::Suspend => {}
+            Action::Redraw | Action::Suspend => {}
         }
         None
     }
 
-    fn obey(&mut self, typed: Typed) -> Result<(), String> {
+    fn obey(&mut self, typed: SlashCommand) -> Result<(), String> {
         match typed {
-            Typed::Nothing | Typed::Quit => {}
-            Typed::Text(text) => self.send_text(&text)?,
-            Typed::Message { name_and_text } => self.send_private_text(&name_and_text)?,
-            Typed::Mute(None) => {
+            SlashCommand::Nothing | SlashCommand::Quit => {}
+            SlashCommand::Text(text) => self.send_text(&text)?,
+            SlashCommand::Message { name_and_text } => self.send_private_text(&name_and_text)?,
+            SlashCommand::Mute(None) => {
                 self.peer.set_muted(true);
                 self.answer("Muted: the others do not hear you. /unmute ends that.");
             }
-            Typed::Unmute(None) => {
+            SlashCommand::Unmute(None) => {
                 self.peer.set_muted(false);
                 self.answer(match self.tally.snapshot.permissions.speak {
                     true => "Your microphone is on again.",
                     false => "Your microphone is on again, but you may not speak here: the others do not hear you.",
                 });
             }
-            Typed::Mute(Some(name)) => self.mute_peer(&name, true)?,
-            Typed::Unmute(Some(name)) => self.mute_peer(&name, false)?,
-            Typed::Deafen => {
+            SlashCommand::Mute(Some(name)) => self.mute_peer(&name, true)?,
+            SlashCommand::Unmute(Some(name)) => self.mute_peer(&name, false)?,
+            SlashCommand::Deafen => {
                 self.peer.set_deafened(true);
                 self.answer("You do not hear the others any more; they still hear you. /undeafen ends that.");
             }
-            Typed::Undeafen => {
+            SlashCommand::Undeafen => {
                 self.peer.set_deafened(false);
                 self.answer("You hear the others again.");
             }
-            Typed::Who => self.who_at = Some(self.started.elapsed() + SNAPSHOT_AGE),
-            Typed::Gain { name, factor } => {
+            SlashCommand::Participant => self.who_at = Some(self.started.elapsed() + SNAPSHOT_AGE),
+            SlashCommand::Gain { name, factor } => {
                 let peer = self.people.find(&name)?;
                 self.peer.set_gain(peer, factor);
                 self.answer(format!("You hear {} at {:.0} %.", self.people.label(peer), factor * 100.0));
             }
-            Typed::JoinGroup(group) => self.join_group(group)?,
-            Typed::LeaveGroup(group) => {
+            SlashCommand::JoinGroup(group) => self.join_group(group)?,
+            SlashCommand::LeaveGroup(group) => {
                 if !self.groups.contains(&group) {
                     return Err(format!("You are not in {}.", group_label(&group)));
                 }
@@ -117,10 +117,10 @@ impl Talk {
                 self.set_groups(left);
                 self.answer(format!("You no longer listen or speak to {}.", group_label(&group)));
             }
-            Typed::Change(change) => self.change(change),
-            Typed::Record(folder) => self.record(folder.as_deref())?,
-            Typed::Moderate(decision) => self.moderate(decision)?,
-            Typed::Help => self.output.help(self.started.elapsed()),
+            SlashCommand::Change(change) => self.change(change),
+            SlashCommand::Record(folder) => self.record(folder.as_deref())?,
+            SlashCommand::Moderate(decision) => self.moderate(decision)?,
+            SlashCommand::Help => self.output.help(self.started.elapsed()),
         }
         Ok(())
     }
