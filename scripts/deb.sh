@@ -1,0 +1,170 @@
+#!/usr/bin/env bash
+# Makes Debian packages of the server and of the command, from programs that are built already.
+#
+#   scripts/deb.sh [FOLDER]     packs voicemesh-signaling and voicemesh of FOLDER (default: target/release) into target/debian
+#   scripts/deb.sh check        installs both of them in a fresh Debian root, uses and purges them there (root, debootstrap)
+#
+# The server's package is for systemd: a unit with a user of its own and as few rights as it needs, /etc/default/voicemesh
+# for settings, and a secret that is drawn at the first installation.
+
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+OUT=$(target_dir)/debian
+VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+MAINTAINER=$(sed -n 's/^maintainer = "\(..*\)"/\1/p' release.toml)
+SUITE=${SUITE:-bookworm}
+
+main() {
+    case "${1:-}" in
+        check) check ;;
+        *) pack "${1:-$(target_dir)/release}" ;;
+    esac
+}
+
+pack() {
+    local from=$1
+    have dpkg-deb || die "dpkg-deb is not here: packages for Debian are made on Debian or Ubuntu."
+    rm -rf "$OUT"
+    mkdir -p "$OUT"
+    pack_server "$from/voicemesh-signaling"
+    pack_command "$from/voicemesh"
+}
+
+pack_server() {
+    local root=$OUT/voicemesh-signaling
+    begin "$root" "$1" README.md docs/hosting.md docs/operate.md docs/reverse-proxy.md
+    install -D -m 644 deploy/debian/voicemesh-signaling.service "$root/lib/systemd/system/voicemesh-signaling.service"
+    install -D -m 644 deploy/debian/default "$root/etc/default/voicemesh"
+    say /etc/default/voicemesh >"$root/DEBIAN/conffiles"
+    for script in postinst prerm postrm; do
+        install -m 755 "deploy/debian/voicemesh-signaling.$script" "$root/DEBIAN/$script"
+    done
+    end "$root" net "init-system-helpers (>= 1.54)" "Signaling server of voicemesh, peer-to-peer voice" \
+        "Introduces the people in a room to each other, relays their voices where their
+networks allow no direct link, and serves the web page."
+}
+
+pack_command() {
+    local root=$OUT/voicemesh
+    begin "$root" "$1" README.md docs/cli.md docs/troubleshooting.md
+    end "$root" sound "" "Peer-to-peer voice in a terminal" \
+        "voicemesh join ROOM talks with the people in a room, directly from peer to peer
+where their networks allow it and through the server where they do not."
+}
+
+# begin ROOT PROGRAM DOCUMENT…
+begin() {
+    local root=$1 program=$2 name
+    shift 2
+    name=$(basename "$root")
+    [ -x "$program" ] || die "$program is missing: cargo build --release --locked"
+    mkdir -p "$root/DEBIAN"
+    install -D "$program" "$root/usr/bin/$(basename "$program")"
+    for document in "$@"; do install -D -m 644 "$document" "$root/usr/share/doc/$name/$(basename "$document")"; done
+    { say "Copyright: the authors of voicemesh"; say "License: MIT OR Apache-2.0"; say; cat LICENSE-MIT; say
+        say "The Apache License, Version 2.0, is in /usr/share/common-licenses/Apache-2.0."; } >"$root/usr/share/doc/$name/copyright"
+}
+
+# end ROOT SECTION DEPENDS SUMMARY DESCRIPTION
+end() {
+    local root=$1 section=$2 depends=$3 name libraries
+    name=$(basename "$root")
+    libraries=$(libraries_of "$root")
+    depends=$(say "$depends${depends:+${libraries:+, }}$libraries")
+    {
+        say "Package: $name"
+        say "Version: $VERSION"
+        say "Architecture: $(dpkg --print-architecture)"
+        say "Maintainer: ${MAINTAINER:-voicemesh (unpublished)}"
+        say "Installed-Size: $(du -k -s "$root/usr" | cut -f 1)"
+        [ -z "$depends" ] || say "Depends: $depends"
+        say "Section: $section"
+        say "Priority: optional"
+        say "Description: $4"
+        printf '%s\n' "$5" | sed 's/^/ /'
+    } >"$root/DEBIAN/control"
+    dpkg-deb --build --root-owner-group "$root" "$OUT/${name}_${VERSION}_$(dpkg --print-architecture).deb" >/dev/null
+    rm -r "$root"
+    say "$OUT/${name}_${VERSION}_$(dpkg --print-architecture).deb"
+}
+
+# The packages that its program's libraries come from; a static program has none.
+libraries_of() {
+    local work
+    work=$(mktemp -d)
+    mkdir "$work/debian"
+    printf 'Source: voicemesh\n\nPackage: voicemesh\nArchitecture: any\n' >"$work/debian/control"
+    (cd "$work" && dpkg-shlibdeps -O --warnings=0 "$1"/usr/bin/* 2>/dev/null) | sed -n 's/^shlibs:Depends=//p'
+    rm -r "$work"
+}
+
+# --- in a fresh Debian root -------------------------------------------------------------------------------------------
+
+ROOT=""
+
+check() {
+    [ "$(id -u)" = 0 ] || die "A Debian root can be made by root only."
+    have debootstrap || die "debootstrap is not installed."
+    ls "$OUT"/voicemesh-signaling_*.deb "$OUT"/voicemesh_*.deb >/dev/null || die "scripts/deb.sh has to pack them first."
+    ROOT=$(mktemp -d)
+    trap 'umount "$ROOT/proc" 2>/dev/null || true; rm -rf "$ROOT"' EXIT
+    debootstrap --variant=minbase --include=ca-certificates,init-system-helpers "$SUITE" "$ROOT" >/dev/null
+    mount -t proc proc "$ROOT/proc"
+    cp "$OUT"/*.deb "$ROOT/tmp/"
+    in_root find /etc /usr /lib /var/lib/dpkg/info -xdev | LC_ALL=C sort >"$ROOT/tmp/before"
+
+    in_root sh -c 'apt-get install -y --no-install-recommends /tmp/*.deb'
+    in_root voicemesh --version
+    in_root voicemesh-signaling --version
+    [ "$(in_root stat -c '%a %U' /etc/voicemesh/secret)" = "600 root" ] || die "The secret can be read by others."
+    in_root sh -c 'grep -qx "VOICEMESH_SECRET=[0-9a-f]\{64\}" /etc/voicemesh/secret' || die "There is no secret."
+    secret_is_kept
+    a_call_through_it
+
+    in_root apt-get purge -y voicemesh-signaling voicemesh
+    in_root find /etc /usr /lib -xdev | LC_ALL=C sort >"$ROOT/tmp/after"
+    if grep voicemesh "$ROOT/tmp/after"; then die "That is left after the purge."; fi
+    say "Installed, used and purged in Debian $SUITE."
+}
+
+in_root() { chroot "$ROOT" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive LC_ALL=C "$@"; }
+
+secret_is_kept() {
+    local before
+    before=$(cat "$ROOT/etc/voicemesh/secret")
+    in_root sh -c 'apt-get install -y --reinstall /tmp/voicemesh-signaling_*.deb'
+    [ "$before" = "$(cat "$ROOT/etc/voicemesh/secret")" ] || die "The secret changed with a new installation."
+}
+
+# The installed server, as the unit starts it, and two of the installed commands that talk through it.
+a_call_through_it() {
+    local server echo_peer log=$ROOT/tmp/server.log
+    in_root sh -c '. /etc/voicemesh/secret; export VOICEMESH_SECRET; exec voicemesh-signaling --listen 127.0.0.1:18080 --stun none' >"$log" 2>&1 &
+    server=$!
+    wait_for "$log" "127.0.0.1:18080"
+    in_root voicemesh echo lobby --server ws://127.0.0.1:18080 --state-dir /tmp/a --duration 30 >"$ROOT/tmp/echo.log" 2>&1 &
+    echo_peer=$!
+    if in_root voicemesh join lobby --server ws://127.0.0.1:18080 --state-dir /tmp/b --input tone --output /tmp/heard.wav --duration 8 --plain \
+        >"$ROOT/tmp/join.log" 2>&1 && [ "$(stat -c %s "$ROOT/tmp/heard.wav")" -gt 100000 ]; then
+        say "A call through the installed server: heard."
+    else
+        cat "$log" "$ROOT/tmp/join.log"
+        kill "$server" "$echo_peer" || true
+        die "No call through the installed server."
+    fi
+    kill "$server" "$echo_peer" || true
+    wait "$server" "$echo_peer" 2>/dev/null || true
+}
+
+wait_for() {
+    local tries
+    for tries in $(seq 100); do
+        grep -q "$2" "$1" && return
+        # Until the server has said its address.
+        sleep 0.1
+    done
+    cat "$1"
+    die "The server did not start after $tries looks at its log."
+}
+
+main "$@"
