@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
 # Makes Debian packages of the server and of the command, from programs that are built already.
 #
-#   scripts/deb.sh [FOLDER]     packs voicemesh-signaling and voicemesh of FOLDER (default: target/release) into target/debian
-#   scripts/deb.sh check        installs both of them in a fresh Debian root, uses and purges them there (root, debootstrap)
+#   scripts/deb.sh          packs target/static/voicemesh-signaling (scripts/static-server.sh) and target/release/voicemesh into
+#                           target/debian
+#   scripts/deb.sh check    installs both of them in a fresh Debian root, uses and purges them there (root, debootstrap)
+#   scripts/deb.sh quick    packs the programs of target/debug and looks at what is in the packages
 #
 # The server's package is for systemd: a unit with a user of its own and as few rights as it needs, /etc/default/voicemesh
 # for settings, and a secret that is drawn at the first installation.
@@ -13,21 +15,24 @@ OUT=$(target_dir)/debian
 VERSION=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 MAINTAINER=$(sed -n 's/^maintainer = "\(..*\)"/\1/p' release.toml)
 SUITE=${SUITE:-bookworm}
+COMPRESSION=(-Zxz)
 
 main() {
     case "${1:-}" in
         check) check ;;
-        *) pack "${1:-$(target_dir)/release}" ;;
+        quick) quick ;;
+        '') pack "$(target_dir)/static" "$(target_dir)/release" ;;
+        *) die "usage: scripts/deb.sh [check|quick]" ;;
     esac
 }
 
 pack() {
-    local from=$1
+    local server=$1 command=$2
     have dpkg-deb || die "dpkg-deb is not here: packages for Debian are made on Debian or Ubuntu."
     rm -rf "$OUT"
     mkdir -p "$OUT"
-    pack_server "$from/voicemesh-signaling"
-    pack_command "$from/voicemesh"
+    pack_server "$server/voicemesh-signaling"
+    pack_command "$command/voicemesh"
 }
 
 pack_server() {
@@ -83,7 +88,7 @@ end() {
         say "Description: $4"
         printf '%s\n' "$5" | sed 's/^/ /'
     } >"$root/DEBIAN/control"
-    dpkg-deb --build --root-owner-group "$root" "$OUT/${name}_${VERSION}_$(dpkg --print-architecture).deb" >/dev/null
+    dpkg-deb "${COMPRESSION[@]}" --build --root-owner-group "$root" "$OUT/${name}_${VERSION}_$(dpkg --print-architecture).deb" >/dev/null
     rm -r "$root"
     say "$OUT/${name}_${VERSION}_$(dpkg --print-architecture).deb"
 }
@@ -96,6 +101,25 @@ libraries_of() {
     printf 'Source: voicemesh\n\nPackage: voicemesh\nArchitecture: any\n' >"$work/debian/control"
     (cd "$work" && dpkg-shlibdeps -O --warnings=0 "$1"/usr/bin/* 2>/dev/null) | sed -n 's/^shlibs:Depends=//p'
     rm -r "$work"
+}
+
+quick() {
+    local name script
+    OUT=$(mktemp -d)
+    COMPRESSION=(-Zgzip -z1)
+    trap 'rm -rf "$OUT"' EXIT
+    pack "$(target_dir)/debug" "$(target_dir)/debug"
+    for name in voicemesh-signaling voicemesh; do
+        dpkg-deb --extract "$OUT/${name}"_*.deb "$OUT/$name"
+        dpkg-deb --control "$OUT/${name}"_*.deb "$OUT/$name/DEBIAN"
+        "$OUT/$name/usr/bin/$name" --version
+    done
+    dpkg-deb --field "$OUT"/voicemesh_*.deb Depends | grep -q libopus0 || die "The command's package does not depend on libopus0."
+    for script in postinst prerm postrm; do sh -n "$OUT/voicemesh-signaling/DEBIAN/$script"; done
+    grep -qx /etc/default/voicemesh "$OUT/voicemesh-signaling/DEBIAN/conffiles" || die "The settings are no conffile."
+    # What the unit names is in the package.
+    sed -n 's/^ExecStart=\([^ ]*\).*/\1/p; s/^EnvironmentFile=-\(.etc.default.*\)/\1/p' "$OUT/voicemesh-signaling/lib/systemd/system/voicemesh-signaling.service" |
+        while read -r file; do [ -e "$OUT/voicemesh-signaling$file" ] || die "The unit names $file, which is not in the package."; done
 }
 
 # --- in a fresh Debian root -------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what building (`run`), testing (`test`), fuzzing (`fuzz`) or checking for Windows (`windows`) needs and this machine
-# lacks.
+# Installs what building (`run`), testing (`test`), fuzzing (`fuzz`), checking for Windows (`windows`) or building a static
+# server (`static`) needs and this machine lacks.
 #
 # Silent and quick when nothing is missing. Debian and Ubuntu: apt; macOS: Homebrew; elsewhere it names what is missing.
 # It asks first, unless YES=1 or CI=true.
@@ -27,7 +27,8 @@ main() {
         test) check_for_testing ;;
         fuzz) ;;
         windows) check_for_windows ;;
-        *) die "usage: scripts/setup.sh run|test|fuzz|windows" ;;
+        static) check_for_static ;;
+        *) die "usage: scripts/setup.sh run|test|fuzz|windows|static" ;;
     esac
     check_rust
 
@@ -67,6 +68,8 @@ check_for_testing() {
     have nginx || want "nginx (a reverse proxy in a namespace)" nginx-light ""
     have caddy || want "Caddy (another reverse proxy)" caddy ""
     have openssl || want "openssl (certificates for it)" openssl ""
+    have umoci || want "umoci (makes the container image)" umoci ""
+    have dpkg-shlibdeps || ! have dpkg || want "dpkg-dev (makes the Debian packages)" dpkg-dev ""
 }
 
 # As scripts/page.sh does it.
@@ -83,6 +86,18 @@ check_for_windows() {
     ! rustup target list --installed 2>/dev/null | grep -qx x86_64-pc-windows-gnu || return 0
     { [ -x /usr/bin/rustc ] && ls -d /usr/src/rustc-*/library >/dev/null 2>&1; } ||
         need "Rust's standard library for Windows (or: rustup target add x86_64-pc-windows-gnu)" "rustc-web rust-web-src" ""
+}
+
+# Either rustup has the target, or Debian's compiler builds the standard library for it, and Zig links it.
+check_for_static() {
+    have musl-gcc || need "a C compiler for musl" musl-tools ""
+    have umoci || want "umoci (makes a container image)" umoci ""
+    have runc || want "runc (runs it)" runc ""
+    have debootstrap || want "debootstrap (a fresh Debian root to install the packages in)" debootstrap ""
+    ! rustup target list --installed 2>/dev/null | grep -qx "$(uname -m)-unknown-linux-musl" || return 0
+    { [ -x /usr/bin/rustc ] && ls -d /usr/src/rustc-*/library >/dev/null 2>&1; } ||
+        need "Rust's standard library for musl (or: rustup target add $(uname -m)-unknown-linux-musl)" "rustc-web rust-web-src" ""
+    have python3 || need "Python, with pip" "python3 python3-pip" ""
 }
 
 # A Node.js that is here but old is left alone: the system's own package would be the same, or stand in its way.

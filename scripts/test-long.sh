@@ -12,7 +12,7 @@
 
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
-PARTS="nets-nat nets-paths nets-uplinks nets-changes nets-reaching firefox windows packages soak server-soak"
+PARTS="nets-nat nets-paths nets-uplinks nets-changes nets-reaching firefox windows packages debian image soak server-soak"
 MEASURED=$REPO/docs/measured
 
 main() {
@@ -49,6 +49,8 @@ run_part() {
         firefox) firefox ;;
         windows) windows ;;
         packages) packages ;;
+        debian) debian ;;
+        image) image ;;
         soak) soak ;;
         server-soak) server_soak ;;
     esac
@@ -85,6 +87,27 @@ packages() {
     scripts/packages.sh 2>&1 | tee "$log" || status=1
     awk '/^test result:/ { passed += $4; failed += $6 }
         END { printf "\nUnit tests of the packages: %d passed, %d failed.\n", passed, failed }' "$log" >>"$REPORT"
+    rm -f "$log"
+    return "$status"
+}
+
+# The Debian packages: made from release builds, installed, used and purged in a fresh Debian root.
+debian() {
+    scripts/static-server.sh && cargo build --release --locked -p voicemesh-cli && scripts/deb.sh &&
+        reported scripts/deb.sh check
+}
+
+# The container image: made, run with a read-only root by a user without rights, and called through.
+image() {
+    scripts/static-server.sh && cargo build --locked --workspace --all-targets && reported scripts/image.sh check
+}
+
+# reported COMMAND…: the last lines that it says stand in the report.
+reported() {
+    local log status=0
+    log=$(mktemp)
+    "$@" 2>&1 | tee "$log" || status=1
+    { printf '\n```text\n'; grep -vE '^(Reading|Building|Get:|Selecting|Preparing|Unpacking|Setting up|Processing)' "$log" | tail -n 12; printf '```\n'; } >>"$REPORT"
     rm -f "$log"
     return "$status"
 }

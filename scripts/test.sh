@@ -35,6 +35,7 @@ main() {
     step "web module" web_module
     step "pure crates" pure_crates
     step "packages" scripts/packages.sh quick
+    case "$FAILED" in *build*) ;; *) step "Debian packages" debian_packages; step "container image" container_image ;; esac
     # These start the server and the command that were built above.
     case "$FAILED" in *build*) ;; *) step "browser tests" browser_tests ;; esac
     [ -z "$VIRTUAL_PID" ] || step "tests on a virtual clock" finish_virtual_tests
@@ -110,6 +111,19 @@ finish_virtual_tests() {
     VIRTUAL_PID=""
     counted cat "$VIRTUAL_LOG"
     return "$result"
+}
+
+# --- what is shipped, with the programs that were built above ------------------------------------------------------------
+
+debian_packages() {
+    have dpkg-shlibdeps || { skip "Debian packages" "dpkg-dev is not installed"; return; }
+    scripts/deb.sh quick
+}
+
+container_image() {
+    [ "$(id -u)" = 0 ] || { skip "container image" "only root can make one"; return; }
+    have umoci || { skip "container image" "umoci is not installed"; return; }
+    scripts/image.sh quick
 }
 
 # --- the page ------------------------------------------------------------------------------------------------------

@@ -6,9 +6,10 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Package, and the packages of ours that its product may import.
-const TABLE: [(&str, &[&str]); 21] = [
+const TABLE: [(&str, &[&str]); 22] = [
     ("voicemesh-wire", &[]),
-    ("voicemesh-device", &[]),
+    ("voicemesh-resample", &[]),
+    ("voicemesh-device", &["voicemesh-resample"]),
     ("voicemesh-netsim", &[]),
     ("voicemesh-uplink", &[]),
     ("voicemesh-session", &["voicemesh-wire", "voicemesh-uplink"]),

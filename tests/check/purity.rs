@@ -7,7 +7,7 @@ use super::files::root;
 use super::imports::metadata;
 
 /// Folder of every crate that is pure.
-const PURE: [&str; 8] = [
+const PURE: [&str; 9] = [
     "crates/wire/",
     "crates/uplink/",
     "crates/session/",
@@ -15,6 +15,7 @@ const PURE: [&str; 8] = [
     "crates/audio/",
     "crates/engine/",
     "crates/netsim/",
+    "crates/resample/",
     "crates/networks/",
 ];
 

@@ -107,6 +107,7 @@ export class Peer extends EventTarget {
     const joins = ++this.#joins;
     this.#phase = 'joining';
     this.#refusal = null;
+    this.#joinedAt = 0;
     [this.#room, this.#name, this.#relayOnly] = [
       shownName(roomName(room), room),
       shownName(displayName(name), 'Guest'),

@@ -47,8 +47,16 @@ function isLink(text) {
   );
 }
 
-/** As mail programs write a link. @param {string} text */
-const bare = (text) => text.trim().replace(/^<(.*)>$/, '$1');
+/** As mail programs and people who quote write a link. @param {string} text */
+const bare = (text) =>
+  text
+    .trim()
+    .replace(/^(?:<(.*)>|"(.*)"|'(.*)'|`(.*)`|“(.*)”)$/s, (_, ...inside) =>
+      String(inside.slice(0, 5).find((part) => part !== undefined)).trim(),
+    );
+
+/** A link among other words, or of a kind that leads to no room. @param {string} text */
+const holdsLink = (text) => /(https?|wss?):\/\//i.test(text);
 
 /**
  * A link to a room, as people paste it where a room's name is asked for: with or without a scheme, a slash at its end, or
@@ -75,7 +83,7 @@ export function invitationOf(text, base = BASE) {
 
 /** What is wrong with an address that is no link to a room; empty for a link, and for what is just a name. @param {string} text */
 export const linkFault = (text) =>
-  !isLink(bare(text)) || invitationOf(text)
+  (!isLink(bare(text)) && !holdsLink(text)) || invitationOf(text)
     ? ''
     : 'This is not a link to a room: it must end with /r/ and the room\u2019s name.';
 

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use cpal::HostId;
 use rtrb::{Consumer, Producer, RingBuffer};
+use voicemesh_resample::{CORRECTED_AT_A_TIME, Converter, Corrector, HISTORY};
 
-use crate::convert::{self, CORRECTED_AT_A_TIME, Converter, Corrector, HISTORY};
+use crate::convert;
 use crate::count::Counter;
 use crate::downmix::{Downmix, MicrophoneChannels, SharedChannels};
 use crate::simulated::{self, Voice};

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use cpal::HostId;
 use rtrb::{Consumer, Producer, RingBuffer};
+use voicemesh_resample::Converter;
 
-use crate::convert::Converter;
 use crate::count::Counter;
 use crate::simulated::{self, Outlet};
 use crate::stream::{Latency, Opening, Running};

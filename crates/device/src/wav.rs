@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use hound::{SampleFormat, WavSpec, WavWriter};
 
-use crate::{DeviceError, InputSpec, OutputSpec, SAMPLE_RATE, convert, downmix, file_words, riff};
+use crate::{DeviceError, InputSpec, OutputSpec, SAMPLE_RATE, downmix, file_words, riff};
 
 /// The longest file that is played; it is held in memory, 11.5 MB a minute. A longer one is refused.
 const MOST_SECONDS: u32 = 30 * 60;
@@ -37,7 +37,11 @@ fn read_mono(path: &Path, channel: Option<u16>) -> Result<Vec<f32>, String> {
     if let Some(channel) = channel.filter(|channel| usize::from(*channel) > clip.channels) {
         return Err(format!("it has {} channels, so there is no channel {channel}", clip.channels));
     }
-    convert::clip(downmix::of_clip(clip.samples, clip.channels, clip.rate_hz, channel), clip.rate_hz, SAMPLE_RATE)
+    voicemesh_resample::clip(
+        downmix::of_clip(clip.samples, clip.channels, clip.rate_hz, channel),
+        clip.rate_hz,
+        SAMPLE_RATE,
+    )
 }
 
 /// A file that is played as a microphone would be destroyed by writing what is heard into it; also under another name.

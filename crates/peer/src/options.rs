@@ -115,10 +115,13 @@ impl JoinOptions {
     ///
     /// When the link is no server's address, or names no room.
     pub fn follow_link(mut self) -> Result<Self, JoinError> {
-        let pasted = self.room.trim();
-        // As mail programs write a link.
-        let pasted = pasted.strip_prefix('<').and_then(|inner| inner.strip_suffix('>')).unwrap_or(pasted);
+        let pasted = unquoted(self.room.trim());
         if is_link(pasted) {
+            if pasted.contains(char::is_whitespace) || has_other_scheme(pasted) {
+                // What is behind the # is secret.
+                let link = pasted.split('#').next().unwrap_or_default().to_owned();
+                return Err(JoinError::BadRoomInLink { link, why: "other words stand beside the address" });
+            }
             let linked = Self::from_link(pasted)?;
             // What the program gave for its own server is not for another one, which a pasted text names.
             if !self.server.is_empty() && !is_same_server(&self.server, &linked.server) {
@@ -352,13 +355,32 @@ impl JoinOptions {
 /// Whether a text is a link to a room, and not a room's name. The page decides by the same rule.
 fn is_link(text: &str) -> bool {
     let before_fragment = text.split('#').next().unwrap_or_default();
-    let scheme = text.split_once("://").map(|(scheme, _)| scheme.to_ascii_lowercase());
-    let has_scheme = scheme.is_some_and(|scheme| ["http", "https", "ws", "wss"].contains(&scheme.as_str()));
     let names_room = before_fragment.split_once('/').is_some_and(|(host, path)| {
         let segments: Vec<_> = path.split('/').collect();
         is_host(host) && segments.windows(2).any(|pair| pair[0] == "r" && !pair[1].is_empty())
     });
-    !text.contains(char::is_whitespace) && (has_scheme || names_room)
+    has_address(text) || !text.contains(char::is_whitespace) && names_room
+}
+
+const SCHEMES: [&str; 4] = ["http://", "https://", "ws://", "wss://"];
+
+/// Whether an address with one of our schemes stands anywhere in the text.
+fn has_address(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    SCHEMES.iter().any(|scheme| text.contains(scheme))
+}
+
+/// Whether something stands before the address, as in `view-source:https://…`.
+fn has_other_scheme(text: &str) -> bool {
+    let text = text.to_ascii_lowercase();
+    has_address(&text) && !SCHEMES.iter().any(|scheme| text.starts_with(scheme))
+}
+
+/// Without the marks that mail programs and people who quote put around a link, if the text is in such marks and a link.
+fn unquoted(text: &str) -> &str {
+    let marks = [('<', '>'), ('"', '"'), ('\'', '\''), ('`', '`'), ('“', '”')];
+    let inner = marks.iter().find_map(|(left, right)| text.strip_prefix(*left)?.strip_suffix(*right));
+    inner.map(str::trim).filter(|inner| is_link(inner)).unwrap_or(text)
 }
 
 /// Whether what stands before the path is a host: with a dot in it, with a port, or this machine.

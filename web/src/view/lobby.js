@@ -34,6 +34,7 @@ export function lobby(app, room, invited) {
     placeholder: 'Any name that you agree on',
     oninput: readRoom,
   });
+  const place = h('div', { className: 'field', hidden: invited });
   const elsewhere = h('p', { className: 'hint', role: 'status', hidden: true });
   const found = devices(app, true);
   const how = voice(app, 'lobby');
@@ -89,6 +90,8 @@ export function lobby(app, room, invited) {
     const [own, meant] = [displayName(name.value), roomName(where.value)];
     name.setCustomValidity(nameFault(own));
     if (where.validationMessage === '' || meant.refused) where.setCustomValidity(nameFault(meant));
+    // What is wrong with it can be shown only where the field can be seen.
+    if (where.validationMessage !== '') place.hidden = false;
     if (!form.reportValidity()) return undefined;
     [name.value, where.value] = [shownName(own, name.value), shownName(meant, where.value)];
     settings.change({ name: name.value, silent: !microphone });
@@ -107,7 +110,7 @@ export function lobby(app, room, invited) {
     'fieldset',
     'stack',
     h('div', 'field', h('label', {}, 'Your name', name)),
-    h('div', { className: 'field', hidden: invited }, h('label', {}, 'Room', where), elsewhere),
+    place,
     h('div', 'stack tight', join, silent),
     h(
       'details',
@@ -155,6 +158,7 @@ export function lobby(app, room, invited) {
       ),
     ),
   );
+  place.append(h('label', {}, 'Room', where), elsewhere);
   const waiting = h('div', { className: 'wait', hidden: true }, words, cancel);
   const form = h(
     'form',

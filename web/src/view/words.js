@@ -91,7 +91,8 @@ export function timeWords(ms) {
 }
 
 /** Why the room is over, and what to do. @param {PeerState} state @returns {[string, string]} */
-export function ending({ phase, refusal }, now = performance.now()) {
+export function ending({ phase, refusal, joinedAt }, now = performance.now()) {
+  const refused = joinedAt > 0 ? 'You are no longer in the room' : 'You could not join';
   if (phase === 'replaced') {
     return [
       'You are here twice',
@@ -117,7 +118,7 @@ export function ending({ phase, refusal }, now = performance.now()) {
   }
   if (phase === 'refused' && refusal?.code === 'banned') {
     return [
-      'You could not join',
+      refused,
       refusal.retryAt !== null && now >= refusal.retryAt
         ? 'A moderator kept you, or your network’s address, out of this room. That time is over: you may join again.'
         : `A moderator keeps you, or your network’s address, out of this room for ${timeWords(refusal.retryAt === null ? null : refusal.retryAt - now)}.`,
@@ -125,7 +126,7 @@ export function ending({ phase, refusal }, now = performance.now()) {
   }
   if (phase === 'refused') {
     return [
-      'You could not join',
+      refused,
       REFUSALS.get(refusal?.code ?? '') ??
         `The server said: “${refusal?.message}”. Try again, or ask the people who run this server.`,
     ];
